@@ -1,0 +1,31 @@
+# Zerohour: `make run` plays the demo day, `make test` runs the tests; both build .venv first if need be.
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(not (3,11) <= sys.version_info[:2] < (3,14))' 2>/dev/null && { echo $$p; break; }; done)
+VENV := .venv
+PY := $(VENV)/bin/python
+
+.PHONY: run test check bench clients lock clean
+run: $(VENV)/.ready            ## the demo day, from market to money
+	$(PY) main.py run --profile demo
+
+test: $(VENV)/.ready           ## all tests
+	$(PY) -m pytest
+
+check: $(VENV)/.ready          ## what CI checks besides the tests
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy .
+
+bench: $(VENV)/.ready          ## the figures of benchmarks/RESULTS.md
+	$(PY) -m benchmarks
+
+lock:                          ## pin the libraries afresh (needs uv)
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --group dev pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+
+$(VENV)/.ready: requirements.lock
+	@test -n "$(PYTHON)" || { echo "Zerohour needs Python 3.11, 3.12 or 3.13 on the PATH (none was found)."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@

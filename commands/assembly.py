@@ -1,0 +1,215 @@
+"""Putting a supervisor together: stores, trace, runtime, ports, and the threads at its edges."""
+
+from __future__ import annotations
+
+import os
+import queue
+import secrets
+import threading
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import orjson
+from supervision.status import snapshot
+from supervision.watchdog import Watchdog
+
+from commands.cli import CommandError
+from commands.control import ControlServer
+from commands.folder import DataFolder
+from config.settings import Gateway, Settings
+from domain.instants import SECOND, session_of
+from gateways.gexbot.hub_port import HubPort
+from gateways.gexbot.negotiate import AddressBook, FeedPort
+from gateways.ib.orders_port import OrdersPort
+from gateways.ib.quotes_port import QuotesPort
+from main import Stores, build_tree
+from messages import operator
+from messages.base import Message
+from storage.desk_ledger import DeskLedger
+from storage.shared_ledger import SharedLedger, promote, start_run
+from storage.warehouse import Warehouse
+from supervision.clock import MarketClock
+from supervision.threaded import LiveRuntime
+from supervision.trace import FileTrace, Header
+
+CODE_VERSION = "0.1.0"
+DEMO_KEY = "gexbot_custom_demo"
+
+
+@dataclass
+class Supervisor:
+    """A running supervisor and everything that must be closed with it."""
+
+    runtime: LiveRuntime
+    trace: FileTrace
+    ports: tuple[Any, ...]
+    watchdog: Watchdog
+    control: ControlServer
+    said: queue.SimpleQueue[Message]
+    run_n: int
+    stop_wanted: threading.Event
+
+    def close(self) -> None:
+        """Fence, close the ports, sync, and give the address back."""
+        self.control.close()
+        self.watchdog.close()
+        self.runtime.stop()
+        for port in self.ports:
+            port.close()
+        self.trace.close()
+
+
+def start(
+    settings: Settings, folder: DataFolder, clock: MarketClock, gateways: tuple[Gateway, ...], url: str
+) -> Supervisor:
+    """Start everything; the ledgers' and ports' troubles show as alarms, not here.
+
+    Raises:
+        CommandError: a ledger cannot be used, or a secret is missing.
+    """
+    key = DEMO_KEY if settings.profile == "demo" else _secret(settings.feed.key_env, "the vendor's key")
+    account = os.environ.get(settings.broker.account_env) or None
+    if settings.trading_mode == "live":
+        _check_live(settings, account)
+    try:
+        run_n = start_run(folder.ledgers, clock.now_utc())
+        if settings.promoted:
+            _promote(settings, folder, clock)
+    except Exception as error:
+        raise CommandError(f"The ledger in {folder.ledgers} cannot be used: {error}", 3) from None
+    session = session_of(clock.now_utc())
+    trace = FileTrace(
+        folder.traces / session.isoformat() / f"run-{run_n}.jsonl", _header(settings, clock, run_n), clock
+    )
+    stores = Stores(
+        SharedLedger(folder.ledgers, (settings.desk,)),
+        DeskLedger(folder.ledgers, settings.desk, run_n),
+        Warehouse(folder.warehouse),
+    )
+    tree = build_tree(settings, stores, lambda: runtime.cells, is_live_armed=settings.trading_mode == "live")
+    runtime = LiveRuntime(tree, trace, clock, run_n, settings.supervision.sync_every_ms / 1000)
+    said: queue.SimpleQueue[Message] = queue.SimpleQueue()
+    runtime.sinks["port:console"] = said.put
+    ports = _ports(settings, runtime, clock, gateways, url, key, account)
+    stop_wanted = threading.Event()
+    control = ControlServer(folder.control, lambda request: answer(runtime, stop_wanted, request))
+    watchdog = Watchdog(runtime, settings.supervision)
+    runtime.start_tree()
+    return Supervisor(runtime, trace, ports, watchdog, control, said, run_n, stop_wanted)
+
+
+def _ports(
+    settings: Settings, runtime: LiveRuntime, clock: MarketClock, gateways: tuple[Gateway, ...], url: str, key: str,
+    account: str | None,
+) -> tuple[Any, ...]:  # fmt: skip
+    desk, book, made = settings.desk, AddressBook(), {}
+
+    def teller(name: str) -> Any:
+        return lambda to, message: runtime.post(to, message, name)
+
+    for kind, cls, client_id in (
+        ("ibkr", OrdersPort, settings.broker.client_ids.orders),
+        ("quotes", QuotesPort, settings.broker.client_ids.quotes),
+    ):
+        name = f"port:{kind}:{desk}"
+        made[name] = cls(
+            name, gateways=gateways, client_id=client_id, rules=settings.connection, clock=clock, tell=teller(name),
+            account=account,
+        )  # fmt: skip
+    runtime.on_latch = made[f"port:ibkr:{desk}"].refuse_entries
+    made["port:feed"] = FeedPort(url, key, book=book, tell=teller("port:feed"), now_utc=clock.now_utc)
+    for hub, categories in settings.feed.hubs.items():
+        name = f"port:hub:{hub}"
+        expected = [(ticker, category) for ticker in settings.tickers for category in categories]
+        made[name] = HubPort(
+            hub, expected, book=book, tell=teller(name), now_utc=clock.now_utc,
+            recovery_s=settings.feed.rules.recover_ms / 1000 / settings.rate,
+            frame_bytes_max=settings.feed.rules.frame_bytes_max,
+        )  # fmt: skip
+    for name, port in made.items():
+        runtime.sinks[name] = port.post
+        port.start()
+    return tuple(made.values())
+
+
+def answer(runtime: LiveRuntime, stop_wanted: threading.Event, request: dict[str, Any]) -> dict[str, Any]:
+    """Answer one request of the control line."""
+    match request.get("do"):
+        case "status":
+            return msgspec.to_builtins(snapshot(runtime))
+        case "stop":
+            stop_wanted.set()
+            return {"done": "the supervisor is stopping"}
+        case "kill" | "resume" | "flatten" as name:
+            return _operate(runtime, name, request)
+        case other:
+            return {"error": f"{other!r} is no request"}
+
+
+def _operate(runtime: LiveRuntime, name: str, request: dict[str, Any]) -> dict[str, Any]:
+    edge = f"cli:{secrets.token_hex(6)}"
+    common = {
+        "command_id": str(request.get("command_id") or edge), "reply_to": f"edge:{edge}", "by": str(request["by"]),
+        "reason": str(request["reason"]), "expires_utc": runtime.clock.now_utc() + round(5 * SECOND * runtime.clock.rate),
+    }  # fmt: skip
+    message: Message
+    if name == "kill":
+        message = operator.Kill(level=int(request["level"]), **common)
+    elif name == "resume":
+        message = operator.Resume(level=int(request["level"]), **common)
+    else:
+        message = operator.Flatten(**common)
+    answered = runtime.ask(edge, "operator", message, timeout_s=4.0)
+    match answered:
+        case operator.CommandDone():
+            return {"done": answered.detail}
+        case operator.CommandDenied():
+            return {"denied": answered.code, "detail": answered.detail}
+        case None:
+            return {"error": "no answer in time: the outcome is unknown, look at `main.py status`"}
+        case _:
+            return {"error": f"the operator failed: {answered}"}
+
+
+def _header(settings: Settings, clock: MarketClock, run_n: int) -> Header:
+    now = clock.now_utc()
+    return Header(
+        run_n=run_n, session=session_of(now).isoformat(), started_utc=now, rate=clock.rate,
+        settings_digest=settings.digest(), code_version=CODE_VERSION, settings=msgspec.Raw(settings.to_json()),
+    )  # fmt: skip
+
+
+def _promote(settings: Settings, folder: DataFolder, clock: MarketClock) -> None:
+    by = "demo" if settings.profile == "demo" else "settings"
+    for source in settings.lanes:
+        promote(folder.ledgers, settings.promoted, source, by, "named in the settings", clock.now_utc())
+
+
+def _secret(name: str, what: str) -> str:
+    value = os.environ.get(name)
+    if not value:
+        raise CommandError(f"The environment does not carry {what}: set {name}, then start again.")
+    return value
+
+
+def _check_live(settings: Settings, account: str | None) -> None:
+    if os.environ.get(settings.live_armed_env) != "yes":
+        raise CommandError(
+            f"trading_mode is live, but live is not armed for this run: set {settings.live_armed_env}=yes if you mean it."
+        )
+    if account is None:
+        raise CommandError(f"trading_mode is live, but no account is named: set {settings.broker.account_env}.")
+
+
+def day_folder(root: Path, session: date) -> Path:
+    """Give the folder of a session below a root."""
+    return root / session.isoformat()
+
+
+def console_line(said: Message) -> dict[str, Any]:
+    """Give an announcement as a plain record."""
+    record: dict[str, Any] = orjson.loads(msgspec.json.encode(said))
+    return record

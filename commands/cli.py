@@ -1,0 +1,114 @@
+"""The command line: one small module per command, exit codes documented here.
+
+0 done · 1 done, and what it found is bad (a divergence, a doctor's finding, a day not flat) · 2 the call or the
+settings are wrong · 3 something needed could not be reached · 130 interrupted
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+
+from config.settings import SettingsError
+
+
+class CommandError(Exception):
+    """A command cannot go on; the text is one sentence with the remedy, `code` the exit code."""
+
+    def __init__(self, text: str, code: int = 2) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the parser of all commands."""
+    top = argparse.ArgumentParser(prog="main.py", description="Zerohour: supervised 0DTE trading.")
+    top.add_argument("--config", type=Path, help="a settings file of your own (YAML)")
+    top.add_argument("--data", type=Path, help="the data folder (default: settings, data/)")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, text: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text, description=text)
+        made.add_argument("--config", type=Path, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        made.add_argument("--data", type=Path, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        return made
+
+    run = command("run", "run the supervisor (profile demo: the whole system on loopback)")
+    run.add_argument("--profile", choices=("demo", "real"), help="demo (default) or real")
+    run.add_argument("--market", type=Path, metavar="FOLDER", help="demo: follow a recorded real day")
+    run.add_argument("--rate", type=float, help="demo: market seconds per real second")
+    run.add_argument("--seed", type=int, help="demo: seed of the market")
+    run.add_argument("--fresh", action="store_true", help="demo: do not resume an unfinished day")
+
+    status = command("status", "the actor tree and what it is doing")
+    status.add_argument("--watch", action="store_true", help="refresh until interrupted")
+    status.add_argument("--json", action="store_true", help="for machines")
+
+    replay = command("replay", "check a recorded trace against today's code; name the first divergence")
+    replay.add_argument("trace", type=Path, nargs="?", help="a trace file (default: the newest)")
+    replay.add_argument("--settings", type=Path, metavar="FILE", help="override recorded settings (YAML)")
+    replay.add_argument("--json", action="store_true", help="for machines")
+
+    why = command("why", "the causal chain of an order, a position or a signal")
+    why.add_argument("ref", help="an order ref (ZH-...), or an alert id")
+    why.add_argument("--trace", type=Path, help="a trace file (default: the newest that knows the ref)")
+    why.add_argument("--json", action="store_true", help="for machines")
+
+    kill = command("kill", "raise the kill level: 1 no entries, 2 flatten")
+    kill.add_argument("level", type=int, choices=(1, 2))
+    resume = command("resume", "lower the kill level (a person, with a reason)")
+    resume.add_argument("level", type=int, choices=(0, 1), nargs="?", default=0)
+    flatten = command("flatten", "close everything at market and stay closed (kill level 2)")
+    flatten.add_argument("--direct", action="store_true", help="with the supervisor dead: through an own client id")
+    for made in (kill, resume, flatten):
+        made.add_argument("--reason", required=True)
+        made.add_argument("--by", default="cli")
+
+    report = command("report", "what a session brought: trades, rejects, P&L")
+    report.add_argument("session", nargs="?", help="YYYY-MM-DD (default: the last one)")
+    report.add_argument("--json", action="store_true", help="for machines")
+
+    doctor = command("doctor", "check configuration, ports, clock, disk, feed and gateway")
+    doctor.add_argument("--json", action="store_true", help="for machines")
+    doctor.add_argument("--profile", choices=("demo", "real"))
+
+    sim = command("sim", "the simulated IB Gateway or GEX hubs, stand-alone, for anybody's client")
+    sim.add_argument("what", choices=("gateway", "hubs"))
+    sim.add_argument("--host", default="127.0.0.1")
+    sim.add_argument("--port", type=int, help="gateway: 4002; hubs: any free one")
+    sim.add_argument("--run-folder", type=Path, help=argparse.SUPPRESS)
+    sim.add_argument("--seed", type=int)
+    sim.add_argument("--rate", type=float)
+    sim.add_argument("--start", metavar="HH:MM:SS", help="market time at the start (New York)")
+    sim.add_argument("--faults", type=Path, help="a fault script (YAML)")
+
+    simulate = command("simulate", "random days on the stepped runtime, invariants checked")
+    simulate.add_argument("--days", type=int, default=1)
+    simulate.add_argument("--seed", type=int, default=1)
+    simulate.add_argument("--json", action="store_true", help="for machines")
+    return top
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command; errors are one sentence on standard error."""
+    arguments = parser().parse_args(argv)
+    act: Callable[[argparse.Namespace], int] = import_module(f"commands.{_MODULES[arguments.command]}").act
+    try:
+        return act(arguments)
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except CommandError as error:
+        print(error, file=sys.stderr)
+        return error.code
+    except KeyboardInterrupt:
+        return 130
+
+
+_MODULES = {
+    "run": "run", "status": "status", "replay": "replay", "why": "why", "kill": "operate", "resume": "operate",
+    "flatten": "operate", "report": "report", "doctor": "doctor", "sim": "sim", "simulate": "simulate",
+}  # fmt: skip

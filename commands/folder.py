@@ -1,0 +1,143 @@
+"""The data folder of one installation: who may use it, and where everything lies."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+
+from commands.cli import CommandError
+from config.settings import Settings, load_settings
+
+
+class SimProcess(msgspec.Struct, frozen=True):
+    """A simulated server's process: its pid, when that process began (a pid can be used again), its ports."""
+
+    pid: int
+    began: float
+    port: int
+    negotiate_port: int = 0
+
+    def is_alive(self) -> bool:
+        """Tell whether that very process still runs."""
+        try:
+            process = psutil.Process(self.pid)
+            return abs(process.create_time() - self.began) < 1 and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+
+class Control(msgspec.Struct, frozen=True):
+    """How the command line reaches a running supervisor."""
+
+    port: int
+    token: str
+    pid: int
+
+
+class DataFolder:
+    """Paths below the data folder, and the lock that only one supervisor can hold."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.ledgers = root / "ledgers"
+        self.warehouse = root / "warehouse"
+        self.traces = root / "traces"
+        self.run = root / "run"
+        self.clock = self.run / "clock.json"
+        self.control = self.run / "control.json"
+        self.kill_file = root / "KILL"
+        self._lock_fd: int | None = None
+
+    def make(self) -> None:
+        """Make the folders.
+
+        Raises:
+            CommandError: the folder cannot be written.
+        """
+        try:
+            for folder in (self.ledgers, self.warehouse, self.traces, self.run):
+                folder.mkdir(parents=True, exist_ok=True)
+            probe = self.run / ".probe"
+            probe.write_bytes(b"")
+            probe.unlink()
+        except OSError as error:
+            raise CommandError(
+                f"The data folder {self.root} cannot be written ({error.strerror}); "
+                "give another one with --data or mend its permissions."
+            ) from None
+
+    def lock(self) -> None:
+        """Take the supervisor's lock; it goes with the process.
+
+        Raises:
+            CommandError: another supervisor holds it.
+        """
+        path = self.run / "supervisor.lock"
+        fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.pread(fd, 32, 0).decode(errors="replace").strip() or "unknown"
+            os.close(fd)
+            raise CommandError(
+                f"Another supervisor (pid {holder}) runs on {self.root}; stop it, or give this one another --data.", 3
+            ) from None
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, str(os.getpid()).encode(), 0)
+        self._lock_fd = fd
+
+    def unlock(self) -> None:
+        """Give the lock back."""
+        if self._lock_fd is not None:
+            os.close(self._lock_fd)
+            self._lock_fd = None
+
+    def sim(self, what: str) -> SimProcess | None:
+        """Give a simulated server of this run that is still alive."""
+        try:
+            found = msgspec.json.decode((self.run / f"sim-{what}.json").read_bytes(), type=SimProcess)
+        except (OSError, msgspec.DecodeError):
+            return None
+        return found if found.is_alive() else None
+
+    def traces_newest_first(self) -> list[Path]:
+        """Give all traces, plain and sealed, newest first."""
+        found = [p for p in self.traces.glob("*/run-*.jsonl*") if p.suffix != ".tmp"]
+        return sorted(
+            found, key=lambda p: (p.parent.name, int(p.name.split(".")[0].removeprefix("run-"))), reverse=True
+        )
+
+
+def write_private(path: Path, value: Any) -> None:
+    """Write a value as JSON, in one step, readable by the owner alone."""
+    aside = path.with_suffix(".tmp")
+    fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(fd, "wb") as out:
+        out.write(msgspec.json.encode(value))
+    aside.replace(path)
+
+
+def settings_of(arguments: Namespace, **overrides: Any) -> Settings:
+    """Load the settings of a call (`--config`, `--data`, `--profile`)."""
+    given: dict[str, Any] = {k: v for k, v in overrides.items() if v is not None}
+    if arguments.data is not None:
+        given["data_dir"] = str(arguments.data)
+    return load_settings(arguments.config, getattr(arguments, "profile", None), _nested(given))
+
+
+def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for name, value in flat.items():
+        head, _, rest = name.partition("__")
+        if rest:
+            out.setdefault(head, {})[rest] = value
+        else:
+            out[head] = value
+    return out

@@ -1,0 +1,162 @@
+"""`main.py run`: the supervisor, until the day is over (demo), or until it is told to stop (real)."""
+
+from __future__ import annotations
+
+import gc
+import queue
+import shutil
+import signal
+import subprocess
+import sys
+import time as real_time
+from argparse import Namespace
+from datetime import time
+from pathlib import Path
+
+from commands import assembly, report
+from commands.cli import CommandError
+from commands.folder import DataFolder, SimProcess, settings_of
+from commands.sim import close_of
+from config.settings import Gateway, Settings
+from domain.instants import at_exchange, exchange_clock
+from messages import operator
+from supervision.clock import MarketClock
+
+_START_TIMEOUT_S = 30.0
+_QUIET = frozenset({"reject"})
+
+
+def act(arguments: Namespace) -> int:
+    """Start, watch, stop, report."""
+    settings = settings_of(arguments, demo__seed=arguments.seed, demo__rate=arguments.rate)
+    folder = DataFolder(settings.data_dir)
+    folder.make()
+    folder.lock()
+    try:
+        return _run_demo(settings, folder, arguments) if settings.profile == "demo" else _run_real(settings, folder)
+    finally:
+        folder.unlock()
+
+
+def _run_real(settings: Settings, folder: DataFolder) -> int:
+    clock = MarketClock.real()
+    running = assembly.start(settings, folder, clock, settings.broker.gateways, settings.feed.negotiate_url)
+    _watch(running, clock, None)
+    return 1 if running.runtime.ended else 0
+
+
+def _run_demo(settings: Settings, folder: DataFolder, arguments: Namespace) -> int:
+    clock, resumed = _world(settings, folder, arguments)
+    gateway, hubs = folder.sim("gateway"), folder.sim("hubs")
+    if gateway is None or hubs is None:
+        raise CommandError("The simulated market or broker died at once; look at data/run/*.log.", 3)
+    settings = settings.model_copy(update={"broker": _with_port(settings, gateway.port)})
+    print(
+        f"{'Resuming' if resumed else 'Starting'} the demo day {settings.demo.session} at "
+        f"{exchange_clock(clock.now_utc())} New York, {clock.rate:g} market seconds a second. Ctrl-C stops cleanly.",
+        flush=True,
+    )
+    running = assembly.start(
+        settings, folder, clock, (Gateway("127.0.0.1", gateway.port),),
+        f"http://127.0.0.1:{hubs.negotiate_port}/v2/negotiate",
+    )  # fmt: skip
+    finished = _watch(running, clock, close_of(settings))
+    _stop_world(folder)
+    print()
+    bad = report.show(settings, folder, settings.demo.session, as_json=False)
+    if not finished:
+        print("The day was stopped before its end; `main.py run` starts a new one.")
+    return 1 if bad or running.runtime.ended else 0
+
+
+def _with_port(settings: Settings, port: int) -> object:
+    return settings.broker.__class__(
+        gateways=(Gateway("127.0.0.1", port),), paper_port=port, live_port=settings.broker.live_port,
+        account_env=settings.broker.account_env, client_ids=settings.broker.client_ids,
+    )  # fmt: skip
+
+
+def _world(settings: Settings, folder: DataFolder, arguments: Namespace) -> tuple[MarketClock, bool]:
+    """Find the market and the broker of an unfinished day, or start new ones."""
+    if folder.clock.exists() and not arguments.fresh:
+        clock = MarketClock.load(folder.clock)
+        if folder.sim("gateway") and folder.sim("hubs") and clock.now_utc() < close_of(settings):
+            return clock, True
+    _stop_world(folder)
+    for old in (folder.ledgers, folder.warehouse, folder.traces):
+        # A demo day starts from nothing: its account does, too.
+        shutil.rmtree(old, ignore_errors=True)
+    folder.make()
+    start = time.fromisoformat(settings.demo.start_clock)
+    clock = MarketClock.starting(at_exchange(settings.demo.session, start), settings.demo.rate)
+    clock.save(folder.clock)
+    for what in ("hubs", "gateway"):
+        _start_sim(what, settings, folder, arguments)
+    deadline = real_time.monotonic() + _START_TIMEOUT_S
+    while not (folder.sim("hubs") and folder.sim("gateway")):
+        if real_time.monotonic() > deadline:
+            raise CommandError("The simulated market did not start; look at the logs in the run folder.", 3)
+        real_time.sleep(0.05)
+    return clock, False
+
+
+def _start_sim(what: str, settings: Settings, folder: DataFolder, arguments: Namespace) -> None:
+    root = Path(__file__).resolve().parent.parent
+    command = [sys.executable, str(root / "main.py")]
+    if arguments.config is not None:
+        command += ["--config", str(arguments.config.resolve())]
+    command += ["sim", what, "--run-folder", str(folder.run.resolve()), "--port", "0"]
+    command += ["--seed", str(settings.demo.seed), "--rate", str(settings.demo.rate)]
+    with (folder.run / f"sim-{what}.log").open("ab") as log:
+        # A session of its own: killing the supervisor leaves market and broker standing.
+        subprocess.Popen(command, cwd=root, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+
+
+def _stop_world(folder: DataFolder) -> None:
+    for what in ("hubs", "gateway"):
+        found: SimProcess | None = folder.sim(what)
+        if found is not None:
+            _end(found)
+        (folder.run / f"sim-{what}.json").unlink(missing_ok=True)
+    folder.clock.unlink(missing_ok=True)
+
+
+def _end(process: SimProcess) -> None:
+    import psutil
+
+    try:
+        running = psutil.Process(process.pid)
+        running.terminate()
+        running.wait(5)
+    except psutil.NoSuchProcess:
+        return
+    except psutil.TimeoutExpired:
+        running.kill()
+
+
+def _watch(running: assembly.Supervisor, clock: MarketClock, until_utc: int | None) -> bool:
+    """Print what is announced until the day is over, a signal or a request comes; True when the day is over."""
+    stop = running.stop_wanted
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    gc.collect()
+    gc.freeze()
+    is_over = False
+    while not stop.is_set() and not running.runtime.end_wanted.is_set():
+        _print_said(running)
+        if until_utc is not None and clock.now_utc() >= until_utc:
+            is_over = True
+            break
+    running.close()
+    if running.runtime.ended:
+        print(f"The supervisor ended: {running.runtime.ended}", file=sys.stderr)
+    return is_over
+
+
+def _print_said(running: assembly.Supervisor) -> None:
+    try:
+        said = running.said.get(timeout=0.2)
+    except queue.Empty:
+        return
+    if isinstance(said, operator.Announcement):
+        print(f"{exchange_clock(said.at_utc)}  {said.topic:<7} {said.text}", flush=True)

@@ -1,0 +1,134 @@
+"""`main.py sim gateway|hubs`: the simulated broker or feed in a process of its own, for anybody's client.
+
+With `--run-folder` it is part of a demo day: it takes the clock from there and leaves its pid and ports beside it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from argparse import Namespace
+from datetime import time
+from pathlib import Path
+
+import psutil
+
+from commands.cli import CommandError
+from commands.folder import SimProcess, settings_of, write_private
+from config.settings import Settings
+from domain.instants import SECOND, at_exchange, exchange_clock
+from simulation.exchange import Exchange
+from simulation.gateway.faults import Fault, FaultKind, load_faults
+from simulation.gateway.server import GatewayServer
+from simulation.hubs.faults import DropHub
+from simulation.hubs.server import HubServer
+from simulation.market import Market
+from supervision.clock import MarketClock
+
+GATEWAY_PORT = 4002
+
+
+def act(arguments: Namespace) -> int:
+    """Serve until SIGTERM or Ctrl-C."""
+    settings = settings_of(
+        arguments,
+        profile="demo",
+        demo__seed=arguments.seed,
+        demo__rate=arguments.rate or (None if arguments.run_folder else 1.0),
+        demo__start_clock=arguments.start or (None if arguments.run_folder else "09:25:00"),
+    )
+    clock = _clock(settings, arguments.run_folder)
+    with asyncio.Runner() as runner:
+        serve = _serve_gateway if arguments.what == "gateway" else _serve_hubs
+        runner.run(serve(settings, clock, arguments))
+    return 0
+
+
+def market_of(settings: Settings) -> Market:
+    """Make the market that both servers and the in-process exchange share by seed."""
+    demo = settings.demo
+    cadence_s = max(1, round(demo.rate * demo.frame_interval_ms / 1000))
+    return Market(demo.seed, demo.session, snapshot_s=cadence_s)
+
+
+def _clock(settings: Settings, run_folder: Path | None) -> MarketClock:
+    if run_folder is not None:
+        return MarketClock.load(run_folder / "clock.json")
+    start = time.fromisoformat(settings.demo.start_clock)
+    return MarketClock.starting(at_exchange(settings.demo.session, start), settings.demo.rate)
+
+
+async def _serve_gateway(settings: Settings, clock: MarketClock, arguments: Namespace) -> None:
+    world = market_of(settings)
+    exchange = Exchange(world, cash_cents=settings.demo.nav_usd * 100)
+    faults = load_faults(arguments.faults) if arguments.faults else ()
+    if arguments.run_folder is not None and not faults:
+        demo = settings.demo
+        faults = (Fault(FaultKind.DROP_REFUSE, at_clock=demo.gateway_drop_at, duration_s=demo.gateway_drop_s),)
+    server = GatewayServer(world, exchange, clock, faults)
+    wanted = arguments.port if arguments.port is not None else GATEWAY_PORT
+    try:
+        port = await server.start(arguments.host, wanted)
+    except OSError as error:
+        raise CommandError(
+            f"Port {wanted} cannot be used ({error.strerror}); stop what listens there or give --port.", 3
+        ) from None
+    _say_ready("gateway", arguments, clock, port)
+    await _until_told()
+    await server.stop()
+
+
+async def _serve_hubs(settings: Settings, clock: MarketClock, arguments: Namespace) -> None:
+    demo = settings.demo
+    faults = ()
+    if arguments.run_folder is not None:
+        at_utc = at_exchange(demo.session, time.fromisoformat(demo.hub_drop_at))
+        faults = (DropHub(at_utc=at_utc, hub=demo.hub_dropped, outage_s=demo.hub_drop_s),)
+    server = HubServer(
+        market_of(settings), clock, arguments.host, arguments.port or 0, faults=faults,
+        min_interval_real_ms=demo.frame_interval_ms,
+    )  # fmt: skip
+    try:
+        await server.start()
+    except OSError as error:
+        raise CommandError(
+            f"Port {arguments.port} cannot be used ({error.strerror}); stop what listens there or give --port.", 3
+        ) from None
+    _say_ready("hubs", arguments, clock, server.ws_port, server.port)
+    await _until_told()
+    await server.stop()
+
+
+def _say_ready(what: str, arguments: Namespace, clock: MarketClock, port: int, negotiate_port: int = 0) -> None:
+    if arguments.run_folder is not None:
+        me = psutil.Process()
+        found = SimProcess(pid=me.pid, began=me.create_time(), port=port, negotiate_port=negotiate_port)
+        write_private(arguments.run_folder / f"sim-{what}.json", found)
+        return
+    where = f"{arguments.host}:{port}"
+    if negotiate_port:
+        where = f"http://{arguments.host}:{negotiate_port}/v2/negotiate (any key of the form gexbot_custom_...)"
+    print(
+        f"Simulated {what} at {where}; market time {exchange_clock(clock.now_utc())}, "
+        f"{clock.rate:g} market seconds a second. Ctrl-C ends it.",
+        flush=True,
+    )
+
+
+async def _until_told() -> None:
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    await told.wait()
+
+
+def close_of(settings: Settings) -> int:
+    """Give the instant at which a demo day is over: the settlement routine is behind it."""
+    world = market_of(settings)
+    return world.close_utc + settings.day.settlement_ms * 1_000_000 + 30 * SECOND
+
+
+if __name__ == "__main__":
+    sys.exit("run it as `main.py sim gateway` or `main.py sim hubs`")

@@ -1,0 +1,291 @@
+"""The settings tree: defaults from `defaults.yaml`, then a profile, then the user's file, then the environment.
+
+Environment names are `ZEROHOUR_` plus the path with `__` between levels (`ZEROHOUR_BROKER__GATEWAYS`). Secrets come
+from the environment alone and never enter this tree: it holds the names of the variables that carry them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+
+import orjson
+import yaml
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from domain.limits import (
+    BreakRules,
+    ConnectionRules,
+    DayRules,
+    EntryLimits,
+    ExitRules,
+    FeedRules,
+    FlipRules,
+    StrategyRules,
+    TickerRules,
+)
+
+HERE = Path(__file__).parent
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; the text is one sentence with the remedy."""
+
+
+_STRICT = {"extra": "forbid"}
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """Address of one IB Gateway."""
+
+    __pydantic_config__: ClassVar = _STRICT
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClientIds:
+    """IB client ids: one process per id."""
+
+    __pydantic_config__: ClassVar = _STRICT
+    orders: int
+    quotes: int
+    direct: int
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """Where the order and quote sessions dial, and as whom."""
+
+    __pydantic_config__: ClassVar = _STRICT
+    gateways: tuple[Gateway, ...]
+    paper_port: int
+    live_port: int
+    account_env: str
+    client_ids: ClientIds
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """Where the hub sessions dial; `hubs` gives each hub its categories."""
+
+    __pydantic_config__: ClassVar = _STRICT
+    negotiate_url: str
+    key_env: str
+    hubs: dict[str, tuple[str, ...]]
+    rules: FeedRules
+
+
+@dataclass(frozen=True, slots=True)
+class Supervision:
+    """Restart budgets, the watchdog and the mailboxes' soft bound."""
+
+    __pydantic_config__: ClassVar = _STRICT
+    restarts_max: int
+    restarts_window_ms: int
+    watchdog_every_ms: int
+    stuck_after_ms: int
+    mailbox_soft_bound: int
+    sync_every_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Warehouse:
+    """How market data is kept."""
+
+    __pydantic_config__: ClassVar = _STRICT
+    seal_every_ms: int
+    disk_free_min_mb: int
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """The demo day: which market, how fast, and what goes wrong on the way."""
+
+    __pydantic_config__: ClassVar = _STRICT
+    seed: int
+    session: date
+    rate: float
+    nav_usd: int
+    start_clock: str
+    gateway_drop_at: str
+    gateway_drop_s: float
+    hub_drop_at: str
+    hub_drop_s: float
+    hub_dropped: str
+    frame_interval_ms: int
+
+
+class Settings(BaseSettings):
+    """Everything that can be set; the loader has scaled transport durations by `rate` already."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="ZEROHOUR_", env_nested_delimiter="__", extra="forbid", frozen=True, arbitrary_types_allowed=True
+    )
+    profile: Literal["demo", "real"]
+    trading_mode: Literal["paper", "live"]
+    live_armed_env: str
+    desk: str
+    data_dir: Path
+    tickers: tuple[str, ...]
+    indices: tuple[str, ...]
+    lanes: dict[str, tuple[str, ...]]
+    promoted: tuple[str, ...]
+    feed: Feed
+    broker: Broker
+    connection: ConnectionRules
+    day: DayRules
+    entry: EntryLimits
+    exits: ExitRules
+    strategies: dict[str, StrategyRules]
+    ticker_rules: dict[str, TickerRules]
+    flip: FlipRules
+    breaks: BreakRules
+    supervision: Supervision
+    warehouse: Warehouse
+    demo: Demo
+    rate: float = 1.0
+
+    _layers: ClassVar[Mapping[str, Any]] = {}
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let the environment win over the files (which come in as init values)."""
+        return env_settings, init_settings
+
+    def digest(self) -> str:
+        """Hash the whole tree (blake2b, hexadecimal), for the trace's header."""
+        return hashlib.blake2b(self.to_json(), digest_size=12).hexdigest()
+
+    def to_json(self) -> bytes:
+        """Write the tree as sorted JSON, durations as scaled."""
+        return orjson.dumps(self.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)
+
+
+def load_settings(
+    path: Path | None = None, profile: str | None = None, overrides: Mapping[str, Any] | None = None
+) -> Settings:
+    """Load the settings: defaults, `profiles/<profile>.yaml`, the user's file, overrides, the environment.
+
+    Raises:
+        SettingsError: unknown setting, wrong type or unreadable file, as one sentence with the remedy.
+    """
+    layers = _read_yaml(HERE / "defaults.yaml")
+    user = _read_yaml(path) if path is not None else {}
+    chosen = profile or user.get("profile") or layers["profile"]
+    profile_file = HERE / "profiles" / f"{chosen}.yaml"
+    if not profile_file.exists():
+        known = ", ".join(sorted(p.stem for p in profile_file.parent.glob("*.yaml")))
+        raise SettingsError(f"There is no profile {chosen!r}; choose one of: {known}.")
+    for layer in (_read_yaml(profile_file), user, dict(overrides or {})):
+        layers = _merged(layers, layer)
+    layers["profile"] = chosen
+    try:
+        settings = Settings(**layers)
+    except ValidationError as error:
+        raise SettingsError(_sentence(error, path)) from None
+    return scaled(settings, settings.demo.rate if settings.profile == "demo" else settings.rate)
+
+
+def from_json(raw: bytes) -> Settings:
+    """Read back what `Settings.to_json` wrote (durations are scaled already; the environment is not looked at).
+
+    Raises:
+        SettingsError: not a settings tree of this version.
+    """
+    try:
+        return Settings.model_validate_json(raw) if not raw else _without_environment(orjson.loads(raw))
+    except (ValidationError, orjson.JSONDecodeError) as error:
+        raise SettingsError(f"The recorded settings cannot be read with this version: {error}.") from None
+
+
+def _without_environment(layers: dict[str, Any]) -> Settings:
+    class Recorded(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return (init_settings,)
+
+    return Recorded(**layers)
+
+
+def scaled(settings: Settings, rate: float) -> Settings:
+    """Multiply every transport duration by the market clock's rate, so that rules know one clock."""
+    if rate == 1.0:
+        return settings
+    changed: dict[str, Any] = {
+        name: _scaled(getattr(settings, name), rate) for name in type(settings).model_fields if name != "demo"
+    }
+    return settings.model_copy(update=changed | {"rate": rate})
+
+
+def _scaled(value: Any, rate: float) -> Any:
+    if isinstance(value, dict):
+        return {key: _scaled(item, rate) for key, item in value.items()}
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        return value
+    hints = get_type_hints(type(value), include_extras=True)
+    update: dict[str, Any] = {}
+    for field in dataclasses.fields(value):
+        item = getattr(value, field.name)
+        hint = hints[field.name]
+        if get_origin(hint) is Annotated and "transport" in get_args(hint)[1:]:
+            update[field.name] = round(item * rate)
+        elif dataclasses.is_dataclass(item):
+            update[field.name] = _scaled(item, rate)
+    return dataclasses.replace(value, **update)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise SettingsError(f"Cannot read {path}: {error.strerror}; give a readable settings file.") from None
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{path} is not YAML ({error.__class__.__name__}): {error}; mend the file.") from None
+    if not isinstance(content, dict):
+        raise SettingsError(f"{path} must hold settings as `name: value`; it holds {type(content).__name__}.")
+    return content
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    out = dict(below)
+    for key, value in above.items():
+        old = out.get(key)
+        out[key] = _merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return out
+
+
+def _sentence(error: ValidationError, path: Path | None) -> str:
+    where = str(path) if path is not None else "the settings or the environment"
+    parts = []
+    for item in error.errors()[:5]:
+        name = ".".join(str(part) for part in item["loc"])
+        if item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+            parts.append(f"{name} is not a setting")
+        else:
+            parts.append(f"{name}: {item['msg'].lower()} (given: {str(item.get('input'))[:40]!r})")
+    return f"In {where}: {'; '.join(parts)}. See config/defaults.yaml for every setting and its unit."
+
+
+__all__ = ["BaseModel", "ConfigDict", "Settings", "SettingsError", "TypeAdapter", "from_json", "load_settings"]

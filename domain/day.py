@@ -1,0 +1,94 @@
+"""The day's money: P&L, streak of losses, and the latched stops. Money in cents, net of fees unless said."""
+
+from __future__ import annotations
+
+import msgspec
+
+from domain.instants import MS
+from domain.limits import EntryLimits
+
+
+class Closed(msgspec.Struct, frozen=True):
+    """One structure closed today; `realised_cents` net of `fees_cents`."""
+
+    position_id: str
+    strategy: str
+    realised_cents: int
+    fees_cents: int
+    closed_utc: int
+
+
+class DayStops(msgspec.Struct, frozen=True):
+    """What the evaluations of the day's P&L have left behind; both stops stay set for the session.
+
+    `breach_utc` is the instant of the first of the breaching evaluations that run on now, `None` while there is none.
+    `drawdown_cents` is the greatest fall from the day's best P&L (which starts at 0), as a positive number.
+    """
+
+    breach_utc: int | None = None
+    is_hard: bool = False
+    is_soft: bool = False
+    peak_cents: int = 0
+    drawdown_cents: int = 0
+
+
+class DaySummary(msgspec.Struct, frozen=True):
+    """The figures of the day's row; a structure that closed at exactly 0 is neither a win nor a loss."""
+
+    trades: int
+    wins: int
+    losses: int
+    realised_cents: int
+    fees_cents: int
+    drawdown_cents: int
+
+
+def hard_limit_cents(start_nav_cents: int, limits: EntryLimits) -> float:
+    """Give the P&L (negative) at which the day is locked: the nearer of the NAV share and the money limit."""
+    return -min(limits.daily_loss_nav * start_nav_cents, limits.daily_loss_max_cents)
+
+
+def is_at_or_below(pnl_cents: float, limit_cents: float) -> bool:
+    """Compare money against a limit that came from a share, forgiving what floats lose (a millionth of a cent)."""
+    return pnl_cents <= limit_cents + 1e-6
+
+
+def evaluate(stops: DayStops, pnl_cents: int, start_nav_cents: int, limits: EntryLimits, now: int) -> DayStops:
+    """Take one evaluation of the day's P&L into account.
+
+    The hard stop latches when a breach is seen again at least the confirmation time after the first breach, with no
+    evaluation above the limit between; the soft stop latches at once.
+    """
+    peak = max(stops.peak_cents, pnl_cents)
+    breached = is_at_or_below(pnl_cents, hard_limit_cents(start_nav_cents, limits))
+    first = (stops.breach_utc if stops.breach_utc is not None else now) if breached else None
+    confirmed = first is not None and now - first >= limits.daily_loss_confirm_ms * MS
+    return DayStops(
+        breach_utc=first,
+        is_hard=stops.is_hard or confirmed,
+        is_soft=stops.is_soft or is_at_or_below(pnl_cents, -limits.soft_stop_nav * start_nav_cents),
+        peak_cents=peak,
+        drawdown_cents=max(stops.drawdown_cents, peak - pnl_cents),
+    )
+
+
+def loss_streak(closed: tuple[Closed, ...]) -> int:
+    """Count the losing structures in a row that end the day so far, by close time; one that did not lose ends it."""
+    streak = 0
+    for trade in sorted(closed, key=lambda c: (c.closed_utc, c.position_id), reverse=True):
+        if trade.realised_cents >= 0:
+            break
+        streak += 1
+    return streak
+
+
+def summarise(closed: tuple[Closed, ...], stops: DayStops) -> DaySummary:
+    """Give the day's row."""
+    return DaySummary(
+        trades=len(closed),
+        wins=sum(c.realised_cents > 0 for c in closed),
+        losses=sum(c.realised_cents < 0 for c in closed),
+        realised_cents=sum(c.realised_cents for c in closed),
+        fees_cents=sum(c.fees_cents for c in closed),
+        drawdown_cents=stops.drawdown_cents,
+    )

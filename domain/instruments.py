@@ -1,0 +1,95 @@
+"""Instruments and their quotes. Prices are `_ticks` of 1/100 USD per unit of the underlying; `None` means not known."""
+
+from __future__ import annotations
+
+from datetime import date
+from enum import StrEnum
+
+import msgspec
+
+
+class Right(StrEnum):
+    """The right of an option."""
+
+    CALL = "C"
+    PUT = "P"
+
+
+class Side(StrEnum):
+    """The side of an order."""
+
+    BUY = "BUY"
+    SELL = "SELL"
+
+
+class OrderType(StrEnum):
+    """The order types that strategies may use (`STP` for the disaster stop only, `MKT` for exits only)."""
+
+    LIMIT = "LMT"
+    MARKET = "MKT"
+    STOP = "STP"
+
+
+class Contract(msgspec.Struct, frozen=True, order=True):
+    """One option contract as the broker knows it; `con_id` is its identity, the rest describes it."""
+
+    con_id: int
+    ticker: str
+    trading_class: str
+    expiry: date
+    strike_ticks: int
+    right: Right
+    multiplier: int = 100
+
+    @property
+    def label(self) -> str:
+        """Name the contract for people, as `SPXW 20261120 6000C`."""
+        strike = f"{self.strike_ticks / 100:g}"
+        return f"{self.trading_class} {self.expiry:%Y%m%d} {strike}{self.right.value}"
+
+
+class Greeks(msgspec.Struct, frozen=True):
+    """Model greeks of one option; `iv` per year, `delta` per unit, `gamma` per USD, `theta` per day, `vega` per vol point."""
+
+    iv: float
+    delta: float
+    gamma: float
+    theta: float
+    vega: float
+    underlying_ticks: int
+    at_utc: int
+    source: str = "model"
+
+
+class Quote(msgspec.Struct, frozen=True):
+    """The last quote of one instrument.
+
+    `at_utc` is the instant of the last bid or ask tick received. A missing side is `None`, a side of which the
+    broker says "no bid" is 0. `data_type` is IB's: 1 live, 2 frozen, 3 delayed, 4 delayed frozen.
+    """
+
+    con_id: int
+    bid_ticks: int | None
+    ask_ticks: int | None
+    bid_size: int
+    ask_size: int
+    at_utc: int
+    data_type: int = 1
+    volume: int | None = None
+    greeks: Greeks | None = None
+
+    @property
+    def mid_x2(self) -> int | None:
+        """Twice the mid in ticks (an integer, so no half tick is lost); `None` unless both sides are there."""
+        if not self.bid_ticks or self.ask_ticks is None:
+            return None
+        return self.bid_ticks + self.ask_ticks
+
+
+class Spot(msgspec.Struct, frozen=True):
+    """The last price of an underlying; `at_utc` is the instant of the last tick received."""
+
+    ticker: str
+    price_ticks: int
+    at_utc: int
+    data_type: int = 1

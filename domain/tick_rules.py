@@ -1,0 +1,93 @@
+"""Minimum price increments of US options and rounding onto them, in `_ticks` of 1/100 USD.
+
+Source of the increments: the exchange's contract specification of SPX and the penny interval
+programme, as collected in the project's reference data (`rules_and_tax_cases.json`). A broker's market
+rule, where one was read, goes first.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+
+import msgspec
+
+from domain.instruments import Side
+
+BOUNDARY_TICKS = 300  # increments change at 3.00 USD
+
+
+class OrderKind(StrEnum):
+    """What is priced: one option, a package of several, or a box (which has no market risk)."""
+
+    SINGLE = "single"
+    COMPLEX = "complex"
+    BOX = "box"
+
+
+class TickRule(msgspec.Struct, frozen=True):
+    """The increments of a class: `low_ticks` below 3.00 USD, `high_ticks` from 3.00 USD."""
+
+    low_ticks: int
+    high_ticks: int
+
+    def increment(self, price_ticks: float) -> int:
+        """Give the increment in force at a price."""
+        return self.low_ticks if price_ticks < BOUNDARY_TICKS else self.high_ticks
+
+
+INDEX_RULE = TickRule(5, 10)
+PENNY_AT_ALL_PRICES_RULE = TickRule(1, 1)
+PENNY_RULE = TickRule(1, 5)
+NON_PENNY_RULE = TickRule(5, 10)
+INDEX_COMPLEX_RULE = TickRule(5, 5)
+CENT_RULE = TickRule(1, 1)
+
+INDEX_CLASSES = frozenset({"SPX", "SPXW"})
+PENNY_AT_ALL_PRICES = frozenset({"SPY", "QQQ", "IWM"})
+# The vendor's default single names and ETFs that are in the penny interval programme.
+PENNY_CLASSES = frozenset({
+    "DIA", "TLT", "GLD", "USO", "HYG", "AAPL", "MSFT", "NVDA", "AMZN", "META",
+    "GOOGL", "TSLA", "AMD", "AVGO", "NFLX", "COIN", "MSTR", "PLTR", "SMCI", "INTC",
+    "MU", "BABA", "CRWD", "GME", "HOOD", "TSM", "UBER", "ORCL", "SOFI", "SNOW",
+})  # fmt: skip
+
+
+def rule_of(trading_class: str, kind: OrderKind = OrderKind.SINGLE) -> TickRule:
+    """Give the rule of a trading class; an unknown one is non-penny (the coarser rule is always valid)."""
+    if trading_class in INDEX_CLASSES:
+        if kind is OrderKind.BOX:
+            return CENT_RULE
+        return INDEX_COMPLEX_RULE if kind is OrderKind.COMPLEX else INDEX_RULE
+    if kind is not OrderKind.SINGLE:
+        return CENT_RULE
+    if trading_class in PENNY_AT_ALL_PRICES:
+        return PENNY_AT_ALL_PRICES_RULE
+    return PENNY_RULE if trading_class in PENNY_CLASSES else NON_PENNY_RULE
+
+
+def is_on_tick(rule: TickRule, price_ticks: float) -> bool:
+    """Tell whether an order at this price would be accepted."""
+    return price_ticks > 0 and price_ticks % rule.increment(price_ticks) == 0
+
+
+def round_down(rule: TickRule, price_ticks: float) -> int:
+    """Give the highest valid price at or below one (fractions allowed), at least the minimum tick."""
+    step = rule.increment(price_ticks)
+    return max(math.floor(price_ticks / step) * step, rule.low_ticks)
+
+
+def round_up(rule: TickRule, price_ticks: float) -> int:
+    """Give the lowest valid price at or above one (fractions allowed), at least the minimum tick."""
+    step = rule.increment(price_ticks)
+    return max(math.ceil(price_ticks / step) * step, rule.low_ticks)
+
+
+def passive(rule: TickRule, side: Side, price_ticks: float) -> int:
+    """Round away from the fill, for entries and takes: a buy down, a sell up."""
+    return round_down(rule, price_ticks) if side is Side.BUY else round_up(rule, price_ticks)
+
+
+def toward_fill(rule: TickRule, side: Side, price_ticks: float) -> int:
+    """Round toward the fill, for stops: a buy up, a sell down."""
+    return round_up(rule, price_ticks) if side is Side.BUY else round_down(rule, price_ticks)

@@ -1,0 +1,52 @@
+"""IB's codes in our words. A code that is not in the table and concerns an order means: unknown, ask the broker.
+
+Sources: IB's list of API message codes, and what gateways and clients were seen to do with them
+(`ib-gateway.md` sections 3, 5 and 8 of the project's specification).
+"""
+
+from __future__ import annotations
+
+from domain.orders_table import CodeMeaning, OrderStatus
+
+CLIENT_ID_IN_USE = 326
+LINK_LOST = frozenset({1100, 2110})
+RESTORED_DATA_LOST = 1101
+RESTORED = 1102
+FARM = frozenset({2103, 2104, 2105, 2106, 2107, 2108, 2119, 2157, 2158})
+LINES_REFUSED = frozenset({101, 354, 10089, 10186, 10190, 10197})
+
+_MEANINGS: dict[CodeMeaning, frozenset[int]] = {
+    CodeMeaning.LINK: LINK_LOST | {RESTORED_DATA_LOST, RESTORED, CLIENT_ID_IN_USE, 1300, 502, 504, 507},
+    CodeMeaning.DATA: FARM | LINES_REFUSED | {300, 10090, 10091, 10167, 10168, 10225},
+    # 399 order notice, 404 shares being located, 10349 time in force set by a preset (the order lives)
+    CodeMeaning.INFORMATIONAL: frozenset({165, 399, 404, 434, 492, 2100, 2102, 2109, 2137, 2150, 2151, 2168, 10349}),
+    # 103 id used before, 110 price not on the tick, 200 no such contract
+    CodeMeaning.ORDER_REFUSED: frozenset({103, 109, 110, 200, 203, 321, 322}),
+    CodeMeaning.ORDER_REJECTED: frozenset({201}),
+    CodeMeaning.ORDER_CANCELLED: frozenset({202}),
+    CodeMeaning.ORDER_UNKNOWN: frozenset({104, 105, 161, 10147, 10148}),
+}
+MEANINGS: dict[int, CodeMeaning] = {code: meaning for meaning, codes in _MEANINGS.items() for code in codes}
+
+STATUSES: dict[str, OrderStatus] = {
+    "ApiPending": OrderStatus.PENDING,
+    "PendingSubmit": OrderStatus.PENDING,
+    "PreSubmitted": OrderStatus.WORKING,
+    "Submitted": OrderStatus.WORKING,
+    "PendingCancel": OrderStatus.CANCELLING,
+    "ApiCancelled": OrderStatus.CANCELLED,
+    "Cancelled": OrderStatus.CANCELLED,
+    "Filled": OrderStatus.FILLED,
+    "Inactive": OrderStatus.INACTIVE,
+}
+WORKING = frozenset({OrderStatus.PENDING, OrderStatus.WORKING, OrderStatus.CANCELLING})
+
+
+def meaning_of(code: int) -> CodeMeaning:
+    """Give what a code means for an order; unknown codes mean that the broker has to be asked."""
+    return MEANINGS.get(code, CodeMeaning.ORDER_UNKNOWN)
+
+
+def status_of(text: str) -> OrderStatus:
+    """Give an order status in our words."""
+    return STATUSES.get(text, OrderStatus.UNKNOWN)

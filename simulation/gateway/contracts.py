@@ -1,0 +1,213 @@
+"""The gateway's contract database: what reqContractDetails, reqSecDefOptParams and reqMarketRule answer."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Protocol
+
+import msgspec
+
+from domain.instants import exchange_clock, session_of
+from domain.instruments import Contract
+from simulation.broker_account import Market
+from simulation.broker_book import INDEX_TICKERS, TICK_RULES, rule_id
+from simulation.gateway.requests import ContractQuery
+from simulation.gateway.wire import encode, usd
+
+OPTION_EXCHANGES = {True: ("SMART", "CBOE"), False: ("SMART", "AMEX", "CBOE", "PHLX")}
+ORDER_TYPES = "ACTIVETIM,AD,ADJUST,DAY,GTC,GTD,IOC,LMT,MKT,STP,WHATIF"
+STOCK_RULE = 26
+INDICES_WITHOUT_OPTIONS = ("VIX",)  # the market quotes them beside its tickers
+LONG_NAMES = {"SPX": "S&P 500 Stock Index", "VIX": "CBOE Volatility Index"}
+
+
+class Underlying(msgspec.Struct, frozen=True):
+    """An index or a stock that options are written on."""
+
+    con_id: int
+    ticker: str
+
+    @property
+    def sec_type(self) -> str:
+        """Give IB's security type."""
+        return "IND" if self.ticker in INDEX_TICKERS else "STK"
+
+    @property
+    def exchange(self) -> str:
+        """Give the primary exchange."""
+        if self.ticker in INDEX_TICKERS:
+            return "CBOE"
+        return "ARCA" if self.ticker in ("SPY", "IWM") else "NASDAQ"
+
+
+Instrument = Contract | Underlying
+
+
+class TickerMarket(Market, Protocol):
+    """What the catalogue needs of the simulated market beside quotes."""
+
+    tickers: tuple[str, ...]
+
+    def contracts(self, ticker: str) -> Iterable[Contract]:
+        """Give the option contracts of a ticker."""
+        ...
+
+    def underlying_con_id(self, ticker: str) -> int:
+        """Give the contract id of an underlying."""
+        ...
+
+
+class Catalogue:
+    """Finds contracts; the chains are those that the market lists when the server starts."""
+
+    def __init__(self, market: TickerMarket) -> None:
+        self._market = market
+        tickers = dict.fromkeys((*market.tickers, *INDICES_WITHOUT_OPTIONS))
+        self.underlyings = {t: Underlying(market.underlying_con_id(t), t) for t in tickers}
+        self._by_con_id: dict[int, Instrument] = {u.con_id: u for u in self.underlyings.values()}
+        self._chains: dict[str, dict[tuple[str, str], list[Contract]]] = {t: {} for t in tickers}
+        for ticker in market.tickers:
+            chain: dict[tuple[str, str], list[Contract]] = defaultdict(list)
+            for contract in market.contracts(ticker):
+                chain[f"{contract.expiry:%Y%m%d}", contract.right.value].append(contract)
+                self._by_con_id[contract.con_id] = contract
+            self._chains[ticker] = dict(chain)
+
+    def instrument(self, con_id: int) -> Instrument | None:
+        """Give the instrument of a contract id; `None` if it is unknown."""
+        return self._by_con_id.get(con_id)
+
+    def find(self, query: ContractQuery) -> list[Instrument]:
+        """Give what a request describes; empty fields match anything, an empty list means error 200."""
+        if query.con_id:
+            found = self._by_con_id.get(query.con_id)
+            return [found] if found else []
+        if query.local_symbol and not query.symbol:
+            return [i for i in self._by_con_id.values() if local_symbol(i) == query.local_symbol]
+        underlying = self.underlyings.get(query.symbol)
+        if underlying is None or query.currency not in ("", "USD"):
+            return []
+        if query.sec_type == underlying.sec_type:
+            return [underlying]
+        if query.sec_type != "OPT":
+            return []
+        chain = self._chains[query.symbol]
+        return [
+            contract
+            for (expiry, right), contracts in chain.items()
+            if expiry.startswith(query.expiry[:8]) and query.right in ("", right)
+            for contract in contracts
+            if _matches(contract, query)
+        ]
+
+    def details(self, request_id: int, instrument: Instrument, exchange: str, version: int) -> bytes:
+        """Write contractDetails (10) for server versions 157 to 178."""
+        ticker = instrument.ticker
+        is_index = ticker in INDEX_TICKERS
+        head = [10, 8] if version < 164 else [10]
+        zone, closing = ("US/Central", "15:00:00") if is_index else ("US/Eastern", "16:00:00")
+        exchanges: tuple[str, ...]
+        if isinstance(instrument, Contract):
+            is_option, expiry = True, f"{instrument.expiry:%Y%m%d}"
+            rule = rule_id(instrument.trading_class)
+            exchanges = OPTION_EXCHANGES[is_index]
+        else:
+            is_option, expiry = False, ""
+            rule = STOCK_RULE
+            exchanges = (instrument.exchange,) if is_index else ("SMART", instrument.exchange)
+        c = contract_fields(instrument, exchange or exchanges[0])
+        fields = [
+            *head, request_id, c[1], c[2],
+            f"{expiry} {closing} {zone}" if is_option else "",
+            c[4], c[5], c[7], c[8], c[9],
+            c[10] or ticker, c[10], c[0], usd(TICK_RULES[rule][0][1]),
+        ]  # fmt: skip
+        if version < 164:
+            fields.append("")  # mdSizeMultiplier
+        fields += [
+            c[6], ORDER_TYPES, ",".join(exchanges), 1,
+            self.underlyings[ticker].con_id if is_option else 0,
+            LONG_NAMES.get(ticker, ticker), "" if is_option or not is_index else "CBOE",
+            expiry[:6], "", "", "", zone, self._hours(is_index), self._hours(is_index), "", "", 0,
+            1 if is_index else 2, ticker if is_option else "",
+            self.underlyings[ticker].sec_type if is_option else "",
+            ",".join([str(rule)] * len(exchanges)), expiry, "" if is_option or is_index else "COMMON",
+        ]  # fmt: skip
+        if version == 163:
+            fields.append(1)
+        elif version >= 164:
+            fields += [1, 1, 1]
+        return encode(*fields)
+
+    def option_params(self, request_id: int, symbol: str, exchange: str) -> list[bytes]:
+        """Write securityDefinitionOptionParameter (75), one for each exchange and trading class."""
+        underlying = self.underlyings.get(symbol)
+        if underlying is None:
+            return []
+        rows: dict[tuple[str, int], tuple[set[str], set[int]]] = {}
+        for (expiry, _), contracts in self._chains[symbol].items():
+            for contract in contracts:
+                key = (contract.trading_class, contract.multiplier)
+                expiries, strikes = rows.setdefault(key, (set(), set()))
+                expiries.add(expiry)
+                strikes.add(contract.strike_ticks)
+        out = []
+        for venue in OPTION_EXCHANGES[symbol in INDEX_TICKERS]:
+            for (trading_class, multiplier), (expiries, strikes) in sorted(rows.items()):
+                if exchange not in ("", venue):
+                    continue
+                head = (75, request_id, venue, underlying.con_id, trading_class, multiplier)
+                prices = (strike / 100 for strike in sorted(strikes))
+                out.append(encode(*head, len(expiries), *sorted(expiries), len(strikes), *prices))
+        return out
+
+    def _hours(self, is_index: bool) -> str:
+        """Write the session as `20261120:0930-20261120:1600` in the contract's own zone."""
+        opens, closes = self._market.open_utc, self._market.close_utc
+        day = f"{session_of(opens):%Y%m%d}"
+        shift = timedelta(hours=1).seconds * 1_000_000_000 if is_index else 0
+        start, end = (exchange_clock(at - shift)[:5].replace(":", "") for at in (opens, closes))
+        return f"{day}:{start}-{day}:{end}"
+
+
+def market_rule(rule: int) -> bytes | None:
+    """Write marketRule (93); `None` if there is no rule of this id."""
+    bands = TICK_RULES.get(rule)
+    if bands is None:
+        return None
+    return encode(93, rule, len(bands), *(usd(edge) for band in bands for edge in band))
+
+
+def local_symbol(instrument: Instrument) -> str:
+    """Give the exchange's symbol: of an option the OCC one, padded to 21 characters."""
+    if isinstance(instrument, Underlying):
+        return instrument.ticker
+    strike = f"{instrument.strike_ticks * 10:08d}"
+    return f"{instrument.trading_class:<6}{instrument.expiry:%y%m%d}{instrument.right.value}{strike}"
+
+
+def contract_fields(instrument: Instrument, exchange: str) -> tuple[str, ...]:
+    """Give the fields of contract11, the contract as order, execution and position replies hold it."""
+    if isinstance(instrument, Underlying):
+        symbol = instrument.ticker
+        kind = "" if instrument.sec_type == "IND" else symbol
+        return (str(instrument.con_id), symbol, instrument.sec_type, "", "0", "", "", exchange,
+                "USD", symbol, kind)  # fmt: skip
+    return (
+        str(instrument.con_id), instrument.ticker, "OPT", f"{instrument.expiry:%Y%m%d}",
+        repr(instrument.strike_ticks / 100), instrument.right.value, str(instrument.multiplier),
+        exchange, "USD", local_symbol(instrument), instrument.trading_class,
+    )  # fmt: skip
+
+
+def _matches(contract: Contract, query: ContractQuery) -> bool:
+    is_index = contract.ticker in INDEX_TICKERS
+    return (
+        query.strike_ticks in (None, contract.strike_ticks)
+        and query.trading_class in ("", contract.trading_class)
+        and query.multiplier in ("", str(contract.multiplier))
+        and query.exchange in ("", *OPTION_EXCHANGES[is_index])
+        and query.local_symbol in ("", local_symbol(contract))
+    )

@@ -1,0 +1,148 @@
+"""Faults that the simulated gateway injects: one typed record each, from a script file or from Python.
+
+Link faults begin at an instant and last `duration_s`; the others hit the next matching order, modification or
+cancellation. Seconds are real ones (they belong to the connection, not to an accelerated market).
+"""
+
+from __future__ import annotations
+
+from datetime import time
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+
+class FaultKind(StrEnum):
+    """What goes wrong."""
+
+    DROP_REFUSE = "drop_refuse"  # connections cut, new ones refused
+    DROP_RESET = "drop_reset"  # connections cut, new ones accepted and reset
+    DROP_HALF_OPEN = "drop_half_open"  # nothing passes either way, then what was held does
+    LINK_LOST = "link_lost"  # 1100 (args code, repeat_lost), then 1102 (repeat) or, with data: lost, 1101
+    FARM_LOST = "farm_lost"  # 2103, 2104 (args history: 2105, 2106; stays_dead)
+    CLIENT_ID_IN_USE = "client_id_in_use"  # 326 for whoever connects
+    PACING = "pacing"  # 100 and a cut at more than 50 messages a second
+    COMPETING_SESSION = "competing_session"  # 10197 for every subscription, no ticks
+    DELAYED_DATA = "delayed_data"  # subscriptions get delayed tick types
+
+    ORDER_REJECTED = "order_rejected"  # Inactive, 201, Inactive
+    ORDER_ERROR = "order_error"  # args code, text; the order never lived
+    ORDER_NOTICE = "order_notice"  # args code, text (399, 10349); the order lives
+    ORDER_SILENCE = "order_silence"  # args reaches: true if the order lives all the same
+    ORDER_DELAYED = "order_delayed"  # its callbacks come duration_s late
+    PARTIAL_FILLS = "partial_fills"  # args pieces: sizes, one a step
+    CALLBACKS_DUPLICATED = "callbacks_duplicated"  # every callback of the order twice
+    CALLBACKS_REORDERED = "callbacks_reordered"  # args first: status or commission
+
+    MODIFY_104_THEN_FILL = "modify_104_then_fill"
+    MODIFY_104_EXECUTION_ONLY = "modify_104_execution_only"
+    MODIFY_FILL_THEN_104 = "modify_fill_then_104"
+    MODIFY_ERROR = "modify_error"  # args code, text; the order works on as it was
+
+    CANCEL_ERROR = "cancel_error"  # args code, text; the order works on
+    CANCEL_FILL_FIRST = "cancel_fill_first"  # it fills, then 10148
+
+
+_K = FaultKind
+LINK_FAULTS = frozenset(
+    {
+        _K.DROP_REFUSE,
+        _K.DROP_RESET,
+        _K.DROP_HALF_OPEN,
+        _K.LINK_LOST,
+        _K.FARM_LOST,
+        _K.CLIENT_ID_IN_USE,
+        _K.PACING,
+        _K.COMPETING_SESSION,
+        _K.DELAYED_DATA,
+    }
+)
+MODIFY_FAULTS = frozenset(
+    {
+        _K.MODIFY_104_THEN_FILL,
+        _K.MODIFY_104_EXECUTION_ONLY,
+        _K.MODIFY_FILL_THEN_104,
+        _K.MODIFY_ERROR,
+    }
+)
+CANCEL_FAULTS = frozenset({_K.CANCEL_ERROR, _K.CANCEL_FILL_FIRST})
+ORDER_FAULTS = frozenset(FaultKind) - LINK_FAULTS - MODIFY_FAULTS - CANCEL_FAULTS
+
+
+class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One fault.
+
+    It is armed `at_s` seconds after the server's start, or when New York's clock of the market
+    reads `at_clock` (`HH:MM:SS`), or at once; the first `after_n` matching requests are spared.
+    """
+
+    kind: FaultKind
+    at_s: float | None = None
+    at_clock: str | None = None
+    after_n: int = 0
+    duration_s: float = 0.0
+    args: dict[str, Any] = {}
+
+    def __post_init__(self) -> None:
+        """Refuse arguments that the fault could not use.
+
+        Raises:
+            ValueError: a clock that is none, sizes or an order of callbacks that cannot be.
+        """
+        time.fromisoformat(self.at_clock or "00:00:00")
+        pieces = self.args.get("pieces", [1] if self.kind is not FaultKind.PARTIAL_FILLS else None)
+        if not pieces or not all(isinstance(n, int) and n > 0 for n in pieces):
+            raise ValueError(f"{self.kind} needs pieces, a list of sizes above 0")
+        if self.args.get("first", "status") not in ("status", "commission"):
+            raise ValueError(f"{self.kind} needs first: status or commission")
+
+    def code(self, default: int) -> int:
+        """Give the vendor code of the fault."""
+        return int(self.args.get("code", default))
+
+    def text(self, default: str) -> str:
+        """Give the message text of the fault."""
+        return str(self.args.get("text", default))
+
+
+class FaultScriptError(ValueError):
+    """A fault script that cannot be read; the text names the file and the remedy."""
+
+
+def load_faults(path: Path) -> list[Fault]:
+    """Read a list of faults from a YAML or JSON file.
+
+    Raises:
+        FaultScriptError: the file is missing, is no YAML, or holds an unknown kind or field.
+    """
+    try:
+        return msgspec.yaml.decode(path.read_bytes(), type=list[Fault])
+    except OSError as trouble:
+        raise FaultScriptError(f"fault script {path}: {trouble.strerror}") from trouble
+    except msgspec.MsgspecError as trouble:
+        raise FaultScriptError(f"fault script {path}: {trouble}; correct the record") from trouble
+
+
+class FaultBook:
+    """The order, modify and cancel faults that still wait for their request."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[Fault, int]] = []
+
+    def add(self, fault: Fault) -> None:
+        """Arm a fault; several on the same request kind are used up one after the other."""
+        self._waiting.append((fault, fault.after_n))
+
+    def take(self, kinds: frozenset[FaultKind], elapsed_s: float) -> Fault | None:
+        """Use up the first armed fault of these kinds; one that spares requests counts this one."""
+        for at, (fault, spare) in enumerate(self._waiting):
+            if fault.kind not in kinds or (fault.at_s or 0.0) > elapsed_s:
+                continue
+            if spare:
+                self._waiting[at] = (fault, spare - 1)
+                return None
+            del self._waiting[at]
+            return fault
+        return None

@@ -1,0 +1,188 @@
+"""Publication: each joined group at its cadence, spread evenly over it, encoded once whatever the number of clients."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+import zstandard
+
+from domain.instants import SECOND
+from domain.profile import Profile
+from gateways.gexbot import codec
+from gateways.gexbot.codec import SPOT_CATEGORY, Group, SpotPrice
+from simulation.hubs.faults import SilenceGroup, Spoil, SpoilFrames
+from simulation.hubs.registry import HUBS, Registry, hub_of
+from simulation.hubs.sessions import Session
+
+if TYPE_CHECKING:
+    from simulation.hubs.server import FeedMarket, MarketClock
+
+POLL_S: Final = 0.05
+FRAMES_PER_TURN: Final = 8  # then the loop's other tasks get theirs
+BACKWARDS_NS: Final = 120 * SECOND
+BOMB_BYTES: Final = 8 * 1024 * 1024
+
+
+class Publisher:
+    """Publishes what the sessions of a registry have joined."""
+
+    def __init__(
+        self,
+        market: FeedMarket,
+        clock: MarketClock,
+        registry: Registry,
+        *,
+        min_interval_real_ms: int,
+        fills_spot: bool,
+    ) -> None:
+        self._market = market
+        self._clock = clock
+        self._registry = registry
+        self._interval_s = max(1.0 / clock.rate, min_interval_real_ms / 1000)
+        self._fills_spot = fills_spot
+        self._version = -1
+        self._listeners: dict[str, list[Session]] = {}
+        self._due: list[tuple[float, str]] = []
+        self._silent_until_utc: dict[str, int] = {}
+        self._spoils: dict[str, tuple[Spoil, int]] = {}
+        self.published: Counter[str] = Counter()
+
+    def spoil(self, fault: SilenceGroup | SpoilFrames) -> None:
+        """Let a group fall silent, or spoil its next frames."""
+        if isinstance(fault, SilenceGroup):
+            until_utc = self._clock.now_utc() + fault.silence_s * SECOND
+            self._silent_until_utc[fault.group] = until_utc
+        else:
+            self._spoils[fault.group] = (fault.spoil, fault.count)
+
+    async def run(self) -> None:
+        """Publish for ever, in session hours."""
+        loop = asyncio.get_running_loop()
+        while True:
+            now_s = loop.time()
+            now_utc = self._clock.now_utc()
+            if not self._market.open_utc <= now_utc < self._market.close_utc:
+                self._due.clear()  # at the open the groups are spread anew, not sent in one burst
+                self._version = -1
+            elif self._version != self._registry.version:
+                self._take_memberships(now_s)
+            if not self._due:
+                await asyncio.sleep(POLL_S)
+                continue
+            if now_utc - self._market.now_utc >= SECOND:
+                self._market.step(now_utc)
+            for _ in range(FRAMES_PER_TURN):
+                if self._due[0][0] > now_s:
+                    break
+                due_s, group = self._due[0]
+                self.publish(group, now_utc)
+                # A server that fell behind leaves frames out and keeps each group's phase.
+                missed_n = (now_s - due_s) // self._interval_s
+                heapq.heapreplace(self._due, (due_s + (missed_n + 1) * self._interval_s, group))
+            await asyncio.sleep(min(max(self._due[0][0] - loop.time(), 0.0), POLL_S))
+
+    def publish(self, group: str, now_utc: int) -> None:
+        """Publish one group to all who joined it."""
+        if self._silent_until_utc.get(group, 0) > now_utc:
+            return
+        key = codec.parse_group(group)
+        item = None if key is None else self._item(key)
+        if item is None:
+            return
+        spoil = self._next_spoil(group)
+        data = codec.encode_frame(item) if spoil is None else _spoilt(spoil, item)
+        named = "no_such_group" if spoil is Spoil.GROUP else group
+        self.published[group] += 1
+        for session in self._listeners[group]:
+            if spoil is Spoil.NOT_JSON:
+                session.publish_text('{"type":"message",')
+            else:
+                session.publish(named, data)
+            if session.is_over_limit:
+                self._registry.end(session, "too much is not acknowledged")
+
+    def _take_memberships(self, now_s: float) -> None:
+        """Index who joined what; groups that are new get their own phase within the cadence."""
+        self._version = self._registry.version
+        listeners: dict[str, list[Session]] = {}
+        for session in self._registry.sessions.values():
+            for group in session.groups:
+                key = codec.parse_group(group)
+                if key is not None and hub_of(key.category) in (None, session.hub):
+                    listeners.setdefault(group, []).append(session)
+        kept = {group: due_s for due_s, group in self._due}
+        ordered = sorted(listeners, key=_hub_rank)
+        self._due = [
+            (kept.get(group, now_s + self._interval_s * n / len(ordered)), group) for n, group in enumerate(ordered)
+        ]
+        heapq.heapify(self._due)
+        self._listeners = listeners
+
+    def _item(self, key: Group) -> Profile | SpotPrice | None:
+        """Give what the market has for a group; a group it does not know stays silent, as the vendor's would."""
+        try:
+            if key.category == SPOT_CATEGORY:
+                spot = self._market.spot(key.ticker)
+                return SpotPrice(key.ticker, spot.at_utc, spot.price_ticks)
+            profile = self._market.profile(key.ticker, key.category)
+        except (KeyError, ValueError):
+            return None
+        return profile if self._fills_spot else _replaced(profile, profile.source_utc, spot=0)
+
+    def _next_spoil(self, group: str) -> Spoil | None:
+        if group not in self._spoils:
+            return None
+        spoil, left = self._spoils.pop(group)
+        if left > 1:
+            self._spoils[group] = (spoil, left - 1)
+        return spoil
+
+
+def _spoilt(spoil: Spoil, item: Profile | SpotPrice) -> str:
+    """Give a spoilt frame; where the envelope is what is spoilt, a good one."""
+    good = codec.encode_frame(item)
+    packed = codec.unpack(good)
+    assert isinstance(packed, codec.Packed)
+    url = f"proto.{packed.kind}"
+    match spoil:
+        case Spoil.BASE64:
+            return "%" + good[1:]
+        case Spoil.TRUNCATED:
+            return codec.wrap(url, packed.compressed[:-7])
+        case Spoil.BOMB:
+            return codec.wrap(url, zstandard.compress(bytes(BOMB_BYTES)))
+        case Spoil.TYPE_URL:
+            return codec.wrap("proto.unheard_of", packed.compressed)
+        case Spoil.TIME_BACKWARDS:
+            return codec.encode_frame(_backwards(item))
+        case Spoil.GROUP | Spoil.NOT_JSON:
+            return good
+
+
+def _backwards(item: Profile | SpotPrice) -> Profile | SpotPrice:
+    at_utc = item.source_utc - BACKWARDS_NS
+    if isinstance(item, SpotPrice):
+        return SpotPrice(item.ticker, at_utc, item.spot)
+    return _replaced(item, at_utc, spot=item.spot)
+
+
+def _replaced(profile: Profile, source_utc: int, *, spot: int) -> Profile:
+    return Profile(
+        profile.ticker,
+        profile.category,
+        source_utc,
+        spot,
+        profile.scalars,
+        profile.strikes,
+        profile.values,
+        profile.priors,
+    )
+
+
+def _hub_rank(group: str) -> tuple[int, str]:
+    key = codec.parse_group(group)
+    hub = None if key is None else hub_of(key.category)
+    return (HUBS.index(hub) if hub in HUBS else len(HUBS), group)

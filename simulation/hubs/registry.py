@@ -1,0 +1,200 @@
+"""Who may connect: negotiate (V2) with its rules, tokens, and the sessions that live on them."""
+
+from __future__ import annotations
+
+import secrets
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Final
+
+import orjson
+
+from gateways.gexbot.codec import SPOT_CATEGORY, Group, parse_group
+from simulation.hubs.http import Answer, Request
+from simulation.hubs.sessions import RECOVERY_S, Session, Token
+
+HUBS: Final = (
+    "v2_classic",
+    "v2_state_gex",
+    "v2_state_greeks_zero",
+    "v2_state_greeks_one",
+    "v2_state_greeks",
+    "v2_orderflow",
+)
+MEMBERSHIPS_MAX: Final = 150
+TOKEN_LIFE_S: Final = 900.0
+KEY_PREFIX: Final = "gexbot_custom_"
+NEGOTIATE_PATH: Final = "/v2/negotiate"
+
+
+def vendor_hub(name: str) -> str:
+    """Give the vendor's name of a hub that may go by ours."""
+    return name if name in HUBS else f"v2_{name}"
+
+
+def hub_of(category: str) -> str | None:
+    """Give the hub that publishes a category; `None` for spots, which every hub publishes."""
+    if category == SPOT_CATEGORY:
+        return None
+    package, kind, *rest = category.split("_")
+    if package == "classic":
+        return "v2_classic"
+    if package == "orderflow":
+        return "v2_orderflow"
+    if kind == "gex":
+        return "v2_state_gex"
+    return {"zero": "v2_state_greeks_zero", "one": "v2_state_greeks_one"}.get(rest[0], "v2_state_greeks")
+
+
+class Registry:
+    """Tokens and sessions.
+
+    Args:
+        url_of: gives the URL of a hub and a token.
+        now_s: the real clock that tokens and recovery windows run on.
+        keys: the keys that may negotiate; `None` lets any key of the vendor's form in.
+    """
+
+    def __init__(
+        self,
+        url_of: Callable[[str, str], str],
+        now_s: Callable[[], float],
+        *,
+        keys: frozenset[str] | None = None,
+        token_life_s: float = TOKEN_LIFE_S,
+        recovery_s: float = RECOVERY_S,
+    ) -> None:
+        self._url_of = url_of
+        self._now_s = now_s
+        self._keys = keys
+        self._token_life_s = token_life_s
+        self._recovery_s = recovery_s
+        self._tokens: dict[str, Token] = {}
+        self.sessions: dict[str, Session] = {}
+        self.ended: Callable[[Session, str], None] = lambda _session, _why: None
+        self.version = 0  # grows with every change of memberships
+        self.negotiated_n = 0
+
+    def answer(self, request: Request) -> Answer:
+        """Answer a negotiate request by the vendor's rules."""
+        if not request.path.endswith(NEGOTIATE_PATH):
+            return _error(404, f"there is nothing at {request.path}")
+        if request.method not in ("POST", "PATCH"):
+            return _error(405, "negotiate with POST, change memberships with PATCH")
+        if not request.headers.get("user-agent"):
+            return _error(400, "a User-Agent header is required")
+        scheme, _, key = request.headers.get("authorization", "").partition(" ")
+        if scheme != "Bearer" or not self._is_known(key):
+            return _error(401, "the key is not known")
+        try:
+            groups = orjson.loads(request.body)["groups"]
+        except (ValueError, KeyError, TypeError):
+            return _error(400, 'the body must be JSON with a list "groups"')
+        if not isinstance(groups, list):
+            return _error(400, '"groups" must be a list')
+        if len(groups) > MEMBERSHIPS_MAX:
+            return _error(403, f"{len(groups)} memberships, a key has {MEMBERSHIPS_MAX}")
+        return self._post(key, groups) if request.method == "POST" else self._patch(key, groups)
+
+    def admit(self, hub: str, access_token: str) -> Token | None:
+        """Give the token's rights on a hub; `None` when it is unknown, expired or of another hub."""
+        token = self._tokens.get(access_token)
+        if token is None or token.hub != hub or token.until_s <= self._now_s():
+            return None
+        return token
+
+    def open(self, token: Token) -> Session:
+        """Start a session with the token's memberships."""
+        session = Session(token.key, token.hub, token.groups)
+        self.sessions[session.connection_id] = session
+        self.version += 1
+        return session
+
+    def recover(self, hub: str, connection_id: str, reconnection_token: str) -> Session | None:
+        """Give the session that a dropped client names; `None` when it is not there (any more)."""
+        self.forget_expired()
+        session = self.sessions.get(connection_id)
+        if session is None or session.hub != hub:
+            return None
+        return session if session.reconnection_token == reconnection_token else None
+
+    def end(self, session: Session, why: str) -> None:
+        """End a session for good."""
+        if self.sessions.pop(session.connection_id, None) is not None:
+            self.version += 1
+            self.ended(session, why)
+
+    def forget_expired(self) -> None:
+        """End sessions that were not recovered within the window."""
+        now_s = self._now_s()
+        for session in list(self.sessions.values()):
+            if session.dropped_s is not None and now_s - session.dropped_s > self._recovery_s:
+                self.end(session, "not recovered in time")
+
+    def kill_tokens(self) -> None:
+        """Let every token expire."""
+        self._tokens.clear()
+
+    def _is_known(self, key: str) -> bool:
+        if self._keys is not None:
+            return key in self._keys
+        return key.startswith(KEY_PREFIX) and len(key) > len(KEY_PREFIX)
+
+    def _post(self, key: str, names: list[object]) -> Answer:
+        groups: list[tuple[str, Group]] = []
+        for name in names:
+            group = parse_group(name) if isinstance(name, str) else None
+            if group is None:
+                return _error(400, f"group {name!r} is not known")
+            groups.append((str(name), group))
+        spots_n: dict[str, int] = defaultdict(int)
+        for _, group in groups:
+            spots_n[group.ticker] += group.category == SPOT_CATEGORY
+        for ticker, count in spots_n.items():
+            if count != 1:
+                return _error(400, f"{ticker} needs exactly one {ticker}_spot, not {count}")
+        by_hub: dict[str, set[str]] = defaultdict(set)
+        for name, group in groups:
+            hub = hub_of(group.category)
+            if hub is not None:
+                by_hub[hub] |= {name, f"{group.ticker}_{SPOT_CATEGORY}"}
+        analysed = {group.ticker for _, group in groups if group.category != SPOT_CATEGORY}
+        lone = {f"{ticker}_{SPOT_CATEGORY}" for ticker in spots_n if ticker not in analysed}
+        if lone:  # an index of which only the price is wanted; any hub may carry it
+            by_hub[next((hub for hub in HUBS if hub in by_hub), HUBS[0])] |= lone
+        self._kill_key(key)
+        self.negotiated_n += 1
+        until_s = self._now_s() + self._token_life_s
+        urls = {}
+        for hub in HUBS:
+            if hub in by_hub:
+                access_token = secrets.token_urlsafe(24)
+                self._tokens[access_token] = Token(key, hub, frozenset(by_hub[hub]), until_s)
+                urls[hub] = self._url_of(hub, access_token)
+        return Answer(200, {"websocket_urls": urls})
+
+    def _patch(self, key: str, memberships: list[object]) -> Answer:
+        by_hub: dict[str, set[str]] = defaultdict(set)
+        for item in memberships:
+            match item:
+                case {"hub": str(hub), "group": str(group)} if hub in HUBS:
+                    by_hub[hub].add(group)
+                case _:
+                    return _error(400, f"{item!r} is no membership of a known hub")
+        updated = 0
+        for session in self.sessions.values():
+            if session.key == key:
+                session.groups = frozenset(by_hub.get(session.hub, ()))
+                updated += len(session.groups)
+        self.version += 1
+        counts = {hub: len(groups) for hub, groups in by_hub.items()}
+        return Answer(200, {"updated_groups": updated, "hubs": counts})
+
+    def _kill_key(self, key: str) -> None:
+        self._tokens = {t: token for t, token in self._tokens.items() if token.key != key}
+        for session in [s for s in self.sessions.values() if s.key == key]:
+            self.end(session, "the key negotiated anew")
+
+
+def _error(status: int, sentence: str) -> Answer:
+    return Answer(status, {"error": sentence})

@@ -1,0 +1,124 @@
+"""Schema of the two kinds of ledger: the shared one and a desk's. A change is a new migration, never an edit.
+
+Instants are UTC ns, sessions `YYYY-MM-DD` in New York, prices ticks of 1/100 USD, money cents. A reservation is live
+in the states `PENDING_ENTRY` and `OPEN`; `CLOSED`, `RELEASED` and `ABANDONED` are terminal.
+"""
+
+from __future__ import annotations
+
+from storage.sqlite_file import Schema
+
+_SHARED_V1 = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE runs (run_n INTEGER PRIMARY KEY AUTOINCREMENT, started_utc INTEGER NOT NULL) STRICT;
+CREATE TABLE kill (
+  kill_epoch INTEGER PRIMARY KEY, level INTEGER NOT NULL, reason TEXT NOT NULL, by TEXT NOT NULL,
+  at_utc INTEGER NOT NULL
+) STRICT;
+CREATE TABLE commands (
+  command_id TEXT PRIMARY KEY, name TEXT NOT NULL, by TEXT NOT NULL, reason TEXT NOT NULL, outcome TEXT NOT NULL,
+  at_utc INTEGER NOT NULL
+) STRICT;
+CREATE TABLE promotions (
+  source TEXT NOT NULL, kind TEXT NOT NULL, version INTEGER NOT NULL, is_promoted INTEGER NOT NULL, by TEXT NOT NULL,
+  reason TEXT NOT NULL, at_utc INTEGER NOT NULL, PRIMARY KEY (source, kind, version, at_utc)
+) STRICT;
+CREATE TABLE alerts (
+  alert_id TEXT PRIMARY KEY, session TEXT NOT NULL, source TEXT NOT NULL, ticker TEXT NOT NULL, kind TEXT NOT NULL,
+  version INTEGER NOT NULL, bucket_utc INTEGER NOT NULL, direction INTEGER NOT NULL, entry_ticks INTEGER NOT NULL,
+  target_ticks INTEGER NOT NULL, stop_ticks INTEGER NOT NULL, horizon_ms INTEGER NOT NULL, features TEXT NOT NULL,
+  forces TEXT NOT NULL, alignment REAL, thresholds TEXT NOT NULL, is_shadow INTEGER NOT NULL,
+  feed_mode TEXT NOT NULL DEFAULT 'live', raised_utc INTEGER NOT NULL, recorded_utc INTEGER NOT NULL
+) STRICT;
+CREATE INDEX alerts_by_lane ON alerts (session, source, ticker, raised_utc);
+CREATE TABLE outcomes (
+  alert_id TEXT PRIMARY KEY, mfe_ticks INTEGER, mae_ticks INTEGER, hit TEXT, end_ticks INTEGER,
+  is_shadow INTEGER NOT NULL, feed_mode TEXT NOT NULL DEFAULT 'live', ended_utc INTEGER NOT NULL
+) STRICT;
+"""
+
+_DESK_V1 = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE reservations (
+  intent_id TEXT NOT NULL, leg INTEGER NOT NULL, desk TEXT NOT NULL, structure_id TEXT, signal_id TEXT NOT NULL,
+  alert_id TEXT NOT NULL, source TEXT NOT NULL, strategy TEXT NOT NULL, ticker TEXT NOT NULL, kind TEXT NOT NULL,
+  version INTEGER NOT NULL, is_shadow INTEGER NOT NULL DEFAULT 0, direction INTEGER NOT NULL,
+  bucket_utc INTEGER NOT NULL, session TEXT NOT NULL, con_id INTEGER NOT NULL, underlying TEXT NOT NULL,
+  trading_class TEXT NOT NULL, expiry TEXT NOT NULL, strike_ticks INTEGER NOT NULL, right TEXT NOT NULL,
+  multiplier INTEGER NOT NULL, side TEXT NOT NULL, qty INTEGER NOT NULL, limit_ticks INTEGER NOT NULL,
+  decision_bid_ticks INTEGER, decision_ask_ticks INTEGER, order_ref TEXT NOT NULL UNIQUE,
+  deadline_utc INTEGER NOT NULL, decided_utc INTEGER NOT NULL, run_n INTEGER NOT NULL, state TEXT NOT NULL,
+  ended_why TEXT, reserved_utc INTEGER NOT NULL, ended_utc INTEGER, PRIMARY KEY (intent_id, leg)
+) STRICT;
+CREATE UNIQUE INDEX one_live_holder ON reservations (desk, con_id) WHERE state IN ('PENDING_ENTRY', 'OPEN');
+CREATE INDEX reservations_by_day ON reservations (session, strategy);
+CREATE TABLE tombstones (intent_id TEXT PRIMARY KEY, reason TEXT NOT NULL, at_utc INTEGER NOT NULL) STRICT;
+CREATE TABLE orders (
+  order_ref TEXT PRIMARY KEY, desk TEXT NOT NULL, intent_id TEXT NOT NULL, leg INTEGER NOT NULL, structure_id TEXT,
+  position_id TEXT, con_id INTEGER NOT NULL, is_exit INTEGER NOT NULL, side TEXT NOT NULL, qty INTEGER NOT NULL,
+  limit_ticks INTEGER, status TEXT NOT NULL, perm_id INTEGER, exit_n INTEGER, exit_reason TEXT, exit_kind TEXT,
+  tier INTEGER, is_adopted INTEGER NOT NULL DEFAULT 0, run_n INTEGER NOT NULL, at_utc INTEGER NOT NULL,
+  changed_utc INTEGER NOT NULL
+) STRICT;
+CREATE INDEX orders_by_intent ON orders (intent_id);
+CREATE TABLE executions (
+  exec_id TEXT NOT NULL, revision INTEGER NOT NULL, desk TEXT NOT NULL, order_ref TEXT NOT NULL, intent_id TEXT,
+  con_id INTEGER NOT NULL, side TEXT NOT NULL, qty INTEGER NOT NULL, price_ticks INTEGER NOT NULL,
+  at_utc INTEGER NOT NULL, session TEXT NOT NULL, is_current INTEGER NOT NULL, is_foreign INTEGER NOT NULL,
+  raw TEXT NOT NULL, recorded_utc INTEGER NOT NULL, PRIMARY KEY (exec_id, revision)
+) STRICT;
+CREATE UNIQUE INDEX one_current_revision ON executions (exec_id) WHERE is_current;
+CREATE INDEX executions_by_order ON executions (order_ref) WHERE is_current;
+CREATE INDEX executions_by_contract ON executions (con_id) WHERE is_current;
+CREATE INDEX executions_by_day ON executions (session);
+CREATE TABLE commissions (
+  exec_id TEXT NOT NULL, revision INTEGER NOT NULL, commission_cents INTEGER NOT NULL, recorded_utc INTEGER NOT NULL,
+  PRIMARY KEY (exec_id, revision)
+) STRICT;
+CREATE TABLE positions (
+  position_id TEXT PRIMARY KEY, desk TEXT NOT NULL, intent_id TEXT NOT NULL, leg INTEGER NOT NULL DEFAULT 0,
+  structure_id TEXT, con_id INTEGER NOT NULL, session TEXT NOT NULL, source TEXT, strategy TEXT, direction INTEGER,
+  version INTEGER, state TEXT NOT NULL, exit_reason TEXT, exit_kind TEXT, exit_n INTEGER NOT NULL DEFAULT 0,
+  tier INTEGER NOT NULL DEFAULT 0, entry_spot_ticks INTEGER, entry_iv REAL, opened_utc INTEGER,
+  took_part INTEGER NOT NULL DEFAULT 0, end TEXT, bought_qty INTEGER, realised_cents INTEGER NOT NULL DEFAULT 0,
+  fees_cents INTEGER NOT NULL DEFAULT 0, closed_utc INTEGER, changed_utc INTEGER NOT NULL
+) STRICT;
+CREATE INDEX positions_by_day ON positions (session);
+CREATE INDEX positions_by_intent ON positions (intent_id, con_id);
+CREATE TABLE structures (
+  structure_id TEXT PRIMARY KEY, desk TEXT NOT NULL, strategy TEXT NOT NULL, version INTEGER NOT NULL,
+  session TEXT NOT NULL, state TEXT NOT NULL, legs TEXT NOT NULL, exit_authority TEXT, opened_utc INTEGER,
+  closed_utc INTEGER, changed_utc INTEGER NOT NULL
+) STRICT;
+CREATE TABLE gate_log (
+  n INTEGER PRIMARY KEY, desk TEXT NOT NULL, session TEXT NOT NULL, signal_id TEXT NOT NULL, alert_id TEXT NOT NULL,
+  intent_id TEXT, structure_id TEXT, source TEXT NOT NULL, strategy TEXT NOT NULL, ticker TEXT NOT NULL,
+  kind TEXT NOT NULL, version INTEGER NOT NULL, is_shadow INTEGER NOT NULL DEFAULT 0,
+  feed_mode TEXT NOT NULL DEFAULT 'live', bucket_utc INTEGER NOT NULL, code TEXT, gate INTEGER, measured REAL,
+  limit_value REAL, unit TEXT NOT NULL DEFAULT '', looked_at TEXT NOT NULL DEFAULT '', verdicts TEXT NOT NULL,
+  decided_utc INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX one_row_per_attempt ON gate_log (signal_id, decided_utc, ifnull(code, ''));
+CREATE INDEX gate_log_by_alert ON gate_log (alert_id);
+CREATE INDEX gate_log_by_day ON gate_log (session);
+CREATE TABLE watermarks (
+  source TEXT NOT NULL, ticker TEXT NOT NULL, kind TEXT NOT NULL, version INTEGER NOT NULL,
+  bucket_utc INTEGER NOT NULL, alert_id TEXT NOT NULL, PRIMARY KEY (source, ticker, kind, version)
+) STRICT;
+CREATE TABLE day (
+  session TEXT PRIMARY KEY, desk TEXT NOT NULL, locked_why TEXT, locked_utc INTEGER, start_nav_cents INTEGER,
+  start_nav_utc INTEGER, trades INTEGER, wins INTEGER, losses INTEGER, realised_cents INTEGER, fees_cents INTEGER,
+  drawdown_cents INTEGER, settled_utc INTEGER
+) STRICT;
+CREATE TRIGGER day_is_kept BEFORE DELETE ON day BEGIN
+  SELECT RAISE(ABORT, 'a day row is never deleted');
+END;
+CREATE TRIGGER day_lock_holds BEFORE UPDATE ON day
+WHEN OLD.locked_why IS NOT NULL AND NEW.locked_why IS NOT OLD.locked_why BEGIN
+  SELECT RAISE(ABORT, 'a day lock is never lifted');
+END;
+"""
+
+SHARED = Schema("shared", 0x5A480001, (_SHARED_V1,))
+DESK = Schema("desk", 0x5A480002, (_DESK_V1,))
+SHARED_OWNER = "shared"  # what the shared file carries in place of a desk

@@ -1,0 +1,140 @@
+"""Sealing: small hot files become one sorted file per hub and shape, in a child process.
+
+The child only writes new files and says what they replace; the writer puts them in force, so the manifest keeps its
+one author. Replaced files are deleted two seals later: a reader that still holds the old manifest finds them.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import defaultdict
+from datetime import date
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from domain.profile import Shape
+from storage import bucket_file, manifest
+from storage.manifest import Manifest, Part, Retired
+
+GRACE_SEALS = 2
+REPO = Path(__file__).resolve().parents[1]
+
+
+class Sealed(msgspec.Struct, frozen=True):
+    """What a child did: files made, and the files that they replace."""
+
+    made: tuple[Part, ...]
+    replaced: tuple[str, ...]
+
+
+class SealChild:
+    """A running `python -m storage.seal`."""
+
+    def __init__(self, root: Path, session: date, *, is_whole: bool) -> None:
+        self.session = session
+        options = ["--whole"] if is_whole else []
+        words = [sys.executable, "-m", "storage.seal", str(root.resolve()), session.isoformat(), *options]
+        self._process = subprocess.Popen(
+            words, cwd=REPO, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def poll(self) -> Sealed | str | None:
+        """Give what was sealed, why not in one sentence, or `None` while the child runs."""
+        if self._process.poll() is None:
+            return None
+        out, err = self._process.communicate()
+        if self._process.returncode == 0:
+            return msgspec.json.decode(out, type=Sealed)
+        why = (err.strip().splitlines() or ["no word"])[-1]
+        return f"Sealing {self.session} failed ({why}); the hot files stay."
+
+    def stop(self) -> None:
+        """End the child; what it wrote is deleted at the next start."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.communicate()
+
+
+def seal(root: Path, session: date, *, is_whole: bool) -> Sealed:
+    """Merge the hot files of a session (with `is_whole` the sealed ones too) into one sorted file per hub and shape."""
+    found = manifest.load(root, session)
+    folder = manifest.folder_of(root, session)
+    groups: defaultdict[tuple[str, Shape], list[Part]] = defaultdict(list)
+    for part in found.parts:
+        if is_whole or not part.is_sealed:
+            groups[part.hub, part.shape].append(part)
+    made, replaced = [], []
+    for (hub, shape), parts in sorted(groups.items()):
+        if len(parts) < 2:
+            continue
+        # The process id keeps the files of a child that outlived its parent apart from those of the next one.
+        name = f"sealed-{hub}-{shape.value}-{found.seal_n + 1}-{os.getpid()}.parquet"
+        rows_n = _merge(folder, shape, parts, name)
+        first_utc, last_utc = min(p.first_utc for p in parts), max(p.last_utc for p in parts)
+        made.append(Part(name, hub, shape, first_utc, last_utc, rows_n, is_sealed=True))
+        replaced += [part.name for part in parts]
+    manifest.sync_folder(folder)
+    return Sealed(tuple(made), tuple(replaced))
+
+
+def _merge(folder: Path, shape: Shape, parts: list[Part], name: str) -> int:
+    """Write one file ticker by ticker, so that a day needs the memory of one ticker; give the number of rows."""
+    schema = bucket_file.schema_of(shape)
+    hot = [pq.read_table(folder / part.name, schema=schema) for part in parts if not part.is_sealed]
+    recent = pa.concat_tables([schema.empty_table(), *hot])
+    sealed = [folder / part.name for part in parts if part.is_sealed]
+    tickers = set(recent["ticker"].to_pylist())
+    for path in sealed:
+        tickers.update(pq.read_table(path, columns=["ticker"])["ticker"].to_pylist())
+    aside, rows_n = folder / f"{name}.tmp", 0
+    with pq.ParquetWriter(aside, schema, **bucket_file.write_options(shape, level=3)) as writer:
+        for ticker in sorted(tickers):
+            pieces = [pq.read_table(path, filters=[("ticker", "=", ticker)]) for path in sealed]
+            pieces.append(recent.filter(pc.equal(recent["ticker"], ticker)))
+            whole = pa.concat_tables([piece.cast(schema) for piece in pieces])
+            writer.write_table(whole.sort_by([(key, "ascending") for key in bucket_file.SORT]), bucket_file.ROW_GROUP)
+            rows_n += whole.num_rows
+    with aside.open("rb") as file:
+        os.fsync(file.fileno())
+    aside.replace(folder / name)
+    expected_n = sum(part.rows for part in parts)
+    if rows_n != expected_n:
+        raise RuntimeError(f"{name} has {rows_n} rows of {expected_n}")
+    return rows_n
+
+
+def adopt(root: Path, found: Manifest, sealed: Sealed) -> Manifest:
+    """Give the manifest with sealed files in force, after deleting what was replaced two seals ago."""
+    seal_n = found.seal_n + 1
+    folder = manifest.folder_of(root, found.session)
+    kept = []
+    for old in found.retired:
+        if old.seal_n + GRACE_SEALS <= seal_n:
+            for name in old.names:
+                (folder / name).unlink(missing_ok=True)
+        else:
+            kept.append(old)
+    gone = set(sealed.replaced)
+    return msgspec.structs.replace(
+        found,
+        parts=(*sealed.made, *(part for part in found.parts if part.name not in gone)),
+        seal_n=seal_n,
+        retired=(*kept, Retired(seal_n, sealed.replaced)),
+    )
+
+
+def main(arguments: list[str]) -> None:
+    """Seal as told on the command line (`ROOT SESSION [--whole]`) and print what was done as JSON."""
+    root, session, *options = arguments
+    sealed = seal(Path(root), date.fromisoformat(session), is_whole="--whole" in options)
+    sys.stdout.write(msgspec.json.encode(sealed).decode())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

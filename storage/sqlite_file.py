@@ -1,0 +1,162 @@
+"""One SQLite file of ours: opened durable, migrated, or refused in one sentence."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+BUSY_MS = 2_000
+
+
+class LedgerRefusedError(Exception):
+    """A ledger that must not be used; the text is one sentence with the remedy."""
+
+
+@dataclass(frozen=True)
+class Schema:
+    """A kind of ledger: `app_id` marks its files, `migrations[n]` takes a file from version n to n + 1."""
+
+    kind: str
+    app_id: int
+    migrations: tuple[str, ...]
+
+    @property
+    def version(self) -> int:
+        """The version that this program writes."""
+        return len(self.migrations)
+
+
+def open_file(path: Path, schema: Schema, desk: str, *, is_durable: bool = True) -> sqlite3.Connection:
+    """Open a ledger for its only writer, creating or migrating it first.
+
+    `is_durable=False` leaves out every fsync: for simulated days that nobody resumes.
+
+    Raises:
+        LedgerRefusedError: unreadable, not ours, of a newer version, or another desk's.
+    """
+    db: sqlite3.Connection | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
+        db.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+        _check(db, path, schema, desk)
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute(f"PRAGMA synchronous={'FULL' if is_durable else 'OFF'}")
+        _migrate(db, schema, desk)
+        return db
+    except LedgerRefusedError:
+        if db is not None:
+            db.close()
+        raise
+    except (sqlite3.Error, OSError) as error:
+        if db is not None:
+            db.close()
+        raise LedgerRefusedError(f"The ledger {path} cannot be read ({error}); restore it from a backup.") from error
+
+
+def open_reader(path: Path, schema: Schema) -> sqlite3.Connection | None:
+    """Open a ledger read-only beside its writer; `None` where there is no such file (or none with a schema) yet.
+
+    Raises:
+        LedgerRefusedError: unreadable, not ours, or of another version than this program reads.
+    """
+    if not path.exists():
+        return None
+    try:
+        db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    except sqlite3.Error as error:
+        raise LedgerRefusedError(f"The ledger {path} cannot be read ({error}).") from error
+    try:
+        db.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+        version = _pragma(db, "user_version")
+        if version == 0:
+            db.close()
+            return None
+        _check_header(db, path, schema)
+        if version < schema.version:
+            raise LedgerRefusedError(f"The ledger {path} has the old version {version}; start the supervisor once.")
+        return db
+    except sqlite3.Error as error:
+        db.close()
+        raise LedgerRefusedError(f"The ledger {path} cannot be read ({error}); restore it from a backup.") from error
+    except LedgerRefusedError:
+        db.close()
+        raise
+
+
+def refusal_of(path: Path, schema: Schema, desk: str) -> str | None:
+    """Tell in one sentence why a ledger cannot be used; `None` when it can (a missing file will be made)."""
+    if not path.exists():
+        return None
+    try:
+        open_file(path, schema, desk).close()
+    except LedgerRefusedError as refused:
+        return str(refused)
+    return None
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """Run a block as one write transaction; when the block is left, COMMIT has returned."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+def _pragma(db: sqlite3.Connection, name: str) -> int:
+    return int(db.execute(f"PRAGMA {name}").fetchone()[0])
+
+
+def _check_header(db: sqlite3.Connection, path: Path, schema: Schema) -> None:
+    if _pragma(db, "application_id") != schema.app_id:
+        raise LedgerRefusedError(f"{path} is not a {schema.kind} ledger of Zerohour; name another data folder.")
+    version = _pragma(db, "user_version")
+    if version > schema.version:
+        raise LedgerRefusedError(
+            f"The ledger {path} has version {version}, this program knows up to {schema.version}; update the program."
+        )
+
+
+def _check(db: sqlite3.Connection, path: Path, schema: Schema, desk: str) -> None:
+    is_new = _pragma(db, "user_version") == 0 and _pragma(db, "schema_version") == 0
+    if is_new:
+        return
+    _check_header(db, path, schema)
+    verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if verdict != "ok":
+        raise LedgerRefusedError(f"The ledger {path} is damaged ({verdict}); restore it from a backup.")
+    (owner,) = db.execute("SELECT value FROM meta WHERE key = 'desk'").fetchone()
+    if owner != desk:
+        raise LedgerRefusedError(f"The ledger {path} is that of {owner}, not of {desk}; name another data folder.")
+
+
+def _migrate(db: sqlite3.Connection, schema: Schema, desk: str) -> None:
+    with transaction(db):
+        version = _pragma(db, "user_version")
+        if version == schema.version:
+            return
+        for script in schema.migrations[version:]:
+            for statement in statements_of(script):
+                db.execute(statement)
+        if version == 0:
+            db.execute("INSERT INTO meta VALUES ('desk', ?)", (desk,))
+        db.execute(f"PRAGMA application_id={schema.app_id}")
+        db.execute(f"PRAGMA user_version={schema.version}")
+
+
+def statements_of(script: str) -> Iterator[str]:
+    """Split a script into statements; triggers, which hold semicolons, stay whole."""
+    part = ""
+    for line in script.splitlines():
+        part += line + "\n"
+        if line.strip() and sqlite3.complete_statement(part):
+            yield part
+            part = ""

@@ -1,0 +1,254 @@
+"""The warehouse's only writer: each closed bucket a small Parquet file, made known by one swap of the manifest.
+
+Nothing is appended to and no footerless file is held open, so a crash at any point leaves the old manifest or the new
+one; start-up deletes what the manifest does not name.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections import defaultdict
+from datetime import date
+from pathlib import Path
+from typing import IO
+
+import msgspec
+import pyarrow as pa
+
+from domain.instants import session_of
+from domain.profile import Rows
+from messages import market
+from storage import bucket_file, manifest
+from storage.identities import violations_of
+from storage.manifest import Bucket, HubCounts, Manifest, Part, WarehouseRefusedError
+from storage.seal import SealChild, adopt
+
+Outcome = market.BucketStored | market.BucketNotStored
+
+
+class Warehouse:
+    """The `WarehouseStore` over a folder.
+
+    Args:
+        root: the warehouse's folder, one sub-folder per session.
+        is_durable: False leaves out every fsync (simulated days that nobody resumes).
+    """
+
+    def __init__(self, root: Path, *, is_durable: bool = True) -> None:
+        self._root = root
+        self._is_durable = is_durable
+        self._lock: IO[bytes] | None = None
+        self._in_hand: list[market.StoreBucket] = []
+        self._manifests: dict[date, Manifest] = {}
+        self._child: SealChild | None = None
+        self.rows_stored_n = 0
+        self.rows_not_stored_n = 0
+
+    def open(self) -> None:
+        """Take the lock and delete what no manifest names.
+
+        Raises:
+            WarehouseRefusedError: another writer, an unwritable folder, or an unreadable manifest.
+        """
+        self.close()
+        try:
+            self._root.mkdir(parents=True, exist_ok=True)
+            self._lock = (self._root / "writer.lock").open("ab")
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self.close()
+            raise WarehouseRefusedError(
+                f"Another process writes to the warehouse {self._root}; stop it or name another data folder."
+            ) from error
+        except OSError as error:
+            raise WarehouseRefusedError(
+                f"The warehouse {self._root} cannot be written ({error}); name another data folder."
+            ) from error
+        self._manifests.clear()
+        for session in manifest.sessions_in(self._root):
+            clean(self._root, session)
+
+    def close(self) -> None:
+        """Stop a running seal and release the lock; what is in hand stays in hand for the next `open`."""
+        if self._child is not None:
+            self._child.stop()
+            self._child = None
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    @property
+    def in_hand(self) -> int:
+        """Buckets taken but neither stored nor given up."""
+        return len(self._in_hand)
+
+    def take(self, message: market.StoreBucket) -> None:
+        """Take one bucket in hand."""
+        self._in_hand.append(message)
+
+    def flush(self) -> tuple[Outcome, ...]:
+        """Make everything in hand durable, with one swap per session, and say of each bucket what became of it.
+
+        A full or unwritable disk gives the buckets up; their rows stay counted.
+        """
+        by_session: defaultdict[date, list[market.StoreBucket]] = defaultdict(list)
+        # Whatever happens below, a bucket is tried once: one that cannot be written must not hold up the next ones.
+        taken, self._in_hand = self._in_hand, []
+        for message in taken:
+            by_session[session_of(message.bucket_utc)].append(message)
+        outcomes: list[Outcome] = []
+        for session, messages in by_session.items():
+            outcomes += self._store(session, messages)
+        return tuple(outcomes)
+
+    def _manifest(self, session: date) -> Manifest:
+        if session not in self._manifests:
+            self._manifests[session] = manifest.load(self._root, session)
+        return self._manifests[session]
+
+    def _store(self, session: date, messages: list[market.StoreBucket]) -> list[Outcome]:
+        written: list[Part] = []
+        try:
+            manifest.folder_of(self._root, session).mkdir(parents=True, exist_ok=True)
+            found = self._manifest(session)
+            for message in messages:
+                if not _has(found, message):
+                    parts_n = len(written)
+                    self._write(found, message, written)
+                    found = _with_bucket(found, message, written[parts_n:])
+            if found is not self._manifest(session):
+                manifest.swap(self._root, found, is_durable=self._is_durable)
+        except (OSError, pa.ArrowException, OverflowError, WarehouseRefusedError) as error:
+            self._give_up(session, written)
+            self.rows_not_stored_n += sum(len(message.rows.rows) for message in messages)
+            why = f"The warehouse could not keep the bucket ({error}); free or repair the disk."
+            return [market.BucketNotStored(hub=m.hub, bucket_utc=m.bucket_utc, why=why) for m in messages]
+        self._manifests[session] = found
+        self.rows_stored_n += sum(len(message.rows.rows) for message in messages)
+        return [
+            market.BucketStored(hub=m.hub, bucket_utc=m.bucket_utc, content_hash=m.rows.content_hash) for m in messages
+        ]
+
+    def _write(self, found: Manifest, message: market.StoreBucket, written: list[Part]) -> None:
+        """Write a bucket's files under their names and add them to `written`; nobody knows of them before the swap."""
+        folder = manifest.folder_of(self._root, found.session)
+        store_n = sum(b.bucket_utc == message.bucket_utc for b in found.buckets.get(message.hub, ()))
+        for shape, rows in bucket_file.by_shape(message.rows.rows).items():
+            table = bucket_file.table_of(shape, rows, found.session, message.bucket_utc, store_n)
+            name = f"hot-{message.hub}-{message.bucket_utc}-{store_n}-{shape.value}.parquet"
+            aside = folder / f"{name}.tmp"
+            bucket_file.write_table(table, shape, aside, {"content_hash": message.rows.content_hash})
+            if self._is_durable:
+                _sync(aside)
+            aside.replace(folder / name)
+            written.append(
+                Part(
+                    name, message.hub, shape, message.bucket_utc, message.bucket_utc, len(rows), store_n=store_n,
+                    content_hash=message.rows.content_hash,
+                )
+            )  # fmt: skip
+
+    def _give_up(self, session: date, written: list[Part]) -> None:
+        """Go on from what the disk says (a swap that failed late may be in force); delete what it does not name."""
+        self._manifests.pop(session, None)
+        folder = manifest.folder_of(self._root, session)
+        try:
+            named = manifest.load(self._root, session).named()
+            for path in (*(folder / part.name for part in written), *folder.glob("hot-*.tmp")):
+                if path.name not in named:
+                    path.unlink(missing_ok=True)
+        except (OSError, WarehouseRefusedError):
+            return  # the next start deletes them
+
+    # -- sealing --------------------------------------------------------------------------------
+
+    def start_seal(self, session: date | None = None) -> bool:
+        """Start a child that merges hot files; with `session` all of that day into one file per hub and shape."""
+        wanted = session or max(self._manifests, default=None)
+        if self._child is not None or wanted is None:
+            return False
+        parts = [part for part in self._manifest(wanted).parts if session is not None or not part.is_sealed]
+        if len(parts) < 2:
+            return False
+        self._child = SealChild(self._root, wanted, is_whole=session is not None)
+        return True
+
+    def poll_seal(self) -> str | None:
+        """Take over what the child sealed; `None` while it runs, `""` when done, else why it failed."""
+        if self._child is None:
+            return ""
+        ended = self._child.poll()
+        if ended is None:
+            return None
+        session = self._child.session
+        self._child = None
+        if isinstance(ended, str):
+            return ended
+        try:
+            adopted = adopt(self._root, self._manifest(session), ended)
+            manifest.swap(self._root, adopted, is_durable=self._is_durable)
+        except OSError as error:
+            return f"The sealed files of {session} could not be put in force ({error})."
+        self._manifests[session] = adopted
+        return ""
+
+
+def clean(root: Path, session: date) -> int:
+    """Delete what a session's manifest does not name, or only for readers of before the start, and count the files.
+
+    Raises:
+        WarehouseRefusedError: sealed files without any manifest (somebody removed it: nothing is deleted).
+    """
+    folder = manifest.folder_of(root, session)
+    found = manifest.load(root, session)
+    if found.retired:
+        found = msgspec.structs.replace(found, retired=())
+        manifest.swap(root, found)
+    named = {part.name for part in found.parts} | {manifest.FILE}
+    strays = [path for path in folder.iterdir() if path.name not in named]
+    if not (folder / manifest.FILE).exists() and any(path.name.startswith("sealed-") for path in strays):
+        raise WarehouseRefusedError(f"{folder} has sealed files but no manifest; restore {manifest.FILE}.")
+    for path in strays:
+        path.unlink()
+    return len(strays)
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _has(found: Manifest, message: market.StoreBucket) -> bool:
+    """Tell whether exactly this was stored before (a repeated delivery)."""
+    digest = message.rows.content_hash
+    stored = found.buckets.get(message.hub, ())
+    return any(b.bucket_utc == message.bucket_utc and b.content_hash == digest for b in stored)
+
+
+def _with_bucket(found: Manifest, message: market.StoreBucket, parts: list[Part]) -> Manifest:
+    hub, counts = message.hub, message.counts
+    stored = found.buckets.get(hub, ())
+    store_n = sum(b.bucket_utc == message.bucket_utc for b in stored)
+    rows = message.rows
+    assert isinstance(rows, Rows)
+    before = found.hubs.get(hub, HubCounts())
+    after = HubCounts(
+        rows=before.rows + len(rows.rows),
+        accepted=before.accepted + counts.accepted,
+        repeated=before.repeated + counts.repeated,
+        late=before.late + counts.late,
+        refused=_added(before.refused, dict(counts.refused)),
+        violations=_added(before.violations, violations_of(rows.rows)),
+    )
+    return msgspec.structs.replace(
+        found,
+        parts=(*found.parts, *parts),
+        buckets=found.buckets | {hub: (*stored, Bucket(message.bucket_utc, store_n, rows.content_hash))},
+        gaps=manifest.with_gaps(found.gaps, hub, message.bucket_utc, message.absent, message.why_absent),
+        hubs=found.hubs | {hub: after},
+    )
+
+
+def _added(a: dict[str, int], b: dict[str, int]) -> dict[str, int]:
+    return {key: a.get(key, 0) + b.get(key, 0) for key in sorted(a.keys() | b.keys())}

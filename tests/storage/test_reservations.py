@@ -1,0 +1,237 @@
+"""Entry attempts in a desk's ledger: one transaction decides, and a refusal leaves its row too."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from pathlib import Path
+
+import ledger_asks as ask
+import msgspec
+import pytest
+
+from domain.instants import MINUTE
+from domain.instruments import Side
+from domain.reject import RejectCode
+from messages import lifecycle, orders, positions, risk
+from storage.desk_ledger import DeskLedger
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> DeskLedger:
+    desk = DeskLedger(tmp_path, "paper", run_n=1)
+    desk.open()
+    return desk
+
+
+def rows(folder: Path, sql: str) -> list[tuple[object, ...]]:
+    db = sqlite3.connect(folder / "paper.db")
+    try:
+        return db.execute(sql).fetchall()
+    finally:
+        db.close()
+
+
+def outcome(ledger: DeskLedger, attempt: orders.ReserveEntry, now: int = ask.T0) -> RejectCode | None:
+    (fact,) = ledger.apply(attempt, now)
+    return fact.code if isinstance(fact, orders.EntryRefused) else None
+
+
+def test_a_reserved_entry_leaves_reservation_order_gate_row_and_watermark(ledger: DeskLedger, tmp_path: Path) -> None:
+    assert ledger.apply(ask.reserve(), ask.T0) == (orders.EntryReserved(intent_id="i1"),)
+    assert rows(tmp_path, "SELECT intent_id, con_id, state, run_n, desk FROM reservations") == [
+        ("i1", 1, "PENDING_ENTRY", 1, "paper")
+    ]
+    assert rows(tmp_path, "SELECT order_ref, status, is_exit, qty FROM orders") == [(ask.ref(1), "intended", 0, 2)]
+    assert rows(tmp_path, "SELECT alert_id, code, intent_id FROM gate_log") == [("a1", None, "i1")]
+    assert rows(tmp_path, "SELECT alert_id FROM watermarks") == [("a1",)]
+
+
+def test_a_held_contract_refuses_a_second_holder_and_keeps_the_refusal(ledger: DeskLedger, tmp_path: Path) -> None:
+    ledger.apply(ask.reserve(1, con_id=5), ask.T0)
+    assert outcome(ledger, ask.reserve(2, con_id=5)) is RejectCode.DUPLICATE_POSITION
+    assert rows(tmp_path, "SELECT code, gate FROM gate_log ORDER BY n") == [(None, None), ("duplicate_position", 25)]
+    assert rows(tmp_path, "SELECT alert_id FROM watermarks") == [("a2",)]
+    assert rows(tmp_path, "SELECT count(*) FROM orders") == [(1,)]
+
+
+def test_a_structure_is_reserved_with_all_legs_or_none(ledger: DeskLedger, tmp_path: Path) -> None:
+    ledger.apply(ask.reserve(1, con_id=5), ask.T0)
+    pair = tuple(
+        orders.Leg(contract=ask.contract(con), side=Side.BUY, qty=1, limit_ticks=100, order_ref=f"{ask.ref(2)}{con}")
+        for con in (4, 5)
+    )
+    assert outcome(ledger, ask.reserve(2, legs=pair)) is RejectCode.DUPLICATE_POSITION
+    assert rows(tmp_path, "SELECT con_id FROM reservations") == [(5,)]
+    free = (pair[0], msgspec.structs.replace(pair[1], contract=ask.contract(6)))
+    assert outcome(ledger, ask.reserve(3, legs=free)) is None
+    assert rows(tmp_path, "SELECT leg, con_id, structure_id FROM reservations WHERE intent_id = 'i3'") == [
+        (0, 4, "i3"),
+        (1, 6, "i3"),
+    ]
+
+
+def test_a_contract_is_free_again_once_its_holder_is_terminal(ledger: DeskLedger) -> None:
+    ledger.apply(ask.reserve(1, con_id=5), ask.T0)
+    ledger.apply(orders.ReleaseReservation(intent_id="i1", reason="denied"), ask.T0)
+    assert outcome(ledger, ask.reserve(2, con_id=5)) is None
+    ledger.apply(
+        positions.EntryAbandoned(
+            intent_id="i2",
+            order_ref=ask.ref(2),
+            contract=ask.contract(5),
+            strategy="gexwatch",
+            ticker="SPX",
+            why="none",
+        ),
+        ask.T0,
+    )
+    assert outcome(ledger, ask.reserve(3, con_id=5)) is None
+    ledger.apply(ask.closed(3, contract=ask.contract(5)), ask.T0)
+    assert outcome(ledger, ask.reserve(4, con_id=5)) is None
+
+
+def test_a_release_before_its_reserve_is_a_tombstone(ledger: DeskLedger) -> None:
+    ledger.apply(orders.ReleaseReservation(intent_id="i1", reason="timed out"), ask.T0)
+    assert outcome(ledger, ask.reserve()) is RejectCode.ATTEMPT_INTERRUPTED
+
+
+def test_a_release_does_not_let_go_of_what_was_filled(ledger: DeskLedger) -> None:
+    ledger.apply(ask.reserve(1), ask.T0)
+    ledger.apply(ask.execution(1), ask.T0)
+    ledger.apply(orders.ReleaseReservation(intent_id="i1", reason="timed out"), ask.T0)
+    assert outcome(ledger, ask.reserve(2, con_id=1)) is RejectCode.DUPLICATE_POSITION
+
+
+def test_an_alert_that_was_decided_on_is_refused_either_way(ledger: DeskLedger) -> None:
+    ledger.apply(ask.reserve(1), ask.T0)
+    assert outcome(ledger, ask.reserve(1, con_id=8, intent_id="other")) is RejectCode.DUPLICATE_ALERT
+    ledger.apply(ask.denial(2), ask.T0)
+    assert outcome(ledger, ask.reserve(2)) is RejectCode.DUPLICATE_ALERT
+
+
+def test_an_alert_of_an_earlier_bucket_than_one_decided_on_is_refused_in_its_kind_only(ledger: DeskLedger) -> None:
+    ledger.apply(ask.denial(5), ask.T0)
+    assert outcome(ledger, ask.reserve(4)) is RejectCode.DUPLICATE_ALERT
+    assert outcome(ledger, ask.reserve(3, kind="OTHER")) is None
+    assert outcome(ledger, ask.reserve(2, version=2)) is None
+    assert outcome(ledger, ask.reserve(7, bucket_utc=ask.denial(5).bucket_utc)) is None, "the same bucket is not later"
+
+
+def test_a_locked_day_refuses_and_cannot_be_unlocked(ledger: DeskLedger, tmp_path: Path) -> None:
+    first = ledger.apply(risk.LockDay(session=ask.DAY, reason="daily_loss", at_utc=ask.T0), ask.T0)
+    again = ledger.apply(risk.LockDay(session=ask.DAY, reason="other", at_utc=ask.T0 + 1), ask.T0)
+    assert first == again == (risk.DayLocked(session=ask.DAY, reason="daily_loss"),)
+    assert outcome(ledger, ask.reserve()) is RejectCode.DAY_LOCKED
+    db = sqlite3.connect(tmp_path / "paper.db")
+    for sql in ("DELETE FROM day", "UPDATE day SET locked_why = NULL"):
+        with pytest.raises(sqlite3.IntegrityError):
+            db.execute(sql)
+
+
+@pytest.mark.parametrize(
+    ("limits", "code"),
+    [
+        ({"max_trades": 1}, RejectCode.MAX_TRADES),
+        ({"max_positions": 1}, RejectCode.MAX_POSITIONS),
+        ({"per_ticker": 1}, RejectCode.TICKER_LIMIT),
+        ({"one_position_only": True}, RejectCode.ONE_POSITION_ONLY),
+        ({"direction": -1}, RejectCode.REVERSE_WITHOUT_FLAT),
+        ({"max_trades": 2, "max_positions": 2, "per_ticker": 2}, None),
+        ({"direction": -1, "ticker": "QQQ"}, None),
+        ({"per_ticker": 1, "ticker": "QQQ"}, None),
+        ({"one_position_only": True, "strategy": "advisor"}, None),
+        ({"max_trades": 1, "strategy": "advisor"}, None),
+    ],
+)
+def test_counts_are_checked_again_with_what_is_reserved(
+    ledger: DeskLedger, limits: dict[str, object], code: RejectCode | None
+) -> None:
+    ledger.apply(ask.reserve(1), ask.T0)
+    assert outcome(ledger, ask.reserve(2, **limits)) is code
+
+
+def test_an_entry_that_filled_nothing_is_no_trade(ledger: DeskLedger) -> None:
+    ledger.apply(ask.reserve(1), ask.T0)
+    ledger.apply(orders.ReleaseReservation(intent_id="i1", reason="no ack"), ask.T0)
+    assert outcome(ledger, ask.reserve(2, max_trades=1)) is None
+
+
+def test_a_request_that_waited_past_its_expiry_reserves_nothing(ledger: DeskLedger, tmp_path: Path) -> None:
+    attempt = ask.reserve()
+    assert outcome(ledger, attempt, now=attempt.expires_utc + 1) is RejectCode.DEADLINE_PASSED
+    assert rows(tmp_path, "SELECT count(*) FROM reservations") == [(0,)]
+
+
+def test_an_interrupted_attempt_is_written_only_where_no_row_is(ledger: DeskLedger, tmp_path: Path) -> None:
+    interrupted = ask.denial(1, RejectCode.ATTEMPT_INTERRUPTED, decided_utc=ask.T0 + MINUTE)
+    ledger.apply(ask.denial(1), ask.T0)
+    ledger.apply(interrupted, ask.T0)
+    ledger.apply(ask.denial(2, RejectCode.ATTEMPT_INTERRUPTED), ask.T0)
+    assert rows(tmp_path, "SELECT alert_id, code FROM gate_log ORDER BY n") == [
+        ("a1", "stale_quote"),
+        ("a2", "attempt_interrupted"),
+    ]
+
+
+def test_a_denial_delivered_twice_is_one_row_with_its_deciding_measure(ledger: DeskLedger, tmp_path: Path) -> None:
+    ledger.apply(ask.denial(), ask.T0)
+    ledger.apply(ask.denial(), ask.T0 + 1)
+    assert rows(tmp_path, "SELECT code, gate, measured, limit_value, unit FROM gate_log") == [
+        ("stale_quote", 20, 4000.0, 3000.0, "ms")
+    ]
+
+
+def test_two_connections_racing_for_one_contract_have_one_winner(tmp_path: Path) -> None:
+    ledgers = [DeskLedger(tmp_path, "paper", run_n=1) for _ in range(2)]
+    for ledger in ledgers:
+        ledger.open()
+    codes: list[list[RejectCode | None]] = [[], []]
+    start = threading.Barrier(2)
+
+    def race(side: int) -> None:
+        for n in range(20):
+            start.wait(timeout=10)
+            attempt = ask.reserve(1000 * (side + 1) + n, con_id=50 + n, max_positions=99, per_ticker=99, max_trades=99)
+            codes[side].append(outcome(ledgers[side], msgspec.structs.replace(attempt, version=side)))
+
+    threads = [threading.Thread(target=race, args=(side,)) for side in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+    for pair in zip(*codes, strict=True):
+        assert set(pair) == {None, RejectCode.DUPLICATE_POSITION}
+    assert rows(tmp_path, "SELECT count(*), count(DISTINCT con_id) FROM reservations") == [(20, 20)]
+
+
+def test_risk_gets_its_session_back(ledger: DeskLedger) -> None:
+    ledger.apply(risk.RecordStartNav(session=ask.DAY, nav_cents=30_000_000, at_utc=ask.T0), ask.T0)
+    second = ledger.apply(risk.RecordStartNav(session=ask.DAY, nav_cents=1, at_utc=ask.T0), ask.T0)
+    assert second == (risk.StartNavRecorded(session=ask.DAY, nav_cents=30_000_000),), "the first one stored wins"
+    ledger.apply(ask.reserve(1), ask.T0)
+    ledger.apply(ask.reserve(2), ask.T0)
+    ledger.apply(ask.denial(3), ask.T0)
+    ledger.apply(ask.closed(2), ask.T0)
+    (reply,) = ledger.apply(lifecycle.ReadState(name="risk:paper", reply_to="supervisor", session=ask.DAY), ask.T0)
+    assert isinstance(reply, lifecycle.StateRead)
+    restored = reply.restored
+    assert isinstance(restored, lifecycle.RiskRestored)
+    assert restored.start_nav_cents == 30_000_000
+    assert restored.day_locked is None
+    assert [(d.alert_id, d.code) for d in restored.decisions] == [("a1", None), ("a2", None), ("a3", "stale_quote")]
+    (pending,) = restored.reservations
+    assert (pending.intent_id, pending.contract, pending.state) == ("i1", ask.contract(1), "PENDING_ENTRY")
+    assert [(c.position_id, c.realised_cents, c.fees_cents) for c in restored.closed] == [("p2", -12_000, 260)]
+
+
+def test_a_day_row_is_idempotent_and_keeps_lock_and_start(ledger: DeskLedger, tmp_path: Path) -> None:
+    day = risk.RecordDay(
+        session=ask.DAY, trades=3, wins=1, losses=2, realised_cents=-5, fees_cents=9, drawdown_cents=7, at_utc=ask.T0
+    )
+    ledger.apply(risk.LockDay(session=ask.DAY, reason="daily_loss", at_utc=ask.T0), ask.T0)
+    ledger.apply(day, ask.T0)
+    ledger.apply(day, ask.T0 + 1)
+    assert rows(tmp_path, "SELECT session, locked_why, trades, wins, losses, realised_cents FROM day") == [
+        ("2026-11-20", "daily_loss", 3, 1, 2, -5)
+    ]
