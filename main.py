@@ -28,7 +28,7 @@ from domain.ports import LedgerStore, WarehouseStore
 from supervision.spec import AnyActor, ChildSpec, Template, Tree
 from supervision.supervisor import SupervisorActor
 
-ABSENT = ("outcomes", "web")  # declared roles that nobody has taken yet: telling them is no dead letter
+ABSENT = ("web",)  # declared roles that nobody has taken yet: telling them is no dead letter
 
 
 class Stores:
@@ -97,6 +97,8 @@ def routes(settings: Settings, names: Callable[[], Iterable[str]]) -> Callable[[
         **{name: (name,) for name in ("notifier", "supervisor")},
         **{name: (f"{name}:{desk}",) for name in ("risk", "ibkr", "quotes")},
         **dict.fromkeys(ABSENT, ()),
+        # Until outcomes are followed, what would be followed stands on record with the journal.
+        "outcomes": ("journal",),
         "desk_ledger": (f"ledger:{desk}",),
         "hubs": tuple(f"hub:{hub}" for hub in settings.feed.hubs),
         "readings": tuple(f"reading:{ticker}" for ticker in settings.tickers),

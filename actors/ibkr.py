@@ -13,7 +13,7 @@ from domain.instants import MS
 from domain.instruments import Side
 from domain.modes import IGNORED, TRANSITIONS, Event, Mode, first_epoch, gateway_of, redial_utc
 from domain.orders_table import Order, Stage
-from messages import market, orders, positions, risk, session
+from messages import orders, positions, risk, session
 from messages.base import Message
 from messages.lifecycle import IbkrRestored, Started, TimerFired
 from supervision.actor import Actor
@@ -90,10 +90,14 @@ class IbkrActor(Actor[IbkrState]):
             case positions.PositionDisputed():
                 return start_read(w, state, now)
             case session.AccountRead():
-                return state, (Tell("risk", message), Tell("web", message))
+                return replace(state, account=message), (Tell("risk", message), Tell("web", message))
+            case session.ModeWanted(reply_to=reply_to):
+                return state, _what_is_known(state, reply_to, now)
+            case session.ReconcileWanted():
+                return start_read(w, state, now)
             case risk.KillRaised() | risk.KillLowered():
                 return _kill(w, state, message, now)
-            case session.PhaseChanged() | market.SpotsChanged():
+            case session.PhaseChanged():
                 return state, ()
         raise TypeError(f"{self.name} does not know {type(message).__name__}")
 
@@ -120,7 +124,7 @@ def _started(w: Wiring, state: IbkrState, message: Started, now: int) -> Step:
     )
     told = _tell_mode(state, "started", now)
     state, effects = _dial(w, state, now)
-    return state, (*told, *effects)
+    return state, (Tell("kill", risk.KillWanted(reply_to=w.name)), *told, *effects)
 
 
 def _timer(w: Wiring, state: IbkrState, key: str, now: int) -> Step:
@@ -187,12 +191,12 @@ def _link(w: Wiring, state: IbkrState, message: Message, now: int) -> Step:
 def _up(w: Wiring, state: IbkrState, fact: session.LinkUp, now: int) -> Step:
     if state.link is not Link.DIALLING:
         return state, ()
-    checked = Tell(
-        "risk",
-        session.AccountChecked(port=fact.port, account_class=fact.account_class, account_matches=fact.account_matches),
+    facts = session.AccountChecked(
+        port=fact.port, account_class=fact.account_class, account_matches=fact.account_matches
     )
+    checked = Tell("risk", facts)
     is_right = fact.port == w.wanted_port and fact.account_class == w.trading_mode and fact.account_matches
-    state = replace(state, gateway_n=fact.gateway_n)
+    state = replace(state, gateway_n=fact.gateway_n, checked=facts)
     if not is_right:
         text = (
             f"gateway {fact.gateway_n} is not the {w.trading_mode} account on port {w.wanted_port}"
@@ -251,6 +255,23 @@ def _tell_mode(state: IbkrState, cause: str, now: int) -> Effects:
     return tuple(Tell(role, changed) for role in MODE_READERS)
 
 
+def _what_is_known(state: IbkrState, reply_to: str, now: int) -> Effects:
+    """Tell one who has just started what the others were told as it happened."""
+    known: list[Message] = [
+        session.ModeChanged(
+            mode=state.mode, mode_n=state.mode_n, session_epoch=state.session_epoch, cause="asked", at_utc=now
+        )
+    ]
+    known += [fact for fact in (state.checked, state.account) if fact is not None]
+    if state.is_reconciled:
+        known.append(
+            session.ReconcileFinished(
+                session_epoch=state.session_epoch, positions=state.positions, read_utc=state.read_utc
+            )
+        )
+    return tuple(Tell(reply_to, fact) for fact in known)
+
+
 # -- read-back and reconciliation ---------------------------------------------------------------
 
 
@@ -290,6 +311,7 @@ def _reconciled(w: Wiring, state: IbkrState, read: session.BrokerRead, fact: ses
     finished = session.ReconcileFinished(
         session_epoch=state.session_epoch, positions=state.positions, read_utc=read.read_utc
     )
+    state = replace(state, read_utc=read.read_utc)
     state, moved = _move(w, state, Event.RECONCILED, "reconciled", now)
     state, again = _read_on(w, state, now)
     told = (Tell("positions", finished), Tell("risk", finished))

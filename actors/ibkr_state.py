@@ -13,7 +13,7 @@ from domain.orders_table import Table
 from messages.operator import Alarm
 from messages.orders import WithdrawOrder
 from messages.risk import RaiseKill
-from messages.session import BrokerRead, ReadBack
+from messages.session import AccountChecked, AccountRead, BrokerRead, ReadBack
 from supervision.effects import Effect, Effects, SetTimer, Tell
 
 OWN_REF = "ZH-"
@@ -56,6 +56,9 @@ class IbkrState(msgspec.Struct, frozen=True, kw_only=True):
     positions: tuple[tuple[int, int], ...] = ()
     con_ids: tuple[int, ...] = ()
     foreign: tuple[str, ...] = ()
+    checked: AccountChecked | None = None
+    account: AccountRead | None = None
+    read_utc: int = 0
 
     def position(self, con_id: int) -> int:
         """Give what the broker holds of a contract, signed, as far as heard."""

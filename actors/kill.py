@@ -69,8 +69,6 @@ class KillActor(Actor[Kill]):
             case market.BucketNotStored():
                 reason = f"market data cannot be kept: {message.why}"
                 return self._raise(state, risk.RaiseKill(level=NO_ENTRIES, reason=reason, by=message.hub), now)
-            case market.SpotsChanged():
-                return state, ()  # risk watches prices
             case positions.PositionDisputed():
                 reason = f"position disputed: {message.why}"
                 return self._raise(state, risk.RaiseKill(level=NO_ENTRIES, reason=reason, by=message.position_id), now)
@@ -150,7 +148,7 @@ class KillActor(Actor[Kill]):
             return state, ()
         state = replace(state, unrecorded=tuple(n for n in state.unrecorded if n != epoch))
         text = f"The kill level {state.level} could not be recorded in time (epoch {epoch}); check the ledger."
-        alarm = operator.Alarm(key="kill_unrecorded", severity="page", text=text, at_utc=now)
+        alarm = operator.Alarm(key="kill_unrecorded", severity="high", text=text, at_utc=now)
         effects: Effects = (Tell("notifier", alarm), Tell("web", alarm))
         m = state.lowering
         if m is None or state.lowering_epoch != epoch:

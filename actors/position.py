@@ -90,14 +90,21 @@ def _steer(turn: Turn) -> None:
     steer_flat(turn)
 
 
-def _hear(turn: Turn, message: Message) -> None:
+def _hear(turn: Turn, message: Message) -> None:  # noqa: PLR0915 - one case per message
     match message:
         case lifecycle.Started():
             restored(turn, message.restored)
+            turn.tell(session.PhaseWanted(reply_to=turn.w.name), "session")
+            turn.tell(risk.KillWanted(reply_to=turn.w.name), "kill")
+            turn.tell(session.ModeWanted(reply_to=turn.w.name), "ibkr")
         case lifecycle.TimerFired():
             _timer(turn, message.key)
         case orders.OpenPosition():
             entry.opened(turn, message)
+        case orders.PermitRenewed():
+            entry.permitted(turn, message)
+        case orders.PermitRefused():
+            pass  # the entry stays at the limit it has
         case orders.OrderSent() | orders.OrderAcknowledged() | orders.OrderClosed() | orders.ModifyRefused():
             _order_news(turn, message)
         case orders.OrderDenied():
@@ -128,6 +135,8 @@ def _hear(turn: Turn, message: Message) -> None:
             phase_changed(turn, message.phase)
         case session.ModeChanged():
             _mode(turn, message)
+        case session.AccountChecked() | session.AccountRead():
+            pass  # told to whoever asks for the mode; the account is the risk actor's concern
         case session.ReconcileFinished():
             _reconciled(turn, message)
         case risk.KillRaised() | risk.KillLowered():

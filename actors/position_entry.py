@@ -91,7 +91,11 @@ def step_due(turn: Turn) -> None:
         return
     permit, ask_max = turn.intent.permit, turn.intent.decision_ask_ticks
     quote = state.watch.quote if is_fresh(state.watch, turn.now, turn.w.exits) else None
-    if quote is None or permit is None or ask_max is None or turn.now >= permit.expires_utc:
+    if quote is None or permit is None or ask_max is None:
+        return
+    if turn.now >= permit.expires_utc:
+        wish = orders.RenewPermit(intent_id=turn.intent.intent_id, order_ref=entry.ref, reply_to=turn.w.name)
+        turn.tell(wish, "risk")
         return
     rule = rule_of(turn.intent.contract.trading_class)
     limit = raised_entry_ticks(quote, entry.limit_ticks or 0, ask_max, turn.w.exits.entry_step_share, rule)
@@ -103,6 +107,13 @@ def step_due(turn: Turn) -> None:
     )  # fmt: skip
     turn.tell(modify, "ibkr")
     turn.put(entry=replace(entry, limit_ticks=limit))
+
+
+def permitted(turn: Turn, message: orders.PermitRenewed) -> None:
+    """Raise with the new permit, if it is still this entry that works."""
+    if turn.s.intent is not None and turn.s.entry is not None and turn.s.entry.ref == message.order_ref:
+        turn.put(intent=replace(turn.intent, permit=message.permit))
+        step_due(turn)
 
 
 def give_up(turn: Turn) -> None:

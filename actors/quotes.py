@@ -79,7 +79,9 @@ class QuotesActor(Actor[QuotesState]):
         """Take one message; an unknown one is a bug."""
         match message:
             case Started(run_n=run_n, incarnation=incarnation):
-                return self._dial(replace(state, session_epoch=first_epoch(run_n, incarnation), lost_utc=now), now)
+                state = replace(state, session_epoch=first_epoch(run_n, incarnation), lost_utc=now)
+                state, effects = self._dial(state, now)
+                return state, (Tell("session", session.PhaseWanted(reply_to=self.name)), *effects)
             case TimerFired(key=key):
                 return self._timer(state, key, now)
             case session.LinkUp() | session.LinkFailed() | session.LinkLost() | session.LinkRestored():
@@ -272,8 +274,7 @@ class QuotesActor(Actor[QuotesState]):
                 changed = m.QuoteChanged(con_id=contract.con_id, quote=quote, spot=spot)
                 effects.append(Tell(reply_to, changed))
         if spots:
-            news = m.SpotsChanged(spots=tuple(spots.values()))
-            effects += (Tell("risk", news), Tell("kill", news))
+            effects.append(Tell("risk", m.SpotsChanged(spots=tuple(spots.values()))))
         answered = tuple(r for r in state.requests if r.con_id in quotes and _is_fresh(quotes[r.con_id], r))
         for request in answered:
             effects += (self._read(state, request), CancelTimer(f"quote:{request.request_id}"))
@@ -306,7 +307,10 @@ class QuotesActor(Actor[QuotesState]):
             why = f"no {wish.ticker} option expires today"
         elif not found:
             why = f"no {wish.ticker} {wish.right.value} quoted with a delta in the band"
-        offer = m.ContractsOffered(request_id=wish.request_id, quotes=found, spot=spot, why=why)
+        is_none_today = chain is not None and not chain
+        offer = m.ContractsOffered(
+            request_id=wish.request_id, quotes=found, spot=spot, why=why, is_none_today=is_none_today
+        )
         return Tell(wish.reply_to, offer)
 
     def _request(self, state: QuotesState, wish: m.RequestQuote, now: int) -> Step:

@@ -13,6 +13,7 @@ from datetime import time
 from msgspec.structs import replace
 
 from actors.risk_entry import STAGE_TIMER, EntryDesk, Step
+from actors.risk_permit import renew
 from actors.risk_state import Risk
 from config.settings import Settings
 from domain import day, kill
@@ -78,6 +79,8 @@ class RiskActor(Actor[Risk]):
                 return self.entry.reserved(state, message, now)
             case orders.EntryRefused():
                 return self.entry.refused(state, message, now)
+            case orders.RenewPermit():
+                return state, renew(self.entry, state, message, now)
             case orders.WhatIfRead() | orders.WhatIfFailed():
                 return state, []  # no strategy has a short leg yet, so nothing asked
             case market.SpotsChanged():
@@ -126,6 +129,7 @@ class RiskActor(Actor[Risk]):
         ask: list[Effect] = [
             Tell("session", session.PhaseWanted(reply_to=self.name)),
             Tell("kill", risk.KillWanted(reply_to=self.name)),
+            Tell("ibkr", session.ModeWanted(reply_to=self.name)),
         ]
         restored = m.restored
         if restored is None:
@@ -295,7 +299,7 @@ class RiskActor(Actor[Risk]):
         held = ", ".join(f"{h.qty} {h.contract.label}" for h in state.view.holdings)
         if not held:
             return []
-        alarm = operator.Alarm(key="not_flat", severity="page", text=f"Not flat near the close: {held}.", at_utc=now)
+        alarm = operator.Alarm(key="not_flat", severity="high", text=f"Not flat near the close: {held}.", at_utc=now)
         return [Tell("notifier", alarm), Tell("web", alarm)]
 
     # -- positions ------------------------------------------------------------------------------

@@ -9,12 +9,10 @@ import threading
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import orjson
-from supervision.status import snapshot
-from supervision.watchdog import Watchdog
 
 from commands.cli import CommandError
 from commands.control import ControlServer
@@ -22,7 +20,8 @@ from commands.folder import DataFolder
 from config.settings import Gateway, Settings
 from domain.instants import SECOND, session_of
 from gateways.gexbot.hub_port import HubPort
-from gateways.gexbot.negotiate import AddressBook, FeedPort
+from gateways.gexbot.negotiate import TOKEN_LIFE_S, AddressBook, FeedPort
+from gateways.ib.link import IbPort
 from gateways.ib.orders_port import OrdersPort
 from gateways.ib.quotes_port import QuotesPort
 from main import Stores, build_tree
@@ -32,10 +31,14 @@ from storage.desk_ledger import DeskLedger
 from storage.shared_ledger import SharedLedger, promote, start_run
 from storage.warehouse import Warehouse
 from supervision.clock import MarketClock
+from supervision.status import status
 from supervision.threaded import LiveRuntime
 from supervision.trace import FileTrace, Header
+from supervision.watchdog import Watchdog
 
 CODE_VERSION = "0.1.0"
+P = TypeVar("P", bound=IbPort)
+COMMAND_LIFE_S = 5  # real seconds
 DEMO_KEY = "gexbot_custom_demo"
 
 
@@ -90,7 +93,9 @@ def start(
         Warehouse(folder.warehouse),
     )
     tree = build_tree(settings, stores, lambda: runtime.cells, is_live_armed=settings.trading_mode == "live")
-    runtime = LiveRuntime(tree, trace, clock, run_n, settings.supervision.sync_every_ms / 1000)
+    runtime = LiveRuntime(
+        tree, trace, clock, run_n, settings.supervision.sync_every_ms / 1000, settings.supervision.mailbox_soft_bound
+    )
     said: queue.SimpleQueue[Message] = queue.SimpleQueue()
     runtime.sinks["port:console"] = said.put
     ports = _ports(settings, runtime, clock, gateways, url, key, account)
@@ -105,22 +110,28 @@ def _ports(
     settings: Settings, runtime: LiveRuntime, clock: MarketClock, gateways: tuple[Gateway, ...], url: str, key: str,
     account: str | None,
 ) -> tuple[Any, ...]:  # fmt: skip
-    desk, book, made = settings.desk, AddressBook(), {}
+    desk, book = settings.desk, AddressBook()
 
     def teller(name: str) -> Any:
         return lambda to, message: runtime.post(to, message, name)
 
-    for kind, cls, client_id in (
-        ("ibkr", OrdersPort, settings.broker.client_ids.orders),
-        ("quotes", QuotesPort, settings.broker.client_ids.quotes),
-    ):
+    def of_broker(kind: str, cls: type[P], client_id: int) -> P:
         name = f"port:{kind}:{desk}"
-        made[name] = cls(
+        return cls(
             name, gateways=gateways, client_id=client_id, rules=settings.connection, clock=clock, tell=teller(name),
             account=account,
         )  # fmt: skip
-    runtime.on_latch = made[f"port:ibkr:{desk}"].refuse_entries
-    made["port:feed"] = FeedPort(url, key, book=book, tell=teller("port:feed"), now_utc=clock.now_utc)
+
+    orders_port = of_broker("ibkr", OrdersPort, settings.broker.client_ids.orders)
+    runtime.on_latch = orders_port.refuse_entries
+    made: dict[str, Any] = {
+        orders_port.name: orders_port,
+        f"port:quotes:{desk}": of_broker("quotes", QuotesPort, settings.broker.client_ids.quotes),
+    }
+    made["port:feed"] = FeedPort(
+        url, key, book=book, tell=teller("port:feed"), now_utc=clock.now_utc,
+        token_life_ns=round(TOKEN_LIFE_S * SECOND * settings.rate),
+    )  # fmt: skip
     for hub, categories in settings.feed.hubs.items():
         name = f"port:hub:{hub}"
         expected = [(ticker, category) for ticker in settings.tickers for category in categories]
@@ -139,7 +150,8 @@ def answer(runtime: LiveRuntime, stop_wanted: threading.Event, request: dict[str
     """Answer one request of the control line."""
     match request.get("do"):
         case "status":
-            return msgspec.to_builtins(snapshot(runtime))
+            seen: dict[str, Any] = msgspec.to_builtins(status(runtime))
+            return seen
         case "stop":
             stop_wanted.set()
             return {"done": "the supervisor is stopping"}
@@ -149,11 +161,23 @@ def answer(runtime: LiveRuntime, stop_wanted: threading.Event, request: dict[str
             return {"error": f"{other!r} is no request"}
 
 
+def raise_kill(runtime: LiveRuntime, level: int, reason: str, edge: str, command_id: str) -> None:
+    """Raise the kill level from an edge that waits for no answer (a signal, the KILL file)."""
+    address = f"edge:{edge}"
+    runtime.sinks[address] = lambda _: None
+    expires_utc = runtime.clock.now_utc() + round(COMMAND_LIFE_S * SECOND * runtime.clock.rate)
+    command = operator.Kill(
+        command_id=command_id, reply_to=address, by=edge, reason=reason, level=level, expires_utc=expires_utc
+    )
+    runtime.post("operator", command, address)
+
+
 def _operate(runtime: LiveRuntime, name: str, request: dict[str, Any]) -> dict[str, Any]:
     edge = f"cli:{secrets.token_hex(6)}"
-    common = {
+    common: dict[str, Any] = {
         "command_id": str(request.get("command_id") or edge), "reply_to": f"edge:{edge}", "by": str(request["by"]),
-        "reason": str(request["reason"]), "expires_utc": runtime.clock.now_utc() + round(5 * SECOND * runtime.clock.rate),
+        "reason": str(request["reason"]),
+        "expires_utc": runtime.clock.now_utc() + round(COMMAND_LIFE_S * SECOND * runtime.clock.rate),
     }  # fmt: skip
     message: Message
     if name == "kill":
@@ -198,7 +222,7 @@ def _secret(name: str, what: str) -> str:
 def _check_live(settings: Settings, account: str | None) -> None:
     if os.environ.get(settings.live_armed_env) != "yes":
         raise CommandError(
-            f"trading_mode is live, but live is not armed for this run: set {settings.live_armed_env}=yes if you mean it."
+            f"trading_mode is live, but this run is not armed: set {settings.live_armed_env}=yes if you mean it."
         )
     if account is None:
         raise CommandError(f"trading_mode is live, but no account is named: set {settings.broker.account_env}.")

@@ -23,7 +23,7 @@ class CommandError(Exception):
         self.code = code
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - one screen of commands is clearer than six small ones
     """Build the parser of all commands."""
     top = argparse.ArgumentParser(prog="main.py", description="Zerohour: supervised 0DTE trading.")
     top.add_argument("--config", type=Path, help="a settings file of your own (YAML)")

@@ -110,9 +110,11 @@ class DataFolder:
     def traces_newest_first(self) -> list[Path]:
         """Give all traces, plain and sealed, newest first."""
         found = [p for p in self.traces.glob("*/run-*.jsonl*") if p.suffix != ".tmp"]
-        return sorted(
-            found, key=lambda p: (p.parent.name, int(p.name.split(".")[0].removeprefix("run-"))), reverse=True
-        )
+        return sorted(found, key=_age, reverse=True)
+
+
+def _age(path: Path) -> tuple[str, int]:
+    return path.parent.name, int(path.name.split(".")[0].removeprefix("run-"))
 
 
 def write_private(path: Path, value: Any) -> None:

@@ -13,6 +13,8 @@ from argparse import Namespace
 from datetime import time
 from pathlib import Path
 
+import psutil
+
 from commands import assembly, report
 from commands.cli import CommandError
 from commands.folder import DataFolder, SimProcess, settings_of
@@ -41,7 +43,7 @@ def act(arguments: Namespace) -> int:
 def _run_real(settings: Settings, folder: DataFolder) -> int:
     clock = MarketClock.real()
     running = assembly.start(settings, folder, clock, settings.broker.gateways, settings.feed.negotiate_url)
-    _watch(running, clock, None)
+    _watch(running, clock, None, folder)
     return 1 if running.runtime.ended else 0
 
 
@@ -60,7 +62,7 @@ def _run_demo(settings: Settings, folder: DataFolder, arguments: Namespace) -> i
         settings, folder, clock, (Gateway("127.0.0.1", gateway.port),),
         f"http://127.0.0.1:{hubs.negotiate_port}/v2/negotiate",
     )  # fmt: skip
-    finished = _watch(running, clock, close_of(settings))
+    finished = _watch(running, clock, close_of(settings), folder)
     _stop_world(folder)
     print()
     bad = report.show(settings, folder, settings.demo.session, as_json=False)
@@ -122,8 +124,6 @@ def _stop_world(folder: DataFolder) -> None:
 
 
 def _end(process: SimProcess) -> None:
-    import psutil
-
     try:
         running = psutil.Process(process.pid)
         running.terminate()
@@ -134,16 +134,19 @@ def _end(process: SimProcess) -> None:
         running.kill()
 
 
-def _watch(running: assembly.Supervisor, clock: MarketClock, until_utc: int | None) -> bool:
+def _watch(running: assembly.Supervisor, clock: MarketClock, until_utc: int | None, folder: DataFolder) -> bool:
     """Print what is announced until the day is over, a signal or a request comes; True when the day is over."""
     stop = running.stop_wanted
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    signal.signal(signal.SIGUSR2, lambda *_: assembly.raise_kill(running.runtime, 2, "SIGUSR2", "signal", "signal"))
+    kill_file = KillFile(folder.kill_file)
     gc.collect()
     gc.freeze()
     is_over = False
     while not stop.is_set() and not running.runtime.end_wanted.is_set():
         _print_said(running)
+        kill_file.look(running)
         if until_utc is not None and clock.now_utc() >= until_utc:
             is_over = True
             break
@@ -151,6 +154,35 @@ def _watch(running: assembly.Supervisor, clock: MarketClock, until_utc: int | No
     if running.runtime.ended:
         print(f"The supervisor ended: {running.runtime.ended}", file=sys.stderr)
     return is_over
+
+
+class KillFile:
+    """The `KILL` file: looked at once a second; its content is the level (empty or unreadable: 2)."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen_ns = 0
+        self._next_look_s = 0.0
+
+    def look(self, running: assembly.Supervisor) -> None:
+        """Raise the kill level when the file is there or was written again; taking it away lowers nothing."""
+        now_s = real_time.monotonic()
+        if now_s < self._next_look_s:
+            return
+        self._next_look_s = now_s + 1.0
+        try:
+            written_ns = self._path.stat().st_mtime_ns
+            if written_ns == self._seen_ns:
+                return
+            text = self._path.read_text(encoding="utf-8", errors="replace").strip()
+        except FileNotFoundError:
+            return
+        except OSError:
+            written_ns, text = self._seen_ns + 1, "2"
+        self._seen_ns = written_ns
+        level = 1 if text == "1" else 2
+        reason = f"the KILL file says {text or 'nothing'}"
+        assembly.raise_kill(running.runtime, level, reason, "file", f"file-{written_ns}")
 
 
 def _print_said(running: assembly.Supervisor) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import signal
 import sys
 from argparse import Namespace
+from collections.abc import Sequence
 from datetime import time
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def _clock(settings: Settings, run_folder: Path | None) -> MarketClock:
 async def _serve_gateway(settings: Settings, clock: MarketClock, arguments: Namespace) -> None:
     world = market_of(settings)
     exchange = Exchange(world, cash_cents=settings.demo.nav_usd * 100)
-    faults = load_faults(arguments.faults) if arguments.faults else ()
+    faults: Sequence[Fault] = load_faults(arguments.faults) if arguments.faults else ()
     if arguments.run_folder is not None and not faults:
         demo = settings.demo
         faults = (Fault(FaultKind.DROP_REFUSE, at_clock=demo.gateway_drop_at, duration_s=demo.gateway_drop_s),)
@@ -81,7 +82,7 @@ async def _serve_gateway(settings: Settings, clock: MarketClock, arguments: Name
 
 async def _serve_hubs(settings: Settings, clock: MarketClock, arguments: Namespace) -> None:
     demo = settings.demo
-    faults = ()
+    faults: tuple[DropHub, ...] = ()
     if arguments.run_folder is not None:
         at_utc = at_exchange(demo.session, time.fromisoformat(demo.hub_drop_at))
         faults = (DropHub(at_utc=at_utc, hub=demo.hub_dropped, outage_s=demo.hub_drop_s),)

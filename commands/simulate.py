@@ -58,7 +58,7 @@ def stepped_day(
 ) -> SteppedDay:  # fmt: skip
     """Put a day together from the settings' demo section (seed, session, NAV); nothing has run yet."""
     demo = settings.demo
-    clock = clock or VirtualClock(at_exchange(demo.session, time.fromisoformat(demo.start_clock)))
+    clock = clock or start_of(settings)
     world = market_of(settings)
     ledgers = folder / "ledgers"
     ledgers.mkdir(parents=True, exist_ok=True)
@@ -87,6 +87,11 @@ def stepped_day(
     runtime.start_tree()
     end_utc = world.close_utc + settings.day.settlement_ms * MS + 60 * SECOND
     return SteppedDay(runtime, exchange, settings, folder, ports, end_utc)
+
+
+def start_of(settings: Settings) -> VirtualClock:
+    """Give a virtual clock that stands at the demo day's start."""
+    return VirtualClock(at_exchange(settings.demo.session, time.fromisoformat(settings.demo.start_clock)))
 
 
 def _add_outages(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from argparse import Namespace
 from typing import Any
@@ -14,6 +15,7 @@ from rich.text import Text
 
 from commands.control import request
 from commands.folder import DataFolder, settings_of
+from domain.instants import exchange_clock
 
 
 def act(arguments: Namespace) -> int:
@@ -22,7 +24,7 @@ def act(arguments: Namespace) -> int:
     if arguments.json:
         print(orjson.dumps(request(folder.control, {"do": "status"}), option=orjson.OPT_INDENT_2).decode())
         return 0
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 140)
     if not arguments.watch:
         console.print(screen(request(folder.control, {"do": "status"})))
         return 0
@@ -36,14 +38,15 @@ def screen(status: dict[str, Any]) -> Group:
     """Lay the status out as one screen."""
     table = Table(box=None, pad_edge=False)
     for title in ("actor", "up", "mail", "oldest", "handled", "crashes", "p50", "p99", "last"):
-        table.add_column(title, justify="left" if title in ("actor", "last") else "right")
+        table.add_column(title, justify="left" if title in ("actor", "last") else "right", no_wrap=True)
     for actor in status["actors"]:
         table.add_row(
             actor["name"], "yes" if actor["is_up"] else "NO", str(actor["depth"]), _ms(actor["oldest_ms"]),
-            str(actor["handled"]), str(actor["crashes"]), _us(actor["p50_us"]), _us(actor["p99_us"]), actor["last_tag"],
+            str(actor["handled"]), str(actor["crashes"]), _us(actor["p50_us"]), _us(actor["p99_us"]),
+            actor["last_tag"] or "",
         )  # fmt: skip
-    facts = {k: v for k, v in status.items() if k != "actors"}
-    return Group(Text("  ".join(f"{k}: {v}" for k, v in facts.items())), table)
+    facts = "  ".join(f"{name}: {value}" for name, value in status["process"].items() if name != "at_utc")
+    return Group(Text(f"{exchange_clock(status['process']['at_utc'])} New York  {facts}"), table)
 
 
 def _ms(value: float | None) -> str:

@@ -1,17 +1,17 @@
-"""`main.py why REF`: the causal chain of an order or a signal, from the market's bucket to the last fill, from the trace."""
+"""`main.py why REF`: the causal chain of an order or a signal in the trace, from the bucket to the last fill."""
 
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import orjson
-import zstandard
 
 from commands.cli import CommandError
 from commands.folder import DataFolder, settings_of
+from commands.traces import parsed, records
+from domain.identifiers import parse_alert_id
 from domain.instants import exchange_clock
 
 # What belongs to the chain of an order, by message type: (receiver that counts, what is said of it).
@@ -65,26 +65,6 @@ def act(arguments: Namespace) -> int:
     )
 
 
-def records(path: Path) -> Iterator[bytes]:
-    """Give the lines of a trace, plain or sealed.
-
-    Raises:
-        CommandError: no such file.
-    """
-    try:
-        with path.open("rb") as raw:
-            if path.suffix != ".zst":
-                yield from raw
-                return
-            with zstandard.ZstdDecompressor().stream_reader(raw) as stream:
-                rest = b""
-                while chunk := stream.read(1 << 20):
-                    *lines, rest = (rest + chunk).split(b"\n")
-                    yield from lines
-    except OSError as error:
-        raise CommandError(f"Cannot read {path}: {error.strerror}; `main.py report` names the traces.") from None
-
-
 def chain_of(path: Path, ref: str) -> list[dict[str, Any]]:
     """Collect the chain: everything that names the ref's alert, intent or orders, in the order of the trace."""
     names = _names(path, ref)
@@ -99,19 +79,11 @@ def chain_of(path: Path, ref: str) -> list[dict[str, Any]]:
         is_reading = buckets and b'"signals.FeaturesComputed"' in line
         if not is_reading and not any(needle in line for needle in needles):
             continue
-        record = _parsed(line)
+        record = parsed(line)
         if record is None or not _belongs(record, buckets):
             continue
         chain.append(record)
     return chain
-
-
-def _parsed(line: bytes) -> dict[str, Any] | None:
-    try:
-        record: dict[str, Any] = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return None
-    return record
 
 
 def _belongs(record: dict[str, Any], buckets: set[tuple[str, int]]) -> bool:
@@ -125,11 +97,12 @@ def _belongs(record: dict[str, Any], buckets: set[tuple[str, int]]) -> bool:
 
 
 def _bucket_of(name: str) -> tuple[str, int] | None:
-    """Give (ticker, bucket) of an alert id; the id is session-source-ticker-bucket-kind-version."""
-    parts = name.split("-")
-    if len(parts) < 8 or not parts[5].isdigit():
+    """Give (ticker, bucket) of an alert id; `None` for any other name."""
+    try:
+        alert = parse_alert_id(name)
+    except ValueError:
         return None
-    return parts[4], int(parts[5])
+    return alert.ticker, alert.bucket_utc
 
 
 def _names(path: Path, ref: str) -> set[str]:
@@ -139,7 +112,7 @@ def _names(path: Path, ref: str) -> set[str]:
     for line in records(path):
         if stem.encode() not in line:
             continue
-        record = _parsed(line)
+        record = parsed(line)
         if record is None or record.get("kind") != "envelope":
             continue
         found.add(stem)
@@ -167,7 +140,7 @@ def lines_of(chain: list[dict[str, Any]]) -> list[str]:
         message = record["message"]
         head = f"{exchange_clock(record['at_utc'])} {gap_ms:+12.1f} ms  {_STEPS[message['type']]:<12}"
         lines.append(f"{head} {_said(message)}")
-        lines += [f"{'':36}{_verdict(v)}" for v in message.get("verdicts", ())]
+        lines += [f"{'':36}{text}" for text in _verdicts(message.get("verdicts", ()))]
     return lines
 
 
@@ -180,7 +153,8 @@ def _said(message: dict[str, Any]) -> str:
                 f"{_usd(message['zero_gamma'])}; forces {forces or 'none'}"
             )
         case "signals.RecordAlert":
-            return f"{message['alert_id']}: {'up' if message['direction'] > 0 else 'down'} at {_usd(message['entry_ticks'])}"
+            way = "up" if message["direction"] > 0 else "down"
+            return f"{message['alert_id']}: {way} at {_usd(message['entry_ticks'])}"
         case "orders.RecordDenial":
             return f"{message['code']}"
         case "orders.ReserveEntry":
@@ -209,6 +183,20 @@ def _plain(message: dict[str, Any]) -> str:
             value = _usd(message[key]) if key == "limit_ticks" else message[key]
             shown.append(f"{value}")
     return " ".join(shown)
+
+
+def _verdicts(verdicts: list[dict[str, Any]]) -> list[str]:
+    """Write the gates one a line; of the second round only what did not simply pass again."""
+    lines, seen, again = [], set(), 0
+    for verdict in verdicts:
+        if verdict["gate"] in seen and verdict["outcome"] != "reject":
+            again += 1
+            continue
+        seen.add(verdict["gate"])
+        lines.append(_verdict(verdict))
+    if again:
+        lines.append(f"   last look: {again} gates again, none refused")
+    return lines
 
 
 def _verdict(verdict: dict[str, Any]) -> str:

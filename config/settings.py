@@ -16,7 +16,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin, get_
 
 import orjson
 import yaml
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from domain.limits import (
@@ -153,8 +153,6 @@ class Settings(BaseSettings):
     demo: Demo
     rate: float = 1.0
 
-    _layers: ClassVar[Mapping[str, Any]] = {}
-
     @classmethod
     def settings_customise_sources(
         cls,
@@ -172,8 +170,8 @@ class Settings(BaseSettings):
         return hashlib.blake2b(self.to_json(), digest_size=12).hexdigest()
 
     def to_json(self) -> bytes:
-        """Write the tree as sorted JSON, durations as scaled."""
-        return orjson.dumps(self.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)
+        """Write the tree as JSON in its own order (the tree of actors follows it), durations as scaled."""
+        return orjson.dumps(self.model_dump(mode="json"))
 
 
 def load_settings(
@@ -192,7 +190,7 @@ def load_settings(
         known = ", ".join(sorted(p.stem for p in profile_file.parent.glob("*.yaml")))
         raise SettingsError(f"There is no profile {chosen!r}; choose one of: {known}.")
     for layer in (_read_yaml(profile_file), user, dict(overrides or {})):
-        layers = _merged(layers, layer)
+        layers = merged(layers, layer)
     layers["profile"] = chosen
     try:
         settings = Settings(**layers)
@@ -208,7 +206,7 @@ def from_json(raw: bytes) -> Settings:
         SettingsError: not a settings tree of this version.
     """
     try:
-        return Settings.model_validate_json(raw) if not raw else _without_environment(orjson.loads(raw))
+        return _without_environment(orjson.loads(raw))
     except (ValidationError, orjson.JSONDecodeError) as error:
         raise SettingsError(f"The recorded settings cannot be read with this version: {error}.") from None
 
@@ -268,11 +266,12 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay one tree of settings over another."""
     out = dict(below)
     for key, value in above.items():
         old = out.get(key)
-        out[key] = _merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+        out[key] = merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
     return out
 
 
@@ -286,6 +285,3 @@ def _sentence(error: ValidationError, path: Path | None) -> str:
         else:
             parts.append(f"{name}: {item['msg'].lower()} (given: {str(item.get('input'))[:40]!r})")
     return f"In {where}: {'; '.join(parts)}. See config/defaults.yaml for every setting and its unit."
-
-
-__all__ = ["BaseModel", "ConfigDict", "Settings", "SettingsError", "TypeAdapter", "from_json", "load_settings"]

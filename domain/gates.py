@@ -56,6 +56,15 @@ LAST_LOOK = GATES[:19]
 HAND_OVER = (GATES[0], GATES[4], GATES[5])
 
 
+def no_longer_stands(snapshot: Snapshot) -> RejectCode | None:
+    """Check the gates of the hand-over for an entry that already works and wants to pay more."""
+    for check in (gates_standing.kill_level, gates_standing.broker_mode, gates_standing.session):
+        code = check(None, snapshot).code
+        if code is not None:
+            return code
+    return None
+
+
 def run(gates: tuple[Gate, ...], intent: Intent, snapshot: Snapshot, note: str = "") -> tuple[Verdict, ...]:
     """Give the verdicts up to and including the first reject; `note` goes before what each gate looked at."""
     verdicts: list[Verdict] = []

@@ -22,7 +22,7 @@ _MODE_CODES = {
 _CLOSED_PHASES = (Phase.CLOSED_DAY, Phase.PRE, Phase.CLOSED)
 
 
-def kill_level(_: Intent, s: Snapshot) -> Finding:
+def kill_level(_: Intent | None, s: Snapshot) -> Finding:
     """Gate 1: no entries at level 1 or 2."""
     level = s.view.kill_level
     if level is None:
@@ -66,7 +66,7 @@ def shadow_check(intent: Intent, _: Snapshot) -> Finding:
     return passed(looked_at=looked_at)
 
 
-def broker_mode(_: Intent, s: Snapshot) -> Finding:
+def broker_mode(_: Intent | None, s: Snapshot) -> Finding:
     """Gate 5: entries in FULLY_LIVE only."""
     mode = s.view.mode
     if mode is None:
@@ -76,7 +76,7 @@ def broker_mode(_: Intent, s: Snapshot) -> Finding:
     return passed(looked_at=mode.value)
 
 
-def session(_: Intent, s: Snapshot) -> Finding:
+def session(_: Intent | None, s: Snapshot) -> Finding:
     """Gate 6: regular hours by calendar, clock and phase together, inside the entry window, no halt, day not locked."""
     view = s.view
     if view.phase is None or view.session is None:

@@ -49,7 +49,7 @@ class Contract(msgspec.Struct, frozen=True, order=True):
 
 
 class Greeks(msgspec.Struct, frozen=True):
-    """Model greeks of one option; `iv` per year, `delta` per unit, `gamma` per USD, `theta` per day, `vega` per vol point."""
+    """Model greeks of one option: `iv` per year, `delta` per unit, `gamma` per USD, `theta` per day."""
 
     iv: float
     delta: float

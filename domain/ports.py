@@ -10,6 +10,17 @@ from datetime import date
 from typing import Any, Protocol
 
 
+class Clock(Protocol):
+    """The market's clock: real time, or a demo's time at `rate` market seconds per real second."""
+
+    @property
+    def rate(self) -> float:
+        """Market seconds per real second."""
+
+    def now_utc(self) -> int:
+        """Give the market instant, UTC ns."""
+
+
 class LedgerStore(Protocol):
     """A ledger: what `apply` returns happened durably (its COMMIT returned)."""
 

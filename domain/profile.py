@@ -133,7 +133,7 @@ class Profile:
 
 
 class Row(msgspec.Struct, frozen=True):
-    """What one bucket holds of one group: the last profile, how many frames, and when the first and last of them were."""
+    """What one bucket holds of one group: the last profile, how many frames, the instants of the first and last."""
 
     profile: Profile
     hub: str
@@ -146,7 +146,7 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Rows:
-    """The rows of one hub and bucket (or of one ticker of it): values in memory, a reference and a hash in the trace."""
+    """The rows of one hub and bucket (or one ticker of it): values in memory, a reference and a hash in the trace."""
 
     __slots__ = ("content_hash", "ref", "rows")
 

@@ -137,7 +137,7 @@ class LaneRestored(Message, frozen=True, kw_only=True, tag="restored.Lane"):
 
 
 class IbkrRestored(Message, frozen=True, kw_only=True, tag="restored.Ibkr"):
-    """Order refs that are non-terminal in the ledger, with the position that owns each: (order_ref, con_id, is_exit, qty)."""
+    """Order refs that are non-terminal in the ledger, as (order_ref, con_id of its position, is_exit, qty)."""
 
     orders: tuple[tuple[str, int, bool, int], ...]
     run_n: int
@@ -156,7 +156,7 @@ Restored = KillRestored | RiskRestored | PositionRestored | LaneRestored | IbkrR
 
 
 class Started(_Lifecycle, frozen=True, kw_only=True):
-    """runtime -> actor: the first envelope of an incarnation, with what the ledger gave back (`None`: nothing to give)."""
+    """runtime -> actor: the first envelope of an incarnation, with what the ledger gave back (`None`: nothing)."""
 
     name: str
     incarnation: int

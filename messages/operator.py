@@ -83,7 +83,7 @@ class Alarm(_Operator, frozen=True, kw_only=True):
 
 
 class Announcement(_Operator, frozen=True, kw_only=True):
-    """notifier -> port:console (Discord later): one line for people; `topic` is `entry`, `exit`, `mode`, `alarm`, ..."""
+    """notifier -> port:console (Discord later): a line for people; `topic` is `entry`, `exit`, `mode`, `alarm`, ..."""
 
     topic: str
     severity: str

@@ -3,6 +3,7 @@
 risk     -> ledger     ReserveEntry            ledger -> risk   EntryReserved | EntryRefused
 risk     -> ledger     ReleaseReservation, RecordDenial
 risk     -> position   OpenPosition
+position -> risk       RenewPermit             risk -> position  PermitRenewed | PermitRefused
 position -> ibkr       SubmitOrder, ModifyOrder, CancelOrder, QueryOrder
 ibkr     -> port       PlaceOrder, AmendOrder, WithdrawOrder, session.ReadBack
 port     => ibkr       OrderSent, OrderDenied, StatusHeard, ExecutionHeard, CommissionHeard, ErrorHeard
@@ -35,7 +36,7 @@ class Permit(Message, frozen=True, kw_only=True, tag="orders.Permit"):
 
 
 class Verdict(Message, frozen=True, kw_only=True, tag="orders.Verdict"):
-    """One gate's answer: `outcome` is `pass`, `not_fed` or `reject`; `measured` against `limit` in `unit`; `looked_at` names the inputs."""
+    """One gate's answer: `outcome` is `pass`, `not_fed` or `reject`; `looked_at` names the inputs."""
 
     gate: int
     name: str
@@ -137,7 +138,7 @@ class EntryRefused(_Orders, frozen=True, kw_only=True):
 
 
 class ReleaseReservation(_Orders, frozen=True, kw_only=True):
-    """risk, position -> ledger: give the intent up; before its reserve it is a tombstone. `reason` ends up in the row."""
+    """risk, position -> ledger: give the intent up; before its reserve it is a tombstone."""
 
     intent_id: str
     reason: str
@@ -201,6 +202,28 @@ class OpenPosition(_Orders, frozen=True, kw_only=True):
     decision_spot_ticks: int
     permit: Permit
     deadline_utc: int
+
+
+class RenewPermit(_Orders, frozen=True, kw_only=True):
+    """position -> risk: my entry works and may pay more; the permit that opened it has expired."""
+
+    intent_id: str
+    order_ref: str
+    reply_to: str
+
+
+class PermitRenewed(_Orders, frozen=True, kw_only=True):
+    """risk -> position: what stood at the hand-over still stands."""
+
+    order_ref: str
+    permit: Permit
+
+
+class PermitRefused(_Orders, frozen=True, kw_only=True):
+    """risk -> position: it no longer stands (`why` is a reject code where there is one); the entry stays as it is."""
+
+    order_ref: str
+    why: str
 
 
 # -- orders between position and broker session -------------------------------------------------
@@ -367,7 +390,10 @@ class WithdrawOrder(_Orders, frozen=True, kw_only=True):
 
 
 class StatusHeard(_Orders, frozen=True, kw_only=True):
-    """port => ibkr: an orderStatus or openOrder; a hint, never a fill. `raw` is the vendor's text."""
+    """port => ibkr: an orderStatus or openOrder; a hint, never a fill.
+
+    `status` is a word of `domain.orders_table.OrderStatus` (in every message of ours); `raw` is the vendor's text.
+    """
 
     session_epoch: int
     order_ref: str
@@ -443,7 +469,7 @@ class RecordExecution(_Orders, frozen=True, kw_only=True):
 
 
 class FillRecorded(_Orders, frozen=True, kw_only=True):
-    """ledger -> position: a recorded fill; totals are over all recorded executions of the order (corrections included)."""
+    """ledger -> position: a recorded fill; totals are over all executions of the order (corrections included)."""
 
     order_ref: str
     con_id: int

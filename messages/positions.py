@@ -34,7 +34,7 @@ class PositionOpened(_Positions, frozen=True, kw_only=True):
 
 
 class PositionChanged(_Positions, frozen=True, kw_only=True):
-    """position -> risk, web: its state now. `unrealised_cents` is at mid (last good <= 60 s, else bid); `None` = not known."""
+    """position -> risk, web: its state now. `unrealised_cents` at mid (last good <= 60 s, else bid), or not known."""
 
     position_id: str
     intent_id: str
@@ -54,7 +54,7 @@ class PositionChanged(_Positions, frozen=True, kw_only=True):
 
 
 class PositionClosed(_Positions, frozen=True, kw_only=True):
-    """position -> risk, ledger, quotes, notifier, web: flat, no working order, broker agrees; `realised_cents` net of `fees_cents`."""
+    """position -> risk, ledger, quotes, notifier, web: flat, broker agrees; `realised_cents` is net of `fees_cents`."""
 
     position_id: str
     intent_id: str

@@ -2,7 +2,8 @@
 
 session -> all                PhaseChanged
 ibkr    -> port:ibkr:<desk>   Dial, CloseLink, ReadBack    (quotes -> port:quotes:<desk> likewise)
-port    => ibkr, quotes       LinkUp, LinkFailed, LinkLost, LinkRestored, BrokerRead, BrokerReadFailed, AccountRead, FarmNotice
+port    => ibkr, quotes       LinkUp, LinkFailed, LinkLost, LinkRestored, BrokerRead, BrokerReadFailed,
+                              AccountRead, FarmNotice
 ibkr    -> ledger             Reconcile                    ledger -> ibkr  Reconciled
 ibkr    -> risk, positions, quotes, notifier, web   ModeChanged, ReconcileFinished
 """
@@ -165,7 +166,7 @@ class BrokerReadFailed(_Session, frozen=True, kw_only=True):
 
 
 class AccountRead(_Session, frozen=True, kw_only=True):
-    """port => ibkr -> risk, web: account facts in cents; `day_trades_remaining` is `None` where unlimited or unknown."""
+    """port => ibkr -> risk, web: account facts in cents; `day_trades_remaining` `None`: unlimited or unknown."""
 
     session_epoch: int
     nav_cents: int
@@ -206,7 +207,7 @@ class Unverified(Message, frozen=True, kw_only=True, tag="session.Unverified"):
 
 
 class Reconciled(_Session, frozen=True, kw_only=True):
-    """ledger -> ibkr: the comparison. `cancel_refs` are own working orders no longer wanted; `foreign_*` is not ours."""
+    """ledger -> ibkr: the comparison. `cancel_refs` are own orders no longer wanted, `foreign_*` is not ours."""
 
     session_epoch: int
     adopted_fills: int
@@ -233,6 +234,12 @@ class ModeChanged(_Session, frozen=True, kw_only=True):
     session_epoch: int
     cause: str
     at_utc: int
+
+
+class ModeWanted(_Session, frozen=True, kw_only=True):
+    """risk, position -> ibkr: just started; tell me the mode, and what you know of the account and of broker truth."""
+
+    reply_to: str
 
 
 class Calendar(Message, frozen=True, kw_only=True, tag="session.Calendar"):

@@ -23,6 +23,7 @@ from supervision.stepped import SteppedRuntime
 CLIENT_ID = 11
 LINK_NS = 5 * MS
 STEP_NS = SECOND
+WIDE_EVERY = 5  # steps between batches of quotes that nobody holds or waits for
 _WORKING = ("PreSubmitted", "Submitted")
 
 
@@ -280,7 +281,8 @@ class BrokerPort(_Port):
         return session.BrokerOrder(
             order_ref=state.order.order_ref, perm_id=state.order.perm_id, con_id=state.order.con_id,
             side=state.order.side, qty=state.order.qty, filled_qty=state.filled_qty, order_type=state.order.type,
-            limit_ticks=state.order.limit_ticks, status=STATUSES[state.status.value].value, is_working=state.status in _WORKING,
+            limit_ticks=state.order.limit_ticks, status=STATUSES[state.status.value].value,
+            is_working=state.status in _WORKING,
         )  # fmt: skip
 
     def _broker_execution(self, heard: orders.ExecutionHeard) -> session.BrokerExecution:
@@ -292,19 +294,22 @@ class BrokerPort(_Port):
 
 
 class QuotesPort(_Port):
-    """The market data session over the market itself."""
+    """The market data session over the market itself: what is watched closely every step, the rest more slowly."""
 
     def __init__(self, owner: str, runtime: SteppedRuntime, world: Market) -> None:
         super().__init__(owner, runtime, world)
         self._contracts: set[int] = set()
+        self._close: set[int] = set()
         self._tickers: set[str] = set()
         self._last: dict[int, Quote] = {}
+        self._steps = 0
         self._every(STEP_NS, self._step)
 
     def _take(self, command: Any) -> None:
         match command:
             case session.Dial():
                 self._contracts.clear()
+                self._close.clear()
                 self._tickers.clear()
                 self._last.clear()
                 self._dial(command)
@@ -315,11 +320,11 @@ class QuotesPort(_Port):
             case market.Subscribe():
                 self._contracts.update(c.con_id for c in command.contracts)
                 self._tickers.update(command.tickers)
-                self._step()
+                self._tell_quotes(self._contracts)
             case market.Unsubscribe():
                 self._contracts.difference_update(command.con_ids)
             case market.WatchClosely():
-                pass  # every batch is close in process
+                self._close = set(command.con_ids)
             case _:
                 raise TypeError(f"{self.name} does not know {type(command).__name__}")
 
@@ -334,11 +339,18 @@ class QuotesPort(_Port):
         )  # fmt: skip
 
     def _step(self) -> None:
+        self._steps += 1
+        if self._steps % WIDE_EVERY == 0:
+            self._tell_quotes(self._contracts)
+        elif self._close:
+            self._tell_quotes(self._contracts & self._close)
+
+    def _tell_quotes(self, con_ids: set[int]) -> None:
         if not self._is_up:
             return
         self._now()
         changed = []
-        for con_id in sorted(self._contracts):
+        for con_id in sorted(con_ids):
             quote = self._market.quote(con_id)
             if quote != self._last.get(con_id):
                 self._last[con_id] = quote

@@ -16,12 +16,14 @@ from simulation.market_flow import Flow
 from simulation.market_path import REGIMES, Path, simulated_path
 from simulation.market_profiles import CATEGORIES, ProfileBoard
 from simulation.market_quotes import QuoteBoard
+from simulation.market_recorded import Tape, recorded_day
 from simulation.market_tickers import (
     DEFAULT_TICKERS,
     UNDERLYINGS,
     ticker_of,
     underlying_con_id,
 )
+from simulation.recorded import Recorded
 
 __all__ = ["CATEGORIES", "DEFAULT_TICKERS", "REGIMES", "Market"]
 
@@ -38,10 +40,11 @@ class _Listing:
         path: Path,
         expiries: tuple[tuple[date, int], ...],
         snapshot_s: int,
+        tape: Tape | None,
     ) -> None:
         self.book = ChainBook(seed, ticker, path, expiries)
         flow = Flow(seed, self.book)
-        self.quotes = QuoteBoard(seed, self.book, flow)
+        self.quotes = QuoteBoard(seed, self.book, flow, tape)
         self.profiles = ProfileBoard(self.book, flow, snapshot_s)
 
 
@@ -57,6 +60,7 @@ class Market:
         next_expiry: the following session; `None` takes the next weekday.
         snapshot_s: seconds between the profiles that a server publishes; order flow's differences are taken over it.
         path: prices to follow in place of drawn ones.
+        tape: recorded quotes of the index's options to show in place of the model's (see `from_recorded`).
 
     Raises:
         ValueError: negative seed, unknown ticker, unknown regime.
@@ -73,6 +77,7 @@ class Market:
         next_expiry: date | None = None,
         snapshot_s: int = 1,
         path: Path | None = None,
+        tape: Tape | None = None,
     ) -> None:
         unknown = [t for t in tickers if t not in DEFAULT_TICKERS]
         if seed < 0 or unknown:
@@ -83,9 +88,47 @@ class Market:
         self.path = path or simulated_path(seed, session, self.open_utc, self.close_utc, regime)
         following = next_expiry or _next_weekday(session)
         expiries = ((session, self.close_utc), (following, at_exchange(following, CLOSE)))
-        self._listings = {ticker: _Listing(seed, ticker, self.path, expiries, snapshot_s) for ticker in tickers}
+        self._listings = {
+            ticker: _Listing(seed, ticker, self.path, expiries, snapshot_s, tape if ticker == "SPX" else None)
+            for ticker in tickers
+        }
+        self._is_index_recorded = tape is not None
+        self.provenance = {"everything": f"synthetic, seed {seed}"}
         self.now_utc = self.path.start_utc
         self._second = 0
+
+    @classmethod
+    def from_recorded(
+        cls,
+        recorded: Recorded,
+        seed: int,
+        tickers: tuple[str, ...] = DEFAULT_TICKERS,
+        *,
+        snapshot_s: int = 1,
+    ) -> Market:
+        """Make a market that follows a recorded day: the index's path and the recorded quotes are real.
+
+        All else is synthetic: the other tickers and the VIX, open interest, volume and flow, greeks, instants of
+        quotes, and the quotes of all other contracts, at a level of implied volatility that fits the recorded ones.
+        The next expiry is the earliest recorded one after the session; without any, the next weekday.
+
+        Raises:
+            ValueError: negative seed, unknown ticker.
+        """
+        session = recorded.session
+        hours_utc = at_exchange(session, OPEN), at_exchange(session, CLOSE)
+        later = [expiry for expiry, _, _ in recorded.quotes if expiry > session]
+        following = min(later, default=_next_weekday(session))
+        expiries = ((session, hours_utc[1]), (following, at_exchange(following, CLOSE)))
+        path, tape = recorded_day(recorded, seed, hours_utc, expiries)
+        market = cls(seed, session, tickers, next_expiry=following, snapshot_s=snapshot_s, path=path, tape=tape)
+        shown = [c.label for con_id in tape.con_ids if (c := market.contract(con_id)) is not None]
+        market.provenance = {
+            "SPX": f"recorded, 1-minute bars of {session}; a line of our own between open, extremes and close",
+            "bid, ask and sizes": "recorded at each minute's end: " + ", ".join(sorted(shown)),
+            "everything else": f"synthetic, seed {seed}; implied volatility fitted to the recorded quotes",
+        }
+        return market
 
     def step(self, to_utc: int) -> None:
         """Move the market's clock.
@@ -137,6 +180,19 @@ class Market:
         if con_id == underlying_con_id(ticker):
             return self._underlying_quote(ticker, con_id)
         return self._listings[ticker].quotes.quote(self._second, con_id)
+
+    def is_recorded(self, con_id: int) -> bool:
+        """Tell whether what is shown of an instrument now (an index's price, an option's bid and ask) is recorded.
+
+        Raises:
+            KeyError: not a listed contract.
+        """
+        ticker = ticker_of(con_id)
+        if ticker is None:
+            raise KeyError(con_id)
+        if con_id == underlying_con_id(ticker):
+            return ticker == "SPX" and self._is_index_recorded
+        return self._listings[ticker].quotes.is_recorded(self._second, con_id)
 
     def profile(self, ticker: str, category: str) -> Profile:
         """Give the vendor's profile of a ticker; before the open without volume, after the close it stands still.

@@ -73,6 +73,7 @@ class ChainBook:
 
         At the money it is the variance still to come (the rest of the session, the night and the next day for the
         next expiry) spread over calendar time, moved by the VIX; in the wings skew and smile by standardised distance.
+        All is multiplied by the path's level, where it has one.
         """
         left = self.path.variance_left[second]
         total = left + np.where(self.is_next[rows], 1.0 + OVERNIGHT_SHARE, 0.0)
@@ -81,7 +82,11 @@ class ChainBook:
         move = SESSION_VOL * self.iv_scale * vix * np.sqrt(np.maximum(total, 2e-4))
         x = np.log(self.strikes[rows] / spot) / move
         x = np.minimum(np.maximum(x, -WING), WING)
-        return np.asarray(move / np.sqrt(years) * (1.0 + SKEW * x + SMILE * x * x))
+        iv = move / np.sqrt(years) * (1.0 + SKEW * x + SMILE * x * x)
+        levels = self.path.iv_levels
+        if levels is not None:
+            iv = iv * np.where(self.is_next[rows], levels[1][second], levels[0][second])
+        return np.asarray(iv)
 
 
 def _interest(

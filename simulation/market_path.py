@@ -39,7 +39,8 @@ class Path:
 
     `spots` by ticker, the VIX among them in its own points; `variance_left` is the share of the session's variance
     still to come; `stress` is realised over expected volatility of the last five minutes (1 is normal); `anchors`
-    are the prices around which the day's open interest was built; `regimes` may be empty (a recorded day).
+    are the prices around which the day's open interest was built; `regimes` may be empty (a recorded day);
+    `iv_levels` multiply the implied volatilities of the nearest and of the next expiry, `None` leaves them.
     """
 
     start_utc: int
@@ -50,6 +51,7 @@ class Path:
     variance_left: Floats
     stress: Floats
     regimes: tuple[Segment, ...]
+    iv_levels: tuple[Floats, Floats] | None = None
 
     @property
     def end_s(self) -> int:
@@ -118,6 +120,7 @@ def path_around(
     spx: Floats,
     anchor: float,
     regimes: tuple[Segment, ...] = (),
+    sampled_s: int = 1,
 ) -> Path:
     """Build the whole market's path around the index's, drawn or recorded.
 
@@ -128,6 +131,7 @@ def path_around(
         spx: USD per second, from `LEAD_S` before the open until `LEAD_S` after the close, inclusive.
         anchor: the index price around which open interest is built.
         regimes: what is known of them.
+        sampled_s: seconds between prices that were observed; what is drawn between them has no volatility to measure.
 
     Raises:
         ValueError: `spx` does not span the grid.
@@ -153,6 +157,8 @@ def path_around(
     # About 6 % for each 1 % of the index, against it, with a little life of its own.
     own = _pulled(rng.standard_normal(size) * 2e-4, 1.0 / 1_800.0)
     spots["VIX"] = calm * np.exp(-6.0 * run + own)
+    seconds = np.arange(size)
+    observed = spx[seconds - seconds % sampled_s]
     return Path(
         start_utc=open_utc - LEAD_S * SECOND,
         open_s=LEAD_S,
@@ -160,7 +166,7 @@ def path_around(
         spots=spots,
         anchors=anchors,
         variance_left=variance_left(shape, LEAD_S, close_s),
-        stress=stress_of(spx, DAY_VOL * volatility),
+        stress=stress_of(observed, DAY_VOL * volatility),
         regimes=regimes,
     )
 

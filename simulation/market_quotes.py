@@ -16,6 +16,7 @@ from domain.instruments import Greeks, Quote
 from domain.tick_rules import BOUNDARY_TICKS, TickRule, rule_of
 from simulation.market_chain import SECONDS_PER_YEAR, ChainBook
 from simulation.market_flow import Flow
+from simulation.market_recorded import Tape
 
 Longs = NDArray[np.int64]
 
@@ -34,8 +35,8 @@ def noise(keys: Longs, salt: int) -> Floats:
 class QuoteBoard:
     """The quotes of one chain, computed together when one of them is asked for at a new second."""
 
-    def __init__(self, seed: int, book: ChainBook, flow: Flow) -> None:
-        self._book, self._flow = book, flow
+    def __init__(self, seed: int, book: ChainBook, flow: Flow, tape: Tape | None = None) -> None:
+        self._book, self._flow, self._tape = book, flow, tape
         self._salt = 16 * seed + book.number
         self._rule: TickRule = rule_of(book.contracts[0].trading_class)
         self._second = -1
@@ -57,6 +58,17 @@ class QuoteBoard:
             found = self._quotes[con_id] = self._quote(con_id, row)
         return found
 
+    def is_recorded(self, second: int, con_id: int) -> bool:
+        """Tell whether bid and ask of a contract are recorded ones at a second of the grid."""
+        row = self._book.row_of[con_id]
+        at = self._quoted_at(second)[row]
+        return self._tape is not None and self._tape.at(con_id, int(at)) is not None
+
+    def _quoted_at(self, second: int) -> Longs:
+        """Give the second at which each row was quoted last."""
+        second = min(second, self._book.path.close_s)
+        return np.asarray(np.maximum(second - (second + self._phase) % self._period, 0))
+
     def _quote(self, con_id: int, row: int) -> Quote:
         at, bid, ask, bid_size, ask_size, volume, spot, iv, delta, gamma, theta, vega = (
             column[row] for column in self._columns
@@ -66,14 +78,15 @@ class QuoteBoard:
 
     def _compute(self, second: int) -> tuple[list[int] | list[float], ...]:
         book = self._book
-        second = min(second, book.path.close_s)
-        at = np.maximum(second - (second + self._phase) % self._period, 0)
+        at = self._quoted_at(second)
         spot = book.spots[at]
         left = np.maximum(book.expiry_s - at, 0).astype(np.float64)
         iv = book.surface(slice(None), at, spot, left)
         model = black_scholes.values(spot, book.strikes, left / SECONDS_PER_YEAR, iv, book.is_call)
         bid, ask = self._prices(model, spot, at)
         sizes = [np.floor(1.0 + 60.0 * noise(at * 4_096 + self._phase, self._salt + (k << 40)) ** 2) for k in (1, 2)]
+        for con_id in self._tape.con_ids if self._tape is not None else ():
+            self._lay(con_id, at, bid, ask, sizes)
         columns = (
             book.path.start_utc + at * SECOND,
             bid,
@@ -89,6 +102,13 @@ class QuoteBoard:
             model.vega / 100.0,
         )
         return tuple(c.tolist() for c in columns)
+
+    def _lay(self, con_id: int, at: Longs, bid: Floats, ask: Floats, sizes: list[Floats]) -> None:
+        """Put a recorded quote in the place of the model's, where there is one."""
+        row = self._book.row_of.get(con_id)
+        found = None if row is None or self._tape is None else self._tape.at(con_id, int(at[row]))
+        if found is not None:
+            bid[row], ask[row], sizes[0][row], sizes[1][row] = found
 
     def _prices(self, model: black_scholes.Values, spot: Floats, at: Longs) -> tuple[Floats, Floats]:
         """Give bid and ask in ticks: wider with price, gamma, stress and in the wings; a bid under a tick is none."""

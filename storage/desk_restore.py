@@ -166,7 +166,7 @@ def _position(db: sqlite3.Connection, con_id: int) -> lifecycle.PositionRestored
 def _ibkr(db: sqlite3.Connection, run_n: int) -> lifecycle.IbkrRestored:
     rows = db.execute(
         f"SELECT o.order_ref, o.con_id, o.is_exit, o.qty FROM orders o JOIN reservations r USING (intent_id, leg)"
-        f" WHERE r.{LIVE} AND o.status NOT IN ('Filled', 'Cancelled', 'ApiCancelled', 'Inactive')"
+        f" WHERE r.{LIVE} AND o.status NOT IN ('filled', 'cancelled', 'inactive')"
         " ORDER BY o.at_utc, o.order_ref"
     ).fetchall()
     return lifecycle.IbkrRestored(orders=tuple((row[0], row[1], bool(row[2]), row[3]) for row in rows), run_n=run_n)

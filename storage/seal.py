@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections import defaultdict
 from datetime import date
 from pathlib import Path
@@ -40,25 +41,28 @@ class SealChild:
         self.session = session
         options = ["--whole"] if is_whole else []
         words = [sys.executable, "-m", "storage.seal", str(root.resolve()), session.isoformat(), *options]
-        self._process = subprocess.Popen(
-            words, cwd=REPO, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        # Files, not pipes: nobody reads while the child runs, and a full pipe would hold it up for ever.
+        self._out, self._err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115
+        self._process = subprocess.Popen(words, cwd=REPO, stdin=subprocess.DEVNULL, stdout=self._out, stderr=self._err)
 
     def poll(self) -> Sealed | str | None:
         """Give what was sealed, why not in one sentence, or `None` while the child runs."""
         if self._process.poll() is None:
             return None
-        out, err = self._process.communicate()
-        if self._process.returncode == 0:
-            return msgspec.json.decode(out, type=Sealed)
-        why = (err.strip().splitlines() or ["no word"])[-1]
+        with self._out as out, self._err as err:
+            out.seek(0)
+            err.seek(0)
+            if self._process.returncode == 0:
+                return msgspec.json.decode(out.read(), type=Sealed)
+            why = (err.read().decode(errors="replace").strip().splitlines() or ["no word"])[-1]
         return f"Sealing {self.session} failed ({why}); the hot files stay."
 
     def stop(self) -> None:
         """End the child; what it wrote is deleted at the next start."""
-        if self._process.poll() is None:
-            self._process.kill()
-        self._process.communicate()
+        self._process.kill()
+        self._process.wait()
+        self._out.close()
+        self._err.close()
 
 
 def seal(root: Path, session: date, *, is_whole: bool) -> Sealed:

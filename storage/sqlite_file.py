@@ -132,7 +132,8 @@ def _check(db: sqlite3.Connection, path: Path, schema: Schema, desk: str) -> Non
     _check_header(db, path, schema)
     verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]
     if verdict != "ok":
-        raise LedgerRefusedError(f"The ledger {path} is damaged ({verdict}); restore it from a backup.")
+        detail = " ".join(str(verdict).split())
+        raise LedgerRefusedError(f"The ledger {path} is damaged ({detail}); restore it from a backup.")
     (owner,) = db.execute("SELECT value FROM meta WHERE key = 'desk'").fetchone()
     if owner != desk:
         raise LedgerRefusedError(f"The ledger {path} is that of {owner}, not of {desk}; name another data folder.")

@@ -17,7 +17,6 @@ import msgspec
 import pyarrow as pa
 
 from domain.instants import session_of
-from domain.profile import Rows
 from messages import market
 from storage import bucket_file, manifest
 from storage.identities import violations_of
@@ -231,7 +230,6 @@ def _with_bucket(found: Manifest, message: market.StoreBucket, parts: list[Part]
     stored = found.buckets.get(hub, ())
     store_n = sum(b.bucket_utc == message.bucket_utc for b in stored)
     rows = message.rows
-    assert isinstance(rows, Rows)
     before = found.hubs.get(hub, HubCounts())
     after = HubCounts(
         rows=before.rows + len(rows.rows),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from domain.instants import BUCKET_NS, session_of, to_datetime
@@ -15,8 +17,16 @@ from domain.profile import SCALARS, VALUE_COLUMNS, Row, Rows, Shape
 from storage import bucket_file, manifest
 from storage.manifest import Gap, Manifest, Part
 
+if TYPE_CHECKING:
+    import duckdb
+
 T = TypeVar("T")
+Condition = tuple[str, str, Any]
+
 RETRIES = 5
+KEPT_ROWS_MAX = 50_000
+KEPT_FILES_MAX = 8
+_COMPARE = {"=": pc.equal, ">=": pc.greater_equal, "<": pc.less}
 
 # Wire integers that are not hundredths (`gexbot.md` §3).
 _THOUSANDTHS = {"sum_gex_vol", "sum_gex_oi", "delta_risk_reversal", "call_ivol", "put_ivol"} | {
@@ -34,6 +44,7 @@ class WarehouseReader:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._kept: dict[Path, pa.Table] = {}
 
     def sessions(self) -> tuple[date, ...]:
         """List the sessions that there are, ascending."""
@@ -60,23 +71,27 @@ class WarehouseReader:
         return self._retried(session, lambda found: self._bucket(found, hub, bucket_utc, content_hash))
 
     def resolve(self, ref: str, content_hash: str | None = None) -> Rows | None:
-        """Rebuild rows from their reference in a trace, `<session>/<hub>/<bucket_utc>` with or without `/<ticker>`.
+        """Rebuild rows from their reference in a trace: `[<session>/]<hub>/<bucket_utc>[/<ticker> | /late]`.
+
+        `None` where nothing of that reference (and hash) was stored.
 
         Raises:
             ValueError: no such form.
             DamagedBucketError: what is stored is not what was written.
         """
-        parts = ref.split("/")
-        if len(parts) not in (3, 4):
+        words = ref.split("/")
+        if words[0].count("-") == 2:
+            del words[0]  # the session follows from the bucket
+        if len(words) not in (2, 3):
             raise ValueError(f"{ref!r} is no reference of the form session/hub/bucket[/ticker]")
-        session, hub, bucket_utc = date.fromisoformat(parts[0]), parts[1], int(parts[2])
-        if len(parts) == 3:
+        hub, bucket_utc = words[0], int(words[1])
+        session = session_of(bucket_utc)
+        if words[2:] in ([], ["late"]):
             return self.read_bucket(session, hub, bucket_utc, content_hash)
-        stored = self.manifest(session).buckets.get(hub, ())
-        for bucket in stored:
+        for bucket in self.manifest(session).buckets.get(hub, ()):
             if bucket.bucket_utc == bucket_utc:
                 whole = self.read_bucket(session, hub, bucket_utc, bucket.content_hash)
-                rows = whole.of(parts[3]) if whole is not None else None
+                rows = whole.of(words[2]) if whole is not None else None
                 if rows is not None and content_hash in (None, rows.content_hash):
                     return rows
         return None
@@ -94,7 +109,11 @@ class WarehouseReader:
         wanted = sorted(known)[-buckets_n:]
         if not wanted:
             return ()
-        where = [("ticker", "=", ticker), ("bucket_utc", ">=", wanted[0]), ("bucket_utc", "<", until_utc)]
+        where: list[Condition] = [
+            ("ticker", "=", ticker),
+            ("bucket_utc", ">=", wanted[0]),
+            ("bucket_utc", "<", until_utc),
+        ]
         by_bucket: dict[int, list[Row]] = {bucket_utc: [] for bucket_utc in wanted}
         for part in found.parts:
             if part.last_utc >= wanted[0] and part.first_utc < until_utc:
@@ -116,7 +135,7 @@ class WarehouseReader:
         )
         if stored is None:
             return None
-        where = [("bucket_utc", "=", bucket_utc), ("store_n", "=", stored.store_n)]
+        where: list[Condition] = [("bucket_utc", "=", bucket_utc), ("store_n", "=", stored.store_n)]
         numbered: list[tuple[int, Row]] = []
         for part in found.parts:
             is_other = not part.is_sealed and part.store_n != stored.store_n
@@ -128,8 +147,24 @@ class WarehouseReader:
             raise DamagedBucketError(f"Bucket {rebuilt.ref} does not have the hash that it was stored with.")
         return rebuilt
 
-    def _table(self, session: date, part: Part, where: list[tuple[str, str, Any]]) -> Any:
-        return pq.read_table(manifest.folder_of(self._root, session) / part.name, filters=where)
+    def _table(self, session: date, part: Part, where: list[Condition]) -> pa.Table:
+        """Read the rows of a file that meet all conditions.
+
+        A sealed file of moderate size is kept: a replay asks it for one bucket after the other, and opening it costs
+        a hundred times the answer.
+        """
+        path = manifest.folder_of(self._root, session) / part.name
+        if part.rows > KEPT_ROWS_MAX:
+            return pq.read_table(path, filters=where)
+        table = self._kept.get(path)
+        if table is None:
+            table = pq.ParquetFile(path).read(use_threads=False)
+            if part.is_sealed:
+                self._kept[path] = table
+                while len(self._kept) > KEPT_FILES_MAX:
+                    del self._kept[next(iter(self._kept))]
+        meets = [_COMPARE[how](table[name], value) for name, how, value in where]
+        return table.filter(functools.reduce(pc.and_, meets))
 
     def _retried(self, session: date, read: Callable[[Manifest], T]) -> T:
         """Read by the manifest; a file that was sealed over meanwhile is found under the next manifest."""
@@ -146,6 +181,8 @@ class WarehouseReader:
         Times are UTC without a zone. `store_n` above 0 is a bucket that was stored again (rows that came late).
         The file list is that of now; make a new one to see later buckets.
         """
+        import duckdb  # noqa: PLC0415 - 40 MB that only analysis needs, never the trading process
+
         db = duckdb.connect()
         found = [self.manifest(session) for session in sessions]
         for shape, view in VIEWS.items():

@@ -31,7 +31,7 @@ class Actor(ABC, Generic[S]):
 
 
 class IoActor(ABC):
-    """An actor that does I/O while handling (ledger, warehouse, journal): its answers are journaled, it is not replayed.
+    """An actor that does I/O while handling (ledger, warehouse, journal): it is not replayed.
 
     An exception is a failed delivery: the message comes again to the next incarnation, `max_deliveries` times.
     """
@@ -41,12 +41,12 @@ class IoActor(ABC):
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def open(self) -> None:
-        """Acquire what the actor needs; called in its own thread before the first message of an incarnation."""
+    def open(self) -> None:  # noqa: B027 - not every actor holds something
+        """Acquire what the actor needs, from whatever state it is in; called in its own thread before `Started`."""
 
     @abstractmethod
     def handle(self, message: Message, now: int) -> Effects:
         """Carry out `message` at the instant `now` and give what is to be told."""
 
-    def close(self) -> None:
-        """Release what `open` acquired."""
+    def close(self) -> None:  # noqa: B027 - the same
+        """Release what `open` acquired, which may be nothing."""

@@ -1,4 +1,4 @@
-"""Effects: what a decision wants done. They are data; the runtime carries them out, in order, after the state is kept."""
+"""Effects: what a decision wants done, as data; the runtime carries them out, in order, after the state is kept."""
 
 from __future__ import annotations
 
@@ -44,9 +44,11 @@ class StartActor(msgspec.Struct, frozen=True, tag="start_actor"):
 
 
 class FenceActor(msgspec.Struct, frozen=True, tag="fence_actor"):
-    """End an incarnation that is stuck: whatever it still decides is refused (the supervisor's effect alone)."""
+    """End an incarnation that is stuck in this message: what it still decides is refused (supervisor alone)."""
 
     name: str
+    incarnation: int
+    message_id: str
 
 
 class LatchEntries(msgspec.Struct, frozen=True, tag="latch_entries"):

@@ -9,13 +9,18 @@ import heapq
 import random
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pykka
 
-from supervision.host import Cell, Host
+from supervision.cell import Cell
+from supervision.host import Host
+from supervision.mailbox import Timer
 from supervision.spec import Tree
 from supervision.trace import MemoryTrace, Trace
+
+_WAKE = object()
 
 
 class VirtualClock:
@@ -39,25 +44,30 @@ class VirtualClock:
 
 
 class _Inbox:
-    """A pykka inbox without a thread behind it: what is put is for the scheduler to hand out."""
+    """A pykka inbox without a thread behind it: a wake-up put here stands in the scheduler's one queue."""
 
-    __slots__ = ("_waiting",)
+    __slots__ = ("_ready", "_shell")
 
-    def __init__(self) -> None:
-        self._waiting: deque[Any] = deque()
+    def bind(self, ready: deque[SteppedShell], shell: SteppedShell) -> None:
+        """Say whose inbox this is (pykka makes it before anybody knows)."""
+        self._ready = ready
+        self._shell = shell
 
-    def put(self, envelope: Any, /) -> None:
-        self._waiting.append(envelope)
+    def put(self, _wake: object, /) -> None:
+        """Have the scheduler step the shell once more."""
+        self._ready.append(self._shell)
 
     def get(self) -> Any:
-        return self._waiting.popleft()
+        """Give nothing to wait for: the scheduler hands out the steps."""
+        raise RuntimeError("a stepped actor has no loop of its own")
 
     def empty(self) -> bool:
-        return not self._waiting
+        """Say that nothing is left for a loop."""
+        return True
 
 
 class SteppedShell(pykka.Actor):
-    """The stepped twin of a live shell: it has no loop; the scheduler calls `handle_next`."""
+    """The stepped twin of a live shell: it has no loop; the scheduler calls `on_receive` once per wake-up."""
 
     @staticmethod
     def _create_actor_inbox() -> Any:
@@ -68,13 +78,19 @@ class SteppedShell(pykka.Actor):
         raise RuntimeError("actors tell; only edges ask, and there are no edges in the stepped runtime")
 
     def _start_actor_loop(self) -> None:
-        self.on_start()
+        """Start no thread."""
 
-    def __init__(self, host: Host, cell: Cell, incarnation: int) -> None:
+    def __init__(self, host: Host, cell: Cell, incarnation: int, ready: deque[SteppedShell]) -> None:
         super().__init__()
-        self.host = host
-        self.cell = cell
-        self.incarnation = incarnation
+        self._handle_next = host.handle_next
+        self._cell = cell
+        self._incarnation = incarnation
+        inbox: Any = self.actor_inbox
+        inbox.bind(ready, self)
+
+    def on_receive(self, message: object) -> None:
+        """Handle one mail per wake-up."""
+        self._handle_next(self._cell, self._incarnation)
 
 
 class SteppedRuntime(Host):
@@ -88,26 +104,26 @@ class SteppedRuntime(Host):
         run_n: int = 1,
         trace: Trace | None = None,
         shuffle_seed: int | None = None,
+        mailbox_soft_bound: int = 10_000,
     ) -> None:
-        super().__init__(tree, trace or MemoryTrace(clock), clock, run_n)
+        super().__init__(tree, trace or MemoryTrace(clock), clock, run_n, mailbox_soft_bound)
         self._virtual = clock
-        self._ready: deque[Cell] = deque()
+        self._ready: deque[SteppedShell] = deque()
         self._later: list[tuple[int, int, Callable[[], None]]] = []
         self._later_n = 0
         self._random = random.Random(shuffle_seed) if shuffle_seed is not None else None
         self.steps = 0
 
     def _wake(self, cell: Cell) -> None:
-        self._ready.append(cell)
+        cell.shell.actor_inbox.put(_WAKE)
 
     def _start_shell(self, cell: Cell, incarnation: int) -> None:
         if cell.shell is not None:
             pykka.ActorRegistry.unregister(cell.shell)
-        cell.shell = SteppedShell.start(self, cell, incarnation)
-        self.open_actor(cell, incarnation)
+        cell.shell = SteppedShell.start(self, cell, incarnation, self._ready)
 
-    def _arm(self, cell: Cell, key: str, token: object, at_utc: int) -> None:
-        self.call_at(at_utc, lambda: self._timer_due(cell, key, token, at_utc))
+    def _arm(self, cell: Cell, timer: Timer) -> None:
+        self.call_at(timer.at_utc, partial(self._timer_due, cell, timer))
 
     def _on_end(self) -> None:
         """Nothing to do: `run_until` looks at `ended`."""
@@ -118,36 +134,30 @@ class SteppedRuntime(Host):
         heapq.heappush(self._later, (at_utc, self._later_n, act))
 
     def run_until(self, until_utc: int) -> None:
-        """Handle everything that is due up to and including `until_utc`, then stand there."""
+        """Handle everything that is due up to and including `until_utc`, then stand there.
+
+        Where the process should end (`ended`) it stands still at once, like a process that is gone.
+        """
         self._drain()
         while self._later and self._later[0][0] <= until_utc and self.ended is None:
             at_utc, _, act = heapq.heappop(self._later)
             self._virtual.advance(at_utc)
             act()
             self._drain()
-        self._virtual.advance(until_utc)
+        if self.ended is None:
+            self._virtual.advance(until_utc)
 
     def _drain(self) -> None:
-        ready = self._ready
-        if self._random is not None:
-            self._drain_shuffled(self._random)
-            return
-        handle = self.handle_next
-        while ready:
-            cell = ready.popleft()
+        ready, draw = self._ready, self._random
+        while ready and self.ended is None:
+            if draw is not None:
+                ready.rotate(-draw.randrange(len(ready)))
             self.steps += 1
-            handle(cell, cell.incarnation)
-
-    def _drain_shuffled(self, source: random.Random) -> None:
-        ready = self._ready
-        while ready:
-            ready.rotate(-source.randrange(len(ready)))
-            cell = ready.popleft()
-            self.steps += 1
-            self.handle_next(cell, cell.incarnation)
+            ready.popleft().on_receive(_WAKE)
 
     def close(self) -> None:
-        """Take the shells out of pykka's registry."""
+        """Release what the I/O actors hold, and take the shells out of pykka's registry."""
         for cell in self.cells.values():
             if cell.shell is not None:
+                self.close_actor(cell, cell.incarnation)
                 pykka.ActorRegistry.unregister(cell.shell)

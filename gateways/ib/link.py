@@ -14,12 +14,13 @@ import logging
 import threading
 from collections.abc import Callable, Coroutine
 from types import SimpleNamespace
-from typing import Any, Protocol
+from typing import Any
 
 from ib_insync.client import Client
 
 from config.settings import Gateway
 from domain.limits import ConnectionRules
+from domain.ports import Clock
 from gateways.ib.codes import (
     CLIENT_ID_IN_USE,
     FARM,
@@ -41,15 +42,6 @@ Tell = Callable[[str, Message], None]
 logging.getLogger("ib_insync").setLevel(logging.CRITICAL + 1)
 logging.getLogger("ib_insync.Decoder").setLevel(logging.ERROR)
 log = logging.getLogger(__name__)
-
-
-class Clock(Protocol):
-    """The market's clock: `rate` market seconds pass in a real one."""
-
-    rate: float
-
-    def now_utc(self) -> int:
-        """Give the market's instant."""
 
 
 class DialError(Exception):
@@ -127,6 +119,12 @@ class Session:
         except ConnectionError as error:
             self._fail_waits(f"the connection is gone: {error}")
         return future
+
+    def has_room(self) -> bool:
+        """Tell whether a request would be written at once; beyond its pace ib_insync keeps requests in a queue."""
+        since_s = self.port.loop.time() - self.client.RequestsInterval
+        recent_n = sum(at_s > since_s for at_s in self.client._timeQ)
+        return not self.client._msgQ and recent_n < self.client.MaxRequests
 
     def request_id(self) -> int:
         """Give a fresh request or order id."""

@@ -97,6 +97,9 @@ class OrdersPort(IbPort):
                 return RejectCode.PERMIT_KILLED, self._entries_refused
             if latch.level >= 1 or order.kill_epoch < latch.kill_epoch:
                 return RejectCode.PERMIT_KILLED, f"kill level {latch.level}, epoch {latch.kill_epoch}"
+            if not session.has_room():
+                # what waits in the library's queue cannot be stopped by a kill or a deadline any more
+                return RejectCode.NOT_CONNECTED, "the connection's pace is used up"
         return None
 
     def _place(self, order: m.PlaceOrder) -> None:

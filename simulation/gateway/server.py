@@ -12,6 +12,7 @@ from typing import Protocol
 import msgspec
 
 from domain.instants import at_exchange, session_of
+from domain.ports import Clock
 from simulation.exchange import Exchange
 from simulation.gateway.contracts import Catalogue, TickerMarket
 from simulation.gateway.desk import OrderDesk
@@ -26,14 +27,6 @@ PACE_MAX = 50  # messages a second, IB's limit
 ACCOUNT_PERIOD_S = 3.0
 DATA_LOST = "Connectivity between IB and Trader Workstation has been restored - data lost."
 DATA_KEPT = "Connectivity between IB and Trader Workstation has been restored - data maintained."
-
-
-class Clock(Protocol):
-    """Tells the market's time, which may run faster than the world's."""
-
-    def now_utc(self) -> int:
-        """Give the market's instant."""
-        ...
 
 
 class SteppedMarket(TickerMarket, Protocol):

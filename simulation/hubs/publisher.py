@@ -18,7 +18,8 @@ from simulation.hubs.registry import HUBS, Registry, hub_of
 from simulation.hubs.sessions import Session
 
 if TYPE_CHECKING:
-    from simulation.hubs.server import FeedMarket, MarketClock
+    from domain.ports import Clock
+    from simulation.hubs.server import FeedMarket
 
 POLL_S: Final = 0.05
 FRAMES_PER_TURN: Final = 8  # then the loop's other tasks get theirs
@@ -32,7 +33,7 @@ class Publisher:
     def __init__(
         self,
         market: FeedMarket,
-        clock: MarketClock,
+        clock: Clock,
         registry: Registry,
         *,
         min_interval_real_ms: int,

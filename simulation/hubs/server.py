@@ -21,6 +21,7 @@ from websockets.http11 import Response
 from websockets.typing import Subprotocol
 
 from domain.instruments import Spot
+from domain.ports import Clock
 from domain.profile import Profile
 from simulation.hubs import http
 from simulation.hubs.faults import (
@@ -63,15 +64,6 @@ class FeedMarket(Protocol):
         """Give a profile as the vendor would publish it now."""
 
 
-class MarketClock(Protocol):
-    """The market's time; `rate` is how many of its seconds pass in a real one."""
-
-    rate: float
-
-    def now_utc(self) -> int:
-        """The instant of the market, ns."""
-
-
 class HubServer:
     """Serves the feed of one market.
 
@@ -92,7 +84,7 @@ class HubServer:
     def __init__(
         self,
         market: FeedMarket,
-        clock: MarketClock,
+        clock: Clock,
         host: str = "127.0.0.1",
         port: int = 0,
         *,
@@ -321,7 +313,7 @@ class HubServer:
 
 async def run_hubs(
     market: FeedMarket,
-    clock: MarketClock,
+    clock: Clock,
     host: str,
     port: int,
     faults: Iterable[HubFault] = (),

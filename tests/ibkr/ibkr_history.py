@@ -92,7 +92,9 @@ class History:
         """Answer the read-back under way and let the ledger find nothing wrong."""
         return self.broker_read(*orders, executions=executions, held=held) + self.reconciled()
 
-    def broker_read(self, *orders: s.BrokerOrder, executions: Any = (), held: dict[int, int] | None = None) -> list[Tell]:
+    def broker_read(
+        self, *orders: s.BrokerOrder, executions: Any = (), held: dict[int, int] | None = None
+    ) -> list[Tell]:
         assert self.state.reading is not None
         rows = tuple(
             s.BrokerPosition(contract=Contract(con_id, *_rest()), qty=qty, avg_cost_cents=0)
@@ -159,7 +161,9 @@ class History:
         return self.feed(m.SubmitOrder(**(fields | more)))
 
     def submit_exit(self, ref: str = EXIT, qty: int = 2, held: int = 2, **more: Any) -> list[Tell]:
-        return self.submit(ref, **({"side": Side.SELL, "qty": qty, "held_qty": held, "is_exit": True, "permit": None} | more))
+        return self.submit(
+            ref, **({"side": Side.SELL, "qty": qty, "held_qty": held, "is_exit": True, "permit": None} | more)
+        )
 
     def modify(self, ref: str = ENTRY, **more: Any) -> list[Tell]:
         fields: dict[str, Any] = {

@@ -25,7 +25,7 @@ from simulation.gateway.faults import Fault
 from simulation.gateway.server import GatewayServer
 
 sys.path.append(str(Path(__file__).parent.parent / "gateway"))
-from gateway_world import NOON, FakeMarket  # noqa: E402
+from gateway_world import NOON, FakeMarket
 
 T = TypeVar("T", bound=Message)
 SETTINGS = load_settings(profile="real")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from typing import Any
 
 import pytest
@@ -103,7 +104,7 @@ def test_dials_for_ever_fast_then_slow_each_with_a_new_epoch() -> None:
         before = h.epoch
         while h.epoch == before:
             h.sleep(0.1)
-    gaps = [(b - a) / SECOND for a, b in zip(dials, dials[1:], strict=False)]
+    gaps = [(b - a) / SECOND for a, b in itertools.pairwise(dials)]
     assert max(gaps[:40]) < 0.7
     assert min(gaps[-10:]) > 4.9
     assert h.epoch == (1 << 20) + 101
@@ -195,15 +196,19 @@ def test_unwanted_orders_are_cancelled_and_foreign_ones_halt_once() -> None:
 # -- permits, refusals --------------------------------------------------------------------------
 
 
+def permit(**more: int) -> m.Permit:
+    return m.Permit(**({"kill_epoch": 0, "session_epoch": (1 << 20) + 1, "expires_utc": 1 << 62} | more))
+
+
 @pytest.mark.parametrize(
     ("prepare", "change", "code"),
     [
         (lambda h: None, {"permit": None}, RejectCode.PERMIT_EXPIRED),
         (lambda h: None, {"deadline_utc": 0}, RejectCode.DEADLINE_PASSED),
-        (lambda h: None, {"permit": m.Permit(kill_epoch=0, session_epoch=1, expires_utc=1 << 62)}, RejectCode.PERMIT_SESSION),
+        (lambda h: None, {"permit": permit(session_epoch=1)}, RejectCode.PERMIT_SESSION),
         (lambda h: h.raise_kill(1), {}, RejectCode.PERMIT_KILLED),
         (lambda h: h.feed(risk.KillLowered(level=0, kill_epoch=2, reason="", by="")),
-         {"permit": m.Permit(kill_epoch=1, session_epoch=(1 << 20) + 1, expires_utc=1 << 62)}, RejectCode.PERMIT_KILLED),
+         {"permit": permit(kill_epoch=1)}, RejectCode.PERMIT_KILLED),
         (lambda h: h.feed(s.LinkLost(session_epoch=h.epoch, cause="x")), {}, RejectCode.MODE_DEGRADED),
         (lambda h: h.working(), {}, RejectCode.DUPLICATE_REF),
     ],
@@ -543,3 +548,31 @@ def test_what_if_is_answered_honestly() -> None:
 def test_unknown_message_is_a_bug() -> None:
     with pytest.raises(TypeError):
         History().feed(m.WhatIfFailed(request_id="r", why=""))
+
+
+def test_doubt_that_came_during_a_read_back_is_not_cleared_by_it() -> None:
+    h = History().live().working()
+    h.query("ZH-paper-bbbbbbbbbbbb-e")
+    h.error(ENTRY, 104, UNKNOWN)
+    h.read(broker_order(ENTRY))
+    assert h.order(ENTRY).stage is Stage.IN_DOUBT
+    h.read(broker_order(ENTRY, is_working=False, status="filled", filled_qty=2), executions=[broker_fill(ENTRY, 2)])
+    assert h.told(m.OrderClosed)[0].filled_qty_total == 2
+
+
+def test_restored_entry_that_nobody_wants_is_cancelled_at_the_first_reconciliation_only() -> None:
+    h = History().start(IbkrRestored(orders=((ENTRY, 7, False, 2),), run_n=1))
+    h.up()
+    h.broker_read(broker_order(ENTRY))
+    assert messages(h.reconciled(cancel_refs=(ENTRY,)), m.WithdrawOrder)
+    h.query()
+    h.broker_read(broker_order(ENTRY))
+    assert not messages(h.reconciled(cancel_refs=(ENTRY,)), m.WithdrawOrder)
+
+
+def test_correction_of_an_execution_is_recorded_and_counts_once() -> None:
+    h = History().live().working()
+    h.fill(ENTRY, 1)
+    told = h.fill(ENTRY, 1, revision=2)
+    assert messages(told, m.RecordExecution)[0].revision == 2
+    assert h.order(ENTRY).filled_qty == 1

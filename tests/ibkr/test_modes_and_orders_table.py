@@ -13,11 +13,23 @@ from ibkr_world import rules
 from domain import orders_table as table
 from domain.instants import SECOND
 from domain.instruments import Side
-from domain.modes import ALLOWS_ENTRIES, ALLOWS_EXITS, IGNORED, TRANSITIONS, Event, Mode, first_epoch, gateway_of, redial_utc
+from domain.modes import (
+    ALLOWS_ENTRIES,
+    ALLOWS_EXITS,
+    IGNORED,
+    TRANSITIONS,
+    Event,
+    Mode,
+    first_epoch,
+    gateway_of,
+    redial_utc,
+)
 from domain.orders_table import CodeMeaning, Order, OrderEvent, OrderStatus, Stage
 from gateways.ib.codes import MEANINGS, STATUSES, meaning_of, status_of
 
-ORDER = Order(order_ref="ZH-paper-a-e", con_id=7, owner="position:paper:7", side=Side.BUY, is_exit=False, qty=3, handed_utc=0)
+ORDER = Order(
+    order_ref="ZH-paper-a-e", con_id=7, owner="position:paper:7", side=Side.BUY, is_exit=False, qty=3, handed_utc=0
+)
 
 
 @pytest.mark.parametrize(("mode", "event"), list(itertools.product(Mode, Event)))
@@ -26,7 +38,9 @@ def test_every_pair_of_mode_and_event_is_decided_exactly_once(mode: Mode, event:
 
 
 @given(st.lists(st.sampled_from(Event)))
-def test_entries_are_allowed_only_after_reconciling_and_a_whole_warm_up_since_the_last_loss(events: list[Event]) -> None:
+def test_entries_are_allowed_only_after_reconciling_and_a_whole_warm_up_since_the_last_loss(
+    events: list[Event],
+) -> None:
     mode = Mode.DATA_ONLY
     since_loss: list[Event] = []
     for event in events:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from typing import Any
 
@@ -13,6 +14,7 @@ from domain.instruments import OrderType, Side
 from domain.orders_table import CodeMeaning
 from domain.reject import RejectCode
 from gateways.ib.orders_port import OrdersPort
+from gateways.ib.orders_session import OrdersSession
 from messages import orders as m
 from messages import session as s
 from messages.base import Message
@@ -197,11 +199,75 @@ def test_farm_notices_are_no_loss() -> None:
 
 
 def test_client_id_in_use_is_told_as_such_at_once() -> None:
-    with gateway(Fault(FaultKind.CLIENT_ID_IN_USE, duration_s=60)) as world:
-        with orders_port(world, is_dialled=False, connect_timeout_ms=5000) as (port, mailbox):
-            port.post(s.Dial(session_epoch=EPOCH, gateway_n=0))
-            failed = mailbox.wait(s.LinkFailed, timeout_s=2.0)
-            assert (failed.vendor_code, failed.is_id_in_use) == (326, True)
+    with (
+        gateway(Fault(FaultKind.CLIENT_ID_IN_USE, duration_s=60)) as world,
+        orders_port(world, is_dialled=False, connect_timeout_ms=5000) as (port, mailbox),
+    ):
+        port.post(s.Dial(session_epoch=EPOCH, gateway_n=0))
+        failed = mailbox.wait(s.LinkFailed, timeout_s=2.0)
+        assert (failed.vendor_code, failed.is_id_in_use) == (326, True)
+
+
+def test_a_gateway_that_resets_connections_fails_the_dial_without_waiting_for_the_timeout() -> None:
+    with (
+        gateway(Fault(FaultKind.DROP_RESET, duration_s=60)) as world,
+        orders_port(world, is_dialled=False, connect_timeout_ms=30_000) as (port, mailbox),
+    ):
+        port.post(s.Dial(session_epoch=EPOCH, gateway_n=0))
+        assert mailbox.wait(s.LinkFailed, timeout_s=3.0).vendor_code is None
+
+
+def test_entries_do_not_queue_behind_the_pace_but_exits_still_go() -> None:
+    with gateway() as world, orders_port(world) as (port, mailbox):
+        port.post(place(world, limit_ticks=450))
+        mailbox.wait(m.StatusHeard, lambda f: f.perm_id > 0)
+        for n in range(45):
+            port.post(amend(world, limit_ticks=400 + 10 * (n % 5), is_exit=True))
+        port.post(place(world, "ZH-paper-b-e"))
+        assert "pace" in mailbox.wait(m.OrderDenied).why
+        port.post(place(world, "ZH-paper-b-x1", limit_ticks=520, side=Side.SELL, is_exit=True))
+        mailbox.wait(m.StatusHeard, lambda f: f.order_ref == "ZH-paper-b-x1" and f.perm_id > 0)
+
+
+def test_entries_refused_by_the_process_stay_refused() -> None:
+    with gateway() as world, orders_port(world) as (port, mailbox):
+        port.refuse_entries("the kill actor failed")
+        port.post(LatchKill(level=0, kill_epoch=9))
+        port.post(place(world, kill_epoch=9))
+        assert mailbox.wait(m.OrderDenied).why == "the kill actor failed"
+
+
+def test_partial_fills_and_duplicated_callbacks_add_up_by_execution_id() -> None:
+    faults = Fault(FaultKind.PARTIAL_FILLS, args={"pieces": [1, 1]}), Fault(FaultKind.CALLBACKS_DUPLICATED, after_n=1)
+    with gateway(*faults) as world, orders_port(world) as (port, mailbox):
+        port.post(place(world))
+        mailbox.wait(m.StatusHeard, lambda f: f.status == "filled")
+        assert [e.qty for e in mailbox.of(m.ExecutionHeard)] == [1, 1]
+        port.post(place(world, "ZH-paper-b-e"))
+        mailbox.wait(m.StatusHeard, lambda f: f.order_ref == "ZH-paper-b-e" and f.status == "filled")
+        read = read_back(port, mailbox, 1)
+        for ref in ("ZH-paper-a-e", "ZH-paper-b-e"):
+            assert sum(e.qty for e in read.executions if e.order_ref == ref) == 2
+
+
+def test_read_back_during_which_something_filled_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[int] = []
+    whole = OrdersSession.read_all
+
+    async def read_all(session: OrdersSession) -> object:
+        rows = await whole(session)
+        reads.append(len(rows[3]))
+        if len(reads) == 1:  # an execution comes while the groups of the first read are on their way
+            port.post(place(world))
+            while not mailbox.of(m.ExecutionHeard):
+                await asyncio.sleep(0.001)
+        return rows
+
+    with gateway() as world, orders_port(world) as (port, mailbox):
+        monkeypatch.setattr(OrdersSession, "read_all", read_all)
+        read = read_back(port, mailbox, 1)
+        assert reads == [0, 1]
+        assert [p.qty for p in read.positions] == [2]
 
 
 def test_nobody_at_the_port_is_one_sentence() -> None:

@@ -88,7 +88,9 @@ class History:
 
     def up(self) -> History:
         self.feed(Started(name="quotes:paper", incarnation=1, run_n=1))
-        self.feed(s.PhaseChanged(phase=Phase.ENTRY, session=TODAY, open_utc=NOON - 150 * MINUTE, close_utc=CLOSE, at_utc=NOON))
+        self.feed(
+            s.PhaseChanged(phase=Phase.ENTRY, session=TODAY, open_utc=NOON - 150 * MINUTE, close_utc=CLOSE, at_utc=NOON)
+        )
         return self.link_up()
 
     def link_up(self) -> History:
@@ -165,9 +167,9 @@ def test_held_contract_gets_every_change_of_its_quote_and_of_its_underlying() ->
     assert not [t for t in h.arrived(quote(ATM)) if isinstance(t.message, m.QuoteChanged)]
 
 
-def test_spots_go_to_risk_and_kill() -> None:
+def test_spots_go_to_risk_alone() -> None:
     h = History().live()
-    assert {t.to for t in h.said if isinstance(t.message, m.SpotsChanged)} == {"risk", "kill"}
+    assert {t.to for t in h.said if isinstance(t.message, m.SpotsChanged)} == {"risk"}
 
 
 def test_candidates_are_in_the_band_nearest_to_half_first_then_spread_then_volume() -> None:
@@ -245,7 +247,9 @@ def test_quiet_market_is_subscribed_again_halfway_and_then_said_to_be_unavailabl
 
 def test_request_for_a_contract_that_nobody_listed_is_refused() -> None:
     h = History().live()
-    h.feed(m.RequestQuote(request_id="q", reply_to="risk:paper", con_id=5, newer_than_utc=0, expires_utc=h.now + SECOND))
+    h.feed(
+        m.RequestQuote(request_id="q", reply_to="risk:paper", con_id=5, newer_than_utc=0, expires_utc=h.now + SECOND)
+    )
     assert "unknown" in h.told(m.QuoteUnavailable)[0].why
 
 

@@ -94,7 +94,7 @@ def test_many_ticks_within_a_batch_become_one_quote() -> None:
         before = len(mailbox.of(m.QuotesArrived))
         for bid in (490, 480, 470, 460):
             world.do(lambda b=bid: world.market.set(world.market.call, b, 510))
-            world.do(lambda: world.server.match_soon())
+            world.do(world.server.match_soon)
         wait_bid(mailbox, world, 460)
         assert len(mailbox.of(m.QuotesArrived)) - before <= 2
 
@@ -156,4 +156,6 @@ def test_commands_of_an_older_session_are_dropped() -> None:
 )
 def test_trading_hours_are_read_in_their_own_zone(text: str, zone: str, is_open: bool) -> None:
     opens, closes = hours_of(text, zone, TODAY)
-    assert (opens, closes) == ((at_exchange(TODAY, time(9, 30)), at_exchange(TODAY, time(16))) if is_open else (None, None))
+    assert (opens, closes) == (
+        (at_exchange(TODAY, time(9, 30)), at_exchange(TODAY, time(16))) if is_open else (None, None)
+    )

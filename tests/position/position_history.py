@@ -64,9 +64,9 @@ class History:
                 case Retire():
                     self.is_retired = True
         if self.records_exits:
-            for message in said:
-                if isinstance(message, orders.RecordExitIntent):
-                    said += self.hear(orders.ExitIntentRecorded(order_ref=message.order_ref, tier=message.tier))
+            for intent in said:
+                if isinstance(intent, orders.RecordExitIntent):
+                    said += self.hear(orders.ExitIntentRecorded(order_ref=intent.order_ref, tier=intent.tier))
         return said
 
     def restart(self, known: lifecycle.PositionRestored | None) -> list[Message]:
@@ -134,7 +134,7 @@ class History:
         return self.hear(orders.OrderClosed(order_ref=ref, cause=cause, filled_qty_total=total))
 
     def found(self, ref: str, *, working: bool, filled: int, qty: int = 2, **changes: object) -> list[Message]:
-        facts = dict(order_type=None, limit_ticks=None, status="Submitted" if working else "Filled")
+        facts = {"order_type": None, "limit_ticks": None, "status": "Submitted" if working else "Filled"}
         return self.hear(
             orders.OrderFound(
                 order_ref=ref, perm_id=99, is_working=working, filled_qty=filled, qty=qty, read_back_utc=self.now,

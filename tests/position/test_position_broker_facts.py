@@ -1,4 +1,4 @@
-"""Whatever the order, delay and repetition of the broker's facts: never two exit orders, never oversold, flat means flat.
+"""Whatever order and repetition of the broker's facts: never two exit orders, never oversold, flat means flat.
 
 The world holds the truth: broker, broker session and ledger. What it says is queued per sender and delivered at
 random, some of it twice; orders are refused, lost, late, cancelled in a race with fills; the link fails; the actor

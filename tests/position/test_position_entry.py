@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
 from position_history import ENTRY, NAME, SPXW, T0, History
 
-from domain.instants import SECOND
+from domain.instants import MS, SECOND
 from domain.instruments import OrderType, Side
 from domain.modes import Mode
 from domain.phases import Phase
@@ -52,6 +53,30 @@ def test_raise_after_the_first_wait_needs_a_permit_that_lives():
     late.quote(490, 530)
     late.wait(100)
     assert late.all(orders.ModifyOrder) == []
+    assert late.last(orders.RenewPermit).order_ref == ENTRY
+    permit = orders.Permit(kill_epoch=0, session_epoch=1, expires_utc=late.now + 2000 * MS)
+    late.hear(orders.PermitRenewed(order_ref="ZH-paper-ANOTHER-e", permit=permit))
+    assert late.all(orders.ModifyOrder) == []
+    late.hear(orders.PermitRenewed(order_ref=ENTRY, permit=permit))
+    assert (late.last(orders.ModifyOrder).limit_ticks, late.last(orders.ModifyOrder).permit) == (520, permit)
+
+
+def test_a_refused_permit_leaves_the_entry_at_its_limit():
+    history = History()
+    history.open(limit=500, ask=520)
+    history.ack()
+    history.wait(3900)
+    history.quote(490, 530)
+    history.wait(100)
+    history.hear(orders.PermitRefused(order_ref=ENTRY, why="kill_switch_l1"))
+    assert history.all(orders.ModifyOrder) == []
+
+
+def test_a_position_that_starts_asks_for_phase_kill_level_and_mode():
+    history = History()
+    history.restart(None)
+    asked = {(to, type(m).__name__) for to, m in history.told}
+    assert {("session", "PhaseWanted"), ("kill", "KillWanted"), ("ibkr", "ModeWanted")} <= asked
 
 
 def test_raise_never_passes_the_decisions_ask():
@@ -186,12 +211,12 @@ def _reservation() -> lifecycle.Reservation:
 
 
 def _restored(**changes: object) -> lifecycle.PositionRestored:
-    facts = dict(
+    known = lifecycle.PositionRestored(
         reservation=_reservation(), fills=(), position_id=None, state=PositionState.PENDING_ENTRY, exit_reason=None,
         exit_kind=None, exit_n=0, exit_order_ref=None, tier=0, entry_spot_ticks=None, entry_iv=None, opened_utc=None,
         took_part=False,
     )  # fmt: skip
-    return lifecycle.PositionRestored(**(facts | changes))
+    return replace(known, **changes)
 
 
 def test_intent_whose_own_mail_made_the_actor_is_sent():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 from position_history import ENTRY, EXIT_1, EXIT_2, NAME, SPXW, T0, History, settings, tape
 
 from domain.instants import SECOND
@@ -505,12 +506,12 @@ def _restored(**changes: object) -> lifecycle.PositionRestored:
     bought = lifecycle.OrderFill(
         order_ref=ENTRY, is_exit=False, side=Side.BUY, qty=2, cost_ticks=1000, fees_cents=130, first_utc=T0
     )
-    facts = dict(
+    known = lifecycle.PositionRestored(
         reservation=reservation, fills=(bought,), position_id="ZH-paper-ABCDEFGHIJKL", state=PositionState.OPEN,
         exit_reason=None, exit_kind=None, exit_n=0, exit_order_ref=None, tier=0, entry_spot_ticks=600_000,
         entry_iv=None, opened_utc=T0, took_part=False,
     )  # fmt: skip
-    return lifecycle.PositionRestored(**(facts | changes))
+    return replace(known, **changes)
 
 
 def test_open_position_comes_back_with_its_cost_and_its_stops():

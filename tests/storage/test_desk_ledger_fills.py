@@ -211,7 +211,7 @@ def test_the_order_session_gets_its_live_orders_back(ledger: DeskLedger) -> None
     ledger.apply(ask.reserve(1), ask.T0)
     ledger.apply(ask.reserve(2), ask.T0)
     ledger.apply(ask.execution(2), ask.T0)
-    ledger.apply(orders.RecordOrderIds(order_ref=ask.ref(2), perm_id=5, status="Filled"), ask.T0)
+    ledger.apply(orders.RecordOrderIds(order_ref=ask.ref(2), perm_id=5, status="filled"), ask.T0)
     ledger.apply(ask.exit_intent(2), ask.T0)
     assert restored(ledger, "ibkr:paper") == lifecycle.IbkrRestored(
         orders=((ask.ref(1), 1, False, 2), (ask.ref(2, "x1"), 2, True, 2)), run_n=1

@@ -64,7 +64,7 @@ def test_a_ledger_of_another_desk_or_kind_or_program_is_refused(tmp_path: Path) 
     assert "not a desk ledger" in (refusal_of(tmp_path / "other.db", DESK, "paper") or "")
 
 
-@pytest.mark.parametrize("damage", ["head", "middle", "cut"])
+@pytest.mark.parametrize("damage", ["head", "middle", "cut", "page"])
 def test_a_torn_ledger_is_refused_in_one_sentence(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "paper.db"
     ledger = DeskLedger(tmp_path, "paper", run_n=1)
@@ -72,12 +72,16 @@ def test_a_torn_ledger_is_refused_in_one_sentence(tmp_path: Path, damage: str) -
     for n in range(30):
         ledger.apply(ask.denial(n), ask.T0)
     ledger.close()
+    db = sqlite3.connect(path)
+    (n,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'gate_log_by_alert'").fetchone()
+    db.close()
     whole = path.read_bytes()
     page = 4096
     torn = {
         "head": b"\x00" * page + whole[page:],
         "middle": whole[:page] + b"\xa5" * (len(whole) - page),
         "cut": whole[: len(whole) // 2],
+        "page": whole[: (n - 1) * page] + b"\xa5" * page + whole[n * page :],
     }[damage]
     path.write_bytes(torn)
     refusal = refusal_of(path, DESK, "paper")

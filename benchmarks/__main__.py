@@ -1,0 +1,90 @@
+"""`python -m benchmarks` runs every benchmark and writes benchmarks/RESULTS.md; `python -m benchmarks NAME` runs one.
+
+Each benchmark has a process of its own. `--scale S` shortens (or lengthens) every one of them; figures of a scale
+below 1 are good for trying the benchmarks out, and are never written to RESULTS.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from benchmarks.figures import ROOT, Report, load_average, machine
+
+NAMES = ("order_path", "lateness", "ingest", "stepped", "memory", "wire")
+RESULTS = Path(__file__).parent / "RESULTS.md"
+
+
+def main() -> int:
+    """Run what is asked for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one or more of: {', '.join(NAMES)} (default: all)")
+    parser.add_argument("--scale", type=float, default=1.0, help="length of the runs (default 1)")
+    parser.add_argument("--into", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    unknown = sorted(set(given.names) - set(NAMES))
+    if unknown:
+        parser.error(f"there is no benchmark {', '.join(unknown)}; choose from {', '.join(NAMES)}")
+    if given.into is not None:
+        given.into.write_bytes(msgspec.json.encode(_measured(given.names[0], given.scale)))
+        return 0
+    reports = [_in_a_child(name, given.scale) for name in given.names or NAMES]
+    for report in reports:
+        if report is not None:
+            print(report.markdown())
+    if not given.names and given.scale >= 1.0:
+        _write([report for report in reports if report is not None])
+    return 1 if None in reports else 0
+
+
+def _measured(name: str, scale: float) -> Report:
+    before, began = load_average(), time.perf_counter()
+    report: Report = importlib.import_module(f"benchmarks.{name}").run(scale)
+    report.seconds = time.perf_counter() - began
+    report.load = f"{before}, {load_average()}"
+    return report
+
+
+def _in_a_child(name: str, scale: float) -> Report | None:
+    print(f"benchmark {name} ...", file=sys.stderr, flush=True)
+    into = Path(f"{RESULTS}.{name}.tmp")
+    command = [sys.executable, "-m", "benchmarks", name, "--scale", str(scale), "--into", str(into)]
+    try:
+        if subprocess.run(command, cwd=ROOT, check=False).returncode != 0:
+            print(f"benchmark {name} failed; see above.", file=sys.stderr)
+            return None
+        return msgspec.json.decode(into.read_bytes(), type=Report)
+    finally:
+        into.unlink(missing_ok=True)
+
+
+def _write(reports: list[Report]) -> None:
+    said = {True: "yes", False: "**no**", None: "not measured"}
+    lines = [
+        "# Measured",
+        "",
+        f"Written by `make bench` on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC. {machine()}",
+        "",
+        "Everything ran on loopback on one machine: generators, gateways and what is measured share its cores. Compare",
+        "figures within a table; between runs of a virtual machine they move by a third. Floors stand beside what",
+        "they bound, measured in the same run.",
+        "",
+        "| benchmark | aim | wanted | measured | reached |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {r.name} | {a.what} | {a.wanted} | {a.measured} | {said[a.is_reached]} |" for r in reports for a in r.aims
+    ]
+    RESULTS.write_text("\n".join(lines) + "\n\n" + "\n".join(r.markdown() for r in reports), encoding="utf-8")
+    print(f"written: {RESULTS.relative_to(ROOT)}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

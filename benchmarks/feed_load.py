@@ -1,0 +1,102 @@
+"""Five real hub ports that take the frames of a child process, each frame's way timed."""
+
+from __future__ import annotations
+
+import queue
+import time
+from types import TracebackType
+from typing import Any
+
+from benchmarks.children import Child
+from benchmarks.frames_child import AT_UTC
+from config.settings import load_settings
+from domain.instants import bucket_of
+from gateways.gexbot.hub_port import HubPort
+from gateways.gexbot.negotiate import AddressBook
+from messages import market
+from messages.base import Message
+
+STRIKES = 125
+
+
+class TimedHubPort(HubPort):
+    """A hub port that notes how long after its writing (and after it was due) each frame was folded."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.since_written_ns: list[int] = []
+        self.since_due_ns: list[int] = []
+
+    def _fold(self, message: dict[str, Any], link: Any) -> None:
+        super()._fold(message, link)
+        now = time.monotonic_ns()
+        self.since_written_ns.append(now - message["at"])
+        self.since_due_ns.append(now - message["due"])
+
+
+class FeedLoad:
+    """The child and the ports; `rate` starts, changes and stops (0) the frames."""
+
+    def __init__(self) -> None:
+        self.child = Child("frames_child", str(STRIKES))
+        hello = self.child.next()
+        self.groups, self.frame_bytes = int(hello["groups"]), float(hello["frame_bytes"])
+        self.said: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        settings, book = load_settings(), AddressBook()
+        book.put(1, {hub: f"ws://127.0.0.1:{hello['port']}/{hub}" for hub in settings.feed.hubs})
+        self.ports = [
+            TimedHubPort(
+                hub, [(ticker, category) for ticker in settings.tickers for category in categories], book=book,
+                tell=lambda _, message: self.said.put(message), now_utc=lambda: AT_UTC,
+            )
+            for hub, categories in settings.feed.hubs.items()
+        ]  # fmt: skip
+        for port in self.ports:
+            port.start()
+            port.post(market.HubDial(feed_epoch=1))
+        for _ in self.ports:
+            up = self.said.get(timeout=10)
+            if not isinstance(up, market.HubUp):
+                raise RuntimeError(f"a hub did not come up: {up}")
+
+    def rate(self, frames_a_second: float) -> None:
+        """Send at another rate from now on, and forget what was timed."""
+        self.child.tell(f"rate {frames_a_second}")
+        for port in self.ports:
+            port.since_written_ns, port.since_due_ns = [], []
+
+    def report(self) -> dict[str, Any]:
+        """Ask the child what it sent."""
+        self.child.tell("report")
+        return self.child.next()
+
+    def timed(self) -> tuple[list[int], list[int]]:
+        """Give what was timed since the last `rate`: after writing, after due."""
+        written = [ns for port in self.ports for ns in list(port.since_written_ns)]
+        return written, [ns for port in self.ports for ns in list(port.since_due_ns)]
+
+    def seal(self) -> tuple[int, float]:
+        """Close the bucket at every hub: the rows, and the seconds until the last answer."""
+        began, rows = time.perf_counter(), 0
+        for port in self.ports:
+            port.post(market.SealBucket(bucket_utc=bucket_of(AT_UTC)))
+        for _ in self.ports:
+            sealed = self.said.get(timeout=20)
+            if not isinstance(sealed, market.BucketSealed):
+                raise RuntimeError(f"a hub answered {sealed}")
+            rows += len(sealed.rows.rows)
+        return rows, time.perf_counter() - began
+
+    def close(self) -> None:
+        """Close the ports, end the child."""
+        for port in self.ports:
+            port.close()
+        self.child.close()
+
+    def __enter__(self) -> FeedLoad:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

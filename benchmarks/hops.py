@@ -1,0 +1,86 @@
+"""Toy actors: what a message costs in the runtimes when nothing is decided."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import msgspec
+
+from config.settings import load_settings
+from messages import lifecycle, market
+from messages.base import Message
+from supervision.actor import Actor
+from supervision.clock import MarketClock
+from supervision.effects import Effects, Tell
+from supervision.spec import ChildSpec, Tree
+from supervision.supervisor import SupervisorActor
+from supervision.threaded import LiveRuntime
+from supervision.trace import NoTrace
+
+
+class Count(msgspec.Struct, frozen=True):
+    """How many balls came."""
+
+    n: int = 0
+
+
+class Player(Actor[Count]):
+    """Gives the ball back until it has seen enough."""
+
+    def __init__(self, name: str, other: str, balls: int, over: threading.Event | None = None) -> None:
+        super().__init__(name)
+        self._other, self._balls, self._over = other, balls, over
+
+    def initial(self) -> Count:
+        """None yet."""
+        return Count()
+
+    def decide(self, state: Count, message: Message, now: int) -> tuple[Count, Effects]:
+        """Return the ball."""
+        if isinstance(message, lifecycle.Started):
+            return state, ()
+        if state.n >= self._balls:
+            if self._over is not None:
+                self._over.set()
+            return state, ()
+        return Count(state.n + 1), (Tell(self._other, message),)
+
+
+def tree_of(balls: int, over: threading.Event | None = None) -> Tree:
+    """Give a supervisor with two players."""
+    rules = load_settings().supervision
+    tree = Tree(
+        (
+            ChildSpec("supervisor", lambda: SupervisorActor("supervisor", tree, rules, 1.0)),
+            ChildSpec("a:1", lambda: Player("a:1", "b:1", balls, over)),
+            ChildSpec("b:1", lambda: Player("b:1", "a:1", balls)),
+            ChildSpec("notifier", lambda: Player("notifier", "a:1", 0)),
+        ),
+        (),
+        lambda _sender, _role: (),
+    )
+    return tree
+
+
+BALL = market.SealBucket(bucket_utc=1)
+
+
+def hop_floor_ns(hops: int) -> list[int]:
+    """Time hops between two actors of the live runtime in rounds of 20, ns a hop."""
+    clock = MarketClock.real()
+    took = []
+    over = threading.Event()
+    runtime = LiveRuntime(tree_of(10, over), NoTrace(clock), clock, 1, sync_every_s=60.0)
+    runtime.start_tree()
+    for _ in range(max(1, hops // 20)):
+        over.clear()
+        runtime.cells["a:1"].state = runtime.cells["b:1"].state = Count()
+        began = time.perf_counter_ns()
+        runtime.post("a:1", BALL, "edge:hops")
+        if not over.wait(5):
+            break
+        took.append((time.perf_counter_ns() - began) // 21)
+        time.sleep(0.002)
+    runtime.stop()
+    return took

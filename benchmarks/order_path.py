@@ -1,0 +1,333 @@
+"""Order path: from the last hub's marker of a bucket to the order's bytes at the gateway's socket.
+
+One trial: a bucket closes, a lane flips, the entry passes every gate, its order reaches the gateway's process, which
+rejects it so that the next one finds an empty desk. Waits for the next tick and for the disk are taken out and shown
+apart. Every instant but the last is the trace's own; the last is taken in the gateway's `data_received`.
+"""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from benchmarks.feed_load import STRIKES, FeedLoad
+from benchmarks.figures import SPREAD, Report, append_floor_ns, commit_floor_ns, ms, percentile, spread, work_folder
+from benchmarks.hops import hop_floor_ns
+from benchmarks.rig import Rig
+from domain.profile import Rows
+from messages import market
+
+FRAMES_A_SECOND = 500
+IDLE_S = 0.025
+BLOCK = 16  # trials of one scenario in a row: a multiple of the eight tickers
+ROUNDS = 14
+TRIAL_S = 4.0
+SYNC_THREAD = "sync"  # the live runtime's own; what it waits for delays nobody
+SCENARIOS = {
+    "idle": (0, "one ticker closes, no frames"),
+    "one": (FRAMES_A_SECOND, "one ticker closes"),
+    "eight": (FRAMES_A_SECOND, "eight close at once, ours at a rotating place"),
+    "stored": (FRAMES_A_SECOND, "as before, through the hub actors; the warehouse stores the five batches"),
+}
+# (segment, tag at whose dequeue it ends), in causal order; it begins where the one before ends.
+CHAIN = (
+    ("hop to the reading", "market.HubClosed"),
+    ("reading: features, forces", "signals.FeaturesComputed"),
+    ("lane", "signals.RecordAlert"),
+    ("alert's record (with its commit)", "signals.AlertRecorded"),
+    ("lane, then gates 1-18", "market.ContractsWanted"),
+    ("contract choice", "market.ContractsOffered"),
+    ("gates 19-23", "market.RequestQuote"),
+    ("wait for a tick", ""),
+    ("tick to risk", "market.QuoteRead"),
+    ("gate 24, last look", "orders.ReserveEntry"),
+    ("reservation (with its commit)", "orders.EntryReserved"),
+    ("hand-over", "orders.OpenPosition"),
+    ("position", "orders.SubmitOrder"),
+    ("ibkr", "orders.PlaceOrder"),
+    ("trace sync", ""),
+    ("port, encoding, socket", ""),
+)
+
+
+@dataclass
+class Trial:
+    """One order: where its bucket was, when the burst began (eight at once), when its bytes arrived (real ns)."""
+
+    scenario: str
+    ticker: str
+    bucket_utc: int
+    began_ns: int
+    arrived_ns: int
+
+
+@dataclass
+class Path_:
+    """What one trial took, ns: segments in the order of CHAIN, the total, its waits."""
+
+    segments: list[int]
+    total: int
+    tick: int
+    commits: int
+    trace_sync: int
+
+    @property
+    def net(self) -> int:
+        """The total without the waits for a tick and for the disk."""
+        return self.total - self.tick - self.commits - self.trace_sync
+
+
+@dataclass
+class Measured:
+    """All trials and what became of them."""
+
+    trials: list[Trial] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+
+
+def run(scale: float = 1.0) -> Report:
+    """Measure; `scale` below 1 shortens."""
+    report = Report("order_path", "Order path: bucket close to bytes at the gateway", "python -m benchmarks order_path")
+    measured = Measured()
+    with work_folder() as folder, FeedLoad() as load:
+        rig = Rig(folder, rejects=1_200)
+        try:
+            for ticker in rig.settings.tickers:
+                _close_one(rig, ticker, is_ours=False)
+            _warm(rig, measured)
+            gc.collect()
+            gc.freeze()
+            for _ in range(max(1, round(ROUNDS * scale))):
+                for scenario, (rate, _) in SCENARIOS.items():
+                    load.rate(rate)
+                    time.sleep(0.3)
+                    _block(rig, scenario, measured)
+            load.rate(0)
+        finally:
+            rig.close()
+        paths = _paths(rig, folder / "trace.jsonl", measured)
+        floors = {
+            "one SQLite commit, WAL FULL, one row": commit_floor_ns(folder, 200),
+            "one append of 600 bytes with fdatasync": append_floor_ns(folder, 200),
+            "one hop between two actors of the live runtime, no trace": hop_floor_ns(2_000),
+        }
+    _tell(report, paths, floors, measured)
+    return report
+
+
+# -- driving ------------------------------------------------------------------------------------
+
+
+def _close_one(rig: Rig, ticker: str, *, is_ours: bool) -> tuple[int, int]:
+    """Close a ticker's next bucket; give the bucket and the instant before the last marker (real ns)."""
+    bucket_utc, rows = rig.take_bucket(ticker), rig.rows(ticker, is_ours)
+    *early, last = rows
+    for hub in early:
+        rig.hand_over(hub, ticker, bucket_utc, rows[hub])
+    time.sleep(IDLE_S)
+    began_ns = time.time_ns()
+    rig.hand_over(last, ticker, bucket_utc, rows[last])
+    return bucket_utc, began_ns
+
+
+def _close_eight(rig: Rig, ours: str) -> tuple[int, int]:
+    """Close the same bucket of every ticker; the last hub speaks to all of them in one go."""
+    tickers = rig.settings.tickers
+    rows = {ticker: rig.rows(ticker, ticker == ours) for ticker in tickers}
+    buckets = {rig.take_bucket(ticker) for ticker in tickers}
+    (bucket_utc,) = buckets
+    *early, last = rows[ours]
+    for hub in early:
+        for ticker in tickers:
+            rig.hand_over(hub, ticker, bucket_utc, rows[ticker][hub])
+    time.sleep(IDLE_S)
+    began_ns = time.time_ns()
+    for ticker in tickers:
+        rig.hand_over(last, ticker, bucket_utc, rows[ticker][last])
+    return bucket_utc, began_ns
+
+
+def _close_stored(rig: Rig, ours: str) -> tuple[int, int]:
+    """Let the five hub actors hand the bucket on and have it stored; none waits for another."""
+    tickers = rig.settings.tickers
+    rows = {ticker: rig.rows(ticker, ticker == ours) for ticker in tickers}
+    buckets = {rig.take_bucket(ticker) for ticker in tickers}
+    (bucket_utc,) = buckets
+    sealed = [
+        market.BucketSealed(
+            hub=hub, bucket_utc=bucket_utc, absent=(), counts=market.FrameCounts(accepted=1),
+            rows=Rows(f"{hub}/{bucket_utc}", tuple(row for ticker in tickers for row in rows[ticker][hub].rows)),
+        )
+        for hub in rows[ours]
+    ]  # fmt: skip
+    time.sleep(IDLE_S)
+    for message in sealed:
+        rig.runtime.post(f"hub:{message.hub}", message, f"port:hub:{message.hub}")
+    return bucket_utc, 0
+
+
+def _warm(rig: Rig, measured: Measured) -> None:
+    """Enter every contract once: an option's first entry also starts its position's actor."""
+    for _ in range(2):
+        for ticker in rig.settings.tickers:
+            _trial(rig, "first", ticker, measured)
+
+
+def _block(rig: Rig, scenario: str, measured: Measured) -> None:
+    for i in range(BLOCK):
+        _trial(rig, scenario, rig.settings.tickers[i % len(rig.settings.tickers)], measured)
+
+
+def _trial(rig: Rig, scenario: str, ticker: str, measured: Measured) -> None:
+    rig.gateway.drain()
+    close = {"eight": _close_eight, "stored": _close_stored}.get(scenario)
+    bucket_utc, began_ns = close(rig, ticker) if close else _close_one(rig, ticker, is_ours=True)
+    try:
+        arrived_ns = int(rig.gateway.next(TRIAL_S)["order_at_ns"])
+    except RuntimeError:
+        lane = rig.runtime.cells[f"lane:gexwatch:{ticker}"].state
+        measured.lost.append(f"{scenario} {ticker}: {lane.last_answer}")
+        return
+    measured.trials.append(Trial(scenario, ticker, bucket_utc, began_ns, arrived_ns))
+    rig.wait(rig.is_idle, TRIAL_S)
+    time.sleep(IDLE_S)
+
+
+# -- reading the trace --------------------------------------------------------------------------
+
+
+def _paths(rig: Rig, trace: Path, measured: Measured) -> dict[str, list[Path_]]:
+    envelopes: dict[int, dict[str, Any]] = {}
+    placed: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    with trace.open("rb") as lines:
+        for line in lines:
+            record = orjson.loads(line)
+            if record["kind"] != "envelope":
+                continue
+            record["tag"] = record["message"]["type"]
+            if not record["to"].startswith("port:"):
+                envelopes[record["seq"]] = record
+            elif record["tag"] == "orders.PlaceOrder":
+                chain = _chain_of(record, envelopes)
+                seen = chain["signals.FeaturesComputed"]["message"]
+                placed[seen["ticker"], seen["bucket_utc"]] = [record, chain]  # type: ignore[list-item]
+    to_real = rig.clock.real_utc - rig.clock.market_utc
+    out: dict[str, list[Path_]] = {}
+    for trial in measured.trials:
+        record, chain = placed[trial.ticker, trial.bucket_utc]
+        out.setdefault(trial.scenario, []).append(_path(rig, trial, record, chain, to_real))
+    return out
+
+
+def _chain_of(record: dict[str, Any], envelopes: dict[int, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Follow the causes back: by tag, the newest envelope of each."""
+    chain = {record["tag"]: record}
+    todo = [record]
+    while todo:
+        cause = envelopes.get(todo.pop()["cause_seq"])
+        if cause is None:
+            continue
+        chain.setdefault(cause["tag"], cause)
+        todo.append(cause)
+        if cause["tag"] == "market.QuotesArrived":
+            # the tick answers a request that came to `quotes` before; that one continues the chain
+            read = chain["market.QuoteRead"]["message"]["request_id"]
+            asked = next(
+                e for e in reversed(list(envelopes.values()))
+                if e["tag"] == "market.RequestQuote" and e["message"]["request_id"] == read
+            )  # fmt: skip
+            chain["market.RequestQuote"] = asked
+            todo.append(asked)
+    return chain
+
+
+def _path(rig: Rig, trial: Trial, record: dict[str, Any], chain: dict[str, dict[str, Any]], to_real: int) -> Path_:
+    at = {tag: envelope["at_utc"] + to_real for tag, envelope in chain.items()}
+    began = trial.began_ns or chain["market.HubClosed"]["sent_utc"] + to_real
+    tick = chain["market.QuotesArrived"]["sent_utc"] + to_real
+    is_live = tick > at["market.RequestQuote"]
+    tick_ns = tick - at["market.RequestQuote"] if is_live else 0
+    placed = record["at_utc"] + to_real
+    sync = next(took for name, began_ns, took in rig.trace.syncs if began_ns >= placed and name != SYNC_THREAD)
+    commits = sum(
+        _commit_within(rig, at[asked], at[told])
+        for asked, told in (
+            ("signals.RecordAlert", "signals.AlertRecorded"), ("orders.ReserveEntry", "orders.EntryReserved"),
+        )
+    )  # fmt: skip
+    ends = []
+    for name, tag in CHAIN:
+        if tag:
+            ends.append(at[tag])
+        elif name == "wait for a tick":
+            ends.append(at["market.RequestQuote"] + tick_ns)
+        else:
+            ends.append(placed + sync if name == "trace sync" else trial.arrived_ns)
+    segments = [end - start for start, end in zip([began, *ends], ends, strict=False)]
+    return Path_(segments, trial.arrived_ns - began, tick_ns, commits, sync)
+
+
+def _commit_within(rig: Rig, from_ns: int, to_ns: int) -> int:
+    """Give the last commit that ended before the answer was dequeued."""
+    return max(((ended, took) for ended, took in rig.commits if from_ns <= ended <= to_ns), default=(0, 0))[1]
+
+
+# -- telling ------------------------------------------------------------------------------------
+
+
+def _tell(report: Report, paths: dict[str, list[Path_]], floors: dict[str, list[int]], measured: Measured) -> None:
+    net = {scenario: [path.net for path in found] for scenario, found in paths.items()}
+    p50, p99 = percentile(net["one"], 50) / 1e6, percentile(net["one"], 99) / 1e6
+    eight = percentile(net["eight"], 99) / 1e6
+    report.aim(f"one order, {FRAMES_A_SECOND} frames/s: p50", "≤ 3 ms", f"{p50:.2f} ms", p50 <= 3)
+    report.aim(f"one order, {FRAMES_A_SECOND} frames/s: p99", "≤ 6 ms", f"{p99:.2f} ms", p99 <= 6)
+    report.aim("eight lanes closing at once: p99", "≤ 10 ms", f"{eight:.2f} ms", eight <= 10)
+    report.table(
+        f"Last HubClosed to bytes at the gateway, less the wait for a new tick and the syncs; {FRAMES_A_SECOND} frames/s "
+        f"of {STRIKES} strikes through five real hub ports unless said; scenarios in turns of {BLOCK} trials.",
+        ["scenario", "n", *SPREAD],
+        [[SCENARIOS[s][1], len(net[s]), *spread(net[s])] for s in SCENARIOS if s in net],
+    )
+    waits = [
+        ("total, everything in", [p.total for p in paths["one"]]),
+        ("wait for a new tick (the pump ticks every 50 ms)", [p.tick for p in paths["one"]]),
+        ("two ledger commits", [p.commits for p in paths["one"]]),
+        ("trace sync before the port", [p.trace_sync for p in paths["one"]]),
+    ]
+    report.table(
+        "The waits, scenario 'one ticker closes', and the floors of this run.",
+        ["what", "n", *SPREAD],
+        [[what, len(ns), *spread(ns)] for what, ns in (*waits, *((f"floor: {k}", v) for k, v in floors.items()))],
+    )
+    shown = [s for s in ("idle", "one", "eight", "stored") if s in paths]
+    report.table(
+        "Segments, p50 / p99 ms: from the dequeue before to the dequeue that ends it.",
+        ["segment", *(SCENARIOS[s][1] for s in shown)],
+        [[name, *(_pair([path.segments[i] for path in paths[s]]) for s in shown)] for i, (name, _) in enumerate(CHAIN)],
+    )
+    first = paths.get("first", [])
+    if first:
+        report.note(
+            f"The first entry into a contract starts its position's actor (ledger read, thread): {len(first)} of them "
+            f"took {ms(percentile([p.net for p in first], 50))} ms at the median, the slowest "
+            f"{ms(max(p.net for p in first))} ms; they are not in the tables."
+        )
+    fourth = max(1, len(net["one"]) // 4)
+    report.note(
+        f"Drift over the run (decisions and orders pile up as on no real day): median of the first quarter "
+        f"{ms(percentile(net['one'][:fourth], 50))} ms, of the last {ms(percentile(net['one'][-fourth:], 50))} ms."
+    )
+    if measured.lost:
+        report.note(f"{len(measured.lost)} trials placed no order: {'; '.join(sorted(set(measured.lost))[:4])}.")
+    report.note("The gateway's process, the frames' generator and the supervisor share the machine's cores.")
+    report.note(f"Threads at the end: {threading.active_count()}; gc frozen after start, as `main.py run` does.")
+
+
+def _pair(values: list[int]) -> str:
+    return f"{ms(percentile(values, 50))} / {ms(percentile(values, 99))}"

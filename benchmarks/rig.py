@@ -1,0 +1,382 @@
+"""The real tree on the live runtime for benchmarks: real trace, ledgers, warehouse and order port; a phase that stays.
+
+What is not real: the session says ENTRY and closes no buckets (the benchmark says when they close, with rows of
+the simulated market whose zero gamma it moves across spot), hubs and feed have no ports, and, unless asked
+otherwise, quotes come from a pump of this process that ticks every option every 50 ms. Durations that would forbid
+many orders in a row (cooldowns, trades a day, age of the signal, warm-up) are out of the way.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import time as clock_time
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from actors.lane import LaneActor
+from benchmarks.children import Child
+from config.settings import Gateway, Settings, load_settings
+from domain.instants import BUCKET_NS, MS, at_exchange
+from domain.instruments import Contract, Greeks, Quote, Right, Spot
+from domain.modes import Mode
+from domain.phases import Phase
+from domain.profile import SCALARS, Profile, Row, Rows, Shape
+from gateways.ib.orders_port import OrdersPort
+from gateways.ib.quotes_port import QuotesPort
+from main import Stores, build_tree
+from messages import market, session
+from messages.base import Message
+from simulation.market import Market
+from storage.desk_ledger import DeskLedger
+from storage.shared_ledger import SharedLedger, promote, start_run
+from storage.warehouse import Warehouse
+from supervision.actor import Actor
+from supervision.clock import MarketClock
+from supervision.effects import Effects, Tell
+from supervision.spec import ChildSpec, Tree
+from supervision.supervisor import SupervisorActor
+from supervision.threaded import LiveRuntime
+from supervision.trace import FileTrace, Header
+
+S = TypeVar("S", SharedLedger, DeskLedger)
+START = clock_time(14, 30)
+TICK_S = 0.05
+FLIP_BPS = 40
+READY_S = 30.0
+
+
+class Nothing(msgspec.Struct, frozen=True):
+    """The state of an actor that keeps none."""
+
+
+class StandingSession(Actor[Nothing]):
+    """The session of a day that stays in ENTRY; it never closes a bucket."""
+
+    def __init__(self, name: str, open_utc: int, close_utc: int, day: Any) -> None:
+        super().__init__(name)
+        self._hours = (day, open_utc, close_utc)
+
+    def initial(self) -> Nothing:
+        """Keep nothing."""
+        return Nothing()
+
+    def decide(self, state: Nothing, message: Message, now: int) -> tuple[Nothing, Effects]:
+        """Answer who asks."""
+        if not isinstance(message, session.PhaseWanted):
+            return state, ()
+        day, open_utc, close_utc = self._hours
+        phase = session.PhaseChanged(
+            phase=Phase.ENTRY, session=day, open_utc=open_utc, close_utc=close_utc, at_utc=now
+        )  # fmt: skip
+        return state, (Tell(message.reply_to, phase),)
+
+
+class TimedLane(LaneActor):
+    """A lane that notes when it has decided on each reading (real UTC ns)."""
+
+    def __init__(self, name: str, settings: Settings, decided: list[tuple[str, int, int, int]]) -> None:
+        super().__init__(name, settings)
+        self._decided = decided
+
+    def decide(self, state: Any, message: Message, now: int) -> tuple[Any, Effects]:
+        """Decide, then note (lane, bucket, instant of dequeue, instant of the decision)."""
+        after, effects = super().decide(state, message, now)
+        if hasattr(message, "reading_n"):
+            self._decided.append((self.name, message.bucket_utc, now, time.time_ns()))
+        return after, effects
+
+
+class TimedTrace(FileTrace):
+    """A trace that notes each wait for the disk: thread, began, took (ns)."""
+
+    def __init__(self, *args: Any) -> None:
+        self.syncs: list[tuple[str, int, int]] = []
+        super().__init__(*args)
+
+    def sync(self) -> None:
+        """Sync, and note how long it took."""
+        began, at_ns = time.perf_counter_ns(), time.time_ns()
+        super().sync()
+        self.syncs.append((threading.current_thread().name, at_ns, time.perf_counter_ns() - began))
+
+
+class TimedConnection:
+    """A ledger's connection that notes each COMMIT (its only wait for the disk): ended, took (ns)."""
+
+    def __init__(self, db: sqlite3.Connection, commits: list[tuple[int, int]]) -> None:
+        self._db, self._commits = db, commits
+
+    def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+        """Execute; time it where it commits."""
+        if sql != "COMMIT":
+            return self._db.execute(sql, *values)
+        began = time.perf_counter_ns()
+        answer = self._db.execute(sql)
+        self._commits.append((time.time_ns(), time.perf_counter_ns() - began))
+        return answer
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._db, name)
+
+
+def timed(store: S, commits: list[tuple[int, int]]) -> S:
+    """Let a store's commits be timed from its next `open` on."""
+    really_open = store.open
+
+    def open_timed() -> None:
+        really_open()
+        store._open_db = TimedConnection(store._open_db, commits)  # type: ignore[assignment,arg-type]
+
+    store.open = open_timed  # type: ignore[method-assign]
+    return store
+
+
+def bench_settings(tickers: tuple[str, ...], port: int) -> Settings:
+    """Give demo settings at rate 1 in which one order may follow another at once."""
+    loose = {"signal_age_max_ms": 10**9, "cooldown_ms": 0, "trades_per_day_max": 10**6, "one_position_only": False}
+    return load_settings(
+        profile="demo",
+        overrides={
+            "demo": {"rate": 1.0},
+            "lanes": {"gexwatch": tickers, "advisor": tickers},
+            "strategies": {"gexwatch": loose, "advisor": loose},
+            "flip": {"readings": 1, "cooldown_ms": BUCKET_NS // MS},
+            "connection": {"warm_up_ms": 0},
+            "broker": {"paper_port": port, "gateways": [{"host": "127.0.0.1", "port": port}]},
+        },
+    )
+
+
+class Rig:
+    """A started tree with its gateway's child process, ready to trade (or to evaluate)."""
+
+    def __init__(self, folder: Path, *, rejects: int, has_quotes_port: bool = False) -> None:
+        demo = load_settings(profile="demo").demo
+        self.clock = MarketClock.starting(at_exchange(demo.session, START), 1.0)
+        clock_json = msgspec.json.encode(self.clock).decode()
+        self.gateway = Child("gateway_child", clock_json, str(rejects), demo.session.isoformat(), str(demo.seed))
+        port = int(self.gateway.next()["port"])
+        tickers = load_settings(profile="demo").tickers
+        self.settings = bench_settings(tickers, port)
+        self.world = Market(demo.seed, demo.session, tickers)
+        self.world.step(self.clock.now_utc())
+        self.decided: list[tuple[str, int, int, int]] = []
+        self.commits: list[tuple[int, int]] = []
+        self.next_bucket_utc = dict.fromkeys(tickers, self.world.open_utc)
+        self._sides = dict.fromkeys(tickers, 1)
+        self._rows = {ticker: _rows_of(self.world, self.settings, ticker) for ticker in tickers}
+        self._pumping = threading.Event()
+        self._start(folder, port, has_quotes_port)
+
+    def _start(self, folder: Path, port: int, has_quotes_port: bool) -> None:
+        settings, ledgers = self.settings, folder / "ledgers"
+        ledgers.mkdir(parents=True)
+        run_n = start_run(ledgers, self.clock.now_utc())
+        for source in settings.lanes:
+            promote(ledgers, settings.promoted, source, "demo", "benchmark", self.clock.now_utc())
+        stores = Stores(
+            timed(SharedLedger(ledgers, (settings.desk,)), self.commits),
+            timed(DeskLedger(ledgers, settings.desk, run_n), self.commits),
+            Warehouse(folder / "warehouse"),
+        )
+        header = Header(
+            run_n=run_n, session=settings.demo.session.isoformat(), started_utc=self.clock.now_utc(), rate=1.0,
+            settings_digest=settings.digest(), code_version="benchmark", settings=msgspec.Raw(settings.to_json()),
+        )  # fmt: skip
+        self.trace = TimedTrace(folder / "trace.jsonl", header, self.clock)
+        tree = self._tree(stores)
+        self.runtime = LiveRuntime(tree, self.trace, self.clock, run_n, settings.supervision.sync_every_ms / 1000)
+        self.runtime.sinks["port:console"] = lambda _: None
+        gateways, ports = (Gateway("127.0.0.1", port),), []
+        kinds: list[tuple[str, type[OrdersPort] | type[QuotesPort], int]] = [("ibkr", OrdersPort, 11)]
+        if has_quotes_port:
+            kinds.append(("quotes", QuotesPort, 12))
+        else:
+            self._pump = QuotePump(self)
+        for kind, cls, client_id in kinds:
+            name = f"port:{kind}:{settings.desk}"
+            made = cls(
+                name, gateways=gateways, client_id=client_id, rules=settings.connection, clock=self.clock,
+                tell=partial(_post, self.runtime, name),
+            )  # fmt: skip
+            self.runtime.sinks[name] = made.post
+            made.start()
+            ports.append(made)
+        self._ports = ports
+        self.runtime.start_tree()
+        self.wait(self.is_ready, READY_S)
+
+    def _tree(self, stores: Stores) -> Tree:
+        settings = self.settings
+        built = build_tree(settings, stores, lambda: self.runtime.cells)
+        hours = (self.world.open_utc, self.world.close_utc, settings.demo.session)
+        children: list[ChildSpec] = []
+        for spec in built.children:
+            name, make = spec.name, spec.make
+            if name == "feed":
+                continue
+            if name == "supervisor":
+                make = lambda: SupervisorActor("supervisor", tree, settings.supervision, settings.rate)  # noqa: E731
+            elif name == "session":
+                make = partial(StandingSession, name, *hours)
+            elif name.startswith("lane:"):
+                make = partial(TimedLane, name, settings, self.decided)
+            children.append(dataclasses.replace(spec, make=make))
+        tree = dataclasses.replace(built, children=tuple(children))
+        return tree
+
+    # -- state, looked at from outside ----------------------------------------------------------
+
+    def view(self) -> Any:
+        """Give risk's view of the desk (a frozen struct: safe to look at)."""
+        return self.runtime.cells[f"risk:{self.settings.desk}"].state.view
+
+    def is_ready(self) -> bool:
+        """Tell whether an entry would pass the standing gates."""
+        cell = self.runtime.cells.get(f"risk:{self.settings.desk}")
+        if cell is None or cell.state is None:
+            return False
+        view = cell.state.view
+        phases = all(
+            cell.state is not None and cell.state.phase is Phase.ENTRY
+            for name, cell in self.runtime.cells.items()
+            if name.startswith("lane:")
+        )
+        return view.mode is Mode.FULLY_LIVE and view.start_nav_cents is not None and phases and len(view.spots) > 1
+
+    def is_idle(self) -> bool:
+        """Tell whether no entry is in hand and none is pending."""
+        risk = self.runtime.cells[f"risk:{self.settings.desk}"].state
+        return risk.attempt is None and not risk.queue and not risk.view.holdings
+
+    def wait(self, is_so: Callable[[], bool], timeout_s: float) -> None:
+        """Wait for a condition.
+
+        Raises:
+            RuntimeError: it did not come true in time.
+        """
+        deadline = time.monotonic() + timeout_s
+        while not is_so():
+            if time.monotonic() > deadline:
+                up = {name: cell.crashes for name, cell in self.runtime.cells.items() if cell.crashes}
+                raise RuntimeError(f"the rig did not get there in {timeout_s} s (crashes: {up})")
+            time.sleep(0.002)
+
+    # -- buckets --------------------------------------------------------------------------------
+
+    def rows(self, ticker: str, flips: bool) -> Mapping[str, Rows]:
+        """Give the rows of a ticker's next bucket by hub; `flips` puts zero gamma on the other side of spot."""
+        if flips:
+            self._sides[ticker] = -self._sides[ticker]
+        return self._rows[ticker][self._sides[ticker]]
+
+    def take_bucket(self, ticker: str) -> int:
+        """Give a ticker's next bucket, all of which lie in the past."""
+        bucket_utc = self.next_bucket_utc[ticker]
+        self.next_bucket_utc[ticker] = bucket_utc + BUCKET_NS
+        return bucket_utc
+
+    def hand_over(self, hub: str, ticker: str, bucket_utc: int, rows: Rows) -> None:
+        """Tell a ticker's reading what the hub's actor would: its rows, then the marker."""
+        to, sender = f"reading:{ticker}", f"hub:{hub}"
+        arrived = market.RowsArrived(hub=hub, ticker=ticker, bucket_utc=bucket_utc, rows=rows)
+        self.runtime.post(to, arrived, sender)
+        self.runtime.post(to, market.HubClosed(hub=hub, bucket_utc=bucket_utc, absent=()), sender)
+
+    def close(self) -> None:
+        """Stop everything."""
+        self._pumping.set()
+        self.runtime.stop()
+        for port in self._ports:
+            port.close()
+        self.trace.close()
+        self.gateway.close()
+
+
+class QuotePump:
+    """A stand-in for the quotes port: one call and one put at the money per ticker, ticking together."""
+
+    def __init__(self, rig: Rig) -> None:
+        self._rig, self._epoch = rig, 0
+        self.name = f"port:quotes:{rig.settings.desk}"
+        self._pairs = {ticker: _at_the_money(rig.world, ticker) for ticker in rig.settings.tickers}
+        rig.runtime.sinks[self.name] = self._take
+        threading.Thread(target=self._run, daemon=True, name="quote pump").start()
+
+    def _tell(self, message: Message) -> None:
+        self._rig.runtime.post(f"quotes:{self._rig.settings.desk}", message, self.name)
+
+    def _take(self, command: Message) -> None:
+        world = self._rig.world
+        if isinstance(command, session.Dial):
+            self._epoch = command.session_epoch
+            up = session.LinkUp(
+                session_epoch=self._epoch, gateway_n=0, port=self._rig.settings.broker.paper_port,
+                account_class="paper", account_matches=True, next_order_id=1,
+            )  # fmt: skip
+            self._tell(up)
+        elif isinstance(command, market.ListChain):
+            listed = market.ChainListed(
+                session_epoch=self._epoch, ticker=command.ticker, contracts=self._pairs[command.ticker],
+                underlying_con_id=world.underlying_con_id(command.ticker), liquid_open_utc=world.open_utc,
+                liquid_close_utc=world.close_utc,
+            )  # fmt: skip
+            self._tell(listed)
+
+    def _run(self) -> None:
+        while not self._rig._pumping.wait(TICK_S):
+            if not self._epoch:
+                continue
+            now = self._rig.clock.now_utc()
+            quotes = tuple(_quote(contract, now) for pair in self._pairs.values() for contract in pair)
+            spots = tuple(Spot(t, self._rig.world.spot(t).price_ticks, now) for t in self._pairs)
+            self._tell(market.QuotesArrived(session_epoch=self._epoch, quotes=quotes, spots=spots))
+
+
+def _post(runtime: LiveRuntime, name: str, to: str, message: Message) -> None:
+    runtime.post(to, message, name)
+
+
+def _at_the_money(world: Market, ticker: str) -> tuple[Contract, ...]:
+    spot = world.spot(ticker).price_ticks
+    today = [c for c in world.contracts(ticker) if c.expiry == world.session]
+    strike = min((c.strike_ticks for c in today), key=lambda s: abs(s - spot))
+    return tuple(c for right in Right for c in today if c.strike_ticks == strike and c.right is right)
+
+
+def _quote(contract: Contract, now: int) -> Quote:
+    delta = 0.5 if contract.right is Right.CALL else -0.5
+    greeks = Greeks(0.2, delta, 0.01, -1.0, 0.1, contract.strike_ticks, now)
+    return Quote(contract.con_id, 245, 250, 50, 50, now, volume=1_000, greeks=greeks)
+
+
+def _rows_of(world: Market, settings: Settings, ticker: str) -> dict[int, dict[str, Rows]]:
+    """Make a ticker's rows by side (+1: spot above zero gamma) and hub."""
+    sides: dict[int, dict[str, Rows]] = {}
+    for side in (1, -1):
+        sides[side] = {}
+        for hub, categories in settings.feed.hubs.items():
+            profiles = [_on_side(world.profile(ticker, category), side) for category in categories]
+            rows = tuple(
+                Row(profile=p, hub=hub, frames=30, first_utc=p.source_utc, last_utc=p.source_utc) for p in profiles
+            )
+            sides[side][hub] = Rows(f"{hub}/{ticker}", rows)
+    return sides
+
+
+def _on_side(profile: Profile, side: int) -> Profile:
+    if profile.category != "classic_gex_zero":
+        return profile
+    scalars = list(profile.scalars)
+    scalars[SCALARS[Shape.GEX].index("zero_gamma")] = round(profile.spot * (1 - side * FLIP_BPS / 1e4))
+    return Profile(
+        profile.ticker, profile.category, profile.source_utc, profile.spot, tuple(scalars), profile.strikes,
+        profile.values, profile.priors,
+    )  # fmt: skip

@@ -1,0 +1,156 @@
+"""The stepped runtime: messages a second bare and with everything, and a whole simulated day with its profile."""
+
+from __future__ import annotations
+
+import cProfile
+import gc
+import pstats
+import time
+from pathlib import Path
+
+from benchmarks.figures import ROOT, Report, percentile, work_folder
+from benchmarks.hops import BALL, tree_of
+from commands.simulate import SteppedDay, invariants, stepped_day
+from config.settings import load_settings
+from supervision.stepped import SteppedRuntime, VirtualClock
+from supervision.trace import MemoryTrace, NoTrace
+
+ROUNDS = 5
+BALLS = 60_000
+BARE_AIM, TRACED_AIM = 600_000, 150_000
+TOP = 12
+PROFILED_SHARE = 0.25
+
+
+def run(scale: float = 1.0) -> Report:
+    """Measure; `scale` below 1 shortens (the day: to a part of it)."""
+    report = Report("stepped", "The stepped runtime", "python -m benchmarks stepped")
+    _messages(report, max(1_000, round(BALLS * scale)))
+    with work_folder() as folder:
+        _day(report, folder, scale)
+    return report
+
+
+def _messages(report: Report, balls: int) -> None:
+    rates: dict[str, list[float]] = {"loop": [], "bare": [], "traced": []}
+    for _ in range(ROUNDS):
+        rates["loop"].append(_decisions_alone(balls))
+        for name in ("bare", "traced"):
+            clock = VirtualClock(0)
+            trace = NoTrace(clock) if name == "bare" else MemoryTrace(clock)
+            runtime = SteppedRuntime(tree_of(balls), clock, trace=trace)
+            runtime.start_tree()
+            runtime.run_until(1)
+            runtime.post("a:1", BALL, "edge:bench")
+            before = runtime.steps
+            gc.collect()
+            began = time.perf_counter()
+            runtime.run_until(2)
+            rates[name].append((runtime.steps - before) / (time.perf_counter() - began))
+            runtime.close()
+    medians = {name: percentile(values, 50) for name, values in rates.items()}
+    report.aim("messages/s, trace off", f"≥ {BARE_AIM:,}", f"{medians['bare']:,.0f}", medians["bare"] >= BARE_AIM)
+    report.aim(
+        "messages/s with envelope, digest and trace in memory", f"≥ {TRACED_AIM:,}", f"{medians['traced']:,.0f}",
+        medians["traced"] >= TRACED_AIM,
+    )  # fmt: skip
+    names = {
+        "loop": "floor: `decide` called in a loop, no runtime",
+        "bare": "stepped runtime, no trace (encoding and digest included)",
+        "traced": "stepped runtime, trace in memory",
+    }
+    report.table(
+        f"Two toy actors that return a ball {balls:,} times; medians of {ROUNDS} rounds in turns.",
+        ["what", "messages/s", "slowest", "fastest", "µs/message", "of the floor"],
+        [
+            [names[k], f"{medians[k]:,.0f}", f"{min(v):,.0f}", f"{max(v):,.0f}", f"{1e6 / medians[k]:.2f}",
+             f"{medians[k] / medians['loop']:.2f}"]
+            for k, v in rates.items()
+        ],
+    )  # fmt: skip
+
+
+def _decisions_alone(balls: int) -> float:
+    tree = tree_of(balls)
+    actors = [tree.child(name).make() for name in ("a:1", "b:1")]
+    states = [actor.initial() for actor in actors]  # type: ignore[union-attr]
+    began, n = time.perf_counter(), 0
+    while True:
+        at = n % 2
+        states[at], effects = actors[at].decide(states[at], BALL, 0)  # type: ignore[union-attr]
+        n += 1
+        if not effects:
+            return n / (time.perf_counter() - began)
+
+
+def _day(report: Report, folder: Path, scale: float) -> None:
+    took_s, making_s, day = _run_day(folder / "timed", scale, None)
+    broken = invariants(day) if scale >= 1 else []
+    report.aim(
+        "a whole simulated day", "reported",
+        f"{took_s:.1f} s ({day.runtime.steps:,} messages, {len(day.exchange.executions())} executions)"
+        + ("" if scale >= 1 else f"; {scale:.0%} of it")
+        + (f"; broken: {'; '.join(broken)}" if broken else ""),
+        True,
+    )  # fmt: skip
+    report.note(f"Making the market and the tree took {making_s:.1f} s more.")
+    profile = cProfile.Profile()
+    profiled_s, _, part = _run_day(folder / "profiled", PROFILED_SHARE * scale, profile)
+    report.note(
+        f"The profiled part is the first {PROFILED_SHARE:.0%} of the day: {part.runtime.steps:,} messages in "
+        f"{profiled_s:.1f} s under cProfile."
+    )
+    _profile(report, profile)
+
+
+def _run_day(folder: Path, share: float, profile: cProfile.Profile | None) -> tuple[float, float, SteppedDay]:
+    """Run a share of a day; the seconds of the run and of making it."""
+    began = time.perf_counter()
+    day = stepped_day(load_settings(profile="demo"), folder)
+    start_utc = day.runtime.clock.now_utc()
+    until_utc = start_utc + round((day.end_utc - start_utc) * min(1.0, share))
+    made = time.perf_counter()
+    if profile is not None:
+        profile.enable()
+    day.run(until_utc)
+    if profile is not None:
+        profile.disable()
+    took_s = time.perf_counter() - made
+    day.runtime.close()
+    return took_s, made - began, day
+
+
+def _profile(report: Report, profile: cProfile.Profile) -> None:
+    stats = pstats.Stats(profile).stats  # type: ignore[attr-defined]
+    total = sum(own for _, _, own, _, _ in stats.values())
+    rooms: dict[str, float] = {}
+    rows = []
+    for (file, line, function), (_, calls, own, cumulative, _) in sorted(stats.items(), key=lambda i: -i[1][2]):
+        where = _short(file)
+        room = where.partition("/")[0] if "/" in where else "built in, standard library"
+        rooms[room] = rooms.get(room, 0.0) + own
+        if len(rows) < TOP:
+            place = f"{where}:{line}" if line else "built in"
+            rows.append([f"`{function}`", place, f"{calls:,}", f"{own:.2f}", f"{own / total:.0%}", f"{cumulative:.2f}"])
+    report.table(
+        f"Where a simulated day goes: the {TOP} functions with the most time of their own.",
+        ["function", "where", "calls", "own s", "share", "with callees s"],
+        rows,
+    )
+    report.table(
+        "The same by folder or library.",
+        ["where", "own s", "share"],
+        [
+            [room, f"{s:.2f}", f"{s / total:.0%}"]
+            for room, s in sorted(rooms.items(), key=lambda i: -i[1])
+            if s > 0.01 * total
+        ],
+    )
+
+
+def _short(file: str) -> str:
+    """Shorten a path to what tells where it is."""
+    where = Path(file)
+    if "site-packages" in where.parts:
+        return "/".join(where.parts[where.parts.index("site-packages") + 1 :])
+    return where.relative_to(ROOT).as_posix() if where.is_relative_to(ROOT) else where.name

@@ -1,0 +1,187 @@
+"""`main.py replay`: drives today's actors with a recorded day and names the first thing that comes out otherwise."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+from rich.console import Console
+
+from commands.cli import CommandError
+from commands.folder import DataFolder, settings_of
+from config.settings import Settings, SettingsError, from_json, merged
+from domain.instants import exchange_clock
+from domain.profile import Rows, content_hash_of
+from main import Stores, build_tree
+from messages.base import Message
+from messages.envelope import Envelope, decode
+from storage.warehouse_reader import WarehouseReader
+from supervision.actor import Actor
+from supervision.effects import Tell
+from supervision.replay import Divergence, ReplayReport, replay
+from supervision.trace import Header, TraceError, TraceReader
+
+_BUCKETS_KEPT = 16
+
+
+def act(arguments: Namespace) -> int:
+    """Replay a trace; 0 when nothing diverges, 1 when something does."""
+    folder = DataFolder(settings_of(arguments).data_dir)
+    path = arguments.trace or next(iter(folder.traces_newest_first()), None)
+    if path is None:
+        raise CommandError(f"There is no trace in {folder.traces}; run a day first.", 1)
+    try:
+        header = read_header(path)
+        settings = _settings(header, arguments.settings)
+        values = Values(WarehouseReader(folder.warehouse))
+        console = Console(stderr=True)
+        with console.status(f"replaying {path.name}") as shown:
+            report = replay(
+                TraceReader(path), maker(settings), values.fill,
+                lambda n: shown.update(f"replaying {path.name}: {n:,} envelopes"),
+            )  # fmt: skip
+    except TraceError as error:
+        raise CommandError(str(error)) from None
+    if arguments.json:
+        print(msgspec.json.format(msgspec.json.encode(_plain(report, values))).decode())
+    else:
+        print("\n".join(_lines(report, values)))
+    return 1 if report.divergence is not None else 0
+
+
+def read_header(path: Path) -> Header:
+    """Give the header of a trace.
+
+    Raises:
+        TraceError: the file is no trace.
+    """
+    first = next(iter(TraceReader(path)))
+    if not isinstance(first, Header):
+        raise TraceError(f"{path} does not begin with a header; it is not a whole trace.")
+    return first
+
+
+def _settings(header: Header, override: Path | None) -> Settings:
+    recorded = bytes(header.settings)
+    if override is None:
+        return from_json(recorded)
+    try:
+        changed = yaml.safe_load(override.read_text(encoding="utf-8")) or {}
+    except (OSError, yaml.YAMLError) as error:
+        raise SettingsError(f"Cannot read {override}: {error}; give a YAML file of settings.") from None
+    tree: dict[str, Any] = msgspec.json.decode(recorded)
+    return from_json(msgspec.json.encode(merged(tree, changed)))
+
+
+class _NoStore:
+    """Stands where a replayed tree would have a store; I/O actors are not driven."""
+
+    in_hand = 0
+
+
+def maker(settings: Settings) -> Callable[[str], Actor[Any] | None]:
+    """Give what makes the pure actors of a tree by name; `None` for everybody else."""
+    nothing: Any = _NoStore()
+    tree = build_tree(settings, Stores(nothing, nothing, nothing), tuple)
+
+    def make(name: str) -> Actor[Any] | None:
+        try:
+            actor = tree.child(name).make()
+        except KeyError:
+            return None
+        return actor if isinstance(actor, Actor) else None
+
+    return make
+
+
+class Values:
+    """Fills the values of rows into messages that carry their reference; `missing` counts what no longer is there."""
+
+    def __init__(self, reader: WarehouseReader) -> None:
+        self._reader = reader
+        self._kept: OrderedDict[str, Rows] = OrderedDict()
+        self.missing = 0
+
+    def fill(self, message: Message) -> Message:
+        """Give the message with its values."""
+        rows = getattr(message, "rows", None)
+        if not isinstance(rows, Rows) or rows.content_hash == content_hash_of(()):
+            return message
+        found = self._rows(rows)
+        if found is None:
+            self.missing += 1
+            return message
+        return msgspec.structs.replace(message, rows=found)
+
+    def _rows(self, wanted: Rows) -> Rows | None:
+        words = wanted.ref.split("/")
+        bucket = "/".join(words[:2])
+        whole = self._kept.get(bucket)
+        if len(words) == 3 and words[2] != "late" and whole is not None:
+            part = whole.of(words[2])
+            if part.content_hash == wanted.content_hash:
+                return part
+        found = self._reader.resolve(wanted.ref, wanted.content_hash)
+        if found is None:
+            return None
+        found = Rows(wanted.ref, found.rows, wanted.content_hash)
+        if len(words) == 2:
+            self._kept[bucket] = found
+            if len(self._kept) > _BUCKETS_KEPT:
+                self._kept.popitem(last=False)
+        return found
+
+
+def _plain(report: ReplayReport, values: Values) -> dict[str, Any]:
+    found = report.divergence
+    return {
+        "envelopes": report.envelopes, "compared": report.compared, "skipped": report.skipped,
+        "fenced": report.fenced, "in_hand": len(report.in_hand), "torn": report.torn, "rows_missing": values.missing,
+        "divergence": None if found is None else {
+            "why": found.why, "seq": found.envelope.seq, "to": found.envelope.to, "message": found.envelope.message,
+            "recorded": [e.message for e in found.recorded],
+            "computed": None if found.computed is None else [repr(effect) for effect in found.computed],
+            "causes": [e.seq for e in found.causes],
+        },
+    }  # fmt: skip
+
+
+def _lines(report: ReplayReport, values: Values) -> list[str]:
+    lines = [
+        f"{report.envelopes:,} envelopes: {report.compared:,} handled again, {report.skipped:,} of ports and I/O,"
+        f" {report.fenced} fenced, {len(report.in_hand)} in hand at the end"
+    ]
+    if report.torn:
+        lines.append("The last record was torn (the process was killed while writing it) and is left out.")
+    if values.missing:
+        lines.append(f"{values.missing} messages without their values: the warehouse no longer holds those rows.")
+    if report.divergence is None:
+        lines.append("No divergence: today's code and settings do what was recorded.")
+    else:
+        lines += _divergence(report.divergence)
+    return lines
+
+
+def _divergence(found: Divergence) -> list[str]:
+    lines = ["", f"First divergence: {found.why}", f"  at    {_envelope(found.envelope)}", "  recorded outbox"]
+    lines += [f"        {_envelope(e)}" for e in found.recorded] or ["        nothing that anybody received"]
+    lines.append("  computed outbox")
+    for effect in found.computed or ():
+        shown = f"-> {effect.to} {effect.message}" if isinstance(effect, Tell) else repr(effect)
+        lines.append(f"        {shown[:400]}")
+    if not found.computed:
+        lines.append("        nothing")
+    lines.append("  causes")
+    lines += [f"        {_envelope(e)}" for e in found.causes] or ["        came from outside"]
+    return lines
+
+
+def _envelope(envelope: Envelope) -> str:
+    text = str(decode(envelope.message))
+    head = f"seq {envelope.seq} {exchange_clock(envelope.at_utc)} {envelope.sender} -> {envelope.to}"
+    return f"{head} {text[:300]}{'...' if len(text) > 300 else ''}"

@@ -1,0 +1,135 @@
+"""`main.py report`: what a session brought, from the ledgers, the warehouse and the traces."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections import Counter
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from commands.cli import CommandError
+from commands.folder import DataFolder, settings_of
+from commands.traces import parsed, records
+from config.settings import Settings
+from domain.instants import BUCKET_NS, exchange_clock
+from storage.queries import LedgerReader
+from storage.warehouse_reader import WarehouseReader
+
+
+def act(arguments: Namespace) -> int:
+    """Show the report of a session; 1 when it did not end flat or a reading is missing twice."""
+    settings = settings_of(arguments)
+    folder = DataFolder(settings.data_dir)
+    session = _session(arguments.session, folder)
+    return 1 if show(settings, folder, session, as_json=arguments.json) else 0
+
+
+def _session(text: str | None, folder: DataFolder) -> date:
+    if text is not None:
+        try:
+            return date.fromisoformat(text)
+        except ValueError:
+            raise CommandError(f"{text!r} is not a date; write it as 2026-11-20.") from None
+    traces = folder.traces_newest_first()
+    if not traces:
+        raise CommandError(f"There is nothing to report in {folder.root}: no session was run there yet.", 1)
+    return date.fromisoformat(traces[0].parent.name)
+
+
+def show(settings: Settings, folder: DataFolder, session: date, *, as_json: bool) -> bool:
+    """Print the report; True when something in it is bad."""
+    found = facts(settings, folder, session)
+    if as_json:
+        print(orjson.dumps(found, option=orjson.OPT_INDENT_2, default=str).decode())
+    else:
+        print("\n".join(_lines(found)))
+    return not found["is_flat"] or found["readings"]["doubled"] > 0
+
+
+def facts(settings: Settings, folder: DataFolder, session: date) -> dict[str, Any]:
+    """Collect the report as plain data."""
+    ledger = LedgerReader(folder.ledgers, settings.desk)
+    held = [row for row in ledger.held() if row["net_qty"]]
+    trades = ledger.trades(session)
+    gaps = WarehouseReader(folder.warehouse).gaps(session)
+    trace = trace_facts([path for path in folder.traces_newest_first() if path.parent.name == session.isoformat()])
+    return {
+        "session": session.isoformat(),
+        "profile": settings.profile,
+        "desk": settings.desk,
+        "trades": trades,
+        "realised_cents": sum(row["realised_cents"] for row in trades),
+        "fees_cents": sum(row["fees_cents"] or 0 for row in trades),
+        "attempts": ledger.gate_counts(session),
+        "held": held,
+        "is_flat": not held,
+        "day": ledger.day(session),
+        "kill": ledger.kill(),
+        "runs": [row["run_n"] for row in ledger.runs()],
+        "gap_rows": sum((gap.to_utc - gap.from_utc) // BUCKET_NS for gap in gaps),
+        "gaps": Counter(f"{gap.hub}: {gap.why}" for gap in gaps),
+        **trace,
+    }
+
+
+def trace_facts(paths: list[Path]) -> dict[str, Any]:
+    """Count readings and modes in the traces of a session, oldest first."""
+    modes: list[tuple[str, str]] = []
+    computed: Counter[tuple[str, int]] = Counter()
+    for path in reversed(paths):
+        for line in records(path):
+            is_mode = b'"session.ModeChanged"' in line
+            if not is_mode and b'"signals.FeaturesComputed"' not in line:
+                continue
+            record = parsed(line)
+            if record is None:
+                continue
+            message = record["message"]
+            if is_mode and record["to"] == "notifier":
+                modes.append((exchange_clock(message["at_utc"]), message["mode"]))
+            elif message["type"] == "signals.FeaturesComputed" and record["to"] == "journal":
+                computed[message["ticker"], message["bucket_utc"]] += 1
+    return {
+        "modes": modes,
+        "readings": {
+            "computed": len(computed),
+            "tickers": len({ticker for ticker, _ in computed}),
+            "buckets": len({bucket for _, bucket in computed}),
+            "doubled": sum(n > 1 for n in computed.values()),
+        },
+        "traces": [path.name for path in paths],
+    }
+
+
+def _lines(found: dict[str, Any]) -> list[str]:
+    world = "simulated market, simulated money" if found["profile"] == "demo" else f"desk {found['desk']}"
+    lines = [f"Session {found['session']} ({world})", ""]
+    lines.append("Trades" if found["trades"] else "No trades.")
+    for row in found["trades"]:
+        contract = f"{row['trading_class']} {(row['strike_ticks'] or 0) / 100:g}{row['right']}"
+        lines.append(
+            f"  {exchange_clock(row['opened_utc'])}-{exchange_clock(row['closed_utc'])}  {row['strategy']:<9}"
+            f" {row['bought_qty']:>3} {contract:<12} {row['exit_reason'] or row['end']:<16}"
+            f" {row['realised_cents'] / 100:>+10,.2f}  {row['order_ref']}"
+        )
+    lines.append(f"  net {found['realised_cents'] / 100:+,.2f} after fees of {found['fees_cents'] / 100:,.2f}")
+    lines += ["", "Attempts"]
+    lines += [f"  {code:<20} {n}" for code, n in found["attempts"].items()] or ["  none"]
+    lines += ["", "Order session", "  " + " -> ".join(f"{clock} {mode}" for clock, mode in found["modes"])]
+    readings = found["readings"]
+    lines += [
+        "",
+        f"Readings: {readings['computed']} of {readings['tickers']} tickers and {readings['buckets']} buckets,"
+        f" {readings['doubled']} doubled; {found['gap_rows']} gap rows",
+        *(f"  {n} gaps, {why}" for why, n in found["gaps"].items()),
+        "",
+        f"Supervisor starts: {len(found['runs'])}; kill level {found['kill']['level'] if found['kill'] else 0}",
+        "The day ended flat." if found["is_flat"] else "NOT FLAT: " + "; ".join(
+            f"{row['net_qty']} {row['trading_class']} {(row['strike_ticks'] or 0) / 100:g}{row['right']}"
+            for row in found["held"]
+        ),
+    ]  # fmt: skip
+    return lines

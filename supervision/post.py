@@ -1,0 +1,199 @@
+"""The post office: which address a message goes to, and into which mailbox, port or dead-letter record it is put."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+from messages import lifecycle, operator, orders, positions, risk
+from messages.base import Message
+from messages.envelope import encode, tag_of
+from supervision.cell import Cell
+from supervision.clock import Clock
+from supervision.mailbox import Mail, Timer
+from supervision.spec import Tree
+from supervision.trace import Trace
+
+SUPERVISOR = "supervisor"
+RUNTIME = "runtime"
+# The trace is durable before these leave for a port.
+SYNC_BEFORE = frozenset((orders.PlaceOrder, orders.AmendOrder))
+# What must not be lost in silence: setting one of these aside halts entries and asks for a reconciliation.
+VITAL = SYNC_BEFORE | {
+    orders.FillRecorded, orders.OrderClosed, orders.ExecutionHeard, orders.RecordExecution,
+    risk.RaiseKill, risk.KillRaised, positions.FlattenPosition,
+}  # fmt: skip
+
+
+class PostOffice(ABC):
+    """Cells, ports and edges by address.
+
+    `cells` is replaced, never changed in place: whoever iterates over it sees one moment. `sinks` are the ports and
+    edges: callables that take a message and must neither block nor raise (one that raises makes a dead letter).
+    """
+
+    def __init__(self, tree: Tree, trace: Trace, clock: Clock, run_n: int, mailbox_soft_bound: int) -> None:
+        self.tree = tree
+        self.trace = trace
+        self.clock = clock
+        self.run_n = run_n
+        self.mailbox_soft_bound = mailbox_soft_bound
+        self.cells: dict[str, Cell] = {spec.name: Cell(spec.name, spec) for spec in tree.children}
+        self.sinks: dict[str, Callable[[Message], None]] = {}
+        self.dead_letters = 0
+        self.latched: str | None = None
+        self.on_latch: Callable[[str], None] = _nothing
+        self._asleep: dict[str, Cell] = {}
+        self._counters = threading.Lock()
+        self._sink_n: dict[str, int] = {}
+        self._outside_n: dict[str, int] = {}
+
+    @abstractmethod
+    def _wake(self, cell: Cell) -> None:
+        """See to it that `handle_next` is called once more for this cell."""
+
+    def latch(self, why: str) -> None:
+        """Set the process latch, and let the order port know; the first reason stays."""
+        if self.latched is None:
+            self.latched = why
+            self.on_latch(why)
+
+    def post(self, to: str, message: Message, sender: str) -> None:
+        """Put a message from outside the tree (a port, an edge, the runtime itself) into a mailbox; from any thread.
+
+        Raises:
+            KeyError: a role that nobody declared.
+        """
+        mail = self._outside_mail(message, sender)
+        for address in self._addresses(sender, to):
+            self._deliver(address, mail)
+
+    def _outside_mail(self, message: Message, sender: str, timer: Timer | None = None) -> Mail:
+        cause_seq = timer.cause_seq if timer is not None else 0
+        if not self.trace.records:
+            return Mail(message, b"", sender, "", cause_seq, self.clock.now_utc(), timer)
+        with self._counters:
+            n = self._outside_n[sender] = self._outside_n.get(sender, 0) + 1
+        message_id = f"{self.run_n}/{sender}/{n}"
+        return Mail(message, encode(message), sender, message_id, cause_seq, self.clock.now_utc(), timer)
+
+    def _addresses(self, sender: str, to: str) -> tuple[str, ...]:
+        if to in self.cells or (":" in to and not to.startswith("lanes:")):
+            return (to,)
+        return self.tree.route(sender, to)
+
+    def _deliver(self, address: str, mail: Mail) -> None:
+        cell = self.cells.get(address)
+        if cell is None:
+            self._deliver_elsewhere(address, mail)
+            return
+        if cell.mailbox.put(mail) and cell.is_up:
+            self._wake(cell)
+        elif cell.is_asleep:  # it retired between our look at `cells` and the put
+            self._rouse(cell)
+        if len(cell.mailbox.critical) > self.mailbox_soft_bound and not cell.is_over_bound:
+            self._report_over_bound(cell)
+
+    def _deliver_elsewhere(self, address: str, mail: Mail) -> None:
+        sink = self.sinks.get(address)
+        if sink is not None:
+            self._hand_over(address, sink, mail)
+            return
+        cell = self._cell(address)
+        if cell is None:
+            with self._counters:
+                self.dead_letters += 1
+            self.trace.receipt(f"dead:{address}", 0, 0, mail)
+            return
+        cell.mailbox.put(mail)
+        self._rouse(cell)
+
+    def _hand_over(self, address: str, sink: Callable[[Message], None], mail: Mail) -> None:
+        with self._counters:
+            n = self._sink_n[address] = self._sink_n.get(address, 0) + 1
+            self.trace.receipt(address, 0, n, mail)
+        if type(mail.message) in SYNC_BEFORE:
+            self.trace.sync()
+            if self.trace.failed is not None:
+                self.latch(self.trace.failed)
+        try:
+            sink(mail.message)
+        except BaseException as error:
+            self._report_set_aside(address, mail, sentence(error))
+
+    # -- actors made on demand ------------------------------------------------------------------
+
+    def _cell(self, address: str) -> Cell | None:
+        """Give the cell of an address, a sleeping one where a template makes such an address; `None` for nobody's."""
+        with self._counters:
+            cell = self.cells.get(address) or self._asleep.get(address)
+            if cell is None:
+                try:
+                    spec = self.tree.child(address)
+                except KeyError:
+                    return None
+                cell = self._asleep[address] = Cell(address, spec, is_asleep=True)
+            return cell
+
+    def _awaken(self, cell: Cell) -> bool:
+        """Count a cell among `cells` again; True for the one of those who race that did it."""
+        with self._counters:
+            if not cell.is_asleep:
+                return False
+            cell.is_asleep = False
+            self._asleep.pop(cell.name, None)
+            self.cells = {**self.cells, cell.name: cell}
+        return True
+
+    def _rouse(self, cell: Cell) -> None:
+        """Have a sleeping cell's actor started."""
+        if self._awaken(cell):
+            self.post(SUPERVISOR, lifecycle.ActorNeeded(name=cell.name), RUNTIME)
+
+    def _put_to_sleep(self, cell: Cell) -> None:
+        """Take a retired actor's cell out of `cells`; mail that came first wakes it again (its fence is held)."""
+        with self._counters:
+            cell.is_asleep = True
+            self._asleep[cell.name] = cell
+            self.cells = {name: other for name, other in self.cells.items() if other is not cell}
+        if cell.mailbox.depth():
+            self._rouse(cell)
+
+    # -- what a person should hear of -----------------------------------------------------------
+
+    def _alarm(self, key: str, text: str) -> None:
+        alarm = operator.Alarm(key=key, severity="high", text=text, at_utc=self.clock.now_utc())
+        self.post("notifier", alarm, RUNTIME)
+
+    def _halt_entries(self, key: str, text: str) -> None:
+        """Raise the kill level to 1 and say why."""
+        self.post("kill", risk.RaiseKill(level=1, reason=text, by=RUNTIME), RUNTIME)
+        self._alarm(key, text)
+
+    def _report_over_bound(self, cell: Cell) -> None:
+        cell.is_over_bound = True
+        text = f"{cell.name} has more than {self.mailbox_soft_bound} messages waiting"
+        self._halt_entries(f"mailbox:{cell.name}", text)
+
+    def _report_set_aside(self, name: str, mail: Mail, why: str) -> None:
+        """Make a dead letter of mail, and let an edge that asked know."""
+        with self._counters:
+            self.dead_letters += 1
+        aside = lifecycle.MessageSetAside(
+            name=name, message_id=mail.message_id, tag=tag_of(mail.message), why=why,
+            is_vital=type(mail.message) in VITAL,
+        )  # fmt: skip
+        self.post(SUPERVISOR, aside, RUNTIME)
+        reply_to = getattr(mail.message, "reply_to", "")
+        if reply_to.startswith("edge:"):
+            self.post(reply_to, lifecycle.CommandFailed(name=name, error=why), RUNTIME)
+
+
+def _nothing(why: str) -> None:
+    """Stand where nobody wants to know of the latch."""
+
+
+def sentence(error: BaseException) -> str:
+    """Say what was raised, in one line of at most 300 characters."""
+    return f"{type(error).__name__}: {error}"[:300]

@@ -1,0 +1,83 @@
+"""IB's objects in our words and back."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ib_insync import Stock
+from ib_insync.objects import Execution
+from ib_insync.util import UNSET_DOUBLE
+
+from domain.instruments import Contract, OrderType, Right, Side
+from gateways.ib import translate as tr
+
+CONTRACTS = st.builds(
+    Contract,
+    con_id=st.integers(1, 10**9),
+    ticker=st.sampled_from(["SPX", "SPY"]),
+    trading_class=st.sampled_from(["SPXW", "SPY"]),
+    expiry=st.dates(date(2020, 1, 1), date(2030, 1, 1)),
+    strike_ticks=st.integers(1, 10**7),
+    right=st.sampled_from(Right),
+)
+
+
+@given(CONTRACTS)
+def test_option_goes_to_the_broker_and_back_unchanged(contract: Contract) -> None:
+    assert tr.contract_of(tr.ib_option(contract)) == contract
+
+
+def test_stock_of_an_assignment_is_no_option_of_ours() -> None:
+    contract = tr.contract_of(Stock("SPY", "SMART", "USD", conId=5))
+    assert (contract.con_id, contract.trading_class, contract.multiplier) == (5, "STK", 1)
+    assert contract.expiry == tr.NO_EXPIRY
+
+
+@pytest.mark.parametrize(
+    ("exec_id", "parts"),
+    [
+        ("0000e0d5.65a1b2c3.01.01", ("0000e0d5.65a1b2c3.01", 1)),
+        ("0000e0d5.65a1b2c3.01.02", ("0000e0d5.65a1b2c3.01", 2)),
+        ("odd", ("odd", 0)),
+        ("odd.x", ("odd.x", 0)),
+    ],
+)
+def test_execution_ids_split_into_base_and_revision(exec_id: str, parts: tuple[str, int]) -> None:
+    assert tr.split_exec_id(exec_id) == parts
+
+
+@pytest.mark.parametrize(
+    ("account", "kind"),
+    [("DU123", "paper"), ("DF123", "paper"), ("U123", "live"), ("", "unknown"), ("XDU1", "unknown")],
+)
+def test_account_class_is_told_by_the_form_of_the_number(account: str, kind: str) -> None:
+    assert tr.account_class_of(account) == kind
+
+
+def test_orders_are_day_orders_with_ref_and_account_in_regular_hours_only() -> None:
+    order = tr.ib_order_of("ZH-x", Side.SELL, 3, OrderType.LIMIT, 1_205, None, "DU1")
+    assert (order.tif, order.outsideRth, order.orderRef, order.account) == ("DAY", False, "ZH-x", "DU1")
+    assert (order.action, order.totalQuantity, order.lmtPrice, order.auxPrice) == ("SELL", 3, 12.05, UNSET_DOUBLE)
+    stop = tr.ib_order_of("ZH-x", Side.SELL, 3, OrderType.STOP, None, 200, "DU1")
+    assert (stop.lmtPrice, stop.auxPrice) == (UNSET_DOUBLE, 2.0)
+
+
+@pytest.mark.parametrize("kind", [OrderType.LIMIT, OrderType.STOP])
+def test_an_order_without_its_price_is_never_built(kind: OrderType) -> None:
+    with pytest.raises(ValueError, match="without its price"):
+        tr.ib_order_of("ZH-x", Side.BUY, 1, kind, None, None, "DU1")
+
+
+def test_raw_text_of_an_execution_leaves_the_account_out() -> None:
+    execution = Execution(
+        execId="a.01", acctNumber="DU1234567", side="BOT", shares=2.0, price=5.1, permId=9, orderRef="ZH-x",
+        time=datetime(2026, 11, 20, 17, tzinfo=UTC),
+    )  # fmt: skip
+    heard = tr.execution_read(
+        tr.ib_option(Contract(7, "SPX", "SPXW", date(2026, 11, 20), 600_000, Right.CALL)), execution
+    )
+    assert "DU1234567" not in heard.raw
+    assert (heard.price_ticks, heard.qty, heard.side, heard.con_id) == (510, 2, Side.BUY, 7)

@@ -1,0 +1,262 @@
+"""The warehouse under faults: a crash, a full disk or a kill at any point loses nothing that was acknowledged."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import bucket_rows as make
+import pytest
+from warehouse_days import HUBS, assert_rows_back, opened, sealed, store, stored_day
+
+from domain.instants import BUCKET_NS
+from messages import market
+from storage import bucket_file, manifest
+from storage.manifest import WarehouseRefusedError
+from storage.seal import seal
+from storage.warehouse import Warehouse
+from storage.warehouse_reader import DamagedBucketError, WarehouseReader
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_second_writer_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
+    first = opened(tmp_path)
+    program = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        "from pathlib import Path\nfrom storage.warehouse import Warehouse\n"
+        f"Warehouse(Path({str(tmp_path)!r})).open()"
+    )
+    second = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert second.returncode == 1
+    assert "Another process writes to the warehouse" in second.stderr
+    assert isinstance(store(first, make.bucket())[0], market.BucketStored)
+    first.close()
+    opened(tmp_path).close()
+
+
+def test_start_up_deletes_what_no_manifest_names(tmp_path: Path) -> None:
+    stored_day(tmp_path, 1).close()
+    folder = manifest.folder_of(tmp_path, make.DAY)
+    strays = [folder / name for name in ("hot-classic-1-0-gex.parquet", "hot-x.parquet.tmp", "sealed-x.parquet.tmp")]
+    for path in strays:
+        path.write_bytes(b"half")
+    opened(tmp_path).close()
+    assert not any(path.exists() for path in strays)
+    assert_rows_back(tmp_path, 1)
+
+
+def test_sealed_files_without_a_manifest_are_not_deleted(tmp_path: Path) -> None:
+    warehouse = stored_day(tmp_path, 2)
+    sealed(warehouse)
+    warehouse.close()
+    (manifest.folder_of(tmp_path, make.DAY) / manifest.FILE).unlink()
+    before = sorted(manifest.folder_of(tmp_path, make.DAY).iterdir())
+    with pytest.raises(WarehouseRefusedError, match="no manifest"):
+        opened(tmp_path)
+    assert sorted(manifest.folder_of(tmp_path, make.DAY).iterdir()) == before
+
+
+@pytest.mark.parametrize("text", ["{", '{"session":"2026-11-20","schema":9}', "[]"])
+def test_a_manifest_that_cannot_be_read_is_refused_with_everything_kept(tmp_path: Path, text: str) -> None:
+    stored_day(tmp_path, 1).close()
+    folder = manifest.folder_of(tmp_path, make.DAY)
+    (folder / manifest.FILE).write_text(text)
+    before = sorted(folder.iterdir())
+    with pytest.raises(WarehouseRefusedError):
+        opened(tmp_path)
+    assert sorted(folder.iterdir()) == before
+
+
+def test_damaged_values_are_never_given_out(tmp_path: Path) -> None:
+    warehouse = opened(tmp_path)
+    store(warehouse, make.bucket(0, seed=1))
+    (mine,) = manifest.load(tmp_path, make.DAY).parts
+    other = opened(tmp_path / "other")
+    store(other, make.bucket(0, seed=2))
+    stolen = manifest.folder_of(tmp_path / "other", make.DAY) / mine.name
+    (manifest.folder_of(tmp_path, make.DAY) / mine.name).write_bytes(stolen.read_bytes())
+    with pytest.raises(DamagedBucketError):
+        WarehouseReader(tmp_path).read_bucket(make.DAY, "classic", make.T0)
+
+
+class Crash(BaseException):
+    """The process dies here."""
+
+
+def failing(at: int, error: Callable[[], BaseException], patch: pytest.MonkeyPatch) -> list[int]:
+    """Make the `at`-th of the calls that change the disk fail."""
+    calls = [0]
+
+    def wrap(real: Callable[..., object]) -> Callable[..., object]:
+        def call(*arguments: object, **options: object) -> object:
+            calls[0] += 1
+            if calls[0] == at:
+                raise error()
+            return real(*arguments, **options)
+
+        return call
+
+    patch.setattr(os, "fsync", wrap(os.fsync))
+    patch.setattr(Path, "replace", wrap(Path.replace))
+    patch.setattr(bucket_file, "write_table", wrap(bucket_file.write_table))
+    return calls
+
+
+CHANGES_N = 9  # two files (write, sync, rename each) and the manifest (sync, rename, sync of the folder)
+
+
+@pytest.mark.parametrize("at", range(1, CHANGES_N + 1))
+def test_a_crash_at_any_point_of_a_store_leaves_the_old_state_or_the_new_one(tmp_path: Path, at: int) -> None:
+    warehouse = stored_day(tmp_path, 2)
+    fresh = [make.bucket(2, hub, HUBS[hub]) for hub in ("classic", "orderflow")]
+    with pytest.MonkeyPatch.context() as patch:
+        failing(at, Crash, patch)
+        with pytest.raises(Crash):
+            store(warehouse, *fresh)
+    warehouse.close()
+    again = opened(tmp_path)
+    assert_rows_back(tmp_path, 2)
+    found = manifest.load(tmp_path, make.DAY)
+    on_disk = {path.name for path in manifest.folder_of(tmp_path, make.DAY).iterdir()}
+    assert on_disk == {part.name for part in found.parts} | {manifest.FILE}
+    assert len(found.parts) == (8 if at == CHANGES_N else 6)
+    assert all(isinstance(o, market.BucketStored) for o in store(again, *fresh))
+    assert len(manifest.load(tmp_path, make.DAY).parts) == 8
+
+
+@pytest.mark.parametrize("at", range(1, CHANGES_N + 1))
+def test_a_full_disk_gives_the_bucket_up_in_a_sentence_and_the_next_one_is_stored(tmp_path: Path, at: int) -> None:
+    warehouse = stored_day(tmp_path, 2)
+    fresh = [make.bucket(2, hub, HUBS[hub]) for hub in ("classic", "orderflow")]
+    with pytest.MonkeyPatch.context() as patch:
+        failing(at, lambda: OSError(errno.ENOSPC, "No space left on device"), patch)
+        outcomes = store(warehouse, *fresh)
+    for outcome in outcomes:
+        assert isinstance(outcome, market.BucketNotStored)
+        assert "No space left" in outcome.why
+    assert warehouse.rows_not_stored_n == 6
+    assert warehouse.in_hand == 0
+    assert all(isinstance(o, market.BucketStored) for o in store(warehouse, make.bucket(3)))
+    assert_rows_back(tmp_path, 2)
+    on_disk = {path.name for path in manifest.folder_of(tmp_path, make.DAY).iterdir()}
+    assert on_disk == {part.name for part in manifest.load(tmp_path, make.DAY).parts} | {manifest.FILE}
+
+
+def test_replaced_files_stay_for_two_seals_and_a_reader_with_an_old_manifest_finds_them(tmp_path: Path) -> None:
+    warehouse = stored_day(tmp_path, 2)
+    old = [manifest.folder_of(tmp_path, make.DAY) / part.name for part in manifest.load(tmp_path, make.DAY).parts]
+    for n in (2, 4, 6):
+        assert all(path.exists() for path in old)
+        sealed(warehouse)
+        store(warehouse, *(make.bucket(k, hub, c) for k in (n, n + 1) for hub, c in HUBS.items()))
+    assert not any(path.exists() for path in old)
+    assert_rows_back(tmp_path, 8)
+
+
+def test_a_reader_whose_file_vanished_reads_the_next_manifest(tmp_path: Path) -> None:
+    warehouse = stored_day(tmp_path, 2)
+    before = manifest.load(tmp_path, make.DAY)
+    sealed(warehouse)
+    for part in before.parts:
+        (manifest.folder_of(tmp_path, make.DAY) / part.name).unlink()
+
+    class Late(WarehouseReader):
+        reads = 0
+
+        def manifest(self, session: object) -> manifest.Manifest:  # type: ignore[override]
+            self.reads += 1
+            return before if self.reads == 1 else manifest.load(tmp_path, make.DAY)
+
+    reader = Late(tmp_path)
+    assert reader.read_bucket(make.DAY, "classic", make.T0) == make.bucket().rows
+    assert reader.reads == 2
+
+
+def test_a_seal_that_fails_leaves_the_hot_files_in_force(tmp_path: Path) -> None:
+    warehouse = stored_day(tmp_path, 2)
+    part = manifest.load(tmp_path, make.DAY).parts[0]
+    path = manifest.folder_of(tmp_path, make.DAY) / part.name
+    whole = path.read_bytes()
+    path.write_bytes(whole[:100])
+    assert warehouse.start_seal()
+    child = warehouse._child
+    assert child is not None
+    child._process.wait(timeout=60)
+    why = warehouse.poll_seal()
+    assert why is not None
+    assert "the hot files stay" in why
+    path.write_bytes(whole)
+    assert_rows_back(tmp_path, 2)
+
+
+def test_a_seal_of_more_files_than_a_pipe_holds_names_of_comes_to_its_end(tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path, is_durable=False)
+    warehouse.open()
+    names = [f"{'h' * 200}{n}" for n in range(150)]
+    store(warehouse, *(make.bucket(k, name, ("orderflow_orderflow",), ("SPX",)) for name in names for k in (0, 1)))
+    sealed(warehouse)
+    found = manifest.load(tmp_path, make.DAY)
+    assert sum(len(old) for retired in found.retired for old in retired.names) > 65_536
+    assert len(found.parts) == 150
+
+
+def test_a_seal_without_its_writer_changes_nothing_that_anybody_sees(tmp_path: Path) -> None:
+    stored_day(tmp_path, 2).close()
+    seal(tmp_path, make.DAY, is_whole=False)
+    assert not any(part.is_sealed for part in manifest.load(tmp_path, make.DAY).parts)
+    opened(tmp_path).close()
+    assert_rows_back(tmp_path, 2)
+    assert not list(manifest.folder_of(tmp_path, make.DAY).glob("sealed-*"))
+
+
+KILLED = """
+import sys
+sys.path[:0] = [{root!r}, {tests!r}]
+from pathlib import Path
+import bucket_rows as make
+from storage.warehouse import Warehouse
+warehouse = Warehouse(Path({folder!r}))
+warehouse.open()
+n = {first}
+while True:
+    warehouse.take(make.bucket(n))
+    warehouse.flush()
+    print(n, flush=True)
+    if n % 5 == 4:
+        warehouse.start_seal()
+    warehouse.poll_seal()
+    n += 1
+"""
+
+
+def test_no_acknowledged_bucket_is_lost_by_kill_9(tmp_path: Path) -> None:
+    random.seed(9)
+    said: set[int] = set()
+    for _ in range(6):
+        program = KILLED.format(
+            root=str(ROOT), tests=str(Path(__file__).parent), folder=str(tmp_path), first=max(said, default=-1) + 1
+        )
+        child = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+        assert child.stdout is not None
+        for _ in range(random.randint(3, 12)):
+            said.add(int(child.stdout.readline()))
+        os.kill(child.pid, signal.SIGKILL)
+        rest, _ = child.communicate(timeout=60)
+        said.update(int(line) for line in rest.split())
+    opened(tmp_path).close()
+    reader = WarehouseReader(tmp_path)
+    for n in said:
+        assert reader.read_bucket(make.DAY, "classic", make.T0 + n * BUCKET_NS) == make.bucket(n).rows
+    (rows_n, distinct_n) = (
+        reader.views([make.DAY])
+        .execute("SELECT count(*), count(DISTINCT (ticker, category, bucket)) FROM gex")
+        .fetchone()
+    )  # type: ignore[misc]
+    assert rows_n == distinct_n >= 4 * len(said)

@@ -1,0 +1,424 @@
+"""The threaded runtime: nothing lost or doubled under crashes, retirements and many senders; zombies; stop; ask."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from toys import RULES, Collector, Log, Toy, ToyState, ToyStore, house, records, say, spec, text_of
+
+from messages import lifecycle, operator
+from supervision.actor import Actor
+from supervision.clock import MarketClock
+from supervision.effects import Retire, Tell
+from supervision.mailbox import Timer
+from supervision.spec import Template
+from supervision.threaded import LiveRuntime
+from supervision.trace import MemoryTrace, NoTrace
+from supervision.watchdog import Watchdog
+
+Start = Callable[..., LiveRuntime]
+
+
+def eventually(is_so: Callable[[], bool], timeout_s: float = 20.0) -> bool:
+    """Wait for what another thread will bring about."""
+    pause = threading.Event()
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if is_so():
+            return True
+        pause.wait(0.002)
+    return is_so()
+
+
+class LockedTrace(MemoryTrace):
+    """A trace in memory that many threads may write to."""
+
+    def __init__(self, clock: MarketClock) -> None:
+        super().__init__(clock)
+        self._lock = threading.Lock()
+
+    def receipt(self, *args):
+        with self._lock:
+            return super().receipt(*args)
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    running: list[LiveRuntime] = []
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)  # threads take turns far more often than by default: races get their chance
+
+    def begin(h, trace=None, **more) -> LiveRuntime:
+        clock = MarketClock.real()
+        runtime = LiveRuntime(h.tree, trace or LockedTrace(clock), clock, 1, **more)
+        running.append(runtime)
+        runtime.start_tree()
+        assert eventually(lambda: all(cell.is_up for cell in runtime.cells.values()))
+        return runtime
+
+    yield begin
+    for runtime in running:
+        runtime.stop(2.0)
+    sys.setswitchinterval(interval)
+
+
+def post_from_threads(runtime: LiveRuntime, to: str, senders: int, each: int, poison_every: int = 0) -> None:
+    def send(sender: int) -> None:
+        for n in range(each):
+            is_poison = poison_every and n % poison_every == poison_every - 1
+            runtime.post(to, say(f"raise {sender} {n}" if is_poison else f"m {sender} {n}"), f"edge:{sender}")
+
+    threads = [threading.Thread(target=send, args=(k,)) for k in range(senders)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def check_all_once_in_order(texts: list[str], senders: int, each: int) -> None:
+    got = [text.split() for text in texts if not text.startswith(("started", "read:", "open", "close"))]
+    assert len(got) == senders * each
+    for sender in range(senders):
+        assert [int(n) for _, who, n in got if int(who) == sender] == list(range(each))
+
+
+def generous():
+    return dataclasses.replace(RULES, restarts_max=10_000)
+
+
+def test_crashes_under_fire_from_many_threads_lose_nothing_double_nothing_and_keep_each_senders_order(start: Start):
+    log: Log = []
+    h = house(spec("a:1", lambda n: Toy(n, log)), log=log, rules=generous())
+    runtime = start(h)
+    post_from_threads(runtime, "a:1", senders=4, each=200, poison_every=20)
+    assert eventually(lambda: len(h.texts("a:1")) >= 800 + 41)
+    check_all_once_in_order(h.texts("a:1"), 4, 200)
+    assert runtime.cells["a:1"].crashes == 40 and runtime.dead_letters == 40
+    starts = [int(text.split(":")[1]) for text in h.texts("a:1") if text.startswith("started")]
+    assert starts == list(range(1, 42))
+    assert runtime.cells["a:1"].mailbox.depth() == 0
+
+
+def test_started_is_the_first_receipt_of_every_incarnation_and_the_trace_keeps_its_invariants(start: Start):
+    log: Log = []
+    h = house(spec("a:1", lambda n: Toy(n, log)), spec("b:1", lambda n: Toy(n, log)), log=log, rules=generous())
+    runtime = start(h)
+    for n in range(60):
+        runtime.post(
+            "a:1", say("tell b:1 x;tell b:1 raise;timer k 1000;tell a:1 raise" if n % 3 else "raise"), "edge:t"
+        )
+    assert eventually(lambda: h.texts("b:1").count("raise") == 40 and h.texts("a:1").count("raise") == 60)
+    assert eventually(lambda: runtime.cells["a:1"].is_up and runtime.cells["b:1"].is_up)
+    runtime.stop()
+    envelopes, handled = records(runtime.trace.lines)
+    assert [e.seq for e in envelopes] == list(range(1, len(envelopes) + 1))
+    assert all(e.cause_seq < e.seq for e in envelopes)
+    assert all(a.at_utc <= b.at_utc for a, b in itertools.pairwise(envelopes))
+    firsts: dict[tuple[str, int], str] = {}
+    counts: dict[tuple[str, int], int] = {}
+    for e in envelopes:
+        if e.incarnation:
+            firsts.setdefault((e.to, e.incarnation), e.message_id)
+            counts[e.to, e.incarnation] = counts.get((e.to, e.incarnation), 0) + 1
+            assert e.inbox_n == counts[e.to, e.incarnation]
+    assert all(first == f"1/{name}/{inc}/started" for (name, inc), first in firsts.items())
+    assert {e.seq for e in envelopes if e.incarnation} == set(handled)
+
+
+def test_io_actor_that_fails_now_and_then_loses_nothing_and_keeps_order(start: Start):
+    log: Log = []
+    failures = {f"m {k} {n}": 1 + n % 2 for k in range(2) for n in range(0, 60, 10)}
+    h = house(spec("store:1", lambda n: ToyStore(n, log, failures)), log=log, rules=generous())
+    runtime = start(h)
+    post_from_threads(runtime, "store:1", senders=2, each=60)
+    assert eventually(lambda: runtime.cells["store:1"].mailbox.depth() == 0 and runtime.cells["store:1"].is_up)
+    assert eventually(lambda: runtime.cells["store:1"].in_hand is None)
+    done: list[str] = []
+    for text in (t for t in h.texts("store:1") if t.startswith("m ")):
+        if not done or done[-1] != text:  # a failed delivery comes again before anything else
+            done.append(text)
+    check_all_once_in_order(done, 2, 60)
+    assert runtime.dead_letters == 0
+    opened = [t for t in h.texts("store:1") if t in ("open", "close")]
+    assert opened == ["open", "close"] * (len(opened) // 2) + ["open"]  # each was closed before the next was opened
+
+
+def test_retiring_at_every_message_under_fire_loses_nothing(start: Start):
+    log: Log = []
+
+    class Quitter(Toy):
+        def decide(self, state, message, now):
+            self._log.append((self.name, text_of(message)))
+            return state, () if isinstance(message, lifecycle.Started) else (Retire(),)
+
+    h = house(log=log, templates=(Template("position:paper:", lambda n: Quitter(n, log)),))
+    runtime = start(h)
+    post_from_threads(runtime, "position:paper:7", senders=4, each=100)
+    assert eventually(lambda: sum(text.startswith("m ") for text in h.texts("position:paper:7")) >= 400)
+    check_all_once_in_order(h.texts("position:paper:7"), 4, 100)
+    assert eventually(lambda: "position:paper:7" not in runtime.cells)
+    assert runtime.dead_letters == 0
+
+
+@pytest.mark.parametrize("command", ["raise", "exit"])
+def test_base_exception_in_one_thread_leaves_the_other_threads_running(start: Start, command: str):
+    log: Log = []
+    h = house(spec("a:1", lambda n: Toy(n, log)), spec("b:1", lambda n: Toy(n, log)), log=log)
+    runtime = start(h)
+    runtime.post("a:1", say(command), "edge:t")
+    assert eventually(lambda: runtime.cells["a:1"].incarnation == 2)
+    runtime.post("b:1", say("here"), "edge:t")
+    runtime.post("a:1", say("back"), "edge:t")
+    assert eventually(lambda: h.texts("b:1")[-1] == "here" and h.texts("a:1")[-1] == "back")
+
+
+def test_stuck_actor_is_reported_with_its_stack_then_fenced_and_its_zombie_is_refused(start: Start):
+    log: Log = []
+    holds = {"k": threading.Event()}
+    toys: list[Toy] = []
+
+    def make(name: str) -> Toy:
+        toys.append(Toy(name, log, holds))
+        return toys[-1]
+
+    seen: list[lifecycle.ActorStuck] = []
+    rules = dataclasses.replace(RULES, stuck_after_ms=20, watchdog_every_ms=3_600_000)
+    h = house(spec("a:1", make), spec("b:1", lambda n: Toy(n, log)), log=log, rules=rules)
+    runtime = start(h)
+    watchdog = Watchdog(runtime, rules)
+    real_post = runtime.post
+
+    def post(to, message, sender):
+        if isinstance(message, lifecycle.ActorStuck):
+            seen.append(message)
+        real_post(to, message, sender)
+
+    runtime.post = post
+    try:
+        runtime.post("a:1", say("hold k;tell b:1 zombie;timer z 1"), "edge:t")
+        runtime.post("a:1", say("after"), "edge:t")
+        assert toys[0].begun.wait(10)
+        cell = runtime.cells["a:1"]
+        now = cell.busy_since_ns
+        watchdog._look_at(now + 19_000_000)
+        assert seen == []
+        watchdog._look_at(now + 20_000_000)
+        watchdog._look_at(now + 60_000_000)
+        assert [s.for_ms for s in seen] == [20] and "holds[first].wait" in seen[0].stack
+        assert eventually(lambda: any(m.key == "stuck:a:1" for m in h.heard["notifier"]))
+        assert cell.incarnation == 1
+        watchdog._look_at(now + 100_000_000)
+        watchdog._look_at(now + 101_000_000)
+        assert [s.for_ms for s in seen] == [20, 100]
+        assert eventually(lambda: h.texts("a:1")[-1] == "after")
+        assert cell.incarnation == 2
+        zombie = [t for t in threading.enumerate() if t is not cell.thread and t.name.startswith("LiveShell")]
+        holds["k"].set()
+        runtime.post("a:1", say("tell b:1 alive"), "edge:t")
+        assert eventually(lambda: h.texts("b:1")[-1] == "alive")
+        assert eventually(lambda: sum(t.is_alive() for t in zombie) == len(zombie) - 1)  # it noticed, and went
+        assert "zombie" not in h.texts("b:1")
+        assert cell.state == ToyState(3)
+        assert runtime.dead_letters == 1
+    finally:
+        watchdog.close()
+    runtime.stop()
+    envelopes, handled = records(runtime.trace.lines)
+    held = [e for e in envelopes if e.to == "a:1" and e.sender == "edge:t"]
+    assert [handled[e.seq].outcome for e in held] == ["fenced", "ok", "ok"]
+
+
+def test_actor_that_came_to_life_before_the_supervisor_acts_is_not_fenced(start: Start):
+    log: Log = []
+    h = house(spec("a:1", lambda n: Toy(n, log)), log=log)
+    runtime = start(h)
+    runtime.post("a:1", say("quick"), "edge:t")
+    assert eventually(lambda: "quick" in h.texts("a:1"))
+    stuck = lifecycle.ActorStuck(
+        name="a:1", incarnation=1, message_id="1/edge:t/1", tag="operator.Alarm", for_ms=99_999_999, stack=""
+    )
+    runtime.post("supervisor", stuck, "watchdog")
+    assert eventually(lambda: any(m.key == "stuck:a:1" for m in h.heard["notifier"]))
+    runtime.post("a:1", say("on"), "edge:t")
+    assert eventually(lambda: "on" in h.texts("a:1"))
+    assert runtime.cells["a:1"].incarnation == 1 and runtime.cells["a:1"].crashes == 0
+
+
+def test_stuck_supervisor_latches_and_then_ends_the_process(start: Start):
+    log: Log = []
+    release, begun = threading.Event(), threading.Event()
+
+    class Holding(Collector):
+        def decide(self, state, message, now):
+            if not isinstance(message, lifecycle.Started):
+                begun.set()
+                release.wait(20)
+            return state, ()
+
+    h = house(log=log, supervisor=lambda tree: Holding("supervisor", []))
+    clock = MarketClock.real()
+    runtime = LiveRuntime(h.tree, NoTrace(clock), clock, 1)
+    rules = dataclasses.replace(RULES, stuck_after_ms=100, watchdog_every_ms=5)
+    watchdog = Watchdog(runtime, rules)
+    try:
+        runtime.start_tree()
+        runtime.post("supervisor", say("x"), "edge:t")
+        assert begun.wait(10)
+        assert runtime.end_wanted.wait(10)
+        assert runtime.latched.startswith("the supervisor has had ")
+        assert "release.wait" in runtime.ended
+    finally:
+        release.set()
+        watchdog.close()
+        assert runtime.stop()
+
+
+def test_actor_stuck_in_a_ports_sink_cannot_be_fenced_and_ends_the_process(start: Start, monkeypatch):
+    monkeypatch.setattr("supervision.host._FENCE_WAIT_S", 0.05)
+    log: Log = []
+    h = house(spec("a:1", lambda n: Toy(n, log)), log=log)
+    runtime = start(h)
+    release, begun = threading.Event(), threading.Event()
+
+    def sink(message: object) -> None:
+        begun.set()
+        release.wait(20)
+
+    runtime.sinks["port:x"] = sink
+    try:
+        runtime.post("a:1", say("tell port:x hello"), "edge:t")
+        assert begun.wait(10)
+        stuck = lifecycle.ActorStuck(
+            name="a:1", incarnation=1, message_id="1/edge:t/1", tag="operator.Alarm", for_ms=99_999, stack=""
+        )
+        runtime.post("supervisor", stuck, "watchdog")
+        assert runtime.end_wanted.wait(10)
+        assert runtime.ended == runtime.latched == "a:1 is stuck handing on what it decided"
+    finally:
+        release.set()
+
+
+def test_stop_is_prompt_finishes_what_is_in_hand_and_leaves_the_rest_unhandled(start: Start):
+    log: Log = []
+    holds = {"k": threading.Event()}
+    toys: list[Toy] = []
+    h = house(
+        spec("a:1", lambda n: toys.append(Toy(n, log, holds)) or toys[-1]),
+        spec("store:1", lambda n: ToyStore(n, log)), log=log,
+    )  # fmt: skip
+    runtime = start(h)
+    runtime.post("a:1", say("hold k;tell nobody x"), "edge:t")
+    for _ in range(2000):
+        runtime.post("a:1", say("never"), "edge:t")
+    assert toys[0].begun.wait(10)
+    stopper = threading.Thread(target=lambda: results.append(runtime.stop(10)))
+    results: list[bool] = []
+    stopper.start()
+    assert eventually(lambda: runtime.is_stopping)
+    holds["k"].set()
+    stopper.join(10)
+    assert results == [True]
+    assert "never" not in h.texts("a:1")
+    assert runtime.cells["a:1"].mailbox.depth() == 2000
+    assert h.texts("store:1")[-1] == "close"
+    envelopes, handled = records(runtime.trace.lines)
+    assert [handled[e.seq].outcome for e in envelopes if e.sender == "edge:t"] == ["ok"]
+
+
+def test_stop_does_not_wait_for_a_stuck_actor_beyond_its_time(start: Start):
+    log: Log = []
+    holds = {"k": threading.Event()}
+    toys: list[Toy] = []
+    h = house(spec("a:1", lambda n: toys.append(Toy(n, log, holds)) or toys[-1]), log=log)
+    runtime = start(h)
+    runtime.post("a:1", say("hold k"), "edge:t")
+    assert toys[0].begun.wait(10)
+    began = time.monotonic()
+    assert runtime.stop(0.2) is False
+    assert time.monotonic() - began < 5
+    holds["k"].set()
+
+
+def test_ask_gives_the_answer_a_failure_or_none_in_time(start: Start):
+    class Server(Actor[ToyState]):
+        def initial(self):
+            return ToyState()
+
+        def decide(self, state, message, now):
+            match message:
+                case operator.Flatten(command_id="good"):
+                    return state, (Tell(message.reply_to, operator.CommandDone(command_id="good", detail="done")),)
+                case operator.Flatten(command_id="bad"):
+                    raise ValueError("no")
+            return state, ()
+
+    def command(command_id: str, edge: str) -> operator.Flatten:
+        return operator.Flatten(command_id=command_id, reply_to=f"edge:{edge}", by="me", reason="x", expires_utc=0)
+
+    h = house(spec("a:1", Server), log=[])
+    runtime = start(h)
+    assert runtime.ask("x", "a:1", command("good", "x"), 10) == operator.CommandDone(command_id="good", detail="done")
+    failed = runtime.ask("x", "a:1", command("bad", "x"), 10)
+    assert isinstance(failed, lifecycle.CommandFailed) and failed.error == "ValueError: no"
+    assert runtime.ask("x", "a:1", command("silent", "x"), 0.05) is None
+    assert "edge:x" not in runtime.sinks
+    runtime.sinks["edge:x"] = print
+    with pytest.raises(ValueError, match="asking already"):
+        runtime.ask("x", "a:1", command("good", "x"), 1)
+    runtime.cells["a:1"].is_over_bound = True
+    assert isinstance(runtime.ask("y", "a:1", command("good", "y"), 10), lifecycle.CommandFailed)
+
+
+def test_late_answer_to_an_edge_that_is_gone_is_a_dead_letter(start: Start):
+    log: Log = []
+    h = house(spec("a:1", lambda n: Toy(n, log)), log=log)
+    runtime = start(h)
+    runtime.post("a:1", say("tell edge:gone x"), "edge:gone")
+    assert eventually(lambda: runtime.dead_letters == 1)
+
+
+def test_real_timers_fire_in_order_and_survive_a_clock_that_runs_fast(start: Start):
+    log: Log = []
+    h = house(spec("a:1", lambda n: Toy(n, log)), log=log)
+    clock = MarketClock.starting(1_000_000, 1000.0)
+    runtime = LiveRuntime(h.tree, LockedTrace(clock), clock, 1)
+    try:
+        runtime.start_tree()
+        runtime.post("a:1", say("timer far 9000000000000000000;timer b 20000000000;timer a 10000000000"), "edge:t")
+        assert eventually(lambda: "fired:b" in h.texts("a:1"))
+        assert [t for t in h.texts("a:1") if t.startswith("fired")] == ["fired:a", "fired:b"]
+        envelopes, _ = records(runtime.trace.lines)
+        due = [e for e in envelopes if e.sender == "timer:a:1"]
+        assert all(e.at_utc >= d for e, d in zip(due, (10_000_000_000, 20_000_000_000), strict=True))
+    finally:
+        assert runtime.stop()
+
+
+def test_death_of_a_helper_thread_ends_the_process(start: Start):
+    h = house(log=[])
+    runtime = start(h)
+
+    def broken(cell, timer):
+        raise RuntimeError("bug")
+
+    runtime._timer_due = broken
+    runtime._arm(runtime.cells["kill"], Timer("k", 0, 0))
+    assert runtime.end_wanted.wait(10)
+    assert "timers" in runtime.ended and runtime.latched == runtime.ended
+
+
+def test_trace_that_can_no_longer_be_written_halts_entries_and_nothing_else(start: Start):
+    log: Log = []
+    h = house(spec("a:1", lambda n: Toy(n, log)), log=log)
+    runtime = start(h, sync_every_s=0.005)
+    runtime.trace.failed = "the disk is full"
+    assert eventually(lambda: [m.reason for m in h.heard["kill"]] == ["the disk is full"])
+    assert runtime.latched == "the disk is full" and runtime.ended is None
+    runtime.post("a:1", say("on"), "edge:t")
+    assert eventually(lambda: h.texts("a:1")[-1] == "on")

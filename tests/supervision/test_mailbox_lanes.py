@@ -1,0 +1,81 @@
+"""The two lanes of a mailbox."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.instruments import Spot
+from messages import market
+from supervision.mailbox import Mail, Mailbox
+
+
+def mail(message: object, n: int = 0) -> Mail:
+    return Mail(message, b"", "x", str(n), 0, n)
+
+
+def spots(ticker: str) -> market.SpotsChanged:
+    return market.SpotsChanged(spots=(Spot(ticker=ticker, **SPOT),))
+
+
+SPOT = {name: 0 for name in Spot.__struct_fields__ if name != "ticker"}
+
+
+def seal(n: int) -> market.SealBucket:
+    return market.SealBucket(bucket_utc=n)
+
+
+def test_critical_mail_keeps_its_order_and_goes_first():
+    box = Mailbox()
+    assert box.put(mail(spots("SPX")))
+    for n in range(3):
+        assert box.put(mail(seal(n)))
+    taken = [box.take() for _ in range(5)]
+    assert [m.message.bucket_utc for m in taken[:3]] == [0, 1, 2]
+    assert isinstance(taken[3].message, market.SpotsChanged)
+    assert taken[4] is None
+
+
+def test_newest_of_a_slot_takes_the_place_of_the_older_and_asks_for_no_wake_up():
+    box = Mailbox()
+    older, newer = mail(spots("SPX"), 1), mail(spots("SPX"), 2)
+    assert box.put(older) is True
+    assert box.put(newer) is False
+    assert box.put(mail(spots("SPY"), 3)) is True
+    assert box.depth() == 2 and box.conflated == 1
+    assert box.take() is newer
+
+
+def test_returned_mail_comes_before_all_other():
+    box = Mailbox()
+    box.put(mail(seal(1)))
+    box.put(mail(seal(2)))
+    first = box.take()
+    box.put_back(first)
+    assert [box.take().message.bucket_utc for _ in range(2)] == [1, 2]
+
+
+def test_oldest_is_the_next_critical_mail():
+    box = Mailbox()
+    assert box.oldest_utc() is None
+    box.put(mail(seal(1), 7))
+    assert box.oldest_utc() == 7
+
+
+@given(st.lists(st.one_of(st.just("take"), st.integers(0, 3), st.sampled_from(["SPX", "SPY"])), max_size=60))
+def test_nothing_critical_is_lost_or_reordered_and_each_slot_gives_its_newest(steps):
+    box = Mailbox()
+    critical: list[Mail] = []
+    slots: dict[str, Mail] = {}
+    for n, step in enumerate(steps):
+        if step == "take":
+            expected = critical.pop(0) if critical else slots.pop(next(iter(slots))) if slots else None
+            assert box.take() is expected
+        elif isinstance(step, int):
+            critical.append(mail(seal(step), n))
+            box.put(critical[-1])
+        else:
+            put = mail(spots(step), n)
+            assert box.put(put) is (step not in slots)
+            slots[step] = put
+        assert box.depth() == len(critical) + len(slots)

@@ -1,0 +1,218 @@
+"""Replay: a recorded run of toys is found the same; a changed actor is named with its first diverging message."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_trace_files import header
+from toys import RULES, Collector, House, Log, Toy, ToyState, ToyStore, house, message_of, say, spec, stepped, text_of
+
+from supervision.effects import Tell
+from supervision.replay import replay
+from supervision.spec import Template, Tree
+from supervision.stepped import VirtualClock
+from supervision.supervisor import SupervisorActor
+from supervision.trace import FileTrace, MemoryTrace, TraceError, TraceReader, seal
+
+NAMES = ("a:1", "b:1", "c:1")
+
+
+class Walker(Toy):
+    """Passes a number on, to whom and how often following from its state: `go N`."""
+
+    def decide(self, state, message, now):
+        text = text_of(message)
+        words = text.split()
+        if words[0] != "go":
+            return super().decide(state, message, now)
+        n = int(words[1])
+        state = ToyState(state.n + n)
+        if n <= 0:
+            return state, ()
+        if state.n % 7 == 3:
+            raise ValueError("seven")
+        first, second = NAMES[state.n % 3], NAMES[(state.n + n) % 3]
+        return state, (Tell(first, say(f"go {n - 1}")), Tell(second, say(f"go {n - 2}")), Tell("store:1", say(text)))
+
+
+class Changed(Walker):
+    """As `Walker`, but for one state."""
+
+    def decide(self, state, message, now):
+        state, effects = super().decide(state, message, now)
+        return state, effects[:-1] if state.n == 20 else effects
+
+
+def tree_of() -> Tree:
+    log: Log = []
+    failures = {"go 2": 3}
+    return house(
+        *(spec(name, lambda n: Walker(n, log, on_start="timer t 50"), restore_from="store:1") for name in NAMES[:2]),
+        spec("c:1", lambda n: Walker(n, log)),
+        spec("store:1", lambda n: ToyStore(n, log, failures)),
+        log=log, templates=(Template("d:", lambda n: Walker(n, log)),),
+    ).tree  # fmt: skip
+
+
+def run(tree: Tree, trace: object = None, inputs: tuple[str, ...] = ("go 6", "go 5"), seed: int | None = None):
+    runtime = stepped(House(tree, [], {}), trace=trace, shuffle_seed=seed)
+    for k, text in enumerate(inputs):
+        runtime.post(NAMES[k % 3], say(text), "edge:test")
+    runtime.run_until(100)
+    runtime.close()
+    return runtime
+
+
+def maker(tree: Tree, walker: type[Walker] = Walker):
+    def make(name: str):
+        if name in NAMES:
+            return walker(name, [], on_start="timer t 50" if name != "c:1" else "")
+        if name == "supervisor":
+            return SupervisorActor(name, tree, RULES, 1.0)
+        return Collector(name, []) if name in ("kill", "notifier", "ibkr") else None
+
+    return make
+
+
+def recorded(folder: Path, inputs: tuple[str, ...] = ("go 6", "go 5")) -> tuple[Tree, TraceReader]:
+    tree = tree_of()
+    clock = VirtualClock(0)
+    trace = FileTrace(folder / "t.jsonl", header(), clock)
+    run(tree, trace, inputs)
+    trace.close()
+    return tree, TraceReader(trace.path)
+
+
+@settings(max_examples=25, deadline=None)
+@given(inputs=st.lists(st.integers(0, 7).map(lambda n: f"go {n}"), min_size=1, max_size=4).map(tuple))
+def test_recorded_run_replays_without_divergence(tmp_path_factory: pytest.TempPathFactory, inputs: tuple[str, ...]):
+    tree, reader = recorded(tmp_path_factory.mktemp("run"), inputs)
+    report = replay(reader, maker(tree))
+    assert report.divergence is None
+    assert report.in_hand == () and not report.torn
+    assert report.compared + report.skipped == report.envelopes
+    assert report.compared > len(NAMES) and report.skipped > 0
+
+
+def test_sealed_trace_replays_too_and_progress_is_told(tmp_path: Path):
+    tree, reader = recorded(tmp_path)
+    told: list[int] = []
+    report = replay(TraceReader(seal(reader.path)), maker(tree), progress=told.append)
+    assert report.divergence is None and told[-1] == report.envelopes
+
+
+def test_changed_actor_is_named_by_its_first_diverging_message_with_both_outboxes_and_the_causes(tmp_path: Path):
+    tree, reader = recorded(tmp_path, ("go 6", "go 5", "go 7", "go 4"))
+    report = replay(reader, maker(tree, Changed))
+    found = report.divergence
+    assert found is not None and found.why == "its outbox is not the recorded one"
+    assert found.envelope.to in NAMES
+    assert len(found.recorded) == 3 and len(found.computed) == 2
+    assert [text_of(message_of(e)) for e in found.recorded][:2] != []
+    told = {(e.to, text_of(message_of(e))) for e in found.recorded}
+    assert {(t.to, text_of(t.message)) for t in found.computed} < told
+    seqs = [found.envelope.seq, *(e.seq for e in found.causes)]
+    assert seqs == sorted(seqs, reverse=True)
+    causes = [found.envelope.cause_seq, *(e.cause_seq for e in found.causes)]
+    assert causes == [*(e.seq for e in found.causes), 0]
+    before = tmp_path / "before.jsonl"
+    lines = reader.path.read_bytes().splitlines(keepends=True)
+    first = next(k for k, line in enumerate(lines) if line.startswith(b'{"kind":"handled","seq":%d,' % seqs[0]))
+    before.write_bytes(b"".join(lines[:first]))
+    assert replay(TraceReader(before), maker(tree, Changed)).divergence is None
+
+
+def test_actor_that_no_longer_crashes_diverges(tmp_path: Path):
+    class Calm(Walker):
+        def decide(self, state, message, now):
+            try:
+                return super().decide(state, message, now)
+            except ValueError:
+                return state, ()
+
+    tree, reader = recorded(tmp_path, ("go 3", "go 6"))
+    report = replay(reader, maker(tree, Calm))
+    assert report.divergence is not None and report.divergence.why == "it raised then and is handled now"
+
+
+def test_actor_that_crashes_now_diverges_with_what_it_raised(tmp_path: Path):
+    class Nervous(Walker):
+        def decide(self, state, message, now):
+            if text_of(message) == "go 4":
+                raise RuntimeError("nerves")
+            return super().decide(state, message, now)
+
+    tree, reader = recorded(tmp_path)
+    report = replay(reader, maker(tree, Nervous))
+    assert report.divergence is not None
+    assert report.divergence.why == "it was handled then and raises now (RuntimeError: nerves)"
+    assert report.divergence.computed is None
+
+
+def test_receipt_without_handling_at_the_tail_is_the_message_in_hand_and_no_divergence(tmp_path: Path):
+    tree, reader = recorded(tmp_path)
+    lines = reader.path.read_bytes().splitlines(keepends=True)
+    to_pure = [
+        k for k, line in enumerate(lines)
+        if b'"kind":"envelope"' in line and any(b'"to":"%b"' % name.encode() in line for name in NAMES)
+    ]  # fmt: skip
+    reader.path.write_bytes(b"".join(lines[: to_pure[-1] + 1]) + b'{"kind":"handled","se')
+    report = replay(reader, maker(tree))
+    assert report.divergence is None and report.torn
+    assert len(report.in_hand) == 1
+
+
+def test_trace_with_a_part_cut_out_is_refused(tmp_path: Path):
+    tree, reader = recorded(tmp_path)
+    lines = reader.path.read_bytes().splitlines(keepends=True)
+    reader.path.write_bytes(b"".join(lines[:9] + lines[15:]))
+    with pytest.raises(TraceError, match="lacks the records before seq"):
+        replay(reader, maker(tree))
+
+
+def test_values_that_the_trace_keeps_as_reference_are_filled_in(tmp_path: Path):
+    tree, reader = recorded(tmp_path)
+    seen: list[str] = []
+
+    def resolve(message):
+        seen.append(text_of(message))
+        return message
+
+    report = replay(reader, maker(tree), resolve)
+    assert len(seen) == report.compared
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_shuffled_run_keeps_the_order_per_sender_and_recipient(seed: int):
+    tree = tree_of()
+    clock = VirtualClock(0)
+    runtime = run(tree, MemoryTrace(clock), ("go 6", "go 5", "go 4"), seed)
+    ranks: dict[tuple[str, str], list[tuple[int, ...]]] = {}
+    for line in runtime.trace.lines:
+        record = json.loads(line)
+        if record["kind"] == "envelope" and record["from"] in (*NAMES, "store:1"):
+            _, _, *place = record["message_id"].split("/")
+            ranks.setdefault((record["from"], record["to"]), []).append(tuple(map(int, place)))
+    assert ranks and all(found == sorted(found) for found in ranks.values())
+
+
+def test_independent_actors_decide_the_same_whatever_the_shuffle():
+    def decisions(seed: int | None) -> dict[str, list[str]]:
+        log: Log = []
+        pairs = [(f"p{k}:1", f"q{k}:1") for k in range(5)]
+        h = house(*(spec(name, lambda n: Toy(n, log)) for pair in pairs for name in pair), log=log)
+        runtime = stepped(h, shuffle_seed=seed)
+        for k, (p, q) in enumerate(pairs):
+            for n in range(4):
+                runtime.post(p, say(f"tell {q} {k}.{n};count {q};timer t{n} {n}"), "edge:test")
+        runtime.run_until(10)
+        return {name: h.texts(name) for pair in pairs for name in pair}
+
+    plain = decisions(None)
+    orders = random.Random(1).sample(range(1000), 8)
+    assert all(decisions(seed) == plain for seed in orders)
