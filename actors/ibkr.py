@@ -13,7 +13,7 @@ from domain.instants import MS
 from domain.instruments import Side
 from domain.modes import IGNORED, TRANSITIONS, Event, Mode, first_epoch, gateway_of, redial_utc
 from domain.orders_table import Order, Stage
-from messages import orders, positions, risk, session
+from messages import operator, orders, positions, risk, session
 from messages.base import Message
 from messages.lifecycle import IbkrRestored, Started, TimerFired
 from supervision.actor import Actor
@@ -171,8 +171,11 @@ def _link(w: Wiring, state: IbkrState, message: Message, now: int) -> Step:
     match message:
         case session.LinkUp():
             return _up(w, state, message, now)
-        case session.LinkFailed(is_id_in_use=is_in_use) if state.link is Link.DIALLING:
-            return _pause(w, state, now, is_id_in_use=is_in_use)
+        case session.LinkFailed(is_id_in_use=is_in_use, why=why) if state.link is Link.DIALLING:
+            state, effects = _pause(w, state, now, is_id_in_use=is_in_use)
+            text = f"The IB Gateway cannot be reached: {why.rstrip('.')}. It is dialled again by itself."
+            alarm = operator.Alarm(key="gateway", severity="warning", text=text, at_utc=now)
+            return state, (Tell("notifier", alarm), *effects)
         case session.LinkLost(cause=cause, is_socket_up=True) if state.link in (Link.UP, Link.CUT):
             return _cut(w, state, cause, now)
         case session.LinkLost(cause=cause) if state.link is not Link.DOWN:

@@ -60,7 +60,7 @@ def charged(turn: Turn, fee: orders.CommissionRecorded) -> None:
     if turn.s.intent is None:
         return  # a fee that came after the life's end and a restart: the ledger has it
     side = Side.BUY if fee.order_ref == turn.intent.order_ref else Side.SELL
-    turn.put(book=with_fees(turn.s.book, fee.order_ref, side, fee.commission_cents_total))
+    turn.put(book=with_fees(turn.s.book, fee.order_ref, side, fee.commission_cents_total, fee.charged_qty_total))
 
 
 # -- orders --------------------------------------------------------------------------------------
@@ -259,7 +259,7 @@ def _is_fee_awaited(turn: Turn) -> bool:
     """Wait once for commission reports, so that the result is net of what they say."""
     stem = turn.intent.position_id
     rows = (row for row in turn.s.book.rows if row.order_ref.startswith(stem) and row.qty)
-    if all(row.fees_cents for row in rows):
+    if all(row.charged_qty >= row.qty for row in rows):
         return False
     if turn.s.fees_due_utc is None:
         due_utc = turn.now + turn.w.exits.record_wait_ms * MS

@@ -57,7 +57,7 @@ def _book(fills: tuple[lifecycle.OrderFill, ...]) -> Book:
     book = Book()
     for fill in fills:
         book = with_fill(book, fill.order_ref, fill.side, fill.qty, fill.cost_ticks, _REVISION)
-        book = with_fees(book, fill.order_ref, fill.side, fill.fees_cents)
+        book = with_fees(book, fill.order_ref, fill.side, fill.fees_cents, fill.charged_qty)
     return book
 
 

@@ -37,6 +37,7 @@ class WarehouseActor(IoActor):
         self._seal_every_ns = seal_every_ns
         self._poll_every_ns = poll_every_ns
         self._closed: session.PhaseChanged | None = None
+        self._is_disk_told = False
 
     def open(self) -> None:
         """Take the writer's lock."""
@@ -87,6 +88,10 @@ class WarehouseActor(IoActor):
 
     def _flush(self) -> Effects:
         effects: list[Effect] = []
+        fault = self._store.disk_fault()
+        if fault is not None and not self._is_disk_told:
+            effects.append(Tell("kill", risk.RaiseKill(level=1, reason=fault, by=self.name)))
+        self._is_disk_told = fault is not None
         lost: list[market.BucketNotStored] = []
         for outcome in self._store.flush():
             effects.append(Tell(f"hub:{outcome.hub}", outcome))

@@ -16,7 +16,7 @@ class Child:
     """A running child; what it says comes out of `next`, in order."""
 
     def __init__(self, module: str, *arguments: str) -> None:
-        self.process = spawn(module, *arguments)
+        self._module, self.process = module, spawn(module, *arguments)
         self._said: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         threading.Thread(target=self._read, daemon=True, name=f"child {module}").start()
 
@@ -35,9 +35,9 @@ class Child:
         try:
             said = self._said.get(timeout=timeout_s)
         except queue.Empty:
-            raise RuntimeError(f"the child {self.process.args} said nothing for {timeout_s} s") from None
+            raise RuntimeError(f"the child {self._module} said nothing for {timeout_s} s") from None
         if "ended" in said:
-            raise RuntimeError(f"the child {self.process.args} ended")
+            raise RuntimeError(f"the child {self._module} ended")
         return said
 
     def drain(self) -> list[dict[str, Any]]:

@@ -92,7 +92,7 @@ def _batches(report: Report, folder: Path, n: int) -> None:
     for i in range(n):
         bucket_utc = first_utc + i * BUCKET_NS
         world.step(bucket_utc + BUCKET_NS - 1_000_000_000)
-        before = {path for path in sessions.rglob("*.parquet")}
+        before = set(sessions.rglob("*.parquet"))
         for hub, categories in settings.feed.hubs.items():
             batch = _batch(world, hub, settings.tickers, categories, bucket_utc)
             began = time.perf_counter_ns()
@@ -104,11 +104,11 @@ def _batches(report: Report, folder: Path, n: int) -> None:
         bytes_n += sum(new)
         for _ in settings.feed.hubs:
             floors += fsync_floor_ns(folder, sum(new) // len(settings.feed.hubs), 1)
-    began = time.perf_counter()
+    seal_began_s = time.perf_counter()
     store.start_seal(settings.demo.session)
     while (sealed := store.poll_seal()) is None:
         time.sleep(0.02)
-    seal_s = time.perf_counter() - began
+    seal_s = time.perf_counter() - seal_began_s
     sealed_bytes = sum(path.stat().st_size for path in sessions.rglob("sealed-*.parquet"))
     store.close()
     report.table(

@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 from actors.lane import LaneActor
 from actors.reading import ReadingActor
@@ -19,7 +20,9 @@ from benchmarks.figures import SPREAD, Report, percentile, spread, work_folder
 from benchmarks.rig import Rig
 from config.settings import Settings
 from domain.modes import Mode
+from domain.phases import Phase
 from messages import lifecycle, market, session
+from messages.base import Message
 from supervision.effects import Tell
 
 PERIOD_S = 0.3  # a bucket of every ticker
@@ -86,7 +89,7 @@ def _round(rig: Rig, into: Lateness, *, has_outage: bool) -> None:
     ends: dict[int, int] = {}
     lost = False
     for n in range(ROUND_BUCKETS):
-        rows = {ticker: rig.rows(ticker, flips=False) for ticker in tickers}
+        rows = {ticker: rig.rows(ticker, -1) for ticker in tickers}
         (bucket_utc,) = {rig.take_bucket(ticker) for ticker in tickers}
         time.sleep(max(0.0, began_s + n * PERIOD_S - time.monotonic()))
         ends[bucket_utc] = time.time_ns()
@@ -99,7 +102,8 @@ def _round(rig: Rig, into: Lateness, *, has_outage: bool) -> None:
     time.sleep(PERIOD_S)
     to_real = rig.clock.real_utc - rig.clock.market_utc
     for _, bucket_utc, dequeued_utc, decided_ns in list(rig.decided):
-        into.add(decided_ns - ends[bucket_utc], decided_ns - (dequeued_utc + to_real))
+        if bucket_utc in ends:
+            into.add(decided_ns - ends[bucket_utc], decided_ns - (dequeued_utc + to_real))
     if has_outage:
         if not lost:
             raise RuntimeError("the outage did not reach the desk")
@@ -117,10 +121,11 @@ class SingleLoop:
             ticker: [LaneActor(f"lane:{source}:{ticker}", settings) for source in settings.lanes]
             for ticker in settings.tickers
         }
-        self._states: dict[str, object] = {}
-        for actor in (*self._readings.values(), *(lane for lanes in self._lanes.values() for lane in lanes)):
-            state, _ = actor.decide(actor.initial(), lifecycle.Started(name=actor.name, incarnation=1, run_n=1), 0)  # type: ignore[arg-type]
-            self._states[actor.name] = state
+        self._states: dict[str, Any] = {}
+        actors: list[Any] = [*self._readings.values(), *(lane for lanes in self._lanes.values() for lane in lanes)]
+        for actor in actors:
+            started = lifecycle.Started(name=actor.name, incarnation=1, run_n=1)
+            self._states[actor.name], _ = actor.decide(actor.initial(), started, 0)
         self._port = settings.broker.paper_port
         self._socket: socket.socket | None = None
 
@@ -145,28 +150,28 @@ class SingleLoop:
                 for seen, at_ns in self._read(ticker, bucket_utc):
                     for lane in self._lanes[ticker]:
                         state = self._states[lane.name]
-                        self._states[lane.name], _ = lane.decide(state, seen, bucket_utc)  # type: ignore[arg-type]
+                        self._states[lane.name], _ = lane.decide(state, seen, bucket_utc)
                         into.add(time.time_ns() - end_ns, time.time_ns() - at_ns)
         if self._socket is not None:
             self._socket.close()
 
-    def _tell_phase(self, phase: object) -> None:
+    def _tell_phase(self, phase: Phase) -> None:
         world = self._rig.world
         told = session.PhaseChanged(
-            phase=phase, session=world.session, open_utc=world.open_utc, close_utc=world.close_utc, at_utc=0,  # type: ignore[arg-type]
+            phase=phase, session=world.session, open_utc=world.open_utc, close_utc=world.close_utc, at_utc=0,
         )  # fmt: skip
         for lanes in self._lanes.values():
             for lane in lanes:
-                self._states[lane.name], _ = lane.decide(self._states[lane.name], told, 0)  # type: ignore[arg-type]
+                self._states[lane.name], _ = lane.decide(self._states[lane.name], told, 0)
 
-    def _read(self, ticker: str, bucket_utc: int) -> list[tuple[object, int]]:
-        reading, found = self._readings[ticker], []
-        for hub, rows in self._rig.rows(ticker, flips=False).items():
+    def _read(self, ticker: str, bucket_utc: int) -> list[tuple[Message, int]]:
+        reading, found = self._readings[ticker], list[tuple[Message, int]]()
+        for hub, rows in self._rig.rows(ticker, -1).items():
             for message in (
                 market.RowsArrived(hub=hub, ticker=ticker, bucket_utc=bucket_utc, rows=rows),
                 market.HubClosed(hub=hub, bucket_utc=bucket_utc, absent=()),
             ):
-                state, effects = reading.decide(self._states[reading.name], message, bucket_utc)  # type: ignore[arg-type]
+                state, effects = reading.decide(self._states[reading.name], message, bucket_utc)
                 self._states[reading.name] = state
                 found += [
                     (effect.message, time.time_ns())
@@ -214,9 +219,9 @@ def _tell(report: Report, found: dict[str, Lateness], rounds: int) -> None:
         "loop outage": f"single loop, {OUTAGE_S:g} s outage",
     }  # fmt: skip
     report.table(
-        f"From the bucket's end to each lane's decision: 16 lanes of 8 tickers, a bucket every {PERIOD_S:g} s, all eight "
-        f"tickers at once, {FRAMES_A_SECOND} frames/s beside it; {rounds} rounds of {ROUND_BUCKETS} buckets each kind, in "
-        "turns (the single loop: one of each). Missed: never decided, or after the next bucket's end.",
+        f"From the bucket's end to each lane's decision: 16 lanes of 8 tickers, a bucket every {PERIOD_S:g} s, all "
+        f"tickers at once, {FRAMES_A_SECOND} frames/s beside it; {rounds} rounds of {ROUND_BUCKETS} buckets each kind, "
+        "in turns (the single loop: one of each). Missed: never decided, or after the next bucket's end.",
         ["version", "due", "missed", *SPREAD],
         [[names[k], f"{v.due:,}", v.missed, *spread(v.since_end_ns)] for k, v in found.items()],
     )
@@ -226,6 +231,6 @@ def _tell(report: Report, found: dict[str, Lateness], rounds: int) -> None:
         [[names[k], *spread(v.since_features_ns)] for k, v in found.items()],
     )
     report.note(
-        "The outage closes the gateway's listener and resets both connections; order and quote sessions dial, read back "
-        "and list chains again while the rounds go on."
+        "The outage closes the gateway's listener and resets both connections; order and quote sessions dial, read "
+        "back and list chains again while the rounds go on."
     )

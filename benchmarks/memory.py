@@ -45,7 +45,7 @@ def run(scale: float = 1.0) -> Report:
         folder = DataFolder(root)
         environment = os.environ | {"ZEROHOUR_DEMO__START_CLOCK": START}
         began = subprocess.Popen(
-            [sys.executable, str(ROOT / "main.py"), "--data", str(root), "run", "--profile", "demo", "--rate", str(RATE)],
+            [sys.executable, "main.py", "--data", str(root), "run", "--profile", "demo", "--rate", str(RATE)],
             cwd=ROOT, env=environment, stdout=(root / "out").open("wb"), stderr=subprocess.STDOUT,
         )  # fmt: skip
         try:

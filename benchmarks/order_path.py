@@ -8,7 +8,6 @@ apart. Every instant but the last is the trace's own; the last is taken in the g
 from __future__ import annotations
 
 import gc
-import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,15 +24,16 @@ from messages import market
 
 FRAMES_A_SECOND = 500
 IDLE_S = 0.025
-BLOCK = 16  # trials of one scenario in a row: a multiple of the eight tickers
-ROUNDS = 14
+ROUNDS = 12
+UP, DOWN = 1, -1
 TRIAL_S = 4.0
 SYNC_THREAD = "sync"  # the live runtime's own; what it waits for delays nobody
+# By scenario: frames a second, trials in a row (a multiple of the eight tickers), what it is.
 SCENARIOS = {
-    "idle": (0, "one ticker closes, no frames"),
-    "one": (FRAMES_A_SECOND, "one ticker closes"),
-    "eight": (FRAMES_A_SECOND, "eight close at once, ours at a rotating place"),
-    "stored": (FRAMES_A_SECOND, "as before, through the hub actors; the warehouse stores the five batches"),
+    "idle": (0, 24, "one ticker closes, no frames"),
+    "one": (FRAMES_A_SECOND, 24, "one ticker closes"),
+    "eight": (FRAMES_A_SECOND, 16, "eight close at once, ours at a rotating place"),
+    "stored": (FRAMES_A_SECOND, 8, "as before, through the hub actors; the warehouse stores the five batches"),
 }
 # (segment, tag at whose dequeue it ends), in causal order; it begins where the one before ends.
 CHAIN = (
@@ -55,6 +55,8 @@ CHAIN = (
     ("port, encoding, socket", ""),
 )
 
+Chain = dict[str, dict[str, Any]]  # by tag, the envelope of a trial that bore it
+
 
 @dataclass
 class Trial:
@@ -68,7 +70,7 @@ class Trial:
 
 
 @dataclass
-class Path_:
+class Way:
     """What one trial took, ns: segments in the order of CHAIN, the total, its waits."""
 
     segments: list[int]
@@ -99,12 +101,12 @@ def run(scale: float = 1.0) -> Report:
         rig = Rig(folder, rejects=1_200)
         try:
             for ticker in rig.settings.tickers:
-                _close_one(rig, ticker, is_ours=False)
+                _close_one(rig, ticker, DOWN)
             _warm(rig, measured)
             gc.collect()
             gc.freeze()
             for _ in range(max(1, round(ROUNDS * scale))):
-                for scenario, (rate, _) in SCENARIOS.items():
+                for scenario, (rate, _, _) in SCENARIOS.items():
                     load.rate(rate)
                     time.sleep(0.3)
                     _block(rig, scenario, measured)
@@ -124,9 +126,9 @@ def run(scale: float = 1.0) -> Report:
 # -- driving ------------------------------------------------------------------------------------
 
 
-def _close_one(rig: Rig, ticker: str, *, is_ours: bool) -> tuple[int, int]:
+def _close_one(rig: Rig, ticker: str, side: int) -> tuple[int, int]:
     """Close a ticker's next bucket; give the bucket and the instant before the last marker (real ns)."""
-    bucket_utc, rows = rig.take_bucket(ticker), rig.rows(ticker, is_ours)
+    bucket_utc, rows = rig.take_bucket(ticker), rig.rows(ticker, side)
     *early, last = rows
     for hub in early:
         rig.hand_over(hub, ticker, bucket_utc, rows[hub])
@@ -136,10 +138,10 @@ def _close_one(rig: Rig, ticker: str, *, is_ours: bool) -> tuple[int, int]:
     return bucket_utc, began_ns
 
 
-def _close_eight(rig: Rig, ours: str) -> tuple[int, int]:
+def _close_eight(rig: Rig, ours: str, side: int) -> tuple[int, int]:
     """Close the same bucket of every ticker; the last hub speaks to all of them in one go."""
     tickers = rig.settings.tickers
-    rows = {ticker: rig.rows(ticker, ticker == ours) for ticker in tickers}
+    rows = {ticker: rig.rows(ticker, side if ticker == ours else DOWN) for ticker in tickers}
     buckets = {rig.take_bucket(ticker) for ticker in tickers}
     (bucket_utc,) = buckets
     *early, last = rows[ours]
@@ -153,10 +155,10 @@ def _close_eight(rig: Rig, ours: str) -> tuple[int, int]:
     return bucket_utc, began_ns
 
 
-def _close_stored(rig: Rig, ours: str) -> tuple[int, int]:
+def _close_stored(rig: Rig, ours: str, side: int) -> tuple[int, int]:
     """Let the five hub actors hand the bucket on and have it stored; none waits for another."""
     tickers = rig.settings.tickers
-    rows = {ticker: rig.rows(ticker, ticker == ours) for ticker in tickers}
+    rows = {ticker: rig.rows(ticker, side if ticker == ours else DOWN) for ticker in tickers}
     buckets = {rig.take_bucket(ticker) for ticker in tickers}
     (bucket_utc,) = buckets
     sealed = [
@@ -174,20 +176,21 @@ def _close_stored(rig: Rig, ours: str) -> tuple[int, int]:
 
 def _warm(rig: Rig, measured: Measured) -> None:
     """Enter every contract once: an option's first entry also starts its position's actor."""
-    for _ in range(2):
-        for ticker in rig.settings.tickers:
-            _trial(rig, "first", ticker, measured)
+    for ticker in rig.settings.tickers:
+        _trial(rig, "first", ticker, measured)
 
 
 def _block(rig: Rig, scenario: str, measured: Measured) -> None:
-    for i in range(BLOCK):
+    for i in range(SCENARIOS[scenario][1]):
         _trial(rig, scenario, rig.settings.tickers[i % len(rig.settings.tickers)], measured)
 
 
 def _trial(rig: Rig, scenario: str, ticker: str, measured: Measured) -> None:
+    """Cross zero gamma downwards (let go: the last alert still cools), then upwards, and wait for the order."""
     rig.gateway.drain()
-    close = {"eight": _close_eight, "stored": _close_stored}.get(scenario)
-    bucket_utc, began_ns = close(rig, ticker) if close else _close_one(rig, ticker, is_ours=True)
+    close = {"eight": _close_eight, "stored": _close_stored}.get(scenario, _close_one)
+    close(rig, ticker, DOWN)
+    bucket_utc, began_ns = close(rig, ticker, UP)
     try:
         arrived_ns = int(rig.gateway.next(TRIAL_S)["order_at_ns"])
     except RuntimeError:
@@ -202,9 +205,9 @@ def _trial(rig: Rig, scenario: str, ticker: str, measured: Measured) -> None:
 # -- reading the trace --------------------------------------------------------------------------
 
 
-def _paths(rig: Rig, trace: Path, measured: Measured) -> dict[str, list[Path_]]:
+def _paths(rig: Rig, trace: Path, measured: Measured) -> dict[str, list[Way]]:
     envelopes: dict[int, dict[str, Any]] = {}
-    placed: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    placed: dict[tuple[str, int], tuple[dict[str, Any], Chain]] = {}
     with trace.open("rb") as lines:
         for line in lines:
             record = orjson.loads(line)
@@ -216,16 +219,16 @@ def _paths(rig: Rig, trace: Path, measured: Measured) -> dict[str, list[Path_]]:
             elif record["tag"] == "orders.PlaceOrder":
                 chain = _chain_of(record, envelopes)
                 seen = chain["signals.FeaturesComputed"]["message"]
-                placed[seen["ticker"], seen["bucket_utc"]] = [record, chain]  # type: ignore[list-item]
+                placed[seen["ticker"], seen["bucket_utc"]] = (record, chain)
     to_real = rig.clock.real_utc - rig.clock.market_utc
-    out: dict[str, list[Path_]] = {}
+    out: dict[str, list[Way]] = {}
     for trial in measured.trials:
         record, chain = placed[trial.ticker, trial.bucket_utc]
         out.setdefault(trial.scenario, []).append(_path(rig, trial, record, chain, to_real))
     return out
 
 
-def _chain_of(record: dict[str, Any], envelopes: dict[int, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def _chain_of(record: dict[str, Any], envelopes: dict[int, dict[str, Any]]) -> Chain:
     """Follow the causes back: by tag, the newest envelope of each."""
     chain = {record["tag"]: record}
     todo = [record]
@@ -247,12 +250,11 @@ def _chain_of(record: dict[str, Any], envelopes: dict[int, dict[str, Any]]) -> d
     return chain
 
 
-def _path(rig: Rig, trial: Trial, record: dict[str, Any], chain: dict[str, dict[str, Any]], to_real: int) -> Path_:
+def _path(rig: Rig, trial: Trial, record: dict[str, Any], chain: Chain, to_real: int) -> Way:
     at = {tag: envelope["at_utc"] + to_real for tag, envelope in chain.items()}
     began = trial.began_ns or chain["market.HubClosed"]["sent_utc"] + to_real
-    tick = chain["market.QuotesArrived"]["sent_utc"] + to_real
-    is_live = tick > at["market.RequestQuote"]
-    tick_ns = tick - at["market.RequestQuote"] if is_live else 0
+    tick = chain.get("market.QuotesArrived")  # none: a fresh one was there when it was asked for
+    tick_ns = 0 if tick is None else max(0, tick["sent_utc"] + to_real - at["market.RequestQuote"])
     placed = record["at_utc"] + to_real
     sync = next(took for name, began_ns, took in rig.trace.syncs if began_ns >= placed and name != SYNC_THREAD)
     commits = sum(
@@ -270,7 +272,7 @@ def _path(rig: Rig, trial: Trial, record: dict[str, Any], chain: dict[str, dict[
         else:
             ends.append(placed + sync if name == "trace sync" else trial.arrived_ns)
     segments = [end - start for start, end in zip([began, *ends], ends, strict=False)]
-    return Path_(segments, trial.arrived_ns - began, tick_ns, commits, sync)
+    return Way(segments, trial.arrived_ns - began, tick_ns, commits, sync)
 
 
 def _commit_within(rig: Rig, from_ns: int, to_ns: int) -> int:
@@ -281,7 +283,7 @@ def _commit_within(rig: Rig, from_ns: int, to_ns: int) -> int:
 # -- telling ------------------------------------------------------------------------------------
 
 
-def _tell(report: Report, paths: dict[str, list[Path_]], floors: dict[str, list[int]], measured: Measured) -> None:
+def _tell(report: Report, paths: dict[str, list[Way]], floors: dict[str, list[int]], measured: Measured) -> None:
     net = {scenario: [path.net for path in found] for scenario, found in paths.items()}
     p50, p99 = percentile(net["one"], 50) / 1e6, percentile(net["one"], 99) / 1e6
     eight = percentile(net["eight"], 99) / 1e6
@@ -289,10 +291,10 @@ def _tell(report: Report, paths: dict[str, list[Path_]], floors: dict[str, list[
     report.aim(f"one order, {FRAMES_A_SECOND} frames/s: p99", "≤ 6 ms", f"{p99:.2f} ms", p99 <= 6)
     report.aim("eight lanes closing at once: p99", "≤ 10 ms", f"{eight:.2f} ms", eight <= 10)
     report.table(
-        f"Last HubClosed to bytes at the gateway, less the wait for a new tick and the syncs; {FRAMES_A_SECOND} frames/s "
-        f"of {STRIKES} strikes through five real hub ports unless said; scenarios in turns of {BLOCK} trials.",
+        f"Last HubClosed to bytes at the gateway, less the wait for a new tick and the syncs; {FRAMES_A_SECOND} "
+        f"frames/s of {STRIKES} strikes through five real hub ports unless said; scenarios in turns.",
         ["scenario", "n", *SPREAD],
-        [[SCENARIOS[s][1], len(net[s]), *spread(net[s])] for s in SCENARIOS if s in net],
+        [[SCENARIOS[s][2], len(net[s]), *spread(net[s])] for s in SCENARIOS if s in net],
     )
     waits = [
         ("total, everything in", [p.total for p in paths["one"]]),
@@ -308,7 +310,7 @@ def _tell(report: Report, paths: dict[str, list[Path_]], floors: dict[str, list[
     shown = [s for s in ("idle", "one", "eight", "stored") if s in paths]
     report.table(
         "Segments, p50 / p99 ms: from the dequeue before to the dequeue that ends it.",
-        ["segment", *(SCENARIOS[s][1] for s in shown)],
+        ["segment", *(SCENARIOS[s][2] for s in shown)],
         [[name, *(_pair([path.segments[i] for path in paths[s]]) for s in shown)] for i, (name, _) in enumerate(CHAIN)],
     )
     first = paths.get("first", [])
@@ -326,7 +328,6 @@ def _tell(report: Report, paths: dict[str, list[Path_]], floors: dict[str, list[
     if measured.lost:
         report.note(f"{len(measured.lost)} trials placed no order: {'; '.join(sorted(set(measured.lost))[:4])}.")
     report.note("The gateway's process, the frames' generator and the supervisor share the machine's cores.")
-    report.note(f"Threads at the end: {threading.active_count()}; gc frozen after start, as `main.py run` does.")
 
 
 def _pair(values: list[int]) -> str:

@@ -31,7 +31,7 @@ from domain.profile import SCALARS, Profile, Row, Rows, Shape
 from gateways.ib.orders_port import OrdersPort
 from gateways.ib.quotes_port import QuotesPort
 from main import Stores, build_tree
-from messages import market, session
+from messages import market, session, signals
 from messages.base import Message
 from simulation.market import Market
 from storage.desk_ledger import DeskLedger
@@ -46,7 +46,7 @@ from supervision.threaded import LiveRuntime
 from supervision.trace import FileTrace, Header
 
 S = TypeVar("S", SharedLedger, DeskLedger)
-START = clock_time(14, 30)
+START = clock_time(15, 50)
 TICK_S = 0.05
 FLIP_BPS = 40
 READY_S = 30.0
@@ -88,7 +88,7 @@ class TimedLane(LaneActor):
     def decide(self, state: Any, message: Message, now: int) -> tuple[Any, Effects]:
         """Decide, then note (lane, bucket, instant of dequeue, instant of the decision)."""
         after, effects = super().decide(state, message, now)
-        if hasattr(message, "reading_n"):
+        if isinstance(message, signals.FeaturesComputed):
             self._decided.append((self.name, message.bucket_utc, now, time.time_ns()))
         return after, effects
 
@@ -147,7 +147,9 @@ def bench_settings(tickers: tuple[str, ...], port: int) -> Settings:
             "demo": {"rate": 1.0},
             "lanes": {"gexwatch": tickers, "advisor": tickers},
             "strategies": {"gexwatch": loose, "advisor": loose},
-            "flip": {"readings": 1, "cooldown_ms": BUCKET_NS // MS},
+            # A flip up is an alert; the flip back in the next bucket falls into its cooldown and is let go.
+            "flip": {"readings": 1, "cooldown_ms": 2 * BUCKET_NS // MS},
+            "day": {"entry_stop_ms": 60_000},
             "connection": {"warm_up_ms": 0},
             "broker": {"paper_port": port, "gateways": [{"host": "127.0.0.1", "port": port}]},
         },
@@ -170,7 +172,6 @@ class Rig:
         self.decided: list[tuple[str, int, int, int]] = []
         self.commits: list[tuple[int, int]] = []
         self.next_bucket_utc = dict.fromkeys(tickers, self.world.open_utc)
-        self._sides = dict.fromkeys(tickers, 1)
         self._rows = {ticker: _rows_of(self.world, self.settings, ticker) for ticker in tickers}
         self._pumping = threading.Event()
         self._start(folder, port, has_quotes_port)
@@ -271,11 +272,9 @@ class Rig:
 
     # -- buckets --------------------------------------------------------------------------------
 
-    def rows(self, ticker: str, flips: bool) -> Mapping[str, Rows]:
-        """Give the rows of a ticker's next bucket by hub; `flips` puts zero gamma on the other side of spot."""
-        if flips:
-            self._sides[ticker] = -self._sides[ticker]
-        return self._rows[ticker][self._sides[ticker]]
+    def rows(self, ticker: str, side: int) -> Mapping[str, Rows]:
+        """Give a ticker's rows by hub, with spot on a side of zero gamma (+1 above, -1 below)."""
+        return self._rows[ticker][side]
 
     def take_bucket(self, ticker: str) -> int:
         """Give a ticker's next bucket, all of which lie in the past."""

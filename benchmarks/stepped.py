@@ -124,7 +124,7 @@ def _profile(report: Report, profile: cProfile.Profile) -> None:
     stats = pstats.Stats(profile).stats  # type: ignore[attr-defined]
     total = sum(own for _, _, own, _, _ in stats.values())
     rooms: dict[str, float] = {}
-    rows = []
+    rows: list[list[str]] = []
     for (file, line, function), (_, calls, own, cumulative, _) in sorted(stats.items(), key=lambda i: -i[1][2]):
         where = _short(file)
         room = where.partition("/")[0] if "/" in where else "built in, standard library"

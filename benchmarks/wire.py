@@ -70,8 +70,10 @@ async def _orders(n: int) -> tuple[dict[str, list[int]], int]:
     spot = world.spot("SPX").price_ticks
     today = [c for c in world.contracts("SPX") if c.expiry == demo.session and c.right == "C"]
     wanted = min(today, key=lambda c: abs(c.strike_ticks - spot))
-    option, took = ib_option(wanted), {name: [] for name in NAMES}
-    ib = IB()
+    option = ib_option(wanted)
+    took: dict[str, list[int]] = {name: [] for name in NAMES}
+    make_ib: Any = IB  # ib_insync carries no types
+    ib = make_ib()
     unfilled = 0
     try:
         await ib.connectAsync("127.0.0.1", port, clientId=31)

@@ -90,7 +90,7 @@ def start(
     stores = Stores(
         SharedLedger(folder.ledgers, (settings.desk,)),
         DeskLedger(folder.ledgers, settings.desk, run_n),
-        Warehouse(folder.warehouse),
+        Warehouse(folder.warehouse, free_min_mb=settings.warehouse.disk_free_min_mb),
     )
     tree = build_tree(settings, stores, lambda: runtime.cells, is_live_armed=settings.trading_mode == "live")
     runtime = LiveRuntime(

@@ -23,6 +23,7 @@ from config.settings import Gateway, Settings
 from domain.instants import at_exchange, exchange_clock
 from messages import operator
 from supervision.clock import MarketClock
+from supervision.trace import seal
 
 _START_TIMEOUT_S = 30.0
 _QUIET = frozenset({"reject"})
@@ -64,6 +65,10 @@ def _run_demo(settings: Settings, folder: DataFolder, arguments: Namespace) -> i
     )  # fmt: skip
     finished = _watch(running, clock, close_of(settings), folder)
     _stop_world(folder)
+    if finished:
+        for path in folder.traces_newest_first():
+            if path.suffix != ".zst":
+                seal(path)
     print()
     bad = report.show(settings, folder, settings.demo.session, as_json=False)
     if not finished:

@@ -20,7 +20,7 @@ from commands.folder import SimProcess, settings_of, write_private
 from config.settings import Settings
 from domain.instants import SECOND, at_exchange, exchange_clock
 from simulation.exchange import Exchange
-from simulation.gateway.faults import Fault, FaultKind, load_faults
+from simulation.gateway.faults import Fault, FaultKind, FaultScriptError, load_faults
 from simulation.gateway.server import GatewayServer
 from simulation.hubs.faults import DropHub
 from simulation.hubs.server import HubServer
@@ -63,7 +63,7 @@ def _clock(settings: Settings, run_folder: Path | None) -> MarketClock:
 async def _serve_gateway(settings: Settings, clock: MarketClock, arguments: Namespace) -> None:
     world = market_of(settings)
     exchange = Exchange(world, cash_cents=settings.demo.nav_usd * 100)
-    faults: Sequence[Fault] = load_faults(arguments.faults) if arguments.faults else ()
+    faults = _faults_of(arguments)
     if arguments.run_folder is not None and not faults:
         demo = settings.demo
         faults = (Fault(FaultKind.DROP_REFUSE, at_clock=demo.gateway_drop_at, duration_s=demo.gateway_drop_s),)
@@ -80,8 +80,17 @@ async def _serve_gateway(settings: Settings, clock: MarketClock, arguments: Name
     await server.stop()
 
 
+def _faults_of(arguments: Namespace) -> Sequence[Fault]:
+    try:
+        return load_faults(arguments.faults) if arguments.faults else ()
+    except FaultScriptError as error:
+        raise CommandError(str(error)) from None
+
+
 async def _serve_hubs(settings: Settings, clock: MarketClock, arguments: Namespace) -> None:
     demo = settings.demo
+    if arguments.faults is not None:
+        raise CommandError("Fault scripts are for the gateway: `main.py sim gateway --faults FILE`.")
     faults: tuple[DropHub, ...] = ()
     if arguments.run_folder is not None:
         at_utc = at_exchange(demo.session, time.fromisoformat(demo.hub_drop_at))

@@ -20,7 +20,8 @@ from config.settings import Settings, scaled
 from domain.instants import MS, SECOND, at_exchange
 from main import Stores, build_tree
 from simulation.exchange import Exchange
-from simulation.inprocess import BrokerPort, FeedPort, HubPort, QuotesPort
+from simulation.inprocess import BrokerPort
+from simulation.inprocess_market import FeedPort, HubPort, QuotesPort
 from storage.desk_ledger import DeskLedger
 from storage.shared_ledger import SharedLedger, promote, start_run
 from storage.warehouse import Warehouse
@@ -68,7 +69,7 @@ def stepped_day(
     stores = Stores(
         SharedLedger(ledgers, (settings.desk,), is_durable=False),
         DeskLedger(ledgers, settings.desk, run_n, is_durable=False),
-        Warehouse(folder / "warehouse", is_durable=False),
+        Warehouse(folder / "warehouse", is_durable=False, seals=False),
     )
     tree = build_tree(settings, stores, lambda: runtime.cells)
     runtime = SteppedRuntime(tree, clock, run_n, trace or MemoryTrace(clock), shuffle_seed)

@@ -51,13 +51,15 @@ def act(arguments: Namespace) -> int:
     """Find the ref in the newest trace that knows it and print its chain."""
     folder = DataFolder(settings_of(arguments).data_dir)
     traces = [arguments.trace] if arguments.trace else folder.traces_newest_first()
-    for path in traces:
-        chain = chain_of(path, arguments.ref)
+    for session in dict.fromkeys(path.parent for path in traces):
+        # A day that was resumed has a trace per start: the chain goes through all of them.
+        of_session = [path for path in reversed(traces) if path.parent == session]
+        chain = chain_of(of_session, arguments.ref)
         if chain:
             if arguments.json:
                 print(orjson.dumps(chain, option=orjson.OPT_INDENT_2).decode())
             else:
-                print(f"{arguments.ref} in {path.name}")
+                print(f"{arguments.ref} in {', '.join(path.name for path in of_session)}")
                 print("\n".join(lines_of(chain)))
             return 0
     raise CommandError(
@@ -65,15 +67,15 @@ def act(arguments: Namespace) -> int:
     )
 
 
-def chain_of(path: Path, ref: str) -> list[dict[str, Any]]:
-    """Collect the chain: everything that names the ref's alert, intent or orders, in the order of the trace."""
-    names = _names(path, ref)
+def chain_of(paths: list[Path], ref: str) -> list[dict[str, Any]]:
+    """Collect the chain: everything that names the ref's alert, intent or orders, in the order of the traces."""
+    names = {name for path in paths for name in _names(path, ref)}
     if not names:
         return []
     needles = tuple(name.encode() for name in sorted(names))
     buckets = {key for name in names if (key := _bucket_of(name)) is not None}
     chain = []
-    for line in records(path):
+    for line in (line for path in paths for line in records(path)):
         if b'"kind":"envelope"' not in line[:20]:
             continue
         is_reading = buckets and b'"signals.FeaturesComputed"' in line

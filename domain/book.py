@@ -23,6 +23,7 @@ class OrderRow(msgspec.Struct, frozen=True):
     qty: int = 0
     cost_ticks: int = 0
     fees_cents: int = 0
+    charged_qty: int = 0
 
 
 class Book(msgspec.Struct, frozen=True):
@@ -89,10 +90,10 @@ def with_fill(
     return replace(book, sold_qty=book.sold_qty + more_qty, sold_ticks=book.sold_ticks + more_ticks)
 
 
-def with_fees(book: Book, order_ref: str, side: Side, fees_cents_total: int) -> Book:
-    """Book the fees of an order so far."""
+def with_fees(book: Book, order_ref: str, side: Side, fees_cents_total: int, charged_qty: int) -> Book:
+    """Book the fees of an order so far, which are for `charged_qty` of its contracts."""
     row = _row(book, order_ref, side)
-    book = _with_row(book, replace(row, fees_cents=fees_cents_total))
+    book = _with_row(book, replace(row, fees_cents=fees_cents_total, charged_qty=charged_qty))
     return replace(book, fees_cents=book.fees_cents + fees_cents_total - row.fees_cents)
 
 

@@ -200,7 +200,6 @@ class BreakRules:
     __pydantic_config__: ClassVar = _STRICT
     beyond_bps: float
     trend_min_bps: float
-    trend_readings: int
     cooldown_ms: MarketMs
     target_bps: float
     stop_bps: float

@@ -62,6 +62,9 @@ class WarehouseStore(Protocol):
     def flush(self) -> tuple[Any, ...]:
         """Make everything in hand durable; one `market.BucketStored` or `market.BucketNotStored` per bucket."""
 
+    def disk_fault(self) -> str | None:
+        """Say in one sentence that the disk is nearly full; `None` while it is not."""
+
     def start_seal(self, session: date | None = None) -> bool:
         """Start a child process that seals the hot files of the newest session; False where there is nothing to do.
 

@@ -48,6 +48,7 @@ class OrderFill(Message, frozen=True, kw_only=True, tag="restored.OrderFill"):
     qty: int
     cost_ticks: int
     fees_cents: int
+    charged_qty: int
     first_utc: int
 
 

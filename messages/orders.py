@@ -492,11 +492,12 @@ class RecordCommission(_Orders, frozen=True, kw_only=True):
 
 
 class CommissionRecorded(_Orders, frozen=True, kw_only=True):
-    """ledger -> position: fees so far of the order, in cents."""
+    """ledger -> position: fees so far of the order, in cents, and how many of its contracts they are for."""
 
     order_ref: str
     con_id: int
     commission_cents_total: int
+    charged_qty_total: int
 
 
 class RecordExitIntent(_Orders, frozen=True, kw_only=True):

@@ -125,7 +125,7 @@ class Market:
         shown = [c.label for con_id in tape.con_ids if (c := market.contract(con_id)) is not None]
         market.provenance = {
             "SPX": f"recorded, 1-minute bars of {session}; a line of our own between open, extremes and close",
-            "bid, ask and sizes": "recorded at each minute's end: " + ", ".join(sorted(shown)),
+            "bid, ask and sizes": "recorded at each minute's end: " + (", ".join(sorted(shown)) or "none"),
             "everything else": f"synthetic, seed {seed}; implied volatility fitted to the recorded quotes",
         }
         return market

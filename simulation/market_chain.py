@@ -15,11 +15,12 @@ from domain.black_scholes import Bools, Floats
 from domain.gamma import Ladder
 from domain.instants import SECOND
 from domain.instruments import Contract, Right
-from simulation.market_path import OVERNIGHT_SHARE, Path
+from simulation.market_path import OVERNIGHT_SHARE, IvFit, Path
 from simulation.market_tickers import REACH, UNDERLYINGS, contract_of
 
 SESSION_VOL = 0.0085  # the index's implied move of one session; realised is a little less, as it mostly is
 SKEW, SMILE, WING = -0.08, 0.03, 4.0
+FIT_MIN, FIT_MAX = 0.2, 6.0
 SECONDS_PER_YEAR = 60.0 * black_scholes.MINUTES_PER_YEAR
 
 
@@ -73,7 +74,7 @@ class ChainBook:
 
         At the money it is the variance still to come (the rest of the session, the night and the next day for the
         next expiry) spread over calendar time, moved by the VIX; in the wings skew and smile by standardised distance.
-        All is multiplied by the path's level, where it has one.
+        All is corrected by the path's fits, where it has some.
         """
         left = self.path.variance_left[second]
         total = left + np.where(self.is_next[rows], 1.0 + OVERNIGHT_SHARE, 0.0)
@@ -83,10 +84,18 @@ class ChainBook:
         x = np.log(self.strikes[rows] / spot) / move
         x = np.minimum(np.maximum(x, -WING), WING)
         iv = move / np.sqrt(years) * (1.0 + SKEW * x + SMILE * x * x)
-        levels = self.path.iv_levels
-        if levels is not None:
-            iv = iv * np.where(self.is_next[rows], levels[1][second], levels[0][second])
+        fits = self.path.iv_fits
+        if fits is not None:
+            away, index = np.log(self.strikes[rows] / spot), self.path.spots["SPX"][second]
+            near, following = (fit_at(fit, second, away, index) for fit in fits)
+            iv = iv * np.where(self.is_next[rows], following, near)
         return np.asarray(iv)
+
+
+def fit_at(fit: IvFit, second: int | NDArray[np.int64], away: Floats, index_usd: float | Floats) -> Floats:
+    """Give the factor of a fit at log distances of strikes from spot, within bounds that no real market leaves."""
+    bounded = np.clip(away, np.log(fit.low_usd / index_usd), np.log(fit.high_usd / index_usd))
+    return np.asarray(np.clip(fit.level[second] + fit.tilt[second] * bounded, FIT_MIN, FIT_MAX))
 
 
 def _interest(

@@ -33,6 +33,18 @@ class Segment(NamedTuple):
     end_s: int
 
 
+class IvFit(NamedTuple):
+    """How many times the model's implied volatility an expiry has, per second: `level + tilt · ln(strike / spot)`.
+
+    It is known between two strikes of the index, `low_usd` and `high_usd`; beyond them it is as at the nearer one.
+    """
+
+    level: Floats
+    tilt: Floats
+    low_usd: float
+    high_usd: float
+
+
 @dataclass(frozen=True, eq=False)
 class Path:
     """Prices in USD per second of the grid, from `start_utc`.
@@ -40,7 +52,7 @@ class Path:
     `spots` by ticker, the VIX among them in its own points; `variance_left` is the share of the session's variance
     still to come; `stress` is realised over expected volatility of the last five minutes (1 is normal); `anchors`
     are the prices around which the day's open interest was built; `regimes` may be empty (a recorded day);
-    `iv_levels` multiply the implied volatilities of the nearest and of the next expiry, `None` leaves them.
+    `iv_fits` correct the implied volatilities of the nearest and of the next expiry, `None` leaves them.
     """
 
     start_utc: int
@@ -51,7 +63,7 @@ class Path:
     variance_left: Floats
     stress: Floats
     regimes: tuple[Segment, ...]
-    iv_levels: tuple[Floats, Floats] | None = None
+    iv_fits: tuple[IvFit, IvFit] | None = None
 
     @property
     def end_s(self) -> int:

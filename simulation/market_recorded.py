@@ -1,4 +1,4 @@
-"""What the simulated market takes from a recorded day: the index's path, the quotes that stand, and the level of IV.
+"""What the simulated market takes from a recorded day: the index's path, the standing quotes, and implied volatility.
 
 Nothing of a bar is used before it has closed, but its open. Only the index's path inside a minute runs to a close that
 the minute has yet to reach: it is the world itself, not what is known of it. Before the session's open, of which
@@ -18,14 +18,15 @@ from domain import black_scholes
 from domain.black_scholes import Floats
 from domain.instants import SECOND
 from simulation.market_chain import SECONDS_PER_YEAR, ChainBook
-from simulation.market_path import LEAD_S, Path, path_around
+from simulation.market_path import LEAD_S, IvFit, Path, path_around
 from simulation.market_tickers import option_con_id
 from simulation.recorded import QuoteBars, Recorded, minutes_of
 
 Longs = NDArray[np.int64]
 
 CARRY_MIN = 10  # a recorded quote stands for so long without a new bar (the longest gap between two on 2021-01-04)
-LEVEL_MIN, LEVEL_MAX = 0.2, 6.0
+RIDGE = 1e-6  # (0.1 % of moneyness)²: a line through one informative strike alone is level
+WEIGHT_MIN = 1e-6
 TICK_USD = 0.05  # a locked market is taken to be as exact as the smallest increment
 
 
@@ -84,7 +85,7 @@ def _standing(bars: QuoteBars, start_utc: int, size: int) -> _Standing:
 def recorded_day(
     recorded: Recorded, seed: int, hours_utc: tuple[int, int], expiries: tuple[tuple[date, int], ...]
 ) -> tuple[Path, Tape]:
-    """Build a path along the recorded index, its levels of implied volatility, and the tape of recorded quotes."""
+    """Build a path along the recorded index with fitted implied volatilities, and the tape of recorded quotes."""
     open_utc, close_utc = hours_utc
     start_utc = open_utc - LEAD_S * SECOND
     size = (close_utc - open_utc) // SECOND + 2 * LEAD_S + 1
@@ -92,18 +93,20 @@ def recorded_day(
     path = path_around(seed, recorded.session, hours_utc, spx, float(spx[LEAD_S]), sampled_s=60)
     tape = Tape(recorded, start_utc, expiries)
     book = ChainBook(seed, "SPX", path, expiries)
-    return replace(path, iv_levels=(_levels(book, tape, False), _levels(book, tape, True))), tape
+    return replace(path, iv_fits=(_fit(book, tape, False), _fit(book, tape, True))), tape
 
 
-def _levels(book: ChainBook, tape: Tape, is_next: bool) -> Floats:
-    """Give for each second how many times the model's implied volatility the recorded quotes of one expiry imply.
+def _fit(book: ChainBook, tape: Tape, is_next: bool) -> IvFit:
+    """Fit the model's implied volatilities of one expiry to the recorded quotes, minute by minute.
 
-    At each minute it is the mean over the contracts with a new quote, weighted by the inverse variance of an implied
-    volatility that is known to within the spread: (vega / spread)². Minutes without any keep the level before.
+    A straight line in log moneyness through the ratios (implied by the mid over the model's) of the contracts with a
+    new quote. Weights are inverse variances of an implied volatility known to within the spread: (vega / spread)².
+    Minutes without any keep the line before.
     """
     path = book.path
     minutes_total = path.end_s // 60 + 1
-    weights, weighted = np.zeros((2, minutes_total))
+    sums = np.zeros((5, minutes_total))  # of w, w·y, w·y², w·r, w·y·r
+    strikes = []
     for con_id in tape.con_ids:
         row = book.row_of.get(con_id)
         if row is None or bool(book.is_next[row]) != is_next:
@@ -111,19 +114,32 @@ def _levels(book: ChainBook, tape: Tape, is_next: bool) -> Floats:
         minutes, bid, ask = tape.closes(con_id)
         kept = minutes * 60 <= path.close_s
         minutes, bid, ask = minutes[kept], bid[kept], ask[kept]
-        seconds = minutes * 60
-        spot, left = path.spots["SPX"][seconds], (book.expiry_s[row] - seconds).astype(np.float64)
-        strike, is_call, years = book.strikes[row], bool(book.is_call[row]), left / SECONDS_PER_YEAR
-        iv = black_scholes.implied_vols(0.5 * (bid + ask), spot, strike, years, is_call)
-        is_known = ~np.isnan(iv)
-        vega = black_scholes.values(spot, strike, years, np.where(is_known, iv, 1.0), is_call).vega
-        weight = np.where(is_known, (vega / np.maximum(ask - bid, TICK_USD)) ** 2, 0.0)
-        ratio = np.where(is_known, iv, 0.0) / book.surface(np.full(len(seconds), row), seconds, spot, left)
-        weights[minutes] += weight
-        weighted[minutes] += weight * ratio
-    known = np.flatnonzero(weights > 1e-6)
+        weight, away, ratio = _implied(book, row, minutes * 60, bid, ask)
+        strikes.append(float(book.strikes[row]))
+        products = (weight, weight * away, weight * away**2, weight * ratio, weight * away * ratio)
+        for total, product in zip(sums, products, strict=True):
+            total[minutes] += product
+    known = np.flatnonzero(sums[0] > WEIGHT_MIN)
     if not len(known):
-        return np.ones(path.end_s + 1)
-    levels = np.clip(weighted[known] / weights[known], LEVEL_MIN, LEVEL_MAX)
+        return IvFit(np.ones(path.end_s + 1), np.zeros(path.end_s + 1), 1.0, 1.0)
+    y, yy, r, yr = sums[1:, known] / sums[0, known]
+    # Volatilities are solved for together, so that the last bits of a minute's depend on minutes to come: cut them off.
+    tilt = np.round((yr - y * r) / (yy - y * y + RIDGE), 6)
+    level = np.round(r - tilt * y, 6)
     last = np.maximum(np.searchsorted(known, np.arange(minutes_total), side="right") - 1, 0)
-    return np.asarray(levels[last][np.arange(path.end_s + 1) // 60])
+    by_second = last[np.arange(path.end_s + 1) // 60]
+    return IvFit(level[by_second], tilt[by_second], min(strikes), max(strikes))
+
+
+def _implied(book: ChainBook, row: int, seconds: Longs, bid: Floats, ask: Floats) -> tuple[Floats, Floats, Floats]:
+    """Give weight, log moneyness and ratio of one contract's quotes at seconds of the grid; weight 0 implies nothing."""
+    spot = book.path.spots["SPX"][seconds]
+    left = (book.expiry_s[row] - seconds).astype(np.float64)
+    strike, is_call, years = book.strikes[row], bool(book.is_call[row]), left / SECONDS_PER_YEAR
+    with np.errstate(over="ignore"):  # a worthless option's vega may be as small as a float gets
+        iv = black_scholes.implied_vols(0.5 * (bid + ask), spot, strike, years, is_call)
+    is_known = ~np.isnan(iv)
+    vega = black_scholes.values(spot, strike, years, np.where(is_known, iv, 1.0), is_call).vega
+    weight = np.where(is_known, (vega / np.maximum(ask - bid, TICK_USD)) ** 2, 0.0)
+    model = book.surface(np.full(len(seconds), row), seconds, spot, left)
+    return weight, np.log(strike / spot), np.where(is_known, iv, 0.0) / model

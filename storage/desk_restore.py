@@ -116,9 +116,10 @@ def _order_fills(db: sqlite3.Connection, intent_id: str, con_id: int) -> tuple[l
     return tuple(
         lifecycle.OrderFill(
             order_ref=row[0], is_exit=bool(row[1]), side=Side(row[2]), qty=row[3], cost_ticks=row[4],
-            fees_cents=fills.fees_of(db, row[0]), first_utc=row[5],
+            fees_cents=fees_cents, charged_qty=charged_qty, first_utc=row[5],
         )
         for row in rows
+        for fees_cents, charged_qty in (fills.fees_of(db, row[0]),)
     )  # fmt: skip
 
 

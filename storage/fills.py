@@ -55,9 +55,9 @@ def record_execution(
         why = f"Execution {execution.exec_id} of contract {execution.con_id} belongs to no order of {desk}."
         return True, (risk.RaiseKill(level=1, reason=why, by=f"ledger:{desk}"),)
     facts: tuple[Fact, ...] = (_fill(db, execution), *_take_up(db, owner, execution.con_id, desk))
-    fees = fees_of(db, execution.order_ref)
-    if fees:  # a fee that was heard before its execution
-        facts += (_commission(execution.order_ref, execution.con_id, fees),)
+    heard = "SELECT 1 FROM commissions WHERE exec_id = ?"
+    if db.execute(heard, (execution.exec_id,)).fetchone() is not None:  # a fee that came before its execution
+        facts += (_commission(db, execution.order_ref, execution.con_id),)
     return True, facts
 
 
@@ -72,17 +72,36 @@ def record_commission(db: sqlite3.Connection, fee: orders.RecordCommission, now:
     row = db.execute(
         "SELECT order_ref, con_id FROM executions WHERE exec_id = ? AND is_current AND NOT is_foreign", (fee.exec_id,)
     ).fetchone()
-    return () if row is None else (_commission(row[0], row[1], fees_of(db, row[0])),)
+    if row is None:
+        return ()
+    _add_to_closed(db, row[0])
+    return (_commission(db, row[0], row[1]),)
 
 
-def fees_of(db: sqlite3.Connection, order_ref: str) -> int:
-    """Give the fees of an order in cents: the highest revision of each execution's fee."""
-    (cents,) = db.execute(
-        "SELECT ifnull(sum((SELECT commission_cents FROM commissions c WHERE c.exec_id = e.exec_id"
-        " ORDER BY c.revision DESC LIMIT 1)), 0) FROM executions e WHERE e.order_ref = ? AND e.is_current",
+_FEES = (
+    "SELECT e.qty, (SELECT commission_cents FROM commissions c WHERE c.exec_id = e.exec_id"
+    " ORDER BY c.revision DESC LIMIT 1) AS cents FROM executions e WHERE e.is_current AND"
+)
+
+
+def fees_of(db: sqlite3.Connection, order_ref: str) -> tuple[int, int]:
+    """Give the fees of an order in cents (the highest revision of each execution's), and the contracts they are for."""
+    cents, qty = db.execute(
+        f"SELECT ifnull(sum(cents), 0), ifnull(sum(qty), 0) FROM ({_FEES} e.order_ref = ?) WHERE cents IS NOT NULL",
         (order_ref,),
     ).fetchone()
-    return int(cents)
+    return int(cents), int(qty)
+
+
+def _add_to_closed(db: sqlite3.Connection, order_ref: str) -> None:
+    """Bring a closed position's result in line with a fee that came after it had closed."""
+    db.execute(
+        "UPDATE positions SET realised_cents = realised_cents + fees_cents - late.cents, fees_cents = late.cents FROM"
+        f" (SELECT sum(cents) AS cents FROM ({_FEES} e.intent_id = (SELECT intent_id FROM orders WHERE order_ref = ?)))"
+        " AS late WHERE closed_utc IS NOT NULL"
+        " AND (intent_id, con_id) = (SELECT intent_id, con_id FROM orders WHERE order_ref = ?)",
+        (order_ref, order_ref),
+    )
 
 
 def totals_of(db: sqlite3.Connection, order_ref: str) -> tuple[int, int]:
@@ -128,8 +147,11 @@ def _fill(db: sqlite3.Connection, execution: Recorded) -> orders.FillRecorded:
     )  # fmt: skip
 
 
-def _commission(order_ref: str, con_id: int, cents: int) -> orders.CommissionRecorded:
-    return orders.CommissionRecorded(order_ref=order_ref, con_id=con_id, commission_cents_total=cents)
+def _commission(db: sqlite3.Connection, order_ref: str, con_id: int) -> orders.CommissionRecorded:
+    cents, qty = fees_of(db, order_ref)
+    return orders.CommissionRecorded(
+        order_ref=order_ref, con_id=con_id, commission_cents_total=cents, charged_qty_total=qty
+    )
 
 
 def _owner_of(db: sqlite3.Connection, execution: Recorded, desk: str, run_n: int, now: int) -> tuple[str, int] | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 from collections import defaultdict
 from datetime import date
 from pathlib import Path
@@ -32,10 +33,14 @@ class Warehouse:
     Args:
         root: the warehouse's folder, one sub-folder per session.
         is_durable: False leaves out every fsync (simulated days that nobody resumes).
+        seals: False starts no child processes (the stepped runtime: a child lives in real time).
+        free_min_mb: less free disk than this is a fault that `disk_fault` names.
     """
 
-    def __init__(self, root: Path, *, is_durable: bool = True) -> None:
+    def __init__(self, root: Path, *, is_durable: bool = True, seals: bool = True, free_min_mb: int = 0) -> None:
         self._root = root
+        self._seals = seals
+        self._free_min_mb = free_min_mb
         self._is_durable = is_durable
         self._lock: IO[bytes] | None = None
         self._in_hand: list[market.StoreBucket] = []
@@ -160,12 +165,19 @@ class Warehouse:
         except (OSError, WarehouseRefusedError):
             return  # the next start deletes them
 
+    def disk_fault(self) -> str | None:
+        """Say in one sentence that the disk is nearly full; `None` while it is not."""
+        free_mb = shutil.disk_usage(self._root).free // 1_048_576
+        if free_mb >= self._free_min_mb:
+            return None
+        return f"only {free_mb} MB of disk are free, {self._free_min_mb} are the least: free the disk, then resume"
+
     # -- sealing --------------------------------------------------------------------------------
 
     def start_seal(self, session: date | None = None) -> bool:
         """Start a child that merges hot files; with `session` all of that day into one file per hub and shape."""
         wanted = session or max(self._manifests, default=None)
-        if self._child is not None or wanted is None:
+        if not self._seals or self._child is not None or wanted is None:
             return False
         parts = [part for part in self._manifest(wanted).parts if session is not None or not part.is_sealed]
         if len(parts) < 2:

@@ -136,7 +136,7 @@ def test_a_changed_threshold_names_the_first_diverging_message(whole: Day) -> No
 
 def test_why_prints_the_chain_from_bucket_to_fill_with_gate_values(whole: Day) -> None:
     trade = whole.facts["trades"][0]
-    text = "\n".join(lines_of(chain_of(whole.trace, trade["order_ref"])))
+    text = "\n".join(lines_of(chain_of([whole.trace], trade["order_ref"])))
     steps = ("reading", "alert", "gates", "handed over", "submit", "on the wire", "execution", "fill booked", "closed")
     places = [text.index(f" {step} ") for step in steps]
     assert places == sorted(places)

@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.instants import MINUTE, MS, SECOND, exchange_clock
-from domain.instruments import Right
+from domain.instruments import Quote, Right
+from domain.profile import Profile
 from domain.tick_rules import is_on_tick, rule_of
 from simulation.market import CATEGORIES, DEFAULT_TICKERS, REGIMES, Market
 from simulation.market_path import path_around
@@ -102,6 +105,42 @@ def test_other_seeds_and_other_days_differ(seed: int, session: date) -> None:
         market.step(market.open_utc + HOUR)
     assert ours.spot("SPX").price_ticks != other.spot("SPX").price_ticks
     assert ours.profile("SPX", "classic_gex_zero").scalars != other.profile("SPX", "classic_gex_zero").scalars
+
+
+@settings(max_examples=8, deadline=None)
+@given(second=st.integers(0, 25_200), factor=st.floats(0.9, 1.1).filter(lambda f: abs(f - 1.0) > 1e-3))
+def test_nothing_shown_depends_on_prices_to_come(second: int, factor: float) -> None:
+    path = Market(7, DAY, ("SPX",)).path
+    is_later = np.arange(path.end_s + 1) > second
+    other = replace(
+        path,
+        spots={ticker: np.where(is_later, prices * factor, prices) for ticker, prices in path.spots.items()},
+        stress=np.where(is_later, 3.0, path.stress),
+    )
+    told, unsuspecting = (Market(7, DAY, ("SPX", "QQQ"), path=p) for p in (path, other))
+    for market in (told, unsuspecting):
+        market.step(path.start_utc + second * SECOND)
+    assert (reading_of(told) == reading_of(unsuspecting)) is True  # without the long text of a difference
+    for market in (told, unsuspecting):
+        market.step(path.start_utc + (second + 90) * SECOND)
+    assert told.spot("QQQ") != unsuspecting.spot("QQQ")
+
+
+def test_what_was_read_at_an_instant_is_what_a_market_never_stepped_past_it_says() -> None:
+    went_on, stopped = Market(7, DAY, ("QQQ",)), Market(7, DAY, ("QQQ",))
+
+    def read(market: Market) -> tuple[list[Quote], list[Profile]]:
+        contracts = market.contracts("QQQ")
+        return [market.quote(c.con_id) for c in contracts], [market.profile("QQQ", c) for c in CATEGORIES]
+
+    for market in (went_on, stopped):
+        market.step(market.open_utc + HOUR + 29 * SECOND)
+    quotes, profiles = read(went_on)
+    for minutes in (1, 7, 300):
+        went_on.step(went_on.now_utc + minutes * MINUTE)
+        read(went_on)
+    assert quotes == read(stopped)[0]
+    assert [p.digest() for p in profiles] == [p.digest() for p in read(stopped)[1]]
 
 
 def test_clock_never_goes_back() -> None:
@@ -227,7 +266,7 @@ def test_underlyings_are_quoted_and_indices_have_no_sides() -> None:
 
 def test_etf_follows_its_index_and_the_vix_moves_against_it() -> None:
     market = Market(4, DAY, ("SPX", "SPY"))
-    spx, spy, vix = [], [], []
+    spx, spy, vix = list[int](), list[int](), list[int]()
     for minute in range(390):
         market.step(market.open_utc + minute * MINUTE)
         for series, ticker in ((spx, "SPX"), (spy, "SPY"), (vix, "VIX")):
@@ -248,3 +287,16 @@ def test_drawn_path_can_be_replaced() -> None:
     assert reading_of(market) and market.path.regimes == ()
     with pytest.raises(ValueError, match="the grid"):
         path_around(4, DAY, (drawn.open_utc, drawn.close_utc), spx[:-1], 3_000.0)
+
+
+def test_stress_of_a_path_known_by_the_minute_is_that_of_the_same_path_known_by_the_second() -> None:
+    drawn = Market(4, DAY, ("SPX",), "trend")
+    spx, seconds = drawn.path.spots["SPX"], np.arange(drawn.path.end_s + 1)
+    by_minute = np.interp(seconds, seconds[::60], spx[::60])
+    hours = drawn.open_utc, drawn.close_utc
+    session = slice(drawn.path.open_s + 300, drawn.path.close_s)
+    seen, blind = (
+        path_around(4, DAY, hours, by_minute, float(spx[0]), sampled_s=n).stress[session].mean() for n in (60, 1)
+    )
+    assert seen == pytest.approx(drawn.path.stress[session].mean(), rel=0.15)
+    assert blind < 0.75 * seen

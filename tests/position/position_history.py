@@ -128,7 +128,12 @@ class History:
         )  # fmt: skip
 
     def fee(self, cents: int, ref: str = ENTRY) -> list[Message]:
-        return self.hear(orders.CommissionRecorded(order_ref=ref, con_id=812, commission_cents_total=cents))
+        row = next((r for r in self.state.book.rows if r.order_ref == ref), None)
+        return self.hear(
+            orders.CommissionRecorded(
+                order_ref=ref, con_id=812, commission_cents_total=cents, charged_qty_total=row.qty if row else 0
+            )
+        )
 
     def ended(self, ref: str, total: int, cause: str = "Filled") -> list[Message]:
         return self.hear(orders.OrderClosed(order_ref=ref, cause=cause, filled_qty_total=total))

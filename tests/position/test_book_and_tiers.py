@@ -44,7 +44,7 @@ def test_totals_that_go_back_were_overtaken_unless_they_are_a_correction():
 
 
 def test_fees_are_totals_per_order():
-    book = with_fees(with_fees(book_of(("e", Side.BUY, 1, 500)), "e", Side.BUY, 65), "e", Side.BUY, 65)
+    book = with_fees(with_fees(book_of(("e", Side.BUY, 1, 500)), "e", Side.BUY, 65, 1), "e", Side.BUY, 65, 1)
     assert book.fees_cents == 65
 
 

@@ -314,7 +314,7 @@ class World(RuleBasedStateMachine):
         fills = tuple(
             lifecycle.OrderFill(
                 order_ref=o.ref, is_exit=o.is_exit, side=Side.SELL if o.is_exit else Side.BUY, qty=o.filled,
-                cost_ticks=o.cost, fees_cents=0, first_utc=T0,
+                cost_ticks=o.cost, fees_cents=0, charged_qty=o.filled, first_utc=T0,
             )
             for o in self.orders.values() if o.filled
         )  # fmt: skip

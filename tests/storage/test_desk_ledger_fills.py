@@ -159,9 +159,22 @@ def test_a_fee_reaches_its_position_in_either_order(ledger: DeskLedger, fee_firs
     heard = (fee, ask.execution()) if fee_first else (ask.execution(), fee)
     facts = [fact for message in heard for fact in ledger.apply(message, ask.T0)]
     assert [type(fact) for fact in facts] == [orders.FillRecorded, orders.CommissionRecorded]
-    assert facts[1] == orders.CommissionRecorded(order_ref=ask.ref(1), con_id=1, commission_cents_total=130)
+    assert facts[1] == orders.CommissionRecorded(
+        order_ref=ask.ref(1), con_id=1, commission_cents_total=130, charged_qty_total=ask.execution().qty
+    )
     assert ledger.apply(fee, ask.T0) == (), "a repeated fee is told once"
     assert position_of(ledger).fills[0].fees_cents == 130
+
+
+def test_a_fee_after_the_close_corrects_the_recorded_result(ledger: DeskLedger) -> None:
+    ledger.apply(ask.reserve(), ask.T0)
+    ledger.apply(ask.execution(), ask.T0)
+    ledger.apply(ask.position(), ask.T0)
+    closed = ask.closed(realised_cents=500, fees_cents=0)
+    ledger.apply(closed, ask.T0)
+    ledger.apply(orders.RecordCommission(exec_id="00e1.1", revision=1, commission_cents=130), ask.T0)
+    row = ledger._db.execute("SELECT realised_cents, fees_cents FROM positions").fetchone()
+    assert tuple(row) == (370, 130)
 
 
 # -- what a position gets back ------------------------------------------------------------------

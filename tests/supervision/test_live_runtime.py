@@ -205,6 +205,7 @@ def test_stuck_actor_is_reported_with_its_stack_then_fenced_and_its_zombie_is_re
         runtime.post("a:1", say("after"), "edge:t")
         assert toys[0].begun.wait(10)
         cell = runtime.cells["a:1"]
+        zombie = cell.thread
         now = cell.busy_since_ns
         watchdog._look_at(now + 19_000_000)
         assert seen == []
@@ -218,11 +219,11 @@ def test_stuck_actor_is_reported_with_its_stack_then_fenced_and_its_zombie_is_re
         assert [s.for_ms for s in seen] == [20, 100]
         assert eventually(lambda: h.texts("a:1")[-1] == "after")
         assert cell.incarnation == 2
-        zombie = [t for t in threading.enumerate() if t is not cell.thread and t.name.startswith("LiveShell")]
         holds["k"].set()
         runtime.post("a:1", say("tell b:1 alive"), "edge:t")
         assert eventually(lambda: h.texts("b:1")[-1] == "alive")
-        assert eventually(lambda: sum(t.is_alive() for t in zombie) == len(zombie) - 1)  # it noticed, and went
+        zombie.join(10)
+        assert not zombie.is_alive()  # it noticed, and went
         assert "zombie" not in h.texts("b:1")
         assert cell.state == ToyState(3)
         assert runtime.dead_letters == 1
@@ -234,17 +235,23 @@ def test_stuck_actor_is_reported_with_its_stack_then_fenced_and_its_zombie_is_re
     assert [handled[e.seq].outcome for e in held] == ["fenced", "ok", "ok"]
 
 
-def test_actor_that_came_to_life_before_the_supervisor_acts_is_not_fenced(start: Start):
+def test_actor_that_went_on_to_its_next_message_before_the_supervisor_acts_is_not_fenced(start: Start):
     log: Log = []
-    h = house(spec("a:1", lambda n: Toy(n, log)), log=log)
+    holds = {"k": threading.Event()}
+    toys: list[Toy] = []
+    h = house(spec("a:1", lambda n: toys.append(Toy(n, log, holds)) or toys[-1]), log=log)
     runtime = start(h)
-    runtime.post("a:1", say("quick"), "edge:t")
-    assert eventually(lambda: "quick" in h.texts("a:1"))
+    runtime.post("a:1", say("slow"), "edge:t")
+    runtime.post("a:1", say("hold k"), "edge:t")
+    assert toys[0].begun.wait(10)
     stuck = lifecycle.ActorStuck(
         name="a:1", incarnation=1, message_id="1/edge:t/1", tag="operator.Alarm", for_ms=99_999_999, stack=""
     )
     runtime.post("supervisor", stuck, "watchdog")
-    assert eventually(lambda: any(m.key == "stuck:a:1" for m in h.heard["notifier"]))
+    runtime.post("supervisor", lifecycle.ActorNeeded(name="a:1"), "edge:t")  # handled after the fence was tried
+    assert eventually(lambda: runtime.cells["supervisor"].mailbox.depth() == 0)
+    assert eventually(lambda: runtime.cells["supervisor"].in_hand is None)
+    holds["k"].set()
     runtime.post("a:1", say("on"), "edge:t")
     assert eventually(lambda: "on" in h.texts("a:1"))
     assert runtime.cells["a:1"].incarnation == 1 and runtime.cells["a:1"].crashes == 0
@@ -422,3 +429,29 @@ def test_trace_that_can_no_longer_be_written_halts_entries_and_nothing_else(star
     assert runtime.latched == "the disk is full" and runtime.ended is None
     runtime.post("a:1", say("on"), "edge:t")
     assert eventually(lambda: h.texts("a:1")[-1] == "on")
+
+
+def test_timer_fires_soon_after_the_wall_clock_was_set_forward(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("supervision.threaded._LOOK_AGAIN_S", 0.01)
+
+    class SetClock:
+        rate = 1.0
+        now = 0
+
+        def now_utc(self) -> int:
+            return self.now
+
+        def real_wait_s(self, until_utc: int) -> float:
+            return max(0.0, (until_utc - self.now) / 1e9)
+
+    log: Log = []
+    clock = SetClock()
+    h = house(spec("a:1", lambda n: Toy(n, log, on_start="timer k 3600000000000")), log=log)
+    runtime = LiveRuntime(h.tree, LockedTrace(clock), clock, 1)
+    try:
+        runtime.start_tree()
+        assert eventually(lambda: "started:1" in h.texts("a:1") and runtime.cells["a:1"].in_hand is None)
+        clock.now = 3_600_000_000_000
+        assert eventually(lambda: "fired:k" in h.texts("a:1"))
+    finally:
+        assert runtime.stop()
