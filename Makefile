@@ -2,12 +2,13 @@
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(not (3,11) <= sys.version_info[:2] < (3,14))' 2>/dev/null && { echo $$p; break; }; done)
 VENV := .venv
 PY := $(VENV)/bin/python
+CLIENTS := .venv-clients
 
-.PHONY: run test check bench clients lock clean
+.PHONY: run test check bench lock clean
 run: $(VENV)/.ready            ## the demo day, from market to money
 	$(PY) main.py run --profile demo
 
-test: $(VENV)/.ready           ## all tests
+test: $(VENV)/.ready $(CLIENTS)/.ready  ## all tests, foreign clients of the simulated gateway included
 	$(PY) -m pytest
 
 check: $(VENV)/.ready          ## what CI checks besides the tests
@@ -20,12 +21,18 @@ bench: $(VENV)/.ready          ## the figures of benchmarks/RESULTS.md
 
 lock:                          ## pin the libraries afresh (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --group dev pyproject.toml -o requirements.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements-clients.in -o requirements-clients.lock
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(CLIENTS) .pytest_cache .mypy_cache .ruff_cache
 
 $(VENV)/.ready: requirements.lock
 	@test -n "$(PYTHON)" || { echo "Zerohour needs Python 3.11, 3.12 or 3.13 on the PATH (none was found)."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+$(CLIENTS)/.ready: requirements-clients.lock $(VENV)/.ready
+	$(PY) -m venv $(CLIENTS)
+	$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-clients.lock
 	@touch $@

@@ -103,7 +103,9 @@ class FeedActor(Actor[FeedState]):
         if failed.feed_epoch != state.feed_epoch or not state.is_negotiating:
             return state, ()
         wait_ns = self._rules.breaker_pause_ms * MS if failed.is_final else pause_ns(state.attempts, self._rules)
-        effects = self._alarm("feed:negotiate", f"{failed.why} Next attempt in {wait_ns // MS} ms.", now)
+        effects = self._alarm(
+            "feed:negotiate", f"The feed gave no addresses: {failed.why.rstrip('.')}. It is asked again by itself.", now
+        )
         return state, (*effects, SetTimer(f"retry:{state.feed_epoch}", now + wait_ns))
 
     def _wanted(self, state: FeedState, wanted: market.AddressWanted, now: int) -> tuple[FeedState, Effects]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,6 +33,17 @@ class SimProcess(msgspec.Struct, frozen=True):
         except psutil.NoSuchProcess:
             return False
 
+    def end(self) -> None:
+        """End the process: asked first, forced after 5 s."""
+        try:
+            running = psutil.Process(self.pid)
+            running.terminate()
+            running.wait(5)
+        except psutil.NoSuchProcess:
+            return
+        except psutil.TimeoutExpired:
+            running.kill()
+
 
 class Control(msgspec.Struct, frozen=True):
     """How the command line reaches a running supervisor."""
@@ -52,6 +64,7 @@ class DataFolder:
         self.run = root / "run"
         self.clock = self.run / "clock.json"
         self.control = self.run / "control.json"
+        self.settings = self.run / "settings.json"
         self.kill_file = root / "KILL"
         self._lock_fd: int | None = None
 
@@ -72,6 +85,27 @@ class DataFolder:
                 f"The data folder {self.root} cannot be written ({error.strerror}); "
                 "give another one with --data or mend its permissions."
             ) from None
+
+    def begin_demo(self) -> None:
+        """Make room for a new demo day: what the last one left is kept in `previous/`, what was there before it goes.
+
+        Raises:
+            CommandError: the folder holds ledgers that no demo day made.
+        """
+        mark = self.root / "demo-day"
+        kept = [folder for folder in (self.ledgers, self.warehouse, self.traces) if any(folder.glob("*"))]
+        if kept and not mark.exists():
+            raise CommandError(
+                f"{self.root} holds ledgers or market data that no demo day made; give another folder with --data."
+            )
+        mark.touch()
+        previous = self.root / "previous"
+        if kept:
+            shutil.rmtree(previous, ignore_errors=True)
+            previous.mkdir()
+        for folder in kept:
+            folder.rename(previous / folder.name)
+        self.make()
 
     def lock(self) -> None:
         """Take the supervisor's lock; it goes with the process.

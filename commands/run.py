@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import queue
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,13 +13,11 @@ from argparse import Namespace
 from datetime import time
 from pathlib import Path
 
-import psutil
-
 from commands import assembly, report
 from commands.cli import CommandError
 from commands.folder import DataFolder, SimProcess, settings_of
-from commands.sim import close_of
-from config.settings import Gateway, Settings
+from commands.sim import close_of, provenance_of, recorded_of
+from config.settings import Broker, Gateway, Settings, from_json
 from domain.instants import at_exchange, exchange_clock
 from messages import operator
 from supervision.clock import MarketClock
@@ -31,7 +29,12 @@ _QUIET = frozenset({"reject"})
 
 def act(arguments: Namespace) -> int:
     """Start, watch, stop, report."""
-    settings = settings_of(arguments, demo__seed=arguments.seed, demo__rate=arguments.rate)
+    recorded = recorded_of(arguments.market)
+    settings = settings_of(
+        arguments, demo__seed=arguments.seed, demo__rate=arguments.rate,
+        demo__market_folder=None if arguments.market is None else str(arguments.market.resolve()),
+        demo__session=None if recorded is None else recorded.session.isoformat(),
+    )  # fmt: skip
     folder = DataFolder(settings.data_dir)
     folder.make()
     folder.lock()
@@ -49,71 +52,65 @@ def _run_real(settings: Settings, folder: DataFolder) -> int:
 
 
 def _run_demo(settings: Settings, folder: DataFolder, arguments: Namespace) -> int:
-    clock, resumed = _world(settings, folder, arguments)
+    settings, clock, resumed = _world(settings, folder, arguments)
     gateway, hubs = folder.sim("gateway"), folder.sim("hubs")
     if gateway is None or hubs is None:
-        raise CommandError("The simulated market or broker died at once; look at data/run/*.log.", 3)
+        raise CommandError("The simulated market or broker died at once; look at the logs in the run folder.", 3)
     settings = settings.model_copy(update={"broker": _with_port(settings, gateway.port)})
     print(
         f"{'Resuming' if resumed else 'Starting'} the demo day {settings.demo.session} at "
         f"{exchange_clock(clock.now_utc())} New York, {clock.rate:g} market seconds a second. Ctrl-C stops cleanly.",
         flush=True,
     )
+    for what, how in sorted(provenance_of(settings).items()):
+        print(f"          {what}: {how}", flush=True)
     running = assembly.start(
         settings, folder, clock, (Gateway("127.0.0.1", gateway.port),),
         f"http://127.0.0.1:{hubs.negotiate_port}/v2/negotiate",
     )  # fmt: skip
     finished = _watch(running, clock, close_of(settings), folder)
+    if running.runtime.ended:
+        return 1  # market and broker stand: the next start resumes the day
     _stop_world(folder)
-    if finished:
-        for path in folder.traces_newest_first():
-            if path.suffix != ".zst":
-                seal(path)
+    for path in folder.traces_newest_first():
+        if path.suffix != ".zst":
+            seal(path)
     print()
     bad = report.show(settings, folder, settings.demo.session, as_json=False)
     if not finished:
         print("The day was stopped before its end; `main.py run` starts a new one.")
-    return 1 if bad or running.runtime.ended else 0
+    return 1 if bad else 0
 
 
-def _with_port(settings: Settings, port: int) -> object:
-    return settings.broker.__class__(
-        gateways=(Gateway("127.0.0.1", port),), paper_port=port, live_port=settings.broker.live_port,
-        account_env=settings.broker.account_env, client_ids=settings.broker.client_ids,
-    )  # fmt: skip
+def _with_port(settings: Settings, port: int) -> Broker:
+    return dataclasses.replace(settings.broker, gateways=(Gateway("127.0.0.1", port),), paper_port=port)
 
 
-def _world(settings: Settings, folder: DataFolder, arguments: Namespace) -> tuple[MarketClock, bool]:
-    """Find the market and the broker of an unfinished day, or start new ones."""
-    if folder.clock.exists() and not arguments.fresh:
-        clock = MarketClock.load(folder.clock)
-        if folder.sim("gateway") and folder.sim("hubs") and clock.now_utc() < close_of(settings):
-            return clock, True
+def _world(settings: Settings, folder: DataFolder, arguments: Namespace) -> tuple[Settings, MarketClock, bool]:
+    """Find the market and the broker of an unfinished day, with the settings it began with, or start new ones."""
+    if folder.clock.exists() and folder.settings.exists() and not arguments.fresh:
+        clock, begun = MarketClock.load(folder.clock), from_json(folder.settings.read_bytes())
+        if folder.sim("gateway") and folder.sim("hubs") and clock.now_utc() < close_of(begun):
+            return begun, clock, True
     _stop_world(folder)
-    for old in (folder.ledgers, folder.warehouse, folder.traces):
-        # A demo day starts from nothing: its account does, too.
-        shutil.rmtree(old, ignore_errors=True)
-    folder.make()
+    folder.begin_demo()
+    folder.settings.write_bytes(settings.to_json())
     start = time.fromisoformat(settings.demo.start_clock)
     clock = MarketClock.starting(at_exchange(settings.demo.session, start), settings.demo.rate)
     clock.save(folder.clock)
     for what in ("hubs", "gateway"):
-        _start_sim(what, settings, folder, arguments)
+        _start_sim(what, folder)
     deadline = real_time.monotonic() + _START_TIMEOUT_S
     while not (folder.sim("hubs") and folder.sim("gateway")):
         if real_time.monotonic() > deadline:
             raise CommandError("The simulated market did not start; look at the logs in the run folder.", 3)
         real_time.sleep(0.05)
-    return clock, False
+    return settings, clock, False
 
 
-def _start_sim(what: str, settings: Settings, folder: DataFolder, arguments: Namespace) -> None:
+def _start_sim(what: str, folder: DataFolder) -> None:
     root = Path(__file__).resolve().parent.parent
-    command = [sys.executable, str(root / "main.py")]
-    if arguments.config is not None:
-        command += ["--config", str(arguments.config.resolve())]
-    command += ["sim", what, "--run-folder", str(folder.run.resolve()), "--port", "0"]
-    command += ["--seed", str(settings.demo.seed), "--rate", str(settings.demo.rate)]
+    command = [sys.executable, str(root / "main.py"), "sim", what, "--run-folder", str(folder.run.resolve())]
     with (folder.run / f"sim-{what}.log").open("ab") as log:
         # A session of its own: killing the supervisor leaves market and broker standing.
         subprocess.Popen(command, cwd=root, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
@@ -123,20 +120,9 @@ def _stop_world(folder: DataFolder) -> None:
     for what in ("hubs", "gateway"):
         found: SimProcess | None = folder.sim(what)
         if found is not None:
-            _end(found)
+            found.end()
         (folder.run / f"sim-{what}.json").unlink(missing_ok=True)
     folder.clock.unlink(missing_ok=True)
-
-
-def _end(process: SimProcess) -> None:
-    try:
-        running = psutil.Process(process.pid)
-        running.terminate()
-        running.wait(5)
-    except psutil.NoSuchProcess:
-        return
-    except psutil.TimeoutExpired:
-        running.kill()
 
 
 def _watch(running: assembly.Supervisor, clock: MarketClock, until_utc: int | None, folder: DataFolder) -> bool:

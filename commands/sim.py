@@ -9,7 +9,7 @@ import asyncio
 import signal
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import time
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import psutil
 
 from commands.cli import CommandError
 from commands.folder import SimProcess, settings_of, write_private
-from config.settings import Settings
+from config.settings import Settings, from_json
 from domain.instants import SECOND, at_exchange, exchange_clock
 from simulation.exchange import Exchange
 from simulation.gateway.faults import Fault, FaultKind, FaultScriptError, load_faults
@@ -25,6 +25,7 @@ from simulation.gateway.server import GatewayServer
 from simulation.hubs.faults import DropHub
 from simulation.hubs.server import HubServer
 from simulation.market import Market
+from simulation.recorded import Recorded, RecordedError, load_recorded
 from supervision.clock import MarketClock
 
 GATEWAY_PORT = 4002
@@ -32,13 +33,13 @@ GATEWAY_PORT = 4002
 
 def act(arguments: Namespace) -> int:
     """Serve until SIGTERM or Ctrl-C."""
-    settings = settings_of(
-        arguments,
-        profile="demo",
-        demo__seed=arguments.seed,
-        demo__rate=arguments.rate or (None if arguments.run_folder else 1.0),
-        demo__start_clock=arguments.start or (None if arguments.run_folder else "09:25:00"),
-    )
+    if arguments.run_folder is not None:
+        settings = from_json((arguments.run_folder / "settings.json").read_bytes())
+    else:
+        settings = settings_of(
+            arguments, profile="demo", demo__seed=arguments.seed, demo__rate=arguments.rate or 1.0,
+            demo__start_clock=arguments.start or "09:25:00",
+        )  # fmt: skip
     clock = _clock(settings, arguments.run_folder)
     with asyncio.Runner() as runner:
         serve = _serve_gateway if arguments.what == "gateway" else _serve_hubs
@@ -47,10 +48,30 @@ def act(arguments: Namespace) -> int:
 
 
 def market_of(settings: Settings) -> Market:
-    """Make the market that both servers and the in-process exchange share by seed."""
+    """Make the market that both servers and the in-process exchange share by seed (or by a recorded day)."""
     demo = settings.demo
     cadence_s = max(1, round(demo.rate * demo.frame_interval_ms / 1000))
+    recorded = recorded_of(demo.market_folder)
+    if recorded is not None:
+        return Market.from_recorded(recorded, demo.seed, snapshot_s=cadence_s)
     return Market(demo.seed, demo.session, snapshot_s=cadence_s)
+
+
+def recorded_of(folder: Path | None) -> Recorded | None:
+    """Read a recorded day.
+
+    Raises:
+        CommandError: the folder does not hold one.
+    """
+    try:
+        return None if folder is None else load_recorded(folder)
+    except RecordedError as error:
+        raise CommandError(str(error)) from None
+
+
+def provenance_of(settings: Settings) -> Mapping[str, str]:
+    """Say what of a recorded day is real and what is synthetic; empty for a simulated market."""
+    return {} if settings.demo.market_folder is None else market_of(settings).provenance
 
 
 def _clock(settings: Settings, run_folder: Path | None) -> MarketClock:
@@ -68,7 +89,7 @@ async def _serve_gateway(settings: Settings, clock: MarketClock, arguments: Name
         demo = settings.demo
         faults = (Fault(FaultKind.DROP_REFUSE, at_clock=demo.gateway_drop_at, duration_s=demo.gateway_drop_s),)
     server = GatewayServer(world, exchange, clock, faults)
-    wanted = arguments.port if arguments.port is not None else GATEWAY_PORT
+    wanted = 0 if arguments.run_folder is not None else arguments.port or GATEWAY_PORT
     try:
         port = await server.start(arguments.host, wanted)
     except OSError as error:

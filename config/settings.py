@@ -121,6 +121,7 @@ class Demo:
     hub_drop_s: float
     hub_dropped: str
     frame_interval_ms: int
+    market_folder: Path | None = None
 
 
 class Settings(BaseSettings):

@@ -132,7 +132,7 @@ def _fit(book: ChainBook, tape: Tape, is_next: bool) -> IvFit:
 
 
 def _implied(book: ChainBook, row: int, seconds: Longs, bid: Floats, ask: Floats) -> tuple[Floats, Floats, Floats]:
-    """Give weight, log moneyness and ratio of one contract's quotes at seconds of the grid; weight 0 implies nothing."""
+    """Give weight, log moneyness and ratio of one contract's quotes at seconds of the grid; weight 0 means no ratio."""
     spot = book.path.spots["SPX"][seconds]
     left = (book.expiry_s[row] - seconds).astype(np.float64)
     strike, is_call, years = book.strikes[row], bool(book.is_call[row]), left / SECONDS_PER_YEAR

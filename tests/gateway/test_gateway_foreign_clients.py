@@ -1,6 +1,6 @@
 """Other unmodified clients, in an environment of their own (ib_async's event package overwrites ib_insync's).
 
-`ZEROHOUR_CLIENTS_PYTHON` names its interpreter; without it these tests have no client to run and skip.
+`make test` builds that environment from requirements-clients.lock; `ZEROHOUR_CLIENTS_PYTHON` names another one.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 from gateway_world import world
 
-PYTHON = os.environ.get("ZEROHOUR_CLIENTS_PYTHON")
 HERE = Path(__file__).parent
+BUILT = HERE.parents[1] / ".venv-clients" / "bin" / "python"
+PYTHON = os.environ.get("ZEROHOUR_CLIENTS_PYTHON") or (str(BUILT) if BUILT.exists() else None)
 
 
-@pytest.mark.skipif(not PYTHON, reason="ZEROHOUR_CLIENTS_PYTHON names no interpreter with the clients")
+@pytest.mark.skipif(not PYTHON, reason="no environment with the clients; `make test` builds it")
 @pytest.mark.parametrize("script", ["foreign_ib_async.py", "foreign_ibapi.py"])
 def test_unmodified_client_trades_and_reconnects(script: str) -> None:
     async def scenario() -> None:

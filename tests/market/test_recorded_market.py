@@ -255,3 +255,9 @@ def test_two_processes_agree() -> None:
         for n in (1, 2)
     ]
     assert told[0] == told[1] and "Quote(" in told[0]
+
+
+def test_stress_of_the_real_day_is_measured_between_its_closes() -> None:
+    path = market_at(0).path
+    # The day fell by 2.7 % where the simulated ones move by 0.8 %: mostly above normal, and not the floor of 0.5.
+    assert np.median(path.stress[path.open_s + 300 : path.close_s]) > 0.8

@@ -504,7 +504,14 @@ def _restored(**changes: object) -> lifecycle.PositionRestored:
         contract=SPXW, order_ref=ENTRY, qty=2, limit_ticks=500, deadline_utc=T0 + 10 * SECOND, state="OPEN",
     )  # fmt: skip
     bought = lifecycle.OrderFill(
-        order_ref=ENTRY, is_exit=False, side=Side.BUY, qty=2, cost_ticks=1000, fees_cents=130, charged_qty=2, first_utc=T0
+        order_ref=ENTRY,
+        is_exit=False,
+        side=Side.BUY,
+        qty=2,
+        cost_ticks=1000,
+        fees_cents=130,
+        charged_qty=2,
+        first_utc=T0,
     )
     known = lifecycle.PositionRestored(
         reservation=reservation, fills=(bought,), position_id="ZH-paper-ABCDEFGHIJKL", state=PositionState.OPEN,
@@ -554,7 +561,14 @@ def test_exit_recorded_at_market_but_found_as_a_limit_is_modified_again():
 
 def test_sold_position_comes_back_and_ends_with_the_brokers_word():
     sold = lifecycle.OrderFill(
-        order_ref=EXIT_1, is_exit=True, side=Side.SELL, qty=2, cost_ticks=900, fees_cents=130, charged_qty=2, first_utc=T0
+        order_ref=EXIT_1,
+        is_exit=True,
+        side=Side.SELL,
+        qty=2,
+        cost_ticks=900,
+        fees_cents=130,
+        charged_qty=2,
+        first_utc=T0,
     )
     known = _restored()
     history = History()

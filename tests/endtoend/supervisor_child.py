@@ -1,0 +1,65 @@
+"""A supervisor in a child process, as a user starts it, and what it prints."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def main_py(data: Path, *arguments: str, timeout_s: float = 60, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run one command to its end."""
+    return subprocess.run(
+        [sys.executable, "main.py", "--data", str(data), *arguments], cwd=ROOT, text=True, capture_output=True,
+        timeout=timeout_s, env=os.environ | environment, check=False,
+    )  # fmt: skip
+
+
+class Supervisor:
+    """`main.py run` in a child; `wait_for` waits for a line that has the words."""
+
+    def __init__(self, data: Path, *arguments: str, **environment: str) -> None:
+        self.lines: list[str] = []
+        self._changed = threading.Condition()
+        self._is_over = False
+        self.process = subprocess.Popen(
+            [sys.executable, "-u", "main.py", "--data", str(data), "run", *arguments], cwd=ROOT, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=os.environ | environment,
+        )  # fmt: skip
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            with self._changed:
+                self.lines.append(line.rstrip())
+                self._changed.notify_all()
+        with self._changed:
+            self._is_over = True
+            self._changed.notify_all()
+
+    def wait_for(self, words: str, timeout_s: float = 60) -> str:
+        """Give the first line with these words.
+
+        Raises:
+            AssertionError: it did not come.
+        """
+        with self._changed:
+            found = self._changed.wait_for(
+                lambda: self._is_over or any(words in line for line in self.lines), timeout_s
+            )
+            line = next((line for line in self.lines if words in line), None)
+        assert found and line is not None, f"no line with {words!r} in:\n" + "\n".join(self.lines[-40:])
+        return line
+
+    def end(self, number: int, timeout_s: float = 30) -> int:
+        """Send a signal and wait for the end; give the exit code."""
+        self.process.send_signal(number)
+        code = self.process.wait(timeout_s)
+        self._reader.join(5)
+        return code
