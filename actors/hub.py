@@ -151,7 +151,25 @@ class HubActor(Actor[HubState]):
         after = _closed(state, bucket_utc)
         after, alarm = self._listen(after, sealed, now)
         store = self._store(sealed, now)
-        return after, (CancelTimer(f"close:{bucket_utc}"), *self._hand_on(sealed), *store, *alarm)
+        late = self._store_late(sealed)
+        return after, (CancelTimer(f"close:{bucket_utc}"), *self._hand_on(sealed), *store, *late, *alarm)
+
+    def _store_late(self, sealed: market.BucketSealed) -> Effects:
+        """Keep what came after its bucket was closed: no reading uses it, and its gap stays on record."""
+        return tuple(
+            Tell(
+                "warehouse",
+                market.StoreBucket(
+                    hub=self._hub,
+                    bucket_utc=int(rows.ref.split("/")[1]),
+                    rows=rows,
+                    absent=(),
+                    why_absent="",
+                    counts=market.FrameCounts(),
+                ),
+            )
+            for rows in sealed.late
+        )
 
     def _give_up(self, state: HubState, bucket_utc: int, now: int) -> tuple[HubState, Effects]:
         if bucket_utc not in state.due:

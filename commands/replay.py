@@ -18,6 +18,7 @@ from config.settings import Settings, SettingsError, from_json, merged
 from domain.instants import exchange_clock
 from domain.profile import Rows, content_hash_of
 from main import Stores, build_tree
+from messages import market
 from messages.base import Message
 from messages.envelope import Envelope, decode
 from storage.warehouse_reader import WarehouseReader
@@ -110,13 +111,19 @@ class Values:
     def fill(self, message: Message) -> Message:
         """Give the message with its values."""
         rows = getattr(message, "rows", None)
-        if not isinstance(rows, Rows) or rows.content_hash == content_hash_of(()):
+        if not isinstance(rows, Rows):
             return message
+        filled: dict[str, Any] = {"rows": self._filled(rows)}
+        if isinstance(message, market.BucketSealed):
+            filled["late"] = tuple(self._filled(late) for late in message.late)
+        return msgspec.structs.replace(message, **filled)
+
+    def _filled(self, rows: Rows) -> Rows:
+        if rows.content_hash == content_hash_of(()):
+            return rows
         found = self._rows(rows)
-        if found is None:
-            self.missing += 1
-            return message
-        return msgspec.structs.replace(message, rows=found)
+        self.missing += found is None
+        return found or rows
 
     def _rows(self, wanted: Rows) -> Rows | None:
         words = wanted.ref.split("/")

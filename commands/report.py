@@ -55,11 +55,13 @@ def facts(settings: Settings, folder: DataFolder, session: date) -> dict[str, An
     held = [row for row in ledger.held() if row["net_qty"]]
     trades = ledger.trades(session)
     gaps = WarehouseReader(folder.warehouse).gaps(session)
-    trace = trace_facts([path for path in folder.traces_newest_first() if path.parent.name == session.isoformat()])
+    of_session = [path for path in folder.traces_newest_first() if path.parent.name == session.isoformat()]
+    trace = trace_facts(of_session)
     return {
         "session": session.isoformat(),
         "profile": settings.profile,
         "desk": settings.desk,
+        "market": market_of_record(of_session),
         "trades": trades,
         "realised_cents": sum(row["realised_cents"] for row in trades),
         "fees_cents": sum(row["fees_cents"] or 0 for row in trades),
@@ -73,6 +75,19 @@ def facts(settings: Settings, folder: DataFolder, session: date) -> dict[str, An
         "gaps": Counter(f"{gap.hub}: {gap.why}" for gap in gaps),
         **trace,
     }
+
+
+def market_of_record(paths: list[Path]) -> str:
+    """Say what market the session was run on, from the settings in its newest trace."""
+    header = parsed(next(iter(records(paths[0])), b"")) if paths else None
+    recorded = (header or {}).get("settings", {}).get("profile")
+    if recorded is None:
+        return "unknown market"
+    if recorded != "demo":
+        return "the vendor's feed and the broker's market"
+    if header is not None and header["settings"]["demo"]["market_folder"]:
+        return "SPX path and recorded quotes real, everything else synthetic; simulated money"
+    return "simulated market, simulated money"
 
 
 def trace_facts(paths: list[Path]) -> dict[str, Any]:
@@ -105,8 +120,7 @@ def trace_facts(paths: list[Path]) -> dict[str, Any]:
 
 
 def _lines(found: dict[str, Any]) -> list[str]:
-    world = "simulated market, simulated money" if found["profile"] == "demo" else f"desk {found['desk']}"
-    lines = [f"Session {found['session']} ({world})", ""]
+    lines = [f"Session {found['session']}, desk {found['desk']} ({found['market']})", ""]
     lines.append("Trades" if found["trades"] else "No trades.")
     for row in found["trades"]:
         contract = f"{row['trading_class']} {(row['strike_ticks'] or 0) / 100:g}{row['right']}"

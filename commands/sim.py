@@ -81,12 +81,17 @@ def _clock(settings: Settings, run_folder: Path | None) -> MarketClock:
     return MarketClock.starting(at_exchange(settings.demo.session, start), settings.demo.rate)
 
 
+def _is_ahead(settings: Settings, clock: MarketClock, wall: str) -> bool:
+    """Tell whether a fault's instant is still to come (a day that starts later never had it)."""
+    return clock.now_utc() < at_exchange(settings.demo.session, time.fromisoformat(wall))
+
+
 async def _serve_gateway(settings: Settings, clock: MarketClock, arguments: Namespace) -> None:
     world = market_of(settings)
     exchange = Exchange(world, cash_cents=settings.demo.nav_usd * 100)
     faults = _faults_of(arguments)
-    if arguments.run_folder is not None and not faults:
-        demo = settings.demo
+    demo = settings.demo
+    if arguments.run_folder is not None and not faults and _is_ahead(settings, clock, demo.gateway_drop_at):
         faults = (Fault(FaultKind.DROP_REFUSE, at_clock=demo.gateway_drop_at, duration_s=demo.gateway_drop_s),)
     server = GatewayServer(world, exchange, clock, faults)
     wanted = 0 if arguments.run_folder is not None else arguments.port or GATEWAY_PORT
@@ -113,7 +118,7 @@ async def _serve_hubs(settings: Settings, clock: MarketClock, arguments: Namespa
     if arguments.faults is not None:
         raise CommandError("Fault scripts are for the gateway: `main.py sim gateway --faults FILE`.")
     faults: tuple[DropHub, ...] = ()
-    if arguments.run_folder is not None:
+    if arguments.run_folder is not None and _is_ahead(settings, clock, demo.hub_drop_at):
         at_utc = at_exchange(demo.session, time.fromisoformat(demo.hub_drop_at))
         faults = (DropHub(at_utc=at_utc, hub=demo.hub_dropped, outage_s=demo.hub_drop_s),)
     server = HubServer(

@@ -115,7 +115,10 @@ class FrameCounts(Message, frozen=True, kw_only=True, tag="market.FrameCounts"):
 
 
 class BucketSealed(_Market, frozen=True, kw_only=True):
-    """port:hub => hub: the decoded bucket; `absent` are (ticker, category) pairs expected and silent."""
+    """port:hub => hub: the decoded bucket; `absent` are (ticker, category) pairs expected and silent.
+
+    `late` are rows of buckets sealed before (one `Rows` a bucket): frames that redelivery brought after the seal.
+    """
 
     hub: str
     bucket_utc: int
@@ -123,6 +126,7 @@ class BucketSealed(_Market, frozen=True, kw_only=True):
     absent: tuple[tuple[str, str], ...]
     counts: FrameCounts
     why_absent: str = "silent"
+    late: tuple[Rows, ...] = ()
 
 
 class StoreBucket(_Market, frozen=True, kw_only=True):

@@ -21,6 +21,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 from websockets.typing import Subprotocol
 
+from domain.instants import bucket_of
+from domain.profile import Row, Rows
 from gateways.gexbot.codec import PAYLOAD_BYTES_MAX
 from gateways.gexbot.folding import BucketFolder
 from gateways.gexbot.negotiate import USER_AGENT, AddressBook, Tell
@@ -142,8 +144,16 @@ class HubPort:
                     refused=sealed.refused,
                 ),
                 why_absent="disconnected" if was_down else "silent",
+                late=self._by_bucket(sealed.late),
             ),
         )
+
+    def _by_bucket(self, late: tuple[Row, ...]) -> tuple[Rows, ...]:
+        """Part rows of earlier buckets by their bucket."""
+        buckets: dict[int, list[Row]] = {}
+        for row in late:
+            buckets.setdefault(bucket_of(row.last_utc), []).append(row)
+        return tuple(Rows(f"{self._hub}/{utc}/late", tuple(rows)) for utc, rows in sorted(buckets.items()))
 
     async def _keep(self, feed_epoch: int, older: asyncio.Task[None] | None) -> None:
         """Hold one session from its dial to its loss; tell `HubDown` when it cannot be kept."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec import structs
 from signal_histories import SETTINGS, History, clock, profile, rows_of, started, told
 
 from actors.hub import NOT_SEALED, HubActor
@@ -188,3 +189,14 @@ def test_a_silent_hub_is_reported_once_and_again_after_it_spoke() -> None:
         effects = history.hear(sealed(tickers, bucket_utc), bucket_utc + BUCKET_NS + SECOND)
         alarms.append(len(told(effects, operator.Alarm, "notifier")))
     assert alarms == [0, 1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0]
+
+
+def test_rows_of_an_earlier_bucket_are_stored_and_no_reading_gets_them() -> None:
+    history = hub()
+    due(history)
+    earlier = BUCKET - BUCKET_NS
+    late = rows_of(HUB, earlier, profile("SPX", CATEGORIES[0], 600_000))
+    effects = history.hear(structs.replace(sealed(), late=(late,)), DUE)
+    stored = told(effects, market.StoreBucket, "warehouse")
+    assert [(m.bucket_utc, m.rows, m.absent) for m in stored][1:] == [(earlier, late, ())]
+    assert {m.bucket_utc for m in told(effects, market.RowsArrived)} == {BUCKET}
