@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks.figures import ROOT, Report, load_average, machine
+from benchmarks.figures import REACHED, ROOT, Report, load_average, machine
 
 NAMES = ("order_path", "lateness", "ingest", "stepped", "memory", "wire")
 RESULTS = Path(__file__).parent / "RESULTS.md"
@@ -66,7 +66,6 @@ def _in_a_child(name: str, scale: float) -> Report | None:
 
 
 def _write(reports: list[Report]) -> None:
-    said = {True: "yes", False: "**no**", None: "not measured"}
     lines = [
         "# Measured",
         "",
@@ -80,7 +79,9 @@ def _write(reports: list[Report]) -> None:
         "|---|---|---|---|---|",
     ]
     lines += [
-        f"| {r.name} | {a.what} | {a.wanted} | {a.measured} | {said[a.is_reached]} |" for r in reports for a in r.aims
+        f"| {r.name} | {a.what} | {a.wanted} | {a.measured} | {REACHED[a.is_reached]} |"
+        for r in reports
+        for a in r.aims
     ]
     RESULTS.write_text("\n".join(lines) + "\n\n" + "\n".join(r.markdown() for r in reports), encoding="utf-8")
     print(f"written: {RESULTS.relative_to(ROOT)}", file=sys.stderr)

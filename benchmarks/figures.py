@@ -20,12 +20,13 @@ import numpy as np
 import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
+QUIET_LOAD = 0.5
 LIBRARIES = ("pykka", "msgspec", "ib_insync", "protobuf", "zstandard", "websockets", "numpy", "pyarrow", "orjson")
 
 
 @dataclass
 class Aim:
-    """One figure that the specification asks for, what came out (`None`: not measured), and whether it was reached."""
+    """One figure that the specification asks for, what came out and whether it was reached (`None`: no limit set)."""
 
     what: str
     wanted: str
@@ -62,9 +63,11 @@ class Report:
         """Write the report as Markdown."""
         lines = [f"## {self.title}", ""]
         lines += [f"`{self.command}` took {self.seconds:.0f} s; load average before and after: {self.load}.", ""]
+        if float(self.load.partition(",")[0] or 0) > QUIET_LOAD:
+            lines += ["**Other work ran on the machine when this began: its tails are an upper bound.**", ""]
         if self.aims:
             lines += ["| aim | wanted | measured | reached |", "|---|---|---|---|"]
-            said = {True: "yes", False: "**no**", None: "not measured"}
+            said = REACHED
             lines += [f"| {a.what} | {a.wanted} | {a.measured} | {said[a.is_reached]} |" for a in self.aims]
             lines.append("")
         for caption, header, rows in self.sections:
@@ -90,6 +93,7 @@ def spread(values_ns: Sequence[float]) -> list[str]:
     return [ms(percentile(values_ns, q)) for q in (50, 90, 99)] + [ms(max(values_ns, default=float("nan")))]
 
 
+REACHED = {True: "yes", False: "**no**", None: "no limit set"}
 SPREAD = ["p50 ms", "p90 ms", "p99 ms", "max ms"]
 
 

@@ -6,9 +6,10 @@ import gc
 import time
 from datetime import time as clock_time
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks.feed_load import STRIKES, FeedLoad
-from benchmarks.figures import SPREAD, Report, fsync_floor_ns, ms, percentile, spread, work_folder
+from benchmarks.figures import SPREAD, Report, fsync_floor_ns, percentile, spread, work_folder
 from config.settings import load_settings
 from domain.instants import BUCKET_NS, at_exchange
 from domain.profile import Row, Rows
@@ -21,6 +22,19 @@ HELD_SHARE = 0.98
 HUB_P99_MS = 5.0
 CORES_AT_500 = 0.15
 FRAMES_AIM = 4_000
+PASSES = 3
+
+
+class Pass(NamedTuple):
+    """One rate held for a while: frames taken a second, their way in ms, cores of the ports and of the generator."""
+
+    taken: float
+    p50_ms: float
+    p99_ms: float
+    max_ms: float
+    due_p99_ms: float
+    cores: float
+    generator: float
 
 
 def run(scale: float = 1.0) -> Report:
@@ -33,49 +47,65 @@ def run(scale: float = 1.0) -> Report:
 
 
 def _frames(report: Report, scale: float) -> None:
-    rows, held, cores_at_500, seals = [], 0.0, float("nan"), []
+    """Take every rate once a pass, so that a disturbance does not fall on one rate alone."""
+    passes: dict[int, list[Pass]] = {rate: [] for rate in RATES}
     with FeedLoad() as load:
-        load.rate(500)
+        load.rate(RATES[0])
         time.sleep(1.0 * scale)
         gc.collect()
         gc.freeze()
-        for rate in RATES:
-            load.rate(rate)
-            time.sleep(1.0 * scale)
-            load.rate(rate)
-            cpu_s, began = time.process_time(), time.perf_counter()
-            time.sleep((8.0 if rate == RATES[0] else 5.0) * scale)
-            written, due = load.timed()
-            took_s = time.perf_counter() - began
-            cores = (time.process_time() - cpu_s) / took_s
-            generator = load.report()
-            got = len(written) / took_s
-            p99_ms = percentile(written, 99) / 1e6
-            is_held = got >= HELD_SHARE * rate and p99_ms <= HUB_P99_MS
-            if rate == RATES[0]:
-                cores_at_500 = cores
-            held = max(held, got) if is_held else held
-            rows.append(
-                [rate, f"{got:,.0f}", f"{percentile(written, 50) / 1e6:.2f}", f"{p99_ms:.2f}", ms(max(written)),
-                 f"{percentile(due, 99) / 1e6:.2f}", f"{cores:.2f}", f"{cores / max(got, 1) * 1e6:.0f}",
-                 f"{generator['cores']:.2f}", "yes" if is_held else "no"]
-            )  # fmt: skip
-        load.rate(500)
+        for _ in range(PASSES):
+            for rate in RATES:
+                passes[rate].append(_pass(load, rate, scale))
+        load.rate(RATES[0])
         time.sleep(1.0 * scale)
-        seals.append(load.seal())
+        sealed, seal_s = load.seal()
         groups, frame_bytes = load.groups, load.frame_bytes
+    rows, held_rate, is_unbroken = [], 0, True
+    for rate, found in passes.items():
+        mid = {name: percentile([getattr(p, name) for p in found], 50) for name in Pass._fields}
+        is_held = mid["taken"] >= HELD_SHARE * rate and mid["p99_ms"] <= HUB_P99_MS
+        is_unbroken = is_unbroken and is_held
+        held_rate = rate if is_unbroken else held_rate
+        each = ", ".join(f"{p.p99_ms:.2f}" for p in found)
+        rows.append(
+            [f"{rate:,}", f"{mid['taken']:,.0f}", f"{mid['p50_ms']:.2f}", f"{mid['p99_ms']:.2f} ({each})",
+             f"{max(p.max_ms for p in found):.1f}", f"{mid['due_p99_ms']:.2f}", f"{mid['cores']:.3f}",
+             f"{mid['cores'] / max(mid['taken'], 1) * 1e6:.0f}", f"{mid['generator']:.2f}", "yes" if is_held else "no"]
+        )  # fmt: skip
     report.table(
         f"Five hub ports in one process, frames of {STRIKES} strikes and {frame_bytes:,.0f} bytes of base64 from a "
-        f"child process ({groups} groups); time from the generator's write to the folded frame.",
-        ["frames/s asked", "taken", "p50 ms", "p99 ms", "max ms", "p99 after due ms", "cores", "µs/frame",
+        f"child process ({groups} groups); time from the generator's write to the folded frame. Medians of {PASSES} "
+        f"passes over all rates; held: at least {HELD_SHARE:.0%} of the rate taken, and p99 ≤ {HUB_P99_MS:g} ms.",
+        ["frames/s asked", "taken", "p50 ms", "p99 ms (each pass)", "max ms", "p99 after due ms", "cores", "µs/frame",
          "generator's cores", "held"],
         rows,
     )  # fmt: skip
-    report.aim("frames/s held with hub p99 ≤ 5 ms", f"≥ {FRAMES_AIM:,}", f"{held:,.0f}", held >= FRAMES_AIM * 0.98)
-    report.aim("cores at 500 frames/s", f"≤ {CORES_AT_500}", f"{cores_at_500:.3f}", cores_at_500 <= CORES_AT_500)
-    sealed, took = seals[0]
-    report.note(f"Closing a bucket of {sealed} rows at all hubs at once, decoding included, took {took * 1e3:.1f} ms.")
+    report.aim(
+        "frames/s held with hub p99 ≤ 5 ms (and every lower rate too)", f"≥ {FRAMES_AIM:,}", f"{held_rate:,}",
+        held_rate >= FRAMES_AIM,
+    )  # fmt: skip
+    cores = percentile([p.cores for p in passes[RATES[0]]], 50)
+    report.aim("cores at 500 frames/s", f"≤ {CORES_AT_500}", f"{cores:.3f}", cores <= CORES_AT_500)
+    report.note(
+        f"Closing a bucket of {sealed} rows at all hubs at once, decoding included, took {seal_s * 1e3:.1f} ms."
+    )
     report.note("The generator runs on the same cores; its share is in the table, so the last rows are its limit too.")
+
+
+def _pass(load: FeedLoad, rate: int, scale: float) -> Pass:
+    load.rate(rate)
+    time.sleep(0.7 * scale)
+    load.rate(rate)
+    cpu_s, began = time.process_time(), time.perf_counter()
+    time.sleep(2.5 * scale)
+    took_s = time.perf_counter() - began
+    cores = (time.process_time() - cpu_s) / took_s
+    written, due = load.timed()
+    return Pass(
+        len(written) / took_s, percentile(written, 50) / 1e6, percentile(written, 99) / 1e6, max(written) / 1e6,
+        percentile(due, 99) / 1e6, cores, load.report()["cores"],
+    )  # fmt: skip
 
 
 def _batches(report: Report, folder: Path, n: int) -> None:
@@ -120,12 +150,12 @@ def _batches(report: Report, folder: Path, n: int) -> None:
     report.aim(
         "batch append beside the disk's floor (p50, p99)", "reported",
         f"{percentile(took, 50) / percentile(floors, 50):.0f} ×, "
-        f"{percentile(took, 99) / percentile(floors, 99):.1f} × the floor", True,
+        f"{percentile(took, 99) / percentile(floors, 99):.1f} × the floor", None,
     )  # fmt: skip
     kept = "" if sealed == "" else f" (the seal failed: {sealed})"
     report.aim(
         "bytes a row", "reported",
-        f"{bytes_n / rows_n:,.0f} hot, {sealed_bytes / rows_n:,.0f} sealed{kept}", True,
+        f"{bytes_n / rows_n:,.0f} hot, {sealed_bytes / rows_n:,.0f} sealed{kept}", None,
     )  # fmt: skip
     report.note(f"Sealing those {rows_n:,} rows in its child process took {seal_s:.1f} s.")
 

@@ -43,6 +43,7 @@ class Lateness:
     since_end_ns: list[int] = field(default_factory=list)
     since_features_ns: list[int] = field(default_factory=list)
     late: int = 0
+    p99s_ns: list[float] = field(default_factory=list)
 
     @property
     def missed(self) -> int:
@@ -67,9 +68,10 @@ def run(scale: float = 1.0) -> Report:
             gc.collect()
             gc.freeze()
             calm, outage = Lateness(), Lateness()
-            for _ in range(rounds):
-                _round(rig, calm, has_outage=False)
-                _round(rig, outage, has_outage=True)
+            for n in range(rounds):
+                kinds = [(calm, False), (outage, True)]
+                for into, has_outage in kinds if n % 2 == 0 else reversed(kinds):
+                    _round(rig, into, has_outage=has_outage)
             loop_calm, loop_outage = Lateness(), Lateness()
             for has_outage, into in ((False, loop_calm), (True, loop_outage)):
                 SingleLoop(rig).run(into, has_outage=has_outage)
@@ -100,10 +102,11 @@ def _round(rig: Rig, into: Lateness, *, has_outage: bool) -> None:
     lanes = sum(name.startswith("lane:") for name in rig.runtime.cells)
     into.due += ROUND_BUCKETS * lanes
     time.sleep(PERIOD_S)
-    to_real = rig.clock.real_utc - rig.clock.market_utc
+    to_real, before_n = rig.clock.real_utc - rig.clock.market_utc, len(into.since_end_ns)
     for _, bucket_utc, dequeued_utc, decided_ns in list(rig.decided):
         if bucket_utc in ends:
             into.add(decided_ns - ends[bucket_utc], decided_ns - (dequeued_utc + to_real))
+    into.p99s_ns.append(percentile(into.since_end_ns[before_n:], 99))
     if has_outage:
         if not lost:
             raise RuntimeError("the outage did not reach the desk")
@@ -230,6 +233,9 @@ def _tell(report: Report, found: dict[str, Lateness], rounds: int) -> None:
         ["version", *SPREAD],
         [[names[k], *spread(v.since_features_ns)] for k, v in found.items()],
     )
+    for kind in ("calm", "outage"):
+        told = ", ".join(f"{ns / 1e6:.1f}" for ns in found[kind].p99s_ns)
+        report.note(f"p99 of each round, ms, {names[kind]}: {told}.")
     report.note(
         "The outage closes the gateway's listener and resets both connections; order and quote sessions dial, read "
         "back and list chains again while the rounds go on."

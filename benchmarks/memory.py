@@ -77,6 +77,10 @@ def run(scale: float = 1.0) -> Report:
         ["New York", "process", "RSS MiB", "PSS MiB", "threads"],
         rows,
     )
+    report.note(
+        f"At rate {RATE:g} an hour is a minute: its buckets, orders and trace are there, the frames of an hour are not "
+        "(a group's are at least 200 real ms apart), and neither is what an hour of real time might leak."
+    )
     report.note(f"The supervisor used {used_s / lived_s:.2f} cores over its {lived_s:.0f} s at rate {RATE:g}.")
     return report
 

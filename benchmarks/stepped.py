@@ -56,7 +56,7 @@ def _messages(report: Report, balls: int) -> None:
     )  # fmt: skip
     names = {
         "loop": "floor: `decide` called in a loop, no runtime",
-        "bare": "stepped runtime, no trace (encoding and digest included)",
+        "bare": "stepped runtime, trace off (then nothing is encoded or digested)",
         "traced": "stepped runtime, trace in memory",
     }
     report.table(
@@ -91,7 +91,7 @@ def _day(report: Report, folder: Path, scale: float) -> None:
         f"{took_s:.1f} s ({day.runtime.steps:,} messages, {len(day.exchange.executions())} executions)"
         + ("" if scale >= 1 else f"; {scale:.0%} of it")
         + (f"; broken: {'; '.join(broken)}" if broken else ""),
-        True,
+        None,
     )  # fmt: skip
     report.note(f"Making the market and the tree took {making_s:.1f} s more.")
     profile = cProfile.Profile()

@@ -20,8 +20,10 @@ from simulation.market import Market
 from supervision.clock import MarketClock
 
 ORDERS = 300
+CONTRACTS = 30  # in turn: the exchange fills no more than a quote displays until the next one
 PAUSE_S = 0.03  # 45 requests a second are ib_insync's own limit
 FILL_S = 5.0
+SLOW_NS = 100_000_000
 # The prototype gateway's figures of the project's gateway specification, section 4 (another run, two idle cores).
 SPEC = {"bytes": ("0.09", "0.14"), "ack": ("0.36", "0.78"), "fill": ("0.61", "1.12"), "fee": ("0.62", "1.13")}
 NAMES = {
@@ -38,8 +40,8 @@ def run(scale: float = 1.0) -> Report:
     report = Report("wire", "Order round trip through ib_insync", "python -m benchmarks wire")
     took, unfilled = asyncio.run(_orders(max(10, round(ORDERS * scale))))
     report.table(
-        f"Marketable limit orders of one contract, one after another, n = {len(took['call'])}; beside them the spec's "
-        "figures for a prototype gateway without a matching engine (p50 / p99 ms).",
+        f"Marketable limit orders of {CONTRACTS} contracts in turn, one after another, n = {len(took['call'])}; beside "
+        "them the spec's figures for a prototype gateway without a matching engine (p50 / p99 ms).",
         ["what", *SPREAD, "spec p50 / p99"],
         [[NAMES[k], *spread(v), " / ".join(SPEC[k]) if k in SPEC else ""] for k, v in took.items()],
     )
@@ -48,10 +50,15 @@ def run(scale: float = 1.0) -> Report:
             NAMES[key],
             "reported",
             f"p50 {ms(percentile(took[key], 50))} ms, p99 {ms(percentile(took[key], 99))} ms",
-            True,
+            None,
         )
     report.note(
         "The exchange's own latency (20 ms by default) is set to 0, so that what is measured is the wire and the code."
+    )
+    slow = sum(ns > SLOW_NS for ns in took["fill"])
+    report.note(
+        f"{slow} of {len(took['fill'])} fills took more than {SLOW_NS / 1e6:.0f} ms; they are in the table. (The "
+        "exchange lets an order wait for the next quote where it has taken all that was displayed.)"
     )
     if unfilled:
         report.note(f"{unfilled} orders were not filled within {FILL_S:g} s and are left out.")
@@ -69,8 +76,8 @@ async def _orders(n: int) -> tuple[dict[str, list[int]], int]:
     world.step(clock.now_utc())
     spot = world.spot("SPX").price_ticks
     today = [c for c in world.contracts("SPX") if c.expiry == demo.session and c.right == "C"]
-    wanted = min(today, key=lambda c: abs(c.strike_ticks - spot))
-    option = ib_option(wanted)
+    wanted = sorted(today, key=lambda c: abs(c.strike_ticks - spot))[:CONTRACTS]
+    options = [ib_option(contract) for contract in wanted]
     took: dict[str, list[int]] = {name: [] for name in NAMES}
     make_ib: Any = IB  # ib_insync carries no types
     ib = make_ib()
@@ -80,8 +87,9 @@ async def _orders(n: int) -> tuple[dict[str, list[int]], int]:
         gc.collect()
         gc.freeze()
         for i in range(n):
-            ask = world.quote(wanted.con_id).ask_ticks or 100
-            times = await _order(ib, option, "BUY" if i % 2 == 0 else "SELL", ask)
+            contract = wanted[i % CONTRACTS]
+            ask = world.quote(contract.con_id).ask_ticks or 100
+            times = await _order(ib, options[i % CONTRACTS], "BUY" if i // CONTRACTS % 2 == 0 else "SELL", ask)
             arrived = await asyncio.to_thread(child.next)
             if times is None:
                 unfilled += 1

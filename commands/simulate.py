@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import tempfile
 import time as real_time
@@ -128,6 +129,8 @@ def act(arguments: Namespace) -> int:
                 "trace": day.trace_hash, "executions": len(day.exchange.executions()), "broken": broken,
             }  # fmt: skip
             day.runtime.close()
+        del day
+        gc.collect()  # a day is a knot of references; the next one needs the room
         rows.append(row)
         print(orjson.dumps(row).decode() if arguments.json else _line(row), flush=True)
         if broken:

@@ -169,6 +169,26 @@ def test_a_shuffled_order_between_recipients_makes_the_same_decisions(tmp_path: 
     assert _orders(plain) == _orders(shuffled) != []
 
 
+RECORDED = Path(__file__).resolve().parents[3] / "shared" / "data" / "lean"
+
+
+@pytest.mark.skipif(not RECORDED.is_dir(), reason="the recorded day is not beside the checkout")
+def test_a_recorded_day_drives_the_same_actors(tmp_path: Path) -> None:
+    demo = {"market_folder": str(RECORDED), "session": "2021-01-04", "start_clock": "09:29:00"}
+    day = stepped_day(load_settings(profile="demo", overrides={"demo": demo}), tmp_path)
+    day.run(day.exchange.market.open_utc + 1210 * SECOND)
+    day.runtime.close()
+    told = [orjson.loads(line) for line in day.runtime.trace.lines]
+    spots = {
+        m["message"]["bucket_utc"]: m["message"]["spot"]
+        for m in told
+        if m["kind"] == "envelope" and m["to"] == "lane:gexwatch:SPX" and m["message"]["type"].endswith("Computed")
+    }
+    assert len(spots) == 40
+    assert all(370_000 < spot < 380_000 for spot in spots.values())
+    assert not day.runtime.dead_letters
+
+
 def _orders(day: SteppedDay) -> list[str]:
     told = [orjson.loads(line) for line in day.runtime.trace.lines]
     kept = ("orders.PlaceOrder", "orders.ReserveEntry", "signals.RecordAlert")
