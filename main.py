@@ -62,7 +62,7 @@ def build_tree(
             child("journal", JournalActor),
             child("notifier", lambda name: NotifierActor(name, settings)),
             child("operator", lambda name: OperatorActor(name, settings)),
-            child("warehouse", lambda name: WarehouseActor(name, stores.warehouse, seal_ns, poll_ns)),
+            child("warehouse", lambda name: WarehouseActor(name, stores.warehouse, seal_ns, poll_ns, poll_ns // 4)),
             child(f"risk:{desk}", lambda name: RiskActor(name, settings, is_live_armed), own),
             child(f"ibkr:{desk}", lambda name: IbkrActor(name, settings), own, vital=True),
             child(f"quotes:{desk}", lambda name: QuotesActor(name, settings)),

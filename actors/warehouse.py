@@ -27,15 +27,23 @@ class WarehouseActor(IoActor):
         store: the writer.
         seal_every_ns: market time between two seals.
         poll_every_ns: time between two looks at a running seal (scaled like every real duration).
+        flush_after_ns: how long a bucket may wait for the others of its instant, so that they are written together and
+            not while lanes and orders need the processor (scaled likewise).
     """
 
     def __init__(
-        self, name: str, store: WarehouseStore, seal_every_ns: int = 30 * MINUTE, poll_every_ns: int = SECOND
+        self,
+        name: str,
+        store: WarehouseStore,
+        seal_every_ns: int = 30 * MINUTE,
+        poll_every_ns: int = SECOND,
+        flush_after_ns: int = 0,
     ) -> None:
         super().__init__(name)
         self._store = store
         self._seal_every_ns = seal_every_ns
         self._poll_every_ns = poll_every_ns
+        self._flush_after_ns = flush_after_ns
         self._closed: session.PhaseChanged | None = None
         self._is_disk_told = False
 
@@ -59,7 +67,7 @@ class WarehouseActor(IoActor):
                 return (SetTimer(SEAL, now + self._seal_every_ns), *left)
             case market.StoreBucket():
                 self._store.take(message)
-                return (SetTimer(FLUSH, now),) if self._store.in_hand == 1 else ()
+                return (SetTimer(FLUSH, now + self._flush_after_ns),) if self._store.in_hand == 1 else ()
             case session.PhaseChanged():
                 return self._phase(message, now)
             case lifecycle.TimerFired():

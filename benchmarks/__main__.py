@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks.figures import REACHED, ROOT, Report, load_average, machine
+from benchmarks.figures import REACHED, ROOT, Report, load_average, machine, others_cores
 
 NAMES = ("order_path", "lateness", "ingest", "stepped", "memory", "wire")
 RESULTS = Path(__file__).parent / "RESULTS.md"
@@ -45,9 +45,10 @@ def main() -> int:
 
 
 def _measured(name: str, scale: float) -> Report:
-    before, began = load_average(), time.perf_counter()
+    before, others, began = load_average(), others_cores(), time.perf_counter()
     report: Report = importlib.import_module(f"benchmarks.{name}").run(scale)
     report.seconds = time.perf_counter() - began
+    report.others_cores = others
     report.load = f"{before}, {load_average()}"
     return report
 

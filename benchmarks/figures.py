@@ -20,7 +20,7 @@ import numpy as np
 import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
-QUIET_LOAD = 0.5
+QUIET_CORES = 0.1
 LIBRARIES = ("pykka", "msgspec", "ib_insync", "protobuf", "zstandard", "websockets", "numpy", "pyarrow", "orjson")
 
 
@@ -46,6 +46,7 @@ class Report:
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
     load: str = ""
+    others_cores: float = 0.0
 
     def table(self, caption: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Add a table."""
@@ -63,8 +64,12 @@ class Report:
         """Write the report as Markdown."""
         lines = [f"## {self.title}", ""]
         lines += [f"`{self.command}` took {self.seconds:.0f} s; load average before and after: {self.load}.", ""]
-        if float(self.load.partition(",")[0] or 0) > QUIET_LOAD:
-            lines += ["**Other work ran on the machine when this began: its tails are an upper bound.**", ""]
+        if self.others_cores > QUIET_CORES:
+            lines += [
+                f"**Other work used {self.others_cores:.1f} cores just before this began: "
+                "read the figures as an upper bound.**",
+                "",
+            ]
         if self.aims:
             lines += ["| aim | wanted | measured | reached |", "|---|---|---|---|"]
             said = REACHED
@@ -110,6 +115,11 @@ def work_folder() -> Iterator[Path]:
 def load_average() -> str:
     """Give the machine's load over the last minute."""
     return f"{os.getloadavg()[0]:.1f}"
+
+
+def others_cores(for_s: float = 2.0) -> float:
+    """Give the cores that everybody else keeps busy, measured while this process only waits."""
+    return psutil.cpu_percent(interval=for_s) / 100 * (os.cpu_count() or 1)
 
 
 def fsync_floor_ns(folder: Path, size: int, n: int) -> list[int]:

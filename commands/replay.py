@@ -24,7 +24,7 @@ from messages.envelope import Envelope, decode
 from storage.warehouse_reader import WarehouseReader
 from supervision.actor import Actor
 from supervision.effects import Tell
-from supervision.replay import Divergence, ReplayReport, replay
+from supervision.replay import Divergence, ReplayReport, UnresolvedError, replay
 from supervision.trace import Header, TraceError, TraceReader
 
 _BUCKETS_KEPT = 16
@@ -122,8 +122,10 @@ class Values:
         if rows.content_hash == content_hash_of(()):
             return rows
         found = self._rows(rows)
-        self.missing += found is None
-        return found or rows
+        if found is None:
+            self.missing += 1
+            raise UnresolvedError(rows.ref)
+        return found
 
     def _rows(self, wanted: Rows) -> Rows | None:
         words = wanted.ref.split("/")
@@ -166,7 +168,10 @@ def _lines(report: ReplayReport, values: Values) -> list[str]:
     if report.torn:
         lines.append("The last record was torn (the process was killed while writing it) and is left out.")
     if values.missing:
-        lines.append(f"{values.missing} messages without their values: the warehouse no longer holds those rows.")
+        lines.append(
+            f"{values.missing} messages refer to rows that were not stored yet when the process was killed;"
+            " their actors are not driven beyond that."
+        )
     if report.divergence is None:
         lines.append("No divergence: today's code and settings do what was recorded.")
     else:

@@ -22,6 +22,10 @@ from supervision.trace import Header, TraceError, TraceReader
 _PROGRESS_EVERY = 10_000
 
 
+class UnresolvedError(Exception):
+    """What a message refers to is no longer there (a killed process had not stored it yet)."""
+
+
 class Divergence(msgspec.Struct, frozen=True):
     """The first message whose handling came out otherwise than recorded.
 
@@ -95,13 +99,21 @@ class _Replay:
         if handled.outcome == "fenced":
             self.fenced += 1
             return None
-        self.compared += 1
         driven = self._driven[envelope.to]
         actor = driven.actor
-        assert actor is not None
-        message = _decoded(envelope)
+        if actor is None:
+            self.skipped += 1
+            return None
         try:
-            state, effects = actor.decide(driven.state, self._resolve(message), envelope.at_utc)
+            message = self._resolve(_decoded(envelope))
+        except UnresolvedError:
+            # From here on nobody can know what this incarnation knew.
+            self.skipped += 1
+            driven.actor = driven.state = None
+            return None
+        self.compared += 1
+        try:
+            state, effects = actor.decide(driven.state, message, envelope.at_utc)
             digest, _ = outbox(effects)
         except (Exception, SystemExit) as error:
             if handled.outcome == "ok":
@@ -126,7 +138,8 @@ def replay(
     Args:
         reader: the recorded segment.
         make_actor: gives a new actor for an address; `None` for what is not to be driven.
-        resolve: fills in what a trace keeps as reference only (the values of `Rows`).
+        resolve: fills in what a trace keeps as reference only (the values of `Rows`); it raises `UnresolvedError` where
+            they are gone, and the actor is not driven any further.
         progress: is told the count of envelopes read, now and then.
 
     Raises:

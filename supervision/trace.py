@@ -139,6 +139,7 @@ class FileTrace(NoTrace):
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         self._lock = threading.Lock()
         self._is_dirty = False
+        self._sync_lock = threading.Lock()
         self._write(_ENCODER.encode(header) + b"\n")
 
     def _write(self, line: bytes) -> None:
@@ -170,14 +171,15 @@ class FileTrace(NoTrace):
             self._write(line)
 
     def sync(self) -> None:
-        """Make everything written so far durable (fdatasync)."""
-        if not self._is_dirty:
-            return
-        self._is_dirty = False
-        try:
-            os.fdatasync(self._fd)
-        except OSError as error:
-            self.failed = self.failed or f"the trace {self.path.name} cannot be made durable ({error.strerror})"
+        """Make everything written so far durable (fdatasync); whoever comes during another's sync waits for it."""
+        with self._sync_lock:
+            if not self._is_dirty:
+                return
+            self._is_dirty = False
+            try:
+                os.fdatasync(self._fd)
+            except OSError as error:
+                self.failed = self.failed or f"the trace {self.path.name} cannot be made durable ({error.strerror})"
 
     def close(self) -> None:
         """Sync and close; what a late thread would still write is refused."""

@@ -72,6 +72,7 @@ class FakeWarehouse:
     def __init__(self) -> None:
         self.taken: list[market.StoreBucket] = []
         self.is_full = False
+        self.fault: str | None = None
         self.has_work = True
         self.seals: list[date | None] = []
         self.looks: deque[str | None] = deque()
@@ -88,6 +89,9 @@ class FakeWarehouse:
 
     def take(self, message: market.StoreBucket) -> None:
         self.taken.append(message)
+
+    def disk_fault(self) -> str | None:
+        return self.fault
 
     def flush(self) -> tuple[Any, ...]:
         taken, self.taken = self.taken, []
@@ -173,3 +177,17 @@ def test_a_closed_day_is_sealed_whole_after_a_seal_under_way() -> None:
     assert actor.handle(fired(WHOLE), 0) == (SetTimer(WHOLE, SECOND),)
     assert actor.handle(fired(WHOLE), 0) == (SetTimer(POLL, SECOND),)
     assert store.seals == [make.DAY]
+
+
+def test_a_disk_that_fills_up_halts_entries_once_until_there_is_room_again() -> None:
+    store = FakeWarehouse()
+    actor = WarehouseActor("warehouse", store, flush_after_ns=3)
+    assert actor.handle(make.bucket(1), 7) == (SetTimer(FLUSH, 10),)
+    store.fault = "only 3 MB of disk are free"
+    for times in (1, 0):
+        raised = [e for e in actor.handle(fired(FLUSH), 10) if isinstance(e, Tell) and e.to == "kill"]
+        assert len(raised) == times
+    store.fault = None
+    actor.handle(fired(FLUSH), 11)
+    store.fault = "only 3 MB of disk are free"
+    assert any(isinstance(e, Tell) and e.to == "kill" for e in actor.handle(fired(FLUSH), 12))

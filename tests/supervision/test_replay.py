@@ -13,7 +13,7 @@ from test_trace_files import header
 from toys import RULES, Collector, House, Log, Toy, ToyState, ToyStore, house, message_of, say, spec, stepped, text_of
 
 from supervision.effects import Tell
-from supervision.replay import replay
+from supervision.replay import UnresolvedError, replay
 from supervision.spec import Template, Tree
 from supervision.stepped import VirtualClock
 from supervision.supervisor import SupervisorActor
@@ -216,3 +216,19 @@ def test_independent_actors_decide_the_same_whatever_the_shuffle():
     plain = decisions(None)
     orders = random.Random(1).sample(range(1000), 8)
     assert all(decisions(seed) == plain for seed in orders)
+
+
+def test_values_that_are_gone_end_the_driving_of_their_actor_and_are_no_divergence(tmp_path: Path):
+    tree, reader = recorded(tmp_path)
+    seen: list[Message] = []
+
+    def resolve(message: Message) -> Message:
+        seen.append(message)
+        if len(seen) > 3:
+            raise UnresolvedError("stored too late")
+        return message
+
+    report = replay(reader, maker(tree, Changed), resolve)
+    assert report.divergence is None
+    assert report.compared == 3
+    assert report.skipped > 0
