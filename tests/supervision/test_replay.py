@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from test_trace_files import header
 from toys import RULES, Collector, House, Log, Toy, ToyState, ToyStore, house, message_of, say, spec, stepped, text_of
 
+from messages.base import Message
 from supervision.effects import Tell
 from supervision.replay import UnresolvedError, replay
 from supervision.spec import Template, Tree
