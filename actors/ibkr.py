@@ -317,7 +317,8 @@ def _reconciled(w: Wiring, state: IbkrState, read: session.BrokerRead, fact: ses
     state = replace(state, read_utc=read.read_utc)
     state, moved = _move(w, state, Event.RECONCILED, "reconciled", now)
     state, again = _read_on(w, state, now)
-    told = (Tell("positions", finished), Tell("risk", finished))
+    # Only a link's first: a position asks about what it does not know on each, and every question is a read-back.
+    told = (Tell("positions", finished), Tell("risk", finished)) if is_first else ()
     return state, (*effects, *cancelled, *alarms, *agreed, *moved, *told, *again)
 
 

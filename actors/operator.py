@@ -72,7 +72,7 @@ class OperatorActor(Actor[Commands]):
             waiting = (*known.waiting, *(() if m.reply_to in known.waiting else (m.reply_to,)))
             return _put(state, replace(known, waiting=waiting)), ()
         command = Command(m.command_id, type(m).__name__.lower(), m.by, m.reason, (m.reply_to,))
-        if now > m.expires_utc:
+        if isinstance(m, operator.Resume) and now > m.expires_utc:  # a raise is never too late
             detail = "The command came after its expiry; look at the status and give it again."
             denied = operator.CommandDenied(command_id=m.command_id, code="expired", detail=detail)
             return self._answer(_put(state, command), denied, now)
@@ -95,7 +95,7 @@ def _to_owner(m: operator.Kill | operator.Resume | operator.Flatten, command: Co
     match m:
         case operator.Resume():
             lower = risk.LowerKill(
-                level=m.level, reason=m.reason, by=m.by, expected_epoch=None, command_id=m.command_id
+                level=m.level, reason=m.reason, by=m.by, expected_epoch=m.expected_epoch, command_id=m.command_id
             )
             return _record(command, "asked", now), Tell("kill", lower)
         case operator.Kill(level=level):

@@ -77,7 +77,8 @@ class PositionActor(Actor[PositionRun]):
         _hear(turn, message)
         _steer(turn)
         says.news(turn, state)
-        if turn.s.phase is Phase.CLOSED and turn.s.cycle is PositionState.FLAT:
+        # One that was woken only to be told something has no intent and stays: retired, the next word would wake it.
+        if turn.s.phase is Phase.CLOSED and turn.s.cycle is PositionState.FLAT and turn.s.intent is not None:
             turn.effects.append(Retire())
         return turn.s, tuple(turn.effects)
 

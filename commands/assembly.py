@@ -183,7 +183,7 @@ def _operate(runtime: LiveRuntime, name: str, request: dict[str, Any]) -> dict[s
     if name == "kill":
         message = operator.Kill(level=int(request["level"]), **common)
     elif name == "resume":
-        message = operator.Resume(level=int(request["level"]), **common)
+        message = operator.Resume(level=int(request["level"]), expected_epoch=request.get("expected_epoch"), **common)
     else:
         message = operator.Flatten(**common)
     answered = runtime.ask(edge, "operator", message, timeout_s=4.0)

@@ -77,7 +77,7 @@ def parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - one screen of comman
     doctor.add_argument("--profile", choices=("demo", "real"))
 
     sim = command("sim", "the simulated IB Gateway or GEX hubs, stand-alone, for anybody's client")
-    sim.add_argument("what", choices=("gateway", "hubs"))
+    sim.add_argument("what", choices=("gateway", "hubs", "stop"), help="stop ends those of an unfinished demo day")
     sim.add_argument("--host", default="127.0.0.1")
     sim.add_argument("--port", type=int, help="gateway: 4002; hubs: any free one")
     sim.add_argument("--run-folder", type=Path, help=argparse.SUPPRESS)
@@ -87,10 +87,17 @@ def parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - one screen of comman
     sim.add_argument("--faults", type=Path, help="a fault script (YAML)")
 
     simulate = command("simulate", "random days on the stepped runtime, invariants checked")
-    simulate.add_argument("--days", type=int, default=1)
+    simulate.add_argument("--days", type=_at_least_one, default=1)
     simulate.add_argument("--seed", type=int, default=1)
     simulate.add_argument("--json", action="store_true", help="for machines")
     return top
+
+
+def _at_least_one(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return value
 
 
 def main(argv: Sequence[str]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 from argparse import Namespace
 from collections.abc import Mapping
@@ -15,6 +16,8 @@ import psutil
 
 from commands.cli import CommandError
 from config.settings import Settings, load_settings
+
+_TRACE = re.compile(r"run-\d+\.jsonl(\.zst)?")
 
 
 class SimProcess(msgspec.Struct, frozen=True):
@@ -143,7 +146,7 @@ class DataFolder:
 
     def traces_newest_first(self) -> list[Path]:
         """Give all traces, plain and sealed, newest first."""
-        found = [p for p in self.traces.glob("*/run-*.jsonl*") if p.suffix != ".tmp"]
+        found = [p for p in self.traces.glob("*/run-*.jsonl*") if _TRACE.fullmatch(p.name)]
         return sorted(found, key=_age, reverse=True)
 
 

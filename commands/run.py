@@ -10,14 +10,16 @@ import subprocess
 import sys
 import time as real_time
 from argparse import Namespace
-from datetime import time
 from pathlib import Path
+
+import msgspec
 
 from commands import assembly, report
 from commands.cli import CommandError
 from commands.folder import DataFolder, SimProcess, settings_of
 from commands.sim import close_of, provenance_of, recorded_of
-from config.settings import Broker, Gateway, Settings, from_json
+from config.settings import Broker, Gateway, Settings, SettingsError, from_json
+from domain import calendar
 from domain.instants import at_exchange, exchange_clock
 from messages import operator
 from supervision.clock import MarketClock
@@ -89,14 +91,20 @@ def _with_port(settings: Settings, port: int) -> Broker:
 def _world(settings: Settings, folder: DataFolder, arguments: Namespace) -> tuple[Settings, MarketClock, bool]:
     """Find the market and the broker of an unfinished day, with the settings it began with, or start new ones."""
     if folder.clock.exists() and folder.settings.exists() and not arguments.fresh:
-        clock, begun = MarketClock.load(folder.clock), from_json(folder.settings.read_bytes())
+        try:
+            clock, begun = MarketClock.load(folder.clock), from_json(folder.settings.read_bytes())
+        except (OSError, msgspec.DecodeError, SettingsError):
+            raise CommandError(
+                f"The unfinished day in {folder.run} cannot be read; `main.py run --fresh` begins another."
+            ) from None
         if folder.sim("gateway") and folder.sim("hubs") and clock.now_utc() < close_of(begun):
             return begun, clock, True
+    if calendar.day(settings.demo.session, settings.day.closed_dates) is None:
+        raise CommandError(f"{settings.demo.session} is no session of the exchange; choose another demo.session.")
     _stop_world(folder)
     folder.begin_demo()
     folder.settings.write_bytes(settings.to_json())
-    start = time.fromisoformat(settings.demo.start_clock)
-    clock = MarketClock.starting(at_exchange(settings.demo.session, start), settings.demo.rate)
+    clock = MarketClock.starting(at_exchange(settings.demo.session, settings.demo.start_clock), settings.demo.rate)
     clock.save(folder.clock)
     for what in ("hubs", "gateway"):
         _start_sim(what, folder)
@@ -153,6 +161,7 @@ class KillFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._seen_ns = 0
+        self._empty_ns = 0
         self._next_look_s = 0.0
 
     def look(self, running: assembly.Supervisor) -> None:
@@ -170,6 +179,9 @@ class KillFile:
             return
         except OSError:
             written_ns, text = self._seen_ns + 1, "2"
+        if text == "" and written_ns != self._empty_ns:
+            self._empty_ns = written_ns  # perhaps caught while it is being written: look once more
+            return
         self._seen_ns = written_ns
         level = 1 if text == "1" else 2
         reason = f"the KILL file says {text or 'nothing'}"

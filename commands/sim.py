@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 
 from commands.cli import CommandError
-from commands.folder import SimProcess, settings_of, write_private
+from commands.folder import DataFolder, SimProcess, settings_of, write_private
 from config.settings import Settings, from_json
 from domain.instants import SECOND, at_exchange, exchange_clock
 from simulation.exchange import Exchange
@@ -32,7 +32,9 @@ GATEWAY_PORT = 4002
 
 
 def act(arguments: Namespace) -> int:
-    """Serve until SIGTERM or Ctrl-C."""
+    """Serve until SIGTERM or Ctrl-C; or stop what an unfinished demo day left running."""
+    if arguments.what == "stop":
+        return _stop(DataFolder(settings_of(arguments).data_dir))
     if arguments.run_folder is not None:
         settings = from_json((arguments.run_folder / "settings.json").read_bytes())
     else:
@@ -44,6 +46,16 @@ def act(arguments: Namespace) -> int:
     with asyncio.Runner() as runner:
         serve = _serve_gateway if arguments.what == "gateway" else _serve_hubs
         runner.run(serve(settings, clock, arguments))
+    return 0
+
+
+def _stop(folder: DataFolder) -> int:
+    stopped = [(what, found) for what in ("gateway", "hubs") if (found := folder.sim(what)) is not None]
+    for what, found in stopped:
+        found.end()
+        print(f"Stopped the simulated {what} (pid {found.pid}).")
+    if not stopped:
+        print(f"No simulated server of {folder.root} is running.")
     return 0
 
 
@@ -77,13 +89,12 @@ def provenance_of(settings: Settings) -> Mapping[str, str]:
 def _clock(settings: Settings, run_folder: Path | None) -> MarketClock:
     if run_folder is not None:
         return MarketClock.load(run_folder / "clock.json")
-    start = time.fromisoformat(settings.demo.start_clock)
-    return MarketClock.starting(at_exchange(settings.demo.session, start), settings.demo.rate)
+    return MarketClock.starting(at_exchange(settings.demo.session, settings.demo.start_clock), settings.demo.rate)
 
 
-def _is_ahead(settings: Settings, clock: MarketClock, wall: str) -> bool:
+def _is_ahead(settings: Settings, clock: MarketClock, wall: time) -> bool:
     """Tell whether a fault's instant is still to come (a day that starts later never had it)."""
-    return clock.now_utc() < at_exchange(settings.demo.session, time.fromisoformat(wall))
+    return clock.now_utc() < at_exchange(settings.demo.session, wall)
 
 
 async def _serve_gateway(settings: Settings, clock: MarketClock, arguments: Namespace) -> None:
@@ -92,14 +103,16 @@ async def _serve_gateway(settings: Settings, clock: MarketClock, arguments: Name
     faults = _faults_of(arguments)
     demo = settings.demo
     if arguments.run_folder is not None and not faults and _is_ahead(settings, clock, demo.gateway_drop_at):
-        faults = (Fault(FaultKind.DROP_REFUSE, at_clock=demo.gateway_drop_at, duration_s=demo.gateway_drop_s),)
+        faults = (
+            Fault(FaultKind.DROP_REFUSE, at_clock=demo.gateway_drop_at.isoformat(), duration_s=demo.gateway_drop_s),
+        )
     server = GatewayServer(world, exchange, clock, faults)
     wanted = 0 if arguments.run_folder is not None else arguments.port or GATEWAY_PORT
     try:
         port = await server.start(arguments.host, wanted)
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         raise CommandError(
-            f"Port {wanted} cannot be used ({error.strerror}); stop what listens there or give --port.", 3
+            f"Port {wanted} cannot be used ({error}); stop what listens there or give --port.", 3
         ) from None
     _say_ready("gateway", arguments, clock, port)
     await _until_told()
@@ -119,7 +132,7 @@ async def _serve_hubs(settings: Settings, clock: MarketClock, arguments: Namespa
         raise CommandError("Fault scripts are for the gateway: `main.py sim gateway --faults FILE`.")
     faults: tuple[DropHub, ...] = ()
     if arguments.run_folder is not None and _is_ahead(settings, clock, demo.hub_drop_at):
-        at_utc = at_exchange(demo.session, time.fromisoformat(demo.hub_drop_at))
+        at_utc = at_exchange(demo.session, demo.hub_drop_at)
         faults = (DropHub(at_utc=at_utc, hub=demo.hub_dropped, outage_s=demo.hub_drop_s),)
     server = HubServer(
         market_of(settings), clock, arguments.host, arguments.port or 0, faults=faults,
@@ -127,9 +140,9 @@ async def _serve_hubs(settings: Settings, clock: MarketClock, arguments: Namespa
     )  # fmt: skip
     try:
         await server.start()
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         raise CommandError(
-            f"Port {arguments.port} cannot be used ({error.strerror}); stop what listens there or give --port.", 3
+            f"Port {arguments.port} cannot be used ({error}); stop what listens there or give --port.", 3
         ) from None
     _say_ready("hubs", arguments, clock, server.ws_port, server.port)
     await _until_told()

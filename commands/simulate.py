@@ -93,7 +93,7 @@ def stepped_day(
 
 def start_of(settings: Settings) -> VirtualClock:
     """Give a virtual clock that stands at the demo day's start."""
-    return VirtualClock(at_exchange(settings.demo.session, time.fromisoformat(settings.demo.start_clock)))
+    return VirtualClock(at_exchange(settings.demo.session, settings.demo.start_clock))
 
 
 def _add_outages(
@@ -101,14 +101,14 @@ def _add_outages(
 ) -> None:
     demo = settings.demo
 
-    def drop(names: Iterable[str], clock: str, real_s: float) -> None:
+    def drop(names: Iterable[str], clock: time, real_s: float) -> None:
         lasting_ns = round(real_s * demo.rate * SECOND)
 
         def now() -> None:
             for name in names:
                 ports[name].drop(lasting_ns)
 
-        runtime.call_at(at_exchange(demo.session, time.fromisoformat(clock)), now)
+        runtime.call_at(at_exchange(demo.session, clock), now)
 
     drop(("ibkr", "quotes"), demo.gateway_drop_at, demo.gateway_drop_s)
     drop((demo.hub_dropped,), demo.hub_drop_at, demo.hub_drop_s)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, time
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
@@ -32,6 +33,7 @@ from domain.limits import (
 )
 
 HERE = Path(__file__).parent
+RATE_MAX = 600.0
 
 
 class SettingsError(Exception):
@@ -114,14 +116,19 @@ class Demo:
     session: date
     rate: float
     nav_usd: int
-    start_clock: str
-    gateway_drop_at: str
+    start_clock: time
+    gateway_drop_at: time
     gateway_drop_s: float
-    hub_drop_at: str
+    hub_drop_at: time
     hub_drop_s: float
     hub_dropped: str
     frame_interval_ms: int
     market_folder: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a rate that no clock can run at."""
+        if not (math.isfinite(self.rate) and 0 < self.rate <= RATE_MAX):
+            raise ValueError(f"the rate must be above 0 and at most {RATE_MAX:g} market seconds a second")
 
 
 class Settings(BaseSettings):
@@ -260,6 +267,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except OSError as error:
         raise SettingsError(f"Cannot read {path}: {error.strerror}; give a readable settings file.") from None
+    except UnicodeError:
+        raise SettingsError(f"{path} is not UTF-8 text; save it as such.") from None
     except yaml.YAMLError as error:
         raise SettingsError(f"{path} is not YAML ({error.__class__.__name__}): {error}; mend the file.") from None
     if not isinstance(content, dict):

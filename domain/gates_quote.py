@@ -50,6 +50,9 @@ def quote_fresh(_: Intent, s: Snapshot) -> Finding:
         return missing(f"{'quote' if q is None else 'ask'} of {_label(s)}")
     if s.spot is None:
         return missing("spot of the underlying")
+    spot_age_ms = (s.now - s.spot.at_utc) / MS
+    if spot_age_ms > s.rules.limits.spot_age_max_ms:
+        return missing("spot of the underlying is old", spot_age_ms, s.rules.limits.spot_age_max_ms, "ms")
     if q.data_type != LIVE_DATA:
         return refused(RejectCode.DELAYED_DATA, q.data_type, LIVE_DATA, "market data type", _label(s))
     age_ms = (s.now - q.at_utc) / MS

@@ -64,6 +64,7 @@ class EntryLimits:
     positions_per_ticker_max: int
     halt_resume_ms: MarketMs
     quote_age_max_ms: TransportMs
+    spot_age_max_ms: TransportMs
     spread_share_max: float
     narrow_market_ticks: int
     premium_nav_per_underlying: float

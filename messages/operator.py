@@ -27,13 +27,17 @@ class Kill(_Operator, frozen=True, kw_only=True):
 
 
 class Resume(_Operator, frozen=True, kw_only=True):
-    """edge -> operator: a person lowers the kill level, with a reason."""
+    """edge -> operator: a person lowers the kill level, with a reason.
+
+    Refused when the kill epoch is not `expected_epoch`, the one that the person saw (`None`: whatever it is).
+    """
 
     command_id: str
     reply_to: str
     by: str
     reason: str
     level: int
+    expected_epoch: int | None = None
     expires_utc: int
 
 

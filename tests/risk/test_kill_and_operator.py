@@ -148,13 +148,12 @@ def test_an_unrecorded_raise_stands_and_pages():
     assert run(actor, state, lifecycle.TimerFired(key="record:5", due_utc=NOW))[1] == []
 
 
-def test_faults_of_others_raise_level_one_and_prices_do_not():
+def test_faults_of_others_raise_level_one():
     actor, state, _ = started(0)
     disputed = positions.PositionDisputed(position_id="p", con_id=1, ledger_qty=1, broker_qty=0, why="no agreement")
     lost = market.BucketNotStored(hub="classic", bucket_utc=NOW, why="disk full")
     for message in (disputed, lost):
         assert run(actor, state, message)[0].level == 1
-    assert run(actor, state, market.SpotsChanged(spots=())) == (state, [])
     assert run(actor, state, risk.KillWanted(reply_to="risk:paper"))[1] == [
         Tell("risk:paper", risk.KillLowered(level=0, kill_epoch=4, reason="before", by="ann"))
     ]
@@ -241,10 +240,22 @@ def test_a_repeated_command_is_carried_out_once_and_gets_the_old_answer():
     assert run(actor, state, DONE) == (state, [])
 
 
+def test_a_raise_is_never_too_late():
+    for command in (operator.Kill(level=2, **EDGE), operator.Flatten(**EDGE)):
+        actor, state = desk()
+        _, effects = run(actor, state, command, now=NOW + 3600 * SECOND)
+        assert words(effects)[0] == ("kill", "RaiseKill", "")
+
+
+def test_a_resume_carries_the_epoch_that_the_person_saw():
+    actor, state = desk()
+    _, effects = run(actor, state, operator.Resume(level=0, expected_epoch=4, **EDGE), now=NOW)
+    assert [lower.expected_epoch for lower in said(effects, risk.LowerKill)] == [4]
+
+
 @pytest.mark.parametrize(
     ("command", "now", "code"),
     [
-        (operator.Kill(level=1, **EDGE), NOW + SECOND + 1, "expired"),
         (operator.Resume(level=0, **EDGE), NOW + SECOND + 1, "expired"),
         (operator.Kill(level=0, **EDGE), NOW, "bad_level"),
         (operator.Kill(level=3, **EDGE), NOW, "bad_level"),
