@@ -28,6 +28,7 @@ clean:
 
 $(VENV)/.ready: requirements.lock
 	@test -n "$(PYTHON)" || { echo "Zerohour needs Python 3.11, 3.12 or 3.13 on the PATH (none was found)."; exit 1; }
+	@echo "Setting up $(VENV) (about a minute, 0.5 GB)..."
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@touch $@

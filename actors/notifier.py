@@ -53,7 +53,7 @@ class NotifierActor(Actor[NotifierState]):
             known[alarm.key] = (last_utc, repeats + 1)
             return NotifierState(tuple((k, *v) for k, v in sorted(known.items()))), ()
         known[alarm.key] = (now, 0)
-        text = alarm.text + (f" (and {repeats} repeats before)" if repeats else "")
+        text = f"[{alarm.key}] {alarm.text}" + (f" (and {repeats} repeats before)" if repeats else "")
         said = operator.Announcement(topic="alarm", severity=alarm.severity, text=text, at_utc=now)
         return NotifierState(tuple((k, *v) for k, v in sorted(known.items()))), (Tell("port:console", said),)
 
@@ -76,7 +76,7 @@ def line_of(message: Message) -> tuple[str, str, str] | None:
             return "reject", "info", f"{message.alert_id} refused: {message.code.value}{_measure(message)}."
         case positions.PositionOpened():
             cost = message.cost_cents / 100
-            return "entry", "info", f"Opened {message.qty} {message.contract.label} for {cost:,.2f}."
+            return "entry", "info", f"Opened {message.contract.label}: first fill {message.qty} for {cost:,.2f}."
         case positions.PositionClosed():
             why = message.reason.value if message.reason else message.end.value
             net = message.realised_cents / 100

@@ -66,7 +66,12 @@ class Supervisor:
 
 
 def start(
-    settings: Settings, folder: DataFolder, clock: MarketClock, gateways: tuple[Gateway, ...], url: str
+    settings: Settings,
+    folder: DataFolder,
+    clock: MarketClock,
+    gateways: tuple[Gateway, ...],
+    url: str,
+    stop_wanted: threading.Event,
 ) -> Supervisor:
     """Start everything; the ledgers' and ports' troubles show as alarms, not here.
 
@@ -99,7 +104,6 @@ def start(
     said: queue.SimpleQueue[Message] = queue.SimpleQueue()
     runtime.sinks["port:console"] = said.put
     ports = _ports(settings, runtime, clock, gateways, url, key, account)
-    stop_wanted = threading.Event()
     control = ControlServer(folder.control, lambda request: answer(runtime, stop_wanted, request))
     watchdog = Watchdog(runtime, settings.supervision)
     runtime.start_tree()

@@ -1,7 +1,8 @@
 """The command line: one small module per command, exit codes documented here.
 
 0 done · 1 done, and what it found is bad (a divergence, a doctor's finding, a day not flat) · 2 the call or the
-settings are wrong · 3 something needed could not be reached · 130 interrupted
+settings are wrong · 3 something needed could not be reached · 130 interrupted (Ctrl-C on
+`run` is a clean stop: 0)
 """
 
 from __future__ import annotations

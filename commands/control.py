@@ -76,7 +76,10 @@ def request(path: Path, what: dict[str, Any], timeout_s: float = 5.0) -> dict[st
             raise CommandError(
                 "The supervisor did not answer in time: the outcome is unknown, look at `main.py status`.", 3
             ) from None
-        raise CommandError("No supervisor runs on this data folder; start one with `main.py run`.", 3) from None
+        where = path.parent.parent
+        raise CommandError(
+            f"No supervisor runs on {where}; start one with `main.py run`, or name its --data.", 3
+        ) from None
     if not line:
         raise CommandError("The supervisor closed the line without an answer; look at `main.py status`.", 3)
     answered: dict[str, Any] = orjson.loads(line)

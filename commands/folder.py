@@ -17,6 +17,7 @@ import psutil
 from commands.cli import CommandError
 from config.settings import Settings, load_settings
 
+_FINISHED = "finished"
 _TRACE = re.compile(r"run-\d+\.jsonl(\.zst)?")
 
 
@@ -90,7 +91,7 @@ class DataFolder:
             ) from None
 
     def begin_demo(self) -> None:
-        """Make room for a new demo day: what the last one left is kept in `previous/`, what was there before it goes.
+        """Make room for a new demo day: what the last finished one left is kept in `previous/`.
 
         Raises:
             CommandError: the folder holds ledgers that no demo day made.
@@ -101,14 +102,22 @@ class DataFolder:
             raise CommandError(
                 f"{self.root} holds ledgers or market data that no demo day made; give another folder with --data."
             )
-        mark.touch()
         previous = self.root / "previous"
-        if kept:
+        is_worth = not previous.exists() or (mark.exists() and mark.read_text(encoding="utf-8") == _FINISHED)
+        mark.write_text("", encoding="utf-8")
+        if kept and is_worth:  # a day that was broken off never displaces one that was played to its end
             shutil.rmtree(previous, ignore_errors=True)
             previous.mkdir()
         for folder in kept:
-            folder.rename(previous / folder.name)
+            if is_worth:
+                folder.rename(previous / folder.name)
+            else:
+                shutil.rmtree(folder)
         self.make()
+
+    def end_demo(self) -> None:
+        """Mark the demo day as played to its end."""
+        (self.root / "demo-day").write_text(_FINISHED, encoding="utf-8")
 
     def lock(self) -> None:
         """Take the supervisor's lock; it goes with the process.
@@ -167,7 +176,7 @@ def settings_of(arguments: Namespace, **overrides: Any) -> Settings:
     """Load the settings of a call (`--config`, `--data`, `--profile`)."""
     given: dict[str, Any] = {k: v for k, v in overrides.items() if v is not None}
     if arguments.data is not None:
-        given["data_dir"] = str(arguments.data)
+        given["data_dir"] = str(arguments.data.resolve())
     return load_settings(arguments.config, getattr(arguments, "profile", None), _nested(given))
 
 

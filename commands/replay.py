@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import yaml
 from rich.console import Console
 
 from commands.cli import CommandError
 from commands.folder import DataFolder, settings_of
-from config.settings import Settings, SettingsError, from_json, merged
+from config.settings import Settings, from_json, overlaid
 from domain.instants import exchange_clock
 from domain.profile import Rows, content_hash_of
 from main import Stores, build_tree
@@ -69,14 +68,7 @@ def read_header(path: Path) -> Header:
 
 def _settings(header: Header, override: Path | None) -> Settings:
     recorded = bytes(header.settings)
-    if override is None:
-        return from_json(recorded)
-    try:
-        changed = yaml.safe_load(override.read_text(encoding="utf-8")) or {}
-    except (OSError, yaml.YAMLError) as error:
-        raise SettingsError(f"Cannot read {override}: {error}; give a YAML file of settings.") from None
-    tree: dict[str, Any] = msgspec.json.decode(recorded)
-    return from_json(msgspec.json.encode(merged(tree, changed)))
+    return from_json(recorded) if override is None else overlaid(recorded, override)
 
 
 class _NoStore:

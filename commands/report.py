@@ -24,28 +24,36 @@ def act(arguments: Namespace) -> int:
     settings = settings_of(arguments)
     folder = DataFolder(settings.data_dir)
     session = _session(arguments.session, folder)
-    return 1 if show(settings, folder, session, as_json=arguments.json) else 0
+    if arguments.json:
+        found = facts(settings, folder, session)
+        print(orjson.dumps(found, option=orjson.OPT_INDENT_2, default=str).decode())
+        return 1 if is_bad(found) else 0
+    bad, lines = lines_of(settings, folder, session)
+    print("\n".join(lines))
+    return 1 if bad else 0
 
 
 def _session(text: str | None, folder: DataFolder) -> date:
-    if text is not None:
-        try:
-            return date.fromisoformat(text)
-        except ValueError:
-            raise CommandError(f"{text!r} is not a date; write it as 2026-11-20.") from None
-    traces = folder.traces_newest_first()
-    if not traces:
+    try:
+        wanted = None if text is None else date.fromisoformat(text)
+    except ValueError:
+        raise CommandError(f"{text!r} is not a date; write it as 2026-11-20.") from None
+    known = list(dict.fromkeys(path.parent.name for path in folder.traces_newest_first()))
+    if not known:
         raise CommandError(f"There is nothing to report in {folder.root}: no session was run there yet.", 1)
-    return date.fromisoformat(traces[0].parent.name)
+    if wanted is not None and wanted.isoformat() not in known:
+        raise CommandError(f"No session {wanted} was run in {folder.root}; there are: {', '.join(known)}.", 1)
+    return wanted or date.fromisoformat(known[0])
 
 
-def show(settings: Settings, folder: DataFolder, session: date, *, as_json: bool) -> bool:
-    """Print the report; True when something in it is bad."""
+def lines_of(settings: Settings, folder: DataFolder, session: date) -> tuple[bool, list[str]]:
+    """Give the report as lines, and whether something in it is bad."""
     found = facts(settings, folder, session)
-    if as_json:
-        print(orjson.dumps(found, option=orjson.OPT_INDENT_2, default=str).decode())
-    else:
-        print("\n".join(_lines(found)))
+    return is_bad(found), _lines(found)
+
+
+def is_bad(found: dict[str, Any]) -> bool:
+    """Tell whether positions are left or readings were made twice."""
     return not found["is_flat"] or found["readings"]["doubled"] > 0
 
 
@@ -69,12 +77,20 @@ def facts(settings: Settings, folder: DataFolder, session: date) -> dict[str, An
         "held": held,
         "is_flat": not held,
         "day": ledger.day(session),
+        "stage": _stage(folder, ledger.day(session)),
         "kill": ledger.kill(),
         "runs": [row["run_n"] for row in ledger.runs()],
         "gap_rows": sum((gap.to_utc - gap.from_utc) // BUCKET_NS for gap in gaps),
         "gaps": Counter(f"{gap.hub}: {gap.why}" for gap in gaps),
         **trace,
     }
+
+
+def _stage(folder: DataFolder, day: dict[str, Any] | None) -> str:
+    """Say how far the day has come: `over` (its summary is written), `running`, or `stopped`."""
+    if day is not None and day["trades"] is not None:
+        return "over"
+    return "running" if folder.control.exists() else "stopped"
 
 
 def market_of_record(paths: list[Path]) -> str:
@@ -134,16 +150,32 @@ def _lines(found: dict[str, Any]) -> list[str]:
     lines += [f"  {code:<20} {n}" for code, n in found["attempts"].items()] or ["  none"]
     lines += ["", "Order session", "  " + " -> ".join(f"{clock} {mode}" for clock, mode in found["modes"])]
     readings = found["readings"]
+    held = [
+        f"  {row['net_qty']:>3} {row['trading_class']} {(row['strike_ticks'] or 0) / 100:g}{row['right']}"
+        f"  {row['strategy']}  {row['order_ref']}"
+        for row in found["held"]
+    ]
+    if held:
+        lines += ["", "Open", *held]
     lines += [
         "",
         f"Readings: {readings['computed']} of {readings['tickers']} tickers and {readings['buckets']} buckets,"
-        f" {readings['doubled']} doubled; {found['gap_rows']} gap rows",
-        *(f"  {n} gaps, {why}" for why, n in found["gaps"].items()),
+        f" {readings['doubled']} doubled",
+        f"Gaps: {found['gap_rows']} rows (one a bucket and group) in {sum(found['gaps'].values())} intervals"
+        f"{''.join(f'; {why} {n}' for why, n in found['gaps'].items())}",
         "",
         f"Supervisor starts: {len(found['runs'])}; kill level {found['kill']['level'] if found['kill'] else 0}",
-        "The day ended flat." if found["is_flat"] else "NOT FLAT: " + "; ".join(
-            f"{row['net_qty']} {row['trading_class']} {(row['strike_ticks'] or 0) / 100:g}{row['right']}"
-            for row in found["held"]
-        ),
-    ]  # fmt: skip
+        _ending(found["stage"], is_flat=found["is_flat"]),
+    ]
     return lines
+
+
+def _ending(stage: str, *, is_flat: bool) -> str:
+    match stage:
+        case "over":
+            return "The day ended flat." if is_flat else "The day ended NOT FLAT: close what is open above by hand."
+        case "running":
+            return "The day is running; nothing is held now." if is_flat else "The day is running, with open positions."
+        case _:
+            rest = "nothing is held" if is_flat else "NOT FLAT: positions are open, start it again"
+            return f"The day was stopped before its end; {rest}."

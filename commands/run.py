@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import os
 import queue
 import signal
 import subprocess
 import sys
+import threading
 import time as real_time
 from argparse import Namespace
 from pathlib import Path
@@ -26,7 +28,6 @@ from supervision.clock import MarketClock
 from supervision.trace import seal
 
 _START_TIMEOUT_S = 30.0
-_QUIET = frozenset({"reject"})
 
 
 def act(arguments: Namespace) -> int:
@@ -40,35 +41,53 @@ def act(arguments: Namespace) -> int:
     folder = DataFolder(settings.data_dir)
     folder.make()
     folder.lock()
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a closed terminal is no reason to leave positions alone
     try:
-        return _run_demo(settings, folder, arguments) if settings.profile == "demo" else _run_real(settings, folder)
+        if settings.profile == "demo":
+            return _run_demo(settings, folder, arguments, stop)
+        return _run_real(settings, folder, stop)
     finally:
         folder.unlock()
 
 
-def _run_real(settings: Settings, folder: DataFolder) -> int:
+def say(text: str) -> None:
+    """Print a line; a console that is gone or full must never end a run (the trace has it all)."""
+    try:
+        print(text, flush=True)
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(nowhere, stream.fileno())
+
+
+def _run_real(settings: Settings, folder: DataFolder, stop: threading.Event) -> int:
     clock = MarketClock.real()
-    running = assembly.start(settings, folder, clock, settings.broker.gateways, settings.feed.negotiate_url)
+    say(f"Starting desk {settings.desk} on {folder.root.resolve()}. Ctrl-C stops cleanly.")
+    running = assembly.start(settings, folder, clock, settings.broker.gateways, settings.feed.negotiate_url, stop)
     _watch(running, clock, None, folder)
     return 1 if running.runtime.ended else 0
 
 
-def _run_demo(settings: Settings, folder: DataFolder, arguments: Namespace) -> int:
-    settings, clock, resumed = _world(settings, folder, arguments)
+def _run_demo(settings: Settings, folder: DataFolder, arguments: Namespace, stop: threading.Event) -> int:
+    settings, clock, resumed = _world(settings, folder, arguments, stop)
     gateway, hubs = folder.sim("gateway"), folder.sim("hubs")
     if gateway is None or hubs is None:
         raise CommandError("The simulated market or broker died at once; look at the logs in the run folder.", 3)
     settings = settings.model_copy(update={"broker": _with_port(settings, gateway.port)})
-    print(
+    say(
         f"{'Resuming' if resumed else 'Starting'} the demo day {settings.demo.session} at "
-        f"{exchange_clock(clock.now_utc())} New York, {clock.rate:g} market seconds a second. Ctrl-C stops cleanly.",
-        flush=True,
+        f"{exchange_clock(clock.now_utc())} New York, {clock.rate:g} market seconds a second. Ctrl-C stops cleanly."
     )
+    if resumed:
+        say("          (`main.py run --fresh` begins a new day instead.)")
     for what, how in sorted(provenance_of(settings).items()):
-        print(f"          {what}: {how}", flush=True)
+        say(f"          {what}: {how}")
     running = assembly.start(
         settings, folder, clock, (Gateway("127.0.0.1", gateway.port),),
-        f"http://127.0.0.1:{hubs.negotiate_port}/v2/negotiate",
+        f"http://127.0.0.1:{hubs.negotiate_port}/v2/negotiate", stop,
     )  # fmt: skip
     finished = _watch(running, clock, close_of(settings), folder)
     if running.runtime.ended:
@@ -77,10 +96,12 @@ def _run_demo(settings: Settings, folder: DataFolder, arguments: Namespace) -> i
     for path in folder.traces_newest_first():
         if path.suffix != ".zst":
             seal(path)
-    print()
-    bad = report.show(settings, folder, settings.demo.session, as_json=False)
+    if finished:
+        folder.end_demo()
+    bad, lines = report.lines_of(settings, folder, settings.demo.session)
+    say("\n".join(["", *lines]))
     if not finished:
-        print("The day was stopped before its end; `main.py run` starts a new one.")
+        say("`main.py run` starts a new day.")
     return 1 if bad else 0
 
 
@@ -88,7 +109,9 @@ def _with_port(settings: Settings, port: int) -> Broker:
     return dataclasses.replace(settings.broker, gateways=(Gateway("127.0.0.1", port),), paper_port=port)
 
 
-def _world(settings: Settings, folder: DataFolder, arguments: Namespace) -> tuple[Settings, MarketClock, bool]:
+def _world(
+    settings: Settings, folder: DataFolder, arguments: Namespace, stop: threading.Event
+) -> tuple[Settings, MarketClock, bool]:
     """Find the market and the broker of an unfinished day, with the settings it began with, or start new ones."""
     if folder.clock.exists() and folder.settings.exists() and not arguments.fresh:
         try:
@@ -106,22 +129,26 @@ def _world(settings: Settings, folder: DataFolder, arguments: Namespace) -> tupl
     folder.settings.write_bytes(settings.to_json())
     clock = MarketClock.starting(at_exchange(settings.demo.session, settings.demo.start_clock), settings.demo.rate)
     clock.save(folder.clock)
-    for what in ("hubs", "gateway"):
-        _start_sim(what, folder)
+    started = [_start_sim(what, folder) for what in ("hubs", "gateway")]
     deadline = real_time.monotonic() + _START_TIMEOUT_S
     while not (folder.sim("hubs") and folder.sim("gateway")):
-        if real_time.monotonic() > deadline:
-            raise CommandError("The simulated market did not start; look at the logs in the run folder.", 3)
-        real_time.sleep(0.05)
+        if stop.wait(0.05) or real_time.monotonic() > deadline:
+            for process in started:
+                process.terminate()
+            _stop_world(folder)
+            why = "was stopped before it began" if stop.is_set() else "did not start; see the logs in the run folder"
+            raise CommandError(f"The simulated market {why}.", 130 if stop.is_set() else 3)
     return settings, clock, False
 
 
-def _start_sim(what: str, folder: DataFolder) -> None:
+def _start_sim(what: str, folder: DataFolder) -> subprocess.Popen[bytes]:
     root = Path(__file__).resolve().parent.parent
     command = [sys.executable, str(root / "main.py"), "sim", what, "--run-folder", str(folder.run.resolve())]
     with (folder.run / f"sim-{what}.log").open("ab") as log:
         # A session of its own: killing the supervisor leaves market and broker standing.
-        subprocess.Popen(command, cwd=root, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        return subprocess.Popen(
+            command, cwd=root, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
 
 
 def _stop_world(folder: DataFolder) -> None:
@@ -136,8 +163,6 @@ def _stop_world(folder: DataFolder) -> None:
 def _watch(running: assembly.Supervisor, clock: MarketClock, until_utc: int | None, folder: DataFolder) -> bool:
     """Print what is announced until the day is over, a signal or a request comes; True when the day is over."""
     stop = running.stop_wanted
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
     signal.signal(signal.SIGUSR2, lambda *_: assembly.raise_kill(running.runtime, 2, "SIGUSR2", "signal", "signal"))
     kill_file = KillFile(folder.kill_file)
     gc.collect()
@@ -151,7 +176,7 @@ def _watch(running: assembly.Supervisor, clock: MarketClock, until_utc: int | No
             break
     running.close()
     if running.runtime.ended:
-        print(f"The supervisor ended: {running.runtime.ended}", file=sys.stderr)
+        say(f"The supervisor ended: {running.runtime.ended}")
     return is_over
 
 
@@ -194,4 +219,4 @@ def _print_said(running: assembly.Supervisor) -> None:
     except queue.Empty:
         return
     if isinstance(said, operator.Announcement):
-        print(f"{exchange_clock(said.at_utc)}  {said.topic:<7} {said.text}", flush=True)
+        say(f"{exchange_clock(said.at_utc)}  {said.topic:<7} {said.text}")

@@ -200,6 +200,7 @@ def load_settings(
     for layer in (_read_yaml(profile_file), user, dict(overrides or {})):
         layers = merged(layers, layer)
     layers["profile"] = chosen
+    layers["data_dir"] = str(HERE.parent / str(layers["data_dir"]))  # wherever the command is called from
     try:
         settings = Settings(**layers)
     except ValidationError as error:
@@ -217,6 +218,18 @@ def from_json(raw: bytes) -> Settings:
         return _without_environment(orjson.loads(raw))
     except (ValidationError, orjson.JSONDecodeError) as error:
         raise SettingsError(f"The recorded settings cannot be read with this version: {error}.") from None
+
+
+def overlaid(recorded: bytes, path: Path) -> Settings:
+    """Lay a user's file over a recorded tree (durations in the file are taken as scaled).
+
+    Raises:
+        SettingsError: unknown setting, wrong type or unreadable file, as one sentence with the remedy.
+    """
+    try:
+        return _without_environment(merged(orjson.loads(recorded), _read_yaml(path)))
+    except ValidationError as error:
+        raise SettingsError(_sentence(error, path)) from None
 
 
 def _without_environment(layers: dict[str, Any]) -> Settings:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -17,6 +19,20 @@ def main_py(data: Path, *arguments: str, timeout_s: float = 60, **environment: s
         [sys.executable, "main.py", "--data", str(data), *arguments], cwd=ROOT, text=True, capture_output=True,
         timeout=timeout_s, env=os.environ | environment, check=False,
     )  # fmt: skip
+
+
+def eventually(is_so: Callable[[], object], timeout_s: float = 60) -> None:
+    """Wait for something in another process that nobody announces.
+
+    Raises:
+        AssertionError: it did not come.
+    """
+    pause = threading.Event()
+    for _ in range(round(timeout_s / 0.02)):
+        if is_so():
+            return
+        pause.wait(0.02)
+    raise AssertionError(f"not so within {timeout_s} s")
 
 
 class Supervisor:
@@ -35,13 +51,19 @@ class Supervisor:
 
     def _read(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            with self._changed:
-                self.lines.append(line.rstrip())
-                self._changed.notify_all()
+        with contextlib.suppress(OSError):
+            for line in self.process.stdout:
+                with self._changed:
+                    self.lines.append(line.rstrip())
+                    self._changed.notify_all()
         with self._changed:
             self._is_over = True
             self._changed.notify_all()
+
+    def close_console(self) -> None:
+        """Close our end of the pipe, as a terminal that is closed does."""
+        assert self.process.stdout is not None
+        os.close(self.process.stdout.fileno())
 
     def wait_for(self, words: str, timeout_s: float = 60) -> str:
         """Give the first line with these words.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import orjson
 import pytest
-from supervisor_child import Supervisor, main_py
+from supervisor_child import Supervisor, eventually, main_py
 
 from commands.folder import DataFolder
 from commands.report import facts
@@ -89,6 +89,44 @@ def test_operator_commands_reach_a_running_supervisor_and_a_second_one_is_refuse
     gone = main_py(data, "status")
     assert gone.returncode == 3
     assert "No supervisor runs" in gone.stderr
+
+
+def test_a_console_that_goes_away_ends_nothing(data: Path) -> None:
+    running = Supervisor(data, **BEFORE_THE_FIRST_TRADE)
+    running.wait_for("Starting the demo day")
+    assert running.process.stdout is not None
+    running.close_console()
+    running.process.send_signal(signal.SIGHUP)
+    folder = DataFolder(data)
+
+    def is_live() -> bool:
+        modes = (line for path in folder.traces_newest_first() for line in records(path))
+        return any(b'"FULLY_LIVE"' in line for line in modes)
+
+    eventually(is_live)
+    assert running.process.poll() is None
+    assert running.end(signal.SIGTERM) == 0
+    assert folder.sim("gateway") is None
+
+
+def test_ctrl_c_at_any_moment_of_the_start_leaves_no_process(data: Path) -> None:
+    running = Supervisor(data, **BEFORE_THE_FIRST_TRADE)
+    folder = DataFolder(data)
+    eventually((folder.run / "sim-hubs.log").exists)
+    assert running.end(signal.SIGINT) in (0, 130)
+    assert folder.sim("gateway") is None
+    assert folder.sim("hubs") is None
+    assert not any("Traceback" in line for line in running.lines)
+
+
+def test_a_report_says_how_far_the_day_has_come(data: Path) -> None:
+    assert "nothing to report" in main_py(data, "report").stderr
+    running = Supervisor(data, **BEFORE_THE_FIRST_TRADE)
+    running.wait_for("FULLY_LIVE")
+    assert "The day is running" in main_py(data, "report").stdout
+    assert "there are: 2026-11-20" in main_py(data, "report", "2020-01-01").stderr
+    assert running.end(signal.SIGTERM) == 0
+    assert "stopped before its end; nothing is held" in main_py(data, "report").stdout
 
 
 def test_a_real_configuration_without_peers_says_so_and_keeps_trying(data: Path) -> None:
