@@ -152,7 +152,19 @@ class HubActor(Actor[HubState]):
         after, alarm = self._listen(after, sealed, now)
         store = self._store(sealed, now)
         late = self._store_late(sealed)
-        return after, (CancelTimer(f"close:{bucket_utc}"), *self._hand_on(sealed), *store, *late, *alarm)
+        told = (*alarm, *self._refused(sealed, now))
+        return after, (CancelTimer(f"close:{bucket_utc}"), *self._hand_on(sealed), *store, *late, *told)
+
+    def _refused(self, sealed: market.BucketSealed, now: int) -> Effects:
+        """Say which frames could not be read; nothing of them is used."""
+        if not sealed.counts.refused:
+            return ()
+        why = ", ".join(f"{code} {n}" for code, n in sealed.counts.refused)
+        text = (
+            f"Hub {self._hub} sent frames that cannot be used ({why}); they are counted and left out. "
+            "When it goes on, compare the feed's version with the schemas."
+        )
+        return self._alarm("refused", text, now)
 
     def _store_late(self, sealed: market.BucketSealed) -> Effects:
         """Keep what came after its bucket was closed: no reading uses it, and its gap stays on record."""

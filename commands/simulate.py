@@ -13,12 +13,13 @@ from datetime import time
 from pathlib import Path
 
 import orjson
+from rich.console import Console
 
 from commands.cli import CommandError
 from commands.folder import settings_of
 from commands.sim import market_of
 from config.settings import Settings, scaled
-from domain.instants import MS, SECOND, at_exchange
+from domain.instants import MINUTE, MS, SECOND, at_exchange, exchange_clock
 from main import Stores, build_tree
 from simulation.exchange import Exchange
 from simulation.inprocess import BrokerPort
@@ -28,6 +29,8 @@ from storage.shared_ledger import SharedLedger, promote, start_run
 from storage.warehouse import Warehouse
 from supervision.stepped import SteppedRuntime, VirtualClock
 from supervision.trace import MemoryTrace, Trace
+
+_SHOWN_EVERY_NS = 10 * MINUTE
 
 
 @dataclass
@@ -122,7 +125,7 @@ def act(arguments: Namespace) -> int:
         settings = settings_of(arguments, profile="demo", demo__seed=seed)
         with tempfile.TemporaryDirectory() as folder:
             day = stepped_day(settings, Path(folder))
-            day.run()
+            _run_with_progress(day, seed)
             broken = invariants(day)
             row = {
                 "seed": seed, "messages": day.runtime.steps, "seconds": round(real_time.perf_counter() - began, 2),
@@ -140,8 +143,17 @@ def act(arguments: Namespace) -> int:
     return 0
 
 
+def _run_with_progress(day: SteppedDay, seed: int) -> None:
+    """Run the day, showing the market's clock where somebody looks on."""
+    with Console(stderr=True).status("") as shown:
+        while day.runtime.clock.now_utc() < day.end_utc:
+            shown.update(f"seed {seed}: {exchange_clock(day.runtime.clock.now_utc())}")
+            day.run(min(day.end_utc, day.runtime.clock.now_utc() + _SHOWN_EVERY_NS))
+
+
 def _line(row: dict[str, object]) -> str:
-    return "  ".join(f"{name} {value}" for name, value in row.items())
+    shown = "  ".join(f"{name} {value}" for name, value in row.items() if name != "broken")
+    return f"{shown}  {'BROKEN' if row['broken'] else 'no invariant broken'}"
 
 
 def invariants(day: SteppedDay) -> list[str]:

@@ -200,3 +200,13 @@ def test_rows_of_an_earlier_bucket_are_stored_and_no_reading_gets_them() -> None
     stored = told(effects, market.StoreBucket, "warehouse")
     assert [(m.bucket_utc, m.rows, m.absent) for m in stored][1:] == [(earlier, late, ())]
     assert {m.bucket_utc for m in told(effects, market.RowsArrived)} == {BUCKET}
+
+
+def test_frames_that_cannot_be_read_are_named_and_the_bucket_goes_on() -> None:
+    history = hub()
+    due(history)
+    counts = market.FrameCounts(accepted=3, refused=(("bomb", 1), ("corrupt", 2)))
+    effects = history.hear(structs.replace(sealed(), counts=counts), DUE)
+    (alarm,) = told(effects, operator.Alarm, "notifier")
+    assert "bomb 1, corrupt 2" in alarm.text
+    assert told(effects, market.HubClosed)
