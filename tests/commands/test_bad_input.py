@@ -1,0 +1,69 @@
+"""Bad input at the edges: one sentence with the remedy, and nothing lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from commands import assembly
+from commands.folder import DataFolder
+from commands.run import KillFile
+from config.settings import SettingsError, load_settings, overlaid
+
+
+@pytest.mark.parametrize(
+    "demo", [{"rate": 0}, {"rate": -5}, {"rate": float("nan")}, {"rate": 1e6}, {"start_clock": "25:99"}, {"sead": 7}]
+)
+def test_a_demo_that_no_clock_can_play_is_refused_in_one_sentence(demo: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load_settings(profile="demo", overrides={"demo": demo})
+    assert next(iter(demo)) in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe\x00bad", b"just words", b"flip.hysteresis_bps: 12", b"flip: {readings: x}"]
+)
+def test_a_file_of_settings_that_cannot_be_used_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(content)
+    recorded = load_settings(profile="demo").to_json()
+    for use in (lambda: load_settings(path), lambda: overlaid(recorded, path)):
+        with pytest.raises(SettingsError, match=r"mine\.yaml"):
+            use()
+
+
+def test_traces_of_other_names_are_passed_over(tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path)
+    day = folder.traces / "2026-11-20"
+    day.mkdir(parents=True)
+    for name in ("run-2.jsonl", "run-10.jsonl.zst", "run-x.jsonl", "run-3.jsonl.tmp"):
+        (day / name).touch()
+    assert [path.name for path in folder.traces_newest_first()] == ["run-10.jsonl.zst", "run-2.jsonl"]
+
+
+def test_an_empty_kill_file_counts_only_when_it_is_still_empty_at_the_next_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raised: list[int] = []
+    monkeypatch.setattr(assembly, "raise_kill", lambda _runtime, level, *_rest: raised.append(level))
+    running: Any = type("Running", (), {"runtime": None})
+
+    def look(at: KillFile) -> list[int]:
+        at._next_look_s = 0.0
+        at.look(running)
+        return raised
+
+    path = tmp_path / "KILL"
+    kill_file = KillFile(path)
+    assert look(kill_file) == []
+    path.touch()
+    assert look(kill_file) == []
+    assert look(kill_file) == [2]
+    assert look(kill_file) == [2]
+    path.write_text("1")
+    assert look(kill_file) == [2, 1]
+    path.unlink()
+    assert look(kill_file) == [2, 1]
