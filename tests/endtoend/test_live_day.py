@@ -16,8 +16,13 @@ from commands.traces import records
 from config.settings import load_settings
 from storage.queries import LedgerReader
 
-# The default day's first trade opens shortly after 09:46.
-BEFORE_THE_FIRST_TRADE = {"ZEROHOUR_DEMO__START_CLOCK": "09:38:00"}
+# The first trade opens shortly after 09:46; on a busy machine its quote may drift or its limit stay behind,
+# and these tests need the position, not the gate.
+BEFORE_THE_FIRST_TRADE = {
+    "ZEROHOUR_DEMO__START_CLOCK": "09:38:00",
+    "ZEROHOUR_ENTRY__DRIFT_SHARE_MAX": "1.0",
+    "ZEROHOUR_EXITS__ENTRY_STEP_SHARE": "1.0",
+}
 
 
 @pytest.fixture
