@@ -11,8 +11,8 @@ import msgspec
 from msgspec.structs import replace
 
 from config.settings import Settings
-from domain.feed_rules import packed, pause_ns
 from domain.instants import MS
+from domain.signals.feed_rules import packed, pause_ns
 from messages import lifecycle, market, operator, session
 from messages.base import Message
 from supervision.actor import Actor

@@ -11,9 +11,9 @@ import msgspec
 from msgspec.structs import replace
 
 from config.settings import Settings
-from domain.feed_rules import in_priority, pause_ns
 from domain.instants import MS, SECOND, exchange_clock
-from domain.profile import Rows
+from domain.options.profile import Rows
+from domain.signals.feed_rules import in_priority, pause_ns
 from messages import lifecycle, market, operator, session
 from messages.base import Message
 from supervision.actor import Actor

@@ -13,8 +13,8 @@ from msgspec.structs import replace
 
 from config.settings import Settings
 from domain.instants import MS
-from domain.kill import FLATTEN, NO_ENTRIES, RUNNING, lowering_refusal, raised
-from domain.position_cycle import ExitReason
+from domain.position.cycle import ExitReason
+from domain.risk.kill import FLATTEN, NO_ENTRIES, RUNNING, lowering_refusal, raised
 from messages import lifecycle, market, operator, positions, risk
 from messages.base import Message
 from supervision.actor import Actor

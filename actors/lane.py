@@ -15,11 +15,11 @@ import msgspec
 from msgspec.structs import replace
 
 from config.settings import Settings
-from domain.alerts import BreakEvaluator, BreakState, Evaluator, Finding, FlipEvaluator, FlipState, Reading
 from domain.identifiers import alert_id
 from domain.instants import BUCKET_NS, MS, session_of
 from domain.instruments import Right
-from domain.phases import EVALUATED, Phase
+from domain.session.phases import EVALUATED, Phase
+from domain.signals.alerts import BreakEvaluator, BreakState, Evaluator, Finding, FlipEvaluator, FlipState, Reading
 from messages import lifecycle, orders, session, signals
 from messages.base import Message
 from supervision.actor import Actor

@@ -13,7 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from config.settings import Settings
-from domain.kill import FLATTEN, NO_ENTRIES
+from domain.risk.kill import FLATTEN, NO_ENTRIES
 from messages import lifecycle, operator, risk
 from messages.base import Message
 from supervision.actor import Actor

@@ -10,12 +10,12 @@ from datetime import date
 
 import msgspec
 
-from actors.ibkr_state import Link
+from actors.ibkr.state import Link
 from config.settings import Settings
-from domain import contract_choice as choice
 from domain.instants import MS
 from domain.instruments import Contract, Quote, Spot
-from domain.modes import first_epoch, gateway_of, redial_utc
+from domain.options import contract_choice as choice
+from domain.session.modes import first_epoch, gateway_of, redial_utc
 from messages import market as m
 from messages import positions, session
 from messages.base import Message

@@ -13,11 +13,12 @@ import msgspec
 from msgspec.structs import replace
 
 from config.settings import Settings
-from domain import calendar, features, forces
-from domain.calendar import TradingDay
-from domain.features import Snapshot
 from domain.instants import session_of
-from domain.profile import Row
+from domain.options.profile import Row
+from domain.session import calendar
+from domain.session.calendar import TradingDay
+from domain.signals import features, forces
+from domain.signals.features import Snapshot
 from messages import lifecycle, market, session, signals
 from messages.base import Message
 from supervision.actor import Actor

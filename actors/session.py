@@ -12,11 +12,11 @@ import msgspec
 from msgspec.structs import replace
 
 from config.settings import Settings
-from domain import calendar
-from domain.calendar import TradingDay
 from domain.instants import BUCKET_NS, MS, at_exchange, bucket_of, session_of
-from domain.phases import Phase
-from domain.position_cycle import ExitReason
+from domain.position.cycle import ExitReason
+from domain.session import calendar
+from domain.session.calendar import TradingDay
+from domain.session.phases import Phase
 from messages import lifecycle, market, positions, session
 from messages.base import Message
 from supervision.actor import Actor

@@ -9,8 +9,8 @@ process. Keeps nothing of its own: what is in hand belongs to the store and surv
 from __future__ import annotations
 
 from domain.instants import MINUTE, SECOND
-from domain.phases import Phase
 from domain.ports import WarehouseStore
+from domain.session.phases import Phase
 from messages import lifecycle, market, operator, risk, session
 from messages.base import Message
 from supervision.actor import IoActor

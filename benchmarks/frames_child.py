@@ -22,7 +22,7 @@ from websockets.typing import Subprotocol
 from benchmarks.gateway_child import say
 from config.settings import load_settings
 from domain.instants import SECOND
-from domain.profile import PRIORS, SCALARS, VALUE_COLUMNS, Profile, Shape, shape_of
+from domain.options.profile import PRIORS, SCALARS, VALUE_COLUMNS, Profile, Shape, shape_of
 from gateways.gexbot import codec
 from gateways.gexbot.hub_port import SUBPROTOCOL
 

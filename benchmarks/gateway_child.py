@@ -15,11 +15,11 @@ from typing import Any
 import msgspec
 import orjson
 
-from simulation.exchange import Exchange
+from simulation.broker.exchange import Exchange
 from simulation.gateway.faults import Fault, FaultKind
 from simulation.gateway.server import GatewayServer
 from simulation.gateway.session import Session
-from simulation.market import Market
+from simulation.market.market import Market
 from supervision.clock import MarketClock
 
 PLACE_ORDER = b"3\0"

@@ -12,9 +12,9 @@ from benchmarks.feed_load import STRIKES, FeedLoad
 from benchmarks.figures import SPREAD, Report, fsync_floor_ns, percentile, spread, work_folder
 from config.settings import load_settings
 from domain.instants import BUCKET_NS, at_exchange
-from domain.profile import Row, Rows
+from domain.options.profile import Row, Rows
 from messages import market
-from simulation.market import Market
+from simulation.market.market import Market
 from storage.warehouse import Warehouse
 
 RATES = (500, 1_000, 2_000, 3_000, 4_000, 5_000, 6_000)

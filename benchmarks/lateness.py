@@ -19,8 +19,8 @@ from benchmarks.feed_load import FeedLoad
 from benchmarks.figures import SPREAD, Report, percentile, spread, work_folder
 from benchmarks.rig import Rig
 from config.settings import Settings
-from domain.modes import Mode
-from domain.phases import Phase
+from domain.session.modes import Mode
+from domain.session.phases import Phase
 from messages import lifecycle, market, session
 from messages.base import Message
 from supervision.effects import Tell

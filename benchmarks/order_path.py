@@ -19,7 +19,7 @@ from benchmarks.feed_load import STRIKES, FeedLoad
 from benchmarks.figures import SPREAD, Report, append_floor_ns, commit_floor_ns, ms, percentile, spread, work_folder
 from benchmarks.hops import hop_floor_ns
 from benchmarks.rig import Rig
-from domain.profile import Rows
+from domain.options.profile import Rows
 from messages import market
 
 FRAMES_A_SECOND = 500

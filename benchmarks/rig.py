@@ -25,15 +25,15 @@ from benchmarks.children import Child
 from config.settings import Gateway, Settings, load_settings
 from domain.instants import BUCKET_NS, MS, at_exchange
 from domain.instruments import Contract, Greeks, Quote, Right, Spot
-from domain.modes import Mode
-from domain.phases import Phase
-from domain.profile import SCALARS, Profile, Row, Rows, Shape
+from domain.options.profile import SCALARS, Profile, Row, Rows, Shape
+from domain.session.modes import Mode
+from domain.session.phases import Phase
 from gateways.ib.orders_port import OrdersPort
 from gateways.ib.quotes_port import QuotesPort
 from main import Stores, build_tree
 from messages import market, session, signals
 from messages.base import Message
-from simulation.market import Market
+from simulation.market.market import Market
 from storage.desk_ledger import DeskLedger
 from storage.shared_ledger import SharedLedger, promote, start_run
 from storage.warehouse import Warehouse

@@ -16,7 +16,7 @@ from benchmarks.figures import SPREAD, Report, ms, percentile, spread
 from config.settings import load_settings
 from domain.instants import at_exchange
 from gateways.ib.translate import ib_option
-from simulation.market import Market
+from simulation.market.market import Market
 from supervision.clock import MarketClock
 
 ORDERS = 300

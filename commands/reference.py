@@ -19,7 +19,10 @@ import msgspec
 from commands import cli
 from commands.reference_settings import settings_page
 from config.settings import load_settings
-from domain import entry_stages, modes, orders_table, phases, position_cycle, reject
+from domain.orders import table as orders_table
+from domain.position import cycle as position_cycle
+from domain.risk import entry_stages, reject
+from domain.session import modes, phases
 from gateways.ib import codes
 from main import ABSENT, Stores, build_tree
 from messages import envelope

@@ -15,7 +15,7 @@ from commands.cli import CommandError
 from commands.folder import DataFolder, settings_of
 from config.settings import Settings, from_json, overlaid
 from domain.instants import exchange_clock
-from domain.profile import Rows, content_hash_of
+from domain.options.profile import Rows, content_hash_of
 from main import Stores, build_tree
 from messages import market
 from messages.base import Message

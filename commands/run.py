@@ -21,8 +21,8 @@ from commands.cli import CommandError
 from commands.folder import DataFolder, SimProcess, settings_of
 from commands.sim import close_of, provenance_of, recorded_of
 from config.settings import Broker, Gateway, Settings, SettingsError, from_json
-from domain import calendar
 from domain.instants import at_exchange, exchange_clock
+from domain.session import calendar
 from messages import operator
 from supervision.clock import MarketClock
 from supervision.trace import seal

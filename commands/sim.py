@@ -19,13 +19,13 @@ from commands.cli import CommandError
 from commands.folder import DataFolder, SimProcess, settings_of, write_private
 from config.settings import Settings, from_json
 from domain.instants import SECOND, at_exchange, exchange_clock
-from simulation.exchange import Exchange
+from simulation.broker.exchange import Exchange
 from simulation.gateway.faults import Fault, FaultKind, FaultScriptError, load_faults
 from simulation.gateway.server import GatewayServer
 from simulation.hubs.faults import DropHub
 from simulation.hubs.server import HubServer
-from simulation.market import Market
-from simulation.recorded import Recorded, RecordedError, load_recorded
+from simulation.market.market import Market
+from simulation.market.recorded import Recorded, RecordedError, load_recorded
 from supervision.clock import MarketClock
 
 GATEWAY_PORT = 4002

@@ -21,9 +21,9 @@ from commands.sim import market_of
 from config.settings import Settings, scaled
 from domain.instants import MINUTE, MS, SECOND, at_exchange, exchange_clock
 from main import Stores, build_tree
-from simulation.exchange import Exchange
-from simulation.inprocess import BrokerPort
-from simulation.inprocess_market import FeedPort, HubPort, QuotesPort
+from simulation.broker.exchange import Exchange
+from simulation.inprocess.broker import BrokerPort
+from simulation.inprocess.market import FeedPort, HubPort, QuotesPort
 from storage.desk_ledger import DeskLedger
 from storage.shared_ledger import SharedLedger, promote, start_run
 from storage.warehouse import Warehouse

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from domain.profile import PRIORS, SCALARS, VALUE_COLUMNS, Profile, Row, Shape
+from domain.options.profile import PRIORS, SCALARS, VALUE_COLUMNS, Profile, Row, Shape
 
 _INTS = pa.list_(pa.int32())
 _MICROS = pa.timestamp("us")

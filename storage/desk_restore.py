@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from domain.instruments import Contract, Right, Side
-from domain.position_cycle import ExitKind, ExitReason, PositionState
+from domain.position.cycle import ExitKind, ExitReason, PositionState
 from messages import lifecycle
 from storage import fills
 from storage.ledger_schema import SHARED

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from domain.profile import Profile, Row, Shape
+from domain.options.profile import Profile, Row, Shape
 
 _TOTALS = (
     ("agg_dex", "agg_call_dex", "agg_put_dex"),

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from domain.instants import BUCKET_NS
-from domain.profile import Shape
+from domain.options.profile import Shape
 
 FILE = "manifest.json"
 SCHEMA = 1

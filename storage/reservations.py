@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from domain.reject import RejectCode
+from domain.risk.reject import RejectCode
 from messages import orders
 
 LIVE = "state IN ('PENDING_ENTRY', 'OPEN')"

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from domain.profile import Shape
+from domain.options.profile import Shape
 from storage import bucket_file, manifest
 from storage.manifest import Manifest, Part, Retired
 

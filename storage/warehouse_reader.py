@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from domain.instants import BUCKET_NS, session_of, to_datetime
-from domain.profile import SCALARS, VALUE_COLUMNS, Row, Rows, Shape
+from domain.options.profile import SCALARS, VALUE_COLUMNS, Row, Rows, Shape
 from storage import bucket_file, manifest
 from storage.manifest import Gap, Manifest, Part
 

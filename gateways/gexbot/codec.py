@@ -19,7 +19,7 @@ import zstandard
 from google.protobuf.message import DecodeError
 
 from domain.instants import SECOND
-from domain.profile import PRIORS, SCALARS, VALUE_COLUMNS, Ints, Profile, Shape, shape_of
+from domain.options.profile import PRIORS, SCALARS, VALUE_COLUMNS, Ints, Profile, Shape, shape_of
 from gateways.gexbot import columns, schema
 
 PAYLOAD_BYTES_MAX: Final = 4 * 1024 * 1024  # beyond it a frame is a bomb

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.profile import Ints
+from domain.options.profile import Ints
 
 _VARINT_BYTES_MAX: Final = 5  # of 32-bit fields
 _PADDING: Final = 4  # zeros are no tag: a cursor that ran into them stays, and is seen to be beyond its element

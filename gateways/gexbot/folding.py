@@ -12,9 +12,9 @@ from typing import Final
 
 import msgspec
 
-from domain.feed_rules import in_priority
 from domain.instants import BUCKET_NS, MS, SECOND, bucket_of
-from domain.profile import Profile, Row, Rows
+from domain.options.profile import Profile, Row, Rows
+from domain.signals.feed_rules import in_priority
 from gateways.gexbot import codec
 from gateways.gexbot.codec import SPOT_CATEGORY, Group, Packed, Refusal, Refused, SpotPrice
 

@@ -22,7 +22,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from websockets.typing import Subprotocol
 
 from domain.instants import bucket_of
-from domain.profile import Row, Rows
+from domain.options.profile import Row, Rows
 from gateways.gexbot.codec import PAYLOAD_BYTES_MAX
 from gateways.gexbot.folding import BucketFolder
 from gateways.gexbot.negotiate import USER_AGENT, AddressBook, Tell

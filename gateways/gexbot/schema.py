@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from domain.profile import ORDERFLOW_SCALARS
+from domain.options.profile import ORDERFLOW_SCALARS
 
 _PACKAGE: Final = "zerohour.gexbot"
 _FIELD = descriptor_pb2.FieldDescriptorProto

@@ -6,7 +6,7 @@ Sources: IB's list of API message codes, and what gateways and clients were seen
 
 from __future__ import annotations
 
-from domain.orders_table import CodeMeaning, OrderStatus
+from domain.orders.table import CodeMeaning, OrderStatus
 
 CLIENT_ID_IN_USE = 326
 LINK_LOST = frozenset({1100, 2110})

@@ -17,8 +17,8 @@ from ib_insync.contract import Contract as IbContract
 from ib_insync.objects import Execution
 from ib_insync.util import UNSET_DOUBLE
 
-from domain.orders_table import CodeMeaning, OrderStatus
-from domain.reject import RejectCode
+from domain.orders.table import CodeMeaning, OrderStatus
+from domain.risk.reject import RejectCode
 from gateways.ib import translate as tr
 from gateways.ib.codes import WORKING
 from gateways.ib.link import IbPort, RequestError

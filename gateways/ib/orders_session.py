@@ -13,7 +13,7 @@ from ib_insync.objects import CommissionReport, Execution, ExecutionFilter
 from ib_insync.util import UNSET_DOUBLE
 
 from domain.instruments import OrderType, Side
-from domain.orders_table import OrderStatus
+from domain.orders.table import OrderStatus
 from gateways.ib import translate as tr
 from gateways.ib.codes import WORKING, meaning_of, status_of
 from gateways.ib.link import IbPort, Session

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from domain.instants import exchange_clock
-from simulation.broker_book import Position
+from simulation.broker.book import Position
 from simulation.gateway.wire import encode, usd
 
 

@@ -11,8 +11,8 @@ import msgspec
 
 from domain.instants import exchange_clock, session_of
 from domain.instruments import Contract
-from simulation.broker_account import Market
-from simulation.broker_book import INDEX_TICKERS, TICK_RULES, rule_id
+from simulation.broker.account import Market
+from simulation.broker.book import INDEX_TICKERS, TICK_RULES, rule_id
 from simulation.gateway.requests import ContractQuery
 from simulation.gateway.wire import encode, usd
 

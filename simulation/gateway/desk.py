@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from simulation.broker_book import Position
-from simulation.broker_records import (
+from simulation.broker.book import Position
+from simulation.broker.records import (
     Commission,
     Event,
     Execution,

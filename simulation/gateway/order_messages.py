@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import cache
 
 from domain.instruments import OrderType
-from simulation.broker_records import Commission, Execution, Order, OrderState, OrderStatus, WhatIf
+from simulation.broker.records import Commission, Execution, Order, OrderState, OrderStatus, WhatIf
 from simulation.gateway.wire import UNSET_DOUBLE, UNSET_INT, encode, usd, wire_time
 
 LIVE = -1  # the request id of an execution that answers no request

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from domain.instruments import OrderType, Side
-from simulation.broker_records import Order
+from simulation.broker.records import Order
 from simulation.gateway.wire import WireError, float_of, instant_of, int_of, ticks_of
 
 PLACE_ORDER = 3

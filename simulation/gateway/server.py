@@ -13,7 +13,7 @@ import msgspec
 
 from domain.instants import at_exchange, session_of
 from domain.ports import Clock
-from simulation.exchange import Exchange
+from simulation.broker.exchange import Exchange
 from simulation.gateway.contracts import Catalogue, TickerMarket
 from simulation.gateway.desk import OrderDesk
 from simulation.gateway.faults import LINK_FAULTS, Fault, FaultKind

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import zstandard
 
 from domain.instants import SECOND
-from domain.profile import Profile
+from domain.options.profile import Profile
 from gateways.gexbot import codec
 from gateways.gexbot.codec import SPOT_CATEGORY, Group, SpotPrice
 from simulation.hubs.faults import SilenceGroup, Spoil, SpoilFrames

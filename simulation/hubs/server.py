@@ -21,8 +21,8 @@ from websockets.http11 import Response
 from websockets.typing import Subprotocol
 
 from domain.instruments import Spot
+from domain.options.profile import Profile
 from domain.ports import Clock
-from domain.profile import Profile
 from simulation.hubs import http
 from simulation.hubs.faults import (
     DisconnectHub,

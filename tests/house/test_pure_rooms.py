@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from test_import_direction import ROOT, modules
+
+from tests.house.test_import_direction import ROOT, modules
 
 BANNED_MODULES = {
     "asyncio", "concurrent", "glob", "io", "logging", "multiprocessing", "os", "queue", "random", "secrets", "select",

@@ -8,13 +8,13 @@ from typing import Any
 
 import orjson
 import pytest
-from position_history import History
 
 from commands.simulate import SteppedDay, invariants, stepped_day
 from config.settings import load_settings
 from domain.instants import SECOND
-from domain.phases import Phase
+from domain.session.phases import Phase
 from messages import positions, session
+from tests.testkit.position_history import History
 
 
 def told(day: SteppedDay) -> Counter[tuple[str, str]]:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import itertools
 import json
-from pathlib import Path
 
 import pytest
-from position_history import ENTRY, EXIT_1, EXIT_2, History, tape
 
 from domain.instruments import OrderType
-from domain.modes import Mode
-from domain.phases import Phase
-from domain.position_cycle import ExitReason, PositionState
+from domain.position.cycle import ExitReason, PositionState
+from domain.session.modes import Mode
+from domain.session.phases import Phase
 from messages import orders, positions, risk
+from tests.testkit.paths import SHARED
+from tests.testkit.position_history import ENTRY, EXIT_1, EXIT_2, History, tape
 
 # the recorded session is reference data outside of the repository, beside it where it is present at all
-RECORDED = Path(__file__).parents[3] / "shared" / "data" / "ib_callbacks_2025-10-22.json"
+RECORDED = SHARED / "ib_callbacks_2025-10-22.json"
 
 
 def selling(qty: int = 2) -> History:

@@ -6,16 +6,16 @@ import sqlite3
 import tempfile
 from pathlib import Path
 
-import ledger_asks as ask
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.instants import SECOND
 from domain.instruments import Side
-from domain.position_cycle import ExitKind, ExitReason, PositionState
+from domain.position.cycle import ExitKind, ExitReason, PositionState
 from messages import lifecycle, orders, positions, risk, session
 from storage.desk_ledger import DeskLedger
+from tests.testkit import ledger_asks as ask
 
 
 @pytest.fixture

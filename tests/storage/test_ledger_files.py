@@ -10,7 +10,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import ledger_asks as ask
 import pytest
 
 from messages import lifecycle, operator, risk, signals
@@ -18,6 +17,7 @@ from storage.desk_ledger import DeskLedger
 from storage.ledger_schema import DESK, SHARED, SHARED_OWNER
 from storage.shared_ledger import SharedLedger, promote, start_run
 from storage.sqlite_file import LedgerRefusedError, open_file, refusal_of
+from tests.testkit import ledger_asks as ask
 
 ROOT = Path(__file__).parents[2]
 
@@ -169,7 +169,7 @@ KILLED = """
 import sys
 sys.path[:0] = [{root!r}, {tests!r}]
 from pathlib import Path
-import ledger_asks as ask
+from tests.testkit import ledger_asks as ask
 from storage.desk_ledger import DeskLedger
 ledger = DeskLedger(Path({folder!r}), "paper", run_n=1)
 ledger.open()

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import ledger_asks as ask
-
 from domain.instruments import Side
 from messages import operator, orders, risk
 from storage.desk_ledger import DeskLedger
 from storage.queries import LedgerReader
 from storage.shared_ledger import SharedLedger, start_run
+from tests.testkit import ledger_asks as ask
 
 
 def test_a_day_is_told_from_its_ledgers(tmp_path: Path) -> None:

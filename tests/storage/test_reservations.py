@@ -6,15 +6,15 @@ import sqlite3
 import threading
 from pathlib import Path
 
-import ledger_asks as ask
 import msgspec
 import pytest
 
 from domain.instants import MINUTE
 from domain.instruments import Side
-from domain.reject import RejectCode
+from domain.risk.reject import RejectCode
 from messages import lifecycle, orders, positions, risk
 from storage.desk_ledger import DeskLedger
+from tests.testkit import ledger_asks as ask
 
 
 @pytest.fixture

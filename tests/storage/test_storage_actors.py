@@ -7,19 +7,19 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import bucket_rows as make
-import ledger_asks as ask
 import pytest
 
 from actors.desk_ledger import DeskLedgerActor
 from actors.ledger import LedgerActor
 from actors.warehouse import FLUSH, POLL, SEAL, WHOLE, WarehouseActor
 from domain.instants import MINUTE, SECOND
-from domain.phases import Phase
+from domain.session.phases import Phase
 from messages import lifecycle, market, operator, orders, risk, session, signals
 from storage.desk_ledger import DeskLedger
 from storage.shared_ledger import SharedLedger
 from supervision.effects import SetTimer, Tell
+from tests.testkit import bucket_rows as make
+from tests.testkit import ledger_asks as ask
 
 STARTED = lifecycle.Started(name="x", incarnation=1, run_n=1)
 

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import bucket_rows as make
 import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from warehouse_days import HUBS, assert_rows_back, metadata, opened, sealed, store, stored_day
 
 from domain.instants import BUCKET_NS
-from domain.profile import SCALARS, Profile, Row, Rows
+from domain.options.profile import SCALARS, Profile, Row, Rows
 from messages import market
 from storage import bucket_file, manifest
 from storage.identities import violations_of
 from storage.manifest import Gap
 from storage.warehouse_reader import WarehouseReader
+from tests.testkit import bucket_rows as make
+from tests.testkit.warehouse_days import HUBS, assert_rows_back, metadata, opened, sealed, store, stored_day
 
 ints = st.integers(-(2**31), 2**31 - 1)
 

@@ -11,9 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import bucket_rows as make
 import pytest
-from warehouse_days import HUBS, assert_rows_back, opened, sealed, store, stored_day
 
 from domain.instants import BUCKET_NS
 from messages import market
@@ -22,6 +20,8 @@ from storage.manifest import WarehouseRefusedError
 from storage.seal import seal
 from storage.warehouse import Warehouse
 from storage.warehouse_reader import DamagedBucketError, WarehouseReader
+from tests.testkit import bucket_rows as make
+from tests.testkit.warehouse_days import HUBS, assert_rows_back, opened, sealed, store, stored_day
 
 ROOT = Path(__file__).parents[2]
 
@@ -220,7 +220,7 @@ KILLED = """
 import sys
 sys.path[:0] = [{root!r}, {tests!r}]
 from pathlib import Path
-import bucket_rows as make
+from tests.testkit import bucket_rows as make
 from storage.warehouse import Warehouse
 warehouse = Warehouse(Path({folder!r}))
 warehouse.open()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from toys import RULES, Log, Toy, ToyStore, house, message_of, records, say, spec, stepped
 
 from messages import lifecycle, operator, risk, session
 from supervision.effects import Tell
 from supervision.spec import Template
 from supervision.supervisor import SupervisorActor
+from tests.testkit.toys import RULES, Log, Toy, ToyStore, house, message_of, records, say, spec, stepped
 
 
 def toy(name: str, log: Log, **more: object):

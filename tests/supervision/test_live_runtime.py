@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from toys import RULES, Collector, Log, Toy, ToyState, ToyStore, house, records, say, spec, text_of
 
 from messages import lifecycle, operator
 from supervision.actor import Actor
@@ -21,6 +20,7 @@ from supervision.spec import Template
 from supervision.threaded import LiveRuntime
 from supervision.trace import MemoryTrace, NoTrace
 from supervision.watchdog import Watchdog
+from tests.testkit.toys import RULES, Collector, Log, Toy, ToyState, ToyStore, house, records, say, spec, text_of
 
 Start = Callable[..., LiveRuntime]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from message_samples import strategy
 
 from messages.base import Message
 from messages.envelope import MESSAGE_TYPES, decode, encode
+from tests.testkit.message_samples import strategy
 
 TAGGED = [kind for kind in MESSAGE_TYPES if not kind.__struct_config__.tag.startswith("restored.")]
 

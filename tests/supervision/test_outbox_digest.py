@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from itertools import permutations
 
-from toys import say
-
 from messages import lifecycle
 from messages.envelope import encode
 from supervision.effects import CancelTimer, Retire, SetTimer, StartActor, Tell
 from supervision.outbox import outbox
+from tests.testkit.toys import say
 
 
 def test_no_effects_have_no_digest():

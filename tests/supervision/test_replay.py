@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_trace_files import header
-from toys import RULES, Collector, House, Log, Toy, ToyState, ToyStore, house, message_of, say, spec, stepped, text_of
+from tests.supervision.test_trace_files import header
 
 from messages.base import Message
 from supervision.effects import Tell
@@ -19,6 +18,21 @@ from supervision.spec import Template, Tree
 from supervision.stepped import VirtualClock
 from supervision.supervisor import SupervisorActor
 from supervision.trace import FileTrace, MemoryTrace, TraceError, TraceReader, seal
+from tests.testkit.toys import (
+    RULES,
+    Collector,
+    House,
+    Log,
+    Toy,
+    ToyState,
+    ToyStore,
+    house,
+    message_of,
+    say,
+    spec,
+    stepped,
+    text_of,
+)
 
 NAMES = ("a:1", "b:1", "c:1")
 

@@ -6,12 +6,12 @@ import threading
 
 import msgspec
 import orjson
-from test_live_runtime import LockedTrace, eventually
-from toys import Log, Toy, house, say, spec, stepped
+from tests.supervision.test_live_runtime import LockedTrace, eventually
 
 from supervision.clock import MarketClock
 from supervision.status import snapshot, status
 from supervision.threaded import LiveRuntime
+from tests.testkit.toys import Log, Toy, house, say, spec, stepped
 
 
 def test_live_actor_with_a_message_in_hand_is_shown_with_its_queue_and_times():

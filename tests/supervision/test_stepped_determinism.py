@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pykka
 import pytest
-from test_replay import run, tree_of
-from toys import Log, Toy, house, say, spec, stepped
+from tests.supervision.test_replay import run, tree_of
 
 from supervision.stepped import SteppedShell, VirtualClock
 from supervision.trace import MemoryTrace, NoTrace
+from tests.testkit.toys import Log, Toy, house, say, spec, stepped
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from message_samples import one_of
-from toys import Log, Toy, house, say, spec, stepped
 
 from messages.envelope import Envelope, Handled, decode, encode
 from messages.orders import PlaceOrder
 from supervision.mailbox import Mail
 from supervision.stepped import VirtualClock
 from supervision.trace import FileTrace, Header, TraceError, TraceReader, seal
+from tests.testkit.message_samples import one_of
+from tests.testkit.toys import Log, Toy, house, say, spec, stepped
 
 ROOT = Path(__file__).parents[2]
 
@@ -163,7 +163,7 @@ _CHILD = """
 import sys
 sys.path[:0] = [{root!r}, {here!r}]
 from pathlib import Path
-from test_trace_files import header, mail
+from tests.supervision.test_trace_files import header, mail
 from supervision.stepped import VirtualClock
 from supervision.trace import FileTrace
 trace = FileTrace(Path({path!r}), header(), VirtualClock(0))
@@ -199,7 +199,7 @@ _FULL = """
 import resource, sys
 sys.path[:0] = [{root!r}, {here!r}]
 from pathlib import Path
-from test_trace_files import header, mail
+from tests.supervision.test_trace_files import header, mail
 from supervision.stepped import VirtualClock
 from supervision.trace import FileTrace
 resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))

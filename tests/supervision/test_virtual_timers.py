@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from toys import Log, Toy, house, records, say, spec, stepped
+from tests.testkit.toys import Log, Toy, house, records, say, spec, stepped
 
 
 def world(on_start: str = ""):

@@ -1,0 +1,105 @@
+"""How an order of ours is priced and how it escalates: entries one step up, exits from mid to bid to market.
+
+Source: risk-and-execution.md §5. Prices are `_ticks`; a quote is handed in only while it is fresh, `None` otherwise.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import msgspec
+
+from domain.instruments import OrderType, Quote, Side
+from domain.limits import ExitRules
+from domain.options.tick_rules import TickRule, passive, round_down, toward_fill
+from domain.position.cycle import ExitReason
+
+
+class Tier(IntEnum):
+    """How hard an exit order tries; each is a modification of the same order."""
+
+    NONE = 0
+    MID = 1
+    BID = 2
+    MARKET = 3
+
+
+AT_MARKET = frozenset({ExitReason.KILL, ExitReason.EOD, ExitReason.OPERATOR})
+STOP_CLASS = frozenset({ExitReason.PREMIUM_STOP, ExitReason.UNDERLYING_STOP, ExitReason.BLIND})
+
+
+class Ticket(msgspec.Struct, frozen=True):
+    """Type and price of an exit order at a tier."""
+
+    tier: Tier
+    order_type: OrderType
+    limit_ticks: int | None
+
+
+def first_tier(reason: ExitReason) -> Tier:
+    """Give the tier at which an exit starts."""
+    if reason in AT_MARKET:
+        return Tier.MARKET
+    return Tier.BID if reason in STOP_CLASS else Tier.MID
+
+
+def next_tier(tier: Tier) -> Tier:
+    """Give the tier after this one; there is nothing above the market."""
+    return Tier(min(tier + 1, Tier.MARKET))
+
+
+def tier_wait_ms(reason: ExitReason, tier: Tier, rules: ExitRules) -> int:
+    """Give how long an exit order stays at a tier (at the market: until the broker is asked what became of it)."""
+    if tier is Tier.MID:
+        return rules.tier_mid_ms
+    if tier is Tier.BID and reason is ExitReason.BLIND:
+        return rules.blind_market_ms - rules.blind_exit_ms
+    if tier is Tier.BID and reason in STOP_CLASS:
+        return rules.stop_tier_quote_ms
+    return rules.tier_quote_ms
+
+
+def exit_ticket(
+    reason: ExitReason,
+    at_least: Tier,
+    quote: Quote | None,
+    last_bid_ticks: float | None,
+    rule: TickRule,
+    rules: ExitRules,
+) -> Ticket | None:
+    """Price an exit; `None` when it needs a quote that is not there (the blind rule speaks next).
+
+    `last_bid_ticks` is the last bid known, fresh or not; a stop without a fresh quote starts from it, less the blind
+    discount. Where the quote says that nobody bids, the price is the minimum tick and never the market.
+    """
+    tier = max(first_tier(reason), at_least)
+    floor_ticks = max(rule.low_ticks, rules.min_tick_ticks)
+    bid = None if quote is None else quote.bid_ticks
+    if bid is not None and bid <= 0:
+        return Ticket(tier, OrderType.LIMIT, floor_ticks)
+    if tier is Tier.MARKET or (bid is None and reason is ExitReason.MAX_HOLD):
+        return Ticket(Tier.MARKET, OrderType.MARKET, None)
+    if quote is None or bid is None or reason is ExitReason.BLIND:
+        if reason not in STOP_CLASS or last_bid_ticks is None:
+            return None
+        limit = round_down(rule, last_bid_ticks * (1 - rules.blind_discount))
+        return Ticket(Tier.BID, OrderType.LIMIT, max(limit, floor_ticks))
+    price = float(bid)
+    if tier is Tier.MID and quote.mid_x2 is not None and not is_crossed(quote):
+        price = quote.mid_x2 / 2
+    rounded = passive if reason is ExitReason.TAKE_PROFIT else toward_fill
+    return Ticket(tier, OrderType.LIMIT, max(rounded(rule, Side.SELL, price), floor_ticks))
+
+
+def raised_entry_ticks(quote: Quote, limit_ticks: int, ask_max_ticks: int, share: float, rule: TickRule) -> int | None:
+    """Give the entry's second limit: mid + `share` of the spread, at most the decision's ask; `None` for no raise."""
+    if quote.mid_x2 is None or quote.ask_ticks is None or quote.bid_ticks is None or is_crossed(quote):
+        return None
+    spread = quote.ask_ticks - quote.bid_ticks
+    wanted = passive(rule, Side.BUY, min(quote.mid_x2 / 2 + share * spread, ask_max_ticks))
+    return wanted if wanted > limit_ticks else None
+
+
+def is_crossed(quote: Quote) -> bool:
+    """Tell whether the bid is above the ask (both must be there)."""
+    return bool(quote.bid_ticks and quote.ask_ticks is not None and quote.bid_ticks > quote.ask_ticks)

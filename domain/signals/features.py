@@ -1,0 +1,184 @@
+"""From a bucket's rows to the features of a reading: reduce the rows to a snapshot, then compute over the window.
+
+A snapshot keeps only what features look at; a window is the session's last 240 snapshots, newest last. Location and
+price are computed; the slots of the other groups hold `None` (not computed in this version), as a missing input does.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from domain.instants import BUCKET_NS, MINUTE
+from domain.options.profile import Profile, Row
+from domain.session.calendar import TradingDay
+from domain.signals.registry import FEATURES, FLOW, INDEX, LEVELS, LEVELS_IN_MOVES, ZERO, Feature, Group
+
+WINDOW: Final = 240
+MINUTES_PER_YEAR: Final = 525_600.0
+READINGS_PER_YEAR: Final = 196_560.0  # 252 sessions of 390 min, two readings each
+IV_CATEGORIES: Final = ("state_gamma_zero", "state_delta_zero", "state_vanna_zero", "state_charm_zero")
+IV_SCALE: Final = 1_000.0
+
+__all__ = ["FEATURES", "FLOW", "INDEX", "ZERO", "Feature", "Group", "Snapshot", "appended", "compute", "reduced"]
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """One bucket of one ticker, reduced: prices and levels in wire hundredths, `None` where not delivered or not named.
+
+    `iv` is the volatility at the money per year, of the nearest expiry.
+    """
+
+    bucket_utc: int
+    spot: int | None = None
+    zero_gamma: int | None = None
+    major_pos_vol: int | None = None
+    major_neg_vol: int | None = None
+    major_pos_oi: int | None = None
+    major_neg_oi: int | None = None
+    long_gamma: int | None = None
+    short_gamma: int | None = None
+    iv: float | None = None
+
+    @property
+    def end_utc(self) -> int:
+        """The end of the bucket."""
+        return self.bucket_utc + BUCKET_NS
+
+
+Window = tuple[Snapshot, ...]
+
+
+def reduced(bucket_utc: int, rows: Iterable[Row]) -> Snapshot:
+    """Reduce a bucket's rows of one ticker; the order of the rows makes no difference.
+
+    Spot is that of `classic_gex_zero`, else of the first category by name that has one.
+    """
+    profiles = {row.profile.category: row.profile for row in rows}
+    spot = _spot(profiles)
+    zero, state = profiles.get(ZERO), profiles.get("state_gamma_zero")
+    return Snapshot(
+        bucket_utc=bucket_utc,
+        spot=spot,
+        zero_gamma=_named(zero, "zero_gamma"),
+        major_pos_vol=_named(zero, "major_pos_vol"),
+        major_neg_vol=_named(zero, "major_neg_vol"),
+        major_pos_oi=_named(zero, "major_pos_oi"),
+        major_neg_oi=_named(zero, "major_neg_oi"),
+        long_gamma=_named(state, "major_long_gamma"),
+        short_gamma=_named(state, "major_short_gamma"),
+        iv=_iv_at_the_money(profiles, spot),
+    )
+
+
+def _spot(profiles: Mapping[str, Profile]) -> int | None:
+    zero = profiles.get(ZERO)
+    if zero is not None and zero.spot:
+        return zero.spot
+    return next((profiles[name].spot for name in sorted(profiles) if profiles[name].spot), None)
+
+
+def _named(profile: Profile | None, scalar: str) -> int | None:
+    """Give a level; on the wire 0 says that there is none."""
+    return None if profile is None else profile.scalar(scalar) or None
+
+
+def _iv_at_the_money(profiles: Mapping[str, Profile], spot: int | None) -> float | None:
+    """Give the mean of call and put volatility at the strike nearest to spot (the lower of two equally near)."""
+    if spot is None:
+        return None
+    for category in IV_CATEGORIES:
+        profile = profiles.get(category)
+        if profile is None or not len(profile.strikes):
+            continue
+        at = int(np.argmin(np.abs(profile.strikes - spot)))
+        sides = [int(iv) for iv in profile.values[at, :2] if iv > 0]
+        if sides:
+            return sum(sides) / len(sides) / IV_SCALE
+    return None
+
+
+def appended(window: Window, snapshot: Snapshot) -> Window:
+    """Give the window with one more snapshot, the oldest gone beyond 240."""
+    return (*window[-(WINDOW - 1) :], snapshot)
+
+
+def compute(window: Window, day: TradingDay) -> tuple[float | None, ...]:
+    """Give the 73 features of the newest snapshot, in the registry's order, rounded to 12 significant digits."""
+    now = window[-1]
+    values = {**_location(now, day), **_price(window, day)}
+    return tuple(rounded(values.get(feature.name)) for feature in FEATURES)
+
+
+def rounded(value: float | None) -> float | None:
+    """Round to 12 significant digits; what is not finite is missing."""
+    if value is None or not math.isfinite(value):
+        return None
+    return float(f"{value:.12g}")
+
+
+def snapshot_before(window: Window, minutes: int) -> Snapshot | None:
+    """Give the snapshot whose bucket began so many minutes before the newest one's; `None` where there is none."""
+    wanted_utc = window[-1].bucket_utc - minutes * MINUTE
+    at = bisect_left(window, wanted_utc, key=lambda snapshot: snapshot.bucket_utc)
+    found = window[at]
+    return found if found.bucket_utc == wanted_utc else None
+
+
+def expected_move(snapshot: Snapshot, day: TradingDay) -> float | None:
+    """Give one deviation of spot until the close in hundredths: spot × iv × √(time left in years of 525,600 min)."""
+    if snapshot.spot is None or snapshot.iv is None:
+        return None
+    minutes = (day.close_utc - snapshot.end_utc) / MINUTE
+    return snapshot.spot * snapshot.iv * math.sqrt(minutes / MINUTES_PER_YEAR) if minutes > 0 else None
+
+
+def _location(now: Snapshot, day: TradingDay) -> dict[str, float]:
+    if now.spot is None:
+        return {}
+    out: dict[str, float] = {}
+    move = expected_move(now, day)
+    for name in LEVELS:
+        level: int | None = getattr(now, name)
+        if level is None:
+            continue
+        out[f"loc_{name}_bps"] = (now.spot - level) / level * 1e4
+        if move is not None and name in LEVELS_IN_MOVES:
+            out[f"loc_{name}_moves"] = (now.spot - level) / move
+    return out
+
+
+def _price(window: Window, day: TradingDay) -> dict[str, float]:
+    now = window[-1]
+    out = {"price_time_of_day": (now.end_utc - day.open_utc) / (day.close_utc - day.open_utc)}
+    if now.spot is None:
+        return out
+    for minutes in (5, 15, 30, 60):
+        before = snapshot_before(window, minutes)
+        if before is not None and before.spot is not None:
+            out[f"price_return_{minutes}m_bps"] = math.log(now.spot / before.spot) * 1e4
+    spots = [snapshot.spot for snapshot in window if snapshot.spot is not None]
+    low, high = min(spots), max(spots)
+    if high > low:
+        out["price_range_position"] = (now.spot - low) / (high - low)
+    squares = _squared_returns(window)
+    if squares is not None:
+        out["price_realised_vol_30m"] = math.sqrt(squares / 60 * READINGS_PER_YEAR)
+        if squares > 0.0:
+            out["price_momentum"] = out["price_return_30m_bps"] / 1e4 / math.sqrt(squares)
+    return out
+
+
+def _squared_returns(window: Sequence[Snapshot]) -> float | None:
+    """Sum the squared log returns of the last 60 steps; `None` where one of their 61 spots is missing."""
+    last = window[-61:]
+    spots = [snapshot.spot for snapshot in last if snapshot.spot is not None]
+    if len(spots) < 61 or last[-1].bucket_utc - last[0].bucket_utc != 60 * BUCKET_NS:
+        return None
+    steps = np.diff(np.log(np.array(spots, np.float64)))
+    return float(steps @ steps)

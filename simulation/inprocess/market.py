@@ -1,0 +1,154 @@
+"""The stepped runtime's ports of the market side: quotes, feed and hubs over the simulated market."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from domain.instants import BUCKET_NS, SECOND
+from domain.instruments import Quote
+from domain.options.profile import Row, Rows
+from messages import market, session
+from simulation.inprocess.broker import STEP_NS, Port
+from simulation.market.market import Market
+from supervision.stepped import SteppedRuntime
+
+WIDE_EVERY = 5  # steps between batches of quotes that nobody holds or waits for
+
+
+class QuotesPort(Port):
+    """The market data session over the market itself: what is watched closely every step, the rest more slowly."""
+
+    def __init__(self, owner: str, runtime: SteppedRuntime, world: Market) -> None:
+        super().__init__(owner, runtime, world)
+        self._contracts: set[int] = set()
+        self._close: set[int] = set()
+        self._tickers: set[str] = set()
+        self._last: dict[int, Quote] = {}
+        self._steps = 0
+        self._every(STEP_NS, self._step)
+
+    def _take(self, command: Any) -> None:
+        match command:
+            case session.Dial():
+                self._contracts.clear()
+                self._close.clear()
+                self._tickers.clear()
+                self._last.clear()
+                self._dial(command)
+            case session.CloseLink():
+                self._is_up = False
+            case market.ListChain():
+                self._list(command)
+            case market.Subscribe():
+                self._contracts.update(c.con_id for c in command.contracts)
+                self._tickers.update(command.tickers)
+                self._tell_quotes(self._contracts)
+            case market.Unsubscribe():
+                self._contracts.difference_update(command.con_ids)
+            case market.WatchClosely():
+                self._close = set(command.con_ids)
+            case _:
+                raise TypeError(f"{self.name} does not know {type(command).__name__}")
+
+    def _list(self, command: market.ListChain) -> None:
+        found = tuple(c for c in self._market.contracts(command.ticker) if c.expiry == command.expiry)
+        self._tell(
+            market.ChainListed(
+                session_epoch=self._epoch, ticker=command.ticker, contracts=found,
+                underlying_con_id=self._market.underlying_con_id(command.ticker),
+                liquid_open_utc=self._market.open_utc, liquid_close_utc=self._market.close_utc,
+            )
+        )  # fmt: skip
+
+    def _step(self) -> None:
+        self._steps += 1
+        if self._steps % WIDE_EVERY == 0:
+            self._tell_quotes(self._contracts)
+        elif self._close:
+            self._tell_quotes(self._contracts & self._close)
+
+    def _tell_quotes(self, con_ids: set[int]) -> None:
+        if not self._is_up:
+            return
+        self._now()
+        changed = []
+        for con_id in sorted(con_ids):
+            quote = self._market.quote(con_id)
+            if quote != self._last.get(con_id):
+                self._last[con_id] = quote
+                changed.append(quote)
+        spots = tuple(self._market.spot(ticker) for ticker in sorted(self._tickers))
+        if changed or spots:
+            self._tell(market.QuotesArrived(session_epoch=self._epoch, quotes=tuple(changed), spots=spots))
+
+
+class FeedPort(Port):
+    """Negotiation that always succeeds."""
+
+    def __init__(self, owner: str, runtime: SteppedRuntime, world: Market, hubs: tuple[str, ...]) -> None:
+        super().__init__(owner, runtime, world)
+        self._hubs = hubs
+
+    def _take(self, command: Any) -> None:
+        self._tell(
+            market.Negotiated(
+                feed_epoch=command.feed_epoch,
+                hubs=self._hubs,
+                token_until_utc=self._runtime.clock.now_utc() + 3600 * SECOND,
+            )
+        )
+
+
+class HubPort(Port):
+    """One hub: at each seal it gives the market's profiles as of the bucket's last second."""
+
+    def __init__(self, owner: str, runtime: SteppedRuntime, world: Market, keys: tuple[tuple[str, str], ...]) -> None:
+        super().__init__(owner, runtime, world)
+        self._hub = owner.partition(":")[2]
+        self._keys = keys
+        self._buckets: dict[int, tuple[Row, ...]] = {}
+        self._feed_epoch = 0
+        first = world.open_utc + BUCKET_NS - SECOND
+        runtime.call_at(first, self._capture)
+
+    def drop(self, duration_ns: int) -> None:
+        """Lose the session now; the next dial succeeds `duration_ns` later."""
+        self._down_until_utc = self._runtime.clock.now_utc() + duration_ns
+        self._is_up = False
+        self._tell(market.HubDown(hub=self._hub, feed_epoch=self._feed_epoch, cause="closed", can_reuse=True))
+
+    def _capture(self) -> None:
+        now = self._now()
+        if self._is_up:
+            bucket_utc = now - now % BUCKET_NS
+            profiles = [self._market.profile(*key) for key in self._keys]
+            self._buckets[bucket_utc] = tuple(
+                Row(profile=p, hub=self._hub, frames=1, first_utc=p.source_utc, last_utc=p.source_utc, mode="simulated")
+                for p in profiles
+            )
+        if now + BUCKET_NS <= self._market.close_utc:
+            self._later(BUCKET_NS, self._capture)
+
+    def _take(self, command: Any) -> None:
+        match command:
+            case market.HubDial():
+                self._feed_epoch = command.feed_epoch
+                if self._runtime.clock.now_utc() < self._down_until_utc:
+                    down = market.HubDown(hub=self._hub, feed_epoch=command.feed_epoch, cause="refused", can_reuse=True)
+                    self._tell(down)
+                    return
+                self._is_up = True
+                self._tell(market.HubUp(hub=self._hub, feed_epoch=command.feed_epoch, recovered=False))
+            case market.SealBucket():
+                self._seal(command.bucket_utc)
+
+    def _seal(self, bucket_utc: int) -> None:
+        rows = Rows(f"{self._hub}/{bucket_utc}", self._buckets.pop(bucket_utc, ()))
+        present = {(row.profile.ticker, row.profile.category) for row in rows.rows}
+        self._tell(
+            market.BucketSealed(
+                hub=self._hub, bucket_utc=bucket_utc, rows=rows,
+                absent=tuple(key for key in self._keys if key not in present),
+                counts=market.FrameCounts(accepted=len(rows.rows)),
+            )
+        )  # fmt: skip

@@ -1,0 +1,226 @@
+"""The simulated market: one deterministic day, stepped by its users, read by both servers and the exchange.
+
+All is a function of (seed, session, tickers, regime) and the second of the grid that `step` has reached: how it was
+stepped changes nothing. Two processes with the same arguments agree on every quote and profile.
+"""
+
+from __future__ import annotations
+
+from datetime import date, time, timedelta
+
+from domain.instants import SECOND, at_exchange
+from domain.instruments import Contract, Quote, Spot
+from domain.options.profile import Profile
+from simulation.market.chain import ChainBook
+from simulation.market.flow import Flow
+from simulation.market.path import REGIMES, Path, simulated_path
+from simulation.market.profiles import CATEGORIES, ProfileBoard
+from simulation.market.quotes import QuoteBoard
+from simulation.market.recorded import Recorded
+from simulation.market.recorded_path import Tape, recorded_day
+from simulation.market.tickers import (
+    DEFAULT_TICKERS,
+    UNDERLYINGS,
+    ticker_of,
+    underlying_con_id,
+)
+
+__all__ = ["CATEGORIES", "DEFAULT_TICKERS", "REGIMES", "Market"]
+
+OPEN, CLOSE, EARLY_CLOSE = time(9, 30), time(16, 0), time(13, 0)
+
+
+class _Listing:
+    """What the market keeps of one ticker with options."""
+
+    def __init__(
+        self,
+        seed: int,
+        ticker: str,
+        path: Path,
+        expiries: tuple[tuple[date, int], ...],
+        snapshot_s: int,
+        tape: Tape | None,
+    ) -> None:
+        self.book = ChainBook(seed, ticker, path, expiries)
+        flow = Flow(seed, self.book)
+        self.quotes = QuoteBoard(seed, self.book, flow, tape)
+        self.profiles = ProfileBoard(self.book, flow, snapshot_s)
+
+
+class Market:
+    """One simulated session.
+
+    Args:
+        seed: any integer from 0; the same seed is the same day.
+        session: New York's date of the day; its expiry is the 0DTE.
+        tickers: those with options and profiles (the VIX is always quoted).
+        regime: one of `REGIMES` for the whole day; `None` lets the seed choose a sequence.
+        is_half_day: closes at 13:00 New York.
+        next_expiry: the following session; `None` takes the next weekday.
+        snapshot_s: seconds between the profiles that a server publishes; order flow's differences are taken over it.
+        path: prices to follow in place of drawn ones.
+        tape: recorded quotes of the index's options to show in place of the model's (see `from_recorded`).
+
+    Raises:
+        ValueError: negative seed, unknown ticker, unknown regime.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        session: date,
+        tickers: tuple[str, ...] = DEFAULT_TICKERS,
+        regime: str | None = None,
+        *,
+        is_half_day: bool = False,
+        next_expiry: date | None = None,
+        snapshot_s: int = 1,
+        path: Path | None = None,
+        tape: Tape | None = None,
+    ) -> None:
+        unknown = [t for t in tickers if t not in DEFAULT_TICKERS]
+        if seed < 0 or unknown:
+            raise ValueError(f"seed {seed} must be ≥ 0 and tickers {unknown} must be simulated")
+        self.seed, self.session, self.tickers = seed, session, tickers
+        self.open_utc = at_exchange(session, OPEN)
+        self.close_utc = at_exchange(session, EARLY_CLOSE if is_half_day else CLOSE)
+        self.path = path or simulated_path(seed, session, self.open_utc, self.close_utc, regime)
+        following = next_expiry or _next_weekday(session)
+        expiries = ((session, self.close_utc), (following, at_exchange(following, CLOSE)))
+        self._listings = {
+            ticker: _Listing(seed, ticker, self.path, expiries, snapshot_s, tape if ticker == "SPX" else None)
+            for ticker in tickers
+        }
+        self._is_index_recorded = tape is not None
+        self.provenance = {"everything": f"synthetic, seed {seed}"}
+        self.now_utc = self.path.start_utc
+        self._second = 0
+
+    @classmethod
+    def from_recorded(
+        cls,
+        recorded: Recorded,
+        seed: int,
+        tickers: tuple[str, ...] = DEFAULT_TICKERS,
+        *,
+        snapshot_s: int = 1,
+    ) -> Market:
+        """Make a market that follows a recorded day: the index's path and the recorded quotes are real.
+
+        All else is synthetic: the other tickers and the VIX, open interest, volume and flow, greeks, instants of
+        quotes, and the quotes of all other contracts, at a level of implied volatility that fits the recorded ones.
+        The next expiry is the earliest recorded one after the session; without any, the next weekday.
+
+        Raises:
+            ValueError: negative seed, unknown ticker.
+        """
+        session = recorded.session
+        hours_utc = at_exchange(session, OPEN), at_exchange(session, CLOSE)
+        later = [expiry for expiry, _, _ in recorded.quotes if expiry > session]
+        following = min(later, default=_next_weekday(session))
+        expiries = ((session, hours_utc[1]), (following, at_exchange(following, CLOSE)))
+        path, tape = recorded_day(recorded, seed, hours_utc, expiries)
+        market = cls(seed, session, tickers, next_expiry=following, snapshot_s=snapshot_s, path=path, tape=tape)
+        shown = [c.label for con_id in tape.con_ids if (c := market.contract(con_id)) is not None]
+        market.provenance = {
+            "SPX": f"recorded, 1-minute bars of {session}; a line of our own between open, extremes and close",
+            "bid, ask and sizes": "recorded at each minute's end: " + (", ".join(sorted(shown)) or "none"),
+            "everything else": f"synthetic, seed {seed}; implied volatility fitted to the recorded quotes",
+        }
+        return market
+
+    def step(self, to_utc: int) -> None:
+        """Move the market's clock.
+
+        Raises:
+            ValueError: the instant lies before the clock.
+        """
+        if to_utc < self.now_utc:
+            raise ValueError(f"the market is at {self.now_utc} and cannot go back to {to_utc}")
+        self.now_utc = to_utc
+        self._second = min((to_utc - self.path.start_utc) // SECOND, self.path.end_s)
+
+    def spot(self, ticker: str) -> Spot:
+        """Give the last price of an underlying or of the VIX.
+
+        Raises:
+            KeyError: the market has no such ticker.
+        """
+        price_ticks = round(float(self.path.spots[ticker][self._second]) * 100.0)
+        return Spot(ticker, price_ticks, self.path.start_utc + self._second * SECOND)
+
+    def contracts(self, ticker: str) -> tuple[Contract, ...]:
+        """Give the option contracts of a ticker: today's and the next expiry, calls first, strikes ascending."""
+        return self._listings[ticker].book.contracts
+
+    def contract(self, con_id: int) -> Contract | None:
+        """Give an option contract by its id; `None` when it is not listed (an underlying is none)."""
+        listing = self._listings.get(ticker_of(con_id) or "")
+        row = None if listing is None else listing.book.row_of.get(con_id)
+        return None if listing is None or row is None else listing.book.contracts[row]
+
+    def underlying_con_id(self, ticker: str) -> int:
+        """Give the contract id of an underlying (VIX too).
+
+        Raises:
+            KeyError: the market has no such ticker.
+        """
+        return underlying_con_id(ticker)
+
+    def quote(self, con_id: int) -> Quote:
+        """Give the quote of an option or an underlying; an index has no bid and no ask.
+
+        Raises:
+            KeyError: not a listed contract.
+        """
+        ticker = ticker_of(con_id)
+        if ticker is None:
+            raise KeyError(con_id)
+        if con_id == underlying_con_id(ticker):
+            return self._underlying_quote(ticker, con_id)
+        return self._listings[ticker].quotes.quote(self._second, con_id)
+
+    def is_recorded(self, con_id: int) -> bool:
+        """Tell whether what is shown of an instrument now (an index's price, an option's bid and ask) is recorded.
+
+        Raises:
+            KeyError: not a listed contract.
+        """
+        ticker = ticker_of(con_id)
+        if ticker is None:
+            raise KeyError(con_id)
+        if con_id == underlying_con_id(ticker):
+            return ticker == "SPX" and self._is_index_recorded
+        return self._listings[ticker].quotes.is_recorded(self._second, con_id)
+
+    def profile(self, ticker: str, category: str) -> Profile:
+        """Give the vendor's profile of a ticker; before the open without volume, after the close it stands still.
+
+        Raises:
+            KeyError: no such ticker. ValueError: no such category.
+        """
+        return self._listings[ticker].profiles.profile(self._second, category)
+
+    def settlement_ticks(self, ticker: str) -> int:
+        """Give the closing price that options settle to.
+
+        Raises:
+            ValueError: the session has not closed yet.
+        """
+        if self.now_utc < self.close_utc:
+            raise ValueError(f"{ticker} has no settlement before the close")
+        return round(float(self.path.spots[ticker][self.path.close_s]) * 100.0)
+
+    def _underlying_quote(self, ticker: str, con_id: int) -> Quote:
+        spot = self.spot(ticker)
+        if UNDERLYINGS[ticker].is_index:
+            return Quote(con_id, None, None, 0, 0, spot.at_utc)
+        return Quote(con_id, spot.price_ticks - 1, spot.price_ticks + 1, 400, 400, spot.at_utc)
+
+
+def _next_weekday(session: date) -> date:
+    following = session + timedelta(days=1)
+    while following.weekday() >= 5:
+        following += timedelta(days=1)
+    return following

@@ -1,0 +1,127 @@
+"""Quotes of a simulated chain at one second: what makers show, on the tick rules, as a function of the path alone.
+
+Each row is quoted anew every few seconds (near the anchor every second), at seconds of its own; between
+them its quote stands, so `at_utc` is the last change. No history is kept.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from domain.instants import SECOND
+from domain.instruments import Greeks, Quote
+from domain.options import black_scholes
+from domain.options.black_scholes import Floats
+from domain.options.tick_rules import BOUNDARY_TICKS, TickRule, rule_of
+from simulation.market.chain import SECONDS_PER_YEAR, ChainBook
+from simulation.market.flow import Flow
+from simulation.market.recorded_path import Tape
+
+Longs = NDArray[np.int64]
+
+_GOLDEN, _MASK = 0x9E3779B97F4A7C15, (1 << 64) - 1
+_MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+
+
+def noise(keys: Longs, salt: int) -> Floats:
+    """Give numbers in [0, 1) that are a fixed function of the keys (Steele and others' splitmix64)."""
+    z = keys.astype(np.uint64) + np.uint64((salt * _GOLDEN) & _MASK)
+    z = (z ^ (z >> np.uint64(30))) * _MIX_1
+    z = (z ^ (z >> np.uint64(27))) * _MIX_2
+    return np.asarray((z ^ (z >> np.uint64(31))) >> np.uint64(11)) * 2.0**-53
+
+
+class QuoteBoard:
+    """The quotes of one chain, computed together when one of them is asked for at a new second."""
+
+    def __init__(self, seed: int, book: ChainBook, flow: Flow, tape: Tape | None = None) -> None:
+        self._book, self._flow, self._tape = book, flow, tape
+        self._salt = 16 * seed + book.number
+        self._rule: TickRule = rule_of(book.contracts[0].trading_class)
+        self._second = -1
+        self._quotes: dict[int, Quote] = {}
+        rows = len(book.contracts)
+        rank = np.abs(np.arange(rows) % book.width - book.width // 2)
+        self._period: Longs = (1 + rank // 16).astype(np.int64)
+        self._phase: Longs = np.arange(rows, dtype=np.int64) * 7
+        self._columns: tuple[list[int] | list[float], ...] = ()
+
+    def quote(self, second: int, con_id: int) -> Quote:
+        """Give the quote of one contract of the chain at a second of the grid."""
+        if second != self._second:
+            self._columns, self._second = self._compute(second), second
+            self._quotes = {}
+        found = self._quotes.get(con_id)
+        if found is None:
+            row = self._book.row_of[con_id]
+            found = self._quotes[con_id] = self._quote(con_id, row)
+        return found
+
+    def is_recorded(self, second: int, con_id: int) -> bool:
+        """Tell whether bid and ask of a contract are recorded ones at a second of the grid."""
+        row = self._book.row_of[con_id]
+        at = self._quoted_at(second)[row]
+        return self._tape is not None and self._tape.at(con_id, int(at)) is not None
+
+    def _quoted_at(self, second: int) -> Longs:
+        """Give the second at which each row was quoted last."""
+        second = min(second, self._book.path.close_s)
+        return np.asarray(np.maximum(second - (second + self._phase) % self._period, 0))
+
+    def _quote(self, con_id: int, row: int) -> Quote:
+        at, bid, ask, bid_size, ask_size, volume, spot, iv, delta, gamma, theta, vega = (
+            column[row] for column in self._columns
+        )
+        greeks = Greeks(iv, delta, gamma, theta, vega, int(spot), int(at))
+        return Quote(con_id, int(bid), int(ask), int(bid_size), int(ask_size), int(at), 1, int(volume), greeks)
+
+    def _compute(self, second: int) -> tuple[list[int] | list[float], ...]:
+        book = self._book
+        at = self._quoted_at(second)
+        spot = book.spots[at]
+        left = np.maximum(book.expiry_s - at, 0).astype(np.float64)
+        iv = book.surface(slice(None), at, spot, left)
+        model = black_scholes.values(spot, book.strikes, left / SECONDS_PER_YEAR, iv, book.is_call)
+        bid, ask = self._prices(model, spot, at)
+        sizes = [np.floor(1.0 + 60.0 * noise(at * 4_096 + self._phase, self._salt + (k << 40)) ** 2) for k in (1, 2)]
+        for con_id in self._tape.con_ids if self._tape is not None else ():
+            self._lay(con_id, at, bid, ask, sizes)
+        columns = (
+            book.path.start_utc + at * SECOND,
+            bid,
+            ask,
+            np.where(bid > 0.0, sizes[0], 0.0),
+            sizes[1],
+            self._flow.at(second).volume,
+            np.rint(spot * 100.0),
+            iv,
+            model.delta,
+            model.gamma,
+            model.theta / black_scholes.DAYS_PER_YEAR,
+            model.vega / 100.0,
+        )
+        return tuple(c.tolist() for c in columns)
+
+    def _lay(self, con_id: int, at: Longs, bid: Floats, ask: Floats, sizes: list[Floats]) -> None:
+        """Put a recorded quote in the place of the model's, where there is one."""
+        row = self._book.row_of.get(con_id)
+        found = None if row is None or self._tape is None else self._tape.at(con_id, int(at[row]))
+        if found is not None:
+            bid[row], ask[row], sizes[0][row], sizes[1][row] = found
+
+    def _prices(self, model: black_scholes.Values, spot: Floats, at: Longs) -> tuple[Floats, Floats]:
+        """Give bid and ask in ticks: wider with price, gamma, stress and in the wings; a bid under a tick is none."""
+        rule = self._rule
+        fair = model.price * 100.0
+        step = np.where(fair < BOUNDARY_TICKS, rule.low_ticks, rule.high_ticks)
+        stress = self._book.path.stress[at]
+        jitter = noise(at * 4_096 + self._phase, self._salt) - 0.5
+        half = stress * (0.35 * step + 0.002 * fair + model.gamma * (spot * 1e-4) ** 2 * 100.0)
+        middle = fair + 0.5 * half * jitter
+        low, high = np.maximum(middle - half, 0.0), middle + half
+        bid_step = np.where(low < BOUNDARY_TICKS, rule.low_ticks, rule.high_ticks)
+        ask_step = np.where(high < BOUNDARY_TICKS, rule.low_ticks, rule.high_ticks)
+        bid = np.floor(low / bid_step) * bid_step
+        ask = np.maximum(np.ceil(high / ask_step) * ask_step, rule.low_ticks)
+        return bid, np.maximum(ask, bid + bid_step)

@@ -1,0 +1,46 @@
+"""What a position says would wake it is enough: quotes inside the bounds change nothing."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from domain.instants import MINUTE, SECOND
+from domain.position.cycle import PositionState
+from tests.testkit.position_history import T0, History
+
+
+def test_only_a_quietly_held_position_has_bounds():
+    history = History()
+    assert history.actor.wakes_on(history.state) is None
+    history.open()
+    assert history.actor.wakes_on(history.state) is None
+    history.ack()
+    history.quote(495, 505)
+    history.fill(2, 500)
+    wakes = history.actor.wakes_on(history.state)
+    assert (wakes.mid_at_most, wakes.mid_at_least, wakes.bid_at_most) == (400, 750, 250)
+    assert (wakes.spot_at_most, wakes.spot_at_least) == (599_000, 600_500)
+    assert wakes.at_utc == T0 + 8 * MINUTE
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(300, 900), st.integers(2, 60), st.integers(598_900, 600_600)), max_size=40))
+def test_quotes_inside_the_bounds_wake_nothing(tape):
+    history = History()
+    history.hold(2)
+    for bid, width, spot in tape:
+        wakes = history.actor.wakes_on(history.state)
+        mid = bid + width / 2
+        history.wait(1000)
+        is_inside = (
+            wakes.mid_at_most < mid < wakes.mid_at_least
+            and bid > wakes.bid_at_most
+            and wakes.spot_at_most < spot < wakes.spot_at_least
+            and history.now + SECOND < wakes.at_utc
+        )
+        if not is_inside:
+            continue
+        history.quote(bid, bid + width, spot)
+        assert history.cycle is PositionState.OPEN
+        assert history.actor.wakes_on(history.state) == wakes

@@ -1,0 +1,169 @@
+"""A reading joins a bucket's hubs in any order of arrival and is closed exactly once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actors.reading import ReadingActor
+from domain.instants import BUCKET_NS, SECOND
+from domain.signals.features import INDEX
+from messages import market, signals
+from messages.base import Message
+from supervision.effects import CancelTimer, SetTimer
+from tests.testkit.signal_histories import OPEN, SETTINGS, History, clock, profile, rows_of, started, told
+
+HUBS = {hub: tuple(wanted) for hub, wanted in SETTINGS.feed.hubs.items()}
+NAME = "reading:SPX"
+LEVELS = {
+    "classic_gex_zero": {"zero_gamma": 599_000, "major_pos_vol": 602_500},
+    "state_gamma_zero": {"major_long_gamma": 601_000},
+}
+
+
+def spot_of(n: int) -> int:
+    return 600_000 + 37 * n
+
+
+def hub_says(hub: str, n: int, silent: frozenset[str] = frozenset()) -> list[Message]:
+    """Give what a hub tells of the n-th bucket: rows, then the marker."""
+    bucket_utc = OPEN + n * BUCKET_NS
+    wanted = [c for c in HUBS[hub] if c not in silent]
+    profiles = [profile("SPX", c, spot_of(n), **LEVELS.get(c, {})) for c in wanted]
+    absent = tuple(("SPX", c) for c in HUBS[hub] if c in silent)
+    marker = market.HubClosed(hub=hub, bucket_utc=bucket_utc, absent=absent)
+    if not profiles:
+        return [marker]
+    rows = market.RowsArrived(hub=hub, ticker="SPX", bucket_utc=bucket_utc, rows=rows_of(hub, bucket_utc, *profiles))
+    return [rows, marker]
+
+
+def due(n: int) -> market.BucketDue:
+    end_utc = OPEN + (n + 1) * BUCKET_NS
+    return market.BucketDue(bucket_utc=OPEN + n * BUCKET_NS, close_by_utc=end_utc + 4 * SECOND)
+
+
+def reading() -> History:
+    history = History(ReadingActor(NAME, SETTINGS), OPEN)
+    history.hear(started(NAME))
+    return history
+
+
+def computed(effects: list[Any]) -> Any:
+    return told(effects, signals.FeaturesComputed, "lanes:SPX")
+
+
+def whole(n: int) -> list[Message]:
+    return [due(n), *(m for hub in HUBS for m in hub_says(hub, n))]
+
+
+def in_order(buckets: int) -> list[signals.FeaturesComputed]:
+    history = reading()
+    return [c for n in range(buckets) for message in whole(n) for c in computed(history.hear(message))]
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_any_order_of_arrival_gives_exactly_one_reading_per_bucket_with_the_same_content(data: st.DataObject) -> None:
+    buckets = 3
+    queues: list[list[Message]] = [[due(n) for n in range(buckets)]]
+    queues += [[m for n in range(buckets) for m in hub_says(hub, n)] for hub in HUBS]
+    history, found = reading(), []
+    while any(queues):  # order holds per sender, and nowhere else
+        sender = data.draw(st.sampled_from([n for n, queue in enumerate(queues) if queue]))
+        found += computed(history.hear(queues[sender].pop(0)))
+    assert found == in_order(buckets)
+    assert [c.bucket_utc for c in found] == [OPEN + n * BUCKET_NS for n in range(buckets)]
+    for n in range(buckets):
+        assert history.fire(f"close:{OPEN + n * BUCKET_NS}", OPEN + 600 * SECOND) == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.permutations([*HUBS]), st.integers(0, len(HUBS)))
+def test_at_the_deadline_a_bucket_closes_with_what_came_and_late_rows_are_not_used(order: list[str], came: int) -> None:
+    history = reading()
+    found = list(computed(history.hear(due(0))))
+    for hub in order[:came]:
+        for message in hub_says(hub, 0):
+            found += computed(history.hear(message))
+    found += computed(history.fire(f"close:{OPEN}", OPEN + 40 * SECOND))
+    for hub in order[came:]:
+        for message in hub_says(hub, 0):
+            found += computed(history.hear(message))
+    (one,) = found
+    assert one.is_complete is (came == len(HUBS))
+    missing = {c for hub in order[came:] for c in HUBS[hub]}
+    assert set(one.missing) == missing
+    assert (one.zero_gamma is None) is ("classic_gex_zero" in missing)
+    assert (one.spot is None) is (came == 0)
+
+
+def test_a_full_bucket_waits_for_an_older_one_that_is_still_open() -> None:
+    history = reading()
+    history.hear(due(0))
+    history.hear(due(1))
+    effects = [e for hub in HUBS for message in hub_says(hub, 1) for e in history.hear(message)]
+    assert not computed(effects)
+    found = computed(history.fire(f"close:{OPEN}", OPEN + 40 * SECOND))
+    assert [c.bucket_utc for c in found] == [OPEN, OPEN + BUCKET_NS]
+    assert [c.is_complete for c in found] == [False, True]
+
+
+def test_a_bucket_that_the_session_never_told_closes_with_the_next_one() -> None:
+    history = reading()
+    for message in hub_says("classic", 0):
+        history.hear(message)
+    history.hear(due(1))
+    found = computed(history.fire(f"close:{OPEN + BUCKET_NS}", OPEN + 70 * SECOND))
+    assert [c.bucket_utc for c in found] == [OPEN, OPEN + BUCKET_NS]
+
+
+def test_the_deadline_is_armed_by_the_session_and_disarmed_by_the_last_marker() -> None:
+    history = reading()
+    assert history.hear(due(0)) == [SetTimer(f"close:{OPEN}", due(0).close_by_utc)]
+    effects = [e for hub in HUBS for message in hub_says(hub, 0) for e in history.hear(message)]
+    assert effects[0] == CancelTimer(f"close:{OPEN}")
+    assert len(computed(effects)) == 1
+
+
+def test_silent_categories_are_named_and_what_needs_them_is_missing() -> None:
+    history = reading()
+    history.hear(due(0))
+    silent = frozenset({"classic_gex_zero", "state_charm_zero"})
+    effects = [e for hub in HUBS for message in hub_says(hub, 0, silent) for e in history.hear(message)]
+    (one,) = computed(effects)
+    assert one.is_complete
+    assert set(one.missing) == silent
+    assert one.spot == spot_of(0)  # from another row
+    assert one.zero_gamma is None
+    assert one.features[INDEX["loc_zero_gamma_bps"]] is None
+    assert one.features[INDEX["loc_long_gamma_bps"]] is not None
+
+
+def test_every_reading_has_73_features_five_forces_and_a_number() -> None:
+    found = in_order(4)
+    assert {len(c.features) for c in found} == {73}
+    assert [f.name for f in found[0].forces] == ["gamma", "charm", "vanna", "flow", "structure"]
+    assert [c.reading_n for c in found] == [1, 2, 3, 4]
+
+
+def test_outcomes_hear_the_same_reading() -> None:
+    history = reading()
+    effects = [e for message in whole(0) for e in history.hear(message)]
+    assert told(effects, signals.FeaturesComputed, "outcomes") == computed(effects)
+
+
+def test_the_window_keeps_240_readings_and_starts_afresh_with_a_session() -> None:
+    history = reading()
+    for n in range(250):
+        history.hear(due(n))
+        history.fire(f"close:{OPEN + n * BUCKET_NS}", clock(12))
+    assert len(history.state.window) == 240
+    assert history.state.reading_n == 250
+    monday_n = 3 * 24 * 120
+    history.hear(due(monday_n))
+    (first,) = computed(history.fire(f"close:{OPEN + monday_n * BUCKET_NS}", clock(12)))
+    assert first.reading_n == 1
+    assert len(history.state.window) == 1

@@ -1,0 +1,115 @@
+"""Model prices and greeks against 40-digit values, and volatilities recovered from prices."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.options import black_scholes
+from tests.testkit.paths import SHARED
+
+REFERENCE = SHARED / "bs_greeks_reference.json"
+FIELDS = {
+    "price": "price",
+    "delta": "delta",
+    "gamma": "gamma",
+    "vega": "vega_per_1",
+    "theta": "theta_per_year",
+    "vanna": "vanna_dDelta_dSigma",
+    "charm": "charm_dDelta_dt_per_year",
+}
+
+
+@pytest.fixture(scope="module")
+def reference() -> list[dict[str, Any]]:
+    if not REFERENCE.exists():
+        pytest.skip("the reference data of the project (bs_greeks_reference.json) is not here")
+    rows: list[dict[str, Any]] = json.loads(REFERENCE.read_text())["rows"]
+    return rows
+
+
+def values_of(row: dict[str, Any]) -> black_scholes.Values:
+    return black_scholes.values(
+        row["S"], row["K"], row["T"], row["sigma"], row["cp"] == "c", rate=row["r"], dividend=row["q"]
+    )
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_every_value_agrees_with_the_reference(reference: list[dict[str, Any]], field: str) -> None:
+    assert len(reference) == 360
+    for row in reference:
+        measured = float(getattr(values_of(row), field))
+        assert measured == pytest.approx(row[FIELDS[field]], rel=1e-10, abs=1e-10), row
+
+
+def test_arrays_give_what_single_numbers_give(reference: list[dict[str, Any]]) -> None:
+    rows = [r for r in reference if r["r"] == 0.0 and r["q"] == 0.0]
+    column = {k: np.array([r[k] for r in rows]) for k in ("S", "K", "T", "sigma")}
+    is_call = np.array([r["cp"] == "c" for r in rows])
+    together = black_scholes.values(column["S"], column["K"], column["T"], column["sigma"], is_call)
+    for n, row in enumerate(rows):
+        for one, many in zip(values_of(row), together, strict=True):
+            assert float(one) == float(many[n])
+
+
+def test_gamma_alone_is_the_gamma_among_the_values(reference: list[dict[str, Any]]) -> None:
+    for row in (r for r in reference if r["r"] == 0.0 and r["q"] == 0.0):
+        alone = float(black_scholes.gamma(row["S"], row["K"], row["T"], row["sigma"]))
+        assert alone == pytest.approx(row["gamma"], rel=1e-10, abs=1e-14)
+
+
+def test_time_is_counted_to_the_minute(reference: list[dict[str, Any]]) -> None:
+    for row in reference:
+        assert float(black_scholes.years_of(row["minutes"])) == pytest.approx(row["T"], rel=1e-14)
+    assert float(black_scholes.years_of(-3.0)) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("x", "probability"),
+    [(0.0, 0.5), (1.0, 0.841344746068543), (-8.0, 6.22096057427178e-16), (-37.0, 5.725571222524e-300)],
+)
+def test_distribution_function_is_exact_in_the_tail(x: float, probability: float) -> None:
+    assert float(black_scholes.normal_cdf(x)) == pytest.approx(probability, rel=1e-12)
+
+
+@given(
+    moneyness=st.floats(0.97, 1.03),
+    minutes=st.integers(1, 3_000),
+    iv=st.floats(0.05, 3.0),
+    is_call=st.booleans(),
+)
+def test_implied_volatility_reproduces_its_price(moneyness: float, minutes: int, iv: float, is_call: bool) -> None:
+    years = float(black_scholes.years_of(minutes))
+    paid = black_scholes.values(6_000.0, 6_000.0 * moneyness, years, iv, is_call)
+    found = black_scholes.implied_vol(float(paid.price), 6_000.0, 6_000.0 * moneyness, years, is_call)
+    if found is None:  # the price is its intrinsic value to the last bit
+        assert float(paid.vega) < 1e-3
+        return
+    again = black_scholes.values(6_000.0, 6_000.0 * moneyness, years, found, is_call)
+    assert float(again.price) == pytest.approx(float(paid.price), abs=1e-9)
+    if float(paid.vega) > 1e-2:
+        assert found == pytest.approx(iv, rel=1e-6)
+
+
+@pytest.mark.parametrize("price", [0.0, -1.0, 49.99, 50.0, 6_050.0, math.nan])
+def test_price_outside_the_bounds_has_no_volatility(price: float) -> None:
+    assert black_scholes.implied_vol(price, 6_050.0, 6_000.0, 1e-3, True) is None
+
+
+def test_expired_option_has_no_volatility() -> None:
+    assert black_scholes.implied_vol(60.0, 6_050.0, 6_000.0, 0.0, True) is None
+
+
+def test_expired_option_is_worth_its_intrinsic_value() -> None:
+    strikes = np.array([5_950.0, 6_000.0, 6_050.0])
+    call = black_scholes.values(6_000.0, strikes, 0.0, 0.2, True)
+    put = black_scholes.values(6_000.0, strikes, 0.0, 0.2, False)
+    assert call.price.tolist() == [50.0, 0.0, 0.0] and call.delta.tolist() == [1.0, 0.0, 0.0]
+    assert put.price.tolist() == [0.0, 0.0, 50.0] and put.delta.tolist() == [0.0, 0.0, -1.0]
+    assert not call.gamma.any() and not put.charm.any()

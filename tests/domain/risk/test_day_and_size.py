@@ -1,0 +1,262 @@
+"""The day's money, the size of an entry, fees, identifiers, and the automatic kill: figures worked by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import date
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from domain import identifiers as ids
+from domain.instants import MINUTE, SECOND
+from domain.instruments import Spot
+from domain.options.fees import commission_cents, order_fee_cents, round_trip_cents
+from domain.risk import kill
+from domain.risk.day import DayStops, evaluate, hard_limit_cents, loss_streak, summarise
+from domain.risk.desk_view import day_pnl_cents, premium_cents
+from domain.risk.sizing import cuts_of, size_entry
+from tests.testkit.desk_world import BUCKET, DAY, NAV, NOW, SETTINGS, holding, lost, view
+
+LIMITS = SETTINGS.entry
+
+
+# -- sizing -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ask", "cap", "cuts", "qty"),
+    [
+        # 0.5 % of 300,000 = 1,500; 1.5 x 35 % x 10.30 x 100 = 540.75, and 3.10 of fees: 2.76.
+        (1_030, 10, 1.0, 2),
+        (1_030, 10, 0.5, 1),
+        (1_030, 10, 0.25, 0),
+        (1_030, 1, 1.0, 1),
+        # 2 % of 300,000 = 6,000 buys nine at 6.00, the risk bound only four: 1,500 / 318.10.
+        (600, 99, 1.0, 4),
+        # 1,500 / (1.5 x 35 % x 80 + 3.10) = 33.3.
+        (80, 99, 1.0, 33),
+    ],
+)
+def test_the_size_is_the_smallest_bound_after_cuts(ask, cap, cuts, qty):
+    assert size_entry(NAV, ask, 100, 0.35, 310, cap, cuts, LIMITS).qty == qty
+
+
+def test_a_bound_that_is_whole_but_for_float_dust_keeps_its_whole_number():
+    # NAV is chosen so that the risk bound is exactly whole; 1.5 x 0.55 in floats is a hair too much.
+    nav = 3 * (1_650 + 310) * 200
+    sizing = size_entry(nav, 20, 100, 0.55, 310, 99, 1.0, dataclasses.replace(LIMITS, notional_nav=1.0))
+    assert sizing.by_risk < 3
+    assert sizing.qty == 3
+
+
+def test_the_size_never_passes_a_bound():
+    @given(st.integers(1, 10**9), st.integers(5, 10**4), st.integers(0, 2_000), st.integers(0, 20))
+    def check(nav, ask, fees, cap):
+        sizing = size_entry(nav, ask, 100, 0.35, fees, cap, 1.0, LIMITS)
+        premium = ask * 100
+        assert 0 <= sizing.qty <= cap
+        assert sizing.qty * premium <= LIMITS.notional_nav * nav + 1e-3
+        assert sizing.qty * (1.5 * 0.35 * premium + fees) <= LIMITS.risk_nav * nav + 1e-3
+
+    check()
+
+
+def test_each_cut_halves():
+    assert [cuts_of(*c) for c in ((False, 1), (True, 0), (False, 2), (True, 2))] == [1.0, 0.5, 0.5, 0.25]
+
+
+# -- the day ------------------------------------------------------------------------------------
+
+
+def test_the_hard_limit_is_the_nearer_of_share_and_money():
+    assert hard_limit_cents(NAV, LIMITS) == -600_000
+    assert hard_limit_cents(NAV, dataclasses.replace(LIMITS, daily_loss_max_cents=100_000)) == -100_000
+
+
+def test_the_hard_stop_needs_two_evaluations_five_seconds_apart():
+    # seconds, P&L in cents -> breach running, latched
+    ledger = [
+        (0, -599_999, False, False),
+        (1, -600_000, True, False),
+        (5, -700_000, True, False),
+        (5.5, -599_999, False, False),  # above the limit between: the count starts anew
+        (7, -600_000, True, False),
+        (11.999, -600_000, True, False),
+        (12, -600_000, True, True),
+        (20, +50_000, False, True),  # latched: nothing opens the day again
+    ]
+    stops = DayStops()
+    for at_s, pnl, breached, latched in ledger:
+        stops = evaluate(stops, pnl, NAV, LIMITS, NOW + int(at_s * SECOND))
+        assert (stops.breach_utc is not None, stops.is_hard) == (breached, latched), at_s
+
+
+def test_the_soft_stop_latches_at_once_and_drawdown_is_from_the_best():
+    stops = DayStops()
+    for pnl in (40_000, -449_999):
+        stops = evaluate(stops, pnl, NAV, LIMITS, NOW)
+    assert not stops.is_soft
+    stops = evaluate(evaluate(stops, -450_000, NAV, LIMITS, NOW), 10_000, NAV, LIMITS, NOW)
+    assert (stops.is_soft, stops.drawdown_cents, stops.peak_cents) == (True, 490_000, 40_000)
+
+
+def test_a_streak_is_counted_by_close_time_and_ends_at_a_trade_that_did_not_lose():
+    assert loss_streak(()) == 0
+    assert loss_streak((lost(2), lost(1, 50), lost(3))) == 2
+    assert loss_streak((lost(1), lost(2), lost(3, 0))) == 0
+
+
+def test_day_pnl_is_realised_and_unrealised_less_the_fees_of_leaving():
+    open_ = holding(unrealised_cents=5_000, realised_cents=700)
+    fee = order_fee_cents(DAY, "SPXW", 1, 1_050, is_sale=True)
+    assert day_pnl_cents(view(closed=(lost(1, -300),), holdings=(open_,)), NOW, 300_000) == -300 + 700 + 5_000 - fee
+    pending = holding(intent_id="p", is_pending=True, unrealised_cents=0, at_utc=0)
+    assert day_pnl_cents(view(holdings=(pending,)), NOW, 300_000) == 0
+    assert premium_cents(view(holdings=(open_, pending)), "SPX") == 200_000
+
+
+def test_the_days_row_counts_a_zero_as_neither_win_nor_loss():
+    row = summarise((lost(1, -5), lost(2, 0), lost(3, 9)), DayStops(drawdown_cents=7))
+    assert (row.trades, row.wins, row.losses, row.realised_cents, row.fees_cents, row.drawdown_cents) == (
+        3,
+        1,
+        1,
+        4,
+        30,
+        7,
+    )
+
+
+# -- fees ---------------------------------------------------------------------------------------
+
+PUBLISHED = [
+    (0, ((1, 2.0, 1.0), (2, 5.0, 1.3), (3, 0.075, 1.5), (5, 0.03, 1.25))),
+    (10_001, ((1, 2.0, 1.0), (2, 5.0, 1.0), (3, 0.075, 1.5), (5, 0.03, 1.25))),
+    (50_001, ((1, 2.0, 1.0), (2, 5.0, 1.0), (5, 2.0, 1.25))),
+    (100_001, ((1, 2.0, 1.0), (5, 5.0, 1.0), (7, 2.0, 1.05))),
+]
+
+
+@pytest.mark.parametrize(("volume", "cases"), PUBLISHED)
+def test_the_brokers_published_cases_come_out_to_the_cent(volume, cases):
+    for qty, premium, usd in cases:
+        assert commission_cents(DAY, qty, premium * 100, volume) == round(usd * 100), (qty, premium)
+
+
+def test_the_older_rate_holds_on_older_days():
+    cases = ((1, 2, 1.0), (2, 5, 1.4), (3, 0.075, 1.5), (5, 0.03, 1.25))
+    assert [commission_cents(date(2019, 6, 3), q, p * 100) for q, p, _ in cases] == [round(u * 100) for *_, u in cases]
+
+
+def test_fees_of_an_index_order_are_commission_exchange_and_clearing():
+    # 1.00 minimum; 0.45 + 0.02685 + 0.02 = 0.49685, rounded up; a sale adds 0.00279 and 0.000008 of 1,000 USD.
+    assert order_fee_cents(DAY, "SPXW", 1, 1_000, is_sale=False) == 150
+    assert order_fee_cents(DAY, "SPXW", 1, 1_000, is_sale=True) == 151
+    assert order_fee_cents(DAY, "SPXW", 1, 99, is_sale=False) == 141
+    assert order_fee_cents(DAY, "QQQ", 10, 100, is_sale=False) == 697
+    assert order_fee_cents(DAY, "QQQ", 0, 100, is_sale=False) == 0
+    assert round_trip_cents(DAY, "SPXW", 1, 1_000) == 301
+
+
+# -- identifiers --------------------------------------------------------------------------------
+
+
+def test_an_alert_id_reads_back_also_with_a_hyphen_in_the_ticker():
+    for ticker in ("SPX", "SPX-SPY", "BRK-B"):
+        text = ids.alert_id(DAY, "spread", ticker, BUCKET, "CREDIT", 2)
+        assert ids.parse_alert_id(text) == ids.AlertName(DAY, "spread", ticker, BUCKET, "CREDIT", 2)
+    assert ids.alert_id(DAY, "gexwatch", "SPX", BUCKET, "GAMMA_FLIP", 1) == "20261120-gexwatch-SPX-103000-GAMMA_FLIP-1"
+    with pytest.raises(ValueError, match="hyphen"):
+        ids.alert_id(DAY, "gex-watch", "SPX", BUCKET, "FLIP", 1)
+    with pytest.raises(ValueError, match="not an alert id"):
+        ids.parse_alert_id("20261120-gexwatch")
+
+
+def test_order_refs_are_functions_of_the_intent_within_32_ascii():
+    @given(st.text(min_size=1, max_size=80), st.integers(1, 999))
+    def check(intent, n):
+        entry, exit_ = ids.entry_ref("paper", intent), ids.exit_ref("paper", intent, n)
+        assert entry == ids.entry_ref("paper", intent)
+        assert max(len(entry), len(exit_)) <= 32
+        assert exit_ == entry.removesuffix("e") + f"x{n}"
+        told = ids.parse_order_ref(exit_)
+        assert told is not None
+        assert (told.desk, told.exit_n) == ("paper", n)
+        assert ids.parse_order_ref(entry) == replace(told, exit_n=None)
+
+    check()
+    assert ids.parse_order_ref("") is None
+    assert ids.parse_order_ref("someone else's") is None
+    for call in (
+        lambda: ids.exit_ref("paper", "i", 0),
+        lambda: ids.entry_ref("a-b", "i"),
+        lambda: ids.entry_ref("x" * 40, "i"),
+    ):
+        with pytest.raises(ValueError, match=r"counted from 1|no order reference"):
+            call()
+
+
+# -- the automatic kill -------------------------------------------------------------------------
+
+
+def prices(*points: tuple[float, str, int]) -> list[str | None]:
+    """Tell prices one by one as (seconds, ticker, ticks); give the reasons."""
+    watch, reasons = kill.Watch(), []
+    for at_s, ticker, ticks in points:
+        watch, reason = kill.watch_spots(watch, (Spot(ticker, ticks, NOW + int(at_s * SECOND)),))
+        reasons.append(reason)
+    return reasons
+
+
+def test_vix_ten_percent_up_within_five_minutes_raises_and_not_after_them():
+    assert prices((0, "VIX", 2_000), (300, "VIX", 2_199), (300, "VIX", 2_200))[1:] == [
+        None,
+        "VIX rose from 20.00 to 22.00 within 5 min",
+    ]
+    assert prices((0, "VIX", 2_000), (300.001, "VIX", 2_200)) == [None, None]
+    assert prices((0, "VIX", 2_200), (1, "VIX", 1_900)) == [None, None]
+
+
+def test_spx_half_a_percent_either_way_within_a_minute_raises():
+    assert prices((0, "SPX", 600_000), (60, "SPX", 603_000)) == [None, None]
+    assert prices((0, "SPX", 600_000), (60, "SPX", 603_001))[1] is not None
+    assert prices((0, "SPX", 600_000), (59, "SPX", 596_999))[1] is not None
+    assert prices((0, "SPX", 600_000), (60.001, "SPX", 610_000)) == [None, None]
+    assert prices((0, "QQQ", 600_000), (1, "QQQ", 700_000)) == [None, None]
+
+
+def test_a_crash_inside_a_second_is_seen_though_samples_are_a_second_apart():
+    assert prices((0, "SPX", 600_000), (0.2, "SPX", 596_000))[1] is not None
+
+
+def test_delayed_prices_raise_nothing():
+    watch, _ = kill.watch_spots(kill.Watch(), (Spot("VIX", 2_000, NOW),))
+    assert kill.watch_spots(watch, (Spot("VIX", 3_000, NOW + SECOND, 3),))[1] is None
+
+
+def test_three_lost_sessions_within_half_an_hour_raise():
+    watch = kill.Watch()
+    for at, wanted in ((0, False), (10, False), (30, False), (39, True)):  # the first is 30 min old at the third
+        watch, reason = kill.watch_loss(watch, NOW + at * MINUTE)
+        assert (reason is not None) == wanted, at
+
+
+def test_levels_never_fall_by_a_raise_and_fall_only_for_a_person_with_a_reason():
+    assert [[kill.raised(level, wanted) for wanted in (0, 1, 2, 9)] for level in kill.LEVELS] == [
+        [0, 1, 2, 2],
+        [1, 1, 2, 2],
+        [2, 2, 2, 2],
+    ]
+    # level, wanted, expected epoch (3 is in force) -> refusal
+    ledger = {
+        (0, 0, None): "not_lower", (0, 1, None): "not_lower", (1, 1, None): "not_lower", (1, 2, None): "not_lower",
+        (1, 0, None): "", (2, 0, None): "", (2, 1, None): "", (2, 1, 3): "", (2, 1, 2): "epoch_changed",
+        (2, 2, 3): "not_lower", (2, -1, 3): "not_lower",
+    }  # fmt: skip
+    for (level, wanted, expected), why in ledger.items():
+        assert kill.lowering_refusal(level, wanted, 3, expected, "ann", "checked") == why
+    assert kill.lowering_refusal(1, 0, 3, None, "ann", " ") == "reason_missing"
+    assert kill.lowering_refusal(1, 0, 3, None, "", "checked") == "reason_missing"

@@ -1,0 +1,185 @@
+"""Evaluators: what fires, what never fires, and what comes back after a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.instants import BUCKET_NS
+from domain.signals.alerts import BreakEvaluator, Evaluated, Evaluator, Finding, FlipEvaluator, Reading
+from domain.signals.registry import FEATURES, INDEX
+from tests.testkit.signal_histories import OPEN, SETTINGS
+
+ZERO = 600_000
+FLIP = FlipEvaluator(SETTINGS.flip)
+BREAK = BreakEvaluator(SETTINGS.breaks)
+COOLDOWN_READINGS = SETTINGS.flip.cooldown_ms // 30_000
+
+
+def at(n: int, bps: float | None, zero: int | None = ZERO) -> Reading:
+    """Make the n-th reading with spot so many bps above zero gamma (`None`: no spot)."""
+    spot = None if bps is None else round(ZERO * (1 + bps / 1e4))
+    return Reading(OPEN + n * BUCKET_NS, (None,) * len(FEATURES), spot, zero)
+
+
+def run(evaluator: Evaluator, readings: list[Reading], state: Any = None) -> tuple[Any, list[Evaluated]]:
+    state = evaluator.initial(None) if state is None else state
+    out = []
+    for reading in readings:
+        out.append(evaluator.evaluate(state, reading))
+        state = out[-1].state
+    return state, out
+
+
+def fired(out: list[Evaluated]) -> list[tuple[int, int]]:
+    return [(n, e.finding.direction) for n, e in enumerate(out) if e.finding is not None]
+
+
+def flips(path: Sequence[float | None]) -> list[tuple[int, int]]:
+    return fired(run(FLIP, [at(n, bps) for n, bps in enumerate(path)])[1])
+
+
+def test_a_crossing_confirmed_by_two_readings_fires_once_in_its_direction() -> None:
+    assert flips([-10.0] * 12 + [10.0] * 12) == [(13, 1)]
+    assert flips([10.0] * 12 + [-10.0] * 12) == [(13, -1)]
+
+
+def test_one_reading_on_the_far_side_confirms_nothing() -> None:
+    assert flips([-10.0] * 5 + [10.0] + [-10.0] * 5 + [10.0] + [0.0] + [10.0] + [-10.0]) == []
+
+
+def test_the_first_side_of_a_session_is_no_flip() -> None:
+    state, out = run(FLIP, [at(n, 10.0) for n in range(4)])
+    assert fired(out) == []
+    assert state.side == 1
+    assert out[0].why is not None
+
+
+@given(st.lists(st.floats(-4.99, 4.99), min_size=1, max_size=200), st.sampled_from([-10.0, 10.0]))
+def test_noise_inside_the_band_never_fires(noise: list[float], side: float) -> None:
+    assert flips([side, side, *noise, side, side, *noise]) == []
+
+
+@given(st.lists(st.one_of(st.none(), st.floats(-30.0, 30.0)), max_size=200))
+def test_flips_alternate_keep_the_cooldown_and_stand_on_two_readings_of_their_side(path: list[float | None]) -> None:
+    found = flips(path)
+    for (n, direction), (later_n, later_direction) in pairwise(found):
+        assert later_n - n >= COOLDOWN_READINGS
+        between = path[n + 1 : later_n + 1]
+        assert direction == later_direction or any(b is not None and b * direction < 0 for b in between)
+    for n, direction in found:
+        assert all(b is not None and b * direction > 4.9 for b in path[n - 1 : n + 1])
+        assert any(b is not None and b * direction < -4.9 for b in path[:n])
+
+
+@given(st.lists(st.tuples(st.integers(12, 30), st.floats(0.0, 4.9)), min_size=1, max_size=8))
+def test_every_real_crossing_outside_the_cooldown_fires_exactly_once(legs: list[tuple[int, float]]) -> None:
+    path: list[float] = []
+    for n, (length, noise) in enumerate(legs):
+        side = 1.0 if n % 2 else -1.0
+        path += [side * 12.0, side * 12.0, *([noise, -noise, side * 7.0] * length)[: length - 2]]
+    assert [direction for _, direction in flips(path)] == [1 if n % 2 else -1 for n in range(1, len(legs))]
+
+
+def test_a_flip_in_the_cooldown_is_let_go_for_good() -> None:
+    path = [-10.0] * 3 + [10.0] * 3 + [-10.0] * 30
+    assert flips(path) == [(4, 1)]
+    _, out = run(FLIP, [at(n, bps) for n, bps in enumerate(path)])
+    assert out[7].why == "cooldown: this flip is let go"
+
+
+@pytest.mark.parametrize("reading", [at(2, None), at(2, 10.0, None)])
+def test_a_missing_input_is_not_evaluated_and_breaks_the_row(reading: Reading) -> None:
+    state, _ = run(FLIP, [at(0, -10.0), at(1, -10.0)])
+    state, _ = run(FLIP, [at(2, 10.0)], state)
+    missing = Reading(OPEN + 3 * BUCKET_NS, reading.features, reading.spot, reading.zero_gamma)
+    state, out = run(FLIP, [missing, at(4, 10.0)], state)
+    assert (out[0].why or "").startswith("missing")
+    assert fired(out) == []
+    assert fired(run(FLIP, [at(5, 10.0)], state)[1]) == [(0, 1)]
+
+
+def test_a_crossing_during_a_long_gap_is_not_news() -> None:
+    readings = [at(n, -10.0) for n in range(5)] + [at(n, 10.0) for n in range(20, 30)]
+    assert fired(run(FLIP, readings)[1]) == []
+
+
+@given(st.lists(st.floats(-30.0, 30.0), min_size=1, max_size=240), st.integers(0, 240))
+def test_a_rerun_of_the_window_gives_the_state_back(path: list[float], cut: int) -> None:
+    readings = [at(n, bps) for n, bps in enumerate(path)]
+    state, out = run(FLIP, readings)
+    before, _ = run(FLIP, readings[:cut])
+    again, tail = run(FLIP, readings[cut:], before)
+    assert again == state
+    assert fired(out[cut:]) == fired(tail)
+
+
+def test_a_finding_names_entry_target_stop_and_thresholds() -> None:
+    (finding,) = [e.finding for e in run(FLIP, [at(n, -10.0 if n < 2 else 10.0) for n in range(4)])[1] if e.finding]
+    assert finding == Finding(
+        direction=1,
+        entry_ticks=600_600,
+        target_ticks=601_501,
+        stop_ticks=599_999,
+        horizon_ms=SETTINGS.flip.horizon_ms,
+        thresholds=(("readings", 2.0), ("hysteresis_bps", 5.0), ("cooldown_ms", 300_000.0)),
+    )
+
+
+def level_at(n: int, spot: int, pos: int, neg: int, trend: float | None = 0.0) -> Reading:
+    features: list[float | None] = [None] * len(FEATURES)
+    features[INDEX["loc_major_pos_vol_bps"]] = float(f"{(spot - pos) / pos * 1e4:.12g}")
+    features[INDEX["loc_major_neg_vol_bps"]] = float(f"{(spot - neg) / neg * 1e4:.12g}")
+    features[INDEX["price_return_30m_bps"]] = trend
+    return Reading(OPEN + n * BUCKET_NS, tuple(features), spot, ZERO)
+
+
+def breaks(spots: list[int], trend: float | None = 0.0, pos: int = 50_500, neg: int = 49_500) -> list[tuple[int, int]]:
+    return fired(run(BREAK, [level_at(n, s, pos, neg, trend) for n, s in enumerate(spots)])[1])
+
+
+def test_a_close_beyond_a_major_level_fires_once() -> None:
+    assert breaks([50_490, 50_520, 50_530, 50_540]) == [(1, 1)]
+    assert breaks([49_510, 49_480, 49_470, 49_460]) == [(1, -1)]
+
+
+def test_a_close_within_the_margin_waits_for_the_one_beyond_it() -> None:
+    assert breaks([50_490, 50_510, 50_520]) == [(2, 1)]  # 2 bps, then 4 bps
+
+
+def test_a_level_that_jumps_over_spot_breaks_nothing() -> None:
+    readings = [level_at(0, 50_400, 50_500, 49_500), level_at(1, 50_410, 50_300, 49_500)]
+    assert fired(run(BREAK, readings)[1]) == []
+
+
+@given(st.floats(10.0, 200.0), st.sampled_from([1, -1]))
+def test_a_break_against_the_30_min_trend_never_fires(trend: float, direction: int) -> None:
+    spots = [50_490, 50_520, 50_560] if direction > 0 else [49_510, 49_480, 49_440]
+    assert breaks(spots, -direction * trend) == []
+    assert breaks(spots, direction * trend) == [(1, direction)]
+
+
+def test_without_a_trend_or_a_level_there_is_no_judgement() -> None:
+    assert breaks([50_490, 50_520], None) == []
+    blank = Reading(OPEN, (None,) * len(FEATURES), 50_490, ZERO)
+    assert BREAK.evaluate(BREAK.initial(None), blank).why == "missing level"
+
+
+def test_a_break_in_the_cooldown_is_let_go() -> None:
+    spots = [50_490, 50_520, 50_490, 50_520]
+    assert breaks(spots) == [(1, 1)]
+    fresh = BREAK.initial(OPEN + BUCKET_NS)
+    assert fired(run(BREAK, [level_at(n, s, 50_500, 49_500) for n, s in enumerate(spots)], fresh)[1]) == []
+
+
+@given(st.integers(40_000, 70_000), st.integers(40_000, 70_000))
+def test_levels_come_back_exactly_from_the_features(spot: int, level: int) -> None:
+    reading = level_at(0, spot, level, level)
+    state = BREAK.evaluate(BREAK.initial(None), reading).state
+    assert {state.under_ticks, state.over_ticks} <= {level, None}
+    assert level in (state.under_ticks, state.over_ticks)

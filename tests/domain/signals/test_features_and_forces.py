@@ -1,0 +1,161 @@
+"""The 73 slots, the features that are computed, and the five forces."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.instants import BUCKET_NS
+from domain.session import calendar
+from domain.signals import features, forces
+from domain.signals.features import FEATURES, INDEX, Snapshot
+from domain.signals.registry import GROUP_SIZES, Group
+from tests.testkit.signal_histories import CLOSE, OPEN, SESSION, profile, rows_of
+
+DAY = calendar.TradingDay(SESSION, OPEN, CLOSE, is_half=False)
+
+
+def window_of(spots: list[int | None]) -> tuple[Snapshot, ...]:
+    return tuple(Snapshot(OPEN + n * BUCKET_NS, spot) for n, spot in enumerate(spots))
+
+
+def value(window: tuple[Snapshot, ...], name: str) -> float | None:
+    return features.compute(window, DAY)[INDEX[name]]
+
+
+def test_there_are_exactly_73_features_in_the_groups_of_the_contract() -> None:
+    assert len(FEATURES) == 73
+    assert len(INDEX) == 73
+    assert Counter(feature.group for feature in FEATURES) == Counter(GROUP_SIZES)
+    assert list(dict.fromkeys(f.group for f in FEATURES)) == list(Group)
+    assert all(f.unit and f.formula and f.missing for f in FEATURES)
+
+
+def full_rows() -> Any:
+    zero = profile(
+        "SPX", "classic_gex_zero", 600_000, zero_gamma=598_800, major_pos_vol=605_000, major_neg_vol=595_000,
+        major_pos_oi=606_000, major_neg_oi=594_000,
+    )  # fmt: skip
+    state = profile("SPX", "state_gamma_zero", 600_000, major_long_gamma=601_000, major_short_gamma=597_500)
+    return rows_of("classic", OPEN, zero, state).rows
+
+
+def test_location_is_the_signed_distance_in_bps_and_in_moves_left() -> None:
+    snapshot = features.reduced(OPEN, full_rows())
+    values = dict(zip(INDEX, features.compute((snapshot,), DAY), strict=True))
+    assert values["loc_zero_gamma_bps"] == pytest.approx(1_200 / 598_800 * 1e4)
+    assert values["loc_major_pos_vol_bps"] == pytest.approx(-5_000 / 605_000 * 1e4)
+    move = 600_000 * 0.2 * math.sqrt(389.5 / 525_600)
+    assert values["loc_zero_gamma_moves"] == pytest.approx(1_200 / move)
+    assert values["loc_short_gamma_moves"] == pytest.approx(2_500 / move)
+    assert all(values[f.name] is not None for f in FEATURES if f.group is Group.LOCATION)
+
+
+def test_rows_in_any_order_reduce_to_the_same_snapshot() -> None:
+    rows = full_rows()
+    assert features.reduced(OPEN, rows) == features.reduced(OPEN, rows[::-1])
+
+
+def test_a_level_of_zero_and_a_spot_of_zero_are_missing() -> None:
+    zero = profile("SPX", "classic_gex_zero", 600_000, major_pos_vol=605_000)
+    blind = profile("SPX", "state_gamma_zero", 1_000, major_long_gamma=5)
+    blind.spot = 0
+    snapshot = features.reduced(OPEN, rows_of("x", OPEN, zero, blind).rows)
+    assert snapshot.zero_gamma is None
+    zero.spot = 0
+    assert features.reduced(OPEN, rows_of("x", OPEN, zero, blind).rows).spot is None
+
+
+def test_without_rows_only_the_time_of_day_is_known() -> None:
+    values = features.compute((Snapshot(OPEN),), DAY)
+    assert [f.name for f, v in zip(FEATURES, values, strict=True) if v is not None] == ["price_time_of_day"]
+
+
+def test_after_the_close_there_is_no_move_left() -> None:
+    last = Snapshot(DAY.close_utc - BUCKET_NS, 600_000, zero_gamma=599_000, iv=0.2)
+    assert value((last,), "loc_zero_gamma_moves") is None
+    assert value((last,), "price_time_of_day") == 1.0
+
+
+def test_returns_look_back_by_bucket_and_not_by_count() -> None:
+    spots: list[int | None] = [600_000 + 10 * n for n in range(61)]
+    window = window_of(spots)
+    assert value(window, "price_return_5m_bps") == pytest.approx(math.log(600_600 / 600_500) * 1e4)
+    assert value(window, "price_return_30m_bps") == pytest.approx(math.log(600_600 / 600_000) * 1e4)
+    assert value(window, "price_return_60m_bps") is None
+    gap = (*window[:50], *window[51:])  # the bucket of 5 min before was never read
+    assert value(gap, "price_return_5m_bps") is None
+    assert value(gap, "price_realised_vol_30m") is None
+
+
+def test_realised_volatility_of_a_steady_zigzag_is_that_of_its_steps() -> None:
+    window = window_of([600_000 if n % 2 else 600_300 for n in range(61)])
+    step = math.log(600_300 / 600_000)
+    assert value(window, "price_realised_vol_30m") == pytest.approx(step * math.sqrt(252 * 780))
+    assert value(window, "price_momentum") == pytest.approx(0.0)
+
+
+def test_a_price_that_stands_still_has_no_momentum_and_no_range() -> None:
+    window = window_of([600_000] * 61)
+    assert value(window, "price_momentum") is None
+    assert value(window, "price_range_position") is None
+    assert value(window, "price_realised_vol_30m") == 0.0
+
+
+@given(st.lists(st.one_of(st.none(), st.integers(500_000, 700_000)), min_size=1, max_size=240))
+def test_every_value_is_finite_and_has_at_most_12_significant_digits(spots: list[int | None]) -> None:
+    for number in features.compute(window_of(spots), DAY):
+        assert number is None or (math.isfinite(number) and float(f"{number:.12g}") == number)
+
+
+def test_the_window_keeps_the_newest_240() -> None:
+    window: tuple[Snapshot, ...] = ()
+    for n in range(300):
+        window = features.appended(window, Snapshot(OPEN + n * BUCKET_NS, n))
+    assert [s.spot for s in window] == list(range(60, 300))
+    assert features.snapshot_before(window, 119) == window[1]
+    assert features.snapshot_before(window, 120) is None
+
+
+def with_features(**known: float) -> list[float | None]:
+    out: list[float | None] = [None] * len(FEATURES)
+    for name, number in known.items():
+        out[INDEX[name]] = number
+    return out
+
+
+def test_a_force_without_inputs_has_no_confidence() -> None:
+    assert {(f.score, f.confidence) for f in forces.scores(with_features())} == {(0.0, 0.0)}
+
+
+def test_confidence_is_the_share_of_inputs_present_and_the_sign_that_of_the_inputs() -> None:
+    gamma = forces.scores(with_features(loc_zero_gamma_bps=-20.0, mag_net_vol_z=-1.0))[0]
+    assert gamma.confidence == 0.5
+    assert gamma.score == pytest.approx((math.tanh(-1.0) + math.tanh(-0.5)) / 2)
+
+
+@given(st.lists(st.one_of(st.none(), st.floats(-1e9, 1e9)), min_size=73, max_size=73))
+def test_scores_and_alignment_stay_in_bounds(values: list[float | None]) -> None:
+    found = forces.scores(values)
+    assert len(found) == 5
+    assert all(-1.0 <= f.score <= 1.0 and 0.0 <= f.confidence <= 1.0 for f in found)
+    aligned = forces.alignment(found)
+    confident = sum(f.confidence >= 0.5 for f in found)
+    assert (aligned is None) is (confident < 3)
+    assert aligned is None or -1.0 <= aligned <= 1.0
+
+
+def test_alignment_is_the_mean_times_the_share_that_agrees() -> None:
+    found = [
+        forces.ForceScore(name, score, 1.0)
+        for name, score in zip(forces.INPUTS, (0.8, 0.6, 0.4, -0.2, 0.4), strict=True)
+    ]
+    assert forces.alignment(found) == pytest.approx(0.4 * 0.8)
+    assert forces.alignment(found[:2]) is None
+    weak = [forces.ForceScore(f.name, f.score, 0.4) for f in found[:3]]
+    assert forces.alignment([*weak, *found[3:]]) is None

@@ -1,0 +1,161 @@
+"""The market-data port against the simulated gateway over real sockets."""
+
+from __future__ import annotations
+
+from datetime import date, time
+
+import pytest
+
+from domain.instants import at_exchange
+from gateways.ib.quotes_port import QuotesPort
+from gateways.ib.translate import hours_of
+from messages import market as m
+from messages import session as s
+from messages.orders import ErrorHeard
+from simulation.gateway.faults import Fault, FaultKind
+from tests.testkit.ibkr_world import EPOCH, Mailbox, World, gateway, quotes_port
+
+TODAY = date(2026, 11, 20)
+
+
+def subscribe(port: QuotesPort, world: World) -> None:
+    port.post(m.Subscribe(session_epoch=EPOCH, contracts=(world.call,)))
+
+
+def of_call(world: World, bid: int | None) -> object:
+    return lambda f: any(q.con_id == world.call.con_id and q.bid_ticks == bid for q in f.quotes)
+
+
+def wait_bid(mailbox: Mailbox, world: World, bid: int | None, timeout_s: float = 5.0) -> m.QuotesArrived:
+    fits = of_call(world, bid)
+    return mailbox.wait(m.QuotesArrived, fits, timeout_s)  # type: ignore[arg-type]
+
+
+def test_chain_is_the_brokers_own_of_one_class_and_expiry_with_its_hours() -> None:
+    with gateway() as world, quotes_port(world) as (port, mailbox):
+        port.post(m.ListChain(session_epoch=EPOCH, ticker="SPX", trading_class="SPXW", expiry=TODAY))
+        listed = mailbox.wait(m.ChainListed)
+        wanted = [c for c in world.market.contracts("SPX") if c.expiry == TODAY]
+        assert list(listed.contracts) == sorted(wanted)
+        assert listed.underlying_con_id == world.market.underlying_con_id("SPX")
+        assert listed.liquid_open_utc == at_exchange(TODAY, time(9, 30))
+        assert listed.liquid_close_utc == at_exchange(TODAY, time(16))
+
+
+def test_day_without_an_expiry_is_an_empty_chain_not_a_failure() -> None:
+    with gateway() as world, quotes_port(world) as (port, mailbox):
+        port.post(m.ListChain(session_epoch=EPOCH, ticker="NVDA", trading_class="NVDA", expiry=date(2026, 11, 19)))
+        assert mailbox.wait(m.ChainListed).contracts == ()
+
+
+def test_quotes_carry_sides_sizes_greeks_volume_data_type_and_the_instant_of_receipt() -> None:
+    with gateway() as world, quotes_port(world) as (port, mailbox):
+        before = world.clock.now_utc()
+        subscribe(port, world)
+        (quote,) = wait_bid(mailbox, world, 500).quotes
+        assert (quote.ask_ticks, quote.bid_size, quote.ask_size, quote.data_type) == (510, 10, 10, 1)
+        assert quote.volume == 100
+        assert before <= quote.at_utc <= world.clock.now_utc()
+        assert quote.greeks is not None
+        assert (quote.greeks.delta, quote.greeks.iv) == (0.52, 0.15)
+        assert quote.greeks.underlying_ticks == 600_050
+
+
+def test_no_bid_is_zero_and_never_an_old_price() -> None:
+    with gateway() as world, quotes_port(world) as (port, mailbox):
+        subscribe(port, world)
+        wait_bid(mailbox, world, 500)
+        world.do(lambda: world.market.set(world.market.call, 0, 510))
+        assert wait_bid(mailbox, world, 0).quotes[0].ask_ticks == 510
+
+
+def test_underlyings_are_spots_and_an_index_needs_no_bid() -> None:
+    with gateway() as world, quotes_port(world) as (port, mailbox):
+        port.post(m.Subscribe(session_epoch=EPOCH, tickers=("SPX", "SPY", "VIX")))
+        for ticker, price in (("SPX", 600_050), ("SPY", 60_000), ("VIX", 1_610)):
+            fits = mailbox.wait(m.QuotesArrived, lambda f, t=ticker: any(s.ticker == t for s in f.spots))
+            assert next(s for s in fits.spots if s.ticker == ticker).price_ticks == price
+
+
+def test_watched_contract_is_told_before_the_slow_batch_is_due() -> None:
+    with gateway() as world, quotes_port(world, quote_batch_ms=60_000, held_batch_ms=20) as (port, mailbox):
+        port.post(m.WatchClosely(session_epoch=EPOCH, con_ids=(world.call.con_id,)))
+        subscribe(port, world)
+        wait_bid(mailbox, world, 500)
+        for bid in (490, 480):
+            world.do(lambda b=bid: world.market.set(world.market.call, b, 510))
+            wait_bid(mailbox, world, bid, 2.0)
+
+
+def test_many_ticks_within_a_batch_become_one_quote() -> None:
+    with gateway() as world, quotes_port(world, quote_batch_ms=300) as (port, mailbox):
+        subscribe(port, world)
+        wait_bid(mailbox, world, 500)
+        before = len(mailbox.of(m.QuotesArrived))
+        for bid in (490, 480, 470, 460):
+            world.do(lambda b=bid: world.market.set(world.market.call, b, 510))
+            world.do(world.server.match_soon)
+        wait_bid(mailbox, world, 460)
+        assert len(mailbox.of(m.QuotesArrived)) - before <= 2
+
+
+def test_unsubscribed_contract_is_silent_and_can_be_subscribed_again() -> None:
+    with gateway() as world, quotes_port(world) as (port, mailbox):
+        subscribe(port, world)
+        wait_bid(mailbox, world, 500)
+        port.post(m.Unsubscribe(session_epoch=EPOCH, con_ids=(world.call.con_id,)))
+        subscribe(port, world)
+        world.do(lambda: world.market.set(world.market.call, 470, 510))
+        wait_bid(mailbox, world, 470)
+        assert world.do(world.server.lines_used) == 1
+
+
+def test_lines_beyond_the_brokers_limit_are_named() -> None:
+    with gateway(lines_max=1) as world, quotes_port(world) as (port, mailbox):
+        put = world.market.contract(world.market.put)
+        assert put is not None
+        port.post(m.Subscribe(session_epoch=EPOCH, contracts=(world.call, put)))
+        refused = mailbox.wait(m.LinesRefused)
+        assert (refused.con_ids, refused.vendor_code) == ((put.con_id,), 101)
+        port.post(m.Subscribe(session_epoch=EPOCH, tickers=("SPX",)))
+        assert "SPX" in mailbox.wait(ErrorHeard).text
+
+
+def test_delayed_data_is_marked_as_such() -> None:
+    with gateway(Fault(FaultKind.DELAYED_DATA, duration_s=60)) as world, quotes_port(world) as (port, mailbox):
+        subscribe(port, world)
+        assert wait_bid(mailbox, world, 500).quotes[0].data_type == 3
+
+
+def test_1101_forgets_every_line_so_that_they_can_be_asked_for_again() -> None:
+    with gateway() as world, quotes_port(world) as (port, mailbox):
+        subscribe(port, world)
+        wait_bid(mailbox, world, 500)
+        world.inject(Fault(FaultKind.LINK_LOST, duration_s=0.05, args={"data": "lost"}))
+        assert mailbox.wait(s.LinkRestored).data_lost
+        world.do(lambda: world.market.set(world.market.call, 470, 510))
+        subscribe(port, world)
+        wait_bid(mailbox, world, 470)
+
+
+def test_commands_of_an_older_session_are_dropped() -> None:
+    with gateway() as world, quotes_port(world) as (port, mailbox):
+        port.post(m.Subscribe(session_epoch=EPOCH - 1, contracts=(world.call,)))
+        port.post(m.Subscribe(session_epoch=EPOCH, tickers=("SPX",)))
+        mailbox.wait(m.QuotesArrived)
+        assert world.do(world.server.lines_used) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "zone", "is_open"),
+    [
+        ("20261119:0830-20261119:1500;20261120:0830-20261120:1500", "US/Central", True),
+        ("20261120:CLOSED;20261123:0830-20261123:1500", "US/Central", False),
+        ("", "US/Central", False),
+    ],
+)
+def test_trading_hours_are_read_in_their_own_zone(text: str, zone: str, is_open: bool) -> None:
+    opens, closes = hours_of(text, zone, TODAY)
+    assert (opens, closes) == (
+        (at_exchange(TODAY, time(9, 30)), at_exchange(TODAY, time(16))) if is_open else (None, None)
+    )

@@ -1,8 +1,0 @@
-"""Incidents are driven with the same history of a position as its own tests."""
-
-from __future__ import annotations
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "position"))

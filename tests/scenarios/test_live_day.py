@@ -1,0 +1,174 @@
+"""Parts of a demo day in real processes over real sockets: kill -9, clean stop, operator commands, bad surroundings."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+import pytest
+
+from commands.folder import DataFolder
+from commands.report import facts
+from commands.traces import records
+from config.settings import load_settings
+from storage.queries import LedgerReader
+from tests.testkit.supervisor_child import Supervisor, eventually, main_py
+
+# The first trade opens shortly after 09:46; on a busy machine its quote may drift or its limit stay behind,
+# and these tests need the position, not the gate.
+BEFORE_THE_FIRST_TRADE = {
+    "ZEROHOUR_DEMO__START_CLOCK": "09:38:00",
+    "ZEROHOUR_ENTRY__DRIFT_SHARE_MAX": "1.0",
+    "ZEROHOUR_EXITS__ENTRY_STEP_SHARE": "1.0",
+}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Iterator[Path]:
+    folder = DataFolder(tmp_path / "data")
+    yield folder.root
+    for what in ("gateway", "hubs"):
+        left = folder.sim(what)
+        if left is not None:
+            left.end()
+
+
+def placed(folder: DataFolder) -> list[str]:
+    lines = (line for path in folder.traces_newest_first() for line in records(path))
+    return [orjson.loads(line)["message"]["order_ref"] for line in lines if b'"orders.PlaceOrder"' in line]
+
+
+def test_a_killed_supervisor_resumes_with_its_position_and_sends_nothing_twice(data: Path) -> None:
+    first = Supervisor(data, **BEFORE_THE_FIRST_TRADE)
+    first.wait_for("Opened")
+    assert first.end(signal.SIGKILL) == -signal.SIGKILL
+    folder = DataFolder(data)
+    assert folder.sim("gateway"), "the broker must outlive the supervisor"
+
+    second = Supervisor(data, **BEFORE_THE_FIRST_TRADE)
+    second.wait_for("Resuming the demo day")
+    second.wait_for("Closed")
+    assert second.end(signal.SIGTERM) == 0
+
+    settings = load_settings(profile="demo", overrides={"data_dir": str(data)})
+    found = facts(settings, folder, settings.demo.session)
+    assert found["is_flat"]
+    assert len(found["trades"]) == 1
+    assert found["runs"] == [1, 2]
+    refs = placed(folder)
+    assert len(refs) == len(set(refs)) == 2
+    bought, sold = (
+        sum(e["qty"] for e in LedgerReader(folder.ledgers, "paper").executions(settings.demo.session) if e["side"] == s)
+        for s in ("BUY", "SELL")
+    )
+    assert bought == sold > 0
+
+
+def test_operator_commands_reach_a_running_supervisor_and_a_second_one_is_refused(data: Path) -> None:
+    running = Supervisor(data, **BEFORE_THE_FIRST_TRADE)
+    running.wait_for("FULLY_LIVE")
+
+    second = main_py(data, "run")
+    assert second.returncode == 3
+    assert "Another supervisor" in second.stderr
+    assert "Traceback" not in second.stderr
+
+    status = orjson.loads(main_py(data, "status", "--json").stdout)
+    assert status["process"]["latched"] is None
+    assert {"kill", "risk:paper", "ibkr:paper", "lane:gexwatch:SPX"} <= {a["name"] for a in status["actors"]}
+
+    assert main_py(data, "kill", "1", "--reason", "test").returncode == 0
+    running.wait_for("Kill level 1")
+    assert main_py(data, "resume", "--reason", "test over").returncode == 0
+    running.wait_for("Kill level lowered to 0")
+    (data / "KILL").write_text("1")
+    running.wait_for("the KILL file says 1")
+
+    assert running.end(signal.SIGTERM) == 0
+    folder = DataFolder(data)
+    assert folder.sim("gateway") is None
+    assert folder.sim("hubs") is None
+    assert not folder.control.exists()
+    gone = main_py(data, "status")
+    assert gone.returncode == 3
+    assert "No supervisor runs" in gone.stderr
+
+
+def test_a_console_that_goes_away_ends_nothing(data: Path) -> None:
+    running = Supervisor(data, **BEFORE_THE_FIRST_TRADE)
+    running.wait_for("Starting the demo day")
+    assert running.process.stdout is not None
+    running.close_console()
+    running.process.send_signal(signal.SIGHUP)
+    folder = DataFolder(data)
+
+    def is_live() -> bool:
+        modes = (line for path in folder.traces_newest_first() for line in records(path))
+        return any(b'"FULLY_LIVE"' in line for line in modes)
+
+    eventually(is_live)
+    assert running.process.poll() is None
+    assert running.end(signal.SIGTERM) == 0
+    assert folder.sim("gateway") is None
+
+
+def test_ctrl_c_at_any_moment_of_the_start_leaves_no_process(data: Path) -> None:
+    running = Supervisor(data, **BEFORE_THE_FIRST_TRADE)
+    folder = DataFolder(data)
+    eventually((folder.run / "sim-hubs.log").exists)
+    assert running.end(signal.SIGINT) in (0, 130)
+    assert folder.sim("gateway") is None
+    assert folder.sim("hubs") is None
+    assert not any("Traceback" in line for line in running.lines)
+
+
+def test_a_report_says_how_far_the_day_has_come(data: Path) -> None:
+    assert "nothing to report" in main_py(data, "report").stderr
+    running = Supervisor(data, **BEFORE_THE_FIRST_TRADE)
+    running.wait_for("FULLY_LIVE")
+    assert "The day is running" in main_py(data, "report").stdout
+    assert "there are: 2026-11-20" in main_py(data, "report", "2020-01-01").stderr
+    assert running.end(signal.SIGTERM) == 0
+    assert "stopped before its end; nothing is held" in main_py(data, "report").stdout
+
+
+def test_a_real_configuration_without_peers_says_so_and_keeps_trying(data: Path) -> None:
+    settings = data.parent / "real.yaml"
+    settings.write_text(
+        "profile: real\n"
+        "feed: {negotiate_url: 'http://127.0.0.1:9/v2/negotiate'}\n"
+        "broker: {gateways: [{host: 127.0.0.1, port: 9}]}\n"
+    )
+    running = Supervisor(data, "--config", str(settings), ZEROHOUR_GEXBOT_KEY="gexbot_custom_test")
+    running.wait_for("The IB Gateway cannot be reached")
+    running.wait_for("The feed gave no addresses")
+    assert running.end(signal.SIGTERM) == 0
+    assert not any("Traceback" in line for line in running.lines)
+
+
+def test_a_demo_never_touches_ledgers_that_no_demo_made(data: Path) -> None:
+    (data / "ledgers").mkdir(parents=True)
+    (data / "ledgers" / "paper.db").write_bytes(b"money")
+    refused = main_py(data, "run")
+    assert refused.returncode == 2
+    assert "no demo day made" in refused.stderr
+    assert (data / "ledgers" / "paper.db").read_bytes() == b"money"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--config", "no-such.yaml", "run"), "Cannot read"),
+        (("replay", "no-such.jsonl"), "There is no trace"),
+        (("why", "ZH-paper-NOTHING-e"), "No trace knows"),
+        (("report", "yesterday"), "is not a date"),
+        (("sim", "gateway", "--faults", "no-such.yaml"), "no-such.yaml"),
+    ],
+)
+def test_a_bad_call_gets_one_sentence(data: Path, arguments: tuple[str, ...], words: str) -> None:
+    ended = main_py(data, *arguments)
+    assert ended.returncode in (1, 2, 3)
+    assert words in ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -1,0 +1,197 @@
+"""A whole simulated day on the stepped runtime: from market to money, without a socket."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import orjson
+import pytest
+
+from commands.folder import DataFolder
+from commands.replay import Values, maker
+from commands.report import facts
+from commands.simulate import SteppedDay, invariants, start_of, stepped_day
+from commands.why import chain_of, lines_of
+from config.settings import load_settings
+from domain.instants import BUCKET_NS, SECOND
+from storage.warehouse_reader import WarehouseReader
+from supervision.replay import replay
+from supervision.trace import FileTrace, Header, TraceReader
+from tests.testkit.paths import SHARED
+
+
+class Day:
+    """A day that was run, and its trace on disk."""
+
+    def __init__(self, day: SteppedDay, folder: Path, trace: Path) -> None:
+        self.day = day
+        self.folder = DataFolder(folder)
+        self.trace = trace
+        self.records = [orjson.loads(line) for line in trace.read_bytes().splitlines()]
+        self.facts = facts(day.settings, self.folder, day.settings.demo.session)
+
+    def told(self, tag: str, to: str) -> list[dict[str, Any]]:
+        return [
+            r["message"] | {"at_utc": r["at_utc"]}
+            for r in self.records
+            if r["kind"] == "envelope" and r["to"] == to and r["message"]["type"] == tag
+        ]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Day]:
+    folder = tmp_path_factory.mktemp("day")
+    settings = load_settings(profile="demo")
+    session = settings.demo.session.isoformat()
+    path = folder / "traces" / session / "run-1.jsonl"
+    header = Header(
+        run_n=1, session=session, started_utc=0, rate=1.0, settings_digest=settings.digest(), code_version="test",
+        settings=msgspec.Raw(settings.to_json()),
+    )  # fmt: skip
+    clock = start_of(settings)
+    trace = FileTrace(path, header, clock)
+    day = stepped_day(settings, folder, trace=trace, clock=clock)
+    day.run()
+    trace.close()
+    yield Day(day, folder, path)
+    day.runtime.close()
+
+
+@pytest.mark.timeout(300)
+def test_a_day_trades_and_ends_flat_with_nothing_broken(whole: Day) -> None:
+    assert invariants(whole.day) == []
+    assert whole.facts["is_flat"]
+    assert len(whole.facts["trades"]) >= 3
+    assert {row["strategy"] for row in whole.facts["trades"]} == {"gexwatch", "advisor"}
+
+
+def test_the_ledger_knows_exactly_the_brokers_executions(whole: Day) -> None:
+    theirs = {execution.exec_id.rpartition(".")[0] for execution, _ in whole.day.exchange.executions()}
+    ours = {row["exec_id"] for row in _executions(whole)}
+    assert theirs == ours
+
+
+def test_ledger_profit_is_the_brokers_to_the_cent(whole: Day) -> None:
+    broker_cents = whole.day.exchange.account_values()["NetLiquidation"] - whole.day.settings.demo.nav_usd * 100
+    assert whole.facts["realised_cents"] == broker_cents
+
+
+def test_every_ticker_and_bucket_has_exactly_one_reading(whole: Day) -> None:
+    computed = Counter((m["ticker"], m["bucket_utc"]) for m in whole.told("signals.FeaturesComputed", "journal"))
+    world = whole.day.exchange.market
+    buckets = range(world.open_utc, world.close_utc, BUCKET_NS)
+    assert computed == {(ticker, bucket): 1 for ticker in whole.day.settings.tickers for bucket in buckets}
+
+
+def test_the_hub_drop_leaves_gap_rows_and_the_gateway_drop_none(whole: Day) -> None:
+    gaps = WarehouseReader(whole.folder.warehouse).gaps(whole.day.settings.demo.session)
+    assert {gap.hub for gap in gaps} == {whole.day.settings.demo.hub_dropped}
+    absent = {
+        (m["hub"], m["bucket_utc"], *pair)
+        for m in whole.told("market.StoreBucket", "warehouse")
+        for pair in m["absent"]
+    }
+    rows = {
+        (gap.hub, bucket, gap.ticker, gap.category)
+        for gap in gaps
+        for bucket in range(gap.from_utc, gap.to_utc, BUCKET_NS)
+    }
+    assert rows == absent
+
+
+def test_the_gateway_drop_goes_through_the_modes_in_order(whole: Day) -> None:
+    modes = [m["mode"] for m in whole.told("session.ModeChanged", "risk:paper")]
+    passed = [mode for n, mode in enumerate(modes) if n == 0 or modes[n - 1] != mode]
+    assert passed == ["DATA_ONLY", "WARMUP", "FULLY_LIVE", "DEGRADED", "WARMUP", "FULLY_LIVE"]
+
+
+def test_entries_are_filled_by_the_book_of_gates_and_nothing_is_sent_twice(whole: Day) -> None:
+    placed = [m["order_ref"] for m in whole.told("orders.PlaceOrder", "port:ibkr:paper")]
+    assert len(placed) == len(set(placed))
+    accepted = {m["intent_id"] for m in whole.told("orders.EntryReserved", "risk:paper")}
+    entries = {ref for ref in placed if ref.endswith("-e")}
+    assert len(entries) == len(accepted)
+
+
+def test_a_replay_of_the_day_finds_no_divergence(whole: Day) -> None:
+    values = Values(WarehouseReader(whole.folder.warehouse))
+    report = replay(TraceReader(whole.trace), maker(whole.day.settings), values.fill)
+    assert report.divergence is None
+    assert values.missing == 0
+    assert report.compared > 50_000
+
+
+def test_a_changed_threshold_names_the_first_diverging_message(whole: Day) -> None:
+    changed = load_settings(profile="demo", overrides={"flip": {"hysteresis_bps": 40.0}})
+    values = Values(WarehouseReader(whole.folder.warehouse))
+    report = replay(TraceReader(whole.trace), maker(changed), values.fill)
+    assert report.divergence is not None
+    assert report.divergence.envelope.to == "lane:gexwatch:SPX"
+    assert report.divergence.causes
+
+
+def test_why_prints_the_chain_from_bucket_to_fill_with_gate_values(whole: Day) -> None:
+    trade = whole.facts["trades"][0]
+    text = "\n".join(lines_of(chain_of([whole.trace], trade["order_ref"])))
+    steps = ("reading", "alert", "gates", "handed over", "submit", "on the wire", "execution", "fill booked", "closed")
+    places = [text.index(f" {step} ") for step in steps]
+    assert places == sorted(places)
+    assert "quote_fresh" in text
+    assert "against" in text
+
+
+def _executions(whole: Day) -> list[dict[str, Any]]:
+    from storage.queries import LedgerReader  # noqa: PLC0415
+
+    return LedgerReader(whole.folder.ledgers, "paper").executions(whole.day.settings.demo.session)
+
+
+def _morning(folder: Path, shuffle_seed: int | None = None) -> SteppedDay:
+    day = stepped_day(load_settings(profile="demo"), folder, shuffle_seed=shuffle_seed)
+    day.run(day.exchange.market.open_utc + 1500 * SECOND)
+    day.runtime.close()
+    return day
+
+
+def test_the_same_seed_gives_the_same_trace(tmp_path: Path) -> None:
+    first, second = _morning(tmp_path / "a"), _morning(tmp_path / "b")
+    assert first.trace_hash == second.trace_hash
+    assert len(first.runtime.trace.lines) > 5_000
+
+
+def test_a_shuffled_order_between_recipients_makes_the_same_decisions(tmp_path: Path) -> None:
+    plain, shuffled = _morning(tmp_path / "a"), _morning(tmp_path / "b", shuffle_seed=3)
+    assert plain.trace_hash != shuffled.trace_hash
+    assert _orders(plain) == _orders(shuffled) != []
+
+
+RECORDED = SHARED / "lean"
+
+
+@pytest.mark.skipif(not RECORDED.is_dir(), reason="the recorded day is not beside the checkout")
+def test_a_recorded_day_drives_the_same_actors(tmp_path: Path) -> None:
+    demo = {"market_folder": str(RECORDED), "session": "2021-01-04", "start_clock": "09:29:00"}
+    day = stepped_day(load_settings(profile="demo", overrides={"demo": demo}), tmp_path)
+    day.run(day.exchange.market.open_utc + 1210 * SECOND)
+    day.runtime.close()
+    told = [orjson.loads(line) for line in day.runtime.trace.lines]
+    spots = {
+        m["message"]["bucket_utc"]: m["message"]["spot"]
+        for m in told
+        if m["kind"] == "envelope" and m["to"] == "lane:gexwatch:SPX" and m["message"]["type"].endswith("Computed")
+    }
+    assert len(spots) == 40
+    assert all(370_000 < spot < 380_000 for spot in spots.values())
+    assert not day.runtime.dead_letters
+
+
+def _orders(day: SteppedDay) -> list[str]:
+    told = [orjson.loads(line) for line in day.runtime.trace.lines]
+    kept = ("orders.PlaceOrder", "orders.ReserveEntry", "signals.RecordAlert")
+    found = [r["message"] for r in told if r["kind"] == "envelope" and r["message"]["type"] in kept]
+    return [hashlib.blake2b(orjson.dumps(m), digest_size=8).hexdigest() for m in found]

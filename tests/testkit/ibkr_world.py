@@ -1,0 +1,199 @@
+"""The simulated gateway in a thread of its own, and a mailbox that remembers what the ports say."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from config.settings import Gateway, Settings, load_settings
+from domain.instants import SECOND
+from domain.instruments import Contract, OrderType, Side
+from gateways.ib.link import IbPort
+from gateways.ib.orders_port import OrdersPort
+from gateways.ib.quotes_port import QuotesPort
+from messages import orders as m
+from messages import session as s
+from messages.base import Message
+from simulation.broker.exchange import Exchange
+from simulation.gateway.faults import Fault
+from simulation.gateway.server import GatewayServer
+from tests.testkit.gateway_world import NOON, FakeMarket
+
+T = TypeVar("T", bound=Message)
+SETTINGS = load_settings(profile="real")
+EPOCH = 1 << 20
+
+
+class RealClock:
+    """Market time from noon on, at the world's pace; any thread may read it."""
+
+    rate = 1.0
+
+    def __init__(self) -> None:
+        self._from_s = time.monotonic()
+
+    def now_utc(self) -> int:
+        return NOON + int((time.monotonic() - self._from_s) * SECOND)
+
+
+class Mailbox:
+    """Keeps what is told and wakes whoever waits for it."""
+
+    def __init__(self) -> None:
+        self.heard: list[Message] = []
+        self._news = threading.Condition()
+
+    def tell(self, _to: str, message: Message) -> None:
+        with self._news:
+            self.heard.append(message)
+            self._news.notify_all()
+
+    def of(self, kind: type[T]) -> list[T]:
+        with self._news:
+            return [message for message in self.heard if isinstance(message, kind)]
+
+    def wait(self, kind: type[T], fits: Callable[[T], bool] = lambda _: True, timeout_s: float = 5.0) -> T:
+        """Give the first message of this kind that fits; fails the test after the timeout."""
+        found: list[T] = []
+
+        def look() -> bool:
+            found[:] = [message for message in self.heard if isinstance(message, kind) and fits(message)]
+            return bool(found)
+
+        with self._news:
+            assert self._news.wait_for(look, timeout_s), f"no {kind.__name__}; heard {self.heard[-12:]}"
+        return found[0]
+
+
+class World:
+    """A gateway on loopback, its market and exchange, and the thread that runs it."""
+
+    def __init__(self, *faults: Fault, lines_max: int = 100) -> None:
+        self.clock = RealClock()
+        self.market = FakeMarket(NOON)
+        self.exchange = Exchange(self.market, latency_ms=1)
+        self.loop = asyncio.new_event_loop()
+        self.server = GatewayServer(
+            self.market, self.exchange, self.clock, faults,
+            lines_max=lines_max, latency_s=0.002, period_s=0.01,
+        )  # fmt: skip
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        self.port: int = self.run(self.server.start())
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
+        self.loop.close()
+
+    def run(self, work: Any) -> Any:
+        """Run a coroutine on the gateway's loop and give its result."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(10.0)
+
+    def do(self, call: Callable[[], Any]) -> Any:
+        """Call something on the gateway's loop."""
+
+        async def once() -> Any:
+            return call()
+
+        return self.run(once())
+
+    def inject(self, fault: Fault) -> None:
+        self.do(lambda: self.server.inject(fault))
+
+    def close(self) -> None:
+        self.run(self.server.stop())
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(5.0)
+
+    @property
+    def call(self) -> Contract:
+        """SPXW 6000 C of today, 5.00 at 5.10."""
+        contract = self.market.contract(self.market.call)
+        assert contract is not None
+        return contract
+
+
+def rules(**changes: int) -> Any:
+    """The connection's rules with some changed."""
+    import dataclasses  # noqa: PLC0415
+
+    return dataclasses.replace(SETTINGS.connection, **changes)
+
+
+def settings_for(port: int, **changes: int) -> Settings:
+    """Settings of a paper desk on this port."""
+    import dataclasses  # noqa: PLC0415
+
+    broker = dataclasses.replace(SETTINGS.broker, gateways=(Gateway("127.0.0.1", port),), paper_port=port)
+    return SETTINGS.model_copy(update={"broker": broker, "connection": rules(**changes)})
+
+
+@contextmanager
+def gateway(*faults: Fault, lines_max: int = 100) -> Iterator[World]:
+    """Run a gateway on a free port."""
+    world = World(*faults, lines_max=lines_max)
+    try:
+        yield world
+    finally:
+        world.close()
+
+
+def make_port(
+    kind: type[IbPort], world: World | None, tell: Any, *, port: int = 0, client_id: int = 11, **changes: int
+) -> Any:
+    """Make a port of a kind for this gateway; not yet dialling."""
+    name = "port:ibkr:paper" if kind is OrdersPort else "port:quotes:paper"
+    made = kind(
+        name,
+        gateways=(Gateway("127.0.0.1", world.port if world is not None else port),),
+        client_id=client_id,
+        rules=rules(**changes),
+        clock=world.clock if world is not None else RealClock(),
+        tell=tell,
+    )
+    made.start()
+    return made
+
+
+@contextmanager
+def orders_port(world: World, *, is_dialled: bool = True, **changes: int) -> Iterator[tuple[OrdersPort, Mailbox]]:
+    """An order port and its mailbox, connected and read back once (which subscribes to positions)."""
+    mailbox = Mailbox()
+    port = make_port(OrdersPort, world, mailbox.tell, **changes)
+    try:
+        if is_dialled:
+            port.post(s.Dial(session_epoch=EPOCH, gateway_n=0))
+            mailbox.wait(s.LinkUp)
+            port.post(s.ReadBack(session_epoch=EPOCH, read_n=0))
+            mailbox.wait(s.BrokerRead)
+        yield port, mailbox
+    finally:
+        port.close()
+
+
+@contextmanager
+def quotes_port(world: World, **changes: int) -> Iterator[tuple[QuotesPort, Mailbox]]:
+    """A market-data port and its mailbox, connected."""
+    mailbox = Mailbox()
+    port = make_port(QuotesPort, world, mailbox.tell, client_id=12, **changes)
+    try:
+        port.post(s.Dial(session_epoch=EPOCH, gateway_n=0))
+        mailbox.wait(s.LinkUp)
+        yield port, mailbox
+    finally:
+        port.close()
+
+
+def place(world: World, ref: str = "ZH-paper-a-e", *, limit_ticks: int | None = 510, **more: Any) -> m.PlaceOrder:
+    """A buy of two SPXW calls, at the ask unless said."""
+    fields: dict[str, Any] = {
+        "order_ref": ref, "session_epoch": EPOCH, "kill_epoch": 0, "contract": world.call, "side": Side.BUY, "qty": 2,
+        "order_type": OrderType.LIMIT, "limit_ticks": limit_ticks, "aux_ticks": None, "is_exit": False,
+        "deadline_utc": world.clock.now_utc() + 10 * SECOND,
+    }  # fmt: skip
+    return m.PlaceOrder(**(fields | more))
