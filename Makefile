@@ -1,15 +1,23 @@
 # Zerohour: `make run` plays the demo day, `make test` runs the tests; both build .venv first if need be.
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(not (3,11) <= sys.version_info[:2] < (3,14))' 2>/dev/null && { echo $$p; break; }; done)
 VENV := .venv
 PY := $(VENV)/bin/python
 CLIENTS := .venv-clients
+# One line a library as it comes, so that a slow network is seen; pip's own errors pass.
+PIP := -m pip install --disable-pip-version-check --progress-bar off --require-hashes
+PROGRESS := awk '/^Collecting /{n++; printf "  %d: %s\n", n, $$2; fflush()} /^Installing collected/{print "  installing..."; fflush()} /^ERROR|^error/{print; fflush()}'
 
-.PHONY: run test check bench lock clean
+.PHONY: run test quick check bench lock clean
 run: $(VENV)/.ready            ## the demo day, from market to money
 	$(PY) main.py run --profile demo
 
 test: $(VENV)/.ready $(CLIENTS)/.ready  ## all tests, foreign clients of the simulated gateway included
 	$(PY) -m pytest
+
+quick: $(VENV)/.ready          ## the pure rooms and the house's own rules, in seconds
+	$(PY) -m pytest tests/domain tests/actors tests/house -m "not slow"
 
 check: $(VENV)/.ready          ## what CI checks besides the tests
 	$(VENV)/bin/ruff check .
@@ -28,12 +36,13 @@ clean:
 
 $(VENV)/.ready: requirements.lock
 	@test -n "$(PYTHON)" || { echo "Zerohour needs Python 3.11, 3.12 or 3.13 on the PATH (none was found)."; exit 1; }
-	@echo "Setting up $(VENV) (about a minute, 0.5 GB)..."
-	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@echo "Setting up $(VENV) with $(PYTHON): $$(grep -c '==' requirements.lock) libraries, about a minute, 0.5 GB."
+	@$(PYTHON) -m venv $(VENV)
+	@$(PY) $(PIP) -r requirements.lock | $(PROGRESS)
 	@touch $@
 
 $(CLIENTS)/.ready: requirements-clients.lock $(VENV)/.ready
-	$(PY) -m venv $(CLIENTS)
-	$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-clients.lock
+	@echo "Setting up $(CLIENTS): the other clients that the simulated gateway is tested with."
+	@$(PY) -m venv $(CLIENTS)
+	@$(CLIENTS)/bin/python $(PIP) -r requirements-clients.lock | $(PROGRESS)
 	@touch $@

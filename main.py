@@ -1,120 +1,240 @@
-"""Zerohour's entry, and the only place where the tree of actors is put together."""
+"""Zerohour's entry, and the only place where the tree of actors is put together and ports are injected.
+
+As a script it hands over to the command line before anything heavy is loaded; as a module it holds the tree, who hears
+which event (`SUBSCRIBERS`), and what it means that trading must stop.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
-from functools import partial
-
-from actors.desk_ledger import DeskLedgerActor
-from actors.feed import FeedActor
-from actors.hub import HubActor
-from actors.ibkr.actor import IbkrActor
-from actors.journal import JournalActor
-from actors.kill import KillActor
-from actors.lane import LaneActor
-from actors.ledger import LedgerActor
-from actors.notifier import NotifierActor
-from actors.operator import OperatorActor
-from actors.position.actor import PositionActor
-from actors.quotes import QuotesActor
-from actors.reading import ReadingActor
-from actors.risk.actor import RiskActor
-from actors.session import SessionActor
-from actors.warehouse import WarehouseActor
-from config.settings import Settings
-from domain.instants import MS, SECOND
-from domain.ports import LedgerStore, WarehouseStore
-from supervision.spec import AnyActor, ChildSpec, Template, Tree
-from supervision.supervisor import SupervisorActor
-
-ABSENT = ("web",)  # declared roles that nobody has taken yet: telling them is no dead letter
-
-
-class Stores:
-    """What the I/O actors stand on."""
-
-    def __init__(self, ledger: LedgerStore, desk_ledger: LedgerStore, warehouse: WarehouseStore) -> None:
-        self.ledger = ledger
-        self.desk_ledger = desk_ledger
-        self.warehouse = warehouse
-
-
-def build_tree(
-    settings: Settings, stores: Stores, names: Callable[[], Iterable[str]], *, is_live_armed: bool = False
-) -> Tree:
-    """Put the tree together; `names` gives the addresses there are now (positions come and go)."""
-    desk, lanes = settings.desk, tuple(
-        (source, ticker) for source, tickers in settings.lanes.items() for ticker in tickers
-    )  # fmt: skip
-    shared, own = "ledger", f"ledger:{desk}"
-    seal_ns, poll_ns = settings.warehouse.seal_every_ms * MS, round(settings.rate * SECOND)
-
-    def child(name: str, make: Callable[[str], AnyActor], restore: str | None = None, vital: bool = False) -> ChildSpec:
-        return ChildSpec(name, partial(make, name), restore, vital)
-
-    tree = Tree(
-        children=(
-            child("supervisor", lambda name: SupervisorActor(name, tree, settings.supervision, settings.rate)),
-            child(shared, lambda name: LedgerActor(name, stores.ledger)),
-            child(own, lambda name: DeskLedgerActor(name, stores.desk_ledger)),
-            child("kill", lambda name: KillActor(name, settings), shared, vital=True),
-            child("journal", JournalActor),
-            child("notifier", lambda name: NotifierActor(name, settings)),
-            child("operator", lambda name: OperatorActor(name, settings)),
-            child("warehouse", lambda name: WarehouseActor(name, stores.warehouse, seal_ns, poll_ns, poll_ns // 4)),
-            child(f"risk:{desk}", lambda name: RiskActor(name, settings, is_live_armed), own),
-            child(f"ibkr:{desk}", lambda name: IbkrActor(name, settings), own, vital=True),
-            child(f"quotes:{desk}", lambda name: QuotesActor(name, settings)),
-            *(
-                child(f"lane:{source}:{ticker}", lambda name: LaneActor(name, settings), shared)
-                for source, ticker in lanes
-            ),
-            *(child(f"reading:{ticker}", lambda name: ReadingActor(name, settings)) for ticker in settings.tickers),
-            *(child(f"hub:{hub}", lambda name: HubActor(name, settings)) for hub in settings.feed.hubs),
-            child("feed", lambda name: FeedActor(name, settings)),
-            child("session", lambda name: SessionActor(name, settings)),
-        ),
-        templates=(Template(f"position:{desk}:", lambda name: PositionActor(name, settings), own),),
-        route=routes(settings, names),
-        seeds=((own, f"positions:{desk}"),),
-    )
-    return tree
-
-
-def routes(settings: Settings, names: Callable[[], Iterable[str]]) -> Callable[[str, str], tuple[str, ...]]:
-    """Map roles to addresses: one desk, so a role of the desk is the same for every sender."""
-    desk = settings.desk
-    lanes = {f"lanes:{ticker}": () for ticker in settings.tickers} | {
-        f"lanes:{ticker}": tuple(
-            f"lane:{source}:{ticker}" for source, tickers in settings.lanes.items() if ticker in tickers
-        )
-        for ticker in settings.tickers
-    }
-    table: dict[str, tuple[str, ...]] = {
-        **lanes,
-        **{name: (name,) for name in ("kill", "journal", "session", "ledger", "warehouse", "feed", "operator")},
-        **{name: (name,) for name in ("notifier", "supervisor")},
-        **{name: (f"{name}:{desk}",) for name in ("risk", "ibkr", "quotes")},
-        **dict.fromkeys(ABSENT, ()),
-        # Until outcomes are followed, what would be followed stands on record with the journal.
-        "outcomes": ("journal",),
-        "desk_ledger": (f"ledger:{desk}",),
-        "hubs": tuple(f"hub:{hub}" for hub in settings.feed.hubs),
-        "readings": tuple(f"reading:{ticker}" for ticker in settings.tickers),
-        "lanes": tuple(sorted({lane for found in lanes.values() for lane in found})),
-    }
-    prefix = f"position:{desk}:"
-
-    def route(_sender: str, role: str) -> tuple[str, ...]:
-        if role == "positions":
-            return tuple(sorted(name for name in names() if name.startswith(prefix)))
-        return table[role]
-
-    return route
-
 
 if __name__ == "__main__":
     from commands.cli import main
 
     sys.exit(main(sys.argv[1:]))
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+from actors.desk_ledger import DeskLedgerActor
+from actors.feed import FeedActor
+from actors.hub import HubActor
+from actors.ibkr import IBKRActor
+from actors.kill import KillActor
+from actors.lane import LaneActor
+from actors.ledger import LedgerActor
+from actors.notifier import NotifierActor
+from actors.operator import OperatorActor
+from actors.position import PositionActor
+from actors.quotes import QuotesActor
+from actors.reading import ReadingActor
+from actors.risk import RiskActor
+from actors.session import SessionActor
+from actors.warehouse import WarehouseActor
+from config.settings import Settings
+from domain.instants import MS, SECOND
+from domain.ports import LedgerStore, WarehouseStore
+from domain.risk.kill import KillLevel
+from messages import broker, entries, market, operator, positions, risk, session, signals
+from messages.base import Event, Message
+from messages.ledgers import DeskFact, DeskInput, SharedFact, SharedInput
+from supervision.actor import AnyActor
+from supervision.effects import Tell
+from supervision.host import Host
+from supervision.spec import ChildSpec, Halt, Policy, Template, Tree
+from supervision.subscriptions import Route, Subscribers
+from supervision.supervisor import SupervisorActor
+
+# Who hears which event, by role; a role may be keyed by fields of the event. Senders name nobody.
+SUBSCRIBERS: Final[Subscribers] = {
+    session.PhaseChanged: ("risk", "quotes", "positions", "lanes", "warehouse", "notifier"),
+    session.ModeChanged: ("risk", "positions", "notifier"),
+    session.AccountChecked: ("risk",),
+    session.ReconcileFinished: ("positions", "risk"),
+    broker.AccountRead: ("risk",),
+    risk.KillRaised: ("risk", "ibkr", "positions", "notifier"),
+    risk.KillLowered: ("risk", "ibkr", "positions", "notifier"),
+    # market data
+    market.BucketDue: ("hubs", "readings"),
+    market.RowsArrived: ("reading:{ticker}",),
+    market.HubClosed: ("readings",),
+    market.BucketStored: ("hub:{hub}",),
+    market.BucketNotStored: ("hub:{hub}", "kill"),
+    market.HubUp: ("notifier",),
+    market.HubDown: ("notifier",),
+    market.QuoteChanged: ("position:{con_id}",),
+    market.SpotsChanged: ("risk",),
+    # from a reading to an entry
+    signals.FeaturesComputed: ("lanes:{ticker}",),
+    signals.SignalRaised: ("risk",),
+    signals.ReversalRaised: ("positions",),
+    entries.EntryDenied: ("lane:{key.source}:{key.ticker}", "notifier"),
+    entries.EntryHandedOver: ("lane:{key.source}:{key.ticker}", "notifier"),
+    # positions
+    positions.PositionOpened: ("risk", "notifier"),
+    positions.PositionChanged: ("risk",),
+    positions.PositionClosed: ("desk_ledger", "risk", "notifier"),
+    positions.EntryAbandoned: ("desk_ledger", "risk", "notifier"),
+    positions.PositionDisputed: ("ibkr", "notifier"),
+    positions.DayFlattened: ("notifier",),
+    operator.Alarm: ("notifier",),
+}
+# Events that nobody acts on yet: they stand in the trace.
+RECORD_ONLY: Final[frozenset[type[Event]]] = frozenset({signals.AlertRaised, signals.NotEvaluated})
+
+MarketStore = WarehouseStore[market.StoreBucket, market.BucketStored | market.BucketNotStored]
+
+_PLAIN = Policy()
+_MONEY = Policy(end_on_spent_budget=True)  # without it positions would be unattended: start the whole process again
+_VITAL = Policy(latch_on_crash=True, end_on_spent_budget=True)  # it holds what stops entries
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """What the I/O actors stand on."""
+
+    ledger: LedgerStore[SharedInput, SharedFact]
+    desk_ledger: LedgerStore[DeskInput, DeskFact]
+    warehouse: MarketStore
+
+
+def build_tree(
+    settings: Settings, stores: Stores, names: Callable[[], Iterable[str]], *, is_live_armed: bool = False
+) -> Tree:
+    """Return the tree; `names` gives the addresses there are now (positions come and go)."""
+    desk = settings.desk
+    shared, own = "ledger", f"ledger:{desk}"
+    lanes = [f"lane:{source}:{ticker}" for source, tickers in settings.lanes.items() for ticker in tickers]
+
+    def child(
+        name: str, make: Callable[[str], AnyActor], restore_from: str | None = None, policy: Policy = _PLAIN
+    ) -> ChildSpec:
+        return ChildSpec(name, partial(make, name), restore_from, policy)
+
+    tree = Tree(
+        children=(
+            child("supervisor", lambda name: SupervisorActor(name, tree, settings.supervision, settings.rate)),
+            child(shared, lambda name: LedgerActor(name, stores.ledger), policy=_MONEY),
+            child(own, lambda name: DeskLedgerActor(name, stores.desk_ledger), policy=_MONEY),
+            child("kill", lambda name: KillActor(name, settings), shared, _VITAL),
+            child("notifier", lambda name: NotifierActor(name, settings)),
+            child("operator", lambda name: OperatorActor(name, settings)),
+            child("warehouse", lambda name: _warehouse(name, stores.warehouse, settings)),
+            child(f"risk:{desk}", lambda name: RiskActor(name, settings, is_live_armed), own, _MONEY),
+            child(f"ibkr:{desk}", lambda name: IBKRActor(name, settings), own, _VITAL),
+            child(f"quotes:{desk}", lambda name: QuotesActor(name, settings)),
+            *(child(lane, lambda name: LaneActor(name, settings), shared) for lane in lanes),
+            *(child(f"reading:{ticker}", lambda name: ReadingActor(name, settings)) for ticker in settings.tickers),
+            *(child(f"hub:{hub}", lambda name: HubActor(name, settings)) for hub in settings.feed.hubs),
+            child("feed", lambda name: FeedActor(name, settings)),
+            child("session", lambda name: SessionActor(name, settings)),
+        ),
+        templates=(Template(f"position:{desk}:", lambda name: PositionActor(name, settings), own, _MONEY),),
+        route=routes(settings, names),
+        subscribers=SUBSCRIBERS,
+        on_halt=halt,
+        rosters=((own, f"positions:{desk}"),),
+    )
+    return tree
+
+
+def _warehouse(name: str, store: MarketStore, settings: Settings) -> WarehouseActor:
+    poll_ns = round(settings.rate * SECOND)
+    return WarehouseActor(name, store, settings.warehouse.seal_every_ms * MS, poll_ns, poll_ns // 4)
+
+
+def routes(settings: Settings, names: Callable[[], Iterable[str]]) -> Route:
+    """Return what maps a role to addresses: one desk, so a role of the desk is the same for every sender."""
+    desk = settings.desk
+    position = f"position:{desk}:"
+    by_ticker = {
+        f"lanes:{ticker}": tuple(f"lane:{source}:{ticker}" for source, on in settings.lanes.items() if ticker in on)
+        for ticker in settings.tickers
+    }
+    table: dict[str, tuple[str, ...]] = {
+        **by_ticker,
+        **{name: (name,) for name in ("kill", "session", "ledger", "warehouse", "feed", "operator", "notifier")},
+        **{name: (f"{name}:{desk}",) for name in ("risk", "ibkr", "quotes")},
+        "desk_ledger": (f"ledger:{desk}",),
+        "hubs": tuple(f"hub:{hub}" for hub in settings.feed.hubs),
+        "readings": tuple(f"reading:{ticker}" for ticker in settings.tickers),
+        "lanes": tuple(sorted({lane for found in by_ticker.values() for lane in found})),
+    }
+
+    def route(_sender: str, role: str) -> tuple[str, ...]:
+        if role == "positions":
+            return tuple(sorted(name for name in names() if name.startswith(position)))
+        found = table.get(role)
+        if found is not None:
+            return found
+        kind, colon, key = role.partition(":")
+        if not colon:
+            raise KeyError(role)
+        return (position + key,) if kind == "position" and ":" not in key else (role,)
+
+    return route
+
+
+def halt(why: Halt) -> tuple[Tell, ...]:
+    """Return what is told when trading must stop: no entries, and after a vital loss the broker's truth afresh."""
+    raised = risk.RaiseKill(level=KillLevel.NO_ENTRIES, reason=why.reason, by=why.by)
+    if not why.is_vital_loss:
+        return (Tell("kill", raised),)
+    return Tell("kill", raised), Tell("ibkr", session.RequestReconcile(why=why.reason))
+
+
+class Port(Protocol):
+    """What stands between an actor and the outside: takes commands under its address (`name`) and never blocks."""
+
+    @property
+    def name(self) -> str:
+        """The address, `port:...`."""
+
+    def post(self, command: Any, /) -> None:
+        """Take a command."""
+
+
+R = TypeVar("R", bound=Host)
+P = TypeVar("P", bound=Port)
+
+
+@dataclass(frozen=True, slots=True)
+class Assembled(Generic[R, P]):
+    """A runtime with its tree and its ports; nothing has started."""
+
+    runtime: R
+    ports: tuple[P, ...]
+
+
+def assemble(
+    settings: Settings,
+    stores: Stores,
+    make_runtime: Callable[[Tree], R],
+    make_ports: Callable[[R], Iterable[P]],
+    console: Callable[[operator.Announce], None] = lambda _: None,
+    *,
+    is_live_armed: bool = False,
+) -> Assembled[R, P]:
+    """Put tree, runtime and ports together: the one composition of live days, simulated days and benchmarks.
+
+    Args:
+        settings: the whole tree of settings.
+        stores: ledgers and warehouse.
+        make_runtime: makes the runtime (threaded or stepped) of a tree.
+        make_ports: makes the ports, which tell what they hear through the runtime.
+        console: takes the lines for people.
+        is_live_armed: whether live money may be traded in this run.
+    """
+    runtime: R = make_runtime(build_tree(settings, stores, lambda: runtime.cells, is_live_armed=is_live_armed))
+    ports = tuple(make_ports(runtime))
+    for port in ports:
+        runtime.sinks[port.name] = port.post
+
+    def show(message: Message) -> None:
+        if isinstance(message, operator.Announce):
+            console(message)
+
+    runtime.sinks["port:console"] = show
+    return Assembled(runtime, ports)

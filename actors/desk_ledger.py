@@ -1,21 +1,23 @@
 """A desk's ledger actor: sole writer of reservations, orders, executions, positions, gate log and day rows.
 
-Hears what risk, ibkr and the positions want kept; says EntryReserved or EntryRefused, FillRecorded and
-CommissionRecorded (the only way in which a fill reaches a position), ExitIntentRecorded, Reconciled, DayLocked,
-StartNavRecorded, StateRead. Keeps nothing in memory. An I/O error is a failed delivery and comes again: every record
-is idempotent.
+A fill reaches its position only through here. The actor keeps nothing in memory. An I/O error is a failed delivery and
+comes again: every record is idempotent.
 """
 
 from __future__ import annotations
 
+from typing import assert_never
+
 from domain.ports import LedgerStore
-from messages import lifecycle, orders, risk, session
-from messages.base import Message
+from messages import entries, lifecycle, orders, positions, risk, session
+from messages.ledgers import DeskFact, DeskInput
 from supervision.actor import IoActor
-from supervision.effects import Effects, Tell
+from supervision.turn import Turn
+
+Inbox = lifecycle.Started | DeskInput
 
 
-class DeskLedgerActor(IoActor):
+class DeskLedgerActor(IoActor[Inbox]):
     """Carries messages into the desk's ledger and its facts to whom they concern.
 
     Args:
@@ -23,7 +25,7 @@ class DeskLedgerActor(IoActor):
         store: the desk's ledger.
     """
 
-    def __init__(self, name: str, store: LedgerStore) -> None:
+    def __init__(self, name: str, store: LedgerStore[DeskInput, DeskFact]) -> None:
         super().__init__(name)
         self._store = store
         self._desk = name.partition(":")[2]
@@ -36,27 +38,35 @@ class DeskLedgerActor(IoActor):
         """Release the ledger."""
         self._store.close()
 
-    def handle(self, message: Message, now: int) -> Effects:
-        """Write, then tell what is durable.
+    def handle(self, turn: Turn[None], message: Inbox) -> None:
+        """Write, then report what is durable."""
+        match message:
+            case lifecycle.Started():
+                pass  # the file is open, and nothing is kept in memory
+            case orders.RecordExitIntent() | lifecycle.RequestState():
+                self._write(turn, message, message.reply_to)
+            case (
+                entries.ReserveEntry() | entries.ReleaseReservation() | entries.RecordDenial()
+                | orders.RecordOrderIds() | orders.RecordExecution() | orders.RecordCommission()
+                | positions.RecordPosition() | positions.PositionClosed() | positions.EntryAbandoned()
+                | risk.LockDay() | risk.RecordStartNav() | risk.RecordDay() | session.Reconcile()
+            ):  # fmt: skip
+                self._write(turn, message)
+            case _:
+                assert_never(message)
 
-        Raises:
-            TypeError: no message for this ledger.
-        """
-        if isinstance(message, lifecycle.Started):
-            return ()
-        return tuple(Tell(self._address_of(fact, message), fact) for fact in self._store.apply(message, now))
-
-    def _address_of(self, fact: Message, asked: Message) -> str:
-        match fact:
-            case orders.FillRecorded() | orders.CommissionRecorded():
-                return f"position:{self._desk}:{fact.con_id}"
-            case orders.EntryReserved() | orders.EntryRefused() | risk.DayLocked() | risk.StartNavRecorded():
-                return f"risk:{self._desk}"
-            case session.Reconciled():
-                return f"ibkr:{self._desk}"
-            case risk.RaiseKill():
-                return "kill"
-        match asked:
-            case orders.RecordExitIntent() | lifecycle.ReadState():
-                return asked.reply_to
-        raise TypeError(f"nobody is to be told {type(fact).__name__}")
+    def _write(self, turn: Turn[None], message: DeskInput, reply_to: str = "") -> None:
+        for fact in self._store.apply(message, turn.now):
+            match fact:
+                case orders.ExitIntentRecorded() | lifecycle.StateRead():
+                    turn.report(reply_to, fact)
+                case orders.FillRecorded() | orders.CommissionRecorded():
+                    turn.report(f"position:{self._desk}:{fact.con_id}", fact)
+                case entries.EntryReserved() | entries.EntryRefused() | risk.DayLocked() | risk.StartNavRecorded():
+                    turn.report(f"risk:{self._desk}", fact)
+                case session.Reconciled():
+                    turn.report(f"ibkr:{self._desk}", fact)
+                case risk.RaiseKill():
+                    turn.tell("kill", fact)
+                case _:
+                    assert_never(fact)

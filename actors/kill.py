@@ -1,176 +1,219 @@
 """`kill`: the level that stops entries (1) or flattens everything (2), and the epoch that voids older permits.
 
-Hears RaiseKill, LowerKill, KillWanted, KillRecorded; says KillRaised, KillLowered, FlattenPosition, RecordKill and, for
-an operator's command, CommandDone or CommandDenied. A raise is in force first and durable after; a lowering is durable
-first. Starts at the level that the ledger gives back, and at 1 where it gives none. One desk: the global level is the
-account's.
+A raise is in force first and durable after; a lowering is durable first. Starts at the level that the ledger gives
+back, and at 1 where it gives none. One desk: the global level is the account's.
 """
 
 from __future__ import annotations
 
+from enum import StrEnum
+from typing import assert_never
+
 import msgspec
-from msgspec.structs import replace
 
 from config.settings import Settings
+from domain.alarm import Severity
 from domain.instants import MS
 from domain.position.cycle import ExitReason
-from domain.risk.kill import FLATTEN, NO_ENTRIES, RUNNING, lowering_refusal, raised
+from domain.risk.kill import KillLevel, LoweringRefused, lowering_refused, raised
 from messages import lifecycle, market, operator, positions, risk
-from messages.base import Message
+from messages.restored import KillRestored
 from supervision.actor import Actor
-from supervision.effects import CancelTimer, Effect, Effects, SetTimer, Tell
+from supervision.turn import Turn
 
-TOLD = ("risk", "ibkr", "positions", "notifier", "web")
-RECORD_TIMER = "record:"
+Inbox = (
+    lifecycle.Started
+    | lifecycle.TimerFired
+    | risk.RaiseKill
+    | risk.LowerKill
+    | risk.RequestKillLevel
+    | risk.KillRecorded
+    | market.BucketNotStored
+)
 
 
-class Kill(msgspec.Struct, frozen=True):
+class Timer(StrEnum):
+    """What kill waits for."""
+
+    RECORD = "record"  # the epoch: the ledger's word on it is overdue
+
+
+class Lowering(msgspec.Struct, frozen=True):
+    """A lowering that waits for its record, under the epoch that it will take."""
+
+    command: risk.LowerKill
+    epoch: int
+
+
+class KillState(msgspec.Struct):
     """The level in force; `epoch` is the highest number given out, `in_force_epoch` that of the level in force.
 
-    `lowering` waits for its record; `unrecorded` are epochs whose record has not been confirmed.
+    `unrecorded` are epochs whose record has not been confirmed.
     """
 
-    level: int = NO_ENTRIES
+    level: KillLevel = KillLevel.NO_ENTRIES
     epoch: int = 0
     in_force_epoch: int = 0
     reason: str = "not started"
     by: str = "kill"
-    lowering: risk.LowerKill | None = None
-    lowering_epoch: int = 0
+    lowering: Lowering | None = None
     unrecorded: tuple[int, ...] = ()
 
 
-class KillActor(Actor[Kill]):
+class KillActor(Actor[KillState, Inbox]):
     """Keeps the kill level; anybody may raise it, only a person lowers it."""
 
     def __init__(self, name: str, settings: Settings) -> None:
         super().__init__(name)
         self._wait_ns = settings.exits.record_wait_ms * MS
 
-    def initial(self) -> Kill:
-        """Allow no entries before `Started`."""
-        return Kill()
+    def initial(self) -> KillState:
+        """Return a state that allows no entries before `Started`."""
+        return KillState()
 
-    def decide(self, state: Kill, message: Message, now: int) -> tuple[Kill, Effects]:
-        """Give the next level and who must hear of it."""
+    def decide(self, turn: Turn[KillState], message: Inbox) -> None:
+        """Raise, lower, or say what is in force."""
         match message:
-            case lifecycle.Started():
-                return self._started(state, message)
             case risk.RaiseKill():
-                return self._raise(state, message, now)
+                raise_level(turn, message, self._wait_ns)
             case risk.LowerKill():
-                return self._lower(state, message, now)
+                request_lowering(turn, message, self._wait_ns)
             case risk.KillRecorded():
-                return self._recorded(state, message.kill_epoch)
-            case risk.KillWanted():
-                return state, (Tell(message.reply_to, _in_force(state)),)
-            case lifecycle.TimerFired():
-                return self._unrecorded(state, int(message.key.removeprefix(RECORD_TIMER)), now)
+                on_recorded(turn, message.kill_epoch)
+            case risk.RequestKillLevel():
+                turn.report(message.reply_to, in_force(turn.state))
             case market.BucketNotStored():
-                reason = f"market data cannot be kept: {message.why}"
-                return self._raise(state, risk.RaiseKill(level=NO_ENTRIES, reason=reason, by=message.hub), now)
-            case positions.PositionDisputed():
-                reason = f"position disputed: {message.why}"
-                return self._raise(state, risk.RaiseKill(level=NO_ENTRIES, reason=reason, by=message.position_id), now)
+                halt = risk.RaiseKill(level=KillLevel.NO_ENTRIES, reason=message.why, by="warehouse")
+                raise_level(turn, halt, self._wait_ns)
+            case lifecycle.Started():
+                start(turn, message)
+            case lifecycle.TimerFired():
+                match Timer(message.kind):
+                    case Timer.RECORD:
+                        on_record_overdue(turn, int(message.subject), self._wait_ns)
+                    case other:
+                        assert_never(other)
             case _:
-                raise TypeError(f"{self.name} does not know {type(message).__name__}")
-
-    def _started(self, state: Kill, m: lifecycle.Started) -> tuple[Kill, Effects]:
-        restored = m.restored
-        if isinstance(restored, lifecycle.KillRestored):
-            epoch = restored.kill_epoch
-            state = Kill(restored.level, epoch, epoch, restored.reason, restored.by)
-        else:
-            state = replace(state, reason="the ledger gave no kill level back")
-        effects: Effects = tuple(Tell(to, _in_force(state)) for to in TOLD)
-        if state.level == FLATTEN:
-            effects += (Tell("positions", positions.FlattenPosition(reason=ExitReason.KILL)),)
-        return state, effects
-
-    def _raise(self, state: Kill, m: risk.RaiseKill, now: int) -> tuple[Kill, Effects]:
-        """Put the higher level in force at once, under a new epoch; a lowering under way is overtaken."""
-        overtaken, epoch = state.lowering, state.epoch + 1
-        state = replace(
-            state,
-            level=raised(state.level, m.level),
-            epoch=epoch,
-            in_force_epoch=epoch,
-            reason=m.reason,
-            by=m.by,
-            lowering=None,
-        )
-        effects: list[Effect] = [Tell(to, _in_force(state)) for to in TOLD]
-        if state.level == FLATTEN:
-            effects.append(Tell("positions", positions.FlattenPosition(reason=ExitReason.KILL)))
-        state, record = self._record(state, state.level, m.reason, m.by, now)
-        effects += record
-        if m.command_id is not None:
-            detail = f"Kill level is {state.level} (epoch {epoch})."
-            effects.append(Tell("operator", operator.CommandDone(command_id=m.command_id, detail=detail)))
-        return state, (*effects, *_denied(overtaken, "overtaken", f"The level was raised meanwhile: {m.reason}."))
-
-    def _lower(self, state: Kill, m: risk.LowerKill, now: int) -> tuple[Kill, Effects]:
-        if state.lowering is not None:
-            return state, _denied(m, "busy", "Another lowering waits for its record; try again.")
-        why = lowering_refusal(state.level, m.level, state.in_force_epoch, m.expected_epoch, m.by, m.reason)
-        if why:
-            detail = f"Kill level is {state.level} (epoch {state.in_force_epoch}); asked for {m.level}."
-            return state, _denied(m, why, detail)
-        epoch = state.epoch + 1
-        state = replace(state, epoch=epoch, lowering=m, lowering_epoch=epoch)
-        return self._record(state, m.level, m.reason, m.by, now)
-
-    def _record(self, state: Kill, level: int, reason: str, by: str, now: int) -> tuple[Kill, Effects]:
-        record = risk.RecordKill(level=level, kill_epoch=state.epoch, reason=reason, by=by, at_utc=now)
-        state = replace(state, unrecorded=(*state.unrecorded, state.epoch))
-        return state, (Tell("ledger", record), SetTimer(f"{RECORD_TIMER}{state.epoch}", now + self._wait_ns))
-
-    def _recorded(self, state: Kill, epoch: int) -> tuple[Kill, Effects]:
-        """Let a lowering come into force, if it is still wanted."""
-        state = replace(state, unrecorded=tuple(n for n in state.unrecorded if n != epoch))
-        effects: list[Effect] = [CancelTimer(f"{RECORD_TIMER}{epoch}")]
-        m = state.lowering
-        if m is None or state.lowering_epoch != epoch:
-            return state, tuple(effects)
-        state = replace(
-            state, level=m.level, in_force_epoch=epoch, reason=m.reason, by=m.by, lowering=None, lowering_epoch=0
-        )
-        lowered = risk.KillLowered(level=m.level, kill_epoch=epoch, reason=m.reason, by=m.by)
-        effects += [Tell(to, lowered) for to in TOLD]
-        if m.command_id is not None:
-            detail = f"Kill level is {m.level} (epoch {epoch})."
-            effects.append(Tell("operator", operator.CommandDone(command_id=m.command_id, detail=detail)))
-        return state, tuple(effects)
-
-    def _unrecorded(self, state: Kill, epoch: int, now: int) -> tuple[Kill, Effects]:
-        """Answer a ledger that stays silent: a lowering is given up (and overwritten), a raise stands unrecorded."""
-        if epoch not in state.unrecorded:
-            return state, ()
-        state = replace(state, unrecorded=tuple(n for n in state.unrecorded if n != epoch))
-        text = f"The kill level {state.level} could not be recorded in time (epoch {epoch}); check the ledger."
-        alarm = operator.Alarm(key="kill_unrecorded", severity="high", text=text, at_utc=now)
-        effects: Effects = (Tell("notifier", alarm), Tell("web", alarm))
-        m = state.lowering
-        if m is None or state.lowering_epoch != epoch:
-            return state, effects
-        # The record may yet be written: the level in force is recorded behind it under a newer epoch.
-        again = state.epoch + 1
-        state = replace(state, lowering=None, lowering_epoch=0, epoch=again, in_force_epoch=again)
-        effects += tuple(Tell(to, _in_force(state)) for to in TOLD)
-        state, record = self._record(state, state.level, state.reason, state.by, now)
-        return state, (
-            *effects,
-            *record,
-            *_denied(m, "ledger_silent", "The ledger did not record it; nothing changed."),
-        )
+                assert_never(message)
 
 
-def _in_force(state: Kill) -> risk.KillRaised | risk.KillLowered:
-    said = risk.KillLowered if state.level == RUNNING else risk.KillRaised
-    return said(level=state.level, kill_epoch=state.in_force_epoch, reason=state.reason, by=state.by)
+def start(turn: Turn[KillState], message: lifecycle.Started) -> None:
+    """Come up at the level that the ledger knows, and say so."""
+    state, restored = turn.state, message.restored
+    if isinstance(restored, KillRestored):
+        state.level, state.reason, state.by = restored.level, restored.reason, restored.by
+        state.epoch = state.in_force_epoch = restored.kill_epoch
+    else:
+        state.reason = "the ledger gave no kill level back"
+    announce(turn)
 
 
-def _denied(m: risk.LowerKill | None, code: str, detail: str) -> Effects:
-    if m is None or m.command_id is None:
-        return ()
-    return (Tell("operator", operator.CommandDenied(command_id=m.command_id, code=code, detail=detail)),)
+def raise_level(turn: Turn[KillState], command: risk.RaiseKill, wait_ns: int) -> None:
+    """Put the higher level in force at once, under a new epoch; a lowering under way is overtaken."""
+    state, overtaken = turn.state, turn.state.lowering
+    state.level = raised(state.level, command.level)
+    state.epoch += 1
+    state.in_force_epoch = state.epoch
+    state.reason, state.by = command.reason, command.by
+    state.lowering = None
+    announce(turn)
+    record(turn, state.level, command.reason, command.by, wait_ns)
+    confirm(turn, command.command_id)
+    if overtaken is not None:
+        detail = f"The level was raised meanwhile: {command.reason}."
+        deny(turn, overtaken.command, LoweringRefused.OVERTAKEN, detail)
+
+
+def request_lowering(turn: Turn[KillState], command: risk.LowerKill, wait_ns: int) -> None:
+    """Have the lower level recorded under a new epoch; it is in force when the record is."""
+    state = turn.state
+    if state.lowering is not None:
+        deny(turn, command, LoweringRefused.BUSY, "Another lowering waits for its record; try again.")
+        return
+    why = lowering_refused(
+        state.level, command.level, state.in_force_epoch, command.expected_epoch, command.by, command.reason
+    )
+    if why is not None:
+        detail = f"Kill level is {state.level} (epoch {state.in_force_epoch}); asked for {command.level}."
+        deny(turn, command, why, detail)
+        return
+    state.epoch += 1
+    state.lowering = Lowering(command, state.epoch)
+    record(turn, command.level, command.reason, command.by, wait_ns)
+
+
+def on_recorded(turn: Turn[KillState], epoch: int) -> None:
+    """Let a lowering come into force, if it is still wanted."""
+    state = turn.state
+    forget_record(state, epoch)
+    turn.disarm(Timer.RECORD, str(epoch))
+    if state.lowering is None or state.lowering.epoch != epoch:
+        return
+    command = state.lowering.command
+    state.level, state.reason, state.by = command.level, command.reason, command.by
+    state.in_force_epoch = epoch
+    state.lowering = None
+    turn.publish(risk.KillLowered(level=command.level, kill_epoch=epoch, reason=command.reason, by=command.by))
+    confirm(turn, command.command_id)
+
+
+def on_record_overdue(turn: Turn[KillState], epoch: int, wait_ns: int) -> None:
+    """Answer a ledger that stays silent: a lowering is given up (and overwritten), a raise stands unrecorded."""
+    state = turn.state
+    if epoch not in state.unrecorded:
+        return
+    forget_record(state, epoch)
+    text = f"The kill level {state.level} could not be recorded in time (epoch {epoch}); check the ledger."
+    turn.publish(operator.Alarm(key="kill_unrecorded", severity=Severity.HIGH, text=text, at_utc=turn.now))
+    if state.lowering is None or state.lowering.epoch != epoch:
+        return
+    command = state.lowering.command
+    # The record may yet be written: the level in force is recorded behind it under a newer epoch.
+    state.lowering = None
+    state.epoch += 1
+    state.in_force_epoch = state.epoch
+    turn.publish(in_force(state))
+    record(turn, state.level, state.reason, state.by, wait_ns)
+    deny(turn, command, LoweringRefused.LEDGER_SILENT, "The ledger did not record it; nothing changed.")
+
+
+# -- what is said -------------------------------------------------------------------------------
+
+
+def in_force(state: KillState) -> risk.KillRaised | risk.KillLowered:
+    """Return the word on the level in force."""
+    kind = risk.KillLowered if state.level is KillLevel.RUNNING else risk.KillRaised
+    return kind(level=state.level, kill_epoch=state.in_force_epoch, reason=state.reason, by=state.by)
+
+
+def announce(turn: Turn[KillState]) -> None:
+    """Say which level is in force, and flatten where it says so."""
+    turn.publish(in_force(turn.state))
+    if turn.state.level is KillLevel.FLATTEN:
+        turn.tell("positions", positions.FlattenPosition(reason=ExitReason.KILL))
+
+
+def record(turn: Turn[KillState], level: KillLevel, reason: str, by: str, wait_ns: int) -> None:
+    """Have a level kept under the newest epoch, and wait for the ledger's word."""
+    epoch = turn.state.epoch
+    turn.state.unrecorded = (*turn.state.unrecorded, epoch)
+    turn.tell("ledger", risk.RecordKill(level=level, kill_epoch=epoch, reason=reason, by=by, at_utc=turn.now))
+    turn.arm(Timer.RECORD, turn.now + wait_ns, str(epoch))
+
+
+def forget_record(state: KillState, epoch: int) -> None:
+    """Wait for the record of an epoch no longer."""
+    state.unrecorded = tuple(n for n in state.unrecorded if n != epoch)
+
+
+def confirm(turn: Turn[KillState], command_id: str | None) -> None:
+    """Answer a person's command with the level in force; nobody waits where it is none."""
+    if command_id is not None:
+        detail = f"Kill level is {turn.state.level} (epoch {turn.state.in_force_epoch})."
+        turn.report("operator", operator.CommandDone(command_id=command_id, detail=detail))
+
+
+def deny(turn: Turn[KillState], command: risk.LowerKill, code: LoweringRefused, detail: str) -> None:
+    """Answer a person's lowering that is not carried out."""
+    if command.command_id is not None:
+        turn.report("operator", operator.CommandDenied(command_id=command.command_id, code=code, detail=detail))

@@ -1,22 +1,30 @@
 """The shared ledger's actor: sole writer of alerts, kill level and operator commands.
 
-Hears RecordAlert, RecordKill, RecordCommand, ReadState; says AlertRecorded, KillRecorded, StateRead. Keeps nothing in
-memory: a new incarnation opens the file again. An I/O error is a failed delivery and comes again.
+It keeps nothing in memory: a new incarnation opens the file again. An I/O error is a failed delivery and comes again.
 """
 
 from __future__ import annotations
 
+from typing import assert_never
+
 from domain.ports import LedgerStore
-from messages import lifecycle, signals
-from messages.base import Message
+from messages import lifecycle, operator, risk, signals
+from messages.ledgers import SharedFact, SharedInput
 from supervision.actor import IoActor
-from supervision.effects import Effects, Tell
+from supervision.turn import Turn
+
+Inbox = lifecycle.Started | SharedInput
 
 
-class LedgerActor(IoActor):
-    """Carries messages into the shared ledger and its facts to whom they concern."""
+class LedgerActor(IoActor[Inbox]):
+    """Carries messages into the shared ledger and its facts to whom they concern.
 
-    def __init__(self, name: str, store: LedgerStore) -> None:
+    Args:
+        name: the address, `ledger`.
+        store: the shared ledger.
+    """
+
+    def __init__(self, name: str, store: LedgerStore[SharedInput, SharedFact]) -> None:
         super().__init__(name)
         self._store = store
 
@@ -28,16 +36,18 @@ class LedgerActor(IoActor):
         """Release the ledger."""
         self._store.close()
 
-    def handle(self, message: Message, now: int) -> Effects:
-        """Write, then tell what is durable.
-
-        Raises:
-            TypeError: no message for this ledger.
-        """
-        if isinstance(message, lifecycle.Started):
-            return ()
-        facts = self._store.apply(message, now)
+    def handle(self, turn: Turn[None], message: Inbox) -> None:
+        """Write, then report what is durable."""
         match message:
-            case signals.RecordAlert() | lifecycle.ReadState():
-                return tuple(Tell(message.reply_to, fact) for fact in facts)
-        return tuple(Tell("kill", fact) for fact in facts)
+            case lifecycle.Started():
+                pass  # the file is open, and nothing is kept in memory
+            case signals.RecordAlert() | lifecycle.RequestState():
+                for fact in self._store.apply(message, turn.now):
+                    turn.report(message.reply_to, fact)
+            case risk.RecordKill():
+                for fact in self._store.apply(message, turn.now):
+                    turn.report("kill", fact)
+            case operator.RecordCommand():
+                self._store.apply(message, turn.now)  # an audit: nobody waits for it
+            case _:
+                assert_never(message)

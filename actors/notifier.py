@@ -1,103 +1,214 @@
 """The notifier: turns what happens into lines for people, never in the trading path.
 
-hears: everything that names the role `notifier` · says: Announcement -> port:console
-state: when each alarm key was last announced (repeats within the pause are counted, not announced) · on crash: forgets
+On a crash it forgets which alarms were announced lately, so a repeated one is announced once more.
 """
 
 from __future__ import annotations
 
+from typing import Final, NamedTuple, assert_never
+
 import msgspec
 
 from config.settings import Settings
-from domain.instants import SECOND
-from messages import lifecycle, market, operator, orders, positions, risk, session
-from messages.base import Message
+from domain.alarm import Severity
+from domain.instants import SECOND, exchange_clock
+from domain.instruments import Contract
+from domain.risk.kill import KillLevel
+from domain.session import calendar
+from domain.session.modes import Mode
+from domain.session.phases import Phase
+from domain.signals.alert import AlertKey
+from domain.units import Cents, Utc
+from messages import entries, lifecycle, market, operator, positions, risk, session
 from supervision.actor import Actor
-from supervision.effects import Effects, Tell
+from supervision.turn import Turn
 
 REPEAT_PAUSE_S = 30  # real seconds between two announcements of one alarm
 
+Inbox = (
+    lifecycle.Started
+    | operator.Alarm
+    | session.PhaseChanged
+    | session.ModeChanged
+    | risk.KillRaised
+    | risk.KillLowered
+    | entries.EntryHandedOver
+    | entries.EntryDenied
+    | positions.PositionOpened
+    | positions.PositionClosed
+    | positions.PositionDisputed
+    | positions.EntryAbandoned
+    | positions.DayFlattened
+    | market.HubUp
+    | market.HubDown
+)
 
-class NotifierState(msgspec.Struct, frozen=True):
-    """Last announcement and repeats since, per alarm key."""
+PHASES: Final = {
+    Phase.CLOSED_DAY: "Market closed",
+    Phase.PRE: "Before the open",
+    Phase.OPEN: "Market open",
+    Phase.ENTRY: "Entries allowed",
+    Phase.LATE: "No more entries today",
+    Phase.PANIC: "Open exits go to market",
+    Phase.FLATTEN: "Closing every position at market",
+    Phase.CLOSED: "Market closed",
+}
+KILL_LEVELS: Final = {
+    KillLevel.RUNNING: "running",
+    KillLevel.NO_ENTRIES: "no entries",
+    KillLevel.FLATTEN: "cancel and flatten, no entries",
+}
 
-    alarms: tuple[tuple[str, int, int], ...] = ()
+
+class Announced(msgspec.Struct, frozen=True):
+    """When an alarm was announced last, and how often it was repeated since."""
+
+    key: str
+    at_utc: Utc
+    repeats: int
 
 
-class NotifierActor(Actor[NotifierState]):
-    """Says in one line what a person would want to know."""
+class NotifierState(msgspec.Struct):
+    """The alarms announced so far, one a key."""
+
+    alarms: tuple[Announced, ...] = ()
+
+
+class Line(NamedTuple):
+    """A line for people: what it is about, how urgent it is."""
+
+    topic: str
+    severity: Severity
+    text: str
+
+
+class NotifierActor(Actor[NotifierState, Inbox]):
+    """Announces in one line what a person would want to know."""
 
     def __init__(self, name: str, settings: Settings) -> None:
         super().__init__(name)
         self._pause_ns = round(REPEAT_PAUSE_S * settings.rate) * SECOND
+        self._closed_dates = settings.day.closed_dates
 
     def initial(self) -> NotifierState:
         """Nothing announced."""
         return NotifierState()
 
-    def decide(self, state: NotifierState, message: Message, now: int) -> tuple[NotifierState, Effects]:
-        """Announce, or stay quiet."""
-        if isinstance(message, operator.Alarm):
-            return self._alarm(state, message, now)
-        line = line_of(message)
-        if line is None:
-            return state, ()
-        topic, severity, text = line
-        said = operator.Announcement(topic=topic, severity=severity, text=text, at_utc=now)
-        return state, (Tell("port:console", said),)
-
-    def _alarm(self, state: NotifierState, alarm: operator.Alarm, now: int) -> tuple[NotifierState, Effects]:
-        known = {key: (at, repeats) for key, at, repeats in state.alarms}
-        last_utc, repeats = known.get(alarm.key, (None, 0))
-        if last_utc is not None and now - last_utc < self._pause_ns:
-            known[alarm.key] = (last_utc, repeats + 1)
-            return NotifierState(tuple((k, *v) for k, v in sorted(known.items()))), ()
-        known[alarm.key] = (now, 0)
-        text = f"[{alarm.key}] {alarm.text}" + (f" (and {repeats} repeats before)" if repeats else "")
-        said = operator.Announcement(topic="alarm", severity=alarm.severity, text=text, at_utc=now)
-        return NotifierState(tuple((k, *v) for k, v in sorted(known.items()))), (Tell("port:console", said),)
-
-
-def line_of(message: Message) -> tuple[str, str, str] | None:
-    """Give (topic, severity, text) of what is worth a line; `None` for the rest."""
-    match message:
-        case session.PhaseChanged():
-            return "phase", "info", f"The day's phase is {message.phase.value}."
-        case session.ModeChanged():
-            severity = "warning" if message.mode.value == "DEGRADED" else "info"
-            return "mode", severity, f"Order session: {message.mode.value} ({message.cause})."
-        case risk.KillRaised():
-            return "kill", "high", f"Kill level {message.level} by {message.by}: {message.reason}."
-        case risk.KillLowered() if message.reason:
-            return "kill", "warning", f"Kill level lowered to {message.level} by {message.by}: {message.reason}."
-        case orders.EntryHandedOver():
-            return "entry", "info", f"{message.alert_id} passed every gate as {message.order_ref}."
-        case orders.EntryDenied():
-            return "reject", "info", f"{message.alert_id} refused: {message.code.value}{_measure(message)}."
-        case positions.PositionOpened():
-            cost = message.cost_cents / 100
-            return "entry", "info", f"Opened {message.contract.label}: first fill {message.qty} for {cost:,.2f}."
-        case positions.PositionClosed():
-            why = message.reason.value if message.reason else message.end.value
-            net = message.realised_cents / 100
-            return "exit", "info", f"Closed {message.bought_qty} {message.contract.label} ({why}): {net:+,.2f} net."
-        case positions.PositionDisputed():
-            return "alarm", "high", f"Position {message.con_id} is disputed: {message.why}."
-        case positions.EntryAbandoned():
-            return "entry", "info", f"Entry of {message.contract.label} ended without a fill: {message.why}."
-        case market.HubUp():
-            return "feed", "info", f"Hub {message.hub} is up{' (recovered)' if message.recovered else ''}."
-        case market.HubDown():
-            return "feed", "warning", f"Hub {message.hub} is down: {message.cause}."
-        case positions.DayFlattened():
-            return "day", "info", "Everything is flat."
-        case lifecycle.MessageSetAside():
-            return "alarm", "high", f"{message.name} set a message aside: {message.why}."
-        case _:
-            return None
+    def decide(self, turn: Turn[NotifierState], message: Inbox) -> None:
+        """Announce."""
+        match message:
+            case lifecycle.Started():
+                pass  # nothing has happened yet that a person should hear of
+            case operator.Alarm():
+                on_alarm(turn, message, self._pause_ns)
+            case session.PhaseChanged():
+                announce(turn, phase_line(message, self._closed_dates))
+            case session.ModeChanged():
+                severity = Severity.WARNING if message.mode is Mode.DEGRADED else Severity.INFO
+                announce(turn, Line("mode", severity, f"Order session: {message.mode.value} ({message.cause})"))
+            case risk.KillRaised():
+                announce(turn, Line("kill", Severity.HIGH, kill_text(message) + ". Find the cause before you resume"))
+            case risk.KillLowered():
+                if message.reason:  # without one the level is as it always was: nobody lowered it
+                    announce(turn, Line("kill", Severity.WARNING, kill_text(message)))
+            case entries.EntryHandedOver():
+                announce(turn, Line("entry", Severity.INFO, approved_text(message)))
+            case entries.EntryDenied():
+                announce(turn, Line("reject", Severity.INFO, refused_text(message)))
+            case positions.PositionOpened():
+                text = f"Opened {message.qty} {short(message.ref.contract)} for {usd(message.cost_cents)} (first fill)"
+                announce(turn, Line("entry", Severity.INFO, text))
+            case positions.PositionClosed():
+                announce(turn, Line("exit", Severity.INFO, closed_text(message)))
+            case positions.PositionDisputed():
+                text = f"Check the position in contract {message.con_id} at the broker: {message.why}"
+                announce(turn, Line("alarm", Severity.HIGH, text))
+            case positions.EntryAbandoned():
+                text = f"Entry of {short(message.ref.contract)} ended without a fill: {message.why}"
+                announce(turn, Line("entry", Severity.INFO, text))
+            case positions.DayFlattened():
+                announce(turn, Line("day", Severity.INFO, "Flat: nothing is held or pending"))
+            case market.HubUp():
+                recovered = " (recovered)" if message.recovered else ""
+                announce(turn, Line("feed", Severity.INFO, f"Hub {message.hub} connected{recovered}"))
+            case market.HubDown():
+                text = f"Hub {message.hub} disconnected: {message.cause}. Retrying"
+                announce(turn, Line("feed", Severity.WARNING, text))
+            case _:
+                assert_never(message)
 
 
-def _measure(denied: orders.EntryDenied) -> str:
-    if denied.measured is None or denied.limit is None:
-        return ""
-    return f" ({denied.measured:g} against {denied.limit:g} {denied.unit})".replace(" )", ")")
+def announce(turn: Turn[NotifierState], line: Line) -> None:
+    """Show a line to people."""
+    turn.tell(
+        "port:console",
+        operator.Announce(topic=line.topic, severity=line.severity, text=line.text, at_utc=turn.now),
+    )
+
+
+def on_alarm(turn: Turn[NotifierState], alarm: operator.Alarm, pause_ns: int) -> None:
+    """Announce an alarm; a repeat within the pause is counted, and the count stands in the next announcement."""
+    last = next((a for a in turn.state.alarms if a.key == alarm.key), None)
+    others = tuple(a for a in turn.state.alarms if a.key != alarm.key)
+    if last is not None and turn.now - last.at_utc < pause_ns:
+        turn.state.alarms = (*others, Announced(alarm.key, last.at_utc, last.repeats + 1))
+        return
+    turn.state.alarms = (*others, Announced(alarm.key, turn.now, 0))
+    repeats = f" (and {last.repeats} repeats before)" if last is not None and last.repeats else ""
+    announce(turn, Line("alarm", alarm.severity, f"[{alarm.key}] {alarm.text}{repeats}"))
+
+
+# -- lines --------------------------------------------------------------------------------------
+
+
+def phase_line(changed: session.PhaseChanged, closed_dates: tuple[str, ...]) -> Line:
+    """Return the line of a phase, on a date without trading with the reason."""
+    text = PHASES[changed.phase]
+    if changed.phase is Phase.CLOSED_DAY:
+        text += f" ({calendar.closure_of(changed.session, closed_dates)})"
+    return Line("phase", Severity.INFO, text)
+
+
+def kill_text(changed: risk.KillRaised | risk.KillLowered) -> str:
+    """Return the kill level in force, who set it and why."""
+    verb = "raised" if isinstance(changed, risk.KillRaised) else "lowered"
+    level = f"{changed.level.value} ({KILL_LEVELS[changed.level]})"
+    return f"Kill level {level}, {verb} by {changed.by}: {changed.reason}"
+
+
+def approved_text(handed_over: entries.EntryHandedOver) -> str:
+    """Return what was approved, as `Approved: BUY 1 SPXW 5890P @ 18.80`, with what led to it."""
+    leg = handed_over.leg
+    order = f"{leg.side.value} {leg.qty} {short(leg.contract)} @ {leg.limit_ticks / 100:.2f}"
+    return f"Approved: {order} ({signal_text(handed_over.key)}, {leg.order_ref})"
+
+
+def refused_text(denied: entries.EntryDenied) -> str:
+    """Return which signal was refused, and the code with what was measured."""
+    finding = denied.verdict.finding
+    measure = ""
+    if finding.measured is not None and finding.limit is not None:
+        measure = f" ({finding.measured:g} against {finding.limit:g} {finding.unit}".rstrip() + ")"
+    return f"Refused: {signal_text(denied.key)}: {denied.code.value}{measure}"
+
+
+def closed_text(closed: positions.PositionClosed) -> str:
+    """Return what was closed, why, and its result net of fees."""
+    why = closed.reason.value if closed.reason is not None else closed.end.value
+    result = f"{closed.realised_cents / 100:+,.2f}"
+    return f"Closed {closed.opened_qty} {short(closed.ref.contract)} ({why}): {result} net"
+
+
+def signal_text(key: AlertKey) -> str:
+    """Return an alert for people, as `GAMMA_FLIP SPX 09:46:00` (New York's clock at the start of its bucket)."""
+    return f"{key.kind} {key.ticker} {exchange_clock(key.bucket_utc)}"
+
+
+def short(contract: Contract) -> str:
+    """Return a contract of today without its date, as `SPXW 5890P`."""
+    return f"{contract.trading_class} {contract.strike_ticks / 100:g}{contract.right.value}"
+
+
+def usd(cents: Cents) -> str:
+    """Return money for people, as `1,960.00`."""
+    return f"{cents / 100:,.2f}"

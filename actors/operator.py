@@ -1,29 +1,37 @@
 """`operator`: people's commands, once each by `command_id`, audited.
 
-Hears Kill, Resume, Flatten from edges and CommandDone, CommandDenied from the owner; says RaiseKill, LowerKill to
-`kill` and the answer to the edge. Raise and flatten go to the owner first and are recorded after; a resume is recorded
-first.
-A repeated id gets the old answer, or waits for it; after a restart of this actor old answers are not known, and only
-the expiry of a command stops it from being carried out again (a raise twice is harmless, a resume names its level).
+Raise and flatten go to their owner first and are recorded after; a resume is recorded first. A repeated id gets the old
+answer, or waits for it; after a restart of this actor old answers are not known, and only the expiry of a command stops
+it from being carried out again (a raise twice is harmless, a resume names its level).
 """
 
 from __future__ import annotations
 
+from enum import StrEnum
+from typing import assert_never
+
 import msgspec
-from msgspec.structs import replace
 
 from config.settings import Settings
-from domain.risk.kill import FLATTEN, NO_ENTRIES
+from domain.risk.kill import KillLevel
 from messages import lifecycle, operator, risk
-from messages.base import Message
 from supervision.actor import Actor
-from supervision.effects import Effects, Tell
+from supervision.turn import Turn
 
 KEPT = 200  # commands remembered; a person does not give more in a day
+Order = operator.Kill | operator.Resume | operator.Flatten
 Answer = operator.CommandDone | operator.CommandDenied
+Inbox = lifecycle.Started | Order | Answer
 
 
-class Command(msgspec.Struct, frozen=True):
+class CommandRefused(StrEnum):
+    """Why a command never reached its owner."""
+
+    EXPIRED = "expired"
+    BAD_LEVEL = "bad_level"
+
+
+class Known(msgspec.Struct, frozen=True):
     """One command: who waits for its answer, and the answer once there is one."""
 
     command_id: str
@@ -34,90 +42,138 @@ class Command(msgspec.Struct, frozen=True):
     answer: Answer | None = None
 
 
-class Commands(msgspec.Struct, frozen=True):
+class OperatorState(msgspec.Struct):
     """The commands remembered, oldest first."""
 
-    commands: tuple[Command, ...] = ()
+    commands: tuple[Known, ...] = ()
 
 
-class OperatorActor(Actor[Commands]):
+class OperatorActor(Actor[OperatorState, Inbox]):
     """Carries commands to their owner and answers back."""
 
     def __init__(self, name: str, _settings: Settings) -> None:
         super().__init__(name)
 
-    def initial(self) -> Commands:
-        """Remember nothing."""
-        return Commands()
+    def initial(self) -> OperatorState:
+        """Return a state that remembers nothing."""
+        return OperatorState()
 
-    def decide(self, state: Commands, message: Message, now: int) -> tuple[Commands, Effects]:
+    def decide(self, turn: Turn[OperatorState], message: Inbox) -> None:
         """Carry a command or an answer."""
         match message:
-            case lifecycle.Started():
-                return state, ()
             case operator.Kill() | operator.Resume() | operator.Flatten():
-                return self._command(state, message, now)
+                on_command(turn, message)
             case operator.CommandDone() | operator.CommandDenied():
-                return self._answer(state, message, now)
+                on_answer(turn, message)
+            case lifecycle.Started():
+                pass  # old answers are not known, and nothing is asked for
             case _:
-                raise TypeError(f"{self.name} does not know {type(message).__name__}")
-
-    def _command(
-        self, state: Commands, m: operator.Kill | operator.Resume | operator.Flatten, now: int
-    ) -> tuple[Commands, Effects]:
-        known = next((c for c in state.commands if c.command_id == m.command_id), None)
-        if known is not None and known.answer is not None:
-            return state, (Tell(m.reply_to, known.answer),)
-        if known is not None:
-            waiting = (*known.waiting, *(() if m.reply_to in known.waiting else (m.reply_to,)))
-            return _put(state, replace(known, waiting=waiting)), ()
-        command = Command(m.command_id, type(m).__name__.lower(), m.by, m.reason, (m.reply_to,))
-        if isinstance(m, operator.Resume) and now > m.expires_utc:  # a raise is never too late
-            detail = "The command came after its expiry; look at the status and give it again."
-            denied = operator.CommandDenied(command_id=m.command_id, code="expired", detail=detail)
-            return self._answer(_put(state, command), denied, now)
-        if isinstance(m, operator.Kill) and m.level not in (NO_ENTRIES, FLATTEN):
-            detail = f"A kill raises the level to {NO_ENTRIES} or {FLATTEN}, not to {m.level}; use resume to lower it."
-            denied = operator.CommandDenied(command_id=m.command_id, code="bad_level", detail=detail)
-            return self._answer(_put(state, command), denied, now)
-        return _put(state, command), _to_owner(m, command, now)
-
-    def _answer(self, state: Commands, m: Answer, now: int) -> tuple[Commands, Effects]:
-        command = next((c for c in state.commands if c.command_id == m.command_id), None)
-        if command is None or command.answer is not None:
-            return state, ()
-        outcome = "done" if isinstance(m, operator.CommandDone) else m.code
-        effects = (_record(command, outcome, now), *(Tell(to, m) for to in command.waiting))
-        return _put(state, replace(command, waiting=(), answer=m)), effects
+                assert_never(message)
 
 
-def _to_owner(m: operator.Kill | operator.Resume | operator.Flatten, command: Command, now: int) -> Effects:
-    match m:
-        case operator.Resume():
-            lower = risk.LowerKill(
-                level=m.level, reason=m.reason, by=m.by, expected_epoch=m.expected_epoch, command_id=m.command_id
-            )
-            return _record(command, "asked", now), Tell("kill", lower)
-        case operator.Kill(level=level):
-            wanted = level
+def on_command(turn: Turn[OperatorState], message: Order) -> None:
+    """Carry a new command to its owner; a repeated one waits for the answer of the first, or gets it."""
+    known = find(turn.state, message.command_id)
+    if known is not None and known.answer is not None:
+        turn.report(message.reply_to, known.answer)
+        return
+    if known is not None:
+        if message.reply_to not in known.waiting:
+            keep(turn.state, with_waiting(known, message.reply_to))
+        return
+    command = Known(message.command_id, type(message).__name__.lower(), message.by, message.reason, (message.reply_to,))
+    keep(turn.state, command)
+    refusal = refusal_of(turn, message)
+    if refusal is not None:
+        on_answer(turn, refusal)
+        return
+    match message:
+        case operator.Kill():
+            raise_kill(turn, message, message.level)
+            record(turn, command, "asked")
         case operator.Flatten():
-            wanted = FLATTEN
-    raise_kill = risk.RaiseKill(level=wanted, reason=m.reason, by=m.by, command_id=m.command_id)
-    return Tell("kill", raise_kill), _record(command, "asked", now)
+            raise_kill(turn, message, KillLevel.FLATTEN)
+            record(turn, command, "asked")
+        case operator.Resume():
+            record(turn, command, "asked")
+            lower_kill(turn, message)
+        case _:
+            assert_never(message)
 
 
-def _record(command: Command, outcome: str, now: int) -> Tell:
-    record = operator.RecordCommand(
+def refusal_of(turn: Turn[OperatorState], message: Order) -> operator.CommandDenied | None:
+    """Return why a command is not carried to its owner; a raise is never too late."""
+    if isinstance(message, operator.Resume) and turn.now > message.expires_utc:
+        detail = "The command came after its expiry; look at the status and give it again."
+        return operator.CommandDenied(command_id=message.command_id, code=CommandRefused.EXPIRED, detail=detail)
+    if isinstance(message, operator.Kill) and message.level not in (KillLevel.NO_ENTRIES, KillLevel.FLATTEN):
+        levels = f"{KillLevel.NO_ENTRIES} or {KillLevel.FLATTEN}"
+        detail = f"A kill raises the level to {levels}, not to {message.level}; use resume to lower it."
+        return operator.CommandDenied(command_id=message.command_id, code=CommandRefused.BAD_LEVEL, detail=detail)
+    return None
+
+
+def raise_kill(turn: Turn[OperatorState], message: operator.Kill | operator.Flatten, level: KillLevel) -> None:
+    """Tell the kill switch to raise its level."""
+    command = risk.RaiseKill(level=level, reason=message.reason, by=message.by, command_id=message.command_id)
+    turn.tell("kill", command)
+
+
+def lower_kill(turn: Turn[OperatorState], message: operator.Resume) -> None:
+    """Tell the kill switch to lower its level, if it is still the one that the person saw."""
+    command = risk.LowerKill(
+        level=message.level,
+        reason=message.reason,
+        by=message.by,
+        expected_epoch=message.expected_epoch,
+        command_id=message.command_id,
+    )
+    turn.tell("kill", command)
+
+
+def on_answer(turn: Turn[OperatorState], message: Answer) -> None:
+    """Record what became of a command, and tell everybody who waits for it."""
+    command = find(turn.state, message.command_id)
+    if command is None or command.answer is not None:
+        return
+    record(turn, command, "done" if isinstance(message, operator.CommandDone) else message.code)
+    for reply_to in command.waiting:
+        turn.report(reply_to, message)
+    keep(turn.state, with_answer(command, message))
+
+
+def record(turn: Turn[OperatorState], command: Known, outcome: str) -> None:
+    """Write the audit row."""
+    row = operator.RecordCommand(
         command_id=command.command_id,
         name=command.name,
         by=command.by,
         reason=command.reason,
         outcome=outcome,
-        at_utc=now,
+        at_utc=turn.now,
     )
-    return Tell("ledger", record)
+    turn.tell("ledger", row)
 
 
-def _put(state: Commands, command: Command) -> Commands:
-    others = tuple(c for c in state.commands if c.command_id != command.command_id)
-    return Commands((*others, command)[-KEPT:])
+# -- what is remembered -------------------------------------------------------------------------
+
+
+def find(state: OperatorState, command_id: str) -> Known | None:
+    """Return a command that is remembered."""
+    return next((known for known in state.commands if known.command_id == command_id), None)
+
+
+def keep(state: OperatorState, command: Known) -> None:
+    """Remember a command as the newest, in the place of what was known of it."""
+    others = tuple(known for known in state.commands if known.command_id != command.command_id)
+    state.commands = (*others, command)[-KEPT:]
+
+
+def with_waiting(known: Known, reply_to: str) -> Known:
+    """Return a command for whose answer one more waits."""
+    return Known(known.command_id, known.name, known.by, known.reason, (*known.waiting, reply_to))
+
+
+def with_answer(known: Known, answer: Answer) -> Known:
+    """Return a command with its answer; nobody waits any more."""
+    return Known(known.command_id, known.name, known.by, known.reason, (), answer)

@@ -1,13 +1,15 @@
 """One ticker's reading: joins what the hubs hold of a bucket, once per bucket, and computes features and forces.
 
-Hears Started, TimerFired, BucketDue, RowsArrived, HubClosed. Says FeaturesComputed to the ticker's lanes and outcomes.
-A bucket closes when every hub's marker is in, or at `close_by_utc`; buckets close in their order. On a crash the window
+A bucket closes when every hub's marker is in, or at its deadline; buckets close in their order. On a crash the window
 is lost: features that look back are missing until it has filled again.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date
+from enum import StrEnum
+from typing import assert_never
 
 import msgspec
 from msgspec.structs import replace
@@ -19,134 +21,179 @@ from domain.session import calendar
 from domain.session.calendar import TradingDay
 from domain.signals import features, forces
 from domain.signals.features import Snapshot
-from messages import lifecycle, market, session, signals
-from messages.base import Message
+from domain.units import Utc
+from messages import lifecycle, market, signals
 from supervision.actor import Actor
-from supervision.effects import CancelTimer, Effects, SetTimer, Tell
+from supervision.turn import Turn
+
+Inbox = lifecycle.Started | lifecycle.TimerFired | market.BucketDue | market.RowsArrived | market.HubClosed
+
+
+class Timer(StrEnum):
+    """`CLOSE`: a bucket (its start is the subject) waits no longer."""
+
+    CLOSE = "close"
 
 
 class OpenBucket(msgspec.Struct, frozen=True):
     """A bucket that is being joined; `is_due` once the session has told it (then a timer runs)."""
 
-    bucket_utc: int
+    bucket_utc: Utc
     rows: tuple[Row, ...] = ()
     closed_hubs: tuple[str, ...] = ()
     is_due: bool = False
     is_over: bool = False
 
+    def with_rows(self, rows: tuple[Row, ...]) -> OpenBucket:
+        """Return the bucket with more rows."""
+        return replace(self, rows=self.rows + rows)
 
-class ReadingState(msgspec.Struct, frozen=True):
+    def with_hub(self, hub: str) -> OpenBucket:
+        """Return the bucket with a hub that sends nothing more of it."""
+        return replace(self, closed_hubs=(*self.closed_hubs, hub))
+
+
+class ReadingState(msgspec.Struct):
     """Buckets being joined, ascending; the session's window of snapshots, newest last."""
 
     open: tuple[OpenBucket, ...] = ()
-    closed_utc: int = 0
+    closed_utc: Utc = Utc(0)
     session: date | None = None
     day: TradingDay | None = None
     reading_n: int = 0
     window: tuple[Snapshot, ...] = ()
 
 
-class ReadingActor(Actor[ReadingState]):
-    """Gives exactly one `FeaturesComputed` per bucket, whatever the order in which hubs and session speak."""
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """What does not change: the ticker, the hubs that must close a bucket, the categories that a whole one holds."""
+
+    ticker: str
+    hubs: frozenset[str]
+    categories: tuple[str, ...]
+    closed_dates: tuple[str, ...]
+
+    def is_complete(self, bucket: OpenBucket) -> bool:
+        """Return whether every hub's marker is in."""
+        return self.hubs.issubset(bucket.closed_hubs)
+
+
+class ReadingActor(Actor[ReadingState, Inbox]):
+    """Publishes exactly one `FeaturesComputed` per bucket, whatever the order in which hubs and session speak."""
 
     def __init__(self, name: str, settings: Settings) -> None:
         super().__init__(name)
-        self._ticker = name.partition(":")[2]
-        self._closed_dates = settings.day.closed_dates
-        self._hubs = frozenset(settings.feed.hubs)
-        self._categories = tuple(category for wanted in settings.feed.hubs.values() for category in wanted)
+        self._wiring = Wiring(
+            ticker=name.partition(":")[2],
+            hubs=frozenset(settings.feed.hubs),
+            categories=tuple(category for wanted in settings.feed.hubs.values() for category in wanted),
+            closed_dates=settings.day.closed_dates,
+        )
 
     def initial(self) -> ReadingState:
         """Have no window."""
         return ReadingState()
 
-    def decide(self, state: ReadingState, message: Message, now: int) -> tuple[ReadingState, Effects]:
+    def decide(self, turn: Turn[ReadingState], message: Inbox) -> None:
         """Join, and close what can be closed."""
         match message:
             case market.RowsArrived():
-                return self._join(state, message.bucket_utc, rows=message.rows.rows)
+                if _is_open(turn, message.bucket_utc):
+                    join(self._wiring, turn, _find(turn, message.bucket_utc).with_rows(message.rows.rows))
             case market.HubClosed():
-                return self._join(state, message.bucket_utc, closed_hubs=(message.hub,))
+                if _is_open(turn, message.bucket_utc):
+                    join(self._wiring, turn, _find(turn, message.bucket_utc).with_hub(message.hub))
             case market.BucketDue():
-                return self._due(state, message)
+                on_due(turn, message)
             case lifecycle.TimerFired():
-                return self._time_is_up(state, int(message.key.partition(":")[2]))
-            case lifecycle.Started() | session.PhaseChanged():
-                return state, ()  # hours come from the calendar, buckets from the session
+                match Timer(message.kind):
+                    case Timer.CLOSE:
+                        on_deadline(self._wiring, turn, Utc(int(message.subject)))
+                    case never:
+                        assert_never(never)
+            case lifecycle.Started():
+                pass  # hours come from the calendar, buckets from the session
             case _:
-                raise TypeError(f"{self.name} does not know {type(message).__name__}")
+                assert_never(message)
 
-    def _join(
-        self, state: ReadingState, bucket_utc: int, rows: tuple[Row, ...] = (), closed_hubs: tuple[str, ...] = ()
-    ) -> tuple[ReadingState, Effects]:
-        if bucket_utc <= state.closed_utc:
-            return state, ()  # late: stored by the warehouse, used by nobody
-        bucket = _find(state, bucket_utc)
-        joined = replace(bucket, rows=bucket.rows + rows, closed_hubs=bucket.closed_hubs + closed_hubs)
-        return self._close_ready(_put(state, joined))
 
-    def _due(self, state: ReadingState, due: market.BucketDue) -> tuple[ReadingState, Effects]:
-        if due.bucket_utc <= state.closed_utc:
-            return state, ()
-        waiting = _put(state, replace(_find(state, due.bucket_utc), is_due=True))
-        return waiting, (SetTimer(f"close:{due.bucket_utc}", due.close_by_utc),)
+def join(reading: Wiring, turn: Turn[ReadingState], bucket: OpenBucket) -> None:
+    """Keep what has come of a bucket, and close what is whole."""
+    _put(turn, bucket)
+    close_ready(reading, turn)
 
-    def _time_is_up(self, state: ReadingState, bucket_utc: int) -> tuple[ReadingState, Effects]:
-        over = tuple(replace(b, is_over=True) if b.bucket_utc <= bucket_utc else b for b in state.open)
-        return self._close_ready(replace(state, open=over))
 
-    def _close_ready(self, state: ReadingState) -> tuple[ReadingState, Effects]:
-        effects: Effects = ()
-        while state.open and (state.open[0].is_over or self._is_complete(state.open[0])):
-            bucket = state.open[0]
-            if bucket.is_due and not bucket.is_over:
-                effects += (CancelTimer(f"close:{bucket.bucket_utc}"),)
-            state, computed = self._close(state, bucket)
-            effects += computed
-        return state, effects
+def on_due(turn: Turn[ReadingState], due: market.BucketDue) -> None:
+    """Wait for a bucket's rows until its deadline."""
+    if _is_open(turn, due.bucket_utc):
+        _put(turn, replace(_find(turn, due.bucket_utc), is_due=True))
+        turn.arm(Timer.CLOSE, due.close_by_utc, str(due.bucket_utc))
 
-    def _is_complete(self, bucket: OpenBucket) -> bool:
-        return self._hubs.issubset(bucket.closed_hubs)
 
-    def _close(self, state: ReadingState, bucket: OpenBucket) -> tuple[ReadingState, Effects]:
-        state = self._in_session(state, bucket.bucket_utc)
-        state = replace(state, open=state.open[1:], closed_utc=bucket.bucket_utc)
-        day = state.day
-        if day is None:
-            return state, ()  # the calendar knows no such session: no reading of it
-        snapshot = features.reduced(bucket.bucket_utc, bucket.rows)
-        window = features.appended(state.window, snapshot)
-        state = replace(state, window=window, reading_n=state.reading_n + 1)
-        values = features.compute(window, day)
-        scores = forces.scores(values)
-        delivered = {row.profile.category for row in bucket.rows}
-        computed = signals.FeaturesComputed(
-            ticker=self._ticker,
+def on_deadline(reading: Wiring, turn: Turn[ReadingState], bucket_utc: Utc) -> None:
+    """Close a bucket and those before it with what has come."""
+    turn.state.open = tuple(replace(b, is_over=True) if b.bucket_utc <= bucket_utc else b for b in turn.state.open)
+    close_ready(reading, turn)
+
+
+def close_ready(reading: Wiring, turn: Turn[ReadingState]) -> None:
+    """Close the oldest buckets as long as they are whole or over."""
+    while turn.state.open and (turn.state.open[0].is_over or reading.is_complete(turn.state.open[0])):
+        bucket = turn.state.open[0]
+        if bucket.is_due and not bucket.is_over:
+            turn.disarm(Timer.CLOSE, str(bucket.bucket_utc))
+        close(reading, turn, bucket)
+
+
+def close(reading: Wiring, turn: Turn[ReadingState], bucket: OpenBucket) -> None:
+    """Compute the reading of a bucket; a session that the calendar does not know has none."""
+    state = turn.state
+    begin_session(reading, state, session_of(bucket.bucket_utc))
+    state.open = state.open[1:]
+    state.closed_utc = bucket.bucket_utc
+    if state.day is None:
+        return
+    snapshot = features.reduced(bucket.bucket_utc, bucket.rows)
+    state.window = features.appended(state.window, snapshot)
+    state.reading_n += 1
+    values = features.compute(state.window, state.day)
+    scores = forces.scores(values)
+    delivered = {row.profile.category for row in bucket.rows}
+    turn.publish(
+        signals.FeaturesComputed(
+            ticker=reading.ticker,
             bucket_utc=bucket.bucket_utc,
             reading_n=state.reading_n,
             features=values,
-            missing=tuple(category for category in self._categories if category not in delivered),
+            missing=tuple(category for category in reading.categories if category not in delivered),
             forces=tuple(signals.Force(name=f.name, score=f.score, confidence=f.confidence) for f in scores),
             alignment=forces.alignment(scores),
             spot=snapshot.spot,
             zero_gamma=snapshot.zero_gamma,
-            is_complete=self._is_complete(bucket),
+            is_complete=reading.is_complete(bucket),
         )
-        return state, (Tell(f"lanes:{self._ticker}", computed), Tell("outcomes", computed))
-
-    def _in_session(self, state: ReadingState, bucket_utc: int) -> ReadingState:
-        """Begin a fresh window with a new session."""
-        today = session_of(bucket_utc)
-        if today == state.session:
-            return state
-        day = calendar.day(today, self._closed_dates)
-        return replace(state, session=today, day=day, reading_n=0, window=())
+    )
 
 
-def _find(state: ReadingState, bucket_utc: int) -> OpenBucket:
-    return next((b for b in state.open if b.bucket_utc == bucket_utc), OpenBucket(bucket_utc))
+def begin_session(reading: Wiring, state: ReadingState, today: date) -> None:
+    """Begin a fresh window with a new session."""
+    if today == state.session:
+        return
+    state.session = today
+    state.day = calendar.day(today, reading.closed_dates)
+    state.reading_n = 0
+    state.window = ()
 
 
-def _put(state: ReadingState, bucket: OpenBucket) -> ReadingState:
-    others = [b for b in state.open if b.bucket_utc != bucket.bucket_utc]
-    return replace(state, open=tuple(sorted((*others, bucket), key=lambda b: b.bucket_utc)))
+def _is_open(turn: Turn[ReadingState], bucket_utc: Utc) -> bool:
+    """Return whether a bucket has not been closed; what comes later is stored by the warehouse and used by nobody."""
+    return bucket_utc > turn.state.closed_utc
+
+
+def _find(turn: Turn[ReadingState], bucket_utc: Utc) -> OpenBucket:
+    return next((b for b in turn.state.open if b.bucket_utc == bucket_utc), OpenBucket(bucket_utc))
+
+
+def _put(turn: Turn[ReadingState], bucket: OpenBucket) -> None:
+    others = [b for b in turn.state.open if b.bucket_utc != bucket.bucket_utc]
+    turn.state.open = tuple(sorted((*others, bucket), key=lambda b: b.bucket_utc))

@@ -1,132 +1,170 @@
 """The session: exchange calendar, phases of the day, and the clock of the 30 s buckets.
 
-Hears Started, TimerFired, PhaseWanted. Says PhaseChanged, BucketDue, FlattenPosition. Its state is a function of the
-calendar and the instant of `Started`, so nothing comes back from a ledger.
+Its state is a function of the calendar and the instant of `Started`, so nothing comes back from a ledger.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date, time
+from enum import StrEnum
+from typing import assert_never
 
 import msgspec
-from msgspec.structs import replace
 
 from config.settings import Settings
 from domain.instants import BUCKET_NS, MS, at_exchange, bucket_of, session_of
+from domain.limits import DayRules
 from domain.position.cycle import ExitReason
 from domain.session import calendar
 from domain.session.calendar import TradingDay
 from domain.session.phases import Phase
+from domain.units import Utc
 from messages import lifecycle, market, positions, session
-from messages.base import Message
 from supervision.actor import Actor
-from supervision.effects import CancelTimer, Effects, SetTimer, Tell
+from supervision.turn import Turn
 
-TOLD = (
-    "risk", "ibkr", "quotes", "positions", "lanes", "readings", "hubs", "feed", "warehouse", "outcomes", "notifier",
-    "web",
-)  # fmt: skip
 SEAL_GRACES = 4  # a seal waits for another process: this many least graces (and never less than the grace itself)
 
+Inbox = lifecycle.Started | lifecycle.TimerFired | session.RequestPhase
 
-class SessionState(msgspec.Struct, frozen=True):
-    """The date in New York, its hours (`None`: closed all day), the phase told last, the next bucket to be due."""
+
+class Timer(StrEnum):
+    """`PHASE`: the next phase or date may have begun; `BUCKET`: a bucket may be due."""
+
+    PHASE = "phase"
+    BUCKET = "bucket"
+
+
+class SessionState(msgspec.Struct):
+    """The date in New York, its hours (`None`: closed all day), the phase published last, the next bucket to be due."""
 
     session: date | None = None
     day: TradingDay | None = None
     phase: Phase | None = None
-    next_bucket_utc: int = 0
+    next_bucket_utc: Utc = Utc(0)
 
 
-class SessionActor(Actor[SessionState]):
-    """Tells everybody what time of the trading day it is, and hubs and readings when a bucket is over."""
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """What does not change: the shape of the day, how long a bucket waits for its frames, and for its seal."""
+
+    rules: DayRules
+    grace_ns: int
+    seal_wait_ns: int
+
+    def due_utc(self, bucket_utc: Utc) -> Utc:
+        """Return the instant at which a bucket is over."""
+        return bucket_utc + BUCKET_NS + self.grace_ns
+
+
+class SessionActor(Actor[SessionState, Inbox]):
+    """Publishes what time of the trading day it is, and when a bucket is over."""
 
     def __init__(self, name: str, settings: Settings) -> None:
         super().__init__(name)
-        self._rules = settings.day
-        self._grace_ns = max(self._rules.bucket_grace_ms, self._rules.bucket_grace_min_ms) * MS
-        wait_ns = max(self._grace_ns, SEAL_GRACES * self._rules.bucket_grace_min_ms * MS)
-        self._seal_wait_ns = min(wait_ns, BUCKET_NS)
+        rules = settings.day
+        grace_ns = max(rules.bucket_grace_ms, rules.bucket_grace_min_ms) * MS
+        wait_ns = max(grace_ns, SEAL_GRACES * rules.bucket_grace_min_ms * MS)
+        self._wiring = Wiring(rules, grace_ns, min(wait_ns, BUCKET_NS))
 
     def initial(self) -> SessionState:
         """Know nothing before `Started`."""
         return SessionState()
 
-    def decide(self, state: SessionState, message: Message, now: int) -> tuple[SessionState, Effects]:
+    def decide(self, turn: Turn[SessionState], message: Inbox) -> None:
         """Follow the calendar; every timer says only that it is worth looking at the clock."""
         match message:
             case lifecycle.Started():
-                return self._turn_to(state, now)
-            case lifecycle.TimerFired(key="phase"):
-                return self._turn_to(state, now)
-            case lifecycle.TimerFired(key="bucket"):
-                return self._close_buckets(state, now)
-            case session.PhaseWanted():
-                return state, self._answer(state, message.reply_to, now)
+                look_at_clock(self._wiring, turn)
+            case lifecycle.TimerFired():
+                match Timer(message.kind):
+                    case Timer.PHASE:
+                        look_at_clock(self._wiring, turn)
+                    case Timer.BUCKET:
+                        close_buckets(self._wiring, turn)
+                    case never:
+                        assert_never(never)
+            case session.RequestPhase():
+                answer(turn, message.reply_to)
             case _:
-                raise TypeError(f"{self.name} does not know {type(message).__name__}")
+                assert_never(message)
 
-    def _turn_to(self, state: SessionState, now: int) -> tuple[SessionState, Effects]:
-        today = session_of(now)
-        after, effects = (state, ()) if today == state.session else self._open_date(today, now)
-        phase = calendar.phase_at(after.day, now, self._rules)
-        effects += (SetTimer("phase", self._next_turn(after, today, now)),)
-        if phase == state.phase and today == state.session:
-            return after, effects
-        after = replace(after, phase=phase)
-        told = self._phase(after, now)
-        effects += tuple(Tell(role, told) for role in TOLD)
-        if phase is Phase.FLATTEN:
-            effects += (Tell("positions", positions.FlattenPosition(reason=ExitReason.EOD)),)
-        return after, effects
 
-    def _open_date(self, today: date, now: int) -> tuple[SessionState, Effects]:
-        """Begin a date: of its buckets those count that are not due yet."""
-        day = calendar.day(today, self._rules.closed_dates)
-        if day is None:
-            return SessionState(session=today), (CancelTimer("bucket"),)
-        not_due_utc = bucket_of(now - self._grace_ns)
-        state = SessionState(session=today, day=day, next_bucket_utc=max(day.open_utc, not_due_utc))
-        return state, self._bucket_timer(state)
+def look_at_clock(wiring: Wiring, turn: Turn[SessionState]) -> None:
+    """Publish the phase where it or the date has changed, and flatten where the flatten time has come."""
+    state, today = turn.state, session_of(turn.now)
+    is_new_date = today != state.session
+    if is_new_date:
+        open_date(wiring, turn, today)
+    phase = calendar.phase_at(state.day, turn.now, wiring.rules)
+    turn.arm(Timer.PHASE, next_change(wiring, state, today, turn.now))
+    if phase == state.phase and not is_new_date:
+        return
+    state.phase = phase
+    turn.publish(phase_message(turn))
+    if phase is Phase.FLATTEN:
+        turn.tell("positions", positions.FlattenPosition(reason=ExitReason.EOD))
 
-    def _bucket_timer(self, state: SessionState) -> Effects:
-        if state.day is None or state.next_bucket_utc >= state.day.close_utc:
-            return (CancelTimer("bucket"),)
-        return (SetTimer("bucket", self._due_utc(state.next_bucket_utc)),)
 
-    def _due_utc(self, bucket_utc: int) -> int:
-        return bucket_utc + BUCKET_NS + self._grace_ns
+def open_date(wiring: Wiring, turn: Turn[SessionState], today: date) -> None:
+    """Begin a date: of its buckets those count that are not due yet."""
+    state = turn.state
+    state.session = today
+    state.day = calendar.day(today, wiring.rules.closed_dates)
+    state.phase = None
+    not_due_utc = bucket_of(turn.now - wiring.grace_ns)
+    state.next_bucket_utc = Utc(0) if state.day is None else max(state.day.open_utc, not_due_utc)
+    arm_bucket(wiring, turn)
 
-    def _next_turn(self, state: SessionState, today: date, now: int) -> int:
-        starts = () if state.day is None else calendar.phase_starts(state.day, self._rules)
-        ahead = [start_utc for start_utc, _ in starts if start_utc > now]
-        return min([*ahead, calendar.next_midnight(today)])
 
-    def _close_buckets(self, state: SessionState, now: int) -> tuple[SessionState, Effects]:
-        """Tell every bucket that is due, also those that a late timer let pile up: each leaves rows or gaps."""
-        effects: Effects = ()
-        bucket_utc = state.next_bucket_utc
-        while state.day is not None and bucket_utc < state.day.close_utc and self._due_utc(bucket_utc) <= now:
-            due = market.BucketDue(bucket_utc=bucket_utc, close_by_utc=now + self._seal_wait_ns)
-            effects += (Tell("hubs", due), Tell("readings", due))
-            bucket_utc += BUCKET_NS
-        after = replace(state, next_bucket_utc=bucket_utc)
-        return after, effects + self._bucket_timer(after)
+def arm_bucket(wiring: Wiring, turn: Turn[SessionState]) -> None:
+    """Wake up when the next bucket of the session is due, if there is one."""
+    state = turn.state
+    if state.day is None or state.next_bucket_utc >= state.day.close_utc:
+        turn.disarm(Timer.BUCKET)
+    else:
+        turn.arm(Timer.BUCKET, wiring.due_utc(state.next_bucket_utc))
 
-    def _answer(self, state: SessionState, reply_to: str, now: int) -> Effects:
-        told: Effects = (Tell(reply_to, self._phase(state, now)),)
-        if state.phase is Phase.FLATTEN and reply_to.startswith("position:"):
-            told += (Tell(reply_to, positions.FlattenPosition(reason=ExitReason.EOD)),)
-        return told
 
-    def _phase(self, state: SessionState, now: int) -> session.PhaseChanged:
-        if state.session is None or state.phase is None:
-            raise TypeError(f"{self.name} was asked before it was started")
-        midnight_utc = at_exchange(state.session, time())
-        return session.PhaseChanged(
-            phase=state.phase,
-            session=state.session,
-            open_utc=midnight_utc if state.day is None else state.day.open_utc,
-            close_utc=midnight_utc if state.day is None else state.day.close_utc,
-            at_utc=now,
-        )
+def next_change(wiring: Wiring, state: SessionState, today: date, now: Utc) -> Utc:
+    """Return the instant of the next phase, or of the next date."""
+    starts = () if state.day is None else calendar.phase_starts(state.day, wiring.rules)
+    ahead = [start_utc for start_utc, _ in starts if start_utc > now]
+    return min([*ahead, calendar.next_midnight(today)])
+
+
+def close_buckets(wiring: Wiring, turn: Turn[SessionState]) -> None:
+    """Publish every bucket that is due, also those that a late timer let pile up: each leaves rows or gaps."""
+    state, bucket_utc = turn.state, turn.state.next_bucket_utc
+    while state.day is not None and bucket_utc < state.day.close_utc and wiring.due_utc(bucket_utc) <= turn.now:
+        turn.publish(market.BucketDue(bucket_utc=bucket_utc, close_by_utc=turn.now + wiring.seal_wait_ns))
+        bucket_utc += BUCKET_NS
+    state.next_bucket_utc = bucket_utc
+    arm_bucket(wiring, turn)
+
+
+def answer(turn: Turn[SessionState], reply_to: str) -> None:
+    """Report the phase in force; a position that starts after the flatten time is told to flatten as well."""
+    turn.report(reply_to, phase_message(turn))
+    if turn.state.phase is Phase.FLATTEN and reply_to.startswith("position:"):
+        turn.tell(reply_to, positions.FlattenPosition(reason=ExitReason.EOD))
+
+
+def phase_message(turn: Turn[SessionState]) -> session.PhaseChanged:
+    """Return the phase in force.
+
+    Raises:
+        TypeError: nothing is known before `Started`.
+    """
+    state = turn.state
+    if state.session is None or state.phase is None:
+        raise TypeError(f"{turn.name} was asked before it was started")
+    midnight_utc = at_exchange(state.session, time())
+    return session.PhaseChanged(
+        phase=state.phase,
+        session=state.session,
+        open_utc=midnight_utc if state.day is None else state.day.open_utc,
+        close_utc=midnight_utc if state.day is None else state.day.close_utc,
+        at_utc=turn.now,
+    )

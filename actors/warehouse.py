@@ -1,25 +1,40 @@
 """The warehouse's actor: sole writer of market data.
 
-Hears StoreBucket from the hubs; says BucketStored or BucketNotStored to the hub that asked, and level 1 to `kill` where
-rows could not be kept. Buckets are taken in hand as they come and stored together by a timer that lies behind
-everything that waits in the mailbox already, so batches grow when the disk falls behind. Sealing runs in a child
-process. Keeps nothing of its own: what is in hand belongs to the store and survives an incarnation.
+Buckets are taken in hand as they come and stored together by a timer that lies behind everything that waits in the
+mailbox already, so batches grow when the disk falls behind. Sealing runs in a child process. The actor keeps nothing of
+its own: what is in hand belongs to the store and survives an incarnation.
 """
 
 from __future__ import annotations
 
+from enum import StrEnum
+from typing import assert_never
+
+from domain.alarm import Severity
 from domain.instants import MINUTE, SECOND
 from domain.ports import WarehouseStore
+from domain.risk.kill import KillLevel
 from domain.session.phases import Phase
 from messages import lifecycle, market, operator, risk, session
-from messages.base import Message
 from supervision.actor import IoActor
-from supervision.effects import Effect, Effects, SetTimer, Tell
+from supervision.turn import Turn
 
-FLUSH, SEAL, POLL, WHOLE = "flush", "seal", "poll_seal", "seal_whole"
+Outcome = market.BucketStored | market.BucketNotStored
+Store = WarehouseStore[market.StoreBucket, Outcome]
+
+Inbox = lifecycle.Started | lifecycle.TimerFired | market.StoreBucket | session.PhaseChanged
 
 
-class WarehouseActor(IoActor):
+class Timer(StrEnum):
+    """`FLUSH`: store what is in hand; `SEAL`, `SEAL_WHOLE` (the closed day): start a seal; `POLL_SEAL`: look at it."""
+
+    FLUSH = "flush"
+    SEAL = "seal"
+    SEAL_WHOLE = "seal_whole"
+    POLL_SEAL = "poll_seal"
+
+
+class WarehouseActor(IoActor[Inbox]):
     """Takes buckets in hand, makes them durable, seals.
 
     Args:
@@ -34,7 +49,7 @@ class WarehouseActor(IoActor):
     def __init__(
         self,
         name: str,
-        store: WarehouseStore,
+        store: Store,
         seal_every_ns: int = 30 * MINUTE,
         poll_every_ns: int = SECOND,
         flush_after_ns: int = 0,
@@ -55,66 +70,64 @@ class WarehouseActor(IoActor):
         """Release the lock; a running seal is stopped."""
         self._store.close()
 
-    def handle(self, message: Message, now: int) -> Effects:
-        """Carry out one message.
-
-        Raises:
-            TypeError: no message for the warehouse.
-        """
+    def handle(self, turn: Turn[None], message: Inbox) -> None:
+        """Carry out one message."""
         match message:
             case lifecycle.Started():
-                left = (SetTimer(FLUSH, now),) if self._store.in_hand else ()
-                return (SetTimer(SEAL, now + self._seal_every_ns), *left)
+                turn.arm(Timer.SEAL, turn.now + self._seal_every_ns)
+                if self._store.in_hand:
+                    turn.arm(Timer.FLUSH, turn.now)
             case market.StoreBucket():
                 self._store.take(message)
-                return (SetTimer(FLUSH, now + self._flush_after_ns),) if self._store.in_hand == 1 else ()
+                if self._store.in_hand == 1:
+                    turn.arm(Timer.FLUSH, turn.now + self._flush_after_ns)
             case session.PhaseChanged():
-                return self._phase(message, now)
+                if message.phase is Phase.CLOSED:  # seal the whole day, after what still waits in the mailbox
+                    self._closed = message
+                    turn.arm(Timer.SEAL_WHOLE, turn.now + self._poll_every_ns)
             case lifecycle.TimerFired():
-                return self._timer(message.key, now)
-        raise TypeError(f"{type(message).__name__} is no message for the warehouse")
+                self._on_timer(turn, Timer(message.kind))
+            case _:
+                assert_never(message)
 
-    def _timer(self, key: str, now: int) -> Effects:
-        if key == FLUSH:
-            return self._flush()
-        if key == POLL:
-            return self._poll(now)
-        if key == WHOLE and self._store.poll_seal() is None:
-            return (SetTimer(WHOLE, now + self._poll_every_ns),)
-        closed = self._closed if key == WHOLE else None
-        started = self._store.start_seal(closed.session if closed is not None else None)
-        if started:
-            return (SetTimer(POLL, now + self._poll_every_ns),)
-        return (SetTimer(SEAL, now + self._seal_every_ns),) if key == SEAL else ()
+    def _on_timer(self, turn: Turn[None], timer: Timer) -> None:
+        match timer:
+            case Timer.FLUSH:
+                self._flush(turn)
+            case Timer.SEAL:
+                if not self._start_seal(turn, is_whole=False):
+                    turn.arm(Timer.SEAL, turn.now + self._seal_every_ns)
+            case Timer.SEAL_WHOLE:
+                if self._store.poll_seal() is None:  # another one is under way
+                    turn.arm(Timer.SEAL_WHOLE, turn.now + self._poll_every_ns)
+                else:
+                    self._start_seal(turn, is_whole=True)
+            case Timer.POLL_SEAL:
+                self._poll_seal(turn)
+            case _:
+                assert_never(timer)
 
-    def _phase(self, phase: session.PhaseChanged, now: int) -> Effects:
-        """Seal the whole day once it is closed, after what still waits in the mailbox."""
-        if phase.phase is not Phase.CLOSED:
-            return ()
-        self._closed = phase
-        return (SetTimer(WHOLE, now + self._poll_every_ns),)
+    def _start_seal(self, turn: Turn[None], *, is_whole: bool) -> bool:
+        closed = self._closed if is_whole else None
+        has_started = self._store.start_seal(closed.session if closed is not None else None)
+        if has_started:
+            turn.arm(Timer.POLL_SEAL, turn.now + self._poll_every_ns)
+        return has_started
 
-    def _flush(self) -> Effects:
-        effects: list[Effect] = []
+    def _flush(self, turn: Turn[None]) -> None:
         fault = self._store.disk_fault()
         if fault is not None and not self._is_disk_told:
-            effects.append(Tell("kill", risk.RaiseKill(level=1, reason=fault, by=self.name)))
+            turn.tell("kill", risk.RaiseKill(level=KillLevel.NO_ENTRIES, reason=fault, by=self.name))
         self._is_disk_told = fault is not None
-        lost: list[market.BucketNotStored] = []
         for outcome in self._store.flush():
-            effects.append(Tell(f"hub:{outcome.hub}", outcome))
-            if isinstance(outcome, market.BucketNotStored):
-                lost.append(outcome)
-        if lost:
-            effects.append(Tell("kill", risk.RaiseKill(level=1, reason=lost[0].why, by=self.name)))
-        return tuple(effects)
+            turn.publish(outcome)
 
-    def _poll(self, now: int) -> Effects:
-        ended = self._store.poll_seal()
-        if ended is None:
-            return (SetTimer(POLL, now + self._poll_every_ns),)
-        again = SetTimer(SEAL, now + self._seal_every_ns)
-        if ended:
-            alarm = operator.Alarm(key="seal", severity="warning", text=ended, at_utc=now)
-            return (Tell("notifier", alarm), again)
-        return (again,)
+    def _poll_seal(self, turn: Turn[None]) -> None:
+        why_failed = self._store.poll_seal()
+        if why_failed is None:
+            turn.arm(Timer.POLL_SEAL, turn.now + self._poll_every_ns)
+            return
+        if why_failed:
+            alarm = operator.Alarm(key="seal", severity=Severity.WARNING, text=why_failed, at_utc=turn.now)
+            turn.publish(alarm)
+        turn.arm(Timer.SEAL, turn.now + self._seal_every_ns)

@@ -1,4 +1,4 @@
-"""The parent's end of a child process: it says lines of JSON, we give it lines of commands."""
+"""The parent's end of a child process: it writes lines of JSON and reads lines of commands."""
 
 from __future__ import annotations
 
@@ -13,44 +13,44 @@ from benchmarks.figures import spawn
 
 
 class Child:
-    """A running child; what it says comes out of `next`, in order."""
+    """A running child; what it writes comes out of `next`, in order."""
 
     def __init__(self, module: str, *arguments: str) -> None:
         self._module, self.process = module, spawn(module, *arguments)
-        self._said: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self._lines: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         threading.Thread(target=self._read, daemon=True, name=f"child {module}").start()
 
     def _read(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            self._said.put(orjson.loads(line))
-        self._said.put({"ended": True})
+            self._lines.put(orjson.loads(line))
+        self._lines.put({"ended": True})
 
     def next(self, timeout_s: float = 20.0) -> dict[str, Any]:
-        """Wait for what it says next.
+        """Return what it writes next.
 
         Raises:
-            RuntimeError: it said nothing in time, or ended.
+            RuntimeError: it wrote nothing in time, or ended.
         """
         try:
-            said = self._said.get(timeout=timeout_s)
+            line = self._lines.get(timeout=timeout_s)
         except queue.Empty:
-            raise RuntimeError(f"the child {self._module} said nothing for {timeout_s} s") from None
-        if "ended" in said:
+            raise RuntimeError(f"the child {self._module} wrote nothing for {timeout_s} s") from None
+        if "ended" in line:
             raise RuntimeError(f"the child {self._module} ended")
-        return said
+        return line
 
     def drain(self) -> list[dict[str, Any]]:
-        """Take everything that it has said."""
-        said = []
+        """Return everything that it has written, and forget it."""
+        lines = []
         while True:
             try:
-                said.append(self._said.get_nowait())
+                lines.append(self._lines.get_nowait())
             except queue.Empty:
-                return said
+                return lines
 
     def tell(self, command: str) -> None:
-        """Give it a command."""
+        """Return it a command."""
         assert self.process.stdin is not None
         self.process.stdin.write(command + "\n")
         self.process.stdin.flush()

@@ -41,21 +41,21 @@ class FeedLoad:
         self.child = Child("frames_child", str(STRIKES))
         hello = self.child.next()
         self.groups, self.frame_bytes = int(hello["groups"]), float(hello["frame_bytes"])
-        self.said: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self.told: queue.SimpleQueue[Message] = queue.SimpleQueue()
         settings, book = load_settings(), AddressBook()
         book.put(1, {hub: f"ws://127.0.0.1:{hello['port']}/{hub}" for hub in settings.feed.hubs})
         self.ports = [
             TimedHubPort(
                 hub, [(ticker, category) for ticker in settings.tickers for category in categories], book=book,
-                tell=lambda _, message: self.said.put(message), now_utc=lambda: AT_UTC,
+                tell=lambda _, message: self.told.put(message), now_utc=lambda: AT_UTC,
             )
             for hub, categories in settings.feed.hubs.items()
         ]  # fmt: skip
         for port in self.ports:
             port.start()
-            port.post(market.HubDial(feed_epoch=1))
+            port.post(market.DialHub(feed_epoch=1))
         for _ in self.ports:
-            up = self.said.get(timeout=10)
+            up = self.told.get(timeout=10)
             if not isinstance(up, market.HubUp):
                 raise RuntimeError(f"a hub did not come up: {up}")
 
@@ -71,7 +71,7 @@ class FeedLoad:
         return self.child.next()
 
     def timed(self) -> tuple[list[int], list[int]]:
-        """Give what was timed since the last `rate`: after writing, after due."""
+        """Return what was timed since the last `rate`: after writing, after due."""
         written = [ns for port in self.ports for ns in list(port.since_written_ns)]
         return written, [ns for port in self.ports for ns in list(port.since_due_ns)]
 
@@ -81,7 +81,7 @@ class FeedLoad:
         for port in self.ports:
             port.post(market.SealBucket(bucket_utc=bucket_of(AT_UTC)))
         for _ in self.ports:
-            sealed = self.said.get(timeout=20)
+            sealed = self.told.get(timeout=20)
             if not isinstance(sealed, market.BucketSealed):
                 raise RuntimeError(f"a hub answered {sealed}")
             rows += len(sealed.rows.rows)

@@ -89,12 +89,12 @@ def ms(value_ns: float) -> str:
 
 
 def percentile(values: Sequence[float], q: float) -> float:
-    """Give a percentile (linear between neighbours); NaN of nothing."""
+    """Return a percentile (linear between neighbours); NaN of nothing."""
     return float(np.percentile(values, q)) if len(values) else float("nan")
 
 
 def spread(values_ns: Sequence[float]) -> list[str]:
-    """Give p50, p90, p99 and the greatest in milliseconds."""
+    """Return p50, p90, p99 and the greatest in milliseconds."""
     return [ms(percentile(values_ns, q)) for q in (50, 90, 99)] + [ms(max(values_ns, default=float("nan")))]
 
 
@@ -104,7 +104,7 @@ SPREAD = ["p50 ms", "p90 ms", "p99 ms", "max ms"]
 
 @contextmanager
 def work_folder() -> Iterator[Path]:
-    """Give a folder on the disk of the temporary files, and remove it afterwards."""
+    """Return a folder on the disk of the temporary files, and remove it afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="zerohour-bench-"))
     try:
         yield folder
@@ -113,12 +113,12 @@ def work_folder() -> Iterator[Path]:
 
 
 def load_average() -> str:
-    """Give the machine's load over the last minute."""
+    """Return the machine's load over the last minute."""
     return f"{os.getloadavg()[0]:.1f}"
 
 
 def others_cores(for_s: float = 2.0) -> float:
-    """Give the cores that everybody else keeps busy, measured while this process only waits."""
+    """Return the cores that everybody else keeps busy, measured while this process only waits."""
     return psutil.cpu_percent(interval=for_s) / 100 * (os.cpu_count() or 1)
 
 

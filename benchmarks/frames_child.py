@@ -13,7 +13,6 @@ import random
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from websockets.asyncio.server import ServerConnection, serve
@@ -23,29 +22,30 @@ from benchmarks.gateway_child import say
 from config.settings import load_settings
 from domain.instants import SECOND
 from domain.options.profile import PRIORS, SCALARS, VALUE_COLUMNS, Profile, Shape, shape_of
+from domain.units import Ticks, Utc
 from gateways.gexbot import codec
 from gateways.gexbot.hub_port import SUBPROTOCOL
 
-AT_UTC = 1_795_185_000 * SECOND  # any instant; every frame carries the same one, so that all of them count
+AT_UTC = Utc(1_795_185_000 * SECOND)  # any instant; every frame carries the same one, so that all of them count
 AT_ONCE = 16
 
 
 def profile_of(ticker: str, category: str, strikes_n: int, source: np.random.Generator) -> Profile:
-    """Make a profile of so many strikes with values of the usual size."""
+    """Return a profile of so many strikes with values of the usual size."""
     shape = shape_of(category)
     n = 0 if shape is Shape.ORDERFLOW else strikes_n
     values = (source.normal(size=(n, len(VALUE_COLUMNS[shape]))) * 50_000).astype(np.int32)
     if shape is Shape.GREEK:
         values = np.abs(values)
     return Profile(
-        ticker, category, AT_UTC, 600_000, tuple(range(1, len(SCALARS[shape]) + 1)),
+        ticker, category, AT_UTC, Ticks(600_000), tuple(range(1, len(SCALARS[shape]) + 1)),
         (500_000 + 500 * np.arange(n)).astype(np.int32), values,
         (source.normal(size=(n, PRIORS[shape])) * 50_000).astype(np.int32),
     )  # fmt: skip
 
 
 class Pump:
-    """Sends each hub's frames round robin over all hubs, at the rate that was told last."""
+    """Sends each hub's frames round robin over all hubs, at the rate that was set last."""
 
     def __init__(self, strikes_n: int) -> None:
         settings = load_settings()
@@ -122,8 +122,8 @@ async def main(strikes_n: int) -> None:
         running.cancel()
 
 
-def answer(line: str, pump: Pump, reply: Callable[..., Any]) -> None:
-    """Do what one line of the parent says."""
+def answer(line: str, pump: Pump, reply: Callable[..., object]) -> None:
+    """Carry out one line of the parent."""
     what, _, value = line.strip().partition(" ")
     if what == "rate":
         pump.set_rate(float(value))

@@ -8,24 +8,29 @@ import time
 import msgspec
 
 from config.settings import load_settings
-from messages import lifecycle, market
-from messages.base import Message
+from domain.units import Utc
+from messages.base import Command
+from messages.lifecycle import Started
+from messages.market import SealBucket
+from messages.operator import Alarm
 from supervision.actor import Actor
 from supervision.clock import MarketClock
-from supervision.effects import Effects, Tell
 from supervision.spec import ChildSpec, Tree
 from supervision.supervisor import SupervisorActor
 from supervision.threaded import LiveRuntime
 from supervision.trace import NoTrace
+from supervision.turn import Turn
+
+BALL: Command = SealBucket(bucket_utc=Utc(1))
 
 
-class Count(msgspec.Struct, frozen=True):
+class Count(msgspec.Struct):
     """How many balls came."""
 
     n: int = 0
 
 
-class Player(Actor[Count]):
+class Player(Actor[Count, Command | Started | Alarm]):
     """Gives the ball back until it has seen enough."""
 
     def __init__(self, name: str, other: str, balls: int, over: threading.Event | None = None) -> None:
@@ -33,41 +38,39 @@ class Player(Actor[Count]):
         self._other, self._balls, self._over = other, balls, over
 
     def initial(self) -> Count:
-        """None yet."""
+        """Return that none has come yet."""
         return Count()
 
-    def decide(self, state: Count, message: Message, now: int) -> tuple[Count, Effects]:
+    def decide(self, turn: Turn[Count], message: Command | Started | Alarm) -> None:
         """Return the ball."""
-        if isinstance(message, lifecycle.Started):
-            return state, ()
-        if state.n >= self._balls:
-            if self._over is not None:
-                self._over.set()
-            return state, ()
-        return Count(state.n + 1), (Tell(self._other, message),)
+        if not isinstance(message, Command):
+            return
+        if turn.state.n < self._balls:
+            turn.state.n += 1
+            turn.tell(self._other, message)
+        elif self._over is not None:
+            self._over.set()
 
 
 def tree_of(balls: int, over: threading.Event | None = None) -> Tree:
-    """Give a supervisor with two players."""
+    """Return a supervisor with two players."""
     rules = load_settings().supervision
     tree = Tree(
-        (
+        children=(
             ChildSpec("supervisor", lambda: SupervisorActor("supervisor", tree, rules, 1.0)),
             ChildSpec("a:1", lambda: Player("a:1", "b:1", balls, over)),
             ChildSpec("b:1", lambda: Player("b:1", "a:1", balls)),
-            ChildSpec("notifier", lambda: Player("notifier", "a:1", 0)),
         ),
-        (),
-        lambda _sender, _role: (),
+        templates=(),
+        route=lambda _sender, _role: (),
+        subscribers={},
+        on_halt=lambda _halt: (),
     )
     return tree
 
 
-BALL = market.SealBucket(bucket_utc=1)
-
-
 def hop_floor_ns(hops: int) -> list[int]:
-    """Time hops between two actors of the live runtime in rounds of 20, ns a hop."""
+    """Return the times of hops between two actors of the live runtime in rounds of 20, ns a hop."""
     clock = MarketClock.real()
     took = []
     over = threading.Event()
@@ -75,7 +78,7 @@ def hop_floor_ns(hops: int) -> list[int]:
     runtime.start_tree()
     for _ in range(max(1, hops // 20)):
         over.clear()
-        runtime.cells["a:1"].state = runtime.cells["b:1"].state = Count()
+        runtime.cells["a:1"].state, runtime.cells["b:1"].state = Count(), Count()
         began = time.perf_counter_ns()
         runtime.post("a:1", BALL, "edge:hops")
         if not over.wait(5):

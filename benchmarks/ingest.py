@@ -11,8 +11,9 @@ from typing import NamedTuple
 from benchmarks.feed_load import STRIKES, FeedLoad
 from benchmarks.figures import SPREAD, Report, fsync_floor_ns, percentile, spread, work_folder
 from config.settings import load_settings
-from domain.instants import BUCKET_NS, at_exchange
+from domain.instants import BUCKET_NS, SECOND, at_exchange
 from domain.options.profile import Row, Rows
+from domain.units import Utc
 from messages import market
 from simulation.market.market import Market
 from storage.warehouse import Warehouse
@@ -121,7 +122,7 @@ def _batches(report: Report, folder: Path, n: int) -> None:
     sessions = folder / "warehouse"
     for i in range(n):
         bucket_utc = first_utc + i * BUCKET_NS
-        world.step(bucket_utc + BUCKET_NS - 1_000_000_000)
+        world.step(bucket_utc + BUCKET_NS - SECOND)
         before = set(sessions.rglob("*.parquet"))
         for hub, categories in settings.feed.hubs.items():
             batch = _batch(world, hub, settings.tickers, categories, bucket_utc)
@@ -161,7 +162,7 @@ def _batches(report: Report, folder: Path, n: int) -> None:
 
 
 def _batch(
-    world: Market, hub: str, tickers: tuple[str, ...], categories: tuple[str, ...], bucket_utc: int
+    world: Market, hub: str, tickers: tuple[str, ...], categories: tuple[str, ...], bucket_utc: Utc
 ) -> market.StoreBucket:
     profiles = [world.profile(ticker, category) for ticker in tickers for category in categories]
     rows = tuple(

@@ -20,6 +20,7 @@ import threading
 import time
 from collections import Counter
 from datetime import date
+from datetime import time as clock_time
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,9 @@ from ib_insync import IB
 
 from commands.folder import DataFolder
 from commands.report import facts
-from config.settings import load_settings
+from config.settings import Settings, load_settings
 from domain.instants import SECOND, at_exchange
+from domain.units import Utc
 from storage.queries import LedgerReader
 from supervision.clock import MarketClock
 
@@ -54,15 +56,15 @@ class Child:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self.lines.append(line.rstrip())
-            if any(word in line for word in ("passed every gate", "Opened", "Closed")):
+            if any(word in line for word in ("Approved", "Opened", "Closed")):
                 self.order_event.set()
 
 
 def play(data: Path, kills: int, source: random.Random) -> dict[str, Any]:
-    """Play one demo day with up to `kills` kills; give what the end looks like."""
+    """Play one demo day with up to `kills` kills; return what the end looks like."""
     settings = load_settings(profile="demo", overrides={"data_dir": str(data)})
     folder = DataFolder(data)
-    close_utc = at_exchange(settings.demo.session, __import__("datetime").time(16, 0))
+    close_utc = at_exchange(settings.demo.session, clock_time(16, 0))
     killed = 0
     child = Child(data)
     truth: dict[str, Any] | None = None
@@ -106,8 +108,8 @@ def _clock(folder: DataFolder) -> MarketClock | None:
         return None
 
 
-def _broker_truth(folder: DataFolder, close_utc: int) -> dict[str, Any]:
-    """Ask the broker shortly before the close: executions, working orders, positions."""
+def _broker_truth(folder: DataFolder, close_utc: Utc) -> dict[str, Any]:
+    """Return what the broker reports shortly before the close: executions, working orders, positions."""
     clock, gateway = _clock(folder), folder.sim("gateway")
     assert clock is not None and gateway is not None, "market and broker must outlive the supervisor"
     time.sleep(max(0.0, clock.real_wait_s(close_utc - 120 * SECOND)))
@@ -127,7 +129,7 @@ def _broker_truth(folder: DataFolder, close_utc: int) -> dict[str, Any]:
     return found
 
 
-def _verdict(settings: Any, folder: DataFolder, truth: dict[str, Any]) -> dict[str, Any]:
+def _verdict(settings: Settings, folder: DataFolder, truth: dict[str, Any]) -> dict[str, Any]:
     session: date = settings.demo.session
     ours = {row["exec_id"] for row in LedgerReader(folder.ledgers, settings.desk).executions(session)}
     theirs = {e["exec_id"].rpartition(".")[0] for e in truth["executions"]}

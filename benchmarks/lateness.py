@@ -10,8 +10,11 @@ import gc
 import socket
 import threading
 import time
+from copy import copy
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Generic, TypeVar
+
+import msgspec
 
 from actors.lane import LaneActor
 from actors.reading import ReadingActor
@@ -19,12 +22,17 @@ from benchmarks.feed_load import FeedLoad
 from benchmarks.figures import SPREAD, Report, percentile, spread, work_folder
 from benchmarks.rig import Rig
 from config.settings import Settings
+from domain.instants import BUCKET_NS
 from domain.session.modes import Mode
 from domain.session.phases import Phase
-from messages import lifecycle, market, session
-from messages.base import Message
-from supervision.effects import Tell
+from domain.units import Utc
+from messages import lifecycle, market, session, signals
+from supervision.actor import Actor
+from supervision.effects import Effect, Publish
+from supervision.turn import Turn
 
+S = TypeVar("S", bound=msgspec.Struct)
+M = TypeVar("M")
 PERIOD_S = 0.3  # a bucket of every ticker
 ROUND_BUCKETS = 38
 OUTAGE_S = 6.0
@@ -77,7 +85,7 @@ def run(scale: float = 1.0) -> Report:
                 SingleLoop(rig).run(into, has_outage=has_outage)
         finally:
             rig.close()
-    _tell(report, {"calm": calm, "outage": outage, "loop": loop_calm, "loop outage": loop_outage}, rounds)
+    _write(report, {"calm": calm, "outage": outage, "loop": loop_calm, "loop outage": loop_outage}, rounds)
     return report
 
 
@@ -103,14 +111,30 @@ def _round(rig: Rig, into: Lateness, *, has_outage: bool) -> None:
     into.due += ROUND_BUCKETS * lanes
     time.sleep(PERIOD_S)
     to_real, before_n = rig.clock.real_utc - rig.clock.market_utc, len(into.since_end_ns)
-    for _, bucket_utc, dequeued_utc, decided_ns in list(rig.decided):
-        if bucket_utc in ends:
-            into.add(decided_ns - ends[bucket_utc], decided_ns - (dequeued_utc + to_real))
+    for decided in list(rig.decided):
+        end_ns = ends.get(decided.bucket_utc)
+        if end_ns is not None:
+            into.add(decided.decided_ns - end_ns, decided.decided_ns - (decided.dequeued_utc + to_real))
     into.p99s_ns.append(percentile(into.since_end_ns[before_n:], 99))
     if has_outage:
         if not lost:
             raise RuntimeError("the outage did not reach the desk")
         rig.wait(lambda: rig.view().mode is Mode.FULLY_LIVE, BACK_S)
+
+
+class Called(Generic[S, M]):
+    """An actor that is called like a function, with the state that it would have in a runtime."""
+
+    def __init__(self, actor: Actor[S, M]) -> None:
+        self._actor = actor
+        self._state = actor.initial()
+
+    def handle(self, message: M, now: Utc) -> list[Effect]:
+        """Return the effects of one message."""
+        turn = Turn(self._actor.name, copy(self._state), now)
+        self._actor.decide(turn, message)
+        self._state = turn.state
+        return turn.effects
 
 
 class SingleLoop:
@@ -119,16 +143,16 @@ class SingleLoop:
     def __init__(self, rig: Rig) -> None:
         self._rig = rig
         settings: Settings = rig.settings
-        self._readings = {ticker: ReadingActor(f"reading:{ticker}", settings) for ticker in settings.tickers}
+        self._readings = {t: Called(ReadingActor(f"reading:{t}", settings)) for t in settings.tickers}
         self._lanes = {
-            ticker: [LaneActor(f"lane:{source}:{ticker}", settings) for source in settings.lanes]
+            ticker: [Called(LaneActor(f"lane:{source}:{ticker}", settings)) for source in settings.lanes]
             for ticker in settings.tickers
         }
-        self._states: dict[str, Any] = {}
-        actors: list[Any] = [*self._readings.values(), *(lane for lanes in self._lanes.values() for lane in lanes)]
-        for actor in actors:
-            started = lifecycle.Started(name=actor.name, incarnation=1, run_n=1)
-            self._states[actor.name], _ = actor.decide(actor.initial(), started, 0)
+        for ticker in settings.tickers:
+            started = lifecycle.Started(name=ticker, incarnation=1, run_n=1)
+            self._readings[ticker].handle(started, Utc(0))
+            for lane in self._lanes[ticker]:
+                lane.handle(started, Utc(0))
         self._port = settings.broker.paper_port
         self._socket: socket.socket | None = None
 
@@ -136,7 +160,7 @@ class SingleLoop:
         """Evaluate a round of buckets; when the connection is gone, dial until it is back, as such programs do."""
         rig, tickers = self._rig, self._rig.settings.tickers
         phase = next(cell.state.phase for name, cell in rig.runtime.cells.items() if name.startswith("lane:"))
-        self._tell_phase(phase)
+        self._enter_phase(phase)
         self._dial()
         drop = threading.Timer(OUTAGE_FROM_S, rig.gateway.tell, (f"drop {OUTAGE_S}",))
         if has_outage:
@@ -148,38 +172,36 @@ class SingleLoop:
             time.sleep(max(0.0, began_s + n * PERIOD_S - time.monotonic()))
             self._look_after_connection()
             end_ns = began_ns + round(n * PERIOD_S * 1e9)
-            bucket_utc = first_utc + n * 30_000_000_000
+            bucket_utc = first_utc + n * BUCKET_NS
             for ticker in tickers:
                 for seen, at_ns in self._read(ticker, bucket_utc):
                     for lane in self._lanes[ticker]:
-                        state = self._states[lane.name]
-                        self._states[lane.name], _ = lane.decide(state, seen, bucket_utc)
+                        lane.handle(seen, bucket_utc)
                         into.add(time.time_ns() - end_ns, time.time_ns() - at_ns)
         if self._socket is not None:
             self._socket.close()
 
-    def _tell_phase(self, phase: Phase) -> None:
+    def _enter_phase(self, phase: Phase) -> None:
         world = self._rig.world
-        told = session.PhaseChanged(
-            phase=phase, session=world.session, open_utc=world.open_utc, close_utc=world.close_utc, at_utc=0,
+        changed = session.PhaseChanged(
+            phase=phase, session=world.session, open_utc=world.open_utc, close_utc=world.close_utc, at_utc=Utc(0),
         )  # fmt: skip
         for lanes in self._lanes.values():
             for lane in lanes:
-                self._states[lane.name], _ = lane.decide(self._states[lane.name], told, 0)
+                lane.handle(changed, Utc(0))
 
-    def _read(self, ticker: str, bucket_utc: int) -> list[tuple[Message, int]]:
-        reading, found = self._readings[ticker], list[tuple[Message, int]]()
+    def _read(self, ticker: str, bucket_utc: Utc) -> list[tuple[signals.FeaturesComputed, int]]:
+        """Return the features of a bucket with the instants at which they were there (real ns)."""
+        reading, found = self._readings[ticker], list[tuple[signals.FeaturesComputed, int]]()
         for hub, rows in self._rig.rows(ticker, -1).items():
             for message in (
                 market.RowsArrived(hub=hub, ticker=ticker, bucket_utc=bucket_utc, rows=rows),
                 market.HubClosed(hub=hub, bucket_utc=bucket_utc, absent=()),
             ):
-                state, effects = reading.decide(self._states[reading.name], message, bucket_utc)
-                self._states[reading.name] = state
                 found += [
-                    (effect.message, time.time_ns())
-                    for effect in effects
-                    if isinstance(effect, Tell) and effect.to == f"lanes:{ticker}"
+                    (effect.event, time.time_ns())
+                    for effect in reading.handle(message, bucket_utc)
+                    if isinstance(effect, Publish) and isinstance(effect.event, signals.FeaturesComputed)
                 ]
         return found
 
@@ -204,7 +226,7 @@ class SingleLoop:
                 time.sleep(RETRY_S)
 
 
-def _tell(report: Report, found: dict[str, Lateness], rounds: int) -> None:
+def _write(report: Report, found: dict[str, Lateness], rounds: int) -> None:
     calm, outage, loop = found["calm"], found["outage"], found["loop outage"]
     calm_ms = percentile(calm.since_end_ns, 99) / 1e6
     outage_ms = percentile(outage.since_end_ns, 99) / 1e6
@@ -234,8 +256,8 @@ def _tell(report: Report, found: dict[str, Lateness], rounds: int) -> None:
         [[names[k], *spread(v.since_features_ns)] for k, v in found.items()],
     )
     for kind in ("calm", "outage"):
-        told = ", ".join(f"{ns / 1e6:.1f}" for ns in found[kind].p99s_ns)
-        report.note(f"p99 of each round, ms, {names[kind]}: {told}.")
+        shown = ", ".join(f"{ns / 1e6:.1f}" for ns in found[kind].p99s_ns)
+        report.note(f"p99 of each round, ms, {names[kind]}: {shown}.")
     report.note(
         "The outage closes the gateway's listener and resets both connections; order and quote sessions dial, read "
         "back and list chains again while the rounds go on."

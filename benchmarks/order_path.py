@@ -20,6 +20,7 @@ from benchmarks.figures import SPREAD, Report, append_floor_ns, commit_floor_ns,
 from benchmarks.hops import hop_floor_ns
 from benchmarks.rig import Rig
 from domain.options.profile import Rows
+from domain.units import Utc
 from messages import market
 
 FRAMES_A_SECOND = 500
@@ -46,16 +47,16 @@ CHAIN = (
     ("reading: features, forces", "signals.FeaturesComputed"),
     ("lane", "signals.RecordAlert"),
     ("alert's record (with its commit)", "signals.AlertRecorded"),
-    ("lane, then gates 1-18", "market.ContractsWanted"),
+    ("lane, then the standing gates", "market.RequestContracts"),
     ("contract choice", "market.ContractsOffered"),
-    ("gates 19-23", "market.RequestQuote"),
+    ("gates of the contract and the size", "market.RequestQuote"),
     ("wait for a tick", ""),
     ("tick to risk", "market.QuoteRead"),
-    ("gate 24, last look", "orders.ReserveEntry"),
-    ("reservation (with its commit)", "orders.EntryReserved"),
-    ("hand-over", "orders.OpenPosition"),
+    ("gates of the fresh quote, last look", "entries.ReserveEntry"),
+    ("reservation (with its commit)", "entries.EntryReserved"),
+    ("hand-over", "entries.OpenPosition"),
     ("position", "orders.SubmitOrder"),
-    ("ibkr", "orders.PlaceOrder"),
+    ("ibkr", "broker.PlaceOrder"),
     ("trace sync", ""),
     ("port, encoding, socket", ""),
 )
@@ -121,7 +122,7 @@ def run(scale: float = 1.0) -> Report:
         finally:
             rig.close()
         paths = _paths(rig, folder / "trace.jsonl", measured)
-    _tell(report, paths, floors, measured)
+    _write(report, paths, floors, measured)
     return report
 
 
@@ -137,8 +138,8 @@ def _take_floors(folder: Path, floors: dict[str, list[int]]) -> None:
 # -- driving ------------------------------------------------------------------------------------
 
 
-def _close_one(rig: Rig, ticker: str, side: int) -> tuple[int, int]:
-    """Close a ticker's next bucket; give the bucket and the instant before the last marker (real ns)."""
+def _close_one(rig: Rig, ticker: str, side: int) -> tuple[Utc, int]:
+    """Close a ticker's next bucket; return the bucket and the instant before the last marker (real ns)."""
     bucket_utc, rows = rig.take_bucket(ticker), rig.rows(ticker, side)
     *early, last = rows
     for hub in early:
@@ -149,8 +150,8 @@ def _close_one(rig: Rig, ticker: str, side: int) -> tuple[int, int]:
     return bucket_utc, began_ns
 
 
-def _close_eight(rig: Rig, ours: str, side: int) -> tuple[int, int]:
-    """Close the same bucket of every ticker; the last hub speaks to all of them in one go."""
+def _close_eight(rig: Rig, ours: str, side: int) -> tuple[Utc, int]:
+    """Close the same bucket of every ticker; the last hub closes it for all of them in one go."""
     tickers = rig.settings.tickers
     rows = {ticker: rig.rows(ticker, side if ticker == ours else DOWN) for ticker in tickers}
     buckets = {rig.take_bucket(ticker) for ticker in tickers}
@@ -166,7 +167,7 @@ def _close_eight(rig: Rig, ours: str, side: int) -> tuple[int, int]:
     return bucket_utc, began_ns
 
 
-def _close_stored(rig: Rig, ours: str, side: int) -> tuple[int, int]:
+def _close_stored(rig: Rig, ours: str, side: int) -> tuple[Utc, int]:
     """Let the five hub actors hand the bucket on and have it stored; none waits for another."""
     tickers = rig.settings.tickers
     rows = {ticker: rig.rows(ticker, side if ticker == ours else DOWN) for ticker in tickers}
@@ -227,7 +228,7 @@ def _paths(rig: Rig, trace: Path, measured: Measured) -> dict[str, list[Way]]:
             record["tag"] = record["message"]["type"]
             if not record["to"].startswith("port:"):
                 envelopes[record["seq"]] = record
-            elif record["tag"] == "orders.PlaceOrder":
+            elif record["tag"] == "broker.PlaceOrder":
                 chain = _chain_of(record, envelopes)
                 seen = chain["signals.FeaturesComputed"]["message"]
                 placed[seen["ticker"], seen["bucket_utc"]] = (record, chain)
@@ -251,13 +252,13 @@ def _chain_of(record: dict[str, Any], envelopes: dict[int, dict[str, Any]]) -> C
         todo.append(cause)
         if cause["tag"] == "market.QuotesArrived":
             # the tick answers a request that came to `quotes` before; that one continues the chain
-            read = chain["market.QuoteRead"]["message"]["request_id"]
-            asked = next(
+            request_id = chain["market.QuoteRead"]["message"]["request_id"]
+            request = next(
                 e for e in reversed(list(envelopes.values()))
-                if e["tag"] == "market.RequestQuote" and e["message"]["request_id"] == read
+                if e["tag"] == "market.RequestQuote" and e["message"]["request_id"] == request_id
             )  # fmt: skip
-            chain["market.RequestQuote"] = asked
-            todo.append(asked)
+            chain["market.RequestQuote"] = request
+            todo.append(request)
     return chain
 
 
@@ -269,9 +270,9 @@ def _path(rig: Rig, trial: Trial, record: dict[str, Any], chain: Chain, to_real:
     placed = record["at_utc"] + to_real
     sync = next(took for name, began_ns, took in rig.trace.syncs if began_ns >= placed and name != SYNC_THREAD)
     commits = sum(
-        _commit_within(rig, at[asked], at[told])
-        for asked, told in (
-            ("signals.RecordAlert", "signals.AlertRecorded"), ("orders.ReserveEntry", "orders.EntryReserved"),
+        _commit_within(rig, at[request], at[answer])
+        for request, answer in (
+            ("signals.RecordAlert", "signals.AlertRecorded"), ("entries.ReserveEntry", "entries.EntryReserved"),
         )
     )  # fmt: skip
     ends = []
@@ -287,14 +288,14 @@ def _path(rig: Rig, trial: Trial, record: dict[str, Any], chain: Chain, to_real:
 
 
 def _commit_within(rig: Rig, from_ns: int, to_ns: int) -> int:
-    """Give the last commit that ended before the answer was dequeued."""
+    """Return the last commit that ended before the answer was dequeued."""
     return max(((ended, took) for ended, took in rig.commits if from_ns <= ended <= to_ns), default=(0, 0))[1]
 
 
-# -- telling ------------------------------------------------------------------------------------
+# -- the report ------------------------------------------------------------------------------------
 
 
-def _tell(report: Report, paths: dict[str, list[Way]], floors: dict[str, list[int]], measured: Measured) -> None:
+def _write(report: Report, paths: dict[str, list[Way]], floors: dict[str, list[int]], measured: Measured) -> None:
     net = {scenario: [path.net for path in found] for scenario, found in paths.items()}
     p50, p99 = percentile(net["one"], 50) / 1e6, percentile(net["one"], 99) / 1e6
     eight = percentile(net["eight"], 99) / 1e6

@@ -1,7 +1,7 @@
 """The real tree on the live runtime for benchmarks: real trace, ledgers, warehouse and order port; a phase that stays.
 
-What is not real: the session says ENTRY and closes no buckets (the benchmark says when they close, with rows of
-the simulated market whose zero gamma it moves across spot), hubs and feed have no ports, and, unless asked
+What is not real: the session stands in ENTRY and closes no buckets (the benchmark closes them, with rows of the
+simulated market whose zero gamma it moves across spot), hubs and feed have no ports, and, unless asked
 otherwise, quotes come from a pump of this process that ticks every option every 50 ms. Durations that would forbid
 many orders in a row (cooldowns, trades a day, age of the signal, warm-up) are out of the way.
 """
@@ -12,26 +12,30 @@ import dataclasses
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date
 from datetime import time as clock_time
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, assert_never
 
 import msgspec
 
-from actors.lane import LaneActor
+from actors.lane import Inbox as LaneInbox
+from actors.lane import LaneActor, LaneState
 from benchmarks.children import Child
 from config.settings import Gateway, Settings, load_settings
 from domain.instants import BUCKET_NS, MS, at_exchange
 from domain.instruments import Contract, Greeks, Quote, Right, Spot
 from domain.options.profile import SCALARS, Profile, Row, Rows, Shape
-from domain.session.modes import Mode
+from domain.risk.desk_view import DeskView
+from domain.session.modes import AccountClass, Mode
 from domain.session.phases import Phase
+from domain.units import Qty, Ticks, Utc
 from gateways.ib.orders_port import OrdersPort
 from gateways.ib.quotes_port import QuotesPort
-from main import Stores, build_tree
-from messages import market, session, signals
+from main import Stores, assemble
+from messages import broker, lifecycle, market, session, signals
 from messages.base import Message
 from simulation.market.market import Market
 from storage.desk_ledger import DeskLedger
@@ -39,27 +43,28 @@ from storage.shared_ledger import SharedLedger, promote, start_run
 from storage.warehouse import Warehouse
 from supervision.actor import Actor
 from supervision.clock import MarketClock
-from supervision.effects import Effects, Tell
 from supervision.spec import ChildSpec, Tree
 from supervision.supervisor import SupervisorActor
 from supervision.threaded import LiveRuntime
 from supervision.trace import FileTrace, Header
+from supervision.turn import Turn
 
 S = TypeVar("S", SharedLedger, DeskLedger)
+P = TypeVar("P", OrdersPort, QuotesPort)
 START = clock_time(15, 50)
 TICK_S = 0.05
 FLIP_BPS = 40
 READY_S = 30.0
 
 
-class Nothing(msgspec.Struct, frozen=True):
+class Nothing(msgspec.Struct):
     """The state of an actor that keeps none."""
 
 
-class StandingSession(Actor[Nothing]):
+class StandingSession(Actor[Nothing, lifecycle.Started | session.RequestPhase]):
     """The session of a day that stays in ENTRY; it never closes a bucket."""
 
-    def __init__(self, name: str, open_utc: int, close_utc: int, day: Any) -> None:
+    def __init__(self, name: str, open_utc: Utc, close_utc: Utc, day: date) -> None:
         super().__init__(name)
         self._hours = (day, open_utc, close_utc)
 
@@ -67,38 +72,51 @@ class StandingSession(Actor[Nothing]):
         """Keep nothing."""
         return Nothing()
 
-    def decide(self, state: Nothing, message: Message, now: int) -> tuple[Nothing, Effects]:
-        """Answer who asks."""
-        if not isinstance(message, session.PhaseWanted):
-            return state, ()
-        day, open_utc, close_utc = self._hours
-        phase = session.PhaseChanged(
-            phase=Phase.ENTRY, session=day, open_utc=open_utc, close_utc=close_utc, at_utc=now
-        )  # fmt: skip
-        return state, (Tell(message.reply_to, phase),)
+    def decide(self, turn: Turn[Nothing], message: lifecycle.Started | session.RequestPhase) -> None:
+        """Answer whoever asks."""
+        match message:
+            case lifecycle.Started():
+                pass  # whoever needs the phase asks for it
+            case session.RequestPhase():
+                day, open_utc, close_utc = self._hours
+                phase = session.PhaseChanged(
+                    phase=Phase.ENTRY, session=day, open_utc=open_utc, close_utc=close_utc, at_utc=turn.now
+                )
+                turn.report(message.reply_to, phase)
+            case _:
+                assert_never(message)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Decided:
+    """A lane's decision on a reading: the instant of the dequeue (market) and of the decision (real UTC ns)."""
+
+    lane: str
+    bucket_utc: Utc
+    dequeued_utc: Utc
+    decided_ns: int
 
 
 class TimedLane(LaneActor):
-    """A lane that notes when it has decided on each reading (real UTC ns)."""
+    """A lane that notes when it has decided on each reading."""
 
-    def __init__(self, name: str, settings: Settings, decided: list[tuple[str, int, int, int]]) -> None:
+    def __init__(self, name: str, settings: Settings, decided: list[Decided]) -> None:
         super().__init__(name, settings)
         self._decided = decided
 
-    def decide(self, state: Any, message: Message, now: int) -> tuple[Any, Effects]:
-        """Decide, then note (lane, bucket, instant of dequeue, instant of the decision)."""
-        after, effects = super().decide(state, message, now)
+    def decide(self, turn: Turn[LaneState], message: LaneInbox) -> None:
+        """Decide, then note when."""
+        super().decide(turn, message)
         if isinstance(message, signals.FeaturesComputed):
-            self._decided.append((self.name, message.bucket_utc, now, time.time_ns()))
-        return after, effects
+            self._decided.append(Decided(self.name, message.bucket_utc, turn.now, time.time_ns()))
 
 
 class TimedTrace(FileTrace):
     """A trace that notes each wait for the disk: thread, began, took (ns)."""
 
-    def __init__(self, *args: Any) -> None:
+    def __init__(self, path: Path, header: Header, clock: MarketClock) -> None:
         self.syncs: list[tuple[str, int, int]] = []
-        super().__init__(*args)
+        super().__init__(path, header, clock)
 
     def sync(self) -> None:
         """Sync, and note how long it took."""
@@ -139,7 +157,7 @@ def timed(store: S, commits: list[tuple[int, int]]) -> S:
 
 
 def bench_settings(tickers: tuple[str, ...], port: int) -> Settings:
-    """Give demo settings at rate 1 in which one order may follow another at once."""
+    """Return demo settings at rate 1 in which one order may follow another at once."""
     loose = {"signal_age_max_ms": 10**9, "cooldown_ms": 0, "trades_per_day_max": 10**6, "one_position_only": False}
     return load_settings(
         profile="demo",
@@ -148,7 +166,7 @@ def bench_settings(tickers: tuple[str, ...], port: int) -> Settings:
             "lanes": {"gexwatch": tickers, "advisor": tickers},
             "strategies": {"gexwatch": loose, "advisor": loose},
             # A flip up is an alert; the flip back in the next bucket falls into its cooldown and is let go.
-            "flip": {"readings": 1, "cooldown_ms": 2 * BUCKET_NS // MS},
+            "alert_rules": {"GAMMA_FLIP": {"readings": 1, "cooldown_ms": 2 * BUCKET_NS // MS}},
             "day": {"entry_stop_ms": 60_000},
             "connection": {"warm_up_ms": 0},
             "broker": {"paper_port": port, "gateways": [{"host": "127.0.0.1", "port": port}]},
@@ -169,17 +187,16 @@ class Rig:
         self.settings = bench_settings(tickers, port)
         self.world = Market(demo.seed, demo.session, tickers)
         self.world.step(self.clock.now_utc())
-        self.decided: list[tuple[str, int, int, int]] = []
+        self.decided: list[Decided] = []
         self.commits: list[tuple[int, int]] = []
         self.next_bucket_utc = dict.fromkeys(tickers, self.world.open_utc)
         self._rows = {ticker: _rows_of(self.world, self.settings, ticker) for ticker in tickers}
-        self._pumping = threading.Event()
         self._start(folder, port, has_quotes_port)
 
     def _start(self, folder: Path, port: int, has_quotes_port: bool) -> None:
         settings, ledgers = self.settings, folder / "ledgers"
         ledgers.mkdir(parents=True)
-        run_n = start_run(ledgers, self.clock.now_utc())
+        run_n = start_run(ledgers, (settings.desk,), self.clock.now_utc())
         for source in settings.lanes:
             promote(ledgers, settings.promoted, source, "demo", "benchmark", self.clock.now_utc())
         stores = Stores(
@@ -192,31 +209,36 @@ class Rig:
             settings_digest=settings.digest(), code_version="benchmark", settings=msgspec.Raw(settings.to_json()),
         )  # fmt: skip
         self.trace = TimedTrace(folder / "trace.jsonl", header, self.clock)
-        tree = self._tree(stores)
-        self.runtime = LiveRuntime(tree, self.trace, self.clock, run_n, settings.supervision.sync_every_ms / 1000)
-        self.runtime.sinks["port:console"] = lambda _: None
-        gateways, ports = (Gateway("127.0.0.1", port),), []
-        kinds: list[tuple[str, type[OrdersPort] | type[QuotesPort], int]] = [("ibkr", OrdersPort, 11)]
-        if has_quotes_port:
-            kinds.append(("quotes", QuotesPort, 12))
-        else:
-            self._pump = QuotePump(self)
-        for kind, cls, client_id in kinds:
-            name = f"port:{kind}:{settings.desk}"
-            made = cls(
-                name, gateways=gateways, client_id=client_id, rules=settings.connection, clock=self.clock,
-                tell=partial(_post, self.runtime, name),
-            )  # fmt: skip
-            self.runtime.sinks[name] = made.post
+        assembled = assemble(
+            settings,
+            stores,
+            lambda tree: LiveRuntime(
+                self._bench_tree(tree), self.trace, self.clock, run_n, settings.supervision.sync_every_ms / 1000
+            ),
+            lambda runtime: self._make_ports(runtime, Gateway("127.0.0.1", port), has_quotes_port),
+        )
+        self.runtime, self._ports = assembled.runtime, assembled.ports
+        for made in self._ports:
             made.start()
-            ports.append(made)
-        self._ports = ports
         self.runtime.start_tree()
         self.wait(self.is_ready, READY_S)
 
-    def _tree(self, stores: Stores) -> Tree:
+    def _make_ports(
+        self, runtime: LiveRuntime, gateway: Gateway, has_quotes_port: bool
+    ) -> Iterable[OrdersPort | QuotesPort | QuotePump]:
+        def of_broker(kind: str, cls: type[P], client_id: int) -> P:
+            name = f"port:{kind}:{self.settings.desk}"
+            return cls(
+                name, gateways=(gateway,), client_id=client_id, rules=self.settings.connection, clock=self.clock,
+                tell=lambda to, message: runtime.post(to, message, name),
+            )  # fmt: skip
+
+        quotes = of_broker("quotes", QuotesPort, 12) if has_quotes_port else QuotePump(self, runtime)
+        return of_broker("ibkr", OrdersPort, 11), quotes
+
+    def _bench_tree(self, built: Tree) -> Tree:
+        """Return the tree without the feed, with the standing session and timed lanes."""
         settings = self.settings
-        built = build_tree(settings, stores, lambda: self.runtime.cells)
         hours = (self.world.open_utc, self.world.close_utc, settings.demo.session)
         children: list[ChildSpec] = []
         for spec in built.children:
@@ -235,12 +257,13 @@ class Rig:
 
     # -- state, looked at from outside ----------------------------------------------------------
 
-    def view(self) -> Any:
-        """Give risk's view of the desk (a frozen struct: safe to look at)."""
-        return self.runtime.cells[f"risk:{self.settings.desk}"].state.view
+    def view(self) -> DeskView:
+        """Return risk's view of the desk (a frozen struct: safe to look at)."""
+        view: DeskView = self.runtime.cells[f"risk:{self.settings.desk}"].state.view
+        return view
 
     def is_ready(self) -> bool:
-        """Tell whether an entry would pass the standing gates."""
+        """Return whether an entry would pass the standing gates."""
         cell = self.runtime.cells.get(f"risk:{self.settings.desk}")
         if cell is None or cell.state is None:
             return False
@@ -253,7 +276,7 @@ class Rig:
         return view.mode is Mode.FULLY_LIVE and view.start_nav_cents is not None and phases and len(view.spots) > 1
 
     def is_idle(self) -> bool:
-        """Tell whether no entry is in hand and none is pending."""
+        """Return whether no entry is in hand and none is pending."""
         risk = self.runtime.cells[f"risk:{self.settings.desk}"].state
         return risk.attempt is None and not risk.queue and not risk.view.holdings
 
@@ -273,17 +296,17 @@ class Rig:
     # -- buckets --------------------------------------------------------------------------------
 
     def rows(self, ticker: str, side: int) -> Mapping[str, Rows]:
-        """Give a ticker's rows by hub, with spot on a side of zero gamma (+1 above, -1 below)."""
+        """Return a ticker's rows by hub, with spot on a side of zero gamma (+1 above, -1 below)."""
         return self._rows[ticker][side]
 
-    def take_bucket(self, ticker: str) -> int:
-        """Give a ticker's next bucket, all of which lie in the past."""
+    def take_bucket(self, ticker: str) -> Utc:
+        """Return a ticker's next bucket, all of which lie in the past."""
         bucket_utc = self.next_bucket_utc[ticker]
         self.next_bucket_utc[ticker] = bucket_utc + BUCKET_NS
         return bucket_utc
 
-    def hand_over(self, hub: str, ticker: str, bucket_utc: int, rows: Rows) -> None:
-        """Tell a ticker's reading what the hub's actor would: its rows, then the marker."""
+    def hand_over(self, hub: str, ticker: str, bucket_utc: Utc, rows: Rows) -> None:
+        """Post to a ticker's reading what the hub's actor would publish: its rows, then the marker."""
         to, sender = f"reading:{ticker}", f"hub:{hub}"
         arrived = market.RowsArrived(hub=hub, ticker=ticker, bucket_utc=bucket_utc, rows=rows)
         self.runtime.post(to, arrived, sender)
@@ -291,7 +314,6 @@ class Rig:
 
     def close(self) -> None:
         """Stop everything."""
-        self._pumping.set()
         self.runtime.stop()
         for port in self._ports:
             port.close()
@@ -302,23 +324,31 @@ class Rig:
 class QuotePump:
     """A stand-in for the quotes port: one call and one put at the money per ticker, ticking together."""
 
-    def __init__(self, rig: Rig) -> None:
-        self._rig, self._epoch = rig, 0
+    def __init__(self, rig: Rig, runtime: LiveRuntime) -> None:
+        self._rig, self._runtime, self._epoch = rig, runtime, 0
         self.name = f"port:quotes:{rig.settings.desk}"
         self._pairs = {ticker: _at_the_money(rig.world, ticker) for ticker in rig.settings.tickers}
-        rig.runtime.sinks[self.name] = self._take
+        self._closing = threading.Event()
+
+    def start(self) -> None:
+        """Start to tick."""
         threading.Thread(target=self._run, daemon=True, name="quote pump").start()
 
-    def _tell(self, message: Message) -> None:
-        self._rig.runtime.post(f"quotes:{self._rig.settings.desk}", message, self.name)
+    def close(self) -> None:
+        """Stop ticking."""
+        self._closing.set()
 
-    def _take(self, command: Message) -> None:
+    def _tell(self, message: Message) -> None:
+        self._runtime.post(f"quotes:{self._rig.settings.desk}", message, self.name)
+
+    def post(self, command: Message) -> None:
+        """Answer a dial and a request for a chain; all else is of no concern to a pump."""
         world = self._rig.world
-        if isinstance(command, session.Dial):
+        if isinstance(command, broker.Dial):
             self._epoch = command.session_epoch
-            up = session.LinkUp(
+            up = broker.LinkUp(
                 session_epoch=self._epoch, gateway_n=0, port=self._rig.settings.broker.paper_port,
-                account_class="paper", account_matches=True, next_order_id=1,
+                account_class=AccountClass.PAPER, account_matches=True, next_order_id=1,
             )  # fmt: skip
             self._tell(up)
         elif isinstance(command, market.ListChain):
@@ -330,17 +360,13 @@ class QuotePump:
             self._tell(listed)
 
     def _run(self) -> None:
-        while not self._rig._pumping.wait(TICK_S):
+        while not self._closing.wait(TICK_S):
             if not self._epoch:
                 continue
             now = self._rig.clock.now_utc()
             quotes = tuple(_quote(contract, now) for pair in self._pairs.values() for contract in pair)
             spots = tuple(Spot(t, self._rig.world.spot(t).price_ticks, now) for t in self._pairs)
             self._tell(market.QuotesArrived(session_epoch=self._epoch, quotes=quotes, spots=spots))
-
-
-def _post(runtime: LiveRuntime, name: str, to: str, message: Message) -> None:
-    runtime.post(to, message, name)
 
 
 def _at_the_money(world: Market, ticker: str) -> tuple[Contract, ...]:
@@ -350,14 +376,14 @@ def _at_the_money(world: Market, ticker: str) -> tuple[Contract, ...]:
     return tuple(c for right in Right for c in today if c.strike_ticks == strike and c.right is right)
 
 
-def _quote(contract: Contract, now: int) -> Quote:
+def _quote(contract: Contract, now: Utc) -> Quote:
     delta = 0.5 if contract.right is Right.CALL else -0.5
     greeks = Greeks(0.2, delta, 0.01, -1.0, 0.1, contract.strike_ticks, now)
-    return Quote(contract.con_id, 245, 250, 50, 50, now, volume=1_000, greeks=greeks)
+    return Quote(contract.con_id, Ticks(245), Ticks(250), Qty(50), Qty(50), now, volume=1_000, greeks=greeks)
 
 
 def _rows_of(world: Market, settings: Settings, ticker: str) -> dict[int, dict[str, Rows]]:
-    """Make a ticker's rows by side (+1: spot above zero gamma) and hub."""
+    """Return aticker's rows by side (+1: spot above zero gamma) and hub."""
     sides: dict[int, dict[str, Rows]] = {}
     for side in (1, -1):
         sides[side] = {}

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
-from config.settings import SettingsError
+VERSION = "0.2.0"
 
 
 class CommandError(Exception):
@@ -28,6 +28,7 @@ class CommandError(Exception):
 def parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - one screen of commands is clearer than six small ones
     """Build the parser of all commands."""
     top = argparse.ArgumentParser(prog="main.py", description="Zerohour: supervised 0DTE trading.")
+    top.add_argument("--version", action="version", version=f"Zerohour {VERSION}")
     top.add_argument("--config", type=Path, help="a settings file of your own (YAML)")
     top.add_argument("--data", type=Path, help="the data folder (default: settings, data/)")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -102,12 +103,26 @@ def _at_least_one(text: str) -> int:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run one command; errors are one sentence on standard error."""
+    """Run one command, loading no other; errors are one sentence on standard error."""
+    if not (3, 11) <= sys.version_info[:2] < (3, 14):
+        print("Zerohour needs Python 3.11, 3.12 or 3.13; `make run` finds one and sets it up.", file=sys.stderr)
+        return 2
     arguments = parser().parse_args(argv)
-    act: Callable[[argparse.Namespace], int] = import_module(f"commands.{_MODULES[arguments.command]}").act
+    try:
+        act: Callable[[argparse.Namespace], int] = import_module(f"commands.{_MODULES[arguments.command]}").act
+        settings_error: type[Exception] = import_module("config.settings").SettingsError
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] in _ROOMS:
+            raise
+        print(
+            f"This Python has no {error.name}: run `make run` (or `make .venv/.ready`) once, then use"
+            " `.venv/bin/python main.py ...`.",
+            file=sys.stderr,
+        )
+        return 2
     try:
         return act(arguments)
-    except SettingsError as error:
+    except settings_error as error:
         print(error, file=sys.stderr)
         return 2
     except CommandError as error:
@@ -120,6 +135,9 @@ def main(argv: Sequence[str]) -> int:
         return 0
 
 
+_ROOMS = frozenset(
+    ("actors", "commands", "config", "domain", "gateways", "messages", "simulation", "storage", "supervision", "web")
+)
 _MODULES = {
     "run": "run", "status": "status", "replay": "replay", "why": "why", "kill": "operate", "resume": "operate",
     "flatten": "operate", "report": "report", "doctor": "doctor", "sim": "sim", "simulate": "simulate",

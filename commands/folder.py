@@ -30,7 +30,7 @@ class SimProcess(msgspec.Struct, frozen=True):
     negotiate_port: int = 0
 
     def is_alive(self) -> bool:
-        """Tell whether that very process still runs."""
+        """Return whether that very process still runs."""
         try:
             process = psutil.Process(self.pid)
             return abs(process.create_time() - self.began) < 1 and process.status() != psutil.STATUS_ZOMBIE
@@ -140,13 +140,13 @@ class DataFolder:
         self._lock_fd = fd
 
     def unlock(self) -> None:
-        """Give the lock back."""
+        """Return the lock back."""
         if self._lock_fd is not None:
             os.close(self._lock_fd)
             self._lock_fd = None
 
     def sim(self, what: str) -> SimProcess | None:
-        """Give a simulated server of this run that is still alive."""
+        """Return a simulated server of this run that is still alive."""
         try:
             found = msgspec.json.decode((self.run / f"sim-{what}.json").read_bytes(), type=SimProcess)
         except (OSError, msgspec.DecodeError):
@@ -154,7 +154,7 @@ class DataFolder:
         return found if found.is_alive() else None
 
     def traces_newest_first(self) -> list[Path]:
-        """Give all traces, plain and sealed, newest first."""
+        """Return all traces, plain and sealed, newest first."""
         found = [p for p in self.traces.glob("*/run-*.jsonl*") if _TRACE.fullmatch(p.name)]
         return sorted(found, key=_age, reverse=True)
 

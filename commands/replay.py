@@ -22,7 +22,7 @@ from messages.base import Message
 from messages.envelope import Envelope, decode
 from storage.warehouse_reader import WarehouseReader
 from supervision.actor import Actor
-from supervision.effects import Tell
+from supervision.effects import Effect, Publish, Tell
 from supervision.replay import Divergence, ReplayReport, UnresolvedError, replay
 from supervision.trace import Header, TraceError, TraceReader
 
@@ -55,7 +55,7 @@ def act(arguments: Namespace) -> int:
 
 
 def read_header(path: Path) -> Header:
-    """Give the header of a trace.
+    """Return the header of a trace.
 
     Raises:
         TraceError: the file is no trace.
@@ -77,12 +77,12 @@ class _NoStore:
     in_hand = 0
 
 
-def maker(settings: Settings) -> Callable[[str], Actor[Any] | None]:
-    """Give what makes the pure actors of a tree by name; `None` for everybody else."""
+def maker(settings: Settings) -> Callable[[str], Actor[Any, Any] | None]:
+    """Return what makes the pure actors of a tree by name; `None` for everybody else."""
     nothing: Any = _NoStore()
     tree = build_tree(settings, Stores(nothing, nothing, nothing), tuple)
 
-    def make(name: str) -> Actor[Any] | None:
+    def make(name: str) -> Actor[Any, Any] | None:
         try:
             actor = tree.child(name).make()
         except KeyError:
@@ -101,7 +101,7 @@ class Values:
         self.missing = 0
 
     def fill(self, message: Message) -> Message:
-        """Give the message with its values."""
+        """Return the message with its values."""
         rows = getattr(message, "rows", None)
         if not isinstance(rows, Rows):
             return message
@@ -176,13 +176,23 @@ def _divergence(found: Divergence) -> list[str]:
     lines += [f"        {_envelope(e)}" for e in found.recorded] or ["        nothing that anybody received"]
     lines.append("  computed outbox")
     for effect in found.computed or ():
-        shown = f"-> {effect.to} {effect.message}" if isinstance(effect, Tell) else repr(effect)
+        shown = _effect(effect)
         lines.append(f"        {shown[:400]}")
     if not found.computed:
         lines.append("        nothing")
     lines.append("  causes")
     lines += [f"        {_envelope(e)}" for e in found.causes] or ["        came from outside"]
     return lines
+
+
+def _effect(effect: Effect) -> str:
+    match effect:
+        case Tell():
+            return f"-> {effect.to} {effect.message}"
+        case Publish():
+            return f"published {effect.event}"
+        case _:
+            return repr(effect)
 
 
 def _envelope(envelope: Envelope) -> str:

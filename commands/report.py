@@ -47,13 +47,13 @@ def _session(text: str | None, folder: DataFolder) -> date:
 
 
 def lines_of(settings: Settings, folder: DataFolder, session: date) -> tuple[bool, list[str]]:
-    """Give the report as lines, and whether something in it is bad."""
+    """Return the report as lines, and whether something in it is bad."""
     found = facts(settings, folder, session)
     return is_bad(found), _lines(found)
 
 
 def is_bad(found: dict[str, Any]) -> bool:
-    """Tell whether positions are left or readings were made twice."""
+    """Return whether positions are left or readings were made twice."""
     return not found["is_flat"] or found["readings"]["doubled"] > 0
 
 
@@ -109,7 +109,7 @@ def market_of_record(paths: list[Path]) -> str:
 def trace_facts(paths: list[Path]) -> dict[str, Any]:
     """Count readings and modes in the traces of a session, oldest first."""
     modes: list[tuple[str, str]] = []
-    computed: Counter[tuple[str, int]] = Counter()
+    computed: Counter[tuple[str, str, int]] = Counter()  # by who heard it: a lane, or the record alone
     for path in reversed(paths):
         for line in records(path):
             is_mode = b'"session.ModeChanged"' in line
@@ -121,14 +121,14 @@ def trace_facts(paths: list[Path]) -> dict[str, Any]:
             message = record["message"]
             if is_mode and record["to"] == "notifier":
                 modes.append((exchange_clock(message["at_utc"]), message["mode"]))
-            elif message["type"] == "signals.FeaturesComputed" and record["to"] == "journal":
-                computed[message["ticker"], message["bucket_utc"]] += 1
+            elif message["type"] == "signals.FeaturesComputed":
+                computed[record["to"], message["ticker"], message["bucket_utc"]] += 1
     return {
         "modes": modes,
         "readings": {
-            "computed": len(computed),
-            "tickers": len({ticker for ticker, _ in computed}),
-            "buckets": len({bucket for _, bucket in computed}),
+            "computed": len({(ticker, bucket) for _, ticker, bucket in computed}),
+            "tickers": len({ticker for _, ticker, _ in computed}),
+            "buckets": len({bucket for _, _, bucket in computed}),
             "doubled": sum(n > 1 for n in computed.values()),
         },
         "traces": [path.name for path in paths],
@@ -142,7 +142,7 @@ def _lines(found: dict[str, Any]) -> list[str]:
         contract = f"{row['trading_class']} {(row['strike_ticks'] or 0) / 100:g}{row['right']}"
         lines.append(
             f"  {exchange_clock(row['opened_utc'])}-{exchange_clock(row['closed_utc'])}  {row['strategy']:<9}"
-            f" {row['bought_qty']:>3} {contract:<12} {row['exit_reason'] or row['end']:<16}"
+            f" {row['opened_qty']:>3} {contract:<12} {row['exit_reason'] or row['end']:<16}"
             f" {row['realised_cents'] / 100:>+10,.2f}  {row['order_ref']}"
         )
     lines.append(f"  net {found['realised_cents'] / 100:+,.2f} after fees of {found['fees_cents'] / 100:,.2f}")

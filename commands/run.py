@@ -16,14 +16,15 @@ from pathlib import Path
 
 import msgspec
 
-from commands import assembly, report
+from commands import live, report
 from commands.cli import CommandError
 from commands.folder import DataFolder, SimProcess, settings_of
 from commands.sim import close_of, provenance_of, recorded_of
 from config.settings import Broker, Gateway, Settings, SettingsError, from_json
 from domain.instants import at_exchange, exchange_clock
+from domain.risk.kill import KillLevel
 from domain.session import calendar
-from messages import operator
+from domain.units import Utc
 from supervision.clock import MarketClock
 from supervision.trace import seal
 
@@ -66,7 +67,7 @@ def say(text: str) -> None:
 def _run_real(settings: Settings, folder: DataFolder, stop: threading.Event) -> int:
     clock = MarketClock.real()
     say(f"Starting desk {settings.desk} on {folder.root.resolve()}. Ctrl-C stops cleanly.")
-    running = assembly.start(settings, folder, clock, settings.broker.gateways, settings.feed.negotiate_url, stop)
+    running = live.start(settings, folder, clock, settings.broker.gateways, settings.feed.negotiate_url, stop)
     _watch(running, clock, None, folder)
     return 1 if running.runtime.ended else 0
 
@@ -85,7 +86,7 @@ def _run_demo(settings: Settings, folder: DataFolder, arguments: Namespace, stop
         say("          (`main.py run --fresh` begins a new day instead.)")
     for what, how in sorted(provenance_of(settings).items()):
         say(f"          {what}: {how}")
-    running = assembly.start(
+    running = live.start(
         settings, folder, clock, (Gateway("127.0.0.1", gateway.port),),
         f"http://127.0.0.1:{hubs.negotiate_port}/v2/negotiate", stop,
     )  # fmt: skip
@@ -160,16 +161,18 @@ def _stop_world(folder: DataFolder) -> None:
     folder.clock.unlink(missing_ok=True)
 
 
-def _watch(running: assembly.Supervisor, clock: MarketClock, until_utc: int | None, folder: DataFolder) -> bool:
+def _watch(running: live.Supervisor, clock: MarketClock, until_utc: Utc | None, folder: DataFolder) -> bool:
     """Print what is announced until the day is over, a signal or a request comes; True when the day is over."""
     stop = running.stop_wanted
-    signal.signal(signal.SIGUSR2, lambda *_: assembly.raise_kill(running.runtime, 2, "SIGUSR2", "signal", "signal"))
+    signal.signal(
+        signal.SIGUSR2, lambda *_: live.raise_kill(running.runtime, KillLevel.FLATTEN, "SIGUSR2", "signal", "signal")
+    )
     kill_file = KillFile(folder.kill_file)
     gc.collect()
     gc.freeze()
     is_over = False
     while not stop.is_set() and not running.runtime.end_wanted.is_set():
-        _print_said(running)
+        _print_line(running)
         kill_file.look(running)
         if until_utc is not None and clock.now_utc() >= until_utc:
             is_over = True
@@ -189,7 +192,7 @@ class KillFile:
         self._empty_ns = 0
         self._next_look_s = 0.0
 
-    def look(self, running: assembly.Supervisor) -> None:
+    def look(self, running: live.Supervisor) -> None:
         """Raise the kill level when the file is there or was written again; taking it away lowers nothing."""
         now_s = real_time.monotonic()
         if now_s < self._next_look_s:
@@ -208,15 +211,14 @@ class KillFile:
             self._empty_ns = written_ns  # perhaps caught while it is being written: look once more
             return
         self._seen_ns = written_ns
-        level = 1 if text == "1" else 2
+        level = KillLevel.NO_ENTRIES if text == "1" else KillLevel.FLATTEN
         reason = f"the KILL file says {text or 'nothing'}"
-        assembly.raise_kill(running.runtime, level, reason, "file", f"file-{written_ns}")
+        live.raise_kill(running.runtime, level, reason, "file", f"file-{written_ns}")
 
 
-def _print_said(running: assembly.Supervisor) -> None:
+def _print_line(running: live.Supervisor) -> None:
     try:
-        said = running.said.get(timeout=0.2)
+        line = running.console.get(timeout=0.2)
     except queue.Empty:
         return
-    if isinstance(said, operator.Announcement):
-        say(f"{exchange_clock(said.at_utc)}  {said.topic:<7} {said.text}")
+    say(f"{exchange_clock(line.at_utc)}  {line.topic:<7} {line.text}")

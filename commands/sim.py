@@ -19,13 +19,14 @@ from commands.cli import CommandError
 from commands.folder import DataFolder, SimProcess, settings_of, write_private
 from config.settings import Settings, from_json
 from domain.instants import SECOND, at_exchange, exchange_clock
+from domain.units import Cents, Utc
 from simulation.broker.exchange import Exchange
 from simulation.gateway.faults import Fault, FaultKind, FaultScriptError, load_faults
 from simulation.gateway.server import GatewayServer
 from simulation.hubs.faults import DropHub
 from simulation.hubs.server import HubServer
-from simulation.market.market import Market
-from simulation.market.recorded import Recorded, RecordedError, load_recorded
+from simulation.market.from_settings import market_of
+from simulation.market.minute_bars import RecordedDay, RecordedError, load_recorded_day
 from supervision.clock import MarketClock
 
 GATEWAY_PORT = 4002
@@ -59,24 +60,14 @@ def _stop(folder: DataFolder) -> int:
     return 0
 
 
-def market_of(settings: Settings) -> Market:
-    """Make the market that both servers and the in-process exchange share by seed (or by a recorded day)."""
-    demo = settings.demo
-    cadence_s = max(1, round(demo.rate * demo.frame_interval_ms / 1000))
-    recorded = recorded_of(demo.market_folder)
-    if recorded is not None:
-        return Market.from_recorded(recorded, demo.seed, snapshot_s=cadence_s)
-    return Market(demo.seed, demo.session, snapshot_s=cadence_s)
-
-
-def recorded_of(folder: Path | None) -> Recorded | None:
+def recorded_of(folder: Path | None) -> RecordedDay | None:
     """Read a recorded day.
 
     Raises:
         CommandError: the folder does not hold one.
     """
     try:
-        return None if folder is None else load_recorded(folder)
+        return None if folder is None else load_recorded_day(folder)
     except RecordedError as error:
         raise CommandError(str(error)) from None
 
@@ -93,13 +84,13 @@ def _clock(settings: Settings, run_folder: Path | None) -> MarketClock:
 
 
 def _is_ahead(settings: Settings, clock: MarketClock, wall: time) -> bool:
-    """Tell whether a fault's instant is still to come (a day that starts later never had it)."""
+    """Return whether a fault's instant is still to come (a day that starts later never had it)."""
     return clock.now_utc() < at_exchange(settings.demo.session, wall)
 
 
 async def _serve_gateway(settings: Settings, clock: MarketClock, arguments: Namespace) -> None:
     world = market_of(settings)
-    exchange = Exchange(world, cash_cents=settings.demo.nav_usd * 100)
+    exchange = Exchange(world, cash_cents=Cents(settings.demo.nav_usd * 100))
     faults = _faults_of(arguments)
     demo = settings.demo
     if arguments.run_folder is not None and not faults and _is_ahead(settings, clock, demo.gateway_drop_at):
@@ -173,8 +164,8 @@ async def _until_told() -> None:
     await told.wait()
 
 
-def close_of(settings: Settings) -> int:
-    """Give the instant at which a demo day is over: the settlement routine is behind it."""
+def close_of(settings: Settings) -> Utc:
+    """Return the instant at which a demo day is over: the settlement routine is behind it."""
     world = market_of(settings)
     return world.close_utc + settings.day.settlement_ms * 1_000_000 + 30 * SECOND
 

@@ -13,7 +13,7 @@ from commands.cli import CommandError
 
 
 def records(path: Path) -> Iterator[bytes]:
-    """Give the lines of a trace, plain or sealed.
+    """Return the lines of a trace, plain or sealed.
 
     Raises:
         CommandError: no such file.

@@ -2,48 +2,52 @@
 
 from __future__ import annotations
 
+import contextlib
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import orjson
 
 from commands.cli import CommandError
 from commands.folder import DataFolder, settings_of
 from commands.traces import parsed, records
-from domain.identifiers import parse_alert_id
 from domain.instants import exchange_clock
+from domain.orders.references import parse_order_ref, position_of
+from domain.risk.gates.sequence import number_of
+from domain.signals.alert import AlertKey
 
-# What belongs to the chain of an order, by message type: (receiver that counts, what is said of it).
+# What belongs to the chain of an order: message type to the name of the step.
 _STEPS = {
     "signals.FeaturesComputed": "reading",
     "signals.RecordAlert": "alert",
     "signals.SignalRaised": "signal",
-    "orders.RecordDenial": "refused",
-    "orders.ReserveEntry": "gates",
-    "orders.EntryReserved": "reserved",
-    "orders.EntryRefused": "refused",
-    "orders.OpenPosition": "handed over",
+    "entries.RecordDenial": "refused",
+    "entries.ReserveEntry": "gates",
+    "entries.EntryReserved": "reserved",
+    "entries.EntryRefused": "refused",
+    "entries.OpenPosition": "handed over",
     "orders.SubmitOrder": "submit",
     "orders.ModifyOrder": "modify",
     "orders.CancelOrder": "cancel",
-    "orders.PlaceOrder": "to the port",
-    "orders.AmendOrder": "to the port",
-    "orders.OrderSent": "on the wire",
-    "orders.OrderDenied": "denied",
-    "orders.StatusHeard": "broker says",
-    "orders.ErrorHeard": "broker says",
-    "orders.ExecutionHeard": "execution",
-    "orders.FillRecorded": "fill booked",
-    "orders.RecordExitIntent": "exit wanted",
+    "broker.PlaceOrder": "to the port",
+    "broker.AmendOrder": "to the port",
+    "broker.OrderSent": "on the wire",
+    "broker.OrderDenied": "denied",
+    "broker.OrderStatusReported": "status",
+    "broker.ErrorReported": "error",
+    "broker.ExecutionReported": "execution",
+    "orders.FillRecorded": "fill",
+    "orders.RecordExitIntent": "exit",
     "positions.PositionOpened": "opened",
     "positions.PositionClosed": "closed",
     "positions.EntryAbandoned": "abandoned",
 }
-_ONCE_TO = {
+# Of what several hear, the receiver whose copy is shown.
+_SHOWN_TO = {
     "positions.PositionOpened": "risk", "positions.PositionClosed": "risk", "positions.EntryAbandoned": "risk",
-    "orders.OrderSent": "ibkr", "orders.OrderDenied": "ibkr", "signals.FeaturesComputed": "lane",
-    "orders.ExecutionHeard": "ibkr", "orders.StatusHeard": "ibkr",
+    "broker.OrderSent": "ibkr", "broker.OrderDenied": "ibkr", "signals.FeaturesComputed": "lane",
 }  # fmt: skip
 
 
@@ -68,72 +72,67 @@ def act(arguments: Namespace) -> int:
 
 
 def chain_of(paths: list[Path], ref: str) -> list[dict[str, Any]]:
-    """Collect the chain: everything that names the ref's alert, intent or orders, in the order of the traces."""
-    names = {name for path in paths for name in _names(path, ref)}
-    if not names:
+    """Return everything that names the ref's alert, intent or orders, in the order of the traces."""
+    subject = _subject_of(paths, ref)
+    if subject is None:
         return []
-    needles = tuple(name.encode() for name in sorted(names))
-    buckets = {key for name in names if (key := _bucket_of(name)) is not None}
     chain = []
     for line in (line for path in paths for line in records(path)):
-        if b'"kind":"envelope"' not in line[:20]:
-            continue
-        is_reading = buckets and b'"signals.FeaturesComputed"' in line
-        if not is_reading and not any(needle in line for needle in needles):
+        is_reading = b'"signals.FeaturesComputed"' in line
+        if not is_reading and not any(needle in line for needle in subject.needles):
             continue
         record = parsed(line)
-        if record is None or not _belongs(record, buckets):
-            continue
-        chain.append(record)
+        if record is not None and record.get("kind") == "envelope" and _belongs(record, subject):
+            chain.append(record)
     return chain
 
 
-def _belongs(record: dict[str, Any], buckets: set[tuple[str, int]]) -> bool:
+class _Subject:
+    """What a chain is about: the alerts' keys, and the texts by which lines of a trace are found."""
+
+    def __init__(self, alerts: set[AlertKey], texts: set[str]) -> None:
+        self.buckets = {(key.ticker, key.bucket_utc) for key in alerts}
+        ids = {key.alert_id for key in alerts}
+        self.needles = tuple(sorted({*(text.encode() for text in texts | ids), *map(msgspec.json.encode, alerts)}))
+
+
+def _belongs(record: dict[str, Any], subject: _Subject) -> bool:
     message = record["message"]
     tag = message["type"]
-    if tag not in _STEPS or not record["to"].startswith(_ONCE_TO.get(tag, "")):
+    if tag not in _STEPS or not record["to"].startswith(_SHOWN_TO.get(tag, "")):
         return False
     if tag == "signals.FeaturesComputed":
-        return (message["ticker"], message["bucket_utc"]) in buckets
+        return (message["ticker"], message["bucket_utc"]) in subject.buckets
     return True
 
 
-def _bucket_of(name: str) -> tuple[str, int] | None:
-    """Give (ticker, bucket) of an alert id; `None` for any other name."""
-    try:
-        alert = parse_alert_id(name)
-    except ValueError:
-        return None
-    return alert.ticker, alert.bucket_utc
-
-
-def _names(path: Path, ref: str) -> set[str]:
-    """Give the ref with the alert, intent and order refs that it is tied to."""
-    stem = _stem(ref)
-    found: set[str] = set()
-    for line in records(path):
-        if stem.encode() not in line:
+def _subject_of(paths: list[Path], ref: str) -> _Subject | None:
+    """Return the alerts and order references that a ref is tied to; `None` where no trace knows it."""
+    stem = position_of(ref) if parse_order_ref(ref) is not None else ref
+    alerts: set[AlertKey] = set()
+    with contextlib.suppress(ValueError):
+        alerts.add(AlertKey.parse(ref))
+    needles = {stem.encode(), *map(msgspec.json.encode, alerts)}
+    texts: set[str] = set()
+    for line in (line for path in paths for line in records(path)):
+        if not any(needle in line for needle in needles):
             continue
         record = parsed(line)
         if record is None or record.get("kind") != "envelope":
             continue
-        found.add(stem)
+        texts.add(stem)
         message = record["message"]
-        if message["type"] in ("orders.ReserveEntry", "orders.OpenPosition", "orders.RecordDenial"):
-            found.update(str(message[key]) for key in ("alert_id", "intent_id", "signal_id") if message.get(key))
-            if message.get("order_ref"):
-                found.add(_stem(message["order_ref"]))
-            found.update(_stem(leg["order_ref"]) for leg in message.get("legs", ()))
-    return found
-
-
-def _stem(ref: str) -> str:
-    """Cut an order ref to what its entry and all its exits share."""
-    return ref.rsplit("-", 1)[0] if ref.startswith("ZH-") and ref.count("-") == 3 else ref
+        what = message.get("intent") or message.get("ref")
+        if isinstance(what, dict):
+            texts.add(what["intent_id"])
+            alerts.add(msgspec.convert(what["key"], AlertKey))
+        if message["type"] == "entries.ReserveEntry":
+            texts.update(position_of(leg["order_ref"]) for leg in message["legs"])
+    return _Subject(alerts, texts) if texts else None
 
 
 def lines_of(chain: list[dict[str, Any]]) -> list[str]:
-    """Write the chain for people: clock, time since the step before, what happened."""
+    """Return the chain for people: clock, time since the step before, what happened."""
     lines = []
     before = chain[0]["at_utc"]
     for record in chain:
@@ -141,12 +140,12 @@ def lines_of(chain: list[dict[str, Any]]) -> list[str]:
         before = record["at_utc"]
         message = record["message"]
         head = f"{exchange_clock(record['at_utc'])} {gap_ms:+12.1f} ms  {_STEPS[message['type']]:<12}"
-        lines.append(f"{head} {_said(message)}")
+        lines.append(f"{head} {_told(message)}")
         lines += [f"{'':36}{text}" for text in _verdicts(message.get("verdicts", ()))]
     return lines
 
 
-def _said(message: dict[str, Any]) -> str:
+def _told(message: dict[str, Any]) -> str:
     match message["type"]:
         case "signals.FeaturesComputed":
             forces = ", ".join(f"{f['name']} {f['score']:+.2f}" for f in message["forces"])
@@ -155,27 +154,43 @@ def _said(message: dict[str, Any]) -> str:
                 f"{_usd(message['zero_gamma'])}; forces {forces or 'none'}"
             )
         case "signals.RecordAlert":
-            way = "up" if message["direction"] > 0 else "down"
-            return f"{message['alert_id']}: {way} at {_usd(message['entry_ticks'])}"
-        case "orders.RecordDenial":
+            alert = message["alert"]
+            way = "up" if alert["direction"] > 0 else "down"
+            return f"{msgspec.convert(alert['key'], AlertKey).alert_id}: {way} at {_usd(alert['entry_ticks'])}"
+        case "signals.SignalRaised":
+            legs = ", ".join(f"{leg['side']} {leg['right']}" for leg in message["intent"]["plan"]["legs"])
+            return f"{message['intent']['strategy']}: {legs}{' (shadow)' if message['intent']['is_shadow'] else ''}"
+        case "entries.RecordDenial":
             return f"{message['code']}"
-        case "orders.ReserveEntry":
+        case "entries.ReserveEntry":
             leg = message["legs"][0]
             return f"{leg['side']} {leg['qty']} {_contract(leg['contract'])} at {_usd(leg['limit_ticks'])}"
-        case "orders.StatusHeard":
+        case "broker.OrderStatusReported":
             return f"{message['status']}, filled {message['filled_qty']} of {message['qty']}"
-        case "orders.ErrorHeard":
+        case "broker.ErrorReported":
             return f"{message['vendor_code']} {message['text']}"
-        case "orders.ExecutionHeard" | "orders.FillRecorded":
-            return f"{message['side']} {message['qty']} at {_usd(message['price_ticks'])} ({message['exec_id']})"
+        case "broker.ExecutionReported":
+            return _fill(message["execution"])
+        case "orders.FillRecorded":
+            return _fill(message)
+        case "entries.OpenPosition":
+            return f"{message['order_ref']} {message['qty']} at {_usd(message['limit_ticks'])}"
+        case "orders.SubmitOrder" | "broker.PlaceOrder":
+            return _plain(message["order"])
+        case "orders.ModifyOrder" | "broker.AmendOrder":
+            return _plain(message["change"])
         case "orders.RecordExitIntent":
             return f"{message['reason']} ({message['kind']}), {message['qty']} by tier {message['tier']}"
         case "positions.PositionClosed":
             return f"{message['reason'] or message['end']}: {message['realised_cents'] / 100:+,.2f} net"
         case "positions.PositionOpened":
-            return f"{message['qty']} {_contract(message['contract'])} for {message['cost_cents'] / 100:,.2f}"
+            return f"{message['qty']} {_contract(message['ref']['contract'])} for {message['cost_cents'] / 100:,.2f}"
         case _:
             return _plain(message)
+
+
+def _fill(fill: dict[str, Any]) -> str:
+    return f"{fill['side']} {fill['qty']} at {_usd(fill['price_ticks'])} ({fill['exec_id']})"
 
 
 def _plain(message: dict[str, Any]) -> str:
@@ -188,10 +203,10 @@ def _plain(message: dict[str, Any]) -> str:
 
 
 def _verdicts(verdicts: list[dict[str, Any]]) -> list[str]:
-    """Write the gates one a line; of the second round only what did not simply pass again."""
+    """Return the gates, one a line; of the second round only what did not simply pass again."""
     lines, seen, again = [], set(), 0
     for verdict in verdicts:
-        if verdict["gate"] in seen and verdict["outcome"] != "reject":
+        if verdict["gate"] in seen and verdict["finding"]["outcome"] != "reject":
             again += 1
             continue
         seen.add(verdict["gate"])
@@ -202,12 +217,13 @@ def _verdicts(verdicts: list[dict[str, Any]]) -> list[str]:
 
 
 def _verdict(verdict: dict[str, Any]) -> str:
-    text = f"{verdict['gate']:>2} {verdict['name']:<24} {verdict['outcome']:<8}"
-    if verdict.get("measured") is not None:
-        text += f" {verdict['measured']:g}"
-        if verdict.get("limit") is not None:
-            text += f" against {verdict['limit']:g} {verdict['unit']}"
-    return f"{text}  {verdict['code'] or ''}".rstrip()
+    finding = verdict["finding"]
+    text = f"{number_of(verdict['gate']):>2} {verdict['gate']:<24} {finding['outcome']:<8}"
+    if finding["measured"] is not None:
+        text += f" {finding['measured']:g}"
+        if finding["limit"] is not None:
+            text += f" against {finding['limit']:g} {finding['unit']}"
+    return f"{text}  {finding['code'] or ''}".rstrip()
 
 
 def _contract(contract: dict[str, Any]) -> str:

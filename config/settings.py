@@ -9,28 +9,22 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, time
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 import orjson
 import yaml
-from pydantic import ValidationError
+from pydantic import ConfigDict, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from typing_extensions import TypedDict  # pydantic takes no other before Python 3.12
 
-from domain.limits import (
-    BreakRules,
-    ConnectionRules,
-    DayRules,
-    EntryLimits,
-    ExitRules,
-    FeedRules,
-    FlipRules,
-    StrategyRules,
-    TickerRules,
-)
+from domain.limits import ConnectionRules, DayRules, EntryLimits, ExitRules, FeedRules, StrategyRules, TickerRules
+from domain.signals.alerts import EVALUATORS
+from domain.signals.evaluator import AlertRules
+from domain.signals.strategies import PLANS
 
 HERE = Path(__file__).parent
 RATE_MAX = 600.0
@@ -41,6 +35,12 @@ class SettingsError(Exception):
 
 
 _STRICT = {"extra": "forbid"}
+
+if TYPE_CHECKING:
+    AlertRulesByKind = dict[str, AlertRules]
+else:  # each kind with the rules that its evaluator declares
+    AlertRulesByKind = TypedDict("AlertRulesByKind", {kind: made.rules_type for kind, made in EVALUATORS.items()})
+    AlertRulesByKind.__pydantic_config__ = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +143,9 @@ class Settings(BaseSettings):
     desk: str
     data_dir: Path
     tickers: tuple[str, ...]
-    indices: tuple[str, ...]
+    spot_only: tuple[str, ...]
     lanes: dict[str, tuple[str, ...]]
+    alerts: dict[str, tuple[str, ...]]
     promoted: tuple[str, ...]
     feed: Feed
     broker: Broker
@@ -154,12 +155,32 @@ class Settings(BaseSettings):
     exits: ExitRules
     strategies: dict[str, StrategyRules]
     ticker_rules: dict[str, TickerRules]
-    flip: FlipRules
-    breaks: BreakRules
+    alert_rules: AlertRulesByKind
     supervision: Supervision
     warehouse: Warehouse
     demo: Demo
     rate: float = 1.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fold_case(cls, layers: Any) -> Any:
+        """Let a name from the environment, which comes in lower case, meet the one of the files (`spx`, `SPX`)."""
+        return _case_folded(layers)
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> Settings:
+        """Refuse a lane that nothing is said of, and kinds and plans that nobody has written."""
+        for source in self.lanes:
+            for section, rows in (("alerts", self.alerts), ("strategies", self.strategies)):
+                if source not in rows:
+                    raise ValueError(f"lanes.{source} has no row in {section}; add {section}.{source}")
+        for source, kinds in self.alerts.items():
+            _check_known(f"alerts.{source}", kinds, EVALUATORS)
+            if len(set(kinds)) < len(kinds):
+                raise ValueError(f"alerts.{source} names a kind twice")
+        for source, rules in self.strategies.items():
+            _check_known(f"strategies.{source}.plan", (rules.plan,), PLANS)
+        return self
 
     @classmethod
     def settings_customise_sources(
@@ -180,6 +201,12 @@ class Settings(BaseSettings):
     def to_json(self) -> bytes:
         """Write the tree as JSON in its own order (the tree of actors follows it), durations as scaled."""
         return orjson.dumps(self.model_dump(mode="json"))
+
+
+def _check_known(where: str, names: Iterable[str], known: Collection[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise ValueError(f"{where} names {name!r}; there are: {', '.join(sorted(known))}")
 
 
 def load_settings(
@@ -298,12 +325,26 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
     return out
 
 
+def _case_folded(value: Any) -> Any:
+    """Return a tree in which a lower-case key lies over the sibling that differs from it by case alone."""
+    if not isinstance(value, dict):
+        return value
+    names = {key.lower(): key for key in value if isinstance(key, str) and key != key.lower()}
+    out = {key: _case_folded(item) for key, item in value.items() if key not in names}
+    for key, name in names.items():
+        if key in value:
+            out = merged(out, {name: _case_folded(value[key])})
+    return out
+
+
 def _sentence(error: ValidationError, path: Path | None) -> str:
     where = str(path) if path is not None else "the settings or the environment"
     parts = []
     for item in error.errors()[:5]:
         name = ".".join(str(part) for part in item["loc"])
-        if item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        if not name:
+            parts.append(item["msg"].removeprefix("Value error, "))
+        elif item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
             parts.append(f"{name} is not a setting")
         else:
             parts.append(f"{name}: {item['msg'].lower()} (given: {str(item.get('input'))[:40]!r})")

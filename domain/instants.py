@@ -1,12 +1,14 @@
 """Instants, durations and exchange dates: integer nanoseconds since the epoch, UTC, and `session` dates in New York.
 
-An instant is an `int` and its name ends in `_utc`; a duration names its unit (`_ms`, `_s`).
+An instant is a `Utc` and its name ends in `_utc`; a duration names its unit (`_ms`, `_s`).
 """
 
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time
 from zoneinfo import ZoneInfo
+
+from domain.units import Utc
 
 MS = 1_000_000
 SECOND = 1_000_000_000
@@ -16,8 +18,8 @@ BUCKET_NS = 30 * SECOND
 NEW_YORK = ZoneInfo("America/New_York")
 
 
-def from_datetime(moment: datetime) -> int:
-    """Give the instant of an aware datetime, exact to the microsecond.
+def from_datetime(moment: datetime) -> Utc:
+    """Return the instant of an aware datetime, exact to the microsecond.
 
     Raises:
         ValueError: the datetime has no time zone.
@@ -25,30 +27,30 @@ def from_datetime(moment: datetime) -> int:
     if moment.tzinfo is None:
         raise ValueError(f"{moment!r} has no time zone; give it one")
     delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
-    return (delta.days * 86_400 + delta.seconds) * SECOND + delta.microseconds * 1_000
+    return Utc((delta.days * 86_400 + delta.seconds) * SECOND + delta.microseconds * 1_000)
 
 
-def to_datetime(instant_utc: int) -> datetime:
-    """Give the aware UTC datetime of an instant, cut to the microsecond."""
+def to_datetime(instant_utc: Utc) -> datetime:
+    """Return the aware UTC datetime of an instant, cut to the microsecond."""
     seconds, ns = divmod(instant_utc, SECOND)
     return datetime.fromtimestamp(seconds, UTC).replace(microsecond=ns // 1_000)
 
 
-def at_exchange(session: date, clock: time) -> int:
-    """Give the instant at which New York's wall clock reads `clock` on `session`."""
+def at_exchange(session: date, clock: time) -> Utc:
+    """Return the instant at which New York's wall clock reads `clock` on `session`."""
     return from_datetime(datetime.combine(session, clock, NEW_YORK))
 
 
-def session_of(instant_utc: int) -> date:
-    """Give New York's date at an instant."""
+def session_of(instant_utc: Utc) -> date:
+    """Return New York's date at an instant."""
     return to_datetime(instant_utc).astimezone(NEW_YORK).date()
 
 
-def exchange_clock(instant_utc: int) -> str:
-    """Give New York's wall clock at an instant as `HH:MM:SS`."""
+def exchange_clock(instant_utc: Utc) -> str:
+    """Return New York's wall clock at an instant as `HH:MM:SS`."""
     return to_datetime(instant_utc).astimezone(NEW_YORK).strftime("%H:%M:%S")
 
 
-def bucket_of(instant_utc: int) -> int:
-    """Give the start of the 30 s bucket that an instant falls into."""
+def bucket_of(instant_utc: Utc) -> Utc:
+    """Return the start of the 30 s bucket that an instant falls into."""
     return instant_utc - instant_utc % BUCKET_NS

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import date
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 import msgspec
+
+from domain.units import Qty, Ticks, Utc
 
 
 class Right(StrEnum):
@@ -21,6 +23,11 @@ class Side(StrEnum):
     BUY = "BUY"
     SELL = "SELL"
 
+    @property
+    def opposite(self) -> Side:
+        """The side that closes what this one opened."""
+        return Side.SELL if self is Side.BUY else Side.BUY
+
 
 class OrderType(StrEnum):
     """The order types that strategies may use (`STP` for the disaster stop only, `MKT` for exits only)."""
@@ -30,6 +37,16 @@ class OrderType(StrEnum):
     STOP = "STP"
 
 
+class DataType(IntEnum):
+    """What the broker calls the freshness of a price; `UNKNOWN` while it has not said."""
+
+    UNKNOWN = 0
+    LIVE = 1
+    FROZEN = 2
+    DELAYED = 3
+    DELAYED_FROZEN = 4
+
+
 class Contract(msgspec.Struct, frozen=True, order=True):
     """One option contract as the broker knows it; `con_id` is its identity, the rest describes it."""
 
@@ -37,7 +54,7 @@ class Contract(msgspec.Struct, frozen=True, order=True):
     ticker: str
     trading_class: str
     expiry: date
-    strike_ticks: int
+    strike_ticks: Ticks
     right: Right
     multiplier: int = 100
 
@@ -56,8 +73,8 @@ class Greeks(msgspec.Struct, frozen=True):
     gamma: float
     theta: float
     vega: float
-    underlying_ticks: int
-    at_utc: int
+    underlying_ticks: Ticks
+    at_utc: Utc
     source: str = "model"
 
 
@@ -65,16 +82,16 @@ class Quote(msgspec.Struct, frozen=True):
     """The last quote of one instrument.
 
     `at_utc` is the instant of the last bid or ask tick received. A missing side is `None`, a side of which the
-    broker says "no bid" is 0. `data_type` is IB's: 1 live, 2 frozen, 3 delayed, 4 delayed frozen.
+    broker says "no bid" is 0.
     """
 
     con_id: int
-    bid_ticks: int | None
-    ask_ticks: int | None
-    bid_size: int
-    ask_size: int
-    at_utc: int
-    data_type: int = 1
+    bid_ticks: Ticks | None
+    ask_ticks: Ticks | None
+    bid_size: Qty
+    ask_size: Qty
+    at_utc: Utc
+    data_type: DataType = DataType.LIVE
     volume: int | None = None
     greeks: Greeks | None = None
 
@@ -90,6 +107,6 @@ class Spot(msgspec.Struct, frozen=True):
     """The last price of an underlying; `at_utc` is the instant of the last tick received."""
 
     ticker: str
-    price_ticks: int
-    at_utc: int
-    data_type: int = 1
+    price_ticks: Ticks
+    at_utc: Utc
+    data_type: DataType = DataType.LIVE

@@ -1,14 +1,18 @@
-"""The knobs of the rules as types: what `config/` fills in and `domain/` functions take.
+"""The settings of the rules as types: what `config/` fills in and `domain/` functions take.
 
 Durations come in two kinds. `TransportMs` is real time (anything that waits for another process); the loader
 multiplies it by the market clock's rate once, so that rules compare it with market instants. `MarketMs` is market
-time and stays as it is. Shares are fractions (0.35 is 35 %).
+time and stays as it is. Shares are fractions (0.35 is 35 %). The rules of an alert kind stand beside its evaluator, in
+`domain/signals/`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Annotated, ClassVar
+
+from domain.units import Cents, Qty, Ticks
 
 TransportMs = Annotated[int, "transport"]
 MarketMs = Annotated[int, "market"]
@@ -22,29 +26,37 @@ class TickerRules:
 
     __pydantic_config__: ClassVar = _STRICT
     trading_class: str
-    underlying_stop_ticks: int | None
+    underlying_stop_ticks: Ticks | None
     underlying_stop_bps: float | None
-    progress_ticks: int | None
+    progress_ticks: Ticks | None
     progress_bps: float | None
-    iv_size_ticks: int | None
+    iv_size_ticks: Ticks | None
     iv_size_bps: float | None
     max_hold_ms: MarketMs
-    size_cap: int
-    spread_cap_ticks: int
-    premium_min_ticks: int
-    premium_max_ticks: int
+    size_cap: Qty
+    spread_cap_ticks: Ticks
+    premium_min_ticks: Ticks
+    premium_max_ticks: Ticks
 
 
 @dataclass(frozen=True, slots=True)
 class StrategyRules:
-    """What one strategy (a lane's orders) may do."""
+    """What one strategy (a lane's orders) does and may do; `plan` names a row of `domain.signals.strategies.PLANS`."""
 
     __pydantic_config__: ClassVar = _STRICT
+    plan: str
     signal_age_max_ms: TransportMs
     cooldown_ms: MarketMs
     trades_per_day_max: int
     one_position_only: bool
     long_only: bool
+
+
+class HardStopAction(StrEnum):
+    """What the day's loss limit does besides locking the day."""
+
+    FLATTEN = "flatten"
+    HALT = "halt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +66,11 @@ class EntryLimits:
     __pydantic_config__: ClassVar = _STRICT
     intent_deadline_ms: TransportMs
     daily_loss_nav: float
-    daily_loss_max_cents: int
+    daily_loss_max_cents: Cents
     daily_loss_confirm_ms: TransportMs
     soft_stop_nav: float
     auto_flatten_nav: float
-    on_hard_stop: str
+    on_hard_stop: HardStopAction
     loss_streak_max: int
     positions_max: int
     positions_per_ticker_max: int
@@ -66,7 +78,7 @@ class EntryLimits:
     quote_age_max_ms: TransportMs
     spot_age_max_ms: TransportMs
     spread_share_max: float
-    narrow_market_ticks: int
+    narrow_market_increments: int
     premium_nav_per_underlying: float
     premium_nav_total: float
     cash_share_max: float
@@ -75,10 +87,9 @@ class EntryLimits:
     notional_nav: float
     quote_wait_ms: TransportMs
     fresh_quote_wait_ms: TransportMs
-    what_if_wait_ms: TransportMs
     reservation_wait_ms: TransportMs
     drift_share_max: float
-    drift_min_ticks: int
+    drift_min_increments: int
     permit_ms: TransportMs
     account_age_max_ms: TransportMs
     delta_min: float
@@ -120,7 +131,7 @@ class ExitRules:
     entry_total_ms: TransportMs
     entry_step_share: float
     ack_wait_ms: TransportMs
-    min_tick_ticks: int
+    price_min_ticks: Ticks
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +168,7 @@ class DayRules:
     panic_ms: MarketMs
     flatten_ms: MarketMs
     verify_flat_ms: MarketMs
-    hard_stop_ms: MarketMs
+    verify_flat_again_ms: MarketMs
     settlement_ms: MarketMs
     bucket_grace_ms: MarketMs
     bucket_grace_min_ms: TransportMs
@@ -178,31 +189,3 @@ class FeedRules:
     frame_bytes_max: int
     silence_ms: MarketMs
     stored_wait_ms: TransportMs
-
-
-@dataclass(frozen=True, slots=True)
-class FlipRules:
-    """GAMMA_FLIP of the gexwatch lane."""
-
-    __pydantic_config__: ClassVar = _STRICT
-    readings: int
-    hysteresis_bps: float
-    cooldown_ms: MarketMs
-    target_bps: float
-    stop_bps: float
-    horizon_ms: MarketMs
-    version: int
-
-
-@dataclass(frozen=True, slots=True)
-class BreakRules:
-    """STRUCTURE_BREAK of the advisor lane."""
-
-    __pydantic_config__: ClassVar = _STRICT
-    beyond_bps: float
-    trend_min_bps: float
-    cooldown_ms: MarketMs
-    target_bps: float
-    stop_bps: float
-    horizon_ms: MarketMs
-    version: int

@@ -1,13 +1,18 @@
 """What the actors ask of the outside world, as Protocols; main.py injects the implementations.
 
-A store takes the messages of the conversations as they are and gives facts back: the store owns the transaction, the
-actor the addresses. Messages are `Any` here because `domain` knows no messages; the implementations name their types.
+A store takes messages of the conversations as they are and returns facts: the store owns the transaction, the actor the
+addresses. `domain` knows no messages, so the Protocols are generic in what is taken and what is answered.
 """
 
 from __future__ import annotations
 
 from datetime import date
-from typing import Any, Protocol
+from typing import Protocol, TypeVar
+
+from domain.units import Utc
+
+Input_contra = TypeVar("Input_contra", contravariant=True)
+Fact_co = TypeVar("Fact_co", covariant=True)
 
 
 class Clock(Protocol):
@@ -17,11 +22,11 @@ class Clock(Protocol):
     def rate(self) -> float:
         """Market seconds per real second."""
 
-    def now_utc(self) -> int:
-        """Give the market instant, UTC ns."""
+    def now_utc(self) -> Utc:
+        """Return the market instant."""
 
 
-class LedgerStore(Protocol):
+class LedgerStore(Protocol[Input_contra, Fact_co]):
     """A ledger: what `apply` returns happened durably (its COMMIT returned)."""
 
     def open(self) -> None:
@@ -31,18 +36,14 @@ class LedgerStore(Protocol):
             Exception: the file is unreadable, of a newer version or another desk's; one sentence with the remedy.
         """
 
-    def apply(self, message: Any, now: int) -> tuple[Any, ...]:
-        """Carry out one message at the instant `now` (UTC ns) in one transaction and give the facts to be told.
-
-        Raises:
-            TypeError: no message for this ledger.
-        """
+    def apply(self, message: Input_contra, now: Utc) -> tuple[Fact_co, ...]:
+        """Carry out one message at the instant `now` in one transaction; return the facts to be told, in order."""
 
     def close(self) -> None:
         """Release the file."""
 
 
-class WarehouseStore(Protocol):
+class WarehouseStore(Protocol[Input_contra, Fact_co]):
     """The writer of market data: buckets are taken in hand one by one and made durable together."""
 
     def open(self) -> None:
@@ -56,17 +57,17 @@ class WarehouseStore(Protocol):
     def in_hand(self) -> int:
         """Buckets taken but neither stored nor given up."""
 
-    def take(self, message: Any) -> None:
-        """Take one `market.StoreBucket` in hand."""
+    def take(self, message: Input_contra) -> None:
+        """Take one bucket in hand."""
 
-    def flush(self) -> tuple[Any, ...]:
-        """Make everything in hand durable; one `market.BucketStored` or `market.BucketNotStored` per bucket."""
+    def flush(self) -> tuple[Fact_co, ...]:
+        """Make everything in hand durable; return one fact per bucket, what became of it."""
 
     def disk_fault(self) -> str | None:
-        """Say in one sentence that the disk is nearly full; `None` while it is not."""
+        """Return in one sentence that the disk is nearly full; `None` while it is not."""
 
     def start_seal(self, session: date | None = None) -> bool:
-        """Start a child process that seals the hot files of the newest session; False where there is nothing to do.
+        """Start a child process that seals the hot files of the newest session; return whether there is work.
 
         With `session`, everything of that day is sealed into one file per hub (the day is over).
         """

@@ -1,11 +1,43 @@
-"""The base of every message: frozen, keyword-only, tagged `<conversation>.<Name>` in the trace."""
+"""The base of every message: frozen, keyword-only, tagged `<conversation>.<Name>` in the trace.
+
+There are three kinds. A *command* is told to a role: do something, or answer. A *report* answers whoever asked, or
+tells an owner what a port heard. An *event* is published: it happened, and who hears it stands in the table of
+subscribers in `main.py`, never in the sender.
+"""
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import msgspec
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """What one actor says to another; every field is immutable all the way down."""
+    """What one actor says to another; every field is immutable all the way down.
+
+    Traits of a class, for the runtime: `IS_VITAL`, losing one in silence could cost money, so a dead letter of it halts
+    entries and asks for a reconciliation; `SYNC_FIRST`, the trace is durable before one leaves for a port; `CONFLATES`,
+    only the newest of a `slot` matters, so it travels in the market lane of a mailbox.
+    """
+
+    IS_VITAL: ClassVar[bool] = False
+    SYNC_FIRST: ClassVar[bool] = False
+    CONFLATES: ClassVar[bool] = False
+
+    def slot(self) -> str:
+        """Return what the newest message replaces (of classes that conflate)."""
+        return type(self).__name__
+
+
+class Command(Message, frozen=True, kw_only=True):
+    """Told to one role: it should do something, or answer."""
+
+
+class Report(Message, frozen=True, kw_only=True):
+    """Told to one address: the answer to a request, or what a port heard."""
+
+
+class Event(Message, frozen=True, kw_only=True):
+    """Published: it happened. Who hears it stands in the table of subscribers, never in the sender."""

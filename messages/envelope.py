@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any
 
 import msgspec
 
-from domain.profile import Rows
-from messages import lifecycle, market, operator, orders, positions, risk, session, signals
+from domain.options.profile import Rows
+from domain.units import Utc
+from messages import broker, entries, lifecycle, market, operator, orders, positions, risk, session, signals
 from messages.base import SCHEMA, Message
 
-_CONVERSATIONS = (lifecycle, market, operator, orders, positions, risk, session, signals)
+CONVERSATIONS = (broker, entries, lifecycle, market, operator, orders, positions, risk, session, signals)
 
 
 def _message_types() -> tuple[type[Message], ...]:
     found: dict[str, type[Message]] = {}
-    for module in _CONVERSATIONS:
+    for module in CONVERSATIONS:
         for value in vars(module).values():
             if isinstance(value, type) and issubclass(value, Message) and value is not Message:
                 tag = value.__struct_config__.tag
@@ -47,12 +49,12 @@ _DECODER = msgspec.json.Decoder(AnyMessage, dec_hook=_decode_hook)
 
 
 def encode(message: msgspec.Struct) -> bytes:
-    """Write a message (or an effect) as the trace writes it (JSON; rows as reference and hash)."""
+    """Return a message (or an effect) as the trace writes it (JSON; rows as reference and hash)."""
     return _ENCODER.encode(message)
 
 
 def decode(raw: bytes | msgspec.Raw) -> Message:
-    """Read a message back; rows come back without their values.
+    """Return a message read back; rows come without their values.
 
     Raises:
         msgspec.DecodeError: not a message of this schema.
@@ -62,34 +64,42 @@ def decode(raw: bytes | msgspec.Raw) -> Message:
 
 
 def tag_of(message: Message) -> str:
-    """Name a message's type as the trace does (`orders.SubmitOrder`)."""
+    """Return the name of a message's type in the trace (`orders.SubmitOrder`)."""
     return str(type(message).__struct_config__.tag)
 
 
-class Envelope(msgspec.Struct, frozen=True, tag="envelope", tag_field="kind"):
+class Envelope(msgspec.Struct, frozen=True, gc=False, tag="envelope", tag_field="kind"):
     """A message as taken from a mailbox. `seq` and `at_utc` are stamped together at dequeue; `cause_seq` < `seq`."""
 
     seq: int
-    at_utc: int
+    at_utc: Utc
     to: str
     incarnation: int
     inbox_n: int
     sender: str = msgspec.field(name="from")
     message_id: str
     cause_seq: int
-    sent_utc: int
+    sent_utc: Utc
     message: msgspec.Raw
     schema: int = SCHEMA
 
 
-class Handled(msgspec.Struct, frozen=True, tag="handled", tag_field="kind"):
-    """What became of an envelope.
+class HandlingOutcome(StrEnum):
+    """How a handling ended; of all but `OK` neither state nor effects happened.
 
-    `outcome` is `ok`; `crashed` (it comes again, or was a `Started`); `set_aside` (a dead letter); or `fenced` (the
-    incarnation was ended with the message in hand). Of the last three neither state nor effects happened.
+    `CRASHED`: it comes again, or was a `Started`. `FENCED`: the incarnation was ended with the message in hand.
     """
 
+    OK = "ok"
+    CRASHED = "crashed"
+    DEAD_LETTERED = "dead_lettered"
+    FENCED = "fenced"
+
+
+class Handled(msgspec.Struct, frozen=True, gc=False, tag="handled", tag_field="kind"):
+    """What became of an envelope, and the digest of what its handling sent out."""
+
     seq: int
-    outcome: str
+    outcome: HandlingOutcome
     outbox_n: int
     outbox_digest: str

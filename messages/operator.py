@@ -1,95 +1,86 @@
-"""Operator conversation: people's commands, idempotent by `command_id`, expiring, audited.
-
-edge:cli|web|signal|file -> operator   Kill, Resume, Flatten, Status, Stop
-operator -> ledger                     RecordCommand
-operator -> kill, positions, ...       risk.RaiseKill, risk.LowerKill, positions.FlattenPosition
-owner -> operator -> edge              CommandDone | CommandDenied
-"""
+"""Operator conversation: people's commands, idempotent by `command_id`, expiring, audited; and lines for people."""
 
 from __future__ import annotations
 
-from messages.base import Message
+from domain.alarm import Severity
+from domain.risk.kill import KillLevel
+from domain.units import Utc
+from messages.base import Command, Event, Report
 
 
-class _Operator(Message, frozen=True, kw_only=True, tag=lambda name: f"operator.{name}"):
-    """Base of this conversation."""
+def _tag(name: str) -> str:
+    return f"operator.{name}"
 
 
-class Kill(_Operator, frozen=True, kw_only=True):
-    """edge -> operator: raise the kill level."""
+class OperatorCommand(Command, frozen=True, kw_only=True):
+    """What every command of a person carries; repeated with the same `command_id` it gets the old answer."""
 
     command_id: str
     reply_to: str
     by: str
     reason: str
-    level: int
-    expires_utc: int
+    expires_utc: Utc
 
 
-class Resume(_Operator, frozen=True, kw_only=True):
-    """edge -> operator: a person lowers the kill level, with a reason.
+class Kill(OperatorCommand, frozen=True, kw_only=True, tag=_tag):
+    """Raise the kill level."""
+
+    level: KillLevel
+
+
+class Resume(OperatorCommand, frozen=True, kw_only=True, tag=_tag):
+    """A person lowers the kill level, with a reason.
 
     Refused when the kill epoch is not `expected_epoch`, the one that the person saw (`None`: whatever it is).
     """
 
-    command_id: str
-    reply_to: str
-    by: str
-    reason: str
-    level: int
+    level: KillLevel
     expected_epoch: int | None = None
-    expires_utc: int
 
 
-class Flatten(_Operator, frozen=True, kw_only=True):
-    """edge -> operator: kill level 2 (cancel, flatten; stays level 1 after a later resume)."""
-
-    command_id: str
-    reply_to: str
-    by: str
-    reason: str
-    expires_utc: int
+class Flatten(OperatorCommand, frozen=True, kw_only=True, tag=_tag):
+    """Kill level 2 (cancel, flatten; stays level 1 after a later resume)."""
 
 
-class RecordCommand(_Operator, frozen=True, kw_only=True):
-    """operator -> ledger: audit row."""
+class RecordCommand(Command, frozen=True, kw_only=True, tag=_tag):
+    """Write the audit row."""
 
     command_id: str
     name: str
     by: str
     reason: str
     outcome: str
-    at_utc: int
+    at_utc: Utc
 
 
-class CommandDone(_Operator, frozen=True, kw_only=True):
-    """owner -> operator -> edge: carried out; `detail` is one sentence."""
+class CommandDone(Report, frozen=True, kw_only=True, tag=_tag):
+    """Carried out; `detail` is one sentence."""
 
     command_id: str
     detail: str
 
 
-class CommandDenied(_Operator, frozen=True, kw_only=True):
-    """owner -> operator -> edge: not carried out, and why."""
+class CommandDenied(Report, frozen=True, kw_only=True, tag=_tag):
+    """Not carried out, and why."""
 
     command_id: str
     code: str
     detail: str
 
 
-class Alarm(_Operator, frozen=True, kw_only=True):
-    """anybody -> notifier, web, journal: a person should look; `key` groups repeats."""
+class Alarm(Event, frozen=True, kw_only=True, tag=_tag):
+    """A person should look; `key` groups repeats."""
 
     key: str
-    severity: str
+    severity: Severity
     text: str
-    at_utc: int
+    at_utc: Utc
 
 
-class Announcement(_Operator, frozen=True, kw_only=True):
-    """notifier -> port:console (Discord later): a line for people; `topic` is `entry`, `exit`, `mode`, `alarm`, ..."""
+class Announce(Command, frozen=True, kw_only=True, tag=_tag):
+    """Show a line to people; `topic` is `entry`, `exit`, `mode`, `alarm`, ..."""
 
     topic: str
-    severity: str
+    severity: Severity
     text: str
-    at_utc: int
+    at_utc: Utc

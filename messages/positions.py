@@ -1,148 +1,109 @@
-"""Positions conversation: what a position says of itself, and what ends it.
-
-position -> risk, quotes, notifier, web   PositionOpened, PositionChanged, PositionClosed, PositionDisputed
-position -> risk, ledger                  EntryAbandoned
-position -> ledger                        RecordPosition
-ibkr     -> position                      BrokerPositionRead, ExitHeld
-session, kill, operator -> position       FlattenPosition
-risk     -> notifier                      DayFlattened
-"""
+"""Positions conversation: what a position reports of itself, and what ends it."""
 
 from __future__ import annotations
 
-from domain.instruments import Contract
-from domain.position_cycle import EndReason, ExitKind, ExitReason, PositionState
-from messages.base import Message
+from typing import ClassVar
+
+from domain.orders.intent import PositionRef
+from domain.orders.tiers import Tier
+from domain.position.cycle import EndReason, ExitKind, ExitReason, PositionState
+from domain.units import Cents, Qty, Ticks, Utc
+from messages.base import Command, Event, Report
 
 
-class _Positions(Message, frozen=True, kw_only=True, tag=lambda name: f"positions.{name}"):
-    """Base of this conversation."""
+def _tag(name: str) -> str:
+    return f"positions.{name}"
 
 
-class PositionOpened(_Positions, frozen=True, kw_only=True):
-    """position -> risk, notifier, web: the first fill is booked; cost without fees."""
+class PositionOpened(Event, frozen=True, kw_only=True, tag=_tag):
+    """The first fill is recorded; cost without fees."""
 
-    position_id: str
-    intent_id: str
-    contract: Contract
-    source: str
-    strategy: str
-    direction: int
-    qty: int
-    cost_cents: int
-    opened_utc: int
+    ref: PositionRef
+    qty: Qty
+    cost_cents: Cents
+    opened_utc: Utc
 
 
-class PositionChanged(_Positions, frozen=True, kw_only=True):
-    """position -> risk, web: its state now. `unrealised_cents` at mid (last good <= 60 s, else bid), or not known."""
+class PositionChanged(Event, frozen=True, kw_only=True, tag=_tag):
+    """Its state now. `unrealised_cents` at mid (last good <= 60 s, else bid), `None` where not known."""
 
-    position_id: str
-    intent_id: str
-    contract: Contract
-    source: str
-    strategy: str
-    direction: int
+    ref: PositionRef
     state: PositionState
-    qty: int
-    cost_cents: int
-    realised_cents: int
-    fees_cents: int
-    unrealised_cents: int | None
-    mark_utc: int | None
+    qty: Qty
+    cost_cents: Cents
+    realised_cents: Cents
+    fees_cents: Cents
+    unrealised_cents: Cents | None
+    mark_utc: Utc | None
     exit_reason: ExitReason | None
-    at_utc: int
+    at_utc: Utc
 
 
-class PositionClosed(_Positions, frozen=True, kw_only=True):
-    """position -> risk, ledger, quotes, notifier, web: flat, broker agrees; `realised_cents` is net of `fees_cents`."""
+class PositionClosed(Event, frozen=True, kw_only=True, tag=_tag):
+    """Flat, and the broker agrees; `realised_cents` is net of `fees_cents`."""
 
-    position_id: str
-    intent_id: str
-    contract: Contract
-    source: str
-    strategy: str
-    direction: int
+    ref: PositionRef
     reason: ExitReason | None
     end: EndReason
-    bought_qty: int
-    realised_cents: int
-    fees_cents: int
-    opened_utc: int
-    closed_utc: int
+    opened_qty: Qty
+    realised_cents: Cents
+    fees_cents: Cents
+    opened_utc: Utc
+    closed_utc: Utc
 
 
-class EntryAbandoned(_Positions, frozen=True, kw_only=True):
-    """position -> risk, ledger: the entry ended without a fill; the reservation can go."""
+class EntryAbandoned(Event, frozen=True, kw_only=True, tag=_tag):
+    """The entry ended without a fill; the reservation can go."""
 
-    intent_id: str
+    ref: PositionRef
     order_ref: str
-    contract: Contract
-    strategy: str
-    ticker: str
     why: str
 
 
-class PositionDisputed(_Positions, frozen=True, kw_only=True):
-    """position -> kill, ibkr, notifier: ledger and broker do not agree (level 1, reconcile)."""
+class PositionDisputed(Event, frozen=True, kw_only=True, tag=_tag):
+    """Ledger and broker do not agree (level 1, reconcile)."""
 
     position_id: str
     con_id: int
-    ledger_qty: int
-    broker_qty: int | None
+    ledger_qty: Qty
+    broker_qty: Qty | None
     why: str
 
 
-class RecordPosition(_Positions, frozen=True, kw_only=True):
-    """position -> ledger: keep the position's own facts (state, wanted end, exit kind and tier, checkpoints)."""
+class RecordPosition(Command, frozen=True, kw_only=True, tag=_tag):
+    """Keep the position's own facts (state, wanted end, exit kind and tier, checkpoints)."""
 
-    position_id: str
-    intent_id: str
-    con_id: int
+    ref: PositionRef
     state: PositionState
     exit_reason: ExitReason | None
     exit_kind: ExitKind | None
     exit_n: int
-    tier: int
-    entry_spot_ticks: int | None
+    tier: Tier
+    entry_spot_ticks: Ticks | None
     entry_iv: float | None
-    opened_utc: int | None
+    opened_utc: Utc | None
     took_part: bool
     end: EndReason | None
-    realised_cents: int
-    at_utc: int
+    realised_cents: Cents
+    at_utc: Utc
 
 
-class BrokerPositionRead(_Positions, frozen=True, kw_only=True):
-    """ibkr -> position: the quantity that the broker holds in this contract (signed), heard at `read_utc`."""
+class BrokerPositionRead(Report, frozen=True, kw_only=True, tag=_tag):
+    """The quantity that the broker holds in this contract (signed), read at `read_utc`."""
 
     con_id: int
-    qty: int
-    read_utc: int
+    qty: Qty
+    read_utc: Utc
 
 
-class BrokerPositionHeard(_Positions, frozen=True, kw_only=True):
-    """port => ibkr: a live position message."""
+class FlattenPosition(Command, frozen=True, kw_only=True, tag=_tag):
+    """Cancel entries, close what is held by MKT."""
 
-    session_epoch: int
-    contract: Contract
-    qty: int
-    avg_cost_cents: int
-
-
-class ExitHeld(_Positions, frozen=True, kw_only=True):
-    """ibkr -> position: not sent now (`mode` does not allow it or the book is unreconciled); what is wanted stands."""
-
-    order_ref: str
-    mode: str
-
-
-class FlattenPosition(_Positions, frozen=True, kw_only=True):
-    """session, kill, operator -> positions: cancel entries, close what is held by MKT."""
-
+    IS_VITAL: ClassVar[bool] = True
     reason: ExitReason
 
 
-class DayFlattened(_Positions, frozen=True, kw_only=True):
-    """risk -> notifier, web, journal: nothing is held or pending any more."""
+class DayFlattened(Event, frozen=True, kw_only=True, tag=_tag):
+    """Nothing is held or pending any more."""
 
-    at_utc: int
+    at_utc: Utc

@@ -1,128 +1,117 @@
-"""Risk conversation: kill level, day lock, refusals on record.
+"""Risk conversation: kill level, day lock, the day's money on record.
 
-operator, risk, supervisor, position, ... -> kill    RaiseKill, LowerKill
-kill -> ibkr, risk, positions, notifier, web         KillRaised, KillLowered   (effective first, durable after)
-risk, ... -> kill                                    KillWanted     kill -> asker  KillRaised | KillLowered
-kill -> ledger                                       RecordKill     ledger -> kill  KillRecorded
-risk -> ledger                                       LockDay        ledger -> risk  DayLocked
-risk -> ledger                                       RecordStartNav ledger -> risk  StartNavRecorded
+A raise is in force first and durable after; a lowering is durable first.
 """
 
 from __future__ import annotations
 
 from datetime import date
+from typing import ClassVar
 
-from messages.base import Message
+from domain.risk.day import DaySummary
+from domain.risk.kill import KillLevel
+from domain.units import Cents, Utc
+from messages.base import Command, Event, Report
 
 
-class _Risk(Message, frozen=True, kw_only=True, tag=lambda name: f"risk.{name}"):
-    """Base of this conversation."""
+def _tag(name: str) -> str:
+    return f"risk.{name}"
 
 
-class RaiseKill(_Risk, frozen=True, kw_only=True):
-    """anybody -> kill: raise to at least `level` (1 no entries, 2 flatten); `reply_to` gets `operator.CommandDone`."""
+class RaiseKill(Command, frozen=True, kw_only=True, tag=_tag):
+    """Raise to at least `level`; with a `command_id` the operator gets `operator.CommandDone`."""
 
-    level: int
+    IS_VITAL: ClassVar[bool] = True
+    level: KillLevel
     reason: str
     by: str
     command_id: str | None = None
 
 
-class LowerKill(_Risk, frozen=True, kw_only=True):
-    """operator -> kill: a person lowers the level; refused when `expected_epoch` is not the current one."""
+class LowerKill(Command, frozen=True, kw_only=True, tag=_tag):
+    """A person lowers the level; refused when `expected_epoch` is not the current one (`None`: whatever it is)."""
 
-    level: int
+    level: KillLevel
     reason: str
     by: str
     expected_epoch: int | None
     command_id: str | None = None
 
 
-class KillWanted(_Risk, frozen=True, kw_only=True):
-    """anybody -> kill: tell me the level in force (on `Started`); the answer is `KillRaised`, or `KillLowered` at 0."""
+class RequestKillLevel(Command, frozen=True, kw_only=True, tag=_tag):
+    """Report the level in force (on `Started`); the answer is `KillRaised`, or `KillLowered` at 0."""
 
     reply_to: str
 
 
-class KillRaised(_Risk, frozen=True, kw_only=True):
-    """kill -> ibkr, risk, positions, notifier, web: in force now."""
+class KillRaised(Event, frozen=True, kw_only=True, tag=_tag):
+    """In force now."""
 
-    level: int
+    IS_VITAL: ClassVar[bool] = True
+    level: KillLevel
     kill_epoch: int
     reason: str
     by: str
 
 
-class KillLowered(_Risk, frozen=True, kw_only=True):
-    """kill -> ibkr, risk, positions, notifier, web: in force now, durable before."""
+class KillLowered(Event, frozen=True, kw_only=True, tag=_tag):
+    """In force now, durable before."""
 
-    level: int
+    level: KillLevel
     kill_epoch: int
     reason: str
     by: str
 
 
-class RecordKill(_Risk, frozen=True, kw_only=True):
-    """kill -> ledger: keep level and epoch, who and why."""
+class RecordKill(Command, frozen=True, kw_only=True, tag=_tag):
+    """Keep level and epoch, who and why."""
 
-    level: int
+    level: KillLevel
     kill_epoch: int
     reason: str
     by: str
-    at_utc: int
+    at_utc: Utc
 
 
-class KillRecorded(_Risk, frozen=True, kw_only=True):
-    """ledger -> kill: durable."""
+class KillRecorded(Report, frozen=True, kw_only=True, tag=_tag):
+    """The kill row is durable."""
 
     kill_epoch: int
 
 
-class LatchKill(_Risk, frozen=True, kw_only=True):
-    """ibkr -> port: entries of an older epoch, or at this level, must not be written."""
-
-    level: int
-    kill_epoch: int
-
-
-class LockDay(_Risk, frozen=True, kw_only=True):
-    """risk -> ledger: no entries any more this session (a row that is never deleted)."""
+class LockDay(Command, frozen=True, kw_only=True, tag=_tag):
+    """No entries any more this session (a row that is never deleted)."""
 
     session: date
     reason: str
-    at_utc: int
+    at_utc: Utc
 
 
-class DayLocked(_Risk, frozen=True, kw_only=True):
-    """ledger -> risk: durable."""
+class DayLocked(Report, frozen=True, kw_only=True, tag=_tag):
+    """The lock is durable."""
 
     session: date
     reason: str
 
 
-class RecordStartNav(_Risk, frozen=True, kw_only=True):
-    """risk -> ledger: the session's start NAV, stored once."""
+class RecordStartNav(Command, frozen=True, kw_only=True, tag=_tag):
+    """Keep the session's start NAV, once."""
 
     session: date
-    nav_cents: int
-    at_utc: int
+    nav_cents: Cents
+    at_utc: Utc
 
 
-class StartNavRecorded(_Risk, frozen=True, kw_only=True):
-    """ledger -> risk: the NAV in force (the first one stored wins)."""
-
-    session: date
-    nav_cents: int
-
-
-class RecordDay(_Risk, frozen=True, kw_only=True):
-    """risk -> ledger: the day's summary row, written at the settlement routine (idempotent by session)."""
+class StartNavRecorded(Report, frozen=True, kw_only=True, tag=_tag):
+    """The NAV in force (the first one stored wins)."""
 
     session: date
-    trades: int
-    wins: int
-    losses: int
-    realised_cents: int
-    fees_cents: int
-    drawdown_cents: int
-    at_utc: int
+    nav_cents: Cents
+
+
+class RecordDay(Command, frozen=True, kw_only=True, tag=_tag):
+    """Write the day's summary row, at the settlement routine (idempotent by session)."""
+
+    session: date
+    summary: DaySummary
+    at_utc: Utc

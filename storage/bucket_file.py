@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from domain.options.profile import PRIORS, SCALARS, VALUE_COLUMNS, Profile, Row, Shape
+from domain.units import Utc
 
 _INTS = pa.list_(pa.int32())
 _MICROS = pa.timestamp("us")
@@ -34,13 +35,13 @@ SORT = ("ticker", "category", "bucket_utc", "store_n", "row_n")
 
 
 def list_columns(shape: Shape) -> tuple[str, ...]:
-    """Name the per-strike columns of a shape: strikes, values, priors (`prior_0` is the most recent)."""
+    """Return the per-strike columns of a shape: strikes, values, priors (`prior_0` is the most recent)."""
     return ("strikes", *VALUE_COLUMNS[shape], *(f"prior_{n}" for n in range(PRIORS[shape])))
 
 
 @cache
 def schema_of(shape: Shape) -> pa.Schema:
-    """Give the Arrow schema of a shape."""
+    """Return the Arrow schema of a shape."""
     scalars = [(name, pa.int32()) for name in SCALARS[shape]]
     return pa.schema([*_HEAD, *scalars, *((name, _INTS) for name in list_columns(shape))])
 
@@ -53,8 +54,8 @@ def _lists(arrays: Sequence[Any]) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values.astype(np.int32, copy=False)))
 
 
-def table_of(shape: Shape, rows: Sequence[tuple[int, Row]], session: date, bucket_utc: int, store_n: int) -> pa.Table:
-    """Make the table of one stored bucket's rows of one shape; each row comes with its number in the bucket.
+def table_of(shape: Shape, rows: Sequence[tuple[int, Row]], session: date, bucket_utc: Utc, store_n: int) -> pa.Table:
+    """Return the table of one stored bucket's rows of one shape; each row comes with its number in the bucket.
 
     Raises:
         OverflowError, pa.ArrowInvalid: an integer does not fit the column.
@@ -81,7 +82,7 @@ def table_of(shape: Shape, rows: Sequence[tuple[int, Row]], session: date, bucke
 
 
 def write_options(shape: Shape, *, level: int) -> dict[str, Any]:
-    """Give the Parquet writer's options for a shape."""
+    """Return the Parquet writer's options for a shape."""
     ints = ["spot", *SCALARS[shape], *(f"{name}.list.element" for name in list_columns(shape))]
     return {
         "compression": "zstd", "compression_level": level, "use_dictionary": _DICTIONARY,
@@ -91,7 +92,7 @@ def write_options(shape: Shape, *, level: int) -> dict[str, Any]:
 
 
 def rows_of(table: pa.Table, shape: Shape) -> list[tuple[int, Row]]:
-    """Rebuild rows, each with its number in its bucket, in the table's order."""
+    """Return the rows of a table, each with its number in its bucket, in the table's order."""
     head = {name: table[name].to_pylist() for name, kind in _HEAD if kind not in (_MICROS, pa.date32())}
     scalars = list(zip(*(table[name].to_pylist() for name in SCALARS[shape]), strict=True))
     lists = {name: _split(table[name]) for name in list_columns(shape)}
@@ -130,7 +131,7 @@ def write_table(table: pa.Table, shape: Shape, path: Path, metadata: dict[str, s
 
 
 def by_shape(rows: Iterable[Row]) -> dict[Shape, list[tuple[int, Row]]]:
-    """Sort a bucket's rows by shape, each with its number in the bucket."""
+    """Return a bucket's rows by shape, each with its number in the bucket."""
     found: dict[Shape, list[tuple[int, Row]]] = {}
     for n, row in enumerate(rows):
         found.setdefault(row.profile.shape, []).append((n, row))

@@ -5,169 +5,303 @@ from __future__ import annotations
 import sqlite3
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 from domain.instruments import Contract, Right, Side
+from domain.orders.intent import PositionRef
+from domain.orders.references import position_of
+from domain.orders.tiers import Tier
 from domain.position.cycle import ExitKind, ExitReason, PositionState
-from messages import lifecycle
-from storage import fills
-from storage.ledger_schema import SHARED
-from storage.reservations import LIVE
+from domain.risk.day import Closed
+from domain.risk.desk_view import Decision
+from domain.risk.reject import RejectCode
+from domain.signals.alert import AlertKey
+from domain.units import Cents, Qty, Ticks, Utc
+from messages.lifecycle import RequestState
+from messages.restored import (
+    ActorsRestored,
+    IbkrRestored,
+    OrderFill,
+    OwnOrder,
+    PositionRestored,
+    Reservation,
+    Restored,
+    RiskRestored,
+)
+from storage import fills, rows
+from storage.ledger_schema import LIVE, SHARED, ReservationState
 from storage.sqlite_file import open_reader
 
-CONTRACT_COLUMNS = "con_id, underlying, trading_class, expiry, strike_ticks, right, multiplier"
-_RESERVATION_COLUMNS = (
-    "intent_id, signal_id, source, strategy, ticker, direction, order_ref, qty, limit_ticks, deadline_utc, state, "
-    + CONTRACT_COLUMNS
-)
+
+class ReservationRow(rows.Row, frozen=True):
+    """A reserved leg with everything that its nested parts are rebuilt from."""
+
+    intent_id: str
+    order_ref: str
+    source: str
+    ticker: str
+    kind: str
+    version: int
+    bucket_utc: Utc
+    strategy: str
+    direction: int
+    side: Side
+    qty: Qty
+    limit_ticks: Ticks
+    deadline_utc: Utc
+    state: ReservationState
+    con_id: int
+    underlying: str
+    trading_class: str
+    expiry: date
+    strike_ticks: Ticks
+    right: Right
+    multiplier: int
+
+    @property
+    def contract(self) -> Contract:
+        """The leg's contract."""
+        return Contract(
+            self.con_id, self.underlying, self.trading_class, self.expiry, self.strike_ticks, self.right,
+            self.multiplier,
+        )  # fmt: skip
+
+    @property
+    def reservation(self) -> Reservation:
+        """The leg as a live reservation."""
+        ref = PositionRef(
+            position_id=position_of(self.order_ref), intent_id=self.intent_id,
+            key=AlertKey(self.source, self.ticker, self.kind, self.version, self.bucket_utc), strategy=self.strategy,
+            direction=self.direction, contract=self.contract, side=self.side,
+        )  # fmt: skip
+        return Reservation(
+            ref=ref, order_ref=self.order_ref, qty=self.qty, limit_ticks=self.limit_ticks,
+            deadline_utc=self.deadline_utc, is_open=self.state is ReservationState.OPEN,
+        )  # fmt: skip
 
 
-def contract_of(columns: tuple[Any, ...]) -> Contract:
-    """Give the contract of a row's `CONTRACT_COLUMNS`."""
-    con_id, ticker, trading_class, expiry, strike_ticks, right, multiplier = columns
-    return Contract(con_id, ticker, trading_class, date.fromisoformat(expiry), strike_ticks, Right(right), multiplier)
+RESERVATION_COLUMNS = rows.columns_of(ReservationRow)
 
 
-def restored_for(
-    db: sqlite3.Connection, asked: lifecycle.ReadState, folder: Path, run_n: int
-) -> lifecycle.Restored | None:
-    """Give what the ledger knows of the named actor; `None` where it keeps nothing for it."""
+def restored_for(db: sqlite3.Connection, asked: RequestState, folder: Path, desk: str) -> Restored | None:
+    """Return what the ledger knows of the named actor; `None` where it keeps nothing for it."""
     match asked.name.split(":"):
         case ["risk", _]:
             return _risk(db, asked.session, folder)
         case ["position", _, con_id]:
             return _position(db, int(con_id))
         case ["positions", _]:
-            rows = db.execute(f"SELECT con_id FROM reservations WHERE {LIVE} ORDER BY con_id").fetchall()
-            return lifecycle.DaySoFar(con_ids=tuple(row[0] for row in rows))
+            found = db.execute(f"SELECT con_id FROM reservations WHERE {LIVE} ORDER BY con_id").fetchall()
+            return ActorsRestored(names=tuple(f"position:{desk}:{con_id}" for (con_id,) in found))
         case ["ibkr", _]:
-            return _ibkr(db, run_n)
+            return _ibkr(db)
     return None
 
 
-def _reservation(row: tuple[Any, ...]) -> lifecycle.Reservation:
-    return lifecycle.Reservation(
-        intent_id=row[0], signal_id=row[1], source=row[2], strategy=row[3], ticker=row[4], direction=row[5],
-        order_ref=row[6], qty=row[7], limit_ticks=row[8], deadline_utc=row[9], state=row[10],
-        contract=contract_of(row[11:]),
-    )  # fmt: skip
+# -- risk -----------------------------------------------------------------------------------------
 
 
-def _risk(db: sqlite3.Connection, day: date, folder: Path) -> lifecycle.RiskRestored:
+class _Day(rows.Row, frozen=True):
+    locked_why: str | None
+    start_nav_cents: Cents | None
+
+
+class _DecisionRow(rows.Row, frozen=True):
+    source: str
+    ticker: str
+    kind: str
+    version: int
+    bucket_utc: Utc
+    strategy: str
+    code: RejectCode | None
+    decided_utc: Utc
+    alert_id: str
+
+    @property
+    def decision(self) -> Decision:
+        key = AlertKey(self.source, self.ticker, self.kind, self.version, self.bucket_utc)
+        return Decision(key, self.strategy, self.code, self.decided_utc)
+
+
+class _ClosedRow(rows.Row, frozen=True):
+    position_id: str
+    strategy: str | None
+    realised_cents: Cents
+    fees_cents: Cents
+    closed_utc: Utc
+
+    @property
+    def closed(self) -> Closed:
+        return Closed(self.position_id, self.strategy or "", self.realised_cents, self.fees_cents, self.closed_utc)
+
+
+class _AlertRow(rows.Row, frozen=True):
+    alert_id: str
+    raised_utc: Utc
+
+
+def _risk(db: sqlite3.Connection, day: date, folder: Path) -> RiskRestored:
     session = day.isoformat()
-    locked = db.execute("SELECT locked_why, start_nav_cents FROM day WHERE session = ?", (session,)).fetchone()
-    decisions = db.execute(
-        "SELECT source, strategy, ticker, kind, version, bucket_utc, alert_id, code, decided_utc FROM gate_log"
-        " WHERE session = ? ORDER BY n",
+    known = rows.first_row(db, _Day, f"SELECT {rows.columns_of(_Day)} FROM day WHERE session = ?", (session,))
+    decisions = rows.all_rows(
+        db, _DecisionRow, f"SELECT {rows.columns_of(_DecisionRow)} FROM gate_log WHERE session = ? ORDER BY n",
         (session,),
-    ).fetchall()
-    live = db.execute(
-        f"SELECT {_RESERVATION_COLUMNS} FROM reservations WHERE {LIVE} ORDER BY reserved_utc, intent_id, leg"
-    ).fetchall()
-    closed = db.execute(
-        "SELECT position_id, strategy, realised_cents, fees_cents, closed_utc FROM positions"
+    )  # fmt: skip
+    live = rows.all_rows(
+        db, ReservationRow,
+        f"SELECT {RESERVATION_COLUMNS} FROM reservations WHERE {LIVE} ORDER BY reserved_utc, intent_id, leg",
+    )  # fmt: skip
+    closed = rows.all_rows(
+        db, _ClosedRow,
+        f"SELECT {rows.columns_of(_ClosedRow)} FROM positions"
         " WHERE session = ? AND closed_utc IS NOT NULL ORDER BY closed_utc, position_id",
         (session,),
-    ).fetchall()
-    decided = {row[6] for row in decisions}
-    return lifecycle.RiskRestored(
-        session=day,
-        day_locked=locked and locked[0],
-        start_nav_cents=locked and locked[1],
-        decisions=tuple(
-            lifecycle.GateDecision(
-                source=row[0], strategy=row[1], ticker=row[2], kind=row[3], version=row[4], bucket_utc=row[5],
-                alert_id=row[6], code=row[7], decided_utc=row[8],
-            )
-            for row in decisions
-        ),
-        reservations=tuple(_reservation(row) for row in live),
-        closed=tuple(
-            lifecycle.ClosedTrade(
-                position_id=row[0], strategy=row[1] or "", realised_cents=row[2], fees_cents=row[3], closed_utc=row[4]
-            )
-            for row in closed
-        ),
-        pending_alerts=tuple(alert for alert in _alerts(folder, session) if alert[0] not in decided),
     )  # fmt: skip
+    decided = {row.alert_id for row in decisions}
+    return RiskRestored(
+        session=day,
+        day_locked=known.locked_why if known is not None else None,
+        start_nav_cents=known.start_nav_cents if known is not None else None,
+        decisions=tuple(row.decision for row in decisions),
+        reservations=tuple(row.reservation for row in live),
+        closed=tuple(row.closed for row in closed),
+        pending_alerts=tuple(
+            (alert.alert_id, alert.raised_utc) for alert in _alerts(folder, session) if alert.alert_id not in decided
+        ),
+    )
 
 
-def _alerts(folder: Path, session: str) -> tuple[tuple[str, int], ...]:
-    """Give (alert_id, raised_utc) of the session's alerts, which stand in the shared ledger."""
+def _alerts(folder: Path, session: str) -> tuple[_AlertRow, ...]:
+    """Return the session's alerts in order, which stand in the shared ledger."""
     shared = open_reader(folder / "ledger.db", SHARED)
     if shared is None:
         return ()
     try:
-        rows = shared.execute(
-            "SELECT alert_id, raised_utc FROM alerts WHERE session = ? ORDER BY raised_utc, alert_id", (session,)
-        ).fetchall()
+        return rows.all_rows(
+            shared, _AlertRow,
+            "SELECT alert_id, raised_utc FROM alerts WHERE session = ? ORDER BY raised_utc, alert_id", (session,),
+        )  # fmt: skip
     finally:
         shared.close()
-    return tuple((row[0], row[1]) for row in rows)
 
 
-def _order_fills(db: sqlite3.Connection, intent_id: str, con_id: int) -> tuple[lifecycle.OrderFill, ...]:
-    rows = db.execute(
+# -- one position ---------------------------------------------------------------------------------
+
+
+class _Known(rows.Row, frozen=True):
+    """What a position last recorded of itself."""
+
+    state: PositionState = PositionState.PENDING_ENTRY
+    exit_reason: ExitReason | None = None
+    exit_kind: ExitKind | None = None
+    exit_n: int = 0
+    tier: Tier = Tier.NONE
+    entry_spot_ticks: Ticks | None = None
+    entry_iv: float | None = None
+    opened_utc: Utc | None = None
+    took_part: bool = False
+
+
+class _Exit(rows.Row, frozen=True):
+    """The newest exit order that was to be sent."""
+
+    order_ref: str
+    exit_n: int
+    exit_reason: ExitReason
+    exit_kind: ExitKind
+    tier: Tier
+
+
+def _position(db: sqlite3.Connection, con_id: int) -> PositionRestored:
+    live = rows.first_row(
+        db, ReservationRow, f"SELECT {RESERVATION_COLUMNS} FROM reservations WHERE con_id = ? AND {LIVE}", (con_id,)
+    )
+    if live is None:
+        return PositionRestored(
+            reservation=None, fills=(), state=PositionState.FLAT, exit_reason=None, exit_kind=None, exit_n=0,
+            exit_order_ref=None, tier=Tier.NONE, entry_spot_ticks=None, entry_iv=None, opened_utc=None, took_part=False,
+        )  # fmt: skip
+    known = rows.first_row(
+        db, _Known,
+        f"SELECT {rows.columns_of(_Known)} FROM positions WHERE intent_id = ? AND con_id = ?"
+        " ORDER BY changed_utc DESC LIMIT 1",
+        (live.intent_id, con_id),
+    ) or _Known()  # fmt: skip
+    state, reason, kind, exit_n, tier = known.state, known.exit_reason, known.exit_kind, known.exit_n, known.tier
+    exit_ = rows.first_row(
+        db, _Exit,
+        f"SELECT {rows.columns_of(_Exit)} FROM orders WHERE intent_id = ? AND con_id = ? AND exit_n IS NOT NULL"
+        " ORDER BY exit_n DESC, at_utc DESC LIMIT 1",
+        (live.intent_id, con_id),
+    )  # fmt: skip
+    if exit_ is not None and exit_.exit_n > exit_n:  # the exit's own record is newer than the position's
+        state, reason, kind = PositionState.PENDING_EXIT, exit_.exit_reason, exit_.exit_kind
+        exit_n, tier = exit_.exit_n, exit_.tier
+    elif exit_ is not None and exit_.exit_n == exit_n:
+        tier = max(tier, exit_.tier)
+    return PositionRestored(
+        reservation=live.reservation,
+        fills=_order_fills(db, live.intent_id, con_id),
+        state=state,
+        exit_reason=reason,
+        exit_kind=kind,
+        exit_n=exit_n,
+        exit_order_ref=exit_.order_ref if exit_ is not None else None,
+        tier=tier,
+        entry_spot_ticks=known.entry_spot_ticks,
+        entry_iv=known.entry_iv,
+        opened_utc=known.opened_utc,
+        took_part=known.took_part,
+    )
+
+
+class _FillRow(rows.Row, frozen=True):
+    order_ref: str
+    is_exit: bool
+    side: Side
+    qty: Qty
+    cost_ticks: int
+    first_utc: Utc
+
+
+def _order_fills(db: sqlite3.Connection, intent_id: str, con_id: int) -> tuple[OrderFill, ...]:
+    found = rows.all_rows(
+        db, _FillRow,
         "SELECT o.order_ref, o.is_exit, o.side, sum(e.qty), sum(e.qty * e.price_ticks), min(e.at_utc) FROM orders o"
         " JOIN executions e ON e.order_ref = o.order_ref AND e.is_current WHERE o.intent_id = ? AND o.con_id = ?"
         " GROUP BY o.order_ref ORDER BY min(e.at_utc), o.order_ref",
         (intent_id, con_id),
-    ).fetchall()
+    )  # fmt: skip
     return tuple(
-        lifecycle.OrderFill(
-            order_ref=row[0], is_exit=bool(row[1]), side=Side(row[2]), qty=row[3], cost_ticks=row[4],
-            fees_cents=fees_cents, charged_qty=charged_qty, first_utc=row[5],
+        OrderFill(
+            order_ref=row.order_ref, is_exit=row.is_exit, side=row.side, qty=row.qty, cost_ticks=row.cost_ticks,
+            fees_cents=fees_cents, charged_qty=charged_qty, first_utc=row.first_utc,
         )
-        for row in rows
-        for fees_cents, charged_qty in (fills.fees_of(db, row[0]),)
+        for row in found
+        for fees_cents, charged_qty in (fills.fees_of(db, row.order_ref),)
     )  # fmt: skip
 
 
-def _position(db: sqlite3.Connection, con_id: int) -> lifecycle.PositionRestored:
-    live = db.execute(
-        f"SELECT {_RESERVATION_COLUMNS} FROM reservations WHERE con_id = ? AND {LIVE}", (con_id,)
-    ).fetchone()
-    if live is None:
-        return lifecycle.PositionRestored(
-            reservation=None, fills=(), position_id=None, state=PositionState.FLAT, exit_reason=None, exit_kind=None,
-            exit_n=0, exit_order_ref=None, tier=0, entry_spot_ticks=None, entry_iv=None, opened_utc=None,
-            took_part=False,
-        )  # fmt: skip
-    reservation = _reservation(live)
-    known = db.execute(
-        "SELECT position_id, state, exit_reason, exit_kind, exit_n, tier, entry_spot_ticks, entry_iv, opened_utc,"
-        " took_part FROM positions WHERE intent_id = ? AND con_id = ? ORDER BY changed_utc DESC LIMIT 1",
-        (reservation.intent_id, con_id),
-    ).fetchone() or (None, "PENDING_ENTRY", None, None, 0, 0, None, None, None, 0)
-    state, reason, kind, exit_n, tier = known[1:6]
-    exit_ = db.execute(
-        "SELECT order_ref, exit_n, exit_reason, exit_kind, tier FROM orders WHERE intent_id = ? AND con_id = ?"
-        " AND exit_n IS NOT NULL ORDER BY exit_n DESC, at_utc DESC LIMIT 1",
-        (reservation.intent_id, con_id),
-    ).fetchone()
-    if exit_ is not None and exit_[1] > exit_n:  # the exit's own record is newer than the position's
-        state, (exit_n, reason, kind, tier) = "PENDING_EXIT", exit_[1:]
-    return lifecycle.PositionRestored(
-        reservation=reservation,
-        fills=_order_fills(db, reservation.intent_id, con_id),
-        position_id=known[0],
-        state=PositionState(state),
-        exit_reason=ExitReason(reason) if reason else None,
-        exit_kind=ExitKind(kind) if kind else None,
-        exit_n=exit_n,
-        exit_order_ref=exit_[0] if exit_ is not None else None,
-        tier=max(tier, exit_[4]) if exit_ is not None and exit_[1] == exit_n else tier,
-        entry_spot_ticks=known[6],
-        entry_iv=known[7],
-        opened_utc=known[8],
-        took_part=bool(known[9]),
-    )
+# -- the order session ----------------------------------------------------------------------------
 
 
-def _ibkr(db: sqlite3.Connection, run_n: int) -> lifecycle.IbkrRestored:
-    rows = db.execute(
-        f"SELECT o.order_ref, o.con_id, o.is_exit, o.qty FROM orders o JOIN reservations r USING (intent_id, leg)"
-        f" WHERE r.{LIVE} AND o.status NOT IN ('filled', 'cancelled', 'inactive')"
-        " ORDER BY o.at_utc, o.order_ref"
-    ).fetchall()
-    return lifecycle.IbkrRestored(orders=tuple((row[0], row[1], bool(row[2]), row[3]) for row in rows), run_n=run_n)
+class _OrderRow(rows.Row, frozen=True):
+    order_ref: str
+    con_id: int
+    is_exit: bool
+    side: Side
+    qty: Qty
+
+    @property
+    def own_order(self) -> OwnOrder:
+        return OwnOrder(
+            order_ref=self.order_ref, con_id=self.con_id, is_exit=self.is_exit, side=self.side, qty=self.qty
+        )
+
+
+def _ibkr(db: sqlite3.Connection) -> IbkrRestored:
+    found = rows.all_rows(
+        db, _OrderRow,
+        f"SELECT {rows.columns_of(_OrderRow, 'o')} FROM orders o JOIN reservations r USING (intent_id, leg)"
+        f" WHERE r.{LIVE} AND o.status NOT IN ('filled', 'cancelled', 'inactive') ORDER BY o.at_utc, o.order_ref",
+    )  # fmt: skip
+    return IbkrRestored(orders=tuple(row.own_order for row in found))

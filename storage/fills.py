@@ -5,31 +5,30 @@ from __future__ import annotations
 import sqlite3
 
 from domain.instants import session_of
-from domain.instruments import Side
-from messages import orders, risk, session
+from domain.orders.references import is_exit_ref, is_of_desk
+from domain.risk.kill import KillLevel
+from domain.units import Cents, Qty, Utc
+from messages import orders, risk
+from messages.broker import Execution
+from storage import rows
+from storage.ledger_schema import LIVE
 
-Recorded = orders.RecordExecution | session.BrokerExecution
 Fact = orders.FillRecorded | orders.CommissionRecorded | risk.RaiseKill
 
-_HAND_OVER = (
-    "UPDATE reservations SET state = 'OPEN', ended_why = NULL, ended_utc = NULL WHERE intent_id = ? AND leg = ?"
-)
+_REOPEN = "UPDATE reservations SET state = 'OPEN', ended_why = NULL, ended_utc = NULL WHERE intent_id = ? AND leg = ?"
 
 
-def own_prefix(desk: str) -> str:
-    """Give what every order reference of this desk starts with."""
-    return f"ZH-{desk}-"
+class _Owner(rows.Row, frozen=True):
+    """The reserved leg that an order belongs to."""
 
-
-def is_exit_ref(order_ref: str) -> bool:
-    """Tell an exit's reference (`…-xN`) from an entry's (`…-e`)."""
-    return order_ref.rpartition("-")[2].startswith("x")
+    intent_id: str
+    leg: int
 
 
 def record_execution(
-    db: sqlite3.Connection, execution: Recorded, desk: str, run_n: int, now: int
+    db: sqlite3.Connection, execution: Execution, desk: str, run_n: int, now: Utc
 ) -> tuple[bool, tuple[Fact, ...]]:
-    """Keep one execution inside the caller's transaction; say whether it was new, and what is to be told.
+    """Keep one execution inside the caller's transaction; return whether it was new, and what is to be told.
 
     Nothing is told of a repeat, nor of a revision below the one in force. An execution of an order that we do not
     know is kept as foreign.
@@ -42,10 +41,11 @@ def record_execution(
         db.execute("UPDATE executions SET is_current = 0 WHERE exec_id = ? AND is_current", (execution.exec_id,))
     owner = _owner_of(db, execution, desk, run_n, now)
     db.execute(
-        "INSERT INTO executions VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        "INSERT INTO executions (exec_id, revision, desk, order_ref, intent_id, con_id, side, qty, price_ticks, at_utc,"
+        " session, is_current, is_foreign, raw, recorded_utc) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
         (
-            execution.exec_id, execution.revision, desk, execution.order_ref, owner and owner[0], execution.con_id,
-            execution.side.value, execution.qty, execution.price_ticks, execution.at_utc,
+            execution.exec_id, execution.revision, desk, execution.order_ref, owner and owner.intent_id,
+            execution.con_id, execution.side.value, execution.qty, execution.price_ticks, execution.at_utc,
             session_of(execution.at_utc).isoformat(), is_current, owner is None, execution.raw, now,
         ),
     )  # fmt: skip
@@ -53,29 +53,31 @@ def record_execution(
         return True, ()
     if owner is None:
         why = f"Execution {execution.exec_id} of contract {execution.con_id} belongs to no order of {desk}."
-        return True, (risk.RaiseKill(level=1, reason=why, by=f"ledger:{desk}"),)
-    facts: tuple[Fact, ...] = (_fill(db, execution), *_take_up(db, owner, execution.con_id, desk))
-    heard = "SELECT 1 FROM commissions WHERE exec_id = ?"
-    if db.execute(heard, (execution.exec_id,)).fetchone() is not None:  # a fee that came before its execution
+        return True, (_no_entries(why, desk),)
+    facts: tuple[Fact, ...] = (_fill(db, execution), *_reopen(db, owner, execution.con_id, desk))
+    # A fee may come before its execution.
+    if rows.exists(db, "SELECT 1 FROM commissions WHERE exec_id = ?", (execution.exec_id,)):
         facts += (_commission(db, execution.order_ref, execution.con_id),)
     return True, facts
 
 
-def record_commission(db: sqlite3.Connection, fee: orders.RecordCommission, now: int) -> tuple[Fact, ...]:
-    """Keep one fee; told where its execution is known and ours, else when that arrives."""
-    known = db.execute(
-        "INSERT INTO commissions VALUES (?,?,?,?) ON CONFLICT DO NOTHING",
+def record_commission(db: sqlite3.Connection, fee: orders.RecordCommission, now: Utc) -> tuple[Fact, ...]:
+    """Keep one fee; it is told where its execution is known and ours, else when that arrives."""
+    written = db.execute(
+        "INSERT INTO commissions (exec_id, revision, commission_cents, recorded_utc) VALUES (?,?,?,?)"
+        " ON CONFLICT DO NOTHING",
         (fee.exec_id, fee.revision, fee.commission_cents, now),
     )
-    if known.rowcount == 0:
+    if written.rowcount == 0:
         return ()
     row = db.execute(
         "SELECT order_ref, con_id FROM executions WHERE exec_id = ? AND is_current AND NOT is_foreign", (fee.exec_id,)
     ).fetchone()
     if row is None:
         return ()
-    _add_to_closed(db, row[0])
-    return (_commission(db, row[0], row[1]),)
+    order_ref, con_id = str(row[0]), int(row[1])
+    _add_to_closed(db, order_ref)
+    return (_commission(db, order_ref, con_id),)
 
 
 _FEES = (
@@ -84,66 +86,57 @@ _FEES = (
 )
 
 
-def fees_of(db: sqlite3.Connection, order_ref: str) -> tuple[int, int]:
-    """Give the fees of an order in cents (the highest revision of each execution's), and the contracts they are for."""
+def fees_of(db: sqlite3.Connection, order_ref: str) -> tuple[Cents, Qty]:
+    """Return the fees of an order (the highest revision of each execution's), and the contracts that they are for."""
     cents, qty = db.execute(
         f"SELECT ifnull(sum(cents), 0), ifnull(sum(qty), 0) FROM ({_FEES} e.order_ref = ?) WHERE cents IS NOT NULL",
         (order_ref,),
     ).fetchone()
-    return int(cents), int(qty)
+    return Cents(cents), Qty(qty)
 
 
 def _add_to_closed(db: sqlite3.Connection, order_ref: str) -> None:
     """Bring a closed position's result in line with a fee that came after it had closed."""
     db.execute(
         "UPDATE positions SET realised_cents = realised_cents + fees_cents - late.cents, fees_cents = late.cents FROM"
-        f" (SELECT sum(cents) AS cents FROM ({_FEES} e.intent_id = (SELECT intent_id FROM orders WHERE order_ref = ?)))"
-        " AS late WHERE closed_utc IS NOT NULL"
+        f" (SELECT sum(cents) AS cents FROM ({_FEES} (e.intent_id, e.con_id) ="
+        " (SELECT intent_id, con_id FROM orders WHERE order_ref = ?))) AS late WHERE closed_utc IS NOT NULL"
         " AND (intent_id, con_id) = (SELECT intent_id, con_id FROM orders WHERE order_ref = ?)",
         (order_ref, order_ref),
     )
 
 
-def totals_of(db: sqlite3.Connection, order_ref: str) -> tuple[int, int]:
-    """Give an order's filled quantity and its cost in ticks times contracts."""
-    qty, cost = db.execute(
+def totals_of(db: sqlite3.Connection, order_ref: str) -> tuple[Qty, int]:
+    """Return an order's filled quantity, and its cost in ticks times contracts."""
+    qty, cost_ticks = db.execute(
         "SELECT ifnull(sum(qty), 0), ifnull(sum(qty * price_ticks), 0) FROM executions"
         " WHERE order_ref = ? AND is_current",
         (order_ref,),
     ).fetchone()
-    return int(qty), int(cost)
+    return Qty(qty), int(cost_ticks)
 
 
-def net_of_intent(db: sqlite3.Connection, intent_id: str, con_id: int) -> int:
-    """Give the signed quantity that an intent's executions hold of a contract."""
-    return _net(db, "intent_id = ? AND con_id = ?", (intent_id, con_id))
-
-
-def net_of_contract(db: sqlite3.Connection, con_id: int) -> int:
-    """Give the signed quantity that all our executions hold of a contract."""
+def net_of_contract(db: sqlite3.Connection, con_id: int) -> Qty:
+    """Return the signed quantity that all our executions hold of a contract."""
     return _net(db, "con_id = ? AND NOT is_foreign", (con_id,))
 
 
-def _net(db: sqlite3.Connection, where: str, values: tuple[object, ...]) -> int:
-    (net,) = db.execute(
-        "SELECT ifnull(sum(CASE side WHEN 'BUY' THEN qty ELSE -qty END), 0) FROM executions"
-        f" WHERE is_current AND {where}",
-        values,
-    ).fetchone()
-    return int(net)
+def _net(db: sqlite3.Connection, where: str, values: rows.Values) -> Qty:
+    sql = "SELECT ifnull(sum(iif(side = 'BUY', qty, -qty)), 0) FROM executions WHERE is_current AND"
+    return Qty(rows.number(db, f"{sql} {where}", values))
 
 
-def _is_known(db: sqlite3.Connection, execution: Recorded) -> bool:
+def _is_known(db: sqlite3.Connection, execution: Execution) -> bool:
     key = (execution.exec_id, execution.revision)
-    return db.execute("SELECT 1 FROM executions WHERE exec_id = ? AND revision = ?", key).fetchone() is not None
+    return rows.exists(db, "SELECT 1 FROM executions WHERE exec_id = ? AND revision = ?", key)
 
 
-def _fill(db: sqlite3.Connection, execution: Recorded) -> orders.FillRecorded:
-    qty, cost = totals_of(db, execution.order_ref)
+def _fill(db: sqlite3.Connection, execution: Execution) -> orders.FillRecorded:
+    qty, cost_ticks = totals_of(db, execution.order_ref)
     return orders.FillRecorded(
-        order_ref=execution.order_ref, con_id=execution.con_id, side=Side(execution.side), exec_id=execution.exec_id,
+        order_ref=execution.order_ref, con_id=execution.con_id, side=execution.side, exec_id=execution.exec_id,
         revision=execution.revision, qty=execution.qty, price_ticks=execution.price_ticks, at_utc=execution.at_utc,
-        filled_qty_total=qty, filled_cost_ticks_total=cost,
+        filled_qty_total=qty, filled_cost_ticks_total=cost_ticks,
     )  # fmt: skip
 
 
@@ -154,41 +147,48 @@ def _commission(db: sqlite3.Connection, order_ref: str, con_id: int) -> orders.C
     )
 
 
-def _owner_of(db: sqlite3.Connection, execution: Recorded, desk: str, run_n: int, now: int) -> tuple[str, int] | None:
-    """Find the (intent, leg) of an execution's order; `None` is foreign.
+def _owner_of(db: sqlite3.Connection, execution: Execution, desk: str, run_n: int, now: Utc) -> _Owner | None:
+    """Return the leg of an execution's order; `None` is foreign.
 
     An exit goes out even where its intent could not be recorded, so an own exit reference that is not known belongs
     to the contract's live holder. An unknown entry reference does not: entries are never sent unrecorded.
     """
-    known = db.execute("SELECT intent_id, leg FROM orders WHERE order_ref = ?", (execution.order_ref,)).fetchone()
+    known = rows.first_row(db, _Owner, "SELECT intent_id, leg FROM orders WHERE order_ref = ?", (execution.order_ref,))
     if known is not None:
-        return str(known[0]), int(known[1])
-    if not execution.order_ref.startswith(own_prefix(desk)) or not is_exit_ref(execution.order_ref):
+        return known
+    if not is_of_desk(execution.order_ref, desk) or not is_exit_ref(execution.order_ref):
         return None
-    holder = db.execute(
-        "SELECT intent_id, leg FROM reservations WHERE con_id = ? AND state IN ('PENDING_ENTRY', 'OPEN')",
-        (execution.con_id,),
-    ).fetchone()
+    holder = rows.first_row(
+        db, _Owner, f"SELECT intent_id, leg FROM reservations WHERE con_id = ? AND {LIVE}", (execution.con_id,)
+    )
     if holder is None:
         return None
     db.execute(
         "INSERT INTO orders (order_ref, desk, intent_id, leg, con_id, is_exit, side, qty, status, is_adopted, run_n,"
         " at_utc, changed_utc) VALUES (?,?,?,?,?,1,?,?,'adopted',1,?,?,?)",
         (
-            execution.order_ref, desk, *holder, execution.con_id, execution.side.value, execution.qty, run_n, now, now,
+            execution.order_ref, desk, holder.intent_id, holder.leg, execution.con_id, execution.side.value,
+            execution.qty, run_n, now, now,
         ),
     )  # fmt: skip
-    return str(holder[0]), int(holder[1])
+    return holder
 
 
-def _take_up(db: sqlite3.Connection, owner: tuple[str, int], con_id: int, desk: str) -> tuple[Fact, ...]:
+def _reopen(db: sqlite3.Connection, owner: _Owner, con_id: int, desk: str) -> tuple[Fact, ...]:
     """Open the reservation of a fill, also one that was given up: a late fill is adopted."""
-    (state,) = db.execute("SELECT state FROM reservations WHERE intent_id = ? AND leg = ?", owner).fetchone()
-    if state == "OPEN" or net_of_intent(db, owner[0], con_id) == 0:
+    key = (owner.intent_id, owner.leg)
+    is_open = rows.exists(
+        db, "SELECT 1 FROM reservations WHERE intent_id = ? AND leg = ? AND state = 'OPEN'", key
+    )  # fmt: skip
+    if is_open or _net(db, "intent_id = ? AND con_id = ?", (owner.intent_id, con_id)) == 0:
         return ()
     try:
-        db.execute(_HAND_OVER, owner)
+        db.execute(_REOPEN, key)
     except sqlite3.IntegrityError:
-        why = f"Contract {con_id} was filled late for {owner[0]} while another intent holds it."
-        return (risk.RaiseKill(level=1, reason=why, by=f"ledger:{desk}"),)
+        why = f"Contract {con_id} was filled late for {owner.intent_id} while another intent holds it."
+        return (_no_entries(why, desk),)
     return ()
+
+
+def _no_entries(why: str, desk: str) -> risk.RaiseKill:
+    return risk.RaiseKill(level=KillLevel.NO_ENTRIES, reason=why, by=f"ledger:{desk}")

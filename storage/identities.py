@@ -20,12 +20,12 @@ _TOTALS = (
 
 
 def violations_of(rows: Iterable[Row]) -> Counter[str]:
-    """Count the rows that break each identity, by its name."""
+    """Return how many rows break each identity, by its name."""
     return Counter(name for row in rows for name in broken_by(row.profile))
 
 
 def broken_by(profile: Profile) -> tuple[str, ...]:
-    """Name the identities that a profile breaks."""
+    """Return the identities that a profile breaks."""
     if profile.shape is Shape.GEX:
         return tuple(name for name in ("gex_vol", "gex_oi") if not _sums_up(profile, name))
     if profile.shape is Shape.ORDERFLOW:

@@ -1,12 +1,30 @@
 """Schema of the two kinds of ledger: the shared one and a desk's. A change is a new migration, never an edit.
 
-Instants are UTC ns, sessions `YYYY-MM-DD` in New York, prices ticks of 1/100 USD, money cents. A reservation is live
-in the states `PENDING_ENTRY` and `OPEN`; `CLOSED`, `RELEASED` and `ABANDONED` are terminal.
+Instants are UTC ns, sessions `YYYY-MM-DD` in New York, prices ticks of 1/100 USD, money cents. `feed_mode` (how the
+rows behind an alert came: live, rest, import, simulated) is NULL until somebody tells it; `is_shadow` of a gate row
+says that the shadow check refused it.
 """
 
 from __future__ import annotations
 
-from storage.sqlite_file import Schema
+import sqlite3
+from enum import StrEnum
+
+from storage.ledger_v2 import name_gates
+from storage.sqlite_file import Schema, script
+
+
+class ReservationState(StrEnum):
+    """What became of a reservation: live in the first two, over in the others."""
+
+    PENDING_ENTRY = "PENDING_ENTRY"
+    OPEN = "OPEN"
+    CLOSED = "CLOSED"
+    RELEASED = "RELEASED"
+    ABANDONED = "ABANDONED"
+
+
+LIVE = "state IN ('PENDING_ENTRY', 'OPEN')"
 
 _SHARED_V1 = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -119,6 +137,39 @@ WHEN OLD.locked_why IS NOT NULL AND NEW.locked_why IS NOT OLD.locked_why BEGIN
 END;
 """
 
-SHARED = Schema("shared", 0x5A480001, (_SHARED_V1,))
-DESK = Schema("desk", 0x5A480002, (_DESK_V1,))
+# Nothing followed outcomes yet, and every row said `live`, also on a simulated day.
+_SHARED_V2 = """
+DROP TABLE outcomes;
+ALTER TABLE alerts DROP COLUMN feed_mode;
+ALTER TABLE alerts ADD COLUMN feed_mode TEXT;
+"""
+
+# `signal_id` always was the alert's id; nothing wrote structures. A position's row says by itself what opened it.
+_DESK_V2 = """
+DROP TABLE structures;
+ALTER TABLE reservations DROP COLUMN signal_id;
+ALTER TABLE reservations ADD COLUMN decision_spot_ticks INTEGER;
+ALTER TABLE positions RENAME COLUMN bought_qty TO opened_qty;
+ALTER TABLE positions ADD COLUMN alert_id TEXT;
+ALTER TABLE positions ADD COLUMN ticker TEXT;
+ALTER TABLE positions ADD COLUMN kind TEXT;
+ALTER TABLE positions ADD COLUMN bucket_utc INTEGER;
+ALTER TABLE positions ADD COLUMN side TEXT;
+UPDATE positions SET alert_id = r.alert_id, ticker = r.ticker, kind = r.kind, bucket_utc = r.bucket_utc, side = r.side
+  FROM reservations r WHERE r.intent_id = positions.intent_id AND r.con_id = positions.con_id;
+DROP INDEX one_row_per_attempt;
+ALTER TABLE gate_log DROP COLUMN signal_id;
+ALTER TABLE gate_log DROP COLUMN feed_mode;
+ALTER TABLE gate_log ADD COLUMN feed_mode TEXT;
+CREATE UNIQUE INDEX one_row_per_attempt ON gate_log (alert_id, decided_utc, ifnull(code, ''));
+"""
+
+
+def _desk_v2(db: sqlite3.Connection) -> None:
+    script(_DESK_V2)(db)
+    name_gates(db)
+
+
+SHARED = Schema("shared", 0x5A480001, (script(_SHARED_V1), script(_SHARED_V2)))
+DESK = Schema("desk", 0x5A480002, (script(_DESK_V1), _desk_v2))
 SHARED_OWNER = "shared"  # what the shared file carries in place of a desk

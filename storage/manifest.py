@@ -14,6 +14,7 @@ import msgspec
 
 from domain.instants import BUCKET_NS
 from domain.options.profile import Shape
+from domain.units import Utc
 
 FILE = "manifest.json"
 SCHEMA = 1
@@ -33,8 +34,8 @@ class Part(msgspec.Struct, frozen=True, omit_defaults=True):
     name: str
     hub: str
     shape: Shape
-    first_utc: int
-    last_utc: int
+    first_utc: Utc
+    last_utc: Utc
     rows: int
     is_sealed: bool = False
     store_n: int = 0
@@ -44,7 +45,7 @@ class Part(msgspec.Struct, frozen=True, omit_defaults=True):
 class Bucket(msgspec.Struct, frozen=True, array_like=True):
     """One stored bucket of a hub with the hash of all its rows."""
 
-    bucket_utc: int
+    bucket_utc: Utc
     store_n: int
     content_hash: str
 
@@ -55,8 +56,8 @@ class Gap(msgspec.Struct, frozen=True, array_like=True):
     hub: str
     ticker: str
     category: str
-    from_utc: int
-    to_utc: int
+    from_utc: Utc
+    to_utc: Utc
     why: str
 
 
@@ -91,7 +92,7 @@ class Manifest(msgspec.Struct, frozen=True):
     schema: int = SCHEMA
 
     def named(self) -> set[str]:
-        """Give every file name that start-up must leave alone."""
+        """Return every file name that start-up must leave alone."""
         return {part.name for part in self.parts} | {name for old in self.retired for name in old.names}
 
 
@@ -100,18 +101,18 @@ _ENCODER = msgspec.json.Encoder()
 
 
 def folder_of(root: Path, session: date) -> Path:
-    """Give the folder of a session's files."""
+    """Return the folder of a session's files."""
     return root / f"date={session.isoformat()}"
 
 
 def sessions_in(root: Path) -> tuple[date, ...]:
-    """List the sessions that have a folder, ascending."""
+    """Return the sessions that have a folder, ascending."""
     names = (entry.name.removeprefix("date=") for entry in root.glob("date=????-??-??"))
     return tuple(sorted(date.fromisoformat(name) for name in names))
 
 
 def load(root: Path, session: date) -> Manifest:
-    """Read a session's manifest; an empty one where there is none yet.
+    """Return a session's manifest; an empty one where there is none yet.
 
     Raises:
         WarehouseRefusedError: unreadable, or of a newer version.
@@ -164,9 +165,12 @@ def sync_folder(folder: Path) -> None:
 
 
 def with_gaps(
-    gaps: tuple[Gap, ...], hub: str, bucket_utc: int, absent: Iterable[tuple[str, str]], why: str
+    gaps: tuple[Gap, ...], hub: str, bucket_utc: Utc, absent: Iterable[tuple[str, str]], why: str
 ) -> tuple[Gap, ...]:
-    """Add one bucket's absent (ticker, category) pairs: an interval that ends there grows, one that holds it stays."""
+    """Return the gaps with one bucket's absent (ticker, category) pairs.
+
+    An interval that ends there grows, one that holds it stays.
+    """
     found = list(gaps)
     open_at = {(g.hub, g.ticker, g.category): k for k, g in enumerate(found)}  # the newest interval of each
     for ticker, category in absent:

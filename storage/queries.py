@@ -1,4 +1,4 @@
-"""Named questions to the ledgers for report, status, why and web: read-only, beside the writer, plain dicts."""
+"""Named questions to the ledgers for reports: read-only, beside the writer, plain dicts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from storage.ledger_schema import DESK, SHARED
+from storage.ledger_schema import DESK, LIVE, SHARED
 from storage.shared_ledger import FILE
 from storage.sqlite_file import Schema, open_reader
 
@@ -40,11 +40,11 @@ class LedgerReader:
     # -- the desk -------------------------------------------------------------------------------
 
     def trades(self, session: date) -> list[Found]:
-        """Give the session's closed positions in order of closing: contract, quantity, result net of fees, reasons."""
+        """Return the session's closed positions, by closing: contract, quantity, result net of fees, reasons."""
         return _rows(
             self._desk,
-            "SELECT p.position_id, p.intent_id, p.source, p.strategy, p.direction, r.alert_id, r.signal_id, r.ticker,"
-            " r.trading_class, r.expiry, r.strike_ticks, r.right, p.con_id, p.bought_qty, p.realised_cents,"
+            "SELECT p.position_id, p.intent_id, p.source, p.strategy, p.direction, r.alert_id, r.ticker,"
+            " r.trading_class, r.expiry, r.strike_ticks, r.right, p.con_id, p.opened_qty, p.realised_cents,"
             " p.fees_cents, p.exit_reason, p.end, p.opened_utc, p.closed_utc, r.order_ref FROM positions p"
             " LEFT JOIN reservations r ON r.intent_id = p.intent_id AND r.con_id = p.con_id"
             " WHERE p.session = ? AND p.closed_utc IS NOT NULL ORDER BY p.closed_utc, p.position_id",
@@ -52,19 +52,19 @@ class LedgerReader:
         )
 
     def held(self) -> list[Found]:
-        """Give the live reservations with their signed net quantity and the state that their position recorded."""
+        """Return the live reservations with their signed net quantity and the state that their position recorded."""
         return _rows(
             self._desk,
             "SELECT r.intent_id, r.ticker, r.trading_class, r.expiry, r.strike_ticks, r.right, r.con_id, r.qty,"
             " r.strategy, r.direction, r.state, r.order_ref, r.reserved_utc, p.position_id, p.state AS position_state,"
-            " (SELECT ifnull(sum(CASE side WHEN 'BUY' THEN qty ELSE -qty END), 0) FROM executions e"
+            " (SELECT ifnull(sum(iif(side = 'BUY', qty, -qty)), 0) FROM executions e"
             " WHERE e.intent_id = r.intent_id AND e.con_id = r.con_id AND e.is_current) AS net_qty"
             " FROM reservations r LEFT JOIN positions p ON p.intent_id = r.intent_id AND p.con_id = r.con_id"
-            " WHERE r.state IN ('PENDING_ENTRY', 'OPEN') ORDER BY r.reserved_utc, r.con_id",
+            f" WHERE r.{LIVE} ORDER BY r.reserved_utc, r.con_id",
         )
 
     def gate_counts(self, session: date) -> dict[str, int]:
-        """Count the session's attempts by reject code; the accepted ones stand under `accepted`."""
+        """Return the session's attempts counted by reject code; the accepted ones stand under `accepted`."""
         rows = _rows(
             self._desk,
             "SELECT ifnull(code, 'accepted') AS code, count(*) AS n FROM gate_log WHERE session = ?"
@@ -74,11 +74,11 @@ class LedgerReader:
         return {row["code"]: row["n"] for row in rows}
 
     def attempts(self, session: date | None = None, *, key: str | None = None) -> list[Found]:
-        """Give gate rows with their verdicts: of a session, or those whose signal, alert or intent is `key`."""
-        where = "session = ?" if session is not None else "? IN (signal_id, alert_id, intent_id)"
+        """Return gate rows with their verdicts: of a session, or those whose alert or intent is `key`."""
+        where = "session = ?" if session is not None else "? IN (alert_id, intent_id)"
         rows = _rows(
             self._desk,
-            "SELECT n, signal_id, alert_id, intent_id, source, strategy, ticker, kind, version, bucket_utc, code, gate,"
+            "SELECT n, alert_id, intent_id, source, strategy, ticker, kind, version, bucket_utc, code, gate,"
             f" measured, limit_value, unit, looked_at, verdicts, decided_utc FROM gate_log WHERE {where} ORDER BY n",
             (session.isoformat() if session is not None else key,),
         )
@@ -87,7 +87,7 @@ class LedgerReader:
         return rows
 
     def executions(self, session: date) -> list[Found]:
-        """Give the session's executions in force with fee and slippage.
+        """Return the session's executions in force with fee and slippage.
 
         `slippage_ticks` counts against us from the mid that the gates saw; `None` for exits and without a quote.
         """
@@ -108,10 +108,10 @@ class LedgerReader:
         return rows
 
     def order(self, order_ref: str) -> Found | None:
-        """Give one order with its reservation's origin and its executions; `None` where it is not known."""
+        """Return one order with its reservation's origin and its executions; `None` where it is not known."""
         rows = _rows(
             self._desk,
-            "SELECT o.*, r.signal_id, r.alert_id, r.source, r.strategy, r.ticker, r.trading_class, r.expiry,"
+            "SELECT o.*, r.alert_id, r.source, r.strategy, r.ticker, r.trading_class, r.expiry,"
             " r.strike_ticks, r.right, r.state AS reservation_state, r.bucket_utc, r.decided_utc, r.deadline_utc"
             " FROM orders o JOIN reservations r USING (intent_id, leg) WHERE o.order_ref = ?",
             (order_ref,),
@@ -127,7 +127,7 @@ class LedgerReader:
         return rows[0] | {"executions": executions}
 
     def orders_of(self, intent_id: str) -> list[str]:
-        """Name the orders of an intent, entry first."""
+        """Return the orders of an intent, entry first."""
         rows = _rows(
             self._desk,
             "SELECT order_ref FROM orders WHERE intent_id = ? ORDER BY is_exit, leg, exit_n, at_utc",
@@ -136,14 +136,14 @@ class LedgerReader:
         return [row["order_ref"] for row in rows]
 
     def day(self, session: date) -> Found | None:
-        """Give the day's row: lock, start NAV and summary; `None` where nothing of it was written."""
+        """Return the day's row: lock, start NAV and summary; `None` where nothing of it was written."""
         rows = _rows(self._desk, "SELECT * FROM day WHERE session = ?", (session.isoformat(),))
         return rows[0] if rows else None
 
     # -- the shared ledger ----------------------------------------------------------------------
 
     def alerts(self, session: date) -> list[Found]:
-        """Give the session's alerts in order, with forces, thresholds and the features that were there."""
+        """Return the session's alerts in order, with forces, thresholds and the features that were there."""
         rows = _rows(
             self._shared, "SELECT * FROM alerts WHERE session = ? ORDER BY raised_utc, alert_id", (session.isoformat(),)
         )
@@ -153,16 +153,16 @@ class LedgerReader:
         return rows
 
     def kill(self) -> Found | None:
-        """Give the kill level in force with epoch, reason, by whom and when; `None` where none was ever recorded."""
+        """Return the kill level in force with epoch, reason, by whom and when; `None` where none was ever recorded."""
         rows = _rows(self._shared, "SELECT * FROM kill ORDER BY kill_epoch DESC LIMIT 1")
         return rows[0] if rows else None
 
     def commands(self) -> list[Found]:
-        """Give the operator's commands in order."""
+        """Return the operator's commands in order."""
         return _rows(self._shared, "SELECT * FROM commands ORDER BY at_utc, command_id")
 
     def runs(self) -> list[Found]:
-        """Give the starts of the supervisor in order."""
+        """Return the starts of the supervisor in order."""
         return _rows(self._shared, "SELECT * FROM runs ORDER BY run_n")
 
 

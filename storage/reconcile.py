@@ -6,35 +6,38 @@ import sqlite3
 from collections import defaultdict
 
 from domain.instruments import Side
+from domain.orders.references import is_exit_ref, is_of_desk
+from domain.units import Utc
 from messages import orders, session
-from messages.base import Message
-from storage import fills
-from storage.desk_restore import CONTRACT_COLUMNS, contract_of
-from storage.reservations import LIVE
+from messages.broker import BrokerOrder, BrokerPosition, BrokerRead
+from storage import fills, rows
+from storage.desk_restore import RESERVATION_COLUMNS, ReservationRow
+from storage.ledger_schema import LIVE
 
 
-def reconcile(db: sqlite3.Connection, asked: session.Reconcile, desk: str, run_n: int, now: int) -> tuple[Message, ...]:
-    """Adopt what is ours, name what is not; the fills come first and `Reconciled` last.
+def reconcile(
+    db: sqlite3.Connection, message: session.Reconcile, desk: str, run_n: int, now: Utc
+) -> tuple[fills.Fact | session.Reconciled, ...]:
+    """Adopt what is ours, name what is not; return the fills first and `Reconciled` last.
 
     Executions are adopted before positions are compared, so that a fill of the same read does not look foreign.
     """
-    read = asked.read
+    read = message.read
     facts, adopted_n, mismatches = _adopt(db, read, desk, run_n, now)
     for order in read.orders:
         db.execute(
             "UPDATE orders SET perm_id = ?, status = ?, changed_utc = ? WHERE order_ref = ?",
-            (order.perm_id, order.status, now, order.order_ref),
+            (order.perm_id, order.status.value, now, order.order_ref),
         )
-    prefix = fills.own_prefix(desk)
-    own = [order for order in read.orders if order.order_ref.startswith(prefix)]
+    own = [order for order in read.orders if is_of_desk(order.order_ref, desk)]
     foreign_orders = tuple(
         order.order_ref or f"perm:{order.perm_id}"
         for order in read.orders
-        if order.is_working and not order.order_ref.startswith(prefix)
+        if order.is_working and not is_of_desk(order.order_ref, desk)
     )
     foreign, differing = _compare_positions(db, read, own)
     reconciled = session.Reconciled(
-        session_epoch=asked.session_epoch,
+        session_epoch=message.session_epoch,
         adopted_fills=adopted_n,
         cancel_refs=tuple(order.order_ref for order in own if order.is_working and _is_unwanted(db, order, run_n)),
         foreign_positions=foreign,
@@ -46,9 +49,9 @@ def reconcile(db: sqlite3.Connection, asked: session.Reconcile, desk: str, run_n
 
 
 def _adopt(
-    db: sqlite3.Connection, read: session.BrokerRead, desk: str, run_n: int, now: int
-) -> tuple[tuple[Message, ...], int, tuple[str, ...]]:
-    facts: list[Message] = []
+    db: sqlite3.Connection, read: BrokerRead, desk: str, run_n: int, now: Utc
+) -> tuple[tuple[fills.Fact, ...], int, tuple[str, ...]]:
+    facts: list[fills.Fact] = []
     strangers: list[str] = []
     adopted_n = 0
     for execution in sorted(read.executions, key=lambda e: (e.at_utc, e.exec_id, e.revision)):
@@ -63,22 +66,32 @@ def _adopt(
     return tuple(facts), adopted_n, tuple(strangers)
 
 
-def _is_unwanted(db: sqlite3.Connection, order: session.BrokerOrder, run_n: int) -> bool:
-    """Tell whether an own working order has to go: its holder is gone, or it is an entry of an earlier run."""
-    holder = db.execute(
+class _Holder(rows.Row, frozen=True):
+    """Whose order it is: the run that reserved it, and whether the order is an exit."""
+
+    run_n: int
+    is_exit: bool
+
+
+def _is_unwanted(db: sqlite3.Connection, order: BrokerOrder, run_n: int) -> bool:
+    """Return whether an own working order has to go: its holder is gone, or it is an entry of an earlier run."""
+    holder = rows.first_row(
+        db,
+        _Holder,
         f"SELECT r.run_n, o.is_exit FROM orders o JOIN reservations r USING (intent_id, leg)"
         f" WHERE o.order_ref = ? AND r.{LIVE}",
         (order.order_ref,),
-    ).fetchone()
-    if holder is None and fills.is_exit_ref(order.order_ref):  # an exit that went out without its record
-        held = db.execute(f"SELECT 1 FROM reservations WHERE con_id = ? AND {LIVE}", (order.con_id,)).fetchone()
-        return held is None
-    return holder is None or (not holder[1] and holder[0] < run_n)
+    )
+    if holder is not None:
+        return not holder.is_exit and holder.run_n < run_n
+    if is_exit_ref(order.order_ref):  # an exit that went out without its record
+        return not rows.exists(db, f"SELECT 1 FROM reservations WHERE con_id = ? AND {LIVE}", (order.con_id,))
+    return True
 
 
 def _compare_positions(
-    db: sqlite3.Connection, read: session.BrokerRead, own: list[session.BrokerOrder]
-) -> tuple[tuple[session.BrokerPosition, ...], tuple[str, ...]]:
+    db: sqlite3.Connection, read: BrokerRead, own: list[BrokerOrder]
+) -> tuple[tuple[BrokerPosition, ...], tuple[str, ...]]:
     """Find positions that our executions do not explain, nor an own order that may be filling right now."""
     below: defaultdict[int, int] = defaultdict(int)
     above: defaultdict[int, int] = defaultdict(int)
@@ -86,7 +99,7 @@ def _compare_positions(
         expected = order.qty if order.is_working else order.filled_qty
         pending = max(0, expected - fills.totals_of(db, order.order_ref)[0])
         (above if order.side is Side.BUY else below)[order.con_id] += pending
-    foreign: list[session.BrokerPosition] = []
+    foreign: list[BrokerPosition] = []
     differing: list[str] = []
     held = {position.contract.con_id: position for position in read.positions if position.qty}
     for con_id, position in held.items():
@@ -104,7 +117,7 @@ def _compare_positions(
     return tuple(foreign), tuple(differing)
 
 
-def _short_counts(db: sqlite3.Connection, own: list[session.BrokerOrder]) -> tuple[str, ...]:
+def _short_counts(db: sqlite3.Connection, own: list[BrokerOrder]) -> tuple[str, ...]:
     found = ((order, fills.totals_of(db, order.order_ref)[0]) for order in own)
     return tuple(
         f"Order {order.order_ref} is filled {order.filled_qty} at the broker, {qty} in our executions."
@@ -113,14 +126,17 @@ def _short_counts(db: sqlite3.Connection, own: list[session.BrokerOrder]) -> tup
     )
 
 
-def _unverified(db: sqlite3.Connection, read: session.BrokerRead) -> tuple[session.Unverified, ...]:
+def _unverified(db: sqlite3.Connection, read: BrokerRead) -> tuple[session.Unverified, ...]:
     known = {order.order_ref for order in read.orders} | {execution.order_ref for execution in read.executions}
-    rows = db.execute(
-        f"SELECT intent_id, order_ref, deadline_utc, {CONTRACT_COLUMNS} FROM reservations"
-        " WHERE state = 'PENDING_ENTRY' ORDER BY reserved_utc, intent_id, leg"
-    ).fetchall()
+    found = rows.all_rows(
+        db, ReservationRow,
+        f"SELECT {RESERVATION_COLUMNS} FROM reservations WHERE state = 'PENDING_ENTRY'"
+        " ORDER BY reserved_utc, intent_id, leg",
+    )  # fmt: skip
     return tuple(
-        session.Unverified(intent_id=row[0], order_ref=row[1], deadline_utc=row[2], contract=contract_of(row[3:]))
-        for row in rows
-        if row[1] not in known
+        session.Unverified(
+            intent_id=row.intent_id, order_ref=row.order_ref, contract=row.contract, deadline_utc=row.deadline_utc
+        )
+        for row in found
+        if row.order_ref not in known
     )

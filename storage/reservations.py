@@ -7,10 +7,17 @@ from dataclasses import dataclass
 
 import msgspec
 
+from domain.instants import MS
+from domain.orders.intent import OrderLeg
+from domain.risk.gates.sequence import RESERVATION
+from domain.risk.gates.types import Finding, Outcome, Verdict
 from domain.risk.reject import RejectCode
-from messages import orders
+from domain.signals.alert import AlertKey
+from domain.units import Utc
+from messages import entries
+from storage import rows
+from storage.ledger_schema import LIVE
 
-LIVE = "state IN ('PENDING_ENTRY', 'OPEN')"
 _ENCODE = msgspec.json.Encoder().encode
 
 
@@ -23,33 +30,50 @@ class Refusal:
     limit: float | None = None
     looked_at: str = ""
 
+    @property
+    def verdict(self) -> Verdict:
+        """The refusal as the verdict of the last gate."""
+        finding = Finding(Outcome.REJECT, self.code, self.measured, self.limit, looked_at=self.looked_at)
+        return Verdict(RESERVATION, finding)
+
 
 def reserve(
-    db: sqlite3.Connection, ask: orders.ReserveEntry, desk: str, run_n: int, now: int
-) -> orders.EntryReserved | orders.EntryRefused:
+    db: sqlite3.Connection, attempt: entries.ReserveEntry, desk: str, run_n: int, now: Utc
+) -> entries.EntryReserved | entries.EntryRefused:
     """Reserve the legs inside the caller's transaction, or refuse; either way with gate row and watermark."""
-    refusal = _refusal_of(db, ask, now) or _insert_legs(db, ask, desk, run_n, now)
-    _write_gate_row(db, ask, desk, refusal.code if refusal else None, refusal, ask.intent_id)
-    _raise_watermark(db, ask)
+    refusal = _refusal_of(db, attempt, now) or _insert_legs(db, attempt, desk, run_n, now)
+    intent = attempt.intent
+    _write_gate_row(
+        db,
+        _GateRow(
+            desk, attempt.session.isoformat(), intent.key, intent.strategy, refusal.code if refusal else None,
+            attempt.verdicts if refusal is None else (*attempt.verdicts, refusal.verdict), attempt.decided_utc,
+            intent.intent_id, _structure_of(attempt),
+        ),
+    )  # fmt: skip
+    _raise_watermark(db, intent.key)
     if refusal is None:
-        return orders.EntryReserved(intent_id=ask.intent_id)
-    return orders.EntryRefused(
-        intent_id=ask.intent_id, code=refusal.code, measured=refusal.measured, limit=refusal.limit,
+        return entries.EntryReserved(intent_id=intent.intent_id)
+    return entries.EntryRefused(
+        intent_id=intent.intent_id, code=refusal.code, measured=refusal.measured, limit=refusal.limit,
         looked_at=refusal.looked_at,
     )  # fmt: skip
 
 
-def release(db: sqlite3.Connection, asked: orders.ReleaseReservation, now: int) -> None:
+def release(db: sqlite3.Connection, message: entries.ReleaseReservation, now: Utc) -> None:
     """Give an intent up, also before it was reserved; what was filled stays held."""
-    db.execute("INSERT INTO tombstones VALUES (?,?,?) ON CONFLICT DO NOTHING", (asked.intent_id, asked.reason, now))
+    db.execute(
+        "INSERT INTO tombstones (intent_id, reason, at_utc) VALUES (?,?,?) ON CONFLICT DO NOTHING",
+        (message.intent_id, message.reason, now),
+    )
     db.execute(
         "UPDATE reservations SET state = 'RELEASED', ended_why = ?, ended_utc = ?"
         " WHERE intent_id = ? AND state = 'PENDING_ENTRY'",
-        (asked.reason, now, asked.intent_id),
+        (message.reason, now, message.intent_id),
     )
 
 
-def abandon(db: sqlite3.Connection, intent_id: str, con_id: int, why: str, now: int) -> None:
+def abandon(db: sqlite3.Connection, intent_id: str, con_id: int, why: str, now: Utc) -> None:
     """End one leg whose entry filled nothing; a leg with fills stays held."""
     db.execute(
         "UPDATE reservations SET state = 'ABANDONED', ended_why = ?, ended_utc = ?"
@@ -58,82 +82,106 @@ def abandon(db: sqlite3.Connection, intent_id: str, con_id: int, why: str, now: 
     )
 
 
-def record_denial(db: sqlite3.Connection, denial: orders.RecordDenial, desk: str) -> None:
+def record_denial(db: sqlite3.Connection, denial: entries.RecordDenial, desk: str) -> None:
     """Write the gate row and the watermark of a refused attempt.
 
     An interrupted attempt leaves a row only where the alert has none: the signal may have been decided on meanwhile.
     """
-    if denial.code is RejectCode.ATTEMPT_INTERRUPTED and _has_gate_row(db, denial.alert_id):
+    if denial.code is RejectCode.ATTEMPT_INTERRUPTED and _has_gate_row(db, denial.key.alert_id):
         return
-    _write_gate_row(db, denial, desk, denial.code, None, None)
-    _raise_watermark(db, denial)
+    _write_gate_row(
+        db,
+        _GateRow(
+            desk, denial.session.isoformat(), denial.key, denial.strategy, denial.code, denial.verdicts,
+            denial.decided_utc,
+        ),
+    )  # fmt: skip
+    _raise_watermark(db, denial.key)
 
 
-def _refusal_of(db: sqlite3.Connection, ask: orders.ReserveEntry, now: int) -> Refusal | None:
-    """Check what others may have changed since the gates looked, in the gates' order."""
-    tombstone = db.execute("SELECT reason FROM tombstones WHERE intent_id = ?", (ask.intent_id,)).fetchone()
+# -- what others may have changed since the gates looked ------------------------------------------
+
+
+def _refusal_of(db: sqlite3.Connection, attempt: entries.ReserveEntry, now: Utc) -> Refusal | None:
+    """Check again, in the gates' order."""
+    tombstone = db.execute(
+        "SELECT reason FROM tombstones WHERE intent_id = ?", (attempt.intent.intent_id,)
+    ).fetchone()  # fmt: skip
     if tombstone is not None:
         return Refusal(RejectCode.ATTEMPT_INTERRUPTED, looked_at=f"given up before: {tombstone[0]}")
-    if now > ask.expires_utc:
-        late_ms = (now - ask.expires_utc) / 1_000_000
+    if now > attempt.expires_utc:
+        late_ms = (now - attempt.expires_utc) / MS
         return Refusal(RejectCode.DEADLINE_PASSED, late_ms, 0, "expires_utc of the request, in ms")
-    locked = db.execute("SELECT locked_why FROM day WHERE session = ?", (ask.session.isoformat(),)).fetchone()
+    locked = db.execute("SELECT locked_why FROM day WHERE session = ?", (attempt.session.isoformat(),)).fetchone()
     if locked is not None and locked[0] is not None:
         return Refusal(RejectCode.DAY_LOCKED, looked_at=str(locked[0]))
-    return _refusal_by_watermark(db, ask) or _refusal_by_counts(db, ask)
+    return _refusal_by_watermark(db, attempt.intent.key) or _refusal_by_counts(db, attempt)
 
 
-def _refusal_by_watermark(db: sqlite3.Connection, ask: orders.ReserveEntry) -> Refusal | None:
-    if _has_gate_row(db, ask.alert_id):
-        return Refusal(RejectCode.DUPLICATE_ALERT, looked_at=f"gate row of {ask.alert_id}")
+def _refusal_by_watermark(db: sqlite3.Connection, key: AlertKey) -> Refusal | None:
+    if _has_gate_row(db, key.alert_id):
+        return Refusal(RejectCode.DUPLICATE_ALERT, looked_at=f"gate row of {key.alert_id}")
     mark = db.execute(
         "SELECT bucket_utc, alert_id FROM watermarks WHERE source = ? AND ticker = ? AND kind = ? AND version = ?",
-        (ask.source, ask.ticker, ask.kind, ask.version),
+        (key.source, key.ticker, key.kind, key.version),
     ).fetchone()
-    if mark is not None and mark[0] > ask.bucket_utc:
-        return Refusal(RejectCode.DUPLICATE_ALERT, ask.bucket_utc, mark[0], f"watermark of {mark[1]}")
+    if mark is not None and mark[0] > key.bucket_utc:
+        return Refusal(RejectCode.DUPLICATE_ALERT, key.bucket_utc, mark[0], f"watermark of {mark[1]}")
     return None
 
 
-def _refusal_by_counts(db: sqlite3.Connection, ask: orders.ReserveEntry) -> Refusal | None:
+def _refusal_by_counts(db: sqlite3.Connection, attempt: entries.ReserveEntry) -> Refusal | None:
+    intent, limits = attempt.intent, attempt.limits
     trades = _count(
         db, "session = ? AND strategy = ? AND state NOT IN ('RELEASED', 'ABANDONED')",
-        (ask.session.isoformat(), ask.strategy),
+        (attempt.session.isoformat(), intent.strategy),
     )  # fmt: skip
-    if trades >= ask.max_trades:
-        return Refusal(RejectCode.MAX_TRADES, trades, ask.max_trades, "reservations of the session and strategy")
-    held = _count(db, LIVE, ())
-    if held >= ask.max_positions:
-        return Refusal(RejectCode.MAX_POSITIONS, held, ask.max_positions, "live reservations")
-    of_ticker = _count(db, f"{LIVE} AND ticker = ?", (ask.ticker,))
-    if of_ticker >= ask.per_ticker:
-        return Refusal(RejectCode.TICKER_LIMIT, of_ticker, ask.per_ticker, "live reservations of the ticker")
-    of_strategy = _count(db, f"{LIVE} AND strategy = ?", (ask.strategy,))
-    if ask.one_position_only and of_strategy:
-        return Refusal(RejectCode.ONE_POSITION_ONLY, of_strategy, 1, "live reservations of the strategy")
-    against = _count(db, f"{LIVE} AND ticker = ? AND direction = ?", (ask.ticker, -ask.direction))
+    if trades >= limits.trades_per_day_max:
+        looked_at = "reservations of the session and strategy"
+        return Refusal(RejectCode.MAX_TRADES, trades, limits.trades_per_day_max, looked_at)
+    against = _count(db, f"{LIVE} AND ticker = ? AND direction = ?", (intent.ticker, -intent.direction))
     if against:
         return Refusal(RejectCode.REVERSE_WITHOUT_FLAT, against, 0, "live reservations of the other direction")
+    of_strategy = _count(db, f"{LIVE} AND strategy = ?", (intent.strategy,))
+    if limits.one_position_only and of_strategy:
+        return Refusal(RejectCode.ONE_POSITION_ONLY, of_strategy, 1, "live reservations of the strategy")
+    held = _count(db, LIVE, ())
+    if held >= limits.positions_max:
+        return Refusal(RejectCode.MAX_POSITIONS, held, limits.positions_max, "live reservations")
+    of_ticker = _count(db, f"{LIVE} AND ticker = ?", (intent.ticker,))
+    if of_ticker >= limits.positions_per_ticker_max:
+        looked_at = "live reservations of the ticker"
+        return Refusal(RejectCode.TICKER_LIMIT, of_ticker, limits.positions_per_ticker_max, looked_at)
     return None
 
 
-def _count(db: sqlite3.Connection, where: str, values: tuple[object, ...]) -> int:
+def _count(db: sqlite3.Connection, where: str, values: rows.Values) -> int:
     """Count intents, not legs: a structure is one position and one trade."""
-    return int(db.execute(f"SELECT count(DISTINCT intent_id) FROM reservations WHERE {where}", values).fetchone()[0])
+    return rows.number(db, f"SELECT count(DISTINCT intent_id) FROM reservations WHERE {where}", values)
 
 
 def _has_gate_row(db: sqlite3.Connection, alert_id: str) -> bool:
-    return db.execute("SELECT 1 FROM gate_log WHERE alert_id = ? LIMIT 1", (alert_id,)).fetchone() is not None
+    return rows.exists(db, "SELECT 1 FROM gate_log WHERE alert_id = ? LIMIT 1", (alert_id,))
 
 
-def _insert_legs(db: sqlite3.Connection, ask: orders.ReserveEntry, desk: str, run_n: int, now: int) -> Refusal | None:
+# -- writing --------------------------------------------------------------------------------------
+
+
+def _structure_of(attempt: entries.ReserveEntry) -> str | None:
+    """Return what ties the legs of a structure together; `None` for a single leg."""
+    return attempt.intent.intent_id if len(attempt.legs) > 1 else None
+
+
+def _insert_legs(
+    db: sqlite3.Connection, attempt: entries.ReserveEntry, desk: str, run_n: int, now: Utc
+) -> Refusal | None:
     db.execute("SAVEPOINT legs")
     try:
-        for n, leg in enumerate(ask.legs):
-            _insert_leg(db, ask, leg, n, desk, run_n, now)
+        for n, leg in enumerate(attempt.legs):
+            _insert_leg(db, attempt, leg, n, desk, run_n, now)
     except sqlite3.IntegrityError:
         db.execute("ROLLBACK TO legs")
-        held = ", ".join(leg.contract.label for leg in ask.legs)
+        held = ", ".join(leg.contract.label for leg in attempt.legs)
         return Refusal(RejectCode.DUPLICATE_POSITION, looked_at=f"live holders of {held}")
     finally:
         db.execute("RELEASE legs")
@@ -141,70 +189,78 @@ def _insert_legs(db: sqlite3.Connection, ask: orders.ReserveEntry, desk: str, ru
 
 
 def _insert_leg(
-    db: sqlite3.Connection, ask: orders.ReserveEntry, leg: orders.Leg, n: int, desk: str, run_n: int, now: int
+    db: sqlite3.Connection, attempt: entries.ReserveEntry, leg: OrderLeg, n: int, desk: str, run_n: int, now: Utc
 ) -> None:
-    contract = leg.contract
-    structure_id = ask.intent_id if len(ask.legs) > 1 else None
+    intent, key, contract, decision = attempt.intent, attempt.intent.key, leg.contract, leg.decision
+    structure_id = _structure_of(attempt)
     db.execute(
-        "INSERT INTO reservations (intent_id, leg, desk, structure_id, signal_id, alert_id, source, strategy, ticker,"
-        " kind, version, direction, bucket_utc, session, con_id, underlying, trading_class, expiry, strike_ticks,"
-        " right, multiplier, side, qty, limit_ticks, decision_bid_ticks, decision_ask_ticks, order_ref, deadline_utc,"
-        " decided_utc, run_n, state, reserved_utc)"
-        " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,'PENDING_ENTRY',?)",
+        "INSERT INTO reservations (intent_id, leg, desk, structure_id, alert_id, source, strategy, ticker, kind,"
+        " version, is_shadow, direction, bucket_utc, session, con_id, underlying, trading_class, expiry, strike_ticks,"
+        " right, multiplier, side, qty, limit_ticks, decision_bid_ticks, decision_ask_ticks, decision_spot_ticks,"
+        " order_ref, deadline_utc, decided_utc, run_n, state, reserved_utc)"
+        " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,'PENDING_ENTRY',?)",
         (
-            ask.intent_id, n, desk, structure_id, ask.signal_id, ask.alert_id, ask.source, ask.strategy, ask.ticker,
-            ask.kind, ask.version, ask.direction, ask.bucket_utc, ask.session.isoformat(), contract.con_id,
-            contract.ticker, contract.trading_class, contract.expiry.isoformat(), contract.strike_ticks,
-            contract.right.value, contract.multiplier, leg.side.value, leg.qty, leg.limit_ticks,
-            leg.decision_bid_ticks, leg.decision_ask_ticks, leg.order_ref, ask.deadline_utc, ask.decided_utc, run_n,
-            now,
+            intent.intent_id, n, desk, structure_id, key.alert_id, key.source, intent.strategy, key.ticker, key.kind,
+            key.version, intent.is_shadow, intent.direction, key.bucket_utc, attempt.session.isoformat(),
+            contract.con_id, contract.ticker, contract.trading_class, contract.expiry.isoformat(),
+            contract.strike_ticks, contract.right.value, contract.multiplier, leg.side.value, leg.qty, leg.limit_ticks,
+            decision and decision.bid_ticks, decision and decision.ask_ticks, decision and decision.spot_ticks,
+            leg.order_ref, attempt.deadline_utc, attempt.decided_utc, run_n, now,
         ),
     )  # fmt: skip
     db.execute(
         "INSERT INTO orders (order_ref, desk, intent_id, leg, structure_id, con_id, is_exit, side, qty, limit_ticks,"
         " status, run_n, at_utc, changed_utc) VALUES (?,?,?,?,?,?,0,?,?,?,'intended',?,?,?)",
         (
-            leg.order_ref, desk, ask.intent_id, n, structure_id, contract.con_id, leg.side.value, leg.qty,
+            leg.order_ref, desk, intent.intent_id, n, structure_id, contract.con_id, leg.side.value, leg.qty,
             leg.limit_ticks, run_n, now, now,
         ),
     )  # fmt: skip
 
 
-def _write_gate_row(
-    db: sqlite3.Connection,
-    attempt: orders.ReserveEntry | orders.RecordDenial,
-    desk: str,
-    code: RejectCode | None,
-    refusal: Refusal | None,
-    intent_id: str | None,
-) -> None:
-    """Write the attempt's row; the deciding measure is the transaction's own, else that of the rejecting verdict."""
-    verdicts = attempt.verdicts
-    if refusal is not None:
-        own = orders.Verdict(
-            gate=25, name="reservation", outcome="reject", code=refusal.code, measured=refusal.measured,
-            limit=refusal.limit, looked_at=refusal.looked_at,
-        )  # fmt: skip
-        verdicts += (own,)
-    rejecting = next((v for v in reversed(verdicts) if v.outcome == "reject"), None) if code else None
-    measure: tuple[int | None, float | None, float | None, str, str] = (None, None, None, "", "")
-    if rejecting is not None:
-        measure = (rejecting.gate, rejecting.measured, rejecting.limit, rejecting.unit, rejecting.looked_at)
+@dataclass(frozen=True)
+class _GateRow:
+    """One attempt: `code` is `None` where it was accepted; its last refusing verdict gives the deciding measure."""
+
+    desk: str
+    session: str
+    key: AlertKey
+    strategy: str
+    code: RejectCode | None
+    verdicts: tuple[Verdict, ...]
+    decided_utc: Utc
+    intent_id: str | None = None
+    structure_id: str | None = None
+
+    @property
+    def deciding(self) -> tuple[str | None, float | None, float | None, str, str]:
+        """Gate, measure, limit, unit, and what it looked at."""
+        refusing = (verdict for verdict in reversed(self.verdicts) if verdict.is_reject)
+        verdict = next(refusing, None) if self.code is not None else None
+        if verdict is None:
+            return None, None, None, "", ""
+        found = verdict.finding
+        return verdict.gate, found.measured, found.limit, found.unit, found.looked_at
+
+
+def _write_gate_row(db: sqlite3.Connection, row: _GateRow) -> None:
+    key = row.key
     db.execute(
-        "INSERT INTO gate_log (desk, session, signal_id, alert_id, intent_id, source, strategy, ticker, kind,"
+        "INSERT INTO gate_log (desk, session, alert_id, intent_id, structure_id, source, strategy, ticker, kind,"
         " version, is_shadow, bucket_utc, code, gate, measured, limit_value, unit, looked_at, verdicts, decided_utc)"
         " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING",
         (
-            desk, attempt.session.isoformat(), attempt.signal_id, attempt.alert_id, intent_id, attempt.source,
-            attempt.strategy, attempt.ticker, attempt.kind, attempt.version, code is RejectCode.SHADOW_SIGNAL,
-            attempt.bucket_utc, code and code.value, *measure, _ENCODE(verdicts).decode(), attempt.decided_utc,
+            row.desk, row.session, key.alert_id, row.intent_id, row.structure_id, key.source, row.strategy, key.ticker,
+            key.kind, key.version, row.code is RejectCode.SHADOW_SIGNAL, key.bucket_utc, row.code and row.code.value,
+            *row.deciding, _ENCODE(row.verdicts).decode(), row.decided_utc,
         ),
     )  # fmt: skip
 
 
-def _raise_watermark(db: sqlite3.Connection, attempt: orders.ReserveEntry | orders.RecordDenial) -> None:
+def _raise_watermark(db: sqlite3.Connection, key: AlertKey) -> None:
     db.execute(
-        "INSERT INTO watermarks VALUES (?,?,?,?,?,?) ON CONFLICT DO UPDATE SET bucket_utc = excluded.bucket_utc,"
-        " alert_id = excluded.alert_id WHERE excluded.bucket_utc > watermarks.bucket_utc",
-        (attempt.source, attempt.ticker, attempt.kind, attempt.version, attempt.bucket_utc, attempt.alert_id),
+        "INSERT INTO watermarks (source, ticker, kind, version, bucket_utc, alert_id) VALUES (?,?,?,?,?,?)"
+        " ON CONFLICT DO UPDATE SET bucket_utc = excluded.bucket_utc, alert_id = excluded.alert_id"
+        " WHERE excluded.bucket_utc > watermarks.bucket_utc",
+        (key.source, key.ticker, key.kind, key.version, key.bucket_utc, key.alert_id),
     )

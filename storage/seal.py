@@ -46,7 +46,7 @@ class SealChild:
         self._process = subprocess.Popen(words, cwd=REPO, stdin=subprocess.DEVNULL, stdout=self._out, stderr=self._err)
 
     def poll(self) -> Sealed | str | None:
-        """Give what was sealed, why not in one sentence, or `None` while the child runs."""
+        """Return what was sealed, why not in one sentence, or `None` while the child runs."""
         if self._process.poll() is None:
             return None
         with self._out as out, self._err as err:
@@ -88,7 +88,7 @@ def seal(root: Path, session: date, *, is_whole: bool) -> Sealed:
 
 
 def _merge(folder: Path, shape: Shape, parts: list[Part], name: str) -> int:
-    """Write one file ticker by ticker, so that a day needs the memory of one ticker; give the number of rows."""
+    """Write one file ticker by ticker, so that a day needs the memory of one ticker; return the number of rows."""
     schema = bucket_file.schema_of(shape)
     hot = [pq.read_table(folder / part.name, schema=schema) for part in parts if not part.is_sealed]
     recent = pa.concat_tables([schema.empty_table(), *hot])
@@ -114,7 +114,7 @@ def _merge(folder: Path, shape: Shape, parts: list[Part], name: str) -> int:
 
 
 def adopt(root: Path, found: Manifest, sealed: Sealed) -> Manifest:
-    """Give the manifest with sealed files in force, after deleting what was replaced two seals ago."""
+    """Return the manifest with sealed files in force, after deleting what was replaced two seals ago."""
     seal_n = found.seal_n + 1
     folder = manifest.folder_of(root, found.session)
     kept = []

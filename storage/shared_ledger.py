@@ -5,11 +5,17 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
+from typing import assert_never
 
 import msgspec
 
+from domain.risk.kill import KillLevel
+from domain.signals.alert import Alert, AlertKey
+from domain.units import Ticks, Utc
 from messages import lifecycle, operator, risk, signals
-from messages.base import Message
+from messages.ledgers import SharedFact, SharedInput
+from messages.restored import KillRestored, LaneRestored, Restored
+from storage import rows
 from storage.ledger_schema import DESK, SHARED, SHARED_OWNER
 from storage.sqlite_file import open_file, open_reader, transaction
 
@@ -17,24 +23,28 @@ FILE = "ledger.db"
 _EPOCH_UNKNOWN = 1 << 40  # above every epoch that can have been given out: no old permit outlives it
 _ENCODE = msgspec.json.Encoder().encode
 
-Facts = tuple[Message, ...]
+Facts = tuple[SharedFact, ...]
 
 
-def start_run(folder: Path, at_utc: int) -> int:
-    """Count a start of the supervisor and give its number, durably.
+def start_run(folder: Path, desks: Iterable[str], at_utc: Utc) -> int:
+    """Bring every ledger to this version, count a start of the supervisor and return its number, durably.
+
+    The desks' files are migrated here, too: their neighbours read them, from the first message on.
 
     Raises:
-        LedgerRefusedError: the shared ledger cannot be used.
+        LedgerRefusedError: a ledger cannot be used.
     """
     db = open_file(folder / FILE, SHARED, SHARED_OWNER)
     try:
+        for desk in desks:
+            open_file(folder / f"{desk}.db", DESK, desk).close()
         with transaction(db):
             return int(db.execute("INSERT INTO runs (started_utc) VALUES (?)", (at_utc,)).lastrowid or 0)
     finally:
         db.close()
 
 
-def promote(folder: Path, kinds: Iterable[str], source: str, by: str, reason: str, at_utc: int) -> None:
+def promote(folder: Path, kinds: Iterable[str], source: str, by: str, reason: str, at_utc: Utc) -> None:
     """Write audited promotions of alert kinds, each as `KIND-version`; a promoted kind stays as it is.
 
     Raises:
@@ -49,7 +59,8 @@ def promote(folder: Path, kinds: Iterable[str], source: str, by: str, reason: st
                 kind, _, version = name.rpartition("-")
                 if name not in promoted:
                     db.execute(
-                        "INSERT INTO promotions VALUES (?,?,?,1,?,?,?)",
+                        "INSERT INTO promotions (source, kind, version, is_promoted, by, reason, at_utc)"
+                        " VALUES (?,?,?,1,?,?,?)",
                         (source, kind, int(version), by, reason, at_utc),
                     )
     finally:
@@ -92,19 +103,15 @@ class SharedLedger:
             raise RuntimeError("the ledger is not open")
         return self._open_db
 
-    def apply(self, message: Message, now: int) -> Facts:
-        """Carry out one message in one transaction; its facts hold once this returns.
-
-        Raises:
-            TypeError: no message for the shared ledger.
-        """
-        if isinstance(message, lifecycle.ReadState):
+    def apply(self, message: SharedInput, now: Utc) -> Facts:
+        """Carry out one message in one transaction; its facts hold once this returns."""
+        if isinstance(message, lifecycle.RequestState):
             restored = self._restored_for(message)
             return (lifecycle.StateRead(name=message.name, restored=restored, read_n=message.read_n),)
         with transaction(self._db):
             return self._written(message, now)
 
-    def _written(self, message: Message, now: int) -> Facts:
+    def _written(self, message: SharedInput, now: Utc) -> Facts:
         match message:
             case signals.RecordAlert():
                 return (self._record_alert(message, now),)
@@ -112,37 +119,42 @@ class SharedLedger:
                 return (self._record_kill(message),)
             case operator.RecordCommand():
                 self._db.execute(
-                    "INSERT INTO commands VALUES (?,?,?,?,?,?) ON CONFLICT DO UPDATE SET outcome = excluded.outcome",
+                    "INSERT INTO commands (command_id, name, by, reason, outcome, at_utc) VALUES (?,?,?,?,?,?)"
+                    " ON CONFLICT DO UPDATE SET outcome = excluded.outcome",
                     (message.command_id, message.name, message.by, message.reason, message.outcome, message.at_utc),
                 )
+            case lifecycle.RequestState():
+                pass  # answered above: a question needs no transaction
             case _:
-                raise TypeError(f"{type(message).__name__} is no message for the shared ledger")
+                assert_never(message)
         return ()
 
-    def _record_alert(self, alert: signals.RecordAlert, now: int) -> signals.AlertRecorded:
+    def _record_alert(self, message: signals.RecordAlert, now: Utc) -> signals.AlertRecorded:
+        alert, key = message.alert, message.alert.key
         written = self._db.execute(
             "INSERT INTO alerts (alert_id, session, source, ticker, kind, version, bucket_utc, direction, entry_ticks,"
             " target_ticks, stop_ticks, horizon_ms, features, forces, alignment, thresholds, is_shadow, raised_utc,"
             " recorded_utc) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING",
             (
-                alert.alert_id, alert.session.isoformat(), alert.source, alert.ticker, alert.kind, alert.version,
-                alert.bucket_utc, alert.direction, alert.entry_ticks, alert.target_ticks, alert.stop_ticks,
-                alert.horizon_ms, _ENCODE(alert.features).decode(), _ENCODE(alert.forces).decode(), alert.alignment,
-                _ENCODE(alert.thresholds).decode(), alert.is_shadow, alert.raised_utc, now,
+                key.alert_id, key.session.isoformat(), key.source, key.ticker, key.kind, key.version, key.bucket_utc,
+                alert.direction, alert.entry_ticks, alert.target_ticks, alert.stop_ticks, alert.horizon_ms,
+                _ENCODE(message.features).decode(), _ENCODE(message.forces).decode(), message.alignment,
+                _ENCODE(message.thresholds).decode(), alert.is_shadow, alert.raised_utc, now,
             ),
         )  # fmt: skip
-        return signals.AlertRecorded(alert_id=alert.alert_id, is_new=written.rowcount == 1)
+        return signals.AlertRecorded(alert_id=key.alert_id, is_new=written.rowcount == 1)
 
     def _record_kill(self, kill: risk.RecordKill) -> risk.KillRecorded:
         """Keep one row per epoch; should two say one epoch, the higher level stands."""
         self._db.execute(
-            "INSERT INTO kill VALUES (?,?,?,?,?) ON CONFLICT DO UPDATE SET level = excluded.level,"
-            " reason = excluded.reason, by = excluded.by, at_utc = excluded.at_utc WHERE excluded.level > kill.level",
+            "INSERT INTO kill (kill_epoch, level, reason, by, at_utc) VALUES (?,?,?,?,?)"
+            " ON CONFLICT DO UPDATE SET level = excluded.level, reason = excluded.reason, by = excluded.by,"
+            " at_utc = excluded.at_utc WHERE excluded.level > kill.level",
             (kill.kill_epoch, kill.level, kill.reason, kill.by, kill.at_utc),
         )
         return risk.KillRecorded(kill_epoch=kill.kill_epoch)
 
-    def _restored_for(self, asked: lifecycle.ReadState) -> lifecycle.Restored | None:
+    def _restored_for(self, asked: lifecycle.RequestState) -> Restored | None:
         match asked.name.split(":"):
             case ["kill"]:
                 return self._kill()
@@ -150,56 +162,85 @@ class SharedLedger:
                 return self._lane(asked.session.isoformat(), source, ticker)
         return None
 
-    def _kill(self) -> lifecycle.KillRestored:
-        """Give the level in force; a ledger that cannot be read means level 1."""
+    def _kill(self) -> KillRestored:
+        """Return the level in force; a ledger that cannot be read means level 1."""
         try:
-            row = self._db.execute(
-                "SELECT level, kill_epoch, reason, by FROM kill ORDER BY kill_epoch DESC LIMIT 1"
-            ).fetchone()
-        except sqlite3.Error as error:
+            row = rows.first_row(
+                self._db,
+                _KillRow,
+                f"SELECT {rows.columns_of(_KillRow)} FROM kill ORDER BY kill_epoch DESC LIMIT 1",
+            )
+        except (sqlite3.Error, msgspec.ValidationError) as error:
             why = f"The shared ledger cannot be read ({error})."
-            return lifecycle.KillRestored(level=1, kill_epoch=_EPOCH_UNKNOWN, reason=why, by="ledger")
+            return KillRestored(level=KillLevel.NO_ENTRIES, kill_epoch=_EPOCH_UNKNOWN, reason=why, by="ledger")
         if row is None:
-            return lifecycle.KillRestored(level=0, kill_epoch=0, reason="", by="")
-        return lifecycle.KillRestored(level=row[0], kill_epoch=row[1], reason=row[2], by=row[3])
+            return KillRestored(level=KillLevel.RUNNING, kill_epoch=0, reason="", by="")
+        return KillRestored(level=row.level, kill_epoch=row.kill_epoch, reason=row.reason, by=row.by)
 
-    def _lane(self, session: str, source: str, ticker: str) -> lifecycle.LaneRestored:
-        rows = self._db.execute(
-            "SELECT alert_id, kind, version, ticker, direction, bucket_utc, is_shadow, raised_utc FROM alerts"
+    def _lane(self, session: str, source: str, ticker: str) -> LaneRestored:
+        found = rows.all_rows(
+            self._db,
+            _AlertRow,
+            f"SELECT {rows.columns_of(_AlertRow)} FROM alerts"
             " WHERE session = ? AND source = ? AND ticker = ? ORDER BY raised_utc, alert_id",
             (session, source, ticker),
-        ).fetchall()
+        )
         decided = self._decided(session)
-        return lifecycle.LaneRestored(
-            last_alert_utc=rows[-1][7] if rows else None,
-            last_direction=rows[-1][4] if rows else None,
-            unraised=tuple(
-                lifecycle.UnraisedAlert(
-                    alert_id=row[0], kind=row[1], version=row[2], ticker=row[3], direction=row[4], bucket_utc=row[5],
-                    is_shadow=bool(row[6]), raised_utc=row[7],
-                )
-                for row in rows
-                if row[0] not in decided
-            ),
+        last = {row.kind: row.raised_utc for row in found}
+        return LaneRestored(
+            last_alerts=tuple(sorted(last.items())),
+            last_direction=found[-1].direction if found else None,
+            unraised=tuple(row.alert for row in found if row.alert_id not in decided),
             promoted=tuple(sorted(_promoted(self._db, source))),
-        )  # fmt: skip
+        )
 
     def _decided(self, session: str) -> set[str]:
-        """Collect the alerts that have a gate row on any desk."""
+        """Return the alerts that have a gate row on any desk."""
         found: set[str] = set()
         for desk in self._desks:
             db = open_reader(self._folder / f"{desk}.db", DESK)
             if db is not None:
-                rows = db.execute("SELECT alert_id FROM gate_log WHERE session = ?", (session,)).fetchall()
-                found.update(row[0] for row in rows)
+                decided = db.execute("SELECT alert_id FROM gate_log WHERE session = ?", (session,)).fetchall()
+                found.update(str(row[0]) for row in decided)
                 db.close()
         return found
 
 
+class _KillRow(rows.Row, frozen=True):
+    level: KillLevel
+    kill_epoch: int
+    reason: str
+    by: str
+
+
+class _AlertRow(rows.Row, frozen=True):
+    alert_id: str
+    source: str
+    ticker: str
+    kind: str
+    version: int
+    bucket_utc: Utc
+    direction: int
+    entry_ticks: Ticks
+    target_ticks: Ticks
+    stop_ticks: Ticks
+    horizon_ms: int
+    is_shadow: bool
+    raised_utc: Utc
+
+    @property
+    def alert(self) -> Alert:
+        return Alert(
+            key=AlertKey(self.source, self.ticker, self.kind, self.version, self.bucket_utc), direction=self.direction,
+            entry_ticks=self.entry_ticks, target_ticks=self.target_ticks, stop_ticks=self.stop_ticks,
+            horizon_ms=self.horizon_ms, is_shadow=self.is_shadow, raised_utc=self.raised_utc,
+        )  # fmt: skip
+
+
 def _promoted(db: sqlite3.Connection, source: str) -> set[str]:
-    """Give what is promoted of a source as `KIND-version`: the newest word on each counts."""
-    rows = db.execute(
+    """Return what is promoted of a source as `KIND-version`: the newest word on each counts."""
+    found = db.execute(
         "SELECT kind, version, is_promoted, max(at_utc) FROM promotions WHERE source = ? GROUP BY kind, version",
         (source,),
     ).fetchall()
-    return {f"{kind}-{version}" for kind, version, is_promoted, _ in rows if is_promoted}
+    return {f"{kind}-{version}" for kind, version, is_promoted, _ in found if is_promoted}

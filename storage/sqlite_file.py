@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 BUSY_MS = 2_000
+
+Migration = Callable[[sqlite3.Connection], None]
 
 
 class LedgerRefusedError(Exception):
@@ -21,7 +24,7 @@ class Schema:
 
     kind: str
     app_id: int
-    migrations: tuple[str, ...]
+    migrations: tuple[Migration, ...]
 
     @property
     def version(self) -> int:
@@ -29,10 +32,22 @@ class Schema:
         return len(self.migrations)
 
 
+def script(text: str) -> Migration:
+    """Return a migration that runs SQL statements."""
+    statements = tuple(statements_of(text))
+
+    def run(db: sqlite3.Connection) -> None:
+        for statement in statements:
+            db.execute(statement)
+
+    return run
+
+
 def open_file(path: Path, schema: Schema, desk: str, *, is_durable: bool = True) -> sqlite3.Connection:
     """Open a ledger for its only writer, creating or migrating it first.
 
-    `is_durable=False` leaves out every fsync: for simulated days that nobody resumes.
+    A file of an older version is copied beside itself before it is migrated: `<file>.v<version>`.
+    `is_durable=False` leaves out every fsync of the ledger: for simulated days that nobody resumes.
 
     Raises:
         LedgerRefusedError: unreadable, not ours, of a newer version, or another desk's.
@@ -45,7 +60,7 @@ def open_file(path: Path, schema: Schema, desk: str, *, is_durable: bool = True)
         _check(db, path, schema, desk)
         db.execute("PRAGMA journal_mode=WAL")
         db.execute(f"PRAGMA synchronous={'FULL' if is_durable else 'OFF'}")
-        _migrate(db, schema, desk)
+        _migrate(db, path, schema, desk)
         return db
     except LedgerRefusedError:
         if db is not None:
@@ -87,17 +102,6 @@ def open_reader(path: Path, schema: Schema) -> sqlite3.Connection | None:
         raise
 
 
-def refusal_of(path: Path, schema: Schema, desk: str) -> str | None:
-    """Tell in one sentence why a ledger cannot be used; `None` when it can (a missing file will be made)."""
-    if not path.exists():
-        return None
-    try:
-        open_file(path, schema, desk).close()
-    except LedgerRefusedError as refused:
-        return str(refused)
-    return None
-
-
 @contextmanager
 def transaction(db: sqlite3.Connection) -> Iterator[None]:
     """Run a block as one write transaction; when the block is left, COMMIT has returned."""
@@ -109,6 +113,16 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
+
+
+def statements_of(text: str) -> Iterator[str]:
+    """Split a script into statements; triggers, which hold semicolons, stay whole."""
+    part = ""
+    for line in text.splitlines():
+        part += line + "\n"
+        if line.strip() and sqlite3.complete_statement(part):
+            yield part
+            part = ""
 
 
 def _pragma(db: sqlite3.Connection, name: str) -> int:
@@ -139,25 +153,38 @@ def _check(db: sqlite3.Connection, path: Path, schema: Schema, desk: str) -> Non
         raise LedgerRefusedError(f"The ledger {path} is that of {owner}, not of {desk}; name another data folder.")
 
 
-def _migrate(db: sqlite3.Connection, schema: Schema, desk: str) -> None:
+def _migrate(db: sqlite3.Connection, path: Path, schema: Schema, desk: str) -> None:
+    """Bring a file to this version in one transaction, so that a crash leaves the old file as it was."""
+    version = _pragma(db, "user_version")
+    if version == schema.version:
+        return
+    if version > 0:
+        _back_up(db, path.with_name(f"{path.name}.v{version}"))
     with transaction(db):
-        version = _pragma(db, "user_version")
-        if version == schema.version:
-            return
-        for script in schema.migrations[version:]:
-            for statement in statements_of(script):
-                db.execute(statement)
+        version = _pragma(db, "user_version")  # again, under the lock
+        for migration in schema.migrations[version:]:
+            migration(db)
         if version == 0:
             db.execute("INSERT INTO meta VALUES ('desk', ?)", (desk,))
         db.execute(f"PRAGMA application_id={schema.app_id}")
         db.execute(f"PRAGMA user_version={schema.version}")
 
 
-def statements_of(script: str) -> Iterator[str]:
-    """Split a script into statements; triggers, which hold semicolons, stay whole."""
-    part = ""
-    for line in script.splitlines():
-        part += line + "\n"
-        if line.strip() and sqlite3.complete_statement(part):
-            yield part
-            part = ""
+def _back_up(db: sqlite3.Connection, path: Path) -> None:
+    """Copy a ledger, what its write-ahead log holds included; durable when this returns."""
+    aside = path.with_name(f"{path.name}.tmp")
+    aside.unlink(missing_ok=True)
+    with closing(sqlite3.connect(aside)) as copy:
+        db.backup(copy)
+        copy.execute("PRAGMA journal_mode=DELETE")  # one file, without a log beside it
+    _sync(aside)
+    aside.replace(path)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -92,7 +92,7 @@ class Warehouse:
         self._in_hand.append(message)
 
     def flush(self) -> tuple[Outcome, ...]:
-        """Make everything in hand durable, with one swap per session, and say of each bucket what became of it.
+        """Make everything in hand durable, with one swap per session, and return of each bucket what became of it.
 
         A full or unwritable disk gives the buckets up; their rows stay counted.
         """
@@ -166,7 +166,7 @@ class Warehouse:
             return  # the next start deletes them
 
     def disk_fault(self) -> str | None:
-        """Say in one sentence that the disk is nearly full; `None` while it is not."""
+        """Return in one sentence that the disk is nearly full; `None` while it is not."""
         free_mb = shutil.disk_usage(self._root).free // 1_048_576
         if free_mb >= self._free_min_mb:
             return None
@@ -206,7 +206,7 @@ class Warehouse:
 
 
 def clean(root: Path, session: date) -> int:
-    """Delete what a session's manifest does not name, or only for readers of before the start, and count the files.
+    """Delete what a session's manifest does not name, or only for readers of before the start; return how many files.
 
     Raises:
         WarehouseRefusedError: sealed files without any manifest (somebody removed it: nothing is deleted).
@@ -231,7 +231,7 @@ def _sync(path: Path) -> None:
 
 
 def _has(found: Manifest, message: market.StoreBucket) -> bool:
-    """Tell whether exactly this was stored before (a repeated delivery)."""
+    """Return whether exactly this was stored before (a repeated delivery)."""
     digest = message.rows.content_hash
     stored = found.buckets.get(message.hub, ())
     return any(b.bucket_utc == message.bucket_utc and b.content_hash == digest for b in stored)

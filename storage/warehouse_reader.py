@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from domain.instants import BUCKET_NS, session_of, to_datetime
 from domain.options.profile import SCALARS, VALUE_COLUMNS, Row, Rows, Shape
+from domain.units import Utc
 from storage import bucket_file, manifest
 from storage.manifest import Gap, Manifest, Part
 
@@ -47,11 +48,11 @@ class WarehouseReader:
         self._kept: dict[Path, pa.Table] = {}
 
     def sessions(self) -> tuple[date, ...]:
-        """List the sessions that there are, ascending."""
+        """Return the sessions that there are, ascending."""
         return manifest.sessions_in(self._root)
 
     def manifest(self, session: date) -> Manifest:
-        """Give a session's manifest, empty where nothing was stored.
+        """Return a session's manifest, empty where nothing was stored.
 
         Raises:
             WarehouseRefusedError: unreadable or of a newer version.
@@ -59,11 +60,11 @@ class WarehouseReader:
         return manifest.load(self._root, session)
 
     def gaps(self, session: date) -> tuple[Gap, ...]:
-        """Give the session's gaps: intervals in which a group was expected and silent."""
+        """Return the session's gaps: intervals in which a group was expected and silent."""
         return self.manifest(session).gaps
 
-    def read_bucket(self, session: date, hub: str, bucket_utc: int, content_hash: str | None = None) -> Rows | None:
-        """Rebuild a stored bucket; `None` where there is none (with `content_hash`: none with that hash).
+    def read_bucket(self, session: date, hub: str, bucket_utc: Utc, content_hash: str | None = None) -> Rows | None:
+        """Return a stored bucket; `None` where there is none (with `content_hash`: none with that hash).
 
         Raises:
             DamagedBucketError: what is stored is not what was written.
@@ -71,7 +72,7 @@ class WarehouseReader:
         return self._retried(session, lambda found: self._bucket(found, hub, bucket_utc, content_hash))
 
     def resolve(self, ref: str, content_hash: str | None = None) -> Rows | None:
-        """Rebuild rows from their reference in a trace: `[<session>/]<hub>/<bucket_utc>[/<ticker> | /late]`.
+        """Return rows by their reference in a trace: `[<session>/]<hub>/<bucket_utc>[/<ticker> | /late]`.
 
         `None` where nothing of that reference (and hash) was stored.
 
@@ -84,7 +85,7 @@ class WarehouseReader:
             del words[0]  # the session follows from the bucket
         if len(words) not in (2, 3):
             raise ValueError(f"{ref!r} is no reference of the form session/hub/bucket[/ticker]")
-        hub, bucket_utc = words[0], int(words[1])
+        hub, bucket_utc = words[0], Utc(words[1])
         session = session_of(bucket_utc)
         if words[2:] in ([], ["late"]):
             return self.read_bucket(session, hub, bucket_utc, content_hash)
@@ -97,14 +98,14 @@ class WarehouseReader:
         return None
 
     def last_rows(
-        self, session: date, ticker: str, until_utc: int, buckets_n: int = 240
-    ) -> tuple[tuple[int, tuple[Row, ...]], ...]:
-        """Give a ticker's rows of the last buckets before `until_utc`, ascending: what a reading restarts from."""
+        self, session: date, ticker: str, until_utc: Utc, buckets_n: int = 240
+    ) -> tuple[tuple[Utc, tuple[Row, ...]], ...]:
+        """Return a ticker's rows of the last buckets before `until_utc`, ascending: what a reading restarts from."""
         return self._retried(session, lambda found: self._last_rows(found, ticker, until_utc, buckets_n))
 
     def _last_rows(
-        self, found: Manifest, ticker: str, until_utc: int, buckets_n: int
-    ) -> tuple[tuple[int, tuple[Row, ...]], ...]:
+        self, found: Manifest, ticker: str, until_utc: Utc, buckets_n: int
+    ) -> tuple[tuple[Utc, tuple[Row, ...]], ...]:
         known = {b.bucket_utc for stored in found.buckets.values() for b in stored if b.bucket_utc < until_utc}
         wanted = sorted(known)[-buckets_n:]
         if not wanted:
@@ -114,7 +115,7 @@ class WarehouseReader:
             ("bucket_utc", ">=", wanted[0]),
             ("bucket_utc", "<", until_utc),
         ]
-        by_bucket: dict[int, list[Row]] = {bucket_utc: [] for bucket_utc in wanted}
+        by_bucket: dict[Utc, list[Row]] = {bucket_utc: [] for bucket_utc in wanted}
         for part in found.parts:
             if part.last_utc >= wanted[0] and part.first_utc < until_utc:
                 table = self._table(found.session, part, where)
@@ -124,7 +125,7 @@ class WarehouseReader:
                     by_bucket[bucket_utc].append(row)
         return tuple((bucket_utc, tuple(rows)) for bucket_utc, rows in by_bucket.items())
 
-    def _bucket(self, found: Manifest, hub: str, bucket_utc: int, content_hash: str | None) -> Rows | None:
+    def _bucket(self, found: Manifest, hub: str, bucket_utc: Utc, content_hash: str | None) -> Rows | None:
         stored = next(
             (
                 b
@@ -176,7 +177,7 @@ class WarehouseReader:
         raise FileNotFoundError(f"the files of {session} change faster than they can be read")
 
     def views(self, sessions: Iterable[date]) -> duckdb.DuckDBPyConnection:
-        """Give an in-memory DuckDB with the views `gex`, `greeks`, `orderflow` (scaled to units) and the table `gaps`.
+        """Return an in-memory DuckDB with views `gex`, `greeks`, `orderflow` (scaled to units) and a table `gaps`.
 
         Times are UTC without a zone. `store_n` above 0 is a bucket that was stored again (rows that came late).
         The file list is that of now; make a new one to see later buckets.
@@ -207,7 +208,7 @@ class WarehouseReader:
         return db
 
 
-def _naive(instant_utc: int) -> datetime:
+def _naive(instant_utc: Utc) -> datetime:
     return to_datetime(instant_utc).replace(tzinfo=None)
 
 
@@ -217,7 +218,7 @@ def _gap_row(gap: Gap) -> tuple[Any, ...]:
 
 
 def _scaled(shape: Shape) -> list[str]:
-    """Give the select list that turns wire integers into units."""
+    """Return the select list that turns wire integers into units."""
     plain = (
         "instant", "bucket", "session", "hub", "category", "ticker", "mode", "latency_ms", "sequence", "frames",
         "store_n", "row_n",

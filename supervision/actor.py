@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar, get_args, get_origin
 
-from messages.base import Message
-from supervision.effects import Effects
+import msgspec
 
-S = TypeVar("S")
+from supervision.turn import Turn
+
+S = TypeVar("S", bound=msgspec.Struct)
+M = TypeVar("M")
 
 
-class Actor(ABC, Generic[S]):
+class Actor(ABC, Generic[S, M]):
     """A deterministic actor: state and one pure decision.
 
-    The state is immutable (a frozen `msgspec.Struct`, changed by `msgspec.structs.replace`), so that a crash in
-    `decide` leaves no half state. The first message of every incarnation is `lifecycle.Started`.
+    `S` is its state: a `msgspec.Struct` whose fields are assigned in place (`turn.state.level = ...`) and whose values
+    are immutable, so that the shallow copy of a turn is safe. `M` is its inbox: the closed union of what it may be
+    sent, `lifecycle.Started` first in every incarnation. `decide` matches it exhaustively and ends in `assert_never`.
     """
 
     def __init__(self, name: str) -> None:
@@ -23,15 +26,15 @@ class Actor(ABC, Generic[S]):
 
     @abstractmethod
     def initial(self) -> S:
-        """Give the state before `Started`."""
+        """Return the state before `Started`."""
 
     @abstractmethod
-    def decide(self, state: S, message: Message, now: int) -> tuple[S, Effects]:
-        """Give the next state and what is to be done about `message` at the instant `now` (UTC ns)."""
+    def decide(self, turn: Turn[S], message: M) -> None:
+        """Handle one message: assign state, tell, publish, arm. A raise keeps neither state nor effects."""
 
 
-class IoActor(ABC):
-    """An actor that does I/O while handling (ledger, warehouse, journal): it is not replayed.
+class IoActor(ABC, Generic[M]):
+    """An actor that does I/O while handling (ledger, warehouse): it is not replayed, and a turn of it has no state.
 
     An exception is a failed delivery: the message comes again to the next incarnation, `max_deliveries` times.
     """
@@ -41,12 +44,28 @@ class IoActor(ABC):
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def open(self) -> None:  # noqa: B027 - not every actor holds something
+    def open(self) -> None:
         """Acquire what the actor needs, from whatever state it is in; called in its own thread before `Started`."""
 
     @abstractmethod
-    def handle(self, message: Message, now: int) -> Effects:
-        """Carry out `message` at the instant `now` and give what is to be told."""
+    def handle(self, turn: Turn[None], message: M) -> None:
+        """Carry out one message and tell what became of it."""
 
-    def close(self) -> None:  # noqa: B027 - the same
+    def close(self) -> None:
         """Release what `open` acquired, which may be nothing."""
+
+
+AnyActor = Actor[Any, Any] | IoActor[Any]
+
+
+def inbox_of(actor: type[Actor[Any, Any]] | type[IoActor[Any]]) -> frozenset[type[Any]]:
+    """Return the message classes of an actor's inbox, read from its base (`Actor[State, Inbox]`, `IoActor[Inbox]`).
+
+    Raises:
+        TypeError: the class does not say what its inbox is.
+    """
+    for base in getattr(actor, "__orig_bases__", ()):
+        if get_origin(base) in (Actor, IoActor):
+            inbox = get_args(base)[-1]
+            return frozenset(get_args(inbox) or (inbox,))
+    raise TypeError(f"{actor.__name__} must derive from Actor[State, Inbox] or IoActor[Inbox]")

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from messages.base import Message
+from supervision.actor import AnyActor
 from supervision.mailbox import Mail, Mailbox, Timer
-from supervision.spec import AnyActor, ChildSpec
+from supervision.spec import ChildSpec
+from supervision.turn import Turn
+
+Decide = Callable[[Turn[Any], Any], None]
 
 
 class Cell:
@@ -16,19 +21,21 @@ class Cell:
 
     `fence` guards everything that says which incarnation is in force: it is held while a message is taken and while
     its outcome is kept and handed on, never while the actor decides. `is_asleep`: retired, or made for an address
-    that nobody has started yet; the next mail wakes it.
+    that nobody has started yet; the next mail wakes it. `state` is `None` for an actor that does I/O; `turn` is that of
+    the stepped runtime; `critical` is the mailbox's.
     """
 
     __slots__ = (
-        "actor", "busy_since_ns", "crashes", "durations_ns", "fence", "handled", "in_hand", "in_hand_seq", "inbox_n",
-        "incarnation", "is_asleep", "is_io", "is_over_bound", "is_up", "last_type", "mailbox", "name", "prefix",
-        "shell", "spec", "started", "state", "thread", "timers",
+        "actor", "busy_since_ns", "crashes", "critical", "decide", "durations_ns", "fence", "handled", "in_hand",
+        "in_hand_seq", "inbox_n", "incarnation", "is_asleep", "is_over_bound", "is_up", "last_type", "mailbox", "name",
+        "prefix", "shell", "spec", "started", "state", "thread", "timers", "turn",
     )  # fmt: skip
 
     def __init__(self, name: str, spec: ChildSpec, is_asleep: bool = False) -> None:
         self.name = name
         self.spec = spec
         self.mailbox = Mailbox()
+        self.critical = self.mailbox.critical
         self.fence = threading.Lock()
         self.is_asleep = is_asleep
         self.is_over_bound = False
@@ -37,12 +44,13 @@ class Cell:
         self.prefix = ""
         self.is_up = False
         self.actor: AnyActor | None = None
-        self.is_io = False
+        self.decide: Decide = _nobody
         self.shell: Any = None
         self.thread: threading.Thread | None = None
         self.state: Any = None
+        self.turn: Any = None
         self.started: Mail | None = None
-        self.timers: dict[str, Timer] = {}
+        self.timers: dict[tuple[str, str], Timer] = {}
         self.inbox_n = 0
         # the message in hand
         self.in_hand: Mail | None = None
@@ -55,7 +63,7 @@ class Cell:
         self.durations_ns: deque[int] = deque(maxlen=512)
 
     def is_current(self, incarnation: int) -> bool:
-        """Say whether this incarnation is in force (True only while `fence` is held means anything lasting)."""
+        """Return whether this incarnation is in force (True only while `fence` is held means anything lasting)."""
         return self.is_up and self.incarnation == incarnation
 
     def next_mail(self) -> Mail | None:
@@ -73,3 +81,7 @@ class Cell:
             if self.timers.get(waiting.timer.key) is waiting.timer:
                 del self.timers[waiting.timer.key]
                 return waiting
+
+
+def _nobody(turn: Turn[Any], message: Any) -> None:
+    raise RuntimeError(f"{turn.name} was never started")

@@ -8,6 +8,8 @@ from typing import Protocol
 
 import msgspec
 
+from domain.units import Utc
+
 
 class Clock(Protocol):
     """What tells the time: market instants, and how fast they pass."""
@@ -16,25 +18,25 @@ class Clock(Protocol):
     def rate(self) -> float:
         """Market seconds per real second."""
 
-    def now_utc(self) -> int:
-        """Give the market instant, UTC ns."""
+    def now_utc(self) -> Utc:
+        """Return the market instant, UTC ns."""
 
 
 class MarketClock(msgspec.Struct, frozen=True):
     """Market time: at real instant `real_utc` it was `market_utc`; since then it runs `rate` times as fast."""
 
-    real_utc: int
-    market_utc: int
+    real_utc: Utc
+    market_utc: Utc
     rate: float = 1.0
 
-    def now_utc(self) -> int:
-        """Give the market instant, UTC ns."""
+    def now_utc(self) -> Utc:
+        """Return the market instant, UTC ns."""
         if self.rate == 1.0 and self.real_utc == self.market_utc:
-            return time.time_ns()
+            return Utc(time.time_ns())
         return self.market_utc + round((time.time_ns() - self.real_utc) * self.rate)
 
-    def real_wait_s(self, until_utc: int) -> float:
-        """Give the real seconds until a market instant (0 where it has passed)."""
+    def real_wait_s(self, until_utc: Utc) -> float:
+        """Return the real seconds until a market instant (0 where it has passed)."""
         return max(0.0, (until_utc - self.now_utc()) / self.rate / 1e9)
 
     def save(self, path: Path) -> None:
@@ -45,7 +47,7 @@ class MarketClock(msgspec.Struct, frozen=True):
 
     @classmethod
     def load(cls, path: Path) -> MarketClock:
-        """Read a saved clock.
+        """Return a saved clock.
 
         Raises:
             OSError: no such file. msgspec.DecodeError: not a clock.
@@ -54,10 +56,10 @@ class MarketClock(msgspec.Struct, frozen=True):
 
     @classmethod
     def real(cls) -> MarketClock:
-        """Give the clock of the real market."""
-        return cls(real_utc=0, market_utc=0, rate=1.0)
+        """Return the clock of the real market."""
+        return cls(real_utc=Utc(0), market_utc=Utc(0), rate=1.0)
 
     @classmethod
-    def starting(cls, market_utc: int, rate: float) -> MarketClock:
-        """Give a clock that reads `market_utc` now and runs at `rate`."""
-        return cls(real_utc=time.time_ns(), market_utc=market_utc, rate=rate)
+    def starting(cls, market_utc: Utc, rate: float) -> MarketClock:
+        """Return a clock that reads `market_utc` now and runs at `rate`."""
+        return cls(real_utc=Utc(time.time_ns()), market_utc=market_utc, rate=rate)

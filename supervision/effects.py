@@ -1,42 +1,51 @@
-"""Effects: what a decision wants done, as data; the runtime carries them out, in order, after the state is kept."""
+"""Effects: what a turn wants done, as data; the runtime carries them out, in order, after the state is kept."""
 
 from __future__ import annotations
 
 import msgspec
 
-from messages.base import Message
-from messages.lifecycle import Restored
+from domain.units import Utc
+from messages.base import Event, Message
+from messages.restored import Restored
 
 
 class Tell(msgspec.Struct, frozen=True, tag="tell"):
     """Put a message into a mailbox.
 
     `to` is an address (`position:paper:812`, `port:ibkr:paper`, anything with a colon, or an actor's bare name) or a
-    role that main.py maps to none, one or several addresses (`risk`, `positions`, `lanes:SPX`, `web`).
+    role that main.py maps to none, one or several addresses (`risk`, `positions`).
     """
 
     to: str
     message: Message
 
 
-class SetTimer(msgspec.Struct, frozen=True, tag="set_timer"):
-    """Arm (or move) this actor's timer `key`: `lifecycle.TimerFired{key}` arrives at `at_utc` or soon after."""
+class Publish(msgspec.Struct, frozen=True, tag="publish"):
+    """Put an event into the mailbox of everybody who subscribes to it; with nobody there it stands on record alone."""
 
-    key: str
-    at_utc: int
+    event: Event
+
+
+class SetTimer(msgspec.Struct, frozen=True, tag="set_timer"):
+    """Arm (or move) this actor's timer: `lifecycle.TimerFired{kind, subject}` arrives at `at_utc` or soon after."""
+
+    kind: str
+    subject: str
+    at_utc: Utc
 
 
 class CancelTimer(msgspec.Struct, frozen=True, tag="cancel_timer"):
-    """Disarm the timer `key`; nothing happens where none is armed."""
+    """Disarm a timer; nothing happens where none is armed."""
 
-    key: str
+    kind: str
+    subject: str
 
 
 class Retire(msgspec.Struct, frozen=True, tag="retire"):
     """End this actor for good: nothing restarts it until new mail needs it."""
 
 
-class StartActor(msgspec.Struct, frozen=True, tag="start_actor"):
+class StartIncarnation(msgspec.Struct, frozen=True, tag="start_incarnation"):
     """Start the next incarnation of an actor with what the ledger gave back (the supervisor's effect alone)."""
 
     name: str
@@ -51,8 +60,8 @@ class FenceActor(msgspec.Struct, frozen=True, tag="fence_actor"):
     message_id: str
 
 
-class LatchEntries(msgspec.Struct, frozen=True, tag="latch_entries"):
-    """Set the process latch: the order port writes no entry until the process is started again (supervisor alone)."""
+class SetLatch(msgspec.Struct, frozen=True, tag="set_latch"):
+    """Set the process latch: ports add no risk until the process is started again (the supervisor's effect alone)."""
 
     why: str
 
@@ -63,5 +72,4 @@ class EndProcess(msgspec.Struct, frozen=True, tag="end_process"):
     why: str
 
 
-Effect = Tell | SetTimer | CancelTimer | Retire | StartActor | FenceActor | LatchEntries | EndProcess
-Effects = tuple[Effect, ...]
+Effect = Tell | Publish | SetTimer | CancelTimer | Retire | StartIncarnation | FenceActor | SetLatch | EndProcess

@@ -1,4 +1,4 @@
-"""The house of the actors: dequeue, record, decide, record, carry out. Both runtimes are this, with other wake-ups.
+"""The host of the actors: dequeue, record, decide, record, carry out. Both runtimes are this, with other wake-ups.
 
 Locks, outermost first: a cell's fence, the post office's counters, the trace's own. The one fence that is taken while
 another is held is that of the actor whom the supervisor starts or fences.
@@ -10,22 +10,28 @@ import contextlib
 import time
 import traceback
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
+from domain.units import Utc
 from messages import lifecycle
-from messages.envelope import encode, tag_of
-from supervision.actor import IoActor
-from supervision.cell import Cell
+from messages.base import Message
+from messages.envelope import HandlingOutcome, encode, tag_of
+from messages.operator import Alarm
+from messages.restored import Restored
+from supervision.actor import AnyActor, IoActor
+from supervision.cell import Cell, Decide
 from supervision.clock import Clock
 from supervision.effects import (
     CancelTimer,
-    Effects,
+    Effect,
     EndProcess,
     FenceActor,
-    LatchEntries,
+    Publish,
     Retire,
+    SetLatch,
     SetTimer,
-    StartActor,
+    StartIncarnation,
     Tell,
 )
 from supervision.mailbox import Mail, Timer
@@ -33,8 +39,9 @@ from supervision.outbox import outbox
 from supervision.post import RUNTIME, SUPERVISOR, PostOffice, sentence
 from supervision.spec import Tree
 from supervision.trace import Trace
+from supervision.turn import Turn
 
-_OWN_EFFECTS = frozenset((SetTimer, CancelTimer, Retire, FenceActor, StartActor, LatchEntries, EndProcess))
+_OWN_EFFECTS = frozenset((SetTimer, CancelTimer, Retire, FenceActor, StartIncarnation, SetLatch, EndProcess))
 _SUPERVISOR_RESTARTS = 3
 _FENCE_WAIT_S = 1.0  # handing on effects takes microseconds; who holds a fence for longer is stuck in a port's sink
 _NO_TARGETS: tuple[str, ...] = ()
@@ -81,11 +88,11 @@ class Host(PostOffice):
         self._on_end()
 
     def fail(self, why: str) -> None:
-        """Give up on this process: no entries, and an end."""
+        """Give up on this process: the latch, and an end."""
         self.latch(why)
         self.end(why)
 
-    def _start_actor(self, name: str, restored: lifecycle.Restored | None, cause_seq: int) -> None:
+    def _start_actor(self, name: str, restored: Restored | None, cause_seq: int) -> None:
         cell = self._cell(name)
         if cell is None:
             return
@@ -104,10 +111,10 @@ class Host(PostOffice):
             try:
                 actor = cell.spec.make()
                 cell.state = None if isinstance(actor, IoActor) else actor.initial()
-                cell.actor, cell.is_io = actor, isinstance(actor, IoActor)
+                cell.actor, cell.decide = actor, _decide_of(actor)
                 self._start_shell(cell, incarnation)
             except BaseException as error:
-                self._report_crash(cell, 0, "", error)
+                self._report_crash(cell, 0, None, error)
                 return
             cell.is_up = True
         for _ in range(cell.mailbox.depth() + 1):
@@ -123,7 +130,7 @@ class Host(PostOffice):
     # -- one message ----------------------------------------------------------------------------
 
     def handle_next(self, cell: Cell, incarnation: int) -> bool:
-        """Handle one message of this incarnation; False when there was none, or the incarnation is over."""
+        """Handle one message of this incarnation; return False when there was none, or the incarnation is over."""
         with cell.fence:
             if cell.incarnation != incarnation or not cell.is_up or self.is_stopping:
                 return False
@@ -131,32 +138,28 @@ class Host(PostOffice):
             if mail is None:
                 return False
             cell.inbox_n = inbox_n = cell.inbox_n + 1
-            actor: Any = cell.actor
-            state = cell.state
+            decide, state = cell.decide, cell.state
             seq, at_utc = self.trace.receipt(cell.name, incarnation, inbox_n, mail)
             if self.is_timed:
                 cell.busy_since_ns = time.perf_counter_ns()
             cell.in_hand_seq = seq
             cell.in_hand = mail
         message = mail.message
+        turn: Turn[Any] = Turn(cell.name, None if state is None else state.__copy__(), at_utc)
         try:
-            if cell.is_io:
-                if type(message) is lifecycle.Started:
-                    actor.open()
-                effects = actor.handle(message, at_utc)
-            else:
-                state, effects = actor.decide(state, message, at_utc)
+            decide(turn, message)
+            effects = turn.effects
             # All that can fail comes before anything has happened: unknown roles and effects, what cannot be encoded.
             targets = self._targets(cell.name, effects)
-            digest, raws = outbox(effects) if self.trace.records else ("", None)
+            whole, raws = outbox(effects) if self.trace.records else (b"", None)
         except BaseException as error:
             self._failed(cell, incarnation, error)
             return False
         with cell.fence:
             if cell.incarnation != incarnation or not cell.is_up:
                 return False  # a zombie: fenced while it was stuck; that was recorded and reported then
-            cell.state = state
-            self.trace.handled(seq, "ok", len(effects), digest)
+            cell.state = turn.state
+            self.trace.handled(seq, HandlingOutcome.OK, len(effects), whole)
             if effects:
                 self._carry_out(cell, inbox_n, seq, at_utc, effects, targets, raws)
             cell.in_hand = None
@@ -168,8 +171,8 @@ class Host(PostOffice):
                 cell.durations_ns.append(time.perf_counter_ns() - cell.busy_since_ns)
         return True
 
-    def _targets(self, sender: str, effects: Effects) -> Targets:
-        """Say for each effect to which addresses it goes.
+    def _targets(self, sender: str, effects: Sequence[Effect]) -> Targets:
+        """Return for each effect to which addresses it goes.
 
         Raises:
             KeyError: a role that nobody declared. TypeError: no effect.
@@ -179,6 +182,8 @@ class Host(PostOffice):
             if type(effect) is Tell:
                 to = effect.to
                 targets.append((to,) if to in self.cells else self._addresses(sender, to))
+            elif type(effect) is Publish:
+                targets.append(self._subscriptions.addresses(sender, effect.event))
             elif type(effect) in _OWN_EFFECTS:
                 targets.append(_NO_TARGETS)
             else:
@@ -186,24 +191,33 @@ class Host(PostOffice):
         return targets
 
     def _carry_out(
-        self, cell: Cell, inbox_n: int, seq: int, at_utc: int, effects: Effects, targets: Targets,
+        self, cell: Cell, inbox_n: int, seq: int, at_utc: Utc, effects: Sequence[Effect], targets: Targets,
         raws: list[bytes] | None,
     ) -> None:  # fmt: skip
         for k, effect in enumerate(effects):
+            message: Message
             if type(effect) is Tell:
-                raw, message_id = (b"", "") if raws is None else (raws[k], f"{cell.prefix}/{inbox_n}/{k}")
-                for address in targets[k]:
-                    self._deliver(address, Mail(effect.message, raw, cell.name, message_id, seq, at_utc))
-            elif type(effect) is SetTimer:
-                timer = cell.timers[effect.key] = Timer(effect.key, effect.at_utc, seq)
-                self._arm(cell, timer)
-            elif type(effect) is CancelTimer:
-                cell.timers.pop(effect.key, None)
+                message = effect.message
+            elif type(effect) is Publish:
+                message = effect.event
             else:
-                self._carry_out_rare(cell, effect, seq)
+                self._carry_out_own(cell, effect, seq)
+                continue
+            raw, message_id = (b"", "") if raws is None else (raws[k], f"{cell.prefix}/{inbox_n}/{k}")
+            for address in targets[k]:
+                self._deliver(address, Mail(message, raw, cell.name, message_id, seq, at_utc))
+            if not targets[k] and type(effect) is Publish:
+                self._record(Mail(message, raw, cell.name, message_id, seq, at_utc))
 
-    def _carry_out_rare(self, cell: Cell, effect: Any, seq: int) -> None:
+    def _carry_out_own(self, cell: Cell, effect: Effect, seq: int) -> None:
+        """Carry out what concerns the actor itself, or is the supervisor's to ask for."""
         match effect:
+            case SetTimer():
+                timer = Timer(effect.kind, effect.subject, effect.at_utc, seq)
+                cell.timers[timer.key] = timer
+                self._arm(cell, timer)
+            case CancelTimer():
+                cell.timers.pop((effect.kind, effect.subject), None)
             case Retire():
                 cell.is_up = False
                 cell.timers.clear()
@@ -211,9 +225,9 @@ class Host(PostOffice):
                 self._put_to_sleep(cell)
             case FenceActor():
                 self._fence(effect)
-            case StartActor():
+            case StartIncarnation():
                 self._start_actor(effect.name, effect.restored, seq)
-            case LatchEntries():
+            case SetLatch():
                 self.latch(effect.why)
             case EndProcess():
                 self.end(effect.why)
@@ -222,7 +236,8 @@ class Host(PostOffice):
         # Looked at again when it is taken: until then it may be cancelled, moved, or outlived by its incarnation.
         if cell.timers.get(timer.key) is not timer:
             return
-        fired = lifecycle.TimerFired(key=timer.key, due_utc=timer.at_utc)
+        kind, subject = timer.key
+        fired = lifecycle.TimerFired(kind=kind, subject=subject, due_utc=timer.at_utc)
         if cell.mailbox.put(self._outside_mail(fired, f"timer:{cell.name}", timer)) and cell.is_up:
             self._wake(cell)
 
@@ -268,27 +283,31 @@ class Host(PostOffice):
         mail.deliveries += 1
         is_started = type(mail.message) is lifecycle.Started
         comes_again = isinstance(actor, IoActor) and mail.deliveries < actor.max_deliveries
-        outcome = "fenced" if is_stuck else "crashed" if is_started or comes_again else "set_aside"
-        self.trace.handled(cell.in_hand_seq, outcome, 0, "")
+        if is_stuck:
+            outcome = HandlingOutcome.FENCED
+        else:
+            outcome = HandlingOutcome.CRASHED if is_started or comes_again else HandlingOutcome.DEAD_LETTERED
+        self.trace.handled(cell.in_hand_seq, outcome, 0, b"")
         if not is_started:
             if comes_again:
                 cell.mailbox.put_back(mail)
             else:
-                self._report_set_aside(cell.name, mail, sentence(error))
-        self._report_crash(cell, cell.in_hand_seq, mail.message_id, error)
+                self._report_dead_letter(cell.name, mail, sentence(error))
+        self._report_crash(cell, cell.in_hand_seq, mail, error)
 
-    def _report_crash(self, cell: Cell, seq: int, message_id: str, error: BaseException) -> None:
+    def _report_crash(self, cell: Cell, seq: int, mail: Mail | None, error: BaseException) -> None:
         cell.crashes += 1
         why = f"{cell.name} crashed: {sentence(error)}"
-        if cell.spec.is_vital or cell.name == SUPERVISOR:
+        if cell.spec.policy.latch_on_crash or cell.name == SUPERVISOR:
             self.latch(why)
         if cell.name != SUPERVISOR:
             crashed = lifecycle.ActorCrashed(
-                name=cell.name, incarnation=cell.incarnation, seq=seq, message_id=message_id,
-                error="".join(traceback.format_exception(error)[-6:]),
+                name=cell.name, incarnation=cell.incarnation, seq=seq,
+                message_id="" if mail is None else mail.message_id,
+                error=_story(error),
             )  # fmt: skip
             self.post(SUPERVISOR, crashed, RUNTIME)
-        if cell.name != "notifier":  # an alarm that crashes the notifier must not beget alarms
+        if mail is None or type(mail.message) is not Alarm:  # an alarm that crashes its reader must not beget alarms
             self._alarm(f"crash:{cell.name}", why)
 
     def _restart_supervisor(self, cell: Cell, error: BaseException) -> None:
@@ -299,7 +318,27 @@ class Host(PostOffice):
         self._start_actor(SUPERVISOR, None, 0)
         for name, other in self.cells.items():
             if not other.is_up:
-                self.post(SUPERVISOR, lifecycle.ActorNeeded(name=name), RUNTIME)
+                self.post(SUPERVISOR, lifecycle.StartActor(name=name), RUNTIME)
+
+
+def _decide_of(actor: AnyActor) -> Decide:
+    """Return what handles a message; an actor that does I/O acquires what it needs when its `Started` comes."""
+    if not isinstance(actor, IoActor):
+        return actor.decide
+
+    def handle(turn: Turn[Any], message: Any) -> None:
+        if type(message) is lifecycle.Started:
+            actor.open()
+        actor.handle(turn, message)
+
+    return handle
+
+
+def _story(error: BaseException) -> str:
+    """Return what was raised and where, without the loop's own frame: it is the same in every runtime."""
+    where = error.__traceback__
+    story = traceback.format_exception(type(error), error, where.tb_next if where is not None else None)
+    return "".join(story[-6:])
 
 
 def _release(cell: Cell) -> None:

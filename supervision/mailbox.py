@@ -1,28 +1,27 @@
 """A mailbox of two lanes that outlives the actors who read it.
 
-*critical* is first in, first out and never drops. *market* keeps the newest mail per key (latest wins).
+*critical* is first in, first out and never drops. *market* keeps the newest mail per slot (latest wins): it takes the
+messages whose class conflates.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
-from typing import Any
 
 import msgspec
 
-from messages import market
+from domain.units import Utc
 from messages.base import Message
 
 
 class Timer:
-    """One arming of a timer; its identity tells it from later armings of the same key."""
+    """One arming of a timer; its identity tells it from later armings of the same (kind, subject)."""
 
     __slots__ = ("at_utc", "cause_seq", "key")
 
-    def __init__(self, key: str, at_utc: int, cause_seq: int) -> None:
-        self.key = key
+    def __init__(self, kind: str, subject: str, at_utc: Utc, cause_seq: int) -> None:
+        self.key = (kind, subject)
         self.at_utc = at_utc
         self.cause_seq = cause_seq
 
@@ -35,21 +34,9 @@ class Mail(msgspec.Struct, eq=False, gc=False):
     sender: str
     message_id: str
     cause_seq: int
-    sent_utc: int
+    sent_utc: Utc
     timer: Timer | None = None
     deliveries: int = 0
-
-
-def _quote_slot(message: Any) -> str:
-    return f"quote:{message.con_id}"
-
-
-def _spots_slot(message: Any) -> str:
-    return "spots:" + ",".join(spot.ticker for spot in message.spots)
-
-
-# The market lane: of these only the newest of a slot matters.
-_SLOTS: dict[type, Callable[[Any], str]] = {market.QuoteChanged: _quote_slot, market.SpotsChanged: _spots_slot}
 
 
 class Mailbox:
@@ -64,12 +51,12 @@ class Mailbox:
         self.conflated = 0
 
     def put(self, mail: Mail) -> bool:
-        """Add mail; False when it took the place of an older one of the same slot (no new wake-up is due)."""
-        slot_of = _SLOTS.get(type(mail.message))
-        if slot_of is None:
+        """Add mail; return False when it took the place of an older one of its slot (no new wake-up is due)."""
+        message = mail.message
+        if not message.CONFLATES:
             self.critical.append(mail)
             return True
-        slot = slot_of(mail.message)
+        slot = message.slot()
         with self._lock:
             is_new = slot not in self._market
             self._market[slot] = mail
@@ -90,11 +77,11 @@ class Mailbox:
             return self._market.pop(next(iter(self._market)))
 
     def depth(self) -> int:
-        """Count the waiting mail of both lanes."""
+        """Return how much mail waits in both lanes."""
         return len(self.critical) + len(self._market)
 
-    def oldest_utc(self) -> int | None:
-        """Give the instant at which the next critical mail was sent; `None` when none waits."""
+    def oldest_utc(self) -> Utc | None:
+        """Return the instant at which the next critical mail was sent; `None` when none waits."""
         try:
             return self.critical[0].sent_utc
         except IndexError:

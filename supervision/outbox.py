@@ -1,29 +1,40 @@
-"""What a decision sends out, as the trace knows it: each told message's bytes, and one digest of all effects."""
+"""What a turn sends out, as the trace knows it: the bytes of each message, and one digest of all effects."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import blake2b
 
 from messages.envelope import encode
-from supervision.effects import Effects, Tell
+from supervision.effects import Effect, Publish, Tell
+
+_BETWEEN = b"\0"  # stands in no name and no JSON
 
 
-def outbox(effects: Effects) -> tuple[str, list[bytes]]:
-    """Give the digest of an outbox (blake2b, 8 bytes, hexadecimal; empty for none) and each told message's encoding.
+def outbox(effects: Sequence[Effect]) -> tuple[bytes, list[bytes]]:
+    """Return an outbox encoded, whole and effect by effect (of one that sends a message, that is its message alone).
 
-    A `Tell` counts with its role, not with the addresses that the role means, so that replay needs no routes.
+    In the whole a told message counts with its role and an event with `*`, not with the addresses that these mean at
+    the moment, so that replay needs neither routes nor subscribers.
     """
     if not effects:
-        return "", []
+        return b"", []
     parts: list[bytes] = []
     raws: list[bytes] = []
     for effect in effects:
         if type(effect) is Tell:
             raw = encode(effect.message)
             parts.append(effect.to.encode())
-            parts.append(raw)
-            raws.append(raw)
+        elif type(effect) is Publish:
+            raw = encode(effect.event)
+            parts.append(b"*")
         else:
-            parts.append(encode(effect))
-            raws.append(b"")
-    return blake2b(b"\0".join(parts), digest_size=8).hexdigest(), raws
+            raw = encode(effect)
+        parts.append(raw)
+        raws.append(raw)
+    return _BETWEEN.join(parts), raws
+
+
+def digest(whole: bytes) -> str:
+    """Return the digest of an encoded outbox (blake2b, 8 bytes, hexadecimal; empty for an empty one)."""
+    return blake2b(whole, digest_size=8).hexdigest() if whole else ""

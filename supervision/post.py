@@ -6,24 +6,21 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
-from messages import lifecycle, operator, orders, positions, risk
-from messages.base import Message
+from domain.alarm import Severity
+from messages import lifecycle
+from messages.base import Event, Message
 from messages.envelope import encode, tag_of
+from messages.operator import Alarm
 from supervision.cell import Cell
 from supervision.clock import Clock
 from supervision.mailbox import Mail, Timer
-from supervision.spec import Tree
+from supervision.spec import Halt, Tree
+from supervision.subscriptions import Subscriptions
 from supervision.trace import Trace
 
 SUPERVISOR = "supervisor"
 RUNTIME = "runtime"
-# The trace is durable before these leave for a port.
-SYNC_BEFORE = frozenset((orders.PlaceOrder, orders.AmendOrder))
-# What must not be lost in silence: setting one of these aside halts entries and asks for a reconciliation.
-VITAL = SYNC_BEFORE | {
-    orders.FillRecorded, orders.OrderClosed, orders.ExecutionHeard, orders.RecordExecution,
-    risk.RaiseKill, risk.KillRaised, positions.FlattenPosition,
-}  # fmt: skip
+RECORD = "record"  # where an event stands in the trace that nobody hears
 
 
 class PostOffice(ABC):
@@ -44,6 +41,7 @@ class PostOffice(ABC):
         self.dead_letters = 0
         self.latched: str | None = None
         self.on_latch: Callable[[str], None] = _nothing
+        self._subscriptions = Subscriptions(tree.subscribers, self._addresses)
         self._asleep: dict[str, Cell] = {}
         self._counters = threading.Lock()
         self._sink_n: dict[str, int] = {}
@@ -54,7 +52,7 @@ class PostOffice(ABC):
         """See to it that `handle_next` is called once more for this cell."""
 
     def latch(self, why: str) -> None:
-        """Set the process latch, and let the order port know; the first reason stays."""
+        """Set the process latch, and let those who obey it know; the first reason stays."""
         if self.latched is None:
             self.latched = why
             self.on_latch(why)
@@ -69,6 +67,19 @@ class PostOffice(ABC):
         for address in self._addresses(sender, to):
             self._deliver(address, mail)
 
+    def publish(self, event: Event, sender: str) -> None:
+        """Publish an event from outside the tree; from any thread.
+
+        Raises:
+            KeyError: a subscriber's role that nobody declared.
+        """
+        mail = self._outside_mail(event, sender)
+        addresses = self._subscriptions.addresses(sender, event)
+        for address in addresses:
+            self._deliver(address, mail)
+        if not addresses:
+            self._record(mail)
+
     def _outside_mail(self, message: Message, sender: str, timer: Timer | None = None) -> Mail:
         cause_seq = timer.cause_seq if timer is not None else 0
         if not self.trace.records:
@@ -79,15 +90,27 @@ class PostOffice(ABC):
         return Mail(message, encode(message), sender, message_id, cause_seq, self.clock.now_utc(), timer)
 
     def _addresses(self, sender: str, to: str) -> tuple[str, ...]:
-        if to in self.cells or (":" in to and not to.startswith("lanes:")):
+        """Return what a name means: itself where it is somebody's address, else what `Tree.route` says.
+
+        A name with a colon that the route does not know is an address, if of nobody.
+        """
+        if to in self.cells or to in self.sinks:
             return (to,)
-        return self.tree.route(sender, to)
+        try:
+            return self.tree.route(sender, to)
+        except KeyError:
+            if ":" in to:
+                return (to,)
+            raise
 
     def _deliver(self, address: str, mail: Mail) -> None:
         cell = self.cells.get(address)
         if cell is None:
             self._deliver_elsewhere(address, mail)
-            return
+        else:
+            self._put(cell, mail)
+
+    def _put(self, cell: Cell, mail: Mail) -> None:
         if cell.mailbox.put(mail) and cell.is_up:
             self._wake(cell)
         elif cell.is_asleep:  # it retired between our look at `cells` and the put
@@ -110,22 +133,30 @@ class PostOffice(ABC):
         self._rouse(cell)
 
     def _hand_over(self, address: str, sink: Callable[[Message], None], mail: Mail) -> None:
-        with self._counters:
-            n = self._sink_n[address] = self._sink_n.get(address, 0) + 1
-            self.trace.receipt(address, 0, n, mail)
-        if type(mail.message) in SYNC_BEFORE:
+        self._receipt(address, mail)
+        if mail.message.SYNC_FIRST:
             self.trace.sync()
             if self.trace.failed is not None:
                 self.latch(self.trace.failed)
         try:
             sink(mail.message)
         except BaseException as error:
-            self._report_set_aside(address, mail, sentence(error))
+            self._report_dead_letter(address, mail, sentence(error))
+
+    def _record(self, mail: Mail) -> None:
+        """Put an event on record that nobody hears."""
+        if self.trace.records:
+            self._receipt(RECORD, mail)
+
+    def _receipt(self, address: str, mail: Mail) -> None:
+        with self._counters:
+            n = self._sink_n[address] = self._sink_n.get(address, 0) + 1
+            self.trace.receipt(address, 0, n, mail)
 
     # -- actors made on demand ------------------------------------------------------------------
 
     def _cell(self, address: str) -> Cell | None:
-        """Give the cell of an address, a sleeping one where a template makes such an address; `None` for nobody's."""
+        """Return the cell of an address, asleep where a template makes such an address; `None` for nobody's."""
         with self._counters:
             cell = self.cells.get(address) or self._asleep.get(address)
             if cell is None:
@@ -149,7 +180,7 @@ class PostOffice(ABC):
     def _rouse(self, cell: Cell) -> None:
         """Have a sleeping cell's actor started."""
         if self._awaken(cell):
-            self.post(SUPERVISOR, lifecycle.ActorNeeded(name=cell.name), RUNTIME)
+            self.post(SUPERVISOR, lifecycle.StartActor(name=cell.name), RUNTIME)
 
     def _put_to_sleep(self, cell: Cell) -> None:
         """Take a retired actor's cell out of `cells`; mail that came first wakes it again (its fence is held)."""
@@ -163,28 +194,27 @@ class PostOffice(ABC):
     # -- what a person should hear of -----------------------------------------------------------
 
     def _alarm(self, key: str, text: str) -> None:
-        alarm = operator.Alarm(key=key, severity="high", text=text, at_utc=self.clock.now_utc())
-        self.post("notifier", alarm, RUNTIME)
+        self.publish(Alarm(key=key, severity=Severity.HIGH, text=text, at_utc=self.clock.now_utc()), RUNTIME)
 
-    def _halt_entries(self, key: str, text: str) -> None:
-        """Raise the kill level to 1 and say why."""
-        self.post("kill", risk.RaiseKill(level=1, reason=text, by=RUNTIME), RUNTIME)
-        self._alarm(key, text)
+    def _halt(self, key: str, reason: str) -> None:
+        """Tell that trading must stop, and say why."""
+        for tell in self.tree.on_halt(Halt(RUNTIME, reason)):
+            self.post(tell.to, tell.message, RUNTIME)
+        self._alarm(key, reason)
 
     def _report_over_bound(self, cell: Cell) -> None:
         cell.is_over_bound = True
         text = f"{cell.name} has more than {self.mailbox_soft_bound} messages waiting"
-        self._halt_entries(f"mailbox:{cell.name}", text)
+        self._halt(f"mailbox:{cell.name}", text)
 
-    def _report_set_aside(self, name: str, mail: Mail, why: str) -> None:
+    def _report_dead_letter(self, name: str, mail: Mail, why: str) -> None:
         """Make a dead letter of mail, and let an edge that asked know."""
         with self._counters:
             self.dead_letters += 1
-        aside = lifecycle.MessageSetAside(
-            name=name, message_id=mail.message_id, tag=tag_of(mail.message), why=why,
-            is_vital=type(mail.message) in VITAL,
-        )  # fmt: skip
-        self.post(SUPERVISOR, aside, RUNTIME)
+        dead = lifecycle.MessageDeadLettered(
+            name=name, message_id=mail.message_id, tag=tag_of(mail.message), why=why, is_vital=mail.message.IS_VITAL
+        )
+        self.post(SUPERVISOR, dead, RUNTIME)
         reply_to = getattr(mail.message, "reply_to", "")
         if reply_to.startswith("edge:"):
             self.post(reply_to, lifecycle.CommandFailed(name=name, error=why), RUNTIME)
@@ -195,5 +225,5 @@ def _nothing(why: str) -> None:
 
 
 def sentence(error: BaseException) -> str:
-    """Say what was raised, in one line of at most 300 characters."""
+    """Return what was raised, in one line of at most 300 characters."""
     return f"{type(error).__name__}: {error}"[:300]

@@ -12,12 +12,13 @@ from typing import Any
 import msgspec
 
 from messages.base import Message
-from messages.envelope import Envelope, Handled, decode
+from messages.envelope import Envelope, Handled, HandlingOutcome, decode
 from supervision.actor import Actor
-from supervision.effects import Effects
-from supervision.outbox import outbox
+from supervision.effects import Effect
+from supervision.outbox import digest, outbox
 from supervision.post import sentence
 from supervision.trace import Header, TraceError, TraceReader
+from supervision.turn import Turn
 
 _PROGRESS_EVERY = 10_000
 
@@ -30,14 +31,14 @@ class Divergence(msgspec.Struct, frozen=True):
     """The first message whose handling came out otherwise than recorded.
 
     `recorded` are the envelopes that the recorded handling led to (timers and starts leave none); `computed` is what
-    the replayed one gave, `None` where it raised. `causes` leads from this envelope's cause up to the first one.
+    the replayed one sent out, `None` where it raised. `causes` leads from this envelope's cause up to the first one.
     """
 
     why: str
     envelope: Envelope
     handled: Handled
     recorded: tuple[Envelope, ...]
-    computed: Effects | None
+    computed: tuple[Effect, ...] | None
     causes: tuple[Envelope, ...]
 
 
@@ -60,14 +61,16 @@ class ReplayReport(msgspec.Struct, frozen=True):
 class _Driven:
     """One incarnation of an actor under replay."""
 
-    def __init__(self, incarnation: int, actor: Actor[Any] | None) -> None:
+    def __init__(self, incarnation: int, actor: Actor[Any, Any] | None) -> None:
         self.incarnation = incarnation
         self.actor = actor
-        self.state = None if actor is None else actor.initial()
+        self.state: Any = None if actor is None else actor.initial()
 
 
 class _Replay:
-    def __init__(self, make_actor: Callable[[str], Actor[Any] | None], resolve: Callable[[Message], Message]) -> None:
+    def __init__(
+        self, make_actor: Callable[[str], Actor[Any, Any] | None], resolve: Callable[[Message], Message]
+    ) -> None:
         self._make_actor = make_actor
         self._resolve = resolve
         self._driven: dict[str, _Driven] = {}
@@ -91,12 +94,12 @@ class _Replay:
             driven = self._driven[envelope.to] = _Driven(envelope.incarnation, self._make_actor(envelope.to))
         return driven
 
-    def compare(self, handled: Handled) -> tuple[str, Envelope, Effects | None] | None:
-        """Handle an envelope again; say how it came out otherwise, `None` where it did not."""
+    def compare(self, handled: Handled) -> tuple[str, Envelope, tuple[Effect, ...] | None] | None:
+        """Handle an envelope again; return how it came out otherwise, `None` where it did not."""
         envelope = self.open.pop(handled.seq, None)
         if envelope is None:
             return None
-        if handled.outcome == "fenced":
+        if handled.outcome is HandlingOutcome.FENCED:
             self.fenced += 1
             return None
         driven = self._driven[envelope.to]
@@ -113,23 +116,25 @@ class _Replay:
             return None
         self.compared += 1
         try:
-            state, effects = actor.decide(driven.state, message, envelope.at_utc)
-            digest, _ = outbox(effects)
+            turn: Turn[Any] = Turn(envelope.to, driven.state.__copy__(), envelope.at_utc)
+            actor.decide(turn, message)
+            sent = digest(outbox(turn.effects)[0])
         except (Exception, SystemExit) as error:
-            if handled.outcome == "ok":
+            if handled.outcome is HandlingOutcome.OK:
                 return f"it was handled then and raises now ({sentence(error)})", envelope, None
             return None
-        if handled.outcome != "ok":
+        effects = tuple(turn.effects)
+        if handled.outcome is not HandlingOutcome.OK:
             return "it raised then and is handled now", envelope, effects
-        if (len(effects), digest) != (handled.outbox_n, handled.outbox_digest):
+        if (len(effects), sent) != (handled.outbox_n, handled.outbox_digest):
             return "its outbox is not the recorded one", envelope, effects
-        driven.state = state
+        driven.state = turn.state
         return None
 
 
 def replay(
     reader: TraceReader,
-    make_actor: Callable[[str], Actor[Any] | None],
+    make_actor: Callable[[str], Actor[Any, Any] | None],
     resolve: Callable[[Message], Message] = lambda message: message,
     progress: Callable[[int], None] = lambda envelopes: None,
 ) -> ReplayReport:
@@ -137,13 +142,13 @@ def replay(
 
     Args:
         reader: the recorded segment.
-        make_actor: gives a new actor for an address; `None` for what is not to be driven.
+        make_actor: makes the actor of an address; `None` for what is not to be driven.
         resolve: fills in what a trace keeps as reference only (the values of `Rows`); it raises `UnresolvedError` where
             they are gone, and the actor is not driven any further.
         progress: is told the count of envelopes read, now and then.
 
     Raises:
-        TraceError: not a trace of this version, or a part is missing.
+        TraceError: not a trace of this schema, or a part is missing.
     """
     run = _Replay(make_actor, resolve)
     found: Divergence | None = None
@@ -165,7 +170,12 @@ def replay(
 
 
 def _explained(
-    reader: TraceReader, causes: array[int], handled: Handled, why: str, envelope: Envelope, computed: Effects | None
+    reader: TraceReader,
+    causes: array[int],
+    handled: Handled,
+    why: str,
+    envelope: Envelope,
+    computed: tuple[Effect, ...] | None,
 ) -> Divergence:
     """Read the trace once more for the envelopes that say where this one came from and what it led to."""
     chain: list[int] = []

@@ -1,29 +1,37 @@
-"""The tree as data: who is started, in which order, and from where each one's state comes back."""
+"""The tree as data: who is started, in which order, where each one's state comes back from, and what a crash means."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
-from supervision.actor import Actor, IoActor
+from supervision.actor import AnyActor
+from supervision.effects import Tell
+from supervision.subscriptions import Route, Subscribers
 
-AnyActor = Actor[Any] | IoActor
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What failures of an actor mean beyond its restart.
+
+    `latch_on_crash`: each crash sets the process latch, so that no port adds risk until the process is started again.
+    `end_on_spent_budget`: when it has crashed too often, the process ends (and is started again by whoever started
+    it); otherwise the actor stays down. Trading stops either way.
+    """
+
+    latch_on_crash: bool = False
+    end_on_spent_budget: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ChildSpec:
-    """One actor of the tree.
-
-    `restore_from` is the address of the ledger that is asked for its state before each start (`None`: nothing to
-    restore). A vital actor's crash latches entries off; its spent budget ends the process.
-    """
+    """One actor of the tree; `restore_from` is the ledger that is asked for its state before each start, if any."""
 
     name: str
     make: Callable[[], AnyActor]
     restore_from: str | None = None
-    is_vital: bool = False
+    policy: Policy = Policy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,23 +41,36 @@ class Template:
     prefix: str
     make: Callable[[str], AnyActor]
     restore_from: str | None = None
+    policy: Policy = Policy()
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """Why trading must stop: `is_vital_loss` when a message was lost that could cost money."""
+
+    by: str
+    reason: str
+    is_vital_loss: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Tree:
     """The whole tree.
 
-    `route` maps (sender, role) to addresses; it raises `KeyError` for a role that nobody declared. `seeds` are
-    (ledger address, state name) pairs whose `DaySoFar` answers name the template actors to start at once.
+    `route` maps (sender, role) to addresses; it raises `KeyError` for a role that nobody declared. `on_halt` says what
+    is told when trading must stop. `rosters` are (ledger address, name) pairs: at the start each ledger is asked for
+    the addresses of the template actors that it knows something live of, and those are started at once.
     """
 
     children: tuple[ChildSpec, ...]
     templates: tuple[Template, ...]
-    route: Callable[[str, str], tuple[str, ...]]
-    seeds: tuple[tuple[str, str], ...] = ()
+    route: Route
+    subscribers: Subscribers
+    on_halt: Callable[[Halt], tuple[Tell, ...]]
+    rosters: tuple[tuple[str, str], ...] = field(default=())
 
     def child(self, name: str) -> ChildSpec:
-        """Give the spec of a name, made from a template where one fits.
+        """Return the spec of a name, made from a template where one fits.
 
         Raises:
             KeyError: no child and no template of that name.
@@ -59,5 +80,5 @@ class Tree:
                 return spec
         for template in self.templates:
             if name.startswith(template.prefix):
-                return ChildSpec(name, partial(template.make, name), template.restore_from)
+                return ChildSpec(name, partial(template.make, name), template.restore_from, template.policy)
         raise KeyError(name)

@@ -7,6 +7,7 @@ import time
 import msgspec
 import psutil
 
+from domain.units import Utc
 from supervision.cell import Cell
 from supervision.host import Host
 
@@ -36,7 +37,7 @@ class ProcessStatus(msgspec.Struct, frozen=True):
     """The process: `latched` and `ended` say why, or are `None`; `trace_failed` likewise; instants are market time."""
 
     run_n: int
-    at_utc: int
+    at_utc: Utc
     latched: str | None
     ended: str | None
     dead_letters: int
@@ -55,13 +56,13 @@ class Status(msgspec.Struct, frozen=True):
 
 
 def snapshot(host: Host) -> list[ActorStatus]:
-    """Look at every actor that is not asleep, by name; from any thread, without stopping anybody."""
+    """Return how every actor does that is not asleep, by name; from any thread, without stopping anybody."""
     now_utc, now_ns = host.clock.now_utc(), time.perf_counter_ns()
     return [_actor(cell, now_utc, host.clock.rate, now_ns) for _, cell in sorted(host.cells.items())]
 
 
 def process_status(host: Host) -> ProcessStatus:
-    """Look at the process."""
+    """Return how the process does."""
     process = psutil.Process()
     return ProcessStatus(
         run_n=host.run_n,
@@ -78,11 +79,11 @@ def process_status(host: Host) -> ProcessStatus:
 
 
 def status(host: Host) -> Status:
-    """Look at the process and at every actor."""
+    """Return how the process and every actor do."""
     return Status(process_status(host), tuple(snapshot(host)))
 
 
-def _actor(cell: Cell, now_utc: int, rate: float, now_ns: int) -> ActorStatus:
+def _actor(cell: Cell, now_utc: Utc, rate: float, now_ns: int) -> ActorStatus:
     mail, since_ns = cell.in_hand, cell.busy_since_ns
     oldest_utc = cell.mailbox.oldest_utc()
     durations = sorted(cell.durations_ns.copy())
@@ -104,7 +105,7 @@ def _actor(cell: Cell, now_utc: int, rate: float, now_ns: int) -> ActorStatus:
 
 
 def _percentile_us(ascending_ns: list[int], share: float) -> int | None:
-    """Give the nearest-rank percentile in microseconds; `None` of nothing."""
+    """Return the nearest-rank percentile in microseconds; `None` of nothing."""
     if not ascending_ns:
         return None
     return ascending_ns[min(len(ascending_ns) - 1, int(share * len(ascending_ns)))] // 1000

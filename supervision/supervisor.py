@@ -1,49 +1,73 @@
 """The supervisor: starts the tree, brings crashed actors back with what the ledger knows, counts, and escalates.
 
-hears: Started, StateRead, ActorCrashed, ActorStuck, ActorNeeded, MessageSetAside, TimerFired
-says:  ReadState -> ledgers, RaiseKill -> kill, Alarm -> notifier, ReconcileWanted -> ibkr; starts and fences actors
-state: restart instants per actor, who waits for its state, who was given up
-on crash: the runtime restarts it at once and tells it (ActorNeeded) of everybody who is not up
+State: recent crashes, who waits for its state, who was given up. After a crash the runtime restarts it at once and
+tells it (`StartActor`) of everybody who is not up.
 """
 
 from __future__ import annotations
 
+from enum import StrEnum
+from typing import assert_never
+
 import msgspec
 
 from config.settings import Supervision
+from domain.alarm import Severity
 from domain.instants import MS, session_of
-from messages import lifecycle, operator, risk, session
-from messages.base import Message
-from supervision.actor import Actor
-from supervision.effects import (
-    CancelTimer,
-    Effect,
-    Effects,
-    EndProcess,
-    FenceActor,
-    LatchEntries,
-    SetTimer,
+from domain.units import Utc
+from messages.lifecycle import (
+    ActorCrashed,
+    ActorStuck,
+    MessageDeadLettered,
+    RequestState,
     StartActor,
-    Tell,
+    Started,
+    StateRead,
+    TimerFired,
 )
-from supervision.spec import Tree
+from messages.operator import Alarm
+from messages.restored import ActorsRestored
+from supervision.actor import Actor
+from supervision.effects import EndProcess, FenceActor, SetLatch, StartIncarnation
+from supervision.spec import Halt, Tree
+from supervision.turn import Turn
+
+Inbox = Started | StateRead | TimerFired | StartActor | ActorCrashed | ActorStuck | MessageDeadLettered
 
 _STUCK_RESTART = 5  # a message in hand for this many times `stuck_after_ms` costs the incarnation
+_ALARM_TAG = str(Alarm.__struct_config__.tag)
 
 
-class SupervisorState(msgspec.Struct, frozen=True):
-    """Instants of recent crashes per actor; who waits for an answer to which `ReadState`; who is given up."""
+class Timer(StrEnum):
+    """`READ_AGAIN`: the ledger has not said in time what it knows of the subject."""
 
-    crashes: tuple[tuple[str, tuple[int, ...]], ...] = ()
-    awaited: tuple[tuple[str, int], ...] = ()
+    READ_AGAIN = "read_again"
+
+
+class Crash(msgspec.Struct, frozen=True):
+    """When an actor crashed."""
+
+    name: str
+    at_utc: Utc
+
+
+class Awaited(msgspec.Struct, frozen=True):
+    """Who waits for the answer to which `RequestState`."""
+
+    name: str
+    read_n: int
+
+
+class SupervisorState(msgspec.Struct):
+    """Crashes within the budget's window, oldest first; who waits for its state; who is given up."""
+
+    crashes: tuple[Crash, ...] = ()
+    awaited: tuple[Awaited, ...] = ()
     read_n: int = 0
     given_up: tuple[str, ...] = ()
 
 
-Step = tuple[SupervisorState, Effects]
-
-
-class SupervisorActor(Actor[SupervisorState]):
+class SupervisorActor(Actor[SupervisorState, Inbox]):
     """One for one: addresses are names and state comes back from the ledger, so no child needs its siblings."""
 
     def __init__(self, name: str, tree: Tree, rules: Supervision, rate: float) -> None:
@@ -52,120 +76,123 @@ class SupervisorActor(Actor[SupervisorState]):
         self._rules = rules
         self._window_ns = round(rules.restarts_window_ms * rate) * MS
         self._read_again_ns = round(rules.stuck_after_ms * rate) * MS
-        self._seeds = {state_name: ledger for ledger, state_name in tree.seeds}
+        self._rosters = {roster: ledger for ledger, roster in tree.rosters}
 
     def initial(self) -> SupervisorState:
-        """Nobody has crashed."""
+        """Return the state in which nobody has crashed."""
         return SupervisorState()
 
-    def decide(self, state: SupervisorState, message: Message, now: int) -> Step:
+    def decide(self, turn: Turn[SupervisorState], message: Inbox) -> None:
         """Start, restart, give up."""
         match message:
-            case lifecycle.Started():
-                return self._start_all(state, message, now)
-            case lifecycle.StateRead():
-                return self._state_read(state, message, now)
-            case lifecycle.TimerFired():
-                return self._read_again(state, message.key, now)
-            case lifecycle.ActorNeeded():
-                return self._begin(state, message.name, now)
-            case lifecycle.ActorCrashed():
-                return self._crashed(state, message.name, now)
-            case lifecycle.ActorStuck():
-                return state, self._stuck(message, now)
-            case lifecycle.MessageSetAside():
-                return state, self._set_aside(message, now)
+            case Started():
+                if message.incarnation == 1:  # later ones hear from the runtime who is not up
+                    self._start_all(turn)
+            case StateRead():
+                self._on_state_read(turn, message)
+            case TimerFired():
+                match Timer(message.kind):
+                    case Timer.READ_AGAIN:
+                        self._read_again(turn, message.subject)
+                    case unknown:
+                        assert_never(unknown)
+            case StartActor():
+                self._begin(turn, message.name)
+            case ActorCrashed():
+                self._on_crash(turn, message.name)
+            case ActorStuck():
+                self._on_stuck(turn, message)
+            case MessageDeadLettered():
+                self._on_dead_letter(turn, message)
             case _:
-                raise TypeError(f"{self.name} does not know {type(message).__name__}")
+                assert_never(message)
 
-    def _start_all(self, state: SupervisorState, message: lifecycle.Started, now: int) -> Step:
-        if message.incarnation > 1:
-            return state, ()
-        effects: list[Effect] = []
-        for name in (*(spec.name for spec in self._tree.children if spec.name != self.name), *self._seeds):
-            state, more = self._begin(state, name, now)
-            effects += more
-        return state, tuple(effects)
+    # -- starting -------------------------------------------------------------------------------
 
-    def _begin(self, state: SupervisorState, name: str, now: int) -> Step:
+    def _start_all(self, turn: Turn[SupervisorState]) -> None:
+        for spec in self._tree.children:
+            if spec.name != self.name:
+                self._begin(turn, spec.name)
+        for roster in self._rosters:
+            self._begin(turn, roster)
+
+    def _begin(self, turn: Turn[SupervisorState], name: str) -> None:
         """Start an actor: at once where nothing is to be restored, else when its ledger has answered."""
-        if name in state.given_up:
-            return state, ()
-        ledger = self._seeds.get(name) or self._tree.child(name).restore_from
+        if name in turn.state.given_up:
+            return
+        ledger = self._ledger_of(name)
         if ledger is None:
-            return state, (StartActor(name, None),)
-        awaited = dict(state.awaited)
-        if name in awaited:
-            return state, ()  # it has not run since that question was put, so the answer will not be too old
-        return self._read(state, name, ledger, now)
+            turn.effects.append(StartIncarnation(name, None))
+        elif all(name != awaited.name for awaited in turn.state.awaited):
+            # Otherwise it has not run since that question was put, so the answer will not be too old.
+            self._read(turn, name, ledger)
 
-    def _read(self, state: SupervisorState, name: str, ledger: str, now: int) -> Step:
-        n = state.read_n + 1
-        awaited = tuple(sorted({**dict(state.awaited), name: n}.items()))
-        read = lifecycle.ReadState(name=name, reply_to=self.name, session=session_of(now), read_n=n)
-        state = msgspec.structs.replace(state, awaited=awaited, read_n=n)
-        return state, (Tell(ledger, read), SetTimer(f"read:{name}", now + self._read_again_ns))
+    def _ledger_of(self, name: str) -> str | None:
+        return self._rosters.get(name) or self._tree.child(name).restore_from
 
-    def _read_again(self, state: SupervisorState, key: str, now: int) -> Step:
-        name = key.removeprefix("read:")
-        ledger = self._seeds.get(name) or self._tree.child(name).restore_from
-        if ledger is None or name not in dict(state.awaited):
-            return state, ()
-        state, effects = self._read(state, name, ledger, now)
-        return state, (*effects, self._alarm(f"read:{name}", f"{ledger} has not said what it knows of {name}", now))
+    def _read(self, turn: Turn[SupervisorState], name: str, ledger: str) -> None:
+        state = turn.state
+        state.read_n += 1
+        state.awaited = (*_without(state.awaited, name), Awaited(name, state.read_n))
+        session = session_of(turn.now)
+        turn.tell(ledger, RequestState(name=name, reply_to=self.name, session=session, read_n=state.read_n))
+        turn.arm(Timer.READ_AGAIN, turn.now + self._read_again_ns, name)
 
-    def _state_read(self, state: SupervisorState, message: lifecycle.StateRead, now: int) -> Step:
-        awaited = dict(state.awaited)
-        if awaited.get(message.name) != message.read_n:
-            return state, ()  # the answer to an older question: the actor may have run since
-        del awaited[message.name]
-        state = msgspec.structs.replace(state, awaited=tuple(sorted(awaited.items())))
-        effects: list[Effect] = [CancelTimer(f"read:{message.name}")]
-        if not isinstance(message.restored, lifecycle.DaySoFar):
-            return state, (*effects, StartActor(message.name, message.restored))
-        desk = message.name.partition(":")[2]
-        for con_id in message.restored.con_ids:
-            state, more = self._begin(state, f"position:{desk}:{con_id}", now)
-            effects += more
-        return state, tuple(effects)
+    def _read_again(self, turn: Turn[SupervisorState], name: str) -> None:
+        ledger = self._ledger_of(name)
+        if ledger is None or all(name != awaited.name for awaited in turn.state.awaited):
+            return
+        self._read(turn, name, ledger)
+        _alarm(turn, f"read:{name}", f"{ledger} has not said what it knows of {name}")
 
-    def _crashed(self, state: SupervisorState, name: str, now: int) -> Step:
-        recent = dict(state.crashes)
-        instants = (*(at for at in recent.get(name, ()) if at > now - self._window_ns), now)
-        recent[name] = instants
-        state = msgspec.structs.replace(state, crashes=tuple(sorted(recent.items())))
-        if len(instants) <= self._rules.restarts_max:
-            return self._begin(state, name, now)
-        why = f"{name} crashed {len(instants)} times in {self._rules.restarts_window_ms / 1000:.0f} s"
-        effects: tuple[Effect, ...] = (
-            Tell("kill", risk.RaiseKill(level=1, reason=why, by="supervisor")),
-            self._alarm(f"budget:{name}", why, now),
-        )
-        if self._is_vital(name):
-            effects += (LatchEntries(why), EndProcess(why))
-        return msgspec.structs.replace(state, given_up=(*state.given_up, name)), effects
+    def _on_state_read(self, turn: Turn[SupervisorState], message: StateRead) -> None:
+        if Awaited(message.name, message.read_n) not in turn.state.awaited:
+            return  # the answer to an older question: the actor may have run since
+        turn.state.awaited = _without(turn.state.awaited, message.name)
+        turn.disarm(Timer.READ_AGAIN, message.name)
+        if not isinstance(message.restored, ActorsRestored):
+            turn.effects.append(StartIncarnation(message.name, message.restored))
+            return
+        for name in message.restored.names:
+            self._begin(turn, name)
 
-    def _is_vital(self, name: str) -> bool:
-        spec = self._tree.child(name)
-        return spec.is_vital or name.startswith(("ledger", "position:", "risk:"))
+    # -- what goes wrong ------------------------------------------------------------------------
 
-    def _stuck(self, message: lifecycle.ActorStuck, now: int) -> Effects:
+    def _on_crash(self, turn: Turn[SupervisorState], name: str) -> None:
+        state, now = turn.state, turn.now
+        recent = (crash for crash in state.crashes if crash.at_utc > now - self._window_ns)
+        state.crashes = (*recent, Crash(name, now))
+        count = sum(crash.name == name for crash in state.crashes)
+        if count <= self._rules.restarts_max:
+            self._begin(turn, name)
+            return
+        why = f"{name} crashed {count} times in {self._rules.restarts_window_ms / 1000:.0f} s"
+        state.given_up = (*state.given_up, name)
+        self._halt(turn, why, is_vital_loss=False)
+        _alarm(turn, f"budget:{name}", why)
+        if self._tree.child(name).policy.end_on_spent_budget:
+            turn.effects += (SetLatch(why), EndProcess(why))
+
+    def _on_stuck(self, turn: Turn[SupervisorState], message: ActorStuck) -> None:
         text = f"{message.name} has had {message.tag} in hand for {message.for_ms} ms"
-        alarm = self._alarm(f"stuck:{message.name}", text, now)
-        if message.for_ms < _STUCK_RESTART * self._rules.stuck_after_ms:
-            return (alarm,)
-        return (alarm, FenceActor(message.name, message.incarnation, message.message_id))
+        _alarm(turn, f"stuck:{message.name}", text)
+        if message.for_ms >= _STUCK_RESTART * self._rules.stuck_after_ms:
+            turn.effects.append(FenceActor(message.name, message.incarnation, message.message_id))
 
-    def _set_aside(self, message: lifecycle.MessageSetAside, now: int) -> Effects:
+    def _on_dead_letter(self, turn: Turn[SupervisorState], message: MessageDeadLettered) -> None:
         text = f"{message.name} cannot handle {message.tag} ({message.message_id}): {message.why}"
-        alarm = self._alarm(f"aside:{message.name}", text, now)
-        if not message.is_vital:
-            return (alarm,)
-        return (
-            alarm,
-            Tell("kill", risk.RaiseKill(level=1, reason=text, by="supervisor")),
-            Tell("ibkr", session.ReconcileWanted(why=text)),
-        )
+        if message.tag != _ALARM_TAG:  # whoever cannot handle one alarm must not be sent another about it
+            _alarm(turn, f"dead_letter:{message.name}", text)
+        if message.is_vital:
+            self._halt(turn, text, is_vital_loss=True)
 
-    def _alarm(self, key: str, text: str, now: int) -> Tell:
-        return Tell("notifier", operator.Alarm(key=key, severity="high", text=text, at_utc=now))
+    def _halt(self, turn: Turn[SupervisorState], reason: str, is_vital_loss: bool) -> None:
+        turn.effects += self._tree.on_halt(Halt(self.name, reason, is_vital_loss))
+
+
+def _without(awaited: tuple[Awaited, ...], name: str) -> tuple[Awaited, ...]:
+    return tuple(one for one in awaited if one.name != name)
+
+
+def _alarm(turn: Turn[SupervisorState], key: str, text: str) -> None:
+    turn.publish(Alarm(key=key, severity=Severity.HIGH, text=text, at_utc=turn.now))

@@ -11,6 +11,7 @@ from typing import Any
 
 import pykka
 
+from domain.units import Utc
 from messages import lifecycle
 from messages.base import Message
 from supervision.cell import Cell
@@ -76,7 +77,7 @@ class LiveRuntime(Host):
     ) -> None:
         super().__init__(tree, trace, clock, run_n, mailbox_soft_bound)
         self._market_clock = clock
-        self._timers: list[tuple[int, int, Cell, Timer]] = []
+        self._timers: list[tuple[Utc, int, Cell, Timer]] = []
         self._timer_n = 0
         self._timers_changed = threading.Condition()
         self._sync_every_s = sync_every_s
@@ -130,7 +131,7 @@ class LiveRuntime(Host):
             self.trace.sync()
             if self.trace.failed is not None and self.latched is None:
                 self.latch(self.trace.failed)
-                self._halt_entries("trace", self.trace.failed)
+                self._halt("trace", self.trace.failed)
 
     def ask(self, edge: str, to: str, message: Message, timeout_s: float) -> Message | None:
         """Tell `message` (whose `reply_to` is `edge:<edge>`) and wait for the answer; `None` when none came in time.

@@ -10,6 +10,7 @@ import contextlib
 import io
 import os
 import threading
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,10 +18,12 @@ from typing import Any, Protocol
 import msgspec
 import zstandard
 
+from domain.units import Utc
 from messages.base import SCHEMA
-from messages.envelope import Envelope, Handled
+from messages.envelope import Envelope, Handled, HandlingOutcome
 from supervision.clock import Clock
 from supervision.mailbox import Mail
+from supervision.outbox import digest
 
 
 class TraceError(Exception):
@@ -32,7 +35,7 @@ class Header(msgspec.Struct, frozen=True, tag="header", tag_field="kind"):
 
     run_n: int
     session: str
-    started_utc: int
+    started_utc: Utc
     rate: float
     settings_digest: str
     code_version: str
@@ -51,11 +54,11 @@ class Trace(Protocol):
     def failed(self) -> str | None:
         """Why nothing is recorded any more; `None` while all is well."""
 
-    def receipt(self, to: str, incarnation: int, inbox_n: int, mail: Mail) -> tuple[int, int]:
-        """Record a dequeue; give its (seq, at_utc), stamped together."""
+    def receipt(self, to: str, incarnation: int, inbox_n: int, mail: Mail) -> tuple[int, Utc]:
+        """Record a dequeue; return its (seq, at_utc), stamped together."""
 
-    def handled(self, seq: int, outcome: str, outbox_n: int, outbox_digest: str) -> None:
-        """Record what became of an envelope."""
+    def handled(self, seq: int, outcome: HandlingOutcome, outbox_n: int, outbox: bytes) -> None:
+        """Record what became of an envelope; `outbox` are its effects encoded."""
 
     def sync(self) -> None:
         """Make everything written so far durable."""
@@ -64,16 +67,24 @@ class Trace(Protocol):
 _ENCODER = msgspec.json.Encoder()
 
 
-def _receipt_line(seq: int, at_utc: int, to: str, incarnation: int, inbox_n: int, mail: Mail) -> bytes:
-    envelope = Envelope(
+class _Unread(msgspec.Struct, gc=False):
+    """A `Handled` that nobody has read yet."""
+
+    seq: int
+    outcome: HandlingOutcome
+    outbox_n: int
+    outbox: bytes
+
+
+def _envelope(seq: int, at_utc: Utc, to: str, incarnation: int, inbox_n: int, mail: Mail) -> Envelope:
+    return Envelope(
         seq, at_utc, to, incarnation, inbox_n, mail.sender, mail.message_id, mail.cause_seq, mail.sent_utc,
         msgspec.Raw(mail.raw),
     )  # fmt: skip
-    return _ENCODER.encode(envelope) + b"\n"
 
 
-def _handled_line(seq: int, outcome: str, outbox_n: int, outbox_digest: str) -> bytes:
-    return _ENCODER.encode(Handled(seq, outcome, outbox_n, outbox_digest)) + b"\n"
+def _line(record: Envelope | Handled) -> bytes:
+    return _ENCODER.encode(record) + b"\n"
 
 
 class NoTrace:
@@ -85,17 +96,17 @@ class NoTrace:
     def __init__(self, clock: Clock) -> None:
         self._now_utc = clock.now_utc
         self._seq = 0
-        self._at_utc = 0
+        self._at_utc = Utc(0)
 
-    def receipt(self, to: str, incarnation: int, inbox_n: int, mail: Mail) -> tuple[int, int]:
-        """Give the next (seq, at_utc)."""
+    def receipt(self, to: str, incarnation: int, inbox_n: int, mail: Mail) -> tuple[int, Utc]:
+        """Return the next (seq, at_utc)."""
         self._seq = seq = self._seq + 1
         now = self._now_utc()
         if now > self._at_utc:  # noqa: PLR1730 - five times as fast as max(), on the hottest path there is
             self._at_utc = now
         return seq, self._at_utc
 
-    def handled(self, seq: int, outcome: str, outbox_n: int, outbox_digest: str) -> None:
+    def handled(self, seq: int, outcome: HandlingOutcome, outbox_n: int, outbox: bytes) -> None:
         """Nothing to do."""
 
     def sync(self) -> None:
@@ -103,23 +114,42 @@ class NoTrace:
 
 
 class MemoryTrace(NoTrace):
-    """A trace in memory, of the stepped runtime; `lines` are the very bytes that a file would hold."""
+    """A trace in memory, of the stepped runtime; `lines` are the very bytes that a file would hold.
+
+    What was recorded is kept in parts, and made into lines when they are read.
+    """
 
     records = True
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
-        self.lines: list[bytes] = []
+        self._unread: deque[Envelope | _Unread] = deque()
+        self._lines: list[bytes] = []
 
-    def receipt(self, to: str, incarnation: int, inbox_n: int, mail: Mail) -> tuple[int, int]:
-        """Record a dequeue; give its (seq, at_utc)."""
-        seq, at_utc = super().receipt(to, incarnation, inbox_n, mail)
-        self.lines.append(_receipt_line(seq, at_utc, to, incarnation, inbox_n, mail))
-        return seq, at_utc
+    @property
+    def lines(self) -> list[bytes]:
+        """Return all lines so far."""
+        unread = self._unread
+        while unread:
+            found = unread.popleft()
+            if isinstance(found, _Unread):
+                self._lines.append(_line(Handled(found.seq, found.outcome, found.outbox_n, digest(found.outbox))))
+            else:
+                self._lines.append(_line(found))
+        return self._lines
 
-    def handled(self, seq: int, outcome: str, outbox_n: int, outbox_digest: str) -> None:
-        """Record what became of an envelope."""
-        self.lines.append(_handled_line(seq, outcome, outbox_n, outbox_digest))
+    def receipt(self, to: str, incarnation: int, inbox_n: int, mail: Mail) -> tuple[int, Utc]:
+        """Record a dequeue; return its (seq, at_utc)."""
+        self._seq = seq = self._seq + 1
+        now = self._now_utc()
+        if now > self._at_utc:  # noqa: PLR1730 - as above
+            self._at_utc = now
+        self._unread.append(_envelope(seq, self._at_utc, to, incarnation, inbox_n, mail))
+        return seq, self._at_utc
+
+    def handled(self, seq: int, outcome: HandlingOutcome, outbox_n: int, outbox: bytes) -> None:
+        """Record what became of an envelope; `outbox` are its effects encoded."""
+        self._unread.append(_Unread(seq, outcome, outbox_n, outbox))
 
 
 class FileTrace(NoTrace):
@@ -157,16 +187,16 @@ class FileTrace(NoTrace):
         self.bytes_written += len(line)
         self._is_dirty = True
 
-    def receipt(self, to: str, incarnation: int, inbox_n: int, mail: Mail) -> tuple[int, int]:
-        """Record a dequeue; give its (seq, at_utc), stamped together under the append lock."""
+    def receipt(self, to: str, incarnation: int, inbox_n: int, mail: Mail) -> tuple[int, Utc]:
+        """Record a dequeue; return its (seq, at_utc), stamped together under the append lock."""
         with self._lock:
             seq, at_utc = super().receipt(to, incarnation, inbox_n, mail)
-            self._write(_receipt_line(seq, at_utc, to, incarnation, inbox_n, mail))
+            self._write(_line(_envelope(seq, at_utc, to, incarnation, inbox_n, mail)))
         return seq, at_utc
 
-    def handled(self, seq: int, outcome: str, outbox_n: int, outbox_digest: str) -> None:
-        """Record what became of an envelope."""
-        line = _handled_line(seq, outcome, outbox_n, outbox_digest)
+    def handled(self, seq: int, outcome: HandlingOutcome, outbox_n: int, outbox: bytes) -> None:
+        """Record what became of an envelope; `outbox` are its effects encoded."""
+        line = _line(Handled(seq, outcome, outbox_n, digest(outbox)))
         with self._lock:
             self._write(line)
 
@@ -196,7 +226,7 @@ _DECODER: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Record)
 
 
 def seal(path: Path) -> Path:
-    """Compress a finished segment with zstd beside it, then remove the plain one; give the sealed path."""
+    """Compress a finished segment with zstd beside it, then remove the plain one; return the sealed path."""
     sealed = path.with_suffix(path.suffix + ".zst")
     aside = sealed.with_suffix(".tmp")
     with path.open("rb") as plain, aside.open("wb") as out:
@@ -218,10 +248,10 @@ class TraceReader:
             raise TraceError(f"There is no trace at {path}; `main.py status` and the data folder name those there are.")
 
     def header(self) -> Header:
-        """Give the segment's first record.
+        """Return the segment's first record.
 
         Raises:
-            TraceError: not a trace of this version.
+            TraceError: no trace, or one of another schema.
         """
         for record in self:
             if isinstance(record, Header):
@@ -230,10 +260,11 @@ class TraceReader:
         raise TraceError(f"{self.path} does not begin with a header; it is not a trace.")
 
     def __iter__(self) -> Iterator[Record]:
-        """Give the records in order.
+        """Return the records in order.
 
         Raises:
-            TraceError: a line that is not the last is no record (a torn last line is cut instead).
+            TraceError: a trace of another schema, or a line that is not the last is no record (a torn last line is cut
+            instead).
         """
         self.torn = False
         number = 0
@@ -258,10 +289,12 @@ class TraceReader:
         try:
             record: Record = _DECODER.decode(line)
         except msgspec.DecodeError as error:
+            raise TraceError(f"{self.path}, line {number}: not a record ({error}); restore it from a copy.") from None
+        if isinstance(record, Header) and record.schema != SCHEMA:
             raise TraceError(
-                f"{self.path}, line {number}: not a record of this version ({error}); "
-                "replay it with the code version that its header names."
-            ) from None
+                f"{self.path} is a trace of schema {record.schema}, and this version reads schema {SCHEMA}; "
+                f"replay it with the code version that its header names ({record.code_version})."
+            )
         return record
 
     def _lines(self) -> Iterator[bytes]:

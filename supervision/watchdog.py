@@ -1,4 +1,4 @@
-"""The watchdog: a thread that notices messages which are in hand for too long, and says with which stack."""
+"""The watchdog: a thread that notices messages that are in hand for too long, and says with which stack."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The package of `IbkrActor`: its one public class."""
+"""The broker session of one desk; `IBKRActor` is its one public name."""
 
-from actors.ibkr.actor import IbkrActor
+from actors.ibkr.actor import IBKRActor
 
-__all__ = ["IbkrActor"]
+__all__ = ["IBKRActor"]

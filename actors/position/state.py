@@ -1,153 +1,155 @@
-"""What a position knows, and one decision under way: the state as it will be, and the effects so far."""
+"""What one position knows, the rules it is given, and its timers."""
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 import msgspec
-from msgspec.structs import replace
 
 from domain.instants import MS
-from domain.instruments import Contract
 from domain.limits import ConnectionRules, ExitRules, TickerRules
+from domain.orders.intent import DecisionPrices, Permit, PositionRef
 from domain.orders.live_order import LiveOrder
-from domain.position.book import Book
-from domain.position.cycle import EndReason, ExitReason, PositionEvent, PositionState, next_state
-from domain.position.exits import Holding, Wanted, Watch
+from domain.orders.order_pair import OrderPair, OrderRole
+from domain.orders.tiers import Tier
+from domain.position.cycle import CYCLE, EndReason, ExitReason, PositionEvent, PositionState
+from domain.position.exits import HeldPosition, MarketWatch, WantedExit
+from domain.position.fills import Fills
+from domain.risk.kill import KillLevel
 from domain.session.phases import Phase
-from messages import orders
-from messages.base import Message
-from supervision.effects import CancelTimer, Effect, SetTimer, Tell
+from domain.units import Qty, Ticks, Utc
+from supervision.turn import Turn
 
 AFTER_HOURS = frozenset({Phase.CLOSED_DAY, Phase.PRE, Phase.CLOSED})
 
 
-class Wiring(msgspec.Struct, frozen=True, kw_only=True):
-    """Address and rules of one position."""
+class Timer(StrEnum):
+    """The timers of a position."""
 
-    name: str
-    desk: str
+    ACK = "ack"  # of an order (its reference is the subject): no acknowledgement came
+    QUERY = "query"  # of an order: the broker has not said what became of it
+    CANCEL = "cancel"  # of an order: its cancel is not confirmed
+    RECORD = "record"  # of an order at a tier: the ledger has not confirmed the intent
+    TIER = "tier"  # of an order at a tier: it is time for the next one
+    ENTRY_STEP = "entry_step"
+    ENTRY_CANCEL = "entry_cancel"
+    ENTRY_DEADLINE = "entry_deadline"
+    SLOW = "slow"  # time for the slow exit rules
+    AGREE = "agree"  # broker and ledger had their time to agree
+    FEES = "fees"  # commission reports had their time
+    RETRY = "retry"  # an exit may be sent again
+
+
+OF_AN_ORDER = (Timer.ACK, Timer.QUERY, Timer.CANCEL)
+
+
+class PositionRules(msgspec.Struct, frozen=True, kw_only=True):
+    """The contract and the rules of one position."""
+
     con_id: int
     exits: ExitRules
     connection: ConnectionRules
     tickers: dict[str, TickerRules]
 
-
-class Intent(msgspec.Struct, frozen=True, kw_only=True):
-    """The reserved entry that opened this life; `decision_*` and `permit` are `None` after a restart."""
-
-    intent_id: str
-    source: str
-    strategy: str
-    direction: int
-    contract: Contract
-    order_ref: str
-    qty: int
-    deadline_utc: int
-    decision_ask_ticks: int | None = None
-    decision_spot_ticks: int | None = None
-    permit: orders.Permit | None = None
-
-    @property
-    def position_id(self) -> str:
-        """The stem of all order references of this life."""
-        return self.order_ref.removesuffix("-e")
-
-    def exit_ref(self, exit_n: int) -> str:
-        """Give the reference of the n-th exit order."""
-        return f"{self.position_id}-x{exit_n}"
+    def ticker(self, ref: PositionRef) -> TickerRules:
+        """Return the rules of the position's underlying."""
+        return self.tickers[ref.contract.ticker]
 
 
-class PositionRun(msgspec.Struct, frozen=True, kw_only=True):
+class PositionData(msgspec.Struct, kw_only=True):
     """State of one position.
 
-    `is_link_up` is `None` while nothing was heard of the broker session (it refuses by itself what it cannot send).
-    `agree_after_utc` is the instant before which a broker quantity says nothing about flat; `agree_due_utc` and
-    `fees_due_utc` are running waits. `reason` is the exit last wanted and `end` how the last life ended.
+    `ref`, `entry_ref`, `decision` and `permit` are those of the entry that opened this life; the last two are `None`
+    after a restart. `is_link_up` is `None` while nothing was heard of the broker session (it refuses by itself what it
+    cannot send). `agree_after_utc` is the instant before which a broker quantity says nothing about flat;
+    `agree_due_utc` and `fees_due_utc` are running waits. `reason` is the exit last wanted and `end` how the last life
+    ended. `broker_qty` is signed.
     """
 
     cycle: PositionState = PositionState.FLAT
-    intent: Intent | None = None
-    book: Book = Book()
-    entry: LiveOrder | None = None
-    exit: LiveOrder | None = None
+    ref: PositionRef | None = None
+    entry_ref: str = ""
+    decision: DecisionPrices | None = None
+    permit: Permit | None = None
+    fills: Fills = Fills()
+    orders: OrderPair = OrderPair()
     exit_n: int = 0
-    wanted: Wanted | None = None
+    wanted: WantedExit | None = None
     reason: ExitReason | None = None
     end: EndReason | None = None
-    watch: Watch = Watch(0)
-    opened_utc: int | None = None
-    entry_spot_ticks: int | None = None
+    watch: MarketWatch = MarketWatch(Utc(0))
+    opened_utc: Utc | None = None
+    entry_spot_ticks: Ticks | None = None
     entry_iv: float | None = None
     took_part: bool = False
     phase: Phase | None = None
-    kill_level: int = 0
+    kill_level: KillLevel = KillLevel.RUNNING
     is_link_up: bool | None = None
-    broker_qty: int | None = None
-    broker_read_utc: int = 0
-    booked_utc: int = 0
-    agree_after_utc: int = 0
-    agree_due_utc: int | None = None
-    fees_due_utc: int | None = None
-    retry_utc: int = 0
+    broker_qty: Qty | None = None
+    broker_read_utc: Utc = Utc(0)
+    last_fill_utc: Utc = Utc(0)
+    agree_after_utc: Utc = Utc(0)
+    agree_due_utc: Utc | None = None
+    fees_due_utc: Utc | None = None
+    retry_utc: Utc = Utc(0)
     is_disputed: bool = False
 
-    @property
-    def holding(self) -> Holding | None:
-        """What the exits look at; `None` while nothing is held."""
-        average = self.book.average_ticks
-        if self.intent is None or self.opened_utc is None or average is None or self.book.held <= 0:
-            return None
-        return Holding(
-            qty=self.book.held, bought_qty=self.book.bought_qty, average_ticks=average,
-            direction=self.intent.direction, entry_spot_ticks=self.entry_spot_ticks, entry_iv=self.entry_iv,
-            opened_utc=self.opened_utc, took_part=self.took_part,
-        )  # fmt: skip
-
-
-class Turn:
-    """One decision under way; it lives no longer than the handling of one message."""
-
-    def __init__(self, wiring: Wiring, state: PositionRun, now: int) -> None:
-        self.w = wiring
-        self.s = state
-        self.now = now
-        self.effects: list[Effect] = []
-
-    @property
-    def intent(self) -> Intent:
-        """The intent of this life.
+    def opened_ref(self) -> PositionRef:
+        """Return the reference of this life.
 
         Raises:
             ValueError: something happened to a position that was never opened.
         """
-        if self.s.intent is None:
-            raise ValueError(f"{self.w.name} has no intent; the ledger must give it back")
-        return self.s.intent
+        if self.ref is None:
+            raise ValueError("this position was never opened; the ledger must give it back")
+        return self.ref
+
+    def held(self) -> HeldPosition | None:
+        """Return what the exits look at; `None` while nothing is held."""
+        average = self.fills.average_ticks
+        if self.ref is None or self.opened_utc is None or average is None or self.fills.held <= 0:
+            return None
+        return HeldPosition(
+            qty=self.fills.held, average_ticks=average, direction=self.ref.direction,
+            entry_spot_ticks=self.entry_spot_ticks, entry_iv=self.entry_iv, opened_utc=self.opened_utc,
+            took_part=self.took_part,
+        )  # fmt: skip
 
     @property
-    def ticker_rules(self) -> TickerRules:
-        """The rules of the underlying."""
-        return self.w.tickers[self.intent.contract.ticker]
+    def exit_reason(self) -> ExitReason | None:
+        """The exit that is wanted, or was last."""
+        return self.reason if self.wanted is None else self.wanted.reason
 
-    def put(self, **changes: object) -> None:
-        """Change fields of the state."""
-        self.s = replace(self.s, **changes)
+    @property
+    def exit_tier(self) -> Tier:
+        """The tier of the exit order."""
+        return Tier.NONE if self.orders.exit is None else self.orders.exit.tier
 
-    def move(self, event: PositionEvent) -> None:
-        """Let an event move the life cycle."""
-        self.put(cycle=next_state(self.s.cycle, event))
 
-    def tell(self, message: Message, *to: str) -> None:
-        """Tell each recipient in turn."""
-        self.effects += [Tell(name, message) for name in to]
+PositionTurn = Turn[PositionData]
 
-    def arm(self, key: str, wait_ms: int) -> None:
-        """Arm a timer from now."""
-        self.arm_at(key, self.now + wait_ms * MS)
 
-    def arm_at(self, key: str, at_utc: int) -> None:
-        """Arm a timer at an instant."""
-        self.effects.append(SetTimer(key, at_utc))
+def move(turn: PositionTurn, event: PositionEvent) -> None:
+    """Let an event move the life cycle."""
+    turn.state.cycle = CYCLE.next(turn.state.cycle, event)
 
-    def disarm(self, *keys: str) -> None:
-        """Disarm timers."""
-        self.effects += [CancelTimer(key) for key in keys]
+
+def keep_order(turn: PositionTurn, role: OrderRole, order: LiveOrder | None) -> None:
+    """Keep an order as it is now; one that has ended, or `None`, leaves its place empty."""
+    turn.state.orders = turn.state.orders.with_order(role, order)
+
+
+def arm_in(turn: PositionTurn, timer: Timer, wait_ms: int, subject: str = "") -> None:
+    """Arm a timer from now."""
+    turn.arm(timer, turn.now + wait_ms * MS, subject)
+
+
+def tier_subject(order_ref: str, tier: Tier) -> str:
+    """Return the subject of a timer of an order at a tier."""
+    return f"{order_ref}:{int(tier)}"
+
+
+def parse_tier_subject(subject: str) -> tuple[str, Tier]:
+    """Return the order's reference and the tier of such a timer."""
+    order_ref, _, tier = subject.rpartition(":")
+    return order_ref, Tier(int(tier))

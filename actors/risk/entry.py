@@ -1,396 +1,391 @@
-"""The entry pipeline of `risk`: decide, ask, decide; one attempt at a time. Used by `actors/risk/actor.py` alone."""
+"""The entry pipeline: decide, ask, decide; one attempt at a time.
+
+`SignalRaised` queues an attempt. In hand, it passes the standing gates, asks `quotes` for contracts (and for a quote,
+where an offered one is too old), sizes the first that passes, asks for a fresh quote, looks at everything once more,
+and asks the ledger for the reservation; then its position takes over. Stages: `domain/risk/entry_stages.py`.
+"""
 
 from __future__ import annotations
 
-from typing import NoReturn
-
-from msgspec.structs import replace
-
-from actors.risk import reports as words
-from actors.risk.state import Attempt, Queued, Risk
-from config.settings import Settings
-from domain.identifiers import parse_alert_id
+from actors.risk.permit import permit_of
+from actors.risk.state import RiskState, Timer
 from domain.instants import MS, session_of
-from domain.instruments import Quote, Side, Spot
-from domain.options.fees import round_trip_cents
-from domain.options.tick_rules import passive, round_down, rule_of
-from domain.risk.desk_view import Decision, spot_of, with_decision, with_holding
-from domain.risk.entry_stages import SILENCE, Stage
+from domain.instruments import Contract, Quote
+from domain.options.tick_rules import rule_of
+from domain.risk import attempt as attempts
+from domain.risk import desk_view
+from domain.risk.attempt import Approval, Attempt, Choice
+from domain.risk.desk_view import Decision, Holding
+from domain.risk.entry_stages import SILENCE, EntryEvent, EntryStage
 from domain.risk.gates import sequence as gates
-from domain.risk.gates.types import DeskRules, Finding, Intent, Snapshot, refused
+from domain.risk.gates.types import DeskRules, Epochs, Finding, GatePhase, Verdict, missing, refused
 from domain.risk.reject import RejectCode
-from messages import market, orders, signals
-from supervision.effects import CancelTimer, Effect, SetTimer, Tell
+from domain.risk.sizing import entry_limit_ticks, size_of
+from domain.signals.alert import AlertKey
+from domain.units import Cents, Utc
+from messages import entries, market, signals
+from supervision.turn import Turn
 
-Step = tuple[Risk, list[Effect]]
-STAGE_TIMER = "stage:"
-
-
-def bug(what: str) -> NoReturn:
-    """Say that a state that the table excludes was reached."""
-    raise RuntimeError(what)
+# -- the queue ----------------------------------------------------------------------------------
 
 
-class EntryDesk:
-    """The pipeline with what stays the same while the desk runs."""
+def on_signal(rules: DeskRules, turn: Turn[RiskState], message: signals.SignalRaised) -> None:
+    """Queue a signal, unless its alert is in hand already."""
+    intent = message.intent
+    if intent.key in alerts_in_hand(turn.state):
+        return
+    attempt = Attempt(intent=intent, deadline_utc=turn.now + rules.limits.intent_deadline_ms * MS)
+    turn.state.queue = (*turn.state.queue, attempt)
+    begin_next(rules, turn)
 
-    def __init__(self, name: str, settings: Settings, is_live_armed: bool) -> None:
-        self.name = name
-        self.desk = settings.desk
-        self.settings = settings
-        self.limits = settings.entry
-        self.rules = DeskRules(
-            profile=settings.profile,
-            trading_mode=settings.trading_mode,
-            is_live_armed=is_live_armed,
-            paper_port=settings.broker.paper_port,
-            live_port=settings.broker.live_port,
-            stop_share=settings.exits.premium_stop,
-            limits=settings.entry,
-            day=settings.day,
-        )
 
-    # -- the queue ------------------------------------------------------------------------------
+def alerts_in_hand(state: RiskState) -> tuple[AlertKey, ...]:
+    """Return the alerts that are queued or being attempted."""
+    in_hand = () if state.attempt is None else (state.attempt,)
+    return tuple(attempt.intent.key for attempt in (*in_hand, *state.queue))
 
-    def signal(self, state: Risk, m: signals.SignalRaised, now: int) -> Step:
-        """Queue a signal, unless its alert is in hand already."""
-        in_hand = {q.intent.alert_id for q in state.queue}
-        if state.attempt is not None:
-            in_hand.add(state.attempt.intent.alert_id)
-        if m.alert_id in in_hand:
-            return state, []
-        queued = Queued(words.intent_of(m), now + self.limits.intent_deadline_ms * MS)
-        return self._next(replace(state, queue=(*state.queue, queued)), [], now)
 
-    def _next(self, state: Risk, effects: list[Effect], now: int) -> Step:
-        while state.attempt is None and state.queue:
-            head, rest = state.queue[0], state.queue[1:]
-            state, more = self._begin(replace(state, queue=rest), head, now)
-            effects = [*effects, *more]
-        return state, effects
+def begin_next(rules: DeskRules, turn: Turn[RiskState]) -> None:
+    """Take attempts from the queue until one waits for a reply."""
+    while turn.state.attempt is None and turn.state.queue:
+        attempt, *rest = turn.state.queue
+        turn.state.queue = tuple(rest)
+        begin(rules, turn, attempt)
 
-    def _begin(self, state: Risk, head: Queued, now: int) -> Step:
-        intent = head.intent
-        attempt = Attempt(intent, head.deadline_utc, Stage.AWAITS_CONTRACTS, 0, "")
-        if intent.strategy not in self.settings.strategies or intent.ticker not in self.settings.ticker_rules:
-            looked_at = f"no rules for strategy {intent.strategy} on {intent.ticker}"
-            return self._deny(state, attempt, 7, refused(RejectCode.MISSING_INPUT, looked_at=looked_at), now)
-        if now > head.deadline_utc:
-            return self._deny(state, attempt, 7, self._too_late(head.deadline_utc, now), now)
-        attempt = replace(attempt, verdicts=gates.run(gates.STANDING, intent, self._snapshot(state, intent, now)))
-        if gates.first_reject(attempt.verdicts) is not None:
-            return self._close(state, attempt, now)
-        state, attempt, effects = self._stage(state, attempt, Stage.AWAITS_CONTRACTS, self.limits.quote_wait_ms, now)
-        wanted = market.ContractsWanted(
-            request_id=attempt.request_id,
-            reply_to=self.name,
-            ticker=intent.ticker,
-            right=intent.right,
-            expires_utc=self._wait_until(attempt, self.limits.quote_wait_ms, now),
-        )
-        return state, [*effects, Tell("quotes", wanted)]
 
-    # -- replies --------------------------------------------------------------------------------
+def begin(rules: DeskRules, turn: Turn[RiskState], attempt: Attempt) -> None:
+    """Ask the standing gates; ask `quotes` for contracts where they pass."""
+    intent = attempt.intent
+    if intent.strategy not in rules.strategies or intent.ticker not in rules.tickers:
+        deny(turn, attempt, gates.SIGNAL_AGE, missing(f"no rules for strategy {intent.strategy} on {intent.ticker}"))
+        return
+    if turn.now > attempt.deadline_utc:
+        too_late = attempts.too_late(rules.limits, attempt.deadline_utc, turn.now, attempt.stage)
+        deny(turn, attempt, gates.SIGNAL_AGE, too_late)
+        return
+    snapshot = attempts.snapshot_of(rules, turn.state.view, intent, turn.now)
+    attempt = attempt.judged(*gates.run(gates.in_phase(GatePhase.STANDING), intent, snapshot))
+    if gates.first_reject(attempt.verdicts) is not None:
+        close(turn, attempt)
+        return
+    combo = gates.no_combo_orders(intent.plan)
+    if combo is not None:
+        close(turn, attempt.judged(combo))
+        return
+    attempt = wait_for(turn, attempt, EntryEvent.ADMITTED, rules.limits.quote_wait_ms)
+    request = market.RequestContracts(
+        request_id=attempt.request_id,
+        reply_to=turn.name,
+        ticker=intent.ticker,
+        right=attempt.leg.right,
+        expires_utc=attempt.wait_until(rules.limits.quote_wait_ms, turn.now),
+    )
+    turn.tell("quotes", request)
 
-    def offered(self, state: Risk, m: market.ContractsOffered, now: int) -> Step:
-        """Try the candidates in order."""
-        attempt = self._awaiting(state, m.request_id, Stage.AWAITS_CONTRACTS)
-        if attempt is None:
-            return state, []
-        if m.is_none_today:
-            none = gates.no_contract(0, m.why or "", is_none_today=True)
-            attempt = replace(attempt, verdicts=(*attempt.verdicts, none))
-            return self._next(*self._close(state, attempt, now), now)
-        attempt = replace(attempt, untried=m.quotes[: self.limits.candidates_max], spot=m.spot)
-        return self._next(*self._try(state, attempt, m.why or "", now), now)
 
-    def quote_read(self, state: Risk, m: market.QuoteRead, now: int) -> Step:
-        """Take the quote that the decision or the submit waits for."""
-        attempt = self._awaiting(state, m.request_id, Stage.AWAITS_QUOTE, Stage.AWAITS_FRESH_QUOTE)
-        if attempt is None:
-            return state, []
-        attempt = replace(attempt, spot=m.spot or attempt.spot)
-        if attempt.stage is Stage.AWAITS_FRESH_QUOTE:
-            return self._next(*self._submit(state, attempt, m.quote, now), now)
-        attempt = replace(attempt, untried=((m.contract, m.quote), *attempt.untried[1:]))
-        return self._next(*self._try(state, attempt, "", now, has_asked=True), now)
+# -- replies ------------------------------------------------------------------------------------
 
-    def quote_unavailable(self, state: Risk, m: market.QuoteUnavailable, now: int) -> Step:
-        """Go on to the next candidate, or deny where the submit was waiting."""
-        attempt = self._awaiting(state, m.request_id, Stage.AWAITS_QUOTE, Stage.AWAITS_FRESH_QUOTE)
-        if attempt is None:
-            return state, []
-        age = None if m.last is None else (now - m.last.at_utc) / MS
-        gate, limit = (
-            (20, self.limits.quote_age_max_ms)
-            if attempt.stage is Stage.AWAITS_QUOTE
-            else (24, self.limits.fresh_quote_wait_ms)
-        )
-        found = refused(RejectCode.STALE_QUOTE, age, limit, "ms", m.why)
-        if attempt.stage is Stage.AWAITS_FRESH_QUOTE:
-            return self._next(*self._deny(state, attempt, gate, found, now), now)
-        verdicts = (*attempt.verdicts, gates.verdict_of(gate, found))
-        attempt = replace(attempt, verdicts=verdicts, untried=attempt.untried[1:], tried=attempt.tried + 1)
-        return self._next(*self._try(state, attempt, m.why, now), now)
 
-    def reserved(self, state: Risk, m: orders.EntryReserved, now: int) -> Step:
-        """Hand the intent on, unless what stood at the last look no longer stands."""
-        attempt = state.attempt
-        if attempt is None or attempt.stage is not Stage.AWAITS_RESERVATION or attempt.intent.intent_id != m.intent_id:
-            return state, []
-        verdicts = gates.run(gates.HAND_OVER, attempt.intent, self._snapshot(state, attempt.intent, now), "hand-over")
+def awaiting(state: RiskState, request_id: str, *stages: EntryStage) -> Attempt | None:
+    """Return the attempt that waits for this reply; `None` where the reply is late."""
+    attempt = state.attempt
+    if attempt is None or attempt.stage not in stages or attempt.request_id != request_id:
+        return None
+    return attempt
+
+
+def awaiting_reservation(state: RiskState, intent_id: str) -> Attempt | None:
+    """Return the attempt that waits for the ledger's word on this intent; `None` where the word is late."""
+    attempt = state.attempt
+    if attempt is None or attempt.stage is not EntryStage.AWAITS_RESERVATION or attempt.intent.intent_id != intent_id:
+        return None
+    return attempt
+
+
+def on_contracts_offered(rules: DeskRules, turn: Turn[RiskState], message: market.ContractsOffered) -> None:
+    """Try the candidates in order."""
+    attempt = awaiting(turn.state, message.request_id, EntryStage.AWAITS_CONTRACTS)
+    if attempt is None:
+        return
+    if message.is_none_today:
+        close(turn, attempt.judged(gates.no_contract(0, message.why or "", is_none_today=True)))
+    else:
+        candidates = message.quotes[: rules.limits.candidates_max]
+        try_candidates(rules, turn, attempt.offered(candidates, message.spot), message.why or "")
+    begin_next(rules, turn)
+
+
+def on_quote(rules: DeskRules, turn: Turn[RiskState], message: market.QuoteRead) -> None:
+    """Take the quote that the decision or the submit waits for."""
+    attempt = awaiting(turn.state, message.request_id, EntryStage.AWAITS_QUOTE, EntryStage.AWAITS_FRESH_QUOTE)
+    if attempt is None:
+        return
+    attempt = attempt.seeing(message.spot)
+    if attempt.choice is not None:
+        submit(rules, turn, attempt, attempt.choice, message.quote)
+    else:
+        try_candidates(rules, turn, attempt.quoted(message.contract, message.quote), "", has_asked=True)
+    begin_next(rules, turn)
+
+
+def on_quote_unavailable(rules: DeskRules, turn: Turn[RiskState], message: market.QuoteUnavailable) -> None:
+    """Go on to the next candidate, or deny where the submit was waiting."""
+    attempt = awaiting(turn.state, message.request_id, EntryStage.AWAITS_QUOTE, EntryStage.AWAITS_FRESH_QUOTE)
+    if attempt is None:
+        return
+    age_ms = None if message.last is None else (turn.now - message.last.at_utc) / MS
+    if attempt.choice is not None:
+        limit_ms = rules.limits.fresh_quote_wait_ms
+        stale = refused(RejectCode.STALE_QUOTE, age_ms, limit_ms, "ms", message.why)
+        deny(turn, attempt, gates.FRESH_QUOTE, stale)
+    else:
+        stale = refused(RejectCode.STALE_QUOTE, age_ms, rules.limits.quote_age_max_ms, "ms", message.why)
+        try_candidates(rules, turn, attempt.passing_over(Verdict(gates.QUOTE_FRESH, stale)), message.why)
+    begin_next(rules, turn)
+
+
+def on_reserved(rules: DeskRules, turn: Turn[RiskState], message: entries.EntryReserved) -> None:
+    """Hand the intent on, unless what stood at the last look no longer stands."""
+    attempt = awaiting_reservation(turn.state, message.intent_id)
+    if attempt is None or attempt.choice is None or attempt.approval is None:
+        return
+    intent = attempt.intent
+    snapshot = attempts.snapshot_of(rules, turn.state.view, intent, turn.now)
+    snapshot = attempts.approved_snapshot(snapshot, attempt.approval.epochs)
+    verdicts = gates.run(gates.HAND_OVER, intent, snapshot, "hand-over")
+    if gates.first_reject(verdicts) is None:
+        verdicts = gates.run(gates.in_phase(GatePhase.RESERVATION), intent, snapshot)
+    reject = gates.first_reject(verdicts)
+    if reject is None:
+        hand_over(rules, turn, attempt, attempt.choice, attempt.approval)
+    else:
+        release(turn, attempt, reject.finding)
+        close(turn, attempt.judged(reject), is_recorded=True)
+    begin_next(rules, turn)
+
+
+def on_refused(rules: DeskRules, turn: Turn[RiskState], message: entries.EntryRefused) -> None:
+    """End the attempt with the ledger's word (its gate row is written there)."""
+    attempt = awaiting_reservation(turn.state, message.intent_id)
+    if attempt is None:
+        return
+    finding = refused(message.code, message.measured, message.limit, "", message.looked_at)
+    close(turn, attempt.judged(Verdict(gates.RESERVATION, finding)), is_recorded=True)
+    begin_next(rules, turn)
+
+
+def on_silence(rules: DeskRules, turn: Turn[RiskState], stage_n: str) -> None:
+    """Deny because a reply did not come; a reservation of unknown outcome is given up with a tombstone."""
+    attempt = turn.state.attempt
+    if attempt is None or str(attempt.stage_n) != stage_n:
+        return
+    gate, code = SILENCE[attempt.stage]
+    finding = attempts.no_reply(rules.limits, attempt, code, turn.now)
+    if attempt.stage is EntryStage.AWAITS_RESERVATION:
+        release(turn, attempt, finding)
+    close(turn, attempt.judged(Verdict(gate, finding)), EntryEvent.TIMED_OUT)
+    begin_next(rules, turn)
+
+
+def on_alert_stale(turn: Turn[RiskState], alert_id: str) -> None:
+    """Write the row of an alert whose attempt died with a predecessor, unless it has been decided since."""
+    state, key = turn.state, AlertKey.parse(alert_id)
+    if key in alerts_in_hand(state) or any(decision.key == key for decision in state.view.decisions):
+        return
+    code = RejectCode.ATTEMPT_INTERRUPTED
+    decision = Decision(key, key.source, code, turn.now)  # a strategy bears the name of its source
+    state.view = desk_view.with_decision(state.view, decision)
+    denial = entries.RecordDenial(
+        key=key, strategy=decision.strategy, session=key.session, verdicts=(), code=code, decided_utc=turn.now
+    )
+    turn.tell("desk_ledger", denial)
+
+
+# -- the steps ----------------------------------------------------------------------------------
+
+
+def try_candidates(
+    rules: DeskRules, turn: Turn[RiskState], attempt: Attempt, why: str, has_asked: bool = False
+) -> None:
+    """Ask the gates of a contract for one candidate after the other; a stale quote is asked for once before it counts.
+
+    `why` is what is said where none is left; `has_asked`: the first candidate's quote is the answer to such a question.
+    """
+    view, intent = turn.state.view, attempt.intent
+    while attempt.untried:
+        contract, quote = attempt.untried[0]
+        snapshot = attempts.candidate_snapshot(rules, view, attempt, contract, quote, turn.now)
+        verdicts = gates.run(gates.in_phase(GatePhase.CANDIDATE), intent, snapshot)
         reject = gates.first_reject(verdicts)
-        if reject is None and attempt.kill_epoch != state.view.kill_epoch:
-            reject = gates.verdict_of(25, refused(RejectCode.PERMIT_KILLED, state.view.kill_epoch, attempt.kill_epoch))
-        if reject is None and attempt.session_epoch != state.view.session_epoch:
-            found = refused(RejectCode.PERMIT_SESSION, state.view.session_epoch, attempt.session_epoch)
-            reject = gates.verdict_of(25, found)
-        if reject is not None:
-            attempt = replace(attempt, verdicts=(*attempt.verdicts, reject))
-            state, effects = self._close(state, attempt, now, is_recorded=True)
-            reason = str(reject.found.code)
-            release = Tell("desk_ledger", orders.ReleaseReservation(intent_id=m.intent_id, reason=reason))
-            return self._next(state, [release, *effects], now)
-        return self._next(*self._hand_over(state, attempt, now), now)
+        if reject is None:
+            size(rules, turn, attempt.judged(*verdicts).seeing(snapshot.spot), contract, quote)
+            return
+        if reject.finding.code is RejectCode.STALE_QUOTE and not has_asked:
+            not_older_than = turn.now - rules.limits.quote_age_max_ms * MS
+            wait_ms = rules.limits.quote_wait_ms
+            ask_quote(turn, attempt, EntryEvent.QUOTE_NEEDED, contract, not_older_than, wait_ms)
+            return
+        attempt, has_asked = attempt.passing_over(*verdicts), False
+        why = f"last: {reject.finding.code}"
+    close(turn, attempt.judged(gates.no_contract(attempt.tried, why)))
 
-    def refused(self, state: Risk, m: orders.EntryRefused, now: int) -> Step:
-        """End the attempt with the ledger's word (its gate row is written there)."""
-        attempt = state.attempt
-        if attempt is None or attempt.stage is not Stage.AWAITS_RESERVATION or attempt.intent.intent_id != m.intent_id:
-            return state, []
-        verdict = gates.verdict_of(25, refused(m.code, m.measured, m.limit, "", m.looked_at))
-        attempt = replace(attempt, verdicts=(*attempt.verdicts, verdict))
-        return self._next(*self._close(state, attempt, now, is_recorded=True), now)
 
-    def silence(self, state: Risk, key: str, now: int) -> Step:
-        """Deny because a reply did not come; a reservation of unknown outcome is given up with a tombstone."""
-        attempt = state.attempt
-        if attempt is None or key != f"{STAGE_TIMER}{attempt.stage_n}":
-            return state, []
-        gate, code = SILENCE[attempt.stage]
-        found = refused(code, looked_at=f"no reply in {attempt.stage.value}")
-        if now >= attempt.deadline_utc:
-            found = self._too_late(attempt.deadline_utc, now, attempt.stage)
-        release: list[Effect] = []
-        if attempt.stage is Stage.AWAITS_RESERVATION:
-            given_up = orders.ReleaseReservation(intent_id=attempt.intent.intent_id, reason=str(found.code))
-            release = [Tell("desk_ledger", given_up)]
-        state, effects = self._deny(state, attempt, gate, found, now)
-        return self._next(state, [*release, *effects], now)
+def size(rules: DeskRules, turn: Turn[RiskState], attempt: Attempt, contract: Contract, quote: Quote) -> None:
+    """Size the entry, ask the gates of the size, then ask for a fresh quote."""
+    view, intent = turn.state.view, attempt.intent
+    sizing = size_of(rules, view, contract, quote)
+    qty, reason = (None, "") if sizing is None else (sizing.qty, sizing.reason)
+    snapshot = attempts.candidate_snapshot(rules, view, attempt, contract, quote, turn.now)
+    snapshot = attempts.sized_snapshot(snapshot, contract, quote, qty, reason)
+    attempt = attempt.judged(*gates.run(gates.in_phase(GatePhase.SIZE), intent, snapshot))
+    if gates.first_reject(attempt.verdicts) is not None or qty is None:
+        close(turn, attempt)
+        return
+    attempt = attempt.having_chosen(Choice(contract, quote, qty, turn.now))
+    wait_ms = rules.limits.fresh_quote_wait_ms
+    ask_quote(turn, attempt, EntryEvent.CONTRACT_CHOSEN, contract, turn.now, wait_ms)
 
-    def interrupted(self, state: Risk, alert: str, now: int) -> Step:
-        """Write the row of an alert whose attempt died with a predecessor, unless it has been decided since."""
-        in_hand = [q.intent.alert_id for q in state.queue]
-        if state.attempt is not None:
-            in_hand.append(state.attempt.intent.alert_id)
-        if alert in in_hand or any(d.alert_id == alert for d in state.view.decisions):
-            return state, []
-        name = parse_alert_id(alert)
-        decision = Decision(
-            source=name.source,
-            strategy=name.source,
-            ticker=name.ticker,
-            kind=name.kind,
-            version=name.version,
-            bucket_utc=name.bucket_utc,
-            alert_id=alert,
-            code=RejectCode.ATTEMPT_INTERRUPTED.value,
-            decided_utc=now,
+
+def ask_quote(
+    turn: Turn[RiskState], attempt: Attempt, event: EntryEvent, contract: Contract, newer_than_utc: Utc, wait_ms: int
+) -> None:
+    """Ask for a quote of a contract and wait for it."""
+    attempt = wait_for(turn, attempt, event, wait_ms)
+    request = market.RequestQuote(
+        request_id=attempt.request_id,
+        reply_to=turn.name,
+        con_id=contract.con_id,
+        newer_than_utc=newer_than_utc,
+        expires_utc=attempt.wait_until(wait_ms, turn.now),
+    )
+    turn.tell("quotes", request)
+
+
+def submit(rules: DeskRules, turn: Turn[RiskState], attempt: Attempt, choice: Choice, quote: Quote) -> None:
+    """Ask the gates of the submit on the fresh quote, look at everything once more, then ask for the reservation."""
+    view, intent = turn.state.view, attempt.intent
+    snapshot = attempts.candidate_snapshot(rules, view, attempt, choice.contract, quote, turn.now)
+    snapshot = attempts.submit_snapshot(snapshot, choice)
+    attempt = attempt.judged(*gates.run(gates.in_phase(GatePhase.SUBMIT), intent, snapshot))
+    if gates.first_reject(attempt.verdicts) is not None:
+        close(turn, attempt)
+        return
+    attempt = attempt.judged(*gates.run(gates.LAST_LOOK, intent, snapshot, "last look"))
+    if gates.first_reject(attempt.verdicts) is not None:
+        close(turn, attempt)
+        return
+    wait_ms = rules.limits.reservation_wait_ms
+    prices = attempts.decision_prices(choice.quote, attempt.spot)
+    rule = rule_of(choice.contract.trading_class)
+    approval = Approval(
+        prices=prices,
+        limit_ticks=entry_limit_ticks(attempt.leg.side, quote, prices, rule),
+        epochs=Epochs(view.kill_epoch, view.session_epoch),
+        deadline_utc=turn.now + (wait_ms + rules.exits.entry_total_ms) * MS,
+    )
+    attempt = wait_for(turn, attempt.approved(approval), EntryEvent.QUOTE_PASSED, wait_ms)
+    strategy = rules.strategies[intent.strategy]
+    ref = attempts.reference_of(rules.desk, intent, attempt.leg, choice.contract)
+    request = entries.ReserveEntry(
+        intent=intent,
+        session=view.session or session_of(turn.now),
+        legs=(attempts.order_leg(ref, choice, approval),),
+        verdicts=attempt.verdicts,
+        limits=entries.ReservationLimits(
+            positions_max=rules.limits.positions_max,
+            positions_per_ticker_max=rules.limits.positions_per_ticker_max,
+            trades_per_day_max=strategy.trades_per_day_max,
+            one_position_only=strategy.one_position_only,
+        ),
+        deadline_utc=approval.deadline_utc,
+        decided_utc=turn.now,
+        expires_utc=attempt.wait_until(wait_ms, turn.now),
+    )
+    turn.tell("desk_ledger", request)
+
+
+def hand_over(rules: DeskRules, turn: Turn[RiskState], attempt: Attempt, choice: Choice, approval: Approval) -> None:
+    """Give the reserved intent to its position; until the position speaks it counts at the most that it can cost."""
+    intent, contract = attempt.intent, choice.contract
+    ref = attempts.reference_of(rules.desk, intent, attempt.leg, contract)
+    leg = attempts.order_leg(ref, choice, approval)
+    cost_cents = Cents(choice.qty * approval.prices.ask_ticks * contract.multiplier)
+    end(turn, attempt, EntryEvent.RESERVED, None)
+    pending = Holding(
+        ref=ref, qty=choice.qty, cost_cents=cost_cents, is_pending=True, unrealised_cents=Cents(0), at_utc=turn.now
+    )
+    turn.state.view = desk_view.with_holding(turn.state.view, pending)
+    opening = entries.OpenPosition(
+        ref=ref,
+        order_ref=leg.order_ref,
+        qty=leg.qty,
+        limit_ticks=leg.limit_ticks,
+        decision=approval.prices,
+        permit=permit_of(rules, approval.epochs, turn.now),
+        deadline_utc=approval.deadline_utc,
+    )
+    turn.tell(f"position:{rules.desk}:{contract.con_id}", opening)
+    turn.publish(entries.EntryHandedOver(key=intent.key, intent_id=intent.intent_id, leg=leg))
+
+
+# -- stages and ends ----------------------------------------------------------------------------
+
+
+def wait_for(turn: Turn[RiskState], attempt: Attempt, event: EntryEvent, wait_ms: int) -> Attempt:
+    """Enter the stage that an event leads to: a new number, a new request id, the old timer off and a new one on."""
+    state = turn.state
+    disarm_stage(turn, attempt)
+    state.stage_n += 1
+    request_id = f"{attempt.intent.intent_id}#{state.incarnation}.{state.stage_n}"
+    attempt = attempt.waiting(event, state.stage_n, request_id)
+    turn.arm(Timer.STAGE, attempt.wait_until(wait_ms, turn.now), str(attempt.stage_n))
+    state.attempt = attempt
+    return attempt
+
+
+def disarm_stage(turn: Turn[RiskState], attempt: Attempt) -> None:
+    """Disarm the timer of an attempt's stage; a queued one has none."""
+    if attempt.stage is not EntryStage.QUEUED:
+        turn.disarm(Timer.STAGE, str(attempt.stage_n))
+
+
+def deny(turn: Turn[RiskState], attempt: Attempt, gate: str, finding: Finding) -> None:
+    """End an attempt with a refusal in a gate's name."""
+    close(turn, attempt.judged(Verdict(gate, finding)))
+
+
+def close(
+    turn: Turn[RiskState], attempt: Attempt, event: EntryEvent = EntryEvent.DENIED, is_recorded: bool = False
+) -> None:
+    """End an attempt with its last verdict, a reject; `is_recorded` where the ledger has written the row itself."""
+    intent, reject = attempt.intent, gates.first_reject(attempt.verdicts)
+    if reject is None or reject.finding.code is None:
+        raise RuntimeError(f"{intent.intent_id} was denied without a reject")
+    code = reject.finding.code
+    end(turn, attempt, event, code)
+    if not is_recorded:
+        denial = entries.RecordDenial(
+            key=intent.key,
+            strategy=intent.strategy,
+            session=turn.state.view.session or session_of(turn.now),
+            verdicts=attempt.verdicts,
+            code=code,
+            decided_utc=turn.now,
         )
-        row = words.denial(decision, alert, name.session, RejectCode.ATTEMPT_INTERRUPTED, ())
-        return replace(state, view=with_decision(state.view, decision)), [Tell("desk_ledger", row)]
-
-    # -- the steps ------------------------------------------------------------------------------
-
-    def _try(self, state: Risk, attempt: Attempt, why: str, now: int, has_asked: bool = False) -> Step:
-        """Run gates 19 to 22 over the candidates; a stale quote is asked for once before it counts."""
-        while attempt.untried:
-            contract, quote = attempt.untried[0]
-            snapshot = replace(self._snapshot(state, attempt.intent, now, attempt.spot), contract=contract, quote=quote)
-            verdicts = gates.run(gates.CANDIDATE, attempt.intent, snapshot)
-            reject = gates.first_reject(verdicts)
-            if reject is not None and reject.found.code is RejectCode.STALE_QUOTE and not has_asked:
-                return self._ask_quote(state, attempt, Stage.AWAITS_QUOTE, contract.con_id, now)
-            attempt = replace(attempt, verdicts=(*attempt.verdicts, *verdicts), tried=attempt.tried + 1)
-            if reject is None:
-                passed = replace(attempt, contract=contract, decision=quote, spot=snapshot.spot)
-                return self._size(state, passed, now)
-            attempt, has_asked = replace(attempt, untried=attempt.untried[1:]), False
-            why = f"last: {reject.found.code}"
-        attempt = replace(attempt, verdicts=(*attempt.verdicts, gates.no_contract(attempt.tried, why)))
-        return self._close(state, attempt, now)
-
-    def _size(self, state: Risk, attempt: Attempt, now: int) -> Step:
-        contract, quote = attempt.contract, attempt.decision
-        if contract is None or quote is None:
-            bug("sized without a contract")
-        ticker = self.settings.ticker_rules[attempt.intent.ticker]
-        sizing = gates.size_of(self.rules, ticker, state.view, contract, quote)
-        if sizing is not None:
-            attempt = replace(attempt, qty=sizing.qty, sizing=sizing.reason)
-        snapshot = replace(
-            self._snapshot(state, attempt.intent, now, attempt.spot),
-            contract=contract,
-            quote=quote,
-            qty=None if sizing is None else sizing.qty,
-            sizing=attempt.sizing,
-            fees_cents=self._fees(state, attempt, quote),
-        )
-        attempt = replace(attempt, verdicts=(*attempt.verdicts, *gates.run(gates.SIZE, attempt.intent, snapshot)))
-        if gates.first_reject(attempt.verdicts) is not None:
-            return self._close(state, attempt, now)
-        attempt = replace(attempt, fresh_from_utc=now)
-        return self._ask_quote(state, attempt, Stage.AWAITS_FRESH_QUOTE, contract.con_id, now)
-
-    def _fees(self, state: Risk, attempt: Attempt, quote: Quote) -> int:
-        if state.view.session is None or attempt.contract is None or not attempt.qty or quote.ask_ticks is None:
-            return 0
-        return round_trip_cents(state.view.session, attempt.contract.trading_class, attempt.qty, quote.ask_ticks)
-
-    def _ask_quote(self, state: Risk, attempt: Attempt, stage: Stage, con_id: int, now: int) -> Step:
-        is_fresh = stage is Stage.AWAITS_FRESH_QUOTE
-        wait_ms = self.limits.fresh_quote_wait_ms if is_fresh else self.limits.quote_wait_ms
-        newer_than = now if is_fresh else now - self.limits.quote_age_max_ms * MS
-        state, attempt, effects = self._stage(state, attempt, stage, wait_ms, now)
-        request = market.RequestQuote(
-            request_id=attempt.request_id,
-            reply_to=self.name,
-            con_id=con_id,
-            newer_than_utc=newer_than,
-            expires_utc=self._wait_until(attempt, wait_ms, now),
-        )
-        return state, [*effects, Tell("quotes", request)]
-
-    def _submit(self, state: Risk, attempt: Attempt, quote: Quote, now: int) -> Step:
-        """Gate 24 on the fresh quote, the last look, then the reservation."""
-        contract, decision, intent = attempt.contract, attempt.decision, attempt.intent
-        if contract is None or decision is None or decision.ask_ticks is None:
-            bug("submitted without a decision")
-        snapshot = replace(
-            self._snapshot(state, intent, now, attempt.spot),
-            contract=contract,
-            quote=quote,
-            decision=decision,
-            fresh_from_utc=attempt.fresh_from_utc,
-            qty=attempt.qty,
-        )
-        attempt = replace(attempt, verdicts=(*attempt.verdicts, *gates.run(gates.SUBMIT, intent, snapshot)))
-        if gates.first_reject(attempt.verdicts) is not None:
-            return self._close(state, attempt, now)
-        last_look = gates.run(gates.LAST_LOOK, intent, snapshot, "last look")
-        attempt = replace(attempt, verdicts=(*attempt.verdicts, *last_look))
-        if gates.first_reject(attempt.verdicts) is not None:
-            return self._close(state, attempt, now)
-        rule = rule_of(contract.trading_class)
-        wait_ms = self.limits.reservation_wait_ms
-        attempt = replace(
-            attempt,
-            # Never above the ask on which the entry was decided, wherever the market has gone since.
-            limit_ticks=min(passive(rule, Side.BUY, (quote.mid_x2 or 0) / 2), round_down(rule, decision.ask_ticks)),
-            kill_epoch=state.view.kill_epoch,
-            session_epoch=state.view.session_epoch,
-            order_deadline_utc=now + (wait_ms + self.settings.exits.entry_total_ms) * MS,
-        )
-        state, attempt, effects = self._stage(state, attempt, Stage.AWAITS_RESERVATION, wait_ms, now)
-        request = words.reserve(
-            attempt,
-            contract,
-            self.desk,
-            state.view.session or session_of(now),
-            self.limits,
-            self.settings.strategies[intent.strategy],
-            now,
-            self._wait_until(attempt, wait_ms, now),
-        )
-        return state, [*effects, Tell("desk_ledger", request)]
-
-    def _hand_over(self, state: Risk, attempt: Attempt, now: int) -> Step:
-        intent, contract, decision = attempt.intent, attempt.contract, attempt.decision
-        if contract is None or decision is None or decision.ask_ticks is None or attempt.spot is None:
-            bug("handed over without a decision")
-        permit = orders.Permit(
-            kill_epoch=attempt.kill_epoch,
-            session_epoch=attempt.session_epoch,
-            expires_utc=now + self.limits.permit_ms * MS,
-        )
-        opening = words.opening(attempt, contract, decision, attempt.spot, self.desk, permit)
-        handed = orders.EntryHandedOver(
-            signal_id=intent.signal_id,
-            alert_id=intent.alert_id,
-            intent_id=intent.intent_id,
-            order_ref=opening.order_ref,
-            con_id=contract.con_id,
-        )
-        view = with_decision(state.view, words.decision_of(intent, None, now))
-        view = with_holding(view, words.pending(attempt, contract, decision.ask_ticks, now))
-        effects: list[Effect] = [
-            CancelTimer(f"{STAGE_TIMER}{attempt.stage_n}"),
-            Tell(f"position:{self.desk}:{contract.con_id}", opening),
-            *(Tell(to, handed) for to in (_lane(intent), "web", "notifier")),
-        ]
-        return replace(state, attempt=None, view=view), effects
-
-    # -- ends -----------------------------------------------------------------------------------
-
-    def _deny(self, state: Risk, attempt: Attempt, gate: int, found: Finding, now: int) -> Step:
-        verdicts = (*attempt.verdicts, gates.verdict_of(gate, found))
-        return self._close(state, replace(attempt, verdicts=verdicts), now)
-
-    def _close(self, state: Risk, attempt: Attempt, now: int, is_recorded: bool = False) -> Step:
-        """End an attempt with its last verdict; `is_recorded` where the ledger has written the row itself."""
-        intent, reject = attempt.intent, gates.first_reject(attempt.verdicts)
-        if reject is None or reject.found.code is None:
-            bug("denied without a reject")
-        code = reject.found.code
-        effects: list[Effect] = []
-        if attempt.stage_n:
-            effects.append(CancelTimer(f"{STAGE_TIMER}{attempt.stage_n}"))
-        decision = words.decision_of(intent, code, now)
-        if not is_recorded:
-            session = state.view.session or session_of(now)
-            row = words.denial(decision, intent.signal_id, session, code, attempt.verdicts)
-            effects.append(Tell("desk_ledger", row))
-        denied = words.denied(intent, reject, code)
-        effects.extend(Tell(to, denied) for to in (_lane(intent), "web", "notifier"))
-        return replace(state, attempt=None, view=with_decision(state.view, decision)), effects
-
-    # -- helpers --------------------------------------------------------------------------------
-
-    def _stage(
-        self, state: Risk, attempt: Attempt, stage: Stage, wait_ms: int, now: int
-    ) -> tuple[Risk, Attempt, list[Effect]]:
-        """Enter a stage: a new number, a new request id, the old timer off and a new one on."""
-        n = state.stage_n + 1
-        effects: list[Effect] = [CancelTimer(f"{STAGE_TIMER}{attempt.stage_n}")] if attempt.stage_n else []
-        effects.append(SetTimer(f"{STAGE_TIMER}{n}", self._wait_until(attempt, wait_ms, now)))
-        request_id = f"{attempt.intent.intent_id}#{state.incarnation}.{n}"
-        attempt = replace(attempt, stage=stage, stage_n=n, request_id=request_id)
-        return replace(state, stage_n=n, attempt=attempt), attempt, effects
-
-    def _awaiting(self, state: Risk, request_id: str, *stages: Stage) -> Attempt | None:
-        attempt = state.attempt
-        if attempt is None or attempt.stage not in stages or attempt.request_id != request_id:
-            return None
-        return attempt
-
-    def _wait_until(self, attempt: Attempt, wait_ms: int, now: int) -> int:
-        return min(now + wait_ms * MS, attempt.deadline_utc)
-
-    def _too_late(self, deadline_utc: int, now: int, stage: Stage | None = None) -> Finding:
-        late_ms = self.limits.intent_deadline_ms + (now - deadline_utc) / MS
-        looked_at = "in the queue" if stage is None else f"in {stage.value}"
-        return refused(RejectCode.STALE_SIGNAL, late_ms, self.limits.intent_deadline_ms, "ms", looked_at)
-
-    def _snapshot(self, state: Risk, intent: Intent, now: int, spot: Spot | None = None) -> Snapshot:
-        return Snapshot(
-            now=now,
-            rules=self.rules,
-            strategy=self.settings.strategies[intent.strategy],
-            ticker=self.settings.ticker_rules[intent.ticker],
-            view=state.view,
-            spot=spot or spot_of(state.view, intent.ticker),
-        )
+        turn.tell("desk_ledger", denial)
+    turn.publish(entries.EntryDenied(key=intent.key, code=code, verdict=reject))
 
 
-def _lane(intent: Intent) -> str:
-    return f"lane:{intent.source}:{intent.ticker}"
+def end(turn: Turn[RiskState], attempt: Attempt, event: EntryEvent, code: RejectCode | None) -> None:
+    """Forget an attempt that reached its last stage, and remember its decision."""
+    attempt.moved(event)
+    disarm_stage(turn, attempt)
+    turn.state.attempt = None
+    decision = Decision(attempt.intent.key, attempt.intent.strategy, code, turn.now)
+    turn.state.view = desk_view.with_decision(turn.state.view, decision)
+
+
+def release(turn: Turn[RiskState], attempt: Attempt, finding: Finding) -> None:
+    """Give a reservation up, before anything else is said of it: it may be on its way to the ledger still."""
+    reason = str(finding.code)
+    turn.tell("desk_ledger", entries.ReleaseReservation(intent_id=attempt.intent.intent_id, reason=reason))

@@ -1,31 +1,40 @@
-"""The risk actor's answer to a working entry that wants to pay more: a new permit, if what stood still stands."""
+"""The answer to a working entry that wants to pay more: a new permit, if what stood at the hand-over still stands."""
 
 from __future__ import annotations
 
-from actors.risk.entry import EntryDesk
-from actors.risk.state import Risk
+from actors.risk.state import RiskState
 from domain.instants import MS
+from domain.orders.intent import Permit
+from domain.risk.attempt import intent_behind, snapshot_of
 from domain.risk.gates import sequence as gates
-from domain.risk.gates.types import Snapshot
-from messages import orders
-from supervision.effects import Effect, Tell
+from domain.risk.gates.types import DeskRules, Epochs
+from domain.risk.reject import RejectCode
+from domain.units import Utc
+from messages import entries
+from supervision.turn import Turn
 
 
-def renew(entry: EntryDesk, state: Risk, wish: orders.RenewPermit, now: int) -> list[Effect]:
+def permit_of(rules: DeskRules, epochs: Epochs, now: Utc) -> Permit:
+    """Return leave to send or raise an entry, from now on and for a moment."""
+    return Permit(epochs.kill_epoch, epochs.session_epoch, now + rules.limits.permit_ms * MS)
+
+
+def on_permit_requested(rules: DeskRules, turn: Turn[RiskState], message: entries.RequestPermit) -> None:
     """Check the gates of the hand-over again; the intent must still be one that this desk awaits."""
-    view = state.view
-    holding = next((h for h in view.holdings if h.intent_id == wish.intent_id and h.is_pending), None)
+    view = turn.state.view
+    holding = next((h for h in view.holdings if h.ref.intent_id == message.intent_id and h.is_pending), None)
     if holding is None:
-        return [Tell(wish.reply_to, orders.PermitRefused(order_ref=wish.order_ref, why="no such entry is pending"))]
-    ticker = holding.contract.ticker
-    snapshot = Snapshot(
-        now=now, rules=entry.rules, strategy=entry.settings.strategies[holding.strategy],
-        ticker=entry.settings.ticker_rules[ticker], view=view, spot=None,
-    )  # fmt: skip
-    code = gates.no_longer_stands(snapshot)
-    if code is not None:
-        return [Tell(wish.reply_to, orders.PermitRefused(order_ref=wish.order_ref, why=code.value))]
-    permit = orders.Permit(
-        kill_epoch=view.kill_epoch, session_epoch=view.session_epoch, expires_utc=now + entry.limits.permit_ms * MS
-    )
-    return [Tell(wish.reply_to, orders.PermitRenewed(order_ref=wish.order_ref, permit=permit))]
+        refuse(turn, message, "no such entry is pending")
+        return
+    intent = intent_behind(holding.ref, turn.now)
+    reject = gates.first_reject(gates.run(gates.HAND_OVER, intent, snapshot_of(rules, view, intent, turn.now)))
+    if reject is not None:
+        refuse(turn, message, reject.finding.code or RejectCode.MISSING_INPUT)
+        return
+    permit = permit_of(rules, Epochs(view.kill_epoch, view.session_epoch), turn.now)
+    turn.report(message.reply_to, entries.PermitRenewed(order_ref=message.order_ref, permit=permit))
+
+
+def refuse(turn: Turn[RiskState], message: entries.RequestPermit, why: str) -> None:
+    """Leave the entry as it is."""
+    turn.report(message.reply_to, entries.PermitRefused(order_ref=message.order_ref, why=why))

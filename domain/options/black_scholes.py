@@ -44,17 +44,17 @@ class Values(NamedTuple):
 
 
 def years_of(minutes: Floats | float) -> Floats:
-    """Give minutes as years of 525,600 minutes; negative minutes are none."""
+    """Return minutes as years of 525,600 minutes; negative minutes are none."""
     return np.maximum(np.asarray(minutes, np.float64), 0.0) / MINUTES_PER_YEAR
 
 
 def normal_cdf(x: Floats | float) -> Floats:
-    """Give the standard normal distribution function, to the last bits in both tails (C's `erfc`)."""
+    """Return the standard normal distribution function, to the last bits in both tails (C's `erfc`)."""
     return 0.5 * np.asarray(_erfc(np.asarray(x, np.float64) * -_SQRT_HALF), np.float64)
 
 
 def normal_pdf(x: Floats | float) -> Floats:
-    """Give the standard normal density."""
+    """Return the standard normal density."""
     y = np.asarray(x, np.float64)
     return np.asarray(np.exp(-0.5 * y * y) * _INV_SQRT_TWO_PI)
 
@@ -69,7 +69,7 @@ def values(
     rate: float = 0.0,
     dividend: float = 0.0,
 ) -> Values:
-    """Give price and greeks; inputs broadcast.
+    """Return price and greeks; inputs broadcast.
 
     An option without time or without volatility is worth its intrinsic value: its delta is 1, 0 or −1
     and its other greeks are 0.
@@ -110,7 +110,7 @@ def values(
 
 
 def gamma(spot: Floats | float, strike: Floats | float, years: Floats | float, iv: Floats | float) -> Floats:
-    """Give gamma (delta per USD) without rates nor distribution function; 0 without time or volatility."""
+    """Return gamma (delta per USD) without rates nor distribution function; 0 without time or volatility."""
     deviation = np.asarray(iv, np.float64) * np.sqrt(np.asarray(years, np.float64))
     alive = deviation > 0.0
     width = np.where(alive, deviation, 1.0)
@@ -129,7 +129,7 @@ def implied_vols(
     rate: float = 0.0,
     dividend: float = 0.0,
 ) -> Floats:
-    """Give the volatilities per year at which the model gives these prices; NaN where none does.
+    """Return the volatilities per year at which the model gives these prices; NaN where none does.
 
     None does where the price is at or outside the no-arbitrage bounds, time has run out, or more than
     2,000 % a year would be needed. Newton's steps on vega, each kept inside a bracket that shrinks, and
@@ -163,6 +163,6 @@ def implied_vols(
 
 
 def implied_vol(price: float, spot: float, strike: float, years: float, is_call: bool) -> float | None:
-    """Give one implied volatility per year, without rates; `None` where none gives the price."""
+    """Return one implied volatility per year, without rates; `None` where none gives the price."""
     found = float(implied_vols(price, spot, strike, years, is_call))
     return None if math.isnan(found) else found

@@ -10,26 +10,30 @@ from domain.instants import MINUTE, MS
 from domain.instruments import Contract, Greeks, Quote, Right, Spot
 from domain.limits import EntryLimits
 from domain.options import black_scholes
+from domain.units import Ticks, Utc
 
-WIDE = frozenset({"SPX", "NDX"})  # classes with more strikes around the money
+
+def strikes_of(chain: Iterable[Contract]) -> tuple[Ticks, ...]:
+    """Return the strikes of a chain, each once, ascending."""
+    return tuple(sorted({contract.strike_ticks for contract in chain}))
 
 
-def nearest(strikes: tuple[int, ...], price_ticks: int) -> int:
-    """Give the index of the strike nearest to a price (the lower one of two equally near)."""
+def nearest(strikes: tuple[Ticks, ...], price_ticks: Ticks) -> int:
+    """Return the index of the strike nearest to a price (the lower one of two equally near)."""
     return min(range(len(strikes)), key=lambda i: (abs(strikes[i] - price_ticks), strikes[i]))
 
 
-def centre(strikes: tuple[int, ...], price_ticks: int, old_ticks: int | None, around: int) -> int:
-    """Give the strike that the window is centred on; it moves when the money has left its middle third."""
+def centre(strikes: tuple[Ticks, ...], price_ticks: Ticks, old_ticks: Ticks | None, around: int) -> Ticks:
+    """Return the strike that the window is centred on; it moves when the money has left its middle third."""
     at = nearest(strikes, price_ticks)
     if old_ticks in strikes and abs(at - strikes.index(old_ticks)) < max(1, around // 3):
         return old_ticks
     return strikes[at]
 
 
-def window(chain: tuple[Contract, ...], centre_ticks: int, around: int) -> tuple[Contract, ...]:
-    """Give the contracts of `around` strikes each side of the centre, nearest first."""
-    strikes = tuple(sorted({contract.strike_ticks for contract in chain}))
+def window(chain: tuple[Contract, ...], centre_ticks: Ticks, around: int) -> tuple[Contract, ...]:
+    """Return the contracts of `around` strikes each side of the centre, nearest first."""
+    strikes = strikes_of(chain)
     at = nearest(strikes, centre_ticks)
     inside = set(strikes[max(0, at - around) : at + around + 1])
     chosen = (contract for contract in chain if contract.strike_ticks in inside)
@@ -37,7 +41,7 @@ def window(chain: tuple[Contract, ...], centre_ticks: int, around: int) -> tuple
 
 
 def line_plan(held: Iterable[Contract], windows: Iterable[Iterable[Contract]], lines: int) -> dict[int, Contract]:
-    """Give what is streamed: held contracts always, then the windows in their order as far as the lines reach."""
+    """Return what is streamed: held contracts always, then the windows in their order as far as the lines reach."""
     plan = {contract.con_id: contract for contract in held}
     for chosen in windows:
         for contract in chosen:
@@ -48,9 +52,9 @@ def line_plan(held: Iterable[Contract], windows: Iterable[Iterable[Contract]], l
 
 
 def greeks_of(
-    contract: Contract, quote: Quote, spot: Spot | None, close_utc: int | None, now: int, age_max_ms: int
+    contract: Contract, quote: Quote, spot: Spot | None, close_utc: Utc | None, now: Utc, age_max_ms: int
 ) -> Greeks | None:
-    """Give the model's greeks while they are fresh, else our own from the mid's volatility; `None` without either."""
+    """Return the model's greeks while they are fresh, else our own from the mid's volatility; `None` without either."""
     if quote.greeks is not None and now - quote.greeks.at_utc <= age_max_ms * MS:
         return quote.greeks
     if quote.mid_x2 is None or spot is None or close_utc is None:
@@ -79,11 +83,11 @@ def candidates(
     quotes: Mapping[int, Quote],
     right: Right,
     spot: Spot | None,
-    close_utc: int | None,
-    now: int,
+    close_utc: Utc | None,
+    now: Utc,
     limits: EntryLimits,
 ) -> tuple[tuple[Contract, Quote], ...]:
-    """Give the contracts in the delta band with their quotes, best first.
+    """Return the contracts in the delta band with their quotes, best first.
 
     Ordered by the distance of |delta| from the wanted one, then relative spread, then volume; at most `candidates_max`.
     """

@@ -12,9 +12,11 @@ from datetime import date
 
 import msgspec
 
+from domain.indices import SPX_CLASSES
+from domain.units import Cents, Qty
+
 MICRO_PER_CENT = 10_000
-INDEX_CLASSES = frozenset({"SPX", "SPXW"})
-MIN_PER_ORDER_CENTS = 100
+MIN_PER_ORDER_CENTS = Cents(100)
 INDEX_BOUNDARY_TICKS = 100  # the exchange's index fee changes at a premium of 1.00 USD
 
 
@@ -66,16 +68,16 @@ SCHEDULES = (_OLDER, _NEWER)
 
 
 def schedule_on(session: date) -> FeeSchedule:
-    """Give the schedule in force on a session."""
+    """Return the schedule in force on a session."""
     return max((s for s in SCHEDULES if s.since <= session), key=lambda s: s.since)
 
 
-def _cents_up(micro: float) -> int:
-    return -int(-micro // MICRO_PER_CENT)
+def _cents_up(micro: float) -> Cents:
+    return Cents(-int(-micro // MICRO_PER_CENT))
 
 
-def commission_cents(session: date, qty: int, premium_ticks: float, volume_month: int = 0) -> int:
-    """Give the broker's own commission of one order, before third-party fees, in cents.
+def commission_cents(session: date, qty: Qty, premium_ticks: float, volume_month: int = 0) -> Cents:
+    """Return the broker's own commission of one order, before third-party fees, in cents.
 
     `premium_ticks` is the price per unit; `volume_month` the contracts traded this month before it.
     """
@@ -86,21 +88,23 @@ def commission_cents(session: date, qty: int, premium_ticks: float, volume_month
 
 
 def order_fee_cents(
-    session: date, trading_class: str, qty: int, premium_ticks: float, *, is_sale: bool, volume_month: int = 0
-) -> int:
-    """Estimate all fees of one order of `qty` contracts at `premium_ticks`, in cents, rounded up; 0 for none."""
+    session: date, trading_class: str, qty: Qty, premium_ticks: float, *, is_sale: bool, volume_month: int = 0
+) -> Cents:
+    """Return the estimated fees of one order at `premium_ticks`, in cents, rounded up; 0 where `qty` is 0."""
     if qty < 1:
-        return 0
+        return Cents(0)
     s = schedule_on(session)
     micro = s.regulatory * qty
     micro += s.clearing_flat if qty >= s.clearing_flat_from else s.clearing * qty
-    if trading_class in INDEX_CLASSES:
+    if trading_class in SPX_CLASSES:
         micro += (s.index_below if premium_ticks < INDEX_BOUNDARY_TICKS else s.index_from) * qty
     if is_sale:
         micro += s.activity_sold * qty + int(s.sec_per_usd_sold * premium_ticks * qty)
     return commission_cents(session, qty, premium_ticks, volume_month) + _cents_up(micro)
 
 
-def round_trip_cents(session: date, trading_class: str, qty: int, premium_ticks: float) -> int:
-    """Estimate the fees of buying and later selling at the same premium, in cents."""
-    return sum(order_fee_cents(session, trading_class, qty, premium_ticks, is_sale=sale) for sale in (False, True))
+def round_trip_cents(session: date, trading_class: str, qty: Qty, premium_ticks: float) -> Cents:
+    """Return the estimated fees of opening and later closing at the same premium, in cents."""
+    return Cents(
+        sum(order_fee_cents(session, trading_class, qty, premium_ticks, is_sale=sale) for sale in (False, True))
+    )

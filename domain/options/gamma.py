@@ -44,12 +44,12 @@ class Ladder:
 
     @classmethod
     def of(cls, strikes: Floats, is_call: Bools) -> Ladder:
-        """Make a ladder of rows in any order, several expiries mixed as they come."""
+        """Return a ladder of rows in any order, several expiries mixed as they come."""
         levels, level_of = np.unique(strikes, return_inverse=True)
         return cls(strikes, is_call, levels, level_of)
 
     def by_level(self, values: Floats) -> Floats:
-        """Sum a column of the rows by strike."""
+        """Return a column of the rows summed by strike."""
         summed = np.bincount(self.level_of, weights=values, minlength=len(self.levels))
         return summed.astype(np.float64, copy=False)
 
@@ -74,7 +74,7 @@ class Chain:
     minutes: Floats
 
     def part(self, rows: slice, ladder: Ladder) -> Chain:
-        """Give some rows as a chain of their own, with this one's greeks (which are not computed again)."""
+        """Return some rows as a chain of their own, with this one's greeks (which are not computed again)."""
         part = Chain(
             self.spot,
             ladder,
@@ -138,7 +138,7 @@ class GammaProfile(NamedTuple):
 
 
 def refusal_of(chain: Chain) -> ChainRefusal | None:
-    """Tell why a chain must not be traded on; `None` when it may be."""
+    """Return why a chain must not be traded on; `None` when it may be."""
     if len(chain.ladder.strikes) == 0:
         return ChainRefusal.EMPTY
     columns = (chain.ladder.strikes, chain.open_interest, chain.volume, chain.iv, chain.minutes)
@@ -151,7 +151,7 @@ def refusal_of(chain: Chain) -> ChainRefusal | None:
 
 
 def profile_of(chain: Chain) -> GammaProfile | ChainRefusal:
-    """Give the gamma profile of a chain, or why there is none."""
+    """Return the gamma profile of a chain, or why there is none."""
     refusal = refusal_of(chain)
     if refusal is not None:
         return refusal
@@ -167,7 +167,7 @@ def profile_of(chain: Chain) -> GammaProfile | ChainRefusal:
 
 
 def zero_gamma(chain: Chain, weights: Floats) -> float | None:
-    """Give the spot in USD at which the profile's sum changes sign, of several the nearest to spot.
+    """Return the spot in USD at which the profile's sum changes sign, of several the nearest to spot.
 
     The sum of sign × γ × weight × S² is taken on a grid of ±3 % around spot and the crossing
     interpolated linearly. `None` where it does not change sign within the grid. `weights` are
@@ -185,7 +185,7 @@ def zero_gamma(chain: Chain, weights: Floats) -> float | None:
 
 
 def _net_gamma(chain: Chain, weights: Floats, grid: Floats) -> Floats:
-    """Sum sign × weight × γ × S² over the rows, up to a constant, for each spot of the grid."""
+    """Return the sum of sign × weight × γ × S² over the rows, up to a constant, for each spot of the grid."""
     deviation, signed = chain.iv * np.sqrt(chain.years), chain.ladder.sign * weights
     used = (deviation > 0.0) & (signed != 0.0)
     width = deviation[used]
@@ -199,13 +199,13 @@ def _net_gamma(chain: Chain, weights: Floats, grid: Floats) -> Floats:
 
 
 def major_positive(levels: Floats, values: Floats) -> float | None:
-    """Give the strike of the largest positive value; `None` where none is positive."""
+    """Return the strike of the largest positive value; `None` where none is positive."""
     at = int(np.argmax(values))
     return float(levels[at]) if values[at] > 0.0 else None
 
 
 def major_negative(levels: Floats, values: Floats) -> float | None:
-    """Give the strike of the most negative value; `None` where none is negative."""
+    """Return the strike of the most negative value; `None` where none is negative."""
     at = int(np.argmin(values))
     return float(levels[at]) if values[at] < 0.0 else None
 
@@ -230,7 +230,7 @@ class Exposures(NamedTuple):
 
 
 def exposures_of(chain: Chain, net: Floats) -> Exposures:
-    """Give the exposures of customers' net positions (contracts of each row, bought less sold)."""
+    """Return the exposures of customers' net positions (contracts of each row, bought less sold)."""
     ladder, is_call = chain.ladder, chain.ladder.is_call
     gamma, delta = chain.gamma_usd * net, chain.delta_usd * net
     call_gamma = ladder.by_level(np.where(is_call, gamma, 0.0))

@@ -14,6 +14,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from domain.units import Ticks, Utc
+
 Ints = NDArray[np.int32]
 
 
@@ -53,7 +55,7 @@ PRIORS: dict[Shape, int] = {Shape.GEX: 5, Shape.GREEK: 3, Shape.ORDERFLOW: 0}
 
 
 def shape_of(category: str) -> Shape:
-    """Tell what a category carries.
+    """Return what a category carries.
 
     Raises:
         ValueError: no known category.
@@ -74,7 +76,7 @@ class Profile:
         ticker: the vendor's ticker (`SPX`, `ES_SPX`).
         category: the group without its ticker.
         source_utc: the frame's own timestamp.
-        spot: price of the underlying in 1/100 (0 where the vendor sent none).
+        spot: price of the underlying (0 where the vendor sent none).
         scalars: wire integers in the order of `SCALARS[shape]`.
         strikes: (n,) strikes in 1/100, ascending.
         values: (n, len(VALUE_COLUMNS[shape])) wire integers.
@@ -87,8 +89,8 @@ class Profile:
         self,
         ticker: str,
         category: str,
-        source_utc: int,
-        spot: int,
+        source_utc: Utc,
+        spot: Ticks,
         scalars: tuple[int, ...],
         strikes: Ints,
         values: Ints,
@@ -111,7 +113,7 @@ class Profile:
         return shape_of(self.category)
 
     def scalar(self, name: str) -> int:
-        """Give one scalar by name, a wire integer.
+        """Return one scalar by name, a wire integer.
 
         Raises:
             ValueError: the shape has no scalar of that name.
@@ -119,12 +121,12 @@ class Profile:
         return self.scalars[SCALARS[self.shape].index(name)]
 
     def column(self, name: str) -> Ints:
-        """Give one per-strike column by name, wire integers."""
+        """Return one per-strike column by name, wire integers."""
         column: Ints = self.values[:, VALUE_COLUMNS[self.shape].index(name)]
         return column
 
     def digest(self) -> bytes:
-        """Hash everything that the profile says (blake2b, 16 bytes)."""
+        """Return a hash of everything that the profile says (blake2b, 16 bytes)."""
         h = hashlib.blake2b(digest_size=16)
         h.update(f"{self.ticker}|{self.category}|{self.source_utc}|{self.spot}|{self.scalars}".encode())
         for array in (self.strikes, self.values, self.priors):
@@ -138,8 +140,8 @@ class Row(msgspec.Struct, frozen=True):
     profile: Profile
     hub: str
     frames: int
-    first_utc: int
-    last_utc: int
+    first_utc: Utc
+    last_utc: Utc
     mode: str = "live"
     latency_ms: int = 0
     sequence: int = 0
@@ -165,16 +167,16 @@ class Rows:
         return f"Rows({self.ref}, n={len(self.rows)}, {self.content_hash[:8]})"
 
     def of(self, ticker: str) -> Rows:
-        """Give the rows of one ticker."""
+        """Return the rows of one ticker."""
         return Rows(f"{self.ref}/{ticker}", tuple(r for r in self.rows if r.profile.ticker == ticker))
 
     def to_reference(self) -> dict[str, Any]:
-        """Give what the trace writes in place of the values."""
+        """Return what the trace writes in place of the values."""
         return {"ref": self.ref, "n": len(self.rows), "hash": self.content_hash}
 
 
 def content_hash_of(rows: tuple[Row, ...]) -> str:
-    """Hash the rows' profiles in order (blake2b, hexadecimal)."""
+    """Return a hash of the rows' profiles in order (blake2b, hexadecimal)."""
     h = hashlib.blake2b(digest_size=16)
     for row in rows:
         h.update(row.profile.digest())

@@ -11,21 +11,85 @@ from enum import StrEnum
 import msgspec
 from msgspec.structs import replace
 
+from domain.fsm import Machine
 from domain.instants import MS
 from domain.instruments import OrderType
 from domain.orders.tiers import Ticket, Tier
 from domain.position.cycle import ExitReason
-from domain.position.exits import SEVERITY, Wanted
+from domain.position.exits import SEVERITY, WantedExit
+from domain.units import Qty, Ticks, Utc
 
 
-class Stage(StrEnum):
-    """Where an order is."""
+class LegStage(StrEnum):
+    """Where a position's own order is."""
 
     RECORDING = "recording"  # its intent is on the way to the ledger; the broker knows nothing of it
     SENT = "sent"
     WORKING = "working"
     CANCELLING = "cancelling"
     UNKNOWN = "unknown"
+    ENDED = "ended"  # the position lets go of it
+
+
+class LegEvent(StrEnum):
+    """What can happen to it. An order that the broker has ended stays where it is until its fills are recorded."""
+
+    SUBMITTED = "submitted"
+    WRITTEN = "written"
+    ACKNOWLEDGED = "acknowledged"
+    CANCEL_SENT = "cancel_sent"
+    DOUBTED = "doubted"  # an answer is overdue, the link was lost, or the broker's word is not believed
+    FOUND_WORKING = "found_working"  # by a read-back
+    BROKER_ENDED = "broker_ended"
+    SETTLED = "settled"  # over, and all its fills recorded
+    DROPPED = "dropped"  # it never left
+
+
+_S = LegStage
+_E = LegEvent
+_UNSETTLED = "over only when its fills are recorded"
+
+LEG_STAGES = Machine(
+    "own order",
+    {
+        (_S.RECORDING, _E.SUBMITTED): _S.SENT,
+        (_S.RECORDING, _E.DOUBTED): _S.UNKNOWN,  # an order of this reference was sent before a restart
+        (_S.RECORDING, _E.SETTLED): _S.ENDED,  # and one such was filled
+        (_S.RECORDING, _E.DROPPED): _S.ENDED,
+        (_S.SENT, _E.ACKNOWLEDGED): _S.WORKING,
+        (_S.SENT, _E.CANCEL_SENT): _S.CANCELLING,
+        (_S.SENT, _E.DOUBTED): _S.UNKNOWN,
+        (_S.SENT, _E.FOUND_WORKING): _S.WORKING,
+        (_S.SENT, _E.SETTLED): _S.ENDED,
+        (_S.SENT, _E.DROPPED): _S.ENDED,  # the broker session held it back
+        (_S.WORKING, _E.CANCEL_SENT): _S.CANCELLING,
+        (_S.WORKING, _E.DOUBTED): _S.UNKNOWN,
+        (_S.WORKING, _E.FOUND_WORKING): _S.WORKING,
+        (_S.WORKING, _E.SETTLED): _S.ENDED,
+        (_S.CANCELLING, _E.DOUBTED): _S.UNKNOWN,
+        (_S.CANCELLING, _E.FOUND_WORKING): _S.WORKING,  # where it is still not wanted, it is cancelled again
+        (_S.CANCELLING, _E.SETTLED): _S.ENDED,
+        (_S.UNKNOWN, _E.FOUND_WORKING): _S.WORKING,
+        (_S.UNKNOWN, _E.SETTLED): _S.ENDED,
+    },
+    {
+        (_S.RECORDING, _E.CANCEL_SENT): "nothing is at the broker: it is dropped instead",
+        (_S.SENT, _E.WRITTEN): "bytes on the way are no word of the broker",
+        (_S.SENT, _E.BROKER_ENDED): _UNSETTLED,
+        (_S.WORKING, _E.WRITTEN): "bytes of a change, or news that was overtaken",
+        (_S.WORKING, _E.ACKNOWLEDGED): "works already",
+        (_S.WORKING, _E.BROKER_ENDED): _UNSETTLED,
+        (_S.CANCELLING, _E.WRITTEN): "news that was overtaken by the cancel",
+        (_S.CANCELLING, _E.ACKNOWLEDGED): "news that was overtaken by the cancel",
+        (_S.CANCELLING, _E.CANCEL_SENT): "one cancel is under way",
+        (_S.CANCELLING, _E.BROKER_ENDED): _UNSETTLED,
+        (_S.UNKNOWN, _E.WRITTEN): "only a read-back clears a doubt",
+        (_S.UNKNOWN, _E.ACKNOWLEDGED): "only a read-back clears a doubt",
+        (_S.UNKNOWN, _E.CANCEL_SENT): "it is found first",
+        (_S.UNKNOWN, _E.DOUBTED): "in doubt already",
+        (_S.UNKNOWN, _E.BROKER_ENDED): _UNSETTLED,
+    },
+)
 
 
 class LiveOrder(msgspec.Struct, frozen=True):
@@ -38,54 +102,74 @@ class LiveOrder(msgspec.Struct, frozen=True):
     """
 
     ref: str
-    qty: int
+    qty: Qty
     tier: Tier
     order_type: OrderType | None
-    limit_ticks: int | None
-    stage: Stage
-    sent_utc: int
-    deadline_utc: int
+    limit_ticks: Ticks | None
+    stage: LegStage
+    sent_utc: Utc
+    deadline_utc: Utc
     reason: ExitReason | None = None
     reached: bool = False
     cancel_wanted: bool = False
-    cancel_utc: int | None = None
-    ended_qty: int | None = None
+    cancel_utc: Utc | None = None
+    ended_qty: Qty | None = None
     is_ended_sure: bool = False
     change: Ticket | None = None
-    change_qty: int = 0
+    change_qty: Qty = Qty(0)
 
 
-def is_over(order: LiveOrder, filled_qty: int) -> bool:
-    """Tell whether the order can neither fill nor be changed any more, all its fills being booked."""
-    if filled_qty >= order.qty:
-        return True
-    if order.ended_qty is None:
-        return False
-    return filled_qty >= order.ended_qty if order.is_ended_sure else filled_qty == order.ended_qty
+# -- on its way ----------------------------------------------------------------------------------
+
+
+def submitted(order: LiveOrder, qty: Qty, now: Utc) -> LiveOrder:
+    """Return the recorded order as it is handed to the broker session, with the quantity that is sent."""
+    return replace(order, stage=LEG_STAGES.next(order.stage, LegEvent.SUBMITTED), qty=qty, sent_utc=now)
+
+
+def written(order: LiveOrder) -> LiveOrder:
+    """Return the order after its bytes left."""
+    return replace(order, stage=LEG_STAGES.next(order.stage, LegEvent.WRITTEN), reached=True)
 
 
 def acknowledged(order: LiveOrder) -> LiveOrder:
-    """Note that the broker has it; an order that is being cancelled or asked for stays so."""
-    return replace(order, reached=True, stage=Stage.WORKING if order.stage is Stage.SENT else order.stage)
+    """Return the order after the broker's word that it has it; one that is cancelled or asked for stays so."""
+    return replace(order, stage=LEG_STAGES.next(order.stage, LegEvent.ACKNOWLEDGED), reached=True)
 
 
-def ended(order: LiveOrder, filled_qty_total: int, *, is_sure: bool = False) -> LiveOrder:
-    """Note the broker's word that the order ended with this many contracts filled."""
-    return replace(order, reached=True, ended_qty=filled_qty_total, is_ended_sure=is_sure)
+def doubted(order: LiveOrder) -> LiveOrder:
+    """Return the order of which nobody knows what became; a change under way is given up."""
+    return replace(order, stage=LEG_STAGES.next(order.stage, LegEvent.DOUBTED), change=None)
 
 
-def found_working(order: LiveOrder, qty: int, order_type: OrderType | None, limit_ticks: int | None) -> LiveOrder:
-    """Take over what the broker reads back; a type or price that is not ours drops the tier, so that it is set anew."""
-    is_priced_as_asked = order.limit_ticks in (None, limit_ticks) or order_type is not OrderType.LIMIT
+def ended(order: LiveOrder, filled_qty_total: Qty, *, is_sure: bool = False) -> LiveOrder:
+    """Return the order after the broker's word that it ended with this many contracts filled."""
+    stage = LEG_STAGES.next(order.stage, LegEvent.BROKER_ENDED)
+    return replace(order, stage=stage, reached=True, ended_qty=filled_qty_total, is_ended_sure=is_sure)
+
+
+def settled(order: LiveOrder) -> LiveOrder:
+    """Return the order as over for good."""
+    return replace(order, stage=LEG_STAGES.next(order.stage, LegEvent.SETTLED))
+
+
+def dropped(order: LiveOrder) -> LiveOrder:
+    """Return the order as over without ever having left."""
+    return replace(order, stage=LEG_STAGES.next(order.stage, LegEvent.DROPPED))
+
+
+def found_working(order: LiveOrder, qty: Qty, order_type: OrderType | None, limit_ticks: Ticks | None) -> LiveOrder:
+    """Return the order as the broker reads it back; a type or price that is not ours drops the tier, to be set anew."""
+    is_priced_as_sent = order.limit_ticks in (None, limit_ticks) or order_type is not OrderType.LIMIT
     is_at_tier = order.tier is not Tier.MARKET or order_type is OrderType.MARKET
-    is_ours = order.order_type in (None, order_type) and is_priced_as_asked and is_at_tier
+    is_ours = order.order_type in (None, order_type) and is_priced_as_sent and is_at_tier
     return replace(
         order,
         qty=qty,
         tier=order.tier if is_ours else Tier.NONE,
         order_type=order_type,
         limit_ticks=limit_ticks,
-        stage=Stage.WORKING,
+        stage=LEG_STAGES.next(order.stage, LegEvent.FOUND_WORKING),
         reached=True,
         ended_qty=None,
         is_ended_sure=False,
@@ -93,8 +177,79 @@ def found_working(order: LiveOrder, qty: int, order_type: OrderType | None, limi
     )
 
 
-def is_gone(order: LiveOrder, read_back_utc: int, wait_ms: int) -> bool:
-    """Tell whether "not found" settles it: it never reached the broker, or was looked for long after its deadline.
+def unsent(order: LiveOrder) -> LiveOrder:
+    """Return the order that the broker refused: it is not there, unless a read-back finds it."""
+    return replace(order, reached=False)
+
+
+# -- cancelling and changing ---------------------------------------------------------------------
+
+
+def unwanted(order: LiveOrder, cancel_utc: Utc | None = None) -> LiveOrder:
+    """Return the order with its cancel wanted; `cancel_utc` is when the wait for it begins, `None`: when it is sent."""
+    return replace(order, cancel_wanted=True, cancel_utc=order.cancel_utc if cancel_utc is None else cancel_utc)
+
+
+def is_cancel_due(order: LiveOrder) -> bool:
+    """Return whether a wanted cancel can be sent now."""
+    return order.cancel_wanted and LEG_STAGES.changes(order.stage, LegEvent.CANCEL_SENT)
+
+
+def cancelling(order: LiveOrder, now: Utc) -> LiveOrder:
+    """Return the order whose cancel is sent; a change under way is given up."""
+    cancel_utc = now if order.cancel_utc is None else order.cancel_utc
+    stage = LEG_STAGES.next(order.stage, LegEvent.CANCEL_SENT)
+    return replace(order, stage=stage, cancel_utc=cancel_utc, change=None)
+
+
+def with_change(order: LiveOrder, change: Ticket, qty: Qty) -> LiveOrder:
+    """Return the order with a modification whose intent is being recorded."""
+    return replace(order, change=change, change_qty=qty)
+
+
+def without_change(order: LiveOrder) -> LiveOrder:
+    """Return the order with its modification given up."""
+    return replace(order, change=None)
+
+
+def modified(order: LiveOrder, ticket: Ticket, reason: ExitReason | None, deadline_utc: Utc) -> LiveOrder:
+    """Return the exit order as its recorded modification makes it; its quantity is never lowered."""
+    return replace(
+        order,
+        qty=max(order.change_qty, order.qty),
+        tier=ticket.tier,
+        order_type=ticket.order_type,
+        limit_ticks=ticket.limit_ticks,
+        reason=reason,
+        deadline_utc=deadline_utc,
+        change=None,
+    )
+
+
+def raised_in_place(order: LiveOrder, tier: Tier, reason: ExitReason) -> LiveOrder:
+    """Return the exit order at a higher tier that asks for the type and price it has."""
+    return replace(order, tier=tier, reason=reason)
+
+
+def with_limit(order: LiveOrder, limit_ticks: Ticks) -> LiveOrder:
+    """Return the entry order with its limit raised."""
+    return replace(order, limit_ticks=limit_ticks)
+
+
+# -- judging -------------------------------------------------------------------------------------
+
+
+def is_over(order: LiveOrder, filled_qty: Qty) -> bool:
+    """Return whether the order can neither fill nor be changed any more, all its fills being recorded."""
+    if filled_qty >= order.qty:
+        return True
+    if order.ended_qty is None:
+        return False
+    return filled_qty >= order.ended_qty if order.is_ended_sure else filled_qty == order.ended_qty
+
+
+def is_gone(order: LiveOrder, read_back_utc: Utc, wait_ms: int) -> bool:
+    """Return whether "not found" settles it: it never reached the broker, or is looked for long after its deadline.
 
     A connection that was dead may deliver late, so an order that may be under way is looked for until nobody can
     write or deliver it any more.
@@ -102,21 +257,21 @@ def is_gone(order: LiveOrder, read_back_utc: int, wait_ms: int) -> bool:
     return not order.reached or read_back_utc >= gone_after_utc(order, wait_ms)
 
 
-def gone_after_utc(order: LiveOrder, wait_ms: int) -> int:
-    """Give the instant from which a read-back without the order means that there is none."""
+def gone_after_utc(order: LiveOrder, wait_ms: int) -> Utc:
+    """Return the instant from which a read-back without the order means that there is none."""
     return max(order.sent_utc, order.deadline_utc) + wait_ms * MS
 
 
-def needs_change(order: LiveOrder, wanted: Wanted, desired: Tier, qty: int) -> bool:
-    """Tell whether a working exit must be modified upward: higher tier, more contracts, or a more severe reason."""
-    if order.stage is not Stage.WORKING or order.change is not None or order.cancel_wanted:
+def needs_change(order: LiveOrder, wanted: WantedExit, desired: Tier, qty: Qty) -> bool:
+    """Return whether a working exit must be modified upward: higher tier, more contracts, or a more severe reason."""
+    if order.stage is not LegStage.WORKING or order.change is not None or order.cancel_wanted:
         return False
     is_graver = order.reason is not None and SEVERITY[wanted.reason] > SEVERITY[order.reason]
     return desired > order.tier or qty > order.qty or is_graver
 
 
 def not_less(order: LiveOrder, ticket: Ticket) -> Ticket:
-    """Give the ticket that is at least as hard as what works: no limit is raised, no market order undone."""
+    """Return the ticket that is at least as hard as what works: no limit is raised, no market order undone."""
     if order.order_type is OrderType.MARKET:
         return Ticket(Tier.MARKET, OrderType.MARKET, None)
     if ticket.limit_ticks is None or order.limit_ticks is None:

@@ -7,10 +7,14 @@ when the link was lost, is in doubt until a read-back that began after the doubt
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
+from domain.fsm import Machine
 from domain.instruments import OrderType, Side
+from domain.units import Qty, Ticks, Utc
 
 
 class OrderStatus(StrEnum):
@@ -37,7 +41,7 @@ class CodeMeaning(StrEnum):
     LINK = "link"
 
 
-class Stage(StrEnum):
+class OrderStage(StrEnum):
     """Where an order is."""
 
     HANDED = "handed"  # given to the port
@@ -64,69 +68,85 @@ class OrderEvent(StrEnum):
 _CLEARED = "only a read-back clears a doubt"
 _OVER = "the order is over"
 
-TRANSITIONS: dict[tuple[Stage, OrderEvent], Stage] = {
-    (Stage.HANDED, OrderEvent.WRITTEN): Stage.SENT,
-    (Stage.HANDED, OrderEvent.DENIED): Stage.ENDED,
-    (Stage.HANDED, OrderEvent.ACKNOWLEDGED): Stage.WORKING,
-    (Stage.HANDED, OrderEvent.REFUSED): Stage.ENDED,
-    (Stage.HANDED, OrderEvent.DOUBTED): Stage.IN_DOUBT,
-    (Stage.HANDED, OrderEvent.ENDED): Stage.ENDED,
-    (Stage.HANDED, OrderEvent.FOUND_WORKING): Stage.WORKING,
-    (Stage.HANDED, OrderEvent.NOT_FOUND): Stage.MISSING,
-    (Stage.SENT, OrderEvent.ACKNOWLEDGED): Stage.WORKING,
-    (Stage.SENT, OrderEvent.REFUSED): Stage.ENDED,
-    (Stage.SENT, OrderEvent.DOUBTED): Stage.IN_DOUBT,
-    (Stage.SENT, OrderEvent.ENDED): Stage.ENDED,
-    (Stage.SENT, OrderEvent.FOUND_WORKING): Stage.WORKING,
-    (Stage.SENT, OrderEvent.NOT_FOUND): Stage.MISSING,
-    (Stage.WORKING, OrderEvent.REFUSED): Stage.IN_DOUBT,
-    (Stage.WORKING, OrderEvent.DOUBTED): Stage.IN_DOUBT,
-    (Stage.WORKING, OrderEvent.ENDED): Stage.ENDED,
-    (Stage.WORKING, OrderEvent.NOT_FOUND): Stage.MISSING,
-    (Stage.IN_DOUBT, OrderEvent.ENDED): Stage.ENDED,
-    (Stage.IN_DOUBT, OrderEvent.FOUND_WORKING): Stage.WORKING,
-    (Stage.IN_DOUBT, OrderEvent.NOT_FOUND): Stage.MISSING,
-    (Stage.MISSING, OrderEvent.ACKNOWLEDGED): Stage.WORKING,
-    (Stage.MISSING, OrderEvent.ENDED): Stage.ENDED,
-    (Stage.MISSING, OrderEvent.FOUND_WORKING): Stage.WORKING,
-    (Stage.ENDED, OrderEvent.FOUND_WORKING): Stage.WORKING,
-}
+ORDERS: Final = Machine(
+    "Orders at the broker",
+    transitions={
+        (OrderStage.HANDED, OrderEvent.WRITTEN): OrderStage.SENT,
+        (OrderStage.HANDED, OrderEvent.DENIED): OrderStage.ENDED,
+        (OrderStage.HANDED, OrderEvent.ACKNOWLEDGED): OrderStage.WORKING,
+        (OrderStage.HANDED, OrderEvent.REFUSED): OrderStage.ENDED,
+        (OrderStage.HANDED, OrderEvent.DOUBTED): OrderStage.IN_DOUBT,
+        (OrderStage.HANDED, OrderEvent.ENDED): OrderStage.ENDED,
+        (OrderStage.HANDED, OrderEvent.FOUND_WORKING): OrderStage.WORKING,
+        (OrderStage.HANDED, OrderEvent.NOT_FOUND): OrderStage.MISSING,
+        (OrderStage.SENT, OrderEvent.ACKNOWLEDGED): OrderStage.WORKING,
+        (OrderStage.SENT, OrderEvent.REFUSED): OrderStage.ENDED,
+        (OrderStage.SENT, OrderEvent.DOUBTED): OrderStage.IN_DOUBT,
+        (OrderStage.SENT, OrderEvent.ENDED): OrderStage.ENDED,
+        (OrderStage.SENT, OrderEvent.FOUND_WORKING): OrderStage.WORKING,
+        (OrderStage.SENT, OrderEvent.NOT_FOUND): OrderStage.MISSING,
+        (OrderStage.WORKING, OrderEvent.REFUSED): OrderStage.IN_DOUBT,
+        (OrderStage.WORKING, OrderEvent.DOUBTED): OrderStage.IN_DOUBT,
+        (OrderStage.WORKING, OrderEvent.ENDED): OrderStage.ENDED,
+        (OrderStage.WORKING, OrderEvent.NOT_FOUND): OrderStage.MISSING,
+        (OrderStage.IN_DOUBT, OrderEvent.ENDED): OrderStage.ENDED,
+        (OrderStage.IN_DOUBT, OrderEvent.FOUND_WORKING): OrderStage.WORKING,
+        (OrderStage.IN_DOUBT, OrderEvent.NOT_FOUND): OrderStage.MISSING,
+        (OrderStage.MISSING, OrderEvent.ACKNOWLEDGED): OrderStage.WORKING,
+        (OrderStage.MISSING, OrderEvent.ENDED): OrderStage.ENDED,
+        (OrderStage.MISSING, OrderEvent.FOUND_WORKING): OrderStage.WORKING,
+        (OrderStage.ENDED, OrderEvent.FOUND_WORKING): OrderStage.WORKING,
+    },
+    ignored={
+        (OrderStage.SENT, OrderEvent.WRITTEN): "bytes of a change",
+        (OrderStage.SENT, OrderEvent.DENIED): "a change was denied; the order stands",
+        (OrderStage.WORKING, OrderEvent.WRITTEN): "bytes of a change",
+        (OrderStage.WORKING, OrderEvent.DENIED): "a change was denied; the order stands",
+        (OrderStage.WORKING, OrderEvent.ACKNOWLEDGED): "works already",
+        (OrderStage.WORKING, OrderEvent.FOUND_WORKING): "works already",
+        (OrderStage.IN_DOUBT, OrderEvent.WRITTEN): _CLEARED,
+        (OrderStage.IN_DOUBT, OrderEvent.DENIED): _CLEARED,
+        (OrderStage.IN_DOUBT, OrderEvent.ACKNOWLEDGED): _CLEARED,
+        (OrderStage.IN_DOUBT, OrderEvent.REFUSED): _CLEARED,
+        (OrderStage.IN_DOUBT, OrderEvent.DOUBTED): "in doubt already",
+        (OrderStage.MISSING, OrderEvent.WRITTEN): "bytes that led nowhere",
+        (OrderStage.MISSING, OrderEvent.DENIED): "given up already",
+        (OrderStage.MISSING, OrderEvent.REFUSED): "given up already",
+        (OrderStage.MISSING, OrderEvent.DOUBTED): "given up already; a later word of the broker brings it back",
+        (OrderStage.MISSING, OrderEvent.NOT_FOUND): "given up already",
+        (OrderStage.ENDED, OrderEvent.WRITTEN): _OVER,
+        (OrderStage.ENDED, OrderEvent.DENIED): _OVER,
+        (OrderStage.ENDED, OrderEvent.ACKNOWLEDGED): "a status that came late; only a read-back brings an order back",
+        (OrderStage.ENDED, OrderEvent.REFUSED): _OVER,
+        (OrderStage.ENDED, OrderEvent.DOUBTED): _OVER,
+        (OrderStage.ENDED, OrderEvent.ENDED): _OVER,
+        (OrderStage.ENDED, OrderEvent.NOT_FOUND): _OVER,
+    },
+)
 
-IGNORED: dict[tuple[Stage, OrderEvent], str] = {
-    (Stage.SENT, OrderEvent.WRITTEN): "bytes of a change",
-    (Stage.SENT, OrderEvent.DENIED): "a change was denied; the order stands",
-    (Stage.WORKING, OrderEvent.WRITTEN): "bytes of a change",
-    (Stage.WORKING, OrderEvent.DENIED): "a change was denied; the order stands",
-    (Stage.WORKING, OrderEvent.ACKNOWLEDGED): "works already",
-    (Stage.WORKING, OrderEvent.FOUND_WORKING): "works already",
-    (Stage.IN_DOUBT, OrderEvent.WRITTEN): _CLEARED,
-    (Stage.IN_DOUBT, OrderEvent.DENIED): _CLEARED,
-    (Stage.IN_DOUBT, OrderEvent.ACKNOWLEDGED): _CLEARED,
-    (Stage.IN_DOUBT, OrderEvent.REFUSED): _CLEARED,
-    (Stage.IN_DOUBT, OrderEvent.DOUBTED): "in doubt already",
-    (Stage.MISSING, OrderEvent.WRITTEN): "bytes that led nowhere",
-    (Stage.MISSING, OrderEvent.DENIED): "given up already",
-    (Stage.MISSING, OrderEvent.REFUSED): "given up already",
-    (Stage.MISSING, OrderEvent.DOUBTED): "given up already; a later word of the broker brings it back",
-    (Stage.MISSING, OrderEvent.NOT_FOUND): "given up already",
-    (Stage.ENDED, OrderEvent.WRITTEN): _OVER,
-    (Stage.ENDED, OrderEvent.DENIED): _OVER,
-    (Stage.ENDED, OrderEvent.ACKNOWLEDGED): "a status that came late; only a read-back brings an order back",
-    (Stage.ENDED, OrderEvent.REFUSED): _OVER,
-    (Stage.ENDED, OrderEvent.DOUBTED): _OVER,
-    (Stage.ENDED, OrderEvent.ENDED): _OVER,
-    (Stage.ENDED, OrderEvent.NOT_FOUND): _OVER,
-}
+UNDER_WAY: Final = frozenset({OrderStage.HANDED, OrderStage.SENT, OrderStage.WORKING, OrderStage.IN_DOUBT})
 
-UNDER_WAY = frozenset({Stage.HANDED, Stage.SENT, Stage.WORKING, Stage.IN_DOUBT})
+
+class Trouble(msgspec.Struct, frozen=True):
+    """The broker's code and text behind a doubt; code 0 where the doubt is our own."""
+
+    vendor_code: int
+    text: str
+
+
+class Counted(msgspec.Struct, frozen=True):
+    """An execution as it counts: its base id, the highest revision so far, and the quantity of that revision."""
+
+    exec_id: str
+    revision: int
+    qty: Qty
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
     """One order of ours.
 
-    `qty` is the total, what is filled included; `handed_utc` when it was given to the port; `executions` are (exec id
-    base, revision, qty), highest revision each; `doubt_n` is the first read-back that may clear a doubt and `trouble`
-    the broker's code and text behind it.
+    `qty` is the total, what is filled included; `handed_utc` when it was given to the port; `doubt_n` is the first
+    read-back that may clear a doubt.
     """
 
     order_ref: str
@@ -134,72 +154,100 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     owner: str
     side: Side
     is_exit: bool
-    qty: int
+    qty: Qty
     order_type: OrderType | None = None
-    limit_ticks: int | None = None
+    limit_ticks: Ticks | None = None
     perm_id: int = 0
-    stage: Stage = Stage.HANDED
-    handed_utc: int
-    executions: tuple[tuple[str, int, int], ...] = ()
+    stage: OrderStage = OrderStage.HANDED
+    handed_utc: Utc
+    executions: tuple[Counted, ...] = ()
     doubt_n: int = 0
-    trouble: tuple[int, str] | None = None
+    trouble: Trouble | None = None
     is_inactive: bool = False
     is_cancel_wanted: bool = False
 
     @property
-    def filled_qty(self) -> int:
-        """What the executions heard add up to."""
-        return sum(qty for _, _, qty in self.executions)
+    def filled_qty(self) -> Qty:
+        """What the executions reported add up to."""
+        return Qty(sum(execution.qty for execution in self.executions))
 
     @property
     def is_under_way(self) -> bool:
-        """Tell whether the order may still fill."""
+        """Whether the order may still fill."""
         return self.stage in UNDER_WAY
+
+    def after(self, event: OrderEvent) -> Order:
+        """Return the order after an event; the same one where the table ignores the event.
+
+        Raises:
+            IllegalTransition: the event cannot happen to an order in this stage.
+        """
+        return replace(self, stage=ORDERS.next(self.stage, event))
+
+    def doubted(self, clear_n: int, trouble: Trouble | None = None) -> Order:
+        """Return the order in doubt until read-back `clear_n`; only an order under way can be."""
+        order = self.after(OrderEvent.DOUBTED)
+        if order.stage is not OrderStage.IN_DOUBT:
+            return order
+        return replace(order, doubt_n=max(clear_n, self.doubt_n), trouble=trouble or self.trouble)
+
+    def executed(self, exec_id: str, revision: int, qty: Qty) -> Order:
+        """Return the order with an execution counted once, at its highest revision."""
+        known = next((counted for counted in self.executions if counted.exec_id == exec_id), None)
+        if known is not None and known.revision >= revision:
+            return self
+        rest = tuple(counted for counted in self.executions if counted.exec_id != exec_id)
+        return replace(self, executions=(*rest, Counted(exec_id, revision, qty)))
+
+    def named(self, perm_id: int) -> Order:
+        """Return the order with the broker's id."""
+        return replace(self, perm_id=perm_id)
+
+    def worded(self, order_type: OrderType | None, limit_ticks: Ticks | None, qty: Qty) -> Order:
+        """Return the order with type, price and quantity as the broker has them."""
+        return replace(self, order_type=order_type, limit_ticks=limit_ticks, qty=qty)
+
+    def cleared(self) -> Order:
+        """Return the order without the troubles that a read-back has settled."""
+        return replace(self, trouble=None, is_inactive=False)
+
+    def inactive(self) -> Order:
+        """Return the order as one that the broker calls inactive (refused, or held back)."""
+        return replace(self, is_inactive=True)
+
+    def to_cancel(self, is_wanted: bool = True) -> Order:
+        """Return the order marked to be cancelled as soon as a read-back finds it working, or no longer so."""
+        return replace(self, is_cancel_wanted=is_wanted)
 
 
 Table = tuple[Order, ...]
 
 
 def find(table: Table, order_ref: str) -> Order | None:
-    """Give the order of a ref; `None` if there is none."""
+    """Return the order of a reference; `None` if there is none."""
     return next((order for order in table if order.order_ref == order_ref), None)
 
 
 def put(table: Table, order: Order) -> Table:
-    """Give the table with this order in place of the one of the same ref (or added)."""
+    """Return the table with this order in place of the one of the same reference (or added)."""
     if find(table, order.order_ref) is None:
         return (*table, order)
     return tuple(order if old.order_ref == order.order_ref else old for old in table)
 
 
-def moved(order: Order, event: OrderEvent) -> Order:
-    """Give the order after an event; the same one where the table ignores the event."""
-    stage = TRANSITIONS.get((order.stage, event))
-    return order if stage is None else msgspec.structs.replace(order, stage=stage)
-
-
-def doubted(order: Order, clear_n: int, trouble: tuple[int, str] | None = None) -> Order:
-    """Give the order in doubt until read-back `clear_n`; only an order under way can be."""
-    after = moved(order, OrderEvent.DOUBTED)
-    if after.stage is not Stage.IN_DOUBT:
-        return after
-    return msgspec.structs.replace(after, doubt_n=max(clear_n, order.doubt_n), trouble=trouble or order.trouble)
-
-
-def executed(order: Order, exec_id: str, revision: int, qty: int) -> Order:
-    """Give the order with an execution counted once, at its highest revision."""
-    known = next((row for row in order.executions if row[0] == exec_id), None)
-    if known is not None and known[1] >= revision:
-        return order
-    rest = tuple(row for row in order.executions if row[0] != exec_id)
-    return msgspec.structs.replace(order, executions=(*rest, (exec_id, revision, qty)))
+def doubt_sent(table: Table, clear_n: int) -> Table:
+    """Return the table with every order whose bytes left in doubt until read-back `clear_n` (the link was lost)."""
+    return tuple(
+        order.doubted(clear_n) if order.stage in (OrderStage.SENT, OrderStage.WORKING) else order for order in table
+    )
 
 
 def working_exit(table: Table, con_id: int) -> Order | None:
-    """Give the exit order of a contract that may still fill; there is at most one."""
+    """Return the exit order of a contract that may still fill; there is at most one."""
     return next((o for o in table if o.con_id == con_id and o.is_exit and o.is_under_way), None)
 
 
-def selling_qty(table: Table, con_id: int) -> int:
-    """Give what the sell orders under way may still sell of a contract."""
-    return sum(o.qty - o.filled_qty for o in table if o.con_id == con_id and o.side is Side.SELL and o.is_under_way)
+def selling_qty(table: Table, con_id: int) -> Qty:
+    """Return what the sell orders under way may still sell of a contract."""
+    selling = (o for o in table if o.con_id == con_id and o.side is Side.SELL and o.is_under_way)
+    return Qty(sum(order.qty - order.filled_qty for order in selling))

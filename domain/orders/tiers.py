@@ -1,6 +1,7 @@
 """How an order of ours is priced and how it escalates: entries one step up, exits from mid to bid to market.
 
-Source: risk-and-execution.md §5. Prices are `_ticks`; a quote is handed in only while it is fresh, `None` otherwise.
+Source: risk-and-execution.md §5, whose rules are those of a premium that is bought to open and sold to close. Prices
+are `_ticks`; a quote is handed in only while it is fresh, `None` otherwise.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from domain.instruments import OrderType, Quote, Side
 from domain.limits import ExitRules
 from domain.options.tick_rules import TickRule, passive, round_down, toward_fill
 from domain.position.cycle import ExitReason
+from domain.units import Ticks
 
 
 class Tier(IntEnum):
@@ -33,23 +35,23 @@ class Ticket(msgspec.Struct, frozen=True):
 
     tier: Tier
     order_type: OrderType
-    limit_ticks: int | None
+    limit_ticks: Ticks | None
 
 
 def first_tier(reason: ExitReason) -> Tier:
-    """Give the tier at which an exit starts."""
+    """Return the tier at which an exit starts."""
     if reason in AT_MARKET:
         return Tier.MARKET
     return Tier.BID if reason in STOP_CLASS else Tier.MID
 
 
 def next_tier(tier: Tier) -> Tier:
-    """Give the tier after this one; there is nothing above the market."""
+    """Return the tier after this one; there is nothing above the market."""
     return Tier(min(tier + 1, Tier.MARKET))
 
 
 def tier_wait_ms(reason: ExitReason, tier: Tier, rules: ExitRules) -> int:
-    """Give how long an exit order stays at a tier (at the market: until the broker is asked what became of it)."""
+    """Return how long an exit order stays at a tier (at the market: until the broker is asked what became of it)."""
     if tier is Tier.MID:
         return rules.tier_mid_ms
     if tier is Tier.BID and reason is ExitReason.BLIND:
@@ -67,13 +69,13 @@ def exit_ticket(
     rule: TickRule,
     rules: ExitRules,
 ) -> Ticket | None:
-    """Price an exit; `None` when it needs a quote that is not there (the blind rule speaks next).
+    """Return type and price of an exit; `None` when it needs a quote that is not there (the blind rule speaks next).
 
     `last_bid_ticks` is the last bid known, fresh or not; a stop without a fresh quote starts from it, less the blind
     discount. Where the quote says that nobody bids, the price is the minimum tick and never the market.
     """
     tier = max(first_tier(reason), at_least)
-    floor_ticks = max(rule.low_ticks, rules.min_tick_ticks)
+    floor_ticks = max(rule.low_ticks, rules.price_min_ticks)
     bid = None if quote is None else quote.bid_ticks
     if bid is not None and bid <= 0:
         return Ticket(tier, OrderType.LIMIT, floor_ticks)
@@ -91,8 +93,10 @@ def exit_ticket(
     return Ticket(tier, OrderType.LIMIT, max(rounded(rule, Side.SELL, price), floor_ticks))
 
 
-def raised_entry_ticks(quote: Quote, limit_ticks: int, ask_max_ticks: int, share: float, rule: TickRule) -> int | None:
-    """Give the entry's second limit: mid + `share` of the spread, at most the decision's ask; `None` for no raise."""
+def raised_entry_ticks(
+    quote: Quote, limit_ticks: Ticks, ask_max_ticks: Ticks, share: float, rule: TickRule
+) -> Ticks | None:
+    """Return the entry's second limit: mid + `share` of the spread, at most the decision's ask; `None` for no raise."""
     if quote.mid_x2 is None or quote.ask_ticks is None or quote.bid_ticks is None or is_crossed(quote):
         return None
     spread = quote.ask_ticks - quote.bid_ticks
@@ -101,5 +105,5 @@ def raised_entry_ticks(quote: Quote, limit_ticks: int, ask_max_ticks: int, share
 
 
 def is_crossed(quote: Quote) -> bool:
-    """Tell whether the bid is above the ask (both must be there)."""
+    """Return whether the bid is above the ask (both must be there)."""
     return bool(quote.bid_ticks and quote.ask_ticks is not None and quote.bid_ticks > quote.ask_ticks)

@@ -10,14 +10,14 @@ import msgspec
 from msgspec.structs import replace
 
 from domain.instants import MS
-from domain.instruments import Quote, Spot
+from domain.instruments import DataType, Quote, Spot
 from domain.limits import ExitRules, TickerRules
 from domain.orders.tiers import Tier, is_crossed
 from domain.position.cycle import ExitKind, ExitReason
+from domain.units import Qty, Ticks, Utc
 
 _EPSILON = 1e-9  # a threshold met exactly counts as met, whatever the binary fraction of a share says
 _BPS = 1e-4
-LIVE_DATA = 1
 
 SEVERITY: dict[ExitReason, int] = {
     ExitReason.KILL: 6,
@@ -34,7 +34,7 @@ SEVERITY: dict[ExitReason, int] = {
 }
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class WantedExit(msgspec.Struct, frozen=True):
     """The exit that is wanted; `floor` is the lowest tier at which it may stand."""
 
     reason: ExitReason
@@ -42,71 +42,70 @@ class Wanted(msgspec.Struct, frozen=True):
     floor: Tier = Tier.NONE
 
 
-class Holding(msgspec.Struct, frozen=True):
+class HeldPosition(msgspec.Struct, frozen=True):
     """What is held. `direction` is +1 for a bet on rising prices; `None` means not known at the entry fill."""
 
-    qty: int
-    bought_qty: int
+    qty: Qty
     average_ticks: float
     direction: int
-    entry_spot_ticks: int | None
+    entry_spot_ticks: Ticks | None
     entry_iv: float | None
-    opened_utc: int
+    opened_utc: Utc
     took_part: bool
 
 
-class Watch(msgspec.Struct, frozen=True):
+class MarketWatch(msgspec.Struct, frozen=True):
     """What must be remembered between looks.
 
     `seen_utc` is the instant of the last quote (of the watch's start before there was one); `good_*` is the last
     fresh, live, uncrossed mid; the breaches are the quotes that began an unbroken run below a stop.
     """
 
-    seen_utc: int
+    seen_utc: Utc
     quote: Quote | None = None
     spot: Spot | None = None
     good_mid_x2: int | None = None
-    good_utc: int | None = None
-    last_bid_ticks: int | None = None
-    mid_breach_utc: int | None = None
-    bid_breach_utc: int | None = None
+    good_utc: Utc | None = None
+    last_bid_ticks: Ticks | None = None
+    mid_breach_utc: Utc | None = None
+    bid_breach_utc: Utc | None = None
     mid_confirmed: bool = False
     bid_confirmed: bool = False
-    checkpoint_ticks: int = 0
-    checkpoint_utc: int | None = None
+    checkpoint_ticks: Ticks = Ticks(0)
+    checkpoint_utc: Utc | None = None
 
 
-def stop_share(holding: Holding, rules: ExitRules) -> float:
-    """Give the premium stop as a share of the average fill; after a part was taken the rest's stop is the entry."""
-    return 0.0 if holding.took_part else rules.premium_stop
+def stop_share(held: HeldPosition, rules: ExitRules) -> float:
+    """Return the premium stop as a share of the average fill; after a part was taken the rest's stop is the entry."""
+    return 0.0 if held.took_part else rules.premium_stop
 
 
-def size_ticks(ticks: int | None, bps: float | None, entry_spot_ticks: int) -> float | None:
-    """Give a ticker's size in ticks: its own, or a share of the underlying at entry; `None` when it has neither."""
+def size_ticks(ticks: int | None, bps: float | None, entry_spot_ticks: Ticks) -> float | None:
+    """Return a ticker's size in ticks: its own, or a share of the underlying at entry; `None` when it has neither."""
     if ticks is not None:
         return float(ticks)
     return None if bps is None else entry_spot_ticks * bps * _BPS
 
 
-def is_fresh(watch: Watch, now: int, rules: ExitRules) -> bool:
-    """Tell whether the last quote may still be traded on."""
+def is_fresh(watch: MarketWatch, now: Utc, rules: ExitRules) -> bool:
+    """Return whether the last quote may still be traded on."""
     quote = watch.quote
     age_max = rules.blind_resubscribe_ms * MS
-    return quote is not None and quote.data_type == LIVE_DATA and now - quote.at_utc <= age_max
+    return quote is not None and quote.data_type == DataType.LIVE and now - quote.at_utc <= age_max
 
 
-def favourable_ticks(holding: Holding, spot: Spot | None) -> int | None:
-    """Give the underlying's move since the entry fill in the position's direction; `None` when not known."""
-    if spot is None or holding.entry_spot_ticks is None:
+def favourable_ticks(held: HeldPosition, spot: Spot | None) -> Ticks | None:
+    """Return the underlying's move since the entry fill in the position's direction; `None` when not known."""
+    if spot is None or held.entry_spot_ticks is None:
         return None
-    return (spot.price_ticks - holding.entry_spot_ticks) * holding.direction
+    return Ticks((spot.price_ticks - held.entry_spot_ticks) * held.direction)
 
 
 # -- remembering ---------------------------------------------------------------------------------
 
 
-def with_market(watch: Watch, quote: Quote | None, spot: Spot | None, now: int, rules: ExitRules) -> Watch:
-    """Keep the newest quote and spot; older ones than known change nothing."""
+def with_market(watch: MarketWatch, quote: Quote | None, spot: Spot | None, now: Utc, rules: ExitRules) -> MarketWatch:
+    """Return the watch with the newest quote and spot; older ones than known change nothing."""
     if spot is not None and (watch.spot is None or spot.at_utc >= watch.spot.at_utc):
         watch = replace(watch, spot=spot)
     if quote is None or (watch.quote is not None and quote.at_utc < watch.quote.at_utc):
@@ -121,14 +120,14 @@ def with_market(watch: Watch, quote: Quote | None, spot: Spot | None, now: int, 
     return watch
 
 
-def observe(watch: Watch, holding: Holding, now: int, rules: ExitRules, ticker: TickerRules) -> Watch:
-    """Fold the newest quote of a held position: runs below the stops, and the checkpoint of progress."""
-    watch = _checkpoint(watch, holding, now, ticker)
+def observe(watch: MarketWatch, held: HeldPosition, now: Utc, rules: ExitRules, ticker: TickerRules) -> MarketWatch:
+    """Return the watch after a look at the newest quote: runs below the stops, and the checkpoint of progress."""
+    watch = _checkpoint(watch, held, now, ticker)
     quote = watch.quote
     if quote is None or not is_fresh(watch, now, rules) or is_crossed(quote):
         return watch
-    stop = holding.average_ticks * (1 - stop_share(holding, rules)) + _EPSILON
-    backstop = holding.average_ticks * (1 - rules.premium_backstop) + _EPSILON
+    stop = held.average_ticks * (1 - stop_share(held, rules)) + _EPSILON
+    backstop = held.average_ticks * (1 - rules.premium_backstop) + _EPSILON
     gap = rules.confirm_gap_ms * MS
     if quote.mid_x2 is not None:
         since, sure = _run(watch.mid_breach_utc, quote.mid_x2 / 2 <= stop, quote.at_utc, gap)
@@ -139,12 +138,12 @@ def observe(watch: Watch, holding: Holding, now: int, rules: ExitRules, ticker: 
     return watch
 
 
-def without_breaches(watch: Watch) -> Watch:
-    """Forget the runs below the stops (the stop has moved)."""
+def without_breaches(watch: MarketWatch) -> MarketWatch:
+    """Return the watch without its runs below the stops (the stop has moved)."""
     return replace(watch, mid_breach_utc=None, bid_breach_utc=None, mid_confirmed=False, bid_confirmed=False)
 
 
-def _run(since_utc: int | None, is_breach: bool, at_utc: int, gap_ns: int) -> tuple[int | None, bool]:
+def _run(since_utc: Utc | None, is_breach: bool, at_utc: Utc, gap_ns: int) -> tuple[Utc | None, bool]:
     if not is_breach:
         return None, False
     if since_utc is None:
@@ -152,13 +151,13 @@ def _run(since_utc: int | None, is_breach: bool, at_utc: int, gap_ns: int) -> tu
     return since_utc, at_utc - since_utc >= gap_ns
 
 
-def _checkpoint(watch: Watch, holding: Holding, now: int, ticker: TickerRules) -> Watch:
+def _checkpoint(watch: MarketWatch, held: HeldPosition, now: Utc, ticker: TickerRules) -> MarketWatch:
     if watch.checkpoint_utc is None:
-        watch = replace(watch, checkpoint_utc=holding.opened_utc)
-    moved = favourable_ticks(holding, watch.spot)
-    if moved is None or holding.entry_spot_ticks is None:
+        watch = replace(watch, checkpoint_utc=held.opened_utc)
+    moved = favourable_ticks(held, watch.spot)
+    if moved is None or held.entry_spot_ticks is None:
         return watch
-    size = size_ticks(ticker.progress_ticks, ticker.progress_bps, holding.entry_spot_ticks)
+    size = size_ticks(ticker.progress_ticks, ticker.progress_bps, held.entry_spot_ticks)
     if size is not None and moved >= watch.checkpoint_ticks + size - _EPSILON:
         return replace(watch, checkpoint_ticks=moved, checkpoint_utc=now)
     return watch
@@ -167,90 +166,99 @@ def _checkpoint(watch: Watch, holding: Holding, now: int, ticker: TickerRules) -
 # -- deciding ------------------------------------------------------------------------------------
 
 
-def pick_hard(watch: Watch, holding: Holding, now: int, rules: ExitRules, ticker: TickerRules) -> Wanted | None:
-    """Give the exit that premium or underlying demand, looked at on every quote."""
+def pick_hard(
+    watch: MarketWatch, held: HeldPosition, now: Utc, rules: ExitRules, ticker: TickerRules
+) -> WantedExit | None:
+    """Return the exit that premium or underlying demand, looked at on every quote."""
     if watch.mid_confirmed or watch.bid_confirmed:
-        return Wanted(ExitReason.PREMIUM_STOP)
-    moved = favourable_ticks(holding, watch.spot)
-    if moved is not None and holding.entry_spot_ticks is not None and not _is_spot_stale(watch, now, rules):
-        size = size_ticks(ticker.underlying_stop_ticks, ticker.underlying_stop_bps, holding.entry_spot_ticks)
+        return WantedExit(ExitReason.PREMIUM_STOP)
+    moved = favourable_ticks(held, watch.spot)
+    if moved is not None and held.entry_spot_ticks is not None and not _is_spot_stale(watch, now, rules):
+        size = size_ticks(ticker.underlying_stop_ticks, ticker.underlying_stop_bps, held.entry_spot_ticks)
         if size is not None and -moved >= size - _EPSILON:
-            return Wanted(ExitReason.UNDERLYING_STOP)
-    return _take_profit(watch, holding, now, rules)
+            return WantedExit(ExitReason.UNDERLYING_STOP)
+    return _take_profit(watch, held, now, rules)
 
 
-def pick_slow(watch: Watch, holding: Holding, now: int, rules: ExitRules, ticker: TickerRules) -> Wanted | None:
-    """Give the exit that blindness, IV, time or lack of progress demand, looked at every few seconds."""
+def pick_slow(
+    watch: MarketWatch, held: HeldPosition, now: Utc, rules: ExitRules, ticker: TickerRules
+) -> WantedExit | None:
+    """Return the exit that blindness, IV, time or lack of progress demand, looked at every few seconds."""
     blind = pick_blind(watch, now, rules)
     if blind is not None:
         return blind
-    if _is_crushed(watch, holding, now, rules, ticker):
-        return Wanted(ExitReason.IV_CRUSH)
-    if now - holding.opened_utc >= ticker.max_hold_ms * MS:
-        return Wanted(ExitReason.MAX_HOLD)
-    since = watch.checkpoint_utc if watch.checkpoint_utc is not None else holding.opened_utc
-    if not holding.took_part and now - since >= rules.no_progress_ms * MS:
-        return Wanted(ExitReason.NO_PROGRESS)
+    if _is_crushed(watch, held, now, rules, ticker):
+        return WantedExit(ExitReason.IV_CRUSH)
+    if now - held.opened_utc >= ticker.max_hold_ms * MS:
+        return WantedExit(ExitReason.MAX_HOLD)
+    since = watch.checkpoint_utc if watch.checkpoint_utc is not None else held.opened_utc
+    if not held.took_part and now - since >= rules.no_progress_ms * MS:
+        return WantedExit(ExitReason.NO_PROGRESS)
     return None
 
 
-def pick_blind(watch: Watch, now: int, rules: ExitRules) -> Wanted | None:
-    """Give the exit of a position whose quote is stale: a limit from the last bid, the market where all is dark."""
+def pick_blind(watch: MarketWatch, now: Utc, rules: ExitRules) -> WantedExit | None:
+    """Return the exit of a position whose quote is stale: a limit from the last bid, the market where all is dark."""
     age = now - watch.seen_utc
     if age <= rules.blind_exit_ms * MS:
         return None
     is_dark = age > rules.blind_market_ms * MS or _is_spot_stale(watch, now, rules)
-    return Wanted(ExitReason.BLIND, floor=Tier.MARKET if is_dark else Tier.BID)
+    return WantedExit(ExitReason.BLIND, floor=Tier.MARKET if is_dark else Tier.BID)
 
 
-def is_resubscribe_due(watch: Watch, now: int, rules: ExitRules) -> bool:
-    """Tell whether the quote is stale enough to be asked for anew."""
+def is_resubscribe_due(watch: MarketWatch, now: Utc, rules: ExitRules) -> bool:
+    """Return whether the quote is stale enough to be asked for anew."""
     return now - watch.seen_utc > rules.blind_resubscribe_ms * MS
 
 
-def is_more(new: Wanted, old: Wanted | None) -> bool:
-    """Tell whether an exit outranks the one wanted so far: a higher severity, or the same reason at a higher tier."""
+def is_more(new: WantedExit, old: WantedExit | None) -> bool:
+    """Return whether an exit outranks the one wanted so far: a higher severity, or the same reason at a higher tier."""
     if old is None or SEVERITY[new.reason] > SEVERITY[old.reason]:
         return True
     return new.reason is old.reason and new.floor > old.floor
 
 
-def raised(new: Wanted, old: Wanted | None) -> Wanted:
-    """Give the stronger exit; a tier once reached is never given back."""
+def raised(new: WantedExit, old: WantedExit | None) -> WantedExit:
+    """Return the stronger exit; a tier once reached is never given back."""
     return new if old is None else replace(new, floor=max(new.floor, old.floor))
 
 
-def _is_spot_stale(watch: Watch, now: int, rules: ExitRules) -> bool:
+def at_least(wanted: WantedExit, tier: Tier) -> WantedExit:
+    """Return the exit at this tier or a higher one."""
+    return replace(wanted, floor=max(wanted.floor, tier))
+
+
+def _is_spot_stale(watch: MarketWatch, now: Utc, rules: ExitRules) -> bool:
     return watch.spot is None or now - watch.spot.at_utc > rules.blind_underlying_ms * MS
 
 
-def _take_profit(watch: Watch, holding: Holding, now: int, rules: ExitRules) -> Wanted | None:
+def _take_profit(watch: MarketWatch, held: HeldPosition, now: Utc, rules: ExitRules) -> WantedExit | None:
     quote = watch.quote
     if quote is None or quote.mid_x2 is None or is_crossed(quote) or not is_fresh(watch, now, rules):
         return None
-    gain = quote.mid_x2 / 2 / holding.average_ticks - 1 + _EPSILON
-    if holding.took_part:
-        return Wanted(ExitReason.TAKE_PROFIT) if gain >= rules.take_rest else None
-    if holding.qty == 1:
-        return Wanted(ExitReason.TAKE_PROFIT) if gain >= rules.take_single else None
-    return Wanted(ExitReason.TAKE_PROFIT, ExitKind.TAKE_PART) if gain >= rules.take_first else None
+    gain = quote.mid_x2 / 2 / held.average_ticks - 1 + _EPSILON
+    if held.took_part:
+        return WantedExit(ExitReason.TAKE_PROFIT) if gain >= rules.take_rest else None
+    if held.qty == 1:
+        return WantedExit(ExitReason.TAKE_PROFIT) if gain >= rules.take_single else None
+    return WantedExit(ExitReason.TAKE_PROFIT, ExitKind.TAKE_PART) if gain >= rules.take_first else None
 
 
-def _is_crushed(watch: Watch, holding: Holding, now: int, rules: ExitRules, ticker: TickerRules) -> bool:
+def _is_crushed(watch: MarketWatch, held: HeldPosition, now: Utc, rules: ExitRules, ticker: TickerRules) -> bool:
     quote = watch.quote
-    moved = favourable_ticks(holding, watch.spot)
-    if quote is None or quote.mid_x2 is None or moved is None or holding.entry_spot_ticks is None:
+    moved = favourable_ticks(held, watch.spot)
+    if quote is None or quote.mid_x2 is None or moved is None or held.entry_spot_ticks is None:
         return False
-    if now - holding.opened_utc < rules.iv_crush_arm_ms * MS or is_crossed(quote) or not is_fresh(watch, now, rules):
+    if now - held.opened_utc < rules.iv_crush_arm_ms * MS or is_crossed(quote) or not is_fresh(watch, now, rules):
         return False
-    size = size_ticks(ticker.iv_size_ticks, ticker.iv_size_bps, holding.entry_spot_ticks)
+    size = size_ticks(ticker.iv_size_ticks, ticker.iv_size_bps, held.entry_spot_ticks)
     if size is None or abs(moved) >= size or _is_spot_stale(watch, now, rules):
         return False
-    if holding.entry_iv is not None and quote.greeks is not None:
-        iv_down = 1 - quote.greeks.iv / holding.entry_iv + _EPSILON
+    if held.entry_iv is not None and quote.greeks is not None:
+        iv_down = 1 - quote.greeks.iv / held.entry_iv + _EPSILON
         if iv_down < rules.iv_crush_share:
             return False
-    return quote.mid_x2 / 2 <= holding.average_ticks * (1 - rules.iv_crush_premium) + _EPSILON
+    return quote.mid_x2 / 2 <= held.average_ticks * (1 - rules.iv_crush_premium) + _EPSILON
 
 
 # -- what would wake it --------------------------------------------------------------------------
@@ -267,29 +275,29 @@ class Wakes(msgspec.Struct, frozen=True):
     bid_at_most: float | None = None
     spot_at_most: float | None = None
     spot_at_least: float | None = None
-    at_utc: int | None = None
+    at_utc: Utc | None = None
 
 
-def wakes_of(watch: Watch, holding: Holding, rules: ExitRules, ticker: TickerRules) -> Wakes:
-    """Give the bounds of a held position without a running exit, for quotes that keep coming.
+def wakes_of(watch: MarketWatch, held: HeldPosition, rules: ExitRules, ticker: TickerRules) -> Wakes:
+    """Return the bounds of a held position without a running exit, for quotes that keep coming.
 
     IV crush holds its instant only: once armed, the bound on the mid is the crush's where that is the higher one.
     """
-    average = holding.average_ticks
-    take = rules.take_rest if holding.took_part else rules.take_single if holding.qty == 1 else rules.take_first
-    mid_low = average * (1 - min(stop_share(holding, rules), rules.iv_crush_premium))
-    since = watch.checkpoint_utc if watch.checkpoint_utc is not None else holding.opened_utc
-    instants = [holding.opened_utc + ticker.max_hold_ms * MS]
-    if not holding.took_part:
+    average = held.average_ticks
+    take = rules.take_rest if held.took_part else rules.take_single if held.qty == 1 else rules.take_first
+    mid_low = average * (1 - min(stop_share(held, rules), rules.iv_crush_premium))
+    since = watch.checkpoint_utc if watch.checkpoint_utc is not None else held.opened_utc
+    instants = [held.opened_utc + ticker.max_hold_ms * MS]
+    if not held.took_part:
         instants.append(since + rules.no_progress_ms * MS)
     low = high = None
-    if holding.entry_spot_ticks is not None:
-        spot = holding.entry_spot_ticks
+    if held.entry_spot_ticks is not None:
+        spot = held.entry_spot_ticks
         stop = size_ticks(ticker.underlying_stop_ticks, ticker.underlying_stop_bps, spot)
         progress = size_ticks(ticker.progress_ticks, ticker.progress_bps, spot)
-        adverse = None if stop is None else spot - holding.direction * stop
-        better = None if progress is None else spot + holding.direction * (watch.checkpoint_ticks + progress)
-        low, high = (adverse, better) if holding.direction > 0 else (better, adverse)
+        adverse = None if stop is None else spot - held.direction * stop
+        better = None if progress is None else spot + held.direction * (watch.checkpoint_ticks + progress)
+        low, high = (adverse, better) if held.direction > 0 else (better, adverse)
     return Wakes(
         mid_at_most=mid_low,
         mid_at_least=average * (1 + take),

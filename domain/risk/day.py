@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 import msgspec
 
 from domain.instants import MS
 from domain.limits import EntryLimits
+from domain.units import Cents, Utc
+
+
+class LockReason(StrEnum):
+    """Why a day takes no more entries."""
+
+    DAILY_LOSS = "daily_loss"
+    END_OF_DAY = "eod"
 
 
 class Closed(msgspec.Struct, frozen=True):
@@ -13,9 +23,9 @@ class Closed(msgspec.Struct, frozen=True):
 
     position_id: str
     strategy: str
-    realised_cents: int
-    fees_cents: int
-    closed_utc: int
+    realised_cents: Cents
+    fees_cents: Cents
+    closed_utc: Utc
 
 
 class DayStops(msgspec.Struct, frozen=True):
@@ -25,11 +35,11 @@ class DayStops(msgspec.Struct, frozen=True):
     `drawdown_cents` is the greatest fall from the day's best P&L (which starts at 0), as a positive number.
     """
 
-    breach_utc: int | None = None
+    breach_utc: Utc | None = None
     is_hard: bool = False
     is_soft: bool = False
-    peak_cents: int = 0
-    drawdown_cents: int = 0
+    peak_cents: Cents = Cents(0)
+    drawdown_cents: Cents = Cents(0)
 
 
 class DaySummary(msgspec.Struct, frozen=True):
@@ -38,23 +48,23 @@ class DaySummary(msgspec.Struct, frozen=True):
     trades: int
     wins: int
     losses: int
-    realised_cents: int
-    fees_cents: int
-    drawdown_cents: int
+    realised_cents: Cents
+    fees_cents: Cents
+    drawdown_cents: Cents
 
 
-def hard_limit_cents(start_nav_cents: int, limits: EntryLimits) -> float:
-    """Give the P&L (negative) at which the day is locked: the nearer of the NAV share and the money limit."""
+def hard_limit_cents(start_nav_cents: Cents, limits: EntryLimits) -> float:
+    """Return the P&L (negative) at which the day is locked: the nearer of the NAV share and the money limit."""
     return -min(limits.daily_loss_nav * start_nav_cents, limits.daily_loss_max_cents)
 
 
 def is_at_or_below(pnl_cents: float, limit_cents: float) -> bool:
-    """Compare money against a limit that came from a share, forgiving what floats lose (a millionth of a cent)."""
+    """Return whether money is at a limit that came from a share, forgiving what floats lose (1e-6 of a cent)."""
     return pnl_cents <= limit_cents + 1e-6
 
 
-def evaluate(stops: DayStops, pnl_cents: int, start_nav_cents: int, limits: EntryLimits, now: int) -> DayStops:
-    """Take one evaluation of the day's P&L into account.
+def evaluate(stops: DayStops, pnl_cents: Cents, start_nav_cents: Cents, limits: EntryLimits, now: Utc) -> DayStops:
+    """Return the stops after one evaluation of the day's P&L.
 
     The hard stop latches when a breach is seen again at least the confirmation time after the first breach, with no
     evaluation above the limit between; the soft stop latches at once.
@@ -73,7 +83,7 @@ def evaluate(stops: DayStops, pnl_cents: int, start_nav_cents: int, limits: Entr
 
 
 def loss_streak(closed: tuple[Closed, ...]) -> int:
-    """Count the losing structures in a row that end the day so far, by close time; one that did not lose ends it."""
+    """Return how many losing structures in a row end the day so far, by close time; one that did not lose ends it."""
     streak = 0
     for trade in sorted(closed, key=lambda c: (c.closed_utc, c.position_id), reverse=True):
         if trade.realised_cents >= 0:
@@ -83,12 +93,12 @@ def loss_streak(closed: tuple[Closed, ...]) -> int:
 
 
 def summarise(closed: tuple[Closed, ...], stops: DayStops) -> DaySummary:
-    """Give the day's row."""
+    """Return the figures of the day's row."""
     return DaySummary(
         trades=len(closed),
         wins=sum(c.realised_cents > 0 for c in closed),
         losses=sum(c.realised_cents < 0 for c in closed),
-        realised_cents=sum(c.realised_cents for c in closed),
-        fees_cents=sum(c.fees_cents for c in closed),
+        realised_cents=Cents(sum(c.realised_cents for c in closed)),
+        fees_cents=Cents(sum(c.fees_cents for c in closed)),
         drawdown_cents=stops.drawdown_cents,
     )

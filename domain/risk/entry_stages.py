@@ -1,75 +1,71 @@
-"""The stages of one entry attempt: what each waits for, and what its silence means.
+"""The stages of one entry attempt: what each waits for, what ends it, and what its silence means.
 
-Every stage waits for the reply to one request and has a timer; a reply that fits no stage is late, and ignored.
+Every stage but the first and the last two waits for the reply to one request and has a timer. A reply that is not the
+one waited for is late; it is ignored before it becomes an event of this machine.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
+from domain.fsm import Machine
+from domain.risk.gates.sequence import CONTRACT, FRESH_QUOTE, QUOTE_FRESH, RESERVATION
 from domain.risk.reject import RejectCode
 
 
-class Stage(StrEnum):
-    """Where an attempt stands; `AWAITS_WHAT_IF` is reached by short legs only."""
+class EntryStage(StrEnum):
+    """Where an attempt stands."""
 
+    QUEUED = "QUEUED"  # another attempt is in hand
     AWAITS_CONTRACTS = "AWAITS_CONTRACTS"
-    AWAITS_QUOTE = "AWAITS_QUOTE"
-    AWAITS_WHAT_IF = "AWAITS_WHAT_IF"
+    AWAITS_QUOTE = "AWAITS_QUOTE"  # of a candidate whose offered quote was too old
     AWAITS_FRESH_QUOTE = "AWAITS_FRESH_QUOTE"
     AWAITS_RESERVATION = "AWAITS_RESERVATION"
     HANDED_OVER = "HANDED_OVER"
     DENIED = "DENIED"
 
 
-class Event(StrEnum):
-    """What can reach an attempt."""
+class EntryEvent(StrEnum):
+    """What moves an attempt."""
 
-    OFFERED = "offered"
-    QUOTE_READ = "quote_read"
-    QUOTE_UNAVAILABLE = "quote_unavailable"
-    WHAT_IF_READ = "what_if_read"
-    WHAT_IF_FAILED = "what_if_failed"
+    ADMITTED = "admitted"  # the standing gates passed
+    QUOTE_NEEDED = "quote_needed"
+    CONTRACT_CHOSEN = "contract_chosen"  # and sized
+    QUOTE_PASSED = "quote_passed"  # the fresh quote and the last look
     RESERVED = "reserved"
-    REFUSED = "refused"
-    TIMER = "timer"
+    DENIED = "denied"  # by a gate, or by the ledger
+    TIMED_OUT = "timed_out"
 
 
-_AFTER_QUOTE = (Stage.AWAITS_QUOTE, Stage.AWAITS_WHAT_IF, Stage.AWAITS_FRESH_QUOTE, Stage.DENIED)
+ENTRY: Final = Machine(
+    "entry attempt",
+    transitions={
+        (EntryStage.QUEUED, EntryEvent.ADMITTED): EntryStage.AWAITS_CONTRACTS,
+        (EntryStage.QUEUED, EntryEvent.DENIED): EntryStage.DENIED,
+        (EntryStage.AWAITS_CONTRACTS, EntryEvent.QUOTE_NEEDED): EntryStage.AWAITS_QUOTE,
+        (EntryStage.AWAITS_CONTRACTS, EntryEvent.CONTRACT_CHOSEN): EntryStage.AWAITS_FRESH_QUOTE,
+        (EntryStage.AWAITS_CONTRACTS, EntryEvent.DENIED): EntryStage.DENIED,
+        (EntryStage.AWAITS_CONTRACTS, EntryEvent.TIMED_OUT): EntryStage.DENIED,
+        (EntryStage.AWAITS_QUOTE, EntryEvent.QUOTE_NEEDED): EntryStage.AWAITS_QUOTE,  # of the next candidate
+        (EntryStage.AWAITS_QUOTE, EntryEvent.CONTRACT_CHOSEN): EntryStage.AWAITS_FRESH_QUOTE,
+        (EntryStage.AWAITS_QUOTE, EntryEvent.DENIED): EntryStage.DENIED,
+        (EntryStage.AWAITS_QUOTE, EntryEvent.TIMED_OUT): EntryStage.DENIED,
+        (EntryStage.AWAITS_FRESH_QUOTE, EntryEvent.QUOTE_PASSED): EntryStage.AWAITS_RESERVATION,
+        (EntryStage.AWAITS_FRESH_QUOTE, EntryEvent.DENIED): EntryStage.DENIED,
+        (EntryStage.AWAITS_FRESH_QUOTE, EntryEvent.TIMED_OUT): EntryStage.DENIED,
+        (EntryStage.AWAITS_RESERVATION, EntryEvent.RESERVED): EntryStage.HANDED_OVER,
+        (EntryStage.AWAITS_RESERVATION, EntryEvent.DENIED): EntryStage.DENIED,
+        (EntryStage.AWAITS_RESERVATION, EntryEvent.TIMED_OUT): EntryStage.DENIED,
+    },
+    ignored={},  # an attempt that ended is forgotten, and a late reply is no event
+)
+TERMINAL: Final = frozenset({EntryStage.HANDED_OVER, EntryStage.DENIED})
 
-# (stage, event) -> the stages it can lead to; the gates choose among them.
-TRANSITIONS: dict[tuple[Stage, Event], tuple[Stage, ...]] = {
-    (Stage.AWAITS_CONTRACTS, Event.OFFERED): _AFTER_QUOTE,
-    (Stage.AWAITS_CONTRACTS, Event.TIMER): (Stage.DENIED,),
-    (Stage.AWAITS_QUOTE, Event.QUOTE_READ): _AFTER_QUOTE,
-    (Stage.AWAITS_QUOTE, Event.QUOTE_UNAVAILABLE): _AFTER_QUOTE,
-    (Stage.AWAITS_QUOTE, Event.TIMER): (Stage.DENIED,),
-    (Stage.AWAITS_WHAT_IF, Event.WHAT_IF_READ): (Stage.AWAITS_FRESH_QUOTE, Stage.DENIED),
-    (Stage.AWAITS_WHAT_IF, Event.WHAT_IF_FAILED): (Stage.DENIED,),
-    (Stage.AWAITS_WHAT_IF, Event.TIMER): (Stage.DENIED,),
-    (Stage.AWAITS_FRESH_QUOTE, Event.QUOTE_READ): (Stage.AWAITS_RESERVATION, Stage.DENIED),
-    (Stage.AWAITS_FRESH_QUOTE, Event.QUOTE_UNAVAILABLE): (Stage.DENIED,),
-    (Stage.AWAITS_FRESH_QUOTE, Event.TIMER): (Stage.DENIED,),
-    (Stage.AWAITS_RESERVATION, Event.RESERVED): (Stage.HANDED_OVER, Stage.DENIED),
-    (Stage.AWAITS_RESERVATION, Event.REFUSED): (Stage.DENIED,),
-    (Stage.AWAITS_RESERVATION, Event.TIMER): (Stage.DENIED,),
-}
-TERMINAL = (Stage.HANDED_OVER, Stage.DENIED)
-
-_LATE = "late: the stage that asked is over"
-# Every pair that is not a transition, with the reason why nothing happens.
-IGNORED: dict[tuple[Stage, Event], str] = {
-    (stage, event): "a timer dies with its stage" if event is Event.TIMER else _LATE
-    for stage in Stage
-    for event in Event
-    if (stage, event) not in TRANSITIONS
-}
-
-# What silence means: the gate that could not be answered, and its code.
-SILENCE: dict[Stage, tuple[int, RejectCode]] = {
-    Stage.AWAITS_CONTRACTS: (19, RejectCode.MISSING_INPUT),
-    Stage.AWAITS_QUOTE: (20, RejectCode.STALE_QUOTE),
-    Stage.AWAITS_WHAT_IF: (23, RejectCode.MISSING_INPUT),
-    Stage.AWAITS_FRESH_QUOTE: (24, RejectCode.STALE_QUOTE),
-    Stage.AWAITS_RESERVATION: (25, RejectCode.MISSING_INPUT),
+# What silence means in a stage: the gate that could not be answered, and its code.
+SILENCE: Final[dict[EntryStage, tuple[str, RejectCode]]] = {
+    EntryStage.AWAITS_CONTRACTS: (CONTRACT, RejectCode.MISSING_INPUT),
+    EntryStage.AWAITS_QUOTE: (QUOTE_FRESH, RejectCode.STALE_QUOTE),
+    EntryStage.AWAITS_FRESH_QUOTE: (FRESH_QUOTE, RejectCode.STALE_QUOTE),
+    EntryStage.AWAITS_RESERVATION: (RESERVATION, RejectCode.MISSING_INPUT),
 }

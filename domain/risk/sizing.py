@@ -1,4 +1,7 @@
-"""How many contracts an entry buys: the smallest of the risk, premium and cap bounds, then the cuts."""
+"""How many contracts an entry takes, and at which limit.
+
+The size is the smallest of the risk, premium and cap bounds, then the cuts.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,15 @@ import math
 
 import msgspec
 
+from domain.instruments import Contract, Quote, Side
 from domain.limits import EntryLimits
+from domain.options.fees import round_trip_cents
+from domain.options.tick_rules import TickRule, passive, round_down, round_up
+from domain.orders.intent import DecisionPrices
+from domain.risk.day import loss_streak
+from domain.risk.desk_view import DeskView
+from domain.risk.gates.types import DeskRules
+from domain.units import Cents, Qty, Ticks
 
 SOFT_STOP_CUT = 0.5
 LOSSES_CUT = 0.5
@@ -16,34 +27,34 @@ LOSSES_FOR_CUT = 2
 class Sizing(msgspec.Struct, frozen=True):
     """The size and what bounded it; `by_*` are contracts before cuts, `cuts` the factor on the smallest of them."""
 
-    qty: int
+    qty: Qty
     by_risk: float
     by_premium: float
-    cap: int
+    cap: Qty
     cuts: float
 
     @property
     def reason(self) -> str:
-        """Say in one line what went in."""
+        """What went in, in one line."""
         return f"risk {self.by_risk:.2f}, premium {self.by_premium:.2f}, cap {self.cap}, cuts {self.cuts:g}"
 
 
 def cuts_of(is_soft_stopped: bool, streak: int) -> float:
-    """Give the factor on the size: half for the latched soft stop, half for two losses in a row."""
+    """Return the factor on the size: half for the latched soft stop, half for two losses in a row."""
     return (SOFT_STOP_CUT if is_soft_stopped else 1.0) * (LOSSES_CUT if streak >= LOSSES_FOR_CUT else 1.0)
 
 
 def size_entry(
-    nav_cents: int,
-    ask_ticks: int,
+    nav_cents: Cents,
+    ask_ticks: Ticks,
     multiplier: int,
     stop_share: float,
-    fees_cents: int,
-    cap: int,
+    fees_cents: Cents,
+    cap: Qty,
     cuts: float,
     limits: EntryLimits,
 ) -> Sizing:
-    """Size a long option entry; 0 contracts where no whole contract fits.
+    """Return the size of a long option entry; 0 contracts where no whole contract fits.
 
     `stop_share` is the share of premium that the stop gives up, `fees_cents` the round trip of one contract.
     """
@@ -51,5 +62,32 @@ def size_entry(
     by_risk = limits.risk_nav * nav_cents / (limits.risk_stop_multiple * stop_share * premium + fees_cents)
     by_premium = limits.notional_nav * nav_cents / premium
     # A bound that is a whole number but for the last bits of a float keeps that whole number.
-    qty = math.floor(min(by_risk, by_premium, cap) * cuts + 1e-9)
+    qty = Qty(math.floor(min(by_risk, by_premium, cap) * cuts + 1e-9))
     return Sizing(qty, by_risk, by_premium, cap, cuts)
+
+
+def size_of(rules: DeskRules, view: DeskView, contract: Contract, quote: Quote) -> Sizing | None:
+    """Return the size of an entry on the quote in hand; `None` where account, session or ask are not known."""
+    if view.funds is None or view.session is None or not quote.ask_ticks:
+        return None
+    return size_entry(
+        nav_cents=view.funds.nav_cents,
+        ask_ticks=quote.ask_ticks,
+        multiplier=contract.multiplier,
+        stop_share=rules.exits.premium_stop,
+        fees_cents=round_trip_cents(view.session, contract.trading_class, Qty(1), quote.ask_ticks),
+        cap=rules.tickers[contract.ticker].size_cap,
+        cuts=cuts_of(view.stops.is_soft, loss_streak(view.closed)),
+        limits=rules.limits,
+    )
+
+
+def entry_limit_ticks(side: Side, fresh: Quote, decision: DecisionPrices, rule: TickRule) -> Ticks:
+    """Return the limit of an entry: the fresh mid rounded away from the fill.
+
+    Never worse than the ask (of a sale: the bid) on which the entry was decided, wherever the market has gone since.
+    """
+    mid = passive(rule, side, (fresh.mid_x2 or 0) / 2)
+    if side is Side.BUY:
+        return min(mid, round_down(rule, decision.ask_ticks))
+    return max(mid, round_up(rule, decision.bid_ticks))

@@ -1,8 +1,8 @@
-"""The exchange's calendar: sessions of NYSE and Cboe, their half days and holidays, and the phases of a day.
+"""The exchange's calendar: sessions of NYSE and Cboe, their half days and closures, and the phases of a day.
 
-Written for sessions from 2013 on (the year from which the half day before Independence Day is always July 3).
-Rules after NYSE's published holidays and hours and, for the observance of weekend holidays, NYSE Rule 7.2. All wall
-clocks are New York's; instants are ns UTC, so that daylight saving shows only here.
+Closures and half days come from the maintained calendar of the `holidays` library (why that one: decision 5), our own
+overrides from the settings lie on top. All wall clocks are New York's; instants are UTC, so that daylight saving shows
+only here.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ from functools import lru_cache
 from typing import Final
 
 import msgspec
+from holidays import financial_holidays
+from holidays.constants import HALF_DAY
 
 from domain.instants import BUCKET_NS, MS, at_exchange
 from domain.limits import DayRules
 from domain.session.phases import Phase
+from domain.units import Utc
 
+EXCHANGE: Final = "XNYS"  # Cboe's index options keep the same dates
 OPEN: Final = time(9, 30)
 CLOSE: Final = time(16, 0)
 EARLY_CLOSE: Final = time(13, 0)
-JUNETEENTH_SINCE: Final = 2022
 
-# Closed without a rule: a national day of mourning each.
-UNSCHEDULED: Final = frozenset({date(2018, 12, 5), date(2025, 1, 9)})
-
-_MONDAY, _THURSDAY, _SATURDAY, _SUNDAY = 0, 3, 5, 6
+_SATURDAY = 5
 
 
 class TradingDay(msgspec.Struct, frozen=True):
-    """One session: its regular hours as instants (ns UTC)."""
+    """One session: its regular hours as instants."""
 
     session: date
-    open_utc: int
-    close_utc: int
+    open_utc: Utc
+    close_utc: Utc
     is_half: bool
 
     @property
@@ -43,89 +43,34 @@ class TradingDay(msgspec.Struct, frozen=True):
         return (self.close_utc - self.open_utc) // BUCKET_NS
 
 
-def easter(year: int) -> date:
-    """Give Easter Sunday of a Gregorian year (the anonymous computus; Meeus, *Astronomical Algorithms*, chapter 8)."""
-    golden = year % 19
-    century, in_century = divmod(year, 100)
-    skipped, rest = divmod(century, 4)
-    correction = (century - (century + 8) // 25 + 1) // 3
-    epact = (19 * golden + century - skipped - correction + 15) % 30
-    leap, left = divmod(in_century, 4)
-    to_sunday = (32 + 2 * rest + 2 * leap - epact - left) % 7
-    shift = (golden + 11 * epact + 22 * to_sunday) // 451
-    month, day = divmod(epact + to_sunday - 7 * shift + 114, 31)
-    return date(year, month, day + 1)
-
-
-def _nth(year: int, month: int, weekday: int, n: int) -> date:
-    first = date(year, month, 1)
-    return first + timedelta(days=(weekday - first.weekday()) % 7 + 7 * (n - 1))
-
-
-def _observed(day: date) -> date:
-    """Move a fixed holiday off the weekend: Saturday to Friday, Sunday to Monday."""
-    shift = {_SATURDAY: -1, _SUNDAY: 1}.get(day.weekday(), 0)
-    return day + timedelta(days=shift)
+@lru_cache(maxsize=64)
+def closures(year: int) -> dict[date, str]:
+    """Return the dates of a year on which the exchange is closed all day, with the occasion, weekends left out."""
+    return dict(financial_holidays(EXCHANGE, years=year))
 
 
 @lru_cache(maxsize=64)
-def holidays(year: int) -> dict[date, str]:
-    """Give the scheduled full holidays that fall into a year, by date.
-
-    A New Year's Day on a Saturday is not observed: the Friday before ends the accounting year and is traded.
-    """
-    thanksgiving = _nth(year, 11, _THURSDAY, 4)
-    found = {
-        _nth(year, 1, _MONDAY, 3): "Martin Luther King Jr. Day",
-        _nth(year, 2, _MONDAY, 3): "Washington's Birthday",
-        easter(year) - timedelta(days=2): "Good Friday",
-        _nth(year, 6, _MONDAY, 1) - timedelta(days=7): "Memorial Day",  # the last Monday of May
-        _observed(date(year, 7, 4)): "Independence Day",
-        _nth(year, 9, _MONDAY, 1): "Labor Day",
-        thanksgiving: "Thanksgiving Day",
-        _observed(date(year, 12, 25)): "Christmas Day",
-    }
-    if date(year, 1, 1).weekday() != _SATURDAY:
-        found[_observed(date(year, 1, 1))] = "New Year's Day"
-    if year >= JUNETEENTH_SINCE:
-        found[_observed(date(year, 6, 19))] = "Juneteenth"
-    return found
-
-
-def is_half_day(session: date) -> bool:
-    """Tell whether a trading session closes at 13:00.
-
-    Those are July 3 before a weekday's July 4, the Friday after Thanksgiving, and December 24, where each is traded.
-    """
-    if session.weekday() >= _SATURDAY or session in holidays(session.year):
-        return False
-    if (session.month, session.day) in ((7, 3), (12, 24)):
-        return True
-    return session == _nth(session.year, 11, _THURSDAY, 4) + timedelta(days=1)
+def half_days(year: int) -> frozenset[date]:
+    """Return the sessions of a year that close at 13:00."""
+    return frozenset(financial_holidays(EXCHANGE, years=year, categories=(HALF_DAY,)))
 
 
 def day(session: date, closed_dates: Collection[str] = ()) -> TradingDay | None:
-    """Give a session's hours; `None` where the exchange is closed all day.
+    """Return a session's hours; `None` where the exchange is closed all day.
 
     Args:
         session: New York's date.
-        closed_dates: further closures as ISO dates (`2025-01-09`), unscheduled ones of which no rule knows.
+        closed_dates: further closures as ISO dates (`2025-01-09`), announced after the library was released.
     """
-    is_closed = (
-        session.weekday() >= _SATURDAY
-        or session in holidays(session.year)
-        or session in UNSCHEDULED
-        or session.isoformat() in closed_dates
-    )
-    if is_closed:
+    if session.weekday() >= _SATURDAY or session in closures(session.year) or session.isoformat() in closed_dates:
         return None
-    is_half = is_half_day(session)
+    is_half = session in half_days(session.year)
     close = EARLY_CLOSE if is_half else CLOSE
     return TradingDay(session, at_exchange(session, OPEN), at_exchange(session, close), is_half)
 
 
-def phase_starts(trading_day: TradingDay, rules: DayRules) -> tuple[tuple[int, Phase], ...]:
-    """Give the instants at which the phases after `PRE` begin, ascending."""
+def phase_starts(trading_day: TradingDay, rules: DayRules) -> tuple[tuple[Utc, Phase], ...]:
+    """Return the instants at which the phases after `PRE` begin, ascending."""
     close_utc = trading_day.close_utc
     return (
         (trading_day.open_utc, Phase.OPEN),
@@ -137,8 +82,8 @@ def phase_starts(trading_day: TradingDay, rules: DayRules) -> tuple[tuple[int, P
     )
 
 
-def phase_at(trading_day: TradingDay | None, instant_utc: int, rules: DayRules) -> Phase:
-    """Give the phase at an instant of the session's date; `trading_day` `None` is a day without trading."""
+def phase_at(trading_day: TradingDay | None, instant_utc: Utc, rules: DayRules) -> Phase:
+    """Return the phase at an instant of the session's date; `trading_day` `None` is a day without trading."""
     if trading_day is None:
         return Phase.CLOSED_DAY
     phase = Phase.PRE
@@ -148,6 +93,15 @@ def phase_at(trading_day: TradingDay | None, instant_utc: int, rules: DayRules) 
     return phase
 
 
-def next_midnight(session: date) -> int:
-    """Give the instant at which the next New York date begins."""
+def closure_of(session: date, closed_dates: Collection[str] = ()) -> str:
+    """Return why a date without trading has none, for people (`weekend`, `Thanksgiving Day`); empty for a session."""
+    if session.weekday() >= _SATURDAY:
+        return "weekend"
+    if session in closures(session.year):
+        return closures(session.year)[session]
+    return "closed by the settings" if session.isoformat() in closed_dates else ""
+
+
+def next_midnight(session: date) -> Utc:
+    """Return the instant at which the next New York date begins."""
     return at_exchange(session + timedelta(days=1), time())

@@ -17,7 +17,8 @@ import numpy as np
 from domain.instants import BUCKET_NS, MINUTE
 from domain.options.profile import Profile, Row
 from domain.session.calendar import TradingDay
-from domain.signals.registry import FEATURES, FLOW, INDEX, LEVELS, LEVELS_IN_MOVES, ZERO, Feature, Group
+from domain.signals.registry import FEATURES, LEVELS, LEVELS_IN_MOVES, ZERO
+from domain.units import Ticks, Utc
 
 WINDOW: Final = 240
 MINUTES_PER_YEAR: Final = 525_600.0
@@ -25,28 +26,26 @@ READINGS_PER_YEAR: Final = 196_560.0  # 252 sessions of 390 min, two readings ea
 IV_CATEGORIES: Final = ("state_gamma_zero", "state_delta_zero", "state_vanna_zero", "state_charm_zero")
 IV_SCALE: Final = 1_000.0
 
-__all__ = ["FEATURES", "FLOW", "INDEX", "ZERO", "Feature", "Group", "Snapshot", "appended", "compute", "reduced"]
-
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """One bucket of one ticker, reduced: prices and levels in wire hundredths, `None` where not delivered or not named.
+    """One bucket of one ticker, reduced: price and levels, `None` where not delivered or not named.
 
     `iv` is the volatility at the money per year, of the nearest expiry.
     """
 
-    bucket_utc: int
-    spot: int | None = None
-    zero_gamma: int | None = None
-    major_pos_vol: int | None = None
-    major_neg_vol: int | None = None
-    major_pos_oi: int | None = None
-    major_neg_oi: int | None = None
-    long_gamma: int | None = None
-    short_gamma: int | None = None
+    bucket_utc: Utc
+    spot: Ticks | None = None
+    zero_gamma: Ticks | None = None
+    major_pos_vol: Ticks | None = None
+    major_neg_vol: Ticks | None = None
+    major_pos_oi: Ticks | None = None
+    major_neg_oi: Ticks | None = None
+    long_gamma: Ticks | None = None
+    short_gamma: Ticks | None = None
     iv: float | None = None
 
     @property
-    def end_utc(self) -> int:
+    def end_utc(self) -> Utc:
         """The end of the bucket."""
         return self.bucket_utc + BUCKET_NS
 
@@ -54,8 +53,8 @@ class Snapshot(msgspec.Struct, frozen=True):
 Window = tuple[Snapshot, ...]
 
 
-def reduced(bucket_utc: int, rows: Iterable[Row]) -> Snapshot:
-    """Reduce a bucket's rows of one ticker; the order of the rows makes no difference.
+def reduced(bucket_utc: Utc, rows: Iterable[Row]) -> Snapshot:
+    """Return a bucket's rows of one ticker, reduced; the order of the rows makes no difference.
 
     Spot is that of `classic_gex_zero`, else of the first category by name that has one.
     """
@@ -76,20 +75,21 @@ def reduced(bucket_utc: int, rows: Iterable[Row]) -> Snapshot:
     )
 
 
-def _spot(profiles: Mapping[str, Profile]) -> int | None:
+def _spot(profiles: Mapping[str, Profile]) -> Ticks | None:
     zero = profiles.get(ZERO)
     if zero is not None and zero.spot:
         return zero.spot
     return next((profiles[name].spot for name in sorted(profiles) if profiles[name].spot), None)
 
 
-def _named(profile: Profile | None, scalar: str) -> int | None:
-    """Give a level; on the wire 0 says that there is none."""
-    return None if profile is None else profile.scalar(scalar) or None
+def _named(profile: Profile | None, scalar: str) -> Ticks | None:
+    """Return a level; on the wire 0 says that there is none."""
+    level = 0 if profile is None else profile.scalar(scalar)
+    return Ticks(level) if level else None
 
 
-def _iv_at_the_money(profiles: Mapping[str, Profile], spot: int | None) -> float | None:
-    """Give the mean of call and put volatility at the strike nearest to spot (the lower of two equally near)."""
+def _iv_at_the_money(profiles: Mapping[str, Profile], spot: Ticks | None) -> float | None:
+    """Return the mean of call and put volatility at the strike nearest to spot (the lower of two equally near)."""
     if spot is None:
         return None
     for category in IV_CATEGORIES:
@@ -104,26 +104,26 @@ def _iv_at_the_money(profiles: Mapping[str, Profile], spot: int | None) -> float
 
 
 def appended(window: Window, snapshot: Snapshot) -> Window:
-    """Give the window with one more snapshot, the oldest gone beyond 240."""
+    """Return the window with one more snapshot, the oldest gone beyond 240."""
     return (*window[-(WINDOW - 1) :], snapshot)
 
 
 def compute(window: Window, day: TradingDay) -> tuple[float | None, ...]:
-    """Give the 73 features of the newest snapshot, in the registry's order, rounded to 12 significant digits."""
+    """Return the 73 features of the newest snapshot, in the registry's order, rounded to 12 significant digits."""
     now = window[-1]
     values = {**_location(now, day), **_price(window, day)}
     return tuple(rounded(values.get(feature.name)) for feature in FEATURES)
 
 
 def rounded(value: float | None) -> float | None:
-    """Round to 12 significant digits; what is not finite is missing."""
+    """Return a value rounded to 12 significant digits; `None` for what is missing or not finite."""
     if value is None or not math.isfinite(value):
         return None
     return float(f"{value:.12g}")
 
 
 def snapshot_before(window: Window, minutes: int) -> Snapshot | None:
-    """Give the snapshot whose bucket began so many minutes before the newest one's; `None` where there is none."""
+    """Return the snapshot whose bucket began so many minutes before the newest one's; `None` where there is none."""
     wanted_utc = window[-1].bucket_utc - minutes * MINUTE
     at = bisect_left(window, wanted_utc, key=lambda snapshot: snapshot.bucket_utc)
     found = window[at]
@@ -131,7 +131,7 @@ def snapshot_before(window: Window, minutes: int) -> Snapshot | None:
 
 
 def expected_move(snapshot: Snapshot, day: TradingDay) -> float | None:
-    """Give one deviation of spot until the close in hundredths: spot × iv × √(time left in years of 525,600 min)."""
+    """Return one deviation of spot until the close in ticks: spot × iv × √(time left in years of 525,600 min)."""
     if snapshot.spot is None or snapshot.iv is None:
         return None
     minutes = (day.close_utc - snapshot.end_utc) / MINUTE
@@ -144,7 +144,7 @@ def _location(now: Snapshot, day: TradingDay) -> dict[str, float]:
     out: dict[str, float] = {}
     move = expected_move(now, day)
     for name in LEVELS:
-        level: int | None = getattr(now, name)
+        level: Ticks | None = getattr(now, name)
         if level is None:
             continue
         out[f"loc_{name}_bps"] = (now.spot - level) / level * 1e4
@@ -175,7 +175,7 @@ def _price(window: Window, day: TradingDay) -> dict[str, float]:
 
 
 def _squared_returns(window: Sequence[Snapshot]) -> float | None:
-    """Sum the squared log returns of the last 60 steps; `None` where one of their 61 spots is missing."""
+    """Return the sum of squared log returns of the last 60 steps; `None` where one of their 61 spots is missing."""
     last = window[-61:]
     spots = [snapshot.spot for snapshot in last if snapshot.spot is not None]
     if len(spots) < 61 or last[-1].bucket_utc - last[0].bucket_utc != 60 * BUCKET_NS:

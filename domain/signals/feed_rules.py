@@ -12,7 +12,7 @@ PRIORITY: Final = ("SPX", "SPY", "QQQ", "IWM", "VIX")
 
 
 def in_priority(tickers: Iterable[str]) -> tuple[str, ...]:
-    """Order tickers as they are served: the indices' own first, the others as given."""
+    """Return tickers in the order in which they are served: those of the index first, the others as given."""
     rank = {ticker: n for n, ticker in enumerate(PRIORITY)}
     return tuple(sorted(tickers, key=lambda ticker: rank.get(ticker, len(PRIORITY))))
 
@@ -25,20 +25,20 @@ class Packed(NamedTuple):
 
 
 def packed(
-    tickers: Sequence[str], indices: Sequence[str], hubs: Mapping[str, Sequence[str]], memberships_max: int
+    tickers: Sequence[str], spot_only: Sequence[str], hubs: Mapping[str, Sequence[str]], memberships_max: int
 ) -> Packed:
-    """Choose a key's groups: a ticker goes in whole, with its spot, in the order of priority, or not at all.
+    """Return a key's groups: a ticker goes in whole, with its spot, in the order of priority, or not at all.
 
     Args:
         tickers: analysed tickers, each in every category of every hub.
-        indices: tickers of which only the spot is wanted.
+        spot_only: tickers of which only the spot is wanted.
         hubs: the categories of each hub.
         memberships_max: groups that one key may carry.
     """
     categories = [category for wanted in hubs.values() for category in wanted]
     groups: list[str] = []
     left_out: list[str] = []
-    for ticker in in_priority((*tickers, *indices)):
+    for ticker in in_priority((*tickers, *spot_only)):
         own = [f"{ticker}_spot"]
         if ticker in tickers:
             own += [f"{ticker}_{category}" for category in categories]
@@ -50,7 +50,7 @@ def packed(
 
 
 def pause_ns(attempts: int, rules: FeedRules) -> int:
-    """Give the pause before the next dial after `attempts` in a row were in vain.
+    """Return the pause in ns before the next dial after `attempts` in a row were in vain.
 
     The first attempt goes at once; pauses double from `retry_min_ms` to `retry_max_ms`; from `breaker_failures` on the
     breaker is open and each pause is `breaker_pause_ms`.

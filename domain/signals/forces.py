@@ -56,7 +56,7 @@ WEIGHTS: Final[Mapping[str, float]] = dict.fromkeys(INPUTS, 1.0)
 
 
 def scores(features: Sequence[float | None]) -> tuple[ForceScore, ...]:
-    """Give the five forces of a reading's features (in the registry's order); without inputs 0 with confidence 0."""
+    """Return the five forces of a reading's features (in the registry's order); without inputs 0 with confidence 0."""
     return tuple(_score(name, inputs, features) for name, inputs in INPUTS.items())
 
 
@@ -68,7 +68,7 @@ def _score(name: str, inputs: Sequence[Input], features: Sequence[float | None])
 
 
 def alignment(forces: Sequence[ForceScore], weights: Mapping[str, float] = WEIGHTS) -> float | None:
-    """Give the weighted mean of the confident forces' scores × the share of them that agree with its sign.
+    """Return the weighted mean of the confident forces' scores × the share of them that agree with its sign.
 
     `None` where fewer than three forces have a confidence of at least 0.5.
     """

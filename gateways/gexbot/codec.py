@@ -9,9 +9,10 @@ from __future__ import annotations
 import binascii
 import re
 import threading
+from collections.abc import Callable
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -20,6 +21,7 @@ from google.protobuf.message import DecodeError
 
 from domain.instants import SECOND
 from domain.options.profile import PRIORS, SCALARS, VALUE_COLUMNS, Ints, Profile, Shape, shape_of
+from domain.units import Ticks, Utc
 from gateways.gexbot import columns, schema
 
 PAYLOAD_BYTES_MAX: Final = 4 * 1024 * 1024  # beyond it a frame is a bomb
@@ -41,6 +43,9 @@ _GROUP: Final = re.compile(
     r"|state_(?:delta|gamma|vanna|charm)_(?:zero|one|\d{8})"
     r"|orderflow_orderflow|spot)"
 )
+
+
+T = TypeVar("T")
 
 
 class Refusal(StrEnum):
@@ -73,8 +78,8 @@ class SpotPrice(msgspec.Struct, frozen=True):
     """The underlying's price in 1/100 at an instant of the feed."""
 
     ticker: str
-    source_utc: int
-    spot: int
+    source_utc: Utc
+    spot: Ticks
 
 
 class Packed(NamedTuple):
@@ -97,18 +102,18 @@ _codecs = _Codecs()
 
 @lru_cache(maxsize=4096)
 def parse_group(name: str) -> Group | None:
-    """Read a group's name, with or without the legacy colour prefix; `None` when it is no group of the feed."""
+    """Return a group by its name, with or without the legacy colour prefix; `None` when it is no group of the feed."""
     found = _GROUP.fullmatch(name)
     return Group(found["ticker"], found["category"]) if found else None
 
 
 def is_clipped(value: int) -> bool:
-    """Tell whether a ×1000 wire value is the saturated bound and therefore no reading."""
+    """Return whether a ×1000 wire value is the saturated bound and therefore no reading."""
     return abs(value) == CLIPPED
 
 
 def unpack(data_b64: str) -> Packed | Refused:
-    """Take a frame out of its base64 and its `Any`; the payload stays compressed."""
+    """Return a frame out of its base64 and its `Any`; the payload stays compressed."""
     try:
         frame = schema.AnyFrame.FromString(binascii.a2b_base64(data_b64, strict_mode=True))
     except (ValueError, DecodeError) as error:
@@ -120,14 +125,13 @@ def unpack(data_b64: str) -> Packed | Refused:
     return Refused(Refusal.UNKNOWN_TYPE, f"no payload type {type_url[:80]!r} is known")
 
 
-def peek_timestamp(packed: Packed, bytes_max: int = PAYLOAD_BYTES_MAX) -> int | Refused:
-    """Read the source instant alone (ns, UTC), which is field 1 and comes first in every payload."""
+def peek_timestamp(packed: Packed, bytes_max: int = PAYLOAD_BYTES_MAX) -> Utc | Refused:
+    """Return the source instant alone, which is field 1 and comes first in every payload."""
     payload = _decompress(packed.compressed, bytes_max)
     if isinstance(payload, Refused):
         return payload
     if payload[:1] != b"\x08":  # legal protobuf in another order
-        found: int | Refused = _parse(packed.kind, payload, lambda m: _source_utc(m.timestamp))
-        return found
+        return _parse(packed.kind, payload, lambda message: _source_utc(message.timestamp))
     seconds = shift = 0
     for byte in payload[1:11]:
         seconds |= (byte & 0x7F) << shift
@@ -141,7 +145,7 @@ def peek_timestamp(packed: Packed, bytes_max: int = PAYLOAD_BYTES_MAX) -> int | 
 
 
 def decode_frame(group: str, data_b64: str) -> Profile | SpotPrice | Refused:
-    """Decode one frame as it stands in the envelope's `data`, by the group that the envelope names."""
+    """Return one frame, decoded as it stands in the envelope's `data`, by the group that the envelope names."""
     key = parse_group(group)
     if key is None:
         return unknown_group(group)
@@ -150,23 +154,21 @@ def decode_frame(group: str, data_b64: str) -> Profile | SpotPrice | Refused:
 
 
 def decode_packed(key: Group, packed: Packed, bytes_max: int = PAYLOAD_BYTES_MAX) -> Profile | SpotPrice | Refused:
-    """Decode a kept frame; strikes come out ascending whatever their order on the wire."""
+    """Return a kept frame, decoded; strikes come out ascending whatever their order on the wire."""
     mismatch = kind_mismatch(key, packed)
     if mismatch is not None:
         return mismatch
     payload = _decompress(packed.compressed, bytes_max)
     if isinstance(payload, Refused):
         return payload
-    result: Profile | SpotPrice | Refused = _parse(
-        packed.kind, payload, lambda message: _READERS[packed.kind](key, message)
-    )
+    result = _parse(packed.kind, payload, lambda message: _READERS[packed.kind](key, message))
     if not isinstance(result, Refused) and result.ticker != key.ticker:
         return Refused(Refusal.WRONG_TYPE, f"the frame of group {key} is about {result.ticker[:20]!r}")
     return result
 
 
 def kind_mismatch(key: Group, packed: Packed) -> Refused | None:
-    """Refuse a payload of another type than its group carries; `None` when they agree."""
+    """Return the refusal of a payload of another type than its group carries; `None` when they agree."""
     wanted = SPOT_CATEGORY if key.category == SPOT_CATEGORY else shape_of(key.category).value
     if packed.kind == wanted:
         return None
@@ -174,12 +176,12 @@ def kind_mismatch(key: Group, packed: Packed) -> Refused | None:
 
 
 def unknown_group(name: str) -> Refused:
-    """Refuse a frame of a group that is none of the feed's."""
+    """Return the refusal of a frame of a group that is none of the feed's."""
     return Refused(Refusal.UNKNOWN_GROUP, f"no group {name[:80]!r} is known")
 
 
 def encode_frame(item: Profile | SpotPrice) -> str:
-    """Encode as the vendor does: protobuf, zstd without content size, `Any` with a bare type name, base64.
+    """Return a frame as the vendor sends it: protobuf, zstd without content size, `Any` with a bare type name, base64.
 
     Raises:
         ValueError: a value does not fit its wire type.
@@ -190,13 +192,13 @@ def encode_frame(item: Profile | SpotPrice) -> str:
 
 
 def wrap(type_url: str, compressed: bytes) -> str:
-    """Put a compressed payload into its `Any` and base64."""
+    """Return a compressed payload in its `Any` and base64."""
     frame = schema.AnyFrame(type_url=type_url, value=compressed)
     return binascii.b2a_base64(frame.SerializeToString(), newline=False).decode("ascii")
 
 
 def encode_payload(item: Profile | SpotPrice) -> tuple[str, bytes]:
-    """Give the kind and the bare protobuf bytes of a profile or a spot."""
+    """Return the kind and the bare protobuf bytes of a profile or a spot."""
     if isinstance(item, SpotPrice):
         return SPOT_CATEGORY, schema.SpotPrice(
             timestamp=item.source_utc // SECOND,
@@ -247,7 +249,7 @@ def _lists(profile: Profile) -> tuple[list[Any], list[Any], list[Any]]:
 
 
 def _decompress(compressed: bytes, bytes_max: int) -> bytes | Refused:
-    """Decompress up to the cap; a header that announces more is refused before anything is made room for."""
+    """Return a payload, decompressed up to the cap; a header that announces more is refused before room is made."""
     try:
         if zstandard.frame_content_size(compressed) > bytes_max:
             return Refused(Refusal.BOMB, f"the payload announces more than {bytes_max} B")
@@ -264,17 +266,17 @@ def _decompress(compressed: bytes, bytes_max: int) -> bytes | Refused:
         return Refused(Refusal.CORRUPT, f"the payload is no zstd frame: {error}")
 
 
-def _parse(kind: str, payload: bytes, read: Any) -> Any:
+def _parse(kind: str, payload: bytes, read: Callable[[Any], T]) -> T | Refused:
     try:
         return read(_CLASSES[kind].FromString(payload))
     except (DecodeError, ValueError, OverflowError) as error:
         return Refused(Refusal.CORRUPT, f"the payload is no {kind}: {error}")
 
 
-def _source_utc(seconds: int) -> int:
+def _source_utc(seconds: int) -> Utc:
     if not 0 < seconds < _TIMESTAMP_MAX_S:
         raise ValueError(f"timestamp {seconds} is no instant")
-    return seconds * SECOND
+    return Utc(seconds * SECOND)
 
 
 def _read_gex(key: Group, message: Any) -> Profile:
@@ -307,7 +309,7 @@ def _read_orderflow(key: Group, message: Any) -> Profile:
 def _read_spot(key: Group, message: Any) -> SpotPrice:
     if not 0 < message.spot <= CLIPPED:
         raise ValueError(f"spot {message.spot} is no price")
-    return SpotPrice(message.ticker, _source_utc(message.timestamp), message.spot)
+    return SpotPrice(message.ticker, _source_utc(message.timestamp), Ticks(message.spot))
 
 
 def _profile(key: Group, message: Any, scalars: tuple[int, ...], table: Ints) -> Profile:
@@ -321,7 +323,7 @@ def _profile(key: Group, message: Any, scalars: tuple[int, ...], table: Ints) ->
         message.ticker,
         key.category,
         _source_utc(message.timestamp),
-        message.spot,
+        Ticks(message.spot),
         scalars,
         np.ascontiguousarray(table[:, 0]),
         np.ascontiguousarray(table[:, 1:values_end]),
@@ -330,7 +332,7 @@ def _profile(key: Group, message: Any, scalars: tuple[int, ...], table: Ints) ->
 
 
 def _table(rows: list[tuple[int, ...]], shape: Shape) -> Ints:
-    """Give rows that `columns` could not take as a table; missing priors read as 0, surplus ones are cut."""
+    """Return rows that `columns` could not take as a table; missing priors read as 0, surplus ones are cut."""
     width = 1 + len(VALUE_COLUMNS[shape]) + PRIORS[shape]
     padded = [(*row, *([0] * width))[:width] for row in rows]
     return np.array(padded, dtype=np.int32).reshape(len(rows), width)
@@ -342,13 +344,13 @@ _CLASSES: Final[dict[str, Any]] = {
     Shape.ORDERFLOW.value: schema.Orderflow,
     SPOT_CATEGORY: schema.SpotPrice,
 }
-_READERS: Final[dict[str, Any]] = {
+_READERS: Final[dict[str, Callable[[Group, Any], Profile | SpotPrice]]] = {
     Shape.GEX.value: _read_gex,
     Shape.GREEK.value: _read_greek,
     Shape.ORDERFLOW.value: _read_orderflow,
     SPOT_CATEGORY: _read_spot,
 }
-_WRITERS: Final[dict[Shape, Any]] = {
+_WRITERS: Final[dict[Shape, Callable[[Profile], Any]]] = {
     Shape.GEX: _write_gex,
     Shape.GREEK: _write_greek,
     Shape.ORDERFLOW: _write_orderflow,

@@ -35,7 +35,7 @@ _NESTED_TAG: Final = 0x0A
 
 
 def table_of(elements: list[bytes], layout: Layout) -> Ints | None:
-    """Give one row an element: its scalars, then its priors; `None` when the elements are not in canonical shape.
+    """Return one row an element: its scalars, then its priors; `None` when the elements are not in canonical shape.
 
     Raises:
         ValueError: an unsigned value is beyond 31 bits.
@@ -74,7 +74,7 @@ def table_of(elements: list[bytes], layout: Layout) -> Ints | None:
 
 
 def _varints(data: bytes) -> tuple[NDArray[np.uint32], NDArray[np.int64]] | None:
-    """Decode all varints, cut to 32 bits as protobuf does; give them (padded) and where each ends."""
+    """Decode all varints, cut to 32 bits as protobuf does; return them (padded) and where each ends."""
     raw = np.frombuffer(data, dtype=np.uint8)
     ends = np.flatnonzero(raw < 0x80)
     if not ends.size:
@@ -103,7 +103,7 @@ def _are_priors(
     lasts: NDArray[np.int64],
     head_n: int,
 ) -> bool:
-    """Tell whether the priors, and nothing else, fill each element from its cursor to its end."""
+    """Return whether the priors, and nothing else, fill each element from its cursor to its end."""
     if (lasts - cursor != head_n + layout.priors_n - 1).any():
         return False
     if (values[cursor] != layout.priors_tag).any():

@@ -1,6 +1,6 @@
 """Folding of one hub's frames into 30 s buckets: the newest frame per key stays compressed until the seal.
 
-Pure: no clock, no I/O. Instants are ns UTC; a frame belongs to the bucket of its own source timestamp.
+Pure: no clock, no I/O. A frame belongs to the bucket of its own source timestamp.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import msgspec
 from domain.instants import BUCKET_NS, MS, SECOND, bucket_of
 from domain.options.profile import Profile, Row, Rows
 from domain.signals.feed_rules import in_priority
+from domain.units import Utc
 from gateways.gexbot import codec
 from gateways.gexbot.codec import SPOT_CATEGORY, Group, Packed, Refusal, Refused, SpotPrice
 
@@ -32,7 +33,7 @@ class Sealed(msgspec.Struct, frozen=True):
     counts the bucket's frames; `late_n`, `repeated` and `refused` count since the last seal.
     """
 
-    bucket_utc: int
+    bucket_utc: Utc
     rows: Rows
     late: tuple[Row, ...]
     absent: tuple[tuple[str, str], ...]
@@ -47,13 +48,13 @@ class _Slot:
 
     __slots__ = ("first_utc", "frames", "last_utc", "newest", "previous", "received_utc", "sequence")
 
-    def __init__(self, source_utc: int) -> None:
+    def __init__(self, source_utc: Utc) -> None:
         self.newest: Packed | None = None
         self.previous: Packed | None = None
         self.frames = 0
         self.first_utc = source_utc
         self.last_utc = source_utc
-        self.received_utc = 0
+        self.received_utc = Utc(0)
         self.sequence = 0
 
 
@@ -76,18 +77,18 @@ class BucketFolder:
         self._keys = sorted(keys, key=lambda key: order.index(key.ticker))
         self._expected = frozenset(self._keys)
         self._tickers = frozenset(key.ticker for key in self._keys)
-        self._open: dict[int, dict[Group, _Slot]] = {}
-        self._late: dict[tuple[int, Group], _Slot] = {}
-        self._newest_utc: dict[Group, int] = {}
+        self._open: dict[Utc, dict[Group, _Slot]] = {}
+        self._late: dict[tuple[Utc, Group], _Slot] = {}
+        self._newest_utc: dict[Group, Utc] = {}
         self._spots: dict[str, list[SpotPrice]] = {}
-        self._sealed_utc = 0
+        self._sealed_utc = Utc(0)
         self._last: Sealed | None = None
         self._refused: Counter[str] = Counter()
         self._repeated = 0
         self._late_n = 0
 
-    def fold(self, group: str, data_b64: str, received_utc: int, sequence: int) -> Refused | None:
-        """Take one frame; `received_utc` is the port's clock at reception. A refusal is counted and given back."""
+    def fold(self, group: str, data_b64: str, received_utc: Utc, sequence: int) -> Refused | None:
+        """Take one frame; `received_utc` is the port's clock at reception. A refusal is counted and returned."""
         key = codec.parse_group(group)
         is_spot = key is not None and key.category == SPOT_CATEGORY
         if key is None or not (is_spot or key in self._expected):
@@ -116,15 +117,15 @@ class BucketFolder:
         return refusal
 
     def refuse_envelope(self, sentence: str) -> Refused:
-        """Count a message that is no data frame at all."""
+        """Count a message that is no data frame at all, and return its refusal."""
         return self._refuse(Refused(Refusal.CORRUPT, sentence))
 
     def count_repeated(self) -> None:
         """Count a message that redelivery brought a second time."""
         self._repeated += 1
 
-    def seal(self, bucket_utc: int) -> Sealed:
-        """Close a bucket and decode it; asked again for the bucket sealed last, gives the same answer."""
+    def seal(self, bucket_utc: Utc) -> Sealed:
+        """Close a bucket and return it decoded; asked again for the bucket sealed last, return the same answer."""
         if self._last is not None and self._last.bucket_utc == bucket_utc:
             return self._last
         self._sealed_utc = max(self._sealed_utc, bucket_utc)
@@ -154,17 +155,17 @@ class BucketFolder:
         self._refused[refused.code.value] += 1
         return refused
 
-    def _out_of_order(self, key: Group, source_utc: int, received_utc: int) -> Refused | None:
+    def _out_of_order(self, key: Group, source_utc: Utc, received_utc: Utc) -> Refused | None:
         if source_utc > received_utc + AHEAD_NS_MAX:
             seconds = (source_utc - received_utc) // SECOND
             return Refused(Refusal.TIME_AHEAD, f"a frame of {key} is {seconds} s ahead of the clock")
-        newest_utc = self._newest_utc.get(key, 0)
+        newest_utc = self._newest_utc.get(key, Utc(0))
         if source_utc < newest_utc:
             seconds = (newest_utc - source_utc) // SECOND
             return Refused(Refusal.TIME_BACKWARDS, f"a frame of {key} is {seconds} s older than the one before")
         return None
 
-    def _keep(self, key: Group, packed: Packed, source_utc: int, received_utc: int, sequence: int) -> None:
+    def _keep(self, key: Group, packed: Packed, source_utc: Utc, received_utc: Utc, sequence: int) -> None:
         slot = self._slot(key, bucket_of(source_utc), source_utc)
         slot.previous = slot.newest
         slot.newest = packed
@@ -173,7 +174,7 @@ class BucketFolder:
         slot.received_utc = received_utc
         slot.sequence = sequence
 
-    def _slot(self, key: Group, bucket_utc: int, source_utc: int) -> _Slot:
+    def _slot(self, key: Group, bucket_utc: Utc, source_utc: Utc) -> _Slot:
         if bucket_utc > self._sealed_utc:
             slots = self._open.setdefault(bucket_utc, {})
             if len(self._open) > OPEN_BUCKETS_MAX:
@@ -186,14 +187,14 @@ class BucketFolder:
             self._put_late(bucket_utc, key, _Slot(source_utc))
         return self._late[bucket_utc, key]
 
-    def _retire(self, bucket_utc: int) -> None:
+    def _retire(self, bucket_utc: Utc) -> None:
         """Move a bucket that nobody sealed to the late ones."""
         self._sealed_utc = max(self._sealed_utc, bucket_utc)
         for key, slot in self._open.pop(bucket_utc).items():
             self._late_n += slot.frames
             self._put_late(bucket_utc, key, slot)
 
-    def _put_late(self, bucket_utc: int, key: Group, slot: _Slot) -> None:
+    def _put_late(self, bucket_utc: Utc, key: Group, slot: _Slot) -> None:
         self._late[bucket_utc, key] = slot
         if len(self._late) > LATE_SLOTS_MAX:
             del self._late[next(iter(self._late))]
@@ -240,7 +241,7 @@ class BucketFolder:
         return None
 
     def _with_spot(self, profile: Profile) -> Profile:
-        """Fill in the ticker's spot nearest in time where the frame came without one."""
+        """Return a profile with the ticker's spot nearest in time where the frame came without one."""
         spots = self._spots.get(profile.ticker)
         if profile.spot or not spots:
             return profile

@@ -1,7 +1,5 @@
 """One hub's port: a thread with its own loop that keeps the WebSocket, folds frames, and seals buckets on command.
 
-    hub => port   HubDial, SealBucket           port => hub   HubUp, HubDown, BucketSealed
-
 A drop is recovered here for 30 s with the reconnection token (memberships and missed frames come back). What
 cannot be recovered is told as `HubDown`; whether and when to dial again is the actor's decision.
 """
@@ -12,7 +10,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Final, assert_never
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import msgspec
@@ -23,6 +21,7 @@ from websockets.typing import Subprotocol
 
 from domain.instants import bucket_of
 from domain.options.profile import Row, Rows
+from domain.units import Utc
 from gateways.gexbot.codec import PAYLOAD_BYTES_MAX
 from gateways.gexbot.folding import BucketFolder
 from gateways.gexbot.negotiate import USER_AGENT, AddressBook, Tell
@@ -37,7 +36,7 @@ OPEN_TIMEOUT_S: Final = 5.0
 MESSAGE_BYTES_MAX: Final = 16 * 1024 * 1024
 _POLICY_VIOLATION: Final = 1008  # the service does not know the session: only a fresh dial helps
 
-Command = market.HubDial | market.SealBucket
+Command = market.DialHub | market.SealBucket
 
 
 class _Link:
@@ -67,7 +66,7 @@ class HubPort:
         expected: the (ticker, category) pairs that it delivers.
         book: where the feed's port leaves the addresses.
         tell: takes an address and a message; called from this port's thread.
-        now_utc: the clock that frames are received by, ns.
+        now_utc: the clock that frames are received by.
         recovery_s: real seconds of trying to recover a dropped session.
         frame_bytes_max: decompressed size above which a frame is refused.
     """
@@ -79,10 +78,11 @@ class HubPort:
         *,
         book: AddressBook,
         tell: Tell,
-        now_utc: Callable[[], int],
+        now_utc: Callable[[], Utc],
         recovery_s: float = RECOVERY_S,
         frame_bytes_max: int = PAYLOAD_BYTES_MAX,
     ) -> None:
+        self.name = f"port:hub:{hub}"
         self._hub = hub
         self._owner = f"hub:{hub}"
         self._folder = BucketFolder(hub, expected, frame_bytes_max)
@@ -94,7 +94,7 @@ class HubPort:
         self._was_down = True
         self._keeper: asyncio.Task[None] | None = None
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name=f"port:{self._owner}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
 
     def start(self) -> None:
         """Start the thread."""
@@ -124,10 +124,12 @@ class HubPort:
         match command:
             case market.SealBucket():
                 self._seal(command.bucket_utc)
-            case market.HubDial():
+            case market.DialHub():
                 self._keeper = self._loop.create_task(self._keep(command.feed_epoch, self._keeper))
+            case _:
+                assert_never(command)
 
-    def _seal(self, bucket_utc: int) -> None:
+    def _seal(self, bucket_utc: Utc) -> None:
         sealed = self._folder.seal(bucket_utc)
         was_down, self._was_down = self._was_down, not self._is_up
         self._tell(
@@ -149,8 +151,8 @@ class HubPort:
         )
 
     def _by_bucket(self, late: tuple[Row, ...]) -> tuple[Rows, ...]:
-        """Part rows of earlier buckets by their bucket."""
-        buckets: dict[int, list[Row]] = {}
+        """Return rows of earlier buckets, parted by their bucket."""
+        buckets: dict[Utc, list[Row]] = {}
         for row in late:
             buckets.setdefault(bucket_of(row.last_utc), []).append(row)
         return tuple(Rows(f"{self._hub}/{utc}/late", tuple(rows)) for utc, rows in sorted(buckets.items()))

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import msgspec
 import orjson
 
+from domain.units import Utc
 from messages import market
 from messages.base import Message
 
@@ -52,18 +53,21 @@ class AddressBook:
             self._urls = dict(urls)
 
     def url(self, feed_epoch: int, hub: str) -> str | None:
-        """Give a hub's URL; `None` when the epoch is not the newest or has no such hub."""
+        """Return a hub's URL; `None` when the epoch is not the newest or has no such hub."""
         with self._lock:
             return self._urls.get(hub) if feed_epoch == self._feed_epoch else None
 
 
 def hub_name(vendor_hub: str) -> str:
-    """Give our name of a vendor's hub: `v2_classic` and `classic` are both `classic`."""
+    """Return our name of a vendor's hub: `v2_classic` and `classic` are both `classic`."""
     return vendor_hub.removeprefix(_V2_PREFIX)
 
 
 def negotiate(url: str, key: str, groups: Sequence[str], timeout_s: float = TIMEOUT_S) -> dict[str, str] | Refusal:
-    """Ask for the hubs' URLs (V2); this ends the key's older sessions. Blocks up to `timeout_s` real seconds."""
+    """Return the hubs' URLs (V2), or why there are none.
+
+    This ends the key's older sessions. Blocks up to `timeout_s` real seconds.
+    """
     parts = urlsplit(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     try:
@@ -138,9 +142,10 @@ class FeedPort:
         *,
         book: AddressBook,
         tell: Tell,
-        now_utc: Callable[[], int],
+        now_utc: Callable[[], Utc],
         token_life_ns: int = TOKEN_LIFE_S * 1_000_000_000,
     ) -> None:
+        self.name = FEED_PORT
         self._url = url
         self._key = key
         self._book = book
@@ -148,7 +153,7 @@ class FeedPort:
         self._now_utc = now_utc
         self._token_life_ns = token_life_ns
         self._commands: queue.SimpleQueue[market.Negotiate | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name=FEED_PORT, daemon=True)
+        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
 
     def start(self) -> None:
         """Start the thread."""
@@ -167,7 +172,7 @@ class FeedPort:
         while (command := self._commands.get()) is not None:
             self._tell(FEED, self._negotiate(command))
 
-    def _negotiate(self, command: market.Negotiate) -> Message:
+    def _negotiate(self, command: market.Negotiate) -> market.Negotiated | market.NegotiateFailed:
         asked_utc = self._now_utc()
         result = negotiate(self._url, self._key, command.groups)
         if isinstance(result, Refusal):

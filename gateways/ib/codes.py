@@ -6,29 +6,34 @@ Sources: IB's list of API message codes, and what gateways and clients were seen
 
 from __future__ import annotations
 
+from typing import Final
+
+from domain.instruments import DataType
 from domain.orders.table import CodeMeaning, OrderStatus
 
-CLIENT_ID_IN_USE = 326
-LINK_LOST = frozenset({1100, 2110})
-RESTORED_DATA_LOST = 1101
-RESTORED = 1102
-FARM = frozenset({2103, 2104, 2105, 2106, 2107, 2108, 2119, 2157, 2158})
-LINES_REFUSED = frozenset({101, 354, 10089, 10186, 10190, 10197})
+CLIENT_ID_IN_USE: Final = 326
+NO_SECURITY: Final = 200
+NO_LINE_LEFT: Final = 101
+LINK_LOST: Final = frozenset({1100, 2110})
+RESTORED_DATA_LOST: Final = 1101
+RESTORED: Final = 1102
+FARM: Final = frozenset({2103, 2104, 2105, 2106, 2107, 2108, 2119, 2157, 2158})
+LINES_REFUSED: Final = frozenset({NO_LINE_LEFT, 354, 10089, 10186, 10190, 10197})
 
-_MEANINGS: dict[CodeMeaning, frozenset[int]] = {
+_MEANINGS: Final[dict[CodeMeaning, frozenset[int]]] = {
     CodeMeaning.LINK: LINK_LOST | {RESTORED_DATA_LOST, RESTORED, CLIENT_ID_IN_USE, 1300, 502, 504, 507},
     CodeMeaning.DATA: FARM | LINES_REFUSED | {300, 10090, 10091, 10167, 10168, 10225},
     # 399 order notice, 404 shares being located, 10349 time in force set by a preset (the order lives)
     CodeMeaning.INFORMATIONAL: frozenset({165, 399, 404, 434, 492, 2100, 2102, 2109, 2137, 2150, 2151, 2168, 10349}),
-    # 103 id used before, 110 price not on the tick, 200 no such contract
-    CodeMeaning.ORDER_REFUSED: frozenset({103, 109, 110, 200, 203, 321, 322}),
+    # 103 id used before, 110 price not on the tick
+    CodeMeaning.ORDER_REFUSED: frozenset({103, 109, 110, NO_SECURITY, 203, 321, 322}),
     CodeMeaning.ORDER_REJECTED: frozenset({201}),
     CodeMeaning.ORDER_CANCELLED: frozenset({202}),
     CodeMeaning.ORDER_UNKNOWN: frozenset({104, 105, 161, 10147, 10148}),
 }
-MEANINGS: dict[int, CodeMeaning] = {code: meaning for meaning, codes in _MEANINGS.items() for code in codes}
+MEANINGS: Final[dict[int, CodeMeaning]] = {code: meaning for meaning, codes in _MEANINGS.items() for code in codes}
 
-STATUSES: dict[str, OrderStatus] = {
+STATUSES: Final[dict[str, OrderStatus]] = {
     "ApiPending": OrderStatus.PENDING,
     "PendingSubmit": OrderStatus.PENDING,
     "PreSubmitted": OrderStatus.WORKING,
@@ -39,14 +44,21 @@ STATUSES: dict[str, OrderStatus] = {
     "Filled": OrderStatus.FILLED,
     "Inactive": OrderStatus.INACTIVE,
 }
-WORKING = frozenset({OrderStatus.PENDING, OrderStatus.WORKING, OrderStatus.CANCELLING})
+WORKING: Final = frozenset({OrderStatus.PENDING, OrderStatus.WORKING, OrderStatus.CANCELLING})
+
+_DATA_TYPES: Final = {member.value: member for member in DataType}
 
 
 def meaning_of(code: int) -> CodeMeaning:
-    """Give what a code means for an order; unknown codes mean that the broker has to be asked."""
+    """Return what a code means for an order; unknown codes mean that the broker has to be asked."""
     return MEANINGS.get(code, CodeMeaning.ORDER_UNKNOWN)
 
 
 def status_of(text: str) -> OrderStatus:
-    """Give an order status in our words."""
+    """Return an order status in our words."""
     return STATUSES.get(text, OrderStatus.UNKNOWN)
+
+
+def data_type_of(code: int) -> DataType:
+    """Return what a market data type stands for; a code that nobody knows is not live data."""
+    return _DATA_TYPES.get(code, DataType.UNKNOWN)

@@ -12,15 +12,18 @@ import asyncio
 import contextlib
 import logging
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from types import SimpleNamespace
-from typing import Any
+from typing import Protocol, TypeVar
 
 from ib_insync.client import Client
 
 from config.settings import Gateway
 from domain.limits import ConnectionRules
 from domain.ports import Clock
+from domain.session.modes import AccountClass
+from gateways.ib.answers import Answers, RequestError
 from gateways.ib.codes import (
     CLIENT_ID_IN_USE,
     FARM,
@@ -30,18 +33,19 @@ from gateways.ib.codes import (
     meaning_of,
 )
 from gateways.ib.translate import account_class_of
-from messages import session as facts
+from messages import broker
 from messages.base import Message
-from messages.orders import ErrorHeard
 
 REQUESTS_PER_S = 45  # IB cuts a client off beyond 50 messages a second
 
 Tell = Callable[[str, Message], None]
+A = TypeVar("A", bound="AnyAnswers")
+C = TypeVar("C")
+R = TypeVar("R")
 
 # ib_insync writes a line for every order and execution; what it cannot decode is the only thing worth hearing.
 logging.getLogger("ib_insync").setLevel(logging.CRITICAL + 1)
 logging.getLogger("ib_insync.Decoder").setLevel(logging.ERROR)
-log = logging.getLogger(__name__)
 
 
 class DialError(Exception):
@@ -52,8 +56,14 @@ class DialError(Exception):
         self.vendor_code = vendor_code
 
 
-class RequestError(Exception):
-    """A request that the gateway answered with an error."""
+class AnyAnswers(Protocol):
+    """Answers of whatever type their rows are."""
+
+    def fail(self, request_id: int | None, why: str) -> bool:
+        """End a request with an error; False where there is no such request."""
+
+    def fail_all(self, why: str) -> None:
+        """End every request with an error."""
 
 
 class Session:
@@ -68,16 +78,15 @@ class Session:
         self.is_up = False
         self.is_cut = False
         self.ib = SimpleNamespace(TimezoneTWS="America/New_York")  # what the decoder asks for
-        make_client: Any = Client
-        self.client: Any = make_client(self)
+        self.client = Client(self)
         self.client.MaxRequests = REQUESTS_PER_S
-        self._waits: dict[Any, asyncio.Future[Any]] = {}
-        self._rows: dict[Any, list[Any]] = {}
+        self._answers: list[AnyAnswers] = []
+        self._times = self.expecting(Answers[None](port.loop))
         self._gone: asyncio.Future[DialError] = port.loop.create_future()
 
     @property
     def is_current(self) -> bool:
-        """Tell whether this is still the port's session; a callback of an older one is counted as dropped."""
+        """Whether this is still the port's session; a callback of an older one is counted as dropped."""
         if self.port.session is self:
             return True
         self.port.dropped += 1
@@ -90,7 +99,8 @@ class Session:
             DialError: no link, and why.
         """
         dial = asyncio.ensure_future(self.client.connectAsync(host, port, client_id, timeout_s))
-        await asyncio.wait({dial, self._gone}, return_when=asyncio.FIRST_COMPLETED)
+        either: tuple[asyncio.Future[None] | asyncio.Future[DialError], ...] = (dial, self._gone)
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if self._gone.done():
             dial.cancel()
             await asyncio.gather(dial, return_exceptions=True)
@@ -108,66 +118,65 @@ class Session:
         transport = self.client.conn.transport
         if transport is not None:
             transport.abort()
-        self._fail_waits("the connection was closed")
+        self._fail_all("the connection was closed")
 
-    def ask(self, key: Any, send: Callable[[], None]) -> asyncio.Future[Any]:
-        """Send a request and give the future of its rows; `key` is what its answers carry."""
-        future = self.port.loop.create_future()
-        self._waits[key], self._rows[key] = future, []
+    def expecting(self, answers: A) -> A:
+        """Have requests of a kind end with the connection."""
+        self._answers.append(answers)
+        return answers
+
+    def ask(
+        self, answers: Answers[R], send: Callable[[], None], request_id: int | None = None
+    ) -> asyncio.Future[list[R]]:
+        """Send a request and return the future of its rows; `request_id` is what its answers carry."""
+        future = answers.expect(request_id)
         try:
             send()
         except ConnectionError as error:
-            self._fail_waits(f"the connection is gone: {error}")
+            self._fail_all(f"the connection is gone: {error}")
         return future
 
+    async def ask_time(self) -> None:
+        """Ask the gateway's time, which it answers at once while the connection lives.
+
+        Raises:
+            RequestError: the connection is gone.
+        """
+        await self.ask(self._times, self.client.reqCurrentTime)
+
     def has_room(self) -> bool:
-        """Tell whether a request would be written at once; beyond its pace ib_insync keeps requests in a queue."""
+        """Whether a request would be written at once; beyond its pace ib_insync keeps requests in a queue."""
         since_s = self.port.loop.time() - self.client.RequestsInterval
         recent_n = sum(at_s > since_s for at_s in self.client._timeQ)
         return not self.client._msgQ and recent_n < self.client.MaxRequests
 
     def request_id(self) -> int:
-        """Give a fresh request or order id."""
-        return int(self.client.getReqId())
+        """Return a fresh request or order id."""
+        return self.client.getReqId()
 
-    def add(self, key: Any, row: Any) -> None:
-        """Keep a row of a request's answer."""
-        rows = self._rows.get(key)
-        if rows is not None:
-            rows.append(row)
-
-    def end(self, key: Any) -> None:
-        """End a request with the rows that came."""
-        future, rows = self._waits.pop(key, None), self._rows.pop(key, [])
-        if future is not None and not future.done():
-            future.set_result(rows)
-
-    def _fail_waits(self, why: str) -> None:
-        waits, self._waits, self._rows = self._waits, {}, {}
-        for future in waits.values():
-            if not future.done():
-                future.set_exception(RequestError(why))
-                future.exception()  # seen: whoever waits gets it, nobody else has to
+    def _fail_all(self, why: str) -> None:
+        for answers in self._answers:
+            answers.fail_all(why)
 
     # -- what ib_insync calls -----------------------------------------------------------------
 
     def setEventsDone(self) -> None:
         """The socket closed, whatever the state was."""
-        self._fail_waits("the connection was closed by the gateway")
+        self._fail_all("the connection was closed by the gateway")
         if not self._gone.done():
             self._gone.set_result(DialError("the gateway closed the connection before it was ready"))
         if self.is_up:
             self.port.lost(self, "the gateway closed the connection")
 
     def connectionClosed(self) -> None:
-        """Said by `setEventsDone` already."""
+        """Told by `setEventsDone` already."""
 
     def connectAck(self) -> None:
         """The handshake's answer; what follows tells more."""
 
     def currentTime(self, _epoch_s: int) -> None:
         """The answer to a heartbeat."""
-        self.end("currentTime")
+        self._times.end()
 
     def error(self, request_id: int, code: int, text: str, _advanced: str) -> None:
         """A code and its text; request id -1 means the whole connection."""
@@ -178,34 +187,35 @@ class Session:
             return
         if code in LINK_LOST:
             self.is_cut = True
-            self.port.say(facts.LinkLost(session_epoch=self.epoch, cause=f"{code}: {text}", is_socket_up=True))
+            self.port.report(broker.LinkLost(session_epoch=self.epoch, cause=f"{code}: {text}", is_socket_up=True))
         elif code in (RESTORED, RESTORED_DATA_LOST):
             self.is_cut = False
             if code == RESTORED_DATA_LOST:
-                self.data_lost()
-            self.port.say(facts.LinkRestored(session_epoch=self.epoch, data_lost=code == RESTORED_DATA_LOST))
+                self.on_data_lost()
+            self.port.report(broker.LinkRestored(session_epoch=self.epoch, data_lost=code == RESTORED_DATA_LOST))
         elif code in FARM:
-            self.port.say(facts.FarmNotice(session_epoch=self.epoch, vendor_code=code, text=text))
+            self.port.report(broker.FarmNotice(session_epoch=self.epoch, vendor_code=code, text=text))
         else:
-            self.request_error(request_id, code, text)
+            self.on_error(request_id, code, text)
 
-    def data_lost(self) -> None:
+    def on_data_lost(self) -> None:
         """The gateway has forgotten every subscription."""
 
-    def request_error(self, request_id: int, code: int, text: str) -> None:
+    def on_error(self, request_id: int, code: int, text: str) -> None:
         """An error of one request (or of nothing that we know)."""
-        future = self._waits.pop(request_id, None)
-        self._rows.pop(request_id, None)
-        if future is not None:
-            if not future.done():
-                future.set_exception(RequestError(f"{code}: {text}"))
-            return
-        self.port.say(
-            ErrorHeard(session_epoch=self.epoch, order_ref=None, vendor_code=code, text=text, meaning=meaning_of(code))
+        if not any(answers.fail(request_id, f"{code}: {text}") for answers in self._answers):
+            self.report_error(None, code, text)
+
+    def report_error(self, order_ref: str | None, code: int, text: str) -> None:
+        """Report an error with its meaning."""
+        self.port.report(
+            broker.ErrorReported(
+                session_epoch=self.epoch, order_ref=order_ref, vendor_code=code, text=text, meaning=meaning_of(code)
+            )
         )
 
 
-class IbPort:
+class IbPort(ABC):
     """A port: its thread, its loop, its present session, its heartbeat.
 
     Args:
@@ -218,7 +228,7 @@ class IbPort:
         account: the configured account; `None` takes the session's first (paper only).
     """
 
-    session_type: type[Session] = Session
+    session: Session | None
 
     def __init__(
         self,
@@ -231,11 +241,11 @@ class IbPort:
         tell: Tell,
         account: str | None = None,
     ) -> None:
-        self.name = name
+        self._name = name
         self.rules = rules
         self.clock = clock
         self.loop = asyncio.new_event_loop()
-        self.session: Session | None = None
+        self.session = None
         self.dropped = 0
         self.account = ""
         self._owner = name.removeprefix("port:")
@@ -246,14 +256,14 @@ class IbPort:
         self._tasks: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
+    @property
+    def name(self) -> str:
+        """The address."""
+        return self._name
+
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
-
-    def post(self, message: Message) -> None:
-        """Take a command; never blocks. After `close` it is dropped."""
-        with contextlib.suppress(RuntimeError):
-            self.loop.call_soon_threadsafe(self._take, message)
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Close the connection and end the thread."""
@@ -263,20 +273,32 @@ class IbPort:
 
     # -- for sessions and subclasses, on the port's own loop ------------------------------------
 
-    def say(self, fact: Message) -> None:
+    @abstractmethod
+    def new_session(self, epoch: int) -> Session:
+        """Return what a dial of this port opens."""
+
+    @abstractmethod
+    def on_open(self) -> None:
+        """The session is up: ask for what every session of this port needs."""
+
+    def take_soon(self, take: Callable[[C], None], command: C) -> None:
+        """Have a command taken on the loop; never blocks, and after `close` it is dropped."""
+        with contextlib.suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(take, command)
+
+    def report(self, fact: Message) -> None:
         """Tell the owner."""
         self._tell(self._owner, fact)
 
     def seconds(self, duration_ms: int) -> float:
-        """Give a rule's duration in real seconds."""
+        """Return a rule's duration in real seconds."""
         return duration_ms / 1000 / self.clock.rate
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def spawn(self, work: Coroutine[None, None, None]) -> None:
         """Run a coroutine on the loop and keep it from being collected."""
         task = self.loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return task
 
     def lost(self, session: Session, cause: str) -> None:
         """End a session that was up; an older one or a second call says nothing."""
@@ -284,14 +306,18 @@ class IbPort:
             return
         self.session = None
         session.close()
-        self.say(facts.LinkLost(session_epoch=session.epoch, cause=cause))
+        self.report(broker.LinkLost(session_epoch=session.epoch, cause=cause))
 
-    def command(self, message: Message) -> None:
-        """Carry out a command that is not about the link."""
-        raise TypeError(f"{self.name} does not know {type(message).__name__}")
-
-    def opened(self, session: Any) -> None:
-        """Ask for what every session of this port needs."""
+    def command_link(self, command: broker.LinkCommand) -> None:
+        """Carry out a command that is about the link."""
+        match command:
+            case broker.Dial():
+                self._hang_up()
+                self.session = self.new_session(command.session_epoch)
+                self.spawn(self._connect(self.session, command.gateway_n))
+            case broker.CloseLink():
+                if self.session is not None and self.session.epoch <= command.session_epoch:
+                    self._hang_up()
 
     # -- the thread -----------------------------------------------------------------------------
 
@@ -309,18 +335,6 @@ class IbPort:
         finally:
             self.loop.close()
 
-    def _take(self, message: Message) -> None:
-        match message:
-            case facts.Dial():
-                self._hang_up()
-                self.session = self.session_type(self, message.session_epoch)
-                self.spawn(self._connect(self.session, message.gateway_n))
-            case facts.CloseLink(session_epoch=epoch):
-                if self.session is not None and self.session.epoch <= epoch:
-                    self._hang_up()
-            case _:
-                self.command(message)
-
     def _hang_up(self) -> None:
         session, self.session = self.session, None
         if session is not None:
@@ -335,33 +349,34 @@ class IbPort:
             session.close()
             if self.session is session:
                 self.session = None
-                is_in_use = error.vendor_code == CLIENT_ID_IN_USE
-                self.say(
-                    facts.LinkFailed(
-                        session_epoch=session.epoch, why=str(error), vendor_code=error.vendor_code,
-                        is_id_in_use=is_in_use,
-                    )
-                )  # fmt: skip
+                failed = broker.LinkFailed(
+                    session_epoch=session.epoch,
+                    why=str(error),
+                    vendor_code=error.vendor_code,
+                    is_id_in_use=error.vendor_code == CLIENT_ID_IN_USE,
+                )
+                self.report(failed)
             return
         if self.session is not session:
             session.close()
             return
-        self._say_up(session, gateway_n, gateway.port)
-        self.opened(session)
+        self._report_up(session, gateway_n, gateway.port)
+        self.on_open()
         await self._beat(session)
 
-    def _say_up(self, session: Session, gateway_n: int, port: int) -> None:
-        accounts: list[str] = session.client.getAccounts()
+    def _report_up(self, session: Session, gateway_n: int, port: int) -> None:
+        accounts = session.client.getAccounts()
         wanted = self._wanted_account
         self.account = wanted if wanted is not None and wanted in accounts else accounts[0]
         account_class = account_class_of(self.account)
-        self.say(
-            facts.LinkUp(
+        is_wanted = self.account == wanted if wanted is not None else account_class is AccountClass.PAPER
+        self.report(
+            broker.LinkUp(
                 session_epoch=session.epoch,
                 gateway_n=gateway_n,
                 port=port,
                 account_class=account_class,
-                account_matches=self.account == wanted if wanted is not None else account_class == "paper",
+                account_matches=is_wanted,
                 next_order_id=session.client._reqIdSeq,
             )
         )
@@ -371,9 +386,8 @@ class IbPort:
         every_s = self.seconds(self.rules.heartbeat_every_ms)
         max_s = self.seconds(self.rules.heartbeat_max_ms)
         while self.session is session:
-            answer = session.ask("currentTime", session.client.reqCurrentTime)
             try:
-                await asyncio.wait_for(answer, max_s)
+                await asyncio.wait_for(session.ask_time(), max_s)
             except TimeoutError:
                 self.lost(session, f"heartbeat overdue ({max_s:.1f} s)")
             except RequestError:

@@ -1,10 +1,6 @@
 # ruff: noqa: N802 - the names of the callbacks are ib_insync's
 """The market-data session's port: chains, subscriptions, and what ticks add up to, told in batches.
 
-    quotes => port   Dial, CloseLink, ListChain, Subscribe, Unsubscribe, WatchClosely
-    port => quotes   LinkUp, LinkFailed, LinkLost, LinkRestored, FarmNotice, ChainListed, ChainFailed, QuotesArrived,
-                     LinesRefused, ErrorHeard
-
 Ticks are folded here, below the trace: contracts watched closely and underlyings are told within `held_batch_ms`, all
 others within `quote_batch_ms`.
 """
@@ -12,30 +8,32 @@ others within `quote_batch_ms`.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Final, assert_never
 
 from ib_insync.contract import Contract as IbContract
 from ib_insync.contract import ContractDetails
 
-from domain.instruments import Contract, Greeks, Quote, Right, Spot
+from domain.instruments import Contract, DataType, Greeks, Quote, Right, Spot
+from domain.units import Qty, Ticks, Utc
 from gateways.ib import translate as tr
-from gateways.ib.codes import LINES_REFUSED, meaning_of
-from gateways.ib.link import IbPort, RequestError, Session
+from gateways.ib.answers import Answers, RequestError
+from gateways.ib.codes import LINES_REFUSED, NO_LINE_LEFT, NO_SECURITY, data_type_of
+from gateways.ib.link import IbPort, Session
+from messages import broker
 from messages import market as m
-from messages.base import Message
-from messages.orders import ErrorHeard
 
-LIVE = 1
-BID_PRICE, ASK_PRICE, LAST_PRICE = {1, 66}, {2, 67}, {4, 68}
-BID_SIZE, ASK_SIZE, VOLUME = {0, 69}, {3, 70}, {8, 74}
-MODEL = {13, 83}
-NO_LINE_LEFT = 101
-NO_SECURITY = "200:"
-_UNSET = 1e300
+# IB's tick types; the second of each pair is that of delayed data
+BID_PRICE, ASK_PRICE, LAST_PRICE = frozenset({1, 66}), frozenset({2, 67}), frozenset({4, 68})
+BID_SIZE, ASK_SIZE, VOLUME = frozenset({0, 69}), frozenset({3, 70}), frozenset({8, 74})
+MODEL: Final = frozenset({13, 83})
+_UNSET: Final = 1e300
+
+SubscriptionCommand = m.ListChain | m.Subscribe | m.Unsubscribe | m.WatchClosely
+QuotesCommand = broker.LinkCommand | SubscriptionCommand
 
 
 class Line:
-    """What the ticks of one subscription add up to; `data_type` 0 means that the gateway has not said which."""
+    """What the ticks of one subscription add up to."""
 
     __slots__ = (
         "ask", "ask_size", "at_utc", "bid", "bid_size", "con_id", "data_type", "greeks", "last", "request_id", "ticker",
@@ -46,24 +44,24 @@ class Line:
         self.request_id = request_id
         self.con_id = con_id
         self.ticker = ticker  # of an underlying; empty for an option
-        self.bid: int | None = None
-        self.ask: int | None = None
-        self.last: int | None = None
-        self.bid_size = self.ask_size = 0
+        self.bid: Ticks | None = None
+        self.ask: Ticks | None = None
+        self.last: Ticks | None = None
+        self.bid_size = self.ask_size = Qty(0)
         self.volume: int | None = None
         self.greeks: Greeks | None = None
-        self.data_type = 0
-        self.at_utc = 0
+        self.data_type = DataType.UNKNOWN
+        self.at_utc = Utc(0)
 
     def quote(self) -> Quote:
-        """Give the quote as it stands."""
+        """Return the quote as it stands."""
         return Quote(
             self.con_id, self.bid, self.ask, self.bid_size, self.ask_size, self.at_utc, self.data_type, self.volume,
             self.greeks,
         )  # fmt: skip
 
     def spot(self) -> Spot | None:
-        """Give the underlying's price: the last trade, or the mid before there is one; `None` without either."""
+        """Return the underlying's price: the last trade, or the mid before there is one; `None` without either."""
         if self.last is not None:
             return Spot(self.ticker, self.last, self.at_utc, self.data_type)
         if self.bid and self.ask is not None:
@@ -83,28 +81,24 @@ class QuotesSession(Session):
         self._news: dict[bool, dict[int, Line]] = {True: {}, False: {}}
         self._due: dict[bool, asyncio.TimerHandle | None] = {True: None, False: None}
         self._last_s: dict[bool, float] = {True: 0.0, False: 0.0}
+        self._details = self.expecting(Answers[ContractDetails](port.loop))
 
-    def data_lost(self) -> None:
+    def on_data_lost(self) -> None:
         self.lines.clear()
         self.by_con_id.clear()
         self.by_ticker.clear()
 
-    def request_error(self, request_id: int, code: int, text: str) -> None:
+    def on_error(self, request_id: int, code: int, text: str) -> None:
         line = self.lines.get(request_id)
-        if line is None or code not in LINES_REFUSED | {200}:
-            super().request_error(request_id, code, text)
+        if line is None or code not in LINES_REFUSED | {NO_SECURITY}:
+            super().on_error(request_id, code, text)
             return
-        if code in (NO_LINE_LEFT, 200):
+        if code in (NO_LINE_LEFT, NO_SECURITY):
             self.forget(line)
         if line.ticker:
-            why = f"{line.ticker}: {text}"
-            self.port.say(
-                ErrorHeard(
-                    session_epoch=self.epoch, order_ref=None, vendor_code=code, text=why, meaning=meaning_of(code)
-                )
-            )
-            return
-        self.port.say(m.LinesRefused(session_epoch=self.epoch, con_ids=(line.con_id,), vendor_code=code))
+            self.report_error(None, code, f"{line.ticker}: {text}")
+        else:
+            self.port.report(m.LinesRefused(session_epoch=self.epoch, con_ids=(line.con_id,), vendor_code=code))
 
     # -- lines ----------------------------------------------------------------------------------
 
@@ -138,11 +132,11 @@ class QuotesSession(Session):
         line = self.lines.get(request_id)
         if line is None or not self.is_current:
             return
-        ticks = round(price * 100) if 0 < price < _UNSET else 0
+        ticks = Ticks(round(price * 100)) if 0 < price < _UNSET else Ticks(0)
         if kind in BID_PRICE:
-            line.bid, line.bid_size = ticks, round(size)
+            line.bid, line.bid_size = ticks, tr.qty_of(size)
         elif kind in ASK_PRICE:
-            line.ask, line.ask_size = ticks or None, round(size)
+            line.ask, line.ask_size = ticks or None, tr.qty_of(size)
         elif kind in LAST_PRICE and line.ticker and ticks:
             line.last = ticks
         else:
@@ -159,9 +153,9 @@ class QuotesSession(Session):
             line.volume = round(size)
         elif kind in BID_SIZE | ASK_SIZE:
             if kind in BID_SIZE:
-                line.bid_size = round(size)
+                line.bid_size = tr.qty_of(size)
             else:
-                line.ask_size = round(size)
+                line.ask_size = tr.qty_of(size)
             line.at_utc = self.port.clock.now_utc()
         else:
             return
@@ -177,7 +171,7 @@ class QuotesSession(Session):
             return
         if not 0 < iv < _UNSET or not -1 <= delta <= 1 or not all(-2 < x < _UNSET for x in (gamma, vega)):
             return
-        spot_ticks = round(underlying * 100) if 0 < underlying < _UNSET else 0
+        spot_ticks = Ticks(round(underlying * 100)) if 0 < underlying < _UNSET else Ticks(0)
         theta = theta if abs(theta) < _UNSET else 0.0
         line.greeks = Greeks(iv, delta, gamma, theta, vega, spot_ticks, self.port.clock.now_utc())
         self._mark(line)
@@ -186,17 +180,33 @@ class QuotesSession(Session):
         """Which kind of data the gateway really sends on this line."""
         line = self.lines.get(request_id)
         if line is not None and self.is_current:
-            line.data_type = data_type
+            line.data_type = data_type_of(data_type)
             if line.at_utc:
                 self._mark(line)
 
     def contractDetails(self, request_id: int, details: ContractDetails) -> None:
         """One contract of a chain."""
-        self.add(request_id, details)
+        self._details.add(details, request_id)
 
     def contractDetailsEnd(self, request_id: int) -> None:
         """No more contracts."""
-        self.end(request_id)
+        self._details.end(request_id)
+
+    async def list_contracts(self, wildcard: IbContract) -> list[ContractDetails]:
+        """Return the contracts that fit; none where the broker knows no such security.
+
+        Raises:
+            RequestError: the gateway answered with another error, or the connection was lost.
+        """
+        request_id = self.request_id()
+        try:
+            return await self.ask(
+                self._details, lambda: self.client.reqContractDetails(request_id, wildcard), request_id
+            )
+        except RequestError as error:
+            if str(error).startswith(f"{NO_SECURITY}:"):
+                return []  # none expires that day
+            raise
 
     # -- batches --------------------------------------------------------------------------------
 
@@ -222,96 +232,98 @@ class QuotesSession(Session):
         quotes = tuple(line.quote() for line in lines if not line.ticker and line.at_utc)
         spots = tuple(spot for line in lines if line.ticker and (spot := line.spot()) is not None)
         if quotes or spots:
-            self.port.say(m.QuotesArrived(session_epoch=self.epoch, quotes=quotes, spots=spots))
+            self.port.report(m.QuotesArrived(session_epoch=self.epoch, quotes=quotes, spots=spots))
 
 
 class QuotesPort(IbPort):
     """`port:quotes:<desk>`: one market-data connection."""
 
-    session_type = QuotesSession
     session: QuotesSession | None
 
-    def opened(self, session: QuotesSession) -> None:
-        session.client.reqMarketDataType(LIVE)
+    def post(self, command: QuotesCommand) -> None:
+        """Take a command; never blocks. After `close` it is dropped."""
+        self.take_soon(self._take, command)
 
-    def command(self, message: Message) -> None:
+    def _take(self, command: QuotesCommand) -> None:
+        if isinstance(command, broker.Dial | broker.CloseLink):
+            self.command_link(command)
+            return
         session = self.session
-        if session is None or not session.is_up or getattr(message, "session_epoch", None) != session.epoch:
+        if session is None or not session.is_up or command.session_epoch != session.epoch:
             return  # the actor hears of the loss and asks again after the next dial
         try:
-            self._serve(session, message)
+            self._serve(session, command)
         except ConnectionError as error:
             self.lost(session, str(error))
 
-    def _serve(self, session: QuotesSession, message: Message) -> None:
-        match message:
+    def new_session(self, epoch: int) -> QuotesSession:
+        return QuotesSession(self, epoch)
+
+    def on_open(self) -> None:
+        if self.session is not None:
+            self.session.client.reqMarketDataType(DataType.LIVE.value)
+
+    def _serve(self, session: QuotesSession, command: SubscriptionCommand) -> None:
+        match command:
             case m.Subscribe():
-                for ticker in message.tickers:
+                for ticker in command.tickers:
                     if ticker not in session.by_ticker:
                         session.stream(tr.ib_underlying(ticker), 0, ticker)
-                for contract in message.contracts:
+                for contract in command.contracts:
                     if contract.con_id not in session.by_con_id:
                         session.stream(tr.ib_option(contract), contract.con_id, "")
             case m.Unsubscribe():
-                for con_id in message.con_ids:
+                for con_id in command.con_ids:
                     line = session.by_con_id.get(con_id)
                     if line is not None:
                         session.stop(line)
             case m.WatchClosely():
-                session.watched = frozenset(message.con_ids)
+                session.watched = frozenset(command.con_ids)
             case m.ListChain():
-                self.spawn(self._list_chain(session, message))
+                self.spawn(self._list_chain(session, command))
             case _:
-                super().command(message)
+                assert_never(command)
 
-    async def _list_chain(self, session: QuotesSession, wish: m.ListChain) -> None:
+    async def _list_chain(self, session: QuotesSession, wanted: m.ListChain) -> None:
+        rows: list[ContractDetails] = []
         try:
             async with asyncio.timeout(self.seconds(self.rules.read_back_ms)):
-                rows = [row for right in Right for row in await self._details(session, wish, right)]
+                for right in Right:
+                    wildcard = tr.ib_chain(wanted.ticker, wanted.trading_class, wanted.expiry, right)
+                    rows += await session.list_contracts(wildcard)
         except TimeoutError:
-            self._chain_failed(wish, "the gateway did not list it in time")
+            self._chain_failed(wanted, "the gateway did not list it in time")
             return
         except (RequestError, ConnectionError) as error:
-            self._chain_failed(wish, str(error))
+            self._chain_failed(wanted, str(error))
             return
         chain = [(tr.contract_of(row.contract), row) for row in rows if row.contract is not None]
-        today = [(c, row) for c, row in chain if _is_wanted(c, row, wish)]
+        today = [(contract, row) for contract, row in chain if _is_wanted(contract, row, wanted)]
         opens, closes, underlying = None, None, 0
         if today:
             row = today[0][1]
-            opens, closes = tr.hours_of(row.liquidHours, row.timeZoneId, wish.expiry)
+            opens, closes = tr.hours_of(row.liquidHours, row.timeZoneId, wanted.expiry)
             underlying = row.underConId
-        self.say(
+        self.report(
             m.ChainListed(
-                session_epoch=wish.session_epoch,
-                ticker=wish.ticker,
-                contracts=tuple(sorted(c for c, _ in today)),
+                session_epoch=wanted.session_epoch,
+                ticker=wanted.ticker,
+                contracts=tuple(sorted(contract for contract, _ in today)),
                 underlying_con_id=underlying,
                 liquid_open_utc=opens,
                 liquid_close_utc=closes,
             )
         )
 
-    async def _details(self, session: QuotesSession, wish: m.ListChain, right: Right) -> list[Any]:
-        request_id = session.request_id()
-        wildcard = tr.ib_chain(wish.ticker, wish.trading_class, wish.expiry, right)
-        try:
-            rows: list[Any] = await session.ask(
-                request_id, lambda: session.client.reqContractDetails(request_id, wildcard)
-            )
-        except RequestError as error:
-            if str(error).startswith(NO_SECURITY):
-                return []  # none expires that day
-            raise
-        return rows
-
-    def _chain_failed(self, wish: m.ListChain, why: str) -> None:
-        self.say(m.ChainFailed(session_epoch=wish.session_epoch, ticker=wish.ticker, why=why))
+    def _chain_failed(self, wanted: m.ListChain, why: str) -> None:
+        self.report(m.ChainFailed(session_epoch=wanted.session_epoch, ticker=wanted.ticker, why=why))
 
 
-def _is_wanted(contract: Contract, row: ContractDetails, wish: m.ListChain) -> bool:
-    """Tell whether the answer is what was asked for: class, real expiry and a standard deliverable."""
+def _is_wanted(contract: Contract, row: ContractDetails, wanted: m.ListChain) -> bool:
+    """Return whether the answer is what was asked for: class, real expiry and a standard deliverable."""
     real = row.realExpirationDate or f"{contract.expiry:%Y%m%d}"
     return (
-        contract.trading_class == wish.trading_class and real == f"{wish.expiry:%Y%m%d}" and contract.multiplier == 100
+        contract.trading_class == wanted.trading_class
+        and real == f"{wanted.expiry:%Y%m%d}"
+        and contract.multiplier == 100
     )

@@ -1,6 +1,6 @@
 """The in-process exchange and broker: orders, matching against quotes, executions, account.
 
-Pure of sockets and clocks: time comes in with every call. It outlives every client session, so what
+Pure of sockets and clocks: time comes in with every call. It outlives every connection, so what
 it holds is broker truth. The gateway server and the stepped runtime's broker port both stand on it.
 """
 
@@ -11,41 +11,37 @@ import msgspec
 from domain.instants import MS, session_of
 from domain.instruments import Contract, OrderType, Quote, Right, Side
 from domain.options.tick_rules import rule_of
-from simulation.broker.account import Account, Market
-from simulation.broker.book import (
-    COMMISSION_ORDER_CENTS_MIN,
-    Position,
-    commission_cents,
-    exchange_fee_cents,
-)
-from simulation.broker.records import (
+from domain.units import Cents, Qty, Ticks, Utc
+from simulation.broker.account import Account, QuotedMarket
+from simulation.broker.events import Commission, ExchangeEvent, Execution, OrderError, PositionChange
+from simulation.broker.fees import COMMISSION_ORDER_CENTS_MIN, commission_cents, exchange_fee_cents
+from simulation.broker.orders import (
+    LIFE,
     TERMINAL,
-    TRANSITIONS,
-    Commission,
-    Event,
-    Execution,
+    IBStatus,
     Order,
-    OrderError,
     OrderState,
-    OrderStatus,
     OrderStep,
-    PositionChange,
+    TimeInForce,
     WhatIf,
 )
+from simulation.broker.portfolio import Position
+
+CASH_CENTS = Cents(10_000_000)  # what an account starts with unless told otherwise
 
 
 class _Working(msgspec.Struct):
-    """An order on the book; `pieces` scripts the sizes of its fills, matching begins at `due_utc`."""
+    """An accepted order; `pieces` scripts the sizes of its fills, matching begins at `due_utc`."""
 
     order: Order
-    status: OrderStatus
-    due_utc: int
-    pieces: list[int]
-    at_utc: int
-    filled_qty: int = 0
+    status: IBStatus
+    due_utc: Utc
+    pieces: list[Qty]
+    at_utc: Utc
+    filled_qty: Qty = Qty(0)
     cost_ticks: int = 0
-    last_fill_ticks: int = 0
-    commission_cents: int = 0
+    last_fill_ticks: Ticks = Ticks(0)
+    commission_cents: Cents = Cents(0)
     is_resting: bool = False
     is_triggered: bool = False
 
@@ -70,60 +66,66 @@ class Exchange:
 
     def __init__(
         self,
-        market: Market,
+        market: QuotedMarket,
         *,
         account: str = "DU1234567",
-        cash_cents: int = 10_000_000,
+        cash_cents: Cents = CASH_CENTS,
         latency_ms: int = 20,
         series: int | None = None,
     ) -> None:
         self.market = market
         self.account = account
         self._account = Account(market, cash_cents)
-        self.book = self._account.book
+        self._portfolio = self._account.portfolio
         self._latency_ns = latency_ms * MS
         self._orders: dict[tuple[int, int], _Working] = {}
         self._open: dict[tuple[int, int], _Working] = {}
         self._executions: list[tuple[Execution, Commission]] = []
-        self._taken: dict[tuple[int, Side], tuple[int, int]] = {}
+        self._taken: dict[tuple[int, Side], tuple[Utc, Qty]] = {}
         self._series = session_of(market.open_utc).toordinal() if series is None else series
         self._perm_id = 1_000_000_000 + self._series % 10_000 * 100_000  # stays below 2**31
         self._is_settled = False
 
     def state(self, client_id: int, order_id: int) -> OrderState | None:
-        """Give the state of an order; `None` if it never reached the broker."""
+        """Return the state of an order; `None` if it never reached the broker."""
         working = self._orders.get((client_id, order_id))
         return working.state() if working else None
 
     def open_orders(self) -> list[OrderState]:
-        """Give the orders that are still alive, oldest first."""
+        """Return the orders that are still alive, oldest first."""
         return [working.state() for working in self._open.values()]
 
     def completed(self) -> list[OrderState]:
-        """Give the orders that are filled, cancelled or rejected, oldest first."""
+        """Return the orders that are filled, cancelled or rejected, oldest first."""
         return [w.state() for w in self._orders.values() if w.status in TERMINAL]
 
     def executions(self) -> list[tuple[Execution, Commission]]:
-        """Give every execution with its commission, oldest first."""
+        """Return every execution with its commission, oldest first."""
         return list(self._executions)
 
     def positions(self) -> list[Position]:
-        """Give the positions that are not flat."""
-        return self.book.held()
+        """Return the positions that are not flat."""
+        return self._portfolio.held()
+
+    def position(self, con_id: int) -> Position:
+        """Return the position of a contract, a flat one if there never was any."""
+        return self._portfolio.position(con_id)
 
     def next_order_id(self, client_id: int) -> int:
-        """Give the lowest order id that a client has not used yet, at least 1."""
+        """Return the lowest order id that a client has not used yet, at least 1."""
         return max((oid for cid, oid in self._orders if cid == client_id), default=0) + 1
 
-    def account_values(self) -> dict[str, int]:
-        """Give the account in cents under IB's tags; options are marked at mid, else at the bid."""
+    def account_values(self) -> dict[str, Cents]:
+        """Return the account in cents under IB's tags; options are marked at mid, else at the bid."""
         return self._account.values()
 
     def mark_ticks(self, con_id: int) -> float:
-        """Give the mark of an option in ticks: mid, else the bid, else nothing."""
+        """Return the mark of an option in ticks: mid, else the bid, else nothing."""
         return self._account.mark_ticks(con_id)
 
-    def place(self, order: Order, now_utc: int, *, pieces: tuple[int, ...] = (), reject: str = "") -> list[Event]:
+    def place(
+        self, order: Order, now_utc: Utc, *, pieces: tuple[Qty, ...] = (), reject: str = ""
+    ) -> list[ExchangeEvent]:
         """Take a new order.
 
         `pieces` scripts the sizes of its fills, one a step, instead of the displayed size; a `reject`
@@ -143,13 +145,13 @@ class Exchange:
         working = _Working(order, status, now_utc + self._latency_ns, list(pieces), now_utc)
         self._orders[key] = working
         if reason:
-            working.status = OrderStatus.INACTIVE
+            working.status = IBStatus.INACTIVE
             rejected = working.state()
             return [rejected, _error(order, 201, f"Order rejected - reason:{reason}"), rejected]
         self._open[key] = working
         return [working.state(), *(self._match(working, now_utc) if not self._latency_ns else ())]
 
-    def modify(self, order: Order, now_utc: int) -> list[Event]:
+    def modify(self, order: Order, now_utc: Utc) -> list[ExchangeEvent]:
         """Replace price, quantity or type of a live order.
 
         104 if it is done, 105 if side or contract differ; an order that is unknown is placed.
@@ -177,7 +179,7 @@ class Exchange:
         working.at_utc = now_utc
         return [working.state(), *(self._match(working, now_utc) if not self._latency_ns else ())]
 
-    def cancel(self, client_id: int, order_id: int, now_utc: int) -> list[Event]:
+    def cancel(self, client_id: int, order_id: int, now_utc: Utc) -> list[ExchangeEvent]:
         """Cancel an order: 10147 if it is unknown, 10148 with its state if it is done."""
         working = self._orders.get((client_id, order_id))
         if working is None:
@@ -188,12 +190,12 @@ class Exchange:
             return [OrderError(client_id, order_id, 10148, f"{text}{working.status}.")]
         return self._cancelled(working, now_utc, "")
 
-    def cancel_all(self, now_utc: int) -> list[Event]:
+    def cancel_all(self, now_utc: Utc) -> list[ExchangeEvent]:
         """Cancel every live order of the account."""
         return [e for w in list(self._open.values()) for e in self._cancelled(w, now_utc, "")]
 
     def what_if(self, order: Order) -> WhatIf | OrderError:
-        """Tell what an order would block (premium of a purchase, notional of a short) and cost."""
+        """Return what an order would block (premium of a purchase, notional of a short) and cost."""
         bad = self._malformed(order)
         if bad:
             return bad
@@ -201,26 +203,26 @@ class Exchange:
         change, fee = self._account.needed_cents(order, self._selling(order))
         return WhatIf(values["InitMarginReq"], change, values["EquityWithLoanValue"], fee)
 
-    def fill_now(self, client_id: int, order_id: int, now_utc: int) -> list[Event]:
-        """Fill the rest of a live order at once, at its limit or the mark; nothing if it is done."""
+    def fill_now(self, client_id: int, order_id: int, now_utc: Utc) -> list[ExchangeEvent]:
+        """Execution the rest of a live order at once, at its limit or the mark; nothing if it is done."""
         working = self._open.get((client_id, order_id))
         if working is None:
             return []
         price = working.order.limit_ticks
         if price is None:
-            price = max(1, round(self._account.mark_ticks(working.order.con_id)))
+            price = Ticks(max(1, round(self._account.mark_ticks(working.order.con_id))))
         return self._filled(working, working.order.qty - working.filled_qty, price, now_utc)
 
-    def step(self, now_utc: int) -> list[Event]:
+    def step(self, now_utc: Utc) -> list[ExchangeEvent]:
         """Match what can be matched by now, expire what is past its time, settle at the close."""
-        events: list[Event] = []
+        events: list[ExchangeEvent] = []
         for working in list(self._open.values()):
             till = working.order.good_till_utc
             if till is not None and now_utc >= till:
                 events += self._cancelled(working, now_utc, "good till date passed")
                 continue
             if (
-                working.status is OrderStatus.PRE_SUBMITTED
+                working.status is IBStatus.PRE_SUBMITTED
                 and working.order.type is not OrderType.STOP
                 and self._is_trading(now_utc)
             ):
@@ -231,13 +233,13 @@ class Exchange:
             events += self._settle(now_utc)
         return events
 
-    def _is_trading(self, now_utc: int) -> bool:
+    def _is_trading(self, now_utc: Utc) -> bool:
         return self.market.open_utc <= now_utc < self.market.close_utc
 
-    def _first_status(self, order: Order, now_utc: int) -> OrderStatus:
-        """Give the status of an order just placed or changed: a stop waits for its trigger, all for the open."""
+    def _first_status(self, order: Order, now_utc: Utc) -> IBStatus:
+        """Return the status of an order just placed or changed: a stop waits for its trigger, all for the open."""
         waits = order.type is OrderType.STOP or not self._is_trading(now_utc)
-        return OrderStatus.PRE_SUBMITTED if waits else OrderStatus.SUBMITTED
+        return IBStatus.PRE_SUBMITTED if waits else IBStatus.SUBMITTED
 
     def _malformed(self, order: Order) -> OrderError | None:
         contract = self.market.contract(order.con_id)
@@ -245,7 +247,7 @@ class Exchange:
             return _error(order, 200, "No security definition has been found for the request")
         if order.qty <= 0:
             return _error(order, 321, "Error validating request.-'': cause - Order size is zero")
-        price = {OrderType.LIMIT: order.limit_ticks, OrderType.STOP: order.aux_ticks}.get(order.type)
+        price = {OrderType.LIMIT: order.limit_ticks, OrderType.STOP: order.stop_ticks}.get(order.type)
         if order.type is not OrderType.MARKET and (price is None or price <= 0):
             return _error(order, 321, "Error validating request.-'': cause - The price is missing")
         rule = rule_of(contract.trading_class)
@@ -254,8 +256,8 @@ class Exchange:
             return _error(order, 110, text)
         return None
 
-    def _refusal(self, order: Order, now_utc: int, old: _Working | None = None) -> str:
-        """Give IB's reason to reject, empty if there is none."""
+    def _refusal(self, order: Order, now_utc: Utc, old: _Working | None = None) -> str:
+        """Return IB's reason to reject, empty if there is none."""
         contract = self.market.contract(order.con_id)
         assert contract is not None
         is_over = now_utc >= self.market.close_utc
@@ -270,35 +272,36 @@ class Exchange:
         return ""
 
     def _held_against(self, order: Order, old: _Working) -> bool:
-        """Tell whether a modification asks for no more than what was accepted."""
+        """Return whether a modification asks for no more than what was accepted."""
         return order.side is Side.SELL and order.qty <= old.order.qty
 
-    def _selling(self, order: Order) -> int:
-        """Give what other live orders already sell of the contract."""
+    def _selling(self, order: Order) -> Qty:
+        """Return what other live orders already sell of the contract."""
         own = (order.client_id, order.order_id)
-        return sum(
+        others = (
             w.order.qty - w.filled_qty
             for key, w in self._open.items()
             if key != own and w.order.con_id == order.con_id and w.order.side is Side.SELL
         )
+        return Qty(sum(others))
 
-    def _advance(self, working: _Working, step: OrderStep, now_utc: int) -> OrderState:
-        working.status = TRANSITIONS[working.status, step]
+    def _advance(self, working: _Working, step: OrderStep, now_utc: Utc) -> OrderState:
+        working.status = LIFE.next(working.status, step)
         working.at_utc = now_utc
         if working.status in TERMINAL:
             del self._open[working.order.client_id, working.order.order_id]
         return working.state()
 
-    def _cancelled(self, working: _Working, now_utc: int, reason: str) -> list[Event]:
+    def _cancelled(self, working: _Working, now_utc: Utc, reason: str) -> list[ExchangeEvent]:
         state = self._advance(working, OrderStep.CANCELLED, now_utc)
         return [state, _error(working.order, 202, f"Order Canceled - reason:{reason}")]
 
-    def _match(self, working: _Working, now_utc: int) -> list[Event]:
+    def _match(self, working: _Working, now_utc: Utc) -> list[ExchangeEvent]:
         order = working.order
         quote = self.market.quote(order.con_id)
         if quote is None or now_utc < working.due_utc or not self._is_trading(now_utc):
             return []
-        events: list[Event] = []
+        events: list[ExchangeEvent] = []
         if order.type is OrderType.STOP and not working.is_triggered:
             if not _is_stop_touched(order, quote):
                 return []
@@ -314,25 +317,25 @@ class Exchange:
                 events += self._filled(working, qty, price, now_utc)
         else:
             working.is_resting = True
-        if order.tif == "IOC" and working.status not in TERMINAL:
+        if order.tif is TimeInForce.IOC and working.status not in TERMINAL:
             events += self._cancelled(working, now_utc, "immediate or cancel")
         return events
 
-    def _available(self, working: _Working, quote: Quote) -> int:
-        """Give what may fill now: the next scripted piece, else what the quote displays, untaken."""
+    def _available(self, working: _Working, quote: Quote) -> Qty:
+        """Return what may fill now: the next scripted piece, else what the quote displays, untaken."""
         order = working.order
         remaining = order.qty - working.filled_qty
         if working.pieces:
             return min(remaining, working.pieces.pop(0))
         key = (order.con_id, order.side)
         displayed = quote.ask_size if order.side is Side.BUY else quote.bid_size
-        at_utc, taken = self._taken.get(key, (0, 0))
-        taken = taken if at_utc == quote.at_utc else 0
-        qty = max(0, min(remaining, displayed - taken))
+        at_utc, taken = self._taken.get(key, (Utc(0), Qty(0)))
+        taken = taken if at_utc == quote.at_utc else Qty(0)
+        qty = max(Qty(0), min(remaining, displayed - taken))
         self._taken[key] = (quote.at_utc, taken + qty)
         return qty
 
-    def _filled(self, working: _Working, qty: int, price: int, now_utc: int) -> list[Event]:
+    def _filled(self, working: _Working, qty: Qty, price: Ticks, now_utc: Utc) -> list[ExchangeEvent]:
         order = working.order
         contract = self.market.contract(order.con_id)
         assert contract is not None
@@ -343,8 +346,8 @@ class Exchange:
         first = working.filled_qty == qty
         working.commission_cents += commission_cents(price, qty)
         after = max(working.commission_cents, COMMISSION_ORDER_CENTS_MIN)
-        fee = after - (0 if first else before) + exchange_fee_cents(contract, price, qty)
-        realised = self.book.fill(contract, order.side, qty, price, fee)
+        fee = after - (Cents(0) if first else before) + exchange_fee_cents(contract, price, qty)
+        realised = self._portfolio.fill(contract, order.side, qty, price, fee)
         is_all = working.filled_qty == order.qty
         step = OrderStep.FILLED_ALL if is_all else OrderStep.FILLED_PART
         state = self._advance(working, step, now_utc)
@@ -352,28 +355,28 @@ class Exchange:
         execution = Execution(exec_id, order, qty, price, working.filled_qty, working.cost_ticks, now_utc)
         commission = Commission(exec_id, order, fee, realised)
         self._executions.append((execution, commission))
-        position = PositionChange(self.book.position(order.con_id), now_utc)
+        position = PositionChange(self._portfolio.position(order.con_id), now_utc)
         return [execution, state, commission, position]
 
-    def _settle(self, now_utc: int) -> list[Event]:
+    def _settle(self, now_utc: Utc) -> list[ExchangeEvent]:
         """Cancel what is left of the day and pay out what expired, in cash."""
         self._is_settled = True
-        events: list[Event] = []
+        events: list[ExchangeEvent] = []
         for working in list(self._open.values()):
             events += self._cancelled(working, now_utc, "end of day")
         today = session_of(self.market.close_utc)
-        for position in self.book.held():
+        for position in self._portfolio.held():
             contract = self.market.contract(position.con_id)
             if contract is None or contract.expiry > today:
                 continue
-            paid = self.book.settle(contract, self._intrinsic_ticks(contract))
-            flat = self.book.position(contract.con_id)
+            paid = self._portfolio.settle(contract, self._intrinsic_ticks(contract))
+            flat = self._portfolio.position(contract.con_id)
             events.append(PositionChange(flat, now_utc, paid))
         return events
 
-    def _intrinsic_ticks(self, contract: Contract) -> int:
+    def _intrinsic_ticks(self, contract: Contract) -> Ticks:
         gap = self.market.settlement_ticks(contract.ticker) - contract.strike_ticks
-        return max(0, gap if contract.right is Right.CALL else -gap)
+        return max(Ticks(0), gap if contract.right is Right.CALL else -gap)
 
 
 def _error(order: Order, code: int, text: str) -> OrderError:
@@ -381,8 +384,8 @@ def _error(order: Order, code: int, text: str) -> OrderError:
 
 
 def _is_stop_touched(order: Order, quote: Quote) -> bool:
-    """Tell whether the touch that the stop would trade at has reached its trigger."""
-    trigger = order.aux_ticks or 0
+    """Return whether the touch that the stop would trade at has reached its trigger."""
+    trigger = order.stop_ticks or 0
     if order.side is Side.BUY:
         return quote.ask_ticks is not None and quote.ask_ticks >= trigger
     return quote.bid_ticks is not None and quote.bid_ticks <= trigger

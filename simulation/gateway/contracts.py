@@ -9,15 +9,22 @@ from typing import Protocol
 
 import msgspec
 
+from domain.indices import INDICES
 from domain.instants import exchange_clock, session_of
 from domain.instruments import Contract
-from simulation.broker.account import Market
-from simulation.broker.book import INDEX_TICKERS, TICK_RULES, rule_id
-from simulation.gateway.requests import ContractQuery
-from simulation.gateway.wire import encode, usd
+from domain.options.tick_rules import BOUNDARY_TICKS, INDEX_RULE, PENNY_AT_ALL_PRICES_RULE, PENNY_RULE, rule_of
+from simulation.broker.account import QuotedMarket
+from simulation.gateway.wire.frames import encode, usd
+from simulation.gateway.wire.requests import ContractQuery
 
+NO_SECURITY = "No security definition has been found for the request"
 OPTION_EXCHANGES = {True: ("SMART", "CBOE"), False: ("SMART", "AMEX", "CBOE", "PHLX")}
 ORDER_TYPES = "ACTIVETIM,AD,ADJUST,DAY,GTC,GTD,IOC,LMT,MKT,STP,WHATIF"
+# IB's market rule ids are its own; these are ours, one for each rule of `domain.options.tick_rules`.
+RULE_IDS = {PENNY_AT_ALL_PRICES_RULE: 26, PENNY_RULE: 32, INDEX_RULE: 239}
+TICK_RULES: dict[int, tuple[tuple[int, int], ...]] = {
+    number: ((0, rule.low_ticks), (BOUNDARY_TICKS, rule.high_ticks)) for rule, number in RULE_IDS.items()
+}
 STOCK_RULE = 26
 INDICES_WITHOUT_OPTIONS = ("VIX",)  # the market quotes them beside its tickers
 LONG_NAMES = {"SPX": "S&P 500 Stock Index", "VIX": "CBOE Volatility Index"}
@@ -31,13 +38,13 @@ class Underlying(msgspec.Struct, frozen=True):
 
     @property
     def sec_type(self) -> str:
-        """Give IB's security type."""
-        return "IND" if self.ticker in INDEX_TICKERS else "STK"
+        """IB's security type."""
+        return "IND" if self.ticker in INDICES else "STK"
 
     @property
     def exchange(self) -> str:
-        """Give the primary exchange."""
-        if self.ticker in INDEX_TICKERS:
+        """The primary exchange."""
+        if self.ticker in INDICES:
             return "CBOE"
         return "ARCA" if self.ticker in ("SPY", "IWM") else "NASDAQ"
 
@@ -45,24 +52,22 @@ class Underlying(msgspec.Struct, frozen=True):
 Instrument = Contract | Underlying
 
 
-class TickerMarket(Market, Protocol):
+class ListedMarket(QuotedMarket, Protocol):
     """What the catalogue needs of the simulated market beside quotes."""
 
     tickers: tuple[str, ...]
 
     def contracts(self, ticker: str) -> Iterable[Contract]:
-        """Give the option contracts of a ticker."""
-        ...
+        """Return the option contracts of a ticker."""
 
     def underlying_con_id(self, ticker: str) -> int:
-        """Give the contract id of an underlying."""
-        ...
+        """Return the contract id of an underlying."""
 
 
 class Catalogue:
     """Finds contracts; the chains are those that the market lists when the server starts."""
 
-    def __init__(self, market: TickerMarket) -> None:
+    def __init__(self, market: ListedMarket) -> None:
         self._market = market
         tickers = dict.fromkeys((*market.tickers, *INDICES_WITHOUT_OPTIONS))
         self.underlyings = {t: Underlying(market.underlying_con_id(t), t) for t in tickers}
@@ -75,12 +80,16 @@ class Catalogue:
                 self._by_con_id[contract.con_id] = contract
             self._chains[ticker] = dict(chain)
 
-    def instrument(self, con_id: int) -> Instrument | None:
-        """Give the instrument of a contract id; `None` if it is unknown."""
-        return self._by_con_id.get(con_id)
+    def order_fields(self, con_id: int) -> tuple[str, ...]:
+        """Return the fields of a contract as replies about orders, executions and positions hold it.
+
+        Raises:
+            KeyError: the contract id is unknown.
+        """
+        return contract_fields(self._by_con_id[con_id], "SMART")
 
     def find(self, query: ContractQuery) -> list[Instrument]:
-        """Give what a request describes; empty fields match anything, an empty list means error 200."""
+        """Return what a request describes; empty fields match anything, an empty list means error 200."""
         if query.con_id:
             found = self._by_con_id.get(query.con_id)
             return [found] if found else []
@@ -105,13 +114,13 @@ class Catalogue:
     def details(self, request_id: int, instrument: Instrument, exchange: str, version: int) -> bytes:
         """Write contractDetails (10) for server versions 157 to 178."""
         ticker = instrument.ticker
-        is_index = ticker in INDEX_TICKERS
+        is_index = ticker in INDICES
         head = [10, 8] if version < 164 else [10]
         zone, closing = ("US/Central", "15:00:00") if is_index else ("US/Eastern", "16:00:00")
         exchanges: tuple[str, ...]
         if isinstance(instrument, Contract):
             is_option, expiry = True, f"{instrument.expiry:%Y%m%d}"
-            rule = rule_id(instrument.trading_class)
+            rule = RULE_IDS[rule_of(instrument.trading_class)]
             exchanges = OPTION_EXCHANGES[is_index]
         else:
             is_option, expiry = False, ""
@@ -154,7 +163,7 @@ class Catalogue:
                 expiries.add(expiry)
                 strikes.add(contract.strike_ticks)
         out = []
-        for venue in OPTION_EXCHANGES[symbol in INDEX_TICKERS]:
+        for venue in OPTION_EXCHANGES[symbol in INDICES]:
             for (trading_class, multiplier), (expiries, strikes) in sorted(rows.items()):
                 if exchange not in ("", venue):
                     continue
@@ -181,7 +190,7 @@ def market_rule(rule: int) -> bytes | None:
 
 
 def local_symbol(instrument: Instrument) -> str:
-    """Give the exchange's symbol: of an option the OCC one, padded to 21 characters."""
+    """Return the exchange's symbol: of an option the OCC one, padded to 21 characters."""
     if isinstance(instrument, Underlying):
         return instrument.ticker
     strike = f"{instrument.strike_ticks * 10:08d}"
@@ -189,7 +198,7 @@ def local_symbol(instrument: Instrument) -> str:
 
 
 def contract_fields(instrument: Instrument, exchange: str) -> tuple[str, ...]:
-    """Give the fields of contract11, the contract as order, execution and position replies hold it."""
+    """Return the fields of contract11, the contract as order, execution and position replies hold it."""
     if isinstance(instrument, Underlying):
         symbol = instrument.ticker
         kind = "" if instrument.sec_type == "IND" else symbol
@@ -203,7 +212,7 @@ def contract_fields(instrument: Instrument, exchange: str) -> tuple[str, ...]:
 
 
 def _matches(contract: Contract, query: ContractQuery) -> bool:
-    is_index = contract.ticker in INDEX_TICKERS
+    is_index = contract.ticker in INDICES
     return (
         query.strike_ticks in (None, contract.strike_ticks)
         and query.trading_class in ("", contract.trading_class)

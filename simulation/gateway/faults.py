@@ -9,9 +9,10 @@ from __future__ import annotations
 from datetime import time
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 import msgspec
+
+from domain.units import Qty
 
 
 class FaultKind(StrEnum):
@@ -71,6 +72,9 @@ CANCEL_FAULTS = frozenset({_K.CANCEL_ERROR, _K.CANCEL_FILL_FIRST})
 ORDER_FAULTS = frozenset(FaultKind) - LINK_FAULTS - MODIFY_FAULTS - CANCEL_FAULTS
 
 
+FaultArg = str | int | float | bool | list[int]
+
+
 class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One fault.
 
@@ -83,7 +87,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     at_clock: str | None = None
     after_n: int = 0
     duration_s: float = 0.0
-    args: dict[str, Any] = {}
+    args: dict[str, FaultArg] = {}
 
     def __post_init__(self) -> None:
         """Refuse arguments that the fault could not use.
@@ -92,19 +96,34 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             ValueError: a clock that is none, sizes or an order of callbacks that cannot be.
         """
         time.fromisoformat(self.at_clock or "00:00:00")
-        pieces = self.args.get("pieces", [1] if self.kind is not FaultKind.PARTIAL_FILLS else None)
-        if not pieces or not all(isinstance(n, int) and n > 0 for n in pieces):
+        pieces = self.args.get("pieces", [1] if self.kind is not FaultKind.PARTIAL_FILLS else [])
+        if not isinstance(pieces, list) or not pieces or not all(isinstance(n, int) and n > 0 for n in pieces):
             raise ValueError(f"{self.kind} needs pieces, a list of sizes above 0")
         if self.args.get("first", "status") not in ("status", "commission"):
             raise ValueError(f"{self.kind} needs first: status or commission")
 
     def code(self, default: int) -> int:
-        """Give the vendor code of the fault."""
-        return int(self.args.get("code", default))
+        """Return the vendor code of the fault."""
+        return self.number("code", default)
 
     def text(self, default: str) -> str:
-        """Give the message text of the fault."""
+        """Return the message text of the fault."""
         return str(self.args.get("text", default))
+
+    def number(self, name: str, default: int) -> int:
+        """Return an argument that is a whole number."""
+        value = self.args.get(name, default)
+        return default if isinstance(value, list) else int(value)
+
+    def flag(self, name: str) -> bool:
+        """Return whether an argument is set and true."""
+        return bool(self.args.get(name))
+
+    @property
+    def pieces(self) -> tuple[Qty, ...]:
+        """The sizes of the fills that are wanted; none where nothing is scripted."""
+        pieces = self.args.get("pieces")
+        return tuple(Qty(size) for size in pieces) if isinstance(pieces, list) else ()
 
 
 class FaultScriptError(ValueError):
@@ -125,7 +144,7 @@ def load_faults(path: Path) -> list[Fault]:
         raise FaultScriptError(f"fault script {path}: {trouble}; correct the record") from trouble
 
 
-class FaultBook:
+class ArmedFaults:
     """The order, modify and cancel faults that still wait for their request."""
 
     def __init__(self) -> None:
@@ -136,7 +155,7 @@ class FaultBook:
         self._waiting.append((fault, fault.after_n))
 
     def take(self, kinds: frozenset[FaultKind], elapsed_s: float) -> Fault | None:
-        """Use up the first armed fault of these kinds; one that spares requests counts this one."""
+        """Return the first armed fault of these kinds and use it up; one that spares requests counts this one."""
         for at, (fault, spare) in enumerate(self._waiting):
             if fault.kind not in kinds or (fault.at_s or 0.0) > elapsed_s:
                 continue
@@ -146,3 +165,43 @@ class FaultBook:
             del self._waiting[at]
             return fault
         return None
+
+
+class ActiveFaults:
+    """The link faults that last at the moment, and what they mean for those who serve clients."""
+
+    def __init__(self) -> None:
+        self._active: list[Fault] = []
+
+    def begin(self, fault: Fault) -> None:
+        """Add a fault that has begun."""
+        self._active.append(fault)
+
+    def end(self, fault: Fault) -> None:
+        """Remove a fault whose time is over."""
+        self._active.remove(fault)
+
+    def has(self, kind: FaultKind) -> bool:
+        """Return whether a fault of this kind lasts."""
+        return any(fault.kind is kind for fault in self._active)
+
+    @property
+    def is_link_up(self) -> bool:
+        """Whether order events reach clients; what happens while the link to IB is lost is never reported."""
+        return not self.has(FaultKind.LINK_LOST)
+
+    @property
+    def is_competing(self) -> bool:
+        """Whether another session of the user has the market data."""
+        return self.has(FaultKind.COMPETING_SESSION)
+
+    @property
+    def is_data_delayed(self) -> bool:
+        """Whether new subscriptions get delayed data."""
+        return self.has(FaultKind.DELAYED_DATA)
+
+    @property
+    def is_data_flowing(self) -> bool:
+        """Whether ticks reach clients."""
+        is_farm_lost = any(f.kind is FaultKind.FARM_LOST and not f.flag("history") for f in self._active)
+        return self.is_link_up and not self.is_competing and not is_farm_lost

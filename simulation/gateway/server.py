@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import time
+from functools import partial
 from typing import Protocol
 
 import msgspec
 
 from domain.instants import at_exchange, session_of
 from domain.ports import Clock
+from domain.units import Utc
 from simulation.broker.exchange import Exchange
-from simulation.gateway.contracts import Catalogue, TickerMarket
-from simulation.gateway.desk import OrderDesk
-from simulation.gateway.faults import LINK_FAULTS, Fault, FaultKind
-from simulation.gateway.session import COMPETING, LINK_LOST, Session
+from simulation.gateway.account_requests import AccountRequests
+from simulation.gateway.clients import Clients, Handler
+from simulation.gateway.connection import ApiClient, Gateway
+from simulation.gateway.contracts import Catalogue, ListedMarket
+from simulation.gateway.faults import LINK_FAULTS, ActiveFaults, Fault, FaultKind
+from simulation.gateway.market_data import MarketData
+from simulation.gateway.order_routing import OrderRouting
+from simulation.gateway.wire.frames import encode, epoch_s
+from simulation.gateway.wire.orders import error
+from simulation.gateway.wire.requests import FieldReader
 
 log = logging.getLogger(__name__)
 
@@ -25,20 +32,43 @@ PERIOD_S = 0.1
 LINES_MAX = 100  # IB's minimum of concurrent market data lines an account
 PACE_MAX = 50  # messages a second, IB's limit
 ACCOUNT_PERIOD_S = 3.0
+FARM_NOTICES = (
+    (2104, "Market data farm connection is OK:usopt"),
+    (2106, "HMDS data farm connection is OK:ushmds"),
+    (2158, "Sec-def data farm connection is OK:secdefil"),
+)
+CLIENT_ID_IN_USE = "Unable to connect as the client id is already in use. Retry with a unique client id."
+LINK_LOST = "Connectivity between IB and Trader Workstation has been lost."
 DATA_LOST = "Connectivity between IB and Trader Workstation has been restored - data lost."
 DATA_KEPT = "Connectivity between IB and Trader Workstation has been restored - data maintained."
+# Requests that this gateway does not serve: where their request id stands and what IB sends when it has nothing.
+UNSERVED = {
+    10: (2, 354, "Requested market data is not subscribed"),
+    20: (1, 162, "Historical Market Data Service error message:HMDS query returned no data"),
+    50: (2, 420, "Invalid Real-time Query"),
+    81: (1, 321, "Error validating request: matching symbols are not simulated"),
+    87: (1, 162, "Historical Market Data Service error message:No head time stamp"),
+    92: (1, 321, "Error validating request: profit and loss subscriptions are not simulated"),
+    94: (1, 321, "Error validating request: profit and loss subscriptions are not simulated"),
+    96: (1, 162, "Historical Market Data Service error message:HMDS query returned no data"),
+    97: (1, 10189, "Failed to request tick-by-tick data"),
+}
+# Sent by clients as a matter of course; a real gateway answers them with nothing that matters here.
+UNANSWERED = frozenset({11, 12, 13, 14, 23, 25, 51, 75, 77, 90, 93, 95, 98})
 
 
-class SteppedMarket(TickerMarket, Protocol):
+class SteppedMarket(ListedMarket, Protocol):
     """The market that the server drives."""
 
-    def step(self, to_utc: int) -> None:
+    def step(self, to_utc: Utc) -> None:
         """Move the market to an instant."""
-        ...
 
 
 class GatewayServer:
-    """Listens for TWS clients; broker truth lives in the exchange and survives every connection."""
+    """Listens for TWS clients; broker truth lives in the exchange and survives every connection.
+
+    `make_connection` makes the server's end of a connection.
+    """
 
     def __init__(
         self,
@@ -50,21 +80,30 @@ class GatewayServer:
         lines_max: int = LINES_MAX,
         latency_s: float = 0.02,
         period_s: float = PERIOD_S,
+        make_connection: Callable[[Gateway], ApiClient] = ApiClient,
     ) -> None:
-        self.market = market
-        self.exchange = exchange
-        self.account = exchange.account
-        self.catalogue = Catalogue(market)
-        self.lines_max = lines_max
-        self.desk = OrderDesk(self)
+        self._market = market
+        self._exchange = exchange
         self._clock = clock
         self._latency_s = latency_s
         self._period_s = period_s
+        self._make_connection = make_connection
         self._script = list(faults)
-        self._sessions: set[Session] = set()
-        self._clients: dict[int, Session] = {}
-        self._paces: dict[Session, deque[float]] = {}
-        self._active: list[Fault] = []
+        self._clients = Clients()
+        self._active = ActiveFaults()
+        catalogue = Catalogue(market)
+        self._account = AccountRequests(exchange, catalogue, self._clients, self.now_utc)
+        self._data = MarketData(market, catalogue, self._clients, self._active, lines_max)
+        self._orders = OrderRouting(
+            exchange, catalogue, self._clients, self._account, self._active,
+            now_utc=self.now_utc, elapsed_s=self.elapsed_s, match_soon=self.match_soon,
+        )  # fmt: skip
+        self._handlers: dict[int, Handler] = {
+            49: self._current_time,
+            **self._account.handlers,
+            **self._data.handlers,
+            **self._orders.handlers,
+        }
         self._listener: asyncio.Server | None = None
         self._address = ("127.0.0.1", 0)
         self._stepping: asyncio.Task[None] | None = None
@@ -72,10 +111,10 @@ class GatewayServer:
         self._relisten: asyncio.Task[None] | None = None
         self._started_s = 0.0
         self._session = session_of(market.open_utc)
-        self._by_clock: list[tuple[int, Fault]] = []  # faults that wait for an instant of the market
+        self._by_clock: list[tuple[Utc, Fault]] = []  # faults that wait for an instant of the market
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> int:
-        """Listen and give the port; 0 takes a free one.
+        """Listen and return the port; 0 takes a free one.
 
         Raises:
             OSError: the port is in use.
@@ -97,18 +136,13 @@ class GatewayServer:
             self._stepping.cancel()
             await asyncio.gather(self._stepping, return_exceptions=True)
         await self._stop_listening()
-        for session in list(self._sessions):
-            session.close()
-
-    async def wait(self) -> None:
-        """Wait for the end of stepping: forever, unless the market fails, which raises here."""
-        assert self._stepping is not None, "start first"
-        await self._stepping
+        for connection in self._clients.connections():
+            connection.close()
 
     async def _listen(self) -> None:
         loop = asyncio.get_running_loop()
         host, port = self._address
-        self._listener = await loop.create_server(lambda: Session(self), host, port)
+        self._listener = await loop.create_server(lambda: self._make_connection(self), host, port)
         self._address = (host, self._listener.sockets[0].getsockname()[1])
 
     async def _stop_listening(self) -> None:
@@ -116,65 +150,76 @@ class GatewayServer:
             self._listener.close()
             self._listener = None
 
-    def now_utc(self) -> int:
-        """Give the market's instant."""
+    def now_utc(self) -> Utc:
+        """Return the market's instant."""
         return self._clock.now_utc()
 
     def elapsed_s(self) -> float:
-        """Give the real seconds since the start."""
+        """Return the real seconds since the start."""
         return asyncio.get_running_loop().time() - self._started_s
 
-    # sessions
+    def lines_used(self) -> int:
+        """Return the number of market data lines of the account, over all connections."""
+        return self._clients.lines_used()
 
-    def connected(self, session: Session) -> None:
-        """Take a new connection in, or treat it as the faults of the moment say."""
-        self._sessions.add(session)
-        if self._is_active(FaultKind.DROP_RESET):
-            session.reset()
-        elif self._is_active(FaultKind.DROP_HALF_OPEN):
-            session.hold()
+    # connections
 
-    def disconnected(self, session: Session) -> None:
+    def connected(self, connection: ApiClient) -> None:
+        """Take a new connection in, or treat it as the faults of the moment have it."""
+        self._clients.add(connection)
+        if self._active.has(FaultKind.DROP_RESET):
+            connection.reset()
+        elif self._active.has(FaultKind.DROP_HALF_OPEN):
+            connection.hold()
+
+    def disconnected(self, connection: ApiClient) -> None:
         """Forget a connection."""
-        self._sessions.discard(session)
-        self._paces.pop(session, None)
-        if session.client_id is not None and self._clients.get(session.client_id) is session:
-            del self._clients[session.client_id]
+        self._clients.remove(connection)
 
-    def admit(self, session: Session, client_id: int) -> bool:
-        """Give a session its client id unless another one has it."""
-        if client_id in self._clients or self._is_active(FaultKind.CLIENT_ID_IN_USE):
+    def admit(self, connection: ApiClient, client_id: int) -> bool:
+        """Return whether the connection may have this client id; if so it is greeted, else refused and closed."""
+        if self._active.has(FaultKind.CLIENT_ID_IN_USE) or not self._clients.claim(connection, client_id):
+            connection.error(-1, 326, CLIENT_ID_IN_USE)
+            connection.close()
             return False
-        self._clients[client_id] = session
-        session.client_id = client_id
+        notices = FARM_NOTICES if self._active.is_link_up else ((1100, LINK_LOST),)
+        connection.send(
+            encode(15, 1, self._exchange.account),
+            encode(9, 1, self._exchange.next_order_id(client_id)),
+            *(error(-1, code, text, connection.version) for code, text in notices),
+        )
         return True
 
-    def session_of_client(self, client_id: int) -> Session | None:
-        """Give the connection of a client; `None` if it has none."""
-        return self._clients.get(client_id)
+    def serve(self, connection: ApiClient, fields: list[str]) -> None:
+        """Serve one request."""
+        if not self._is_within_pace(connection):
+            return
+        message = FieldReader(fields, at=0).number()
+        handler = self._handlers.get(message)
+        if handler is not None:
+            handler(connection, fields)
+        elif message in UNSERVED:
+            place, code, text = UNSERVED[message]
+            connection.error(FieldReader(fields, at=place).number(), code, text)
+        elif message not in UNANSWERED:
+            connection.error(-1, 505, f"Fatal Error: Unknown message id. {message}")
 
-    def sessions(self) -> list[Session]:
-        """Give the connections that have said their client id."""
-        return list(self._clients.values())
-
-    def lines_used(self) -> int:
-        """Count the market data lines of the account, over all sessions."""
-        return sum(len(session.subscriptions) for session in self._sessions)
-
-    def is_paced(self, session: Session) -> bool:
+    def _is_within_pace(self, connection: ApiClient) -> bool:
         """Count a request; False, with error 100 and a cut, beyond the limit while the pacing fault is on."""
-        if not self._is_active(FaultKind.PACING):
+        if not self._active.has(FaultKind.PACING):
             return True
-        now = asyncio.get_running_loop().time()
-        times = self._paces.setdefault(session, deque())
-        times.append(now)
-        while now - times[0] > 1.0:
-            times.popleft()
-        if len(times) <= PACE_MAX:
+        now_s, times_s = asyncio.get_running_loop().time(), connection.requests_s
+        times_s.append(now_s)
+        while now_s - times_s[0] > 1.0:
+            times_s.popleft()
+        if len(times_s) <= PACE_MAX:
             return True
-        session.error(-1, 100, "Max rate of messages per second has been exceeded")
-        session.close()
+        connection.error(-1, 100, "Max rate of messages per second has been exceeded")
+        connection.close()
         return False
+
+    def _current_time(self, client: ApiClient, fields: list[str]) -> None:
+        client.send(encode(49, 1, epoch_s(self.now_utc())))
 
     # the market
 
@@ -187,16 +232,14 @@ class GatewayServer:
             self._by_clock = [(at_utc, f) for at_utc, f in self._by_clock if at_utc > now]
             for fault in due_faults:
                 self.inject(fault)
-            self.market.step(max(now, self.market.now_utc))
-            self.desk.deliver(self.exchange.step(now))
-            if self._is_data_flowing():
-                for session in self.sessions():
-                    session.push(*session.subscriptions.values())
+            self._market.step(max(now, self._market.now_utc))
+            self._orders.deliver(self._exchange.step(now))
+            if self._active.is_data_flowing:
+                self._data.push_all()
             if loop.time() >= account_due:
                 account_due = loop.time() + ACCOUNT_PERIOD_S
-                for session in self.sessions():
-                    if session.wants_account and self.is_telling:
-                        session.send(*self.desk.account_rows())
+                if self._active.is_link_up:
+                    self._account.report_account()
             due = max(due + self._period_s, loop.time())
             await asyncio.sleep(due - loop.time())
 
@@ -205,12 +248,12 @@ class GatewayServer:
         self._later(self._latency_s, self._match)
 
     def _match(self) -> None:
-        self.desk.deliver(self.exchange.step(self.now_utc()))
+        self._orders.deliver(self._exchange.step(self.now_utc()))
 
-    def _later(self, delay_s: float, call: object, *args: object) -> None:
+    def _later(self, delay_s: float, call: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
         self._timers = {t for t in self._timers if not t.cancelled() and t.when() > loop.time()}
-        self._timers.add(loop.call_later(delay_s, call, *args))  # type: ignore[arg-type]
+        self._timers.add(loop.call_later(delay_s, call))
 
     # faults
 
@@ -220,37 +263,15 @@ class GatewayServer:
             at_utc = at_exchange(self._session, time.fromisoformat(fault.at_clock))
             self._by_clock.append((at_utc, msgspec.structs.replace(fault, at_clock=None)))
         elif fault.kind not in LINK_FAULTS:
-            self.desk.faults.add(fault)
+            self._orders.faults.add(fault)
         elif fault.at_s is None:
             self._begin(fault)
         else:
-            self._later(max(0.0, fault.at_s - self.elapsed_s()), self._begin, fault)
-
-    def _is_active(self, kind: FaultKind) -> bool:
-        return any(fault.kind is kind for fault in self._active)
-
-    @property
-    def is_telling(self) -> bool:
-        """Tell whether order events reach clients; what happens while the link to IB is lost is never told."""
-        return not self._is_active(FaultKind.LINK_LOST)
-
-    @property
-    def is_competing(self) -> bool:
-        """Tell whether another session of the user has the market data."""
-        return self._is_active(FaultKind.COMPETING_SESSION)
-
-    @property
-    def is_data_delayed(self) -> bool:
-        """Tell whether new subscriptions get delayed data."""
-        return self._is_active(FaultKind.DELAYED_DATA)
-
-    def _is_data_flowing(self) -> bool:
-        is_farm_lost = any(f.kind is FaultKind.FARM_LOST and not f.args.get("history") for f in self._active)
-        return self.is_telling and not self.is_competing and not is_farm_lost
+            self._later(max(0.0, fault.at_s - self.elapsed_s()), partial(self._begin, fault))
 
     def _begin(self, fault: Fault) -> None:
         log.info("fault %s begins for %s s", fault.kind, fault.duration_s)
-        self._active.append(fault)
+        self._active.begin(fault)
         match fault.kind:
             case FaultKind.DROP_REFUSE:
                 if self._listener is not None:
@@ -260,99 +281,71 @@ class GatewayServer:
             case FaultKind.DROP_RESET:
                 self._reset_all()
             case FaultKind.DROP_HALF_OPEN:
-                for session in self._sessions:
-                    session.hold()
+                for connection in self._clients.connections():
+                    connection.hold()
             case FaultKind.LINK_LOST:
-                for _ in range(int(fault.args.get("repeat_lost", 1))):
+                for _ in range(fault.number("repeat_lost", 1)):
                     self._notify(fault.code(1100), LINK_LOST)
             case FaultKind.FARM_LOST:
                 self._farm(fault, is_ok=False)
             case FaultKind.COMPETING_SESSION:
-                for session in self.sessions():
-                    for request in session.subscriptions:
-                        session.error(request, 10197, COMPETING)
-        self._later(fault.duration_s, self._end, fault)
+                self._data.refuse_subscriptions()
+        self._later(fault.duration_s, partial(self._end, fault))
 
     def _end(self, fault: Fault) -> None:
         log.info("fault %s ends", fault.kind)
-        self._active.remove(fault)
-        if self._is_active(fault.kind):
+        self._active.end(fault)
+        if self._active.has(fault.kind):
             return  # a longer one of the same kind goes on
         match fault.kind:
             case FaultKind.DROP_REFUSE:
                 self._relisten = asyncio.create_task(self._listen())
                 self._relisten.add_done_callback(_report)
             case FaultKind.DROP_HALF_OPEN:
-                for session in list(self._sessions):
-                    session.release()
+                for connection in self._clients.connections():
+                    connection.release()
             case FaultKind.LINK_LOST:
                 self._restore(fault)
             case FaultKind.FARM_LOST:
                 self._farm(fault, is_ok=True)
 
     def _reset_all(self) -> None:
-        for session in list(self._sessions):
-            session.reset()
+        for connection in self._clients.connections():
+            connection.reset()
 
     def _restore(self, fault: Fault) -> None:
-        """Bring the link to IB back: with the subscriptions gone (1101), or kept (1102, as often as told)."""
+        """Bring the link to IB back: with the subscriptions gone (1101), or kept (1102, as often as the fault asks)."""
         is_lost = fault.args.get("data") == "lost"
-        for session in self.sessions():
+        for client in self._clients.admitted():
             if is_lost:
-                session.subscriptions.clear()
-            for subscription in session.subscriptions.values():
+                client.subscriptions.clear()
+            for subscription in client.subscriptions.values():
                 subscription.forget()
         farms = fault.args.get("farms_down")
         text = DATA_LOST if is_lost else DATA_KEPT
         if farms:
             text += f" The following farms are not connected: {farms}."
-        for _ in range(int(fault.args.get("repeat", 1))):
+        for _ in range(fault.number("repeat", 1)):
             self._notify(1101 if is_lost else 1102, text)
 
     def _farm(self, fault: Fault, is_ok: bool) -> None:
-        """Say that a farm is gone or back; with `stays_dead` the ticks do not come back with it."""
-        if fault.args.get("history"):
+        """Notify that a farm is gone or back; with `stays_dead` the ticks do not come back with it."""
+        if fault.flag("history"):
             state = "OK" if is_ok else "broken"
             self._notify(2106 if is_ok else 2105, f"HMDS data farm connection is {state}:ushmds")
             return
-        if is_ok and fault.args.get("stays_dead"):
-            for session in self.sessions():
-                for subscription in session.subscriptions.values():
+        if is_ok and fault.flag("stays_dead"):
+            for client in self._clients.admitted():
+                for subscription in client.subscriptions.values():
                     subscription.is_dead = True
         state = "OK" if is_ok else "broken"
         self._notify(2104 if is_ok else 2103, f"Market data farm connection is {state}:usopt")
 
     def _notify(self, code: int, text: str) -> None:
-        for session in self.sessions():
-            session.error(-1, code, text)
+        for client in self._clients.admitted():
+            client.error(-1, code, text)
 
 
 def _report(listening: asyncio.Task[None]) -> None:
     if not listening.cancelled() and listening.exception() is not None:
         log.error("the gateway cannot listen again: %s", listening.exception())
-
-
-async def run_gateway(
-    market: SteppedMarket,
-    clock: Clock,
-    host: str,
-    port: int,
-    faults: Iterable[Fault] = (),
-    *,
-    cash_cents: int = 10_000_000,
-    ready: asyncio.Future[int] | None = None,
-) -> None:
-    """Serve a market as an IB Gateway until cancelled; `ready` is given the port.
-
-    Raises:
-        OSError: the port is in use.
-    """
-    exchange = Exchange(market, cash_cents=cash_cents)
-    server = GatewayServer(market, exchange, clock, faults)
-    bound = await server.start(host, port)
-    if ready is not None:
-        ready.set_result(bound)
-    try:
-        await server.wait()
-    finally:
-        await server.stop()

@@ -30,26 +30,26 @@ class _Fault(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class DropHub(_Fault, frozen=True, kw_only=True):
-    """Cut the hub's connections without a close frame and refuse dials for `outage_s` real seconds; sessions stay."""
+    """Cut the hub's sockets without a close frame and refuse dials for `outage_s` real seconds; connections stay."""
 
     hub: str
     outage_s: float
 
 
-class ForgetSessions(_Fault, frozen=True, kw_only=True):
-    """Cut the hub's connections and forget their sessions: recovery meets 1008."""
+class ForgetConnections(_Fault, frozen=True, kw_only=True):
+    """Cut the hub's sockets and forget their connections: recovery meets 1008."""
 
     hub: str
 
 
 class DisconnectHub(_Fault, frozen=True, kw_only=True):
-    """End the hub's sessions in good order: a `disconnected` event, then a close."""
+    """End the hub's connections in good order: a `disconnected` event, then a close."""
 
     hub: str
 
 
 class KillTokens(_Fault, frozen=True, kw_only=True):
-    """Let every access token expire now; open connections live on (a token is looked at when dialling)."""
+    """Let every access token expire now; open sockets live on (a token is looked at when dialling)."""
 
 
 class SilenceGroup(_Fault, frozen=True, kw_only=True):
@@ -68,10 +68,10 @@ class SpoilFrames(_Fault, frozen=True, kw_only=True):
 
 
 class Redeliver(_Fault, frozen=True, kw_only=True):
-    """Send each session of the hub its last `count` messages (up to 64) once more, under their old sequence ids."""
+    """Send each connection of the hub its last `count` messages (up to 64) once more, under their old sequence ids."""
 
     hub: str
     count: int
 
 
-HubFault = DropHub | ForgetSessions | DisconnectHub | KillTokens | SilenceGroup | SpoilFrames | Redeliver
+HubFault = DropHub | ForgetConnections | DisconnectHub | KillTokens | SilenceGroup | SpoilFrames | Redeliver

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import orjson
@@ -27,7 +27,7 @@ class Answer(msgspec.Struct, frozen=True):
     """An answer; `payload` is anything that orjson writes."""
 
     status: int
-    payload: Any
+    payload: object
 
 
 class MalformedError(Exception):

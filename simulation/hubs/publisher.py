@@ -5,21 +5,20 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol, assert_never
 
 import zstandard
 
 from domain.instants import SECOND
+from domain.instruments import Spot
 from domain.options.profile import Profile
+from domain.ports import Clock
+from domain.units import Ticks, Utc
 from gateways.gexbot import codec
 from gateways.gexbot.codec import SPOT_CATEGORY, Group, SpotPrice
+from simulation.hubs.connections import HubConnection
 from simulation.hubs.faults import SilenceGroup, Spoil, SpoilFrames
 from simulation.hubs.registry import HUBS, Registry, hub_of
-from simulation.hubs.sessions import Session
-
-if TYPE_CHECKING:
-    from domain.ports import Clock
-    from simulation.hubs.server import FeedMarket
 
 POLL_S: Final = 0.05
 FRAMES_PER_TURN: Final = 8  # then the loop's other tasks get theirs
@@ -27,8 +26,28 @@ BACKWARDS_NS: Final = 120 * SECOND
 BOMB_BYTES: Final = 8 * 1024 * 1024
 
 
+class FeedMarket(Protocol):
+    """What the hubs read of the simulated market."""
+
+    open_utc: Utc
+    close_utc: Utc
+
+    @property
+    def now_utc(self) -> Utc:
+        """The instant that the market stands at."""
+
+    def step(self, to_utc: Utc) -> None:
+        """Move the market on to an instant."""
+
+    def spot(self, ticker: str) -> Spot:
+        """Return an underlying's price."""
+
+    def profile(self, ticker: str, category: str) -> Profile:
+        """Return a profile as the vendor would publish it now."""
+
+
 class Publisher:
-    """Publishes what the sessions of a registry have joined."""
+    """Publishes what the connections of a registry have joined."""
 
     def __init__(
         self,
@@ -45,9 +64,9 @@ class Publisher:
         self._interval_s = max(1.0 / clock.rate, min_interval_real_ms / 1000)
         self._fills_spot = fills_spot
         self._version = -1
-        self._listeners: dict[str, list[Session]] = {}
+        self._listeners: dict[str, list[HubConnection]] = {}
         self._due: list[tuple[float, str]] = []
-        self._silent_until_utc: dict[str, int] = {}
+        self._silent_until_utc: dict[str, Utc] = {}
         self._spoils: dict[str, tuple[Spoil, int]] = {}
         self.published: Counter[str] = Counter()
 
@@ -85,7 +104,7 @@ class Publisher:
                 heapq.heapreplace(self._due, (due_s + (missed_n + 1) * self._interval_s, group))
             await asyncio.sleep(min(max(self._due[0][0] - loop.time(), 0.0), POLL_S))
 
-    def publish(self, group: str, now_utc: int) -> None:
+    def publish(self, group: str, now_utc: Utc) -> None:
         """Publish one group to all who joined it."""
         if self._silent_until_utc.get(group, 0) > now_utc:
             return
@@ -97,23 +116,23 @@ class Publisher:
         data = codec.encode_frame(item) if spoil is None else _spoilt(spoil, item)
         named = "no_such_group" if spoil is Spoil.GROUP else group
         self.published[group] += 1
-        for session in self._listeners[group]:
+        for connection in self._listeners[group]:
             if spoil is Spoil.NOT_JSON:
-                session.publish_text('{"type":"message",')
+                connection.publish_text('{"type":"message",')
             else:
-                session.publish(named, data)
-            if session.is_over_limit:
-                self._registry.end(session, "too much is not acknowledged")
+                connection.publish(named, data)
+            if connection.is_over_limit:
+                self._registry.end(connection, "too much is not acknowledged")
 
     def _take_memberships(self, now_s: float) -> None:
         """Index who joined what; groups that are new get their own phase within the cadence."""
         self._version = self._registry.version
-        listeners: dict[str, list[Session]] = {}
-        for session in self._registry.sessions.values():
-            for group in session.groups:
+        listeners: dict[str, list[HubConnection]] = {}
+        for connection in self._registry.connections.values():
+            for group in connection.groups:
                 key = codec.parse_group(group)
-                if key is not None and hub_of(key.category) in (None, session.hub):
-                    listeners.setdefault(group, []).append(session)
+                if key is not None and hub_of(key.category) in (None, connection.hub):
+                    listeners.setdefault(group, []).append(connection)
         kept = {group: due_s for due_s, group in self._due}
         ordered = sorted(listeners, key=_hub_rank)
         self._due = [
@@ -123,7 +142,7 @@ class Publisher:
         self._listeners = listeners
 
     def _item(self, key: Group) -> Profile | SpotPrice | None:
-        """Give what the market has for a group; a group it does not know stays silent, as the vendor's would."""
+        """Return what the market has for a group; a group it does not know stays silent, as the vendor's would."""
         try:
             if key.category == SPOT_CATEGORY:
                 spot = self._market.spot(key.ticker)
@@ -131,7 +150,7 @@ class Publisher:
             profile = self._market.profile(key.ticker, key.category)
         except (KeyError, ValueError):
             return None
-        return profile if self._fills_spot else _replaced(profile, profile.source_utc, spot=0)
+        return profile if self._fills_spot else _replaced(profile, profile.source_utc, spot=Ticks(0))
 
     def _next_spoil(self, group: str) -> Spoil | None:
         if group not in self._spoils:
@@ -143,7 +162,7 @@ class Publisher:
 
 
 def _spoilt(spoil: Spoil, item: Profile | SpotPrice) -> str:
-    """Give a spoilt frame; where the envelope is what is spoilt, a good one."""
+    """Return a spoilt frame; where the envelope is what is spoilt, a good one."""
     good = codec.encode_frame(item)
     packed = codec.unpack(good)
     assert isinstance(packed, codec.Packed)
@@ -161,16 +180,18 @@ def _spoilt(spoil: Spoil, item: Profile | SpotPrice) -> str:
             return codec.encode_frame(_backwards(item))
         case Spoil.GROUP | Spoil.NOT_JSON:
             return good
+        case _:
+            assert_never(spoil)
 
 
 def _backwards(item: Profile | SpotPrice) -> Profile | SpotPrice:
-    at_utc = item.source_utc - BACKWARDS_NS
+    at_utc = Utc(item.source_utc - BACKWARDS_NS)
     if isinstance(item, SpotPrice):
         return SpotPrice(item.ticker, at_utc, item.spot)
     return _replaced(item, at_utc, spot=item.spot)
 
 
-def _replaced(profile: Profile, source_utc: int, *, spot: int) -> Profile:
+def _replaced(profile: Profile, source_utc: Utc, *, spot: Ticks) -> Profile:
     return Profile(
         profile.ticker,
         profile.category,

@@ -1,4 +1,4 @@
-"""Who may connect: negotiate (V2) with its rules, tokens, and the sessions that live on them."""
+"""Who may connect: negotiate (V2) with its rules, tokens, and the connections that live on them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Final
 import orjson
 
 from gateways.gexbot.codec import SPOT_CATEGORY, Group, parse_group
+from simulation.hubs.connections import RECOVERY_S, HubConnection, Token
 from simulation.hubs.http import Answer, Request
-from simulation.hubs.sessions import RECOVERY_S, Session, Token
 
 HUBS: Final = (
     "v2_classic",
@@ -28,12 +28,12 @@ NEGOTIATE_PATH: Final = "/v2/negotiate"
 
 
 def vendor_hub(name: str) -> str:
-    """Give the vendor's name of a hub that may go by ours."""
+    """Return the vendor's name of a hub that may go by ours."""
     return name if name in HUBS else f"v2_{name}"
 
 
 def hub_of(category: str) -> str | None:
-    """Give the hub that publishes a category; `None` for spots, which every hub publishes."""
+    """Return the hub that publishes a category; `None` for spots, which every hub publishes."""
     if category == SPOT_CATEGORY:
         return None
     package, kind, *rest = category.split("_")
@@ -47,7 +47,7 @@ def hub_of(category: str) -> str | None:
 
 
 class Registry:
-    """Tokens and sessions.
+    """Tokens and connections.
 
     Args:
         url_of: gives the URL of a hub and a token.
@@ -70,8 +70,8 @@ class Registry:
         self._token_life_s = token_life_s
         self._recovery_s = recovery_s
         self._tokens: dict[str, Token] = {}
-        self.sessions: dict[str, Session] = {}
-        self.ended: Callable[[Session, str], None] = lambda _session, _why: None
+        self.connections: dict[str, HubConnection] = {}
+        self.ended: Callable[[HubConnection, str], None] = lambda _session, _why: None
         self.version = 0  # grows with every change of memberships
         self.negotiated_n = 0
 
@@ -97,39 +97,39 @@ class Registry:
         return self._post(key, groups) if request.method == "POST" else self._patch(key, groups)
 
     def admit(self, hub: str, access_token: str) -> Token | None:
-        """Give the token's rights on a hub; `None` when it is unknown, expired or of another hub."""
+        """Return the token's rights on a hub; `None` when it is unknown, expired or of another hub."""
         token = self._tokens.get(access_token)
         if token is None or token.hub != hub or token.until_s <= self._now_s():
             return None
         return token
 
-    def open(self, token: Token) -> Session:
-        """Start a session with the token's memberships."""
-        session = Session(token.key, token.hub, token.groups)
-        self.sessions[session.connection_id] = session
+    def open(self, token: Token) -> HubConnection:
+        """Start a connection with the token's memberships."""
+        connection = HubConnection(token.key, token.hub, token.groups)
+        self.connections[connection.connection_id] = connection
         self.version += 1
-        return session
+        return connection
 
-    def recover(self, hub: str, connection_id: str, reconnection_token: str) -> Session | None:
-        """Give the session that a dropped client names; `None` when it is not there (any more)."""
+    def recover(self, hub: str, connection_id: str, reconnection_token: str) -> HubConnection | None:
+        """Return the connection that a dropped client names; `None` when it is not there (any more)."""
         self.forget_expired()
-        session = self.sessions.get(connection_id)
-        if session is None or session.hub != hub:
+        connection = self.connections.get(connection_id)
+        if connection is None or connection.hub != hub:
             return None
-        return session if session.reconnection_token == reconnection_token else None
+        return connection if connection.reconnection_token == reconnection_token else None
 
-    def end(self, session: Session, why: str) -> None:
-        """End a session for good."""
-        if self.sessions.pop(session.connection_id, None) is not None:
+    def end(self, connection: HubConnection, why: str) -> None:
+        """End a connection for good."""
+        if self.connections.pop(connection.connection_id, None) is not None:
             self.version += 1
-            self.ended(session, why)
+            self.ended(connection, why)
 
     def forget_expired(self) -> None:
-        """End sessions that were not recovered within the window."""
+        """End connections that were not recovered within the window."""
         now_s = self._now_s()
-        for session in list(self.sessions.values()):
-            if session.dropped_s is not None and now_s - session.dropped_s > self._recovery_s:
-                self.end(session, "not recovered in time")
+        for connection in list(self.connections.values()):
+            if connection.dropped_s is not None and now_s - connection.dropped_s > self._recovery_s:
+                self.end(connection, "not recovered in time")
 
     def kill_tokens(self) -> None:
         """Let every token expire."""
@@ -182,18 +182,18 @@ class Registry:
                 case _:
                     return _error(400, f"{item!r} is no membership of a known hub")
         updated = 0
-        for session in self.sessions.values():
-            if session.key == key:
-                session.groups = frozenset(by_hub.get(session.hub, ()))
-                updated += len(session.groups)
+        for connection in self.connections.values():
+            if connection.key == key:
+                connection.groups = frozenset(by_hub.get(connection.hub, ()))
+                updated += len(connection.groups)
         self.version += 1
         counts = {hub: len(groups) for hub, groups in by_hub.items()}
         return Answer(200, {"updated_groups": updated, "hubs": counts})
 
     def _kill_key(self, key: str) -> None:
         self._tokens = {t: token for t, token in self._tokens.items() if token.key != key}
-        for session in [s for s in self.sessions.values() if s.key == key]:
-            self.end(session, "the key negotiated anew")
+        for connection in [s for s in self.connections.values() if s.key == key]:
+            self.end(connection, "the key negotiated anew")
 
 
 def _error(status: int, sentence: str) -> Answer:

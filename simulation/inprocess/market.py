@@ -1,25 +1,30 @@
-"""The stepped runtime's ports of the market side: quotes, feed and hubs over the simulated market."""
+"""The market side's ports of the stepped runtime: quotes, feed and hubs over the simulated market."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import assert_never
 
-from domain.instants import BUCKET_NS, SECOND
+from domain.instants import BUCKET_NS, SECOND, bucket_of
 from domain.instruments import Quote
 from domain.options.profile import Row, Rows
-from messages import market, session
-from simulation.inprocess.broker import STEP_NS, Port
+from domain.units import Utc
+from messages import broker, market
+from simulation.inprocess.port import STEP_NS, InProcessPort, LinkedPort
 from simulation.market.market import Market
 from supervision.stepped import SteppedRuntime
 
+QuotesCommand = broker.LinkCommand | market.ListChain | market.Subscribe | market.Unsubscribe | market.WatchClosely
+HubCommand = market.DialHub | market.SealBucket
+
 WIDE_EVERY = 5  # steps between batches of quotes that nobody holds or waits for
+TOKEN_LIFE_NS = 3600 * SECOND
 
 
-class QuotesPort(Port):
+class InProcessQuotes(LinkedPort[QuotesCommand]):
     """The market data session over the market itself: what is watched closely every step, the rest more slowly."""
 
-    def __init__(self, owner: str, runtime: SteppedRuntime, world: Market) -> None:
-        super().__init__(owner, runtime, world)
+    def __init__(self, owner: str, runtime: SteppedRuntime, simulated: Market) -> None:
+        super().__init__(owner, runtime, simulated)
         self._contracts: set[int] = set()
         self._close: set[int] = set()
         self._tickers: set[str] = set()
@@ -27,18 +32,18 @@ class QuotesPort(Port):
         self._steps = 0
         self._every(STEP_NS, self._step)
 
-    def _take(self, command: Any) -> None:
+    def _take(self, command: QuotesCommand) -> None:
         match command:
-            case session.Dial():
+            case broker.Dial():
                 self._contracts.clear()
                 self._close.clear()
                 self._tickers.clear()
                 self._last.clear()
                 self._dial(command)
-            case session.CloseLink():
+            case broker.CloseLink():
                 self._is_up = False
             case market.ListChain():
-                self._list(command)
+                self._list_chain(command)
             case market.Subscribe():
                 self._contracts.update(c.con_id for c in command.contracts)
                 self._tickers.update(command.tickers)
@@ -48,9 +53,9 @@ class QuotesPort(Port):
             case market.WatchClosely():
                 self._close = set(command.con_ids)
             case _:
-                raise TypeError(f"{self.name} does not know {type(command).__name__}")
+                assert_never(command)
 
-    def _list(self, command: market.ListChain) -> None:
+    def _list_chain(self, command: market.ListChain) -> None:
         found = tuple(c for c in self._market.contracts(command.ticker) if c.expiry == command.expiry)
         self._tell(
             market.ChainListed(
@@ -70,7 +75,7 @@ class QuotesPort(Port):
     def _tell_quotes(self, con_ids: set[int]) -> None:
         if not self._is_up:
             return
-        self._now()
+        self._market_now()
         changed = []
         for con_id in sorted(con_ids):
             quote = self._market.quote(con_id)
@@ -82,67 +87,68 @@ class QuotesPort(Port):
             self._tell(market.QuotesArrived(session_epoch=self._epoch, quotes=tuple(changed), spots=spots))
 
 
-class FeedPort(Port):
+class InProcessFeed(InProcessPort[market.Negotiate]):
     """Negotiation that always succeeds."""
 
-    def __init__(self, owner: str, runtime: SteppedRuntime, world: Market, hubs: tuple[str, ...]) -> None:
-        super().__init__(owner, runtime, world)
+    def __init__(self, owner: str, runtime: SteppedRuntime, simulated: Market, hubs: tuple[str, ...]) -> None:
+        super().__init__(owner, runtime, simulated)
         self._hubs = hubs
 
-    def _take(self, command: Any) -> None:
-        self._tell(
-            market.Negotiated(
-                feed_epoch=command.feed_epoch,
-                hubs=self._hubs,
-                token_until_utc=self._runtime.clock.now_utc() + 3600 * SECOND,
-            )
-        )
+    def _take(self, command: market.Negotiate) -> None:
+        until_utc = self._now() + TOKEN_LIFE_NS
+        self._tell(market.Negotiated(feed_epoch=command.feed_epoch, hubs=self._hubs, token_until_utc=until_utc))
 
 
-class HubPort(Port):
-    """One hub: at each seal it gives the market's profiles as of the bucket's last second."""
+class InProcessHub(InProcessPort[HubCommand]):
+    """One hub: each bucket holds the market's profiles as of the bucket's last second."""
 
-    def __init__(self, owner: str, runtime: SteppedRuntime, world: Market, keys: tuple[tuple[str, str], ...]) -> None:
-        super().__init__(owner, runtime, world)
+    def __init__(
+        self, owner: str, runtime: SteppedRuntime, simulated: Market, keys: tuple[tuple[str, str], ...]
+    ) -> None:
+        super().__init__(owner, runtime, simulated)
         self._hub = owner.partition(":")[2]
         self._keys = keys
-        self._buckets: dict[int, tuple[Row, ...]] = {}
+        self._buckets: dict[Utc, tuple[Row, ...]] = {}
         self._feed_epoch = 0
-        first = world.open_utc + BUCKET_NS - SECOND
-        runtime.call_at(first, self._capture)
+        self._is_up = False
+        self._down_until_utc = Utc(0)
+        runtime.call_at(simulated.open_utc + BUCKET_NS - SECOND, self._capture)
 
     def drop(self, duration_ns: int) -> None:
-        """Lose the session now; the next dial succeeds `duration_ns` later."""
-        self._down_until_utc = self._runtime.clock.now_utc() + duration_ns
+        """Lose the connection now; the next dial succeeds `duration_ns` later."""
+        self._down_until_utc = self._now() + duration_ns
         self._is_up = False
         self._tell(market.HubDown(hub=self._hub, feed_epoch=self._feed_epoch, cause="closed", can_reuse=True))
 
     def _capture(self) -> None:
-        now = self._now()
+        now = self._market_now()
         if self._is_up:
-            bucket_utc = now - now % BUCKET_NS
             profiles = [self._market.profile(*key) for key in self._keys]
-            self._buckets[bucket_utc] = tuple(
+            self._buckets[bucket_of(now)] = tuple(
                 Row(profile=p, hub=self._hub, frames=1, first_utc=p.source_utc, last_utc=p.source_utc, mode="simulated")
                 for p in profiles
             )
         if now + BUCKET_NS <= self._market.close_utc:
             self._later(BUCKET_NS, self._capture)
 
-    def _take(self, command: Any) -> None:
+    def _take(self, command: HubCommand) -> None:
         match command:
-            case market.HubDial():
-                self._feed_epoch = command.feed_epoch
-                if self._runtime.clock.now_utc() < self._down_until_utc:
-                    down = market.HubDown(hub=self._hub, feed_epoch=command.feed_epoch, cause="refused", can_reuse=True)
-                    self._tell(down)
-                    return
-                self._is_up = True
-                self._tell(market.HubUp(hub=self._hub, feed_epoch=command.feed_epoch, recovered=False))
+            case market.DialHub():
+                self._dial(command.feed_epoch)
             case market.SealBucket():
                 self._seal(command.bucket_utc)
+            case _:
+                assert_never(command)
 
-    def _seal(self, bucket_utc: int) -> None:
+    def _dial(self, feed_epoch: int) -> None:
+        self._feed_epoch = feed_epoch
+        if self._now() < self._down_until_utc:
+            self._tell(market.HubDown(hub=self._hub, feed_epoch=feed_epoch, cause="refused", can_reuse=True))
+            return
+        self._is_up = True
+        self._tell(market.HubUp(hub=self._hub, feed_epoch=feed_epoch, recovered=False))
+
+    def _seal(self, bucket_utc: Utc) -> None:
         rows = Rows(f"{self._hub}/{bucket_utc}", self._buckets.pop(bucket_utc, ()))
         present = {(row.profile.ticker, row.profile.category) for row in rows.rows}
         self._tell(

@@ -15,7 +15,8 @@ from domain.instruments import Contract, Right
 from domain.options import black_scholes
 from domain.options.black_scholes import Bools, Floats
 from domain.options.gamma import Ladder
-from simulation.market.path import OVERNIGHT_SHARE, IvFit, Path
+from domain.units import Ticks, Utc
+from simulation.market.path import OVERNIGHT_SHARE, IvFit, PricePath
 from simulation.market.tickers import REACH, UNDERLYINGS, contract_of
 
 SESSION_VOL = 0.0085  # the index's implied move of one session; realised is a little less, as it mostly is
@@ -24,13 +25,13 @@ FIT_MIN, FIT_MAX = 0.2, 6.0
 SECONDS_PER_YEAR = 60.0 * black_scholes.MINUTES_PER_YEAR
 
 
-class ChainBook:
+class OptionChain:
     """What does not change through the day, and the surface as a function of the path.
 
     `expiry_s` is the second of the grid at which each row expires, `is_next` marks rows of the next expiry.
     """
 
-    def __init__(self, seed: int, ticker: str, path: Path, expiries: tuple[tuple[date, int], ...]) -> None:
+    def __init__(self, seed: int, ticker: str, path: PricePath, expiries: tuple[tuple[date, Utc], ...]) -> None:
         u = UNDERLYINGS[ticker]
         rng = np.random.default_rng([seed, expiries[0][0].toordinal(), 2, u.number])
         self.ticker, self.path, self.number = ticker, path, u.number
@@ -39,7 +40,7 @@ class ChainBook:
         strikes_ticks = middle + u.step_ticks * np.arange(-REACH, REACH + 1)
         self.width = len(strikes_ticks)
         self.contracts: tuple[Contract, ...] = tuple(
-            contract_of(ticker, expiry, int(strike), right)
+            contract_of(ticker, expiry, Ticks(int(strike)), right)
             for expiry, _ in expiries
             for right in (Right.CALL, Right.PUT)
             for strike in strikes_ticks
@@ -60,7 +61,7 @@ class ChainBook:
         self.open_interest: Floats = np.rint(np.concatenate([self.weight, 0.6 * self.weight]) * u.open_interest)
 
     def minutes_left(self, second: int) -> Floats:
-        """Give whole minutes to expiry of each row, the running minute counted."""
+        """Return whole minutes to expiry of each row, the running minute counted."""
         return np.maximum(-((second - self.expiry_s) // 60), 0).astype(np.float64)
 
     def surface(
@@ -70,7 +71,7 @@ class ChainBook:
         spot: float | Floats,
         seconds_left: Floats,
     ) -> Floats:
-        """Give implied volatilities per year of rows, at seconds of the grid.
+        """Return implied volatilities per year of rows, at seconds of the grid.
 
         At the money it is the variance still to come (the rest of the session, the night and the next day for the
         next expiry) spread over calendar time, moved by the VIX; in the wings skew and smile by standardised distance.
@@ -93,7 +94,7 @@ class ChainBook:
 
 
 def fit_at(fit: IvFit, second: int | NDArray[np.int64], away: Floats, index_usd: float | Floats) -> Floats:
-    """Give the factor of a fit at log distances of strikes from spot, within bounds that no real market leaves."""
+    """Return the factor of a fit at log distances of strikes from spot, within bounds that no real market leaves."""
     bounded = np.clip(away, np.log(fit.low_usd / index_usd), np.log(fit.high_usd / index_usd))
     return np.asarray(np.clip(fit.level[second] + fit.tilt[second] * bounded, FIT_MIN, FIT_MAX))
 
@@ -105,7 +106,7 @@ def _interest(
     anchor: float,
     move: float,
 ) -> Floats:
-    """Spread open interest, in all 1: puts below the anchor, calls above, walls at round strikes."""
+    """Return the spread of open interest, in all 1: puts below the anchor, calls above, walls at round strikes."""
     x = np.log(strikes_ticks / 100.0 / anchor) / move
     body = 0.15 + np.exp(-0.5 * (np.abs(x) / 1.3) ** 2)
     rounds = 1.0 + 1.6 * (strikes_ticks % (5 * step_ticks) == 0)

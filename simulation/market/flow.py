@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from domain.options import black_scholes
 from domain.options.black_scholes import Floats
-from simulation.market.chain import SECONDS_PER_YEAR, SESSION_VOL, ChainBook
+from simulation.market.chain import SECONDS_PER_YEAR, SESSION_VOL, OptionChain
 from simulation.market.path import session_shape
 from simulation.market.tickers import UNDERLYINGS
 
@@ -47,13 +47,13 @@ class _Block(NamedTuple):
 class Flow:
     """The order flow of one chain."""
 
-    def __init__(self, seed: int, book: ChainBook) -> None:
-        u = UNDERLYINGS[book.ticker]
-        path = book.path
-        self._book, self._path = book, path
-        self._entropy = [seed, book.contracts[0].expiry.toordinal(), 3, book.number]
+    def __init__(self, seed: int, options: OptionChain) -> None:
+        u = UNDERLYINGS[options.ticker]
+        path = options.path
+        self._options, self._path = options, path
+        self._entropy = [seed, options.contracts[0].expiry.toordinal(), 3, options.number]
         rng = np.random.default_rng([*self._entropy, 1 << 20])
-        rows = len(book.contracts)
+        rows = len(options.contracts)
         self._taste = 0.10 * rng.standard_normal(rows)  # a strike that customers like, or sell, all day
         self._popularity = rng.lognormal(0.0, 0.45, rows)
         self._per_s = u.volume * session_shape(path.open_s, path.close_s, path.end_s + 1)
@@ -63,7 +63,7 @@ class Flow:
         self._blocks: OrderedDict[int, _Block] = OrderedDict()
 
     def at(self, second: int) -> Tally:
-        """Give the tally at a second of the grid; before the open it is zero, after the close it stands."""
+        """Return the tally at a second of the grid; before the open it is zero, after the close it stands."""
         since = min(max(second - self._path.open_s, 0), self._path.close_s - self._path.open_s)
         number, inside = divmod(since, BLOCK_S)
         while len(self._starts) <= number:
@@ -88,14 +88,14 @@ class Flow:
         return block
 
     def _draw(self, number: int) -> _Block:
-        """Draw one minute's trades: more near the money, rounded at random so that expectations hold."""
-        book, path = self._book, self._path
+        """Return one minute's drawn trades: more near the money, rounded at random so that expectations hold."""
+        options, path = self._options, self._path
         second = path.open_s + number * BLOCK_S
-        spot = float(book.spots[second])
-        x = np.log(book.strikes / spot) / (self._move * np.sqrt(path.variance_left[second] + 0.02))
-        away = np.where(book.is_call, x, -x)  # > 0 out of the money, where customers prefer to trade
+        spot = float(options.spots[second])
+        x = np.log(options.strikes / spot) / (self._move * np.sqrt(path.variance_left[second] + 0.02))
+        away = np.where(options.is_call, x, -x)  # > 0 out of the money, where customers prefer to trade
         activity = self._popularity * np.exp(-0.5 * ((away - 0.25) / 0.75) ** 2)
-        activity[book.is_next] *= NEXT_SHARE
+        activity[options.is_next] *= NEXT_SHARE
         expected = activity * (self._per_s[second] * STEP_S / activity.sum())
         rng = np.random.default_rng([*self._entropy, number])
         shape = (STEPS, len(x))
@@ -104,22 +104,22 @@ class Flow:
         volume, net = np.zeros((2, STEPS + 1, len(x)), np.int64)
         np.cumsum(trades.astype(np.int64), axis=0, out=volume[1:])
         np.cumsum((2.0 * bought - trades).astype(np.int64), axis=0, out=net[1:])
-        left = np.maximum(book.expiry_s - second, 1).astype(np.float64)
-        iv = book.surface(slice(None), second, spot, left)
-        greeks = black_scholes.values(spot, book.strikes, left / SECONDS_PER_YEAR, iv, book.is_call)
+        left = np.maximum(options.expiry_s - second, 1).astype(np.float64)
+        iv = options.surface(slice(None), second, spot, left)
+        greeks = black_scholes.values(spot, options.strikes, left / SECONDS_PER_YEAR, iv, options.is_call)
         return _Block(volume, net, greeks.delta * (100.0 * spot))
 
     def _buyers(self, second: int, away: Floats) -> Floats:
-        """Give the share of customers' trades that are buys.
+        """Return the share of customers' trades that are buys.
 
         They chase the last five minutes (calls up, puts down), buy protection when the tape is wild, and sell
         what is near the money when it is calm.
         """
-        book = self._book
+        options = self._options
         behind = max(second - MOMENTUM_S, 0)
-        run = float(np.log(book.spots[second] / book.spots[behind])) / (0.12 * self._move)
-        chase = np.where(book.is_call, 0.12, -0.12) * np.tanh(run)
+        run = float(np.log(options.spots[second] / options.spots[behind])) / (0.12 * self._move)
+        chase = np.where(options.is_call, 0.12, -0.12) * np.tanh(run)
         stress = float(self._path.stress[second])
-        fear = np.where(book.is_call, 0.0, 0.10 * min(max(stress - 1.0, 0.0), 1.0))
+        fear = np.where(options.is_call, 0.0, 0.10 * min(max(stress - 1.0, 0.0), 1.0))
         calm = 0.12 * min(max(1.0 - stress, 0.0), 0.5) * np.exp(-away * away)
         return np.asarray(np.clip(0.5 + self._taste + chase + fear - calm, 0.05, 0.95))

@@ -11,13 +11,14 @@ from datetime import date, time, timedelta
 from domain.instants import SECOND, at_exchange
 from domain.instruments import Contract, Quote, Spot
 from domain.options.profile import Profile
-from simulation.market.chain import ChainBook
+from domain.units import Qty, Ticks, Utc
+from simulation.market.chain import OptionChain
 from simulation.market.flow import Flow
-from simulation.market.path import REGIMES, Path, simulated_path
+from simulation.market.minute_bars import RecordedDay
+from simulation.market.path import REGIMES, PricePath, simulated_path
 from simulation.market.profiles import CATEGORIES, ProfileBoard
 from simulation.market.quotes import QuoteBoard
-from simulation.market.recorded import Recorded
-from simulation.market.recorded_path import Tape, recorded_day
+from simulation.market.tape import Tape, path_and_tape
 from simulation.market.tickers import (
     DEFAULT_TICKERS,
     UNDERLYINGS,
@@ -28,6 +29,7 @@ from simulation.market.tickers import (
 __all__ = ["CATEGORIES", "DEFAULT_TICKERS", "REGIMES", "Market"]
 
 OPEN, CLOSE, EARLY_CLOSE = time(9, 30), time(16, 0), time(13, 0)
+UNDERLYING_SIZE = Qty(400)  # shown on both sides of a stock
 
 
 class _Listing:
@@ -37,15 +39,15 @@ class _Listing:
         self,
         seed: int,
         ticker: str,
-        path: Path,
-        expiries: tuple[tuple[date, int], ...],
+        path: PricePath,
+        expiries: tuple[tuple[date, Utc], ...],
         snapshot_s: int,
         tape: Tape | None,
     ) -> None:
-        self.book = ChainBook(seed, ticker, path, expiries)
-        flow = Flow(seed, self.book)
-        self.quotes = QuoteBoard(seed, self.book, flow, tape)
-        self.profiles = ProfileBoard(self.book, flow, snapshot_s)
+        self.options = OptionChain(seed, ticker, path, expiries)
+        flow = Flow(seed, self.options)
+        self.quotes = QuoteBoard(seed, self.options, flow, tape)
+        self.profiles = ProfileBoard(self.options, flow, snapshot_s)
 
 
 class Market:
@@ -76,7 +78,7 @@ class Market:
         is_half_day: bool = False,
         next_expiry: date | None = None,
         snapshot_s: int = 1,
-        path: Path | None = None,
+        path: PricePath | None = None,
         tape: Tape | None = None,
     ) -> None:
         unknown = [t for t in tickers if t not in DEFAULT_TICKERS]
@@ -100,13 +102,13 @@ class Market:
     @classmethod
     def from_recorded(
         cls,
-        recorded: Recorded,
+        recorded: RecordedDay,
         seed: int,
         tickers: tuple[str, ...] = DEFAULT_TICKERS,
         *,
         snapshot_s: int = 1,
     ) -> Market:
-        """Make a market that follows a recorded day: the index's path and the recorded quotes are real.
+        """Return a market that follows a recorded day: the index's path and the recorded quotes are real.
 
         All else is synthetic: the other tickers and the VIX, open interest, volume and flow, greeks, instants of
         quotes, and the quotes of all other contracts, at a level of implied volatility that fits the recorded ones.
@@ -120,7 +122,7 @@ class Market:
         later = [expiry for expiry, _, _ in recorded.quotes if expiry > session]
         following = min(later, default=_next_weekday(session))
         expiries = ((session, hours_utc[1]), (following, at_exchange(following, CLOSE)))
-        path, tape = recorded_day(recorded, seed, hours_utc, expiries)
+        path, tape = path_and_tape(recorded, seed, hours_utc, expiries)
         market = cls(seed, session, tickers, next_expiry=following, snapshot_s=snapshot_s, path=path, tape=tape)
         shown = [c.label for con_id in tape.con_ids if (c := market.contract(con_id)) is not None]
         market.provenance = {
@@ -130,7 +132,7 @@ class Market:
         }
         return market
 
-    def step(self, to_utc: int) -> None:
+    def step(self, to_utc: Utc) -> None:
         """Move the market's clock.
 
         Raises:
@@ -142,26 +144,26 @@ class Market:
         self._second = min((to_utc - self.path.start_utc) // SECOND, self.path.end_s)
 
     def spot(self, ticker: str) -> Spot:
-        """Give the last price of an underlying or of the VIX.
+        """Return the last price of an underlying or of the VIX.
 
         Raises:
             KeyError: the market has no such ticker.
         """
-        price_ticks = round(float(self.path.spots[ticker][self._second]) * 100.0)
+        price_ticks = Ticks(round(float(self.path.spots[ticker][self._second]) * 100.0))
         return Spot(ticker, price_ticks, self.path.start_utc + self._second * SECOND)
 
     def contracts(self, ticker: str) -> tuple[Contract, ...]:
-        """Give the option contracts of a ticker: today's and the next expiry, calls first, strikes ascending."""
-        return self._listings[ticker].book.contracts
+        """Return the option contracts of a ticker: today's and the next expiry, calls first, strikes ascending."""
+        return self._listings[ticker].options.contracts
 
     def contract(self, con_id: int) -> Contract | None:
-        """Give an option contract by its id; `None` when it is not listed (an underlying is none)."""
+        """Return an option contract by its id; `None` when it is not listed (an underlying is none)."""
         listing = self._listings.get(ticker_of(con_id) or "")
-        row = None if listing is None else listing.book.row_of.get(con_id)
-        return None if listing is None or row is None else listing.book.contracts[row]
+        row = None if listing is None else listing.options.row_of.get(con_id)
+        return None if listing is None or row is None else listing.options.contracts[row]
 
     def underlying_con_id(self, ticker: str) -> int:
-        """Give the contract id of an underlying (VIX too).
+        """Return the contract id of an underlying (VIX too).
 
         Raises:
             KeyError: the market has no such ticker.
@@ -169,7 +171,7 @@ class Market:
         return underlying_con_id(ticker)
 
     def quote(self, con_id: int) -> Quote:
-        """Give the quote of an option or an underlying; an index has no bid and no ask.
+        """Return the quote of an option or an underlying; an index has no bid and no ask.
 
         Raises:
             KeyError: not a listed contract.
@@ -182,7 +184,7 @@ class Market:
         return self._listings[ticker].quotes.quote(self._second, con_id)
 
     def is_recorded(self, con_id: int) -> bool:
-        """Tell whether what is shown of an instrument now (an index's price, an option's bid and ask) is recorded.
+        """Return whether what is shown of an instrument now (an index's price, an option's bid and ask) is recorded.
 
         Raises:
             KeyError: not a listed contract.
@@ -195,28 +197,28 @@ class Market:
         return self._listings[ticker].quotes.is_recorded(self._second, con_id)
 
     def profile(self, ticker: str, category: str) -> Profile:
-        """Give the vendor's profile of a ticker; before the open without volume, after the close it stands still.
+        """Return the vendor's profile of a ticker; before the open without volume, after the close it stands still.
 
         Raises:
             KeyError: no such ticker. ValueError: no such category.
         """
         return self._listings[ticker].profiles.profile(self._second, category)
 
-    def settlement_ticks(self, ticker: str) -> int:
-        """Give the closing price that options settle to.
+    def settlement_ticks(self, ticker: str) -> Ticks:
+        """Return the closing price that options settle to.
 
         Raises:
             ValueError: the session has not closed yet.
         """
         if self.now_utc < self.close_utc:
             raise ValueError(f"{ticker} has no settlement before the close")
-        return round(float(self.path.spots[ticker][self.path.close_s]) * 100.0)
+        return Ticks(round(float(self.path.spots[ticker][self.path.close_s]) * 100.0))
 
     def _underlying_quote(self, ticker: str, con_id: int) -> Quote:
         spot = self.spot(ticker)
         if UNDERLYINGS[ticker].is_index:
-            return Quote(con_id, None, None, 0, 0, spot.at_utc)
-        return Quote(con_id, spot.price_ticks - 1, spot.price_ticks + 1, 400, 400, spot.at_utc)
+            return Quote(con_id, None, None, Qty(0), Qty(0), spot.at_utc)
+        return Quote(con_id, spot.price_ticks - 1, spot.price_ticks + 1, UNDERLYING_SIZE, UNDERLYING_SIZE, spot.at_utc)
 
 
 def _next_weekday(session: date) -> date:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domain.instants import SECOND
+from domain.units import Utc
 from simulation.market.tickers import UNDERLYINGS
 
 Floats = NDArray[np.float64]
@@ -46,7 +47,7 @@ class IvFit(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Path:
+class PricePath:
     """Prices in USD per second of the grid, from `start_utc`.
 
     `spots` by ticker, the VIX among them in its own points; `variance_left` is the share of the session's variance
@@ -55,7 +56,7 @@ class Path:
     `iv_fits` correct the implied volatilities of the nearest and of the next expiry, `None` leaves them.
     """
 
-    start_utc: int
+    start_utc: Utc
     open_s: int
     close_s: int
     spots: dict[str, Floats]
@@ -101,7 +102,7 @@ _FOLLOWS = {  # a day is not a sequence of disasters: calm follows a cascade
 
 
 def session_shape(open_s: int, close_s: int, size: int) -> Floats:
-    """Give variance per second (mean 1 in the session): high after the open, low at noon, higher into the close."""
+    """Return variance per second (mean 1 in the session): high after the open, low at noon, higher into the close."""
     share = (np.arange(size) - open_s) / (close_s - open_s)
     inside = (share >= 0.0) & (share < 1.0)
     shape = 0.55 + 2.4 * np.exp(-share / 0.07) + 0.9 * np.exp(-(1.0 - share) / 0.09)
@@ -109,8 +110,8 @@ def session_shape(open_s: int, close_s: int, size: int) -> Floats:
     return np.asarray(np.where(inside, shape / shape[inside].mean(), 0.05))
 
 
-def simulated_path(seed: int, session: date, open_utc: int, close_utc: int, regime: str | None) -> Path:
-    """Draw a day from its seed; `regime` holds one regime all day, `None` lets the seed choose several.
+def simulated_path(seed: int, session: date, open_utc: Utc, close_utc: Utc, regime: str | None) -> PricePath:
+    """Return a day drawn from its seed; `regime` holds one regime all day, `None` lets the seed choose several.
 
     Raises:
         ValueError: no such regime.
@@ -128,13 +129,13 @@ def simulated_path(seed: int, session: date, open_utc: int, close_utc: int, regi
 def path_around(
     seed: int,
     session: date,
-    hours_utc: tuple[int, int],
+    hours_utc: tuple[Utc, Utc],
     spx: Floats,
     anchor: float,
     regimes: tuple[Segment, ...] = (),
     sampled_s: int = 1,
-) -> Path:
-    """Build the whole market's path around the index's, drawn or recorded.
+) -> PricePath:
+    """Return the whole market's path around the index's, drawn or recorded.
 
     Args:
         seed: draws what the other underlyings do of their own.
@@ -171,7 +172,7 @@ def path_around(
     spots["VIX"] = calm * np.exp(-6.0 * run + own)
     seconds = np.arange(size)
     observed = spx[seconds - seconds % sampled_s]
-    return Path(
+    return PricePath(
         start_utc=open_utc - LEAD_S * SECOND,
         open_s=LEAD_S,
         close_s=close_s,
@@ -183,14 +184,14 @@ def path_around(
     )
 
 
-def _grid(open_utc: int, close_utc: int) -> tuple[int, int]:
-    """Give the second of the close and the number of seconds of the grid."""
+def _grid(open_utc: Utc, close_utc: Utc) -> tuple[int, int]:
+    """Return the second of the close and the number of seconds of the grid."""
     close_s = LEAD_S + (close_utc - open_utc) // SECOND
     return close_s, close_s + LEAD_S + 1
 
 
 def variance_left(shape: Floats, open_s: int, close_s: int) -> Floats:
-    """Give for each second the share of the session's variance that is still to come (1 until the open)."""
+    """Return for each second the share of the session's variance that is still to come (1 until the open)."""
     inside = shape.copy()
     inside[:open_s] = 0.0
     inside[close_s:] = 0.0
@@ -198,7 +199,7 @@ def variance_left(shape: Floats, open_s: int, close_s: int) -> Floats:
 
 
 def stress_of(spx: Floats, deviation: Floats) -> Floats:
-    """Give realised volatility of five minutes over the expected one (per second), within 0.5 and 3."""
+    """Return realised volatility of five minutes over the expected one (per second), within 0.5 and 3."""
     moves = np.diff(np.log(spx), prepend=np.log(spx[0])) / deviation
     total = np.cumsum(moves * moves)
     behind = np.maximum(np.arange(len(spx)) - STRESS_WINDOW_S, 0)
@@ -207,7 +208,7 @@ def stress_of(spx: Floats, deviation: Floats) -> Floats:
 
 
 def _pulled(shocks: Floats, pull: float) -> Floats:
-    """Sum shocks while being pulled to zero by a fixed share a step."""
+    """Return the running sum of shocks, pulled to zero by a fixed share a step."""
     out = np.empty(len(shocks))
     x, keep = 0.0, 1.0 - pull
     for i, shock in enumerate(shocks.tolist()):
@@ -219,7 +220,7 @@ def _pulled(shocks: Floats, pull: float) -> Floats:
 def _market_factor(
     rng: np.random.Generator, shape: Floats, close_s: int, regime: str | None
 ) -> tuple[Floats, tuple[Segment, ...]]:
-    """Walk the index around its anchor (zero), in the day's volatility, one regime after the other."""
+    """Return the index's walk around its anchor (zero), in the day's volatility, one regime after the other."""
     steps = rng.standard_normal(len(shape)) * np.sqrt(shape / (close_s - LEAD_S))
     moves, out = steps.tolist(), np.empty(len(shape))
     x = 0.35 * float(rng.standard_normal())
@@ -245,7 +246,7 @@ def _market_factor(
 
 
 def _drift(regime: str, x: float, beyond: float) -> float:
-    """Choose where a regime leads: a trend across the anchor, a cascade down unless it is down already."""
+    """Return where a regime leads: a trend across the anchor, a cascade down unless it is down already."""
     if beyond == 0.0:
         return 0.0
     falls = x > -0.4 if regime == "cascade" else x > 0.0

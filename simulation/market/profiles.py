@@ -20,7 +20,8 @@ from domain.options import gamma
 from domain.options.black_scholes import Floats
 from domain.options.gamma import Chain, ChainRefusal, Exposures, GammaProfile
 from domain.options.profile import ORDERFLOW_SCALARS, PRIORS, Ints, Profile, Shape, shape_of
-from simulation.market.chain import ChainBook
+from domain.units import Ticks
+from simulation.market.chain import OptionChain
 from simulation.market.flow import Flow
 
 Longs = NDArray[np.int64]
@@ -36,13 +37,13 @@ KEPT_MINUTES, KEPT_SECONDS = 36, 4
 
 
 def to_wire(usd: Floats) -> Longs:
-    """Give USD as hundredths of a million, saturated as a sint32 of the wire is, on both sides."""
+    """Return USD as hundredths of a million, saturated as a sint32 of the wire is, on both sides."""
     bounded = np.minimum(np.maximum(usd * 1e-4, -SATURATION), SATURATION)
     return np.rint(bounded).astype(np.int64)
 
 
 def sum_to_wire(hundredths: Longs) -> int:
-    """Give the sum of a column of 1/100 as a scalar of 1/1000, saturated."""
+    """Return the sum of a column of 1/100 as a scalar of 1/1000, saturated."""
     return _clip(10 * int(hundredths.sum()))
 
 
@@ -53,17 +54,17 @@ def _clip(value: int) -> int:
 class _Instant:
     """Chains, profiles and exposures at one second, each computed when first asked for."""
 
-    def __init__(self, book: ChainBook, flow: Flow, second: int) -> None:
-        self._book, self.second = book, second
+    def __init__(self, options: OptionChain, flow: Flow, second: int) -> None:
+        self._options, self.second = options, second
         self.tally = flow.at(second)
-        self.spot = float(book.spots[second])
-        minutes = book.minutes_left(second)
-        self.iv = book.surface(slice(None), second, self.spot, minutes * 60.0)
+        self.spot = float(options.spots[second])
+        minutes = options.minutes_left(second)
+        self.iv = options.surface(slice(None), second, self.spot, minutes * 60.0)
         self._columns: dict[str, Longs] = {}
         full = Chain(
             spot=self.spot,
-            ladder=book.ladder,
-            open_interest=book.open_interest,
+            ladder=options.ladder,
+            open_interest=options.open_interest,
             volume=self.tally.volume.astype(np.float64),
             iv=self.iv,
             minutes=minutes,
@@ -72,20 +73,20 @@ class _Instant:
         self._exposures: dict[str, Exposures] = {}
 
     def rows(self, part: str) -> slice:
-        """Give the rows of `zero`, `one` or `full`."""
-        half = self._book.per_expiry
+        """Return the rows of `zero`, `one` or `full`."""
+        half = self._options.per_expiry
         return {"zero": slice(0, half), "one": slice(half, None), "full": slice(None)}[part]
 
     def chain(self, part: str) -> Chain:
-        """Give the option chain of a part."""
+        """Return the option chain of a part."""
         found = self._chains.get(part)
         if found is None:
-            ladder = self._book.single_ladder
+            ladder = self._options.single_ladder
             found = self._chains[part] = self._chains["full"].part(self.rows(part), ladder)
         return found
 
     def classic(self, part: str) -> GammaProfile:
-        """Give the gamma profile of a part.
+        """Return the gamma profile of a part.
 
         Raises:
             ValueError: the chain was refused, which a simulated session never is before its close.
@@ -96,7 +97,7 @@ class _Instant:
         return found
 
     def exposures(self, part: str) -> Exposures:
-        """Give the exposures of customers' net positions of a part."""
+        """Return the exposures of customers' net positions of a part."""
         found = self._exposures.get(part)
         if found is None:
             net = self.tally.net[self.rows(part)].astype(np.float64)
@@ -104,7 +105,7 @@ class _Instant:
         return found
 
     def column(self, name: str) -> Longs:
-        """Give a per-strike column of a category in 1/100, as `classic_gex_zero` or `state_charm_one`."""
+        """Return a per-strike column of a category in 1/100, as `classic_gex_zero` or `state_charm_one`."""
         found = self._columns.get(name)
         if found is None:
             package, kind, part = name.split("_")
@@ -121,7 +122,7 @@ class _Instant:
     def orderflow(self) -> dict[str, int]:
         """The order-flow scalars that are levels, not differences, in 1/100, saturated."""
         out: dict[str, int] = {}
-        half, is_call = self._book.per_expiry, self._book.is_call
+        half, is_call = self._options.per_expiry, self._options.is_call
         for part, z, prefix in (("zero", "z", ""), ("one", "o", "one_")):
             rows, exposures = self.rows(part), self.exposures(part)
             out[f"{z}cvr"] = _clip(int(self.column(f"state_gamma_{part}").sum()))
@@ -142,19 +143,19 @@ class _Instant:
 class ProfileBoard:
     """The profiles of one chain; `snapshot_s` apart are the frames whose differences order flow reports."""
 
-    def __init__(self, book: ChainBook, flow: Flow, snapshot_s: int) -> None:
-        self._book, self._flow, self._snapshot_s = book, flow, snapshot_s
-        self._levels: Longs = np.rint(book.single_ladder.levels * 100.0).astype(np.int64)
+    def __init__(self, options: OptionChain, flow: Flow, snapshot_s: int) -> None:
+        self._options, self._flow, self._snapshot_s = options, flow, snapshot_s
+        self._levels: Longs = np.rint(options.single_ladder.levels * 100.0).astype(np.int64)
         self._minutes: OrderedDict[int, _Instant] = OrderedDict()
         self._seconds: OrderedDict[int, _Instant] = OrderedDict()
 
     def profile(self, second: int, category: str) -> Profile:
-        """Give the profile of a category at the last snapshot up to a second; after the close it stands still.
+        """Return the profile of a category at the last snapshot up to a second; after the close it stands still.
 
         Raises:
             ValueError: the market has no such category.
         """
-        last = self._book.path.close_s - 1
+        last = self._options.path.close_s - 1
         second = min(second, last)
         second = max(second - second % self._snapshot_s, 0)
         shape, now = shape_of(category), self._instant(second)
@@ -169,7 +170,7 @@ class ProfileBoard:
         before = [self._before(second, lag).column(category) for lag in LAGS_MIN]
         priors = np.stack(before[: PRIORS[shape]], axis=1)
         if shape is Shape.GREEK:
-            width, rows = self._book.width, now.rows(part)
+            width, rows = self._options.width, now.rows(part)
             iv = np.rint(now.iv[rows] * 1_000.0).astype(np.int64)
             values = np.stack([iv[:width], iv[width:], column], axis=1)
             return self._make(category, now, self._majors(now, part), self._levels, values, priors)
@@ -194,10 +195,10 @@ class ProfileBoard:
         def narrow(array: Longs) -> Ints:
             return array.astype(np.int32)
 
-        source_utc = self._book.path.start_utc + now.second * SECOND
-        spot = round(now.spot * 100.0)
+        source_utc = self._options.path.start_utc + now.second * SECOND
+        spot = Ticks(round(now.spot * 100.0))
         return Profile(
-            self._book.ticker, category, source_utc, spot, scalars, narrow(levels), narrow(values),
+            self._options.ticker, category, source_utc, spot, scalars, narrow(levels), narrow(values),
             narrow(priors),
         )  # fmt: skip
 
@@ -206,13 +207,13 @@ class ProfileBoard:
         kept = self._minutes if is_minute else self._seconds
         found = kept.get(second)
         if found is None:
-            found = kept[second] = _Instant(self._book, self._flow, second)
+            found = kept[second] = _Instant(self._options, self._flow, second)
             if len(kept) > (KEPT_MINUTES if is_minute else KEPT_SECONDS):
                 kept.popitem(last=False)
         return found
 
     def _before(self, second: int, minutes: int) -> _Instant:
-        """Give the market `minutes` ago, at a whole minute."""
+        """Return the market `minutes` ago, at a whole minute."""
         return self._instant(max(second - second % 60 - 60 * minutes, 0))
 
     def _gex(self, now: _Instant, part: str, column: Longs, oi: Longs, is_classic: bool) -> tuple[int, ...]:
@@ -234,8 +235,8 @@ class ProfileBoard:
         )
 
     def _risk_reversal(self, now: _Instant, part: str) -> int:
-        """Give the 25 Δ call's volatility less the 25 Δ put's, of the part's nearest expiry, in 1/1000."""
-        chain, width = now.chain("one" if part == "one" else "zero"), self._book.width
+        """Return the 25 Δ call's volatility less the 25 Δ put's, of the part's nearest expiry, in 1/1000."""
+        chain, width = now.chain("one" if part == "one" else "zero"), self._options.width
         delta, iv = chain.greeks.delta, chain.iv
         call = int(np.argmin(np.abs(delta[:width] - 0.25)))
         put = int(np.argmin(np.abs(delta[width:] + 0.25)))

@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domain.instants import SECOND
-from domain.instruments import Greeks, Quote
+from domain.instruments import DataType, Greeks, Quote
 from domain.options import black_scholes
 from domain.options.black_scholes import Floats
 from domain.options.tick_rules import BOUNDARY_TICKS, TickRule, rule_of
-from simulation.market.chain import SECONDS_PER_YEAR, ChainBook
+from domain.units import Qty, Ticks, Utc
+from simulation.market.chain import SECONDS_PER_YEAR, OptionChain
 from simulation.market.flow import Flow
-from simulation.market.recorded_path import Tape
+from simulation.market.tape import Tape
 
 Longs = NDArray[np.int64]
 
@@ -25,7 +26,7 @@ _MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
 def noise(keys: Longs, salt: int) -> Floats:
-    """Give numbers in [0, 1) that are a fixed function of the keys (Steele and others' splitmix64)."""
+    """Return numbers in [0, 1) that are a fixed function of the keys (Steele and others' splitmix64)."""
     z = keys.astype(np.uint64) + np.uint64((salt * _GOLDEN) & _MASK)
     z = (z ^ (z >> np.uint64(30))) * _MIX_1
     z = (z ^ (z >> np.uint64(27))) * _MIX_2
@@ -35,60 +36,63 @@ def noise(keys: Longs, salt: int) -> Floats:
 class QuoteBoard:
     """The quotes of one chain, computed together when one of them is asked for at a new second."""
 
-    def __init__(self, seed: int, book: ChainBook, flow: Flow, tape: Tape | None = None) -> None:
-        self._book, self._flow, self._tape = book, flow, tape
-        self._salt = 16 * seed + book.number
-        self._rule: TickRule = rule_of(book.contracts[0].trading_class)
+    def __init__(self, seed: int, options: OptionChain, flow: Flow, tape: Tape | None = None) -> None:
+        self._options, self._flow, self._tape = options, flow, tape
+        self._salt = 16 * seed + options.number
+        self._rule: TickRule = rule_of(options.contracts[0].trading_class)
         self._second = -1
         self._quotes: dict[int, Quote] = {}
-        rows = len(book.contracts)
-        rank = np.abs(np.arange(rows) % book.width - book.width // 2)
+        rows = len(options.contracts)
+        rank = np.abs(np.arange(rows) % options.width - options.width // 2)
         self._period: Longs = (1 + rank // 16).astype(np.int64)
         self._phase: Longs = np.arange(rows, dtype=np.int64) * 7
         self._columns: tuple[list[int] | list[float], ...] = ()
 
     def quote(self, second: int, con_id: int) -> Quote:
-        """Give the quote of one contract of the chain at a second of the grid."""
+        """Return the quote of one contract of the chain at a second of the grid."""
         if second != self._second:
             self._columns, self._second = self._compute(second), second
             self._quotes = {}
         found = self._quotes.get(con_id)
         if found is None:
-            row = self._book.row_of[con_id]
+            row = self._options.row_of[con_id]
             found = self._quotes[con_id] = self._quote(con_id, row)
         return found
 
     def is_recorded(self, second: int, con_id: int) -> bool:
-        """Tell whether bid and ask of a contract are recorded ones at a second of the grid."""
-        row = self._book.row_of[con_id]
+        """Return whether bid and ask of a contract are recorded ones at a second of the grid."""
+        row = self._options.row_of[con_id]
         at = self._quoted_at(second)[row]
         return self._tape is not None and self._tape.at(con_id, int(at)) is not None
 
     def _quoted_at(self, second: int) -> Longs:
-        """Give the second at which each row was quoted last."""
-        second = min(second, self._book.path.close_s)
+        """Return the second at which each row was quoted last."""
+        second = min(second, self._options.path.close_s)
         return np.asarray(np.maximum(second - (second + self._phase) % self._period, 0))
 
     def _quote(self, con_id: int, row: int) -> Quote:
         at, bid, ask, bid_size, ask_size, volume, spot, iv, delta, gamma, theta, vega = (
             column[row] for column in self._columns
         )
-        greeks = Greeks(iv, delta, gamma, theta, vega, int(spot), int(at))
-        return Quote(con_id, int(bid), int(ask), int(bid_size), int(ask_size), int(at), 1, int(volume), greeks)
+        at_utc = Utc(at)
+        return Quote(
+            con_id, Ticks(bid), Ticks(ask), Qty(bid_size), Qty(ask_size), at_utc, DataType.LIVE, int(volume),
+            Greeks(iv, delta, gamma, theta, vega, Ticks(spot), at_utc),
+        )  # fmt: skip
 
     def _compute(self, second: int) -> tuple[list[int] | list[float], ...]:
-        book = self._book
+        options = self._options
         at = self._quoted_at(second)
-        spot = book.spots[at]
-        left = np.maximum(book.expiry_s - at, 0).astype(np.float64)
-        iv = book.surface(slice(None), at, spot, left)
-        model = black_scholes.values(spot, book.strikes, left / SECONDS_PER_YEAR, iv, book.is_call)
+        spot = options.spots[at]
+        left = np.maximum(options.expiry_s - at, 0).astype(np.float64)
+        iv = options.surface(slice(None), at, spot, left)
+        model = black_scholes.values(spot, options.strikes, left / SECONDS_PER_YEAR, iv, options.is_call)
         bid, ask = self._prices(model, spot, at)
         sizes = [np.floor(1.0 + 60.0 * noise(at * 4_096 + self._phase, self._salt + (k << 40)) ** 2) for k in (1, 2)]
         for con_id in self._tape.con_ids if self._tape is not None else ():
-            self._lay(con_id, at, bid, ask, sizes)
+            self._overlay_recorded(con_id, at, bid, ask, sizes)
         columns = (
-            book.path.start_utc + at * SECOND,
+            options.path.start_utc + at * SECOND,
             bid,
             ask,
             np.where(bid > 0.0, sizes[0], 0.0),
@@ -103,19 +107,19 @@ class QuoteBoard:
         )
         return tuple(c.tolist() for c in columns)
 
-    def _lay(self, con_id: int, at: Longs, bid: Floats, ask: Floats, sizes: list[Floats]) -> None:
+    def _overlay_recorded(self, con_id: int, at: Longs, bid: Floats, ask: Floats, sizes: list[Floats]) -> None:
         """Put a recorded quote in the place of the model's, where there is one."""
-        row = self._book.row_of.get(con_id)
+        row = self._options.row_of.get(con_id)
         found = None if row is None or self._tape is None else self._tape.at(con_id, int(at[row]))
         if found is not None:
             bid[row], ask[row], sizes[0][row], sizes[1][row] = found
 
     def _prices(self, model: black_scholes.Values, spot: Floats, at: Longs) -> tuple[Floats, Floats]:
-        """Give bid and ask in ticks: wider with price, gamma, stress and in the wings; a bid under a tick is none."""
+        """Return bid and ask in ticks: wider with price, gamma, stress and in the wings; a bid under a tick is none."""
         rule = self._rule
         fair = model.price * 100.0
         step = np.where(fair < BOUNDARY_TICKS, rule.low_ticks, rule.high_ticks)
-        stress = self._book.path.stress[at]
+        stress = self._options.path.stress[at]
         jitter = noise(at * 4_096 + self._phase, self._salt) - 0.5
         half = stress * (0.35 * step + 0.002 * fair + model.gamma * (spot * 1e-4) ** 2 * 100.0)
         middle = fair + 0.5 * half * jitter

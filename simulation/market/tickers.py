@@ -10,6 +10,7 @@ from datetime import date
 from typing import NamedTuple
 
 from domain.instruments import Contract, Right
+from domain.units import Ticks
 
 REACH = 40  # strikes on each side of the anchor
 DAY_ZERO = date(2015, 1, 1).toordinal()
@@ -52,7 +53,7 @@ _BY_NUMBER = {u.number: ticker for ticker, u in UNDERLYINGS.items()}
 
 
 def underlying_con_id(ticker: str) -> int:
-    """Give the id of an underlying: the ids of its options begin above it.
+    """Return the id of an underlying: the ids of its options begin above it.
 
     Raises:
         KeyError: the market has no such ticker.
@@ -60,8 +61,8 @@ def underlying_con_id(ticker: str) -> int:
     return UNDERLYINGS[ticker].number << (DAY_BITS + STRIKE_BITS + 1)
 
 
-def option_con_id(ticker: str, expiry: date, strike_ticks: int, right: Right) -> int:
-    """Give the id of an option, below 2³¹ and never that of another.
+def option_con_id(ticker: str, expiry: date, strike_ticks: Ticks, right: Right) -> int:
+    """Return the id of an option, below 2³¹ and never that of another.
 
     Raises:
         ValueError: the expiry or the strike has no room in the id.
@@ -74,12 +75,12 @@ def option_con_id(ticker: str, expiry: date, strike_ticks: int, right: Right) ->
     return packed << 1 | (right is Right.CALL)
 
 
-def contract_of(ticker: str, expiry: date, strike_ticks: int, right: Right) -> Contract:
-    """Give the option contract of a ticker."""
+def contract_of(ticker: str, expiry: date, strike_ticks: Ticks, right: Right) -> Contract:
+    """Return the option contract of a ticker."""
     con_id = option_con_id(ticker, expiry, strike_ticks, right)
     return Contract(con_id, ticker, UNDERLYINGS[ticker].classes[0], expiry, strike_ticks, right)
 
 
 def ticker_of(con_id: int) -> str | None:
-    """Give the ticker that an id belongs to; `None` when it is not this market's."""
+    """Return the ticker that an id belongs to; `None` when it is not this market's."""
     return _BY_NUMBER.get(con_id >> (DAY_BITS + STRIKE_BITS + 1))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from msgspec import structs
 
-from actors.hub import NOT_SEALED, HubActor
+from actors.hub import NOT_SEALED, HubActor, HubState, Timer
 from domain.instants import BUCKET_NS, SECOND
 from messages import market, operator
-from supervision.effects import CancelTimer, SetTimer, Tell
-from tests.testkit.signal_histories import SETTINGS, History, clock, profile, rows_of, started, told
+from supervision.effects import CancelTimer, Publish, SetTimer, Tell
+from tests.testkit.probe import Outbox, Probe
+from tests.testkit.signal_histories import SETTINGS, clock, fired, profile, rows_of
 
 HUB = "classic"
 NAME = "hub:classic"
@@ -21,12 +20,12 @@ CATEGORIES = SETTINGS.feed.hubs[HUB]
 ORDER = ("SPX", "SPY", "QQQ", "IWM", "NVDA", "TSLA", "AAPL", "META")
 
 
-def hub() -> History:
-    history = History(HubActor(NAME, SETTINGS), clock(9, 0))
-    history.hear(started(NAME))
-    history.hear(market.HubAddress(hub=HUB, feed_epoch=7, token_until_utc=clock(9, 15)))
-    history.hear(market.HubUp(hub=HUB, feed_epoch=7, recovered=False))
-    return history
+def hub() -> Probe[HubState]:
+    probe = Probe(HubActor(NAME, SETTINGS), clock(9, 0))
+    probe.start()
+    probe.feed(market.UseAddress(hub=HUB, feed_epoch=7, token_until_utc=clock(9, 15)))
+    probe.feed(market.HubUp(hub=HUB, feed_epoch=7, recovered=False))
+    return probe
 
 
 def down(epoch: int = 7, *, can_reuse: bool = True) -> market.HubDown:
@@ -45,168 +44,180 @@ def sealed(tickers: tuple[str, ...] = ORDER, bucket_utc: int = BUCKET) -> market
     )
 
 
-def due(history: History) -> Any:
-    return history.hear(market.BucketDue(bucket_utc=BUCKET, close_by_utc=CLOSE_BY), DUE)
+def due(probe: Probe[HubState]) -> Outbox:
+    return probe.feed(market.BucketDue(bucket_utc=BUCKET, close_by_utc=CLOSE_BY), DUE)
 
 
 def test_a_new_address_is_dialled_and_an_old_one_is_not() -> None:
-    history = hub()
-    effects = history.hear(market.HubAddress(hub=HUB, feed_epoch=8, token_until_utc=clock(9, 20)))
-    assert effects == [Tell("port:hub:classic", market.HubDial(feed_epoch=8))]
+    probe = hub()
+    out = probe.feed(market.UseAddress(hub=HUB, feed_epoch=8, token_until_utc=clock(9, 20)))
+    assert out.effects == [Tell("port:hub:classic", market.DialHub(feed_epoch=8))]
     for old in (8, 7):
-        assert history.hear(market.HubAddress(hub=HUB, feed_epoch=old, token_until_utc=clock(9, 20))) == []
+        assert probe.feed(market.UseAddress(hub=HUB, feed_epoch=old, token_until_utc=clock(9, 20))).effects == []
+
+
+def test_what_the_port_says_of_the_session_is_published() -> None:
+    probe = hub()
+    up = market.HubUp(hub=HUB, feed_epoch=7, recovered=True)
+    assert probe.feed(up).published(market.HubUp) == [up]
+    assert probe.feed(down()).published(market.HubDown) == [down()]
 
 
 def test_a_drop_is_dialled_again_at_once_then_with_pauses_while_the_token_lives() -> None:
-    history = hub()
-    assert told(history.hear(down()), market.HubDial, "port:hub:classic") == [market.HubDial(feed_epoch=7)]
-    effects = history.hear(down())
-    (timer,) = [e for e in effects if isinstance(e, SetTimer)]
-    assert timer.at_utc == history.now + 2 * SECOND
-    assert history.fire(timer.key, timer.at_utc) == [Tell("port:hub:classic", market.HubDial(feed_epoch=7))]
+    probe = hub()
+    assert probe.feed(down()).told(market.DialHub, "port:hub:classic") == [market.DialHub(feed_epoch=7)]
+    assert not probe.feed(down()).told(market.DialHub)
+    assert probe.timers[Timer.DIAL, "7"] == probe.now + 2 * SECOND
+    assert probe.fire(Timer.DIAL, "7").effects == [Tell("port:hub:classic", market.DialHub(feed_epoch=7))]
+
+
+def test_a_dial_of_an_older_epoch_is_not_made() -> None:
+    assert hub().feed(fired(Timer.DIAL, 6)).effects == []
 
 
 def test_a_hub_that_came_up_starts_its_pauses_afresh() -> None:
-    history = hub()
-    history.hear(down())
-    history.hear(market.HubUp(hub=HUB, feed_epoch=7, recovered=False))
-    assert told(history.hear(down()), market.HubDial)
+    probe = hub()
+    probe.feed(down())
+    probe.feed(market.HubUp(hub=HUB, feed_epoch=7, recovered=False))
+    assert probe.feed(down()).told(market.DialHub)
 
 
 def test_without_a_reusable_address_it_asks_the_feed() -> None:
-    wish = market.AddressWanted(hub=HUB, feed_epoch=7)
-    assert told(hub().hear(down(can_reuse=False)), to="feed") == [wish]
-    assert told(hub().hear(down(), clock(9, 16)), to="feed") == [wish]  # the token has expired
-    history = hub()
-    effects = [e for _ in range(5) for e in history.hear(down())]
-    assert told(effects, to="feed") == [wish]  # five dials in vain
+    request = market.RequestAddress(hub=HUB, feed_epoch=7)
+    assert hub().feed(down(can_reuse=False)).told(market.RequestAddress, "feed") == [request]
+    assert hub().feed(down(), clock(9, 16)).told(market.RequestAddress, "feed") == [request]  # the token has expired
+    probe = hub()
+    for _ in range(5):
+        probe.feed(down())
+    assert probe.sent.told(market.RequestAddress, "feed") == [request]  # five dials in vain
 
 
 def test_the_end_of_a_replaced_session_is_no_news() -> None:
-    history = hub()
-    history.hear(market.HubAddress(hub=HUB, feed_epoch=8, token_until_utc=clock(9, 20)))
-    assert history.hear(down(7)) == []
+    probe = hub()
+    probe.feed(market.UseAddress(hub=HUB, feed_epoch=8, token_until_utc=clock(9, 20)))
+    assert probe.feed(down(7)).effects == []
 
 
 def test_a_restarted_hub_asks_for_the_address_in_force() -> None:
-    effects = History(HubActor(NAME, SETTINGS)).hear(started(NAME, 2))
-    assert effects == [Tell("feed", market.AddressWanted(hub=HUB, feed_epoch=0))]
+    out = Probe(HubActor(NAME, SETTINGS), clock(9)).start(incarnation=2)
+    assert out.effects == [Tell("feed", market.RequestAddress(hub=HUB, feed_epoch=0))]
 
 
 def test_a_due_bucket_is_sealed_by_the_port_under_a_deadline() -> None:
-    effects = due(hub())
-    assert effects == [
+    assert due(hub()).effects == [
         Tell("port:hub:classic", market.SealBucket(bucket_utc=BUCKET)),
-        SetTimer(f"close:{BUCKET}", CLOSE_BY),
+        SetTimer(Timer.CLOSE, str(BUCKET), CLOSE_BY),
     ]
 
 
 def test_rows_go_to_the_readings_before_the_marker_in_the_order_of_priority_and_to_the_warehouse() -> None:
-    history = hub()
-    due(history)
-    effects = history.hear(sealed(ORDER[:7]), DUE + SECOND)
-    tells = [(e.to, type(e.message)) for e in effects if isinstance(e, Tell)]
-    expected = [(f"reading:{ticker}", kind) for ticker in ORDER[:7] for kind in (market.RowsArrived, market.HubClosed)]
-    assert tells == [*expected, ("reading:META", market.HubClosed), ("warehouse", market.StoreBucket)]
-    (spx,) = told(effects, market.RowsArrived, "reading:SPX")
-    assert {row.profile.ticker for row in spx.rows.rows} == {"SPX"}
-    assert len(spx.rows.rows) == len(CATEGORIES)
-    (meta,) = told(effects, market.HubClosed, "reading:META")
-    assert meta.absent == tuple(("META", c) for c in CATEGORIES)
-    (spx_closed,) = told(effects, market.HubClosed, "reading:SPX")
-    assert spx_closed.absent == ()
-    assert CancelTimer(f"close:{BUCKET}") in effects
+    probe = hub()
+    due(probe)
+    out = probe.feed(sealed(ORDER[:7]), DUE + SECOND)
+    assert [type(message) for message in out.messages] == [
+        *(market.RowsArrived,) * 7, market.HubClosed, market.StoreBucket,
+    ]  # fmt: skip
+    rows = out.published(market.RowsArrived)
+    assert tuple(r.ticker for r in rows) == ORDER[:7]
+    assert {row.profile.ticker for row in rows[0].rows.rows} == {"SPX"}
+    assert len(rows[0].rows.rows) == len(CATEGORIES)
+    (closed,) = out.published(market.HubClosed)
+    assert closed.absent == tuple(("META", c) for c in CATEGORIES)
+    assert out.recipients(market.StoreBucket) == ["warehouse"]
+    assert CancelTimer(Timer.CLOSE, str(BUCKET)) in out.effects
 
 
 def test_a_silent_port_closes_the_bucket_with_everything_absent_and_a_gap() -> None:
-    history = hub()
-    due(history)
-    effects = history.fire(f"close:{BUCKET}", CLOSE_BY)
-    assert len(told(effects, market.HubClosed)) == len(ORDER)
-    assert not told(effects, market.RowsArrived)
-    (store,) = told(effects, market.StoreBucket, "warehouse")
+    probe = hub()
+    due(probe)
+    out = probe.fire(Timer.CLOSE, str(BUCKET))
+    everything = tuple((t, c) for t in ORDER for c in CATEGORIES)
+    assert [closed.absent for closed in out.published(market.HubClosed)] == [everything]
+    assert not out.published(market.RowsArrived)
+    (store,) = out.told(market.StoreBucket, "warehouse")
     assert store.rows.rows == ()
-    assert store.absent == tuple((t, c) for t in ORDER for c in CATEGORIES)
+    assert store.absent == everything
     assert store.why_absent == NOT_SEALED
 
 
 def test_an_answer_after_that_is_stored_as_late_and_told_to_no_reading() -> None:
-    history = hub()
-    due(history)
-    history.fire(f"close:{BUCKET}", CLOSE_BY)
-    effects = history.hear(sealed(), CLOSE_BY + SECOND)
-    (store,) = told(effects)
+    probe = hub()
+    due(probe)
+    probe.fire(Timer.CLOSE, str(BUCKET))
+    (store,) = probe.feed(sealed(), CLOSE_BY + SECOND).messages
     assert isinstance(store, market.StoreBucket)
     assert {row.mode for row in store.rows.rows} == {"late"}
     assert store.absent == ()
 
 
 def test_a_deadline_after_the_answer_does_nothing() -> None:
-    history = hub()
-    due(history)
-    history.hear(sealed(), DUE + SECOND)
-    assert history.fire(f"close:{BUCKET}", CLOSE_BY) == []
+    probe = hub()
+    due(probe)
+    probe.feed(sealed(), DUE + SECOND)
+    assert probe.feed(fired(Timer.CLOSE, BUCKET), CLOSE_BY).effects == []
 
 
 def test_a_bucket_told_or_answered_twice_is_closed_once() -> None:
-    history = hub()
-    due(history)
-    assert due(history) == []
-    history.hear(sealed(), DUE + SECOND)
-    assert history.hear(sealed(), DUE + SECOND) == []
-    assert due(history) == []
+    probe = hub()
+    due(probe)
+    assert due(probe).effects == []
+    probe.feed(sealed(), DUE + SECOND)
+    assert probe.feed(sealed(), DUE + SECOND).effects == []
+    assert due(probe).effects == []
 
 
 def test_a_restarted_hub_hands_on_the_answer_that_its_predecessor_asked_for() -> None:
-    history = History(HubActor(NAME, SETTINGS), DUE)
-    history.hear(started(NAME, 2))
-    assert len(told(history.hear(sealed()), market.HubClosed)) == len(ORDER)
+    probe = Probe(HubActor(NAME, SETTINGS), DUE)
+    probe.start(incarnation=2)
+    assert len(probe.feed(sealed()).published(market.HubClosed)) == 1
 
 
 def test_a_bucket_that_is_not_durable_in_time_raises_an_alarm() -> None:
-    history = hub()
-    due(history)
-    effects = history.hear(sealed(), DUE)
-    (timer,) = [e for e in effects if isinstance(e, SetTimer)]
-    assert timer.at_utc == DUE + SECOND
-    assert told(history.fire(timer.key, timer.at_utc), operator.Alarm, "notifier")
+    probe = hub()
+    due(probe)
+    probe.feed(sealed(), DUE)
+    assert probe.timers == {(Timer.STORED, str(BUCKET)): DUE + SECOND}
+    assert probe.fire(Timer.STORED, str(BUCKET)).published(operator.Alarm)
     stored = market.BucketStored(hub=HUB, bucket_utc=BUCKET, content_hash="0")
-    assert history.hear(stored) == [CancelTimer(timer.key)]
+    assert probe.feed(stored).effects == [CancelTimer(Timer.STORED, str(BUCKET))]
 
 
 def test_a_bucket_that_was_not_stored_raises_an_alarm() -> None:
     failure = market.BucketNotStored(hub=HUB, bucket_utc=BUCKET, why="no space left on the device")
-    (alarm,) = told(hub().hear(failure), operator.Alarm, "notifier")
-    assert "no space left" in alarm.text
+    cancelled, alarm = hub().feed(failure).effects
+    assert cancelled == CancelTimer(Timer.STORED, str(BUCKET))
+    assert isinstance(alarm, Publish)
+    assert isinstance(alarm.event, operator.Alarm)
+    assert "no space left" in alarm.event.text
 
 
 def test_a_silent_hub_is_reported_once_and_again_after_it_spoke() -> None:
-    history = hub()
+    probe = hub()
     alarms = []
     for n in range(12):
         bucket_utc = BUCKET + n * BUCKET_NS
         tickers = ORDER if n == 6 else ()
-        effects = history.hear(sealed(tickers, bucket_utc), bucket_utc + BUCKET_NS + SECOND)
-        alarms.append(len(told(effects, operator.Alarm, "notifier")))
+        out = probe.feed(sealed(tickers, bucket_utc), bucket_utc + BUCKET_NS + SECOND)
+        alarms.append(len(out.published(operator.Alarm)))
     assert alarms == [0, 1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0]
 
 
 def test_rows_of_an_earlier_bucket_are_stored_and_no_reading_gets_them() -> None:
-    history = hub()
-    due(history)
+    probe = hub()
+    due(probe)
     earlier = BUCKET - BUCKET_NS
     late = rows_of(HUB, earlier, profile("SPX", CATEGORIES[0], 600_000))
-    effects = history.hear(structs.replace(sealed(), late=(late,)), DUE)
-    stored = told(effects, market.StoreBucket, "warehouse")
+    out = probe.feed(structs.replace(sealed(), late=(late,)), DUE)
+    stored = out.told(market.StoreBucket, "warehouse")
     assert [(m.bucket_utc, m.rows, m.absent) for m in stored][1:] == [(earlier, late, ())]
-    assert {m.bucket_utc for m in told(effects, market.RowsArrived)} == {BUCKET}
+    assert {m.bucket_utc for m in out.published(market.RowsArrived)} == {BUCKET}
 
 
 def test_frames_that_cannot_be_read_are_named_and_the_bucket_goes_on() -> None:
-    history = hub()
-    due(history)
+    probe = hub()
+    due(probe)
     counts = market.FrameCounts(accepted=3, refused=(("bomb", 1), ("corrupt", 2)))
-    effects = history.hear(structs.replace(sealed(), counts=counts), DUE)
-    (alarm,) = told(effects, operator.Alarm, "notifier")
+    out = probe.feed(structs.replace(sealed(), counts=counts), DUE)
+    (alarm,) = out.published(operator.Alarm)
     assert "bomb 1, corrupt 2" in alarm.text
-    assert told(effects, market.HubClosed)
+    assert out.published(market.HubClosed)

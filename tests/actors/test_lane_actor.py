@@ -3,33 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from typing import Any
 
 import pytest
 
-from actors.lane import LaneActor
+from actors.lane import LaneActor, LaneState
 from domain.instants import BUCKET_NS, SECOND
-from domain.instruments import Right
+from domain.instruments import Contract, Right, Side
+from domain.orders.intent import OrderLeg
+from domain.risk.gates.types import Finding, Outcome, Verdict
 from domain.risk.reject import RejectCode
 from domain.session.phases import Phase
-from domain.signals.features import FEATURES
-from messages import lifecycle, orders, session, signals
-from supervision.effects import Tell
-from tests.testkit.signal_histories import OPEN, SESSION, SETTINGS, History, clock, started, told
+from domain.signals.alert import Alert, AlertKey
+from domain.signals.registry import FEATURES, INDEX
+from messages import entries, session, signals
+from messages.restored import LaneRestored
+from supervision.effects import Publish, Tell
+from tests.testkit.probe import Outbox, Probe
+from tests.testkit.signal_histories import OPEN, SESSION, SETTINGS, clock
 
 NAME = "lane:gexwatch:SPX"
 ZERO = 600_000
 PROMOTED = ("GAMMA_FLIP-1",)
+ONE_KIND = SETTINGS.model_copy(update={"alerts": {"gexwatch": ("GAMMA_FLIP",)}})
+BOTH_KINDS = SETTINGS.model_copy(update={"alerts": {"gexwatch": ("GAMMA_FLIP", "STRUCTURE_BREAK")}})
 
 
 def seen(
-    n: int, bps: float | None, *, missing: tuple[str, ...] = (), complete: bool = True
+    n: int, bps: float | None, *, missing: tuple[str, ...] = (), complete: bool = True, **features: float
 ) -> signals.FeaturesComputed:
+    values: list[float | None] = [None] * len(FEATURES)
+    for name, value in features.items():
+        values[INDEX[name]] = value
     return signals.FeaturesComputed(
         ticker="SPX",
         bucket_utc=OPEN + n * BUCKET_NS,
         reading_n=n + 1,
-        features=(None,) * len(FEATURES),
+        features=tuple(values),
         missing=missing,
         forces=(),
         alignment=None,
@@ -39,75 +50,93 @@ def seen(
     )
 
 
-def restored(**fields: Any) -> lifecycle.LaneRestored:
-    blank = {"last_alert_utc": None, "last_direction": None, "unraised": (), "promoted": PROMOTED}
-    return lifecycle.LaneRestored(**(blank | fields))
+def restored(**fields: Any) -> LaneRestored:
+    blank = {"last_alerts": (), "last_direction": None, "unraised": (), "promoted": PROMOTED}
+    return LaneRestored(**(blank | fields))
 
 
 def phase(name: Phase) -> session.PhaseChanged:
     return session.PhaseChanged(phase=name, session=SESSION, open_utc=OPEN, close_utc=clock(16), at_utc=OPEN)
 
 
-def lane(known: lifecycle.LaneRestored | None = None, in_phase: Phase = Phase.ENTRY) -> History:
-    history = History(LaneActor(NAME, SETTINGS), OPEN)
-    history.hear(started(NAME, restored=restored() if known is None else known))
-    history.hear(phase(in_phase))
-    return history
+def lane(
+    known: LaneRestored | None = None, in_phase: Phase = Phase.ENTRY, settings: Any = ONE_KIND
+) -> Probe[LaneState]:
+    probe = Probe(LaneActor(NAME, settings), OPEN)
+    probe.start(restored() if known is None else known)
+    probe.feed(phase(in_phase))
+    return probe
 
 
-def feed(history: History, path: Sequence[float | None], start: int = 0) -> list[Any]:
+def read(probe: Probe[LaneState], path: Sequence[float | None], start: int = 0) -> Outbox:
+    """Feed readings of so many bps above zero gamma, each as its bucket closes."""
     effects = []
     for n, bps in enumerate(path, start):
-        effects += history.hear(seen(n, bps), OPEN + (n + 1) * BUCKET_NS + 2 * SECOND)
-    return effects
+        effects += probe.feed(seen(n, bps), OPEN + (n + 1) * BUCKET_NS + 2 * SECOND).effects
+    return Outbox(effects)
 
 
-def flipped(history: History) -> signals.RecordAlert:
-    record: signals.RecordAlert
-    (record,) = told(feed(history, [-10.0, -10.0, 10.0, 10.0]), signals.RecordAlert, "ledger")
+def flipped(probe: Probe[LaneState]) -> signals.RecordAlert:
+    (record,) = read(probe, [-10.0, -10.0, 10.0, 10.0]).told(signals.RecordAlert, "ledger")
     return record
 
 
+def recorded(alert_id: str, is_new: bool = True) -> signals.AlertRecorded:
+    return signals.AlertRecorded(alert_id=alert_id, is_new=is_new)
+
+
 def test_a_flip_is_recorded_first_and_raised_when_the_record_is_durable() -> None:
-    history = lane()
-    record = flipped(history)
-    assert record.alert_id == "20261120-gexwatch-SPX-093130-GAMMA_FLIP-1"
-    assert (record.direction, record.is_shadow, record.reply_to) == (1, False, NAME)
-    effects = history.hear(signals.AlertRecorded(alert_id=record.alert_id, is_new=True))
-    (signal,) = told(effects, signals.SignalRaised, "risk")
-    assert signal.right is Right.CALL
-    assert signal.expires_utc == record.bucket_utc + BUCKET_NS + 45 * SECOND
-    assert told(effects, signals.AlertRaised, "outcomes")
-    again = history.hear(signals.AlertRecorded(alert_id=record.alert_id, is_new=False))
-    assert again == []
+    probe = lane()
+    record = flipped(probe)
+    alert = record.alert
+    assert alert.key.alert_id == "20261120-gexwatch-SPX-093130-GAMMA_FLIP-1"
+    assert (alert.direction, alert.is_shadow, record.reply_to) == (1, False, NAME)
+    out = probe.feed(recorded(alert.key.alert_id))
+    (signal,) = out.published(signals.SignalRaised)
+    (leg,) = signal.intent.plan.legs
+    assert (leg.right, leg.side, leg.ratio) == (Right.CALL, Side.BUY, 1)
+    assert signal.intent.expires_utc == alert.key.bucket_utc + BUCKET_NS + 45 * SECOND
+    assert out.published(signals.AlertRaised) == [signals.AlertRaised(alert=alert)]
+    assert probe.feed(recorded(alert.key.alert_id, is_new=False)).effects == []
+
+
+def test_the_intent_says_which_strategy_wants_what_of_which_alert() -> None:
+    probe = lane()
+    alert = flipped(probe).alert
+    (signal,) = probe.feed(recorded(alert.key.alert_id)).published(signals.SignalRaised)
+    intent = signal.intent
+    assert (intent.key, intent.strategy, intent.direction) == (alert.key, "gexwatch", 1)
+    assert intent.intent_id == f"{alert.key.alert_id}/gexwatch/0"
+    assert intent.raised_utc == alert.raised_utc
 
 
 def test_without_the_record_there_is_no_signal() -> None:
-    history = lane()
-    effects = feed(history, [-10.0, -10.0, 10.0, 10.0, 10.0, 10.0])
-    assert not told(effects, signals.SignalRaised)
+    assert not read(lane(), [-10.0, -10.0, 10.0, 10.0, 10.0, 10.0]).published(signals.SignalRaised)
 
 
-def test_what_is_not_promoted_is_a_shadow_and_still_told_to_risk() -> None:
-    history = lane(restored(promoted=("STRUCTURE_BREAK-1", "GAMMA_FLIP-2")))
-    record = flipped(history)
-    assert record.is_shadow
-    (signal,) = told(history.hear(signals.AlertRecorded(alert_id=record.alert_id, is_new=True)), to="risk")
-    assert signal.is_shadow
+def test_what_is_not_promoted_is_a_shadow_and_still_raised() -> None:
+    probe = lane(restored(promoted=("STRUCTURE_BREAK-1", "GAMMA_FLIP-2")))
+    alert = flipped(probe).alert
+    assert alert.is_shadow
+    (signal,) = probe.feed(recorded(alert.key.alert_id)).published(signals.SignalRaised)
+    assert signal.intent.is_shadow
 
 
-def test_an_opposite_alert_turns_positions_at_once() -> None:
-    history = lane()
-    feed(history, [-10.0, -10.0, 10.0, 10.0])
-    effects = feed(history, [10.0] * 10 + [-10.0, -10.0], 4)
-    (reversal,) = told(effects, signals.ReversalRaised, "positions")
+def test_an_opposite_alert_turns_positions_at_once_behind_its_record() -> None:
+    probe = lane()
+    read(probe, [-10.0, -10.0, 10.0, 10.0])
+    out = read(probe, [10.0] * 10 + [-10.0, -10.0], 4)
+    (reversal,) = out.published(signals.ReversalRaised)
     assert (reversal.source, reversal.ticker, reversal.direction) == ("gexwatch", "SPX", -1)
+    record, turned = out.effects[-2:]
+    assert isinstance(record, Tell)
+    assert isinstance(turned, Publish)
 
 
 def test_an_opposite_shadow_turns_no_position() -> None:
-    history = lane(restored(promoted=()))
-    feed(history, [-10.0, -10.0, 10.0, 10.0])
-    assert not told(feed(history, [10.0] * 10 + [-10.0, -10.0], 4), signals.ReversalRaised)
+    probe = lane(restored(promoted=()))
+    read(probe, [-10.0, -10.0, 10.0, 10.0])
+    assert not read(probe, [10.0] * 10 + [-10.0, -10.0], 4).published(signals.ReversalRaised)
 
 
 @pytest.mark.parametrize(
@@ -116,77 +145,142 @@ def test_an_opposite_shadow_turns_no_position() -> None:
      (Phase.FLATTEN, False), (Phase.CLOSED, False), (Phase.CLOSED_DAY, False)],
 )  # fmt: skip
 def test_alerts_are_looked_for_from_the_open_to_the_last_entry_only(in_phase: Phase, fires: bool) -> None:
-    effects = feed(lane(in_phase=in_phase), [-10.0, -10.0, 10.0, 10.0])
-    assert bool(told(effects, signals.RecordAlert)) is fires
-    assert len(told(effects, signals.NotEvaluated, "journal")) == (3 if fires else 4)
+    out = read(lane(in_phase=in_phase), [-10.0, -10.0, 10.0, 10.0])
+    assert bool(out.told(signals.RecordAlert)) is fires
+    assert len(out.published(signals.NotEvaluated)) == (3 if fires else 4)
 
 
 def test_until_the_phase_is_known_nothing_is_evaluated() -> None:
-    history = History(LaneActor(NAME, SETTINGS), OPEN)
-    effects = history.hear(started(NAME, restored=restored()))
-    assert Tell("session", session.PhaseWanted(reply_to=NAME)) in effects
-    (refusal,) = told(history.hear(seen(0, 10.0)))
+    probe = Probe(LaneActor(NAME, ONE_KIND), OPEN)
+    out = probe.start(restored())
+    assert out.told(session.RequestPhase, "session") == [session.RequestPhase(reply_to=NAME)]
+    (refusal,) = probe.feed(seen(0, 10.0)).published(signals.NotEvaluated)
     assert refusal.why == "phase not known"
 
 
 def test_a_reading_without_spot_is_not_evaluated_and_the_silent_categories_are_named() -> None:
-    history = lane()
-    (refusal,) = told(history.hear(seen(0, None, missing=("classic_gex_zero",), complete=False)), to="journal")
+    out = lane().feed(seen(0, None, missing=("classic_gex_zero",), complete=False))
+    (refusal,) = out.published(signals.NotEvaluated)
     assert refusal.why == "missing spot (silent: classic_gex_zero) (not every hub's marker was in)"
+    assert refusal.kind == "GAMMA_FLIP"
 
 
 def test_a_reading_told_twice_is_judged_once() -> None:
-    history = lane()
-    feed(history, [-10.0, -10.0, 10.0])
-    assert history.hear(seen(2, 10.0)) == []
-    assert told(history.hear(seen(3, 10.0)), signals.RecordAlert)
+    probe = lane()
+    read(probe, [-10.0, -10.0, 10.0])
+    assert probe.feed(seen(2, 10.0)).effects == []
+    assert probe.feed(seen(3, 10.0)).told(signals.RecordAlert)
 
 
-def unraised(n: int) -> lifecycle.UnraisedAlert:
+def unraised(n: int, direction: int = -1) -> Alert:
     bucket_utc = OPEN + n * BUCKET_NS
-    return lifecycle.UnraisedAlert(
-        alert_id=f"alert-{n}",
-        kind="GAMMA_FLIP",
-        version=1,
-        ticker="SPX",
-        direction=-1,
-        bucket_utc=bucket_utc,
+    return Alert(
+        key=AlertKey("gexwatch", "SPX", "GAMMA_FLIP", 1, bucket_utc),
+        direction=direction,
+        entry_ticks=ZERO,
+        target_ticks=ZERO,
+        stop_ticks=ZERO,
+        horizon_ms=1,
         is_shadow=False,
         raised_utc=bucket_utc + 32 * SECOND,
     )
 
 
 def test_a_restarted_lane_raises_again_what_is_fresh_and_nobody_decided_on() -> None:
-    history = History(LaneActor(NAME, SETTINGS), OPEN + 3 * BUCKET_NS)
-    known = restored(unraised=(unraised(0), unraised(2)), last_alert_utc=OPEN + 95 * SECOND, last_direction=-1)
-    (signal,) = told(history.hear(started(NAME, 2, known)), signals.SignalRaised, "risk")
-    assert (signal.alert_id, signal.right) == ("alert-2", Right.PUT)
+    probe = Probe(LaneActor(NAME, ONE_KIND), OPEN + 3 * BUCKET_NS)
+    known = restored(
+        unraised=(unraised(0), unraised(2)), last_alerts=(("GAMMA_FLIP", OPEN + 95 * SECOND),), last_direction=-1
+    )
+    (signal,) = probe.start(known, incarnation=2).published(signals.SignalRaised)
+    assert signal.intent.key == unraised(2).key
+    assert signal.intent.plan.legs[0].right is Right.PUT
 
 
 def test_a_restarted_lane_keeps_its_cooldown_and_arms_in_silence() -> None:
-    known = restored(last_alert_utc=OPEN + 95 * SECOND, last_direction=1)
-    history = lane(known)
-    assert not told(feed(history, [10.0] * 4 + [-10.0] * 4, 4), signals.RecordAlert)
-    assert told(feed(history, [-10.0] * 10 + [10.0] * 2, 12), signals.RecordAlert)
+    probe = lane(restored(last_alerts=(("GAMMA_FLIP", OPEN + 95 * SECOND),), last_direction=1))
+    assert not read(probe, [10.0] * 4 + [-10.0] * 4, 4).told(signals.RecordAlert)
+    assert read(probe, [-10.0] * 10 + [10.0] * 2, 12).told(signals.RecordAlert)
+
+
+def test_a_cooldown_of_another_kind_is_none_of_this_one() -> None:
+    probe = lane(restored(last_alerts=(("STRUCTURE_BREAK", OPEN + 10 * SECOND),)))
+    assert flipped(probe)
 
 
 def test_answers_of_risk_are_kept() -> None:
-    history = lane()
-    denied = orders.EntryDenied(
-        signal_id="a", alert_id="a", ticker="SPX", code=RejectCode.COOLDOWN, gate=8, measured=None, limit=None,
-        unit="", looked_at="",
-    )  # fmt: skip
-    assert history.hear(denied) == []
-    assert history.state.last_answer == "a cooldown"
-    handed = orders.EntryHandedOver(signal_id="b", alert_id="b", intent_id="i", order_ref="ZH", con_id=1)
-    assert history.hear(handed) == []
-    assert history.state.last_answer == "b ZH"
+    probe = lane()
+    key = unraised(0).key
+    verdict = Verdict("cooldown", Finding(Outcome.REJECT, RejectCode.COOLDOWN))
+    assert probe.feed(entries.EntryDenied(key=key, code=RejectCode.COOLDOWN, verdict=verdict)).effects == []
+    assert probe.state.last_answer == f"{key.alert_id} cooldown"
+    leg = OrderLeg(
+        contract=Contract(1, "SPX", "SPXW", date(2026, 11, 20), ZERO, Right.PUT),
+        side=Side.BUY,
+        qty=1,
+        limit_ticks=500,
+        order_ref="ZH",
+    )
+    assert probe.feed(entries.EntryHandedOver(key=key, intent_id="i", leg=leg)).effects == []
+    assert probe.state.last_answer == f"{key.alert_id} ZH"
 
 
 def test_the_advisor_watches_its_own_ticker_with_its_own_kind() -> None:
-    actor = LaneActor("lane:advisor:QQQ", SETTINGS)
-    history = History(actor, OPEN)
-    history.hear(started(actor.name, restored=restored()))
-    history.hear(phase(Phase.ENTRY))
-    (refusal,) = told(history.hear(seen(0, 10.0)))
-    assert (refusal.source, refusal.ticker, refusal.why) == ("advisor", "QQQ", "missing level")
+    settings = SETTINGS.model_copy(update={"alerts": {"advisor": ("STRUCTURE_BREAK",)}})
+    probe = Probe(LaneActor("lane:advisor:QQQ", settings), OPEN)
+    probe.start(restored())
+    probe.feed(phase(Phase.ENTRY))
+    (refusal,) = probe.feed(seen(0, 10.0)).published(signals.NotEvaluated)
+    assert (refusal.source, refusal.ticker, refusal.kind, refusal.why) == (
+        "advisor", "QQQ", "STRUCTURE_BREAK", "missing level",
+    )  # fmt: skip
+
+
+def level(n: int, bps: float, above_level_bps: float) -> signals.FeaturesComputed:
+    """Return a reading with spot so far above zero gamma and above one positive major level that stands still."""
+    spot = round(ZERO * (1 + bps / 1e4))
+    return seen(
+        n, bps, loc_major_pos_vol_bps=above_level_bps, loc_major_neg_vol_bps=(spot - 590_000) / 590_000 * 1e4,
+        price_return_30m_bps=0.0,
+    )  # fmt: skip
+
+
+def breaking(probe: Probe[LaneState]) -> Outbox:
+    """Let spot cross zero gamma and a major level 8 bps above it in the same bucket."""
+    major = round(ZERO * 1.0008)
+    effects = []
+    for n, bps in enumerate((-10.0, -10.0, 6.0, 12.0)):
+        spot = round(ZERO * (1 + bps / 1e4))
+        effects += probe.feed(level(n, bps, (spot - major) / major * 1e4), OPEN + (n + 1) * BUCKET_NS).effects
+    return Outbox(effects)
+
+
+def test_two_kinds_in_one_bucket_are_two_alerts_each_under_its_own_promotion() -> None:
+    probe = lane(settings=BOTH_KINDS)
+    flip, broken = (record.alert for record in breaking(probe).told(signals.RecordAlert, "ledger"))
+    assert [flip.key.kind, broken.key.kind] == ["GAMMA_FLIP", "STRUCTURE_BREAK"]
+    assert flip.key.bucket_utc == broken.key.bucket_utc
+    assert flip.key.alert_id != broken.key.alert_id
+    assert (flip.is_shadow, broken.is_shadow) == (False, True)
+
+
+def test_each_of_two_alerts_is_raised_by_its_own_record() -> None:
+    probe = lane(settings=BOTH_KINDS)
+    flip, broken = (record.alert for record in breaking(probe).told(signals.RecordAlert, "ledger"))
+    for alert in (broken, flip):
+        (signal,) = probe.feed(recorded(alert.key.alert_id)).published(signals.SignalRaised)
+        assert signal.intent.key == alert.key
+    assert probe.state.pending == ()
+
+
+def test_each_kind_says_for_itself_why_it_was_not_evaluated() -> None:
+    out = lane(settings=BOTH_KINDS).feed(seen(0, None))
+    assert [(n.kind, n.why) for n in out.published(signals.NotEvaluated)] == [
+        ("GAMMA_FLIP", "missing spot"),
+        ("STRUCTURE_BREAK", "missing level"),
+    ]
+
+
+def test_each_kind_has_a_cooldown_of_its_own() -> None:
+    probe = lane(restored(last_alerts=(("GAMMA_FLIP", OPEN + 10 * SECOND),)), settings=BOTH_KINDS)
+    (record,) = breaking(probe).told(signals.RecordAlert, "ledger")
+    assert record.alert.key.kind == "STRUCTURE_BREAK"

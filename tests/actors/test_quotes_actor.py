@@ -9,21 +9,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.quotes import QuotesActor, QuotesState
+from actors.quotes import QuotesActor
+from actors.quotes.state import QuotesState
+from config.settings import Settings
 from domain.instants import MINUTE, MS, SECOND, at_exchange
-from domain.instruments import Contract, Greeks, Quote, Right, Spot
+from domain.instruments import Contract, DataType, Greeks, Quote, Right, Spot
 from domain.options import black_scholes
 from domain.options import contract_choice as choice
+from domain.session.modes import AccountClass
 from domain.session.phases import Phase
+from messages import broker, session
 from messages import market as m
-from messages import session as s
-from messages.base import Message
-from messages.lifecycle import Started, TimerFired
+from messages.base import Event, Message
 from messages.operator import Alarm
-from supervision.effects import SetTimer, Tell
 from tests.testkit.ibkr_world import SETTINGS
+from tests.testkit.probe import Outbox, Probe
 
 T = TypeVar("T", bound=Message)
+E = TypeVar("E", bound=Event)
 TODAY = date(2026, 11, 20)
 NOON, CLOSE = at_exchange(TODAY, time(12)), at_exchange(TODAY, time(16))
 STRIKES = tuple(range(590_000, 611_000, 500))
@@ -42,59 +45,53 @@ def quote(contract: Contract, at_utc: int = NOON, *, delta: float | None = None,
     greeks = None
     if delta is not None:
         greeks = Greeks(0.15, delta, 0.004, -30.0, 1.2, 600_050, at_utc if greeks_utc is None else greeks_utc)
-    return Quote(contract.con_id, bid, ask, 10, 10, at_utc, 1, volume, greeks)
+    return Quote(contract.con_id, bid, ask, 10, 10, at_utc, DataType.LIVE, volume, greeks)
 
 
 class History:
-    """Feeds the actor and remembers what it says."""
+    """Feeds the actor, one message a millisecond, and remembers what it sends out."""
 
-    def __init__(self, settings: Any = SETTINGS) -> None:
-        self.actor = QuotesActor("quotes:paper", settings)
-        self.state: QuotesState = self.actor.initial()
-        self.now = NOON
-        self.said: list[Tell] = []
-        self.timers: dict[str, int] = {}
+    def __init__(self, settings: Settings = SETTINGS) -> None:
+        self.probe: Probe[QuotesState] = Probe(QuotesActor("quotes:paper", settings), NOON)
 
-    def feed(self, *messages: Message) -> list[Tell]:
-        at = len(self.said)
+    def feed(self, *messages: Message) -> Outbox:
+        at = len(self.probe.sent.effects)
         for message in messages:
-            self.now += MS
-            self.state, effects = self.actor.decide(self.state, message, self.now)
-            for effect in effects:
-                match effect:
-                    case Tell():
-                        self.said.append(effect)
-                    case SetTimer(key=key, at_utc=at_utc):
-                        self.timers[key] = at_utc
-                    case _:
-                        self.timers.pop(effect.key, None)
-        return self.said[at:]
+            self.probe.feed(message, self.probe.now + MS)
+        return Outbox(self.probe.sent.effects[at:])
 
-    def sleep(self, seconds: float) -> list[Tell]:
-        at, until = len(self.said), self.now + int(seconds * SECOND)
-        while self.timers and min(self.timers.values()) <= until:
-            key = min(self.timers, key=lambda k: (self.timers[k], k))
-            self.now = max(self.now, self.timers.pop(key))
-            self.feed(TimerFired(key=key, due_utc=self.now))
-        self.now = until
-        return self.said[at:]
+    def sleep(self, seconds: float) -> Outbox:
+        return self.probe.advance(self.probe.now + int(seconds * SECOND))
 
     def told(self, kind: type[T]) -> list[T]:
-        return [t.message for t in self.said if isinstance(t.message, kind)]
+        return self.probe.sent.told(kind)
+
+    def published(self, kind: type[E]) -> list[E]:
+        return self.probe.sent.published(kind)
+
+    @property
+    def state(self) -> QuotesState:
+        return self.probe.state
+
+    @property
+    def now(self) -> int:
+        return self.probe.now
 
     @property
     def epoch(self) -> int:
         return self.state.session_epoch
 
     def up(self) -> History:
-        self.feed(Started(name="quotes:paper", incarnation=1, run_n=1))
+        self.probe.start()
         self.feed(
-            s.PhaseChanged(phase=Phase.ENTRY, session=TODAY, open_utc=NOON - 150 * MINUTE, close_utc=CLOSE, at_utc=NOON)
+            session.PhaseChanged(
+                phase=Phase.ENTRY, session=TODAY, open_utc=NOON - 150 * MINUTE, close_utc=CLOSE, at_utc=NOON
+            )
         )
         return self.link_up()
 
     def link_up(self) -> History:
-        self.feed(s.LinkUp(session_epoch=self.epoch, gateway_n=0, port=4002, account_class="paper",
+        self.feed(broker.LinkUp(session_epoch=self.epoch, gateway_n=0, port=4002, account_class=AccountClass.PAPER,
                            account_matches=True, next_order_id=1))  # fmt: skip
         return self
 
@@ -103,19 +100,19 @@ class History:
                                 liquid_open_utc=None, liquid_close_utc=CLOSE))  # fmt: skip
         return self
 
-    def arrived(self, *quotes: Quote, spots: tuple[Spot, ...] = ()) -> list[Tell]:
+    def arrived(self, *quotes: Quote, spots: tuple[Spot, ...] = ()) -> Outbox:
         return self.feed(m.QuotesArrived(session_epoch=self.epoch, quotes=quotes, spots=spots))
 
     def live(self) -> History:
         self.up().listed().arrived(spots=(SPOT,))
         return self
 
-    def wanted(self, right: Right = Right.CALL) -> m.ContractsOffered:
-        self.feed(m.ContractsWanted(request_id="r", reply_to="risk:paper", ticker="SPX", right=right,
+    def offered(self, right: Right = Right.CALL) -> m.ContractsOffered:
+        self.feed(m.RequestContracts(request_id="r", reply_to="risk:paper", ticker="SPX", right=right,
                                     expires_utc=self.now + SECOND))  # fmt: skip
         return self.told(m.ContractsOffered)[-1]
 
-    def request(self, contract: Contract = ATM, newer_than_utc: int | None = None) -> list[Tell]:
+    def request(self, contract: Contract = ATM, newer_than_utc: int | None = None) -> Outbox:
         newer = self.now if newer_than_utc is None else newer_than_utc
         return self.feed(m.RequestQuote(request_id="q", reply_to="risk:paper", con_id=contract.con_id,
                                         newer_than_utc=newer, expires_utc=self.now + SECOND))  # fmt: skip
@@ -140,10 +137,10 @@ def test_window_of_the_index_is_ten_strikes_each_side_within_the_line_budget() -
 
 def test_window_moves_with_the_market_and_drops_what_it_leaves_but_never_a_held_contract() -> None:
     h = History().live()
-    h.feed(m.WatchContract(contract=FAR, reply_to="position:paper:1000"))
+    h.feed(m.WatchContract(contract=FAR))
     low = next(c for c in CHAIN if c.strike_ticks == 595_000)
     told = h.arrived(spots=(Spot("SPX", 602_000, h.now),))
-    (gone,) = [t.message for t in told if isinstance(t.message, m.Unsubscribe)]
+    (gone,) = told.told(m.Unsubscribe)
     assert low.con_id in gone.con_ids
     assert FAR.con_id in h.state.lines
     assert max(c.strike_ticks for c in h.state.lines.values()) == 607_000
@@ -152,24 +149,39 @@ def test_window_moves_with_the_market_and_drops_what_it_leaves_but_never_a_held_
 def test_small_moves_leave_the_lines_alone() -> None:
     h = History().live()
     told = h.arrived(spots=(Spot("SPX", 600_900, h.now),))
-    assert not [t for t in told if isinstance(t.message, m.Subscribe | m.Unsubscribe)]
+    assert not told.messages[1:]  # the spot itself
 
 
 def test_held_contract_gets_every_change_of_its_quote_and_of_its_underlying() -> None:
     h = History().live()
-    h.feed(m.WatchContract(contract=ATM, reply_to="position:paper:1"))
+    h.feed(m.WatchContract(contract=ATM))
     assert ATM.con_id in h.told(m.WatchClosely)[-1].con_ids
     h.arrived(quote(ATM))
     h.arrived(spots=(Spot("SPX", 600_060, NOON),))
-    changes = h.told(m.QuoteChanged)
+    changes = h.published(m.QuoteChanged)
     assert [(c.quote.bid_ticks, c.spot and c.spot.price_ticks) for c in changes] == [(500, 600_050), (500, 600_060)]
-    h.feed(m.UnwatchContract(con_id=ATM.con_id, reply_to="position:paper:1"))
-    assert not [t for t in h.arrived(quote(ATM)) if isinstance(t.message, m.QuoteChanged)]
+    h.feed(m.UnwatchContract(con_id=ATM.con_id))
+    assert not h.arrived(quote(ATM)).published(m.QuoteChanged)
 
 
-def test_spots_go_to_risk_alone() -> None:
+def test_spots_are_published_as_they_arrive() -> None:
     h = History().live()
-    assert {t.to for t in h.said if isinstance(t.message, m.SpotsChanged)} == {"risk"}
+    assert [change.spots for change in h.published(m.SpotsChanged)] == [(SPOT,)]
+
+
+def test_contract_that_is_watched_twice_is_published_once_and_unwatched_at_once() -> None:
+    h = History().live()
+    h.feed(m.WatchContract(contract=ATM), m.WatchContract(contract=ATM))
+    assert len(h.arrived(quote(ATM)).published(m.QuoteChanged)) == 1
+    h.feed(m.UnwatchContract(con_id=ATM.con_id))
+    assert not h.arrived(quote(ATM)).messages
+
+
+def test_newest_quote_of_a_contract_is_published_as_soon_as_it_is_watched() -> None:
+    h = History().live()
+    h.arrived(quote(ATM))
+    (change,) = h.feed(m.WatchContract(contract=ATM)).published(m.QuoteChanged)
+    assert (change.con_id, change.quote) == (ATM.con_id, quote(ATM))
 
 
 def test_candidates_are_in_the_band_nearest_to_half_first_then_spread_then_volume() -> None:
@@ -177,11 +189,11 @@ def test_candidates_are_in_the_band_nearest_to_half_first_then_spread_then_volum
     calls = [c for c in CHAIN if c.right is Right.CALL and 598_000 <= c.strike_ticks <= 602_000]
     deltas = (0.70, 0.60, 0.55, 0.52, 0.50, 0.48, 0.40, 0.34, 0.30)
     h.arrived(*(quote(c, delta=d) for c, d in zip(calls, deltas, strict=True)))
-    offered = h.wanted()
+    offered = h.offered()
     assert [q.greeks.delta for _, q in offered.quotes if q.greeks is not None] == [0.50, 0.52, 0.48]
     assert offered.spot == SPOT
     h.arrived(quote(calls[5], delta=0.48, volume=99))  # as far from 0.50 as 0.52, same spread, more volume
-    assert [q.greeks.delta for _, q in h.wanted().quotes if q.greeks is not None] == [0.50, 0.48, 0.52]
+    assert [q.greeks.delta for _, q in h.offered().quotes if q.greeks is not None] == [0.50, 0.48, 0.52]
 
 
 def test_stale_model_greeks_are_replaced_by_our_own_from_the_mid() -> None:
@@ -190,7 +202,7 @@ def test_stale_model_greeks_are_replaced_by_our_own_from_the_mid() -> None:
     price = float(black_scholes.values(6000.5, 6000.0, years, 0.2, True).price)
     ticks = round(price * 100)
     h.arrived(quote(ATM, delta=0.99, bid=ticks - 5, ask=ticks + 5, greeks_utc=NOON - 6 * SECOND))
-    ((_, offered),) = h.wanted().quotes
+    ((_, offered),) = h.offered().quotes
     assert offered.greeks is not None
     assert offered.greeks.source == "own"
     assert offered.greeks.iv == pytest.approx(0.2, abs=0.002)
@@ -203,13 +215,13 @@ def test_stale_model_greeks_are_replaced_by_our_own_from_the_mid() -> None:
         (lambda h: h.up(), "not listed"),
         (lambda h: h.up().listed(()), "expires today"),
         (lambda h: h.live(), "no SPX C quoted"),
-        (lambda h: h.live().feed(s.LinkLost(session_epoch=h.epoch, cause="x")), "no market-data session"),
+        (lambda h: h.live().feed(broker.LinkLost(session_epoch=h.epoch, cause="x")), "no market-data session"),
     ],
 )
 def test_offer_without_a_candidate_says_why(prepare: Any, why: str) -> None:
     h = History()
     prepare(h)
-    offered = h.wanted()
+    offered = h.offered()
     assert offered.quotes == ()
     assert offered.why is not None
     assert why in offered.why
@@ -218,8 +230,9 @@ def test_offer_without_a_candidate_says_why(prepare: Any, why: str) -> None:
 def test_request_with_a_newer_quote_in_hand_is_answered_at_once() -> None:
     h = History().live()
     h.arrived(quote(ATM, h.now))
-    (read,) = [t.message for t in h.request(newer_than_utc=h.now - SECOND)]
-    assert isinstance(read, m.QuoteRead)
+    told = h.request(newer_than_utc=h.now - SECOND)
+    assert [type(message) for message in told.messages] == [m.QuoteRead]
+    assert told.recipients(m.QuoteRead) == ["risk:paper"]
 
 
 def test_request_waits_for_a_fresh_tick_and_watches_the_contract_meanwhile() -> None:
@@ -230,7 +243,7 @@ def test_request_waits_for_a_fresh_tick_and_watches_the_contract_meanwhile() -> 
     assert not h.told(m.QuoteRead)
     h.arrived(quote(ATM, h.now + MS))
     assert h.told(m.QuoteRead)[0].contract == ATM
-    assert not h.sleep(2)
+    assert not h.sleep(2).messages
     assert ATM.con_id not in h.told(m.WatchClosely)[-1].con_ids
 
 
@@ -240,7 +253,7 @@ def test_quiet_market_is_subscribed_again_halfway_and_then_said_to_be_unavailabl
     h.arrived(old)
     h.request()
     again = h.sleep(0.6)
-    assert [type(t.message) for t in again] == [m.Unsubscribe, m.Subscribe]
+    assert [type(message) for message in again.messages] == [m.Unsubscribe, m.Subscribe]
     h.sleep(0.5)
     assert h.told(m.QuoteUnavailable)[0].last == old
 
@@ -255,11 +268,11 @@ def test_request_for_a_contract_that_nobody_listed_is_refused() -> None:
 
 def test_reconnect_subscribes_held_contracts_and_the_window_again() -> None:
     h = History().live()
-    h.feed(m.WatchContract(contract=FAR, reply_to="position:paper:1000"))
+    h.feed(m.WatchContract(contract=FAR))
     lines = set(h.state.lines)
-    h.feed(s.LinkLost(session_epoch=h.epoch, cause="closed"))
+    h.feed(broker.LinkLost(session_epoch=h.epoch, cause="closed"))
     h.sleep(0.6)
-    h.said.clear()
+    h.probe.sent = Outbox([])
     h.link_up()
     again = {c.con_id for sub in h.told(m.Subscribe) for c in sub.contracts}
     assert again == lines
@@ -270,16 +283,16 @@ def test_reconnect_subscribes_held_contracts_and_the_window_again() -> None:
 @pytest.mark.parametrize("is_lost", [True, False])
 def test_1101_subscribes_again_and_1102_does_not(is_lost: bool) -> None:
     h = History().live()
-    h.feed(s.LinkLost(session_epoch=h.epoch, cause="1100", is_socket_up=True))
-    told = h.feed(s.LinkRestored(session_epoch=h.epoch, data_lost=is_lost))
-    assert bool([t for t in told if isinstance(t.message, m.Subscribe)]) is is_lost
+    h.feed(broker.LinkLost(session_epoch=h.epoch, cause="1100", is_socket_up=True))
+    told = h.feed(broker.LinkRestored(session_epoch=h.epoch, data_lost=is_lost))
+    assert bool(told.told(m.Subscribe)) is is_lost
 
 
 def test_new_session_lists_its_own_chain_and_forgets_the_old_one() -> None:
     h = History().live()
-    h.said.clear()
+    h.probe.sent = Outbox([])
     monday = date(2026, 11, 23)
-    h.feed(s.PhaseChanged(phase=Phase.PRE, session=monday, open_utc=0, close_utc=1, at_utc=h.now))
+    h.feed(session.PhaseChanged(phase=Phase.PRE, session=monday, open_utc=0, close_utc=1, at_utc=h.now))
     assert {c.expiry for c in h.told(m.ListChain)} == {monday}
     assert not h.state.lines
 
@@ -287,16 +300,16 @@ def test_new_session_lists_its_own_chain_and_forgets_the_old_one() -> None:
 def test_failed_chain_is_asked_for_again_and_paged() -> None:
     h = History().up()
     h.feed(m.ChainFailed(session_epoch=h.epoch, ticker="SPX", why="timed out"))
-    assert "timed out" in h.told(Alarm)[0].text
-    assert [t.message.ticker for t in h.sleep(6) if isinstance(t.message, m.ListChain)] == ["SPX"]
+    assert "timed out" in h.published(Alarm)[0].text
+    assert [command.ticker for command in h.sleep(6).told(m.ListChain)] == ["SPX"]
 
 
 def test_refused_line_of_a_held_contract_is_paged_and_others_are_not() -> None:
     h = History().live()
-    h.feed(m.WatchContract(contract=ATM, reply_to="position:paper:1"))
+    h.feed(m.WatchContract(contract=ATM))
     other = next(c for c in CHAIN if c.con_id != ATM.con_id and c.con_id in h.state.lines)
-    assert not h.feed(m.LinesRefused(session_epoch=h.epoch, con_ids=(other.con_id,), vendor_code=101))
-    assert h.feed(m.LinesRefused(session_epoch=h.epoch, con_ids=(ATM.con_id,), vendor_code=101))
+    assert not h.feed(m.LinesRefused(session_epoch=h.epoch, con_ids=(other.con_id,), vendor_code=101)).messages
+    assert h.feed(m.LinesRefused(session_epoch=h.epoch, con_ids=(ATM.con_id,), vendor_code=101)).published(Alarm)
 
 
 def test_quotes_of_an_older_session_are_void() -> None:
@@ -320,3 +333,38 @@ def test_window_always_holds_the_strikes_next_to_the_money(prices: list[int]) ->
         centre = choice.centre(STRIKES, price, centre, 10)
         inside = {c.strike_ticks for c in choice.window(CHAIN, centre, 10)}
         assert STRIKES[choice.nearest(STRIKES, price)] in inside
+
+
+def test_errors_of_the_market_data_are_told_to_people_and_farm_notices_are_not() -> None:
+    h = History().live()
+    told = h.feed(broker.ErrorReported(session_epoch=h.epoch, order_ref=None, vendor_code=354, text="not subscribed"))
+    assert [alarm.text for alarm in told.published(Alarm)] == ["not subscribed"]
+    assert not h.feed(broker.FarmNotice(session_epoch=h.epoch, vendor_code=2103, text="broken")).messages
+
+
+def test_unanswered_dial_is_dialled_again_with_a_new_epoch_and_facts_of_the_old_one_are_void() -> None:
+    h = History()
+    h.probe.start()
+    old = h.epoch
+    h.sleep(5)
+    assert h.epoch > old
+    up = broker.LinkUp(session_epoch=old, gateway_n=0, port=4002, account_class=AccountClass.PAPER,
+                       account_matches=True, next_order_id=1)  # fmt: skip
+    assert not h.feed(up).messages
+    assert not h.state.link.is_up
+
+
+def test_server_link_that_stays_lost_is_dialled_anew_after_the_failover_time() -> None:
+    h = History().live()
+    h.feed(broker.LinkLost(session_epoch=h.epoch, cause="1100", is_socket_up=True))
+    assert not h.sleep(29).told(broker.Dial)
+    assert len(h.sleep(2).told(broker.Dial)) == 1
+    assert not h.state.lines
+
+
+def test_client_id_in_use_has_its_own_pause() -> None:
+    h = History()
+    h.probe.start()
+    h.feed(broker.LinkFailed(session_epoch=h.epoch, why="in use", vendor_code=326, is_id_in_use=True))
+    assert not h.sleep(4.9).told(broker.Dial)
+    assert len(h.sleep(0.2).told(broker.Dial)) == 1

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.reading import ReadingActor
+from actors.reading import ReadingActor, ReadingState, Timer
 from domain.instants import BUCKET_NS, SECOND
-from domain.signals.features import INDEX
+from domain.signals.registry import INDEX
 from messages import market, signals
 from messages.base import Message
 from supervision.effects import CancelTimer, SetTimer
-from tests.testkit.signal_histories import OPEN, SETTINGS, History, clock, profile, rows_of, started, told
+from tests.testkit.probe import Outbox, Probe
+from tests.testkit.signal_histories import OPEN, SETTINGS, clock, fired, profile, rows_of
 
 HUBS = {hub: tuple(wanted) for hub, wanted in SETTINGS.feed.hubs.items()}
 NAME = "reading:SPX"
@@ -28,7 +27,7 @@ def spot_of(n: int) -> int:
 
 
 def hub_says(hub: str, n: int, silent: frozenset[str] = frozenset()) -> list[Message]:
-    """Give what a hub tells of the n-th bucket: rows, then the marker."""
+    """Return what a hub says of the n-th bucket: rows, then the marker."""
     bucket_utc = OPEN + n * BUCKET_NS
     wanted = [c for c in HUBS[hub] if c not in silent]
     profiles = [profile("SPX", c, spot_of(n), **LEVELS.get(c, {})) for c in wanted]
@@ -45,14 +44,23 @@ def due(n: int) -> market.BucketDue:
     return market.BucketDue(bucket_utc=OPEN + n * BUCKET_NS, close_by_utc=end_utc + 4 * SECOND)
 
 
-def reading() -> History:
-    history = History(ReadingActor(NAME, SETTINGS), OPEN)
-    history.hear(started(NAME))
-    return history
+def reading() -> Probe[ReadingState]:
+    probe = Probe(ReadingActor(NAME, SETTINGS), OPEN)
+    probe.start()
+    return probe
 
 
-def computed(effects: list[Any]) -> Any:
-    return told(effects, signals.FeaturesComputed, "lanes:SPX")
+def computed(out: Outbox) -> list[signals.FeaturesComputed]:
+    return out.published(signals.FeaturesComputed)
+
+
+def hear(probe: Probe[ReadingState], messages: list[Message]) -> Outbox:
+    return Outbox([effect for message in messages for effect in probe.feed(message).effects])
+
+
+def close(probe: Probe[ReadingState], n: int) -> Outbox:
+    """Let the deadline of the n-th bucket come, whether it is armed or was in the mail already."""
+    return probe.feed(fired(Timer.CLOSE, OPEN + n * BUCKET_NS), clock(12))
 
 
 def whole(n: int) -> list[Message]:
@@ -60,8 +68,8 @@ def whole(n: int) -> list[Message]:
 
 
 def in_order(buckets: int) -> list[signals.FeaturesComputed]:
-    history = reading()
-    return [c for n in range(buckets) for message in whole(n) for c in computed(history.hear(message))]
+    probe = reading()
+    return [c for n in range(buckets) for c in computed(hear(probe, whole(n)))]
 
 
 @settings(max_examples=60, deadline=None)
@@ -70,28 +78,27 @@ def test_any_order_of_arrival_gives_exactly_one_reading_per_bucket_with_the_same
     buckets = 3
     queues: list[list[Message]] = [[due(n) for n in range(buckets)]]
     queues += [[m for n in range(buckets) for m in hub_says(hub, n)] for hub in HUBS]
-    history, found = reading(), []
+    probe = reading()
+    found: list[signals.FeaturesComputed] = []
     while any(queues):  # order holds per sender, and nowhere else
         sender = data.draw(st.sampled_from([n for n, queue in enumerate(queues) if queue]))
-        found += computed(history.hear(queues[sender].pop(0)))
+        found += computed(probe.feed(queues[sender].pop(0)))
     assert found == in_order(buckets)
     assert [c.bucket_utc for c in found] == [OPEN + n * BUCKET_NS for n in range(buckets)]
     for n in range(buckets):
-        assert history.fire(f"close:{OPEN + n * BUCKET_NS}", OPEN + 600 * SECOND) == []
+        assert close(probe, n).effects == []
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.permutations([*HUBS]), st.integers(0, len(HUBS)))
 def test_at_the_deadline_a_bucket_closes_with_what_came_and_late_rows_are_not_used(order: list[str], came: int) -> None:
-    history = reading()
-    found = list(computed(history.hear(due(0))))
+    probe = reading()
+    found = computed(probe.feed(due(0)))
     for hub in order[:came]:
-        for message in hub_says(hub, 0):
-            found += computed(history.hear(message))
-    found += computed(history.fire(f"close:{OPEN}", OPEN + 40 * SECOND))
+        found += computed(hear(probe, hub_says(hub, 0)))
+    found += computed(close(probe, 0))
     for hub in order[came:]:
-        for message in hub_says(hub, 0):
-            found += computed(history.hear(message))
+        found += computed(hear(probe, hub_says(hub, 0)))
     (one,) = found
     assert one.is_complete is (came == len(HUBS))
     missing = {c for hub in order[came:] for c in HUBS[hub]}
@@ -101,39 +108,36 @@ def test_at_the_deadline_a_bucket_closes_with_what_came_and_late_rows_are_not_us
 
 
 def test_a_full_bucket_waits_for_an_older_one_that_is_still_open() -> None:
-    history = reading()
-    history.hear(due(0))
-    history.hear(due(1))
-    effects = [e for hub in HUBS for message in hub_says(hub, 1) for e in history.hear(message)]
-    assert not computed(effects)
-    found = computed(history.fire(f"close:{OPEN}", OPEN + 40 * SECOND))
+    probe = reading()
+    probe.feed(due(0))
+    probe.feed(due(1))
+    assert not computed(hear(probe, [message for hub in HUBS for message in hub_says(hub, 1)]))
+    found = computed(probe.fire(Timer.CLOSE, str(OPEN)))
     assert [c.bucket_utc for c in found] == [OPEN, OPEN + BUCKET_NS]
     assert [c.is_complete for c in found] == [False, True]
 
 
 def test_a_bucket_that_the_session_never_told_closes_with_the_next_one() -> None:
-    history = reading()
-    for message in hub_says("classic", 0):
-        history.hear(message)
-    history.hear(due(1))
-    found = computed(history.fire(f"close:{OPEN + BUCKET_NS}", OPEN + 70 * SECOND))
+    probe = reading()
+    hear(probe, hub_says("classic", 0))
+    probe.feed(due(1))
+    found = computed(probe.fire(Timer.CLOSE, str(OPEN + BUCKET_NS)))
     assert [c.bucket_utc for c in found] == [OPEN, OPEN + BUCKET_NS]
 
 
 def test_the_deadline_is_armed_by_the_session_and_disarmed_by_the_last_marker() -> None:
-    history = reading()
-    assert history.hear(due(0)) == [SetTimer(f"close:{OPEN}", due(0).close_by_utc)]
-    effects = [e for hub in HUBS for message in hub_says(hub, 0) for e in history.hear(message)]
-    assert effects[0] == CancelTimer(f"close:{OPEN}")
-    assert len(computed(effects)) == 1
+    probe = reading()
+    assert probe.feed(due(0)).effects == [SetTimer(Timer.CLOSE, str(OPEN), due(0).close_by_utc)]
+    out = hear(probe, [message for hub in HUBS for message in hub_says(hub, 0)])
+    assert out.effects[0] == CancelTimer(Timer.CLOSE, str(OPEN))
+    assert len(computed(out)) == 1
 
 
 def test_silent_categories_are_named_and_what_needs_them_is_missing() -> None:
-    history = reading()
-    history.hear(due(0))
+    probe = reading()
+    probe.feed(due(0))
     silent = frozenset({"classic_gex_zero", "state_charm_zero"})
-    effects = [e for hub in HUBS for message in hub_says(hub, 0, silent) for e in history.hear(message)]
-    (one,) = computed(effects)
+    (one,) = computed(hear(probe, [message for hub in HUBS for message in hub_says(hub, 0, silent)]))
     assert one.is_complete
     assert set(one.missing) == silent
     assert one.spot == spot_of(0)  # from another row
@@ -149,21 +153,24 @@ def test_every_reading_has_73_features_five_forces_and_a_number() -> None:
     assert [c.reading_n for c in found] == [1, 2, 3, 4]
 
 
-def test_outcomes_hear_the_same_reading() -> None:
-    history = reading()
-    effects = [e for message in whole(0) for e in history.hear(message)]
-    assert told(effects, signals.FeaturesComputed, "outcomes") == computed(effects)
+def test_a_marker_of_every_ticker_closes_the_one_that_had_no_rows() -> None:
+    probe = reading()
+    probe.feed(due(0))
+    markers: list[Message] = [market.HubClosed(hub=hub, bucket_utc=OPEN, absent=(("META", "x"),)) for hub in HUBS]
+    (one,) = computed(hear(probe, markers))
+    assert one.is_complete
+    assert one.spot is None
 
 
 def test_the_window_keeps_240_readings_and_starts_afresh_with_a_session() -> None:
-    history = reading()
+    probe = reading()
     for n in range(250):
-        history.hear(due(n))
-        history.fire(f"close:{OPEN + n * BUCKET_NS}", clock(12))
-    assert len(history.state.window) == 240
-    assert history.state.reading_n == 250
+        probe.feed(due(n))
+        close(probe, n)
+    assert len(probe.state.window) == 240
+    assert probe.state.reading_n == 250
     monday_n = 3 * 24 * 120
-    history.hear(due(monday_n))
-    (first,) = computed(history.fire(f"close:{OPEN + monday_n * BUCKET_NS}", clock(12)))
+    probe.feed(due(monday_n))
+    (first,) = computed(close(probe, monday_n))
     assert first.reading_n == 1
-    assert len(history.state.window) == 1
+    assert len(probe.state.window) == 1

@@ -6,146 +6,137 @@ from datetime import date, time
 
 import pytest
 
-from actors.session import TOLD, SessionActor
+from actors.session import SessionActor, SessionState, Timer
 from domain.instants import BUCKET_NS, MS, SECOND, at_exchange
 from domain.session.phases import Phase
+from domain.units import Utc
 from messages import lifecycle, market, positions, session
-from supervision.effects import CancelTimer, SetTimer
-from tests.testkit.signal_histories import CLOSE, OPEN, SETTINGS, History, clock, started, told
+from supervision.effects import Publish, Tell
+from tests.testkit.probe import Outbox, Probe
+from tests.testkit.signal_histories import CLOSE, OPEN, SETTINGS, clock
 
 GRACE = SETTINGS.day.bucket_grace_ms * MS
 
 
-def run_until(history: History, until_utc: int) -> list[tuple[int, object]]:
-    """Fire the actor's timers in their order until an instant; give (instant, message) of everything told."""
-    timers: dict[str, int] = {}
-    out: list[tuple[int, object]] = []
-
-    def keep(effects: list[object]) -> None:
-        for effect in effects:
-            if isinstance(effect, SetTimer):
-                timers[effect.key] = effect.at_utc
-            elif isinstance(effect, CancelTimer):
-                timers.pop(effect.key, None)
-            else:
-                out.append((history.now, effect))
-
-    keep(history.hear(started("session")))
-    while timers and min(timers.values()) <= until_utc:
-        key = min(timers, key=lambda k: timers[k])
-        keep(history.fire(key, timers.pop(key)))
-    return out
+def begun(now: Utc) -> Probe[SessionState]:
+    probe = Probe(SessionActor("session", SETTINGS), now)
+    probe.start()
+    return probe
 
 
-def buckets(told_all: list[tuple[int, object]], to: str = "readings") -> list[market.BucketDue]:
-    return [e.message for _, e in told_all if e.to == to and isinstance(e.message, market.BucketDue)]  # type: ignore[attr-defined]
+def ran(start: Utc, until: Utc) -> Outbox:
+    """Start at an instant and let every timer fire until another one; return everything that was sent."""
+    probe = begun(start)
+    probe.advance(until)
+    return probe.sent
 
 
-def phases(told_all: list[tuple[int, object]], to: str = "risk") -> list[tuple[int, Phase]]:
-    changes = [(at, e.message) for at, e in told_all if e.to == to]  # type: ignore[attr-defined]
-    return [(at, m.phase) for at, m in changes if isinstance(m, session.PhaseChanged)]
+def buckets(out: Outbox) -> list[market.BucketDue]:
+    return out.published(market.BucketDue)
+
+
+def phases(out: Outbox) -> list[tuple[Utc, Phase]]:
+    return [(changed.at_utc, changed.phase) for changed in out.published(session.PhaseChanged)]
 
 
 def test_a_full_day_has_780_buckets_from_open_to_close() -> None:
-    day = run_until(History(SessionActor("session", SETTINGS), clock(9, 0)), clock(17, 0))
-    due = buckets(day)
+    due = buckets(ran(clock(9, 0), clock(17, 0)))
     assert [b.bucket_utc for b in due] == list(range(OPEN, CLOSE, BUCKET_NS))
     assert len(due) == 780
-    assert buckets(day, "hubs") == due
 
 
 def test_a_half_day_has_420_buckets() -> None:
     start = at_exchange(date(2026, 11, 27), time(9, 0))
-    day = run_until(History(SessionActor("session", SETTINGS), start), start + 10 * 3600 * SECOND)
-    assert len(buckets(day)) == 420
+    assert len(buckets(ran(start, start + 10 * 3600 * SECOND))) == 420
 
 
 def test_a_bucket_is_due_a_grace_after_its_end_and_to_be_closed_after_that() -> None:
-    day = run_until(History(SessionActor("session", SETTINGS), clock(9, 29)), clock(9, 31))
-    at, effect = next((at, e) for at, e in day if isinstance(e.message, market.BucketDue))  # type: ignore[attr-defined]
-    assert at == OPEN + BUCKET_NS + GRACE
-    assert effect.message.close_by_utc == at + GRACE  # type: ignore[attr-defined]
+    probe = begun(clock(9, 29))
+    assert not buckets(probe.advance(OPEN + BUCKET_NS + GRACE - 1))
+    (due,) = buckets(probe.advance(OPEN + BUCKET_NS + GRACE))
+    assert due.close_by_utc == OPEN + BUCKET_NS + 2 * GRACE
 
 
 def test_a_start_in_mid_day_tells_only_the_buckets_that_were_not_due_yet() -> None:
-    start = clock(12, 0, 1)  # the bucket before 12:00:00 is due at 12:00:02
-    day = run_until(History(SessionActor("session", SETTINGS), start), clock(17, 0))
-    due = buckets(day)
+    due = buckets(ran(clock(12, 0, 1), clock(17, 0)))  # the bucket before 12:00:00 is due at 12:00:02
     assert due[0].bucket_utc == clock(11, 59, 30)
     assert len(due) == 480 + 1
-    later = run_until(History(SessionActor("session", SETTINGS), clock(12, 0, 3)), clock(17, 0))
-    assert buckets(later)[0].bucket_utc == clock(12, 0)
+    assert buckets(ran(clock(12, 0, 3), clock(17, 0)))[0].bucket_utc == clock(12, 0)
 
 
 def test_buckets_told_before_and_after_a_restart_make_each_exactly_once() -> None:
-    before = buckets(run_until(History(SessionActor("session", SETTINGS), clock(9, 0)), clock(13, 7, 12)))
-    after = buckets(run_until(History(SessionActor("session", SETTINGS), clock(13, 7, 12)), clock(17, 0)))
+    before = buckets(ran(clock(9, 0), clock(13, 7, 12)))
+    after = buckets(ran(clock(13, 7, 12), clock(17, 0)))
     assert [b.bucket_utc for b in before + after] == list(range(OPEN, CLOSE, BUCKET_NS))
 
 
-def test_phases_come_at_their_instants_to_everybody() -> None:
-    day = run_until(History(SessionActor("session", SETTINGS), clock(9, 0)), clock(23, 0))
-    expected = [
+def test_phases_come_at_their_instants() -> None:
+    assert phases(ran(clock(9, 0), clock(23, 0))) == [
         (clock(9, 0), Phase.PRE), (OPEN, Phase.OPEN), (clock(9, 35), Phase.ENTRY), (clock(15, 15), Phase.LATE),
         (clock(15, 35), Phase.PANIC), (clock(15, 45), Phase.FLATTEN), (CLOSE, Phase.CLOSED),
     ]  # fmt: skip
-    for role in TOLD:
-        assert phases(day, role) == expected
 
 
-def test_positions_are_flattened_once_at_the_flatten_time() -> None:
-    day = run_until(History(SessionActor("session", SETTINGS), clock(9, 0)), clock(23, 0))
-    flattened = [at for at, e in day if isinstance(e.message, positions.FlattenPosition)]  # type: ignore[attr-defined]
-    assert flattened == [clock(15, 45)]
+def test_positions_are_flattened_once_at_the_flatten_time_behind_the_phase() -> None:
+    probe = begun(clock(15, 44))
+    changed, flatten = (e for e in probe.advance(clock(23, 0)).effects if _is_flattening(e))
+    assert isinstance(changed, Publish)
+    assert isinstance(flatten, Tell)
+    assert flatten.to == "positions"
+
+
+def _is_flattening(effect: object) -> bool:
+    match effect:
+        case Publish(event=session.PhaseChanged(phase=Phase.FLATTEN)):
+            return True
+        case Tell(message=positions.FlattenPosition()):
+            return True
+    return False
 
 
 @pytest.mark.parametrize(("minute", "flattens"), [(44, False), (46, True)])
 def test_a_start_after_the_flatten_time_flattens_first(minute: int, flattens: bool) -> None:
-    effects = History(SessionActor("session", SETTINGS), clock(15, minute)).hear(started("session"))
-    assert bool(told(effects, positions.FlattenPosition, "positions")) is flattens
+    assert bool(begun(clock(15, minute)).sent.told(positions.FlattenPosition, "positions")) is flattens
 
 
 def test_the_next_day_opens_by_itself_over_a_weekend() -> None:
     monday = at_exchange(date(2026, 11, 23), time(9, 30))
-    day = run_until(History(SessionActor("session", SETTINGS), clock(15, 50)), monday + 3600 * SECOND)
-    names = [phase for _, phase in phases(day)]
-    assert names == [
+    out = ran(clock(15, 50), monday + 3600 * SECOND)
+    assert [phase for _, phase in phases(out)] == [
         Phase.FLATTEN, Phase.CLOSED, Phase.CLOSED_DAY, Phase.CLOSED_DAY, Phase.PRE, Phase.OPEN, Phase.ENTRY,
     ]  # fmt: skip
-    assert buckets(day)[21].bucket_utc == monday  # after the 21 left of Friday
+    assert buckets(out)[21].bucket_utc == monday  # after the 21 left of Friday
 
 
 def test_a_day_without_trading_has_no_buckets() -> None:
     holiday = at_exchange(date(2026, 11, 26), time(0, 5))
-    day = run_until(History(SessionActor("session", SETTINGS), holiday), holiday + 23 * 3600 * SECOND)
-    assert [phase for _, phase in phases(day)] == [Phase.CLOSED_DAY]
-    assert not buckets(day)
+    out = ran(holiday, holiday + 23 * 3600 * SECOND)
+    assert [phase for _, phase in phases(out)] == [Phase.CLOSED_DAY]
+    assert not buckets(out)
 
 
 def test_buckets_that_piled_up_behind_a_late_timer_are_all_told() -> None:
-    history = History(SessionActor("session", SETTINGS), clock(10, 0))
-    history.hear(started("session"))
-    effects = history.fire("bucket", clock(10, 10, 2))
-    due = told(effects, market.BucketDue, "readings")
+    probe = begun(clock(10, 0))
+    late = clock(10, 10, 2)
+    due = buckets(probe.feed(lifecycle.TimerFired(kind=Timer.BUCKET, subject="", due_utc=late), late))
     assert [b.bucket_utc for b in due] == list(range(clock(9, 59, 30), clock(10, 10), BUCKET_NS))
-    assert all(b.close_by_utc > clock(10, 10, 2) for b in due)
+    assert all(b.close_by_utc > late for b in due)
 
 
 def test_a_newcomer_is_told_the_phase_in_force() -> None:
-    history = History(SessionActor("session", SETTINGS), clock(11, 0))
-    history.hear(started("session"))
-    effects = history.hear(session.PhaseWanted(reply_to="lane:gexwatch:SPX"), clock(11, 30))
-    (answer,) = told(effects, to="lane:gexwatch:SPX")
+    probe = begun(clock(11, 0))
+    out = probe.feed(session.RequestPhase(reply_to="lane:gexwatch:SPX"), clock(11, 30))
+    (answer,) = out.told(session.PhaseChanged, "lane:gexwatch:SPX")
     assert (answer.phase, answer.open_utc, answer.close_utc) == (Phase.ENTRY, OPEN, CLOSE)
 
 
 def test_a_position_that_starts_after_the_flatten_time_is_told_to_flatten() -> None:
-    history = History(SessionActor("session", SETTINGS), clock(15, 50))
-    history.hear(started("session"))
-    effects = history.hear(session.PhaseWanted(reply_to="position:paper:7"))
-    assert [type(m) for m in told(effects, to="position:paper:7")] == [session.PhaseChanged, positions.FlattenPosition]
+    out = begun(clock(15, 50)).feed(session.RequestPhase(reply_to="position:paper:7"))
+    assert [type(m) for m in out.messages] == [session.PhaseChanged, positions.FlattenPosition]
+    assert out.recipients(positions.FlattenPosition) == ["position:paper:7"]
 
 
-def test_an_unknown_message_is_a_bug() -> None:
-    with pytest.raises(TypeError):
-        History(SessionActor("session", SETTINGS)).hear(lifecycle.ActorNeeded(name="x"))
+def test_nothing_is_answered_before_the_start() -> None:
+    probe = Probe(SessionActor("session", SETTINGS), clock(11, 0))
+    with pytest.raises(TypeError, match="before it was started"):
+        probe.feed(session.RequestPhase(reply_to="lane:gexwatch:SPX"))

@@ -94,7 +94,7 @@ def test_the_stepped_runtime_is_timed_with_and_without_a_trace() -> None:
     report = Report("x", "x", "x")
     stepped._messages(report, 50)
     assert [row[0].partition(",")[0] for row in report.sections[0][2]] == [
-        "floor: `decide` called in a loop", "stepped runtime", "stepped runtime",
+        "floor: a bare queue loop: pop", "stepped runtime", "stepped runtime",
     ]  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from commands import assembly
+from commands import live
 from commands.folder import DataFolder
 from commands.run import KillFile
 from config.settings import SettingsError, load_settings, overlaid
@@ -24,7 +24,8 @@ def test_a_demo_that_no_clock_can_play_is_refused_in_one_sentence(demo: dict[str
 
 
 @pytest.mark.parametrize(
-    "content", [b"\xff\xfe\x00bad", b"just words", b"flip.hysteresis_bps: 12", b"flip: {readings: x}"]
+    "content",
+    [b"\xff\xfe\x00bad", b"just words", b"entry.positions_max: 12", b"alert_rules: {GAMMA_FLIP: {readings: x}}"],
 )
 def test_a_file_of_settings_that_cannot_be_used_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "mine.yaml"
@@ -48,7 +49,7 @@ def test_an_empty_kill_file_counts_only_when_it_is_still_empty_at_the_next_look(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     raised: list[int] = []
-    monkeypatch.setattr(assembly, "raise_kill", lambda _runtime, level, *_rest: raised.append(level))
+    monkeypatch.setattr(live, "raise_kill", lambda _runtime, level, *_rest: raised.append(level))
     running: Any = type("Running", (), {"runtime": None})
 
     def look(at: KillFile) -> list[int]:

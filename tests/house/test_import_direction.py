@@ -21,7 +21,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "actors": frozenset(("domain", "messages", "config", "supervision")),
     "gateways": frozenset(("domain", "messages", "config")),
     "storage": frozenset(("domain", "messages", "config")),
-    "simulation": ALL - {"web", "commands"},
+    "simulation": (ALL | {"main"}) - {"web", "commands"},
     "web": frozenset(("domain", "messages", "config", "storage")),
     "commands": ALL | {"main"},
 }

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from commands import cli, reference
+from commands import cli
+from commands.reference import pages as reference
 from config.settings import HERE, load_settings
 from domain.risk.reject import RejectCode
 from main import Stores, build_tree

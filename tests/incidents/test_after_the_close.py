@@ -9,11 +9,10 @@ from typing import Any
 import orjson
 import pytest
 
-from commands.simulate import SteppedDay, invariants, stepped_day
 from config.settings import load_settings
 from domain.instants import SECOND
 from domain.session.phases import Phase
-from messages import positions, session
+from simulation.day import SteppedDay, invariants, stepped_day
 from tests.testkit.position_history import History
 
 
@@ -26,17 +25,12 @@ def told(day: SteppedDay) -> Counter[tuple[str, str]]:
 def test_a_position_woken_after_the_close_only_to_be_told_something_stays_awake() -> None:
     history = History()
     history.restart(None)
-    history.hear(
-        session.PhaseChanged(
-            phase=Phase.CLOSED, session=load_settings().demo.session, open_utc=0, close_utc=history.now,
-            at_utc=history.now,
-        )
-    )  # fmt: skip
-    history.hear(positions.BrokerPositionRead(con_id=812, qty=0, read_utc=history.now))
-    assert not history.is_retired
+    history.phase(Phase.CLOSED)
+    history.broker(0)
+    assert not history.sent.is_retired
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.slow
 def test_a_gateway_that_comes_back_after_the_close_wakes_nobody_for_ever(tmp_path: Path) -> None:
     # Retired positions were woken by the read-back, asked three owners, retired at the first answer, and so on.
     demo = {"start_clock": "14:25:00", "gateway_drop_at": "15:40:00", "gateway_drop_s": 25.0}
@@ -51,7 +45,7 @@ def test_a_gateway_that_comes_back_after_the_close_wakes_nobody_for_ever(tmp_pat
     assert max(started) <= 2
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.slow
 def test_an_order_lost_on_the_way_is_asked_about_in_measure(tmp_path: Path) -> None:
     # Every read-back ended in a message on which the position asked again, and every question was a read-back.
     day = stepped_day(load_settings(profile="demo", overrides={"demo": {"start_clock": "09:38:00"}}), tmp_path)
@@ -67,6 +61,6 @@ def test_an_order_lost_on_the_way_is_asked_about_in_measure(tmp_path: Path) -> N
     day.runtime.close()
     counts = told(day)
     assert placed
-    assert counts["port:ibkr:paper", "session.ReadBack"] < 60
+    assert counts["port:ibkr:paper", "broker.ReadBack"] < 60
     assert counts["risk:paper", "positions.EntryAbandoned"] == 1
     assert [o.order_ref for o in placed].count(placed[0].order_ref) == 1

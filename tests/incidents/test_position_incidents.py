@@ -9,6 +9,7 @@ import pytest
 
 from domain.instruments import OrderType
 from domain.position.cycle import ExitReason, PositionState
+from domain.risk.kill import KillLevel
 from domain.session.modes import Mode
 from domain.session.phases import Phase
 from messages import orders, positions, risk
@@ -24,7 +25,7 @@ def selling(qty: int = 2) -> History:
     history = History()
     history.hold(qty, 500)
     tape(history, [(320, 325), (320, 325)])
-    history.sent(EXIT_1)
+    history.order_sent(EXIT_1)
     history.ack(EXIT_1)
     return history
 
@@ -34,7 +35,7 @@ def selling(qty: int = 2) -> History:
 
 def _entry_news() -> dict[str, object]:
     return {
-        "sent": lambda h: h.sent(),
+        "sent": lambda h: h.order_sent(),
         "ack": lambda h: h.ack(),
         "fill": lambda h: h.fill(2, 500, total=2),
         "filled": lambda h: h.ended(ENTRY, 2),
@@ -50,10 +51,10 @@ def test_zombie_a_fill_opens_in_whatever_order_its_news_arrive_and_exits_then_wo
     for name in order:
         news[name](history)
     assert history.cycle is PositionState.OPEN
-    assert history.state.entry is None
-    assert (history.state.book.held, len(history.all(positions.PositionOpened, "risk"))) == (2, 1)
+    assert history.state.orders.entry is None
+    assert (history.state.fills.held, len(history.all(positions.PositionOpened))) == (2, 1)
     history.phase(Phase.FLATTEN)
-    assert history.last(orders.SubmitOrder).order_ref == EXIT_1
+    assert history.last_order.order_ref == EXIT_1
 
 
 def test_zombie_a_fill_after_the_entry_was_given_up_is_adopted_and_sold_by_the_rules():
@@ -67,31 +68,31 @@ def test_zombie_a_fill_after_the_entry_was_given_up_is_adopted_and_sold_by_the_r
     assert history.cycle is PositionState.OPEN
     assert history.last(positions.PositionOpened).qty == 2
     tape(history, [(320, 325), (320, 325)])
-    assert history.last(orders.SubmitOrder).order_ref == EXIT_1
+    assert history.last_order.order_ref == EXIT_1
 
 
-def test_zombie_a_fill_told_twice_is_booked_once():
+def test_zombie_a_fill_told_twice_counts_once():
     history = History()
     history.open(qty=2)
     history.ack()
     history.fill(1, 500, total=1)
     history.fill(0, 500, total=1)
-    assert history.state.book.held == 1
+    assert history.state.fills.held == 1
 
 
 # -- phantom: modify-after-fill (104) reports Cancelled for an order that filled --------------------
 
 
-def test_phantom_a_cancelled_entry_that_filled_is_asked_about_and_booked():
+def test_phantom_a_cancelled_entry_that_filled_is_asked_about_and_counted():
     history = History()
     history.open(qty=2, ask=520, permit_ms=5000)
     history.ack()
     history.wait(3900)
     history.quote(490, 530)
     history.wait(100)
-    assert history.last(orders.ModifyOrder).order_ref == ENTRY
+    assert history.last_change.order_ref == ENTRY
     history.ended(ENTRY, 0, "Cancelled")  # 104: the library cancels what the exchange has filled
-    assert history.last(orders.QueryOrder).order_ref == ENTRY
+    assert history.last(orders.RequestOrderState).order_ref == ENTRY
     assert history.cycle is PositionState.PENDING_ENTRY
     assert history.all(positions.EntryAbandoned) == []
     history.found(ENTRY, working=False, filled=2)
@@ -102,9 +103,9 @@ def test_phantom_a_cancelled_entry_that_filled_is_asked_about_and_booked():
 def test_phantom_a_cancelled_exit_that_filled_is_never_sold_again():
     history = selling()
     history.wait(2000)
-    assert history.last(orders.ModifyOrder).order_type is OrderType.MARKET
+    assert history.last_change.order_type is OrderType.MARKET
     history.ended(EXIT_1, 0, "Cancelled")
-    assert history.last(orders.QueryOrder).order_ref == EXIT_1
+    assert history.last(orders.RequestOrderState).order_ref == EXIT_1
     history.wait(1900)
     assert len(history.all(orders.SubmitOrder)) == 2
     history.found(EXIT_1, working=False, filled=2)
@@ -122,7 +123,7 @@ def test_phantom_a_cancel_without_fills_books_nothing():
     history.wait(8000)
     history.ended(ENTRY, 0, "Cancelled")
     assert history.all(positions.PositionOpened) == []
-    assert history.state.book.bought_qty == 0
+    assert history.state.fills.opened_qty == 0
 
 
 # -- orphan: a partial take-profit fill handled as a full close leaves contracts unsold -------------
@@ -132,19 +133,19 @@ def test_orphan_a_taken_part_leaves_the_rest_open_and_the_day_sells_it():
     history = History()
     history.hold(3, 500)
     tape(history, [(745, 755)])
-    history.sent(EXIT_1)
+    history.order_sent(EXIT_1)
     history.ack(EXIT_1)
     history.fill(1, 750, EXIT_1)
     assert history.cycle is PositionState.PENDING_EXIT
     history.fill(1, 750, EXIT_1)
     history.ended(EXIT_1, 2)
-    assert (history.cycle, history.state.book.held) == (PositionState.OPEN, 1)
+    assert (history.cycle, history.state.fills.held) == (PositionState.OPEN, 1)
     assert history.all(positions.PositionClosed) == []
     history.broker(1)
     history.phase(Phase.FLATTEN)
-    submit = history.last(orders.SubmitOrder)
+    submit = history.last_order
     assert (submit.order_ref, submit.qty) == (EXIT_2, 1)
-    history.sent(EXIT_2)
+    history.order_sent(EXIT_2)
     history.fill(1, 700, EXIT_2)
     history.broker(0)
     history.wait(300)
@@ -156,7 +157,7 @@ def test_orphan_an_exit_closed_short_of_what_is_held_is_followed_by_one_for_the_
     history.fill(1, 320, EXIT_1)
     history.ended(EXIT_1, 1, "Cancelled")
     history.found(EXIT_1, working=False, filled=1)
-    submit = history.last(orders.SubmitOrder)
+    submit = history.last_order
     assert (submit.order_ref, submit.qty) == (EXIT_2, 2)
 
 
@@ -173,13 +174,13 @@ def test_reconnect_mid_exit_books_what_filled_while_away_once_and_sells_only_the
     history.mode(Mode.WARMUP)
     assert len(history.all(orders.SubmitOrder)) == 2
     history.reconciled(1)
-    assert history.last(orders.QueryOrder).order_ref == EXIT_1
-    history.found(EXIT_1, working=True, filled=2, qty=3, order_type=OrderType.LIMIT, limit_ticks=320)
+    assert history.last(orders.RequestOrderState).order_ref == EXIT_1
+    history.found(EXIT_1, working=True, filled=2, qty=3, order_type=OrderType.LIMIT, limit=320)
     assert len(history.all(orders.SubmitOrder)) == 2
     history.wait(2000)
-    modify = history.last(orders.ModifyOrder)
+    modify = history.last_change
     assert (modify.order_ref, modify.qty, modify.order_type) == (EXIT_1, 3, OrderType.MARKET)
-    assert history.state.book.held == 1
+    assert history.state.fills.held == 1
 
 
 def test_reconnect_mid_entry_books_what_filled_while_away_and_cancels_the_rest():
@@ -193,7 +194,7 @@ def test_reconnect_mid_entry_books_what_filled_while_away_and_cancels_the_rest()
     history.reconciled(1)
     history.found(ENTRY, working=True, filled=1, qty=3)
     assert history.last(orders.CancelOrder).order_ref == ENTRY
-    assert (history.cycle, history.state.book.held) == (PositionState.OPEN, 1)
+    assert (history.cycle, history.state.fills.held) == (PositionState.OPEN, 1)
     assert len(history.all(orders.SubmitOrder)) == 1
 
 
@@ -217,38 +218,38 @@ def test_reconnect_with_a_filled_exit_closes_without_another_order():
 def test_oversell_an_unconfirmed_cancel_is_asked_about_and_nothing_is_sent_meanwhile():
     history = selling()
     history.wait(2000)
-    history.hear(orders.ModifyRefused(order_ref=EXIT_1, vendor_code=201, text="no type change"))
+    history.feed(orders.ModifyRefused(order_ref=EXIT_1, vendor_code=201, text="no type change"))
     assert history.last(orders.CancelOrder).order_ref == EXIT_1
     history.wait(2000)
-    assert history.last(orders.QueryOrder).order_ref == EXIT_1
+    assert history.last(orders.RequestOrderState).order_ref == EXIT_1
     history.wait(30_000)
     assert len(history.all(orders.SubmitOrder)) == 2
     history.found(EXIT_1, working=True, filled=0)
     assert len(history.all(orders.CancelOrder)) == 2
     history.fill(1, 320, EXIT_1)  # the cancel lost the race, in part
     history.ended(EXIT_1, 1, "Cancelled")
-    submit = history.last(orders.SubmitOrder)
+    submit = history.last_order
     assert (submit.order_ref, submit.qty, submit.order_type) == (EXIT_2, 1, OrderType.MARKET)
 
 
-def test_oversell_an_end_whose_fills_are_not_booked_yet_sends_nothing():
+def test_oversell_an_end_whose_fills_are_not_known_yet_sends_nothing():
     history = selling()
     history.wait(2000)
-    history.hear(orders.ModifyRefused(order_ref=EXIT_1, vendor_code=201, text="no type change"))
+    history.feed(orders.ModifyRefused(order_ref=EXIT_1, vendor_code=201, text="no type change"))
     history.ended(EXIT_1, 1, "Cancelled")  # one was filled; the ledger has not said so yet
     assert len(history.all(orders.SubmitOrder)) == 2
     history.fill(1, 320, EXIT_1)
-    assert history.last(orders.SubmitOrder).qty == 1
+    assert history.last_order.qty == 1
 
 
-def test_oversell_a_fill_after_its_cancel_is_booked_and_cancels_what_is_too_much():
+def test_oversell_a_fill_after_its_cancel_counts_and_cancels_what_is_too_much():
     history = selling()
     history.wait(2000)
-    history.hear(orders.ModifyRefused(order_ref=EXIT_1, vendor_code=201, text="no type change"))
+    history.feed(orders.ModifyRefused(order_ref=EXIT_1, vendor_code=201, text="no type change"))
     history.ended(EXIT_1, 0, "Cancelled")
-    assert history.last(orders.SubmitOrder).order_ref == EXIT_2
+    assert history.last_order.order_ref == EXIT_2
     history.fill(1, 320, EXIT_1)
-    assert history.state.book.held == 1
+    assert history.state.fills.held == 1
     assert history.last(orders.CancelOrder).order_ref == EXIT_2
 
 
@@ -256,8 +257,8 @@ def test_oversell_more_sold_than_held_is_disputed_at_level_two():
     history = selling(1)
     history.fill(1, 320, EXIT_1)
     history.fill(1, 320, EXIT_2)
-    assert history.all(positions.PositionDisputed, "ibkr")[0].ledger_qty == -1
-    assert [tell.level for tell in history.all(risk.RaiseKill, "kill")] == [2]
+    assert history.all(positions.PositionDisputed)[0].ledger_qty == -1
+    assert [raised.level for raised in history.all(risk.RaiseKill, "kill")] == [KillLevel.FLATTEN]
     assert history.cycle is PositionState.PENDING_EXIT
 
 
@@ -288,9 +289,9 @@ def test_recorded_callbacks_of_every_filled_order_end_with_exactly_its_execution
             history.open(qty=total)
         else:
             history.hold(total, 500)
-            history.hear(positions.FlattenPosition(reason=ExitReason.EOD))
+            history.feed(positions.FlattenPosition(reason=ExitReason.EOD))
             ref = EXIT_1
-        history.sent(ref)
+        history.order_sent(ref)
         for row in rows:
             if row["kind"] == "execDetails":
                 history.fill(int(row["qty"]), round(float(row["px"]) * 100), ref)
@@ -302,6 +303,6 @@ def test_recorded_callbacks_of_every_filled_order_end_with_exactly_its_execution
             history.broker(0)
             history.wait(300)
         held, cycle = (total, PositionState.OPEN) if side == "entry" else (0, PositionState.FLAT)
-        assert (history.state.book.held, history.cycle) == (held, cycle)
+        assert (history.state.fills.held, history.cycle) == (held, cycle)
         assert len(history.all(orders.SubmitOrder)) == (1 if side == "entry" else 2)
-        assert history.all(orders.QueryOrder) == []
+        assert history.all(orders.RequestOrderState) == []

@@ -3,72 +3,88 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from random import Random
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from domain.instants import BUCKET_NS
-from domain.risk.entry_stages import Stage
+from domain.risk.entry_stages import EntryStage
 from domain.risk.reject import RejectCode
-from messages import market, orders
-from tests.testkit.desk_talk import Talk
-from tests.testkit.desk_world import BUCKET, CALL, NOW, QQQ_CALL, QQQ_SPOT, SPOT, name_of, quote, signal
+from messages import entries, market
+from messages.base import Message
+from tests.testkit.desk_talk import DeskTalk
+from tests.testkit.desk_world import (
+    BUCKET,
+    CALL,
+    NOW,
+    QQQ_ALERT,
+    QQQ_CALL,
+    QQQ_SPOT,
+    SPOT,
+    alert,
+    quote,
+    signal,
+)
 
-QQQ = {"source": "advisor", "strategy": "advisor", "ticker": "QQQ", "alert_id": name_of(BUCKET, "QQQ", "advisor")}
+DUPLICATE = RejectCode.DUPLICATE_POSITION
 
 
 def test_two_fast_signals_on_one_contract_reserve_once():
     """The second of two sources on the same contract is stopped before the ledger, and by the ledger if not before."""
-    talk = Talk().morning().hear(signal(), signal(alert_id="b", signal_id="b", source="advisor", strategy="advisor"))
+    talk = DeskTalk().morning().hear(signal(), signal(alert(source="advisor")))
     talk.offer().fresh().reserve()
-    assert len(talk.all(orders.ReserveEntry)) == 1
-    assert talk.code == "ticker_limit"
-    assert len(talk.all(orders.OpenPosition, "position:paper:812")) == 1
+    assert len(talk.told(entries.ReserveEntry)) == 1
+    assert talk.code is RejectCode.TICKER_LIMIT
+    assert len(talk.told(entries.OpenPosition, "position:paper:812")) == 1
 
 
 def test_the_ledger_decides_when_two_desks_of_thought_want_one_contract():
     """Whatever the read model thinks: EntryRefused opens nothing and leaves nothing pending."""
-    talk = Talk().morning().hear(signal()).offer().fresh()
-    talk.hear(orders.EntryRefused(intent_id=talk.asked_intent, code=RejectCode.DUPLICATE_POSITION))
+    talk = DeskTalk().morning().hear(signal()).offer().fresh()
+    talk.hear(entries.EntryRefused(intent_id=talk.asked_intent, code=DUPLICATE))
     talk.reserve()
-    assert talk.code == "duplicate_position"
-    assert not talk.all(orders.OpenPosition)
+    assert talk.code is DUPLICATE
+    assert not talk.told(entries.OpenPosition)
     assert talk.state.view.holdings == ()
 
 
 def test_a_signal_told_twice_is_one_attempt_and_one_row():
-    talk = Talk().morning().hear(signal(), signal())
-    assert len(talk.all(market.ContractsWanted)) == 1
+    talk = DeskTalk().morning().hear(signal(), signal())
+    assert len(talk.told(market.RequestContracts)) == 1
     talk.offer().hear(signal()).fresh().hear(signal()).reserve()
-    assert not talk.all(orders.EntryDenied)
+    assert not talk.published(entries.EntryDenied)
     talk.hear(signal())  # the row stands now; the cooldown speaks first, and after it the watermark
-    assert talk.code == "cooldown"
-    denied = Talk().morning().hear(signal(is_shadow=True), signal())
-    assert [d.code.value for d in denied.all(orders.EntryDenied, "web")] == ["shadow_signal", "duplicate_alert"]
+    assert talk.code is RejectCode.COOLDOWN
+    denied = DeskTalk().morning().hear(signal(is_shadow=True), signal())
+    assert [d.code for d in denied.published(entries.EntryDenied)] == [
+        RejectCode.SHADOW_SIGNAL,
+        RejectCode.DUPLICATE_ALERT,
+    ]
 
 
 def test_an_older_bucket_after_a_newer_one_is_a_duplicate():
-    talk = Talk().morning().hear(signal(is_shadow=True), signal(BUCKET - BUCKET_NS))
-    assert talk.code == "duplicate_alert"
+    talk = DeskTalk().morning().hear(signal(is_shadow=True), signal(alert(BUCKET - BUCKET_NS)))
+    assert talk.code is RejectCode.DUPLICATE_ALERT
 
 
 def test_a_late_reply_after_the_denial_moves_nothing():
-    talk = Talk().morning().hear(signal())
+    talk = DeskTalk().morning().hear(signal())
     late = market.ContractsOffered(
-        request_id=talk.last(market.ContractsWanted).request_id, quotes=((CALL, quote()),), spot=SPOT
+        request_id=talk.last(market.RequestContracts).request_id, quotes=((CALL, quote()),), spot=SPOT
     )
     talk.wait(500)
     before = talk.state
-    talk.told.clear()
+    talk.sent.effects.clear()
     talk.hear(late, late)
-    assert (talk.state, talk.told) == (before, [])
+    assert (talk.state, talk.names()) == (before, [])
 
 
 def test_an_answer_to_the_first_attempt_is_no_answer_to_the_second():
-    talk = Talk().morning().hear(signal(alert_id="a"), signal(alert_id="b"))
-    first = talk.last(market.ContractsWanted).request_id
+    talk = DeskTalk().morning().hear(signal(), signal(alert(kind="OTHER")))
+    first = talk.last(market.RequestContracts).request_id
     talk.wait(500)
-    assert talk.last(market.ContractsWanted).request_id != first
+    assert talk.last(market.RequestContracts).request_id != first
     before = talk.state
     talk.hear(market.ContractsOffered(request_id=first, quotes=((CALL, quote()),), spot=SPOT))
     assert talk.state == before
@@ -85,24 +101,21 @@ class Ledger:
     asked: list[str] = field(default_factory=list)
     ended: set[str] = field(default_factory=set)
     opened: list[str] = field(default_factory=list)
-    rows: dict[str, int] = field(default_factory=dict)
 
-    def see(self, told: list[tuple[str, object]]) -> None:
-        for _, m in told:
+    def see(self, messages: list[Message]) -> None:
+        for m in messages:
             match m:
-                case orders.ReserveEntry():
+                case entries.ReserveEntry():
                     assert set(self.asked) <= self.ended, "two reservations in flight"
-                    assert m.intent_id not in self.asked, "reserved twice"
-                    self.asked.append(m.intent_id)
-                case orders.ReleaseReservation():
+                    assert m.intent.intent_id not in self.asked, "reserved twice"
+                    self.asked.append(m.intent.intent_id)
+                case entries.ReleaseReservation():
                     self.ended.add(m.intent_id)
-                case orders.OpenPosition():
-                    assert m.intent_id in self.reserved, "opened without a reservation"
-                    assert m.intent_id not in self.ended, "opened after the end"
-                    self.opened.append(m.intent_id)
-                    self.ended.add(m.intent_id)
-                case orders.RecordDenial():
-                    self.rows[m.alert_id] = self.rows.get(m.alert_id, 0) + 1
+                case entries.OpenPosition():
+                    assert m.ref.intent_id in self.reserved, "opened without a reservation"
+                    assert m.ref.intent_id not in self.ended, "opened after the end"
+                    self.opened.append(m.ref.intent_id)
+                    self.ended.add(m.ref.intent_id)
 
 
 # "go" is the reply that the stage waits for (or a new signal), so that deep stages are reached often.
@@ -114,17 +127,17 @@ MOVES = st.lists(
     max_size=60,
 )
 GO = {
-    Stage.AWAITS_CONTRACTS: "offer",
-    Stage.AWAITS_QUOTE: "quote",
-    Stage.AWAITS_FRESH_QUOTE: "quote",
-    Stage.AWAITS_RESERVATION: "reserve",
+    EntryStage.AWAITS_CONTRACTS: "offer",
+    EntryStage.AWAITS_QUOTE: "quote",
+    EntryStage.AWAITS_FRESH_QUOTE: "quote",
+    EntryStage.AWAITS_RESERVATION: "reserve",
 }
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(MOVES, st.randoms(use_true_random=False))
-def test_whatever_the_order_of_replies_one_reservation_is_in_flight_and_nothing_opens_without_it(moves, random):
-    talk, ledger, heard = Talk().morning(), Ledger(), []
+def test_whatever_the_order_of_replies_one_reservation_is_in_flight_and_nothing_opens_without_it(moves, random: Random):
+    talk, ledger, heard = DeskTalk().morning(), Ledger(), []
     for n, step in enumerate(moves):
         attempt = talk.state.attempt
         move = step if step != "go" else "signal" if attempt is None else GO[attempt.stage]
@@ -132,16 +145,16 @@ def test_whatever_the_order_of_replies_one_reservation_is_in_flight_and_nothing_
         if move == "old" and heard:
             replies = [random.choice(heard)]  # late, repeated, or both
         heard += replies
-        talk.told.clear()
+        talk.sent.effects.clear()
         if move == "wait":
             talk.wait(random.choice([1, 240, 500, 1_500]))
         for message in replies:
-            if isinstance(message, orders.EntryReserved):
+            if isinstance(message, entries.EntryReserved):
                 ledger.reserved.add(message.intent_id)
-            if isinstance(message, orders.EntryRefused):
+            if isinstance(message, entries.EntryRefused):
                 ledger.ended.add(message.intent_id)
             talk.hear(message)
-        ledger.see(talk.told)
+        ledger.see(talk.sent.messages)
     assert len(ledger.opened) == len(set(ledger.opened))
     talk.wait(10_000)
     assert talk.state.attempt is None
@@ -149,32 +162,32 @@ def test_whatever_the_order_of_replies_one_reservation_is_in_flight_and_nothing_
     assert not talk.timers, "a timer outlived its attempt"
 
 
-def reply_to(talk: Talk, ledger: Ledger, move: str, n: int) -> list[object]:
-    """Give what the other side would say for this move, to the request in flight (or to one long gone)."""
+def reply_to(talk: DeskTalk, ledger: Ledger, move: str, n: int) -> list[Message]:
+    """Return what the other side would say for this move, to the request in flight (or to one long gone)."""
     attempt = talk.state.attempt
     request = attempt.request_id if attempt is not None else "none"
     is_qqq = attempt is not None and attempt.intent.ticker == "QQQ"
     contract, spot = (QQQ_CALL, QQQ_SPOT) if is_qqq else (CALL, SPOT)
-    given = quote(900, 100, 104, talk.now) if is_qqq else quote(at=talk.now)
+    read = quote(900, 100, 104, talk.now) if is_qqq else quote(at=talk.now)
     asked = ledger.asked[-1] if ledger.asked else "none"
     match move:
         case "signal":
-            return [signal(alert_id=f"a{n}", signal_id=f"a{n}")]
+            return [signal(alert(kind=f"A{n}"))]
         case "shadow":
-            return [signal(alert_id=f"s{n}", is_shadow=True)]
+            return [signal(alert(kind=f"S{n}"), is_shadow=True)]
         case "qqq":
-            return [signal(**{**QQQ, "alert_id": f"q{n}"})]
+            return [signal(alert(ticker="QQQ", source=QQQ_ALERT.source, kind=f"Q{n}"))]
         case "offer":
-            return [market.ContractsOffered(request_id=request, quotes=((contract, given),), spot=spot)]
+            return [market.ContractsOffered(request_id=request, quotes=((contract, read),), spot=spot)]
         case "stale offer":
             old = quote(contract.con_id, 100, 104, NOW - BUCKET_NS)
             return [market.ContractsOffered(request_id=request, quotes=((contract, old),), spot=spot)]
         case "quote":
-            return [market.QuoteRead(request_id=request, contract=contract, quote=given, spot=spot)]
+            return [market.QuoteRead(request_id=request, contract=contract, quote=read, spot=spot)]
         case "none":
             return [market.QuoteUnavailable(request_id=request, con_id=contract.con_id, why="no tick")]
         case "reserve":
-            return [orders.EntryReserved(intent_id=asked)]
+            return [entries.EntryReserved(intent_id=asked)]
         case "refuse":
-            return [orders.EntryRefused(intent_id=asked, code=RejectCode.DUPLICATE_POSITION)]
+            return [entries.EntryRefused(intent_id=asked, code=DUPLICATE)]
     return []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from copy import copy
 from typing import Any
 
 import pytest
@@ -12,10 +13,15 @@ from actors.lane import LaneActor
 from actors.reading import ReadingActor
 from actors.session import SessionActor
 from domain.instants import BUCKET_NS, SECOND
+from domain.units import Utc
+from main import SUBSCRIBERS, routes
 from messages import lifecycle, market, signals
 from messages.base import Message
-from supervision.effects import CancelTimer, SetTimer, Tell
-from tests.testkit.signal_histories import CLOSE, OPEN, SETTINGS, clock, profile, rows_of, started
+from messages.restored import LaneRestored
+from supervision.effects import CancelTimer, Publish, SetTimer, Tell
+from supervision.subscriptions import Subscriptions
+from supervision.turn import Turn
+from tests.testkit.signal_histories import CLOSE, OPEN, SETTINGS, clock, profile, rows_of
 
 TICKERS = ("SPX", "QQQ", "AAPL")
 LIMITED = SETTINGS.model_copy(update={"tickers": TICKERS})
@@ -23,12 +29,8 @@ HUBS = tuple(LIMITED.feed.hubs)
 LANE = "lane:gexwatch:SPX"
 LAST = 40
 SILENT_HUB, SILENT = "classic", range(20, 23)
-ROLES = {
-    "hubs": tuple(f"hub:{hub}" for hub in HUBS),
-    "readings": tuple(f"reading:{ticker}" for ticker in TICKERS),
-    "lanes": (LANE,),
-    "lanes:SPX": (LANE,),
-}
+ROUTE = routes(LIMITED, tuple)
+LISTENERS = Subscriptions(SUBSCRIBERS, ROUTE)
 
 
 class World:
@@ -42,22 +44,21 @@ class World:
         self.actors: dict[str, Any] = {a.name: a for a in actors}
         self.states = {name: a.initial() for name, a in self.actors.items()}
         self.mail: dict[tuple[str, str], list[Message]] = {}
-        self.timers: dict[tuple[str, str], int] = {}
+        self.timers: dict[tuple[str, str, str], Utc] = {}
         self.now = clock(9, 29)
         self.told: list[tuple[str, Message]] = []
+        self.published: list[Message] = []
+        known = LaneRestored(last_alerts=(), last_direction=None, unraised=(), promoted=("GAMMA_FLIP-1",))
         for name in self.actors:
-            known = lifecycle.LaneRestored(
-                last_alert_utc=None, last_direction=None, unraised=(), promoted=("GAMMA_FLIP-1",)
-            )
-            self.serve(name, started(name, restored=known if name == LANE else None))
+            restored = known if name == LANE else None
+            self.serve(name, lifecycle.Started(name=name, incarnation=1, run_n=3, restored=restored))
 
-    def send(self, sender: str, to: str, message: Message) -> None:
-        for address in ROLES.get(to, (to,)):
-            self.told.append((address, message))
-            if address in self.actors or address.startswith("port:") or address == "ledger":
-                self.mail.setdefault((sender, address), []).append(message)
+    def send(self, sender: str, address: str, message: Message) -> None:
+        self.told.append((address, message))
+        if address in self.actors or address.startswith("port:") or address == "ledger":
+            self.mail.setdefault((sender, address), []).append(message)
 
-    def run(self, until_utc: int) -> None:
+    def run(self, until_utc: Utc) -> None:
         while True:
             waiting = [key for key, messages in self.mail.items() if messages]
             if waiting:
@@ -66,9 +67,9 @@ class World:
                 continue
             if not self.timers or min(self.timers.values()) > until_utc:
                 return
-            (name, key), self.now = min(self.timers.items(), key=lambda item: item[1])
-            del self.timers[name, key]
-            self.serve(name, lifecycle.TimerFired(key=key, due_utc=self.now))
+            (name, kind, subject), self.now = min(self.timers.items(), key=lambda item: item[1])
+            del self.timers[name, kind, subject]
+            self.serve(name, lifecycle.TimerFired(kind=kind, subject=subject, due_utc=self.now))
 
     def serve(self, name: str, message: Message) -> None:
         if isinstance(message, market.SealBucket):
@@ -76,18 +77,30 @@ class World:
             return
         if name == "ledger":
             assert isinstance(message, signals.RecordAlert)
-            self.send(name, LANE, signals.AlertRecorded(alert_id=message.alert_id, is_new=True))
+            recorded = signals.AlertRecorded(alert_id=message.alert.key.alert_id, is_new=True)
+            self.send(name, message.reply_to, recorded)
             return
-        self.states[name], effects = self.actors[name].decide(self.states[name], message, self.now)
-        for effect in effects:
-            if isinstance(effect, Tell):
-                self.send(name, effect.to, effect.message)
-            elif isinstance(effect, SetTimer):
-                self.timers[name, effect.key] = effect.at_utc
-            elif isinstance(effect, CancelTimer):
-                self.timers.pop((name, effect.key), None)
+        turn = Turn(name, copy(self.states[name]), self.now)
+        self.actors[name].decide(turn, message)
+        self.states[name] = turn.state
+        for effect in turn.effects:
+            match effect:
+                case Tell():
+                    addresses = (effect.to,) if ":" in effect.to else ROUTE(name, effect.to)
+                    for address in addresses:
+                        self.send(name, address, effect.message)
+                case Publish():
+                    self.published.append(effect.event)
+                    for address in LISTENERS.addresses(name, effect.event):
+                        self.send(name, address, effect.event)
+                case SetTimer():
+                    self.timers[name, effect.kind, effect.subject] = effect.at_utc
+                case CancelTimer():
+                    self.timers.pop((name, effect.kind, effect.subject), None)
+                case _:
+                    raise AssertionError(effect)
 
-    def seal(self, hub: str, bucket_utc: int) -> None:
+    def seal(self, hub: str, bucket_utc: Utc) -> None:
         """Answer as the hub's port would; spot is below zero gamma for 10 buckets, then above it."""
         n = (bucket_utc - OPEN) // BUCKET_NS
         if hub == SILENT_HUB and n in SILENT:
@@ -107,6 +120,9 @@ class World:
     def of(self, kind: type[Message], to: str) -> list[Any]:
         return [message for address, message in self.told if address == to and isinstance(message, kind)]
 
+    def events(self, kind: type[Message]) -> list[Any]:
+        return [event for event in self.published if isinstance(event, kind)]
+
 
 def world(seed: int) -> World:
     made = World(seed)
@@ -117,17 +133,17 @@ def world(seed: int) -> World:
 @pytest.mark.parametrize("seed", range(8))
 def test_every_ticker_and_bucket_has_one_reading_and_the_flip_one_signal(seed: int) -> None:
     made = world(seed)
-    computed = made.of(signals.FeaturesComputed, "outcomes")
+    computed = made.events(signals.FeaturesComputed)
     pairs = [(c.ticker, c.bucket_utc) for c in computed]
     assert sorted(pairs) == sorted((t, OPEN + n * BUCKET_NS) for t in TICKERS for n in range(LAST))
-    (signal,) = made.of(signals.SignalRaised, "risk")
-    assert (signal.bucket_utc, signal.direction) == (OPEN + 11 * BUCKET_NS, 1)
+    (signal,) = made.of(signals.SignalRaised, "risk:paper")
+    assert (signal.intent.key.bucket_utc, signal.intent.direction) == (OPEN + 11 * BUCKET_NS, 1)
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_silent_port_costs_its_categories_and_leaves_a_gap_for_each_and_nothing_else(seed: int) -> None:
     made = world(seed)
-    for c in made.of(signals.FeaturesComputed, "outcomes"):
+    for c in made.events(signals.FeaturesComputed):
         is_silent = (c.bucket_utc - OPEN) // BUCKET_NS in SILENT
         assert c.missing == (LIMITED.feed.hubs[SILENT_HUB] if is_silent else ())
     stored = made.of(market.StoreBucket, "warehouse")
@@ -142,7 +158,7 @@ def test_a_silent_port_costs_its_categories_and_leaves_a_gap_for_each_and_nothin
 def test_the_order_of_scheduling_changes_no_content() -> None:
     def content(made: World) -> list[Any]:
         # Whether the hub's marker or the reading's own deadline came first is the one thing that may differ.
-        found = made.of(signals.FeaturesComputed, "outcomes")
+        found = made.events(signals.FeaturesComputed)
         return sorted((c.ticker, c.bucket_utc, c.reading_n, c.features, c.missing, c.spot) for c in found)
 
     assert content(world(1)) == content(world(2)) == content(world(3))

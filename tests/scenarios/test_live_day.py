@@ -16,6 +16,7 @@ from config.settings import load_settings
 from storage.queries import LedgerReader
 from tests.testkit.supervisor_child import Supervisor, eventually, main_py
 
+pytestmark = pytest.mark.slow
 # The first trade opens shortly after 09:46; on a busy machine its quote may drift or its limit stay behind,
 # and these tests need the position, not the gate.
 BEFORE_THE_FIRST_TRADE = {
@@ -37,7 +38,7 @@ def data(tmp_path: Path) -> Iterator[Path]:
 
 def placed(folder: DataFolder) -> list[str]:
     lines = (line for path in folder.traces_newest_first() for line in records(path))
-    return [orjson.loads(line)["message"]["order_ref"] for line in lines if b'"orders.PlaceOrder"' in line]
+    return [orjson.loads(line)["message"]["order"]["order_ref"] for line in lines if b'"broker.PlaceOrder"' in line]
 
 
 def test_a_killed_supervisor_resumes_with_its_position_and_sends_nothing_twice(data: Path) -> None:

@@ -15,14 +15,18 @@ import pytest
 from commands.folder import DataFolder
 from commands.replay import Values, maker
 from commands.report import facts
-from commands.simulate import SteppedDay, invariants, start_of, stepped_day
 from commands.why import chain_of, lines_of
 from config.settings import load_settings
 from domain.instants import BUCKET_NS, SECOND
+from domain.units import Utc
+from simulation.day import SteppedDay, invariants, start_of, stepped_day
+from storage.queries import LedgerReader
 from storage.warehouse_reader import WarehouseReader
 from supervision.replay import replay
 from supervision.trace import FileTrace, Header, TraceReader
-from tests.testkit.paths import SHARED
+from tests.testkit.paths import LEAN, needs_recorded_day
+
+pytestmark = pytest.mark.slow
 
 
 class Day:
@@ -62,7 +66,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Day]:
     day.runtime.close()
 
 
-@pytest.mark.timeout(300)
 def test_a_day_trades_and_ends_flat_with_nothing_broken(whole: Day) -> None:
     assert invariants(whole.day) == []
     assert whole.facts["is_flat"]
@@ -82,10 +85,22 @@ def test_ledger_profit_is_the_brokers_to_the_cent(whole: Day) -> None:
 
 
 def test_every_ticker_and_bucket_has_exactly_one_reading(whole: Day) -> None:
-    computed = Counter((m["ticker"], m["bucket_utc"]) for m in whole.told("signals.FeaturesComputed", "journal"))
+    settings = whole.day.settings
+    found = Counter(
+        (record["to"], message["ticker"], message["bucket_utc"])
+        for record in whole.records
+        if record["kind"] == "envelope"
+        and (message := record["message"])["type"] == "signals.FeaturesComputed"
+    )
+    lanes = {
+        ticker: [f"lane:{source}:{ticker}" for source, on in settings.lanes.items() if ticker in on]
+        for ticker in settings.tickers
+    }
     world = whole.day.exchange.market
     buckets = range(world.open_utc, world.close_utc, BUCKET_NS)
-    assert computed == {(ticker, bucket): 1 for ticker in whole.day.settings.tickers for bucket in buckets}
+    assert found == {
+        (to, ticker, bucket): 1 for ticker in settings.tickers for to in lanes[ticker] or ["record"] for bucket in buckets
+    }
 
 
 def test_the_hub_drop_leaves_gap_rows_and_the_gateway_drop_none(whole: Day) -> None:
@@ -111,9 +126,9 @@ def test_the_gateway_drop_goes_through_the_modes_in_order(whole: Day) -> None:
 
 
 def test_entries_are_filled_by_the_book_of_gates_and_nothing_is_sent_twice(whole: Day) -> None:
-    placed = [m["order_ref"] for m in whole.told("orders.PlaceOrder", "port:ibkr:paper")]
+    placed = [m["order"]["order_ref"] for m in whole.told("broker.PlaceOrder", "port:ibkr:paper")]
     assert len(placed) == len(set(placed))
-    accepted = {m["intent_id"] for m in whole.told("orders.EntryReserved", "risk:paper")}
+    accepted = {m["intent_id"] for m in whole.told("entries.EntryReserved", "risk:paper")}
     entries = {ref for ref in placed if ref.endswith("-e")}
     assert len(entries) == len(accepted)
 
@@ -127,7 +142,7 @@ def test_a_replay_of_the_day_finds_no_divergence(whole: Day) -> None:
 
 
 def test_a_changed_threshold_names_the_first_diverging_message(whole: Day) -> None:
-    changed = load_settings(profile="demo", overrides={"flip": {"hysteresis_bps": 40.0}})
+    changed = load_settings(profile="demo", overrides={"alert_rules": {"GAMMA_FLIP": {"hysteresis_bps": 40.0}}})
     values = Values(WarehouseReader(whole.folder.warehouse))
     report = replay(TraceReader(whole.trace), maker(changed), values.fill)
     assert report.divergence is not None
@@ -138,7 +153,7 @@ def test_a_changed_threshold_names_the_first_diverging_message(whole: Day) -> No
 def test_why_prints_the_chain_from_bucket_to_fill_with_gate_values(whole: Day) -> None:
     trade = whole.facts["trades"][0]
     text = "\n".join(lines_of(chain_of([whole.trace], trade["order_ref"])))
-    steps = ("reading", "alert", "gates", "handed over", "submit", "on the wire", "execution", "fill booked", "closed")
+    steps = ("reading", "alert", "gates", "handed over", "submit", "on the wire", "execution", "fill", "closed")
     places = [text.index(f" {step} ") for step in steps]
     assert places == sorted(places)
     assert "quote_fresh" in text
@@ -146,14 +161,12 @@ def test_why_prints_the_chain_from_bucket_to_fill_with_gate_values(whole: Day) -
 
 
 def _executions(whole: Day) -> list[dict[str, Any]]:
-    from storage.queries import LedgerReader  # noqa: PLC0415
-
     return LedgerReader(whole.folder.ledgers, "paper").executions(whole.day.settings.demo.session)
 
 
 def _morning(folder: Path, shuffle_seed: int | None = None) -> SteppedDay:
     day = stepped_day(load_settings(profile="demo"), folder, shuffle_seed=shuffle_seed)
-    day.run(day.exchange.market.open_utc + 1500 * SECOND)
+    day.run(Utc(day.exchange.market.open_utc + 1500 * SECOND))
     day.runtime.close()
     return day
 
@@ -170,14 +183,11 @@ def test_a_shuffled_order_between_recipients_makes_the_same_decisions(tmp_path: 
     assert _orders(plain) == _orders(shuffled) != []
 
 
-RECORDED = SHARED / "lean"
-
-
-@pytest.mark.skipif(not RECORDED.is_dir(), reason="the recorded day is not beside the checkout")
+@needs_recorded_day
 def test_a_recorded_day_drives_the_same_actors(tmp_path: Path) -> None:
-    demo = {"market_folder": str(RECORDED), "session": "2021-01-04", "start_clock": "09:29:00"}
+    demo = {"market_folder": str(LEAN), "session": "2021-01-04", "start_clock": "09:29:00"}
     day = stepped_day(load_settings(profile="demo", overrides={"demo": demo}), tmp_path)
-    day.run(day.exchange.market.open_utc + 1210 * SECOND)
+    day.run(Utc(day.exchange.market.open_utc + 1210 * SECOND))
     day.runtime.close()
     told = [orjson.loads(line) for line in day.runtime.trace.lines]
     spots = {
@@ -192,6 +202,6 @@ def test_a_recorded_day_drives_the_same_actors(tmp_path: Path) -> None:
 
 def _orders(day: SteppedDay) -> list[str]:
     told = [orjson.loads(line) for line in day.runtime.trace.lines]
-    kept = ("orders.PlaceOrder", "orders.ReserveEntry", "signals.RecordAlert")
+    kept = ("broker.PlaceOrder", "entries.ReserveEntry", "signals.RecordAlert")
     found = [r["message"] for r in told if r["kind"] == "envelope" and r["message"]["type"] in kept]
     return [hashlib.blake2b(orjson.dumps(m), digest_size=8).hexdigest() for m in found]

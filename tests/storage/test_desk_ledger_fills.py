@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 
 from domain.instants import SECOND
 from domain.instruments import Side
+from domain.orders.table import OrderStatus
+from domain.orders.tiers import Tier
 from domain.position.cycle import ExitKind, ExitReason, PositionState
-from messages import lifecycle, orders, positions, risk, session
+from messages import entries, lifecycle, orders, risk, session
+from messages.restored import ActorsRestored, IbkrRestored, OwnOrder, PositionRestored, Restored
 from storage.desk_ledger import DeskLedger
 from tests.testkit import ledger_asks as ask
 
@@ -29,22 +32,22 @@ def opened(folder: Path, run_n: int = 1) -> DeskLedger:
     return desk
 
 
-def restored(ledger: DeskLedger, name: str) -> lifecycle.Restored | None:
-    (reply,) = ledger.apply(lifecycle.ReadState(name=name, reply_to="supervisor", session=ask.DAY), ask.T0)
+def restored(ledger: DeskLedger, name: str) -> Restored | None:
+    (reply,) = ledger.apply(lifecycle.RequestState(name=name, reply_to="supervisor", session=ask.DAY), ask.T0)
     assert isinstance(reply, lifecycle.StateRead)
     return reply.restored
 
 
-def position_of(ledger: DeskLedger, con_id: int = 1) -> lifecycle.PositionRestored:
+def position_of(ledger: DeskLedger, con_id: int = 1) -> PositionRestored:
     found = restored(ledger, f"position:paper:{con_id}")
-    assert isinstance(found, lifecycle.PositionRestored)
+    assert isinstance(found, PositionRestored)
     return found
 
 
-def held(ledger: DeskLedger) -> tuple[int, ...]:
-    day = restored(ledger, "positions:paper")
-    assert isinstance(day, lifecycle.DaySoFar)
-    return day.con_ids
+def live(ledger: DeskLedger) -> tuple[str, ...]:
+    known = restored(ledger, "positions:paper")
+    assert isinstance(known, ActorsRestored)
+    return known.names
 
 
 def reconciled(ledger: DeskLedger, asked: session.Reconcile) -> tuple[session.Reconciled, tuple[object, ...]]:
@@ -119,26 +122,16 @@ def test_an_execution_of_no_order_of_ours_is_kept_as_foreign_and_halts_entries_o
 
 def test_a_late_fill_of_an_abandoned_entry_is_adopted_and_held_again(ledger: DeskLedger) -> None:
     ledger.apply(ask.reserve(), ask.T0)
-    ledger.apply(
-        positions.EntryAbandoned(
-            intent_id="i1",
-            order_ref=ask.ref(1),
-            contract=ask.contract(1),
-            strategy="gexwatch",
-            ticker="SPX",
-            why="none",
-        ),
-        ask.T0,
-    )
-    assert held(ledger) == ()
+    ledger.apply(ask.abandoned(1), ask.T0)
+    assert live(ledger) == ()
     (fact,) = ledger.apply(ask.execution(), ask.T0)
     assert isinstance(fact, orders.FillRecorded)
-    assert held(ledger) == (1,)
+    assert live(ledger) == ("position:paper:1",)
 
 
 def test_a_late_fill_beside_another_holder_is_booked_and_halts_entries(ledger: DeskLedger) -> None:
     ledger.apply(ask.reserve(1, con_id=5), ask.T0)
-    ledger.apply(orders.ReleaseReservation(intent_id="i1", reason="no ack"), ask.T0)
+    ledger.apply(entries.ReleaseReservation(intent_id="i1", reason="no ack"), ask.T0)
     ledger.apply(ask.reserve(2, con_id=5), ask.T0)
     facts = ledger.apply(ask.execution(1, con_id=5), ask.T0)
     assert [type(fact) for fact in facts] == [orders.FillRecorded, risk.RaiseKill]
@@ -154,13 +147,13 @@ def test_an_exit_that_went_out_unrecorded_still_counts(ledger: DeskLedger) -> No
 
 @pytest.mark.parametrize("fee_first", [True, False])
 def test_a_fee_reaches_its_position_in_either_order(ledger: DeskLedger, fee_first: bool) -> None:
-    fee = orders.RecordCommission(exec_id="00e1.1", revision=1, commission_cents=130)
+    fee = ask.commission()
     ledger.apply(ask.reserve(), ask.T0)
     heard = (fee, ask.execution()) if fee_first else (ask.execution(), fee)
     facts = [fact for message in heard for fact in ledger.apply(message, ask.T0)]
     assert [type(fact) for fact in facts] == [orders.FillRecorded, orders.CommissionRecorded]
     assert facts[1] == orders.CommissionRecorded(
-        order_ref=ask.ref(1), con_id=1, commission_cents_total=130, charged_qty_total=ask.execution().qty
+        order_ref=ask.ref(1), con_id=1, commission_cents_total=130, charged_qty_total=ask.fill().qty
     )
     assert ledger.apply(fee, ask.T0) == (), "a repeated fee is told once"
     assert position_of(ledger).fills[0].fees_cents == 130
@@ -172,7 +165,7 @@ def test_a_fee_after_the_close_corrects_the_recorded_result(ledger: DeskLedger) 
     ledger.apply(ask.position(), ask.T0)
     closed = ask.closed(realised_cents=500, fees_cents=0)
     ledger.apply(closed, ask.T0)
-    ledger.apply(orders.RecordCommission(exec_id="00e1.1", revision=1, commission_cents=130), ask.T0)
+    ledger.apply(ask.commission(), ask.T0)
     row = ledger._db.execute("SELECT realised_cents, fees_cents FROM positions").fetchone()
     assert tuple(row) == (370, 130)
 
@@ -186,11 +179,11 @@ def test_a_position_comes_back_with_its_exit(ledger: DeskLedger) -> None:
     ledger.apply(ask.execution(), ask.T0)
     ledger.apply(ask.position(took_part=True), ask.T0)
     reply = ledger.apply(ask.exit_intent(), ask.T0)
-    assert reply == (orders.ExitIntentRecorded(order_ref=ask.ref(1, "x1"), tier=1),)
-    ledger.apply(ask.exit_intent(tier=2), ask.T0)
+    assert reply == (orders.ExitIntentRecorded(order_ref=ask.ref(1, "x1"), tier=Tier.MID),)
+    ledger.apply(ask.exit_intent(tier=Tier.BID), ask.T0)
     ledger.apply(ask.execution(exec_id="x.1", order_ref=ask.ref(1, "x1"), side=Side.SELL, qty=1), ask.T0)
     back = position_of(ledger)
-    assert (back.position_id, back.state, back.exit_n, back.tier) == ("p1", PositionState.PENDING_EXIT, 1, 2)
+    assert (back.state, back.exit_n, back.tier) == (PositionState.PENDING_EXIT, 1, Tier.BID)
     assert (back.exit_reason, back.exit_kind) == (ExitReason.PREMIUM_STOP, ExitKind.FULL)
     assert (back.exit_order_ref, back.took_part, back.entry_iv) == (ask.ref(1, "x1"), True, 0.2)
     assert [(f.order_ref, f.qty) for f in back.fills] == [(ask.ref(1), 2), (ask.ref(1, "x1"), 1)]
@@ -213,7 +206,7 @@ def test_a_closed_position_leaves_its_contract_flat_and_its_result_standing(ledg
     ledger.apply(ask.position(state=PositionState.FLAT, realised_cents=99), ask.T0)
     assert position_of(ledger).state is PositionState.FLAT
     assert position_of(ledger).reservation is None
-    assert held(ledger) == ()
+    assert live(ledger) == ()
     db = sqlite3.connect(tmp_path / "paper.db")
     assert db.execute("SELECT realised_cents, fees_cents, end, strategy FROM positions").fetchall() == [
         (-12_000, 260, "closed", "gexwatch")
@@ -226,9 +219,49 @@ def test_the_order_session_gets_its_live_orders_back(ledger: DeskLedger) -> None
     ledger.apply(ask.execution(2), ask.T0)
     ledger.apply(orders.RecordOrderIds(order_ref=ask.ref(2), perm_id=5, status="filled"), ask.T0)
     ledger.apply(ask.exit_intent(2), ask.T0)
-    assert restored(ledger, "ibkr:paper") == lifecycle.IbkrRestored(
-        orders=((ask.ref(1), 1, False, 2), (ask.ref(2, "x1"), 2, True, 2)), run_n=1
+    assert restored(ledger, "ibkr:paper") == IbkrRestored(
+        orders=(
+            OwnOrder(order_ref=ask.ref(1), con_id=1, is_exit=False, side=Side.BUY, qty=2),
+            OwnOrder(order_ref=ask.ref(2, "x1"), con_id=2, is_exit=True, side=Side.SELL, qty=2),
+        )
     )
+
+
+# -- legs that are sold to open, and structures -----------------------------------------------------
+
+
+def test_a_sold_leg_is_held_short_and_bought_back(ledger: DeskLedger) -> None:
+    ledger.apply(ask.reserve(1, legs=(ask.leg(1, side=Side.SELL),)), ask.T0)
+    ledger.apply(ask.execution(1, side=Side.SELL), ask.T0)
+    found, _ = reconciled(ledger, ask.read((), (), (ask.broker_position(1, -2),)))
+    assert (found.mismatches, found.foreign_positions) == ((), ())
+    reply = ledger.apply(ask.exit_intent(1, side=Side.BUY), ask.T0)
+    assert reply == (orders.ExitIntentRecorded(order_ref=ask.ref(1, "x1"), tier=Tier.MID),)
+    back = position_of(ledger)
+    assert back.reservation is not None
+    assert (back.reservation.ref.side, back.state) == (Side.SELL, PositionState.PENDING_EXIT)
+    exit_ = OwnOrder(order_ref=ask.ref(1, "x1"), con_id=1, is_exit=True, side=Side.BUY, qty=2)
+    known = restored(ledger, "ibkr:paper")
+    assert isinstance(known, IbkrRestored)
+    assert exit_ in known.orders
+    ledger.apply(ask.execution(1, exec_id="x.1", order_ref=ask.ref(1, "x1"), side=Side.BUY), ask.T0)
+    found, _ = reconciled(ledger, ask.read())
+    assert found.mismatches == (), "flat again"
+
+
+def test_a_late_fee_corrects_the_leg_that_it_is_for(ledger: DeskLedger) -> None:
+    legs = (ask.leg(1), ask.leg(2, side=Side.SELL))
+    ledger.apply(ask.reserve(1, legs=legs), ask.T0)
+    short = ask.position_ref(2, intent_id="i1", side=Side.SELL)
+    ledger.apply(ask.execution(1, exec_id="e.1"), ask.T0)
+    ledger.apply(ask.execution(2, exec_id="e.2", side=Side.SELL), ask.T0)
+    for n, ref in ((1, ask.position_ref(1)), (2, short)):
+        ledger.apply(ask.position(n, ref=ref), ask.T0)
+        ledger.apply(ask.closed(n, ref=ref, realised_cents=500, fees_cents=0), ask.T0)
+    ledger.apply(ask.commission("e.1", 130), ask.T0)
+    ledger.apply(ask.commission("e.2", 70), ask.T0)
+    rows = ledger._db.execute("SELECT con_id, leg, side, structure_id, realised_cents, fees_cents FROM positions")
+    assert rows.fetchall() == [(1, 0, "BUY", "i1", 370, 130), (2, 1, "SELL", "i1", 430, 70)]
 
 
 # -- reconciliation -----------------------------------------------------------------------------
@@ -237,8 +270,8 @@ def test_the_order_session_gets_its_live_orders_back(ledger: DeskLedger) -> None
 def test_a_fill_that_happened_while_away_is_adopted_once_and_is_no_stranger(ledger: DeskLedger) -> None:
     ledger.apply(ask.reserve(), ask.T0)
     filled = ask.read(
-        (ask.broker_order(filled_qty=2, is_working=False, status="Filled"),),
-        (ask.broker_execution(),),
+        (ask.broker_order(filled_qty=2, is_working=False, status=OrderStatus.FILLED),),
+        (ask.fill(),),
         (ask.broker_position(),),
     )
     found, facts = reconciled(ledger, filled)
@@ -267,7 +300,7 @@ def test_entries_of_an_earlier_run_and_of_ended_intents_are_cancelled_exits_stay
         first.apply(ask.reserve(n), ask.T0)
     first.apply(ask.execution(2), ask.T0)
     first.apply(ask.exit_intent(2), ask.T0)
-    first.apply(orders.ReleaseReservation(intent_id="i3", reason="no ack"), ask.T0)
+    first.apply(entries.ReleaseReservation(intent_id="i3", reason="no ack"), ask.T0)
     exit_order = ask.broker_order(2, ask.ref(2, "x1"), side=Side.SELL)
     working = ask.read((ask.broker_order(1), exit_order, ask.broker_order(3), ask.broker_order(4)))
     found, _ = reconciled(first, working)

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from messages import lifecycle, operator, risk, signals
+from messages.restored import KillRestored, LaneRestored, Restored, RiskRestored
 from storage.desk_ledger import DeskLedger
 from storage.ledger_schema import DESK, SHARED, SHARED_OWNER
 from storage.shared_ledger import SharedLedger, promote, start_run
-from storage.sqlite_file import LedgerRefusedError, open_file, refusal_of
+from storage.sqlite_file import LedgerRefusedError, Schema, open_file, script
 from tests.testkit import ledger_asks as ask
 
 ROOT = Path(__file__).parents[2]
@@ -28,10 +29,19 @@ def shared(folder: Path) -> SharedLedger:
     return ledger
 
 
-def restored(ledger: SharedLedger, name: str) -> lifecycle.Restored | None:
-    (reply,) = ledger.apply(lifecycle.ReadState(name=name, reply_to="supervisor", session=ask.DAY), ask.T0)
+def restored(ledger: SharedLedger, name: str) -> Restored | None:
+    (reply,) = ledger.apply(lifecycle.RequestState(name=name, reply_to="supervisor", session=ask.DAY), ask.T0)
     assert isinstance(reply, lifecycle.StateRead)
     return reply.restored
+
+
+def refusal_of(path: Path, schema: Schema, desk: str) -> str | None:
+    """Why a ledger cannot be opened; `None` where it can."""
+    try:
+        open_file(path, schema, desk).close()
+    except LedgerRefusedError as refused:
+        return str(refused)
+    return None
 
 
 def test_a_ledger_is_durable_before_it_says_so(tmp_path: Path) -> None:
@@ -49,7 +59,7 @@ def test_a_ledger_of_a_newer_version_is_refused_untouched(tmp_path: Path) -> Non
     refusal = refusal_of(path, DESK, "paper")
     assert refusal is not None
     assert "update the program" in refusal
-    with pytest.raises(LedgerRefusedError, match="version 2"):
+    with pytest.raises(LedgerRefusedError, match=f"version {DESK.version + 1}"):
         DeskLedger(tmp_path, "paper", run_n=1).open()
     assert sqlite3.connect(path).execute("PRAGMA user_version").fetchone() == (DESK.version + 1,)
 
@@ -95,11 +105,13 @@ def test_an_older_ledger_is_migrated_in_one_step(tmp_path: Path) -> None:
 
     path = tmp_path / "paper.db"
     open_file(path, DESK, "paper").close()
-    newer = replace(DESK, migrations=(*DESK.migrations, "ALTER TABLE day ADD COLUMN note TEXT;"))
+    newer = replace(DESK, migrations=(*DESK.migrations, script("ALTER TABLE day ADD COLUMN note TEXT;")))
     db = open_file(path, newer, "paper")
     assert db.execute("SELECT note FROM day").fetchall() == []
     db.close()
-    broken = replace(newer, migrations=(*newer.migrations, "CREATE TABLE half (a);\nALTER TABLE nothing ADD b;"))
+    broken = replace(
+        newer, migrations=(*newer.migrations, script("CREATE TABLE half (a);\nALTER TABLE nothing ADD b;"))
+    )
     with pytest.raises(LedgerRefusedError):
         open_file(path, broken, "paper")
     db = open_file(path, newer, "paper")
@@ -107,18 +119,18 @@ def test_an_older_ledger_is_migrated_in_one_step(tmp_path: Path) -> None:
 
 
 def test_runs_are_counted_across_starts(tmp_path: Path) -> None:
-    assert [start_run(tmp_path, ask.T0 + n) for n in range(3)] == [1, 2, 3]
+    assert [start_run(tmp_path, ("paper",), ask.T0 + n) for n in range(3)] == [1, 2, 3]
 
 
 def test_the_kill_level_comes_back_as_it_went_down(tmp_path: Path) -> None:
     ledger = shared(tmp_path)
-    assert restored(ledger, "kill") == lifecycle.KillRestored(level=0, kill_epoch=0, reason="", by="")
+    assert restored(ledger, "kill") == KillRestored(level=0, kill_epoch=0, reason="", by="")
     for epoch, level in ((1, 1), (2, 2)):
         kill = risk.RecordKill(level=level, kill_epoch=epoch, reason="r", by="cli", at_utc=ask.T0)
         assert ledger.apply(kill, ask.T0) == (risk.KillRecorded(kill_epoch=epoch),)
     ledger.apply(risk.RecordKill(level=1, kill_epoch=2, reason="r", by="late", at_utc=ask.T0), ask.T0)
     ledger.close()
-    assert restored(shared(tmp_path), "kill") == lifecycle.KillRestored(level=2, kill_epoch=2, reason="r", by="cli")
+    assert restored(shared(tmp_path), "kill") == KillRestored(level=2, kill_epoch=2, reason="r", by="cli")
 
 
 def test_a_kill_table_that_cannot_be_read_means_level_1(tmp_path: Path) -> None:
@@ -127,7 +139,7 @@ def test_a_kill_table_that_cannot_be_read_means_level_1(tmp_path: Path) -> None:
     db.execute("ALTER TABLE kill RENAME TO gone")
     db.close()
     back = restored(ledger, "kill")
-    assert isinstance(back, lifecycle.KillRestored)
+    assert isinstance(back, KillRestored)
     assert back.level == 1
     assert "cannot be read" in back.reason
 
@@ -137,21 +149,38 @@ def test_a_lane_gets_back_what_was_never_decided_on_and_its_promotions(tmp_path:
     promote(tmp_path, ["GAMMA_FLIP-1"], "gexwatch", "demo", "demo day", ask.T0)
     promote(tmp_path, ["GAMMA_FLIP-1"], "gexwatch", "demo", "demo day", ask.T0 + 1)
     for n in (1, 2, 3):
-        assert ledger.apply(ask.alert(n), ask.T0) == (signals.AlertRecorded(alert_id=f"a{n}", is_new=True),)
-    assert ledger.apply(ask.alert(2), ask.T0) == (signals.AlertRecorded(alert_id="a2", is_new=False),)
+        assert ledger.apply(ask.alert(n), ask.T0) == (signals.AlertRecorded(alert_id=ask.alert_id(n), is_new=True),)
+    assert ledger.apply(ask.alert(2), ask.T0) == (signals.AlertRecorded(alert_id=ask.alert_id(2), is_new=False),)
     ledger.apply(ask.alert(4, ticker="QQQ"), ask.T0)
     desk = DeskLedger(tmp_path, "paper", run_n=1)
     desk.open()
     desk.apply(ask.reserve(1), ask.T0)
     desk.apply(ask.denial(3), ask.T0)
     lane = restored(ledger, "lane:gexwatch:SPX")
-    assert isinstance(lane, lifecycle.LaneRestored)
-    assert [alert.alert_id for alert in lane.unraised] == ["a2"]
-    assert (lane.last_alert_utc, lane.last_direction, lane.promoted) == (ask.alert(3).raised_utc, 1, ("GAMMA_FLIP-1",))
-    (reply,) = desk.apply(lifecycle.ReadState(name="risk:paper", reply_to="supervisor", session=ask.DAY), ask.T0)
+    assert isinstance(lane, LaneRestored)
+    assert lane.unraised == (ask.alert(2).alert,)
+    assert lane.last_alerts == (("GAMMA_FLIP", ask.alert(3).alert.raised_utc),)
+    assert (lane.last_direction, lane.promoted) == (1, ("GAMMA_FLIP-1",))
+    (reply,) = desk.apply(lifecycle.RequestState(name="risk:paper", reply_to="supervisor", session=ask.DAY), ask.T0)
     assert isinstance(reply, lifecycle.StateRead)
-    assert isinstance(reply.restored, lifecycle.RiskRestored)
-    assert [alert_id for alert_id, _ in reply.restored.pending_alerts] == ["a2", "a4"]
+    assert isinstance(reply.restored, RiskRestored)
+    assert [alert_id for alert_id, _ in reply.restored.pending_alerts] == [
+        ask.alert_id(2),
+        ask.alert_id(4, ticker="QQQ"),
+    ]
+
+
+def test_a_lane_gets_the_last_alert_of_each_kind_and_the_direction_of_the_last_of_all(tmp_path: Path) -> None:
+    ledger = shared(tmp_path)
+    for alert in (ask.alert(1), ask.alert(2, kind="BREAK"), ask.alert(4), ask.alert(3, kind="BREAK", direction=-1)):
+        ledger.apply(alert, ask.T0)
+    lane = restored(ledger, "lane:gexwatch:SPX")
+    assert isinstance(lane, LaneRestored)
+    assert lane.last_alerts == (
+        ("BREAK", ask.alert(3).alert.raised_utc),
+        ("GAMMA_FLIP", ask.alert(4).alert.raised_utc),
+    )
+    assert lane.last_direction == 1
 
 
 def test_a_command_told_again_changes_its_outcome_only(tmp_path: Path) -> None:
@@ -175,7 +204,7 @@ ledger = DeskLedger(Path({folder!r}), "paper", run_n=1)
 ledger.open()
 n = {first}
 while True:
-    limits = dict(max_positions=10**6, per_ticker=10**6, max_trades=10**6)
+    limits = dict(positions_max=10**6, positions_per_ticker_max=10**6, trades_per_day_max=10**6)
     ledger.apply(ask.reserve(n, **limits), ask.T0)
     print("R", n, flush=True)
     ledger.apply(ask.execution(n, exec_id=f"e{{n}}"), ask.T0)
@@ -203,7 +232,7 @@ def test_nothing_acknowledged_is_lost_or_doubled_by_kill_9(tmp_path: Path) -> No
     db = sqlite3.connect(tmp_path / "paper.db")
     reserved = [row[0] for row in db.execute("SELECT con_id FROM reservations")]
     ordered = [row[0] for row in db.execute("SELECT con_id FROM orders WHERE NOT is_exit")]
-    decided = [int(row[0][1:]) for row in db.execute("SELECT alert_id FROM gate_log WHERE code IS NULL")]
+    decided = [int(row[0][1:]) for row in db.execute("SELECT intent_id FROM gate_log WHERE code IS NULL")]
     filled = [row[0] for row in db.execute("SELECT con_id FROM executions")]
     assert len(said) > 200
     assert {n for kind, n in said if kind == "R"} <= set(reserved)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from domain.instruments import Side
-from messages import operator, orders, risk
+from domain.orders.tiers import Tier
+from domain.risk.kill import KillLevel
+from messages import operator, risk
 from storage.desk_ledger import DeskLedger
 from storage.queries import LedgerReader
 from storage.shared_ledger import SharedLedger, start_run
@@ -18,9 +20,9 @@ def test_a_day_is_told_from_its_ledgers(tmp_path: Path) -> None:
     for message in (
         ask.reserve(1),
         ask.execution(1, price_ticks=505),
-        orders.RecordCommission(exec_id="00e1.1", revision=1, commission_cents=130),
+        ask.commission(),
         ask.position(1),
-        ask.exit_intent(1, tier=2),
+        ask.exit_intent(1, tier=Tier.BID),
         ask.execution(1, exec_id="x.1", order_ref=ask.ref(1, "x1"), side=Side.SELL, price_ticks=450),
         ask.closed(1),
         ask.denial(2),
@@ -31,19 +33,24 @@ def test_a_day_is_told_from_its_ledgers(tmp_path: Path) -> None:
         desk.apply(message, ask.T0)
     reader = LedgerReader(tmp_path, "paper")
     (trade,) = reader.trades(ask.DAY)
-    assert (trade["realised_cents"], trade["exit_reason"], trade["alert_id"]) == (-12_000, "premium_stop", "a1")
+    assert (trade["realised_cents"], trade["exit_reason"], trade["alert_id"]) == (
+        -12_000,
+        "premium_stop",
+        ask.alert_id(1),
+    )
     assert reader.gate_counts(ask.DAY) == {"accepted": 2, "stale_quote": 2}
     entry, exit_ = reader.executions(ask.DAY)
     assert (entry["slippage_ticks"], entry["fee_cents"], entry["is_exit"]) == (5.0, 130, 0)
     assert (exit_["slippage_ticks"], exit_["fee_cents"], exit_["is_exit"], exit_["tier"]) == (None, None, 1, 2)
     (held,) = reader.held()
     assert (held["intent_id"], held["net_qty"], held["state"]) == ("i4", 0, "PENDING_ENTRY")
-    (refused,) = reader.attempts(key="s2")
-    assert refused["verdicts"][0]["code"] == "stale_quote"
+    (refused,) = reader.attempts(key=ask.alert_id(2))
+    assert refused["gate"] == "quote_fresh"
+    assert refused["verdicts"][0]["finding"]["code"] == "stale_quote"
     assert len(reader.attempts(ask.DAY)) == 4
     order = reader.order(ask.ref(1))
     assert order is not None
-    assert (order["alert_id"], order["executions"][0]["price_ticks"]) == ("a1", 505)
+    assert (order["alert_id"], order["executions"][0]["price_ticks"]) == (ask.alert_id(1), 505)
     assert reader.orders_of("i1") == [ask.ref(1), ask.ref(1, "x1")]
     day = reader.day(ask.DAY)
     assert day is not None
@@ -51,11 +58,11 @@ def test_a_day_is_told_from_its_ledgers(tmp_path: Path) -> None:
 
 
 def test_the_shared_ledger_is_told(tmp_path: Path) -> None:
-    start_run(tmp_path, ask.T0)
+    start_run(tmp_path, ("paper",), ask.T0)
     shared = SharedLedger(tmp_path, ("paper",))
     shared.open()
     shared.apply(ask.alert(1), ask.T0)
-    shared.apply(risk.RecordKill(level=2, kill_epoch=1, reason="r", by="cli", at_utc=ask.T0), ask.T0)
+    shared.apply(risk.RecordKill(level=KillLevel.FLATTEN, kill_epoch=1, reason="r", by="cli", at_utc=ask.T0), ask.T0)
     shared.apply(
         operator.RecordCommand(command_id="c", name="Kill", by="cli", reason="r", outcome="done", at_utc=1), ask.T0
     )

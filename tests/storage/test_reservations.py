@@ -11,8 +11,11 @@ import pytest
 
 from domain.instants import MINUTE
 from domain.instruments import Side
+from domain.orders.intent import OrderLeg
+from domain.risk.day import DaySummary
 from domain.risk.reject import RejectCode
-from messages import lifecycle, orders, positions, risk
+from messages import entries, lifecycle, risk
+from messages.restored import RiskRestored
 from storage.desk_ledger import DeskLedger
 from tests.testkit import ledger_asks as ask
 
@@ -32,39 +35,67 @@ def rows(folder: Path, sql: str) -> list[tuple[object, ...]]:
         db.close()
 
 
-def outcome(ledger: DeskLedger, attempt: orders.ReserveEntry, now: int = ask.T0) -> RejectCode | None:
+def outcome(ledger: DeskLedger, attempt: entries.ReserveEntry, now: int = ask.T0) -> RejectCode | None:
     (fact,) = ledger.apply(attempt, now)
-    return fact.code if isinstance(fact, orders.EntryRefused) else None
+    return fact.code if isinstance(fact, entries.EntryRefused) else None
 
 
 def test_a_reserved_entry_leaves_reservation_order_gate_row_and_watermark(ledger: DeskLedger, tmp_path: Path) -> None:
-    assert ledger.apply(ask.reserve(), ask.T0) == (orders.EntryReserved(intent_id="i1"),)
+    assert ledger.apply(ask.reserve(), ask.T0) == (entries.EntryReserved(intent_id="i1"),)
     assert rows(tmp_path, "SELECT intent_id, con_id, state, run_n, desk FROM reservations") == [
         ("i1", 1, "PENDING_ENTRY", 1, "paper")
     ]
     assert rows(tmp_path, "SELECT order_ref, status, is_exit, qty FROM orders") == [(ask.ref(1), "intended", 0, 2)]
-    assert rows(tmp_path, "SELECT alert_id, code, intent_id FROM gate_log") == [("a1", None, "i1")]
-    assert rows(tmp_path, "SELECT alert_id FROM watermarks") == [("a1",)]
+    assert rows(tmp_path, "SELECT alert_id, code, intent_id FROM gate_log") == [(ask.alert_id(1), None, "i1")]
+    assert rows(tmp_path, "SELECT alert_id FROM watermarks") == [(ask.alert_id(1),)]
+
+
+def test_a_reservation_keeps_what_the_gates_saw_and_whose_it_is(ledger: DeskLedger, tmp_path: Path) -> None:
+    ledger.apply(ask.reserve(1), ask.T0)
+    ledger.apply(ask.reserve(2, legs=(ask.leg(2, side=Side.SELL, decision=None),)), ask.T0)
+    seen = "decision_bid_ticks, decision_ask_ticks, decision_spot_ticks"
+    assert rows(tmp_path, f"SELECT alert_id, side, is_shadow, {seen} FROM reservations ORDER BY intent_id") == [
+        (ask.alert_id(1), "BUY", 0, 490, 510, 600_000),
+        (ask.alert_id(2), "SELL", 0, None, None, None),
+    ]
+
+
+def test_counts_that_fail_together_are_told_in_the_order_of_the_gates(ledger: DeskLedger) -> None:
+    ledger.apply(ask.reserve(1), ask.T0)
+    limits = {"trades_per_day_max": 1, "one_position_only": True, "positions_max": 1, "positions_per_ticker_max": 1}
+    order = [
+        RejectCode.MAX_TRADES, RejectCode.REVERSE_WITHOUT_FLAT, RejectCode.ONE_POSITION_ONLY, RejectCode.MAX_POSITIONS,
+        RejectCode.TICKER_LIMIT,
+    ]  # fmt: skip
+    loosened = ({}, {"trades_per_day_max": 9}, {"direction": 1}, {"one_position_only": False}, {"positions_max": 9})
+    changes: dict[str, object] = {**limits, "direction": -1}
+    for n, (code, looser) in enumerate(zip(order, loosened, strict=True), 2):
+        changes |= looser
+        assert outcome(ledger, ask.reserve(n, **changes)) is code
 
 
 def test_a_held_contract_refuses_a_second_holder_and_keeps_the_refusal(ledger: DeskLedger, tmp_path: Path) -> None:
     ledger.apply(ask.reserve(1, con_id=5), ask.T0)
     assert outcome(ledger, ask.reserve(2, con_id=5)) is RejectCode.DUPLICATE_POSITION
-    assert rows(tmp_path, "SELECT code, gate FROM gate_log ORDER BY n") == [(None, None), ("duplicate_position", 25)]
-    assert rows(tmp_path, "SELECT alert_id FROM watermarks") == [("a2",)]
+    assert rows(tmp_path, "SELECT code, gate FROM gate_log ORDER BY n") == [
+        (None, None),
+        ("duplicate_position", "reservation"),
+    ]
+    assert rows(tmp_path, "SELECT alert_id FROM watermarks") == [(ask.alert_id(2),)]
     assert rows(tmp_path, "SELECT count(*) FROM orders") == [(1,)]
 
 
 def test_a_structure_is_reserved_with_all_legs_or_none(ledger: DeskLedger, tmp_path: Path) -> None:
     ledger.apply(ask.reserve(1, con_id=5), ask.T0)
     pair = tuple(
-        orders.Leg(contract=ask.contract(con), side=Side.BUY, qty=1, limit_ticks=100, order_ref=f"{ask.ref(2)}{con}")
+        OrderLeg(contract=ask.contract(con), side=Side.BUY, qty=1, limit_ticks=100, order_ref=f"{ask.ref(2)}{con}")
         for con in (4, 5)
     )
     assert outcome(ledger, ask.reserve(2, legs=pair)) is RejectCode.DUPLICATE_POSITION
     assert rows(tmp_path, "SELECT con_id FROM reservations") == [(5,)]
     free = (pair[0], msgspec.structs.replace(pair[1], contract=ask.contract(6)))
     assert outcome(ledger, ask.reserve(3, legs=free)) is None
+    assert rows(tmp_path, "SELECT structure_id FROM gate_log WHERE intent_id = 'i3'") == [("i3",)]
     assert rows(tmp_path, "SELECT leg, con_id, structure_id FROM reservations WHERE intent_id = 'i3'") == [
         (0, 4, "i3"),
         (1, 6, "i3"),
@@ -73,33 +104,23 @@ def test_a_structure_is_reserved_with_all_legs_or_none(ledger: DeskLedger, tmp_p
 
 def test_a_contract_is_free_again_once_its_holder_is_terminal(ledger: DeskLedger) -> None:
     ledger.apply(ask.reserve(1, con_id=5), ask.T0)
-    ledger.apply(orders.ReleaseReservation(intent_id="i1", reason="denied"), ask.T0)
+    ledger.apply(entries.ReleaseReservation(intent_id="i1", reason="denied"), ask.T0)
     assert outcome(ledger, ask.reserve(2, con_id=5)) is None
-    ledger.apply(
-        positions.EntryAbandoned(
-            intent_id="i2",
-            order_ref=ask.ref(2),
-            contract=ask.contract(5),
-            strategy="gexwatch",
-            ticker="SPX",
-            why="none",
-        ),
-        ask.T0,
-    )
+    ledger.apply(ask.abandoned(2, con_id=5), ask.T0)
     assert outcome(ledger, ask.reserve(3, con_id=5)) is None
-    ledger.apply(ask.closed(3, contract=ask.contract(5)), ask.T0)
+    ledger.apply(ask.closed(3, ref=ask.position_ref(3, con_id=5)), ask.T0)
     assert outcome(ledger, ask.reserve(4, con_id=5)) is None
 
 
 def test_a_release_before_its_reserve_is_a_tombstone(ledger: DeskLedger) -> None:
-    ledger.apply(orders.ReleaseReservation(intent_id="i1", reason="timed out"), ask.T0)
+    ledger.apply(entries.ReleaseReservation(intent_id="i1", reason="timed out"), ask.T0)
     assert outcome(ledger, ask.reserve()) is RejectCode.ATTEMPT_INTERRUPTED
 
 
 def test_a_release_does_not_let_go_of_what_was_filled(ledger: DeskLedger) -> None:
     ledger.apply(ask.reserve(1), ask.T0)
     ledger.apply(ask.execution(1), ask.T0)
-    ledger.apply(orders.ReleaseReservation(intent_id="i1", reason="timed out"), ask.T0)
+    ledger.apply(entries.ReleaseReservation(intent_id="i1", reason="timed out"), ask.T0)
     assert outcome(ledger, ask.reserve(2, con_id=1)) is RejectCode.DUPLICATE_POSITION
 
 
@@ -115,7 +136,8 @@ def test_an_alert_of_an_earlier_bucket_than_one_decided_on_is_refused_in_its_kin
     assert outcome(ledger, ask.reserve(4)) is RejectCode.DUPLICATE_ALERT
     assert outcome(ledger, ask.reserve(3, kind="OTHER")) is None
     assert outcome(ledger, ask.reserve(2, version=2)) is None
-    assert outcome(ledger, ask.reserve(7, bucket_utc=ask.denial(5).bucket_utc)) is None, "the same bucket is not later"
+    ledger._db.execute("UPDATE watermarks SET bucket_utc = ? WHERE kind = 'GAMMA_FLIP'", (ask.key(7).bucket_utc,))
+    assert outcome(ledger, ask.reserve(7)) is None, "the same bucket is not later"
 
 
 def test_a_locked_day_refuses_and_cannot_be_unlocked(ledger: DeskLedger, tmp_path: Path) -> None:
@@ -132,16 +154,16 @@ def test_a_locked_day_refuses_and_cannot_be_unlocked(ledger: DeskLedger, tmp_pat
 @pytest.mark.parametrize(
     ("limits", "code"),
     [
-        ({"max_trades": 1}, RejectCode.MAX_TRADES),
-        ({"max_positions": 1}, RejectCode.MAX_POSITIONS),
-        ({"per_ticker": 1}, RejectCode.TICKER_LIMIT),
+        ({"trades_per_day_max": 1}, RejectCode.MAX_TRADES),
+        ({"positions_max": 1}, RejectCode.MAX_POSITIONS),
+        ({"positions_per_ticker_max": 1}, RejectCode.TICKER_LIMIT),
         ({"one_position_only": True}, RejectCode.ONE_POSITION_ONLY),
         ({"direction": -1}, RejectCode.REVERSE_WITHOUT_FLAT),
-        ({"max_trades": 2, "max_positions": 2, "per_ticker": 2}, None),
+        ({"trades_per_day_max": 2, "positions_max": 2, "positions_per_ticker_max": 2}, None),
         ({"direction": -1, "ticker": "QQQ"}, None),
-        ({"per_ticker": 1, "ticker": "QQQ"}, None),
+        ({"positions_per_ticker_max": 1, "ticker": "QQQ"}, None),
         ({"one_position_only": True, "strategy": "advisor"}, None),
-        ({"max_trades": 1, "strategy": "advisor"}, None),
+        ({"trades_per_day_max": 1, "strategy": "advisor"}, None),
     ],
 )
 def test_counts_are_checked_again_with_what_is_reserved(
@@ -153,8 +175,8 @@ def test_counts_are_checked_again_with_what_is_reserved(
 
 def test_an_entry_that_filled_nothing_is_no_trade(ledger: DeskLedger) -> None:
     ledger.apply(ask.reserve(1), ask.T0)
-    ledger.apply(orders.ReleaseReservation(intent_id="i1", reason="no ack"), ask.T0)
-    assert outcome(ledger, ask.reserve(2, max_trades=1)) is None
+    ledger.apply(entries.ReleaseReservation(intent_id="i1", reason="no ack"), ask.T0)
+    assert outcome(ledger, ask.reserve(2, trades_per_day_max=1)) is None
 
 
 def test_a_request_that_waited_past_its_expiry_reserves_nothing(ledger: DeskLedger, tmp_path: Path) -> None:
@@ -169,8 +191,8 @@ def test_an_interrupted_attempt_is_written_only_where_no_row_is(ledger: DeskLedg
     ledger.apply(interrupted, ask.T0)
     ledger.apply(ask.denial(2, RejectCode.ATTEMPT_INTERRUPTED), ask.T0)
     assert rows(tmp_path, "SELECT alert_id, code FROM gate_log ORDER BY n") == [
-        ("a1", "stale_quote"),
-        ("a2", "attempt_interrupted"),
+        (ask.alert_id(1), "stale_quote"),
+        (ask.alert_id(2), "attempt_interrupted"),
     ]
 
 
@@ -178,7 +200,7 @@ def test_a_denial_delivered_twice_is_one_row_with_its_deciding_measure(ledger: D
     ledger.apply(ask.denial(), ask.T0)
     ledger.apply(ask.denial(), ask.T0 + 1)
     assert rows(tmp_path, "SELECT code, gate, measured, limit_value, unit FROM gate_log") == [
-        ("stale_quote", 20, 4000.0, 3000.0, "ms")
+        ("stale_quote", "quote_fresh", 4000.0, 3000.0, "ms")
     ]
 
 
@@ -192,8 +214,9 @@ def test_two_connections_racing_for_one_contract_have_one_winner(tmp_path: Path)
     def race(side: int) -> None:
         for n in range(20):
             start.wait(timeout=10)
-            attempt = ask.reserve(1000 * (side + 1) + n, con_id=50 + n, max_positions=99, per_ticker=99, max_trades=99)
-            codes[side].append(outcome(ledgers[side], msgspec.structs.replace(attempt, version=side)))
+            limits = {"positions_max": 99, "positions_per_ticker_max": 99, "trades_per_day_max": 99}
+            attempt = ask.reserve(100 * (side + 1) + n, con_id=50 + n, version=side, **limits)
+            codes[side].append(outcome(ledgers[side], attempt))
 
     threads = [threading.Thread(target=race, args=(side,)) for side in range(2)]
     for thread in threads:
@@ -213,22 +236,25 @@ def test_risk_gets_its_session_back(ledger: DeskLedger) -> None:
     ledger.apply(ask.reserve(2), ask.T0)
     ledger.apply(ask.denial(3), ask.T0)
     ledger.apply(ask.closed(2), ask.T0)
-    (reply,) = ledger.apply(lifecycle.ReadState(name="risk:paper", reply_to="supervisor", session=ask.DAY), ask.T0)
+    (reply,) = ledger.apply(lifecycle.RequestState(name="risk:paper", reply_to="supervisor", session=ask.DAY), ask.T0)
     assert isinstance(reply, lifecycle.StateRead)
     restored = reply.restored
-    assert isinstance(restored, lifecycle.RiskRestored)
+    assert isinstance(restored, RiskRestored)
     assert restored.start_nav_cents == 30_000_000
     assert restored.day_locked is None
-    assert [(d.alert_id, d.code) for d in restored.decisions] == [("a1", None), ("a2", None), ("a3", "stale_quote")]
+    assert [(d.key, d.code) for d in restored.decisions] == [
+        (ask.key(1), None),
+        (ask.key(2), None),
+        (ask.key(3), "stale_quote"),
+    ]
     (pending,) = restored.reservations
-    assert (pending.intent_id, pending.contract, pending.state) == ("i1", ask.contract(1), "PENDING_ENTRY")
-    assert [(c.position_id, c.realised_cents, c.fees_cents) for c in restored.closed] == [("p2", -12_000, 260)]
+    assert (pending.ref, pending.order_ref, pending.is_open) == (ask.position_ref(1), ask.ref(1), False)
+    assert [(c.position_id, c.realised_cents, c.fees_cents) for c in restored.closed] == [(ask.stem(2), -12_000, 260)]
 
 
 def test_a_day_row_is_idempotent_and_keeps_lock_and_start(ledger: DeskLedger, tmp_path: Path) -> None:
-    day = risk.RecordDay(
-        session=ask.DAY, trades=3, wins=1, losses=2, realised_cents=-5, fees_cents=9, drawdown_cents=7, at_utc=ask.T0
-    )
+    summary = DaySummary(trades=3, wins=1, losses=2, realised_cents=-5, fees_cents=9, drawdown_cents=7)
+    day = risk.RecordDay(session=ask.DAY, summary=summary, at_utc=ask.T0)
     ledger.apply(risk.LockDay(session=ask.DAY, reason="daily_loss", at_utc=ask.T0), ask.T0)
     ledger.apply(day, ask.T0)
     ledger.apply(day, ask.T0 + 1)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from messages import lifecycle, operator, risk, session
-from supervision.effects import Tell
-from supervision.spec import Template
+from domain.risk.kill import KillLevel
+from messages import lifecycle, operator, restored, risk
+from supervision.spec import Policy, Template
 from supervision.supervisor import SupervisorActor
-from tests.testkit.toys import RULES, Log, Toy, ToyStore, house, message_of, records, say, spec, stepped
+from tests.testkit.toys import RULES, Log, Toy, ToyStore, alarm, house, message_of, records, say, spec, stepped
 
 
 def toy(name: str, log: Log, **more: object):
@@ -22,7 +22,7 @@ def test_started_comes_first_even_where_mail_was_waiting():
     assert h.texts("a:1") == ["started:1", "early"]
 
 
-def test_poison_in_a_pure_actor_is_set_aside_at_once_and_later_mail_is_handled_once_by_the_next_incarnation():
+def test_poison_in_a_pure_actor_is_a_dead_letter_at_once_and_later_mail_is_handled_once_by_the_next_incarnation():
     log: Log = []
     h = house(toy("a:1", log), log=log)
     runtime = stepped(h)
@@ -34,7 +34,7 @@ def test_poison_in_a_pure_actor_is_set_aside_at_once_and_later_mail_is_handled_o
     assert runtime.cells["a:1"].crashes == 1
     envelopes, handled = records(runtime.trace.lines)
     outcomes = [handled[e.seq].outcome for e in envelopes if e.to == "a:1"]
-    assert outcomes == ["ok", "ok", "set_aside", "ok", "ok", "ok"]
+    assert outcomes == ["ok", "ok", "dead_lettered", "ok", "ok", "ok"]
     assert [(e.incarnation, e.inbox_n) for e in envelopes if e.to == "a:1"] == [
         (1, 1),
         (1, 2),
@@ -86,7 +86,7 @@ def test_what_cannot_open_spends_its_budget():
     assert h.texts("store:1").count("open") == 6
     assert not runtime.cells["store:1"].is_up
     assert runtime.cells["store:1"].mailbox.depth() == 1
-    assert [type(m) for m in h.heard["kill"]] == [risk.RaiseKill]
+    assert [m.text for m in h.heard["halt"]] == ["store:1 crashed 6 times in 60 s"]
 
 
 @pytest.mark.parametrize("command", ["raise", "exit"])
@@ -132,14 +132,13 @@ def test_address_of_nobody_is_a_dead_letter_on_record():
     assert [e.to for e in envelopes if e.incarnation == 0] == ["dead:ghost:1"]
 
 
-def test_vital_message_set_aside_raises_the_kill_level_and_asks_for_a_reconciliation():
+def test_vital_message_that_is_lost_halts_trading_as_a_vital_loss():
     log: Log = []
     h = house(spec("a:1", Refuser), log=log)
     runtime = stepped(h)
-    runtime.post("a:1", risk.RaiseKill(level=1, reason="x", by="test"), "edge:test")
+    runtime.post("a:1", risk.RaiseKill(level=KillLevel.NO_ENTRIES, reason="x", by="test"), "edge:test")
     runtime.run_until(1)
-    assert [type(m) for m in h.heard["kill"]] == [risk.RaiseKill]
-    assert [type(m) for m in h.heard["ibkr"]] == [session.ReconcileWanted]
+    assert [m.topic for m in h.heard["halt"]] == ["supervisor:vital"]
     assert any("cannot handle risk.RaiseKill" in m.text for m in h.heard["notifier"])
 
 
@@ -149,23 +148,22 @@ class Refuser(Toy):
     def __init__(self, name: str) -> None:
         super().__init__(name, [])
 
-    def decide(self, state, message, now):
-        if isinstance(message, lifecycle.Started):
-            return state, ()
-        raise TypeError(f"{type(message).__name__} is unknown")
+    def decide(self, turn, message):
+        if not isinstance(message, lifecycle.Started):
+            raise TypeError(f"{type(message).__name__} is unknown")
 
 
-def test_ordinary_message_set_aside_only_makes_an_alarm():
+def test_ordinary_message_that_is_lost_only_makes_an_alarm():
     log: Log = []
     h = house(toy("a:1", log), log=log)
     runtime = stepped(h)
     runtime.post("a:1", say("raise"), "edge:test")
     runtime.run_until(1)
-    assert h.heard["kill"] == [] and h.heard["ibkr"] == []
-    assert {m.key for m in h.heard["notifier"]} == {"aside:a:1", "crash:a:1"}
+    assert h.heard["halt"] == []
+    assert {m.key for m in h.heard["notifier"]} == {"dead_letter:a:1", "crash:a:1"}
 
 
-def test_spent_budget_raises_the_kill_level_and_gives_the_actor_up_and_the_others_go_on():
+def test_spent_budget_halts_trading_and_gives_the_actor_up_and_the_others_go_on():
     log: Log = []
     h = house(toy("a:1", log), toy("b:1", log), log=log)
     runtime = stepped(h)
@@ -175,7 +173,8 @@ def test_spent_budget_raises_the_kill_level_and_gives_the_actor_up_and_the_other
     runtime.post("b:1", say("on"), "edge:test")
     runtime.run_until(1)
     assert runtime.cells["a:1"].incarnation == 6 and not runtime.cells["a:1"].is_up
-    assert [(m.level, m.by) for m in h.heard["kill"]] == [(1, "supervisor")]
+    assert [(m.topic, m.text) for m in h.heard["halt"]] == [("supervisor", "a:1 crashed 6 times in 60 s")]
+    assert [m.key for m in h.heard["notifier"]].count("budget:a:1") == 1
     assert h.texts("b:1")[-1] == "on"
     assert runtime.ended is None and runtime.latched is None
 
@@ -190,9 +189,9 @@ def test_crashes_further_apart_than_the_window_do_not_spend_the_budget():
     assert runtime.cells["a:1"].is_up and runtime.cells["a:1"].incarnation == 13
 
 
-def test_vital_actor_latches_at_its_first_crash_and_ends_the_process_with_its_budget():
+def test_policy_latches_at_the_first_crash_and_ends_the_process_with_the_budget():
     log: Log = []
-    h = house(toy("a:1", log, is_vital=True), log=log)
+    h = house(toy("a:1", log, policy=Policy(latch_on_crash=True, end_on_spent_budget=True)), log=log)
     runtime = stepped(h)
     reasons: list[str] = []
     runtime.on_latch = reasons.append
@@ -242,11 +241,11 @@ def test_actor_whose_crash_report_itself_was_lost_is_started_again_by_the_next_s
     failures = [lifecycle.ActorCrashed]
 
     class Forgetful(SupervisorActor):
-        def decide(self, state, message, now):
+        def decide(self, turn, message):
             if failures and isinstance(message, failures[0]):
                 failures.pop()
                 raise RuntimeError("forgot")
-            return super().decide(state, message, now)
+            super().decide(turn, message)
 
     h = house(toy("a:1", log), log=log, supervisor=lambda tree: Forgetful("supervisor", tree, RULES, 1.0))
     runtime = stepped(h)
@@ -266,14 +265,36 @@ def test_supervisor_that_keeps_crashing_ends_the_process():
     assert runtime.ended is not None and runtime.ended.startswith("the supervisor crashed 4 times")
 
 
-def test_crash_of_the_notifier_begets_no_alarm_about_itself():
+def test_alarm_that_crashes_its_reader_begets_no_alarm():
+    log: Log = []
+    h = house(toy("notifier", log), toy("web", log), log=log, subscribers={operator.Alarm: ("notifier", "web")})
+    runtime = stepped(h)
+    runtime.post("web", alarm("raise"), "edge:test")
+    runtime.run_until(1)
+    assert h.texts("notifier") == ["started:1"] and h.texts("web") == ["started:1", "raise", "started:2"]
+    assert runtime.dead_letters == 1  # on record, and with the supervisor
+    assert runtime.cells["web"].is_up
+
+
+def test_anything_else_that_crashes_the_reader_of_alarms_is_an_alarm():
     log: Log = []
     h = house(toy("notifier", log), log=log)
     runtime = stepped(h)
     runtime.post("notifier", say("raise"), "edge:test")
     runtime.run_until(1)
-    assert "notifier crashed: ValueError: told to" not in h.texts("notifier")
-    assert runtime.cells["notifier"].is_up
+    assert "notifier crashed: ValueError: told to" in h.texts("notifier")
+    assert runtime.cells["notifier"].is_up and runtime.cells["notifier"].crashes == 1
+
+
+def test_policy_of_a_template_is_that_of_its_actors():
+    log: Log = []
+    policy = Policy(end_on_spent_budget=True)
+    h = house(log=log, templates=(Template("position:paper:", lambda n: Toy(n, log), policy=policy),))
+    runtime = stepped(h)
+    for _ in range(6):
+        runtime.post("position:paper:7", say("raise"), "edge:test")
+    runtime.run_until(1)
+    assert runtime.ended == runtime.latched == "position:paper:7 crashed 6 times in 60 s"
 
 
 def test_state_comes_back_from_the_ledger_behind_everything_the_dead_one_told_it():
@@ -286,7 +307,7 @@ def test_state_comes_back_from_the_ledger_behind_everything_the_dead_one_told_it
     assert h.texts("ledger") == ["open", "started:1", "read:a:1", "last words", "read:a:1"]
     envelopes, _ = records(runtime.trace.lines)
     started = [message_of(e) for e in envelopes if e.to == "a:1" and e.inbox_n == 1]
-    assert [m.restored.level for m in started] == [3, 5]
+    assert [m.restored.kill_epoch for m in started] == [3, 5]
 
 
 def test_unanswered_question_is_put_again_and_its_late_answer_is_too_old():
@@ -335,10 +356,10 @@ def test_port_that_raises_makes_a_dead_letter_and_leaves_the_sender_alone():
     runtime.run_until(1)
     assert h.texts("a:1")[-1] == "after" and runtime.cells["a:1"].crashes == 0
     assert runtime.dead_letters == 1
-    assert any("port:x cannot handle operator.Alarm" in m.text for m in h.heard["notifier"])
+    assert any("port:x cannot handle operator.Announce" in m.text for m in h.heard["notifier"])
 
 
-def test_mailbox_over_its_bound_raises_the_kill_level_once_and_drops_nothing():
+def test_mailbox_over_its_bound_halts_trading_once_and_drops_nothing():
     log: Log = []
     h = house(toy("a:1", log), toy("b:1", log), log=log)
     runtime = stepped(h, mailbox_soft_bound=20)
@@ -346,7 +367,9 @@ def test_mailbox_over_its_bound_raises_the_kill_level_once_and_drops_nothing():
         runtime.post("a:1", say(";".join(["tell b:1 x"] * 50)), "edge:test")
         runtime.run_until(1)
     assert h.texts("b:1").count("x") == 100
-    assert [m.reason for m in h.heard["kill"]] == ["b:1 has more than 20 messages waiting"] * 2  # it drained between
+    assert [(m.topic, m.text) for m in h.heard["halt"]] == [
+        ("runtime", "b:1 has more than 20 messages waiting")
+    ] * 2  # it drained between
     assert len([m for m in h.heard["notifier"] if m.key == "mailbox:b:1"]) == 2
 
 
@@ -391,19 +414,21 @@ def test_mail_of_a_sender_who_looked_before_the_retirement_and_put_after_it_wake
     assert h.texts("position:paper:7")[-2:] == ["started:2", "two"]
 
 
-def test_seeds_start_the_actors_that_the_ledger_names():
+def test_roster_starts_the_actors_that_its_ledger_names():
     log: Log = []
 
-    class Seeded(ToyStore):
-        def handle(self, message, now):
-            if isinstance(message, lifecycle.ReadState) and message.name == "positions:paper":
-                day = lifecycle.DaySoFar(con_ids=(3, 7))
-                read = lifecycle.StateRead(name=message.name, restored=day, read_n=message.read_n)
-                return (Tell(message.reply_to, read),)
-            return super().handle(message, now)
+    class Knowing(ToyStore):
+        def handle(self, turn, message):
+            if isinstance(message, lifecycle.RequestState) and message.name == "positions:paper":
+                live = restored.ActorsRestored(names=("position:paper:3", "position:paper:7"))
+                turn.report(
+                    message.reply_to, lifecycle.StateRead(name=message.name, restored=live, read_n=message.read_n)
+                )
+                return
+            super().handle(turn, message)
 
     h = house(
-        spec("ledger:paper", lambda n: Seeded(n, log)), log=log, seeds=(("ledger:paper", "positions:paper"),),
+        spec("ledger:paper", lambda n: Knowing(n, log)), log=log, rosters=(("ledger:paper", "positions:paper"),),
         templates=(Template("position:paper:", lambda n: Toy(n, log), "ledger:paper"),),
     )  # fmt: skip
     stepped(h)

@@ -8,13 +8,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from messages import lifecycle, operator
 from supervision.actor import Actor
 from supervision.clock import MarketClock
-from supervision.effects import Retire, Tell
 from supervision.mailbox import Timer
 from supervision.spec import Template
 from supervision.threaded import LiveRuntime
@@ -153,9 +153,10 @@ def test_retiring_at_every_message_under_fire_loses_nothing(start: Start):
     log: Log = []
 
     class Quitter(Toy):
-        def decide(self, state, message, now):
+        def decide(self, turn, message):
             self._log.append((self.name, text_of(message)))
-            return state, () if isinstance(message, lifecycle.Started) else (Retire(),)
+            if not isinstance(message, lifecycle.Started):
+                turn.retire()
 
     h = house(log=log, templates=(Template("position:paper:", lambda n: Quitter(n, log)),))
     runtime = start(h)
@@ -245,10 +246,10 @@ def test_actor_that_went_on_to_its_next_message_before_the_supervisor_acts_is_no
     runtime.post("a:1", say("hold k"), "edge:t")
     assert toys[0].begun.wait(10)
     stuck = lifecycle.ActorStuck(
-        name="a:1", incarnation=1, message_id="1/edge:t/1", tag="operator.Alarm", for_ms=99_999_999, stack=""
+        name="a:1", incarnation=1, message_id="1/edge:t/1", tag="operator.Announce", for_ms=99_999_999, stack=""
     )
     runtime.post("supervisor", stuck, "watchdog")
-    runtime.post("supervisor", lifecycle.ActorNeeded(name="a:1"), "edge:t")  # handled after the fence was tried
+    runtime.post("supervisor", lifecycle.StartActor(name="a:1"), "edge:t")  # handled after the fence was tried
     assert eventually(lambda: runtime.cells["supervisor"].mailbox.depth() == 0)
     assert eventually(lambda: runtime.cells["supervisor"].in_hand is None)
     holds["k"].set()
@@ -262,11 +263,10 @@ def test_stuck_supervisor_latches_and_then_ends_the_process(start: Start):
     release, begun = threading.Event(), threading.Event()
 
     class Holding(Collector):
-        def decide(self, state, message, now):
+        def decide(self, turn, message):
             if not isinstance(message, lifecycle.Started):
                 begun.set()
                 release.wait(20)
-            return state, ()
 
     h = house(log=log, supervisor=lambda tree: Holding("supervisor", []))
     clock = MarketClock.real()
@@ -302,7 +302,7 @@ def test_actor_stuck_in_a_ports_sink_cannot_be_fenced_and_ends_the_process(start
         runtime.post("a:1", say("tell port:x hello"), "edge:t")
         assert begun.wait(10)
         stuck = lifecycle.ActorStuck(
-            name="a:1", incarnation=1, message_id="1/edge:t/1", tag="operator.Alarm", for_ms=99_999, stack=""
+            name="a:1", incarnation=1, message_id="1/edge:t/1", tag="operator.Announce", for_ms=99_999, stack=""
         )
         runtime.post("supervisor", stuck, "watchdog")
         assert runtime.end_wanted.wait(10)
@@ -353,17 +353,16 @@ def test_stop_does_not_wait_for_a_stuck_actor_beyond_its_time(start: Start):
 
 
 def test_ask_gives_the_answer_a_failure_or_none_in_time(start: Start):
-    class Server(Actor[ToyState]):
+    class Server(Actor[ToyState, Any]):
         def initial(self):
             return ToyState()
 
-        def decide(self, state, message, now):
+        def decide(self, turn, message):
             match message:
                 case operator.Flatten(command_id="good"):
-                    return state, (Tell(message.reply_to, operator.CommandDone(command_id="good", detail="done")),)
+                    turn.report(message.reply_to, operator.CommandDone(command_id="good", detail="done"))
                 case operator.Flatten(command_id="bad"):
                     raise ValueError("no")
-            return state, ()
 
     def command(command_id: str, edge: str) -> operator.Flatten:
         return operator.Flatten(command_id=command_id, reply_to=f"edge:{edge}", by="me", reason="x", expires_utc=0)
@@ -415,17 +414,17 @@ def test_death_of_a_helper_thread_ends_the_process(start: Start):
         raise RuntimeError("bug")
 
     runtime._timer_due = broken
-    runtime._arm(runtime.cells["kill"], Timer("k", 0, 0))
+    runtime._arm(runtime.cells["halt"], Timer("k", "", 0, 0))
     assert runtime.end_wanted.wait(10)
     assert "timers" in runtime.ended and runtime.latched == runtime.ended
 
 
-def test_trace_that_can_no_longer_be_written_halts_entries_and_nothing_else(start: Start):
+def test_trace_that_can_no_longer_be_written_halts_trading_and_nothing_else(start: Start):
     log: Log = []
     h = house(spec("a:1", lambda n: Toy(n, log)), log=log)
     runtime = start(h, sync_every_s=0.005)
     runtime.trace.failed = "the disk is full"
-    assert eventually(lambda: [m.reason for m in h.heard["kill"]] == ["the disk is full"])
+    assert eventually(lambda: [(m.topic, m.text) for m in h.heard["halt"]] == [("runtime", "the disk is full")])
     assert runtime.latched == "the disk is full" and runtime.ended is None
     runtime.post("a:1", say("on"), "edge:t")
     assert eventually(lambda: h.texts("a:1")[-1] == "on")

@@ -10,10 +10,8 @@ from messages.base import Message
 from messages.envelope import MESSAGE_TYPES, decode, encode
 from tests.testkit.message_samples import strategy
 
-TAGGED = [kind for kind in MESSAGE_TYPES if not kind.__struct_config__.tag.startswith("restored.")]
 
-
-@pytest.mark.parametrize("kind", TAGGED, ids=lambda kind: kind.__struct_config__.tag)
+@pytest.mark.parametrize("kind", MESSAGE_TYPES, ids=lambda kind: kind.__struct_config__.tag)
 @settings(max_examples=12, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_message_comes_back_the_same(kind: type[Message], data: st.DataObject):
@@ -29,6 +27,6 @@ def test_message_comes_back_the_same(kind: type[Message], data: st.DataObject):
 def test_tags_name_the_conversation_and_are_unique():
     tags = [kind.__struct_config__.tag for kind in MESSAGE_TYPES]
     assert len(set(tags)) == len(tags)
-    for kind in TAGGED:
+    for kind in MESSAGE_TYPES:
         assert kind.__struct_config__.tag == f"{kind.__module__.removeprefix('messages.')}.{kind.__name__}"
         assert kind.__struct_config__.frozen

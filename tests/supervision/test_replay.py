@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 from pathlib import Path
@@ -9,23 +10,22 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.supervision.test_trace_files import header
 
 from messages.base import Message
-from supervision.effects import Tell
 from supervision.replay import UnresolvedError, replay
 from supervision.spec import Template, Tree
 from supervision.stepped import VirtualClock
 from supervision.supervisor import SupervisorActor
 from supervision.trace import FileTrace, MemoryTrace, TraceError, TraceReader, seal
+from tests.supervision.test_trace_files import header
 from tests.testkit.toys import (
     RULES,
     Collector,
     House,
     Log,
     Toy,
-    ToyState,
     ToyStore,
+    alarm,
     house,
     message_of,
     say,
@@ -40,27 +40,31 @@ NAMES = ("a:1", "b:1", "c:1")
 class Walker(Toy):
     """Passes a number on, to whom and how often following from its state: `go N`."""
 
-    def decide(self, state, message, now):
+    def decide(self, turn, message):
         text = text_of(message)
         words = text.split()
         if words[0] != "go":
-            return super().decide(state, message, now)
+            super().decide(turn, message)
+            return
         n = int(words[1])
-        state = ToyState(state.n + n)
+        turn.state.n = total = turn.state.n + n
         if n <= 0:
-            return state, ()
-        if state.n % 7 == 3:
+            return
+        turn.publish(alarm(f"walked {total}"))
+        if total % 7 == 3:
             raise ValueError("seven")
-        first, second = NAMES[state.n % 3], NAMES[(state.n + n) % 3]
-        return state, (Tell(first, say(f"go {n - 1}")), Tell(second, say(f"go {n - 2}")), Tell("store:1", say(text)))
+        turn.tell(NAMES[total % 3], say(f"go {n - 1}"))
+        turn.tell(NAMES[(total + n) % 3], say(f"go {n - 2}"))
+        turn.tell("store:1", say(text))
 
 
 class Changed(Walker):
     """As `Walker`, but for one state."""
 
-    def decide(self, state, message, now):
-        state, effects = super().decide(state, message, now)
-        return state, effects[:-1] if state.n == 20 else effects
+    def decide(self, turn, message):
+        super().decide(turn, message)
+        if turn.state.n == 20:
+            del turn.effects[-1:]
 
 
 def tree_of() -> Tree:
@@ -89,7 +93,7 @@ def maker(tree: Tree, walker: type[Walker] = Walker):
             return walker(name, [], on_start="timer t 50" if name != "c:1" else "")
         if name == "supervisor":
             return SupervisorActor(name, tree, RULES, 1.0)
-        return Collector(name, []) if name in ("kill", "notifier", "ibkr") else None
+        return Collector(name, []) if name in ("halt", "notifier") else None
 
     return make
 
@@ -127,10 +131,10 @@ def test_changed_actor_is_named_by_its_first_diverging_message_with_both_outboxe
     found = report.divergence
     assert found is not None and found.why == "its outbox is not the recorded one"
     assert found.envelope.to in NAMES
-    assert len(found.recorded) == 3 and len(found.computed) == 2
-    assert [text_of(message_of(e)) for e in found.recorded][:2] != []
+    assert len(found.recorded) == 4 and len(found.computed) == 3
     told = {(e.to, text_of(message_of(e))) for e in found.recorded}
-    assert {(t.to, text_of(t.message)) for t in found.computed} < told
+    event, *rest = found.computed
+    assert {("notifier", text_of(event.event)), *((t.to, text_of(t.message)) for t in rest)} < told
     seqs = [found.envelope.seq, *(e.seq for e in found.causes)]
     assert seqs == sorted(seqs, reverse=True)
     causes = [found.envelope.cause_seq, *(e.cause_seq for e in found.causes)]
@@ -144,11 +148,9 @@ def test_changed_actor_is_named_by_its_first_diverging_message_with_both_outboxe
 
 def test_actor_that_no_longer_crashes_diverges(tmp_path: Path):
     class Calm(Walker):
-        def decide(self, state, message, now):
-            try:
-                return super().decide(state, message, now)
-            except ValueError:
-                return state, ()
+        def decide(self, turn, message):
+            with contextlib.suppress(ValueError):
+                super().decide(turn, message)
 
     tree, reader = recorded(tmp_path, ("go 3", "go 6"))
     report = replay(reader, maker(tree, Calm))
@@ -157,10 +159,10 @@ def test_actor_that_no_longer_crashes_diverges(tmp_path: Path):
 
 def test_actor_that_crashes_now_diverges_with_what_it_raised(tmp_path: Path):
     class Nervous(Walker):
-        def decide(self, state, message, now):
+        def decide(self, turn, message):
             if text_of(message) == "go 4":
                 raise RuntimeError("nerves")
-            return super().decide(state, message, now)
+            super().decide(turn, message)
 
     tree, reader = recorded(tmp_path)
     report = replay(reader, maker(tree, Nervous))

@@ -6,11 +6,11 @@ import threading
 
 import msgspec
 import orjson
-from tests.supervision.test_live_runtime import LockedTrace, eventually
 
 from supervision.clock import MarketClock
 from supervision.status import snapshot, status
 from supervision.threaded import LiveRuntime
+from tests.supervision.test_live_runtime import LockedTrace, eventually
 from tests.testkit.toys import Log, Toy, house, say, spec, stepped
 
 
@@ -28,7 +28,7 @@ def test_live_actor_with_a_message_in_hand_is_shown_with_its_queue_and_times():
         assert eventually(lambda: len(toys) == 2 and toys[1].begun.is_set())
         (found,) = [s for s in snapshot(runtime) if s.name == "a:1"]
         assert (found.incarnation, found.restarts, found.crashes, found.is_up) == (2, 1, 1, True)
-        assert (found.depth, found.handled, found.last_tag) == (2, 4, "operator.Alarm")
+        assert (found.depth, found.handled, found.last_tag) == (2, 4, "operator.Announce")
         assert found.in_hand_ms >= 0 and found.oldest_ms >= 0
         assert 0 <= found.p50_us <= found.p99_us
         whole = orjson.loads(orjson.dumps(msgspec.to_builtins(status(runtime))))

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pykka
 import pytest
-from tests.supervision.test_replay import run, tree_of
 
+from supervision.spec import Policy
 from supervision.stepped import SteppedShell, VirtualClock
 from supervision.trace import MemoryTrace, NoTrace
+from tests.supervision.test_replay import run, tree_of
 from tests.testkit.toys import Log, Toy, house, say, spec, stepped
 
 ROOT = Path(__file__).parents[2]
@@ -72,7 +73,7 @@ def test_time_moves_only_when_nothing_is_ready():
 
 def test_ended_process_stands_still():
     log: Log = []
-    h = house(spec("a:1", lambda n: Toy(n, log), is_vital=True), log=log)
+    h = house(spec("a:1", lambda n: Toy(n, log), policy=Policy(end_on_spent_budget=True)), log=log)
     runtime = stepped(h)
     for _ in range(6):
         runtime.post("a:1", say("raise"), "edge:test")

@@ -11,8 +11,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from messages.envelope import Envelope, Handled, decode, encode
-from messages.orders import PlaceOrder
+from messages.broker import PlaceOrder
+from messages.envelope import Envelope, Handled, HandlingOutcome, decode, encode
 from supervision.mailbox import Mail
 from supervision.stepped import VirtualClock
 from supervision.trace import FileTrace, Header, TraceError, TraceReader, seal
@@ -35,7 +35,7 @@ def written(path: Path, count: int = 3) -> FileTrace:
     trace = FileTrace(path, header(), VirtualClock(9))
     for n in range(count):
         seq, _ = trace.receipt("a:1", 1, n + 1, mail(f"text {n}", n))
-        trace.handled(seq, "ok", 0, "")
+        trace.handled(seq, HandlingOutcome.OK, 0, b"")
     return trace
 
 
@@ -126,6 +126,19 @@ def test_what_is_no_trace_is_one_sentence(tmp_path: Path):
         TraceReader(other).header()
 
 
+def test_trace_of_schema_1_is_refused_with_the_remedy(tmp_path: Path):
+    old = tmp_path / "old.jsonl"
+    old.write_bytes(
+        b'{"kind":"header","run_n":1,"session":"2026-11-20","started_utc":5,"rate":1.0,"settings_digest":"digest",'
+        b'"code_version":"0.2.0","settings":{},"schema":1}\n'
+        b'{"kind":"handled","seq":1,"outcome":"set_aside","outbox_n":0,"outbox_digest":""}\n'
+    )
+    remedy = r"schema 1, and this version reads schema 2; replay it with the code version .* \(0\.2\.0\)\.$"
+    for use in (TraceReader.header, list):
+        with pytest.raises(TraceError, match=remedy):
+            use(TraceReader(old))
+
+
 def _lines_of(folder: Path) -> list[bytes]:
     trace = written(folder / "lines.jsonl")
     trace.close()
@@ -152,7 +165,7 @@ def test_late_writer_after_the_close_changes_nothing(tmp_path: Path):
     trace.close()
     before = trace.path.read_bytes()
     seq, _ = trace.receipt("a:1", 1, 9, mail("late", 9))
-    trace.handled(seq, "ok", 0, "")
+    trace.handled(seq, HandlingOutcome.OK, 0, b"")
     trace.sync()
     trace.close()
     assert trace.path.read_bytes() == before
@@ -165,13 +178,14 @@ sys.path[:0] = [{root!r}, {here!r}]
 from pathlib import Path
 from tests.supervision.test_trace_files import header, mail
 from supervision.stepped import VirtualClock
+from messages.envelope import HandlingOutcome
 from supervision.trace import FileTrace
 trace = FileTrace(Path({path!r}), header(), VirtualClock(0))
 n = 0
 while True:
     n += 1
     seq, _ = trace.receipt("a:1", 1, n, mail("x" * (n % 300), n))
-    trace.handled(seq, "ok", 0, "")
+    trace.handled(seq, HandlingOutcome.OK, 0, b"")
     sys.stdout.write(f"{{seq}}\\n")
     sys.stdout.flush()
 """
@@ -201,13 +215,14 @@ sys.path[:0] = [{root!r}, {here!r}]
 from pathlib import Path
 from tests.supervision.test_trace_files import header, mail
 from supervision.stepped import VirtualClock
+from messages.envelope import HandlingOutcome
 from supervision.trace import FileTrace
 resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
 trace = FileTrace(Path({path!r}), header(), VirtualClock(0))
 seqs = []
 for n in range(200):
     seqs.append(trace.receipt("a:1", 1, n, mail("y" * 50, n))[0])
-    trace.handled(seqs[-1], "ok", 0, "")
+    trace.handled(seqs[-1], HandlingOutcome.OK, 0, b"")
 assert seqs == list(range(1, 201)), seqs
 print(trace.failed)
 print(trace.bytes_written)
@@ -236,7 +251,7 @@ def test_order_leaves_for_its_port_only_after_the_trace_is_durable(tmp_path: Pat
     runtime.sinks["port:ibkr:paper"] = lambda message: steps.append(type(message).__name__)
     runtime.post("port:ibkr:paper", say("ordinary"), "edge:t")
     runtime.post("port:ibkr:paper", one_of(PlaceOrder), "edge:t")
-    assert steps == ["Alarm", "sync", "PlaceOrder"]
+    assert steps == ["Announce", "sync", "PlaceOrder"]
     trace.failed = "the disk is full"
     runtime.post("port:ibkr:paper", one_of(PlaceOrder), "edge:t")
     assert runtime.latched == "the disk is full"

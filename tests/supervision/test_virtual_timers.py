@@ -56,7 +56,7 @@ def test_timer_cancelled_while_its_message_waits_is_not_delivered():
     runtime.run_until(5)
     runtime.post("a:1", say("cancel k"), "edge:test")
     cell = runtime.cells["a:1"]
-    runtime._timer_due(cell, cell.timers["k"])  # it waits behind the cancellation
+    runtime._timer_due(cell, cell.timers["k", ""])  # it waits behind the cancellation
     assert cell.mailbox.depth() == 2
     runtime.run_until(20)
     assert "fired:k" not in h.texts("a:1")
@@ -76,7 +76,7 @@ def test_fired_timer_that_waits_behind_a_crash_is_dropped_and_the_one_armed_afre
     runtime.run_until(50)
     runtime.post("a:1", say("raise"), "edge:test")
     cell = runtime.cells["a:1"]
-    runtime._timer_due(cell, cell.timers["k"])  # due behind the poison: it waits in the mailbox through the crash
+    runtime._timer_due(cell, cell.timers["k", ""])  # due behind the poison: it waits in the mailbox through the crash
     assert cell.mailbox.depth() == 2
     runtime.run_until(149)
     assert h.texts("a:1") == ["started:1", "raise", "started:2"]
@@ -91,3 +91,10 @@ def test_timer_in_the_past_fires_now():
     runtime.run_until(100)
     assert h.texts("a:1")[-1] == "fired:k"
     assert runtime.clock.now_utc() == 100
+
+
+def test_timers_of_one_kind_and_several_subjects_run_side_by_side():
+    h, runtime = world()
+    runtime.post("a:1", say("timer k/x 10;timer k/y 20;timer k 30;cancel k/y"), "edge:test")
+    runtime.run_until(40)
+    assert h.texts("a:1")[2:] == ["fired:k/x", "fired:k"]

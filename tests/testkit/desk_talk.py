@@ -1,106 +1,115 @@
-"""A risk actor that is talked to, one message after the other; what it wants done is kept in order."""
+"""A risk actor on a probe, with the other side of its conversations at hand."""
 
 from __future__ import annotations
 
 from typing import TypeVar
 
-from actors.risk.actor import RiskActor
-from actors.risk.state import Risk
+from actors.risk import RiskActor
+from actors.risk.state import RiskState
 from config.settings import Settings
 from domain.instants import MS
 from domain.instruments import Contract, Quote
-from messages import lifecycle, market, orders
-from messages.base import Message
-from supervision.effects import CancelTimer, Effects, SetTimer, Tell
+from domain.risk.reject import RejectCode
+from domain.units import Utc
+from messages import entries, market
+from messages.base import Event, Message
+from messages.restored import Restored
+from supervision.effects import Publish, Tell
 from tests.testkit.desk_world import CALL, MORNING, NOW, QQQ_CALL, QQQ_SPOT, SETTINGS, SPOT, quote
+from tests.testkit.probe import Outbox, Probe
 
 M = TypeVar("M", bound=Message)
+E = TypeVar("E", bound=Event)
 
 
-class Talk:
-    """Keeps state, clock, armed timers and everything that was told."""
+class DeskTalk(Probe[RiskState]):
+    """A desk that has started; methods that answer it return the desk, so that a history is one line."""
 
-    def __init__(self, settings: Settings = SETTINGS, restored: lifecycle.Restored | None = None) -> None:
-        self.actor = RiskActor("risk:paper", settings)
-        self.state: Risk = self.actor.initial()
-        self.now = NOW
-        self.told: list[tuple[str, Message]] = []
-        self.timers: dict[str, int] = {}
+    def __init__(self, settings: Settings = SETTINGS, restored: Restored | None = None) -> None:
+        super().__init__(RiskActor("risk:paper", settings), NOW)
         self.asked_intent = ""
-        self.hear(lifecycle.Started(name="risk:paper", incarnation=1, run_n=1, restored=restored))
+        self.start(restored)
 
-    def morning(self) -> Talk:
+    def feed(self, message: Message, at: Utc | None = None) -> Outbox:
+        """Handle one message, and remember which reservation was asked for last."""
+        sent = super().feed(message, at)
+        for asked in sent.told(entries.ReserveEntry):
+            self.asked_intent = asked.intent.intent_id
+        return sent
+
+    def morning(self) -> DeskTalk:
         """Hear what a desk hears before its first signal."""
         self.hear(*MORNING)
-        self.told.clear()
+        self.sent.effects.clear()
         return self
 
-    def hear(self, *messages: Message) -> Talk:
+    def hear(self, *messages: Message) -> DeskTalk:
         """Handle messages at the present instant."""
         for message in messages:
-            self.state, effects = self.actor.decide(self.state, message, self.now)
-            self._carry_out(effects)
+            self.feed(message)
         return self
 
-    def _carry_out(self, effects: Effects) -> None:
-        for effect in effects:
-            match effect:
-                case Tell(to=to, message=message):
-                    self.told.append((to, message))
-                    if isinstance(message, orders.ReserveEntry):
-                        self.asked_intent = message.intent_id
-                case SetTimer(key=key, at_utc=at_utc):
-                    self.timers[key] = at_utc
-                case CancelTimer(key=key):
-                    self.timers.pop(key, None)
-
-    def wait(self, ms: float) -> Talk:
+    def wait(self, ms: float) -> DeskTalk:
         """Let time pass; timers that fall due fire in order, each at its instant."""
-        until = self.now + int(ms * MS)
-        while self.timers and min(self.timers.values()) <= until:
-            key = min(self.timers, key=lambda k: (self.timers[k], k))
-            self.now = max(self.now, self.timers.pop(key))
-            self.hear(lifecycle.TimerFired(key=key, due_utc=self.now))
-        self.now = until
+        self.advance(self.now + int(ms * MS))
         return self
 
-    def all(self, kind: type[M], to: str | None = None) -> list[M]:
-        """Give everything of a kind that was told, to one address or to any."""
-        return [m for address, m in self.told if isinstance(m, kind) and to in (None, address)]
+    def told(self, kind: type[M], to: str | None = None) -> list[M]:
+        """Return the messages of a kind that were told, to one address or to any."""
+        return self.sent.told(kind, to)
+
+    def published(self, kind: type[E]) -> list[E]:
+        """Return the events of a kind."""
+        return self.sent.published(kind)
 
     def last(self, kind: type[M]) -> M:
-        """Give the newest message of a kind."""
-        return self.all(kind)[-1]
+        """Return the newest message of a kind."""
+        return [message for message in self.sent.messages if isinstance(message, kind)][-1]
+
+    def names(self) -> list[tuple[str, str]]:
+        """Return (to whom, what) of everything that was told or published; an event goes to nobody in particular."""
+        found = []
+        for effect in self.sent.effects:
+            if isinstance(effect, Tell):
+                found.append((effect.to, type(effect.message).__name__))
+            elif isinstance(effect, Publish):
+                found.append(("", type(effect.event).__name__))
+        return found
+
+    @property
+    def denied(self) -> entries.EntryDenied:
+        """The newest denial."""
+        return self.last(entries.EntryDenied)
+
+    @property
+    def code(self) -> RejectCode:
+        """The code of the newest denial."""
+        return self.denied.code
 
     # -- the other side of the conversation -----------------------------------------------------
 
-    def offer(self, *offered: tuple[Contract, Quote], why: str | None = None, is_none_today: bool = False) -> Talk:
-        """Answer the wish for contracts; without arguments with one good contract."""
-        wanted = self.last(market.ContractsWanted)
-        if wanted.ticker == "QQQ":
+    def offer(self, *offered: tuple[Contract, Quote], why: str | None = None, is_none_today: bool = False) -> DeskTalk:
+        """Answer the request for contracts; without arguments with one good contract."""
+        asked = self.last(market.RequestContracts)
+        if asked.ticker == "QQQ":
             spot, good = QQQ_SPOT, (QQQ_CALL, quote(900, 100, 104, self.now))
         else:
             spot, good = SPOT, (CALL, quote(at=self.now))
         quotes = offered or (() if why else (good,))
         return self.hear(
             market.ContractsOffered(
-                request_id=wanted.request_id, quotes=quotes, spot=spot, why=why, is_none_today=is_none_today
+                request_id=asked.request_id, quotes=quotes, spot=spot, why=why, is_none_today=is_none_today
             )
         )
 
-    def fresh(self, given: Quote | None = None) -> Talk:
+    def fresh(self, given: Quote | None = None) -> DeskTalk:
         """Answer the newest request for a quote."""
         asked = self.last(market.RequestQuote)
         contract = QQQ_CALL if asked.con_id == QQQ_CALL.con_id else CALL
-        bid_ask = (100, 104) if contract is QQQ_CALL else (1_000, 1_030)
-        read = given or quote(asked.con_id, *bid_ask, at=self.now)
+        bid, ask = (100, 104) if contract is QQQ_CALL else (1_000, 1_030)
+        read = given or quote(asked.con_id, bid, ask, at=self.now)
         return self.hear(market.QuoteRead(request_id=asked.request_id, contract=contract, quote=read, spot=SPOT))
 
-    def reserve(self) -> Talk:
+    def reserve(self) -> DeskTalk:
         """Answer the newest reservation with success."""
-        return self.hear(orders.EntryReserved(intent_id=self.asked_intent))
-
-    @property
-    def code(self) -> str:
-        """Give the code of the newest denial."""
-        return self.last(orders.EntryDenied).code.value
+        return self.hear(entries.EntryReserved(intent_id=self.asked_intent))

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from datetime import date, time
+from typing import Any
 
 from msgspec.structs import replace
 
 from config.settings import Settings, load_settings
-from domain.identifiers import alert_id
 from domain.instants import BUCKET_NS, SECOND, at_exchange
-from domain.instruments import Contract, Quote, Right, Spot
+from domain.instruments import Contract, DataType, Quote, Right, Side, Spot
+from domain.orders.intent import EntryPlan, Intent, PlannedLeg, PositionRef
+from domain.orders.references import intent_id, position_id
 from domain.risk.day import Closed
 from domain.risk.desk_view import AccountFacts, Decision, DeskView, Funds, Holding
-from domain.risk.gates.types import DeskRules, Halts, Intent, Snapshot
-from domain.session.modes import Mode
+from domain.risk.gates.types import DeskRules, Epochs, Halts, Snapshot
+from domain.risk.kill import KillLevel
+from domain.risk.reject import RejectCode
+from domain.session.modes import AccountClass, Mode
 from domain.session.phases import Phase
-from messages import market, risk, session, signals
+from domain.signals.alert import AlertKey
+from messages import broker, market, risk, session, signals
 
 DAY = date(2026, 11, 20)
 OPEN = at_exchange(DAY, time(9, 30))
@@ -31,32 +36,36 @@ OTHER_CALL = Contract(813, "SPX", "SPXW", DAY, 600_500, Right.CALL)
 QQQ_CALL = Contract(900, "QQQ", "QQQ", DAY, 50_000, Right.CALL)
 SPOT = Spot("SPX", 600_000, NOW)
 QQQ_SPOT = Spot("QQQ", 50_000, NOW)
+LONG_CALL = PlannedLeg(Right.CALL, Side.BUY)
+SHORT_CALL = PlannedLeg(Right.CALL, Side.SELL)
 
 
-def quote(con_id: int = 812, bid: int | None = 1_000, ask: int | None = 1_030, at: int = NOW, kind: int = 1) -> Quote:
-    """Give a live quote: 10.00 at 10.30."""
+def quote(
+    con_id: int = 812, bid: int | None = 1_000, ask: int | None = 1_030, at: int = NOW, kind: DataType = DataType.LIVE
+) -> Quote:
+    """Return a live quote: 10.00 at 10.30."""
     return Quote(con_id, bid, ask, 20, 20, at, kind)
 
 
-def name_of(bucket: int = BUCKET, ticker: str = "SPX", source: str = "gexwatch", kind: str = "GAMMA_FLIP") -> str:
-    """Give the alert id of a bucket."""
-    return alert_id(DAY, source, ticker, bucket, kind, 1)
+def alert(
+    bucket: int = BUCKET, ticker: str = "SPX", source: str = "gexwatch", kind: str = "GAMMA_FLIP", version: int = 1
+) -> AlertKey:
+    """Return the key of a bucket's alert."""
+    return AlertKey(source, ticker, kind, version, bucket)
 
 
-def intent(**changes: object) -> Intent:
-    """Give a promoted long-call intent of the gexwatch lane on SPX."""
+ALERT = alert()
+QQQ_ALERT = alert(ticker="QQQ", source="advisor")
+
+
+def intent(key: AlertKey = ALERT, *legs: PlannedLeg, **changes: Any) -> Intent:
+    """Return a promoted long-call intent of the alert's source (other legs where they are named)."""
     base = Intent(
-        intent_id=f"{name_of()}/gexwatch/0",
-        signal_id=name_of(),
-        alert_id=name_of(),
-        source="gexwatch",
-        strategy="gexwatch",
-        ticker="SPX",
-        kind="GAMMA_FLIP",
-        version=1,
+        intent_id=intent_id(key.alert_id, changes.get("strategy", key.source)),
+        key=key,
+        strategy=key.source,
         direction=1,
-        right=Right.CALL,
-        bucket_utc=BUCKET,
+        plan=EntryPlan(legs or (LONG_CALL,)),
         is_shadow=False,
         raised_utc=NOW,
         expires_utc=NOW + 60 * SECOND,
@@ -64,18 +73,38 @@ def intent(**changes: object) -> Intent:
     return replace(base, **changes)
 
 
-def view(**changes: object) -> DeskView:
-    """Give a read model on which nothing stands in the way."""
+def signal(key: AlertKey = ALERT, **changes: Any) -> signals.SignalRaised:
+    """Return a signal as the alert's lane publishes it."""
+    return signals.SignalRaised(intent=intent(key, **changes))
+
+
+INTENT = intent().intent_id
+
+
+def ref(intent: str = INTENT, contract: Contract = CALL, strategy: str = "gexwatch", direction: int = 1) -> PositionRef:
+    """Return the name of the position that an intent of the gexwatch lane opens."""
+    return PositionRef(
+        position_id=position_id("paper", intent),
+        intent_id=intent,
+        key=alert(),
+        strategy=strategy,
+        direction=direction,
+        contract=contract,
+    )
+
+
+def view(**changes: Any) -> DeskView:
+    """Return a read model on which nothing stands in the way."""
     base = DeskView(
         session=DAY,
         phase=Phase.ENTRY,
         open_utc=OPEN,
         close_utc=CLOSE,
-        kill_level=0,
+        kill_level=KillLevel.RUNNING,
         mode=Mode.FULLY_LIVE,
         session_epoch=7,
         is_reconciled=True,
-        account=AccountFacts(PAPER_PORT, "paper", True),
+        account=AccountFacts(PAPER_PORT, AccountClass.PAPER, True),
         funds=Funds(NAV, 20_000_000, 3, NOW),
         start_nav_cents=NAV,
         spots=(SPOT, QQQ_SPOT),
@@ -83,23 +112,26 @@ def view(**changes: object) -> DeskView:
     return replace(base, **changes)
 
 
-def rules(**changes: object) -> DeskRules:
-    """Give the demo's rules."""
+def rules(**changes: Any) -> DeskRules:
+    """Return the demo's rules."""
     base = DeskRules(
+        desk="paper",
         profile="demo",
         trading_mode="paper",
         is_live_armed=False,
         paper_port=PAPER_PORT,
         live_port=SETTINGS.broker.live_port,
-        stop_share=SETTINGS.exits.premium_stop,
         limits=SETTINGS.entry,
+        exits=SETTINGS.exits,
         day=SETTINGS.day,
+        strategies=SETTINGS.strategies,
+        tickers=SETTINGS.ticker_rules,
     )
     return replace(base, **changes)
 
 
-def snapshot(**changes: object) -> Snapshot:
-    """Give a snapshot on which every gate passes, 24 included; a change named like a view's field changes the view."""
+def snapshot(**changes: Any) -> Snapshot:
+    """Return a snapshot on which every gate passes; a change named like a view's field changes the view."""
     in_view = {k: changes.pop(k) for k in tuple(changes) if k in DeskView.__struct_fields__}
     base = Snapshot(
         now=NOW,
@@ -107,6 +139,7 @@ def snapshot(**changes: object) -> Snapshot:
         strategy=SETTINGS.strategies["gexwatch"],
         ticker=SETTINGS.ticker_rules["SPX"],
         view=view(**in_view),
+        leg=LONG_CALL,
         contract=CALL,
         quote=quote(),
         spot=SPOT,
@@ -114,20 +147,19 @@ def snapshot(**changes: object) -> Snapshot:
         fresh_from_utc=NOW,
         qty=1,
         fees_cents=310,
+        approved=Epochs(0, 7),
         halts=Halts(False, None),
         liquid_hours_utc=(OPEN, CLOSE),
     )
     return replace(base, **changes)
 
 
-def holding(**changes: object) -> Holding:
-    """Give an open SPX call, one contract at 10.00, at no profit."""
+def holding(
+    intent: str = "held", contract: Contract = OTHER_CALL, strategy: str = "other", direction: int = 1, **changes: Any
+) -> Holding:
+    """Return an open SPX call, one contract at 10.00, at no profit."""
     base = Holding(
-        intent_id="held",
-        contract=OTHER_CALL,
-        source="gexwatch",
-        strategy="other",
-        direction=1,
+        ref=ref(intent, contract, strategy, direction),
         qty=1,
         cost_cents=100_000,
         is_pending=False,
@@ -138,42 +170,21 @@ def holding(**changes: object) -> Holding:
 
 
 def lost(n: int, cents: int = -100) -> Closed:
-    """Give the n-th closed trade of the day."""
+    """Return the n-th closed trade of the day."""
     return Closed(f"p{n}", "other", cents, 10, BUCKET - (100 - n) * SECOND)
 
 
-def decided(**changes: object) -> Decision:
-    """Give a decision on the intent's own alert."""
-    base = Decision("gexwatch", "gexwatch", "SPX", "GAMMA_FLIP", 1, BUCKET, name_of(), "cooldown", NOW - SECOND)
-    return replace(base, **changes)
-
-
-def signal(bucket: int = BUCKET, **changes: object) -> signals.SignalRaised:
-    """Give a signal as the gexwatch lane tells it."""
-    base = signals.SignalRaised(
-        signal_id=name_of(bucket),
-        alert_id=name_of(bucket),
-        source="gexwatch",
-        strategy="gexwatch",
-        ticker="SPX",
-        kind="GAMMA_FLIP",
-        version=1,
-        direction=1,
-        right=Right.CALL,
-        bucket_utc=bucket,
-        is_shadow=False,
-        raised_utc=NOW,
-        expires_utc=NOW + 60 * SECOND,
-    )
-    return replace(base, **changes)
+def decided(key: AlertKey = ALERT, code: RejectCode | None = RejectCode.COOLDOWN, at: int = NOW - SECOND) -> Decision:
+    """Return a decision on an alert."""
+    return Decision(key, "gexwatch", code, at)
 
 
 # What a desk hears before its first signal, in order.
 MORNING = (
     session.PhaseChanged(phase=Phase.ENTRY, session=DAY, open_utc=OPEN, close_utc=CLOSE, at_utc=NOW - 9 * SECOND),
-    risk.KillLowered(level=0, kill_epoch=3, reason="", by=""),
-    session.AccountChecked(port=PAPER_PORT, account_class="paper", account_matches=True),
-    session.AccountRead(
+    risk.KillLowered(level=KillLevel.RUNNING, kill_epoch=3, reason="", by=""),
+    session.AccountChecked(port=PAPER_PORT, account_class=AccountClass.PAPER, account_matches=True),
+    broker.AccountRead(
         session_epoch=7,
         nav_cents=NAV,
         available_cents=20_000_000,

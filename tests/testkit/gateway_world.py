@@ -13,6 +13,7 @@ from ib_insync import IB, LimitOrder, Option
 
 from domain.instants import SECOND, at_exchange
 from domain.instruments import Contract, Greeks, Quote, Right, Spot
+from domain.units import Ticks, Utc
 from simulation.broker.exchange import Exchange
 from simulation.gateway.faults import Fault
 from simulation.gateway.server import GatewayServer
@@ -30,7 +31,7 @@ CALL, PUT = 1_001, 1_002  # SPXW 6000 C and P of today
 class FakeMarket:
     """Quotes stand where a test puts them."""
 
-    def __init__(self, now_utc: int = NOON) -> None:
+    def __init__(self, now_utc: Utc = NOON) -> None:
         self.now_utc = now_utc
         self.tickers = tuple(CLASSES)
         self.open_utc = OPEN
@@ -62,7 +63,7 @@ class FakeMarket:
             volume=100, greeks=greeks,
         )  # fmt: skip
 
-    def step(self, to_utc: int) -> None:
+    def step(self, to_utc: Utc) -> None:
         self.now_utc = max(self.now_utc, to_utc)
 
     def spot(self, ticker: str) -> Spot:
@@ -80,18 +81,20 @@ class FakeMarket:
     def quote(self, con_id: int) -> Quote | None:
         return self.quotes.get(con_id)
 
-    def settlement_ticks(self, ticker: str) -> int:
+    def settlement_ticks(self, ticker: str) -> Ticks:
         return self.settlements[ticker]
 
 
 class FakeClock:
     """Market time from noon on, at the world's pace."""
 
-    def __init__(self, start_utc: int = NOON) -> None:
+    rate = 1.0
+
+    def __init__(self, start_utc: Utc = NOON) -> None:
         loop = asyncio.get_running_loop()
         self._loop, self._from_s, self._start_utc = loop, loop.time(), start_utc
 
-    def now_utc(self) -> int:
+    def now_utc(self) -> Utc:
         return self._start_utc + int((self._loop.time() - self._from_s) * SECOND)
 
 
@@ -122,13 +125,13 @@ class World(msgspec.Struct):
         return Option("SPX", "20261120", strike, right, "SMART", "100", "USD", tradingClass="SPXW")
 
     async def qualified(self, ib: Any, right: str = "C") -> Any:
-        """Give the qualified contract."""
+        """Return the qualified contract."""
         (contract,) = await ib.qualifyContractsAsync(self.spxw(right))
         return contract
 
 
 @asynccontextmanager
-async def world(*faults: Fault, lines_max: int = 100, now_utc: int = NOON, latency_ms: int = 1) -> AsyncIterator[World]:
+async def world(*faults: Fault, lines_max: int = 100, now_utc: Utc = NOON, latency_ms: int = 1) -> AsyncIterator[World]:
     """Run a gateway on a free port."""
     market = FakeMarket(now_utc)
     exchange = Exchange(market, latency_ms=latency_ms)

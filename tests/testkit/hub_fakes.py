@@ -182,7 +182,7 @@ class Client:
 
     async def dial(self, feed_epoch: int = 1) -> None:
         self.book.put(feed_epoch, {hub_name(h): u for h, u in (await negotiated(self.server, self.groups)).items()})
-        self.port.post(market.HubDial(feed_epoch=feed_epoch))
+        self.port.post(market.DialHub(feed_epoch=feed_epoch))
 
     async def seal(self, bucket_utc: int) -> market.BucketSealed:
         self.port.post(market.SealBucket(bucket_utc=bucket_utc))
@@ -195,10 +195,10 @@ class Client:
 
     def published_n(self) -> int:
         """Frames that the server put into this hub's sessions."""
-        return sum(s.sequence for s in self.server.registry.sessions.values() if s.hub == self.vendor_hub)
+        return sum(s.sequence for s in self.server.registry.connections.values() if s.hub == self.vendor_hub)
 
     def unacked_n(self) -> int:
-        return sum(s.unacked_n for s in self.server.registry.sessions.values() if s.hub == self.vendor_hub)
+        return sum(s.unacked_n for s in self.server.registry.connections.values() if s.hub == self.vendor_hub)
 
     async def drained(self, fake: FakeMarket) -> None:
         """Let some frames flow, end the market's day, and wait until the client has acknowledged everything."""

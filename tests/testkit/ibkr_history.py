@@ -5,65 +5,61 @@ from __future__ import annotations
 from datetime import date
 from typing import Any, TypeVar
 
-from actors.ibkr.actor import IbkrActor
-from actors.ibkr.state import IbkrState
+from actors.ibkr import IBKRActor
+from actors.ibkr.state import IBKRState
+from config.settings import Settings
 from domain.instants import MS, SECOND
 from domain.instruments import Contract, OrderType, Right, Side
-from domain.orders.table import CodeMeaning, Order, find
-from domain.session.modes import Mode
-from messages import orders as m
-from messages import positions, risk
-from messages import session as s
-from messages.base import Message
-from messages.lifecycle import Started, TimerFired
-from supervision.effects import SetTimer, Tell
+from domain.orders.intent import Permit
+from domain.orders.request import OrderChange, OrderRequest
+from domain.orders.table import CodeMeaning, Order, OrderStatus, find
+from domain.risk.kill import KillLevel
+from domain.session.modes import AccountClass, Mode
+from messages import broker, orders, risk, session
+from messages.base import Event, Message
+from messages.restored import IbkrRestored
 from tests.testkit.ibkr_world import SETTINGS
+from tests.testkit.probe import Outbox, Probe
 
 T = TypeVar("T", bound=Message)
+E = TypeVar("E", bound=Event)
 CALL = Contract(7, "SPX", "SPXW", date(2026, 11, 20), 600_000, Right.CALL)
-ENTRY, EXIT = "ZH-paper-aaaaaaaaaaaa-e", "ZH-paper-aaaaaaaaaaaa-x1"
+ENTRY, EXIT, EXIT_2 = "ZH-paper-aaaaaaaaaaaa-e", "ZH-paper-aaaaaaaaaaaa-x1", "ZH-paper-aaaaaaaaaaaa-x2"
 OWNER = "position:paper:7"
+PORT = "port:ibkr:paper"
 NOON = 1_795_194_000 * SECOND
 
 
 class History:
     """Feeds the actor, one message a millisecond; timers that are due fire in between."""
 
-    def __init__(self, settings: Any = SETTINGS) -> None:
-        self.actor = IbkrActor("ibkr:paper", settings)
-        self.state: IbkrState = self.actor.initial()
-        self.now = NOON
-        self.said: list[Tell] = []
-        self.timers: dict[str, int] = {}
+    def __init__(self, settings: Settings = SETTINGS) -> None:
+        self.probe: Probe[IBKRState] = Probe(IBKRActor("ibkr:paper", settings), NOON)
 
-    def feed(self, *messages: Message) -> list[Tell]:
-        """Give messages; returns what this made the actor say."""
-        at = len(self.said)
+    def feed(self, *messages: Message) -> Outbox:
+        """Feed messages; returns what this made the actor send out."""
+        at = len(self.probe.sent.effects)
         for message in messages:
-            self.now += MS
-            self.state, effects = self.actor.decide(self.state, message, self.now)
-            for effect in effects:
-                match effect:
-                    case Tell():
-                        self.said.append(effect)
-                    case SetTimer(key=key, at_utc=at_utc):
-                        self.timers[key] = at_utc
-                    case _:
-                        self.timers.pop(effect.key, None)
-        return self.said[at:]
+            self.probe.feed(message, self.probe.now + MS)
+        return Outbox(self.probe.sent.effects[at:])
 
-    def sleep(self, seconds: float) -> list[Tell]:
+    def sleep(self, seconds: float) -> Outbox:
         """Let time pass; what is due fires in its order."""
-        at, until = len(self.said), self.now + int(seconds * SECOND)
-        while self.timers and min(self.timers.values()) <= until:
-            key = min(self.timers, key=lambda k: (self.timers[k], k))
-            self.now = max(self.now, self.timers.pop(key))
-            self.feed(TimerFired(key=key, due_utc=self.now))
-        self.now = until
-        return self.said[at:]
+        return self.probe.advance(self.probe.now + int(seconds * SECOND))
 
     def told(self, kind: type[T], to: str | None = None) -> list[T]:
-        return [t.message for t in self.said if isinstance(t.message, kind) and to in (None, t.to)]
+        return self.probe.sent.told(kind, to)
+
+    def published(self, kind: type[E]) -> list[E]:
+        return self.probe.sent.published(kind)
+
+    @property
+    def state(self) -> IBKRState:
+        return self.probe.state
+
+    @property
+    def now(self) -> int:
+        return self.probe.now
 
     @property
     def epoch(self) -> int:
@@ -76,109 +72,126 @@ class History:
 
     # -- the broker's side ----------------------------------------------------------------------
 
-    def start(self, restored: Any = None, run_n: int = 1) -> History:
-        self.feed(Started(name="ibkr:paper", incarnation=1, run_n=run_n, restored=restored))
+    def start(self, restored: IbkrRestored | None = None, run_n: int = 1) -> History:
+        self.probe.now += MS
+        self.probe.start(restored, run_n=run_n)
         return self
 
-    def up(self, **more: Any) -> list[Tell]:
+    def up(self, **more: Any) -> Outbox:
         fields: dict[str, Any] = {
-            "session_epoch": self.epoch, "gateway_n": 0, "port": 4002, "account_class": "paper",
+            "session_epoch": self.epoch, "gateway_n": 0, "port": 4002, "account_class": AccountClass.PAPER,
             "account_matches": True, "next_order_id": 1,
         }  # fmt: skip
-        return self.feed(s.LinkUp(**(fields | more)))
+        return self.feed(broker.LinkUp(**(fields | more)))
 
-    def read(self, *orders: s.BrokerOrder, executions: Any = (), held: dict[int, int] | None = None) -> list[Tell]:
+    def lost(self, cause: str = "closed", *, is_socket_up: bool = False) -> Outbox:
+        return self.feed(broker.LinkLost(session_epoch=self.epoch, cause=cause, is_socket_up=is_socket_up))
+
+    def failed(self, why: str = "refused") -> Outbox:
+        return self.feed(broker.LinkFailed(session_epoch=self.epoch, why=why))
+
+    def back(self) -> Outbox:
+        """Come back after a loss: the pause, the dial, the link."""
+        self.sleep(0.6)
+        return self.up()
+
+    def read(self, *rows: broker.BrokerOrder, executions: Any = (), held: dict[int, int] | None = None) -> Outbox:
         """Answer the read-back under way and let the ledger find nothing wrong."""
-        return self.broker_read(*orders, executions=executions, held=held) + self.reconciled()
+        read = self.broker_read(*rows, executions=executions, held=held)
+        return Outbox(read.effects + self.reconciled().effects)
 
     def broker_read(
-        self, *orders: s.BrokerOrder, executions: Any = (), held: dict[int, int] | None = None
-    ) -> list[Tell]:
+        self, *rows: broker.BrokerOrder, executions: Any = (), held: dict[int, int] | None = None
+    ) -> Outbox:
         assert self.state.reading is not None
-        rows = tuple(
-            s.BrokerPosition(contract=Contract(con_id, *_rest()), qty=qty, avg_cost_cents=0)
+        positions = tuple(
+            broker.BrokerPosition(
+                contract=Contract(con_id, CALL.ticker, CALL.trading_class, CALL.expiry, CALL.strike_ticks, CALL.right),
+                qty=qty,
+                avg_cost_cents=0,
+            )
             for con_id, qty in (held or {}).items()
         )
         return self.feed(
-            s.BrokerRead(
-                session_epoch=self.epoch, read_n=self.state.reading, orders=orders, executions=tuple(executions),
-                positions=rows, read_utc=self.now,
+            broker.BrokerRead(
+                session_epoch=self.epoch, read_n=self.state.reading, orders=rows, executions=tuple(executions),
+                positions=positions, read_utc=self.now,
             )
         )  # fmt: skip
 
-    def reconciled(self, **more: Any) -> list[Tell]:
+    def reconciled(self, **more: Any) -> Outbox:
         fields: dict[str, Any] = {
             "session_epoch": self.epoch, "adopted_fills": 0, "cancel_refs": (), "foreign_positions": (),
             "foreign_orders": (), "unverified": (), "mismatches": (),
         }  # fmt: skip
-        return self.feed(s.Reconciled(**(fields | more)))
+        return self.feed(session.Reconciled(**(fields | more)))
 
     def live(self, held: dict[int, int] | None = None) -> History:
-        """Take the session to FULLY_LIVE."""
+        """Take the session to FULLY_LIVE, and forget what it took."""
         self.start()
         self.up()
         self.read(held=held)
         self.sleep(60)
         assert self.state.mode is Mode.FULLY_LIVE
-        self.said.clear()
+        self.probe.sent = Outbox([])
         return self
 
-    def status(self, ref: str, status: str, **more: Any) -> list[Tell]:
+    def status(self, ref: str, status: OrderStatus, **more: Any) -> Outbox:
         fields: dict[str, Any] = {
             "session_epoch": self.epoch, "order_ref": ref, "perm_id": 900, "status": status, "filled_qty": 0,
             "remaining_qty": 2, "qty": 2, "order_type": OrderType.LIMIT, "limit_ticks": 500, "raw": "",
         }  # fmt: skip
-        return self.feed(m.StatusHeard(**(fields | more)))
+        return self.feed(broker.OrderStatusReported(**(fields | more)))
 
-    def fill(self, ref: str, qty: int, exec_id: str = "e1", side: Side = Side.BUY, revision: int = 1) -> list[Tell]:
+    def fill(self, ref: str, qty: int, exec_id: str = "e1", side: Side = Side.BUY, revision: int = 1) -> Outbox:
+        execution = broker_fill(ref, qty, exec_id, revision, side)
+        return self.feed(broker.ExecutionReported(session_epoch=self.epoch, execution=execution))
+
+    def error(self, ref: str | None, code: int, meaning: CodeMeaning, text: str = "text") -> Outbox:
         return self.feed(
-            m.ExecutionHeard(
-                session_epoch=self.epoch, exec_id=exec_id, revision=revision, order_ref=ref, perm_id=900,
-                contract=CALL, side=side, qty=qty, price_ticks=500, at_utc=self.now, raw="",
+            broker.ErrorReported(
+                session_epoch=self.epoch, order_ref=ref, vendor_code=code, text=text, meaning=meaning
             )
         )  # fmt: skip
 
-    def error(self, ref: str | None, code: int, meaning: CodeMeaning, text: str = "text") -> list[Tell]:
+    def holds(self, qty: int) -> Outbox:
         return self.feed(
-            m.ErrorHeard(session_epoch=self.epoch, order_ref=ref, vendor_code=code, text=text, meaning=meaning)
-        )
-
-    def holds(self, qty: int) -> list[Tell]:
-        return self.feed(
-            positions.BrokerPositionHeard(session_epoch=self.epoch, contract=CALL, qty=qty, avg_cost_cents=0)
-        )
+            broker.PositionReported(session_epoch=self.epoch, contract=CALL, qty=qty, avg_cost_cents=0)
+        )  # fmt: skip
 
     # -- the position's side --------------------------------------------------------------------
 
-    def submit(self, ref: str = ENTRY, **more: Any) -> list[Tell]:
-        permit = m.Permit(kill_epoch=self.state.kill_epoch, session_epoch=self.epoch, expires_utc=self.now + 2 * SECOND)
+    def submit(self, ref: str = ENTRY, *, held: int = 0, permit: Permit | str | None = "valid", **more: Any) -> Outbox:
         fields: dict[str, Any] = {
-            "order_ref": ref, "reply_to": OWNER, "contract": CALL, "side": Side.BUY, "qty": 2,
-            "order_type": OrderType.LIMIT, "limit_ticks": 500, "is_exit": False, "permit": permit,
+            "order_ref": ref, "contract": CALL, "side": Side.BUY, "qty": 2, "order_type": OrderType.LIMIT,
+            "limit_ticks": 500, "is_exit": False, "deadline_utc": self.now + 10 * SECOND,
+        }  # fmt: skip
+        valid = Permit(self.state.kill_epoch, self.epoch, self.now + 2 * SECOND)
+        return self.feed(
+            orders.SubmitOrder(
+                order=OrderRequest(**(fields | more)), reply_to=OWNER, held_qty=held,
+                permit=valid if isinstance(permit, str) else permit,
+            )
+        )  # fmt: skip
+
+    def submit_exit(self, ref: str = EXIT, qty: int = 2, held: int = 2, **more: Any) -> Outbox:
+        return self.submit(ref, held=held, permit=None, **({"side": Side.SELL, "qty": qty, "is_exit": True} | more))
+
+    def modify(self, ref: str = ENTRY, *, permit: Permit | None = None, **more: Any) -> Outbox:
+        fields: dict[str, Any] = {
+            "order_ref": ref, "qty": 2, "order_type": OrderType.LIMIT, "limit_ticks": 520, "is_exit": ref == EXIT,
             "deadline_utc": self.now + 10 * SECOND,
         }  # fmt: skip
-        return self.feed(m.SubmitOrder(**(fields | more)))
+        return self.feed(orders.ModifyOrder(change=OrderChange(**(fields | more)), reply_to=OWNER, permit=permit))
 
-    def submit_exit(self, ref: str = EXIT, qty: int = 2, held: int = 2, **more: Any) -> list[Tell]:
-        return self.submit(
-            ref, **({"side": Side.SELL, "qty": qty, "held_qty": held, "is_exit": True, "permit": None} | more)
-        )
+    def cancel(self, ref: str = ENTRY) -> Outbox:
+        return self.feed(orders.CancelOrder(order_ref=ref, reply_to=OWNER))
 
-    def modify(self, ref: str = ENTRY, **more: Any) -> list[Tell]:
-        fields: dict[str, Any] = {
-            "order_ref": ref, "reply_to": OWNER, "qty": 2, "order_type": OrderType.LIMIT, "limit_ticks": 520,
-            "is_exit": ref == EXIT, "permit": None, "deadline_utc": self.now + 10 * SECOND,
-        }  # fmt: skip
-        return self.feed(m.ModifyOrder(**(fields | more)))
+    def query(self, ref: str = ENTRY) -> Outbox:
+        return self.feed(orders.RequestOrderState(order_ref=ref, reply_to=OWNER))
 
-    def cancel(self, ref: str = ENTRY) -> list[Tell]:
-        return self.feed(m.CancelOrder(order_ref=ref, reply_to=OWNER))
-
-    def query(self, ref: str = ENTRY) -> list[Tell]:
-        return self.feed(m.QueryOrder(order_ref=ref, reply_to=OWNER))
-
-    def sent(self, ref: str = ENTRY) -> list[Tell]:
-        return self.feed(m.OrderSent(order_ref=ref, session_epoch=self.epoch, order_id=1, sent_utc=self.now))
+    def sent(self, ref: str = ENTRY) -> Outbox:
+        return self.feed(broker.OrderSent(order_ref=ref, session_epoch=self.epoch, order_id=1, sent_utc=self.now))
 
     def working(self, ref: str = ENTRY) -> History:
         """Send an order and have it acknowledged."""
@@ -187,30 +200,31 @@ class History:
         else:
             self.submit(ref)
         self.sent(ref)
-        self.status(ref, "working")
-        self.said.clear()
+        self.status(ref, OrderStatus.WORKING)
+        self.probe.sent = Outbox([])
         return self
 
-    def raise_kill(self, level: int, epoch: int = 1) -> list[Tell]:
+    def raise_kill(self, level: KillLevel, epoch: int = 1) -> Outbox:
         return self.feed(risk.KillRaised(level=level, kill_epoch=epoch, reason="test", by="test"))
 
 
-def _rest() -> tuple[Any, ...]:
-    return (CALL.ticker, CALL.trading_class, CALL.expiry, CALL.strike_ticks, CALL.right)
-
-
-def broker_order(ref: str, **more: Any) -> s.BrokerOrder:
+def broker_order(ref: str, **more: Any) -> broker.BrokerOrder:
     """A working order of a read-back unless said."""
     fields: dict[str, Any] = {
         "order_ref": ref, "perm_id": 900, "con_id": 7, "side": Side.BUY, "qty": 2, "filled_qty": 0,
-        "order_type": OrderType.LIMIT, "limit_ticks": 500, "status": "working", "is_working": True,
+        "order_type": OrderType.LIMIT, "limit_ticks": 500, "status": OrderStatus.WORKING, "is_working": True,
     }  # fmt: skip
-    return s.BrokerOrder(**(fields | more))
+    return broker.BrokerOrder(**(fields | more))
 
 
-def broker_fill(ref: str, qty: int, exec_id: str = "e1", revision: int = 1, side: Side = Side.BUY) -> s.BrokerExecution:
-    """An execution of a read-back."""
-    return s.BrokerExecution(
+def ended_order(ref: str, status: OrderStatus, filled_qty: int, **more: Any) -> broker.BrokerOrder:
+    """An order of a read-back that is over."""
+    return broker_order(ref, is_working=False, status=status, filled_qty=filled_qty, **more)
+
+
+def broker_fill(ref: str, qty: int, exec_id: str = "e1", revision: int = 1, side: Side = Side.BUY) -> broker.Execution:
+    """An execution, live or of a read-back."""
+    return broker.Execution(
         exec_id=exec_id, revision=revision, order_ref=ref, perm_id=900, con_id=7, side=side, qty=qty,
         price_ticks=500, at_utc=NOON, raw="",
     )  # fmt: skip

@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 from config.settings import Gateway, Settings, load_settings
 from domain.instants import SECOND
 from domain.instruments import Contract, OrderType, Side
+from domain.orders.request import OrderChange, OrderRequest
 from gateways.ib.link import IbPort
 from gateways.ib.orders_port import OrdersPort
 from gateways.ib.quotes_port import QuotesPort
-from messages import orders as m
-from messages import session as s
+from messages import broker
 from messages.base import Message
 from simulation.broker.exchange import Exchange
 from simulation.gateway.faults import Fault
@@ -57,7 +57,7 @@ class Mailbox:
             return [message for message in self.heard if isinstance(message, kind)]
 
     def wait(self, kind: type[T], fits: Callable[[T], bool] = lambda _: True, timeout_s: float = 5.0) -> T:
-        """Give the first message of this kind that fits; fails the test after the timeout."""
+        """Return the first message of this kind that fits; fails the test after the timeout."""
         found: list[T] = []
 
         def look() -> bool:
@@ -91,7 +91,7 @@ class World:
         self.loop.close()
 
     def run(self, work: Any) -> Any:
-        """Run a coroutine on the gateway's loop and give its result."""
+        """Run a coroutine on the gateway's loop and return its result."""
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(10.0)
 
     def do(self, call: Callable[[], Any]) -> Any:
@@ -167,10 +167,10 @@ def orders_port(world: World, *, is_dialled: bool = True, **changes: int) -> Ite
     port = make_port(OrdersPort, world, mailbox.tell, **changes)
     try:
         if is_dialled:
-            port.post(s.Dial(session_epoch=EPOCH, gateway_n=0))
-            mailbox.wait(s.LinkUp)
-            port.post(s.ReadBack(session_epoch=EPOCH, read_n=0))
-            mailbox.wait(s.BrokerRead)
+            port.post(broker.Dial(session_epoch=EPOCH, gateway_n=0))
+            mailbox.wait(broker.LinkUp)
+            port.post(broker.ReadBack(session_epoch=EPOCH, read_n=0))
+            mailbox.wait(broker.BrokerRead)
         yield port, mailbox
     finally:
         port.close()
@@ -182,18 +182,29 @@ def quotes_port(world: World, **changes: int) -> Iterator[tuple[QuotesPort, Mail
     mailbox = Mailbox()
     port = make_port(QuotesPort, world, mailbox.tell, client_id=12, **changes)
     try:
-        port.post(s.Dial(session_epoch=EPOCH, gateway_n=0))
-        mailbox.wait(s.LinkUp)
+        port.post(broker.Dial(session_epoch=EPOCH, gateway_n=0))
+        mailbox.wait(broker.LinkUp)
         yield port, mailbox
     finally:
         port.close()
 
 
-def place(world: World, ref: str = "ZH-paper-a-e", *, limit_ticks: int | None = 510, **more: Any) -> m.PlaceOrder:
+def place(
+    world: World, ref: str = "ZH-paper-a-e", *, session_epoch: int = EPOCH, kill_epoch: int = 0, **more: Any
+) -> broker.PlaceOrder:
     """A buy of two SPXW calls, at the ask unless said."""
     fields: dict[str, Any] = {
-        "order_ref": ref, "session_epoch": EPOCH, "kill_epoch": 0, "contract": world.call, "side": Side.BUY, "qty": 2,
-        "order_type": OrderType.LIMIT, "limit_ticks": limit_ticks, "aux_ticks": None, "is_exit": False,
+        "order_ref": ref, "contract": world.call, "side": Side.BUY, "qty": 2, "order_type": OrderType.LIMIT,
+        "limit_ticks": 510, "is_exit": False, "deadline_utc": world.clock.now_utc() + 10 * SECOND,
+    }  # fmt: skip
+    order = OrderRequest(**(fields | more))
+    return broker.PlaceOrder(order=order, session_epoch=session_epoch, kill_epoch=kill_epoch)
+
+
+def amend(world: World, ref: str = "ZH-paper-a-e", **more: Any) -> broker.AmendOrder:
+    """The same order again, as a change."""
+    fields: dict[str, Any] = {
+        "order_ref": ref, "qty": 2, "order_type": OrderType.LIMIT, "limit_ticks": 510, "is_exit": False,
         "deadline_utc": world.clock.now_utc() + 10 * SECOND,
     }  # fmt: skip
-    return m.PlaceOrder(**(fields | more))
+    return broker.AmendOrder(change=OrderChange(**(fields | more)), session_epoch=EPOCH, kill_epoch=0)

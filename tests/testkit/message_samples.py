@@ -28,7 +28,7 @@ _PLAIN: dict[Any, st.SearchStrategy[Any]] = {
 
 @cache
 def strategy(wanted: Any) -> st.SearchStrategy[Any]:
-    """Give values of a field's type (frozen structs, tuples, unions, enums, literals and plain values)."""
+    """Return values of a field's type (frozen structs, tuples, unions, enums, literals and plain values)."""
     if wanted in _PLAIN:
         return _PLAIN[wanted]
     origin, arguments = typing.get_origin(wanted), typing.get_args(wanted)
@@ -49,7 +49,7 @@ def strategy(wanted: Any) -> st.SearchStrategy[Any]:
 
 
 def one_of(wanted: Any) -> Any:
-    """Give one plain value of a type, always the same."""
+    """Return one plain value of a type, always the same."""
     if wanted in _PLAIN:
         return {int: 1, float: 0.5, bool: False, str: "x", date: date(2026, 11, 20)}.get(wanted)
     origin, arguments = typing.get_origin(wanted), typing.get_args(wanted)

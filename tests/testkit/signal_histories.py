@@ -1,9 +1,8 @@
-"""Helpers of the signal tests: run an actor over a history of messages, and build rows and readings by hand."""
+"""Helpers of the signal tests: settings, instants of a session, and rows and readings made by hand."""
 
 from __future__ import annotations
 
 from datetime import date, time
-from typing import Any
 
 import numpy as np
 
@@ -20,10 +19,8 @@ from domain.options.profile import (
     Rows,
     shape_of,
 )
+from domain.units import Ticks, Utc
 from messages import lifecycle
-from messages.base import Message
-from supervision.actor import Actor
-from supervision.effects import Tell
 
 SETTINGS = load_settings(profile="real")
 SESSION = date(2026, 11, 20)
@@ -31,44 +28,18 @@ OPEN = at_exchange(SESSION, time(9, 30))
 CLOSE = at_exchange(SESSION, time(16, 0))
 
 
-def clock(hour: int, minute: int = 0, second: int = 0) -> int:
-    """Give an instant of the tests' session."""
+def clock(hour: int, minute: int = 0, second: int = 0) -> Utc:
+    """Return an instant of the tests' session."""
     return at_exchange(SESSION, time(hour, minute, second))
 
 
-def started(name: str, incarnation: int = 1, restored: Any = None, run_n: int = 3) -> lifecycle.Started:
-    """Make the first envelope of an incarnation."""
-    return lifecycle.Started(name=name, incarnation=incarnation, run_n=run_n, restored=restored)
+def fired(kind: str, subject: object = "") -> lifecycle.TimerFired:
+    """Return a timer that was in the mail already when its actor disarmed it."""
+    return lifecycle.TimerFired(kind=kind, subject=str(subject), due_utc=Utc(0))
 
 
-class History:
-    """An actor fed with messages; keeps the state and every effect."""
-
-    def __init__(self, actor: Actor[Any], now: int = 0) -> None:
-        self.actor = actor
-        self.state = actor.initial()
-        self.now = now
-
-    def hear(self, message: Message, now: int | None = None) -> list[Any]:
-        """Give one message to the actor; give its effects."""
-        if now is not None:
-            self.now = now
-        self.state, effects = self.actor.decide(self.state, message, self.now)
-        return list(effects)
-
-    def fire(self, key: str, now: int) -> list[Any]:
-        """Let a timer fire."""
-        return self.hear(lifecycle.TimerFired(key=key, due_utc=now), now)
-
-
-def told(effects: list[Any], kind: type[Message] | None = None, to: str | None = None) -> list[Any]:
-    """Give the messages among effects, of one kind and to one role or address where asked."""
-    tells = [e for e in effects if isinstance(e, Tell)]
-    return [e.message for e in tells if (kind is None or isinstance(e.message, kind)) and (to is None or e.to == to)]
-
-
-def profile(ticker: str, category: str, spot: int, **scalars: int) -> Profile:
-    """Make a profile with three strikes around spot; iv 0.20 at all of them."""
+def profile(ticker: str, category: str, spot: Ticks, **scalars: int) -> Profile:
+    """Return a profile with three strikes around spot; iv 0.20 at all of them."""
     shape = shape_of(category)
     names = SCALARS[shape]
     assert set(scalars) <= {*GEX_SCALARS, *GREEK_SCALARS, *names}
@@ -79,7 +50,7 @@ def profile(ticker: str, category: str, spot: int, **scalars: int) -> Profile:
     return Profile(ticker, category, OPEN, spot, tuple(scalars.get(n, 0) for n in names), strikes, values, priors)
 
 
-def rows_of(hub: str, bucket_utc: int, *profiles: Profile) -> Rows:
-    """Make a hub's rows of a bucket."""
+def rows_of(hub: str, bucket_utc: Utc, *profiles: Profile) -> Rows:
+    """Return a hub's rows of a bucket."""
     rows = tuple(Row(p, hub, 5, bucket_utc, bucket_utc + BUCKET_NS - 1) for p in profiles)
     return Rows(f"{hub}/{bucket_utc}", rows)

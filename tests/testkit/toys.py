@@ -10,35 +10,45 @@ from typing import Any
 import msgspec
 
 from config.settings import Supervision, load_settings
-from messages import lifecycle, operator
-from messages.base import Message
+from domain.alarm import Severity
+from domain.risk.kill import KillLevel
+from messages import lifecycle, operator, restored
+from messages.base import Event, Message
 from messages.envelope import Envelope, Handled, decode
-from supervision.actor import Actor, IoActor
-from supervision.effects import CancelTimer, Effect, Effects, Retire, SetTimer, Tell
-from supervision.spec import AnyActor, ChildSpec, Template, Tree
+from supervision.actor import Actor, AnyActor, IoActor
+from supervision.effects import Tell
+from supervision.spec import ChildSpec, Halt, Template, Tree
 from supervision.stepped import SteppedRuntime, VirtualClock
 from supervision.supervisor import SupervisorActor
 from supervision.trace import MemoryTrace
+from supervision.turn import Turn
 
 RULES: Supervision = load_settings(profile="real").supervision
+ROLES: dict[str, tuple[str, ...]] = {"nobody": (), "both": ("a:1", "b:1")}
 Log = list[tuple[str, str]]
 
 
-def say(text: str, key: str = "toy") -> operator.Alarm:
-    """Give a message whose text a toy carries out: commands separated by `;`."""
-    return operator.Alarm(key=key, severity="toy", text=text, at_utc=0)
+def say(text: str, topic: str = "toy") -> operator.Announce:
+    """Return a command whose text a toy carries out: commands separated by `;`."""
+    return operator.Announce(topic=topic, severity=Severity.INFO, text=text, at_utc=0)
 
 
-class ToyState(msgspec.Struct, frozen=True):
+def alarm(text: str, key: str = "toy") -> operator.Alarm:
+    """Return an event whose text a toy carries out."""
+    return operator.Alarm(key=key, severity=Severity.INFO, text=text, at_utc=0)
+
+
+class ToyState(msgspec.Struct):
     """How many messages this incarnation has handled."""
 
     n: int = 0
 
 
-class Toy(Actor[ToyState]):
-    """Carries out texts: `tell TO TEXT`, `timer KEY AT`, `cancel KEY`, `retire`, `raise`, `exit`, `echo`, `hold KEY`.
+class Toy(Actor[ToyState, Any]):
+    """Carries out texts: `tell TO TEXT`, `publish TEXT`, `timer KEY AT`, `cancel KEY`, `retire`, `raise`, `hold KEY`...
 
     What it handles goes to `log` as (name, text), `Started` as `started:<incarnation>`. `hold KEY` blocks on an event.
+    The key of a timer is `kind` or `kind/subject`.
     """
 
     def __init__(
@@ -53,30 +63,31 @@ class Toy(Actor[ToyState]):
     def initial(self) -> ToyState:
         return ToyState()
 
-    def decide(self, state: ToyState, message: Message, now: int) -> tuple[ToyState, Effects]:
-        state = ToyState(state.n + 1)
+    def decide(self, turn: Turn[ToyState], message: Message) -> None:
+        turn.state.n += 1
         text = text_of(message)
         self._log.append((self.name, text))
         commands = self._on_start if text.startswith("started:") else text
-        effects: list[Effect] = []
         for command in commands.split(";"):
-            effects += self._carried_out(command.strip(), state, now)
-        return state, tuple(effects)
+            self._carry_out(turn, command.strip())
 
-    def _carried_out(self, command: str, state: ToyState, now: int) -> Iterable[Effect]:
+    def _carry_out(self, turn: Turn[ToyState], command: str) -> None:
         verb, _, rest = command.partition(" ")
         first, _, second = rest.partition(" ")
+        kind, _, subject = first.partition("/")
         match verb:
             case "tell":
-                yield Tell(first, say(second))
+                turn.tell(first, say(second))
+            case "publish":
+                turn.publish(alarm(rest))
             case "count":
-                yield Tell(first, say(f"n={state.n}"))
+                turn.tell(first, say(f"n={turn.state.n}"))
             case "timer":
-                yield SetTimer(first, now + int(second))
+                turn.arm(kind, turn.now + int(second), subject)
             case "cancel":
-                yield CancelTimer(first)
+                turn.disarm(kind, subject)
             case "retire":
-                yield Retire()
+                turn.retire()
             case "raise":
                 raise ValueError(rest or "told to")
             case "exit":
@@ -86,8 +97,11 @@ class Toy(Actor[ToyState]):
                 assert self._holds[first].wait(20), "nobody let go"
 
 
-class ToyStore(IoActor):
-    """An I/O actor: fails on `fail N` as long as `failures[text]` is above 0, answers `ReadState` with a kill level."""
+class ToyStore(IoActor[Any]):
+    """An I/O actor: fails on a text as long as `failures[text]` is above 0, answers `RequestState` with a kill epoch.
+
+    The epoch is the count of what it has logged so far.
+    """
 
     def __init__(self, name: str, log: Log, failures: dict[str, int] | None = None) -> None:
         super().__init__(name)
@@ -101,16 +115,14 @@ class ToyStore(IoActor):
     def close(self) -> None:
         self._log.append((self.name, "close"))
 
-    def handle(self, message: Message, now: int) -> Effects:
+    def handle(self, turn: Turn[None], message: Message) -> None:
         text = text_of(message)
         self._log.append((self.name, text))
         self._fail(text)
-        if isinstance(message, lifecycle.ReadState):
-            level = sum(name == self.name for name, _ in self._log)
-            restored = lifecycle.KillRestored(level=level, kill_epoch=0, reason="", by="")
-            return (Tell(message.reply_to, lifecycle.StateRead(
-                name=message.name, restored=restored, read_n=message.read_n)),)  # fmt: skip
-        return ()
+        if isinstance(message, lifecycle.RequestState):
+            epoch = sum(name == self.name for name, _ in self._log)
+            back = restored.KillRestored(level=KillLevel.RUNNING, kill_epoch=epoch, reason="", by="")
+            turn.report(message.reply_to, lifecycle.StateRead(name=message.name, restored=back, read_n=message.read_n))
 
     def _fail(self, text: str) -> None:
         if self._failures.get(text, 0) > 0:
@@ -119,26 +131,26 @@ class ToyStore(IoActor):
 
 
 def text_of(message: Message) -> str:
-    """Say what a message is, in a word or its own text."""
+    """Return what a message is, in a word or its own text."""
     match message:
-        case operator.Alarm():
+        case operator.Announce() | operator.Alarm():
             return message.text
         case lifecycle.Started():
             return f"started:{message.incarnation}"
         case lifecycle.TimerFired():
-            return f"fired:{message.key}"
-        case lifecycle.ReadState():
+            return f"fired:{message.kind}" + (f"/{message.subject}" if message.subject else "")
+        case lifecycle.RequestState():
             return f"read:{message.name}"
     return type(message).__name__
 
 
 def spec(name: str, make: Callable[[str], AnyActor], **more: Any) -> ChildSpec:
-    """Give the child spec of a toy."""
+    """Return the child spec of a toy."""
     return ChildSpec(name, lambda: make(name), **more)
 
 
-class Collector(Actor[ToyState]):
-    """Stands for kill, notifier and ibkr: keeps what it is told."""
+class Collector(Actor[ToyState, Any]):
+    """Stands for who hears alarms and who hears that trading must stop: keeps what it is told."""
 
     def __init__(self, name: str, kept: list[Message]) -> None:
         super().__init__(name)
@@ -147,23 +159,28 @@ class Collector(Actor[ToyState]):
     def initial(self) -> ToyState:
         return ToyState()
 
-    def decide(self, state: ToyState, message: Message, now: int) -> tuple[ToyState, Effects]:
+    def decide(self, turn: Turn[ToyState], message: Message) -> None:
         if not isinstance(message, lifecycle.Started):
             self._kept.append(message)
-        return state, ()
 
 
 @dataclasses.dataclass
 class House:
-    """A tree of toys, and what kill, notifier and ibkr heard."""
+    """A tree of toys, and what `halt` and `notifier` heard."""
 
     tree: Tree
     log: Log
-    heard: dict[str, list[Message]]
+    heard: dict[str, list[Any]]
 
     def texts(self, name: str) -> list[str]:
-        """Give what an actor handled, in order."""
+        """Return what an actor handled, in order."""
         return [text for who, text in self.log if who == name]
+
+
+def on_halt(halt: Halt) -> tuple[Tell, ...]:
+    """Tell `halt` the reason; the topic names who says it, and whether something vital was lost."""
+    topic = f"{halt.by}:vital" if halt.is_vital_loss else halt.by
+    return (Tell("halt", say(halt.reason, topic)),)
 
 
 def house(
@@ -171,19 +188,20 @@ def house(
     log: Log,
     templates: tuple[Template, ...] = (),
     rules: Supervision = RULES,
-    seeds: tuple[tuple[str, str], ...] = (),
-    supervisor: Callable[[Tree], Actor[Any]] | None = None,
+    rosters: tuple[tuple[str, str], ...] = (),
+    supervisor: Callable[[Tree], Actor[Any, Any]] | None = None,
+    subscribers: dict[type[Event], tuple[str, ...]] | None = None,
 ) -> House:
-    """Put toys under the real supervisor, beside collectors for kill, notifier and ibkr."""
-    heard: dict[str, list[Message]] = {name: [] for name in ("kill", "notifier", "ibkr")}
+    """Put toys under the real supervisor, beside collectors for halts and (unless told otherwise) alarms."""
+    heard: dict[str, list[Any]] = {name: [] for name in ("halt", "notifier")}
     taken = {child.name for child in children}
     collectors = (ChildSpec(name, lambda n=name: Collector(n, heard[n])) for name in heard if name not in taken)
 
     def route(sender: str, role: str) -> tuple[str, ...]:
-        return {"nobody": (), "both": ("a:1", "b:1")}[role]
+        return ROLES[role]
 
     tree = Tree(
-        (
+        children=(
             ChildSpec(
                 "supervisor",
                 lambda: supervisor(tree) if supervisor else SupervisorActor("supervisor", tree, rules, 1.0),
@@ -191,29 +209,31 @@ def house(
             *collectors,
             *children,
         ),
-        templates,
-        route,
-        seeds,
+        templates=templates,
+        route=route,
+        subscribers={operator.Alarm: ("notifier",)} if subscribers is None else subscribers,
+        on_halt=on_halt,
+        rosters=rosters,
     )
     return House(tree, log, heard)
 
 
-def stepped(of: House, **more: Any) -> SteppedRuntime:
+def stepped(of: House, make: type[SteppedRuntime] = SteppedRuntime, **more: Any) -> SteppedRuntime:
     """Start a house in the stepped runtime at instant 0 and let the start settle."""
     clock = VirtualClock(0)
-    runtime = SteppedRuntime(of.tree, clock, trace=more.pop("trace", None) or MemoryTrace(clock), **more)
+    runtime = make(of.tree, clock, trace=more.pop("trace", None) or MemoryTrace(clock), **more)
     runtime.start_tree()
     runtime.run_until(0)
     return runtime
 
 
 def records(lines: Iterable[bytes]) -> tuple[list[Envelope], dict[int, Handled]]:
-    """Read a trace's lines back: the envelopes, and each one's handling by seq."""
+    """Return a trace's lines read back: the envelopes, and each one's handling by seq."""
     decoder = msgspec.json.Decoder(Envelope | Handled)
     found = [decoder.decode(line) for line in lines]
     return [r for r in found if isinstance(r, Envelope)], {r.seq: r for r in found if isinstance(r, Handled)}
 
 
 def message_of(envelope: Envelope) -> Message:
-    """Read an envelope's message."""
+    """Return an envelope's message."""
     return decode(envelope.message)

@@ -1,112 +1,151 @@
 """The entry gates in their one order. The first reject decides the code; all verdicts up to it are kept.
 
-The pipeline calls them in groups, because some wait for a round trip: `STANDING` (1 to 18), `CANDIDATE` (19 to 22) for
-each contract tried, `SIZE` (23), `SUBMIT` (24), then `LAST_LOOK` (1 to 19) again. Gate 25 is the reservation's
-transaction in the ledger.
+A gate is a row of `GATES`; its number, for display only, is its place there. What the pipeline asks together is derived
+from the rows: a phase, the last look, the hand-over.
 """
 
 from __future__ import annotations
 
+from typing import Final
+
 from msgspec.structs import replace
 
-from domain.instruments import Contract, Quote
-from domain.limits import TickerRules
-from domain.options.fees import round_trip_cents
-from domain.risk.day import loss_streak
-from domain.risk.desk_view import DeskView
-from domain.risk.gates import quote as gates_quote
-from domain.risk.gates import standing as gates_standing
-from domain.risk.gates.types import DeskRules, Finding, Gate, Intent, Snapshot, Verdict, refused
-from domain.risk.reject import RejectCode
-from domain.risk.sizing import Sizing, cuts_of, size_entry
+from domain.orders.intent import EntryPlan, Intent
+from domain.risk.gates import quote, standing
+from domain.risk.gates.types import Gate, GatePhase, Snapshot, Verdict, missing, refused
+from domain.risk.reject import RejectCode as R
 
-GATES = (
-    Gate(1, "kill_level", gates_standing.kill_level),
-    Gate(2, "live_flag", gates_standing.live_flag),
-    Gate(3, "port_and_account", gates_standing.port_and_account),
-    Gate(4, "shadow_check", gates_standing.shadow_check),
-    Gate(5, "broker_mode", gates_standing.broker_mode),
-    Gate(6, "session", gates_standing.session),
-    Gate(7, "signal_age", gates_standing.signal_age),
-    Gate(8, "cooldown", gates_standing.cooldown),
-    Gate(9, "watermark", gates_standing.watermark),
-    Gate(10, "daily_loss", gates_standing.daily_loss),
-    Gate(11, "loss_streak", gates_standing.losses_in_a_row),
-    Gate(12, "trades_per_day", gates_standing.trades_per_day),
-    Gate(13, "positions_global", gates_standing.positions_global),
-    Gate(14, "positions_of_ticker", gates_standing.positions_of_ticker),
-    Gate(15, "one_position", gates_standing.one_position),
-    Gate(16, "long_only", gates_standing.long_only),
-    Gate(17, "no_adding_to_a_loser", gates_standing.no_adding_to_a_loser),
-    Gate(18, "no_reverse", gates_standing.no_reverse),
-    Gate(19, "contract", gates_quote.contract),
-    Gate(20, "quote_fresh", gates_quote.quote_fresh),
-    Gate(21, "bid_present", gates_quote.bid_present),
-    Gate(22, "spread", gates_quote.spread),
-    Gate(23, "size_and_money", gates_quote.size_and_money),
-    Gate(24, "fresh_quote", gates_quote.fresh_quote),
-)
-RESERVATION_GATE, RESERVATION_NAME = 25, "reservation"
+# Gates in whose name the pipeline itself refuses.
+SIGNAL_AGE: Final = "signal_age"
+CONTRACT: Final = "contract"
+QUOTE_FRESH: Final = "quote_fresh"
+FRESH_QUOTE: Final = "fresh_quote"
+RESERVATION: Final = "reservation"
 
-STANDING = GATES[:18]
-CANDIDATE = GATES[18:22]
-SIZE = GATES[22:23]
-SUBMIT = GATES[23:24]
-LAST_LOOK = GATES[:19]
-# What a kill, a lost session or a locked day could have changed while the reservation was on its way.
-HAND_OVER = (GATES[0], GATES[4], GATES[5])
+_STANDING, _CANDIDATE = GatePhase.STANDING, GatePhase.CANDIDATE
+
+GATES: Final[tuple[Gate, ...]] = (
+    Gate(
+        "kill_level", standing.kill_level, _STANDING, (R.KILL_SWITCH_L1, R.KILL_SWITCH_L2, R.MISSING_INPUT),
+        is_last_look=True, is_hand_over=True,
+    ),
+    Gate("live_flag", standing.live_flag, _STANDING, (R.LIVE_NOT_ENABLED,), is_last_look=True),
+    Gate(
+        "port_and_account", standing.port_and_account, _STANDING,
+        (R.NOT_PAPER_PORT, R.NOT_PAPER_ACCOUNT, R.NOT_LIVE_PORT, R.ACCOUNT_MISMATCH, R.MISSING_INPUT),
+        is_last_look=True,
+    ),
+    Gate("shadow_check", standing.shadow_check, _STANDING, (R.SHADOW_SIGNAL,), is_last_look=True),
+    Gate(
+        "broker_mode", standing.broker_mode, _STANDING,
+        (R.MODE_DATA_ONLY, R.MODE_DEGRADED, R.MODE_WARMUP, R.MISSING_INPUT), is_last_look=True, is_hand_over=True,
+    ),
+    Gate(
+        "session", standing.session, _STANDING,
+        (R.SESSION_CLOSED, R.ENTRY_WINDOW, R.HALTED, R.DAY_LOCKED, R.MISSING_INPUT),
+        is_last_look=True, is_hand_over=True,
+    ),
+    Gate(SIGNAL_AGE, standing.signal_age, _STANDING, (R.STALE_SIGNAL, R.MISSING_INPUT), is_last_look=True),
+    Gate("cooldown", standing.cooldown, _STANDING, (R.COOLDOWN,), is_last_look=True),
+    Gate("watermark", standing.watermark, _STANDING, (R.DUPLICATE_ALERT,), is_last_look=True),
+    Gate("daily_loss", standing.daily_loss, _STANDING, (R.DAILY_LOSS, R.MISSING_INPUT), is_last_look=True),
+    Gate("loss_streak", standing.losses_in_a_row, _STANDING, (R.LOSS_STREAK,), is_last_look=True),
+    Gate(
+        "trades_per_day", standing.trades_per_day, _STANDING, (R.MAX_TRADES, R.DAY_TRADES, R.MISSING_INPUT),
+        is_last_look=True,
+    ),
+    Gate(
+        "no_adding_to_a_loser", standing.no_adding_to_a_loser, _STANDING, (R.ADD_TO_LOSER, R.MISSING_INPUT),
+        is_last_look=True,
+    ),
+    Gate("no_reverse", standing.no_reverse, _STANDING, (R.REVERSE_WITHOUT_FLAT,), is_last_look=True),
+    Gate("one_position", standing.one_position, _STANDING, (R.ONE_POSITION_ONLY,), is_last_look=True),
+    Gate("long_only", standing.long_only, _STANDING, (R.LONG_ONLY, R.NAKED_SHORT), is_last_look=True),
+    Gate("positions_global", standing.positions_global, _STANDING, (R.MAX_POSITIONS,), is_last_look=True),
+    Gate("positions_of_ticker", standing.positions_of_ticker, _STANDING, (R.TICKER_LIMIT,), is_last_look=True),
+    Gate(
+        CONTRACT, quote.contract, _CANDIDATE,
+        (
+            R.NOT_0DTE, R.WRONG_TRADING_CLASS, R.WRONG_RIGHT, R.WRONG_MULTIPLIER, R.UNKNOWN_CONTRACT,
+            R.MISSING_INPUT,
+        ),
+        other_codes=(R.NO_CONTRACT,), is_last_look=True,
+    ),
+    Gate(QUOTE_FRESH, quote.quote_fresh, _CANDIDATE, (R.DELAYED_DATA, R.STALE_QUOTE, R.MISSING_INPUT)),
+    Gate("bid_present", quote.bid_present, _CANDIDATE, (R.EMPTY_MARKET,)),
+    Gate("spread", quote.spread, _CANDIDATE, (R.SPREAD_TOO_WIDE, R.CROSSED_MARKET, R.MISSING_INPUT)),
+    Gate(
+        "size_and_money", quote.size_and_money, GatePhase.SIZE,
+        (R.BAD_SIZE, R.PREMIUM_BOUNDS, R.CONCENTRATION, R.BUYING_POWER, R.MISSING_INPUT),
+    ),
+    Gate(
+        FRESH_QUOTE, quote.fresh_quote, GatePhase.SUBMIT,
+        (
+            R.STALE_QUOTE, R.QUOTE_DRIFT, R.DELAYED_DATA, R.EMPTY_MARKET, R.SPREAD_TOO_WIDE, R.CROSSED_MARKET,
+            R.MISSING_INPUT,
+        ),
+    ),
+    Gate(
+        RESERVATION, quote.reservation, GatePhase.RESERVATION, (R.PERMIT_KILLED, R.PERMIT_SESSION, R.MISSING_INPUT),
+        other_codes=(
+            R.DAY_LOCKED, R.DUPLICATE_ALERT, R.MAX_TRADES, R.REVERSE_WITHOUT_FLAT, R.ONE_POSITION_ONLY,
+            R.MAX_POSITIONS, R.TICKER_LIMIT, R.DUPLICATE_POSITION, R.ATTEMPT_INTERRUPTED, R.DEADLINE_PASSED,
+        ),
+    ),
+)  # fmt: skip
+
+LAST_LOOK: Final = tuple(gate for gate in GATES if gate.is_last_look)
+# What a kill, a lost session or a locked day could have changed since the last look.
+HAND_OVER: Final = tuple(gate for gate in GATES if gate.is_hand_over)
+_IN_PHASE: Final = {phase: tuple(gate for gate in GATES if gate.phase is phase) for phase in GatePhase}
+_NUMBERS: Final = {gate.name: n for n, gate in enumerate(GATES, start=1)}
 
 
-def no_longer_stands(snapshot: Snapshot) -> RejectCode | None:
-    """Check the gates of the hand-over for an entry that already works and wants to pay more."""
-    for check in (gates_standing.kill_level, gates_standing.broker_mode, gates_standing.session):
-        code = check(None, snapshot).code
-        if code is not None:
-            return code
-    return None
+def in_phase(phase: GatePhase) -> tuple[Gate, ...]:
+    """Return the gates of a phase, in their order."""
+    return _IN_PHASE[phase]
+
+
+def number_of(name: str) -> int:
+    """Return the place of a gate in the order, from 1, for display.
+
+    Raises:
+        KeyError: no gate bears this name.
+    """
+    return _NUMBERS[name]
+
+
+def gates_of(code: R) -> tuple[str, ...]:
+    """Return the names of the gates that refuse with a code, in their order; none for a code that is not of a gate."""
+    return tuple(gate.name for gate in GATES if code in gate.codes or code in gate.other_codes)
 
 
 def run(gates: tuple[Gate, ...], intent: Intent, snapshot: Snapshot, note: str = "") -> tuple[Verdict, ...]:
-    """Give the verdicts up to and including the first reject; `note` goes before what each gate looked at."""
+    """Return the verdicts up to and including the first reject; `note` goes before what each gate looked at."""
     verdicts: list[Verdict] = []
     for gate in gates:
-        found = gate.check(intent, snapshot)
+        finding = gate.check(intent, snapshot)
         if note:
-            found = replace(found, looked_at=f"{note}: {found.looked_at}")
-        verdicts.append(Verdict(gate.number, gate.name, found))
+            finding = replace(finding, looked_at=f"{note}: {finding.looked_at}")
+        verdicts.append(Verdict(gate.name, finding))
         if verdicts[-1].is_reject:
             break
     return tuple(verdicts)
 
 
 def first_reject(verdicts: tuple[Verdict, ...]) -> Verdict | None:
-    """Give the verdict that decides; it is the last one, or there is none."""
+    """Return the verdict that decides; it is the last one, or there is none."""
     return verdicts[-1] if verdicts and verdicts[-1].is_reject else None
 
 
-def verdict_of(gate: int, found: Finding) -> Verdict:
-    """Put a finding under the name of its gate (25 is the reservation)."""
-    name = RESERVATION_NAME if gate == RESERVATION_GATE else GATES[gate - 1].name
-    return Verdict(gate, name, found)
-
-
 def no_contract(tried: int, why: str, is_none_today: bool = False) -> Verdict:
-    """Give the verdict on an offer of which no contract passed gates 19 to 22, or of a ticker without one today."""
-    code = RejectCode.NOT_0DTE if is_none_today else RejectCode.NO_CONTRACT
-    return verdict_of(19, refused(code, tried, 1, "contracts tried", why))
+    """Return the verdict on an offer of which no contract passed its gates, or of a ticker without one today."""
+    code = R.NOT_0DTE if is_none_today else R.NO_CONTRACT
+    return Verdict(CONTRACT, refused(code, tried, 1, "contracts tried", why))
 
 
-def size_of(rules: DeskRules, ticker: TickerRules, view: DeskView, contract: Contract, quote: Quote) -> Sizing | None:
-    """Size an entry on the quote in hand; `None` where account values, the session or the ask are not known."""
-    if view.funds is None or view.session is None or not quote.ask_ticks:
+def no_combo_orders(plan: EntryPlan) -> Verdict | None:
+    """Return the refusal of a plan of several legs, which no broker port can order yet; `None` for a single leg."""
+    if len(plan.legs) == 1:
         return None
-    return size_entry(
-        nav_cents=view.funds.nav_cents,
-        ask_ticks=quote.ask_ticks,
-        multiplier=contract.multiplier,
-        stop_share=rules.stop_share,
-        fees_cents=round_trip_cents(view.session, contract.trading_class, 1, quote.ask_ticks),
-        cap=ticker.size_cap,
-        cuts=cuts_of(view.stops.is_soft, loss_streak(view.closed)),
-        limits=rules.limits,
-    )
+    return Verdict(CONTRACT, missing("a plan of several legs needs a combo order", len(plan.legs), 1, "legs"))

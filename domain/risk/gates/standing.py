@@ -1,4 +1,4 @@
-"""Gates 1 to 18: may this desk enter at all, now, for this signal?
+"""The standing gates: may this desk enter at all, now, for this signal? Their order stands in `sequence.GATES`.
 
 Rules: the project's risk specification, section 2.
 """
@@ -6,42 +6,39 @@ Rules: the project's risk specification, section 2.
 from __future__ import annotations
 
 from domain.instants import BUCKET_NS, MS, SECOND, exchange_clock, session_of
-from domain.instruments import Side
+from domain.orders.intent import Intent
 from domain.risk.day import hard_limit_cents, is_at_or_below, loss_streak
 from domain.risk.desk_view import day_pnl_cents, deciding_row, last_sent_utc, trades_today
-from domain.risk.gates.types import Finding, Intent, Snapshot, missing, not_fed, passed, refused
-from domain.risk.reject import RejectCode
-from domain.session.modes import Mode
+from domain.risk.gates.types import Finding, Snapshot, missing, not_fed, passed, refused
+from domain.risk.kill import KillLevel
+from domain.risk.reject import REFUSED_IN_MODE, RejectCode
+from domain.session.modes import AccountClass, Mode
 from domain.session.phases import Phase
+from domain.units import Cents
 
-_MODE_CODES = {
-    Mode.DATA_ONLY: RejectCode.MODE_DATA_ONLY,
-    Mode.DEGRADED: RejectCode.MODE_DEGRADED,
-    Mode.WARMUP: RejectCode.MODE_WARMUP,
-}
 _CLOSED_PHASES = (Phase.CLOSED_DAY, Phase.PRE, Phase.CLOSED)
 
 
-def kill_level(_: Intent | None, s: Snapshot) -> Finding:
-    """Gate 1: no entries at level 1 or 2."""
+def kill_level(_: Intent, s: Snapshot) -> Finding:
+    """No entries at level 1 or 2."""
     level = s.view.kill_level
     if level is None:
         return missing("kill level")
-    if level >= 1:
-        code = RejectCode.KILL_SWITCH_L1 if level == 1 else RejectCode.KILL_SWITCH_L2
+    if level >= KillLevel.NO_ENTRIES:
+        code = RejectCode.KILL_SWITCH_L1 if level == KillLevel.NO_ENTRIES else RejectCode.KILL_SWITCH_L2
         return refused(code, level, 0, "level", f"epoch {s.view.kill_epoch}")
     return passed(level, 0, "level", f"epoch {s.view.kill_epoch}")
 
 
 def live_flag(_: Intent, s: Snapshot) -> Finding:
-    """Gate 2: live only when armed for this run."""
+    """Live only when armed for this run."""
     if s.rules.trading_mode == "live" and not s.rules.is_live_armed:
         return refused(RejectCode.LIVE_NOT_ENABLED, looked_at="trading_mode live, not armed")
     return passed(looked_at=f"trading_mode {s.rules.trading_mode}")
 
 
 def port_and_account(_: Intent, s: Snapshot) -> Finding:
-    """Gate 3: the connected port and account are those of the trading mode."""
+    """The connected port and account are those of the trading mode."""
     account = s.view.account
     if account is None:
         return missing("account facts")
@@ -51,33 +48,33 @@ def port_and_account(_: Intent, s: Snapshot) -> Finding:
         code = RejectCode.NOT_PAPER_PORT if is_paper else RejectCode.NOT_LIVE_PORT
         return refused(code, account.port, wanted, "port", "connected port")
     looked_at = f"account class {account.account_class}"
-    if is_paper and account.account_class != "paper":
+    if is_paper and account.account_class is not AccountClass.PAPER:
         return refused(RejectCode.NOT_PAPER_ACCOUNT, looked_at=looked_at)
-    if not account.matches or (not is_paper and account.account_class != "live"):
+    if not account.matches or (not is_paper and account.account_class is not AccountClass.LIVE):
         return refused(RejectCode.ACCOUNT_MISMATCH, looked_at=looked_at)
     return passed(account.port, wanted, "port", looked_at)
 
 
 def shadow_check(intent: Intent, _: Snapshot) -> Finding:
-    """Gate 4: only promoted signals trade."""
-    looked_at = f"{intent.kind}-{intent.version}"
+    """Only promoted signals trade."""
+    looked_at = f"{intent.key.kind}-{intent.key.version}"
     if intent.is_shadow:
         return refused(RejectCode.SHADOW_SIGNAL, looked_at=looked_at)
     return passed(looked_at=looked_at)
 
 
-def broker_mode(_: Intent | None, s: Snapshot) -> Finding:
-    """Gate 5: entries in FULLY_LIVE only."""
+def broker_mode(_: Intent, s: Snapshot) -> Finding:
+    """Entries in FULLY_LIVE only."""
     mode = s.view.mode
     if mode is None:
         return missing("connection mode")
     if mode is not Mode.FULLY_LIVE:
-        return refused(_MODE_CODES[mode], looked_at=mode.value)
+        return refused(REFUSED_IN_MODE[mode], looked_at=mode.value)
     return passed(looked_at=mode.value)
 
 
-def session(_: Intent | None, s: Snapshot) -> Finding:
-    """Gate 6: regular hours by calendar, clock and phase together, inside the entry window, no halt, day not locked."""
+def session(_: Intent, s: Snapshot) -> Finding:
+    """Regular hours by calendar, clock and phase together, inside the entry window, no halt, day not locked."""
     view = s.view
     if view.phase is None or view.session is None:
         return missing("phase of the day")
@@ -109,8 +106,8 @@ def session(_: Intent | None, s: Snapshot) -> Finding:
 
 
 def signal_age(intent: Intent, s: Snapshot) -> Finding:
-    """Gate 7: counted from the bucket's end; a bucket that has not ended cannot have signalled."""
-    age_ms = (s.now - intent.bucket_utc - BUCKET_NS) / MS
+    """Not too old, counted from the bucket's end; a bucket that has not ended cannot have signalled."""
+    age_ms = (s.now - intent.key.bucket_utc - BUCKET_NS) / MS
     limit = s.strategy.signal_age_max_ms
     if age_ms < 0:
         return missing("bucket not closed", age_ms, limit, "ms")
@@ -120,7 +117,7 @@ def signal_age(intent: Intent, s: Snapshot) -> Finding:
 
 
 def cooldown(intent: Intent, s: Snapshot) -> Finding:
-    """Gate 8: this source handed an order on for this ticker a short while ago."""
+    """This source handed no order on for this ticker a short while ago."""
     sent = last_sent_utc(s.view, intent.source, intent.ticker)
     limit = s.strategy.cooldown_ms
     looked_at = f"{intent.source} {intent.ticker}"
@@ -133,17 +130,16 @@ def cooldown(intent: Intent, s: Snapshot) -> Finding:
 
 
 def watermark(intent: Intent, s: Snapshot) -> Finding:
-    """Gate 9: this alert, or a strictly later bucket of its kind, was decided on."""
-    key = (intent.source, intent.ticker, intent.kind, intent.version)
-    row = deciding_row(s.view, intent.alert_id, key, intent.bucket_utc)
+    """Neither this alert nor a strictly later bucket of its kind was decided on."""
+    row = deciding_row(s.view, intent.key)
     if row is not None:
-        behind_s = (row.bucket_utc - intent.bucket_utc) / SECOND
-        return refused(RejectCode.DUPLICATE_ALERT, behind_s, 0, "s", row.alert_id)
+        behind_s = (row.key.bucket_utc - intent.key.bucket_utc) / SECOND
+        return refused(RejectCode.DUPLICATE_ALERT, behind_s, 0, "s", row.key.alert_id)
     return passed(looked_at=intent.alert_id)
 
 
 def daily_loss(_: Intent, s: Snapshot) -> Finding:
-    """Gate 10: the latched stop; and, before its second evaluation, already the breach itself (trading less wins)."""
+    """The latched stop; and, before its second evaluation, already the breach itself (trading less wins)."""
     start = s.view.start_nav_cents
     if start is None:
         return missing("start NAV")
@@ -159,7 +155,7 @@ def daily_loss(_: Intent, s: Snapshot) -> Finding:
 
 
 def losses_in_a_row(_: Intent, s: Snapshot) -> Finding:
-    """Gate 11: losing structures in a row today, account-wide."""
+    """Losing structures in a row today, account-wide."""
     streak = loss_streak(s.view.closed)
     limit = s.rules.limits.loss_streak_max
     if streak >= limit:
@@ -168,7 +164,7 @@ def losses_in_a_row(_: Intent, s: Snapshot) -> Finding:
 
 
 def trades_per_day(intent: Intent, s: Snapshot) -> Finding:
-    """Gate 12: the strategy's trades today, and the broker's day trades."""
+    """The strategy's trades today, and the broker's day trades."""
     trades = trades_today(s.view, intent.strategy)
     limit = s.strategy.trades_per_day_max
     if trades >= limit:
@@ -183,47 +179,11 @@ def trades_per_day(intent: Intent, s: Snapshot) -> Finding:
     return passed(trades, limit, "trades", f"{intent.strategy}; day trades left {funds.day_trades}")
 
 
-def positions_global(_: Intent, s: Snapshot) -> Finding:
-    """Gate 13: open and pending, all tickers."""
-    count, limit = len(s.view.holdings), s.rules.limits.positions_max
-    if count >= limit:
-        return refused(RejectCode.MAX_POSITIONS, count, limit, "positions", "open and pending")
-    return passed(count, limit, "positions", "open and pending")
-
-
-def positions_of_ticker(intent: Intent, s: Snapshot) -> Finding:
-    """Gate 14: open and pending in this ticker."""
-    count = sum(h.contract.ticker == intent.ticker for h in s.view.holdings)
-    limit = s.rules.limits.positions_per_ticker_max
-    if count >= limit:
-        return refused(RejectCode.TICKER_LIMIT, count, limit, "positions", intent.ticker)
-    return passed(count, limit, "positions", intent.ticker)
-
-
-def one_position(intent: Intent, s: Snapshot) -> Finding:
-    """Gate 15: a strategy whose profile says so holds or awaits one position."""
-    count = sum(h.strategy == intent.strategy for h in s.view.holdings)
-    if s.strategy.one_position_only and count >= 1:
-        return refused(RejectCode.ONE_POSITION_ONLY, count, 1, "positions", intent.strategy)
-    return passed(count, 1 if s.strategy.one_position_only else None, "positions", intent.strategy)
-
-
-def long_only(intent: Intent, s: Snapshot) -> Finding:
-    """Gate 16: nothing sold to open by a long-only strategy, nothing sold uncovered by any."""
-    if intent.side is Side.BUY:
-        return passed(looked_at="buy to open")
-    if s.strategy.long_only:
-        return refused(RejectCode.LONG_ONLY, looked_at="sell to open")
-    if not intent.is_covered:
-        return refused(RejectCode.NAKED_SHORT, looked_at="sell to open, not covered")
-    return passed(looked_at="sell to open, covered")
-
-
 def no_adding_to_a_loser(intent: Intent, s: Snapshot) -> Finding:
-    """Gate 17: nothing more in a direction that is open at a loss."""
-    worst: int | None = None
+    """Nothing more in a direction that is open at a loss."""
+    worst: Cents | None = None
     for h in s.view.holdings:
-        if h.is_pending or h.contract.ticker != intent.ticker or h.direction != intent.direction:
+        if h.is_pending or h.contract.ticker != intent.ticker or h.ref.direction != intent.direction:
             continue
         if h.unrealised_cents is None:
             return missing(f"mark of {h.contract.label}")
@@ -234,9 +194,47 @@ def no_adding_to_a_loser(intent: Intent, s: Snapshot) -> Finding:
 
 
 def no_reverse(intent: Intent, s: Snapshot) -> Finding:
-    """Gate 18: nothing against a direction that is open or pending."""
-    opposite = [h for h in s.view.holdings if h.contract.ticker == intent.ticker and h.direction == -intent.direction]
+    """Nothing against a direction that is open or pending."""
+    opposite = [
+        h for h in s.view.holdings if h.contract.ticker == intent.ticker and h.ref.direction == -intent.direction
+    ]
     if opposite:
         looked_at = opposite[0].contract.label
         return refused(RejectCode.REVERSE_WITHOUT_FLAT, len(opposite), 0, "positions", looked_at)
     return passed(0, 0, "positions", intent.ticker)
+
+
+def one_position(intent: Intent, s: Snapshot) -> Finding:
+    """A strategy whose profile says so holds or awaits one position."""
+    count = sum(h.ref.strategy == intent.strategy for h in s.view.holdings)
+    if s.strategy.one_position_only and count >= 1:
+        return refused(RejectCode.ONE_POSITION_ONLY, count, 1, "positions", intent.strategy)
+    return passed(count, 1 if s.strategy.one_position_only else None, "positions", intent.strategy)
+
+
+def long_only(intent: Intent, s: Snapshot) -> Finding:
+    """Nothing sold to open by a long-only strategy, nothing sold uncovered by any."""
+    if intent.plan.is_long_only:
+        return passed(looked_at="buy to open")
+    if s.strategy.long_only:
+        return refused(RejectCode.LONG_ONLY, looked_at="sell to open")
+    if not intent.plan.is_covered:
+        return refused(RejectCode.NAKED_SHORT, looked_at="sell to open, not covered")
+    return passed(looked_at="sell to open, covered")
+
+
+def positions_global(_: Intent, s: Snapshot) -> Finding:
+    """Open and pending, all tickers."""
+    count, limit = len(s.view.holdings), s.rules.limits.positions_max
+    if count >= limit:
+        return refused(RejectCode.MAX_POSITIONS, count, limit, "positions", "open and pending")
+    return passed(count, limit, "positions", "open and pending")
+
+
+def positions_of_ticker(intent: Intent, s: Snapshot) -> Finding:
+    """Open and pending in this ticker."""
+    count = sum(h.contract.ticker == intent.ticker for h in s.view.holdings)
+    limit = s.rules.limits.positions_per_ticker_max
+    if count >= limit:
+        return refused(RejectCode.TICKER_LIMIT, count, limit, "positions", intent.ticker)
+    return passed(count, limit, "positions", intent.ticker)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 
 import msgspec
 
-from domain.instruments import Contract, Quote, Right, Side, Spot
-from domain.limits import DayRules, EntryLimits, StrategyRules, TickerRules
+from domain.instruments import Contract, Quote, Spot
+from domain.limits import DayRules, EntryLimits, ExitRules, StrategyRules, TickerRules
+from domain.orders.intent import Intent, PlannedLeg
 from domain.risk.desk_view import DeskView
 from domain.risk.reject import RejectCode
+from domain.units import Cents, Qty, Utc
 
 
 class Outcome(StrEnum):
@@ -21,74 +23,72 @@ class Outcome(StrEnum):
     REJECT = "reject"
 
 
-class Intent(msgspec.Struct, frozen=True):
-    """An entry that a strategy wants; `direction` is +1 up or -1 down, `bucket_utc` the bucket's start.
+class GatePhase(StrEnum):
+    """When in an attempt a gate is asked; between two phases a reply is waited for."""
 
-    `side` other than buy is a short leg, and `is_covered` says that its structure covers it.
-    """
-
-    intent_id: str
-    signal_id: str
-    alert_id: str
-    source: str
-    strategy: str
-    ticker: str
-    kind: str
-    version: int
-    direction: int
-    right: Right
-    bucket_utc: int
-    is_shadow: bool
-    raised_utc: int
-    expires_utc: int
-    side: Side = Side.BUY
-    is_covered: bool = False
+    STANDING = "standing"  # before anything is asked: may this desk enter at all, now, for this signal?
+    CANDIDATE = "candidate"  # for each contract that is offered, on its quote
+    SIZE = "size"  # on the contract chosen
+    SUBMIT = "submit"  # on the fresh quote
+    RESERVATION = "reservation"  # on the ledger's answer
 
 
 class Halts(msgspec.Struct, frozen=True):
     """Trading halts of one underlying; `resumed_utc` is `None` where it has not been halted today."""
 
     is_halted: bool
-    resumed_utc: int | None
+    resumed_utc: Utc | None
 
 
-class DeskRules(msgspec.Struct, frozen=True):
-    """What does not change while the desk runs; `stop_share` is the premium stop's share."""
+class DeskRules(msgspec.Struct, frozen=True, kw_only=True):
+    """What does not change while the desk runs."""
 
+    desk: str
     profile: str
     trading_mode: str
     is_live_armed: bool
     paper_port: int
     live_port: int
-    stop_share: float
     limits: EntryLimits
+    exits: ExitRules
     day: DayRules
+    strategies: Mapping[str, StrategyRules]
+    tickers: Mapping[str, TickerRules]
 
 
-class Snapshot(msgspec.Struct, frozen=True):
+class Epochs(msgspec.Struct, frozen=True):
+    """The epochs under which an entry was approved; any newer one voids the approval."""
+
+    kill_epoch: int
+    session_epoch: int
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a gate may look at, at the instant `now`; `None` means not known (or not yet, in the pipeline).
 
-    `quote` is the quote in hand, `decision` the one on which the entry was decided, `fresh_from_utc` the instant at
-    which the wait for the fresh quote began, `fees_cents` the round trip of the whole size, `margin_cents` the what-if
-    of a short leg, `halts` and `liquid_hours_utc` (open, close) inputs that nobody tells yet.
+    `leg` is the leg whose contract is being chosen, `quote` the quote in hand, `decision` the one on which the entry
+    was decided, `fresh_from_utc` the instant at which the wait for the fresh quote began, `fees_cents` the round trip
+    of the whole size, `approved` the epochs of the last look, `halts` and `liquid_hours_utc` (open, close) inputs that
+    nobody tells yet.
     """
 
-    now: int
+    now: Utc
     rules: DeskRules
     strategy: StrategyRules
     ticker: TickerRules
     view: DeskView
+    leg: PlannedLeg | None = None
     contract: Contract | None = None
     quote: Quote | None = None
     spot: Spot | None = None
     decision: Quote | None = None
-    fresh_from_utc: int | None = None
-    qty: int | None = None
+    fresh_from_utc: Utc | None = None
+    qty: Qty | None = None
     sizing: str = ""
-    fees_cents: int = 0
-    margin_cents: int | None = None
+    fees_cents: Cents = Cents(0)
+    approved: Epochs | None = None
     halts: Halts | None = None
-    liquid_hours_utc: tuple[int, int] | None = None
+    liquid_hours_utc: tuple[Utc, Utc] | None = None
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -103,50 +103,59 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """A gate's finding under its number and name."""
+    """A gate's finding under the gate's name."""
 
-    gate: int
-    name: str
-    found: Finding
+    gate: str
+    finding: Finding
 
     @property
     def is_reject(self) -> bool:
-        """Tell whether this verdict refuses."""
-        return self.found.outcome is Outcome.REJECT
+        """Whether this verdict refuses."""
+        return self.finding.outcome is Outcome.REJECT
 
 
 Check = Callable[[Intent, Snapshot], Finding]
 
 
 class Gate(msgspec.Struct, frozen=True):
-    """One gate of the sequence."""
+    """One row of the gates.
 
-    number: int
+    `codes` are those that the check refuses with, `other_codes` those that the ledger, the quotes or a silence give
+    under the gate's name. `is_last_look`: it is asked again on the fresh quote, before the reservation. `is_hand_over`:
+    it is asked again before a reserved entry is handed over and before a working one may pay more; such a check looks
+    at the desk alone, as the intent is long decided.
+    """
+
     name: str
     check: Check
+    phase: GatePhase
+    codes: tuple[RejectCode, ...]
+    other_codes: tuple[RejectCode, ...] = ()
+    is_last_look: bool = False
+    is_hand_over: bool = False
 
 
 def passed(measured: float | None = None, limit: float | None = None, unit: str = "", looked_at: str = "") -> Finding:
-    """Find nothing against the entry."""
+    """Return a finding with nothing against the entry."""
     return Finding(Outcome.PASS, None, measured, limit, unit, looked_at)
 
 
 def refused(
     code: RejectCode, measured: float | None = None, limit: float | None = None, unit: str = "", looked_at: str = ""
 ) -> Finding:
-    """Refuse the entry."""
+    """Return a finding that refuses the entry."""
     return Finding(Outcome.REJECT, code, measured, limit, unit, looked_at)
 
 
 def missing(what: str, measured: float | None = None, limit: float | None = None, unit: str = "") -> Finding:
-    """Refuse the entry because an input is not known or too old."""
+    """Return a finding that refuses the entry because an input is not known or too old."""
     return refused(RejectCode.MISSING_INPUT, measured, limit, unit, what)
 
 
 def not_fed(
     s: Snapshot, what: str, measured: float | None = None, limit: float | None = None, unit: str = ""
 ) -> Finding:
-    """Answer for a gate that found nothing but has an input nobody tells yet: a pass in profile demo alone."""
+    """Return what a gate finds that has an input nobody tells yet: a pass in profile demo alone."""
     if s.rules.profile != "demo":
         return missing(what, measured, limit, unit)
     return Finding(Outcome.NOT_FED, None, measured, limit, unit, what)

@@ -9,24 +9,37 @@ from typing import Any
 import pytest
 
 from config.settings import Gateway
+from domain.alarm import Severity
 from domain.instants import SECOND
 from domain.instruments import OrderType, Side
-from domain.orders.table import CodeMeaning, Stage
+from domain.orders.intent import Permit
+from domain.orders.table import CodeMeaning, OrderStage, OrderStatus
+from domain.risk.kill import KillLevel
 from domain.risk.reject import RejectCode
-from domain.session.modes import Mode
-from messages import orders as m
-from messages import positions, risk
-from messages import session as s
-from messages.lifecycle import IbkrRestored
+from domain.session.modes import AccountClass, Mode
+from messages import broker, market, orders, positions, risk, session
 from messages.operator import Alarm
-from tests.testkit.ibkr_history import CALL, ENTRY, EXIT, NOON, OWNER, History, broker_fill, broker_order
+from messages.restored import IbkrRestored, OwnOrder
+from supervision.effects import Tell
+from tests.testkit.ibkr_history import (
+    ENTRY,
+    EXIT,
+    EXIT_2,
+    NOON,
+    OWNER,
+    PORT,
+    History,
+    broker_fill,
+    broker_order,
+    ended_order,
+)
 from tests.testkit.ibkr_world import SETTINGS
 
 REFUSED, REJECTED, UNKNOWN = CodeMeaning.ORDER_REFUSED, CodeMeaning.ORDER_REJECTED, CodeMeaning.ORDER_UNKNOWN
-
-
-def messages(told: list[Any], kind: type) -> list[Any]:
-    return [t.message for t in told if isinstance(t.message, kind)]
+TWO_GATEWAYS = SETTINGS.model_copy(
+    update={"broker": dataclasses.replace(SETTINGS.broker, gateways=(Gateway("a", 4002), Gateway("b", 4002)))}
+)
+OWN_ENTRY = IbkrRestored(orders=(OwnOrder(order_ref=ENTRY, con_id=7, is_exit=False, side=Side.BUY, qty=2),))
 
 
 # -- modes and reconciliation -------------------------------------------------------------------
@@ -34,36 +47,72 @@ def messages(told: list[Any], kind: type) -> list[Any]:
 
 def test_first_session_reads_back_reconciles_warms_up_and_goes_live() -> None:
     h = History().start(run_n=5)
-    dial = h.told(s.Dial, "port:ibkr:paper")[0]
+    dial = h.told(broker.Dial, PORT)[0]
     assert (dial.session_epoch, dial.gateway_n) == ((5 << 20) + 1, 0)
     h.up()
-    assert h.told(s.AccountChecked, "risk")
-    assert h.told(s.ReadBack)[0].session_epoch == dial.session_epoch
+    assert h.published(session.AccountChecked)
+    assert h.told(broker.ReadBack)[0].session_epoch == dial.session_epoch
     h.broker_read(held={7: 2})
-    assert h.told(s.Reconcile, "desk_ledger")
+    assert h.told(session.Reconcile, "desk_ledger")
     assert h.state.mode is Mode.DATA_ONLY
     h.reconciled()
     assert h.state.mode is Mode.WARMUP
-    for role in ("positions", "risk"):
-        assert h.told(s.ReconcileFinished, role)[0].positions == ((7, 2),)
+    assert [finished.positions for finished in h.published(session.ReconcileFinished)] == [((7, 2),)]
     h.sleep(59.9)
     assert h.state.mode is Mode.WARMUP
     h.sleep(0.2)
     assert h.state.mode is Mode.FULLY_LIVE
-    modes = [message.mode for message in h.told(s.ModeChanged, "risk")]
-    assert modes == [Mode.DATA_ONLY, Mode.WARMUP, Mode.FULLY_LIVE]
-    assert [message.mode_n for message in h.told(s.ModeChanged, "web")] == [0, 1, 2]
+    changes = [(message.mode, message.mode_n) for message in h.published(session.ModeChanged)]
+    assert changes == [(Mode.DATA_ONLY, 0), (Mode.WARMUP, 1), (Mode.FULLY_LIVE, 2)]
+
+
+def test_only_a_links_first_reconciliation_is_published() -> None:
+    h = History().live()
+    h.feed(session.RequestReconcile(why="test"))
+    h.read()
+    assert not h.published(session.ReconcileFinished)
+    h.lost()
+    h.back()
+    h.read()
+    assert len(h.published(session.ReconcileFinished)) == 1
+
+
+@pytest.mark.parametrize("with_account", [True, False])
+def test_whoever_starts_is_told_the_mode_and_the_account_only_where_asked_for(with_account: bool) -> None:
+    h = History().live({7: 2})
+    h.feed(
+        broker.AccountRead(session_epoch=h.epoch, nav_cents=1, available_cents=1, buying_power_cents=1,
+                           day_trades_remaining=None, read_utc=h.now)
+    )  # fmt: skip
+    told = h.feed(session.RequestMode(reply_to=OWNER, with_account=with_account))
+    assert [change.mode for change in told.told(session.ModeChanged, OWNER)] == [Mode.FULLY_LIVE]
+    assert told.told(session.ReconcileFinished, OWNER)[0].positions == ((7, 2),)
+    facts = told.told(session.AccountChecked, OWNER), told.told(broker.AccountRead, OWNER)
+    assert [len(fact) for fact in facts] == [with_account, with_account]
+
+
+def test_mode_before_a_reconciliation_says_nothing_of_broker_truth() -> None:
+    h = History().start()
+    told = h.feed(session.RequestMode(reply_to=OWNER))
+    assert [type(message) for message in told.messages] == [session.ModeChanged]
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"port": 4001}, {"account_class": "live"}, {"account_class": "unknown"}, {"account_matches": False}]
+    "wrong",
+    [
+        {"port": 4001},
+        {"account_class": AccountClass.LIVE},
+        {"account_class": AccountClass.UNKNOWN},
+        {"account_matches": False},
+    ],
 )
 def test_wrong_account_or_port_stays_halts_and_reads_nothing(wrong: dict[str, Any]) -> None:
     h = History().start()
     h.up(**wrong)
-    assert h.told(s.AccountChecked, "risk")
-    assert h.told(risk.RaiseKill, "kill")[0].level == 1
-    assert not h.told(s.ReadBack)
+    assert h.published(session.AccountChecked)
+    assert h.told(risk.RaiseKill, "kill")[0].level is KillLevel.NO_ENTRIES
+    assert h.published(Alarm)[0].severity is Severity.CRITICAL
+    assert not h.told(broker.ReadBack)
     assert h.state.mode is Mode.DATA_ONLY
 
 
@@ -72,10 +121,9 @@ def test_loss_in_warm_up_degrades_and_the_old_stability_clock_is_void() -> None:
     h.up()
     h.read()
     h.sleep(50)
-    h.feed(s.LinkLost(session_epoch=h.epoch, cause="closed"))
+    h.lost()
     assert h.state.mode is Mode.DEGRADED
-    h.sleep(0.6)
-    h.up()
+    h.back()
     h.read()
     assert h.state.mode is Mode.WARMUP
     h.sleep(30)
@@ -87,11 +135,11 @@ def test_farm_notice_restarts_the_clock_in_warm_up_and_changes_nothing_live() ->
     h.up()
     h.read()
     h.sleep(50)
-    h.feed(s.FarmNotice(session_epoch=h.epoch, vendor_code=2103, text="broken"))
+    h.feed(broker.FarmNotice(session_epoch=h.epoch, vendor_code=2103, text="broken"))
     h.sleep(50)
     assert h.state.mode is Mode.WARMUP
     h.sleep(11)
-    h.feed(s.FarmNotice(session_epoch=h.epoch, vendor_code=2103, text="broken"))
+    h.feed(broker.FarmNotice(session_epoch=h.epoch, vendor_code=2103, text="broken"))
     assert h.state.mode is Mode.FULLY_LIVE
 
 
@@ -100,7 +148,7 @@ def test_dials_for_ever_fast_then_slow_each_with_a_new_epoch() -> None:
     dials: list[int] = []
     for _ in range(100):
         dials.append(h.now)
-        h.feed(s.LinkFailed(session_epoch=h.epoch, why="refused"))
+        h.failed()
         before = h.epoch
         while h.epoch == before:
             h.sleep(0.1)
@@ -117,25 +165,23 @@ def test_a_port_that_never_answers_a_dial_is_dialled_again() -> None:
 
 
 def test_next_gateway_is_dialled_after_the_failover_time() -> None:
-    broker = dataclasses.replace(SETTINGS.broker, gateways=(Gateway("a", 4002), Gateway("b", 4002)))
-    h = History(SETTINGS.model_copy(update={"broker": broker})).start()
+    h = History(TWO_GATEWAYS).start()
     while h.now < NOON + 40 * SECOND:
-        h.feed(s.LinkFailed(session_epoch=h.epoch, why="refused"))
+        h.failed()
         h.sleep(0.6)
-    assert {d.gateway_n for d in h.told(s.Dial)[:10]} == {0}
-    assert h.told(s.Dial)[-1].gateway_n == 1
+    assert {d.gateway_n for d in h.told(broker.Dial)[:10]} == {0}
+    assert h.told(broker.Dial)[-1].gateway_n == 1
 
 
 def test_lost_while_reading_never_reaches_warm_up_and_late_answers_are_void() -> None:
     h = History().start()
     h.up()
     old = h.epoch
-    h.feed(s.LinkLost(session_epoch=old, cause="closed"))
-    h.feed(s.BrokerRead(session_epoch=old, read_n=1, orders=(), executions=(), positions=(), read_utc=h.now))
-    h.feed(s.Reconciled(session_epoch=old, adopted_fills=0, cancel_refs=(), foreign_positions=(), foreign_orders=(),
-                        unverified=(), mismatches=()))  # fmt: skip
+    h.feed(broker.LinkLost(session_epoch=old, cause="closed"))
+    h.feed(broker.BrokerRead(session_epoch=old, read_n=1, orders=(), executions=(), positions=(), read_utc=h.now))
+    h.reconciled(session_epoch=old)
     assert h.state.mode is Mode.DATA_ONLY
-    assert not h.told(s.ReconcileFinished)
+    assert not h.published(session.ReconcileFinished)
 
 
 @pytest.mark.parametrize("is_answered", [True, False])
@@ -143,7 +189,7 @@ def test_failed_or_unanswered_read_back_is_a_loss_and_dials_again(is_answered: b
     h = History().start()
     h.up()
     if is_answered:
-        h.feed(s.BrokerReadFailed(session_epoch=h.epoch, read_n=1, why="stalled"))
+        h.feed(broker.BrokerReadFailed(session_epoch=h.epoch, read_n=1, why="stalled"))
     h.sleep(25)
     assert h.epoch > (1 << 20) + 1
 
@@ -151,13 +197,13 @@ def test_failed_or_unanswered_read_back_is_a_loss_and_dials_again(is_answered: b
 def test_server_link_lost_waits_on_the_same_socket_and_is_reconciled_again_after_1102() -> None:
     h = History().live()
     epoch = h.epoch
-    h.feed(s.LinkLost(session_epoch=epoch, cause="1100", is_socket_up=True))
-    h.feed(s.LinkLost(session_epoch=epoch, cause="1100", is_socket_up=True))
+    h.lost("1100", is_socket_up=True)
+    h.lost("1100", is_socket_up=True)
     assert h.state.mode is Mode.DEGRADED
     h.sleep(10)
-    assert not h.told(s.Dial)
+    assert not h.told(broker.Dial)
     for _ in range(3):
-        h.feed(s.LinkRestored(session_epoch=epoch, data_lost=False))
+        h.feed(broker.LinkRestored(session_epoch=epoch, data_lost=False))
     assert h.state.mode is Mode.DEGRADED
     h.read()
     assert h.state.mode is Mode.WARMUP
@@ -166,14 +212,14 @@ def test_server_link_lost_waits_on_the_same_socket_and_is_reconciled_again_after
 
 def test_server_link_that_stays_lost_is_dialled_anew_after_the_failover_time() -> None:
     h = History().live()
-    h.feed(s.LinkLost(session_epoch=h.epoch, cause="1100", is_socket_up=True))
+    h.lost("1100", is_socket_up=True)
     h.sleep(31)
-    assert len(h.told(s.Dial)) == 1
+    assert len(h.told(broker.Dial)) == 1
 
 
 def test_1102_out_of_the_blue_degrades_until_everything_is_read_again() -> None:
     h = History().live()
-    h.feed(s.LinkRestored(session_epoch=h.epoch, data_lost=False))
+    h.feed(broker.LinkRestored(session_epoch=h.epoch, data_lost=False))
     assert h.state.mode is Mode.DEGRADED
     h.read()
     assert h.state.mode is Mode.WARMUP
@@ -184,9 +230,9 @@ def test_unwanted_orders_are_cancelled_and_foreign_ones_halt_once() -> None:
     h.up()
     h.broker_read(broker_order("ZH-paper-old-e"))
     h.reconciled(cancel_refs=("ZH-paper-old-e",), foreign_orders=("perm:5",))
-    assert [w.order_ref for w in h.told(m.WithdrawOrder)] == ["ZH-paper-old-e"]
+    assert [w.order_ref for w in h.told(broker.WithdrawOrder)] == ["ZH-paper-old-e"]
     assert h.told(risk.RaiseKill)[0].level == 1
-    assert "perm:5" in h.told(Alarm)[0].text
+    assert "perm:5" in h.published(Alarm)[0].text
     h.query("ZH-paper-other-e")
     h.broker_read()
     h.reconciled(foreign_orders=("perm:5",))
@@ -196,8 +242,8 @@ def test_unwanted_orders_are_cancelled_and_foreign_ones_halt_once() -> None:
 # -- permits, refusals --------------------------------------------------------------------------
 
 
-def permit(**more: int) -> m.Permit:
-    return m.Permit(**({"kill_epoch": 0, "session_epoch": (1 << 20) + 1, "expires_utc": 1 << 62} | more))
+def permit(**more: int) -> orders.Permit:
+    return orders.Permit(**({"kill_epoch": 0, "session_epoch": (1 << 20) + 1, "expires_utc": 1 << 62} | more))
 
 
 @pytest.mark.parametrize(
@@ -206,10 +252,10 @@ def permit(**more: int) -> m.Permit:
         (lambda h: None, {"permit": None}, RejectCode.PERMIT_EXPIRED),
         (lambda h: None, {"deadline_utc": 0}, RejectCode.DEADLINE_PASSED),
         (lambda h: None, {"permit": permit(session_epoch=1)}, RejectCode.PERMIT_SESSION),
-        (lambda h: h.raise_kill(1), {}, RejectCode.PERMIT_KILLED),
-        (lambda h: h.feed(risk.KillLowered(level=0, kill_epoch=2, reason="", by="")),
+        (lambda h: h.raise_kill(KillLevel.NO_ENTRIES), {}, RejectCode.PERMIT_KILLED),
+        (lambda h: h.feed(risk.KillLowered(level=KillLevel.RUNNING, kill_epoch=2, reason="", by="")),
          {"permit": permit(kill_epoch=1)}, RejectCode.PERMIT_KILLED),
-        (lambda h: h.feed(s.LinkLost(session_epoch=h.epoch, cause="x")), {}, RejectCode.MODE_DEGRADED),
+        (lambda h: h.lost(), {}, RejectCode.MODE_DEGRADED),
         (lambda h: h.working(), {}, RejectCode.DUPLICATE_REF),
     ],
 )  # fmt: skip
@@ -217,51 +263,50 @@ def test_entry_is_refused_with_its_code(prepare: Any, change: dict[str, Any], co
     h = History().live()
     prepare(h)
     told = h.submit(**change)
-    (denied,) = messages(told, m.OrderDenied)
+    (denied,) = told.told(broker.OrderDenied)
     assert denied.code is code
-    assert not messages(told, m.PlaceOrder)
+    assert not told.told(broker.PlaceOrder)
 
 
 def test_entry_in_warm_up_is_refused_and_an_exit_is_sent() -> None:
     h = History().start()
     h.up()
     h.read(held={7: 2})
-    assert messages(h.submit(), m.OrderDenied)[0].code is RejectCode.MODE_WARMUP
-    assert messages(h.submit_exit(), m.PlaceOrder)[0].is_exit
+    assert h.submit().told(broker.OrderDenied)[0].code is RejectCode.MODE_WARMUP
+    assert h.submit_exit().told(broker.PlaceOrder)[0].order.is_exit
 
 
 def test_exit_without_a_session_is_held_and_its_ref_can_be_used_afterwards() -> None:
     h = History().live({7: 2})
-    h.feed(s.LinkLost(session_epoch=h.epoch, cause="x"))
+    h.lost()
     told = h.submit_exit()
-    assert messages(told, positions.ExitHeld)[0].mode == "DEGRADED"
-    h.sleep(0.6)
-    h.up()
+    assert told.told(orders.ExitHeld)[0].mode is Mode.DEGRADED
+    h.back()
     h.read(held={7: 2})
-    assert messages(h.submit_exit(), m.PlaceOrder)
+    assert h.submit_exit().told(broker.PlaceOrder)
 
 
 def test_refs_of_earlier_runs_are_never_sent_again() -> None:
-    h = History().start(IbkrRestored(orders=((ENTRY, 7, False, 2),), run_n=1))
+    h = History().start(OWN_ENTRY)
     h.up()
     h.read()
     h.sleep(61)
-    assert messages(h.submit(), m.OrderDenied)[0].code is RejectCode.DUPLICATE_REF
+    assert h.submit().told(broker.OrderDenied)[0].code is RejectCode.DUPLICATE_REF
 
 
-@pytest.mark.parametrize(("held", "broker", "qty"), [(2, 1, 2), (1, 2, 2), (2, 0, 1)])
-def test_more_than_ledger_and_broker_both_hold_is_never_sold(held: int, broker: int, qty: int) -> None:
-    h = History().live({7: broker} if broker else None)
+@pytest.mark.parametrize(("held", "held_there", "qty"), [(2, 1, 2), (1, 2, 2), (2, 0, 1)])
+def test_more_than_ledger_and_broker_both_hold_is_never_sold(held: int, held_there: int, qty: int) -> None:
+    h = History().live({7: held_there} if held_there else None)
     told = h.submit_exit(qty=qty, held=held)
-    assert messages(told, m.OrderDenied)[0].code is RejectCode.EXIT_OVERSELL
-    assert messages(told, s.ReadBack)
-    assert not messages(told, m.PlaceOrder)
+    assert told.told(broker.OrderDenied)[0].code is RejectCode.EXIT_OVERSELL
+    assert told.told(broker.ReadBack)
+    assert not told.told(broker.PlaceOrder)
 
 
 def test_second_exit_order_of_a_contract_is_refused_while_the_first_works() -> None:
     h = History().live({7: 4}).working(EXIT)
-    told = h.submit_exit("ZH-paper-aaaaaaaaaaaa-x2", qty=1, held=4)
-    assert messages(told, m.OrderDenied)[0].code is RejectCode.EXIT_OVERSELL
+    told = h.submit_exit(EXIT_2, qty=1, held=4)
+    assert told.told(broker.OrderDenied)[0].code is RejectCode.EXIT_OVERSELL
 
 
 # -- orders -------------------------------------------------------------------------------------
@@ -271,57 +316,57 @@ def test_fill_reaches_the_position_only_through_the_ledger() -> None:
     h = History().live()
     h.submit()
     h.sent()
-    assert h.told(m.OrderSent, OWNER)
-    h.status(ENTRY, "working")
-    assert h.told(m.OrderAcknowledged, OWNER)[0].perm_id == 900
-    assert h.told(m.RecordOrderIds, "desk_ledger")[0].perm_id == 900
+    assert h.told(broker.OrderSent, OWNER)
+    h.status(ENTRY, OrderStatus.WORKING)
+    assert h.told(orders.OrderAcknowledged, OWNER)[0].perm_id == 900
+    assert h.told(orders.RecordOrderIds, "desk_ledger")[0].perm_id == 900
     told = h.fill(ENTRY, 2)
-    assert messages(told, m.RecordExecution)[0].qty == 2
-    assert {t.to for t in told} == {"desk_ledger", OWNER}
-    assert not any(isinstance(t.message, m.FillRecorded) for t in told)
-    assert h.told(m.OrderClosed, OWNER)[0].filled_qty_total == 2
+    assert told.told(orders.RecordExecution)[0].execution.qty == 2
+    assert {effect.to for effect in told.effects if isinstance(effect, Tell)} == {"desk_ledger", OWNER}
+    assert not told.told(orders.FillRecorded)
+    assert h.told(orders.OrderClosed, OWNER)[0].filled_qty_total == 2
 
 
 def test_status_before_execution_and_repeated_statuses_close_the_order_once() -> None:
     h = History().live().working()
-    h.status(ENTRY, "filled", filled_qty=2, remaining_qty=0)
-    h.status(ENTRY, "filled", filled_qty=0, remaining_qty=0)
+    h.status(ENTRY, OrderStatus.FILLED, filled_qty=2, remaining_qty=0)
+    h.status(ENTRY, OrderStatus.FILLED, filled_qty=0, remaining_qty=0)
     h.fill(ENTRY, 2)
-    assert [c.filled_qty_total for c in h.told(m.OrderClosed)] == [2]
-    assert len(h.told(m.RecordExecution)) == 1
+    assert [c.filled_qty_total for c in h.told(orders.OrderClosed)] == [2]
+    assert len(h.told(orders.RecordExecution)) == 1
 
 
 def test_late_working_status_after_the_end_changes_nothing() -> None:
     h = History().live().working()
     h.fill(ENTRY, 2)
-    assert not h.status(ENTRY, "working")
-    assert h.order(ENTRY).stage is Stage.ENDED
+    assert not h.status(ENTRY, OrderStatus.WORKING).messages
+    assert h.order(ENTRY).stage is OrderStage.ENDED
 
 
 def test_partial_fill_then_cancel_closes_with_what_filled() -> None:
     h = History().live().working()
     h.fill(ENTRY, 1)
     h.cancel()
-    assert h.told(m.WithdrawOrder)
-    h.status(ENTRY, "cancelled", filled_qty=1)
-    assert h.told(m.OrderClosed)[0].filled_qty_total == 1
+    assert h.told(broker.WithdrawOrder)
+    h.status(ENTRY, OrderStatus.CANCELLED, filled_qty=1)
+    assert h.told(orders.OrderClosed)[0].filled_qty_total == 1
 
 
 def test_phantom_104_is_unknown_until_the_read_back_shows_the_fill() -> None:
     h = History().live().working()
     told = h.error(ENTRY, 104, UNKNOWN)
-    assert messages(told, s.ReadBack)
-    assert not h.told(m.OrderClosed)
-    assert h.order(ENTRY).stage is Stage.IN_DOUBT
-    h.read(broker_order(ENTRY, is_working=False, status="filled", filled_qty=2), executions=[broker_fill(ENTRY, 2)])
-    assert h.told(m.OrderClosed)[0].filled_qty_total == 2
+    assert told.told(broker.ReadBack)
+    assert not h.told(orders.OrderClosed)
+    assert h.order(ENTRY).stage is OrderStage.IN_DOUBT
+    h.read(ended_order(ENTRY, OrderStatus.FILLED, 2), executions=[broker_fill(ENTRY, 2)])
+    assert h.told(orders.OrderClosed)[0].filled_qty_total == 2
 
 
 def test_104_and_then_the_execution_alone_ends_the_order_filled() -> None:
     h = History().live().working()
     h.error(ENTRY, 104, UNKNOWN)
     h.fill(ENTRY, 2)
-    assert [c.filled_qty_total for c in h.told(m.OrderClosed)] == [2]
+    assert [c.filled_qty_total for c in h.told(orders.OrderClosed)] == [2]
 
 
 @pytest.mark.parametrize("code", [104, 105, 161, 201, 321, 10147, 10148, 31337])
@@ -330,27 +375,27 @@ def test_any_code_on_a_working_order_leaves_it_working_if_the_broker_says_so(cod
     h = History().live().working()
     h.error(ENTRY, code, meaning)
     h.read(broker_order(ENTRY))
-    assert h.order(ENTRY).stage is Stage.WORKING
-    assert h.told(m.ModifyRefused, OWNER)[0].vendor_code == code
-    assert not h.told(m.OrderClosed)
-    assert not h.told(m.OrderRejected)
+    assert h.order(ENTRY).stage is OrderStage.WORKING
+    assert h.told(orders.ModifyRefused, OWNER)[0].vendor_code == code
+    assert not h.told(orders.OrderClosed)
+    assert not h.told(orders.OrderRejected)
 
 
 @pytest.mark.parametrize("meaning", [CodeMeaning.INFORMATIONAL, CodeMeaning.DATA])
 def test_notices_on_an_order_change_nothing(meaning: CodeMeaning) -> None:
     h = History().live().working()
-    assert not h.error(ENTRY, 10349, meaning)
-    assert h.order(ENTRY).stage is Stage.WORKING
+    assert not h.error(ENTRY, 10349, meaning).messages
+    assert h.order(ENTRY).stage is OrderStage.WORKING
 
 
 def test_201_with_inactive_on_a_new_order_is_a_rejection() -> None:
     h = History().live()
     h.submit()
     h.sent()
-    h.status(ENTRY, "inactive")
+    h.status(ENTRY, OrderStatus.INACTIVE)
     h.error(ENTRY, 201, REJECTED, "no margin")
-    h.status(ENTRY, "inactive")
-    (rejected,) = h.told(m.OrderRejected, OWNER)
+    h.status(ENTRY, OrderStatus.INACTIVE)
+    (rejected,) = h.told(orders.OrderRejected, OWNER)
     assert (rejected.vendor_code, rejected.text) == (201, "no margin")
 
 
@@ -359,9 +404,9 @@ def test_201_before_inactive_is_a_rejection_too() -> None:
     h.submit()
     h.sent()
     h.error(ENTRY, 201, REJECTED)
-    assert not h.told(m.OrderRejected)
-    h.status(ENTRY, "inactive")
-    assert len(h.told(m.OrderRejected)) == 1
+    assert not h.told(orders.OrderRejected)
+    h.status(ENTRY, OrderStatus.INACTIVE)
+    assert len(h.told(orders.OrderRejected)) == 1
 
 
 def test_110_on_a_new_order_is_a_rejection_at_once() -> None:
@@ -369,79 +414,79 @@ def test_110_on_a_new_order_is_a_rejection_at_once() -> None:
     h.submit()
     h.sent()
     h.error(ENTRY, 110, REFUSED)
-    assert h.told(m.OrderRejected)[0].vendor_code == 110
+    assert h.told(orders.OrderRejected)[0].vendor_code == 110
 
 
 def test_202_alone_is_settled_by_the_read_back() -> None:
     h = History().live().working()
     h.error(ENTRY, 202, CodeMeaning.ORDER_CANCELLED)
-    assert not h.told(m.OrderClosed)
-    h.read(broker_order(ENTRY, is_working=False, status="cancelled", filled_qty=1), executions=[broker_fill(ENTRY, 1)])
-    assert h.told(m.OrderClosed)[0].filled_qty_total == 1
+    assert not h.told(orders.OrderClosed)
+    h.read(ended_order(ENTRY, OrderStatus.CANCELLED, 1), executions=[broker_fill(ENTRY, 1)])
+    assert h.told(orders.OrderClosed)[0].filled_qty_total == 1
 
 
 def test_oversell_ambiguous_cancel_of_an_exit_holds_the_next_exit_until_read_back() -> None:
     h = History().live({7: 2}).working(EXIT)
     h.cancel(EXIT)
     h.error(EXIT, 10148, UNKNOWN, "cannot be cancelled, state: Filled")
-    held = h.submit_exit("ZH-paper-aaaaaaaaaaaa-x2")
-    assert messages(held, positions.ExitHeld)[0].mode == "in_doubt"
+    held = h.submit_exit(EXIT_2)
+    assert held.told(orders.ExitHeld)[0].mode is Mode.FULLY_LIVE
     sold = broker_fill(EXIT, 2, side=Side.SELL)
-    h.read(broker_order(EXIT, side=Side.SELL, is_working=False, status="filled", filled_qty=2), executions=[sold])
-    assert messages(h.submit_exit("ZH-paper-aaaaaaaaaaaa-x2"), m.OrderDenied)[0].code is RejectCode.EXIT_OVERSELL
+    h.read(ended_order(EXIT, OrderStatus.FILLED, 2, side=Side.SELL), executions=[sold])
+    assert h.submit_exit(EXIT_2).told(broker.OrderDenied)[0].code is RejectCode.EXIT_OVERSELL
 
 
 def test_sold_contracts_are_not_sold_again_before_the_broker_says_its_position() -> None:
     h = History().live({7: 2}).working(EXIT)
     h.fill(EXIT, 2, side=Side.SELL)
-    assert messages(h.submit_exit("ZH-paper-aaaaaaaaaaaa-x2"), m.OrderDenied)
+    assert h.submit_exit(EXIT_2).told(broker.OrderDenied)
 
 
 def test_flat_by_executions_is_agreed_by_a_read_back_if_no_position_message_comes() -> None:
     h = History().live({7: 2}).working(EXIT)
     h.fill(EXIT, 2, side=Side.SELL)
-    assert messages(h.sleep(2.1), s.ReadBack)
+    assert h.sleep(2.1).told(broker.ReadBack)
     told = h.read()
-    assert messages(told, positions.BrokerPositionRead)[0].qty == 0
+    assert told.told(positions.BrokerPositionRead)[0].qty == 0
 
 
 def test_position_message_agrees_at_once_and_saves_the_read_back() -> None:
     h = History().live({7: 2}).working(EXIT)
     h.fill(EXIT, 2, side=Side.SELL)
-    assert messages(h.holds(0), positions.BrokerPositionRead)[0].qty == 0
-    assert not messages(h.sleep(5), s.ReadBack)
+    assert h.holds(0).told(positions.BrokerPositionRead)[0].qty == 0
+    assert not h.sleep(5).told(broker.ReadBack)
 
 
 def test_exit_is_modified_to_market_and_acknowledged_with_its_new_type() -> None:
     h = History().live({7: 2}).working(EXIT)
-    (amend,) = messages(h.modify(EXIT, order_type=OrderType.MARKET, limit_ticks=None), m.AmendOrder)
-    assert amend.order_type is OrderType.MARKET
-    told = h.status(EXIT, "working", order_type=OrderType.MARKET, limit_ticks=None)
-    assert messages(told, m.OrderAcknowledged)[0].order_type is OrderType.MARKET
+    (amend,) = h.modify(EXIT, order_type=OrderType.MARKET, limit_ticks=None).told(broker.AmendOrder)
+    assert amend.change.order_type is OrderType.MARKET
+    told = h.status(EXIT, OrderStatus.WORKING, order_type=OrderType.MARKET, limit_ticks=None)
+    assert told.told(orders.OrderAcknowledged)[0].order_type is OrderType.MARKET
 
 
 def test_raising_an_entry_needs_a_permit_and_lowering_does_not() -> None:
     h = History().live().working()
-    assert messages(h.modify(limit_ticks=520), m.ModifyRefused)[0].text == RejectCode.PERMIT_EXPIRED.value
-    assert messages(h.modify(limit_ticks=480), m.AmendOrder)
-    permit = m.Permit(kill_epoch=0, session_epoch=h.epoch, expires_utc=h.now + SECOND)
-    assert messages(h.modify(limit_ticks=520, permit=permit), m.AmendOrder)
+    assert h.modify(limit_ticks=520).told(orders.ModifyRefused)[0].text == RejectCode.PERMIT_EXPIRED.value
+    assert h.modify(limit_ticks=480).told(broker.AmendOrder)
+    permit = Permit(0, h.epoch, h.now + SECOND)
+    assert h.modify(limit_ticks=520, permit=permit).told(broker.AmendOrder)
 
 
 def test_change_that_the_port_denies_is_refused_and_the_order_stands() -> None:
     h = History().live().working()
-    h.feed(m.OrderDenied(order_ref=ENTRY, code=RejectCode.DEADLINE_PASSED, why="late"))
-    assert h.told(m.ModifyRefused)
-    assert not h.told(m.OrderDenied)
-    assert h.order(ENTRY).stage is Stage.WORKING
+    h.feed(broker.OrderDenied(order_ref=ENTRY, code=RejectCode.DEADLINE_PASSED, why="late"))
+    assert h.told(orders.ModifyRefused)
+    assert not h.told(broker.OrderDenied)
+    assert h.order(ENTRY).stage is OrderStage.WORKING
 
 
 def test_new_order_that_the_port_denies_is_over() -> None:
     h = History().live()
     h.submit()
-    h.feed(m.OrderDenied(order_ref=ENTRY, code=RejectCode.PERMIT_KILLED, why="killed"))
-    assert h.told(m.OrderDenied, OWNER)
-    assert h.order(ENTRY).stage is Stage.ENDED
+    h.feed(broker.OrderDenied(order_ref=ENTRY, code=RejectCode.PERMIT_KILLED, why="killed"))
+    assert h.told(broker.OrderDenied, OWNER)
+    assert h.order(ENTRY).stage is OrderStage.ENDED
 
 
 def test_query_is_answered_by_a_read_back_that_began_after_it() -> None:
@@ -450,37 +495,35 @@ def test_query_is_answered_by_a_read_back_that_began_after_it() -> None:
     h.submit()
     h.query()
     h.read()
-    assert not [t for t in h.said if isinstance(t.message, m.OrderNotFound) and t.message.order_ref == ENTRY]
+    assert ENTRY not in {answer.order_ref for answer in h.told(orders.OrderNotFound)}
     h.read(broker_order(ENTRY))
-    (found,) = h.told(m.OrderFound, OWNER)
+    (found,) = h.told(orders.OrderFound, OWNER)
     assert (found.order_ref, found.is_working, found.perm_id) == (ENTRY, True, 900)
 
 
 def test_query_while_down_is_answered_after_the_next_dial() -> None:
     h = History().live().working()
-    h.feed(s.LinkLost(session_epoch=h.epoch, cause="x"))
+    h.lost()
     h.query()
-    h.sleep(0.6)
-    h.up()
-    h.read(broker_order(ENTRY, is_working=False, status="filled", filled_qty=2), executions=[broker_fill(ENTRY, 2)])
-    assert h.told(m.OrderFound)[0].filled_qty == 2
-    assert h.told(m.OrderClosed)[0].filled_qty_total == 2
+    h.back()
+    h.read(ended_order(ENTRY, OrderStatus.FILLED, 2), executions=[broker_fill(ENTRY, 2)])
+    assert h.told(orders.OrderFound)[0].filled_qty == 2
+    assert h.told(orders.OrderClosed)[0].filled_qty_total == 2
 
 
 def test_an_order_that_is_nowhere_is_given_up_only_after_the_abandon_wait() -> None:
     h = History().live({7: 2})
     h.submit_exit()
     h.sent(EXIT)
-    h.feed(s.LinkLost(session_epoch=h.epoch, cause="x"))
-    h.sleep(0.6)
-    h.up()
+    h.lost()
+    h.back()
     h.read(held={7: 2})
-    assert h.order(EXIT).stage is Stage.IN_DOUBT
-    assert messages(h.submit_exit("ZH-paper-aaaaaaaaaaaa-x2"), positions.ExitHeld)
-    assert messages(h.sleep(10), s.ReadBack)
+    assert h.order(EXIT).stage is OrderStage.IN_DOUBT
+    assert h.submit_exit(EXIT_2).told(orders.ExitHeld)
+    assert h.sleep(10).told(broker.ReadBack)
     h.read(held={7: 2})
-    assert h.told(m.OrderNotFound, OWNER)
-    assert messages(h.submit_exit("ZH-paper-aaaaaaaaaaaa-x3"), m.PlaceOrder)
+    assert h.told(orders.OrderNotFound, OWNER)
+    assert h.submit_exit("ZH-paper-aaaaaaaaaaaa-x3").told(broker.PlaceOrder)
 
 
 def test_late_fill_of_an_order_that_was_given_up_is_recorded_and_told() -> None:
@@ -490,64 +533,65 @@ def test_late_fill_of_an_order_that_was_given_up_is_recorded_and_told() -> None:
     h.sleep(11)
     h.query()
     h.read()
-    assert h.order(ENTRY).stage is Stage.MISSING
+    assert h.order(ENTRY).stage is OrderStage.MISSING
     h.fill(ENTRY, 2)
-    assert h.told(m.RecordExecution)
-    assert h.told(m.OrderClosed)[0].filled_qty_total == 2
+    assert h.told(orders.RecordExecution)
+    assert h.told(orders.OrderClosed)[0].filled_qty_total == 2
 
 
 def test_execution_that_is_not_ours_is_read_back_and_not_recorded() -> None:
     h = History().live()
     told = h.fill("", 1)
-    assert messages(told, s.ReadBack)
-    assert not messages(told, m.RecordExecution)
+    assert told.told(broker.ReadBack)
+    assert not told.told(orders.RecordExecution)
 
 
 def test_second_perm_id_for_one_ref_is_a_doubt() -> None:
     h = History().live().working()
-    assert messages(h.status(ENTRY, "working", perm_id=901), s.ReadBack)
-    assert h.order(ENTRY).stage is Stage.IN_DOUBT
+    assert h.status(ENTRY, OrderStatus.WORKING, perm_id=901).told(broker.ReadBack)
+    assert h.order(ENTRY).stage is OrderStage.IN_DOUBT
 
 
 def test_unacknowledged_inactive_order_is_looked_into() -> None:
     h = History().live().working()
-    h.status(ENTRY, "inactive")
-    assert messages(h.sleep(2.1), s.ReadBack)
+    h.status(ENTRY, OrderStatus.INACTIVE)
+    assert h.sleep(2.1).told(broker.ReadBack)
 
 
 # -- kill ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("level", [1, 2])
-def test_kill_latches_the_port_first_and_cancels_entries_but_not_exits(level: int) -> None:
+@pytest.mark.parametrize("level", [KillLevel.NO_ENTRIES, KillLevel.FLATTEN])
+def test_kill_latches_the_port_first_and_cancels_entries_but_not_exits(level: KillLevel) -> None:
     h = History().live({7: 4}).working()
     h.submit_exit(qty=1, held=2)
     told = h.raise_kill(level)
-    assert isinstance(told[0].message, risk.LatchKill)
-    assert [w.order_ref for w in messages(told, m.WithdrawOrder)] == [ENTRY]
+    assert isinstance(told.messages[0], broker.LatchKill)
+    assert [w.order_ref for w in told.told(broker.WithdrawOrder)] == [ENTRY]
 
 
 def test_kill_while_down_cancels_the_entry_when_the_broker_is_back() -> None:
     h = History().live().working()
-    h.feed(s.LinkLost(session_epoch=h.epoch, cause="x"))
-    assert not messages(h.raise_kill(1), m.WithdrawOrder)
+    h.lost()
+    assert not h.raise_kill(KillLevel.NO_ENTRIES).told(broker.WithdrawOrder)
     h.sleep(0.6)
-    latch = messages(h.up(), risk.LatchKill)
-    assert latch[0].level == 1
+    latch = h.up().told(broker.LatchKill)
+    assert latch[0].level is KillLevel.NO_ENTRIES
     told = h.read(broker_order(ENTRY))
-    assert [w.order_ref for w in messages(told, m.WithdrawOrder)] == [ENTRY]
+    assert [w.order_ref for w in told.told(broker.WithdrawOrder)] == [ENTRY]
 
 
-def test_what_if_is_answered_honestly() -> None:
-    h = History().live()
-    wish = m.RequestWhatIf(request_id="r", reply_to="risk:paper", contract=CALL, side=broker_order("x").side, qty=1,
-                           limit_ticks=1, expires_utc=h.now)  # fmt: skip
-    assert messages(h.feed(wish), m.WhatIfFailed)
+def test_flatten_without_a_link_dials_the_next_gateway_at_once() -> None:
+    h = History(TWO_GATEWAYS).live()
+    h.lost()
+    told = h.raise_kill(KillLevel.FLATTEN)
+    assert [dial.gateway_n for dial in told.told(broker.Dial, PORT)] == [1]
+    assert not h.raise_kill(KillLevel.FLATTEN, epoch=2).told(broker.Dial)
 
 
-def test_unknown_message_is_a_bug() -> None:
-    with pytest.raises(TypeError):
-        History().feed(m.WhatIfFailed(request_id="r", why=""))
+def test_message_that_is_not_in_the_inbox_is_a_bug() -> None:
+    with pytest.raises(AssertionError):
+        History().feed(market.BucketDue(bucket_utc=0, close_by_utc=0))
 
 
 def test_doubt_that_came_during_a_read_back_is_not_cleared_by_it() -> None:
@@ -555,24 +599,24 @@ def test_doubt_that_came_during_a_read_back_is_not_cleared_by_it() -> None:
     h.query("ZH-paper-bbbbbbbbbbbb-e")
     h.error(ENTRY, 104, UNKNOWN)
     h.read(broker_order(ENTRY))
-    assert h.order(ENTRY).stage is Stage.IN_DOUBT
-    h.read(broker_order(ENTRY, is_working=False, status="filled", filled_qty=2), executions=[broker_fill(ENTRY, 2)])
-    assert h.told(m.OrderClosed)[0].filled_qty_total == 2
+    assert h.order(ENTRY).stage is OrderStage.IN_DOUBT
+    h.read(ended_order(ENTRY, OrderStatus.FILLED, 2), executions=[broker_fill(ENTRY, 2)])
+    assert h.told(orders.OrderClosed)[0].filled_qty_total == 2
 
 
 def test_restored_entry_that_nobody_wants_is_cancelled_at_the_first_reconciliation_only() -> None:
-    h = History().start(IbkrRestored(orders=((ENTRY, 7, False, 2),), run_n=1))
+    h = History().start(OWN_ENTRY)
     h.up()
     h.broker_read(broker_order(ENTRY))
-    assert messages(h.reconciled(cancel_refs=(ENTRY,)), m.WithdrawOrder)
+    assert h.reconciled(cancel_refs=(ENTRY,)).told(broker.WithdrawOrder)
     h.query()
     h.broker_read(broker_order(ENTRY))
-    assert not messages(h.reconciled(cancel_refs=(ENTRY,)), m.WithdrawOrder)
+    assert not h.reconciled(cancel_refs=(ENTRY,)).told(broker.WithdrawOrder)
 
 
 def test_correction_of_an_execution_is_recorded_and_counts_once() -> None:
     h = History().live().working()
     h.fill(ENTRY, 1)
     told = h.fill(ENTRY, 1, revision=2)
-    assert messages(told, m.RecordExecution)[0].revision == 2
+    assert told.told(orders.RecordExecution)[0].execution.revision == 2
     assert h.order(ENTRY).filled_qty == 1

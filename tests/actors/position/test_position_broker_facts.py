@@ -15,12 +15,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from domain.instants import SECOND
 from domain.instruments import OrderType, Side
-from domain.position.cycle import ExitKind, ExitReason, PositionState
+from domain.orders.order_pair import OrderRole
+from domain.orders.tiers import Tier
+from domain.position.cycle import ExitReason, PositionState
 from domain.risk.reject import RejectCode
 from domain.session.modes import Mode
-from messages import lifecycle, orders, positions, session
+from messages import broker, orders, positions, restored, session
 from messages.base import Message
-from tests.testkit.position_history import ENTRY, SPXW, STEM, T0, History
+from tests.testkit.position_history import ENTRY, History, order_fill, reservation
+from tests.testkit.probe import Outbox
 
 TRANSIT_MAX = 9 * SECOND  # an order cannot be on its way for longer: the port does not write after the deadline
 
@@ -70,10 +73,10 @@ class World(RuleBasedStateMachine):
 
     def collect(self) -> None:
         """Take what the position said since last time to where it goes."""
-        told, self.heard_n = self.history.told[self.heard_n :], len(self.history.told)
-        for to, message in told:
-            if to == "ibkr" and not isinstance(message, positions.PositionDisputed):
-                self.commands.append(message)
+        effects = self.history.sent.effects
+        fresh, self.heard_n = Outbox(effects[self.heard_n :]), len(effects)
+        self.commands += fresh.told(Message, "ibkr")
+        for message in fresh.messages:
             match message:
                 case orders.RecordExitIntent():
                     self.intents.append(message)
@@ -84,8 +87,8 @@ class World(RuleBasedStateMachine):
                 case positions.PositionClosed() | positions.EntryAbandoned():
                     self.is_reserved = False
 
-    def hear(self, message: Message) -> None:
-        self.history.hear(message)
+    def feed(self, message: Message) -> None:
+        self.history.feed(message)
         self.collect()
 
     def read_position(self) -> Message:
@@ -131,37 +134,38 @@ class World(RuleBasedStateMachine):
 
     # -- the session takes commands ------------------------------------------------------------
 
-    def submit(self, ask: orders.SubmitOrder) -> None:
-        if ask.order_ref in self.orders:
-            denied = orders.OrderDenied(order_ref=ask.order_ref, code=RejectCode.DUPLICATE_REF, why="seen")
-            self.session.append(denied)
-        elif self.history.now > ask.deadline_utc:
-            denied = orders.OrderDenied(order_ref=ask.order_ref, code=RejectCode.DEADLINE_PASSED, why="late")
-            self.session.append(denied)
-        elif not self.is_up and ask.is_exit:
-            self.session.append(positions.ExitHeld(order_ref=ask.order_ref, mode="DEGRADED"))
+    def submit(self, command: orders.SubmitOrder) -> None:
+        order, now = command.order, self.history.now
+        if order.order_ref in self.orders:
+            self.deny(order.order_ref, RejectCode.DUPLICATE_REF)
+        elif now > order.deadline_utc:
+            self.deny(order.order_ref, RejectCode.DEADLINE_PASSED)
+        elif not self.is_up and order.is_exit:
+            self.session.append(orders.ExitHeld(order_ref=order.order_ref, mode=Mode.DEGRADED))
         elif not self.is_up:
-            denied = orders.OrderDenied(order_ref=ask.order_ref, code=RejectCode.MODE_DEGRADED, why="down")
-            self.session.append(denied)
+            self.deny(order.order_ref, RejectCode.MODE_DEGRADED)
         else:
-            now = self.history.now
-            self.orders[ask.order_ref] = AtBroker(ask.order_ref, ask.qty, ask.order_type, now, ask.limit_ticks)
-            sent = orders.OrderSent(order_ref=ask.order_ref, session_epoch=1, order_id=1, sent_utc=now)
-            self.session.append(sent)
+            sent = AtBroker(order.order_ref, order.qty, order.order_type, now, order.limit_ticks)
+            self.orders[order.order_ref] = sent
+            self.session.append(broker.OrderSent(order_ref=order.order_ref, session_epoch=1, order_id=1, sent_utc=now))
 
-    def modify(self, ask: orders.ModifyOrder, *, is_refused: bool) -> None:
-        order = self.orders.get(ask.order_ref)
+    def deny(self, order_ref: str, code: RejectCode) -> None:
+        self.session.append(broker.OrderDenied(order_ref=order_ref, code=code, why="test"))
+
+    def modify(self, command: orders.ModifyOrder, *, is_refused: bool) -> None:
+        change = command.change
+        order = self.orders.get(change.order_ref)
         if not self.is_up:
-            self.session.append(positions.ExitHeld(order_ref=ask.order_ref, mode="DEGRADED"))
+            self.session.append(orders.ExitHeld(order_ref=change.order_ref, mode=Mode.DEGRADED))
         elif order is None:
-            self.session.append(self.answer(ask.order_ref))
+            self.session.append(self.answer(change.order_ref))
         elif not order.is_alive:
             self.session.append(self.closed(order, "Filled"))
         elif is_refused or order.stage == "transit":
-            refused = orders.ModifyRefused(order_ref=ask.order_ref, vendor_code=201, text="no")
+            refused = orders.ModifyRefused(order_ref=change.order_ref, vendor_code=201, text="no")
             self.session.append(refused)
         else:
-            order.qty, order.order_type, order.limit_ticks = ask.qty, ask.order_type, ask.limit_ticks
+            order.qty, order.order_type, order.limit_ticks = change.qty, change.order_type, change.limit_ticks
 
     @precondition(lambda self: self.commands)
     @rule(is_refused=st.booleans(), race=st.integers(0, 3))
@@ -185,9 +189,9 @@ class World(RuleBasedStateMachine):
                         self.trade(order, race, 300)
                     if order.is_alive:
                         self.cancel(order)
-            case orders.QueryOrder() if self.is_up:
+            case orders.RequestOrderState() if self.is_up:
                 self.session.append(self.answer(command.order_ref))
-            case orders.QueryOrder():
+            case orders.RequestOrderState():
                 self.unanswered.append(command.order_ref)
 
     # -- what happens --------------------------------------------------------------------------
@@ -201,17 +205,17 @@ class World(RuleBasedStateMachine):
     @rule(repeat=st.booleans())
     def session_says(self, repeat: bool) -> None:
         message = self.session.pop(0)
-        self.hear(message)
-        if repeat and not isinstance(message, orders.OrderNotFound | orders.OrderFound | positions.ExitHeld):
-            self.hear(message)
+        self.feed(message)
+        if repeat and not isinstance(message, orders.OrderNotFound | orders.OrderFound | orders.ExitHeld):
+            self.feed(message)
 
     @precondition(lambda self: self.ledger)
     @rule(repeat=st.booleans())
     def ledger_says(self, repeat: bool) -> None:
         message = self.ledger.pop(0)
-        self.hear(message)
+        self.feed(message)
         if repeat:
-            self.hear(message)
+            self.feed(message)
 
     def of_stage(self, stage: str) -> list[AtBroker]:
         return [order for order in self.orders.values() if order.stage == stage]
@@ -251,13 +255,13 @@ class World(RuleBasedStateMachine):
         working = self.of_stage("working")
         self.cancel(working[pick % len(working)])
 
-    @precondition(lambda self: self.history.state.exit is not None or self.history.state.entry is not None)
+    @precondition(lambda self: any(map(self.history.state.orders.of, OrderRole)))
     @rule()
     def library_calls_an_order_cancelled_that_is_not(self) -> None:
         """104 and kin: only orders that nobody asked to cancel, since those are in doubt at the session."""
-        for live in (self.history.state.entry, self.history.state.exit):
+        for live in map(self.history.state.orders.of, OrderRole):
             if live is not None and not live.cancel_wanted:
-                self.hear(orders.OrderClosed(order_ref=live.ref, cause="Cancelled", filled_qty_total=0))
+                self.feed(orders.OrderClosed(order_ref=live.ref, cause="Cancelled", filled_qty_total=0))
 
     @rule(bid=st.sampled_from([0, 5, 200, 320, 495, 760, 1010]))
     def quote_comes(self, bid: int) -> None:
@@ -275,7 +279,7 @@ class World(RuleBasedStateMachine):
 
     @rule(reason=st.sampled_from([ExitReason.KILL, ExitReason.EOD]))
     def everything_must_go(self, reason: ExitReason) -> None:
-        self.hear(positions.FlattenPosition(reason=reason))
+        self.feed(positions.FlattenPosition(reason=reason))
 
     @precondition(lambda self: self.is_up)
     @rule()
@@ -302,32 +306,25 @@ class World(RuleBasedStateMachine):
         self.history.restart(self.restored())
         self.collect()
 
-    def restored(self) -> lifecycle.PositionRestored | None:
+    def restored(self) -> restored.PositionRestored | None:
         if not self.is_reserved:
             return None
         entry = self.orders.get(ENTRY)
-        reservation = lifecycle.Reservation(
-            intent_id="intent-1", signal_id="signal-1", source="gexwatch", strategy="gexwatch", ticker="SPX",
-            direction=1, contract=SPXW, order_ref=ENTRY, limit_ticks=500, state="OPEN",
-            qty=entry.qty if entry is not None else 4, deadline_utc=T0 + 10 * SECOND,
-        )  # fmt: skip
         fills = tuple(
-            lifecycle.OrderFill(
-                order_ref=o.ref, is_exit=o.is_exit, side=Side.SELL if o.is_exit else Side.BUY, qty=o.filled,
-                cost_ticks=o.cost, fees_cents=0, charged_qty=o.filled, first_utc=T0,
-            )
-            for o in self.orders.values() if o.filled
-        )  # fmt: skip
+            order_fill(o.ref, Side.SELL if o.is_exit else Side.BUY, o.filled, o.cost, fees_cents=0)
+            for o in self.orders.values()
+            if o.filled
+        )
         row, last = self.row, self.intents[-1] if self.intents else None
         state = row.state if row is not None else PositionState.PENDING_ENTRY
         is_newer = last is not None and (row is None or last.exit_n > row.exit_n)
-        return lifecycle.PositionRestored(
-            reservation=reservation, fills=fills, position_id=STEM,
+        return restored.PositionRestored(
+            reservation=reservation(entry.qty if entry is not None else 4), fills=fills,
             state=PositionState.PENDING_EXIT if is_newer else state,
-            exit_reason=ExitReason(last.reason) if last is not None else row and row.exit_reason,
-            exit_kind=ExitKind(last.kind) if last is not None else row and row.exit_kind,
+            exit_reason=last.reason if last is not None else row and row.exit_reason,
+            exit_kind=last.kind if last is not None else row and row.exit_kind,
             exit_n=last.exit_n if last is not None else 0, exit_order_ref=last.order_ref if last is not None else None,
-            tier=last.tier if last is not None else 0, entry_spot_ticks=600_000, entry_iv=None,
+            tier=last.tier if last is not None else Tier.NONE, entry_spot_ticks=600_000, entry_iv=None,
             opened_utc=row.opened_utc if row is not None else None, took_part=bool(row is not None and row.took_part),
         )  # fmt: skip
 
@@ -344,13 +341,13 @@ class World(RuleBasedStateMachine):
 
     @invariant()
     def entry_is_sent_once(self) -> None:
-        sent = [m for m in self.history.all(orders.SubmitOrder) if not m.is_exit]
+        sent = [m for m in self.history.all(orders.SubmitOrder) if not m.order.is_exit]
         assert len(sent) <= 1
 
     @invariant()
     def flat_means_flat(self) -> None:
         if self.history.cycle is PositionState.FLAT and not self.commands:
-            assert self.history.state.book.held == 0
+            assert self.history.state.fills.held == 0
             assert self.position == 0
             assert not any(order.is_alive for order in self.orders.values())
 

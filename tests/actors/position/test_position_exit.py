@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import pytest
-from msgspec.structs import replace
 
-from domain.instants import SECOND
 from domain.instruments import OrderType, Side, Spot
+from domain.orders.tiers import Tier
 from domain.position.cycle import EndReason, ExitKind, ExitReason, PositionState
+from domain.risk.kill import KillLevel
 from domain.risk.reject import RejectCode
 from domain.session.modes import Mode
 from domain.session.phases import Phase
-from messages import lifecycle, market, operator, orders, positions, risk, signals
-from tests.testkit.position_history import ENTRY, EXIT_1, EXIT_2, NAME, SPXW, T0, History, settings, tape
+from messages import broker, market, operator, orders, positions, risk, signals
+from tests.testkit.position_history import (
+    ENTRY,
+    EXIT_1,
+    EXIT_2,
+    NAME,
+    T0,
+    History,
+    held_position,
+    order_fill,
+    settings,
+    tape,
+)
 
 
 def stopped(qty: int = 2) -> History:
@@ -33,8 +44,9 @@ def test_premium_stop_needs_two_ticks_far_enough_apart():
     assert history.cycle is PositionState.OPEN
     history.wait(1)
     history.quote(320, 325)
-    submit = history.last(orders.SubmitOrder)
-    assert (submit.order_ref, submit.side, submit.qty, submit.held_qty) == (EXIT_1, Side.SELL, 2, 2)
+    submit = history.last_order
+    assert (submit.order_ref, submit.side, submit.qty) == (EXIT_1, Side.SELL, 2)
+    assert history.last(orders.SubmitOrder).held_qty == 2
     assert (submit.order_type, submit.limit_ticks, submit.is_exit) == (OrderType.LIMIT, 320, True)
     assert history.cycle is PositionState.PENDING_EXIT
 
@@ -56,7 +68,7 @@ def test_happy_path_ends_flat_with_the_result_net_of_fees():
     history.broker(0)
     closed = history.last(positions.PositionClosed)
     assert (closed.realised_cents, closed.fees_cents) == (2 * (320 - 500) * 100 - 260, 260)
-    assert (closed.reason, closed.end, closed.bought_qty) == (ExitReason.PREMIUM_STOP, EndReason.CLOSED, 2)
+    assert (closed.reason, closed.end, closed.opened_qty) == (ExitReason.PREMIUM_STOP, EndReason.CLOSED, 2)
     assert history.cycle is PositionState.FLAT
     assert history.all(market.UnwatchContract, "quotes")
     assert history.last(positions.RecordPosition).end is EndReason.CLOSED
@@ -70,8 +82,8 @@ def test_exit_intent_is_recorded_before_the_order_leaves():
     tape(history, [(320, 325), (320, 325)])
     assert history.last(orders.RecordExitIntent).order_ref == EXIT_1
     assert len(history.all(orders.SubmitOrder)) == 1
-    history.hear(orders.ExitIntentRecorded(order_ref=EXIT_1, tier=2))
-    assert history.last(orders.SubmitOrder).order_ref == EXIT_1
+    history.feed(orders.ExitIntentRecorded(order_ref=EXIT_1, tier=Tier.BID))
+    assert history.last_order.order_ref == EXIT_1
     assert history.all(risk.RaiseKill) == []
 
 
@@ -81,15 +93,15 @@ def test_exit_does_not_wait_for_a_dead_ledger_and_entries_halt():
     history.records_exits = False
     tape(history, [(320, 325), (320, 325)])
     history.wait(250)
-    assert history.last(orders.SubmitOrder).order_ref == EXIT_1
-    assert history.all(risk.RaiseKill, "kill")[0].level == 1
+    assert history.last_order.order_ref == EXIT_1
+    assert history.all(risk.RaiseKill, "kill")[0].level is KillLevel.NO_ENTRIES
 
 
 def test_stop_goes_from_bid_to_market_by_modification_of_the_same_order():
     history = stopped()
     history.run_to_exit()
     history.wait(2000)
-    modify = history.last(orders.ModifyOrder)
+    modify = history.last_change
     assert (modify.order_ref, modify.order_type, modify.qty) == (EXIT_1, OrderType.MARKET, 2)
     assert len(history.all(orders.SubmitOrder)) == 2
 
@@ -99,25 +111,25 @@ def test_normal_exit_goes_mid_bid_market():
     history.hold(1)
     history.wait(300)
     history.quote(490, 510)
-    history.hear(signals.ReversalRaised(source="gexwatch", ticker="SPX", direction=-1, bucket_utc=T0))
-    assert history.last(orders.SubmitOrder).limit_ticks == 500
+    history.feed(signals.ReversalRaised(source="gexwatch", ticker="SPX", direction=-1, bucket_utc=T0))
+    assert history.last_order.limit_ticks == 500
     history.run_to_exit()
     history.wait(4000)
     history.quote(480, 500)
     history.wait(1000)
-    assert history.last(orders.ModifyOrder).limit_ticks == 480
+    assert history.last_change.limit_ticks == 480
     history.wait(4000)
     history.quote(480, 500)
     history.wait(1000)
-    assert history.last(orders.ModifyOrder).order_type is OrderType.MARKET
-    assert [m.order_ref for m in history.all(orders.ModifyOrder)] == [EXIT_1, EXIT_1]
+    assert history.last_change.order_type is OrderType.MARKET
+    assert [m.change.order_ref for m in history.all(orders.ModifyOrder)] == [EXIT_1, EXIT_1]
 
 
 def test_reversal_of_another_source_or_direction_is_none():
     history = History()
     history.hold(1)
     for source, ticker, direction in (("advisor", "SPX", -1), ("gexwatch", "QQQ", -1), ("gexwatch", "SPX", 1)):
-        history.hear(signals.ReversalRaised(source=source, ticker=ticker, direction=direction, bucket_utc=T0))
+        history.feed(signals.ReversalRaised(source=source, ticker=ticker, direction=direction, bucket_utc=T0))
     assert history.cycle is PositionState.OPEN
 
 
@@ -125,11 +137,11 @@ def test_refused_type_change_is_cancelled_and_replaced_only_after_the_confirmed_
     history = stopped()
     history.run_to_exit()
     history.wait(2000)
-    history.hear(orders.ModifyRefused(order_ref=EXIT_1, vendor_code=321, text="type"))
+    history.feed(orders.ModifyRefused(order_ref=EXIT_1, vendor_code=321, text="type"))
     assert history.last(orders.CancelOrder).order_ref == EXIT_1
     assert len(history.all(orders.SubmitOrder)) == 2
     history.ended(EXIT_1, 0, "Cancelled")
-    submit = history.last(orders.SubmitOrder)
+    submit = history.last_order
     assert (submit.order_ref, submit.order_type, submit.qty) == (EXIT_2, OrderType.MARKET, 2)
 
 
@@ -138,7 +150,7 @@ def test_partial_exit_keeps_its_order_and_sells_the_rest():
     history.run_to_exit()
     history.fill(1, 320, EXIT_1)
     history.wait(2000)
-    modify = history.last(orders.ModifyOrder)
+    modify = history.last_change
     assert (modify.order_ref, modify.qty, modify.order_type) == (EXIT_1, 3, OrderType.MARKET)
     history.fill(2, 310, EXIT_1)
     history.broker(0)
@@ -153,7 +165,7 @@ def test_take_profit_of_one_contract_sells_it_at_sixty_percent():
     tape(history, [(760, 770)])
     assert history.cycle is PositionState.OPEN
     tape(history, [(795, 806)])
-    submit = history.last(orders.SubmitOrder)
+    submit = history.last_order
     assert (submit.qty, submit.limit_ticks) == (1, 810)  # mid 800.5, a take rounds away from the fill
 
 
@@ -161,8 +173,8 @@ def test_take_profit_of_more_sells_half_rounded_up_then_the_rest_with_the_stop_a
     history = History()
     history.hold(3)
     tape(history, [(745, 755)])
-    assert history.last(orders.SubmitOrder).qty == 2
-    assert history.last(orders.RecordExitIntent).kind == ExitKind.TAKE_PART
+    assert history.last_order.qty == 2
+    assert history.last(orders.RecordExitIntent).kind is ExitKind.TAKE_PART
     history.run_to_exit()
     history.fill(2, 750, EXIT_1)
     assert history.cycle is PositionState.OPEN
@@ -170,8 +182,8 @@ def test_take_profit_of_more_sells_half_rounded_up_then_the_rest_with_the_stop_a
     tape(history, [(800, 810)])
     assert history.cycle is PositionState.OPEN
     tape(history, [(494, 504), (494, 504)])
-    assert history.last(orders.SubmitOrder).order_ref == EXIT_2
-    assert history.state.wanted.reason is ExitReason.PREMIUM_STOP
+    assert history.last_order.order_ref == EXIT_2
+    assert history.wanted_reason is ExitReason.PREMIUM_STOP
 
 
 def test_graver_exit_takes_over_the_working_order_with_everything_held():
@@ -179,8 +191,8 @@ def test_graver_exit_takes_over_the_working_order_with_everything_held():
     history.hold(3)
     tape(history, [(745, 755)])
     history.run_to_exit()
-    history.hear(positions.FlattenPosition(reason=ExitReason.KILL))
-    modify = history.last(orders.ModifyOrder)
+    history.feed(positions.FlattenPosition(reason=ExitReason.KILL))
+    modify = history.last_change
     assert (modify.order_ref, modify.qty, modify.order_type) == (EXIT_1, 3, OrderType.MARKET)
     assert len(history.all(orders.SubmitOrder)) == 2
 
@@ -188,8 +200,8 @@ def test_graver_exit_takes_over_the_working_order_with_everything_held():
 def test_lesser_exit_never_softens_a_graver_one():
     history = stopped()
     history.run_to_exit()
-    history.hear(signals.ReversalRaised(source="gexwatch", ticker="SPX", direction=-1, bucket_utc=T0))
-    assert history.state.wanted.reason is ExitReason.PREMIUM_STOP
+    history.feed(signals.ReversalRaised(source="gexwatch", ticker="SPX", direction=-1, bucket_utc=T0))
+    assert history.wanted_reason is ExitReason.PREMIUM_STOP
     assert history.all(orders.ModifyOrder) == []
 
 
@@ -201,7 +213,7 @@ def test_panic_window_sends_running_exits_to_the_market_and_starts_none():
     running = stopped(1)
     running.run_to_exit()
     running.phase(Phase.PANIC)
-    assert running.last(orders.ModifyOrder).order_type is OrderType.MARKET
+    assert running.last_change.order_type is OrderType.MARKET
 
 
 @pytest.mark.parametrize("how", ["phase", "command"])
@@ -212,8 +224,8 @@ def test_flatten_time_sells_everything_at_market_without_a_quote(how):
     if how == "phase":
         history.phase(Phase.FLATTEN)
     else:
-        history.hear(positions.FlattenPosition(reason=ExitReason.EOD))
-    submit = history.last(orders.SubmitOrder)
+        history.feed(positions.FlattenPosition(reason=ExitReason.EOD))
+    submit = history.last_order
     assert (submit.order_type, submit.qty) == (OrderType.MARKET, 2)
 
 
@@ -223,17 +235,17 @@ def test_flatten_time_without_a_bid_sends_one_limit_at_the_minimum_tick_and_no_m
     history.wait(300)
     history.quote(0, 5)
     history.phase(Phase.FLATTEN)
-    submit = history.last(orders.SubmitOrder)
+    submit = history.last_order
     assert (submit.order_type, submit.limit_ticks) == (OrderType.LIMIT, 5)
     history.run_to_exit()
     for _ in range(5):
         history.wait(4000)
         history.quote(0, 5)
-        history.found(EXIT_1, working=True, filled=0, qty=1, order_type=OrderType.LIMIT, limit_ticks=5)
+        history.found(EXIT_1, working=True, filled=0, qty=1, order_type=OrderType.LIMIT, limit=5)
     assert history.all(orders.ModifyOrder) == []
     history.phase(Phase.CLOSED)
     assert history.cycle is PositionState.SETTLING
-    assert not history.is_retired
+    assert not history.sent.is_retired
 
 
 def test_settled_position_ends_when_the_broker_no_longer_holds_it():
@@ -251,7 +263,7 @@ def test_settled_position_ends_when_the_broker_no_longer_holds_it():
     history.broker(0)
     closed = history.last(positions.PositionClosed)
     assert (closed.end, closed.realised_cents) == (EndReason.EXPIRED, -50_000)
-    assert history.is_retired
+    assert history.sent.is_retired
 
 
 def test_flatten_waits_for_the_entry_to_be_cancelled_but_not_for_ever():
@@ -263,40 +275,40 @@ def test_flatten_waits_for_the_entry_to_be_cancelled_but_not_for_ever():
     assert history.last(orders.CancelOrder).order_ref == ENTRY
     assert len(history.all(orders.SubmitOrder)) == 1
     confirmed = history.ended(ENTRY, 1, "Cancelled")
-    assert [m.order_type for m in confirmed if isinstance(m, orders.SubmitOrder)] == [OrderType.MARKET]
+    assert [m.order.order_type for m in confirmed.told(orders.SubmitOrder)] == [OrderType.MARKET]
     silent = History()
     silent.open(qty=2)
     silent.ack()
     silent.fill(1, 500)
     silent.phase(Phase.FLATTEN)
     silent.wait(2000)
-    assert silent.last(orders.SubmitOrder).order_ref == EXIT_1
+    assert silent.last_order.order_ref == EXIT_1
 
 
 def test_unfilled_entry_is_cancelled_at_the_flatten_time_and_a_late_fill_leaves_at_once():
     history = History()
     history.open(qty=1)
     history.ack()
-    history.hear(positions.FlattenPosition(reason=ExitReason.EOD))
+    history.feed(positions.FlattenPosition(reason=ExitReason.EOD))
     assert history.last(orders.CancelOrder).order_ref == ENTRY
     history.fill(1, 500)
-    assert history.last(orders.SubmitOrder).order_type is OrderType.MARKET
+    assert history.last_order.order_type is OrderType.MARKET
 
 
 def test_kill_level_two_flattens_and_level_one_does_not():
     history = History()
     history.hold()
-    history.hear(risk.KillRaised(level=1, kill_epoch=1, reason="test", by="test"))
+    history.feed(risk.KillRaised(level=KillLevel.NO_ENTRIES, kill_epoch=1, reason="test", by="test"))
     assert history.cycle is PositionState.OPEN
-    history.hear(risk.KillRaised(level=2, kill_epoch=2, reason="test", by="test"))
-    assert history.last(orders.SubmitOrder).order_type is OrderType.MARKET
+    history.feed(risk.KillRaised(level=KillLevel.FLATTEN, kill_epoch=2, reason="test", by="test"))
+    assert history.last_order.order_type is OrderType.MARKET
 
 
 def test_kill_after_hours_queues_no_market_order():
     history = History()
     history.hold()
     history.phase(Phase.CLOSED)
-    history.hear(risk.KillRaised(level=2, kill_epoch=2, reason="test", by="test"))
+    history.feed(risk.KillRaised(level=KillLevel.FLATTEN, kill_epoch=2, reason="test", by="test"))
     assert len(history.all(orders.SubmitOrder)) == 1
 
 
@@ -308,7 +320,7 @@ def test_underlying_stop_leaves_on_the_adverse_move():
     assert history.cycle is PositionState.OPEN
     history.wait(300)
     history.quote(480, 490, spot=599_000)
-    assert history.state.wanted.reason is ExitReason.UNDERLYING_STOP
+    assert history.wanted_reason is ExitReason.UNDERLYING_STOP
 
 
 def _quotes_until(history: History, seconds: int, bid: int, ask: int, spot: int, iv: float | None = None) -> None:
@@ -324,7 +336,7 @@ def test_no_progress_leaves_after_eight_minutes_and_a_checkpoint_restarts_the_cl
     _quotes_until(history, 470, 500, 510, 600_500)
     assert history.cycle is PositionState.OPEN
     _quotes_until(history, 20, 500, 510, 600_500)
-    assert history.state.wanted.reason is ExitReason.NO_PROGRESS
+    assert history.wanted_reason is ExitReason.NO_PROGRESS
 
 
 def test_iv_crush_needs_premium_down_underlying_still_and_iv_down_where_known():
@@ -337,7 +349,7 @@ def test_iv_crush_needs_premium_down_underlying_still_and_iv_down_where_known():
     _quotes_until(history, 66, 390, 400, 600_000, 0.185)
     assert history.cycle is PositionState.OPEN  # the premium is down, IV by less than a tenth
     _quotes_until(history, 6, 390, 400, 600_000, 0.18)
-    assert history.state.wanted.reason is ExitReason.IV_CRUSH
+    assert history.wanted_reason is ExitReason.IV_CRUSH
 
 
 def test_max_hold_leaves_at_market_when_it_has_no_quote():
@@ -350,8 +362,8 @@ def test_max_hold_leaves_at_market_when_it_has_no_quote():
     _quotes_until(history, 52, 500, 510, 606_000)
     assert history.cycle is PositionState.OPEN
     history.wait(13_000)
-    assert history.state.wanted.reason is ExitReason.MAX_HOLD
-    assert history.last(orders.SubmitOrder).order_type is OrderType.MARKET
+    assert history.wanted_reason is ExitReason.MAX_HOLD
+    assert history.last_order.order_type is OrderType.MARKET
 
 
 def test_blind_position_asks_for_its_quote_then_leaves_below_the_last_bid_then_at_market():
@@ -362,21 +374,21 @@ def test_blind_position_asks_for_its_quote_then_leaves_below_the_last_bid_then_a
     assert history.cycle is PositionState.OPEN
     history.wait(9000)
     spot = Spot("SPX", 600_000, history.now)  # the underlying is seen, the option is not
-    history.hear(market.QuoteChanged(con_id=812, quote=history.state.watch.quote, spot=spot))
+    history.feed(market.QuoteChanged(con_id=812, quote=history.state.watch.quote, spot=spot))
     history.wait(6500)
-    submit = history.last(orders.SubmitOrder)
-    assert history.state.wanted.reason is ExitReason.BLIND
+    submit = history.last_order
+    assert history.wanted_reason is ExitReason.BLIND
     assert (submit.order_type, submit.limit_ticks) == (OrderType.LIMIT, 440)  # 495 less 10 %, toward the fill
     history.run_to_exit()
     history.wait(45_000)
-    assert history.last(orders.ModifyOrder).order_type is OrderType.MARKET
+    assert history.last_change.order_type is OrderType.MARKET
 
 
 def test_blind_with_the_underlying_dark_too_leaves_at_market():
     history = History()
     history.hold(1)
     history.wait(21_000)
-    assert history.last(orders.SubmitOrder).order_type is OrderType.MARKET
+    assert history.last_order.order_type is OrderType.MARKET
 
 
 def test_blind_without_an_order_path_pages():
@@ -384,7 +396,7 @@ def test_blind_without_an_order_path_pages():
     history.hold(1)
     history.mode(Mode.DEGRADED)
     history.wait(26_000)
-    assert history.all(operator.Alarm, "notifier")
+    assert history.all(operator.Alarm)
     assert len(history.all(orders.SubmitOrder)) == 1
 
 
@@ -392,44 +404,44 @@ def test_held_exit_stands_and_goes_after_the_reconciliation():
     history = History()
     history.hold()
     history.mode(Mode.DEGRADED)
-    history.hear(positions.FlattenPosition(reason=ExitReason.EOD))
+    history.feed(positions.FlattenPosition(reason=ExitReason.EOD))
     assert len(history.all(orders.SubmitOrder)) == 1
     assert history.cycle is PositionState.PENDING_EXIT
     history.mode(Mode.WARMUP)
-    assert history.last(orders.SubmitOrder).order_ref == EXIT_1
+    assert history.last_order.order_ref == EXIT_1
 
 
 def test_exit_held_by_the_session_is_decided_afresh():
     history = stopped()
-    history.hear(positions.ExitHeld(order_ref=EXIT_1, mode="DEGRADED"))
+    history.feed(orders.ExitHeld(order_ref=EXIT_1, mode=Mode.DEGRADED))
     history.wait(10_000)
     assert len(history.all(orders.SubmitOrder)) == 2
     history.reconciled(2)
-    assert history.last(orders.SubmitOrder).order_ref == EXIT_2
+    assert history.last_order.order_ref == EXIT_2
 
 
 def test_denied_exit_is_tried_again_later_and_at_once_when_the_broker_catches_up():
     history = stopped()
-    history.hear(orders.OrderDenied(order_ref=EXIT_1, code=RejectCode.EXIT_OVERSELL, why="broker holds 0"))
+    history.feed(broker.OrderDenied(order_ref=EXIT_1, code=RejectCode.EXIT_OVERSELL, why="broker holds 0"))
     assert len(history.all(orders.SubmitOrder)) == 2
     history.broker(2)
-    assert history.last(orders.SubmitOrder).order_ref == EXIT_2
+    assert history.last_order.order_ref == EXIT_2
 
 
 def test_rejected_exit_asks_the_broker_before_anything_else_is_sent():
     history = stopped()
-    history.sent(EXIT_1)
-    history.hear(orders.OrderRejected(order_ref=EXIT_1, vendor_code=201, text="no"))
-    assert history.last(orders.QueryOrder).order_ref == EXIT_1
+    history.order_sent(EXIT_1)
+    history.feed(orders.OrderRejected(order_ref=EXIT_1, vendor_code=201, text="no"))
+    assert history.last(orders.RequestOrderState).order_ref == EXIT_1
     assert len(history.all(orders.SubmitOrder)) == 2
     history.found(EXIT_1, working=False, filled=0)
     history.wait(2000)
-    assert history.last(orders.SubmitOrder).order_ref == EXIT_2
+    assert history.last_order.order_ref == EXIT_2
 
 
 def test_exit_that_may_be_under_way_is_replaced_only_when_nobody_can_deliver_it_any_more():
     history = stopped()
-    history.sent(EXIT_1)
+    history.order_sent(EXIT_1)
     history.wait(2000)
     history.missing(EXIT_1)
     history.wait(10_000)
@@ -437,7 +449,7 @@ def test_exit_that_may_be_under_way_is_replaced_only_when_nobody_can_deliver_it_
     history.wait(9000)
     history.missing(EXIT_1)
     history.wait(2000)
-    assert history.last(orders.SubmitOrder).order_ref == EXIT_2
+    assert history.last_order.order_ref == EXIT_2
 
 
 def test_no_agreement_is_disputed_once_and_halts_but_stays():
@@ -446,12 +458,12 @@ def test_no_agreement_is_disputed_once_and_halts_but_stays():
     history.mode(Mode.FULLY_LIVE)
     history.fill(2, 320, EXIT_1)
     history.wait(5000)
-    disputed = history.all(positions.PositionDisputed, "ibkr")
+    disputed = history.all(positions.PositionDisputed)
     assert (len(disputed), disputed[0].ledger_qty) == (1, 0)
-    assert history.all(risk.RaiseKill, "kill")[0].level == 1
+    assert history.all(risk.RaiseKill, "kill")[0].level is KillLevel.NO_ENTRIES
     assert history.cycle is PositionState.PENDING_EXIT
     history.wait(20_000)
-    assert len(history.all(positions.PositionDisputed, "ibkr")) == 1
+    assert len(history.all(positions.PositionDisputed)) == 1
     history.reconciled(0)
     history.wait(300)
     assert history.cycle is PositionState.FLAT
@@ -482,9 +494,9 @@ def test_flat_actor_retires_after_the_close_and_not_before():
     history.broker(0)
     history.wait(300)
     assert history.cycle is PositionState.FLAT
-    assert not history.is_retired
+    assert not history.sent.is_retired
     history.phase(Phase.CLOSED)
-    assert history.is_retired
+    assert history.sent.is_retired
 
 
 def test_slow_check_tells_the_mark():
@@ -493,90 +505,49 @@ def test_slow_check_tells_the_mark():
     history.wait(4000)
     history.quote(520, 540)
     history.wait(1100)
-    changed = history.all(positions.PositionChanged, "risk")[-1]
+    changed = history.all(positions.PositionChanged)[-1]
     assert (changed.unrealised_cents, changed.qty) == (2 * 30 * 100, 2)
     assert changed.mark_utc is not None
 
 
-def _restored(**changes: object) -> lifecycle.PositionRestored:
-    reservation = lifecycle.Reservation(
-        intent_id="intent-1", signal_id="signal-1", source="gexwatch", strategy="gexwatch", ticker="SPX", direction=1,
-        contract=SPXW, order_ref=ENTRY, qty=2, limit_ticks=500, deadline_utc=T0 + 10 * SECOND, state="OPEN",
-    )  # fmt: skip
-    bought = lifecycle.OrderFill(
-        order_ref=ENTRY,
-        is_exit=False,
-        side=Side.BUY,
-        qty=2,
-        cost_ticks=1000,
-        fees_cents=130,
-        charged_qty=2,
-        first_utc=T0,
-    )
-    known = lifecycle.PositionRestored(
-        reservation=reservation, fills=(bought,), position_id="ZH-paper-ABCDEFGHIJKL", state=PositionState.OPEN,
-        exit_reason=None, exit_kind=None, exit_n=0, exit_order_ref=None, tier=0, entry_spot_ticks=600_000,
-        entry_iv=None, opened_utc=T0, took_part=False,
-    )  # fmt: skip
-    return replace(known, **changes)
-
-
 def test_open_position_comes_back_with_its_cost_and_its_stops():
     history = History()
-    history.restart(_restored())
+    history.restart(held_position())
     assert history.cycle is PositionState.OPEN
     assert history.all(orders.SubmitOrder) == []
     assert history.last(positions.PositionChanged).cost_cents == 100_000
     tape(history, [(320, 325), (320, 325)])
-    assert history.last(orders.SubmitOrder).order_ref == EXIT_1
+    assert history.last_order.order_ref == EXIT_1
 
 
 def test_running_exit_comes_back_at_its_tier_after_the_broker_was_asked():
     history = History()
-    history.restart(
-        _restored(state=PositionState.PENDING_EXIT, exit_reason=ExitReason.MAX_HOLD, exit_kind=ExitKind.FULL, exit_n=1,
-                  exit_order_ref=EXIT_1, tier=2)
-    )  # fmt: skip
-    assert history.last(orders.QueryOrder).order_ref == EXIT_1
+    history.restart(held_position(exit_reason=ExitReason.MAX_HOLD, tier=Tier.BID))
+    assert history.last(orders.RequestOrderState).order_ref == EXIT_1
     history.quote(480, 500)
     assert history.all(orders.SubmitOrder) == []
-    history.found(EXIT_1, working=True, filled=0, order_type=OrderType.LIMIT, limit_ticks=490)
+    history.found(EXIT_1, working=True, filled=0, order_type=OrderType.LIMIT, limit=490)
     assert history.all(orders.ModifyOrder) == []
     history.wait(4500)
     history.quote(480, 500)
     history.wait(500)
-    modify = history.last(orders.ModifyOrder)
+    modify = history.last_change
     assert (modify.order_ref, modify.order_type, modify.qty) == (EXIT_1, OrderType.MARKET, 2)
 
 
 def test_exit_recorded_at_market_but_found_as_a_limit_is_modified_again():
     history = History()
-    history.restart(
-        _restored(state=PositionState.PENDING_EXIT, exit_reason=ExitReason.EOD, exit_kind=ExitKind.FULL, exit_n=1,
-                  exit_order_ref=EXIT_1, tier=3)
-    )  # fmt: skip
-    history.found(EXIT_1, working=True, filled=0, order_type=OrderType.LIMIT, limit_ticks=490)
-    assert history.last(orders.ModifyOrder).order_type is OrderType.MARKET
+    history.restart(held_position(exit_reason=ExitReason.EOD, tier=Tier.MARKET))
+    history.found(EXIT_1, working=True, filled=0, order_type=OrderType.LIMIT, limit=490)
+    assert history.last_change.order_type is OrderType.MARKET
 
 
 def test_sold_position_comes_back_and_ends_with_the_brokers_word():
-    sold = lifecycle.OrderFill(
-        order_ref=EXIT_1,
-        is_exit=True,
-        side=Side.SELL,
-        qty=2,
-        cost_ticks=900,
-        fees_cents=130,
-        charged_qty=2,
-        first_utc=T0,
-    )
-    known = _restored()
     history = History()
-    history.restart(_restored(fills=(*known.fills, sold), state=PositionState.PENDING_EXIT, exit_n=1,
-                              exit_order_ref=EXIT_1, exit_reason=ExitReason.EOD))  # fmt: skip
+    history.restart(held_position(order_fill(EXIT_1, Side.SELL, 2, 900), exit_reason=ExitReason.EOD))
     history.wait(6000)
     assert history.all(positions.PositionDisputed) == []
-    assert history.last(orders.QueryOrder).reply_to == NAME
+    assert history.last(orders.RequestOrderState).reply_to == NAME
     history.reconciled(0)
     assert history.cycle is PositionState.FLAT
     assert history.last(positions.PositionClosed).realised_cents == -10_000 - 260

@@ -5,20 +5,27 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actors.position import PositionActor
 from domain.instants import MINUTE, SECOND
 from domain.position.cycle import PositionState
+from domain.position.exits import Wakes
 from tests.testkit.position_history import T0, History
+
+
+def bounds(history: History) -> Wakes | None:
+    assert isinstance(history.actor, PositionActor)
+    return history.actor.wakes_on(history.state)
 
 
 def test_only_a_quietly_held_position_has_bounds():
     history = History()
-    assert history.actor.wakes_on(history.state) is None
+    assert bounds(history) is None
     history.open()
-    assert history.actor.wakes_on(history.state) is None
+    assert bounds(history) is None
     history.ack()
     history.quote(495, 505)
     history.fill(2, 500)
-    wakes = history.actor.wakes_on(history.state)
+    wakes = bounds(history)
     assert (wakes.mid_at_most, wakes.mid_at_least, wakes.bid_at_most) == (400, 750, 250)
     assert (wakes.spot_at_most, wakes.spot_at_least) == (599_000, 600_500)
     assert wakes.at_utc == T0 + 8 * MINUTE
@@ -30,7 +37,7 @@ def test_quotes_inside_the_bounds_wake_nothing(tape):
     history = History()
     history.hold(2)
     for bid, width, spot in tape:
-        wakes = history.actor.wakes_on(history.state)
+        wakes = bounds(history)
         mid = bid + width / 2
         history.wait(1000)
         is_inside = (
@@ -43,4 +50,4 @@ def test_quotes_inside_the_bounds_wake_nothing(tape):
             continue
         history.quote(bid, bid + width, spot)
         assert history.cycle is PositionState.OPEN
-        assert history.actor.wakes_on(history.state) == wakes
+        assert bounds(history) == wakes

@@ -2,38 +2,52 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
-from domain.identifiers import entry_ref
+from domain.fsm import IllegalTransition
 from domain.instants import BUCKET_NS, MS, SECOND
-from domain.instruments import Side
-from domain.risk.entry_stages import IGNORED, SILENCE, TERMINAL, TRANSITIONS, Event, Stage
+from domain.instruments import Right, Side
+from domain.orders.intent import DecisionPrices, EntryPlan, OrderLeg, Permit
+from domain.orders.references import entry_ref
+from domain.risk.entry_stages import ENTRY, SILENCE, TERMINAL, EntryEvent, EntryStage
+from domain.risk.gates import sequence as gates
+from domain.risk.gates.types import Outcome
+from domain.risk.kill import KillLevel
 from domain.risk.reject import RejectCode
 from domain.session.modes import Mode
-from messages import lifecycle, market, orders, risk, session
-from tests.testkit.desk_talk import Talk
+from messages import entries, lifecycle, market, risk, session
+from tests.testkit.desk_talk import DeskTalk
 from tests.testkit.desk_world import (
+    ALERT,
     BUCKET,
     CALL,
     DAY,
+    INTENT,
+    LONG_CALL,
     NOW,
     OTHER_CALL,
+    QQQ_ALERT,
+    SETTINGS,
+    SHORT_CALL,
     SPOT,
-    name_of,
+    alert,
     quote,
+    ref,
     signal,
 )
 
-INTENT = f"{name_of()}/gexwatch/0"
-REF = entry_ref("paper", INTENT)
+REF = entry_ref(ref().position_id)
+OTHER_KIND = alert(kind="OTHER")
 
 
 @pytest.fixture
-def talk() -> Talk:
-    return Talk().morning()
+def talk() -> DeskTalk:
+    return DeskTalk().morning()
 
 
-def entered(talk: Talk) -> Talk:
+def entered(talk: DeskTalk) -> DeskTalk:
     return talk.hear(signal()).offer().fresh().reserve()
 
 
@@ -42,126 +56,137 @@ def entered(talk: Talk) -> Talk:
 
 def test_a_signal_becomes_an_order_in_four_round_trips(talk):
     talk.hear(signal())
-    assert [(to, type(m)) for to, m in talk.told] == [("quotes", market.ContractsWanted)]
+    assert talk.names() == [("quotes", "RequestContracts")]
+    assert talk.last(market.RequestContracts).right is Right.CALL
     talk.offer()
     asked = talk.last(market.RequestQuote)
     assert (asked.con_id, asked.newer_than_utc, asked.expires_utc) == (812, NOW, NOW + 1_500 * MS)
     talk.wait(20).fresh(quote(bid=1_005, ask=1_035, at=NOW + 10 * MS))
-    ask = talk.last(orders.ReserveEntry)
-    assert (ask.max_positions, ask.per_ticker, ask.max_trades, ask.one_position_only) == (3, 1, 5, True)
+    ask = talk.last(entries.ReserveEntry)
+    assert ask.intent == signal().intent
+    assert ask.limits == entries.ReservationLimits(
+        positions_max=3, positions_per_ticker_max=1, trades_per_day_max=5, one_position_only=True
+    )
     assert ask.expires_utc == NOW + 270 * MS
-    assert [v.gate for v in ask.verdicts] == [*range(1, 25), *range(1, 20)]
-    assert {v.outcome for v in ask.verdicts} == {"pass", "not_fed"}
-    (leg,) = ask.legs
-    assert (leg.contract, leg.side, leg.qty, leg.order_ref) == (CALL, Side.BUY, 2, REF)
-    assert leg.limit_ticks == 1_020  # the fresh mid, exactly on a dime
-    talk.told.clear()
+    asked_gates = [gate.name for gate in gates.GATES[:-1]]  # the reservation is the ledger's to answer
+    assert [v.gate for v in ask.verdicts] == [*asked_gates, *(gate.name for gate in gates.LAST_LOOK)]
+    assert {v.finding.outcome for v in ask.verdicts} == {Outcome.PASS, Outcome.NOT_FED}
+    decision = DecisionPrices(1_000, 1_030, 600_000)
+    leg = OrderLeg(contract=CALL, side=Side.BUY, qty=2, limit_ticks=1_020, order_ref=REF, decision=decision)
+    assert ask.legs == (leg,)  # at the fresh mid, exactly on a dime
+    talk.sent.effects.clear()
     talk.reserve()
-    to, opening = talk.told[0]
-    assert to == "position:paper:812"
-    assert opening == orders.OpenPosition(
-        intent_id=INTENT,
-        signal_id=name_of(),
-        source="gexwatch",
-        strategy="gexwatch",
-        direction=1,
-        contract=CALL,
-        order_ref=REF,
-        qty=2,
-        limit_ticks=1_020,
-        decision_bid_ticks=1_000,
-        decision_ask_ticks=1_030,
-        decision_spot_ticks=600_000,
-        permit=orders.Permit(kill_epoch=3, session_epoch=7, expires_utc=talk.now + 2_000 * MS),
-        deadline_utc=ask.deadline_utc,
-    )
-    handed = orders.EntryHandedOver(
-        signal_id=name_of(), alert_id=name_of(), intent_id=INTENT, order_ref=REF, con_id=812
-    )
-    assert talk.told[1:] == [(to, handed) for to in ("lane:gexwatch:SPX", "web", "notifier")]
+    assert talk.told(entries.OpenPosition, "position:paper:812") == [
+        entries.OpenPosition(
+            ref=ref(),
+            order_ref=REF,
+            qty=2,
+            limit_ticks=1_020,
+            decision=decision,
+            permit=Permit(kill_epoch=3, session_epoch=7, expires_utc=talk.now + 2_000 * MS),
+            deadline_utc=ask.deadline_utc,
+        )
+    ]
+    assert talk.published(entries.EntryHandedOver) == [entries.EntryHandedOver(key=ALERT, intent_id=INTENT, leg=leg)]
+    assert talk.names() == [("position:paper:812", "OpenPosition"), ("", "EntryHandedOver")]
     assert talk.timers == {}
     assert talk.state.attempt is None
 
 
 def test_the_limit_is_rounded_passive_and_never_above_the_decision_ask(talk):
     talk.hear(signal()).offer((CALL, quote(bid=1_000, ask=1_010))).fresh(quote(bid=1_018, ask=1_040))
-    assert talk.last(orders.ReserveEntry).legs[0].limit_ticks == 1_010  # mid 10.29 rounds to 10.20
+    assert talk.last(entries.ReserveEntry).legs[0].limit_ticks == 1_010  # mid 10.29 rounds to 10.20
 
 
 def test_a_stale_decision_quote_is_asked_for_once_before_it_counts(talk):
     old = quote(at=NOW - 4 * SECOND)
     talk.hear(signal()).offer((CALL, old))
-    assert talk.state.attempt.stage is Stage.AWAITS_QUOTE
+    assert talk.state.attempt.stage is EntryStage.AWAITS_QUOTE
     talk.fresh()
-    assert talk.state.attempt.stage is Stage.AWAITS_FRESH_QUOTE
-    other = Talk().morning().hear(signal()).offer((CALL, old)).fresh(old)
-    assert other.code == "no_contract"
+    assert talk.state.attempt.stage is EntryStage.AWAITS_FRESH_QUOTE
+    other = DeskTalk().morning().hear(signal()).offer((CALL, old)).fresh(old)
+    assert other.code is RejectCode.NO_CONTRACT
 
 
 def test_candidates_are_tried_in_order_and_three_at_most(talk):
     wide, empty = (CALL, quote(ask=1_200)), (CALL, quote(bid=0))
     talk.hear(signal()).offer(wide, empty, (OTHER_CALL, quote(813)))
     assert talk.last(market.RequestQuote).con_id == 813
-    other = Talk().morning().hear(signal()).offer(wide, empty, wide, (CALL, quote()))
-    assert other.code == "no_contract"
-    row = other.last(orders.RecordDenial)
-    assert [v.code for v in row.verdicts if v.outcome == "reject"] == [
+    other = DeskTalk().morning().hear(signal()).offer(wide, empty, wide, (CALL, quote()))
+    assert other.code is RejectCode.NO_CONTRACT
+    row = other.last(entries.RecordDenial)
+    assert [v.finding.code for v in row.verdicts if v.is_reject] == [
         RejectCode.SPREAD_TOO_WIDE,
         RejectCode.EMPTY_MARKET,
         RejectCode.SPREAD_TOO_WIDE,
         RejectCode.NO_CONTRACT,
     ]
+    assert row.verdicts[-1].finding.measured == 3
 
 
-@pytest.mark.parametrize(("none_today", "code"), [(False, "no_contract"), (True, "not_0dte")])
+@pytest.mark.parametrize(("none_today", "code"), [(False, RejectCode.NO_CONTRACT), (True, RejectCode.NOT_0DTE)])
 def test_an_empty_offer_is_denied_with_what_quotes_says(talk, none_today, code):
     talk.hear(signal()).offer(why="none listed", is_none_today=none_today)
-    assert (talk.code, talk.last(orders.EntryDenied).looked_at) == (code, "none listed")
+    assert (talk.code, talk.denied.verdict.finding.looked_at) == (code, "none listed")
 
 
-def test_a_denial_is_one_row_one_word_to_the_lane_and_no_cooldown(talk):
+def test_a_denial_is_one_row_one_event_and_no_cooldown(talk):
     talk.hear(signal(is_shadow=True))
-    assert [(to, type(m).__name__) for to, m in talk.told] == [
-        ("desk_ledger", "RecordDenial"),
-        ("lane:gexwatch:SPX", "EntryDenied"),
-        ("web", "EntryDenied"),
-        ("notifier", "EntryDenied"),
-    ]
-    row = talk.last(orders.RecordDenial)
-    assert (row.code, row.session, [v.gate for v in row.verdicts]) == (RejectCode.SHADOW_SIGNAL, DAY, [1, 2, 3, 4])
-    talk.hear(signal(BUCKET - BUCKET_NS, kind="OTHER"))
-    assert talk.last(market.ContractsWanted).ticker == "SPX"
+    assert talk.names() == [("desk_ledger", "RecordDenial"), ("", "EntryDenied")]
+    row = talk.last(entries.RecordDenial)
+    assert (row.key, row.strategy, row.code, row.session) == (ALERT, "gexwatch", RejectCode.SHADOW_SIGNAL, DAY)
+    assert [v.gate for v in row.verdicts] == ["kill_level", "live_flag", "port_and_account", "shadow_check"]
+    assert talk.denied == entries.EntryDenied(key=ALERT, code=row.code, verdict=row.verdicts[-1])
+    talk.hear(signal(alert(BUCKET - BUCKET_NS, kind="OTHER")))
+    assert talk.last(market.RequestContracts).ticker == "SPX"
 
 
 def test_the_cooldown_starts_when_an_order_is_handed_on(talk):
     entered(talk)
     talk.now += 30 * SECOND
-    assert talk.hear(signal(BUCKET + BUCKET_NS)).code == "cooldown"
+    assert talk.hear(signal(alert(BUCKET + BUCKET_NS))).code is RejectCode.COOLDOWN
 
 
 def test_a_signal_nobody_has_rules_for_is_refused_and_on_record(talk):
-    assert talk.hear(signal(ticker="ZZZ")).code == "missing_input"
-    assert talk.hear(signal(alert_id="b", strategy="spread")).code == "missing_input"
-    assert len(talk.all(orders.RecordDenial)) == 2
+    for unknown in (signal(alert(ticker="ZZZ")), signal(OTHER_KIND, strategy="spread")):
+        assert talk.hear(unknown).code is RejectCode.MISSING_INPUT
+        assert talk.denied.verdict.gate == gates.SIGNAL_AGE
+    assert len(talk.told(entries.RecordDenial)) == 2
+
+
+@pytest.mark.parametrize("legs", [(LONG_CALL, LONG_CALL), (SHORT_CALL, LONG_CALL), ()])
+def test_a_plan_of_several_legs_is_refused_before_anything_is_asked(legs):
+    free = dataclasses.replace(SETTINGS.strategies["gexwatch"], long_only=False)
+    settings = SETTINGS.model_copy(update={"strategies": {**SETTINGS.strategies, "gexwatch": free}})
+    talk = DeskTalk(settings).morning().hear(signal(plan=EntryPlan(legs)))
+    assert (talk.denied.verdict.gate, talk.code) == (gates.CONTRACT, RejectCode.MISSING_INPUT)
+    assert talk.denied.verdict.finding.looked_at == "a plan of several legs needs a combo order"
+    assert talk.names() == [("desk_ledger", "RecordDenial"), ("", "EntryDenied")]
+
+
+def test_a_sold_leg_never_reaches_the_quotes(talk):
+    assert talk.hear(signal(plan=EntryPlan((SHORT_CALL,)), direction=-1)).code is RejectCode.LONG_ONLY
+    assert not talk.told(market.RequestContracts)
 
 
 # -- one at a time ------------------------------------------------------------------------------
 
 
 def test_intents_go_through_one_at_a_time_in_order(talk):
-    talk.hear(signal(), signal(source="advisor", strategy="advisor", ticker="QQQ", alert_id="q"))
-    assert [w.ticker for w in talk.all(market.ContractsWanted)] == ["SPX"]
+    talk.hear(signal(), signal(QQQ_ALERT))
+    assert [w.ticker for w in talk.told(market.RequestContracts)] == ["SPX"]
     talk.offer().fresh().reserve()
-    assert [w.ticker for w in talk.all(market.ContractsWanted)] == ["SPX", "QQQ"]
+    assert [w.ticker for w in talk.told(market.RequestContracts)] == ["SPX", "QQQ"]
 
 
 def test_the_queue_denies_what_waited_past_its_deadline(talk):
-    second = signal(source="advisor", strategy="advisor", ticker="QQQ", alert_id="q")
-    talk.hear(signal(), second)
+    talk.hear(signal(), signal(QQQ_ALERT))
     # The first one's reply is held up longer than any timer (the machine slept): the second is too old now.
     talk.now += 3_000 * MS + 1
     talk.offer(why="nothing")
-    assert [d.code.value for d in talk.all(orders.EntryDenied, "web")] == ["no_contract", "stale_signal"]
+    denials = talk.published(entries.EntryDenied)
+    assert [d.code for d in denials] == [RejectCode.NO_CONTRACT, RejectCode.STALE_SIGNAL]
+    assert denials[1].verdict.finding.looked_at == "in the queue"
 
 
 def test_no_stage_waits_past_the_intents_deadline(talk):
@@ -170,159 +195,193 @@ def test_no_stage_waits_past_the_intents_deadline(talk):
     talk.offer()
     assert list(talk.timers.values()) == [NOW + 3_000 * MS]
     talk.wait(100)
-    assert talk.code == "stale_signal"
+    assert talk.code is RejectCode.STALE_SIGNAL
 
 
 # -- replies that never come, or come late ------------------------------------------------------
 
 
-def up_to(stage: Stage) -> Talk:
-    talk = Talk().morning().hear(signal())
-    if stage is Stage.AWAITS_QUOTE:
+def up_to(stage: EntryStage) -> DeskTalk:
+    talk = DeskTalk().morning().hear(signal())
+    if stage is EntryStage.AWAITS_QUOTE:
         return talk.offer((CALL, quote(at=NOW - 10 * SECOND)))
-    if stage in (Stage.AWAITS_FRESH_QUOTE, Stage.AWAITS_RESERVATION):
+    if stage in (EntryStage.AWAITS_FRESH_QUOTE, EntryStage.AWAITS_RESERVATION):
         talk.offer()
-    return talk.fresh() if stage is Stage.AWAITS_RESERVATION else talk
+    return talk.fresh() if stage is EntryStage.AWAITS_RESERVATION else talk
 
 
 @pytest.mark.parametrize(
     ("stage", "wait_ms", "gate", "code"),
     [
-        (Stage.AWAITS_CONTRACTS, 500, 19, "missing_input"),
-        (Stage.AWAITS_QUOTE, 500, 20, "stale_quote"),
-        (Stage.AWAITS_FRESH_QUOTE, 1_500, 24, "stale_quote"),
-        (Stage.AWAITS_RESERVATION, 250, 25, "missing_input"),
+        (EntryStage.AWAITS_CONTRACTS, 500, "contract", RejectCode.MISSING_INPUT),
+        (EntryStage.AWAITS_QUOTE, 500, "quote_fresh", RejectCode.STALE_QUOTE),
+        (EntryStage.AWAITS_FRESH_QUOTE, 1_500, "fresh_quote", RejectCode.STALE_QUOTE),
+        (EntryStage.AWAITS_RESERVATION, 250, "reservation", RejectCode.MISSING_INPUT),
     ],
 )
 def test_silence_denies_when_its_time_is_up_and_not_before(stage, wait_ms, gate, code):
     talk = up_to(stage)
     assert talk.state.attempt.stage is stage
-    assert not talk.wait(wait_ms - 1).all(orders.EntryDenied)
-    denied = talk.wait(1).last(orders.EntryDenied)
-    assert (denied.gate, denied.code.value) == (gate, code)
-    assert SILENCE[stage] == (gate, denied.code)
-    assert bool(talk.all(orders.ReleaseReservation)) == (stage is Stage.AWAITS_RESERVATION)
+    assert not talk.wait(wait_ms - 1).published(entries.EntryDenied)
+    denied = talk.wait(1).denied
+    assert (denied.verdict.gate, denied.code) == SILENCE[stage] == (gate, code)
+    assert bool(talk.told(entries.ReleaseReservation)) == (stage is EntryStage.AWAITS_RESERVATION)
     assert talk.timers == {}
 
 
 def test_a_reservation_of_unknown_outcome_leaves_a_tombstone_before_its_row():
-    talk = up_to(Stage.AWAITS_RESERVATION)
-    talk.told.clear()
+    talk = up_to(EntryStage.AWAITS_RESERVATION)
+    talk.sent.effects.clear()
     talk.wait(250)
-    assert [(to, type(m).__name__) for to, m in talk.told[:2]] == [
-        ("desk_ledger", "ReleaseReservation"),
-        ("desk_ledger", "RecordDenial"),
-    ]
-    assert talk.told[0][1].intent_id == INTENT
+    assert talk.names()[:2] == [("desk_ledger", "ReleaseReservation"), ("desk_ledger", "RecordDenial")]
+    assert talk.last(entries.ReleaseReservation).intent_id == INTENT
     before = talk.state
     talk.reserve()
     assert talk.state == before
-    assert not talk.all(orders.OpenPosition)
+    assert not talk.told(entries.OpenPosition)
 
 
-def test_every_pair_of_stage_and_event_is_a_transition_or_has_its_reason():
-    pairs = {(stage, event) for stage in Stage for event in Event}
-    assert set(TRANSITIONS) | set(IGNORED) == pairs
-    assert not set(TRANSITIONS) & set(IGNORED)
-    assert not any(stage in TERMINAL for stage, _ in TRANSITIONS)
-    assert set(SILENCE) == {stage for stage, event in TRANSITIONS if event is Event.TIMER}
+def test_the_table_of_stages_leads_every_attempt_to_an_end():
+    waiting = {stage for stage, event in ENTRY.transitions if event is EntryEvent.TIMED_OUT}
+    assert set(SILENCE) == waiting == set(EntryStage) - TERMINAL - {EntryStage.QUEUED}
+    assert all(ENTRY.next(stage, EntryEvent.TIMED_OUT) is EntryStage.DENIED for stage in waiting)
+    assert all(ENTRY.next(stage, EntryEvent.DENIED) is EntryStage.DENIED for stage in {*waiting, EntryStage.QUEUED})
+    reached = {EntryStage.QUEUED}
+    for _ in EntryStage:
+        reached |= {after for (stage, _), after in ENTRY.transitions.items() if stage in reached}
+    assert reached == set(EntryStage)
+    for stage in TERMINAL:
+        for event in EntryEvent:
+            with pytest.raises(IllegalTransition):
+                ENTRY.next(stage, event)
 
 
-def heard_as(event: Event, request_id: str):
+def replies(request_id: str):
     read = market.QuoteRead(request_id=request_id, contract=CALL, quote=quote(), spot=SPOT)
-    return {
-        Event.OFFERED: market.ContractsOffered(request_id=request_id, quotes=((CALL, quote()),), spot=SPOT),
-        Event.QUOTE_READ: read,
-        Event.QUOTE_UNAVAILABLE: market.QuoteUnavailable(request_id=request_id, con_id=812, why="no tick"),
-        Event.WHAT_IF_READ: orders.WhatIfRead(request_id=request_id, init_margin_change_cents=1),
-        Event.WHAT_IF_FAILED: orders.WhatIfFailed(request_id=request_id, why="no"),
-        Event.RESERVED: orders.EntryReserved(intent_id=INTENT),
-        Event.REFUSED: orders.EntryRefused(intent_id=INTENT, code=RejectCode.DUPLICATE_POSITION),
-    }[event]
+    return (
+        market.ContractsOffered(request_id=request_id, quotes=((CALL, quote()),), spot=SPOT),
+        read,
+        market.QuoteUnavailable(request_id=request_id, con_id=812, why="no tick"),
+        entries.EntryReserved(intent_id=INTENT),
+        entries.EntryRefused(intent_id=INTENT, code=RejectCode.DUPLICATE_POSITION),
+    )
 
 
-@pytest.mark.parametrize("event", [e for e in Event if e is not Event.TIMER])
-@pytest.mark.parametrize("stage", list(SILENCE))
-def test_the_actor_moves_as_the_table_says(stage, event):
-    """`AWAITS_WHAT_IF` is not reached by any strategy yet."""
-    if stage is Stage.AWAITS_WHAT_IF:
-        assert (stage, Event.WHAT_IF_READ) in TRANSITIONS
-        return
+AWAITED = {
+    EntryStage.AWAITS_CONTRACTS: {market.ContractsOffered},
+    EntryStage.AWAITS_QUOTE: {market.QuoteRead, market.QuoteUnavailable},
+    EntryStage.AWAITS_FRESH_QUOTE: {market.QuoteRead, market.QuoteUnavailable},
+    EntryStage.AWAITS_RESERVATION: {entries.EntryReserved, entries.EntryRefused},
+}
+
+
+@pytest.mark.parametrize("reply", range(len(replies(""))))
+@pytest.mark.parametrize("stage", list(AWAITED))
+def test_a_stage_moves_by_the_reply_it_waits_for_as_the_table_says_and_by_no_other(stage, reply):
     talk = up_to(stage)
     before = talk.state
-    talk.hear(heard_as(event, before.attempt.request_id))
-    if (stage, event) in IGNORED:
-        assert talk.state == before
+    talk.sent.effects.clear()
+    message = replies(before.attempt.request_id)[reply]
+    talk.hear(message)
+    if type(message) not in AWAITED[stage]:
+        assert (talk.state, talk.names()) == (before, [])
         return
     if talk.state.attempt is not None:
         after = talk.state.attempt.stage
     else:
-        after = Stage.HANDED_OVER if talk.all(orders.OpenPosition) else Stage.DENIED
-    assert after in TRANSITIONS[stage, event]
+        after = EntryStage.HANDED_OVER if talk.told(entries.OpenPosition) else EntryStage.DENIED
+    assert after in {to for (at, _), to in ENTRY.transitions.items() if at is stage}
 
 
-@pytest.mark.parametrize("stage", [Stage.AWAITS_CONTRACTS, Stage.AWAITS_QUOTE, Stage.AWAITS_FRESH_QUOTE])
+@pytest.mark.parametrize("stage", [EntryStage.AWAITS_CONTRACTS, EntryStage.AWAITS_QUOTE, EntryStage.AWAITS_FRESH_QUOTE])
 def test_a_reply_to_another_request_is_ignored(stage):
     talk = up_to(stage)
     before = talk.state
-    for event in (Event.OFFERED, Event.QUOTE_READ, Event.QUOTE_UNAVAILABLE):
-        talk.hear(heard_as(event, f"{INTENT}#0.1"))
-    talk.hear(lifecycle.TimerFired(key="stage:99", due_utc=talk.now))
+    talk.hear(*replies(f"{INTENT}#0.1")[:3])
+    talk.hear(lifecycle.TimerFired(kind="stage", subject="99", due_utc=talk.now))
     assert talk.state == before
 
 
 def test_no_tick_in_time_tries_the_next_candidate_or_denies_at_submit():
-    talk = Talk().morning().hear(signal())
+    talk = DeskTalk().morning().hear(signal())
     talk.offer((CALL, quote(at=NOW - 10 * SECOND)), (OTHER_CALL, quote(813)))
-    talk.hear(heard_as(Event.QUOTE_UNAVAILABLE, talk.state.attempt.request_id))
-    assert talk.last(market.RequestQuote).con_id == 813
-    talk.hear(heard_as(Event.QUOTE_UNAVAILABLE, talk.state.attempt.request_id))
-    assert (talk.code, talk.last(orders.EntryDenied).gate) == ("stale_quote", 24)
+    for _ in range(2):
+        talk.hear(market.QuoteUnavailable(request_id=talk.state.attempt.request_id, con_id=812, why="no tick"))
+        assert talk.last(market.RequestQuote).con_id == 813
+    assert (talk.code, talk.denied.verdict.gate) == (RejectCode.STALE_QUOTE, "fresh_quote")
 
 
 # -- the last look and the hand-over ------------------------------------------------------------
 
-WARM = session.ModeChanged(mode=Mode.DEGRADED, mode_n=4, session_epoch=7, cause="1100", at_utc=NOW)
-KILL = risk.KillRaised(level=1, kill_epoch=4, reason="test", by="ann")
-
-
-@pytest.mark.parametrize(
-    ("news", "code"),
-    [(WARM, "mode_degraded"), (KILL, "kill_switch_l1"), (risk.DayLocked(session=DAY, reason="eod"), "day_locked")],
-)
-def test_the_last_look_sees_what_happened_while_waiting(news, code):
-    talk = up_to(Stage.AWAITS_FRESH_QUOTE).hear(news).fresh()
-    assert talk.code == code
-    assert talk.last(orders.EntryDenied).looked_at.startswith("last look")
-    assert not talk.all(orders.ReserveEntry)
+LOST = session.ModeChanged(mode=Mode.DEGRADED, mode_n=4, session_epoch=7, cause="1100", at_utc=NOW)
+KILL = risk.KillRaised(level=KillLevel.NO_ENTRIES, kill_epoch=4, reason="test", by="ann")
+RUNNING_AGAIN = risk.KillLowered(level=KillLevel.RUNNING, kill_epoch=5, reason="ok", by="ann")
+NEW_SESSION = session.ModeChanged(mode=Mode.FULLY_LIVE, mode_n=9, session_epoch=8, cause="", at_utc=NOW)
+LOCKED = risk.DayLocked(session=DAY, reason="eod")
 
 
 @pytest.mark.parametrize(
     ("news", "code"),
     [
-        ((WARM,), "mode_degraded"),
-        ((KILL,), "kill_switch_l1"),
-        ((KILL, risk.KillLowered(level=0, kill_epoch=5, reason="ok", by="ann")), "permit_killed"),
-        (
-            (session.ModeChanged(mode=Mode.FULLY_LIVE, mode_n=9, session_epoch=8, cause="", at_utc=NOW),),
-            "permit_session",
-        ),
+        (LOST, RejectCode.MODE_DEGRADED),
+        (KILL, RejectCode.KILL_SWITCH_L1),
+        (LOCKED, RejectCode.DAY_LOCKED),
     ],
 )
-def test_a_reserved_intent_is_given_back_when_it_may_no_longer_go(news, code):
-    talk = up_to(Stage.AWAITS_RESERVATION).hear(*news).reserve()
-    assert talk.code == code
-    assert talk.last(orders.ReleaseReservation) == orders.ReleaseReservation(intent_id=INTENT, reason=code)
-    assert not talk.all(orders.OpenPosition)
-    assert not talk.all(orders.RecordDenial)  # the ledger has written this attempt's row
+def test_the_last_look_sees_what_happened_while_waiting(news, code):
+    talk = up_to(EntryStage.AWAITS_FRESH_QUOTE).hear(news).fresh()
+    assert talk.code is code
+    assert talk.denied.verdict.finding.looked_at.startswith("last look")
+    assert not talk.told(entries.ReserveEntry)
+
+
+@pytest.mark.parametrize(
+    ("news", "gate", "code"),
+    [
+        ((LOST,), "broker_mode", RejectCode.MODE_DEGRADED),
+        ((KILL,), "kill_level", RejectCode.KILL_SWITCH_L1),
+        ((LOCKED,), "session", RejectCode.DAY_LOCKED),
+        ((KILL, RUNNING_AGAIN), "reservation", RejectCode.PERMIT_KILLED),
+        ((NEW_SESSION,), "reservation", RejectCode.PERMIT_SESSION),
+    ],
+)
+def test_a_reserved_intent_is_given_back_when_it_may_no_longer_go(news, gate, code):
+    talk = up_to(EntryStage.AWAITS_RESERVATION).hear(*news).reserve()
+    assert (talk.denied.verdict.gate, talk.code) == (gate, code)
+    assert talk.last(entries.ReleaseReservation) == entries.ReleaseReservation(intent_id=INTENT, reason=code)
+    assert not talk.told(entries.OpenPosition)
+    assert not talk.told(entries.RecordDenial)  # the ledger has written this attempt's row
     assert talk.state.view.holdings == ()
 
 
-def test_the_ledgers_refusal_is_told_and_not_recorded_twice():
-    talk = up_to(Stage.AWAITS_RESERVATION)
-    talk.hear(
-        orders.EntryRefused(intent_id=INTENT, code=RejectCode.DUPLICATE_POSITION, measured=1, limit=0, looked_at="812")
-    )
-    denied = talk.last(orders.EntryDenied)
-    assert (denied.gate, denied.code, denied.looked_at) == (25, RejectCode.DUPLICATE_POSITION, "812")
-    assert not talk.all(orders.RecordDenial)
+@pytest.mark.parametrize("code", next(gate for gate in gates.GATES if gate.name == gates.RESERVATION).other_codes)
+def test_the_ledgers_refusal_is_told_and_not_recorded_twice(code):
+    talk = up_to(EntryStage.AWAITS_RESERVATION)
+    talk.hear(entries.EntryRefused(intent_id=INTENT, code=code, measured=1, limit=0, looked_at="812"))
+    verdict = talk.denied.verdict
+    assert (verdict.gate, talk.code, verdict.finding.looked_at) == ("reservation", code, "812")
+    assert not talk.told(entries.RecordDenial)
+    assert not talk.told(entries.OpenPosition)
+
+
+# -- a working entry that wants to pay more -----------------------------------------------------
+
+WISH = entries.RequestPermit(intent_id=INTENT, order_ref=REF, reply_to="position:paper:812")
+
+
+def test_a_pending_entry_gets_a_new_permit_under_the_epochs_of_now(talk):
+    entered(talk).hear(RUNNING_AGAIN, NEW_SESSION, WISH)
+    permit = Permit(kill_epoch=5, session_epoch=8, expires_utc=talk.now + 2_000 * MS)
+    assert talk.told(entries.PermitRenewed, "position:paper:812") == [
+        entries.PermitRenewed(order_ref=REF, permit=permit)
+    ]
+
+
+@pytest.mark.parametrize(("news", "why"), [(LOST, "mode_degraded"), (KILL, "kill_switch_l1"), (LOCKED, "day_locked")])
+def test_an_entry_pays_no_more_when_what_stood_at_the_hand_over_no_longer_stands(talk, news, why):
+    entered(talk).hear(news, WISH)
+    assert talk.told(entries.PermitRefused, "position:paper:812") == [entries.PermitRefused(order_ref=REF, why=why)]
+
+
+def test_an_entry_that_the_desk_does_not_await_gets_no_permit(talk):
+    assert talk.hear(WISH).last(entries.PermitRefused).why == "no such entry is pending"

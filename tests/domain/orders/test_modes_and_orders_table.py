@@ -1,4 +1,4 @@
-"""The two state machines of the order session, the vendor's codes, and the pause between dials."""
+"""The tables of the broker session: modes, orders at the broker, and the vendor's codes."""
 
 from __future__ import annotations
 
@@ -9,92 +9,106 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.instants import SECOND
-from domain.instruments import Side
+from domain.fsm import IllegalTransition, Machine
+from domain.instruments import DataType, Side
 from domain.orders import table
-from domain.orders.table import CodeMeaning, Order, OrderEvent, OrderStatus, Stage
-from domain.session.modes import (
-    ALLOWS_ENTRIES,
-    ALLOWS_EXITS,
-    IGNORED,
-    TRANSITIONS,
-    Event,
-    Mode,
-    first_epoch,
-    gateway_of,
-    redial_utc,
-)
-from gateways.ib.codes import MEANINGS, STATUSES, meaning_of, status_of
-from tests.testkit.ibkr_world import rules
+from domain.orders.table import ORDERS, CodeMeaning, Order, OrderEvent, OrderStage, OrderStatus, Trouble
+from domain.session.modes import ALLOWS_ENTRIES, ALLOWS_EXITS, MODES, Mode, ModeEvent
+from gateways.ib.codes import MEANINGS, STATUSES, data_type_of, meaning_of, status_of
 
 ORDER = Order(
     order_ref="ZH-paper-a-e", con_id=7, owner="position:paper:7", side=Side.BUY, is_exit=False, qty=3, handed_utc=0
 )
 
 
-@pytest.mark.parametrize(("mode", "event"), list(itertools.product(Mode, Event)))
-def test_every_pair_of_mode_and_event_is_decided_exactly_once(mode: Mode, event: Event) -> None:
-    assert ((mode, event) in TRANSITIONS) != ((mode, event) in IGNORED)
+@pytest.mark.parametrize(("mode", "event"), list(itertools.product(Mode, ModeEvent)))
+def test_every_pair_of_mode_and_event_is_a_change_or_ignored_with_a_reason(mode: Mode, event: ModeEvent) -> None:
+    assert MODES.changes(mode, event) != ((mode, event) in MODES.ignored)
+    after = MODES.next(mode, event)
+    assert after is (MODES.transitions[mode, event] if MODES.changes(mode, event) else mode)
 
 
-@given(st.lists(st.sampled_from(Event)))
+@given(st.lists(st.sampled_from(ModeEvent)))
 def test_entries_are_allowed_only_after_reconciling_and_a_whole_warm_up_since_the_last_loss(
-    events: list[Event],
+    events: list[ModeEvent],
 ) -> None:
     mode = Mode.DATA_ONLY
-    since_loss: list[Event] = []
+    since_loss: list[ModeEvent] = []
     for event in events:
         was = mode
-        mode = TRANSITIONS.get((mode, event), mode)
-        lost = event is Event.LOST or (event is Event.RESTORED and was is Mode.FULLY_LIVE)
+        mode = MODES.next(mode, event)
+        lost = event is ModeEvent.LOST or (event is ModeEvent.RESTORED and was is Mode.FULLY_LIVE)
         since_loss = [] if lost else [*since_loss, event]
         if mode in ALLOWS_ENTRIES:
-            assert Event.RECONCILED in since_loss
-            assert Event.STABLE in since_loss[since_loss.index(Event.RECONCILED) :]
+            assert ModeEvent.RECONCILED in since_loss
+            assert ModeEvent.STABLE in since_loss[since_loss.index(ModeEvent.RECONCILED) :]
     assert ALLOWS_ENTRIES < ALLOWS_EXITS
 
 
-@pytest.mark.parametrize(("stage", "event"), list(itertools.product(Stage, OrderEvent)))
-def test_every_pair_of_order_stage_and_event_is_decided_exactly_once(stage: Stage, event: OrderEvent) -> None:
-    assert ((stage, event) in table.TRANSITIONS) != ((stage, event) in table.IGNORED)
+@pytest.mark.parametrize(("stage", "event"), list(itertools.product(OrderStage, OrderEvent)))
+def test_every_pair_of_order_stage_and_event_is_a_change_or_ignored_with_a_reason(
+    stage: OrderStage, event: OrderEvent
+) -> None:
+    assert ORDERS.changes(stage, event) != ((stage, event) in ORDERS.ignored)
+    after = msgspec.structs.replace(ORDER, stage=stage).after(event).stage
+    assert after is (ORDERS.transitions[stage, event] if ORDERS.changes(stage, event) else stage)
+
+
+def test_a_pair_in_neither_table_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    holed = Machine("holed", {pair: ORDERS.transitions[pair] for pair in list(ORDERS.transitions)[1:]}, ORDERS.ignored)
+    monkeypatch.setattr(table, "ORDERS", holed)
+    with pytest.raises(IllegalTransition, match="written cannot happen in handed"):
+        ORDER.after(OrderEvent.WRITTEN)
 
 
 @given(st.lists(st.sampled_from([e for e in OrderEvent if e not in (OrderEvent.FOUND_WORKING, OrderEvent.NOT_FOUND)])))
 def test_no_hint_ends_a_doubt_but_the_end_itself(events: list[OrderEvent]) -> None:
-    order = msgspec.structs.replace(ORDER, stage=Stage.IN_DOUBT)
+    order = msgspec.structs.replace(ORDER, stage=OrderStage.IN_DOUBT)
     for event in events:
-        order = table.moved(order, event)
+        order = order.after(event)
         if event is OrderEvent.ENDED:
             break
-        assert order.stage is Stage.IN_DOUBT
+        assert order.stage is OrderStage.IN_DOUBT
 
 
 def test_doubt_remembers_which_read_back_may_clear_it() -> None:
-    order = table.doubted(msgspec.structs.replace(ORDER, stage=Stage.WORKING), 4, (104, "cannot modify a filled order"))
-    assert (order.stage, order.doubt_n, order.trouble) == (Stage.IN_DOUBT, 4, (104, "cannot modify a filled order"))
-    again = table.doubted(order, 6, None)
-    assert (again.doubt_n, again.trouble) == (6, order.trouble)  # a later doubt needs a later read-back
-    assert table.doubted(msgspec.structs.replace(ORDER, stage=Stage.ENDED), 4).stage is Stage.ENDED
+    trouble = Trouble(104, "cannot modify a filled order")
+    order = msgspec.structs.replace(ORDER, stage=OrderStage.WORKING).doubted(4, trouble)
+    assert (order.stage, order.doubt_n, order.trouble) == (OrderStage.IN_DOUBT, 4, trouble)
+    again = order.doubted(6)
+    assert (again.doubt_n, again.trouble) == (6, trouble)  # a later doubt needs a later read-back
+    assert msgspec.structs.replace(ORDER, stage=OrderStage.ENDED).doubted(4).stage is OrderStage.ENDED
+
+
+def test_lost_link_doubts_the_orders_whose_bytes_left_and_no_others() -> None:
+    orders = tuple(msgspec.structs.replace(ORDER, order_ref=stage.value, stage=stage) for stage in OrderStage)
+    doubted = {o.order_ref for o in table.doubt_sent(orders, 3) if o.stage is OrderStage.IN_DOUBT and o.doubt_n == 3}
+    assert doubted == {"sent", "working"}
 
 
 def test_executions_count_once_and_a_correction_replaces_its_revision() -> None:
-    order = table.executed(table.executed(ORDER, "a", 1, 2), "a", 1, 2)
+    order = ORDER.executed("a", 1, 2).executed("a", 1, 2)
     assert order.filled_qty == 2
-    order = table.executed(order, "b", 1, 1)
+    order = order.executed("b", 1, 1)
     assert order.filled_qty == 3
-    order = table.executed(order, "a", 2, 1)
+    order = order.executed("a", 2, 1)
     assert order.filled_qty == 2
-    assert table.executed(order, "a", 1, 2) == order
+    assert order.executed("a", 1, 2) == order
 
 
 def test_table_finds_the_exit_under_way_and_what_is_on_sale() -> None:
     exit_order = msgspec.structs.replace(
-        ORDER, order_ref="ZH-paper-a-x1", side=Side.SELL, is_exit=True, stage=Stage.WORKING, executions=(("a", 1, 1),)
+        ORDER,
+        order_ref="ZH-paper-a-x1",
+        side=Side.SELL,
+        is_exit=True,
+        stage=OrderStage.WORKING,
+        executions=(table.Counted("a", 1, 1),),
     )
     orders = table.put(table.put((), ORDER), exit_order)
     assert table.working_exit(orders, 7) == exit_order
     assert table.selling_qty(orders, 7) == 2
-    ended = table.put(orders, msgspec.structs.replace(exit_order, stage=Stage.ENDED))
+    ended = table.put(orders, msgspec.structs.replace(exit_order, stage=OrderStage.ENDED))
     assert len(ended) == 2
     assert table.working_exit(ended, 7) is None
     assert table.selling_qty(ended, 7) == 0
@@ -131,21 +145,5 @@ def test_a_status_that_nobody_knows_is_unknown() -> None:
     assert {status_of(text) for text in STATUSES} == set(OrderStatus) - {OrderStatus.UNKNOWN}
 
 
-def test_dials_are_fast_at_first_then_slow_and_a_client_id_in_use_has_its_own_pause() -> None:
-    limits = rules()
-    assert redial_utc(limits, 0, 29 * SECOND, False) == 29 * SECOND + SECOND // 2
-    assert redial_utc(limits, 0, 30 * SECOND, False) == 35 * SECOND
-    assert redial_utc(limits, 0, SECOND, True) == SECOND + limits.client_id_retry_ms * 1_000_000
-
-
-def test_next_gateway_is_tried_after_the_failover_time_and_then_the_first_again() -> None:
-    limits = rules()
-    tried = [gateway_of(limits, 0, at * SECOND, 0, 2) for at in (0, 29, 30, 59, 60)]
-    assert tried == [0, 0, 1, 1, 0]
-    assert gateway_of(limits, 0, 10**15, 0, 1) == 0
-
-
-def test_epochs_of_runs_and_incarnations_never_meet() -> None:
-    assert first_epoch(3, 1) == 3 << 20
-    assert first_epoch(3, 2) - first_epoch(3, 1) > 10_000
-    assert first_epoch(4, 1) > first_epoch(3, 60)
+def test_a_data_type_that_nobody_knows_is_not_live() -> None:
+    assert [data_type_of(code) for code in (1, 3, 5)] == [DataType.LIVE, DataType.DELAYED, DataType.UNKNOWN]

@@ -1,4 +1,4 @@
-"""The day's money, the size of an entry, fees, identifiers, and the automatic kill: figures worked by hand."""
+"""The day's money, the size and the limit of an entry, fees, and the automatic kill: figures worked by hand."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from datetime import date
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
-from domain import identifiers as ids
 from domain.instants import MINUTE, SECOND
-from domain.instruments import Spot
+from domain.instruments import DataType, Side, Spot
 from domain.options.fees import commission_cents, order_fee_cents, round_trip_cents
+from domain.options.tick_rules import INDEX_RULE
+from domain.orders.intent import DecisionPrices
 from domain.risk import kill
 from domain.risk.day import DayStops, evaluate, hard_limit_cents, loss_streak, summarise
 from domain.risk.desk_view import day_pnl_cents, premium_cents
-from domain.risk.sizing import cuts_of, size_entry
-from tests.testkit.desk_world import BUCKET, DAY, NAV, NOW, SETTINGS, holding, lost, view
+from domain.risk.kill import KillLevel, KillWatch, LoweringRefused
+from domain.risk.sizing import cuts_of, entry_limit_ticks, size_entry, size_of
+from tests.testkit.desk_world import CALL, DAY, NAV, NOW, SETTINGS, holding, lost, quote, rules, view
 
 LIMITS = SETTINGS.entry
 
@@ -68,6 +69,29 @@ def test_each_cut_halves():
     assert [cuts_of(*c) for c in ((False, 1), (True, 0), (False, 2), (True, 2))] == [1.0, 0.5, 0.5, 0.25]
 
 
+def test_the_size_is_that_of_the_quote_in_hand_and_unknown_without_account_session_or_ask():
+    assert size_of(rules(), view(), CALL, quote()).qty == 2
+    assert size_of(rules(), view(closed=(lost(1), lost(2))), CALL, quote()).qty == 1
+    for known, offered in ((view(funds=None), quote()), (view(session=None), quote()), (view(), quote(ask=None))):
+        assert size_of(rules(), known, CALL, offered) is None
+
+
+@pytest.mark.parametrize(
+    ("side", "bid", "ask", "limit"),
+    [
+        # Decided on 10.00 at 10.30; the fresh mid rounds away from the fill, 10 ticks from 3.00 on.
+        (Side.BUY, 1_005, 1_035, 1_020),
+        (Side.BUY, 1_012, 1_040, 1_020),
+        (Side.BUY, 1_040, 1_080, 1_030),  # the market ran away: never above the decision's ask
+        (Side.SELL, 1_005, 1_035, 1_020),
+        (Side.SELL, 1_004, 1_034, 1_020),
+        (Side.SELL, 950, 990, 1_000),  # never below the decision's bid
+    ],
+)
+def test_the_limit_is_the_fresh_mid_and_never_worse_than_what_was_decided(side, bid, ask, limit):
+    assert entry_limit_ticks(side, quote(bid=bid, ask=ask), DecisionPrices(1_000, 1_030), INDEX_RULE) == limit
+
+
 # -- the day ------------------------------------------------------------------------------------
 
 
@@ -113,7 +137,7 @@ def test_day_pnl_is_realised_and_unrealised_less_the_fees_of_leaving():
     open_ = holding(unrealised_cents=5_000, realised_cents=700)
     fee = order_fee_cents(DAY, "SPXW", 1, 1_050, is_sale=True)
     assert day_pnl_cents(view(closed=(lost(1, -300),), holdings=(open_,)), NOW, 300_000) == -300 + 700 + 5_000 - fee
-    pending = holding(intent_id="p", is_pending=True, unrealised_cents=0, at_utc=0)
+    pending = holding("p", is_pending=True, unrealised_cents=0, at_utc=0)
     assert day_pnl_cents(view(holdings=(pending,)), NOW, 300_000) == 0
     assert premium_cents(view(holdings=(open_, pending)), "SPX") == 200_000
 
@@ -161,50 +185,12 @@ def test_fees_of_an_index_order_are_commission_exchange_and_clearing():
     assert round_trip_cents(DAY, "SPXW", 1, 1_000) == 301
 
 
-# -- identifiers --------------------------------------------------------------------------------
-
-
-def test_an_alert_id_reads_back_also_with_a_hyphen_in_the_ticker():
-    for ticker in ("SPX", "SPX-SPY", "BRK-B"):
-        text = ids.alert_id(DAY, "spread", ticker, BUCKET, "CREDIT", 2)
-        assert ids.parse_alert_id(text) == ids.AlertName(DAY, "spread", ticker, BUCKET, "CREDIT", 2)
-    assert ids.alert_id(DAY, "gexwatch", "SPX", BUCKET, "GAMMA_FLIP", 1) == "20261120-gexwatch-SPX-103000-GAMMA_FLIP-1"
-    with pytest.raises(ValueError, match="hyphen"):
-        ids.alert_id(DAY, "gex-watch", "SPX", BUCKET, "FLIP", 1)
-    with pytest.raises(ValueError, match="not an alert id"):
-        ids.parse_alert_id("20261120-gexwatch")
-
-
-def test_order_refs_are_functions_of_the_intent_within_32_ascii():
-    @given(st.text(min_size=1, max_size=80), st.integers(1, 999))
-    def check(intent, n):
-        entry, exit_ = ids.entry_ref("paper", intent), ids.exit_ref("paper", intent, n)
-        assert entry == ids.entry_ref("paper", intent)
-        assert max(len(entry), len(exit_)) <= 32
-        assert exit_ == entry.removesuffix("e") + f"x{n}"
-        told = ids.parse_order_ref(exit_)
-        assert told is not None
-        assert (told.desk, told.exit_n) == ("paper", n)
-        assert ids.parse_order_ref(entry) == replace(told, exit_n=None)
-
-    check()
-    assert ids.parse_order_ref("") is None
-    assert ids.parse_order_ref("someone else's") is None
-    for call in (
-        lambda: ids.exit_ref("paper", "i", 0),
-        lambda: ids.entry_ref("a-b", "i"),
-        lambda: ids.entry_ref("x" * 40, "i"),
-    ):
-        with pytest.raises(ValueError, match=r"counted from 1|no order reference"):
-            call()
-
-
 # -- the automatic kill -------------------------------------------------------------------------
 
 
 def prices(*points: tuple[float, str, int]) -> list[str | None]:
-    """Tell prices one by one as (seconds, ticker, ticks); give the reasons."""
-    watch, reasons = kill.Watch(), []
+    """Tell prices one by one as (seconds, ticker, ticks); return the reasons."""
+    watch, reasons = KillWatch(), []
     for at_s, ticker, ticks in points:
         watch, reason = kill.watch_spots(watch, (Spot(ticker, ticks, NOW + int(at_s * SECOND)),))
         reasons.append(reason)
@@ -233,30 +219,33 @@ def test_a_crash_inside_a_second_is_seen_though_samples_are_a_second_apart():
 
 
 def test_delayed_prices_raise_nothing():
-    watch, _ = kill.watch_spots(kill.Watch(), (Spot("VIX", 2_000, NOW),))
-    assert kill.watch_spots(watch, (Spot("VIX", 3_000, NOW + SECOND, 3),))[1] is None
+    watch, _ = kill.watch_spots(KillWatch(), (Spot("VIX", 2_000, NOW),))
+    assert kill.watch_spots(watch, (Spot("VIX", 3_000, NOW + SECOND, DataType.DELAYED),))[1] is None
 
 
 def test_three_lost_sessions_within_half_an_hour_raise():
-    watch = kill.Watch()
+    watch = KillWatch()
     for at, wanted in ((0, False), (10, False), (30, False), (39, True)):  # the first is 30 min old at the third
         watch, reason = kill.watch_loss(watch, NOW + at * MINUTE)
         assert (reason is not None) == wanted, at
 
 
 def test_levels_never_fall_by_a_raise_and_fall_only_for_a_person_with_a_reason():
-    assert [[kill.raised(level, wanted) for wanted in (0, 1, 2, 9)] for level in kill.LEVELS] == [
-        [0, 1, 2, 2],
-        [1, 1, 2, 2],
-        [2, 2, 2, 2],
+    assert [[kill.raised(level, wanted) for wanted in KillLevel] for level in KillLevel] == [
+        [0, 1, 2],
+        [1, 1, 2],
+        [2, 2, 2],
     ]
+    not_lower, changed = LoweringRefused.NOT_LOWER, LoweringRefused.EPOCH_CHANGED
     # level, wanted, expected epoch (3 is in force) -> refusal
     ledger = {
-        (0, 0, None): "not_lower", (0, 1, None): "not_lower", (1, 1, None): "not_lower", (1, 2, None): "not_lower",
-        (1, 0, None): "", (2, 0, None): "", (2, 1, None): "", (2, 1, 3): "", (2, 1, 2): "epoch_changed",
-        (2, 2, 3): "not_lower", (2, -1, 3): "not_lower",
+        (0, 0, None): not_lower, (0, 1, None): not_lower, (1, 1, None): not_lower, (1, 2, None): not_lower,
+        (1, 0, None): None, (2, 0, None): None, (2, 1, None): None, (2, 1, 3): None, (2, 1, 2): changed,
+        (2, 2, 3): not_lower,
     }  # fmt: skip
     for (level, wanted, expected), why in ledger.items():
-        assert kill.lowering_refusal(level, wanted, 3, expected, "ann", "checked") == why
-    assert kill.lowering_refusal(1, 0, 3, None, "ann", " ") == "reason_missing"
-    assert kill.lowering_refusal(1, 0, 3, None, "", "checked") == "reason_missing"
+        refused = kill.lowering_refused(KillLevel(level), KillLevel(wanted), 3, expected, "ann", "checked")
+        assert refused is why, (level, wanted, expected)
+    for by, reason in (("ann", " "), ("", "checked")):
+        refused = kill.lowering_refused(KillLevel.NO_ENTRIES, KillLevel.RUNNING, 3, None, by, reason)
+        assert refused is LoweringRefused.REASON_MISSING

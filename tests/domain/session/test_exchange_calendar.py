@@ -1,38 +1,102 @@
-"""The exchange calendar against an independent oracle, and the phases of full, half and daylight-saving days."""
+"""The exchange calendar against the exchange's own rules written out, and the phases of full, half and DST days."""
 
 from __future__ import annotations
 
 from datetime import date, time, timedelta
 
 import pytest
-from holidays import financial_holidays
-from holidays.constants import HALF_DAY
 
 from config.settings import load_settings
 from domain.instants import MINUTE, SECOND, at_exchange
 from domain.session import calendar
 from domain.session.phases import Phase
 
-FIRST, LAST = 2015, 2035
+FIRST, LAST = 2013, 2035  # from 2013 on the half day before Independence Day is always July 3
 RULES = load_settings(profile="real").day
+MONDAY, THURSDAY, SATURDAY, SUNDAY = 0, 3, 5, 6
+MOURNING = {date(2018, 12, 5), date(2025, 1, 9)}  # closed without a rule
 
 
 def every_weekday() -> list[date]:
     start, end = date(FIRST, 1, 1), date(LAST, 12, 31)
     days = (start + timedelta(days=n) for n in range((end - start).days + 1))
-    return [d for d in days if d.weekday() < 5]
+    return [d for d in days if d.weekday() < SATURDAY]
 
 
-def test_closed_days_agree_with_the_oracle_from_2015_to_2035() -> None:
-    closed = set(financial_holidays("XNYS", years=range(FIRST, LAST + 1)))
-    ours = {d for d in every_weekday() if calendar.day(d) is None}
-    assert ours == {d for d in closed if d.weekday() < 5}
+def easter(year: int) -> date:
+    """Return Easter Sunday (the anonymous computus; Meeus, *Astronomical Algorithms*, chapter 8)."""
+    golden = year % 19
+    century, in_century = divmod(year, 100)
+    skipped, rest = divmod(century, 4)
+    correction = (century - (century + 8) // 25 + 1) // 3
+    epact = (19 * golden + century - skipped - correction + 15) % 30
+    leap, left = divmod(in_century, 4)
+    to_sunday = (32 + 2 * rest + 2 * leap - epact - left) % 7
+    shift = (golden + 11 * epact + 22 * to_sunday) // 451
+    month, day = divmod(epact + to_sunday - 7 * shift + 114, 31)
+    return date(year, month, day + 1)
 
 
-def test_half_days_agree_with_the_oracle_from_2015_to_2035() -> None:
-    half = set(financial_holidays("XNYS", years=range(FIRST, LAST + 1), categories=(HALF_DAY,)))
-    ours = {d for d in every_weekday() if (found := calendar.day(d)) is not None and found.is_half}
-    assert ours == half
+def nth(year: int, month: int, weekday: int, n: int) -> date:
+    first = date(year, month, 1)
+    return first + timedelta(days=(weekday - first.weekday()) % 7 + 7 * (n - 1))
+
+
+def observed(day: date) -> date:
+    """Return where a fixed holiday is observed (NYSE Rule 7.2): Saturday's on Friday, Sunday's on Monday."""
+    return day + timedelta(days={SATURDAY: -1, SUNDAY: 1}.get(day.weekday(), 0))
+
+
+def closed_by_rule(year: int) -> set[date]:
+    """Return the scheduled closures; a New Year's Day on a Saturday is not observed (the Friday ends the year)."""
+    found = {
+        nth(year, 1, MONDAY, 3),
+        nth(year, 2, MONDAY, 3),
+        easter(year) - timedelta(days=2),
+        nth(year, 6, MONDAY, 1) - timedelta(days=7),  # Memorial Day, the last Monday of May
+        observed(date(year, 7, 4)),
+        nth(year, 9, MONDAY, 1),
+        nth(year, 11, THURSDAY, 4),
+        observed(date(year, 12, 25)),
+    }
+    if date(year, 1, 1).weekday() != SATURDAY:
+        found.add(observed(date(year, 1, 1)))
+    if year >= 2022:
+        found.add(observed(date(year, 6, 19)))
+    return found
+
+
+def half_by_rule(session: date) -> bool:
+    """Return whether a session is July 3 before a weekday's July 4, Christmas Eve, or the day after Thanksgiving."""
+    after_thanksgiving = nth(session.year, 11, THURSDAY, 4) + timedelta(days=1)
+    return (session.month, session.day) in ((7, 3), (12, 24)) or session == after_thanksgiving
+
+
+def test_closed_days_are_those_of_the_exchanges_rules_from_2013_to_2035() -> None:
+    ruled = {d for year in range(FIRST, LAST + 1) for d in closed_by_rule(year)} | MOURNING
+    assert {d for d in every_weekday() if calendar.day(d) is None} == ruled
+
+
+def test_half_days_are_those_of_the_exchanges_rules_from_2013_to_2035() -> None:
+    sessions = {d: found for d in every_weekday() if (found := calendar.day(d)) is not None}
+    assert {d for d, found in sessions.items() if found.is_half} == {d for d in sessions if half_by_rule(d)}
+
+
+@pytest.mark.parametrize(
+    "session",
+    [date(2001, 9, 11), date(2001, 9, 14), date(2004, 6, 11), date(2007, 1, 2), date(2012, 10, 29), date(2012, 10, 30)],
+)
+def test_closures_that_no_rule_foresaw_are_known(session: date) -> None:
+    """September 11, Reagan's and Ford's mourning, hurricane Sandy."""
+    assert calendar.day(session) is None
+
+
+@pytest.mark.parametrize("session", [date(2024, 12, 24), date(2025, 12, 24), date(2026, 12, 24)])
+def test_christmas_eve_closes_early_where_one_library_forgets_it(session: date) -> None:
+    """`CBOE_Index_Options` of pandas_market_calendars 5.5 has a full day here; decision 5."""
+    found = calendar.day(session)
+    assert found is not None
+    assert found.is_half
 
 
 @pytest.mark.parametrize(
@@ -105,11 +169,20 @@ def test_phases_are_counted_back_from_the_days_own_close(session: date, clock: t
     assert calendar.phase_at(calendar.day(session), at_exchange(session, clock), RULES) is phase
 
 
-def test_the_holidays_of_a_year_fall_into_it() -> None:
-    for year in range(2013, LAST + 1):
-        assert {d.year for d in calendar.holidays(year)} == {year}
+def test_the_closures_of_a_year_fall_into_it() -> None:
+    for year in range(FIRST, LAST + 1):
+        assert {d.year for d in calendar.closures(year)} == {year}
+        assert {d.year for d in calendar.half_days(year)} == {year}
 
 
-def test_easter_falls_on_the_sundays_of_the_church() -> None:
-    known = {2015: (4, 5), 2019: (4, 21), 2024: (3, 31), 2025: (4, 20), 2026: (4, 5), 2035: (3, 25)}
-    assert {y: (d.month, d.day) for y in known for d in [calendar.easter(y)]} == known
+@pytest.mark.parametrize(
+    ("session", "why"),
+    [
+        (date(2026, 11, 21), "weekend"),
+        (date(2026, 11, 26), "Thanksgiving Day"),
+        (date(2026, 11, 20), "closed by the settings"),
+        (date(2026, 11, 19), ""),
+    ],
+)
+def test_a_date_without_trading_says_why(session: date, why: str) -> None:
+    assert calendar.closure_of(session, ("2026-11-20",)) == why

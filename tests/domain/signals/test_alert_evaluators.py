@@ -11,23 +11,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.instants import BUCKET_NS
-from domain.signals.alerts import BreakEvaluator, Evaluated, Evaluator, Finding, FlipEvaluator, Reading
+from domain.signals.alerts import EVALUATORS
+from domain.signals.evaluator import AlertTerms, Evaluated, Evaluator, EvaluatorState, Reading
+from domain.signals.gamma_flip import FlipEvaluator, FlipRules, FlipState
 from domain.signals.registry import FEATURES, INDEX
+from domain.signals.structure_break import BreakEvaluator, BreakRules
 from tests.testkit.signal_histories import OPEN, SETTINGS
 
 ZERO = 600_000
-FLIP = FlipEvaluator(SETTINGS.flip)
-BREAK = BreakEvaluator(SETTINGS.breaks)
-COOLDOWN_READINGS = SETTINGS.flip.cooldown_ms // 30_000
+FLIP_RULES, BREAK_RULES = SETTINGS.alert_rules["GAMMA_FLIP"], SETTINGS.alert_rules["STRUCTURE_BREAK"]
+assert isinstance(FLIP_RULES, FlipRules)
+assert isinstance(BREAK_RULES, BreakRules)
+FLIP = FlipEvaluator(FLIP_RULES)
+BREAK = BreakEvaluator(BREAK_RULES)
+COOLDOWN_READINGS = FLIP_RULES.cooldown_ms // 30_000
 
 
 def at(n: int, bps: float | None, zero: int | None = ZERO) -> Reading:
-    """Make the n-th reading with spot so many bps above zero gamma (`None`: no spot)."""
+    """Return the n-th reading with spot so many bps above zero gamma (`None`: no spot)."""
     spot = None if bps is None else round(ZERO * (1 + bps / 1e4))
     return Reading(OPEN + n * BUCKET_NS, (None,) * len(FEATURES), spot, zero)
 
 
-def run(evaluator: Evaluator, readings: list[Reading], state: Any = None) -> tuple[Any, list[Evaluated]]:
+def run(evaluator: Evaluator[Any, Any], readings: list[Reading], state: Any = None) -> tuple[Any, list[Evaluated[Any]]]:
     state = evaluator.initial(None) if state is None else state
     out = []
     for reading in readings:
@@ -36,8 +42,8 @@ def run(evaluator: Evaluator, readings: list[Reading], state: Any = None) -> tup
     return state, out
 
 
-def fired(out: list[Evaluated]) -> list[tuple[int, int]]:
-    return [(n, e.finding.direction) for n, e in enumerate(out) if e.finding is not None]
+def fired(out: list[Evaluated[Any]]) -> list[tuple[int, int]]:
+    return [(n, e.terms.direction) for n, e in enumerate(out) if e.terms is not None]
 
 
 def flips(path: Sequence[float | None]) -> list[tuple[int, int]]:
@@ -119,14 +125,14 @@ def test_a_rerun_of_the_window_gives_the_state_back(path: list[float], cut: int)
     assert fired(out[cut:]) == fired(tail)
 
 
-def test_a_finding_names_entry_target_stop_and_thresholds() -> None:
-    (finding,) = [e.finding for e in run(FLIP, [at(n, -10.0 if n < 2 else 10.0) for n in range(4)])[1] if e.finding]
-    assert finding == Finding(
+def test_terms_name_entry_target_stop_and_thresholds() -> None:
+    (terms,) = [e.terms for e in run(FLIP, [at(n, -10.0 if n < 2 else 10.0) for n in range(4)])[1] if e.terms]
+    assert terms == AlertTerms(
         direction=1,
         entry_ticks=600_600,
         target_ticks=601_501,
         stop_ticks=599_999,
-        horizon_ms=SETTINGS.flip.horizon_ms,
+        horizon_ms=FLIP_RULES.horizon_ms,
         thresholds=(("readings", 2.0), ("hysteresis_bps", 5.0), ("cooldown_ms", 300_000.0)),
     )
 
@@ -183,3 +189,16 @@ def test_levels_come_back_exactly_from_the_features(spot: int, level: int) -> No
     state = BREAK.evaluate(BREAK.initial(None), reading).state
     assert {state.under_ticks, state.over_ticks} <= {level, None}
     assert level in (state.under_ticks, state.over_ticks)
+
+
+@pytest.mark.parametrize("kind", list(EVALUATORS))
+def test_every_kind_has_rules_in_the_settings_and_bears_its_own_name(kind: str) -> None:
+    evaluator = EVALUATORS[kind](SETTINGS.alert_rules[kind])
+    assert evaluator.kind == kind
+    assert isinstance(evaluator.rules, evaluator.rules_type)
+    assert evaluator.version_name == f"{kind}-{evaluator.rules.version}"
+    assert isinstance(evaluator.initial(None), EvaluatorState)
+
+
+def test_a_kind_remembers_its_own_last_alert_as_the_end_of_its_bucket() -> None:
+    assert FLIP.initial(OPEN + BUCKET_NS + 2_000_000_000) == FlipState(last_alert_utc=OPEN + BUCKET_NS)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from domain.instants import BUCKET_NS
 from domain.session import calendar
 from domain.signals import features, forces
-from domain.signals.features import FEATURES, INDEX, Snapshot
-from domain.signals.registry import GROUP_SIZES, Group
+from domain.signals.features import Snapshot
+from domain.signals.registry import FEATURES, GROUP_SIZES, INDEX, Group
 from tests.testkit.signal_histories import CLOSE, OPEN, SESSION, profile, rows_of
 
 DAY = calendar.TradingDay(SESSION, OPEN, CLOSE, is_half=False)

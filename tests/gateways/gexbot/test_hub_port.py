@@ -13,7 +13,7 @@ from messages import market
 from simulation.hubs.faults import (
     DisconnectHub,
     DropHub,
-    ForgetSessions,
+    ForgetConnections,
     KillTokens,
     Redeliver,
     SilenceGroup,
@@ -93,7 +93,7 @@ def test_a_drop_with_recovery_loses_and_doubles_no_frame() -> None:
         sealed = await client.seal_all(clock.now_utc())
         assert frames_of(sealed) == analytics_published(server)
         assert not refused_of(sealed)
-        assert len(server.registry.sessions) == 1
+        assert len(server.registry.connections) == 1
 
     play(scene)
 
@@ -101,10 +101,10 @@ def test_a_drop_with_recovery_loses_and_doubles_no_frame() -> None:
 def test_a_forgotten_session_is_told_and_the_url_is_reused() -> None:
     async def scene(server: HubServer, client: Client, fake: FakeMarket, clock: FakeClock) -> None:
         await until(lambda: client.published_n() > 10)
-        server.inject(ForgetSessions(hub="classic"))
+        server.inject(ForgetConnections(hub="classic"))
         down = await client.listener.next(market.HubDown)
         assert down.can_reuse
-        client.port.post(market.HubDial(feed_epoch=1))
+        client.port.post(market.DialHub(feed_epoch=1))
         up = await client.listener.next(market.HubUp)
         assert not up.recovered
         await client.drained(fake)  # sequence ids start afresh and are acknowledged again
@@ -128,16 +128,16 @@ def test_an_expired_token_leaves_the_connection_but_asks_for_a_new_negotiate_aft
         server.inject(KillTokens())
         at = client.published_n()
         await until(lambda: client.published_n() > at + 10)
-        server.inject(ForgetSessions(hub="v2_classic"))
+        server.inject(ForgetConnections(hub="v2_classic"))
         assert (await client.listener.next(market.HubDown)).can_reuse
-        client.port.post(market.HubDial(feed_epoch=1))
+        client.port.post(market.DialHub(feed_epoch=1))
         down = await client.listener.next(market.HubDown)
         assert not down.can_reuse
         assert "401" in down.cause
         await client.dial(feed_epoch=2)
         up = await client.listener.next(market.HubUp)
         assert (up.feed_epoch, up.recovered) == (2, False)
-        client.port.post(market.HubDial(feed_epoch=1))  # of an epoch whose addresses are gone
+        client.port.post(market.DialHub(feed_epoch=1))  # of an epoch whose addresses are gone
         down = await client.listener.next(market.HubDown)
         assert (down.feed_epoch, down.can_reuse) == (1, False)
 
@@ -210,7 +210,7 @@ def test_a_silent_group_is_absent_and_says_so() -> None:
 
 def test_a_bucket_sealed_while_the_hub_is_down_says_disconnected() -> None:
     async def scene(server: HubServer, client: Client, fake: FakeMarket, clock: FakeClock) -> None:
-        server.inject(ForgetSessions(hub="v2_classic"))
+        server.inject(ForgetConnections(hub="v2_classic"))
         await client.listener.next(market.HubDown)
         sealed = await client.seal(OPEN_UTC + 100 * BUCKET_NS)
         assert len(sealed.absent) == 6

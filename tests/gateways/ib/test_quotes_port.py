@@ -7,11 +7,11 @@ from datetime import date, time
 import pytest
 
 from domain.instants import at_exchange
+from domain.instruments import DataType
 from gateways.ib.quotes_port import QuotesPort
 from gateways.ib.translate import hours_of
+from messages import broker
 from messages import market as m
-from messages import session as s
-from messages.orders import ErrorHeard
 from simulation.gateway.faults import Fault, FaultKind
 from tests.testkit.ibkr_world import EPOCH, Mailbox, World, gateway, quotes_port
 
@@ -53,7 +53,7 @@ def test_quotes_carry_sides_sizes_greeks_volume_data_type_and_the_instant_of_rec
         before = world.clock.now_utc()
         subscribe(port, world)
         (quote,) = wait_bid(mailbox, world, 500).quotes
-        assert (quote.ask_ticks, quote.bid_size, quote.ask_size, quote.data_type) == (510, 10, 10, 1)
+        assert (quote.ask_ticks, quote.bid_size, quote.ask_size, quote.data_type) == (510, 10, 10, DataType.LIVE)
         assert quote.volume == 100
         assert before <= quote.at_utc <= world.clock.now_utc()
         assert quote.greeks is not None
@@ -118,13 +118,13 @@ def test_lines_beyond_the_brokers_limit_are_named() -> None:
         refused = mailbox.wait(m.LinesRefused)
         assert (refused.con_ids, refused.vendor_code) == ((put.con_id,), 101)
         port.post(m.Subscribe(session_epoch=EPOCH, tickers=("SPX",)))
-        assert "SPX" in mailbox.wait(ErrorHeard).text
+        assert "SPX" in mailbox.wait(broker.ErrorReported).text
 
 
 def test_delayed_data_is_marked_as_such() -> None:
     with gateway(Fault(FaultKind.DELAYED_DATA, duration_s=60)) as world, quotes_port(world) as (port, mailbox):
         subscribe(port, world)
-        assert wait_bid(mailbox, world, 500).quotes[0].data_type == 3
+        assert wait_bid(mailbox, world, 500).quotes[0].data_type is DataType.DELAYED
 
 
 def test_1101_forgets_every_line_so_that_they_can_be_asked_for_again() -> None:
@@ -132,7 +132,7 @@ def test_1101_forgets_every_line_so_that_they_can_be_asked_for_again() -> None:
         subscribe(port, world)
         wait_bid(mailbox, world, 500)
         world.inject(Fault(FaultKind.LINK_LOST, duration_s=0.05, args={"data": "lost"}))
-        assert mailbox.wait(s.LinkRestored).data_lost
+        assert mailbox.wait(broker.LinkRestored).data_lost
         world.do(lambda: world.market.set(world.market.call, 470, 510))
         subscribe(port, world)
         wait_bid(mailbox, world, 470)

@@ -12,6 +12,7 @@ from ib_insync.objects import Execution
 from ib_insync.util import UNSET_DOUBLE
 
 from domain.instruments import Contract, OrderType, Right, Side
+from domain.session.modes import AccountClass
 from gateways.ib import translate as tr
 
 CONTRACTS = st.builds(
@@ -51,10 +52,16 @@ def test_execution_ids_split_into_base_and_revision(exec_id: str, parts: tuple[s
 
 @pytest.mark.parametrize(
     ("account", "kind"),
-    [("DU123", "paper"), ("DF123", "paper"), ("U123", "live"), ("", "unknown"), ("XDU1", "unknown")],
+    [
+        ("DU123", AccountClass.PAPER),
+        ("DF123", AccountClass.PAPER),
+        ("U123", AccountClass.LIVE),
+        ("", AccountClass.UNKNOWN),
+        ("XDU1", AccountClass.UNKNOWN),
+    ],
 )
-def test_account_class_is_told_by_the_form_of_the_number(account: str, kind: str) -> None:
-    assert tr.account_class_of(account) == kind
+def test_account_class_is_told_by_the_form_of_the_number(account: str, kind: AccountClass) -> None:
+    assert tr.account_class_of(account) is kind
 
 
 def test_orders_are_day_orders_with_ref_and_account_in_regular_hours_only() -> None:
@@ -76,8 +83,6 @@ def test_raw_text_of_an_execution_leaves_the_account_out() -> None:
         execId="a.01", acctNumber="DU1234567", side="BOT", shares=2.0, price=5.1, permId=9, orderRef="ZH-x",
         time=datetime(2026, 11, 20, 17, tzinfo=UTC),
     )  # fmt: skip
-    heard = tr.execution_read(
-        tr.ib_option(Contract(7, "SPX", "SPXW", date(2026, 11, 20), 600_000, Right.CALL)), execution
-    )
-    assert "DU1234567" not in heard.raw
-    assert (heard.price_ticks, heard.qty, heard.side, heard.con_id) == (510, 2, Side.BUY, 7)
+    read = tr.execution_of(tr.ib_option(Contract(7, "SPX", "SPXW", date(2026, 11, 20), 600_000, Right.CALL)), execution)
+    assert "DU1234567" not in read.raw
+    assert (read.price_ticks, read.qty, read.side, read.con_id) == (510, 2, Side.BUY, 7)

@@ -1,4 +1,4 @@
-"""The exchange against a hand-set book: matching, states, refusals, fees, settlement."""
+"""The exchange against hand-set quotes: matching, states, refusals, fees, settlement."""
 
 from __future__ import annotations
 
@@ -9,21 +9,11 @@ from hypothesis import strategies as st
 
 from domain.instants import SECOND
 from domain.instruments import OrderType, Side
-from simulation.broker.book import Book, commission_cents
+from simulation.broker.events import Commission, ExchangeEvent, Execution, OrderError, PositionChange
 from simulation.broker.exchange import Exchange
-from simulation.broker.records import (
-    TERMINAL,
-    TRANSITIONS,
-    Commission,
-    Event,
-    Execution,
-    Order,
-    OrderError,
-    OrderState,
-    OrderStatus,
-    OrderStep,
-    PositionChange,
-)
+from simulation.broker.fees import commission_cents
+from simulation.broker.orders import LIFE, TERMINAL, IBStatus, Order, OrderState, OrderStep, TimeInForce
+from simulation.broker.portfolio import Portfolio
 from tests.testkit.gateway_world import CLOSE, NOON, OPEN, FakeMarket
 
 
@@ -43,30 +33,30 @@ class Bench:
         order = Order(self.market.call, side, qty, kind, 7, self.order_id, limit_ticks=price)
         return msgspec.structs.replace(order, **more)
 
-    def place(self, side: Side, qty: int, price: int | None = None, **more: object) -> list[Event]:
+    def place(self, side: Side, qty: int, price: int | None = None, **more: object) -> list[ExchangeEvent]:
         """Place the next order."""
         return self.exchange.place(self.order(side, qty, price, **more), self.now)
 
-    def status(self, order_id: int | None = None) -> OrderStatus:
-        """Give the status of an order, the last one if none is named."""
+    def status(self, order_id: int | None = None) -> IBStatus:
+        """Return the status of an order, the last one if none is named."""
         state = self.exchange.state(7, order_id or self.order_id)
         assert state is not None
         return state.status
 
-    def at(self, instant_utc: int) -> list[Event]:
+    def at(self, instant_utc: int) -> list[ExchangeEvent]:
         """Go on to an instant."""
         self.now = instant_utc
         self.market.step(instant_utc)
         return self.exchange.step(instant_utc)
 
 
-def prices(events: list[Event]) -> list[tuple[int, int]]:
-    """Give (quantity, price) of the executions."""
+def prices(events: list[ExchangeEvent]) -> list[tuple[int, int]]:
+    """Return (quantity, price) of the executions."""
     return [(e.qty, e.price_ticks) for e in events if isinstance(e, Execution)]
 
 
-def code(events: list[Event]) -> int:
-    """Give the one error code."""
+def code(events: list[ExchangeEvent]) -> int:
+    """Return the one error code."""
     (error,) = (e for e in events if isinstance(e, OrderError))
     return error.code
 
@@ -78,7 +68,7 @@ def test_buy_limit_at_the_ask_fills_at_the_ask_after_the_latency() -> None:
     events = bench.at(NOON + 20_000_000)
     assert [type(e) for e in events] == [Execution, OrderState, Commission, PositionChange]
     assert prices(events) == [(1, 510)]
-    assert bench.status() is OrderStatus.FILLED
+    assert bench.status() is IBStatus.FILLED
 
 
 def test_resting_limit_fills_at_its_own_price_when_the_market_comes_to_it() -> None:
@@ -103,7 +93,7 @@ def test_no_fill_without_a_quote() -> None:
     bench = Bench()
     del bench.market.quotes[bench.market.call]
     assert prices(bench.place(Side.BUY, 1, 510)) == []
-    assert bench.status() is OrderStatus.SUBMITTED
+    assert bench.status() is IBStatus.SUBMITTED
 
 
 def test_displayed_size_fills_once_a_quote() -> None:
@@ -130,15 +120,15 @@ def test_scripted_pieces_come_one_a_step() -> None:
 def test_immediate_or_cancel_drops_the_rest() -> None:
     bench = Bench()
     bench.market.set(bench.market.call, 500, 510, size=3)
-    events = bench.place(Side.BUY, 5, 510, tif="IOC")
+    events = bench.place(Side.BUY, 5, 510, tif=TimeInForce.IOC)
     assert prices(events) == [(3, 510)]
     assert code(events) == 202
-    assert bench.status() is OrderStatus.CANCELLED
+    assert bench.status() is IBStatus.CANCELLED
 
 
 def test_good_till_date_ends_the_order() -> None:
     bench = Bench()
-    bench.place(Side.BUY, 1, 480, tif="GTD", good_till_utc=NOON + SECOND)
+    bench.place(Side.BUY, 1, 480, tif=TimeInForce.GTD, good_till_utc=NOON + SECOND)
     assert bench.at(NOON + SECOND - 1) == []
     assert code(bench.at(NOON + SECOND)) == 202
 
@@ -146,8 +136,8 @@ def test_good_till_date_ends_the_order() -> None:
 def test_stop_triggers_at_the_touch_and_then_is_a_market_order() -> None:
     bench = Bench()
     bench.place(Side.BUY, 1)
-    bench.place(Side.SELL, 1, type=OrderType.STOP, aux_ticks=400)
-    assert bench.status() is OrderStatus.PRE_SUBMITTED
+    bench.place(Side.SELL, 1, type=OrderType.STOP, stop_ticks=400)
+    assert bench.status() is IBStatus.PRE_SUBMITTED
     bench.market.set(bench.market.call, 410, 420)
     assert bench.at(NOON + SECOND) == []
     bench.market.set(bench.market.call, 400, 410)
@@ -157,11 +147,11 @@ def test_stop_triggers_at_the_touch_and_then_is_a_market_order() -> None:
 def test_before_the_open_a_limit_waits_and_a_market_order_is_refused() -> None:
     bench = Bench(OPEN - SECOND)
     bench.place(Side.BUY, 1, 510)
-    assert bench.status() is OrderStatus.PRE_SUBMITTED
+    assert bench.status() is IBStatus.PRE_SUBMITTED
     assert code(bench.place(Side.BUY, 1)) == 201
-    assert bench.status() is OrderStatus.INACTIVE
+    assert bench.status() is IBStatus.INACTIVE
     states = [e.status for e in bench.at(OPEN) if isinstance(e, OrderState)]
-    assert states == [OrderStatus.SUBMITTED, OrderStatus.FILLED]
+    assert states == [IBStatus.SUBMITTED, IBStatus.FILLED]
 
 
 def test_after_the_close_an_expired_contract_is_refused() -> None:
@@ -177,7 +167,7 @@ def test_tick_rule_of_the_class_is_enforced(price: int, is_on_the_grid: bool) ->
     bench = Bench()
     events = bench.place(Side.BUY, 1, price)
     if is_on_the_grid:
-        assert bench.status() is OrderStatus.SUBMITTED
+        assert bench.status() is IBStatus.SUBMITTED
     else:
         assert code(events) == 110
         assert bench.exchange.state(7, 1) is None
@@ -197,7 +187,7 @@ def test_second_exit_of_the_same_position_counts_as_a_short() -> None:
     bench = Bench()
     bench.place(Side.BUY, 1)
     bench.place(Side.SELL, 1, 600)
-    assert bench.status() is OrderStatus.SUBMITTED
+    assert bench.status() is IBStatus.SUBMITTED
     assert code(bench.place(Side.SELL, 1, 600)) == 201
 
 
@@ -221,12 +211,12 @@ def test_a_limit_changed_into_a_stop_waits_for_its_trigger() -> None:
     bench.place(Side.BUY, 1)
     bench.place(Side.SELL, 1, 600)
     order = bench.exchange.open_orders()[0].order
-    stop = msgspec.structs.replace(order, type=OrderType.STOP, limit_ticks=None, aux_ticks=400)
+    stop = msgspec.structs.replace(order, type=OrderType.STOP, limit_ticks=None, stop_ticks=400)
     states = [e.status for e in bench.exchange.modify(stop, NOON) if isinstance(e, OrderState)]
-    assert states == [OrderStatus.PRE_SUBMITTED]
+    assert states == [IBStatus.PRE_SUBMITTED]
     bench.market.set(bench.market.call, 390, 400)
     states = [e.status for e in bench.at(NOON + SECOND) if isinstance(e, OrderState)]
-    assert states == [OrderStatus.SUBMITTED, OrderStatus.FILLED]
+    assert states == [IBStatus.SUBMITTED, IBStatus.FILLED]
 
 
 def test_a_change_is_acknowledged_before_it_fills() -> None:
@@ -289,9 +279,9 @@ def test_commission_follows_the_published_examples(qty: int, premium: int, usd: 
 
 def test_every_pair_of_state_and_step_is_a_transition_or_impossible() -> None:
     for status in TERMINAL:
-        assert not [step for step in OrderStep if (status, step) in TRANSITIONS]
-    reached = {OrderStatus.PRE_SUBMITTED, *TRANSITIONS.values(), OrderStatus.INACTIVE}
-    assert reached == set(OrderStatus)
+        assert not [step for step in OrderStep if (status, step) in LIFE.transitions]
+    reached = {IBStatus.PRE_SUBMITTED, *LIFE.transitions.values(), IBStatus.INACTIVE}
+    assert reached == set(IBStatus)
 
 
 @given(fills=st.lists(st.tuples(st.sampled_from(Side), st.integers(1, 9), st.integers(1, 2_000)), max_size=20))
@@ -300,13 +290,13 @@ def test_cash_cost_and_realised_always_add_up(fills: list[tuple[Side, int, int]]
     market = FakeMarket()
     contract = market.contract(market.call)
     assert contract is not None
-    book, fees = Book(0), 0
+    portfolio, fees = Portfolio(0), 0
     for side, qty, price in fills:
-        book.fill(contract, side, qty, price, 110 * qty)
+        portfolio.fill(contract, side, qty, price, 110 * qty)
         fees += 110 * qty
-    cost = sum(p.cost_cents for p in book.held())
-    assert book.cash_cents == book.realised_cents - cost
+    cost = sum(p.cost_cents for p in portfolio.held())
+    assert portfolio.cash_cents == portfolio.realised_cents - cost
     signed = sum(q if s is Side.BUY else -q for s, q, _ in fills)
-    assert book.position(contract.con_id).qty == signed
+    assert portfolio.position(contract.con_id).qty == signed
     traded = sum((q if s is Side.BUY else -q) * p * 100 for s, q, p in fills)
-    assert book.cash_cents == -traded - fees
+    assert portfolio.cash_cents == -traded - fees

@@ -65,7 +65,7 @@ class App(EWrapper, EClient):  # type: ignore[misc]
             assert self._changed.wait_for(condition, 5), {k: v for k, v in self.heard.items() if v}
 
     def statuses(self, order_id: int) -> list[str]:
-        """Give the statuses of an order in the order in which they came."""
+        """Return the statuses of an order in the order in which they came."""
         return [args[1] for args in self.heard["orderStatus"] if args[0] == order_id]
 
     def leave(self) -> None:

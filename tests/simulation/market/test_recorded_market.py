@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from domain.instants import MINUTE, SECOND
 from domain.instruments import Quote, Right
 from simulation.market.market import CATEGORIES, Market
-from simulation.market.recorded import IndexBars, QuoteBars, Recorded, load_recorded
+from simulation.market.minute_bars import IndexBars, QuoteBars, RecordedDay, load_recorded_day
 from simulation.market.tickers import option_con_id
 from tests.testkit.paths import ROOT, SHARED
 
@@ -32,11 +32,13 @@ pytestmark = pytest.mark.skipif(not LEAN.is_dir(), reason="the recorded day ../s
 
 
 @cache
-def recorded() -> Recorded:
-    return load_recorded(LEAN)
+def recorded() -> RecordedDay:
+    return load_recorded_day(LEAN)
 
 
-def market_at(minute: float, seed: int = 7, day: Recorded | None = None, tickers: tuple[str, ...] = ("SPX",)) -> Market:
+def market_at(
+    minute: float, seed: int = 7, day: RecordedDay | None = None, tickers: tuple[str, ...] = ("SPX",)
+) -> Market:
     market = Market.from_recorded(day or recorded(), seed, tickers)
     market.step(market.open_utc + int(minute * 60) * SECOND)
     return market
@@ -179,7 +181,7 @@ def test_etf_and_others_move_with_the_real_index() -> None:
     assert run["QQQ"] < -0.01 and run["VIX"] > 0.05
 
 
-def cut(day: Recorded, utc: int) -> Recorded:
+def cut(day: RecordedDay, utc: int) -> RecordedDay:
     """Forget every bar that has not closed by an instant."""
 
     def kept(bars: IndexBars | QuoteBars) -> dict[str, np.ndarray]:
@@ -233,8 +235,8 @@ import sys
 from pathlib import Path
 from domain.instants import SECOND
 from simulation.market.market import Market
-from simulation.market.recorded import load_recorded
-market = Market.from_recorded(load_recorded(Path(sys.argv[1])), 7, ("SPX", "QQQ"))
+from simulation.market.minute_bars import load_recorded_day
+market = Market.from_recorded(load_recorded_day(Path(sys.argv[1])), 7, ("SPX", "QQQ"))
 market.step(market.open_utc + 5_000 * SECOND)
 quotes = [market.quote(c.con_id) for t in market.tickers for c in market.contracts(t)]
 print(repr(quotes), market.profile("QQQ", "orderflow_orderflow").digest().hex())

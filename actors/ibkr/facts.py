@@ -1,0 +1,151 @@
+"""What the broker reports of orders, executions and positions: a status is a hint, an execution is a fact."""
+
+from __future__ import annotations
+
+from actors.ibkr.read_back import start_read
+from actors.ibkr.reports import record_ids, reject, report_acknowledged, report_change_refused, report_closed
+from actors.ibkr.state import IBKRState, Timer, Wiring
+from domain.instants import MS
+from domain.instruments import Side
+from domain.orders.references import is_ours
+from domain.orders.table import ORDERS, CodeMeaning, Order, OrderEvent, OrderStage, OrderStatus, Trouble, find
+from domain.units import Utc
+from messages import broker, orders, positions
+from supervision.turn import Turn
+
+ACKNOWLEDGING = (OrderStatus.WORKING, OrderStatus.PENDING)
+
+
+def on_order_sent(turn: Turn[IBKRState], fact: broker.OrderSent) -> None:
+    """Pass on that a new order's bytes left."""
+    order = find(turn.state.table, fact.order_ref)
+    if order is not None and order.stage is OrderStage.HANDED:
+        turn.state.keep(order.after(OrderEvent.WRITTEN))
+        turn.report(order.owner, fact)
+
+
+def on_order_denied(turn: Turn[IBKRState], fact: broker.OrderDenied) -> None:
+    """Pass on that the port's last check refused an order, or a change of one that stands."""
+    order = find(turn.state.table, fact.order_ref)
+    if order is None:
+        return
+    if order.stage is OrderStage.HANDED:
+        turn.state.keep(order.after(OrderEvent.DENIED))
+        turn.report(order.owner, fact)
+    else:
+        report_change_refused(turn, order, Trouble(0, f"{fact.code.value}: {fact.why}"))
+
+
+def on_order_status(wiring: Wiring, turn: Turn[IBKRState], fact: broker.OrderStatusReported) -> None:
+    """Take a status as the hint it is: acknowledge, close, or doubt."""
+    order = find(turn.state.table, fact.order_ref)
+    if order is None or fact.session_epoch != turn.state.session_epoch:
+        return
+    if fact.perm_id and order.perm_id and fact.perm_id != order.perm_id:
+        doubt(wiring, turn, order, Trouble(0, f"two perm ids: {order.perm_id} and {fact.perm_id}"))
+        return
+    if fact.perm_id and not order.perm_id:
+        order = order.named(fact.perm_id)
+        record_ids(turn, order, fact.status)
+    is_doubted = order.stage is OrderStage.IN_DOUBT
+    if fact.status in ACKNOWLEDGING and order.perm_id:
+        order = _acknowledge(turn, order, fact)
+    elif fact.status is OrderStatus.FILLED or (fact.status is OrderStatus.CANCELLED and not is_doubted):
+        if order.is_under_way or order.stage is OrderStage.MISSING:
+            record_ids(turn, order, fact.status)
+            report_closed(turn, order, fact.status.value, fact.filled_qty)
+        order = order.after(OrderEvent.ENDED)
+    elif fact.status is OrderStatus.INACTIVE and order.is_under_way:
+        order = order.inactive()
+        if order.trouble is not None and order.filled_qty == 0 and is_doubted:
+            order = reject(turn, order, order.trouble)
+        else:
+            turn.arm(Timer.INACTIVE, turn.now + wiring.rules.query_wait_ms * MS, order.order_ref)
+    turn.state.keep(order)
+
+
+def _acknowledge(turn: Turn[IBKRState], was: Order, fact: broker.OrderStatusReported) -> Order:
+    order = was.after(OrderEvent.ACKNOWLEDGED)
+    if order.stage is not OrderStage.WORKING:
+        return order
+    if fact.order_type is not None:
+        order = order.worded(fact.order_type, fact.limit_ticks, fact.qty)
+    if (was.stage, was.order_type, was.limit_ticks, was.qty) != (
+        order.stage, order.order_type, order.limit_ticks, order.qty,
+    ):  # fmt: skip
+        report_acknowledged(turn, order)
+    return order
+
+
+def on_execution(wiring: Wiring, turn: Turn[IBKRState], fact: broker.ExecutionReported) -> None:
+    """Hand an execution to the ledger; one that is not ours is looked into by a read-back."""
+    state, execution = turn.state, fact.execution
+    if not is_ours(execution.order_ref):
+        start_read(wiring, turn)
+        return
+    turn.tell("desk_ledger", orders.RecordExecution(execution=execution))
+    order = find(state.table, execution.order_ref)
+    if order is not None:
+        before_qty = order.filled_qty
+        order = order.executed(execution.exec_id, execution.revision, execution.qty)
+        if order.side is Side.SELL and order.filled_qty != before_qty:
+            # the broker's own word replaces this estimate; until then no exit may sell the same contract again
+            estimate = state.position(execution.con_id) - (order.filled_qty - before_qty)
+            state.keep_position(execution.con_id, estimate)
+        if order.filled_qty >= order.qty and (order.is_under_way or order.stage is OrderStage.MISSING):
+            order = order.after(OrderEvent.ENDED)
+            report_closed(turn, order, OrderStatus.FILLED.value, order.filled_qty)
+        state.keep(order)
+    turn.arm(Timer.AGREE, turn.now + wiring.rules.query_wait_ms * MS, str(execution.con_id))
+    state.follow_contract(execution.con_id)
+
+
+def on_commission(turn: Turn[IBKRState], fact: broker.CommissionReported) -> None:
+    """Hand a fee to the ledger."""
+    fee = orders.RecordCommission(exec_id=fact.exec_id, revision=fact.revision, commission_cents=fact.commission_cents)
+    turn.tell("desk_ledger", fee)
+
+
+def on_error(wiring: Wiring, turn: Turn[IBKRState], fact: broker.ErrorReported) -> None:
+    """Take a vendor code on an order by its meaning; what is not known for sure is asked, never assumed cancelled."""
+    order = find(turn.state.table, fact.order_ref) if fact.order_ref is not None else None
+    if order is None or not order.is_under_way:
+        return
+    trouble = Trouble(fact.vendor_code, fact.text)
+    match fact.meaning:
+        case CodeMeaning.INFORMATIONAL | CodeMeaning.DATA | CodeMeaning.LINK:
+            pass  # none of them says anything of the order
+        case CodeMeaning.ORDER_REFUSED if ORDERS.next(order.stage, OrderEvent.REFUSED) is OrderStage.ENDED:
+            turn.state.keep(reject(turn, order, trouble))
+        case CodeMeaning.ORDER_REJECTED if order.is_inactive and order.filled_qty == 0:
+            turn.state.keep(reject(turn, order, trouble))
+        case _:
+            doubt(wiring, turn, order, trouble)
+
+
+def on_inactive_unexplained(wiring: Wiring, turn: Turn[IBKRState], order_ref: str) -> None:
+    """Look into an order that is inactive without a reason given."""
+    order = find(turn.state.table, order_ref)
+    if order is not None and order.is_under_way:
+        doubt(wiring, turn, order, None)
+
+
+def doubt(wiring: Wiring, turn: Turn[IBKRState], order: Order, trouble: Trouble | None) -> None:
+    """Doubt an order until a read-back that begins after now."""
+    turn.state.keep(order.doubted(turn.state.read_n + 1, trouble))
+    start_read(wiring, turn)
+
+
+def on_position(wiring: Wiring, turn: Turn[IBKRState], fact: broker.PositionReported) -> None:
+    """Pass on what the broker holds of a contract of ours."""
+    con_id = fact.contract.con_id
+    turn.state.keep_position(con_id, fact.qty)
+    if con_id in turn.state.con_ids:
+        report_position(wiring, turn, con_id, turn.now)
+        turn.disarm(Timer.AGREE, str(con_id))
+
+
+def report_position(wiring: Wiring, turn: Turn[IBKRState], con_id: int, read_utc: Utc) -> None:
+    """Tell a position what the broker holds of its contract, as last reported."""
+    qty = turn.state.position(con_id)
+    turn.report(wiring.position(con_id), positions.BrokerPositionRead(con_id=con_id, qty=qty, read_utc=read_utc))

@@ -1,0 +1,161 @@
+"""The link and the mode: dials, losses and recoveries, and what the desk may do meanwhile."""
+
+from __future__ import annotations
+
+from actors import gateway_link
+from actors.ibkr.orders import withdraw_all
+from actors.ibkr.read_back import forget_read, start_read
+from actors.ibkr.state import IBKRState, Timer, Wiring, halt
+from domain.alarm import Severity
+from domain.instants import MS
+from domain.orders.table import Order, OrderStage, doubt_sent
+from domain.risk.kill import KillLevel
+from domain.session import dialling
+from domain.session.dialling import LinkState
+from domain.session.modes import MODES, Mode, ModeEvent
+from messages import broker, operator, risk, session
+from messages.lifecycle import Started
+from messages.restored import IbkrRestored, OwnOrder
+from supervision.turn import Turn
+
+
+def start(wiring: Wiring, turn: Turn[IBKRState], message: Started) -> None:
+    """Doubt every order that may still live at the broker, and dial."""
+    state = turn.state
+    if isinstance(message.restored, IbkrRestored):
+        state.table = tuple(_restored(wiring, turn, own) for own in message.restored.orders)
+        state.used_refs = frozenset(order.order_ref for order in state.table)
+        state.con_ids = tuple(sorted({order.con_id for order in state.table}))
+    turn.tell("kill", risk.RequestKillLevel(reply_to=turn.name))
+    state.link = dialling.begin(message.run_n, message.incarnation, turn.now)
+    turn.publish(_mode_changed(turn, "started"))
+    gateway_link.follow(turn, wiring.port, dialling.dial(state.link, wiring.rules, wiring.gateways, turn.now))
+
+
+def _restored(wiring: Wiring, turn: Turn[IBKRState], own: OwnOrder) -> Order:
+    return Order(
+        order_ref=own.order_ref, con_id=own.con_id, owner=wiring.position(own.con_id), side=own.side,
+        is_exit=own.is_exit, qty=own.qty, stage=OrderStage.IN_DOUBT, handed_utc=turn.now,
+    )  # fmt: skip
+
+
+# -- the link -----------------------------------------------------------------------------------
+
+
+def on_link_up(wiring: Wiring, turn: Turn[IBKRState], fact: broker.LinkUp) -> None:
+    """Check port and account; then tell the port the kill level and read the broker back."""
+    state = turn.state
+    is_right = fact.port == wiring.wanted_port and fact.account_class is wiring.account_class and fact.account_matches
+    link = dialling.connect(state.link, fact.gateway_n, is_right=is_right)
+    if link is None:
+        return
+    gateway_link.follow(turn, wiring.port, link)
+    state.checked = session.AccountChecked(
+        port=fact.port, account_class=fact.account_class, account_matches=fact.account_matches
+    )
+    turn.publish(state.checked)
+    if not is_right:
+        text = (
+            f"gateway {fact.gateway_n} is not the {wiring.account_class} account on port {wiring.wanted_port}"
+            f" (port {fact.port}, account {fact.account_class}); nothing is traded on it"
+        )
+        halt(turn, "wrong_account", text)
+        return
+    turn.tell(wiring.port, broker.LatchKill(level=state.kill_level, kill_epoch=state.kill_epoch))
+    start_read(wiring, turn)
+
+
+def on_link_failed(wiring: Wiring, turn: Turn[IBKRState], fact: broker.LinkFailed) -> None:
+    """Page a person, and dial again after a pause."""
+    link = dialling.fail(turn.state.link, wiring.rules, turn.now, is_id_in_use=fact.is_id_in_use)
+    if link is None:
+        return
+    text = f"The IB Gateway cannot be reached: {fact.why.rstrip('.')}. It is dialled again by itself."
+    turn.publish(operator.Alarm(key="gateway", severity=Severity.WARNING, text=text, at_utc=turn.now))
+    gateway_link.follow(turn, wiring.port, link)
+
+
+def lose(wiring: Wiring, turn: Turn[IBKRState], cause: str, *, is_socket_up: bool = False) -> None:
+    """Give the link up, or wait on a socket that stayed up; every order whose bytes left is in doubt."""
+    state = turn.state
+    link = dialling.lose(state.link, wiring.rules, turn.now, is_socket_up=is_socket_up, was_of_use=state.is_reconciled)
+    if link is None:
+        return
+    state.is_reconciled = False
+    forget_read(turn)
+    state.table = doubt_sent(state.table, state.read_n + 1)
+    change_mode(wiring, turn, ModeEvent.LOST, cause)
+    if link.state is LinkState.DOWN:
+        turn.tell(wiring.port, broker.CloseLink(session_epoch=link.session_epoch))
+    gateway_link.follow(turn, wiring.port, link)
+
+
+def on_link_restored(wiring: Wiring, turn: Turn[IBKRState]) -> None:
+    """Read and doubt everything afresh: what happened while the server link was gone is never reported again."""
+    state = turn.state
+    link = dialling.restore(state.link)
+    if link is None:
+        return
+    gateway_link.follow(turn, wiring.port, link)
+    state.is_reconciled = False
+    forget_read(turn)
+    state.table = doubt_sent(state.table, state.read_n + 1)
+    change_mode(wiring, turn, ModeEvent.RESTORED, "server link restored")
+    start_read(wiring, turn)
+
+
+# -- the mode -----------------------------------------------------------------------------------
+
+
+def change_mode(wiring: Wiring, turn: Turn[IBKRState], event: ModeEvent, cause: str) -> None:
+    """Take an event of the session into account; the stability clock runs in `WARMUP` alone, and from its start."""
+    state = turn.state
+    mode = MODES.next(state.mode, event)
+    if not MODES.changes(state.mode, event):
+        return
+    if mode is Mode.WARMUP:
+        turn.arm(Timer.STABLE, turn.now + wiring.rules.warm_up_ms * MS)
+    else:
+        turn.disarm(Timer.STABLE)
+    if mode is not state.mode:
+        state.mode = mode
+        state.mode_n += 1
+        turn.publish(_mode_changed(turn, cause))
+
+
+def _mode_changed(turn: Turn[IBKRState], cause: str) -> session.ModeChanged:
+    state = turn.state
+    return session.ModeChanged(
+        mode=state.mode, mode_n=state.mode_n, session_epoch=state.session_epoch, cause=cause, at_utc=turn.now
+    )
+
+
+def report_mode(turn: Turn[IBKRState], request: session.RequestMode) -> None:
+    """Tell one who has just started what the others were told as it happened."""
+    state = turn.state
+    turn.report(request.reply_to, _mode_changed(turn, "asked"))
+    if request.with_account:
+        for fact in (state.checked, state.account):
+            if fact is not None:
+                turn.report(request.reply_to, fact)
+    if state.is_reconciled:
+        finished = session.ReconcileFinished(
+            session_epoch=state.session_epoch, positions=state.positions, read_utc=state.read_utc
+        )
+        turn.report(request.reply_to, finished)
+
+
+# -- the kill level -----------------------------------------------------------------------------
+
+
+def on_kill_level(wiring: Wiring, turn: Turn[IBKRState], level: KillLevel, kill_epoch: int) -> None:
+    """Latch the port first, then cancel entries; with positions to flatten and no link, dial the next gateway now."""
+    state = turn.state
+    state.kill_level, state.kill_epoch = level, kill_epoch
+    turn.tell(wiring.port, broker.LatchKill(level=level, kill_epoch=kill_epoch))
+    if level is KillLevel.RUNNING:
+        return
+    withdraw_all(wiring, turn, [order for order in state.table if not order.is_exit and order.is_under_way])
+    if level is KillLevel.FLATTEN and state.link.state is LinkState.DOWN and wiring.gateways > 1:
+        link = dialling.dial_next_gateway(state.link, wiring.rules, wiring.gateways, turn.now)
+        gateway_link.follow(turn, wiring.port, link)

@@ -1,0 +1,55 @@
+"""What is told of an order, to the position that owns it and to the ledger."""
+
+from __future__ import annotations
+
+from actors.ibkr.state import IBKRState
+from domain.orders.table import Order, OrderEvent, OrderStatus, Trouble
+from domain.risk.reject import RejectCode
+from domain.units import Qty
+from messages import broker, orders
+from supervision.turn import Turn
+
+
+def report_denied(turn: Turn[IBKRState], to: str, order_ref: str, code: RejectCode, why: str) -> None:
+    """Report that an order was not sent."""
+    turn.report(to, broker.OrderDenied(order_ref=order_ref, code=code, why=why))
+
+
+def report_held(turn: Turn[IBKRState], to: str, order_ref: str) -> None:
+    """Report that an exit is not sent now."""
+    turn.report(to, orders.ExitHeld(order_ref=order_ref, mode=turn.state.mode))
+
+
+def report_change_refused(turn: Turn[IBKRState], order: Order, trouble: Trouble) -> None:
+    """Report that a change was refused and the order stands."""
+    refused = orders.ModifyRefused(order_ref=order.order_ref, vendor_code=trouble.vendor_code, text=trouble.text)
+    turn.report(order.owner, refused)
+
+
+def report_acknowledged(turn: Turn[IBKRState], order: Order) -> None:
+    """Report that the broker has the order as it stands."""
+    acknowledged = orders.OrderAcknowledged(
+        order_ref=order.order_ref, perm_id=order.perm_id, order_type=order.order_type, limit_ticks=order.limit_ticks
+    )
+    turn.report(order.owner, acknowledged)
+
+
+def report_closed(turn: Turn[IBKRState], order: Order, cause: str, reported_qty: Qty) -> None:
+    """Report that an order ended, with the most that is known to have filled."""
+    total = max(order.filled_qty, reported_qty)
+    turn.report(order.owner, orders.OrderClosed(order_ref=order.order_ref, cause=cause, filled_qty_total=total))
+
+
+def reject(turn: Turn[IBKRState], order: Order, trouble: Trouble) -> Order:
+    """Return an order that the broker refused as ended, and report it."""
+    ended = order.after(OrderEvent.ENDED)
+    record_ids(turn, ended, OrderStatus.INACTIVE)
+    rejected = orders.OrderRejected(order_ref=order.order_ref, vendor_code=trouble.vendor_code, text=trouble.text)
+    turn.report(order.owner, rejected)
+    return ended
+
+
+def record_ids(turn: Turn[IBKRState], order: Order, status: OrderStatus) -> None:
+    """Have the ledger keep the broker's id and the status."""
+    ids = orders.RecordOrderIds(order_ref=order.order_ref, perm_id=order.perm_id, status=status.value)
+    turn.tell("desk_ledger", ids)

@@ -1,0 +1,176 @@
+"""The entry order of a position: one step up, then a cancel; never market, never sent twice."""
+
+from __future__ import annotations
+
+from actors.position import reports
+from actors.position.state import (
+    AFTER_HOURS,
+    OF_AN_ORDER,
+    PositionData,
+    PositionRules,
+    PositionTurn,
+    Timer,
+    arm_in,
+    keep_order,
+    move,
+)
+from domain.instants import MS
+from domain.instruments import OrderType
+from domain.options.tick_rules import rule_of
+from domain.orders.live_order import LegStage, LiveOrder, settled, unwanted, with_limit
+from domain.orders.order_pair import OrderPair, OrderRole
+from domain.orders.request import OrderChange, OrderRequest
+from domain.orders.tiers import Tier, raised_entry_ticks
+from domain.position.cycle import EndReason, PositionEvent, PositionState, can_enter
+from domain.position.exits import MarketWatch, is_fresh
+from domain.position.fills import new_life
+from domain.risk.kill import KillLevel
+from domain.session.phases import Phase
+from domain.units import Qty, Ticks, Utc
+from messages import entries, orders
+
+_NO_ENTRIES = AFTER_HOURS | {Phase.PANIC, Phase.FLATTEN}
+
+
+def on_open_position(rules: PositionRules, turn: PositionTurn, command: entries.OpenPosition) -> None:
+    """Start a life: send the reserved entry, or give the reservation back."""
+    state = turn.state
+    is_known = state.ref is not None and state.ref.intent_id == command.ref.intent_id
+    if is_known and not _is_only_restored(state):
+        return  # an entry is never sent again
+    why = None if is_known else _refusal(state)
+    if why is not None:
+        reports.entry_abandoned(turn, command.ref, command.order_ref, why)
+        return
+    _begin_life(turn, command)
+    reports.watch_contract(turn)
+    ref = command.ref
+    request = OrderRequest(
+        order_ref=command.order_ref, contract=ref.contract, side=ref.side, qty=command.qty,
+        order_type=OrderType.LIMIT, limit_ticks=command.limit_ticks, is_exit=False, deadline_utc=command.deadline_utc,
+    )  # fmt: skip
+    turn.tell("ibkr", orders.SubmitOrder(order=request, reply_to=turn.name, permit=command.permit, held_qty=Qty(0)))
+    exits = rules.exits
+    arm_in(turn, Timer.ACK, exits.ack_wait_ms, command.order_ref)
+    arm_in(turn, Timer.ENTRY_STEP, exits.entry_mid_ms)
+    arm_in(turn, Timer.ENTRY_CANCEL, exits.entry_mid_ms + exits.entry_step_ms)
+    turn.arm(Timer.ENTRY_DEADLINE, min(command.deadline_utc, turn.now + exits.entry_total_ms * MS))
+    arm_in(turn, Timer.SLOW, exits.slow_check_ms)
+
+
+def _begin_life(turn: PositionTurn, command: entries.OpenPosition) -> None:
+    state = turn.state
+    entry = LiveOrder(
+        ref=command.order_ref, qty=command.qty, tier=Tier.MID, order_type=OrderType.LIMIT,
+        limit_ticks=command.limit_ticks, stage=LegStage.SENT, sent_utc=turn.now, deadline_utc=command.deadline_utc,
+        reached=True,
+    )  # fmt: skip
+    state.ref = command.ref
+    state.entry_ref = command.order_ref
+    state.decision = command.decision
+    state.permit = command.permit
+    state.fills = new_life(state.fills, command.ref.side)
+    state.orders = OrderPair(entry=entry)
+    state.exit_n = 0
+    state.wanted = None
+    state.reason = None
+    state.end = None
+    state.watch = MarketWatch(turn.now, last_bid_ticks=command.decision.bid_ticks)
+    state.opened_utc = None
+    state.entry_spot_ticks = None
+    state.entry_iv = None
+    state.took_part = False
+    state.broker_qty = None
+    state.is_disputed = False
+    state.retry_utc = Utc(0)
+    state.agree_after_utc = turn.now
+    move(turn, PositionEvent.OPEN_REQUESTED)
+
+
+def _is_only_restored(state: PositionData) -> bool:
+    """Return whether the intent is known from the ledger only: this very message made the actor, nothing was sent.
+
+    A message is decided once (one that crashes its actor is set aside), so no earlier incarnation has sent it either.
+    """
+    if state.permit is not None or state.cycle is not PositionState.PENDING_ENTRY:
+        return False
+    return state.orders.entry is not None and state.orders.entry.stage is LegStage.UNKNOWN
+
+
+def _refusal(state: PositionData) -> str | None:
+    if not can_enter(state.cycle):
+        return f"the position is {state.cycle.value}"
+    if state.kill_level >= KillLevel.NO_ENTRIES:
+        return f"kill level {state.kill_level.value}"
+    if state.phase in _NO_ENTRIES:
+        return f"the day's phase is {state.phase}"
+    return None
+
+
+def raise_limit(rules: PositionRules, turn: PositionTurn) -> None:
+    """Raise the limit once, where permit, link and quote allow it; otherwise it stays at the mid it had."""
+    state, entry = turn.state, turn.state.orders.entry
+    if entry is None or entry.stage is not LegStage.WORKING or entry.cancel_wanted or state.is_link_up is False:
+        return
+    ref, permit, decision = state.opened_ref(), state.permit, state.decision
+    quote = state.watch.quote if is_fresh(state.watch, turn.now, rules.exits) else None
+    if quote is None or permit is None or decision is None:
+        return
+    if turn.now >= permit.expires_utc:
+        request = entries.RequestPermit(intent_id=ref.intent_id, order_ref=entry.ref, reply_to=turn.name)
+        turn.tell("risk", request)
+        return
+    limit = raised_entry_ticks(
+        quote, entry.limit_ticks or Ticks(0), decision.ask_ticks, rules.exits.entry_step_share,
+        rule_of(ref.contract.trading_class),
+    )  # fmt: skip
+    if limit is None:
+        return
+    change = OrderChange(
+        order_ref=entry.ref, qty=entry.qty, order_type=OrderType.LIMIT, limit_ticks=limit, is_exit=False,
+        deadline_utc=entry.deadline_utc,
+    )  # fmt: skip
+    turn.tell("ibkr", orders.ModifyOrder(change=change, reply_to=turn.name, permit=permit))
+    keep_order(turn, OrderRole.ENTRY, with_limit(entry, limit))
+
+
+def on_permit_renewed(rules: PositionRules, turn: PositionTurn, report: entries.PermitRenewed) -> None:
+    """Raise with the new permit, if it is still this entry that works."""
+    entry = turn.state.orders.entry
+    if entry is not None and entry.ref == report.order_ref:
+        turn.state.permit = report.permit
+        raise_limit(rules, turn)
+
+
+def cancel_entry(turn: PositionTurn) -> None:
+    """Want the entry cancelled; what filled is kept."""
+    entry = turn.state.orders.entry
+    if entry is not None and not entry.cancel_wanted:
+        keep_order(turn, OrderRole.ENTRY, unwanted(entry, turn.now))
+
+
+def steer_entry(turn: PositionTurn) -> None:
+    """Cancel an entry that is past its window or in the way of an exit."""
+    state = turn.state
+    is_halted = state.kill_level >= KillLevel.NO_ENTRIES
+    if state.orders.entry is not None and (state.wanted is not None or is_halted or state.phase in _NO_ENTRIES):
+        cancel_entry(turn)
+
+
+def finish_entry(rules: PositionRules, turn: PositionTurn, order: LiveOrder) -> None:
+    """Let go of the entry that is over; without a fill the life ends here."""
+    state = turn.state
+    keep_order(turn, OrderRole.ENTRY, settled(order))
+    for timer in (Timer.ENTRY_STEP, Timer.ENTRY_CANCEL, Timer.ENTRY_DEADLINE):
+        turn.disarm(timer)
+    for timer in OF_AN_ORDER:
+        turn.disarm(timer, order.ref)
+    is_without_fill = state.cycle is PositionState.PENDING_ENTRY
+    move(turn, PositionEvent.ENTRY_ENDED)
+    if not is_without_fill:
+        return
+    state.wanted = None
+    state.end = EndReason.ABANDONED
+    reports.entry_abandoned(turn, state.opened_ref(), state.entry_ref, "the entry ended without a fill")
+    reports.unwatch_contract(rules, turn)
+    turn.disarm(Timer.SLOW)

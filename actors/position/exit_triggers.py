@@ -1,0 +1,88 @@
+"""What makes a position want an exit: its quotes, the slow check, the day's phase, the kill level, a reversal."""
+
+from __future__ import annotations
+
+from actors.position import reports
+from actors.position.exit_order import request_exit
+from actors.position.state import PositionRules, PositionTurn, Timer, move
+from domain.instants import MS
+from domain.instruments import Quote, Spot
+from domain.orders.tiers import Tier
+from domain.position import exits
+from domain.position.cycle import ExitReason, PositionEvent, PositionState
+from domain.position.exits import WantedExit
+from domain.risk.kill import KillLevel
+from domain.session.phases import Phase
+from messages import risk, signals
+
+_TRADED = frozenset({PositionState.OPEN, PositionState.PENDING_EXIT})
+
+
+def on_quote(rules: PositionRules, turn: PositionTurn, quote: Quote | None, spot: Spot | None) -> None:
+    """Take a quote, and let the hard exits look at it."""
+    state = turn.state
+    if quote is not None and quote.con_id != rules.con_id:
+        return
+    state.watch = exits.with_market(state.watch, quote, spot, turn.now, rules.exits)
+    if state.entry_spot_ticks is None and spot is not None and state.held() is not None:
+        state.entry_spot_ticks = spot.price_ticks  # a fill found after a restart: its own spot is not known
+    _look(rules, turn, is_slow_due=False)
+
+
+def on_slow_check(rules: PositionRules, turn: PositionTurn) -> None:
+    """Look at the slow dimensions, publish the mark, and come again; sooner where the quote is about to be too old."""
+    state = turn.state
+    if state.cycle in (PositionState.FLAT, PositionState.SETTLING):
+        return
+    _look(rules, turn, is_slow_due=True)
+    reports.changed(turn)
+    waits_ms = (rules.exits.blind_resubscribe_ms, rules.exits.blind_exit_ms, rules.exits.blind_market_ms)
+    blind_utc = (state.watch.seen_utc + wait_ms * MS + 1 for wait_ms in waits_ms)
+    due_utc = turn.now + rules.exits.slow_check_ms * MS
+    turn.arm(Timer.SLOW, min([due_utc, *(at for at in blind_utc if at > turn.now)]))
+
+
+def _look(rules: PositionRules, turn: PositionTurn, *, is_slow_due: bool) -> None:
+    """Let the rules look at the position: the hard ones always, the slow ones when they are due."""
+    state, held = turn.state, turn.state.held()
+    if state.cycle not in _TRADED or held is None:
+        return
+    ticker = rules.ticker(state.opened_ref())
+    state.watch = exits.observe(state.watch, held, turn.now, rules.exits, ticker)
+    hard = exits.pick_hard(state.watch, held, turn.now, rules.exits, ticker)
+    if hard is not None:
+        request_exit(turn, hard)
+    if not is_slow_due:
+        return
+    slow = exits.pick_slow(state.watch, held, turn.now, rules.exits, ticker)
+    if slow is not None:
+        request_exit(turn, slow)
+    if exits.is_resubscribe_due(state.watch, turn.now, rules.exits):
+        reports.request_quote(rules, turn)
+    if slow is not None and slow.floor is Tier.MARKET and state.is_link_up is False:
+        reports.blind_alarm(rules, turn)
+
+
+def on_phase_changed(turn: PositionTurn, phase: Phase) -> None:
+    """Take the day's phase: the flatten time wants everything out, the close leaves the rest to settlement."""
+    turn.state.phase = phase
+    if phase is Phase.FLATTEN:
+        request_exit(turn, WantedExit(ExitReason.EOD))
+    elif phase is Phase.CLOSED and turn.state.fills.held > 0:
+        move(turn, PositionEvent.SESSION_CLOSED)
+
+
+def on_kill_level(turn: PositionTurn, event: risk.KillRaised | risk.KillLowered) -> None:
+    """Take the kill level; a raise to the highest one wants everything out."""
+    turn.state.kill_level = event.level
+    if isinstance(event, risk.KillRaised) and event.level >= KillLevel.FLATTEN:
+        request_exit(turn, WantedExit(ExitReason.KILL))
+
+
+def on_reversal(turn: PositionTurn, event: signals.ReversalRaised) -> None:
+    """Want out where the source that opened the position points the other way."""
+    ref = turn.state.ref
+    if ref is None or (event.source, event.ticker) != (ref.key.source, ref.contract.ticker):
+        return
+    if event.direction == -ref.direction and turn.state.fills.held > 0:
+        request_exit(turn, WantedExit(ExitReason.REVERSAL))

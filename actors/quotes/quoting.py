@@ -1,0 +1,146 @@
+"""Quotes and offers: what is published as it arrives, and what is answered to whoever asks."""
+
+from __future__ import annotations
+
+from actors.quotes.lines import has_moved, replan
+from actors.quotes.state import QuotesState, Timer, Wiring
+from domain.instruments import Contract, Quote
+from domain.options import contract_choice
+from messages import market
+from supervision.turn import Turn
+
+NO_SESSION = "no market-data session"
+
+
+def on_quotes_arrived(wiring: Wiring, turn: Turn[QuotesState], fact: market.QuotesArrived) -> None:
+    """Keep what has changed, publish it, and answer who has waited for it."""
+    state = turn.state
+    if fact.session_epoch != state.session_epoch:
+        return
+    quotes = {quote.con_id: quote for quote in fact.quotes if quote.con_id in state.lines}
+    spots = {spot.ticker: spot for spot in fact.spots}
+    state.quotes, state.spots = {**state.quotes, **quotes}, {**state.spots, **spots}
+    for contract in state.watched:
+        if contract.con_id in quotes or contract.ticker in spots:
+            _publish_quote(turn, contract)
+    if spots:
+        turn.publish(market.SpotsChanged(spots=tuple(spots.values())))
+    answered = [r for r in state.requests if r.con_id in quotes and _is_fresh(quotes[r.con_id], r)]
+    for request in answered:
+        _report_quote(turn, request, quotes[request.con_id])
+        turn.disarm(Timer.EXPIRE, request.request_id)
+        turn.disarm(Timer.ASK_AGAIN, request.request_id)
+    if answered:
+        state.requests = tuple(request for request in state.requests if request not in answered)
+    if answered or any(has_moved(wiring, state, ticker) for ticker in spots):
+        replan(wiring, turn)
+
+
+# -- watched contracts --------------------------------------------------------------------------
+
+
+def watch(wiring: Wiring, turn: Turn[QuotesState], contract: Contract) -> None:
+    """Publish every quote of this contract from now on, the newest one at once."""
+    state = turn.state
+    rest = tuple(other for other in state.watched if other.con_id != contract.con_id)
+    state.watched = (*rest, contract)
+    replan(wiring, turn)
+    _publish_quote(turn, contract)
+
+
+def unwatch(wiring: Wiring, turn: Turn[QuotesState], con_id: int) -> None:
+    """Publish this contract no longer."""
+    turn.state.watched = tuple(contract for contract in turn.state.watched if contract.con_id != con_id)
+    replan(wiring, turn)
+
+
+def _publish_quote(turn: Turn[QuotesState], contract: Contract) -> None:
+    quote, spot = turn.state.quotes.get(contract.con_id), turn.state.spots.get(contract.ticker)
+    if quote is not None:
+        turn.publish(market.QuoteChanged(con_id=contract.con_id, quote=quote, spot=spot))
+
+
+# -- requests -----------------------------------------------------------------------------------
+
+
+def offer_contracts(wiring: Wiring, turn: Turn[QuotesState], request: market.RequestContracts) -> None:
+    """Report the candidates of a ticker and right, or why there are none."""
+    state, ticker, right = turn.state, request.ticker, request.right
+    chain, spot = state.chains.get(ticker), state.spots.get(ticker)
+    found: tuple[tuple[Contract, Quote], ...] = ()
+    why: str | None = None
+    if not state.link.is_up:
+        why = NO_SESSION
+    elif chain is None:
+        why = f"the {ticker} chain is not listed"
+    elif not chain:
+        why = f"no {ticker} option expires today"
+    else:
+        found = contract_choice.candidates(chain, state.quotes, right, spot, state.close_utc, turn.now, wiring.limits)
+        if not found:
+            why = f"no {ticker} {right.value} quoted with a delta in the band"
+    offered = market.ContractsOffered(
+        request_id=request.request_id, quotes=found, spot=spot, why=why,
+        is_none_today=chain is not None and not chain,
+    )  # fmt: skip
+    turn.report(request.reply_to, offered)
+
+
+def request_quote(wiring: Wiring, turn: Turn[QuotesState], request: market.RequestQuote) -> None:
+    """Report a quote that is fresh enough, or wait for the next tick while the contract is watched closely."""
+    state = turn.state
+    quote = state.quotes.get(request.con_id)
+    if state.contract(request.con_id) is None:
+        _report_unavailable(turn, request, "unknown contract", None)
+    elif quote is not None and _is_fresh(quote, request):
+        _report_quote(turn, request, quote)
+    else:
+        state.requests = (*state.requests, request)
+        replan(wiring, turn)
+        turn.arm(Timer.EXPIRE, request.expires_utc, request.request_id)
+        turn.arm(Timer.ASK_AGAIN, turn.now + (request.expires_utc - turn.now) // 2, request.request_id)
+
+
+def on_half_time(wiring: Wiring, turn: Turn[QuotesState], request_id: str) -> None:
+    """Subscribe once more for a request that no tick has answered in half its time (a quiet market sends none)."""
+    state = turn.state
+    request = _request(state, request_id)
+    contract = state.lines.get(request.con_id) if request is not None else None
+    if contract is None or not state.link.is_up:
+        return
+    epoch = state.session_epoch
+    turn.tell(wiring.port, market.Unsubscribe(session_epoch=epoch, con_ids=(contract.con_id,)))
+    turn.tell(wiring.port, market.Subscribe(session_epoch=epoch, contracts=(contract,)))
+
+
+def on_request_expired(wiring: Wiring, turn: Turn[QuotesState], request_id: str) -> None:
+    """Report that no such quote came in time."""
+    state = turn.state
+    request = _request(state, request_id)
+    if request is None:
+        return
+    state.requests = tuple(other for other in state.requests if other.request_id != request_id)
+    replan(wiring, turn)
+    why = "no tick in time" if state.link.is_up else NO_SESSION
+    _report_unavailable(turn, request, why, state.quotes.get(request.con_id))
+
+
+def _request(state: QuotesState, request_id: str) -> market.RequestQuote | None:
+    return next((request for request in state.requests if request.request_id == request_id), None)
+
+
+def _is_fresh(quote: Quote, request: market.RequestQuote) -> bool:
+    return quote.at_utc >= request.newer_than_utc
+
+
+def _report_quote(turn: Turn[QuotesState], request: market.RequestQuote, quote: Quote) -> None:
+    contract = turn.state.contract(request.con_id)
+    assert contract is not None
+    spot = turn.state.spots.get(contract.ticker)
+    read = market.QuoteRead(request_id=request.request_id, contract=contract, quote=quote, spot=spot)
+    turn.report(request.reply_to, read)
+
+
+def _report_unavailable(turn: Turn[QuotesState], request: market.RequestQuote, why: str, last: Quote | None) -> None:
+    unavailable = market.QuoteUnavailable(request_id=request.request_id, con_id=request.con_id, why=why, last=last)
+    turn.report(request.reply_to, unavailable)

@@ -1,0 +1,168 @@
+"""The desk's day: start NAV, P&L and its stops, the lock, the verified end, the day's row."""
+
+from __future__ import annotations
+
+from datetime import time
+
+from actors.risk.automatic_kill import ask_for_level
+from actors.risk.state import RiskState, Timer
+from domain.alarm import Severity
+from domain.instants import MS, at_exchange
+from domain.limits import HardStopAction
+from domain.position.cycle import ExitReason
+from domain.risk import day, desk_view
+from domain.risk.day import LockReason
+from domain.risk.desk_view import AccountFacts, Funds
+from domain.risk.gates.types import DeskRules
+from domain.risk.kill import KillLevel
+from domain.session.phases import Phase
+from domain.units import Cents
+from messages import broker, operator, positions, risk, session
+from supervision.turn import Turn
+
+START_NAV_FROM = time(4)
+_ENDING = (Phase.PANIC, Phase.FLATTEN, Phase.CLOSED)
+
+
+# -- the account and its start NAV ----------------------------------------------------------------------------------
+
+
+def on_account_checked(turn: Turn[RiskState], message: session.AccountChecked) -> None:
+    """Keep which port and account the order session is connected to."""
+    facts = AccountFacts(message.port, message.account_class, message.account_matches)
+    turn.state.view = desk_view.with_account(turn.state.view, facts)
+
+
+def on_account_read(turn: Turn[RiskState], message: broker.AccountRead) -> None:
+    """Keep the account's values."""
+    funds = Funds(message.nav_cents, message.available_cents, message.day_trades_remaining, message.read_utc)
+    turn.state.view = desk_view.with_funds(turn.state.view, funds)
+    ask_for_start_nav(turn)
+
+
+def on_reconciled(turn: Turn[RiskState]) -> None:
+    """Broker truth is in, so that the account's values mean something."""
+    turn.state.view = desk_view.as_reconciled(turn.state.view)
+    ask_for_start_nav(turn)
+
+
+def ask_for_start_nav(turn: Turn[RiskState]) -> None:
+    """Ask for the session's start NAV to be kept: the first reading after 04:00 of a reconciled account."""
+    view = turn.state.view
+    if view.session is None or view.start_nav_cents is not None or view.funds is None or not view.is_reconciled:
+        return
+    if min(turn.now, view.funds.read_utc) < at_exchange(view.session, START_NAV_FROM):
+        return
+    nav_cents, read_utc = view.funds.nav_cents, view.funds.read_utc
+    turn.tell("desk_ledger", risk.RecordStartNav(session=view.session, nav_cents=nav_cents, at_utc=read_utc))
+
+
+def on_start_nav(rules: DeskRules, turn: Turn[RiskState], message: risk.StartNavRecorded) -> None:
+    """Take the NAV in force; one of another session is of no use."""
+    if message.session == turn.state.view.session:
+        turn.state.view = desk_view.with_start_nav(turn.state.view, message.nav_cents)
+        evaluate(rules, turn)
+
+
+# -- P&L and stops ------------------------------------------------------------------------------
+
+
+def evaluate(rules: DeskRules, turn: Turn[RiskState]) -> None:
+    """Evaluate the day's P&L: latch the stops and do what they say; nothing where it is not known."""
+    view, limits = turn.state.view, rules.limits
+    pnl_cents = desk_view.day_pnl_cents(view, turn.now, limits.account_age_max_ms)
+    if pnl_cents is None or view.start_nav_cents is None or view.session is None:
+        return
+    before, stops = view.stops, day.evaluate(view.stops, pnl_cents, view.start_nav_cents, limits, turn.now)
+    turn.state.view = desk_view.with_stops(view, stops)
+    if stops.breach_utc is not None and before.breach_utc is None and not stops.is_hard:
+        turn.arm(Timer.DAY_LOSS, turn.now + limits.daily_loss_confirm_ms * MS)
+    if stops.is_hard and not before.is_hard:
+        stop_day(rules, turn, pnl_cents)
+    if stops.is_hard and day.is_at_or_below(pnl_cents, -limits.auto_flatten_nav * view.start_nav_cents):
+        reason = f"day P&L {pnl_cents / 100:.2f} USD is below the flatten limit"
+        ask_for_level(turn, KillLevel.FLATTEN, reason)
+
+
+def stop_day(rules: DeskRules, turn: Turn[RiskState], pnl_cents: Cents) -> None:
+    """Lock the day for its loss, and flatten where the desk says so."""
+    ask_for_lock(turn, LockReason.DAILY_LOSS)
+    text = f"Day P&L {pnl_cents / 100:.2f} USD is at the daily loss limit; the day is locked."
+    turn.publish(operator.Alarm(key="daily_loss", severity=Severity.HIGH, text=text, at_utc=turn.now))
+    if rules.limits.on_hard_stop == HardStopAction.FLATTEN:
+        turn.tell("positions", positions.FlattenPosition(reason=ExitReason.KILL))
+
+
+def on_confirmation_due(rules: DeskRules, turn: Turn[RiskState]) -> None:
+    """Evaluate a breach again; while it stands unconfirmed, once more."""
+    evaluate(rules, turn)
+    stops = turn.state.view.stops
+    if stops.breach_utc is not None and not stops.is_hard:
+        turn.arm(Timer.DAY_LOSS, turn.now + rules.limits.daily_loss_confirm_ms * MS)
+
+
+# -- the lock and the end of the day ------------------------------------------------------------
+
+
+def on_phase(rules: DeskRules, turn: Turn[RiskState], message: session.PhaseChanged) -> None:
+    """Take the phase over; at the day's end lock it, look whether it is flat, and have its row written."""
+    state = turn.state
+    if state.view.session not in (None, message.session):
+        state.has_asked_lock = state.has_told_flat = state.has_recorded_day = False
+    state.view = desk_view.in_phase(state.view, message.session, message.phase, message.open_utc, message.close_utc)
+    ask_for_start_nav(turn)
+    if message.phase not in _ENDING:
+        return
+    if state.view.day_locked is None and not state.has_asked_lock:
+        ask_for_lock(turn, LockReason.END_OF_DAY)
+    if message.phase is Phase.FLATTEN:
+        for n, before_ms in enumerate((rules.day.verify_flat_ms, rules.day.verify_flat_again_ms, 0)):
+            turn.arm(Timer.VERIFY_FLAT, message.close_utc - before_ms * MS, str(n))
+    if message.phase is Phase.CLOSED:
+        turn.arm(Timer.SETTLE, message.close_utc + rules.day.settlement_ms * MS)
+    check_flat(rules, turn)
+
+
+def ask_for_lock(turn: Turn[RiskState], reason: LockReason) -> None:
+    """Ask the ledger to lock the session; entries are refused once it has."""
+    view = turn.state.view
+    if view.session is not None:
+        turn.state.has_asked_lock = True
+        turn.tell("desk_ledger", risk.LockDay(session=view.session, reason=reason, at_utc=turn.now))
+
+
+def on_locked(turn: Turn[RiskState], message: risk.DayLocked) -> None:
+    """Refuse entries from now on; the lock of another session is of no use."""
+    if message.session == turn.state.view.session:
+        turn.state.view = desk_view.with_lock(turn.state.view, message.reason)
+
+
+def check_flat(rules: DeskRules, turn: Turn[RiskState]) -> None:
+    """Say that the day is flat, once; write its row when it is over."""
+    evaluate(rules, turn)
+    state = turn.state
+    if state.view.holdings or state.view.phase not in (Phase.FLATTEN, Phase.CLOSED):
+        return
+    if not state.has_told_flat:
+        state.has_told_flat = True
+        turn.publish(positions.DayFlattened(at_utc=turn.now))
+    if state.view.phase is Phase.CLOSED:
+        record_day(turn)
+
+
+def verify_flat(turn: Turn[RiskState]) -> None:
+    """Alarm where something is still held near the close."""
+    held = ", ".join(f"{h.qty} {h.contract.label}" for h in turn.state.view.holdings)
+    if held:
+        text = f"Not flat near the close: {held}."
+        turn.publish(operator.Alarm(key="not_flat", severity=Severity.HIGH, text=text, at_utc=turn.now))
+
+
+def record_day(turn: Turn[RiskState]) -> None:
+    """Have the day's row written, once."""
+    state = turn.state
+    if state.has_recorded_day or state.view.session is None:
+        return
+    state.has_recorded_day = True
+    summary = day.summarise(state.view.closed, state.view.stops)
+    turn.tell("desk_ledger", risk.RecordDay(session=state.view.session, summary=summary, at_utc=turn.now))

@@ -1,0 +1,144 @@
+"""Who says what to whom, read from the code: inboxes, the table of subscribers, and where messages are made."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any, get_args, get_type_hints
+
+from commands.reference.markdown import code, doc, first_line, table
+from config.settings import load_settings
+from gateways.gexbot.hub_port import HubPort
+from gateways.gexbot.negotiate import FeedPort
+from gateways.ib.orders_port import OrdersPort
+from gateways.ib.quotes_port import QuotesPort
+from main import RECORD_ONLY, SUBSCRIBERS, Stores, build_tree
+from messages.base import SCHEMA, Command, Event, Message
+from messages.envelope import MESSAGE_TYPES
+from supervision.actor import inbox_of
+
+ROOT = Path(__file__).resolve().parents[2]
+PORTS: dict[str, type[Any]] = {
+    "port:ibkr": OrdersPort, "port:quotes": QuotesPort, "port:feed": FeedPort, "port:hub": HubPort,
+}  # fmt: skip
+# Who speaks from a file that is not an actor's own; `actors/<name>.py` and `actors/<name>/` speak for themselves.
+_SPEAKERS = {
+    "gateways/ib/orders_port.py": ("port:ibkr",), "gateways/ib/orders_session.py": ("port:ibkr",),
+    "gateways/ib/quotes_port.py": ("port:quotes",), "gateways/ib": ("port:ibkr", "port:quotes"),
+    "gateways/gexbot/negotiate.py": ("port:feed",), "gateways/gexbot": ("port:hub",),
+    "storage/shared_ledger.py": ("ledger",), "storage/warehouse.py": ("warehouse",), "storage": ("desk_ledger",),
+    "supervision/supervisor.py": ("supervisor",), "supervision": ("runtime",), "commands": ("edge",),
+    "main.py": ("supervisor",),
+}  # fmt: skip
+
+
+def receivers() -> dict[type[Message], set[str]]:
+    """Return the actors and ports that take a message, by message class."""
+    found: dict[type[Message], set[str]] = {}
+    for name, actor in actor_classes().items():
+        for kind in inbox_of(actor):
+            found.setdefault(kind, set()).add(name)
+    for name, port in PORTS.items():
+        for kind in get_args(get_type_hints(port.post)["command"]) or (get_type_hints(port.post)["command"],):
+            found.setdefault(kind, set()).add(name)
+    return found
+
+
+def actor_classes() -> dict[str, type[Any]]:
+    """Return the class of each kind of actor, by the first part of its address (`desk_ledger` for a desk's ledger)."""
+    none: Any = None
+    settings = load_settings(profile="demo")
+    tree = build_tree(settings, Stores(none, none, none), lambda: ())
+    made = {spec.name: type(spec.make()) for spec in tree.children}
+    made |= {template.prefix: type(template.make(template.prefix + "0")) for template in tree.templates}
+    return {
+        "desk_ledger" if name == f"ledger:{settings.desk}" else name.partition(":")[0]: cls
+        for name, cls in made.items()
+    }  # fmt: skip
+
+
+def senders() -> dict[type[Message], set[str]]:
+    """Return who makes a message, by message class, from the constructor calls in the code."""
+    found: dict[type[Message], set[str]] = {}
+    for path in _speaking_files():
+        speakers = _speakers_of(path.relative_to(ROOT).as_posix())
+        for kind in _made_in(path):
+            found.setdefault(kind, set()).update(speakers)
+    return found
+
+
+def _speaking_files() -> Iterator[Path]:
+    for room in ("actors", "gateways", "storage", "supervision", "commands"):
+        yield from sorted((ROOT / room).rglob("*.py"))
+    yield ROOT / "main.py"
+
+
+def _speakers_of(file: str) -> tuple[str, ...]:
+    parts = file.split("/")
+    if parts[0] == "actors":
+        return (parts[1].removesuffix(".py"),)
+    for n in range(len(parts), 0, -1):
+        known = _SPEAKERS.get("/".join(parts[:n]))
+        if known is not None:
+            return known
+    raise LookupError(f"nobody speaks from {file}; name them in {__name__}._SPEAKERS")
+
+
+def _made_in(path: Path) -> Iterator[type[Message]]:
+    """Return the message classes that are called in a file, whatever name they were imported under."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    modules: dict[str, ModuleType] = {}
+    names: dict[str, type[Message]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == "messages":
+            modules |= {a.asname or a.name: sys.modules[f"messages.{a.name}"] for a in node.names}
+        elif isinstance(node, ast.ImportFrom) and str(node.module).startswith("messages."):
+            module = sys.modules[str(node.module)]
+            names |= {a.asname or a.name: getattr(module, a.name) for a in node.names}
+    for node in ast.walk(tree):
+        # A class that stands for itself (a conditional expression chooses it) counts as made; a pattern or a type no.
+        if isinstance(node, ast.Call | ast.IfExp):
+            parts = (node.func,) if isinstance(node, ast.Call) else (node.body, node.orelse)
+            for part in parts:
+                kind: Any = None
+                if isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name):
+                    kind = getattr(modules.get(part.value.id), part.attr, None)
+                elif isinstance(part, ast.Name):
+                    kind = names.get(part.id)
+                if isinstance(kind, type) and issubclass(kind, Message):
+                    yield kind
+
+
+def messages_page() -> list[str]:
+    """Return one row a message: its meaning, who says it, who hears it."""
+    lines = [
+        "# Messages", "",
+        f"Everything that one actor can say to another (trace schema {SCHEMA}). A *command* is told to a role, a"
+        " *report* answers or tells an owner what a port heard, an *event* is published and heard by its subscribers"
+        " (`SUBSCRIBERS` in `main.py`). *From* is where the code makes the message, *to* whose inbox holds it. Fields"
+        " stand in `messages/`: instants `_utc` are integer nanoseconds, prices `_ticks` 1/100 USD, money `_cents`.",
+        "",
+    ]  # fmt: skip
+    made, heard = senders(), receivers()
+    for module in sorted({sys.modules[kind.__module__] for kind in MESSAGE_TYPES}, key=lambda m: m.__name__):
+        kinds = [k for k in vars(module).values() if k in MESSAGE_TYPES and k.__module__ == module.__name__]
+        lines += [f"## {module.__name__.rpartition('.')[2]}", "", doc(module).partition("\n")[0], ""]
+        lines += table(("message", "kind", "meaning", "from", "to"), (_row_of(kind, made, heard) for kind in kinds))
+    return lines
+
+
+def _row_of(
+    kind: type[Message], made: dict[type[Message], set[str]], heard: dict[type[Message], set[str]]
+) -> tuple[str, ...]:
+    sort = "command" if issubclass(kind, Command) else "event" if issubclass(kind, Event) else "report"
+    if kind in RECORD_ONLY:
+        to = "the record"
+    elif issubclass(kind, Event) and kind in SUBSCRIBERS:
+        to = ", ".join(code(role) for role in SUBSCRIBERS[kind])
+    else:
+        to = ", ".join(code(name) for name in sorted(heard.get(kind, ())))
+    origin = ", ".join(code(name) for name in sorted(made.get(kind, ())))
+    return code(kind.__struct_config__.tag), sort, first_line(kind), origin, to

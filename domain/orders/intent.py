@@ -1,0 +1,106 @@
+"""What a strategy wants to do about an alert, and what it became: one plan of legs, one intent, one position a leg."""
+
+from __future__ import annotations
+
+import msgspec
+
+from domain.instruments import Contract, Right, Side
+from domain.signals.alert import AlertKey
+from domain.units import Qty, Ticks, Utc
+
+
+class PlannedLeg(msgspec.Struct, frozen=True):
+    """One leg that a strategy wishes; `ratio` is its contracts per unit of size."""
+
+    right: Right
+    side: Side
+    ratio: int = 1
+
+
+class EntryPlan(msgspec.Struct, frozen=True):
+    """The legs of an entry, in the order in which their contracts are chosen."""
+
+    legs: tuple[PlannedLeg, ...]
+
+    @property
+    def is_long_only(self) -> bool:
+        """Whether nothing is sold to open."""
+        return all(leg.side is Side.BUY for leg in self.legs)
+
+    @property
+    def is_covered(self) -> bool:
+        """Whether every sold contract has a bought one of the same right beside it."""
+        for right in Right:
+            legs = [leg for leg in self.legs if leg.right is right]
+            if sum(leg.ratio for leg in legs if leg.side is Side.SELL) > sum(
+                leg.ratio for leg in legs if leg.side is Side.BUY
+            ):
+                return False
+        return True
+
+
+class Intent(msgspec.Struct, frozen=True, kw_only=True):
+    """What a strategy wants to do about one alert; its age counts from the bucket's end."""
+
+    intent_id: str
+    key: AlertKey
+    strategy: str
+    direction: int
+    plan: EntryPlan
+    is_shadow: bool
+    raised_utc: Utc
+    expires_utc: Utc
+
+    @property
+    def ticker(self) -> str:
+        """The underlying."""
+        return self.key.ticker
+
+    @property
+    def source(self) -> str:
+        """The lane's source."""
+        return self.key.source
+
+    @property
+    def alert_id(self) -> str:
+        """The alert's id."""
+        return self.key.alert_id
+
+
+class PositionRef(msgspec.Struct, frozen=True, kw_only=True):
+    """Which position: the stem of its order references, what it came from, and the contract; `side` opened it."""
+
+    position_id: str
+    intent_id: str
+    key: AlertKey
+    strategy: str
+    direction: int
+    contract: Contract
+    side: Side = Side.BUY
+
+
+class DecisionPrices(msgspec.Struct, frozen=True):
+    """What the gates saw when they decided; slippage is measured against its mid."""
+
+    bid_ticks: Ticks
+    ask_ticks: Ticks
+    spot_ticks: Ticks | None = None
+
+
+class Permit(msgspec.Struct, frozen=True):
+    """Leave to send or raise one entry: dies with a newer kill epoch, another session epoch, or at `expires_utc`."""
+
+    kill_epoch: int
+    session_epoch: int
+    expires_utc: Utc
+
+
+class OrderLeg(msgspec.Struct, frozen=True, kw_only=True):
+    """One leg of an intent, chosen and sized; `decision` is `None` where nobody recorded what the gates saw."""
+
+    contract: Contract
+    side: Side
+    qty: Qty
+    limit_ticks: Ticks
+    order_ref: str
+    decision: DecisionPrices | None = None

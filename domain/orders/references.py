@@ -1,0 +1,88 @@
+"""The grammar of order references, in one place: `ZH-<desk>-<12 base32 characters of sha256(intent)>-<e|xN>`.
+
+A reference is a function of the intent, so a repeated decision gives the same one; at most 32 ASCII characters.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+
+import msgspec
+
+ORDER_REF_MAX = 32  # what the broker keeps of a reference without cutting it
+_PREFIX = "ZH-"
+_ORDER_REF = re.compile(r"ZH-(?P<desk>[^-]+)-(?P<digest>[A-Z2-7]{12})-(?:e|x(?P<exit_n>\d+))")
+
+
+class OrderName(msgspec.Struct, frozen=True):
+    """What an order reference says; `exit_n` is `None` for an entry, counted from 1 for exits."""
+
+    desk: str
+    digest: str
+    exit_n: int | None
+
+
+def is_ours(order_ref: str) -> bool:
+    """Return whether an order bears a reference of ours (of any desk)."""
+    return order_ref.startswith(_PREFIX)
+
+
+def is_of_desk(order_ref: str, desk: str) -> bool:
+    """Return whether an order bears a reference of this desk."""
+    return order_ref.startswith(f"{_PREFIX}{desk}-")
+
+
+def is_exit_ref(order_ref: str) -> bool:
+    """Return whether a reference of ours names an exit (`...-xN`)."""
+    return order_ref.rpartition("-")[2].startswith("x")
+
+
+def intent_id(alert_id: str, strategy: str, leg: int = 0) -> str:
+    """Return the name of what a strategy wants to do about an alert; `leg` counts the legs of a structure from 0."""
+    return f"{alert_id}/{strategy}/{leg}"
+
+
+def position_id(desk: str, intent: str) -> str:
+    """Return the stem of all order references of the position that an intent opens.
+
+    Raises:
+        ValueError: the desk's name makes a reference too long or unreadable.
+    """
+    digest = base64.b32encode(hashlib.sha256(intent.encode()).digest()).decode("ascii")[:12]
+    stem = f"{_PREFIX}{desk}-{digest}"
+    if "-" in desk or not stem.isascii() or len(stem) + len("-x99") > ORDER_REF_MAX:
+        raise ValueError(f"{stem!r} is no order reference: at most {ORDER_REF_MAX} ASCII characters, no hyphen in desk")
+    return stem
+
+
+def entry_ref(position: str) -> str:
+    """Return the reference of a position's entry order."""
+    return f"{position}-e"
+
+
+def exit_ref(position: str, exit_n: int) -> str:
+    """Return the reference of a position's n-th exit order, from 1.
+
+    Raises:
+        ValueError: `exit_n` < 1, or the reference would be too long.
+    """
+    ref = f"{position}-x{exit_n}"
+    if exit_n < 1 or len(ref) > ORDER_REF_MAX:
+        raise ValueError(f"{ref!r} is no order reference: exits are counted from 1, {ORDER_REF_MAX} characters at most")
+    return ref
+
+
+def position_of(order_ref: str) -> str:
+    """Return the stem of an order reference of ours."""
+    return order_ref.rpartition("-")[0]
+
+
+def parse_order_ref(text: str) -> OrderName | None:
+    """Return what an order reference says; `None` for one that is not ours."""
+    match = _ORDER_REF.fullmatch(text)
+    if match is None:
+        return None
+    exit_n = match["exit_n"]
+    return OrderName(match["desk"], match["digest"], None if exit_n is None else int(exit_n))

@@ -1,0 +1,33 @@
+"""What is asked of a broker: a new order, or a change of a working one."""
+
+from __future__ import annotations
+
+import msgspec
+
+from domain.instruments import Contract, OrderType, Side
+from domain.units import Qty, Ticks, Utc
+
+
+class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A new order (tif DAY); prices are `None` where the type has none."""
+
+    order_ref: str
+    contract: Contract
+    side: Side
+    qty: Qty
+    order_type: OrderType
+    limit_ticks: Ticks | None
+    stop_ticks: Ticks | None = None
+    is_exit: bool
+    deadline_utc: Utc
+
+
+class OrderChange(msgspec.Struct, frozen=True, kw_only=True):
+    """A change of a working order; `qty` is its new total, what is filled already included."""
+
+    order_ref: str
+    qty: Qty
+    order_type: OrderType
+    limit_ticks: Ticks | None
+    is_exit: bool
+    deadline_utc: Utc

@@ -1,0 +1,130 @@
+"""What an evaluator is: a pure predicate over readings that says when something worth an alert has happened.
+
+An evaluator takes its own small state and a reading, and returns the next state with the terms of an alert, or with
+why there could be none. The lane that hosts it owns identifiers, records and everything after.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Generic, NamedTuple, TypeVar
+
+import msgspec
+
+from domain.instants import BUCKET_NS, MS, bucket_of
+from domain.limits import MarketMs
+from domain.signals.registry import INDEX
+from domain.units import Ticks, Utc
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """What an evaluator sees of one bucket; `spot` and `zero_gamma` are `None` when missing."""
+
+    bucket_utc: Utc
+    features: tuple[float | None, ...]
+    spot: Ticks | None
+    zero_gamma: Ticks | None
+
+    @property
+    def end_utc(self) -> Utc:
+        """The end of the bucket, from which cooldowns count."""
+        return self.bucket_utc + BUCKET_NS
+
+    def feature(self, name: str) -> float | None:
+        """Return one feature by name."""
+        return self.features[INDEX[name]]
+
+
+class AlertTerms(msgspec.Struct, frozen=True):
+    """An alert in the making: direction and prices, and the thresholds in force by name."""
+
+    direction: int
+    entry_ticks: Ticks
+    target_ticks: Ticks
+    stop_ticks: Ticks
+    horizon_ms: int
+    thresholds: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRules:
+    """Settings that every alert kind has; a kind's own come behind them."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    cooldown_ms: MarketMs
+    target_bps: float
+    stop_bps: float
+    horizon_ms: MarketMs
+    version: int
+
+
+class EvaluatorState(msgspec.Struct, frozen=True, kw_only=True):
+    """What every evaluator remembers; a kind's own state comes behind it.
+
+    `last_alert_utc` is the end of the bucket of its last alert, `last_seen_utc` the start of the last bucket judged.
+    """
+
+    last_alert_utc: Utc | None = None
+    last_seen_utc: Utc = Utc(0)
+
+
+R = TypeVar("R", bound=AlertRules)
+S = TypeVar("S", bound=EvaluatorState)
+
+
+class Evaluated(NamedTuple, Generic[S]):
+    """The next state, and an alert's terms, or why there could be none (both `None`: judged, nothing happened)."""
+
+    state: S
+    terms: AlertTerms | None = None
+    why: str | None = None
+
+
+class Evaluator(ABC, Generic[R, S]):
+    """One alert kind under its rules."""
+
+    kind: ClassVar[str]
+    rules_type: ClassVar[type[AlertRules]]
+
+    def __init__(self, rules: R) -> None:
+        self.rules = rules
+
+    @property
+    def version_name(self) -> str:
+        """Kind and version, as promotions name them."""
+        return f"{self.kind}-{self.rules.version}"
+
+    @abstractmethod
+    def initial(self, last_alert_utc: Utc | None) -> S:
+        """Return the state of a start; `last_alert_utc` is when the last alert of this kind was raised, if it was."""
+
+    @abstractmethod
+    def evaluate(self, state: S, reading: Reading) -> Evaluated[S]:
+        """Judge one reading; readings come in the order of their buckets, not necessarily all of them."""
+
+    def is_after_gap(self, state: S, reading: Reading) -> bool:
+        """Return whether nothing was judged for longer than the cooldown, so that what was seen before is void."""
+        return reading.bucket_utc - state.last_seen_utc > self.rules.cooldown_ms * MS
+
+    def is_cooling(self, state: S, reading: Reading) -> bool:
+        """Return whether the last alert is more recent than the cooldown."""
+        last_utc = state.last_alert_utc
+        return last_utc is not None and reading.end_utc < last_utc + self.rules.cooldown_ms * MS
+
+    def terms(self, spot: Ticks, direction: int, thresholds: tuple[tuple[str, float], ...]) -> AlertTerms:
+        """Return the terms of an alert at spot: target and stop by the rules, the cooldown behind the thresholds."""
+        rules = self.rules
+        return AlertTerms(
+            direction=direction,
+            entry_ticks=spot,
+            target_ticks=Ticks(round(spot * (1.0 + direction * rules.target_bps / 1e4))),
+            stop_ticks=Ticks(round(spot * (1.0 - direction * rules.stop_bps / 1e4))),
+            horizon_ms=rules.horizon_ms,
+            thresholds=(*thresholds, ("cooldown_ms", float(rules.cooldown_ms))),
+        )
+
+
+def alert_end(last_alert_utc: Utc | None) -> Utc | None:
+    """Return the end of the bucket whose alert was raised at an instant (it is raised within the bucket after)."""
+    return None if last_alert_utc is None else bucket_of(last_alert_utc)

@@ -1,0 +1,81 @@
+"""`GAMMA_FLIP`: spot has gone over to the other side of zero gamma. Up is a call (+1), down a put (−1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from msgspec.structs import replace
+
+from domain.signals.alert import DOWN, UP
+from domain.signals.evaluator import AlertRules, Evaluated, Evaluator, EvaluatorState, Reading, alert_end
+from domain.units import Ticks, Utc
+
+GAMMA_FLIP: Final = "GAMMA_FLIP"
+
+
+@dataclass(frozen=True, slots=True)
+class FlipRules(AlertRules):
+    """What confirms a flip."""
+
+    readings: int
+    hysteresis_bps: float
+
+
+class FlipState(EvaluatorState, frozen=True, kw_only=True):
+    """The confirmed side of zero gamma (+1 above, −1 below, 0 not known), and the readings in a row on another one."""
+
+    side: int = 0
+    streak_side: int = 0
+    streak: int = 0
+
+    def seen(self, bucket_utc: Utc, side: int, streak_side: int = 0, streak: int = 0) -> FlipState:
+        """Return the state after a bucket: the side (0: none known), and the readings in a row on another one."""
+        return replace(self, last_seen_utc=bucket_utc, side=side, streak_side=streak_side, streak=streak)
+
+
+class FlipEvaluator(Evaluator[FlipRules, FlipState]):
+    """Judges whether spot crossed zero gamma.
+
+    A side is held beyond the hysteresis band, and confirmed by so many readings in a row there; inside the band spot is
+    on no side. So the next flip needs spot to have left the band on the far side: re-arming comes of itself. A flip in
+    the cooldown changes the side and is let go. After a start, or a gap longer than the cooldown, the side is found
+    again without an alert: when spot crossed is not known.
+    """
+
+    kind = GAMMA_FLIP
+    rules_type = FlipRules
+
+    def initial(self, last_alert_utc: Utc | None) -> FlipState:
+        """Know no side; keep the cooldown."""
+        return FlipState(last_alert_utc=alert_end(last_alert_utc))
+
+    def evaluate(self, state: FlipState, reading: Reading) -> Evaluated[FlipState]:
+        """Judge one reading; one without spot or zero gamma breaks the row."""
+        if reading.spot is None or reading.zero_gamma is None:
+            what = "spot" if reading.spot is None else "zero gamma"
+            return Evaluated(state.seen(state.last_seen_utc, state.side), why=f"missing {what}")
+        rules, bucket_utc, side = self.rules, reading.bucket_utc, self._side(reading.spot, reading.zero_gamma)
+        is_void = self.is_after_gap(state, reading)
+        known_side = 0 if is_void else state.side
+        if side in (0, known_side):
+            why = None if known_side else "arming: no side of zero gamma confirmed yet"
+            return Evaluated(state.seen(bucket_utc, known_side), why=why)
+        streak = state.streak + 1 if side == state.streak_side and not is_void else 1
+        if streak < rules.readings:
+            why = f"arming: {streak} of {rules.readings} readings on the far side"
+            return Evaluated(state.seen(bucket_utc, known_side, side, streak), why=why)
+        state = state.seen(bucket_utc, side)
+        if not known_side:
+            return Evaluated(state, why="arming: side found after a start or a gap")
+        if self.is_cooling(state, reading):
+            return Evaluated(state, why="cooldown: this flip is let go")
+        thresholds = (("readings", float(rules.readings)), ("hysteresis_bps", rules.hysteresis_bps))
+        terms = self.terms(reading.spot, side, thresholds)
+        return Evaluated(replace(state, last_alert_utc=reading.end_utc), terms)
+
+    def _side(self, spot: Ticks, zero_gamma: Ticks) -> int:
+        bps = (spot - zero_gamma) / zero_gamma * 1e4
+        if abs(bps) < self.rules.hysteresis_bps:
+            return 0
+        return UP if bps > 0 else DOWN

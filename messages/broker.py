@@ -1,0 +1,300 @@
+"""Broker conversation: all that is said to and by a broker's order port; what a new broker must speak, and no more.
+
+A port never blocks and never raises out of `post`. What it hears it tells its owner. Everything that belongs to a link
+carries its session epoch; what is told of an older epoch is void. `BrokerCommand` and `BrokerFact` are the whole.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Protocol
+
+import msgspec
+
+from domain.instruments import Contract, OrderType, Side
+from domain.orders.request import OrderChange, OrderRequest
+from domain.orders.table import CodeMeaning, OrderStatus
+from domain.risk.kill import KillLevel
+from domain.risk.reject import RejectCode
+from domain.session.modes import AccountClass
+from domain.units import Cents, Qty, Ticks, Utc
+from messages.base import Command, Event, Report
+
+
+def _tag(name: str) -> str:
+    return f"broker.{name}"
+
+
+# -- the link -----------------------------------------------------------------------------------
+
+
+class Dial(Command, frozen=True, kw_only=True, tag=_tag):
+    """Connect to this gateway; everything of older epochs is void."""
+
+    session_epoch: int
+    gateway_n: int
+
+
+class CloseLink(Command, frozen=True, kw_only=True, tag=_tag):
+    """End the link of this epoch."""
+
+    session_epoch: int
+
+
+class LinkUp(Report, frozen=True, kw_only=True, tag=_tag):
+    """Connected and synchronised. The account number stays in the port.
+
+    `account_class` is by the account's form; `account_matches` compares it with the configured one (True where none is
+    configured for paper).
+    """
+
+    session_epoch: int
+    gateway_n: int
+    port: int
+    account_class: AccountClass
+    account_matches: bool
+    next_order_id: int
+
+
+class LinkFailed(Report, frozen=True, kw_only=True, tag=_tag):
+    """The dial ended without a link; `is_id_in_use` (IB's 326) has its own pause."""
+
+    session_epoch: int
+    why: str
+    vendor_code: int | None = None
+    is_id_in_use: bool = False
+
+
+class LinkLost(Report, frozen=True, kw_only=True, tag=_tag):
+    """A link that was up is lost (closed, heartbeat overdue, 1100, 2110).
+
+    `is_socket_up`: the gateway still answers and will say when its own link to the broker is back.
+    """
+
+    session_epoch: int
+    cause: str
+    is_socket_up: bool = False
+
+
+class LinkRestored(Report, frozen=True, kw_only=True, tag=_tag):
+    """1101 (`data_lost`: resubscribe) or 1102 on a socket that stayed up."""
+
+    session_epoch: int
+    data_lost: bool
+
+
+class FarmNotice(Report, frozen=True, kw_only=True, tag=_tag):
+    """A data farm notice; never an order fault."""
+
+    session_epoch: int
+    vendor_code: int
+    text: str
+
+
+class AccountRead(Event, frozen=True, kw_only=True, tag=_tag):
+    """Account facts; `day_trades_remaining` `None`: the broker does not say; negative: unlimited."""
+
+    session_epoch: int
+    nav_cents: Cents
+    available_cents: Cents
+    buying_power_cents: Cents
+    day_trades_remaining: int | None
+    read_utc: Utc
+
+
+# -- orders -------------------------------------------------------------------------------------
+
+
+class LatchKill(Command, frozen=True, kw_only=True, tag=_tag):
+    """Entries of an older epoch, or at this level, must not be written."""
+
+    level: KillLevel
+    kill_epoch: int
+
+
+class PlaceOrder(Command, frozen=True, kw_only=True, tag=_tag):
+    """Write this order, unless the deadline, the session epoch or the kill latch says no."""
+
+    IS_VITAL: ClassVar[bool] = True
+    SYNC_FIRST: ClassVar[bool] = True
+    order: OrderRequest
+    session_epoch: int
+    kill_epoch: int
+
+
+class AmendOrder(Command, frozen=True, kw_only=True, tag=_tag):
+    """Write this change of a working order."""
+
+    IS_VITAL: ClassVar[bool] = True
+    SYNC_FIRST: ClassVar[bool] = True
+    change: OrderChange
+    session_epoch: int
+    kill_epoch: int
+
+
+class WithdrawOrder(Command, frozen=True, kw_only=True, tag=_tag):
+    """Write the cancel of an order (by our reference)."""
+
+    order_ref: str
+    session_epoch: int
+
+
+class OrderSent(Report, frozen=True, kw_only=True, tag=_tag):
+    """The bytes were handed to the socket; `order_id` is the session's."""
+
+    order_ref: str
+    session_epoch: int
+    order_id: int
+    sent_utc: Utc
+
+
+class OrderDenied(Report, frozen=True, kw_only=True, tag=_tag):
+    """It never reached the socket."""
+
+    order_ref: str
+    code: RejectCode
+    why: str
+
+
+class OrderStatusReported(Report, frozen=True, kw_only=True, tag=_tag):
+    """An orderStatus or openOrder: a hint, never a fill; `raw` is the vendor's text."""
+
+    session_epoch: int
+    order_ref: str
+    perm_id: int
+    status: OrderStatus
+    filled_qty: Qty
+    remaining_qty: Qty
+    qty: Qty
+    order_type: OrderType | None
+    limit_ticks: Ticks | None
+    raw: str
+
+
+class Execution(msgspec.Struct, frozen=True, kw_only=True):
+    """One execution: `exec_id` is its base, `revision` the last part of the vendor's id; `raw` is the vendor's text."""
+
+    exec_id: str
+    revision: int
+    order_ref: str
+    perm_id: int
+    con_id: int
+    side: Side
+    qty: Qty
+    price_ticks: Ticks
+    at_utc: Utc
+    raw: str
+
+
+class ExecutionReported(Report, frozen=True, kw_only=True, tag=_tag):
+    """An execution, live or read back."""
+
+    IS_VITAL: ClassVar[bool] = True
+    session_epoch: int
+    execution: Execution
+
+
+class CommissionReported(Report, frozen=True, kw_only=True, tag=_tag):
+    """The fee of one execution."""
+
+    session_epoch: int
+    exec_id: str
+    revision: int
+    commission_cents: Cents
+    raw: str
+
+
+class ErrorReported(Report, frozen=True, kw_only=True, tag=_tag):
+    """A vendor error or notice; `order_ref` is `None` where it concerns no order of ours."""
+
+    session_epoch: int
+    order_ref: str | None
+    vendor_code: int
+    text: str
+    meaning: CodeMeaning = CodeMeaning.ORDER_UNKNOWN
+
+
+class PositionReported(Report, frozen=True, kw_only=True, tag=_tag):
+    """A live position message; `qty` is signed."""
+
+    session_epoch: int
+    contract: Contract
+    qty: Qty
+    avg_cost_cents: Cents
+
+
+# -- the read-back ------------------------------------------------------------------------------
+
+
+class ReadBack(Command, frozen=True, kw_only=True, tag=_tag):
+    """Read open orders, executions, completed orders, positions, all or nothing."""
+
+    session_epoch: int
+    read_n: int
+
+
+class BrokerOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """An order in a read-back."""
+
+    order_ref: str
+    perm_id: int
+    con_id: int
+    side: Side
+    qty: Qty
+    filled_qty: Qty
+    order_type: OrderType | None
+    limit_ticks: Ticks | None
+    status: OrderStatus
+    is_working: bool
+
+
+class BrokerPosition(msgspec.Struct, frozen=True, kw_only=True):
+    """A position in a read-back; `qty` is signed."""
+
+    contract: Contract
+    qty: Qty
+    avg_cost_cents: Cents
+
+
+class BrokerRead(Report, frozen=True, kw_only=True, tag=_tag):
+    """The broker's truth, complete or not at all (a stalled group is `BrokerReadFailed`)."""
+
+    session_epoch: int
+    read_n: int
+    orders: tuple[BrokerOrder, ...]
+    executions: tuple[Execution, ...]
+    positions: tuple[BrokerPosition, ...]
+    read_utc: Utc
+
+
+class BrokerReadFailed(Report, frozen=True, kw_only=True, tag=_tag):
+    """The read-back stalled or broke."""
+
+    session_epoch: int
+    read_n: int
+    why: str
+
+
+LinkCommand = Dial | CloseLink
+LinkFact = LinkUp | LinkFailed | LinkLost | LinkRestored | FarmNotice
+BrokerCommand = LinkCommand | ReadBack | LatchKill | PlaceOrder | AmendOrder | WithdrawOrder
+BrokerFact = (
+    LinkFact | AccountRead | OrderSent | OrderDenied | OrderStatusReported | ExecutionReported | CommissionReported
+    | ErrorReported | PositionReported | BrokerRead | BrokerReadFailed
+)  # fmt: skip
+
+
+class BrokerPort(Protocol):
+    """What stands between the broker session's actor and a broker: commands go in here, facts are told to the owner."""
+
+    @property
+    def name(self) -> str:
+        """The address, `port:ibkr:<desk>`; the owner's is the same without `port:`."""
+
+    def post(self, command: BrokerCommand) -> None:
+        """Take a command; neither block nor raise."""
+
+    def start(self) -> None:
+        """Start the port's own thread or loop."""
+
+    def close(self) -> None:
+        """End the link and the thread."""

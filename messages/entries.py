@@ -1,0 +1,124 @@
+"""Entries conversation: a signal's intent is reserved, refused or handed over to its position."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import msgspec
+
+from domain.orders.intent import DecisionPrices, Intent, OrderLeg, Permit, PositionRef
+from domain.risk.gates.types import Verdict
+from domain.risk.reject import RejectCode
+from domain.signals.alert import AlertKey
+from domain.units import Qty, Ticks, Utc
+from messages.base import Command, Event, Report
+
+
+def _tag(name: str) -> str:
+    return f"entries.{name}"
+
+
+class ReservationLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """What the reservation's transaction checks again, so that the store needs no settings."""
+
+    positions_max: int
+    positions_per_ticker_max: int
+    trades_per_day_max: int
+    one_position_only: bool
+
+
+class ReserveEntry(Command, frozen=True, kw_only=True, tag=_tag):
+    """In one transaction reserve the legs, write the gate row and the watermark, and check the counts again."""
+
+    intent: Intent
+    session: date
+    legs: tuple[OrderLeg, ...]
+    verdicts: tuple[Verdict, ...]
+    limits: ReservationLimits
+    deadline_utc: Utc
+    decided_utc: Utc
+    expires_utc: Utc
+
+
+class EntryReserved(Report, frozen=True, kw_only=True, tag=_tag):
+    """COMMIT returned; the intent holds its contracts."""
+
+    intent_id: str
+
+
+class EntryRefused(Report, frozen=True, kw_only=True, tag=_tag):
+    """Nothing was reserved; the refusal's gate row is written."""
+
+    intent_id: str
+    code: RejectCode
+    measured: float | None = None
+    limit: float | None = None
+    looked_at: str = ""
+
+
+class ReleaseReservation(Command, frozen=True, kw_only=True, tag=_tag):
+    """Give the intent up; before its reserve it is a tombstone."""
+
+    intent_id: str
+    reason: str
+
+
+class RecordDenial(Command, frozen=True, kw_only=True, tag=_tag):
+    """Write the gate row and the watermark of a refused attempt."""
+
+    key: AlertKey
+    strategy: str
+    session: date
+    verdicts: tuple[Verdict, ...]
+    code: RejectCode
+    decided_utc: Utc
+
+
+class EntryDenied(Event, frozen=True, kw_only=True, tag=_tag):
+    """This signal was refused by us, with the deciding verdict."""
+
+    key: AlertKey
+    code: RejectCode
+    verdict: Verdict
+
+
+class EntryHandedOver(Event, frozen=True, kw_only=True, tag=_tag):
+    """This signal passed every gate and became an order."""
+
+    key: AlertKey
+    intent_id: str
+    leg: OrderLeg
+
+
+class OpenPosition(Command, frozen=True, kw_only=True, tag=_tag):
+    """Open with this reserved intent; `decision` is what the gates saw."""
+
+    ref: PositionRef
+    order_ref: str
+    qty: Qty
+    limit_ticks: Ticks
+    decision: DecisionPrices
+    permit: Permit
+    deadline_utc: Utc
+
+
+class RequestPermit(Command, frozen=True, kw_only=True, tag=_tag):
+    """My entry works and may pay more; the permit that opened it has expired."""
+
+    intent_id: str
+    order_ref: str
+    reply_to: str
+
+
+class PermitRenewed(Report, frozen=True, kw_only=True, tag=_tag):
+    """What stood at the hand-over still stands."""
+
+    order_ref: str
+    permit: Permit
+
+
+class PermitRefused(Report, frozen=True, kw_only=True, tag=_tag):
+    """It no longer stands (`why` is a reject code where there is one); the entry stays as it is."""
+
+    order_ref: str
+    why: str

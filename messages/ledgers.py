@@ -1,0 +1,23 @@
+"""What the two kinds of ledger take and answer, as closed unions; their messages live in their own conversations."""
+
+from __future__ import annotations
+
+from messages import entries, lifecycle, operator, orders, positions, risk, session, signals
+
+SharedInput = signals.RecordAlert | risk.RecordKill | operator.RecordCommand | lifecycle.RequestState
+SharedFact = signals.AlertRecorded | risk.KillRecorded | lifecycle.StateRead
+
+DeskInput = (
+    entries.ReserveEntry | entries.ReleaseReservation | entries.RecordDenial
+    | orders.RecordOrderIds | orders.RecordExecution | orders.RecordCommission | orders.RecordExitIntent
+    | positions.RecordPosition | positions.PositionClosed | positions.EntryAbandoned
+    | risk.LockDay | risk.RecordStartNav | risk.RecordDay
+    | session.Reconcile | lifecycle.RequestState
+)  # fmt: skip
+# A ledger that meets what is not ours raises the kill level by itself.
+DeskFact = (
+    entries.EntryReserved | entries.EntryRefused
+    | orders.FillRecorded | orders.CommissionRecorded | orders.ExitIntentRecorded
+    | risk.DayLocked | risk.StartNavRecorded | risk.RaiseKill
+    | session.Reconciled | lifecycle.StateRead
+)  # fmt: skip

@@ -1,0 +1,121 @@
+"""What comes back from a ledger at a start: one struct per kind of actor, carried by `lifecycle.Started`."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import msgspec
+
+from domain.instruments import Side
+from domain.orders.intent import PositionRef
+from domain.orders.tiers import Tier
+from domain.position.cycle import ExitKind, ExitReason, PositionState
+from domain.risk.day import Closed
+from domain.risk.desk_view import Decision
+from domain.risk.kill import KillLevel
+from domain.signals.alert import Alert
+from domain.units import Cents, Qty, Ticks, Utc
+
+
+def _tag(name: str) -> str:
+    return f"restored.{name}"
+
+
+class Reservation(msgspec.Struct, frozen=True, kw_only=True):
+    """A live reservation of one leg."""
+
+    ref: PositionRef
+    order_ref: str
+    qty: Qty
+    limit_ticks: Ticks
+    deadline_utc: Utc
+    is_open: bool
+
+
+class OrderFill(msgspec.Struct, frozen=True, kw_only=True):
+    """Recorded totals of one order (highest revision of each execution)."""
+
+    order_ref: str
+    is_exit: bool
+    side: Side
+    qty: Qty
+    cost_ticks: int
+    fees_cents: Cents
+    charged_qty: Qty
+    first_utc: Utc
+
+
+class OwnOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """An order that is non-terminal in the ledger."""
+
+    order_ref: str
+    con_id: int
+    is_exit: bool
+    side: Side
+    qty: Qty
+
+
+class KillRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag):
+    """The durable kill level; level 1 with a reason when the ledger could not say."""
+
+    level: KillLevel
+    kill_epoch: int
+    reason: str
+    by: str
+
+
+class RiskRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag):
+    """What the desk's ledger knows of the session; `pending_alerts` are (alert id, raised_utc) without a gate row."""
+
+    session: date
+    day_locked: str | None
+    start_nav_cents: Cents | None
+    decisions: tuple[Decision, ...]
+    reservations: tuple[Reservation, ...]
+    closed: tuple[Closed, ...]
+    pending_alerts: tuple[tuple[str, Utc], ...]
+
+
+class PositionRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag):
+    """What the desk's ledger knows of one contract today: the live reservation, its orders' fills, the position row."""
+
+    reservation: Reservation | None
+    fills: tuple[OrderFill, ...]
+    state: PositionState
+    exit_reason: ExitReason | None
+    exit_kind: ExitKind | None
+    exit_n: int
+    exit_order_ref: str | None
+    tier: Tier
+    entry_spot_ticks: Ticks | None
+    entry_iv: float | None
+    opened_utc: Utc | None
+    took_part: bool
+
+
+class LaneRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag):
+    """What the ledger knows of one lane's session.
+
+    `last_alerts` are (kind, raised_utc) of each kind's last alert; `last_direction` is that of the lane's last one;
+    `unraised` are recorded alerts that were never decided on; `promoted` are `kind-version` names.
+    """
+
+    last_alerts: tuple[tuple[str, Utc], ...]
+    last_direction: int | None
+    unraised: tuple[Alert, ...]
+    promoted: tuple[str, ...]
+
+
+class IbkrRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag):
+    """The orders that may still live at the broker."""
+
+    orders: tuple[OwnOrder, ...]
+
+
+class ActorsRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag):
+    """The addresses of actors that must be started because the ledger knows something live of them, ascending."""
+
+    names: tuple[str, ...]
+
+
+Restored = KillRestored | RiskRestored | PositionRestored | LaneRestored | IbkrRestored | ActorsRestored

@@ -1,0 +1,119 @@
+"""Requests about contracts and market data, and the ticks that subscriptions get."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from simulation.broker.account import QuotedMarket
+from simulation.gateway.clients import Clients, Handler
+from simulation.gateway.connection import ApiClient
+from simulation.gateway.contracts import NO_SECURITY, Catalogue, market_rule
+from simulation.gateway.faults import ActiveFaults
+from simulation.gateway.subscription import Subscription
+from simulation.gateway.wire.frames import encode
+from simulation.gateway.wire.requests import FieldReader
+
+COMPETING = "No market data during competing live session"
+NO_SUCH_TICKER = "Can't find EId with tickerId"
+
+
+class MarketData:
+    """Serves the contract and market data requests of all clients."""
+
+    def __init__(
+        self, market: QuotedMarket, catalogue: Catalogue, clients: Clients, active: ActiveFaults, lines_max: int
+    ) -> None:
+        self._market = market
+        self._catalogue = catalogue
+        self._clients = clients
+        self._active = active
+        self._lines_max = lines_max
+        self.handlers: dict[int, Handler] = {
+            1: self._subscribe,
+            2: self._cancel,
+            9: self._contract_details,
+            59: self._data_type,
+            78: self._option_params,
+            91: self._market_rule,
+        }
+
+    def push_all(self) -> None:
+        """Send what is new to every subscription of every client."""
+        for client in self._clients.admitted():
+            self._push(client, client.subscriptions.values())
+
+    def refuse_subscriptions(self) -> None:
+        """Send every client that another session has the market data."""
+        for client in self._clients.admitted():
+            for request in client.subscriptions:
+                client.error(request, 10197, COMPETING)
+
+    def _push(self, client: ApiClient, subscriptions: Iterable[Subscription]) -> None:
+        if not client.can_take_ticks:
+            return
+        market, frames = self._market, []
+        for sub in subscriptions:
+            if sub.is_option:
+                frames += sub.changes(market.quote(sub.con_id), None)
+            else:
+                frames += sub.changes(None, market.spot(sub.instrument.ticker))
+        if frames:
+            client.send(*frames)
+
+    def _subscribe(self, client: ApiClient, fields: list[str]) -> None:
+        reader = FieldReader(fields, at=2)
+        request, query = reader.number(), reader.contract()
+        if query.sec_type == "BAG":
+            reader.skip(4 * reader.number())
+        reader.skip(3 if reader.flag() else 0)
+        reader.skip(1)  # generic ticks: this market has none
+        is_snapshot = reader.flag()
+        found = self._catalogue.find(query)
+        if len(found) != 1:
+            client.error(request, 200, NO_SECURITY)
+        elif self._active.is_competing:
+            client.error(request, 10197, COMPETING)
+        elif not is_snapshot and self._clients.lines_used() >= self._lines_max:
+            client.error(request, 101, "Max number of tickers has been reached")
+        else:
+            is_delayed = self._active.is_data_delayed
+            subscription = Subscription(request, found[0], is_delayed)
+            tick = 0.05 if subscription.is_option else 0.01
+            client.send(encode(58, 1, request, 3 if is_delayed else 1), encode(81, request, tick, "9c0001", 3))
+            self._push(client, (subscription,))
+            if is_snapshot:
+                client.send(encode(57, 1, request))
+            else:
+                client.subscriptions[request] = subscription
+
+    def _cancel(self, client: ApiClient, fields: list[str]) -> None:
+        request = FieldReader(fields, at=2).number()
+        if client.subscriptions.pop(request, None) is None:
+            client.error(request, 300, f"{NO_SUCH_TICKER}:{request}")
+
+    def _contract_details(self, client: ApiClient, fields: list[str]) -> None:
+        reader = FieldReader(fields, at=2)
+        request = reader.number()
+        query = reader.contract()
+        found = self._catalogue.find(query)
+        if not found:
+            client.error(request, 200, NO_SECURITY)
+            return
+        rows = (self._catalogue.details(request, i, query.exchange, client.version) for i in found)
+        client.send(*rows, encode(52, 1, request))
+
+    def _option_params(self, client: ApiClient, fields: list[str]) -> None:
+        reader = FieldReader(fields)
+        request, symbol, exchange = reader.number(), reader.text(), reader.text()
+        rows = self._catalogue.option_params(request, symbol, exchange)
+        client.send(*rows, encode(76, request))
+
+    def _market_rule(self, client: ApiClient, fields: list[str]) -> None:
+        rule = market_rule(FieldReader(fields).number())
+        if rule is None:
+            client.error(-1, 322, "Error processing request.-'': cause - invalid market rule id")
+        else:
+            client.send(rule)
+
+    def _data_type(self, client: ApiClient, fields: list[str]) -> None:
+        """Take the wish and do nothing: the account has live data, and live goes before delayed."""

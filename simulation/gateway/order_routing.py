@@ -1,0 +1,294 @@
+"""Orders between clients and the exchange: requests in, events out, with the faults that hit an order on its way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import assert_never
+
+from domain.units import Qty, Ticks, Utc
+from simulation.broker.events import Commission, ExchangeEvent, Execution, OrderError, PositionChange
+from simulation.broker.exchange import Exchange
+from simulation.broker.orders import IBStatus, OrderState
+from simulation.broker.portfolio import Position
+from simulation.gateway.account_requests import AccountRequests
+from simulation.gateway.clients import Clients, Handler
+from simulation.gateway.connection import ApiClient
+from simulation.gateway.contracts import NO_SECURITY, Catalogue
+from simulation.gateway.faults import (
+    CANCEL_FAULTS,
+    MODIFY_FAULTS,
+    ORDER_FAULTS,
+    ActiveFaults,
+    ArmedFaults,
+    Fault,
+    FaultKind,
+)
+from simulation.gateway.wire import orders
+from simulation.gateway.wire.frames import encode, instant_of
+from simulation.gateway.wire.requests import (
+    PLACE_ORDER,
+    BadOrderError,
+    FieldReader,
+    PlaceRequest,
+    read_place_order,
+)
+
+CANNOT_MODIFY = "Cannot modify a filled order."
+# The order of a fill's callbacks, and what the reordering fault makes of it.
+FILL_ORDERS: dict[str, tuple[type, ...]] = {
+    "execution": (Execution, OrderState, Commission, PositionChange),
+    "status": (OrderState, Execution, Commission, PositionChange),
+    "commission": (Commission, Execution, OrderState, PositionChange),
+}
+
+OrderKey = tuple[int, int]  # client id, order id
+
+
+class OrderRouting:
+    """Serves the order requests of all clients and reports the exchange's events to those whom they concern.
+
+    `elapsed_s` are real seconds since the server's start; `match_soon` has the exchange match again once an order that
+    came in just now may fill.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        catalogue: Catalogue,
+        clients: Clients,
+        account: AccountRequests,
+        active: ActiveFaults,
+        *,
+        now_utc: Callable[[], Utc],
+        elapsed_s: Callable[[], float],
+        match_soon: Callable[[], None],
+    ) -> None:
+        self.faults = ArmedFaults()
+        self._exchange = exchange
+        self._catalogue = catalogue
+        self._clients = clients
+        self._account = account
+        self._active = active
+        self._now_utc = now_utc
+        self._elapsed_s = elapsed_s
+        self._match_soon = match_soon
+        self._marks: dict[OrderKey, Fault] = {}  # faults that follow an order's callbacks
+        self.handlers: dict[int, Handler] = {
+            PLACE_ORDER: self._place,
+            4: self._cancel,
+            5: self._open_orders,
+            7: self._executions,
+            8: self._ids,
+            15: self._auto_open_orders,
+            16: self._all_open_orders,
+            58: self._global_cancel,
+            99: self._completed,
+        }
+
+    # requests
+
+    def _place(self, client: ApiClient, fields: list[str]) -> None:
+        try:
+            request = read_place_order(fields, client.version)
+        except BadOrderError as bad:
+            client.error(bad.order_id, bad.code, bad.text)
+            return
+        found = self._catalogue.find(request.contract)
+        if len(found) != 1:
+            client.error(request.order_id, 200, NO_SECURITY)
+        elif request.is_what_if:
+            self._what_if(client, request, found[0].con_id)
+        elif not request.is_transmitted:
+            text = "Order rejected - reason:orders that are not transmitted are not simulated"
+            client.error(request.order_id, 201, text)
+        elif self._exchange.state(_client_id(client), request.order_id) is None:
+            self._new(client, request, found[0].con_id)
+        else:
+            self._modify(client, request, found[0].con_id)
+
+    def _what_if(self, client: ApiClient, request: PlaceRequest, con_id: int) -> None:
+        order = request.order(_client_id(client), con_id)
+        answer = self._exchange.what_if(order)
+        if isinstance(answer, OrderError):
+            client.error(answer.order_id, answer.code, answer.text)
+            return
+        state = OrderState(order, IBStatus.PRE_SUBMITTED, Qty(0), 0, Ticks(0), self._now_utc())
+        client.send(orders.open_order(state, self._catalogue.order_fields(con_id), client.version, answer))
+
+    def _new(self, client: ApiClient, request: PlaceRequest, con_id: int) -> None:
+        exchange, order = self._exchange, request.order(_client_id(client), con_id)
+        key, now = (order.client_id, order.order_id), self._now_utc()
+        fault = self.faults.take(ORDER_FAULTS, self._elapsed_s())
+        kind = fault.kind if fault else None
+        if fault is None or kind is None:
+            self.deliver(exchange.place(order, now))
+        elif kind is FaultKind.ORDER_REJECTED:
+            reason = fault.text("Order rejected by the fault script")
+            self.deliver(exchange.place(order, now, reject=reason))
+        elif kind is FaultKind.ORDER_ERROR:
+            client.error(order.order_id, fault.code(103), fault.text("Duplicate order id"))
+        elif kind is FaultKind.ORDER_NOTICE:
+            self.deliver(exchange.place(order, now))
+            text = "Order TIF was set to DAY based on order preset."
+            client.error(order.order_id, fault.code(10349), fault.text(text))
+        elif kind is FaultKind.ORDER_SILENCE and not fault.flag("reaches"):
+            return
+        elif kind is FaultKind.PARTIAL_FILLS:
+            self.deliver(exchange.place(order, now, pieces=fault.pieces))
+        else:
+            self._marks[key] = fault
+            self.deliver(exchange.place(order, now))
+        self._match_soon()
+
+    def _modify(self, client: ApiClient, request: PlaceRequest, con_id: int) -> None:
+        exchange, order = self._exchange, request.order(_client_id(client), con_id)
+        key, now = (order.client_id, order.order_id), self._now_utc()
+        fault = self.faults.take(MODIFY_FAULTS, self._elapsed_s())
+        if fault is None:
+            self.deliver(exchange.modify(order, now))
+        elif fault.kind is FaultKind.MODIFY_ERROR:
+            client.error(order.order_id, fault.code(201), fault.text("Order rejected - reason:"))
+        elif fault.kind is FaultKind.MODIFY_FILL_THEN_104:
+            self.deliver(exchange.fill_now(*key, now))
+            client.error(order.order_id, 104, CANNOT_MODIFY)
+        else:
+            client.error(order.order_id, 104, CANNOT_MODIFY)
+            filled = exchange.fill_now(*key, now)
+            is_mute = fault.kind is FaultKind.MODIFY_104_EXECUTION_ONLY
+            self.deliver(e for e in filled if not (is_mute and isinstance(e, OrderState)))
+        self._match_soon()
+
+    def _cancel(self, client: ApiClient, fields: list[str]) -> None:
+        order_id = FieldReader(fields, at=2).number()
+        key, now = (_client_id(client), order_id), self._now_utc()
+        fault = self.faults.take(CANCEL_FAULTS, self._elapsed_s())
+        if fault is not None and fault.kind is FaultKind.CANCEL_ERROR:
+            text = f"OrderId {order_id} that needs to be cancelled is not found."
+            client.error(order_id, fault.code(10147), fault.text(text))
+            return
+        if fault is not None:
+            self.deliver(self._exchange.fill_now(*key, now))
+        self.deliver(self._exchange.cancel(*key, now))
+
+    def _global_cancel(self, client: ApiClient, fields: list[str]) -> None:
+        self.deliver(self._exchange.cancel_all(self._now_utc()))
+
+    def _ids(self, client: ApiClient, fields: list[str]) -> None:
+        client.send(encode(9, 1, self._exchange.next_order_id(_client_id(client))))
+
+    def _open_orders(self, client: ApiClient, fields: list[str]) -> None:
+        client_id = _client_id(client)
+        states = self._exchange.open_orders()
+        self._send_open(client, (s for s in states if s.order.client_id == client_id))
+
+    def _all_open_orders(self, client: ApiClient, fields: list[str]) -> None:
+        self._send_open(client, self._exchange.open_orders())
+
+    def _auto_open_orders(self, client: ApiClient, fields: list[str]) -> None:
+        """Orders made by hand do not exist here, so there is nothing to bind."""
+
+    def _send_open(self, client: ApiClient, states: Iterable[OrderState]) -> None:
+        rows = [frame for state in states for frame in self._state_frames(state, client.version)]
+        client.send(*rows, encode(53, 1))
+
+    def _completed(self, client: ApiClient, fields: list[str]) -> None:
+        rows = [
+            orders.completed_order(s, self._catalogue.order_fields(s.order.con_id), client.version)
+            for s in self._exchange.completed()
+        ]
+        client.send(*rows, encode(102))
+
+    def _executions(self, client: ApiClient, fields: list[str]) -> None:
+        reader = FieldReader(fields, at=2)
+        request, client_id = reader.number(), reader.number()
+        reader.skip(1)  # account: there is one
+        since, symbol = instant_of(reader.text().replace("  ", " ")) or 0, reader.text()
+        frames = []
+        for execution, commission in self._exchange.executions():
+            contract = self._catalogue.order_fields(execution.order.con_id)
+            is_wanted = client_id in (0, execution.order.client_id) and symbol in ("", contract[1])
+            if is_wanted and execution.at_utc >= since:
+                frames += [
+                    orders.exec_details(request, execution, contract, client.version),
+                    orders.commission_report(commission),
+                ]
+        client.send(*frames, encode(55, 1, request))
+
+    # what the exchange reports
+
+    def deliver(self, events: Iterable[ExchangeEvent]) -> None:
+        """Send events to the clients they concern, in their order unless a fault on the order changes it."""
+        events = list(events)
+        if not events or not self._active.is_link_up:
+            return
+        key = next((k for k in map(_key, events) if k in self._marks), None)
+        fault = self._marks[key] if key is not None else None
+        if fault is None or fault.kind is FaultKind.ORDER_SILENCE:
+            self._send(e for e in events if fault is None or _key(e) != key)
+        elif fault.kind is FaultKind.ORDER_DELAYED:
+            self._send(e for e in events if _key(e) != key)
+            late = [e for e in events if _key(e) == key]
+            asyncio.get_running_loop().call_later(fault.duration_s, self._send, late)
+        elif fault.kind is FaultKind.CALLBACKS_DUPLICATED:
+            self._send(twin for e in events for twin in ((e, e) if _key(e) == key else (e,)))
+        else:
+            self._send(_reordered(events, str(fault.args.get("first", "status"))))
+
+    def _send(self, events: Iterable[ExchangeEvent]) -> None:
+        changed: list[Position] = []
+        filled: set[OrderKey] = set()
+        for event in events:
+            if isinstance(event, PositionChange):
+                changed.append(event.position)
+                continue
+            key = _key(event)
+            if isinstance(event, Execution):
+                filled.add(key)
+            client = self._clients.of_id(key[0])
+            if client is not None:
+                frames = self._frames(event, client.version)
+                # a real gateway sends the state after a fill twice
+                is_twice = isinstance(event, OrderState) and key in filled
+                client.send(*frames, *(frames if is_twice else ()))
+        if changed:
+            self._account.report_positions(changed)
+
+    def _frames(self, event: OrderState | Execution | Commission | OrderError, version: int) -> list[bytes]:
+        match event:
+            case OrderState():
+                return self._state_frames(event, version)
+            case Execution():
+                contract = self._catalogue.order_fields(event.order.con_id)
+                return [orders.exec_details(orders.LIVE, event, contract, version)]
+            case Commission():
+                return [orders.commission_report(event)]
+            case OrderError():
+                return [orders.error(event.order_id, event.code, event.text, version)]
+            case _:
+                assert_never(event)
+
+    def _state_frames(self, state: OrderState, version: int) -> list[bytes]:
+        contract = self._catalogue.order_fields(state.order.con_id)
+        return [orders.open_order(state, contract, version), orders.order_status(state)]
+
+
+def _client_id(client: ApiClient) -> int:
+    assert client.client_id is not None, "a request before startApi"
+    return client.client_id
+
+
+def _key(event: ExchangeEvent) -> OrderKey:
+    """Return (client id, order id) of an event; a position belongs to no order."""
+    if isinstance(event, OrderError):
+        return (event.client_id, event.order_id)
+    if isinstance(event, PositionChange):
+        return (-1, -1)
+    return (event.order.client_id, event.order.order_id)
+
+
+def _reordered(events: list[ExchangeEvent], first: str) -> list[ExchangeEvent]:
+    """Return the callbacks of a fill in another order; those before the first execution stay where they are."""
+    start = next((n for n, e in enumerate(events) if isinstance(e, Execution)), len(events))
+    rank = {kind: n for n, kind in enumerate(FILL_ORDERS[first])}
+    return events[:start] + sorted(events[start:], key=lambda e: rank.get(type(e), -1))

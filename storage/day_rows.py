@@ -1,0 +1,50 @@
+"""The day's row in a desk's ledger: lock and start NAV are written once, the summary at the settlement routine."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from domain.units import Cents
+from messages import risk
+
+
+def lock_day(db: sqlite3.Connection, lock: risk.LockDay, desk: str) -> risk.DayLocked:
+    """Lock the day once; the first reason stands, and is returned."""
+    day = lock.session.isoformat()
+    _ensure(db, day, desk)
+    db.execute(
+        "UPDATE day SET locked_why = ?, locked_utc = ? WHERE session = ? AND locked_why IS NULL",
+        (lock.reason, lock.at_utc, day),
+    )
+    (reason,) = db.execute("SELECT locked_why FROM day WHERE session = ?", (day,)).fetchone()
+    return risk.DayLocked(session=lock.session, reason=str(reason))
+
+
+def record_start_nav(db: sqlite3.Connection, nav: risk.RecordStartNav, desk: str) -> risk.StartNavRecorded:
+    """Keep the start NAV once; the first one stands, and is returned."""
+    day = nav.session.isoformat()
+    _ensure(db, day, desk)
+    db.execute(
+        "UPDATE day SET start_nav_cents = ?, start_nav_utc = ? WHERE session = ? AND start_nav_cents IS NULL",
+        (nav.nav_cents, nav.at_utc, day),
+    )
+    (cents,) = db.execute("SELECT start_nav_cents FROM day WHERE session = ?", (day,)).fetchone()
+    return risk.StartNavRecorded(session=nav.session, nav_cents=Cents(cents))
+
+
+def record_day(db: sqlite3.Connection, day: risk.RecordDay, desk: str) -> None:
+    """Write the day's summary; a repeat changes nothing but the instant."""
+    session, summary = day.session.isoformat(), day.summary
+    _ensure(db, session, desk)
+    db.execute(
+        "UPDATE day SET trades = ?, wins = ?, losses = ?, realised_cents = ?, fees_cents = ?, drawdown_cents = ?,"
+        " settled_utc = ? WHERE session = ?",
+        (
+            summary.trades, summary.wins, summary.losses, summary.realised_cents, summary.fees_cents,
+            summary.drawdown_cents, day.at_utc, session,
+        ),
+    )  # fmt: skip
+
+
+def _ensure(db: sqlite3.Connection, session: str, desk: str) -> None:
+    db.execute("INSERT INTO day (session, desk) VALUES (?,?) ON CONFLICT DO NOTHING", (session, desk))

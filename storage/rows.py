@@ -1,0 +1,52 @@
+"""Typed rows: what SQLite returns as plain tuples becomes a struct whose fields stand in the order of the columns."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+
+class Row(msgspec.Struct, frozen=True, array_like=True):
+    """One row; 0 and 1 become `bool`, texts become dates and enumerations, as the fields say."""
+
+
+R = TypeVar("R", bound=Row)
+Values = Sequence[Any]
+
+
+def columns_of(kind: type[Row], table: str = "") -> str:
+    """Return a row's columns as a select list, each behind `table.` where one is named."""
+    dot = f"{table}." if table else ""
+    return ", ".join(f"{dot}{name}" for name in kind.__struct_fields__)
+
+
+def all_rows(db: sqlite3.Connection, kind: type[R], sql: str, values: Values = ()) -> tuple[R, ...]:
+    """Return every row that a query finds, in its order.
+
+    Raises:
+        msgspec.ValidationError: a column does not hold what its field says.
+    """
+    return tuple(msgspec.convert(row, kind, strict=False) for row in db.execute(sql, values))
+
+
+def first_row(db: sqlite3.Connection, kind: type[R], sql: str, values: Values = ()) -> R | None:
+    """Return the first row that a query finds; `None` where it finds none.
+
+    Raises:
+        msgspec.ValidationError: a column does not hold what its field says.
+    """
+    row = db.execute(sql, values).fetchone()
+    return None if row is None else msgspec.convert(row, kind, strict=False)
+
+
+def number(db: sqlite3.Connection, sql: str, values: Values = ()) -> int:
+    """Return the one integer that a query computes (a count, a sum)."""
+    return int(db.execute(sql, values).fetchone()[0])
+
+
+def exists(db: sqlite3.Connection, sql: str, values: Values = ()) -> bool:
+    """Return whether a query finds anything."""
+    return db.execute(sql, values).fetchone() is not None

@@ -1,0 +1,13 @@
+# Types of the part of ib_insync 0.9.86 that is used here: the wire in `gateways/ib`, whole clients in benchmarks.
+from typing import Any
+
+from ib_insync.contract import Contract as Contract
+from ib_insync.contract import ContractDetails as ContractDetails
+from ib_insync.order import LimitOrder as LimitOrder
+from ib_insync.order import Order as Order
+from ib_insync.order import OrderState as OrderState
+
+class IB:
+    """The whole client, which benchmarks talk to as a stranger would: untyped, as that library is."""
+
+    def __getattr__(self, name: str) -> Any: ...

@@ -1,0 +1,26 @@
+# ruff: noqa: N815 - the names are ib_insync's
+from datetime import datetime
+
+class Execution:
+    execId: str
+    time: datetime
+    acctNumber: str
+    exchange: str
+    side: str
+    shares: float
+    price: float
+    permId: int
+    clientId: int
+    orderId: int
+    liquidation: int
+    cumQty: float
+    avgPrice: float
+    orderRef: str
+
+class CommissionReport:
+    execId: str
+    commission: float
+    currency: str
+
+class ExecutionFilter:
+    def __init__(self) -> None: ...

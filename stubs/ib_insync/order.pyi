@@ -1,0 +1,39 @@
+# ruff: noqa: N803, N815 - the names are ib_insync's
+class Order:
+    orderId: int
+    clientId: int
+    permId: int
+    action: str
+    totalQuantity: float
+    filledQuantity: float
+    orderType: str
+    lmtPrice: float
+    auxPrice: float
+    tif: str
+    account: str
+    orderRef: str
+    outsideRth: bool
+    transmit: bool
+    whatIf: bool
+    def __init__(
+        self,
+        *,
+        action: str = ...,
+        totalQuantity: float = ...,
+        orderType: str = ...,
+        lmtPrice: float = ...,
+        auxPrice: float = ...,
+        tif: str = ...,
+        account: str = ...,
+        orderRef: str = ...,
+        outsideRth: bool = ...,
+        transmit: bool = ...,
+    ) -> None: ...
+
+class LimitOrder(Order):
+    def __init__(
+        self, action: str, totalQuantity: float, lmtPrice: float, *, orderRef: str = ..., tif: str = ...
+    ) -> None: ...
+
+class OrderState:
+    status: str

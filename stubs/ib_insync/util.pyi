@@ -1,0 +1,1 @@
+UNSET_DOUBLE: float

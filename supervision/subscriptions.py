@@ -1,0 +1,53 @@
+"""Who hears which event: a table of event class to roles, some of them keyed by a field of the event."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from operator import attrgetter
+
+from messages.base import Event
+
+Subscribers = Mapping[type[Event], tuple[str, ...]]
+Route = Callable[[str, str], tuple[str, ...]]
+
+_FIELD = re.compile(r"\{([\w.]+)\}")
+
+
+def fields_of(role: str) -> tuple[str, ...]:
+    """Return the fields of the event that a role is keyed by (`lane:{key.source}:{ticker}`: key.source, ticker)."""
+    return tuple(_FIELD.findall(role))
+
+
+class Subscriptions:
+    """Resolves a published event to addresses.
+
+    Args:
+        subscribers: event class to roles; a role may hold fields of the event in braces (`lanes:{ticker}`).
+        route: maps (sender, role) to addresses.
+    """
+
+    def __init__(self, subscribers: Subscribers, route: Route) -> None:
+        self._route = route
+        self._roles = {
+            event: tuple((role, _role_of(role) if fields_of(role) else None) for role in roles)
+            for event, roles in subscribers.items()
+        }
+
+    def addresses(self, sender: str, event: Event) -> tuple[str, ...]:
+        """Return who hears this event now, each address once, in the order of the table; nobody is an empty tuple.
+
+        Raises:
+            KeyError: a role that nobody declared.
+        """
+        found: dict[str, None] = {}
+        for role, keyed in self._roles.get(type(event), ()):
+            for address in self._route(sender, role if keyed is None else keyed(event)):
+                found[address] = None
+        return tuple(found)
+
+
+def _role_of(template: str) -> Callable[[Event], str]:
+    getters = tuple(attrgetter(field) for field in fields_of(template))
+    pattern = _FIELD.sub("%s", template)
+    return lambda event: pattern % tuple(get(event) for get in getters)

@@ -1,0 +1,152 @@
+"""The notifier: each thing that a person should hear of is one plain line, and an alarm does not repeat itself."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import get_args
+
+import pytest
+
+from actors.notifier import Inbox, NotifierActor, NotifierState
+from domain.alarm import Severity
+from domain.instants import SECOND
+from domain.instruments import Contract, Right, Side
+from domain.orders.intent import OrderLeg, PositionRef
+from domain.position.cycle import EndReason, ExitReason
+from domain.risk.gates.types import Finding, Outcome, Verdict
+from domain.risk.kill import KillLevel
+from domain.risk.reject import RejectCode
+from domain.session.modes import Mode
+from domain.session.phases import Phase
+from domain.signals.alert import AlertKey
+from messages import entries, lifecycle, market, operator, positions, risk, session
+from messages.base import Message
+from tests.testkit.probe import Probe
+from tests.testkit.signal_histories import CLOSE, OPEN, SESSION, SETTINGS, clock
+
+KEY = AlertKey("gexwatch", "SPX", "GAMMA_FLIP", 1, clock(9, 46))
+PUT = Contract(7, "SPX", "SPXW", SESSION, 589_000, Right.PUT)
+REF = PositionRef(
+    position_id="ZH-paper-MPX7D2ATKOCD", intent_id="i", key=KEY, strategy="gexwatch", direction=-1, contract=PUT
+)
+LEG = OrderLeg(contract=PUT, side=Side.BUY, qty=1, limit_ticks=1_880, order_ref="ZH-paper-MPX7D2ATKOCD-e")
+
+
+def phase(name: Phase, on: date = SESSION) -> session.PhaseChanged:
+    return session.PhaseChanged(phase=name, session=on, open_utc=OPEN, close_utc=CLOSE, at_utc=OPEN)
+
+
+def mode(name: Mode, cause: str) -> session.ModeChanged:
+    return session.ModeChanged(mode=name, mode_n=1, session_epoch=1, cause=cause, at_utc=OPEN)
+
+
+def denied(measured: float | None, limit: float | None, unit: str = "ticks") -> entries.EntryDenied:
+    finding = Finding(Outcome.REJECT, RejectCode.QUOTE_DRIFT, measured, limit, unit)
+    return entries.EntryDenied(key=KEY, code=RejectCode.QUOTE_DRIFT, verdict=Verdict("quote_drift", finding))
+
+
+def closed(reason: ExitReason | None, end: EndReason = EndReason.CLOSED) -> positions.PositionClosed:
+    return positions.PositionClosed(
+        ref=REF, reason=reason, end=end, opened_qty=1, realised_cents=-23_290, fees_cents=290, opened_utc=OPEN,
+        closed_utc=CLOSE,
+    )  # fmt: skip
+
+
+def down(hub: str = "classic") -> market.HubDown:
+    return market.HubDown(hub=hub, feed_epoch=1, cause="closed by the service", can_reuse=True)
+
+
+INFO, WARNING, HIGH = Severity.INFO, Severity.WARNING, Severity.HIGH
+LINES = [
+    (phase(Phase.CLOSED_DAY, date(2026, 11, 21)), "phase", INFO, "Market closed (weekend)"),
+    (phase(Phase.CLOSED_DAY, date(2026, 11, 26)), "phase", INFO, "Market closed (Thanksgiving Day)"),
+    (phase(Phase.OPEN), "phase", INFO, "Market open"),
+    (phase(Phase.LATE), "phase", INFO, "No more entries today"),
+    (mode(Mode.FULLY_LIVE, "stable"), "mode", INFO, "Order session: FULLY_LIVE (stable)"),
+    (mode(Mode.DEGRADED, "lost"), "mode", WARNING, "Order session: DEGRADED (lost)"),
+    (
+        risk.KillRaised(level=KillLevel.NO_ENTRIES, kill_epoch=1, reason="VIX rose", by="risk:paper"), "kill", HIGH,
+        "Kill level 1 (no entries), raised by risk:paper: VIX rose. Find the cause before you resume",
+    ),
+    (
+        risk.KillLowered(level=KillLevel.RUNNING, kill_epoch=2, reason="calm again", by="me"), "kill", WARNING,
+        "Kill level 0 (running), lowered by me: calm again",
+    ),
+    (
+        entries.EntryHandedOver(key=KEY, intent_id="i", leg=LEG), "entry", INFO,
+        "Approved: BUY 1 SPXW 5890P @ 18.80 (GAMMA_FLIP SPX 09:46:00, ZH-paper-MPX7D2ATKOCD-e)",
+    ),
+    (denied(95, 86), "reject", INFO, "Refused: GAMMA_FLIP SPX 09:46:00: quote_drift (95 against 86 ticks)"),
+    (denied(2, 1, ""), "reject", INFO, "Refused: GAMMA_FLIP SPX 09:46:00: quote_drift (2 against 1)"),
+    (denied(None, None), "reject", INFO, "Refused: GAMMA_FLIP SPX 09:46:00: quote_drift"),
+    (
+        positions.PositionOpened(ref=REF, qty=1, cost_cents=196_000, opened_utc=OPEN), "entry", INFO,
+        "Opened 1 SPXW 5890P for 1,960.00 (first fill)",
+    ),
+    (closed(ExitReason.NO_PROGRESS), "exit", INFO, "Closed 1 SPXW 5890P (no_progress): -232.90 net"),
+    (closed(None, EndReason.EXPIRED), "exit", INFO, "Closed 1 SPXW 5890P (expired): -232.90 net"),
+    (
+        positions.PositionDisputed(position_id="p", con_id=7, ledger_qty=1, broker_qty=0, why="1 against 0"), "alarm",
+        HIGH, "Check the position in contract 7 at the broker: 1 against 0",
+    ),
+    (
+        positions.EntryAbandoned(ref=REF, order_ref=LEG.order_ref, why="out of time"), "entry", INFO,
+        "Entry of SPXW 5890P ended without a fill: out of time",
+    ),
+    (positions.DayFlattened(at_utc=CLOSE), "day", INFO, "Flat: nothing is held or pending"),
+    (market.HubUp(hub="classic", feed_epoch=1, recovered=False), "feed", INFO, "Hub classic connected"),
+    (market.HubUp(hub="classic", feed_epoch=1, recovered=True), "feed", INFO, "Hub classic connected (recovered)"),
+    (down(), "feed", WARNING, "Hub classic disconnected: closed by the service. Retrying"),
+]  # fmt: skip
+
+
+def notifier() -> Probe[NotifierState]:
+    probe = Probe(NotifierActor("notifier", SETTINGS), OPEN)
+    assert probe.start().effects == []
+    return probe
+
+
+def alarm(text: str = "the disk is slow", key: str = "disk") -> operator.Alarm:
+    return operator.Alarm(key=key, severity=Severity.CRITICAL, text=text, at_utc=OPEN)
+
+
+@pytest.mark.parametrize(("message", "topic", "severity", "text"), LINES)
+def test_each_event_is_one_line_on_the_console(message: Message, topic: str, severity: Severity, text: str) -> None:
+    out = notifier().feed(message, clock(10))
+    assert out.told(operator.Announce, "port:console") == [
+        operator.Announce(topic=topic, severity=severity, text=text, at_utc=clock(10))
+    ]
+    assert len(out.effects) == 1
+
+
+def test_every_message_of_the_inbox_has_a_line_here() -> None:
+    tried = {type(message) for message, *_ in LINES} | {lifecycle.Started, operator.Alarm}
+    assert tried == set(get_args(Inbox))
+
+
+@pytest.mark.parametrize("name", list(Phase))
+def test_every_phase_and_kill_level_has_words(name: Phase) -> None:
+    assert notifier().feed(phase(name)).told(operator.Announce)
+    for level in KillLevel:
+        raised = risk.KillRaised(level=level, kill_epoch=1, reason="r", by="me")
+        assert notifier().feed(raised).told(operator.Announce)
+
+
+def test_a_level_that_nobody_lowered_is_no_news() -> None:
+    assert notifier().feed(risk.KillLowered(level=KillLevel.RUNNING, kill_epoch=0, reason="", by="")).effects == []
+
+
+def test_an_alarm_that_repeats_is_announced_once_in_its_pause_and_then_with_its_count() -> None:
+    probe = notifier()
+    (first,) = probe.feed(alarm(), clock(10)).told(operator.Announce)
+    assert (first.topic, first.severity, first.text) == ("alarm", Severity.CRITICAL, "[disk] the disk is slow")
+    for n in range(3):
+        assert probe.feed(alarm(), clock(10) + n * SECOND).effects == []
+    (again,) = probe.feed(alarm("the disk is slower"), clock(10) + 30 * SECOND).told(operator.Announce)
+    assert again.text == "[disk] the disk is slower (and 3 repeats before)"
+
+
+def test_alarms_of_two_keys_do_not_hide_each_other() -> None:
+    probe = notifier()
+    assert probe.feed(alarm()).told(operator.Announce)
+    assert probe.feed(alarm(key="gateway")).told(operator.Announce)

@@ -1,0 +1,66 @@
+"""The entry of the program: version and help at once, and one sentence from a Python that lacks the libraries."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from commands.cli import _MODULES, VERSION, parser
+from tests.testkit.paths import ROOT
+
+# -S leaves site-packages out: what a Python sees that is not that of the environment.
+WITHOUT_LIBRARIES = ("-E", "-s", "-S")
+HEAVY = ("pydantic", "numpy", "duckdb", "pyarrow", "msgspec", "orjson", "ib_insync", "pykka", "yaml", "rich")
+# Plays main.py as a script, then names what of HEAVY was loaded on the way.
+PLAY = """
+import runpy, sys
+sys.argv = ["main.py", *sys.argv[1:]]
+sys.path.insert(0, ".")
+try:
+    runpy.run_path("main.py", run_name="__main__")
+except SystemExit as ended:
+    heavy = sorted({name.partition(".")[0] for name in sys.modules} & set(%r))
+    print(f"loaded: {heavy}; exit code {ended.code}")
+"""
+
+
+def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("options", [(), WITHOUT_LIBRARIES], ids=["as installed", "without libraries"])
+def test_the_version_is_printed(options: tuple[str, ...]) -> None:
+    ended = python(*options, "main.py", "--version")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"Zerohour {VERSION}\n", "")
+
+
+def test_the_version_is_that_of_the_project() -> None:
+    assert f'version = "{VERSION}"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8").splitlines()
+
+
+@pytest.mark.parametrize("options", [(), WITHOUT_LIBRARIES], ids=["as installed", "without libraries"])
+@pytest.mark.parametrize("arguments", [("--help",), ("run", "--help")], ids=" ".join)
+def test_help_is_printed(options: tuple[str, ...], arguments: tuple[str, ...]) -> None:
+    ended = python(*options, "main.py", *arguments)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.startswith("usage: main.py")
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("run", "--help"), ("--version",), ("nonsense",)], ids=" ".join)
+def test_help_and_a_wrong_call_load_nothing_heavy(arguments: tuple[str, ...]) -> None:
+    ended = python("-c", PLAY % (HEAVY,), *arguments)
+    assert f"loaded: []; exit code {2 if arguments == ('nonsense',) else 0}" in ended.stdout
+
+
+@pytest.mark.parametrize("command", sorted(_MODULES))
+def test_without_the_libraries_every_command_says_how_to_get_them_in_one_sentence(command: str) -> None:
+    needed = {"why": ["ZH-paper-A-e"], "sim": ["gateway"], "kill": ["1", "--reason", "r"]}
+    more = needed.get(command, ["--reason", "r"] if command in ("resume", "flatten") else [])
+    parser().parse_args([command, *more])  # the call itself is right
+    ended = python(*WITHOUT_LIBRARIES, "main.py", command, *more)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("This Python has no ")
+    assert "make run" in ended.stderr
+    assert ended.stderr.count("\n") == 1

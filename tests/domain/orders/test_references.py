@@ -1,0 +1,61 @@
+"""The grammar of order references: functions of the intent, readable back, short enough for the broker."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from domain.orders.references import (
+    ORDER_REF_MAX,
+    entry_ref,
+    exit_ref,
+    intent_id,
+    is_ours,
+    parse_order_ref,
+    position_id,
+    position_of,
+)
+
+
+@given(st.text(min_size=1, max_size=80), st.integers(1, 999))
+def test_references_are_functions_of_the_intent_within_32_ascii(intent, n):
+    position = position_id("paper", intent)
+    entry, exit_ = entry_ref(position), exit_ref(position, n)
+    assert entry == entry_ref(position_id("paper", intent))
+    assert max(len(entry), len(exit_)) <= ORDER_REF_MAX
+    assert exit_ == entry.removesuffix("e") + f"x{n}"
+    assert position_of(entry) == position_of(exit_) == position
+    assert is_ours(entry)
+    name = parse_order_ref(exit_)
+    assert name is not None
+    assert (name.desk, name.exit_n) == ("paper", n)
+    assert parse_order_ref(entry) == replace(name, exit_n=None)
+
+
+def test_a_reference_stays_what_it_was():
+    """Orders of a day before must be found again: the text never changes."""
+    intent = intent_id("20261120-gexwatch-SPX-103000-GAMMA_FLIP-1", "gexwatch")
+    assert intent == "20261120-gexwatch-SPX-103000-GAMMA_FLIP-1/gexwatch/0"
+    assert entry_ref(position_id("paper", intent)) == "ZH-paper-SL4CV4AYO7CM-e"
+
+
+def test_what_is_not_ours_is_not_read():
+    assert parse_order_ref("") is None
+    assert parse_order_ref("someone else's") is None
+    assert not is_ours("someone else's")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: exit_ref(position_id("paper", "i"), 0),
+        lambda: position_id("a-b", "i"),
+        lambda: position_id("x" * 40, "i"),
+        lambda: position_id("d\u00e9sk", "i"),
+    ],
+)
+def test_a_reference_that_could_not_be_read_back_is_refused(make):
+    with pytest.raises(ValueError, match="no order reference"):
+        make()

@@ -1,0 +1,68 @@
+"""The prices of entry and exit orders, and how an exit escalates."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from domain.instruments import OrderType, Quote
+from domain.options.tick_rules import INDEX_RULE, PENNY_AT_ALL_PRICES_RULE
+from domain.orders.tiers import Tier, exit_ticket, first_tier, next_tier, raised_entry_ticks, tier_wait_ms
+from domain.position.cycle import ExitReason
+from domain.position.exits import SEVERITY
+from tests.testkit.position_history import T0, settings
+
+RULES = settings().exits
+
+
+def quote(bid: int | None, ask: int | None) -> Quote:
+    return Quote(1, bid, ask, 1, 1, T0)
+
+
+@pytest.mark.parametrize("reason", ExitReason)
+def test_severity_follows_the_enums_order_and_every_reason_ends_at_the_market(reason):
+    reasons = list(ExitReason)
+    assert all(SEVERITY[a] >= SEVERITY[b] for a, b in itertools.pairwise(reasons))
+    tier = first_tier(reason)
+    for _ in Tier:
+        assert tier_wait_ms(reason, tier, RULES) > 0
+        tier = next_tier(tier)
+    assert tier is Tier.MARKET
+
+
+@pytest.mark.parametrize(
+    ("reason", "floor", "bid", "ask", "wanted"),
+    [
+        (ExitReason.TAKE_PROFIT, Tier.NONE, 795, 806, (Tier.MID, OrderType.LIMIT, 810)),
+        (ExitReason.MAX_HOLD, Tier.NONE, 795, 806, (Tier.MID, OrderType.LIMIT, 800)),
+        (ExitReason.MAX_HOLD, Tier.BID, 790, 810, (Tier.BID, OrderType.LIMIT, 790)),
+        (ExitReason.PREMIUM_STOP, Tier.NONE, 790, 810, (Tier.BID, OrderType.LIMIT, 790)),
+        (ExitReason.PREMIUM_STOP, Tier.MARKET, 790, 810, (Tier.MARKET, OrderType.MARKET, None)),
+        (ExitReason.KILL, Tier.NONE, 790, 810, (Tier.MARKET, OrderType.MARKET, None)),
+        (ExitReason.KILL, Tier.NONE, 0, 5, (Tier.MARKET, OrderType.LIMIT, 5)),
+        (ExitReason.MAX_HOLD, Tier.NONE, 820, 810, (Tier.MID, OrderType.LIMIT, 820)),  # crossed: the bid
+    ],
+)
+def test_exit_price_by_reason_and_tier(reason, floor, bid, ask, wanted):
+    ticket = exit_ticket(reason, floor, quote(bid, ask), 790, INDEX_RULE, RULES)
+    assert (ticket.tier, ticket.order_type, ticket.limit_ticks) == wanted
+
+
+def test_exits_without_a_fresh_quote():
+    def ticket(reason: ExitReason, last: int | None = 500) -> object:
+        return exit_ticket(reason, Tier.NONE, None, last, INDEX_RULE, RULES)
+
+    assert ticket(ExitReason.TAKE_PROFIT) is None
+    assert ticket(ExitReason.EOD).order_type is OrderType.MARKET
+    assert ticket(ExitReason.MAX_HOLD).order_type is OrderType.MARKET
+    assert ticket(ExitReason.UNDERLYING_STOP).limit_ticks == 450
+    assert ticket(ExitReason.BLIND, 5).limit_ticks == 5  # never below the minimum tick
+
+
+def test_entry_is_raised_by_a_share_of_the_spread_and_not_above_the_decisions_ask():
+    rule = PENNY_AT_ALL_PRICES_RULE
+    assert raised_entry_ticks(quote(100, 110), 105, 110, 0.25, rule) == 107
+    assert raised_entry_ticks(quote(100, 110), 105, 106, 0.25, rule) == 106
+    assert raised_entry_ticks(quote(100, 110), 107, 110, 0.25, rule) is None
+    assert raised_entry_ticks(quote(112, 110), 105, 110, 0.25, rule) is None

@@ -1,0 +1,82 @@
+"""Every broker port walks through the whole broker conversation and hears the same things."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, TypeVar
+
+from domain.instants import SECOND
+from gateways.ib.orders_port import OrdersPort
+from messages.base import Message
+from simulation.broker.exchange import Exchange
+from simulation.inprocess.broker import InProcessBroker
+from tests.testkit.acme_port import AcmeOrdersPort
+from tests.testkit.broker_contract import Bench, walk_conversation
+from tests.testkit.gateway_world import NOON, FakeMarket
+from tests.testkit.ibkr_world import Mailbox, RealClock, gateway, make_port
+
+T = TypeVar("T", bound=Message)
+
+
+class VirtualTime:
+    """The part of the stepped runtime that a port uses: calls at instants, and the owner's mail."""
+
+    latched: str | None = None
+
+    def __init__(self) -> None:
+        self.now = NOON
+        self.clock = SimpleNamespace(now_utc=lambda: self.now)
+        self.heard: list[Message] = []
+        self._calls: list[tuple[int, int, Callable[[], None]]] = []
+        self._n = 0
+
+    def call_at(self, at_utc: int, call: Callable[[], None]) -> None:
+        self._n += 1
+        heapq.heappush(self._calls, (at_utc, self._n, call))
+
+    def post(self, _to: str, message: Message, _sender: str) -> None:
+        self.heard.append(message)
+
+    def of(self, kind: type[T]) -> list[T]:
+        return [message for message in self.heard if isinstance(message, kind)]
+
+    def wait(self, kind: type[T], fits: Callable[[T], bool] = lambda _: True) -> T:
+        until = self.now + 60 * SECOND
+        while not (found := [message for message in self.of(kind) if fits(message)]):
+            assert self._calls[0][0] <= until, f"no {kind.__name__}; heard {self.heard[-8:]}"
+            self.now, _, call = heapq.heappop(self._calls)
+            call()
+        return found[0]
+
+
+def test_ib_order_port_speaks_the_broker_conversation() -> None:
+    with gateway() as world:
+        heard = Mailbox()
+        port: Any = make_port(OrdersPort, world, heard.tell)
+        try:
+            walk_conversation(Bench(port, heard, world.clock.now_utc, world.call, 510, 450, 600))
+        finally:
+            port.close()
+
+
+def test_example_port_of_the_guide_speaks_the_broker_conversation() -> None:
+    market, clock, heard = FakeMarket(), RealClock(), Mailbox()
+    contract = market.contract(market.call)
+    assert contract is not None
+    port = AcmeOrdersPort("port:ibkr:paper", tell=heard.tell, now_utc=clock.now_utc, port=4002)
+    port.start()
+    try:
+        walk_conversation(Bench(port, heard, clock.now_utc, contract, ask_ticks=510, far_ticks=450, far_ask_ticks=600))
+    finally:
+        port.close()
+
+
+def test_in_process_port_speaks_the_broker_conversation() -> None:
+    market, time = FakeMarket(), VirtualTime()
+    runtime: Any = time
+    port = InProcessBroker("ibkr:paper", runtime, market, Exchange(market, latency_ms=1))  # type: ignore[arg-type]
+    contract = market.contract(market.call)
+    assert contract is not None
+    walk_conversation(Bench(port, time, lambda: time.now, contract, 510, 450, 600))

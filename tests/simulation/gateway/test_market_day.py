@@ -1,0 +1,66 @@
+"""The gateway over the simulated market itself, as `main.py sim gateway` serves it."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import date, time
+
+from ib_insync import Index, MarketOrder, Option, Stock
+
+from domain.instants import SECOND, at_exchange
+from simulation.broker.exchange import Exchange
+from simulation.gateway.server import GatewayServer
+from simulation.market.market import Market
+from tests.testkit.gateway_world import new_client, until
+
+SESSION = date(2026, 11, 20)
+
+
+class SetClock:
+    """Stands where a test sets it."""
+
+    def __init__(self) -> None:
+        self.now = at_exchange(SESSION, time(11))
+
+    def now_utc(self) -> int:
+        return self.now
+
+
+def test_a_day_on_the_simulated_market_from_quotes_to_settlement() -> None:
+    async def scenario() -> None:
+        market, clock = Market(1, SESSION), SetClock()
+        server = GatewayServer(market, Exchange(market), clock)
+        port = await server.start()
+        ib = new_client()
+        await ib.connectAsync("127.0.0.1", port, clientId=1, timeout=3)
+        spx, vix, spy = await ib.qualifyContractsAsync(
+            Index("SPX", "CBOE", "USD"), Index("VIX", "CBOE", "USD"), Stock("SPY", "SMART", "USD")
+        )
+        tickers = [ib.reqMktData(c, "", False, False) for c in (spx, vix, spy)]
+        await until(ib, lambda: all(t.last == t.last for t in tickers))  # no longer nan
+        assert [t.last for t in tickers] == [market.spot(t).price_ticks / 100 for t in ("SPX", "VIX", "SPY")]
+        wish = Option("SPX", "20261120", 0, "C", "SMART", tradingClass="SPXW")
+        chain = sorted((d.contract for d in await ib.reqContractDetailsAsync(wish)), key=lambda c: c.strike)
+        deep = chain[0]  # far in the money, so that it settles at something
+        ticker = ib.reqMktData(deep, "", False, False)
+        await until(ib, lambda: ticker.modelGreeks)
+        assert 0 < ticker.bid < ticker.ask
+        before = ticker.bid, ticker.ask
+        clock.now += 60 * SECOND
+        await until(ib, lambda: (ticker.bid, ticker.ask) != before)
+        trade = ib.placeOrder(deep, MarketOrder("BUY", 1, tif="DAY"))
+        await until(ib, lambda: trade.orderStatus.status == "Submitted")
+        clock.now += SECOND  # the order's latency is the market's time
+        await until(ib, lambda: trade.isDone() and ib.positions())
+        assert trade.orderStatus.avgFillPrice * 100 == market.quote(deep.conId).ask_ticks
+        clock.now = market.close_utc
+        await until(ib, lambda: not ib.positions())
+        settled = market.settlement_ticks("SPX") / 100 - deep.strike
+        cash = next(v for v in await ib.accountSummaryAsync() if v.tag == "TotalCashValue")
+        fee = trade.fills[0].commissionReport.commission
+        paid = (settled - trade.orderStatus.avgFillPrice) * 100 - fee
+        assert abs(float(cash.value) - 100_000 - paid) < 0.01
+        ib.disconnect()
+        await server.stop()
+
+    asyncio.run(scenario())

@@ -1,0 +1,206 @@
+"""The in-process order port: the last check, an order's facts in their order, the read-back, a lost link."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from domain.instants import SECOND
+from domain.instruments import OrderType, Side
+from domain.orders.request import OrderChange, OrderRequest
+from domain.orders.table import CodeMeaning, OrderStatus
+from domain.risk.kill import KillLevel
+from domain.risk.reject import RejectCode
+from messages import broker
+from messages.base import Message
+from simulation.broker.exchange import Exchange
+from simulation.inprocess.broker import InProcessBroker
+from simulation.inprocess.port import LINK_NS
+from tests.testkit.gateway_world import NOON, FakeMarket
+
+EPOCH = 5
+
+
+class FakeRuntime:
+    """Virtual time, and a mailbox that keeps what is told."""
+
+    def __init__(self) -> None:
+        self.clock = self
+        self.now = NOON
+        self.latched: str | None = None
+        self.told: list[Message] = []
+        self._later: list[tuple[int, int, Callable[[], None]]] = []
+        self._n = 0
+
+    def now_utc(self) -> int:
+        return self.now
+
+    def call_at(self, at_utc: int, act: Callable[[], None]) -> None:
+        self._n += 1
+        heapq.heappush(self._later, (at_utc, self._n, act))
+
+    def post(self, to: str, message: Message, sender: str) -> None:
+        assert (to, sender) == ("ibkr:paper", "port:ibkr:paper")
+        self.told.append(message)
+
+    def run(self, duration_ns: int = 0) -> list[Message]:
+        """Run on and return what was told meanwhile."""
+        until, before = self.now + duration_ns, len(self.told)
+        while self._later and self._later[0][0] <= until:
+            self.now, _, act = heapq.heappop(self._later)
+            act()
+        self.now = until
+        return self.told[before:]
+
+
+class Bench:
+    """A port whose link is up, and short ways to use it."""
+
+    def __init__(self) -> None:
+        self.runtime: Any = FakeRuntime()
+        self.market: Any = FakeMarket()
+        self.exchange = Exchange(self.market, latency_ms=20, series=1)
+        self.port = InProcessBroker("ibkr:paper", self.runtime, self.market, self.exchange)
+        self.dialled = self.send(broker.Dial(session_epoch=EPOCH, gateway_n=0), LINK_NS)
+
+    def send(self, command: broker.BrokerCommand, duration_ns: int = 0) -> list[Message]:
+        """Post a command and return what was told within a duration."""
+        self.port.post(command)
+        return self.runtime.run(duration_ns)
+
+    def request(self, ref: str = "ZH-paper-A-e", limit_ticks: int = 510, **more: object) -> OrderRequest:
+        """Return a request to buy one call."""
+        request = OrderRequest(
+            order_ref=ref, contract=self.market.contract(self.market.call), side=Side.BUY, qty=1,
+            order_type=OrderType.LIMIT, limit_ticks=limit_ticks, is_exit=False, deadline_utc=self.runtime.now + SECOND,
+        )  # fmt: skip
+        return msgspec.structs.replace(request, **more)
+
+    def place(self, duration_ns: int = 0, epoch: int = EPOCH, kill_epoch: int = 0, **more: Any) -> list[Message]:
+        """Place an order."""
+        order = self.request(**more)
+        return self.send(broker.PlaceOrder(order=order, session_epoch=epoch, kill_epoch=kill_epoch), duration_ns)
+
+
+def test_a_dial_brings_the_link_and_the_account() -> None:
+    up, account = Bench().dialled
+    assert isinstance(up, broker.LinkUp)
+    assert (up.session_epoch, up.account_class.value, up.account_matches) == (EPOCH, "paper", True)
+    assert isinstance(account, broker.AccountRead)
+    assert account.nav_cents == 10_000_000
+
+
+def test_an_order_is_sent_works_and_fills_with_its_fee() -> None:
+    bench = Bench()
+    sent, status = bench.place()
+    assert isinstance(sent, broker.OrderSent)
+    assert (sent.order_ref, sent.order_id) == ("ZH-paper-A-e", 1)
+    assert isinstance(status, broker.OrderStatusReported)
+    assert (status.status, status.qty, status.limit_ticks) == (OrderStatus.WORKING, 1, 510)
+    told = bench.runtime.run(SECOND)
+    assert [type(m).__name__ for m in told] == [
+        "ExecutionReported", "OrderStatusReported", "CommissionReported", "PositionReported",
+    ]  # fmt: skip
+    execution, fee = told[0].execution, told[2]
+    assert (execution.con_id, execution.side, execution.qty, execution.price_ticks) == (
+        bench.market.call,
+        "BUY",
+        1,
+        510,
+    )
+    assert (execution.exec_id, execution.revision) == (fee.exec_id, fee.revision)
+    assert told[1].status is OrderStatus.FILLED
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        ({"epoch": EPOCH - 1}, RejectCode.PERMIT_SESSION),
+        ({"deadline_utc": NOON}, RejectCode.DEADLINE_PASSED),
+        ({"kill_epoch": -1}, RejectCode.PERMIT_KILLED),
+    ],
+)
+def test_the_last_check_refuses_an_entry_with_its_code(given: dict[str, Any], code: RejectCode) -> None:
+    bench = Bench()
+    (denied,) = bench.place(**given)
+    assert isinstance(denied, broker.OrderDenied)
+    assert denied.code is code
+    assert bench.exchange.open_orders() == []
+
+
+def test_kill_latch_and_process_latch_refuse_entries_and_let_exits_pass() -> None:
+    bench = Bench()
+    bench.send(broker.LatchKill(level=KillLevel.NO_ENTRIES, kill_epoch=1))
+    assert bench.place(kill_epoch=1)[0].code is RejectCode.PERMIT_KILLED
+    bench.send(broker.LatchKill(level=KillLevel.RUNNING, kill_epoch=1))
+    bench.runtime.latched = "the kill actor crashed"
+    assert bench.place(kill_epoch=1)[0].code is RejectCode.PERMIT_KILLED
+    assert isinstance(bench.place(kill_epoch=1, is_exit=True)[0], broker.OrderSent)
+
+
+def test_a_change_replaces_price_and_an_unknown_order_is_denied() -> None:
+    bench = Bench()
+    bench.place(limit_ticks=480)
+    change = OrderChange(
+        order_ref="ZH-paper-A-e", qty=1, order_type=OrderType.LIMIT, limit_ticks=490, is_exit=False,
+        deadline_utc=NOON + SECOND,
+    )  # fmt: skip
+    amend = broker.AmendOrder(change=change, session_epoch=EPOCH, kill_epoch=0)
+    (status,) = bench.send(amend)
+    assert (status.limit_ticks, status.status) == (490, OrderStatus.WORKING)
+    unknown = msgspec.structs.replace(amend, change=msgspec.structs.replace(change, order_ref="ZH-paper-B-e"))
+    (denied,) = bench.send(unknown)
+    assert denied.code is RejectCode.NOT_CONNECTED
+
+
+def test_a_withdrawn_order_ends_cancelled_and_an_unknown_one_is_an_error_of_no_order() -> None:
+    bench = Bench()
+    bench.place(limit_ticks=480)
+    status, error = bench.send(broker.WithdrawOrder(order_ref="ZH-paper-A-e", session_epoch=EPOCH))
+    assert (status.status, error.vendor_code, error.order_ref) == (OrderStatus.CANCELLED, 202, "ZH-paper-A-e")
+    (error,) = bench.send(broker.WithdrawOrder(order_ref="ZH-paper-B-e", session_epoch=EPOCH))
+    assert (error.vendor_code, error.order_ref, error.meaning) == (10147, None, CodeMeaning.ORDER_UNKNOWN)
+
+
+def test_a_read_back_is_complete_and_brings_the_fees_again() -> None:
+    bench = Bench()
+    bench.place(SECOND)
+    bench.place(ref="ZH-paper-B-e", limit_ticks=480)
+    read, *fees = bench.send(broker.ReadBack(session_epoch=EPOCH, read_n=3))
+    assert isinstance(read, broker.BrokerRead)
+    assert read.read_n == 3
+    assert [(o.order_ref, o.is_working) for o in read.orders] == [("ZH-paper-B-e", True), ("ZH-paper-A-e", False)]
+    assert [(e.order_ref, e.qty) for e in read.executions] == [("ZH-paper-A-e", 1)]
+    assert [(p.contract.con_id, p.qty) for p in read.positions] == [(bench.market.call, 1)]
+    assert [type(m) for m in fees] == [broker.CommissionReported]
+
+
+def test_a_dropped_link_tells_nothing_more_and_dials_fail_until_the_outage_is_over() -> None:
+    bench = Bench()
+    bench.place(limit_ticks=480)
+    bench.port.drop(10 * SECOND)
+    bench.market.set(bench.market.call, 470, 480)
+    told = bench.runtime.run(5 * SECOND)
+    assert [type(m) for m in told] == []
+    assert isinstance(bench.runtime.told[-1], broker.LinkLost)
+    (failed,) = bench.send(broker.ReadBack(session_epoch=EPOCH, read_n=1))
+    assert isinstance(failed, broker.BrokerReadFailed)
+    (failed,) = bench.send(broker.Dial(session_epoch=EPOCH + 1, gateway_n=0), LINK_NS)
+    assert isinstance(failed, broker.LinkFailed)
+    bench.runtime.run(5 * SECOND)
+    assert isinstance(bench.send(broker.Dial(session_epoch=EPOCH + 2, gateway_n=0), LINK_NS)[0], broker.LinkUp)
+    read = bench.send(broker.ReadBack(session_epoch=EPOCH + 2, read_n=2))[0]
+    assert [o.status for o in read.orders] == [OrderStatus.FILLED]
+
+
+def test_a_port_of_the_next_process_knows_the_orders_that_are_open() -> None:
+    bench = Bench()
+    bench.place(limit_ticks=480)
+    bench.port = InProcessBroker("ibkr:paper", bench.runtime, bench.market, bench.exchange)
+    bench.send(broker.Dial(session_epoch=EPOCH + 1, gateway_n=0), LINK_NS)
+    status, error = bench.send(broker.WithdrawOrder(order_ref="ZH-paper-A-e", session_epoch=EPOCH + 1))
+    assert (status.status, error.order_ref) == (OrderStatus.CANCELLED, "ZH-paper-A-e")

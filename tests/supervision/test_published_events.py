@@ -1,0 +1,107 @@
+"""Events reach whoever subscribes, and stand on record where nobody does."""
+
+from __future__ import annotations
+
+import pytest
+
+from messages import operator
+from messages.base import Event
+from messages.lifecycle import TimerFired
+from supervision import outbox
+from supervision.stepped import VirtualClock
+from supervision.subscriptions import Subscriptions
+from supervision.trace import NoTrace
+from tests.testkit.toys import House, Log, Toy, alarm, house, message_of, records, say, spec, stepped
+
+
+def world(*roles: str) -> House:
+    log: Log = []
+    subscribers: dict[type[Event], tuple[str, ...]] = {operator.Alarm: roles} if roles else {}
+    toys = (spec(name, lambda n: Toy(n, log)) for name in ("a:1", "b:1"))
+    return house(*toys, log=log, subscribers=subscribers)
+
+
+def test_event_reaches_every_subscriber_once_in_the_order_of_the_table():
+    h = world("b:1", "both", "notifier")
+    runtime = stepped(h)
+    runtime.post("a:1", say("publish hello"), "edge:test")
+    runtime.run_until(1)
+    envelopes, _ = records(runtime.trace.lines)
+    assert [e.to for e in envelopes if e.sender == "a:1"] == ["b:1", "a:1", "notifier"]
+    assert len({e.message_id for e in envelopes if e.sender == "a:1"}) == 1
+    assert h.heard["notifier"] == [alarm("hello")]
+
+
+@pytest.mark.parametrize("roles", [(), ("nobody",)], ids=["no subscriber", "a role of nobody"])
+def test_event_that_nobody_hears_stands_on_record(roles: tuple[str, ...]):
+    runtime = stepped(world(*roles))
+    for text in ("publish one", "publish two"):
+        runtime.post("a:1", say(text), "edge:test")
+    runtime.run_until(1)
+    envelopes, handled = records(runtime.trace.lines)
+    found = [e for e in envelopes if e.to == "record"]
+    assert [message_of(e) for e in found] == [alarm("one"), alarm("two")]
+    assert [(e.incarnation, e.inbox_n, e.sender) for e in found] == [(0, 1, "a:1"), (0, 2, "a:1")]
+    causes = [e.seq for e in envelopes if e.to == "a:1" and e.sender == "edge:test"]
+    assert [e.cause_seq for e in found] == causes
+    assert not handled.keys() & {e.seq for e in found}
+    assert runtime.dead_letters == 0
+
+
+def test_event_that_nobody_hears_costs_nothing_without_a_trace():
+    runtime = stepped(world(), trace=NoTrace(VirtualClock(0)))
+    runtime.post("a:1", say("publish one"), "edge:test")
+    runtime.run_until(1)
+    assert runtime.dead_letters == 0 and runtime.cells["a:1"].crashes == 0
+
+
+def test_alarm_of_the_runtime_is_published_like_any_other():
+    h = world("notifier", "b:1")
+    runtime = stepped(h)
+    runtime.post("a:1", say("raise"), "edge:test")
+    runtime.run_until(1)
+    assert [m.key for m in h.heard["notifier"]] == ["crash:a:1", "dead_letter:a:1"]
+    assert "a:1 crashed: ValueError: told to" in h.texts("b:1")
+
+
+def test_alarm_of_the_runtime_that_nobody_hears_stands_on_record():
+    runtime = stepped(world())
+    runtime.post("a:1", say("raise"), "edge:test")
+    runtime.run_until(1)
+    envelopes, _ = records(runtime.trace.lines)
+    assert [(e.sender, message_of(e).key) for e in envelopes if e.to == "record"] == [
+        ("runtime", "crash:a:1"),
+        ("supervisor", "dead_letter:a:1"),
+    ]
+
+
+def test_undeclared_role_of_a_subscriber_is_a_crash_before_anything_has_happened():
+    h = world("stranger")
+    runtime = stepped(h)
+    with pytest.raises(KeyError, match="stranger"):  # the alarm about the crash has nowhere to go either
+        runtime.post("a:1", say("tell b:1 half;publish x"), "edge:test")
+        runtime.run_until(1)
+    assert h.texts("b:1") == ["started:1"]
+
+
+def test_message_to_several_is_encoded_once(monkeypatch: pytest.MonkeyPatch):
+    runtime = stepped(world("both", "notifier"))
+    encoded: list[object] = []
+    real = outbox.encode
+    monkeypatch.setattr(outbox, "encode", lambda message: (encoded.append(message), real(message))[1])
+    runtime.post("a:1", say("publish x;tell both y"), "edge:test")
+    runtime.run_until(1)
+    assert encoded == [alarm("x"), say("y")]
+
+
+def test_roles_are_keyed_by_fields_of_the_event():
+    asked: list[tuple[str, str]] = []
+
+    def route(sender: str, role: str) -> tuple[str, ...]:
+        asked.append((sender, role))
+        return (f"<{role}>",)
+
+    table = Subscriptions({operator.Alarm: ("lane:{key}:{severity.value}", "all")}, route)
+    assert table.addresses("a:1", alarm("x", key="SPX")) == ("<lane:SPX:info>", "<all>")
+    assert asked == [("a:1", "lane:SPX:info"), ("a:1", "all")]
+    assert table.addresses("a:1", TimerFired(kind="k", subject="", due_utc=0)) == ()

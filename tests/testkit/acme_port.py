@@ -1,0 +1,212 @@
+"""The order port of Acme, a broker in memory that fills whole orders at its own prices.
+
+The example of `docs/guides/add-a-broker.md`: where Acme keeps its book, a real port calls its client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import assert_never
+
+import msgspec
+
+from domain.instruments import Contract, OrderType, Side
+from domain.orders.request import OrderChange, OrderRequest
+from domain.orders.table import OrderStatus
+from domain.risk.kill import KillLevel
+from domain.risk.reject import RejectCode
+from domain.session.modes import AccountClass
+from domain.units import Cents, Qty, Ticks, Utc
+from messages import broker
+from messages.base import Message
+
+ASK, BID = Ticks(510), Ticks(500)
+
+
+class AcmeOrdersPort(broker.BrokerPort):
+    """`port:ibkr:<desk>`: a book of orders, one position, and the last check before both."""
+
+    def __init__(self, name: str, tell: Callable[[str, Message], None], now_utc: Callable[[], Utc], port: int) -> None:
+        self._name, self._owner = name, name.removeprefix("port:")
+        self._tell, self._now, self._port = tell, now_utc, port
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+        self._epoch: int | None = None
+        self._latch = broker.LatchKill(level=KillLevel.RUNNING, kill_epoch=0)
+        self._refused: str | None = None
+        self._orders: dict[str, OrderRequest] = {}
+        self._rows: dict[str, broker.BrokerOrder] = {}
+        self._executions: list[broker.Execution] = []
+        self._held: dict[int, broker.BrokerPosition] = {}
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def start(self) -> None:
+        """The thread starts with the first command."""
+
+    def post(self, command: broker.BrokerCommand) -> None:
+        self._thread.submit(self._take, command)
+
+    def close(self) -> None:
+        self._thread.shutdown(cancel_futures=True)
+
+    def refuse_entries(self, why: str) -> None:
+        """Refuse every entry until the process ends; any thread may call."""
+        self._refused = why
+
+    def _report(self, fact: broker.BrokerFact) -> None:
+        self._tell(self._owner, fact)
+
+    def _take(self, command: broker.BrokerCommand) -> None:
+        match command:
+            case broker.Dial():
+                self._dial(command)
+            case broker.CloseLink():
+                self._epoch = None
+            case broker.LatchKill():
+                if command.kill_epoch >= self._latch.kill_epoch:
+                    self._latch = command
+            case broker.PlaceOrder():
+                self._place(command, command.order)
+            case broker.AmendOrder():
+                self._amend(command, command.change)
+            case broker.WithdrawOrder():
+                self._withdraw(command.order_ref)
+            case broker.ReadBack():
+                self._read_back(command)
+            case _:
+                assert_never(command)
+
+    # -- the link -----------------------------------------------------------------------------------
+
+    def _dial(self, command: broker.Dial) -> None:
+        self._epoch = epoch = command.session_epoch
+        self._report(
+            broker.LinkUp(
+                session_epoch=epoch, gateway_n=command.gateway_n, port=self._port,
+                account_class=AccountClass.PAPER, account_matches=True, next_order_id=1,
+            )
+        )  # fmt: skip
+        cash = Cents(10_000_000)
+        self._report(
+            broker.AccountRead(
+                session_epoch=epoch, nav_cents=cash, available_cents=cash, buying_power_cents=cash,
+                day_trades_remaining=None, read_utc=self._now(),
+            )
+        )  # fmt: skip
+
+    # -- the last check, orders ---------------------------------------------------------------------
+
+    def _fault(
+        self, command: broker.PlaceOrder | broker.AmendOrder, order: OrderRequest | OrderChange
+    ) -> RejectCode | None:
+        if self._epoch is None:
+            return RejectCode.NOT_CONNECTED
+        if command.session_epoch != self._epoch:
+            return RejectCode.PERMIT_SESSION
+        if self._now() > order.deadline_utc:
+            return RejectCode.DEADLINE_PASSED
+        latch = self._latch
+        is_killed = latch.level > KillLevel.RUNNING or command.kill_epoch < latch.kill_epoch
+        if not order.is_exit and (is_killed or self._refused is not None):
+            return RejectCode.PERMIT_KILLED
+        return None
+
+    def _deny(self, order_ref: str, code: RejectCode) -> None:
+        self._report(broker.OrderDenied(order_ref=order_ref, code=code, why="last check at the port"))
+
+    def _place(self, command: broker.PlaceOrder, order: OrderRequest) -> None:
+        code = self._fault(command, order)
+        if code is None and order.order_ref in self._rows:
+            code = RejectCode.DUPLICATE_REF
+        if code is not None:
+            self._deny(order.order_ref, code)
+            return
+        self._orders[order.order_ref] = order
+        number = len(self._orders)
+        self._rows[order.order_ref] = broker.BrokerOrder(
+            order_ref=order.order_ref, perm_id=number, con_id=order.contract.con_id, side=order.side, qty=order.qty,
+            filled_qty=Qty(0), order_type=order.order_type, limit_ticks=order.limit_ticks,
+            status=OrderStatus.WORKING, is_working=True,
+        )  # fmt: skip
+        self._report(
+            broker.OrderSent(
+                order_ref=order.order_ref, session_epoch=command.session_epoch, order_id=number, sent_utc=self._now()
+            )
+        )
+        self._match(self._rows[order.order_ref], order.contract)
+
+    def _amend(self, command: broker.AmendOrder, change: OrderChange) -> None:
+        code, row = self._fault(command, change), self._rows.get(change.order_ref)
+        if code is not None or row is None or not row.is_working:
+            self._deny(change.order_ref, code or RejectCode.NOT_CONNECTED)
+            return
+        changed = msgspec.structs.replace(
+            row, qty=change.qty, order_type=change.order_type, limit_ticks=change.limit_ticks
+        )
+        self._match(changed, self._orders[change.order_ref].contract)
+
+    def _withdraw(self, order_ref: str) -> None:
+        row = self._rows.get(order_ref)
+        if row is not None and row.is_working:
+            self._keep(msgspec.structs.replace(row, status=OrderStatus.CANCELLED, is_working=False))
+
+    def _match(self, row: broker.BrokerOrder, contract: Contract) -> None:
+        self._keep(row)
+        is_buy, limit = row.side is Side.BUY, row.limit_ticks
+        price = ASK if is_buy else BID
+        is_met = limit is None or (limit >= price if is_buy else limit <= price)
+        if row.order_type is OrderType.MARKET or is_met:
+            self._fill(row, contract, price)
+
+    def _fill(self, row: broker.BrokerOrder, contract: Contract, price: Ticks) -> None:
+        assert self._epoch is not None
+        filled = msgspec.structs.replace(row, filled_qty=row.qty, status=OrderStatus.FILLED, is_working=False)
+        execution = broker.Execution(
+            exec_id=f"acme.{len(self._executions)}", revision=1, order_ref=row.order_ref, perm_id=row.perm_id,
+            con_id=row.con_id, side=row.side, qty=row.qty, price_ticks=price, at_utc=self._now(), raw="",
+        )  # fmt: skip
+        self._executions.append(execution)
+        was = self._held.get(row.con_id)
+        signed = row.qty if row.side is Side.BUY else -row.qty
+        qty = signed if was is None else was.qty + signed
+        held = broker.BrokerPosition(contract=contract, qty=qty, avg_cost_cents=Cents(0))
+        self._held[row.con_id] = held
+        self._report(broker.ExecutionReported(session_epoch=self._epoch, execution=execution))
+        self._keep(filled)
+        self._report(
+            broker.CommissionReported(
+                session_epoch=self._epoch, exec_id=execution.exec_id, revision=1, commission_cents=Cents(130), raw=""
+            )
+        )
+        self._report(
+            broker.PositionReported(session_epoch=self._epoch, contract=contract, qty=qty, avg_cost_cents=Cents(0))
+        )
+
+    def _keep(self, row: broker.BrokerOrder) -> None:
+        self._rows[row.order_ref] = row
+        if self._epoch is not None:
+            self._report(
+                broker.OrderStatusReported(
+                    session_epoch=self._epoch, order_ref=row.order_ref, perm_id=row.perm_id, status=row.status,
+                    filled_qty=row.filled_qty, remaining_qty=row.qty - row.filled_qty, qty=row.qty,
+                    order_type=row.order_type, limit_ticks=row.limit_ticks, raw="",
+                )
+            )  # fmt: skip
+
+    # -- the read-back ------------------------------------------------------------------------------
+
+    def _read_back(self, command: broker.ReadBack) -> None:
+        epoch, read_n = command.session_epoch, command.read_n
+        if self._epoch != epoch:
+            self._report(broker.BrokerReadFailed(session_epoch=epoch, read_n=read_n, why="there is no link"))
+            return
+        self._report(
+            broker.BrokerRead(
+                session_epoch=epoch, read_n=read_n, orders=tuple(self._rows.values()),
+                executions=tuple(self._executions),
+                positions=tuple(held for held in self._held.values() if held.qty), read_utc=self._now(),
+            )
+        )  # fmt: skip
