@@ -16,7 +16,7 @@ run: $(VENV)/.ready            ## the demo day, from market to money
 test: $(VENV)/.ready $(CLIENTS)/.ready  ## all tests, foreign clients of the simulated gateway included
 	$(PY) -m pytest
 
-quick: $(VENV)/.ready          ## the pure rooms and the house's own rules, in seconds
+quick: $(VENV)/.ready          ## the pure rooms and the rules of the code itself, in seconds
 	$(PY) -m pytest tests/domain tests/actors tests/house -m "not slow"
 
 check: $(VENV)/.ready          ## what CI checks besides the tests

@@ -35,7 +35,7 @@ Inbox = (
 class Timer(StrEnum):
     """What kill waits for."""
 
-    RECORD = "record"  # the epoch: the ledger's word on it is overdue
+    RECORD = "record"  # the epoch: the ledger's answer on it is overdue
 
 
 class Lowering(msgspec.Struct, frozen=True):
@@ -72,7 +72,7 @@ class KillActor(Actor[KillState, Inbox]):
         return KillState()
 
     def decide(self, turn: Turn[KillState], message: Inbox) -> None:
-        """Raise, lower, or say what is in force."""
+        """Raise, lower, or report the level in force."""
         match message:
             case risk.RaiseKill():
                 raise_level(turn, message, self._wait_ns)
@@ -98,7 +98,7 @@ class KillActor(Actor[KillState, Inbox]):
 
 
 def start(turn: Turn[KillState], message: lifecycle.Started) -> None:
-    """Come up at the level that the ledger knows, and say so."""
+    """Start at the level that the ledger knows, and publish it."""
     state, restored = turn.state, message.restored
     if isinstance(restored, KillRestored):
         state.level, state.reason, state.by = restored.level, restored.reason, restored.by
@@ -177,24 +177,24 @@ def on_record_overdue(turn: Turn[KillState], epoch: int, wait_ns: int) -> None:
     deny(turn, command, LoweringRefused.LEDGER_SILENT, "The ledger did not record it; nothing changed.")
 
 
-# -- what is said -------------------------------------------------------------------------------
+# -- what is told -------------------------------------------------------------------------------
 
 
 def in_force(state: KillState) -> risk.KillRaised | risk.KillLowered:
-    """Return the word on the level in force."""
+    """Return the event that tells the level in force."""
     kind = risk.KillLowered if state.level is KillLevel.RUNNING else risk.KillRaised
     return kind(level=state.level, kill_epoch=state.in_force_epoch, reason=state.reason, by=state.by)
 
 
 def announce(turn: Turn[KillState]) -> None:
-    """Say which level is in force, and flatten where it says so."""
+    """Publish the level in force, and have everything closed where it is level 2."""
     turn.publish(in_force(turn.state))
     if turn.state.level is KillLevel.FLATTEN:
         turn.tell("positions", positions.FlattenPosition(reason=ExitReason.KILL))
 
 
 def record(turn: Turn[KillState], level: KillLevel, reason: str, by: str, wait_ns: int) -> None:
-    """Have a level kept under the newest epoch, and wait for the ledger's word."""
+    """Have a level recorded under the newest epoch, and wait for the ledger's answer."""
     epoch = turn.state.epoch
     turn.state.unrecorded = (*turn.state.unrecorded, epoch)
     turn.tell("ledger", risk.RecordKill(level=level, kill_epoch=epoch, reason=reason, by=by, at_utc=turn.now))

@@ -31,7 +31,7 @@ class Count(msgspec.Struct):
 
 
 class Player(Actor[Count, Command | Started | Alarm]):
-    """Gives the ball back until it has seen enough."""
+    """Returns the ball until it has seen enough."""
 
     def __init__(self, name: str, other: str, balls: int, over: threading.Event | None = None) -> None:
         super().__init__(name)

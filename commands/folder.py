@@ -140,7 +140,7 @@ class DataFolder:
         self._lock_fd = fd
 
     def unlock(self) -> None:
-        """Return the lock back."""
+        """Release the lock."""
         if self._lock_fd is not None:
             os.close(self._lock_fd)
             self._lock_fd = None

@@ -20,7 +20,7 @@ from storage.warehouse_reader import WarehouseReader
 
 
 def act(arguments: Namespace) -> int:
-    """Show the report of a session; 1 when it did not end flat or a reading is missing twice."""
+    """Show the report of a session; 1 when it did not end flat or a reading was computed twice."""
     settings = settings_of(arguments)
     folder = DataFolder(settings.data_dir)
     session = _session(arguments.session, folder)
@@ -87,14 +87,14 @@ def facts(settings: Settings, folder: DataFolder, session: date) -> dict[str, An
 
 
 def _stage(folder: DataFolder, day: dict[str, Any] | None) -> str:
-    """Say how far the day has come: `over` (its summary is written), `running`, or `stopped`."""
+    """Return how far the day has come: `over` (its summary is written), `running`, or `stopped`."""
     if day is not None and day["trades"] is not None:
         return "over"
     return "running" if folder.control.exists() else "stopped"
 
 
 def market_of_record(paths: list[Path]) -> str:
-    """Say what market the session was run on, from the settings in its newest trace."""
+    """Return which market the session was run on, from the settings in its newest trace."""
     header = parsed(next(iter(records(paths[0])), b"")) if paths else None
     recorded = (header or {}).get("settings", {}).get("profile")
     if recorded is None:
@@ -159,9 +159,10 @@ def _lines(found: dict[str, Any]) -> list[str]:
         lines += ["", "Open", *held]
     lines += [
         "",
-        f"Readings: {readings['computed']} of {readings['tickers']} tickers and {readings['buckets']} buckets,"
-        f" {readings['doubled']} doubled",
-        f"Gaps: {found['gap_rows']} rows (one a bucket and group) in {sum(found['gaps'].values())} intervals"
+        f"Readings: {readings['computed']} ({readings['tickers']} tickers, {readings['buckets']} buckets),"
+        f" {readings['doubled']} computed twice",
+        f"Missing data: {found['gap_rows']} rows (bucket × ticker × category) in"
+        f" {sum(found['gaps'].values())} intervals"
         f"{''.join(f'; {why} {n}' for why, n in found['gaps'].items())}",
         "",
         f"Supervisor starts: {len(found['runs'])}; kill level {found['kill']['level'] if found['kill'] else 0}",

@@ -73,7 +73,7 @@ def recorded_of(folder: Path | None) -> RecordedDay | None:
 
 
 def provenance_of(settings: Settings) -> Mapping[str, str]:
-    """Say what of a recorded day is real and what is synthetic; empty for a simulated market."""
+    """Return what of a recorded day is real and what is synthetic; empty for a simulated market."""
     return {} if settings.demo.market_folder is None else market_of(settings).provenance
 
 

@@ -57,7 +57,7 @@ class EntryRefused(Report, frozen=True, kw_only=True, tag=_tag):
 
 
 class ReleaseReservation(Command, frozen=True, kw_only=True, tag=_tag):
-    """Give the intent up; before its reserve it is a tombstone."""
+    """Release the intent's reservation; one that comes before its `ReserveEntry` forbids that (a tombstone)."""
 
     intent_id: str
     reason: str

@@ -41,7 +41,7 @@ class ActorCrashed(Report, frozen=True, kw_only=True, tag=_tag):
 
 
 class MessageDeadLettered(Report, frozen=True, kw_only=True, tag=_tag):
-    """A message was set aside; `is_vital` when losing it could cost money (a fill, an order's end, a kill)."""
+    """A message was given up; `is_vital` when losing it could cost money (a fill, an order's end, a kill)."""
 
     name: str
     message_id: str

@@ -54,8 +54,8 @@ def record_exit_intent(db: sqlite3.Connection, exit_: orders.RecordExitIntent, d
 
 def record_position(db: sqlite3.Connection, message: positions.RecordPosition, desk: str) -> None:
     """Keep a position's facts; the result of a closed one stands as `PositionClosed` gave it."""
-    _ensure(db, message.ref, message.state, message.at_utc, desk)
-    db.execute(
+    _write(
+        db, message.ref, message.at_utc, desk,
         "UPDATE positions SET state = ?, exit_reason = ?, exit_kind = ?, exit_n = ?, tier = ?,"
         " entry_spot_ticks = ?, entry_iv = ?, opened_utc = ?, took_part = ?, end = ifnull(?, end),"
         " realised_cents = iif(closed_utc IS NULL, ?, realised_cents), changed_utc = ? WHERE position_id = ?",
@@ -70,8 +70,8 @@ def record_position(db: sqlite3.Connection, message: positions.RecordPosition, d
 
 def close_position(db: sqlite3.Connection, closed: positions.PositionClosed, desk: str) -> None:
     """Keep a position's end and result; its contract is free again."""
-    _ensure(db, closed.ref, PositionState.FLAT, closed.closed_utc, desk)
-    db.execute(
+    _write(
+        db, closed.ref, closed.closed_utc, desk,
         "UPDATE positions SET state = 'FLAT', exit_reason = ?, end = ?, opened_qty = ?, realised_cents = ?,"
         " fees_cents = ?, opened_utc = ?, closed_utc = ?, session = ?, changed_utc = ? WHERE position_id = ?",
         (
@@ -87,8 +87,16 @@ def close_position(db: sqlite3.Connection, closed: positions.PositionClosed, des
     )
 
 
-def _ensure(db: sqlite3.Connection, ref: PositionRef, state: PositionState, at_utc: Utc, desk: str) -> None:
-    """Make the position's row where there is none yet."""
+def _write(
+    db: sqlite3.Connection, ref: PositionRef, at_utc: Utc, desk: str, update: str, values: rows.Values
+) -> None:  # fmt: skip
+    """Update a position's row, which is made first where there is none yet."""
+    if db.execute(update, values).rowcount == 0:
+        _insert(db, ref, at_utc, desk)
+        db.execute(update, values)
+
+
+def _insert(db: sqlite3.Connection, ref: PositionRef, at_utc: Utc, desk: str) -> None:
     leg, structure_id = db.execute(
         "SELECT leg, structure_id FROM reservations WHERE intent_id = ? AND con_id = ?",
         (ref.intent_id, ref.contract.con_id),
@@ -97,10 +105,10 @@ def _ensure(db: sqlite3.Connection, ref: PositionRef, state: PositionState, at_u
     db.execute(
         "INSERT INTO positions (position_id, desk, intent_id, leg, structure_id, con_id, session, alert_id, source,"
         " ticker, kind, version, bucket_utc, strategy, direction, side, state, changed_utc)"
-        " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING",
+        " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
         (
             ref.position_id, desk, ref.intent_id, leg, structure_id, ref.contract.con_id,
             session_of(at_utc).isoformat(), key.alert_id, key.source, key.ticker, key.kind, key.version,
-            key.bucket_utc, ref.strategy, ref.direction, ref.side.value, state.value, at_utc,
+            key.bucket_utc, ref.strategy, ref.direction, ref.side.value, PositionState.FLAT.value, at_utc,
         ),
     )  # fmt: skip

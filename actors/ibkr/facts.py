@@ -45,7 +45,7 @@ def on_order_status(wiring: Wiring, turn: Turn[IBKRState], fact: broker.OrderSta
         doubt(wiring, turn, order, Trouble(0, f"two perm ids: {order.perm_id} and {fact.perm_id}"))
         return
     if fact.perm_id and not order.perm_id:
-        order = order.named(fact.perm_id)
+        order = order.with_perm_id(fact.perm_id)
         record_ids(turn, order, fact.status)
     is_doubted = order.stage is OrderStage.IN_DOUBT
     if fact.status in ACKNOWLEDGING and order.perm_id:
@@ -56,7 +56,7 @@ def on_order_status(wiring: Wiring, turn: Turn[IBKRState], fact: broker.OrderSta
             report_closed(turn, order, fact.status.value, fact.filled_qty)
         order = order.after(OrderEvent.ENDED)
     elif fact.status is OrderStatus.INACTIVE and order.is_under_way:
-        order = order.inactive()
+        order = order.marked_inactive()
         if order.trouble is not None and order.filled_qty == 0 and is_doubted:
             order = reject(turn, order, order.trouble)
         else:
@@ -69,7 +69,7 @@ def _acknowledge(turn: Turn[IBKRState], was: Order, fact: broker.OrderStatusRepo
     if order.stage is not OrderStage.WORKING:
         return order
     if fact.order_type is not None:
-        order = order.worded(fact.order_type, fact.limit_ticks, fact.qty)
+        order = order.with_terms(fact.order_type, fact.limit_ticks, fact.qty)
     if (was.stage, was.order_type, was.limit_ticks, was.qty) != (
         order.stage, order.order_type, order.limit_ticks, order.qty,
     ):  # fmt: skip

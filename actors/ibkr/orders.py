@@ -112,7 +112,7 @@ def withdraw_all(wiring: Wiring, turn: Turn[IBKRState], wanted: Iterable[Order])
         if turn.state.link.is_up and order.stage is not OrderStage.IN_DOUBT:
             withdraw(wiring, turn, order.order_ref)
         else:
-            turn.state.keep(order.to_cancel())
+            turn.state.keep(order.marked_for_cancel())
 
 
 def withdraw(wiring: Wiring, turn: Turn[IBKRState], order_ref: str) -> None:

@@ -156,16 +156,16 @@ def _settle_order(wiring: Wiring, turn: Turn[IBKRState], order: Order, read: Bro
 
 def _settle_working(wiring: Wiring, turn: Turn[IBKRState], was: Order, found: BrokerOrder) -> Order:
     if not was.perm_id:
-        record_ids(turn, was.named(found.perm_id), OrderStatus.WORKING)
+        record_ids(turn, was.with_perm_id(found.perm_id), OrderStatus.WORKING)
     if was.stage is OrderStage.IN_DOUBT and was.trouble is not None:
         report_change_refused(turn, was, was.trouble)
-    order = was.after(OrderEvent.FOUND_WORKING).named(found.perm_id).cleared()
-    order = order.worded(found.order_type, found.limit_ticks, found.qty)
+    order = was.after(OrderEvent.FOUND_WORKING).with_perm_id(found.perm_id).without_trouble()
+    order = order.with_terms(found.order_type, found.limit_ticks, found.qty)
     if was.stage is not OrderStage.WORKING:
         report_acknowledged(turn, order)
     if order.is_cancel_wanted:
         withdraw(wiring, turn, order.order_ref)
-        order = order.to_cancel(is_wanted=False)
+        order = order.marked_for_cancel(is_wanted=False)
     return order
 
 

@@ -90,7 +90,7 @@ def _begin_life(turn: PositionTurn, command: entries.OpenPosition) -> None:
 def _is_only_restored(state: PositionData) -> bool:
     """Return whether the intent is known from the ledger only: this very message made the actor, nothing was sent.
 
-    A message is decided once (one that crashes its actor is set aside), so no earlier incarnation has sent it either.
+    A message is decided once (one that crashes its actor becomes a dead letter), so no earlier incarnation sent it.
     """
     if state.permit is not None or state.cycle is not PositionState.PENDING_ENTRY:
         return False

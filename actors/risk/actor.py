@@ -1,7 +1,7 @@
 """`risk:<desk>`: the read model, the entry pipeline, the day's stops.
 
 One attempt at a time goes through the gates (`entry`), so that counts cannot race. The day's P&L is evaluated with
-every word about a position (`day`), level 1 is asked for where an automatic rule says so (`automatic_kill`).
+every report of a position (`day`), level 1 is asked for where an automatic rule says so (`automatic_kill`).
 
 Restarted: decisions, closed trades, lock and start NAV come from the ledger, live reservations count as pending with an
 unknown mark, phase, kill level and mode are asked for, the rest must be told again by its owners; unknown refuses.
@@ -127,7 +127,7 @@ class RiskActor(Actor[RiskState, Inbox]):
 
 
 def start(rules: DeskRules, turn: Turn[RiskState], message: lifecycle.Started) -> None:
-    """Take the ledger's word, and ask for what nobody tells by itself."""
+    """Take over what the ledger knows, and ask for what nobody reports unasked."""
     turn.state.incarnation = message.incarnation
     turn.tell("session", session.RequestPhase(reply_to=turn.name))
     turn.tell("kill", risk.RequestKillLevel(reply_to=turn.name))

@@ -31,13 +31,13 @@ def on_mode(turn: Turn[RiskState], message: session.ModeChanged) -> None:
 
 
 def on_level(turn: Turn[RiskState], message: risk.KillRaised | risk.KillLowered) -> None:
-    """Take the level in force over; whatever was asked for has been heard."""
+    """Take the level in force over; whatever was asked for has been answered by it."""
     turn.state.view = desk_view.with_kill(turn.state.view, message.level, message.kill_epoch)
     turn.state.asked_level = KillLevel.RUNNING
 
 
 def ask_for_level(turn: Turn[RiskState], level: KillLevel, reason: str) -> None:
-    """Ask for a level, once until the kill switch is heard of again."""
+    """Ask for a level, once until the next word of the kill level."""
     state = turn.state
     in_force = state.view.kill_level or KillLevel.RUNNING
     if max(state.asked_level, in_force) < level:

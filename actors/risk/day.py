@@ -41,7 +41,7 @@ def on_account_read(turn: Turn[RiskState], message: broker.AccountRead) -> None:
 
 
 def on_reconciled(turn: Turn[RiskState]) -> None:
-    """Broker truth is in, so that the account's values mean something."""
+    """Take note that the broker's truth was read, so that the account's values mean something."""
     turn.state.view = desk_view.as_reconciled(turn.state.view)
     ask_for_start_nav(turn)
 
@@ -138,7 +138,7 @@ def on_locked(turn: Turn[RiskState], message: risk.DayLocked) -> None:
 
 
 def check_flat(rules: DeskRules, turn: Turn[RiskState]) -> None:
-    """Say that the day is flat, once; write its row when it is over."""
+    """Publish that the day is flat, once; have its row written when it is over."""
     evaluate(rules, turn)
     state = turn.state
     if state.view.holdings or state.view.phase not in (Phase.FLATTEN, Phase.CLOSED):

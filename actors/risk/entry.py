@@ -95,7 +95,7 @@ def awaiting(state: RiskState, request_id: str, *stages: EntryStage) -> Attempt 
 
 
 def awaiting_reservation(state: RiskState, intent_id: str) -> Attempt | None:
-    """Return the attempt that waits for the ledger's word on this intent; `None` where the word is late."""
+    """Return the attempt that waits for the ledger's answer on this intent; `None` where the answer is late."""
     attempt = state.attempt
     if attempt is None or attempt.stage is not EntryStage.AWAITS_RESERVATION or attempt.intent.intent_id != intent_id:
         return None
@@ -305,7 +305,7 @@ def submit(rules: DeskRules, turn: Turn[RiskState], attempt: Attempt, choice: Ch
 
 
 def hand_over(rules: DeskRules, turn: Turn[RiskState], attempt: Attempt, choice: Choice, approval: Approval) -> None:
-    """Give the reserved intent to its position; until the position speaks it counts at the most that it can cost."""
+    """Hand the reserved intent to its position; until the position reports, it counts at the most that it can cost."""
     intent, contract = attempt.intent, choice.contract
     ref = attempts.reference_of(rules.desk, intent, attempt.leg, contract)
     leg = attempts.order_leg(ref, choice, approval)
@@ -386,6 +386,6 @@ def end(turn: Turn[RiskState], attempt: Attempt, event: EntryEvent, code: Reject
 
 
 def release(turn: Turn[RiskState], attempt: Attempt, finding: Finding) -> None:
-    """Give a reservation up, before anything else is said of it: it may be on its way to the ledger still."""
+    """Release a reservation, before anything else is told of it: its request may still be on its way to the ledger."""
     reason = str(finding.code)
     turn.tell("desk_ledger", entries.ReleaseReservation(intent_id=attempt.intent.intent_id, reason=reason))

@@ -16,6 +16,7 @@ from gateways.gexbot.negotiate import FeedPort
 from gateways.ib.orders_port import OrdersPort
 from gateways.ib.quotes_port import QuotesPort
 from main import RECORD_ONLY, SUBSCRIBERS, Stores, build_tree
+from messages import broker, lifecycle, market, operator, risk
 from messages.base import SCHEMA, Command, Event, Message
 from messages.envelope import MESSAGE_TYPES
 from supervision.actor import inbox_of
@@ -31,13 +32,31 @@ _SPEAKERS = {
     "gateways/gexbot/negotiate.py": ("port:feed",), "gateways/gexbot": ("port:hub",),
     "storage/shared_ledger.py": ("ledger",), "storage/warehouse.py": ("warehouse",), "storage": ("desk_ledger",),
     "supervision/supervisor.py": ("supervisor",), "supervision": ("runtime",), "commands": ("edge",),
-    "main.py": ("supervisor",),
+    "main.py": ("supervisor",), "actors/gateway_link.py": ("ibkr", "quotes"),
 }  # fmt: skip
+# Made and kept: what its maker sends to nobody.
+OWN_USE: frozenset[tuple[str, type[Message]]] = frozenset({
+    ("port:ibkr", broker.LatchKill),  # the latch that it was told last
+    ("hub", market.BucketSealed),  # stands for the answer that its port did not give
+    ("kill", risk.RaiseKill),  # a bucket that was not stored, as a reason of its own
+})  # fmt: skip
+# Sent by somebody who did not make it.
+PASSED_ON: frozenset[tuple[str, type[Message]]] = frozenset({
+    ("ibkr", broker.OrderSent),  # its port's word, to the order's owner
+    ("operator", operator.CommandDone),  # the answer of `kill`, to the person who asked
+    ("runtime", risk.RaiseKill),  # through `halt` of main.py, as the supervisor
+})  # fmt: skip
+# Who takes what no actor and no port to the outside does.
+AT_THE_EDGE: dict[type[Message], str] = {
+    operator.Announce: "port:console", operator.CommandDone: "edge", operator.CommandDenied: "edge",
+    lifecycle.CommandFailed: "edge",
+}  # fmt: skip
+_PLURALS = {"lanes": "lane", "readings": "reading", "hubs": "hub", "positions": "position"}
 
 
 def receivers() -> dict[type[Message], set[str]]:
-    """Return the actors and ports that take a message, by message class."""
-    found: dict[type[Message], set[str]] = {}
+    """Return the actors, ports and edges that take a message, by message class."""
+    found: dict[type[Message], set[str]] = {kind: {edge} for kind, edge in AT_THE_EDGE.items()}
     for name, actor in actor_classes().items():
         for kind in inbox_of(actor):
             found.setdefault(kind, set()).add(name)
@@ -61,6 +80,19 @@ def actor_classes() -> dict[str, type[Any]]:
 
 
 def senders() -> dict[type[Message], set[str]]:
+    """Return who sends a message, by message class: who makes it in the code, and who passes it on."""
+    found = makers()
+    for speaker, kind in OWN_USE:
+        found[kind].discard(speaker)
+    for speaker, kind in PASSED_ON:
+        found.setdefault(kind, set()).add(speaker)
+    for kind, names in receivers().items():
+        if issubclass(kind, Event):  # its port tells an owner, who publishes it
+            found.setdefault(kind, set()).update(name for name in names if name not in subscribed(kind))
+    return found
+
+
+def makers() -> dict[type[Message], set[str]]:
     """Return who makes a message, by message class, from the constructor calls in the code."""
     found: dict[type[Message], set[str]] = {}
     for path in _speaking_files():
@@ -68,6 +100,17 @@ def senders() -> dict[type[Message], set[str]]:
         for kind in _made_in(path):
             found.setdefault(kind, set()).update(speakers)
     return found
+
+
+def subscribed(event: type[Event]) -> frozenset[str]:
+    """Return the kinds of actors that subscribe to an event."""
+    return frozenset(role_kind(role) for role in SUBSCRIBERS.get(event, ()))
+
+
+def role_kind(role: str) -> str:
+    """Return the kind of actor that a role means (`lane:{key.source}:{ticker}` and `lanes` mean `lane`)."""
+    kind = role.partition(":")[0]
+    return _PLURALS.get(kind, kind)
 
 
 def _speaking_files() -> Iterator[Path]:
@@ -78,12 +121,12 @@ def _speaking_files() -> Iterator[Path]:
 
 def _speakers_of(file: str) -> tuple[str, ...]:
     parts = file.split("/")
-    if parts[0] == "actors":
-        return (parts[1].removesuffix(".py"),)
     for n in range(len(parts), 0, -1):
         known = _SPEAKERS.get("/".join(parts[:n]))
         if known is not None:
             return known
+    if parts[0] == "actors":
+        return (parts[1].removesuffix(".py"),)
     raise LookupError(f"nobody speaks from {file}; name them in {__name__}._SPEAKERS")
 
 
@@ -118,8 +161,10 @@ def messages_page() -> list[str]:
         "# Messages", "",
         f"Everything that one actor can say to another (trace schema {SCHEMA}). A *command* is told to a role, a"
         " *report* answers or tells an owner what a port heard, an *event* is published and heard by its subscribers"
-        " (`SUBSCRIBERS` in `main.py`). *From* is where the code makes the message, *to* whose inbox holds it. Fields"
-        " stand in `messages/`: instants `_utc` are integer nanoseconds, prices `_ticks` 1/100 USD, money `_cents`.",
+        " (`SUBSCRIBERS` in `main.py`); an event that a port tells an actor, which publishes it, has both in *from*."
+        " `edge` is a person's way in (a command, the `KILL` file, a signal), `runtime` what hosts the actors, `record`"
+        " the trace alone. Fields stand in `messages/`: instants `_utc` are integer nanoseconds, prices `_ticks`"
+        " 1/100 USD, money `_cents`.",
         "",
     ]  # fmt: skip
     made, heard = senders(), receivers()
@@ -135,7 +180,7 @@ def _row_of(
 ) -> tuple[str, ...]:
     sort = "command" if issubclass(kind, Command) else "event" if issubclass(kind, Event) else "report"
     if kind in RECORD_ONLY:
-        to = "the record"
+        to = code("record")
     elif issubclass(kind, Event) and kind in SUBSCRIBERS:
         to = ", ".join(code(role) for role in SUBSCRIBERS[kind])
     else:

@@ -199,23 +199,23 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         rest = tuple(counted for counted in self.executions if counted.exec_id != exec_id)
         return replace(self, executions=(*rest, Counted(exec_id, revision, qty)))
 
-    def named(self, perm_id: int) -> Order:
+    def with_perm_id(self, perm_id: int) -> Order:
         """Return the order with the broker's id."""
         return replace(self, perm_id=perm_id)
 
-    def worded(self, order_type: OrderType | None, limit_ticks: Ticks | None, qty: Qty) -> Order:
+    def with_terms(self, order_type: OrderType | None, limit_ticks: Ticks | None, qty: Qty) -> Order:
         """Return the order with type, price and quantity as the broker has them."""
         return replace(self, order_type=order_type, limit_ticks=limit_ticks, qty=qty)
 
-    def cleared(self) -> Order:
+    def without_trouble(self) -> Order:
         """Return the order without the troubles that a read-back has settled."""
         return replace(self, trouble=None, is_inactive=False)
 
-    def inactive(self) -> Order:
+    def marked_inactive(self) -> Order:
         """Return the order as one that the broker calls inactive (refused, or held back)."""
         return replace(self, is_inactive=True)
 
-    def to_cancel(self, is_wanted: bool = True) -> Order:
+    def marked_for_cancel(self, is_wanted: bool = True) -> Order:
         """Return the order marked to be cancelled as soon as a read-back finds it working, or no longer so."""
         return replace(self, is_cancel_wanted=is_wanted)
 

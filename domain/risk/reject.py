@@ -109,7 +109,7 @@ EXPLAINED: Final[dict[RejectCode, Explained]] = {
         "The account is not the configured one.", False, "Correct the account id or the gateway's login."
     ),
     RejectCode.SHADOW_SIGNAL: Explained(
-        "The alert kind is not promoted; it is only followed.", False, "Promote it, if its record deserves it."
+        "The alert kind is not promoted; it is only recorded.", False, "Promote it, if its record deserves it."
     ),
     RejectCode.MODE_DATA_ONLY: Explained("No reconciled broker session yet.", True, "Check the gateway."),
     RejectCode.MODE_DEGRADED: Explained("The broker session was lost.", True, "Wait; check the gateway."),

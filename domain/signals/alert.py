@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import date, time
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -43,10 +44,7 @@ class AlertKey(msgspec.Struct, frozen=True, order=True):
         Raises:
             ValueError: `source` or `kind` is empty or holds a hyphen, so the text could not be read back.
         """
-        if not self.source or not self.kind or "-" in self.source or "-" in self.kind:
-            raise ValueError(f"source {self.source!r} and kind {self.kind!r} must be words without a hyphen")
-        clock = exchange_clock(self.bucket_utc).replace(":", "")
-        return f"{self.session:%Y%m%d}-{self.source}-{self.ticker}-{clock}-{self.kind}-{self.version}"
+        return _alert_id(self)
 
     @classmethod
     def parse(cls, text: str) -> AlertKey:
@@ -62,6 +60,14 @@ class AlertKey(msgspec.Struct, frozen=True, order=True):
         bucket = time(int(clock[:2]), int(clock[2:4]), int(clock[4:]))
         bucket_utc = at_exchange(date.fromisoformat(match["session"]), bucket)
         return cls(match["source"], match["ticker"], match["kind"], int(match["version"]), bucket_utc)
+
+
+@lru_cache(maxsize=4096)  # asked for many times on an alert's way, and the local clock is dear
+def _alert_id(key: AlertKey) -> str:
+    if not key.source or not key.kind or "-" in key.source or "-" in key.kind:
+        raise ValueError(f"source {key.source!r} and kind {key.kind!r} must be words without a hyphen")
+    clock = exchange_clock(key.bucket_utc).replace(":", "")
+    return f"{key.session:%Y%m%d}-{key.source}-{key.ticker}-{clock}-{key.kind}-{key.version}"
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):

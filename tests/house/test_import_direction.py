@@ -1,4 +1,4 @@
-"""The rooms of the house and who may import whom: the table of docs and spec as data, held by reading the imports."""
+"""The rooms and who may import whom: the table of ARCHITECTURE.md as data, held by reading the imports."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ LEAVES = ("tests", "notebooks", "benchmarks", "docs", "deploy")
 
 
 def modules(room: str) -> Iterator[Path]:
-    """Give a room's modules."""
+    """Yield a room's modules."""
     yield from sorted((ROOT / room).rglob("*.py"))
 
 
 def imports(path: Path) -> Iterator[tuple[int, str]]:
-    """Give (line, first part of the imported name) of a module, those inside functions too."""
+    """Yield (line, first part of the imported name) of a module, those inside functions too."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             for name in node.names:

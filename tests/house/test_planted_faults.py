@@ -1,4 +1,4 @@
-"""Five faults that must not get past `make check` and `make test`, each planted in a scratch copy and caught there.
+"""Faults that must not get past `make check` and `make test`, each planted in a scratch copy and caught there.
 
 The catch must come at once and name the place: what the checker or the test printed is looked at.
 """
@@ -57,13 +57,36 @@ PLANTS = (
         "a gate row without cases", "domain/risk/gates/sequence.py",
         "GATES: Final[tuple[Gate, ...]] = (\n",
         'GATES: Final[tuple[Gate, ...]] = (\n    Gate("moon_phase", standing.kill_level, _STANDING, (R.HALTED,)),\n',
-        (*PYTEST, "tests/domain/risk/test_gate_table.py"), ("moon_phase",),
+        (*PYTEST, "tests/domain/risk/test_gate_table.py"),
+        ("Gate moon_phase has no test cases: add it to CASES in tests/domain/risk/test_gate_table.py.",),
     ),
     Plant(
         "an import against the table", "domain/instants.py",
         "from domain.units import Utc\n", "from domain.units import Utc\nfrom storage import queries\n",
         (*PYTEST, "tests/house/test_import_direction.py", "-k", "domain"),
         ("domain/instants.py:", "imports storage"),
+    ),
+    Plant(
+        "a misspelt field of a message", "actors/position/order_news.py",
+        "orders.CancelOrder(order_ref=order.ref, reply_to=turn.name)",
+        "orders.CancelOrder(order_ref=order.ref, replay_to=turn.name)",
+        (*MYPY, "actors/position"), ("actors/position/order_news.py:", 'argument "replay_to" for "CancelOrder"'),
+    ),
+    Plant(
+        "two arguments of different units swapped", "actors/position/recovery.py",
+        "total.side, total.fees_cents, total.charged_qty)", "total.side, total.charged_qty, total.fees_cents)",
+        (*MYPY, "actors/position"), ("actors/position/recovery.py:", '"Qty"; expected "Cents"'),
+    ),
+    Plant(
+        "a misspelt field of a changed copy", "domain/risk/desk_view.py",
+        "replace(view, day_locked=reason)", "replace(view, day_lokced=reason)",
+        (*PYTEST, "tests/house/test_changes_are_spelled_out.py"),
+        ("domain/risk/desk_view.py:", "DeskView has no field day_lokced"),
+    ),
+    Plant(
+        "a list in an actor's state", "actors/risk/state.py",
+        "    queue: tuple[Attempt, ...] = ()\n", "    queue: list[Attempt] = []\n",
+        (*PYTEST, "tests/house/test_states_are_values.py"), ("RiskState.queue: list",),
     ),
 )  # fmt: skip
 

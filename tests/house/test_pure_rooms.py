@@ -23,7 +23,7 @@ ALLOWED: dict[tuple[str, str], str] = {
 
 
 def offences(path: Path) -> Iterator[tuple[int, str]]:
-    """Give (line, what) of everything in a module that is not pure."""
+    """Yield (line, what) of everything in a module that is not pure."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

@@ -13,11 +13,8 @@ from domain.risk.kill import KillLevel
 from domain.session.modes import Mode
 from domain.session.phases import Phase
 from messages import orders, positions, risk
-from tests.testkit.paths import SHARED
+from tests.testkit.paths import CALLBACKS, needs_recorded_callbacks
 from tests.testkit.position_history import ENTRY, EXIT_1, EXIT_2, History, tape
-
-# the recorded session is reference data outside of the repository, beside it where it is present at all
-RECORDED = SHARED / "ib_callbacks_2025-10-22.json"
 
 
 def selling(qty: int = 2) -> History:
@@ -266,16 +263,14 @@ def test_oversell_more_sold_than_held_is_disputed_at_level_two():
 
 
 def _recorded_orders() -> list[list[dict[str, object]]]:
-    if not RECORDED.exists():
-        return []
     by_order: dict[tuple[object, object], list[dict[str, object]]] = {}
-    for row in json.loads(RECORDED.read_text()):
+    for row in json.loads(CALLBACKS.read_text(encoding="utf-8")):
         if row["kind"] in ("orderStatus", "execDetails"):
             by_order.setdefault((row["session"], row["orderId"]), []).append(row)
     return [rows for rows in by_order.values() if any(r["kind"] == "execDetails" for r in rows)]
 
 
-@pytest.mark.skipif(not RECORDED.exists(), reason="the recorded session is not here (shared/data)")
+@needs_recorded_callbacks
 @pytest.mark.parametrize("side", ["entry", "exit"])
 def test_recorded_callbacks_of_every_filled_order_end_with_exactly_its_executions(side):
     """A status is told as the broker session tells it: acknowledged, closed; the execution by way of the ledger."""

@@ -230,7 +230,7 @@ class Day:
             self._day.ports[name].drop(duration_ns)
 
     def say(self, order: str, command_id: str, level: int, expires_utc: int) -> None:
-        """Say `kill`, `resume` or `flatten` as a person at the command line does."""
+        """Send `kill`, `resume` or `flatten` as a person at the command line does."""
         common: Found = {
             "command_id": command_id,
             "reply_to": "edge:witness",
@@ -252,9 +252,7 @@ class Day:
         names = sorted(name for name in cells if name == role or name.startswith(f"{role}:"))
         for cell in (cells[name] for name in names):
             if cell.actor is not None:
-                for method in ("decide", "handle"):
-                    if hasattr(cell.actor, method):
-                        setattr(cell.actor, method, _raising_once(getattr(cell.actor, method)))
+                cell.decide = _raising_once(cell.decide)
                 return
         raise LookupError(f"there is no actor {role!r} to crash")
 

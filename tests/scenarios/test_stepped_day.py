@@ -89,8 +89,7 @@ def test_every_ticker_and_bucket_has_exactly_one_reading(whole: Day) -> None:
     found = Counter(
         (record["to"], message["ticker"], message["bucket_utc"])
         for record in whole.records
-        if record["kind"] == "envelope"
-        and (message := record["message"])["type"] == "signals.FeaturesComputed"
+        if record["kind"] == "envelope" and (message := record["message"])["type"] == "signals.FeaturesComputed"
     )
     lanes = {
         ticker: [f"lane:{source}:{ticker}" for source, on in settings.lanes.items() if ticker in on]
@@ -99,7 +98,10 @@ def test_every_ticker_and_bucket_has_exactly_one_reading(whole: Day) -> None:
     world = whole.day.exchange.market
     buckets = range(world.open_utc, world.close_utc, BUCKET_NS)
     assert found == {
-        (to, ticker, bucket): 1 for ticker in settings.tickers for to in lanes[ticker] or ["record"] for bucket in buckets
+        (to, ticker, bucket): 1
+        for ticker in settings.tickers
+        for to in lanes[ticker] or ["record"]
+        for bucket in buckets
     }
 
 

@@ -55,7 +55,7 @@ def played(
     loop: type[SteppedRuntime], steps: list[tuple[str, list[str]]], seed: int | None
 ) -> tuple[list[bytes], tuple[object, ...], list[tuple[str, str]]]:
     h = world()
-    runtime = stepped(h, loop, shuffle_seed=seed, mailbox_soft_bound=6)
+    runtime = stepped(h, loop, shuffle_seed=seed, mailbox_soft_bound=2)
     runtime.sinks["port:x"] = lambda message: runtime.post("a:1", say("heard"), "port:x")
 
     def broken(message: object) -> None:

@@ -66,7 +66,7 @@ class Supervisor:
         os.close(self.process.stdout.fileno())
 
     def wait_for(self, words: str, timeout_s: float = 60) -> str:
-        """Give the first line with these words.
+        """Return the first line with these words.
 
         Raises:
             AssertionError: it did not come.

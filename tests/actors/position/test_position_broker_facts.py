@@ -352,7 +352,7 @@ class World(RuleBasedStateMachine):
             assert not any(order.is_alive for order in self.orders.values())
 
     def teardown(self) -> None:
-        """Given an honest broker and time, everything that must go does go."""
+        """With an honest broker and time, everything that must go does go."""
         if self.history.cycle is PositionState.FLAT:
             return
         if not self.is_up:

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.options import black_scholes
-from tests.testkit.paths import SHARED
+from tests.testkit.paths import DATA
 
-REFERENCE = SHARED / "bs_greeks_reference.json"
+REFERENCE = DATA / "bs_greeks_reference.json"
 FIELDS = {
     "price": "price",
     "delta": "delta",
@@ -28,9 +28,7 @@ FIELDS = {
 
 @pytest.fixture(scope="module")
 def reference() -> list[dict[str, Any]]:
-    if not REFERENCE.exists():
-        pytest.skip("the reference data of the project (bs_greeks_reference.json) is not here")
-    rows: list[dict[str, Any]] = json.loads(REFERENCE.read_text())["rows"]
+    rows: list[dict[str, Any]] = json.loads(REFERENCE.read_text(encoding="utf-8"))["rows"]
     return rows
 
 

@@ -19,16 +19,14 @@ from domain.options.tick_rules import (
     rule_of,
     toward_fill,
 )
-from tests.testkit.paths import SHARED
+from tests.testkit.paths import DATA
 
-CASES = SHARED / "rules_and_tax_cases.json"
+CASES = DATA / "rules_and_tax_cases.json"
 RULES = [rule_of(c) for c in ("SPXW", "SPY", "NVDA", "RUT")]
 
 
 def test_published_cases_are_judged_as_published() -> None:
-    if not CASES.exists():
-        pytest.skip("the reference data of the project (rules_and_tax_cases.json) is not here")
-    cases = json.loads(CASES.read_text())["cboe_tick_rules"]["cases"]
+    cases = json.loads(CASES.read_text(encoding="utf-8"))["cboe_tick_rules"]["cases"]
     assert len(cases) >= 15
     for trading_class, kind, price, is_valid in cases:
         rule = rule_of(trading_class, OrderKind(kind))

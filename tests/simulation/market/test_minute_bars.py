@@ -13,16 +13,13 @@ import pytest
 from domain.instants import MINUTE, SECOND, at_exchange
 from domain.instruments import Right
 from simulation.market.minute_bars import RecordedDay, RecordedError, load_recorded_day, parity_gaps_usd
-from tests.testkit.paths import SHARED
+from tests.testkit.paths import LEAN, needs_recorded_day
 
-LEAN = SHARED / "lean"
 DAY = date(2021, 1, 4)
 OPEN_UTC = at_exchange(DAY, time(9, 30))
 INDEX_FILE, INDEX_CSV = "spx_20210104_trade.zip", "20210104_spx_minute_trade.csv"
 QUOTE_FILE = "spxw_20210104_quote.zip"
 CALL, PUT = (f"20210104_spxw_minute_quote_european_{right}_37000000_20210104.csv" for right in ("call", "put"))
-
-needs_lean = pytest.mark.skipif(not LEAN.is_dir(), reason="the recorded day ../shared/data/lean is not here")
 
 INDEX_ROWS = ["30600000,3700.00,3702.00,3699.00,3701.00,59", "30660000,3701.50,3703.00,3698.00,3699.50,60"]
 CALL_ROWS = [
@@ -180,7 +177,7 @@ def test_what_cannot_be_followed_is_refused_in_one_sentence(
     assert text.endswith(".") and "\n" not in text
 
 
-@needs_lean
+@needs_recorded_day
 def test_real_day_is_read_whole() -> None:
     day = load_recorded_day(LEAN)
     assert (day.session, len(day.index.begin_utc), len(day.quotes)) == (DAY, 411, 12)
@@ -190,7 +187,7 @@ def test_real_day_is_read_whole() -> None:
     assert len(day.quotes[DAY, 380_000, Right.CALL].begin_utc) == 155
 
 
-@needs_lean
+@needs_recorded_day
 def test_put_call_parity_holds_in_the_right_time_zones_only() -> None:
     day = load_recorded_day(LEAN)
 
@@ -201,7 +198,7 @@ def test_put_call_parity_holds_in_the_right_time_zones_only() -> None:
     assert all(miss_usd(hours * 3_600_000) > 10.0 for hours in (-2, -1, 1))
 
 
-@needs_lean
+@needs_recorded_day
 def test_index_recorded_in_the_quotes_time_zone_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(LEAN / INDEX_FILE) as packed:
         rows = packed.read(INDEX_CSV).decode().splitlines()
@@ -212,7 +209,7 @@ def test_index_recorded_in_the_quotes_time_zone_is_refused(tmp_path: Path) -> No
         load_recorded_day(tmp_path)
 
 
-@needs_lean
+@needs_recorded_day
 def test_real_path_meets_every_minute_close() -> None:
     day: RecordedDay = load_recorded_day(LEAN)
     usd = day.index_usd(OPEN_UTC, 23_401)

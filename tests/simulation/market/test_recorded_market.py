@@ -20,15 +20,14 @@ from domain.instruments import Quote, Right
 from simulation.market.market import CATEGORIES, Market
 from simulation.market.minute_bars import IndexBars, QuoteBars, RecordedDay, load_recorded_day
 from simulation.market.tickers import option_con_id
-from tests.testkit.paths import ROOT, SHARED
+from tests.testkit.paths import LEAN, ROOT, needs_recorded_day
 
-LEAN = SHARED / "lean"
 DAY, NEXT = date(2021, 1, 4), date(2021, 1, 6)
 C3700, P3700, C3800, P3800 = (
     option_con_id("SPX", DAY, strike, right) for strike in (370_000, 380_000) for right in (Right.CALL, Right.PUT)
 )
 
-pytestmark = pytest.mark.skipif(not LEAN.is_dir(), reason="the recorded day ../shared/data/lean is not here")
+pytestmark = needs_recorded_day
 
 
 @cache
