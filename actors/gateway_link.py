@@ -41,7 +41,7 @@ def start(turn: Turn[S], port: str, rules: ConnectionRules, gateways: int, run_n
 
 
 def on_wait_over(turn: Turn[S], port: str, rules: ConnectionRules, gateways: int) -> None:
-    """Give up an unanswered dial, or dial again."""
+    """Abandon an unanswered dial, or dial again."""
     link = dialling.end_wait(turn.state.link, rules, gateways, turn.now)
     if link is not None:
         follow(turn, port, link)

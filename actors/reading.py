@@ -79,7 +79,7 @@ class Wiring:
 
 
 class ReadingActor(Actor[ReadingState, Inbox]):
-    """Publishes exactly one `FeaturesComputed` per bucket, whatever the order in which hubs and session speak."""
+    """Publishes exactly one `FeaturesComputed` per bucket, whatever the order in which hubs and session report."""
 
     def __init__(self, name: str, settings: Settings) -> None:
         super().__init__(name)

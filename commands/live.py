@@ -8,7 +8,7 @@ import secrets
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, assert_never
 
 import msgspec
 
@@ -18,6 +18,7 @@ from commands.folder import DataFolder
 from config.settings import Gateway, Settings
 from domain.instants import SECOND, session_of
 from domain.risk.kill import KillLevel
+from domain.units import Utc
 from gateways.gexbot.hub_port import HubPort
 from gateways.gexbot.negotiate import TOKEN_LIFE_S, AddressBook, FeedPort
 from gateways.ib.link import IbPort
@@ -161,8 +162,8 @@ def answer(runtime: LiveRuntime, stop_wanted: threading.Event, request: dict[str
         case "stop":
             stop_wanted.set()
             return {"done": "the supervisor is stopping"}
-        case "kill" | "resume" | "flatten" as name:
-            return _operate(runtime, name, request)
+        case "kill" | "resume" | "flatten":
+            return _operate(runtime, request)
         case other:
             return {"error": f"{other!r} is no request"}
 
@@ -171,30 +172,50 @@ def raise_kill(runtime: LiveRuntime, level: KillLevel, reason: str, edge: str, c
     """Raise the kill level from an edge that waits for no answer (a signal, the KILL file)."""
     address = f"edge:{edge}"
     runtime.sinks[address] = lambda _: None
-    expires_utc = runtime.clock.now_utc() + round(COMMAND_LIFE_S * SECOND * runtime.clock.rate)
     command = operator.Kill(
-        command_id=command_id, reply_to=address, by=edge, reason=reason, level=level, expires_utc=expires_utc
+        command_id=command_id, reply_to=address, by=edge, reason=reason, level=level, expires_utc=_expires_utc(runtime)
     )
     runtime.post("operator", command, address)
 
 
-def _operate(runtime: LiveRuntime, name: str, request: dict[str, Any]) -> dict[str, Any]:
+class OperatorRequest(msgspec.Struct, frozen=True):
+    """A person's command as it comes over the control line; `expected_epoch` is the kill epoch that he saw."""
+
+    do: Literal["kill", "resume", "flatten"]
+    by: str
+    reason: str
+    level: KillLevel = KillLevel.FLATTEN
+    expected_epoch: int | None = None
+    command_id: str | None = None
+
+
+def _operate(runtime: LiveRuntime, request: dict[str, Any]) -> dict[str, Any]:
+    try:
+        asked = msgspec.convert(request, OperatorRequest)
+    except msgspec.ValidationError as error:
+        return {"error": f"the request cannot be carried out: {error}"}
     edge = f"cli:{secrets.token_hex(6)}"
-    common: dict[str, Any] = {
-        "command_id": str(request.get("command_id") or edge), "reply_to": f"edge:{edge}", "by": str(request["by"]),
-        "reason": str(request["reason"]),
-        "expires_utc": runtime.clock.now_utc() + round(COMMAND_LIFE_S * SECOND * runtime.clock.rate),
-    }  # fmt: skip
-    message: Message
-    if name == "kill":
-        message = operator.Kill(level=KillLevel(request["level"]), **common)
-    elif name == "resume":
-        message = operator.Resume(
-            level=KillLevel(request["level"]), expected_epoch=request.get("expected_epoch"), **common
-        )
-    else:
-        message = operator.Flatten(**common)
-    answered = runtime.ask(edge, "operator", message, timeout_s=4.0)
+    command_id, reply_to, by, reason = asked.command_id or edge, f"edge:{edge}", asked.by, asked.reason
+    expires_utc = _expires_utc(runtime)
+    command: operator.OperatorCommand
+    match asked.do:
+        case "kill":
+            command = operator.Kill(
+                command_id=command_id, reply_to=reply_to, by=by, reason=reason, expires_utc=expires_utc,
+                level=asked.level,
+            )  # fmt: skip
+        case "resume":
+            command = operator.Resume(
+                command_id=command_id, reply_to=reply_to, by=by, reason=reason, expires_utc=expires_utc,
+                level=asked.level, expected_epoch=asked.expected_epoch,
+            )  # fmt: skip
+        case "flatten":
+            command = operator.Flatten(
+                command_id=command_id, reply_to=reply_to, by=by, reason=reason, expires_utc=expires_utc
+            )
+        case _:
+            assert_never(asked.do)
+    answered = runtime.ask(edge, "operator", command, timeout_s=4.0)
     match answered:
         case operator.CommandDone():
             return {"done": answered.detail}
@@ -204,6 +225,10 @@ def _operate(runtime: LiveRuntime, name: str, request: dict[str, Any]) -> dict[s
             return {"error": "no answer in time: the outcome is unknown, look at `main.py status`"}
         case _:
             return {"error": f"the operator failed: {answered}"}
+
+
+def _expires_utc(runtime: LiveRuntime) -> Utc:
+    return runtime.clock.now_utc() + round(COMMAND_LIFE_S * SECOND * runtime.clock.rate)
 
 
 def _header(settings: Settings, clock: MarketClock, run_n: int) -> Header:

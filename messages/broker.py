@@ -1,4 +1,4 @@
-"""Broker conversation: all that is said to and by a broker's order port; what a new broker must speak, and no more.
+"""Broker conversation: all commands and reports of a broker's order port: what a new broker must speak, and no more.
 
 A port never blocks and never raises out of `post`. What it hears it tells its owner. Everything that belongs to a link
 carries its session epoch; what is told of an older epoch is void. `BrokerCommand` and `BrokerFact` are the whole.

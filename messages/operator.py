@@ -39,7 +39,7 @@ class Resume(OperatorCommand, frozen=True, kw_only=True, tag=_tag):
 
 
 class Flatten(OperatorCommand, frozen=True, kw_only=True, tag=_tag):
-    """Kill level 2 (cancel, flatten; stays level 1 after a later resume)."""
+    """Raise the kill level to 2: cancel, flatten, no entries."""
 
 
 class RecordCommand(Command, frozen=True, kw_only=True, tag=_tag):

@@ -54,7 +54,7 @@ class RequestOrderState(Command, frozen=True, kw_only=True, tag=_tag):
 
 
 class OrderFound(Report, frozen=True, kw_only=True, tag=_tag):
-    """The broker's word: working or terminal; `filled_qty` from executions."""
+    """What the broker knows: working or terminal; `filled_qty` from executions."""
 
     order_ref: str
     perm_id: int

@@ -61,7 +61,7 @@ class AlertRecorded(Report, frozen=True, kw_only=True, tag=_tag):
 
 
 class AlertRaised(Event, frozen=True, kw_only=True, tag=_tag):
-    """This alert is on record; follow it to its horizon."""
+    """This alert is on record (nobody follows its outcome yet)."""
 
     alert: Alert
 

@@ -40,7 +40,8 @@ class SteppedDay:
     def trace_hash(self) -> str:
         """The whole trace's hash (blake2b, hexadecimal)."""
         digest = hashlib.blake2b(digest_size=16)
-        for line in getattr(self.runtime.trace, "lines", ()):
+        trace = self.runtime.trace
+        for line in trace.lines if isinstance(trace, MemoryTrace) else ():
             digest.update(line)
         return digest.hexdigest()
 

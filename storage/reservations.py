@@ -61,7 +61,7 @@ def reserve(
 
 
 def release(db: sqlite3.Connection, message: entries.ReleaseReservation, now: Utc) -> None:
-    """Give an intent up, also before it was reserved; what was filled stays held."""
+    """Release an intent, also before it was reserved; what was filled stays held."""
     db.execute(
         "INSERT INTO tombstones (intent_id, reason, at_utc) VALUES (?,?,?) ON CONFLICT DO NOTHING",
         (message.intent_id, message.reason, now),

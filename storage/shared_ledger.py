@@ -29,7 +29,7 @@ Facts = tuple[SharedFact, ...]
 def start_run(folder: Path, desks: Iterable[str], at_utc: Utc) -> int:
     """Bring every ledger to this version, count a start of the supervisor and return its number, durably.
 
-    The desks' files are migrated here, too: their neighbours read them, from the first message on.
+    The desks' files are migrated here, too: other lanes and desks read them from the first message on.
 
     Raises:
         LedgerRefusedError: a ledger cannot be used.

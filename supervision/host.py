@@ -42,7 +42,7 @@ from supervision.trace import Trace
 from supervision.turn import Turn
 
 _OWN_EFFECTS = frozenset((SetTimer, CancelTimer, Retire, FenceActor, StartIncarnation, SetLatch, EndProcess))
-_SUPERVISOR_RESTARTS = 3
+_SUPERVISOR_RESTARTS = 3  # in the life of the process: nobody supervises it, and what it forgot it asks for anew
 _FENCE_WAIT_S = 1.0  # handing on effects takes microseconds; who holds a fence for longer is stuck in a port's sink
 _NO_TARGETS: tuple[str, ...] = ()
 
@@ -51,6 +51,17 @@ Targets = list[tuple[str, ...]]
 
 class Host(PostOffice):
     """Starts incarnations, has them handle their mail one by one, and ends those that fail.
+
+    The life of an incarnation, and in which thread (the stepped runtime has one for all):
+
+    1. `StartIncarnation` makes the actor and its shell, in the supervisor's thread; what raises here is a crash too.
+    2. `Started` is its first mail, handled in its own thread like all mail; an I/O actor's `open` runs right before it.
+    3. A message is received, decided on, and its outcome recorded; then the effects are carried out, in order.
+    4. It ends in its own thread, where an I/O actor's `close` runs: by `Retire`, when the process stops, or when it
+       raises. Or it is fenced while it is stuck, in the supervisor's thread: `close` does not run, and what it still
+       decides is refused.
+
+    Whatever it raises is caught, `SystemExit` as well, by which pykka would stop every actor.
 
     `ended` says why the process should end; `None` while it may go on.
     """
@@ -88,7 +99,7 @@ class Host(PostOffice):
         self._on_end()
 
     def fail(self, why: str) -> None:
-        """Give up on this process: the latch, and an end."""
+        """End this process: set the latch, then ask for the end."""
         self.latch(why)
         self.end(why)
 
@@ -117,7 +128,7 @@ class Host(PostOffice):
                 self._report_crash(cell, 0, None, error)
                 return
             cell.is_up = True
-        for _ in range(cell.mailbox.depth() + 1):
+        for _ in range(cell.mailbox.depth() + 1):  # `Started`, and what came while nobody was there
             self._wake(cell)
 
     def close_actor(self, cell: Cell, incarnation: int) -> None:
@@ -132,7 +143,7 @@ class Host(PostOffice):
     def handle_next(self, cell: Cell, incarnation: int) -> bool:
         """Handle one message of this incarnation; return False when there was none, or the incarnation is over."""
         with cell.fence:
-            if cell.incarnation != incarnation or not cell.is_up or self.is_stopping:
+            if not cell.is_current(incarnation) or self.is_stopping:
                 return False
             mail = cell.next_mail()
             if mail is None:
@@ -156,7 +167,7 @@ class Host(PostOffice):
             self._failed(cell, incarnation, error)
             return False
         with cell.fence:
-            if cell.incarnation != incarnation or not cell.is_up:
+            if not cell.is_current(incarnation):
                 return False  # a zombie: fenced while it was stuck; that was recorded and reported then
             cell.state = turn.state
             self.trace.handled(seq, HandlingOutcome.OK, len(effects), whole)
@@ -175,7 +186,8 @@ class Host(PostOffice):
         """Return for each effect to which addresses it goes.
 
         Raises:
-            KeyError: a role that nobody declared. TypeError: no effect.
+            KeyError: a role that nobody declared.
+            TypeError: an effect that is none.
         """
         targets: Targets = []
         for effect in effects:
@@ -194,6 +206,7 @@ class Host(PostOffice):
         self, cell: Cell, inbox_n: int, seq: int, at_utc: Utc, effects: Sequence[Effect], targets: Targets,
         raws: list[bytes] | None,
     ) -> None:  # fmt: skip
+        """Hand on what a turn decided, in order (fence held); an event that nobody hears stands on record."""
         for k, effect in enumerate(effects):
             message: Message
             if type(effect) is Tell:

@@ -56,7 +56,7 @@ class _Inbox:
     __slots__ = ("_cell", "_ready")
 
     def bind(self, ready: deque[Cell], cell: Cell) -> None:
-        """Say whose inbox this is (pykka makes it before anybody knows)."""
+        """Take note of whose inbox this is (pykka makes it before anybody knows)."""
         self._ready = ready
         self._cell = cell
 

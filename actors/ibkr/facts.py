@@ -1,19 +1,29 @@
-"""What the broker reports of orders, executions and positions: a status is a hint, an execution is a fact."""
+"""What the broker reports of orders, executions and positions: a status is a hint, an execution is a fact.
+
+An order in doubt ends here only when it is filled, or rejected with a reason that is known; anything else waits for a
+read-back (`settlement.py`). What an event does to an order's stage: `domain/orders/table.py`.
+"""
 
 from __future__ import annotations
 
 from actors.ibkr.read_back import start_read
-from actors.ibkr.reports import record_ids, reject, report_acknowledged, report_change_refused, report_closed
+from actors.ibkr.reports import (
+    record_ids,
+    reject,
+    report_acknowledged,
+    report_change_refused,
+    report_closed,
+    report_position,
+)
 from actors.ibkr.state import IBKRState, Timer, Wiring
 from domain.instants import MS
 from domain.instruments import Side
 from domain.orders.references import is_ours
 from domain.orders.table import ORDERS, CodeMeaning, Order, OrderEvent, OrderStage, OrderStatus, Trouble, find
-from domain.units import Utc
-from messages import broker, orders, positions
+from messages import broker, orders
 from supervision.turn import Turn
 
-ACKNOWLEDGING = (OrderStatus.WORKING, OrderStatus.PENDING)
+# -- orders -------------------------------------------------------------------------------------
 
 
 def on_order_sent(turn: Turn[IBKRState], fact: broker.OrderSent) -> None:
@@ -48,20 +58,29 @@ def on_order_status(wiring: Wiring, turn: Turn[IBKRState], fact: broker.OrderSta
         order = order.with_perm_id(fact.perm_id)
         record_ids(turn, order, fact.status)
     is_doubted = order.stage is OrderStage.IN_DOUBT
-    if fact.status in ACKNOWLEDGING and order.perm_id:
-        order = _acknowledge(turn, order, fact)
-    elif fact.status is OrderStatus.FILLED or (fact.status is OrderStatus.CANCELLED and not is_doubted):
-        if order.is_under_way or order.stage is OrderStage.MISSING:
-            record_ids(turn, order, fact.status)
-            report_closed(turn, order, fact.status.value, fact.filled_qty)
-        order = order.after(OrderEvent.ENDED)
-    elif fact.status is OrderStatus.INACTIVE and order.is_under_way:
-        order = order.marked_inactive()
-        if order.trouble is not None and order.filled_qty == 0 and is_doubted:
-            order = reject(turn, order, order.trouble)
-        else:
-            turn.arm(Timer.INACTIVE, turn.now + wiring.rules.query_wait_ms * MS, order.order_ref)
+    match fact.status:
+        case OrderStatus.PENDING | OrderStatus.WORKING if order.perm_id:
+            order = _acknowledge(turn, order, fact)
+        case OrderStatus.FILLED:
+            order = _end(turn, order, fact)
+        case OrderStatus.CANCELLED if not is_doubted:
+            order = _end(turn, order, fact)
+        case OrderStatus.INACTIVE if order.is_under_way:
+            order = order.marked_inactive()
+            if order.trouble is not None and order.filled_qty == 0 and is_doubted:  # its error came before the status
+                order = reject(turn, order, order.trouble)
+            else:
+                turn.arm(Timer.INACTIVE, turn.now + wiring.rules.query_wait_ms * MS, order.order_ref)
+        case _:
+            pass  # nothing to believe in it: a cancel on its way, a status that is unknown or without a perm id
     turn.state.keep(order)
+
+
+def _end(turn: Turn[IBKRState], order: Order, fact: broker.OrderStatusReported) -> Order:
+    if order.stage is not OrderStage.ENDED:
+        record_ids(turn, order, fact.status)
+        report_closed(turn, order, fact.status.value, fact.filled_qty)
+    return order.after(OrderEvent.ENDED)
 
 
 def _acknowledge(turn: Turn[IBKRState], was: Order, fact: broker.OrderStatusReported) -> Order:
@@ -77,6 +96,9 @@ def _acknowledge(turn: Turn[IBKRState], was: Order, fact: broker.OrderStatusRepo
     return order
 
 
+# -- executions ---------------------------------------------------------------------------------
+
+
 def on_execution(wiring: Wiring, turn: Turn[IBKRState], fact: broker.ExecutionReported) -> None:
     """Hand an execution to the ledger; one that is not ours is looked into by a read-back."""
     state, execution = turn.state, fact.execution
@@ -89,10 +111,11 @@ def on_execution(wiring: Wiring, turn: Turn[IBKRState], fact: broker.ExecutionRe
         before_qty = order.filled_qty
         order = order.executed(execution.exec_id, execution.revision, execution.qty)
         if order.side is Side.SELL and order.filled_qty != before_qty:
-            # the broker's own word replaces this estimate; until then no exit may sell the same contract again
+            # The broker's own report replaces this estimate; until then no exit may sell the same contracts again. A
+            # purchase is not estimated: what the broker does not report yet cannot be sold.
             estimate = state.position(execution.con_id) - (order.filled_qty - before_qty)
             state.keep_position(execution.con_id, estimate)
-        if order.filled_qty >= order.qty and (order.is_under_way or order.stage is OrderStage.MISSING):
+        if order.filled_qty >= order.qty and order.stage is not OrderStage.ENDED:
             order = order.after(OrderEvent.ENDED)
             report_closed(turn, order, OrderStatus.FILLED.value, order.filled_qty)
         state.keep(order)
@@ -104,6 +127,9 @@ def on_commission(turn: Turn[IBKRState], fact: broker.CommissionReported) -> Non
     """Hand a fee to the ledger."""
     fee = orders.RecordCommission(exec_id=fact.exec_id, revision=fact.revision, commission_cents=fact.commission_cents)
     turn.tell("desk_ledger", fee)
+
+
+# -- errors -------------------------------------------------------------------------------------
 
 
 def on_error(wiring: Wiring, turn: Turn[IBKRState], fact: broker.ErrorReported) -> None:
@@ -136,6 +162,9 @@ def doubt(wiring: Wiring, turn: Turn[IBKRState], order: Order, trouble: Trouble 
     start_read(wiring, turn)
 
 
+# -- holdings -----------------------------------------------------------------------------------
+
+
 def on_position(wiring: Wiring, turn: Turn[IBKRState], fact: broker.PositionReported) -> None:
     """Pass on what the broker holds of a contract of ours."""
     con_id = fact.contract.con_id
@@ -143,9 +172,3 @@ def on_position(wiring: Wiring, turn: Turn[IBKRState], fact: broker.PositionRepo
     if con_id in turn.state.con_ids:
         report_position(wiring, turn, con_id, turn.now)
         turn.disarm(Timer.AGREE, str(con_id))
-
-
-def report_position(wiring: Wiring, turn: Turn[IBKRState], con_id: int, read_utc: Utc) -> None:
-    """Tell a position what the broker holds of its contract, as last reported."""
-    qty = turn.state.position(con_id)
-    turn.report(wiring.position(con_id), positions.BrokerPositionRead(con_id=con_id, qty=qty, read_utc=read_utc))

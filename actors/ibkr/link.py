@@ -70,13 +70,13 @@ def on_link_failed(wiring: Wiring, turn: Turn[IBKRState], fact: broker.LinkFaile
     link = dialling.fail(turn.state.link, wiring.rules, turn.now, is_id_in_use=fact.is_id_in_use)
     if link is None:
         return
-    text = f"The IB Gateway cannot be reached: {fact.why.rstrip('.')}. It is dialled again by itself."
+    text = f"No session with the IB Gateway: {fact.why.rstrip('.')}. Retrying."
     turn.publish(operator.Alarm(key="gateway", severity=Severity.WARNING, text=text, at_utc=turn.now))
     gateway_link.follow(turn, wiring.port, link)
 
 
 def lose(wiring: Wiring, turn: Turn[IBKRState], cause: str, *, is_socket_up: bool = False) -> None:
-    """Give the link up, or wait on a socket that stayed up; every order whose bytes left is in doubt."""
+    """Close the link, or wait on a socket that stayed up; every order whose bytes left is in doubt."""
     state = turn.state
     link = dialling.lose(state.link, wiring.rules, turn.now, is_socket_up=is_socket_up, was_of_use=state.is_reconciled)
     if link is None:

@@ -24,7 +24,7 @@ def start_read(wiring: Wiring, turn: Turn[IBKRState]) -> None:
 
 
 def forget_read(turn: Turn[IBKRState]) -> None:
-    """Give up the read-back under way, at the port or at the ledger (the link was lost)."""
+    """Abandon the read-back under way, at the port or at the ledger (the link was lost)."""
     turn.state.reading = None
     turn.state.read = None
     turn.disarm(Timer.READ_BACK)

@@ -1,12 +1,12 @@
-"""What is told of an order, to the position that owns it and to the ledger."""
+"""What is told of an order and of a holding, to the position that owns it and to the ledger."""
 
 from __future__ import annotations
 
-from actors.ibkr.state import IBKRState
+from actors.ibkr.state import IBKRState, Wiring
 from domain.orders.table import Order, OrderEvent, OrderStatus, Trouble
 from domain.risk.reject import RejectCode
-from domain.units import Qty
-from messages import broker, orders
+from domain.units import Qty, Utc
+from messages import broker, orders, positions
 from supervision.turn import Turn
 
 
@@ -53,3 +53,9 @@ def record_ids(turn: Turn[IBKRState], order: Order, status: OrderStatus) -> None
     """Have the ledger keep the broker's id and the status."""
     ids = orders.RecordOrderIds(order_ref=order.order_ref, perm_id=order.perm_id, status=status.value)
     turn.tell("desk_ledger", ids)
+
+
+def report_position(wiring: Wiring, turn: Turn[IBKRState], con_id: int, read_utc: Utc) -> None:
+    """Tell a position what the broker holds of its contract, as last reported."""
+    qty = turn.state.position(con_id)
+    turn.report(wiring.position(con_id), positions.BrokerPositionRead(con_id=con_id, qty=qty, read_utc=read_utc))

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from actors.ibkr.facts import report_position
 from actors.ibkr.link import change_mode, lose
 from actors.ibkr.orders import withdraw, withdraw_all
 from actors.ibkr.read_back import start_read
-from actors.ibkr.reports import record_ids, reject, report_acknowledged, report_change_refused, report_closed
+from actors.ibkr.reports import (
+    record_ids,
+    reject,
+    report_acknowledged,
+    report_change_refused,
+    report_closed,
+    report_position,
+)
 from actors.ibkr.state import IBKRState, Query, Timer, Wiring, halt
 from domain.instants import MS
 from domain.orders.table import Order, OrderEvent, OrderStage, OrderStatus, Trouble
@@ -31,13 +37,13 @@ def on_broker_read(wiring: Wiring, turn: Turn[IBKRState], read: BrokerRead) -> N
 
 
 def on_broker_read_failed(wiring: Wiring, turn: Turn[IBKRState], fact: broker.BrokerReadFailed) -> None:
-    """Give the link up: without a read-back nothing is known of what the broker holds."""
+    """Close the link: without a read-back nothing is known of what the broker holds."""
     if fact.read_n == turn.state.reading:
         lose(wiring, turn, f"read-back failed: {fact.why}")
 
 
 def on_read_back_overdue(wiring: Wiring, turn: Turn[IBKRState]) -> None:
-    """Give the link up: it looks alive and does not answer."""
+    """Close the link: it looks alive and does not answer."""
     if turn.state.reading is not None:
         lose(wiring, turn, "the read-back was not answered")
 
@@ -136,7 +142,7 @@ def _settle_order(wiring: Wiring, turn: Turn[IBKRState], order: Order, read: Bro
     found = _found(read, order.order_ref)
     if found is not None and found.is_working:
         return _settle_working(wiring, turn, order, found)
-    if not order.is_under_way and order.stage is not OrderStage.MISSING:
+    if order.stage is OrderStage.ENDED:
         return order
     if found is not None or order.filled_qty:
         return _settle_ended(turn, order, found)

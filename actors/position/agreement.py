@@ -48,7 +48,7 @@ def on_agreement_due(rules: PositionRules, turn: PositionTurn) -> None:
         reports.disputed(rules, turn, f"the broker holds {state.broker_qty}, the ledger {fills.signed_held}")
     elif fills.held == 0 and is_idle and not _is_broker_flat(turn):
         if state.is_link_up is None:
-            request_order_state(rules, turn, state.entry_ref)  # nothing heard since the restart: have it read back
+            request_order_state(rules, turn, state.entry_ref)  # no report since the restart: have it read back
         else:
             reports.disputed(rules, turn, "everything is closed and the broker does not confirm it")
 

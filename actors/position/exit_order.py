@@ -1,4 +1,9 @@
-"""The one exit order of a position: wanted by level, made harder by modification, replaced only when it is over."""
+"""The one exit order of a position: made harder by modification, replaced only when it is over.
+
+`request_exit` notes what is wanted; after every message `steer_exit` brings the order to it. What is to be sent or
+changed is recorded first (`_record_intent`) and then goes to the broker session (`_send`, `_modify`). A clock runs for
+the tier at which it stands. Tiers and prices: `domain/orders/tiers.py`. Stages: `domain/orders/live_order.py`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,7 @@ from actors.position import reports
 from actors.position.state import (
     AFTER_HOURS,
     OF_AN_ORDER,
+    PositionData,
     PositionRules,
     PositionTurn,
     Timer,
@@ -15,7 +21,6 @@ from actors.position.state import (
     tier_subject,
 )
 from domain.instants import MS
-from domain.instruments import OrderType
 from domain.options.tick_rules import rule_of
 from domain.orders.live_order import (
     LegStage,
@@ -39,7 +44,7 @@ from domain.orders.tiers import Ticket, Tier, exit_ticket, first_tier, next_tier
 from domain.position import exits
 from domain.position.cycle import ExitKind, PositionEvent, PositionState
 from domain.position.exits import WantedExit
-from domain.session.modes import Mode
+from domain.session.modes import ALLOWS_EXITS
 from domain.session.phases import Phase
 from domain.units import Qty
 from messages import orders
@@ -66,12 +71,17 @@ def steer_exit(rules: PositionRules, turn: PositionTurn) -> None:
     wanted = state.wanted
     if state.cycle is not PositionState.PENDING_EXIT or wanted is None or state.fills.held <= 0:
         return
-    if state.is_link_up is False or state.phase in AFTER_HOURS or turn.now < state.retry_utc:
+    if not _can_send(state) or turn.now < state.retry_utc:
         return
     if state.orders.exit is not None:
         _plan_change(rules, turn, state.orders.exit, wanted)
     elif not _is_entry_in_the_way(rules, turn):
         _plan_new(rules, turn, wanted)
+
+
+def _can_send(state: PositionData) -> bool:
+    """Return whether link and hours let an exit go; where the link is unknown, the broker session decides."""
+    return state.is_link_up is not False and state.phase not in AFTER_HOURS
 
 
 def _cancel_excess(turn: PositionTurn) -> None:
@@ -99,6 +109,7 @@ def _is_entry_in_the_way(rules: PositionRules, turn: PositionTurn) -> bool:
 
 
 def _plan_new(rules: PositionRules, turn: PositionTurn, wanted: WantedExit) -> None:
+    """Have a new exit order recorded: for all that is held, or for half of it (rounded up) where a part is taken."""
     state = turn.state
     ticket = _ticket(rules, turn, wanted)
     if ticket is None:
@@ -116,6 +127,7 @@ def _plan_new(rules: PositionRules, turn: PositionTurn, wanted: WantedExit) -> N
 
 
 def _plan_change(rules: PositionRules, turn: PositionTurn, order: LiveOrder, wanted: WantedExit) -> None:
+    """Have a change recorded where more is wanted than the order asks for; `qty` is its total, filled part included."""
     fills = turn.state.fills
     qty = order.qty if wanted.kind is ExitKind.TAKE_PART else fills.filled(order.ref) + fills.held
     if not needs_change(order, wanted, _desired_tier(turn, wanted), qty):
@@ -140,6 +152,7 @@ def _desired_tier(turn: PositionTurn, wanted: WantedExit) -> Tier:
 
 
 def _ticket(rules: PositionRules, turn: PositionTurn, wanted: WantedExit) -> Ticket | None:
+    """Return type and price of the wanted exit; without any bid known the average fill stands in for the last one."""
     watch, fills = turn.state.watch, turn.state.fills
     quote = watch.quote if exits.is_fresh(watch, turn.now, rules.exits) else None
     last_bid = watch.last_bid_ticks if watch.last_bid_ticks is not None else fills.average_ticks
@@ -165,33 +178,35 @@ def _record_intent(
 
 def on_exit_intent_recorded(rules: PositionRules, turn: PositionTurn, report: orders.ExitIntentRecorded) -> None:
     """Send what the ledger has recorded."""
-    if _is_awaited(turn, report.order_ref, report.tier):
-        _proceed(rules, turn, report.order_ref, report.tier)
+    order = _awaiting_record(turn.state, report.order_ref, report.tier)
+    if order is not None:
+        _proceed(rules, turn, order, report.tier)
 
 
 def on_record_overdue(rules: PositionRules, turn: PositionTurn, order_ref: str, tier: Tier) -> None:
     """Send it anyway: an exit never waits for a disk, but entries halt when it does not answer."""
-    if _is_awaited(turn, order_ref, tier):
+    order = _awaiting_record(turn.state, order_ref, tier)
+    if order is not None:
         why = f"{turn.name}: the ledger did not record exit {order_ref} in time; it goes on anyway"
         reports.raise_kill(turn, why)
-        _proceed(rules, turn, order_ref, tier)
+        _proceed(rules, turn, order, tier)
 
 
-def _is_awaited(turn: PositionTurn, order_ref: str, tier: Tier) -> bool:
-    order = turn.state.orders.exit
+def _awaiting_record(state: PositionData, order_ref: str, tier: Tier) -> LiveOrder | None:
+    """Return the exit order whose intent at this tier, new or a change, is being recorded; `None`: it is no longer."""
+    order = state.orders.exit
     if order is None or order.ref != order_ref:
-        return False
+        return None
     if order.stage is LegStage.RECORDING:
-        return order.tier == tier
-    return order.change is not None and order.change.tier == tier
+        return order if order.tier == tier else None
+    return order if order.change is not None and order.change.tier == tier else None
 
 
-def _proceed(rules: PositionRules, turn: PositionTurn, order_ref: str, tier: Tier) -> None:
-    state, order = turn.state, turn.state.orders.exit
-    assert order is not None  # `_is_awaited` has seen it
-    turn.disarm(Timer.RECORD, tier_subject(order_ref, tier))
+def _proceed(rules: PositionRules, turn: PositionTurn, order: LiveOrder, tier: Tier) -> None:
+    """Send or change as recorded, or give it up where that cannot be any more: steering plans anew."""
+    turn.disarm(Timer.RECORD, tier_subject(order.ref, tier))
     is_new = order.stage is LegStage.RECORDING
-    if state.is_link_up is False or state.phase in AFTER_HOURS:
+    if not _can_send(turn.state):
         keep_order(turn, OrderRole.EXIT, dropped(order) if is_new else without_change(order))
     elif is_new:
         _send(rules, turn, order)
@@ -204,12 +219,12 @@ def _proceed(rules: PositionRules, turn: PositionTurn, order_ref: str, tier: Tie
 def _send(rules: PositionRules, turn: PositionTurn, order: LiveOrder) -> None:
     state, ref, held = turn.state, turn.state.opened_ref(), turn.state.fills.held
     order = submitted(order, min(order.qty, held), turn.now)
+    assert order.order_type is not None  # `_plan_new` has set it
     keep_order(turn, OrderRole.EXIT, order)
     state.agree_after_utc = turn.now
     request = OrderRequest(
-        order_ref=order.ref, contract=ref.contract, side=ref.side.opposite, qty=order.qty,
-        order_type=order.order_type or OrderType.MARKET, limit_ticks=order.limit_ticks, is_exit=True,
-        deadline_utc=order.deadline_utc,
+        order_ref=order.ref, contract=ref.contract, side=ref.side.opposite, qty=order.qty, order_type=order.order_type,
+        limit_ticks=order.limit_ticks, is_exit=True, deadline_utc=order.deadline_utc,
     )  # fmt: skip
     turn.tell("ibkr", orders.SubmitOrder(order=request, reply_to=turn.name, permit=None, held_qty=held))
     arm_in(turn, Timer.ACK, rules.exits.ack_wait_ms, order.ref)
@@ -267,17 +282,17 @@ def replace_exit(turn: PositionTurn, order: LiveOrder) -> None:
 def on_exit_held(rules: PositionRules, turn: PositionTurn, report: orders.ExitHeld) -> None:
     """Let the exit stand as wanted: the broker session could not send it now."""
     state, order = turn.state, turn.state.orders.exit
-    if report.mode in (Mode.DATA_ONLY, Mode.DEGRADED):
+    if report.mode not in ALLOWS_EXITS:
         state.is_link_up = False
     if order is None or order.ref != report.order_ref:
         return
-    if order.reached or order.stage is not LegStage.SENT:
+    if order.reached or order.stage is not LegStage.SENT:  # a change was held: the order itself may be at the broker
         keep_order(turn, OrderRole.EXIT, doubted(order))
         arm_in(turn, Timer.QUERY, rules.connection.query_wait_ms, order.ref)
     else:
         turn.disarm(Timer.ACK, order.ref)
         keep_order(turn, OrderRole.EXIT, dropped(order))
-    _try_later(turn, rules.exits.ack_wait_ms)
+    _try_later(rules, turn)
 
 
 def finish_exit(rules: PositionRules, turn: PositionTurn, order: LiveOrder) -> None:
@@ -295,10 +310,10 @@ def finish_exit(rules: PositionRules, turn: PositionTurn, order: LiveOrder) -> N
         state.watch = exits.without_breaches(state.watch)
         move(turn, PositionEvent.PART_TAKEN)
     elif not filled and not order.cancel_wanted:
-        _try_later(turn, rules.exits.ack_wait_ms)
+        _try_later(rules, turn)
 
 
-def _try_later(turn: PositionTurn, wait_ms: int) -> None:
-    """Send no exit before a while has passed (the last one was refused)."""
-    turn.state.retry_utc = turn.now + wait_ms * MS
-    arm_in(turn, Timer.RETRY, wait_ms)
+def _try_later(rules: PositionRules, turn: PositionTurn) -> None:
+    """Send no exit before a while has passed (the last one was refused or held)."""
+    turn.state.retry_utc = turn.now + rules.exits.ack_wait_ms * MS
+    arm_in(turn, Timer.RETRY, rules.exits.ack_wait_ms)

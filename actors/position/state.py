@@ -60,7 +60,7 @@ class PositionData(msgspec.Struct, kw_only=True):
     """State of one position.
 
     `ref`, `entry_ref`, `decision` and `permit` are those of the entry that opened this life; the last two are `None`
-    after a restart. `is_link_up` is `None` while nothing was heard of the broker session (it refuses by itself what it
+    after a restart. `is_link_up` is `None` while nothing is known of the broker session (it refuses by itself what it
     cannot send). `agree_after_utc` is the instant before which a broker quantity says nothing about flat;
     `agree_due_utc` and `fees_due_utc` are running waits. `reason` is the exit last wanted and `end` how the last life
     ended. `broker_qty` is signed.

@@ -48,7 +48,7 @@ def on_link_restored(wiring: Wiring, turn: Turn[QuotesState], fact: broker.LinkR
 
 
 def on_wait_over(wiring: Wiring, turn: Turn[QuotesState]) -> None:
-    """Give up an unanswered dial, or dial again; a new connection knows nothing of the old one's lines."""
+    """Abandon an unanswered dial, or dial again; a new connection knows nothing of the old one's lines."""
     gateway_link.on_wait_over(turn, wiring.port, wiring.rules, wiring.gateways)
     if not turn.state.link.is_up:
         turn.state.lines = {}

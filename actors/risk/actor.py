@@ -75,7 +75,7 @@ class RiskActor(Actor[RiskState, Inbox]):
         return RiskState()
 
     def decide(self, turn: Turn[RiskState], message: Inbox) -> None:
-        """Take one message into account."""
+        """Take one message into account, then begin the next attempt where none is in hand."""
         rules = self.rules
         match message:
             case signals.SignalRaised():
@@ -124,6 +124,7 @@ class RiskActor(Actor[RiskState, Inbox]):
                 on_timer(rules, turn, message)
             case _:
                 assert_never(message)
+        entry.begin_next(rules, turn)
 
 
 def start(rules: DeskRules, turn: Turn[RiskState], message: lifecycle.Started) -> None:

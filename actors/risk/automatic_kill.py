@@ -1,4 +1,4 @@
-"""The kill level as risk hears of it, and the levels that it asks for by itself."""
+"""The kill level as risk knows it, and the levels that it asks for by itself."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def on_level(turn: Turn[RiskState], message: risk.KillRaised | risk.KillLowered)
 
 
 def ask_for_level(turn: Turn[RiskState], level: KillLevel, reason: str) -> None:
-    """Ask for a level, once until the next word of the kill level."""
+    """Ask for a level, once until the kill level is reported again."""
     state = turn.state
     in_force = state.view.kill_level or KillLevel.RUNNING
     if max(state.asked_level, in_force) < level:

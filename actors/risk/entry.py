@@ -2,7 +2,8 @@
 
 `SignalRaised` queues an attempt. In hand, it passes the standing gates, asks `quotes` for contracts (and for a quote,
 where an offered one is too old), sizes the first that passes, asks for a fresh quote, looks at everything once more,
-and asks the ledger for the reservation; then its position takes over. Stages: `domain/risk/entry_stages.py`.
+and asks the ledger for the reservation; then its position takes over. Whatever refuses it on the way ends in `deny`.
+Stages: `domain/risk/entry_stages.py`. Gates and their order: `domain/risk/gates/sequence.py`.
 """
 
 from __future__ import annotations
@@ -36,7 +37,6 @@ def on_signal(rules: DeskRules, turn: Turn[RiskState], message: signals.SignalRa
         return
     attempt = Attempt(intent=intent, deadline_utc=turn.now + rules.limits.intent_deadline_ms * MS)
     turn.state.queue = (*turn.state.queue, attempt)
-    begin_next(rules, turn)
 
 
 def alerts_in_hand(state: RiskState) -> tuple[AlertKey, ...]:
@@ -46,7 +46,7 @@ def alerts_in_hand(state: RiskState) -> tuple[AlertKey, ...]:
 
 
 def begin_next(rules: DeskRules, turn: Turn[RiskState]) -> None:
-    """Take attempts from the queue until one waits for a reply."""
+    """Take attempts from the queue until one waits for a reply (at the end of every turn, so that none is left)."""
     while turn.state.attempt is None and turn.state.queue:
         attempt, *rest = turn.state.queue
         turn.state.queue = tuple(rest)
@@ -57,22 +57,23 @@ def begin(rules: DeskRules, turn: Turn[RiskState], attempt: Attempt) -> None:
     """Ask the standing gates; ask `quotes` for contracts where they pass."""
     intent = attempt.intent
     if intent.strategy not in rules.strategies or intent.ticker not in rules.tickers:
-        deny(turn, attempt, gates.SIGNAL_AGE, missing(f"no rules for strategy {intent.strategy} on {intent.ticker}"))
+        no_rules = missing(f"no rules for strategy {intent.strategy} on {intent.ticker}")
+        deny(turn, attempt.judged(Verdict(gates.SIGNAL_AGE, no_rules)))  # the first gate that needs them
         return
     if turn.now > attempt.deadline_utc:
         too_late = attempts.too_late(rules.limits, attempt.deadline_utc, turn.now, attempt.stage)
-        deny(turn, attempt, gates.SIGNAL_AGE, too_late)
+        deny(turn, attempt.judged(Verdict(gates.SIGNAL_AGE, too_late)))
         return
     snapshot = attempts.snapshot_of(rules, turn.state.view, intent, turn.now)
     attempt = attempt.judged(*gates.run(gates.in_phase(GatePhase.STANDING), intent, snapshot))
     if gates.first_reject(attempt.verdicts) is not None:
-        close(turn, attempt)
+        deny(turn, attempt)
         return
     combo = gates.no_combo_orders(intent.plan)
     if combo is not None:
-        close(turn, attempt.judged(combo))
+        deny(turn, attempt.judged(combo))
         return
-    attempt = wait_for(turn, attempt, EntryEvent.ADMITTED, rules.limits.quote_wait_ms)
+    attempt = advance(turn, attempt, EntryEvent.ADMITTED, rules.limits.quote_wait_ms)
     request = market.RequestContracts(
         request_id=attempt.request_id,
         reply_to=turn.name,
@@ -108,11 +109,10 @@ def on_contracts_offered(rules: DeskRules, turn: Turn[RiskState], message: marke
     if attempt is None:
         return
     if message.is_none_today:
-        close(turn, attempt.judged(gates.no_contract(0, message.why or "", is_none_today=True)))
+        deny(turn, attempt.judged(gates.no_contract(0, message.why or "", is_none_today=True)))
     else:
         candidates = message.quotes[: rules.limits.candidates_max]
         try_candidates(rules, turn, attempt.offered(candidates, message.spot), message.why or "")
-    begin_next(rules, turn)
 
 
 def on_quote(rules: DeskRules, turn: Turn[RiskState], message: market.QuoteRead) -> None:
@@ -125,7 +125,6 @@ def on_quote(rules: DeskRules, turn: Turn[RiskState], message: market.QuoteRead)
         submit(rules, turn, attempt, attempt.choice, message.quote)
     else:
         try_candidates(rules, turn, attempt.quoted(message.contract, message.quote), "", has_asked=True)
-    begin_next(rules, turn)
 
 
 def on_quote_unavailable(rules: DeskRules, turn: Turn[RiskState], message: market.QuoteUnavailable) -> None:
@@ -137,18 +136,19 @@ def on_quote_unavailable(rules: DeskRules, turn: Turn[RiskState], message: marke
     if attempt.choice is not None:
         limit_ms = rules.limits.fresh_quote_wait_ms
         stale = refused(RejectCode.STALE_QUOTE, age_ms, limit_ms, "ms", message.why)
-        deny(turn, attempt, gates.FRESH_QUOTE, stale)
+        deny(turn, attempt.judged(Verdict(gates.FRESH_QUOTE, stale)))
     else:
         stale = refused(RejectCode.STALE_QUOTE, age_ms, rules.limits.quote_age_max_ms, "ms", message.why)
         try_candidates(rules, turn, attempt.passing_over(Verdict(gates.QUOTE_FRESH, stale)), message.why)
-    begin_next(rules, turn)
 
 
 def on_reserved(rules: DeskRules, turn: Turn[RiskState], message: entries.EntryReserved) -> None:
     """Hand the intent on, unless what stood at the last look no longer stands."""
     attempt = awaiting_reservation(turn.state, message.intent_id)
-    if attempt is None or attempt.choice is None or attempt.approval is None:
+    if attempt is None:
         return
+    assert attempt.choice is not None  # both were set before the reservation was asked for
+    assert attempt.approval is not None
     intent = attempt.intent
     snapshot = attempts.snapshot_of(rules, turn.state.view, intent, turn.now)
     snapshot = attempts.approved_snapshot(snapshot, attempt.approval.epochs)
@@ -160,18 +160,16 @@ def on_reserved(rules: DeskRules, turn: Turn[RiskState], message: entries.EntryR
         hand_over(rules, turn, attempt, attempt.choice, attempt.approval)
     else:
         release(turn, attempt, reject.finding)
-        close(turn, attempt.judged(reject), is_recorded=True)
-    begin_next(rules, turn)
+        deny(turn, attempt.judged(reject), is_recorded=True)
 
 
 def on_refused(rules: DeskRules, turn: Turn[RiskState], message: entries.EntryRefused) -> None:
-    """End the attempt with the ledger's word (its gate row is written there)."""
+    """End the attempt with the ledger's answer (its gate row is written there)."""
     attempt = awaiting_reservation(turn.state, message.intent_id)
     if attempt is None:
         return
     finding = refused(message.code, message.measured, message.limit, "", message.looked_at)
-    close(turn, attempt.judged(Verdict(gates.RESERVATION, finding)), is_recorded=True)
-    begin_next(rules, turn)
+    deny(turn, attempt.judged(Verdict(gates.RESERVATION, finding)), is_recorded=True)
 
 
 def on_silence(rules: DeskRules, turn: Turn[RiskState], stage_n: str) -> None:
@@ -183,8 +181,7 @@ def on_silence(rules: DeskRules, turn: Turn[RiskState], stage_n: str) -> None:
     finding = attempts.no_reply(rules.limits, attempt, code, turn.now)
     if attempt.stage is EntryStage.AWAITS_RESERVATION:
         release(turn, attempt, finding)
-    close(turn, attempt.judged(Verdict(gate, finding)), EntryEvent.TIMED_OUT)
-    begin_next(rules, turn)
+    deny(turn, attempt.judged(Verdict(gate, finding)), EntryEvent.TIMED_OUT)
 
 
 def on_alert_stale(turn: Turn[RiskState], alert_id: str) -> None:
@@ -227,7 +224,7 @@ def try_candidates(
             return
         attempt, has_asked = attempt.passing_over(*verdicts), False
         why = f"last: {reject.finding.code}"
-    close(turn, attempt.judged(gates.no_contract(attempt.tried, why)))
+    deny(turn, attempt.judged(gates.no_contract(attempt.tried, why)))
 
 
 def size(rules: DeskRules, turn: Turn[RiskState], attempt: Attempt, contract: Contract, quote: Quote) -> None:
@@ -239,7 +236,7 @@ def size(rules: DeskRules, turn: Turn[RiskState], attempt: Attempt, contract: Co
     snapshot = attempts.sized_snapshot(snapshot, contract, quote, qty, reason)
     attempt = attempt.judged(*gates.run(gates.in_phase(GatePhase.SIZE), intent, snapshot))
     if gates.first_reject(attempt.verdicts) is not None or qty is None:
-        close(turn, attempt)
+        deny(turn, attempt)
         return
     attempt = attempt.having_chosen(Choice(contract, quote, qty, turn.now))
     wait_ms = rules.limits.fresh_quote_wait_ms
@@ -250,7 +247,7 @@ def ask_quote(
     turn: Turn[RiskState], attempt: Attempt, event: EntryEvent, contract: Contract, newer_than_utc: Utc, wait_ms: int
 ) -> None:
     """Ask for a quote of a contract and wait for it."""
-    attempt = wait_for(turn, attempt, event, wait_ms)
+    attempt = advance(turn, attempt, event, wait_ms)
     request = market.RequestQuote(
         request_id=attempt.request_id,
         reply_to=turn.name,
@@ -268,11 +265,11 @@ def submit(rules: DeskRules, turn: Turn[RiskState], attempt: Attempt, choice: Ch
     snapshot = attempts.submit_snapshot(snapshot, choice)
     attempt = attempt.judged(*gates.run(gates.in_phase(GatePhase.SUBMIT), intent, snapshot))
     if gates.first_reject(attempt.verdicts) is not None:
-        close(turn, attempt)
+        deny(turn, attempt)
         return
     attempt = attempt.judged(*gates.run(gates.LAST_LOOK, intent, snapshot, "last look"))
     if gates.first_reject(attempt.verdicts) is not None:
-        close(turn, attempt)
+        deny(turn, attempt)
         return
     wait_ms = rules.limits.reservation_wait_ms
     prices = attempts.decision_prices(choice.quote, attempt.spot)
@@ -283,7 +280,7 @@ def submit(rules: DeskRules, turn: Turn[RiskState], attempt: Attempt, choice: Ch
         epochs=Epochs(view.kill_epoch, view.session_epoch),
         deadline_utc=turn.now + (wait_ms + rules.exits.entry_total_ms) * MS,
     )
-    attempt = wait_for(turn, attempt.approved(approval), EntryEvent.QUOTE_PASSED, wait_ms)
+    attempt = advance(turn, attempt.approved(approval), EntryEvent.QUOTE_PASSED, wait_ms)
     strategy = rules.strategies[intent.strategy]
     ref = attempts.reference_of(rules.desk, intent, attempt.leg, choice.contract)
     request = entries.ReserveEntry(
@@ -331,7 +328,7 @@ def hand_over(rules: DeskRules, turn: Turn[RiskState], attempt: Attempt, choice:
 # -- stages and ends ----------------------------------------------------------------------------
 
 
-def wait_for(turn: Turn[RiskState], attempt: Attempt, event: EntryEvent, wait_ms: int) -> Attempt:
+def advance(turn: Turn[RiskState], attempt: Attempt, event: EntryEvent, wait_ms: int) -> Attempt:
     """Enter the stage that an event leads to: a new number, a new request id, the old timer off and a new one on."""
     state = turn.state
     disarm_stage(turn, attempt)
@@ -349,15 +346,14 @@ def disarm_stage(turn: Turn[RiskState], attempt: Attempt) -> None:
         turn.disarm(Timer.STAGE, str(attempt.stage_n))
 
 
-def deny(turn: Turn[RiskState], attempt: Attempt, gate: str, finding: Finding) -> None:
-    """End an attempt with a refusal in a gate's name."""
-    close(turn, attempt.judged(Verdict(gate, finding)))
-
-
-def close(
+def deny(
     turn: Turn[RiskState], attempt: Attempt, event: EntryEvent = EntryEvent.DENIED, is_recorded: bool = False
 ) -> None:
-    """End an attempt with its last verdict, a reject; `is_recorded` where the ledger has written the row itself."""
+    """End an attempt with its last verdict, a reject; `is_recorded` where the ledger has written the row itself.
+
+    Raises:
+        RuntimeError: the last verdict is no reject.
+    """
     intent, reject = attempt.intent, gates.first_reject(attempt.verdicts)
     if reject is None or reject.finding.code is None:
         raise RuntimeError(f"{intent.intent_id} was denied without a reject")
@@ -386,6 +382,9 @@ def end(turn: Turn[RiskState], attempt: Attempt, event: EntryEvent, code: Reject
 
 
 def release(turn: Turn[RiskState], attempt: Attempt, finding: Finding) -> None:
-    """Release a reservation, before anything else is told of it: its request may still be on its way to the ledger."""
+    """Release a reservation, made or not, before anything else is told of the attempt.
+
+    Its request may still be on its way to the ledger: it finds a tombstone there and is refused.
+    """
     reason = str(finding.code)
     turn.tell("desk_ledger", entries.ReleaseReservation(intent_id=attempt.intent.intent_id, reason=reason))

@@ -19,7 +19,7 @@ from supervision.turn import Turn
 
 
 def of_reservation(reservation: Reservation) -> Holding:
-    """Return a live reservation as pending; what it is worth is not known until its position speaks."""
+    """Return a live reservation as pending; what it is worth is not known until its position reports."""
     ref = reservation.ref
     return Holding(
         ref=ref,

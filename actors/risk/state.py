@@ -25,7 +25,7 @@ class RiskState(msgspec.Struct):
     """Everything that `risk` knows.
 
     `stage_n` counts the stages of this incarnation (timers and requests carry it), `asked_level` is the kill level that
-    was asked for and not yet heard of.
+    was asked for and not yet reported.
     """
 
     view: DeskView = DeskView()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args, get_type_hints
@@ -130,7 +131,8 @@ def _speakers_of(file: str) -> tuple[str, ...]:
     raise LookupError(f"nobody speaks from {file}; name them in {__name__}._SPEAKERS")
 
 
-def _made_in(path: Path) -> Iterator[type[Message]]:
+@cache
+def _made_in(path: Path) -> frozenset[type[Message]]:
     """Return the message classes that are called in a file, whatever name they were imported under."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     modules: dict[str, ModuleType] = {}
@@ -141,6 +143,7 @@ def _made_in(path: Path) -> Iterator[type[Message]]:
         elif isinstance(node, ast.ImportFrom) and str(node.module).startswith("messages."):
             module = sys.modules[str(node.module)]
             names |= {a.asname or a.name: getattr(module, a.name) for a in node.names}
+    found = set()
     for node in ast.walk(tree):
         # A class that stands for itself (a conditional expression chooses it) counts as made; a pattern or a type no.
         if isinstance(node, ast.Call | ast.IfExp):
@@ -152,7 +155,8 @@ def _made_in(path: Path) -> Iterator[type[Message]]:
                 elif isinstance(part, ast.Name):
                     kind = names.get(part.id)
                 if isinstance(kind, type) and issubclass(kind, Message):
-                    yield kind
+                    found.add(kind)
+    return frozenset(found)
 
 
 def messages_page() -> list[str]:

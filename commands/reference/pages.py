@@ -76,13 +76,13 @@ def state_machines_page() -> list[str]:
     lines += _machine("Link to a gateway", dialling, dialling.LINKS)
     lines += _machine("Position life cycle", cycle, cycle.CYCLE)
     lines += ["Ends of a position: " + ", ".join(code(end.value) for end in cycle.EndReason) + ".", ""]
-    lines += ["Exit reasons, most severe first: " + ", ".join(code(r.value) for r in cycle.ExitReason), ""]
+    lines += ["Exit reasons, most severe first: " + ", ".join(code(r.value) for r in cycle.ExitReason) + ".", ""]
     lines += _machine("A position's own order", live_order, live_order.LEG_STAGES)
     lines += _machine("Entry stages", entry_stages, entry_stages.ENTRY)
     lines += ["What silence means, per stage:", ""]
     lines += table(
         ("stage", "gate", "code"),
-        ((s.value, code(gate), code(c.value)) for s, (gate, c) in entry_stages.SILENCE.items()),
+        ((code(s.value), code(gate), code(c.value)) for s, (gate, c) in entry_stages.SILENCE.items()),
     )
     lines += _machine("Orders at the broker", orders_table, orders_table.ORDERS)
     return [*lines, *_phases(), *_vendor_codes()]
@@ -99,11 +99,11 @@ def _machine(title: str, module: object, machine: Machine[Any, Any]) -> list[str
         "",
         "```mermaid",
         "stateDiagram-v2",
-        f"    [*] --> {next(iter(states)).name}",
+        f"    [*] --> {next(iter(states)).value}",
     ]
     arrows: dict[tuple[str, str], list[str]] = {}
     for (state, event), after in machine.transitions.items():
-        arrows.setdefault((state.name, after.name), []).append(event.value)
+        arrows.setdefault((state.value, after.value), []).append(event.value)
     lines += [f"    {a} --> {b}: {', '.join(found)}" for (a, b), found in arrows.items()]
     lines += ["```", ""]
     for kind in (states, events):
@@ -111,6 +111,8 @@ def _machine(title: str, module: object, machine: Machine[Any, Any]) -> list[str
         if notes:
             lines += [doc(kind), ""]
             lines += table(("", ""), ((code(member.value), notes.get(member.name, "")) for member in kind))
+    if not machine.ignored:
+        return [*lines, "Nothing is ignored.", ""]
     rows = ((code(state.value), code(event.value), why) for (state, event), why in machine.ignored.items())
     return [*lines, "Ignored:", "", *table(("state", "event", "why"), rows)]
 
@@ -169,7 +171,7 @@ def actors_page() -> list[str]:
     for kind in dict.fromkeys(type(made) for _, made, _, _ in specs):
         lines += [f"## {kind.__name__}", "", f"`{kind.__module__.replace('.', '/')}.py`", ""]
         lines += [doc(sys.modules[kind.__module__]), ""]
-        inbox = ", ".join(code(m.__struct_config__.tag) for m in sorted(inbox_of(kind), key=lambda m: m.__name__))
+        inbox = ", ".join(sorted(code(message.__struct_config__.tag) for message in inbox_of(kind)))
         lines += [f"Inbox: {inbox}.", ""]
     return lines
 

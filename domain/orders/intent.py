@@ -10,7 +10,7 @@ from domain.units import Qty, Ticks, Utc
 
 
 class PlannedLeg(msgspec.Struct, frozen=True):
-    """One leg that a strategy wishes; `ratio` is its contracts per unit of size."""
+    """One leg that a strategy wants; `ratio` is its contracts per unit of size."""
 
     right: Right
     side: Side

@@ -38,7 +38,7 @@ class LegEvent(StrEnum):
     WRITTEN = "written"
     ACKNOWLEDGED = "acknowledged"
     CANCEL_SENT = "cancel_sent"
-    DOUBTED = "doubted"  # an answer is overdue, the link was lost, or the broker's word is not believed
+    DOUBTED = "doubted"  # an answer is overdue, the link was lost, or the broker's answer is not believed
     FOUND_WORKING = "found_working"  # by a read-back
     BROKER_ENDED = "broker_ended"
     SETTLED = "settled"  # over, and all its fills recorded
@@ -74,7 +74,7 @@ LEG_STAGES = Machine(
     },
     {
         (_S.RECORDING, _E.CANCEL_SENT): "nothing is at the broker: it is dropped instead",
-        (_S.SENT, _E.WRITTEN): "bytes on the way are no word of the broker",
+        (_S.SENT, _E.WRITTEN): "bytes on the way are no answer of the broker",
         (_S.SENT, _E.BROKER_ENDED): _UNSETTLED,
         (_S.WORKING, _E.WRITTEN): "bytes of a change, or news that was overtaken",
         (_S.WORKING, _E.ACKNOWLEDGED): "works already",
@@ -133,7 +133,7 @@ def written(order: LiveOrder) -> LiveOrder:
 
 
 def acknowledged(order: LiveOrder) -> LiveOrder:
-    """Return the order after the broker's word that it has it; one that is cancelled or asked for stays so."""
+    """Return the order after the broker reported that it has it; one that is cancelled or asked for stays so."""
     return replace(order, stage=LEG_STAGES.next(order.stage, LegEvent.ACKNOWLEDGED), reached=True)
 
 
@@ -143,7 +143,7 @@ def doubted(order: LiveOrder) -> LiveOrder:
 
 
 def ended(order: LiveOrder, filled_qty_total: Qty, *, is_sure: bool = False) -> LiveOrder:
-    """Return the order after the broker's word that it ended with this many contracts filled."""
+    """Return the order after the broker reported that it ended with this many contracts filled."""
     stage = LEG_STAGES.next(order.stage, LegEvent.BROKER_ENDED)
     return replace(order, stage=stage, reached=True, ended_qty=filled_qty_total, is_ended_sure=is_sure)
 

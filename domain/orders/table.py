@@ -1,7 +1,7 @@
 """Our own table of orders, keyed by our order ref and the broker's perm id: what we believe, and what we doubt.
 
 Executions and read-backs are the truth, statuses are hints. An order about which an error came, or that was under way
-when the link was lost, is in doubt until a read-back that began after the doubt has spoken.
+when the link was lost, is in doubt until a read-back that began after the doubt has settled it.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ ORDERS: Final = Machine(
         (OrderStage.MISSING, OrderEvent.WRITTEN): "bytes that led nowhere",
         (OrderStage.MISSING, OrderEvent.DENIED): "given up already",
         (OrderStage.MISSING, OrderEvent.REFUSED): "given up already",
-        (OrderStage.MISSING, OrderEvent.DOUBTED): "given up already; a later word of the broker brings it back",
+        (OrderStage.MISSING, OrderEvent.DOUBTED): "given up already; a later report of the broker brings it back",
         (OrderStage.MISSING, OrderEvent.NOT_FOUND): "given up already",
         (OrderStage.ENDED, OrderEvent.WRITTEN): _OVER,
         (OrderStage.ENDED, OrderEvent.DENIED): _OVER,

@@ -69,7 +69,7 @@ def exit_ticket(
     rule: TickRule,
     rules: ExitRules,
 ) -> Ticket | None:
-    """Return type and price of an exit; `None` when it needs a quote that is not there (the blind rule speaks next).
+    """Return type and price of an exit; `None` when it needs a quote that is not there (the blind rule is next).
 
     `last_bid_ticks` is the last bid known, fresh or not; a stop without a fresh quote starts from it, less the blind
     discount. Where the quote says that nobody bids, the price is the minimum tick and never the market.

@@ -95,7 +95,7 @@ _FILLS_STAY = "the entry's end changes nothing: what filled is held"
 _NO_EXIT = "no exit is running, so none can have taken a part"
 
 _IGNORED: dict[tuple[PositionState, PositionEvent], str] = {
-    (_S.FLAT, _E.ENTRY_ENDED): "the entry had been given up before its end was heard",
+    (_S.FLAT, _E.ENTRY_ENDED): "the entry had been given up before its end was reported",
     (_S.FLAT, _E.EXIT_WANTED): "nothing is held",
     (_S.FLAT, _E.PART_TAKEN): _NO_EXIT,
     (_S.FLAT, _E.BROKER_AGREED): "both sides are flat already",

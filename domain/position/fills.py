@@ -2,7 +2,7 @@
 
 Rows are totals per order (as the ledger tells them), so a fill told twice, or told again after a restart, changes
 nothing. The sums of a life (from flat to flat) are kept as differences of those totals, so that a late fill of an
-order of an earlier life counts where it is heard. Costs are in ticks × contracts before the multiplier.
+order of an earlier life counts where it is reported. Costs are in ticks × contracts before the multiplier.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
     """A position that is pending or open.
 
     `cost_cents` without fees; `realised_cents` is what part exits have brought, net of `fees_cents`; `unrealised_cents`
-    is the position's own mark, `None` where it is not known; `at_utc` the instant of the last word about it.
+    is the position's own mark, `None` where it is not known; `at_utc` the instant of the last report about it.
     """
 
     ref: PositionRef
@@ -99,12 +99,12 @@ class DeskView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def with_kill(view: DeskView, level: KillLevel, epoch: int) -> DeskView:
-    """Return the view after a word of the kill switch."""
+    """Return the view after a report of the kill level."""
     return replace(view, kill_level=level, kill_epoch=epoch)
 
 
 def with_mode(view: DeskView, mode: Mode, session_epoch: int) -> DeskView:
-    """Return the view after a word of the broker session."""
+    """Return the view after a report of the broker session."""
     return replace(view, mode=mode, session_epoch=session_epoch)
 
 

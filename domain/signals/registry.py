@@ -20,7 +20,7 @@ Z_READINGS_MIN: Final = 30  # fewer readings give no z
 
 
 class Group(StrEnum):
-    """What a feature speaks of."""
+    """What a feature is about."""
 
     LOCATION = "location"
     MAGNITUDE = "magnitude"

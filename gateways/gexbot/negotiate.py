@@ -5,15 +5,16 @@ Keys and access tokens stay in here: no message and no sentence carries one.
 
 from __future__ import annotations
 
-import http.client
 import queue
 import threading
 from collections.abc import Callable, Sequence
 from typing import Final
-from urllib.parse import urlsplit
 
 import msgspec
 import orjson
+from urllib3 import PoolManager, Timeout
+from urllib3.exceptions import HTTPError, LocationValueError
+from urllib3.util import parse_url
 
 from domain.units import Utc
 from messages import market
@@ -36,6 +37,9 @@ class Refusal(msgspec.Struct, frozen=True):
 
     why: str
     is_final: bool
+
+
+_NO_URL: Final = Refusal("feed.negotiate_url is no http or https URL with a host", is_final=True)
 
 
 class AddressBook:
@@ -66,36 +70,40 @@ def hub_name(vendor_hub: str) -> str:
 def negotiate(url: str, key: str, groups: Sequence[str], timeout_s: float = TIMEOUT_S) -> dict[str, str] | Refusal:
     """Return the hubs' URLs (V2), or why there are none.
 
-    This ends the key's older sessions. Blocks up to `timeout_s` real seconds.
+    This ends the key's older sessions, so it is asked once: no retries, no redirects. Blocks up to `timeout_s` real
+    seconds.
     """
-    parts = urlsplit(url)
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    headers = {"Authorization": f"Bearer {key}", "User-Agent": USER_AGENT, "Accept": "application/json"}
     try:
-        connection = kind(parts.hostname or "", parts.port, timeout=timeout_s)
-    except ValueError as error:
-        return Refusal(f"{parts.netloc} is no host and port: {error}", is_final=True)
-    headers = {
-        "Authorization": f"Bearer {key}",
-        "User-Agent": USER_AGENT,
-        "Accept": "application/json",
-        "Content-Type": "application/json",
-    }
-    try:
-        body = orjson.dumps({"groups": list(groups)})
-        connection.request("POST", parts.path, body=body, headers=headers)
-        response = connection.getresponse()
-        status, answer = response.status, response.read(ANSWER_BYTES_MAX)
-    except (OSError, http.client.HTTPException) as error:
-        reason = str(error) or type(error).__name__
-        return Refusal(f"{parts.netloc} could not be reached: {reason}", is_final=False)
-    except ValueError:  # http.client names the header's value, and that is the key
+        target = parse_url(url)
+        if target.scheme is None:  # urllib3 would take it for http
+            return _NO_URL
+        host = target.netloc or ""
+        with (
+            PoolManager(num_pools=1, retries=False, timeout=Timeout(total=timeout_s)) as pools,
+            pools.request(
+                "POST", url, json={"groups": list(groups)}, headers=headers,
+                redirect=False, preload_content=False, decode_content=False,
+            ) as response,
+        ):  # fmt: skip
+            status, answer = response.status, response.read(ANSWER_BYTES_MAX)
+    except LocationValueError:
+        return _NO_URL
+    except HTTPError as error:
+        return Refusal(f"{host} could not be reached: {_cause(error)}", is_final=False)
+    except ValueError:  # it names the header's value, and that is the key
         return Refusal("the key holds characters that no header may carry", is_final=True)
-    finally:
-        connection.close()
     if status != 200:
-        why = f"{parts.netloc} refused to negotiate with {status}: {_reason(answer)}"
+        why = f"{host} refused to negotiate with {status}: {_reason(answer)}"
         return Refusal(why, is_final=status in _FINAL_STATUS)
-    return _urls(parts.netloc, answer)
+    return _urls(host, answer)
+
+
+def _cause(error: BaseException) -> str:
+    """Return the sentence of what the system met; those of urllib3 around it name its objects."""
+    while isinstance(error, HTTPError) and (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    return str(error) or type(error).__name__
 
 
 def _urls(host: str, answer: bytes) -> dict[str, str] | Refusal:

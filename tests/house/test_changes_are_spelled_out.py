@@ -13,7 +13,8 @@ from importlib import import_module
 
 import msgspec
 
-from tests.house.test_import_direction import ROOT, modules
+from tests.house.test_import_direction import modules
+from tests.testkit.paths import ROOT
 
 ROOMS = ("actors", "domain", "messages")
 Fault = tuple[int, str]

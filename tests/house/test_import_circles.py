@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.testkit.paths import ROOT
+
 NO_ROOMS = ("tests", "notebooks", "docs", "deploy", "data", "runs")
 ROOMS = sorted(
     path.name for path in ROOT.iterdir()

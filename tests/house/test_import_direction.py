@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.testkit.paths import ROOT
+
 ALL = frozenset(
     ("domain", "messages", "config", "supervision", "actors", "gateways", "storage", "simulation", "web", "commands")
 )

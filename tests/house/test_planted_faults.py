@@ -46,6 +46,13 @@ PLANTS = (
         (*MYPY, "actors/risk"), ("actors/risk/actor.py:", "assert_never", "DayLocked"),
     ),
     Plant(
+        "a case for a message that the risk actor is never sent", "actors/risk/actor.py",
+        "            case risk.DayLocked():\n",
+        "            case risk.RecordDay():\n                pass\n            case risk.DayLocked():\n",
+        (*PYTEST, "tests/house/test_who_hears_what.py", "-k", "cases"),
+        ("RiskActor has a case for RecordDay", "Inbox in actors/risk/actor.py"),
+    ),
+    Plant(
         "an event without a subscriber", "messages/session.py",
         "class RequestReconcile(Command",
         'class SessionExtended(Event, frozen=True, kw_only=True, tag=_tag):\n    """The close has moved."""\n\n'

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.house.test_import_direction import ROOT, modules
+from tests.house.test_import_direction import modules
+from tests.testkit.paths import ROOT
 
 BANNED_MODULES = {
     "asyncio", "concurrent", "glob", "io", "logging", "multiprocessing", "os", "queue", "random", "secrets", "select",
-    "shutil", "signal", "socket", "sqlite3", "subprocess", "tempfile", "threading", "time", "urllib", "uuid",
+    "shutil", "signal", "socket", "sqlite3", "subprocess", "tempfile", "threading", "time", "urllib", "urllib3",
+    "uuid",
 }  # fmt: skip
 BANNED_NAMES = {"open", "print", "input", "exec", "eval", "id", "hash", "set_event_loop"}
 BANNED_METHODS = {"now", "today", "utcnow", "time_ns", "uuid4", "uuid1", "perf_counter", "getenv", "environ", "seed"}

@@ -48,9 +48,11 @@ def test_every_reject_code_has_its_row() -> None:
     assert [code for code in RejectCode if f"| `{code.value}` |" not in page] == []
 
 
-def test_every_message_has_its_heading() -> None:
-    page = names_in("messages.md").splitlines()
-    assert [tag for kind in MESSAGE_TYPES if f"### {(tag := kind.__struct_config__.tag)}" not in page] == []
+def test_every_message_has_one_row_with_its_meaning_and_who_sends_and_hears_it() -> None:
+    rows = [line.split(" | ") for line in names_in("messages.md").splitlines() if line.startswith("| `")]
+    tags = [f"`{kind.__struct_config__.tag}`" for kind in MESSAGE_TYPES]
+    assert sorted(row[0].removeprefix("| ") for row in rows) == sorted(tags)
+    assert [row[0] for row in rows if len(row) != 5 or not all(cell.strip(" |") for cell in row)] == []
 
 
 def leaves(values: dict[str, Any]) -> list[str]:

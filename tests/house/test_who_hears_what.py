@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import sys
+import textwrap
 from collections.abc import Iterator
 from typing import Any, get_type_hints
 
@@ -24,11 +26,12 @@ from commands.reference.conversations import (
 from config.settings import load_settings
 from main import RECORD_ONLY, SUBSCRIBERS, routes
 from messages import broker, lifecycle, market, risk, session
-from messages.base import Event
+from messages.base import Event, Message
 from messages.envelope import MESSAGE_TYPES
 from supervision.actor import inbox_of
 from supervision.subscriptions import fields_of
-from tests.house.test_import_direction import ROOT, modules
+from tests.house.test_import_direction import modules
+from tests.testkit.paths import ROOT
 
 EVENTS = tuple(kind for kind in MESSAGE_TYPES if issubclass(kind, Event))
 # Events that reach an actor otherwise than by a subscription, with the reason.
@@ -62,6 +65,38 @@ def subscription_faults() -> list[str]:
 
 def test_every_event_has_a_listener_and_every_listener_its_case() -> None:
     assert subscription_faults() == []
+
+
+@pytest.mark.parametrize("name", actor_classes())
+def test_the_cases_of_an_actor_are_those_of_its_inbox(name: str) -> None:
+    # The type checker misses a case too many: for all it knows, a message could be of two classes.
+    actor = actor_classes()[name]
+    cases, inbox = cases_of(actor), inbox_of(actor)
+    where = f"its Inbox in {actor.__module__.replace('.', '/')}.py"
+    faults = [f"{actor.__name__} has a case for {kind.__name__}, which is not in {where}" for kind in cases - inbox]
+    faults += [f"{actor.__name__} has no case for {kind.__name__}, which is in {where}" for kind in inbox - cases]
+    assert faults == []
+
+
+def cases_of(actor: type[Any]) -> set[type[Any]]:
+    """Return the message classes of the patterns with which an actor matches what it is sent."""
+    method = getattr(actor, "decide", None) or actor.handle
+    tree = ast.parse(textwrap.dedent(inspect.getsource(method)))
+    match = next(n for n in ast.walk(tree) if isinstance(n, ast.Match) and ast.unparse(n.subject) == "message")
+    patterns = [p for case in match.cases for p in ast.walk(case.pattern) if isinstance(p, ast.MatchClass)]
+    found = [named_by(pattern.cls, method.__globals__) for pattern in patterns]
+    return {kind for kind in found if issubclass(kind, Message)}
+
+
+def named_by(node: ast.expr, names: dict[str, Any]) -> Any:
+    """Return what a dotted name means."""
+    match node:
+        case ast.Attribute(value=owner, attr=name):
+            return getattr(named_by(owner, names), name)
+        case ast.Name(id=name):
+            return names[name]
+        case _:
+            raise TypeError(ast.unparse(node))
 
 
 @pytest.mark.parametrize("event", SUBSCRIBERS, ids=lambda event: event.__name__)

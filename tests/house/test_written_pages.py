@@ -16,8 +16,8 @@ import yaml
 from commands import cli
 from config.settings import load_settings
 from simulation.gateway.faults import load_faults
+from tests.testkit.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 PAGES = sorted((*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")))
 HAND = [page for page in PAGES if page.parent.name != "reference"]
 BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)

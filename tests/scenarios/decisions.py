@@ -445,7 +445,10 @@ REAL_PACE: Found = {"demo": {"rate": 1.0}}  # transport durations as they are wi
 DROPS = (Drop(At("11:00:00"), "gateway", 360), Drop(At("13:00:00"), "classic", 120))
 BUSY: Found = {  # many small trades, so that a morning of two tickers has something to tell
     "lanes": {"gexwatch": ["SPX", "QQQ"], "advisor": ["SPX", "QQQ"]},
-    "alert_rules": {"GAMMA_FLIP": {"cooldown_ms": 120000}, "STRUCTURE_BREAK": {"cooldown_ms": 300000, "trend_min_bps": 4}},
+    "alert_rules": {
+        "GAMMA_FLIP": {"cooldown_ms": 120000},
+        "STRUCTURE_BREAK": {"cooldown_ms": 300000, "trend_min_bps": 4},
+    },
     "entry": {"loss_streak_max": 9},
     "strategies": {
         "gexwatch": {"cooldown_ms": 120000, "trades_per_day_max": 12, "one_position_only": False},
@@ -525,7 +528,7 @@ SCENARIOS = (
                              Crash(At("15:46:00.5"), "risk")), seed=32, settings=_busy()),
     Scenario("two-restarts", (Restart(After("fill", 1, 30)), Restart(At("12:00:00"), 300), Restart(At("15:43:30"), 30)),
              seed=32, settings=_busy()),
-    Scenario("two-kill-levels", (Say(At("10:15:00"), "kill", 1), Say(At("10:16:00"), "kill", 7),
+    Scenario("two-kill-levels", (Say(At("10:15:00"), "kill", 1), Say(At("10:16:00"), "kill", 0),
                                  Say(At("11:00:00"), "resume", 0), Say(At("13:00:00"), "kill", 2),
                                  Say(At("13:20:00"), "resume", 1), Say(At("13:30:00"), "resume", 0)),
              seed=29, settings=_busy()),

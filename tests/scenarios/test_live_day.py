@@ -30,6 +30,8 @@ BEFORE_THE_FIRST_TRADE = {
 def data(tmp_path: Path) -> Iterator[Path]:
     folder = DataFolder(tmp_path / "data")
     yield folder.root
+    for running in Supervisor.started:  # a test that failed has left it alone
+        running.end_if_left()
     for what in ("gateway", "hubs"):
         left = folder.sim(what)
         if left is not None:
@@ -81,9 +83,9 @@ def test_operator_commands_reach_a_running_supervisor_and_a_second_one_is_refuse
     assert {"kill", "risk:paper", "ibkr:paper", "lane:gexwatch:SPX"} <= {a["name"] for a in status["actors"]}
 
     assert main_py(data, "kill", "1", "--reason", "test").returncode == 0
-    running.wait_for("Kill level 1")
+    running.wait_for("Kill level 1 (no entries), raised by cli: test.")
     assert main_py(data, "resume", "--reason", "test over").returncode == 0
-    running.wait_for("Kill level lowered to 0")
+    running.wait_for("Kill level 0 (running), lowered by cli: test over")
     (data / "KILL").write_text("1")
     running.wait_for("the KILL file says 1")
 
@@ -143,7 +145,7 @@ def test_a_real_configuration_without_peers_says_so_and_keeps_trying(data: Path)
         "broker: {gateways: [{host: 127.0.0.1, port: 9}]}\n"
     )
     running = Supervisor(data, "--config", str(settings), ZEROHOUR_GEXBOT_KEY="gexbot_custom_test")
-    running.wait_for("The IB Gateway cannot be reached")
+    running.wait_for("No session with the IB Gateway")
     running.wait_for("The feed gave no addresses")
     assert running.end(signal.SIGTERM) == 0
     assert not any("Traceback" in line for line in running.lines)

@@ -12,7 +12,7 @@ from messages.lifecycle import ActorStuck
 from messages.market import SpotsChanged
 from supervision.spec import Policy, Template
 from supervision.stepped import SteppedRuntime
-from tests.testkit.toys import House, Log, Toy, ToyStore, house, say, spec, stepped
+from tests.testkit.toys import Log, Toy, ToyStore, ToyTree, say, spec, stepped, toy_tree
 
 COMMANDS = (
     "tell b:1 x", "tell c:1 tell a:1 back", "tell both y", "tell nobody x", "tell ghost:1 x", "tell port:x hello",
@@ -40,9 +40,9 @@ class HostLoop(SteppedRuntime):
             self.handle_next(cell, cell.incarnation)
 
 
-def world() -> House:
+def world() -> ToyTree:
     log: Log = []
-    return house(
+    return toy_tree(
         *(spec(name, lambda n: Toy(n, log, on_start="timer t 50"), restore_from="store:1") for name in ("a:1", "b:1")),
         spec("c:1", lambda n: Toy(n, log), policy=Policy(latch_on_crash=True, end_on_spent_budget=True)),
         spec("store:1", lambda n: ToyStore(n, log, {"bad": 4})),

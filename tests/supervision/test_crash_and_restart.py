@@ -8,7 +8,7 @@ from domain.risk.kill import KillLevel
 from messages import lifecycle, operator, restored, risk
 from supervision.spec import Policy, Template
 from supervision.supervisor import SupervisorActor
-from tests.testkit.toys import RULES, Log, Toy, ToyStore, alarm, house, message_of, records, say, spec, stepped
+from tests.testkit.toys import RULES, Log, Toy, ToyStore, alarm, message_of, records, say, spec, stepped, toy_tree
 
 
 def toy(name: str, log: Log, **more: object):
@@ -17,14 +17,14 @@ def toy(name: str, log: Log, **more: object):
 
 def test_started_comes_first_even_where_mail_was_waiting():
     log: Log = []
-    h = house(toy("a:1", log), spec("z:1", lambda n: Toy(n, log, on_start="tell a:1 early")), log=log)
+    h = toy_tree(toy("a:1", log), spec("z:1", lambda n: Toy(n, log, on_start="tell a:1 early")), log=log)
     stepped(h)
     assert h.texts("a:1") == ["started:1", "early"]
 
 
 def test_poison_in_a_pure_actor_is_a_dead_letter_at_once_and_later_mail_is_handled_once_by_the_next_incarnation():
     log: Log = []
-    h = house(toy("a:1", log), log=log)
+    h = toy_tree(toy("a:1", log), log=log)
     runtime = stepped(h)
     for text in ("one", "raise", "two", "three"):
         runtime.post("a:1", say(text), "edge:test")
@@ -48,7 +48,7 @@ def test_poison_in_a_pure_actor_is_a_dead_letter_at_once_and_later_mail_is_handl
 def test_failed_message_of_an_io_actor_comes_again_before_later_mail():
     log: Log = []
     failures = {"one": 2}
-    h = house(spec("store:1", lambda n: ToyStore(n, log, failures)), log=log)
+    h = toy_tree(spec("store:1", lambda n: ToyStore(n, log, failures)), log=log)
     runtime = stepped(h)
     runtime.post("store:1", say("one"), "edge:test")
     runtime.post("store:1", say("two"), "edge:test")
@@ -66,7 +66,7 @@ def test_failed_message_of_an_io_actor_comes_again_before_later_mail():
 def test_message_that_fails_max_deliveries_times_is_set_aside():
     log: Log = []
     failures = {"one": 99}
-    h = house(spec("store:1", lambda n: ToyStore(n, log, failures)), log=log)
+    h = toy_tree(spec("store:1", lambda n: ToyStore(n, log, failures)), log=log)
     runtime = stepped(h)
     runtime.post("store:1", say("one"), "edge:test")
     runtime.post("store:1", say("two"), "edge:test")
@@ -79,7 +79,7 @@ def test_message_that_fails_max_deliveries_times_is_set_aside():
 def test_what_cannot_open_spends_its_budget():
     log: Log = []
     failures = {"open": 99}
-    h = house(spec("store:1", lambda n: ToyStore(n, log, failures)), log=log)
+    h = toy_tree(spec("store:1", lambda n: ToyStore(n, log, failures)), log=log)
     runtime = stepped(h)
     runtime.post("store:1", say("one"), "edge:test")
     runtime.run_until(1)
@@ -92,7 +92,7 @@ def test_what_cannot_open_spends_its_budget():
 @pytest.mark.parametrize("command", ["raise", "exit"])
 def test_exception_or_base_exception_leaves_the_others_alone(command: str):
     log: Log = []
-    h = house(toy("a:1", log), toy("b:1", log), log=log)
+    h = toy_tree(toy("a:1", log), toy("b:1", log), log=log)
     runtime = stepped(h)
     runtime.post("a:1", say(command), "edge:test")
     runtime.post("b:1", say("still here"), "edge:test")
@@ -103,7 +103,7 @@ def test_exception_or_base_exception_leaves_the_others_alone(command: str):
 
 def test_undeclared_role_is_a_crash_before_anything_has_happened():
     log: Log = []
-    h = house(toy("a:1", log), toy("b:1", log), log=log)
+    h = toy_tree(toy("a:1", log), toy("b:1", log), log=log)
     runtime = stepped(h)
     runtime.post("a:1", say("tell b:1 half;timer k 5;tell stranger x"), "edge:test")
     runtime.run_until(10)
@@ -113,7 +113,7 @@ def test_undeclared_role_is_a_crash_before_anything_has_happened():
 
 def test_role_of_nobody_makes_no_dead_letter_and_a_role_of_two_reaches_both():
     log: Log = []
-    h = house(toy("a:1", log), toy("b:1", log), log=log)
+    h = toy_tree(toy("a:1", log), toy("b:1", log), log=log)
     runtime = stepped(h)
     runtime.post("a:1", say("tell nobody x;tell both y"), "edge:test")
     runtime.run_until(1)
@@ -123,7 +123,7 @@ def test_role_of_nobody_makes_no_dead_letter_and_a_role_of_two_reaches_both():
 
 def test_address_of_nobody_is_a_dead_letter_on_record():
     log: Log = []
-    h = house(toy("a:1", log), log=log)
+    h = toy_tree(toy("a:1", log), log=log)
     runtime = stepped(h)
     runtime.post("a:1", say("tell ghost:1 x"), "edge:test")
     runtime.run_until(1)
@@ -134,7 +134,7 @@ def test_address_of_nobody_is_a_dead_letter_on_record():
 
 def test_vital_message_that_is_lost_halts_trading_as_a_vital_loss():
     log: Log = []
-    h = house(spec("a:1", Refuser), log=log)
+    h = toy_tree(spec("a:1", Refuser), log=log)
     runtime = stepped(h)
     runtime.post("a:1", risk.RaiseKill(level=KillLevel.NO_ENTRIES, reason="x", by="test"), "edge:test")
     runtime.run_until(1)
@@ -155,7 +155,7 @@ class Refuser(Toy):
 
 def test_ordinary_message_that_is_lost_only_makes_an_alarm():
     log: Log = []
-    h = house(toy("a:1", log), log=log)
+    h = toy_tree(toy("a:1", log), log=log)
     runtime = stepped(h)
     runtime.post("a:1", say("raise"), "edge:test")
     runtime.run_until(1)
@@ -165,7 +165,7 @@ def test_ordinary_message_that_is_lost_only_makes_an_alarm():
 
 def test_spent_budget_halts_trading_and_gives_the_actor_up_and_the_others_go_on():
     log: Log = []
-    h = house(toy("a:1", log), toy("b:1", log), log=log)
+    h = toy_tree(toy("a:1", log), toy("b:1", log), log=log)
     runtime = stepped(h)
     for _ in range(6):
         runtime.post("a:1", say("raise"), "edge:test")
@@ -181,7 +181,7 @@ def test_spent_budget_halts_trading_and_gives_the_actor_up_and_the_others_go_on(
 
 def test_crashes_further_apart_than_the_window_do_not_spend_the_budget():
     log: Log = []
-    h = house(toy("a:1", log), log=log)
+    h = toy_tree(toy("a:1", log), log=log)
     runtime = stepped(h)
     for n in range(12):
         runtime.post("a:1", say("raise"), "edge:test")
@@ -191,7 +191,7 @@ def test_crashes_further_apart_than_the_window_do_not_spend_the_budget():
 
 def test_policy_latches_at_the_first_crash_and_ends_the_process_with_the_budget():
     log: Log = []
-    h = house(toy("a:1", log, policy=Policy(latch_on_crash=True, end_on_spent_budget=True)), log=log)
+    h = toy_tree(toy("a:1", log, policy=Policy(latch_on_crash=True, end_on_spent_budget=True)), log=log)
     runtime = stepped(h)
     reasons: list[str] = []
     runtime.on_latch = reasons.append
@@ -215,7 +215,7 @@ def test_actor_that_cannot_be_made_is_a_crash_of_it_and_not_of_the_supervisor():
             raise RuntimeError("not yet")
         return Toy(name, log)
 
-    h = house(spec("a:1", make), log=log)
+    h = toy_tree(spec("a:1", make), log=log)
     runtime = stepped(h)
     assert runtime.cells["a:1"].is_up and runtime.cells["a:1"].crashes == 2
     assert runtime.cells["supervisor"].crashes == 0
@@ -224,7 +224,7 @@ def test_actor_that_cannot_be_made_is_a_crash_of_it_and_not_of_the_supervisor():
 
 def test_crashed_supervisor_latches_comes_back_and_hears_of_everybody_who_is_down():
     log: Log = []
-    h = house(toy("a:1", log), log=log)
+    h = toy_tree(toy("a:1", log), log=log)
     runtime = stepped(h)
     runtime.post("a:1", say("raise"), "edge:test")  # its ActorCrashed waits behind the poison
     runtime.post("supervisor", say("poison"), "edge:test")
@@ -247,7 +247,7 @@ def test_actor_whose_crash_report_itself_was_lost_is_started_again_by_the_next_s
                 raise RuntimeError("forgot")
             super().decide(turn, message)
 
-    h = house(toy("a:1", log), log=log, supervisor=lambda tree: Forgetful("supervisor", tree, RULES, 1.0))
+    h = toy_tree(toy("a:1", log), log=log, supervisor=lambda tree: Forgetful("supervisor", tree, RULES, 1.0))
     runtime = stepped(h)
     runtime.post("a:1", say("raise"), "edge:test")
     runtime.run_until(1)
@@ -257,7 +257,7 @@ def test_actor_whose_crash_report_itself_was_lost_is_started_again_by_the_next_s
 
 def test_supervisor_that_keeps_crashing_ends_the_process():
     log: Log = []
-    h = house(log=log)
+    h = toy_tree(log=log)
     runtime = stepped(h)
     for _ in range(4):
         runtime.post("supervisor", say("poison"), "edge:test")
@@ -267,7 +267,7 @@ def test_supervisor_that_keeps_crashing_ends_the_process():
 
 def test_alarm_that_crashes_its_reader_begets_no_alarm():
     log: Log = []
-    h = house(toy("notifier", log), toy("web", log), log=log, subscribers={operator.Alarm: ("notifier", "web")})
+    h = toy_tree(toy("notifier", log), toy("web", log), log=log, subscribers={operator.Alarm: ("notifier", "web")})
     runtime = stepped(h)
     runtime.post("web", alarm("raise"), "edge:test")
     runtime.run_until(1)
@@ -278,7 +278,7 @@ def test_alarm_that_crashes_its_reader_begets_no_alarm():
 
 def test_anything_else_that_crashes_the_reader_of_alarms_is_an_alarm():
     log: Log = []
-    h = house(toy("notifier", log), log=log)
+    h = toy_tree(toy("notifier", log), log=log)
     runtime = stepped(h)
     runtime.post("notifier", say("raise"), "edge:test")
     runtime.run_until(1)
@@ -289,7 +289,7 @@ def test_anything_else_that_crashes_the_reader_of_alarms_is_an_alarm():
 def test_policy_of_a_template_is_that_of_its_actors():
     log: Log = []
     policy = Policy(end_on_spent_budget=True)
-    h = house(log=log, templates=(Template("position:paper:", lambda n: Toy(n, log), policy=policy),))
+    h = toy_tree(log=log, templates=(Template("position:paper:", lambda n: Toy(n, log), policy=policy),))
     runtime = stepped(h)
     for _ in range(6):
         runtime.post("position:paper:7", say("raise"), "edge:test")
@@ -299,7 +299,7 @@ def test_policy_of_a_template_is_that_of_its_actors():
 
 def test_state_comes_back_from_the_ledger_behind_everything_the_dead_one_told_it():
     log: Log = []
-    h = house(spec("ledger", lambda n: ToyStore(n, log)), toy("a:1", log, restore_from="ledger"), log=log)
+    h = toy_tree(spec("ledger", lambda n: ToyStore(n, log)), toy("a:1", log, restore_from="ledger"), log=log)
     runtime = stepped(h)
     runtime.post("a:1", say("tell ledger last words"), "edge:test")
     runtime.post("a:1", say("raise"), "edge:test")
@@ -312,7 +312,7 @@ def test_state_comes_back_from_the_ledger_behind_everything_the_dead_one_told_it
 
 def test_unanswered_question_is_put_again_and_its_late_answer_is_too_old():
     log: Log = []
-    h = house(spec("ledger", lambda n: Toy(n, log)), toy("a:1", log, restore_from="ledger"), log=log)
+    h = toy_tree(spec("ledger", lambda n: Toy(n, log)), toy("a:1", log, restore_from="ledger"), log=log)
     runtime = stepped(h)
     assert not runtime.cells["a:1"].is_up
     runtime.run_until(2_000_000_000)
@@ -328,7 +328,7 @@ def test_unanswered_question_is_put_again_and_its_late_answer_is_too_old():
 
 def test_asking_edge_hears_that_its_command_failed():
     log: Log = []
-    h = house(spec("a:1", Refuser), log=log)
+    h = toy_tree(spec("a:1", Refuser), log=log)
     runtime = stepped(h)
     answers: list[object] = []
     runtime.sinks["edge:cli"] = answers.append
@@ -345,7 +345,7 @@ def test_asking_edge_hears_that_its_command_failed():
 
 def test_port_that_raises_makes_a_dead_letter_and_leaves_the_sender_alone():
     log: Log = []
-    h = house(toy("a:1", log), log=log)
+    h = toy_tree(toy("a:1", log), log=log)
     runtime = stepped(h)
 
     def broken(message: object) -> None:
@@ -361,7 +361,7 @@ def test_port_that_raises_makes_a_dead_letter_and_leaves_the_sender_alone():
 
 def test_mailbox_over_its_bound_halts_trading_once_and_drops_nothing():
     log: Log = []
-    h = house(toy("a:1", log), toy("b:1", log), log=log)
+    h = toy_tree(toy("a:1", log), toy("b:1", log), log=log)
     runtime = stepped(h, mailbox_soft_bound=20)
     for _ in range(2):
         runtime.post("a:1", say(";".join(["tell b:1 x"] * 50)), "edge:test")
@@ -375,7 +375,7 @@ def test_mailbox_over_its_bound_halts_trading_once_and_drops_nothing():
 
 def test_address_of_a_template_is_made_when_its_first_mail_comes():
     log: Log = []
-    h = house(log=log, templates=(Template("position:paper:", lambda n: Toy(n, log)),))
+    h = toy_tree(log=log, templates=(Template("position:paper:", lambda n: Toy(n, log)),))
     runtime = stepped(h)
     for n in range(3):
         runtime.post("position:paper:7", say(f"m{n}"), "edge:test")
@@ -385,7 +385,7 @@ def test_address_of_a_template_is_made_when_its_first_mail_comes():
 
 def test_retired_actor_is_gone_until_new_mail_needs_it_and_its_incarnations_count_on():
     log: Log = []
-    h = house(log=log, templates=(Template("position:paper:", lambda n: Toy(n, log)),))
+    h = toy_tree(log=log, templates=(Template("position:paper:", lambda n: Toy(n, log)),))
     runtime = stepped(h)
     runtime.post("position:paper:7", say("retire"), "edge:test")
     runtime.run_until(1)
@@ -401,7 +401,7 @@ def test_retired_actor_is_gone_until_new_mail_needs_it_and_its_incarnations_coun
 
 def test_mail_of_a_sender_who_looked_before_the_retirement_and_put_after_it_wakes_the_actor():
     log: Log = []
-    h = house(log=log, templates=(Template("position:paper:", lambda n: Toy(n, log)),))
+    h = toy_tree(log=log, templates=(Template("position:paper:", lambda n: Toy(n, log)),))
     runtime = stepped(h)
     runtime.post("position:paper:7", say("one"), "edge:test")
     runtime.run_until(1)
@@ -427,7 +427,7 @@ def test_roster_starts_the_actors_that_its_ledger_names():
                 return
             super().handle(turn, message)
 
-    h = house(
+    h = toy_tree(
         spec("ledger:paper", lambda n: Knowing(n, log)), log=log, rosters=(("ledger:paper", "positions:paper"),),
         templates=(Template("position:paper:", lambda n: Toy(n, log), "ledger:paper"),),
     )  # fmt: skip

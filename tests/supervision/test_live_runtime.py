@@ -20,7 +20,7 @@ from supervision.spec import Template
 from supervision.threaded import LiveRuntime
 from supervision.trace import MemoryTrace, NoTrace
 from supervision.watchdog import Watchdog
-from tests.testkit.toys import RULES, Collector, Log, Toy, ToyState, ToyStore, house, records, say, spec, text_of
+from tests.testkit.toys import RULES, Collector, Log, Toy, ToyState, ToyStore, records, say, spec, text_of, toy_tree
 
 Start = Callable[..., LiveRuntime]
 
@@ -94,7 +94,7 @@ def generous():
 
 def test_crashes_under_fire_from_many_threads_lose_nothing_double_nothing_and_keep_each_senders_order(start: Start):
     log: Log = []
-    h = house(spec("a:1", lambda n: Toy(n, log)), log=log, rules=generous())
+    h = toy_tree(spec("a:1", lambda n: Toy(n, log)), log=log, rules=generous())
     runtime = start(h)
     post_from_threads(runtime, "a:1", senders=4, each=200, poison_every=20)
     assert eventually(lambda: len(h.texts("a:1")) >= 800 + 41)
@@ -107,7 +107,7 @@ def test_crashes_under_fire_from_many_threads_lose_nothing_double_nothing_and_ke
 
 def test_started_is_the_first_receipt_of_every_incarnation_and_the_trace_keeps_its_invariants(start: Start):
     log: Log = []
-    h = house(spec("a:1", lambda n: Toy(n, log)), spec("b:1", lambda n: Toy(n, log)), log=log, rules=generous())
+    h = toy_tree(spec("a:1", lambda n: Toy(n, log)), spec("b:1", lambda n: Toy(n, log)), log=log, rules=generous())
     runtime = start(h)
     for n in range(60):
         runtime.post(
@@ -134,7 +134,7 @@ def test_started_is_the_first_receipt_of_every_incarnation_and_the_trace_keeps_i
 def test_io_actor_that_fails_now_and_then_loses_nothing_and_keeps_order(start: Start):
     log: Log = []
     failures = {f"m {k} {n}": 1 + n % 2 for k in range(2) for n in range(0, 60, 10)}
-    h = house(spec("store:1", lambda n: ToyStore(n, log, failures)), log=log, rules=generous())
+    h = toy_tree(spec("store:1", lambda n: ToyStore(n, log, failures)), log=log, rules=generous())
     runtime = start(h)
     post_from_threads(runtime, "store:1", senders=2, each=60)
     assert eventually(lambda: runtime.cells["store:1"].mailbox.depth() == 0 and runtime.cells["store:1"].is_up)
@@ -158,7 +158,7 @@ def test_retiring_at_every_message_under_fire_loses_nothing(start: Start):
             if not isinstance(message, lifecycle.Started):
                 turn.retire()
 
-    h = house(log=log, templates=(Template("position:paper:", lambda n: Quitter(n, log)),))
+    h = toy_tree(log=log, templates=(Template("position:paper:", lambda n: Quitter(n, log)),))
     runtime = start(h)
     post_from_threads(runtime, "position:paper:7", senders=4, each=100)
     assert eventually(lambda: sum(text.startswith("m ") for text in h.texts("position:paper:7")) >= 400)
@@ -170,7 +170,7 @@ def test_retiring_at_every_message_under_fire_loses_nothing(start: Start):
 @pytest.mark.parametrize("command", ["raise", "exit"])
 def test_base_exception_in_one_thread_leaves_the_other_threads_running(start: Start, command: str):
     log: Log = []
-    h = house(spec("a:1", lambda n: Toy(n, log)), spec("b:1", lambda n: Toy(n, log)), log=log)
+    h = toy_tree(spec("a:1", lambda n: Toy(n, log)), spec("b:1", lambda n: Toy(n, log)), log=log)
     runtime = start(h)
     runtime.post("a:1", say(command), "edge:t")
     assert eventually(lambda: runtime.cells["a:1"].incarnation == 2)
@@ -190,7 +190,7 @@ def test_stuck_actor_is_reported_with_its_stack_then_fenced_and_its_zombie_is_re
 
     seen: list[lifecycle.ActorStuck] = []
     rules = dataclasses.replace(RULES, stuck_after_ms=20, watchdog_every_ms=3_600_000)
-    h = house(spec("a:1", make), spec("b:1", lambda n: Toy(n, log)), log=log, rules=rules)
+    h = toy_tree(spec("a:1", make), spec("b:1", lambda n: Toy(n, log)), log=log, rules=rules)
     runtime = start(h)
     watchdog = Watchdog(runtime, rules)
     real_post = runtime.post
@@ -240,7 +240,7 @@ def test_actor_that_went_on_to_its_next_message_before_the_supervisor_acts_is_no
     log: Log = []
     holds = {"k": threading.Event()}
     toys: list[Toy] = []
-    h = house(spec("a:1", lambda n: toys.append(Toy(n, log, holds)) or toys[-1]), log=log)
+    h = toy_tree(spec("a:1", lambda n: toys.append(Toy(n, log, holds)) or toys[-1]), log=log)
     runtime = start(h)
     runtime.post("a:1", say("slow"), "edge:t")
     runtime.post("a:1", say("hold k"), "edge:t")
@@ -268,7 +268,7 @@ def test_stuck_supervisor_latches_and_then_ends_the_process(start: Start):
                 begun.set()
                 release.wait(20)
 
-    h = house(log=log, supervisor=lambda tree: Holding("supervisor", []))
+    h = toy_tree(log=log, supervisor=lambda tree: Holding("supervisor", []))
     clock = MarketClock.real()
     runtime = LiveRuntime(h.tree, NoTrace(clock), clock, 1)
     rules = dataclasses.replace(RULES, stuck_after_ms=100, watchdog_every_ms=5)
@@ -289,7 +289,7 @@ def test_stuck_supervisor_latches_and_then_ends_the_process(start: Start):
 def test_actor_stuck_in_a_ports_sink_cannot_be_fenced_and_ends_the_process(start: Start, monkeypatch):
     monkeypatch.setattr("supervision.host._FENCE_WAIT_S", 0.05)
     log: Log = []
-    h = house(spec("a:1", lambda n: Toy(n, log)), log=log)
+    h = toy_tree(spec("a:1", lambda n: Toy(n, log)), log=log)
     runtime = start(h)
     release, begun = threading.Event(), threading.Event()
 
@@ -315,7 +315,7 @@ def test_stop_is_prompt_finishes_what_is_in_hand_and_leaves_the_rest_unhandled(s
     log: Log = []
     holds = {"k": threading.Event()}
     toys: list[Toy] = []
-    h = house(
+    h = toy_tree(
         spec("a:1", lambda n: toys.append(Toy(n, log, holds)) or toys[-1]),
         spec("store:1", lambda n: ToyStore(n, log)), log=log,
     )  # fmt: skip
@@ -342,7 +342,7 @@ def test_stop_does_not_wait_for_a_stuck_actor_beyond_its_time(start: Start):
     log: Log = []
     holds = {"k": threading.Event()}
     toys: list[Toy] = []
-    h = house(spec("a:1", lambda n: toys.append(Toy(n, log, holds)) or toys[-1]), log=log)
+    h = toy_tree(spec("a:1", lambda n: toys.append(Toy(n, log, holds)) or toys[-1]), log=log)
     runtime = start(h)
     runtime.post("a:1", say("hold k"), "edge:t")
     assert toys[0].begun.wait(10)
@@ -367,7 +367,7 @@ def test_ask_gives_the_answer_a_failure_or_none_in_time(start: Start):
     def command(command_id: str, edge: str) -> operator.Flatten:
         return operator.Flatten(command_id=command_id, reply_to=f"edge:{edge}", by="me", reason="x", expires_utc=0)
 
-    h = house(spec("a:1", Server), log=[])
+    h = toy_tree(spec("a:1", Server), log=[])
     runtime = start(h)
     assert runtime.ask("x", "a:1", command("good", "x"), 10) == operator.CommandDone(command_id="good", detail="done")
     failed = runtime.ask("x", "a:1", command("bad", "x"), 10)
@@ -383,7 +383,7 @@ def test_ask_gives_the_answer_a_failure_or_none_in_time(start: Start):
 
 def test_late_answer_to_an_edge_that_is_gone_is_a_dead_letter(start: Start):
     log: Log = []
-    h = house(spec("a:1", lambda n: Toy(n, log)), log=log)
+    h = toy_tree(spec("a:1", lambda n: Toy(n, log)), log=log)
     runtime = start(h)
     runtime.post("a:1", say("tell edge:gone x"), "edge:gone")
     assert eventually(lambda: runtime.dead_letters == 1)
@@ -391,7 +391,7 @@ def test_late_answer_to_an_edge_that_is_gone_is_a_dead_letter(start: Start):
 
 def test_real_timers_fire_in_order_and_survive_a_clock_that_runs_fast(start: Start):
     log: Log = []
-    h = house(spec("a:1", lambda n: Toy(n, log)), log=log)
+    h = toy_tree(spec("a:1", lambda n: Toy(n, log)), log=log)
     clock = MarketClock.starting(1_000_000, 1000.0)
     runtime = LiveRuntime(h.tree, LockedTrace(clock), clock, 1)
     try:
@@ -407,7 +407,7 @@ def test_real_timers_fire_in_order_and_survive_a_clock_that_runs_fast(start: Sta
 
 
 def test_death_of_a_helper_thread_ends_the_process(start: Start):
-    h = house(log=[])
+    h = toy_tree(log=[])
     runtime = start(h)
 
     def broken(cell, timer):
@@ -421,7 +421,7 @@ def test_death_of_a_helper_thread_ends_the_process(start: Start):
 
 def test_trace_that_can_no_longer_be_written_halts_trading_and_nothing_else(start: Start):
     log: Log = []
-    h = house(spec("a:1", lambda n: Toy(n, log)), log=log)
+    h = toy_tree(spec("a:1", lambda n: Toy(n, log)), log=log)
     runtime = start(h, sync_every_s=0.005)
     runtime.trace.failed = "the disk is full"
     assert eventually(lambda: [(m.topic, m.text) for m in h.heard["halt"]] == [("runtime", "the disk is full")])
@@ -445,7 +445,7 @@ def test_timer_fires_soon_after_the_wall_clock_was_set_forward(monkeypatch: pyte
 
     log: Log = []
     clock = SetClock()
-    h = house(spec("a:1", lambda n: Toy(n, log, on_start="timer k 3600000000000")), log=log)
+    h = toy_tree(spec("a:1", lambda n: Toy(n, log, on_start="timer k 3600000000000")), log=log)
     runtime = LiveRuntime(h.tree, LockedTrace(clock), clock, 1)
     try:
         runtime.start_tree()

@@ -11,14 +11,14 @@ from supervision import outbox
 from supervision.stepped import VirtualClock
 from supervision.subscriptions import Subscriptions
 from supervision.trace import NoTrace
-from tests.testkit.toys import House, Log, Toy, alarm, house, message_of, records, say, spec, stepped
+from tests.testkit.toys import Log, Toy, ToyTree, alarm, message_of, records, say, spec, stepped, toy_tree
 
 
-def world(*roles: str) -> House:
+def world(*roles: str) -> ToyTree:
     log: Log = []
     subscribers: dict[type[Event], tuple[str, ...]] = {operator.Alarm: roles} if roles else {}
     toys = (spec(name, lambda n: Toy(n, log)) for name in ("a:1", "b:1"))
-    return house(*toys, log=log, subscribers=subscribers)
+    return toy_tree(*toys, log=log, subscribers=subscribers)
 
 
 def test_event_reaches_every_subscriber_once_in_the_order_of_the_table():

@@ -21,17 +21,17 @@ from tests.supervision.test_trace_files import header
 from tests.testkit.toys import (
     RULES,
     Collector,
-    House,
     Log,
     Toy,
     ToyStore,
+    ToyTree,
     alarm,
-    house,
     message_of,
     say,
     spec,
     stepped,
     text_of,
+    toy_tree,
 )
 
 NAMES = ("a:1", "b:1", "c:1")
@@ -70,7 +70,7 @@ class Changed(Walker):
 def tree_of() -> Tree:
     log: Log = []
     failures = {"go 2": 3}
-    return house(
+    return toy_tree(
         *(spec(name, lambda n: Walker(n, log, on_start="timer t 50"), restore_from="store:1") for name in NAMES[:2]),
         spec("c:1", lambda n: Walker(n, log)),
         spec("store:1", lambda n: ToyStore(n, log, failures)),
@@ -79,7 +79,7 @@ def tree_of() -> Tree:
 
 
 def run(tree: Tree, trace: object = None, inputs: tuple[str, ...] = ("go 6", "go 5"), seed: int | None = None):
-    runtime = stepped(House(tree, [], {}), trace=trace, shuffle_seed=seed)
+    runtime = stepped(ToyTree(tree, [], {}), trace=trace, shuffle_seed=seed)
     for k, text in enumerate(inputs):
         runtime.post(NAMES[k % 3], say(text), "edge:test")
     runtime.run_until(100)
@@ -222,7 +222,7 @@ def test_independent_actors_decide_the_same_whatever_the_shuffle():
     def decisions(seed: int | None) -> dict[str, list[str]]:
         log: Log = []
         pairs = [(f"p{k}:1", f"q{k}:1") for k in range(5)]
-        h = house(*(spec(name, lambda n: Toy(n, log)) for pair in pairs for name in pair), log=log)
+        h = toy_tree(*(spec(name, lambda n: Toy(n, log)) for pair in pairs for name in pair), log=log)
         runtime = stepped(h, shuffle_seed=seed)
         for k, (p, q) in enumerate(pairs):
             for n in range(4):

@@ -11,14 +11,14 @@ from supervision.clock import MarketClock
 from supervision.status import snapshot, status
 from supervision.threaded import LiveRuntime
 from tests.supervision.test_live_runtime import LockedTrace, eventually
-from tests.testkit.toys import Log, Toy, house, say, spec, stepped
+from tests.testkit.toys import Log, Toy, say, spec, stepped, toy_tree
 
 
 def test_live_actor_with_a_message_in_hand_is_shown_with_its_queue_and_times():
     log: Log = []
     holds = {"k": threading.Event()}
     toys: list[Toy] = []
-    h = house(spec("a:1", lambda n: toys.append(Toy(n, log, holds)) or toys[-1]), log=log)
+    h = toy_tree(spec("a:1", lambda n: toys.append(Toy(n, log, holds)) or toys[-1]), log=log)
     clock = MarketClock.real()
     runtime = LiveRuntime(h.tree, LockedTrace(clock), clock, 3)
     try:
@@ -42,7 +42,7 @@ def test_live_actor_with_a_message_in_hand_is_shown_with_its_queue_and_times():
 
 def test_actor_that_is_down_and_has_handled_nothing_shows_no_times():
     log: Log = []
-    h = house(
+    h = toy_tree(
         spec("store:1", lambda n: Toy(n, log)), spec("a:1", lambda n: Toy(n, log), restore_from="store:1"), log=log
     )
     runtime = stepped(h)

@@ -15,7 +15,7 @@ from supervision.spec import Policy
 from supervision.stepped import SteppedShell, VirtualClock
 from supervision.trace import MemoryTrace, NoTrace
 from tests.supervision.test_replay import run, tree_of
-from tests.testkit.toys import Log, Toy, house, say, spec, stepped
+from tests.testkit.toys import Log, Toy, say, spec, stepped, toy_tree
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,7 +47,7 @@ def test_same_trace_under_any_hash_seed():
 def test_bare_runtime_decides_as_the_recording_one_does():
     def texts(recording: bool) -> list[tuple[str, str]]:
         log: Log = []
-        h = house(*(spec(name, lambda n: Toy(n, log)) for name in ("a:1", "b:1")), log=log)
+        h = toy_tree(*(spec(name, lambda n: Toy(n, log)) for name in ("a:1", "b:1")), log=log)
         clock = VirtualClock(0)
         runtime = stepped(h, trace=MemoryTrace(clock) if recording else NoTrace(clock))
         for text in ("tell b:1 x;timer t 5", "raise", "count b:1", "tell ghost:1 y"):
@@ -61,7 +61,7 @@ def test_bare_runtime_decides_as_the_recording_one_does():
 
 def test_time_moves_only_when_nothing_is_ready():
     log: Log = []
-    h = house(spec("a:1", lambda n: Toy(n, log)), log=log)
+    h = toy_tree(spec("a:1", lambda n: Toy(n, log)), log=log)
     runtime = stepped(h)
     seen: list[int] = []
     runtime.call_at(7, lambda: seen.append(runtime.clock.now_utc()))
@@ -73,7 +73,7 @@ def test_time_moves_only_when_nothing_is_ready():
 
 def test_ended_process_stands_still():
     log: Log = []
-    h = house(spec("a:1", lambda n: Toy(n, log), policy=Policy(end_on_spent_budget=True)), log=log)
+    h = toy_tree(spec("a:1", lambda n: Toy(n, log), policy=Policy(end_on_spent_budget=True)), log=log)
     runtime = stepped(h)
     for _ in range(6):
         runtime.post("a:1", say("raise"), "edge:test")
@@ -86,7 +86,7 @@ def test_ended_process_stands_still():
 
 def test_shells_leave_pykkas_registry_and_nobody_may_ask():
     log: Log = []
-    h = house(spec("a:1", lambda n: Toy(n, log)), log=log)
+    h = toy_tree(spec("a:1", lambda n: Toy(n, log)), log=log)
     before = len(pykka.ActorRegistry.get_all())
     runtime = stepped(h)
     shell = runtime.cells["a:1"].shell

@@ -17,7 +17,7 @@ from supervision.mailbox import Mail
 from supervision.stepped import VirtualClock
 from supervision.trace import FileTrace, Header, TraceError, TraceReader, seal
 from tests.testkit.message_samples import one_of
-from tests.testkit.toys import Log, Toy, house, say, spec, stepped
+from tests.testkit.toys import Log, Toy, say, spec, stepped, toy_tree
 
 ROOT = Path(__file__).parents[2]
 
@@ -243,7 +243,7 @@ def test_full_disk_ends_the_recording_at_a_whole_record_and_not_the_stamping(tmp
 def test_order_leaves_for_its_port_only_after_the_trace_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     steps: list[str] = []
     log: Log = []
-    h = house(spec("a:1", lambda n: Toy(n, log)), log=log)
+    h = toy_tree(spec("a:1", lambda n: Toy(n, log)), log=log)
     trace = FileTrace(tmp_path / "t.jsonl", header(), VirtualClock(0))
     runtime = stepped(h, trace=trace)
     real = os.fdatasync

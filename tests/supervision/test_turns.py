@@ -12,7 +12,7 @@ from supervision.actor import Actor, IoActor
 from supervision.stepped import SteppedRuntime
 from supervision.turn import Turn
 from tests.supervision.test_both_loops import HostLoop
-from tests.testkit.toys import Log, Toy, ToyState, house, say, spec, stepped, text_of
+from tests.testkit.toys import Log, Toy, ToyState, say, spec, stepped, text_of, toy_tree
 
 LOOPS = pytest.mark.parametrize("loop", [SteppedRuntime, HostLoop])
 
@@ -26,7 +26,7 @@ def test_decision_gets_a_copy_and_what_it_assigned_is_kept(loop: type[SteppedRun
             states.append(turn.state)
             super().decide(turn, message)
 
-    runtime = stepped(house(spec("a:1", lambda n: Keeping(n, [])), log=[]), loop)
+    runtime = stepped(toy_tree(spec("a:1", lambda n: Keeping(n, [])), log=[]), loop)
     runtime.post("a:1", say("x"), "edge:test")
     runtime.run_until(1)
     assert len({id(state) for state in states}) == 2
@@ -37,7 +37,7 @@ def test_decision_gets_a_copy_and_what_it_assigned_is_kept(loop: type[SteppedRun
 @LOOPS
 def test_raise_after_assignments_and_effects_keeps_neither(loop: type[SteppedRuntime]):
     log: Log = []
-    h = house(spec("a:1", lambda n: Toy(n, log)), spec("b:1", lambda n: Toy(n, log)), log=log)
+    h = toy_tree(spec("a:1", lambda n: Toy(n, log)), spec("b:1", lambda n: Toy(n, log)), log=log)
     runtime = stepped(h, loop)
     before = runtime.cells["a:1"].state
     runtime.post("a:1", say("tell b:1 half;timer k 1;publish half;raise"), "edge:test")
@@ -57,7 +57,7 @@ def test_state_may_be_replaced_as_a_whole(loop: type[SteppedRuntime]):
         def decide(self, turn: Turn[ToyState], message: Message) -> None:
             turn.state = ToyState(turn.state.n + 10)
 
-    runtime = stepped(house(spec("a:1", Replacing), log=[]), loop)
+    runtime = stepped(toy_tree(spec("a:1", Replacing), log=[]), loop)
     runtime.post("a:1", say("x"), "edge:test")
     runtime.run_until(1)
     assert runtime.cells["a:1"].state == ToyState(20)
@@ -71,7 +71,7 @@ def test_turn_names_the_actor_and_the_instant_of_the_dequeue(loop: type[SteppedR
         def handle(self, turn: Turn[None], message: Message) -> None:
             seen.append((turn.name, turn.now, turn.state))
 
-    runtime = stepped(house(spec("store:1", Looking), log=[]), loop)
+    runtime = stepped(toy_tree(spec("store:1", Looking), log=[]), loop)
     runtime.call_at(7, lambda: runtime.post("store:1", say("x"), "edge:test"))
     runtime.run_until(9)
     assert seen == [("store:1", 0, None), ("store:1", 7, None)]
@@ -80,7 +80,7 @@ def test_turn_names_the_actor_and_the_instant_of_the_dequeue(loop: type[SteppedR
 @LOOPS
 def test_effects_are_carried_out_in_the_order_of_the_turn(loop: type[SteppedRuntime]):
     log: Log = []
-    h = house(spec("a:1", lambda n: Toy(n, log)), spec("b:1", lambda n: Toy(n, log)), log=log)
+    h = toy_tree(spec("a:1", lambda n: Toy(n, log)), spec("b:1", lambda n: Toy(n, log)), log=log)
     runtime = stepped(h, loop)
     runtime.post("a:1", say("tell b:1 1;tell both 2;publish p;tell b:1 3"), "edge:test")
     runtime.run_until(1)
@@ -99,7 +99,7 @@ def test_io_actor_that_fails_halfway_told_nothing():
             if len([who for who, _ in log if who == self.name]) < 2:
                 raise OSError("disk")
 
-    h = house(spec("store:1", Half), spec("b:1", lambda n: Toy(n, log)), log=log)
+    h = toy_tree(spec("store:1", Half), spec("b:1", lambda n: Toy(n, log)), log=log)
     runtime = stepped(h)
     runtime.post("store:1", say("x"), "edge:test")
     runtime.run_until(1)

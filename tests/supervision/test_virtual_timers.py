@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from tests.testkit.toys import Log, Toy, house, records, say, spec, stepped
+from tests.testkit.toys import Log, Toy, records, say, spec, stepped, toy_tree
 
 
 def world(on_start: str = ""):
     log: Log = []
-    h = house(spec("a:1", lambda n: Toy(n, log, on_start=on_start)), log=log)
+    h = toy_tree(spec("a:1", lambda n: Toy(n, log, on_start=on_start)), log=log)
     return h, stepped(h)
 
 

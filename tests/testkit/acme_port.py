@@ -1,6 +1,6 @@
 """The order port of Acme, a broker in memory that fills whole orders at its own prices.
 
-The example of `docs/guides/add-a-broker.md`: where Acme keeps its book, a real port calls its client.
+The example of `docs/guides/add-a-broker.md`: where Acme keeps its orders, a real port calls its client.
 """
 
 from __future__ import annotations

@@ -123,9 +123,6 @@ class Listener:
         assert isinstance(message, kind), message
         return message
 
-    def is_empty(self) -> bool:
-        return self._heard.empty()
-
 
 async def until(condition: Callable[[], object]) -> None:
     """Wait for a condition of the server, which runs on this loop."""

@@ -9,9 +9,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "tests" / "data"
 # Recorded by others under their own licences, and so not copied into this repository.
-SHARED = ROOT.parent / "shared" / "data"
-LEAN = SHARED / "lean"
-CALLBACKS = SHARED / "ib_callbacks_2025-10-22.json"
+_SHARED = ROOT.parent / "shared" / "data"
+LEAN = _SHARED / "lean"
+CALLBACKS = _SHARED / "ib_callbacks_2025-10-22.json"
 
 # How every reason begins that says so; the summary of a run counts them (tests/conftest.py).
 ABSENT = "not in this checkout: "

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.testkit.paths import ROOT
 
 
 def main_py(data: Path, *arguments: str, timeout_s: float = 60, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -36,9 +38,15 @@ def eventually(is_so: Callable[[], object], timeout_s: float = 60) -> None:
 
 
 class Supervisor:
-    """`main.py run` in a child; `wait_for` waits for a line that has the words."""
+    """`main.py run` in a child; `wait_for` waits for a line that has the words.
+
+    `started` are all children of this run of the tests.
+    """
+
+    started: ClassVar[list[Supervisor]] = []
 
     def __init__(self, data: Path, *arguments: str, **environment: str) -> None:
+        self.started.append(self)
         self.lines: list[str] = []
         self._changed = threading.Condition()
         self._is_over = False
@@ -85,3 +93,8 @@ class Supervisor:
         code = self.process.wait(timeout_s)
         self._reader.join(5)
         return code
+
+    def end_if_left(self) -> None:
+        """Kill the child where it still runs."""
+        if self.process.poll() is None:
+            self.end(signal.SIGKILL)

@@ -165,7 +165,7 @@ class Collector(Actor[ToyState, Any]):
 
 
 @dataclasses.dataclass
-class House:
+class ToyTree:
     """A tree of toys, and what `halt` and `notifier` heard."""
 
     tree: Tree
@@ -183,7 +183,7 @@ def on_halt(halt: Halt) -> tuple[Tell, ...]:
     return (Tell("halt", say(halt.reason, topic)),)
 
 
-def house(
+def toy_tree(
     *children: ChildSpec,
     log: Log,
     templates: tuple[Template, ...] = (),
@@ -191,7 +191,7 @@ def house(
     rosters: tuple[tuple[str, str], ...] = (),
     supervisor: Callable[[Tree], Actor[Any, Any]] | None = None,
     subscribers: dict[type[Event], tuple[str, ...]] | None = None,
-) -> House:
+) -> ToyTree:
     """Put toys under the real supervisor, beside collectors for halts and (unless told otherwise) alarms."""
     heard: dict[str, list[Any]] = {name: [] for name in ("halt", "notifier")}
     taken = {child.name for child in children}
@@ -215,11 +215,11 @@ def house(
         on_halt=on_halt,
         rosters=rosters,
     )
-    return House(tree, log, heard)
+    return ToyTree(tree, log, heard)
 
 
-def stepped(of: House, make: type[SteppedRuntime] = SteppedRuntime, **more: Any) -> SteppedRuntime:
-    """Start a house in the stepped runtime at instant 0 and let the start settle."""
+def stepped(of: ToyTree, make: type[SteppedRuntime] = SteppedRuntime, **more: Any) -> SteppedRuntime:
+    """Start a tree of toys in the stepped runtime at instant 0 and let the start settle."""
     clock = VirtualClock(0)
     runtime = make(of.tree, clock, trace=more.pop("trace", None) or MemoryTrace(clock), **more)
     runtime.start_tree()

@@ -3,21 +3,70 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from datetime import date
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from domain.instants import MINUTE, SECOND, bucket_of
-from gateways.gexbot.negotiate import AddressBook, FeedPort, Refusal, negotiate
+from gateways.gexbot.negotiate import ANSWER_BYTES_MAX, AddressBook, FeedPort, Refusal, negotiate
 from messages import market
 from simulation.hubs.server import HubServer
 from simulation.market.market import Market
-from tests.testkit.hub_fakes import KEY, Client, FakeClock, FakeMarket, Listener, connected, groups_of, serving, until
+from tests.testkit.hub_fakes import (
+    KEY,
+    WAIT_S,
+    Client,
+    FakeClock,
+    FakeMarket,
+    Listener,
+    connected,
+    groups_of,
+    serving,
+    until,
+)
 
 Answer = tuple[int, bytes]
+
+
+class Scripted:
+    """A vendor of one connection that says the same whatever it hears, and then waits for the client to end it."""
+
+    def __init__(self, answer: bytes) -> None:
+        self._answer = answer
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._listening.settimeout(WAIT_S)
+        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}/v2/negotiate"
+        self.heard = b""
+        self.is_closed_by_client = False
+        self.thread = threading.Thread(target=self._serve)
+
+    def _serve(self) -> None:
+        connection, _ = self._listening.accept()
+        with self._listening, connection:
+            connection.settimeout(WAIT_S)
+            try:
+                while chunk := connection.recv(65536):
+                    self.heard += chunk
+                    if self.heard.endswith(b"}"):
+                        connection.sendall(self._answer)
+            except (BrokenPipeError, ConnectionResetError):
+                pass
+            self.is_closed_by_client = True
+
+
+@contextmanager
+def scripted(answer: bytes) -> Iterator[Scripted]:
+    vendor = Scripted(answer)
+    vendor.thread.start()
+    try:
+        yield vendor
+    finally:
+        vendor.thread.join()
 
 
 async def with_port(url: str, key: str, scene: Callable[[FeedPort, AddressBook, Listener], Awaitable[None]]) -> None:
@@ -100,11 +149,72 @@ def test_odd_answers_are_values(answer: Answer, is_final: bool, part: str) -> No
     assert part in result.why
 
 
-def test_addresses_that_are_no_urls_are_values() -> None:
-    for url in ("http://127.0.0.1:notaport/v2/negotiate", "http://no.such.host.invalid/v2/negotiate"):
-        result = negotiate(url, KEY, ["SPX_spot"], timeout_s=5)
-        assert isinstance(result, Refusal)
-        assert KEY not in result.why
+@pytest.mark.parametrize(
+    ("url", "is_final"),
+    [
+        ("http://127.0.0.1:notaport/v2/negotiate", True),
+        ("http://127.0.0.1:99999/v2/negotiate", True),
+        ("http:///v2/negotiate", True),
+        ("http://[::1/v2/negotiate", True),
+        ("ftp://127.0.0.1/v2/negotiate", True),
+        ("127.0.0.1/v2/negotiate", True),
+        ("", True),
+        ("http://no.such.host.invalid/v2/negotiate", False),
+    ],
+)
+def test_addresses_that_lead_nowhere_are_values(url: str, is_final: bool) -> None:
+    result = negotiate(url, KEY, ["SPX_spot"], timeout_s=5)
+    assert isinstance(result, Refusal)
+    assert result.is_final is is_final
+    assert KEY not in result.why
+
+
+@pytest.mark.parametrize("key", ["gexbot\ncustom", "gexbot_custom_€"])
+def test_a_key_that_no_header_may_carry_is_a_final_refusal_without_the_key(key: str) -> None:
+    result = negotiate("http://127.0.0.1:1/v2/negotiate", key, ["SPX_spot"])
+    assert result == Refusal("the key holds characters that no header may carry", is_final=True)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", "timed out"),
+        (b"", "timed out"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2,3\r\n\r\n{}", "Content-Length contained multiple unmatching values"),
+    ],
+)
+def test_a_vendor_that_falls_silent_or_talks_nonsense_is_worth_another_try(answer: bytes, reason: str) -> None:
+    with scripted(answer) as vendor:
+        result = negotiate(vendor.url, KEY, ["SPX_spot"], timeout_s=0.2)
+    assert isinstance(result, Refusal)
+    assert not result.is_final
+    assert f"could not be reached: {reason}" in result.why
+    assert "object at" not in result.why
+
+
+def test_a_vendor_is_asked_once_straight_and_every_answer_ends_the_connection(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    endless = b"HTTP/1.1 200 OK\r\n\r\n" + b" " * (4 * ANSWER_BYTES_MAX)
+    elsewhere = b"HTTP/1.1 307 Temporary Redirect\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"
+    good = b'{"websocket_urls":{"v2_classic":"ws://127.0.0.1/x"}}'
+    whole = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(good), good)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    for answer, expected in (
+        (endless, "without usable websocket_urls"),
+        (elsewhere, "refused to negotiate with 307"),
+        (whole, "{'classic': 'ws://127.0.0.1/x'}"),
+    ):
+        with scripted(answer) as vendor:
+            result = negotiate(vendor.url, KEY, ["SPX_spot"])
+        assert expected in (result.why if isinstance(result, Refusal) else str(result))
+        assert vendor.is_closed_by_client
+        head, _, body = vendor.heard.partition(b"\r\n\r\n")
+        assert head.startswith(b"POST /v2/negotiate HTTP/1.1\r\n")
+        assert f"Authorization: Bearer {KEY}".encode() in head
+        assert body == b'{"groups":["SPX_spot"]}'
+    assert KEY not in caplog.text
 
 
 def test_the_simulated_market_arrives_at_a_port_value_by_value() -> None:
