@@ -42,7 +42,7 @@ from supervision.trace import Trace
 from supervision.turn import Turn
 
 _OWN_EFFECTS = frozenset((SetTimer, CancelTimer, Retire, FenceActor, StartIncarnation, SetLatch, EndProcess))
-_SUPERVISOR_RESTARTS = 3  # in the life of the process: nobody supervises it, and what it forgot it asks for anew
+_SUPERVISOR_RESTARTS = 3  # in the life of the process, not in a window: nobody supervises the supervisor
 _FENCE_WAIT_S = 1.0  # handing on effects takes microseconds; who holds a fence for longer is stuck in a port's sink
 _NO_TARGETS: tuple[str, ...] = ()
 
@@ -206,7 +206,7 @@ class Host(PostOffice):
         self, cell: Cell, inbox_n: int, seq: int, at_utc: Utc, effects: Sequence[Effect], targets: Targets,
         raws: list[bytes] | None,
     ) -> None:  # fmt: skip
-        """Hand on what a turn decided, in order (fence held); an event that nobody hears stands on record."""
+        """Carry out what a turn decided, in order; an event that nobody hears stands on record alone."""
         for k, effect in enumerate(effects):
             message: Message
             if type(effect) is Tell:

@@ -54,7 +54,7 @@ def begin_next(rules: DeskRules, turn: Turn[RiskState]) -> None:
 
 
 def begin(rules: DeskRules, turn: Turn[RiskState], attempt: Attempt) -> None:
-    """Ask the standing gates; ask `quotes` for contracts where they pass."""
+    """Ask the standing gates, then ask `quotes` for contracts; what has no rules or came too late is denied unasked."""
     intent = attempt.intent
     if intent.strategy not in rules.strategies or intent.ticker not in rules.tickers:
         no_rules = missing(f"no rules for strategy {intent.strategy} on {intent.ticker}")
