@@ -1,7 +1,7 @@
 """A desk's ledger actor: sole writer of reservations, orders, executions, positions, gate log and day rows.
 
-A fill reaches its position only through here. The actor keeps nothing in memory. An I/O error is a failed delivery and
-comes again: every record is idempotent.
+A fill reaches its position only through here. The actor keeps nothing in memory. What fails comes again, also after a
+COMMIT whose answer was lost: a repeat changes no row and is answered as it was the first time.
 """
 
 from __future__ import annotations

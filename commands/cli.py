@@ -1,8 +1,8 @@
 """The command line: one small module per command, exit codes documented here.
 
 0 done · 1 done, and what it found is bad (a divergence, a doctor's finding, a day not flat) · 2 the call or the
-settings are wrong · 3 something needed could not be reached · 130 interrupted (Ctrl-C on
-`run` is a clean stop: 0)
+settings are wrong · 3 something needed could not be reached, or a ledger or the warehouse cannot be used ·
+130 interrupted (Ctrl-C on `run` is a clean stop: 0)
 """
 
 from __future__ import annotations
@@ -111,6 +111,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         act: Callable[[argparse.Namespace], int] = import_module(f"commands.{_MODULES[arguments.command]}").act
         settings_error: type[Exception] = import_module("config.settings").SettingsError
+        ledger_error: type[Exception] = import_module("storage.sqlite_file").LedgerRefusedError
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] in _ROOMS:
             raise
@@ -125,6 +126,9 @@ def main(argv: Sequence[str]) -> int:
     except settings_error as error:
         print(error, file=sys.stderr)
         return 2
+    except ledger_error as error:
+        print(error, file=sys.stderr)
+        return 3
     except CommandError as error:
         print(error, file=sys.stderr)
         return error.code

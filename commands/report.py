@@ -15,6 +15,7 @@ from commands.folder import DataFolder, settings_of
 from commands.traces import parsed, records
 from config.settings import Settings
 from domain.instants import BUCKET_NS, exchange_clock
+from storage.manifest import WarehouseRefusedError
 from storage.queries import LedgerReader
 from storage.warehouse_reader import WarehouseReader
 
@@ -58,11 +59,19 @@ def is_bad(found: dict[str, Any]) -> bool:
 
 
 def facts(settings: Settings, folder: DataFolder, session: date) -> dict[str, Any]:
-    """Collect the report as plain data."""
+    """Collect the report as plain data.
+
+    Raises:
+        CommandError: the warehouse cannot be used.
+        LedgerRefusedError: a ledger cannot be used.
+    """
     ledger = LedgerReader(folder.ledgers, settings.desk)
     held = [row for row in ledger.held() if row["net_qty"]]
     trades = ledger.trades(session)
-    gaps = WarehouseReader(folder.warehouse).gaps(session)
+    try:
+        gaps = WarehouseReader(folder.warehouse).gaps(session)
+    except WarehouseRefusedError as error:
+        raise CommandError(str(error), 3) from None
     of_session = [path for path in folder.traces_newest_first() if path.parent.name == session.isoformat()]
     trace = trace_facts(of_session)
     return {

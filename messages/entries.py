@@ -7,7 +7,7 @@ from datetime import date
 import msgspec
 
 from domain.orders.intent import DecisionPrices, Intent, OrderLeg, Permit, PositionRef
-from domain.risk.gates.types import Verdict
+from domain.risk.gates.types import Finding, Verdict
 from domain.risk.reject import RejectCode
 from domain.signals.alert import AlertKey
 from domain.units import Qty, Ticks, Utc
@@ -50,10 +50,7 @@ class EntryRefused(Report, frozen=True, kw_only=True, tag=_tag):
     """Nothing was reserved; the refusal's gate row is written."""
 
     intent_id: str
-    code: RejectCode
-    measured: float | None = None
-    limit: float | None = None
-    looked_at: str = ""
+    finding: Finding
 
 
 class ReleaseReservation(Command, frozen=True, kw_only=True, tag=_tag):

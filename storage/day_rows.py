@@ -33,17 +33,23 @@ def record_start_nav(db: sqlite3.Connection, nav: risk.RecordStartNav, desk: str
 
 
 def record_day(db: sqlite3.Connection, day: risk.RecordDay, desk: str) -> None:
-    """Write the day's summary; a repeat changes nothing but the instant."""
+    """Write the day's summary; a later one replaces it."""
     session, summary = day.session.isoformat(), day.summary
     _ensure(db, session, desk)
     db.execute(
-        "UPDATE day SET trades = ?, wins = ?, losses = ?, realised_cents = ?, fees_cents = ?, drawdown_cents = ?,"
-        " settled_utc = ? WHERE session = ?",
-        (
-            summary.trades, summary.wins, summary.losses, summary.realised_cents, summary.fees_cents,
-            summary.drawdown_cents, day.at_utc, session,
-        ),
-    )  # fmt: skip
+        "UPDATE day SET trades = :trades, wins = :wins, losses = :losses, realised_cents = :realised_cents,"
+        " fees_cents = :fees_cents, drawdown_cents = :drawdown_cents, settled_utc = :at_utc WHERE session = :session",
+        {
+            "trades": summary.trades,
+            "wins": summary.wins,
+            "losses": summary.losses,
+            "realised_cents": summary.realised_cents,
+            "fees_cents": summary.fees_cents,
+            "drawdown_cents": summary.drawdown_cents,
+            "at_utc": day.at_utc,
+            "session": session,
+        },
+    )
 
 
 def _ensure(db: sqlite3.Connection, session: str, desk: str) -> None:

@@ -79,7 +79,7 @@ class DeskLedger:
                     (message.perm_id, message.status, now, message.order_ref),
                 )
             case orders.RecordExecution():
-                return fills.record_execution(db, message.execution, desk, run_n, now)[1]
+                return fills.record_execution(db, message.execution, desk, run_n, now)
             case orders.RecordCommission():
                 return fills.record_commission(db, message, now)
             case orders.RecordExitIntent():

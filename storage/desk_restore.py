@@ -61,8 +61,8 @@ class ReservationRow(rows.Row, frozen=True):
     def contract(self) -> Contract:
         """The leg's contract."""
         return Contract(
-            self.con_id, self.underlying, self.trading_class, self.expiry, self.strike_ticks, self.right,
-            self.multiplier,
+            con_id=self.con_id, ticker=self.underlying, trading_class=self.trading_class, expiry=self.expiry,
+            strike_ticks=self.strike_ticks, right=self.right, multiplier=self.multiplier,
         )  # fmt: skip
 
     @property
@@ -70,8 +70,7 @@ class ReservationRow(rows.Row, frozen=True):
         """The leg as a live reservation."""
         ref = PositionRef(
             position_id=position_of(self.order_ref), intent_id=self.intent_id,
-            key=AlertKey(self.source, self.ticker, self.kind, self.version, self.bucket_utc), strategy=self.strategy,
-            direction=self.direction, contract=self.contract, side=self.side,
+            key=_key_of(self), strategy=self.strategy, direction=self.direction, contract=self.contract, side=self.side,
         )  # fmt: skip
         return Reservation(
             ref=ref, order_ref=self.order_ref, qty=self.qty, limit_ticks=self.limit_ticks,
@@ -80,6 +79,10 @@ class ReservationRow(rows.Row, frozen=True):
 
 
 RESERVATION_COLUMNS = rows.columns_of(ReservationRow)
+
+
+def _key_of(row: ReservationRow | _DecisionRow) -> AlertKey:
+    return AlertKey(source=row.source, ticker=row.ticker, kind=row.kind, version=row.version, bucket_utc=row.bucket_utc)
 
 
 def restored_for(db: sqlite3.Connection, asked: RequestState, folder: Path, desk: str) -> Restored | None:
@@ -118,8 +121,7 @@ class _DecisionRow(rows.Row, frozen=True):
 
     @property
     def decision(self) -> Decision:
-        key = AlertKey(self.source, self.ticker, self.kind, self.version, self.bucket_utc)
-        return Decision(key, self.strategy, self.code, self.decided_utc)
+        return Decision(key=_key_of(self), strategy=self.strategy, code=self.code, decided_utc=self.decided_utc)
 
 
 class _ClosedRow(rows.Row, frozen=True):
@@ -131,7 +133,10 @@ class _ClosedRow(rows.Row, frozen=True):
 
     @property
     def closed(self) -> Closed:
-        return Closed(self.position_id, self.strategy or "", self.realised_cents, self.fees_cents, self.closed_utc)
+        return Closed(
+            position_id=self.position_id, strategy=self.strategy or "", realised_cents=self.realised_cents,
+            fees_cents=self.fees_cents, closed_utc=self.closed_utc,
+        )  # fmt: skip
 
 
 class _AlertRow(rows.Row, frozen=True):

@@ -25,58 +25,117 @@ class _Owner(rows.Row, frozen=True):
     leg: int
 
 
-def record_execution(
-    db: sqlite3.Connection, execution: Execution, desk: str, run_n: int, now: Utc
-) -> tuple[bool, tuple[Fact, ...]]:
-    """Keep one execution inside the caller's transaction; return whether it was new, and what is to be told.
+class _Kept(rows.Row, frozen=True):
+    """What became of an execution that is kept already."""
 
-    Nothing is told of a repeat, nor of a revision below the one in force. An execution of an order that we do not
-    know is kept as foreign.
+    is_current: bool
+    is_foreign: bool
+
+
+def record_execution(db: sqlite3.Connection, execution: Execution, desk: str, run_n: int, now: Utc) -> tuple[Fact, ...]:
+    """Keep one execution inside the caller's transaction; return what is to be told.
+
+    Nothing is told of a revision below the one in force. An execution of an order that we do not know is kept as
+    foreign. A repeat writes nothing and is told again, as the first answer may have been lost after its COMMIT:
+    positions take totals, which a repeat leaves as they are.
     """
+    kept = rows.first_row(
+        db,
+        _Kept,
+        f"SELECT {rows.columns_of(_Kept)} FROM executions WHERE exec_id = ? AND revision = ?",
+        (execution.exec_id, execution.revision),
+    )
+    if kept is not None:
+        return _told_again(db, execution, kept, desk)
     (highest,) = db.execute("SELECT max(revision) FROM executions WHERE exec_id = ?", (execution.exec_id,)).fetchone()
-    if highest is not None and _is_known(db, execution):
-        return False, ()
     is_current = highest is None or execution.revision > highest
     if is_current:
         db.execute("UPDATE executions SET is_current = 0 WHERE exec_id = ? AND is_current", (execution.exec_id,))
     owner = _owner_of(db, execution, desk, run_n, now)
-    db.execute(
-        "INSERT INTO executions (exec_id, revision, desk, order_ref, intent_id, con_id, side, qty, price_ticks, at_utc,"
-        " session, is_current, is_foreign, raw, recorded_utc) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-        (
-            execution.exec_id, execution.revision, desk, execution.order_ref, owner and owner.intent_id,
-            execution.con_id, execution.side.value, execution.qty, execution.price_ticks, execution.at_utc,
-            session_of(execution.at_utc).isoformat(), is_current, owner is None, execution.raw, now,
-        ),
-    )  # fmt: skip
+    rows.insert(
+        db,
+        "executions",
+        {
+            "exec_id": execution.exec_id,
+            "revision": execution.revision,
+            "desk": desk,
+            "order_ref": execution.order_ref,
+            "intent_id": None if owner is None else owner.intent_id,
+            "con_id": execution.con_id,
+            "side": execution.side.value,
+            "qty": execution.qty,
+            "price_ticks": execution.price_ticks,
+            "at_utc": execution.at_utc,
+            "session": session_of(execution.at_utc).isoformat(),
+            "is_current": is_current,
+            "is_foreign": owner is None,
+            "raw": execution.raw,
+            "recorded_utc": now,
+        },
+    )
     if not is_current:
-        return True, ()
+        return ()
     if owner is None:
-        why = f"Execution {execution.exec_id} of contract {execution.con_id} belongs to no order of {desk}."
-        return True, (_no_entries(why, desk),)
-    facts: tuple[Fact, ...] = (_fill(db, execution), *_reopen(db, owner, execution.con_id, desk))
-    # A fee may come before its execution.
-    if rows.exists(db, "SELECT 1 FROM commissions WHERE exec_id = ?", (execution.exec_id,)):
-        facts += (_commission(db, execution.order_ref, execution.con_id),)
-    return True, facts
+        return (_foreign(execution, desk),)
+    return (_fill(db, execution), *_reopen(db, owner, execution.con_id, desk), *_early_fee(db, execution))
+
+
+def _told_again(db: sqlite3.Connection, execution: Execution, kept: _Kept, desk: str) -> tuple[Fact, ...]:
+    """Return what was told of an execution when it was kept; nothing where its position is over."""
+    if not kept.is_current:
+        return ()
+    if kept.is_foreign:
+        return (_foreign(execution, desk),)
+    if _is_live(db, execution.order_ref):
+        return (_fill(db, execution), *_early_fee(db, execution))
+    beside = rows.first_row(
+        db,
+        _Owner,
+        "SELECT intent_id, leg FROM orders o JOIN reservations r USING (intent_id, leg)"
+        " WHERE o.order_ref = :order_ref AND r.state IN ('RELEASED', 'ABANDONED')"
+        f" AND EXISTS (SELECT 1 FROM reservations WHERE con_id = :con_id AND {LIVE})",
+        {"order_ref": execution.order_ref, "con_id": execution.con_id},
+    )
+    if beside is None:
+        return ()
+    return (_fill(db, execution), _held_by_another(beside, execution.con_id, desk), *_early_fee(db, execution))
+
+
+def is_recorded_before(db: sqlite3.Connection, execution: Execution, at_utc: Utc) -> bool:
+    """Return whether an execution was kept before an instant."""
+    return rows.exists(
+        db,
+        "SELECT 1 FROM executions WHERE exec_id = :exec_id AND revision = :revision AND recorded_utc < :at_utc",
+        {"exec_id": execution.exec_id, "revision": execution.revision, "at_utc": at_utc},
+    )
 
 
 def record_commission(db: sqlite3.Connection, fee: orders.RecordCommission, now: Utc) -> tuple[Fact, ...]:
-    """Keep one fee; it is told where its execution is known and ours, else when that arrives."""
-    written = db.execute(
-        "INSERT INTO commissions (exec_id, revision, commission_cents, recorded_utc) VALUES (?,?,?,?)"
-        " ON CONFLICT DO NOTHING",
-        (fee.exec_id, fee.revision, fee.commission_cents, now),
+    """Keep one fee; it is told where its execution is known and ours, else when that arrives.
+
+    A repeat is told again while its position lives, for the same reason as that of an execution.
+    """
+    is_new = rows.insert(
+        db,
+        "commissions",
+        {
+            "exec_id": fee.exec_id,
+            "revision": fee.revision,
+            "commission_cents": fee.commission_cents,
+            "recorded_utc": now,
+        },
+        "ON CONFLICT DO NOTHING",  # the broker reports the fees of the day with every read-back
     )
-    if written.rowcount == 0:
-        return ()
     row = db.execute(
         "SELECT order_ref, con_id FROM executions WHERE exec_id = ? AND is_current AND NOT is_foreign", (fee.exec_id,)
     ).fetchone()
     if row is None:
         return ()
     order_ref, con_id = str(row[0]), int(row[1])
-    _add_to_closed(db, order_ref)
+    if is_new:
+        _add_to_closed(db, order_ref)
+    elif not _is_live(db, order_ref):
+        return ()
     return (_commission(db, order_ref, con_id),)
 
 
@@ -126,9 +185,13 @@ def _net(db: sqlite3.Connection, where: str, values: rows.Values) -> Qty:
     return Qty(rows.number(db, f"{sql} {where}", values))
 
 
-def _is_known(db: sqlite3.Connection, execution: Execution) -> bool:
-    key = (execution.exec_id, execution.revision)
-    return rows.exists(db, "SELECT 1 FROM executions WHERE exec_id = ? AND revision = ?", key)
+def _is_live(db: sqlite3.Connection, order_ref: str) -> bool:
+    """Return whether the leg of an order is pending or held."""
+    return rows.exists(
+        db,
+        f"SELECT 1 FROM orders o JOIN reservations r USING (intent_id, leg) WHERE o.order_ref = ? AND r.{LIVE}",
+        (order_ref,),
+    )
 
 
 def _fill(db: sqlite3.Connection, execution: Execution) -> orders.FillRecorded:
@@ -147,6 +210,13 @@ def _commission(db: sqlite3.Connection, order_ref: str, con_id: int) -> orders.C
     )
 
 
+def _early_fee(db: sqlite3.Connection, execution: Execution) -> tuple[Fact, ...]:
+    """Return the fees of an execution's order where its own came before it."""
+    if not rows.exists(db, "SELECT 1 FROM commissions WHERE exec_id = ?", (execution.exec_id,)):
+        return ()
+    return (_commission(db, execution.order_ref, execution.con_id),)
+
+
 def _owner_of(db: sqlite3.Connection, execution: Execution, desk: str, run_n: int, now: Utc) -> _Owner | None:
     """Return the leg of an execution's order; `None` is foreign.
 
@@ -163,14 +233,25 @@ def _owner_of(db: sqlite3.Connection, execution: Execution, desk: str, run_n: in
     )
     if holder is None:
         return None
-    db.execute(
-        "INSERT INTO orders (order_ref, desk, intent_id, leg, con_id, is_exit, side, qty, status, is_adopted, run_n,"
-        " at_utc, changed_utc) VALUES (?,?,?,?,?,1,?,?,'adopted',1,?,?,?)",
-        (
-            execution.order_ref, desk, holder.intent_id, holder.leg, execution.con_id, execution.side.value,
-            execution.qty, run_n, now, now,
-        ),
-    )  # fmt: skip
+    rows.insert(
+        db,
+        "orders",
+        {
+            "order_ref": execution.order_ref,
+            "desk": desk,
+            "intent_id": holder.intent_id,
+            "leg": holder.leg,
+            "con_id": execution.con_id,
+            "is_exit": True,
+            "side": execution.side.value,
+            "qty": execution.qty,
+            "status": "adopted",
+            "is_adopted": True,
+            "run_n": run_n,
+            "at_utc": now,
+            "changed_utc": now,
+        },
+    )
     return holder
 
 
@@ -185,9 +266,18 @@ def _reopen(db: sqlite3.Connection, owner: _Owner, con_id: int, desk: str) -> tu
     try:
         db.execute(_REOPEN, key)
     except sqlite3.IntegrityError:
-        why = f"Contract {con_id} was filled late for {owner.intent_id} while another intent holds it."
-        return (_no_entries(why, desk),)
+        return (_held_by_another(owner, con_id, desk),)
     return ()
+
+
+def _held_by_another(owner: _Owner, con_id: int, desk: str) -> risk.RaiseKill:
+    why = f"Contract {con_id} was filled late for {owner.intent_id} while another intent holds it."
+    return _no_entries(why, desk)
+
+
+def _foreign(execution: Execution, desk: str) -> risk.RaiseKill:
+    why = f"Execution {execution.exec_id} of contract {execution.con_id} belongs to no order of {desk}."
+    return _no_entries(why, desk)
 
 
 def _no_entries(why: str, desk: str) -> risk.RaiseKill:

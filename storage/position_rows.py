@@ -37,59 +37,100 @@ def record_exit_intent(db: sqlite3.Connection, exit_: orders.RecordExitIntent, d
     )
     if holder is None:
         raise ValueError(f"exit {exit_.order_ref} of contract {exit_.con_id}, which nobody reserved")
-    db.execute(
-        "INSERT INTO orders (order_ref, desk, intent_id, leg, structure_id, position_id, con_id, is_exit, side,"
-        " qty, status, exit_n, exit_reason, exit_kind, tier, run_n, at_utc, changed_utc)"
-        " VALUES (?,?,?,?,?,?,?,1,?,?,'intended',?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET"
-        " position_id = excluded.position_id, qty = excluded.qty, exit_n = excluded.exit_n,"
+    rows.insert(
+        db,
+        "orders",
+        {
+            "order_ref": exit_.order_ref,
+            "desk": desk,
+            "intent_id": holder.intent_id,
+            "leg": holder.leg,
+            "structure_id": holder.structure_id,
+            "position_id": exit_.position_id,
+            "con_id": exit_.con_id,
+            "is_exit": True,
+            "side": exit_.side.value,
+            "qty": exit_.qty,
+            "status": "intended",
+            "exit_n": exit_.exit_n,
+            "exit_reason": exit_.reason.value,
+            "exit_kind": exit_.kind.value,
+            "tier": exit_.tier,
+            "run_n": run_n,
+            "at_utc": exit_.at_utc,
+            "changed_utc": now,
+        },
+        "ON CONFLICT DO UPDATE SET position_id = excluded.position_id, qty = excluded.qty, exit_n = excluded.exit_n,"
         " exit_reason = excluded.exit_reason, exit_kind = excluded.exit_kind, tier = excluded.tier,"
         " changed_utc = excluded.changed_utc",
-        (
-            exit_.order_ref, desk, holder.intent_id, holder.leg, holder.structure_id, exit_.position_id, exit_.con_id,
-            exit_.side.value, exit_.qty, exit_.exit_n, exit_.reason.value, exit_.kind.value, exit_.tier, run_n,
-            exit_.at_utc, now,
-        ),
-    )  # fmt: skip
+    )
 
 
 def record_position(db: sqlite3.Connection, message: positions.RecordPosition, desk: str) -> None:
     """Keep a position's facts; the result of a closed one stands as `PositionClosed` gave it."""
     _write(
-        db, message.ref, message.at_utc, desk,
-        "UPDATE positions SET state = ?, exit_reason = ?, exit_kind = ?, exit_n = ?, tier = ?,"
-        " entry_spot_ticks = ?, entry_iv = ?, opened_utc = ?, took_part = ?, end = ifnull(?, end),"
-        " realised_cents = iif(closed_utc IS NULL, ?, realised_cents), changed_utc = ? WHERE position_id = ?",
-        (
-            message.state.value, message.exit_reason and message.exit_reason.value,
-            message.exit_kind and message.exit_kind.value, message.exit_n, message.tier, message.entry_spot_ticks,
-            message.entry_iv, message.opened_utc, message.took_part, message.end and message.end.value,
-            message.realised_cents, message.at_utc, message.ref.position_id,
-        ),
-    )  # fmt: skip
+        db,
+        message.ref,
+        message.at_utc,
+        desk,
+        "UPDATE positions SET state = :state, exit_reason = :exit_reason, exit_kind = :exit_kind, exit_n = :exit_n,"
+        " tier = :tier, entry_spot_ticks = :entry_spot_ticks, entry_iv = :entry_iv, opened_utc = :opened_utc,"
+        " took_part = :took_part, end = ifnull(:end, end),"
+        " realised_cents = iif(closed_utc IS NULL, :realised_cents, realised_cents), changed_utc = :at_utc"
+        " WHERE position_id = :position_id",
+        {
+            "state": message.state.value,
+            "exit_reason": message.exit_reason and message.exit_reason.value,
+            "exit_kind": message.exit_kind and message.exit_kind.value,
+            "exit_n": message.exit_n,
+            "tier": message.tier,
+            "entry_spot_ticks": message.entry_spot_ticks,
+            "entry_iv": message.entry_iv,
+            "opened_utc": message.opened_utc,
+            "took_part": message.took_part,
+            "end": message.end and message.end.value,
+            "realised_cents": message.realised_cents,
+            "at_utc": message.at_utc,
+            "position_id": message.ref.position_id,
+        },
+    )
 
 
 def close_position(db: sqlite3.Connection, closed: positions.PositionClosed, desk: str) -> None:
     """Keep a position's end and result; its contract is free again."""
     _write(
-        db, closed.ref, closed.closed_utc, desk,
-        "UPDATE positions SET state = 'FLAT', exit_reason = ?, end = ?, opened_qty = ?, realised_cents = ?,"
-        " fees_cents = ?, opened_utc = ?, closed_utc = ?, session = ?, changed_utc = ? WHERE position_id = ?",
-        (
-            closed.reason and closed.reason.value, closed.end.value, closed.opened_qty, closed.realised_cents,
-            closed.fees_cents, closed.opened_utc, closed.closed_utc, session_of(closed.closed_utc).isoformat(),
-            closed.closed_utc, closed.ref.position_id,
-        ),
-    )  # fmt: skip
+        db,
+        closed.ref,
+        closed.closed_utc,
+        desk,
+        "UPDATE positions SET state = 'FLAT', exit_reason = :exit_reason, end = :end, opened_qty = :opened_qty,"
+        " realised_cents = :realised_cents, fees_cents = :fees_cents, opened_utc = :opened_utc,"
+        " closed_utc = :closed_utc, session = :session, changed_utc = :closed_utc WHERE position_id = :position_id",
+        {
+            "exit_reason": closed.reason and closed.reason.value,
+            "end": closed.end.value,
+            "opened_qty": closed.opened_qty,
+            "realised_cents": closed.realised_cents,
+            "fees_cents": closed.fees_cents,
+            "opened_utc": closed.opened_utc,
+            "closed_utc": closed.closed_utc,
+            "session": session_of(closed.closed_utc).isoformat(),
+            "position_id": closed.ref.position_id,
+        },
+    )
     db.execute(
-        f"UPDATE reservations SET state = 'CLOSED', ended_why = ?, ended_utc = ?"
-        f" WHERE intent_id = ? AND con_id = ? AND {LIVE}",
-        (closed.end.value, closed.closed_utc, closed.ref.intent_id, closed.ref.contract.con_id),
+        "UPDATE reservations SET state = 'CLOSED', ended_why = :why, ended_utc = :closed_utc"
+        f" WHERE intent_id = :intent_id AND con_id = :con_id AND {LIVE}",
+        {
+            "why": closed.end.value,
+            "closed_utc": closed.closed_utc,
+            "intent_id": closed.ref.intent_id,
+            "con_id": closed.ref.contract.con_id,
+        },
     )
 
 
-def _write(
-    db: sqlite3.Connection, ref: PositionRef, at_utc: Utc, desk: str, update: str, values: rows.Values
-) -> None:  # fmt: skip
+def _write(db: sqlite3.Connection, ref: PositionRef, at_utc: Utc, desk: str, update: str, values: rows.Named) -> None:
     """Update a position's row, which is made first where there is none yet."""
     if db.execute(update, values).rowcount == 0:
         _insert(db, ref, at_utc, desk)
@@ -102,13 +143,27 @@ def _insert(db: sqlite3.Connection, ref: PositionRef, at_utc: Utc, desk: str) ->
         (ref.intent_id, ref.contract.con_id),
     ).fetchone() or (0, None)
     key = ref.key
-    db.execute(
-        "INSERT INTO positions (position_id, desk, intent_id, leg, structure_id, con_id, session, alert_id, source,"
-        " ticker, kind, version, bucket_utc, strategy, direction, side, state, changed_utc)"
-        " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-        (
-            ref.position_id, desk, ref.intent_id, leg, structure_id, ref.contract.con_id,
-            session_of(at_utc).isoformat(), key.alert_id, key.source, key.ticker, key.kind, key.version,
-            key.bucket_utc, ref.strategy, ref.direction, ref.side.value, PositionState.FLAT.value, at_utc,
-        ),
-    )  # fmt: skip
+    rows.insert(
+        db,
+        "positions",
+        {
+            "position_id": ref.position_id,
+            "desk": desk,
+            "intent_id": ref.intent_id,
+            "leg": leg,
+            "structure_id": structure_id,
+            "con_id": ref.contract.con_id,
+            "session": session_of(at_utc).isoformat(),
+            "alert_id": key.alert_id,
+            "source": key.source,
+            "ticker": key.ticker,
+            "kind": key.kind,
+            "version": key.version,
+            "bucket_utc": key.bucket_utc,
+            "strategy": ref.strategy,
+            "direction": ref.direction,
+            "side": ref.side.value,
+            "state": PositionState.FLAT.value,
+            "changed_utc": at_utc,
+        },
+    )

@@ -13,7 +13,7 @@ import msgspec
 
 from storage.ledger_schema import DESK, LIVE, SHARED
 from storage.shared_ledger import FILE
-from storage.sqlite_file import Schema, open_reader
+from storage.sqlite_file import LedgerRefusedError, Schema, open_reader
 
 Found = dict[str, Any]
 
@@ -171,6 +171,8 @@ def _opened(file: tuple[Path, Schema]) -> Iterator[sqlite3.Connection | None]:
     db = open_reader(*file)
     try:
         yield db
+    except sqlite3.Error as error:
+        raise LedgerRefusedError(f"The ledger {file[0]} cannot be read ({error}); restore it from a backup.") from error
     finally:
         if db is not None:
             db.close()

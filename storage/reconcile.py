@@ -20,7 +20,9 @@ def reconcile(
 ) -> tuple[fills.Fact | session.Reconciled, ...]:
     """Adopt what is ours, name what is not; return the fills first and `Reconciled` last.
 
-    Executions are adopted before positions are compared, so that a fill of the same read does not look foreign.
+    What was recorded since the broker was read counts as adopted: it may be this message's own first delivery, whose
+    answer was lost after its COMMIT. Executions are adopted before positions are compared, so that a fill of the same
+    read does not look foreign.
     """
     read = message.read
     facts, adopted_n, mismatches = _adopt(db, read, desk, run_n, now)
@@ -55,11 +57,13 @@ def _adopt(
     strangers: list[str] = []
     adopted_n = 0
     for execution in sorted(read.executions, key=lambda e: (e.at_utc, e.exec_id, e.revision)):
-        is_new, told = fills.record_execution(db, execution, desk, run_n, now)
+        if fills.is_recorded_before(db, execution, read.read_utc):
+            continue
+        told = fills.record_execution(db, execution, desk, run_n, now)
         facts.extend(told)
         if any(isinstance(fact, orders.FillRecorded) for fact in told):
             adopted_n += 1
-        elif is_new and told:
+        elif told:
             strangers.append(
                 f"Execution {execution.exec_id} of {execution.order_ref or 'no reference'} belongs to no order of ours."
             )

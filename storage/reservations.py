@@ -3,61 +3,58 @@
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import dataclass
 
 import msgspec
 
 from domain.instants import MS
 from domain.orders.intent import OrderLeg
 from domain.risk.gates.sequence import RESERVATION
-from domain.risk.gates.types import Finding, Outcome, Verdict
+from domain.risk.gates.types import Finding, Verdict, refused
 from domain.risk.reject import RejectCode
 from domain.signals.alert import AlertKey
 from domain.units import Utc
 from messages import entries
 from storage import rows
-from storage.ledger_schema import LIVE
+from storage.ledger_schema import LIVE, ReservationState
 
 _ENCODE = msgspec.json.Encoder().encode
 
 
-@dataclass(frozen=True)
-class Refusal:
-    """Why the transaction refuses."""
-
-    code: RejectCode
-    measured: float | None = None
-    limit: float | None = None
-    looked_at: str = ""
-
-    @property
-    def verdict(self) -> Verdict:
-        """The refusal as the verdict of the last gate."""
-        finding = Finding(Outcome.REJECT, self.code, self.measured, self.limit, looked_at=self.looked_at)
-        return Verdict(RESERVATION, finding)
+Answer = entries.EntryReserved | entries.EntryRefused
 
 
-def reserve(
-    db: sqlite3.Connection, attempt: entries.ReserveEntry, desk: str, run_n: int, now: Utc
-) -> entries.EntryReserved | entries.EntryRefused:
-    """Reserve the legs inside the caller's transaction, or refuse; either way with gate row and watermark."""
-    refusal = _refusal_of(db, attempt, now) or _insert_legs(db, attempt, desk, run_n, now)
+def reserve(db: sqlite3.Connection, attempt: entries.ReserveEntry, desk: str, run_n: int, now: Utc) -> Answer:
+    """Reserve the legs inside the caller's transaction, or refuse; either way with gate row and watermark.
+
+    A request that comes again is answered as it was the first time, and nothing is written.
+    """
+    earlier = _earlier_answer(db, attempt)
+    if earlier is not None:
+        return earlier
+    finding = _refusal_of(db, attempt, now) or _insert_legs(db, attempt, desk, run_n, now)
     intent = attempt.intent
     _write_gate_row(
         db,
         _GateRow(
-            desk, attempt.session.isoformat(), intent.key, intent.strategy, refusal.code if refusal else None,
-            attempt.verdicts if refusal is None else (*attempt.verdicts, refusal.verdict), attempt.decided_utc,
-            intent.intent_id, _structure_of(attempt),
+            desk=desk,
+            session=attempt.session.isoformat(),
+            key=intent.key,
+            strategy=intent.strategy,
+            code=None if finding is None else finding.code,
+            verdicts=attempt.verdicts if finding is None else (*attempt.verdicts, Verdict(RESERVATION, finding)),
+            decided_utc=attempt.decided_utc,
+            intent_id=intent.intent_id,
+            structure_id=_structure_of(attempt),
         ),
-    )  # fmt: skip
+    )
     _raise_watermark(db, intent.key)
-    if refusal is None:
-        return entries.EntryReserved(intent_id=intent.intent_id)
-    return entries.EntryRefused(
-        intent_id=intent.intent_id, code=refusal.code, measured=refusal.measured, limit=refusal.limit,
-        looked_at=refusal.looked_at,
-    )  # fmt: skip
+    return _answer(intent.intent_id, finding)
+
+
+def _answer(intent_id: str, finding: Finding | None) -> Answer:
+    if finding is None:
+        return entries.EntryReserved(intent_id=intent_id)
+    return entries.EntryRefused(intent_id=intent_id, finding=finding)
 
 
 def release(db: sqlite3.Connection, message: entries.ReleaseReservation, now: Utc) -> None:
@@ -92,45 +89,91 @@ def record_denial(db: sqlite3.Connection, denial: entries.RecordDenial, desk: st
     _write_gate_row(
         db,
         _GateRow(
-            desk, denial.session.isoformat(), denial.key, denial.strategy, denial.code, denial.verdicts,
-            denial.decided_utc,
+            desk=desk,
+            session=denial.session.isoformat(),
+            key=denial.key,
+            strategy=denial.strategy,
+            code=denial.code,
+            verdicts=denial.verdicts,
+            decided_utc=denial.decided_utc,
         ),
-    )  # fmt: skip
+    )
     _raise_watermark(db, denial.key)
+
+
+# -- a request that comes again -------------------------------------------------------------------
+
+
+class _GivenAnswer(rows.Row, frozen=True):
+    """What a request's gate row says; `code` is `None` where it was accepted."""
+
+    code: RejectCode | None
+    measured: float | None
+    limit_value: float | None
+    unit: str
+    looked_at: str
+
+
+def _earlier_answer(db: sqlite3.Connection, attempt: entries.ReserveEntry) -> Answer | None:
+    """Return what this very request was answered; `None` for a new one.
+
+    The same intent decided on at another instant is another attempt: a second yes would hand it over twice. Nor is a
+    yes repeated once its reservation has ended or was released: that request is checked like a new one.
+    """
+    intent_id = attempt.intent.intent_id
+    given = rows.first_row(
+        db,
+        _GivenAnswer,
+        f"SELECT {rows.columns_of(_GivenAnswer)} FROM gate_log WHERE alert_id = :alert_id"
+        " AND decided_utc = :decided_utc AND intent_id = :intent_id ORDER BY n DESC LIMIT 1",
+        {"alert_id": attempt.intent.alert_id, "decided_utc": attempt.decided_utc, "intent_id": intent_id},
+    )
+    if given is None:
+        return None
+    if given.code is not None:
+        finding = refused(given.code, given.measured, given.limit_value, given.unit, given.looked_at)
+        return _answer(intent_id, finding)
+    stands = rows.exists(
+        db,
+        f"SELECT 1 FROM reservations WHERE intent_id = :intent_id AND {LIVE}"
+        " AND intent_id NOT IN (SELECT intent_id FROM tombstones)",
+        {"intent_id": intent_id},
+    )
+    return _answer(intent_id, None) if stands else None
 
 
 # -- what others may have changed since the gates looked ------------------------------------------
 
 
-def _refusal_of(db: sqlite3.Connection, attempt: entries.ReserveEntry, now: Utc) -> Refusal | None:
-    """Check again, in the gates' order."""
+def _refusal_of(db: sqlite3.Connection, attempt: entries.ReserveEntry, now: Utc) -> Finding | None:
+    """Check again; the order is that of the reservation's `other_codes`."""
     tombstone = db.execute(
         "SELECT reason FROM tombstones WHERE intent_id = ?", (attempt.intent.intent_id,)
     ).fetchone()  # fmt: skip
     if tombstone is not None:
-        return Refusal(RejectCode.ATTEMPT_INTERRUPTED, looked_at=f"given up before: {tombstone[0]}")
+        return refused(RejectCode.ATTEMPT_INTERRUPTED, looked_at=f"given up before: {tombstone[0]}")
     if now > attempt.expires_utc:
         late_ms = (now - attempt.expires_utc) / MS
-        return Refusal(RejectCode.DEADLINE_PASSED, late_ms, 0, "expires_utc of the request, in ms")
+        return refused(RejectCode.DEADLINE_PASSED, late_ms, 0, "ms", "expires_utc of the request")
     locked = db.execute("SELECT locked_why FROM day WHERE session = ?", (attempt.session.isoformat(),)).fetchone()
     if locked is not None and locked[0] is not None:
-        return Refusal(RejectCode.DAY_LOCKED, looked_at=str(locked[0]))
+        return refused(RejectCode.DAY_LOCKED, looked_at=str(locked[0]))
     return _refusal_by_watermark(db, attempt.intent.key) or _refusal_by_counts(db, attempt)
 
 
-def _refusal_by_watermark(db: sqlite3.Connection, key: AlertKey) -> Refusal | None:
+def _refusal_by_watermark(db: sqlite3.Connection, key: AlertKey) -> Finding | None:
     if _has_gate_row(db, key.alert_id):
-        return Refusal(RejectCode.DUPLICATE_ALERT, looked_at=f"gate row of {key.alert_id}")
+        return refused(RejectCode.DUPLICATE_ALERT, looked_at=f"gate row of {key.alert_id}")
     mark = db.execute(
         "SELECT bucket_utc, alert_id FROM watermarks WHERE source = ? AND ticker = ? AND kind = ? AND version = ?",
         (key.source, key.ticker, key.kind, key.version),
     ).fetchone()
     if mark is not None and mark[0] > key.bucket_utc:
-        return Refusal(RejectCode.DUPLICATE_ALERT, key.bucket_utc, mark[0], f"watermark of {mark[1]}")
+        return refused(RejectCode.DUPLICATE_ALERT, key.bucket_utc, mark[0], "UTC ns", f"watermark of {mark[1]}")
     return None
 
 
-def _refusal_by_counts(db: sqlite3.Connection, attempt: entries.ReserveEntry) -> Refusal | None:
+def _refusal_by_counts(db: sqlite3.Connection, attempt: entries.ReserveEntry) -> Finding | None:
     intent, limits = attempt.intent, attempt.limits
     trades = _count(
         db, "session = ? AND strategy = ? AND state NOT IN ('RELEASED', 'ABANDONED')",
@@ -138,20 +181,21 @@ def _refusal_by_counts(db: sqlite3.Connection, attempt: entries.ReserveEntry) ->
     )  # fmt: skip
     if trades >= limits.trades_per_day_max:
         looked_at = "reservations of the session and strategy"
-        return Refusal(RejectCode.MAX_TRADES, trades, limits.trades_per_day_max, looked_at)
+        return refused(RejectCode.MAX_TRADES, trades, limits.trades_per_day_max, "trades", looked_at)
     against = _count(db, f"{LIVE} AND ticker = ? AND direction = ?", (intent.ticker, -intent.direction))
     if against:
-        return Refusal(RejectCode.REVERSE_WITHOUT_FLAT, against, 0, "live reservations of the other direction")
+        looked_at = "live reservations of the other direction"
+        return refused(RejectCode.REVERSE_WITHOUT_FLAT, against, 0, "positions", looked_at)
     of_strategy = _count(db, f"{LIVE} AND strategy = ?", (intent.strategy,))
     if limits.one_position_only and of_strategy:
-        return Refusal(RejectCode.ONE_POSITION_ONLY, of_strategy, 1, "live reservations of the strategy")
+        return refused(RejectCode.ONE_POSITION_ONLY, of_strategy, 1, "positions", "live reservations of the strategy")
     held = _count(db, LIVE, ())
     if held >= limits.positions_max:
-        return Refusal(RejectCode.MAX_POSITIONS, held, limits.positions_max, "live reservations")
+        return refused(RejectCode.MAX_POSITIONS, held, limits.positions_max, "positions", "live reservations")
     of_ticker = _count(db, f"{LIVE} AND ticker = ?", (intent.ticker,))
     if of_ticker >= limits.positions_per_ticker_max:
         looked_at = "live reservations of the ticker"
-        return Refusal(RejectCode.TICKER_LIMIT, of_ticker, limits.positions_per_ticker_max, looked_at)
+        return refused(RejectCode.TICKER_LIMIT, of_ticker, limits.positions_per_ticker_max, "positions", looked_at)
     return None
 
 
@@ -174,7 +218,7 @@ def _structure_of(attempt: entries.ReserveEntry) -> str | None:
 
 def _insert_legs(
     db: sqlite3.Connection, attempt: entries.ReserveEntry, desk: str, run_n: int, now: Utc
-) -> Refusal | None:
+) -> Finding | None:
     db.execute("SAVEPOINT legs")
     try:
         for n, leg in enumerate(attempt.legs):
@@ -182,7 +226,7 @@ def _insert_legs(
     except sqlite3.IntegrityError:
         db.execute("ROLLBACK TO legs")
         held = ", ".join(leg.contract.label for leg in attempt.legs)
-        return Refusal(RejectCode.DUPLICATE_POSITION, looked_at=f"live holders of {held}")
+        return refused(RejectCode.DUPLICATE_POSITION, looked_at=f"live holders of {held}")
     finally:
         db.execute("RELEASE legs")
     return None
@@ -193,34 +237,69 @@ def _insert_leg(
 ) -> None:
     intent, key, contract, decision = attempt.intent, attempt.intent.key, leg.contract, leg.decision
     structure_id = _structure_of(attempt)
-    db.execute(
-        "INSERT INTO reservations (intent_id, leg, desk, structure_id, alert_id, source, strategy, ticker, kind,"
-        " version, is_shadow, direction, bucket_utc, session, con_id, underlying, trading_class, expiry, strike_ticks,"
-        " right, multiplier, side, qty, limit_ticks, decision_bid_ticks, decision_ask_ticks, decision_spot_ticks,"
-        " order_ref, deadline_utc, decided_utc, run_n, state, reserved_utc)"
-        " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,'PENDING_ENTRY',?)",
-        (
-            intent.intent_id, n, desk, structure_id, key.alert_id, key.source, intent.strategy, key.ticker, key.kind,
-            key.version, intent.is_shadow, intent.direction, key.bucket_utc, attempt.session.isoformat(),
-            contract.con_id, contract.ticker, contract.trading_class, contract.expiry.isoformat(),
-            contract.strike_ticks, contract.right.value, contract.multiplier, leg.side.value, leg.qty, leg.limit_ticks,
-            decision and decision.bid_ticks, decision and decision.ask_ticks, decision and decision.spot_ticks,
-            leg.order_ref, attempt.deadline_utc, attempt.decided_utc, run_n, now,
-        ),
-    )  # fmt: skip
-    db.execute(
-        "INSERT INTO orders (order_ref, desk, intent_id, leg, structure_id, con_id, is_exit, side, qty, limit_ticks,"
-        " status, run_n, at_utc, changed_utc) VALUES (?,?,?,?,?,?,0,?,?,?,'intended',?,?,?)",
-        (
-            leg.order_ref, desk, intent.intent_id, n, structure_id, contract.con_id, leg.side.value, leg.qty,
-            leg.limit_ticks, run_n, now, now,
-        ),
-    )  # fmt: skip
+    rows.insert(
+        db,
+        "reservations",
+        {
+            "intent_id": intent.intent_id,
+            "leg": n,
+            "desk": desk,
+            "structure_id": structure_id,
+            "alert_id": key.alert_id,
+            "source": key.source,
+            "strategy": intent.strategy,
+            "ticker": key.ticker,
+            "kind": key.kind,
+            "version": key.version,
+            "is_shadow": intent.is_shadow,
+            "direction": intent.direction,
+            "bucket_utc": key.bucket_utc,
+            "session": attempt.session.isoformat(),
+            "con_id": contract.con_id,
+            "underlying": contract.ticker,
+            "trading_class": contract.trading_class,
+            "expiry": contract.expiry.isoformat(),
+            "strike_ticks": contract.strike_ticks,
+            "right": contract.right.value,
+            "multiplier": contract.multiplier,
+            "side": leg.side.value,
+            "qty": leg.qty,
+            "limit_ticks": leg.limit_ticks,
+            "decision_bid_ticks": None if decision is None else decision.bid_ticks,
+            "decision_ask_ticks": None if decision is None else decision.ask_ticks,
+            "decision_spot_ticks": None if decision is None else decision.spot_ticks,
+            "order_ref": leg.order_ref,
+            "deadline_utc": attempt.deadline_utc,
+            "decided_utc": attempt.decided_utc,
+            "run_n": run_n,
+            "state": ReservationState.PENDING_ENTRY.value,
+            "reserved_utc": now,
+        },
+    )
+    rows.insert(
+        db,
+        "orders",
+        {
+            "order_ref": leg.order_ref,
+            "desk": desk,
+            "intent_id": intent.intent_id,
+            "leg": n,
+            "structure_id": structure_id,
+            "con_id": contract.con_id,
+            "is_exit": False,
+            "side": leg.side.value,
+            "qty": leg.qty,
+            "limit_ticks": leg.limit_ticks,
+            "status": "intended",
+            "run_n": run_n,
+            "at_utc": now,
+            "changed_utc": now,
+        },
+    )
 
 
-@dataclass(frozen=True)
-class _GateRow:
-    """One attempt: `code` is `None` where it was accepted; its last refusing verdict gives the deciding measure."""
+class _GateRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt: `code` is `None` where it was accepted."""
 
     desk: str
     session: str
@@ -233,34 +312,58 @@ class _GateRow:
     structure_id: str | None = None
 
     @property
-    def deciding(self) -> tuple[str | None, float | None, float | None, str, str]:
-        """Gate, measure, limit, unit, and what it looked at."""
-        refusing = (verdict for verdict in reversed(self.verdicts) if verdict.is_reject)
-        verdict = next(refusing, None) if self.code is not None else None
-        if verdict is None:
-            return None, None, None, "", ""
-        found = verdict.finding
-        return verdict.gate, found.measured, found.limit, found.unit, found.looked_at
+    def deciding(self) -> Verdict | None:
+        """The last verdict that refused; `None` where the attempt was accepted, or interrupted before any gate."""
+        if self.code is None:
+            return None
+        return next((verdict for verdict in reversed(self.verdicts) if verdict.is_reject), None)
 
 
 def _write_gate_row(db: sqlite3.Connection, row: _GateRow) -> None:
-    key = row.key
-    db.execute(
-        "INSERT INTO gate_log (desk, session, alert_id, intent_id, structure_id, source, strategy, ticker, kind,"
-        " version, is_shadow, bucket_utc, code, gate, measured, limit_value, unit, looked_at, verdicts, decided_utc)"
-        " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING",
-        (
-            row.desk, row.session, key.alert_id, row.intent_id, row.structure_id, key.source, row.strategy, key.ticker,
-            key.kind, key.version, row.code is RejectCode.SHADOW_SIGNAL, key.bucket_utc, row.code and row.code.value,
-            *row.deciding, _ENCODE(row.verdicts).decode(), row.decided_utc,
-        ),
-    )  # fmt: skip
+    key, deciding = row.key, row.deciding
+    finding = None if deciding is None else deciding.finding
+    rows.insert(
+        db,
+        "gate_log",
+        {
+            "desk": row.desk,
+            "session": row.session,
+            "alert_id": key.alert_id,
+            "intent_id": row.intent_id,
+            "structure_id": row.structure_id,
+            "source": key.source,
+            "strategy": row.strategy,
+            "ticker": key.ticker,
+            "kind": key.kind,
+            "version": key.version,
+            "is_shadow": row.code is RejectCode.SHADOW_SIGNAL,
+            "bucket_utc": key.bucket_utc,
+            "code": None if row.code is None else row.code.value,
+            "gate": None if deciding is None else deciding.gate,
+            "measured": None if finding is None else finding.measured,
+            "limit_value": None if finding is None else finding.limit,
+            "unit": "" if finding is None else finding.unit,
+            "looked_at": "" if finding is None else finding.looked_at,
+            "verdicts": _ENCODE(row.verdicts).decode(),
+            "decided_utc": row.decided_utc,
+        },
+        # The row of this alert, instant and code stands already where a denial comes again after its COMMIT.
+        "ON CONFLICT DO NOTHING",
+    )
 
 
 def _raise_watermark(db: sqlite3.Connection, key: AlertKey) -> None:
-    db.execute(
-        "INSERT INTO watermarks (source, ticker, kind, version, bucket_utc, alert_id) VALUES (?,?,?,?,?,?)"
-        " ON CONFLICT DO UPDATE SET bucket_utc = excluded.bucket_utc, alert_id = excluded.alert_id"
+    rows.insert(
+        db,
+        "watermarks",
+        {
+            "source": key.source,
+            "ticker": key.ticker,
+            "kind": key.kind,
+            "version": key.version,
+            "bucket_utc": key.bucket_utc,
+            "alert_id": key.alert_id,
+        },
+        "ON CONFLICT DO UPDATE SET bucket_utc = excluded.bucket_utc, alert_id = excluded.alert_id"
         " WHERE excluded.bucket_utc > watermarks.bucket_utc",
-        (key.source, key.ticker, key.kind, key.version, key.bucket_utc, key.alert_id),
     )

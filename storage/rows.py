@@ -1,9 +1,13 @@
-"""Typed rows: what SQLite returns as plain tuples becomes a struct whose fields stand in the order of the columns."""
+"""Typed rows: what SQLite returns as plain tuples becomes a struct whose fields stand in the order of the columns.
+
+What is written is named, column by column.
+"""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -14,7 +18,8 @@ class Row(msgspec.Struct, frozen=True, array_like=True):
 
 
 R = TypeVar("R", bound=Row)
-Values = Sequence[Any]
+Named = Mapping[str, Any]  # values by the name of their column or parameter: none can take another's place
+Values = Sequence[Any] | Named
 
 
 def columns_of(kind: type[Row], table: str = "") -> str:
@@ -50,3 +55,14 @@ def number(db: sqlite3.Connection, sql: str, values: Values = ()) -> int:
 def exists(db: sqlite3.Connection, sql: str, values: Values = ()) -> bool:
     """Return whether a query finds anything."""
     return db.execute(sql, values).fetchone() is not None
+
+
+def insert(db: sqlite3.Connection, table: str, values: Named, on_conflict: str = "") -> bool:
+    """Return whether a row was written: `values` by column, or the row in its way changed as `on_conflict` says."""
+    return db.execute(_insert_sql(table, tuple(values), on_conflict), values).rowcount == 1
+
+
+@lru_cache(maxsize=64)
+def _insert_sql(table: str, columns: tuple[str, ...], on_conflict: str) -> str:
+    named = ", ".join(f":{column}" for column in columns)
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({named}) {on_conflict}"

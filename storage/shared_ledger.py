@@ -58,10 +58,18 @@ def promote(folder: Path, kinds: Iterable[str], source: str, by: str, reason: st
             for name in kinds:
                 kind, _, version = name.rpartition("-")
                 if name not in promoted:
-                    db.execute(
-                        "INSERT INTO promotions (source, kind, version, is_promoted, by, reason, at_utc)"
-                        " VALUES (?,?,?,1,?,?,?)",
-                        (source, kind, int(version), by, reason, at_utc),
+                    rows.insert(
+                        db,
+                        "promotions",
+                        {
+                            "source": source,
+                            "kind": kind,
+                            "version": int(version),
+                            "is_promoted": True,
+                            "by": by,
+                            "reason": reason,
+                            "at_utc": at_utc,
+                        },
                     )
     finally:
         db.close()
@@ -118,11 +126,7 @@ class SharedLedger:
             case risk.RecordKill():
                 return (self._record_kill(message),)
             case operator.RecordCommand():
-                self._db.execute(
-                    "INSERT INTO commands (command_id, name, by, reason, outcome, at_utc) VALUES (?,?,?,?,?,?)"
-                    " ON CONFLICT DO UPDATE SET outcome = excluded.outcome",
-                    (message.command_id, message.name, message.by, message.reason, message.outcome, message.at_utc),
-                )
+                self._record_command(message)
             case lifecycle.RequestState():
                 pass  # answered above: a question needs no transaction
             case _:
@@ -131,28 +135,66 @@ class SharedLedger:
 
     def _record_alert(self, message: signals.RecordAlert, now: Utc) -> signals.AlertRecorded:
         alert, key = message.alert, message.alert.key
-        written = self._db.execute(
-            "INSERT INTO alerts (alert_id, session, source, ticker, kind, version, bucket_utc, direction, entry_ticks,"
-            " target_ticks, stop_ticks, horizon_ms, features, forces, alignment, thresholds, is_shadow, raised_utc,"
-            " recorded_utc) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING",
-            (
-                key.alert_id, key.session.isoformat(), key.source, key.ticker, key.kind, key.version, key.bucket_utc,
-                alert.direction, alert.entry_ticks, alert.target_ticks, alert.stop_ticks, alert.horizon_ms,
-                _ENCODE(message.features).decode(), _ENCODE(message.forces).decode(), message.alignment,
-                _ENCODE(message.thresholds).decode(), alert.is_shadow, alert.raised_utc, now,
-            ),
-        )  # fmt: skip
-        return signals.AlertRecorded(alert_id=key.alert_id, is_new=written.rowcount == 1)
+        is_new = rows.insert(
+            self._db,
+            "alerts",
+            {
+                "alert_id": key.alert_id,
+                "session": key.session.isoformat(),
+                "source": key.source,
+                "ticker": key.ticker,
+                "kind": key.kind,
+                "version": key.version,
+                "bucket_utc": key.bucket_utc,
+                "direction": alert.direction,
+                "entry_ticks": alert.entry_ticks,
+                "target_ticks": alert.target_ticks,
+                "stop_ticks": alert.stop_ticks,
+                "horizon_ms": alert.horizon_ms,
+                "features": _ENCODE(message.features).decode(),
+                "forces": _ENCODE(message.forces).decode(),
+                "alignment": message.alignment,
+                "thresholds": _ENCODE(message.thresholds).decode(),
+                "is_shadow": alert.is_shadow,
+                "raised_utc": alert.raised_utc,
+                "recorded_utc": now,
+            },
+            "ON CONFLICT DO NOTHING",  # an alert is judged once: what was recorded first stands
+        )
+        return signals.AlertRecorded(alert_id=key.alert_id, is_new=is_new)
 
     def _record_kill(self, kill: risk.RecordKill) -> risk.KillRecorded:
         """Keep one row per epoch; should two say one epoch, the higher level stands."""
-        self._db.execute(
-            "INSERT INTO kill (kill_epoch, level, reason, by, at_utc) VALUES (?,?,?,?,?)"
-            " ON CONFLICT DO UPDATE SET level = excluded.level, reason = excluded.reason, by = excluded.by,"
+        rows.insert(
+            self._db,
+            "kill",
+            {
+                "kill_epoch": kill.kill_epoch,
+                "level": kill.level,
+                "reason": kill.reason,
+                "by": kill.by,
+                "at_utc": kill.at_utc,
+            },
+            "ON CONFLICT DO UPDATE SET level = excluded.level, reason = excluded.reason, by = excluded.by,"
             " at_utc = excluded.at_utc WHERE excluded.level > kill.level",
-            (kill.kill_epoch, kill.level, kill.reason, kill.by, kill.at_utc),
         )
         return risk.KillRecorded(kill_epoch=kill.kill_epoch)
+
+    def _record_command(self, command: operator.RecordCommand) -> None:
+        """Keep one row per command; the newest outcome stands."""
+        rows.insert(
+            self._db,
+            "commands",
+            {
+                "command_id": command.command_id,
+                "name": command.name,
+                "by": command.by,
+                "reason": command.reason,
+                "outcome": command.outcome,
+                "at_utc": command.at_utc,
+            },
+            "ON CONFLICT DO UPDATE SET outcome = excluded.outcome",
+        )
 
     def _restored_for(self, asked: lifecycle.RequestState) -> Restored | None:
         match asked.name.split(":"):
@@ -231,9 +273,13 @@ class _AlertRow(rows.Row, frozen=True):
     @property
     def alert(self) -> Alert:
         return Alert(
-            key=AlertKey(self.source, self.ticker, self.kind, self.version, self.bucket_utc), direction=self.direction,
-            entry_ticks=self.entry_ticks, target_ticks=self.target_ticks, stop_ticks=self.stop_ticks,
-            horizon_ms=self.horizon_ms, is_shadow=self.is_shadow, raised_utc=self.raised_utc,
+            key=AlertKey(
+                source=self.source, ticker=self.ticker, kind=self.kind, version=self.version,
+                bucket_utc=self.bucket_utc,
+            ),
+            direction=self.direction, entry_ticks=self.entry_ticks, target_ticks=self.target_ticks,
+            stop_ticks=self.stop_ticks, horizon_ms=self.horizon_ms, is_shadow=self.is_shadow,
+            raised_utc=self.raised_utc,
         )  # fmt: skip
 
 

@@ -168,8 +168,7 @@ def on_refused(rules: DeskRules, turn: Turn[RiskState], message: entries.EntryRe
     attempt = awaiting_reservation(turn.state, message.intent_id)
     if attempt is None:
         return
-    finding = refused(message.code, message.measured, message.limit, "", message.looked_at)
-    deny(turn, attempt.judged(Verdict(gates.RESERVATION, finding)), is_recorded=True)
+    deny(turn, attempt.judged(Verdict(gates.RESERVATION, message.finding)), is_recorded=True)
 
 
 def on_silence(rules: DeskRules, turn: Turn[RiskState], stage_n: str) -> None:

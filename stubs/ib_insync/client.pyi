@@ -13,6 +13,7 @@ class Connection:
 class Client:
     """The wire: `wrapper` is whoever has the callbacks that the decoder calls by name."""
 
+    CONNECTED: int
     MaxRequests: int
     RequestsInterval: float
     clientId: int

@@ -1,4 +1,6 @@
 # ruff: noqa: N803, N815 - the names are ib_insync's
+from typing import NamedTuple
+
 class Contract:
     secType: str
     conId: int
@@ -24,6 +26,30 @@ class Contract:
         currency: str = ...,
         tradingClass: str = ...,
     ) -> None: ...
+
+class Stock(Contract):
+    def __init__(self, symbol: str = ..., exchange: str = ..., currency: str = ..., *, conId: int = ...) -> None: ...
+
+class Index(Contract):
+    def __init__(self, symbol: str = ..., exchange: str = ..., currency: str = ...) -> None: ...
+
+class Option(Contract):
+    def __init__(
+        self,
+        symbol: str = ...,
+        lastTradeDateOrContractMonth: str = ...,
+        strike: float = ...,
+        right: str = ...,
+        exchange: str = ...,
+        multiplier: str = ...,
+        currency: str = ...,
+        *,
+        tradingClass: str = ...,
+    ) -> None: ...
+
+class TagValue(NamedTuple):
+    tag: str
+    value: str
 
 class ContractDetails:
     contract: Contract | None

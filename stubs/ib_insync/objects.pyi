@@ -1,4 +1,4 @@
-# ruff: noqa: N815 - the names are ib_insync's
+# ruff: noqa: N803, N815 - the names are ib_insync's
 from datetime import datetime
 
 class Execution:
@@ -16,6 +16,18 @@ class Execution:
     cumQty: float
     avgPrice: float
     orderRef: str
+    def __init__(
+        self,
+        *,
+        execId: str = ...,
+        time: datetime = ...,
+        acctNumber: str = ...,
+        side: str = ...,
+        shares: float = ...,
+        price: float = ...,
+        permId: int = ...,
+        orderRef: str = ...,
+    ) -> None: ...
 
 class CommissionReport:
     execId: str

@@ -1,4 +1,6 @@
 # ruff: noqa: N803, N815 - the names are ib_insync's
+from typing import Any
+
 class Order:
     orderId: int
     clientId: int
@@ -32,8 +34,22 @@ class Order:
 
 class LimitOrder(Order):
     def __init__(
-        self, action: str, totalQuantity: float, lmtPrice: float, *, orderRef: str = ..., tif: str = ...
+        self,
+        action: str,
+        totalQuantity: float,
+        lmtPrice: float,
+        *,
+        orderRef: str = ...,
+        tif: str = ...,
+        account: str = ...,
+        goodTillDate: str = ...,
     ) -> None: ...
+
+class MarketOrder(Order):
+    def __init__(self, action: str, totalQuantity: float, *, tif: str = ...) -> None: ...
+
+class StopOrder(Order):
+    def __init__(self, action: str, totalQuantity: float, stopPrice: float, **fields: Any) -> None: ...
 
 class OrderState:
     status: str

@@ -14,11 +14,13 @@ from domain.alarm import Severity
 from domain.instants import MS, SECOND
 from domain.position.cycle import ExitReason
 from domain.risk.kill import KillLevel
+from domain.units import Utc
 from messages import lifecycle, market, operator, positions, risk
 from messages.base import Message
 from messages.restored import KillRestored
 from supervision.effects import CancelTimer, Publish, SetTimer, Tell
 from tests.testkit.desk_world import NOW, SETTINGS
+from tests.testkit.narrow import of_class
 from tests.testkit.probe import Outbox, Probe
 
 WAIT = SETTINGS.exits.record_wait_ms * MS
@@ -33,7 +35,7 @@ def started(level: KillLevel, epoch: int = 4) -> Probe[KillState]:
     return probe
 
 
-def run(probe: Probe, *messages: Message) -> Outbox:
+def run(probe: Probe[KillState], *messages: Message) -> Outbox:
     """Feed messages; return everything that they sent out together."""
     return Outbox([effect for message in messages for effect in probe.feed(message).effects])
 
@@ -58,7 +60,7 @@ def records(sent: Outbox) -> list[tuple[int, int]]:
 
 
 @pytest.mark.parametrize(("level", "wanted"), list(itertools.product(LEVELS, LEVELS[1:])))
-def test_a_raise_is_in_force_first_and_recorded_after(level, wanted):
+def test_a_raise_is_in_force_first_and_recorded_after(level: KillLevel, wanted: KillLevel) -> None:
     kill = started(level)
     sent = kill.feed(up(wanted, "c9"))
     after = max(level, wanted)
@@ -75,7 +77,7 @@ def test_a_raise_is_in_force_first_and_recorded_after(level, wanted):
 
 
 @pytest.mark.parametrize(("level", "wanted"), list(itertools.product(LEVELS, LEVELS)))
-def test_a_lowering_is_durable_first_and_in_force_after(level, wanted):
+def test_a_lowering_is_durable_first_and_in_force_after(level: KillLevel, wanted: KillLevel) -> None:
     kill = started(level)
     sent = kill.feed(down(wanted))
     if wanted >= level:
@@ -98,7 +100,7 @@ def test_a_lowering_is_durable_first_and_in_force_after(level, wanted):
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_a_restart_comes_up_at_the_level_it_went_down_with(level):
+def test_a_restart_comes_up_at_the_level_it_went_down_with(level: KillLevel) -> None:
     kill = started(level)
     kind = risk.KillLowered if level is RUNNING else risk.KillRaised
     flatten = [FLATTEN] if level is FLAT else []
@@ -106,7 +108,7 @@ def test_a_restart_comes_up_at_the_level_it_went_down_with(level):
     assert kill.state.level is level
 
 
-def test_a_ledger_that_gives_nothing_back_is_level_one():
+def test_a_ledger_that_gives_nothing_back_is_level_one() -> None:
     kill = Probe(KillActor("kill", SETTINGS), NOW)
     assert kill.state.level is NO_ENTRIES
     sent = kill.start()
@@ -117,7 +119,7 @@ def test_a_ledger_that_gives_nothing_back_is_level_one():
 # -- races --------------------------------------------------------------------------------------
 
 
-def test_a_raise_overtakes_a_lowering_under_way():
+def test_a_raise_overtakes_a_lowering_under_way() -> None:
     kill = started(NO_ENTRIES)
     sent = run(kill, down(RUNNING), up(FLAT), risk.KillRecorded(kill_epoch=5), risk.KillRecorded(kill_epoch=6))
     assert (kill.state.level, kill.state.in_force_epoch) == (FLAT, 6)
@@ -126,14 +128,14 @@ def test_a_raise_overtakes_a_lowering_under_way():
     assert records(sent) == [(0, 5), (2, 6)]  # the ledger's last row is the raise
 
 
-def test_a_second_lowering_waits_its_turn_and_an_old_epoch_is_refused():
+def test_a_second_lowering_waits_its_turn_and_an_old_epoch_is_refused() -> None:
     kill = started(FLAT)
     sent = run(kill, down(NO_ENTRIES), down(RUNNING, command="c2"), down(RUNNING, epoch=3, command=None))
     assert [(m.command_id, m.code) for m in sent.told(operator.CommandDenied)] == [("c2", "busy")]
     assert codes(started(FLAT).feed(down(NO_ENTRIES, epoch=3))) == ["epoch_changed"]
 
 
-def test_a_silent_ledger_keeps_the_level_and_writes_it_again_behind_the_lowering():
+def test_a_silent_ledger_keeps_the_level_and_writes_it_again_behind_the_lowering() -> None:
     kill = started(NO_ENTRIES)
     kill.feed(down(RUNNING))
     sent = kill.fire(Timer.RECORD, "5")
@@ -149,7 +151,7 @@ def test_a_silent_ledger_keeps_the_level_and_writes_it_again_behind_the_lowering
     assert (kill.state.level, sent.published(risk.KillLowered)) == (NO_ENTRIES, [])
 
 
-def test_an_unrecorded_raise_stands_and_pages():
+def test_an_unrecorded_raise_stands_and_pages() -> None:
     kill = started(RUNNING)
     kill.feed(up(NO_ENTRIES))
     sent = kill.fire(Timer.RECORD, "5")
@@ -160,7 +162,7 @@ def test_an_unrecorded_raise_stands_and_pages():
     assert kill.feed(late).effects == []
 
 
-def test_market_data_that_cannot_be_kept_raises_level_one():
+def test_market_data_that_cannot_be_kept_raises_level_one() -> None:
     kill = started(RUNNING)
     sent = kill.feed(market.BucketNotStored(hub="classic", bucket_utc=NOW, why="disk full"))
     assert sent.published(risk.KillRaised) == [
@@ -168,7 +170,7 @@ def test_market_data_that_cannot_be_kept_raises_level_one():
     ]
 
 
-def test_who_asks_for_the_level_gets_the_word_on_it():
+def test_who_asks_for_the_level_gets_the_word_on_it() -> None:
     kill = started(RUNNING)
     assert kill.feed(risk.RequestKillLevel(reply_to="risk:paper")).effects == [
         Tell("risk:paper", risk.KillLowered(level=RUNNING, kill_epoch=4, reason="before", by="ann"))
@@ -179,7 +181,7 @@ STEPS = st.lists(st.sampled_from(["up1", "up2", "down0", "down1", "recorded", "o
 
 
 @given(STEPS)
-def test_the_level_falls_only_by_a_recorded_lowering_and_epochs_only_rise(steps):
+def test_the_level_falls_only_by_a_recorded_lowering_and_epochs_only_rise(steps: list[str]) -> None:
     kill = started(RUNNING)
     durable: list[tuple[int, int]] = []
     for step in steps:
@@ -220,7 +222,8 @@ def desk() -> Probe[OperatorState]:
 
 
 def words(sent: Outbox) -> list[tuple[str, str, str]]:
-    return [(e.to, type(e.message).__name__, getattr(e.message, "outcome", "")) for e in sent.effects]
+    tells = [of_class(Tell, effect) for effect in sent.effects]
+    return [(e.to, type(e.message).__name__, getattr(e.message, "outcome", "")) for e in tells]
 
 
 @pytest.mark.parametrize(
@@ -231,7 +234,7 @@ def words(sent: Outbox) -> list[tuple[str, str, str]]:
         (operator.Flatten(**EDGE), FLAT),
     ],
 )
-def test_raise_and_flatten_go_to_the_owner_before_they_are_recorded(command, level):
+def test_raise_and_flatten_go_to_the_owner_before_they_are_recorded(command: Message, level: KillLevel) -> None:
     probe = desk()
     sent = probe.feed(command)
     assert words(sent) == [("kill", "RaiseKill", ""), ("ledger", "RecordCommand", "asked")]
@@ -240,12 +243,12 @@ def test_raise_and_flatten_go_to_the_owner_before_they_are_recorded(command, lev
     assert words(probe.feed(DONE)) == [("ledger", "RecordCommand", "done"), ("edge:cli", "CommandDone", "")]
 
 
-def test_a_resume_is_recorded_before_it_goes_to_the_owner():
+def test_a_resume_is_recorded_before_it_goes_to_the_owner() -> None:
     sent = desk().feed(operator.Resume(level=RUNNING, **EDGE))
     assert words(sent) == [("ledger", "RecordCommand", "asked"), ("kill", "LowerKill", "")]
 
 
-def test_a_repeated_command_is_carried_out_once_and_gets_the_old_answer():
+def test_a_repeated_command_is_carried_out_once_and_gets_the_old_answer() -> None:
     probe = desk()
     kill = operator.Kill(level=NO_ENTRIES, **EDGE)
     again = operator.Kill(level=NO_ENTRIES, **{**EDGE, "reply_to": "edge:web"})
@@ -257,12 +260,12 @@ def test_a_repeated_command_is_carried_out_once_and_gets_the_old_answer():
     assert probe.state == before
 
 
-def test_a_raise_is_never_too_late():
+def test_a_raise_is_never_too_late() -> None:
     for command in (operator.Kill(level=FLAT, **EDGE), operator.Flatten(**EDGE)):
         assert words(desk().feed(command, NOW + 3600 * SECOND))[0] == ("kill", "RaiseKill", "")
 
 
-def test_a_resume_carries_the_epoch_that_the_person_saw():
+def test_a_resume_carries_the_epoch_that_the_person_saw() -> None:
     sent = desk().feed(operator.Resume(level=RUNNING, expected_epoch=4, **EDGE))
     assert [lower.expected_epoch for lower in sent.told(risk.LowerKill)] == [4]
 
@@ -275,24 +278,24 @@ def test_a_resume_carries_the_epoch_that_the_person_saw():
         (operator.Kill(level=3, **EDGE), NOW, "bad_level"),
     ],
 )
-def test_an_expired_or_senseless_command_is_refused_on_record(command, now, code):
+def test_an_expired_or_senseless_command_is_refused_on_record(command: Message, now: Utc, code: str) -> None:
     sent = desk().feed(command, now)
     assert words(sent) == [("ledger", "RecordCommand", code), ("edge:cli", "CommandDenied", "")]
     assert sent.told(operator.CommandDenied)[0].code == code
 
 
-def test_a_command_at_its_very_expiry_is_carried_out():
+def test_a_command_at_its_very_expiry_is_carried_out() -> None:
     assert desk().feed(operator.Resume(level=RUNNING, **EDGE), NOW + SECOND).told(risk.LowerKill)
 
 
-def test_what_is_remembered_is_bounded():
+def test_what_is_remembered_is_bounded() -> None:
     probe = desk()
     for n in range(KEPT + 5):
         probe.feed(operator.Flatten(**{**EDGE, "command_id": f"c{n}"}))
     assert [known.command_id for known in probe.state.commands] == [f"c{n}" for n in range(5, KEPT + 5)]
 
 
-def test_answers_from_the_kill_actor_reach_the_edge():
+def test_answers_from_the_kill_actor_reach_the_edge() -> None:
     kill, probe = started(NO_ENTRIES), desk()
     asked = probe.feed(operator.Resume(level=NO_ENTRIES, **EDGE))
     answered = kill.feed(asked.told(risk.LowerKill)[0])

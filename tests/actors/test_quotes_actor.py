@@ -18,6 +18,7 @@ from domain.options import black_scholes
 from domain.options import contract_choice as choice
 from domain.session.modes import AccountClass
 from domain.session.phases import Phase
+from domain.units import Ticks
 from messages import broker, session
 from messages import market as m
 from messages.base import Event, Message
@@ -29,7 +30,7 @@ T = TypeVar("T", bound=Message)
 E = TypeVar("E", bound=Event)
 TODAY = date(2026, 11, 20)
 NOON, CLOSE = at_exchange(TODAY, time(12)), at_exchange(TODAY, time(16))
-STRIKES = tuple(range(590_000, 611_000, 500))
+STRIKES = tuple(Ticks(strike) for strike in range(590_000, 611_000, 500))
 CHAIN = tuple(
     Contract(1_000 + 2 * i + j, "SPX", "SPXW", TODAY, strike, right)
     for i, strike in enumerate(STRIKES)
@@ -328,8 +329,8 @@ def test_line_plan_keeps_the_budget_and_never_drops_what_is_held(held: int, line
 
 @given(st.lists(st.integers(589_000, 611_000), min_size=1))
 def test_window_always_holds_the_strikes_next_to_the_money(prices: list[int]) -> None:
-    centre: int | None = None
-    for price in prices:
+    centre: Ticks | None = None
+    for price in map(Ticks, prices):
         centre = choice.centre(STRIKES, price, centre, 10)
         inside = {c.strike_ticks for c in choice.window(CHAIN, centre, 10)}
         assert STRIKES[choice.nearest(STRIKES, price)] in inside

@@ -69,7 +69,7 @@ class FakeWarehouse:
 
 def handle(actor: WarehouseActor, message: Message, now: Utc = START) -> Outbox:
     turn: Turn[None] = Turn(actor.name, None, now)
-    actor.handle(turn, message)  # type: ignore[arg-type]
+    actor.handle(turn, message)
     return Outbox(turn.effects)
 
 

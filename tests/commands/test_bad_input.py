@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,8 @@ def test_a_file_of_settings_that_cannot_be_used_is_named(tmp_path: Path, content
     path = tmp_path / "mine.yaml"
     path.write_bytes(content)
     recorded = load_settings(profile="demo").to_json()
-    for use in (lambda: load_settings(path), lambda: overlaid(recorded, path)):
+    uses: tuple[Callable[[], object], ...] = (lambda: load_settings(path), lambda: overlaid(recorded, path))
+    for use in uses:
         with pytest.raises(SettingsError, match=r"mine\.yaml"):
             use()
 

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any, TypeVar
 
 from domain.instants import SECOND
+from domain.units import Utc
 from gateways.ib.orders_port import OrdersPort
 from messages.base import Message
 from simulation.broker.exchange import Exchange
@@ -29,10 +30,10 @@ class VirtualTime:
         self.now = NOON
         self.clock = SimpleNamespace(now_utc=lambda: self.now)
         self.heard: list[Message] = []
-        self._calls: list[tuple[int, int, Callable[[], None]]] = []
+        self._calls: list[tuple[Utc, int, Callable[[], None]]] = []
         self._n = 0
 
-    def call_at(self, at_utc: int, call: Callable[[], None]) -> None:
+    def call_at(self, at_utc: Utc, call: Callable[[], None]) -> None:
         self._n += 1
         heapq.heappush(self._calls, (at_utc, self._n, call))
 
@@ -76,7 +77,7 @@ def test_example_port_of_the_guide_speaks_the_broker_conversation() -> None:
 def test_in_process_port_speaks_the_broker_conversation() -> None:
     market, time = FakeMarket(), VirtualTime()
     runtime: Any = time
-    port = InProcessBroker("ibkr:paper", runtime, market, Exchange(market, latency_ms=1))  # type: ignore[arg-type]
+    port = InProcessBroker("ibkr:paper", runtime, market, Exchange(market, latency_ms=1))
     contract = market.contract(market.call)
     assert contract is not None
     walk_conversation(Bench(port, time, lambda: time.now, contract, 510, 450, 600))

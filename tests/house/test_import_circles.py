@@ -68,7 +68,7 @@ def circle_in(graph: Graph) -> list[str] | None:
 
 
 @pytest.mark.parametrize("room", ROOMS)
-def test_room_has_no_import_circle(room: str):
+def test_room_has_no_import_circle(room: str) -> None:
     circle = circle_in(graph_of(ROOT / room))
     assert circle is None, f"import circle in {room}: {' -> '.join(circle or [])}; move what they share down"
 
@@ -84,7 +84,7 @@ def test_room_has_no_import_circle(room: str):
         ("from room.folder import c", None),
     ],
 )  # fmt: skip
-def test_a_planted_circle_is_named(tmp_path: Path, back: str, expected: str | None):
+def test_a_planted_circle_is_named(tmp_path: Path, back: str, expected: str | None) -> None:
     room = tmp_path / "room"
     (room / "folder").mkdir(parents=True)
     (room / "folder" / "b.py").write_text("from room.folder import c\nfrom room import a\nprint(a, c)\n")

@@ -52,7 +52,7 @@ def imports(path: Path) -> Iterator[tuple[int, str]]:
 
 
 @pytest.mark.parametrize("room", sorted(MAY_IMPORT))
-def test_room_imports_only_what_the_table_allows(room: str):
+def test_room_imports_only_what_the_table_allows(room: str) -> None:
     ours = ALL | {"main", *LEAVES}
     wrong = [
         f"{path.relative_to(ROOT)}:{line} imports {name}"
@@ -64,7 +64,7 @@ def test_room_imports_only_what_the_table_allows(room: str):
 
 
 @pytest.mark.parametrize("room", sorted(THIRD_PARTIES))
-def test_inner_rooms_use_no_other_libraries(room: str):
+def test_inner_rooms_use_no_other_libraries(room: str) -> None:
     allowed = THIRD_PARTIES[room] | ALL | sys.stdlib_module_names
     wrong = [
         f"{path.relative_to(ROOT)}:{line} imports {name}"
@@ -75,7 +75,7 @@ def test_inner_rooms_use_no_other_libraries(room: str):
     assert wrong == []
 
 
-def test_every_room_is_in_the_table_and_none_has_a_standard_librarys_name():
+def test_every_room_is_in_the_table_and_none_has_a_standard_librarys_name() -> None:
     rooms = {
         path.name for path in ROOT.iterdir()
         if path.is_dir() and not path.name.startswith((".", "_")) and any(path.rglob("*.py"))
@@ -85,7 +85,7 @@ def test_every_room_is_in_the_table_and_none_has_a_standard_librarys_name():
     assert {path.stem for path in ROOT.glob("*.py")} & sys.stdlib_module_names == set()
 
 
-def test_table_would_notice(tmp_path: Path):
+def test_table_would_notice(tmp_path: Path) -> None:
     odd = tmp_path / "odd.py"
     odd.write_text("import json\ndef f():\n    from gateways.ib import link\n    return link, json\n")
     assert list(imports(odd)) == [(1, "json"), (3, "gateways")]

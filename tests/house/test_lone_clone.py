@@ -41,5 +41,5 @@ def test_the_summary_of_a_run_counts_what_was_left_out() -> None:
     skipped = [SimpleNamespace(longrepr=("f.py", 1, f"Skipped: {text}")) for text in (*reasons, "no clients")]
     lines: list[str] = []
     for stats in ({"skipped": skipped}, {"skipped": skipped[2:]}, {}):
-        pytest_terminal_summary(SimpleNamespace(stats=stats, write_line=lines.append))  # type: ignore[arg-type]
+        pytest_terminal_summary(SimpleNamespace(stats=stats, write_line=lines.append))
     assert lines == ["2 tests were skipped: ../shared/data, recorded by others, is not beside this checkout."]

@@ -60,7 +60,7 @@ def _is_a_set(node: ast.expr) -> bool:
 
 
 @pytest.mark.parametrize("room", ["domain", "actors"])
-def test_room_is_pure(room: str):
+def test_room_is_pure(room: str) -> None:
     wrong = [
         f"{path.relative_to(ROOT)}:{line}: {what}"
         for path in modules(room)
@@ -70,7 +70,7 @@ def test_room_is_pure(room: str):
     assert wrong == []
 
 
-def test_each_kind_of_offence_is_seen(tmp_path: Path):
+def test_each_kind_of_offence_is_seen(tmp_path: Path) -> None:
     odd = tmp_path / "odd.py"
     odd.write_text(
         "import time, json\nfrom datetime import datetime\nfrom os import path\nx = datetime.now()\nprint(x)\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping
 from datetime import date, time
 from enum import Enum
@@ -68,7 +67,8 @@ def is_frozen(kind: Any) -> bool:
     """Return whether a class is a frozen struct or a frozen dataclass."""
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return kind.__struct_config__.frozen
-    return dataclasses.is_dataclass(kind) and bool(kind.__dataclass_params__.frozen)  # type: ignore[attr-defined]
+    made = getattr(kind, "__dataclass_params__", None)
+    return made is not None and bool(made.frozen)
 
 
 @pytest.mark.parametrize("name", STATES)

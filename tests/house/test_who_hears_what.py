@@ -233,9 +233,9 @@ def test_a_port_takes_what_its_conversation_lists() -> None:
 
 
 def test_an_event_without_a_row_and_a_row_without_a_case_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    here = sys.modules[__name__]
-    monkeypatch.setattr(here, "SUBSCRIBERS", {**SUBSCRIBERS, session.ModeChanged: ("warehouse",)})
-    monkeypatch.delitem(here.SUBSCRIBERS, risk.KillLowered)
+    changed: dict[type[Event], tuple[str, ...]] = {**SUBSCRIBERS, session.ModeChanged: ("warehouse",)}
+    del changed[risk.KillLowered]
+    monkeypatch.setattr(sys.modules[__name__], "SUBSCRIBERS", changed)
     assert subscription_faults() == [
         "risk.KillLowered has no subscriber: add a row to SUBSCRIBERS or RECORD_ONLY in main.py",
         "warehouse subscribes to ModeChanged and its Inbox has no such case",

@@ -14,11 +14,12 @@ from domain.instants import SECOND
 from domain.session.phases import Phase
 from simulation.day import SteppedDay, invariants, stepped_day
 from tests.testkit.position_history import History
+from tests.testkit.toys import trace_lines
 
 
 def told(day: SteppedDay) -> Counter[tuple[str, str]]:
     """Count what the trace holds by receiver and type."""
-    records = (orjson.loads(line) for line in day.runtime.trace.lines)
+    records = (orjson.loads(line) for line in trace_lines(day.runtime))
     return Counter((r["to"], r["message"]["type"]) for r in records if r["kind"] == "envelope")
 
 

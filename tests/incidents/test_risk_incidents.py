@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from domain.instants import BUCKET_NS
 from domain.risk.entry_stages import EntryStage
+from domain.risk.gates.types import refused
 from domain.risk.reject import RejectCode
 from messages import entries, market
 from messages.base import Message
@@ -30,7 +31,7 @@ from tests.testkit.desk_world import (
 DUPLICATE = RejectCode.DUPLICATE_POSITION
 
 
-def test_two_fast_signals_on_one_contract_reserve_once():
+def test_two_fast_signals_on_one_contract_reserve_once() -> None:
     """The second of two sources on the same contract is stopped before the ledger, and by the ledger if not before."""
     talk = DeskTalk().morning().hear(signal(), signal(alert(source="advisor")))
     talk.offer().fresh().reserve()
@@ -39,17 +40,17 @@ def test_two_fast_signals_on_one_contract_reserve_once():
     assert len(talk.told(entries.OpenPosition, "position:paper:812")) == 1
 
 
-def test_the_ledger_decides_when_two_desks_of_thought_want_one_contract():
+def test_the_ledger_decides_when_two_desks_of_thought_want_one_contract() -> None:
     """Whatever the read model thinks: EntryRefused opens nothing and leaves nothing pending."""
     talk = DeskTalk().morning().hear(signal()).offer().fresh()
-    talk.hear(entries.EntryRefused(intent_id=talk.asked_intent, code=DUPLICATE))
+    talk.hear(entries.EntryRefused(intent_id=talk.asked_intent, finding=refused(DUPLICATE)))
     talk.reserve()
     assert talk.code is DUPLICATE
     assert not talk.told(entries.OpenPosition)
     assert talk.state.view.holdings == ()
 
 
-def test_a_signal_told_twice_is_one_attempt_and_one_row():
+def test_a_signal_told_twice_is_one_attempt_and_one_row() -> None:
     talk = DeskTalk().morning().hear(signal(), signal())
     assert len(talk.told(market.RequestContracts)) == 1
     talk.offer().hear(signal()).fresh().hear(signal()).reserve()
@@ -63,12 +64,12 @@ def test_a_signal_told_twice_is_one_attempt_and_one_row():
     ]
 
 
-def test_an_older_bucket_after_a_newer_one_is_a_duplicate():
+def test_an_older_bucket_after_a_newer_one_is_a_duplicate() -> None:
     talk = DeskTalk().morning().hear(signal(is_shadow=True), signal(alert(BUCKET - BUCKET_NS)))
     assert talk.code is RejectCode.DUPLICATE_ALERT
 
 
-def test_a_late_reply_after_the_denial_moves_nothing():
+def test_a_late_reply_after_the_denial_moves_nothing() -> None:
     talk = DeskTalk().morning().hear(signal())
     late = market.ContractsOffered(
         request_id=talk.last(market.RequestContracts).request_id, quotes=((CALL, quote()),), spot=SPOT
@@ -80,7 +81,7 @@ def test_a_late_reply_after_the_denial_moves_nothing():
     assert (talk.state, talk.names()) == (before, [])
 
 
-def test_an_answer_to_the_first_attempt_is_no_answer_to_the_second():
+def test_an_answer_to_the_first_attempt_is_no_answer_to_the_second() -> None:
     talk = DeskTalk().morning().hear(signal(), signal(alert(kind="OTHER")))
     first = talk.last(market.RequestContracts).request_id
     talk.wait(500)
@@ -136,8 +137,11 @@ GO = {
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(MOVES, st.randoms(use_true_random=False))
-def test_whatever_the_order_of_replies_one_reservation_is_in_flight_and_nothing_opens_without_it(moves, random: Random):
-    talk, ledger, heard = DeskTalk().morning(), Ledger(), []
+def test_whatever_the_order_of_replies_one_reservation_is_in_flight_and_nothing_opens_without_it(
+    moves: list[str], random: Random
+) -> None:
+    talk, ledger = DeskTalk().morning(), Ledger()
+    heard: list[Message] = []
     for n, step in enumerate(moves):
         attempt = talk.state.attempt
         move = step if step != "go" else "signal" if attempt is None else GO[attempt.stage]
@@ -189,5 +193,5 @@ def reply_to(talk: DeskTalk, ledger: Ledger, move: str, n: int) -> list[Message]
         case "reserve":
             return [entries.EntryReserved(intent_id=asked)]
         case "refuse":
-            return [entries.EntryRefused(intent_id=asked, code=DUPLICATE)]
+            return [entries.EntryRefused(intent_id=asked, finding=refused(DUPLICATE))]
     return []

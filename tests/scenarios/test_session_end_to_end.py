@@ -6,6 +6,7 @@ import queue
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TypeVar
 
 from actors.ibkr import IBKRActor
@@ -93,6 +94,9 @@ class Desk:
 
     def of(self, kind: type[T]) -> list[T]:
         return [message for message in self.probe.sent.messages if isinstance(message, kind)]
+
+    def is_closed_and_recorded(self) -> bool:
+        return bool(self.of(orders.OrderClosed)) and self.recorded_n > 0
 
     def live(self) -> None:
         self.until(lambda: self.state.mode is Mode.FULLY_LIVE)
@@ -183,13 +187,13 @@ def test_modify_that_meets_a_fill_closes_the_order_filled_and_never_cancelled() 
         with desk(Fault(kind)) as d:
             d.live()
             d.submit(limit_ticks=450)
-            d.until(lambda d=d: d.of(orders.OrderAcknowledged))
+            d.until(partial(d.of, orders.OrderAcknowledged))
             change = OrderChange(
                 order_ref=ENTRY, qty=2, order_type=OrderType.LIMIT, limit_ticks=460, is_exit=False,
                 deadline_utc=d.world.clock.now_utc() + SECOND,
             )  # fmt: skip
             d.mail.put(orders.ModifyOrder(change=change, reply_to=OWNER, permit=d.permit()))
-            d.until(lambda d=d: d.of(orders.OrderClosed) and d.recorded_n)
+            d.until(d.is_closed_and_recorded)
             assert [(c.cause, c.filled_qty_total) for c in d.of(orders.OrderClosed)] == [("filled", 2)]
             assert sum(d.executions.values()) == 2
 

@@ -25,6 +25,7 @@ from storage.warehouse_reader import WarehouseReader
 from supervision.replay import replay
 from supervision.trace import FileTrace, Header, TraceReader
 from tests.testkit.paths import LEAN, needs_recorded_day
+from tests.testkit.toys import trace_lines
 
 pytestmark = pytest.mark.slow
 
@@ -176,7 +177,7 @@ def _morning(folder: Path, shuffle_seed: int | None = None) -> SteppedDay:
 def test_the_same_seed_gives_the_same_trace(tmp_path: Path) -> None:
     first, second = _morning(tmp_path / "a"), _morning(tmp_path / "b")
     assert first.trace_hash == second.trace_hash
-    assert len(first.runtime.trace.lines) > 5_000
+    assert len(trace_lines(first.runtime)) > 5_000
 
 
 def test_a_shuffled_order_between_recipients_makes_the_same_decisions(tmp_path: Path) -> None:
@@ -191,7 +192,7 @@ def test_a_recorded_day_drives_the_same_actors(tmp_path: Path) -> None:
     day = stepped_day(load_settings(profile="demo", overrides={"demo": demo}), tmp_path)
     day.run(Utc(day.exchange.market.open_utc + 1210 * SECOND))
     day.runtime.close()
-    told = [orjson.loads(line) for line in day.runtime.trace.lines]
+    told = [orjson.loads(line) for line in trace_lines(day.runtime)]
     spots = {
         m["message"]["bucket_utc"]: m["message"]["spot"]
         for m in told
@@ -203,7 +204,7 @@ def test_a_recorded_day_drives_the_same_actors(tmp_path: Path) -> None:
 
 
 def _orders(day: SteppedDay) -> list[str]:
-    told = [orjson.loads(line) for line in day.runtime.trace.lines]
+    told = [orjson.loads(line) for line in trace_lines(day.runtime)]
     kept = ("broker.PlaceOrder", "entries.ReserveEntry", "signals.RecordAlert")
     found = [r["message"] for r in told if r["kind"] == "envelope" and r["message"]["type"] in kept]
     return [hashlib.blake2b(orjson.dumps(m), digest_size=8).hexdigest() for m in found]

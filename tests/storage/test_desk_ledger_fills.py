@@ -16,6 +16,7 @@ from domain.orders.table import OrderStatus
 from domain.orders.tiers import Tier
 from domain.position.cycle import ExitKind, ExitReason, PositionState
 from messages import entries, lifecycle, orders, risk, session
+from messages.base import Message
 from messages.restored import ActorsRestored, IbkrRestored, OwnOrder, PositionRestored, Restored
 from storage.desk_ledger import DeskLedger
 from tests.testkit import ledger_asks as ask
@@ -59,10 +60,10 @@ def reconciled(ledger: DeskLedger, asked: session.Reconcile) -> tuple[session.Re
 # -- executions ---------------------------------------------------------------------------------
 
 
-def test_a_fill_is_told_once_with_totals_and_a_repeat_is_silent(ledger: DeskLedger) -> None:
+def test_a_fill_is_told_with_totals_which_a_repeat_leaves_as_they_are(ledger: DeskLedger) -> None:
     ledger.apply(ask.reserve(), ask.T0)
     (first,) = ledger.apply(ask.execution(exec_id="e.1", qty=1), ask.T0)
-    assert ledger.apply(ask.execution(exec_id="e.1", qty=1), ask.T0) == ()
+    assert ledger.apply(ask.execution(exec_id="e.1", qty=1), ask.T0) == (first,)
     (second,) = ledger.apply(ask.execution(exec_id="e.2", qty=1, price_ticks=520), ask.T0)
     assert isinstance(first, orders.FillRecorded)
     assert isinstance(second, orders.FillRecorded)
@@ -96,7 +97,7 @@ def test_any_order_of_executions_corrections_and_repeats_gives_the_same_totals(
         ledger = DeskLedger(Path(folder), "paper", run_n=1, is_durable=False)
         ledger.open()
         ledger.apply(ask.reserve(), ask.T0)
-        told = []
+        told: list[Message] = []
         for base, revision, qty, price in heard:
             told += ledger.apply(
                 ask.execution(exec_id=f"e.{base}", revision=revision, qty=qty, price_ticks=price), ask.T0
@@ -110,13 +111,24 @@ def test_any_order_of_executions_corrections_and_repeats_gives_the_same_totals(
     assert (last.filled_qty_total, last.filled_cost_ticks_total) == (fill.qty, fill.cost_ticks)
 
 
-def test_an_execution_of_no_order_of_ours_is_kept_as_foreign_and_halts_entries_once(ledger: DeskLedger) -> None:
+def test_an_execution_whose_position_is_over_is_not_told_again(ledger: DeskLedger) -> None:
+    """The next holder of the contract would take it for a fill of its own."""
+    ledger.apply(ask.reserve(1, con_id=5), ask.T0)
+    ledger.apply(ask.execution(1, con_id=5), ask.T0)
+    ledger.apply(ask.commission(), ask.T0)
+    ledger.apply(ask.closed(1, ref=ask.position_ref(1, con_id=5)), ask.T0)
+    ledger.apply(ask.reserve(2, con_id=5), ask.T0)
+    assert ledger.apply(ask.execution(1, con_id=5), ask.T0) == ()
+    assert ledger.apply(ask.commission(), ask.T0) == ()
+
+
+def test_an_execution_of_no_order_of_ours_is_kept_as_foreign_and_halts_entries(ledger: DeskLedger) -> None:
     for order_ref in ("", "someone", ask.ref(9)):
         stranger = ask.execution(exec_id=f"f{order_ref}", order_ref=order_ref or "-", con_id=77)
         (fact,) = ledger.apply(stranger, ask.T0)
         assert isinstance(fact, risk.RaiseKill)
         assert fact.level == 1
-        assert ledger.apply(stranger, ask.T0) == ()
+        assert ledger.apply(stranger, ask.T0) == (fact,)
     assert position_of(ledger, 77).fills == ()
 
 
@@ -155,7 +167,7 @@ def test_a_fee_reaches_its_position_in_either_order(ledger: DeskLedger, fee_firs
     assert facts[1] == orders.CommissionRecorded(
         order_ref=ask.ref(1), con_id=1, commission_cents_total=130, charged_qty_total=ask.fill().qty
     )
-    assert ledger.apply(fee, ask.T0) == (), "a repeated fee is told once"
+    assert ledger.apply(fee, ask.T0) == (facts[1],), "a total: told again it changes nothing"
     assert position_of(ledger).fills[0].fees_cents == 130
 
 

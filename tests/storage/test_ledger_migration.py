@@ -41,6 +41,7 @@ from storage.queries import LedgerReader
 from storage.shared_ledger import SharedLedger, start_run
 from storage.sqlite_file import LedgerRefusedError, Schema, open_file, open_reader
 from tests.testkit import ledger_asks as ask
+from tests.testkit.narrow import of_class
 from tests.testkit.paths import DATA
 
 V1 = DATA / "ledger_v1"
@@ -223,7 +224,7 @@ def test_no_row_is_lost_and_positions_say_what_opened_them(folder: Path) -> None
     for alert_id, *parts in rows(
         folder / "paper.db", "SELECT alert_id, source, ticker, kind, version, bucket_utc, side FROM positions"
     ):
-        assert AlertKey(*parts[:-1]).alert_id == alert_id  # type: ignore[arg-type]
+        assert AlertKey(*parts[:-1]).alert_id == alert_id
         assert parts[-1] == "BUY"
 
 
@@ -272,11 +273,11 @@ class Dying(sqlite3.Connection):
     at = 0
     done = 0
 
-    def execute(self, *arguments: object) -> sqlite3.Cursor:  # type: ignore[override]
+    def execute(self, *arguments: object) -> sqlite3.Cursor:
         type(self).done += 1
         if self.done == self.at:
             os.kill(os.getpid(), signal.SIGKILL)
-        return super().execute(*arguments)  # type: ignore[arg-type]
+        return super().execute(*arguments)
 
 
 def opened_and_killed(path: Path, schema: Schema, owner: str, at: int) -> bool:
@@ -285,7 +286,7 @@ def opened_and_killed(path: Path, schema: Schema, owner: str, at: int) -> bool:
     if child == 0:
         real = sqlite3.connect
         Dying.at = at
-        sqlite3.connect = lambda *a, **k: real(*a, **{"factory": Dying, **k})  # type: ignore[assignment,misc]
+        sqlite3.connect = lambda *a, **k: real(*a, **{"factory": Dying, **k})
         open_file(path, schema, owner).close()
         os._exit(0)
     return os.waitpid(child, 0)[1] == 0
@@ -296,14 +297,14 @@ def test_a_crash_at_any_statement_of_the_migration_leaves_the_old_ledger_or_the_
     tmp_path: Path, name: str, schema: Schema, owner: str
 ) -> None:
     old = list(sqlite3.connect(V1 / f"{name}.db").iterdump())
-    left = []
+    left: list[int] = []
     for at in range(1, 500):
         path = tmp_path / str(at) / f"{name}.db"
         path.parent.mkdir()
         shutil.copy(V1 / f"{name}.db", path)
         if opened_and_killed(path, schema, owner, at):
             break
-        left.append(rows(path, "PRAGMA user_version")[0][0])
+        left.append(of_class(int, rows(path, "PRAGMA user_version")[0][0]))
         if left[-1] == 1:
             assert list(sqlite3.connect(path).iterdump()) == old
         db = open_file(path, schema, owner)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
@@ -13,6 +14,8 @@ from domain.instants import MINUTE
 from domain.instruments import Side
 from domain.orders.intent import OrderLeg
 from domain.risk.day import DaySummary
+from domain.risk.gates.sequence import GATES, RESERVATION
+from domain.risk.gates.types import refused
 from domain.risk.reject import RejectCode
 from messages import entries, lifecycle, risk
 from messages.restored import RiskRestored
@@ -37,7 +40,7 @@ def rows(folder: Path, sql: str) -> list[tuple[object, ...]]:
 
 def outcome(ledger: DeskLedger, attempt: entries.ReserveEntry, now: int = ask.T0) -> RejectCode | None:
     (fact,) = ledger.apply(attempt, now)
-    return fact.code if isinstance(fact, entries.EntryRefused) else None
+    return fact.finding.code if isinstance(fact, entries.EntryRefused) else None
 
 
 def test_a_reserved_entry_leaves_reservation_order_gate_row_and_watermark(ledger: DeskLedger, tmp_path: Path) -> None:
@@ -60,18 +63,29 @@ def test_a_reservation_keeps_what_the_gates_saw_and_whose_it_is(ledger: DeskLedg
     ]
 
 
-def test_counts_that_fail_together_are_told_in_the_order_of_the_gates(ledger: DeskLedger) -> None:
-    ledger.apply(ask.reserve(1), ask.T0)
-    limits = {"trades_per_day_max": 1, "one_position_only": True, "positions_max": 1, "positions_per_ticker_max": 1}
-    order = [
-        RejectCode.MAX_TRADES, RejectCode.REVERSE_WITHOUT_FLAT, RejectCode.ONE_POSITION_ONLY, RejectCode.MAX_POSITIONS,
-        RejectCode.TICKER_LIMIT,
+def test_of_refusals_that_apply_together_the_first_in_the_order_of_the_checks_is_told(ledger: DeskLedger) -> None:
+    """Attempt after attempt one reason less applies; the row of the gate names the reasons in this order."""
+    reservation = next(gate for gate in GATES if gate.name == RESERVATION)
+    ledger.apply(ask.reserve(1, con_id=1), ask.T0)
+    locked = ask.DAY + timedelta(days=1)
+    ledger.apply(risk.LockDay(session=locked, reason="daily_loss", at_utc=ask.T0), ask.T0)
+    limits = {"trades_per_day_max": 0, "one_position_only": True, "positions_max": 1, "positions_per_ticker_max": 1}
+    changes: dict[str, object] = {**limits, "direction": -1, "session": locked, "con_id": 1}
+    lifted: list[dict[str, object]] = [
+        {}, {}, {"session": ask.DAY}, {}, {"trades_per_day_max": 99}, {"direction": 1}, {"one_position_only": False},
+        {"positions_max": 99}, {"positions_per_ticker_max": 99}, {"con_id": 99},
     ]  # fmt: skip
-    loosened = ({}, {"trades_per_day_max": 9}, {"direction": 1}, {"one_position_only": False}, {"positions_max": 9})
-    changes: dict[str, object] = {**limits, "direction": -1}
-    for n, (code, looser) in enumerate(zip(order, loosened, strict=True), 2):
-        changes |= looser
-        assert outcome(ledger, ask.reserve(n, **changes)) is code
+    told = []
+    for n, lift in enumerate([{}, *lifted], 2):
+        changes |= lift
+        reasons_lifted = n - 2
+        attempt = ask.reserve(n, **changes)
+        if reasons_lifted < 1:
+            ledger.apply(entries.ReleaseReservation(intent_id=f"i{n}", reason="timed out"), ask.T0)
+        if reasons_lifted < 4:
+            ledger.apply(ask.denial(n), ask.T0)
+        told.append(outcome(ledger, attempt, now=attempt.expires_utc + (reasons_lifted < 2)))
+    assert told == [*reservation.other_codes, None]
 
 
 def test_a_held_contract_refuses_a_second_holder_and_keeps_the_refusal(ledger: DeskLedger, tmp_path: Path) -> None:
@@ -194,6 +208,79 @@ def test_an_interrupted_attempt_is_written_only_where_no_row_is(ledger: DeskLedg
         (ask.alert_id(1), "stale_quote"),
         (ask.alert_id(2), "attempt_interrupted"),
     ]
+
+
+def test_a_refusal_says_in_which_unit_it_measured(ledger: DeskLedger, tmp_path: Path) -> None:
+    ledger.apply(ask.reserve(1), ask.T0)
+    (fact,) = ledger.apply(ask.reserve(2, positions_max=1), ask.T0)
+    finding = refused(RejectCode.MAX_POSITIONS, 1, 1, "positions", "live reservations")
+    assert fact == entries.EntryRefused(intent_id="i2", finding=finding)
+    assert rows(tmp_path, "SELECT gate, measured, limit_value, unit, looked_at FROM gate_log WHERE code NOT NULL") == [
+        ("reservation", 1.0, 1.0, "positions", "live reservations")
+    ]
+
+
+# -- a request that comes again -------------------------------------------------------------------
+
+
+def everything(folder: Path) -> list[str]:
+    db = sqlite3.connect(folder / "paper.db")
+    try:
+        return list(db.iterdump())
+    finally:
+        db.close()
+
+
+def test_a_reserved_entry_is_reserved_again_by_a_request_that_comes_again(ledger: DeskLedger, tmp_path: Path) -> None:
+    """Whatever has happened since: late, locked, or filled, it was promised."""
+    attempt = ask.reserve()
+    first = ledger.apply(attempt, ask.T0)
+    ledger.apply(risk.LockDay(session=ask.DAY, reason="daily_loss", at_utc=ask.T0), ask.T0)
+    before = everything(tmp_path)
+    assert ledger.apply(attempt, attempt.expires_utc + 1) == first == (entries.EntryReserved(intent_id="i1"),)
+    assert everything(tmp_path) == before
+    ledger.apply(ask.execution(), ask.T0)
+    assert ledger.apply(attempt, ask.T0) == first
+
+
+@pytest.mark.parametrize("code", [RejectCode.MAX_POSITIONS, RejectCode.DUPLICATE_POSITION, RejectCode.DUPLICATE_ALERT])
+def test_a_refused_entry_is_refused_again_as_it_was_by_a_request_that_comes_again(
+    ledger: DeskLedger, tmp_path: Path, code: RejectCode
+) -> None:
+    ledger.apply(ask.reserve(1, con_id=5), ask.T0)
+    attempt = {
+        RejectCode.MAX_POSITIONS: ask.reserve(2, positions_max=1),
+        RejectCode.DUPLICATE_POSITION: ask.reserve(2, con_id=5),
+        RejectCode.DUPLICATE_ALERT: ask.reserve(0),
+    }[code]
+    first = ledger.apply(attempt, ask.T0)
+    ledger.apply(entries.ReleaseReservation(intent_id="i1", reason="no ack"), ask.T0)  # what refused it is gone
+    before = everything(tmp_path)
+    assert ledger.apply(attempt, ask.T0 + 1) == first
+    assert isinstance(first[0], entries.EntryRefused)
+    assert first[0].finding.code is code
+    assert everything(tmp_path) == before
+
+
+def test_another_attempt_for_the_same_intent_is_no_repeat(ledger: DeskLedger) -> None:
+    """Risk and lane start again and decide anew: a second yes would hand one intent over twice."""
+    ledger.apply(ask.reserve(), ask.T0)
+    assert outcome(ledger, ask.reserve(decided_utc=ask.T0 + MINUTE)) is RejectCode.DUPLICATE_ALERT
+
+
+@pytest.mark.parametrize("is_filled", [True, False])
+def test_a_request_that_comes_again_after_its_release_gets_nothing(ledger: DeskLedger, is_filled: bool) -> None:
+    ledger.apply(ask.reserve(), ask.T0)
+    if is_filled:
+        ledger.apply(ask.execution(), ask.T0)
+    ledger.apply(entries.ReleaseReservation(intent_id="i1", reason="timed out"), ask.T0)
+    assert outcome(ledger, ask.reserve()) is RejectCode.ATTEMPT_INTERRUPTED
+
+
+def test_a_request_that_comes_again_after_its_position_gets_nothing(ledger: DeskLedger) -> None:
+    ledger.apply(ask.reserve(), ask.T0)
+    ledger.apply(ask.closed(), ask.T0)
+    assert outcome(ledger, ask.reserve()) is RejectCode.DUPLICATE_ALERT
 
 
 def test_a_denial_delivered_twice_is_one_row_with_its_deciding_measure(ledger: DeskLedger, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -32,9 +33,11 @@ def test_any_wire_integers_come_back_bit_for_bit(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, category: str, n: int, instant_utc: int
 ) -> None:
     plain = make.row(category=category, strikes_n=n).profile
-    draw = lambda shape: np.array(  # noqa: E731
-        data.draw(st.lists(ints, min_size=shape[0] * shape[1], max_size=shape[0] * shape[1])), np.int32
-    ).reshape(shape)
+
+    def draw(shape: tuple[int, ...]) -> np.ndarray[Any, np.dtype[np.int32]]:
+        size = shape[0] * shape[1]
+        return np.array(data.draw(st.lists(ints, min_size=size, max_size=size)), np.int32).reshape(shape)
+
     profile = Profile(
         "ES_SPX", category, instant_utc, data.draw(ints),
         tuple(data.draw(ints) for _ in plain.scalars), draw((len(plain.strikes), 1))[:, 0],

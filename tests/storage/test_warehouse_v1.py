@@ -28,7 +28,7 @@ def root(tmp_path: Path) -> Path:
 def found(root: Path) -> dict[tuple[str, int], Rows]:
     """Every stored bucket; the reader compares each with the hash that version 0.1.0 wrote."""
     reader = WarehouseReader(root)
-    buckets = {}
+    buckets: dict[tuple[str, int], Rows] = {}
     for hub, stored in reader.manifest(make.DAY).buckets.items():
         for bucket in stored:
             rows = reader.read_bucket(make.DAY, hub, bucket.bucket_utc)

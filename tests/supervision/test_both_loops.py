@@ -12,7 +12,7 @@ from messages.lifecycle import ActorStuck
 from messages.market import SpotsChanged
 from supervision.spec import Policy, Template
 from supervision.stepped import SteppedRuntime
-from tests.testkit.toys import Log, Toy, ToyStore, ToyTree, say, spec, stepped, toy_tree
+from tests.testkit.toys import Log, Toy, ToyStore, ToyTree, say, spec, stepped, toy_tree, trace_lines
 
 COMMANDS = (
     "tell b:1 x", "tell c:1 tell a:1 back", "tell both y", "tell nobody x", "tell ghost:1 x", "tell port:x hello",
@@ -51,9 +51,13 @@ def world() -> ToyTree:
     )  # fmt: skip
 
 
+# Why it ended and latched; dead letters and steps; name, handled, crashes and "over its bound" of every actor.
+Outcome = tuple[str | None, str | None, int, int, list[tuple[str, int, int, bool]]]
+
+
 def played(
     loop: type[SteppedRuntime], steps: list[tuple[str, list[str]]], seed: int | None
-) -> tuple[list[bytes], tuple[object, ...], list[tuple[str, str]]]:
+) -> tuple[list[bytes], Outcome, Log]:
     h = world()
     runtime = stepped(h, loop, shuffle_seed=seed, mailbox_soft_bound=2)
     runtime.sinks["port:x"] = lambda message: runtime.post("a:1", say("heard"), "port:x")
@@ -73,17 +77,17 @@ def played(
     runtime.run_until(5_000_000_000)
     runtime.close()
     counts = [(cell.name, cell.handled, cell.crashes, cell.is_over_bound) for cell in runtime.cells.values()]
-    return runtime.trace.lines, (runtime.ended, runtime.latched, runtime.dead_letters, runtime.steps, counts), h.log
+    return trace_lines(runtime), (runtime.ended, runtime.latched, runtime.dead_letters, runtime.steps, counts), h.log
 
 
 @settings(max_examples=60, deadline=None)
 @given(steps=STEPS, seed=st.one_of(st.none(), st.integers(0, 3)))
-def test_same_bytes_under_both_loops_whatever_is_said(steps: list[tuple[str, list[str]]], seed: int | None):
+def test_same_bytes_under_both_loops_whatever_is_said(steps: list[tuple[str, list[str]]], seed: int | None) -> None:
     assert played(SteppedRuntime, steps, seed) == played(HostLoop, steps, seed)
 
 
 @pytest.mark.parametrize("seed", [None, 1])
-def test_same_bytes_under_both_loops_when_everything_happens(seed: int | None):
+def test_same_bytes_under_both_loops_when_everything_happens(seed: int | None) -> None:
     steps = [(to, [command]) for command in COMMANDS for to in ("a:1", "b:1", "c:1", "d:7", "store:1")]
     lines, outcome, log = played(SteppedRuntime, steps, seed)
     assert (lines, outcome, log) == played(HostLoop, steps, seed)

@@ -6,23 +6,40 @@ import pytest
 
 from domain.risk.kill import KillLevel
 from messages import lifecycle, operator, restored, risk
-from supervision.spec import Policy, Template
-from supervision.supervisor import SupervisorActor
-from tests.testkit.toys import RULES, Log, Toy, ToyStore, alarm, message_of, records, say, spec, stepped, toy_tree
+from messages.base import Message
+from supervision.spec import ChildSpec, Policy, Template
+from supervision.supervisor import SupervisorActor, SupervisorState
+from supervision.turn import Turn
+from tests.testkit.narrow import of_class
+from tests.testkit.toys import (
+    RULES,
+    Log,
+    Toy,
+    ToyState,
+    ToyStore,
+    alarm,
+    message_of,
+    records,
+    say,
+    spec,
+    stepped,
+    toy_tree,
+    trace_lines,
+)
 
 
-def toy(name: str, log: Log, **more: object):
+def toy(name: str, log: Log, **more: object) -> ChildSpec:
     return spec(name, lambda n: Toy(n, log), **more)
 
 
-def test_started_comes_first_even_where_mail_was_waiting():
+def test_started_comes_first_even_where_mail_was_waiting() -> None:
     log: Log = []
     h = toy_tree(toy("a:1", log), spec("z:1", lambda n: Toy(n, log, on_start="tell a:1 early")), log=log)
     stepped(h)
     assert h.texts("a:1") == ["started:1", "early"]
 
 
-def test_poison_in_a_pure_actor_is_a_dead_letter_at_once_and_later_mail_is_handled_once_by_the_next_incarnation():
+def test_poison_in_a_pure_actor_is_a_dead_letter_at_once_and_later_mail_is_handled_once_by_the_next_one() -> None:
     log: Log = []
     h = toy_tree(toy("a:1", log), log=log)
     runtime = stepped(h)
@@ -32,7 +49,7 @@ def test_poison_in_a_pure_actor_is_a_dead_letter_at_once_and_later_mail_is_handl
     assert h.texts("a:1") == ["started:1", "one", "raise", "started:2", "two", "three"]
     assert runtime.dead_letters == 1
     assert runtime.cells["a:1"].crashes == 1
-    envelopes, handled = records(runtime.trace.lines)
+    envelopes, handled = records(trace_lines(runtime))
     outcomes = [handled[e.seq].outcome for e in envelopes if e.to == "a:1"]
     assert outcomes == ["ok", "ok", "dead_lettered", "ok", "ok", "ok"]
     assert [(e.incarnation, e.inbox_n) for e in envelopes if e.to == "a:1"] == [
@@ -45,7 +62,7 @@ def test_poison_in_a_pure_actor_is_a_dead_letter_at_once_and_later_mail_is_handl
     ]
 
 
-def test_failed_message_of_an_io_actor_comes_again_before_later_mail():
+def test_failed_message_of_an_io_actor_comes_again_before_later_mail() -> None:
     log: Log = []
     failures = {"one": 2}
     h = toy_tree(spec("store:1", lambda n: ToyStore(n, log, failures)), log=log)
@@ -57,13 +74,13 @@ def test_failed_message_of_an_io_actor_comes_again_before_later_mail():
         "open", "started:1", "one", "close", "open", "started:2", "one", "close", "open", "started:3", "one", "two",
     ]  # fmt: skip
     assert runtime.dead_letters == 0
-    envelopes, handled = records(runtime.trace.lines)
+    envelopes, handled = records(trace_lines(runtime))
     assert [handled[e.seq].outcome for e in envelopes if e.to == "store:1"] == [
         "ok", "crashed", "ok", "crashed", "ok", "ok", "ok",
     ]  # fmt: skip
 
 
-def test_message_that_fails_max_deliveries_times_is_set_aside():
+def test_message_that_fails_max_deliveries_times_is_set_aside() -> None:
     log: Log = []
     failures = {"one": 99}
     h = toy_tree(spec("store:1", lambda n: ToyStore(n, log, failures)), log=log)
@@ -76,7 +93,7 @@ def test_message_that_fails_max_deliveries_times_is_set_aside():
     assert runtime.dead_letters == 1
 
 
-def test_what_cannot_open_spends_its_budget():
+def test_what_cannot_open_spends_its_budget() -> None:
     log: Log = []
     failures = {"open": 99}
     h = toy_tree(spec("store:1", lambda n: ToyStore(n, log, failures)), log=log)
@@ -90,7 +107,7 @@ def test_what_cannot_open_spends_its_budget():
 
 
 @pytest.mark.parametrize("command", ["raise", "exit"])
-def test_exception_or_base_exception_leaves_the_others_alone(command: str):
+def test_exception_or_base_exception_leaves_the_others_alone(command: str) -> None:
     log: Log = []
     h = toy_tree(toy("a:1", log), toy("b:1", log), log=log)
     runtime = stepped(h)
@@ -101,7 +118,7 @@ def test_exception_or_base_exception_leaves_the_others_alone(command: str):
     assert h.texts("a:1")[-1] == "started:2"
 
 
-def test_undeclared_role_is_a_crash_before_anything_has_happened():
+def test_undeclared_role_is_a_crash_before_anything_has_happened() -> None:
     log: Log = []
     h = toy_tree(toy("a:1", log), toy("b:1", log), log=log)
     runtime = stepped(h)
@@ -111,7 +128,7 @@ def test_undeclared_role_is_a_crash_before_anything_has_happened():
     assert h.texts("a:1") == ["started:1", "tell b:1 half;timer k 5;tell stranger x", "started:2"]
 
 
-def test_role_of_nobody_makes_no_dead_letter_and_a_role_of_two_reaches_both():
+def test_role_of_nobody_makes_no_dead_letter_and_a_role_of_two_reaches_both() -> None:
     log: Log = []
     h = toy_tree(toy("a:1", log), toy("b:1", log), log=log)
     runtime = stepped(h)
@@ -121,18 +138,18 @@ def test_role_of_nobody_makes_no_dead_letter_and_a_role_of_two_reaches_both():
     assert h.texts("a:1")[-1] == h.texts("b:1")[-1] == "y"
 
 
-def test_address_of_nobody_is_a_dead_letter_on_record():
+def test_address_of_nobody_is_a_dead_letter_on_record() -> None:
     log: Log = []
     h = toy_tree(toy("a:1", log), log=log)
     runtime = stepped(h)
     runtime.post("a:1", say("tell ghost:1 x"), "edge:test")
     runtime.run_until(1)
     assert runtime.dead_letters == 1
-    envelopes, _ = records(runtime.trace.lines)
+    envelopes, _ = records(trace_lines(runtime))
     assert [e.to for e in envelopes if e.incarnation == 0] == ["dead:ghost:1"]
 
 
-def test_vital_message_that_is_lost_halts_trading_as_a_vital_loss():
+def test_vital_message_that_is_lost_halts_trading_as_a_vital_loss() -> None:
     log: Log = []
     h = toy_tree(spec("a:1", Refuser), log=log)
     runtime = stepped(h)
@@ -148,12 +165,12 @@ class Refuser(Toy):
     def __init__(self, name: str) -> None:
         super().__init__(name, [])
 
-    def decide(self, turn, message):
+    def decide(self, turn: Turn[ToyState], message: Message) -> None:
         if not isinstance(message, lifecycle.Started):
             raise TypeError(f"{type(message).__name__} is unknown")
 
 
-def test_ordinary_message_that_is_lost_only_makes_an_alarm():
+def test_ordinary_message_that_is_lost_only_makes_an_alarm() -> None:
     log: Log = []
     h = toy_tree(toy("a:1", log), log=log)
     runtime = stepped(h)
@@ -163,7 +180,7 @@ def test_ordinary_message_that_is_lost_only_makes_an_alarm():
     assert {m.key for m in h.heard["notifier"]} == {"dead_letter:a:1", "crash:a:1"}
 
 
-def test_spent_budget_halts_trading_and_gives_the_actor_up_and_the_others_go_on():
+def test_spent_budget_halts_trading_and_gives_the_actor_up_and_the_others_go_on() -> None:
     log: Log = []
     h = toy_tree(toy("a:1", log), toy("b:1", log), log=log)
     runtime = stepped(h)
@@ -179,7 +196,7 @@ def test_spent_budget_halts_trading_and_gives_the_actor_up_and_the_others_go_on(
     assert runtime.ended is None and runtime.latched is None
 
 
-def test_crashes_further_apart_than_the_window_do_not_spend_the_budget():
+def test_crashes_further_apart_than_the_window_do_not_spend_the_budget() -> None:
     log: Log = []
     h = toy_tree(toy("a:1", log), log=log)
     runtime = stepped(h)
@@ -189,7 +206,7 @@ def test_crashes_further_apart_than_the_window_do_not_spend_the_budget():
     assert runtime.cells["a:1"].is_up and runtime.cells["a:1"].incarnation == 13
 
 
-def test_policy_latches_at_the_first_crash_and_ends_the_process_with_the_budget():
+def test_policy_latches_at_the_first_crash_and_ends_the_process_with_the_budget() -> None:
     log: Log = []
     h = toy_tree(toy("a:1", log, policy=Policy(latch_on_crash=True, end_on_spent_budget=True)), log=log)
     runtime = stepped(h)
@@ -197,7 +214,7 @@ def test_policy_latches_at_the_first_crash_and_ends_the_process_with_the_budget(
     runtime.on_latch = reasons.append
     runtime.post("a:1", say("raise first"), "edge:test")
     runtime.run_until(1)
-    assert runtime.latched == "a:1 crashed: ValueError: first" and runtime.ended is None
+    assert (runtime.latched, runtime.ended) == ("a:1 crashed: ValueError: first", None)
     for _ in range(5):
         runtime.post("a:1", say("raise more"), "edge:test")
     runtime.run_until(2)
@@ -205,7 +222,7 @@ def test_policy_latches_at_the_first_crash_and_ends_the_process_with_the_budget(
     assert reasons == ["a:1 crashed: ValueError: first"]
 
 
-def test_actor_that_cannot_be_made_is_a_crash_of_it_and_not_of_the_supervisor():
+def test_actor_that_cannot_be_made_is_a_crash_of_it_and_not_of_the_supervisor() -> None:
     log: Log = []
     tries: list[int] = []
 
@@ -222,7 +239,7 @@ def test_actor_that_cannot_be_made_is_a_crash_of_it_and_not_of_the_supervisor():
     assert h.texts("a:1") == ["started:3"]
 
 
-def test_crashed_supervisor_latches_comes_back_and_hears_of_everybody_who_is_down():
+def test_crashed_supervisor_latches_comes_back_and_hears_of_everybody_who_is_down() -> None:
     log: Log = []
     h = toy_tree(toy("a:1", log), log=log)
     runtime = stepped(h)
@@ -236,12 +253,12 @@ def test_crashed_supervisor_latches_comes_back_and_hears_of_everybody_who_is_dow
     assert runtime.cells["a:1"].is_up
 
 
-def test_actor_whose_crash_report_itself_was_lost_is_started_again_by_the_next_supervisor():
+def test_actor_whose_crash_report_itself_was_lost_is_started_again_by_the_next_supervisor() -> None:
     log: Log = []
     failures = [lifecycle.ActorCrashed]
 
     class Forgetful(SupervisorActor):
-        def decide(self, turn, message):
+        def decide(self, turn: Turn[SupervisorState], message: Message) -> None:
             if failures and isinstance(message, failures[0]):
                 failures.pop()
                 raise RuntimeError("forgot")
@@ -255,7 +272,7 @@ def test_actor_whose_crash_report_itself_was_lost_is_started_again_by_the_next_s
     assert runtime.cells["a:1"].is_up and runtime.cells["a:1"].incarnation == 2
 
 
-def test_supervisor_that_keeps_crashing_ends_the_process():
+def test_supervisor_that_keeps_crashing_ends_the_process() -> None:
     log: Log = []
     h = toy_tree(log=log)
     runtime = stepped(h)
@@ -265,7 +282,7 @@ def test_supervisor_that_keeps_crashing_ends_the_process():
     assert runtime.ended is not None and runtime.ended.startswith("the supervisor crashed 4 times")
 
 
-def test_alarm_that_crashes_its_reader_begets_no_alarm():
+def test_alarm_that_crashes_its_reader_begets_no_alarm() -> None:
     log: Log = []
     h = toy_tree(toy("notifier", log), toy("web", log), log=log, subscribers={operator.Alarm: ("notifier", "web")})
     runtime = stepped(h)
@@ -276,7 +293,7 @@ def test_alarm_that_crashes_its_reader_begets_no_alarm():
     assert runtime.cells["web"].is_up
 
 
-def test_anything_else_that_crashes_the_reader_of_alarms_is_an_alarm():
+def test_anything_else_that_crashes_the_reader_of_alarms_is_an_alarm() -> None:
     log: Log = []
     h = toy_tree(toy("notifier", log), log=log)
     runtime = stepped(h)
@@ -286,7 +303,7 @@ def test_anything_else_that_crashes_the_reader_of_alarms_is_an_alarm():
     assert runtime.cells["notifier"].is_up and runtime.cells["notifier"].crashes == 1
 
 
-def test_policy_of_a_template_is_that_of_its_actors():
+def test_policy_of_a_template_is_that_of_its_actors() -> None:
     log: Log = []
     policy = Policy(end_on_spent_budget=True)
     h = toy_tree(log=log, templates=(Template("position:paper:", lambda n: Toy(n, log), policy=policy),))
@@ -297,7 +314,7 @@ def test_policy_of_a_template_is_that_of_its_actors():
     assert runtime.ended == runtime.latched == "position:paper:7 crashed 6 times in 60 s"
 
 
-def test_state_comes_back_from_the_ledger_behind_everything_the_dead_one_told_it():
+def test_state_comes_back_from_the_ledger_behind_everything_the_dead_one_told_it() -> None:
     log: Log = []
     h = toy_tree(spec("ledger", lambda n: ToyStore(n, log)), toy("a:1", log, restore_from="ledger"), log=log)
     runtime = stepped(h)
@@ -305,32 +322,37 @@ def test_state_comes_back_from_the_ledger_behind_everything_the_dead_one_told_it
     runtime.post("a:1", say("raise"), "edge:test")
     runtime.run_until(1)
     assert h.texts("ledger") == ["open", "started:1", "read:a:1", "last words", "read:a:1"]
-    envelopes, _ = records(runtime.trace.lines)
+    envelopes, _ = records(trace_lines(runtime))
     started = [message_of(e) for e in envelopes if e.to == "a:1" and e.inbox_n == 1]
-    assert [m.restored.kill_epoch for m in started] == [3, 5]
+    read = [of_class(restored.KillRestored, of_class(lifecycle.Started, m).restored) for m in started]
+    assert [back.kill_epoch for back in read] == [3, 5]
 
 
-def test_unanswered_question_is_put_again_and_its_late_answer_is_too_old():
+def test_unanswered_question_is_put_again_and_its_late_answer_is_too_old() -> None:
     log: Log = []
     h = toy_tree(spec("ledger", lambda n: Toy(n, log)), toy("a:1", log, restore_from="ledger"), log=log)
     runtime = stepped(h)
-    assert not runtime.cells["a:1"].is_up
+
+    def is_up() -> bool:
+        return runtime.cells["a:1"].is_up
+
+    assert not is_up()
     runtime.run_until(2_000_000_000)
     assert h.texts("ledger") == ["started:1", "read:a:1", "read:a:1"]
     runtime.post("supervisor", lifecycle.StateRead(name="a:1", restored=None, read_n=1), "edge:test")
     runtime.run_until(2_000_000_001)
-    assert not runtime.cells["a:1"].is_up
+    assert not is_up()
     runtime.post("supervisor", lifecycle.StateRead(name="a:1", restored=None, read_n=2), "edge:test")
     runtime.run_until(2_000_000_002)
-    assert runtime.cells["a:1"].is_up
+    assert is_up()
     assert any("has not said what it knows of a:1" in m.text for m in h.heard["notifier"])
 
 
-def test_asking_edge_hears_that_its_command_failed():
+def test_asking_edge_hears_that_its_command_failed() -> None:
     log: Log = []
     h = toy_tree(spec("a:1", Refuser), log=log)
     runtime = stepped(h)
-    answers: list[object] = []
+    answers: list[Message] = []
     runtime.sinks["edge:cli"] = answers.append
     runtime.post(
         "a:1",
@@ -338,12 +360,12 @@ def test_asking_edge_hears_that_its_command_failed():
         "edge:cli",
     )
     runtime.run_until(1)
-    assert [(type(a), a.name, a.error) for a in answers] == [
-        (lifecycle.CommandFailed, "a:1", "TypeError: Flatten is unknown")
-    ]
+    (answer,) = answers
+    failed = of_class(lifecycle.CommandFailed, answer)
+    assert (failed.name, failed.error) == ("a:1", "TypeError: Flatten is unknown")
 
 
-def test_port_that_raises_makes_a_dead_letter_and_leaves_the_sender_alone():
+def test_port_that_raises_makes_a_dead_letter_and_leaves_the_sender_alone() -> None:
     log: Log = []
     h = toy_tree(toy("a:1", log), log=log)
     runtime = stepped(h)
@@ -359,7 +381,7 @@ def test_port_that_raises_makes_a_dead_letter_and_leaves_the_sender_alone():
     assert any("port:x cannot handle operator.Announce" in m.text for m in h.heard["notifier"])
 
 
-def test_mailbox_over_its_bound_halts_trading_once_and_drops_nothing():
+def test_mailbox_over_its_bound_halts_trading_once_and_drops_nothing() -> None:
     log: Log = []
     h = toy_tree(toy("a:1", log), toy("b:1", log), log=log)
     runtime = stepped(h, mailbox_soft_bound=20)
@@ -373,7 +395,7 @@ def test_mailbox_over_its_bound_halts_trading_once_and_drops_nothing():
     assert len([m for m in h.heard["notifier"] if m.key == "mailbox:b:1"]) == 2
 
 
-def test_address_of_a_template_is_made_when_its_first_mail_comes():
+def test_address_of_a_template_is_made_when_its_first_mail_comes() -> None:
     log: Log = []
     h = toy_tree(log=log, templates=(Template("position:paper:", lambda n: Toy(n, log)),))
     runtime = stepped(h)
@@ -383,7 +405,7 @@ def test_address_of_a_template_is_made_when_its_first_mail_comes():
     assert h.texts("position:paper:7") == ["started:1", "m0", "m1", "m2"]
 
 
-def test_retired_actor_is_gone_until_new_mail_needs_it_and_its_incarnations_count_on():
+def test_retired_actor_is_gone_until_new_mail_needs_it_and_its_incarnations_count_on() -> None:
     log: Log = []
     h = toy_tree(log=log, templates=(Template("position:paper:", lambda n: Toy(n, log)),))
     runtime = stepped(h)
@@ -394,12 +416,12 @@ def test_retired_actor_is_gone_until_new_mail_needs_it_and_its_incarnations_coun
     runtime.post("position:paper:7", say("again"), "edge:test")
     runtime.run_until(2)
     assert h.texts("position:paper:7") == ["started:1", "retire", "started:2", "retire", "started:3", "again"]
-    envelopes, _ = records(runtime.trace.lines)
+    envelopes, _ = records(trace_lines(runtime))
     ids = [e.message_id for e in envelopes if e.to == "position:paper:7"]
     assert len(ids) == len(set(ids))
 
 
-def test_mail_of_a_sender_who_looked_before_the_retirement_and_put_after_it_wakes_the_actor():
+def test_mail_of_a_sender_who_looked_before_the_retirement_and_put_after_it_wakes_the_actor() -> None:
     log: Log = []
     h = toy_tree(log=log, templates=(Template("position:paper:", lambda n: Toy(n, log)),))
     runtime = stepped(h)
@@ -414,11 +436,11 @@ def test_mail_of_a_sender_who_looked_before_the_retirement_and_put_after_it_wake
     assert h.texts("position:paper:7")[-2:] == ["started:2", "two"]
 
 
-def test_roster_starts_the_actors_that_its_ledger_names():
+def test_roster_starts_the_actors_that_its_ledger_names() -> None:
     log: Log = []
 
     class Knowing(ToyStore):
-        def handle(self, turn, message):
+        def handle(self, turn: Turn[None], message: Message) -> None:
             if isinstance(message, lifecycle.RequestState) and message.name == "positions:paper":
                 live = restored.ActorsRestored(names=("position:paper:3", "position:paper:7"))
                 turn.report(

@@ -22,11 +22,11 @@ def imported() -> set[str]:
     return found
 
 
-def test_of_messages_it_knows_the_lifecycle_the_envelope_and_the_alarm():
+def test_of_messages_it_knows_the_lifecycle_the_envelope_and_the_alarm() -> None:
     assert imported() <= MODULES | {"operator.Alarm"}
 
 
-def test_of_names_it_knows_the_supervisors_alone():
+def test_of_names_it_knows_the_supervisors_alone() -> None:
     literals = {
         node.value
         for path in ROOM.glob("*.py")

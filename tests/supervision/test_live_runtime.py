@@ -12,15 +12,36 @@ from typing import Any
 
 import pytest
 
+from config.settings import Supervision
+from domain.units import Utc
 from messages import lifecycle, operator
+from messages.base import Message
 from supervision.actor import Actor
-from supervision.clock import MarketClock
-from supervision.mailbox import Timer
+from supervision.cell import Cell
+from supervision.clock import Clock, MarketClock
+from supervision.mailbox import Mail, Timer
 from supervision.spec import Template
 from supervision.threaded import LiveRuntime
 from supervision.trace import MemoryTrace, NoTrace
+from supervision.turn import Turn
 from supervision.watchdog import Watchdog
-from tests.testkit.toys import RULES, Collector, Log, Toy, ToyState, ToyStore, records, say, spec, text_of, toy_tree
+from tests.testkit.narrow import known, of_class
+from tests.testkit.toys import (
+    RULES,
+    Collector,
+    Log,
+    Toy,
+    ToyState,
+    ToyStore,
+    ToyTree,
+    kept,
+    records,
+    say,
+    spec,
+    text_of,
+    toy_tree,
+    trace_lines,
+)
 
 Start = Callable[..., LiveRuntime]
 
@@ -39,13 +60,13 @@ def eventually(is_so: Callable[[], bool], timeout_s: float = 20.0) -> bool:
 class LockedTrace(MemoryTrace):
     """A trace in memory that many threads may write to."""
 
-    def __init__(self, clock: MarketClock) -> None:
+    def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
         self._lock = threading.Lock()
 
-    def receipt(self, *args):
+    def receipt(self, to: str, incarnation: int, inbox_n: int, mail: Mail) -> tuple[int, Utc]:
         with self._lock:
-            return super().receipt(*args)
+            return super().receipt(to, incarnation, inbox_n, mail)
 
 
 @pytest.fixture
@@ -54,9 +75,9 @@ def start() -> Iterator[Start]:
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)  # threads take turns far more often than by default: races get their chance
 
-    def begin(h, trace=None, **more) -> LiveRuntime:
+    def begin(h: ToyTree, **more: Any) -> LiveRuntime:
         clock = MarketClock.real()
-        runtime = LiveRuntime(h.tree, trace or LockedTrace(clock), clock, 1, **more)
+        runtime = LiveRuntime(h.tree, LockedTrace(clock), clock, 1, **more)
         running.append(runtime)
         runtime.start_tree()
         assert eventually(lambda: all(cell.is_up for cell in runtime.cells.values()))
@@ -88,11 +109,13 @@ def check_all_once_in_order(texts: list[str], senders: int, each: int) -> None:
         assert [int(n) for _, who, n in got if int(who) == sender] == list(range(each))
 
 
-def generous():
+def generous() -> Supervision:
     return dataclasses.replace(RULES, restarts_max=10_000)
 
 
-def test_crashes_under_fire_from_many_threads_lose_nothing_double_nothing_and_keep_each_senders_order(start: Start):
+def test_crashes_under_fire_from_many_threads_lose_nothing_double_nothing_and_keep_each_senders_order(
+    start: Start,
+) -> None:
     log: Log = []
     h = toy_tree(spec("a:1", lambda n: Toy(n, log)), log=log, rules=generous())
     runtime = start(h)
@@ -105,7 +128,7 @@ def test_crashes_under_fire_from_many_threads_lose_nothing_double_nothing_and_ke
     assert runtime.cells["a:1"].mailbox.depth() == 0
 
 
-def test_started_is_the_first_receipt_of_every_incarnation_and_the_trace_keeps_its_invariants(start: Start):
+def test_started_is_the_first_receipt_of_every_incarnation_and_the_trace_keeps_its_invariants(start: Start) -> None:
     log: Log = []
     h = toy_tree(spec("a:1", lambda n: Toy(n, log)), spec("b:1", lambda n: Toy(n, log)), log=log, rules=generous())
     runtime = start(h)
@@ -116,7 +139,7 @@ def test_started_is_the_first_receipt_of_every_incarnation_and_the_trace_keeps_i
     assert eventually(lambda: h.texts("b:1").count("raise") == 40 and h.texts("a:1").count("raise") == 60)
     assert eventually(lambda: runtime.cells["a:1"].is_up and runtime.cells["b:1"].is_up)
     runtime.stop()
-    envelopes, handled = records(runtime.trace.lines)
+    envelopes, handled = records(trace_lines(runtime))
     assert [e.seq for e in envelopes] == list(range(1, len(envelopes) + 1))
     assert all(e.cause_seq < e.seq for e in envelopes)
     assert all(a.at_utc <= b.at_utc for a, b in itertools.pairwise(envelopes))
@@ -131,7 +154,7 @@ def test_started_is_the_first_receipt_of_every_incarnation_and_the_trace_keeps_i
     assert {e.seq for e in envelopes if e.incarnation} == set(handled)
 
 
-def test_io_actor_that_fails_now_and_then_loses_nothing_and_keeps_order(start: Start):
+def test_io_actor_that_fails_now_and_then_loses_nothing_and_keeps_order(start: Start) -> None:
     log: Log = []
     failures = {f"m {k} {n}": 1 + n % 2 for k in range(2) for n in range(0, 60, 10)}
     h = toy_tree(spec("store:1", lambda n: ToyStore(n, log, failures)), log=log, rules=generous())
@@ -149,11 +172,11 @@ def test_io_actor_that_fails_now_and_then_loses_nothing_and_keeps_order(start: S
     assert opened == ["open", "close"] * (len(opened) // 2) + ["open"]  # each was closed before the next was opened
 
 
-def test_retiring_at_every_message_under_fire_loses_nothing(start: Start):
+def test_retiring_at_every_message_under_fire_loses_nothing(start: Start) -> None:
     log: Log = []
 
     class Quitter(Toy):
-        def decide(self, turn, message):
+        def decide(self, turn: Turn[ToyState], message: Message) -> None:
             self._log.append((self.name, text_of(message)))
             if not isinstance(message, lifecycle.Started):
                 turn.retire()
@@ -168,7 +191,7 @@ def test_retiring_at_every_message_under_fire_loses_nothing(start: Start):
 
 
 @pytest.mark.parametrize("command", ["raise", "exit"])
-def test_base_exception_in_one_thread_leaves_the_other_threads_running(start: Start, command: str):
+def test_base_exception_in_one_thread_leaves_the_other_threads_running(start: Start, command: str) -> None:
     log: Log = []
     h = toy_tree(spec("a:1", lambda n: Toy(n, log)), spec("b:1", lambda n: Toy(n, log)), log=log)
     runtime = start(h)
@@ -179,7 +202,9 @@ def test_base_exception_in_one_thread_leaves_the_other_threads_running(start: St
     assert eventually(lambda: h.texts("b:1")[-1] == "here" and h.texts("a:1")[-1] == "back")
 
 
-def test_stuck_actor_is_reported_with_its_stack_then_fenced_and_its_zombie_is_refused(start: Start):
+def test_stuck_actor_is_reported_with_its_stack_then_fenced_and_its_zombie_is_refused(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
     log: Log = []
     holds = {"k": threading.Event()}
     toys: list[Toy] = []
@@ -195,18 +220,18 @@ def test_stuck_actor_is_reported_with_its_stack_then_fenced_and_its_zombie_is_re
     watchdog = Watchdog(runtime, rules)
     real_post = runtime.post
 
-    def post(to, message, sender):
+    def post(to: str, message: Message, sender: str) -> None:
         if isinstance(message, lifecycle.ActorStuck):
             seen.append(message)
         real_post(to, message, sender)
 
-    runtime.post = post
+    monkeypatch.setattr(runtime, "post", post)
     try:
         runtime.post("a:1", say("hold k;tell b:1 zombie;timer z 1"), "edge:t")
         runtime.post("a:1", say("after"), "edge:t")
         assert toys[0].begun.wait(10)
         cell = runtime.cells["a:1"]
-        zombie = cell.thread
+        zombie = known(cell.thread)
         now = cell.busy_since_ns
         watchdog._look_at(now + 19_000_000)
         assert seen == []
@@ -231,16 +256,16 @@ def test_stuck_actor_is_reported_with_its_stack_then_fenced_and_its_zombie_is_re
     finally:
         watchdog.close()
     runtime.stop()
-    envelopes, handled = records(runtime.trace.lines)
+    envelopes, handled = records(trace_lines(runtime))
     held = [e for e in envelopes if e.to == "a:1" and e.sender == "edge:t"]
     assert [handled[e.seq].outcome for e in held] == ["fenced", "ok", "ok"]
 
 
-def test_actor_that_went_on_to_its_next_message_before_the_supervisor_acts_is_not_fenced(start: Start):
+def test_actor_that_went_on_to_its_next_message_before_the_supervisor_acts_is_not_fenced(start: Start) -> None:
     log: Log = []
     holds = {"k": threading.Event()}
     toys: list[Toy] = []
-    h = toy_tree(spec("a:1", lambda n: toys.append(Toy(n, log, holds)) or toys[-1]), log=log)
+    h = toy_tree(spec("a:1", lambda n: kept(toys, Toy(n, log, holds))), log=log)
     runtime = start(h)
     runtime.post("a:1", say("slow"), "edge:t")
     runtime.post("a:1", say("hold k"), "edge:t")
@@ -258,12 +283,12 @@ def test_actor_that_went_on_to_its_next_message_before_the_supervisor_acts_is_no
     assert runtime.cells["a:1"].incarnation == 1 and runtime.cells["a:1"].crashes == 0
 
 
-def test_stuck_supervisor_latches_and_then_ends_the_process(start: Start):
+def test_stuck_supervisor_latches_and_then_ends_the_process(start: Start) -> None:
     log: Log = []
     release, begun = threading.Event(), threading.Event()
 
     class Holding(Collector):
-        def decide(self, turn, message):
+        def decide(self, turn: Turn[ToyState], message: Message) -> None:
             if not isinstance(message, lifecycle.Started):
                 begun.set()
                 release.wait(20)
@@ -278,15 +303,17 @@ def test_stuck_supervisor_latches_and_then_ends_the_process(start: Start):
         runtime.post("supervisor", say("x"), "edge:t")
         assert begun.wait(10)
         assert runtime.end_wanted.wait(10)
-        assert runtime.latched.startswith("the supervisor has had ")
-        assert "release.wait" in runtime.ended
+        assert known(runtime.latched).startswith("the supervisor has had ")
+        assert "release.wait" in known(runtime.ended)
     finally:
         release.set()
         watchdog.close()
         assert runtime.stop()
 
 
-def test_actor_stuck_in_a_ports_sink_cannot_be_fenced_and_ends_the_process(start: Start, monkeypatch):
+def test_actor_stuck_in_a_ports_sink_cannot_be_fenced_and_ends_the_process(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("supervision.host._FENCE_WAIT_S", 0.05)
     log: Log = []
     h = toy_tree(spec("a:1", lambda n: Toy(n, log)), log=log)
@@ -311,12 +338,12 @@ def test_actor_stuck_in_a_ports_sink_cannot_be_fenced_and_ends_the_process(start
         release.set()
 
 
-def test_stop_is_prompt_finishes_what_is_in_hand_and_leaves_the_rest_unhandled(start: Start):
+def test_stop_is_prompt_finishes_what_is_in_hand_and_leaves_the_rest_unhandled(start: Start) -> None:
     log: Log = []
     holds = {"k": threading.Event()}
     toys: list[Toy] = []
     h = toy_tree(
-        spec("a:1", lambda n: toys.append(Toy(n, log, holds)) or toys[-1]),
+        spec("a:1", lambda n: kept(toys, Toy(n, log, holds))),
         spec("store:1", lambda n: ToyStore(n, log)), log=log,
     )  # fmt: skip
     runtime = start(h)
@@ -334,15 +361,15 @@ def test_stop_is_prompt_finishes_what_is_in_hand_and_leaves_the_rest_unhandled(s
     assert "never" not in h.texts("a:1")
     assert runtime.cells["a:1"].mailbox.depth() == 2000
     assert h.texts("store:1")[-1] == "close"
-    envelopes, handled = records(runtime.trace.lines)
+    envelopes, handled = records(trace_lines(runtime))
     assert [handled[e.seq].outcome for e in envelopes if e.sender == "edge:t"] == ["ok"]
 
 
-def test_stop_does_not_wait_for_a_stuck_actor_beyond_its_time(start: Start):
+def test_stop_does_not_wait_for_a_stuck_actor_beyond_its_time(start: Start) -> None:
     log: Log = []
     holds = {"k": threading.Event()}
     toys: list[Toy] = []
-    h = toy_tree(spec("a:1", lambda n: toys.append(Toy(n, log, holds)) or toys[-1]), log=log)
+    h = toy_tree(spec("a:1", lambda n: kept(toys, Toy(n, log, holds))), log=log)
     runtime = start(h)
     runtime.post("a:1", say("hold k"), "edge:t")
     assert toys[0].begun.wait(10)
@@ -352,12 +379,12 @@ def test_stop_does_not_wait_for_a_stuck_actor_beyond_its_time(start: Start):
     holds["k"].set()
 
 
-def test_ask_gives_the_answer_a_failure_or_none_in_time(start: Start):
+def test_ask_gives_the_answer_a_failure_or_none_in_time(start: Start) -> None:
     class Server(Actor[ToyState, Any]):
-        def initial(self):
+        def initial(self) -> ToyState:
             return ToyState()
 
-        def decide(self, turn, message):
+        def decide(self, turn: Turn[ToyState], message: Message) -> None:
             match message:
                 case operator.Flatten(command_id="good"):
                     turn.report(message.reply_to, operator.CommandDone(command_id="good", detail="done"))
@@ -381,7 +408,7 @@ def test_ask_gives_the_answer_a_failure_or_none_in_time(start: Start):
     assert isinstance(runtime.ask("y", "a:1", command("good", "y"), 10), lifecycle.CommandFailed)
 
 
-def test_late_answer_to_an_edge_that_is_gone_is_a_dead_letter(start: Start):
+def test_late_answer_to_an_edge_that_is_gone_is_a_dead_letter(start: Start) -> None:
     log: Log = []
     h = toy_tree(spec("a:1", lambda n: Toy(n, log)), log=log)
     runtime = start(h)
@@ -389,7 +416,7 @@ def test_late_answer_to_an_edge_that_is_gone_is_a_dead_letter(start: Start):
     assert eventually(lambda: runtime.dead_letters == 1)
 
 
-def test_real_timers_fire_in_order_and_survive_a_clock_that_runs_fast(start: Start):
+def test_real_timers_fire_in_order_and_survive_a_clock_that_runs_fast(start: Start) -> None:
     log: Log = []
     h = toy_tree(spec("a:1", lambda n: Toy(n, log)), log=log)
     clock = MarketClock.starting(1_000_000, 1000.0)
@@ -399,38 +426,38 @@ def test_real_timers_fire_in_order_and_survive_a_clock_that_runs_fast(start: Sta
         runtime.post("a:1", say("timer far 9000000000000000000;timer b 20000000000;timer a 10000000000"), "edge:t")
         assert eventually(lambda: "fired:b" in h.texts("a:1"))
         assert [t for t in h.texts("a:1") if t.startswith("fired")] == ["fired:a", "fired:b"]
-        envelopes, _ = records(runtime.trace.lines)
+        envelopes, _ = records(trace_lines(runtime))
         due = [e for e in envelopes if e.sender == "timer:a:1"]
         assert all(e.at_utc >= d for e, d in zip(due, (10_000_000_000, 20_000_000_000), strict=True))
     finally:
         assert runtime.stop()
 
 
-def test_death_of_a_helper_thread_ends_the_process(start: Start):
+def test_death_of_a_helper_thread_ends_the_process(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     h = toy_tree(log=[])
     runtime = start(h)
 
-    def broken(cell, timer):
+    def broken(cell: Cell, timer: Timer) -> None:
         raise RuntimeError("bug")
 
-    runtime._timer_due = broken
+    monkeypatch.setattr(runtime, "_timer_due", broken)
     runtime._arm(runtime.cells["halt"], Timer("k", "", 0, 0))
     assert runtime.end_wanted.wait(10)
-    assert "timers" in runtime.ended and runtime.latched == runtime.ended
+    assert "timers" in known(runtime.ended) and runtime.latched == runtime.ended
 
 
-def test_trace_that_can_no_longer_be_written_halts_trading_and_nothing_else(start: Start):
+def test_trace_that_can_no_longer_be_written_halts_trading_and_nothing_else(start: Start) -> None:
     log: Log = []
     h = toy_tree(spec("a:1", lambda n: Toy(n, log)), log=log)
     runtime = start(h, sync_every_s=0.005)
-    runtime.trace.failed = "the disk is full"
+    of_class(MemoryTrace, runtime.trace).failed = "the disk is full"
     assert eventually(lambda: [(m.topic, m.text) for m in h.heard["halt"]] == [("runtime", "the disk is full")])
     assert runtime.latched == "the disk is full" and runtime.ended is None
     runtime.post("a:1", say("on"), "edge:t")
     assert eventually(lambda: h.texts("a:1")[-1] == "on")
 
 
-def test_timer_fires_soon_after_the_wall_clock_was_set_forward(monkeypatch: pytest.MonkeyPatch):
+def test_timer_fires_soon_after_the_wall_clock_was_set_forward(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("supervision.threaded._LOOK_AGAIN_S", 0.01)
 
     class SetClock:

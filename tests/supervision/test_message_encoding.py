@@ -14,7 +14,7 @@ from tests.testkit.message_samples import strategy
 @pytest.mark.parametrize("kind", MESSAGE_TYPES, ids=lambda kind: kind.__struct_config__.tag)
 @settings(max_examples=12, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_message_comes_back_the_same(kind: type[Message], data: st.DataObject):
+def test_message_comes_back_the_same(kind: type[Message], data: st.DataObject) -> None:
     message = data.draw(strategy(kind))
     raw = encode(message)
     back = decode(raw)
@@ -24,7 +24,7 @@ def test_message_comes_back_the_same(kind: type[Message], data: st.DataObject):
     assert b"\n" not in raw
 
 
-def test_tags_name_the_conversation_and_are_unique():
+def test_tags_name_the_conversation_and_are_unique() -> None:
     tags = [kind.__struct_config__.tag for kind in MESSAGE_TYPES]
     assert len(set(tags)) == len(tags)
     for kind in MESSAGE_TYPES:

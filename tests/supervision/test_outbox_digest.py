@@ -11,11 +11,11 @@ from supervision.outbox import digest, outbox
 from tests.testkit.toys import alarm, say
 
 
-def test_no_effects_have_no_digest():
+def test_no_effects_have_no_digest() -> None:
     assert digest(outbox(())[0]) == ""
 
 
-def test_different_outboxes_have_different_digests_and_equal_ones_the_same():
+def test_different_outboxes_have_different_digests_and_equal_ones_the_same() -> None:
     different = [
         (Tell("a:1", say("x")),),
         (Tell("b:1", say("x")),),
@@ -43,6 +43,6 @@ def test_different_outboxes_have_different_digests_and_equal_ones_the_same():
     )
 
 
-def test_each_message_is_encoded_at_its_own_place():
+def test_each_message_is_encoded_at_its_own_place() -> None:
     _, raws = outbox((SetTimer("k", "", 1), Tell("a:1", say("x")), Publish(alarm("y"))))
     assert raws[1:] == [encode(say("x")), encode(alarm("y"))]

@@ -5,13 +5,15 @@ from __future__ import annotations
 import pytest
 
 from messages import operator
-from messages.base import Event
+from messages.base import Event, Message
+from messages.envelope import encode
 from messages.lifecycle import TimerFired
 from supervision import outbox
 from supervision.stepped import VirtualClock
 from supervision.subscriptions import Subscriptions
 from supervision.trace import NoTrace
-from tests.testkit.toys import Log, Toy, ToyTree, alarm, message_of, records, say, spec, stepped, toy_tree
+from tests.testkit.narrow import of_class
+from tests.testkit.toys import Log, Toy, ToyTree, alarm, message_of, records, say, spec, stepped, toy_tree, trace_lines
 
 
 def world(*roles: str) -> ToyTree:
@@ -21,24 +23,24 @@ def world(*roles: str) -> ToyTree:
     return toy_tree(*toys, log=log, subscribers=subscribers)
 
 
-def test_event_reaches_every_subscriber_once_in_the_order_of_the_table():
+def test_event_reaches_every_subscriber_once_in_the_order_of_the_table() -> None:
     h = world("b:1", "both", "notifier")
     runtime = stepped(h)
     runtime.post("a:1", say("publish hello"), "edge:test")
     runtime.run_until(1)
-    envelopes, _ = records(runtime.trace.lines)
+    envelopes, _ = records(trace_lines(runtime))
     assert [e.to for e in envelopes if e.sender == "a:1"] == ["b:1", "a:1", "notifier"]
     assert len({e.message_id for e in envelopes if e.sender == "a:1"}) == 1
     assert h.heard["notifier"] == [alarm("hello")]
 
 
 @pytest.mark.parametrize("roles", [(), ("nobody",)], ids=["no subscriber", "a role of nobody"])
-def test_event_that_nobody_hears_stands_on_record(roles: tuple[str, ...]):
+def test_event_that_nobody_hears_stands_on_record(roles: tuple[str, ...]) -> None:
     runtime = stepped(world(*roles))
     for text in ("publish one", "publish two"):
         runtime.post("a:1", say(text), "edge:test")
     runtime.run_until(1)
-    envelopes, handled = records(runtime.trace.lines)
+    envelopes, handled = records(trace_lines(runtime))
     found = [e for e in envelopes if e.to == "record"]
     assert [message_of(e) for e in found] == [alarm("one"), alarm("two")]
     assert [(e.incarnation, e.inbox_n, e.sender) for e in found] == [(0, 1, "a:1"), (0, 2, "a:1")]
@@ -48,14 +50,14 @@ def test_event_that_nobody_hears_stands_on_record(roles: tuple[str, ...]):
     assert runtime.dead_letters == 0
 
 
-def test_event_that_nobody_hears_costs_nothing_without_a_trace():
+def test_event_that_nobody_hears_costs_nothing_without_a_trace() -> None:
     runtime = stepped(world(), trace=NoTrace(VirtualClock(0)))
     runtime.post("a:1", say("publish one"), "edge:test")
     runtime.run_until(1)
     assert runtime.dead_letters == 0 and runtime.cells["a:1"].crashes == 0
 
 
-def test_alarm_of_the_runtime_is_published_like_any_other():
+def test_alarm_of_the_runtime_is_published_like_any_other() -> None:
     h = world("notifier", "b:1")
     runtime = stepped(h)
     runtime.post("a:1", say("raise"), "edge:test")
@@ -64,18 +66,18 @@ def test_alarm_of_the_runtime_is_published_like_any_other():
     assert "a:1 crashed: ValueError: told to" in h.texts("b:1")
 
 
-def test_alarm_of_the_runtime_that_nobody_hears_stands_on_record():
+def test_alarm_of_the_runtime_that_nobody_hears_stands_on_record() -> None:
     runtime = stepped(world())
     runtime.post("a:1", say("raise"), "edge:test")
     runtime.run_until(1)
-    envelopes, _ = records(runtime.trace.lines)
-    assert [(e.sender, message_of(e).key) for e in envelopes if e.to == "record"] == [
+    envelopes, _ = records(trace_lines(runtime))
+    assert [(e.sender, of_class(operator.Alarm, message_of(e)).key) for e in envelopes if e.to == "record"] == [
         ("runtime", "crash:a:1"),
         ("supervisor", "dead_letter:a:1"),
     ]
 
 
-def test_undeclared_role_of_a_subscriber_is_a_crash_before_anything_has_happened():
+def test_undeclared_role_of_a_subscriber_is_a_crash_before_anything_has_happened() -> None:
     h = world("stranger")
     runtime = stepped(h)
     with pytest.raises(KeyError, match="stranger"):  # the alarm about the crash has nowhere to go either
@@ -84,17 +86,21 @@ def test_undeclared_role_of_a_subscriber_is_a_crash_before_anything_has_happened
     assert h.texts("b:1") == ["started:1"]
 
 
-def test_message_to_several_is_encoded_once(monkeypatch: pytest.MonkeyPatch):
+def test_message_to_several_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     runtime = stepped(world("both", "notifier"))
     encoded: list[object] = []
-    real = outbox.encode
-    monkeypatch.setattr(outbox, "encode", lambda message: (encoded.append(message), real(message))[1])
+
+    def counted(message: Message) -> bytes:
+        encoded.append(message)
+        return encode(message)
+
+    monkeypatch.setattr(outbox, "encode", counted)
     runtime.post("a:1", say("publish x;tell both y"), "edge:test")
     runtime.run_until(1)
     assert encoded == [alarm("x"), say("y")]
 
 
-def test_roles_are_keyed_by_fields_of_the_event():
+def test_roles_are_keyed_by_fields_of_the_event() -> None:
     asked: list[tuple[str, str]] = []
 
     def route(sender: str, role: str) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import queue
 import threading
+from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Any
 
@@ -42,8 +43,11 @@ class Plain(pykka.ThreadingActor):
         self.over.set()
 
 
+Started = tuple[pykka.ActorRef[Any], Plain]
+
+
 @pytest.fixture
-def plain():
+def plain() -> Iterator[Started]:
     made: list[Plain] = []
 
     class Kept(Plain):
@@ -56,11 +60,11 @@ def plain():
     ref.stop()
 
 
-def test_version_is_the_one_the_facts_are_of():
+def test_version_is_the_one_the_facts_are_of() -> None:
     assert version("pykka") == "4.5.0"
 
 
-def test_hooks_that_the_runtimes_override_exist_and_an_inbox_is_put_get_empty():
+def test_hooks_that_the_runtimes_override_exist_and_an_inbox_is_put_get_empty() -> None:
     for hook in ("_create_actor_inbox", "_create_future", "_start_actor_loop"):
         assert callable(getattr(pykka.Actor, hook))
         assert callable(getattr(SteppedShell, hook))
@@ -68,16 +72,18 @@ def test_hooks_that_the_runtimes_override_exist_and_an_inbox_is_put_get_empty():
     assert {n for n, f in vars(ActorInbox).items() if inspect.isfunction(f)} >= {"put", "get", "empty"}
 
 
-def test_live_shell_gets_the_simple_queue():
+def test_live_shell_gets_the_simple_queue() -> None:
     assert isinstance(LiveShell._create_actor_inbox(), queue.SimpleQueue)
     assert {"put", "get", "empty"} <= set(dir(queue.SimpleQueue))
 
 
-def test_exception_in_a_tell_kills_the_actor_drops_what_waits_and_runs_on_failure_alone(plain):
+def test_exception_in_a_tell_kills_the_actor_drops_what_waits_and_runs_on_failure_alone(
+    plain: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ref, actor = plain
     gate = threading.Event()
     real = actor.on_receive
-    actor.on_receive = lambda message: gate.wait(10) if message == "wait" else real(message)
+    monkeypatch.setattr(actor, "on_receive", lambda message: gate.wait(10) if message == "wait" else real(message))
     for message in ("wait", ValueError("x"), "lost"):
         ref.tell(message)
     gate.set()
@@ -87,7 +93,7 @@ def test_exception_in_a_tell_kills_the_actor_drops_what_waits_and_runs_on_failur
         ref.tell("later")
 
 
-def test_exception_in_an_ask_leaves_the_actor_alive_and_runs_no_hook(plain):
+def test_exception_in_an_ask_leaves_the_actor_alive_and_runs_no_hook(plain: Started) -> None:
     ref, actor = plain
     with pytest.raises(ValueError, match="x"):
         ref.ask(ValueError("x"), timeout=10)
@@ -95,7 +101,7 @@ def test_exception_in_an_ask_leaves_the_actor_alive_and_runs_no_hook(plain):
     assert actor.hooks == []
 
 
-def test_base_exception_in_one_actor_stops_every_actor(plain, monkeypatch: pytest.MonkeyPatch):
+def test_base_exception_in_one_actor_stops_every_actor(plain: Started, monkeypatch: pytest.MonkeyPatch) -> None:
     ref, _ = plain
     stopped = threading.Event()
     monkeypatch.setattr(pykka.ActorRegistry, "stop_all", lambda *_, **__: stopped.set())
@@ -103,7 +109,7 @@ def test_base_exception_in_one_actor_stops_every_actor(plain, monkeypatch: pytes
     assert stopped.wait(10)
 
 
-def test_stop_waits_its_turn_behind_what_is_queued(plain):
+def test_stop_waits_its_turn_behind_what_is_queued(plain: Started) -> None:
     ref, actor = plain
     for n in range(100):
         ref.tell(n)
@@ -111,7 +117,7 @@ def test_stop_waits_its_turn_behind_what_is_queued(plain):
     assert actor.handled == list(range(100)) and actor.hooks == ["on_stop"]
 
 
-def test_restart_is_a_new_actor_with_a_new_ref():
+def test_restart_is_a_new_actor_with_a_new_ref() -> None:
     first, second = Plain.start(), Plain.start()
     assert first.actor_urn != second.actor_urn
     first.stop()

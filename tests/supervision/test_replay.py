@@ -5,24 +5,31 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from messages.base import Message
+from supervision.actor import Actor
+from supervision.effects import Publish, Tell
 from supervision.replay import UnresolvedError, replay
 from supervision.spec import Template, Tree
-from supervision.stepped import VirtualClock
+from supervision.stepped import SteppedRuntime, VirtualClock
 from supervision.supervisor import SupervisorActor
-from supervision.trace import FileTrace, MemoryTrace, TraceError, TraceReader, seal
+from supervision.trace import FileTrace, MemoryTrace, Trace, TraceError, TraceReader, seal
+from supervision.turn import Turn
 from tests.supervision.test_trace_files import header
+from tests.testkit.narrow import known, of_class
 from tests.testkit.toys import (
     RULES,
     Collector,
     Log,
     Toy,
+    ToyState,
     ToyStore,
     ToyTree,
     alarm,
@@ -32,6 +39,7 @@ from tests.testkit.toys import (
     stepped,
     text_of,
     toy_tree,
+    trace_lines,
 )
 
 NAMES = ("a:1", "b:1", "c:1")
@@ -40,7 +48,7 @@ NAMES = ("a:1", "b:1", "c:1")
 class Walker(Toy):
     """Passes a number on, to whom and how often following from its state: `go N`."""
 
-    def decide(self, turn, message):
+    def decide(self, turn: Turn[ToyState], message: Message) -> None:
         text = text_of(message)
         words = text.split()
         if words[0] != "go":
@@ -61,7 +69,7 @@ class Walker(Toy):
 class Changed(Walker):
     """As `Walker`, but for one state."""
 
-    def decide(self, turn, message):
+    def decide(self, turn: Turn[ToyState], message: Message) -> None:
         super().decide(turn, message)
         if turn.state.n == 20:
             del turn.effects[-1:]
@@ -78,7 +86,9 @@ def tree_of() -> Tree:
     ).tree  # fmt: skip
 
 
-def run(tree: Tree, trace: object = None, inputs: tuple[str, ...] = ("go 6", "go 5"), seed: int | None = None):
+def run(
+    tree: Tree, trace: Trace, inputs: tuple[str, ...] = ("go 6", "go 5"), seed: int | None = None
+) -> SteppedRuntime:
     runtime = stepped(ToyTree(tree, [], {}), trace=trace, shuffle_seed=seed)
     for k, text in enumerate(inputs):
         runtime.post(NAMES[k % 3], say(text), "edge:test")
@@ -87,8 +97,8 @@ def run(tree: Tree, trace: object = None, inputs: tuple[str, ...] = ("go 6", "go
     return runtime
 
 
-def maker(tree: Tree, walker: type[Walker] = Walker):
-    def make(name: str):
+def maker(tree: Tree, walker: type[Walker] = Walker) -> Callable[[str], Actor[Any, Any] | None]:
+    def make(name: str) -> Actor[Any, Any] | None:
         if name in NAMES:
             return walker(name, [], on_start="timer t 50" if name != "c:1" else "")
         if name == "supervisor":
@@ -109,7 +119,9 @@ def recorded(folder: Path, inputs: tuple[str, ...] = ("go 6", "go 5")) -> tuple[
 
 @settings(max_examples=25, deadline=None)
 @given(inputs=st.lists(st.integers(0, 7).map(lambda n: f"go {n}"), min_size=1, max_size=4).map(tuple))
-def test_recorded_run_replays_without_divergence(tmp_path_factory: pytest.TempPathFactory, inputs: tuple[str, ...]):
+def test_recorded_run_replays_without_divergence(
+    tmp_path_factory: pytest.TempPathFactory, inputs: tuple[str, ...]
+) -> None:
     tree, reader = recorded(tmp_path_factory.mktemp("run"), inputs)
     report = replay(reader, maker(tree))
     assert report.divergence is None
@@ -118,23 +130,26 @@ def test_recorded_run_replays_without_divergence(tmp_path_factory: pytest.TempPa
     assert report.compared > len(NAMES) and report.skipped > 0
 
 
-def test_sealed_trace_replays_too_and_progress_is_told(tmp_path: Path):
+def test_sealed_trace_replays_too_and_progress_is_told(tmp_path: Path) -> None:
     tree, reader = recorded(tmp_path)
     told: list[int] = []
     report = replay(TraceReader(seal(reader.path)), maker(tree), progress=told.append)
     assert report.divergence is None and told[-1] == report.envelopes
 
 
-def test_changed_actor_is_named_by_its_first_diverging_message_with_both_outboxes_and_the_causes(tmp_path: Path):
+def test_changed_actor_is_named_by_its_first_diverging_message_with_both_outboxes_and_the_causes(
+    tmp_path: Path,
+) -> None:
     tree, reader = recorded(tmp_path, ("go 6", "go 5", "go 7", "go 4"))
     report = replay(reader, maker(tree, Changed))
     found = report.divergence
     assert found is not None and found.why == "its outbox is not the recorded one"
     assert found.envelope.to in NAMES
-    assert len(found.recorded) == 4 and len(found.computed) == 3
+    assert len(found.recorded) == 4 and len(known(found.computed)) == 3
     told = {(e.to, text_of(message_of(e))) for e in found.recorded}
-    event, *rest = found.computed
-    assert {("notifier", text_of(event.event)), *((t.to, text_of(t.message)) for t in rest)} < told
+    event, *rest = known(found.computed)
+    tells = [of_class(Tell, effect) for effect in rest]
+    assert {("notifier", text_of(of_class(Publish, event).event)), *((t.to, text_of(t.message)) for t in tells)} < told
     seqs = [found.envelope.seq, *(e.seq for e in found.causes)]
     assert seqs == sorted(seqs, reverse=True)
     causes = [found.envelope.cause_seq, *(e.cause_seq for e in found.causes)]
@@ -146,9 +161,9 @@ def test_changed_actor_is_named_by_its_first_diverging_message_with_both_outboxe
     assert replay(TraceReader(before), maker(tree, Changed)).divergence is None
 
 
-def test_actor_that_no_longer_crashes_diverges(tmp_path: Path):
+def test_actor_that_no_longer_crashes_diverges(tmp_path: Path) -> None:
     class Calm(Walker):
-        def decide(self, turn, message):
+        def decide(self, turn: Turn[ToyState], message: Message) -> None:
             with contextlib.suppress(ValueError):
                 super().decide(turn, message)
 
@@ -157,9 +172,9 @@ def test_actor_that_no_longer_crashes_diverges(tmp_path: Path):
     assert report.divergence is not None and report.divergence.why == "it raised then and is handled now"
 
 
-def test_actor_that_crashes_now_diverges_with_what_it_raised(tmp_path: Path):
+def test_actor_that_crashes_now_diverges_with_what_it_raised(tmp_path: Path) -> None:
     class Nervous(Walker):
-        def decide(self, turn, message):
+        def decide(self, turn: Turn[ToyState], message: Message) -> None:
             if text_of(message) == "go 4":
                 raise RuntimeError("nerves")
             super().decide(turn, message)
@@ -171,7 +186,7 @@ def test_actor_that_crashes_now_diverges_with_what_it_raised(tmp_path: Path):
     assert report.divergence.computed is None
 
 
-def test_receipt_without_handling_at_the_tail_is_the_message_in_hand_and_no_divergence(tmp_path: Path):
+def test_receipt_without_handling_at_the_tail_is_the_message_in_hand_and_no_divergence(tmp_path: Path) -> None:
     tree, reader = recorded(tmp_path)
     lines = reader.path.read_bytes().splitlines(keepends=True)
     to_pure = [
@@ -184,7 +199,7 @@ def test_receipt_without_handling_at_the_tail_is_the_message_in_hand_and_no_dive
     assert len(report.in_hand) == 1
 
 
-def test_trace_with_a_part_cut_out_is_refused(tmp_path: Path):
+def test_trace_with_a_part_cut_out_is_refused(tmp_path: Path) -> None:
     tree, reader = recorded(tmp_path)
     lines = reader.path.read_bytes().splitlines(keepends=True)
     reader.path.write_bytes(b"".join(lines[:9] + lines[15:]))
@@ -192,11 +207,11 @@ def test_trace_with_a_part_cut_out_is_refused(tmp_path: Path):
         replay(reader, maker(tree))
 
 
-def test_values_that_the_trace_keeps_as_reference_are_filled_in(tmp_path: Path):
+def test_values_that_the_trace_keeps_as_reference_are_filled_in(tmp_path: Path) -> None:
     tree, reader = recorded(tmp_path)
     seen: list[str] = []
 
-    def resolve(message):
+    def resolve(message: Message) -> Message:
         seen.append(text_of(message))
         return message
 
@@ -205,12 +220,12 @@ def test_values_that_the_trace_keeps_as_reference_are_filled_in(tmp_path: Path):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_shuffled_run_keeps_the_order_per_sender_and_recipient(seed: int):
+def test_shuffled_run_keeps_the_order_per_sender_and_recipient(seed: int) -> None:
     tree = tree_of()
     clock = VirtualClock(0)
     runtime = run(tree, MemoryTrace(clock), ("go 6", "go 5", "go 4"), seed)
     ranks: dict[tuple[str, str], list[tuple[int, ...]]] = {}
-    for line in runtime.trace.lines:
+    for line in trace_lines(runtime):
         record = json.loads(line)
         if record["kind"] == "envelope" and record["from"] in (*NAMES, "store:1"):
             _, _, *place = record["message_id"].split("/")
@@ -218,7 +233,7 @@ def test_shuffled_run_keeps_the_order_per_sender_and_recipient(seed: int):
     assert ranks and all(found == sorted(found) for found in ranks.values())
 
 
-def test_independent_actors_decide_the_same_whatever_the_shuffle():
+def test_independent_actors_decide_the_same_whatever_the_shuffle() -> None:
     def decisions(seed: int | None) -> dict[str, list[str]]:
         log: Log = []
         pairs = [(f"p{k}:1", f"q{k}:1") for k in range(5)]
@@ -235,7 +250,7 @@ def test_independent_actors_decide_the_same_whatever_the_shuffle():
     assert all(decisions(seed) == plain for seed in orders)
 
 
-def test_values_that_are_gone_end_the_driving_of_their_actor_and_are_no_divergence(tmp_path: Path):
+def test_values_that_are_gone_end_the_driving_of_their_actor_and_are_no_divergence(tmp_path: Path) -> None:
     tree, reader = recorded(tmp_path)
     seen: list[Message] = []
 

@@ -15,23 +15,23 @@ from supervision.spec import Policy
 from supervision.stepped import SteppedShell, VirtualClock
 from supervision.trace import MemoryTrace, NoTrace
 from tests.supervision.test_replay import run, tree_of
-from tests.testkit.toys import Log, Toy, say, spec, stepped, toy_tree
+from tests.testkit.toys import Log, Toy, say, spec, stepped, toy_tree, trace_lines
 
 ROOT = Path(__file__).parents[2]
 
 
 def trace_hash(seed: int | None) -> str:
     runtime = run(tree_of(), MemoryTrace(VirtualClock(0)), ("go 6", "go 5", "go 7"), seed)
-    return hashlib.blake2b(b"".join(runtime.trace.lines)).hexdigest()
+    return hashlib.blake2b(b"".join(trace_lines(runtime))).hexdigest()
 
 
-def test_same_seed_gives_the_same_trace_and_other_seeds_other_orders():
+def test_same_seed_gives_the_same_trace_and_other_seeds_other_orders() -> None:
     assert trace_hash(None) == trace_hash(None)
     assert trace_hash(3) == trace_hash(3)
     assert len({trace_hash(seed) for seed in (None, 1, 2, 3, 4)}) > 1
 
 
-def test_same_trace_under_any_hash_seed():
+def test_same_trace_under_any_hash_seed() -> None:
     code = "import test_stepped_determinism as t; print(t.trace_hash(None), t.trace_hash(5))"
     path = os.pathsep.join((str(ROOT), str(Path(__file__).parent)))
     found = {
@@ -44,7 +44,7 @@ def test_same_trace_under_any_hash_seed():
     assert found == {f"{trace_hash(None)} {trace_hash(5)}\n"}
 
 
-def test_bare_runtime_decides_as_the_recording_one_does():
+def test_bare_runtime_decides_as_the_recording_one_does() -> None:
     def texts(recording: bool) -> list[tuple[str, str]]:
         log: Log = []
         h = toy_tree(*(spec(name, lambda n: Toy(n, log)) for name in ("a:1", "b:1")), log=log)
@@ -59,7 +59,7 @@ def test_bare_runtime_decides_as_the_recording_one_does():
     assert texts(True) == texts(False)
 
 
-def test_time_moves_only_when_nothing_is_ready():
+def test_time_moves_only_when_nothing_is_ready() -> None:
     log: Log = []
     h = toy_tree(spec("a:1", lambda n: Toy(n, log)), log=log)
     runtime = stepped(h)
@@ -71,7 +71,7 @@ def test_time_moves_only_when_nothing_is_ready():
     assert log.count(("a:1", "x")) == 100
 
 
-def test_ended_process_stands_still():
+def test_ended_process_stands_still() -> None:
     log: Log = []
     h = toy_tree(spec("a:1", lambda n: Toy(n, log), policy=Policy(end_on_spent_budget=True)), log=log)
     runtime = stepped(h)
@@ -84,7 +84,7 @@ def test_ended_process_stands_still():
     assert all(m.text != "after the end" for m in h.heard["notifier"])
 
 
-def test_shells_leave_pykkas_registry_and_nobody_may_ask():
+def test_shells_leave_pykkas_registry_and_nobody_may_ask() -> None:
     log: Log = []
     h = toy_tree(spec("a:1", lambda n: Toy(n, log)), log=log)
     before = len(pykka.ActorRegistry.get_all())

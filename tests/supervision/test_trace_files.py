@@ -17,6 +17,7 @@ from supervision.mailbox import Mail
 from supervision.stepped import VirtualClock
 from supervision.trace import FileTrace, Header, TraceError, TraceReader, seal
 from tests.testkit.message_samples import one_of
+from tests.testkit.narrow import known, of_class
 from tests.testkit.toys import Log, Toy, say, spec, stepped, toy_tree
 
 ROOT = Path(__file__).parents[2]
@@ -39,13 +40,13 @@ def written(path: Path, count: int = 3) -> FileTrace:
     return trace
 
 
-def test_what_is_written_is_read_back(tmp_path: Path):
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     trace = written(tmp_path / "t.jsonl")
     trace.close()
     found = list(TraceReader(trace.path))
     assert found[0] == header()
     assert [type(r) for r in found[1:]] == [Envelope, Handled] * 3
-    first = found[1]
+    first = of_class(Envelope, found[1])
     assert (first.seq, first.at_utc, first.to, first.incarnation, first.inbox_n, first.sender) == (
         1,
         9,
@@ -59,7 +60,7 @@ def test_what_is_written_is_read_back(tmp_path: Path):
     assert TraceReader(trace.path).header() == header()
 
 
-def test_tail_torn_at_any_byte_is_cut_and_never_misread(tmp_path: Path):
+def test_tail_torn_at_any_byte_is_cut_and_never_misread(tmp_path: Path) -> None:
     trace = written(tmp_path / "t.jsonl")
     trace.close()
     whole = trace.path.read_bytes()
@@ -75,7 +76,7 @@ def test_tail_torn_at_any_byte_is_cut_and_never_misread(tmp_path: Path):
         assert reader.torn is (len(whole) - last < cut < len(whole) - 1)
 
 
-def test_sealed_segment_reads_the_same_and_the_plain_one_is_gone(tmp_path: Path):
+def test_sealed_segment_reads_the_same_and_the_plain_one_is_gone(tmp_path: Path) -> None:
     trace = written(tmp_path / "t.jsonl", 2000)
     trace.close()
     plain = list(TraceReader(trace.path))
@@ -85,7 +86,7 @@ def test_sealed_segment_reads_the_same_and_the_plain_one_is_gone(tmp_path: Path)
     assert sealed.stat().st_size < trace.bytes_written / 10
 
 
-def test_sealed_segment_that_was_cut_gives_whole_records_or_an_error_and_nothing_else(tmp_path: Path):
+def test_sealed_segment_that_was_cut_gives_whole_records_or_an_error_and_nothing_else(tmp_path: Path) -> None:
     trace = written(tmp_path / "t.jsonl", 2000)
     trace.close()
     plain = list(TraceReader(trace.path))
@@ -100,7 +101,7 @@ def test_sealed_segment_that_was_cut_gives_whole_records_or_an_error_and_nothing
         assert found == plain[: len(found)]
 
 
-def test_damage_in_the_middle_is_an_error_that_names_the_line(tmp_path: Path):
+def test_damage_in_the_middle_is_an_error_that_names_the_line(tmp_path: Path) -> None:
     trace = written(tmp_path / "t.jsonl")
     trace.close()
     lines = trace.path.read_bytes().splitlines(keepends=True)
@@ -110,7 +111,7 @@ def test_damage_in_the_middle_is_an_error_that_names_the_line(tmp_path: Path):
         list(TraceReader(trace.path))
 
 
-def test_what_is_no_trace_is_one_sentence(tmp_path: Path):
+def test_what_is_no_trace_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(TraceError, match="no trace at"):
         TraceReader(tmp_path / "absent.jsonl")
     empty = tmp_path / "empty.jsonl"
@@ -126,7 +127,7 @@ def test_what_is_no_trace_is_one_sentence(tmp_path: Path):
         TraceReader(other).header()
 
 
-def test_trace_of_schema_1_is_refused_with_the_remedy(tmp_path: Path):
+def test_trace_of_schema_1_is_refused_with_the_remedy(tmp_path: Path) -> None:
     old = tmp_path / "old.jsonl"
     old.write_bytes(
         b'{"kind":"header","run_n":1,"session":"2026-11-20","started_utc":5,"rate":1.0,"settings_digest":"digest",'
@@ -145,22 +146,23 @@ def _lines_of(folder: Path) -> list[bytes]:
     return trace.path.read_bytes().splitlines(keepends=True)
 
 
-def test_segment_is_never_written_over(tmp_path: Path):
+def test_segment_is_never_written_over(tmp_path: Path) -> None:
     written(tmp_path / "t.jsonl").close()
     with pytest.raises(FileExistsError):
         FileTrace(tmp_path / "t.jsonl", header(), VirtualClock(0))
 
 
-def test_names_with_quotes_and_line_ends_do_not_break_a_record(tmp_path: Path):
+def test_names_with_quotes_and_line_ends_do_not_break_a_record(tmp_path: Path) -> None:
     trace = FileTrace(tmp_path / "t.jsonl", header(), VirtualClock(0))
     odd = 'edge:"\n\\'
     trace.receipt(f"dead:{odd}", 0, 0, mail("x", 1, odd))
     trace.close()
-    (_, envelope) = TraceReader(trace.path)
+    (_, found) = TraceReader(trace.path)
+    envelope = of_class(Envelope, found)
     assert (envelope.to, envelope.sender) == (f"dead:{odd}", odd)
 
 
-def test_late_writer_after_the_close_changes_nothing(tmp_path: Path):
+def test_late_writer_after_the_close_changes_nothing(tmp_path: Path) -> None:
     trace = written(tmp_path / "t.jsonl")
     trace.close()
     before = trace.path.read_bytes()
@@ -192,15 +194,16 @@ while True:
 
 
 @pytest.mark.parametrize("after", [1, 57, 800])
-def test_killed_writer_leaves_every_acknowledged_record(tmp_path: Path, after: int):
+def test_killed_writer_leaves_every_acknowledged_record(tmp_path: Path, after: int) -> None:
     path = tmp_path / "t.jsonl"
     code = _CHILD.format(root=str(ROOT), here=str(Path(__file__).parent), path=str(path))
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as child:
+        told = known(child.stdout)
         acknowledged = 0
         while acknowledged < after:
-            acknowledged = int(child.stdout.readline())
+            acknowledged = int(told.readline())
         child.send_signal(signal.SIGKILL)
-        rest = child.stdout.read().splitlines()
+        rest = told.read().splitlines()
         acknowledged = max([acknowledged, *(int(line) for line in rest[:-1])])
     found = list(TraceReader(path))
     handled = {r.seq for r in found if isinstance(r, Handled)}
@@ -229,7 +232,7 @@ print(trace.bytes_written)
 """
 
 
-def test_full_disk_ends_the_recording_at_a_whole_record_and_not_the_stamping(tmp_path: Path):
+def test_full_disk_ends_the_recording_at_a_whole_record_and_not_the_stamping(tmp_path: Path) -> None:
     path = tmp_path / "t.jsonl"
     code = _FULL.format(root=str(ROOT), here=str(Path(__file__).parent), path=str(path))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
@@ -240,14 +243,21 @@ def test_full_disk_ends_the_recording_at_a_whole_record_and_not_the_stamping(tmp
     assert len(list(reader)) > 10 and not reader.torn
 
 
-def test_order_leaves_for_its_port_only_after_the_trace_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_order_leaves_for_its_port_only_after_the_trace_is_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     steps: list[str] = []
     log: Log = []
     h = toy_tree(spec("a:1", lambda n: Toy(n, log)), log=log)
     trace = FileTrace(tmp_path / "t.jsonl", header(), VirtualClock(0))
     runtime = stepped(h, trace=trace)
     real = os.fdatasync
-    monkeypatch.setattr(os, "fdatasync", lambda fd: (steps.append("sync"), real(fd)))
+
+    def sync(fd: int) -> None:
+        steps.append("sync")
+        real(fd)
+
+    monkeypatch.setattr(os, "fdatasync", sync)
     runtime.sinks["port:ibkr:paper"] = lambda message: steps.append(type(message).__name__)
     runtime.post("port:ibkr:paper", say("ordinary"), "edge:t")
     runtime.post("port:ibkr:paper", one_of(PlaceOrder), "edge:t")

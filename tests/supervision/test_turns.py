@@ -18,7 +18,7 @@ LOOPS = pytest.mark.parametrize("loop", [SteppedRuntime, HostLoop])
 
 
 @LOOPS
-def test_decision_gets_a_copy_and_what_it_assigned_is_kept(loop: type[SteppedRuntime]):
+def test_decision_gets_a_copy_and_what_it_assigned_is_kept(loop: type[SteppedRuntime]) -> None:
     states: list[ToyState] = []
 
     class Keeping(Toy):
@@ -35,7 +35,7 @@ def test_decision_gets_a_copy_and_what_it_assigned_is_kept(loop: type[SteppedRun
 
 
 @LOOPS
-def test_raise_after_assignments_and_effects_keeps_neither(loop: type[SteppedRuntime]):
+def test_raise_after_assignments_and_effects_keeps_neither(loop: type[SteppedRuntime]) -> None:
     log: Log = []
     h = toy_tree(spec("a:1", lambda n: Toy(n, log)), spec("b:1", lambda n: Toy(n, log)), log=log)
     runtime = stepped(h, loop)
@@ -49,7 +49,7 @@ def test_raise_after_assignments_and_effects_keeps_neither(loop: type[SteppedRun
 
 
 @LOOPS
-def test_state_may_be_replaced_as_a_whole(loop: type[SteppedRuntime]):
+def test_state_may_be_replaced_as_a_whole(loop: type[SteppedRuntime]) -> None:
     class Replacing(Actor[ToyState, Any]):
         def initial(self) -> ToyState:
             return ToyState()
@@ -64,7 +64,7 @@ def test_state_may_be_replaced_as_a_whole(loop: type[SteppedRuntime]):
 
 
 @LOOPS
-def test_turn_names_the_actor_and_the_instant_of_the_dequeue(loop: type[SteppedRuntime]):
+def test_turn_names_the_actor_and_the_instant_of_the_dequeue(loop: type[SteppedRuntime]) -> None:
     seen: list[tuple[str, int, object]] = []
 
     class Looking(IoActor[Any]):
@@ -78,7 +78,7 @@ def test_turn_names_the_actor_and_the_instant_of_the_dequeue(loop: type[SteppedR
 
 
 @LOOPS
-def test_effects_are_carried_out_in_the_order_of_the_turn(loop: type[SteppedRuntime]):
+def test_effects_are_carried_out_in_the_order_of_the_turn(loop: type[SteppedRuntime]) -> None:
     log: Log = []
     h = toy_tree(spec("a:1", lambda n: Toy(n, log)), spec("b:1", lambda n: Toy(n, log)), log=log)
     runtime = stepped(h, loop)
@@ -87,7 +87,7 @@ def test_effects_are_carried_out_in_the_order_of_the_turn(loop: type[SteppedRunt
     assert h.texts("b:1")[1:] == ["1", "2", "3"]
 
 
-def test_io_actor_that_fails_halfway_told_nothing():
+def test_io_actor_that_fails_halfway_told_nothing() -> None:
     log: Log = []
 
     class Half(IoActor[Any]):

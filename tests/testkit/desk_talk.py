@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from actors.risk import RiskActor
 from actors.risk.state import RiskState
@@ -37,19 +37,19 @@ class DeskTalk(Probe[RiskState]):
             self.asked_intent = asked.intent.intent_id
         return sent
 
-    def morning(self) -> DeskTalk:
+    def morning(self) -> Self:
         """Hear what a desk hears before its first signal."""
         self.hear(*MORNING)
         self.sent.effects.clear()
         return self
 
-    def hear(self, *messages: Message) -> DeskTalk:
+    def hear(self, *messages: Message) -> Self:
         """Handle messages at the present instant."""
         for message in messages:
             self.feed(message)
         return self
 
-    def wait(self, ms: float) -> DeskTalk:
+    def wait(self, ms: float) -> Self:
         """Let time pass; timers that fall due fire in order, each at its instant."""
         self.advance(self.now + int(ms * MS))
         return self
@@ -88,7 +88,7 @@ class DeskTalk(Probe[RiskState]):
 
     # -- the other side of the conversation -----------------------------------------------------
 
-    def offer(self, *offered: tuple[Contract, Quote], why: str | None = None, is_none_today: bool = False) -> DeskTalk:
+    def offer(self, *offered: tuple[Contract, Quote], why: str | None = None, is_none_today: bool = False) -> Self:
         """Answer the request for contracts; without arguments with one good contract."""
         asked = self.last(market.RequestContracts)
         if asked.ticker == "QQQ":
@@ -102,7 +102,7 @@ class DeskTalk(Probe[RiskState]):
             )
         )
 
-    def fresh(self, given: Quote | None = None) -> DeskTalk:
+    def fresh(self, given: Quote | None = None) -> Self:
         """Answer the newest request for a quote."""
         asked = self.last(market.RequestQuote)
         contract = QQQ_CALL if asked.con_id == QQQ_CALL.con_id else CALL
@@ -110,6 +110,6 @@ class DeskTalk(Probe[RiskState]):
         read = given or quote(asked.con_id, bid, ask, at=self.now)
         return self.hear(market.QuoteRead(request_id=asked.request_id, contract=contract, quote=read, spot=SPOT))
 
-    def reserve(self) -> DeskTalk:
+    def reserve(self) -> Self:
         """Answer the newest reservation with success."""
         return self.hear(entries.EntryReserved(intent_id=self.asked_intent))

@@ -82,7 +82,7 @@ class FakeMarket:
         return self.quotes.get(con_id)
 
     def settlement_ticks(self, ticker: str) -> Ticks:
-        return self.settlements[ticker]
+        return Ticks(self.settlements[ticker])
 
 
 class FakeClock:

@@ -15,6 +15,7 @@ import numpy as np
 from domain.instants import BUCKET_NS, SECOND, at_exchange, bucket_of
 from domain.instruments import Spot
 from domain.options.profile import PRIORS, SCALARS, VALUE_COLUMNS, Profile, Shape, shape_of
+from domain.units import Utc
 from gateways.gexbot.hub_port import HubPort
 from gateways.gexbot.negotiate import AddressBook, hub_name, negotiate
 from messages import market
@@ -71,7 +72,7 @@ class FakeMarket:
         self.strikes_n = strikes_n
         self.made_n = 0
 
-    def step(self, to_utc: int) -> None:
+    def step(self, to_utc: Utc) -> None:
         self.now_utc = to_utc
 
     def spot(self, ticker: str) -> Spot:
@@ -194,13 +195,16 @@ class Client:
         """Frames that the server put into this hub's sessions."""
         return sum(s.sequence for s in self.server.registry.connections.values() if s.hub == self.vendor_hub)
 
+    def has_published(self, more_than: int) -> bool:
+        return self.published_n() > more_than
+
     def unacked_n(self) -> int:
         return sum(s.unacked_n for s in self.server.registry.connections.values() if s.hub == self.vendor_hub)
 
     async def drained(self, fake: FakeMarket) -> None:
         """Let some frames flow, end the market's day, and wait until the client has acknowledged everything."""
         await until(lambda: self.published_n() > 5)
-        fake.close_utc = 0
+        fake.close_utc = Utc(0)
         await until(lambda: self.unacked_n() == 0)
 
 

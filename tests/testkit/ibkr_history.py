@@ -126,6 +126,10 @@ class History:
         }  # fmt: skip
         return self.feed(session.Reconciled(**(fields | more)))
 
+    def mode(self) -> Mode:
+        """Return the mode now (no property: mypy would hold it to be what an earlier assert saw)."""
+        return self.state.mode
+
     def live(self, held: dict[int, int] | None = None) -> History:
         """Take the session to FULLY_LIVE, and forget what it took."""
         self.start()

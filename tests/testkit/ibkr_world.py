@@ -13,6 +13,7 @@ from config.settings import Gateway, Settings, load_settings
 from domain.instants import SECOND
 from domain.instruments import Contract, OrderType, Side
 from domain.orders.request import OrderChange, OrderRequest
+from domain.units import Utc
 from gateways.ib.link import IbPort
 from gateways.ib.orders_port import OrdersPort
 from gateways.ib.quotes_port import QuotesPort
@@ -36,7 +37,7 @@ class RealClock:
     def __init__(self) -> None:
         self._from_s = time.monotonic()
 
-    def now_utc(self) -> int:
+    def now_utc(self) -> Utc:
         return NOON + int((time.monotonic() - self._from_s) * SECOND)
 
 

@@ -86,8 +86,8 @@ class History(Probe[PositionData]):
     def last_change(self) -> OrderChange:
         return self.last(orders.ModifyOrder).change
 
-    @property
     def cycle(self) -> PositionState:
+        """Return the state of the position now (no property: mypy would hold it to be what an earlier assert saw)."""
         return self.state.cycle
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -17,6 +18,7 @@ from messages.base import Event, Message
 from messages.envelope import Envelope, Handled, decode
 from supervision.actor import Actor, AnyActor, IoActor
 from supervision.effects import Tell
+from supervision.host import Host
 from supervision.spec import ChildSpec, Halt, Template, Tree
 from supervision.stepped import SteppedRuntime, VirtualClock
 from supervision.supervisor import SupervisorActor
@@ -149,6 +151,12 @@ def spec(name: str, make: Callable[[str], AnyActor], **more: Any) -> ChildSpec:
     return ChildSpec(name, lambda: make(name), **more)
 
 
+def kept(toys: list[Toy], toy: Toy) -> Toy:
+    """Return a toy, of which the test keeps hold."""
+    toys.append(toy)
+    return toy
+
+
 class Collector(Actor[ToyState, Any]):
     """Stands for who hears alarms and who hears that trading must stop: keeps what it is told."""
 
@@ -195,7 +203,9 @@ def toy_tree(
     """Put toys under the real supervisor, beside collectors for halts and (unless told otherwise) alarms."""
     heard: dict[str, list[Any]] = {name: [] for name in ("halt", "notifier")}
     taken = {child.name for child in children}
-    collectors = (ChildSpec(name, lambda n=name: Collector(n, heard[n])) for name in heard if name not in taken)
+    collectors = (
+        ChildSpec(name, functools.partial(Collector, name, heard[name])) for name in heard if name not in taken
+    )
 
     def route(sender: str, role: str) -> tuple[str, ...]:
         return ROLES[role]
@@ -225,6 +235,12 @@ def stepped(of: ToyTree, make: type[SteppedRuntime] = SteppedRuntime, **more: An
     runtime.start_tree()
     runtime.run_until(0)
     return runtime
+
+
+def trace_lines(runtime: Host) -> list[bytes]:
+    """Return what a runtime has recorded in memory so far."""
+    assert isinstance(runtime.trace, MemoryTrace)
+    return runtime.trace.lines
 
 
 def records(lines: Iterable[bytes]) -> tuple[list[Envelope], dict[int, Handled]]:

@@ -38,7 +38,7 @@ def stored_day(root: Path, buckets_n: int = 4) -> Warehouse:
 
 
 def sealed(warehouse: Warehouse, **options: object) -> None:
-    assert warehouse.start_seal(**options)  # type: ignore[arg-type]
+    assert warehouse.start_seal(**options)
     child = warehouse._child
     assert child is not None
     child._process.wait(timeout=60)

@@ -87,9 +87,9 @@ GATES: Final[tuple[Gate, ...]] = (
     ),
     Gate(
         RESERVATION, quote.reservation, GatePhase.RESERVATION, (R.PERMIT_KILLED, R.PERMIT_SESSION, R.MISSING_INPUT),
-        other_codes=(
-            R.DAY_LOCKED, R.DUPLICATE_ALERT, R.MAX_TRADES, R.REVERSE_WITHOUT_FLAT, R.ONE_POSITION_ONLY,
-            R.MAX_POSITIONS, R.TICKER_LIMIT, R.DUPLICATE_POSITION, R.ATTEMPT_INTERRUPTED, R.DEADLINE_PASSED,
+        other_codes=(  # in the order in which the ledger checks (`storage/reservations.py`)
+            R.ATTEMPT_INTERRUPTED, R.DEADLINE_PASSED, R.DAY_LOCKED, R.DUPLICATE_ALERT, R.MAX_TRADES,
+            R.REVERSE_WITHOUT_FLAT, R.ONE_POSITION_ONLY, R.MAX_POSITIONS, R.TICKER_LIMIT, R.DUPLICATE_POSITION,
         ),
     ),
 )  # fmt: skip

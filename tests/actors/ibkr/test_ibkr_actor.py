@@ -54,14 +54,14 @@ def test_first_session_reads_back_reconciles_warms_up_and_goes_live() -> None:
     assert h.told(broker.ReadBack)[0].session_epoch == dial.session_epoch
     h.broker_read(held={7: 2})
     assert h.told(session.Reconcile, "desk_ledger")
-    assert h.state.mode is Mode.DATA_ONLY
+    assert h.mode() is Mode.DATA_ONLY
     h.reconciled()
-    assert h.state.mode is Mode.WARMUP
+    assert h.mode() is Mode.WARMUP
     assert [finished.positions for finished in h.published(session.ReconcileFinished)] == [((7, 2),)]
     h.sleep(59.9)
-    assert h.state.mode is Mode.WARMUP
+    assert h.mode() is Mode.WARMUP
     h.sleep(0.2)
-    assert h.state.mode is Mode.FULLY_LIVE
+    assert h.mode() is Mode.FULLY_LIVE
     changes = [(message.mode, message.mode_n) for message in h.published(session.ModeChanged)]
     assert changes == [(Mode.DATA_ONLY, 0), (Mode.WARMUP, 1), (Mode.FULLY_LIVE, 2)]
 
@@ -113,7 +113,7 @@ def test_wrong_account_or_port_stays_halts_and_reads_nothing(wrong: dict[str, An
     assert h.told(risk.RaiseKill, "kill")[0].level is KillLevel.NO_ENTRIES
     assert h.published(Alarm)[0].severity is Severity.CRITICAL
     assert not h.told(broker.ReadBack)
-    assert h.state.mode is Mode.DATA_ONLY
+    assert h.mode() is Mode.DATA_ONLY
 
 
 def test_loss_in_warm_up_degrades_and_the_old_stability_clock_is_void() -> None:
@@ -122,12 +122,12 @@ def test_loss_in_warm_up_degrades_and_the_old_stability_clock_is_void() -> None:
     h.read()
     h.sleep(50)
     h.lost()
-    assert h.state.mode is Mode.DEGRADED
+    assert h.mode() is Mode.DEGRADED
     h.back()
     h.read()
-    assert h.state.mode is Mode.WARMUP
+    assert h.mode() is Mode.WARMUP
     h.sleep(30)
-    assert h.state.mode is Mode.WARMUP
+    assert h.mode() is Mode.WARMUP
 
 
 def test_farm_notice_restarts_the_clock_in_warm_up_and_changes_nothing_live() -> None:
@@ -137,10 +137,10 @@ def test_farm_notice_restarts_the_clock_in_warm_up_and_changes_nothing_live() ->
     h.sleep(50)
     h.feed(broker.FarmNotice(session_epoch=h.epoch, vendor_code=2103, text="broken"))
     h.sleep(50)
-    assert h.state.mode is Mode.WARMUP
+    assert h.mode() is Mode.WARMUP
     h.sleep(11)
     h.feed(broker.FarmNotice(session_epoch=h.epoch, vendor_code=2103, text="broken"))
-    assert h.state.mode is Mode.FULLY_LIVE
+    assert h.mode() is Mode.FULLY_LIVE
 
 
 def test_dials_for_ever_fast_then_slow_each_with_a_new_epoch() -> None:
@@ -180,7 +180,7 @@ def test_lost_while_reading_never_reaches_warm_up_and_late_answers_are_void() ->
     h.feed(broker.LinkLost(session_epoch=old, cause="closed"))
     h.feed(broker.BrokerRead(session_epoch=old, read_n=1, orders=(), executions=(), positions=(), read_utc=h.now))
     h.reconciled(session_epoch=old)
-    assert h.state.mode is Mode.DATA_ONLY
+    assert h.mode() is Mode.DATA_ONLY
     assert not h.published(session.ReconcileFinished)
 
 
@@ -199,14 +199,14 @@ def test_server_link_lost_waits_on_the_same_socket_and_is_reconciled_again_after
     epoch = h.epoch
     h.lost("1100", is_socket_up=True)
     h.lost("1100", is_socket_up=True)
-    assert h.state.mode is Mode.DEGRADED
+    assert h.mode() is Mode.DEGRADED
     h.sleep(10)
     assert not h.told(broker.Dial)
     for _ in range(3):
         h.feed(broker.LinkRestored(session_epoch=epoch, data_lost=False))
-    assert h.state.mode is Mode.DEGRADED
+    assert h.mode() is Mode.DEGRADED
     h.read()
-    assert h.state.mode is Mode.WARMUP
+    assert h.mode() is Mode.WARMUP
     assert h.epoch == epoch
 
 
@@ -220,9 +220,9 @@ def test_server_link_that_stays_lost_is_dialled_anew_after_the_failover_time() -
 def test_1102_out_of_the_blue_degrades_until_everything_is_read_again() -> None:
     h = History().live()
     h.feed(broker.LinkRestored(session_epoch=h.epoch, data_lost=False))
-    assert h.state.mode is Mode.DEGRADED
+    assert h.mode() is Mode.DEGRADED
     h.read()
-    assert h.state.mode is Mode.WARMUP
+    assert h.mode() is Mode.WARMUP
 
 
 def test_unwanted_orders_are_cancelled_and_foreign_ones_halt_once() -> None:
@@ -242,8 +242,8 @@ def test_unwanted_orders_are_cancelled_and_foreign_ones_halt_once() -> None:
 # -- permits, refusals --------------------------------------------------------------------------
 
 
-def permit(**more: int) -> orders.Permit:
-    return orders.Permit(**({"kill_epoch": 0, "session_epoch": (1 << 20) + 1, "expires_utc": 1 << 62} | more))
+def permit(**more: int) -> Permit:
+    return Permit(**({"kill_epoch": 0, "session_epoch": (1 << 20) + 1, "expires_utc": 1 << 62} | more))
 
 
 @pytest.mark.parametrize(

@@ -346,14 +346,14 @@ class World(RuleBasedStateMachine):
 
     @invariant()
     def flat_means_flat(self) -> None:
-        if self.history.cycle is PositionState.FLAT and not self.commands:
+        if self.history.cycle() is PositionState.FLAT and not self.commands:
             assert self.history.state.fills.held == 0
             assert self.position == 0
             assert not any(order.is_alive for order in self.orders.values())
 
     def teardown(self) -> None:
         """With an honest broker and time, everything that must go does go."""
-        if self.history.cycle is PositionState.FLAT:
+        if self.history.cycle() is PositionState.FLAT:
             return
         if not self.is_up:
             self.link_comes_back()
@@ -375,7 +375,7 @@ class World(RuleBasedStateMachine):
             self.never_more_on_sale_than_held()
             self.never_two_exit_orders()
             self.flat_means_flat()
-            if self.history.cycle is PositionState.FLAT:
+            if self.history.cycle() is PositionState.FLAT:
                 return
         raise AssertionError(f"not flat after two minutes of an honest broker: {self.history.state}")
 

@@ -16,7 +16,7 @@ from messages import broker, entries, market, orders, positions, risk, session
 from tests.testkit.position_history import ENTRY, EXIT_1, NAME, REF, SPXW, History, pending_position
 
 
-def test_entry_is_a_limit_with_the_permit_and_watches_the_contract():
+def test_entry_is_a_limit_with_the_permit_and_watches_the_contract() -> None:
     history = History()
     history.open(qty=2, limit=500)
     submit = history.last_order
@@ -24,10 +24,10 @@ def test_entry_is_a_limit_with_the_permit_and_watches_the_contract():
     assert (submit.order_type, submit.limit_ticks, submit.is_exit) == (OrderType.LIMIT, 500, False)
     assert history.last(orders.SubmitOrder).permit is not None
     assert history.all(market.WatchContract, "quotes")[0].contract == SPXW
-    assert history.cycle is PositionState.PENDING_ENTRY
+    assert history.cycle() is PositionState.PENDING_ENTRY
 
 
-def test_fill_opens_with_cost_and_the_spot_of_the_fill():
+def test_fill_opens_with_cost_and_the_spot_of_the_fill() -> None:
     history = History()
     history.open()
     history.ack()
@@ -35,11 +35,11 @@ def test_fill_opens_with_cost_and_the_spot_of_the_fill():
     history.fill(2, 500)
     opened = history.last(positions.PositionOpened)
     assert (opened.qty, opened.cost_cents) == (2, 100_000)
-    assert history.cycle is PositionState.OPEN
+    assert history.cycle() is PositionState.OPEN
     assert history.last(positions.RecordPosition).entry_spot_ticks == 600_100
 
 
-def test_raise_after_the_first_wait_needs_a_permit_that_lives():
+def test_raise_after_the_first_wait_needs_a_permit_that_lives() -> None:
     history = History()
     history.open(limit=500, ask=520, permit_ms=5000)
     history.ack()
@@ -63,7 +63,7 @@ def test_raise_after_the_first_wait_needs_a_permit_that_lives():
     assert (late.last_change.limit_ticks, late.last(orders.ModifyOrder).permit) == (520, permit)
 
 
-def test_a_refused_permit_leaves_the_entry_at_its_limit():
+def test_a_refused_permit_leaves_the_entry_at_its_limit() -> None:
     history = History()
     history.open(limit=500, ask=520)
     history.ack()
@@ -74,7 +74,7 @@ def test_a_refused_permit_leaves_the_entry_at_its_limit():
     assert history.all(orders.ModifyOrder) == []
 
 
-def test_a_position_that_starts_asks_for_phase_kill_level_and_mode():
+def test_a_position_that_starts_asks_for_phase_kill_level_and_mode() -> None:
     history = History()
     history.restart(None)
     assert history.last(session.RequestPhase).reply_to == NAME
@@ -83,7 +83,7 @@ def test_a_position_that_starts_asks_for_phase_kill_level_and_mode():
     assert history.all(session.RequestMode, "ibkr")
 
 
-def test_raise_never_passes_the_decisions_ask():
+def test_raise_never_passes_the_decisions_ask() -> None:
     history = History()
     history.open(limit=500, ask=510, permit_ms=5000)
     history.ack()
@@ -93,68 +93,68 @@ def test_raise_never_passes_the_decisions_ask():
     assert history.last_change.limit_ticks == 510
 
 
-def test_entry_is_cancelled_after_its_steps_and_abandoned_when_nothing_filled():
+def test_entry_is_cancelled_after_its_steps_and_abandoned_when_nothing_filled() -> None:
     history = History()
     history.open()
     history.ack()
     history.wait(8000)
     assert history.last(orders.CancelOrder).order_ref == ENTRY
     history.ended(ENTRY, 0, "Cancelled")
-    assert history.cycle is PositionState.FLAT
+    assert history.cycle() is PositionState.FLAT
     assert history.all(positions.EntryAbandoned)[0].order_ref == ENTRY
     assert history.all(entries.ReleaseReservation, "desk_ledger")[0].intent_id == "intent-1"
     assert history.all(market.UnwatchContract, "quotes")
     assert len(history.all(orders.SubmitOrder)) == 1
 
 
-def test_partial_entry_is_open_with_what_filled_and_the_rest_is_cancelled():
+def test_partial_entry_is_open_with_what_filled_and_the_rest_is_cancelled() -> None:
     history = History()
     history.open(qty=3)
     history.ack()
     history.fill(1, 500)
-    assert history.cycle is PositionState.OPEN
+    assert history.cycle() is PositionState.OPEN
     history.wait(8000)
     assert history.all(orders.CancelOrder)
     history.ended(ENTRY, 1, "Cancelled")
-    assert history.cycle is PositionState.OPEN
+    assert history.cycle() is PositionState.OPEN
     assert history.state.orders.entry is None
     assert history.last(positions.PositionChanged).qty == 1
 
 
-def test_missing_acknowledgement_is_asked_about_and_never_sent_again():
+def test_missing_acknowledgement_is_asked_about_and_never_sent_again() -> None:
     history = History()
     history.open()
     history.order_sent()
     history.wait(2000)
     assert history.last(orders.RequestOrderState).order_ref == ENTRY
     history.missing(ENTRY)
-    assert history.cycle is PositionState.PENDING_ENTRY
+    assert history.cycle() is PositionState.PENDING_ENTRY
     history.wait(17_000)
     history.missing(ENTRY)  # 19 s: deadline 10 s and ten more have not passed
-    assert history.cycle is PositionState.PENDING_ENTRY
+    assert history.cycle() is PositionState.PENDING_ENTRY
     history.wait(1500)
     history.missing(ENTRY)
-    assert history.cycle is PositionState.FLAT
+    assert history.cycle() is PositionState.FLAT
     assert len(history.all(orders.SubmitOrder)) == 1
 
 
-def test_denied_entry_gives_its_reservation_back():
+def test_denied_entry_gives_its_reservation_back() -> None:
     history = History()
     history.open()
     history.feed(broker.OrderDenied(order_ref=ENTRY, code=RejectCode.PERMIT_KILLED, why="kill epoch"))
-    assert history.cycle is PositionState.FLAT
+    assert history.cycle() is PositionState.FLAT
     assert history.all(entries.ReleaseReservation)
 
 
-def test_rejected_entry_gives_its_reservation_back():
+def test_rejected_entry_gives_its_reservation_back() -> None:
     history = History()
     history.open()
     history.order_sent()
     history.feed(orders.OrderRejected(order_ref=ENTRY, vendor_code=201, text="margin"))
-    assert history.cycle is PositionState.FLAT
+    assert history.cycle() is PositionState.FLAT
 
 
-def test_intent_told_while_not_flat_is_given_back_and_the_holder_stays():
+def test_intent_told_while_not_flat_is_given_back_and_the_holder_stays() -> None:
     history = History()
     history.hold()
     ref = replace(REF, position_id="ZH-paper-ZZZZZZZZZZZZ", intent_id="intent-2", strategy="advisor")
@@ -164,11 +164,11 @@ def test_intent_told_while_not_flat_is_given_back_and_the_holder_stays():
     )  # fmt: skip
     history.feed(other)
     assert [m.ref.intent_id for m in history.all(positions.EntryAbandoned)] == ["intent-2"]
-    assert history.cycle is PositionState.OPEN
+    assert history.cycle() is PositionState.OPEN
     assert len(history.all(orders.SubmitOrder)) == 1
 
 
-def test_intent_told_twice_is_sent_once():
+def test_intent_told_twice_is_sent_once() -> None:
     history = History()
     history.open()
     history.open()
@@ -176,7 +176,7 @@ def test_intent_told_twice_is_sent_once():
     assert history.all(positions.EntryAbandoned) == []
 
 
-def test_kill_raised_cancels_a_working_entry():
+def test_kill_raised_cancels_a_working_entry() -> None:
     history = History()
     history.open()
     history.ack()
@@ -184,7 +184,7 @@ def test_kill_raised_cancels_a_working_entry():
     assert history.last(orders.CancelOrder).order_ref == ENTRY
 
 
-def test_no_entry_starts_in_the_panic_window():
+def test_no_entry_starts_in_the_panic_window() -> None:
     history = History()
     history.phase(Phase.PANIC)
     history.open()
@@ -192,7 +192,7 @@ def test_no_entry_starts_in_the_panic_window():
     assert history.all(positions.EntryAbandoned)
 
 
-def test_entry_found_working_after_a_lost_link_is_cancelled():
+def test_entry_found_working_after_a_lost_link_is_cancelled() -> None:
     history = History()
     history.open()
     history.ack()
@@ -206,16 +206,16 @@ def test_entry_found_working_after_a_lost_link_is_cancelled():
     assert history.last(orders.CancelOrder).order_ref == ENTRY
 
 
-def test_intent_whose_own_mail_made_the_actor_is_sent():
+def test_intent_whose_own_mail_made_the_actor_is_sent() -> None:
     """The ledger knows the reservation before the intent arrives, so a fresh actor starts from it."""
     history = History()
     history.restart(pending_position())
     history.open()
     assert len(history.all(orders.SubmitOrder)) == 1
-    assert history.cycle is PositionState.PENDING_ENTRY
+    assert history.cycle() is PositionState.PENDING_ENTRY
 
 
-def test_unverified_entry_found_working_is_cancelled_then_released():
+def test_unverified_entry_found_working_is_cancelled_then_released() -> None:
     history = History()
     history.restart(pending_position())
     history.reconciled(0)
@@ -223,35 +223,35 @@ def test_unverified_entry_found_working_is_cancelled_then_released():
     history.found(ENTRY, working=True, filled=0)
     assert history.last(orders.CancelOrder).order_ref == ENTRY
     history.ended(ENTRY, 0, "Cancelled")
-    assert history.cycle is PositionState.FLAT
+    assert history.cycle() is PositionState.FLAT
     assert history.all(orders.SubmitOrder) == []
 
 
-def test_unverified_entry_found_filled_opens():
+def test_unverified_entry_found_filled_opens() -> None:
     history = History()
     history.restart(pending_position())
     history.reconciled(2)
     history.found(ENTRY, working=False, filled=2)
-    assert history.cycle is PositionState.PENDING_ENTRY
+    assert history.cycle() is PositionState.PENDING_ENTRY
     history.fill(2, 500)
-    assert history.cycle is PositionState.OPEN
+    assert history.cycle() is PositionState.OPEN
     assert history.last(positions.PositionOpened).qty == 2
 
 
-def test_unverified_entry_nowhere_is_released_after_deadline_and_wait_only():
+def test_unverified_entry_nowhere_is_released_after_deadline_and_wait_only() -> None:
     history = History()
     history.restart(pending_position())
     history.reconciled(0)
     history.missing(ENTRY)
-    assert history.cycle is PositionState.PENDING_ENTRY
+    assert history.cycle() is PositionState.PENDING_ENTRY
     history.wait(20_001)
     assert history.last(orders.RequestOrderState).reply_to == NAME
     history.missing(ENTRY)
-    assert history.cycle is PositionState.FLAT
+    assert history.cycle() is PositionState.FLAT
     assert history.all(orders.SubmitOrder) == []
 
 
-def test_an_entry_that_sells_to_open_is_closed_by_a_buy_and_its_result_has_its_sign():
+def test_an_entry_that_sells_to_open_is_closed_by_a_buy_and_its_result_has_its_sign() -> None:
     history = History(replace(REF, side=Side.SELL, direction=-1))
     history.hold(2, 500)
     assert history.last_order.side is Side.SELL

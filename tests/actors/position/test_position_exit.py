@@ -34,31 +34,31 @@ def stopped(qty: int = 2) -> History:
     return history
 
 
-def test_premium_stop_needs_two_ticks_far_enough_apart():
+def test_premium_stop_needs_two_ticks_far_enough_apart() -> None:
     history = History()
     history.hold()
     tape(history, [(320, 325)])
-    assert history.cycle is PositionState.OPEN
+    assert history.cycle() is PositionState.OPEN
     history.wait(199)
     history.quote(320, 325)
-    assert history.cycle is PositionState.OPEN
+    assert history.cycle() is PositionState.OPEN
     history.wait(1)
     history.quote(320, 325)
     submit = history.last_order
     assert (submit.order_ref, submit.side, submit.qty) == (EXIT_1, Side.SELL, 2)
     assert history.last(orders.SubmitOrder).held_qty == 2
     assert (submit.order_type, submit.limit_ticks, submit.is_exit) == (OrderType.LIMIT, 320, True)
-    assert history.cycle is PositionState.PENDING_EXIT
+    assert history.cycle() is PositionState.PENDING_EXIT
 
 
-def test_tick_above_the_stop_breaks_the_run():
+def test_tick_above_the_stop_breaks_the_run() -> None:
     history = History()
     history.hold()
     tape(history, [(320, 325), (330, 340), (320, 325)])
-    assert history.cycle is PositionState.OPEN
+    assert history.cycle() is PositionState.OPEN
 
 
-def test_happy_path_ends_flat_with_the_result_net_of_fees():
+def test_happy_path_ends_flat_with_the_result_net_of_fees() -> None:
     history = stopped()
     history.run_to_exit()
     history.fill(2, 320, EXIT_1)
@@ -69,13 +69,13 @@ def test_happy_path_ends_flat_with_the_result_net_of_fees():
     closed = history.last(positions.PositionClosed)
     assert (closed.realised_cents, closed.fees_cents) == (2 * (320 - 500) * 100 - 260, 260)
     assert (closed.reason, closed.end, closed.opened_qty) == (ExitReason.PREMIUM_STOP, EndReason.CLOSED, 2)
-    assert history.cycle is PositionState.FLAT
+    assert history.cycle() is PositionState.FLAT
     assert history.all(market.UnwatchContract, "quotes")
     assert history.last(positions.RecordPosition).end is EndReason.CLOSED
     assert history.all(positions.PositionDisputed) == []
 
 
-def test_exit_intent_is_recorded_before_the_order_leaves():
+def test_exit_intent_is_recorded_before_the_order_leaves() -> None:
     history = History()
     history.hold()
     history.records_exits = False
@@ -87,7 +87,7 @@ def test_exit_intent_is_recorded_before_the_order_leaves():
     assert history.all(risk.RaiseKill) == []
 
 
-def test_exit_does_not_wait_for_a_dead_ledger_and_entries_halt():
+def test_exit_does_not_wait_for_a_dead_ledger_and_entries_halt() -> None:
     history = History()
     history.hold()
     history.records_exits = False
@@ -97,7 +97,7 @@ def test_exit_does_not_wait_for_a_dead_ledger_and_entries_halt():
     assert history.all(risk.RaiseKill, "kill")[0].level is KillLevel.NO_ENTRIES
 
 
-def test_stop_goes_from_bid_to_market_by_modification_of_the_same_order():
+def test_stop_goes_from_bid_to_market_by_modification_of_the_same_order() -> None:
     history = stopped()
     history.run_to_exit()
     history.wait(2000)
@@ -106,7 +106,7 @@ def test_stop_goes_from_bid_to_market_by_modification_of_the_same_order():
     assert len(history.all(orders.SubmitOrder)) == 2
 
 
-def test_normal_exit_goes_mid_bid_market():
+def test_normal_exit_goes_mid_bid_market() -> None:
     history = History()
     history.hold(1)
     history.wait(300)
@@ -125,15 +125,15 @@ def test_normal_exit_goes_mid_bid_market():
     assert [m.change.order_ref for m in history.all(orders.ModifyOrder)] == [EXIT_1, EXIT_1]
 
 
-def test_reversal_of_another_source_or_direction_is_none():
+def test_reversal_of_another_source_or_direction_is_none() -> None:
     history = History()
     history.hold(1)
     for source, ticker, direction in (("advisor", "SPX", -1), ("gexwatch", "QQQ", -1), ("gexwatch", "SPX", 1)):
         history.feed(signals.ReversalRaised(source=source, ticker=ticker, direction=direction, bucket_utc=T0))
-    assert history.cycle is PositionState.OPEN
+    assert history.cycle() is PositionState.OPEN
 
 
-def test_refused_type_change_is_cancelled_and_replaced_only_after_the_confirmed_end():
+def test_refused_type_change_is_cancelled_and_replaced_only_after_the_confirmed_end() -> None:
     history = stopped()
     history.run_to_exit()
     history.wait(2000)
@@ -145,7 +145,7 @@ def test_refused_type_change_is_cancelled_and_replaced_only_after_the_confirmed_
     assert (submit.order_ref, submit.order_type, submit.qty) == (EXIT_2, OrderType.MARKET, 2)
 
 
-def test_partial_exit_keeps_its_order_and_sells_the_rest():
+def test_partial_exit_keeps_its_order_and_sells_the_rest() -> None:
     history = stopped(3)
     history.run_to_exit()
     history.fill(1, 320, EXIT_1)
@@ -155,21 +155,21 @@ def test_partial_exit_keeps_its_order_and_sells_the_rest():
     history.fill(2, 310, EXIT_1)
     history.broker(0)
     history.wait(300)
-    assert history.cycle is PositionState.FLAT
+    assert history.cycle() is PositionState.FLAT
     assert len(history.all(orders.SubmitOrder)) == 2
 
 
-def test_take_profit_of_one_contract_sells_it_at_sixty_percent():
+def test_take_profit_of_one_contract_sells_it_at_sixty_percent() -> None:
     history = History()
     history.hold(1)
     tape(history, [(760, 770)])
-    assert history.cycle is PositionState.OPEN
+    assert history.cycle() is PositionState.OPEN
     tape(history, [(795, 806)])
     submit = history.last_order
     assert (submit.qty, submit.limit_ticks) == (1, 810)  # mid 800.5, a take rounds away from the fill
 
 
-def test_take_profit_of_more_sells_half_rounded_up_then_the_rest_with_the_stop_at_entry():
+def test_take_profit_of_more_sells_half_rounded_up_then_the_rest_with_the_stop_at_entry() -> None:
     history = History()
     history.hold(3)
     tape(history, [(745, 755)])
@@ -177,16 +177,16 @@ def test_take_profit_of_more_sells_half_rounded_up_then_the_rest_with_the_stop_a
     assert history.last(orders.RecordExitIntent).kind is ExitKind.TAKE_PART
     history.run_to_exit()
     history.fill(2, 750, EXIT_1)
-    assert history.cycle is PositionState.OPEN
+    assert history.cycle() is PositionState.OPEN
     assert history.last(positions.RecordPosition).took_part is True
     tape(history, [(800, 810)])
-    assert history.cycle is PositionState.OPEN
+    assert history.cycle() is PositionState.OPEN
     tape(history, [(494, 504), (494, 504)])
     assert history.last_order.order_ref == EXIT_2
     assert history.wanted_reason is ExitReason.PREMIUM_STOP
 
 
-def test_graver_exit_takes_over_the_working_order_with_everything_held():
+def test_graver_exit_takes_over_the_working_order_with_everything_held() -> None:
     history = History()
     history.hold(3)
     tape(history, [(745, 755)])
@@ -197,7 +197,7 @@ def test_graver_exit_takes_over_the_working_order_with_everything_held():
     assert len(history.all(orders.SubmitOrder)) == 2
 
 
-def test_lesser_exit_never_softens_a_graver_one():
+def test_lesser_exit_never_softens_a_graver_one() -> None:
     history = stopped()
     history.run_to_exit()
     history.feed(signals.ReversalRaised(source="gexwatch", ticker="SPX", direction=-1, bucket_utc=T0))
@@ -205,11 +205,11 @@ def test_lesser_exit_never_softens_a_graver_one():
     assert history.all(orders.ModifyOrder) == []
 
 
-def test_panic_window_sends_running_exits_to_the_market_and_starts_none():
+def test_panic_window_sends_running_exits_to_the_market_and_starts_none() -> None:
     history = History()
     history.hold(1)
     history.phase(Phase.PANIC)
-    assert history.cycle is PositionState.OPEN
+    assert history.cycle() is PositionState.OPEN
     running = stopped(1)
     running.run_to_exit()
     running.phase(Phase.PANIC)
@@ -217,7 +217,7 @@ def test_panic_window_sends_running_exits_to_the_market_and_starts_none():
 
 
 @pytest.mark.parametrize("how", ["phase", "command"])
-def test_flatten_time_sells_everything_at_market_without_a_quote(how):
+def test_flatten_time_sells_everything_at_market_without_a_quote(how: str) -> None:
     history = History()
     history.hold(2)
     history.wait(6000)  # the quote is stale by now
@@ -229,7 +229,7 @@ def test_flatten_time_sells_everything_at_market_without_a_quote(how):
     assert (submit.order_type, submit.qty) == (OrderType.MARKET, 2)
 
 
-def test_flatten_time_without_a_bid_sends_one_limit_at_the_minimum_tick_and_no_market():
+def test_flatten_time_without_a_bid_sends_one_limit_at_the_minimum_tick_and_no_market() -> None:
     history = History()
     history.hold(1)
     history.wait(300)
@@ -244,11 +244,11 @@ def test_flatten_time_without_a_bid_sends_one_limit_at_the_minimum_tick_and_no_m
         history.found(EXIT_1, working=True, filled=0, qty=1, order_type=OrderType.LIMIT, limit=5)
     assert history.all(orders.ModifyOrder) == []
     history.phase(Phase.CLOSED)
-    assert history.cycle is PositionState.SETTLING
+    assert history.cycle() is PositionState.SETTLING
     assert not history.sent.is_retired
 
 
-def test_settled_position_ends_when_the_broker_no_longer_holds_it():
+def test_settled_position_ends_when_the_broker_no_longer_holds_it() -> None:
     history = History()
     history.hold(1)
     history.wait(300)
@@ -266,7 +266,7 @@ def test_settled_position_ends_when_the_broker_no_longer_holds_it():
     assert history.sent.is_retired
 
 
-def test_flatten_waits_for_the_entry_to_be_cancelled_but_not_for_ever():
+def test_flatten_waits_for_the_entry_to_be_cancelled_but_not_for_ever() -> None:
     history = History()
     history.open(qty=2)
     history.ack()
@@ -285,7 +285,7 @@ def test_flatten_waits_for_the_entry_to_be_cancelled_but_not_for_ever():
     assert silent.last_order.order_ref == EXIT_1
 
 
-def test_unfilled_entry_is_cancelled_at_the_flatten_time_and_a_late_fill_leaves_at_once():
+def test_unfilled_entry_is_cancelled_at_the_flatten_time_and_a_late_fill_leaves_at_once() -> None:
     history = History()
     history.open(qty=1)
     history.ack()
@@ -295,16 +295,16 @@ def test_unfilled_entry_is_cancelled_at_the_flatten_time_and_a_late_fill_leaves_
     assert history.last_order.order_type is OrderType.MARKET
 
 
-def test_kill_level_two_flattens_and_level_one_does_not():
+def test_kill_level_two_flattens_and_level_one_does_not() -> None:
     history = History()
     history.hold()
     history.feed(risk.KillRaised(level=KillLevel.NO_ENTRIES, kill_epoch=1, reason="test", by="test"))
-    assert history.cycle is PositionState.OPEN
+    assert history.cycle() is PositionState.OPEN
     history.feed(risk.KillRaised(level=KillLevel.FLATTEN, kill_epoch=2, reason="test", by="test"))
     assert history.last_order.order_type is OrderType.MARKET
 
 
-def test_kill_after_hours_queues_no_market_order():
+def test_kill_after_hours_queues_no_market_order() -> None:
     history = History()
     history.hold()
     history.phase(Phase.CLOSED)
@@ -312,12 +312,12 @@ def test_kill_after_hours_queues_no_market_order():
     assert len(history.all(orders.SubmitOrder)) == 1
 
 
-def test_underlying_stop_leaves_on_the_adverse_move():
+def test_underlying_stop_leaves_on_the_adverse_move() -> None:
     history = History()
     history.hold()
     history.wait(300)
     history.quote(480, 490, spot=599_001)
-    assert history.cycle is PositionState.OPEN
+    assert history.cycle() is PositionState.OPEN
     history.wait(300)
     history.quote(480, 490, spot=599_000)
     assert history.wanted_reason is ExitReason.UNDERLYING_STOP
@@ -329,17 +329,17 @@ def _quotes_until(history: History, seconds: int, bid: int, ask: int, spot: int,
         history.quote(bid, ask, spot, iv)
 
 
-def test_no_progress_leaves_after_eight_minutes_and_a_checkpoint_restarts_the_clock():
+def test_no_progress_leaves_after_eight_minutes_and_a_checkpoint_restarts_the_clock() -> None:
     history = History()
     history.hold(1)
     _quotes_until(history, 300, 500, 510, 600_000)
     _quotes_until(history, 470, 500, 510, 600_500)
-    assert history.cycle is PositionState.OPEN
+    assert history.cycle() is PositionState.OPEN
     _quotes_until(history, 20, 500, 510, 600_500)
     assert history.wanted_reason is ExitReason.NO_PROGRESS
 
 
-def test_iv_crush_needs_premium_down_underlying_still_and_iv_down_where_known():
+def test_iv_crush_needs_premium_down_underlying_still_and_iv_down_where_known() -> None:
     history = History()
     history.open(qty=1, limit=500)
     history.ack()
@@ -347,12 +347,12 @@ def test_iv_crush_needs_premium_down_underlying_still_and_iv_down_where_known():
     history.fill(1, 500)
     history.ended(ENTRY, 1)
     _quotes_until(history, 66, 390, 400, 600_000, 0.185)
-    assert history.cycle is PositionState.OPEN  # the premium is down, IV by less than a tenth
+    assert history.cycle() is PositionState.OPEN  # the premium is down, IV by less than a tenth
     _quotes_until(history, 6, 390, 400, 600_000, 0.18)
     assert history.wanted_reason is ExitReason.IV_CRUSH
 
 
-def test_max_hold_leaves_at_market_when_it_has_no_quote():
+def test_max_hold_leaves_at_market_when_it_has_no_quote() -> None:
     """The option's quote stopped, too briefly for the blind rule, when the time came."""
     history = History()
     history.hold(1)
@@ -360,18 +360,18 @@ def test_max_hold_leaves_at_market_when_it_has_no_quote():
     for minute in range(hold_s // 60 - 1):  # enough progress for the other clock
         _quotes_until(history, 60, 500, 510, 600_000 + 100 * minute)
     _quotes_until(history, 52, 500, 510, 606_000)
-    assert history.cycle is PositionState.OPEN
+    assert history.cycle() is PositionState.OPEN
     history.wait(13_000)
     assert history.wanted_reason is ExitReason.MAX_HOLD
     assert history.last_order.order_type is OrderType.MARKET
 
 
-def test_blind_position_asks_for_its_quote_then_leaves_below_the_last_bid_then_at_market():
+def test_blind_position_asks_for_its_quote_then_leaves_below_the_last_bid_then_at_market() -> None:
     history = History()
     history.hold(1)
     history.wait(5200)
     assert history.all(market.RequestQuote, "quotes")
-    assert history.cycle is PositionState.OPEN
+    assert history.cycle() is PositionState.OPEN
     history.wait(9000)
     spot = Spot("SPX", 600_000, history.now)  # the underlying is seen, the option is not
     history.feed(market.QuoteChanged(con_id=812, quote=history.state.watch.quote, spot=spot))
@@ -384,14 +384,14 @@ def test_blind_position_asks_for_its_quote_then_leaves_below_the_last_bid_then_a
     assert history.last_change.order_type is OrderType.MARKET
 
 
-def test_blind_with_the_underlying_dark_too_leaves_at_market():
+def test_blind_with_the_underlying_dark_too_leaves_at_market() -> None:
     history = History()
     history.hold(1)
     history.wait(21_000)
     assert history.last_order.order_type is OrderType.MARKET
 
 
-def test_blind_without_an_order_path_pages():
+def test_blind_without_an_order_path_pages() -> None:
     history = History()
     history.hold(1)
     history.mode(Mode.DEGRADED)
@@ -400,18 +400,18 @@ def test_blind_without_an_order_path_pages():
     assert len(history.all(orders.SubmitOrder)) == 1
 
 
-def test_held_exit_stands_and_goes_after_the_reconciliation():
+def test_held_exit_stands_and_goes_after_the_reconciliation() -> None:
     history = History()
     history.hold()
     history.mode(Mode.DEGRADED)
     history.feed(positions.FlattenPosition(reason=ExitReason.EOD))
     assert len(history.all(orders.SubmitOrder)) == 1
-    assert history.cycle is PositionState.PENDING_EXIT
+    assert history.cycle() is PositionState.PENDING_EXIT
     history.mode(Mode.WARMUP)
     assert history.last_order.order_ref == EXIT_1
 
 
-def test_exit_held_by_the_session_is_decided_afresh():
+def test_exit_held_by_the_session_is_decided_afresh() -> None:
     history = stopped()
     history.feed(orders.ExitHeld(order_ref=EXIT_1, mode=Mode.DEGRADED))
     history.wait(10_000)
@@ -420,7 +420,7 @@ def test_exit_held_by_the_session_is_decided_afresh():
     assert history.last_order.order_ref == EXIT_2
 
 
-def test_denied_exit_is_tried_again_later_and_at_once_when_the_broker_catches_up():
+def test_denied_exit_is_tried_again_later_and_at_once_when_the_broker_catches_up() -> None:
     history = stopped()
     history.feed(broker.OrderDenied(order_ref=EXIT_1, code=RejectCode.EXIT_OVERSELL, why="broker holds 0"))
     assert len(history.all(orders.SubmitOrder)) == 2
@@ -428,7 +428,7 @@ def test_denied_exit_is_tried_again_later_and_at_once_when_the_broker_catches_up
     assert history.last_order.order_ref == EXIT_2
 
 
-def test_rejected_exit_asks_the_broker_before_anything_else_is_sent():
+def test_rejected_exit_asks_the_broker_before_anything_else_is_sent() -> None:
     history = stopped()
     history.order_sent(EXIT_1)
     history.feed(orders.OrderRejected(order_ref=EXIT_1, vendor_code=201, text="no"))
@@ -439,7 +439,7 @@ def test_rejected_exit_asks_the_broker_before_anything_else_is_sent():
     assert history.last_order.order_ref == EXIT_2
 
 
-def test_exit_that_may_be_under_way_is_replaced_only_when_nobody_can_deliver_it_any_more():
+def test_exit_that_may_be_under_way_is_replaced_only_when_nobody_can_deliver_it_any_more() -> None:
     history = stopped()
     history.order_sent(EXIT_1)
     history.wait(2000)
@@ -452,7 +452,7 @@ def test_exit_that_may_be_under_way_is_replaced_only_when_nobody_can_deliver_it_
     assert history.last_order.order_ref == EXIT_2
 
 
-def test_no_agreement_is_disputed_once_and_halts_but_stays():
+def test_no_agreement_is_disputed_once_and_halts_but_stays() -> None:
     history = stopped()
     history.run_to_exit()
     history.mode(Mode.FULLY_LIVE)
@@ -461,15 +461,15 @@ def test_no_agreement_is_disputed_once_and_halts_but_stays():
     disputed = history.all(positions.PositionDisputed)
     assert (len(disputed), disputed[0].ledger_qty) == (1, 0)
     assert history.all(risk.RaiseKill, "kill")[0].level is KillLevel.NO_ENTRIES
-    assert history.cycle is PositionState.PENDING_EXIT
+    assert history.cycle() is PositionState.PENDING_EXIT
     history.wait(20_000)
     assert len(history.all(positions.PositionDisputed)) == 1
     history.reconciled(0)
     history.wait(300)
-    assert history.cycle is PositionState.FLAT
+    assert history.cycle() is PositionState.FLAT
 
 
-def test_broker_zero_of_before_the_exit_is_no_agreement():
+def test_broker_zero_of_before_the_exit_is_no_agreement() -> None:
     history = History()
     history.open(qty=1)
     history.ack()
@@ -482,24 +482,24 @@ def test_broker_zero_of_before_the_exit_is_no_agreement():
     history.fill(1, 490, EXIT_1)
     history.fee(65)
     history.fee(65, EXIT_1)
-    assert history.cycle is PositionState.PENDING_EXIT
+    assert history.cycle() is PositionState.PENDING_EXIT
     history.broker(0)
-    assert history.cycle is PositionState.FLAT
+    assert history.cycle() is PositionState.FLAT
 
 
-def test_flat_actor_retires_after_the_close_and_not_before():
+def test_flat_actor_retires_after_the_close_and_not_before() -> None:
     history = stopped()
     history.run_to_exit()
     history.fill(2, 320, EXIT_1)
     history.broker(0)
     history.wait(300)
-    assert history.cycle is PositionState.FLAT
+    assert history.cycle() is PositionState.FLAT
     assert not history.sent.is_retired
     history.phase(Phase.CLOSED)
     assert history.sent.is_retired
 
 
-def test_slow_check_tells_the_mark():
+def test_slow_check_tells_the_mark() -> None:
     history = History()
     history.hold()
     history.wait(4000)
@@ -510,17 +510,17 @@ def test_slow_check_tells_the_mark():
     assert changed.mark_utc is not None
 
 
-def test_open_position_comes_back_with_its_cost_and_its_stops():
+def test_open_position_comes_back_with_its_cost_and_its_stops() -> None:
     history = History()
     history.restart(held_position())
-    assert history.cycle is PositionState.OPEN
+    assert history.cycle() is PositionState.OPEN
     assert history.all(orders.SubmitOrder) == []
     assert history.last(positions.PositionChanged).cost_cents == 100_000
     tape(history, [(320, 325), (320, 325)])
     assert history.last_order.order_ref == EXIT_1
 
 
-def test_running_exit_comes_back_at_its_tier_after_the_broker_was_asked():
+def test_running_exit_comes_back_at_its_tier_after_the_broker_was_asked() -> None:
     history = History()
     history.restart(held_position(exit_reason=ExitReason.MAX_HOLD, tier=Tier.BID))
     assert history.last(orders.RequestOrderState).order_ref == EXIT_1
@@ -535,19 +535,19 @@ def test_running_exit_comes_back_at_its_tier_after_the_broker_was_asked():
     assert (modify.order_ref, modify.order_type, modify.qty) == (EXIT_1, OrderType.MARKET, 2)
 
 
-def test_exit_recorded_at_market_but_found_as_a_limit_is_modified_again():
+def test_exit_recorded_at_market_but_found_as_a_limit_is_modified_again() -> None:
     history = History()
     history.restart(held_position(exit_reason=ExitReason.EOD, tier=Tier.MARKET))
     history.found(EXIT_1, working=True, filled=0, order_type=OrderType.LIMIT, limit=490)
     assert history.last_change.order_type is OrderType.MARKET
 
 
-def test_sold_position_comes_back_and_ends_with_the_brokers_word():
+def test_sold_position_comes_back_and_ends_with_the_brokers_word() -> None:
     history = History()
     history.restart(held_position(order_fill(EXIT_1, Side.SELL, 2, 900), exit_reason=ExitReason.EOD))
     history.wait(6000)
     assert history.all(positions.PositionDisputed) == []
     assert history.last(orders.RequestOrderState).reply_to == NAME
     history.reconciled(0)
-    assert history.cycle is PositionState.FLAT
+    assert history.cycle() is PositionState.FLAT
     assert history.last(positions.PositionClosed).realised_cents == -10_000 - 260

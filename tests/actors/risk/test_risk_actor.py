@@ -9,15 +9,16 @@ import pytest
 from domain.fsm import IllegalTransition
 from domain.instants import BUCKET_NS, MS, SECOND
 from domain.instruments import Right, Side
-from domain.orders.intent import DecisionPrices, EntryPlan, OrderLeg, Permit
+from domain.orders.intent import DecisionPrices, EntryPlan, OrderLeg, Permit, PlannedLeg
 from domain.orders.references import entry_ref
 from domain.risk.entry_stages import ENTRY, SILENCE, TERMINAL, EntryEvent, EntryStage
 from domain.risk.gates import sequence as gates
-from domain.risk.gates.types import Outcome
+from domain.risk.gates.types import Outcome, Verdict, refused
 from domain.risk.kill import KillLevel
 from domain.risk.reject import RejectCode
 from domain.session.modes import Mode
 from messages import entries, lifecycle, market, risk, session
+from messages.base import Message
 from tests.testkit.desk_talk import DeskTalk
 from tests.testkit.desk_world import (
     ALERT,
@@ -37,6 +38,7 @@ from tests.testkit.desk_world import (
     ref,
     signal,
 )
+from tests.testkit.narrow import known
 
 REF = entry_ref(ref().position_id)
 OTHER_KIND = alert(kind="OTHER")
@@ -54,7 +56,7 @@ def entered(talk: DeskTalk) -> DeskTalk:
 # -- the way through ----------------------------------------------------------------------------
 
 
-def test_a_signal_becomes_an_order_in_four_round_trips(talk):
+def test_a_signal_becomes_an_order_in_four_round_trips(talk: DeskTalk) -> None:
     talk.hear(signal())
     assert talk.names() == [("quotes", "RequestContracts")]
     assert talk.last(market.RequestContracts).right is Right.CALL
@@ -93,22 +95,22 @@ def test_a_signal_becomes_an_order_in_four_round_trips(talk):
     assert talk.state.attempt is None
 
 
-def test_the_limit_is_rounded_passive_and_never_above_the_decision_ask(talk):
+def test_the_limit_is_rounded_passive_and_never_above_the_decision_ask(talk: DeskTalk) -> None:
     talk.hear(signal()).offer((CALL, quote(bid=1_000, ask=1_010))).fresh(quote(bid=1_018, ask=1_040))
     assert talk.last(entries.ReserveEntry).legs[0].limit_ticks == 1_010  # mid 10.29 rounds to 10.20
 
 
-def test_a_stale_decision_quote_is_asked_for_once_before_it_counts(talk):
+def test_a_stale_decision_quote_is_asked_for_once_before_it_counts(talk: DeskTalk) -> None:
     old = quote(at=NOW - 4 * SECOND)
     talk.hear(signal()).offer((CALL, old))
-    assert talk.state.attempt.stage is EntryStage.AWAITS_QUOTE
+    assert known(talk.state.attempt).stage is EntryStage.AWAITS_QUOTE
     talk.fresh()
-    assert talk.state.attempt.stage is EntryStage.AWAITS_FRESH_QUOTE
+    assert known(talk.state.attempt).stage is EntryStage.AWAITS_FRESH_QUOTE
     other = DeskTalk().morning().hear(signal()).offer((CALL, old)).fresh(old)
     assert other.code is RejectCode.NO_CONTRACT
 
 
-def test_candidates_are_tried_in_order_and_three_at_most(talk):
+def test_candidates_are_tried_in_order_and_three_at_most(talk: DeskTalk) -> None:
     wide, empty = (CALL, quote(ask=1_200)), (CALL, quote(bid=0))
     talk.hear(signal()).offer(wide, empty, (OTHER_CALL, quote(813)))
     assert talk.last(market.RequestQuote).con_id == 813
@@ -125,12 +127,12 @@ def test_candidates_are_tried_in_order_and_three_at_most(talk):
 
 
 @pytest.mark.parametrize(("none_today", "code"), [(False, RejectCode.NO_CONTRACT), (True, RejectCode.NOT_0DTE)])
-def test_an_empty_offer_is_denied_with_what_quotes_says(talk, none_today, code):
+def test_an_empty_offer_is_denied_with_what_quotes_says(talk: DeskTalk, none_today: bool, code: RejectCode) -> None:
     talk.hear(signal()).offer(why="none listed", is_none_today=none_today)
     assert (talk.code, talk.denied.verdict.finding.looked_at) == (code, "none listed")
 
 
-def test_a_denial_is_one_row_one_event_and_no_cooldown(talk):
+def test_a_denial_is_one_row_one_event_and_no_cooldown(talk: DeskTalk) -> None:
     talk.hear(signal(is_shadow=True))
     assert talk.names() == [("desk_ledger", "RecordDenial"), ("", "EntryDenied")]
     row = talk.last(entries.RecordDenial)
@@ -141,13 +143,13 @@ def test_a_denial_is_one_row_one_event_and_no_cooldown(talk):
     assert talk.last(market.RequestContracts).ticker == "SPX"
 
 
-def test_the_cooldown_starts_when_an_order_is_handed_on(talk):
+def test_the_cooldown_starts_when_an_order_is_handed_on(talk: DeskTalk) -> None:
     entered(talk)
     talk.now += 30 * SECOND
     assert talk.hear(signal(alert(BUCKET + BUCKET_NS))).code is RejectCode.COOLDOWN
 
 
-def test_a_signal_nobody_has_rules_for_is_refused_and_on_record(talk):
+def test_a_signal_nobody_has_rules_for_is_refused_and_on_record(talk: DeskTalk) -> None:
     for unknown in (signal(alert(ticker="ZZZ")), signal(OTHER_KIND, strategy="spread")):
         assert talk.hear(unknown).code is RejectCode.MISSING_INPUT
         assert talk.denied.verdict.gate == gates.SIGNAL_AGE
@@ -155,7 +157,7 @@ def test_a_signal_nobody_has_rules_for_is_refused_and_on_record(talk):
 
 
 @pytest.mark.parametrize("legs", [(LONG_CALL, LONG_CALL), (SHORT_CALL, LONG_CALL), ()])
-def test_a_plan_of_several_legs_is_refused_before_anything_is_asked(legs):
+def test_a_plan_of_several_legs_is_refused_before_anything_is_asked(legs: tuple[PlannedLeg, ...]) -> None:
     free = dataclasses.replace(SETTINGS.strategies["gexwatch"], long_only=False)
     settings = SETTINGS.model_copy(update={"strategies": {**SETTINGS.strategies, "gexwatch": free}})
     talk = DeskTalk(settings).morning().hear(signal(plan=EntryPlan(legs)))
@@ -164,7 +166,7 @@ def test_a_plan_of_several_legs_is_refused_before_anything_is_asked(legs):
     assert talk.names() == [("desk_ledger", "RecordDenial"), ("", "EntryDenied")]
 
 
-def test_a_sold_leg_never_reaches_the_quotes(talk):
+def test_a_sold_leg_never_reaches_the_quotes(talk: DeskTalk) -> None:
     assert talk.hear(signal(plan=EntryPlan((SHORT_CALL,)), direction=-1)).code is RejectCode.LONG_ONLY
     assert not talk.told(market.RequestContracts)
 
@@ -172,14 +174,14 @@ def test_a_sold_leg_never_reaches_the_quotes(talk):
 # -- one at a time ------------------------------------------------------------------------------
 
 
-def test_intents_go_through_one_at_a_time_in_order(talk):
+def test_intents_go_through_one_at_a_time_in_order(talk: DeskTalk) -> None:
     talk.hear(signal(), signal(QQQ_ALERT))
     assert [w.ticker for w in talk.told(market.RequestContracts)] == ["SPX"]
     talk.offer().fresh().reserve()
     assert [w.ticker for w in talk.told(market.RequestContracts)] == ["SPX", "QQQ"]
 
 
-def test_the_queue_denies_what_waited_past_its_deadline(talk):
+def test_the_queue_denies_what_waited_past_its_deadline(talk: DeskTalk) -> None:
     talk.hear(signal(), signal(QQQ_ALERT))
     # The first one's reply is held up longer than any timer (the machine slept): the second is too old now.
     talk.now += 3_000 * MS + 1
@@ -189,7 +191,7 @@ def test_the_queue_denies_what_waited_past_its_deadline(talk):
     assert denials[1].verdict.finding.looked_at == "in the queue"
 
 
-def test_no_stage_waits_past_the_intents_deadline(talk):
+def test_no_stage_waits_past_the_intents_deadline(talk: DeskTalk) -> None:
     talk.hear(signal())
     talk.now += 2_900 * MS
     talk.offer()
@@ -219,9 +221,11 @@ def up_to(stage: EntryStage) -> DeskTalk:
         (EntryStage.AWAITS_RESERVATION, 250, "reservation", RejectCode.MISSING_INPUT),
     ],
 )
-def test_silence_denies_when_its_time_is_up_and_not_before(stage, wait_ms, gate, code):
+def test_silence_denies_when_its_time_is_up_and_not_before(
+    stage: EntryStage, wait_ms: int, gate: str, code: RejectCode
+) -> None:
     talk = up_to(stage)
-    assert talk.state.attempt.stage is stage
+    assert known(talk.state.attempt).stage is stage
     assert not talk.wait(wait_ms - 1).published(entries.EntryDenied)
     denied = talk.wait(1).denied
     assert (denied.verdict.gate, denied.code) == SILENCE[stage] == (gate, code)
@@ -229,7 +233,7 @@ def test_silence_denies_when_its_time_is_up_and_not_before(stage, wait_ms, gate,
     assert talk.timers == {}
 
 
-def test_a_reservation_of_unknown_outcome_leaves_a_tombstone_before_its_row():
+def test_a_reservation_of_unknown_outcome_leaves_a_tombstone_before_its_row() -> None:
     talk = up_to(EntryStage.AWAITS_RESERVATION)
     talk.sent.effects.clear()
     talk.wait(250)
@@ -241,7 +245,7 @@ def test_a_reservation_of_unknown_outcome_leaves_a_tombstone_before_its_row():
     assert not talk.told(entries.OpenPosition)
 
 
-def test_the_table_of_stages_leads_every_attempt_to_an_end():
+def test_the_table_of_stages_leads_every_attempt_to_an_end() -> None:
     waiting = {stage for stage, event in ENTRY.transitions if event is EntryEvent.TIMED_OUT}
     assert set(SILENCE) == waiting == set(EntryStage) - TERMINAL - {EntryStage.QUEUED}
     assert all(ENTRY.next(stage, EntryEvent.TIMED_OUT) is EntryStage.DENIED for stage in waiting)
@@ -256,18 +260,18 @@ def test_the_table_of_stages_leads_every_attempt_to_an_end():
                 ENTRY.next(stage, event)
 
 
-def replies(request_id: str):
+def replies(request_id: str) -> tuple[Message, ...]:
     read = market.QuoteRead(request_id=request_id, contract=CALL, quote=quote(), spot=SPOT)
     return (
         market.ContractsOffered(request_id=request_id, quotes=((CALL, quote()),), spot=SPOT),
         read,
         market.QuoteUnavailable(request_id=request_id, con_id=812, why="no tick"),
         entries.EntryReserved(intent_id=INTENT),
-        entries.EntryRefused(intent_id=INTENT, code=RejectCode.DUPLICATE_POSITION),
+        entries.EntryRefused(intent_id=INTENT, finding=refused(RejectCode.DUPLICATE_POSITION)),
     )
 
 
-AWAITED = {
+AWAITED: dict[EntryStage, set[type[Message]]] = {
     EntryStage.AWAITS_CONTRACTS: {market.ContractsOffered},
     EntryStage.AWAITS_QUOTE: {market.QuoteRead, market.QuoteUnavailable},
     EntryStage.AWAITS_FRESH_QUOTE: {market.QuoteRead, market.QuoteUnavailable},
@@ -277,11 +281,13 @@ AWAITED = {
 
 @pytest.mark.parametrize("reply", range(len(replies(""))))
 @pytest.mark.parametrize("stage", list(AWAITED))
-def test_a_stage_moves_by_the_reply_it_waits_for_as_the_table_says_and_by_no_other(stage, reply):
+def test_a_stage_moves_by_the_reply_it_waits_for_as_the_table_says_and_by_no_other(
+    stage: EntryStage, reply: int
+) -> None:
     talk = up_to(stage)
     before = talk.state
     talk.sent.effects.clear()
-    message = replies(before.attempt.request_id)[reply]
+    message = replies(known(before.attempt).request_id)[reply]
     talk.hear(message)
     if type(message) not in AWAITED[stage]:
         assert (talk.state, talk.names()) == (before, [])
@@ -294,7 +300,7 @@ def test_a_stage_moves_by_the_reply_it_waits_for_as_the_table_says_and_by_no_oth
 
 
 @pytest.mark.parametrize("stage", [EntryStage.AWAITS_CONTRACTS, EntryStage.AWAITS_QUOTE, EntryStage.AWAITS_FRESH_QUOTE])
-def test_a_reply_to_another_request_is_ignored(stage):
+def test_a_reply_to_another_request_is_ignored(stage: EntryStage) -> None:
     talk = up_to(stage)
     before = talk.state
     talk.hear(*replies(f"{INTENT}#0.1")[:3])
@@ -302,11 +308,11 @@ def test_a_reply_to_another_request_is_ignored(stage):
     assert talk.state == before
 
 
-def test_no_tick_in_time_tries_the_next_candidate_or_denies_at_submit():
+def test_no_tick_in_time_tries_the_next_candidate_or_denies_at_submit() -> None:
     talk = DeskTalk().morning().hear(signal())
     talk.offer((CALL, quote(at=NOW - 10 * SECOND)), (OTHER_CALL, quote(813)))
     for _ in range(2):
-        talk.hear(market.QuoteUnavailable(request_id=talk.state.attempt.request_id, con_id=812, why="no tick"))
+        talk.hear(market.QuoteUnavailable(request_id=known(talk.state.attempt).request_id, con_id=812, why="no tick"))
         assert talk.last(market.RequestQuote).con_id == 813
     assert (talk.code, talk.denied.verdict.gate) == (RejectCode.STALE_QUOTE, "fresh_quote")
 
@@ -328,7 +334,7 @@ LOCKED = risk.DayLocked(session=DAY, reason="eod")
         (LOCKED, RejectCode.DAY_LOCKED),
     ],
 )
-def test_the_last_look_sees_what_happened_while_waiting(news, code):
+def test_the_last_look_sees_what_happened_while_waiting(news: Message, code: RejectCode) -> None:
     talk = up_to(EntryStage.AWAITS_FRESH_QUOTE).hear(news).fresh()
     assert talk.code is code
     assert talk.denied.verdict.finding.looked_at.startswith("last look")
@@ -345,7 +351,9 @@ def test_the_last_look_sees_what_happened_while_waiting(news, code):
         ((NEW_SESSION,), "reservation", RejectCode.PERMIT_SESSION),
     ],
 )
-def test_a_reserved_intent_is_given_back_when_it_may_no_longer_go(news, gate, code):
+def test_a_reserved_intent_is_given_back_when_it_may_no_longer_go(
+    news: tuple[Message, ...], gate: str, code: RejectCode
+) -> None:
     talk = up_to(EntryStage.AWAITS_RESERVATION).hear(*news).reserve()
     assert (talk.denied.verdict.gate, talk.code) == (gate, code)
     assert talk.last(entries.ReleaseReservation) == entries.ReleaseReservation(intent_id=INTENT, reason=code)
@@ -355,11 +363,11 @@ def test_a_reserved_intent_is_given_back_when_it_may_no_longer_go(news, gate, co
 
 
 @pytest.mark.parametrize("code", next(gate for gate in gates.GATES if gate.name == gates.RESERVATION).other_codes)
-def test_the_ledgers_refusal_is_told_and_not_recorded_twice(code):
+def test_the_ledgers_refusal_is_told_and_not_recorded_twice(code: RejectCode) -> None:
     talk = up_to(EntryStage.AWAITS_RESERVATION)
-    talk.hear(entries.EntryRefused(intent_id=INTENT, code=code, measured=1, limit=0, looked_at="812"))
-    verdict = talk.denied.verdict
-    assert (verdict.gate, talk.code, verdict.finding.looked_at) == ("reservation", code, "812")
+    finding = refused(code, 1, 0, "positions", "812")
+    talk.hear(entries.EntryRefused(intent_id=INTENT, finding=finding))
+    assert (talk.denied.verdict, talk.code) == (Verdict("reservation", finding), code)
     assert not talk.told(entries.RecordDenial)
     assert not talk.told(entries.OpenPosition)
 
@@ -369,7 +377,7 @@ def test_the_ledgers_refusal_is_told_and_not_recorded_twice(code):
 WISH = entries.RequestPermit(intent_id=INTENT, order_ref=REF, reply_to="position:paper:812")
 
 
-def test_a_pending_entry_gets_a_new_permit_under_the_epochs_of_now(talk):
+def test_a_pending_entry_gets_a_new_permit_under_the_epochs_of_now(talk: DeskTalk) -> None:
     entered(talk).hear(RUNNING_AGAIN, NEW_SESSION, WISH)
     permit = Permit(kill_epoch=5, session_epoch=8, expires_utc=talk.now + 2_000 * MS)
     assert talk.told(entries.PermitRenewed, "position:paper:812") == [
@@ -378,10 +386,12 @@ def test_a_pending_entry_gets_a_new_permit_under_the_epochs_of_now(talk):
 
 
 @pytest.mark.parametrize(("news", "why"), [(LOST, "mode_degraded"), (KILL, "kill_switch_l1"), (LOCKED, "day_locked")])
-def test_an_entry_pays_no_more_when_what_stood_at_the_hand_over_no_longer_stands(talk, news, why):
+def test_an_entry_pays_no_more_when_what_stood_at_the_hand_over_no_longer_stands(
+    talk: DeskTalk, news: Message, why: str
+) -> None:
     entered(talk).hear(news, WISH)
     assert talk.told(entries.PermitRefused, "position:paper:812") == [entries.PermitRefused(order_ref=REF, why=why)]
 
 
-def test_an_entry_that_the_desk_does_not_await_gets_no_permit(talk):
+def test_an_entry_that_the_desk_does_not_await_gets_no_permit(talk: DeskTalk) -> None:
     assert talk.hear(WISH).last(entries.PermitRefused).why == "no such entry is pending"

@@ -83,7 +83,7 @@ def shape(talk: DeskTalk) -> list[tuple[str, bool, int, int | None]]:
     return [(h.ref.intent_id, h.is_pending, h.qty, h.unrealised_cents) for h in talk.state.view.holdings]
 
 
-def test_a_position_is_followed_from_pending_to_its_end(talk):
+def test_a_position_is_followed_from_pending_to_its_end(talk: DeskTalk) -> None:
     entered(talk)
     assert shape(talk) == [(INTENT, True, 2, 0)]
     assert talk.state.view.holdings[0].cost_cents == 2 * 1_030 * 100  # at the ask: the most that it can cost
@@ -98,7 +98,7 @@ def test_a_position_is_followed_from_pending_to_its_end(talk):
     assert [c.realised_cents for c in talk.state.view.closed] == [-5_600]
 
 
-def test_an_abandoned_entry_frees_its_place(talk):
+def test_an_abandoned_entry_frees_its_place(talk: DeskTalk) -> None:
     entered(talk)
     gone = positions.EntryAbandoned(ref=OWN, order_ref=REF, why="no fill")
     assert shape(talk.hear(gone, gone)) == []
@@ -107,14 +107,14 @@ def test_an_abandoned_entry_frees_its_place(talk):
 # -- the day ------------------------------------------------------------------------------------
 
 
-def test_two_losses_in_a_row_halve_the_size(talk):
+def test_two_losses_in_a_row_halve_the_size(talk: DeskTalk) -> None:
     for n in (1, 2):
         talk.hear(closed(-1_000, f"i{n}"))
     talk.hear(signal()).offer().fresh()
     assert talk.last(entries.ReserveEntry).legs[0].qty == 1
 
 
-def test_start_nav_is_the_first_reading_of_a_reconciled_account_after_four():
+def test_start_nav_is_the_first_reading_of_a_reconciled_account_after_four() -> None:
     talk = DeskTalk()
     phase, _, _, account, reconciled, *_ = MORNING
     talk.now = OPEN - 6 * 3_600 * SECOND  # 03:30
@@ -129,7 +129,7 @@ def test_start_nav_is_the_first_reading_of_a_reconciled_account_after_four():
     assert len(talk.told(risk.RecordStartNav)) == 1
 
 
-def test_the_hard_stop_locks_and_flattens_after_its_second_evaluation(talk):
+def test_the_hard_stop_locks_and_flattens_after_its_second_evaluation(talk: DeskTalk) -> None:
     entered(talk).hear(opened(), changed(-600_000))
     assert not talk.told(risk.LockDay)
     assert talk.hear(signal(alert(BUCKET - 5 * BUCKET_NS))).code  # refused meanwhile
@@ -147,19 +147,19 @@ def test_the_hard_stop_locks_and_flattens_after_its_second_evaluation(talk):
     assert (len(talk.told(risk.LockDay)), len(talk.told(risk.RaiseKill))) == (1, 1)
 
 
-def test_a_breach_that_passes_before_five_seconds_locks_nothing(talk):
+def test_a_breach_that_passes_before_five_seconds_locks_nothing(talk: DeskTalk) -> None:
     entered(talk).hear(opened(), changed(-600_000)).wait(4_000).hear(changed(-100)).wait(5_000)
     assert not talk.told(risk.LockDay)
 
 
-def test_on_hard_stop_halt_locks_without_flattening():
+def test_on_hard_stop_halt_locks_without_flattening() -> None:
     halt = SETTINGS.model_copy(update={"entry": dataclasses.replace(SETTINGS.entry, on_hard_stop="halt")})
     talk = entered(DeskTalk(halt).morning()).hear(opened(), changed(-600_000)).wait(5_000)
     assert talk.told(risk.LockDay)
     assert not talk.told(positions.FlattenPosition)
 
 
-def test_a_position_that_missed_the_order_to_flatten_is_told_again(talk):
+def test_a_position_that_missed_the_order_to_flatten_is_told_again(talk: DeskTalk) -> None:
     talk.hear(replace(KILL, level=KillLevel.FLATTEN), opened())
     assert talk.told(positions.FlattenPosition, "position:paper:812")
     talk.sent.effects.clear()
@@ -173,7 +173,7 @@ def phase(kind: Phase, at: int) -> session.PhaseChanged:
     return session.PhaseChanged(phase=kind, session=DAY, open_utc=OPEN, close_utc=CLOSE, at_utc=at)
 
 
-def test_the_end_of_the_day_locks_verifies_and_writes_its_row(talk):
+def test_the_end_of_the_day_locks_verifies_and_writes_its_row(talk: DeskTalk) -> None:
     entered(talk).hear(opened(), changed(0))
     talk.now = CLOSE - 900 * SECOND
     talk.sent.effects.clear()
@@ -192,7 +192,7 @@ def test_the_end_of_the_day_locks_verifies_and_writes_its_row(talk):
     assert (len(talk.told(risk.LockDay)), len(talk.published(positions.DayFlattened))) == (1, 1)
 
 
-def test_a_day_that_does_not_get_flat_has_its_row_at_the_settlement(talk):
+def test_a_day_that_does_not_get_flat_has_its_row_at_the_settlement(talk: DeskTalk) -> None:
     entered(talk).hear(opened(), changed(0))
     talk.now = CLOSE
     talk.hear(phase(Phase.CLOSED, CLOSE))
@@ -200,7 +200,7 @@ def test_a_day_that_does_not_get_flat_has_its_row_at_the_settlement(talk):
     assert talk.wait(300_000).last(risk.RecordDay).at_utc == CLOSE + 300 * SECOND
 
 
-def test_a_new_session_starts_clean(talk):
+def test_a_new_session_starts_clean(talk: DeskTalk) -> None:
     entered(talk).hear(risk.DayLocked(session=DAY, reason="eod"), closed(-1))
     tomorrow = DAY.replace(day=23)
     talk.hear(session.PhaseChanged(phase=Phase.PRE, session=tomorrow, open_utc=OPEN, close_utc=CLOSE, at_utc=talk.now))
@@ -208,14 +208,14 @@ def test_a_new_session_starts_clean(talk):
     assert (view.day_locked, view.closed, view.decisions, view.start_nav_cents) == (None, (), (), None)
 
 
-def test_what_is_said_of_another_session_changes_nothing(talk):
+def test_what_is_said_of_another_session_changes_nothing(talk: DeskTalk) -> None:
     before = talk.state.view
     other = DAY.replace(day=19)
     talk.hear(risk.DayLocked(session=other, reason="eod"), risk.StartNavRecorded(session=other, nav_cents=1))
     assert talk.state.view == before
 
 
-def test_automatic_level_one_is_asked_for_once_until_it_is_heard(talk):
+def test_automatic_level_one_is_asked_for_once_until_it_is_heard(talk: DeskTalk) -> None:
     move = [market.SpotsChanged(spots=(Spot("SPX", 604_000 + n, NOW + n),)) for n in (1, 2)]
     talk.hear(*move)
     assert [m.level for m in talk.told(risk.RaiseKill, "kill")] == [KillLevel.NO_ENTRIES]
@@ -225,7 +225,7 @@ def test_automatic_level_one_is_asked_for_once_until_it_is_heard(talk):
     assert len(talk.told(risk.RaiseKill)) == 2
 
 
-def test_three_lost_sessions_ask_for_level_one(talk):
+def test_three_lost_sessions_ask_for_level_one(talk: DeskTalk) -> None:
     talk.hear(LOST, LOST)
     assert not talk.told(risk.RaiseKill)
     assert "3 broker sessions lost" in talk.hear(LOST).last(risk.RaiseKill).reason
@@ -241,14 +241,14 @@ def restored(**changes: Any) -> RiskRestored:
     return replace(base, **changes)
 
 
-def test_a_restart_asks_for_what_nobody_tells_by_itself_and_refuses_until_told():
+def test_a_restart_asks_for_what_nobody_tells_by_itself_and_refuses_until_told() -> None:
     talk = DeskTalk(restored=restored())
     assert talk.names() == [("session", "RequestPhase"), ("kill", "RequestKillLevel"), ("ibkr", "RequestMode")]
     assert talk.last(session.RequestMode).with_account
     assert talk.hear(signal()).code is RejectCode.MISSING_INPUT
 
 
-def test_a_restart_remembers_decisions_lock_and_start_nav():
+def test_a_restart_remembers_decisions_lock_and_start_nav() -> None:
     talk = DeskTalk(restored=restored(decisions=(decided(code=None),))).morning()
     assert talk.hear(signal()).code is RejectCode.COOLDOWN
     talk.now += 300 * SECOND
@@ -262,7 +262,7 @@ def test_a_restart_remembers_decisions_lock_and_start_nav():
 RESERVED = Reservation(ref=OWN, order_ref=REF, qty=2, limit_ticks=1_020, deadline_utc=NOW, is_open=False)
 
 
-def test_a_live_reservation_counts_as_pending_with_an_unknown_mark():
+def test_a_live_reservation_counts_as_pending_with_an_unknown_mark() -> None:
     talk = DeskTalk(restored=restored(reservations=(RESERVED,))).morning()
     assert shape(talk) == [(INTENT, True, 2, None)]
     assert talk.hear(signal()).denied.verdict.gate == "daily_loss"
@@ -270,7 +270,7 @@ def test_a_live_reservation_counts_as_pending_with_an_unknown_mark():
     assert (shape(talk), talk.code) == ([(INTENT, True, 2, 0)], RejectCode.ONE_POSITION_ONLY)
 
 
-def test_an_alert_in_hand_at_a_crash_gets_its_row_when_it_is_stale():
+def test_an_alert_in_hand_at_a_crash_gets_its_row_when_it_is_stale() -> None:
     early = alert(BUCKET - BUCKET_NS)
     pending = ((ALERT.alert_id, NOW), (early.alert_id, NOW))
     talk = DeskTalk(restored=restored(pending_alerts=pending)).morning()
@@ -286,12 +286,12 @@ def test_an_alert_in_hand_at_a_crash_gets_its_row_when_it_is_stale():
     assert [decision.key for decision in talk.state.view.decisions] == [ALERT, early]
 
 
-def test_a_ledger_that_gives_something_else_back_is_a_bug():
+def test_a_ledger_that_gives_something_else_back_is_a_bug() -> None:
     known = KillRestored(level=KillLevel.RUNNING, kill_epoch=1, reason="", by="")
     with pytest.raises(TypeError, match="cannot start from KillRestored"):
         DeskTalk(restored=known)
 
 
-def test_a_timer_that_risk_did_not_arm_is_a_bug(talk):
+def test_a_timer_that_risk_did_not_arm_is_a_bug(talk: DeskTalk) -> None:
     with pytest.raises(ValueError, match="is not a valid Timer"):
         talk.hear(lifecycle.TimerFired(kind="other", subject="", due_utc=NOW))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
 import pytest
 
 from domain.instants import BUCKET_NS, SECOND
@@ -12,6 +16,7 @@ from storage.desk_ledger import DeskLedger
 from supervision.effects import Tell
 from tests.testkit.desk_talk import DeskTalk
 from tests.testkit.desk_world import BUCKET, DAY, INTENT, NAV, SETTINGS, alert, signal
+from tests.testkit.narrow import of_class
 
 TO_RISK = (entries.EntryReserved, entries.EntryRefused, risk.DayLocked, risk.StartNavRecorded)
 
@@ -23,7 +28,7 @@ class LedgerTalk(DeskTalk):
         self.ledger, self.is_silent, self.written = ledger, False, 0
         asked = lifecycle.RequestState(name="risk:paper", reply_to="supervisor", session=DAY)
         (read,) = ledger.apply(asked, 0)
-        super().__init__(SETTINGS, read.restored)
+        super().__init__(SETTINGS, of_class(lifecycle.StateRead, read).restored)
 
     def write(self) -> list[Message]:
         """Carry what was told to the ledger since into the file; its answers are heard, or lost."""
@@ -36,7 +41,7 @@ class LedgerTalk(DeskTalk):
             self.hear(*(fact for fact in facts if isinstance(fact, TO_RISK)))
         return facts
 
-    def morning(self) -> LedgerTalk:
+    def morning(self) -> Self:
         super().morning()
         self.written = 0
         self.ledger.apply(risk.RecordStartNav(session=DAY, nav_cents=NAV, at_utc=self.now), self.now)
@@ -44,14 +49,14 @@ class LedgerTalk(DeskTalk):
 
 
 @pytest.fixture
-def ledger(tmp_path):
+def ledger(tmp_path: Path) -> Iterator[DeskLedger]:
     store = DeskLedger(tmp_path, "paper", 1, is_durable=False)
     store.open()
     yield store
     store.close()
 
 
-def test_an_entry_is_reserved_once_and_survives_the_desk(ledger):
+def test_an_entry_is_reserved_once_and_survives_the_desk(ledger: DeskLedger) -> None:
     desk = LedgerTalk(ledger).morning()
     desk.hear(signal()).offer().fresh()
     desk.write()
@@ -66,13 +71,13 @@ def test_an_entry_is_reserved_once_and_survives_the_desk(ledger):
     assert again.hear(signal(alert(BUCKET + BUCKET_NS))).code is RejectCode.COOLDOWN
 
 
-def test_a_refused_alert_stays_decided_after_a_restart(ledger):
+def test_a_refused_alert_stays_decided_after_a_restart(ledger: DeskLedger) -> None:
     desk = LedgerTalk(ledger).morning().hear(signal(is_shadow=True))
     desk.write()
     assert LedgerTalk(ledger).morning().hear(signal()).code is RejectCode.DUPLICATE_ALERT
 
 
-def test_a_reservation_whose_answer_was_lost_is_taken_back(ledger):
+def test_a_reservation_whose_answer_was_lost_is_taken_back(ledger: DeskLedger) -> None:
     desk = LedgerTalk(ledger).morning()
     desk.is_silent = True
     desk.hear(signal()).offer().fresh()
@@ -84,20 +89,21 @@ def test_a_reservation_whose_answer_was_lost_is_taken_back(ledger):
     assert again.state.view.holdings == ()
 
 
-def test_a_tombstone_that_comes_first_stops_the_reservation(ledger):
+def test_a_tombstone_that_comes_first_stops_the_reservation(ledger: DeskLedger) -> None:
     desk = LedgerTalk(ledger).morning()
     desk.hear(signal()).offer().fresh()
     late = desk.last(entries.ReserveEntry)
     desk.wait(250)
     release = desk.last(entries.ReleaseReservation)
     assert ledger.apply(release, desk.now) == ()
-    (answer,) = ledger.apply(late, desk.now)
-    assert (answer.intent_id, answer.code) == (INTENT, RejectCode.ATTEMPT_INTERRUPTED)
+    (told,) = ledger.apply(late, desk.now)
+    answer = of_class(entries.EntryRefused, told)
+    assert (answer.intent_id, answer.finding.code) == (INTENT, RejectCode.ATTEMPT_INTERRUPTED)
     before = desk.state
     assert desk.hear(answer).state == before
 
 
-def test_the_ledger_refuses_what_the_read_model_did_not_know(ledger):
+def test_the_ledger_refuses_what_the_read_model_did_not_know(ledger: DeskLedger) -> None:
     """Two desks of thought on one contract: the second reservation loses at the ledger, before the broker sees it."""
     first, second = LedgerTalk(ledger).morning(), LedgerTalk(ledger).morning()
     for desk, kind in ((first, "GAMMA_FLIP"), (second, "OTHER")):
@@ -109,10 +115,10 @@ def test_the_ledger_refuses_what_the_read_model_did_not_know(ledger):
     assert second.code is RejectCode.ONE_POSITION_ONLY
 
 
-def test_a_locked_day_stays_locked_and_the_first_start_nav_wins(ledger):
+def test_a_locked_day_stays_locked_and_the_first_start_nav_wins(ledger: DeskLedger) -> None:
     ledger.apply(risk.LockDay(session=DAY, reason="daily_loss", at_utc=1), 1)
     desk = LedgerTalk(ledger).morning()
     assert desk.hear(signal()).code is RejectCode.DAY_LOCKED
     assert desk.state.view.stops.is_hard
     (told,) = ledger.apply(risk.RecordStartNav(session=DAY, nav_cents=1, at_utc=2), 2)
-    assert told.nav_cents == NAV
+    assert of_class(risk.StartNavRecorded, told).nav_cents == NAV

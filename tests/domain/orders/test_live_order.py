@@ -46,7 +46,7 @@ IMPOSSIBLE = {
 
 
 @pytest.mark.parametrize(("stage", "event"), list(itertools.product(LegStage, LegEvent)))
-def test_every_pair_is_a_transition_ignored_with_a_reason_or_raises(stage, event):
+def test_every_pair_is_a_transition_ignored_with_a_reason_or_raises(stage: LegStage, event: LegEvent) -> None:
     if (stage, event) in IMPOSSIBLE:
         with pytest.raises(IllegalTransition, match=event.value):
             LEG_STAGES.next(stage, event)
@@ -64,7 +64,7 @@ def order(stage: LegStage = LegStage.SENT, *, reached: bool = True) -> LiveOrder
     )  # fmt: skip
 
 
-def test_an_order_ends_only_when_its_fills_are_recorded():
+def test_an_order_ends_only_when_its_fills_are_recorded() -> None:
     assert not is_over(order(), 2)
     assert is_over(order(), 3)
     by_status = ended(order(), 2)
@@ -73,24 +73,24 @@ def test_an_order_ends_only_when_its_fills_are_recorded():
     assert settled(by_status).stage is LegStage.ENDED
 
 
-def test_more_fills_than_a_status_named_are_doubted_but_not_more_than_a_read_back_named():
+def test_more_fills_than_a_status_named_are_doubted_but_not_more_than_a_read_back_named() -> None:
     assert not is_over(ended(order(), 1), 2)
     assert is_over(ended(order(), 1, is_sure=True), 2)
 
 
-def test_only_a_read_back_clears_a_doubt():
+def test_only_a_read_back_clears_a_doubt() -> None:
     in_doubt = doubted(acknowledged(order()))
     assert written(in_doubt).stage is LegStage.UNKNOWN
     assert acknowledged(in_doubt).stage is LegStage.UNKNOWN
     assert found_working(in_doubt, 3, OrderType.LIMIT, 500).stage is LegStage.WORKING
 
 
-def test_a_read_back_at_a_price_that_is_not_ours_drops_the_tier():
+def test_a_read_back_at_a_price_that_is_not_ours_drops_the_tier() -> None:
     assert found_working(order(), 3, OrderType.LIMIT, 500).tier is Tier.BID
     assert found_working(order(), 3, OrderType.LIMIT, 490).tier is Tier.NONE
 
 
-def test_a_cancel_is_sent_once_and_not_for_an_order_in_doubt():
+def test_a_cancel_is_sent_once_and_not_for_an_order_in_doubt() -> None:
     wanted = unwanted(order(), 5)
     assert is_cancel_due(wanted)
     sent = cancelling(wanted, 7)
@@ -100,13 +100,13 @@ def test_a_cancel_is_sent_once_and_not_for_an_order_in_doubt():
     assert not is_cancel_due(order())
 
 
-def test_not_found_settles_an_order_that_never_reached_the_broker_or_is_long_past_its_deadline():
+def test_not_found_settles_an_order_that_never_reached_the_broker_or_is_long_past_its_deadline() -> None:
     assert is_gone(order(reached=False), 0, 1000)
     assert not is_gone(order(), 11 * SECOND - 1, 1000)
     assert is_gone(order(), 11 * SECOND, 1000)
 
 
-def test_the_pair_finds_an_order_by_its_reference_once_it_may_be_at_the_broker():
+def test_the_pair_finds_an_order_by_its_reference_once_it_may_be_at_the_broker() -> None:
     recording = order(LegStage.RECORDING, reached=False)
     pair = OrderPair().with_order(OrderRole.EXIT, recording)
     assert pair.of(OrderRole.EXIT) is recording
@@ -118,7 +118,7 @@ def test_the_pair_finds_an_order_by_its_reference_once_it_may_be_at_the_broker()
 
 
 @pytest.mark.parametrize("role", OrderRole)
-def test_an_order_that_has_ended_leaves_the_pair(role):
+def test_an_order_that_has_ended_leaves_the_pair(role: OrderRole) -> None:
     pair = OrderPair(order(), order())
     left = pair.with_order(role, dropped(order()))
     assert [left.of(each) is None for each in OrderRole] == [each is role for each in OrderRole]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +22,7 @@ from domain.orders.references import (
 
 
 @given(st.text(min_size=1, max_size=80), st.integers(1, 999))
-def test_references_are_functions_of_the_intent_within_32_ascii(intent, n):
+def test_references_are_functions_of_the_intent_within_32_ascii(intent: str, n: int) -> None:
     position = position_id("paper", intent)
     entry, exit_ = entry_ref(position), exit_ref(position, n)
     assert entry == entry_ref(position_id("paper", intent))
@@ -34,14 +36,14 @@ def test_references_are_functions_of_the_intent_within_32_ascii(intent, n):
     assert parse_order_ref(entry) == replace(name, exit_n=None)
 
 
-def test_a_reference_stays_what_it_was():
+def test_a_reference_stays_what_it_was() -> None:
     """Orders of a day before must be found again: the text never changes."""
     intent = intent_id("20261120-gexwatch-SPX-103000-GAMMA_FLIP-1", "gexwatch")
     assert intent == "20261120-gexwatch-SPX-103000-GAMMA_FLIP-1/gexwatch/0"
     assert entry_ref(position_id("paper", intent)) == "ZH-paper-SL4CV4AYO7CM-e"
 
 
-def test_what_is_not_ours_is_not_read():
+def test_what_is_not_ours_is_not_read() -> None:
     assert parse_order_ref("") is None
     assert parse_order_ref("someone else's") is None
     assert not is_ours("someone else's")
@@ -56,6 +58,6 @@ def test_what_is_not_ours_is_not_read():
         lambda: position_id("d\u00e9sk", "i"),
     ],
 )
-def test_a_reference_that_could_not_be_read_back_is_refused(make):
+def test_a_reference_that_could_not_be_read_back_is_refused(make: Callable[[], object]) -> None:
     with pytest.raises(ValueError, match="no order reference"):
         make()

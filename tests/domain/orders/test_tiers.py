@@ -8,9 +8,10 @@ import pytest
 
 from domain.instruments import OrderType, Quote
 from domain.options.tick_rules import INDEX_RULE, PENNY_AT_ALL_PRICES_RULE
-from domain.orders.tiers import Tier, exit_ticket, first_tier, next_tier, raised_entry_ticks, tier_wait_ms
+from domain.orders.tiers import Ticket, Tier, exit_ticket, first_tier, next_tier, raised_entry_ticks, tier_wait_ms
 from domain.position.cycle import ExitReason
 from domain.position.exits import SEVERITY
+from tests.testkit.narrow import known
 from tests.testkit.position_history import T0, settings
 
 RULES = settings().exits
@@ -21,7 +22,7 @@ def quote(bid: int | None, ask: int | None) -> Quote:
 
 
 @pytest.mark.parametrize("reason", ExitReason)
-def test_severity_follows_the_enums_order_and_every_reason_ends_at_the_market(reason):
+def test_severity_follows_the_enums_order_and_every_reason_ends_at_the_market(reason: ExitReason) -> None:
     reasons = list(ExitReason)
     assert all(SEVERITY[a] >= SEVERITY[b] for a, b in itertools.pairwise(reasons))
     tier = first_tier(reason)
@@ -44,23 +45,25 @@ def test_severity_follows_the_enums_order_and_every_reason_ends_at_the_market(re
         (ExitReason.MAX_HOLD, Tier.NONE, 820, 810, (Tier.MID, OrderType.LIMIT, 820)),  # crossed: the bid
     ],
 )
-def test_exit_price_by_reason_and_tier(reason, floor, bid, ask, wanted):
-    ticket = exit_ticket(reason, floor, quote(bid, ask), 790, INDEX_RULE, RULES)
+def test_exit_price_by_reason_and_tier(
+    reason: ExitReason, floor: Tier, bid: int, ask: int, wanted: tuple[Tier, OrderType, int | None]
+) -> None:
+    ticket = known(exit_ticket(reason, floor, quote(bid, ask), 790, INDEX_RULE, RULES))
     assert (ticket.tier, ticket.order_type, ticket.limit_ticks) == wanted
 
 
-def test_exits_without_a_fresh_quote():
-    def ticket(reason: ExitReason, last: int | None = 500) -> object:
+def test_exits_without_a_fresh_quote() -> None:
+    def ticket(reason: ExitReason, last: int | None = 500) -> Ticket | None:
         return exit_ticket(reason, Tier.NONE, None, last, INDEX_RULE, RULES)
 
     assert ticket(ExitReason.TAKE_PROFIT) is None
-    assert ticket(ExitReason.EOD).order_type is OrderType.MARKET
-    assert ticket(ExitReason.MAX_HOLD).order_type is OrderType.MARKET
-    assert ticket(ExitReason.UNDERLYING_STOP).limit_ticks == 450
-    assert ticket(ExitReason.BLIND, 5).limit_ticks == 5  # never below the minimum tick
+    assert known(ticket(ExitReason.EOD)).order_type is OrderType.MARKET
+    assert known(ticket(ExitReason.MAX_HOLD)).order_type is OrderType.MARKET
+    assert known(ticket(ExitReason.UNDERLYING_STOP)).limit_ticks == 450
+    assert known(ticket(ExitReason.BLIND, 5)).limit_ticks == 5  # never below the minimum tick
 
 
-def test_entry_is_raised_by_a_share_of_the_spread_and_not_above_the_decisions_ask():
+def test_entry_is_raised_by_a_share_of_the_spread_and_not_above_the_decisions_ask() -> None:
     rule = PENNY_AT_ALL_PRICES_RULE
     assert raised_entry_ticks(quote(100, 110), 105, 110, 0.25, rule) == 107
     assert raised_entry_ticks(quote(100, 110), 105, 106, 0.25, rule) == 106

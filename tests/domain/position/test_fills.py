@@ -16,29 +16,29 @@ def fills_of(*totals: tuple[str, Side, int, int], side: Side = Side.BUY) -> Fill
     return fills
 
 
-def test_average_cost_and_result_of_a_part_sold():
+def test_average_cost_and_result_of_a_part_sold() -> None:
     fills = fills_of(("e", Side.BUY, 3, 1500), ("x1", Side.SELL, 1, 700))
     assert (fills.held, fills.average_ticks) == (2, 500)
     assert (fills.cost_cents(100), fills.realised_cents(100)) == (100_000, 20_000)
 
 
-def test_settlement_realises_the_whole_rest():
+def test_settlement_realises_the_whole_rest() -> None:
     fills = fills_of(("e", Side.BUY, 2, 1000), ("x1", Side.SELL, 1, 700))
     assert fills.realised_cents(100, settled_ticks=0) == -30_000
 
 
-def test_totals_that_go_back_were_overtaken_unless_they_are_a_correction():
+def test_totals_that_go_back_were_overtaken_unless_they_are_a_correction() -> None:
     fills = fills_of(("e", Side.BUY, 3, 1500))
     assert with_fill(fills, "e", Side.BUY, 2, 1000, 1) == fills
     assert with_fill(fills, "e", Side.BUY, 2, 1000, 2).held == 2
 
 
-def test_fees_are_totals_per_order():
+def test_fees_are_totals_per_order() -> None:
     fills = with_fees(with_fees(fills_of(("e", Side.BUY, 1, 500)), "e", Side.BUY, 65, 1), "e", Side.BUY, 65, 1)
     assert fills.fees_cents == 65
 
 
-def test_late_fill_of_an_earlier_life_counts_in_the_present_one():
+def test_late_fill_of_an_earlier_life_counts_in_the_present_one() -> None:
     fills = new_life(fills_of(("a-e", Side.BUY, 1, 500), ("a-x1", Side.SELL, 1, 600)), Side.BUY)
     assert (fills.held, fills.realised_cents(100)) == (0, 0)
     late = with_fill(fills, "a-e", Side.BUY, 2, 990, 1)
@@ -46,7 +46,7 @@ def test_late_fill_of_an_earlier_life_counts_in_the_present_one():
 
 
 @given(st.lists(st.tuples(st.sampled_from(["e", "x1", "x2"]), st.integers(1, 3), st.integers(1, 900)), max_size=12))
-def test_telling_everything_twice_changes_nothing(executions):
+def test_telling_everything_twice_changes_nothing(executions: list[tuple[str, int, int]]) -> None:
     once = twice = Fills()
     totals: dict[str, tuple[int, int]] = {}
     for ref, qty, price in executions:
@@ -60,7 +60,7 @@ def test_telling_everything_twice_changes_nothing(executions):
     assert once.held == sum(q if r == "e" else -q for r, (q, _) in totals.items())
 
 
-def test_what_is_sold_to_open_gains_when_it_is_bought_back_lower():
+def test_what_is_sold_to_open_gains_when_it_is_bought_back_lower() -> None:
     fills = fills_of(("e", Side.SELL, 2, 1000), ("x1", Side.BUY, 1, 300), side=Side.SELL)
     assert (fills.held, fills.signed_held, fills.average_ticks) == (1, -1, 500)
     assert (fills.cost_cents(100), fills.realised_cents(100)) == (50_000, 20_000)

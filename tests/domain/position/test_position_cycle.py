@@ -12,7 +12,9 @@ PAIRS = list(itertools.product(PositionState, PositionEvent))
 
 
 @pytest.mark.parametrize(("state", "event"), PAIRS)
-def test_every_pair_is_a_transition_or_ignored_with_a_reason_and_never_both(state, event):
+def test_every_pair_is_a_transition_or_ignored_with_a_reason_and_never_both(
+    state: PositionState, event: PositionEvent
+) -> None:
     assert CYCLE.changes(state, event) != ((state, event) in CYCLE.ignored)
     if CYCLE.changes(state, event):
         assert CYCLE.next(state, event) is CYCLE.transitions[state, event]
@@ -22,17 +24,17 @@ def test_every_pair_is_a_transition_or_ignored_with_a_reason_and_never_both(stat
 
 
 @pytest.mark.parametrize("state", PositionState)
-def test_no_fill_is_ever_ignored(state):
+def test_no_fill_is_ever_ignored(state: PositionState) -> None:
     assert CYCLE.changes(state, PositionEvent.OPENING_FILL)
     assert CYCLE.changes(state, PositionEvent.CLOSING_FILL)
 
 
 @pytest.mark.parametrize("state", PositionState)
-def test_only_flat_can_be_entered(state):
+def test_only_flat_can_be_entered(state: PositionState) -> None:
     assert can_enter(state) is (state is PositionState.FLAT)
 
 
-def test_flat_is_reached_by_the_brokers_agreement_or_by_an_entry_without_a_fill_alone():
+def test_flat_is_reached_by_the_brokers_agreement_or_by_an_entry_without_a_fill_alone() -> None:
     into_flat = {(s, e) for (s, e), to in CYCLE.transitions.items() if to is PositionState.FLAT}
     assert {e for _, e in into_flat} == {PositionEvent.BROKER_AGREED, PositionEvent.ENTRY_ENDED}
     assert {s for s, e in into_flat if e is PositionEvent.ENTRY_ENDED} == {PositionState.PENDING_ENTRY}

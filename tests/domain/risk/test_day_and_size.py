@@ -20,6 +20,7 @@ from domain.risk.desk_view import day_pnl_cents, premium_cents
 from domain.risk.kill import KillLevel, KillWatch, LoweringRefused
 from domain.risk.sizing import cuts_of, entry_limit_ticks, size_entry, size_of
 from tests.testkit.desk_world import CALL, DAY, NAV, NOW, SETTINGS, holding, lost, quote, rules, view
+from tests.testkit.narrow import known
 
 LIMITS = SETTINGS.entry
 
@@ -41,11 +42,11 @@ LIMITS = SETTINGS.entry
         (80, 99, 1.0, 33),
     ],
 )
-def test_the_size_is_the_smallest_bound_after_cuts(ask, cap, cuts, qty):
+def test_the_size_is_the_smallest_bound_after_cuts(ask: int, cap: int, cuts: float, qty: int) -> None:
     assert size_entry(NAV, ask, 100, 0.35, 310, cap, cuts, LIMITS).qty == qty
 
 
-def test_a_bound_that_is_whole_but_for_float_dust_keeps_its_whole_number():
+def test_a_bound_that_is_whole_but_for_float_dust_keeps_its_whole_number() -> None:
     # NAV is chosen so that the risk bound is exactly whole; 1.5 x 0.55 in floats is a hair too much.
     nav = 3 * (1_650 + 310) * 200
     sizing = size_entry(nav, 20, 100, 0.55, 310, 99, 1.0, dataclasses.replace(LIMITS, notional_nav=1.0))
@@ -53,9 +54,9 @@ def test_a_bound_that_is_whole_but_for_float_dust_keeps_its_whole_number():
     assert sizing.qty == 3
 
 
-def test_the_size_never_passes_a_bound():
+def test_the_size_never_passes_a_bound() -> None:
     @given(st.integers(1, 10**9), st.integers(5, 10**4), st.integers(0, 2_000), st.integers(0, 20))
-    def check(nav, ask, fees, cap):
+    def check(nav: int, ask: int, fees: int, cap: int) -> None:
         sizing = size_entry(nav, ask, 100, 0.35, fees, cap, 1.0, LIMITS)
         premium = ask * 100
         assert 0 <= sizing.qty <= cap
@@ -65,15 +66,15 @@ def test_the_size_never_passes_a_bound():
     check()
 
 
-def test_each_cut_halves():
+def test_each_cut_halves() -> None:
     assert [cuts_of(*c) for c in ((False, 1), (True, 0), (False, 2), (True, 2))] == [1.0, 0.5, 0.5, 0.25]
 
 
-def test_the_size_is_that_of_the_quote_in_hand_and_unknown_without_account_session_or_ask():
-    assert size_of(rules(), view(), CALL, quote()).qty == 2
-    assert size_of(rules(), view(closed=(lost(1), lost(2))), CALL, quote()).qty == 1
-    for known, offered in ((view(funds=None), quote()), (view(session=None), quote()), (view(), quote(ask=None))):
-        assert size_of(rules(), known, CALL, offered) is None
+def test_the_size_is_that_of_the_quote_in_hand_and_unknown_without_account_session_or_ask() -> None:
+    assert known(size_of(rules(), view(), CALL, quote())).qty == 2
+    assert known(size_of(rules(), view(closed=(lost(1), lost(2))), CALL, quote())).qty == 1
+    for seen, offered in ((view(funds=None), quote()), (view(session=None), quote()), (view(), quote(ask=None))):
+        assert size_of(rules(), seen, CALL, offered) is None
 
 
 @pytest.mark.parametrize(
@@ -88,19 +89,21 @@ def test_the_size_is_that_of_the_quote_in_hand_and_unknown_without_account_sessi
         (Side.SELL, 950, 990, 1_000),  # never below the decision's bid
     ],
 )
-def test_the_limit_is_the_fresh_mid_and_never_worse_than_what_was_decided(side, bid, ask, limit):
+def test_the_limit_is_the_fresh_mid_and_never_worse_than_what_was_decided(
+    side: Side, bid: int, ask: int, limit: int
+) -> None:
     assert entry_limit_ticks(side, quote(bid=bid, ask=ask), DecisionPrices(1_000, 1_030), INDEX_RULE) == limit
 
 
 # -- the day ------------------------------------------------------------------------------------
 
 
-def test_the_hard_limit_is_the_nearer_of_share_and_money():
+def test_the_hard_limit_is_the_nearer_of_share_and_money() -> None:
     assert hard_limit_cents(NAV, LIMITS) == -600_000
     assert hard_limit_cents(NAV, dataclasses.replace(LIMITS, daily_loss_max_cents=100_000)) == -100_000
 
 
-def test_the_hard_stop_needs_two_evaluations_five_seconds_apart():
+def test_the_hard_stop_needs_two_evaluations_five_seconds_apart() -> None:
     # seconds, P&L in cents -> breach running, latched
     ledger = [
         (0, -599_999, False, False),
@@ -118,7 +121,7 @@ def test_the_hard_stop_needs_two_evaluations_five_seconds_apart():
         assert (stops.breach_utc is not None, stops.is_hard) == (breached, latched), at_s
 
 
-def test_the_soft_stop_latches_at_once_and_drawdown_is_from_the_best():
+def test_the_soft_stop_latches_at_once_and_drawdown_is_from_the_best() -> None:
     stops = DayStops()
     for pnl in (40_000, -449_999):
         stops = evaluate(stops, pnl, NAV, LIMITS, NOW)
@@ -127,13 +130,13 @@ def test_the_soft_stop_latches_at_once_and_drawdown_is_from_the_best():
     assert (stops.is_soft, stops.drawdown_cents, stops.peak_cents) == (True, 490_000, 40_000)
 
 
-def test_a_streak_is_counted_by_close_time_and_ends_at_a_trade_that_did_not_lose():
+def test_a_streak_is_counted_by_close_time_and_ends_at_a_trade_that_did_not_lose() -> None:
     assert loss_streak(()) == 0
     assert loss_streak((lost(2), lost(1, 50), lost(3))) == 2
     assert loss_streak((lost(1), lost(2), lost(3, 0))) == 0
 
 
-def test_day_pnl_is_realised_and_unrealised_less_the_fees_of_leaving():
+def test_day_pnl_is_realised_and_unrealised_less_the_fees_of_leaving() -> None:
     open_ = holding(unrealised_cents=5_000, realised_cents=700)
     fee = order_fee_cents(DAY, "SPXW", 1, 1_050, is_sale=True)
     assert day_pnl_cents(view(closed=(lost(1, -300),), holdings=(open_,)), NOW, 300_000) == -300 + 700 + 5_000 - fee
@@ -142,7 +145,7 @@ def test_day_pnl_is_realised_and_unrealised_less_the_fees_of_leaving():
     assert premium_cents(view(holdings=(open_, pending)), "SPX") == 200_000
 
 
-def test_the_days_row_counts_a_zero_as_neither_win_nor_loss():
+def test_the_days_row_counts_a_zero_as_neither_win_nor_loss() -> None:
     row = summarise((lost(1, -5), lost(2, 0), lost(3, 9)), DayStops(drawdown_cents=7))
     assert (row.trades, row.wins, row.losses, row.realised_cents, row.fees_cents, row.drawdown_cents) == (
         3,
@@ -165,17 +168,19 @@ PUBLISHED = [
 
 
 @pytest.mark.parametrize(("volume", "cases"), PUBLISHED)
-def test_the_brokers_published_cases_come_out_to_the_cent(volume, cases):
+def test_the_brokers_published_cases_come_out_to_the_cent(
+    volume: int, cases: tuple[tuple[int, float, float], ...]
+) -> None:
     for qty, premium, usd in cases:
         assert commission_cents(DAY, qty, premium * 100, volume) == round(usd * 100), (qty, premium)
 
 
-def test_the_older_rate_holds_on_older_days():
+def test_the_older_rate_holds_on_older_days() -> None:
     cases = ((1, 2, 1.0), (2, 5, 1.4), (3, 0.075, 1.5), (5, 0.03, 1.25))
     assert [commission_cents(date(2019, 6, 3), q, p * 100) for q, p, _ in cases] == [round(u * 100) for *_, u in cases]
 
 
-def test_fees_of_an_index_order_are_commission_exchange_and_clearing():
+def test_fees_of_an_index_order_are_commission_exchange_and_clearing() -> None:
     # 1.00 minimum; 0.45 + 0.02685 + 0.02 = 0.49685, rounded up; a sale adds 0.00279 and 0.000008 of 1,000 USD.
     assert order_fee_cents(DAY, "SPXW", 1, 1_000, is_sale=False) == 150
     assert order_fee_cents(DAY, "SPXW", 1, 1_000, is_sale=True) == 151
@@ -197,7 +202,7 @@ def prices(*points: tuple[float, str, int]) -> list[str | None]:
     return reasons
 
 
-def test_vix_ten_percent_up_within_five_minutes_raises_and_not_after_them():
+def test_vix_ten_percent_up_within_five_minutes_raises_and_not_after_them() -> None:
     assert prices((0, "VIX", 2_000), (300, "VIX", 2_199), (300, "VIX", 2_200))[1:] == [
         None,
         "VIX rose from 20.00 to 22.00 within 5 min",
@@ -206,7 +211,7 @@ def test_vix_ten_percent_up_within_five_minutes_raises_and_not_after_them():
     assert prices((0, "VIX", 2_200), (1, "VIX", 1_900)) == [None, None]
 
 
-def test_spx_half_a_percent_either_way_within_a_minute_raises():
+def test_spx_half_a_percent_either_way_within_a_minute_raises() -> None:
     assert prices((0, "SPX", 600_000), (60, "SPX", 603_000)) == [None, None]
     assert prices((0, "SPX", 600_000), (60, "SPX", 603_001))[1] is not None
     assert prices((0, "SPX", 600_000), (59, "SPX", 596_999))[1] is not None
@@ -214,23 +219,23 @@ def test_spx_half_a_percent_either_way_within_a_minute_raises():
     assert prices((0, "QQQ", 600_000), (1, "QQQ", 700_000)) == [None, None]
 
 
-def test_a_crash_inside_a_second_is_seen_though_samples_are_a_second_apart():
+def test_a_crash_inside_a_second_is_seen_though_samples_are_a_second_apart() -> None:
     assert prices((0, "SPX", 600_000), (0.2, "SPX", 596_000))[1] is not None
 
 
-def test_delayed_prices_raise_nothing():
+def test_delayed_prices_raise_nothing() -> None:
     watch, _ = kill.watch_spots(KillWatch(), (Spot("VIX", 2_000, NOW),))
     assert kill.watch_spots(watch, (Spot("VIX", 3_000, NOW + SECOND, DataType.DELAYED),))[1] is None
 
 
-def test_three_lost_sessions_within_half_an_hour_raise():
+def test_three_lost_sessions_within_half_an_hour_raise() -> None:
     watch = KillWatch()
     for at, wanted in ((0, False), (10, False), (30, False), (39, True)):  # the first is 30 min old at the third
         watch, reason = kill.watch_loss(watch, NOW + at * MINUTE)
         assert (reason is not None) == wanted, at
 
 
-def test_levels_never_fall_by_a_raise_and_fall_only_for_a_person_with_a_reason():
+def test_levels_never_fall_by_a_raise_and_fall_only_for_a_person_with_a_reason() -> None:
     assert [[kill.raised(level, wanted) for wanted in KillLevel] for level in KillLevel] == [
         [0, 1, 2],
         [1, 1, 2],

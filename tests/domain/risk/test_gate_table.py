@@ -16,7 +16,7 @@ from domain.orders.intent import PlannedLeg
 from domain.risk.day import DayStops, LockReason
 from domain.risk.desk_view import AccountFacts, Funds
 from domain.risk.gates import sequence as gates
-from domain.risk.gates.types import Epochs, Finding, Gate, GatePhase, Halts, Outcome
+from domain.risk.gates.types import DeskRules, Epochs, Finding, Gate, GatePhase, Halts, Outcome
 from domain.risk.kill import KillLevel
 from domain.risk.reject import EXPLAINED, REFUSED_IN_MODE, RejectCode
 from domain.session.modes import AccountClass, Mode
@@ -43,6 +43,7 @@ from tests.testkit.desk_world import (
     rules,
     snapshot,
 )
+from tests.testkit.narrow import known
 
 R = RejectCode
 Changes = dict[str, Any]
@@ -58,7 +59,7 @@ AGED = NOW - SETTINGS.entry.account_age_max_ms * MS
 EARLIER, NEXT = alert(BUCKET - 20 * BUCKET_NS), BUCKET + BUCKET_NS
 
 
-def limits(**changes: Any):
+def limits(**changes: Any) -> DeskRules:
     return rules(limits=dataclasses.replace(SETTINGS.entry, **changes))
 
 
@@ -341,7 +342,9 @@ def finding_of(gate: str, changes: Changes) -> Finding:
     [(gate, *case) for gate, cases in CASES.items() for case in cases],
     ids=lambda v: v if isinstance(v, str) else "",
 )
-def test_the_case_is_refused_and_its_neighbour_is_not(gate, code, triggers, passes):
+def test_the_case_is_refused_and_its_neighbour_is_not(
+    gate: str, code: R, triggers: dict[str, Any], passes: dict[str, Any]
+) -> None:
     refused, passed = finding_of(gate, triggers), finding_of(gate, passes)
     assert (refused.outcome, refused.code) == (Outcome.REJECT, code)
     assert (passed.outcome, passed.code) == (Outcome.PASS, None), passed
@@ -373,12 +376,12 @@ def without_cases(rows: Sequence[Gate], cases: Mapping[str, Sequence[Case]]) -> 
     return [*faults, *(f"{table} names {name}, which is no gate." for name in cases if name not in names)]
 
 
-def test_every_gate_has_its_cases_for_each_of_its_codes():
+def test_every_gate_has_its_cases_for_each_of_its_codes() -> None:
     faults = without_cases(gates.GATES, CASES)
     assert not faults, "\n".join(faults)
 
 
-def test_a_gate_without_cases_is_named():
+def test_a_gate_without_cases_is_named() -> None:
     row = Gate("new_gate", lambda *_: Finding(Outcome.PASS), GatePhase.STANDING, (R.HALTED, R.COOLDOWN))
     assert without_cases((row,), {}) == [
         "Gate new_gate has no test cases: add it to CASES in tests/domain/risk/test_gate_table.py."
@@ -393,24 +396,24 @@ def test_a_gate_without_cases_is_named():
 # -- the tables ---------------------------------------------------------------------------------
 
 
-def test_the_table_of_reasons_names_every_code_once_in_gate_order():
+def test_the_table_of_reasons_names_every_code_once_in_gate_order() -> None:
     assert list(EXPLAINED) == list(RejectCode)
     assert all(told.meaning.endswith(".") and told.action.endswith(".") for told in EXPLAINED.values())
     assert set(REFUSED_IN_MODE) == set(Mode) - {Mode.FULLY_LIVE}
 
 
-def test_gates_stand_in_their_one_order():
+def test_gates_stand_in_their_one_order() -> None:
     assert [row.name for row in gates.GATES] == list(CASES)
     assert [gates.number_of(name) for name in CASES] == list(range(1, len(CASES) + 1))
     assert tuple(row for phase in GatePhase for row in gates.in_phase(phase)) == gates.GATES
 
 
-def test_the_last_look_asks_again_what_stood_before_and_the_contract_and_the_hand_over_what_may_have_changed():
+def test_the_last_look_asks_again_what_stood_before_and_the_contract_and_the_hand_over_what_may_have_changed() -> None:
     assert (*gates.in_phase(GatePhase.STANDING), *gates.in_phase(GatePhase.CANDIDATE)[:1]) == gates.LAST_LOOK
     assert [row.name for row in gates.HAND_OVER] == ["kill_level", "broker_mode", "session"]
 
 
-def test_a_code_knows_its_gates():
+def test_a_code_knows_its_gates() -> None:
     assert gates.gates_of(R.NO_CONTRACT) == ("contract",)
     assert gates.gates_of(R.DUPLICATE_ALERT) == ("watermark", "reservation")
     assert gates.gates_of(R.EXIT_HALTED) == ()
@@ -419,27 +422,27 @@ def test_a_code_knows_its_gates():
 # -- running them -------------------------------------------------------------------------------
 
 
-def test_a_clean_desk_passes_all_gates():
+def test_a_clean_desk_passes_all_gates() -> None:
     verdicts = gates.run(gates.GATES, intent(), snapshot())
     assert [v.finding.outcome for v in verdicts] == [Outcome.PASS] * len(gates.GATES)
 
 
-def test_the_first_reject_decides_and_nothing_is_looked_at_after_it():
+def test_the_first_reject_decides_and_nothing_is_looked_at_after_it() -> None:
     verdicts = gates.run(gates.GATES, intent(is_shadow=True), snapshot(mode=Mode.DEGRADED, day_locked="eod"))
     assert [v.gate for v in verdicts] == ["kill_level", "live_flag", "port_and_account", "shadow_check"]
-    assert gates.first_reject(verdicts).finding.code is R.SHADOW_SIGNAL
+    assert known(gates.first_reject(verdicts)).finding.code is R.SHADOW_SIGNAL
 
 
 @pytest.mark.parametrize(
     ("gate", "unfed"),
     [("session", {"halts": None}), ("session", {"liquid_hours_utc": None}), ("trades_per_day", funds(day_trades=None))],
 )
-def test_what_nobody_feeds_passes_in_profile_demo_only(gate, unfed):
+def test_what_nobody_feeds_passes_in_profile_demo_only(gate: str, unfed: dict[str, Any]) -> None:
     assert finding_of(gate, unfed).outcome is Outcome.NOT_FED
     assert finding_of(gate, {"rules": REAL, **unfed}).code is R.MISSING_INPUT
 
 
-def test_a_pending_position_is_no_loser_but_counts_against_the_reverse():
+def test_a_pending_position_is_no_loser_but_counts_against_the_reverse() -> None:
     pending = {"is_pending": True, "unrealised_cents": -1}
     assert finding_of("no_adding_to_a_loser", held(holding(**pending), rules=WIDE)).outcome is Outcome.PASS
     reverse = held(holding(direction=-1, **pending), rules=WIDE)
@@ -450,15 +453,17 @@ def test_a_pending_position_is_no_loser_but_counts_against_the_reverse():
     ("holdings", "code"),
     [(held(holding(unrealised_cents=-1)), R.ADD_TO_LOSER), (held(holding(direction=-1)), R.REVERSE_WITHOUT_FLAT)],
 )
-def test_adding_to_a_loser_and_reversing_come_before_the_counts_that_would_hide_them(holdings, code):
+def test_adding_to_a_loser_and_reversing_come_before_the_counts_that_would_hide_them(
+    holdings: dict[str, Any], code: R
+) -> None:
     verdicts = gates.run(gates.GATES, intent(), snapshot(**holdings))
-    assert gates.first_reject(verdicts).finding.code is code
+    assert known(gates.first_reject(verdicts)).finding.code is code
     later = finding_of("positions_of_ticker", holdings)
     assert later.code is R.TICKER_LIMIT
 
 
-def test_a_plan_of_several_legs_cannot_be_ordered_yet():
-    refusal = gates.no_combo_orders(COVERED["intent"].plan)
+def test_a_plan_of_several_legs_cannot_be_ordered_yet() -> None:
+    refusal = known(gates.no_combo_orders(COVERED["intent"].plan))
     assert (refusal.gate, refusal.finding.code, refusal.finding.measured) == ("contract", R.MISSING_INPUT, 2)
     assert refusal.finding.looked_at == "a plan of several legs needs a combo order"
     assert gates.no_combo_orders(intent().plan) is None

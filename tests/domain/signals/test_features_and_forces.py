@@ -15,6 +15,7 @@ from domain.session import calendar
 from domain.signals import features, forces
 from domain.signals.features import Snapshot
 from domain.signals.registry import FEATURES, GROUP_SIZES, INDEX, Group
+from domain.units import Ticks
 from tests.testkit.signal_histories import CLOSE, OPEN, SESSION, profile, rows_of
 
 DAY = calendar.TradingDay(SESSION, OPEN, CLOSE, is_half=False)
@@ -64,10 +65,10 @@ def test_rows_in_any_order_reduce_to_the_same_snapshot() -> None:
 def test_a_level_of_zero_and_a_spot_of_zero_are_missing() -> None:
     zero = profile("SPX", "classic_gex_zero", 600_000, major_pos_vol=605_000)
     blind = profile("SPX", "state_gamma_zero", 1_000, major_long_gamma=5)
-    blind.spot = 0
+    blind.spot = Ticks(0)
     snapshot = features.reduced(OPEN, rows_of("x", OPEN, zero, blind).rows)
     assert snapshot.zero_gamma is None
-    zero.spot = 0
+    zero.spot = Ticks(0)
     assert features.reduced(OPEN, rows_of("x", OPEN, zero, blind).rows).spot is None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import pytest
 
@@ -14,6 +15,7 @@ from simulation.hubs.faults import (
     DisconnectHub,
     DropHub,
     ForgetConnections,
+    HubFault,
     KillTokens,
     Redeliver,
     SilenceGroup,
@@ -34,7 +36,7 @@ from tests.testkit.hub_fakes import (
 Scene = Callable[[HubServer, Client, FakeMarket, FakeClock], Awaitable[None]]
 
 
-def play(scene: Scene, *, fills_spot: bool = True, recovery_s: float = 30.0, faults: tuple = ()) -> None:
+def play(scene: Scene, *, fills_spot: bool = True, recovery_s: float = 30.0, faults: tuple[HubFault, ...] = ()) -> None:
     async def main() -> None:
         fake, clock = FakeMarket(), FakeClock()
         server = HubServer(
@@ -85,7 +87,7 @@ def test_a_drop_with_recovery_loses_and_doubles_no_frame() -> None:
     async def scene(server: HubServer, client: Client, fake: FakeMarket, clock: FakeClock) -> None:
         for _ in range(3):
             at = client.published_n()
-            await until(lambda at=at: client.published_n() > at + 30)
+            await until(partial(client.has_published, at + 30))
             server.inject(DropHub(hub="v2_classic", outage_s=0.2))
             up = await client.listener.next(market.HubUp)
             assert up.recovered
@@ -237,7 +239,7 @@ def test_sequences_are_acknowledged_while_frames_flow() -> None:
         worst = 0
         while client.published_n() < 600:
             at = client.published_n()
-            await until(lambda at=at: client.published_n() > at)
+            await until(partial(client.has_published, at))
             worst = max(worst, client.unacked_n())
         assert worst < 200
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from functools import partial
 from typing import Any
 
 import pytest
@@ -140,6 +141,11 @@ def test_read_back_gives_open_and_completed_orders_executions_and_positions() ->
         assert (position.contract, position.qty) == (world.call, 2)
 
 
+def has_ended(epoch: int, message: Message) -> bool:
+    """Whether a message is the outcome of the dial of an epoch."""
+    return isinstance(message, broker.LinkUp | broker.LinkFailed) and message.session_epoch == epoch
+
+
 def test_fills_of_an_outage_are_found_by_the_read_back_once_and_the_order_can_still_be_cancelled() -> None:
     with gateway() as world, orders_port(world) as (port, mailbox):
         port.post(place(world, limit_ticks=450))
@@ -153,9 +159,7 @@ def test_fills_of_an_outage_are_found_by_the_read_back_once_and_the_order_can_st
         epoch = EPOCH + 1
         while not mailbox.of(broker.LinkUp)[1:]:
             port.post(broker.Dial(session_epoch=epoch, gateway_n=0))
-            mailbox.wait(
-                Message, lambda f, e=epoch: isinstance(f, broker.LinkUp | broker.LinkFailed) and f.session_epoch == e
-            )
+            mailbox.wait(Message, partial(has_ended, epoch))
             epoch += 1
         epoch -= 1
         read = read_back(port, mailbox, 2, epoch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, time
+from functools import partial
 
 import pytest
 
@@ -26,9 +27,13 @@ def of_call(world: World, bid: int | None) -> object:
     return lambda f: any(q.con_id == world.call.con_id and q.bid_ticks == bid for q in f.quotes)
 
 
+def has_spot(ticker: str, quotes: m.QuotesArrived) -> bool:
+    return any(spot.ticker == ticker for spot in quotes.spots)
+
+
 def wait_bid(mailbox: Mailbox, world: World, bid: int | None, timeout_s: float = 5.0) -> m.QuotesArrived:
     fits = of_call(world, bid)
-    return mailbox.wait(m.QuotesArrived, fits, timeout_s)  # type: ignore[arg-type]
+    return mailbox.wait(m.QuotesArrived, fits, timeout_s)
 
 
 def test_chain_is_the_brokers_own_of_one_class_and_expiry_with_its_hours() -> None:
@@ -73,7 +78,7 @@ def test_underlyings_are_spots_and_an_index_needs_no_bid() -> None:
     with gateway() as world, quotes_port(world) as (port, mailbox):
         port.post(m.Subscribe(session_epoch=EPOCH, tickers=("SPX", "SPY", "VIX")))
         for ticker, price in (("SPX", 600_050), ("SPY", 60_000), ("VIX", 1_610)):
-            fits = mailbox.wait(m.QuotesArrived, lambda f, t=ticker: any(s.ticker == t for s in f.spots))
+            fits = mailbox.wait(m.QuotesArrived, partial(has_spot, ticker))
             assert next(s for s in fits.spots if s.ticker == ticker).price_ticks == price
 
 
@@ -83,7 +88,7 @@ def test_watched_contract_is_told_before_the_slow_batch_is_due() -> None:
         subscribe(port, world)
         wait_bid(mailbox, world, 500)
         for bid in (490, 480):
-            world.do(lambda b=bid: world.market.set(world.market.call, b, 510))
+            world.do(partial(world.market.set, world.market.call, bid, 510))
             wait_bid(mailbox, world, bid, 2.0)
 
 
@@ -93,7 +98,7 @@ def test_many_ticks_within_a_batch_become_one_quote() -> None:
         wait_bid(mailbox, world, 500)
         before = len(mailbox.of(m.QuotesArrived))
         for bid in (490, 480, 470, 460):
-            world.do(lambda b=bid: world.market.set(world.market.call, b, 510))
+            world.do(partial(world.market.set, world.market.call, bid, 510))
             world.do(world.server.match_soon)
         wait_bid(mailbox, world, 460)
         assert len(mailbox.of(m.QuotesArrived)) - before <= 2

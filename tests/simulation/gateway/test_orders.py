@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from functools import partial
 from typing import Any
 
 import pytest
@@ -216,7 +217,7 @@ def test_price_off_the_tick_grid_is_refused_with_110() -> None:
             contract = await it.qualified(ib)
             for price in (5.05, 5.123):
                 trade = ib.placeOrder(contract, limit("BUY", 1, price))
-                await until(ib, lambda oid=trade.order.orderId: (oid, 110) in errors)
+                await until(ib, partial(errors.count, (trade.order.orderId, 110)))
             assert it.exchange.open_orders() == it.exchange.completed() == []
 
     asyncio.run(scenario())

@@ -15,12 +15,14 @@ from domain.orders.request import OrderChange, OrderRequest
 from domain.orders.table import CodeMeaning, OrderStatus
 from domain.risk.kill import KillLevel
 from domain.risk.reject import RejectCode
+from domain.units import Utc
 from messages import broker
 from messages.base import Message
 from simulation.broker.exchange import Exchange
 from simulation.inprocess.broker import InProcessBroker
 from simulation.inprocess.port import LINK_NS
 from tests.testkit.gateway_world import NOON, FakeMarket
+from tests.testkit.narrow import of_class
 
 EPOCH = 5
 
@@ -33,13 +35,13 @@ class FakeRuntime:
         self.now = NOON
         self.latched: str | None = None
         self.told: list[Message] = []
-        self._later: list[tuple[int, int, Callable[[], None]]] = []
+        self._later: list[tuple[Utc, int, Callable[[], None]]] = []
         self._n = 0
 
-    def now_utc(self) -> int:
+    def now_utc(self) -> Utc:
         return self.now
 
-    def call_at(self, at_utc: int, act: Callable[[], None]) -> None:
+    def call_at(self, at_utc: Utc, act: Callable[[], None]) -> None:
         self._n += 1
         heapq.heappush(self._later, (at_utc, self._n, act))
 
@@ -61,7 +63,7 @@ class Bench:
     """A port whose link is up, and short ways to use it."""
 
     def __init__(self) -> None:
-        self.runtime: Any = FakeRuntime()
+        self.runtime = FakeRuntime()
         self.market: Any = FakeMarket()
         self.exchange = Exchange(self.market, latency_ms=20, series=1)
         self.port = InProcessBroker("ibkr:paper", self.runtime, self.market, self.exchange)
@@ -101,11 +103,12 @@ def test_an_order_is_sent_works_and_fills_with_its_fee() -> None:
     assert (sent.order_ref, sent.order_id) == ("ZH-paper-A-e", 1)
     assert isinstance(status, broker.OrderStatusReported)
     assert (status.status, status.qty, status.limit_ticks) == (OrderStatus.WORKING, 1, 510)
-    told = bench.runtime.run(SECOND)
-    assert [type(m).__name__ for m in told] == [
-        "ExecutionReported", "OrderStatusReported", "CommissionReported", "PositionReported",
-    ]  # fmt: skip
-    execution, fee = told[0].execution, told[2]
+    executed, filled, fee, position = bench.runtime.run(SECOND)
+    assert isinstance(executed, broker.ExecutionReported)
+    assert isinstance(filled, broker.OrderStatusReported)
+    assert isinstance(fee, broker.CommissionReported)
+    assert isinstance(position, broker.PositionReported)
+    execution = executed.execution
     assert (execution.con_id, execution.side, execution.qty, execution.price_ticks) == (
         bench.market.call,
         "BUY",
@@ -113,7 +116,7 @@ def test_an_order_is_sent_works_and_fills_with_its_fee() -> None:
         510,
     )
     assert (execution.exec_id, execution.revision) == (fee.exec_id, fee.revision)
-    assert told[1].status is OrderStatus.FILLED
+    assert filled.status is OrderStatus.FILLED
 
 
 @pytest.mark.parametrize(
@@ -135,10 +138,10 @@ def test_the_last_check_refuses_an_entry_with_its_code(given: dict[str, Any], co
 def test_kill_latch_and_process_latch_refuse_entries_and_let_exits_pass() -> None:
     bench = Bench()
     bench.send(broker.LatchKill(level=KillLevel.NO_ENTRIES, kill_epoch=1))
-    assert bench.place(kill_epoch=1)[0].code is RejectCode.PERMIT_KILLED
+    assert of_class(broker.OrderDenied, bench.place(kill_epoch=1)[0]).code is RejectCode.PERMIT_KILLED
     bench.send(broker.LatchKill(level=KillLevel.RUNNING, kill_epoch=1))
     bench.runtime.latched = "the kill actor crashed"
-    assert bench.place(kill_epoch=1)[0].code is RejectCode.PERMIT_KILLED
+    assert of_class(broker.OrderDenied, bench.place(kill_epoch=1)[0]).code is RejectCode.PERMIT_KILLED
     assert isinstance(bench.place(kill_epoch=1, is_exit=True)[0], broker.OrderSent)
 
 
@@ -150,19 +153,23 @@ def test_a_change_replaces_price_and_an_unknown_order_is_denied() -> None:
         deadline_utc=NOON + SECOND,
     )  # fmt: skip
     amend = broker.AmendOrder(change=change, session_epoch=EPOCH, kill_epoch=0)
-    (status,) = bench.send(amend)
+    (told,) = bench.send(amend)
+    status = of_class(broker.OrderStatusReported, told)
     assert (status.limit_ticks, status.status) == (490, OrderStatus.WORKING)
     unknown = msgspec.structs.replace(amend, change=msgspec.structs.replace(change, order_ref="ZH-paper-B-e"))
     (denied,) = bench.send(unknown)
-    assert denied.code is RejectCode.NOT_CONNECTED
+    assert of_class(broker.OrderDenied, denied).code is RejectCode.NOT_CONNECTED
 
 
 def test_a_withdrawn_order_ends_cancelled_and_an_unknown_one_is_an_error_of_no_order() -> None:
     bench = Bench()
     bench.place(limit_ticks=480)
-    status, error = bench.send(broker.WithdrawOrder(order_ref="ZH-paper-A-e", session_epoch=EPOCH))
+    told = bench.send(broker.WithdrawOrder(order_ref="ZH-paper-A-e", session_epoch=EPOCH))
+    status, error = of_class(broker.OrderStatusReported, told[0]), of_class(broker.ErrorReported, told[1])
+    assert len(told) == 2
     assert (status.status, error.vendor_code, error.order_ref) == (OrderStatus.CANCELLED, 202, "ZH-paper-A-e")
-    (error,) = bench.send(broker.WithdrawOrder(order_ref="ZH-paper-B-e", session_epoch=EPOCH))
+    (unknown,) = bench.send(broker.WithdrawOrder(order_ref="ZH-paper-B-e", session_epoch=EPOCH))
+    error = of_class(broker.ErrorReported, unknown)
     assert (error.vendor_code, error.order_ref, error.meaning) == (10147, None, CodeMeaning.ORDER_UNKNOWN)
 
 
@@ -193,7 +200,7 @@ def test_a_dropped_link_tells_nothing_more_and_dials_fail_until_the_outage_is_ov
     assert isinstance(failed, broker.LinkFailed)
     bench.runtime.run(5 * SECOND)
     assert isinstance(bench.send(broker.Dial(session_epoch=EPOCH + 2, gateway_n=0), LINK_NS)[0], broker.LinkUp)
-    read = bench.send(broker.ReadBack(session_epoch=EPOCH + 2, read_n=2))[0]
+    read = of_class(broker.BrokerRead, bench.send(broker.ReadBack(session_epoch=EPOCH + 2, read_n=2))[0])
     assert [o.status for o in read.orders] == [OrderStatus.FILLED]
 
 
@@ -202,5 +209,7 @@ def test_a_port_of_the_next_process_knows_the_orders_that_are_open() -> None:
     bench.place(limit_ticks=480)
     bench.port = InProcessBroker("ibkr:paper", bench.runtime, bench.market, bench.exchange)
     bench.send(broker.Dial(session_epoch=EPOCH + 1, gateway_n=0), LINK_NS)
-    status, error = bench.send(broker.WithdrawOrder(order_ref="ZH-paper-A-e", session_epoch=EPOCH + 1))
+    told = bench.send(broker.WithdrawOrder(order_ref="ZH-paper-A-e", session_epoch=EPOCH + 1))
+    status, error = of_class(broker.OrderStatusReported, told[0]), of_class(broker.ErrorReported, told[1])
+    assert len(told) == 2
     assert (status.status, error.order_ref) == (OrderStatus.CANCELLED, "ZH-paper-A-e")

@@ -153,7 +153,7 @@ def test_clock_never_goes_back() -> None:
 @pytest.mark.parametrize("arguments", [{"seed": -1}, {"tickers": ("GME",)}, {"regime": "panic"}])
 def test_impossible_markets_are_refused(arguments: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"must be|unknown"):
-        Market(**{"seed": 1, "session": DAY, **arguments})  # type: ignore[arg-type]
+        Market(**{"seed": 1, "session": DAY, **arguments})
 
 
 @pytest.mark.parametrize("regime", REGIMES)

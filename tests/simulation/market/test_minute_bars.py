@@ -12,6 +12,7 @@ import pytest
 
 from domain.instants import MINUTE, SECOND, at_exchange
 from domain.instruments import Right
+from domain.units import Ticks
 from simulation.market.minute_bars import RecordedDay, RecordedError, load_recorded_day, parity_gaps_usd
 from tests.testkit.paths import LEAN, needs_recorded_day
 
@@ -54,7 +55,7 @@ def test_bars_are_read_in_their_units_and_instants(tmp_path: Path) -> None:
     assert day.session == DAY
     assert day.index.begin_utc.tolist() == [OPEN_UTC, OPEN_UTC + MINUTE]
     assert day.index.close.tolist() == [3701.0, 3699.5]
-    call = day.quotes[DAY, 370_000, Right.CALL]
+    call = day.quotes[DAY, Ticks(370_000), Right.CALL]
     assert call.begin_utc.tolist() == day.index.begin_utc.tolist()
     assert (call.bid_open_ticks[0], call.ask_open_ticks[0]) == (800, 820)
     assert (call.bid_ticks.tolist(), call.ask_ticks.tolist()) == ([850, 790], [880, 810])
@@ -182,9 +183,9 @@ def test_real_day_is_read_whole() -> None:
     day = load_recorded_day(LEAN)
     assert (day.session, len(day.index.begin_utc), len(day.quotes)) == (DAY, 411, 12)
     assert day.index.begin_utc[0] == OPEN_UTC and day.index.open[0] == 3764.61
-    call = day.quotes[DAY, 370_000, Right.CALL]
+    call = day.quotes[DAY, Ticks(370_000), Right.CALL]
     assert (call.begin_utc[0], call.bid_ticks[0], call.ask_ticks[0]) == (OPEN_UTC, 6_490, 6_790)
-    assert len(day.quotes[DAY, 380_000, Right.CALL].begin_utc) == 155
+    assert len(day.quotes[DAY, Ticks(380_000), Right.CALL].begin_utc) == 155
 
 
 @needs_recorded_day

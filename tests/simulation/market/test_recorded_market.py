@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from domain.instants import MINUTE, SECOND
 from domain.instruments import Quote, Right
+from domain.units import Ticks
 from simulation.market.market import CATEGORIES, Market
 from simulation.market.minute_bars import IndexBars, QuoteBars, RecordedDay, load_recorded_day
 from simulation.market.tickers import option_con_id
@@ -65,7 +66,7 @@ def test_index_is_at_the_recorded_close_at_every_minutes_end() -> None:
 def test_recorded_contracts_show_the_last_closed_bar_and_nothing_later() -> None:
     market = market_at(0)
     bars = {
-        con_id: recorded().quotes[DAY, strike, right]
+        con_id: recorded().quotes[DAY, Ticks(strike), right]
         for con_id, strike, right in (
             (C3700, 370_000, Right.CALL), (P3700, 370_000, Right.PUT), (P3800, 380_000, Right.PUT),
         )
@@ -103,7 +104,7 @@ def test_next_expiry_is_the_recorded_one_and_shows_its_quotes() -> None:
     market = market_at(100.5)
     assert {c.expiry for c in market.contracts("SPX")} == {DAY, NEXT}
     con_id = option_con_id("SPX", NEXT, 370_000, Right.PUT)
-    bar = recorded().quotes[NEXT, 370_000, Right.PUT]
+    bar = recorded().quotes[NEXT, Ticks(370_000), Right.PUT]
     assert sides(market.quote(con_id))[:2] == (bar.bid_ticks[99], bar.ask_ticks[99]) and market.is_recorded(con_id)
 
 
