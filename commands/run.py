@@ -165,7 +165,10 @@ def _watch(running: live.Supervisor, clock: MarketClock, until_utc: Utc | None, 
     """Print what is announced until the day is over, a signal or a request comes; True when the day is over."""
     stop = running.stop_wanted
     signal.signal(
-        signal.SIGUSR2, lambda *_: live.raise_kill(running.runtime, KillLevel.FLATTEN, "SIGUSR2", "signal", "signal")
+        signal.SIGUSR2,  # each signal is a command of its own: an answer that is remembered would flatten only once
+        lambda *_: live.raise_kill(
+            running.runtime, KillLevel.FLATTEN, "SIGUSR2", "signal", f"signal-{real_time.time_ns()}"
+        ),
     )
     kill_file = KillFile(folder.kill_file)
     gc.collect()

@@ -10,6 +10,7 @@ import orjson
 import zstandard
 
 from commands.cli import CommandError
+from messages.base import SCHEMA
 
 
 def records(path: Path) -> Iterator[bytes]:
@@ -30,6 +31,21 @@ def records(path: Path) -> Iterator[bytes]:
                     yield from lines
     except OSError as error:
         raise CommandError(f"Cannot read {path}: {error.strerror}; `main.py report` names the traces.") from None
+
+
+def check_schema(path: Path) -> None:
+    """Look at a trace's header.
+
+    Raises:
+        CommandError: the trace was written with another schema, so its messages have other names and fields.
+    """
+    header = parsed(next(iter(records(path)), b"")) or {}
+    schema = header.get("schema", SCHEMA)
+    if schema != SCHEMA:
+        raise CommandError(
+            f"{path} is a trace of schema {schema}, this program reads {SCHEMA};"
+            f" ask the version that wrote it: {header.get('code_version', 'unknown')}."
+        )
 
 
 def parsed(line: bytes) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ import orjson
 
 from commands.cli import CommandError
 from commands.folder import DataFolder, settings_of
-from commands.traces import parsed, records
+from commands.traces import check_schema, parsed, records
 from domain.instants import exchange_clock
 from domain.orders.references import parse_order_ref, position_of
 from domain.risk.gates.sequence import number_of
@@ -58,6 +58,8 @@ def act(arguments: Namespace) -> int:
     for session in dict.fromkeys(path.parent for path in traces):
         # A day that was resumed has a trace per start: the chain goes through all of them.
         of_session = [path for path in reversed(traces) if path.parent == session]
+        for path in of_session:
+            check_schema(path)
         chain = chain_of(of_session, arguments.ref)
         if chain:
             if arguments.json:

@@ -337,6 +337,18 @@ def _case_folded(value: Any) -> Any:
     return out
 
 
+# What a setting of 0.1.0 is called now.
+_RENAMED = {
+    "flip": "alert_rules.GAMMA_FLIP",
+    "breaks": "alert_rules.STRUCTURE_BREAK",
+    "indices": "spot_only",
+    "day.hard_stop_ms": "day.verify_flat_again_ms",
+    "entry.narrow_market_ticks": "entry.narrow_market_increments",
+    "entry.drift_min_ticks": "entry.drift_min_increments",
+    "exits.min_tick_ticks": "exits.price_min_ticks",
+}
+
+
 def _sentence(error: ValidationError, path: Path | None) -> str:
     where = str(path) if path is not None else "the settings or the environment"
     parts = []
@@ -345,7 +357,7 @@ def _sentence(error: ValidationError, path: Path | None) -> str:
         if not name:
             parts.append(item["msg"].removeprefix("Value error, "))
         elif item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            parts.append(f"{name} is not a setting")
+            parts.append(f"{name} is not a setting" + (f" (it is {_RENAMED[name]} now)" if name in _RENAMED else ""))
         else:
             parts.append(f"{name}: {item['msg'].lower()} (given: {str(item.get('input'))[:40]!r})")
     return f"In {where}: {'; '.join(parts)}. See config/defaults.yaml for every setting and its unit."

@@ -46,7 +46,7 @@ def record_execution(db: sqlite3.Connection, execution: Execution, desk: str, ru
         (execution.exec_id, execution.revision),
     )
     if kept is not None:
-        return _told_again(db, execution, kept, desk)
+        return _told_again(db, execution, kept)
     (highest,) = db.execute("SELECT max(revision) FROM executions WHERE exec_id = ?", (execution.exec_id,)).fetchone()
     is_current = highest is None or execution.revision > highest
     if is_current:
@@ -80,25 +80,31 @@ def record_execution(db: sqlite3.Connection, execution: Execution, desk: str, ru
     return (_fill(db, execution), *_reopen(db, owner, execution.con_id, desk), *_early_fee(db, execution))
 
 
-def _told_again(db: sqlite3.Connection, execution: Execution, kept: _Kept, desk: str) -> tuple[Fact, ...]:
-    """Return what was told of an execution when it was kept; nothing where its position is over."""
-    if not kept.is_current:
+def _told_again(db: sqlite3.Connection, execution: Execution, kept: _Kept) -> tuple[Fact, ...]:
+    """Return the fill of an execution that was kept before, while its contract is held.
+
+    Level 1 is not asked for again: every read-back repeats the day's executions, and a person may have resumed.
+    """
+    if not kept.is_current or kept.is_foreign:
         return ()
-    if kept.is_foreign:
-        return (_foreign(execution, desk),)
-    if _is_live(db, execution.order_ref):
-        return (_fill(db, execution), *_early_fee(db, execution))
-    beside = rows.first_row(
+    if _is_live(db, execution.order_ref) or rows.exists(
         db,
-        _Owner,
-        "SELECT intent_id, leg FROM orders o JOIN reservations r USING (intent_id, leg)"
+        "SELECT 1 FROM orders o JOIN reservations r USING (intent_id, leg)"
         " WHERE o.order_ref = :order_ref AND r.state IN ('RELEASED', 'ABANDONED')"
         f" AND EXISTS (SELECT 1 FROM reservations WHERE con_id = :con_id AND {LIVE})",
         {"order_ref": execution.order_ref, "con_id": execution.con_id},
+    ):
+        return (_fill(db, execution), *_early_fee(db, execution))
+    return ()
+
+
+def is_foreign(db: sqlite3.Connection, execution: Execution) -> bool:
+    """Return whether a kept execution belongs to no order of ours."""
+    return rows.exists(
+        db,
+        "SELECT 1 FROM executions WHERE exec_id = :exec_id AND revision = :revision AND is_foreign AND is_current",
+        {"exec_id": execution.exec_id, "revision": execution.revision},
     )
-    if beside is None:
-        return ()
-    return (_fill(db, execution), _held_by_another(beside, execution.con_id, desk), *_early_fee(db, execution))
 
 
 def is_recorded_before(db: sqlite3.Connection, execution: Execution, at_utc: Utc) -> bool:

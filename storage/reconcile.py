@@ -63,7 +63,7 @@ def _adopt(
         facts.extend(told)
         if any(isinstance(fact, orders.FillRecorded) for fact in told):
             adopted_n += 1
-        elif told:
+        elif fills.is_foreign(db, execution):
             strangers.append(
                 f"Execution {execution.exec_id} of {execution.order_ref or 'no reference'} belongs to no order of ours."
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -69,7 +70,17 @@ def open_file(path: Path, schema: Schema, desk: str, *, is_durable: bool = True)
     except (sqlite3.Error, OSError) as error:
         if db is not None:
             db.close()
-        raise LedgerRefusedError(f"The ledger {path} cannot be read ({error}); restore it from a backup.") from error
+        raise LedgerRefusedError(_refusal(path, error)) from error
+
+
+def _refusal(path: Path, error: Exception) -> str:
+    """Return why a ledger cannot be opened, with the remedy: a full or read-only disk leaves the file as it was."""
+    text = str(error)
+    if "full" in text or (isinstance(error, OSError) and error.errno == errno.ENOSPC):
+        return f"The disk is full: {path} cannot be written and is as it was; free some space and start again."
+    if "readonly" in text or isinstance(error, OSError):
+        return f"The ledger {path} cannot be written ({text}) and is as it was; mend the permissions of its folder."
+    return f"The ledger {path} cannot be read ({text}); restore it from a backup."
 
 
 def open_reader(path: Path, schema: Schema) -> sqlite3.Connection | None:
@@ -148,7 +159,10 @@ def _check(db: sqlite3.Connection, path: Path, schema: Schema, desk: str) -> Non
     if verdict != "ok":
         detail = " ".join(str(verdict).split())
         raise LedgerRefusedError(f"The ledger {path} is damaged ({detail}); restore it from a backup.")
-    (owner,) = db.execute("SELECT value FROM meta WHERE key = 'desk'").fetchone()
+    row = db.execute("SELECT value FROM meta WHERE key = 'desk'").fetchone()
+    if row is None:
+        raise LedgerRefusedError(f"The ledger {path} does not say whose it is; restore it from a backup.")
+    (owner,) = row
     if owner != desk:
         raise LedgerRefusedError(f"The ledger {path} is that of {owner}, not of {desk}; name another data folder.")
 

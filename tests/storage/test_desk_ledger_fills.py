@@ -128,7 +128,7 @@ def test_an_execution_of_no_order_of_ours_is_kept_as_foreign_and_halts_entries(l
         (fact,) = ledger.apply(stranger, ask.T0)
         assert isinstance(fact, risk.RaiseKill)
         assert fact.level == 1
-        assert ledger.apply(stranger, ask.T0) == (fact,)
+        assert ledger.apply(stranger, ask.T0) == ()  # with every read-back: a person may have resumed meanwhile
     assert position_of(ledger, 77).fills == ()
 
 
