@@ -13,6 +13,7 @@ from config.settings import Settings
 from domain.alarm import Severity
 from domain.instants import SECOND, exchange_clock
 from domain.instruments import Contract
+from domain.position.cycle import NO_FILL
 from domain.risk.kill import KillLevel
 from domain.session import calendar
 from domain.session.modes import Mode
@@ -124,7 +125,9 @@ class NotifierActor(Actor[NotifierState, Inbox]):
                 text = f"Check the position in contract {message.con_id} at the broker: {message.why}"
                 announce(turn, Line("alarm", Severity.HIGH, text))
             case positions.EntryAbandoned():
-                text = f"Entry of {short(message.ref.contract)} ended without a fill: {message.why}"
+                text = f"Entry of {short(message.ref.contract)} ended without a fill"
+                if message.why != NO_FILL:
+                    text += f": {message.why}"
                 announce(turn, Line("entry", Severity.INFO, text))
             case positions.DayFlattened():
                 announce(turn, Line("day", Severity.INFO, "Flat: nothing is held or pending"))

@@ -14,9 +14,12 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-import msgspec
+from commands.cli import libraries_needed
 
-from benchmarks.figures import REACHED, ROOT, Report, load_average, machine, others_cores
+with libraries_needed("-m benchmarks"):
+    import msgspec
+
+    from benchmarks.figures import REACHED, ROOT, Report, load_average, machine, others_cores
 
 NAMES = ("order_path", "lateness", "ingest", "stepped", "memory", "wire")
 RESULTS = Path(__file__).parent / "RESULTS.md"

@@ -10,7 +10,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - one screen of comman
     top = argparse.ArgumentParser(prog="main.py", description="Zerohour: supervised 0DTE trading.")
     top.add_argument("--version", action="version", version=f"Zerohour {VERSION}")
     top.add_argument("--config", type=Path, help="a settings file of your own (YAML)")
-    top.add_argument("--data", type=Path, help="the data folder (default: settings, data/)")
+    top.add_argument("--data", type=Path, help="the data folder (default: data_dir of the settings; demo: data/demo)")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, text: str) -> argparse.ArgumentParser:
@@ -61,14 +62,14 @@ def parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - one screen of comman
     why.add_argument("--json", action="store_true", help="for machines")
 
     kill = command("kill", "raise the kill level: 1 no entries, 2 flatten")
-    kill.add_argument("level", type=int, choices=(1, 2))
+    kill.add_argument("level", type=int, choices=(1, 2), help="1 no entries, 2 flatten")
     resume = command("resume", "lower the kill level (a person, with a reason)")
-    resume.add_argument("level", type=int, choices=(0, 1), nargs="?", default=0)
+    resume.add_argument("level", type=int, choices=(0, 1), nargs="?", default=0, help="0 trade, 1 no entries")
     flatten = command("flatten", "close everything at market and stay closed (kill level 2)")
     flatten.add_argument("--direct", action="store_true", help="with the supervisor dead: through an own client id")
     for made in (kill, resume, flatten):
-        made.add_argument("--reason", required=True)
-        made.add_argument("--by", default="cli")
+        made.add_argument("--reason", required=True, help="why, for the record")
+        made.add_argument("--by", default="cli", help="who, for the record")
 
     report = command("report", "what a session brought: trades, rejects, P&L")
     report.add_argument("session", nargs="?", help="YYYY-MM-DD (default: the last one)")
@@ -76,21 +77,21 @@ def parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - one screen of comman
 
     doctor = command("doctor", "check configuration, ports, clock, disk, feed and gateway")
     doctor.add_argument("--json", action="store_true", help="for machines")
-    doctor.add_argument("--profile", choices=("demo", "real"))
+    doctor.add_argument("--profile", choices=("demo", "real"), help="demo (default) or real")
 
     sim = command("sim", "the simulated IB Gateway or GEX hubs, stand-alone, for anybody's client")
     sim.add_argument("what", choices=("gateway", "hubs", "stop"), help="stop ends those of an unfinished demo day")
-    sim.add_argument("--host", default="127.0.0.1")
-    sim.add_argument("--port", type=int, help="gateway: 4002; hubs: any free one")
+    sim.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    sim.add_argument("--port", type=int, help="port to listen on (default: gateway 4002, hubs any free one)")
     sim.add_argument("--run-folder", type=Path, help=argparse.SUPPRESS)
-    sim.add_argument("--seed", type=int)
-    sim.add_argument("--rate", type=float)
+    sim.add_argument("--seed", type=int, help="seed of the market")
+    sim.add_argument("--rate", type=float, help="market seconds per real second (default 1)")
     sim.add_argument("--start", metavar="HH:MM:SS", help="market time at the start (New York)")
     sim.add_argument("--faults", type=Path, help="a fault script (YAML)")
 
     simulate = command("simulate", "random days on the stepped runtime, invariants checked")
-    simulate.add_argument("--days", type=_at_least_one, default=1)
-    simulate.add_argument("--seed", type=int, default=1)
+    simulate.add_argument("--days", type=_at_least_one, default=1, help="how many days, each with the next seed")
+    simulate.add_argument("--seed", type=int, default=1, help="seed of the first day")
     simulate.add_argument("--json", action="store_true", help="for machines")
     return top
 
@@ -102,25 +103,36 @@ def _at_least_one(text: str) -> int:
     return value
 
 
+@contextmanager
+def libraries_needed(call: str) -> Iterator[None]:
+    """End the program with one sentence where an import finds that this Python lacks a library.
+
+    Args:
+        call: what follows `.venv/bin/python` in the call that works.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] in _ROOMS:
+            raise
+        print(
+            f"This Python has no {error.name}: run `make run` (or `make .venv/.ready`) once, then use"
+            f" `.venv/bin/python {call}`.",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+
+
 def main(argv: Sequence[str]) -> int:
     """Run one command, loading no other; errors are one sentence on standard error."""
     if not (3, 11) <= sys.version_info[:2] < (3, 14):
         print("Zerohour needs Python 3.11, 3.12 or 3.13; `make run` finds one and sets it up.", file=sys.stderr)
         return 2
     arguments = parser().parse_args(argv)
-    try:
+    with libraries_needed("main.py ..."):
         act: Callable[[argparse.Namespace], int] = import_module(f"commands.{_MODULES[arguments.command]}").act
         settings_error: type[Exception] = import_module("config.settings").SettingsError
         ledger_error: type[Exception] = import_module("storage.sqlite_file").LedgerRefusedError
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] in _ROOMS:
-            raise
-        print(
-            f"This Python has no {error.name}: run `make run` (or `make .venv/.ready`) once, then use"
-            " `.venv/bin/python main.py ...`.",
-            file=sys.stderr,
-        )
-        return 2
     try:
         return act(arguments)
     except settings_error as error:
@@ -140,7 +152,19 @@ def main(argv: Sequence[str]) -> int:
 
 
 _ROOMS = frozenset(
-    ("actors", "commands", "config", "domain", "gateways", "messages", "simulation", "storage", "supervision", "web")
+    (
+        "actors",
+        "benchmarks",
+        "commands",
+        "config",
+        "domain",
+        "gateways",
+        "main",
+        "messages",
+        "simulation",
+        "storage",
+        "supervision",
+    )
 )
 _MODULES = {
     "run": "run", "status": "status", "replay": "replay", "why": "why", "kill": "operate", "resume": "operate",

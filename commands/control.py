@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import os
 import secrets
 import socket
 import socketserver
@@ -14,6 +13,7 @@ from typing import Any
 
 import msgspec
 import orjson
+import psutil
 
 from commands.cli import CommandError
 from commands.folder import Control, write_private
@@ -36,7 +36,7 @@ class ControlServer:
                 try:
                     request = orjson.loads(line)
                     given = str(request.pop("token", ""))
-                except (orjson.JSONDecodeError, AttributeError):
+                except (orjson.JSONDecodeError, AttributeError, TypeError):  # no JSON, or no object
                     return
                 if not hmac.compare_digest(given.encode(), token.encode()):
                     self.wfile.write(b'{"error":"wrong token"}\n')
@@ -49,7 +49,10 @@ class ControlServer:
 
         self._server = Server(("127.0.0.1", 0), Request)
         self._path = path
-        write_private(path, Control(port=self._server.server_address[1], token=token, pid=os.getpid()))
+        me = psutil.Process()
+        write_private(
+            path, Control(port=self._server.server_address[1], token=token, pid=me.pid, began=me.create_time())
+        )
         threading.Thread(target=self._server.serve_forever, name="control", daemon=True).start()
 
     def close(self) -> None:

@@ -82,10 +82,19 @@ def _real(settings: Settings) -> list[Finding]:
                 f"A {settings.trading_mode} desk trades on port {wanted} only; entries on another are refused.",
             )
         )  # fmt: skip
-    url = urlsplit(settings.feed.negotiate_url)
-    port = url.port or (443 if url.scheme == "https" else 80)
-    found.append(_reach("vendor feed", url.hostname or "", port, "Check the network and feed.negotiate_url."))
+    found.append(_feed(settings.feed.negotiate_url))
     return found
+
+
+def _feed(address: str) -> Finding:
+    try:
+        url = urlsplit(address)
+        port = url.port or (443 if url.scheme == "https" else 80)
+    except ValueError as error:
+        return Finding("vendor feed", False, f"{address} is no address ({error})", "Correct feed.negotiate_url.")
+    if url.scheme not in ("http", "https") or not url.hostname:
+        return Finding("vendor feed", False, f"{address} is no address of a web server", "Correct feed.negotiate_url.")
+    return _reach("vendor feed", url.hostname, port, "Check the network and feed.negotiate_url.")
 
 
 def _reach(what: str, host: str, port: int, remedy: str) -> Finding:

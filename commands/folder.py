@@ -15,9 +15,10 @@ import msgspec
 import psutil
 
 from commands.cli import CommandError
-from config.settings import Settings, load_settings
+from config.settings import Settings, SettingsError, load_settings
 
 _FINISHED = "finished"
+_FLAGS = {"demo__start_clock": "start", "demo__market_folder": "market"}  # whose flag has another name
 _TRACE = re.compile(r"run-\d+\.jsonl(\.zst)?")
 
 
@@ -31,11 +32,7 @@ class SimProcess(msgspec.Struct, frozen=True):
 
     def is_alive(self) -> bool:
         """Return whether that very process still runs."""
-        try:
-            process = psutil.Process(self.pid)
-            return abs(process.create_time() - self.began) < 1 and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return False
+        return _is_alive(self.pid, self.began)
 
     def end(self) -> None:
         """End the process: asked first, forced after 5 s."""
@@ -50,11 +47,20 @@ class SimProcess(msgspec.Struct, frozen=True):
 
 
 class Control(msgspec.Struct, frozen=True):
-    """How the command line reaches a running supervisor."""
+    """How the command line reaches a running supervisor: its port, the token, its pid and when that process began."""
 
     port: int
     token: str
     pid: int
+    began: float
+
+
+def _is_alive(pid: int, began: float) -> bool:
+    try:
+        process = psutil.Process(pid)
+        return abs(process.create_time() - began) < 1 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 class DataFolder:
@@ -153,6 +159,14 @@ class DataFolder:
             return None
         return found if found.is_alive() else None
 
+    def is_supervised(self) -> bool:
+        """Return whether a supervisor runs on the folder; one that was killed leaves its address, but is gone."""
+        try:
+            found = msgspec.json.decode(self.control.read_bytes(), type=Control)
+        except (OSError, msgspec.DecodeError):
+            return False
+        return _is_alive(found.pid, found.began)
+
     def traces_newest_first(self) -> list[Path]:
         """Return all traces, plain and sealed, newest first."""
         found = [p for p in self.traces.glob("*/run-*.jsonl*") if _TRACE.fullmatch(p.name)]
@@ -177,7 +191,16 @@ def settings_of(arguments: Namespace, **overrides: Any) -> Settings:
     given: dict[str, Any] = {k: v for k, v in overrides.items() if v is not None}
     if arguments.data is not None:
         given["data_dir"] = str(arguments.data.resolve())
-    return load_settings(arguments.config, getattr(arguments, "profile", None), _nested(given))
+    try:
+        return load_settings(arguments.config, getattr(arguments, "profile", None), _nested(given))
+    except SettingsError as error:
+        said = vars(arguments)
+        for name in given:
+            flag = _FLAGS.get(name, name.rpartition("__")[2])
+            found = error.findings.get(name.replace("__", "."))
+            if found is not None and said.get(flag) is not None:
+                raise CommandError(f"--{flag}: {found}.") from None
+        raise
 
 
 def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:

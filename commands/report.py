@@ -16,8 +16,10 @@ from commands.traces import parsed, records
 from config.settings import Settings
 from domain.instants import BUCKET_NS, exchange_clock
 from storage.manifest import WarehouseRefusedError
-from storage.queries import LedgerReader
+from storage.queries import Found, LedgerReader
 from storage.warehouse_reader import WarehouseReader
+
+_TRACES_SHOWN = 3
 
 
 def act(arguments: Namespace) -> int:
@@ -66,12 +68,17 @@ def facts(settings: Settings, folder: DataFolder, session: date) -> dict[str, An
         LedgerRefusedError: a ledger cannot be used.
     """
     ledger = LedgerReader(folder.ledgers, settings.desk)
-    held = [row for row in ledger.held() if row["net_qty"]]
+    live = ledger.held()
+    held = [row for row in live if row["net_qty"]]
     trades = ledger.trades(session)
     try:
         gaps = WarehouseReader(folder.warehouse).gaps(session)
     except WarehouseRefusedError as error:
         raise CommandError(str(error), 3) from None
+    gap_rows: Counter[str] = Counter()
+    for gap in gaps:
+        gap_rows[f"{gap.hub}: {gap.why}"] += (gap.to_utc - gap.from_utc) // BUCKET_NS
+    attempts = ledger.attempts(session)
     of_session = [path for path in folder.traces_newest_first() if path.parent.name == session.isoformat()]
     trace = trace_facts(of_session)
     return {
@@ -83,23 +90,40 @@ def facts(settings: Settings, folder: DataFolder, session: date) -> dict[str, An
         "realised_cents": sum(row["realised_cents"] for row in trades),
         "fees_cents": sum(row["fees_cents"] or 0 for row in trades),
         "attempts": ledger.gate_counts(session),
+        "approved": approved_facts(attempts, trades, live),
+        "refused": [
+            {name: row[name] for name in ("decided_utc", "alert_id", "code", "measured", "limit_value", "unit")}
+            for row in attempts
+            if row["code"] is not None
+        ],
         "held": held,
         "is_flat": not held,
         "day": ledger.day(session),
         "stage": _stage(folder, ledger.day(session)),
         "kill": ledger.kill(),
         "runs": [row["run_n"] for row in ledger.runs()],
-        "gap_rows": sum((gap.to_utc - gap.from_utc) // BUCKET_NS for gap in gaps),
-        "gaps": Counter(f"{gap.hub}: {gap.why}" for gap in gaps),
+        "gap_rows": gap_rows.total(),
+        "gap_intervals": len(gaps),
+        "gaps": gap_rows,
+        "trace_folder": str(of_session[0].parent) if of_session else None,
         **trace,
     }
+
+
+def approved_facts(attempts: list[Found], trades: list[Found], live: list[Found]) -> dict[str, int]:
+    """Count what became of a session's approved attempts: `filled`, `working` (an entry order is out), `unfilled`."""
+    approved = {row["intent_id"] for row in attempts if row["code"] is None}
+    bought = [row for row in trades if row["opened_qty"]] + [row for row in live if row["net_qty"]]
+    filled = approved & {row["intent_id"] for row in bought}
+    working = approved & {row["intent_id"] for row in live} - filled
+    return {"filled": len(filled), "working": len(working), "unfilled": len(approved - filled - working)}
 
 
 def _stage(folder: DataFolder, day: dict[str, Any] | None) -> str:
     """Return how far the day has come: `over` (its summary is written), `running`, or `stopped`."""
     if day is not None and day["trades"] is not None:
         return "over"
-    return "running" if folder.control.exists() else "stopped"
+    return "running" if folder.is_supervised() else "stopped"
 
 
 def market_of_record(paths: list[Path]) -> str:
@@ -155,8 +179,7 @@ def _lines(found: dict[str, Any]) -> list[str]:
             f" {row['realised_cents'] / 100:>+10,.2f}  {row['order_ref']}"
         )
     lines.append(f"  net {found['realised_cents'] / 100:+,.2f} after fees of {found['fees_cents'] / 100:,.2f}")
-    lines += ["", "Attempts"]
-    lines += [f"  {code:<20} {n}" for code, n in found["attempts"].items()] or ["  none"]
+    lines += ["", "Attempts", *_attempts(found)]
     lines += ["", "Order session", "  " + " -> ".join(f"{clock} {mode}" for clock, mode in found["modes"])]
     readings = found["readings"]
     held = [
@@ -170,13 +193,33 @@ def _lines(found: dict[str, Any]) -> list[str]:
         "",
         f"Readings: {readings['computed']} ({readings['tickers']} tickers, {readings['buckets']} buckets),"
         f" {readings['doubled']} computed twice",
-        f"Missing data: {found['gap_rows']} rows (bucket × ticker × category) in"
-        f" {sum(found['gaps'].values())} intervals"
+        f"Missing data: {found['gap_rows']} rows (bucket × ticker × category)"
         f"{''.join(f'; {why} {n}' for why, n in found['gaps'].items())}",
+        f"Traces: {', '.join(found['traces'][:_TRACES_SHOWN])}"
+        f"{' and older ones' if len(found['traces']) > _TRACES_SHOWN else ''} in {found['trace_folder']}",
         "",
         f"Supervisor starts: {len(found['runs'])}; kill level {found['kill']['level'] if found['kill'] else 0}",
         _ending(found["stage"], is_flat=found["is_flat"]),
     ]
+    return lines
+
+
+def _attempts(found: dict[str, Any]) -> list[str]:
+    counts = dict(found["attempts"])
+    if not counts:
+        return ["  none"]
+    approved = counts.pop("accepted", 0)
+    fates = (("filled", "filled"), ("working", "working"), ("unfilled", "without a fill"))
+    shown = ", ".join(f"{found['approved'][fate]} {text}" for fate, text in fates if found["approved"][fate])
+    lines = [f"  {approved} approved{f' ({shown})' if shown else ''}, {sum(counts.values())} refused"]
+    for row in found["refused"]:
+        text = f"  {exchange_clock(row['decided_utc'])}  {row['alert_id']}  {row['code']}"
+        if row["measured"] is not None:
+            text += f"  {row['measured']:g}"
+            if row["limit_value"] is not None:
+                text += f" against {row['limit_value']:g}"
+            text += f" {row['unit']}".rstrip()
+        lines.append(text)
     return lines
 
 

@@ -73,7 +73,9 @@ def _run_real(settings: Settings, folder: DataFolder, stop: threading.Event) -> 
 
 
 def _run_demo(settings: Settings, folder: DataFolder, arguments: Namespace, stop: threading.Event) -> int:
+    asked = settings
     settings, clock, resumed = _world(settings, folder, arguments, stop)
+    is_other = asked.to_json() != settings.to_json()
     gateway, hubs = folder.sim("gateway"), folder.sim("hubs")
     if gateway is None or hubs is None:
         raise CommandError("The simulated market or broker died at once; look at the logs in the run folder.", 3)
@@ -83,7 +85,7 @@ def _run_demo(settings: Settings, folder: DataFolder, arguments: Namespace, stop
         f"{exchange_clock(clock.now_utc())} New York, {clock.rate:g} market seconds a second. Ctrl-C stops cleanly."
     )
     if resumed:
-        say("          (`main.py run --fresh` begins a new day instead.)")
+        say(f"          {_resumed_text(arguments, is_other=is_other)}")
     for what, how in sorted(provenance_of(settings).items()):
         say(f"          {what}: {how}")
     running = live.start(
@@ -104,6 +106,17 @@ def _run_demo(settings: Settings, folder: DataFolder, arguments: Namespace, stop
     if not finished:
         say("`main.py run` starts a new day.")
     return 1 if bad else 0
+
+
+def _resumed_text(arguments: Namespace, *, is_other: bool) -> str:
+    """Return how a resumed day goes on; where other settings were asked for, which flags it does not heed."""
+    flags = [f"--{name}" for name in ("config", "market", "rate", "seed") if getattr(arguments, name) is not None]
+    if not (is_other and flags):
+        return "`main.py run --fresh` begins a new day instead."
+    return (
+        f"The day goes on with the settings it began with, not with {', '.join(flags)};"
+        " `main.py run --fresh` begins another."
+    )
 
 
 def _with_port(settings: Settings, port: int) -> Broker:

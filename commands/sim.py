@@ -40,7 +40,8 @@ def act(arguments: Namespace) -> int:
         settings = from_json((arguments.run_folder / "settings.json").read_bytes())
     else:
         settings = settings_of(
-            arguments, profile="demo", demo__seed=arguments.seed, demo__rate=arguments.rate or 1.0,
+            arguments, profile="demo", demo__seed=arguments.seed,
+            demo__rate=1.0 if arguments.rate is None else arguments.rate,
             demo__start_clock=arguments.start or "09:25:00",
         )  # fmt: skip
     clock = _clock(settings, arguments.run_folder)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 import time
 from argparse import Namespace
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -17,6 +19,11 @@ from commands.control import request
 from commands.folder import DataFolder, settings_of
 from domain.instants import exchange_clock
 
+_NO_BREAK = "\N{NO-BREAK SPACE}"
+_WIDE = 110  # columns from which everything fits
+_TITLES = ("actor", "up", "mail", "oldest", "handled", "crashes", "p50", "p99", "last")
+_TITLES_NARROW = tuple(title for title in _TITLES if title not in ("p50", "last"))
+
 
 def act(arguments: Namespace) -> int:
     """Ask, print; with --watch until interrupted."""
@@ -26,32 +33,74 @@ def act(arguments: Namespace) -> int:
         return 0
     console = Console(width=None if sys.stdout.isatty() else 140)
     if not arguments.watch:
-        console.print(screen(request(folder.control, {"do": "status"})))
+        console.print(screen(request(folder.control, {"do": "status"}), console.width))
         return 0
-    with Live(screen(request(folder.control, {"do": "status"})), console=console, screen=True) as live:
+
+    def now() -> Group:
+        return screen(request(folder.control, {"do": "status"}), console.width, console.height)
+
+    with Live(now(), console=console, screen=True) as live:
         while True:
             time.sleep(0.5)
-            live.update(screen(request(folder.control, {"do": "status"})))
+            live.update(now())
 
 
-def screen(status: dict[str, Any]) -> Group:
-    """Lay the status out as one screen."""
+def screen(status: dict[str, Any], width: int, height: int | None = None) -> Group:
+    """Lay the status out as one screen of `width` columns; `height` is `None` where the rows may go on for ever."""
+    head = [Text(line, no_wrap=True, overflow="ellipsis") for line in _head(status["process"], width)]
+    is_wide = width >= _WIDE
+    actors = status["actors"]
+    shown = actors
+    notes = [] if is_wide else [f"(p50 and the last message from {_WIDE} columns on)"]
+    if height is not None and len(head) + 1 + len(actors) + len(notes) > height:
+        shown = actors[: max(0, height - len(head) - 2 - len(notes))]
+        notes.insert(0, f"... and {len(actors) - len(shown)} more (enlarge the window)")
     table = Table(box=None, pad_edge=False)
-    for title in ("actor", "up", "mail", "oldest", "handled", "crashes", "p50", "p99", "last"):
-        table.add_column(title, justify="left" if title in ("actor", "last") else "right", no_wrap=True)
-    for actor in status["actors"]:
-        table.add_row(
-            actor["name"], "yes" if actor["is_up"] else "NO", str(actor["depth"]), _ms(actor["oldest_ms"]),
-            str(actor["handled"]), str(actor["crashes"]), _us(actor["p50_us"]), _us(actor["p99_us"]),
-            actor["last_tag"] or "",
-        )  # fmt: skip
-    facts = "  ".join(f"{name}: {value}" for name, value in status["process"].items() if name != "at_utc")
-    return Group(Text(f"{exchange_clock(status['process']['at_utc'])} New York  {facts}"), table)
+    for title in _TITLES if is_wide else _TITLES_NARROW:
+        is_name = title == "actor"  # where the width is short, names give way, never figures
+        is_left = is_name or title == "last"
+        table.add_column(title, justify="left" if is_left else "right", no_wrap=not is_name, overflow="ellipsis")
+    for actor in shown:
+        cells = _cells(actor)
+        table.add_row(*(cells[title] for title in (_TITLES if is_wide else _TITLES_NARROW)))
+    return Group(*head, table, *(Text(note) for note in notes))
+
+
+def _cells(actor: dict[str, Any]) -> dict[str, str]:
+    return {
+        "actor": actor["name"], "up": "yes" if actor["is_up"] else "NO", "mail": str(actor["depth"]),
+        "oldest": _ms(actor["oldest_ms"]), "handled": str(actor["handled"]), "crashes": str(actor["crashes"]),
+        "p50": _us(actor["p50_us"]), "p99": _us(actor["p99_us"]), "last": actor["last_tag"] or "",
+    }  # fmt: skip
+
+
+def _head(process: dict[str, Any], width: int) -> list[str]:
+    """Return the process in lines of at most `width` columns; what is wrong has a line of its own."""
+    facts = (
+        f"{exchange_clock(process['at_utc'])} New York", f"run {process['run_n']}", f"up {process['uptime_s']} s",
+        f"{process['rss_mb']} MB", f"{process['threads']} threads", f"{process['dead_letters']} dead letters",
+        f"trace {process['trace_bytes'] / 1e6:.1f} MB",
+    )  # fmt: skip
+    lines = _wrapped(facts, width)
+    for name in ("latched", "ended", "trace_failed"):
+        if process[name] is not None:
+            lines += textwrap.wrap(f"{name}: {process[name]}", width)
+    return lines
+
+
+def _wrapped(facts: Sequence[str], width: int) -> list[str]:
+    """Return the facts in lines, none of them broken in two."""
+    whole = ", ".join(fact.replace(" ", _NO_BREAK) for fact in facts)
+    return [line.replace(_NO_BREAK, " ") for line in textwrap.wrap(whole, width)]
 
 
 def _ms(value: float | None) -> str:
-    return "" if value is None else f"{value:.0f} ms"
+    if value is None:
+        return ""
+    return f"{value:.0f} ms" if value < 10_000 else f"{value / 1000:.0f} s"
 
 
 def _us(value: float | None) -> str:
-    return "" if value is None else f"{value:.0f} us"
+    if value is None:
+        return ""
+    return f"{value:.0f} us" if value < 1000 else f"{value / 1000:.1f} ms"

@@ -55,22 +55,37 @@ def act(arguments: Namespace) -> int:
     """Find the ref in the newest trace that knows it and print its chain."""
     folder = DataFolder(settings_of(arguments).data_dir)
     traces = [arguments.trace] if arguments.trace else folder.traces_newest_first()
+    found = _found(traces, arguments.ref)
+    if found is not None:
+        of_session, chain = found
+        if arguments.json:
+            print(orjson.dumps(chain, option=orjson.OPT_INDENT_2).decode())
+        else:
+            print(f"{arguments.ref} in {', '.join(path.name for path in of_session)}")
+            print("\n".join(lines_of(chain)))
+        return 0
+    previous = folder.root / "previous"
+    if arguments.trace is None and _found(DataFolder(previous).traces_newest_first(), arguments.ref) is not None:
+        raise CommandError(
+            f"{arguments.ref} is of a day that is kept in {previous}: `main.py --data {previous} why {arguments.ref}`.",
+            1,
+        )
+    raise CommandError(
+        f"No trace knows {arguments.ref!r}; `main.py report` lists the order refs and alert ids of a session.", 1
+    )
+
+
+def _found(traces: list[Path], ref: str) -> tuple[list[Path], list[dict[str, Any]]] | None:
+    """Return the traces of the newest session that knows a ref, and its chain; `None` where none does."""
     for session in dict.fromkeys(path.parent for path in traces):
         # A day that was resumed has a trace per start: the chain goes through all of them.
         of_session = [path for path in reversed(traces) if path.parent == session]
         for path in of_session:
             check_schema(path)
-        chain = chain_of(of_session, arguments.ref)
+        chain = chain_of(of_session, ref)
         if chain:
-            if arguments.json:
-                print(orjson.dumps(chain, option=orjson.OPT_INDENT_2).decode())
-            else:
-                print(f"{arguments.ref} in {', '.join(path.name for path in of_session)}")
-                print("\n".join(lines_of(chain)))
-            return 0
-    raise CommandError(
-        f"No trace knows {arguments.ref!r}; `main.py report` lists the order refs and alert ids of a session.", 1
-    )
+            return of_session, chain
+    return None
 
 
 def chain_of(paths: list[Path], ref: str) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args, g
 
 import orjson
 import yaml
-from pydantic import ConfigDict, ValidationError, model_validator
+from pydantic import AfterValidator, ConfigDict, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from typing_extensions import TypedDict  # pydantic takes no other before Python 3.12
 
@@ -31,7 +31,14 @@ RATE_MAX = 600.0
 
 
 class SettingsError(Exception):
-    """The settings cannot be used; the text is one sentence with the remedy."""
+    """The settings cannot be used; the text is one sentence with the remedy.
+
+    `findings` holds what is wrong with which setting, by its path (`demo.rate`), where that is known.
+    """
+
+    def __init__(self, text: str, findings: Mapping[str, str] | None = None) -> None:
+        super().__init__(text)
+        self.findings = dict(findings or {})
 
 
 _STRICT = {"extra": "forbid"}
@@ -107,6 +114,13 @@ class Warehouse:
     disk_free_min_mb: int
 
 
+def _playable(rate: float) -> float:
+    """Refuse a rate that no clock can run at."""
+    if not (math.isfinite(rate) and 0 < rate <= RATE_MAX):
+        raise ValueError(f"must be above 0 and at most {RATE_MAX:g} market seconds a second")
+    return rate
+
+
 @dataclass(frozen=True, slots=True)
 class Demo:
     """The demo day: which market, how fast, and what goes wrong on the way."""
@@ -114,7 +128,7 @@ class Demo:
     __pydantic_config__: ClassVar = _STRICT
     seed: int
     session: date
-    rate: float
+    rate: Annotated[float, AfterValidator(_playable)]
     nav_usd: int
     start_clock: time
     gateway_drop_at: time
@@ -124,11 +138,6 @@ class Demo:
     hub_dropped: str
     frame_interval_ms: int
     market_folder: Path | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse a rate that no clock can run at."""
-        if not (math.isfinite(self.rate) and 0 < self.rate <= RATE_MAX):
-            raise ValueError(f"the rate must be above 0 and at most {RATE_MAX:g} market seconds a second")
 
 
 class Settings(BaseSettings):
@@ -231,7 +240,7 @@ def load_settings(
     try:
         settings = Settings(**layers)
     except ValidationError as error:
-        raise SettingsError(_sentence(error, path)) from None
+        raise _refusal(error, path) from None
     return scaled(settings, settings.demo.rate if settings.profile == "demo" else settings.rate)
 
 
@@ -256,7 +265,7 @@ def overlaid(recorded: bytes, path: Path) -> Settings:
     try:
         return _without_environment(merged(orjson.loads(recorded), _read_yaml(path)))
     except ValidationError as error:
-        raise SettingsError(_sentence(error, path)) from None
+        raise _refusal(error, path) from None
 
 
 def _without_environment(layers: dict[str, Any]) -> Settings:
@@ -337,6 +346,7 @@ def _case_folded(value: Any) -> Any:
     return out
 
 
+_EVALUATORS = "domain/signals/alerts.py"
 # What a setting of 0.1.0 is called now.
 _RENAMED = {
     "flip": "alert_rules.GAMMA_FLIP",
@@ -349,15 +359,30 @@ _RENAMED = {
 }
 
 
-def _sentence(error: ValidationError, path: Path | None) -> str:
+def _refusal(error: ValidationError, path: Path | None) -> SettingsError:
     where = str(path) if path is not None else "the settings or the environment"
-    parts = []
+    parts, findings = [], {}
     for item in error.errors()[:5]:
         name = ".".join(str(part) for part in item["loc"])
+        what = item["msg"].removeprefix("Value error, ")
         if not name:
-            parts.append(item["msg"].removeprefix("Value error, "))
+            parts.append(what)
         elif item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            parts.append(f"{name} is not a setting" + (f" (it is {_RENAMED[name]} now)" if name in _RENAMED else ""))
+            parts.append(f"{name} is not a setting{_remedy(name)}")
         else:
-            parts.append(f"{name}: {item['msg'].lower()} (given: {str(item.get('input'))[:40]!r})")
-    return f"In {where}: {'; '.join(parts)}. See config/defaults.yaml for every setting and its unit."
+            given = item.get("input")
+            if not isinstance(given, dict):  # of a section that lacks something the values say nothing
+                what += f" (given: {str(given)[:40]!r})"
+            findings[name] = what = what[0].lower() + what[1:]
+            parts.append(f"{name}: {what}")
+    text = f"In {where}: {'; '.join(parts)}. See config/defaults.yaml for every setting and its unit."
+    return SettingsError(text, findings)
+
+
+def _remedy(unknown: str) -> str:
+    if unknown in _RENAMED:
+        return f" (it is {_RENAMED[unknown]} now)"
+    section, _, kind = unknown.partition(".")
+    if section == "alert_rules" and "." not in kind:
+        return f": no evaluator is known as {kind}; a kind of your own needs its row in EVALUATORS of {_EVALUATORS}"
+    return ""

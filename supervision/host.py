@@ -6,7 +6,6 @@ another is held is that of the actor whom the supervisor starts or fences.
 
 from __future__ import annotations
 
-import contextlib
 import time
 import traceback
 from abc import abstractmethod
@@ -61,7 +60,9 @@ class Host(PostOffice):
        raises. Or it is fenced while it is stuck, in the supervisor's thread: `close` does not run, and what it still
        decides is refused.
 
-    Whatever it raises is caught, `SystemExit` as well, by which pykka would stop every actor.
+    Whatever it raises is caught, `SystemExit` as well, by which pykka would stop every actor. A `KeyboardInterrupt` is
+    Ctrl-C, nobody's bug, and ends a stepped run; the threads of the live runtime never get one (Python raises it in the
+    main thread, where no actor runs).
 
     `ended` says why the process should end; `None` while it may go on.
     """
@@ -124,6 +125,8 @@ class Host(PostOffice):
                 cell.state = None if isinstance(actor, IoActor) else actor.initial()
                 cell.actor, cell.decide = actor, _decide_of(actor)
                 self._start_shell(cell, incarnation)
+            except KeyboardInterrupt:
+                raise  # see `Host`
             except BaseException as error:
                 self._report_crash(cell, 0, None, error)
                 return
@@ -356,5 +359,9 @@ def _story(error: BaseException) -> str:
 
 def _release(cell: Cell) -> None:
     if isinstance(cell.actor, IoActor):
-        with contextlib.suppress(BaseException):  # the incarnation is over either way, and `open` starts afresh
+        try:
             cell.actor.close()
+        except KeyboardInterrupt:
+            raise  # see `Host`
+        except BaseException:  # the incarnation is over either way, and `open` starts afresh
+            pass

@@ -140,6 +140,8 @@ class PostOffice(ABC):
                 self.latch(self.trace.failed)
         try:
             sink(mail.message)
+        except KeyboardInterrupt:
+            raise  # Ctrl-C in a stepped run, whose ports are called in its one thread
         except BaseException as error:
             self._report_dead_letter(address, mail, sentence(error))
 

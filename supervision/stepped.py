@@ -190,6 +190,8 @@ class SteppedRuntime(Host):
                             targets = self._targets(cell.name, effects)
                         if records:
                             whole, raws = outbox(effects)
+                except KeyboardInterrupt:
+                    raise  # a person at the terminal ends the run: nobody's bug
                 except BaseException as error:
                     cell.in_hand, cell.in_hand_seq = mail, seq
                     self._failed(cell, cell.incarnation, error)

@@ -245,7 +245,7 @@ class TraceReader:
         self.path = path
         self.torn = False
         if not path.is_file():
-            raise TraceError(f"There is no trace at {path}; `main.py status` and the data folder name those there are.")
+            raise TraceError(f"There is no trace at {path}; `main.py report` names those of a session.")
 
     def header(self) -> Header:
         """Return the segment's first record.

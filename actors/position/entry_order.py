@@ -21,7 +21,7 @@ from domain.orders.live_order import LegStage, LiveOrder, settled, unwanted, wit
 from domain.orders.order_pair import OrderPair, OrderRole
 from domain.orders.request import OrderChange, OrderRequest
 from domain.orders.tiers import Tier, raised_entry_ticks
-from domain.position.cycle import EndReason, PositionEvent, PositionState, can_enter
+from domain.position.cycle import NO_FILL, EndReason, PositionEvent, PositionState, can_enter
 from domain.position.exits import MarketWatch, is_fresh
 from domain.position.fills import new_life
 from domain.risk.kill import KillLevel
@@ -171,6 +171,6 @@ def finish_entry(rules: PositionRules, turn: PositionTurn, order: LiveOrder) -> 
         return
     state.wanted = None
     state.end = EndReason.ABANDONED
-    reports.entry_abandoned(turn, state.opened_ref(), state.entry_ref, "the entry ended without a fill")
+    reports.entry_abandoned(turn, state.opened_ref(), state.entry_ref, NO_FILL)
     reports.unwatch_contract(rules, turn)
     turn.disarm(Timer.SLOW)

@@ -109,7 +109,8 @@ def unwatch_contract(rules: PositionRules, turn: PositionTurn) -> None:
 
 
 def request_quote(rules: PositionRules, turn: PositionTurn) -> None:
-    """Ask for a new tick (the quote is stale)."""
+    """Ask for a new tick (the quote is stale); the quotes' actor may have been started again and watch nothing."""
+    watch_contract(turn)
     request = market.RequestQuote(
         request_id=f"{turn.name}:{turn.now}", reply_to=turn.name, con_id=rules.con_id, newer_than_utc=turn.now,
         expires_utc=turn.now + rules.exits.blind_resubscribe_ms * MS,

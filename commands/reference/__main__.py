@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from commands.reference.pages import main
+from commands.cli import libraries_needed
+
+with libraries_needed("-m commands.reference"):
+    from commands.reference.pages import main
 
 sys.exit(main(sys.argv[1:]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 from domain.fsm import Machine
 
@@ -15,6 +16,9 @@ class PositionState(StrEnum):
     OPEN = "OPEN"
     PENDING_EXIT = "PENDING_EXIT"
     SETTLING = "SETTLING"
+
+
+NO_FILL: Final = "the entry ended without a fill"  # why an entry was given up that simply got none
 
 
 class EndReason(StrEnum):

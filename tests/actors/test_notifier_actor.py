@@ -12,7 +12,7 @@ from domain.alarm import Severity
 from domain.instants import SECOND
 from domain.instruments import Contract, Right, Side
 from domain.orders.intent import OrderLeg, PositionRef
-from domain.position.cycle import EndReason, ExitReason
+from domain.position.cycle import NO_FILL, EndReason, ExitReason
 from domain.risk.gates.types import Finding, Outcome, Verdict
 from domain.risk.kill import KillLevel
 from domain.risk.reject import RejectCode
@@ -92,6 +92,10 @@ LINES = [
     (
         positions.EntryAbandoned(ref=REF, order_ref=LEG.order_ref, why="out of time"), "entry", INFO,
         "Entry of SPXW 5890P ended without a fill: out of time",
+    ),
+    (
+        positions.EntryAbandoned(ref=REF, order_ref=LEG.order_ref, why=NO_FILL), "entry", INFO,
+        "Entry of SPXW 5890P ended without a fill",
     ),
     (positions.DayFlattened(at_utc=CLOSE), "day", INFO, "Flat: nothing is held or pending"),
     (market.HubUp(hub="classic", feed_epoch=1, recovered=False), "feed", INFO, "Hub classic connected"),

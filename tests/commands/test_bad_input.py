@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from commands import live
+from commands import doctor, live
+from commands.cli import main
 from commands.folder import DataFolder
 from commands.run import KillFile
 from config.settings import SettingsError, load_settings, overlaid
@@ -70,3 +71,26 @@ def test_an_empty_kill_file_counts_only_when_it_is_still_empty_at_the_next_look(
     assert look(kill_file) == [2, 1]
     path.unlink()
     assert look(kill_file) == [2, 1]
+
+
+@pytest.mark.parametrize("rate", ["0", "-3", "nan"])
+def test_a_flag_that_cannot_be_used_is_named_as_the_flag(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], rate: str
+) -> None:
+    assert main(["--data", str(tmp_path), "sim", "gateway", f"--rate={rate}"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("--rate: must be above 0")
+    assert (said.count("\n"), "{" in said) == (1, False)
+
+
+def test_rules_of_a_kind_without_an_evaluator_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("alert_rules: {MINE: {readings: 2}}", encoding="utf-8")
+    with pytest.raises(SettingsError, match=r"alert_rules\.MINE is not a setting: .* row in EVALUATORS"):
+        load_settings(path)
+
+
+@pytest.mark.parametrize("url", ["http://host:99999/v2", "http://host:x/", "http://[::1/", "nonsense", "ftp://host/"])
+def test_a_feed_address_that_is_none_is_a_finding(url: str) -> None:
+    found = doctor._feed(url)
+    assert (found.is_ok, url in found.seen, found.remedy) == (False, True, "Correct feed.negotiate_url.")

@@ -64,3 +64,11 @@ def test_without_the_libraries_every_command_says_how_to_get_them_in_one_sentenc
     assert ended.stderr.startswith("This Python has no ")
     assert "make run" in ended.stderr
     assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("module", ["commands.reference", "benchmarks"])
+def test_without_the_libraries_a_module_says_so_in_the_same_sentence(module: str) -> None:
+    ended = python(*WITHOUT_LIBRARIES, "-m", module)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("This Python has no ")
+    assert ended.stderr.endswith(f"`.venv/bin/python -m {module}`.\n")

@@ -97,3 +97,27 @@ def test_shells_leave_pykkas_registry_and_nobody_may_ask() -> None:
     assert len(pykka.ActorRegistry.get_by_class(SteppedShell)) >= len(runtime.cells)
     runtime.close()
     assert len(pykka.ActorRegistry.get_all()) == before
+
+
+def _interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("where", ["a turn", "a port"])
+def test_ctrl_c_ends_a_stepped_run_and_is_nobodys_crash(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    log: Log = []
+    runtime = stepped(toy_tree(spec("a:1", lambda n: Toy(n, log)), log=log))
+    runtime.sinks["port:x"] = _interrupted
+    if where == "a turn":
+        monkeypatch.setattr(runtime.cells["a:1"], "decide", _interrupted)
+    runtime.post("a:1", say("tell port:x hello"), "edge:test")
+    with pytest.raises(KeyboardInterrupt):
+        runtime.run_until(20)
+    assert (runtime.cells["a:1"].crashes, runtime.dead_letters) == (0, 0)
+
+
+def test_ctrl_c_while_an_actor_is_made_ends_a_stepped_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    log: Log = []
+    monkeypatch.setattr(SteppedShell, "start", _interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        stepped(toy_tree(spec("a:1", lambda n: Toy(n, log)), log=log))

@@ -371,6 +371,9 @@ def test_blind_position_asks_for_its_quote_then_leaves_below_the_last_bid_then_a
     history.hold(1)
     history.wait(5200)
     assert history.all(market.RequestQuote, "quotes")
+    # the quotes actor may have crashed and watch nothing any more: it is asked to watch again, too
+    assert history.all(market.WatchContract, "quotes")[-1].contract == history.state.opened_ref().contract
+    assert len(history.all(market.WatchContract, "quotes")) > 1
     assert history.cycle() is PositionState.OPEN
     history.wait(9000)
     spot = Spot("SPX", 600_000, history.now)  # the underlying is seen, the option is not

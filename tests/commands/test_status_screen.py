@@ -1,0 +1,65 @@
+"""The screen of `status`: whole in 80 columns, and it says what a window is too small for."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from commands.status import screen
+
+ACTORS = ["supervisor", "position:paper:1234567890", *(f"lane:gexwatch:T{n}" for n in range(28))]
+
+
+def status(**process: Any) -> dict[str, Any]:
+    facts = {
+        "run_n": 1, "at_utc": 1_795_186_800_000_000_000, "latched": None, "ended": None, "dead_letters": 0,
+        "trace_bytes": 7_000_000_000, "trace_failed": None, "uptime_s": 86_399, "rss_mb": 1024, "threads": 120,
+    }  # fmt: skip
+    actors = [
+        {
+            "name": name, "is_up": True, "depth": 12_345, "oldest_ms": 9_999, "handled": 12_345_678, "crashes": 3,
+            "p50_us": 14, "p99_us": 12_345, "last_tag": "broker.OrderStatusReported",
+        }
+        for name in ACTORS
+    ]  # fmt: skip
+    return {"process": facts | process, "actors": actors}
+
+
+def rendered(width: int, height: int | None = None, **process: Any) -> list[str]:
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    with console.capture() as shown:
+        console.print(screen(status(**process), width, height))
+    return shown.get().splitlines()
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_nothing_is_cut(width: int) -> None:
+    lines = rendered(width)
+    assert max(map(len, lines)) <= width
+    text = "\n".join(lines)
+    assert "…" not in text
+    assert "None" not in text
+    assert all(any(line.startswith(name) for line in lines) for name in ACTORS)
+    for wanted in ("yes", "12345", "12345678", "12.3 ms"):
+        assert wanted in text
+    assert ("broker.OrderStatusReported" in text) is (width == 140)
+
+
+def test_in_a_narrow_window_names_give_way_and_figures_stay() -> None:
+    lines = rendered(60)
+    assert any(line.startswith("position:") and "12345678" in line and "12.3 ms" in line for line in lines)
+
+
+def test_what_is_wrong_stands_on_a_line_of_its_own() -> None:
+    assert "latched: the disk is full" in [line.rstrip() for line in rendered(80, latched="the disk is full")]
+
+
+def test_rows_that_a_window_has_no_room_for_are_counted() -> None:
+    lines = rendered(80, 24)
+    assert len(lines) == 24
+    hidden = len(ACTORS) - sum(line.startswith(("supervisor", "position:", "lane:")) for line in lines)
+    assert f"... and {hidden} more (enlarge the window)" in [line.rstrip() for line in lines]
+    assert not any("enlarge" in line for line in rendered(80, 60))
