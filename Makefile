@@ -5,11 +5,12 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do command 
 VENV := .venv
 PY := $(VENV)/bin/python
 CLIENTS := .venv-clients
+LAB := .venv-notebooks
 # One line a library as it comes, so that a slow network is seen; pip's own errors pass.
 PIP := -m pip install --disable-pip-version-check --progress-bar off --require-hashes
 PROGRESS := awk '/^Collecting /{n++; printf "  %d: %s\n", n, $$2; fflush()} /^Installing collected/{print "  installing..."; fflush()} /^ERROR|^error/{print; fflush()}'
 
-.PHONY: run test quick check bench lock clean
+.PHONY: run test quick check bench notebooks lock clean
 run: $(VENV)/.ready            ## the demo day, from market to money
 	$(PY) main.py run --profile demo
 
@@ -27,12 +28,16 @@ check: $(VENV)/.ready          ## what CI checks besides the tests
 bench: $(VENV)/.ready          ## the figures of benchmarks/RESULTS.md
 	$(PY) -m benchmarks
 
+notebooks: $(LAB)/.ready       ## open the notebooks on the last demo day, also while it runs
+	JUPYTER_PATH=$(abspath $(LAB))/share/jupyter $(LAB)/bin/jupyter lab --notebook-dir=notebooks
+
 lock:                          ## pin the libraries afresh (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --group dev pyproject.toml -o requirements.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements-clients.in -o requirements-clients.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements-notebooks.in -o requirements-notebooks.lock
 
 clean:
-	rm -rf $(VENV) $(CLIENTS) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(CLIENTS) $(LAB) .pytest_cache .mypy_cache .ruff_cache
 
 $(VENV)/.ready: requirements.lock
 	@test -n "$(PYTHON)" || { echo "Zerohour needs Python 3.11, 3.12 or 3.13 on the PATH (none was found)."; exit 1; }
@@ -45,4 +50,12 @@ $(CLIENTS)/.ready: requirements-clients.lock $(VENV)/.ready
 	@echo "Setting up $(CLIENTS): the other clients that the simulated gateway is tested with."
 	@$(PY) -m venv $(CLIENTS)
 	@$(CLIENTS)/bin/python $(PIP) -r requirements-clients.lock | $(PROGRESS)
+	@touch $@
+
+# JupyterLab has an environment of its own; the notebooks run in that of the program, which its kernel names.
+$(LAB)/.ready: requirements-notebooks.lock $(VENV)/.ready
+	@echo "Setting up $(LAB): JupyterLab, to open the notebooks with."
+	@$(PY) -m venv $(LAB)
+	@$(LAB)/bin/python $(PIP) -r requirements-notebooks.lock | $(PROGRESS)
+	@$(PY) -m ipykernel install --prefix $(LAB) --name python3 --display-name "Python 3 (Zerohour)" >/dev/null
 	@touch $@

@@ -36,8 +36,9 @@ from actors.warehouse import WarehouseActor
 from config.settings import Settings
 from domain.instants import MS, SECOND
 from domain.ports import LedgerStore, WarehouseStore
+from domain.position.cycle import ExitReason
 from domain.risk.kill import KillLevel
-from messages import broker, entries, market, operator, positions, risk, session, signals
+from messages import broker, entries, market, operator, orders, positions, risk, session, signals
 from messages.base import Event, Message
 from messages.ledgers import DeskFact, DeskInput, SharedFact, SharedInput
 from supervision.actor import AnyActor
@@ -49,11 +50,14 @@ from supervision.supervisor import SupervisorActor
 
 # Who hears which event, by role; a role may be keyed by fields of the event. Senders name nobody.
 SUBSCRIBERS: Final[Subscribers] = {
-    session.PhaseChanged: ("risk", "quotes", "positions", "lanes", "warehouse", "notifier"),
+    session.PhaseChanged: ("risk", "ibkr", "kill", "quotes", "positions", "lanes", "warehouse", "notifier"),
     session.ModeChanged: ("risk", "positions", "notifier"),
     session.AccountChecked: ("risk",),
     session.ReconcileFinished: ("positions", "risk"),
     broker.AccountRead: ("risk",),
+    broker.AccountUnreadable: ("risk", "notifier"),
+    broker.ClockRead: ("kill",),
+    orders.BrokerRefused: ("desk_ledger", "kill", "notifier"),
     risk.KillRaised: ("risk", "ibkr", "positions", "notifier"),
     risk.KillLowered: ("risk", "ibkr", "positions", "notifier"),
     # market data
@@ -66,19 +70,27 @@ SUBSCRIBERS: Final[Subscribers] = {
     market.HubDown: ("notifier",),
     market.QuoteChanged: ("position:{con_id}",),
     market.SpotsChanged: ("risk",),
+    market.HoursRead: ("risk",),
+    market.HaltChanged: ("risk", "positions"),
+    market.SpreadsRead: ("kill",),
     # from a reading to an entry
     signals.FeaturesComputed: ("lanes:{ticker}",),
     signals.SignalRaised: ("risk",),
     signals.ReversalRaised: ("positions",),
+    signals.PromotionChanged: ("risk", "lanes"),
     entries.EntryDenied: ("lane:{key.source}:{key.ticker}", "notifier"),
+    entries.EntryAmended: ("desk_ledger", "risk", "notifier"),
     entries.EntryHandedOver: ("lane:{key.source}:{key.ticker}", "notifier"),
     # positions
-    positions.PositionOpened: ("risk", "notifier"),
-    positions.PositionChanged: ("risk",),
-    positions.PositionClosed: ("desk_ledger", "risk", "notifier"),
+    positions.PositionOpened: ("risk",),
+    positions.FillBooked: ("notifier",),
+    positions.PositionChanged: ("risk", "kill"),
+    positions.PositionClosed: ("desk_ledger", "risk", "kill", "notifier"),
     positions.EntryAbandoned: ("desk_ledger", "risk", "notifier"),
     positions.PositionDisputed: ("ibkr", "notifier"),
     positions.DayFlattened: ("notifier",),
+    positions.HoldingsChecked: ("notifier",),
+    positions.ShortFound: ("kill", "notifier"),
     operator.Alarm: ("notifier",),
 }
 # Events that nobody acts on yet: they stand in the trace.
@@ -115,7 +127,7 @@ def build_tree(
 
     tree = Tree(
         children=(
-            child("supervisor", lambda name: SupervisorActor(name, tree, settings.supervision, settings.rate)),
+            child("supervisor", lambda name: SupervisorActor(name, tree, settings.supervision)),
             child(shared, lambda name: LedgerActor(name, stores.ledger), policy=_MONEY),
             child(own, lambda name: DeskLedgerActor(name, stores.desk_ledger), policy=_MONEY),
             child("kill", lambda name: KillActor(name, settings), shared, _VITAL),
@@ -141,8 +153,7 @@ def build_tree(
 
 
 def _warehouse(name: str, store: MarketStore, settings: Settings) -> WarehouseActor:
-    poll_ns = round(settings.rate * SECOND)
-    return WarehouseActor(name, store, settings.warehouse.seal_every_ms * MS, poll_ns, poll_ns // 4)
+    return WarehouseActor(name, store, settings.warehouse.seal_every_ms * MS, SECOND, SECOND // 4)
 
 
 def routes(settings: Settings, names: Callable[[], Iterable[str]]) -> Route:
@@ -178,11 +189,17 @@ def routes(settings: Settings, names: Callable[[], Iterable[str]]) -> Route:
 
 
 def halt(why: Halt) -> tuple[Tell, ...]:
-    """Return what is told when trading must stop: no entries, and after a vital loss the broker's truth afresh."""
-    raised = risk.RaiseKill(level=KillLevel.NO_ENTRIES, reason=why.reason, by=why.by)
+    """Return what is told when trading must stop: no entries, and after a vital loss the broker's truth afresh.
+
+    A level 2 that was lost on its way is carried out past the kill switch: it would fail on the same message again.
+    """
+    raised = Tell("kill", risk.RaiseKill(level=KillLevel.NO_ENTRIES, reason=why.reason, by=why.by))
     if not why.is_vital_loss:
-        return (Tell("kill", raised),)
-    return Tell("kill", raised), Tell("ibkr", session.RequestReconcile(why=why.reason))
+        return (raised,)
+    reconciled = Tell("ibkr", session.RequestReconcile(why=why.reason))
+    if not why.is_stop_lost:
+        return raised, reconciled
+    return raised, Tell("positions", positions.FlattenPosition(reason=ExitReason.KILL)), reconciled
 
 
 class Port(Protocol):

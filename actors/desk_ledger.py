@@ -1,20 +1,22 @@
 """A desk's ledger actor: sole writer of reservations, orders, executions, positions, gate log and day rows.
 
-A fill reaches its position only through here. The actor keeps nothing in memory. What fails comes again, also after a
-COMMIT whose answer was lost: a repeat changes no row and is answered as it was the first time.
+A fill reaches its position only through here; only where the ledger does not answer in time does the broker session's
+actor tell it. The actor keeps nothing in memory: what waits for a file that cannot be written now waits in the store,
+in order, and is recorded once. A repeat changes no row and is answered as it was the first time.
 """
 
 from __future__ import annotations
 
 from typing import assert_never
 
+from actors.ledger_outage import OutageWatch, Timer
 from domain.ports import LedgerStore
 from messages import entries, lifecycle, orders, positions, risk, session
 from messages.ledgers import DeskFact, DeskInput
 from supervision.actor import IoActor
 from supervision.turn import Turn
 
-Inbox = lifecycle.Started | DeskInput
+Inbox = lifecycle.Started | lifecycle.TimerFired | DeskInput
 
 
 class DeskLedgerActor(IoActor[Inbox]):
@@ -29,6 +31,7 @@ class DeskLedgerActor(IoActor[Inbox]):
         super().__init__(name)
         self._store = store
         self._desk = name.partition(":")[2]
+        self._outages = OutageWatch("fills reach their positions and exits go on")
 
     def open(self) -> None:
         """Open the ledger."""
@@ -39,34 +42,47 @@ class DeskLedgerActor(IoActor[Inbox]):
         self._store.close()
 
     def handle(self, turn: Turn[None], message: Inbox) -> None:
-        """Write, then report what is durable."""
+        """Write, then report what is durable, or what is not durable yet and must be known all the same."""
         match message:
             case lifecycle.Started():
-                pass  # the file is open, and nothing is kept in memory
-            case orders.RecordExitIntent() | lifecycle.RequestState():
-                self._write(turn, message, message.reply_to)
+                self._retry(turn)  # what an earlier incarnation left waiting
+            case lifecycle.TimerFired():
+                match Timer(message.kind):
+                    case Timer.RETRY:
+                        self._retry(turn)
+                    case unknown:
+                        assert_never(unknown)
             case (
-                entries.ReserveEntry() | entries.ReleaseReservation() | entries.RecordDenial()
+                entries.ReserveEntry() | entries.ReleaseReservation() | entries.RecordDenial() | entries.EntryAmended()
                 | orders.RecordOrderIds() | orders.RecordExecution() | orders.RecordCommission()
+                | orders.RecordExitIntent() | orders.BrokerRefused()
                 | positions.RecordPosition() | positions.PositionClosed() | positions.EntryAbandoned()
-                | risk.LockDay() | risk.RecordStartNav() | risk.RecordDay() | session.Reconcile()
+                | risk.LockDay() | risk.RecordStartNav() | risk.RecordDay() | risk.RecordDayStops()
+                | session.Reconcile() | lifecycle.RequestState()
             ):  # fmt: skip
-                self._write(turn, message)
+                for fact in self._store.apply(message, turn.now):
+                    self._tell(turn, message, fact)
             case _:
                 assert_never(message)
+        self._outages.look(turn, self._store)
 
-    def _write(self, turn: Turn[None], message: DeskInput, reply_to: str = "") -> None:
-        for fact in self._store.apply(message, turn.now):
-            match fact:
-                case orders.ExitIntentRecorded() | lifecycle.StateRead():
-                    turn.report(reply_to, fact)
-                case orders.FillRecorded() | orders.CommissionRecorded():
-                    turn.report(f"position:{self._desk}:{fact.con_id}", fact)
-                case entries.EntryReserved() | entries.EntryRefused() | risk.DayLocked() | risk.StartNavRecorded():
-                    turn.report(f"risk:{self._desk}", fact)
-                case session.Reconciled():
-                    turn.report(f"ibkr:{self._desk}", fact)
-                case risk.RaiseKill():
-                    turn.tell("kill", fact)
-                case _:
-                    assert_never(fact)
+    def _retry(self, turn: Turn[None]) -> None:
+        for recorded, fact in self._store.retry(turn.now):
+            self._tell(turn, recorded, fact)
+        self._outages.retried(turn, self._store)
+
+    def _tell(self, turn: Turn[None], message: DeskInput, fact: DeskFact) -> None:
+        match fact:
+            case orders.ExitIntentRecorded() | lifecycle.StateRead():
+                if isinstance(message, orders.RecordExitIntent | lifecycle.RequestState):
+                    turn.report(message.reply_to, fact)
+            case orders.FillRecorded() | orders.CommissionRecorded():
+                turn.report(f"position:{self._desk}:{fact.con_id}", fact)
+            case entries.EntryReserved() | entries.EntryRefused() | risk.DayLocked() | risk.StartNavRecorded():
+                turn.report(f"risk:{self._desk}", fact)
+            case session.Reconciled() | orders.ExecutionRecorded():
+                turn.report(f"ibkr:{self._desk}", fact)
+            case risk.RaiseKill():
+                turn.tell("kill", fact)
+            case _:
+                assert_never(fact)

@@ -25,7 +25,6 @@ from supervision.actor import Actor
 from supervision.turn import Turn
 
 NOT_SEALED = "hub port silent"
-GIVEN_UP_KEPT = 8
 
 Inbox = (
     lifecycle.Started
@@ -49,14 +48,13 @@ class Timer(StrEnum):
 
 
 class HubState(msgspec.Struct):
-    """The feed epoch dialled (0: none) and failed dials in a row; buckets due, closed last, given up."""
+    """The feed epoch dialled (0: none) and failed dials in a row; buckets due and closed last."""
 
     feed_epoch: int = 0
     token_until_utc: Utc = Utc(0)
     attempts: int = 0
     due: tuple[Utc, ...] = ()
     closed_utc: Utc = Utc(0)
-    given_up: tuple[Utc, ...] = ()
     silent_since_utc: Utc | None = None
     is_silence_told: bool = False
 
@@ -189,13 +187,16 @@ def seal(hub: Wiring, turn: Turn[HubState], due: market.BucketDue) -> None:
 
 
 def on_sealed(hub: Wiring, turn: Turn[HubState], sealed: market.BucketSealed) -> None:
-    """Hand a bucket on; one that was given up is stored as late, one that was answered before is no news."""
+    """Hand a bucket on; what comes for one that is closed (given up, or answered before) is stored as late.
+
+    Every row that is on record in the trace is stored: the warehouse keeps a bucket that it has already only once.
+    """
     state, bucket_utc = turn.state, sealed.bucket_utc
-    if bucket_utc in state.given_up:
-        state.given_up = tuple(b for b in state.given_up if b != bucket_utc)
-        store(turn, as_late(sealed), hub.rules)
-        return
     if bucket_utc <= state.closed_utc:
+        if sealed.rows.rows:
+            store(turn, as_late(sealed), hub.rules)
+        store_earlier(turn, sealed)
+        report_refused(turn, sealed)
         return
     close_bucket(state, bucket_utc)
     turn.disarm(Timer.CLOSE, str(bucket_utc))
@@ -220,7 +221,6 @@ def give_up_bucket(hub: Wiring, turn: Turn[HubState], bucket_utc: Utc) -> None:
         why_absent=NOT_SEALED,
     )
     close_bucket(state, bucket_utc)
-    state.given_up = (*state.given_up, bucket_utc)[-GIVEN_UP_KEPT:]
     hand_on(hub, turn, empty)
     store(turn, empty, hub.rules)
 

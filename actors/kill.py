@@ -1,11 +1,14 @@
 """`kill`: the level that stops entries (1) or flattens everything (2), and the epoch that voids older permits.
 
 A raise is in force first and durable after; a lowering is durable first. Starts at the level that the ledger gives
-back, and at 1 where it gives none. One desk: the global level is the account's.
+back, and at 1 where it gives none or where a real desk is new: its first start is a person's. One desk: the global
+level is the account's. The automatic rules that need no position's or account's state are watched here
+(`domain.risk.kill_watch`).
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import assert_never
 
@@ -13,10 +16,15 @@ import msgspec
 
 from config.settings import Settings
 from domain.alarm import Severity
-from domain.instants import MS
+from domain.instants import MS, session_of
+from domain.limits import KillRules
 from domain.position.cycle import ExitReason
+from domain.risk import kill_watch
 from domain.risk.kill import KillLevel, LoweringRefused, lowering_refused, raised
-from messages import lifecycle, market, operator, positions, risk
+from domain.risk.kill_watch import Norm, Raise, Watch
+from domain.session.phases import REGULAR, Phase
+from domain.units import Qty, Utc
+from messages import broker, lifecycle, market, operator, orders, positions, risk, session
 from messages.restored import KillRestored
 from supervision.actor import Actor
 from supervision.turn import Turn
@@ -29,6 +37,13 @@ Inbox = (
     | risk.RequestKillLevel
     | risk.KillRecorded
     | market.BucketNotStored
+    | market.SpreadsRead
+    | broker.ClockRead
+    | orders.BrokerRefused
+    | positions.PositionChanged
+    | positions.PositionClosed
+    | positions.ShortFound
+    | session.PhaseChanged
 )
 
 
@@ -36,6 +51,8 @@ class Timer(StrEnum):
     """What kill waits for."""
 
     RECORD = "record"  # the epoch: the ledger's answer on it is overdue
+    SHORT = "short"  # the contract: a negative quantity has stood too long
+    SILENT = "silent"  # an input of the automatic rules may have been silent for too long
 
 
 class Lowering(msgspec.Struct, frozen=True):
@@ -48,7 +65,9 @@ class Lowering(msgspec.Struct, frozen=True):
 class KillState(msgspec.Struct):
     """The level in force; `epoch` is the highest number given out, `in_force_epoch` that of the level in force.
 
-    `unrecorded` are epochs whose record has not been confirmed.
+    `unrecorded` are epochs whose record has not been confirmed. `held` are the positions that are open, (id, since);
+    `asked` are the reasons of automatic raises whose cause still stands, so that a person who lowers the level is not
+    overruled by the same facts; `norm_slot` is the slot whose spread was recorded last.
     """
 
     level: KillLevel = KillLevel.NO_ENTRIES
@@ -58,54 +77,163 @@ class KillState(msgspec.Struct):
     by: str = "kill"
     lowering: Lowering | None = None
     unrecorded: tuple[int, ...] = ()
+    watch: Watch = Watch()
+    norms: tuple[Norm, ...] = ()
+    norm_slot: int | None = None
+    held: tuple[tuple[str, Utc], ...] = ()
+    phase: Phase | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """What does not change: the wait for the ledger, the rules, and whether a new desk may start by itself."""
+
+    wait_ns: int
+    rules: KillRules
+    starts_itself: bool
 
 
 class KillActor(Actor[KillState, Inbox]):
-    """Keeps the kill level; anybody may raise it, only a person lowers it."""
+    """Keeps the kill level; anybody may raise it, and some facts do, only a person lowers it."""
 
     def __init__(self, name: str, settings: Settings) -> None:
         super().__init__(name)
-        self._wait_ns = settings.exits.record_wait_ms * MS
+        self._wiring = Wiring(settings.exits.record_wait_ms * MS, settings.kill, settings.profile == "demo")
 
     def initial(self) -> KillState:
         """Return a state that allows no entries before `Started`."""
         return KillState()
 
     def decide(self, turn: Turn[KillState], message: Inbox) -> None:
-        """Raise, lower, or report the level in force."""
+        """Raise, lower, or report the level in force; and watch what raises it by itself."""
+        wiring = self._wiring
         match message:
             case risk.RaiseKill():
-                raise_level(turn, message, self._wait_ns)
+                raise_level(turn, message, wiring.wait_ns)
             case risk.LowerKill():
-                request_lowering(turn, message, self._wait_ns)
+                request_lowering(turn, message, wiring.wait_ns)
             case risk.KillRecorded():
                 on_recorded(turn, message.kill_epoch)
             case risk.RequestKillLevel():
                 turn.report(message.reply_to, in_force(turn.state))
             case market.BucketNotStored():
                 halt = risk.RaiseKill(level=KillLevel.NO_ENTRIES, reason=message.why, by="warehouse")
-                raise_level(turn, halt, self._wait_ns)
+                raise_level(turn, halt, wiring.wait_ns)
+            case market.SpreadsRead():
+                on_spreads(wiring, turn, message)
+            case broker.ClockRead():
+                turn.state.watch, found = kill_watch.on_clock(
+                    turn.state.watch, message.least_ms, message.most_ms, wiring.rules, turn.now
+                )
+                raise_by_itself(wiring, turn, found)
+            case orders.BrokerRefused():
+                turn.state.watch, found = kill_watch.on_refused(
+                    turn.state.watch, message.vendor_code, wiring.rules, turn.now
+                )
+                raise_by_itself(wiring, turn, found)
+            case positions.ShortFound():
+                on_short(wiring, turn, message)
+            case positions.PositionChanged():
+                on_position(wiring, turn, message.ref.position_id, message.qty)
+            case positions.PositionClosed():
+                on_position(wiring, turn, message.ref.position_id, Qty(0))
+            case session.PhaseChanged():
+                turn.state.phase = message.phase
             case lifecycle.Started():
-                start(turn, message)
+                start(wiring, turn, message)
             case lifecycle.TimerFired():
                 match Timer(message.kind):
                     case Timer.RECORD:
-                        on_record_overdue(turn, int(message.subject), self._wait_ns)
+                        on_record_overdue(turn, int(message.subject), wiring.wait_ns)
+                    case Timer.SHORT:
+                        found = kill_watch.short_overdue(turn.state.watch, int(message.subject), wiring.rules, turn.now)
+                        raise_by_itself(wiring, turn, found)
+                    case Timer.SILENT:
+                        on_silence(wiring, turn)
                     case other:
                         assert_never(other)
             case _:
                 assert_never(message)
 
 
-def start(turn: Turn[KillState], message: lifecycle.Started) -> None:
-    """Start at the level that the ledger knows, and publish it."""
+def start(wiring: Wiring, turn: Turn[KillState], message: lifecycle.Started) -> None:
+    """Start at the level that the ledger knows, and publish it; a new real desk waits for a person."""
     state, restored = turn.state, message.restored
-    if isinstance(restored, KillRestored):
-        state.level, state.reason, state.by = restored.level, restored.reason, restored.by
-        state.epoch = state.in_force_epoch = restored.kill_epoch
-    else:
+    turn.tell("session", session.RequestPhase(reply_to=turn.name))
+    if not isinstance(restored, KillRestored):
         state.reason = "the ledger gave no kill level back"
+        announce(turn)
+        return
+    state.norms = restored.spread_norms
+    if restored.is_new and not wiring.starts_itself:
+        reason = "a new desk: look at its settings and start it (main.py resume --level 0 --reason ...)"
+        first = risk.RaiseKill(level=KillLevel.NO_ENTRIES, reason=reason, by=turn.name)
+        state.epoch = restored.kill_epoch
+        raise_level(turn, first, wiring.wait_ns)
+        return
+    state.level, state.reason, state.by = restored.level, restored.reason, restored.by
+    state.epoch = state.in_force_epoch = restored.kill_epoch
     announce(turn)
+
+
+# -- the automatic rules ------------------------------------------------------------------------
+
+
+def raise_by_itself(wiring: Wiring, turn: Turn[KillState], found: Raise | None) -> None:
+    """Raise the level for a rule and page a person; a level that is in force already is not raised again."""
+    if found is None or turn.state.level >= found.level:
+        return
+    text = f"{found.reason[0].upper()}{found.reason[1:]}."
+    turn.publish(operator.Alarm(key="kill_rule", severity=Severity.CRITICAL, text=text, at_utc=turn.now))
+    raise_level(turn, risk.RaiseKill(level=found.level, reason=found.reason, by=turn.name), wiring.wait_ns)
+
+
+def on_spreads(wiring: Wiring, turn: Turn[KillState], read: market.SpreadsRead) -> None:
+    """Compare the spreads with their norm in regular hours, and keep one reading a slot for the norm of later days."""
+    state = turn.state
+    if state.phase not in REGULAR:
+        return
+    slot = kill_watch.slot_of(turn.now)
+    norm = kill_watch.norm_of(state.norms, slot, wiring.rules.spread_norm)
+    state.watch, found = kill_watch.on_spreads(state.watch, read.median, norm, wiring.rules, turn.now)
+    raise_by_itself(wiring, turn, found)
+    if read.median is not None and slot != state.norm_slot:
+        state.norm_slot = slot
+        row = risk.RecordSpread(session=session_of(turn.now), slot_min=slot, median=read.median, at_utc=turn.now)
+        turn.tell("ledger", row)
+
+
+def on_short(wiring: Wiring, turn: Turn[KillState], message: positions.ShortFound) -> None:
+    """Wait for a negative quantity to be covered, until it has stood too long."""
+    state, con_id = turn.state, str(message.con_id)
+    state.watch = kill_watch.on_short(state.watch, message.con_id, message.qty, message.since_utc)
+    if message.qty >= 0:
+        turn.disarm(Timer.SHORT, con_id)
+        return
+    since = next(short.since_utc for short in state.watch.shorts if short.con_id == message.con_id)
+    turn.arm(Timer.SHORT, max(turn.now, since + wiring.rules.uncovered_short_ms * MS), con_id)
+
+
+def on_position(wiring: Wiring, turn: Turn[KillState], position_id: str, qty: Qty) -> None:
+    """Watch the inputs of the rules while something is held."""
+    state = turn.state
+    is_known = any(known == position_id for known, _ in state.held)
+    if not qty:
+        state.held = tuple(row for row in state.held if row[0] != position_id)
+    elif not is_known:
+        state.held = (*state.held, (position_id, turn.now))
+        turn.arm(Timer.SILENT, turn.now + wiring.rules.unknown_input_ms * MS)
+
+
+def on_silence(wiring: Wiring, turn: Turn[KillState]) -> None:
+    """Raise level 1 where an input is silent while something is held; look again later."""
+    state = turn.state
+    if not state.held:
+        return
+    if state.phase in REGULAR:
+        held_since = min(since for _, since in state.held)
+        raise_by_itself(wiring, turn, kill_watch.silent(state.watch, held_since, wiring.rules, turn.now))
+    turn.arm(Timer.SILENT, turn.now + wiring.rules.unknown_input_ms * MS // 4)
 
 
 def raise_level(turn: Turn[KillState], command: risk.RaiseKill, wait_ns: int) -> None:

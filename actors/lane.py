@@ -30,6 +30,7 @@ Inbox = (
     | session.PhaseChanged
     | signals.FeaturesComputed
     | signals.AlertRecorded
+    | signals.PromotionChanged
     | entries.EntryDenied
     | entries.EntryHandedOver
 )
@@ -89,6 +90,8 @@ class LaneActor(Actor[LaneState, Inbox]):
                 on_features(self._wiring, turn, message)
             case signals.AlertRecorded():
                 on_alert_recorded(self._wiring, turn, message.alert_id)
+            case signals.PromotionChanged():
+                on_promotion(self._wiring, turn, message)
             case entries.EntryDenied():
                 turn.state.last_answer = f"{message.key.alert_id} {message.code}"
             case entries.EntryHandedOver():
@@ -182,6 +185,15 @@ def on_alert_recorded(lane: Wiring, turn: Turn[LaneState], alert_id: str) -> Non
     for alert in recorded:
         turn.publish(signals.SignalRaised(intent=intent_of(alert, lane.source, lane.strategy)))
         turn.publish(signals.AlertRaised(alert=alert))
+
+
+def on_promotion(lane: Wiring, turn: Turn[LaneState], changed: signals.PromotionChanged) -> None:
+    """Take over what of this source may trade from now on."""
+    if changed.source != lane.source:
+        return
+    name = f"{changed.kind}-{changed.version}"
+    others = tuple(known for known in turn.state.promoted if known != name)
+    turn.state.promoted = (*others, name) if changed.is_promoted else others
 
 
 def publish_not_evaluated(lane: Wiring, turn: Turn[LaneState], kind: str, bucket_utc: Utc, why: str) -> None:

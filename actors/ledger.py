@@ -1,19 +1,20 @@
-"""The shared ledger's actor: sole writer of alerts, kill level and operator commands.
+"""The shared ledger's actor: sole writer of alerts, kill level, promotions, spreads and operator commands.
 
-It keeps nothing in memory: a new incarnation opens the file again. An I/O error is a failed delivery and comes again.
+It keeps nothing in memory: what waits for a file that cannot be written now waits in the store, in order.
 """
 
 from __future__ import annotations
 
 from typing import assert_never
 
+from actors.ledger_outage import OutageWatch, Timer
 from domain.ports import LedgerStore
 from messages import lifecycle, operator, risk, signals
 from messages.ledgers import SharedFact, SharedInput
 from supervision.actor import IoActor
 from supervision.turn import Turn
 
-Inbox = lifecycle.Started | SharedInput
+Inbox = lifecycle.Started | lifecycle.TimerFired | SharedInput
 
 
 class LedgerActor(IoActor[Inbox]):
@@ -27,6 +28,7 @@ class LedgerActor(IoActor[Inbox]):
     def __init__(self, name: str, store: LedgerStore[SharedInput, SharedFact]) -> None:
         super().__init__(name)
         self._store = store
+        self._outages = OutageWatch("the kill level holds and exits go on")
 
     def open(self) -> None:
         """Open the ledger."""
@@ -40,14 +42,37 @@ class LedgerActor(IoActor[Inbox]):
         """Write, then report what is durable."""
         match message:
             case lifecycle.Started():
-                pass  # the file is open, and nothing is kept in memory
-            case signals.RecordAlert() | lifecycle.RequestState():
+                self._retry(turn)  # what an earlier incarnation left waiting
+            case lifecycle.TimerFired():
+                match Timer(message.kind):
+                    case Timer.RETRY:
+                        self._retry(turn)
+                    case unknown:
+                        assert_never(unknown)
+            case (
+                signals.RecordAlert() | signals.RecordPromotion() | risk.RecordKill() | risk.RecordSpread()
+                | operator.RecordCommand() | lifecycle.RequestState()
+            ):  # fmt: skip
                 for fact in self._store.apply(message, turn.now):
-                    turn.report(message.reply_to, fact)
-            case risk.RecordKill():
-                for fact in self._store.apply(message, turn.now):
-                    turn.report("kill", fact)
-            case operator.RecordCommand():
-                self._store.apply(message, turn.now)  # an audit: nobody waits for it
+                    _tell(turn, message, fact)
             case _:
                 assert_never(message)
+        self._outages.look(turn, self._store)
+
+    def _retry(self, turn: Turn[None]) -> None:
+        for recorded, fact in self._store.retry(turn.now):
+            _tell(turn, recorded, fact)
+        self._outages.retried(turn, self._store)
+
+
+def _tell(turn: Turn[None], message: SharedInput, fact: SharedFact) -> None:
+    match fact:
+        case signals.AlertRecorded() | lifecycle.StateRead():
+            if isinstance(message, signals.RecordAlert | lifecycle.RequestState):
+                turn.report(message.reply_to, fact)
+        case signals.PromotionRecorded():
+            turn.report("operator", fact)
+        case risk.KillRecorded():
+            turn.report("kill", fact)
+        case _:
+            assert_never(fact)

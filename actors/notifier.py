@@ -5,6 +5,7 @@ On a crash it forgets which alarms were announced lately, so a repeated one is a
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Final, NamedTuple, assert_never
 
 import msgspec
@@ -14,34 +15,43 @@ from domain.alarm import Severity
 from domain.instants import SECOND, exchange_clock
 from domain.instruments import Contract
 from domain.position.cycle import NO_FILL
+from domain.position.day import DayMark
 from domain.risk.kill import KillLevel
 from domain.session import calendar
 from domain.session.modes import Mode
 from domain.session.phases import Phase
 from domain.signals.alert import AlertKey
 from domain.units import Cents, Utc
-from messages import entries, lifecycle, market, operator, positions, risk, session
+from messages import broker, entries, lifecycle, market, operator, orders, positions, risk, session
 from supervision.actor import Actor
 from supervision.turn import Turn
 
-REPEAT_PAUSE_S = 30  # real seconds between two announcements of one alarm
+REPEAT_PAUSE_NS = 30 * SECOND  # between two announcements of one alarm
 
+Trade = (
+    entries.EntryHandedOver
+    | entries.EntryDenied
+    | entries.EntryAmended
+    | orders.BrokerRefused
+    | positions.FillBooked
+    | positions.PositionClosed
+    | positions.PositionDisputed
+    | positions.EntryAbandoned
+    | positions.ShortFound
+    | positions.DayFlattened
+    | positions.HoldingsChecked
+)
 Inbox = (
     lifecycle.Started
     | operator.Alarm
+    | broker.AccountUnreadable
     | session.PhaseChanged
     | session.ModeChanged
     | risk.KillRaised
     | risk.KillLowered
-    | entries.EntryHandedOver
-    | entries.EntryDenied
-    | positions.PositionOpened
-    | positions.PositionClosed
-    | positions.PositionDisputed
-    | positions.EntryAbandoned
-    | positions.DayFlattened
     | market.HubUp
     | market.HubDown
+    | Trade
 )
 
 PHASES: Final = {
@@ -88,7 +98,6 @@ class NotifierActor(Actor[NotifierState, Inbox]):
 
     def __init__(self, name: str, settings: Settings) -> None:
         super().__init__(name)
-        self._pause_ns = round(REPEAT_PAUSE_S * settings.rate) * SECOND
         self._closed_dates = settings.day.closed_dates
 
     def initial(self) -> NotifierState:
@@ -101,59 +110,48 @@ class NotifierActor(Actor[NotifierState, Inbox]):
             case lifecycle.Started():
                 pass  # nothing has happened yet that a person should hear of
             case operator.Alarm():
-                on_alarm(turn, message, self._pause_ns)
+                on_alarm(turn, message)
+            case broker.AccountUnreadable():
+                on_alarm(turn, operator.Alarm(
+                    key="account", severity=Severity.WARNING, text=message.why, at_utc=turn.now
+                ))  # fmt: skip
             case session.PhaseChanged():
                 announce(turn, phase_line(message, self._closed_dates))
-            case session.ModeChanged():
-                severity = Severity.WARNING if message.mode is Mode.DEGRADED else Severity.INFO
-                announce(turn, Line("mode", severity, f"Order session: {message.mode.value} ({message.cause})"))
-            case risk.KillRaised():
-                announce(turn, Line("kill", Severity.HIGH, kill_text(message) + ". Find the cause before you resume"))
-            case risk.KillLowered():
-                if message.reason:  # without one the level is as it always was: nobody lowered it
-                    announce(turn, Line("kill", Severity.WARNING, kill_text(message)))
-            case entries.EntryHandedOver():
-                announce(turn, Line("entry", Severity.INFO, approved_text(message)))
-            case entries.EntryDenied():
-                announce(turn, Line("reject", Severity.INFO, refused_text(message)))
-            case positions.PositionOpened():
-                text = f"Opened {message.qty} {short(message.ref.contract)} for {usd(message.cost_cents)} (first fill)"
-                announce(turn, Line("entry", Severity.INFO, text))
-            case positions.PositionClosed():
-                announce(turn, Line("exit", Severity.INFO, closed_text(message)))
-            case positions.PositionDisputed():
-                text = f"Check the position in contract {message.con_id} at the broker: {message.why}"
-                announce(turn, Line("alarm", Severity.HIGH, text))
-            case positions.EntryAbandoned():
-                text = f"Entry of {short(message.ref.contract)} ended without a fill"
-                if message.why != NO_FILL:
-                    text += f": {message.why}"
-                announce(turn, Line("entry", Severity.INFO, text))
-            case positions.DayFlattened():
-                announce(turn, Line("day", Severity.INFO, "Flat: nothing is held or pending"))
-            case market.HubUp():
-                recovered = " (recovered)" if message.recovered else ""
-                announce(turn, Line("feed", Severity.INFO, f"Hub {message.hub} connected{recovered}"))
-            case market.HubDown():
-                text = f"Hub {message.hub} disconnected: {message.cause}. Retrying"
-                announce(turn, Line("feed", Severity.WARNING, text))
+            case session.ModeChanged() | risk.KillRaised() | risk.KillLowered() | market.HubUp() | market.HubDown():
+                announce(turn, line_of_state(message))
+            case (
+                entries.EntryHandedOver()
+                | entries.EntryDenied()
+                | entries.EntryAmended()
+                | orders.BrokerRefused()
+                | positions.FillBooked()
+                | positions.PositionClosed()
+                | positions.PositionDisputed()
+                | positions.EntryAbandoned()
+                | positions.ShortFound()
+                | positions.DayFlattened()
+                | positions.HoldingsChecked()
+            ):
+                announce(turn, line_of_trade(message))
             case _:
                 assert_never(message)
 
 
-def announce(turn: Turn[NotifierState], line: Line) -> None:
-    """Show a line to people."""
+def announce(turn: Turn[NotifierState], line: Line | None) -> None:
+    """Show a line to people; `None` is nothing to say."""
+    if line is None:
+        return
     turn.tell(
         "port:console",
         operator.Announce(topic=line.topic, severity=line.severity, text=line.text, at_utc=turn.now),
     )
 
 
-def on_alarm(turn: Turn[NotifierState], alarm: operator.Alarm, pause_ns: int) -> None:
+def on_alarm(turn: Turn[NotifierState], alarm: operator.Alarm) -> None:
     """Announce an alarm; a repeat within the pause is counted, and the count stands in the next announcement."""
     last = next((a for a in turn.state.alarms if a.key == alarm.key), None)
     others = tuple(a for a in turn.state.alarms if a.key != alarm.key)
-    if last is not None and turn.now - last.at_utc < pause_ns:
+    if last is not None and turn.now - last.at_utc < REPEAT_PAUSE_NS:
         turn.state.alarms = (*others, Announced(alarm.key, last.at_utc, last.repeats + 1))
         return
     turn.state.alarms = (*others, Announced(alarm.key, turn.now, 0))
@@ -164,7 +162,80 @@ def on_alarm(turn: Turn[NotifierState], alarm: operator.Alarm, pause_ns: int) ->
 # -- lines --------------------------------------------------------------------------------------
 
 
-def phase_line(changed: session.PhaseChanged, closed_dates: tuple[str, ...]) -> Line:
+def line_of_state(
+    message: session.ModeChanged | risk.KillRaised | risk.KillLowered | market.HubUp | market.HubDown,
+) -> Line | None:
+    """Return the line of a change of mode, kill level or feed."""
+    match message:
+        case session.ModeChanged():
+            severity = Severity.WARNING if message.mode is Mode.DEGRADED else Severity.INFO
+            return Line("mode", severity, f"Order session: {message.mode.value} ({message.cause})")
+        case risk.KillRaised():
+            return Line("kill", Severity.HIGH, kill_text(message) + ". Find the cause before you resume")
+        case risk.KillLowered():
+            # without a reason the level is as it always was: nobody lowered it
+            return Line("kill", Severity.WARNING, kill_text(message)) if message.reason else None
+        case market.HubUp():
+            recovered = " (recovered)" if message.recovered else ""
+            return Line("feed", Severity.INFO, f"Hub {message.hub} connected{recovered}")
+        case market.HubDown():
+            return Line("feed", Severity.WARNING, f"Hub {message.hub} disconnected: {message.cause}. Retrying")
+        case _:
+            assert_never(message)
+
+
+def line_of_trade(message: Trade) -> Line | None:
+    """Return the line of an attempt, an order or a position."""
+    match message:
+        case entries.EntryHandedOver():
+            return Line("entry", Severity.INFO, approved_text(message))
+        case entries.EntryDenied():
+            return Line("reject", Severity.INFO, refused_text(message))
+        case entries.EntryAmended():
+            text = f"Came to nothing: {signal_text(message.key)}: {message.code.value} ({message.words})"
+            return Line("reject", Severity.WARNING, text)
+        case orders.BrokerRefused():
+            what = "exit" if message.is_exit else "entry"
+            text = f"The broker refused {what} {message.order_ref}: {message.vendor_code} {message.text}"
+            return Line("reject", Severity.HIGH if message.is_exit else Severity.WARNING, text)
+        case positions.FillBooked():
+            return Line("entry" if message.is_entry else "exit", Severity.INFO, fill_text(message))
+        case positions.PositionClosed() if message.is_correction:
+            return None  # a late fee of what was announced already
+        case positions.PositionClosed():
+            return Line("exit", Severity.INFO, closed_text(message))
+        case positions.PositionDisputed():
+            text = f"Check the position in contract {message.con_id} at the broker: {message.why}"
+            return Line("alarm", Severity.HIGH, text)
+        case positions.EntryAbandoned():
+            text = f"Entry of {short(message.ref.contract)} ended without a fill"
+            if message.why != NO_FILL:
+                text += f": {message.why}"
+            return Line("entry", Severity.INFO, text)
+        case positions.ShortFound():
+            if message.qty >= 0:
+                return None
+            text = f"Short at the broker: {message.qty} of contract {message.con_id}"
+            return Line("alarm", Severity.HIGH, text)
+        case positions.DayFlattened():
+            return Line("day", Severity.INFO, "Flat: nothing is held or pending")
+        case positions.HoldingsChecked():
+            return holdings_line(message)
+        case _:
+            assert_never(message)
+
+
+def holdings_line(checked: positions.HoldingsChecked) -> Line | None:
+    """Return the line of a look at the broker's book; that it holds something, each position says for its own."""
+    when = "at the close" if checked.mark is DayMark.CLOSE else "10 min before the close"
+    if not checked.is_known:
+        return Line("day", Severity.HIGH, f"Whether the broker holds nothing {when} is not known: it cannot be read")
+    if checked.positions:
+        return None
+    return Line("day", Severity.INFO, f"The broker's book is empty {when}")
+
+
+def phase_line(changed: session.PhaseChanged, closed_dates: tuple[date, ...]) -> Line:
     """Return the line of a phase, on a date without trading with the reason."""
     text = PHASES[changed.phase]
     if changed.phase is Phase.CLOSED_DAY:
@@ -193,6 +264,12 @@ def refused_text(denied: entries.EntryDenied) -> str:
     if finding.measured is not None and finding.limit is not None:
         measure = f" ({finding.measured:g} against {finding.limit:g} {finding.unit}".rstrip() + ")"
     return f"Refused: {signal_text(denied.key)}: {denied.code.value}{measure}"
+
+
+def fill_text(fill: positions.FillBooked) -> str:
+    """Return what was bought or sold and at which price, as `Filled: BUY 1 SPXW 5890P @ 18.80 (1 held)`."""
+    price = "at an unknown price" if fill.price_ticks is None else f"@ {fill.price_ticks / 100:.2f}"
+    return f"Filled: {fill.side.value} {fill.qty} {short(fill.ref.contract)} {price} ({fill.held_qty} held)"
 
 
 def closed_text(closed: positions.PositionClosed) -> str:

@@ -1,6 +1,7 @@
 """`operator`: people's commands, once each by `command_id`, audited.
 
-Raise and flatten go to their owner first and are recorded after; a resume is recorded first. A repeated id gets the old
+Raise and flatten go to their owner first and are recorded after; a resume is recorded first. A promotion or its
+withdrawal is durable first and in force after. A repeated id gets the old
 answer, or waits for it; after a restart of this actor old answers are not known, and only the expiry of a command stops
 it from being carried out again (a raise twice is harmless, a resume names its level).
 """
@@ -13,15 +14,24 @@ from typing import assert_never
 import msgspec
 
 from config.settings import Settings
+from domain.instants import MS
 from domain.risk.kill import KillLevel
-from messages import lifecycle, operator, risk
+from messages import lifecycle, operator, risk, signals
 from supervision.actor import Actor
 from supervision.turn import Turn
 
 KEPT = 200  # commands remembered; a person does not give more in a day
-Order = operator.Kill | operator.Resume | operator.Flatten
+Kinds = frozenset[tuple[str, str, int]]  # (source, kind, version) that a lane looks for
+Promotion = operator.Promote | operator.Demote
+Order = operator.Kill | operator.Resume | operator.Flatten | Promotion
 Answer = operator.CommandDone | operator.CommandDenied
-Inbox = lifecycle.Started | Order | Answer
+Inbox = lifecycle.Started | lifecycle.TimerFired | Order | Answer | signals.PromotionRecorded
+
+
+class Timer(StrEnum):
+    """What operator waits for."""
+
+    RECORD = "record"  # the command's id: the ledger's answer on a promotion is overdue
 
 
 class CommandRefused(StrEnum):
@@ -29,6 +39,8 @@ class CommandRefused(StrEnum):
 
     EXPIRED = "expired"
     BAD_LEVEL = "bad_level"
+    UNKNOWN_KIND = "unknown_kind"  # no lane of the settings looks for it, in this version
+    LEDGER_SILENT = "ledger_silent"  # it could not be recorded in time
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -43,16 +55,23 @@ class Known(msgspec.Struct, frozen=True):
 
 
 class OperatorState(msgspec.Struct):
-    """The commands remembered, oldest first."""
+    """The commands remembered, oldest first, and the promotions that wait for their record."""
 
     commands: tuple[Known, ...] = ()
+    promotions: tuple[Promotion, ...] = ()
 
 
 class OperatorActor(Actor[OperatorState, Inbox]):
     """Carries commands to their owner and answers back."""
 
-    def __init__(self, name: str, _settings: Settings) -> None:
+    def __init__(self, name: str, settings: Settings) -> None:
         super().__init__(name)
+        self._wait_ns = settings.exits.record_wait_ms * MS
+        self._kinds = frozenset(
+            (source, kind, settings.alert_rules[kind].version)
+            for source in settings.lanes
+            for kind in settings.alerts[source]
+        )
 
     def initial(self) -> OperatorState:
         """Return a state that remembers nothing."""
@@ -63,30 +82,44 @@ class OperatorActor(Actor[OperatorState, Inbox]):
         match message:
             case operator.Kill() | operator.Resume() | operator.Flatten():
                 on_command(turn, message)
+            case operator.Promote() | operator.Demote():
+                if on_command(turn, message, self._kinds):
+                    request_promotion(turn, message, self._wait_ns)
+            case signals.PromotionRecorded():
+                on_promotion_recorded(turn, message.command_id)
             case operator.CommandDone() | operator.CommandDenied():
                 on_answer(turn, message)
+            case lifecycle.TimerFired():
+                match Timer(message.kind):
+                    case Timer.RECORD:
+                        on_promotion_overdue(turn, message.subject)
+                    case never:
+                        assert_never(never)
             case lifecycle.Started():
                 pass  # old answers are not known, and nothing is asked for
             case _:
                 assert_never(message)
 
 
-def on_command(turn: Turn[OperatorState], message: Order) -> None:
-    """Carry a new command to its owner; a repeated one waits for the answer of the first, or gets it."""
+def on_command(turn: Turn[OperatorState], message: Order, kinds: Kinds = frozenset()) -> bool:
+    """Carry a new command to its owner; a repeated one waits for the answer of the first, or gets it.
+
+    Returns whether the command is new and not refused; `kinds` are what may be promoted.
+    """
     known = find(turn.state, message.command_id)
     if known is not None and known.answer is not None:
         turn.report(message.reply_to, known.answer)
-        return
+        return False
     if known is not None:
         if message.reply_to not in known.waiting:
             keep(turn.state, with_waiting(known, message.reply_to))
-        return
+        return False
     command = Known(message.command_id, type(message).__name__.lower(), message.by, message.reason, (message.reply_to,))
     keep(turn.state, command)
-    refusal = refusal_of(turn, message)
+    refusal = refusal_of(turn, message, kinds)
     if refusal is not None:
         on_answer(turn, refusal)
-        return
+        return False
     match message:
         case operator.Kill():
             raise_kill(turn, message, message.level)
@@ -97,20 +130,90 @@ def on_command(turn: Turn[OperatorState], message: Order) -> None:
         case operator.Resume():
             record(turn, command, "asked")
             lower_kill(turn, message)
+        case operator.Promote() | operator.Demote():
+            record(turn, command, "asked")
         case _:
             assert_never(message)
+    return True
 
 
-def refusal_of(turn: Turn[OperatorState], message: Order) -> operator.CommandDenied | None:
-    """Return why a command is not carried to its owner; a raise is never too late."""
-    if isinstance(message, operator.Resume) and turn.now > message.expires_utc:
+def refusal_of(turn: Turn[OperatorState], message: Order, kinds: Kinds) -> operator.CommandDenied | None:
+    """Return why a command is not carried to its owner; what makes trading safer is never too late."""
+    is_loosening = isinstance(message, operator.Resume | operator.Promote)
+    if is_loosening and turn.now > message.expires_utc:
         detail = "The command came after its expiry; look at the status and give it again."
         return operator.CommandDenied(command_id=message.command_id, code=CommandRefused.EXPIRED, detail=detail)
     if isinstance(message, operator.Kill) and message.level not in (KillLevel.NO_ENTRIES, KillLevel.FLATTEN):
         levels = f"{KillLevel.NO_ENTRIES} or {KillLevel.FLATTEN}"
         detail = f"A kill raises the level to {levels}, not to {message.level}; use resume to lower it."
         return operator.CommandDenied(command_id=message.command_id, code=CommandRefused.BAD_LEVEL, detail=detail)
+    if isinstance(message, operator.Promote) and (message.source, message.kind, message.version) not in kinds:
+        there_are = ", ".join(f"{source} {kind}-{version}" for source, kind, version in sorted(kinds))
+        detail = f"No lane looks for {message.source} {message.kind}-{message.version}; there are: {there_are}."
+        return operator.CommandDenied(command_id=message.command_id, code=CommandRefused.UNKNOWN_KIND, detail=detail)
     return None
+
+
+def request_promotion(turn: Turn[OperatorState], message: Promotion, wait_ns: int) -> None:
+    """Have a promotion, or its withdrawal, recorded; a withdrawal is in force before."""
+    turn.state.promotions = (*turn.state.promotions, message)
+    if isinstance(message, operator.Demote):
+        turn.publish(promotion_changed(message))
+    row = signals.RecordPromotion(
+        command_id=message.command_id,
+        source=message.source,
+        kind=message.kind,
+        version=message.version,
+        is_promoted=isinstance(message, operator.Promote),
+        by=message.by,
+        reason=message.reason,
+        at_utc=turn.now,
+    )
+    turn.tell("ledger", row)
+    turn.arm(Timer.RECORD, turn.now + wait_ns, message.command_id)
+
+
+def on_promotion_recorded(turn: Turn[OperatorState], command_id: str) -> None:
+    """Put a recorded promotion in force and answer."""
+    found = take_promotion(turn, command_id)
+    if found is None:
+        return
+    if isinstance(found, operator.Promote):
+        turn.publish(promotion_changed(found))
+    verb = "trade from now on" if isinstance(found, operator.Promote) else "are shadows from now on"
+    detail = f"Alerts {found.source} {found.kind}-{found.version} {verb}."
+    on_answer(turn, operator.CommandDone(command_id=command_id, detail=detail))
+
+
+def on_promotion_overdue(turn: Turn[OperatorState], command_id: str) -> None:
+    """Give up a promotion that the ledger has not recorded; a withdrawal holds until the next start."""
+    found = take_promotion(turn, command_id)
+    if found is None:
+        return
+    detail = "The ledger did not record it; nothing changed."
+    if isinstance(found, operator.Demote):
+        detail = "In force, but not recorded: a restart forgets it. Check the ledger, then repeat."
+    denied = operator.CommandDenied(command_id=command_id, code=CommandRefused.LEDGER_SILENT, detail=detail)
+    on_answer(turn, denied)
+
+
+def take_promotion(turn: Turn[OperatorState], command_id: str) -> Promotion | None:
+    """Return the promotion that waits for its record under this id, and wait no longer; `None`: there is none."""
+    turn.disarm(Timer.RECORD, command_id)
+    found = next((known for known in turn.state.promotions if known.command_id == command_id), None)
+    turn.state.promotions = tuple(known for known in turn.state.promotions if known.command_id != command_id)
+    return found
+
+
+def promotion_changed(message: Promotion) -> signals.PromotionChanged:
+    """Return the event that puts a promotion or its withdrawal in force."""
+    return signals.PromotionChanged(
+        source=message.source,
+        kind=message.kind,
+        version=message.version,
+        is_promoted=isinstance(message, operator.Promote),
+        by=message.by,
+    )
 
 
 def raise_kill(turn: Turn[OperatorState], message: operator.Kill | operator.Flatten, level: KillLevel) -> None:

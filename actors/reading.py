@@ -71,7 +71,7 @@ class Wiring:
     ticker: str
     hubs: frozenset[str]
     categories: tuple[str, ...]
-    closed_dates: tuple[str, ...]
+    closed_dates: tuple[date, ...]
 
     def is_complete(self, bucket: OpenBucket) -> bool:
         """Return whether every hub's marker is in."""

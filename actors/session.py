@@ -24,8 +24,6 @@ from messages import lifecycle, market, positions, session
 from supervision.actor import Actor
 from supervision.turn import Turn
 
-SEAL_GRACES = 4  # a seal waits for another process: this many least graces (and never less than the grace itself)
-
 Inbox = lifecycle.Started | lifecycle.TimerFired | session.RequestPhase
 
 
@@ -47,11 +45,10 @@ class SessionState(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """What does not change: the shape of the day, how long a bucket waits for its frames, and for its seal."""
+    """What does not change: the shape of the day, and how long a bucket waits for frames, and for its seal."""
 
     rules: DayRules
     grace_ns: int
-    seal_wait_ns: int
 
     def due_utc(self, bucket_utc: Utc) -> Utc:
         """Return the instant at which a bucket is over."""
@@ -63,10 +60,7 @@ class SessionActor(Actor[SessionState, Inbox]):
 
     def __init__(self, name: str, settings: Settings) -> None:
         super().__init__(name)
-        rules = settings.day
-        grace_ns = max(rules.bucket_grace_ms, rules.bucket_grace_min_ms) * MS
-        wait_ns = max(grace_ns, SEAL_GRACES * rules.bucket_grace_min_ms * MS)
-        self._wiring = Wiring(rules, grace_ns, min(wait_ns, BUCKET_NS))
+        self._wiring = Wiring(settings.day, settings.day.bucket_grace_ms * MS)
 
     def initial(self) -> SessionState:
         """Know nothing before `Started`."""
@@ -138,7 +132,7 @@ def close_buckets(wiring: Wiring, turn: Turn[SessionState]) -> None:
     """Publish every bucket that is due, also those that a late timer let pile up: each leaves rows or gaps."""
     state, bucket_utc = turn.state, turn.state.next_bucket_utc
     while state.day is not None and bucket_utc < state.day.close_utc and wiring.due_utc(bucket_utc) <= turn.now:
-        turn.publish(market.BucketDue(bucket_utc=bucket_utc, close_by_utc=turn.now + wiring.seal_wait_ns))
+        turn.publish(market.BucketDue(bucket_utc=bucket_utc, close_by_utc=turn.now + wiring.grace_ns))
         bucket_utc += BUCKET_NS
     state.next_bucket_utc = bucket_utc
     arm_bucket(wiring, turn)

@@ -41,9 +41,9 @@ class WarehouseActor(IoActor[Inbox]):
         name: the address, `warehouse`.
         store: the writer.
         seal_every_ns: market time between two seals.
-        poll_every_ns: time between two looks at a running seal (scaled like every real duration).
+        poll_every_ns: market time between two looks at a running seal.
         flush_after_ns: how long a bucket may wait for the others of its instant, so that they are written together and
-            not while lanes and orders need the processor (scaled likewise).
+            not while lanes and orders need the processor.
     """
 
     def __init__(
@@ -75,6 +75,7 @@ class WarehouseActor(IoActor[Inbox]):
         match message:
             case lifecycle.Started():
                 turn.arm(Timer.SEAL, turn.now + self._seal_every_ns)
+                self._tell_findings(turn)
                 if self._store.in_hand:
                     turn.arm(Timer.FLUSH, turn.now)
             case market.StoreBucket():
@@ -106,6 +107,13 @@ class WarehouseActor(IoActor[Inbox]):
                 self._poll_seal(turn)
             case _:
                 assert_never(timer)
+
+    def _tell_findings(self, turn: Turn[None]) -> None:
+        """Say once what was wrong with the folders and what was done about it."""
+        found = self._store.take_findings()
+        if found:
+            text = " ".join(found)
+            turn.publish(operator.Alarm(key="folders", severity=Severity.WARNING, text=text, at_utc=turn.now))
 
     def _start_seal(self, turn: Turn[None], *, is_whole: bool) -> bool:
         closed = self._closed if is_whole else None

@@ -21,7 +21,7 @@ with libraries_needed("-m benchmarks"):
 
     from benchmarks.figures import REACHED, ROOT, Report, load_average, machine, others_cores
 
-NAMES = ("order_path", "lateness", "ingest", "stepped", "memory", "wire")
+NAMES = ("order_path", "exit_path", "reconcile", "lateness", "ingest", "stepped", "memory", "wire", "kill_nine")
 RESULTS = Path(__file__).parent / "RESULTS.md"
 
 

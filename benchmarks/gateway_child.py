@@ -20,7 +20,7 @@ from simulation.gateway.connection import ApiClient
 from simulation.gateway.faults import Fault, FaultKind
 from simulation.gateway.server import GatewayServer
 from simulation.market.market import Market
-from supervision.clock import MarketClock
+from supervision.clock import MarketClock, Segment
 
 PLACE_ORDER = b"3\0"
 CASH_CENTS = Cents(30_000_000)
@@ -63,7 +63,7 @@ if __name__ == "__main__":
     given = sys.argv[1:]
     asyncio.run(
         serve(
-            msgspec.json.decode(given[0], type=MarketClock), int(given[1]),
+            MarketClock(msgspec.json.decode(given[0], type=Segment)), int(given[1]),
             date.fromisoformat(given[2]), int(given[3]),
         )
     )  # fmt: skip

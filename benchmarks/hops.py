@@ -57,7 +57,7 @@ def tree_of(balls: int, over: threading.Event | None = None) -> Tree:
     rules = load_settings().supervision
     tree = Tree(
         children=(
-            ChildSpec("supervisor", lambda: SupervisorActor("supervisor", tree, rules, 1.0)),
+            ChildSpec("supervisor", lambda: SupervisorActor("supervisor", tree, rules)),
             ChildSpec("a:1", lambda: Player("a:1", "b:1", balls, over)),
             ChildSpec("b:1", lambda: Player("b:1", "a:1", balls)),
         ),

@@ -140,7 +140,7 @@ def _batches(report: Report, folder: Path, n: int) -> None:
     while (sealed := store.poll_seal()) is None:
         time.sleep(0.02)
     seal_s = time.perf_counter() - seal_began_s
-    sealed_bytes = sum(path.stat().st_size for path in sessions.rglob("sealed-*.parquet"))
+    sealed_bytes = sum(path.stat().st_size for path in sessions.rglob("whole-*.parquet"))
     store.close()
     report.table(
         f"Append of one hub's bucket ({rows_n / len(took):.0f} rows on average) until it is durable and named, "

@@ -1,9 +1,10 @@
-"""kill -9 of the supervisor at random instants of demo days; counts what was lost or doubled (nothing may be).
+"""kill -9 of supervisor, gateway and hubs at random instants of demo days; judges the broker's own journal by the day.
 
-    python -m benchmarks.kill_nine --kills 50 [--seed 1] [--data FOLDER]
+    python -m benchmarks.kill_nine --kills 200 [--seed 1] [--data FOLDER]
 
-Half of the kills come a random moment after an order event, the others at any time. Market and broker stand in
-processes of their own; before the close a client of its own asks the simulated broker for the whole truth.
+Supervisors are killed soon after an order event, while they start and recover, or at any time; the gateway and the hubs
+as well, alone or together with the supervisor. Nobody restarts a killed gateway but this program and the next
+supervisor; the broker behind it goes on meanwhile (`simulation.broker.kept`).
 """
 
 from __future__ import annotations
@@ -19,172 +20,346 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from datetime import date
+from collections.abc import Sequence
 from datetime import time as clock_time
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import orjson
-from ib_insync import IB
 
+from benchmarks.book_judge import Verdict, judge
+from benchmarks.figures import ROOT, Report
+from commands.book import Book
 from commands.folder import DataFolder
 from commands.report import facts
 from config.settings import Settings, load_settings
 from domain.instants import SECOND, at_exchange
-from domain.units import Utc
+from domain.position.day import DayMark
+from domain.units import Cents
+from simulation.broker.kept import entries_of
 from storage.queries import LedgerReader
-from supervision.clock import MarketClock
+from supervision.clock import ClockFileError, MarketClock
 
-ROOT = Path(__file__).resolve().parent.parent
-TRUTH_CLIENT_ID = 77
+# A desk that always has something at stake: more lanes, alerts that come more often, limits that let them trade.
+BUSY = """
+lanes: {gexwatch: [SPX, SPY, QQQ, IWM], advisor: [SPX, QQQ, NVDA, TSLA]}
+strategies:
+  gexwatch: {cooldown_ms: 60000, trades_per_day_max: 500, one_position_only: false}
+  advisor: {cooldown_ms: 60000, trades_per_day_max: 500}
+entry: {positions_max: 6, loss_streak_max: 500}
+alert_rules:
+  GAMMA_FLIP: {cooldown_ms: 60000, hysteresis_bps: 1, readings: 1}
+  STRUCTURE_BREAK: {cooldown_ms: 60000, beyond_bps: 1, trend_min_bps: 2}
+"""
+KILLS = 200
+PER_DAY = 70
+ORDER_WORDS = ("Approved", "Filled", "Opened", "Closed")
+VICTIMS = (("supervisor", 64), ("gateway", 14), ("hubs", 12), ("supervisor and gateway", 10))
+INSTANTS = (("after an order event", 45), ("while it starts", 25), ("at any time", 30))
+LAST_KILL_S = 600  # before the close: flat by then is what is asked
+LAST_GATEWAY_KILL_S = 660  # the broker's own look at C-10 is its server's
+END_TIMEOUT_S = 300.0
+EVENT_WAIT_S = 12.0
+BAD_STARTS_MAX = 3
+START_S = 8.0  # of a supervisor: reading back, reconciling, becoming stable
+
+
+class Day(msgspec.Struct):
+    """One day: what was killed and when, what the broker's journal and the ledger say, how the last run ended."""
+
+    killed: dict[str, int]
+    exit_code: int | None
+    verdict: Verdict
+    trades: int
+    starts: int
+    readings_doubled: int
+    is_flat_by_broker: bool | None
+    held_at_verify: int | None
+    levels: list[str]
+    seconds: float
+    tail: list[str]
+
+    @property
+    def kills(self) -> int:
+        """How many kills there were."""
+        return sum(self.killed.values())
+
+    @property
+    def faults(self) -> dict[str, object]:
+        """Return what must not be: by name, only what is."""
+        found: dict[str, object] = {name: count for name, count in self.verdict.faults.items() if count}
+        if self.exit_code != 0:
+            found["exit code"] = self.exit_code
+        if self.readings_doubled:
+            found["readings doubled"] = self.readings_doubled
+        if self.held_at_verify != 0:
+            found["held 10 min before the close"] = self.held_at_verify
+        if self.is_flat_by_broker is not True:
+            found["flat by the broker"] = self.is_flat_by_broker
+        return found
 
 
 class Child:
-    """One supervisor process and what it prints."""
+    """One supervisor process and what it prints, appended to `lines`."""
 
-    def __init__(self, data: Path) -> None:
-        self.lines: list[str] = []
+    def __init__(self, data: Path, config: Path, lines: list[str]) -> None:
+        self.began = time.monotonic()
         self.order_event = threading.Event()
+        self._lines = lines
         self.process = subprocess.Popen(
-            [sys.executable, "-u", str(ROOT / "main.py"), "--data", str(data), "run"],
+            [sys.executable, "-u", str(ROOT / "main.py"), "--config", str(config), "--data", str(data), "run"],
             cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
-        self.reader = threading.Thread(target=self._read, daemon=True)
-        self.reader.start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            self.lines.append(line.rstrip())
-            if any(word in line for word in ("Approved", "Opened", "Closed")):
+            self._lines.append(line.rstrip())
+            if any(word in line for word in ORDER_WORDS):
                 self.order_event.set()
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process runs."""
+        return self.process.poll() is None
 
-def play(data: Path, kills: int, source: random.Random) -> dict[str, Any]:
-    """Play one demo day with up to `kills` kills; return what the end looks like."""
-    settings = load_settings(profile="demo", overrides={"data_dir": str(data)})
-    folder = DataFolder(data)
-    close_utc = at_exchange(settings.demo.session, clock_time(16, 0))
-    killed = 0
-    child = Child(data)
-    truth: dict[str, Any] | None = None
-    try:
-        while child.process.poll() is None:
-            clock = _clock(folder)
-            if clock is not None and clock.now_utc() > close_utc - 600 * SECOND:
-                break
-            if killed >= kills:
+    def kill(self) -> None:
+        """Kill it, and wait until it is gone."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+        self._lines.append("--- the supervisor is killed")
+
+
+class Play:
+    """One demo day with kills, until `kills` are done or its last minutes begin."""
+
+    def __init__(self, data: Path, kills: int, source: random.Random) -> None:
+        self._data, self._kills, self._source = data, kills, source
+        self._folder = DataFolder(data)
+        data.mkdir(parents=True, exist_ok=True)
+        self._config = data.with_suffix(".yaml")
+        self._config.write_text(BUSY, encoding="utf-8")
+        self._settings = load_settings(self._config, "demo", {"data_dir": str(data)})
+        self._close_utc = at_exchange(self._settings.demo.session, clock_time(16, 0))
+        self._lines: list[str] = []
+        self._killed: Counter[str] = Counter()
+        self._servers: list[subprocess.Popen[bytes]] = []
+
+    def run(self) -> Day:
+        """Play, wait for the day's end, and judge it."""
+        began = time.monotonic()
+        child = self._started()
+        code: int | None = None
+        try:
+            self._await_world(child)
+            early = 0
+            while self._killed.total() < self._kills and self._left_s() > LAST_KILL_S:
+                if not child.is_alive:  # nobody killed it
+                    self._lines.append(f"--- the supervisor ended by itself with {child.process.returncode}")
+                    early += 1
+                    if early > BAD_STARTS_MAX:
+                        break
+                    child = self._started()
+                child = self._kill_something(child)
+            deadline = time.monotonic() + END_TIMEOUT_S
+            while child.is_alive and (self._left_s() > 0 or time.monotonic() < deadline):
+                if self._left_s() > 0:
+                    deadline = time.monotonic() + END_TIMEOUT_S
                 time.sleep(0.2)
-                continue
-            _wait(child, source)
-            if child.process.poll() is None:
-                child.process.send_signal(signal.SIGKILL)
-                child.process.wait()
-                killed += 1
-                child = Child(data)
-        truth = _broker_truth(folder, close_utc)
-        code = child.process.wait(timeout=120)
-        child.reader.join(5)
-    finally:
-        if child.process.poll() is None:
-            child.process.terminate()
-    return {"killed": killed, "exit_code": code, "tail": child.lines[-40:], **_verdict(settings, folder, truth)}
+            code = child.process.poll()
+        finally:
+            if child.is_alive:
+                child.kill()
+            self._end_servers()
+        return self._judged(code, time.monotonic() - began)
+
+    def _started(self) -> Child:
+        return Child(self._data, self._config, self._lines)
+
+    def _await_world(self, child: Child) -> None:
+        while child.is_alive and not (self._folder.sim("gateway") and self._folder.sim("hubs")):
+            time.sleep(0.05)
+
+    def _kill_something(self, child: Child) -> Child:
+        """Kill the next victim at its instant; return the supervisor that runs then."""
+        victim = self._drawn(VICTIMS)
+        instant = self._wait(child) if "supervisor" in victim else self._pause(0.3, 5.0)
+        if not child.is_alive or self._left_s() <= LAST_KILL_S:
+            return child
+        if "gateway" in victim and self._left_s() <= LAST_GATEWAY_KILL_S:
+            victim = "supervisor"
+        self._killed[f"{victim}, {instant}" if victim == "supervisor" else victim] += 1
+        if victim == "hubs":
+            self._kill_server("hubs")
+            self._pause(0.0, 5.0)
+            self._start_server("hubs")
+            return child
+        if victim == "gateway":
+            self._kill_server("gateway")
+            self._pause(0.0, 5.0)
+            self._start_server("gateway")
+            return child
+        if "gateway" in victim:
+            self._kill_server("gateway")
+        child.kill()
+        self._pause(0.0, 0.5)
+        return self._started()  # it starts a gateway that is missing, too
+
+    def _wait(self, child: Child) -> str:
+        """Wait for the next instant to kill a supervisor at; return what it is called."""
+        instant = self._drawn(INSTANTS)
+        if instant == "after an order event":
+            child.order_event.clear()
+            if not child.order_event.wait(timeout=EVENT_WAIT_S):
+                return "at any time"
+            time.sleep(self._source.uniform(0.0, 0.4))
+        elif instant == "while it starts":
+            wait_s = self._source.uniform(0.2, START_S) - (time.monotonic() - child.began)
+            if wait_s <= 0:
+                return self._pause(0.3, 3.0)
+            time.sleep(wait_s)
+        else:
+            self._pause(1.0, 7.0)
+        return instant
+
+    def _pause(self, least_s: float, most_s: float) -> str:
+        time.sleep(self._source.uniform(least_s, most_s))
+        return "at any time"
+
+    def _drawn(self, choices: Sequence[tuple[str, int]]) -> str:
+        return self._source.choices([name for name, _ in choices], [weight for _, weight in choices])[0]
+
+    def _left_s(self) -> float:
+        """Return the market seconds until the close; many before there is a clock, none once it is gone."""
+        try:
+            return (self._close_utc - MarketClock.load(self._folder.clock).now_utc()) / SECOND
+        except (OSError, ClockFileError):
+            return 0.0
+
+    def _kill_server(self, what: str) -> None:
+        found = self._folder.sim(what)
+        if found is not None:
+            os.kill(found.pid, signal.SIGKILL)
+            self._lines.append(f"--- the {what} server is killed")
+            while found.is_alive():
+                time.sleep(0.01)
+
+    def _start_server(self, what: str) -> None:
+        self._lines.append(f"--- the {what} server is started")
+        with (self._folder.run / f"sim-{what}.log").open("ab") as log:
+            self._servers.append(
+                subprocess.Popen(
+                    [sys.executable, str(ROOT / "main.py"), "sim", what, "--run-folder", str(self._folder.run)],
+                    cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                )
+            )  # fmt: skip
+
+    def _end_servers(self) -> None:
+        for what in ("hubs", "gateway"):
+            left = self._folder.sim(what)
+            if left is not None:
+                left.end()
+        for server in self._servers:
+            if server.poll() is None:
+                server.terminate()
+            server.wait()
+
+    def _judged(self, code: int | None, seconds: float) -> Day:
+        settings, folder = self._settings, self._folder
+        session = settings.demo.session
+        report = facts(settings, folder, session)
+        reader = LedgerReader(folder.ledgers, settings.desk)
+        verify = Book.load(folder.book).held.get(DayMark.VERIFY.value)
+        return Day(
+            killed=dict(self._killed),
+            exit_code=code,
+            verdict=judge(
+                entries_of(folder.orders), reader.executions(session), reader.trades(session), start_cents(settings)
+            ),
+            trades=len(report["trades"]),
+            starts=len(report["runs"]),
+            readings_doubled=report["readings"]["doubled"],
+            is_flat_by_broker=report["is_flat_by_broker"],
+            held_at_verify=None if verify is None else len(verify),
+            levels=[line for line in self._lines if "Kill level" in line and "Kill level 0: entries" not in line],
+            seconds=seconds,
+            tail=self._lines,
+        )
 
 
-def _wait(child: Child, source: random.Random) -> None:
-    """Wait for the next instant to kill at: soon after an order event, or anywhere."""
-    if source.random() < 0.5:
-        child.order_event.clear()
-        child.order_event.wait(timeout=12.0)
-        time.sleep(source.uniform(0.0, 0.4))
-    else:
-        time.sleep(source.uniform(0.3, 6.0))
+def start_cents(settings: Settings) -> Cents:
+    """Return what the simulated account starts with."""
+    return Cents(settings.demo.nav_usd * 100)
 
 
-def _clock(folder: DataFolder) -> MarketClock | None:
-    try:
-        return MarketClock.load(folder.clock)
-    except OSError:
-        return None
+def play_days(kills: int, per_day: int, seed: int, data: Path | None) -> list[Day]:
+    """Play days until the kills are done; a day with a fault is the last, and its data is kept."""
+    source, days = random.Random(seed), list[Day]()
+    while (left := kills - sum(day.kills for day in days)) > 0:
+        folder = data or Path(tempfile.mkdtemp(prefix="zerohour-kill-"))
+        day = Play(folder, min(per_day, left), source).run()
+        days.append(day)
+        shown = msgspec.to_builtins(day) | {"tail": None, "faults": day.faults}
+        print(orjson.dumps(shown, default=str).decode(), file=sys.stderr, flush=True)
+        if day.faults:
+            (folder / "kill-nine.log").write_text("\n".join(day.tail), encoding="utf-8")
+            print(f"seed {seed}; data kept in {folder}, what was printed in kill-nine.log", file=sys.stderr, flush=True)
+            break
+        if data is None:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.with_suffix(".yaml").unlink(missing_ok=True)
+    return days
 
 
-def _broker_truth(folder: DataFolder, close_utc: Utc) -> dict[str, Any]:
-    """Return what the broker reports shortly before the close: executions, working orders, positions."""
-    clock, gateway = _clock(folder), folder.sim("gateway")
-    assert clock is not None and gateway is not None, "market and broker must outlive the supervisor"
-    time.sleep(max(0.0, clock.real_wait_s(close_utc - 120 * SECOND)))
-    ib = IB()
-    ib.connect("127.0.0.1", gateway.port, clientId=TRUTH_CLIENT_ID, timeout=10)
-    fills = ib.reqExecutions()
-    found = {
-        "executions": [
-            {"exec_id": f.execution.execId, "ref": f.execution.orderRef, "perm_id": f.execution.permId,
-             "side": f.execution.side, "qty": f.execution.shares, "con_id": f.contract.conId}
-            for f in fills
+def run(scale: float = 1.0) -> Report:
+    """Kill `KILLS` times; `scale` below 1 does fewer."""
+    return report_of(play_days(max(1, round(KILLS * scale)), PER_DAY, 1, None))
+
+
+def report_of(days: Sequence[Day]) -> Report:
+    """Return the figures of played days."""
+    report = Report("kill_nine", "kill -9 at random instants", "python -m benchmarks kill_nine")
+    killed: Counter[str] = Counter()
+    faults: Counter[str] = Counter(dict.fromkeys(Verdict().faults, 0))
+    for day in days:
+        killed.update(day.killed)
+        faults.update({name: count if isinstance(count, int) else 1 for name, count in day.faults.items()})
+    report.aim("kills survived", f"≥ {KILLS}", str(killed.total()), killed.total() >= KILLS)
+    for name, count in sorted(faults.items()):
+        report.aim(name, "0", str(count), count == 0)
+    report.table(
+        "What was killed, of demo days with a durable broker behind the gateway.",
+        ["victim and instant", "kills"],
+        [[name, str(n)] for name, n in sorted(killed.items())],
+    )
+    report.table(
+        "The days.",
+        ["day", "kills", "starts", "orders at the broker", "executions", "trades", "cents: broker, ledger", "s"],
+        [
+            [
+                str(n), str(day.kills), str(day.starts), str(day.verdict.orders), str(day.verdict.executions),
+                str(day.trades), f"{day.verdict.broker_cents:,}, {day.verdict.ledger_cents:,}", f"{day.seconds:.0f}",
+            ]
+            for n, day in enumerate(days, 1)
         ],
-        "working": [t.order.orderRef for t in ib.reqAllOpenOrders() if t.isActive()],
-        "positions": [{"con_id": p.contract.conId, "qty": p.position} for p in ib.positions() if p.position],
-    }  # fmt: skip
-    ib.disconnect()
-    return found
-
-
-def _verdict(settings: Settings, folder: DataFolder, truth: dict[str, Any]) -> dict[str, Any]:
-    session: date = settings.demo.session
-    ours = {row["exec_id"] for row in LedgerReader(folder.ledgers, settings.desk).executions(session)}
-    theirs = {e["exec_id"].rpartition(".")[0] for e in truth["executions"]}
-    perm_ids: dict[str, set[int]] = {}
-    for execution in truth["executions"]:
-        perm_ids.setdefault(execution["ref"], set()).add(execution["perm_id"])
-    report = facts(settings, folder, session)
-    return {
-        "orders_filled": len(perm_ids),
-        "executions": len(theirs),
-        "lost": len(theirs - ours),
-        "invented": len(ours - theirs),
-        "sent_twice": sum(len(ids) > 1 for ids in perm_ids.values()),
-        "held_at_close": truth["positions"],
-        "working_at_close": truth["working"],
-        "is_flat": report["is_flat"],
-        "readings_doubled": report["readings"]["doubled"],
-        "trades": len(report["trades"]),
-        "starts": len(report["runs"]),
-    }
+    )  # fmt: skip
+    return report
 
 
 def main() -> int:
     """Play days until the kills are done."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--per-day", type=int, default=25)
+    parser.add_argument("--kills", type=int, default=KILLS)
+    parser.add_argument("--per-day", type=int, default=PER_DAY)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--data", type=Path)
     arguments = parser.parse_args()
-    source = random.Random(arguments.seed)
-    totals: Counter[str] = Counter()
-    days = []
-    while totals["killed"] < arguments.kills:
-        data = arguments.data or Path(tempfile.mkdtemp(prefix="zerohour-kill-"))
-        left = arguments.kills - totals["killed"]
-        day = play(data, min(arguments.per_day, left), source)
-        print(orjson.dumps({k: v for k, v in day.items() if k != "tail"}).decode(), flush=True)
-        for name in ("killed", "executions", "lost", "invented", "sent_twice", "trades", "readings_doubled"):
-            totals[name] += day[name]
-        days.append(day)
-        is_bad = (
-            day["lost"] or day["invented"] or day["sent_twice"] or day["held_at_close"] or not day["is_flat"]
-            or day["exit_code"]
-        )  # fmt: skip
-        if is_bad:
-            print("\n".join(day["tail"]))
-            print(f"seed {arguments.seed}; data kept in {data}")
-            return 1
-        if arguments.data is None:
-            shutil.rmtree(data, ignore_errors=True)
-    print(orjson.dumps(dict(totals)).decode())
-    return 0
+    days = play_days(arguments.kills, arguments.per_day, arguments.seed, arguments.data)
+    print(report_of(days).markdown())
+    return 1 if any(day.faults for day in days) else 0
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("PYTHONUNBUFFERED", "1")
     sys.exit(main())

@@ -110,7 +110,7 @@ def _round(rig: Rig, into: Lateness, *, has_outage: bool) -> None:
     lanes = sum(name.startswith("lane:") for name in rig.runtime.cells)
     into.due += ROUND_BUCKETS * lanes
     time.sleep(PERIOD_S)
-    to_real, before_n = rig.clock.real_utc - rig.clock.market_utc, len(into.since_end_ns)
+    to_real, before_n = time.time_ns() - rig.clock.now_utc(), len(into.since_end_ns)
     for decided in list(rig.decided):
         end_ns = ends.get(decided.bucket_utc)
         if end_ns is not None:

@@ -51,7 +51,7 @@ def run(scale: float = 1.0) -> Report:
         try:
             clock = _clock_of(folder, began, root)
             for at_utc in instants:
-                time.sleep(clock.real_wait_s(at_utc))
+                clock.wait_until(at_utc)
                 if began.poll() is not None:
                     raise RuntimeError(f"the supervisor ended: {(root / 'out').read_text()[-500:]}")
                 readings = {"supervisor": read_process(began.pid)}

@@ -2,8 +2,11 @@
 
 What is not real: the session stands in ENTRY and closes no buckets (the benchmark closes them, with rows of the
 simulated market whose zero gamma it moves across spot), hubs and feed have no ports, and, unless asked
-otherwise, quotes come from a pump of this process that ticks every option every 50 ms. Durations that would forbid
-many orders in a row (cooldowns, trades a day, age of the signal, warm-up) are out of the way.
+otherwise, quotes come from a pump of this process. It lists whole chains (162 contracts a ticker) and ticks what is
+streamed, closely watched lines every 50 ms and the others every 250 ms; its model greeks are always older than the
+rules allow, so each offer reckons its own. Rules have their real-life values but those that forbid many orders in a row
+(cooldowns, trades a day, losing streaks, volatility of the hour, age of the signal, warm-up) or that
+take a benchmark's rejects and outages for trouble (the automatic kill level).
 """
 
 from __future__ import annotations
@@ -24,9 +27,11 @@ import msgspec
 from actors.lane import Inbox as LaneInbox
 from actors.lane import LaneActor, LaneState
 from benchmarks.children import Child
-from config.settings import Gateway, Settings, load_settings
-from domain.instants import BUCKET_NS, MS, at_exchange
+from config.settings import Settings, load_settings
+from config.tree import Gateway
+from domain.instants import BUCKET_NS, MINUTE, MS, SECOND, at_exchange
 from domain.instruments import Contract, Greeks, Quote, Right, Spot
+from domain.options import black_scholes
 from domain.options.profile import SCALARS, Profile, Row, Rows, Shape
 from domain.risk.desk_view import DeskView
 from domain.session.modes import AccountClass, Mode
@@ -39,7 +44,8 @@ from messages import broker, lifecycle, market, session, signals
 from messages.base import Message
 from simulation.market.market import Market
 from storage.desk_ledger import DeskLedger
-from storage.shared_ledger import SharedLedger, promote, start_run
+from storage.promotions import promote
+from storage.shared_ledger import SharedLedger, start_run
 from storage.warehouse import Warehouse
 from supervision.actor import Actor
 from supervision.clock import MarketClock
@@ -51,8 +57,11 @@ from supervision.turn import Turn
 
 S = TypeVar("S", SharedLedger, DeskLedger)
 P = TypeVar("P", OrdersPort, QuotesPort)
-START = clock_time(15, 50)
+START = clock_time(15, 5)  # the latest that leaves time before entries end; the buckets handed over lie before it
 TICK_S = 0.05
+SLOW_TICKS = 5  # what is not watched closely is told this many ticks apart
+PREMIUM = 2.475  # of an option at the money, USD
+STALE_NS = 6 * SECOND  # older than `entry.greeks_age_max_ms`
 FLIP_BPS = 40
 READY_S = 30.0
 
@@ -157,31 +166,47 @@ def timed(store: S, commits: list[tuple[int, int]]) -> S:
 
 
 def bench_settings(tickers: tuple[str, ...], port: int) -> Settings:
-    """Return demo settings at rate 1 in which one order may follow another at once."""
-    loose = {"signal_age_max_ms": 10**9, "cooldown_ms": 0, "trades_per_day_max": 10**6, "one_position_only": False}
-    return load_settings(
+    """Return demo settings at rate 1 in which one order may follow another at once.
+
+    Strategies and warm-up are set behind the loader's back, which would refuse them.
+    """
+    settings = load_settings(
         profile="demo",
         overrides={
             "demo": {"rate": 1.0},
             "lanes": {"gexwatch": tickers, "advisor": tickers},
-            "strategies": {"gexwatch": loose, "advisor": loose},
             # A flip up is an alert; the flip back in the next bucket falls into its cooldown and is let go.
             "alert_rules": {"GAMMA_FLIP": {"readings": 1, "cooldown_ms": 2 * BUCKET_NS // MS}},
-            "day": {"entry_stop_ms": 60_000},
-            "connection": {"warm_up_ms": 0},
             "broker": {"paper_port": port, "gateways": [{"host": "127.0.0.1", "port": port}]},
         },
+    )  # fmt: skip
+    loose: dict[str, Any] = {
+        "signal_age_max_ms": 10**9,
+        "cooldown_ms": 0,
+        "trades_per_day_max": 10**6,
+        "one_position_only": False,
+    }
+    strategies = {source: dataclasses.replace(rules, **loose) for source, rules in settings.strategies.items()}
+    connection = dataclasses.replace(settings.connection, warm_up_ms=0)
+    overlay = dataclasses.replace(settings.entry.overlay, realised_returns_min=10**6)
+    entry = dataclasses.replace(settings.entry, loss_streak_max=10**6, overlay=overlay)
+    kill = dataclasses.replace(settings.kill, rejects_max=10**6, disconnects_max=10**6)
+    return settings.model_copy(
+        update={"strategies": strategies, "connection": connection, "entry": entry, "kill": kill}
     )
 
 
 class Rig:
     """A started tree with its gateway's child process, ready to trade (or to evaluate)."""
 
-    def __init__(self, folder: Path, *, rejects: int, has_quotes_port: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *, rejects: int = 0, has_quotes_port: bool = False, gateway: str = "gateway_child"
+    ) -> None:
         demo = load_settings(profile="demo").demo
         self.clock = MarketClock.starting(at_exchange(demo.session, START), 1.0)
-        clock_json = msgspec.json.encode(self.clock).decode()
-        self.gateway = Child("gateway_child", clock_json, str(rejects), demo.session.isoformat(), str(demo.seed))
+        clock_json = msgspec.json.encode(self.clock.segment).decode()
+        own = (str(rejects),) if gateway == "gateway_child" else ()
+        self.gateway = Child(gateway, clock_json, *own, demo.session.isoformat(), str(demo.seed))
         port = int(self.gateway.next()["port"])
         tickers = load_settings(profile="demo").tickers
         self.settings = bench_settings(tickers, port)
@@ -201,7 +226,9 @@ class Rig:
             promote(ledgers, settings.promoted, source, "demo", "benchmark", self.clock.now_utc())
         stores = Stores(
             timed(SharedLedger(ledgers, (settings.desk,)), self.commits),
-            timed(DeskLedger(ledgers, settings.desk, run_n), self.commits),
+            timed(
+                DeskLedger(ledgers, settings.desk, run_n, foreign_allowed=settings.broker.foreign_allowed), self.commits
+            ),
             Warehouse(folder / "warehouse"),
         )
         header = Header(
@@ -246,7 +273,7 @@ class Rig:
             if name == "feed":
                 continue
             if name == "supervisor":
-                make = lambda: SupervisorActor("supervisor", tree, settings.supervision, settings.rate)  # noqa: E731
+                make = lambda: SupervisorActor("supervisor", tree, settings.supervision)  # noqa: E731
             elif name == "session":
                 make = partial(StandingSession, name, *hours)
             elif name.startswith("lane:"):
@@ -273,12 +300,13 @@ class Rig:
             for name, cell in self.runtime.cells.items()
             if name.startswith("lane:")
         )
-        return view.mode is Mode.FULLY_LIVE and view.start_nav_cents is not None and phases and len(view.spots) > 1
+        is_told = view.start_nav_cents is not None and len(view.spots) > 1 and len(view.hours) > 0
+        return view.mode is Mode.FULLY_LIVE and is_told and phases
 
     def is_idle(self) -> bool:
         """Return whether no entry is in hand and none is pending."""
         risk = self.runtime.cells[f"risk:{self.settings.desk}"].state
-        return risk.attempt is None and not risk.queue and not risk.view.holdings
+        return not risk.attempts and not risk.view.holdings
 
     def wait(self, is_so: Callable[[], bool], timeout_s: float) -> None:
         """Wait for a condition.
@@ -322,12 +350,25 @@ class Rig:
 
 
 class QuotePump:
-    """A stand-in for the quotes port: one call and one put at the money per ticker, ticking together."""
+    """A stand-in for the quotes port: whole chains, and ticks of the lines that are streamed."""
 
     def __init__(self, rig: Rig, runtime: LiveRuntime) -> None:
         self._rig, self._runtime, self._epoch = rig, runtime, 0
         self.name = f"port:quotes:{rig.settings.desk}"
-        self._pairs = {ticker: _at_the_money(rig.world, ticker) for ticker in rig.settings.tickers}
+        self._chains = {ticker: _chain(rig.world, ticker) for ticker in rig.settings.tickers}
+        self._spots = {t: at_the_money(rig.world, t) for t in rig.settings.tickers} | {
+            t: rig.world.spot(t).price_ticks for t in rig.settings.spot_only
+        }
+        times = rig.world.close_utc, rig.clock.now_utc()
+        self._quotes = {
+            contract.con_id: quote
+            for ticker, chain in self._chains.items()
+            for contract, quote in zip(chain, model_quotes(chain, self._spots[ticker], *times), strict=True)
+        }
+        self._lines: dict[int, Contract] = {}
+        self._close: frozenset[int] = frozenset()
+        self._new: frozenset[int] = frozenset()
+        self._lock = threading.Lock()
         self._closing = threading.Event()
 
     def start(self) -> None:
@@ -342,48 +383,93 @@ class QuotePump:
         self._runtime.post(f"quotes:{self._rig.settings.desk}", message, self.name)
 
     def post(self, command: Message) -> None:
-        """Answer a dial and a request for a chain; all else is of no concern to a pump."""
-        world = self._rig.world
-        if isinstance(command, broker.Dial):
-            self._epoch = command.session_epoch
-            up = broker.LinkUp(
-                session_epoch=self._epoch, gateway_n=0, port=self._rig.settings.broker.paper_port,
-                account_class=AccountClass.PAPER, account_matches=True, next_order_id=1,
-            )  # fmt: skip
-            self._tell(up)
-        elif isinstance(command, market.ListChain):
-            listed = market.ChainListed(
-                session_epoch=self._epoch, ticker=command.ticker, contracts=self._pairs[command.ticker],
-                underlying_con_id=world.underlying_con_id(command.ticker), liquid_open_utc=world.open_utc,
-                liquid_close_utc=world.close_utc,
-            )  # fmt: skip
-            self._tell(listed)
+        """Answer a dial and a request for a chain, follow what is streamed; all else is of no concern to a pump."""
+        match command:
+            case broker.Dial():
+                self._epoch = command.session_epoch
+                up = broker.LinkUp(
+                    session_epoch=self._epoch, gateway_n=0, port=self._rig.settings.broker.paper_port,
+                    account_class=AccountClass.PAPER, account_matches=True, next_order_id=1,
+                )  # fmt: skip
+                self._tell(up)
+            case market.ListChain():
+                world, ticker = self._rig.world, command.ticker
+                listed = market.ChainListed(
+                    session_epoch=self._epoch, ticker=ticker, contracts=self._chains[ticker],
+                    underlying_con_id=world.underlying_con_id(ticker), hours=((world.open_utc, world.close_utc),),
+                )  # fmt: skip
+                self._tell(listed)
+            case market.Subscribe() | market.Unsubscribe() | market.WatchClosely():
+                self._stream(command)
+            case _:
+                pass
+
+    def _stream(self, command: market.Subscribe | market.Unsubscribe | market.WatchClosely) -> None:
+        with self._lock:
+            match command:
+                case market.Subscribe():
+                    new = {contract.con_id: contract for contract in command.contracts}
+                    self._lines, self._new = self._lines | new, self._new | new.keys()
+                case market.Unsubscribe():
+                    self._lines = {k: contract for k, contract in self._lines.items() if k not in command.con_ids}
+                case market.WatchClosely():
+                    self._close = frozenset(command.con_ids)
+                case _:
+                    assert_never(command)
 
     def _run(self) -> None:
+        n = 0
         while not self._closing.wait(TICK_S):
             if not self._epoch:
                 continue
+            n += 1
+            with self._lock:
+                lines, told = self._lines, self._close | self._new
+                self._new = frozenset()
             now = self._rig.clock.now_utc()
-            quotes = tuple(_quote(contract, now) for pair in self._pairs.values() for contract in pair)
-            spots = tuple(Spot(t, self._rig.world.spot(t).price_ticks, now) for t in self._pairs)
+            quotes = tuple(
+                _told(self._quotes[con_id], now) for con_id in lines if con_id in told or n % SLOW_TICKS == 0
+            )
+            spots = tuple(Spot(ticker, price_ticks, now) for ticker, price_ticks in self._spots.items())
             self._tell(market.QuotesArrived(session_epoch=self._epoch, quotes=quotes, spots=spots))
 
 
-def _at_the_money(world: Market, ticker: str) -> tuple[Contract, ...]:
+def _chain(world: Market, ticker: str) -> tuple[Contract, ...]:
+    return tuple(sorted(contract for contract in world.contracts(ticker) if contract.expiry == world.session))
+
+
+def at_the_money(world: Market, ticker: str) -> Ticks:
+    """Return the strike nearest to spot: with spot there, both contracts of it lie in the delta band."""
     spot = world.spot(ticker).price_ticks
-    today = [c for c in world.contracts(ticker) if c.expiry == world.session]
-    strike = min((c.strike_ticks for c in today), key=lambda s: abs(s - spot))
-    return tuple(c for right in Right for c in today if c.strike_ticks == strike and c.right is right)
+    return min((c.strike_ticks for c in _chain(world, ticker)), key=lambda strike: abs(strike - spot))
 
 
-def _quote(contract: Contract, now: Utc) -> Quote:
-    delta = 0.5 if contract.right is Right.CALL else -0.5
-    greeks = Greeks(0.2, delta, 0.01, -1.0, 0.1, contract.strike_ticks, now)
-    return Quote(contract.con_id, Ticks(245), Ticks(250), Qty(50), Qty(50), now, volume=1_000, greeks=greeks)
+def model_quotes(chain: tuple[Contract, ...], spot_ticks: Ticks, close_utc: Utc, now: Utc) -> list[Quote]:
+    """Return what the model says of a chain whose contracts at the money cost `PREMIUM`, with no instants yet."""
+    spot, years = spot_ticks / 100, (close_utc - now) / MINUTE / black_scholes.MINUTES_PER_YEAR
+    iv = black_scholes.implied_vol(PREMIUM, spot, spot, years, True)
+    assert iv is not None
+    quotes = []
+    for contract in chain:
+        of = black_scholes.value(spot, contract.strike_ticks / 100, years, iv, contract.right is Right.CALL)
+        bid = Ticks(max(0, int(of.price * 20) * 5))
+        greeks = Greeks(iv, of.delta, of.gamma, of.theta, of.vega, spot_ticks, Utc(0))
+        quotes.append(
+            Quote(contract.con_id, bid, Ticks(bid + 5), Qty(50), Qty(50), Utc(0), volume=1_000, greeks=greeks)
+        )
+    return quotes
+
+
+def _told(quote: Quote, now: Utc) -> Quote:
+    greeks = quote.greeks
+    assert greeks is not None
+    return msgspec.structs.replace(
+        quote, at_utc=now, greeks=msgspec.structs.replace(greeks, at_utc=Utc(now - STALE_NS))
+    )
 
 
 def _rows_of(world: Market, settings: Settings, ticker: str) -> dict[int, dict[str, Rows]]:
-    """Return aticker's rows by side (+1: spot above zero gamma) and hub."""
+    """Return a ticker's rows by side (+1: spot above zero gamma) and hub."""
     sides: dict[int, dict[str, Rows]] = {}
     for side in (1, -1):
         sides[side] = {}

@@ -69,7 +69,7 @@ async def _orders(n: int) -> tuple[dict[str, list[int]], int]:
     demo = load_settings(profile="demo").demo
     clock = MarketClock.starting(at_exchange(demo.session, clock_time(11)), 1.0)
     child = Child(
-        "gateway_child", msgspec.json.encode(clock).decode(), "0", demo.session.isoformat(), str(demo.seed)
+        "gateway_child", msgspec.json.encode(clock.segment).decode(), "0", demo.session.isoformat(), str(demo.seed)
     )  # fmt: skip
     port = int(child.next()["port"])
     world = Market(demo.seed, demo.session)

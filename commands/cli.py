@@ -15,7 +15,9 @@ from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
-VERSION = "0.2.0"
+from commands.emergency import SIGNALS
+
+VERSION = "0.3.0"
 
 
 class CommandError(Exception):
@@ -61,13 +63,25 @@ def parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - one screen of comman
     why.add_argument("--trace", type=Path, help="a trace file (default: the newest that knows the ref)")
     why.add_argument("--json", action="store_true", help="for machines")
 
+    why_not = command("why-not", "why a signal did not become a trade, or why there was no signal")
+    why_not.add_argument("signal", nargs="+", help="an alert id; or LANE KIND TIME, as gexwatch:SPX GAMMA_FLIP 10:12")
+    why_not.add_argument("--session", help="YYYY-MM-DD (default: the last one)")
+    why_not.add_argument("--json", action="store_true", help="for machines")
+
     kill = command("kill", "raise the kill level: 1 no entries, 2 flatten")
     kill.add_argument("level", type=int, choices=(1, 2), help="1 no entries, 2 flatten")
     resume = command("resume", "lower the kill level (a person, with a reason)")
     resume.add_argument("level", type=int, choices=(0, 1), nargs="?", default=0, help="0 trade, 1 no entries")
     flatten = command("flatten", "close everything at market and stay closed (kill level 2)")
     flatten.add_argument("--direct", action="store_true", help="with the supervisor dead: through an own client id")
-    for made in (kill, resume, flatten):
+    flatten.add_argument("--yes", action="store_true", help="--direct: do not ask")
+    flatten.add_argument("--force", action="store_true", help="--direct: stop, or kill, a supervisor that is alive")
+    promote = command("promote", "let alerts of a source, kind and version trade (a person, with a reason)")
+    demote = command("demote", "make alerts of a source, kind and version shadows again")
+    for made in (promote, demote):
+        made.add_argument("source", metavar="SOURCE", help="whose alerts, as gexwatch")
+        made.add_argument("kind", metavar="KIND-VERSION", help="which, as GAMMA_FLIP-1")
+    for made in (kill, resume, flatten, promote, demote):
         made.add_argument("--reason", required=True, help="why, for the record")
         made.add_argument("--by", default="cli", help="who, for the record")
 
@@ -86,12 +100,46 @@ def parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - one screen of comman
     sim.add_argument("--run-folder", type=Path, help=argparse.SUPPRESS)
     sim.add_argument("--seed", type=int, help="seed of the market")
     sim.add_argument("--rate", type=float, help="market seconds per real second (default 1)")
+    sim.add_argument("--clock", type=Path, metavar="FILE", help="follow the clock that another process publishes")
     sim.add_argument("--start", metavar="HH:MM:SS", help="market time at the start (New York)")
     sim.add_argument("--faults", type=Path, help="a fault script (YAML)")
 
-    simulate = command("simulate", "random days on the stepped runtime, invariants checked")
+    sql = command("sql", "one query over market, signals and trades (views: docs/reference/views.md)")
+    sql.add_argument("query", help="a statement of DuckDB's SQL; - reads it from standard input")
+    sql.add_argument("--json", action="store_true", help="all rows as JSON")
+    sql.add_argument("--csv", action="store_true", help="all rows as CSV")
+    shell = command("shell", "queries one after the other")
+    for made in (sql, shell):
+        made.add_argument("--rows", type=_at_least_one, default=100, help="rows of a table that are shown")
+
+    gaps = command("gaps", "what was expected and is not stored, by hub and cause")
+    gaps.add_argument("session", nargs="?", help="YYYY-MM-DD (default: all)")
+    gaps.add_argument("--json", action="store_true", help="for machines")
+
+    export = command("export", "a view as a file, also under the names of the systems before")
+    export.add_argument("table", help="a view (trades, alert_log, readings, ...)")
+    export.add_argument("--session", help="YYYY-MM-DD (default: all)")
+    export.add_argument("--csv", action="store_true", help="as CSV (the default)")
+    export.add_argument("--json", action="store_true", help="as JSON")
+    export.add_argument("--out", type=Path, metavar="FILE", help="where to (default: standard output)")
+
+    compact = command("compact", "seal finished days whole: one file a hub and shape")
+    compact.add_argument("session", nargs="?", help="YYYY-MM-DD (default: all)")
+
+    notebooks = command("notebooks", "execute the notebooks on a data folder and render them to docs/notebooks")
+    notebooks.add_argument("names", nargs="*", help="which (default: all)")
+    notebooks.add_argument("--out", type=Path, metavar="FOLDER", help="where to (default: docs/notebooks)")
+
+    simulate = command("simulate", "thousands of faulty days on virtual time, what must hold checked after every step")
     simulate.add_argument("--days", type=_at_least_one, default=1, help="how many days, each with the next seed")
     simulate.add_argument("--seed", type=int, default=1, help="seed of the first day")
+    simulate.add_argument("--workers", type=_at_least_one, help="processes (default: one a core)")
+    simulate.add_argument("--resume", type=Path, metavar="FILE", help="keep the results in FILE, and go on from there")
+    simulate.add_argument("--only-seed", type=int, metavar="K", help="one day with its trace on")
+    simulate.add_argument("--trace", type=Path, metavar="DIR", help="where traces of broken days go, or that of one")
+    simulate.add_argument(
+        "--parity-every", type=int, default=200, metavar="N", help="compare each N-th day with one stepped every second"
+    )
     simulate.add_argument("--json", action="store_true", help="for machines")
     return top
 
@@ -129,16 +177,22 @@ def main(argv: Sequence[str]) -> int:
         print("Zerohour needs Python 3.11, 3.12 or 3.13; `make run` finds one and sets it up.", file=sys.stderr)
         return 2
     arguments = parser().parse_args(argv)
+    if arguments.command == "run":
+        SIGNALS.install()  # before anything heavy is loaded: until then the signal would end the process
     with libraries_needed("main.py ..."):
         act: Callable[[argparse.Namespace], int] = import_module(f"commands.{_MODULES[arguments.command]}").act
         settings_error: type[Exception] = import_module("config.settings").SettingsError
-        ledger_error: type[Exception] = import_module("storage.sqlite_file").LedgerRefusedError
+        refused: tuple[type[Exception], ...] = (
+            import_module("storage.sqlite_file").LedgerRefusedError,
+            import_module("storage.manifest").WarehouseRefusedError,
+            import_module("supervision.trace").TraceError,
+        )
     try:
         return act(arguments)
     except settings_error as error:
         print(error, file=sys.stderr)
         return 2
-    except ledger_error as error:
+    except refused as error:
         print(error, file=sys.stderr)
         return 3
     except CommandError as error:
@@ -167,6 +221,8 @@ _ROOMS = frozenset(
     )
 )
 _MODULES = {
-    "run": "run", "status": "status", "replay": "replay", "why": "why", "kill": "operate", "resume": "operate",
-    "flatten": "operate", "report": "report", "doctor": "doctor", "sim": "sim", "simulate": "simulate",
+    "run": "run", "status": "status", "replay": "replay", "why": "why", "why-not": "why_not",
+    "kill": "operate", "resume": "operate", "flatten": "operate", "promote": "operate", "demote": "operate",
+    "report": "report", "doctor": "doctor", "sim": "sim", "simulate": "simulate",
+    "sql": "sql", "shell": "shell", "gaps": "gaps", "export": "export", "compact": "compact", "notebooks": "notebooks",
 }  # fmt: skip

@@ -8,6 +8,7 @@ import re
 import shutil
 from argparse import Namespace
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ import psutil
 from commands.cli import CommandError
 from config.settings import Settings, SettingsError, load_settings
 
+ORDERS = "orders.jsonl"  # in the run folder of a demo: the simulated broker's journal, which outlives its process
+BOOK = "book.json"  # in the run folder of a demo: what the simulated broker held at the end of the day
 _FINISHED = "finished"
 _FLAGS = {"demo__start_clock": "start", "demo__market_folder": "market"}  # whose flag has another name
 _TRACE = re.compile(r"run-\d+\.jsonl(\.zst)?")
@@ -72,7 +75,10 @@ class DataFolder:
         self.warehouse = root / "warehouse"
         self.traces = root / "traces"
         self.run = root / "run"
-        self.clock = self.run / "clock.json"
+        self.clock = self.run / "clock"
+        self.pace = self.run / "pace.json"
+        self.book = self.run / BOOK
+        self.orders = self.run / ORDERS
         self.control = self.run / "control.json"
         self.settings = self.run / "settings.json"
         self.kill_file = root / "KILL"
@@ -153,11 +159,15 @@ class DataFolder:
 
     def sim(self, what: str) -> SimProcess | None:
         """Return a simulated server of this run that is still alive."""
+        found = self.sim_last(what)
+        return found if found is not None and found.is_alive() else None
+
+    def sim_last(self, what: str) -> SimProcess | None:
+        """Return a simulated server of this run, whether it is alive or not; `None` where there was none."""
         try:
-            found = msgspec.json.decode((self.run / f"sim-{what}.json").read_bytes(), type=SimProcess)
+            return msgspec.json.decode((self.run / f"sim-{what}.json").read_bytes(), type=SimProcess)
         except (OSError, msgspec.DecodeError):
             return None
-        return found if found.is_alive() else None
 
     def is_supervised(self) -> bool:
         """Return whether a supervisor runs on the folder; one that was killed leaves its address, but is gone."""
@@ -167,10 +177,19 @@ class DataFolder:
             return False
         return _is_alive(found.pid, found.began)
 
+    def trace(self, session: date, run_n: int) -> Path:
+        """Return where a run's segment of a session is written."""
+        return self.traces / session.isoformat() / f"run-{run_n}.jsonl"
+
     def traces_newest_first(self) -> list[Path]:
-        """Return all traces, plain and sealed, newest first."""
+        """Return all traces, plain and sealed, newest first; of one that is both, the sealed one.
+
+        (A process that is killed while it seals a trace leaves both, with the same in them.)
+        """
         found = [p for p in self.traces.glob("*/run-*.jsonl*") if _TRACE.fullmatch(p.name)]
-        return sorted(found, key=_age, reverse=True)
+        sealed = {p for p in found if p.suffix == ".zst"}
+        kept = [p for p in found if p in sealed or p.with_name(f"{p.name}.zst") not in sealed]
+        return sorted(kept, key=_age, reverse=True)
 
 
 def _age(path: Path) -> tuple[str, int]:

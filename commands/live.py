@@ -2,44 +2,76 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import secrets
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, assert_never
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeVar, assert_never
 
 import msgspec
 
+from actors.ibkr.state import IBKRState
+from actors.position.state import PositionData
 from commands.cli import VERSION, CommandError
 from commands.control import ControlServer
 from commands.folder import DataFolder
-from config.settings import Gateway, Settings
-from domain.instants import SECOND, session_of
+from config.settings import Settings
+from config.tree import Gateway
+from domain.alarm import Severity
+from domain.instants import MS, SECOND, at_exchange, session_of
 from domain.risk.kill import KillLevel
-from domain.units import Utc
+from domain.session import calendar
+from domain.units import Qty, Utc
 from gateways.gexbot.hub_port import HubPort
 from gateways.gexbot.negotiate import TOKEN_LIFE_S, AddressBook, FeedPort
 from gateways.ib.link import IbPort
 from gateways.ib.orders_port import OrdersPort
 from gateways.ib.quotes_port import QuotesPort
 from main import Stores, assemble
-from messages import operator
+from messages import operator, orders, risk
 from messages.base import Message
+from simulation.hubs.publisher import LAST_FROM_NS
+from simulation.pace.buckets import Buckets
+from simulation.pace.driver import PaceDriver
+from simulation.pace.pacer import Outage, Pacer
 from storage.desk_ledger import DeskLedger
-from storage.shared_ledger import SharedLedger, promote, start_run
+from storage.promotions import promote
+from storage.shared_ledger import SharedLedger, start_run
 from storage.warehouse import Warehouse
-from supervision.clock import MarketClock
+from supervision.clock import LedClock, MarketClock
 from supervision.status import status
 from supervision.threaded import LiveRuntime
 from supervision.trace import FileTrace, Header
+from supervision.wall import STEP_NS, WallStep, WallWatcher
 from supervision.watchdog import Watchdog
 
 P = TypeVar("P", bound=IbPort)
 RealPort = OrdersPort | QuotesPort | FeedPort | HubPort
+_SEAL = "import os,sys,pathlib; os.nice(10); from supervision.trace import seal; seal(pathlib.Path(sys.argv[1]))"
 COMMAND_LIFE_S = 5  # real seconds
+WITHDRAW_S = 2.0  # real seconds for the broker to confirm that entries are cancelled
+CALM_EVERY_S = 0.02
+CALM_LOOKS = 3
+OUTAGE_MARGIN_S = 10  # market seconds in which a link of the script is dialled again
 DEMO_KEY = "gexbot_custom_demo"
+
+
+class Timekeeper(Protocol):
+    """What minds the market's clock beside the actors: the pacer of a demo, or the watch over the wall clock."""
+
+    def start(self) -> None:
+        """Begin."""
+
+    def close(self) -> None:
+        """End."""
 
 
 @dataclass
@@ -54,15 +86,67 @@ class Supervisor:
     console: queue.SimpleQueue[operator.Announce]
     run_n: int
     stop_wanted: threading.Event
+    timekeeper: Timekeeper
+    desk: str
+    is_closed: bool = False
+    _closing: threading.Lock = field(default_factory=threading.Lock)
 
-    def close(self) -> None:
-        """Fence, close the ports, sync, and give the address back."""
-        self.control.close()
-        self.watchdog.close()
-        self.runtime.stop()
+    def close(self, *, are_entries_withdrawn: bool = False) -> bool:
+        """Withdraw the entries, fence, close the ports, sync, and give the address back.
+
+        `are_entries_withdrawn`: somebody else takes them back. A second call waits for the first and does nothing.
+        Returns whether no entry is under way any more, as far as the broker has confirmed it in time.
+        """
+        with self._closing:
+            if self.is_closed:
+                return True
+            self.is_closed = True
+            is_sure = are_entries_withdrawn or self._withdraw_entries()
+            self.timekeeper.close()
+            self.control.close()
+            self.watchdog.close()
+            self.runtime.stop()
+            for port in self.ports:
+                port.close()
+            self.trace.close()
+            return is_sure
+
+    def _withdraw_entries(self) -> bool:
+        """Cancel working entries, each terminal at the broker, and let the ledger take what comes of it."""
         for port in self.ports:
-            port.close()
-        self.trace.close()
+            if isinstance(port, OrdersPort):
+                port.refuse_entries("the supervisor is stopping")
+        asked = orders.WithdrawEntries(reply_to="edge:stop")
+        is_sure = isinstance(
+            self.runtime.ask("stop", f"ibkr:{self.desk}", asked, WITHDRAW_S), orders.EntriesWithdrawn
+        )  # fmt: skip
+        until_s, calm = time.monotonic() + WITHDRAW_S, 0
+        while calm < CALM_LOOKS and time.monotonic() < until_s:  # its news passes through positions to the ledger
+            time.sleep(CALM_EVERY_S)
+            calm = calm + 1 if self._are_money_actors_idle() else 0
+        return is_sure
+
+    def _are_money_actors_idle(self) -> bool:
+        names = (f"ibkr:{self.desk}", f"ledger:{self.desk}", *self._positions())
+        return all(self.runtime.is_idle(name) or not self.runtime.cells[name].is_up for name in names)
+
+    def _positions(self) -> list[str]:
+        return [name for name in tuple(self.runtime.cells) if name.startswith(f"position:{self.desk}:")]
+
+    def session_view(self) -> IBKRState | None:
+        """Return what the order session knows of the broker; `None` where it does not stand, or has read nothing."""
+        cell = self.runtime.cells.get(f"ibkr:{self.desk}")
+        state = None if cell is None or not cell.is_up else cell.state
+        return state if isinstance(state, IBKRState) and state.is_known and state.link.is_up else None
+
+    def held_in_memory(self) -> dict[int, Qty]:
+        """Return what the positions hold by their own states, by contract id; one that crashed says what it knew."""
+        found: dict[int, Qty] = {}
+        for name in self._positions():
+            state = self.runtime.cells[name].state
+            if isinstance(state, PositionData) and state.fills.held > 0:
+                found[int(name.rpartition(":")[2])] = state.fills.held
+        return found
 
 
 def start(
@@ -83,21 +167,26 @@ def start(
     if settings.trading_mode == "live":
         _check_live(settings, account)
     try:
-        run_n = start_run(folder.ledgers, (settings.desk,), clock.now_utc())
-        if settings.promoted:
-            _promote(settings, folder, clock)
+        run_n = start_run(folder.ledgers, (settings.desk,), clock.now_utc(), traces=folder.traces)
+        _promote(settings, folder, clock)
     except Exception as error:
         raise CommandError(f"The ledger in {folder.ledgers} cannot be used: {error}", 3) from None
-    session = session_of(clock.now_utc())
+    path_of = partial(folder.trace, run_n=run_n)
     trace = FileTrace(
-        folder.traces / session.isoformat() / f"run-{run_n}.jsonl", _header(settings, clock, run_n), clock
+        path_of(session_of(clock.now_utc())), _header(settings, clock, run_n), clock, path_of, seal_beside
     )
     stores = Stores(
         SharedLedger(folder.ledgers, (settings.desk,)),
-        DeskLedger(folder.ledgers, settings.desk, run_n),
+        DeskLedger(folder.ledgers, settings.desk, run_n, foreign_allowed=settings.broker.foreign_allowed),
         Warehouse(folder.warehouse, free_min_mb=settings.warehouse.disk_free_min_mb),
     )
     console: queue.SimpleQueue[operator.Announce] = queue.SimpleQueue()
+    whole: list[Callable[[str, Utc], None]] = []
+
+    def note_whole(hub: str, bucket_utc: Utc) -> None:
+        for note in whole:
+            note(hub, bucket_utc)
+
     assembled = assemble(
         settings,
         stores,
@@ -105,22 +194,89 @@ def start(
             tree, trace, clock, run_n, settings.supervision.sync_every_ms / 1000,
             settings.supervision.mailbox_soft_bound,
         ),
-        lambda runtime: _ports(settings, runtime, clock, gateways, url, key, account),
+        lambda runtime: _ports(settings, runtime, clock, gateways, url, key, account, note_whole),
         console.put,
         is_live_armed=settings.trading_mode == "live",
     )  # fmt: skip
     runtime, ports = assembled.runtime, assembled.ports
+    timekeeper: Timekeeper
+    if isinstance(clock, LedClock):
+        timekeeper = driver = pace_driver(settings, clock, runtime, folder.pace)
+        whole.append(driver.note_whole)
+    else:
+        timekeeper = WallWatcher(clock, lambda step: tell_step(runtime, step))
     for port in ports:
         port.start()
     control = ControlServer(folder.control, lambda request: answer(runtime, stop_wanted, request))
     watchdog = Watchdog(runtime, settings.supervision)
     runtime.start_tree()
-    return Supervisor(runtime, trace, ports, watchdog, control, console, run_n, stop_wanted)
+    timekeeper.start()
+    return Supervisor(runtime, trace, ports, watchdog, control, console, run_n, stop_wanted, timekeeper, settings.desk)
+
+
+def seal_beside(finished: Path) -> None:
+    """Seal a finished segment in a process of its own: compressing holds the interpreter for too long.
+
+    What cannot be sealed now stays plain, and is read all the same.
+    """
+    with contextlib.suppress(OSError):
+        subprocess.Popen(
+            [sys.executable, "-c", _SEAL, str(finished)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, cwd=Path(__file__).parent.parent, start_new_session=True,
+        )  # fmt: skip
+
+
+def pace_driver(settings: Settings, clock: LedClock, runtime: LiveRuntime, record: Path) -> PaceDriver:
+    """Return what leads a demo's clock by what its actors do.
+
+    Raises:
+        CommandError: the demo's date is no session of the exchange.
+    """
+    demo, rules = settings.demo, settings.day
+    day = calendar.day(demo.session, rules.closed_dates)
+    if day is None:
+        raise CommandError(f"{demo.session} is no session of the exchange; choose another demo.session.")
+    hours, hubs = (day.open_utc, day.close_utc), tuple(settings.feed.hubs)
+    outages = [
+        Outage(at_utc, Utc(at_utc + round((lasting_s + OUTAGE_MARGIN_S) * SECOND)), hub)
+        for at_utc, lasting_s, hub in (
+            (at_exchange(demo.session, demo.gateway_drop_at), demo.gateway_drop_s, None),
+            (at_exchange(demo.session, demo.hub_drop_at), demo.hub_drop_s, demo.hub_dropped),
+        )
+        if lasting_s > 0
+    ]
+    buckets = Buckets(hubs, settings.tickers, hours, rules.bucket_grace_ms * MS)
+    chain = (
+        *(f"hub:{hub}" for hub in hubs),
+        *(f"reading:{ticker}" for ticker in settings.tickers),
+        *(f"lane:{source}:{ticker}" for source, tickers in settings.lanes.items() for ticker in tickers),
+        "warehouse",
+    )
+    return PaceDriver(clock, runtime, Pacer(demo.rate, hubs, buckets, hours, outages), chain, record)
+
+
+def tell_step(runtime: LiveRuntime, step: WallStep) -> None:
+    """Say that the wall clock was set, and stop entries: what of it is right, only the broker's time says."""
+    offset_s = step.offset_ns / SECOND
+    if abs(step.offset_ns) <= STEP_NS:
+        text, severity = "The computer's clock agrees with the market clock again.", Severity.INFO
+    else:
+        side = "ahead of" if offset_s > 0 else "behind"
+        text = (
+            f"The computer's clock was set: it is {abs(offset_s):.1f} s {side} the market clock, which goes on as "
+            "before. If the new time is right, start the supervisor anew when flat."
+        )
+        severity = Severity.HIGH
+        raised = risk.RaiseKill(level=KillLevel.NO_ENTRIES, reason=f"clock step of {offset_s:+.1f} s", by="port:clock")
+        runtime.post("kill", raised, "port:clock")
+    runtime.publish(
+        operator.Alarm(key="clock", severity=severity, text=text, at_utc=runtime.clock.now_utc()), "port:clock"
+    )
 
 
 def _ports(
     settings: Settings, runtime: LiveRuntime, clock: MarketClock, gateways: tuple[Gateway, ...], url: str, key: str,
-    account: str | None,
+    account: str | None, on_whole: Callable[[str, Utc], None],
 ) -> list[RealPort]:  # fmt: skip
     desk, addresses = settings.desk, AddressBook()
 
@@ -134,23 +290,24 @@ def _ports(
             account=account,
         )  # fmt: skip
 
-    orders = of_broker("ibkr", OrdersPort, settings.broker.client_ids.orders)
-    runtime.on_latch = orders.refuse_entries
+    order_port = of_broker("ibkr", OrdersPort, settings.broker.client_ids.orders)
+    runtime.on_latch = order_port.refuse_entries
     quotes = of_broker("quotes", QuotesPort, settings.broker.client_ids.quotes)
     feed = FeedPort(
         url, key, book=addresses, tell=teller("port:feed"), now_utc=clock.now_utc,
-        token_life_ns=round(TOKEN_LIFE_S * SECOND * settings.rate),
+        token_life_ns=TOKEN_LIFE_S * SECOND,
     )  # fmt: skip
     hubs = [
         HubPort(
             hub, [(ticker, category) for ticker in settings.tickers for category in categories], book=addresses,
             tell=teller(f"port:hub:{hub}"), now_utc=clock.now_utc,
-            recovery_s=settings.feed.rules.recover_ms / 1000 / settings.rate,
-            frame_bytes_max=settings.feed.rules.frame_bytes_max,
+            recovery_s=settings.feed.rules.recover_ms / 1000,
+            frame_bytes_max=settings.feed.rules.frame_bytes_max, on_whole=on_whole,
+            whole_from_ns=LAST_FROM_NS,
         )
         for hub, categories in settings.feed.hubs.items()
     ]  # fmt: skip
-    return [orders, quotes, feed, *hubs]
+    return [order_port, quotes, feed, *hubs]
 
 
 def answer(runtime: LiveRuntime, stop_wanted: threading.Event, request: dict[str, Any]) -> dict[str, Any]:
@@ -162,7 +319,7 @@ def answer(runtime: LiveRuntime, stop_wanted: threading.Event, request: dict[str
         case "stop":
             stop_wanted.set()
             return {"done": "the supervisor is stopping"}
-        case "kill" | "resume" | "flatten":
+        case "kill" | "resume" | "flatten" | "promote" | "demote":
             return _operate(runtime, request)
         case other:
             return {"error": f"{other!r} is no request"}
@@ -181,12 +338,15 @@ def raise_kill(runtime: LiveRuntime, level: KillLevel, reason: str, edge: str, c
 class OperatorRequest(msgspec.Struct, frozen=True):
     """A person's command as it comes over the control line; `expected_epoch` is the kill epoch that he saw."""
 
-    do: Literal["kill", "resume", "flatten"]
+    do: Literal["kill", "resume", "flatten", "promote", "demote"]
     by: str
     reason: str
     level: KillLevel = KillLevel.FLATTEN
     expected_epoch: int | None = None
     command_id: str | None = None
+    source: str = ""
+    kind: str = ""
+    version: int = 0
 
 
 def _operate(runtime: LiveRuntime, request: dict[str, Any]) -> dict[str, Any]:
@@ -213,6 +373,12 @@ def _operate(runtime: LiveRuntime, request: dict[str, Any]) -> dict[str, Any]:
             command = operator.Flatten(
                 command_id=command_id, reply_to=reply_to, by=by, reason=reason, expires_utc=expires_utc
             )
+        case "promote" | "demote":
+            kind = operator.Promote if asked.do == "promote" else operator.Demote
+            command = kind(
+                command_id=command_id, reply_to=reply_to, by=by, reason=reason, expires_utc=expires_utc,
+                source=asked.source, kind=asked.kind, version=asked.version,
+            )  # fmt: skip
         case _:
             assert_never(asked.do)
     answered = runtime.ask(edge, "operator", command, timeout_s=4.0)
@@ -228,13 +394,15 @@ def _operate(runtime: LiveRuntime, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _expires_utc(runtime: LiveRuntime) -> Utc:
-    return runtime.clock.now_utc() + round(COMMAND_LIFE_S * SECOND * runtime.clock.rate)
+    """Return when a person's command is too old; he counts in real seconds, at whatever pace a demo runs."""
+    return runtime.market_clock.in_real_s(COMMAND_LIFE_S)
 
 
 def _header(settings: Settings, clock: MarketClock, run_n: int) -> Header:
     now = clock.now_utc()
     return Header(
-        run_n=run_n, session=session_of(now).isoformat(), started_utc=now, rate=clock.rate,
+        run_n=run_n, session=session_of(now).isoformat(), started_utc=now,
+        rate=settings.demo.rate if settings.profile == "demo" else 1.0,
         settings_digest=settings.digest(), code_version=VERSION, settings=msgspec.Raw(settings.to_json()),
     )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""`main.py kill|resume|flatten`: people's commands to a running supervisor; the kill file is their way without one."""
+"""`main.py kill|resume|flatten|promote|demote`: people's commands to a running supervisor."""
 
 from __future__ import annotations
 
@@ -16,17 +16,46 @@ def act(arguments: Namespace) -> int:
     settings = settings_of(arguments)
     folder = DataFolder(settings.data_dir)
     what: dict[str, Any] = {"do": arguments.command, "by": arguments.by, "reason": arguments.reason}
-    if arguments.command == "flatten" and arguments.direct:
-        raise CommandError("flatten --direct is not built yet: use the broker's own screen, or start the supervisor.")
-    if arguments.command != "flatten":
-        what["level"] = arguments.level
-    if arguments.command == "resume":
-        seen = LedgerReader(folder.ledgers, settings.desk).kill()
-        if seen is not None and seen["level"] > arguments.level:
-            print(f"Lowering kill level {seen['level']}, raised by {seen['by']}: {seen['reason']}")
-            what["expected_epoch"] = seen["kill_epoch"]
+    match arguments.command:
+        case "flatten":
+            if arguments.direct:
+                from commands.direct import flatten  # noqa: PLC0415 - the broker's library, which no other needs
+
+                return flatten(arguments, settings, folder)
+            if arguments.force or arguments.yes:
+                raise CommandError("--force and --yes belong to `flatten --direct`.")
+        case "kill":
+            what["level"] = arguments.level
+        case "resume":
+            what |= _seen_level(arguments, folder, settings.desk)
+        case _:
+            what |= _promotion(arguments)
     answered = request(folder.control, what, timeout_s=6.0)
     if "done" in answered:
         print(answered["done"])
         return 0
     raise CommandError(answered.get("detail") or answered.get("error") or str(answered), 1)
+
+
+def _seen_level(arguments: Namespace, folder: DataFolder, desk: str) -> dict[str, Any]:
+    """Return the level to lower to, with the epoch that the person has seen, and show it."""
+    what: dict[str, Any] = {"level": arguments.level}
+    seen = LedgerReader(folder.ledgers, desk).kill()
+    if seen is not None and seen["level"] > arguments.level:
+        print(f"Lowering kill level {seen['level']}, raised by {seen['by']}: {seen['reason']}")
+        what["expected_epoch"] = seen["kill_epoch"]
+    if folder.kill_file.exists():
+        print(f"{folder.kill_file} is still there: the next start raises the level again; remove it.")
+    return what
+
+
+def _promotion(arguments: Namespace) -> dict[str, Any]:
+    """Return the alerts that a promotion names, `KIND-VERSION`.
+
+    Raises:
+        CommandError: it is no such name.
+    """
+    kind, _, version = arguments.kind.rpartition("-")
+    if not kind or not version.isascii() or not version.isdigit():
+        raise CommandError(f"{arguments.kind!r} names no alerts; write KIND-VERSION, as GAMMA_FLIP-1.")
+    return {"source": arguments.source, "kind": kind, "version": int(version)}

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 from argparse import Namespace
 from collections import OrderedDict
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +27,12 @@ from messages.envelope import Envelope, decode
 from storage.warehouse_reader import WarehouseReader
 from supervision.actor import Actor
 from supervision.effects import Effect, Publish, Tell
-from supervision.replay import Divergence, ReplayReport, UnresolvedError, replay
-from supervision.trace import Header, TraceError, TraceReader
+from supervision.replay import Divergence, ReplayReport, UnresolvedError, joined, replay
+from supervision.trace import Header, RunReader, TraceError, TraceReader, segments_of
 
 _BUCKETS_KEPT = 16
+_SHARES = (("hub:", "reading:"), ())  # who is driven by which process: those that need rows, and the rest
+_SMALL_BYTES = 1 << 20  # a smaller trace is replayed before a second process has started
 
 
 def act(arguments: Namespace) -> int:
@@ -36,22 +42,51 @@ def act(arguments: Namespace) -> int:
     if path is None:
         raise CommandError(f"There is no trace in {folder.traces}; run a day first.", 1)
     try:
-        header = read_header(path)
-        settings = _settings(header, arguments.settings)
-        values = Values(WarehouseReader(folder.warehouse))
-        console = Console(stderr=True)
-        with console.status(f"replaying {path.name}") as shown:
-            report = replay(
-                TraceReader(path), maker(settings), values.fill,
-                lambda n: shown.update(f"replaying {path.name}: {n:,} envelopes"),
-            )  # fmt: skip
+        report, missing = _replayed(path, arguments.settings, folder.warehouse)
     except TraceError as error:
         raise CommandError(str(error)) from None
     if arguments.json:
-        print(msgspec.json.format(msgspec.json.encode(_plain(report, values))).decode())
+        print(msgspec.json.format(msgspec.json.encode(_plain(report, missing))).decode())
     else:
-        print("\n".join(_lines(report, values)))
+        print("\n".join(_lines(report, missing)))
     return 1 if report.divergence is not None else 0
+
+
+def _replayed(path: Path, override: Path | None, warehouse: Path) -> tuple[ReplayReport, int]:
+    """Replay a run up to the end of a segment, in several processes where there are cores for it.
+
+    Returns the report, and how many messages refer to rows that are no longer there.
+    """
+    segments = segments_of(path)
+    header = read_header(segments[0])
+    if header.first_seq != 1:
+        raise TraceError(f"{segments[0]} begins in the middle of its run; restore the segments of the days before.")
+    settings = _settings(header, override)
+    shares = min(os.cpu_count() or 1, len(_SHARES)) if path.stat().st_size > _SMALL_BYTES else 1
+    with Console(stderr=True).status(f"replaying {path.name}"):
+        if shares == 1:
+            parts = [replay_share(segments, settings.to_json(), warehouse, 0, 1)]
+        else:
+            spawned = multiprocessing.get_context("spawn")
+            with ProcessPoolExecutor(shares, mp_context=spawned) as pool:
+                raw = settings.to_json()
+                shared = repeat(segments), repeat(raw), repeat(warehouse)
+                parts = list(pool.map(replay_share, *shared, range(shares), repeat(shares)))
+    return joined([part for part, _ in parts]), sum(missing for _, missing in parts)
+
+
+def replay_share(
+    segments: tuple[Path, ...], settings: bytes, warehouse: Path, share: int, shares: int
+) -> tuple[ReplayReport, int]:
+    """Replay one share of a run's actors: hubs and readings (which need the rows) are one, everybody else another."""
+    chosen = from_json(settings)
+    values = Values(WarehouseReader(warehouse))
+
+    def is_mine(address: str) -> bool:
+        return shares == 1 or address.startswith(_SHARES[0]) == (share == 0)
+
+    report = replay(RunReader(segments), maker(chosen), values.fill, is_mine=is_mine)
+    return report, values.missing
 
 
 def read_header(path: Path) -> Header:
@@ -138,11 +173,11 @@ class Values:
         return found
 
 
-def _plain(report: ReplayReport, values: Values) -> dict[str, Any]:
+def _plain(report: ReplayReport, missing: int) -> dict[str, Any]:
     found = report.divergence
     return {
         "envelopes": report.envelopes, "compared": report.compared, "skipped": report.skipped,
-        "fenced": report.fenced, "in_hand": len(report.in_hand), "torn": report.torn, "rows_missing": values.missing,
+        "fenced": report.fenced, "in_hand": len(report.in_hand), "torn": report.torn, "rows_missing": missing,
         "divergence": None if found is None else {
             "why": found.why, "seq": found.envelope.seq, "to": found.envelope.to, "message": found.envelope.message,
             "recorded": [e.message for e in found.recorded],
@@ -152,16 +187,16 @@ def _plain(report: ReplayReport, values: Values) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _lines(report: ReplayReport, values: Values) -> list[str]:
+def _lines(report: ReplayReport, missing: int) -> list[str]:
     lines = [
         f"{report.envelopes:,} envelopes: {report.compared:,} handled again, {report.skipped:,} of ports and I/O,"
         f" {report.fenced} fenced, {len(report.in_hand)} in hand at the end"
     ]
     if report.torn:
         lines.append("The last record was torn (the process was killed while writing it) and is left out.")
-    if values.missing:
+    if missing:
         lines.append(
-            f"{values.missing} messages refer to rows that were not stored yet when the process was killed;"
+            f"{missing} messages refer to rows that were not stored yet when the process was killed;"
             " their actors are not driven beyond that."
         )
     if report.divergence is None:

@@ -14,21 +14,26 @@ import time as real_time
 from argparse import Namespace
 from pathlib import Path
 
-import msgspec
-
 from commands import live, report
 from commands.cli import CommandError
+from commands.emergency import SIGNALS, EmergencyWatch, KillFile, keep_level
 from commands.folder import DataFolder, SimProcess, settings_of
+from commands.hard_stop import HardStop
+from commands.held import holdings
 from commands.sim import close_of, provenance_of, recorded_of
-from config.settings import Broker, Gateway, Settings, SettingsError, from_json
+from config.settings import Settings, SettingsError, from_json
+from config.tree import Broker, Gateway
 from domain.instants import at_exchange, exchange_clock
 from domain.risk.kill import KillLevel
 from domain.session import calendar
 from domain.units import Utc
-from supervision.clock import MarketClock
+from storage.queries import LedgerReader
+from storage.sqlite_file import LedgerRefusedError
+from supervision.clock import ClockFileError, LedClock, MarketClock
 from supervision.trace import seal
 
 _START_TIMEOUT_S = 30.0
+_LINE_WAIT_S = 0.1
 
 
 def act(arguments: Namespace) -> int:
@@ -39,10 +44,13 @@ def act(arguments: Namespace) -> int:
         demo__market_folder=None if arguments.market is None else str(arguments.market.resolve()),
         demo__session=None if recorded is None else recorded.session.isoformat(),
     )  # fmt: skip
+    if settings.profile == "real" and arguments.rate is not None:
+        raise CommandError("--rate: profile real runs at the real market's pace; leave it out.")
     folder = DataFolder(settings.data_dir)
     folder.make()
     folder.lock()
     stop = threading.Event()
+    SIGNALS.install()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a closed terminal is no reason to leave positions alone
@@ -67,9 +75,46 @@ def say(text: str) -> None:
 def _run_real(settings: Settings, folder: DataFolder, stop: threading.Event) -> int:
     clock = MarketClock.real()
     say(f"Starting desk {settings.desk} on {folder.root.resolve()}. Ctrl-C stops cleanly.")
+    say(_level_text(settings, folder))
     running = live.start(settings, folder, clock, settings.broker.gateways, settings.feed.negotiate_url, stop)
-    _watch(running, clock, None, folder)
-    return 1 if running.runtime.ended else 0
+    hard_stop = HardStop(running, settings, folder, clock, settings.broker.gateways)
+    _watch(running, clock, None, folder, hard_stop)
+    still_open = [] if hard_stop.is_flat else _open_now(settings, folder)
+    if still_open:
+        say("\n".join(["", *still_open]))
+        say(
+            "Nobody watches it now. `main.py run --profile real` reads the broker back and goes on with it;"
+            " `main.py flatten --direct --reason ...` closes it without the supervisor."
+        )
+    return 1 if running.runtime.ended or still_open else 0
+
+
+def _level_text(settings: Settings, folder: DataFolder) -> str:
+    """Return at which kill level a real desk starts, and with which command a person lowers it."""
+    try:
+        seen = LedgerReader(folder.ledgers, settings.desk).kill()
+    except LedgerRefusedError:
+        return "The kill level is not known before the ledger can be read."  # the start says why, in its own words
+    if seen is None:
+        return (
+            "This desk is new: it starts at kill level 1, without entries. When the gateway, the account and the"
+            ' settings are as you want them: `main.py resume --reason "first start"`.'
+        )
+    if seen["level"] == KillLevel.RUNNING:
+        return "Kill level 0: entries are allowed as soon as the session is stable."
+    return (
+        f"Kill level {seen['level']} since {exchange_clock(seen['at_utc'])} New York, by {seen['by']}:"
+        f" {seen['reason']}. `main.py resume --reason ...` lowers it."
+    )
+
+
+def _open_now(settings: Settings, folder: DataFolder) -> list[str]:
+    """Return what is held or may be, a line each under a heading; empty where nothing is."""
+    try:
+        found = [f"  {holding.sentence}" for holding in holdings(LedgerReader(folder.ledgers, settings.desk))]
+    except LedgerRefusedError as error:
+        return ["Whether something is held is not known:", f"  {error}"]
+    return ["Open:", *found] if found else []
 
 
 def _run_demo(settings: Settings, folder: DataFolder, arguments: Namespace, stop: threading.Event) -> int:
@@ -82,24 +127,38 @@ def _run_demo(settings: Settings, folder: DataFolder, arguments: Namespace, stop
     settings = settings.model_copy(update={"broker": _with_port(settings, gateway.port)})
     say(
         f"{'Resuming' if resumed else 'Starting'} the demo day {settings.demo.session} at "
-        f"{exchange_clock(clock.now_utc())} New York, {clock.rate:g} market seconds a second. Ctrl-C stops cleanly."
+        f"{exchange_clock(clock.now_utc())} New York. Market time runs up to {settings.demo.rate:g} times as fast "
+        "while nothing is at stake, and in real time (or twice that) while orders work. Ctrl-C stops cleanly."
     )
     if resumed:
         say(f"          {_resumed_text(arguments, is_other=is_other)}")
     for what, how in sorted(provenance_of(settings).items()):
         say(f"          {what}: {how}")
-    running = live.start(
-        settings, folder, clock, (Gateway("127.0.0.1", gateway.port),),
-        f"http://127.0.0.1:{hubs.negotiate_port}/v2/negotiate", stop,
-    )  # fmt: skip
-    finished = _watch(running, clock, close_of(settings), folder)
-    if running.runtime.ended:
-        return 1  # market and broker stand: the next start resumes the day
+    gateways = (Gateway("127.0.0.1", gateway.port),)
+    url = f"http://127.0.0.1:{hubs.negotiate_port}/v2/negotiate"
+    running = live.start(settings, folder, clock, gateways, url, stop)
+    hard_stop = HardStop(running, settings, folder, clock, gateways)
+    finished = _watch(running, clock, close_of(settings), folder, hard_stop)
+    still_open = [] if hard_stop.is_flat else _open_now(settings, folder)
+    if running.runtime.ended or (still_open and not finished):
+        clock.follow(1.0, clock.now_utc())  # nobody minds what is open, so the market waits for the next start
+        say("\n".join(["", *still_open]))
+        say(
+            "The simulated market stands still meanwhile: `main.py run` reads the broker back and goes on with this"
+            " day; `main.py sim stop` ends it."
+        )
+        return 1
     _stop_world(folder)
     for path in folder.traces_newest_first():
         if path.suffix != ".zst":
             seal(path)
     if finished:
+        try:
+            from commands.compact import seal_whole  # noqa: PLC0415 - DuckDB, which the trading process never loads
+
+            seal_whole(folder.warehouse)
+        except CommandError as error:  # the rows are there all the same
+            say(f"The day's files could not be merged: {error}")
         folder.end_demo()
     bad, lines = report.lines_of(settings, folder, settings.demo.session)
     say("\n".join(["", *lines]))
@@ -125,34 +184,49 @@ def _with_port(settings: Settings, port: int) -> Broker:
 
 def _world(
     settings: Settings, folder: DataFolder, arguments: Namespace, stop: threading.Event
-) -> tuple[Settings, MarketClock, bool]:
+) -> tuple[Settings, LedClock, bool]:
     """Find the market and the broker of an unfinished day, with the settings it began with, or start new ones."""
     if folder.clock.exists() and folder.settings.exists() and not arguments.fresh:
         try:
-            clock, begun = MarketClock.load(folder.clock), from_json(folder.settings.read_bytes())
-        except (OSError, msgspec.DecodeError, SettingsError):
+            clock, begun = LedClock.resume(folder.clock), from_json(folder.settings.read_bytes())
+        except (OSError, ClockFileError, SettingsError):
             raise CommandError(
                 f"The unfinished day in {folder.run} cannot be read; `main.py run --fresh` begins another."
             ) from None
-        if folder.sim("gateway") and folder.sim("hubs") and clock.now_utc() < close_of(begun):
+        is_broker_known = folder.sim("gateway") is not None or folder.orders.exists()
+        if is_broker_known and clock.now_utc() < close_of(begun):
+            _start_missing(folder, stop)
             return begun, clock, True
     if calendar.day(settings.demo.session, settings.day.closed_dates) is None:
         raise CommandError(f"{settings.demo.session} is no session of the exchange; choose another demo.session.")
     _stop_world(folder)
+    for record in (folder.pace, folder.book, folder.orders):
+        record.unlink(missing_ok=True)
     folder.begin_demo()
     folder.settings.write_bytes(settings.to_json())
-    clock = MarketClock.starting(at_exchange(settings.demo.session, settings.demo.start_clock), settings.demo.rate)
-    clock.save(folder.clock)
-    started = [_start_sim(what, folder) for what in ("hubs", "gateway")]
+    clock = LedClock.begin(folder.clock, at_exchange(settings.demo.session, settings.demo.start_clock))
+    try:
+        _start_missing(folder, stop)
+    except CommandError:
+        _stop_world(folder)
+        raise
+    return settings, clock, False
+
+
+def _start_missing(folder: DataFolder, stop: threading.Event) -> None:
+    """Start those of the day's servers that do not run, and wait for them; one that was killed goes on with its book.
+
+    Raises:
+        CommandError: one does not start, or this process was told to stop.
+    """
+    started = [_start_sim(what, folder) for what in ("hubs", "gateway") if folder.sim(what) is None]
     deadline = real_time.monotonic() + _START_TIMEOUT_S
     while not (folder.sim("hubs") and folder.sim("gateway")):
         if stop.wait(0.05) or real_time.monotonic() > deadline:
             for process in started:
                 process.terminate()
-            _stop_world(folder)
             why = "was stopped before it began" if stop.is_set() else "did not start; see the logs in the run folder"
             raise CommandError(f"The simulated market {why}.", 130 if stop.is_set() else 3)
-    return settings, clock, False
 
 
 def _start_sim(what: str, folder: DataFolder) -> subprocess.Popen[bytes]:
@@ -174,67 +248,61 @@ def _stop_world(folder: DataFolder) -> None:
     folder.clock.unlink(missing_ok=True)
 
 
-def _watch(running: live.Supervisor, clock: MarketClock, until_utc: Utc | None, folder: DataFolder) -> bool:
+def _watch(
+    running: live.Supervisor, clock: MarketClock, until_utc: Utc | None, folder: DataFolder, hard_stop: HardStop
+) -> bool:
     """Print what is announced until the day is over, a signal or a request comes; True when the day is over."""
+
+    def raise_kill(level: int, reason: str, edge: str, command_id: str) -> None:
+        live.raise_kill(running.runtime, KillLevel(level), reason, edge, command_id)
+
     stop = running.stop_wanted
-    signal.signal(
-        signal.SIGUSR2,  # each signal is a command of its own: an answer that is remembered would flatten only once
-        lambda *_: live.raise_kill(
-            running.runtime, KillLevel.FLATTEN, "SIGUSR2", "signal", f"signal-{real_time.time_ns()}"
-        ),
-    )
-    kill_file = KillFile(folder.kill_file)
+    emergency = EmergencyWatch(raise_kill, KillFile(folder.kill_file), running.runtime.fail)
     gc.collect()
     gc.freeze()
+    emergency.start()
+    hard_stop.start()
     is_over = False
     while not stop.is_set() and not running.runtime.end_wanted.is_set():
-        _print_line(running)
-        kill_file.look(running)
+        _print_line(running, wait_s=_LINE_WAIT_S)
         if until_utc is not None and clock.now_utc() >= until_utc:
             is_over = True
             break
-    running.close()
+    are_entries_out = running.close()
+    emergency.close()
+    hard_stop.close()
+    while _print_line(running, wait_s=0):
+        pass
+    if not are_entries_out:
+        say("The broker has not confirmed in time that no entry works; what is left ends by itself, see below.")
     if running.runtime.ended:
         say(f"The supervisor ended: {running.runtime.ended}")
+        _keep_kill_level(running, folder)
     return is_over
 
 
-class KillFile:
-    """The `KILL` file: looked at once a second; its content is the level (empty or unreadable: 2)."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._seen_ns = 0
-        self._empty_ns = 0
-        self._next_look_s = 0.0
-
-    def look(self, running: live.Supervisor) -> None:
-        """Raise the kill level when the file is there or was written again; taking it away lowers nothing."""
-        now_s = real_time.monotonic()
-        if now_s < self._next_look_s:
-            return
-        self._next_look_s = now_s + 1.0
-        try:
-            written_ns = self._path.stat().st_mtime_ns
-            if written_ns == self._seen_ns:
-                return
-            text = self._path.read_text(encoding="utf-8", errors="replace").strip()
-        except FileNotFoundError:
-            return
-        except OSError:
-            written_ns, text = self._seen_ns + 1, "2"
-        if text == "" and written_ns != self._empty_ns:
-            self._empty_ns = written_ns  # perhaps caught while it is being written: look once more
-            return
-        self._seen_ns = written_ns
-        level = KillLevel.NO_ENTRIES if text == "1" else KillLevel.FLATTEN
-        reason = f"the KILL file says {text or 'nothing'}"
-        live.raise_kill(running.runtime, level, reason, "file", f"file-{written_ns}")
-
-
-def _print_line(running: live.Supervisor) -> None:
+def _keep_kill_level(running: live.Supervisor, folder: DataFolder) -> None:
+    """See to it that the next start comes up at level 1 at least, also where the ledger did not take that down."""
     try:
-        line = running.console.get(timeout=0.2)
-    except queue.Empty:
+        seen = LedgerReader(folder.ledgers, running.desk).kill()
+    except LedgerRefusedError:
+        seen = None
+    if seen is not None and seen["level"] > KillLevel.RUNNING:
         return
+    if keep_level(folder.kill_file, KillLevel.NO_ENTRIES):
+        say(
+            f"No raised kill level is on record, so {folder.kill_file} says 1 to the next start. Find the cause,"
+            " remove the file, start, `main.py resume --reason ...`."
+        )
+    else:
+        say(f"Neither the ledger nor {folder.kill_file} can be written: mend the disk before the next start.")
+
+
+def _print_line(running: live.Supervisor, wait_s: float) -> bool:
+    """Print the next announcement that comes in this time; False when none did."""
+    try:
+        line = running.console.get(block=wait_s > 0, timeout=wait_s or None)
+    except queue.Empty:
+        return False
     say(f"{exchange_clock(line.at_utc)}  {line.topic:<7} {line.text}")
+    return True

@@ -15,19 +15,24 @@ from pathlib import Path
 
 import psutil
 
+from commands.book import keep_book
 from commands.cli import CommandError
-from commands.folder import DataFolder, SimProcess, settings_of, write_private
+from commands.folder import BOOK, ORDERS, DataFolder, SimProcess, settings_of, write_private
 from config.settings import Settings, from_json
 from domain.instants import SECOND, at_exchange, exchange_clock
 from domain.units import Cents, Utc
 from simulation.broker.exchange import Exchange
+from simulation.broker.kept import BookInUseError, KeptExchange
 from simulation.gateway.faults import Fault, FaultKind, FaultScriptError, load_faults
 from simulation.gateway.server import GatewayServer
 from simulation.hubs.faults import DropHub
 from simulation.hubs.server import HubServer
 from simulation.market.from_settings import market_of
+from simulation.market.market import Market
 from simulation.market.minute_bars import RecordedDay, RecordedError, load_recorded_day
-from supervision.clock import MarketClock
+from simulation.pace.pacer import RATE_MAX
+from simulation.pace.stakes import Stake
+from supervision.clock import ClockFileError, MarketClock
 
 GATEWAY_PORT = 4002
 
@@ -44,7 +49,7 @@ def act(arguments: Namespace) -> int:
             demo__rate=1.0 if arguments.rate is None else arguments.rate,
             demo__start_clock=arguments.start or "09:25:00",
         )  # fmt: skip
-    clock = _clock(settings, arguments.run_folder)
+    clock = _clock(settings, arguments)
     with asyncio.Runner() as runner:
         serve = _serve_gateway if arguments.what == "gateway" else _serve_hubs
         runner.run(serve(settings, clock, arguments))
@@ -56,6 +61,8 @@ def _stop(folder: DataFolder) -> int:
     for what, found in stopped:
         found.end()
         print(f"Stopped the simulated {what} (pid {found.pid}).")
+    if not folder.is_supervised():
+        folder.clock.unlink(missing_ok=True)  # the day is over: the next run begins another
     if not stopped:
         print(f"No simulated server of {folder.root} is running.")
     return 0
@@ -78,10 +85,20 @@ def provenance_of(settings: Settings) -> Mapping[str, str]:
     return {} if settings.demo.market_folder is None else market_of(settings).provenance
 
 
-def _clock(settings: Settings, run_folder: Path | None) -> MarketClock:
-    if run_folder is not None:
-        return MarketClock.load(run_folder / "clock.json")
+def _clock(settings: Settings, arguments: Namespace) -> MarketClock:
+    """Return the clock to serve by: a demo day's, another process's that is followed, or one of this server alone."""
+    followed = arguments.clock if arguments.run_folder is None else arguments.run_folder / "clock"
+    if followed is not None:
+        try:
+            return MarketClock.load(followed)
+        except (OSError, ClockFileError) as error:
+            raise CommandError(f"The clock in {followed} cannot be followed: {error}; give a running day's.") from None
     return MarketClock.starting(at_exchange(settings.demo.session, settings.demo.start_clock), settings.demo.rate)
+
+
+def _real_s(market_s: float) -> float:
+    """Return how long an outage of the script lasts on the wall: the demo's clock runs at this very rate then."""
+    return market_s / RATE_MAX[Stake.OUTAGE]
 
 
 def _is_ahead(settings: Settings, clock: MarketClock, wall: time) -> bool:
@@ -91,15 +108,21 @@ def _is_ahead(settings: Settings, clock: MarketClock, wall: time) -> bool:
 
 async def _serve_gateway(settings: Settings, clock: MarketClock, arguments: Namespace) -> None:
     world = market_of(settings)
-    exchange = Exchange(world, cash_cents=Cents(settings.demo.nav_usd * 100))
+    exchange = _exchange_of(settings, world, clock, arguments)
     faults = _faults_of(arguments)
     demo = settings.demo
-    if arguments.run_folder is not None and not faults and _is_ahead(settings, clock, demo.gateway_drop_at):
+    is_dropped = demo.gateway_drop_s > 0 and _is_ahead(settings, clock, demo.gateway_drop_at)
+    if arguments.run_folder is not None and not faults and is_dropped:
         faults = (
-            Fault(FaultKind.DROP_REFUSE, at_clock=demo.gateway_drop_at.isoformat(), duration_s=demo.gateway_drop_s),
+            Fault(
+                FaultKind.DROP_REFUSE,
+                at_clock=demo.gateway_drop_at.isoformat(),
+                duration_s=_real_s(demo.gateway_drop_s),
+            ),
         )
     server = GatewayServer(world, exchange, clock, faults)
-    wanted = 0 if arguments.run_folder is not None else arguments.port or GATEWAY_PORT
+    before = _before("gateway", arguments)
+    wanted = before.port if before else 0 if arguments.run_folder is not None else arguments.port or GATEWAY_PORT
     try:
         port = await server.start(arguments.host, wanted)
     except (OSError, OverflowError) as error:
@@ -107,8 +130,32 @@ async def _serve_gateway(settings: Settings, clock: MarketClock, arguments: Name
             f"Port {wanted} cannot be used ({error}); stop what listens there or give --port.", 3
         ) from None
     _say_ready("gateway", arguments, clock, port)
+    kept = arguments.run_folder
+    keeping = None if kept is None else asyncio.create_task(keep_book(exchange, clock, settings.day, kept / BOOK))
     await _until_told()
+    if keeping is not None:
+        keeping.cancel()
     await server.stop()
+
+
+def _exchange_of(settings: Settings, world: Market, clock: MarketClock, arguments: Namespace) -> Exchange:
+    """Return the broker; that of a demo day keeps its book, and goes on with that of a process which was killed."""
+    cash_cents = Cents(settings.demo.nav_usd * 100)
+    if arguments.run_folder is None:
+        return Exchange(world, cash_cents=cash_cents)
+    try:
+        kept = KeptExchange(world, arguments.run_folder / ORDERS, cash_cents=cash_cents)
+    except BookInUseError as error:
+        raise CommandError(f"The simulated gateway of this day runs already: {error}.", 3) from None
+    kept.catch_up(clock.now_utc(), world.step)
+    return kept
+
+
+def _before(what: str, arguments: Namespace) -> SimProcess | None:
+    """Return the server of this day that is gone, whose ports are taken again; `None` where there was none."""
+    if arguments.run_folder is None:
+        return None
+    return DataFolder(arguments.run_folder.parent).sim_last(what)
 
 
 def _faults_of(arguments: Namespace) -> Sequence[Fault]:
@@ -123,18 +170,21 @@ async def _serve_hubs(settings: Settings, clock: MarketClock, arguments: Namespa
     if arguments.faults is not None:
         raise CommandError("Fault scripts are for the gateway: `main.py sim gateway --faults FILE`.")
     faults: tuple[DropHub, ...] = ()
-    if arguments.run_folder is not None and _is_ahead(settings, clock, demo.hub_drop_at):
+    is_dropped = demo.hub_drop_s > 0 and _is_ahead(settings, clock, demo.hub_drop_at)
+    if arguments.run_folder is not None and is_dropped:
         at_utc = at_exchange(demo.session, demo.hub_drop_at)
-        faults = (DropHub(at_utc=at_utc, hub=demo.hub_dropped, outage_s=demo.hub_drop_s),)
+        faults = (DropHub(at_utc=at_utc, hub=demo.hub_dropped, outage_s=_real_s(demo.hub_drop_s)),)
+    before = _before("hubs", arguments)
+    port, ws_port = (before.negotiate_port, before.port) if before else (arguments.port or 0, 0)
     server = HubServer(
-        market_of(settings), clock, arguments.host, arguments.port or 0, faults=faults,
+        market_of(settings), clock, arguments.host, port, ws_port=ws_port, faults=faults,
         min_interval_real_ms=demo.frame_interval_ms,
     )  # fmt: skip
     try:
         await server.start()
     except (OSError, OverflowError) as error:
         raise CommandError(
-            f"Port {arguments.port} cannot be used ({error}); stop what listens there or give --port.", 3
+            f"Port {port} cannot be used ({error}); stop what listens there or give --port.", 3
         ) from None
     _say_ready("hubs", arguments, clock, server.ws_port, server.port)
     await _until_told()

@@ -1,56 +1,131 @@
-"""`main.py simulate`: whole days on the stepped runtime and the in-process exchange, invariants checked."""
+"""`main.py simulate`: thousands of faulty days on virtual time, what must hold looked at after every step."""
 
 from __future__ import annotations
 
-import gc
+import os
 import tempfile
-import time as real_time
 from argparse import Namespace
 from pathlib import Path
+from typing import Any, Final
 
 import orjson
 from rich.console import Console
 
 from commands.cli import CommandError
-from commands.folder import settings_of
-from domain.instants import MINUTE, exchange_clock
-from simulation.day import SteppedDay, invariants, stepped_day
+from config.settings import Settings
+from simulation.days.coverage import Coverage, Judged, judged
+from simulation.days.one_day import DayResult, Days, day_settings
+from simulation.days.sweep import Pace, Results, SweepError, quick_folder, source_digest, sweep
 
-_SHOWN_EVERY_NS = 10 * MINUTE
+JUDGED_FROM: Final = 2_000  # fewer days cannot reach everything: their coverage is shown and not judged
+_SHOWN_MAX: Final = 10
 
 
 def act(arguments: Namespace) -> int:
-    """Run the days one after another; the first broken invariant ends it with the command that repeats it."""
-    for seed in range(arguments.seed, arguments.seed + arguments.days):
-        began = real_time.perf_counter()
-        settings = settings_of(arguments, profile="demo", demo__seed=seed)
-        with tempfile.TemporaryDirectory() as folder:
-            day = stepped_day(settings, Path(folder))
-            _run_with_progress(day, seed)
-            broken = invariants(day)
-            row = {
-                "seed": seed, "messages": day.runtime.steps, "seconds": round(real_time.perf_counter() - began, 2),
-                "trace": day.trace_hash, "executions": len(day.exchange.executions()), "broken": broken,
-            }  # fmt: skip
-            day.runtime.close()
-        del day
-        gc.collect()  # a day is a knot of references; the next one needs the room
-        print(orjson.dumps(row).decode() if arguments.json else _line(row), flush=True)
-        if broken:
-            raise CommandError(
-                f"Seed {seed} broke: {'; '.join(broken)}. Repeat it: main.py simulate --seed {seed} --days 1", 1
-            )
-    return 0
+    """Run the days; 0 only when nothing broke and, from `JUDGED_FROM` days on, everything was reached or is explained.
+
+    Raises:
+        CommandError: the results file is of other settings, or a worker died.
+    """
+    settings = day_settings()
+    if arguments.only_seed is not None:
+        return _only(settings, arguments.only_seed, arguments.trace)
+    seeds = range(arguments.seed, arguments.seed + arguments.days)
+    with tempfile.TemporaryDirectory() as aside:
+        path = arguments.resume or Path(aside) / "days.jsonl"
+        traces = arguments.trace or path.with_suffix(".traces") if arguments.resume else arguments.trace
+        try:
+            results = Results(path, settings, source_digest())
+            _sweep(settings, seeds, results, arguments, traces)
+        except SweepError as error:
+            raise CommandError(str(error), 2) from None
+        results.close()
+    found = [results.done[seed] for seed in seeds if seed in results.done]
+    return _report(found, arguments)
 
 
-def _run_with_progress(day: SteppedDay, seed: int) -> None:
-    """Run the day, showing the market's clock where somebody looks on."""
-    with Console(stderr=True).status("") as shown:
-        while day.runtime.clock.now_utc() < day.end_utc:
-            shown.update(f"seed {seed}: {exchange_clock(day.runtime.clock.now_utc())}")
-            day.run(min(day.end_utc, day.runtime.clock.now_utc() + _SHOWN_EVERY_NS))
+def _only(settings: Settings, seed: int, folder: Path | None) -> int:
+    """Run one seed with its trace on."""
+    folder = folder or Path(f"seed-{seed}")
+    with tempfile.TemporaryDirectory(dir=quick_folder()) as name:
+        broken = Days(settings, Path(name)).trace(seed, folder)
+    for text in broken or ("no invariant broken",):
+        print(f"seed {seed}: {text}")
+    print(f"Trace, ledgers and the last messages lie in {folder}.")
+    return 1 if broken else 0
 
 
-def _line(row: dict[str, object]) -> str:
-    shown = "  ".join(f"{name} {value}" for name, value in row.items() if name != "broken")
-    return f"{shown}  {'BROKEN' if row['broken'] else 'no invariant broken'}"
+def _sweep(settings: Settings, seeds: range, results: Results, arguments: Namespace, traces: Path | None) -> None:
+    pace, broken = Pace(), [0]
+    console = Console(stderr=True)
+
+    def progress(result: DayResult, done: int, wanted: int) -> None:
+        if result.broken:
+            broken[0] += 1
+            if not arguments.json:
+                console.print(_finding(result, traces))
+        shown.update(pace.line(result, done, wanted, broken[0]))
+
+    workers = arguments.workers or os.cpu_count() or 1
+    with console.status("starting") as shown:
+        sweep(
+            settings, seeds, results, workers=workers, traces=traces, progress=progress,
+            parity_every=arguments.parity_every,
+        )  # fmt: skip
+
+
+def _finding(result: DayResult, traces: Path | None) -> str:
+    where = "" if traces is None else f" --trace {traces / f'seed-{result.seed}'}"
+    return f"Seed {result.seed}: {'; '.join(result.broken)}\n  main.py simulate --only-seed {result.seed}{where}"
+
+
+def _report(found: list[DayResult], arguments: Namespace) -> int:
+    coverage = Coverage()
+    for result in found:
+        coverage.add(result.coverage)
+    broken = [result for result in found if result.broken]
+    compared = [result.is_same for result in found if result.is_same is not None]
+    verdicts = judged(coverage)
+    missing = [f"{verdict.title}: {name}" for verdict in verdicts for name in verdict.missing]
+    is_judged = len(found) >= JUDGED_FROM
+    row: dict[str, Any] = {
+        "days": len(found), "seed": arguments.seed, "cpu_s_a_day": _mean([result.cpu_s for result in found]),
+        "messages": sum(result.messages for result in found), "executions": sum(result.executions for result in found),
+        "compared": len(compared), "same": sum(compared), "broken": {r.seed: r.broken for r in broken},
+        "others": coverage.others,
+    }  # fmt: skip
+    if arguments.json:
+        row["coverage"] = {
+            v.title: {"reached": v.reached, "elsewhere": v.elsewhere, "missing": v.missing} for v in verdicts
+        }
+        print(orjson.dumps(row, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_INDENT_2).decode())
+    else:
+        print(_text(row, verdicts, broken, is_judged))
+    return 1 if broken or (missing and is_judged) else 0
+
+
+def _mean(values: list[float]) -> float:
+    return round(sum(values) / len(values), 4) if values else 0.0
+
+
+def _text(row: dict[str, Any], verdicts: tuple[Judged, ...], broken: list[DayResult], is_judged: bool) -> str:
+    lines = [
+        f"{row['days']} days from seed {row['seed']}: {row['messages']:,} messages, {row['executions']:,} executions,"
+        f" {row['cpu_s_a_day']} CPU s a day",
+        f"{row['compared']} days also stepped every second: {row['same']} with the same executions",
+    ]
+    for verdict in verdicts:
+        known = len(verdict.reached) + len(verdict.elsewhere) + len(verdict.missing)
+        lines.append(f"\n{verdict.title}: {len(verdict.reached)} of {known}")
+        lines += [f"  {name}: {count}" for name, count in sorted(verdict.reached.items(), key=lambda row: -row[1])]
+        lines += [f"  {name}: not here; {test}" for name, test in verdict.elsewhere.items()]
+        lines += [f"  {name}: NOT REACHED" for name in verdict.missing]
+    lines += ["", *(f"{name}: {count}" for name, count in sorted(row["others"].items()))]
+    if not is_judged:
+        lines.append(f"(under {JUDGED_FROM} days what was not reached is not held against them)")
+    if broken:
+        lines.append(f"\n{len(broken)} days broke an invariant:")
+        lines += [f"  {_finding(result, None)}" for result in broken[:_SHOWN_MAX]]
+    else:
+        lines.append("\nno invariant broken")
+    return "\n".join(lines)

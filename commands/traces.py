@@ -4,33 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import orjson
-import zstandard
 
 from commands.cli import CommandError
 from messages.base import SCHEMA
+from supervision.trace import TraceError, lines_of
+
+# What reading a record raises whose bytes were changed on the disk: its fields are others, or say what cannot be.
+UNREADABLE: Final = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, OSError)
 
 
 def records(path: Path) -> Iterator[bytes]:
     """Return the lines of a trace, plain or sealed.
 
     Raises:
-        CommandError: no such file.
+        CommandError: no such file, or one that is damaged.
     """
     try:
-        with path.open("rb") as raw:
-            if path.suffix != ".zst":
-                yield from raw
-                return
-            with zstandard.ZstdDecompressor().stream_reader(raw) as stream:
-                rest = b""
-                while chunk := stream.read(1 << 20):
-                    *lines, rest = (rest + chunk).split(b"\n")
-                    yield from lines
-    except OSError as error:
-        raise CommandError(f"Cannot read {path}: {error.strerror}; `main.py report` names the traces.") from None
+        yield from lines_of(path)
+    except TraceError as error:
+        raise CommandError(str(error)) from None
 
 
 def check_schema(path: Path) -> None:
@@ -49,9 +44,22 @@ def check_schema(path: Path) -> None:
 
 
 def parsed(line: bytes) -> dict[str, Any] | None:
-    """Read one record; `None` for a torn one."""
+    """Read one record; `None` for one that is torn or damaged."""
     try:
-        record: dict[str, Any] = orjson.loads(line)
+        record = orjson.loads(line)
     except orjson.JSONDecodeError:
         return None
-    return record
+    return record if isinstance(record, dict) else None
+
+
+def enveloped(line: bytes) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """Read one envelope and its message; `None` for another record, and for one that is torn or damaged."""
+    record = parsed(line)
+    if record is None or record.get("kind") != "envelope":
+        return None
+    message = record.get("message")
+    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+        return None
+    if not isinstance(record.get("to"), str) or not isinstance(record.get("at_utc"), int):
+        return None
+    return record, message

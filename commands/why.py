@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from argparse import Namespace
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import orjson
 
 from commands.cli import CommandError
 from commands.folder import DataFolder, settings_of
-from commands.traces import check_schema, parsed, records
+from commands.traces import UNREADABLE, check_schema, enveloped, records
 from domain.instants import exchange_clock
 from domain.orders.references import parse_order_ref, position_of
 from domain.risk.gates.sequence import number_of
@@ -98,9 +99,9 @@ def chain_of(paths: list[Path], ref: str) -> list[dict[str, Any]]:
         is_reading = b'"signals.FeaturesComputed"' in line
         if not is_reading and not any(needle in line for needle in subject.needles):
             continue
-        record = parsed(line)
-        if record is not None and record.get("kind") == "envelope" and _belongs(record, subject):
-            chain.append(record)
+        found = enveloped(line)
+        if found is not None and _belongs(found[0], subject):
+            chain.append(found[0])
     return chain
 
 
@@ -134,18 +135,25 @@ def _subject_of(paths: list[Path], ref: str) -> _Subject | None:
     for line in (line for path in paths for line in records(path)):
         if not any(needle in line for needle in needles):
             continue
-        record = parsed(line)
-        if record is None or record.get("kind") != "envelope":
+        found = enveloped(line)
+        if found is None:
             continue
         texts.add(stem)
-        message = record["message"]
-        what = message.get("intent") or message.get("ref")
-        if isinstance(what, dict):
-            texts.add(what["intent_id"])
-            alerts.add(msgspec.convert(what["key"], AlertKey))
-        if message["type"] == "entries.ReserveEntry":
-            texts.update(position_of(leg["order_ref"]) for leg in message["legs"])
+        with contextlib.suppress(*UNREADABLE, msgspec.ValidationError):  # damaged: the rest of the chain is shown
+            _tie(found[1], alerts, texts)
     return _Subject(alerts, texts) if texts else None
+
+
+def _tie(message: dict[str, Any], alerts: set[AlertKey], texts: set[str]) -> None:
+    """Add what a message ties to the ref."""
+    what = message.get("intent") or message.get("ref")
+    if isinstance(what, dict):
+        texts.add(str(what["intent_id"]))
+        key = msgspec.convert(what["key"], AlertKey)
+        if key.alert_id:  # a damaged one has none
+            alerts.add(key)
+    if message["type"] == "entries.ReserveEntry":
+        texts.update(position_of(leg["order_ref"]) for leg in message["legs"])
 
 
 def lines_of(chain: list[dict[str, Any]]) -> list[str]:
@@ -155,10 +163,14 @@ def lines_of(chain: list[dict[str, Any]]) -> list[str]:
     for record in chain:
         gap_ms = (record["at_utc"] - before) / 1e6
         before = record["at_utc"]
-        message = record["message"]
-        head = f"{exchange_clock(record['at_utc'])} {gap_ms:+12.1f} ms  {_STEPS[message['type']]:<12}"
-        lines.append(f"{head} {_told(message)}")
-        lines += [f"{'':36}{text}" for text in _verdicts(message.get("verdicts", ()))]
+        try:
+            message = record["message"]
+            head = f"{exchange_clock(record['at_utc'])} {gap_ms:+12.1f} ms  {_STEPS[message['type']]:<12}"
+            told = [f"{head} {_told(message)}"]
+            told += [f"{'':36}{text}" for text in verdict_lines(message.get("verdicts", ()))]
+        except (*UNREADABLE, msgspec.ValidationError):
+            told = ["(a record that is damaged; restore the trace from a copy)"]
+        lines += told
     return lines
 
 
@@ -219,7 +231,7 @@ def _plain(message: dict[str, Any]) -> str:
     return " ".join(shown)
 
 
-def _verdicts(verdicts: list[dict[str, Any]]) -> list[str]:
+def verdict_lines(verdicts: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return the gates, one a line; of the second round only what did not simply pass again."""
     lines, seen, again = [], set(), 0
     for verdict in verdicts:
@@ -233,7 +245,7 @@ def _verdicts(verdicts: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def _verdict(verdict: dict[str, Any]) -> str:
+def _verdict(verdict: Mapping[str, Any]) -> str:
     finding = verdict["finding"]
     text = f"{number_of(verdict['gate']):>2} {verdict['gate']:<24} {finding['outcome']:<8}"
     if finding["measured"] is not None:

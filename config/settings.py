@@ -6,28 +6,22 @@ from the environment alone and never enter this tree: it holds the names of the 
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-import math
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
-from datetime import date, time
+import os
+from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+from typing import Any
 
 import orjson
 import yaml
-from pydantic import AfterValidator, ConfigDict, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
-from typing_extensions import TypedDict  # pydantic takes no other before Python 3.12
+from pydantic import ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
-from domain.limits import ConnectionRules, DayRules, EntryLimits, ExitRules, FeedRules, StrategyRules, TickerRules
-from domain.signals.alerts import EVALUATORS
-from domain.signals.evaluator import AlertRules
-from domain.signals.strategies import PLANS
+from config.checks import Found, together, wrong_leaves, wrong_switches
+from config.tree import PREFIX, SettingsTree
 
 HERE = Path(__file__).parent
-RATE_MAX = 600.0
 
 
 class SettingsError(Exception):
@@ -41,154 +35,25 @@ class SettingsError(Exception):
         self.findings = dict(findings or {})
 
 
-_STRICT = {"extra": "forbid"}
-
-if TYPE_CHECKING:
-    AlertRulesByKind = dict[str, AlertRules]
-else:  # each kind with the rules that its evaluator declares
-    AlertRulesByKind = TypedDict("AlertRulesByKind", {kind: made.rules_type for kind, made in EVALUATORS.items()})
-    AlertRulesByKind.__pydantic_config__ = ConfigDict(extra="forbid")
-
-
-@dataclass(frozen=True, slots=True)
-class Gateway:
-    """Address of one IB Gateway."""
-
-    __pydantic_config__: ClassVar = _STRICT
-    host: str
-    port: int
-
-
-@dataclass(frozen=True, slots=True)
-class ClientIds:
-    """IB client ids: one process per id."""
-
-    __pydantic_config__: ClassVar = _STRICT
-    orders: int
-    quotes: int
-    direct: int
-
-
-@dataclass(frozen=True, slots=True)
-class Broker:
-    """Where the order and quote sessions dial, and as whom."""
-
-    __pydantic_config__: ClassVar = _STRICT
-    gateways: tuple[Gateway, ...]
-    paper_port: int
-    live_port: int
-    account_env: str
-    client_ids: ClientIds
-
-
-@dataclass(frozen=True, slots=True)
-class Feed:
-    """Where the hub sessions dial; `hubs` gives each hub its categories."""
-
-    __pydantic_config__: ClassVar = _STRICT
-    negotiate_url: str
-    key_env: str
-    hubs: dict[str, tuple[str, ...]]
-    rules: FeedRules
-
-
-@dataclass(frozen=True, slots=True)
-class Supervision:
-    """Restart budgets, the watchdog and the mailboxes' soft bound."""
-
-    __pydantic_config__: ClassVar = _STRICT
-    restarts_max: int
-    restarts_window_ms: int
-    watchdog_every_ms: int
-    stuck_after_ms: int
-    mailbox_soft_bound: int
-    sync_every_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Warehouse:
-    """How market data is kept."""
-
-    __pydantic_config__: ClassVar = _STRICT
-    seal_every_ms: int
-    disk_free_min_mb: int
-
-
-def _playable(rate: float) -> float:
-    """Refuse a rate that no clock can run at."""
-    if not (math.isfinite(rate) and 0 < rate <= RATE_MAX):
-        raise ValueError(f"must be above 0 and at most {RATE_MAX:g} market seconds a second")
-    return rate
-
-
-@dataclass(frozen=True, slots=True)
-class Demo:
-    """The demo day: which market, how fast, and what goes wrong on the way."""
-
-    __pydantic_config__: ClassVar = _STRICT
-    seed: int
-    session: date
-    rate: Annotated[float, AfterValidator(_playable)]
-    nav_usd: int
-    start_clock: time
-    gateway_drop_at: time
-    gateway_drop_s: float
-    hub_drop_at: time
-    hub_drop_s: float
-    hub_dropped: str
-    frame_interval_ms: int
-    market_folder: Path | None = None
-
-
-class Settings(BaseSettings):
-    """Everything that can be set; the loader has scaled transport durations by `rate` already."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="ZEROHOUR_", env_nested_delimiter="__", extra="forbid", frozen=True, arbitrary_types_allowed=True
-    )
-    profile: Literal["demo", "real"]
-    trading_mode: Literal["paper", "live"]
-    live_armed_env: str
-    desk: str
-    data_dir: Path
-    tickers: tuple[str, ...]
-    spot_only: tuple[str, ...]
-    lanes: dict[str, tuple[str, ...]]
-    alerts: dict[str, tuple[str, ...]]
-    promoted: tuple[str, ...]
-    feed: Feed
-    broker: Broker
-    connection: ConnectionRules
-    day: DayRules
-    entry: EntryLimits
-    exits: ExitRules
-    strategies: dict[str, StrategyRules]
-    ticker_rules: dict[str, TickerRules]
-    alert_rules: AlertRulesByKind
-    supervision: Supervision
-    warehouse: Warehouse
-    demo: Demo
-    rate: float = 1.0
+class Settings(SettingsTree):
+    """Everything that can be set, checked."""
 
     @model_validator(mode="before")
     @classmethod
-    def _fold_case(cls, layers: Any) -> Any:
+    def _prepare(cls, layers: Any) -> Any:
         """Let a name from the environment, which comes in lower case, meet the one of the files (`spx`, `SPX`)."""
-        return _case_folded(layers)
+        folded = _case_folded(layers)
+        _refuse(wrong_switches(cls, folded))
+        exits = folded.get("exits")
+        if isinstance(exits, dict) and exits.get("disaster_stop", True) is None:
+            folded["exits"] = exits | {"disaster_stop": folded.get("trading_mode") == "live"}
+        return folded
 
     @model_validator(mode="after")
-    def _names_are_known(self) -> Settings:
-        """Refuse a lane that nothing is said of, and kinds and plans that nobody has written."""
-        for source in self.lanes:
-            for section, rows in (("alerts", self.alerts), ("strategies", self.strategies)):
-                if source not in rows:
-                    raise ValueError(f"lanes.{source} has no row in {section}; add {section}.{source}")
-        for source, kinds in self.alerts.items():
-            _check_known(f"alerts.{source}", kinds, EVALUATORS)
-            if len(set(kinds)) < len(kinds):
-                raise ValueError(f"alerts.{source} names a kind twice")
-        for source, rules in self.strategies.items():
-            _check_known(f"strategies.{source}.plan", (rules.plan,), PLANS)
+    def _check(self) -> Settings:
+        """Refuse what is out of its range, what contradicts something else, and names of nothing."""
+        _refuse(wrong_leaves(self))
+        _refuse(together(self))
         return self
 
     @classmethod
@@ -208,14 +73,21 @@ class Settings(BaseSettings):
         return hashlib.blake2b(self.to_json(), digest_size=12).hexdigest()
 
     def to_json(self) -> bytes:
-        """Write the tree as JSON in its own order (the tree of actors follows it), durations as scaled."""
+        """Write the tree as JSON in its own order (the tree of actors follows it)."""
         return orjson.dumps(self.model_dump(mode="json"))
 
 
-def _check_known(where: str, names: Iterable[str], known: Collection[str]) -> None:
-    for name in names:
-        if name not in known:
-            raise ValueError(f"{where} names {name!r}; there are: {', '.join(sorted(known))}")
+class _RefusedError(ValueError):
+    """Settings that do not fit; pydantic carries it to `_refusal`."""
+
+    def __init__(self, found: tuple[Found, ...]) -> None:
+        super().__init__("; ".join(str(finding) for finding in found))
+        self.found = found
+
+
+def _refuse(found: tuple[Found, ...]) -> None:
+    if found:
+        raise _RefusedError(found)
 
 
 def load_settings(
@@ -228,7 +100,8 @@ def load_settings(
     """
     layers = _read_yaml(HERE / "defaults.yaml")
     user = _read_yaml(path) if path is not None else {}
-    chosen = profile or user.get("profile") or layers["profile"]
+    _refuse_unknown_environment(layers)
+    chosen = profile or _environment().get("ZEROHOUR_PROFILE") or user.get("profile") or layers["profile"]
     profile_file = HERE / "profiles" / f"{chosen}.yaml"
     if not profile_file.exists():
         known = ", ".join(sorted(p.stem for p in profile_file.parent.glob("*.yaml")))
@@ -236,88 +109,138 @@ def load_settings(
     for layer in (_read_yaml(profile_file), user, dict(overrides or {})):
         layers = merged(layers, layer)
     layers["profile"] = chosen
-    layers["data_dir"] = str(HERE.parent / str(layers["data_dir"]))  # wherever the command is called from
+    if chosen == "real":
+        _refuse_rate(user, path)
+    if isinstance(layers["data_dir"], str | Path):
+        layers["data_dir"] = HERE.parent / layers["data_dir"]  # wherever the command is called from
     try:
         settings = Settings(**layers)
     except ValidationError as error:
         raise _refusal(error, path) from None
-    return scaled(settings, settings.demo.rate if settings.profile == "demo" else settings.rate)
+    if settings.profile != chosen:
+        raise SettingsError(
+            f"The call asks for profile {chosen}, ZEROHOUR_PROFILE in the environment for {settings.profile};"
+            " take one of them away."
+        )
+    return settings
+
+
+def _environment() -> dict[str, str]:
+    """Return the settings of the environment; their names count in any case, as the library takes them."""
+    return {name.upper(): value for name, value in os.environ.items() if name.upper().startswith(PREFIX)}
+
+
+def _refuse_unknown_environment(layers: Mapping[str, Any]) -> None:
+    """Refuse a path of no section; the library refuses unknown names below a section alone."""
+    for name in _environment():
+        section, deeper, _ = name.removeprefix(PREFIX).partition("__")
+        if deeper and section.lower() not in layers:
+            raise SettingsError(f"{name} in the environment is no setting: there is no section {section.lower()}.")
+
+
+def _refuse_rate(user: Mapping[str, Any], path: Path | None) -> None:
+    """Refuse a rate that a person gives with the real profile: the real market has one."""
+    demo = user.get("demo")
+    where = path if "rate" in user or (isinstance(demo, Mapping) and "rate" in demo) else None
+    name = next((name for name in _environment() if name in ("ZEROHOUR_RATE", "ZEROHOUR_DEMO__RATE")), None)
+    if where is not None or name is not None:
+        raise SettingsError(
+            f"In {where or name}: profile real runs at the real market's pace; take the rate out, or run profile demo."
+        )
 
 
 def from_json(raw: bytes) -> Settings:
-    """Read back what `Settings.to_json` wrote (durations are scaled already; the environment is not looked at).
+    """Read back what `Settings.to_json` wrote (the environment is not looked at).
 
     Raises:
         SettingsError: not a settings tree of this version.
     """
     try:
-        return _without_environment(orjson.loads(raw))
-    except (ValidationError, orjson.JSONDecodeError) as error:
-        raise SettingsError(f"The recorded settings cannot be read with this version: {error}.") from None
+        return _Recorded(**orjson.loads(raw))
+    except ValidationError as error:
+        raise SettingsError(f"This version cannot take the recorded settings. {_refusal(error, None)}") from None
+    except (orjson.JSONDecodeError, TypeError) as error:
+        raise SettingsError(f"The recorded settings are no tree of settings: {error}.") from None
 
 
 def overlaid(recorded: bytes, path: Path) -> Settings:
-    """Lay a user's file over a recorded tree (durations in the file are taken as scaled).
+    """Lay a user's file over a recorded tree.
 
     Raises:
         SettingsError: unknown setting, wrong type or unreadable file, as one sentence with the remedy.
     """
     try:
-        return _without_environment(merged(orjson.loads(recorded), _read_yaml(path)))
+        return _Recorded(**merged(orjson.loads(recorded), _read_yaml(path)))
     except ValidationError as error:
         raise _refusal(error, path) from None
 
 
-def _without_environment(layers: dict[str, Any]) -> Settings:
-    class Recorded(Settings):
-        @classmethod
-        def settings_customise_sources(
-            cls,
-            settings_cls: type[BaseSettings],
-            init_settings: PydanticBaseSettingsSource,
-            env_settings: PydanticBaseSettingsSource,
-            dotenv_settings: PydanticBaseSettingsSource,
-            file_secret_settings: PydanticBaseSettingsSource,
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return (init_settings,)
+class _Recorded(Settings):
+    """Settings read back from a run: the environment of today says nothing about them."""
 
-    return Recorded(**layers)
-
-
-def scaled(settings: Settings, rate: float) -> Settings:
-    """Multiply every transport duration by the market clock's rate, so that rules know one clock."""
-    if rate == 1.0:
-        return settings
-    changed: dict[str, Any] = {
-        name: _scaled(getattr(settings, name), rate) for name in type(settings).model_fields if name != "demo"
-    }
-    return settings.model_copy(update=changed | {"rate": rate})
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take what was recorded alone."""
+        return (init_settings,)
 
 
-def _scaled(value: Any, rate: float) -> Any:
-    if isinstance(value, dict):
-        return {key: _scaled(item, rate) for key, item in value.items()}
-    if not dataclasses.is_dataclass(value) or isinstance(value, type):
-        return value
-    hints = get_type_hints(type(value), include_extras=True)
-    update: dict[str, Any] = {}
-    for field in dataclasses.fields(value):
-        item = getattr(value, field.name)
-        hint = hints[field.name]
-        if get_origin(hint) is Annotated and "transport" in get_args(hint)[1:]:
-            update[field.name] = round(item * rate)
-        elif dataclasses.is_dataclass(item):
-            update[field.name] = _scaled(item, rate)
-    return dataclasses.replace(value, **update)
+class _DuplicateError(Exception):
+    """A name that a mapping holds twice, with the lines."""
+
+
+@lru_cache(maxsize=16)
+def _parsed(text: str) -> Any:
+    """Read YAML in which a name stands once a section: of two the library would silently take the later.
+
+    Whoever takes the result must not change it.
+    """
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return {}
+        _refuse_twice(node, set())
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _refuse_twice(node: yaml.Node, seen: set[int]) -> None:
+    if id(node) in seen:  # an alias
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _refuse_twice(item, seen)
+    elif isinstance(node, yaml.MappingNode):
+        lines: dict[str, int] = {}
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                name, line = str(key.value), key.start_mark.line + 1
+                if name.lower() in lines:
+                    raise _DuplicateError(name, lines[name.lower()], line)
+                lines[name.lower()] = line
+            _refuse_twice(value, seen)
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        content = _parsed(path.read_text(encoding="utf-8")) or {}
     except OSError as error:
         raise SettingsError(f"Cannot read {path}: {error.strerror}; give a readable settings file.") from None
     except UnicodeError:
         raise SettingsError(f"{path} is not UTF-8 text; save it as such.") from None
+    except _DuplicateError as error:
+        name, first, again = error.args
+        text = f"{path} sets {name} twice, in lines {first} and {again}; leave one of them."
+        raise SettingsError(text, {name: "set twice"}) from None
     except yaml.YAMLError as error:
         raise SettingsError(f"{path} is not YAML ({error.__class__.__name__}): {error}; mend the file.") from None
     if not isinstance(content, dict):
@@ -347,11 +270,13 @@ def _case_folded(value: Any) -> Any:
 
 
 _EVALUATORS = "domain/signals/alerts.py"
-# What a setting of 0.1.0 is called now.
+# What a setting of an older version is called now.
 _RENAMED = {
     "flip": "alert_rules.GAMMA_FLIP",
     "breaks": "alert_rules.STRUCTURE_BREAK",
     "indices": "spot_only",
+    "rate": "demo.rate",
+    "day.bucket_grace_min_ms": "day.bucket_grace_ms",
     "day.hard_stop_ms": "day.verify_flat_again_ms",
     "entry.narrow_market_ticks": "entry.narrow_market_increments",
     "entry.drift_min_ticks": "entry.drift_min_increments",
@@ -361,8 +286,14 @@ _RENAMED = {
 
 def _refusal(error: ValidationError, path: Path | None) -> SettingsError:
     where = str(path) if path is not None else "the settings or the environment"
-    parts, findings = [], {}
+    parts: list[str] = []
+    findings: dict[str, str] = {}
     for item in error.errors()[:5]:
+        refused = item.get("ctx", {}).get("error")
+        if isinstance(refused, _RefusedError):
+            parts += [str(found) for found in refused.found[:5]]
+            findings |= {found.path: found.what for found in refused.found}
+            continue
         name = ".".join(str(part) for part in item["loc"])
         what = item["msg"].removeprefix("Value error, ")
         if not name:

@@ -6,6 +6,7 @@ An instant is a `Utc` and its name ends in `_utc`; a duration names its unit (`_
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from domain.units import Utc
@@ -16,6 +17,8 @@ MINUTE = 60 * SECOND
 BUCKET_NS = 30 * SECOND
 
 NEW_YORK = ZoneInfo("America/New_York")
+_HOUR = 60 * MINUTE
+_EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 
 
 def from_datetime(moment: datetime) -> Utc:
@@ -41,14 +44,34 @@ def at_exchange(session: date, clock: time) -> Utc:
     return from_datetime(datetime.combine(session, clock, NEW_YORK))
 
 
+@lru_cache(maxsize=64)
+def _offset_ns(hour: int) -> int:
+    """Return New York's offset in an hour since the epoch; it changes at full hours only."""
+    offset = datetime.fromtimestamp(hour * 3_600, UTC).astimezone(NEW_YORK).utcoffset()
+    assert offset is not None
+    return int(offset.total_seconds()) * SECOND
+
+
+@lru_cache(maxsize=64)
+def _date(day: int) -> date:
+    """Return the date so many days after the epoch."""
+    return date.fromordinal(_EPOCH_ORDINAL + day)
+
+
+def _local_s(instant_utc: Utc) -> int:
+    """Return the seconds since the epoch that New York's wall clock shows, as if it were UTC."""
+    return (instant_utc + _offset_ns(instant_utc // _HOUR)) // SECOND
+
+
 def session_of(instant_utc: Utc) -> date:
     """Return New York's date at an instant."""
-    return to_datetime(instant_utc).astimezone(NEW_YORK).date()
+    return _date(_local_s(instant_utc) // 86_400)
 
 
 def exchange_clock(instant_utc: Utc) -> str:
     """Return New York's wall clock at an instant as `HH:MM:SS`."""
-    return to_datetime(instant_utc).astimezone(NEW_YORK).strftime("%H:%M:%S")
+    minutes, seconds = divmod(_local_s(instant_utc) % 86_400, 60)
+    return f"{minutes // 60:02}:{minutes % 60:02}:{seconds:02}"
 
 
 def bucket_of(instant_utc: Utc) -> Utc:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from enum import IntEnum, StrEnum
+from functools import lru_cache
 
 import msgspec
 
@@ -61,8 +62,12 @@ class Contract(msgspec.Struct, frozen=True, order=True):
     @property
     def label(self) -> str:
         """Name the contract for people, as `SPXW 20261120 6000C`."""
-        strike = f"{self.strike_ticks / 100:g}"
-        return f"{self.trading_class} {self.expiry:%Y%m%d} {strike}{self.right.value}"
+        return _label(self.trading_class, self.expiry, self.strike_ticks, self.right)
+
+
+@lru_cache(maxsize=4096)  # every gate of a contract says which one it looked at
+def _label(trading_class: str, expiry: date, strike_ticks: Ticks, right: Right) -> str:
+    return f"{trading_class} {expiry:%Y%m%d} {strike_ticks / 100:g}{right.value}"
 
 
 class Greeks(msgspec.Struct, frozen=True):
@@ -82,7 +87,7 @@ class Quote(msgspec.Struct, frozen=True):
     """The last quote of one instrument.
 
     `at_utc` is the instant of the last bid or ask tick received. A missing side is `None`, a side of which the
-    broker says "no bid" is 0.
+    broker says "no bid" is 0. A size of 0 is not known. `volume` is today's, `open_interest` yesterday's.
     """
 
     con_id: int
@@ -94,6 +99,7 @@ class Quote(msgspec.Struct, frozen=True):
     data_type: DataType = DataType.LIVE
     volume: int | None = None
     greeks: Greeks | None = None
+    open_interest: int | None = None
 
     @property
     def mid_x2(self) -> int | None:

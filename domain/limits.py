@@ -1,21 +1,25 @@
 """The settings of the rules as types: what `config/` fills in and `domain/` functions take.
 
-Durations come in two kinds. `TransportMs` is real time (anything that waits for another process); the loader
-multiplies it by the market clock's rate once, so that rules compare it with market instants. `MarketMs` is market
-time and stays as it is. Shares are fractions (0.35 is 35 %). The rules of an alert kind stand beside its evaluator, in
+Every duration (`_ms`) is market time and has its real-life value in every profile; only what the ports do for
+themselves (`RealMs`) is real time. Shares are fractions (0.35 is 35 %). Beside each type stands what it may hold; what
+two leaves may hold together is said in `config/checks.py`. The rules of an alert kind stand beside its evaluator, in
 `domain/signals/`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date, time
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
+from domain.ranges import Bps, BriefMs, Checked, Count, DayMs, LongMs, Name, PauseMs, Range, RealMs, Share
 from domain.units import Cents, Qty, Ticks
 
-TransportMs = Annotated[int, "transport"]
-MarketMs = Annotated[int, "market"]
+PriceTicks = Annotated[Ticks, Range(1, 10_000_000)]
+ContractQty = Annotated[Qty, Range(1, 1_000)]
+NavShare = Annotated[float, Range(0, 1, is_open=True)]
+Gain = Annotated[float, Range(0, 100, is_open=True)]
 
 _STRICT = {"extra": "forbid"}
 
@@ -25,18 +29,18 @@ class TickerRules:
     """Sizes and bounds per ticker; `_ticks` are 1/100 USD, `underlying_stop_bps` and kin replace ticks where set."""
 
     __pydantic_config__: ClassVar = _STRICT
-    trading_class: str
-    underlying_stop_ticks: Ticks | None
-    underlying_stop_bps: float | None
-    progress_ticks: Ticks | None
-    progress_bps: float | None
-    iv_size_ticks: Ticks | None
-    iv_size_bps: float | None
-    max_hold_ms: MarketMs
-    size_cap: Qty
-    spread_cap_ticks: Ticks
-    premium_min_ticks: Ticks
-    premium_max_ticks: Ticks
+    trading_class: Name
+    underlying_stop_ticks: PriceTicks | None
+    underlying_stop_bps: Bps | None
+    progress_ticks: PriceTicks | None
+    progress_bps: Bps | None
+    iv_size_ticks: PriceTicks | None
+    iv_size_bps: Bps | None
+    max_hold_ms: DayMs
+    size_cap: ContractQty
+    spread_cap_ticks: PriceTicks
+    premium_min_ticks: PriceTicks
+    premium_max_ticks: PriceTicks
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +48,55 @@ class StrategyRules:
     """What one strategy (a lane's orders) does and may do; `plan` names a row of `domain.signals.strategies.PLANS`."""
 
     __pydantic_config__: ClassVar = _STRICT
-    plan: str
-    signal_age_max_ms: TransportMs
-    cooldown_ms: MarketMs
-    trades_per_day_max: int
+    plan: Annotated[str, Checked("a row of PLANS")]
+    signal_age_max_ms: LongMs
+    cooldown_ms: PauseMs
+    trades_per_day_max: Count
     one_position_only: bool
     long_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SpreadShare:
+    """The widest spread (share of mid) from `after_open_ms` after the open on; `None`: `spread_share_max`."""
+
+    __pydantic_config__: ClassVar = _STRICT
+    after_open_ms: PauseMs
+    share: Share | None
+
+
+@dataclass(frozen=True, slots=True)
+class Liquidity:
+    """What is too thin to trade, where the broker tells it: the quoted size; volume and open interest together."""
+
+    __pydantic_config__: ClassVar = _STRICT
+    display_share_max: Annotated[float, Range(0, 100, is_open=True)]
+    volume_floor: Annotated[int, Range(0, 1_000_000)]
+    open_interest_floor: Annotated[int, Range(0, 1_000_000)]
+
+
+@dataclass(frozen=True, slots=True)
+class OverlayRow:
+    """The factor on the size from a level on, up to the next row's."""
+
+    __pydantic_config__: ClassVar = _STRICT
+    at_least: Annotated[float, Range(0, 10_000)]
+    factor: Annotated[float, Range(0, 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class OverlayRules:
+    """The risk overlay (`domain.risk.overlay`): factors by the level of VIX, by realised volatility a year (a share)
+    and by the alert's confidence; each table begins at 0.
+    """
+
+    __pydantic_config__: ClassVar = _STRICT
+    vix: tuple[OverlayRow, ...]
+    vix_age_max_ms: LongMs
+    realised: tuple[OverlayRow, ...]
+    realised_window_ms: LongMs
+    realised_returns_min: Count
+    confidence: tuple[OverlayRow, ...]
 
 
 class HardStopAction(StrEnum):
@@ -64,39 +111,51 @@ class EntryLimits:
     """Limits of the entry gates and of sizing, account-wide."""
 
     __pydantic_config__: ClassVar = _STRICT
-    intent_deadline_ms: TransportMs
-    daily_loss_nav: float
-    daily_loss_max_cents: Cents
-    daily_loss_confirm_ms: TransportMs
-    soft_stop_nav: float
-    auto_flatten_nav: float
+    intent_deadline_ms: BriefMs
+    daily_loss_nav: NavShare
+    daily_loss_max_cents: Annotated[Cents, Range(1, 10**12)] | None
+    daily_loss_confirm_ms: BriefMs
+    soft_stop_nav: NavShare
+    auto_flatten_nav: NavShare
     on_hard_stop: HardStopAction
-    loss_streak_max: int
-    positions_max: int
-    positions_per_ticker_max: int
-    halt_resume_ms: MarketMs
-    quote_age_max_ms: TransportMs
-    spot_age_max_ms: TransportMs
-    spread_share_max: float
-    narrow_market_increments: int
-    premium_nav_per_underlying: float
-    premium_nav_total: float
-    cash_share_max: float
-    risk_nav: float
-    risk_stop_multiple: float
-    notional_nav: float
-    quote_wait_ms: TransportMs
-    fresh_quote_wait_ms: TransportMs
-    reservation_wait_ms: TransportMs
-    drift_share_max: float
-    drift_min_increments: int
-    permit_ms: TransportMs
-    account_age_max_ms: TransportMs
-    delta_min: float
-    delta_max: float
-    delta_wanted: float
-    candidates_max: int
-    greeks_age_max_ms: TransportMs
+    loss_streak_max: Count
+    positions_max: Count
+    positions_per_ticker_max: Count
+    day_trade_nav_min_cents: Annotated[Cents, Range(1, 10**12)] | None
+    halt_resume_ms: LongMs
+    quote_age_max_ms: BriefMs
+    spot_age_max_ms: BriefMs
+    spread_share_max: Share
+    spread_share_by_time: tuple[SpreadShare, ...]
+    narrow_market_increments: Annotated[int, Range(0, 100)]
+    premium_nav_per_underlying: NavShare
+    premium_nav_total: NavShare
+    cash_share_max: Share
+    risk_nav: NavShare
+    risk_stop_multiple: Annotated[float, Range(1, 100)]
+    notional_nav: NavShare
+    quote_wait_ms: BriefMs
+    fresh_quote_wait_ms: BriefMs
+    reservation_wait_ms: BriefMs
+    drift_share_max: Share
+    drift_min_increments: Annotated[int, Range(0, 100)]
+    permit_ms: BriefMs
+    account_age_max_ms: LongMs
+    delta_min: Share
+    delta_max: Share
+    delta_wanted: Share
+    candidates_max: Annotated[int, Range(1, 20)]
+    greeks_age_max_ms: BriefMs
+    liquidity: Liquidity
+    overlay: OverlayRules
+
+    def spread_share_at(self, after_open_ms: int) -> float:
+        """Return the widest spread (share of mid) at this time after the open."""
+        share = None
+        for row in self.spread_share_by_time:
+            if row.after_open_ms <= after_open_ms:
+                share = row.share
+        return self.spread_share_max if share is None else share
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,34 +163,37 @@ class ExitRules:
     """Rules of the exits and timing of exit and entry orders."""
 
     __pydantic_config__: ClassVar = _STRICT
-    premium_stop: float
-    premium_backstop: float
-    confirm_gap_ms: TransportMs
-    no_progress_ms: MarketMs
-    iv_crush_premium: float
-    iv_crush_share: float
-    iv_crush_arm_ms: MarketMs
-    blind_resubscribe_ms: TransportMs
-    blind_exit_ms: TransportMs
-    blind_market_ms: TransportMs
-    blind_underlying_ms: TransportMs
-    blind_discount: float
-    take_single: float
-    take_first: float
-    take_rest: float
-    slow_check_ms: MarketMs
-    tier_mid_ms: TransportMs
-    tier_quote_ms: TransportMs
-    stop_tier_quote_ms: TransportMs
-    cancel_confirm_ms: TransportMs
-    agreement_ms: TransportMs
-    record_wait_ms: TransportMs
-    entry_mid_ms: TransportMs
-    entry_step_ms: TransportMs
-    entry_total_ms: TransportMs
-    entry_step_share: float
-    ack_wait_ms: TransportMs
-    price_min_ticks: Ticks
+    premium_stop: Share
+    premium_backstop: Share
+    confirm_gap_ms: BriefMs
+    no_progress_ms: DayMs
+    iv_crush_premium: Share
+    iv_crush_share: Share
+    iv_crush_arm_ms: DayMs
+    blind_resubscribe_ms: BriefMs
+    blind_exit_ms: LongMs
+    blind_market_ms: LongMs
+    blind_underlying_ms: LongMs
+    blind_discount: Share
+    take_single: Gain
+    take_first: Gain
+    take_rest: Gain
+    slow_check_ms: BriefMs
+    tier_mid_ms: BriefMs
+    tier_quote_ms: BriefMs
+    stop_tier_quote_ms: BriefMs
+    cancel_confirm_ms: BriefMs
+    agreement_ms: BriefMs
+    record_wait_ms: BriefMs
+    entry_mid_ms: BriefMs
+    entry_step_ms: BriefMs
+    entry_total_ms: BriefMs
+    entry_step_share: Share
+    ack_wait_ms: BriefMs
+    price_min_ticks: Annotated[Ticks, Range(1, 100)]
+    stuck_page_ms: LongMs
+    disaster_stop: bool
+    disaster_stop_premium: Share
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,40 +201,63 @@ class ConnectionRules:
     """Heartbeats, back-off and warm-up of the order and quote sessions."""
 
     __pydantic_config__: ClassVar = _STRICT
-    warm_up_ms: MarketMs
-    heartbeat_every_ms: TransportMs
-    heartbeat_max_ms: TransportMs
-    connect_timeout_ms: TransportMs
-    read_back_ms: TransportMs
-    retry_fast_ms: TransportMs
-    retry_fast_for_ms: TransportMs
-    retry_slow_ms: TransportMs
-    client_id_retry_ms: TransportMs
-    gateway_failover_ms: TransportMs
-    query_wait_ms: TransportMs
-    abandon_wait_ms: TransportMs
-    lines_max: int
-    strikes_around: int
-    strikes_around_index: int
-    quote_batch_ms: TransportMs
-    held_batch_ms: TransportMs
+    warm_up_ms: LongMs
+    heartbeat_every_ms: RealMs
+    heartbeat_max_ms: RealMs
+    connect_timeout_ms: RealMs
+    read_back_ms: RealMs
+    read_rest_ms: LongMs
+    retry_fast_ms: LongMs
+    retry_fast_for_ms: LongMs
+    retry_slow_ms: LongMs
+    client_id_retry_ms: LongMs
+    gateway_failover_ms: LongMs
+    query_wait_ms: BriefMs
+    abandon_wait_ms: LongMs
+    lines_max: Annotated[int, Range(1, 10_000)]
+    strikes_around: Annotated[int, Range(1, 200)]
+    strikes_around_index: Annotated[int, Range(1, 200)]
+    quote_batch_ms: RealMs
+    held_batch_ms: RealMs
+
+
+@dataclass(frozen=True, slots=True)
+class KillRules:
+    """What raises the kill level by itself; `spread_norm` maps a time of day (New York) to the norm from then on."""
+
+    __pydantic_config__: ClassVar = _STRICT
+    vix_rise: Annotated[float, Range(0, 10, is_open=True)]
+    vix_window_ms: LongMs
+    spx_move: Share
+    spx_window_ms: LongMs
+    disconnects_max: Count
+    disconnects_window_ms: DayMs
+    rejects_max: Count
+    rejects_window_ms: DayMs
+    spread_multiple: Annotated[float, Range(1, 100)]
+    spread_for_ms: LongMs
+    spread_norm: dict[time, Share]
+    clock_offset_max_ms: BriefMs
+    uncovered_short_ms: LongMs
+    unknown_input_ms: LongMs
 
 
 @dataclass(frozen=True, slots=True)
 class DayRules:
-    """The shape of the day, in minutes before the close unless said."""
+    """The shape of the day, counted back from the close unless said; `preopen_` is counted back from the open."""
 
     __pydantic_config__: ClassVar = _STRICT
-    entry_after_open_ms: MarketMs
-    entry_stop_ms: MarketMs
-    panic_ms: MarketMs
-    flatten_ms: MarketMs
-    verify_flat_ms: MarketMs
-    verify_flat_again_ms: MarketMs
-    settlement_ms: MarketMs
-    bucket_grace_ms: MarketMs
-    bucket_grace_min_ms: TransportMs
-    closed_dates: tuple[str, ...]
+    preopen_check_ms: DayMs
+    preopen_report_ms: DayMs
+    entry_after_open_ms: PauseMs
+    entry_stop_ms: DayMs
+    panic_ms: DayMs
+    flatten_ms: DayMs
+    verify_flat_ms: DayMs
+    verify_flat_again_ms: DayMs
+    settlement_ms: LongMs
+    bucket_grace_ms: Annotated[int, Range(1, 29_000)]
+    closed_dates: tuple[date, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,12 +265,12 @@ class FeedRules:
     """Behaviour of the hub sessions."""
 
     __pydantic_config__: ClassVar = _STRICT
-    recover_ms: TransportMs
-    retry_min_ms: TransportMs
-    retry_max_ms: TransportMs
-    breaker_failures: int
-    breaker_pause_ms: TransportMs
-    memberships_max: int
-    frame_bytes_max: int
-    silence_ms: MarketMs
-    stored_wait_ms: TransportMs
+    recover_ms: RealMs
+    retry_min_ms: LongMs
+    retry_max_ms: LongMs
+    breaker_failures: Count
+    breaker_pause_ms: LongMs
+    memberships_max: Annotated[int, Range(1, 100_000)]
+    frame_bytes_max: Annotated[int, Range(1_024, 2**30)]
+    silence_ms: LongMs
+    stored_wait_ms: BriefMs

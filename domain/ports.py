@@ -9,25 +9,52 @@ from __future__ import annotations
 from datetime import date
 from typing import Protocol, TypeVar
 
+import msgspec
+
 from domain.units import Utc
 
+Input = TypeVar("Input")
 Input_contra = TypeVar("Input_contra", contravariant=True)
 Fact_co = TypeVar("Fact_co", covariant=True)
 
 
 class Clock(Protocol):
-    """The market's clock: real time, or a demo's time at `rate` market seconds per real second."""
-
-    @property
-    def rate(self) -> float:
-        """Market seconds per real second."""
+    """The market's clock; what it tells never decreases."""
 
     def now_utc(self) -> Utc:
         """Return the market instant."""
 
 
-class LedgerStore(Protocol[Input_contra, Fact_co]):
-    """A ledger: what `apply` returns happened durably (its COMMIT returned)."""
+class Outage(msgspec.Struct, frozen=True):
+    """A ledger that cannot be written for now: messages wait, in order, and a copy in memory answers where it can.
+
+    `why` is one sentence with the remedy; `is_lock`: another program writes, which passes by itself; `tries` counts the
+    attempts to go on, `waiting_n` the messages that are not durable yet.
+    """
+
+    why: str
+    is_lock: bool
+    since_utc: Utc
+    tries: int
+    waiting_n: int
+
+
+class SetAside(msgspec.Struct, frozen=True):
+    """A message that no ledger can keep (a bug); of it nothing happened."""
+
+    name: str
+    why: str
+
+
+class LedgerStore(Protocol[Input, Fact_co]):
+    """A ledger: what `apply` returns happened durably (its COMMIT returned), or says that it is not durable yet.
+
+    No fault of the disk or of a message is raised: the first is an `outage`, the second a message set aside.
+    """
+
+    @property
+    def outage(self) -> Outage | None:
+        """Why the ledger cannot be written now; `None` while it can."""
 
     def open(self) -> None:
         """Open the file and migrate it to this version.
@@ -36,8 +63,14 @@ class LedgerStore(Protocol[Input_contra, Fact_co]):
             Exception: the file is unreadable, of a newer version or another desk's; one sentence with the remedy.
         """
 
-    def apply(self, message: Input_contra, now: Utc) -> tuple[Fact_co, ...]:
+    def apply(self, message: Input, now: Utc) -> tuple[Fact_co, ...]:
         """Carry out one message at the instant `now` in one transaction; return the facts to be told, in order."""
+
+    def retry(self, now: Utc) -> tuple[tuple[Input, Fact_co], ...]:
+        """Try to record what waits, in order; return what can be told now, each with the message that it answers."""
+
+    def take_set_aside(self) -> tuple[SetAside, ...]:
+        """Return the messages that were set aside since the last call."""
 
     def close(self) -> None:
         """Release the file."""
@@ -47,11 +80,14 @@ class WarehouseStore(Protocol[Input_contra, Fact_co]):
     """The writer of market data: buckets are taken in hand one by one and made durable together."""
 
     def open(self) -> None:
-        """Take the writer's lock and delete what no manifest names.
+        """Take the writer's lock and put what lies there in order.
 
         Raises:
-            Exception: another writer is at work or a manifest is unreadable; one sentence with the remedy.
+            Exception: another writer is at work or a manifest is of a newer version; one sentence with the remedy.
         """
+
+    def take_findings(self) -> tuple[str, ...]:
+        """Return what `open` found that people should know of, in sentences, once."""
 
     @property
     def in_hand(self) -> int:
@@ -67,9 +103,10 @@ class WarehouseStore(Protocol[Input_contra, Fact_co]):
         """Return in one sentence that the disk is nearly full; `None` while it is not."""
 
     def start_seal(self, session: date | None = None) -> bool:
-        """Start a child process that seals the hot files of the newest session; return whether there is work.
+        """Start a child process that seals hot files; return whether there is work.
 
-        With `session`, everything of that day is sealed into one file per hub (the day is over).
+        With `session`, everything of that day is sealed into one file per hub (the day is over); without it, a day
+        before the newest that is not sealed whole yet, else the newest.
         """
 
     def poll_seal(self) -> str | None:

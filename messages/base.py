@@ -18,17 +18,25 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     """What one actor says to another; every field is immutable all the way down.
 
     Traits of a class, for the runtime: `IS_VITAL`, losing one in silence could cost money, so a dead letter of it halts
-    entries and asks for a reconciliation; `SYNC_FIRST`, the trace is durable before one leaves for a port; `CONFLATES`,
-    only the newest of a `slot` matters, so it travels in the market lane of a mailbox.
+    entries and asks for a reconciliation; `CONFLATES`, only the newest of a `slot` matters, so it travels in the market
+    lane of a mailbox. Traits of one message: `is_synced_first`, the trace is durable before it leaves for a port;
+    `stops_everything`, whoever should have carried it out wanted everything closed, so that is done without him.
     """
 
     IS_VITAL: ClassVar[bool] = False
-    SYNC_FIRST: ClassVar[bool] = False
     CONFLATES: ClassVar[bool] = False
 
     def slot(self) -> str:
         """Return what the newest message replaces (of classes that conflate)."""
         return type(self).__name__
+
+    def is_synced_first(self) -> bool:
+        """Return whether the trace must be durable before this leaves for a port."""
+        return False
+
+    def stops_everything(self) -> bool:
+        """Return whether losing this means that nobody closes what is open."""
+        return False
 
 
 class Command(Message, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ carries its session epoch; what is told of an older epoch is void. `BrokerComman
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import ClassVar, Protocol
 
 import msgspec
@@ -83,11 +84,12 @@ class LinkRestored(Report, frozen=True, kw_only=True, tag=_tag):
 
 
 class FarmNotice(Report, frozen=True, kw_only=True, tag=_tag):
-    """A data farm notice; never an order fault."""
+    """A data farm notice; never an order fault. `is_broken`: the farm is lost (2103, 2105, 2157), not back or idle."""
 
     session_epoch: int
     vendor_code: int
     text: str
+    is_broken: bool = False
 
 
 class AccountRead(Event, frozen=True, kw_only=True, tag=_tag):
@@ -99,6 +101,39 @@ class AccountRead(Event, frozen=True, kw_only=True, tag=_tag):
     buying_power_cents: Cents
     day_trades_remaining: int | None
     read_utc: Utc
+
+
+class AccountUnreadable(Event, frozen=True, kw_only=True, tag=_tag):
+    """Account values came that cannot be used (another currency, none at all); `why` names what came and is wanted."""
+
+    session_epoch: int
+    why: str
+    read_utc: Utc
+
+
+class ClockRead(Event, frozen=True, kw_only=True, tag=_tag):
+    """The broker's clock against ours: the offset (broker less ours) lies between `least_ms` and `most_ms`.
+
+    The broker tells whole seconds, so one answer bounds the offset within a second and several narrow it.
+    """
+
+    session_epoch: int
+    least_ms: int
+    most_ms: int
+    round_trip_ms: int
+    read_utc: Utc
+
+
+class PortFaulted(Report, frozen=True, kw_only=True, tag=_tag):
+    """A task of the port died (`what` it did), or a message could not be read; nothing of a port dies unseen.
+
+    `is_order_path`: orders or executions may be affected, so the broker must be read back.
+    """
+
+    session_epoch: int
+    what: str
+    why: str
+    is_order_path: bool
 
 
 # -- orders -------------------------------------------------------------------------------------
@@ -115,26 +150,38 @@ class PlaceOrder(Command, frozen=True, kw_only=True, tag=_tag):
     """Write this order, unless the deadline, the session epoch or the kill latch says no."""
 
     IS_VITAL: ClassVar[bool] = True
-    SYNC_FIRST: ClassVar[bool] = True
     order: OrderRequest
     session_epoch: int
     kill_epoch: int
+
+    def is_synced_first(self) -> bool:
+        """Return whether it is an entry: an exit never waits for a disk."""
+        return not self.order.is_exit
 
 
 class AmendOrder(Command, frozen=True, kw_only=True, tag=_tag):
     """Write this change of a working order."""
 
     IS_VITAL: ClassVar[bool] = True
-    SYNC_FIRST: ClassVar[bool] = True
     change: OrderChange
     session_epoch: int
     kill_epoch: int
+
+    def is_synced_first(self) -> bool:
+        """Return whether it changes an entry: an exit never waits for a disk."""
+        return not self.change.is_exit
 
 
 class WithdrawOrder(Command, frozen=True, kw_only=True, tag=_tag):
     """Write the cancel of an order (by our reference)."""
 
     order_ref: str
+    session_epoch: int
+
+
+class CancelEverything(Command, frozen=True, kw_only=True, tag=_tag):
+    """Cancel every order of the account, whoever placed it (the broker's global cancel): the last resort."""
+
     session_epoch: int
 
 
@@ -148,11 +195,12 @@ class OrderSent(Report, frozen=True, kw_only=True, tag=_tag):
 
 
 class OrderDenied(Report, frozen=True, kw_only=True, tag=_tag):
-    """It never reached the socket."""
+    """It never reached the socket; `broker_qty` is what the broker holds (signed), where that was the reason."""
 
     order_ref: str
     code: RejectCode
     why: str
+    broker_qty: Qty | None = None
 
 
 class OrderStatusReported(Report, frozen=True, kw_only=True, tag=_tag):
@@ -171,7 +219,11 @@ class OrderStatusReported(Report, frozen=True, kw_only=True, tag=_tag):
 
 
 class Execution(msgspec.Struct, frozen=True, kw_only=True):
-    """One execution: `exec_id` is its base, `revision` the last part of the vendor's id; `raw` is the vendor's text."""
+    """One execution: `exec_id` is its base, `revision` the last part of the vendor's id; `raw` is the vendor's text.
+
+    `is_time_uncertain`: the vendor's instant could not be read, `at_utc` is when it was heard. `is_adopted`: the broker
+    holds what no execution explains, so this one was made from its position; the price is the broker's average cost.
+    """
 
     exec_id: str
     revision: int
@@ -183,6 +235,8 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
     price_ticks: Ticks
     at_utc: Utc
     raw: str
+    is_time_uncertain: bool = False
+    is_adopted: bool = False
 
 
 class ExecutionReported(Report, frozen=True, kw_only=True, tag=_tag):
@@ -225,15 +279,31 @@ class PositionReported(Report, frozen=True, kw_only=True, tag=_tag):
 # -- the read-back ------------------------------------------------------------------------------
 
 
+class ReadGroup(StrEnum):
+    """What a read-back asks for; each succeeds or fails by itself."""
+
+    ORDERS = "open orders"
+    EXECUTIONS = "executions"
+    COMPLETED = "completed orders"
+    POSITIONS = "positions"
+
+
+class GroupFailure(msgspec.Struct, frozen=True):
+    """A group that could not be read; `why` is in the broker's words where there are any."""
+
+    group: ReadGroup
+    why: str
+
+
 class ReadBack(Command, frozen=True, kw_only=True, tag=_tag):
-    """Read open orders, executions, completed orders, positions, all or nothing."""
+    """Read open orders, executions, completed orders and positions."""
 
     session_epoch: int
     read_n: int
 
 
 class BrokerOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """An order in a read-back."""
+    """An order in a read-back; `is_of_other_client`: only that client can change or cancel it."""
 
     order_ref: str
     perm_id: int
@@ -245,6 +315,7 @@ class BrokerOrder(msgspec.Struct, frozen=True, kw_only=True):
     limit_ticks: Ticks | None
     status: OrderStatus
     is_working: bool
+    is_of_other_client: bool = False
 
 
 class BrokerPosition(msgspec.Struct, frozen=True, kw_only=True):
@@ -256,7 +327,7 @@ class BrokerPosition(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BrokerRead(Report, frozen=True, kw_only=True, tag=_tag):
-    """The broker's truth, complete or not at all (a stalled group is `BrokerReadFailed`)."""
+    """The broker's truth, group by group: a group that failed (or lost a row) stands in `failed`, never as empty."""
 
     session_epoch: int
     read_n: int
@@ -264,10 +335,21 @@ class BrokerRead(Report, frozen=True, kw_only=True, tag=_tag):
     executions: tuple[Execution, ...]
     positions: tuple[BrokerPosition, ...]
     read_utc: Utc
+    failed: tuple[GroupFailure, ...] = ()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every group was read whole; entries need that."""
+        return not self.failed
+
+    @property
+    def allows_exits(self) -> bool:
+        """Whether open orders and positions were read: with the ledger they are enough for an exit."""
+        return not any(failure.group in (ReadGroup.ORDERS, ReadGroup.POSITIONS) for failure in self.failed)
 
 
 class BrokerReadFailed(Report, frozen=True, kw_only=True, tag=_tag):
-    """The read-back stalled or broke."""
+    """The read-back as a whole stalled or broke (the link is no good)."""
 
     session_epoch: int
     read_n: int
@@ -276,9 +358,12 @@ class BrokerReadFailed(Report, frozen=True, kw_only=True, tag=_tag):
 
 LinkCommand = Dial | CloseLink
 LinkFact = LinkUp | LinkFailed | LinkLost | LinkRestored | FarmNotice
-BrokerCommand = LinkCommand | ReadBack | LatchKill | PlaceOrder | AmendOrder | WithdrawOrder
+BrokerCommand = (
+    LinkCommand | ReadBack | LatchKill | PlaceOrder | AmendOrder | WithdrawOrder | CancelEverything
+)  # fmt: skip
 BrokerFact = (
-    LinkFact | AccountRead | OrderSent | OrderDenied | OrderStatusReported | ExecutionReported | CommissionReported
+    LinkFact | AccountRead | AccountUnreadable | ClockRead | PortFaulted
+    | OrderSent | OrderDenied | OrderStatusReported | ExecutionReported | CommissionReported
     | ErrorReported | PositionReported | BrokerRead | BrokerReadFailed
 )  # fmt: skip
 

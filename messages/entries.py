@@ -87,6 +87,19 @@ class EntryHandedOver(Event, frozen=True, kw_only=True, tag=_tag):
     leg: OrderLeg
 
 
+class EntryAmended(Event, frozen=True, kw_only=True, tag=_tag):
+    """An accepted attempt came to nothing after all (permit, mode, port, broker): its gate row takes this code.
+
+    `words` are the broker's own, or ours in one sentence.
+    """
+
+    key: AlertKey
+    intent_id: str
+    code: RejectCode
+    words: str
+    at_utc: Utc
+
+
 class OpenPosition(Command, frozen=True, kw_only=True, tag=_tag):
     """Open with this reserved intent; `decision` is what the gates saw."""
 

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 from messages import entries, lifecycle, operator, orders, positions, risk, session, signals
 
-SharedInput = signals.RecordAlert | risk.RecordKill | operator.RecordCommand | lifecycle.RequestState
-SharedFact = signals.AlertRecorded | risk.KillRecorded | lifecycle.StateRead
+SharedInput = (
+    signals.RecordAlert
+    | signals.RecordPromotion
+    | risk.RecordKill
+    | risk.RecordSpread
+    | operator.RecordCommand
+    | lifecycle.RequestState
+)
+SharedFact = signals.AlertRecorded | signals.PromotionRecorded | risk.KillRecorded | lifecycle.StateRead
 
 DeskInput = (
-    entries.ReserveEntry | entries.ReleaseReservation | entries.RecordDenial
+    entries.ReserveEntry | entries.ReleaseReservation | entries.RecordDenial | entries.EntryAmended
     | orders.RecordOrderIds | orders.RecordExecution | orders.RecordCommission | orders.RecordExitIntent
+    | orders.BrokerRefused
     | positions.RecordPosition | positions.PositionClosed | positions.EntryAbandoned
-    | risk.LockDay | risk.RecordStartNav | risk.RecordDay
+    | risk.LockDay | risk.RecordStartNav | risk.RecordDay | risk.RecordDayStops
     | session.Reconcile | lifecycle.RequestState
 )  # fmt: skip
 # A ledger that meets what is not ours raises the kill level by itself.
 DeskFact = (
     entries.EntryReserved | entries.EntryRefused
-    | orders.FillRecorded | orders.CommissionRecorded | orders.ExitIntentRecorded
+    | orders.FillRecorded | orders.CommissionRecorded | orders.ExitIntentRecorded | orders.ExecutionRecorded
     | risk.DayLocked | risk.StartNavRecorded | risk.RaiseKill
     | session.Reconciled | lifecycle.StateRead
 )  # fmt: skip

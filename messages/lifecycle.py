@@ -40,14 +40,24 @@ class ActorCrashed(Report, frozen=True, kw_only=True, tag=_tag):
     error: str
 
 
+class ActorRetired(Report, frozen=True, kw_only=True, tag=_tag):
+    """An actor that was made on demand has ended in peace."""
+
+    name: str
+
+
 class MessageDeadLettered(Report, frozen=True, kw_only=True, tag=_tag):
-    """A message was given up; `is_vital` when losing it could cost money (a fill, an order's end, a kill)."""
+    """A message was given up; `is_vital` when losing it could cost money (a fill, an order's end, a kill).
+
+    `is_stop_lost`: it would have closed everything that is open.
+    """
 
     name: str
     message_id: str
     tag: str
     why: str
     is_vital: bool
+    is_stop_lost: bool = False
 
 
 class ActorStuck(Report, frozen=True, kw_only=True, tag=_tag):

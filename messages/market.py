@@ -193,14 +193,52 @@ class ListChain(_Command, frozen=True, kw_only=True):
 
 
 class ChainListed(_Report, frozen=True, kw_only=True):
-    """The broker's own chain; an empty one means that none expires that day."""
+    """The broker's own chain; an empty one means that none expires that day.
+
+    `hours` are the liquid hours of the day as in `HoursRead`.
+    """
 
     session_epoch: int
     ticker: str
     contracts: tuple[Contract, ...]
     underlying_con_id: int
-    liquid_open_utc: Utc | None
-    liquid_close_utc: Utc | None
+    hours: tuple[tuple[Utc, Utc], ...] | None
+
+
+class HoursRead(_Event, frozen=True, kw_only=True):
+    """The liquid hours of an underlying's options on a session, as the broker tells them: (open, close), ascending.
+
+    `hours` is `None` where the broker does not say; empty: closed that day.
+    """
+
+    ticker: str
+    session: date
+    hours: tuple[tuple[Utc, Utc], ...] | None
+
+
+class HaltChanged(_Event, frozen=True, kw_only=True):
+    """Trading of this underlying was halted, or goes on again."""
+
+    ticker: str
+    is_halted: bool
+    at_utc: Utc
+
+
+class SpreadsRead(_Event, frozen=True, kw_only=True):
+    """The median of the watched contracts' relative spreads (share of mid); `None` where too few are quoted."""
+
+    median: float | None
+    quoted: int
+    at_utc: Utc
+
+
+class HaltHeard(_Report, frozen=True, kw_only=True):
+    """The port heard that a contract (or an underlying, by ticker) is halted or trades again."""
+
+    session_epoch: int
+    con_id: int
+    ticker: str
+    is_halted: bool
 
 
 class ChainFailed(_Report, frozen=True, kw_only=True):
@@ -220,14 +258,15 @@ class Subscribe(_Command, frozen=True, kw_only=True):
 
 
 class Unsubscribe(_Command, frozen=True, kw_only=True):
-    """Stop streaming these contracts."""
+    """Stop streaming these contracts and underlyings (tickers); whoever subscribes again gets a new line."""
 
     session_epoch: int
-    con_ids: tuple[int, ...]
+    con_ids: tuple[int, ...] = ()
+    tickers: tuple[str, ...] = ()
 
 
 class WatchClosely(_Command, frozen=True, kw_only=True):
-    """Report ticks of these at once (at most every 100 ms), the others in slower batches."""
+    """Report ticks of these at once (of each at most every 100 ms), the others in slower batches."""
 
     session_epoch: int
     con_ids: tuple[int, ...]

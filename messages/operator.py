@@ -42,6 +42,22 @@ class Flatten(OperatorCommand, frozen=True, kw_only=True, tag=_tag):
     """Raise the kill level to 2: cancel, flatten, no entries."""
 
 
+class Promote(OperatorCommand, frozen=True, kw_only=True, tag=_tag):
+    """Let alerts of this source, kind and version trade."""
+
+    source: str
+    kind: str
+    version: int
+
+
+class Demote(OperatorCommand, frozen=True, kw_only=True, tag=_tag):
+    """Make alerts of this source, kind and version shadows again."""
+
+    source: str
+    kind: str
+    version: int
+
+
 class RecordCommand(Command, frozen=True, kw_only=True, tag=_tag):
     """Write the audit row."""
 

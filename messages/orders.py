@@ -11,7 +11,7 @@ from domain.orders.tiers import Tier
 from domain.position.cycle import ExitKind, ExitReason
 from domain.session.modes import Mode
 from domain.units import Cents, Qty, Ticks, Utc
-from messages.base import Command, Report
+from messages.base import Command, Event, Report
 from messages.broker import Execution
 
 
@@ -44,6 +44,16 @@ class CancelOrder(Command, frozen=True, kw_only=True, tag=_tag):
 
     order_ref: str
     reply_to: str
+
+
+class WithdrawEntries(Command, frozen=True, kw_only=True, tag=_tag):
+    """The process is about to end: take no new entry, cancel those that work; the answer is `EntriesWithdrawn`."""
+
+    reply_to: str
+
+
+class EntriesWithdrawn(Report, frozen=True, kw_only=True, tag=_tag):
+    """No entry is under way any more: each is terminal at the broker, or never left."""
 
 
 class RequestOrderState(Command, frozen=True, kw_only=True, tag=_tag):
@@ -91,6 +101,16 @@ class OrderRejected(Report, frozen=True, kw_only=True, tag=_tag):
     text: str
 
 
+class BrokerRefused(Event, frozen=True, kw_only=True, tag=_tag):
+    """The broker refused an order or a change of one, in its own words (three 201s in a while raise the kill level)."""
+
+    order_ref: str
+    is_exit: bool
+    vendor_code: int
+    text: str
+    at_utc: Utc
+
+
 class ModifyRefused(Report, frozen=True, kw_only=True, tag=_tag):
     """The change was refused and the order still works as it was (after a read-back)."""
 
@@ -109,10 +129,15 @@ class OrderClosed(Report, frozen=True, kw_only=True, tag=_tag):
 
 
 class ExitHeld(Report, frozen=True, kw_only=True, tag=_tag):
-    """Not sent now (the mode does not allow it or the broker's truth is not reconciled); what is wanted stands."""
+    """Not sent now; what is wanted stands.
+
+    `allows_exits`: exits may leave, and only this one waits (another order of the contract is in doubt, or too many
+    were replaced lately); without it `ReconcileFinished` says when exits go again.
+    """
 
     order_ref: str
     mode: Mode
+    allows_exits: bool = False
 
 
 # -- the ledger's part --------------------------------------------------------------------------
@@ -133,8 +158,24 @@ class RecordExecution(Command, frozen=True, kw_only=True, tag=_tag):
     execution: Execution
 
 
+class ExecutionRecorded(Report, frozen=True, kw_only=True, tag=_tag):
+    """The ledger has taken this execution (new, repeated, not ours or refused): nobody else need tell its fill.
+
+    `is_durable` is False while the ledger's file cannot be written: its fill was told all the same.
+    """
+
+    exec_id: str
+    revision: int
+    is_durable: bool = True
+
+
 class FillRecorded(Report, frozen=True, kw_only=True, tag=_tag):
-    """A recorded fill; totals are over all executions of the order (corrections included)."""
+    """A fill; totals are over all executions of the order (corrections included).
+
+    `is_durable` is False where the ledger failed or did not answer in time: the broker session's actor tells it then,
+    so that no position misses its fill (the ledger records it later, once, by `exec_id`). `is_price_known` is False for
+    a fill adopted from the broker's position.
+    """
 
     IS_VITAL: ClassVar[bool] = True
     order_ref: str
@@ -147,6 +188,8 @@ class FillRecorded(Report, frozen=True, kw_only=True, tag=_tag):
     at_utc: Utc
     filled_qty_total: Qty
     filled_cost_ticks_total: int
+    is_durable: bool = True
+    is_price_known: bool = True
 
 
 class RecordCommission(Command, frozen=True, kw_only=True, tag=_tag):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import ClassVar
 
+from domain.instruments import Side
 from domain.orders.intent import PositionRef
 from domain.orders.tiers import Tier
 from domain.position.cycle import EndReason, ExitKind, ExitReason, PositionState
+from domain.position.day import DayMark
 from domain.units import Cents, Qty, Ticks, Utc
 from messages.base import Command, Event, Report
 
@@ -22,6 +25,18 @@ class PositionOpened(Event, frozen=True, kw_only=True, tag=_tag):
     qty: Qty
     cost_cents: Cents
     opened_utc: Utc
+
+
+class FillBooked(Event, frozen=True, kw_only=True, tag=_tag):
+    """A fill changed what is held; `price_ticks` is `None` where it was adopted without a price."""
+
+    ref: PositionRef
+    side: Side
+    qty: Qty
+    price_ticks: Ticks | None
+    is_entry: bool
+    held_qty: Qty
+    at_utc: Utc
 
 
 class PositionChanged(Event, frozen=True, kw_only=True, tag=_tag):
@@ -40,7 +55,11 @@ class PositionChanged(Event, frozen=True, kw_only=True, tag=_tag):
 
 
 class PositionClosed(Event, frozen=True, kw_only=True, tag=_tag):
-    """Flat, and the broker agrees; `realised_cents` is net of `fees_cents`."""
+    """Flat, and the broker agrees; `realised_cents` is net of `fees_cents`.
+
+    `closed_utc` of an expired contract is the close of its own session. `is_correction`: the same end again, with the
+    result that a late fee or fill has changed.
+    """
 
     ref: PositionRef
     reason: ExitReason | None
@@ -50,6 +69,7 @@ class PositionClosed(Event, frozen=True, kw_only=True, tag=_tag):
     fees_cents: Cents
     opened_utc: Utc
     closed_utc: Utc
+    is_correction: bool = False
 
 
 class EntryAbandoned(Event, frozen=True, kw_only=True, tag=_tag):
@@ -68,6 +88,17 @@ class PositionDisputed(Event, frozen=True, kw_only=True, tag=_tag):
     ledger_qty: Qty
     broker_qty: Qty | None
     why: str
+
+
+class ShortFound(Event, frozen=True, kw_only=True, tag=_tag):
+    """The broker holds less than nothing of a contract that may only be held long (or not uncovered), since then.
+
+    `qty` is the broker's, negative; 0 when the short is gone.
+    """
+
+    con_id: int
+    qty: Qty
+    since_utc: Utc
 
 
 class RecordPosition(Command, frozen=True, kw_only=True, tag=_tag):
@@ -101,6 +132,21 @@ class FlattenPosition(Command, frozen=True, kw_only=True, tag=_tag):
 
     IS_VITAL: ClassVar[bool] = True
     reason: ExitReason
+
+
+class HoldingsChecked(Event, frozen=True, kw_only=True, tag=_tag):
+    """What the broker held at an instant of the day by which everything should be closed (C-10, and the close).
+
+    `positions` are (con_id, signed qty) of the whole account as the broker told them last, `read_utc` when it was read
+    whole; `is_known` is False where the broker could not be read on the link that stands, or none does.
+    """
+
+    session: date
+    mark: DayMark
+    positions: tuple[tuple[int, Qty], ...]
+    is_known: bool
+    read_utc: Utc
+    at_utc: Utc
 
 
 class DayFlattened(Event, frozen=True, kw_only=True, tag=_tag):

@@ -10,9 +10,10 @@ from domain.instruments import Side
 from domain.orders.intent import PositionRef
 from domain.orders.tiers import Tier
 from domain.position.cycle import ExitKind, ExitReason, PositionState
-from domain.risk.day import Closed
+from domain.risk.day import Closed, DayStops
 from domain.risk.desk_view import Decision
 from domain.risk.kill import KillLevel
+from domain.risk.kill_watch import Norm
 from domain.signals.alert import Alert
 from domain.units import Cents, Qty, Ticks, Utc
 
@@ -56,16 +57,24 @@ class OwnOrder(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KillRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag):
-    """The durable kill level; level 1 with a reason when the ledger could not say."""
+    """The durable kill level; level 1 with a reason when the ledger could not say.
+
+    `is_new`: no level was ever recorded. `spread_norms` are the slots of the last 20 sessions.
+    """
 
     level: KillLevel
     kill_epoch: int
     reason: str
     by: str
+    is_new: bool = False
+    spread_norms: tuple[Norm, ...] = ()
 
 
 class RiskRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag):
-    """What the desk's ledger knows of the session; `pending_alerts` are (alert id, raised_utc) without a gate row."""
+    """What the desk's ledger knows of the session; `pending_alerts` are (alert id, raised_utc) without a gate row.
+
+    `promoted` are the (source, kind, version) that may trade, `None` where the shared ledger could not be read.
+    """
 
     session: date
     day_locked: str | None
@@ -74,10 +83,15 @@ class RiskRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag):
     reservations: tuple[Reservation, ...]
     closed: tuple[Closed, ...]
     pending_alerts: tuple[tuple[str, Utc], ...]
+    stops: DayStops = DayStops()
+    promoted: tuple[tuple[str, str, int], ...] | None = None
 
 
 class PositionRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag):
-    """What the desk's ledger knows of one contract today: the live reservation, its orders' fills, the position row."""
+    """What the desk's ledger knows of one contract today: the live reservation, its orders' fills, the position row.
+
+    `settlement_ticks` is the underlying's settlement price of the contract's own session, `None` where not known.
+    """
 
     reservation: Reservation | None
     fills: tuple[OrderFill, ...]
@@ -91,6 +105,7 @@ class PositionRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag):
     entry_iv: float | None
     opened_utc: Utc | None
     took_part: bool
+    settlement_ticks: Ticks | None = None
 
 
 class LaneRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import date
 from typing import ClassVar
 
-from domain.risk.day import DaySummary
+from domain.risk.day import DayStops, DaySummary
 from domain.risk.kill import KillLevel
 from domain.units import Cents, Utc
 from messages.base import Command, Event, Report
@@ -26,6 +26,10 @@ class RaiseKill(Command, frozen=True, kw_only=True, tag=_tag):
     reason: str
     by: str
     command_id: str | None = None
+
+    def stops_everything(self) -> bool:
+        """Return whether everything should be closed."""
+        return self.level is KillLevel.FLATTEN
 
 
 class LowerKill(Command, frozen=True, kw_only=True, tag=_tag):
@@ -79,6 +83,15 @@ class KillRecorded(Report, frozen=True, kw_only=True, tag=_tag):
     kill_epoch: int
 
 
+class RecordSpread(Command, frozen=True, kw_only=True, tag=_tag):
+    """Keep the median relative spread of a slot of the day (minutes since midnight in New York; the last one wins)."""
+
+    session: date
+    slot_min: int
+    median: float
+    at_utc: Utc
+
+
 class LockDay(Command, frozen=True, kw_only=True, tag=_tag):
     """No entries any more this session (a row that is never deleted)."""
 
@@ -107,6 +120,14 @@ class StartNavRecorded(Report, frozen=True, kw_only=True, tag=_tag):
 
     session: date
     nav_cents: Cents
+
+
+class RecordDayStops(Command, frozen=True, kw_only=True, tag=_tag):
+    """Keep what the evaluations of the day's P&L have left behind, so that latches survive a restart."""
+
+    session: date
+    stops: DayStops
+    at_utc: Utc
 
 
 class RecordDay(Command, frozen=True, kw_only=True, tag=_tag):

@@ -77,11 +77,16 @@ class Reconciled(Report, frozen=True, kw_only=True, tag=_tag):
 
 
 class ReconcileFinished(Event, frozen=True, kw_only=True, tag=_tag):
-    """Broker truth is in; held exits go now. `positions` are (con_id, signed qty)."""
+    """Broker truth is in; held exits go now. `positions` are (con_id, signed qty).
+
+    `is_complete`: every group was read and the ledger has compared it. Exits need open orders and positions alone, so
+    they go without it; nothing else may build on an incomplete one.
+    """
 
     session_epoch: int
     positions: tuple[tuple[int, Qty], ...]
     read_utc: Utc
+    is_complete: bool = True
 
 
 class ModeChanged(Event, frozen=True, kw_only=True, tag=_tag):

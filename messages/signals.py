@@ -89,3 +89,32 @@ class NotEvaluated(Event, frozen=True, kw_only=True, tag=_tag):
     kind: str
     bucket_utc: Utc
     why: str
+
+
+class RecordPromotion(Command, frozen=True, kw_only=True, tag=_tag):
+    """Keep that alerts of this source, kind and version may trade from now on, or no longer."""
+
+    command_id: str
+    source: str
+    kind: str
+    version: int
+    is_promoted: bool
+    by: str
+    reason: str
+    at_utc: Utc
+
+
+class PromotionRecorded(Report, frozen=True, kw_only=True, tag=_tag):
+    """The promotion (or its withdrawal) is durable."""
+
+    command_id: str
+
+
+class PromotionChanged(Event, frozen=True, kw_only=True, tag=_tag):
+    """In force now."""
+
+    source: str
+    kind: str
+    version: int
+    is_promoted: bool
+    by: str

@@ -17,7 +17,8 @@ from simulation.inprocess.broker import InProcessBroker
 from simulation.inprocess.market import InProcessFeed, InProcessHub, InProcessQuotes
 from simulation.market.from_settings import market_of
 from storage.desk_ledger import DeskLedger
-from storage.shared_ledger import SharedLedger, promote, start_run
+from storage.promotions import promote
+from storage.shared_ledger import SharedLedger, start_run
 from storage.warehouse import Warehouse
 from supervision.stepped import SteppedRuntime, VirtualClock
 from supervision.trace import MemoryTrace, NoTrace
@@ -57,12 +58,15 @@ def start_of(settings: Settings) -> VirtualClock:
 
 def stepped_day(
     settings: Settings, folder: Path, *, trace: NoTrace | None = None, shuffle_seed: int | None = None,
-    clock: VirtualClock | None = None,
+    clock: VirtualClock | None = None, rolls: bool = False,
 ) -> SteppedDay:  # fmt: skip
-    """Return a day made from the settings' demo section (seed, session, NAV); the tree has started, nothing has run."""
+    """Return a day made from the settings' demo section (seed, session, NAV); the tree has started, nothing has run.
+
+    With `rolls` the market goes on with the next session after the night, for as long as it is run.
+    """
     demo, desk = settings.demo, settings.desk
     clock = clock or start_of(settings)
-    market = market_of(settings)
+    market = market_of(settings, rolls=rolls)
     ledgers = folder / "ledgers"
     ledgers.mkdir(parents=True, exist_ok=True)
     run_n = start_run(ledgers, (desk,), clock.now_utc())
@@ -70,7 +74,7 @@ def stepped_day(
         promote(ledgers, settings.promoted, source, "demo", "named in the settings", clock.now_utc())
     stores = Stores(
         SharedLedger(ledgers, (desk,), is_durable=False),
-        DeskLedger(ledgers, desk, run_n, is_durable=False),
+        DeskLedger(ledgers, desk, run_n, is_durable=False, foreign_allowed=settings.broker.foreign_allowed),
         Warehouse(folder / "warehouse", is_durable=False, seals=False),
     )
     exchange = Exchange(market, cash_cents=Cents(demo.nav_usd * 100))
@@ -99,8 +103,8 @@ def stepped_day(
 def _add_outages(settings: Settings, runtime: SteppedRuntime, ports: dict[str, DroppablePort]) -> None:
     demo = settings.demo
 
-    def drop(names: Iterable[str], clock: time, real_s: float) -> None:
-        lasting_ns = round(real_s * demo.rate * SECOND)
+    def drop(names: Iterable[str], clock: time, lasting_s: float) -> None:
+        lasting_ns = round(lasting_s * SECOND)
 
         def now() -> None:
             for name in names:

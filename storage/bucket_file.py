@@ -31,6 +31,7 @@ _HEAD: tuple[tuple[str, pa.DataType], ...] = (
 )  # fmt: skip
 _DICTIONARY = ["hub", "category", "ticker", "mode"]
 ROW_GROUP = 4_096
+_MAGIC = b"PAR1"
 SORT = ("ticker", "category", "bucket_utc", "store_n", "row_n")
 
 
@@ -128,6 +129,19 @@ def _split(column: pa.ChunkedArray) -> list[Any]:
 def write_table(table: pa.Table, shape: Shape, path: Path, metadata: dict[str, str]) -> None:
     """Write a hot file (the caller syncs it)."""
     pq.write_table(table.replace_schema_metadata(metadata), path, **write_options(shape, level=1))
+
+
+def is_whole_file(path: Path) -> bool:
+    """Return whether a file begins and ends as a Parquet file does; one that was cut does not.
+
+    Raises:
+        FileNotFoundError: no such file.
+    """
+    with path.open("rb") as file:
+        head = file.read(4)
+        size = file.seek(0, 2)
+        file.seek(max(0, size - 4))
+        return head == _MAGIC == file.read(4) and size > 2 * len(_MAGIC)
 
 
 def by_shape(rows: Iterable[Row]) -> dict[Shape, list[tuple[int, Row]]]:

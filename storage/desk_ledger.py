@@ -3,69 +3,54 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Collection
 from pathlib import Path
 from typing import assert_never
 
+from msgspec.structs import replace
+
+from domain.risk.gates.types import refused
+from domain.risk.reject import RejectCode
 from domain.units import Utc
 from messages import entries, lifecycle, orders, positions, risk, session
 from messages.ledgers import DeskFact, DeskInput
-from storage import day_rows, fills, position_rows, reservations
+from storage import day_rows, fills, order_rows, position_rows, reservations
 from storage.desk_restore import restored_for
+from storage.ledger_file import LedgerFile
 from storage.ledger_schema import DESK
-from storage.reconcile import reconcile
-from storage.sqlite_file import open_file, transaction
+from storage.reconcile import allowed_con_ids, reconcile
 
 Facts = tuple[DeskFact, ...]
 
 
-class DeskLedger:
-    """The `LedgerStore` of one desk; what it returns was committed.
+class DeskLedger(LedgerFile[DeskInput, DeskFact]):
+    """The `LedgerStore` of one desk; what it returns was committed, or says that it is not durable.
 
     Args:
         folder: the data folder; the file is `<desk>.db` beside `ledger.db`.
         desk: the desk's name; a file of another desk is refused.
         run_n: the number of this start; entries reserved in an earlier run are no longer wanted.
         is_durable: False leaves out every fsync (simulated days that nobody resumes).
+        foreign_allowed: symbols and contract ids of holdings that are not ours and may stay.
     """
 
-    def __init__(self, folder: Path, desk: str, run_n: int, *, is_durable: bool = True) -> None:
+    def __init__(
+        self, folder: Path, desk: str, run_n: int, *, is_durable: bool = True,
+        foreign_allowed: Collection[int | str] = (),
+    ) -> None:  # fmt: skip
+        super().__init__(folder / f"{desk}.db", DESK, desk, is_durable=is_durable)
         self._folder = folder
         self._desk = desk
         self._run_n = run_n
-        self._is_durable = is_durable
-        self._open_db: sqlite3.Connection | None = None
+        self._foreign_allowed = frozenset(str(one) for one in foreign_allowed)
+        self._allowed_con_ids = allowed_con_ids(None, self._foreign_allowed)
 
-    def open(self) -> None:
-        """Open `<desk>.db`, creating or migrating it.
+    def _answer(self, db: sqlite3.Connection, question: lifecycle.RequestState) -> Facts:
+        restored = restored_for(db, question, self._folder, self._desk)
+        return (lifecycle.StateRead(name=question.name, restored=restored, read_n=question.read_n),)
 
-        Raises:
-            LedgerRefusedError: unreadable, of a newer version, or another desk's.
-        """
-        self.close()
-        self._open_db = open_file(self._folder / f"{self._desk}.db", DESK, self._desk, is_durable=self._is_durable)
-
-    def close(self) -> None:
-        """Release the file."""
-        if self._open_db is not None:
-            self._open_db.close()
-            self._open_db = None
-
-    @property
-    def _db(self) -> sqlite3.Connection:
-        if self._open_db is None:
-            raise RuntimeError("the ledger is not open")
-        return self._open_db
-
-    def apply(self, message: DeskInput, now: Utc) -> Facts:
-        """Carry out one message in one transaction; its facts hold once this returns."""
-        if isinstance(message, lifecycle.RequestState):
-            restored = restored_for(self._db, message, self._folder, self._desk)
-            return (lifecycle.StateRead(name=message.name, restored=restored, read_n=message.read_n),)
-        with transaction(self._db):
-            return self._written(message, now)
-
-    def _written(self, message: DeskInput, now: Utc) -> Facts:
-        db, desk, run_n = self._db, self._desk, self._run_n
+    def _written(self, db: sqlite3.Connection, message: DeskInput, now: Utc) -> Facts:
+        desk, run_n = self._desk, self._run_n
         match message:
             case entries.ReserveEntry():
                 return (reservations.reserve(db, message, desk, run_n, now),)
@@ -73,13 +58,16 @@ class DeskLedger:
                 reservations.release(db, message, now)
             case entries.RecordDenial():
                 reservations.record_denial(db, message, desk)
+            case entries.EntryAmended():
+                reservations.amend(db, message)
             case orders.RecordOrderIds():
-                db.execute(
-                    "UPDATE orders SET perm_id = ?, status = ?, changed_utc = ? WHERE order_ref = ?",
-                    (message.perm_id, message.status, now, message.order_ref),
-                )
+                order_rows.record_ids(db, message.order_ref, message.perm_id, message.status, now)
+            case orders.BrokerRefused():
+                order_rows.record_refusal(db, message)
             case orders.RecordExecution():
-                return fills.record_execution(db, message.execution, desk, run_n, now)
+                execution = message.execution
+                taken = orders.ExecutionRecorded(exec_id=execution.exec_id, revision=execution.revision)
+                return (*fills.record_execution(db, execution, desk, run_n, now, self._allowed_con_ids), taken)
             case orders.RecordCommission():
                 return fills.record_commission(db, message, now)
             case orders.RecordExitIntent():
@@ -92,15 +80,42 @@ class DeskLedger:
             case positions.EntryAbandoned():
                 reservations.abandon(db, message.ref.intent_id, message.ref.contract.con_id, message.why, now)
             case session.Reconcile():
-                return reconcile(db, message, desk, run_n, now)
+                self._allowed_con_ids |= allowed_con_ids(message.read, self._foreign_allowed)
+                return reconcile(db, message, desk, run_n, now, self._foreign_allowed)
             case risk.LockDay():
                 return (day_rows.lock_day(db, message, desk),)
             case risk.RecordStartNav():
-                return (day_rows.record_start_nav(db, message, desk),)
+                return day_rows.record_start_nav(db, message, desk)
             case risk.RecordDay():
                 day_rows.record_day(db, message, desk)
+            case risk.RecordDayStops():
+                day_rows.record_stops(db, message, desk)
             case lifecycle.RequestState():
-                pass  # answered above: a question needs no transaction
+                pass  # answered apart: a question needs no transaction
             case _:
                 assert_never(message)
         return ()
+
+    def _provisional(self, fact: DeskFact) -> DeskFact | None:
+        match fact:
+            case orders.FillRecorded() | orders.ExecutionRecorded():
+                return replace(fact, is_durable=False)
+            case orders.ExitIntentRecorded():
+                return None  # it says that the record is durable; the exit goes without it
+            case entries.EntryReserved() | entries.EntryRefused():
+                return None  # refused before it came here
+            case (
+                orders.CommissionRecorded() | risk.DayLocked() | risk.StartNavRecorded() | risk.RaiseKill()
+                | session.Reconciled() | lifecycle.StateRead()
+            ):  # fmt: skip
+                return fact
+            case _:
+                assert_never(fact)
+
+    def _refused_apart(self, message: DeskInput, why: str) -> tuple[tuple[DeskInput, ...], Facts]:
+        """Refuse an entry while nothing can be reserved durably; the refusal's row waits like everything else."""
+        if not isinstance(message, entries.ReserveEntry):
+            return (message,), ()
+        finding = refused(RejectCode.MISSING_INPUT, looked_at=f"the desk's ledger: {why}")
+        answer = entries.EntryRefused(intent_id=message.intent.intent_id, finding=finding)
+        return reservations.refusal_records(message, finding), (answer,)

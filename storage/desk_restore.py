@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing, suppress
 from datetime import date
 from pathlib import Path
 
@@ -28,8 +29,10 @@ from messages.restored import (
     RiskRestored,
 )
 from storage import fills, rows
+from storage.day_rows import stops_of
 from storage.ledger_schema import LIVE, SHARED, ReservationState
-from storage.sqlite_file import open_reader
+from storage.promotions import promoted_now
+from storage.sqlite_file import LedgerRefusedError, open_reader, reading
 
 
 class ReservationRow(rows.Row, frozen=True):
@@ -96,7 +99,7 @@ def restored_for(db: sqlite3.Connection, asked: RequestState, folder: Path, desk
             found = db.execute(f"SELECT con_id FROM reservations WHERE {LIVE} ORDER BY con_id").fetchall()
             return ActorsRestored(names=tuple(f"position:{desk}:{con_id}" for (con_id,) in found))
         case ["ibkr", _]:
-            return _ibkr(db)
+            return _ibkr(db, asked.session)
     return None
 
 
@@ -148,12 +151,16 @@ def _risk(db: sqlite3.Connection, day: date, folder: Path) -> RiskRestored:
     session = day.isoformat()
     known = rows.first_row(db, _Day, f"SELECT {rows.columns_of(_Day)} FROM day WHERE session = ?", (session,))
     decisions = rows.all_rows(
-        db, _DecisionRow, f"SELECT {rows.columns_of(_DecisionRow)} FROM gate_log WHERE session = ? ORDER BY n",
+        db, _DecisionRow,
+        "SELECT source, ticker, kind, version, bucket_utc, strategy, ifnull(code, amended_code), decided_utc, alert_id"
+        " FROM gate_log WHERE session = ? ORDER BY n",
         (session,),
     )  # fmt: skip
     live = rows.all_rows(
         db, ReservationRow,
-        f"SELECT {RESERVATION_COLUMNS} FROM reservations WHERE {LIVE} ORDER BY reserved_utc, intent_id, leg",
+        f"SELECT {RESERVATION_COLUMNS} FROM reservations WHERE {LIVE} AND expiry >= ?"
+        " ORDER BY reserved_utc, intent_id, leg",
+        (session,),
     )  # fmt: skip
     closed = rows.all_rows(
         db, _ClosedRow,
@@ -172,21 +179,39 @@ def _risk(db: sqlite3.Connection, day: date, folder: Path) -> RiskRestored:
         pending_alerts=tuple(
             (alert.alert_id, alert.raised_utc) for alert in _alerts(folder, session) if alert.alert_id not in decided
         ),
+        stops=stops_of(db, day),
+        promoted=_promoted(folder),
     )
 
 
+def _promoted(folder: Path) -> tuple[tuple[str, str, int], ...] | None:
+    """Return what may trade, which stands in the shared ledger; `None` where that cannot be read now."""
+    path = folder / "ledger.db"
+    with suppress(LedgerRefusedError), reading(path):
+        shared = open_reader(path, SHARED)
+        if shared is None:
+            return ()
+        with closing(shared):
+            return promoted_now(shared)
+    return None
+
+
 def _alerts(folder: Path, session: str) -> tuple[_AlertRow, ...]:
-    """Return the session's alerts in order, which stand in the shared ledger."""
-    shared = open_reader(folder / "ledger.db", SHARED)
-    if shared is None:
-        return ()
-    try:
-        return rows.all_rows(
-            shared, _AlertRow,
-            "SELECT alert_id, raised_utc FROM alerts WHERE session = ? ORDER BY raised_utc, alert_id", (session,),
-        )  # fmt: skip
-    finally:
-        shared.close()
+    """Return the session's alerts in order, which stand in the shared ledger; none where that cannot be read now.
+
+    They only make sure that each leaves a gate row, for which no desk stays without its risk.
+    """
+    path = folder / "ledger.db"
+    with suppress(LedgerRefusedError), reading(path):
+        shared = open_reader(path, SHARED)
+        if shared is None:
+            return ()
+        with closing(shared):
+            return rows.all_rows(
+                shared, _AlertRow,
+                "SELECT alert_id, raised_utc FROM alerts WHERE session = ? ORDER BY raised_utc, alert_id", (session,),
+            )  # fmt: skip
+    return ()
 
 
 # -- one position ---------------------------------------------------------------------------------
@@ -303,10 +328,12 @@ class _OrderRow(rows.Row, frozen=True):
         )
 
 
-def _ibkr(db: sqlite3.Connection) -> IbkrRestored:
+def _ibkr(db: sqlite3.Connection, session: date) -> IbkrRestored:
     found = rows.all_rows(
         db, _OrderRow,
         f"SELECT {rows.columns_of(_OrderRow, 'o')} FROM orders o JOIN reservations r USING (intent_id, leg)"
-        f" WHERE r.{LIVE} AND o.status NOT IN ('filled', 'cancelled', 'inactive') ORDER BY o.at_utc, o.order_ref",
+        f" WHERE r.{LIVE} AND r.expiry >= ? AND o.status NOT IN ('filled', 'cancelled', 'inactive')"
+        " ORDER BY o.at_utc, o.order_ref",
+        (session.isoformat(),),
     )  # fmt: skip
     return IbkrRestored(orders=tuple(row.own_order for row in found))

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sqlite3
 
+from msgspec.structs import replace
+
 from domain.instants import session_of
 from domain.orders.references import is_exit_ref, is_of_desk
+from domain.position.fills import FIRST_REVISION
 from domain.risk.kill import KillLevel
 from domain.units import Cents, Qty, Utc
 from messages import orders, risk
 from messages.broker import Execution
-from storage import rows
+from storage import adopted, rows
 from storage.ledger_schema import LIVE
 
 Fact = orders.FillRecorded | orders.CommissionRecorded | risk.RaiseKill
@@ -30,14 +33,19 @@ class _Kept(rows.Row, frozen=True):
 
     is_current: bool
     is_foreign: bool
+    order_ref: str
 
 
-def record_execution(db: sqlite3.Connection, execution: Execution, desk: str, run_n: int, now: Utc) -> tuple[Fact, ...]:
+def record_execution(
+    db: sqlite3.Connection, execution: Execution, desk: str, run_n: int, now: Utc,
+    foreign_allowed: frozenset[int] = frozenset(),
+) -> tuple[Fact, ...]:  # fmt: skip
     """Keep one execution inside the caller's transaction; return what is to be told.
 
     Nothing is told of a revision below the one in force. An execution of an order that we do not know is kept as
-    foreign. A repeat writes nothing and is told again, as the first answer may have been lost after its COMMIT:
-    positions take totals, which a repeat leaves as they are.
+    foreign, in silence where its contract is among `foreign_allowed`; one of less than one contract is kept, but counts
+    nowhere. A repeat writes nothing and is told again, as
+    the first answer may have been lost after its COMMIT: positions take totals, which a repeat leaves as they are.
     """
     kept = rows.first_row(
         db,
@@ -47,11 +55,44 @@ def record_execution(db: sqlite3.Connection, execution: Execution, desk: str, ru
     )
     if kept is not None:
         return _told_again(db, execution, kept)
-    (highest,) = db.execute("SELECT max(revision) FROM executions WHERE exec_id = ?", (execution.exec_id,)).fetchone()
+    if execution.qty < 1:
+        _insert(db, execution, _Owner("", 0), desk, now, is_current=False)
+        return (_no_quantity(execution, desk),)
+    (highest,) = db.execute(
+        "SELECT max(revision) FROM executions WHERE exec_id = ? AND qty >= 1", (execution.exec_id,)
+    ).fetchone()
     is_current = highest is None or execution.revision > highest
     if is_current:
         db.execute("UPDATE executions SET is_current = 0 WHERE exec_id = ? AND is_current", (execution.exec_id,))
     owner = _owner_of(db, execution, desk, run_n, now)
+    closed_by = None
+    if owner is None:
+        owner = closed_by = _closed_for_us(db, execution, desk, run_n, now)
+        if closed_by is not None:
+            execution = replace(execution, order_ref=closing_ref(execution))
+    _insert(db, execution, owner, desk, now, is_current=is_current)
+    was_adopted = owner is not None and adopted.was_made(db, execution.order_ref)
+    is_replaced = was_adopted and not execution.is_adopted and adopted.make_room(db, execution.order_ref, now)
+    if not is_current:
+        return (_fill(db, execution, was_adopted),) if is_replaced else ()
+    if owner is None:
+        return () if execution.con_id in foreign_allowed else (_foreign(execution, desk),)
+    facts: tuple[Fact, ...] = (
+        _fill(db, execution, was_adopted),
+        *_reopen(db, owner, execution.con_id, desk),
+        *_early_fee(db, execution),
+    )
+    return facts if closed_by is None else (*facts, _closed_by_another(execution, desk))
+
+
+def closing_ref(execution: Execution) -> str:
+    """Return the reference under which an order that is not ours stands in the ledger when it closed what we held."""
+    return f"broker:{execution.perm_id or execution.exec_id}"
+
+
+def _insert(
+    db: sqlite3.Connection, execution: Execution, owner: _Owner | None, desk: str, now: Utc, *, is_current: bool
+) -> None:
     rows.insert(
         db,
         "executions",
@@ -71,22 +112,22 @@ def record_execution(db: sqlite3.Connection, execution: Execution, desk: str, ru
             "is_foreign": owner is None,
             "raw": execution.raw,
             "recorded_utc": now,
+            "is_adopted": execution.is_adopted,
+            "is_time_uncertain": execution.is_time_uncertain,
         },
     )
-    if not is_current:
-        return ()
-    if owner is None:
-        return (_foreign(execution, desk),)
-    return (_fill(db, execution), *_reopen(db, owner, execution.con_id, desk), *_early_fee(db, execution))
 
 
 def _told_again(db: sqlite3.Connection, execution: Execution, kept: _Kept) -> tuple[Fact, ...]:
     """Return the fill of an execution that was kept before, while its contract is held.
 
+    One that closed what we held is kept under the name that the ledger gave its order.
+
     Level 1 is not asked for again: every read-back repeats the day's executions, and a person may have resumed.
     """
     if not kept.is_current or kept.is_foreign:
         return ()
+    execution = replace(execution, order_ref=kept.order_ref)
     if _is_live(db, execution.order_ref) or rows.exists(
         db,
         "SELECT 1 FROM orders o JOIN reservations r USING (intent_id, leg)"
@@ -94,7 +135,8 @@ def _told_again(db: sqlite3.Connection, execution: Execution, kept: _Kept) -> tu
         f" AND EXISTS (SELECT 1 FROM reservations WHERE con_id = :con_id AND {LIVE})",
         {"order_ref": execution.order_ref, "con_id": execution.con_id},
     ):
-        return (_fill(db, execution), *_early_fee(db, execution))
+        was_adopted = adopted.was_made(db, execution.order_ref)
+        return (_fill(db, execution, was_adopted), *_early_fee(db, execution))
     return ()
 
 
@@ -133,13 +175,14 @@ def record_commission(db: sqlite3.Connection, fee: orders.RecordCommission, now:
         "ON CONFLICT DO NOTHING",  # the broker reports the fees of the day with every read-back
     )
     row = db.execute(
-        "SELECT order_ref, con_id FROM executions WHERE exec_id = ? AND is_current AND NOT is_foreign", (fee.exec_id,)
+        "SELECT order_ref, con_id, intent_id FROM executions WHERE exec_id = ? AND is_current AND NOT is_foreign",
+        (fee.exec_id,),
     ).fetchone()
     if row is None:
         return ()
     order_ref, con_id = str(row[0]), int(row[1])
     if is_new:
-        _add_to_closed(db, order_ref)
+        _add_late_fees(db, str(row[2]), con_id)
     elif not _is_live(db, order_ref):
         return ()
     return (_commission(db, order_ref, con_id),)
@@ -160,14 +203,19 @@ def fees_of(db: sqlite3.Connection, order_ref: str) -> tuple[Cents, Qty]:
     return Cents(cents), Qty(qty)
 
 
-def _add_to_closed(db: sqlite3.Connection, order_ref: str) -> None:
-    """Bring a closed position's result in line with a fee that came after it had closed."""
+def fees_of_leg(db: sqlite3.Connection, intent_id: str, con_id: int) -> Cents:
+    """Return the fees of all that one leg of an intent has traded."""
+    sql = f"SELECT ifnull(sum(cents), 0) FROM ({_FEES} e.intent_id = ? AND e.con_id = ?)"
+    return Cents(rows.number(db, sql, (intent_id, con_id)))
+
+
+def _add_late_fees(db: sqlite3.Connection, intent_id: str, con_id: int) -> None:
+    """Bring a closed position's result in line with fees that it had not heard of when it closed."""
     db.execute(
         "UPDATE positions SET realised_cents = realised_cents + fees_cents - late.cents, fees_cents = late.cents FROM"
-        f" (SELECT sum(cents) AS cents FROM ({_FEES} (e.intent_id, e.con_id) ="
-        " (SELECT intent_id, con_id FROM orders WHERE order_ref = ?))) AS late WHERE closed_utc IS NOT NULL"
-        " AND (intent_id, con_id) = (SELECT intent_id, con_id FROM orders WHERE order_ref = ?)",
-        (order_ref, order_ref),
+        f" (SELECT sum(cents) AS cents FROM ({_FEES} e.intent_id = :intent_id AND e.con_id = :con_id)) AS late"
+        " WHERE closed_utc IS NOT NULL AND intent_id = :intent_id AND con_id = :con_id AND late.cents IS NOT NULL",
+        {"intent_id": intent_id, "con_id": con_id},
     )
 
 
@@ -200,12 +248,14 @@ def _is_live(db: sqlite3.Connection, order_ref: str) -> bool:
     )
 
 
-def _fill(db: sqlite3.Connection, execution: Execution) -> orders.FillRecorded:
+def _fill(db: sqlite3.Connection, execution: Execution, was_adopted: bool) -> orders.FillRecorded:
+    """Return a fill with its order's totals; where one was adopted before they may fall, as after a correction."""
     qty, cost_ticks = totals_of(db, execution.order_ref)
+    revision = max(execution.revision, FIRST_REVISION + 1) if was_adopted else execution.revision
     return orders.FillRecorded(
         order_ref=execution.order_ref, con_id=execution.con_id, side=execution.side, exec_id=execution.exec_id,
-        revision=execution.revision, qty=execution.qty, price_ticks=execution.price_ticks, at_utc=execution.at_utc,
-        filled_qty_total=qty, filled_cost_ticks_total=cost_ticks,
+        revision=revision, qty=execution.qty, price_ticks=execution.price_ticks, at_utc=execution.at_utc,
+        filled_qty_total=qty, filled_cost_ticks_total=cost_ticks, is_price_known=not execution.is_adopted,
     )  # fmt: skip
 
 
@@ -239,6 +289,36 @@ def _owner_of(db: sqlite3.Connection, execution: Execution, desk: str, run_n: in
     )
     if holder is None:
         return None
+    _adopt_exit(db, execution, holder, desk, run_n, now)
+    return holder
+
+
+def _closed_for_us(db: sqlite3.Connection, execution: Execution, desk: str, run_n: int, now: Utc) -> _Owner | None:
+    """Return the leg that an order of somebody else has closed (by hand, or the broker's liquidation); `None` for none.
+
+    It closes no more than is held: anything above that is no close of ours. A correction stays with what it corrects.
+    """
+    if is_of_desk(execution.order_ref, desk):
+        return None
+    ref = closing_ref(execution)
+    known = rows.first_row(db, _Owner, "SELECT intent_id, leg FROM orders WHERE order_ref = ?", (ref,))
+    if known is not None and execution.revision > FIRST_REVISION:
+        return known
+    holder = rows.first_row(
+        db,
+        _Owner,
+        f"SELECT intent_id, leg FROM reservations WHERE con_id = ? AND {LIVE} AND side <> ?",
+        (execution.con_id, execution.side.value),
+    )
+    if holder is None or execution.qty > abs(net_of_contract(db, execution.con_id)):
+        return None
+    if known is not None:
+        return known
+    _adopt_exit(db, replace(execution, order_ref=ref), holder, desk, run_n, now)
+    return holder
+
+
+def _adopt_exit(db: sqlite3.Connection, execution: Execution, holder: _Owner, desk: str, run_n: int, now: Utc) -> None:
     rows.insert(
         db,
         "orders",
@@ -258,7 +338,6 @@ def _owner_of(db: sqlite3.Connection, execution: Execution, desk: str, run_n: in
             "changed_utc": now,
         },
     )
-    return holder
 
 
 def _reopen(db: sqlite3.Connection, owner: _Owner, con_id: int, desk: str) -> tuple[Fact, ...]:
@@ -283,6 +362,19 @@ def _held_by_another(owner: _Owner, con_id: int, desk: str) -> risk.RaiseKill:
 
 def _foreign(execution: Execution, desk: str) -> risk.RaiseKill:
     why = f"Execution {execution.exec_id} of contract {execution.con_id} belongs to no order of {desk}."
+    return _no_entries(why, desk)
+
+
+def _closed_by_another(execution: Execution, desk: str) -> risk.RaiseKill:
+    why = (
+        f"Contract {execution.con_id} of {desk} was closed at the broker by an order that is not ours"
+        f" ({execution.qty}, execution {execution.exec_id})."
+    )
+    return _no_entries(why, desk)
+
+
+def _no_quantity(execution: Execution, desk: str) -> risk.RaiseKill:
+    why = f"Execution {execution.exec_id} of contract {execution.con_id} says a quantity of {execution.qty}: refused."
     return _no_entries(why, desk)
 
 

@@ -25,6 +25,7 @@ class ReservationState(StrEnum):
 
 
 LIVE = "state IN ('PENDING_ENTRY', 'OPEN')"
+IS_TRADE = "state NOT IN ('RELEASED', 'ABANDONED')"
 
 _SHARED_V1 = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -165,11 +166,81 @@ CREATE UNIQUE INDEX one_row_per_attempt ON gate_log (alert_id, decided_utc, ifnu
 """
 
 
+# A promotion that a person asked for comes with its command's id, so that a repeat is no second word.
+_SHARED_V3 = """
+ALTER TABLE promotions ADD COLUMN command_id TEXT;
+CREATE UNIQUE INDEX one_promotion_per_command ON promotions (command_id);
+CREATE TABLE spread_norms (
+  session TEXT NOT NULL, slot_min INTEGER NOT NULL, median REAL NOT NULL, at_utc INTEGER NOT NULL,
+  PRIMARY KEY (session, slot_min)
+) STRICT;
+"""
+
+# `claimed_qty` of an adopted execution: what the broker's status said was filled in all. `price_ticks` of an order's
+# event is the limit, or the price of a fill. An order's history is written by its rows' own changes, so that nothing
+# can change an order without leaving one.
+_DESK_V3 = """
+ALTER TABLE executions ADD COLUMN is_adopted INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE executions ADD COLUMN is_time_uncertain INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE executions ADD COLUMN claimed_qty INTEGER;
+ALTER TABLE day ADD COLUMN stops TEXT;
+CREATE INDEX trades_by_day ON reservations (session, strategy, intent_id) WHERE state NOT IN ('RELEASED', 'ABANDONED');
+ALTER TABLE gate_log ADD COLUMN amended_code TEXT;
+ALTER TABLE gate_log ADD COLUMN amended_words TEXT;
+ALTER TABLE gate_log ADD COLUMN amended_utc INTEGER;
+CREATE INDEX gate_log_by_intent ON gate_log (intent_id);
+CREATE TRIGGER gate_row_is_kept BEFORE DELETE ON gate_log BEGIN
+  SELECT RAISE(ABORT, 'a gate row is never deleted');
+END;
+CREATE TRIGGER gate_row_is_amended_once BEFORE UPDATE ON gate_log
+WHEN OLD.amended_code IS NOT NULL OR OLD.code IS NOT NEW.code OR OLD.alert_id IS NOT NEW.alert_id
+  OR OLD.verdicts IS NOT NEW.verdicts OR OLD.decided_utc IS NOT NEW.decided_utc BEGIN
+  SELECT RAISE(ABORT, 'a gate row is amended once and never rewritten');
+END;
+CREATE TABLE order_events (
+  n INTEGER PRIMARY KEY, order_ref TEXT NOT NULL, at_utc INTEGER NOT NULL, event TEXT NOT NULL, qty INTEGER,
+  order_type TEXT, price_ticks INTEGER, words TEXT NOT NULL DEFAULT ''
+) STRICT;
+CREATE INDEX order_events_by_order ON order_events (order_ref);
+INSERT INTO order_events (order_ref, at_utc, event, qty, order_type, price_ticks, words)
+  SELECT order_ref, at_utc, 'intended', qty, iif(tier = 3, 'MKT', 'LMT'), limit_ticks, ifnull(exit_reason, '')
+  FROM orders ORDER BY at_utc, order_ref;
+INSERT INTO order_events (order_ref, at_utc, event, qty, price_ticks, words)
+  SELECT order_ref, at_utc, iif(revision = 1, 'fill', 'correction'), qty, price_ticks, exec_id
+  FROM executions WHERE is_current AND NOT is_foreign ORDER BY at_utc, exec_id;
+INSERT INTO order_events (order_ref, at_utc, event, qty)
+  SELECT order_ref, changed_utc, status, qty FROM orders WHERE status <> 'intended' ORDER BY changed_utc, order_ref;
+CREATE TRIGGER order_is_noted AFTER INSERT ON orders BEGIN
+  INSERT INTO order_events (order_ref, at_utc, event, qty, order_type, price_ticks, words) VALUES (
+    NEW.order_ref, NEW.changed_utc, NEW.status, NEW.qty, iif(NEW.tier = 3, 'MKT', 'LMT'), NEW.limit_ticks,
+    ifnull(NEW.exit_reason, ''));
+END;
+CREATE TRIGGER order_change_is_noted AFTER UPDATE ON orders
+WHEN OLD.status IS NOT NEW.status OR OLD.qty IS NOT NEW.qty OR OLD.tier IS NOT NEW.tier
+  OR OLD.exit_reason IS NOT NEW.exit_reason BEGIN
+  INSERT INTO order_events (order_ref, at_utc, event, qty, order_type, price_ticks, words) VALUES (
+    NEW.order_ref, NEW.changed_utc, iif(OLD.status IS NOT NEW.status, NEW.status, 'changed'), NEW.qty,
+    iif(NEW.tier = 3, 'MKT', 'LMT'), NEW.limit_ticks, ifnull(NEW.exit_reason, ''));
+END;
+CREATE TRIGGER fill_is_noted AFTER INSERT ON executions WHEN NEW.is_current AND NOT NEW.is_foreign BEGIN
+  INSERT INTO order_events (order_ref, at_utc, event, qty, price_ticks, words) VALUES (
+    NEW.order_ref, NEW.at_utc, iif(NEW.is_adopted, 'adopted', iif(NEW.revision = 1, 'fill', 'correction')), NEW.qty,
+    NEW.price_ticks, NEW.exec_id);
+END;
+CREATE TRIGGER order_event_is_kept BEFORE DELETE ON order_events BEGIN
+  SELECT RAISE(ABORT, 'the history of an order is never deleted');
+END;
+CREATE TRIGGER order_event_stands BEFORE UPDATE ON order_events BEGIN
+  SELECT RAISE(ABORT, 'the history of an order is never changed');
+END;
+"""
+
+
 def _desk_v2(db: sqlite3.Connection) -> None:
     script(_DESK_V2)(db)
     name_gates(db)
 
 
-SHARED = Schema("shared", 0x5A480001, (script(_SHARED_V1), script(_SHARED_V2)))
-DESK = Schema("desk", 0x5A480002, (script(_DESK_V1), _desk_v2))
+SHARED = Schema("shared", 0x5A480001, (script(_SHARED_V1), script(_SHARED_V2), script(_SHARED_V3)))
+DESK = Schema("desk", 0x5A480002, (script(_DESK_V1), _desk_v2, script(_DESK_V3)))
 SHARED_OWNER = "shared"  # what the shared file carries in place of a desk

@@ -1,12 +1,15 @@
 """The manifest of one session: which files hold its rows, its gaps and its counts; swapped whole by rename.
 
-A file that the manifest does not name does not exist for anybody. Readers read the manifest, never the folder.
+A file that the manifest does not name does not exist for anybody who reads by it. Who reads the folder instead sees the
+same rows under plain names (`storage/plain_names.py`).
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 
@@ -17,18 +20,25 @@ from domain.options.profile import Shape
 from domain.units import Utc
 
 FILE = "manifest.json"
+PARTS = "_parts"  # beside the plain names; a leading underscore hides it from what walks data folders
 SCHEMA = 1
+_FOLDER = re.compile(r"date=(\d{4}-\d{2}-\d{2})")
 
 
 class WarehouseRefusedError(Exception):
     """A warehouse that must not be used; the text is one sentence with the remedy."""
 
 
+class DamagedManifestError(WarehouseRefusedError):
+    """A manifest that cannot be read; it can be made anew from the files."""
+
+
 class Part(msgspec.Struct, frozen=True, omit_defaults=True):
     """One Parquet file, named relative to the session's folder.
 
     A hot file holds one stored bucket of one shape: `content_hash` is that of the bucket's rows, `store_n` counts
-    stores of the same hub and bucket (a later one does not replace an earlier one).
+    stores of the same hub and bucket (a later one does not replace an earlier one). `slot` is the number of the plain
+    name that shows it; `None` where its own name is plain.
     """
 
     name: str
@@ -40,6 +50,14 @@ class Part(msgspec.Struct, frozen=True, omit_defaults=True):
     is_sealed: bool = False
     store_n: int = 0
     content_hash: str = ""
+    slot: int | None = None
+
+
+class Damaged(msgspec.Struct, frozen=True):
+    """A file that could not be read any more, set aside under `_parts`: its rows are lost, and on record here."""
+
+    part: Part
+    why: str
 
 
 class Bucket(msgspec.Struct, frozen=True, array_like=True):
@@ -73,7 +91,7 @@ class HubCounts(msgspec.Struct, frozen=True):
 
 
 class Retired(msgspec.Struct, frozen=True):
-    """Files replaced by seal number `seal_n`: deleted two seals later, when no reader can still want them."""
+    """Files that seal number `seal_n` replaced, in manifests of before version 0.3: they are deleted at the start."""
 
     seal_n: int
     names: tuple[str, ...]
@@ -89,11 +107,18 @@ class Manifest(msgspec.Struct, frozen=True):
     hubs: dict[str, HubCounts] = {}
     seal_n: int = 0
     retired: tuple[Retired, ...] = ()
+    damaged: tuple[Damaged, ...] = ()
     schema: int = SCHEMA
 
     def named(self) -> set[str]:
         """Return every file name that start-up must leave alone."""
-        return {part.name for part in self.parts} | {name for old in self.retired for name in old.names}
+        return {part.name for part in self.parts} | {lost.part.name for lost in self.damaged}
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every hub and shape has one sealed file, as a finished day has."""
+        groups = {(part.hub, part.shape) for part in self.parts}
+        return len(groups) == len(self.parts) and all(part.is_sealed and part.slot is None for part in self.parts)
 
 
 _DECODER = msgspec.json.Decoder(Manifest)
@@ -106,16 +131,31 @@ def folder_of(root: Path, session: date) -> Path:
 
 
 def sessions_in(root: Path) -> tuple[date, ...]:
-    """Return the sessions that have a folder, ascending."""
-    names = (entry.name.removeprefix("date=") for entry in root.glob("date=????-??-??"))
-    return tuple(sorted(date.fromisoformat(name) for name in names))
+    """Return the sessions that have a folder, ascending; a folder of another name is none of ours."""
+    found = []
+    for entry in root.iterdir() if root.is_dir() else ():
+        named = _FOLDER.fullmatch(entry.name)
+        if named is not None and entry.is_dir():
+            with suppress(ValueError):  # no date of the calendar
+                found.append(date.fromisoformat(named[1]))
+    return tuple(sorted(found))
+
+
+def stamp_of(root: Path, session: date) -> tuple[int, int, int] | None:
+    """Return what changes with every swap of a session's manifest; `None` where there is none yet."""
+    try:
+        found = (folder_of(root, session) / FILE).stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def load(root: Path, session: date) -> Manifest:
     """Return a session's manifest; an empty one where there is none yet.
 
     Raises:
-        WarehouseRefusedError: unreadable, or of a newer version.
+        DamagedManifestError: it cannot be read.
+        WarehouseRefusedError: it is of a newer version.
     """
     path = folder_of(root, session) / FILE
     try:
@@ -129,8 +169,10 @@ def load(root: Path, session: date) -> Manifest:
                 f"The manifest {path} has version {version}, this program knows {SCHEMA}; update the program."
             )
         return _DECODER.decode(raw)
-    except msgspec.MsgspecError as error:
-        raise WarehouseRefusedError(f"The manifest {path} cannot be read ({error}); restore it.") from error
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise DamagedManifestError(
+            f"The manifest {path} cannot be read ({error}); start the supervisor once, which makes it anew."
+        ) from error
 
 
 class _Version(msgspec.Struct):

@@ -9,7 +9,7 @@ from domain.orders.intent import PositionRef
 from domain.position.cycle import PositionState
 from domain.units import Utc
 from messages import orders, positions
-from storage import rows
+from storage import fills, rows
 from storage.ledger_schema import LIVE
 
 
@@ -97,7 +97,12 @@ def record_position(db: sqlite3.Connection, message: positions.RecordPosition, d
 
 
 def close_position(db: sqlite3.Connection, closed: positions.PositionClosed, desk: str) -> None:
-    """Keep a position's end and result; its contract is free again."""
+    """Keep a position's end and result; its contract is free again.
+
+    A fee that the ledger heard of while the position was closing is in the result, too.
+    """
+    known_cents = fills.fees_of_leg(db, closed.ref.intent_id, closed.ref.contract.con_id)
+    more_cents = max(0, known_cents - closed.fees_cents)
     _write(
         db,
         closed.ref,
@@ -110,8 +115,8 @@ def close_position(db: sqlite3.Connection, closed: positions.PositionClosed, des
             "exit_reason": closed.reason and closed.reason.value,
             "end": closed.end.value,
             "opened_qty": closed.opened_qty,
-            "realised_cents": closed.realised_cents,
-            "fees_cents": closed.fees_cents,
+            "realised_cents": closed.realised_cents - more_cents,
+            "fees_cents": closed.fees_cents + more_cents,
             "opened_utc": closed.opened_utc,
             "closed_utc": closed.closed_utc,
             "session": session_of(closed.closed_utc).isoformat(),

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,8 @@ from typing import Any
 import msgspec
 
 from storage.ledger_schema import DESK, LIVE, SHARED
-from storage.shared_ledger import FILE
-from storage.sqlite_file import LedgerRefusedError, Schema, open_reader
+from storage.lost import SHARED_FILE, refuse_lost, refuse_lost_desk
+from storage.sqlite_file import Schema, open_reader, reading
 
 Found = dict[str, Any]
 
@@ -27,15 +26,15 @@ _FEE = (
 class LedgerReader:
     """Answers from `ledger.db` and `<desk>.db` of a data folder; each question opens and closes its file.
 
-    Every method gives an empty answer where there is no ledger yet.
+    Every method gives an empty answer where there is no ledger yet: in a folder that was never used.
 
     Raises:
-        LedgerRefusedError: (any method) unreadable, or of another version.
+        LedgerRefusedError: (any method) lost, emptied, locked, damaged, or of another version; one sentence.
     """
 
     def __init__(self, folder: Path, desk: str) -> None:
-        self._shared = (folder / FILE, SHARED)
-        self._desk = (folder / f"{desk}.db", DESK)
+        self._shared = _File(folder, SHARED_FILE, SHARED, None)
+        self._desk = _File(folder, f"{desk}.db", DESK, desk)
 
     # -- the desk -------------------------------------------------------------------------------
 
@@ -52,7 +51,10 @@ class LedgerReader:
         )
 
     def held(self) -> list[Found]:
-        """Return the live reservations with their signed net quantity and the state that their position recorded."""
+        """Return the live reservations with their signed net quantity and the state that their position recorded.
+
+        A reservation in state `PENDING_ENTRY` has an order that may have filled: what it holds is not known.
+        """
         return _rows(
             self._desk,
             "SELECT r.intent_id, r.ticker, r.trading_class, r.expiry, r.strike_ticks, r.right, r.con_id, r.qty,"
@@ -64,10 +66,10 @@ class LedgerReader:
         )
 
     def gate_counts(self, session: date) -> dict[str, int]:
-        """Return the session's attempts counted by reject code; the accepted ones stand under `accepted`."""
+        """Return the session's attempts counted by the code that they ended with; the others stand under `accepted`."""
         rows = _rows(
             self._desk,
-            "SELECT ifnull(code, 'accepted') AS code, count(*) AS n FROM gate_log WHERE session = ?"
+            "SELECT coalesce(code, amended_code, 'accepted') AS code, count(*) AS n FROM gate_log WHERE session = ?"
             " GROUP BY 1 ORDER BY n DESC, 1",
             (session.isoformat(),),
         )
@@ -79,11 +81,13 @@ class LedgerReader:
         rows = _rows(
             self._desk,
             "SELECT n, alert_id, intent_id, source, strategy, ticker, kind, version, bucket_utc, code, gate,"
-            f" measured, limit_value, unit, looked_at, verdicts, decided_utc FROM gate_log WHERE {where} ORDER BY n",
+            " measured, limit_value, unit, looked_at, verdicts, decided_utc, amended_code, amended_words, amended_utc"
+            f" FROM gate_log WHERE {where} ORDER BY n",
             (session.isoformat() if session is not None else key,),
         )
-        for row in rows:
-            row["verdicts"] = msgspec.json.decode(row["verdicts"])
+        with reading(self._desk.path):
+            for row in rows:
+                row["verdicts"] = msgspec.json.decode(row["verdicts"])
         return rows
 
     def executions(self, session: date) -> list[Found]:
@@ -94,7 +98,7 @@ class LedgerReader:
         rows = _rows(
             self._desk,
             f"SELECT e.exec_id, e.revision, e.order_ref, e.con_id, e.side, e.qty, e.price_ticks, e.at_utc,"
-            f" e.is_foreign, o.is_exit, o.tier, r.ticker, r.strategy, {_FEE},"
+            f" e.is_foreign, e.is_adopted, e.is_time_uncertain, o.is_exit, o.tier, r.ticker, r.strategy, {_FEE},"
             " r.decision_bid_ticks + r.decision_ask_ticks AS mid_x2"
             " FROM executions e LEFT JOIN orders o USING (order_ref)"
             " LEFT JOIN reservations r ON r.intent_id = o.intent_id AND r.leg = o.leg"
@@ -126,6 +130,44 @@ class LedgerReader:
         )
         return rows[0] | {"executions": executions}
 
+    def order_events(self, order_ref: str) -> list[Found]:
+        """Return the history of an order, oldest first: what it was to be, became and was told by the broker."""
+        return _rows(
+            self._desk,
+            "SELECT at_utc, event, qty, order_type, price_ticks, words FROM order_events"
+            " WHERE order_ref = ? ORDER BY n",
+            (order_ref,),
+        )
+
+    def refusals(self, session: date) -> list[Found]:
+        """Return what the broker refused of the session's orders, in its words."""
+        return _rows(
+            self._desk,
+            "SELECT v.order_ref, v.at_utc, v.words, o.is_exit, r.ticker, r.strategy FROM order_events v"
+            " JOIN orders o USING (order_ref) JOIN reservations r USING (intent_id, leg)"
+            " WHERE v.event = 'refused' AND r.session = ? ORDER BY v.n",
+            (session.isoformat(),),
+        )
+
+    def contracts(self) -> dict[int, Found]:
+        """Return every contract that the desk ever reserved, by contract id."""
+        rows = _rows(
+            self._desk,
+            "SELECT DISTINCT con_id, ticker, trading_class, expiry, strike_ticks, right FROM reservations"
+            " ORDER BY con_id",
+        )
+        return {row["con_id"]: row for row in rows}
+
+    def sessions(self) -> list[date]:
+        """Return the sessions of which the desk has an attempt, a position or a day's row, newest first."""
+        rows = _rows(
+            self._desk,
+            "SELECT session FROM gate_log UNION SELECT session FROM positions UNION SELECT session FROM day"
+            " ORDER BY session DESC",
+        )
+        with reading(self._desk.path):
+            return [msgspec.convert(row["session"], date) for row in rows]
+
     def orders_of(self, intent_id: str) -> list[str]:
         """Return the orders of an intent, entry first."""
         rows = _rows(
@@ -147,15 +189,20 @@ class LedgerReader:
         rows = _rows(
             self._shared, "SELECT * FROM alerts WHERE session = ? ORDER BY raised_utc, alert_id", (session.isoformat(),)
         )
-        for row in rows:
-            for name in ("features", "forces", "thresholds"):
-                row[name] = msgspec.json.decode(row[name])
+        with reading(self._shared.path):
+            for row in rows:
+                for name in ("features", "forces", "thresholds"):
+                    row[name] = msgspec.json.decode(row[name])
         return rows
 
     def kill(self) -> Found | None:
         """Return the kill level in force with epoch, reason, by whom and when; `None` where none was ever recorded."""
         rows = _rows(self._shared, "SELECT * FROM kill ORDER BY kill_epoch DESC LIMIT 1")
         return rows[0] if rows else None
+
+    def promotions(self) -> list[Found]:
+        """Return every word on promotions in order: source, kind, version, whether it may trade, by whom and why."""
+        return _rows(self._shared, "SELECT * FROM promotions ORDER BY at_utc, source, kind, version")
 
     def commands(self) -> list[Found]:
         """Return the operator's commands in order."""
@@ -166,21 +213,28 @@ class LedgerReader:
         return _rows(self._shared, "SELECT * FROM runs ORDER BY run_n")
 
 
-@contextmanager
-def _opened(file: tuple[Path, Schema]) -> Iterator[sqlite3.Connection | None]:
-    db = open_reader(*file)
-    try:
-        yield db
-    except sqlite3.Error as error:
-        raise LedgerRefusedError(f"The ledger {file[0]} cannot be read ({error}); restore it from a backup.") from error
-    finally:
-        if db is not None:
-            db.close()
+class _File(msgspec.Struct, frozen=True):
+    """A ledger to be asked; `desk` is `None` for the shared one."""
+
+    folder: Path
+    name: str
+    schema: Schema
+    desk: str | None
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        return self.folder / self.name
 
 
-def _rows(file: tuple[Path, Schema], sql: str, values: tuple[Any, ...] = ()) -> list[Found]:
-    with _opened(file) as db:
-        if db is None:
-            return []
+def _rows(file: _File, sql: str, values: tuple[Any, ...] = ()) -> list[Found]:
+    if file.desk is not None:
+        refuse_lost_desk(file.folder, file.desk)
+    else:
+        refuse_lost(file.folder, ())
+    db = open_reader(file.path, file.schema)
+    if db is None:
+        return []
+    with closing(db), reading(file.path):
         db.row_factory = sqlite3.Row
         return [dict(row) for row in db.execute(sql, values)]

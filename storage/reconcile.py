@@ -1,73 +1,238 @@
-"""Reconciliation: the broker's truth against a desk's ledger, in one transaction."""
+"""Reconciliation: the broker's truth against a desk's ledger, in one transaction.
+
+Only what was read is compared: a group that failed proves nothing, neither that an order is unknown nor that a contract
+is not held.
+"""
 
 from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
+from collections.abc import Collection, Iterable
+
+import msgspec
 
 from domain.instruments import Side
 from domain.orders.references import is_exit_ref, is_of_desk
-from domain.units import Utc
+from domain.units import Qty, Ticks, Utc
 from messages import orders, session
-from messages.broker import BrokerOrder, BrokerPosition, BrokerRead
-from storage import fills, rows
+from messages.broker import BrokerOrder, BrokerPosition, BrokerRead, ReadGroup
+from storage import adopted, fills, order_rows, rows
 from storage.desk_restore import RESERVATION_COLUMNS, ReservationRow
 from storage.ledger_schema import LIVE
 
 
+class _Reading(msgspec.Struct, frozen=True):
+    """One reading of the broker, and which of it is this desk's."""
+
+    read: BrokerRead
+    own: tuple[BrokerOrder, ...]
+    positions: tuple[BrokerPosition, ...]
+    allowed_con_ids: frozenset[int]
+
+    def has(self, *groups: ReadGroup) -> bool:
+        """Return whether these groups were read whole."""
+        return not any(failure.group in groups for failure in self.read.failed)
+
+
 def reconcile(
-    db: sqlite3.Connection, message: session.Reconcile, desk: str, run_n: int, now: Utc
-) -> tuple[fills.Fact | session.Reconciled, ...]:
+    db: sqlite3.Connection, message: session.Reconcile, desk: str, run_n: int, now: Utc,
+    foreign_allowed: Collection[str] = (),
+) -> tuple[fills.Fact | session.Reconciled, ...]:  # fmt: skip
     """Adopt what is ours, name what is not; return the fills first and `Reconciled` last.
 
     What was recorded since the broker was read counts as adopted: it may be this message's own first delivery, whose
     answer was lost after its COMMIT. Executions are adopted before positions are compared, so that a fill of the same
-    read does not look foreign.
+    read does not look foreign. `foreign_allowed`: symbols and contract ids of holdings that may stay though not ours.
     """
-    read = message.read
-    facts, adopted_n, mismatches = _adopt(db, read, desk, run_n, now)
-    for order in read.orders:
-        db.execute(
-            "UPDATE orders SET perm_id = ?, status = ?, changed_utc = ? WHERE order_ref = ?",
-            (order.perm_id, order.status.value, now, order.order_ref),
-        )
-    own = [order for order in read.orders if is_of_desk(order.order_ref, desk)]
-    foreign_orders = tuple(
-        order.order_ref or f"perm:{order.perm_id}"
-        for order in read.orders
-        if order.is_working and not is_of_desk(order.order_ref, desk)
-    )
-    foreign, differing = _compare_positions(db, read, own)
+    reading = _reading_of(db, message.read, desk, foreign_allowed)
+    facts, adopted_n, strangers = _adopt(db, reading, desk, run_n, now)
+    for order in message.read.orders:
+        order_rows.record_ids(db, order.order_ref, order.perm_id, order.status.value, now)
+    unexplained = _adopt_unexplained(db, reading, desk, run_n, now)
+    foreign, differing = _compare_positions(db, reading)
     reconciled = session.Reconciled(
         session_epoch=message.session_epoch,
-        adopted_fills=adopted_n,
-        cancel_refs=tuple(order.order_ref for order in own if order.is_working and _is_unwanted(db, order, run_n)),
+        adopted_fills=adopted_n + sum(isinstance(fact, orders.FillRecorded) for fact in unexplained),
+        cancel_refs=tuple(o.order_ref for o in reading.own if o.is_working and _is_unwanted(db, o, run_n)),
         foreign_positions=foreign,
-        foreign_orders=foreign_orders,
-        unverified=_unverified(db, read),
-        mismatches=(*mismatches, *_short_counts(db, own), *differing),
+        foreign_orders=_foreign_orders(reading, desk),
+        unverified=_unverified(db, reading),
+        mismatches=(
+            *strangers,
+            *(_adoption(fill) for fill in unexplained if isinstance(fill, orders.FillRecorded)),
+            *_short_counts(db, reading),
+            *differing,
+        ),
     )
-    return (*facts, reconciled)
+    return (*facts, *unexplained, reconciled)
+
+
+def _reading_of(db: sqlite3.Connection, read: BrokerRead, desk: str, foreign_allowed: Collection[str]) -> _Reading:
+    """Set aside the holdings that may stay, but for contracts that the desk holds or has reserved itself."""
+    ours = {con_id for (con_id,) in db.execute(f"SELECT con_id FROM reservations WHERE {LIVE}")}
+    stays = allowed_con_ids(read, foreign_allowed) - ours
+    allowed = {con_id for con_id in stays if not fills.net_of_contract(db, con_id)}
+    return _Reading(
+        read=read,
+        own=tuple(order for order in read.orders if is_of_desk(order.order_ref, desk)),
+        positions=tuple(p for p in read.positions if p.contract.con_id not in allowed),
+        allowed_con_ids=frozenset(allowed),
+    )
+
+
+def allowed_con_ids(read: BrokerRead | None, foreign_allowed: Collection[str]) -> frozenset[int]:
+    """Return the contracts of holdings that may stay: those named, and those that a reading shows of a named symbol."""
+    positions = () if read is None else read.positions
+    of_symbols = {p.contract.con_id for p in positions if p.contract.ticker in foreign_allowed}
+    return frozenset(of_symbols | {int(one) for one in foreign_allowed if one.isdigit()})
+
+
+def _foreign_orders(reading: _Reading, desk: str) -> tuple[str, ...]:
+    return tuple(
+        order.order_ref or (f"perm:{order.perm_id}" if order.perm_id else f"without a reference on {order.con_id}")
+        for order in reading.read.orders
+        if order.is_working and not is_of_desk(order.order_ref, desk) and order.con_id not in reading.allowed_con_ids
+    )
 
 
 def _adopt(
-    db: sqlite3.Connection, read: BrokerRead, desk: str, run_n: int, now: Utc
+    db: sqlite3.Connection, reading: _Reading, desk: str, run_n: int, now: Utc
 ) -> tuple[tuple[fills.Fact, ...], int, tuple[str, ...]]:
     facts: list[fills.Fact] = []
     strangers: list[str] = []
-    adopted_n = 0
+    adopted_n, read = 0, reading.read
     for execution in sorted(read.executions, key=lambda e: (e.at_utc, e.exec_id, e.revision)):
         if fills.is_recorded_before(db, execution, read.read_utc):
             continue
-        told = fills.record_execution(db, execution, desk, run_n, now)
+        told = fills.record_execution(db, execution, desk, run_n, now, reading.allowed_con_ids)
         facts.extend(told)
         if any(isinstance(fact, orders.FillRecorded) for fact in told):
             adopted_n += 1
-        elif fills.is_foreign(db, execution):
+        elif execution.con_id not in reading.allowed_con_ids and fills.is_foreign(db, execution):
             strangers.append(
                 f"Execution {execution.exec_id} of {execution.order_ref or 'no reference'} belongs to no order of ours."
             )
     return tuple(facts), adopted_n, tuple(strangers)
+
+
+# -- what the broker holds and no execution explains ------------------------------------------------
+
+
+class _Missing(msgspec.Struct, frozen=True):
+    """How much of an own order is filled at the broker without an execution; `claimed_qty` is filled in all."""
+
+    order_ref: str
+    con_id: int
+    side: Side
+    qty: Qty
+    claimed_qty: Qty
+    limit_ticks: Ticks | None
+
+
+def _adopt_unexplained(
+    db: sqlite3.Connection, reading: _Reading, desk: str, run_n: int, now: Utc
+) -> tuple[fills.Fact, ...]:
+    """Make the executions that are missing where the broker's position and the filled status of own orders agree.
+
+    Where neither executions nor completed orders could be read, a position of a contract that exactly one own entry
+    can explain is taken for that entry's: open orders and positions are enough for an exit.
+    """
+    if not reading.has(ReadGroup.POSITIONS):
+        return ()
+    found: defaultdict[int, list[_Missing]] = defaultdict(list)
+    for order in reading.own:
+        recorded, _ = fills.totals_of(db, order.order_ref)
+        if order.filled_qty > recorded and (is_exit_ref(order.order_ref) or _is_known(db, order.order_ref)):
+            found[order.con_id].append(
+                _Missing(
+                    order.order_ref, order.con_id, order.side, Qty(order.filled_qty - recorded), order.filled_qty,
+                    order.limit_ticks,
+                )
+            )  # fmt: skip
+    if not reading.has(ReadGroup.EXECUTIONS) and not reading.has(ReadGroup.COMPLETED):
+        _add_entries_without_a_status(db, reading, found)
+    held = {position.contract.con_id: position for position in reading.positions}
+    facts: list[fills.Fact] = []
+    for execution in adopted.made_since(db, reading.read.read_utc):
+        facts += fills.record_execution(db, execution, desk, run_n, now)  # the first answer may have been lost
+    for con_id, missing in found.items():
+        position = held.get(con_id)
+        broker = 0 if position is None else position.qty
+        explained = fills.net_of_contract(db, con_id) + sum(_signed(one.side, one.qty) for one in missing)
+        if explained != broker:
+            continue
+        for one in missing:
+            execution = adopted.execution_of(
+                db, one.order_ref, con_id, one.side, one.qty, _price_of(db, one, position), reading.read.read_utc
+            )
+            facts += fills.record_execution(db, execution, desk, run_n, now)
+            adopted.claim(db, execution, one.claimed_qty)
+    return tuple(facts)
+
+
+class _Entry(rows.Row, frozen=True):
+    """An entry order of ours that may have filled."""
+
+    order_ref: str
+    side: Side
+    qty: Qty
+
+
+def _add_entries_without_a_status(
+    db: sqlite3.Connection, reading: _Reading, found: defaultdict[int, list[_Missing]]
+) -> None:
+    read_refs = {order.order_ref for order in reading.own}
+    for position in reading.positions:
+        con_id, more = position.contract.con_id, position.qty - fills.net_of_contract(db, position.contract.con_id)
+        candidates = [
+            entry
+            for entry in rows.all_rows(
+                db, _Entry,
+                "SELECT o.order_ref, o.side, o.qty FROM orders o WHERE o.con_id = ? AND NOT o.is_exit", (con_id,),
+            )
+            if entry.order_ref not in read_refs
+            and 0 < _signed(entry.side, Qty(more)) <= entry.qty - fills.totals_of(db, entry.order_ref)[0]
+        ]  # fmt: skip
+        if con_id not in found and len(candidates) == 1:
+            entry = candidates[0]
+            qty = Qty(abs(more))
+            claimed = Qty(qty + fills.totals_of(db, entry.order_ref)[0])
+            found[con_id].append(_Missing(entry.order_ref, con_id, entry.side, qty, claimed, None))
+
+
+def _is_known(db: sqlite3.Connection, order_ref: str) -> bool:
+    return rows.exists(db, "SELECT 1 FROM orders WHERE order_ref = ?", (order_ref,))
+
+
+def _signed(side: Side, qty: Qty) -> int:
+    return qty if side is Side.BUY else -qty
+
+
+def _price_of(db: sqlite3.Connection, missing: _Missing, position: BrokerPosition | None) -> Ticks:
+    """Return the price at which a missing fill is booked: the broker's average cost, else the limit, else our cost.
+
+    The average cost is that of all that is held, in cents per contract with its multiplier.
+    """
+    if position is not None and position.qty and position.avg_cost_cents > 0:
+        return Ticks(round(position.avg_cost_cents / position.contract.multiplier))
+    if missing.limit_ticks is not None and missing.limit_ticks > 0:
+        return missing.limit_ticks
+    (average,) = db.execute(
+        "SELECT sum(qty * price_ticks) * 1.0 / sum(qty) FROM executions WHERE con_id = ? AND is_current AND side <> ?",
+        (missing.con_id, missing.side.value),
+    ).fetchone()
+    return Ticks(round(average or 0))
+
+
+def _adoption(fill: orders.FillRecorded) -> str:
+    return (
+        f"Order {fill.order_ref} is filled at the broker without an execution: {fill.qty} of contract {fill.con_id}"
+        f" adopted at {fill.price_ticks / 100:.2f}, the true price is not known yet."
+    )
+
+
+# -- orders and positions ---------------------------------------------------------------------------
 
 
 class _Holder(rows.Row, frozen=True):
@@ -93,19 +258,17 @@ def _is_unwanted(db: sqlite3.Connection, order: BrokerOrder, run_n: int) -> bool
     return True
 
 
-def _compare_positions(
-    db: sqlite3.Connection, read: BrokerRead, own: list[BrokerOrder]
-) -> tuple[tuple[BrokerPosition, ...], tuple[str, ...]]:
+def _compare_positions(db: sqlite3.Connection, reading: _Reading) -> tuple[tuple[BrokerPosition, ...], tuple[str, ...]]:
     """Find positions that our executions do not explain, nor an own order that may be filling right now."""
+    if not reading.has(ReadGroup.POSITIONS):
+        return (), ()
     below: defaultdict[int, int] = defaultdict(int)
     above: defaultdict[int, int] = defaultdict(int)
-    for order in own:
-        expected = order.qty if order.is_working else order.filled_qty
-        pending = max(0, expected - fills.totals_of(db, order.order_ref)[0])
-        (above if order.side is Side.BUY else below)[order.con_id] += pending
+    for con_id, side, pending in _pending(db, reading):
+        (above if side is Side.BUY else below)[con_id] += max(0, pending)
     foreign: list[BrokerPosition] = []
     differing: list[str] = []
-    held = {position.contract.con_id: position for position in read.positions if position.qty}
+    held = {position.contract.con_id: position for position in reading.positions if position.qty}
     for con_id, position in held.items():
         net = fills.net_of_contract(db, con_id)
         if net == position.qty:
@@ -121,8 +284,39 @@ def _compare_positions(
     return tuple(foreign), tuple(differing)
 
 
-def _short_counts(db: sqlite3.Connection, own: list[BrokerOrder]) -> tuple[str, ...]:
-    found = ((order, fills.totals_of(db, order.order_ref)[0]) for order in own)
+class _Live(rows.Row, frozen=True):
+    """An order of a live leg as the ledger knows it."""
+
+    order_ref: str
+    con_id: int
+    side: Side
+    qty: Qty
+
+
+def _pending(db: sqlite3.Connection, reading: _Reading) -> Iterable[tuple[int, Side, int]]:
+    """Return (contract, side, contracts) that own orders may be filling right now.
+
+    Where open orders were not read, every order of a live leg may be.
+    """
+    for order in reading.own:
+        expected = order.qty if order.is_working else order.filled_qty
+        yield order.con_id, order.side, expected - fills.totals_of(db, order.order_ref)[0]
+    if reading.has(ReadGroup.ORDERS):
+        return
+    read_refs = {order.order_ref for order in reading.own}
+    for live in rows.all_rows(
+        db, _Live,
+        "SELECT o.order_ref, o.con_id, o.side, o.qty FROM orders o JOIN reservations r USING (intent_id, leg)"
+        f" WHERE r.{LIVE} AND o.status NOT IN ('filled', 'cancelled', 'inactive')",
+    ):  # fmt: skip
+        if live.order_ref not in read_refs:
+            yield live.con_id, live.side, live.qty - fills.totals_of(db, live.order_ref)[0]
+
+
+def _short_counts(db: sqlite3.Connection, reading: _Reading) -> tuple[str, ...]:
+    if not reading.has(ReadGroup.EXECUTIONS):
+        return ()
+    found = ((order, fills.totals_of(db, order.order_ref)[0]) for order in reading.own)
     return tuple(
         f"Order {order.order_ref} is filled {order.filled_qty} at the broker, {qty} in our executions."
         for order, qty in found
@@ -130,7 +324,11 @@ def _short_counts(db: sqlite3.Connection, own: list[BrokerOrder]) -> tuple[str, 
     )
 
 
-def _unverified(db: sqlite3.Connection, read: BrokerRead) -> tuple[session.Unverified, ...]:
+def _unverified(db: sqlite3.Connection, reading: _Reading) -> tuple[session.Unverified, ...]:
+    """Return the reserved entries that the broker knows nothing of, where all that could say so was read."""
+    if not reading.has(ReadGroup.ORDERS, ReadGroup.EXECUTIONS, ReadGroup.COMPLETED):
+        return ()
+    read = reading.read
     known = {order.order_ref for order in read.orders} | {execution.order_ref for execution in read.executions}
     found = rows.all_rows(
         db, ReservationRow,

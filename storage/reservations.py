@@ -15,7 +15,7 @@ from domain.signals.alert import AlertKey
 from domain.units import Utc
 from messages import entries
 from storage import rows
-from storage.ledger_schema import LIVE, ReservationState
+from storage.ledger_schema import IS_TRADE, LIVE, ReservationState
 
 _ENCODE = msgspec.json.Encoder().encode
 
@@ -28,10 +28,10 @@ def reserve(db: sqlite3.Connection, attempt: entries.ReserveEntry, desk: str, ru
 
     A request that comes again is answered as it was the first time, and nothing is written.
     """
-    earlier = _earlier_answer(db, attempt)
-    if earlier is not None:
+    found = _look(db, attempt)
+    if found.is_decided and (earlier := _earlier_answer(db, attempt)) is not None:
         return earlier
-    finding = _refusal_of(db, attempt, now) or _insert_legs(db, attempt, desk, run_n, now)
+    finding = _refusal_of(db, found, attempt, now) or _insert_legs(db, attempt, desk, run_n, now)
     intent = attempt.intent
     _write_gate_row(
         db,
@@ -101,6 +101,40 @@ def record_denial(db: sqlite3.Connection, denial: entries.RecordDenial, desk: st
     _raise_watermark(db, denial.key)
 
 
+def refusal_records(
+    attempt: entries.ReserveEntry, finding: Finding
+) -> tuple[entries.ReleaseReservation | entries.RecordDenial, ...]:
+    """Return what is to be kept of an attempt that was refused before it came to the file.
+
+    The tombstone comes first: should the attempt be on record after all, nothing is held by it any more.
+    """
+    intent, code = attempt.intent, finding.code
+    assert code is not None
+    return (
+        entries.ReleaseReservation(intent_id=intent.intent_id, reason=finding.looked_at),
+        entries.RecordDenial(
+            key=intent.key, strategy=intent.strategy, session=attempt.session,
+            verdicts=(*attempt.verdicts, Verdict(RESERVATION, finding)), code=code, decided_utc=attempt.decided_utc,
+        ),
+    )  # fmt: skip
+
+
+def amend(db: sqlite3.Connection, message: entries.EntryAmended) -> None:
+    """Add to an accepted attempt's row why it came to nothing after all; the first reason stands."""
+    db.execute(
+        "UPDATE gate_log SET amended_code = :code, amended_words = :words, amended_utc = :at_utc WHERE n = ("
+        " SELECT max(n) FROM gate_log WHERE intent_id = :intent_id AND alert_id = :alert_id AND code IS NULL)"
+        " AND amended_code IS NULL",
+        {
+            "code": message.code.value,
+            "words": message.words,
+            "at_utc": message.at_utc,
+            "intent_id": message.intent_id,
+            "alert_id": message.key.alert_id,
+        },
+    )
+
+
 # -- a request that comes again -------------------------------------------------------------------
 
 
@@ -145,63 +179,103 @@ def _earlier_answer(db: sqlite3.Connection, attempt: entries.ReserveEntry) -> An
 # -- what others may have changed since the gates looked ------------------------------------------
 
 
-def _refusal_of(db: sqlite3.Connection, attempt: entries.ReserveEntry, now: Utc) -> Finding | None:
+class _Found(rows.Row, frozen=True):
+    """What an attempt is checked against but for what is live, read at once; `trades` counts intents."""
+
+    given_up_why: str | None
+    locked_why: str | None
+    is_decided: bool
+    mark_utc: Utc | None
+    mark_alert_id: str | None
+    trades: int
+
+
+class _Live(rows.Row, frozen=True):
+    """A pending or held intent (a structure is one)."""
+
+    intent_id: str
+    ticker: str
+    direction: int
+    strategy: str
+
+
+_LOOK = f"""
+SELECT
+  (SELECT reason FROM tombstones WHERE intent_id = :intent_id),
+  (SELECT locked_why FROM day WHERE session = :session),
+  EXISTS (SELECT 1 FROM gate_log WHERE alert_id = :alert_id),
+  mark.bucket_utc, mark.alert_id,
+  (SELECT count(DISTINCT intent_id) FROM reservations
+    WHERE session = :session AND strategy = :strategy AND {IS_TRADE})
+FROM (SELECT 1) LEFT JOIN watermarks mark
+  ON (mark.source, mark.ticker, mark.kind, mark.version) = (:source, :ticker, :kind, :version)
+"""
+# A contract that expired before the session holds nothing back: its position is settled, not traded.
+_LIVE_NOW = (
+    "SELECT DISTINCT intent_id, ticker, direction, strategy FROM reservations INDEXED BY one_live_holder"
+    f" WHERE {LIVE} AND expiry >= ?"
+)
+
+
+def _look(db: sqlite3.Connection, attempt: entries.ReserveEntry) -> _Found:
+    intent, key = attempt.intent, attempt.intent.key
+    found = rows.first_row(
+        db,
+        _Found,
+        _LOOK,
+        {
+            "intent_id": intent.intent_id,
+            "session": attempt.session.isoformat(),
+            "alert_id": key.alert_id,
+            "source": key.source,
+            "ticker": key.ticker,
+            "kind": key.kind,
+            "version": key.version,
+            "strategy": intent.strategy,
+        },
+    )
+    assert found is not None
+    return found
+
+
+def _refusal_of(db: sqlite3.Connection, found: _Found, attempt: entries.ReserveEntry, now: Utc) -> Finding | None:
     """Check again; the order is that of the reservation's `other_codes`."""
-    tombstone = db.execute(
-        "SELECT reason FROM tombstones WHERE intent_id = ?", (attempt.intent.intent_id,)
-    ).fetchone()  # fmt: skip
-    if tombstone is not None:
-        return refused(RejectCode.ATTEMPT_INTERRUPTED, looked_at=f"given up before: {tombstone[0]}")
+    if found.given_up_why is not None:
+        return refused(RejectCode.ATTEMPT_INTERRUPTED, looked_at=f"given up before: {found.given_up_why}")
     if now > attempt.expires_utc:
         late_ms = (now - attempt.expires_utc) / MS
         return refused(RejectCode.DEADLINE_PASSED, late_ms, 0, "ms", "expires_utc of the request")
-    locked = db.execute("SELECT locked_why FROM day WHERE session = ?", (attempt.session.isoformat(),)).fetchone()
-    if locked is not None and locked[0] is not None:
-        return refused(RejectCode.DAY_LOCKED, looked_at=str(locked[0]))
-    return _refusal_by_watermark(db, attempt.intent.key) or _refusal_by_counts(db, attempt)
-
-
-def _refusal_by_watermark(db: sqlite3.Connection, key: AlertKey) -> Finding | None:
-    if _has_gate_row(db, key.alert_id):
+    if found.locked_why is not None:
+        return refused(RejectCode.DAY_LOCKED, looked_at=found.locked_why)
+    key = attempt.intent.key
+    if found.is_decided:
         return refused(RejectCode.DUPLICATE_ALERT, looked_at=f"gate row of {key.alert_id}")
-    mark = db.execute(
-        "SELECT bucket_utc, alert_id FROM watermarks WHERE source = ? AND ticker = ? AND kind = ? AND version = ?",
-        (key.source, key.ticker, key.kind, key.version),
-    ).fetchone()
-    if mark is not None and mark[0] > key.bucket_utc:
-        return refused(RejectCode.DUPLICATE_ALERT, key.bucket_utc, mark[0], "UTC ns", f"watermark of {mark[1]}")
-    return None
+    if found.mark_utc is not None and found.mark_utc > key.bucket_utc:
+        looked_at = f"watermark of {found.mark_alert_id}"
+        return refused(RejectCode.DUPLICATE_ALERT, key.bucket_utc, found.mark_utc, "UTC ns", looked_at)
+    return _refusal_by_counts(db, found, attempt)
 
 
-def _refusal_by_counts(db: sqlite3.Connection, attempt: entries.ReserveEntry) -> Finding | None:
+def _refusal_by_counts(db: sqlite3.Connection, found: _Found, attempt: entries.ReserveEntry) -> Finding | None:
     intent, limits = attempt.intent, attempt.limits
-    trades = _count(
-        db, "session = ? AND strategy = ? AND state NOT IN ('RELEASED', 'ABANDONED')",
-        (attempt.session.isoformat(), intent.strategy),
-    )  # fmt: skip
-    if trades >= limits.trades_per_day_max:
+    if found.trades >= limits.trades_per_day_max:
         looked_at = "reservations of the session and strategy"
-        return refused(RejectCode.MAX_TRADES, trades, limits.trades_per_day_max, "trades", looked_at)
-    against = _count(db, f"{LIVE} AND ticker = ? AND direction = ?", (intent.ticker, -intent.direction))
+        return refused(RejectCode.MAX_TRADES, found.trades, limits.trades_per_day_max, "trades", looked_at)
+    live = rows.all_rows(db, _Live, _LIVE_NOW, (attempt.session.isoformat(),))
+    against = sum(one.ticker == intent.ticker and one.direction == -intent.direction for one in live)
     if against:
         looked_at = "live reservations of the other direction"
         return refused(RejectCode.REVERSE_WITHOUT_FLAT, against, 0, "positions", looked_at)
-    of_strategy = _count(db, f"{LIVE} AND strategy = ?", (intent.strategy,))
+    of_strategy = sum(one.strategy == intent.strategy for one in live)
     if limits.one_position_only and of_strategy:
         return refused(RejectCode.ONE_POSITION_ONLY, of_strategy, 1, "positions", "live reservations of the strategy")
-    held = _count(db, LIVE, ())
-    if held >= limits.positions_max:
-        return refused(RejectCode.MAX_POSITIONS, held, limits.positions_max, "positions", "live reservations")
-    of_ticker = _count(db, f"{LIVE} AND ticker = ?", (intent.ticker,))
+    if len(live) >= limits.positions_max:
+        return refused(RejectCode.MAX_POSITIONS, len(live), limits.positions_max, "positions", "live reservations")
+    of_ticker = sum(one.ticker == intent.ticker for one in live)
     if of_ticker >= limits.positions_per_ticker_max:
         looked_at = "live reservations of the ticker"
         return refused(RejectCode.TICKER_LIMIT, of_ticker, limits.positions_per_ticker_max, "positions", looked_at)
     return None
-
-
-def _count(db: sqlite3.Connection, where: str, values: rows.Values) -> int:
-    """Count intents, not legs: a structure is one position and one trade."""
-    return rows.number(db, f"SELECT count(DISTINCT intent_id) FROM reservations WHERE {where}", values)
 
 
 def _has_gate_row(db: sqlite3.Connection, alert_id: str) -> bool:
@@ -219,24 +293,48 @@ def _structure_of(attempt: entries.ReserveEntry) -> str | None:
 def _insert_legs(
     db: sqlite3.Connection, attempt: entries.ReserveEntry, desk: str, run_n: int, now: Utc
 ) -> Finding | None:
+    if len(attempt.legs) == 1:  # its first statement meets a holder, before anything is written
+        return _insert_only_leg(db, attempt, desk, run_n, now)
     db.execute("SAVEPOINT legs")
     try:
         for n, leg in enumerate(attempt.legs):
             _insert_leg(db, attempt, leg, n, desk, run_n, now)
     except sqlite3.IntegrityError:
         db.execute("ROLLBACK TO legs")
-        held = ", ".join(leg.contract.label for leg in attempt.legs)
-        return refused(RejectCode.DUPLICATE_POSITION, looked_at=f"live holders of {held}")
+        return _held(attempt)
     finally:
         db.execute("RELEASE legs")
     return None
 
 
+def _insert_only_leg(
+    db: sqlite3.Connection, attempt: entries.ReserveEntry, desk: str, run_n: int, now: Utc
+) -> Finding | None:
+    (leg,) = attempt.legs
+    try:
+        _insert_reservation(db, attempt, leg, 0, desk, run_n, now)
+    except sqlite3.IntegrityError:
+        return _held(attempt)
+    _insert_order(db, attempt, leg, 0, desk, run_n, now)
+    return None
+
+
+def _held(attempt: entries.ReserveEntry) -> Finding:
+    held = ", ".join(leg.contract.label for leg in attempt.legs)
+    return refused(RejectCode.DUPLICATE_POSITION, looked_at=f"live holders of {held}")
+
+
 def _insert_leg(
     db: sqlite3.Connection, attempt: entries.ReserveEntry, leg: OrderLeg, n: int, desk: str, run_n: int, now: Utc
 ) -> None:
+    _insert_reservation(db, attempt, leg, n, desk, run_n, now)
+    _insert_order(db, attempt, leg, n, desk, run_n, now)
+
+
+def _insert_reservation(
+    db: sqlite3.Connection, attempt: entries.ReserveEntry, leg: OrderLeg, n: int, desk: str, run_n: int, now: Utc
+) -> None:
     intent, key, contract, decision = attempt.intent, attempt.intent.key, leg.contract, leg.decision
-    structure_id = _structure_of(attempt)
     rows.insert(
         db,
         "reservations",
@@ -244,7 +342,7 @@ def _insert_leg(
             "intent_id": intent.intent_id,
             "leg": n,
             "desk": desk,
-            "structure_id": structure_id,
+            "structure_id": _structure_of(attempt),
             "alert_id": key.alert_id,
             "source": key.source,
             "strategy": intent.strategy,
@@ -276,16 +374,21 @@ def _insert_leg(
             "reserved_utc": now,
         },
     )
+
+
+def _insert_order(
+    db: sqlite3.Connection, attempt: entries.ReserveEntry, leg: OrderLeg, n: int, desk: str, run_n: int, now: Utc
+) -> None:
     rows.insert(
         db,
         "orders",
         {
             "order_ref": leg.order_ref,
             "desk": desk,
-            "intent_id": intent.intent_id,
+            "intent_id": attempt.intent.intent_id,
             "leg": n,
-            "structure_id": structure_id,
-            "con_id": contract.con_id,
+            "structure_id": _structure_of(attempt),
+            "con_id": leg.contract.con_id,
             "is_exit": False,
             "side": leg.side.value,
             "qty": leg.qty,

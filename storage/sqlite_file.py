@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
+from storage.faults import fault_of
+
 BUSY_MS = 2_000
+START_BUSY_MS = 20_000  # at a start nothing is held up by waiting for a backup or another start
 
 Migration = Callable[[sqlite3.Connection], None]
 
@@ -44,11 +48,14 @@ def script(text: str) -> Migration:
     return run
 
 
-def open_file(path: Path, schema: Schema, desk: str, *, is_durable: bool = True) -> sqlite3.Connection:
+def open_file(
+    path: Path, schema: Schema, desk: str, *, is_durable: bool = True, wait_ms: int = BUSY_MS
+) -> sqlite3.Connection:
     """Open a ledger for its only writer, creating or migrating it first.
 
     A file of an older version is copied beside itself before it is migrated: `<file>.v<version>`.
-    `is_durable=False` leaves out every fsync of the ledger: for simulated days that nobody resumes.
+    `is_durable=False` leaves out every fsync of the ledger: for simulated days that nobody resumes. Another program's
+    lock is waited for `wait_ms` real milliseconds.
 
     Raises:
         LedgerRefusedError: unreadable, not ours, of a newer version, or another desk's.
@@ -57,7 +64,7 @@ def open_file(path: Path, schema: Schema, desk: str, *, is_durable: bool = True)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
-        db.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+        db.execute(f"PRAGMA busy_timeout={wait_ms}")
         _check(db, path, schema, desk)
         db.execute("PRAGMA journal_mode=WAL")
         db.execute(f"PRAGMA synchronous={'FULL' if is_durable else 'OFF'}")
@@ -74,29 +81,26 @@ def open_file(path: Path, schema: Schema, desk: str, *, is_durable: bool = True)
 
 
 def _refusal(path: Path, error: Exception) -> str:
-    """Return why a ledger cannot be opened, with the remedy: a full or read-only disk leaves the file as it was."""
-    text = str(error)
-    if "full" in text or (isinstance(error, OSError) and error.errno == errno.ENOSPC):
-        return f"The disk is full: {path} cannot be written and is as it was; free some space and start again."
-    if "readonly" in text or isinstance(error, OSError):
-        return f"The ledger {path} cannot be written ({text}) and is as it was; mend the permissions of its folder."
-    return f"The ledger {path} cannot be read ({text}); restore it from a backup."
+    """Return why a ledger cannot be opened, with the remedy: a full or locked disk leaves the file as it was."""
+    fault = fault_of(path, error)
+    return fault.text if fault is not None else f"The ledger {path} cannot be read ({error}); restore it from a backup."
 
 
 def open_reader(path: Path, schema: Schema) -> sqlite3.Connection | None:
     """Open a ledger read-only beside its writer; `None` where there is no such file (or none with a schema) yet.
 
     Raises:
-        LedgerRefusedError: unreadable, not ours, or of another version than this program reads.
+        LedgerRefusedError: locked, damaged, emptied, not ours, or of another version than this program reads.
     """
-    if not path.exists():
-        return None
     try:
-        db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)
-    except sqlite3.Error as error:
-        raise LedgerRefusedError(f"The ledger {path} cannot be read ({error}).") from error
+        if not path.exists():
+            return None
+        if is_empty(path):
+            raise LedgerRefusedError(f"The ledger {path} is empty, which no ledger is; restore it from a backup.")
+        db = peek(path)
+    except (sqlite3.Error, OSError) as error:
+        raise LedgerRefusedError(_refusal(path, error)) from error
     try:
-        db.execute(f"PRAGMA busy_timeout={BUSY_MS}")
         version = _pragma(db, "user_version")
         if version == 0:
             db.close()
@@ -107,10 +111,44 @@ def open_reader(path: Path, schema: Schema) -> sqlite3.Connection | None:
         return db
     except sqlite3.Error as error:
         db.close()
-        raise LedgerRefusedError(f"The ledger {path} cannot be read ({error}); restore it from a backup.") from error
+        raise LedgerRefusedError(_refusal(path, error)) from error
     except LedgerRefusedError:
         db.close()
         raise
+
+
+def peek(path: Path) -> sqlite3.Connection:
+    """Open a file read-only as it is, whatever it holds.
+
+    Raises:
+        sqlite3.Error: it cannot be read.
+    """
+    db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    db.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+    return db
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Run a block that reads a ledger; what its file or a row in it makes go wrong is told in one sentence.
+
+    Raises:
+        LedgerRefusedError: the file cannot be read now, or holds what no program of ours has written.
+    """
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise LedgerRefusedError(_refusal(path, error)) from error
+    except (msgspec.MsgspecError, ValueError) as error:  # ValueError: text that is no UTF-8
+        raise LedgerRefusedError(
+            f"The ledger {path} holds a row that cannot be read ({error}); restore it from a backup."
+        ) from error
+
+
+def is_empty(path: Path) -> bool:
+    """Return whether a ledger's file is there and holds nothing, in its write-ahead log neither."""
+    log = path.with_name(f"{path.name}-wal")
+    return path.exists() and not path.stat().st_size and not (log.exists() and log.stat().st_size)
 
 
 @contextmanager
@@ -122,7 +160,8 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
         db.execute("COMMIT")
     except BaseException:
         if db.in_transaction:
-            db.execute("ROLLBACK")
+            with suppress(sqlite3.Error):  # a disk that failed may fail this, too: the first error is the one to tell
+                db.execute("ROLLBACK")
         raise
 
 
@@ -168,14 +207,20 @@ def _check(db: sqlite3.Connection, path: Path, schema: Schema, desk: str) -> Non
 
 
 def _migrate(db: sqlite3.Connection, path: Path, schema: Schema, desk: str) -> None:
-    """Bring a file to this version in one transaction, so that a crash leaves the old file as it was."""
-    version = _pragma(db, "user_version")
-    if version == schema.version:
+    """Bring a file to this version in one transaction, so that a crash leaves the old file as it was.
+
+    The version is looked at under the write lock, and the copy is made under it, too: of several programs that start
+    at once one migrates, and no copy is of a file that has been migrated already.
+    """
+    if _pragma(db, "user_version") == schema.version:
         return
-    if version > 0:
-        _back_up(db, path.with_name(f"{path.name}.v{version}"))
     with transaction(db):
-        version = _pragma(db, "user_version")  # again, under the lock
+        version = _pragma(db, "user_version")
+        if version == schema.version:
+            return
+        if version > 0:
+            with closing(sqlite3.connect(path)) as old:  # a backup cannot read through the connection that writes
+                _keep_old(old, path.with_name(f"{path.name}.v{version}"))
         for migration in schema.migrations[version:]:
             migration(db)
         if version == 0:
@@ -184,19 +229,27 @@ def _migrate(db: sqlite3.Connection, path: Path, schema: Schema, desk: str) -> N
         db.execute(f"PRAGMA user_version={schema.version}")
 
 
-def _back_up(db: sqlite3.Connection, path: Path) -> None:
-    """Copy a ledger, what its write-ahead log holds included; durable when this returns."""
-    aside = path.with_name(f"{path.name}.tmp")
-    aside.unlink(missing_ok=True)
-    with closing(sqlite3.connect(aside)) as copy:
+def _keep_old(db: sqlite3.Connection, path: Path) -> None:
+    """Copy a ledger aside, what its write-ahead log holds included; durable when this returns."""
+    for left in path.parent.glob(f"{path.name}.*.tmp"):  # of a program that was killed: the write lock is ours
+        left.unlink(missing_ok=True)
+    aside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    copy_to(db, aside)
+    aside.replace(path)
+    sync(path.parent)
+
+
+def copy_to(db: sqlite3.Connection, path: Path) -> None:
+    """Write a durable copy of an open ledger to a new file."""
+    path.unlink(missing_ok=True)
+    with closing(sqlite3.connect(path)) as copy:
         db.backup(copy)
         copy.execute("PRAGMA journal_mode=DELETE")  # one file, without a log beside it
-    _sync(aside)
-    aside.replace(path)
-    _sync(path.parent)
+    sync(path)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Make a file, or what a folder lists, durable."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,7 +1,7 @@
 """The warehouse's only writer: each closed bucket a small Parquet file, made known by one swap of the manifest.
 
 Nothing is appended to and no footerless file is held open, so a crash at any point leaves the old manifest or the new
-one; start-up deletes what the manifest does not name.
+one; start-up deletes files of our own names that the manifest does not name, and nothing else.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections import defaultdict
+from collections import Counter, defaultdict
 from datetime import date
+from itertools import count
 from pathlib import Path
 from typing import IO
 
@@ -19,10 +20,13 @@ import pyarrow as pa
 
 from domain.instants import session_of
 from messages import market
-from storage import bucket_file, manifest
+from storage import bucket_file, manifest, plain_names
 from storage.identities import violations_of
-from storage.manifest import Bucket, HubCounts, Manifest, Part, WarehouseRefusedError
-from storage.seal import SealChild, adopt
+from storage.manifest import PARTS, Bucket, HubCounts, Manifest, Part, WarehouseRefusedError
+from storage.seal import SealChild, Sealed, adopted
+from storage.start_up import damaged_text, put_in_order, set_aside, without_damaged
+
+NOT_STORED = "not stored"
 
 Outcome = market.BucketStored | market.BucketNotStored
 
@@ -45,15 +49,19 @@ class Warehouse:
         self._lock: IO[bytes] | None = None
         self._in_hand: list[market.StoreBucket] = []
         self._manifests: dict[date, Manifest] = {}
+        self._unfinished: set[date] = set()
+        self._findings: list[str] = []
+        self._lost: defaultdict[date, list[market.StoreBucket]] = defaultdict(list)
+        self._are_names_stale: set[date] = set()
         self._child: SealChild | None = None
         self.rows_stored_n = 0
         self.rows_not_stored_n = 0
 
     def open(self) -> None:
-        """Take the lock and delete what no manifest names.
+        """Take the lock, put every day's folder in order and find out which days are not sealed whole yet.
 
         Raises:
-            WarehouseRefusedError: another writer, an unwritable folder, or an unreadable manifest.
+            WarehouseRefusedError: another writer, an unwritable folder, or a manifest of a newer version.
         """
         self.close()
         try:
@@ -70,8 +78,25 @@ class Warehouse:
                 f"The warehouse {self._root} cannot be written ({error}); name another data folder."
             ) from error
         self._manifests.clear()
+        self._unfinished.clear()
         for session in manifest.sessions_in(self._root):
-            clean(self._root, session)
+            self._put_in_order(session)
+
+    def _put_in_order(self, session: date) -> None:
+        """Put one day's folder in order; what is wrong with one day never stops another."""
+        try:
+            found, said = put_in_order(self._root, session)
+        except (OSError, pa.ArrowException) as error:
+            self._findings.append(f"The day {session} cannot be read ({error}); nothing of it was changed.")
+            return
+        self._findings += said
+        if not found.is_whole:
+            self._unfinished.add(session)
+
+    def take_findings(self) -> tuple[str, ...]:
+        """Return what people should know of the folders, in sentences, once."""
+        said, self._findings = tuple(self._findings), []
+        return said
 
     def close(self) -> None:
         """Stop a running seal and release the lock; what is in hand stays in hand for the next `open`."""
@@ -114,25 +139,52 @@ class Warehouse:
     def _store(self, session: date, messages: list[market.StoreBucket]) -> list[Outcome]:
         written: list[Part] = []
         try:
-            manifest.folder_of(self._root, session).mkdir(parents=True, exist_ok=True)
-            found = self._manifest(session)
+            (manifest.folder_of(self._root, session) / PARTS).mkdir(parents=True, exist_ok=True)
+            found = self._with_lost(self._manifest(session))
             for message in messages:
                 if not _has(found, message):
                     parts_n = len(written)
                     self._write(found, message, written)
                     found = _with_bucket(found, message, written[parts_n:])
             if found is not self._manifest(session):
+                if written and self._is_durable:
+                    manifest.sync_folder(manifest.folder_of(self._root, session) / PARTS)
                 manifest.swap(self._root, found, is_durable=self._is_durable)
         except (OSError, pa.ArrowException, OverflowError, WarehouseRefusedError) as error:
             self._give_up(session, written)
             self.rows_not_stored_n += sum(len(message.rows.rows) for message in messages)
+            self._lost[session] += messages
             why = f"The warehouse could not keep the bucket ({error}); free or repair the disk."
             return [market.BucketNotStored(hub=m.hub, bucket_utc=m.bucket_utc, why=why) for m in messages]
         self._manifests[session] = found
+        self._unfinished.add(session)
+        self._lost.pop(session, None)
+        self._show(session, found, written)
         self.rows_stored_n += sum(len(message.rows.rows) for message in messages)
         return [
             market.BucketStored(hub=m.hub, bucket_utc=m.bucket_utc, content_hash=m.rows.content_hash) for m in messages
         ]
+
+    def _with_lost(self, found: Manifest) -> Manifest:
+        """Return the manifest with a gap for every row of the buckets that could not be stored before."""
+        gaps = found.gaps
+        for message in self._lost[found.session]:
+            silent = manifest.with_gaps(gaps, message.hub, message.bucket_utc, message.absent, message.why_absent)
+            rows = tuple(dict.fromkeys((row.profile.ticker, row.profile.category) for row in message.rows.rows))
+            gaps = manifest.with_gaps(silent, message.hub, message.bucket_utc, rows, NOT_STORED)
+        return found if gaps is found.gaps else msgspec.structs.replace(found, gaps=gaps)
+
+    def _show(self, session: date, found: Manifest, written: list[Part]) -> None:
+        """Let a plain glob see what was stored; what fails here is made up for at the next store or start."""
+        folder = manifest.folder_of(self._root, session)
+        try:
+            if session in self._are_names_stale:
+                plain_names.show(folder, found)
+            else:
+                plain_names.show_parts(folder, written)
+            self._are_names_stale.discard(session)
+        except OSError:
+            self._are_names_stale.add(session)
 
     def _write(self, found: Manifest, message: market.StoreBucket, written: list[Part]) -> None:
         """Write a bucket's files under their names and add them to `written`; nobody knows of them before the swap."""
@@ -140,7 +192,8 @@ class Warehouse:
         store_n = sum(b.bucket_utc == message.bucket_utc for b in found.buckets.get(message.hub, ()))
         for shape, rows in bucket_file.by_shape(message.rows.rows).items():
             table = bucket_file.table_of(shape, rows, found.session, message.bucket_utc, store_n)
-            name = f"hot-{message.hub}-{message.bucket_utc}-{store_n}-{shape.value}.parquet"
+            name = f"{PARTS}/hot-{message.hub}-{message.bucket_utc}-{store_n}-{shape.value}.part"
+            slot = plain_names.free_slot((*found.parts, *written), message.hub, shape)
             aside = folder / f"{name}.tmp"
             bucket_file.write_table(table, shape, aside, {"content_hash": message.rows.content_hash})
             if self._is_durable:
@@ -149,7 +202,7 @@ class Warehouse:
             written.append(
                 Part(
                     name, message.hub, shape, message.bucket_utc, message.bucket_utc, len(rows), store_n=store_n,
-                    content_hash=message.rows.content_hash,
+                    content_hash=message.rows.content_hash, slot=slot,
                 )
             )  # fmt: skip
 
@@ -159,9 +212,10 @@ class Warehouse:
         folder = manifest.folder_of(self._root, session)
         try:
             named = manifest.load(self._root, session).named()
-            for path in (*(folder / part.name for part in written), *folder.glob("hot-*.tmp")):
-                if path.name not in named:
-                    path.unlink(missing_ok=True)
+            strays = (path.relative_to(folder).as_posix() for path in (folder / PARTS).glob("hot-*.tmp"))
+            for name in (*(part.name for part in written), *strays):
+                if name not in named:
+                    (folder / name).unlink(missing_ok=True)
         except (OSError, WarehouseRefusedError):
             return  # the next start deletes them
 
@@ -175,14 +229,26 @@ class Warehouse:
     # -- sealing --------------------------------------------------------------------------------
 
     def start_seal(self, session: date | None = None) -> bool:
-        """Start a child that merges hot files; with `session` all of that day into one file per hub and shape."""
-        wanted = session or max(self._manifests, default=None)
-        if not self._seals or self._child is not None or wanted is None:
+        """Start a child that merges hot files; with `session` all of that day into one file per hub and shape.
+
+        Without it, a day before the newest that is not sealed whole yet comes first.
+        """
+        if not self._seals or self._child is not None:
             return False
-        parts = [part for part in self._manifest(wanted).parts if session is not None or not part.is_sealed]
-        if len(parts) < 2:
+        newest = max((*self._manifests, *self._unfinished), default=None)
+        earlier = sorted(day for day in self._unfinished if newest is not None and day < newest)
+        wanted = session or next(iter(earlier), newest)
+        if wanted is None:
             return False
-        self._child = SealChild(self._root, wanted, is_whole=session is not None)
+        is_whole = session is not None or wanted in earlier
+        found = self._manifest(wanted)
+        if found.is_whole or not found.parts:
+            self._unfinished.discard(wanted)
+            return False
+        hot_n = Counter((part.hub, part.shape) for part in found.parts if not part.is_sealed)
+        if not is_whole and max(hot_n.values(), default=0) < 2:
+            return False
+        self._child = SealChild(self._root, wanted, is_whole=is_whole)
         return True
 
     def poll_seal(self) -> str | None:
@@ -192,37 +258,57 @@ class Warehouse:
         ended = self._child.poll()
         if ended is None:
             return None
-        session = self._child.session
+        session, is_whole = self._child.session, self._child.is_whole
         self._child = None
         if isinstance(ended, str):
             return ended
         try:
-            adopted = adopt(self._root, self._manifest(session), ended)
-            manifest.swap(self._root, adopted, is_durable=self._is_durable)
-        except OSError as error:
+            self._adopt(session, ended, is_whole=is_whole)
+        except (OSError, WarehouseRefusedError) as error:
+            self._are_names_stale.add(session)
             return f"The sealed files of {session} could not be put in force ({error})."
-        self._manifests[session] = adopted
-        return ""
+        return damaged_text(session, ended.damaged) if ended.damaged else ""
 
+    def wait_for_seal(self) -> str:
+        """Wait for a running seal and take it over; return why it failed, empty when all is well."""
+        if self._child is not None:
+            self._child.wait()
+        return self.poll_seal() or ""
 
-def clean(root: Path, session: date) -> int:
-    """Delete what a session's manifest does not name, or only for readers of before the start; return how many files.
+    def _adopt(self, session: date, sealed: Sealed, *, is_whole: bool) -> None:
+        """Put sealed files in force and take what they replace away, at once.
 
-    Raises:
-        WarehouseRefusedError: sealed files without any manifest (somebody removed it: nothing is deleted).
-    """
-    folder = manifest.folder_of(root, session)
-    found = manifest.load(root, session)
-    if found.retired:
-        found = msgspec.structs.replace(found, retired=())
-        manifest.swap(root, found)
-    named = {part.name for part in found.parts} | {manifest.FILE}
-    strays = [path for path in folder.iterdir() if path.name not in named]
-    if not (folder / manifest.FILE).exists() and any(path.name.startswith("sealed-") for path in strays):
-        raise WarehouseRefusedError(f"{folder} has sealed files but no manifest; restore {manifest.FILE}.")
-    for path in strays:
-        path.unlink()
-    return len(strays)
+        Under the plain names the rows of a hub go before they come again: a glob in between counts none twice.
+        """
+        folder = manifest.folder_of(self._root, session)
+        found = self._manifest(session)
+        gone = {*sealed.replaced, *(lost.part.name for lost in sealed.damaged)}
+        replaced = [part for part in found.parts if part.name in gone]
+        plain_names.empty_slots(folder, replaced)
+        aside = tuple(set_aside(folder, lost) for lost in sealed.damaged)
+        found = without_damaged(found, aside, sealed.damaged)
+        made: list[Part] = []
+        for part in sealed.made:
+            if is_whole:
+                stem = f"whole-{part.hub}-{part.shape.value}"
+                # A day whose manifest was made anew counts from 1 again: a name that is taken is never written over.
+                names = (f"{stem}-{n}.parquet" for n in count(found.seal_n + 1))
+                name = next(name for name in names if not (folder / name).exists())
+                (folder / part.name).replace(folder / name)
+                made.append(msgspec.structs.replace(part, name=name))
+            else:
+                slot = plain_names.free_slot((*found.parts, *made), part.hub, part.shape)
+                made.append(msgspec.structs.replace(part, slot=slot))
+        found = adopted(found, tuple(made), sealed.replaced)
+        manifest.swap(self._root, found, is_durable=self._is_durable)
+        self._manifests[session] = found
+        plain_names.show_parts(folder, made)
+        if is_whole:
+            plain_names.drop_empty(folder, found)
+        if found.is_whole:
+            self._unfinished.discard(session)
+        for name in sealed.replaced:
+            (folder / name).unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
-from datetime import date, datetime
+from datetime import date, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from domain.instants import BUCKET_NS, session_of, to_datetime
-from domain.options.profile import SCALARS, VALUE_COLUMNS, Row, Rows, Shape
+from domain.instants import BUCKET_NS, at_exchange, session_of, to_datetime
+from domain.options.profile import SCALARS, VALUE_COLUMNS, Row, Rows, Shape, shape_of
 from domain.units import Utc
 from storage import bucket_file, manifest
 from storage.manifest import Gap, Manifest, Part
@@ -27,12 +28,22 @@ Condition = tuple[str, str, Any]
 RETRIES = 5
 KEPT_ROWS_MAX = 50_000
 KEPT_FILES_MAX = 8
+KNOWN_FILES_MAX = 20_000
+KEPT_LATEST_MAX = 64
 _COMPARE = {"=": pc.equal, ">=": pc.greater_equal, "<": pc.less}
 
 # Wire integers that are not hundredths (`gexbot.md` §3).
 _THOUSANDTHS = {"sum_gex_vol", "sum_gex_oi", "delta_risk_reversal", "call_ivol", "put_ivol"} | {
     f"max_change_{n}" for n in (0, 1, 5, 10, 15, 30)
 }
+LAST_BUCKET = pa.schema([
+    ("bucket_utc", pa.timestamp("us")), ("hub", pa.string()), ("ticker", pa.string()), ("category", pa.string()),
+    ("spot", pa.float64()), ("zero_gamma", pa.float64()), ("net_gamma", pa.float64()),
+])  # fmt: skip
+_GEX_LEVELS = ("zero_gamma", "sum_gex_vol")
+_PRICES = frozenset(
+    name for names in SCALARS.values() for name in names if name.startswith(("major_", "max_strike_", "zero_", "one_m"))
+) | {"spot", "z_mlgamma", "z_msgamma", "o_mlgamma", "o_msgamma"}
 VIEWS = {Shape.GEX: "gex", Shape.GREEK: "greeks", Shape.ORDERFLOW: "orderflow"}
 
 
@@ -45,7 +56,10 @@ class WarehouseReader:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._kept: dict[Path, pa.Table] = {}
+        self._kept: dict[Path, tuple[pa.Table, dict[Utc, list[int]]]] = {}
+        self._manifests: dict[date, tuple[tuple[int, int, int], Manifest]] = {}
+        self._whole: set[Path] = set()
+        self._latest: dict[Path, pa.Table] = {}
 
     def sessions(self) -> tuple[date, ...]:
         """Return the sessions that there are, ascending."""
@@ -57,7 +71,14 @@ class WarehouseReader:
         Raises:
             WarehouseRefusedError: unreadable or of a newer version.
         """
-        return manifest.load(self._root, session)
+        stamp = manifest.stamp_of(self._root, session)
+        known = self._manifests.get(session)
+        if known is not None and stamp is not None and known[0] == stamp:
+            return known[1]
+        found = manifest.load(self._root, session)
+        if stamp is not None:
+            self._manifests[session] = stamp, found
+        return found
 
     def gaps(self, session: date) -> tuple[Gap, ...]:
         """Return the session's gaps: intervals in which a group was expected and silent."""
@@ -125,6 +146,62 @@ class WarehouseReader:
                     by_bucket[bucket_utc].append(row)
         return tuple((bucket_utc, tuple(rows)) for bucket_utc, rows in by_bucket.items())
 
+    def last_bucket(self, session: date | None) -> pa.Table:
+        """Return the rows of each hub's newest bucket in units, as fast on a long day as at its start.
+
+        `session` is the day to look at; `None` gives the empty table.
+        """
+        if session is None:
+            return LAST_BUCKET.empty_table()
+        return self._retried(session, self._last_bucket)
+
+    def series(self, session: date, ticker: str, category: str, scalars: Iterable[str]) -> pa.Table:
+        """Return a day of one ticker and category in units, by bucket: `bucket_utc`, `bucket_ny`, `spot`, the scalars.
+
+        Of a bucket that was stored more than once, the last store counts.
+        """
+        return self._retried(session, lambda found: self._series(found, ticker, category, tuple(scalars)))
+
+    def _series(self, found: Manifest, ticker: str, category: str, scalars: tuple[str, ...]) -> pa.Table:
+        shape = shape_of(category)
+        names = ["bucket", "store_n", "ticker", "category", "spot", *scalars]
+        pieces = [pa.schema([bucket_file.schema_of(shape).field(name) for name in names]).empty_table()]
+        paths = set(self.files(found, shape))
+        folder = manifest.folder_of(self._root, found.session)
+        files = (folder / part.name for part in found.parts if part.shape is shape)
+        pieces += [_of_ticker(path, ticker, category, names) for path in files if path in paths]
+        table = pa.concat_tables(pieces, promote_options="permissive").sort_by(
+            [("bucket", "ascending"), ("store_n", "ascending")]
+        )
+        buckets = table["bucket"].to_numpy()
+        is_last = pa.array(np.append(buckets[1:] != buckets[:-1], True) if len(buckets) else [], pa.bool_())
+        table = table.filter(is_last)
+        offset_h = to_datetime(at_exchange(found.session, time(12))).hour - 12
+        ny = pc.subtract(table["bucket"], pa.scalar(offset_h * 3_600_000_000, pa.duration("us")))
+        columns = {"bucket_utc": table["bucket"], "bucket_ny": ny, "spot": _units(table["spot"], "spot")}
+        return pa.table(columns | {name: _units(table[name], name) for name in scalars})
+
+    def _last_bucket(self, found: Manifest) -> pa.Table:
+        newest: dict[tuple[str, Shape], Utc] = {}
+        for part in found.parts:
+            key = part.hub, part.shape
+            newest[key] = max(newest.get(key, part.last_utc), part.last_utc)
+        hubs = {hub: max(utc for (of, _), utc in newest.items() if of == hub) for hub, _ in newest}
+        pieces = [LAST_BUCKET.empty_table()]
+        for part in found.parts:
+            bucket_utc = hubs[part.hub]
+            if part.last_utc == bucket_utc:
+                path = manifest.folder_of(self._root, found.session) / part.name
+                known = self._latest.get(path)
+                if known is None:
+                    known = self._latest[path] = _latest(path, part, bucket_utc)
+                pieces.append(known)
+        while len(self._latest) > KEPT_LATEST_MAX:
+            del self._latest[next(iter(self._latest))]
+        return pa.concat_tables(pieces).sort_by(
+            [("hub", "ascending"), ("ticker", "ascending"), ("category", "ascending")]
+        )
+
     def _bucket(self, found: Manifest, hub: str, bucket_utc: Utc, content_hash: str | None) -> Rows | None:
         stored = next(
             (
@@ -136,12 +213,19 @@ class WarehouseReader:
         )
         if stored is None:
             return None
-        where: list[Condition] = [("bucket_utc", "=", bucket_utc), ("store_n", "=", stored.store_n)]
         numbered: list[tuple[int, Row]] = []
         for part in found.parts:
             is_other = not part.is_sealed and part.store_n != stored.store_n
             if part.hub == hub and part.first_utc <= bucket_utc <= part.last_utc and not is_other:
-                numbered += bucket_file.rows_of(self._table(found.session, part, where), part.shape)
+                try:
+                    table = self._bucket_table(found.session, part, bucket_utc)
+                except (pa.ArrowException, OSError) as error:
+                    if isinstance(error, FileNotFoundError):
+                        raise
+                    raise DamagedBucketError(f"Bucket {hub}/{bucket_utc} lies in {part.name}: {error}.") from None
+                if part.is_sealed:
+                    table = table.filter(pc.equal(table["store_n"], stored.store_n))
+                numbered += bucket_file.rows_of(table, part.shape)
         rows = tuple(row for _, row in sorted(numbered, key=lambda pair: pair[0]))
         rebuilt = Rows(f"{session_of(bucket_utc)}/{hub}/{bucket_utc}", rows)
         if rebuilt.content_hash != stored.content_hash:
@@ -149,23 +233,36 @@ class WarehouseReader:
         return rebuilt
 
     def _table(self, session: date, part: Part, where: list[Condition]) -> pa.Table:
-        """Read the rows of a file that meet all conditions.
+        """Read the rows of a file that meet all conditions; none from a file that cannot be read."""
+        try:
+            table = pq.ParquetFile(manifest.folder_of(self._root, session) / part.name).read(use_threads=False)
+        except pa.ArrowInvalid:
+            table = bucket_file.schema_of(part.shape).empty_table()
+        return table.filter(
+            functools.reduce(pc.and_, (_COMPARE[how](table[name], value) for name, how, value in where))
+        )
 
-        A sealed file of moderate size is kept: a replay asks it for one bucket after the other, and opening it costs
-        a hundred times the answer.
+    def _bucket_table(self, session: date, part: Part, bucket_utc: Utc) -> pa.Table:
+        """Read a bucket's rows from a file.
+
+        A sealed file of moderate size is kept with an index: a replay asks it for one bucket after the other, and
+        opening it costs a hundred times the answer.
         """
         path = manifest.folder_of(self._root, session) / part.name
         if part.rows > KEPT_ROWS_MAX:
-            return pq.read_table(path, filters=where)
-        table = self._kept.get(path)
-        if table is None:
+            return pq.read_table(path, filters=[("bucket_utc", "=", bucket_utc)], partitioning=None)
+        if not part.is_sealed:
+            return pq.ParquetFile(path).read(use_threads=False)
+        known = self._kept.get(path)
+        if known is None:
             table = pq.ParquetFile(path).read(use_threads=False)
-            if part.is_sealed:
-                self._kept[path] = table
-                while len(self._kept) > KEPT_FILES_MAX:
-                    del self._kept[next(iter(self._kept))]
-        meets = [_COMPARE[how](table[name], value) for name, how, value in where]
-        return table.filter(functools.reduce(pc.and_, meets))
+            at: dict[Utc, list[int]] = {}
+            for n, bucket in enumerate(table["bucket_utc"].to_pylist()):
+                at.setdefault(bucket, []).append(n)
+            known = self._kept[path] = table, at
+            while len(self._kept) > KEPT_FILES_MAX:
+                del self._kept[next(iter(self._kept))]
+        return known[0].take(pa.array(known[1].get(bucket_utc, []), pa.int64()))
 
     def _retried(self, session: date, read: Callable[[Manifest], T]) -> T:
         """Read by the manifest; a file that was sealed over meanwhile is found under the next manifest."""
@@ -175,6 +272,21 @@ class WarehouseReader:
             except FileNotFoundError:
                 continue
         raise FileNotFoundError(f"the files of {session} change faster than they can be read")
+
+    def files(self, found: Manifest, shape: Shape) -> list[Path]:
+        """Return a session's files of one shape; one that was cut is left out (the writer will say so).
+
+        Raises:
+            FileNotFoundError: sealed over meanwhile, the next manifest knows better.
+        """
+        folder = manifest.folder_of(self._root, found.session)
+        paths = [folder / part.name for part in found.parts if part.shape is shape]
+        if len(self._whole) > KNOWN_FILES_MAX:
+            self._whole.clear()
+        for path in paths:
+            if path not in self._whole and bucket_file.is_whole_file(path):
+                self._whole.add(path)
+        return [path for path in paths if path in self._whole]
 
     def views(self, sessions: Iterable[date]) -> duckdb.DuckDBPyConnection:
         """Return an in-memory DuckDB with views `gex`, `greeks`, `orderflow` (scaled to units) and a table `gaps`.
@@ -187,12 +299,7 @@ class WarehouseReader:
         db = duckdb.connect()
         found = [self.manifest(session) for session in sessions]
         for shape, view in VIEWS.items():
-            paths = [
-                str(manifest.folder_of(self._root, m.session) / part.name)
-                for m in found
-                for part in m.parts
-                if part.shape is shape
-            ]
+            paths = [str(path) for m in found for path in self.files(m, shape)]
             source = f"read_parquet({paths!r})"
             if not paths:
                 db.register(f"no_{view}", bucket_file.schema_of(shape).empty_table())
@@ -206,6 +313,45 @@ class WarehouseReader:
         if rows:
             db.executemany("INSERT INTO gaps VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
         return db
+
+
+def _latest(path: Path, part: Part, bucket_utc: Utc) -> pa.Table:
+    """Read one bucket of a file, the columns of `LAST_BUCKET` alone; none where the file cannot be read."""
+    levels = _GEX_LEVELS if part.shape is Shape.GEX else ()
+    try:
+        file = pq.ParquetFile(path)
+        table = file.read(
+            columns=["bucket", "hub", "ticker", "category", "bucket_utc", "spot", *levels], use_threads=False
+        )
+    except (pa.ArrowInvalid, OSError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        return LAST_BUCKET.empty_table()
+    table = table.filter(pc.equal(table["bucket_utc"], bucket_utc))
+    missing = pa.nulls(table.num_rows, pa.float64())
+    levels_of = [_units(table[name], name) if name in table.column_names else missing for name in _GEX_LEVELS]
+    columns = [table[name] for name in ("bucket", "hub", "ticker", "category")]
+    return pa.table([*columns, _units(table["spot"], "spot"), *levels_of], schema=LAST_BUCKET)
+
+
+def _of_ticker(path: Path, ticker: str, category: str, names: list[str]) -> pa.Table:
+    """Read one ticker and category of a file: the row groups that can hold the ticker, the columns asked for."""
+    file = pq.ParquetFile(path)
+    at = file.schema_arrow.names.index("ticker")
+    groups = []
+    for n in range(file.metadata.num_row_groups):
+        statistics = file.metadata.row_group(n).column(at).statistics
+        if statistics is None or not statistics.has_min_max or statistics.min <= ticker <= statistics.max:
+            groups.append(n)
+    table = file.read_row_groups(groups, columns=names, use_threads=False)
+    return table.filter(pc.and_(pc.equal(table["ticker"], ticker), pc.equal(table["category"], category)))
+
+
+def _units(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+    """Return wire integers in units; a price of 0 is none."""
+    if name in _PRICES:
+        column = pc.if_else(pc.equal(column, 0), pa.scalar(None, column.type), column)
+    return pc.divide(pc.cast(column, pa.float64()), 1000.0 if name in _THOUSANDTHS else 100.0)
 
 
 def _naive(instant_utc: Utc) -> datetime:

@@ -22,7 +22,8 @@ class Cell:
     `fence` guards everything that says which incarnation is in force: it is held while a message is taken and while
     its outcome is kept and handed on, never while the actor decides. `is_asleep`: retired, or made for an address
     that nobody has started yet; the next mail wakes it. `state` is `None` for an actor that does I/O; `turn` is that of
-    the stepped runtime; `critical` is the mailbox's.
+    the stepped runtime; `critical` is the mailbox's. `shell` is whoever is woken for it now; in the live runtime the
+    shells of two actors may have changed places (`supervision/threaded.py`).
     """
 
     __slots__ = (

@@ -1,7 +1,8 @@
 """The host of the actors: dequeue, record, decide, record, carry out. Both runtimes are this, with other wake-ups.
 
-Locks, outermost first: a cell's fence, the post office's counters, the trace's own. The one fence that is taken while
-another is held is that of the actor whom the supervisor starts or fences.
+Locks, outermost first: a cell's fence, the post office's counters, the trace's own; the live runtime's lock on who
+serves whom is taken last. The one fence that is taken while another is held is that of the actor whom the supervisor
+starts or fences.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ class Host(PostOffice):
 
     1. `StartIncarnation` makes the actor and its shell, in the supervisor's thread; what raises here is a crash too.
     2. `Started` is its first mail, handled in its own thread like all mail; an I/O actor's `open` runs right before it.
+       (Which thread is a pure actor's own may change between two messages: `supervision/threaded.py`.)
     3. A message is received, decided on, and its outcome recorded; then the effects are carried out, in order.
     4. It ends in its own thread, where an I/O actor's `close` runs: by `Retire`, when the process stops, or when it
        raises. Or it is fenced while it is stuck, in the supervisor's thread: `close` does not run, and what it still
@@ -75,6 +77,10 @@ class Host(PostOffice):
         self.is_stopping = False
 
     # -- what a runtime adds --------------------------------------------------------------------
+
+    def wake(self, cell: Cell) -> None:
+        """See to it that whoever has the cell now calls `handle_next` once more."""
+        self._wake(cell)
 
     @abstractmethod
     def _start_shell(self, cell: Cell, incarnation: int) -> None:
@@ -128,6 +134,8 @@ class Host(PostOffice):
             except KeyboardInterrupt:
                 raise  # see `Host`
             except BaseException as error:
+                if name == SUPERVISOR:
+                    self.fail(f"the supervisor cannot be made: {sentence(error)}")
                 self._report_crash(cell, 0, None, error)
                 return
             cell.is_up = True
@@ -143,11 +151,17 @@ class Host(PostOffice):
 
     # -- one message ----------------------------------------------------------------------------
 
-    def handle_next(self, cell: Cell, incarnation: int) -> bool:
-        """Handle one message of this incarnation; return False when there was none, or the incarnation is over."""
+    def handle_next(self, cell: Cell, incarnation: int, shell: Any = None) -> bool:
+        """Handle one message of this incarnation; return False when there was none, or the incarnation is over.
+
+        `shell` is who does it, where the runtime has several: it hands on the wake-up where another one has the cell.
+        """
         with cell.fence:
             if not cell.is_current(incarnation) or self.is_stopping:
                 return False
+            if shell is not None and (cell.shell is not shell or cell.in_hand is not None):
+                self.wake(cell)
+                return True
             mail = cell.next_mail()
             if mail is None:
                 return False
@@ -213,17 +227,31 @@ class Host(PostOffice):
         for k, effect in enumerate(effects):
             message: Message
             if type(effect) is Tell:
-                message = effect.message
+                message, to = effect.message, effect.to
             elif type(effect) is Publish:
-                message = effect.event
+                message, to = effect.event, ""
             else:
                 self._carry_out_own(cell, effect, seq)
                 continue
+            if type(message) in self.observers:
+                self.observers[type(message)](message, to)
             raw, message_id = (b"", "") if raws is None else (raws[k], f"{cell.prefix}/{inbox_n}/{k}")
             for address in targets[k]:
                 self._deliver(address, Mail(message, raw, cell.name, message_id, seq, at_utc))
             if not targets[k] and type(effect) is Publish:
                 self._record(Mail(message, raw, cell.name, message_id, seq, at_utc))
+
+    def is_idle(self, name: str) -> bool:
+        """Return whether an actor has nothing in hand and no mail that it must take (from any thread)."""
+        cell = self.cells.get(name)
+        if cell is None:
+            return True
+        if not cell.fence.acquire(blocking=False):
+            return False
+        try:
+            return cell.is_up and cell.in_hand is None and cell.started is None and not cell.critical
+        finally:
+            cell.fence.release()
 
     def _carry_out_own(self, cell: Cell, effect: Effect, seq: int) -> None:
         """Carry out what concerns the actor itself, or is the supervisor's to ask for."""
@@ -239,6 +267,7 @@ class Host(PostOffice):
                 cell.timers.clear()
                 _release(cell)
                 self._put_to_sleep(cell)
+                self.post(SUPERVISOR, lifecycle.ActorRetired(name=cell.name), RUNTIME)
             case FenceActor():
                 self._fence(effect)
             case StartIncarnation():
@@ -327,13 +356,13 @@ class Host(PostOffice):
             self._alarm(f"crash:{cell.name}", why)
 
     def _restart_supervisor(self, cell: Cell, error: BaseException) -> None:
-        """Bring the supervisor back at once, and tell it who is not up: its memory of them is gone."""
+        """Bring the supervisor back at once, and tell it who is down or lives on demand: its memory of them is gone."""
         if cell.crashes > _SUPERVISOR_RESTARTS:
             self.end(f"the supervisor crashed {cell.crashes} times: {sentence(error)}")
             return
         self._start_actor(SUPERVISOR, None, 0)
         for name, other in self.cells.items():
-            if not other.is_up:
+            if not other.is_up or self.tree.is_on_demand(name):
                 self.post(SUPERVISOR, lifecycle.StartActor(name=name), RUNTIME)
 
 

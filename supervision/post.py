@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Any
 
 from domain.alarm import Severity
 from messages import lifecycle
@@ -22,12 +23,16 @@ SUPERVISOR = "supervisor"
 RUNTIME = "runtime"
 RECORD = "record"  # where an event stands in the trace that nobody hears
 
+Observer = Callable[[Any, str], None]
+
 
 class PostOffice(ABC):
     """Cells, ports and edges by address.
 
     `cells` is replaced, never changed in place: whoever iterates over it sees one moment. `sinks` are the ports and
     edges: callables that take a message and must neither block nor raise (one that raises makes a dead letter).
+    `observers` see messages of their class once, right before they are delivered, with the name they are told to (""
+    for events); they stand outside the trace, so nothing that an actor decides may depend on them.
     """
 
     def __init__(self, tree: Tree, trace: Trace, clock: Clock, run_n: int, mailbox_soft_bound: int) -> None:
@@ -41,6 +46,7 @@ class PostOffice(ABC):
         self.dead_letters = 0
         self.latched: str | None = None
         self.on_latch: Callable[[str], None] = _nothing
+        self.observers: dict[type[Message], Observer] = {}
         self._subscriptions = Subscriptions(tree.subscribers, self._addresses)
         self._asleep: dict[str, Cell] = {}
         self._counters = threading.Lock()
@@ -64,6 +70,8 @@ class PostOffice(ABC):
             KeyError: a role that nobody declared.
         """
         mail = self._outside_mail(message, sender)
+        if type(message) in self.observers:
+            self.observers[type(message)](message, to)
         for address in self._addresses(sender, to):
             self._deliver(address, mail)
 
@@ -75,6 +83,8 @@ class PostOffice(ABC):
         """
         mail = self._outside_mail(event, sender)
         addresses = self._subscriptions.addresses(sender, event)
+        if type(event) in self.observers:
+            self.observers[type(event)](event, "")
         for address in addresses:
             self._deliver(address, mail)
         if not addresses:
@@ -125,16 +135,23 @@ class PostOffice(ABC):
             return
         cell = self._cell(address)
         if cell is None:
-            with self._counters:
-                self.dead_letters += 1
-            self.trace.receipt(f"dead:{address}", 0, 0, mail)
+            self._receipt_nobody(address, mail)
             return
         cell.mailbox.put(mail)
         self._rouse(cell)
 
+    def _receipt_nobody(self, address: str, mail: Mail) -> None:
+        """Put mail on record that has no address; what could cost money is a dead letter like any other."""
+        self.trace.receipt(f"dead:{address}", 0, 0, mail)
+        if mail.message.IS_VITAL:
+            self._report_dead_letter(address, mail, "nobody has this address")
+            return
+        with self._counters:
+            self.dead_letters += 1
+
     def _hand_over(self, address: str, sink: Callable[[Message], None], mail: Mail) -> None:
         self._receipt(address, mail)
-        if mail.message.SYNC_FIRST:
+        if mail.message.is_synced_first():
             self.trace.sync()
             if self.trace.failed is not None:
                 self.latch(self.trace.failed)
@@ -214,8 +231,9 @@ class PostOffice(ABC):
         with self._counters:
             self.dead_letters += 1
         dead = lifecycle.MessageDeadLettered(
-            name=name, message_id=mail.message_id, tag=tag_of(mail.message), why=why, is_vital=mail.message.IS_VITAL
-        )
+            name=name, message_id=mail.message_id, tag=tag_of(mail.message), why=why, is_vital=mail.message.IS_VITAL,
+            is_stop_lost=mail.message.stops_everything(),
+        )  # fmt: skip
         self.post(SUPERVISOR, dead, RUNTIME)
         reply_to = getattr(mail.message, "reply_to", "")
         if reply_to.startswith("edge:"):

@@ -6,8 +6,8 @@ Ports, edges and actors that do I/O are not driven: what they said stands in the
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
 
 import msgspec
 
@@ -17,7 +17,7 @@ from supervision.actor import Actor
 from supervision.effects import Effect
 from supervision.outbox import digest, outbox
 from supervision.post import sentence
-from supervision.trace import Header, TraceError, TraceReader
+from supervision.trace import Header, Record, TraceError
 from supervision.turn import Turn
 
 _PROGRESS_EVERY = 10_000
@@ -69,9 +69,11 @@ class _Driven:
 
 class _Replay:
     def __init__(
-        self, make_actor: Callable[[str], Actor[Any, Any] | None], resolve: Callable[[Message], Message]
-    ) -> None:
+        self, make_actor: Callable[[str], Actor[Any, Any] | None], resolve: Callable[[Message], Message],
+        is_mine: Callable[[str], bool],
+    ) -> None:  # fmt: skip
         self._make_actor = make_actor
+        self._is_mine = is_mine
         self._resolve = resolve
         self._driven: dict[str, _Driven] = {}
         self.open: dict[int, Envelope] = {}
@@ -83,6 +85,8 @@ class _Replay:
             raise TraceError(f"The trace lacks the records before seq {envelope.seq}; a part of it was cut out.")
         self.causes.append(envelope.cause_seq)
         self.envelopes += 1
+        if not self._is_mine(envelope.to):
+            return
         if envelope.incarnation == 0 or self._driven_for(envelope).actor is None:
             self.skipped += 1
         else:
@@ -132,25 +136,41 @@ class _Replay:
         return None
 
 
+class Recording(Protocol):
+    """A recorded run: its records, as often as they are asked for."""
+
+    @property
+    def torn(self) -> bool:
+        """Whether, after reading, an unfinished last line was cut."""
+
+    def __iter__(self) -> Iterator[Record]:
+        """Return the records in order."""
+
+
 def replay(
-    reader: TraceReader,
+    reader: Recording,
     make_actor: Callable[[str], Actor[Any, Any] | None],
     resolve: Callable[[Message], Message] = lambda message: message,
     progress: Callable[[int], None] = lambda envelopes: None,
+    is_mine: Callable[[str], bool] = lambda address: True,
 ) -> ReplayReport:
     """Replay a trace up to its end or its first divergence.
 
+    Actors do not meet in a replay, so several processes can share it: each drives those that `is_mine` names, and
+    counts no others (but every envelope).
+
     Args:
-        reader: the recorded segment.
+        reader: the recorded run.
         make_actor: makes the actor of an address; `None` for what is not to be driven.
         resolve: fills in what a trace keeps as reference only (the values of `Rows`); it raises `UnresolvedError` where
             they are gone, and the actor is not driven any further.
         progress: is told the count of envelopes read, now and then.
+        is_mine: whether an address is this process's part.
 
     Raises:
         TraceError: not a trace of this schema, or a part is missing.
     """
-    run = _Replay(make_actor, resolve)
+    run = _Replay(make_actor, resolve, is_mine)
     found: Divergence | None = None
     for record in reader:
         if isinstance(record, Header):
@@ -170,7 +190,7 @@ def replay(
 
 
 def _explained(
-    reader: TraceReader,
+    reader: Recording,
     causes: array[int],
     handled: Handled,
     why: str,
@@ -188,13 +208,28 @@ def _explained(
     prefix = f"{run_n}/{envelope.to}/{envelope.incarnation}/{envelope.inbox_n}/"
     by_seq: dict[int, Envelope] = {}
     recorded: list[Envelope] = []
-    for record in TraceReader(reader.path):
+    for record in reader:
         if isinstance(record, Envelope):
             if record.seq in wanted:
                 by_seq[record.seq] = record
             if record.message_id.startswith(prefix):
                 recorded.append(record)
     return Divergence(why, envelope, handled, tuple(recorded), computed, tuple(by_seq[seq] for seq in chain))
+
+
+def joined(parts: Sequence[ReplayReport]) -> ReplayReport:
+    """Return the report of a replay that several processes shared; of several divergences the first in the trace."""
+    found = [part.divergence for part in parts if part.divergence is not None]
+    first = min(found, key=lambda divergence: divergence.envelope.seq, default=None)
+    return ReplayReport(
+        max(part.envelopes for part in parts),
+        sum(part.compared for part in parts),
+        sum(part.skipped for part in parts),
+        sum(part.fenced for part in parts),
+        tuple(envelope for part in parts for envelope in part.in_hand) if first is None else (),
+        parts[0].torn,
+        first,
+    )
 
 
 def _decoded(envelope: Envelope) -> Message:

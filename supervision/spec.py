@@ -17,7 +17,8 @@ class Policy:
 
     `latch_on_crash`: each crash sets the process latch, so that no port adds risk until the process is started again.
     `end_on_spent_budget`: when it has crashed too often, the process ends (and is started again by whoever started
-    it); otherwise the actor stays down. Trading stops either way.
+    it), unless an actor that was made on demand lives: then something may be held, and the process that watches it
+    stays. Whoever is not ended is started again after a pause that grows. Entries stop either way.
     """
 
     latch_on_crash: bool = False
@@ -46,11 +47,15 @@ class Template:
 
 @dataclass(frozen=True, slots=True)
 class Halt:
-    """Why trading must stop: `is_vital_loss` when a message was lost that could cost money."""
+    """Why trading must stop: `is_vital_loss` when a message was lost that could cost money.
+
+    `is_stop_lost` when that message would have closed everything that is open.
+    """
 
     by: str
     reason: str
     is_vital_loss: bool = False
+    is_stop_lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,12 @@ class Tree:
     subscribers: Subscribers
     on_halt: Callable[[Halt], tuple[Tell, ...]]
     rosters: tuple[tuple[str, str], ...] = field(default=())
+
+    def is_on_demand(self, name: str) -> bool:
+        """Return whether a template makes this actor."""
+        return all(spec.name != name for spec in self.children) and any(
+            name.startswith(template.prefix) for template in self.templates
+        )
 
     def child(self, name: str) -> ChildSpec:
         """Return the spec of a name, made from a template where one fits.

@@ -15,7 +15,8 @@ from supervision.host import Host
 class ActorStatus(msgspec.Struct, frozen=True):
     """One actor: times in real units; percentiles are of the last 512 handlings (`None` before the first).
 
-    `oldest_ms` is the age of the next waiting message, `in_hand_ms` how long one is in hand; `None` for none.
+    `oldest_ms` is the age of the next waiting message in market time, `in_hand_ms` how long one is in hand; `None` for
+    none.
     """
 
     name: str
@@ -58,7 +59,7 @@ class Status(msgspec.Struct, frozen=True):
 def snapshot(host: Host) -> list[ActorStatus]:
     """Return how every actor does that is not asleep, by name; from any thread, without stopping anybody."""
     now_utc, now_ns = host.clock.now_utc(), time.perf_counter_ns()
-    return [_actor(cell, now_utc, host.clock.rate, now_ns) for _, cell in sorted(host.cells.items())]
+    return [_actor(cell, now_utc, now_ns) for _, cell in sorted(host.cells.items())]
 
 
 def process_status(host: Host) -> ProcessStatus:
@@ -83,7 +84,7 @@ def status(host: Host) -> Status:
     return Status(process_status(host), tuple(snapshot(host)))
 
 
-def _actor(cell: Cell, now_utc: Utc, rate: float, now_ns: int) -> ActorStatus:
+def _actor(cell: Cell, now_utc: Utc, now_ns: int) -> ActorStatus:
     mail, since_ns = cell.in_hand, cell.busy_since_ns
     oldest_utc = cell.mailbox.oldest_utc()
     durations = sorted(cell.durations_ns.copy())
@@ -93,7 +94,7 @@ def _actor(cell: Cell, now_utc: Utc, rate: float, now_ns: int) -> ActorStatus:
         is_up=cell.is_up,
         depth=cell.mailbox.depth(),
         conflated=cell.mailbox.conflated,
-        oldest_ms=None if oldest_utc is None else max(0, round((now_utc - oldest_utc) / rate / 1e6)),
+        oldest_ms=None if oldest_utc is None else max(0, round((now_utc - oldest_utc) / 1e6)),
         handled=cell.handled,
         crashes=cell.crashes,
         restarts=max(0, cell.incarnation - 1),

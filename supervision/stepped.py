@@ -36,11 +36,6 @@ class VirtualClock:
     def __init__(self, now_utc: Utc) -> None:
         self._now_utc = now_utc
 
-    @property
-    def rate(self) -> float:
-        """Virtual time is market time."""
-        return 1.0
-
     def now_utc(self) -> Utc:
         """Return the virtual instant, UTC ns."""
         return self._now_utc

@@ -1,7 +1,7 @@
 """The supervisor: starts the tree, brings crashed actors back with what the ledger knows, counts, and escalates.
 
-State: recent crashes, who waits for its state, who was given up. After a crash the runtime restarts it at once and
-tells it (`StartActor`) of everybody who is not up.
+State: recent crashes, who waits for its state, who is paused, who was made on demand. After a crash the runtime
+restarts it at once and tells it (`StartActor`) of everybody who is not up.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from typing import assert_never
 
 import msgspec
 
-from config.settings import Supervision
+from config.tree import Supervision
 from domain.alarm import Severity
-from domain.instants import MS, session_of
+from domain.instants import MS, SECOND, session_of
 from domain.units import Utc
 from messages.lifecycle import (
     ActorCrashed,
+    ActorRetired,
     ActorStuck,
     MessageDeadLettered,
     RequestState,
@@ -32,16 +33,20 @@ from supervision.effects import EndProcess, FenceActor, SetLatch, StartIncarnati
 from supervision.spec import Halt, Tree
 from supervision.turn import Turn
 
-Inbox = Started | StateRead | TimerFired | StartActor | ActorCrashed | ActorStuck | MessageDeadLettered
+Inbox = Started | StateRead | TimerFired | StartActor | ActorCrashed | ActorRetired | ActorStuck | MessageDeadLettered
 
+_PAUSE_MIN_NS, _PAUSE_MAX_NS = 2 * SECOND, 30 * SECOND  # before an actor whose budget is spent is started again
+_LAST_WORDS_NS = SECOND  # what others have to record before the process ends
 _STUCK_RESTART = 5  # a message in hand for this many times `stuck_after_ms` costs the incarnation
 _ALARM_TAG = str(Alarm.__struct_config__.tag)
 
 
 class Timer(StrEnum):
-    """`READ_AGAIN`: the ledger has not said in time what it knows of the subject."""
+    """What the supervisor waits for; the subject is an actor's name, of `END` the reason."""
 
-    READ_AGAIN = "read_again"
+    READ_AGAIN = "read_again"  # the ledger has not said in time what it knows of the actor
+    PAUSE = "pause"  # an actor whose budget is spent may be started again
+    END = "end"  # the process ends
 
 
 class Crash(msgspec.Struct, frozen=True):
@@ -58,24 +63,33 @@ class Awaited(msgspec.Struct, frozen=True):
     read_n: int
 
 
+class Paused(msgspec.Struct, frozen=True):
+    """An actor whose budget is spent: how often it was paused, and whether it waits for its pause to end."""
+
+    name: str
+    count: int
+    is_waiting: bool
+
+
 class SupervisorState(msgspec.Struct):
-    """Crashes within the budget's window, oldest first; who waits for its state; who is given up."""
+    """Crashes within the budget's window, oldest first; who waits for its state; who is paused; who lives on demand."""
 
     crashes: tuple[Crash, ...] = ()
     awaited: tuple[Awaited, ...] = ()
     read_n: int = 0
-    given_up: tuple[str, ...] = ()
+    paused: tuple[Paused, ...] = ()
+    on_demand: tuple[str, ...] = ()
 
 
 class SupervisorActor(Actor[SupervisorState, Inbox]):
     """One for one: addresses are names and state comes back from the ledger, so no child needs its siblings."""
 
-    def __init__(self, name: str, tree: Tree, rules: Supervision, rate: float) -> None:
+    def __init__(self, name: str, tree: Tree, rules: Supervision) -> None:
         super().__init__(name)
         self._tree = tree
         self._rules = rules
-        self._window_ns = round(rules.restarts_window_ms * rate) * MS
-        self._read_again_ns = round(rules.stuck_after_ms * rate) * MS
+        self._window_ns = rules.restarts_window_ms * MS
+        self._read_again_ns = rules.stuck_after_ms * MS
         self._rosters = {roster: ledger for ledger, roster in tree.rosters}
 
     def initial(self) -> SupervisorState:
@@ -94,12 +108,18 @@ class SupervisorActor(Actor[SupervisorState, Inbox]):
                 match Timer(message.kind):
                     case Timer.READ_AGAIN:
                         self._read_again(turn, message.subject)
+                    case Timer.PAUSE:
+                        self._after_pause(turn, message.subject)
+                    case Timer.END:
+                        turn.effects.append(EndProcess(message.subject))
                     case unknown:
                         assert_never(unknown)
             case StartActor():
                 self._begin(turn, message.name)
             case ActorCrashed():
                 self._on_crash(turn, message.name)
+            case ActorRetired():
+                turn.state.on_demand = tuple(name for name in turn.state.on_demand if name != message.name)
             case ActorStuck():
                 self._on_stuck(turn, message)
             case MessageDeadLettered():
@@ -118,12 +138,15 @@ class SupervisorActor(Actor[SupervisorState, Inbox]):
 
     def _begin(self, turn: Turn[SupervisorState], name: str) -> None:
         """Start an actor: at once where nothing is to be restored, else when its ledger has answered."""
-        if name in turn.state.given_up:
+        state = turn.state
+        if any(paused.name == name and paused.is_waiting for paused in state.paused):
             return
+        if self._tree.is_on_demand(name) and name not in state.on_demand:
+            state.on_demand = (*state.on_demand, name)
         ledger = self._ledger_of(name)
         if ledger is None:
             turn.effects.append(StartIncarnation(name, None))
-        elif all(name != awaited.name for awaited in turn.state.awaited):
+        elif all(name != awaited.name for awaited in state.awaited):
             # Otherwise it has not run since that question was put, so the answer will not be too old.
             self._read(turn, name, ledger)
 
@@ -163,15 +186,33 @@ class SupervisorActor(Actor[SupervisorState, Inbox]):
         recent = (crash for crash in state.crashes if crash.at_utc > now - self._window_ns)
         state.crashes = (*recent, Crash(name, now))
         count = sum(crash.name == name for crash in state.crashes)
+        policy = self._tree.child(name).policy
+        if policy.latch_on_crash:  # the latch stops entries at the port; the level says so at the first gate
+            self._halt(turn, f"{name} crashed")
         if count <= self._rules.restarts_max:
             self._begin(turn, name)
             return
         why = f"{name} crashed {count} times in {self._rules.restarts_window_ms / 1000:.0f} s"
-        state.given_up = (*state.given_up, name)
-        self._halt(turn, why, is_vital_loss=False)
+        self._halt(turn, why)
         _alarm(turn, f"budget:{name}", why)
-        if self._tree.child(name).policy.end_on_spent_budget:
-            turn.effects += (SetLatch(why), EndProcess(why))
+        if policy.end_on_spent_budget and not state.on_demand:
+            turn.effects.append(SetLatch(why))
+            turn.arm(Timer.END, now + _LAST_WORDS_NS, why)
+        else:
+            self._pause(turn, name)
+
+    def _pause(self, turn: Turn[SupervisorState], name: str) -> None:
+        state = turn.state
+        count = next((paused.count for paused in state.paused if paused.name == name), 0) + 1
+        state.paused = (*(paused for paused in state.paused if paused.name != name), Paused(name, count, True))
+        state.crashes = tuple(crash for crash in state.crashes if crash.name != name)
+        turn.arm(Timer.PAUSE, turn.now + min(_PAUSE_MIN_NS << (count - 1), _PAUSE_MAX_NS), name)
+
+    def _after_pause(self, turn: Turn[SupervisorState], name: str) -> None:
+        turn.state.paused = tuple(
+            Paused(name, paused.count, False) if paused.name == name else paused for paused in turn.state.paused
+        )
+        self._begin(turn, name)
 
     def _on_stuck(self, turn: Turn[SupervisorState], message: ActorStuck) -> None:
         text = f"{message.name} has had {message.tag} in hand for {message.for_ms} ms"
@@ -184,10 +225,12 @@ class SupervisorActor(Actor[SupervisorState, Inbox]):
         if message.tag != _ALARM_TAG:  # whoever cannot handle one alarm must not be sent another about it
             _alarm(turn, f"dead_letter:{message.name}", text)
         if message.is_vital:
-            self._halt(turn, text, is_vital_loss=True)
+            self._halt(turn, text, is_vital_loss=True, is_stop_lost=message.is_stop_lost)
 
-    def _halt(self, turn: Turn[SupervisorState], reason: str, is_vital_loss: bool) -> None:
-        turn.effects += self._tree.on_halt(Halt(self.name, reason, is_vital_loss))
+    def _halt(
+        self, turn: Turn[SupervisorState], reason: str, is_vital_loss: bool = False, is_stop_lost: bool = False
+    ) -> None:
+        turn.effects += self._tree.on_halt(Halt(self.name, reason, is_vital_loss, is_stop_lost))
 
 
 def _without(awaited: tuple[Awaited, ...], name: str) -> tuple[Awaited, ...]:

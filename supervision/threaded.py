@@ -1,4 +1,10 @@
-"""The live runtime: a pykka thread per actor; the pykka inbox carries wake-ups, the mail stands in the mailboxes."""
+"""The live runtime: a pykka thread per actor; the pykka inbox carries wake-ups, the mail stands in the mailboxes.
+
+A thread that has decided for one pure actor goes on with the first idle pure actor that it told: waking another thread
+for it would cost more than the decision. The two actors' shells change places before that, so each actor always has a
+thread that waits for its mail or handles it, and one that gets stuck takes no other along. A wake-up says whom it is
+for; one that comes to a thread whose actor has moved is handed on.
+"""
 
 from __future__ import annotations
 
@@ -14,20 +20,24 @@ import pykka
 from domain.units import Utc
 from messages import lifecycle
 from messages.base import Message
+from supervision.actor import IoActor
 from supervision.cell import Cell
 from supervision.clock import MarketClock
 from supervision.host import Host
 from supervision.mailbox import Timer
-from supervision.post import sentence
+from supervision.post import SUPERVISOR, sentence
 from supervision.spec import Tree
 from supervision.trace import Trace
 
-_WAKE = object()
-_LOOK_AGAIN_S = 1.0  # the market clock stands on the wall clock, which may be set while a timer waits
+_LOOK_AGAIN_S = 1.0  # a clock that another process leads may change without a word
 
 
 class LiveShell(pykka.ThreadingActor):
-    """The thread of one incarnation; nothing that its actor raises gets past `on_receive`."""
+    """The thread of one incarnation; nothing that its actor raises gets past `on_receive`.
+
+    `serves` says whose: cell and incarnation, replaced together when two shells change places. `onward` is the cell
+    whose mail waits for this thread in place of a wake-up, `is_going_on` whether there may be one.
+    """
 
     use_daemon_thread = True
 
@@ -36,29 +46,37 @@ class LiveShell(pykka.ThreadingActor):
         # SimpleQueue: seven times the throughput of pykka's own queue.Queue (pykka 4.5.0; a test holds the hook).
         return queue.SimpleQueue()
 
-    def __init__(self, host: Host, cell: Cell, incarnation: int) -> None:
+    def __init__(self, runtime: LiveRuntime, cell: Cell, incarnation: int) -> None:
         super().__init__()
-        self._host = host
-        self._cell = cell
-        self._incarnation = incarnation
+        self._runtime = runtime
+        self.serves = (cell, incarnation)
+        self.onward: Cell | None = None
+        self.is_going_on = False
+        cell.shell = self
 
     def on_start(self) -> None:
         """Make the thread known to the watchdog."""
-        self._cell.thread = threading.current_thread()
+        self.serves[0].thread = threading.current_thread()
+        self._runtime.this.shell = self
 
     def on_receive(self, message: object) -> None:
-        """Handle one mail per wake-up; stop once the incarnation is over."""
+        """Handle one mail per wake-up, and what it leads on to; stop once the incarnation is over."""
+        runtime = self._runtime
+        assert isinstance(message, Cell)
         try:
-            if self._host.handle_next(self._cell, self._incarnation):
-                return
+            if message is not self.serves[0]:
+                runtime.wake(message)
+            else:
+                runtime.serve(self)
         except BaseException as error:  # a bug of the runtime's own: no actor's exception gets here
-            self._host.fail(f"the runtime failed in {self._cell.name}: {sentence(error)}")
-        if self._host.is_stopping or not self._cell.is_current(self._incarnation):
+            runtime.fail(f"the runtime failed in {self.serves[0].name}: {sentence(error)}")
+        cell, incarnation = self.serves
+        if runtime.is_stopping or not cell.is_current(incarnation):
             self.stop()
 
     def on_stop(self) -> None:
         """Release what an I/O actor holds, in its own thread."""
-        self._host.close_actor(self._cell, self._incarnation)
+        self._runtime.close_actor(*self.serves)
 
 
 class LiveRuntime(Host):
@@ -76,13 +94,16 @@ class LiveRuntime(Host):
         mailbox_soft_bound: int = 10_000,
     ) -> None:
         super().__init__(tree, trace, clock, run_n, mailbox_soft_bound)
-        self._market_clock = clock
+        self.this = threading.local()  # `shell`: that of the present thread, if it is an actor's
+        self._places = threading.Lock()  # who serves which cell; taken last of all
+        self.market_clock = clock
         self._timers: list[tuple[Utc, int, Cell, Timer]] = []
         self._timer_n = 0
         self._timers_changed = threading.Condition()
         self._sync_every_s = sync_every_s
         self._stop_wanted = threading.Event()
         self.end_wanted = threading.Event()
+        clock.on_change.append(self._look_at_timers)
         self._helpers = [
             threading.Thread(target=self._guarded, args=(work,), name=name, daemon=True)
             for name, work in (("timers", self._run_timers), ("sync", self._run_sync))
@@ -98,13 +119,61 @@ class LiveRuntime(Host):
             self.fail(f"the thread {threading.current_thread().name!r} failed: {sentence(error)}")
 
     def _wake(self, cell: Cell) -> None:
+        shell: LiveShell | None = getattr(self.this, "shell", None)
+        if shell is not None and shell.is_going_on and shell.onward is None and _may_be_gone_on_with(cell):
+            shell.onward = cell  # this thread's own, once it has carried out what it has in hand
+        else:
+            self.wake(cell)
+
+    def wake(self, cell: Cell) -> None:
+        """Wake the thread that serves a cell now."""
         try:
-            cell.shell.tell(_WAKE)
+            with self._places:
+                cell.shell.actor_ref.tell(cell)
         except pykka.ActorDeadError:
             return  # the mail stays; the next incarnation is woken for all of it
 
     def _start_shell(self, cell: Cell, incarnation: int) -> None:
-        cell.shell = LiveShell.start(self, cell, incarnation)
+        LiveShell.start(self, cell, incarnation)
+
+    def serve(self, shell: LiveShell) -> None:
+        """Handle one mail of a shell's actor (in the shell's thread), then go on with whom it told, and whom that told.
+
+        The wake-up that was saved is sent after all where going on is not possible.
+        """
+        while True:
+            cell, incarnation = shell.serves
+            shell.is_going_on = _is_pure(cell)
+            try:
+                self.handle_next(cell, incarnation, shell)
+            finally:
+                shell.is_going_on = False
+                onward, shell.onward = shell.onward, None
+                has_changed = onward is not None and self._change_places(shell, onward)
+                if onward is not None and not has_changed:
+                    self.wake(onward)
+            if not has_changed:
+                return
+
+    def _change_places(self, shell: LiveShell, onward: Cell) -> bool:
+        """Have a shell serve an idle actor, and that one's shell the actor that it has served; False where it cannot.
+
+        It cannot where either actor's incarnation is over, where the other one is busy by now, or while wake-ups for
+        the first wait in this thread's inbox: they would wait for the second.
+        """
+        cell, incarnation = shell.serves
+        with onward.fence:
+            if not onward.is_up or onward.in_hand is not None or onward.started is not None:
+                return False
+            other: LiveShell = onward.shell
+            with self._places:
+                is_mine = cell.shell is shell and cell.is_current(incarnation)
+                if not is_mine or not shell.actor_inbox.empty() or other.serves != (onward, onward.incarnation):
+                    return False
+                cell.shell, onward.shell = other, shell
+                cell.thread, onward.thread = onward.thread, cell.thread
+                shell.serves, other.serves = other.serves, shell.serves
+        return True
 
     def _arm(self, cell: Cell, timer: Timer) -> None:
         with self._timers_changed:
@@ -113,13 +182,18 @@ class LiveRuntime(Host):
             if self._timers[0][3] is timer:
                 self._timers_changed.notify()
 
+    def _look_at_timers(self) -> None:
+        """Have the timers' thread reckon its wait anew: the clock's pace has changed."""
+        with self._timers_changed:
+            self._timers_changed.notify()
+
     def _on_end(self) -> None:
         self.end_wanted.set()
 
     def _run_timers(self) -> None:
         while not self.is_stopping:
             with self._timers_changed:
-                wait_s = self._market_clock.real_wait_s(self._timers[0][0]) if self._timers else _LOOK_AGAIN_S
+                wait_s = self.market_clock.real_wait_s(self._timers[0][0]) if self._timers else _LOOK_AGAIN_S
                 if wait_s > 0:
                     self._timers_changed.wait(min(wait_s, _LOOK_AGAIN_S))
                     continue
@@ -170,3 +244,14 @@ class LiveRuntime(Host):
         for thread in (*self._helpers, *(cell.thread for cell in up if cell.thread is not None)):
             thread.join(max(0.0, deadline - time.monotonic()))
         return not any(cell.thread is not None and cell.thread.is_alive() for cell in up)
+
+
+def _is_pure(cell: Cell) -> bool:
+    """Return whether any thread may decide for a cell's actor: not I/O, which is bound to its own, nor the supervisor,
+    who holds the fences of others."""
+    return not isinstance(cell.actor, IoActor) and cell.name != SUPERVISOR
+
+
+def _may_be_gone_on_with(cell: Cell) -> bool:
+    """Return whether a cell looks idle but for the one mail that was just put there."""
+    return cell.in_hand is None and cell.started is None and cell.mailbox.depth() == 1 and _is_pure(cell)

@@ -7,17 +7,19 @@ the machine. A torn tail is cut on reading, never misread.
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 import zstandard
 
+from domain.instants import session_of
+from domain.session.calendar import next_midnight
 from domain.units import Utc
 from messages.base import SCHEMA
 from messages.envelope import Envelope, Handled, HandlingOutcome
@@ -25,13 +27,18 @@ from supervision.clock import Clock
 from supervision.mailbox import Mail
 from supervision.outbox import digest
 
+_NEVER = Utc(2**63 - 1)
+
 
 class TraceError(Exception):
     """A trace cannot be used; the text is one sentence with the remedy."""
 
 
 class Header(msgspec.Struct, frozen=True, tag="header", tag_field="kind"):
-    """First record of a segment: what the run was made of."""
+    """First record of a segment: what the run was made of.
+
+    A run of several days has a segment a day; `first_seq` is that of the segment's first envelope.
+    """
 
     run_n: int
     session: str
@@ -41,6 +48,7 @@ class Header(msgspec.Struct, frozen=True, tag="header", tag_field="kind"):
     code_version: str
     settings: msgspec.Raw
     schema: int = SCHEMA
+    first_seq: int = 1
 
 
 class Trace(Protocol):
@@ -153,7 +161,10 @@ class MemoryTrace(NoTrace):
 
 
 class FileTrace(NoTrace):
-    """A segment on disk, one writer; safe from any thread.
+    """A run's segments on disk, one writer; safe from any thread.
+
+    With `path_of` each session date in New York has a segment of its own: the first record of a new date opens it, and
+    `on_rolled` is told of the finished one (in whichever thread that record is written). Without it there is one.
 
     A write that fails (a full disk) ends the recording and not the trading: `failed` says why, the segment is cut back
     to its last whole record, and stamping goes on. The runtime then halts entries.
@@ -161,16 +172,48 @@ class FileTrace(NoTrace):
 
     records = True
 
-    def __init__(self, path: Path, header: Header, clock: Clock) -> None:
+    def __init__(
+        self, path: Path, header: Header, clock: Clock, path_of: Callable[[date], Path] | None = None,
+        on_rolled: Callable[[Path], None] = lambda path: None,
+    ) -> None:  # fmt: skip
         super().__init__(clock)
+        self._header = header
+        self._path_of = path_of
+        self._on_rolled = on_rolled
+        self._lock = threading.Lock()
+        self._sync_lock = threading.Lock()
+        self._is_dirty = False
+        self._roll_utc = _NEVER
+        self._fd = -1
+        self._open(path, header)
+
+    def _open(self, path: Path, header: Header) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         self.path = path
         self.bytes_written = 0
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
-        self._lock = threading.Lock()
-        self._is_dirty = False
-        self._sync_lock = threading.Lock()
+        if self._path_of is not None:
+            self._roll_utc = next_midnight(date.fromisoformat(header.session))
         self._write(_ENCODER.encode(header) + b"\n")
+
+    def _roll(self, seq: int, at_utc: Utc) -> None:
+        """Finish this segment and begin the next date's (the lock is held)."""
+        assert self._path_of is not None
+        session, finished, fd = session_of(at_utc), self.path, self._fd
+        header = msgspec.structs.replace(
+            self._header, session=session.isoformat(), started_utc=at_utc, first_seq=seq, settings=self._header.settings
+        )
+        try:
+            self._open(self._path_of(session), header)
+        except OSError as error:
+            self._roll_utc = _NEVER  # the day goes on in the old segment
+            self.failed = self.failed or f"no new trace can be begun ({error.strerror}); free disk, start again"
+            return
+        with contextlib.suppress(OSError):
+            os.fdatasync(fd)
+        with self._sync_lock:  # nobody is syncing what is closed here
+            os.close(fd)
+        self._on_rolled(finished)
 
     def _write(self, line: bytes) -> None:
         if self.failed is not None:
@@ -191,6 +234,8 @@ class FileTrace(NoTrace):
         """Record a dequeue; return its (seq, at_utc), stamped together under the append lock."""
         with self._lock:
             seq, at_utc = super().receipt(to, incarnation, inbox_n, mail)
+            if at_utc >= self._roll_utc:
+                self._roll(seq, at_utc)
             self._write(_line(_envelope(seq, at_utc, to, incarnation, inbox_n, mail)))
         return seq, at_utc
 
@@ -236,6 +281,64 @@ def seal(path: Path) -> Path:
     aside.replace(sealed)
     path.unlink()
     return sealed
+
+
+def segments_of(path: Path) -> tuple[Path, ...]:
+    """Return the segments of a segment's run up to it, oldest first: its name in the folders of earlier dates."""
+    name = path.name.removesuffix(".zst")
+    found: dict[str, Path] = {}
+    for folder in path.parent.parent.glob("????-??-??"):
+        for candidate in (folder / name, folder / f"{name}.zst"):
+            if candidate.is_file() and folder.name < path.parent.name:
+                found[folder.name] = candidate
+    return (*(found[day] for day in sorted(found)), path)
+
+
+def lines_of(path: Path) -> Iterator[bytes]:
+    """Return the lines of a segment, plain or sealed, each with its line end; the last one may lack it.
+
+    Raises:
+        TraceError: it cannot be read, or it is sealed and was damaged or cut since.
+    """
+    try:
+        with path.open("rb") as raw:
+            if path.suffix != ".zst":
+                yield from raw
+                return
+            stream, rest = zstandard.ZstdDecompressor().decompressobj(), b""
+            while chunk := raw.read(1 << 18):
+                *lines, rest = (rest + stream.decompress(chunk)).split(b"\n")
+                for line in lines:
+                    yield line + b"\n"
+            if rest:
+                yield rest
+            if not stream.eof:
+                raise TraceError(f"{path} was cut; restore it from a copy.")
+    except OSError as error:
+        raise TraceError(f"Cannot read {path}: {error.strerror}; `main.py report` names the traces.") from None
+    except zstandard.ZstdError as error:
+        raise TraceError(f"{path} is damaged ({error}); restore it from a copy.") from None
+
+
+class RunReader:
+    """Reads a run's segments one after the other; `torn` as `TraceReader` says it of the last one."""
+
+    def __init__(self, paths: Iterable[Path]) -> None:
+        self._readers = [TraceReader(path) for path in paths]
+
+    @property
+    def torn(self) -> bool:
+        """Whether an unfinished last line was cut."""
+        return self._readers[-1].torn
+
+    def __iter__(self) -> Iterator[Record]:
+        """Return the records in order.
+
+        Raises:
+            TraceError: as `TraceReader`.
+        """
+        for reader in self._readers:
+            yield from reader
 
 
 class TraceReader:
@@ -288,7 +391,7 @@ class TraceReader:
     def _decoded(self, line: bytes, number: int) -> Record:
         try:
             record: Record = _DECODER.decode(line)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise TraceError(f"{self.path}, line {number}: not a record ({error}); restore it from a copy.") from None
         if isinstance(record, Header) and record.schema != SCHEMA:
             raise TraceError(
@@ -298,14 +401,5 @@ class TraceReader:
         return record
 
     def _lines(self) -> Iterator[bytes]:
-        with self.path.open("rb") as raw:
-            if self.path.suffix != ".zst":
-                for line in raw:
-                    yield line.removesuffix(b"\n")
-                return
-            with zstandard.ZstdDecompressor().stream_reader(raw) as stream:
-                try:
-                    for line in io.BufferedReader(stream, 1 << 20):
-                        yield line.removesuffix(b"\n")
-                except zstandard.ZstdError as error:
-                    raise TraceError(f"{self.path} is damaged ({error}); restore it from a copy.") from None
+        for line in lines_of(self.path):
+            yield line.removesuffix(b"\n")

@@ -7,7 +7,7 @@ import threading
 import time
 import traceback
 
-from config.settings import Supervision
+from config.tree import Supervision
 from messages import lifecycle
 from messages.envelope import tag_of
 from supervision.cell import Cell

@@ -8,22 +8,36 @@ from __future__ import annotations
 from typing import assert_never
 
 from actors import gateway_link
-from actors.ibkr import facts, link, orders, settlement
+from actors.ibkr import closing, facts, fills, link, orders, preopen, settlement
 from actors.ibkr.read_back import start_read
 from actors.ibkr.state import IBKRState, Timer, Wiring
 from config.settings import Settings
+from domain.position.day import DayMark
+from domain.session import gateway_health
 from domain.session.modes import AccountClass, ModeEvent
 from messages import broker, positions, risk, session
 from messages.lifecycle import Started, TimerFired
-from messages.orders import CancelOrder, ModifyOrder, RequestOrderState, SubmitOrder
+from messages.orders import (
+    CancelOrder,
+    ExecutionRecorded,
+    ModifyOrder,
+    RequestOrderState,
+    SubmitOrder,
+    WithdrawEntries,
+)
 from supervision.actor import Actor
 from supervision.turn import Turn
 
 ReadBackFact = broker.BrokerRead | broker.BrokerReadFailed | session.Reconciled
+OrderFact = (
+    broker.OrderSent | broker.OrderDenied | broker.OrderStatusReported | broker.ExecutionReported
+    | broker.CommissionReported | broker.ErrorReported | broker.PositionReported | ExecutionRecorded
+)  # fmt: skip
 Inbox = (
     Started
     | TimerFired
     | broker.BrokerFact
+    | session.PhaseChanged
     | session.Reconciled
     | session.RequestMode
     | session.RequestReconcile
@@ -31,6 +45,8 @@ Inbox = (
     | ModifyOrder
     | CancelOrder
     | RequestOrderState
+    | WithdrawEntries
+    | ExecutionRecorded
     | positions.PositionDisputed
     | risk.KillRaised
     | risk.KillLowered
@@ -49,6 +65,8 @@ class IBKRActor(Actor[IBKRState, Inbox]):
             desk=desk,
             port=f"port:ibkr:{desk}",
             rules=settings.connection,
+            day=settings.day,
+            record_wait_ms=settings.exits.record_wait_ms,
             account_class=account_class,
             wanted_port=settings.broker.paper_port if is_paper else settings.broker.live_port,
             gateways=len(settings.broker.gateways),
@@ -73,8 +91,17 @@ class IBKRActor(Actor[IBKRState, Inbox]):
                 if message.session_epoch == turn.state.session_epoch:
                     self._on_link(turn, message)
             case broker.AccountRead():
-                turn.state.account = message
+                turn.state.account, turn.state.account_fault = message, ""
                 turn.publish(message)
+            case broker.AccountUnreadable():
+                link.on_account_unreadable(turn, message)
+            case broker.ClockRead():
+                link.on_clock_read(turn, message)
+            case broker.PortFaulted():
+                link.on_port_fault(w, turn, message)
+            case session.PhaseChanged():
+                closing.on_phase(w, turn, message)
+                preopen.on_phase(w, turn, message)
             case session.RequestMode():
                 link.report_mode(turn, message)
             case risk.KillRaised() | risk.KillLowered():
@@ -94,6 +121,21 @@ class IBKRActor(Actor[IBKRState, Inbox]):
                 orders.cancel_order(w, turn, message)
             case RequestOrderState():
                 orders.ask_broker(w, turn, message.order_ref, message.reply_to)
+            case WithdrawEntries():
+                closing.withdraw_entries(w, turn, message.reply_to)
+            case (
+                broker.OrderSent() | broker.OrderDenied() | broker.OrderStatusReported() | broker.ExecutionReported()
+                | broker.CommissionReported() | broker.ErrorReported() | broker.PositionReported() | ExecutionRecorded()
+            ):  # fmt: skip
+                self._on_order_fact(turn, message)
+            case _:
+                assert_never(message)
+        closing.answer_when_withdrawn(turn)
+        turn.state.health = gateway_health.after_link(turn.state.health, turn.state.link, turn.now)
+
+    def _on_order_fact(self, turn: Turn[IBKRState], message: OrderFact) -> None:
+        w = self._wiring
+        match message:
             case broker.OrderSent():
                 facts.on_order_sent(turn, message)
             case broker.OrderDenied():
@@ -101,9 +143,11 @@ class IBKRActor(Actor[IBKRState, Inbox]):
             case broker.OrderStatusReported():
                 facts.on_order_status(w, turn, message)
             case broker.ExecutionReported():
-                facts.on_execution(w, turn, message)
+                fills.on_execution(w, turn, message)
             case broker.CommissionReported():
-                facts.on_commission(turn, message)
+                fills.on_commission(turn, message)
+            case ExecutionRecorded():
+                fills.on_execution_recorded(turn, message)
             case broker.ErrorReported():
                 facts.on_error(w, turn, message)
             case broker.PositionReported():
@@ -123,7 +167,7 @@ class IBKRActor(Actor[IBKRState, Inbox]):
             case broker.LinkRestored():
                 link.on_link_restored(w, turn)
             case broker.FarmNotice():
-                link.change_mode(w, turn, ModeEvent.DISTURBED, message.text)
+                link.on_farm_notice(w, turn, message)
             case _:
                 assert_never(message)
 
@@ -152,7 +196,17 @@ class IBKRActor(Actor[IBKRState, Inbox]):
                 link.change_mode(w, turn, ModeEvent.STABLE, "stable for the whole warm-up")
             case Timer.INACTIVE:
                 facts.on_inactive_unexplained(w, turn, message.subject)
-            case Timer.READ_AGAIN | Timer.AGREE:
+            case Timer.READ_AGAIN | Timer.READ_REST | Timer.AGREE:
                 start_read(w, turn)
+            case Timer.RECORD:
+                fills.on_record_overdue(w, turn, message.subject)
+            case Timer.PREOPEN_CHECK:
+                preopen.on_check_due(w, turn)
+            case Timer.PREOPEN_REPORT:
+                preopen.on_report_due(turn)
+            case Timer.HOLDINGS_READ:
+                closing.on_read_due(w, turn)
+            case Timer.HOLDINGS:
+                closing.on_check_due(turn, DayMark(message.subject))
             case _:
                 assert_never(kind)

@@ -1,4 +1,4 @@
-"""What the broker reports of orders, executions and positions: a status is a hint, an execution is a fact.
+"""What the broker reports of orders and positions: a status is a hint, an execution (`fills.py`) is a fact.
 
 An order in doubt ends here only when it is filled, or rejected with a reason that is known; anything else waits for a
 read-back (`settlement.py`). What an event does to an order's stage: `domain/orders/table.py`.
@@ -6,6 +6,7 @@ read-back (`settlement.py`). What an event does to an order's stage: `domain/ord
 
 from __future__ import annotations
 
+from actors.ibkr.orders import withdraw_all
 from actors.ibkr.read_back import start_read
 from actors.ibkr.reports import (
     record_ids,
@@ -17,10 +18,9 @@ from actors.ibkr.reports import (
 )
 from actors.ibkr.state import IBKRState, Timer, Wiring
 from domain.instants import MS
-from domain.instruments import Side
-from domain.orders.references import is_ours
 from domain.orders.table import ORDERS, CodeMeaning, Order, OrderEvent, OrderStage, OrderStatus, Trouble, find
-from messages import broker, orders
+from domain.session import gateway_health
+from messages import broker
 from supervision.turn import Turn
 
 # -- orders -------------------------------------------------------------------------------------
@@ -43,6 +43,7 @@ def on_order_denied(turn: Turn[IBKRState], fact: broker.OrderDenied) -> None:
         turn.state.keep(order.after(OrderEvent.DENIED))
         turn.report(order.owner, fact)
     else:
+        turn.state.keep(order.without_change())
         report_change_refused(turn, order, Trouble(0, f"{fact.code.value}: {fact.why}"))
 
 
@@ -60,7 +61,11 @@ def on_order_status(wiring: Wiring, turn: Turn[IBKRState], fact: broker.OrderSta
     is_doubted = order.stage is OrderStage.IN_DOUBT
     match fact.status:
         case OrderStatus.PENDING | OrderStatus.WORKING if order.perm_id:
+            was_given_up = order.stage is OrderStage.MISSING
             order = _acknowledge(turn, order, fact)
+            if was_given_up:  # its position was told that it is nowhere, and has acted on that
+                withdraw_all(wiring, turn, (order,))
+                return
         case OrderStatus.FILLED:
             order = _end(turn, order, fact)
         case OrderStatus.CANCELLED if not is_doubted:
@@ -80,7 +85,7 @@ def _end(turn: Turn[IBKRState], order: Order, fact: broker.OrderStatusReported) 
     if order.stage is not OrderStage.ENDED:
         record_ids(turn, order, fact.status)
         report_closed(turn, order, fact.status.value, fact.filled_qty)
-    return order.after(OrderEvent.ENDED)
+    return order.ended(turn.state.next_read_n)
 
 
 def _acknowledge(turn: Turn[IBKRState], was: Order, fact: broker.OrderStatusReported) -> Order:
@@ -96,55 +101,26 @@ def _acknowledge(turn: Turn[IBKRState], was: Order, fact: broker.OrderStatusRepo
     return order
 
 
-# -- executions ---------------------------------------------------------------------------------
-
-
-def on_execution(wiring: Wiring, turn: Turn[IBKRState], fact: broker.ExecutionReported) -> None:
-    """Hand an execution to the ledger; one that is not ours is looked into by a read-back."""
-    state, execution = turn.state, fact.execution
-    if not is_ours(execution.order_ref):
-        start_read(wiring, turn)
-        return
-    turn.tell("desk_ledger", orders.RecordExecution(execution=execution))
-    order = find(state.table, execution.order_ref)
-    if order is not None:
-        before_qty = order.filled_qty
-        order = order.executed(execution.exec_id, execution.revision, execution.qty)
-        if order.side is Side.SELL and order.filled_qty != before_qty:
-            # The broker's own report replaces this estimate; until then no exit may sell the same contracts again. A
-            # purchase is not estimated: what the broker does not report yet cannot be sold.
-            estimate = state.position(execution.con_id) - (order.filled_qty - before_qty)
-            state.keep_position(execution.con_id, estimate)
-        if order.filled_qty >= order.qty and order.stage is not OrderStage.ENDED:
-            order = order.after(OrderEvent.ENDED)
-            report_closed(turn, order, OrderStatus.FILLED.value, order.filled_qty)
-        state.keep(order)
-    turn.arm(Timer.AGREE, turn.now + wiring.rules.query_wait_ms * MS, str(execution.con_id))
-    state.follow_contract(execution.con_id)
-
-
-def on_commission(turn: Turn[IBKRState], fact: broker.CommissionReported) -> None:
-    """Hand a fee to the ledger."""
-    fee = orders.RecordCommission(exec_id=fact.exec_id, revision=fact.revision, commission_cents=fact.commission_cents)
-    turn.tell("desk_ledger", fee)
-
-
 # -- errors -------------------------------------------------------------------------------------
 
 
 def on_error(wiring: Wiring, turn: Turn[IBKRState], fact: broker.ErrorReported) -> None:
     """Take a vendor code on an order by its meaning; what is not known for sure is asked, never assumed cancelled."""
-    order = find(turn.state.table, fact.order_ref) if fact.order_ref is not None else None
+    state = turn.state
+    words = f"{fact.vendor_code} {fact.text}"
+    state.health = gateway_health.after_error(state.health, state.link.dial_n, words)
+    order = find(state.table, fact.order_ref) if fact.order_ref is not None else None
     if order is None or not order.is_under_way:
         return
-    trouble = Trouble(fact.vendor_code, fact.text)
+    is_refusal = fact.meaning in (CodeMeaning.ORDER_REFUSED, CodeMeaning.ORDER_REJECTED)
+    trouble = Trouble(fact.vendor_code, fact.text, is_refusal)
     match fact.meaning:
         case CodeMeaning.INFORMATIONAL | CodeMeaning.DATA | CodeMeaning.LINK:
             pass  # none of them says anything of the order
         case CodeMeaning.ORDER_REFUSED if ORDERS.next(order.stage, OrderEvent.REFUSED) is OrderStage.ENDED:
-            turn.state.keep(reject(turn, order, trouble))
+            state.keep(reject(turn, order, trouble))
         case CodeMeaning.ORDER_REJECTED if order.is_inactive and order.filled_qty == 0:
-            turn.state.keep(reject(turn, order, trouble))
+            state.keep(reject(turn, order, trouble))
         case _:
             doubt(wiring, turn, order, trouble)
 
@@ -158,7 +134,7 @@ def on_inactive_unexplained(wiring: Wiring, turn: Turn[IBKRState], order_ref: st
 
 def doubt(wiring: Wiring, turn: Turn[IBKRState], order: Order, trouble: Trouble | None) -> None:
     """Doubt an order until a read-back that begins after now."""
-    turn.state.keep(order.doubted(turn.state.read_n + 1, trouble))
+    turn.state.keep(order.doubted(turn.state.next_read_n, trouble))
     start_read(wiring, turn)
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from actors import gateway_link
 from actors.ibkr.orders import withdraw_all
+from actors.ibkr.preopen import WEEKLY_LOGIN
 from actors.ibkr.read_back import forget_read, start_read
-from actors.ibkr.state import IBKRState, Timer, Wiring, halt
+from actors.ibkr.state import IBKRState, Timer, Wiring, alarm, halt
 from domain.alarm import Severity
 from domain.instants import MS
 from domain.orders.table import Order, OrderStage, doubt_sent
 from domain.risk.kill import KillLevel
-from domain.session import dialling
+from domain.session import dialling, gateway_health
 from domain.session.dialling import LinkState
+from domain.session.gateway_health import is_weekly_login_due
 from domain.session.modes import MODES, Mode, ModeEvent
-from messages import broker, operator, risk, session
+from messages import broker, risk, session
 from messages.lifecycle import Started
 from messages.restored import IbkrRestored, OwnOrder
 from supervision.turn import Turn
@@ -27,6 +29,7 @@ def start(wiring: Wiring, turn: Turn[IBKRState], message: Started) -> None:
         state.used_refs = frozenset(order.order_ref for order in state.table)
         state.con_ids = tuple(sorted({order.con_id for order in state.table}))
     turn.tell("kill", risk.RequestKillLevel(reply_to=turn.name))
+    turn.tell("session", session.RequestPhase(reply_to=turn.name))
     state.link = dialling.begin(message.run_n, message.incarnation, turn.now)
     turn.publish(_mode_changed(turn, "started"))
     gateway_link.follow(turn, wiring.port, dialling.dial(state.link, wiring.rules, wiring.gateways, turn.now))
@@ -50,6 +53,7 @@ def on_link_up(wiring: Wiring, turn: Turn[IBKRState], fact: broker.LinkUp) -> No
     if link is None:
         return
     gateway_link.follow(turn, wiring.port, link)
+    state.account_fault = ""
     state.checked = session.AccountChecked(
         port=fact.port, account_class=fact.account_class, account_matches=fact.account_matches
     )
@@ -70,21 +74,25 @@ def on_link_failed(wiring: Wiring, turn: Turn[IBKRState], fact: broker.LinkFaile
     link = dialling.fail(turn.state.link, wiring.rules, turn.now, is_id_in_use=fact.is_id_in_use)
     if link is None:
         return
-    text = f"No session with the IB Gateway: {fact.why.rstrip('.')}. Retrying."
-    turn.publish(operator.Alarm(key="gateway", severity=Severity.WARNING, text=text, at_utc=turn.now))
+    state = turn.state
+    state.health = gateway_health.after_error(state.health, state.link.dial_n, fact.why)
+    login = f" {WEEKLY_LOGIN}" if is_weekly_login_due(turn.now) else ""
+    text = f"No session with the IB Gateway: {fact.why.rstrip('.')}. Retrying.{login}"
+    alarm(turn, "gateway", Severity.WARNING, text)
     gateway_link.follow(turn, wiring.port, link)
 
 
 def lose(wiring: Wiring, turn: Turn[IBKRState], cause: str, *, is_socket_up: bool = False) -> None:
     """Close the link, or wait on a socket that stayed up; every order whose bytes left is in doubt."""
     state = turn.state
-    link = dialling.lose(state.link, wiring.rules, turn.now, is_socket_up=is_socket_up, was_of_use=state.is_reconciled)
+    was_of_use = state.is_reconciled
+    link = dialling.lose(
+        state.link, wiring.rules, wiring.gateways, turn.now, is_socket_up=is_socket_up, was_of_use=was_of_use
+    )
     if link is None:
         return
-    state.is_reconciled = False
-    forget_read(turn)
-    state.table = doubt_sent(state.table, state.read_n + 1)
-    change_mode(wiring, turn, ModeEvent.LOST, cause)
+    state.health = gateway_health.after_error(state.health, state.link.dial_n, cause)
+    _forget_truth(wiring, turn, ModeEvent.LOST, cause)
     if link.state is LinkState.DOWN:
         turn.tell(wiring.port, broker.CloseLink(session_epoch=link.session_epoch))
     gateway_link.follow(turn, wiring.port, link)
@@ -97,11 +105,54 @@ def on_link_restored(wiring: Wiring, turn: Turn[IBKRState]) -> None:
     if link is None:
         return
     gateway_link.follow(turn, wiring.port, link)
-    state.is_reconciled = False
-    forget_read(turn)
-    state.table = doubt_sent(state.table, state.read_n + 1)
-    change_mode(wiring, turn, ModeEvent.RESTORED, "server link restored")
+    _forget_truth(wiring, turn, ModeEvent.RESTORED, "server link restored")
     start_read(wiring, turn)
+
+
+def suspend(wiring: Wiring, turn: Turn[IBKRState], cause: str) -> None:
+    """Stop entries and exits on a link that stands: what an exit needs to know cannot be read on it."""
+    _forget_truth(wiring, turn, ModeEvent.LOST, cause)
+
+
+def _forget_truth(wiring: Wiring, turn: Turn[IBKRState], event: ModeEvent, cause: str) -> None:
+    state = turn.state
+    state.is_known = state.is_reconciled = False
+    forget_read(turn)
+    state.table = doubt_sent(state.table, state.next_read_n)
+    change_mode(wiring, turn, event, cause)
+
+
+def on_farm_notice(wiring: Wiring, turn: Turn[IBKRState], fact: broker.FarmNotice) -> None:
+    """Start the stability clock again for a farm that is lost; a farm that is back or idle says nothing."""
+    if fact.is_broken:
+        change_mode(wiring, turn, ModeEvent.DISTURBED, fact.text)
+
+
+def on_port_fault(wiring: Wiring, turn: Turn[IBKRState], fact: broker.PortFaulted) -> None:
+    """Say that a task of the port died; where orders or executions may be affected, doubt them and read back."""
+    state = turn.state
+    state.health = gateway_health.after_error(state.health, state.link.dial_n, f"{fact.what}: {fact.why}")
+    text = f"The broker's port failed to {fact.what}: {fact.why.rstrip('.')}."
+    if not fact.is_order_path:
+        alarm(turn, f"port_fault:{fact.what}", Severity.WARNING, text)
+        return
+    text = f"{text} Orders and positions are read back; compare them with TWS if this comes again."
+    alarm(turn, f"port_fault:{fact.what}", Severity.CRITICAL, text)
+    state.table = doubt_sent(state.table, state.next_read_n)
+    start_read(wiring, turn)
+
+
+def on_clock_read(turn: Turn[IBKRState], fact: broker.ClockRead) -> None:
+    """Pass on how the broker's clock stands against ours, and keep how long it took to ask."""
+    state = turn.state
+    state.health = gateway_health.after_round_trip(state.health, state.link.dial_n, fact.round_trip_ms)
+    turn.publish(fact)
+
+
+def on_account_unreadable(turn: Turn[IBKRState], fact: broker.AccountUnreadable) -> None:
+    """Pass on why the account's values cannot be used: without them no entry passes."""
+    turn.state.account_fault = fact.why
+    turn.publish(fact)
 
 
 # -- the mode -----------------------------------------------------------------------------------
@@ -138,11 +189,17 @@ def report_mode(turn: Turn[IBKRState], request: session.RequestMode) -> None:
         for fact in (state.checked, state.account):
             if fact is not None:
                 turn.report(request.reply_to, fact)
-    if state.is_reconciled:
-        finished = session.ReconcileFinished(
-            session_epoch=state.session_epoch, positions=state.positions, read_utc=state.read_utc
-        )
-        turn.report(request.reply_to, finished)
+    if state.is_known:
+        turn.report(request.reply_to, finished(turn))
+
+
+def finished(turn: Turn[IBKRState]) -> session.ReconcileFinished:
+    """Return what is known of broker truth."""
+    state = turn.state
+    return session.ReconcileFinished(
+        session_epoch=state.session_epoch, positions=state.positions, read_utc=state.read_utc,
+        is_complete=state.is_reconciled,
+    )  # fmt: skip
 
 
 # -- the kill level -----------------------------------------------------------------------------

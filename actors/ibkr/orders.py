@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
+from actors.ibkr.last_resort import on_order_out_of_reach, on_stray_in_the_way
 from actors.ibkr.read_back import start_read
 from actors.ibkr.reports import report_change_refused, report_closed, report_denied, report_held
-from actors.ibkr.state import IBKRState, Query, Wiring
+from actors.ibkr.state import ExitSent, IBKRState, Query, Wiring, alarm
+from domain.alarm import Severity
+from domain.instants import MINUTE
 from domain.instruments import OrderType, Side
 from domain.orders.intent import Permit
 from domain.orders.request import OrderChange, OrderRequest
-from domain.orders.table import Order, OrderStage, Trouble, find, selling_qty, working_exit
+from domain.orders.table import Order, OrderStage, Terms, Trouble, find, selling_qty, working_exit
 from domain.risk.kill import KillLevel
 from domain.risk.reject import REFUSED_IN_MODE, RejectCode
-from domain.session.modes import ALLOWS_ENTRIES, ALLOWS_EXITS
-from domain.units import Qty
+from domain.session.modes import ALLOWS_ENTRIES
+from domain.units import Qty, Utc
 from messages import broker, orders
 from supervision.turn import Turn
+
+EXITS_A_MINUTE: Final = 6  # new exit orders of one contract; tiers are changes of one order, so a storm is a fault
 
 
 def submit_order(wiring: Wiring, turn: Turn[IBKRState], command: orders.SubmitOrder) -> None:
@@ -29,30 +35,60 @@ def submit_order(wiring: Wiring, turn: Turn[IBKRState], command: orders.SubmitOr
     elif order.is_exit:
         _submit_exit(wiring, turn, command)
     else:
-        code = _permit_fault(turn, command.permit)
-        if code is not None:
-            report_denied(turn, command.reply_to, order.order_ref, code, f"mode {state.mode.value}")
+        fault = _entry_fault(turn, command)
+        if fault is not None:
+            report_denied(turn, command.reply_to, order.order_ref, *fault)
         else:
             assert command.permit is not None
             _place(wiring, turn, order, command.reply_to, command.permit.kill_epoch)
 
 
+def _entry_fault(turn: Turn[IBKRState], command: orders.SubmitOrder) -> tuple[RejectCode, str] | None:
+    code, good_till_utc = _permit_fault(turn, command.permit), command.order.good_till_utc
+    if code is not None:
+        return code, f"mode {turn.state.mode.value}"
+    if good_till_utc is None:
+        return RejectCode.MISSING_INPUT, "an entry without a good-till could fill after this process is gone"
+    if good_till_utc <= turn.now:
+        return RejectCode.DEADLINE_PASSED, "came after its good-till"
+    return None
+
+
 def _submit_exit(wiring: Wiring, turn: Turn[IBKRState], command: orders.SubmitOrder) -> None:
-    order, con_id = command.order, command.order.contract.con_id
-    under_way = working_exit(turn.state.table, con_id)
+    state, order, con_id = turn.state, command.order, command.order.contract.con_id
+    under_way = working_exit(state.table, con_id)
     is_in_doubt = under_way is not None and under_way.stage is OrderStage.IN_DOUBT
-    if turn.state.mode not in ALLOWS_EXITS or is_in_doubt:
+    if not state.allows_exits or is_in_doubt or _is_storm(turn, con_id):
         report_held(turn, command.reply_to, order.order_ref)
         return
     if under_way is not None:
         why: str | None = f"exit order {under_way.order_ref} works"
     else:
-        why = _oversell(turn.state, con_id, order.side, order.qty, command.held_qty)
+        why = _oversell(state, con_id, order.side, order.qty, command.held_qty)
     if why is not None:
-        report_denied(turn, command.reply_to, order.order_ref, RejectCode.EXIT_OVERSELL, why)
+        held_qty = state.position(con_id)
+        report_denied(turn, command.reply_to, order.order_ref, RejectCode.EXIT_OVERSELL, why, held_qty)
+        if under_way is not None and under_way.is_elsewhere:
+            on_order_out_of_reach(wiring, turn, under_way)
+        on_stray_in_the_way(wiring, turn, con_id)
         start_read(wiring, turn)
         return
-    _place(wiring, turn, order, command.reply_to, turn.state.kill_epoch)
+    state.exits_sent = (*state.exits_sent, ExitSent(con_id, turn.now))
+    _place(wiring, turn, order, command.reply_to, state.kill_epoch)
+
+
+def _is_storm(turn: Turn[IBKRState], con_id: int) -> bool:
+    """Return whether the contract had its share of exit orders in this minute; people are told."""
+    state, since_utc = turn.state, Utc(turn.now - MINUTE)
+    state.exits_sent = tuple(sent for sent in state.exits_sent if sent.at_utc > since_utc)
+    if sum(sent.con_id == con_id for sent in state.exits_sent) < EXITS_A_MINUTE:
+        return False
+    text = (
+        f"Exit of contract {con_id}: {EXITS_A_MINUTE} orders within a minute came to nothing; the next one waits."
+        f" Look at what the broker says of them, and close the position by hand if need be."
+    )
+    alarm(turn, f"exit_storm:{con_id}", Severity.CRITICAL, text)
+    return True
 
 
 def _place(wiring: Wiring, turn: Turn[IBKRState], order: OrderRequest, owner: str, kill_epoch: int) -> None:
@@ -61,6 +97,7 @@ def _place(wiring: Wiring, turn: Turn[IBKRState], order: OrderRequest, owner: st
         Order(
             order_ref=order.order_ref, con_id=con_id, owner=owner, side=order.side, is_exit=order.is_exit,
             qty=order.qty, order_type=order.order_type, limit_ticks=order.limit_ticks, handed_utc=turn.now,
+            settle_n=state.next_read_n,
         )
     )  # fmt: skip
     state.used_refs |= {order.order_ref}
@@ -78,7 +115,11 @@ def modify_order(wiring: Wiring, turn: Turn[IBKRState], command: orders.ModifyOr
     if order.stage is OrderStage.ENDED:
         report_closed(turn, order, "ended before the change", order.filled_qty)
         return
-    if change.is_exit and (order.stage is OrderStage.IN_DOUBT or state.mode not in ALLOWS_EXITS):
+    if change.is_exit and (order.stage is OrderStage.IN_DOUBT or not state.allows_exits):
+        report_held(turn, order.owner, order.order_ref)
+        return
+    if order.is_elsewhere:
+        on_order_out_of_reach(wiring, turn, order)
         report_held(turn, order.owner, order.order_ref)
         return
     code = _change_fault(turn, order, change, command.permit)
@@ -86,6 +127,7 @@ def modify_order(wiring: Wiring, turn: Turn[IBKRState], command: orders.ModifyOr
         report_change_refused(turn, order, Trouble(0, code.value))
         return
     kill_epoch = command.permit.kill_epoch if command.permit is not None else state.kill_epoch
+    state.keep(order.with_change(Terms(change.order_type, change.limit_ticks, change.qty), state.next_read_n))
     turn.tell(wiring.port, broker.AmendOrder(change=change, session_epoch=state.session_epoch, kill_epoch=kill_epoch))
 
 
@@ -102,17 +144,22 @@ def cancel_order(wiring: Wiring, turn: Turn[IBKRState], command: orders.CancelOr
 
 def ask_broker(wiring: Wiring, turn: Turn[IBKRState], order_ref: str, reply_to: str) -> None:
     """Answer what the broker knows of an order from the next read-back that begins after now."""
-    turn.state.queries = (*turn.state.queries, Query(order_ref, reply_to, turn.state.read_n + 1))
+    turn.state.queries = (*turn.state.queries, Query(order_ref, reply_to, turn.state.next_read_n))
     start_read(wiring, turn)
 
 
 def withdraw_all(wiring: Wiring, turn: Turn[IBKRState], wanted: Iterable[Order]) -> None:
-    """Cancel these orders, each now or as soon as a read-back has found it working."""
+    """Cancel these orders, each once: now, or as soon as a read-back has found it working."""
+    state = turn.state
     for order in wanted:
-        if turn.state.link.is_up and order.stage is not OrderStage.IN_DOUBT:
+        if order.is_elsewhere:
+            state.keep(order.marked_for_cancel())
+            on_order_out_of_reach(wiring, turn, order)
+        elif not state.link.is_up or order.stage is OrderStage.IN_DOUBT:
+            state.keep(order.marked_for_cancel())
+        elif order.cancel_n <= state.read_n:  # else a cancel is under way that no read-back has looked for yet
+            state.keep(order.cancelling(state.next_read_n))
             withdraw(wiring, turn, order.order_ref)
-        else:
-            turn.state.keep(order.marked_for_cancel())
 
 
 def withdraw(wiring: Wiring, turn: Turn[IBKRState], order_ref: str) -> None:
@@ -129,7 +176,7 @@ def _permit_fault(turn: Turn[IBKRState], permit: Permit | None) -> RejectCode | 
         return REFUSED_IN_MODE[state.mode]
     if permit is None or turn.now > permit.expires_utc:
         return RejectCode.PERMIT_EXPIRED
-    if state.kill_level > KillLevel.RUNNING or permit.kill_epoch < state.kill_epoch:
+    if state.is_ending or state.kill_level > KillLevel.RUNNING or permit.kill_epoch < state.kill_epoch:
         return RejectCode.PERMIT_KILLED
     if permit.session_epoch != state.session_epoch:
         return RejectCode.PERMIT_SESSION
@@ -140,7 +187,7 @@ def _change_fault(turn: Turn[IBKRState], order: Order, change: OrderChange, perm
     if turn.now > change.deadline_utc:
         return RejectCode.DEADLINE_PASSED
     if change.is_exit:
-        more_qty, held_qty = change.qty - order.qty, abs(turn.state.position(order.con_id))
+        more_qty, held_qty = change.qty - order.most_qty, abs(turn.state.position(order.con_id))
         if more_qty > 0 and _oversell(turn.state, order.con_id, order.side, more_qty, held_qty) is not None:
             return RejectCode.EXIT_OVERSELL
         return None
@@ -162,7 +209,9 @@ def _oversell(state: IBKRState, con_id: int, side: Side, qty: Qty, held_qty: Qty
     """Return why this much more may not be sold (or bought back); `None` if it may."""
     is_sell = side is Side.SELL
     broker_qty = state.position(con_id) if is_sell else -state.position(con_id)
-    on_sale_qty = selling_qty(state.table, con_id) if is_sell else Qty(0)
+    strays = [stray for stray in state.strays if is_sell and stray.con_id == con_id]
+    on_sale_qty = sum((stray.qty for stray in strays), selling_qty(state.table, con_id) if is_sell else Qty(0))
     if on_sale_qty + qty <= min(held_qty, broker_qty):
         return None
-    return f"{on_sale_qty} on sale and {qty} more, held {held_qty} by the ledger and {broker_qty} by the broker"
+    names = f" ({', '.join(stray.name for stray in strays)} among it)" if strays else ""
+    return f"{on_sale_qty} on sale{names} and {qty} more, held {held_qty} by the ledger and {broker_qty} by the broker"

@@ -18,7 +18,9 @@ def start_read(wiring: Wiring, turn: Turn[IBKRState]) -> None:
         return
     state.read_n += 1
     state.reading = state.read_n
+    state.touched = frozenset()
     state.is_read_wanted = False
+    turn.disarm(Timer.READ_REST)
     turn.tell(wiring.port, broker.ReadBack(session_epoch=state.session_epoch, read_n=state.read_n))
     turn.arm(Timer.READ_BACK, turn.now + 2 * wiring.rules.read_back_ms * MS)
 
@@ -27,5 +29,5 @@ def forget_read(turn: Turn[IBKRState]) -> None:
     """Abandon the read-back under way, at the port or at the ledger (the link was lost)."""
     turn.state.reading = None
     turn.state.read = None
-    turn.disarm(Timer.READ_BACK)
-    turn.disarm(Timer.RECONCILE)
+    for timer in (Timer.READ_BACK, Timer.RECONCILE, Timer.READ_REST):
+        turn.disarm(timer)

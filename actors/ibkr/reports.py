@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from actors.ibkr.state import IBKRState, Wiring
-from domain.orders.table import Order, OrderEvent, OrderStatus, Trouble
+from domain.orders.table import Order, OrderStatus, Trouble
 from domain.risk.reject import RejectCode
 from domain.units import Qty, Utc
 from messages import broker, orders, positions
 from supervision.turn import Turn
 
 
-def report_denied(turn: Turn[IBKRState], to: str, order_ref: str, code: RejectCode, why: str) -> None:
-    """Report that an order was not sent."""
-    turn.report(to, broker.OrderDenied(order_ref=order_ref, code=code, why=why))
+def report_denied(
+    turn: Turn[IBKRState], to: str, order_ref: str, code: RejectCode, why: str, broker_qty: Qty | None = None
+) -> None:
+    """Report that an order was not sent; `broker_qty` is what the broker holds, where that is the reason."""
+    turn.report(to, broker.OrderDenied(order_ref=order_ref, code=code, why=why, broker_qty=broker_qty))
 
 
 def report_held(turn: Turn[IBKRState], to: str, order_ref: str) -> None:
     """Report that an exit is not sent now."""
-    turn.report(to, orders.ExitHeld(order_ref=order_ref, mode=turn.state.mode))
+    state = turn.state
+    turn.report(to, orders.ExitHeld(order_ref=order_ref, mode=state.mode, allows_exits=state.allows_exits))
 
 
 def report_change_refused(turn: Turn[IBKRState], order: Order, trouble: Trouble) -> None:
-    """Report that a change was refused and the order stands."""
+    """Report that a change was refused and the order stands, to everybody where it was the broker who refused."""
+    if trouble.vendor_code:
+        _publish_refusal(turn, order, trouble)
     refused = orders.ModifyRefused(order_ref=order.order_ref, vendor_code=trouble.vendor_code, text=trouble.text)
     turn.report(order.owner, refused)
 
@@ -42,11 +47,20 @@ def report_closed(turn: Turn[IBKRState], order: Order, cause: str, reported_qty:
 
 def reject(turn: Turn[IBKRState], order: Order, trouble: Trouble) -> Order:
     """Return an order that the broker refused as ended, and report it."""
-    ended = order.after(OrderEvent.ENDED)
+    ended = order.ended(turn.state.next_read_n)
     record_ids(turn, ended, OrderStatus.INACTIVE)
+    _publish_refusal(turn, order, trouble)
     rejected = orders.OrderRejected(order_ref=order.order_ref, vendor_code=trouble.vendor_code, text=trouble.text)
     turn.report(order.owner, rejected)
     return ended
+
+
+def _publish_refusal(turn: Turn[IBKRState], order: Order, trouble: Trouble) -> None:
+    refused = orders.BrokerRefused(
+        order_ref=order.order_ref, is_exit=order.is_exit, vendor_code=trouble.vendor_code, text=trouble.text,
+        at_utc=turn.now,
+    )  # fmt: skip
+    turn.publish(refused)
 
 
 def record_ids(turn: Turn[IBKRState], order: Order, status: OrderStatus) -> None:

@@ -1,8 +1,13 @@
-"""What a read-back settles: orders are found working, ended, or nowhere; queries are answered; the foreign is named."""
+"""What a read-back settles: orders are found working, ended, or nowhere; queries are answered; the foreign is named.
+
+Groups succeed or fail one by one, and each conclusion needs its own: a row that was read is believed, that there is
+none only where its group was read whole. Exits need open orders and positions, entries need everything.
+"""
 
 from __future__ import annotations
 
-from actors.ibkr.link import change_mode, lose
+from actors.ibkr.fills import counted, tell_fill
+from actors.ibkr.link import change_mode, finished, lose, suspend
 from actors.ibkr.orders import withdraw, withdraw_all
 from actors.ibkr.read_back import start_read
 from actors.ibkr.reports import (
@@ -13,15 +18,21 @@ from actors.ibkr.reports import (
     report_closed,
     report_position,
 )
-from actors.ibkr.state import IBKRState, Query, Timer, Wiring, halt
+from actors.ibkr.state import IBKRState, Query, Stray, Timer, Wiring, alarm, halt
+from domain.alarm import Severity
 from domain.instants import MS
-from domain.orders.table import Order, OrderEvent, OrderStage, OrderStatus, Trouble
+from domain.instruments import Side
+from domain.orders.references import is_exit_ref
+from domain.orders.table import Order, OrderEvent, OrderStage, OrderStatus, Trouble, find
 from domain.risk.kill import KillLevel
 from domain.session.modes import ModeEvent
 from domain.units import Qty
 from messages import broker, orders, session
-from messages.broker import BrokerOrder, BrokerRead
+from messages.broker import BrokerOrder, BrokerRead, ReadGroup
 from supervision.turn import Turn
+
+READ_ONLY = "Read-Only"  # the broker's own words, in its error 321
+READ_ONLY_REMEDY = "Untick 'Read-Only API' in the gateway's settings (Configuration, API, Settings)."
 
 
 def on_broker_read(wiring: Wiring, turn: Turn[IBKRState], read: BrokerRead) -> None:
@@ -30,7 +41,10 @@ def on_broker_read(wiring: Wiring, turn: Turn[IBKRState], read: BrokerRead) -> N
     if read.read_n != state.reading:
         return  # given up since, or of a link before
     state.reading, state.read = None, read
-    state.positions = tuple(sorted((p.contract.con_id, p.qty) for p in read.positions))
+    if ReadGroup.POSITIONS not in _failed(read):
+        newer = {row for row in state.positions if row[0] in state.touched}
+        rows = {(p.contract.con_id, p.qty) for p in read.positions if p.contract.con_id not in state.touched}
+        state.positions = tuple(sorted(rows | newer))
     turn.tell("desk_ledger", session.Reconcile(session_epoch=state.session_epoch, read=read))
     turn.disarm(Timer.READ_BACK)
     turn.arm(Timer.RECONCILE, turn.now + wiring.rules.read_back_ms * MS)
@@ -49,50 +63,90 @@ def on_read_back_overdue(wiring: Wiring, turn: Turn[IBKRState]) -> None:
 
 
 def on_reconcile_overdue(wiring: Wiring, turn: Turn[IBKRState]) -> None:
-    """Read again: the ledger has not answered, and meanwhile what was read has grown old."""
-    if turn.state.read is not None:
-        turn.state.read = None
-        start_read(wiring, turn)
+    """Go on without the ledger, so that exits may leave; entries wait until it has compared a read-back."""
+    read = turn.state.read
+    if read is None:
+        return
+    for execution in read.executions:
+        order = find(turn.state.table, execution.order_ref)
+        if order is not None and counted(order, execution) is not order:
+            turn.state.keep(counted(order, execution))
+            tell_fill(wiring, turn, execution)
+    text = "The ledger does not answer: exits go by the broker's own account of things. Look at the disk."
+    halt(turn, "ledger_silent", text)
+    _settle_all(wiring, turn, read, None)
 
 
 def on_reconciled(wiring: Wiring, turn: Turn[IBKRState], fact: session.Reconciled) -> None:
     """Settle every order, cancel what nobody wants, halt on what is foreign; then exits and the warm-up may go on."""
-    state, read = turn.state, turn.state.read
-    if read is None:
-        return  # an answer to a read-back that was given up
-    is_first = not state.is_reconciled
-    state.read, state.is_reconciled = None, True
+    read = turn.state.read
+    if read is not None:  # else an answer to a read-back that was given up
+        _settle_all(wiring, turn, read, fact)
+
+
+def _settle_all(wiring: Wiring, turn: Turn[IBKRState], read: BrokerRead, fact: session.Reconciled | None) -> None:
+    """Take over what was read; `fact` is the ledger's comparison, `None` where it gave none."""
+    state = turn.state
+    was_known, was_whole = state.is_known, state.is_reconciled
+    is_whole = read.is_complete and fact is not None
+    state.read = None
     turn.disarm(Timer.RECONCILE)
-    withdrawn = _settle(wiring, turn, read)
-    _cancel_unwanted(wiring, turn, fact.cancel_refs if is_first else (), withdrawn)
-    _halt_on_foreign(turn, fact)
-    for con_id in state.con_ids:
-        # positions reported since the read-back began may be newer than it: the latest word goes out
-        report_position(wiring, turn, con_id, read.read_utc)
-    state.read_utc = read.read_utc
-    change_mode(wiring, turn, ModeEvent.RECONCILED, "reconciled")
-    if is_first:
+    _settle(wiring, turn, read)
+    _cancel_unwanted(wiring, turn, () if fact is None or was_whole else fact.cancel_refs)
+    if fact is not None:
+        _halt_on_foreign(turn, fact)
+    if ReadGroup.POSITIONS not in _failed(read):
+        for con_id in state.con_ids:
+            # positions reported since the read-back began may be newer than it: the latest word goes out
+            report_position(wiring, turn, con_id, read.read_utc)
+        state.read_utc = read.read_utc
+    _say_what_failed(turn, read)
+    if is_whole:
+        state.is_known = state.is_reconciled = True
+        change_mode(wiring, turn, ModeEvent.RECONCILED, "reconciled")
+    elif read.allows_exits:
+        state.is_known = True
+    else:
+        suspend(wiring, turn, "open orders or positions cannot be read")
+    if (is_whole and (not was_whole or state.is_morning)) or (state.is_known and not was_known):
         # Only a link's first: a position asks about what it does not know on each, and every question is a read-back.
-        finished = session.ReconcileFinished(
-            session_epoch=state.session_epoch, positions=state.positions, read_utc=read.read_utc
-        )
-        turn.publish(finished)
-    if state.is_read_wanted or state.queries:
+        turn.publish(finished(turn))
+        state.is_morning = state.is_morning and not is_whole
+    if state.is_read_wanted or (is_whole and state.queries):
         start_read(wiring, turn)
+    elif not is_whole:
+        turn.arm(Timer.READ_REST, turn.now + wiring.rules.read_rest_ms * MS)
 
 
-def _cancel_unwanted(
-    wiring: Wiring, turn: Turn[IBKRState], cancel_refs: tuple[str, ...], withdrawn: frozenset[str]
-) -> None:
+def _say_what_failed(turn: Turn[IBKRState], read: BrokerRead) -> None:
+    """Tell people which groups cannot be read, in the broker's words, and whether an exit could leave."""
+    turn.state.failed = read.failed
+    if not read.failed:
+        return
+    what = "; ".join(f"{failure.group.value}: {failure.why.rstrip('.')}" for failure in read.failed)
+    is_read_only = any(READ_ONLY.lower() in failure.why.lower() for failure in read.failed)
+    remedy = READ_ONLY_REMEDY if is_read_only else "Look at the gateway; restart it if this lasts."
+    if read.allows_exits:
+        text = f"The broker cannot be read whole ({what}): exits go on, entries wait. {remedy}"
+        alarm(turn, "read_back", Severity.WARNING, text)
+        return
+    may_hold = bool(turn.state.positions) or ReadGroup.POSITIONS in _failed(read)
+    text = f"No exit can leave: the broker cannot be read ({what}). {remedy}"
+    alarm(turn, "read_back", Severity.CRITICAL if may_hold else Severity.HIGH, text)
+
+
+def _failed(read: BrokerRead) -> frozenset[ReadGroup]:
+    return frozenset(failure.group for failure in read.failed)
+
+
+def _cancel_unwanted(wiring: Wiring, turn: Turn[IBKRState], cancel_refs: tuple[str, ...]) -> None:
     """Cancel what the ledger no longer wants, and every entry while the kill level is raised."""
     table = turn.state.table
     is_killed = turn.state.kill_level > KillLevel.RUNNING
     unwanted = [
         order
         for order in table
-        if (order.order_ref in cancel_refs or (is_killed and not order.is_exit))
-        and order.order_ref not in withdrawn
-        and order.is_under_way
+        if (order.order_ref in cancel_refs or (is_killed and not order.is_exit)) and order.is_under_way
     ]
     withdraw_all(wiring, turn, unwanted)
     known = {order.order_ref for order in table}
@@ -117,38 +171,33 @@ def _halt_on_foreign(turn: Turn[IBKRState], fact: session.Reconciled) -> None:
 # -- orders and queries -------------------------------------------------------------------------
 
 
-def _settle(wiring: Wiring, turn: Turn[IBKRState], read: BrokerRead) -> frozenset[str]:
-    """Believe the read-back about every order, then answer the queries; return the references that were cancelled."""
-    state, withdrawn = turn.state, set[str]()
+def _settle(wiring: Wiring, turn: Turn[IBKRState], read: BrokerRead) -> None:
+    """Believe the read-back about every order, then answer the queries that it can answer."""
+    state = turn.state
     for order in state.table:
-        settled = _settle_order(wiring, turn, order, read)
-        if order.is_cancel_wanted and not settled.is_cancel_wanted:
-            withdrawn.add(order.order_ref)
-        state.keep(settled)
+        state.keep(_settle_order(wiring, turn, order, read))
     state.used_refs |= {order.order_ref for order in read.orders if order.order_ref}
-    due = [query for query in state.queries if query.read_n <= read.read_n]
-    state.queries = tuple(query for query in state.queries if query.read_n > read.read_n)
-    for query in due:
-        _answer(turn, query, read)
-    return frozenset(withdrawn)
+    if ReadGroup.ORDERS not in _failed(read):
+        state.strays = _strays(state, read)
+    state.queries = tuple(query for query in state.queries if not _is_answered(turn, query, read))
 
 
 def _settle_order(wiring: Wiring, turn: Turn[IBKRState], order: Order, read: BrokerRead) -> Order:
     for execution in read.executions:
         if execution.order_ref == order.order_ref:
-            order = order.executed(execution.exec_id, execution.revision, execution.qty)
-    if order.stage is OrderStage.IN_DOUBT and read.read_n < order.doubt_n:
-        return order
-    found = _found(read, order.order_ref)
+            order = counted(order, execution)
+    if read.read_n < order.settle_n:
+        return order  # it began before the order, or what was sent or heard of it since
+    found, failed = _found(read, order.order_ref), _failed(read)
     if found is not None and found.is_working:
-        return _settle_working(wiring, turn, order, found)
-    if order.stage is OrderStage.ENDED:
+        return _settle_working(wiring, turn, order, found, failed)
+    if order.stage is OrderStage.ENDED or ReadGroup.ORDERS in failed:
         return order
-    if found is not None or order.filled_qty:
+    if found is not None or (order.filled_qty and ReadGroup.EXECUTIONS not in failed):
         return _settle_ended(turn, order, found)
-    if order.stage is OrderStage.MISSING:
+    if order.stage is OrderStage.MISSING or not _can_be_missed(order, read):
         return order
-    if order.trouble is not None and order.perm_id == 0:
+    if order.trouble is not None and order.trouble.is_refusal and order.perm_id == 0:
         return reject(turn, order, order.trouble)
     given_up_utc = order.handed_utc + wiring.rules.abandon_wait_ms * MS
     if turn.now < given_up_utc:
@@ -157,33 +206,75 @@ def _settle_order(wiring: Wiring, turn: Turn[IBKRState], order: Order, read: Bro
             turn.arm(Timer.READ_AGAIN, given_up_utc)
         return order
     turn.report(order.owner, orders.OrderNotFound(order_ref=order.order_ref, read_back_utc=read.read_utc))
-    return order.after(OrderEvent.NOT_FOUND)
+    missing = order.after(OrderEvent.NOT_FOUND)
+    record_ids(turn, missing, OrderStatus.UNKNOWN)
+    return missing
 
 
-def _settle_working(wiring: Wiring, turn: Turn[IBKRState], was: Order, found: BrokerOrder) -> Order:
+def _can_be_missed(order: Order, read: BrokerRead) -> bool:
+    """Return whether an order that was not found is nowhere: an entry needs every group for that, an exit few.
+
+    A new exit is bounded by the broker's position, so that one whose fills cannot be read is not sold twice.
+    """
+    return read.allows_exits if order.is_exit else read.is_complete
+
+
+def _settle_working(
+    wiring: Wiring, turn: Turn[IBKRState], was: Order, found: BrokerOrder, failed: frozenset[ReadGroup]
+) -> Order:
+    """Take over a working order; one that was given up, or that would open a position the other way, is cancelled."""
     if not was.perm_id:
         record_ids(turn, was.with_perm_id(found.perm_id), OrderStatus.WORKING)
-    if was.stage is OrderStage.IN_DOUBT and was.trouble is not None:
-        report_change_refused(turn, was, was.trouble)
-    order = was.after(OrderEvent.FOUND_WORKING).with_perm_id(found.perm_id).without_trouble()
+    order = was.after(OrderEvent.FOUND_WORKING).with_perm_id(found.perm_id or was.perm_id).without_trouble()
     order = order.with_terms(found.order_type, found.limit_ticks, found.qty)
+    order = order.placed_by(is_elsewhere=found.is_of_other_client)
+    if order.change is not None:
+        order = order.without_change()
+        report_change_refused(turn, order, was.trouble or Trouble(0, "the change did not reach the broker"))
     if was.stage is not OrderStage.WORKING:
         report_acknowledged(turn, order)
+    if was.stage is OrderStage.MISSING or _is_for_nothing(turn.state, order, failed):
+        order = order.marked_for_cancel()
+    if order.is_elsewhere and not was.is_elsewhere:
+        text = (
+            f"Order {order.order_ref} works under another client id: it can be neither changed nor cancelled here."
+            f" Cancel it in TWS; at level 2 and at the end of the day all orders of the account are cancelled."
+        )
+        alarm(turn, f"out_of_reach:{order.con_id}", Severity.CRITICAL, text)
     if order.is_cancel_wanted:
-        withdraw(wiring, turn, order.order_ref)
-        order = order.marked_for_cancel(is_wanted=False)
+        turn.state.keep(order)
+        withdraw_all(wiring, turn, (order,))
+        return find(turn.state.table, order.order_ref) or order
     return order
+
+
+def _is_for_nothing(state: IBKRState, order: Order, failed: frozenset[ReadGroup]) -> bool:
+    """Return whether an exit works although the broker holds nothing that it could close."""
+    if not order.is_exit or ReadGroup.POSITIONS in failed:
+        return False
+    held_qty = state.position(order.con_id)
+    return held_qty <= 0 if order.side is Side.SELL else held_qty >= 0
 
 
 def _settle_ended(turn: Turn[IBKRState], order: Order, found: BrokerOrder | None) -> Order:
     status = found.status if found is not None else OrderStatus.UNKNOWN
     if status is OrderStatus.INACTIVE and not order.filled_qty:
         return reject(turn, order, order.trouble or Trouble(0, "inactive"))
-    ended = order.after(OrderEvent.ENDED)
+    ended = order.ended(order.settle_n)
     cause = OrderStatus.FILLED if order.filled_qty >= order.qty else status
     record_ids(turn, ended, cause)
     report_closed(turn, ended, cause.value, found.filled_qty if found is not None else ended.filled_qty)
     return ended
+
+
+def _strays(state: IBKRState, read: BrokerRead) -> tuple[Stray, ...]:
+    """Return the orders that our table does not have and that work to sell a contract of ours: they are on sale too."""
+    own = {order.order_ref for order in state.table}
+    return tuple(
+        Stray(f"order {order.order_ref or f'perm:{order.perm_id}'}", order.con_id, Qty(order.qty - order.filled_qty))
+        for order in read.orders
+        if order.is_working and order.side is Side.SELL and order.con_id in state.con_ids and order.order_ref not in own
+    )
 
 
 def _found(read: BrokerRead, order_ref: str) -> BrokerOrder | None:
@@ -191,13 +282,22 @@ def _found(read: BrokerRead, order_ref: str) -> BrokerOrder | None:
     return next((order for order in of_ref if order.is_working), of_ref[-1] if of_ref else None)
 
 
-def _answer(turn: Turn[IBKRState], query: Query, read: BrokerRead) -> None:
-    order_ref = query.order_ref
+def _is_answered(turn: Turn[IBKRState], query: Query, read: BrokerRead) -> bool:
+    """Answer a query where this read-back began after it and holds what the answer needs."""
+    order_ref, failed = query.order_ref, _failed(read)
+    if query.read_n > read.read_n:
+        return False
     found = _found(read, order_ref)
     fills = {e.exec_id: e for e in sorted(read.executions, key=lambda e: e.revision) if e.order_ref == order_ref}
+    if not (found is not None and found.is_working):
+        needed = {ReadGroup.ORDERS, ReadGroup.EXECUTIONS}
+        if found is None and not fills:
+            needed = {ReadGroup.ORDERS, ReadGroup.POSITIONS} if is_exit_ref(order_ref) else set(ReadGroup)
+        if needed & failed:
+            return False
     if found is None and not fills:
         turn.report(query.reply_to, orders.OrderNotFound(order_ref=order_ref, read_back_utc=read.read_utc))
-        return
+        return True
     filled_qty = Qty(sum(execution.qty for execution in fills.values()))
     answer = orders.OrderFound(
         order_ref=order_ref,
@@ -211,3 +311,4 @@ def _answer(turn: Turn[IBKRState], query: Query, read: BrokerRead) -> None:
         read_back_utc=read.read_utc,
     )
     turn.report(query.reply_to, answer)
+    return True

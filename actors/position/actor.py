@@ -9,16 +9,18 @@ from __future__ import annotations
 from typing import assert_never
 
 from actors.position.agreement import on_agreement_due, on_broker_quantity, steer_flat
+from actors.position.day import on_day_due, on_phase_changed, steer_day, take_phase
 from actors.position.entry_order import cancel_entry, on_open_position, on_permit_renewed, raise_limit, steer_entry
 from actors.position.exit_order import (
     on_exit_held,
     on_exit_intent_recorded,
     on_record_overdue,
+    on_retry_due,
     on_tier_due,
     request_exit,
     steer_exit,
 )
-from actors.position.exit_triggers import on_kill_level, on_phase_changed, on_quote, on_reversal, on_slow_check
+from actors.position.exit_triggers import on_halt, on_kill_level, on_quote, on_reversal, on_slow_check
 from actors.position.fills import on_commission, on_fill
 from actors.position.link import on_mode_changed, on_reconcile_finished
 from actors.position.order_news import (
@@ -34,9 +36,11 @@ from actors.position.order_news import (
 from actors.position.recovery import on_news_overdue, on_order_found, on_order_not_found, on_started
 from actors.position.reports import report_changes, reported
 from actors.position.state import PositionData, PositionRules, PositionTurn, Timer, parse_tier_subject
+from actors.position.watchers import on_stuck_due, steer_short, steer_stuck
 from config.settings import Settings
-from domain.orders.live_order import LegStage
+from domain.orders.live_order import LegStage, is_resting_stop
 from domain.position.cycle import PositionState
+from domain.position.day import DayMark, next_mark
 from domain.position.exits import Wakes, WantedExit, wakes_of
 from domain.session.phases import Phase
 from messages import broker, entries, lifecycle, market, orders, positions, risk, session, signals
@@ -50,7 +54,7 @@ Inbox = (
     | orders.OrderNotFound | orders.ExitHeld | orders.FillRecorded | orders.CommissionRecorded
     | orders.ExitIntentRecorded
     | positions.BrokerPositionRead | positions.FlattenPosition
-    | market.QuoteChanged | market.QuoteRead | market.QuoteUnavailable
+    | market.QuoteChanged | market.QuoteRead | market.QuoteUnavailable | market.HaltChanged
     | session.PhaseChanged | session.ModeChanged | session.ReconcileFinished
     | risk.KillRaised | risk.KillLowered
     | signals.ReversalRaised
@@ -64,8 +68,9 @@ class PositionActor(Actor[PositionData, Inbox]):
         super().__init__(name)
         _, _, con_id = name.split(":")
         self._rules = PositionRules(
-            con_id=int(con_id), exits=settings.exits, connection=settings.connection, tickers=settings.ticker_rules
-        )
+            con_id=int(con_id), exits=settings.exits, connection=settings.connection, day=settings.day,
+            tickers=settings.ticker_rules,
+        )  # fmt: skip
 
     def initial(self) -> PositionData:
         """Return the state before `Started`: flat, and nothing known of the session."""
@@ -73,16 +78,20 @@ class PositionActor(Actor[PositionData, Inbox]):
 
     def wakes_on(self, state: PositionData) -> Wakes | None:
         """Return what would wake a position that is held and has no order under way; `None`: anything may."""
-        held = state.held()
-        if state.ref is None or held is None or state.cycle is not PositionState.OPEN:
+        held, exit_ = state.held(), state.orders.exit
+        if state.ref is None or held is None or state.cycle is not PositionState.OPEN or state.day is None:
             return None
-        if state.orders.entry is not None or state.orders.exit is not None:
+        is_exit_quiet = exit_ is None or (is_resting_stop(exit_) and exit_.stage is LegStage.WORKING)
+        if state.orders.entry is not None or not is_exit_quiet or state.wanted is not None or state.resumed_utc:
             return None
-        return wakes_of(state.watch, held, self._rules.exits, self._rules.ticker(state.ref))
+        due = next_mark(state.day, state.watch.seen_utc)
+        ticker = self._rules.ticker(state.ref)
+        return wakes_of(state.watch, held, self._rules.exits, ticker, None if due is None else due[0])
 
     def decide(self, turn: PositionTurn, message: Inbox) -> None:  # noqa: PLR0915 - one case per message
         """Take note of one fact or command, then steer entry, exit and end to what is wanted."""
         rules, before = self._rules, reported(turn.state)
+        take_phase(turn)
         match message:
             case market.QuoteChanged() | market.QuoteRead():  # by far the most frequent
                 on_quote(rules, turn, message.quote, message.spot)
@@ -101,13 +110,13 @@ class PositionActor(Actor[PositionData, Inbox]):
             case broker.OrderDenied():
                 on_order_denied(rules, turn, message)
             case orders.OrderAcknowledged():
-                on_order_acknowledged(rules, turn, message)
+                on_order_acknowledged(turn, message)
             case orders.OrderRejected():
                 on_order_rejected(rules, turn, message)
             case orders.OrderClosed():
                 on_order_closed(rules, turn, message)
             case orders.ModifyRefused():
-                on_modify_refused(turn, message)
+                on_modify_refused(rules, turn, message)
             case orders.OrderFound():
                 on_order_found(rules, turn, message)
             case orders.OrderNotFound():
@@ -126,8 +135,10 @@ class PositionActor(Actor[PositionData, Inbox]):
                 request_exit(turn, WantedExit(message.reason))
             case market.QuoteUnavailable():
                 on_quote(rules, turn, message.last, None)
+            case market.HaltChanged():
+                on_halt(turn, message)
             case session.PhaseChanged():
-                on_phase_changed(turn, message.phase)
+                on_phase_changed(turn, message)
             case session.ModeChanged():
                 on_mode_changed(turn, message.mode)
             case session.ReconcileFinished():
@@ -147,11 +158,14 @@ class PositionActor(Actor[PositionData, Inbox]):
 
 
 def _steer(rules: PositionRules, turn: PositionTurn) -> None:
+    steer_day(rules, turn)
     settle_orders(rules, turn)
     steer_entry(turn)
+    steer_short(rules, turn)
     steer_exit(rules, turn)
     steer_cancels(rules, turn)
     steer_flat(rules, turn)
+    steer_stuck(rules, turn)
 
 
 def _on_timer(rules: PositionRules, turn: PositionTurn, fired: lifecycle.TimerFired) -> None:
@@ -178,7 +192,13 @@ def _on_timer(rules: PositionRules, turn: PositionTurn, fired: lifecycle.TimerFi
             on_slow_check(rules, turn)
         case Timer.AGREE:
             on_agreement_due(rules, turn)
-        case Timer.FEES | Timer.RETRY:
+        case Timer.FEES:
             pass  # the wait is over: steering looks again
+        case Timer.RETRY:
+            on_retry_due(turn)
+        case Timer.DAY:
+            on_day_due(rules, turn, DayMark(fired.subject))
+        case Timer.STUCK:
+            on_stuck_due(rules, turn)
         case _:
             assert_never(timer)

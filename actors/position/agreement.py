@@ -1,52 +1,72 @@
-"""When a position is flat: ledger and broker must agree; a difference that lasts is a dispute."""
+"""When a position is flat: ledger and broker must agree; a difference that lasts is a dispute.
+
+What is closed by somebody else is found here too: the broker holds nothing any more, and no order of ours says why.
+"""
 
 from __future__ import annotations
 
 from actors.position import reports
+from actors.position.day import is_over
 from actors.position.recovery import request_order_state
+from actors.position.settlement import end_expired, is_settlement_due
 from actors.position.state import PositionRules, PositionTurn, Timer, move
+from domain.alarm import Severity
 from domain.instants import MS
 from domain.orders.references import position_of
 from domain.position.cycle import EndReason, PositionEvent, PositionState
-from domain.position.mark import intrinsic_ticks
 from domain.risk.kill import KillLevel
+from domain.session.phases import Phase
 from domain.units import Qty, Utc
 
 _ALIVE = frozenset({PositionState.OPEN, PositionState.PENDING_EXIT, PositionState.SETTLING})
+_COMPARED = frozenset({PositionState.FLAT, PositionState.OPEN, PositionState.PENDING_EXIT})
 
 
 def on_broker_quantity(rules: PositionRules, turn: PositionTurn, qty: Qty, read_utc: Utc) -> None:
     """Take the signed quantity that the broker holds; a difference that lasts becomes a dispute."""
     state = turn.state
-    if state.ref is None or read_utc < state.broker_read_utc:
-        return
+    if state.ref is None or read_utc < state.broker_read_utc <= turn.now:
+        return  # overtaken by a later word (one that stands in the future was read before a clock stepped back)
+    if qty != state.broker_qty:
+        state.retry_utc = Utc(0)  # what denied the last exit may have been this
     state.broker_qty = qty
     state.broker_read_utc = read_utc
-    if qty == state.fills.signed_held:
-        state.retry_utc = Utc(0)  # what refused the last exit may have been this difference
-        state.is_disputed = False
-    elif state.cycle in _ALIVE:
-        _await_agreement(rules, turn)
+    state.is_broker_newer = read_utc >= state.last_fill_utc
+    if state.is_broker_newer:
+        state.gap_qty = max(Qty(state.fills.held - state.fills.sign * qty), Qty(0))
+    if qty == _ledger_qty(turn):
+        state.retry_utc = Utc(0)
+        state.disputed_utc = None
+    elif state.cycle in _COMPARED and state.phase is not Phase.CLOSED:
+        _await_agreement(turn, turn.now + rules.exits.agreement_ms * MS)
 
 
-def _await_agreement(rules: PositionRules, turn: PositionTurn) -> None:
+def _ledger_qty(turn: PositionTurn) -> Qty:
+    """Return what the broker should hold: nothing where the life is over, whatever it was closed by."""
+    state = turn.state
+    return Qty(0) if state.cycle is PositionState.FLAT else state.fills.signed_held
+
+
+def _await_agreement(turn: PositionTurn, due_utc: Utc) -> None:
     if turn.state.agree_due_utc is None:
-        due_utc = turn.now + rules.exits.agreement_ms * MS
         turn.state.agree_due_utc = due_utc
         turn.arm(Timer.AGREE, due_utc)
 
 
 def on_agreement_due(rules: PositionRules, turn: PositionTurn) -> None:
-    """Dispute when broker and ledger had their time and still differ."""
-    state, fills = turn.state, turn.state.fills
+    """Dispute when broker and ledger had their time and still differ; ask again for as long as they do."""
+    state = turn.state
     state.agree_due_utc = None
-    if state.cycle not in _ALIVE or state.cycle is PositionState.SETTLING or state.is_link_up is False:
+    if state.cycle not in _COMPARED or state.is_link_up is False:
         return
     is_read_since = state.broker_qty is not None and state.broker_read_utc >= state.last_fill_utc
     is_idle = state.orders.entry is None and state.orders.exit is None
-    if is_read_since and state.broker_qty != fills.signed_held:
-        reports.disputed(rules, turn, f"the broker holds {state.broker_qty}, the ledger {fills.signed_held}")
-    elif fills.held == 0 and is_idle and not _is_broker_flat(turn):
+    if is_read_since and state.broker_qty != _ledger_qty(turn):
+        if state.disputed_utc is not None:
+            request_order_state(rules, turn, state.entry_ref)  # the answer comes after a read-back
+        reports.disputed(rules, turn, f"the broker holds {state.broker_qty}, the ledger {_ledger_qty(turn)}")
+        _await_agreement(turn, turn.now + rules.exits.stuck_page_ms * MS)
+    elif state.cycle is not PositionState.FLAT and state.fills.held == 0 and is_idle and not _is_broker_flat(turn):
         if state.is_link_up is None:
             request_order_state(rules, turn, state.entry_ref)  # no report since the restart: have it read back
         else:
@@ -57,20 +77,42 @@ def _is_broker_flat(turn: PositionTurn) -> bool:
     return turn.state.broker_qty == 0 and turn.state.broker_read_utc >= turn.state.agree_after_utc
 
 
+def _is_gone(rules: PositionRules, turn: PositionTurn) -> bool:
+    """Return whether what the ledger holds is no longer at the broker, long after both were asked again."""
+    state = turn.state
+    if state.disputed_utc is None or state.broker_qty != 0 or state.is_link_up is False:
+        return False
+    is_old = turn.now >= state.disputed_utc + rules.exits.stuck_page_ms * MS
+    return is_old and state.broker_read_utc > state.disputed_utc
+
+
 def steer_flat(rules: PositionRules, turn: PositionTurn) -> None:
     """End the life when nothing is held, no order lives and the broker agrees."""
     state = turn.state
-    if state.fills.held < 0:
+    if state.fills.held < 0 and state.cycle is not PositionState.FLAT:
         reports.disputed(rules, turn, f"more was closed than held: {state.fills.held}", KillLevel.FLATTEN)
     if state.cycle not in _ALIVE or state.orders.entry is not None or state.orders.exit is not None:
         return
-    if state.cycle is PositionState.SETTLING and _is_broker_flat(turn):
-        _end_life(rules, turn)
+    if state.cycle is PositionState.SETTLING:
+        if state.close_qty == 0:
+            _end_gone(rules, turn)
+        elif _is_broker_flat_since_close(turn) or is_settlement_due(turn):
+            end, worth_ticks = end_expired(turn)
+            _end_life(rules, turn, end, worth_ticks)
     elif state.fills.held == 0:
-        if not _is_broker_flat(turn):
-            _await_agreement(rules, turn)
-        elif not _is_fee_awaited(rules, turn):
-            _end_life(rules, turn)
+        if _is_broker_flat(turn) or is_over(turn):
+            if not _is_fee_awaited(rules, turn):
+                is_by_others = state.fills.is_closed_by_others
+                _end_life(rules, turn, EndReason.BROKER_LIQUIDATION if is_by_others else EndReason.CLOSED, None)
+        else:
+            _await_agreement(turn, turn.now + rules.exits.agreement_ms * MS)
+    elif _is_gone(rules, turn):
+        _end_gone(rules, turn)
+
+
+def _is_broker_flat_since_close(turn: PositionTurn) -> bool:
+    state = turn.state
+    return _is_broker_flat(turn) and (state.settling_utc is None or state.broker_read_utc >= state.settling_utc)
 
 
 def _is_fee_awaited(rules: PositionRules, turn: PositionTurn) -> bool:
@@ -86,18 +128,26 @@ def _is_fee_awaited(rules: PositionRules, turn: PositionTurn) -> bool:
     return turn.now < state.fees_due_utc
 
 
-def _end_life(rules: PositionRules, turn: PositionTurn) -> None:
+def _end_gone(rules: PositionRules, turn: PositionTurn) -> None:
+    """End a life whose contracts somebody else has closed; the last bid known stands in for the price of it."""
     state = turn.state
-    end, settled_ticks = EndReason.CLOSED, None
-    if state.fills.held > 0:
-        worth_ticks = intrinsic_ticks(state.opened_ref().contract, state.watch.spot)
-        end = EndReason.SETTLED if worth_ticks else EndReason.EXPIRED
-        settled_ticks = worth_ticks * state.fills.held
+    price_ticks = state.watch.last_bid_ticks or 0
+    text = (
+        f"{state.opened_ref().contract.label}: {state.fills.held} that the ledger holds were closed at the broker by"
+        f" somebody else; booked at the last bid {price_ticks / 100:.2f}: compare the broker's statement"
+    )
+    reports.alarm(turn, f"gone:{rules.con_id}", Severity.CRITICAL, text)
+    _end_life(rules, turn, EndReason.BROKER_LIQUIDATION, price_ticks * state.fills.held)
+
+
+def _end_life(rules: PositionRules, turn: PositionTurn, end: EndReason, settled_ticks: int | None) -> None:
+    state = turn.state
     reports.closed(turn, end, settled_ticks)
     move(turn, PositionEvent.BROKER_AGREED)
     state.wanted = None
     state.end = end
     state.agree_due_utc = None
+    state.disputed_utc = None
     state.fees_due_utc = None
     state.retry_utc = Utc(0)
     reports.unwatch_contract(rules, turn)

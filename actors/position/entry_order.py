@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from actors.position import reports
+from actors.position.day import begin_day
 from actors.position.state import (
     AFTER_HOURS,
     OF_AN_ORDER,
@@ -14,7 +15,7 @@ from actors.position.state import (
     keep_order,
     move,
 )
-from domain.instants import MS
+from domain.instants import MS, SECOND
 from domain.instruments import OrderType
 from domain.options.tick_rules import rule_of
 from domain.orders.live_order import LegStage, LiveOrder, settled, unwanted, with_limit
@@ -22,14 +23,16 @@ from domain.orders.order_pair import OrderPair, OrderRole
 from domain.orders.request import OrderChange, OrderRequest
 from domain.orders.tiers import Tier, raised_entry_ticks
 from domain.position.cycle import NO_FILL, EndReason, PositionEvent, PositionState, can_enter
-from domain.position.exits import MarketWatch, is_fresh
+from domain.position.day import day_of, phase_of
+from domain.position.exits import MarketWatch, tradable_quote
 from domain.position.fills import new_life
 from domain.risk.kill import KillLevel
+from domain.risk.reject import RejectCode
 from domain.session.phases import Phase
 from domain.units import Qty, Ticks, Utc
 from messages import entries, orders
 
-_NO_ENTRIES = AFTER_HOURS | {Phase.PANIC, Phase.FLATTEN}
+_NO_ENTRIES = AFTER_HOURS | {Phase.LATE, Phase.PANIC, Phase.FLATTEN}
 
 
 def on_open_position(rules: PositionRules, turn: PositionTurn, command: entries.OpenPosition) -> None:
@@ -38,16 +41,19 @@ def on_open_position(rules: PositionRules, turn: PositionTurn, command: entries.
     is_known = state.ref is not None and state.ref.intent_id == command.ref.intent_id
     if is_known and not _is_only_restored(state):
         return  # an entry is never sent again
-    why = None if is_known else _refusal(state)
-    if why is not None:
+    refusal = None if is_known else _refusal(rules, turn, command)
+    if refusal is not None:
+        code, why = refusal
         reports.entry_abandoned(turn, command.ref, command.order_ref, why)
+        reports.entry_amended(turn, command.ref, code, why)
         return
-    _begin_life(turn, command)
+    _begin_life(rules, turn, command)
     reports.watch_contract(turn)
     ref = command.ref
     request = OrderRequest(
         order_ref=command.order_ref, contract=ref.contract, side=ref.side, qty=command.qty,
         order_type=OrderType.LIMIT, limit_ticks=command.limit_ticks, is_exit=False, deadline_utc=command.deadline_utc,
+        good_till_utc=_full_second(command.deadline_utc),
     )  # fmt: skip
     turn.tell("ibkr", orders.SubmitOrder(order=request, reply_to=turn.name, permit=command.permit, held_qty=Qty(0)))
     exits = rules.exits
@@ -58,7 +64,12 @@ def on_open_position(rules: PositionRules, turn: PositionTurn, command: entries.
     arm_in(turn, Timer.SLOW, exits.slow_check_ms)
 
 
-def _begin_life(turn: PositionTurn, command: entries.OpenPosition) -> None:
+def _full_second(instant_utc: Utc) -> Utc:
+    """Return the instant at the next full second (the venue knows no finer ones), or itself where it is one."""
+    return Utc(-(-instant_utc // SECOND) * SECOND)
+
+
+def _begin_life(rules: PositionRules, turn: PositionTurn, command: entries.OpenPosition) -> None:
     state = turn.state
     entry = LiveOrder(
         ref=command.order_ref, qty=command.qty, tier=Tier.MID, order_type=OrderType.LIMIT,
@@ -80,10 +91,17 @@ def _begin_life(turn: PositionTurn, command: entries.OpenPosition) -> None:
     state.entry_spot_ticks = None
     state.entry_iv = None
     state.took_part = False
+    state.settlement_ticks = None
     state.broker_qty = None
-    state.is_disputed = False
+    state.is_broker_newer = False
+    state.gap_qty = Qty(0)
+    state.disputed_utc = None
     state.retry_utc = Utc(0)
+    state.refused_until_utc, state.refusals, state.refused_type = Utc(0), 0, None
+    state.is_disaster_refused = False
+    state.trouble = ""
     state.agree_after_utc = turn.now
+    begin_day(rules, turn)
     move(turn, PositionEvent.OPEN_REQUESTED)
 
 
@@ -97,13 +115,24 @@ def _is_only_restored(state: PositionData) -> bool:
     return state.orders.entry is not None and state.orders.entry.stage is LegStage.UNKNOWN
 
 
-def _refusal(state: PositionData) -> str | None:
-    if not can_enter(state.cycle):
-        return f"the position is {state.cycle.value}"
+def _refusal(rules: PositionRules, turn: PositionTurn, command: entries.OpenPosition) -> tuple[RejectCode, str] | None:
+    """Return why the position itself refuses to open, whatever the gates have said; `None` where it does not."""
+    state = turn.state
+    if not can_enter(state.cycle) or state.short_qty:
+        what = f"the position is {state.cycle.value}" if not state.short_qty else "the broker holds it short"
+        return RejectCode.DUPLICATE_POSITION, what
     if state.kill_level >= KillLevel.NO_ENTRIES:
-        return f"kill level {state.kill_level.value}"
-    if state.phase in _NO_ENTRIES:
-        return f"the day's phase is {state.phase}"
+        is_two = state.kill_level >= KillLevel.FLATTEN
+        code = RejectCode.KILL_SWITCH_L2 if is_two else RejectCode.KILL_SWITCH_L1
+        return code, f"kill level {state.kill_level.value}"
+    if state.is_halted:
+        return RejectCode.HALTED, "trading is halted"
+    own = phase_of(day_of(command.ref.contract.expiry, turn.now, rules.day), turn.now)
+    for phase in (own, state.phase):
+        if phase in _NO_ENTRIES:
+            is_closed = phase in AFTER_HOURS
+            code = RejectCode.SESSION_CLOSED if is_closed else RejectCode.ENTRY_WINDOW
+            return code, f"the day's phase is {phase}"
     return None
 
 
@@ -113,7 +142,7 @@ def raise_limit(rules: PositionRules, turn: PositionTurn) -> None:
     if entry is None or entry.stage is not LegStage.WORKING or entry.cancel_wanted or state.is_link_up is False:
         return
     ref, permit, decision = state.opened_ref(), state.permit, state.decision
-    quote = state.watch.quote if is_fresh(state.watch, turn.now, rules.exits) else None
+    quote = tradable_quote(state.watch, turn.now, rules.exits)
     if quote is None or permit is None or decision is None:
         return
     if turn.now >= permit.expires_utc:

@@ -2,12 +2,15 @@
 
 `request_exit` notes what is wanted; after every message `steer_exit` brings the order to it. What is to be sent or
 changed is recorded first (`_record_intent`) and then goes to the broker session (`_send`, `_modify`). A clock runs for
-the tier at which it stands. Tiers and prices: `domain/orders/tiers.py`. Stages: `domain/orders/live_order.py`.
+the tier at which it stands. What it asks for: `exit_ticket.py`. Stages: `domain/orders/live_order.py`.
+
+Where the settings say so, a stop rests at the broker from the fill on: it is this one order, and an exit modifies it.
 """
 
 from __future__ import annotations
 
 from actors.position import reports
+from actors.position.exit_ticket import desired_tier, is_market_barred, stop_ticket, ticket_of
 from actors.position.state import (
     AFTER_HOURS,
     OF_AN_ORDER,
@@ -20,17 +23,20 @@ from actors.position.state import (
     move,
     tier_subject,
 )
+from domain.alarm import Severity
 from domain.instants import MS
-from domain.options.tick_rules import rule_of
+from domain.instruments import OrderType
 from domain.orders.live_order import (
     LegStage,
     LiveOrder,
     doubted,
     dropped,
+    is_resting_stop,
     modified,
     needs_change,
     not_less,
     raised_in_place,
+    repriced,
     settled,
     submitted,
     unwanted,
@@ -40,14 +46,16 @@ from domain.orders.live_order import (
 from domain.orders.order_pair import OrderRole
 from domain.orders.references import exit_ref
 from domain.orders.request import OrderChange, OrderRequest
-from domain.orders.tiers import Ticket, Tier, exit_ticket, first_tier, next_tier, tier_wait_ms
+from domain.orders.tiers import Ticket, Tier, next_tier, tier_wait_ms
 from domain.position import exits
-from domain.position.cycle import ExitKind, PositionEvent, PositionState
+from domain.position.cycle import ExitKind, ExitReason, PositionEvent, PositionState
 from domain.position.exits import WantedExit
-from domain.session.modes import ALLOWS_EXITS
-from domain.session.phases import Phase
-from domain.units import Qty
+from domain.risk.kill import KillLevel
+from domain.units import Qty, Ticks, Utc
 from messages import orders
+
+_REFUSALS_MAX = 3  # refusals of the broker's in a row from which on every one is paged
+_BACK_OFF_MAX = 8  # times `ack_wait_ms`: the longest pause after a refusal
 
 
 def request_exit(turn: PositionTurn, wanted: WantedExit) -> None:
@@ -68,12 +76,21 @@ def steer_exit(rules: PositionRules, turn: PositionTurn) -> None:
     if state.cycle is PositionState.OPEN and state.wanted is not None and state.fills.held > 0:
         move(turn, PositionEvent.EXIT_WANTED)
     _cancel_excess(turn)
+    if not _can_send(state) or _is_pause(turn):
+        return
     wanted = state.wanted
-    if state.cycle is not PositionState.PENDING_EXIT or wanted is None or state.fills.held <= 0:
+    is_short = state.short_qty > 0 and state.kill_level >= KillLevel.FLATTEN
+    if state.cycle is PositionState.OPEN and wanted is None:
+        _plan_stop(rules, turn)
+    elif state.cycle is not PositionState.PENDING_EXIT or wanted is None:
         return
-    if not _can_send(state) or turn.now < state.retry_utc:
+    elif is_short:
+        is_free = state.orders.exit is None and state.orders.entry is None and not is_market_barred(turn)
+        if is_free and state.cover_qty > 0:
+            _plan_buy_back(rules, turn, wanted)
+    elif state.fills.held <= 0:
         return
-    if state.orders.exit is not None:
+    elif state.orders.exit is not None:
         _plan_change(rules, turn, state.orders.exit, wanted)
     elif not _is_entry_in_the_way(rules, turn):
         _plan_new(rules, turn, wanted)
@@ -84,15 +101,26 @@ def _can_send(state: PositionData) -> bool:
     return state.is_link_up is not False and state.phase not in AFTER_HOURS
 
 
+def _is_pause(turn: PositionTurn) -> bool:
+    return turn.now < max(turn.state.retry_utc, turn.state.refused_until_utc)
+
+
 def _cancel_excess(turn: PositionTurn) -> None:
-    """Cancel an exit order that could close more than is held."""
-    order, held = turn.state.orders.exit, turn.state.fills.held
-    if order is None or order.cancel_wanted:
+    """Cancel an exit order that could close more than is held.
+
+    What the broker holds counts here only once the difference lasts: until then the ledger may have the fill of this
+    very order still to come.
+    """
+    state = turn.state
+    order, most = state.orders.exit, state.fills.held
+    if order is None or order.cancel_wanted or order.is_buy_back:
         return
+    if state.disputed_utc is not None or state.short_qty:
+        most = state.closable_qty
     if order.stage is LegStage.RECORDING:
-        if held <= 0:
+        if most <= 0:
             keep_order(turn, OrderRole.EXIT, dropped(order))
-    elif order.qty - turn.state.fills.filled(order.ref) > max(held, 0):
+    elif order.qty - state.fills.filled(order.ref) > max(most, 0):
         keep_order(turn, OrderRole.EXIT, unwanted(order))
 
 
@@ -108,34 +136,76 @@ def _is_entry_in_the_way(rules: PositionRules, turn: PositionTurn) -> bool:
     return False
 
 
+def _part_of(held: Qty, wanted: WantedExit) -> Qty:
+    """Return how much of what is held the exit closes: all of it, or half (rounded up) where a part is taken."""
+    return Qty((held + 1) // 2) if wanted.kind is ExitKind.TAKE_PART else held
+
+
 def _plan_new(rules: PositionRules, turn: PositionTurn, wanted: WantedExit) -> None:
-    """Have a new exit order recorded: for all that is held, or for half of it (rounded up) where a part is taken."""
+    """Have a new exit order recorded, for what ledger and broker both hold."""
+    closable = turn.state.closable_qty
+    ticket = ticket_of(rules, turn, wanted) if closable > 0 else None
+    if ticket is not None:
+        _record_new(rules, turn, wanted, ticket, _part_of(closable, wanted))
+
+
+def _plan_stop(rules: PositionRules, turn: PositionTurn) -> None:
+    """Have the stop recorded that rests at the broker, where the settings say so."""
     state = turn.state
-    ticket = _ticket(rules, turn, wanted)
-    if ticket is None:
+    if not rules.exits.disaster_stop or state.is_disaster_refused or is_market_barred(turn):
         return
-    held = state.fills.held
-    qty = (held + 1) // 2 if wanted.kind is ExitKind.TAKE_PART else held
+    average, closable = state.fills.average_ticks, state.closable_qty
+    if state.orders.exit is None and state.orders.entry is None and closable > 0 and average:
+        ticket, trigger = stop_ticket(rules, turn, average)
+        _record_new(rules, turn, WantedExit(ExitReason.DISASTER), ticket, closable, stop_ticks=trigger)
+
+
+def _plan_buy_back(rules: PositionRules, turn: PositionTurn, wanted: WantedExit) -> None:
+    """Have the purchase recorded that covers what the broker holds short: the only one that ever closes anything."""
+    ticket = Ticket(Tier.MARKET, OrderType.MARKET, None)
+    _record_new(rules, turn, wanted, ticket, turn.state.cover_qty, is_buy_back=True)
+
+
+def _record_new(
+    rules: PositionRules,
+    turn: PositionTurn,
+    wanted: WantedExit,
+    ticket: Ticket,
+    qty: Qty,
+    *,
+    stop_ticks: Ticks | None = None,
+    is_buy_back: bool = False,
+) -> None:
+    state = turn.state
     state.exit_n += 1
     order = LiveOrder(
         ref=exit_ref(state.opened_ref().position_id, state.exit_n), qty=qty, tier=ticket.tier,
         order_type=ticket.order_type, limit_ticks=ticket.limit_ticks, stage=LegStage.RECORDING, sent_utc=turn.now,
-        deadline_utc=turn.now + rules.connection.abandon_wait_ms * MS, reason=wanted.reason,
+        deadline_utc=turn.now + rules.connection.abandon_wait_ms * MS, reason=wanted.reason, stop_ticks=stop_ticks,
+        is_buy_back=is_buy_back,
     )  # fmt: skip
     keep_order(turn, OrderRole.EXIT, order)
     _record_intent(rules, turn, order, wanted, ticket.tier, qty)
 
 
 def _plan_change(rules: PositionRules, turn: PositionTurn, order: LiveOrder, wanted: WantedExit) -> None:
-    """Have a change recorded where more is wanted than the order asks for; `qty` is its total, filled part included."""
+    """Have a change recorded where more is wanted than the order asks for; `qty` is its total, filled part included.
+
+    During a halt an order at the market is taken back to a limit.
+    """
     fills = turn.state.fills
-    qty = order.qty if wanted.kind is ExitKind.TAKE_PART else fills.filled(order.ref) + fills.held
-    if not needs_change(order, wanted, _desired_tier(turn, wanted), qty):
+    qty = Qty(fills.filled(order.ref) + turn.state.closable_qty)
+    if is_resting_stop(order):
+        qty = Qty(fills.filled(order.ref) + _part_of(turn.state.closable_qty, wanted))
+    elif wanted.kind is ExitKind.TAKE_PART or qty < order.qty:
+        qty = order.qty
+    is_barred = order.order_type is OrderType.MARKET and is_market_barred(turn) and not order.is_buy_back
+    if not needs_change(order, wanted, desired_tier(turn, wanted), qty, is_barred=is_barred):
         return
-    ticket = _ticket(rules, turn, wanted)
+    ticket = ticket_of(rules, turn, wanted)
     if ticket is None:
         return
-    ticket = not_less(order, ticket)
+    ticket = ticket if is_barred else not_less(order, ticket)
     if (ticket.order_type, ticket.limit_ticks, qty) == (order.order_type, order.limit_ticks, order.qty):
         keep_order(turn, OrderRole.EXIT, raised_in_place(order, ticket.tier, wanted.reason))
         arm_tier(rules, turn)
@@ -145,29 +215,14 @@ def _plan_change(rules: PositionRules, turn: PositionTurn, order: LiveOrder, wan
     _record_intent(rules, turn, order, wanted, ticket.tier, qty)
 
 
-def _desired_tier(turn: PositionTurn, wanted: WantedExit) -> Tier:
-    if turn.state.phase in (Phase.PANIC, Phase.FLATTEN):
-        return Tier.MARKET
-    return max(first_tier(wanted.reason), wanted.floor)
-
-
-def _ticket(rules: PositionRules, turn: PositionTurn, wanted: WantedExit) -> Ticket | None:
-    """Return type and price of the wanted exit; without any bid known the average fill stands in for the last one."""
-    watch, fills = turn.state.watch, turn.state.fills
-    quote = watch.quote if exits.is_fresh(watch, turn.now, rules.exits) else None
-    last_bid = watch.last_bid_ticks if watch.last_bid_ticks is not None else fills.average_ticks
-    rule = rule_of(turn.state.opened_ref().contract.trading_class)
-    return exit_ticket(wanted.reason, _desired_tier(turn, wanted), quote, last_bid, rule, rules.exits)
-
-
 def _record_intent(
     rules: PositionRules, turn: PositionTurn, order: LiveOrder, wanted: WantedExit, tier: Tier, qty: Qty
 ) -> None:
     ref = turn.state.opened_ref()
     intent = orders.RecordExitIntent(
         position_id=ref.position_id, reply_to=turn.name, con_id=rules.con_id, order_ref=order.ref,
-        exit_n=turn.state.exit_n, side=ref.side.opposite, reason=wanted.reason, kind=wanted.kind, qty=qty, tier=tier,
-        at_utc=turn.now,
+        exit_n=turn.state.exit_n, side=ref.side if order.is_buy_back else ref.side.opposite, reason=wanted.reason,
+        kind=wanted.kind, qty=qty, tier=tier, at_utc=turn.now,
     )  # fmt: skip
     turn.tell("desk_ledger", intent)
     arm_in(turn, Timer.RECORD, rules.exits.record_wait_ms, tier_subject(order.ref, tier))
@@ -217,15 +272,22 @@ def _proceed(rules: PositionRules, turn: PositionTurn, order: LiveOrder, tier: T
 
 
 def _send(rules: PositionRules, turn: PositionTurn, order: LiveOrder) -> None:
-    state, ref, held = turn.state, turn.state.opened_ref(), turn.state.fills.held
-    order = submitted(order, min(order.qty, held), turn.now)
-    assert order.order_type is not None  # `_plan_new` has set it
+    """Hand it to the broker session, for no more than may be closed by now; there may be nothing left to close."""
+    state, ref = turn.state, turn.state.opened_ref()
+    most = state.cover_qty if order.is_buy_back else state.closable_qty
+    if most <= 0:
+        keep_order(turn, OrderRole.EXIT, dropped(order))
+        return
+    order = submitted(order, min(order.qty, most), turn.now)
+    assert order.order_type is not None  # `_record_new` has set it
     keep_order(turn, OrderRole.EXIT, order)
     state.agree_after_utc = turn.now
     request = OrderRequest(
-        order_ref=order.ref, contract=ref.contract, side=ref.side.opposite, qty=order.qty, order_type=order.order_type,
-        limit_ticks=order.limit_ticks, is_exit=True, deadline_utc=order.deadline_utc,
+        order_ref=order.ref, contract=ref.contract, side=ref.side if order.is_buy_back else ref.side.opposite,
+        qty=order.qty, order_type=order.order_type, limit_ticks=order.limit_ticks, stop_ticks=order.stop_ticks,
+        is_exit=True, deadline_utc=order.deadline_utc,
     )  # fmt: skip
+    held = most if order.is_buy_back else state.fills.held
     turn.tell("ibkr", orders.SubmitOrder(order=request, reply_to=turn.name, permit=None, held_qty=held))
     arm_in(turn, Timer.ACK, rules.exits.ack_wait_ms, order.ref)
     arm_tier(rules, turn)
@@ -251,7 +313,7 @@ def _modify(rules: PositionRules, turn: PositionTurn, order: LiveOrder, ticket: 
 def arm_tier(rules: PositionRules, turn: PositionTurn) -> None:
     """Start the clock of the tier at which the exit order stands."""
     order, wanted = turn.state.orders.exit, turn.state.wanted
-    if order is not None and wanted is not None:
+    if order is not None and wanted is not None and not is_resting_stop(order):
         wait_ms = tier_wait_ms(wanted.reason, order.tier, rules.exits)
         arm_in(turn, Timer.TIER, wait_ms, tier_subject(order.ref, order.tier))
 
@@ -263,6 +325,8 @@ def on_tier_due(rules: PositionRules, turn: PositionTurn, order_ref: str, tier: 
         return False
     if order.tier is Tier.MARKET:
         arm_tier(rules, turn)
+        if state.refused_type is not None and order.order_type is OrderType.LIMIT and order.stage is LegStage.WORKING:
+            keep_order(turn, OrderRole.EXIT, repriced(order))  # in place of a market order that the broker refuses
         return True
     state.wanted = exits.at_least(wanted, next_tier(order.tier))
     return False
@@ -282,8 +346,9 @@ def replace_exit(turn: PositionTurn, order: LiveOrder) -> None:
 def on_exit_held(rules: PositionRules, turn: PositionTurn, report: orders.ExitHeld) -> None:
     """Let the exit stand as wanted: the broker session could not send it now."""
     state, order = turn.state, turn.state.orders.exit
-    if report.mode not in ALLOWS_EXITS:
+    if not report.allows_exits:
         state.is_link_up = False
+    state.trouble = f"the broker session holds it back in mode {report.mode.value}"
     if order is None or order.ref != report.order_ref:
         return
     if order.reached or order.stage is not LegStage.SENT:  # a change was held: the order itself may be at the broker
@@ -314,6 +379,59 @@ def finish_exit(rules: PositionRules, turn: PositionTurn, order: LiveOrder) -> N
 
 
 def _try_later(rules: PositionRules, turn: PositionTurn) -> None:
-    """Send no exit before a while has passed (the last one was refused or held)."""
+    """Send no exit before a while has passed (the last one did not leave)."""
     turn.state.retry_utc = turn.now + rules.exits.ack_wait_ms * MS
-    arm_in(turn, Timer.RETRY, rules.exits.ack_wait_ms)
+    _arm_retry(turn)
+
+
+def _arm_retry(turn: PositionTurn) -> None:
+    due_utc = max(turn.state.retry_utc, turn.state.refused_until_utc)
+    if due_utc > turn.now:
+        turn.arm(Timer.RETRY, due_utc)
+
+
+def on_retry_due(turn: PositionTurn) -> None:
+    """Wait on where a longer pause runs; steering does the rest."""
+    _arm_retry(turn)
+
+
+# -- refusals of the broker ----------------------------------------------------------------------
+
+
+def count_refusal(rules: PositionRules, turn: PositionTurn, order: LiveOrder, words: str, *, is_change: bool) -> None:
+    """Count what the broker refused: wait longer each time, change tier and type, and say it from the third on.
+
+    A first refused change is replaced at once, since the order itself stood in no doubt.
+    """
+    state = turn.state
+    if is_resting_stop(order) and not is_change:
+        state.is_disaster_refused = True
+        text = f"{reports.open_text(turn)}: no stop rests at the broker, it refused it: {words}"
+        reports.alarm(turn, f"no_stop:{rules.con_id}", Severity.HIGH, text)
+        return
+    state.refusals += 1
+    state.trouble = f"the broker refused it: {words}"
+    if not is_change:  # a new order of the type that a change was refused is another thing
+        state.refused_type = order.order_type
+        if state.wanted is not None and order.order_type is not OrderType.MARKET:
+            state.wanted = exits.at_least(state.wanted, next_tier(order.tier))
+    if not is_change or state.refusals > 1:
+        times = min(2 ** (state.refusals - 1), _BACK_OFF_MAX)
+        state.refused_until_utc = turn.now + times * rules.exits.ack_wait_ms * MS
+        _arm_retry(turn)
+    if state.refusals < _REFUSALS_MAX:
+        return
+    text = (
+        f"{reports.open_text(turn)}: the broker refused its exit {state.refusals} times, last in these words: {words};"
+        " see what it wants, or close it by hand"
+    )
+    reports.alarm(turn, f"refused:{rules.con_id}", Severity.CRITICAL, text)
+    if state.refusals == _REFUSALS_MAX:
+        reports.raise_kill(turn, text)
+
+
+def forget_refusals(turn: PositionTurn) -> None:
+    """Forget what was refused: an exit has filled."""
+    state = turn.state
+    state.refusals, state.refused_type, state.refused_until_utc, state.trouble = 0, None, Utc(0), ""
+    state.stuck_since_utc = None

@@ -1,19 +1,20 @@
-"""What makes a position want an exit: its quotes, the slow check, the day's phase, the kill level, a reversal."""
+"""What makes a position want an exit: its quotes, the slow check, the kill level, a reversal, a halt."""
 
 from __future__ import annotations
 
 from actors.position import reports
 from actors.position.exit_order import request_exit
-from actors.position.state import PositionRules, PositionTurn, Timer, move
+from actors.position.exit_ticket import note_resume
+from actors.position.settlement import note_underlying
+from actors.position.state import PositionRules, PositionTurn, Timer
 from domain.instants import MS
 from domain.instruments import Quote, Spot
-from domain.orders.tiers import Tier
 from domain.position import exits
-from domain.position.cycle import ExitReason, PositionEvent, PositionState
+from domain.position.cycle import ExitReason, PositionState
 from domain.position.exits import WantedExit
 from domain.risk.kill import KillLevel
-from domain.session.phases import Phase
-from messages import risk, signals
+from domain.units import Utc
+from messages import market, risk, signals
 
 _TRADED = frozenset({PositionState.OPEN, PositionState.PENDING_EXIT})
 
@@ -24,8 +25,11 @@ def on_quote(rules: PositionRules, turn: PositionTurn, quote: Quote | None, spot
     if quote is not None and quote.con_id != rules.con_id:
         return
     state.watch = exits.with_market(state.watch, quote, spot, turn.now, rules.exits)
-    if state.entry_spot_ticks is None and spot is not None and state.held() is not None:
-        state.entry_spot_ticks = spot.price_ticks  # a fill found after a restart: its own spot is not known
+    seen = None if exits.is_spot_stale(state.watch, turn.now, rules.exits) else state.watch.spot
+    if state.entry_spot_ticks is None and seen is not None and state.held() is not None:
+        state.entry_spot_ticks = seen.price_ticks  # a fill found after a restart: its own spot is not known
+    note_underlying(rules, turn, state.watch.spot)
+    note_resume(rules, turn)
     _look(rules, turn, is_slow_due=False)
 
 
@@ -34,6 +38,7 @@ def on_slow_check(rules: PositionRules, turn: PositionTurn) -> None:
     state = turn.state
     if state.cycle in (PositionState.FLAT, PositionState.SETTLING):
         return
+    note_resume(rules, turn)
     _look(rules, turn, is_slow_due=True)
     reports.changed(turn)
     waits_ms = (rules.exits.blind_resubscribe_ms, rules.exits.blind_exit_ms, rules.exits.blind_market_ms)
@@ -59,17 +64,19 @@ def _look(rules: PositionRules, turn: PositionTurn, *, is_slow_due: bool) -> Non
         request_exit(turn, slow)
     if exits.is_resubscribe_due(state.watch, turn.now, rules.exits):
         reports.request_quote(rules, turn)
-    if slow is not None and slow.floor is Tier.MARKET and state.is_link_up is False:
-        reports.blind_alarm(rules, turn)
 
 
-def on_phase_changed(turn: PositionTurn, phase: Phase) -> None:
-    """Take the day's phase: the flatten time wants everything out, the close leaves the rest to settlement."""
-    turn.state.phase = phase
-    if phase is Phase.FLATTEN:
-        request_exit(turn, WantedExit(ExitReason.EOD))
-    elif phase is Phase.CLOSED and turn.state.fills.held > 0:
-        move(turn, PositionEvent.SESSION_CLOSED)
+def on_halt(turn: PositionTurn, event: market.HaltChanged) -> None:
+    """Take a halt of the underlying: no market order during it, nor after it before a quote was seen."""
+    state = turn.state
+    if state.ref is None or event.ticker != state.ref.contract.ticker:
+        return
+    if state.is_halted and not event.is_halted:
+        state.resumed_utc = event.at_utc
+    elif event.is_halted:
+        state.resumed_utc = None
+    state.is_halted = event.is_halted
+    state.no_market_until_utc = Utc(0)
 
 
 def on_kill_level(turn: PositionTurn, event: risk.KillRaised | risk.KillLowered) -> None:

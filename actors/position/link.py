@@ -16,6 +16,7 @@ from messages import session
 def on_mode_changed(turn: PositionTurn, mode: Mode) -> None:
     """Take the mode; a loss puts every order in doubt, and the entry's intent is no longer wanted after it."""
     state = turn.state
+    state.mode = mode
     was_up, state.is_link_up = state.is_link_up, mode in ALLOWS_EXITS
     if state.is_link_up or was_up is False:
         return

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from actors.position import reports
+from actors.position.agreement import on_broker_quantity
 from actors.position.entry_order import finish_entry
-from actors.position.exit_order import finish_exit, replace_exit
+from actors.position.exit_order import count_refusal, finish_exit, replace_exit
 from actors.position.recovery import request_order_state
 from actors.position.state import PositionRules, PositionTurn, Timer, arm_in, keep_order
-from domain.orders.live_order import acknowledged, cancelling, ended, is_cancel_due, is_over, unsent, written
+from domain.instants import MS
+from domain.orders.live_order import (
+    LegStage,
+    acknowledged,
+    cancelling,
+    ended,
+    is_cancel_due,
+    is_over,
+    unsent,
+    written,
+)
 from domain.orders.order_pair import OrderRole
 from domain.risk.reject import RejectCode
 from domain.units import Qty
@@ -23,15 +35,17 @@ def on_order_sent(turn: PositionTurn, report: broker.OrderSent) -> None:
         keep_order(turn, role, written(order))
 
 
-def on_order_acknowledged(rules: PositionRules, turn: PositionTurn, report: orders.OrderAcknowledged) -> None:
-    """Note that the broker has the order."""
+def on_order_acknowledged(turn: PositionTurn, report: orders.OrderAcknowledged) -> None:
+    """Note that the broker has the order; one that was let go of is cancelled at once: nothing else may work."""
     live = turn.state.orders.find(report.order_ref)
     if live is not None:
         role, order = live
         turn.disarm(Timer.ACK, order.ref)
         keep_order(turn, role, acknowledged(order))
-    elif not turn.state.fills.filled(report.order_ref):
-        request_order_state(rules, turn, report.order_ref)  # one that was thought over shows a sign of life
+        if role is OrderRole.EXIT:
+            turn.state.trouble = ""
+    elif not turn.state.fills.filled(report.order_ref):  # one that was thought over shows a sign of life
+        turn.tell("ibkr", orders.CancelOrder(order_ref=report.order_ref, reply_to=turn.name))
 
 
 def on_order_closed(rules: PositionRules, turn: PositionTurn, report: orders.OrderClosed) -> None:
@@ -55,8 +69,18 @@ def on_order_denied(rules: PositionRules, turn: PositionTurn, report: broker.Ord
     role, order = live
     if report.code is RejectCode.DUPLICATE_REF:
         request_order_state(rules, turn, report.order_ref)
-    else:
-        keep_order(turn, role, ended(order, turn.state.fills.filled(order.ref), is_sure=True))
+        return
+    filled = turn.state.fills.filled(order.ref)
+    keep_order(turn, role, ended(order, filled, is_sure=True))
+    if role is OrderRole.ENTRY:
+        if not filled:
+            reports.entry_amended(turn, turn.state.opened_ref(), report.code, report.why)
+        return
+    turn.state.trouble = f"{report.code.value}: {report.why}"
+    if report.code is RejectCode.EXIT_HALTED:
+        turn.state.no_market_until_utc = turn.now + rules.exits.stuck_page_ms * MS
+    if report.broker_qty is not None:
+        on_broker_quantity(rules, turn, report.broker_qty, turn.now)
 
 
 def on_order_rejected(rules: PositionRules, turn: PositionTurn, report: orders.OrderRejected) -> None:
@@ -65,19 +89,27 @@ def on_order_rejected(rules: PositionRules, turn: PositionTurn, report: orders.O
     if live is None:
         return
     role, order = live
+    words = f"{report.text} ({report.vendor_code})"
     if role is OrderRole.ENTRY:
         keep_order(turn, role, ended(order, Qty(0)))
         arm_in(turn, Timer.QUERY, rules.exits.record_wait_ms, order.ref)
-    else:
-        keep_order(turn, role, unsent(order))
-        request_order_state(rules, turn, order.ref)
+        if not turn.state.fills.filled(order.ref) and order.ended_qty is None:
+            reports.entry_amended(turn, turn.state.opened_ref(), RejectCode.BROKER_REJECTED, words)
+        return
+    if order.reached or order.stage is LegStage.SENT:  # told twice it is one refusal
+        count_refusal(rules, turn, order, words, is_change=False)
+    keep_order(turn, role, unsent(order))
+    request_order_state(rules, turn, order.ref)
 
 
-def on_modify_refused(turn: PositionTurn, report: orders.ModifyRefused) -> None:
+def on_modify_refused(rules: PositionRules, turn: PositionTurn, report: orders.ModifyRefused) -> None:
     """Replace an exit that cannot be modified; an entry works on at the limit it had."""
     live = turn.state.orders.find(report.order_ref)
-    if live is not None and live[0] is OrderRole.EXIT:
-        replace_exit(turn, live[1])
+    if live is None or live[0] is not OrderRole.EXIT:
+        return
+    if report.vendor_code and not live[1].cancel_wanted:
+        count_refusal(rules, turn, live[1], f"{report.text} ({report.vendor_code})", is_change=True)
+    replace_exit(turn, live[1])
 
 
 # -- steering ------------------------------------------------------------------------------------

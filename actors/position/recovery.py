@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from actors.position import reports
+from actors.position.day import begin_day
 from actors.position.exit_order import arm_tier
 from actors.position.state import PositionRules, PositionTurn, Timer, arm_in, keep_order
 from domain.instants import MS
@@ -21,7 +22,7 @@ from domain.orders.references import position_of
 from domain.orders.tiers import Tier
 from domain.position.cycle import ExitKind, PositionState
 from domain.position.exits import MarketWatch, WantedExit
-from domain.position.fills import FIRST_REVISION, Fills, with_fees, with_fill
+from domain.position.fills import Fills, FillTotals, with_fees, with_fill
 from domain.units import Utc
 from messages import lifecycle, orders, restored, risk, session
 
@@ -54,10 +55,14 @@ def _restore(
     state.entry_spot_ticks = known.entry_spot_ticks
     state.entry_iv = known.entry_iv
     state.took_part = known.took_part
+    state.settlement_ticks = known.settlement_ticks
     state.watch = MarketWatch(turn.now)
     state.last_fill_utc = turn.now
     state.agree_after_utc = turn.now
     state.cycle = _cycle(known.state, state.fills)
+    begin_day(rules, turn)
+    if state.cycle is PositionState.SETTLING and state.day is not None:
+        state.settling_utc = min(turn.now, state.day.close_utc)
     if state.cycle is PositionState.PENDING_EXIT and known.exit_reason is not None:
         state.wanted = WantedExit(known.exit_reason, known.exit_kind or ExitKind.FULL, known.tier)
     state.orders = _orders_looked_for(known, reservation, state.fills, turn.now)
@@ -75,7 +80,7 @@ def _restore(
 def _fills(reservation: restored.Reservation, totals: tuple[restored.OrderFill, ...]) -> Fills:
     fills = Fills(side=reservation.ref.side)
     for total in totals:  # of the highest revisions already
-        fills = with_fill(fills, total.order_ref, total.side, total.qty, total.cost_ticks, FIRST_REVISION)
+        fills = with_fill(fills, FillTotals(total.order_ref, total.side, total.qty, total.cost_ticks))
         fills = with_fees(fills, total.order_ref, total.side, total.fees_cents, total.charged_qty)
     return fills
 
@@ -141,6 +146,9 @@ def on_order_found(rules: PositionRules, turn: PositionTurn, report: orders.Orde
             turn.tell("ibkr", orders.CancelOrder(order_ref=report.order_ref, reply_to=turn.name))
         return
     role, order = live
+    if report.read_back_utc < order.sent_utc:  # read before it was sent: it says nothing of it
+        arm_in(turn, Timer.QUERY, rules.connection.query_wait_ms, order.ref)
+        return
     turn.disarm(Timer.QUERY, order.ref)
     if report.is_working:
         keep_order(turn, role, found_working(order, report.qty, report.order_type, report.limit_ticks))

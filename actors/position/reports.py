@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from actors.position.state import PositionData, PositionRules, PositionTurn
 from domain.alarm import Severity
 from domain.instants import MS
@@ -9,8 +11,9 @@ from domain.orders.intent import PositionRef
 from domain.position.cycle import EndReason
 from domain.position.mark import mark_of
 from domain.risk.kill import KillLevel
-from domain.units import Cents
-from messages import entries, market, operator, positions, risk
+from domain.risk.reject import RejectCode
+from domain.units import Cents, Qty
+from messages import entries, market, operator, orders, positions, risk
 
 Reported = tuple[tuple[object, ...], tuple[object, ...]]
 
@@ -18,7 +21,20 @@ Reported = tuple[tuple[object, ...], tuple[object, ...]]
 def realised_cents(state: PositionData, settled_ticks: int | None = None) -> Cents:
     """Return what this life has realised so far, net of its fees."""
     multiplier = 0 if state.ref is None else state.ref.contract.multiplier
-    return state.fills.realised_cents(multiplier, settled_ticks) - state.fills.fees_cents
+    return state.fills.realised_cents(multiplier, settled_ticks) - fees_cents(state)
+
+
+def fees_cents(state: PositionData) -> Cents:
+    """Return the fees of this life's orders so far."""
+    return Cents(0) if state.ref is None else state.fills.fees_cents(state.ref.position_id)
+
+
+def open_text(turn: PositionTurn) -> str:
+    """Return what is open, for people: by the ledger, and by the broker where it says something else."""
+    state = turn.state
+    broker_qty = state.broker_qty
+    other = "" if broker_qty in (None, state.fills.signed_held) else f" (the broker holds {broker_qty})"
+    return f"{state.opened_ref().contract.label} {state.fills.signed_held:+d}{other}"
 
 
 # -- events --------------------------------------------------------------------------------------
@@ -45,22 +61,58 @@ def changed(turn: PositionTurn) -> None:
         positions.PositionChanged(
             ref=ref, state=state.cycle, qty=state.fills.held,
             cost_cents=state.fills.cost_cents(ref.contract.multiplier), realised_cents=realised_cents(state),
-            fees_cents=state.fills.fees_cents, unrealised_cents=mark.unrealised_cents, mark_utc=mark.at_utc,
+            fees_cents=fees_cents(state), unrealised_cents=mark.unrealised_cents, mark_utc=mark.at_utc,
             exit_reason=state.exit_reason, at_utc=turn.now,
         )
     )  # fmt: skip
 
 
 def closed(turn: PositionTurn, end: EndReason, settled_ticks: int | None) -> None:
-    """Publish that the position is flat and the broker agrees."""
+    """Publish that the position is flat and the broker agrees; what expired did so at the close of its own session."""
+    state = turn.state
+    day, ref = state.day, state.opened_ref()
+    is_at_close = day is not None and turn.now >= day.close_utc
+    event = positions.PositionClosed(
+        ref=ref, reason=state.exit_reason, end=end, opened_qty=state.fills.opened_qty,
+        realised_cents=realised_cents(state, settled_ticks), fees_cents=fees_cents(state),
+        opened_utc=state.opened_utc or turn.now,
+        closed_utc=day.close_utc if day is not None and is_at_close else turn.now,
+        is_correction=any(past.ref.position_id == ref.position_id for past in state.past),
+    )  # fmt: skip
+    _publish_closed(turn, event)
+
+
+def corrected(turn: PositionTurn, past: positions.PositionClosed, more_fees_cents: Cents) -> None:
+    """Publish again how a life ended, with a fee that came after it."""
+    event = replace(
+        past, fees_cents=past.fees_cents + more_fees_cents, realised_cents=past.realised_cents - more_fees_cents,
+        is_correction=True,
+    )  # fmt: skip
+    _publish_closed(turn, event)
+
+
+def _publish_closed(turn: PositionTurn, event: positions.PositionClosed) -> None:
+    rest = tuple(past for past in turn.state.past if past.ref.position_id != event.ref.position_id)
+    turn.state.past = (*rest, event)
+    turn.publish(event)
+
+
+def fill_booked(turn: PositionTurn, fill: orders.FillRecorded, qty: Qty) -> None:
+    """Publish a fill that changed what is held."""
     state = turn.state
     turn.publish(
-        positions.PositionClosed(
-            ref=state.opened_ref(), reason=state.exit_reason, end=end, opened_qty=state.fills.opened_qty,
-            realised_cents=realised_cents(state, settled_ticks), fees_cents=state.fills.fees_cents,
-            opened_utc=state.opened_utc or turn.now, closed_utc=turn.now,
+        positions.FillBooked(
+            ref=state.opened_ref(), side=fill.side, qty=qty,
+            price_ticks=fill.price_ticks if fill.is_price_known else None,
+            is_entry=fill.order_ref == state.entry_ref, held_qty=state.fills.held, at_utc=fill.at_utc,
         )
     )  # fmt: skip
+
+
+def entry_amended(turn: PositionTurn, ref: PositionRef, code: RejectCode, words: str) -> None:
+    """Publish that an accepted attempt came to nothing after all, and why."""
+    amended = entries.EntryAmended(key=ref.key, intent_id=ref.intent_id, code=code, words=words, at_utc=turn.now)
+    turn.publish(amended)
 
 
 def entry_abandoned(turn: PositionTurn, ref: PositionRef, order_ref: str, why: str) -> None:
@@ -72,9 +124,9 @@ def entry_abandoned(turn: PositionTurn, ref: PositionRef, order_ref: str, why: s
 def disputed(rules: PositionRules, turn: PositionTurn, why: str, level: KillLevel = KillLevel.NO_ENTRIES) -> None:
     """Publish, once, that ledger and broker do not agree, and halt entries (or more)."""
     state = turn.state
-    if state.is_disputed:
+    if state.disputed_utc is not None:
         return
-    state.is_disputed = True
+    state.disputed_utc = turn.now
     turn.publish(
         positions.PositionDisputed(
             position_id=state.opened_ref().position_id, con_id=rules.con_id, ledger_qty=state.fills.signed_held,
@@ -84,10 +136,9 @@ def disputed(rules: PositionRules, turn: PositionTurn, why: str, level: KillLeve
     raise_kill(turn, why, level)
 
 
-def blind_alarm(rules: PositionRules, turn: PositionTurn) -> None:
-    """Publish that the position can neither be seen nor sold."""
-    text = f"{turn.state.opened_ref().contract.label}: no quote and no order path, {turn.state.fills.held} held"
-    turn.publish(operator.Alarm(key=f"blind:{rules.con_id}", severity=Severity.CRITICAL, text=text, at_utc=turn.now))
+def alarm(turn: PositionTurn, key: str, severity: Severity, text: str) -> None:
+    """Publish what a person should look at."""
+    turn.publish(operator.Alarm(key=key, severity=severity, text=text, at_utc=turn.now))
 
 
 # -- commands ------------------------------------------------------------------------------------

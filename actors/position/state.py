@@ -7,17 +7,22 @@ from enum import StrEnum
 import msgspec
 
 from domain.instants import MS
-from domain.limits import ConnectionRules, ExitRules, TickerRules
+from domain.instruments import OrderType, Side
+from domain.limits import ConnectionRules, DayRules, ExitRules, TickerRules
 from domain.orders.intent import DecisionPrices, Permit, PositionRef
 from domain.orders.live_order import LiveOrder
 from domain.orders.order_pair import OrderPair, OrderRole
 from domain.orders.tiers import Tier
 from domain.position.cycle import CYCLE, EndReason, ExitReason, PositionEvent, PositionState
+from domain.position.day import PositionDay
 from domain.position.exits import HeldPosition, MarketWatch, WantedExit
 from domain.position.fills import Fills
 from domain.risk.kill import KillLevel
+from domain.session.modes import Mode
 from domain.session.phases import Phase
 from domain.units import Qty, Ticks, Utc
+from messages.positions import PositionClosed
+from messages.session import PhaseChanged
 from supervision.turn import Turn
 
 AFTER_HOURS = frozenset({Phase.CLOSED_DAY, Phase.PRE, Phase.CLOSED})
@@ -38,6 +43,8 @@ class Timer(StrEnum):
     AGREE = "agree"  # broker and ledger had their time to agree
     FEES = "fees"  # commission reports had their time
     RETRY = "retry"  # an exit may be sent again
+    DAY = "day"  # of a mark of the position's own day
+    STUCK = "stuck"  # something is held and could not be closed for so long
 
 
 OF_AN_ORDER = (Timer.ACK, Timer.QUERY, Timer.CANCEL)
@@ -49,6 +56,7 @@ class PositionRules(msgspec.Struct, frozen=True, kw_only=True):
     con_id: int
     exits: ExitRules
     connection: ConnectionRules
+    day: DayRules
     tickers: dict[str, TickerRules]
 
     def ticker(self, ref: PositionRef) -> TickerRules:
@@ -60,10 +68,19 @@ class PositionData(msgspec.Struct, kw_only=True):
     """State of one position.
 
     `ref`, `entry_ref`, `decision` and `permit` are those of the entry that opened this life; the last two are `None`
-    after a restart. `is_link_up` is `None` while nothing is known of the broker session (it refuses by itself what it
-    cannot send). `agree_after_utc` is the instant before which a broker quantity says nothing about flat;
-    `agree_due_utc` and `fees_due_utc` are running waits. `reason` is the exit last wanted and `end` how the last life
-    ended. `broker_qty` is signed.
+    after a restart. `day` is the position's own, `told_phase` what `session` said last, `phase` what counts of both.
+    `is_link_up` is `None` while nothing is known of the broker session (it refuses by itself what it cannot send).
+    `reason` is the exit last wanted and `end` how the last life ended; `past` are the ends that were published.
+
+    Of the broker: `broker_qty` is signed, `is_broker_newer` says that it was reported after the last fill, `gap_qty`
+    what the ledger held more than the broker when both were last compared; `agree_after_utc` is the instant before
+    which it says nothing about flat, `close_qty` what it was at the close, which was at `settling_utc`.
+    `agree_due_utc` and `fees_due_utc` are running waits, `disputed_utc` is when the difference was published.
+
+    Of exits that do not go: `retry_utc` ends a pause of ours, `refused_until_utc` one after a refusal of the broker's;
+    `trouble` is why the last one did not leave; `refusals` counts the broker's since a fill, `refused_type` is the type
+    of the last new order that it refused. `no_market_until_utc` is a halt that only the broker session has told,
+    `resumed_utc` a resume of which no quote was seen yet.
     """
 
     cycle: PositionState = PositionState.FLAT
@@ -77,22 +94,41 @@ class PositionData(msgspec.Struct, kw_only=True):
     wanted: WantedExit | None = None
     reason: ExitReason | None = None
     end: EndReason | None = None
+    past: tuple[PositionClosed, ...] = ()
     watch: MarketWatch = MarketWatch(Utc(0))
     opened_utc: Utc | None = None
     entry_spot_ticks: Ticks | None = None
     entry_iv: float | None = None
     took_part: bool = False
+    day: PositionDay | None = None
+    told_phase: PhaseChanged | None = None
     phase: Phase | None = None
+    settlement_ticks: Ticks | None = None
     kill_level: KillLevel = KillLevel.RUNNING
+    mode: Mode | None = None
     is_link_up: bool | None = None
+    is_halted: bool = False
+    no_market_until_utc: Utc = Utc(0)
+    resumed_utc: Utc | None = None
     broker_qty: Qty | None = None
     broker_read_utc: Utc = Utc(0)
+    is_broker_newer: bool = False
+    gap_qty: Qty = Qty(0)
+    close_qty: Qty | None = None
+    settling_utc: Utc | None = None
+    short_since_utc: Utc | None = None
     last_fill_utc: Utc = Utc(0)
     agree_after_utc: Utc = Utc(0)
     agree_due_utc: Utc | None = None
+    disputed_utc: Utc | None = None
     fees_due_utc: Utc | None = None
     retry_utc: Utc = Utc(0)
-    is_disputed: bool = False
+    refused_until_utc: Utc = Utc(0)
+    refusals: int = 0
+    refused_type: OrderType | None = None
+    is_disaster_refused: bool = False
+    trouble: str = ""
+    stuck_since_utc: Utc | None = None
 
     def opened_ref(self) -> PositionRef:
         """Return the reference of this life.
@@ -114,6 +150,31 @@ class PositionData(msgspec.Struct, kw_only=True):
             entry_spot_ticks=self.entry_spot_ticks, entry_iv=self.entry_iv, opened_utc=self.opened_utc,
             took_part=self.took_part,
         )  # fmt: skip
+
+    @property
+    def closable_qty(self) -> Qty:
+        """What an exit may close: min(ledger, broker).
+
+        Between a fill and the broker's next word the ledger alone says it, less what was long missing at the broker.
+        """
+        held = self.fills.held
+        if self.broker_qty is not None and self.is_broker_newer:
+            held = min(held, Qty(self.fills.sign * self.broker_qty))
+        elif self.disputed_utc is not None or self.short_since_utc is not None:
+            held -= self.gap_qty
+        return max(held, Qty(0))
+
+    @property
+    def short_qty(self) -> Qty:
+        """How many contracts the broker holds short of what was bought to open."""
+        if self.ref is None or self.ref.side is not Side.BUY or self.broker_qty is None:
+            return Qty(0)
+        return max(Qty(-self.broker_qty), Qty(0))
+
+    @property
+    def cover_qty(self) -> Qty:
+        """How many contracts may be bought back: the short, where it was reported after the last fill."""
+        return self.short_qty if self.is_broker_newer else Qty(0)
 
     @property
     def exit_reason(self) -> ExitReason | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import assert_never
 
 from actors import gateway_link
-from actors.quotes import lines, link, quoting
+from actors.quotes import halts, lines, link, looks, offers, quoting
 from actors.quotes.state import QuotesState, Timer, Wiring, alarm
 from config.settings import Settings
 from messages import broker, market, session
@@ -18,11 +18,13 @@ Inbox = (
     | TimerFired
     | broker.LinkFact
     | broker.ErrorReported
+    | broker.PortFaulted
     | session.PhaseChanged
     | market.ChainListed
     | market.ChainFailed
     | market.QuotesArrived
     | market.LinesRefused
+    | market.HaltHeard
     | market.RequestContracts
     | market.RequestQuote
     | market.WatchContract
@@ -40,6 +42,8 @@ class QuotesActor(Actor[QuotesState, Inbox]):
             port=f"port:{name}",
             rules=settings.connection,
             limits=settings.entry,
+            day=settings.day,
+            silent_ms=settings.exits.blind_underlying_ms,
             gateways=len(settings.broker.gateways),
             classes={
                 ticker: settings.ticker_rules[ticker].trading_class
@@ -69,8 +73,12 @@ class QuotesActor(Actor[QuotesState, Inbox]):
                     self._on_link(turn, message)
             case broker.ErrorReported():
                 alarm(turn, "market_data", message.text)
+            case broker.PortFaulted():
+                looks.on_port_fault(turn, message)
             case session.PhaseChanged():
-                lines.on_phase(w, turn, message)
+                looks.on_phase(w, turn, message)
+            case market.HaltHeard():
+                halts.on_halt_heard(turn, message)
             case market.ChainListed():
                 lines.on_chain_listed(w, turn, message)
             case market.ChainFailed():
@@ -80,7 +88,7 @@ class QuotesActor(Actor[QuotesState, Inbox]):
             case market.QuotesArrived():
                 quoting.on_quotes_arrived(w, turn, message)
             case market.RequestContracts():
-                quoting.offer_contracts(w, turn, message)
+                offers.offer_contracts(w, turn, message)
             case market.RequestQuote():
                 quoting.request_quote(w, turn, message)
             case market.WatchContract():
@@ -111,6 +119,14 @@ class QuotesActor(Actor[QuotesState, Inbox]):
         match kind:
             case Timer.LINK:
                 link.on_wait_over(w, turn)
+            case Timer.LOOK:
+                looks.on_look_due(w, turn)
+            case Timer.PREOPEN:
+                looks.on_preopen_due(w, turn)
+            case Timer.OFFER:
+                offers.on_offer_due(w, turn, message.subject)
+            case Timer.DEMAND_OVER:
+                offers.on_demand_over(w, turn, message.subject)
             case Timer.LIST_CHAIN:
                 lines.on_chain_due(w, turn, message.subject)
             case Timer.ASK_AGAIN:

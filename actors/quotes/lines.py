@@ -4,24 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from actors.quotes.halts import forget_lines
 from actors.quotes.state import QuotesState, Timer, Wiring, alarm
+from domain.alarm import Severity
 from domain.instants import MS
+from domain.instruments import Contract, Spot
 from domain.options import contract_choice
-from messages import market, session
+from messages import market
 from supervision.turn import Turn
 
-
-def on_phase(wiring: Wiring, turn: Turn[QuotesState], message: session.PhaseChanged) -> None:
-    """Take over the day's close; a new session has chains of its own."""
-    state = turn.state
-    state.close_utc = message.close_utc
-    if message.session == state.session:
-        return
-    state.session = message.session
-    state.chains, state.centres = {}, {}
-    if state.link.is_up:
-        replan(wiring, turn)
-        list_chains(wiring, turn, wiring.classes)
+# -- chains -------------------------------------------------------------------------------------
 
 
 def list_chains(wiring: Wiring, turn: Turn[QuotesState], tickers: Iterable[str]) -> None:
@@ -37,15 +29,21 @@ def list_chains(wiring: Wiring, turn: Turn[QuotesState], tickers: Iterable[str])
                 expiry=state.session,
             ),
         )  # fmt: skip
+        turn.arm(Timer.LIST_CHAIN, turn.now + 2 * wiring.rules.read_back_ms * MS, ticker)
 
 
 def on_chain_listed(wiring: Wiring, turn: Turn[QuotesState], fact: market.ChainListed) -> None:
-    """Keep a chain and stream its window."""
+    """Keep a chain and its hours, and stream its window."""
     state = turn.state
-    if fact.session_epoch == state.session_epoch:
-        today = tuple(contract for contract in fact.contracts if contract.expiry == state.session)
-        state.chains = {**state.chains, fact.ticker: today}
-        replan(wiring, turn)
+    if fact.session_epoch != state.session_epoch or state.session is None:
+        return
+    turn.disarm(Timer.LIST_CHAIN, fact.ticker)
+    today = contract_choice.chain_of(contract for contract in fact.contracts if contract.expiry == state.session)
+    hours = market.HoursRead(ticker=fact.ticker, session=state.session, hours=fact.hours)
+    state.chains = {**state.chains, fact.ticker: today}
+    state.hours = {**state.hours, fact.ticker: hours}
+    turn.publish(hours)
+    replan(wiring, turn)
 
 
 def on_chain_failed(wiring: Wiring, turn: Turn[QuotesState], fact: market.ChainFailed) -> None:
@@ -63,54 +61,96 @@ def on_chain_due(wiring: Wiring, turn: Turn[QuotesState], ticker: str) -> None:
         list_chains(wiring, turn, (ticker,))
 
 
+# -- lines --------------------------------------------------------------------------------------
+
+
 def on_lines_refused(turn: Turn[QuotesState], fact: market.LinesRefused) -> None:
     """Forget lines that the broker refused; what is held and refused is worth a page."""
     state = turn.state
     state.lines = {con_id: contract for con_id, contract in state.lines.items() if con_id not in fact.con_ids}
     held = [contract.label for contract in state.watched if contract.con_id in fact.con_ids]
     if held:
-        alarm(turn, "lines", f"no market data for held {', '.join(held)} (code {fact.vendor_code})")
+        text = f"no market data for held {', '.join(held)} (code {fact.vendor_code})"
+        alarm(turn, "lines", text, Severity.CRITICAL)
 
 
 def replan(wiring: Wiring, turn: Turn[QuotesState]) -> None:
-    """Bring the lines into agreement with what is held, asked for and around the money."""
+    """Bring the lines into agreement with what is held, asked for, wanted by a signal, and around the money."""
     state = turn.state
-    centres, windows = dict(state.centres), []
+    centres, calm = dict(state.centres), dict(state.calm)
+    windows: dict[str, tuple[Contract, ...]] = {}
     for ticker in wiring.classes:
-        chain, spot = state.chains.get(ticker, ()), state.spots.get(ticker)
-        if not chain or spot is None:
+        chain, spot = state.chains.get(ticker), state.spots.get(ticker)
+        if chain is None or not chain.contracts or spot is None:
             continue
-        around, strikes = wiring.strikes_around(ticker), contract_choice.strikes_of(chain)
-        centres[ticker] = contract_choice.centre(strikes, spot.price_ticks, centres.get(ticker), around)
-        windows.append(contract_choice.window(chain, centres[ticker], around))
-    state.centres = centres
+        around = wiring.strikes_around(ticker)
+        centre = contract_choice.centre(chain.strikes, spot.price_ticks, centres.get(ticker), around)
+        if centre != centres.get(ticker) or ticker not in calm:
+            centres[ticker], calm[ticker] = centre, contract_choice.calm_range(chain.strikes, centre, around)
+        windows[ticker] = contract_choice.window(chain, centre, around)
+    state.centres, state.calm = centres, calm
     if not state.link.is_up:
         return
-    held = {contract.con_id: contract for contract in state.watched}
-    for con_id in sorted({request.con_id for request in state.requests}):
-        contract = state.contract(con_id)
-        if contract is not None:
-            held[con_id] = contract
-    plan = contract_choice.line_plan(held.values(), windows, wiring.rules.lines_max - len(wiring.underlyings))
-    close = tuple(sorted(held))
+    firm = {**_closely(state), **{c.con_id: c for demand in state.demands.values() for c in demand.contracts}}
+    plan, state.without = contract_choice.line_plan(firm.values(), windows, wiring.option_lines)
+    _say_who_is_without(wiring, turn)
     gone = tuple(sorted(state.lines.keys() - plan.keys()))
     new = tuple(plan[con_id] for con_id in plan if con_id not in state.lines)
     epoch = state.session_epoch
-    if close != state.close_con_ids:
-        turn.tell(wiring.port, market.WatchClosely(session_epoch=epoch, con_ids=close))
+    watch_closely(wiring, turn)
     if gone:
         turn.tell(wiring.port, market.Unsubscribe(session_epoch=epoch, con_ids=gone))
         state.quotes = {con_id: quote for con_id, quote in state.quotes.items() if con_id in plan}
+        forget_lines(turn, gone)
     if new:
         turn.tell(wiring.port, market.Subscribe(session_epoch=epoch, contracts=new))
-    state.lines, state.close_con_ids = plan, close
+    state.lines = plan
 
 
-def has_moved(wiring: Wiring, state: QuotesState, ticker: str) -> bool:
-    """Return whether the money has left the middle of a ticker's window."""
-    chain = state.chains.get(ticker)
-    if not chain:
-        return False
-    strikes, old_ticks = contract_choice.strikes_of(chain), state.centres.get(ticker)
-    price_ticks = state.spots[ticker].price_ticks
-    return contract_choice.centre(strikes, price_ticks, old_ticks, wiring.strikes_around(ticker)) != old_ticks
+def watch_closely(wiring: Wiring, turn: Turn[QuotesState]) -> None:
+    """Have the port report what is held or asked for at once, where that has changed."""
+    state = turn.state
+    close = tuple(sorted(_closely(state)))
+    if close != state.close_con_ids and state.link.is_up:
+        state.close_con_ids = close
+        turn.tell(wiring.port, market.WatchClosely(session_epoch=state.session_epoch, con_ids=close))
+
+
+def stream_closely(wiring: Wiring, turn: Turn[QuotesState], con_id: int) -> None:
+    """Watch a contract closely; lines are planned anew only where it has none."""
+    if con_id in turn.state.lines:
+        watch_closely(wiring, turn)
+    else:
+        replan(wiring, turn)
+
+
+def _closely(state: QuotesState) -> dict[int, Contract]:
+    """Return what is held or asked for."""
+    close = {contract.con_id: contract for contract in state.watched}
+    for request in state.requests:
+        contract = state.contract(request.con_id)
+        if contract is not None:
+            close[request.con_id] = contract
+    return close
+
+
+def _say_who_is_without(wiring: Wiring, turn: Turn[QuotesState]) -> None:
+    """Name, once a session, the tickers whose contracts get no line before a signal comes."""
+    state = turn.state
+    news = [ticker for ticker in state.without if ticker not in state.said]
+    if news:
+        state.said |= frozenset(news)
+        text = (
+            f"{', '.join(news)}: no room within {wiring.rules.lines_max} market data lines; their contracts are quoted"
+            f" when a signal comes. Raise connection.lines_max where the account has more."
+        )
+        alarm(turn, "lines_budget", text)
+
+
+def has_moved(state: QuotesState, spot: Spot) -> bool:
+    """Return whether the money has left the middle of its ticker's window, or the window has never been placed."""
+    calm = state.calm.get(spot.ticker)
+    if calm is None:
+        chain = state.chains.get(spot.ticker)
+        return chain is not None and bool(chain.contracts)
+    return not calm[0] < 2 * spot.price_ticks <= calm[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from actors import gateway_link
 from actors.quotes.lines import list_chains, replan
+from actors.quotes.looks import note_asked
 from actors.quotes.state import QuotesState, Wiring
 from domain.session import dialling
 from domain.session.dialling import LinkState
@@ -30,7 +31,9 @@ def on_link_lost(wiring: Wiring, turn: Turn[QuotesState], fact: broker.LinkLost)
     """Dial again after a pause, or wait on a socket that stayed up."""
     state = turn.state
     was_of_use = state.link.state in (LinkState.UP, LinkState.CUT)
-    link = dialling.lose(state.link, wiring.rules, turn.now, is_socket_up=fact.is_socket_up, was_of_use=was_of_use)
+    link = dialling.lose(
+        state.link, wiring.rules, wiring.gateways, turn.now, is_socket_up=fact.is_socket_up, was_of_use=was_of_use
+    )
     if link is not None:
         if link.state is LinkState.DOWN:
             state.lines = {}
@@ -58,6 +61,7 @@ def _resume(wiring: Wiring, turn: Turn[QuotesState]) -> None:
     """Subscribe anew to underlyings, to what is held and to the windows; list the chains that are missing."""
     state = turn.state
     turn.tell(wiring.port, market.Subscribe(session_epoch=state.session_epoch, tickers=wiring.underlyings))
+    note_asked(state, wiring.underlyings, turn.now)
     state.close_con_ids = ()
     replan(wiring, turn)
     list_chains(wiring, turn, [ticker for ticker in wiring.classes if ticker not in state.chains])

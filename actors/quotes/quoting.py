@@ -1,15 +1,13 @@
-"""Quotes and offers: what is published as it arrives, and what is answered to whoever asks."""
+"""Quotes: what is published as it arrives, and what is answered to whoever asks for a fresh one."""
 
 from __future__ import annotations
 
-from actors.quotes.lines import has_moved, replan
+from actors.quotes.lines import has_moved, replan, stream_closely, watch_closely
+from actors.quotes.offers import NO_SESSION, answer_offers
 from actors.quotes.state import QuotesState, Timer, Wiring
 from domain.instruments import Contract, Quote
-from domain.options import contract_choice
 from messages import market
 from supervision.turn import Turn
-
-NO_SESSION = "no market-data session"
 
 
 def on_quotes_arrived(wiring: Wiring, turn: Turn[QuotesState], fact: market.QuotesArrived) -> None:
@@ -32,8 +30,12 @@ def on_quotes_arrived(wiring: Wiring, turn: Turn[QuotesState], fact: market.Quot
         turn.disarm(Timer.ASK_AGAIN, request.request_id)
     if answered:
         state.requests = tuple(request for request in state.requests if request not in answered)
-    if answered or any(has_moved(wiring, state, ticker) for ticker in spots):
+    if state.offers:
+        answer_offers(wiring, turn)
+    if any(has_moved(state, spot) for spot in fact.spots):
         replan(wiring, turn)
+    elif answered:
+        watch_closely(wiring, turn)
 
 
 # -- watched contracts --------------------------------------------------------------------------
@@ -44,7 +46,7 @@ def watch(wiring: Wiring, turn: Turn[QuotesState], contract: Contract) -> None:
     state = turn.state
     rest = tuple(other for other in state.watched if other.con_id != contract.con_id)
     state.watched = (*rest, contract)
-    replan(wiring, turn)
+    stream_closely(wiring, turn, contract.con_id)
     _publish_quote(turn, contract)
 
 
@@ -63,29 +65,6 @@ def _publish_quote(turn: Turn[QuotesState], contract: Contract) -> None:
 # -- requests -----------------------------------------------------------------------------------
 
 
-def offer_contracts(wiring: Wiring, turn: Turn[QuotesState], request: market.RequestContracts) -> None:
-    """Report the candidates of a ticker and right, or why there are none."""
-    state, ticker, right = turn.state, request.ticker, request.right
-    chain, spot = state.chains.get(ticker), state.spots.get(ticker)
-    found: tuple[tuple[Contract, Quote], ...] = ()
-    why: str | None = None
-    if not state.link.is_up:
-        why = NO_SESSION
-    elif chain is None:
-        why = f"the {ticker} chain is not listed"
-    elif not chain:
-        why = f"no {ticker} option expires today"
-    else:
-        found = contract_choice.candidates(chain, state.quotes, right, spot, state.close_utc, turn.now, wiring.limits)
-        if not found:
-            why = f"no {ticker} {right.value} quoted with a delta in the band"
-    offered = market.ContractsOffered(
-        request_id=request.request_id, quotes=found, spot=spot, why=why,
-        is_none_today=chain is not None and not chain,
-    )  # fmt: skip
-    turn.report(request.reply_to, offered)
-
-
 def request_quote(wiring: Wiring, turn: Turn[QuotesState], request: market.RequestQuote) -> None:
     """Report a quote that is fresh enough, or wait for the next tick while the contract is watched closely."""
     state = turn.state
@@ -96,7 +75,7 @@ def request_quote(wiring: Wiring, turn: Turn[QuotesState], request: market.Reque
         _report_quote(turn, request, quote)
     else:
         state.requests = (*state.requests, request)
-        replan(wiring, turn)
+        stream_closely(wiring, turn, request.con_id)
         turn.arm(Timer.EXPIRE, request.expires_utc, request.request_id)
         turn.arm(Timer.ASK_AGAIN, turn.now + (request.expires_utc - turn.now) // 2, request.request_id)
 
@@ -120,7 +99,7 @@ def on_request_expired(wiring: Wiring, turn: Turn[QuotesState], request_id: str)
     if request is None:
         return
     state.requests = tuple(other for other in state.requests if other.request_id != request_id)
-    replan(wiring, turn)
+    watch_closely(wiring, turn)
     why = "no tick in time" if state.link.is_up else NO_SESSION
     _report_unavailable(turn, request, why, state.quotes.get(request.con_id))
 

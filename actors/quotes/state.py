@@ -11,41 +11,70 @@ import msgspec
 from actors.gateway_link import LINK_TIMER
 from domain.alarm import Severity
 from domain.indices import INDICES
-from domain.instruments import Contract, Quote, Spot
-from domain.limits import ConnectionRules, EntryLimits
+from domain.instruments import Contract, Quote, Right, Spot
+from domain.limits import ConnectionRules, DayRules, EntryLimits
+from domain.options.contract_choice import Chain
 from domain.session.dialling import Link
+from domain.session.phases import Phase
 from domain.units import Ticks, Utc
 from messages import market, operator
 from supervision.turn import Turn
 
 
 class Timer(StrEnum):
-    """What the actor waits for; the subject is a ticker of `LIST_CHAIN`, a request of the last two."""
+    """What the actor waits for; the subject is a ticker of the chain and demand timers, a request of the last three."""
 
     LINK = LINK_TIMER
-    LIST_CHAIN = "list_chain"  # the pause after a chain that could not be listed
+    LOOK = "look"  # the next look at spreads and at lines that have fallen silent
+    PREOPEN = "preopen"  # what is missing before the open
+    LIST_CHAIN = "list_chain"  # a chain that could not be listed, or was not answered
+    DEMAND_OVER = "demand_over"  # contracts that were quoted for a signal need no line any more
+    OFFER = "offer"  # the time in which contracts that had no line can be quoted
     ASK_AGAIN = "ask_again"  # half of the time that a request has
     EXPIRE = "expire"  # all of it
+
+
+class Demand(msgspec.Struct, frozen=True):
+    """Contracts that are streamed for a signal on a ticker without a window, and since when."""
+
+    contracts: tuple[Contract, ...]
+    since_utc: Utc
+
+    def is_quoted(self, quotes: Mapping[int, Quote], right: Right) -> bool:
+        """Return whether each contract of this right has a quote by now."""
+        return all(contract.con_id in quotes for contract in self.contracts if contract.right is right)
 
 
 class QuotesState(msgspec.Struct, kw_only=True):
     """Everything the actor knows; mappings are replaced, never changed.
 
-    `lines` are the contracts streamed now; `centres` (ticker to strike) what the windows stand on; `watched` are
-    published until somebody unwatches them; `requests` wait for a fresh tick; `close_con_ids` are those that the port
-    was told to watch closely.
+    `lines` are the contracts streamed now; `centres` (ticker to strike) what the windows stand on, `calm` the doubled
+    prices between which they stay there; `without` are tickers whose window has no room, `said` those of this session
+    that people know of. `watched` are published until somebody unwatches them; `requests` wait for a fresh tick,
+    `offers` for quotes of a ticker `demands`; `close_con_ids` are those that the port was told to watch closely.
+    `asked_utc` is when an underlying's line was asked for last; `halted` are (ticker, con_id).
     """
 
     link: Link = Link()
     session: date | None = None
+    phase: Phase | None = None
     close_utc: Utc | None = None
-    chains: Mapping[str, tuple[Contract, ...]] = {}
+    chains: Mapping[str, Chain] = {}
+    hours: Mapping[str, market.HoursRead] = {}
     centres: Mapping[str, Ticks] = {}
+    calm: Mapping[str, tuple[int, int]] = {}
+    without: tuple[str, ...] = ()
+    said: frozenset[str] = frozenset()
     lines: Mapping[int, Contract] = {}
     quotes: Mapping[int, Quote] = {}
     spots: Mapping[str, Spot] = {}
+    asked_utc: Mapping[str, Utc] = {}
+    halted: frozenset[tuple[str, int]] = frozenset()
+    looks: int = 0
     watched: tuple[Contract, ...] = ()
     requests: tuple[market.RequestQuote, ...] = ()
+    demands: Mapping[str, Demand] = {}
+    offers: tuple[market.RequestContracts, ...] = ()
     close_con_ids: tuple[int, ...] = ()
 
     @property
@@ -57,16 +86,23 @@ class QuotesState(msgspec.Struct, kw_only=True):
         """Return a contract that is streamed, watched or listed; `None` for any other."""
         if con_id in self.lines:
             return self.lines[con_id]
-        listed = (contract for chain in self.chains.values() for contract in chain)
-        return next((c for group in (self.watched, listed) for c in group if c.con_id == con_id), None)
+        watched = next((contract for contract in self.watched if contract.con_id == con_id), None)
+        if watched is not None:
+            return watched
+        return next((chain.by_con_id[con_id] for chain in self.chains.values() if con_id in chain.by_con_id), None)
 
 
 class Wiring(msgspec.Struct, frozen=True, kw_only=True):
-    """Addresses and rules of one desk; `classes` are the trading classes of the lanes' tickers, in order."""
+    """Addresses and rules of one desk; `classes` are the trading classes of the lanes' tickers, in order.
+
+    `silent_ms` is how long an underlying's line may be silent.
+    """
 
     port: str
     rules: ConnectionRules
     limits: EntryLimits
+    day: DayRules
+    silent_ms: int
     gateways: int
     classes: Mapping[str, str]
     underlyings: tuple[str, ...]
@@ -75,7 +111,12 @@ class Wiring(msgspec.Struct, frozen=True, kw_only=True):
         """Return how many strikes each side of the money are streamed."""
         return self.rules.strikes_around_index if ticker in INDICES else self.rules.strikes_around
 
+    @property
+    def option_lines(self) -> int:
+        """How many lines are left for options."""
+        return self.rules.lines_max - len(self.underlyings)
 
-def alarm(turn: Turn[QuotesState], key: str, text: str) -> None:
+
+def alarm(turn: Turn[QuotesState], key: str, text: str, severity: Severity = Severity.WARNING) -> None:
     """Tell people of a fault of the market data."""
-    turn.publish(operator.Alarm(key=key, severity=Severity.WARNING, text=text, at_utc=turn.now))
+    turn.publish(operator.Alarm(key=key, severity=severity, text=text, at_utc=turn.now))

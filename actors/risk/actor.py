@@ -1,22 +1,25 @@
 """`risk:<desk>`: the read model, the entry pipeline, the day's stops.
 
-One attempt at a time goes through the gates (`entry`), so that counts cannot race. The day's P&L is evaluated with
-every report of a position (`day`), level 1 is asked for where an automatic rule says so (`automatic_kill`).
+Decisions are taken one at a time (`entry`), so that counts cannot race. The day's P&L is evaluated with every report of
+a position (`day`), level 1 is asked for where an automatic rule says so (`automatic_kill`) or knows nothing (`inputs`).
 
-Restarted: decisions, closed trades, lock and start NAV come from the ledger, live reservations count as pending with an
-unknown mark, phase, kill level and mode are asked for, the rest must be told again by its owners; unknown refuses.
+Restarted: decisions, closed trades, lock, stops, start NAV and promotions come from the ledger, live reservations count
+as pending with an unknown mark, phase, kill level and mode are asked for, the rest must be told again by its owners
+(liquid hours and halts within minutes); unknown refuses.
 """
 
 from __future__ import annotations
 
 from typing import assert_never
 
-from actors.risk import automatic_kill, day, entry, holdings, permit
+from msgspec.structs import replace
+
+from actors.risk import automatic_kill, day, entry, holdings, inputs, market_state, permit
 from actors.risk.state import RiskState, Timer
 from config.settings import Settings
 from domain.instants import BUCKET_NS, MS
-from domain.risk.day import DayStops, LockReason
-from domain.risk.desk_view import DeskView
+from domain.risk.day import LockReason
+from domain.risk.desk_view import DeskView, decisions_of
 from domain.risk.gates.types import DeskRules
 from domain.signals.alert import AlertKey
 from domain.units import Utc
@@ -24,17 +27,19 @@ from messages import broker, entries, lifecycle, market, positions, restored, ri
 from supervision.actor import Actor
 from supervision.turn import Turn
 
+EntryMessage = (
+    market.ContractsOffered | market.QuoteRead | market.QuoteUnavailable | entries.EntryReserved | entries.EntryRefused
+    | entries.EntryAmended | entries.RequestPermit
+)  # fmt: skip
 Inbox = (
     lifecycle.Started
     | lifecycle.TimerFired
     | signals.SignalRaised
-    | market.ContractsOffered
-    | market.QuoteRead
-    | market.QuoteUnavailable
+    | signals.PromotionChanged
+    | EntryMessage
     | market.SpotsChanged
-    | entries.EntryReserved
-    | entries.EntryRefused
-    | entries.RequestPermit
+    | market.HoursRead
+    | market.HaltChanged
     | positions.PositionOpened
     | positions.PositionChanged
     | positions.PositionClosed
@@ -44,6 +49,7 @@ Inbox = (
     | session.ReconcileFinished
     | session.PhaseChanged
     | broker.AccountRead
+    | broker.AccountUnreadable
     | risk.KillRaised
     | risk.KillLowered
     | risk.DayLocked
@@ -52,18 +58,18 @@ Inbox = (
 
 
 class RiskActor(Actor[RiskState, Inbox]):
-    """Lets one intent at a time through the gates, and stops the day when it must."""
+    """Lets intents through the gates, and stops the day when it must."""
 
     def __init__(self, name: str, settings: Settings, is_live_armed: bool = False) -> None:
         super().__init__(name)
         self.rules = DeskRules(
             desk=settings.desk,
-            profile=settings.profile,
             trading_mode=settings.trading_mode,
             is_live_armed=is_live_armed,
             paper_port=settings.broker.paper_port,
             live_port=settings.broker.live_port,
             limits=settings.entry,
+            kill=settings.kill,
             exits=settings.exits,
             day=settings.day,
             strategies=settings.strategies,
@@ -75,25 +81,24 @@ class RiskActor(Actor[RiskState, Inbox]):
         return RiskState()
 
     def decide(self, turn: Turn[RiskState], message: Inbox) -> None:
-        """Take one message into account, then begin the next attempt where none is in hand."""
+        """Take one message into account."""
         rules = self.rules
         match message:
             case signals.SignalRaised():
                 entry.on_signal(rules, turn, message)
-            case market.ContractsOffered():
-                entry.on_contracts_offered(rules, turn, message)
-            case market.QuoteRead():
-                entry.on_quote(rules, turn, message)
-            case market.QuoteUnavailable():
-                entry.on_quote_unavailable(rules, turn, message)
-            case entries.EntryReserved():
-                entry.on_reserved(rules, turn, message)
-            case entries.EntryRefused():
-                entry.on_refused(rules, turn, message)
-            case entries.RequestPermit():
-                permit.on_permit_requested(rules, turn, message)
+            case signals.PromotionChanged():
+                market_state.on_promotion(turn, message)
+            case (
+                market.ContractsOffered() | market.QuoteRead() | market.QuoteUnavailable() | entries.EntryReserved()
+                | entries.EntryRefused() | entries.EntryAmended() | entries.RequestPermit()
+            ):  # fmt: skip
+                self._on_entry(turn, message)
             case market.SpotsChanged():
-                automatic_kill.on_spots(turn, message)
+                automatic_kill.on_spots(rules, turn, message)
+            case market.HoursRead():
+                market_state.on_hours(turn, message)
+            case market.HaltChanged():
+                market_state.on_halt(turn, message)
             case positions.PositionOpened():
                 holdings.on_opened(rules, turn, message)
             case positions.PositionChanged():
@@ -103,13 +108,15 @@ class RiskActor(Actor[RiskState, Inbox]):
             case positions.EntryAbandoned():
                 holdings.on_abandoned(rules, turn, message)
             case session.ModeChanged():
-                automatic_kill.on_mode(turn, message)
+                automatic_kill.on_mode(rules, turn, message)
             case session.AccountChecked():
                 day.on_account_checked(turn, message)
             case broker.AccountRead():
                 day.on_account_read(turn, message)
+            case broker.AccountUnreadable():
+                day.on_account_unreadable(turn, message)
             case session.ReconcileFinished():
-                day.on_reconciled(turn)
+                day.on_reconciled(turn, message)
             case session.PhaseChanged():
                 day.on_phase(rules, turn, message)
             case risk.KillRaised() | risk.KillLowered():
@@ -124,29 +131,62 @@ class RiskActor(Actor[RiskState, Inbox]):
                 on_timer(rules, turn, message)
             case _:
                 assert_never(message)
-        entry.begin_next(rules, turn)
+
+    def _on_entry(self, turn: Turn[RiskState], message: EntryMessage) -> None:
+        rules = self.rules
+        match message:
+            case market.ContractsOffered():
+                entry.on_contracts_offered(rules, turn, message)
+            case market.QuoteRead():
+                entry.on_quote(rules, turn, message)
+            case market.QuoteUnavailable():
+                entry.on_quote_unavailable(rules, turn, message)
+            case entries.EntryReserved():
+                entry.on_reserved(rules, turn, message)
+            case entries.EntryRefused():
+                entry.on_refused(rules, turn, message)
+            case entries.EntryAmended():
+                entry.on_amended(turn, message)
+            case entries.RequestPermit():
+                permit.on_permit_requested(rules, turn, message)
+            case _:
+                assert_never(message)
 
 
 def start(rules: DeskRules, turn: Turn[RiskState], message: lifecycle.Started) -> None:
     """Take over what the ledger knows, and ask for what nobody reports unasked."""
-    turn.state.incarnation = message.incarnation
+    state = turn.state
+    state.incarnation = message.incarnation
     turn.tell("session", session.RequestPhase(reply_to=turn.name))
     turn.tell("kill", risk.RequestKillLevel(reply_to=turn.name))
     turn.tell("ibkr", session.RequestMode(reply_to=turn.name, with_account=True))
+    # A resume just before a crash is told to nobody again (a new process warms up for longer than that).
+    halts_from_utc = turn.now + rules.limits.halt_resume_ms * MS if message.incarnation > 1 else Utc(0)
+    state.view = replace(state.view, halts_from_utc=halts_from_utc)
     known = message.restored
     if known is None:
         return
     if not isinstance(known, restored.RiskRestored):
         raise TypeError(f"{turn.name} cannot start from {type(known).__name__}")
-    turn.state.view = DeskView(
+    is_hard = known.stops.is_hard or known.day_locked == LockReason.DAILY_LOSS
+    state.recorded = known.stops
+    state.view = DeskView(
         session=known.session,
         start_nav_cents=known.start_nav_cents,
         day_locked=known.day_locked,
-        decisions=known.decisions,
-        holdings=tuple(holdings.of_reservation(reservation) for reservation in known.reservations),
+        decisions=decisions_of(known.decisions),
+        holdings=tuple(holdings.of_reservation(reservation, turn.now) for reservation in known.reservations),
         closed=known.closed,
-        stops=DayStops(is_hard=known.day_locked == LockReason.DAILY_LOSS),
+        stops=replace(known.stops, is_hard=is_hard),
+        promoted=frozenset(known.promoted or ()),
+        is_promoted_known=known.promoted is not None,
+        halts_from_utc=halts_from_utc,
     )
+    if is_hard and known.day_locked is None:
+        day.ask_for_lock(turn, LockReason.DAILY_LOSS)
+    elif state.view.stops.breach_utc is not None and not is_hard:
+        turn.arm(Timer.DAY_LOSS, turn.now + rules.limits.daily_loss_confirm_ms * MS)
+    inputs.look(rules, turn)
     for alert_id, _ in known.pending_alerts:
         turn.arm(Timer.ALERT, stale_from_utc(rules, AlertKey.parse(alert_id)), alert_id)
 
@@ -166,6 +206,8 @@ def on_timer(rules: DeskRules, turn: Turn[RiskState], message: lifecycle.TimerFi
             entry.on_alert_stale(turn, message.subject)
         case Timer.DAY_LOSS:
             day.on_confirmation_due(rules, turn)
+        case Timer.INPUTS:
+            day.evaluate(rules, turn)
         case Timer.VERIFY_FLAT:
             day.verify_flat(turn)
         case Timer.SETTLE:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from datetime import time
 
-from actors.risk.automatic_kill import ask_for_level
+from actors.risk import inputs
+from actors.risk.automatic_kill import ask_once, cause_gone
 from actors.risk.state import RiskState, Timer
 from domain.alarm import Severity
 from domain.instants import MS, at_exchange
 from domain.limits import HardStopAction
 from domain.position.cycle import ExitReason
 from domain.risk import day, desk_view
-from domain.risk.day import LockReason
+from domain.risk.day import DayStops, LockReason
 from domain.risk.desk_view import AccountFacts, Funds
 from domain.risk.gates.types import DeskRules
 from domain.risk.kill import KillLevel
@@ -40,26 +41,34 @@ def on_account_read(turn: Turn[RiskState], message: broker.AccountRead) -> None:
     ask_for_start_nav(turn)
 
 
-def on_reconciled(turn: Turn[RiskState]) -> None:
-    """Take note that the broker's truth was read, so that the account's values mean something."""
-    turn.state.view = desk_view.as_reconciled(turn.state.view)
-    ask_for_start_nav(turn)
+def on_account_unreadable(turn: Turn[RiskState], message: broker.AccountUnreadable) -> None:
+    """Know no values any more, and why."""
+    turn.state.view = desk_view.without_funds(turn.state.view, message.why)
+
+
+def on_reconciled(turn: Turn[RiskState], message: session.ReconcileFinished) -> None:
+    """Take note that all of the broker's truth was read, so that the account's values mean something."""
+    if message.is_complete:
+        turn.state.view = desk_view.as_reconciled(turn.state.view, message.read_utc)
+        ask_for_start_nav(turn)
 
 
 def ask_for_start_nav(turn: Turn[RiskState]) -> None:
-    """Ask for the session's start NAV to be kept: the first reading after 04:00 of a reconciled account."""
+    """Ask for the session's start NAV to be kept: account values and a reconciliation, both of after 04:00."""
     view = turn.state.view
-    if view.session is None or view.start_nav_cents is not None or view.funds is None or not view.is_reconciled:
+    funds, reconciled_utc = view.funds, view.reconciled_utc
+    if view.session is None or view.start_nav_cents is not None or funds is None or reconciled_utc is None:
         return
-    if min(turn.now, view.funds.read_utc) < at_exchange(view.session, START_NAV_FROM):
+    if min(turn.now, funds.read_utc, reconciled_utc) < at_exchange(view.session, START_NAV_FROM):
         return
-    nav_cents, read_utc = view.funds.nav_cents, view.funds.read_utc
-    turn.tell("desk_ledger", risk.RecordStartNav(session=view.session, nav_cents=nav_cents, at_utc=read_utc))
+    if funds.nav_cents > 0:  # anything else is no net liquidation that a limit could be a share of
+        record = risk.RecordStartNav(session=view.session, nav_cents=funds.nav_cents, at_utc=funds.read_utc)
+        turn.tell("desk_ledger", record)
 
 
 def on_start_nav(rules: DeskRules, turn: Turn[RiskState], message: risk.StartNavRecorded) -> None:
     """Take the NAV in force; one of another session is of no use."""
-    if message.session == turn.state.view.session:
+    if message.session == turn.state.view.session and message.nav_cents > 0:
         turn.state.view = desk_view.with_start_nav(turn.state.view, message.nav_cents)
         evaluate(rules, turn)
 
@@ -68,20 +77,40 @@ def on_start_nav(rules: DeskRules, turn: Turn[RiskState], message: risk.StartNav
 
 
 def evaluate(rules: DeskRules, turn: Turn[RiskState]) -> None:
-    """Evaluate the day's P&L: latch the stops and do what they say; nothing where it is not known."""
+    """Evaluate the day's P&L: latch the stops and do what they say.
+
+    Without a start NAV there is nothing to measure it against; that is an unknown input like any other.
+    """
+    inputs.look(rules, turn)
     view, limits = turn.state.view, rules.limits
-    pnl_cents = desk_view.day_pnl_cents(view, turn.now, limits.account_age_max_ms)
-    if pnl_cents is None or view.start_nav_cents is None or view.session is None:
+    if view.start_nav_cents is None or view.session is None:
         return
-    before, stops = view.stops, day.evaluate(view.stops, pnl_cents, view.start_nav_cents, limits, turn.now)
+    pnl = desk_view.day_pnl(view, turn.now, rules.kill.unknown_input_ms * MS)
+    is_marked = not pnl.unmarked
+    before = view.stops
+    stops = day.evaluate(before, pnl.cents, view.start_nav_cents, limits, turn.now, is_marked)
     turn.state.view = desk_view.with_stops(view, stops)
     if stops.breach_utc is not None and before.breach_utc is None and not stops.is_hard:
         turn.arm(Timer.DAY_LOSS, turn.now + limits.daily_loss_confirm_ms * MS)
     if stops.is_hard and not before.is_hard:
-        stop_day(rules, turn, pnl_cents)
-    if stops.is_hard and day.is_at_or_below(pnl_cents, -limits.auto_flatten_nav * view.start_nav_cents):
-        reason = f"day P&L {pnl_cents / 100:.2f} USD is below the flatten limit"
-        ask_for_level(turn, KillLevel.FLATTEN, reason)
+        stop_day(rules, turn, pnl.cents)
+    record_stops(turn)
+    flatten_limit = -limits.auto_flatten_nav * view.start_nav_cents
+    if day.is_at_or_below(pnl.cents, flatten_limit):
+        reason = f"day P&L {pnl.cents / 100:.2f} USD is at or below {flatten_limit / 100:.2f} USD, where all is closed"
+        ask_once(turn, "day_pnl", KillLevel.FLATTEN, reason)
+    else:
+        cause_gone(turn.state, "day_pnl")
+
+
+def record_stops(turn: Turn[RiskState]) -> None:
+    """Have the stops kept where they have changed, so that they survive a restart."""
+    state = turn.state
+    view, stops = state.view, state.view.stops
+    if view.session is None or not day.is_worth_a_record(state.recorded, stops, view.start_nav_cents or Cents(0)):
+        return
+    state.recorded = stops
+    turn.tell("desk_ledger", risk.RecordDayStops(session=view.session, stops=stops, at_utc=turn.now))
 
 
 def stop_day(rules: DeskRules, turn: Turn[RiskState], pnl_cents: Cents) -> None:
@@ -109,8 +138,14 @@ def on_phase(rules: DeskRules, turn: Turn[RiskState], message: session.PhaseChan
     state = turn.state
     if state.view.session not in (None, message.session):
         state.has_asked_lock = state.has_told_flat = state.has_recorded_day = False
+        state.recorded = DayStops()
+        cause_gone(state, "day_pnl")
     state.view = desk_view.in_phase(state.view, message.session, message.phase, message.open_utc, message.close_utc)
     ask_for_start_nav(turn)
+    if message.phase is Phase.OPEN and state.view.start_nav_cents is None:
+        why = f"risk has no start NAV of {message.session}"
+        turn.tell("ibkr", session.RequestReconcile(why=why))
+    evaluate(rules, turn)
     if message.phase not in _ENDING:
         return
     if state.view.day_locked is None and not state.has_asked_lock:

@@ -1,8 +1,9 @@
-"""The entry pipeline: decide, ask, decide; one attempt at a time.
+"""The entry pipeline: decide, ask, decide; one decision at a time, any number of attempts waiting for a reply.
 
-`SignalRaised` queues an attempt. In hand, it passes the standing gates, asks `quotes` for contracts (and for a quote,
-where an offered one is too old), sizes the first that passes, asks for a fresh quote, looks at everything once more,
-and asks the ledger for the reservation; then its position takes over. Whatever refuses it on the way ends in `deny`.
+`SignalRaised` begins an attempt. It passes the standing gates, asks `quotes` for contracts (and for a quote, where an
+offered one is too old), sizes the first that passes, asks for a fresh quote, looks at everything once more, and asks
+the ledger for the reservation; then its position takes over. Whatever refuses it on the way ends in `deny`. An attempt
+that waits holds up no other: it counts as pending for the gates of all others.
 Stages: `domain/risk/entry_stages.py`. Gates and their order: `domain/risk/gates/sequence.py`.
 """
 
@@ -19,7 +20,7 @@ from domain.risk.attempt import Approval, Attempt, Choice
 from domain.risk.desk_view import Decision, Holding
 from domain.risk.entry_stages import SILENCE, EntryEvent, EntryStage
 from domain.risk.gates import sequence as gates
-from domain.risk.gates.types import DeskRules, Epochs, Finding, GatePhase, Verdict, missing, refused
+from domain.risk.gates.types import DeskRules, Epochs, Finding, GatePhase, Sizing, Snapshot, Verdict, missing, refused
 from domain.risk.reject import RejectCode
 from domain.risk.sizing import entry_limit_ticks, size_of
 from domain.signals.alert import AlertKey
@@ -27,44 +28,29 @@ from domain.units import Cents, Utc
 from messages import entries, market, signals
 from supervision.turn import Turn
 
-# -- the queue ----------------------------------------------------------------------------------
+# -- signals ------------------------------------------------------------------------------------
 
 
 def on_signal(rules: DeskRules, turn: Turn[RiskState], message: signals.SignalRaised) -> None:
-    """Queue a signal, unless its alert is in hand already."""
-    intent = message.intent
-    if intent.key in alerts_in_hand(turn.state):
-        return
-    attempt = Attempt(intent=intent, deadline_utc=turn.now + rules.limits.intent_deadline_ms * MS)
-    turn.state.queue = (*turn.state.queue, attempt)
+    """Begin an attempt, unless the signal's alert is under way already."""
+    if message.intent.key not in alerts_in_hand(turn.state):
+        deadline_utc = turn.now + rules.limits.intent_deadline_ms * MS
+        begin(rules, turn, Attempt(intent=message.intent, deadline_utc=deadline_utc))
 
 
 def alerts_in_hand(state: RiskState) -> tuple[AlertKey, ...]:
-    """Return the alerts that are queued or being attempted."""
-    in_hand = () if state.attempt is None else (state.attempt,)
-    return tuple(attempt.intent.key for attempt in (*in_hand, *state.queue))
-
-
-def begin_next(rules: DeskRules, turn: Turn[RiskState]) -> None:
-    """Take attempts from the queue until one waits for a reply (at the end of every turn, so that none is left)."""
-    while turn.state.attempt is None and turn.state.queue:
-        attempt, *rest = turn.state.queue
-        turn.state.queue = tuple(rest)
-        begin(rules, turn, attempt)
+    """Return the alerts that are being attempted."""
+    return tuple(attempt.intent.key for attempt in state.attempts)
 
 
 def begin(rules: DeskRules, turn: Turn[RiskState], attempt: Attempt) -> None:
-    """Ask the standing gates, then ask `quotes` for contracts; what has no rules or came too late is denied unasked."""
+    """Ask the standing gates, then ask `quotes` for contracts; what has no rules is denied unasked."""
     intent = attempt.intent
     if intent.strategy not in rules.strategies or intent.ticker not in rules.tickers:
         no_rules = missing(f"no rules for strategy {intent.strategy} on {intent.ticker}")
         deny(turn, attempt.judged(Verdict(gates.SIGNAL_AGE, no_rules)))  # the first gate that needs them
         return
-    if turn.now > attempt.deadline_utc:
-        too_late = attempts.too_late(rules.limits, attempt.deadline_utc, turn.now, attempt.stage)
-        deny(turn, attempt.judged(Verdict(gates.SIGNAL_AGE, too_late)))
-        return
-    snapshot = attempts.snapshot_of(rules, turn.state.view, intent, turn.now)
+    snapshot = snapshot_of(rules, turn, attempt)
     attempt = attempt.judged(*gates.run(gates.in_phase(GatePhase.STANDING), intent, snapshot))
     if gates.first_reject(attempt.verdicts) is not None:
         deny(turn, attempt)
@@ -73,15 +59,24 @@ def begin(rules: DeskRules, turn: Turn[RiskState], attempt: Attempt) -> None:
     if combo is not None:
         deny(turn, attempt.judged(combo))
         return
-    attempt = advance(turn, attempt, EntryEvent.ADMITTED, rules.limits.quote_wait_ms)
+    # A ticker without lines is quoted on demand: its contracts must be subscribed first.
+    wait_ms = rules.limits.fresh_quote_wait_ms
+    attempt = advance(turn, attempt, EntryEvent.ADMITTED, wait_ms)
     request = market.RequestContracts(
         request_id=attempt.request_id,
         reply_to=turn.name,
         ticker=intent.ticker,
         right=attempt.leg.right,
-        expires_utc=attempt.wait_until(rules.limits.quote_wait_ms, turn.now),
+        expires_utc=attempt.wait_until(wait_ms, turn.now),
     )
     turn.tell("quotes", request)
+
+
+def snapshot_of(rules: DeskRules, turn: Turn[RiskState], attempt: Attempt) -> Snapshot:
+    """Return what the gates of an attempt look at now, the other attempts counted as pending."""
+    own, state = attempt.intent.intent_id, turn.state
+    beside = tuple(other.pending for other in state.attempts if other.intent.intent_id != own)
+    return attempts.snapshot_of(rules, state.view, attempt.intent, turn.now, beside)
 
 
 # -- replies ------------------------------------------------------------------------------------
@@ -89,18 +84,13 @@ def begin(rules: DeskRules, turn: Turn[RiskState], attempt: Attempt) -> None:
 
 def awaiting(state: RiskState, request_id: str, *stages: EntryStage) -> Attempt | None:
     """Return the attempt that waits for this reply; `None` where the reply is late."""
-    attempt = state.attempt
-    if attempt is None or attempt.stage not in stages or attempt.request_id != request_id:
-        return None
-    return attempt
+    return next((a for a in state.attempts if a.request_id == request_id and a.stage in stages), None)
 
 
 def awaiting_reservation(state: RiskState, intent_id: str) -> Attempt | None:
     """Return the attempt that waits for the ledger's answer on this intent; `None` where the answer is late."""
-    attempt = state.attempt
-    if attempt is None or attempt.stage is not EntryStage.AWAITS_RESERVATION or attempt.intent.intent_id != intent_id:
-        return None
-    return attempt
+    stage = EntryStage.AWAITS_RESERVATION
+    return next((a for a in state.attempts if a.intent.intent_id == intent_id and a.stage is stage), None)
 
 
 def on_contracts_offered(rules: DeskRules, turn: Turn[RiskState], message: market.ContractsOffered) -> None:
@@ -150,8 +140,7 @@ def on_reserved(rules: DeskRules, turn: Turn[RiskState], message: entries.EntryR
     assert attempt.choice is not None  # both were set before the reservation was asked for
     assert attempt.approval is not None
     intent = attempt.intent
-    snapshot = attempts.snapshot_of(rules, turn.state.view, intent, turn.now)
-    snapshot = attempts.approved_snapshot(snapshot, attempt.approval.epochs)
+    snapshot = attempts.approved_snapshot(snapshot_of(rules, turn, attempt), attempt.approval.epochs)
     verdicts = gates.run(gates.HAND_OVER, intent, snapshot, "hand-over")
     if gates.first_reject(verdicts) is None:
         verdicts = gates.run(gates.in_phase(GatePhase.RESERVATION), intent, snapshot)
@@ -173,8 +162,8 @@ def on_refused(rules: DeskRules, turn: Turn[RiskState], message: entries.EntryRe
 
 def on_silence(rules: DeskRules, turn: Turn[RiskState], stage_n: str) -> None:
     """Deny because a reply did not come; a reservation of unknown outcome is given up with a tombstone."""
-    attempt = turn.state.attempt
-    if attempt is None or str(attempt.stage_n) != stage_n:
+    attempt = next((waiting for waiting in turn.state.attempts if str(waiting.stage_n) == stage_n), None)
+    if attempt is None:
         return
     gate, code = SILENCE[attempt.stage]
     finding = attempts.no_reply(rules.limits, attempt, code, turn.now)
@@ -186,7 +175,7 @@ def on_silence(rules: DeskRules, turn: Turn[RiskState], stage_n: str) -> None:
 def on_alert_stale(turn: Turn[RiskState], alert_id: str) -> None:
     """Write the row of an alert whose attempt died with a predecessor, unless it has been decided since."""
     state, key = turn.state, AlertKey.parse(alert_id)
-    if key in alerts_in_hand(state) or any(decision.key == key for decision in state.view.decisions):
+    if key in alerts_in_hand(state) or any(decision.key == key for decision in state.view.decisions.rows):
         return
     code = RejectCode.ATTEMPT_INTERRUPTED
     decision = Decision(key, key.source, code, turn.now)  # a strategy bears the name of its source
@@ -195,6 +184,11 @@ def on_alert_stale(turn: Turn[RiskState], alert_id: str) -> None:
         key=key, strategy=decision.strategy, session=key.session, verdicts=(), code=code, decided_utc=turn.now
     )
     turn.tell("desk_ledger", denial)
+
+
+def on_amended(turn: Turn[RiskState], message: entries.EntryAmended) -> None:
+    """Take over that an accepted attempt came to nothing: an order that was never sent starts no cooldown."""
+    turn.state.view = desk_view.amended(turn.state.view, message.key, message.code)
 
 
 # -- the steps ----------------------------------------------------------------------------------
@@ -208,13 +202,15 @@ def try_candidates(
     `why` is what is said where none is left; `has_asked`: the first candidate's quote is the answer to such a question.
     """
     view, intent = turn.state.view, attempt.intent
+    base = snapshot_of(rules, turn, attempt)
     while attempt.untried:
         contract, quote = attempt.untried[0]
-        snapshot = attempts.candidate_snapshot(rules, view, attempt, contract, quote, turn.now)
+        sizing = size_of(rules, view, contract, quote, intent.confidence, turn.now)
+        snapshot = attempts.candidate_snapshot(base, attempt, contract, quote, sizing)
         verdicts = gates.run(gates.in_phase(GatePhase.CANDIDATE), intent, snapshot)
         reject = gates.first_reject(verdicts)
         if reject is None:
-            size(rules, turn, attempt.judged(*verdicts).seeing(snapshot.spot), contract, quote)
+            choose(rules, turn, attempt.judged(*verdicts).seeing(snapshot.spot), snapshot, sizing)
             return
         if reject.finding.code is RejectCode.STALE_QUOTE and not has_asked:
             not_older_than = turn.now - rules.limits.quote_age_max_ms * MS
@@ -226,18 +222,16 @@ def try_candidates(
     deny(turn, attempt.judged(gates.no_contract(attempt.tried, why)))
 
 
-def size(rules: DeskRules, turn: Turn[RiskState], attempt: Attempt, contract: Contract, quote: Quote) -> None:
-    """Size the entry, ask the gates of the size, then ask for a fresh quote."""
-    view, intent = turn.state.view, attempt.intent
-    sizing = size_of(rules, view, contract, quote)
-    qty, reason = (None, "") if sizing is None else (sizing.qty, sizing.reason)
-    snapshot = attempts.candidate_snapshot(rules, view, attempt, contract, quote, turn.now)
-    snapshot = attempts.sized_snapshot(snapshot, contract, quote, qty, reason)
-    attempt = attempt.judged(*gates.run(gates.in_phase(GatePhase.SIZE), intent, snapshot))
-    if gates.first_reject(attempt.verdicts) is not None or qty is None:
+def choose(
+    rules: DeskRules, turn: Turn[RiskState], attempt: Attempt, snapshot: Snapshot, sizing: Sizing | None
+) -> None:
+    """Ask the gates of the size, then ask for a fresh quote of the contract that is taken."""
+    attempt = attempt.judged(*gates.run(gates.in_phase(GatePhase.SIZE), attempt.intent, snapshot))
+    contract, quote = snapshot.contract, snapshot.quote
+    if gates.first_reject(attempt.verdicts) is not None or sizing is None or contract is None or quote is None:
         deny(turn, attempt)
         return
-    attempt = attempt.having_chosen(Choice(contract, quote, qty, turn.now))
+    attempt = attempt.having_chosen(Choice(contract, quote, sizing.qty, turn.now))
     wait_ms = rules.limits.fresh_quote_wait_ms
     ask_quote(turn, attempt, EntryEvent.CONTRACT_CHOSEN, contract, turn.now, wait_ms)
 
@@ -260,7 +254,7 @@ def ask_quote(
 def submit(rules: DeskRules, turn: Turn[RiskState], attempt: Attempt, choice: Choice, quote: Quote) -> None:
     """Ask the gates of the submit on the fresh quote, look at everything once more, then ask for the reservation."""
     view, intent = turn.state.view, attempt.intent
-    snapshot = attempts.candidate_snapshot(rules, view, attempt, choice.contract, quote, turn.now)
+    snapshot = attempts.candidate_snapshot(snapshot_of(rules, turn, attempt), attempt, choice.contract, quote, None)
     snapshot = attempts.submit_snapshot(snapshot, choice)
     attempt = attempt.judged(*gates.run(gates.in_phase(GatePhase.SUBMIT), intent, snapshot))
     if gates.first_reject(attempt.verdicts) is not None:
@@ -308,7 +302,7 @@ def hand_over(rules: DeskRules, turn: Turn[RiskState], attempt: Attempt, choice:
     cost_cents = Cents(choice.qty * approval.prices.ask_ticks * contract.multiplier)
     end(turn, attempt, EntryEvent.RESERVED, None)
     pending = Holding(
-        ref=ref, qty=choice.qty, cost_cents=cost_cents, is_pending=True, unrealised_cents=Cents(0), at_utc=turn.now
+        ref=ref, qty=choice.qty, cost_cents=cost_cents, is_pending=True, unrealised_cents=Cents(0), marked_utc=turn.now
     )
     turn.state.view = desk_view.with_holding(turn.state.view, pending)
     opening = entries.OpenPosition(
@@ -335,13 +329,17 @@ def advance(turn: Turn[RiskState], attempt: Attempt, event: EntryEvent, wait_ms:
     request_id = f"{attempt.intent.intent_id}#{state.incarnation}.{state.stage_n}"
     attempt = attempt.waiting(event, state.stage_n, request_id)
     turn.arm(Timer.STAGE, attempt.wait_until(wait_ms, turn.now), str(attempt.stage_n))
-    state.attempt = attempt
+    own = attempt.intent.intent_id
+    if any(other.intent.intent_id == own for other in state.attempts):
+        state.attempts = tuple(attempt if other.intent.intent_id == own else other for other in state.attempts)
+    else:
+        state.attempts = (*state.attempts, attempt)
     return attempt
 
 
 def disarm_stage(turn: Turn[RiskState], attempt: Attempt) -> None:
-    """Disarm the timer of an attempt's stage; a queued one has none."""
-    if attempt.stage is not EntryStage.QUEUED:
+    """Disarm the timer of an attempt's stage; one that was just raised has none."""
+    if attempt.stage is not EntryStage.RAISED:
         turn.disarm(Timer.STAGE, str(attempt.stage_n))
 
 
@@ -375,7 +373,8 @@ def end(turn: Turn[RiskState], attempt: Attempt, event: EntryEvent, code: Reject
     """Forget an attempt that reached its last stage, and remember its decision."""
     attempt.moved(event)
     disarm_stage(turn, attempt)
-    turn.state.attempt = None
+    own = attempt.intent.intent_id
+    turn.state.attempts = tuple(other for other in turn.state.attempts if other.intent.intent_id != own)
     decision = Decision(attempt.intent.key, attempt.intent.strategy, code, turn.now)
     turn.state.view = desk_view.with_decision(turn.state.view, decision)
 

@@ -9,7 +9,7 @@ from domain.orders.tiers import AT_MARKET
 from domain.position.cycle import ExitReason, PositionState
 from domain.risk import desk_view
 from domain.risk.day import Closed
-from domain.risk.desk_view import Holding
+from domain.risk.desk_view import DeskView, Holding
 from domain.risk.gates.types import DeskRules
 from domain.risk.kill import KillLevel
 from domain.units import Cents, Utc
@@ -18,8 +18,8 @@ from messages.restored import Reservation
 from supervision.turn import Turn
 
 
-def of_reservation(reservation: Reservation) -> Holding:
-    """Return a live reservation as pending; what it is worth is not known until its position reports."""
+def of_reservation(reservation: Reservation, now: Utc) -> Holding:
+    """Return a live reservation as pending; what it is worth is not known until its position reports, soon after."""
     ref = reservation.ref
     return Holding(
         ref=ref,
@@ -27,7 +27,7 @@ def of_reservation(reservation: Reservation) -> Holding:
         cost_cents=Cents(reservation.qty * reservation.limit_ticks * ref.contract.multiplier),
         is_pending=True,
         unrealised_cents=None,
-        at_utc=Utc(0),
+        marked_utc=now,
     )
 
 
@@ -39,7 +39,7 @@ def on_opened(rules: DeskRules, turn: Turn[RiskState], message: positions.Positi
         cost_cents=message.cost_cents,
         is_pending=False,
         unrealised_cents=Cents(0),
-        at_utc=message.opened_utc,
+        marked_utc=turn.now,
     )
     turn.state.view = desk_view.with_holding(turn.state.view, holding)
     day.evaluate(rules, turn)
@@ -51,13 +51,14 @@ def on_changed(rules: DeskRules, turn: Turn[RiskState], message: positions.Posit
     view, ref = turn.state.view, message.ref
     if message.state is PositionState.FLAT and desk_view.holding_of(view, ref.position_id) is None:
         return
+    unrealised_cents, marked_utc = mark_of(view, message, turn.now)
     holding = Holding(
         ref=ref,
         qty=message.qty,
         cost_cents=message.cost_cents,
         is_pending=message.state is PositionState.PENDING_ENTRY and message.qty == 0,
-        unrealised_cents=Cents(0) if message.qty == 0 else message.unrealised_cents,
-        at_utc=message.at_utc,
+        unrealised_cents=unrealised_cents,
+        marked_utc=marked_utc,
         realised_cents=message.realised_cents,
         fees_cents=message.fees_cents,
     )
@@ -67,11 +68,27 @@ def on_changed(rules: DeskRules, turn: Turn[RiskState], message: positions.Posit
         flatten_again(rules, turn, ref.contract.con_id, message.exit_reason)
 
 
+def mark_of(view: DeskView, message: positions.PositionChanged, now: Utc) -> tuple[Cents | None, Utc]:
+    """Return the last mark known of a position, and of when it is.
+
+    A position that knows none now keeps its old one, for the share of it that is still held.
+    """
+    if message.qty == 0:
+        return Cents(0), message.at_utc
+    if message.unrealised_cents is not None:
+        return message.unrealised_cents, message.mark_utc if message.mark_utc is not None else message.at_utc
+    old = desk_view.holding_of(view, message.ref.position_id)
+    if old is None or old.unrealised_cents is None:
+        return None, now if old is None else old.marked_utc
+    kept = old.unrealised_cents * message.qty // old.qty if 0 < message.qty < old.qty else old.unrealised_cents
+    return Cents(kept), old.marked_utc
+
+
 def on_closed(rules: DeskRules, turn: Turn[RiskState], message: positions.PositionClosed) -> None:
-    """Count its result, once."""
+    """Count its result, once; a correction takes its place."""
     ref = message.ref
     closed = Closed(ref.position_id, ref.strategy, message.realised_cents, message.fees_cents, message.closed_utc)
-    turn.state.view = desk_view.with_closed(turn.state.view, closed)
+    turn.state.view = desk_view.with_closed(turn.state.view, closed, message.is_correction)
     day.check_flat(rules, turn)
 
 

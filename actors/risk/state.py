@@ -1,4 +1,4 @@
-"""The state of `risk`: its read model, the queue of attempts and the one in hand."""
+"""The state of `risk`: its read model, the attempts under way, what it has asked for and said."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from enum import StrEnum
 import msgspec
 
 from domain.risk.attempt import Attempt
+from domain.risk.day import DayStops
 from domain.risk.desk_view import DeskView
 from domain.risk.kill import KillLevel, KillWatch
+from domain.units import Utc
 
 
 class Timer(StrEnum):
@@ -17,6 +19,7 @@ class Timer(StrEnum):
     STAGE = "stage"  # the stage's number: the reply of an attempt is overdue
     ALERT = "alert"  # the alert's id: an alert without a gate row is stale now
     DAY_LOSS = "day_loss"  # the second evaluation of a breach
+    INPUTS = "inputs"  # an input of the rules may have been unknown for too long
     VERIFY_FLAT = "verify_flat"  # the how-manieth look
     SETTLE = "settle"  # the day's row is due
 
@@ -24,17 +27,23 @@ class Timer(StrEnum):
 class RiskState(msgspec.Struct):
     """Everything that `risk` knows.
 
-    `stage_n` counts the stages of this incarnation (timers and requests carry it), `asked_level` is the kill level that
-    was asked for and not yet reported.
+    `attempts` are under way, in the order of their signals; `stage_n` counts the stages of this incarnation (timers and
+    requests carry it). `asked_level` is the kill level that was asked for and not yet reported; `causes` are those of
+    levels asked for that still stand, so that a person who lowers the level is not overruled by the same facts.
+    `recorded` are the day's stops on record, `held_since_utc` is since when something is held, `inputs_due_utc` when
+    the inputs are looked at next.
     """
 
     view: DeskView = DeskView()
-    queue: tuple[Attempt, ...] = ()
-    attempt: Attempt | None = None
+    attempts: tuple[Attempt, ...] = ()
     incarnation: int = 0
     stage_n: int = 0
     watch: KillWatch = KillWatch()
     asked_level: KillLevel = KillLevel.RUNNING
+    causes: frozenset[str] = frozenset()
+    recorded: DayStops = DayStops()
+    held_since_utc: Utc | None = None
+    inputs_due_utc: Utc | None = None
     has_asked_lock: bool = False
     has_told_flat: bool = False
     has_recorded_day: bool = False

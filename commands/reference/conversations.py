@@ -17,7 +17,7 @@ from gateways.gexbot.negotiate import FeedPort
 from gateways.ib.orders_port import OrdersPort
 from gateways.ib.quotes_port import QuotesPort
 from main import RECORD_ONLY, SUBSCRIBERS, Stores, build_tree
-from messages import broker, lifecycle, market, operator, risk
+from messages import broker, lifecycle, market, operator, orders, risk
 from messages.base import SCHEMA, Command, Event, Message
 from messages.envelope import MESSAGE_TYPES
 from supervision.actor import inbox_of
@@ -30,6 +30,7 @@ PORTS: dict[str, type[Any]] = {
 _SPEAKERS = {
     "gateways/ib/orders_port.py": ("port:ibkr",), "gateways/ib/orders_session.py": ("port:ibkr",),
     "gateways/ib/quotes_port.py": ("port:quotes",), "gateways/ib": ("port:ibkr", "port:quotes"),
+    "gateways/ib/account.py": ("port:ibkr",), "gateways/ib/direct.py": ("edge",),
     "gateways/gexbot/negotiate.py": ("port:feed",), "gateways/gexbot": ("port:hub",),
     "storage/shared_ledger.py": ("ledger",), "storage/warehouse.py": ("warehouse",), "storage": ("desk_ledger",),
     "supervision/supervisor.py": ("supervisor",), "supervision": ("runtime",), "commands": ("edge",),
@@ -44,13 +45,12 @@ OWN_USE: frozenset[tuple[str, type[Message]]] = frozenset({
 # Sent by somebody who did not make it.
 PASSED_ON: frozenset[tuple[str, type[Message]]] = frozenset({
     ("ibkr", broker.OrderSent),  # its port's word, to the order's owner
-    ("operator", operator.CommandDone),  # the answer of `kill`, to the person who asked
     ("runtime", risk.RaiseKill),  # through `halt` of main.py, as the supervisor
 })  # fmt: skip
 # Who takes what no actor and no port to the outside does.
 AT_THE_EDGE: dict[type[Message], str] = {
     operator.Announce: "port:console", operator.CommandDone: "edge", operator.CommandDenied: "edge",
-    lifecycle.CommandFailed: "edge",
+    lifecycle.CommandFailed: "edge", orders.EntriesWithdrawn: "edge",
 }  # fmt: skip
 _PLURALS = {"lanes": "lane", "readings": "reading", "hubs": "hub", "positions": "position"}
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from commands import cli
 from commands.reference.conversations import messages_page
-from commands.reference.markdown import code, doc, table
+from commands.reference.markdown import code, doc, first_line, table
 from commands.reference.settings import settings_page
 from config.settings import load_settings
 from domain.fsm import Machine
@@ -29,7 +29,9 @@ from domain.session import dialling, modes, phases
 from gateways.ib import codes
 from main import Stores, build_tree
 from simulation.gateway import faults as gateway_faults
+from simulation.gateway.fields import FIELDS
 from simulation.hubs import faults as hub_faults
+from storage.views import catalog, named
 from supervision.actor import inbox_of
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "reference"
@@ -217,6 +219,7 @@ def faults_page() -> list[str]:
     hits = {kind: name for name, kinds in groups.items() for kind in kinds}
     rows = ((code(kind.value), hits.get(kind, ""), notes.get(kind.name, "")) for kind in gateway_faults.FaultKind)
     lines += table(("kind", "hits", ""), rows)
+    lines += [f"The fields that `field` can name: {', '.join(code(name) for name in FIELDS)}.", ""]
     lines += ["## Hubs (from Python)", "", doc(hub_faults).partition("\n\n")[2], ""]
     kinds = hub_faults.HubFault.__args__
     rows_of_hubs = (
@@ -228,6 +231,30 @@ def faults_page() -> list[str]:
     return [*lines, f"A frame can be spoilt as: {spoils}.", ""]
 
 
+# -- views --------------------------------------------------------------------------------------
+
+
+def views_page() -> list[str]:
+    """Return every view and column, and the queries that have a name."""
+    lines = [
+        "# Views", "",
+        'What `main.py sql "SELECT ..."`, `main.py shell`, the notebooks and `main.py export` know. '
+        + doc(catalog).partition("\n\n")[2].partition(" What a view is made of")[0].replace("\n", " "), "",
+        "A query sees what the supervisor wrote up to then (at most one bucket behind). Without our views, any program"
+        " that reads Parquet reads `warehouse/date=*/*.parquet`: DuckDB 2.0 or newer (versions before it do not know"
+        " the encoding of the integers) or pyarrow 15 or newer. It finds each stored row of a finished day once, in the"
+        " vendor's own integers (prices in 1/100, sums and volatilities in 1/1000); while the day runs, what was"
+        " stored so far. The files under `_parts` are the same rows by the names that change.", "",
+    ]  # fmt: skip
+    for group, title in catalog.GROUPS.items():
+        lines += [f"## {title}", ""]
+        for view in (view for view in catalog.ALL if view.group == group):
+            lines += [f"### {view.name}", "", f"A row is {view.row}.", ""]
+            lines += table(("column", "unit", "meaning"), ((code(c.name), c.unit, c.meaning) for c in view.columns))
+    lines += ["## Queries with a name", "", "In `storage/views/named.py`, for Python:", ""]
+    return [*lines, *table(("query", ""), ((code(query.__name__), first_line(query)) for query in named.QUERIES))]
+
+
 PAGES: dict[str, Callable[[], list[str]]] = {
     "reject-codes.md": reject_codes_page,
     "settings.md": lambda: settings_page(table),
@@ -236,6 +263,7 @@ PAGES: dict[str, Callable[[], list[str]]] = {
     "actors.md": actors_page,
     "commands.md": commands_page,
     "faults.md": faults_page,
+    "views.md": views_page,
 }
 
 

@@ -1,4 +1,4 @@
-"""The settings page: values and comments of `config/defaults.yaml`, types and kinds of time from the settings tree."""
+"""The settings page: values and comments of `config/defaults.yaml`, types and ranges from the settings tree."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import Callable, Iterator
 from enum import Enum
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
 from config import settings as tree
 from config.settings import Settings
+from domain.ranges import Checked, Form, Range
 
 _CONFIG = Path(tree.__file__).parent
 _KEY = re.compile(r"^( *)([A-Za-z0-9_]+):(.*)$")
-_KIND = re.compile(r"^\[(transport|market)\] ?")
 _UNITS = {
-    "_ms": "ms", "_ticks": "1/100 USD", "_cents": "cents", "_bps": "bps", "_usd": "USD", "_s": "s, real", "_mb": "MB",
+    "_ms": "ms", "_ticks": "1/100 USD", "_cents": "cents", "_bps": "bps", "_usd": "USD", "_s": "s", "_mb": "MB",
     "_bytes_max": "bytes", "_nav": "share of NAV", "_share": "share", "_share_max": "share",
 }  # fmt: skip
 Table = Callable[..., list[str]]
@@ -28,14 +28,15 @@ Table = Callable[..., list[str]]
 def settings_page(table: Table) -> list[str]:
     """List every setting with its default, type, unit and meaning."""
     values = yaml.safe_load((_CONFIG / "defaults.yaml").read_text(encoding="utf-8"))
-    notes = dict(_comments((_CONFIG / "defaults.yaml").read_text(encoding="utf-8").splitlines()))
+    notes = dict(comments((_CONFIG / "defaults.yaml").read_text(encoding="utf-8").splitlines()))
     lines = [
         "# Settings", "",
         "Every setting of `config/defaults.yaml`. A file of your own (`--config FILE`) names only what it changes;"
         " profile files come below it and the environment above it: `ZEROHOUR_` and the path with `__` between levels,"
-        " such as `ZEROHOUR_ENTRY__POSITIONS_MAX=2`. An unknown name or a wrong type is refused.", "",
-        "*transport* durations are real time and are scaled with an accelerated demo day; *market* durations are market"
-        " time. `rate` is not in the file: the loader sets it (1, or `demo.rate` in the profile `demo`).", "",
+        " such as `ZEROHOUR_ENTRY__POSITIONS_MAX=2`. An unknown name, a wrong type, a value that is not allowed and a"
+        " name that stands twice are refused before a run begins.", "",
+        "Durations are market time and the same in every profile; [real] marks what the ports and the runtime do for"
+        " themselves, in real time.", "",
     ]  # fmt: skip
     hints = get_type_hints(Settings, include_extras=True)
     top = [(name, values[name]) for name in values if not isinstance(values[name], dict)]
@@ -58,10 +59,15 @@ def _section(
             return [*title, *table(("name", "value"), ((f"`{k}`", _value(v)) for k, v in values.items()))]
         hints = get_type_hints(item, include_extras=True)
         rows = (
-            (f"`{f.name}`", _unit(f.name, hints[f.name]), *(_value(row[f.name]) for row in values.values()))
+            (
+                f"`{f.name}`",
+                _unit(f.name),
+                _allowed(hints[f.name]),
+                *(_value(row[f.name]) for row in values.values()),
+            )
             for f in dataclasses.fields(item)
         )
-        return [*title, *table(("name", "unit", *values), rows)]
+        return [*title, *table(("name", "unit", "allowed", *values), rows)]
     hints = get_type_hints(hint, include_extras=True)
     flat = [(k, v) for k, v in values.items() if not _is_section(hints.get(k))]
     lines = [*title, *_flat(table, path, flat, hints, notes)]
@@ -80,9 +86,10 @@ def _flat(
 ) -> list[str]:
     rows = []
     for name, value in items:
-        note = _KIND.sub("", notes.get(".".join((*path, name)), ""))
-        rows.append((f"`{name}`", _value(value), _type(hints.get(name)), _unit(name, hints.get(name)), note))
-    return table(("name", "default", "type", "unit", "meaning"), rows) if rows else []
+        hint = hints.get(name)
+        note = notes.get(".".join((*path, name)), "")
+        rows.append((f"`{name}`", _value(value), _type(hint), _allowed(hint), _unit(name), note))
+    return table(("name", "default", "type", "allowed", "unit", "meaning"), rows) if rows else []
 
 
 def _value(value: Any) -> str:
@@ -98,7 +105,7 @@ def _type(hint: Any) -> str:
         return _type(get_args(hint)[0])
     if get_origin(hint) is Literal:
         return " or ".join(map(str, get_args(hint)))
-    if isinstance(hint, UnionType):
+    if get_origin(hint) in (UnionType, Union):
         return " or ".join(_type(part) for part in get_args(hint))
     if isinstance(hint, type) and issubclass(hint, Enum):
         return " or ".join(str(member.value) for member in hint)
@@ -111,15 +118,28 @@ def _type(hint: Any) -> str:
     )
 
 
-def _unit(name: str, hint: Any) -> str:
-    kind = next((part for part in get_args(hint)[1:] if isinstance(part, str)), "") if hint else ""
-    found = next(
+def _unit(name: str) -> str:
+    return next(
         (unit for ending, unit in sorted(_UNITS.items(), key=lambda u: -len(u[0])) if name.endswith(ending)), ""
     )
-    return f"{found}, {kind}" if kind and get_origin(hint) is Annotated else found
 
 
-def _comments(lines: list[str]) -> Iterator[tuple[str, str]]:
+def _allowed(hint: Any) -> str:
+    """Say what a leaf (or each item of a list) may hold, beyond its type."""
+    marks: list[str] = []
+
+    def collect(part: Any) -> None:
+        if get_origin(part) is Annotated:
+            marks.extend(str(m) for m in get_args(part)[1:] if isinstance(m, Range | Form))
+            marks.extend(m.why for m in get_args(part)[1:] if isinstance(m, Checked))
+        for inner in get_args(part) if get_origin(part) is not Literal else ():
+            collect(inner)
+
+    collect(hint)
+    return "; ".join(dict.fromkeys(marks))
+
+
+def comments(lines: list[str]) -> Iterator[tuple[str, str]]:
     """Return (path, comment) of every key: the comment lines right above it, and the one behind it."""
     above: list[str] = []
     path: list[tuple[int, str]] = []

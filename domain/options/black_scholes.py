@@ -162,7 +162,62 @@ def implied_vols(
     return np.asarray(np.where(solvable, guess, np.nan))
 
 
+# -- one option at a time: what a decision waits for, without the cost of arrays ------------------
+
+
+class Value(NamedTuple):
+    """Price and greeks of one long option, in the units of `Values`."""
+
+    price: float
+    delta: float
+    gamma: float
+    vega: float
+    theta: float
+
+
+def value(spot: float, strike: float, years: float, iv: float, is_call: bool) -> Value:
+    """Return price and greeks of one option without rates, as `values` does, with plain numbers."""
+    sign = 1.0 if is_call else -1.0
+    deviation = iv * math.sqrt(years) if years > 0.0 < iv else 0.0
+    if deviation <= 0.0:
+        gain = sign * (spot - strike)
+        return Value(gain, sign, 0.0, 0.0, 0.0) if gain > 0.0 else Value(0.0, 0.0, 0.0, 0.0, 0.0)
+    root = math.sqrt(years)
+    d1 = math.log(spot / strike) / deviation + 0.5 * deviation
+    n1 = 0.5 * math.erfc(-sign * d1 * _SQRT_HALF)
+    n2 = 0.5 * math.erfc(-sign * (d1 - deviation) * _SQRT_HALF)
+    density = math.exp(-0.5 * d1 * d1) * _INV_SQRT_TWO_PI
+    return Value(
+        price=sign * (spot * n1 - strike * n2),
+        delta=sign * n1,
+        gamma=density / (spot * deviation),
+        vega=spot * density * root,
+        theta=-spot * density * iv / (2.0 * root),
+    )
+
+
 def implied_vol(price: float, spot: float, strike: float, years: float, is_call: bool) -> float | None:
-    """Return one implied volatility per year, without rates; `None` where none gives the price."""
-    found = float(implied_vols(price, spot, strike, years, is_call))
-    return None if math.isnan(found) else found
+    """Return one implied volatility per year, without rates; `None` where none gives the price.
+
+    The steps of `implied_vols`, with plain numbers.
+    """
+    floor = max(spot - strike if is_call else strike - spot, 0.0)
+    if not (years > 0.0 and spot > 0.0 and strike > 0.0 and price > floor):
+        return None
+    if price > value(spot, strike, years, VOL_MAX, is_call).price:
+        return None
+    low, high = 0.0, VOL_MAX
+    guess = min(max(math.sqrt(2.0 * abs(math.log(spot / strike)) / years), 0.05), 0.5 * VOL_MAX)
+    for _ in range(80):
+        now = value(spot, strike, years, guess, is_call)
+        miss = now.price - price
+        if miss < 0.0:
+            low = guess
+        else:
+            high = guess
+        newton = guess - miss / now.vega if now.vega > 0.0 else high
+        following = newton if low < newton < high else 0.5 * (low + high)
+        if abs(following - guess) <= 1e-13 * guess:
+            return following
+        guess = following
+    return guess

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import sys
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -13,6 +16,24 @@ from domain.options import black_scholes
 from domain.units import Ticks, Utc
 
 
+class Chain(msgspec.Struct, frozen=True):
+    """A listed chain, with what is looked up in it again and again; made by `chain_of`."""
+
+    contracts: tuple[Contract, ...]
+    strikes: tuple[Ticks, ...]
+    by_strike: Mapping[Ticks, tuple[Contract, ...]]
+    by_con_id: Mapping[int, Contract]
+
+
+def chain_of(contracts: Iterable[Contract]) -> Chain:
+    """Return a chain of these contracts."""
+    listed = tuple(contracts)
+    by_strike: dict[Ticks, tuple[Contract, ...]] = {}
+    for contract in listed:
+        by_strike[contract.strike_ticks] = (*by_strike.get(contract.strike_ticks, ()), contract)
+    return Chain(listed, strikes_of(listed), by_strike, {contract.con_id: contract for contract in listed})
+
+
 def strikes_of(chain: Iterable[Contract]) -> tuple[Ticks, ...]:
     """Return the strikes of a chain, each once, ascending."""
     return tuple(sorted({contract.strike_ticks for contract in chain}))
@@ -20,35 +41,70 @@ def strikes_of(chain: Iterable[Contract]) -> tuple[Ticks, ...]:
 
 def nearest(strikes: tuple[Ticks, ...], price_ticks: Ticks) -> int:
     """Return the index of the strike nearest to a price (the lower one of two equally near)."""
-    return min(range(len(strikes)), key=lambda i: (abs(strikes[i] - price_ticks), strikes[i]))
+    at = bisect_left(strikes, price_ticks)
+    if at == 0:
+        return 0
+    is_lower = at == len(strikes) or price_ticks - strikes[at - 1] <= strikes[at] - price_ticks
+    return at - 1 if is_lower else at
 
 
 def centre(strikes: tuple[Ticks, ...], price_ticks: Ticks, old_ticks: Ticks | None, around: int) -> Ticks:
     """Return the strike that the window is centred on; it moves when the money has left its middle third."""
     at = nearest(strikes, price_ticks)
-    if old_ticks in strikes and abs(at - strikes.index(old_ticks)) < max(1, around // 3):
-        return old_ticks
+    if old_ticks is not None:
+        old = bisect_left(strikes, old_ticks)
+        if old < len(strikes) and strikes[old] == old_ticks and abs(at - old) < max(1, around // 3):
+            return old_ticks
     return strikes[at]
 
 
-def window(chain: tuple[Contract, ...], centre_ticks: Ticks, around: int) -> tuple[Contract, ...]:
+def calm_range(strikes: tuple[Ticks, ...], centre_ticks: Ticks, around: int) -> tuple[int, int]:
+    """Return between which doubled prices `centre` stays where it is: above the first, up to the second."""
+    at, reach = bisect_left(strikes, centre_ticks), max(1, around // 3)
+    low = strikes[at - reach] + strikes[at - reach + 1] if at >= reach else 0
+    last = at + reach
+    return low, strikes[last - 1] + strikes[last] if last < len(strikes) else sys.maxsize
+
+
+def window(chain: Chain, centre_ticks: Ticks, around: int) -> tuple[Contract, ...]:
     """Return the contracts of `around` strikes each side of the centre, nearest first."""
-    strikes = strikes_of(chain)
-    at = nearest(strikes, centre_ticks)
-    inside = set(strikes[max(0, at - around) : at + around + 1])
-    chosen = (contract for contract in chain if contract.strike_ticks in inside)
+    chosen = near(chain, centre_ticks, around)
     return tuple(sorted(chosen, key=lambda c: (abs(c.strike_ticks - centre_ticks), c.con_id)))
 
 
-def line_plan(held: Iterable[Contract], windows: Iterable[Iterable[Contract]], lines: int) -> dict[int, Contract]:
-    """Return what is streamed: held contracts always, then the windows in their order as far as the lines reach."""
-    plan = {contract.con_id: contract for contract in held}
-    for chosen in windows:
-        for contract in chosen:
-            if len(plan) >= lines:
-                return plan
-            plan.setdefault(contract.con_id, contract)
-    return plan
+def near(chain: Chain, centre_ticks: Ticks, around: int) -> list[Contract]:
+    """Return the contracts of `around` strikes each side of the centre, by strike."""
+    at = nearest(chain.strikes, centre_ticks)
+    inside = chain.strikes[max(0, at - around) : at + around + 1]
+    return [contract for strike in inside for contract in chain.by_strike[strike]]
+
+
+def line_plan(
+    held: Iterable[Contract], windows: Mapping[str, Iterable[Contract]], lines: int
+) -> tuple[dict[int, Contract], tuple[str, ...]]:
+    """Return what is streamed, and the tickers whose window has no room.
+
+    Held contracts are streamed always; then the windows in their order, each whole or not at all: of half a window the
+    wrong half may be there.
+    """
+    plan, without = {contract.con_id: contract for contract in held}, []
+    for ticker, chosen in windows.items():
+        more = {contract.con_id: contract for contract in chosen}
+        if len(plan.keys() | more.keys()) <= max(lines, len(plan)):
+            plan |= more
+        else:
+            without.append(ticker)
+    return plan, tuple(without)
+
+
+def median_spread(quotes: Iterable[Quote], at_least: int) -> tuple[float | None, int]:
+    """Return the median relative spread of what is quoted on both sides, and how many are; `None` for too few."""
+    spreads = sorted(spread for quote in quotes if 0 <= (spread := _relative_spread(quote)) < math.inf)
+    count = len(spreads)
+    if count < max(1, at_least):
+        return None, count
+    middle = count // 2
+    return spreads[middle] if count % 2 else (spreads[middle - 1] + spreads[middle]) / 2, count
 
 
 def greeks_of(
@@ -59,27 +115,19 @@ def greeks_of(
         return quote.greeks
     if quote.mid_x2 is None or spot is None or close_utc is None:
         return None
-    years = float(black_scholes.years_of((close_utc - now) / MINUTE))
-    price, strike = quote.mid_x2 / 200, contract.strike_ticks / 100
+    years = max(close_utc - now, 0) / MINUTE / black_scholes.MINUTES_PER_YEAR
+    price, strike, underlying = quote.mid_x2 / 200, contract.strike_ticks / 100, spot.price_ticks / 100
     is_call = contract.right is Right.CALL
-    iv = black_scholes.implied_vol(price, spot.price_ticks / 100, strike, years, is_call)
+    iv = black_scholes.implied_vol(price, underlying, strike, years, is_call)
     if iv is None:
         return None
-    own = black_scholes.values(spot.price_ticks / 100, strike, years, iv, is_call)
-    return Greeks(
-        iv,
-        float(own.delta),
-        float(own.gamma),
-        float(own.theta) / black_scholes.DAYS_PER_YEAR,
-        float(own.vega) / 100,
-        spot.price_ticks,
-        now,
-        "own",
-    )
+    own = black_scholes.value(underlying, strike, years, iv, is_call)
+    theta, vega = own.theta / black_scholes.DAYS_PER_YEAR, own.vega / 100
+    return Greeks(iv, own.delta, own.gamma, theta, vega, spot.price_ticks, now, "own")
 
 
 def candidates(
-    chain: Iterable[Contract],
+    chain: Chain,
     quotes: Mapping[int, Quote],
     right: Right,
     spot: Spot | None,
@@ -92,9 +140,9 @@ def candidates(
     Ordered by the distance of |delta| from the wanted one, then relative spread, then volume; at most `candidates_max`.
     """
     found: list[tuple[tuple[float, float, int, int], Contract, Quote]] = []
-    for contract in chain:
-        quote = quotes.get(contract.con_id)
-        if contract.right is not right or quote is None:
+    for con_id, quote in quotes.items():
+        contract = chain.by_con_id.get(con_id)
+        if contract is None or contract.right is not right:
             continue
         greeks = greeks_of(contract, quote, spot, close_utc, now, limits.greeks_age_max_ms)
         if greeks is None or not limits.delta_min <= abs(greeks.delta) <= limits.delta_max:
@@ -108,5 +156,5 @@ def candidates(
 
 def _relative_spread(quote: Quote) -> float:
     if quote.mid_x2 is None or quote.ask_ticks is None or quote.bid_ticks is None:
-        return float("inf")
+        return math.inf
     return 2 * (quote.ask_ticks - quote.bid_ticks) / quote.mid_x2

@@ -9,6 +9,7 @@ this project's assumption. Amounts inside are millionths of a USD, results whole
 from __future__ import annotations
 
 from datetime import date
+from functools import lru_cache
 
 import msgspec
 
@@ -67,6 +68,7 @@ _NEWER = msgspec.structs.replace(
 SCHEDULES = (_OLDER, _NEWER)
 
 
+@lru_cache(maxsize=16)
 def schedule_on(session: date) -> FeeSchedule:
     """Return the schedule in force on a session."""
     return max((s for s in SCHEDULES if s.since <= session), key=lambda s: s.since)

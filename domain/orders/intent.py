@@ -40,7 +40,10 @@ class EntryPlan(msgspec.Struct, frozen=True):
 
 
 class Intent(msgspec.Struct, frozen=True, kw_only=True):
-    """What a strategy wants to do about one alert; its age counts from the bucket's end."""
+    """What a strategy wants to do about one alert; its age counts from the bucket's end.
+
+    `confidence` is the alert's own, in [0, 1]; `None` where its kind does not tell any.
+    """
 
     intent_id: str
     key: AlertKey
@@ -50,6 +53,7 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     is_shadow: bool
     raised_utc: Utc
     expires_utc: Utc
+    confidence: float | None = None
 
     @property
     def ticker(self) -> str:

@@ -97,6 +97,8 @@ class LiveOrder(msgspec.Struct, frozen=True):
 
     `qty` is the order's total, filled part included. `reached` says that it may have reached the broker. `ended_qty`
     is the broker's total when it said that the order ended, `is_ended_sure` when executions were read back for it.
+    `stop_ticks` is the trigger of a stop that rests at the broker, and `is_buy_back` marks the purchase that covers a
+    short.
     `change` is a modification whose intent is being recorded, with its `change_qty`. `reason` is the exit it was
     last priced for (`None` for an entry and after a read-back).
     """
@@ -117,6 +119,8 @@ class LiveOrder(msgspec.Struct, frozen=True):
     is_ended_sure: bool = False
     change: Ticket | None = None
     change_qty: Qty = Qty(0)
+    stop_ticks: Ticks | None = None
+    is_buy_back: bool = False
 
 
 # -- on its way ----------------------------------------------------------------------------------
@@ -213,10 +217,10 @@ def without_change(order: LiveOrder) -> LiveOrder:
 
 
 def modified(order: LiveOrder, ticket: Ticket, reason: ExitReason | None, deadline_utc: Utc) -> LiveOrder:
-    """Return the exit order as its recorded modification makes it; its quantity is never lowered."""
+    """Return the exit order as its recorded modification makes it; only a resting stop's quantity is ever lowered."""
     return replace(
         order,
-        qty=max(order.change_qty, order.qty),
+        qty=order.change_qty if is_resting_stop(order) else max(order.change_qty, order.qty),
         tier=ticket.tier,
         order_type=ticket.order_type,
         limit_ticks=ticket.limit_ticks,
@@ -231,12 +235,22 @@ def raised_in_place(order: LiveOrder, tier: Tier, reason: ExitReason) -> LiveOrd
     return replace(order, tier=tier, reason=reason)
 
 
+def repriced(order: LiveOrder) -> LiveOrder:
+    """Return the exit order as one that must be priced anew."""
+    return replace(order, tier=Tier.NONE)
+
+
 def with_limit(order: LiveOrder, limit_ticks: Ticks) -> LiveOrder:
     """Return the entry order with its limit raised."""
     return replace(order, limit_ticks=limit_ticks)
 
 
 # -- judging -------------------------------------------------------------------------------------
+
+
+def is_resting_stop(order: LiveOrder) -> bool:
+    """Return whether the order is a stop at the broker that has not begun to fill."""
+    return order.order_type is OrderType.STOP and order.tier is Tier.NONE
 
 
 def is_over(order: LiveOrder, filled_qty: Qty) -> bool:
@@ -262,10 +276,15 @@ def gone_after_utc(order: LiveOrder, wait_ms: int) -> Utc:
     return max(order.sent_utc, order.deadline_utc) + wait_ms * MS
 
 
-def needs_change(order: LiveOrder, wanted: WantedExit, desired: Tier, qty: Qty) -> bool:
-    """Return whether a working exit must be modified upward: higher tier, more contracts, or a more severe reason."""
+def needs_change(order: LiveOrder, wanted: WantedExit, desired: Tier, qty: Qty, *, is_barred: bool = False) -> bool:
+    """Return whether a working exit must be modified upward: higher tier, more contracts, or a more severe reason.
+
+    `is_barred`: it must not stand at the market now. A resting stop has no tier, so any exit takes it over.
+    """
     if order.stage is not LegStage.WORKING or order.change is not None or order.cancel_wanted:
         return False
+    if is_barred:
+        return True
     is_graver = order.reason is not None and SEVERITY[wanted.reason] > SEVERITY[order.reason]
     return desired > order.tier or qty > order.qty or is_graver
 

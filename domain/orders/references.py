@@ -13,6 +13,7 @@ import msgspec
 
 ORDER_REF_MAX = 32  # what the broker keeps of a reference without cutting it
 _PREFIX = "ZH-"
+_BROKERS = "broker:"  # and the broker's own id of the order
 _ORDER_REF = re.compile(r"ZH-(?P<desk>[^-]+)-(?P<digest>[A-Z2-7]{12})-(?:e|x(?P<exit_n>\d+))")
 
 
@@ -27,6 +28,11 @@ class OrderName(msgspec.Struct, frozen=True):
 def is_ours(order_ref: str) -> bool:
     """Return whether an order bears a reference of ours (of any desk)."""
     return order_ref.startswith(_PREFIX)
+
+
+def is_brokers_close(order_ref: str) -> bool:
+    """Return whether a reference is the ledger's name for an order of somebody else that closed what we held."""
+    return order_ref.startswith(_BROKERS)
 
 
 def is_of_desk(order_ref: str, desk: str) -> bool:

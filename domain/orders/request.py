@@ -9,7 +9,10 @@ from domain.units import Qty, Ticks, Utc
 
 
 class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A new order (tif DAY); prices are `None` where the type has none."""
+    """A new order; prices are `None` where the type has none.
+
+    `good_till_utc`: the venue itself ends the order then (tif GTD); `None`: tif DAY. Every entry carries one.
+    """
 
     order_ref: str
     contract: Contract
@@ -20,6 +23,7 @@ class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
     stop_ticks: Ticks | None = None
     is_exit: bool
     deadline_utc: Utc
+    good_till_utc: Utc | None = None
 
 
 class OrderChange(msgspec.Struct, frozen=True, kw_only=True):

@@ -124,29 +124,45 @@ ORDERS: Final = Machine(
     },
 )
 
+NO_PRICE: Final = Ticks(0)
 UNDER_WAY: Final = frozenset({OrderStage.HANDED, OrderStage.SENT, OrderStage.WORKING, OrderStage.IN_DOUBT})
 
 
 class Trouble(msgspec.Struct, frozen=True):
-    """The broker's code and text behind a doubt; code 0 where the doubt is our own."""
+    """The broker's code and text behind a doubt; code 0 where the doubt is our own.
+
+    `is_refusal`: the code is known to refuse an order, so that one which is nowhere need not be waited for.
+    """
 
     vendor_code: int
     text: str
+    is_refusal: bool = False
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """Type, price and total quantity of an order."""
+
+    order_type: OrderType | None
+    limit_ticks: Ticks | None
+    qty: Qty
 
 
 class Counted(msgspec.Struct, frozen=True):
-    """An execution as it counts: its base id, the highest revision so far, and the quantity of that revision."""
+    """An execution as it counts: its base id, the highest revision so far, and quantity and price of that revision."""
 
     exec_id: str
     revision: int
     qty: Qty
+    price_ticks: Ticks = NO_PRICE
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
     """One order of ours.
 
-    `qty` is the total, what is filled included; `handed_utc` when it was given to the port; `doubt_n` is the first
-    read-back that may clear a doubt.
+    `qty` is the total, what is filled included; `handed_utc` when it was given to the port; `settle_n` is the first
+    read-back that may say what became of it: one that began earlier knows nothing of what was sent, doubted or ended
+    since. `change` was sent and not confirmed; `cancel_n` is the first read-back after a cancel was sent (0: none was);
+    `is_elsewhere`: it works under another client id, so we can neither change nor cancel it.
     """
 
     order_ref: str
@@ -161,15 +177,28 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     stage: OrderStage = OrderStage.HANDED
     handed_utc: Utc
     executions: tuple[Counted, ...] = ()
-    doubt_n: int = 0
+    settle_n: int = 0
     trouble: Trouble | None = None
     is_inactive: bool = False
+    change: Terms | None = None
     is_cancel_wanted: bool = False
+    cancel_n: int = 0
+    is_elsewhere: bool = False
 
     @property
     def filled_qty(self) -> Qty:
         """What the executions reported add up to."""
         return Qty(sum(execution.qty for execution in self.executions))
+
+    @property
+    def filled_cost_ticks(self) -> int:
+        """Quantity times price, over the executions reported."""
+        return sum(execution.qty * execution.price_ticks for execution in self.executions)
+
+    @property
+    def most_qty(self) -> Qty:
+        """The most that the order may fill in all: its total, or that of a change that was sent."""
+        return max(self.qty, self.change.qty) if self.change is not None else self.qty
 
     @property
     def is_under_way(self) -> bool:
@@ -189,23 +218,37 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         order = self.after(OrderEvent.DOUBTED)
         if order.stage is not OrderStage.IN_DOUBT:
             return order
-        return replace(order, doubt_n=max(clear_n, self.doubt_n), trouble=trouble or self.trouble)
+        return replace(order, settle_n=max(clear_n, self.settle_n), trouble=trouble or self.trouble)
 
-    def executed(self, exec_id: str, revision: int, qty: Qty) -> Order:
+    def ended(self, settle_n: int) -> Order:
+        """Return the order as over; only a read-back from `settle_n` on can bring it back."""
+        return replace(self.after(OrderEvent.ENDED), settle_n=max(settle_n, self.settle_n), change=None)
+
+    def executed(self, exec_id: str, revision: int, qty: Qty, price_ticks: Ticks = NO_PRICE) -> Order:
         """Return the order with an execution counted once, at its highest revision."""
         known = next((counted for counted in self.executions if counted.exec_id == exec_id), None)
         if known is not None and known.revision >= revision:
             return self
         rest = tuple(counted for counted in self.executions if counted.exec_id != exec_id)
-        return replace(self, executions=(*rest, Counted(exec_id, revision, qty)))
+        return replace(self, executions=(*rest, Counted(exec_id, revision, qty, price_ticks)))
 
     def with_perm_id(self, perm_id: int) -> Order:
         """Return the order with the broker's id."""
         return replace(self, perm_id=perm_id)
 
     def with_terms(self, order_type: OrderType | None, limit_ticks: Ticks | None, qty: Qty) -> Order:
-        """Return the order with type, price and quantity as the broker has them."""
-        return replace(self, order_type=order_type, limit_ticks=limit_ticks, qty=qty)
+        """Return the order with type, price and quantity as the broker has them; a change that they show is over."""
+        terms = Terms(order_type, limit_ticks, qty)
+        change = None if terms == self.change else self.change
+        return replace(self, order_type=order_type, limit_ticks=limit_ticks, qty=qty, change=change)
+
+    def with_change(self, change: Terms, settle_n: int) -> Order:
+        """Return the order with a change that was sent; read-backs before `settle_n` know nothing of it."""
+        return replace(self, change=change, settle_n=max(settle_n, self.settle_n))
+
+    def without_change(self) -> Order:
+        """Return the order whose change was refused, or never arrived."""
+        return replace(self, change=None)
 
     def without_trouble(self) -> Order:
         """Return the order without the troubles that a read-back has settled."""
@@ -215,9 +258,17 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         """Return the order as one that the broker calls inactive (refused, or held back)."""
         return replace(self, is_inactive=True)
 
-    def marked_for_cancel(self, is_wanted: bool = True) -> Order:
-        """Return the order marked to be cancelled as soon as a read-back finds it working, or no longer so."""
-        return replace(self, is_cancel_wanted=is_wanted)
+    def marked_for_cancel(self) -> Order:
+        """Return the order marked to be cancelled as soon as a read-back finds it working."""
+        return replace(self, is_cancel_wanted=True)
+
+    def cancelling(self, cancel_n: int) -> Order:
+        """Return the order whose cancel was sent; where a read-back from `cancel_n` on finds it, it is sent again."""
+        return replace(self, is_cancel_wanted=True, cancel_n=cancel_n)
+
+    def placed_by(self, *, is_elsewhere: bool) -> Order:
+        """Return the order with whether another client's session placed it."""
+        return replace(self, is_elsewhere=is_elsewhere)
 
 
 Table = tuple[Order, ...]
@@ -250,4 +301,4 @@ def working_exit(table: Table, con_id: int) -> Order | None:
 def selling_qty(table: Table, con_id: int) -> Qty:
     """Return what the sell orders under way may still sell of a contract."""
     selling = (o for o in table if o.con_id == con_id and o.side is Side.SELL and o.is_under_way)
-    return Qty(sum(order.qty - order.filled_qty for order in selling))
+    return Qty(sum(order.most_qty - order.filled_qty for order in selling))

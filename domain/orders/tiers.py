@@ -27,7 +27,9 @@ class Tier(IntEnum):
 
 
 AT_MARKET = frozenset({ExitReason.KILL, ExitReason.EOD, ExitReason.OPERATOR})
-STOP_CLASS = frozenset({ExitReason.PREMIUM_STOP, ExitReason.UNDERLYING_STOP, ExitReason.BLIND})
+STOP_CLASS = frozenset(
+    {ExitReason.PREMIUM_STOP, ExitReason.UNDERLYING_STOP, ExitReason.BLIND, ExitReason.DISASTER}
+)  # fmt: skip
 
 
 class Ticket(msgspec.Struct, frozen=True):
@@ -71,26 +73,37 @@ def exit_ticket(
 ) -> Ticket | None:
     """Return type and price of an exit; `None` when it needs a quote that is not there (the blind rule is next).
 
-    `last_bid_ticks` is the last bid known, fresh or not; a stop without a fresh quote starts from it, less the blind
-    discount. Where the quote says that nobody bids, the price is the minimum tick and never the market.
+    `quote` is one that may be traded on. `last_bid_ticks` is the last bid known, fresh or not; a stop without a quote
+    starts from it, less the blind discount.
     """
     tier = max(first_tier(reason), at_least)
-    floor_ticks = max(rule.low_ticks, rules.price_min_ticks)
     bid = None if quote is None else quote.bid_ticks
-    if bid is not None and bid <= 0:
-        return Ticket(tier, OrderType.LIMIT, floor_ticks)
     if tier is Tier.MARKET or (bid is None and reason is ExitReason.MAX_HOLD):
         return Ticket(Tier.MARKET, OrderType.MARKET, None)
     if quote is None or bid is None or reason is ExitReason.BLIND:
         if reason not in STOP_CLASS or last_bid_ticks is None:
             return None
-        limit = round_down(rule, last_bid_ticks * (1 - rules.blind_discount))
-        return Ticket(Tier.BID, OrderType.LIMIT, max(limit, floor_ticks))
+        return Ticket(Tier.BID, OrderType.LIMIT, below_last_bid(last_bid_ticks, rule, rules))
     price = float(bid)
     if tier is Tier.MID and quote.mid_x2 is not None and not is_crossed(quote):
         price = quote.mid_x2 / 2
     rounded = passive if reason is ExitReason.TAKE_PROFIT else toward_fill
-    return Ticket(tier, OrderType.LIMIT, max(rounded(rule, Side.SELL, price), floor_ticks))
+    return Ticket(tier, OrderType.LIMIT, max(rounded(rule, Side.SELL, price), floor_of(rule, rules)))
+
+
+def floor_of(rule: TickRule, rules: ExitRules) -> Ticks:
+    """Return the lowest price at which an exit is ever offered."""
+    return max(rule.low_ticks, rules.price_min_ticks)
+
+
+def below_last_bid(last_bid_ticks: float, rule: TickRule, rules: ExitRules) -> Ticks:
+    """Return the limit of a sale at the last bid known, less the blind discount."""
+    return max(round_down(rule, last_bid_ticks * (1 - rules.blind_discount)), floor_of(rule, rules))
+
+
+def disaster_trigger(average_ticks: float, rule: TickRule, rules: ExitRules) -> Ticks:
+    """Return the trigger of the stop that rests at the broker, for what was bought at this average price."""
+    return max(round_down(rule, average_ticks * (1 - rules.disaster_stop_premium)), floor_of(rule, rules))
 
 
 def raised_entry_ticks(

@@ -25,10 +25,11 @@ class EndReason(StrEnum):
     """How a position ended."""
 
     CLOSED = "closed"
-    EXPIRED = "expired"
-    SETTLED = "settled"
-    ASSIGNED = "assigned"
-    BROKER_LIQUIDATION = "broker_liquidation"
+    EXPIRED = "expired"  # worthless
+    EXPIRED_UNPRICED = "expired_unpriced"  # nobody knows the settlement price: booked as worthless, with an alarm
+    SETTLED = "settled"  # in cash
+    ASSIGNED = "assigned"  # exercised into shares
+    BROKER_LIQUIDATION = "broker_liquidation"  # closed at the broker by somebody else, or by the broker
     ABANDONED = "abandoned"
 
 
@@ -48,6 +49,7 @@ class ExitReason(StrEnum):
     PREMIUM_STOP = "premium_stop"
     UNDERLYING_STOP = "underlying_stop"
     BLIND = "blind"
+    DISASTER = "disaster_stop"  # the stop that rests at the broker
     IV_CRUSH = "iv_crush"
     MAX_HOLD = "max_hold"
     REVERSAL = "reversal"
@@ -64,6 +66,7 @@ class PositionEvent(StrEnum):
     ENTRY_ENDED = "entry_ended"
     EXIT_WANTED = "exit_wanted"
     PART_TAKEN = "part_taken"
+    SHORT_FOUND = "short_found"  # the broker holds less than nothing of what may only be held long
     BROKER_AGREED = "broker_agreed"
     SESSION_CLOSED = "session_closed"
 
@@ -75,17 +78,20 @@ _TRANSITIONS: dict[tuple[PositionState, PositionEvent], PositionState] = {
     (_S.FLAT, _E.OPEN_REQUESTED): _S.PENDING_ENTRY,
     (_S.FLAT, _E.OPENING_FILL): _S.OPEN,  # an entry given up filled after all (late report after a reconnect)
     (_S.FLAT, _E.CLOSING_FILL): _S.PENDING_EXIT,  # more was closed than held: not flat until the broker agrees
+    (_S.FLAT, _E.SHORT_FOUND): _S.PENDING_EXIT,  # bought back at kill level 2
     (_S.PENDING_ENTRY, _E.OPENING_FILL): _S.OPEN,
     (_S.PENDING_ENTRY, _E.CLOSING_FILL): _S.PENDING_EXIT,  # a late close of the life before: as above
     (_S.PENDING_ENTRY, _E.ENTRY_ENDED): _S.FLAT,
     (_S.OPEN, _E.OPENING_FILL): _S.OPEN,
     (_S.OPEN, _E.CLOSING_FILL): _S.OPEN,  # a fill reported after its cancel was confirmed
     (_S.OPEN, _E.EXIT_WANTED): _S.PENDING_EXIT,
+    (_S.OPEN, _E.SHORT_FOUND): _S.PENDING_EXIT,
     (_S.OPEN, _E.BROKER_AGREED): _S.FLAT,  # such a late fill may have closed the last contract
     (_S.OPEN, _E.SESSION_CLOSED): _S.SETTLING,
     (_S.PENDING_EXIT, _E.OPENING_FILL): _S.PENDING_EXIT,  # the entry's rest filled while its cancel was on the way
     (_S.PENDING_EXIT, _E.CLOSING_FILL): _S.PENDING_EXIT,
     (_S.PENDING_EXIT, _E.EXIT_WANTED): _S.PENDING_EXIT,
+    (_S.PENDING_EXIT, _E.SHORT_FOUND): _S.PENDING_EXIT,
     (_S.PENDING_EXIT, _E.PART_TAKEN): _S.OPEN,
     (_S.PENDING_EXIT, _E.BROKER_AGREED): _S.FLAT,
     (_S.PENDING_EXIT, _E.SESSION_CLOSED): _S.SETTLING,
@@ -109,6 +115,7 @@ _IGNORED: dict[tuple[PositionState, PositionEvent], str] = {
     (_S.PENDING_ENTRY, _E.PART_TAKEN): _NO_EXIT,
     (_S.PENDING_ENTRY, _E.BROKER_AGREED): "the broker holds nothing yet: the entry's end decides",
     (_S.PENDING_ENTRY, _E.SESSION_CLOSED): "nothing is held: the entry ends on broker evidence",
+    (_S.PENDING_ENTRY, _E.SHORT_FOUND): "the entry is cancelled first: looked at again when it has ended",
     (_S.OPEN, _E.OPEN_REQUESTED): _NOT_FLAT,
     (_S.OPEN, _E.ENTRY_ENDED): _FILLS_STAY,
     (_S.OPEN, _E.PART_TAKEN): _NO_EXIT,
@@ -117,6 +124,7 @@ _IGNORED: dict[tuple[PositionState, PositionEvent], str] = {
     (_S.SETTLING, _E.OPEN_REQUESTED): _NOT_FLAT,
     (_S.SETTLING, _E.ENTRY_ENDED): _FILLS_STAY,
     (_S.SETTLING, _E.EXIT_WANTED): "the session is over: nothing can be closed any more",
+    (_S.SETTLING, _E.SHORT_FOUND): "the session is over: nothing can be bought back any more",
     (_S.SETTLING, _E.PART_TAKEN): _NO_EXIT,
     (_S.SETTLING, _E.SESSION_CLOSED): "already settling",
 }

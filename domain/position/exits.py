@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 from msgspec.structs import replace
 
-from domain.instants import MS
+from domain.instants import MS, SECOND
 from domain.instruments import DataType, Quote, Spot
 from domain.limits import ExitRules, TickerRules
 from domain.orders.tiers import Tier, is_crossed
@@ -18,6 +18,7 @@ from domain.units import Qty, Ticks, Utc
 
 _EPSILON = 1e-9  # a threshold met exactly counts as met, whatever the binary fraction of a share says
 _BPS = 1e-4
+_OVERTAKEN_MAX = SECOND  # a quote older than the one known by more than this was not overtaken: the clocks stepped
 
 SEVERITY: dict[ExitReason, int] = {
     ExitReason.KILL: 6,
@@ -26,6 +27,7 @@ SEVERITY: dict[ExitReason, int] = {
     ExitReason.PREMIUM_STOP: 4,
     ExitReason.UNDERLYING_STOP: 4,
     ExitReason.BLIND: 4,
+    ExitReason.DISASTER: 4,
     ExitReason.IV_CRUSH: 3,
     ExitReason.MAX_HOLD: 3,
     ExitReason.REVERSAL: 3,
@@ -43,7 +45,10 @@ class WantedExit(msgspec.Struct, frozen=True):
 
 
 class HeldPosition(msgspec.Struct, frozen=True):
-    """What is held. `direction` is +1 for a bet on rising prices; `None` means not known at the entry fill."""
+    """What is held. `direction` is +1 for a bet on rising prices; `None` means not known at the entry fill.
+
+    `average_ticks` is 0 where nobody knows what it cost.
+    """
 
     qty: Qty
     average_ticks: float
@@ -57,8 +62,9 @@ class HeldPosition(msgspec.Struct, frozen=True):
 class MarketWatch(msgspec.Struct, frozen=True):
     """What must be remembered between looks.
 
-    `seen_utc` is the instant of the last quote (of the watch's start before there was one); `good_*` is the last
-    fresh, live, uncrossed mid; the breaches are the quotes that began an unbroken run below a stop.
+    `seen_utc` is the instant of the last quote that could be traded on (of the watch's start before there was one);
+    `good_*` is its mid; the breaches are the quotes that began an unbroken run below a stop. `quote` is the newest,
+    whatever it is worth; `spot` the newest that was live.
     """
 
     seen_utc: Utc
@@ -87,11 +93,22 @@ def size_ticks(ticks: int | None, bps: float | None, entry_spot_ticks: Ticks) ->
     return None if bps is None else entry_spot_ticks * bps * _BPS
 
 
-def is_fresh(watch: MarketWatch, now: Utc, rules: ExitRules) -> bool:
-    """Return whether the last quote may still be traded on."""
+def tradable_quote(watch: MarketWatch, now: Utc, rules: ExitRules) -> Quote | None:
+    """Return the newest quote where it may be traded on; a stale, delayed, one-sided or crossed one is no quote."""
     quote = watch.quote
-    age_max = rules.blind_resubscribe_ms * MS
-    return quote is not None and quote.data_type == DataType.LIVE and now - quote.at_utc <= age_max
+    if quote is None or not _is_live(quote, now, rules) or quote.mid_x2 is None or is_crossed(quote):
+        return None
+    return quote
+
+
+def nobody_bids(watch: MarketWatch, now: Utc, rules: ExitRules) -> bool:
+    """Return whether a fresh, live quote says that there is no bid."""
+    quote = watch.quote
+    return quote is not None and _is_live(quote, now, rules) and not quote.bid_ticks
+
+
+def _is_live(quote: Quote, now: Utc, rules: ExitRules) -> bool:
+    return quote.data_type == DataType.LIVE and now - quote.at_utc <= rules.blind_resubscribe_ms * MS
 
 
 def favourable_ticks(held: HeldPosition, spot: Spot | None) -> Ticks | None:
@@ -105,37 +122,46 @@ def favourable_ticks(held: HeldPosition, spot: Spot | None) -> Ticks | None:
 
 
 def with_market(watch: MarketWatch, quote: Quote | None, spot: Spot | None, now: Utc, rules: ExitRules) -> MarketWatch:
-    """Return the watch with the newest quote and spot; older ones than known change nothing."""
-    if spot is not None and (watch.spot is None or spot.at_utc >= watch.spot.at_utc):
+    """Return the watch with the newest quote and spot; what was overtaken on its way changes nothing."""
+    known = watch.spot
+    is_live = spot is not None and spot.data_type == DataType.LIVE
+    if spot is not None and is_live and (known is None or not _is_overtaken(spot.at_utc, known.at_utc, now)):
         watch = replace(watch, spot=spot)
-    if quote is None or (watch.quote is not None and quote.at_utc < watch.quote.at_utc):
+    if quote is None or (watch.quote is not None and _is_overtaken(quote.at_utc, watch.quote.at_utc, now)):
         return watch
-    watch = replace(watch, quote=quote, seen_utc=max(watch.seen_utc, quote.at_utc))
-    if not is_fresh(watch, now, rules):
+    watch = replace(watch, quote=quote)
+    tradable = tradable_quote(watch, now, rules)
+    if tradable is None:
         return watch
-    if quote.bid_ticks:
-        watch = replace(watch, last_bid_ticks=quote.bid_ticks)
-    if quote.mid_x2 is not None and not is_crossed(quote):
-        watch = replace(watch, good_mid_x2=quote.mid_x2, good_utc=quote.at_utc)
-    return watch
+    seen_utc = min(tradable.at_utc, now)
+    return replace(
+        watch,
+        seen_utc=seen_utc if watch.seen_utc > now else max(watch.seen_utc, seen_utc),
+        good_mid_x2=tradable.mid_x2,
+        good_utc=seen_utc,
+        last_bid_ticks=tradable.bid_ticks,
+    )
+
+
+def _is_overtaken(at_utc: Utc, known_utc: Utc, now: Utc) -> bool:
+    """Return whether what is known is the newer one; after a backward step of a clock it is only called so."""
+    return at_utc < known_utc <= now and known_utc - at_utc <= _OVERTAKEN_MAX
 
 
 def observe(watch: MarketWatch, held: HeldPosition, now: Utc, rules: ExitRules, ticker: TickerRules) -> MarketWatch:
     """Return the watch after a look at the newest quote: runs below the stops, and the checkpoint of progress."""
     watch = _checkpoint(watch, held, now, ticker)
-    quote = watch.quote
-    if quote is None or not is_fresh(watch, now, rules) or is_crossed(quote):
+    quote = tradable_quote(watch, now, rules)
+    if quote is None or quote.mid_x2 is None or quote.bid_ticks is None or held.average_ticks <= 0:
         return watch
     stop = held.average_ticks * (1 - stop_share(held, rules)) + _EPSILON
     backstop = held.average_ticks * (1 - rules.premium_backstop) + _EPSILON
-    gap = rules.confirm_gap_ms * MS
-    if quote.mid_x2 is not None:
-        since, sure = _run(watch.mid_breach_utc, quote.mid_x2 / 2 <= stop, quote.at_utc, gap)
-        watch = replace(watch, mid_breach_utc=since, mid_confirmed=sure)
-    if quote.bid_ticks is not None:
-        since, sure = _run(watch.bid_breach_utc, quote.bid_ticks <= backstop, quote.at_utc, gap)
-        watch = replace(watch, bid_breach_utc=since, bid_confirmed=sure)
-    return watch
+    gap_ns = rules.confirm_gap_ms * MS
+    mid_utc, mid_confirmed = _run(watch.mid_breach_utc, quote.mid_x2 / 2 <= stop, quote.at_utc, gap_ns)
+    bid_utc, bid_confirmed = _run(watch.bid_breach_utc, quote.bid_ticks <= backstop, quote.at_utc, gap_ns)
+    return replace(
+        watch, mid_breach_utc=mid_utc, mid_confirmed=mid_confirmed, bid_breach_utc=bid_utc, bid_confirmed=bid_confirmed
+    )
 
 
 def without_breaches(watch: MarketWatch) -> MarketWatch:
@@ -146,7 +172,7 @@ def without_breaches(watch: MarketWatch) -> MarketWatch:
 def _run(since_utc: Utc | None, is_breach: bool, at_utc: Utc, gap_ns: int) -> tuple[Utc | None, bool]:
     if not is_breach:
         return None, False
-    if since_utc is None:
+    if since_utc is None or at_utc < since_utc:
         return at_utc, False
     return since_utc, at_utc - since_utc >= gap_ns
 
@@ -169,11 +195,16 @@ def _checkpoint(watch: MarketWatch, held: HeldPosition, now: Utc, ticker: Ticker
 def pick_hard(
     watch: MarketWatch, held: HeldPosition, now: Utc, rules: ExitRules, ticker: TickerRules
 ) -> WantedExit | None:
-    """Return the exit that premium or underlying demand, looked at on every quote."""
+    """Return the exit that premium or underlying demand, looked at on every quote.
+
+    What was adopted at a cost that nobody knows has no stop that could guard it: it is closed.
+    """
+    if held.average_ticks <= 0:
+        return WantedExit(ExitReason.BLIND)
     if watch.mid_confirmed or watch.bid_confirmed:
         return WantedExit(ExitReason.PREMIUM_STOP)
     moved = favourable_ticks(held, watch.spot)
-    if moved is not None and held.entry_spot_ticks is not None and not _is_spot_stale(watch, now, rules):
+    if moved is not None and held.entry_spot_ticks is not None and not is_spot_stale(watch, now, rules):
         size = size_ticks(ticker.underlying_stop_ticks, ticker.underlying_stop_bps, held.entry_spot_ticks)
         if size is not None and -moved >= size - _EPSILON:
             return WantedExit(ExitReason.UNDERLYING_STOP)
@@ -202,7 +233,7 @@ def pick_blind(watch: MarketWatch, now: Utc, rules: ExitRules) -> WantedExit | N
     age = now - watch.seen_utc
     if age <= rules.blind_exit_ms * MS:
         return None
-    is_dark = age > rules.blind_market_ms * MS or _is_spot_stale(watch, now, rules)
+    is_dark = age > rules.blind_market_ms * MS or is_spot_stale(watch, now, rules)
     return WantedExit(ExitReason.BLIND, floor=Tier.MARKET if is_dark else Tier.BID)
 
 
@@ -228,13 +259,14 @@ def at_least(wanted: WantedExit, tier: Tier) -> WantedExit:
     return replace(wanted, floor=max(wanted.floor, tier))
 
 
-def _is_spot_stale(watch: MarketWatch, now: Utc, rules: ExitRules) -> bool:
+def is_spot_stale(watch: MarketWatch, now: Utc, rules: ExitRules) -> bool:
+    """Return whether the underlying is not seen either: no live price of it, or none lately."""
     return watch.spot is None or now - watch.spot.at_utc > rules.blind_underlying_ms * MS
 
 
 def _take_profit(watch: MarketWatch, held: HeldPosition, now: Utc, rules: ExitRules) -> WantedExit | None:
-    quote = watch.quote
-    if quote is None or quote.mid_x2 is None or is_crossed(quote) or not is_fresh(watch, now, rules):
+    quote = tradable_quote(watch, now, rules)
+    if quote is None or quote.mid_x2 is None:
         return None
     gain = quote.mid_x2 / 2 / held.average_ticks - 1 + _EPSILON
     if held.took_part:
@@ -245,14 +277,14 @@ def _take_profit(watch: MarketWatch, held: HeldPosition, now: Utc, rules: ExitRu
 
 
 def _is_crushed(watch: MarketWatch, held: HeldPosition, now: Utc, rules: ExitRules, ticker: TickerRules) -> bool:
-    quote = watch.quote
+    quote = tradable_quote(watch, now, rules)
     moved = favourable_ticks(held, watch.spot)
     if quote is None or quote.mid_x2 is None or moved is None or held.entry_spot_ticks is None:
         return False
-    if now - held.opened_utc < rules.iv_crush_arm_ms * MS or is_crossed(quote) or not is_fresh(watch, now, rules):
+    if now - held.opened_utc < rules.iv_crush_arm_ms * MS:
         return False
     size = size_ticks(ticker.iv_size_ticks, ticker.iv_size_bps, held.entry_spot_ticks)
-    if size is None or abs(moved) >= size or _is_spot_stale(watch, now, rules):
+    if size is None or abs(moved) >= size or is_spot_stale(watch, now, rules):
         return False
     if held.entry_iv is not None and quote.greeks is not None:
         iv_down = 1 - quote.greeks.iv / held.entry_iv + _EPSILON
@@ -278,26 +310,33 @@ class Wakes(msgspec.Struct, frozen=True):
     at_utc: Utc | None = None
 
 
-def wakes_of(watch: MarketWatch, held: HeldPosition, rules: ExitRules, ticker: TickerRules) -> Wakes:
-    """Return the bounds of a held position without a running exit, for quotes that keep coming.
+def wakes_of(
+    watch: MarketWatch, held: HeldPosition, rules: ExitRules, ticker: TickerRules, due_utc: Utc | None
+) -> Wakes | None:
+    """Return the bounds of a held position without a running exit, for tradable quotes that keep coming.
+
+    `due_utc` is what the day does next. `None`: any quote may change something (a run below a stop must be confirmed
+    or broken, the spot of the entry or the cost is not known).
 
     IV crush holds its instant only: once armed, the bound on the mid is the crush's where that is the higher one.
     """
-    average = held.average_ticks
+    average, spot = held.average_ticks, held.entry_spot_ticks
+    is_breached = watch.mid_breach_utc is not None or watch.bid_breach_utc is not None
+    if spot is None or average <= 0 or is_breached:
+        return None
     take = rules.take_rest if held.took_part else rules.take_single if held.qty == 1 else rules.take_first
     mid_low = average * (1 - min(stop_share(held, rules), rules.iv_crush_premium))
-    since = watch.checkpoint_utc if watch.checkpoint_utc is not None else held.opened_utc
     instants = [held.opened_utc + ticker.max_hold_ms * MS]
+    if due_utc is not None:
+        instants.append(due_utc)
     if not held.took_part:
+        since = watch.checkpoint_utc if watch.checkpoint_utc is not None else held.opened_utc
         instants.append(since + rules.no_progress_ms * MS)
-    low = high = None
-    if held.entry_spot_ticks is not None:
-        spot = held.entry_spot_ticks
-        stop = size_ticks(ticker.underlying_stop_ticks, ticker.underlying_stop_bps, spot)
-        progress = size_ticks(ticker.progress_ticks, ticker.progress_bps, spot)
-        adverse = None if stop is None else spot - held.direction * stop
-        better = None if progress is None else spot + held.direction * (watch.checkpoint_ticks + progress)
-        low, high = (adverse, better) if held.direction > 0 else (better, adverse)
+    stop = size_ticks(ticker.underlying_stop_ticks, ticker.underlying_stop_bps, spot)
+    progress = size_ticks(ticker.progress_ticks, ticker.progress_bps, spot)
+    adverse = None if stop is None else spot - held.direction * stop
+    better = None if progress is None else spot + held.direction * (watch.checkpoint_ticks + progress)
+    low, high = (adverse, better) if held.direction > 0 else (better, adverse)
     return Wakes(
         mid_at_most=mid_low,
         mid_at_least=average * (1 + take),

@@ -1,8 +1,10 @@
 """The fold of recorded fills into what is held, what it cost and what was realised.
 
-Rows are totals per order (as the ledger tells them), so a fill told twice, or told again after a restart, changes
-nothing. The sums of a life (from flat to flat) are kept as differences of those totals, so that a late fill of an
-order of an earlier life counts where it is reported. Costs are in ticks × contracts before the multiplier.
+Rows are totals per order, so a fill told twice, or told again after a restart, changes nothing. Two may tell them: the
+ledger (durable) and, where it fails or is late, whoever heard the execution (not durable); the higher total counts
+until the ledger has caught up. The sums of a life (from flat to flat) are kept as differences of those totals, so that
+a late fill of an order of an earlier life counts where it is reported; a fee belongs to the position that its order
+names. Costs are in ticks × contracts before the multiplier.
 """
 
 from __future__ import annotations
@@ -11,18 +13,38 @@ import msgspec
 from msgspec.structs import replace
 
 from domain.instruments import Side
+from domain.orders.references import is_brokers_close, position_of
 from domain.units import Cents, Qty
 
 FIRST_REVISION = 1  # IB numbers the versions of an execution .01, .02, ...; a correction has a higher one
 
 
+class FillTotals(msgspec.Struct, frozen=True):
+    """What a report of a fill says of its order: totals over all its executions.
+
+    `is_durable`: the ledger has them on disk. `is_price_known` is False for a fill that was made from the broker's
+    position; the execution that explains it later replaces it, and the totals may fall with it.
+    """
+
+    order_ref: str
+    side: Side
+    qty: Qty
+    cost_ticks: int
+    revision: int = FIRST_REVISION
+    is_durable: bool = True
+    is_price_known: bool = True
+
+
 class OrderRow(msgspec.Struct, frozen=True):
-    """Recorded totals of one order."""
+    """Totals of one order: what counts (`qty`, `cost_ticks`), and what of it the ledger has told."""
 
     order_ref: str
     side: Side
     qty: Qty = Qty(0)
     cost_ticks: int = 0
+    recorded_qty: Qty = Qty(0)
+    recorded_cost_ticks: int = 0
+    is_adopted: bool = False
     fees_cents: Cents = Cents(0)
     charged_qty: Qty = Qty(0)
 
@@ -30,7 +52,8 @@ class OrderRow(msgspec.Struct, frozen=True):
 class Fills(msgspec.Struct, frozen=True):
     """What is known of one contract: order totals of the session, and the sums of the present life.
 
-    `side` is the one that opened this life; `opened_*` sums the fills of this side, `closed_*` those of the other.
+    `side` is the one that opened this life; `opened_*` sums the fills of this side, `closed_*` those of the other. The
+    first `past_rows` rows are of earlier lives.
     """
 
     side: Side = Side.BUY
@@ -39,7 +62,7 @@ class Fills(msgspec.Struct, frozen=True):
     opened_cost_ticks: int = 0
     closed_qty: Qty = Qty(0)
     closed_cost_ticks: int = 0
-    fees_cents: Cents = Cents(0)
+    past_rows: int = 0
 
     @property
     def held(self) -> Qty:
@@ -64,6 +87,20 @@ class Fills(msgspec.Struct, frozen=True):
     def row(self, order_ref: str) -> OrderRow | None:
         """Return the totals of one order; `None` for one that nothing was recorded of."""
         return next((row for row in self.rows if row.order_ref == order_ref), None)
+
+    def fees_cents(self, position_id: str) -> Cents:
+        """Return the fees so far of a position's orders, in cents; its own, and those that closed it for somebody."""
+        own = (row.fees_cents for row in self.rows if position_of(row.order_ref) == position_id)
+        return Cents(sum(own) + sum(row.fees_cents for row in self._brokers_closes()))
+
+    def _brokers_closes(self) -> tuple[OrderRow, ...]:
+        return tuple(row for row in self.rows[self.past_rows :] if is_brokers_close(row.order_ref))
+
+    @property
+    def is_closed_by_others(self) -> bool:
+        """Whether this life was closed by somebody else's orders alone."""
+        closing = [row for row in self.rows[self.past_rows :] if row.side is not self.side and row.qty]
+        return bool(closing) and all(is_brokers_close(row.order_ref) for row in closing)
 
     def filled(self, order_ref: str) -> Qty:
         """Return the contracts filled of one order."""
@@ -92,24 +129,22 @@ class Fills(msgspec.Struct, frozen=True):
 
 def new_life(fills: Fills, side: Side) -> Fills:
     """Return the orders' totals with all sums at nothing, for a life that `side` opens."""
-    return Fills(side=side, rows=fills.rows)
+    return Fills(side=side, rows=fills.rows, past_rows=len(fills.rows))
 
 
-def with_fill(
-    fills: Fills, order_ref: str, side: Side, filled_qty_total: Qty, filled_cost_ticks_total: int, revision: int
-) -> Fills:
-    """Return the fills with the totals of an order after a recorded fill; the same ones where it changes nothing.
+def with_fill(fills: Fills, told: FillTotals) -> Fills:
+    """Return the fills after a report of one; the same ones where it changes nothing.
 
-    Lower totals are believed of a correction only: anything else that goes back was overtaken by what is known.
+    Lower totals are believed of a correction, and of the execution that replaces an adopted one: anything else that
+    goes back was overtaken by what is known.
     """
-    row = fills.row(order_ref) or OrderRow(order_ref, side)
-    is_correction = revision > FIRST_REVISION
-    if filled_qty_total <= row.qty and not is_correction:
+    row = fills.row(told.order_ref) or OrderRow(told.order_ref, told.side)
+    changed = _told(row, told)
+    if changed == row:
         return fills
-    changed = replace(row, qty=filled_qty_total, cost_ticks=filled_cost_ticks_total)
     more_qty, more_ticks = changed.qty - row.qty, changed.cost_ticks - row.cost_ticks
     fills = _with_row(fills, changed)
-    if side is fills.side:
+    if told.side is fills.side:
         return replace(
             fills, opened_qty=fills.opened_qty + more_qty, opened_cost_ticks=fills.opened_cost_ticks + more_ticks
         )
@@ -118,11 +153,26 @@ def with_fill(
     )
 
 
+def _told(row: OrderRow, told: FillTotals) -> OrderRow:
+    may_fall = told.revision > FIRST_REVISION or row.is_adopted
+    if not told.is_durable and not may_fall:
+        if told.qty <= row.qty:
+            return row
+        return replace(row, qty=told.qty, cost_ticks=told.cost_ticks, is_adopted=not told.is_price_known)
+    if told.qty < row.recorded_qty and not may_fall:
+        return row
+    recorded = replace(
+        row, recorded_qty=told.qty, recorded_cost_ticks=told.cost_ticks, is_adopted=not told.is_price_known
+    )
+    if row.qty > told.qty and not may_fall:
+        return recorded  # the ledger has not caught up with what was told past it
+    return replace(recorded, qty=told.qty, cost_ticks=told.cost_ticks)
+
+
 def with_fees(fills: Fills, order_ref: str, side: Side, fees_cents_total: Cents, charged_qty: Qty) -> Fills:
     """Return the fills with the fees of an order so far, which are for `charged_qty` of its contracts."""
     row = fills.row(order_ref) or OrderRow(order_ref, side)
-    fills = _with_row(fills, replace(row, fees_cents=fees_cents_total, charged_qty=charged_qty))
-    return replace(fills, fees_cents=fills.fees_cents + fees_cents_total - row.fees_cents)
+    return _with_row(fills, replace(row, fees_cents=fees_cents_total, charged_qty=charged_qty))
 
 
 def _with_row(fills: Fills, changed: OrderRow) -> Fills:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from domain.instants import SECOND
-from domain.instruments import Contract, Right, Side, Spot
+from domain.instruments import Contract, DataType, Right, Side
 from domain.position.exits import MarketWatch
 from domain.position.fills import Fills
 from domain.units import Cents, Ticks, Utc
@@ -28,16 +28,14 @@ def mark_of(fills: Fills, watch: MarketWatch, multiplier: int, now: Utc) -> Mark
     if watch.good_mid_x2 is not None and watch.good_utc is not None and now - watch.good_utc <= MARK_AGE_MAX:
         value = watch.good_mid_x2 * fills.held * multiplier // 2
         return Mark(Cents(fills.sign * (value - cost)), watch.good_utc)
-    if watch.quote is not None:
+    if watch.quote is not None and watch.quote.data_type == DataType.LIVE:
         price = watch.quote.bid_ticks if fills.side is Side.BUY else watch.quote.ask_ticks
         if price is not None:
             return Mark(Cents(fills.sign * (price * fills.held * multiplier - cost)), watch.quote.at_utc)
     return Mark(None, None)
 
 
-def intrinsic_ticks(contract: Contract, spot: Spot | None) -> Ticks:
-    """Return what one expired contract is worth at the last underlying price, which stands in for the settlement."""
-    if spot is None:
-        return Ticks(0)
+def intrinsic_ticks(contract: Contract, underlying_ticks: Ticks) -> Ticks:
+    """Return what one expired contract is worth at the settlement price of its underlying."""
     sign = 1 if contract.right is Right.CALL else -1
-    return max(Ticks(sign * (spot.price_ticks - contract.strike_ticks)), Ticks(0))
+    return max(Ticks(sign * (underlying_ticks - contract.strike_ticks)), Ticks(0))

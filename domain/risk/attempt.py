@@ -11,9 +11,9 @@ from domain.limits import EntryLimits
 from domain.options.fees import round_trip_cents
 from domain.orders.intent import DecisionPrices, EntryPlan, Intent, OrderLeg, PlannedLeg, PositionRef
 from domain.orders.references import entry_ref, position_id
-from domain.risk.desk_view import DeskView, spot_of
+from domain.risk.desk_view import DeskView, Pending, spot_of
 from domain.risk.entry_stages import ENTRY, EntryEvent, EntryStage
-from domain.risk.gates.types import DeskRules, Epochs, Finding, Snapshot, Verdict, refused
+from domain.risk.gates.types import DeskRules, Epochs, Finding, Sizing, Snapshot, Verdict, refused
 from domain.risk.reject import RejectCode
 from domain.units import Cents, Qty, Ticks, Utc
 
@@ -39,13 +39,13 @@ class Approval(msgspec.Struct, frozen=True):
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """An attempt at an entry of one leg; at `deadline_utc` it is stale, whatever it waits for.
 
-    `stage_n` counts the stages of the desk (timers and requests carry it; 0 while queued). `untried` are the offered
-    candidates, the one being tried first.
+    `stage_n` counts the stages of the desk (timers and requests carry it; 0 before the first). `untried` are the
+    offered candidates, the one being tried first.
     """
 
     intent: Intent
     deadline_utc: Utc
-    stage: EntryStage = EntryStage.QUEUED
+    stage: EntryStage = EntryStage.RAISED
     stage_n: int = 0
     request_id: str = ""
     verdicts: tuple[Verdict, ...] = ()
@@ -59,6 +59,15 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     def leg(self) -> PlannedLeg:
         """The leg that is ordered (plans of several are refused before anything is asked)."""
         return self.intent.plan.legs[0]
+
+    @property
+    def pending(self) -> Pending:
+        """The attempt as the others count it; sized, it costs its size at the ask."""
+        choice = self.choice
+        cost = 0 if choice is None else choice.qty * (choice.quote.ask_ticks or 0) * choice.contract.multiplier
+        intent = self.intent
+        is_sending = self.stage is EntryStage.AWAITS_RESERVATION
+        return Pending(intent.source, intent.ticker, intent.strategy, intent.direction, Cents(cost), is_sending)
 
     def moved(self, event: EntryEvent) -> Attempt:
         """Return the attempt in the stage that an event leads to.
@@ -86,7 +95,11 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 
     def seeing(self, spot: Spot | None) -> Attempt:
         """Return the attempt with a newer price of the underlying, where there is one."""
-        return self if spot is None else replace(self, spot=spot)
+        return (
+            self
+            if spot is None or (self.spot is not None and spot.at_utc < self.spot.at_utc)
+            else replace(self, spot=spot)
+        )
 
     def passing_over(self, *verdicts: Verdict) -> Attempt:
         """Return the attempt at its next candidate; `verdicts` are those on the one passed over."""
@@ -105,32 +118,35 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
         return min(now + wait_ms * MS, self.deadline_utc)
 
 
-def snapshot_of(rules: DeskRules, view: DeskView, intent: Intent, now: Utc) -> Snapshot:
-    """Return what the standing gates look at."""
+def snapshot_of(
+    rules: DeskRules, view: DeskView, intent: Intent, now: Utc, beside: tuple[Pending, ...] = ()
+) -> Snapshot:
+    """Return what the standing gates look at; `beside` are the other attempts under way."""
     return Snapshot(
         now=now,
         rules=rules,
         strategy=rules.strategies[intent.strategy],
         ticker=rules.tickers[intent.ticker],
         view=view,
+        beside=beside,
         spot=spot_of(view, intent.ticker),
     )
 
 
 def candidate_snapshot(
-    rules: DeskRules, view: DeskView, attempt: Attempt, contract: Contract, quote: Quote, now: Utc
+    base: Snapshot, attempt: Attempt, contract: Contract, quote: Quote, sizing: Sizing | None
 ) -> Snapshot:
-    """Return what the gates of a contract look at, for the attempt's leg."""
-    base = snapshot_of(rules, view, attempt.intent, now)
-    return replace(base, leg=attempt.leg, contract=contract, quote=quote, spot=attempt.spot or base.spot)
-
-
-def sized_snapshot(base: Snapshot, contract: Contract, quote: Quote, qty: Qty | None, sizing: str) -> Snapshot:
-    """Return a candidate's snapshot with its size and the fees of the whole of it."""
+    """Return what the gates of a contract look at, for the attempt's leg: base, contract, quote, size and its fees."""
+    spot = attempt.seeing(base.spot).spot
+    if sizing is None:
+        return replace(base, leg=attempt.leg, contract=contract, quote=quote, spot=spot)
     fees = Cents(0)
-    if base.view.session is not None and qty and quote.ask_ticks is not None:
-        fees = round_trip_cents(base.view.session, contract.trading_class, qty, quote.ask_ticks)
-    return replace(base, qty=qty, sizing=sizing, fees_cents=fees)
+    if base.view.session is not None and sizing.qty and quote.ask_ticks is not None:
+        fees = round_trip_cents(base.view.session, contract.trading_class, sizing.qty, quote.ask_ticks)
+    return replace(
+        base, leg=attempt.leg, contract=contract, quote=quote, spot=spot, qty=sizing.qty, sizing=sizing,
+        fees_cents=fees,
+    )  # fmt: skip
 
 
 def submit_snapshot(base: Snapshot, choice: Choice) -> Snapshot:
@@ -197,8 +213,7 @@ def order_leg(ref: PositionRef, choice: Choice, approval: Approval) -> OrderLeg:
 def too_late(limits: EntryLimits, deadline_utc: Utc, now: Utc, stage: EntryStage) -> Finding:
     """Return the refusal of an attempt whose deadline has passed; measured from the signal's arrival."""
     late_ms = limits.intent_deadline_ms + (now - deadline_utc) / MS
-    looked_at = "in the queue" if stage is EntryStage.QUEUED else f"in {stage.value}"
-    return refused(RejectCode.STALE_SIGNAL, late_ms, limits.intent_deadline_ms, "ms", looked_at)
+    return refused(RejectCode.STALE_SIGNAL, late_ms, limits.intent_deadline_ms, "ms", f"in {stage.value}")
 
 
 def no_reply(limits: EntryLimits, attempt: Attempt, code: RejectCode, now: Utc) -> Finding:

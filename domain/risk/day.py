@@ -10,6 +10,8 @@ from domain.instants import MS
 from domain.limits import EntryLimits
 from domain.units import Cents, Utc
 
+RECORD_STEP_NAV = 0.0005  # of start NAV: best P&L and drawdown are recorded in steps, so that not every mark is a row
+
 
 class LockReason(StrEnum):
     """Why a day takes no more entries."""
@@ -54,22 +56,29 @@ class DaySummary(msgspec.Struct, frozen=True):
 
 
 def hard_limit_cents(start_nav_cents: Cents, limits: EntryLimits) -> float:
-    """Return the P&L (negative) at which the day is locked: the nearer of the NAV share and the money limit."""
-    return -min(limits.daily_loss_nav * start_nav_cents, limits.daily_loss_max_cents)
+    """Return the P&L (negative) at which the day is locked: the nearer of NAV share and amount, if one is set."""
+    share = limits.daily_loss_nav * start_nav_cents
+    return -share if limits.daily_loss_max_cents is None else -min(share, limits.daily_loss_max_cents)
 
 
 def is_at_or_below(pnl_cents: float, limit_cents: float) -> bool:
-    """Return whether money is at a limit that came from a share, forgiving what floats lose (1e-6 of a cent)."""
-    return pnl_cents <= limit_cents + 1e-6
+    """Return whether money is at a limit that came from a share, forgiving what floats lose (1e-6 of a cent).
+
+    It is where the two cannot be compared.
+    """
+    return not pnl_cents > limit_cents + 1e-6
 
 
-def evaluate(stops: DayStops, pnl_cents: Cents, start_nav_cents: Cents, limits: EntryLimits, now: Utc) -> DayStops:
+def evaluate(
+    stops: DayStops, pnl_cents: Cents, start_nav_cents: Cents, limits: EntryLimits, now: Utc, is_marked: bool = True
+) -> DayStops:
     """Return the stops after one evaluation of the day's P&L.
 
     The hard stop latches when a breach is seen again at least the confirmation time after the first breach, with no
-    evaluation above the limit between; the soft stop latches at once.
+    evaluation above the limit between; the soft stop latches at once. Best and drawdown are of P&L that is marked, not
+    of a worst case.
     """
-    peak = max(stops.peak_cents, pnl_cents)
+    peak = max(stops.peak_cents, pnl_cents) if is_marked else stops.peak_cents
     breached = is_at_or_below(pnl_cents, hard_limit_cents(start_nav_cents, limits))
     first = (stops.breach_utc if stops.breach_utc is not None else now) if breached else None
     confirmed = first is not None and now - first >= limits.daily_loss_confirm_ms * MS
@@ -78,8 +87,16 @@ def evaluate(stops: DayStops, pnl_cents: Cents, start_nav_cents: Cents, limits: 
         is_hard=stops.is_hard or confirmed,
         is_soft=stops.is_soft or is_at_or_below(pnl_cents, -limits.soft_stop_nav * start_nav_cents),
         peak_cents=peak,
-        drawdown_cents=max(stops.drawdown_cents, peak - pnl_cents),
+        drawdown_cents=max(stops.drawdown_cents, peak - pnl_cents) if is_marked else stops.drawdown_cents,
     )
+
+
+def is_worth_a_record(recorded: DayStops, stops: DayStops, start_nav_cents: Cents) -> bool:
+    """Return whether stops differ from those on record by a latch, a breach, or a step of best or drawdown."""
+    if (recorded.is_hard, recorded.is_soft, recorded.breach_utc) != (stops.is_hard, stops.is_soft, stops.breach_utc):
+        return True
+    step = RECORD_STEP_NAV * start_nav_cents
+    return stops.peak_cents - recorded.peak_cents >= step or stops.drawdown_cents - recorded.drawdown_cents >= step
 
 
 def loss_streak(closed: tuple[Closed, ...]) -> int:

@@ -2,24 +2,29 @@
 
 Cooldowns and watermarks are read from the decisions of the session, trades of the day from what is held and closed:
 what the ledger gives back at a restart, so that a restarted view and a running one agree by construction.
+
+A mark that is not known or old never switches a stop off: after a while the holding counts at its worst case.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping
 from datetime import date
 
 import msgspec
 from msgspec.structs import replace
 
-from domain.instants import MS
-from domain.instruments import Contract, Spot
+from domain.instants import session_of
+from domain.instruments import Contract, Side, Spot
+from domain.limits import OverlayRules
 from domain.options.fees import order_fee_cents
 from domain.orders.intent import PositionRef
 from domain.risk.day import Closed, DayStops
 from domain.risk.kill import KillLevel
+from domain.risk.overlay import Minutes, with_price
 from domain.risk.reject import RejectCode
 from domain.session.modes import AccountClass, Mode
-from domain.session.phases import Phase
+from domain.session.phases import REGULAR, Phase
 from domain.signals.alert import AlertKey
 from domain.units import Cents, Qty, Utc
 
@@ -41,8 +46,29 @@ class Funds(msgspec.Struct, frozen=True):
     read_utc: Utc
 
 
+class Hours(msgspec.Struct, frozen=True):
+    """Liquid hours of an underlying's options in a session, by the broker: (open, close); `None`: it does not say."""
+
+    session: date
+    intervals: tuple[tuple[Utc, Utc], ...] | None
+
+
+class Halt(msgspec.Struct, frozen=True):
+    """What was last heard of trading in an underlying: halted, or resumed, at that instant."""
+
+    is_halted: bool
+    at_utc: Utc
+
+
+Kind = tuple[str, str, str, int]  # source, ticker, kind and version of alerts
+Promotion = tuple[str, str, int]  # source, kind and version that may trade
+
+# An attempt that was handed on and amended: with one of these its order had been sent.
+SENT: frozenset[RejectCode | None] = frozenset({None, RejectCode.BROKER_REJECTED, RejectCode.DUPLICATE_REF})
+
+
 class Decision(msgspec.Struct, frozen=True):
-    """One attempt that was decided; `code` is `None` where an order was handed on."""
+    """One attempt that was decided; `code` is `None` where an order was handed on and nothing said since."""
 
     key: AlertKey
     strategy: str
@@ -50,11 +76,33 @@ class Decision(msgspec.Struct, frozen=True):
     decided_utc: Utc
 
 
+class Decisions(msgspec.Struct, frozen=True):
+    """The session's decisions in their order; `newest` of each kind by bucket, `sent` those that sent an order."""
+
+    rows: tuple[Decision, ...] = ()
+    newest: Mapping[Kind, Decision] = {}
+    sent: tuple[Decision, ...] = ()
+
+
+class Pending(msgspec.Struct, frozen=True):
+    """An attempt under way, as the others count it.
+
+    `cost_cents` is what it will cost at most, 0 before it is sized; `is_sending`: its reservation is asked for.
+    """
+
+    source: str
+    ticker: str
+    strategy: str
+    direction: int
+    cost_cents: Cents
+    is_sending: bool
+
+
 class Holding(msgspec.Struct, frozen=True, kw_only=True):
     """A position that is pending or open.
 
     `cost_cents` without fees; `realised_cents` is what part exits have brought, net of `fees_cents`; `unrealised_cents`
-    is the position's own mark, `None` where it is not known; `at_utc` the instant of the last report about it.
+    is the last mark known, of `marked_utc`, `None` where there never was one (`marked_utc` is when it was heard of).
     """
 
     ref: PositionRef
@@ -62,7 +110,7 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
     cost_cents: Cents
     is_pending: bool
     unrealised_cents: Cents | None
-    at_utc: Utc
+    marked_utc: Utc
     realised_cents: Cents = Cents(0)
     fees_cents: Cents = Cents(0)
 
@@ -71,9 +119,27 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
         """The contract that is held or pending."""
         return self.ref.contract
 
+    @property
+    def needs_mark(self) -> bool:
+        """Whether it may be worth something else than is known: it is open, or nobody has spoken of it yet."""
+        return self.unrealised_cents is None or (not self.is_pending and self.qty > 0)
+
+
+class DayPnl(msgspec.Struct, frozen=True):
+    """The day's P&L; `unmarked` are the holdings whose mark is not known, `worst` those of them at their worst case."""
+
+    cents: Cents
+    unmarked: tuple[Holding, ...] = ()
+    worst: tuple[Holding, ...] = ()
+
 
 class DeskView(msgspec.Struct, frozen=True, kw_only=True):
-    """The read model; see the module's docstring."""
+    """The read model; see the module's docstring.
+
+    `hours` and `halts` are by ticker; what happened to trading before `halts_from_utc` is not known. `promoted` may
+    trade; what is not in it may not, or is not known where the ledger has not told (`is_promoted_known`). `minutes`
+    are of the tickers that may be traded. `unreadable` says why account values that came could not be used.
+    """
 
     session: date | None = None
     phase: Phase | None = None
@@ -83,16 +149,23 @@ class DeskView(msgspec.Struct, frozen=True, kw_only=True):
     kill_epoch: int = 0
     mode: Mode | None = None
     session_epoch: int = 0
-    is_reconciled: bool = False
+    reconciled_utc: Utc | None = None
     account: AccountFacts | None = None
     funds: Funds | None = None
+    unreadable: str = ""
     start_nav_cents: Cents | None = None
     day_locked: str | None = None
-    decisions: tuple[Decision, ...] = ()
+    promoted: frozenset[Promotion] = frozenset()
+    is_promoted_known: bool = False
+    decisions: Decisions = Decisions()
     holdings: tuple[Holding, ...] = ()
     closed: tuple[Closed, ...] = ()
     stops: DayStops = DayStops()
-    spots: tuple[Spot, ...] = ()
+    spots: Mapping[str, Spot] = {}
+    minutes: Mapping[str, Minutes] = {}
+    hours: Mapping[str, Hours] = {}
+    halts: Mapping[str, Halt] = {}
+    halts_from_utc: Utc = Utc(0)
 
 
 # -- what others tell ---------------------------------------------------------------------------
@@ -115,12 +188,36 @@ def with_account(view: DeskView, account: AccountFacts) -> DeskView:
 
 def with_funds(view: DeskView, funds: Funds) -> DeskView:
     """Return the view after a reading of the account."""
-    return replace(view, funds=funds)
+    return replace(view, funds=funds, unreadable="")
 
 
-def as_reconciled(view: DeskView) -> DeskView:
-    """Return the view once broker truth is in."""
-    return replace(view, is_reconciled=True)
+def without_funds(view: DeskView, why: str) -> DeskView:
+    """Return the view after account values came that cannot be used."""
+    return replace(view, funds=None, unreadable=why)
+
+
+def as_reconciled(view: DeskView, read_utc: Utc) -> DeskView:
+    """Return the view once broker truth, read at that instant, is in."""
+    return replace(view, reconciled_utc=read_utc)
+
+
+def with_hours(view: DeskView, ticker: str, hours: Hours) -> DeskView:
+    """Return the view after a report of the liquid hours."""
+    return replace(view, hours={**view.hours, ticker: hours})
+
+
+def with_halt(view: DeskView, ticker: str, halt: Halt) -> DeskView:
+    """Return the view after trading was halted or resumed; that it is still halted changes nothing."""
+    known = view.halts.get(ticker)
+    if known is not None and known.is_halted == halt.is_halted:
+        return view
+    return replace(view, halts={**view.halts, ticker: halt})
+
+
+def with_promotion(view: DeskView, promotion: Promotion, is_promoted: bool) -> DeskView:
+    """Return the view after a promotion or its withdrawal."""
+    others = view.promoted - {promotion}
+    return replace(view, promoted=others | {promotion} if is_promoted else others)
 
 
 def with_start_nav(view: DeskView, nav_cents: Cents) -> DeskView:
@@ -140,8 +237,19 @@ def with_stops(view: DeskView, stops: DayStops) -> DeskView:
 
 def with_spots(view: DeskView, spots: tuple[Spot, ...]) -> DeskView:
     """Return the view after new prices of underlyings; the newest of each ticker stays."""
-    newest = {spot.ticker: spot for spot in (*view.spots, *spots)}
-    return replace(view, spots=tuple(newest.values()))
+    return replace(view, spots={**view.spots, **{spot.ticker: spot for spot in spots}})
+
+
+def with_minutes(view: DeskView, spots: tuple[Spot, ...], traded: Collection[str], rules: OverlayRules) -> DeskView:
+    """Return the view with a price a minute of each ticker that may be traded."""
+    minutes = view.minutes
+    for spot in spots:
+        if spot.ticker in traded:
+            known = minutes.get(spot.ticker, Minutes())
+            kept = with_price(known, spot, rules)
+            if kept is not known:
+                minutes = {**minutes, spot.ticker: kept}
+    return view if minutes is view.minutes else replace(view, minutes=minutes)
 
 
 def in_phase(view: DeskView, session: date, phase: Phase, open_utc: Utc, close_utc: Utc) -> DeskView:
@@ -156,44 +264,73 @@ def in_phase(view: DeskView, session: date, phase: Phase, open_utc: Utc, close_u
         session=session,
         start_nav_cents=None,
         day_locked=None,
-        decisions=(),
+        decisions=Decisions(),
         closed=(),
         stops=DayStops(),
-        is_reconciled=False,
+        hours={},
+        halts={},
     )
 
 
 def spot_of(view: DeskView, ticker: str) -> Spot | None:
     """Return the last price of an underlying that was told."""
-    return next((s for s in view.spots if s.ticker == ticker), None)
+    return view.spots.get(ticker)
 
 
 # -- the session's decisions --------------------------------------------------------------------
 
 
+def decisions_of(rows: Iterable[Decision]) -> Decisions:
+    """Return decisions in their order, as they are looked up."""
+    decisions = Decisions()
+    for row in rows:
+        decisions = _with_row(decisions, row)
+    return decisions
+
+
+def _with_row(decisions: Decisions, row: Decision) -> Decisions:
+    kind = _kind(row.key)
+    newest = decisions.newest.get(kind)
+    if newest is None or row.key.bucket_utc >= newest.key.bucket_utc:
+        newest = row
+    return Decisions(
+        rows=(*decisions.rows, row),
+        newest={**decisions.newest, kind: newest},
+        sent=(*decisions.sent, row) if row.code in SENT else decisions.sent,
+    )
+
+
 def with_decision(view: DeskView, decision: Decision) -> DeskView:
     """Return the view after an attempt was decided."""
-    return replace(view, decisions=(*view.decisions, decision))
+    return replace(view, decisions=_with_row(view.decisions, decision))
+
+
+def amended(view: DeskView, key: AlertKey, code: RejectCode) -> DeskView:
+    """Return the view once the attempt on an alert came to nothing after all; one of another session changes nothing.
+
+    Its place in the watermark stays; its cooldown ends where its order was never sent.
+    """
+    rows = view.decisions.rows
+    if not any(row.key == key and row.code is None for row in rows):
+        return view
+    changed = (replace(row, code=code) if row.key == key and row.code is None else row for row in rows)
+    return replace(view, decisions=decisions_of(changed))
 
 
 def last_sent_utc(view: DeskView, source: str, ticker: str) -> Utc | None:
-    """Return the instant at which this source last had an order handed on for this ticker."""
-    sent = (
-        d.decided_utc for d in view.decisions if d.code is None and d.key.source == source and d.key.ticker == ticker
-    )
+    """Return the instant at which this source last had an order sent for this ticker."""
+    sent = (d.decided_utc for d in view.decisions.sent if d.key.source == source and d.key.ticker == ticker)
     return max(sent, default=None)
 
 
 def deciding_row(view: DeskView, key: AlertKey) -> Decision | None:
     """Return the decision that makes an alert a duplicate: on itself, or on a strictly later bucket of its kind."""
-    for decision in view.decisions:
-        decided = decision.key
-        if decided == key or (_kind(decided) == _kind(key) and decided.bucket_utc > key.bucket_utc):
-            return decision
-    return None
+    newest = view.decisions.newest.get(_kind(key))
+    # Two alerts of one kind and bucket are one alert.
+    return newest if newest is not None and newest.key.bucket_utc >= key.bucket_utc else None
 
 
-def _kind(key: AlertKey) -> tuple[str, str, str, int]:
+def _kind(key: AlertKey) -> Kind:
     return key.source, key.ticker, key.kind, key.version
 
 
@@ -223,12 +360,18 @@ def without_holding(view: DeskView, position_id: str) -> DeskView:
     return replace(view, holdings=tuple(h for h in view.holdings if h.ref.position_id != position_id))
 
 
-def with_closed(view: DeskView, closed: Closed) -> DeskView:
-    """Return the view after a position has ended: no holding any more, and its result counted once."""
+def with_closed(view: DeskView, closed: Closed, is_correction: bool = False) -> DeskView:
+    """Return the view after a position has ended: no holding any more, and its result counted once.
+
+    A correction replaces the result; what ended in another session (an expired contract) is not the day's.
+    """
     view = without_holding(view, closed.position_id)
-    if any(c.position_id == closed.position_id for c in view.closed):
+    if view.session is not None and session_of(closed.closed_utc) != view.session:
         return view
-    return replace(view, closed=(*view.closed, closed))
+    others = tuple(c for c in view.closed if c.position_id != closed.position_id)
+    if len(others) < len(view.closed) and not is_correction:
+        return view
+    return replace(view, closed=(*others, closed))
 
 
 # -- sums ---------------------------------------------------------------------------------------
@@ -244,28 +387,58 @@ def exit_fees_cents(session: date, holding: Holding) -> Cents:
     """Return the estimated fees of closing a holding at its mark."""
     if holding.qty < 1:
         return Cents(0)
-    worth = max(0, holding.cost_cents + (holding.unrealised_cents or 0))
-    premium = worth / (holding.qty * holding.contract.multiplier)
+    worth = holding.cost_cents + (holding.unrealised_cents or 0)
+    premium = 0 if worth < 0 else worth / (holding.qty * holding.contract.multiplier)
     return order_fee_cents(session, holding.contract.trading_class, holding.qty, premium, is_sale=True)
 
 
-def day_pnl_cents(view: DeskView, now: Utc, age_max_ms: int) -> Cents | None:
+def is_marked(view: DeskView, holding: Holding, now: Utc, age_max_ns: int) -> bool:
+    """Return whether a mark is known and young enough; a market that is closed lets none grow old."""
+    if holding.unrealised_cents is None:
+        return False
+    return not holding.needs_mark or now - holding.marked_utc <= age_max_ns or not does_age(view, now)
+
+
+def does_age(view: DeskView, now: Utc) -> bool:
+    """Return whether marks and prices grow old: in regular hours, and while nobody has told the phase."""
+    return view.phase is None or (view.phase in REGULAR and now < view.close_utc)
+
+
+def _worst_cents(view: DeskView, holding: Holding) -> Cents:
+    """Return the result of a holding in the worst case: a long one is worth nothing; nothing bounds a short one."""
+    if holding.ref.side is Side.BUY:
+        return Cents(-holding.cost_cents)
+    return Cents(-(view.start_nav_cents or holding.cost_cents))
+
+
+def day_pnl(view: DeskView, now: Utc, age_max_ns: int) -> DayPnl:
     """Return the day's P&L: realised net of fees, plus unrealised, less estimated exit fees.
 
-    `None` where a holding's mark is not known or nobody spoke of the holding for `age_max_ms`.
+    A holding without a mark for `age_max_ns` counts at its worst case; before that at its last mark, or at cost where
+    there never was one.
     """
-    total = Cents(sum(c.realised_cents for c in view.closed))
+    total: int = sum(c.realised_cents for c in view.closed)
+    unmarked: list[Holding] = []
+    worst: list[Holding] = []
     for h in view.holdings:
-        if h.unrealised_cents is None or view.session is None:
-            return None
-        if not h.is_pending and now - h.at_utc > age_max_ms * MS:
-            return None
-        total += h.realised_cents + h.unrealised_cents
-        if not h.is_pending:
+        total += h.realised_cents
+        if not is_marked(view, h, now, age_max_ns):
+            unmarked.append(h)
+            if now - h.marked_utc > age_max_ns and does_age(view, now):
+                worst.append(h)
+                total += _worst_cents(view, h)
+                continue
+        total += h.unrealised_cents or 0
+        if not h.is_pending and view.session is not None:
             total -= exit_fees_cents(view.session, h)
-    return total
+    return DayPnl(Cents(total), tuple(unmarked), tuple(worst))
 
 
 def premium_cents(view: DeskView, ticker: str | None = None) -> Cents:
     """Return the premium that is held or pending, of one underlying or of all."""
     return Cents(sum(h.cost_cents for h in view.holdings if ticker is None or h.contract.ticker == ticker))
+
+
+def unspent_cents(view: DeskView) -> Cents:
+    """Return what pending entries may still cost: the account's funds do not know of it yet."""
+    return Cents(sum(h.cost_cents for h in view.holdings if h.is_pending))

@@ -17,7 +17,7 @@ from domain.risk.reject import RejectCode
 class EntryStage(StrEnum):
     """Where an attempt stands."""
 
-    QUEUED = "QUEUED"  # another attempt is in hand
+    RAISED = "RAISED"  # and not judged yet
     AWAITS_CONTRACTS = "AWAITS_CONTRACTS"
     AWAITS_QUOTE = "AWAITS_QUOTE"  # of a candidate whose offered quote was too old
     AWAITS_FRESH_QUOTE = "AWAITS_FRESH_QUOTE"
@@ -41,8 +41,8 @@ class EntryEvent(StrEnum):
 ENTRY: Final = Machine(
     "entry attempt",
     transitions={
-        (EntryStage.QUEUED, EntryEvent.ADMITTED): EntryStage.AWAITS_CONTRACTS,
-        (EntryStage.QUEUED, EntryEvent.DENIED): EntryStage.DENIED,
+        (EntryStage.RAISED, EntryEvent.ADMITTED): EntryStage.AWAITS_CONTRACTS,
+        (EntryStage.RAISED, EntryEvent.DENIED): EntryStage.DENIED,
         (EntryStage.AWAITS_CONTRACTS, EntryEvent.QUOTE_NEEDED): EntryStage.AWAITS_QUOTE,
         (EntryStage.AWAITS_CONTRACTS, EntryEvent.CONTRACT_CHOSEN): EntryStage.AWAITS_FRESH_QUOTE,
         (EntryStage.AWAITS_CONTRACTS, EntryEvent.DENIED): EntryStage.DENIED,

@@ -2,10 +2,6 @@
 
 Level 0 runs; 1 allows no entries; 2 cancels, flattens and allows no entries. Every change takes a new epoch, so that
 permits given before it are void.
-
-Automatic rules that nothing feeds yet, and which therefore never fire: the median spread against its 20-session norm,
-three 201s in five minutes (the broker session's), the clock offset, an uncovered short option, a negative quantity (the
-positions').
 """
 
 from __future__ import annotations
@@ -14,8 +10,10 @@ from enum import IntEnum, StrEnum
 
 import msgspec
 
-from domain.instants import MINUTE, SECOND
+from domain.instants import MINUTE, MS
 from domain.instruments import DataType, Spot
+from domain.limits import KillRules
+from domain.risk.measured import is_over, is_under
 from domain.units import Ticks, Utc
 
 
@@ -38,10 +36,8 @@ class LoweringRefused(StrEnum):
     LEDGER_SILENT = "ledger_silent"  # it could not be recorded in time
 
 
-VIX, VIX_RISE, VIX_WINDOW = "VIX", 0.10, 5 * MINUTE
-SPX, SPX_MOVE, SPX_WINDOW = "SPX", 0.005, MINUTE
-LOSSES_MAX, LOSSES_WINDOW = 3, 30 * MINUTE
-SAMPLE_EVERY = SECOND  # one kept price a second bounds the windows; the newest price is always compared
+VIX, SPX = "VIX", "SPX"
+_EPSILON = 1e-9  # what a share of a price computed in floats may lose
 
 
 def raised(level: KillLevel, wanted: KillLevel) -> KillLevel:
@@ -60,51 +56,87 @@ def lowering_refused(
     return None if by.strip() and reason.strip() else LoweringRefused.REASON_MISSING
 
 
-class Prices(msgspec.Struct, frozen=True):
-    """Samples of one underlying, oldest first: (instant, price)."""
+class Extreme(msgspec.Struct, frozen=True):
+    """The least (or greatest) price of a sliding window, without its other prices.
 
-    samples: tuple[tuple[Utc, Ticks], ...] = ()
+    `steps` are (instant, price), oldest first: each is the extreme of everything from its instant on, so prices rise
+    (or fall) along them and the first is the window's.
+    """
+
+    steps: tuple[tuple[Utc, Ticks], ...] = ()
+
+    @property
+    def price(self) -> Ticks | None:
+        """The extreme; `None` of an empty window."""
+        return self.steps[0][1] if self.steps else None
+
+
+def slid(extreme: Extreme, at_utc: Utc, price: Ticks, window_ns: int, is_least: bool) -> Extreme:
+    """Return the extreme once a price has come and those older than the window have gone."""
+    steps = extreme.steps
+    first, last = 0, len(steps)
+    while last and (steps[last - 1][1] >= price if is_least else steps[last - 1][1] <= price):
+        last -= 1
+    while first < last and steps[first][0] < at_utc - window_ns:
+        first += 1
+    return Extreme((*steps[first:last], (at_utc, price)))
 
 
 class KillWatch(msgspec.Struct, frozen=True):
-    """What the automatic rules remember."""
+    """What the automatic rules that risk watches remember."""
 
-    vix: Prices = Prices()
-    spx: Prices = Prices()
+    vix_low: Extreme = Extreme()
+    spx_low: Extreme = Extreme()
+    spx_high: Extreme = Extreme()
     losses: tuple[Utc, ...] = ()
 
 
-def _with(prices: Prices, spot: Spot, window_ns: int) -> Prices:
-    kept = tuple(s for s in prices.samples if s[0] >= spot.at_utc - window_ns)
-    if kept and spot.at_utc - kept[-1][0] < SAMPLE_EVERY:
-        return Prices(kept)
-    return Prices((*kept, (spot.at_utc, spot.price_ticks)))
-
-
-def watch_spots(watch: KillWatch, spots: tuple[Spot, ...]) -> tuple[KillWatch, str | None]:
+def watch_spots(watch: KillWatch, spots: tuple[Spot, ...], rules: KillRules) -> tuple[KillWatch, str | None]:
     """Return what is remembered after new prices, and the reason for level 1, if there is one.
 
-    VIX counts from the lowest price of its window, SPX from whichever price of its window is farthest away.
+    VIX counts from the lowest price of its window, SPX from the lowest and the highest.
     """
     reason: str | None = None
     for spot in spots:
-        if spot.data_type != DataType.LIVE:
+        if spot.data_type is not DataType.LIVE:
             continue
         if spot.ticker == VIX:
-            watch = KillWatch(_with(watch.vix, spot, VIX_WINDOW), watch.spx, watch.losses)
-            low = min((p for _, p in watch.vix.samples), default=spot.price_ticks)
-            if spot.price_ticks >= low * (1 + VIX_RISE) - 1e-9:
-                reason = f"VIX rose from {low / 100:.2f} to {spot.price_ticks / 100:.2f} within 5 min"
+            watch, found = _watch_vix(watch, spot, rules)
         elif spot.ticker == SPX:
-            watch = KillWatch(watch.vix, _with(watch.spx, spot, SPX_WINDOW), watch.losses)
-            far = max((p for _, p in watch.spx.samples), key=lambda p: abs(spot.price_ticks - p))
-            if abs(spot.price_ticks - far) > far * SPX_MOVE + 1e-9:
-                reason = f"SPX moved from {far / 100:.2f} to {spot.price_ticks / 100:.2f} within 1 min"
+            watch, found = _watch_spx(watch, spot, rules)
+        else:
+            continue
+        reason = found or reason
     return watch, reason
 
 
-def watch_loss(watch: KillWatch, now: Utc) -> tuple[KillWatch, str | None]:
+def _watch_vix(watch: KillWatch, spot: Spot, rules: KillRules) -> tuple[KillWatch, str | None]:
+    low = slid(watch.vix_low, spot.at_utc, spot.price_ticks, rules.vix_window_ms * MS, is_least=True)
+    watch = msgspec.structs.replace(watch, vix_low=low)
+    start = low.steps[0][1]
+    if is_under(spot.price_ticks, start * (1 + rules.vix_rise) - _EPSILON):
+        return watch, None
+    minutes = rules.vix_window_ms * MS / MINUTE
+    return watch, f"VIX rose from {start / 100:.2f} to {spot.price_ticks / 100:.2f} within {minutes:g} min"
+
+
+def _watch_spx(watch: KillWatch, spot: Spot, rules: KillRules) -> tuple[KillWatch, str | None]:
+    window_ns, price = rules.spx_window_ms * MS, spot.price_ticks
+    low = slid(watch.spx_low, spot.at_utc, price, window_ns, is_least=True)
+    high = slid(watch.spx_high, spot.at_utc, price, window_ns, is_least=False)
+    watch = msgspec.structs.replace(watch, spx_low=low, spx_high=high)
+    for start in (low.steps[0][1], high.steps[0][1]):
+        if is_over(abs(price - start), start * rules.spx_move + _EPSILON):
+            minutes = window_ns / MINUTE
+            return watch, f"SPX moved from {start / 100:.2f} to {price / 100:.2f} within {minutes:g} min"
+    return watch, None
+
+
+def watch_loss(watch: KillWatch, rules: KillRules, now: Utc) -> tuple[KillWatch, str | None]:
     """Return what is remembered after a lost broker session, and the reason for level 1, if there is one."""
-    losses = (*(at for at in watch.losses if at > now - LOSSES_WINDOW), now)
-    reason = f"{len(losses)} broker sessions lost within 30 min" if len(losses) >= LOSSES_MAX else None
-    return KillWatch(watch.vix, watch.spx, losses), reason
+    window_ns = rules.disconnects_window_ms * MS
+    losses = (*(at for at in watch.losses if at > now - window_ns), now)
+    watch = msgspec.structs.replace(watch, losses=losses)
+    if len(losses) < rules.disconnects_max:
+        return watch, None
+    return watch, f"{len(losses)} broker sessions lost within {window_ns / MINUTE:g} min"

@@ -56,6 +56,8 @@ class RejectCode(StrEnum):
     EMPTY_MARKET = "empty_market"
     SPREAD_TOO_WIDE = "spread_too_wide"
     CROSSED_MARKET = "crossed_market"
+    ILLIQUID = "illiquid"
+    RISK_OVERLAY = "risk_overlay"
     BAD_SIZE = "bad_size"
     PREMIUM_BOUNDS = "premium_bounds"
     CONCENTRATION = "concentration"
@@ -73,6 +75,7 @@ class RejectCode(StrEnum):
     DEADLINE_PASSED = "deadline_passed"
     DUPLICATE_REF = "duplicate_ref"
     NOT_CONNECTED = "not_connected"
+    BROKER_REJECTED = "broker_rejected"
 
 
 class Explained(msgspec.Struct, frozen=True):
@@ -109,7 +112,7 @@ EXPLAINED: Final[dict[RejectCode, Explained]] = {
         "The account is not the configured one.", False, "Correct the account id or the gateway's login."
     ),
     RejectCode.SHADOW_SIGNAL: Explained(
-        "The alert kind is not promoted; it is only recorded.", False, "Promote it, if its record deserves it."
+        "The alert kind is not promoted (now); it is only recorded.", False, "Promote it, if its record deserves it."
     ),
     RejectCode.MODE_DATA_ONLY: Explained("No reconciled broker session yet.", True, "Check the gateway."),
     RejectCode.MODE_DEGRADED: Explained("The broker session was lost.", True, "Wait; check the gateway."),
@@ -163,6 +166,12 @@ EXPLAINED: Final[dict[RejectCode, Explained]] = {
     RejectCode.EMPTY_MARKET: Explained("Nobody bids.", True, _NONE),
     RejectCode.SPREAD_TOO_WIDE: Explained("The spread is too wide.", True, _NONE),
     RejectCode.CROSSED_MARKET: Explained("The bid is above the ask.", True, _NONE),
+    RejectCode.ILLIQUID: Explained(
+        "The size is too large for what is quoted, or hardly anybody trades the contract.", True, _NONE
+    ),
+    RejectCode.RISK_OVERLAY: Explained(
+        "Volatility (or the alert's own confidence) allows no size at all; see `entry.overlay`.", True, _NONE
+    ),
     RejectCode.BAD_SIZE: Explained("The size comes out below one contract or above the cap.", True, _NONE),
     RejectCode.PREMIUM_BOUNDS: Explained("The premium is outside the ticker's bounds.", True, _NONE),
     RejectCode.CONCENTRATION: Explained("Too much premium in one underlying or in all.", True, _NONE),
@@ -186,6 +195,9 @@ EXPLAINED: Final[dict[RejectCode, Explained]] = {
     RejectCode.DEADLINE_PASSED: Explained("The order's deadline had passed before it was sent.", False, _NONE),
     RejectCode.DUPLICATE_REF: Explained("An order of this reference was sent before.", False, "Report it; a bug."),
     RejectCode.NOT_CONNECTED: Explained("There is no broker session to send on.", True, "Check the gateway."),
+    RejectCode.BROKER_REJECTED: Explained(
+        "The broker rejected the order; its own words stand beside it.", False, "Read the broker's words."
+    ),
 }
 
 # What refuses an entry in a connection mode; in `FULLY_LIVE` nothing does.

@@ -1,13 +1,11 @@
 """How many contracts an entry takes, and at which limit.
 
-The size is the smallest of the risk, premium and cap bounds, then the cuts.
+The size is the smallest of the risk, premium and cap bounds, then the cuts and the risk overlay.
 """
 
 from __future__ import annotations
 
 import math
-
-import msgspec
 
 from domain.instruments import Contract, Quote, Side
 from domain.limits import EntryLimits
@@ -15,28 +13,16 @@ from domain.options.fees import round_trip_cents
 from domain.options.tick_rules import TickRule, passive, round_down, round_up
 from domain.orders.intent import DecisionPrices
 from domain.risk.day import loss_streak
-from domain.risk.desk_view import DeskView
-from domain.risk.gates.types import DeskRules
-from domain.units import Cents, Qty, Ticks
+from domain.risk.desk_view import DeskView, spot_of
+from domain.risk.gates.types import DeskRules, Sizing
+from domain.risk.kill import VIX
+from domain.risk.measured import EPSILON
+from domain.risk.overlay import Minutes, Overlay, overlay_of
+from domain.units import Cents, Qty, Ticks, Utc
 
 SOFT_STOP_CUT = 0.5
 LOSSES_CUT = 0.5
 LOSSES_FOR_CUT = 2
-
-
-class Sizing(msgspec.Struct, frozen=True):
-    """The size and what bounded it; `by_*` are contracts before cuts, `cuts` the factor on the smallest of them."""
-
-    qty: Qty
-    by_risk: float
-    by_premium: float
-    cap: Qty
-    cuts: float
-
-    @property
-    def reason(self) -> str:
-        """What went in, in one line."""
-        return f"risk {self.by_risk:.2f}, premium {self.by_premium:.2f}, cap {self.cap}, cuts {self.cuts:g}"
 
 
 def cuts_of(is_soft_stopped: bool, streak: int) -> float:
@@ -52,9 +38,10 @@ def size_entry(
     fees_cents: Cents,
     cap: Qty,
     cuts: float,
+    overlay: Overlay,
     limits: EntryLimits,
 ) -> Sizing:
-    """Return the size of a long option entry; 0 contracts where no whole contract fits.
+    """Return the size of a long option entry; 0 contracts where no whole contract fits, or a bound is no number.
 
     `stop_share` is the share of premium that the stop gives up, `fees_cents` the round trip of one contract.
     """
@@ -62,14 +49,18 @@ def size_entry(
     by_risk = limits.risk_nav * nav_cents / (limits.risk_stop_multiple * stop_share * premium + fees_cents)
     by_premium = limits.notional_nav * nav_cents / premium
     # A bound that is a whole number but for the last bits of a float keeps that whole number.
-    qty = Qty(math.floor(min(by_risk, by_premium, cap) * cuts + 1e-9))
-    return Sizing(qty, by_risk, by_premium, cap, cuts)
+    exact = [bound * cuts * overlay.factor + EPSILON for bound in (by_risk, by_premium, cap)]
+    qty = Qty(max(0, math.floor(min(exact)))) if all(map(math.isfinite, exact)) else Qty(0)
+    return Sizing(qty, by_risk, by_premium, cap, cuts, overlay)
 
 
-def size_of(rules: DeskRules, view: DeskView, contract: Contract, quote: Quote) -> Sizing | None:
+def size_of(
+    rules: DeskRules, view: DeskView, contract: Contract, quote: Quote, confidence: float | None, now: Utc
+) -> Sizing | None:
     """Return the size of an entry on the quote in hand; `None` where account, session or ask are not known."""
-    if view.funds is None or view.session is None or not quote.ask_ticks:
+    if view.funds is None or view.session is None or quote.ask_ticks is None or not quote.ask_ticks > 0:
         return None
+    minutes = view.minutes.get(contract.ticker, Minutes())
     return size_entry(
         nav_cents=view.funds.nav_cents,
         ask_ticks=quote.ask_ticks,
@@ -78,6 +69,7 @@ def size_of(rules: DeskRules, view: DeskView, contract: Contract, quote: Quote) 
         fees_cents=round_trip_cents(view.session, contract.trading_class, Qty(1), quote.ask_ticks),
         cap=rules.tickers[contract.ticker].size_cap,
         cuts=cuts_of(view.stops.is_soft, loss_streak(view.closed)),
+        overlay=overlay_of(rules.limits.overlay, spot_of(view, VIX), minutes, confidence, now),
         limits=rules.limits,
     )
 

@@ -55,14 +55,14 @@ def half_days(year: int) -> frozenset[date]:
     return frozenset(financial_holidays(EXCHANGE, years=year, categories=(HALF_DAY,)))
 
 
-def day(session: date, closed_dates: Collection[str] = ()) -> TradingDay | None:
+def day(session: date, closed_dates: Collection[date] = ()) -> TradingDay | None:
     """Return a session's hours; `None` where the exchange is closed all day.
 
     Args:
         session: New York's date.
-        closed_dates: further closures as ISO dates (`2025-01-09`), announced after the library was released.
+        closed_dates: further closures, announced after the library was released.
     """
-    if session.weekday() >= _SATURDAY or session in closures(session.year) or session.isoformat() in closed_dates:
+    if session.weekday() >= _SATURDAY or session in closures(session.year) or session in closed_dates:
         return None
     is_half = session in half_days(session.year)
     close = EARLY_CLOSE if is_half else CLOSE
@@ -93,13 +93,13 @@ def phase_at(trading_day: TradingDay | None, instant_utc: Utc, rules: DayRules) 
     return phase
 
 
-def closure_of(session: date, closed_dates: Collection[str] = ()) -> str:
+def closure_of(session: date, closed_dates: Collection[date] = ()) -> str:
     """Return why a date without trading has none, for people (`weekend`, `Thanksgiving Day`); empty for a session."""
     if session.weekday() >= _SATURDAY:
         return "weekend"
     if session in closures(session.year):
         return closures(session.year)[session]
-    return "closed by the settings" if session.isoformat() in closed_dates else ""
+    return "closed by the settings" if session in closed_dates else ""
 
 
 def next_midnight(session: date) -> Utc:

@@ -84,15 +84,17 @@ LINKS: Final = Machine(
     },
 )
 
-# The session epochs of a run: `run_n << 20`, with room for 16,384 dials of each incarnation of the dialling actor.
-_RUN_BITS, _INCARNATION_BITS = 20, 14
+# The session epochs of a run: `run_n << 36`, with room for four million dials of each incarnation of the dialling
+# actor: one each 5 s for eight months, since a session is never given up.
+_RUN_BITS, _INCARNATION_BITS = 36, 22
 
 
 class Link(msgspec.Struct, frozen=True, kw_only=True):
     """The link of one session.
 
     `dial_n` is the gateway that is or was dialled, `up_n` the one that was up last; `lost_utc` is the start of the
-    present outage; `due_utc` is when the present wait ends, `None` in `UP` and `REFUSED` and before the first dial.
+    present outage; `due_utc` is when the present wait ends: `None` in `UP`, `REFUSED`, before the first dial, and in
+    `CUT` where there is no other gateway to try.
     """
 
     state: LinkState = LinkState.DOWN
@@ -151,17 +153,22 @@ def fail(link: Link, rules: ConnectionRules, now: Utc, *, is_id_in_use: bool = F
     return replace(link, state=state, due_utc=redial_utc(rules, link.lost_utc, now, is_id_in_use))
 
 
-def lose(link: Link, rules: ConnectionRules, now: Utc, *, is_socket_up: bool = False, was_of_use: bool) -> Link | None:
+def lose(
+    link: Link, rules: ConnectionRules, gateways: int, now: Utc, *, is_socket_up: bool = False, was_of_use: bool
+) -> Link | None:
     """Return the link after a loss; on a socket that stayed up it waits for the gateway to come back by itself.
 
-    `was_of_use`: the outage begins now; else the one before goes on, so that in time another gateway is tried.
+    It waits for ever where there is no other gateway: a socket torn down would have to be dialled, and what the
+    gateway tells when it is back comes on this one. `was_of_use`: the outage begins now; else the one before goes on,
+    so that in time another gateway is tried.
     """
     state = _after(link, LinkEvent.CUT if is_socket_up else LinkEvent.LOST)
     if state is None:
         return None
     lost_utc = now if was_of_use else link.lost_utc
+    due_utc: Utc | None
     if state is LinkState.CUT:
-        due_utc = now + rules.gateway_failover_ms * MS
+        due_utc = now + rules.gateway_failover_ms * MS if gateways > 1 else None
     else:
         due_utc = redial_utc(rules, lost_utc, now, is_id_in_use=False)
     return replace(link, state=state, lost_utc=lost_utc, due_utc=due_utc)

@@ -28,9 +28,9 @@ class AccountClass(StrEnum):
 class ModeEvent(StrEnum):
     """What can happen to the order session."""
 
-    LOST = "lost"  # socket closed, heartbeat overdue, server link gone, a read-back that failed
+    LOST = "lost"  # socket closed, heartbeat overdue, server link gone, open orders or positions that cannot be read
     RESTORED = "restored"  # the broker says that its server link is back, on a socket that stayed up
-    DISTURBED = "disturbed"  # a fault without a loss, such as a farm notice
+    DISTURBED = "disturbed"  # a fault without a loss, such as a broken farm
     RECONCILED = "reconciled"  # session up and broker truth taken over
     STABLE = "stable"  # the whole warm-up passed without a fault
 
@@ -42,7 +42,7 @@ MODES: Final = Machine(
         (Mode.DEGRADED, ModeEvent.RECONCILED): Mode.WARMUP,
         (Mode.WARMUP, ModeEvent.STABLE): Mode.FULLY_LIVE,
         (Mode.WARMUP, ModeEvent.LOST): Mode.DEGRADED,
-        (Mode.WARMUP, ModeEvent.RESTORED): Mode.WARMUP,  # the stability clock starts again
+        (Mode.WARMUP, ModeEvent.RESTORED): Mode.DEGRADED,  # what happened meanwhile is read back before any exit
         (Mode.WARMUP, ModeEvent.DISTURBED): Mode.WARMUP,  # the stability clock starts again
         (Mode.FULLY_LIVE, ModeEvent.LOST): Mode.DEGRADED,
         (Mode.FULLY_LIVE, ModeEvent.RESTORED): Mode.DEGRADED,

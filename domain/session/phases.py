@@ -23,3 +23,4 @@ class Phase(StrEnum):
 
 
 EVALUATED = frozenset({Phase.OPEN, Phase.ENTRY})  # phases in which lanes look for alerts
+REGULAR = frozenset({Phase.OPEN, Phase.ENTRY, Phase.LATE, Phase.PANIC, Phase.FLATTEN})  # regular trading hours

@@ -13,7 +13,7 @@ from typing import ClassVar, Generic, NamedTuple, TypeVar
 import msgspec
 
 from domain.instants import BUCKET_NS, MS, bucket_of
-from domain.limits import MarketMs
+from domain.ranges import Bps, Count, DayMs, PauseMs
 from domain.signals.registry import INDEX
 from domain.units import Ticks, Utc
 
@@ -52,11 +52,11 @@ class AlertRules:
     """Settings that every alert kind has; a kind's own come behind them."""
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
-    cooldown_ms: MarketMs
-    target_bps: float
-    stop_bps: float
-    horizon_ms: MarketMs
-    version: int
+    cooldown_ms: PauseMs
+    target_bps: Bps
+    stop_bps: Bps
+    horizon_ms: DayMs
+    version: Count
 
 
 class EvaluatorState(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from domain.ranges import Bps, Count
 from domain.signals.alert import DOWN, UP
 from domain.signals.evaluator import AlertRules, Evaluated, Evaluator, EvaluatorState, Reading, alert_end
 from domain.units import Ticks, Utc
@@ -18,8 +19,8 @@ GAMMA_FLIP: Final = "GAMMA_FLIP"
 class FlipRules(AlertRules):
     """What confirms a flip."""
 
-    readings: int
-    hysteresis_bps: float
+    readings: Count
+    hysteresis_bps: Bps
 
 
 class FlipState(EvaluatorState, frozen=True, kw_only=True):

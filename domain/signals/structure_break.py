@@ -7,6 +7,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from domain.ranges import Bps
 from domain.signals.alert import DOWN, UP
 from domain.signals.evaluator import AlertRules, Evaluated, Evaluator, EvaluatorState, Reading, alert_end
 from domain.units import Ticks, Utc
@@ -18,8 +19,8 @@ STRUCTURE_BREAK: Final = "STRUCTURE_BREAK"
 class BreakRules(AlertRules):
     """What counts as a break."""
 
-    beyond_bps: float
-    trend_min_bps: float
+    beyond_bps: Bps
+    trend_min_bps: Bps
 
 
 class BreakState(EvaluatorState, frozen=True, kw_only=True):

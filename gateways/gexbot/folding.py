@@ -46,7 +46,7 @@ class Sealed(msgspec.Struct, frozen=True):
 class _Slot:
     """One key of one bucket: its newest frame, the one before (should the newest not decode), and the count."""
 
-    __slots__ = ("first_utc", "frames", "last_utc", "newest", "previous", "received_utc", "sequence")
+    __slots__ = ("first_utc", "frames", "has_end", "last_utc", "newest", "previous", "received_utc", "sequence")
 
     def __init__(self, source_utc: Utc) -> None:
         self.newest: Packed | None = None
@@ -56,6 +56,7 @@ class _Slot:
         self.last_utc = source_utc
         self.received_utc = Utc(0)
         self.sequence = 0
+        self.has_end = False
 
 
 class BucketFolder:
@@ -65,10 +66,15 @@ class BucketFolder:
         hub: the hub's name, as rows carry it.
         expected: the (ticker, category) pairs that the hub is to deliver; others are refused, so memory is bounded.
         frame_bytes_max: decompressed size above which a frame is refused.
+        whole_from_ns: a bucket is whole once each expected key has a frame of this part of it, or later.
     """
 
     def __init__(
-        self, hub: str, expected: Iterable[tuple[str, str]], frame_bytes_max: int = codec.PAYLOAD_BYTES_MAX
+        self,
+        hub: str,
+        expected: Iterable[tuple[str, str]],
+        frame_bytes_max: int = codec.PAYLOAD_BYTES_MAX,
+        whole_from_ns: int = 0,
     ) -> None:
         self._hub = hub
         self._bytes_max = frame_bytes_max
@@ -83,6 +89,8 @@ class BucketFolder:
         self._spots: dict[str, list[SpotPrice]] = {}
         self._sealed_utc = Utc(0)
         self._last: Sealed | None = None
+        self._whole_from_ns = whole_from_ns
+        self.whole_utc = Utc(0)  # the newest bucket that is whole
         self._refused: Counter[str] = Counter()
         self._repeated = 0
         self._late_n = 0
@@ -181,11 +189,20 @@ class BucketFolder:
                 self._retire(min(self._open))
             if key not in slots:
                 slots[key] = _Slot(source_utc)
+            self._note_end(slots, slots[key], bucket_utc, source_utc)
             return slots[key]
         self._late_n += 1
         if (bucket_utc, key) not in self._late:
             self._put_late(bucket_utc, key, _Slot(source_utc))
         return self._late[bucket_utc, key]
+
+    def _note_end(self, slots: dict[Group, _Slot], slot: _Slot, bucket_utc: Utc, source_utc: Utc) -> None:
+        """Take note of a first frame of the bucket's end, and of the bucket once each key has one."""
+        if slot.has_end or source_utc - bucket_utc < self._whole_from_ns:
+            return
+        slot.has_end = True
+        if len(slots) == len(self._keys) and all(other.has_end for other in slots.values()):
+            self.whole_utc = max(self.whole_utc, bucket_utc)
 
     def _retire(self, bucket_utc: Utc) -> None:
         """Move a bucket that nobody sealed to the late ones."""

@@ -69,6 +69,8 @@ class HubPort:
         now_utc: the clock that frames are received by.
         recovery_s: real seconds of trying to recover a dropped session.
         frame_bytes_max: decompressed size above which a frame is refused.
+        on_whole: is called, in this port's thread, when a bucket is whole; of use to who paces a simulated market.
+        whole_from_ns: a bucket is whole once each expected pair has a frame of this part of it, or later.
     """
 
     def __init__(
@@ -81,11 +83,15 @@ class HubPort:
         now_utc: Callable[[], Utc],
         recovery_s: float = RECOVERY_S,
         frame_bytes_max: int = PAYLOAD_BYTES_MAX,
+        on_whole: Callable[[str, Utc], None] | None = None,
+        whole_from_ns: int = 0,
     ) -> None:
         self.name = f"port:hub:{hub}"
+        self._on_whole = on_whole
+        self._whole_utc = Utc(0)
         self._hub = hub
         self._owner = f"hub:{hub}"
-        self._folder = BucketFolder(hub, expected, frame_bytes_max)
+        self._folder = BucketFolder(hub, expected, frame_bytes_max, whole_from_ns)
         self._book = book
         self._tell = tell
         self._now_utc = now_utc
@@ -280,6 +286,9 @@ class HubPort:
         match message:
             case {"group": str(group), "data": str(data)}:
                 self._folder.fold(group, data, self._now_utc(), sequence)
+                if self._on_whole is not None and self._folder.whole_utc > self._whole_utc:
+                    self._whole_utc = self._folder.whole_utc
+                    self._on_whole(self._hub, self._whole_utc)
             case _:
                 self._folder.refuse_envelope("a message has no group or no data")
 

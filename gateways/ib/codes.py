@@ -18,6 +18,8 @@ LINK_LOST: Final = frozenset({1100, 2110})
 RESTORED_DATA_LOST: Final = 1101
 RESTORED: Final = 1102
 FARM: Final = frozenset({2103, 2104, 2105, 2106, 2107, 2108, 2119, 2157, 2158})
+FARM_BROKEN: Final = frozenset({2103, 2105, 2157})
+POSITIONS_NOT_READY: Final = 2151
 LINES_REFUSED: Final = frozenset({NO_LINE_LEFT, 354, 10089, 10186, 10190, 10197})
 
 _MEANINGS: Final[dict[CodeMeaning, frozenset[int]]] = {
@@ -32,6 +34,8 @@ _MEANINGS: Final[dict[CodeMeaning, frozenset[int]]] = {
     CodeMeaning.ORDER_UNKNOWN: frozenset({104, 105, 161, 10147, 10148}),
 }
 MEANINGS: Final[dict[int, CodeMeaning]] = {code: meaning for meaning, codes in _MEANINGS.items() for code in codes}
+
+_NOTICES: Final = frozenset({CodeMeaning.LINK, CodeMeaning.DATA, CodeMeaning.INFORMATIONAL})
 
 STATUSES: Final[dict[str, OrderStatus]] = {
     "ApiPending": OrderStatus.PENDING,
@@ -52,6 +56,17 @@ _DATA_TYPES: Final = {member.value: member for member in DataType}
 def meaning_of(code: int) -> CodeMeaning:
     """Return what a code means for an order; unknown codes mean that the broker has to be asked."""
     return MEANINGS.get(code, CodeMeaning.ORDER_UNKNOWN)
+
+
+def ends_request(code: int) -> bool:
+    """Return whether an error without a request id can be the answer to a request that has none.
+
+    IB's errors of requests lie below 1000 and from 10000 on; what lies between are notices of the system. One notice
+    is an answer: the positions that were asked for are not available yet.
+    """
+    if code == POSITIONS_NOT_READY:
+        return True
+    return meaning_of(code) not in _NOTICES and not 1_000 <= code < 10_000
 
 
 def status_of(text: str) -> OrderStatus:

@@ -6,37 +6,46 @@ It speaks the whole broker conversation (`messages/broker.py`); what the connect
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
-from ib_insync.util import UNSET_DOUBLE
-
-from config.settings import Gateway
+from config.tree import Gateway
 from domain.instants import MS
 from domain.limits import ConnectionRules
 from domain.orders.table import CodeMeaning
 from domain.ports import Clock
 from domain.risk.kill import KillLevel
 from domain.risk.reject import RejectCode
+from domain.session.clock_offset import Answer, answer_of, bounds, kept
 from domain.units import Qty, Utc
 from gateways.ib import translate as tr
 from gateways.ib.answers import RequestError
 from gateways.ib.codes import WORKING
-from gateways.ib.link import IbPort, Tell
+from gateways.ib.decoding import UnreadableError
+from gateways.ib.link import IbPort, Session, Tell
 from gateways.ib.orders_session import Groups, KnownOrder, OrderRow, OrdersSession
 from messages import broker
-from messages.broker import BrokerCommand, BrokerOrder, BrokerPort, BrokerRead
+from messages.broker import BrokerCommand, BrokerOrder, BrokerPort, BrokerRead, GroupFailure, ReadGroup
 
 ACCOUNT_EVERY_S = 60.0  # real: the account's values are asked for again, so that unchanged ones stay fresh
 
 Fault = tuple[RejectCode, str]
 NO_LINK: Fault = (RejectCode.NOT_CONNECTED, "there is no link to the broker")
+NOT_SENT = "not connected, or the gateway has lost its own link"
+NOT_OURS = "not of this session: another client id has it, or nobody"
+
+
+class Reading(NamedTuple):
+    """A read-back and whether executions came while it was under way, so that its groups may not fit each other."""
+
+    read: BrokerRead
+    is_disturbed: bool
 
 
 class OrdersPort(IbPort, BrokerPort):
     """`port:ibkr:<desk>`: one order connection, its kill latch and its reads."""
 
     session: OrdersSession | None
+    is_order_path = True
 
     def __init__(
         self,
@@ -55,6 +64,7 @@ class OrdersPort(IbPort, BrokerPort):
         self._latch = broker.LatchKill(level=KillLevel.RUNNING, kill_epoch=0)
         self._entries_refused: str | None = None
         self._reading = asyncio.Lock()
+        self._clock_answers: tuple[Answer, ...] = ()
 
     def refuse_entries(self, why: str) -> None:
         """Refuse every entry until the process ends (the kill actor or its like failed); any thread may call."""
@@ -77,8 +87,14 @@ class OrdersPort(IbPort, BrokerPort):
                 self._amend(command)
             case broker.WithdrawOrder():
                 self._withdraw(command)
+            case broker.CancelEverything():
+                self._cancel_everything(command)
             case broker.ReadBack():
-                self.spawn(self._read_in_turn(command))
+                self.spawn(
+                    f"read-back {command.read_n}",
+                    lambda: self._read_in_turn(command),
+                    on_death=lambda why: self._read_failed(command, why),
+                )
             case _:
                 assert_never(command)
 
@@ -86,14 +102,38 @@ class OrdersPort(IbPort, BrokerPort):
         return OrdersSession(self, epoch)
 
     def on_open(self) -> None:
-        if self.session is not None:
-            self.spawn(self._follow_account(self.session))
+        session = self.session
+        if session is not None:
+            self._clock_answers = ()
+            self.spawn("following the account", lambda: self._follow_account(session), while_session=session)
+
+    def on_time(self, session: Session, epoch_s: int, sent_utc: Utc, heard_utc: Utc) -> None:
+        if heard_utc < sent_utc:
+            self._clock_answers = ()
+            return
+        self._clock_answers = kept(self._clock_answers, answer_of(epoch_s, sent_utc, heard_utc))
+        least_ns, most_ns = bounds(self._clock_answers)
+        self.report(
+            broker.ClockRead(
+                session_epoch=session.epoch,
+                least_ms=least_ns // MS,
+                most_ms=-(-most_ns // MS),
+                round_trip_ms=(heard_utc - sent_utc) // MS,
+                read_utc=heard_utc,
+            )
+        )
 
     async def _follow_account(self, session: OrdersSession) -> None:
-        with contextlib.suppress(ConnectionError):
-            while self.session is session:
+        """Ask for the account again and again; values that do not come in time are told as missing."""
+        wait_s = self.seconds(self.rules.read_back_ms)
+        while self.session is session:
+            try:
                 session.client.reqAccountUpdates(True, self.account)
-                await asyncio.sleep(ACCOUNT_EVERY_S)
+            except ConnectionError:
+                return  # the loss is on its way to the actor
+            await asyncio.sleep(wait_s)
+            session.account_overdue()
+            await asyncio.sleep(ACCOUNT_EVERY_S)
 
     # -- orders out -----------------------------------------------------------------------------
 
@@ -105,14 +145,23 @@ class OrdersPort(IbPort, BrokerPort):
         fault = self._fault(session, command, order.deadline_utc, order.is_exit)
         if fault is None and order.order_ref in session.by_ref:
             fault = RejectCode.DUPLICATE_REF, "this ref is at the broker already"
+        if fault is None and order.good_till_utc is not None and order.good_till_utc <= self.clock.now_utc():
+            fault = RejectCode.DEADLINE_PASSED, "its good-till has passed"
         if fault is not None:
             self._deny(order.order_ref, fault)
             return
-        known = KnownOrder(order.order_ref, session.request_id(), tr.ib_option(order.contract), order.side)
+        try:
+            order_id = session.request_id()
+        except ConnectionError as error:
+            self._deny(order.order_ref, (RejectCode.NOT_CONNECTED, str(error)))
+            return
+        known = KnownOrder(order.order_ref, order_id, tr.ib_option(order.contract), order.side)
         known.qty, known.order_type = order.qty, order.order_type
         known.limit_ticks, known.stop_ticks = order.limit_ticks, order.stop_ticks
+        known.good_till = tr.good_till_text(order.good_till_utc)
         session.keep(known)
-        self._write(session, known)
+        if not self._write(session, known):
+            session.forget(known)
 
     def _amend(self, command: broker.AmendOrder) -> None:
         session, change = self.session, command.change
@@ -122,12 +171,14 @@ class OrdersPort(IbPort, BrokerPort):
         fault = self._fault(session, command, change.deadline_utc, change.is_exit)
         known = session.by_ref.get(change.order_ref)
         if fault is not None or known is None:
-            self._deny(change.order_ref, fault or (RejectCode.NOT_CONNECTED, "this session does not know the order"))
+            self._deny(change.order_ref, fault or (RejectCode.NOT_CONNECTED, f"it cannot be changed: {NOT_OURS}"))
             return
         changed = KnownOrder(known.ref, known.order_id, known.contract, known.side)
         changed.perm_id, changed.stop_ticks = known.perm_id, known.stop_ticks
         changed.qty, changed.order_type, changed.limit_ticks = change.qty, change.order_type, change.limit_ticks
-        self._write(session, changed)
+        changed.good_till = known.good_till
+        if self._write(session, changed):
+            known.is_unheard = True
 
     def _fault(
         self, session: OrdersSession, command: broker.PlaceOrder | broker.AmendOrder, deadline_utc: Utc, is_exit: bool
@@ -150,19 +201,22 @@ class OrdersPort(IbPort, BrokerPort):
             return RejectCode.NOT_CONNECTED, "the connection's pace is used up"
         return None
 
-    def _write(self, session: OrdersSession, known: KnownOrder) -> None:
+    def _write(self, session: OrdersSession, known: KnownOrder) -> bool:
+        """Write an order; False, with the reason told, where nothing left."""
         assert known.order_type is not None
         try:
             order = tr.ib_order_of(
-                known.ref, known.side, known.qty, known.order_type, known.limit_ticks, known.stop_ticks, self.account
-            )
+                known.ref, known.side, known.qty, known.order_type, known.limit_ticks, known.stop_ticks, self.account,
+                known.good_till,
+            )  # fmt: skip
             session.client.placeOrder(known.order_id, known.contract, order)
         except ConnectionError as error:
             self._deny(known.ref, (RejectCode.NOT_CONNECTED, str(error)))
-            return
+            return False
         except ValueError as error:
             self._deny(known.ref, (RejectCode.MISSING_INPUT, str(error)))
-            return
+            return False
+        known.is_unheard = True
         self.report(
             broker.OrderSent(
                 order_ref=known.ref,
@@ -171,23 +225,40 @@ class OrdersPort(IbPort, BrokerPort):
                 sent_utc=self.clock.now_utc(),
             )
         )
+        return True
 
     def _withdraw(self, command: broker.WithdrawOrder) -> None:
         session = self.session
         known = session.by_ref.get(command.order_ref) if session is not None else None
-        if session is None or known is None or not session.is_up:
-            self.report(
-                broker.ErrorReported(
-                    session_epoch=command.session_epoch,
-                    order_ref=command.order_ref,
-                    vendor_code=0,
-                    text="this session cannot cancel the order: not connected, or another client's",
-                    meaning=CodeMeaning.ORDER_UNKNOWN,
-                )
+        why = NOT_OURS if known is None else NOT_SENT
+        if session is not None and known is not None and session.is_up and not session.is_cut:
+            try:
+                session.client.cancelOrder(known.order_id)
+            except ConnectionError as error:
+                why = str(error)
+            else:
+                return
+        self._not_cancelled(command.order_ref, command.session_epoch, why, CodeMeaning.ORDER_UNKNOWN)
+
+    def _cancel_everything(self, command: broker.CancelEverything) -> None:
+        session, why = self.session, NOT_SENT
+        if session is not None and session.is_up and not session.is_cut and session.epoch == command.session_epoch:
+            try:
+                session.client.reqGlobalCancel()
+            except ConnectionError as error:
+                why = str(error)
+            else:
+                return
+        self._not_cancelled(None, command.session_epoch, why, CodeMeaning.LINK)
+
+    def _not_cancelled(self, order_ref: str | None, epoch: int, why: str, meaning: CodeMeaning) -> None:
+        what = "the order" if order_ref is not None else "everything"
+        self.report(
+            broker.ErrorReported(
+                session_epoch=epoch, order_ref=order_ref, vendor_code=0, text=f"cannot cancel {what}: {why}",
+                meaning=meaning,
             )
-            return
-        with contextlib.suppress(ConnectionError):  # the loss is on its way to the actor
-            session.client.cancelOrder(known.order_id)
+        )  # fmt: skip
 
     def _deny(self, order_ref: str, fault: Fault) -> None:
         code, why = fault
@@ -202,59 +273,101 @@ class OrdersPort(IbPort, BrokerPort):
 
     async def _read(self, command: broker.ReadBack) -> None:
         session = self.session
-        _, why = NO_LINK
-        if session is not None and session.is_up and session.epoch == command.session_epoch:
-            try:
-                async with asyncio.timeout(self.seconds(self.rules.read_back_ms)):
-                    while True:
-                        session.is_disturbed = False
-                        read = self._broker_read(command, await session.read_all())
-                        if not session.is_disturbed:
-                            break
-                self.report(read)
-                return
-            except TimeoutError:
-                why = "a group of the read-back did not end in time"
-            except (RequestError, ConnectionError) as error:
-                why = str(error)
+        if session is None or not session.is_up or session.epoch != command.session_epoch:
+            self._read_failed(command, NO_LINK[1])
+            return
+        within_s = self.seconds(self.rules.read_back_ms)
+        until_s = self.loop.time() + within_s
+        try:
+            reading = await self._read_once(session, command, within_s)
+            while reading.is_disturbed and self.loop.time() < until_s:
+                reading = await self._read_once(session, command, within_s)
+        except (RequestError, ConnectionError) as error:
+            self._read_failed(command, str(error))
+            return
+        read = reading.read
+        if self.session is not session:
+            self._read_failed(command, "the link was lost while the broker was read")
+        elif len(read.failed) == len(ReadGroup):
+            self._read_failed(command, "; ".join(f"{failure.group}: {failure.why}" for failure in read.failed))
+        elif reading.is_disturbed:
+            self._read_failed(command, "executions kept coming while the broker was read")
+        else:
+            self.report(read)
+
+    async def _read_once(self, session: OrdersSession, command: broker.ReadBack, within_s: float) -> Reading:
+        session.is_disturbed = False
+        groups = await session.read_all(within_s)
+        return Reading(self._broker_read(session, command, groups), session.is_disturbed)
+
+    def _read_failed(self, command: broker.ReadBack, why: str) -> None:
         self.report(broker.BrokerReadFailed(session_epoch=command.session_epoch, read_n=command.read_n, why=why))
 
-    def _broker_read(self, command: broker.ReadBack, groups: Groups) -> BrokerRead:
-        read = [tr.execution_of(row.contract, row.execution) for row in groups.executions]
-        executions = {e.exec_id: e for e in sorted(read, key=lambda e: e.revision)}
+    def _broker_read(self, session: OrdersSession, command: broker.ReadBack, groups: Groups) -> BrokerRead:
+        failed = {failure.group: failure for failure in groups.failed}
+
+        def drop_out(group: ReadGroup, error: UnreadableError) -> None:
+            failed.setdefault(group, GroupFailure(group, f"a row cannot be read: {error}"))
+
+        executions: dict[str, broker.Execution] = {}
+        try:
+            read = [session.execution_of(row.contract, row.fill, is_live=False) for row in groups.executions]
+            executions = {e.exec_id: e for e in sorted(read, key=lambda e: e.revision)}
+        except UnreadableError as error:
+            drop_out(ReadGroup.EXECUTIONS, error)
         filled: dict[int, Qty] = {}
         for execution in executions.values():
             filled[execution.perm_id] = filled.get(execution.perm_id, Qty(0)) + execution.qty
-        found: dict[int, BrokerOrder] = {}
-        for row in (*groups.open_orders, *groups.completed_orders):
-            perm_id = row.order.permId
-            if not row.order.account or row.order.account == self.account:
-                found[perm_id] = _broker_order(row, filled.get(perm_id, Qty(0)))
+        found: list[BrokerOrder] = []
+        for group, rows in (
+            (ReadGroup.ORDERS, groups.open_orders), (ReadGroup.COMPLETED, groups.completed_orders),
+        ):  # fmt: skip
+            try:
+                found += [self._broker_order(session, row, filled) for row in rows]
+            except UnreadableError as error:
+                drop_out(group, error)
         held = {row.contract.con_id: row for row in groups.positions}
         return BrokerRead(
             session_epoch=command.session_epoch,
             read_n=command.read_n,
-            orders=tuple(found[perm_id] for perm_id in sorted(found)),
+            orders=_once_each(found),
             executions=tuple(sorted(executions.values(), key=lambda e: (e.at_utc, e.exec_id))),
             positions=tuple(held[con_id] for con_id in sorted(held) if held[con_id].qty),
             read_utc=self.clock.now_utc(),
+            failed=tuple(failed.values()),
+        )
+
+    def _broker_order(self, session: OrdersSession, row: OrderRow, filled: dict[int, Qty]) -> BrokerOrder:
+        """Return one order of a read-back; a completed order's total is 0 in some versions, its filled quantity is not.
+
+        Raises:
+            UnreadableError: its contract, side or quantity is not to be known.
+        """
+        order, contract = row.order, tr.contract_of(row.contract)
+        known = session.by_ref.get(order.orderRef)
+        executed = filled.get(order.permId, Qty(0)) if order.permId else Qty(0)
+        filled_qty = max(executed, tr.qty_of(order.filledQuantity) or Qty(0))
+        total = tr.qty_of(order.totalQuantity)
+        if total is None and row.client_id is not None:
+            total = known.qty if known is not None else tr.needed_qty(None, f"order {order.permId}")
+        is_working = row.status in WORKING
+        return BrokerOrder(
+            order_ref=order.orderRef,
+            perm_id=order.permId,
+            con_id=contract.con_id,
+            side=tr.side_of(order.action),
+            qty=max(total or Qty(0), filled_qty),
+            filled_qty=filled_qty,
+            order_type=tr.type_of(order.orderType),
+            limit_ticks=tr.limit_of(order),
+            status=row.status,
+            is_working=is_working,
+            is_of_other_client=is_working and row.client_id not in (None, session.client.clientId),
         )
 
 
-def _broker_order(row: OrderRow, executed_qty: Qty) -> BrokerOrder:
-    """Return one order of a read-back; a completed order's total is 0 in some versions, its filled quantity is not."""
-    order = row.order
-    told_qty = tr.qty_of(order.filledQuantity) if order.filledQuantity < UNSET_DOUBLE else Qty(0)
-    filled_qty = max(executed_qty, told_qty)
-    return BrokerOrder(
-        order_ref=order.orderRef,
-        perm_id=order.permId,
-        con_id=row.contract.conId,
-        side=tr.side_of(order.action),
-        qty=max(tr.qty_of(order.totalQuantity), filled_qty),
-        filled_qty=filled_qty,
-        order_type=tr.type_of(order.orderType),
-        limit_ticks=tr.limit_of(order),
-        status=row.status,
-        is_working=row.status in WORKING,
-    )
+def _once_each(orders: list[BrokerOrder]) -> tuple[BrokerOrder, ...]:
+    """Return the orders, each once: a later row of a perm id replaces an earlier one; 0 is no perm id."""
+    by_perm_id = {order.perm_id: order for order in orders if order.perm_id}
+    without = [order for order in orders if not order.perm_id]
+    return (*without, *(by_perm_id[perm_id] for perm_id in sorted(by_perm_id)))

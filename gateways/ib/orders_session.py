@@ -1,37 +1,47 @@
 # ruff: noqa: N802 - the names of the callbacks are ib_insync's
-"""What the order connection hears: orders, executions, fees, positions, account values, groups of a read-back."""
+"""What the order connection hears: orders, executions, fees, positions, groups of a read-back."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from typing import Final, NamedTuple
+from collections.abc import Callable
+from typing import Final, NamedTuple, TypeVar
 
 from ib_insync import order as ib_order
 from ib_insync.contract import Contract as IbContract
-from ib_insync.objects import CommissionReport, ExecutionFilter
-from ib_insync.objects import Execution as IbExecution
-from ib_insync.util import UNSET_DOUBLE
+from ib_insync.objects import ExecutionFilter
 
 from domain.instruments import OrderType, Side
-from domain.orders.table import OrderStatus
-from domain.units import Qty, Ticks
+from domain.orders.table import CodeMeaning, OrderStatus
+from domain.units import Cents, Qty, Ticks
 from gateways.ib import translate as tr
-from gateways.ib.answers import Answers
-from gateways.ib.codes import WORKING, status_of
+from gateways.ib.account import AccountValues
+from gateways.ib.answers import Answers, RequestError
+from gateways.ib.codes import POSITIONS_NOT_READY, ends_request, status_of
+from gateways.ib.decoding import COMPLETED_ORDER, EXECUTION, OPEN_ORDER, POSITION, WireFill
 from gateways.ib.link import IbPort, Session
 from messages import broker
+from messages.broker import GroupFailure, ReadGroup
+
+R = TypeVar("R")
 
 ACCOUNT_PAUSE_S = 0.1  # real: values come one by one; they are told together
-ACCOUNT_TAGS: Final = frozenset({"NetLiquidation", "AvailableFunds", "BuyingPower", "DayTradesRemaining"})
+GROUP_OF_MESSAGE: Final = {
+    OPEN_ORDER: ReadGroup.ORDERS, COMPLETED_ORDER: ReadGroup.COMPLETED, EXECUTION: ReadGroup.EXECUTIONS,
+    POSITION: ReadGroup.POSITIONS,
+}  # fmt: skip
 
 
 class KnownOrder:
-    """An order as this session can change or cancel it."""
+    """An order as this session can change or cancel it.
+
+    `good_till` is IB's text, empty for a day order; `is_unheard`: bytes of it left and the gateway has said nothing of
+    it since.
+    """
 
     __slots__ = (
-        "contract", "filled_qty", "limit_ticks", "order_id", "order_type", "perm_id", "qty", "ref", "side",
-        "stop_ticks",
+        "contract", "filled_qty", "good_till", "is_unheard", "limit_ticks", "order_id", "order_type", "perm_id", "qty",
+        "ref", "side", "stop_ticks",
     )  # fmt: skip
 
     def __init__(self, ref: str, order_id: int, contract: IbContract, side: Side) -> None:
@@ -45,30 +55,34 @@ class KnownOrder:
         self.order_type: OrderType | None = None
         self.limit_ticks: Ticks | None = None
         self.stop_ticks: Ticks | None = None
+        self.good_till = ""
+        self.is_unheard = False
 
 
 class OrderRow(NamedTuple):
-    """An open or completed order, as it is read back."""
+    """An open or completed order, as it is read back; `client_id` is `None` where the broker does not say."""
 
     contract: IbContract
     order: ib_order.Order
     status: OrderStatus
+    client_id: int | None
 
 
 class ExecutionRow(NamedTuple):
     """An execution, as it is read back."""
 
     contract: IbContract
-    execution: IbExecution
+    fill: WireFill
 
 
 class Groups(NamedTuple):
-    """The four groups of a read-back."""
+    """The four groups of a read-back; one that failed has no rows and stands in `failed`."""
 
     open_orders: list[OrderRow]
     completed_orders: list[OrderRow]
     positions: list[broker.BrokerPosition]
     executions: list[ExecutionRow]
+    failed: tuple[GroupFailure, ...]
 
 
 class OrdersSession(Session):
@@ -79,11 +93,11 @@ class OrdersSession(Session):
         self.by_ref: dict[str, KnownOrder] = {}
         self.by_id: dict[int, KnownOrder] = {}
         self.is_disturbed = False  # something filled while a read-back was under way
-        self._open_orders = self.expecting(Answers[OrderRow](port.loop))
-        self._completed_orders = self.expecting(Answers[OrderRow](port.loop))
-        self._positions = self.expecting(Answers[broker.BrokerPosition](port.loop))
-        self._executions = self.expecting(Answers[ExecutionRow](port.loop))
-        self._values: dict[str, float] = {}
+        self._open_orders = self.expecting(Answers[OrderRow](port.loop, ReadGroup.ORDERS))
+        self._completed_orders = self.expecting(Answers[OrderRow](port.loop, ReadGroup.COMPLETED))
+        self._positions = self.expecting(Answers[broker.BrokerPosition](port.loop, ReadGroup.POSITIONS))
+        self._executions = self.expecting(Answers[ExecutionRow](port.loop, ReadGroup.EXECUTIONS))
+        self._account = AccountValues()
         self._account_due: asyncio.TimerHandle | None = None
 
     def keep(self, known: KnownOrder) -> None:
@@ -91,50 +105,89 @@ class OrdersSession(Session):
         self.by_ref[known.ref] = known
         self.by_id[known.order_id] = known
 
+    def forget(self, known: KnownOrder) -> None:
+        """Drop an order that never left."""
+        self.by_ref.pop(known.ref, None)
+        self.by_id.pop(known.order_id, None)
+
+    # -- errors and what cannot be read ---------------------------------------------------------
+
     def on_error(self, request_id: int, code: int, text: str) -> None:
         known = self.by_id.get(request_id)
-        if known is None:
-            super().on_error(request_id, code, text)
-        else:
+        if known is not None:
+            known.is_unheard = False
             self.report_error(known.ref, code, text)
+        elif code == POSITIONS_NOT_READY:
+            if not self._positions.fail(None, f"{code}: {text}"):
+                self.report_error(None, code, text)
+        else:
+            if request_id < 0 and ends_request(code):
+                self._doubt_unheard(code, text)
+            super().on_error(request_id, code, text)
+
+    def _doubt_unheard(self, code: int, text: str) -> None:
+        """Doubt what was written last: an error that names no order may be the answer to it."""
+        for known in list(self.by_ref.values()):
+            if known.is_unheard:
+                known.is_unheard = False
+                self.report_error(known.ref, code, text, CodeMeaning.ORDER_UNKNOWN)
+
+    def unreadable(self, message_id: int, why: str) -> None:
+        """A row of a read-back that nobody can read makes its group fail: it must not be shorter in silence."""
+        group = GROUP_OF_MESSAGE.get(message_id)
+        answers = next((answers for answers in self._answers if answers.kind == group), None)
+        if answers is None or not answers.fail_all(f"a row cannot be read: {why}"):
+            super().unreadable(message_id, why)
 
     # -- orders -------------------------------------------------------------------------------
 
-    def openOrder(self, order_id: int, contract: IbContract, order: ib_order.Order, state: ib_order.OrderState) -> None:
-        """An open order: ours of this session, or one of a read-back."""
-        if not self.is_current or order.whatIf:
+    def openOrder(
+        self, order_id: int, contract: IbContract, order: ib_order.Order, state: ib_order.OrderState | None
+    ) -> None:
+        """An open order: ours of this session, or one of a read-back; `state` is `None` where it cannot be read."""
+        if not self.is_ours(order.account) or order.whatIf:
             return
-        self.client.updateReqId(order_id + 1)
-        status = status_of(state.status)
-        self._open_orders.add(OrderRow(contract, order, status))
-        known = self.by_ref.get(order.orderRef)
         is_own_id = order.clientId == self.client.clientId and order_id > 0
-        if known is None and is_own_id and order.orderRef and status in WORKING:
+        if is_own_id:
+            self.client.updateReqId(order_id + 1)  # only our own orders say how far we have counted
+        # what stands among the open orders works, whatever it is called
+        status = OrderStatus.WORKING if state is None else status_of(state.status)
+        self._open_orders.add(OrderRow(contract, order, status, order.clientId))
+        known = self.by_ref.get(order.orderRef)
+        is_over = status in (OrderStatus.FILLED, OrderStatus.CANCELLED)
+        if known is None and is_own_id and order.orderRef and not is_over:
             known = KnownOrder(order.orderRef, order_id, contract, tr.side_of(order.action))
             self.keep(known)
         if known is None or not is_own_id:
             return
-        known.perm_id, known.qty = order.permId, tr.qty_of(order.totalQuantity)
+        known.is_unheard = False
+        known.perm_id = order.permId or known.perm_id
+        known.qty = tr.qty_of(order.totalQuantity) or known.qty
         known.order_type, known.limit_ticks = tr.type_of(order.orderType), tr.limit_of(order)
         known.stop_ticks = tr.ticks_of(order.auxPrice)
-        if status not in (OrderStatus.FILLED, OrderStatus.CANCELLED):
+        known.good_till = order.goodTillDate if order.tif == "GTD" else ""
+        if not is_over:
             # an openOrder has no filled quantity, so the end of an order is told by its orderStatus alone
-            self._report_status(known, status, known.perm_id, f"openOrder {state.status}")
+            raw = f"openOrder {'?' if state is None else state.status}"
+            self._report_status(known, status, known.perm_id, raw)
 
     def orderStatus(
-        self, order_id: int, status: str, filled: float, remaining: float, _average: float, perm_id: int, _parent: int,
-        _last: float, client_id: int, why_held: str, _cap: float = 0.0,
+        self, order_id: int | None, status: str, filled: float | None, remaining: float | None, _average: float | None,
+        perm_id: int | None, _parent: int | None, _last: float | None, client_id: int | None, why_held: str = "",
+        _cap: float | None = None,
     ) -> None:  # fmt: skip
         """A status; it carries no reference, so only this client's ids can be told apart."""
-        if not self.is_current or client_id != self.client.clientId:
+        if not self.is_current or client_id != self.client.clientId or order_id is None:
             return
         known = self.by_id.get(order_id)
         if known is None:
             return
-        known.filled_qty = tr.qty_of(filled)
-        known.perm_id = known.perm_id or perm_id
-        raw = f"orderStatus {status} filled={filled:g} remaining={remaining:g} permId={perm_id} whyHeld={why_held}"
-        self._report_status(known, status_of(status), perm_id, raw)
+        known.is_unheard = False
+        qty = tr.qty_of(filled)
+        known.filled_qty = known.filled_qty if qty is None else qty
+        known.perm_id = known.perm_id or perm_id or 0
+        told = f"filled={_g(filled)} remaining={_g(remaining)} permId={perm_id} whyHeld={why_held}"
+        self._report_status(known, status_of(status), perm_id or 0, f"orderStatus {status} {told}")
 
     def _report_status(self, known: KnownOrder, status: OrderStatus, perm_id: int, raw: str) -> None:
         self.port.report(
@@ -158,7 +211,8 @@ class OrdersSession(Session):
 
     def completedOrder(self, contract: IbContract, order: ib_order.Order, state: ib_order.OrderState) -> None:
         """A completed order; it has neither order id nor client id, the perm id is its only key."""
-        self._completed_orders.add(OrderRow(contract, order, status_of(state.status)))
+        if self.is_ours(order.account):
+            self._completed_orders.add(OrderRow(contract, order, status_of(state.status), None))
 
     def completedOrdersEnd(self) -> None:
         """No more completed orders."""
@@ -166,41 +220,60 @@ class OrdersSession(Session):
 
     # -- executions, positions ----------------------------------------------------------------
 
-    def execDetails(self, request_id: int, contract: IbContract, execution: IbExecution) -> None:
+    def execDetails(self, request_id: int, contract: IbContract, fill: WireFill) -> None:
         """An execution: live, or an answer."""
-        if not self.is_current:
+        if not self.is_ours(fill.account):
             return
-        if self._executions.add(ExecutionRow(contract, execution), request_id):
+        known = self.by_ref.get(fill.order_ref)
+        if known is not None:
+            known.is_unheard = False
+        if self._executions.add(ExecutionRow(contract, fill), request_id):
             return
         self.is_disturbed = True
-        row = tr.execution_of(contract, execution)
+        row = self.execution_of(contract, fill, is_live=request_id < 0)
         self.port.report(broker.ExecutionReported(session_epoch=self.epoch, execution=row))
 
-    def execDetailsEnd(self, request_id: int) -> None:
+    def execution_of(self, contract: IbContract, fill: WireFill, *, is_live: bool) -> broker.Execution:
+        """Return an execution in our words; what it does not say itself is taken from our order of its reference.
+
+        Raises:
+            UnreadableError: its main facts are not to be known.
+        """
+        known, heard_utc = self.by_ref.get(fill.order_ref), self.port.clock.now_utc()
+        if known is None:
+            return tr.execution_of(contract, fill, heard_utc, is_live=is_live)
+        return tr.execution_of(
+            contract, fill, heard_utc, is_live=is_live, side=known.side, con_id=known.contract.conId,
+            limit_ticks=known.limit_ticks,
+        )  # fmt: skip
+
+    def execDetailsEnd(self, request_id: int | None) -> None:
         """No more executions."""
         self._executions.end(request_id)
 
-    def commissionReport(self, report: CommissionReport) -> None:
-        """The fee of one execution, live or read back, sometimes before it."""
-        if not self.is_current or report.commission >= UNSET_DOUBLE:
+    def commissionReport(self, exec_id: str, commission: float | None, currency: str) -> None:
+        """The fee of one execution, live or read back, sometimes before it; not yet known, it is told again later."""
+        if not self.is_current or commission is None:
             return
-        base, revision = tr.split_exec_id(report.execId)
+        base, revision = tr.split_exec_id(exec_id)
         self.port.report(
             broker.CommissionReported(
                 session_epoch=self.epoch,
                 exec_id=base,
                 revision=revision,
-                commission_cents=tr.cents_of(report.commission),
-                raw=f"commission={report.commission:g} {report.currency}",
+                commission_cents=tr.cents_of(commission),
+                raw=f"commission={commission:g} {currency}",
             )
         )
 
-    def position(self, account: str, contract: IbContract, qty: float, average_cost: float) -> None:
+    def position(self, account: str, contract: IbContract, qty: float, average_cost: float | None) -> None:
         """A position: live, or of a read-back."""
-        if not self.is_current or account != self.port.account:
+        if not self.is_ours(account):
             return
         row = broker.BrokerPosition(
-            contract=tr.contract_of(contract), qty=tr.qty_of(qty), avg_cost_cents=tr.cents_of(average_cost)
+            contract=tr.contract_of(contract),
+            qty=tr.needed_qty(qty, "a position"),
+            avg_cost_cents=Cents(0) if average_cost is None else tr.cents_of(average_cost),
         )
         self._positions.add(row)
         self.port.report(
@@ -215,52 +288,70 @@ class OrdersSession(Session):
 
     # -- account ------------------------------------------------------------------------------
 
-    def updateAccountValue(self, tag: str, value: str, currency: str, account: str) -> None:
+    def updateAccountValue(self, tag: str, value: str, currency: str, account: str = "") -> None:
         """One account value; those that we need are told together."""
-        if not self.is_current or account != self.port.account or tag not in ACCOUNT_TAGS:
-            return
-        if currency not in ("USD", ""):
-            return
-        with contextlib.suppress(ValueError):
-            self._values[tag] = float(value)
-        if self._account_due is None:
+        if self.is_ours(account) and self._account.take(tag, value, currency) and self._account_due is None:
             self._account_due = self.port.loop.call_later(ACCOUNT_PAUSE_S, self._report_account)
 
-    def updatePortfolio(self, *_row: object) -> None:
-        """Positions come from the position messages."""
+    def accountDownloadEnd(self, account: str = "") -> None:
+        """Every value has come once: what is not there now is not to be had."""
+        if self.is_ours(account):
+            self._account.is_whole = True
+            if self._account_due is None:
+                self._account_due = self.port.loop.call_later(ACCOUNT_PAUSE_S, self._report_account)
 
     def _report_account(self) -> None:
         self._account_due = None
-        if not self.is_current or not {"NetLiquidation", "AvailableFunds"} <= self._values.keys():
-            return
-        values = self._values
-        day_trades = values.get("DayTradesRemaining", -1.0)
-        self.port.report(
-            broker.AccountRead(
-                session_epoch=self.epoch,
-                nav_cents=tr.cents_of(values["NetLiquidation"]),
-                available_cents=tr.cents_of(values["AvailableFunds"]),
-                buying_power_cents=tr.cents_of(values.get("BuyingPower", values["AvailableFunds"])),
-                day_trades_remaining=round(day_trades) if day_trades >= 0 else None,
-                read_utc=self.port.clock.now_utc(),
-            )
-        )
+        if self.is_current:
+            fact = self._account.fact(self.epoch, self.port.clock.now_utc())
+            if fact is not None:
+                self.port.report(fact)
+
+    def account_overdue(self) -> None:
+        """The account's values were asked for and should have come by now; say so where they have not."""
+        if self.is_current and not self._account.is_overdue:
+            self._account.is_overdue = True
+            self._report_account()
 
     # -- read-back ----------------------------------------------------------------------------
 
-    async def read_all(self) -> Groups:
+    async def read_all(self, within_s: float = 10.0) -> Groups:
         """Ask for open and completed orders, positions, executions (last, so that they cover the others).
 
+        Each group succeeds or fails by itself, with the broker's words, `within_s` real seconds.
+
         Raises:
-            RequestError: a group was answered with an error, or the connection was lost.
+            ConnectionError: the connection is gone, or has no request id left.
         """
         request_id = self.request_id()
-        client = self.client
-        return Groups(
+        client, failed = self.client, list[GroupFailure]()
+
+        async def group(
+            name: ReadGroup, answers: Answers[R], send: Callable[[], None], with_id: int | None = None
+        ) -> list[R]:
+            answer = self.ask(answers, send, with_id)
+            try:
+                return await asyncio.wait_for(answer, within_s)
+            except TimeoutError:
+                failed.append(GroupFailure(name, f"no answer within {within_s:g} s"))
+            except RequestError as error:
+                failed.append(GroupFailure(name, str(error)))
+            return []
+
+        read = Groups(
             *await asyncio.gather(
-                self.ask(self._open_orders, client.reqAllOpenOrders),
-                self.ask(self._completed_orders, lambda: client.reqCompletedOrders(False)),
-                self.ask(self._positions, client.reqPositions),
-                self.ask(self._executions, lambda: client.reqExecutions(request_id, ExecutionFilter()), request_id),
-            )
-        )
+                group(ReadGroup.ORDERS, self._open_orders, client.reqAllOpenOrders),
+                group(ReadGroup.COMPLETED, self._completed_orders, lambda: client.reqCompletedOrders(False)),
+                group(ReadGroup.POSITIONS, self._positions, client.reqPositions),
+                group(
+                    ReadGroup.EXECUTIONS, self._executions,
+                    lambda: client.reqExecutions(request_id, ExecutionFilter()), request_id,
+                ),
+            ),
+            (),
+        )  # fmt: skip
+        return read._replace(failed=tuple(failed))
+
+
+def _g(value: float | None) -> str:
+    return "?" if value is None else f"{value:g}"

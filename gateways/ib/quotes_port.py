@@ -2,12 +2,14 @@
 """The market-data session's port: chains, subscriptions, and what ticks add up to, told in batches.
 
 Ticks are folded here, below the trace: contracts watched closely and underlyings are told within `held_batch_ms`, all
-others within `quote_batch_ms`.
+others within `quote_batch_ms`. While a contract is watched closely, each of these lines has that pace for itself, so
+the tick that crosses a stop waits for no other line's batch.
 """
 
 from __future__ import annotations
 
 import asyncio
+from datetime import date
 from typing import Final, assert_never
 
 from ib_insync.contract import Contract as IbContract
@@ -18,7 +20,9 @@ from domain.units import Qty, Ticks, Utc
 from gateways.ib import translate as tr
 from gateways.ib.answers import Answers, RequestError
 from gateways.ib.codes import LINES_REFUSED, NO_LINE_LEFT, NO_SECURITY, data_type_of
+from gateways.ib.decoding import CONTRACT_DETAILS, UnreadableError
 from gateways.ib.link import IbPort, Session
+from gateways.ib.wire import hours_of
 from messages import broker
 from messages import market as m
 
@@ -26,18 +30,22 @@ from messages import market as m
 BID_PRICE, ASK_PRICE, LAST_PRICE = frozenset({1, 66}), frozenset({2, 67}), frozenset({4, 68})
 BID_SIZE, ASK_SIZE, VOLUME = frozenset({0, 69}), frozenset({3, 70}), frozenset({8, 74})
 MODEL: Final = frozenset({13, 83})
-_UNSET: Final = 1e300
+DELAYED: Final = frozenset({66, 67, 68, 69, 70, 74, 83})
+HALTED: Final = 49
+NOT_HALTED, HALTS = 0.0, frozenset({1.0, 2.0})  # general, for volatility; -1 says that nobody knows
+AGREE_SHARE: Final = 0.01  # two prints further apart are not of the same market
+MID_SHARE: Final = 0.002  # a print further from the middle of the market is not of it
 
 SubscriptionCommand = m.ListChain | m.Subscribe | m.Unsubscribe | m.WatchClosely
 QuotesCommand = broker.LinkCommand | SubscriptionCommand
 
 
 class Line:
-    """What the ticks of one subscription add up to."""
+    """What the ticks of one subscription add up to; `is_halted` is `None` while the broker has not said."""
 
     __slots__ = (
-        "ask", "ask_size", "at_utc", "bid", "bid_size", "con_id", "data_type", "greeks", "last", "request_id", "ticker",
-        "volume",
+        "ask", "ask_size", "at_utc", "bid", "bid_size", "con_id", "data_type", "greeks", "is_halted", "last",
+        "request_id", "ticker", "told_s", "unconfirmed", "volume",
     )  # fmt: skip
 
     def __init__(self, request_id: int, con_id: int, ticker: str) -> None:
@@ -47,11 +55,32 @@ class Line:
         self.bid: Ticks | None = None
         self.ask: Ticks | None = None
         self.last: Ticks | None = None
+        self.unconfirmed: Ticks | None = None
         self.bid_size = self.ask_size = Qty(0)
         self.volume: int | None = None
         self.greeks: Greeks | None = None
+        self.is_halted: bool | None = None
         self.data_type = DataType.UNKNOWN
         self.at_utc = Utc(0)
+        self.told_s = 0.0  # of the loop's clock
+
+    @property
+    def mid(self) -> Ticks | None:
+        """The middle of a two-sided market; `None` where there is none."""
+        return (self.bid + self.ask) // 2 if self.bid and self.ask and self.bid <= self.ask else None
+
+    def take_last(self, ticks: Ticks) -> None:
+        """Take a print; the first may be yesterday's close, so it waits for a second, or for a market, that agrees."""
+        if self.last is not None or (self.unconfirmed is not None and agree(ticks, self.unconfirmed, AGREE_SHARE)):
+            self.last = ticks
+        else:
+            self.unconfirmed = ticks
+
+    def confirm(self) -> None:
+        """Believe the first print where the market that has become two-sided agrees with it."""
+        first, mid = self.unconfirmed, self.mid
+        if self.last is None and first is not None and mid is not None and agree(first, mid, MID_SHARE):
+            self.last = first
 
     def quote(self) -> Quote:
         """Return the quote as it stands."""
@@ -62,11 +91,13 @@ class Line:
 
     def spot(self) -> Spot | None:
         """Return the underlying's price: the last trade, or the mid before there is one; `None` without either."""
-        if self.last is not None:
-            return Spot(self.ticker, self.last, self.at_utc, self.data_type)
-        if self.bid and self.ask is not None:
-            return Spot(self.ticker, (self.bid + self.ask) // 2, self.at_utc, self.data_type)
-        return None
+        price = self.last if self.last is not None else self.mid
+        return None if price is None else Spot(self.ticker, price, self.at_utc, self.data_type)
+
+
+def agree(one: Ticks, other: Ticks, share: float) -> bool:
+    """Return whether two prices are no further apart than a share of the larger."""
+    return abs(one - other) <= share * max(one, other)
 
 
 class QuotesSession(Session):
@@ -81,7 +112,7 @@ class QuotesSession(Session):
         self._news: dict[bool, dict[int, Line]] = {True: {}, False: {}}
         self._due: dict[bool, asyncio.TimerHandle | None] = {True: None, False: None}
         self._last_s: dict[bool, float] = {True: 0.0, False: 0.0}
-        self._details = self.expecting(Answers[ContractDetails](port.loop))
+        self._details = self.expecting(Answers[ContractDetails](port.loop, "contract details"))
 
     def on_data_lost(self) -> None:
         self.lines.clear()
@@ -127,68 +158,98 @@ class QuotesSession(Session):
 
     # -- ticks ----------------------------------------------------------------------------------
 
-    def priceSizeTick(self, request_id: int, kind: int, price: float, size: float) -> None:
-        """A price with its size; no bid comes as -1 or 0."""
+    def priceSizeTick(self, request_id: int, kind: int, price: float | None, size: float | None) -> None:
+        """A price with its size; no bid comes as -1 or 0, and what cannot be read is not known any more."""
         line = self.lines.get(request_id)
         if line is None or not self.is_current:
             return
-        ticks = Ticks(round(price * 100)) if 0 < price < _UNSET else Ticks(0)
+        ticks = None if price is None else Ticks(round(price * 100)) if price > 0 else Ticks(0)
         if kind in BID_PRICE:
-            line.bid, line.bid_size = ticks, tr.qty_of(size)
+            line.bid, line.bid_size = ticks, _size_of(size)
         elif kind in ASK_PRICE:
-            line.ask, line.ask_size = ticks or None, tr.qty_of(size)
+            line.ask, line.ask_size = ticks or None, _size_of(size)
         elif kind in LAST_PRICE and line.ticker and ticks:
-            line.last = ticks
+            line.take_last(ticks)
         else:
             return
+        line.confirm()
+        self._note_delay(line, kind)
         line.at_utc = self.port.clock.now_utc()
         self._mark(line)
 
-    def tickSize(self, request_id: int, kind: int, size: float) -> None:
+    def tickSize(self, request_id: int | None, kind: int | None, size: float | None) -> None:
         """A size alone."""
-        line = self.lines.get(request_id)
-        if line is None or not self.is_current:
+        line = self.lines.get(request_id or 0)
+        if line is None or not self.is_current or kind is None:
             return
         if kind in VOLUME:
-            line.volume = round(size)
+            line.volume = None if size is None or size < 0 else round(size)
         elif kind in BID_SIZE | ASK_SIZE:
             if kind in BID_SIZE:
-                line.bid_size = tr.qty_of(size)
+                line.bid_size = _size_of(size)
             else:
-                line.ask_size = tr.qty_of(size)
+                line.ask_size = _size_of(size)
             line.at_utc = self.port.clock.now_utc()
         else:
             return
+        self._note_delay(line, kind)
         self._mark(line)
 
+    def tickGeneric(self, request_id: int | None, kind: int | None, value: float | None) -> None:
+        """A value of another kind; the one that matters says that trading is halted, or goes on."""
+        line = self.lines.get(request_id or 0)
+        if line is None or kind != HALTED or not self.is_current or value is None:
+            return
+        if value not in HALTS and value != NOT_HALTED:
+            return
+        is_halted = value in HALTS
+        if is_halted is not line.is_halted:
+            line.is_halted = is_halted
+            self.port.report(
+                m.HaltHeard(session_epoch=self.epoch, con_id=line.con_id, ticker=line.ticker, is_halted=is_halted)
+            )
+
     def tickOptionComputation(
-        self, request_id: int, kind: int, _attributes: int, iv: float, delta: float, _price: float, _dividend: float,
-        gamma: float, vega: float, theta: float, underlying: float,
+        self, request_id: int, kind: int, _attributes: int, iv: float | None, delta: float | None, _price: float | None,
+        _dividend: float | None, gamma: float | None, vega: float | None, theta: float | None,
+        underlying: float | None,
     ) -> None:  # fmt: skip
-        """Greeks; those of the model are kept, -1 and -2 (or a huge number) say "not computed"."""
+        """Greeks; those of the model are kept, -1 and -2 say "not computed"."""
         line = self.lines.get(request_id)
         if line is None or kind not in MODEL or not self.is_current:
             return
-        if not 0 < iv < _UNSET or not -1 <= delta <= 1 or not all(-2 < x < _UNSET for x in (gamma, vega)):
+        if iv is None or delta is None or gamma is None or vega is None:
             return
-        spot_ticks = Ticks(round(underlying * 100)) if 0 < underlying < _UNSET else Ticks(0)
-        theta = theta if abs(theta) < _UNSET else 0.0
-        line.greeks = Greeks(iv, delta, gamma, theta, vega, spot_ticks, self.port.clock.now_utc())
+        if iv <= 0 or not -1 <= delta <= 1 or gamma <= -2 or vega <= -2:
+            return
+        spot_ticks = Ticks(round(underlying * 100)) if underlying is not None and underlying > 0 else Ticks(0)
+        line.greeks = Greeks(iv, delta, gamma, theta or 0.0, vega, spot_ticks, self.port.clock.now_utc())
+        self._note_delay(line, kind)
         self._mark(line)
 
-    def marketDataType(self, request_id: int, data_type: int) -> None:
+    def marketDataType(self, request_id: int | None, data_type: int | None) -> None:
         """Which kind of data the gateway really sends on this line."""
-        line = self.lines.get(request_id)
+        line = self.lines.get(request_id or 0)
         if line is not None and self.is_current:
-            line.data_type = data_type_of(data_type)
+            line.data_type = DataType.UNKNOWN if data_type is None else data_type_of(data_type)
             if line.at_utc:
                 self._mark(line)
+
+    def _note_delay(self, line: Line, kind: int) -> None:
+        """A tick of delayed data says so by its type, whatever was announced."""
+        if kind in DELAYED and line.data_type in (DataType.LIVE, DataType.UNKNOWN):
+            line.data_type = DataType.DELAYED
+
+    def unreadable(self, message_id: int, why: str) -> None:
+        """A contract that cannot be read makes its chain fail: it must not be shorter in silence."""
+        if message_id != CONTRACT_DETAILS or not self._details.fail_all(f"a contract cannot be read: {why}"):
+            super().unreadable(message_id, why)
 
     def contractDetails(self, request_id: int, details: ContractDetails) -> None:
         """One contract of a chain."""
         self._details.add(details, request_id)
 
-    def contractDetailsEnd(self, request_id: int) -> None:
+    def contractDetailsEnd(self, request_id: int | None) -> None:
         """No more contracts."""
         self._details.end(request_id)
 
@@ -213,19 +274,27 @@ class QuotesSession(Session):
     def _mark(self, line: Line) -> None:
         is_close = bool(line.ticker) or line.con_id in self.watched
         self._news[is_close][line.request_id] = line
-        if self._due[is_close] is not None:
+        has_own_pace = is_close and bool(self.watched)
+        due = self._due[is_close]
+        if due is not None and not has_own_pace:
             return
         rules = self.port.rules
         batch_s = self.port.seconds(rules.held_batch_ms if is_close else rules.quote_batch_ms)
         loop = self.port.loop
         # the first news after a pause goes out with what came in the same packet, later ones at the batch's pace
-        due_s = max(loop.time(), self._last_s[is_close] + batch_s)
+        due_s = max(loop.time(), (line.told_s if has_own_pace else self._last_s[is_close]) + batch_s)
+        if due is not None:
+            if due.when() <= due_s:
+                return
+            due.cancel()
         self._due[is_close] = loop.call_at(due_s, self._flush, is_close)
 
     def _flush(self, is_close: bool) -> None:
         news, self._news[is_close] = self._news[is_close], {}
         self._due[is_close] = None
-        self._last_s[is_close] = self.port.loop.time()
+        now_s = self._last_s[is_close] = self.port.loop.time()
+        for line in news.values():
+            line.told_s = now_s
         if not news or not self.is_current:
             return
         lines = news.values()
@@ -239,6 +308,7 @@ class QuotesPort(IbPort):
     """`port:quotes:<desk>`: one market-data connection."""
 
     session: QuotesSession | None
+    is_order_path = False
 
     def post(self, command: QuotesCommand) -> None:
         """Take a command; never blocks. After `close` it is dropped."""
@@ -277,10 +347,18 @@ class QuotesPort(IbPort):
                     line = session.by_con_id.get(con_id)
                     if line is not None:
                         session.stop(line)
+                for ticker in command.tickers:
+                    line = session.by_ticker.get(ticker)
+                    if line is not None:
+                        session.stop(line)
             case m.WatchClosely():
                 session.watched = frozenset(command.con_ids)
             case m.ListChain():
-                self.spawn(self._list_chain(session, command))
+                self.spawn(
+                    f"listing the chain of {command.ticker}",
+                    lambda: self._list_chain(session, command),
+                    on_death=lambda why: self._chain_failed(command, why),
+                )
             case _:
                 assert_never(command)
 
@@ -297,21 +375,23 @@ class QuotesPort(IbPort):
         except (RequestError, ConnectionError) as error:
             self._chain_failed(wanted, str(error))
             return
-        chain = [(tr.contract_of(row.contract), row) for row in rows if row.contract is not None]
+        try:
+            chain = [(tr.contract_of(row.contract), row) for row in rows if row.contract is not None]
+        except UnreadableError as error:
+            self._chain_failed(wanted, f"a contract cannot be read: {error}")
+            return
+        odd = next((contract for contract, _ in chain if contract.expiry == tr.NO_EXPIRY), None)
+        if odd is not None:
+            self._chain_failed(wanted, f"expiry or right of contract {odd.con_id} cannot be read")
+            return
         today = [(contract, row) for contract, row in chain if _is_wanted(contract, row, wanted)]
-        opens, closes, underlying = None, None, 0
-        if today:
-            row = today[0][1]
-            opens, closes = tr.hours_of(row.liquidHours, row.timeZoneId, wanted.expiry)
-            underlying = row.underConId
         self.report(
             m.ChainListed(
                 session_epoch=wanted.session_epoch,
                 ticker=wanted.ticker,
                 contracts=tuple(sorted(contract for contract, _ in today)),
-                underlying_con_id=underlying,
-                liquid_open_utc=opens,
-                liquid_close_utc=closes,
+                underlying_con_id=next((row.underConId for _, row in today if row.underConId > 0), 0),
+                hours=_hours_of([row for _, row in today], wanted.expiry),
             )
         )
 
@@ -327,3 +407,14 @@ def _is_wanted(contract: Contract, row: ContractDetails, wanted: m.ListChain) ->
         and real == f"{wanted.expiry:%Y%m%d}"
         and contract.multiplier == 100
     )
+
+
+def _hours_of(rows: list[ContractDetails], session: date) -> tuple[tuple[Utc, Utc], ...] | None:
+    """Return the liquid hours that the first contract tells which tells any; `None` where none does."""
+    told = (hours_of(row.liquidHours, row.timeZoneId, session) for row in rows)
+    return next((hours for hours in told if hours is not None), None)
+
+
+def _size_of(size: float | None) -> Qty:
+    """Return a displayed size; 0 where it is not known."""
+    return max(Qty(0), tr.qty_of(size) or Qty(0))

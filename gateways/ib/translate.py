@@ -1,34 +1,34 @@
-"""IB's objects in our words and back: contracts, orders, executions, trading hours. Prices `_ticks` are 1/100 USD."""
+"""IB's objects in our words and back: contracts, orders, executions. Prices `_ticks` are 1/100 USD."""
 
 from __future__ import annotations
 
 import re
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from ib_insync import contract as ib_contract
 from ib_insync import order as ib_order
-from ib_insync.objects import Execution as IbExecution
 from ib_insync.util import UNSET_DOUBLE
 
 from domain.indices import INDICES
-from domain.instants import from_datetime
+from domain.instants import SECOND
 from domain.instruments import Contract, OrderType, Right, Side
 from domain.session.modes import AccountClass
 from domain.units import Cents, Qty, Ticks, Utc
+from gateways.ib.decoding import UnreadableError, WireFill
+from gateways.ib.wire import known, number_of, plausible_instant_of
 from messages.broker import Execution
 
 # What is no option (stock after an assignment) stands in our books as a contract that no rule of ours can match.
 NO_EXPIRY: Final = date.max
 
-# IB's own zone names that the zone database does not know.
-_ZONES: Final = {"EST": "America/New_York", "EST5EDT": "America/New_York", "CST": "America/Chicago"}
+_SIDES: Final = {"BOT": Side.BUY, "BUY": Side.BUY, "SLD": Side.SELL, "SELL": Side.SELL, "SSHORT": Side.SELL}
 
 
 def ticks_of(price: float) -> Ticks | None:
-    """Return a price in ticks; `None` where IB left it unset."""
-    return None if price >= UNSET_DOUBLE else Ticks(round(price * 100))
+    """Return a price in ticks; `None` where IB left it unset or it cannot be read."""
+    value = known(price)
+    return None if value is None else Ticks(round(value * 100))
 
 
 def cents_of(amount_usd: float) -> Cents:
@@ -36,9 +36,22 @@ def cents_of(amount_usd: float) -> Cents:
     return Cents(round(amount_usd * 100))
 
 
-def qty_of(quantity: float) -> Qty:
-    """Return a number of contracts."""
-    return Qty(round(quantity))
+def qty_of(quantity: float | None) -> Qty | None:
+    """Return a number of contracts; `None` where it cannot be read."""
+    value = None if quantity is None else known(quantity)
+    return None if value is None else Qty(round(value))
+
+
+def needed_qty(quantity: float | None, what: str) -> Qty:
+    """Return a number of contracts.
+
+    Raises:
+        UnreadableError: it cannot be read.
+    """
+    qty = qty_of(quantity)
+    if qty is None:
+        raise UnreadableError(f"no quantity of {what}")
+    return qty
 
 
 def type_of(text: str) -> OrderType | None:
@@ -52,19 +65,36 @@ def limit_of(order: ib_order.Order) -> Ticks | None:
 
 
 def contract_of(c: ib_contract.Contract) -> Contract:
-    """Return IB's contract as ours; stock and others carry their security type as trading class and never expire."""
+    """Return IB's contract as ours; stock and others carry their security type as trading class and never expire.
+
+    The contract id is what identifies it: an expiry or a strike that cannot be read makes it one that no rule of ours
+    can match, and an unreadable right does too.
+
+    Raises:
+        UnreadableError: there is no contract id.
+    """
+    if c.conId <= 0:
+        raise UnreadableError("no contract id")
     if c.secType != "OPT":
-        multiplier = int(float(c.multiplier or 1))
+        multiplier = int(number_of(c.multiplier) or 1)
         return Contract(c.conId, c.symbol, c.secType, NO_EXPIRY, Ticks(0), Right.CALL, multiplier)
+    right = {"C": Right.CALL, "P": Right.PUT}.get(c.right[:1])
     return Contract(
         c.conId,
         c.symbol,
         c.tradingClass,
-        datetime.strptime(c.lastTradeDateOrContractMonth[:8], "%Y%m%d").date(),  # noqa: DTZ007 - a date has no zone
-        Ticks(round(c.strike * 100)),
-        Right(c.right[:1]),
-        int(float(c.multiplier or 100)),
+        NO_EXPIRY if right is None else _expiry_of(c.lastTradeDateOrContractMonth),
+        ticks_of(c.strike) or Ticks(0),
+        right or Right.CALL,
+        int(number_of(c.multiplier or "100") or 0),
     )
+
+
+def _expiry_of(text: str) -> date:
+    try:
+        return datetime.strptime(text[:8], "%Y%m%d").date()  # noqa: DTZ007 - a date has no zone
+    except ValueError:
+        return NO_EXPIRY
 
 
 def ib_option(contract: Contract) -> ib_contract.Contract:
@@ -112,8 +142,11 @@ def ib_order_of(
     limit_ticks: Ticks | None,
     stop_ticks: Ticks | None,
     account: str,
+    good_till: str = "",
 ) -> ib_order.Order:
-    """Return an order as IB wants it: day order, regular hours, explicit account, our reference.
+    """Return an order as IB wants it: regular hours, explicit account, our reference.
+
+    It is a day order, or good until `good_till` (IB's text) where there is one.
 
     Raises:
         ValueError: a limit order without a limit, or a stop order without a trigger.
@@ -126,12 +159,24 @@ def ib_order_of(
         orderType=order_type.value,
         lmtPrice=limit_ticks / 100 if order_type is OrderType.LIMIT and limit_ticks is not None else UNSET_DOUBLE,
         auxPrice=stop_ticks / 100 if order_type is OrderType.STOP and stop_ticks is not None else UNSET_DOUBLE,
-        tif="DAY",
+        tif="GTD" if good_till else "DAY",
+        goodTillDate=good_till,
         account=account,
         orderRef=order_ref,
         outsideRth=False,
         transmit=True,
     )
+
+
+def good_till_text(good_till_utc: Utc | None) -> str:
+    """Return until when an order is good as IB takes it (`20261120-16:43:32`, UTC); empty for a day order.
+
+    IB counts whole seconds; a started one is given in full, since our own deadline is the exact one.
+    """
+    if good_till_utc is None:
+        return ""
+    whole_s = -(-good_till_utc // SECOND)
+    return f"{datetime.fromtimestamp(whole_s, UTC):%Y%m%d-%H:%M:%S}"
 
 
 def split_exec_id(exec_id: str) -> tuple[str, int]:
@@ -140,35 +185,67 @@ def split_exec_id(exec_id: str) -> tuple[str, int]:
     return (base, int(revision)) if base and revision.isdigit() else (exec_id, 0)
 
 
-def execution_of(contract: ib_contract.Contract, e: IbExecution) -> Execution:
-    """Return an execution; the account stays behind."""
-    base, revision = split_exec_id(e.execId)
+def execution_of(
+    contract: ib_contract.Contract, fill: WireFill, heard_utc: Utc, *, is_live: bool, side: Side | None = None,
+    con_id: int = 0, limit_ticks: Ticks | None = None,
+) -> Execution:  # fmt: skip
+    """Return an execution; the account stays behind.
+
+    `side`, `con_id` and `limit_ticks` are those of our order of its reference, where there is one, for what cannot be
+    read in the execution itself. A price that nobody knows counts as adopted: the quantity is a fact all the same.
+
+    Raises:
+        UnreadableError: its id, quantity, side or contract is not to be known.
+    """
+    qty = qty_of(fill.shares)
+    base, revision = split_exec_id(fill.exec_id)
+    told_side = _SIDES.get(fill.side, side)
+    told_con_id = contract.conId if contract.conId > 0 else con_id
+    if not base or qty is None or qty <= 0 or told_side is None or told_con_id <= 0:
+        raise UnreadableError(f"execution {fill.exec_id or '?'} of {fill.order_ref or 'no reference'}: id, side, size?")
+    price = ticks_of(fill.price) if fill.price is not None else None
+    if price is None and fill.average_price is not None and qty_of(fill.cum_qty) == qty:
+        price = ticks_of(fill.average_price)  # the only execution of its order so far
+    at_utc = plausible_instant_of(fill.time_text, heard_utc, is_live=is_live)
     return Execution(
         exec_id=base,
         revision=revision,
-        order_ref=e.orderRef,
-        perm_id=e.permId,
-        con_id=contract.conId,
-        side=side_of(e.side),
-        qty=qty_of(e.shares),
-        price_ticks=Ticks(round(e.price * 100)),
-        at_utc=from_datetime(e.time),
-        raw=raw_execution(e),
+        order_ref=fill.order_ref,
+        perm_id=fill.perm_id,
+        con_id=told_con_id,
+        side=told_side,
+        qty=qty,
+        price_ticks=price if price is not None else limit_ticks or Ticks(0),
+        at_utc=heard_utc if at_utc is None else at_utc,
+        raw=raw_execution(fill),
+        is_time_uncertain=at_utc is None,
+        is_adopted=price is None,
     )
 
 
 def side_of(text: str) -> Side:
-    """Return a side from IB's `BOT`/`SLD` or `BUY`/`SELL`."""
-    return Side.BUY if text in ("BOT", "BUY") else Side.SELL
+    """Return a side from IB's `BOT`/`SLD` or `BUY`/`SELL`.
+
+    Raises:
+        UnreadableError: it is neither.
+    """
+    side = _SIDES.get(text)
+    if side is None:
+        raise UnreadableError(f"{text!r} is no side")
+    return side
 
 
-def raw_execution(e: IbExecution) -> str:
+def raw_execution(f: WireFill) -> str:
     """Return an execution's own text without the account."""
     return (
-        f"execId={e.execId} orderId={e.orderId} clientId={e.clientId} permId={e.permId} side={e.side}"
-        f" shares={e.shares:g} price={e.price:g} cumQty={e.cumQty:g} avgPrice={e.avgPrice:g} exchange={e.exchange}"
-        f" liquidation={e.liquidation} time={e.time.isoformat()} orderRef={e.orderRef}"
+        f"execId={f.exec_id} orderId={f.order_id} clientId={f.client_id} permId={f.perm_id} side={f.side}"
+        f" shares={_g(f.shares)} price={_g(f.price)} cumQty={_g(f.cum_qty)} avgPrice={_g(f.average_price)}"
+        f" exchange={f.exchange} liquidation={f.liquidation} time={f.time_text} orderRef={f.order_ref}"
     )
+
+
+def _g(value: float | None) -> str:
+    return "?" if value is None else f"{value:g}"
 
 
 def account_class_of(account: str) -> AccountClass:
@@ -176,15 +253,3 @@ def account_class_of(account: str) -> AccountClass:
     if re.match(r"^D[UF]", account):
         return AccountClass.PAPER
     return AccountClass.LIVE if re.match(r"^U\d", account) else AccountClass.UNKNOWN
-
-
-def hours_of(liquid_hours: str, zone: str, session: date) -> tuple[Utc | None, Utc | None]:
-    """Return open and close of a session from `20261120:0930-20261120:1600;...`; `None` twice where it is closed."""
-    tz = ZoneInfo(_ZONES.get(zone, zone))
-    for part in liquid_hours.split(";"):
-        start, _, end = part.partition("-")
-        if not end or not start.startswith(f"{session:%Y%m%d}"):
-            continue
-        opens, closes = (datetime.strptime(text, "%Y%m%d:%H%M").replace(tzinfo=tz) for text in (start, end))
-        return from_datetime(opens), from_datetime(closes)
-    return None, None

@@ -28,9 +28,12 @@ from simulation.broker.orders import (
 from simulation.broker.portfolio import Position
 
 CASH_CENTS = Cents(10_000_000)  # what an account starts with unless told otherwise
+# FINRA's pattern day trader rule, as far as one day goes.
+DAY_TRADES_FREE_CENTS = Cents(2_500_000)
+DAY_TRADES_MAX = 3
 
 
-class _Working(msgspec.Struct):
+class Working(msgspec.Struct):
     """An accepted order; `pieces` scripts the sizes of its fills, matching begins at `due_utc`."""
 
     order: Order
@@ -78,13 +81,26 @@ class Exchange:
         self._account = Account(market, cash_cents)
         self._portfolio = self._account.portfolio
         self._latency_ns = latency_ms * MS
-        self._orders: dict[tuple[int, int], _Working] = {}
-        self._open: dict[tuple[int, int], _Working] = {}
+        self._orders: dict[tuple[int, int], Working] = {}
+        self._open: dict[tuple[int, int], Working] = {}
         self._executions: list[tuple[Execution, Commission]] = []
         self._taken: dict[tuple[int, Side], tuple[Utc, Qty]] = {}
-        self._series = session_of(market.open_utc).toordinal() if series is None else series
+        self._ids_used: dict[int, int] = {}  # by client, in sessions that are over
+        self._halted: frozenset[str] = frozenset()
+        self._begin(series)
+
+    def _begin(self, series: int | None = None) -> None:
+        """Begin a session: yesterday's orders and executions are nobody's any more, positions and cash stay."""
+        self._open_utc = self.market.open_utc
+        self._series = session_of(self._open_utc).toordinal() if series is None else series
         self._perm_id = 1_000_000_000 + self._series % 10_000 * 100_000  # stays below 2**31
-        self._is_settled = False
+        self.held_at_close: tuple[Position, ...] | None = None  # as the settlement found it; `None` before
+        for client_id, order_id in self._orders:
+            self._ids_used[client_id] = max(self._ids_used.get(client_id, 0), order_id)
+        self._orders.clear()
+        self._open.clear()
+        self._executions.clear()
+        self._taken.clear()
 
     def state(self, client_id: int, order_id: int) -> OrderState | None:
         """Return the state of an order; `None` if it never reached the broker."""
@@ -111,9 +127,21 @@ class Exchange:
         """Return the position of a contract, a flat one if there never was any."""
         return self._portfolio.position(con_id)
 
+    def day_trades_remaining(self) -> int:
+        """Return how many day trades the account may still make: -1 without a limit, as IB says it."""
+        if self._account.values()["NetLiquidation"] >= DAY_TRADES_FREE_CENTS:
+            return -1
+        closed = {e.order.con_id for e, commission in self._executions if commission.realised_cents is not None}
+        return max(0, DAY_TRADES_MAX - len(closed))
+
+    def halt(self, ticker: str, is_halted: bool) -> None:
+        """Halt trading in a ticker's options, or let it go on; during a halt nothing matches."""
+        self._halted = self._halted | {ticker} if is_halted else self._halted - {ticker}
+
     def next_order_id(self, client_id: int) -> int:
         """Return the lowest order id that a client has not used yet, at least 1."""
-        return max((oid for cid, oid in self._orders if cid == client_id), default=0) + 1
+        used = (oid for cid, oid in self._orders if cid == client_id)
+        return max(used, default=self._ids_used.get(client_id, 0)) + 1
 
     def account_values(self) -> dict[str, Cents]:
         """Return the account in cents under IB's tags; options are marked at mid, else at the bid."""
@@ -142,7 +170,7 @@ class Exchange:
         order = msgspec.structs.replace(order, perm_id=self._perm_id, account=self.account)
         reason = reject or self._refusal(order, now_utc)
         status = self._first_status(order, now_utc)
-        working = _Working(order, status, now_utc + self._latency_ns, list(pieces), now_utc)
+        working = Working(order, status, now_utc + self._latency_ns, list(pieces), now_utc)
         self._orders[key] = working
         if reason:
             working.status = IBStatus.INACTIVE
@@ -215,6 +243,8 @@ class Exchange:
 
     def step(self, now_utc: Utc) -> list[ExchangeEvent]:
         """Match what can be matched by now, expire what is past its time, settle at the close."""
+        if self.market.open_utc != self._open_utc:
+            self._begin()
         events: list[ExchangeEvent] = []
         for working in list(self._open.values()):
             till = working.order.good_till_utc
@@ -229,7 +259,7 @@ class Exchange:
                 events.append(self._advance(working, OrderStep.ACTIVATED, now_utc))
             events += self._match(working, now_utc)
         # the market may lag behind the caller's clock and has no settlement price until then
-        if self.market.now_utc >= self.market.close_utc and not self._is_settled:
+        if self.market.now_utc >= self.market.close_utc and self.held_at_close is None:
             events += self._settle(now_utc)
         return events
 
@@ -256,10 +286,12 @@ class Exchange:
             return _error(order, 110, text)
         return None
 
-    def _refusal(self, order: Order, now_utc: Utc, old: _Working | None = None) -> str:
+    def _refusal(self, order: Order, now_utc: Utc, old: Working | None = None) -> str:
         """Return IB's reason to reject, empty if there is none."""
         contract = self.market.contract(order.con_id)
         assert contract is not None
+        if order.good_till_utc is not None and order.good_till_utc <= now_utc:
+            return "The good till date is in the past"
         is_over = now_utc >= self.market.close_utc
         if is_over and contract.expiry <= session_of(self.market.close_utc):
             return "Order is already expired"
@@ -271,7 +303,7 @@ class Exchange:
             return "Available funds are insufficient for this order"
         return ""
 
-    def _held_against(self, order: Order, old: _Working) -> bool:
+    def _held_against(self, order: Order, old: Working) -> bool:
         """Return whether a modification asks for no more than what was accepted."""
         return order.side is Side.SELL and order.qty <= old.order.qty
 
@@ -285,21 +317,23 @@ class Exchange:
         )
         return Qty(sum(others))
 
-    def _advance(self, working: _Working, step: OrderStep, now_utc: Utc) -> OrderState:
+    def _advance(self, working: Working, step: OrderStep, now_utc: Utc) -> OrderState:
         working.status = LIFE.next(working.status, step)
         working.at_utc = now_utc
         if working.status in TERMINAL:
             del self._open[working.order.client_id, working.order.order_id]
         return working.state()
 
-    def _cancelled(self, working: _Working, now_utc: Utc, reason: str) -> list[ExchangeEvent]:
+    def _cancelled(self, working: Working, now_utc: Utc, reason: str) -> list[ExchangeEvent]:
         state = self._advance(working, OrderStep.CANCELLED, now_utc)
         return [state, _error(working.order, 202, f"Order Canceled - reason:{reason}")]
 
-    def _match(self, working: _Working, now_utc: Utc) -> list[ExchangeEvent]:
+    def _match(self, working: Working, now_utc: Utc) -> list[ExchangeEvent]:
         order = working.order
         quote = self.market.quote(order.con_id)
         if quote is None or now_utc < working.due_utc or not self._is_trading(now_utc):
+            return []
+        if self._halted and self._is_halted(order.con_id):
             return []
         events: list[ExchangeEvent] = []
         if order.type is OrderType.STOP and not working.is_triggered:
@@ -321,7 +355,11 @@ class Exchange:
             events += self._cancelled(working, now_utc, "immediate or cancel")
         return events
 
-    def _available(self, working: _Working, quote: Quote) -> Qty:
+    def _is_halted(self, con_id: int) -> bool:
+        contract = self.market.contract(con_id)
+        return contract is not None and contract.ticker in self._halted
+
+    def _available(self, working: Working, quote: Quote) -> Qty:
         """Return what may fill now: the next scripted piece, else what the quote displays, untaken."""
         order = working.order
         remaining = order.qty - working.filled_qty
@@ -335,7 +373,7 @@ class Exchange:
         self._taken[key] = (quote.at_utc, taken + qty)
         return qty
 
-    def _filled(self, working: _Working, qty: Qty, price: Ticks, now_utc: Utc) -> list[ExchangeEvent]:
+    def _filled(self, working: Working, qty: Qty, price: Ticks, now_utc: Utc) -> list[ExchangeEvent]:
         order = working.order
         contract = self.market.contract(order.con_id)
         assert contract is not None
@@ -360,7 +398,7 @@ class Exchange:
 
     def _settle(self, now_utc: Utc) -> list[ExchangeEvent]:
         """Cancel what is left of the day and pay out what expired, in cash."""
-        self._is_settled = True
+        self.held_at_close = tuple(self._portfolio.held())
         events: list[ExchangeEvent] = []
         for working in list(self._open.values()):
             events += self._cancelled(working, now_utc, "end of day")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from domain.instruments import Contract, Side
@@ -71,6 +73,11 @@ class Portfolio:
         self.cash_cents += paid
         self._set(old, Qty(0), Cents(0), paid - old.cost_cents)
         return paid
+
+    def restore(self, cash_cents: Cents, positions: Iterable[Position]) -> None:
+        """Take over the cash and what is known of some positions, as a book has them."""
+        self.cash_cents = cash_cents
+        self._positions.update({position.con_id: position for position in positions})
 
     def _set(self, old: Position, qty: Qty, cost_cents: Cents, realised_cents: Cents) -> None:
         self._positions[old.con_id] = Position(

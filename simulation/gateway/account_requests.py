@@ -10,6 +10,8 @@ from simulation.broker.portfolio import Position
 from simulation.gateway.clients import Clients, Handler
 from simulation.gateway.connection import ApiClient
 from simulation.gateway.contracts import Catalogue
+from simulation.gateway.faults import ActiveFaults
+from simulation.gateway.strangers import Strangers
 from simulation.gateway.wire import account
 from simulation.gateway.wire.frames import encode
 from simulation.gateway.wire.requests import FieldReader
@@ -18,8 +20,13 @@ from simulation.gateway.wire.requests import FieldReader
 class AccountRequests:
     """Serves the account requests of all clients."""
 
-    def __init__(self, exchange: Exchange, catalogue: Catalogue, clients: Clients, now_utc: Callable[[], Utc]) -> None:
+    def __init__(
+        self, exchange: Exchange, catalogue: Catalogue, clients: Clients, active: ActiveFaults, strangers: Strangers,
+        now_utc: Callable[[], Utc],
+    ) -> None:  # fmt: skip
         self._exchange = exchange
+        self._active = active
+        self._strangers = strangers
         self._catalogue = catalogue
         self._clients = clients
         self._now_utc = now_utc
@@ -56,7 +63,7 @@ class AccountRequests:
             for p in positions
         ]
         values = account.account_updates(exchange.account_values(), exchange.account)
-        return [*values, *rows, account.account_time(self._now_utc())]
+        return [*values, *self._strangers.value_rows(), *rows, account.account_time(self._now_utc())]
 
     def _position_row(self, position: Position) -> bytes:
         return account.position_row(position, self._catalogue.order_fields(position.con_id), self._exchange.account)
@@ -66,7 +73,13 @@ class AccountRequests:
 
     def _positions(self, client: ApiClient, fields: list[str]) -> None:
         client.wants_positions = True
-        client.send(*(self._position_row(p) for p in self._exchange.positions()), account.position_end())
+        fault = self._active.group_fault("positions")
+        if fault is not None:
+            if not fault.flag("silent"):
+                client.error(-1, fault.code(2151), fault.text("Positions info is not available yet."))
+            return
+        rows = [self._position_row(p) for p in self._exchange.positions()]
+        client.send(*rows, *self._strangers.position_rows(), account.position_end())
 
     def _cancel_positions(self, client: ApiClient, fields: list[str]) -> None:
         client.wants_positions = False

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Protocol, cast
 
 from domain.units import Utc
+from simulation.gateway.garble import Garbler
 from simulation.gateway.subscription import Subscription
 from simulation.gateway.wire.frames import (
     SERVER_VERSION_MAX,
@@ -66,6 +67,7 @@ class ApiClient(asyncio.Protocol):
         self.wants_account = False
         self.requests_s: deque[float] = deque()  # when the requests of the last second came
         self.is_closed = False
+        self.garbler: Garbler | None = None
 
     # the socket
 
@@ -104,6 +106,8 @@ class ApiClient(asyncio.Protocol):
         """Write frames in one piece; what a half-open fault holds back is kept for later."""
         if self.is_closed or self._transport is None:
             return
+        if self.garbler and self.client_id is not None:
+            frames = tuple(self.garbler.rewrite(frames, self.version))
         data = b"".join(frames)
         if self._held is not None:
             self._held.append(data)

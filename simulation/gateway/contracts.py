@@ -65,7 +65,7 @@ class ListedMarket(QuotedMarket, Protocol):
 
 
 class Catalogue:
-    """Finds contracts; the chains are those that the market lists when the server starts."""
+    """Finds contracts: the chains are those of the market's present session, ids are known for good."""
 
     def __init__(self, market: ListedMarket) -> None:
         self._market = market
@@ -73,6 +73,17 @@ class Catalogue:
         self.underlyings = {t: Underlying(market.underlying_con_id(t), t) for t in tickers}
         self._by_con_id: dict[int, Instrument] = {u.con_id: u for u in self.underlyings.values()}
         self._chains: dict[str, dict[tuple[str, str], list[Contract]]] = {t: {} for t in tickers}
+        self._open_utc = market.open_utc
+        self._list()
+
+    def follow(self) -> None:
+        """List anew where the market has begun another session."""
+        if self._market.open_utc != self._open_utc:
+            self._open_utc = self._market.open_utc
+            self._list()
+
+    def _list(self) -> None:
+        market = self._market
         for ticker in market.tickers:
             chain: dict[tuple[str, str], list[Contract]] = defaultdict(list)
             for contract in market.contracts(ticker):
@@ -87,6 +98,17 @@ class Catalogue:
             KeyError: the contract id is unknown.
         """
         return contract_fields(self._by_con_id[con_id], "SMART")
+
+    def any_option(self) -> int:
+        """Return the contract id of some option.
+
+        Raises:
+            LookupError: the market has none.
+        """
+        found = next((con_id for con_id, what in self._by_con_id.items() if isinstance(what, Contract)), None)
+        if found is None:
+            raise LookupError("the market lists no option")
+        return found
 
     def find(self, query: ContractQuery) -> list[Instrument]:
         """Return what a request describes; empty fields match anything, an empty list means error 200."""

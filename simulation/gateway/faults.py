@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from domain.units import Qty
+from simulation.gateway.fields import FIELDS
 
 
 class FaultKind(StrEnum):
@@ -26,10 +27,20 @@ class FaultKind(StrEnum):
     CLIENT_ID_IN_USE = "client_id_in_use"  # 326 for whoever connects
     PACING = "pacing"  # 100 and a cut at more than 50 messages a second
     COMPETING_SESSION = "competing_session"  # 10197 for every subscription, no ticks
-    DELAYED_DATA = "delayed_data"  # subscriptions get delayed tick types
+    DELAYED_DATA = "delayed_data"  # subscriptions get delayed tick types (args type: 2 frozen, 3, 4)
+    READ_ONLY = "read_only"  # 321, id -1, instead of open and completed orders; every order is refused
+    GROUP_ERROR = "group_error"  # args group (orders, completed, positions, executions), code, text; silent: no answer
+    FIELD = "field"  # args field, value (or cut: the message ends there), where: only messages with this field in them
+    EXECUTION_TIME = "execution_time"  # args form (strftime; empty: no time), zone (a place), shift_s
+    EXECUTIONS_MISSING = "executions_missing"  # they happen and are never told, live or read back
+    FOREIGN_ORDERS = "foreign_orders"  # args count, order_id, client_id, perm_id, ref, side: among the open orders
+    OTHER_ACCOUNT = "other_account"  # args account: its orders, executions, positions and values come beside ours
+    FIRST_PRINT = "first_print"  # args ticks: what an underlying's first last is, before the market's own
+    HALTED = "halted"  # args ticker: its lines and those of its options are halted (49), then not
+    ERROR_SENT = "error_sent"  # args id, code, text: to every client, at once
 
     ORDER_REJECTED = "order_rejected"  # Inactive, 201, Inactive
-    ORDER_ERROR = "order_error"  # args code, text; the order never lived
+    ORDER_ERROR = "order_error"  # args code, text, id (-1: it names no order); the order never lived
     ORDER_NOTICE = "order_notice"  # args code, text (399, 10349); the order lives
     ORDER_SILENCE = "order_silence"  # args reaches: true if the order lives all the same
     ORDER_DELAYED = "order_delayed"  # its callbacks come duration_s late
@@ -58,6 +69,16 @@ LINK_FAULTS = frozenset(
         _K.PACING,
         _K.COMPETING_SESSION,
         _K.DELAYED_DATA,
+        _K.READ_ONLY,
+        _K.GROUP_ERROR,
+        _K.FIELD,
+        _K.EXECUTION_TIME,
+        _K.EXECUTIONS_MISSING,
+        _K.FOREIGN_ORDERS,
+        _K.OTHER_ACCOUNT,
+        _K.FIRST_PRINT,
+        _K.HALTED,
+        _K.ERROR_SENT,
     }
 )
 MODIFY_FAULTS = frozenset(
@@ -72,6 +93,8 @@ CANCEL_FAULTS = frozenset({_K.CANCEL_ERROR, _K.CANCEL_FILL_FIRST})
 ORDER_FAULTS = frozenset(FaultKind) - LINK_FAULTS - MODIFY_FAULTS - CANCEL_FAULTS
 
 
+GROUPS = ("orders", "completed", "positions", "executions")
+LIVE, FROZEN, DELAYED = 1, 2, 3  # IB's kinds of market data; 4 is delayed and frozen
 FaultArg = str | int | float | bool | list[int]
 
 
@@ -93,12 +116,16 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Refuse arguments that the fault could not use.
 
         Raises:
-            ValueError: a clock that is none, sizes or an order of callbacks that cannot be.
+            ValueError: a clock that is none; sizes, an order of callbacks, a field or a group that cannot be.
         """
         time.fromisoformat(self.at_clock or "00:00:00")
         pieces = self.args.get("pieces", [1] if self.kind is not FaultKind.PARTIAL_FILLS else [])
         if not isinstance(pieces, list) or not pieces or not all(isinstance(n, int) and n > 0 for n in pieces):
             raise ValueError(f"{self.kind} needs pieces, a list of sizes above 0")
+        if self.kind is FaultKind.FIELD and self.args.get("field") not in FIELDS:
+            raise ValueError(f"{self.kind} needs field, one of {', '.join(FIELDS)}")
+        if self.kind is FaultKind.GROUP_ERROR and self.args.get("group") not in GROUPS:
+            raise ValueError(f"{self.kind} needs group, one of {', '.join(GROUPS)}")
         if self.args.get("first", "status") not in ("status", "commission"):
             raise ValueError(f"{self.kind} needs first: status or commission")
 
@@ -185,6 +212,14 @@ class ActiveFaults:
         """Return whether a fault of this kind lasts."""
         return any(fault.kind is kind for fault in self._active)
 
+    def of(self, kind: FaultKind) -> list[Fault]:
+        """Return the faults of a kind that last."""
+        return [fault for fault in self._active if fault.kind is kind]
+
+    def group_fault(self, group: str) -> Fault | None:
+        """Return what answers a request for a group of a read-back in its place; `None` where nothing does."""
+        return next((fault for fault in self.of(FaultKind.GROUP_ERROR) if fault.args.get("group") == group), None)
+
     @property
     def is_link_up(self) -> bool:
         """Whether order events reach clients; what happens while the link to IB is lost is never reported."""
@@ -197,8 +232,13 @@ class ActiveFaults:
 
     @property
     def is_data_delayed(self) -> bool:
-        """Whether new subscriptions get delayed data."""
-        return self.has(FaultKind.DELAYED_DATA)
+        """Whether new subscriptions get delayed ticks."""
+        return self.data_type > FROZEN
+
+    @property
+    def data_type(self) -> int:
+        """IB's number of the kind of data that new subscriptions get."""
+        return next((fault.number("type", DELAYED) for fault in self.of(FaultKind.DELAYED_DATA)), LIVE)
 
     @property
     def is_data_flowing(self) -> bool:

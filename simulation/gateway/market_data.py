@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from domain.units import Ticks
 from simulation.broker.account import QuotedMarket
 from simulation.gateway.clients import Clients, Handler
 from simulation.gateway.connection import ApiClient
 from simulation.gateway.contracts import NO_SECURITY, Catalogue, market_rule
-from simulation.gateway.faults import ActiveFaults
+from simulation.gateway.faults import ActiveFaults, FaultKind
 from simulation.gateway.subscription import Subscription
 from simulation.gateway.wire.frames import encode
 from simulation.gateway.wire.requests import FieldReader
@@ -48,13 +49,23 @@ class MarketData:
             for request in client.subscriptions:
                 client.error(request, 10197, COMPETING)
 
+    def report_halt(self, ticker: str, *, is_halted: bool) -> None:
+        """Send the halted tick (49) on every line of an underlying and of its options; no ticker means all."""
+        for client in self._clients.admitted():
+            rows = [
+                sub.halt(is_halted) for sub in client.subscriptions.values() if ticker in ("", sub.instrument.ticker)
+            ]
+            client.send(*rows)
+
     def _push(self, client: ApiClient, subscriptions: Iterable[Subscription]) -> None:
         if not client.can_take_ticks:
             return
         market, frames = self._market, []
         for sub in subscriptions:
             if sub.is_option:
-                frames += sub.changes(market.quote(sub.con_id), None)
+                # what has expired is not listed any more, and its line is silent
+                quote = None if market.contract(sub.con_id) is None else market.quote(sub.con_id)
+                frames += sub.changes(quote, None)
             else:
                 frames += sub.changes(None, market.spot(sub.instrument.ticker))
         if frames:
@@ -77,9 +88,13 @@ class MarketData:
             client.error(request, 101, "Max number of tickers has been reached")
         else:
             is_delayed = self._active.is_data_delayed
-            subscription = Subscription(request, found[0], is_delayed)
+            first = self._active.of(FaultKind.FIRST_PRINT)
+            subscription = Subscription(
+                request, found[0], is_delayed, first_print=Ticks(first[0].number("ticks", 1)) if first else None
+            )
             tick = 0.05 if subscription.is_option else 0.01
-            client.send(encode(58, 1, request, 3 if is_delayed else 1), encode(81, request, tick, "9c0001", 3))
+            data_type = self._active.data_type
+            client.send(encode(58, 1, request, data_type), encode(81, request, tick, "9c0001", 3))
             self._push(client, (subscription,))
             if is_snapshot:
                 client.send(encode(57, 1, request))

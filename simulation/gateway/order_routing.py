@@ -24,6 +24,7 @@ from simulation.gateway.faults import (
     Fault,
     FaultKind,
 )
+from simulation.gateway.strangers import Strangers
 from simulation.gateway.wire import orders
 from simulation.gateway.wire.frames import encode, instant_of
 from simulation.gateway.wire.requests import (
@@ -34,6 +35,8 @@ from simulation.gateway.wire.requests import (
     read_place_order,
 )
 
+ORDER_ID_MAX = 2_147_483_646
+READ_ONLY = "Error validating request.-'bA' : cause - The API interface is currently in Read-Only mode."
 CANNOT_MODIFY = "Cannot modify a filled order."
 # The order of a fill's callbacks, and what the reordering fault makes of it.
 FILL_ORDERS: dict[str, tuple[type, ...]] = {
@@ -59,6 +62,7 @@ class OrderRouting:
         clients: Clients,
         account: AccountRequests,
         active: ActiveFaults,
+        strangers: Strangers,
         *,
         now_utc: Callable[[], Utc],
         elapsed_s: Callable[[], float],
@@ -70,6 +74,7 @@ class OrderRouting:
         self._clients = clients
         self._account = account
         self._active = active
+        self._strangers = strangers
         self._now_utc = now_utc
         self._elapsed_s = elapsed_s
         self._match_soon = match_soon
@@ -95,7 +100,11 @@ class OrderRouting:
             client.error(bad.order_id, bad.code, bad.text)
             return
         found = self._catalogue.find(request.contract)
-        if len(found) != 1:
+        if self._active.has(FaultKind.READ_ONLY):
+            client.error(request.order_id, 321, READ_ONLY)
+        elif request.order_id > ORDER_ID_MAX:
+            client.error(-1, 320, "Error reading request. Unable to parse data.")
+        elif len(found) != 1:
             client.error(request.order_id, 200, NO_SECURITY)
         elif request.is_what_if:
             self._what_if(client, request, found[0].con_id)
@@ -127,7 +136,7 @@ class OrderRouting:
             reason = fault.text("Order rejected by the fault script")
             self.deliver(exchange.place(order, now, reject=reason))
         elif kind is FaultKind.ORDER_ERROR:
-            client.error(order.order_id, fault.code(103), fault.text("Duplicate order id"))
+            client.error(fault.number("id", order.order_id), fault.code(103), fault.text("Duplicate order id"))
         elif kind is FaultKind.ORDER_NOTICE:
             self.deliver(exchange.place(order, now))
             text = "Order TIF was set to DAY based on order preset."
@@ -189,23 +198,45 @@ class OrderRouting:
         """Orders made by hand do not exist here, so there is nothing to bind."""
 
     def _send_open(self, client: ApiClient, states: Iterable[OrderState]) -> None:
+        if self._is_refused(client, "orders"):
+            return
         rows = [frame for state in states for frame in self._state_frames(state, client.version)]
-        client.send(*rows, encode(53, 1))
+        client.send(*rows, *self._strangers.open_rows(client.version), encode(53, 1))
+
+    def _is_refused(self, client: ApiClient, group: str) -> bool:
+        """Whether a request about orders gets an error (or nothing) in place of an answer."""
+        fault = self._active.group_fault(group)
+        if fault is not None:
+            if not fault.flag("silent"):
+                client.error(-1, fault.code(321), fault.text("Error validating request."))
+            return True
+        if self._active.has(FaultKind.READ_ONLY):
+            client.error(-1, 321, READ_ONLY)
+            return True
+        return False
 
     def _completed(self, client: ApiClient, fields: list[str]) -> None:
+        if self._is_refused(client, "completed"):
+            return
         rows = [
             orders.completed_order(s, self._catalogue.order_fields(s.order.con_id), client.version)
             for s in self._exchange.completed()
         ]
-        client.send(*rows, encode(102))
+        client.send(*rows, *self._strangers.completed_rows(client.version), encode(102))
 
     def _executions(self, client: ApiClient, fields: list[str]) -> None:
         reader = FieldReader(fields, at=2)
         request, client_id = reader.number(), reader.number()
         reader.skip(1)  # account: there is one
         since, symbol = instant_of(reader.text().replace("  ", " ")) or 0, reader.text()
-        frames = []
-        for execution, commission in self._exchange.executions():
+        fault = self._active.group_fault("executions")
+        if fault is not None:
+            if not fault.flag("silent"):
+                client.error(request, fault.code(321), fault.text("Error validating request."))
+            return
+        frames = self._strangers.execution_rows(request, client.version)
+        is_missing = self._active.has(FaultKind.EXECUTIONS_MISSING)
+        for execution, commission in () if is_missing else self._exchange.executions():
             contract = self._catalogue.order_fields(execution.order.con_id)
             is_wanted = client_id in (0, execution.order.client_id) and symbol in ("", contract[1])
             if is_wanted and execution.at_utc >= since:
@@ -238,9 +269,12 @@ class OrderRouting:
     def _send(self, events: Iterable[ExchangeEvent]) -> None:
         changed: list[Position] = []
         filled: set[OrderKey] = set()
+        is_missing = self._active.has(FaultKind.EXECUTIONS_MISSING)
         for event in events:
             if isinstance(event, PositionChange):
                 changed.append(event.position)
+                continue
+            if is_missing and isinstance(event, Execution | Commission):
                 continue
             key = _key(event)
             if isinstance(event, Execution):

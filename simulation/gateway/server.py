@@ -11,7 +11,7 @@ from typing import Protocol
 
 import msgspec
 
-from domain.instants import at_exchange, session_of
+from domain.instants import SECOND, at_exchange, session_of
 from domain.ports import Clock
 from domain.units import Utc
 from simulation.broker.exchange import Exchange
@@ -20,18 +20,21 @@ from simulation.gateway.clients import Clients, Handler
 from simulation.gateway.connection import ApiClient, Gateway
 from simulation.gateway.contracts import Catalogue, ListedMarket
 from simulation.gateway.faults import LINK_FAULTS, ActiveFaults, Fault, FaultKind
+from simulation.gateway.garble import Garbler
 from simulation.gateway.market_data import MarketData
 from simulation.gateway.order_routing import OrderRouting
+from simulation.gateway.strangers import Strangers
 from simulation.gateway.wire.frames import encode, epoch_s
-from simulation.gateway.wire.orders import error
+from simulation.gateway.wire.orders import LIVE, error
 from simulation.gateway.wire.requests import FieldReader
 
 log = logging.getLogger(__name__)
 
-PERIOD_S = 0.1
+PERIOD_S = 0.03
 LINES_MAX = 100  # IB's minimum of concurrent market data lines an account
 PACE_MAX = 50  # messages a second, IB's limit
 ACCOUNT_PERIOD_S = 3.0
+ACCOUNT_PERIOD_NS = 60 * SECOND  # of the market: what is told of the account stays young at any pace
 FARM_NOTICES = (
     (2104, "Market data farm connection is OK:usopt"),
     (2106, "HMDS data farm connection is OK:ushmds"),
@@ -91,11 +94,15 @@ class GatewayServer:
         self._script = list(faults)
         self._clients = Clients()
         self._active = ActiveFaults()
-        catalogue = Catalogue(market)
-        self._account = AccountRequests(exchange, catalogue, self._clients, self.now_utc)
+        self._catalogue = catalogue = Catalogue(market)
+        self._garbler = Garbler()
+        self._strangers = Strangers(catalogue, self._active, self.now_utc)
+        self._account = AccountRequests(
+            exchange, catalogue, self._clients, self._active, self._strangers, self.now_utc
+        )  # fmt: skip
         self._data = MarketData(market, catalogue, self._clients, self._active, lines_max)
         self._orders = OrderRouting(
-            exchange, catalogue, self._clients, self._account, self._active,
+            exchange, catalogue, self._clients, self._account, self._active, self._strangers,
             now_utc=self.now_utc, elapsed_s=self.elapsed_s, match_soon=self.match_soon,
         )  # fmt: skip
         self._handlers: dict[int, Handler] = {
@@ -167,6 +174,7 @@ class GatewayServer:
     def connected(self, connection: ApiClient) -> None:
         """Take a new connection in, or treat it as the faults of the moment have it."""
         self._clients.add(connection)
+        connection.garbler = self._garbler
         if self._active.has(FaultKind.DROP_RESET):
             connection.reset()
         elif self._active.has(FaultKind.DROP_HALF_OPEN):
@@ -194,6 +202,7 @@ class GatewayServer:
         """Serve one request."""
         if not self._is_within_pace(connection):
             return
+        self._market.step(max(self.now_utc(), self._market.now_utc))  # what is asked at t is answered as of t
         message = FieldReader(fields, at=0).number()
         handler = self._handlers.get(message)
         if handler is not None:
@@ -225,19 +234,18 @@ class GatewayServer:
 
     async def _step_on(self) -> None:
         loop = asyncio.get_running_loop()
-        due, account_due = loop.time(), loop.time() + ACCOUNT_PERIOD_S
+        due, account_due, account_due_utc = loop.time(), loop.time() + ACCOUNT_PERIOD_S, Utc(0)
         while True:
             now = self.now_utc()
             due_faults = [f for at_utc, f in self._by_clock if at_utc <= now]
             self._by_clock = [(at_utc, f) for at_utc, f in self._by_clock if at_utc > now]
             for fault in due_faults:
                 self.inject(fault)
-            self._market.step(max(now, self._market.now_utc))
-            self._orders.deliver(self._exchange.step(now))
+            self._match()
             if self._active.is_data_flowing:
                 self._data.push_all()
-            if loop.time() >= account_due:
-                account_due = loop.time() + ACCOUNT_PERIOD_S
+            if loop.time() >= account_due or now >= account_due_utc:
+                account_due, account_due_utc = loop.time() + ACCOUNT_PERIOD_S, Utc(now + ACCOUNT_PERIOD_NS)
                 if self._active.is_link_up:
                     self._account.report_account()
             due = max(due + self._period_s, loop.time())
@@ -248,7 +256,11 @@ class GatewayServer:
         self._later(self._latency_s, self._match)
 
     def _match(self) -> None:
-        self._orders.deliver(self._exchange.step(self.now_utc()))
+        """Match against the quotes of this very instant."""
+        now = self.now_utc()
+        self._market.step(max(now, self._market.now_utc))
+        self._catalogue.follow()
+        self._orders.deliver(self._exchange.step(now))
 
     def _later(self, delay_s: float, call: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
@@ -290,12 +302,22 @@ class GatewayServer:
                 self._farm(fault, is_ok=False)
             case FaultKind.COMPETING_SESSION:
                 self._data.refuse_subscriptions()
+            case FaultKind.FIELD | FaultKind.EXECUTION_TIME:
+                self._garbler.begin(fault)
+            case FaultKind.OTHER_ACCOUNT:
+                self._report_strangers()
+            case FaultKind.HALTED:
+                self._data.report_halt(str(fault.args.get("ticker", "")), is_halted=True)
+            case FaultKind.ERROR_SENT:
+                self._error_to_all(fault)
         self._later(fault.duration_s, partial(self._end, fault))
 
     def _end(self, fault: Fault) -> None:
         log.info("fault %s ends", fault.kind)
         self._active.end(fault)
-        if self._active.has(fault.kind):
+        if fault.kind is FaultKind.HALTED:
+            self._data.report_halt(str(fault.args.get("ticker", "")), is_halted=False)
+        if self._active.has(fault.kind) and fault.kind not in (FaultKind.FIELD, FaultKind.EXECUTION_TIME):
             return  # a longer one of the same kind goes on
         match fault.kind:
             case FaultKind.DROP_REFUSE:
@@ -304,10 +326,22 @@ class GatewayServer:
             case FaultKind.DROP_HALF_OPEN:
                 for connection in self._clients.connections():
                     connection.release()
+            case FaultKind.FIELD | FaultKind.EXECUTION_TIME:
+                self._garbler.end(fault)
             case FaultKind.LINK_LOST:
                 self._restore(fault)
             case FaultKind.FARM_LOST:
                 self._farm(fault, is_ok=True)
+
+    def _report_strangers(self) -> None:
+        for client in self._clients.admitted():
+            client.send(*self._strangers.execution_rows(LIVE, client.version))
+            if client.wants_positions:
+                client.send(*self._strangers.position_rows())
+
+    def _error_to_all(self, fault: Fault) -> None:
+        for client in self._clients.admitted():
+            client.error(fault.number("id", -1), fault.code(2100), fault.text("A notice of the fault script."))
 
     def _reset_all(self) -> None:
         for connection in self._clients.connections():

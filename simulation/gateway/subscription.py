@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import struct
 
+from domain.instants import SECOND
 from domain.instruments import Greeks, Quote, Spot
-from domain.units import Qty, Ticks
+from domain.units import Qty, Ticks, Utc
 from simulation.gateway.contracts import Instrument, Underlying
 
 _LENGTH = struct.Struct(">I")
@@ -14,12 +15,15 @@ LIVE_TYPES = (1, 2, 4, 0, 3, 8, 13)
 DELAYED_TYPES = (66, 67, 68, 69, 70, 74, 83)
 NO_BID = "-1"
 STOCK_SIZE = Qty(100)
+PRINT_EVERY_NS = SECOND  # an index is calculated, a large stock trades this often, also where the price stays the same
 
 
 class Subscription:
     """What one reqMktData has been sent so far."""
 
-    def __init__(self, request_id: int, instrument: Instrument, is_delayed: bool = False) -> None:
+    def __init__(
+        self, request_id: int, instrument: Instrument, is_delayed: bool = False, first_print: Ticks | None = None
+    ) -> None:
         self.request_id = request_id
         self.instrument = instrument
         self.con_id = instrument.con_id
@@ -27,8 +31,14 @@ class Subscription:
         self.is_option = not isinstance(instrument, Underlying)
         self.types = DELAYED_TYPES if is_delayed else LIVE_TYPES
         self.is_dead = False  # sent nothing any more, although the client believes that it subscribes
+        self._first_print = first_print  # of an underlying: a last that is not the market's
         self._quote: Quote | None = None
         self._spot_ticks: Ticks | None = None
+        self._printed_utc = Utc(0)
+
+    def halt(self, is_halted: bool) -> bytes:
+        """Return tickGeneric (45) that says whether trading is halted."""
+        return _pack(f"45\x006\0{self.request_id}\x0049\0{int(is_halted)}\0")
 
     def forget(self) -> None:
         """Make the next push a full one."""
@@ -64,10 +74,14 @@ class Subscription:
         return out
 
     def _spot_changes(self, spot: Spot) -> list[bytes]:
+        if self._first_print is not None:
+            first, self._first_print = self._first_print, None
+            return [_price(self.request_id, self.types[2], first, Qty(0))]
         price = spot.price_ticks
-        if price == self._spot_ticks:
+        is_due = spot.at_utc >= self._printed_utc + PRINT_EVERY_NS
+        if price == self._spot_ticks and not is_due:
             return []
-        self._spot_ticks = price
+        self._spot_ticks, self._printed_utc = price, spot.at_utc
         rid, types = self.request_id, self.types
         if self.is_index:
             return [_price(rid, types[2], price, Qty(0))]

@@ -1,4 +1,8 @@
-"""Publication: each joined group at its cadence, spread evenly over it, encoded once whatever the number of clients."""
+"""Publication: each joined group at its cadence, encoded once whatever the number of clients.
+
+The cadence is the market's: once a market second, not more often than an interval of real time allows, and whatever the
+pace once in the last part of every bucket, spread evenly over it. So a bucket's last frame always comes from there.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from typing import Final, Protocol, assert_never
 
 import zstandard
 
-from domain.instants import SECOND
+from domain.instants import BUCKET_NS, SECOND, bucket_of
 from domain.instruments import Spot
 from domain.options.profile import Profile
 from domain.ports import Clock
@@ -20,7 +24,10 @@ from simulation.hubs.connections import HubConnection
 from simulation.hubs.faults import SilenceGroup, Spoil, SpoilFrames
 from simulation.hubs.registry import HUBS, Registry, hub_of
 
-POLL_S: Final = 0.05
+IDLE_S: Final = 0.05
+POLL_S: Final = 0.005  # the clock's pace may change at any moment
+LAST_FROM_NS: Final = 20 * SECOND  # of a bucket: from here on its last frames are published ...
+LAST_FOR_NS: Final = 8 * SECOND  # ... within this
 FRAMES_PER_TURN: Final = 8  # then the loop's other tasks get theirs
 BACKWARDS_NS: Final = 120 * SECOND
 BOMB_BYTES: Final = 8 * 1024 * 1024
@@ -61,11 +68,14 @@ class Publisher:
         self._market = market
         self._clock = clock
         self._registry = registry
-        self._interval_s = max(1.0 / clock.rate, min_interval_real_ms / 1000)
+        self._interval_s = min_interval_real_ms / 1000
         self._fills_spot = fills_spot
         self._version = -1
         self._listeners: dict[str, list[HubConnection]] = {}
-        self._due: list[tuple[float, str]] = []
+        self._due: list[tuple[Utc, str]] = []
+        self._last_phase_ns: dict[str, int] = {}
+        self._sent_s: dict[str, float] = {}
+        self._ended_utc: dict[str, Utc] = {}  # the newest bucket whose last frame is out
         self._silent_until_utc: dict[str, Utc] = {}
         self._spoils: dict[str, tuple[Spoil, int]] = {}
         self.published: Counter[str] = Counter()
@@ -84,25 +94,23 @@ class Publisher:
         while True:
             now_s = loop.time()
             now_utc = self._clock.now_utc()
+            self._market.step(max(now_utc, self._market.now_utc))
             if not self._market.open_utc <= now_utc < self._market.close_utc:
                 self._due.clear()  # at the open the groups are spread anew, not sent in one burst
                 self._version = -1
             elif self._version != self._registry.version:
-                self._take_memberships(now_s)
+                self._take_memberships(now_utc)
             if not self._due:
-                await asyncio.sleep(POLL_S)
+                await asyncio.sleep(IDLE_S)
                 continue
-            if now_utc - self._market.now_utc >= SECOND:
-                self._market.step(now_utc)
-            for _ in range(FRAMES_PER_TURN):
-                if self._due[0][0] > now_s:
-                    break
-                due_s, group = self._due[0]
-                self.publish(group, now_utc)
-                # A server that fell behind leaves frames out and keeps each group's phase.
-                missed_n = (now_s - due_s) // self._interval_s
-                heapq.heapreplace(self._due, (due_s + (missed_n + 1) * self._interval_s, group))
-            await asyncio.sleep(min(max(self._due[0][0] - loop.time(), 0.0), POLL_S))
+            published_n = 0
+            while published_n < FRAMES_PER_TURN and self._due[0][0] <= now_utc:
+                group = self._due[0][1]
+                if self._take_turn(group, now_utc, now_s):
+                    self.publish(group, now_utc)
+                    published_n += 1
+                heapq.heapreplace(self._due, (self._next_due(group, now_utc), group))
+            await asyncio.sleep(0.0 if self._due[0][0] <= self._clock.now_utc() else POLL_S)
 
     def publish(self, group: str, now_utc: Utc) -> None:
         """Publish one group to all who joined it."""
@@ -124,7 +132,29 @@ class Publisher:
             if connection.is_over_limit:
                 self._registry.end(connection, "too much is not acknowledged")
 
-    def _take_memberships(self, now_s: float) -> None:
+    def _take_turn(self, group: str, now_utc: Utc, now_s: float) -> bool:
+        """Return whether a group is published now: its bucket wants a last frame, or the one before is old enough."""
+        bucket_utc = bucket_of(now_utc)
+        is_last = now_utc >= self._last_due(group, now_utc) and self._ended_utc.get(group, 0) < bucket_utc
+        if not is_last and now_s - self._sent_s.get(group, -self._interval_s) < self._interval_s:
+            return False
+        self._sent_s[group] = now_s
+        if is_last:
+            self._ended_utc[group] = bucket_utc
+        return True
+
+    def _next_due(self, group: str, now_utc: Utc) -> Utc:
+        """Return when a group is looked at next: after a market second, but never past its bucket's last frame."""
+        last_utc = self._last_due(group, now_utc)
+        if last_utc <= now_utc:
+            last_utc = Utc(last_utc + BUCKET_NS)
+        return min(Utc(now_utc + SECOND), last_utc)
+
+    def _last_due(self, group: str, now_utc: Utc) -> Utc:
+        """Return when the last frame of the bucket of an instant is due."""
+        return Utc(bucket_of(now_utc) + LAST_FROM_NS + self._last_phase_ns[group])
+
+    def _take_memberships(self, now_utc: Utc) -> None:
         """Index who joined what; groups that are new get their own phase within the cadence."""
         self._version = self._registry.version
         listeners: dict[str, list[HubConnection]] = {}
@@ -133,10 +163,11 @@ class Publisher:
                 key = codec.parse_group(group)
                 if key is not None and hub_of(key.category) in (None, connection.hub):
                     listeners.setdefault(group, []).append(connection)
-        kept = {group: due_s for due_s, group in self._due}
+        kept = {group: due_utc for due_utc, group in self._due}
         ordered = sorted(listeners, key=_hub_rank)
+        self._last_phase_ns = {group: LAST_FOR_NS * n // len(ordered) for n, group in enumerate(ordered)}
         self._due = [
-            (kept.get(group, now_s + self._interval_s * n / len(ordered)), group) for n, group in enumerate(ordered)
+            (kept.get(group, Utc(now_utc + SECOND * n // len(ordered))), group) for n, group in enumerate(ordered)
         ]
         heapq.heapify(self._due)
         self._listeners = listeners

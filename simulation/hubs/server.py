@@ -52,7 +52,8 @@ class HubServer:
         port: of negotiate (0 takes any free one).
         ws_port: of the WebSocket (0 takes any free one).
         faults: what goes wrong and when.
-        min_interval_real_ms: a group is published each market second, but not more often than this in real time.
+        min_interval_real_ms: a group is published each market second, but not more often than this in real time; at
+            whatever pace, the last part of each bucket has a frame of every group.
         keys: the keys that may negotiate; `None` lets any of the vendor's form in.
         token_life_s: real seconds.
         recovery_s: real seconds that a dropped connection waits for its client.

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import assert_never
 
-from domain.instants import SECOND
+from msgspec.structs import replace
+
+from domain.instants import MS, SECOND
 from domain.instruments import Contract
 from domain.orders.request import OrderChange, OrderRequest
+from domain.orders.table import CodeMeaning
 from domain.risk.kill import KillLevel
 from domain.risk.reject import RejectCode
 from domain.units import Cents
@@ -15,23 +18,31 @@ from gateways.ib.codes import STATUSES, meaning_of
 from messages import broker
 from simulation.broker.events import Commission, ExchangeEvent, Execution, OrderError, PositionChange
 from simulation.broker.exchange import Exchange
-from simulation.broker.orders import TERMINAL, Order, OrderState
-from simulation.inprocess.port import STEP_NS, LinkedPort
+from simulation.broker.orders import TERMINAL, Order, OrderState, TimeInForce
+from simulation.broker.portfolio import Position
+from simulation.inprocess.port import PAPER, STEP_NS, LinkedPort, Login
 from simulation.market.market import Market
 from supervision.stepped import SteppedRuntime
 
 CLIENT_ID = 11
+READ_NS = 20 * MS  # a read-back that took no time would let an actor ask for ever within one instant
 ACCOUNT_EVERY_NS = 60 * SECOND
+CLOCK_EVERY_NS = 30 * SECOND
 WHY_DENIED = "last check at the port"
+NOT_CANCELLED = "cannot cancel: not connected, or not of this session"
 
 
 class InProcessBroker(LinkedPort[broker.BrokerCommand], broker.BrokerPort):
-    """The order session over the in-process exchange, whose open orders it knows from the start."""
+    """The order session over the in-process exchange, whose own open orders it knows from the start."""
 
-    def __init__(self, owner: str, runtime: SteppedRuntime, market: Market, exchange: Exchange) -> None:
-        super().__init__(owner, runtime, market)
+    def __init__(
+        self, owner: str, runtime: SteppedRuntime, market: Market, exchange: Exchange, login: Login = PAPER
+    ) -> None:
+        super().__init__(owner, runtime, market, login)
         self._exchange = exchange
-        self._orders: dict[str, Order] = {state.order.order_ref: state.order for state in exchange.open_orders()}
+        own = [state.order for state in exchange.open_orders() if state.order.client_id == CLIENT_ID]
+        self._orders: dict[str, Order] = {order.order_ref: order for order in own}
+        self._refs: dict[int, str] = {order.order_id: order.order_ref for order in own}
         self._latch = broker.LatchKill(level=KillLevel.RUNNING, kill_epoch=0)
         self._every(STEP_NS, self._step)
 
@@ -42,20 +53,24 @@ class InProcessBroker(LinkedPort[broker.BrokerCommand], broker.BrokerPort):
             case broker.CloseLink():
                 self._is_up = False
             case broker.ReadBack():
-                self._read_back(command)
+                self._later(READ_NS, lambda: self._read_back(command))
             case broker.LatchKill():
-                self._latch = command
+                if command.kill_epoch >= self._latch.kill_epoch:
+                    self._latch = command
             case broker.PlaceOrder():
                 self._place(command)
             case broker.AmendOrder():
                 self._amend(command)
             case broker.WithdrawOrder():
                 self._withdraw(command)
+            case broker.CancelEverything():
+                self._cancel_everything(command)
             case _:
                 assert_never(command)
 
     def _on_link(self) -> None:
         self._report_account()
+        self._report_clock()
 
     def _report_account(self) -> None:
         if not self._is_up:
@@ -64,15 +79,27 @@ class InProcessBroker(LinkedPort[broker.BrokerCommand], broker.BrokerPort):
         self._tell(
             broker.AccountRead(
                 session_epoch=self._epoch, nav_cents=values["NetLiquidation"], available_cents=values["AvailableFunds"],
-                buying_power_cents=values["BuyingPower"], day_trades_remaining=None, read_utc=self._market_now(),
+                buying_power_cents=values["BuyingPower"],
+                day_trades_remaining=self._exchange.day_trades_remaining(), read_utc=self._market_now(),
             )
         )  # fmt: skip
+
+    def _report_clock(self) -> None:
+        """Tell that the broker's clock is ours."""
+        if self._is_up:
+            self._tell(
+                broker.ClockRead(
+                    session_epoch=self._epoch, least_ms=0, most_ms=0, round_trip_ms=0, read_utc=self._now()
+                )
+            )
 
     def _step(self) -> None:
         now = self._market_now()
         self._report(self._exchange.step(now))
         if now % ACCOUNT_EVERY_NS < STEP_NS:
             self._report_account()
+        if now % CLOCK_EVERY_NS < STEP_NS:
+            self._report_clock()
 
     # orders out
 
@@ -94,7 +121,11 @@ class InProcessBroker(LinkedPort[broker.BrokerCommand], broker.BrokerPort):
 
     def _place(self, command: broker.PlaceOrder) -> None:
         request = command.order
-        code = self._refusal(request, command)
+        code, till = self._refusal(request, command), request.good_till_utc
+        if code is None and request.order_ref in self._orders:
+            code = RejectCode.DUPLICATE_REF
+        if code is None and till is not None and till <= self._now():
+            code = RejectCode.DEADLINE_PASSED
         if code is not None:
             self._tell(broker.OrderDenied(order_ref=request.order_ref, code=code, why=WHY_DENIED))
             return
@@ -102,9 +133,11 @@ class InProcessBroker(LinkedPort[broker.BrokerCommand], broker.BrokerPort):
         order = Order(
             con_id=request.contract.con_id, side=request.side, qty=request.qty, type=request.order_type,
             client_id=CLIENT_ID, order_id=self._exchange.next_order_id(CLIENT_ID), limit_ticks=request.limit_ticks,
-            stop_ticks=request.stop_ticks, order_ref=request.order_ref,
+            stop_ticks=request.stop_ticks, order_ref=request.order_ref, good_till_utc=till,
+            tif=TimeInForce.DAY if till is None else TimeInForce.GTD,
         )  # fmt: skip
         self._orders[order.order_ref] = order
+        self._refs[order.order_id] = order.order_ref
         self._tell(
             broker.OrderSent(
                 order_ref=order.order_ref, session_epoch=self._epoch, order_id=order.order_id, sent_utc=now
@@ -120,18 +153,29 @@ class InProcessBroker(LinkedPort[broker.BrokerCommand], broker.BrokerPort):
             denied = code or RejectCode.NOT_CONNECTED
             self._tell(broker.OrderDenied(order_ref=change.order_ref, code=denied, why=WHY_DENIED))
             return
-        order = Order(
-            con_id=known.con_id, side=known.side, qty=change.qty, type=change.order_type, client_id=CLIENT_ID,
-            order_id=known.order_id, limit_ticks=change.limit_ticks, order_ref=change.order_ref,
-        )  # fmt: skip
+        order = replace(known, qty=change.qty, type=change.order_type, limit_ticks=change.limit_ticks)
         self._orders[change.order_ref] = order
         self._report(self._exchange.modify(order, self._market_now()))
 
     def _withdraw(self, command: broker.WithdrawOrder) -> None:
+        known = self._orders.get(command.order_ref)
+        if known is not None and self._is_up and command.session_epoch == self._epoch:
+            self._report(self._exchange.cancel(CLIENT_ID, known.order_id, self._market_now()))
+            return
+        self._not_cancelled(command.order_ref, command.session_epoch, CodeMeaning.ORDER_UNKNOWN)
+
+    def _cancel_everything(self, command: broker.CancelEverything) -> None:
         if self._is_up and command.session_epoch == self._epoch:
-            known = self._orders.get(command.order_ref)
-            order_id = -1 if known is None else known.order_id
-            self._report(self._exchange.cancel(CLIENT_ID, order_id, self._market_now()))
+            self._report(self._exchange.cancel_all(self._market_now()))
+            return
+        self._not_cancelled(None, command.session_epoch, CodeMeaning.LINK)
+
+    def _not_cancelled(self, order_ref: str | None, epoch: int, meaning: CodeMeaning) -> None:
+        self._tell(
+            broker.ErrorReported(
+                session_epoch=epoch, order_ref=order_ref, vendor_code=0, text=NOT_CANCELLED, meaning=meaning
+            )
+        )
 
     # what the exchange reports
 
@@ -141,7 +185,8 @@ class InProcessBroker(LinkedPort[broker.BrokerCommand], broker.BrokerPort):
         for event in events:
             match event:
                 case OrderState():
-                    self._tell(self._status(event))
+                    if event.order.client_id == CLIENT_ID:  # a status of another client's order is not told
+                        self._tell(self._status(event))
                 case Execution():
                     self._tell(broker.ExecutionReported(session_epoch=self._epoch, execution=_execution(event)))
                 case Commission():
@@ -156,11 +201,11 @@ class InProcessBroker(LinkedPort[broker.BrokerCommand], broker.BrokerPort):
                     self._tell(
                         broker.PositionReported(
                             session_epoch=self._epoch, contract=self._contract(event.position.con_id),
-                            qty=event.position.qty, avg_cost_cents=Cents(0),
+                            qty=event.position.qty, avg_cost_cents=_average_cents(event.position),
                         )
                     )  # fmt: skip
                 case OrderError():
-                    ref = next((r for r, order in self._orders.items() if order.order_id == event.order_id), None)
+                    ref = self._refs.get(event.order_id) if event.client_id == CLIENT_ID else None
                     self._tell(
                         broker.ErrorReported(
                             session_epoch=self._epoch, order_ref=ref, vendor_code=event.code, text=event.text,
@@ -187,7 +232,7 @@ class InProcessBroker(LinkedPort[broker.BrokerCommand], broker.BrokerPort):
     # the read-back
 
     def _read_back(self, command: broker.ReadBack) -> None:
-        if not self._is_up:
+        if not self._is_up or command.session_epoch != self._epoch:
             self._tell(
                 broker.BrokerReadFailed(session_epoch=command.session_epoch, read_n=command.read_n, why="not connected")
             )
@@ -200,7 +245,9 @@ class InProcessBroker(LinkedPort[broker.BrokerCommand], broker.BrokerPort):
                 orders=tuple(_broker_order(state) for state in states),
                 executions=tuple(_execution(execution) for execution, _ in executions),
                 positions=tuple(
-                    broker.BrokerPosition(contract=self._contract(p.con_id), qty=p.qty, avg_cost_cents=Cents(0))
+                    broker.BrokerPosition(
+                        contract=self._contract(p.con_id), qty=p.qty, avg_cost_cents=_average_cents(p)
+                    )
                     for p in self._exchange.positions()
                 ),
             )
@@ -214,7 +261,13 @@ def _broker_order(state: OrderState) -> broker.BrokerOrder:
         order_ref=order.order_ref, perm_id=order.perm_id, con_id=order.con_id, side=order.side, qty=order.qty,
         filled_qty=state.filled_qty, order_type=order.type, limit_ticks=order.limit_ticks,
         status=STATUSES[state.status.value], is_working=state.status not in TERMINAL,
+        is_of_other_client=order.client_id != CLIENT_ID,
     )  # fmt: skip
+
+
+def _average_cents(position: Position) -> Cents:
+    """Return the cost of one contract, opening fees and multiplier in it, as the broker tells it."""
+    return Cents(round(position.cost_cents / position.qty)) if position.qty else Cents(0)
 
 
 def _execution(execution: Execution) -> broker.Execution:

@@ -55,13 +55,19 @@ class InProcessQuotes(LinkedPort[QuotesCommand]):
             case _:
                 assert_never(command)
 
+    def halt(self, ticker: str, is_halted: bool) -> None:
+        """Say that an underlying is halted, or trades again; what its options do is the exchange's `halt`."""
+        if self._is_up:
+            con_id = self._market.underlying_con_id(ticker)
+            self._tell(market.HaltHeard(session_epoch=self._epoch, con_id=con_id, ticker=ticker, is_halted=is_halted))
+
     def _list_chain(self, command: market.ListChain) -> None:
         found = tuple(c for c in self._market.contracts(command.ticker) if c.expiry == command.expiry)
         self._tell(
             market.ChainListed(
                 session_epoch=self._epoch, ticker=command.ticker, contracts=found,
                 underlying_con_id=self._market.underlying_con_id(command.ticker),
-                liquid_open_utc=self._market.open_utc, liquid_close_utc=self._market.close_utc,
+                hours=((self._market.open_utc, self._market.close_utc),),
             )
         )  # fmt: skip
 
@@ -130,6 +136,15 @@ class InProcessHub(InProcessPort[HubCommand]):
             )
         if now + BUCKET_NS <= self._market.close_utc:
             self._later(BUCKET_NS, self._capture)
+        else:
+            self._await_session()
+
+    def _await_session(self) -> None:
+        """Go on with the market's next session, where it rolls into one."""
+        if self._market_now() < self._market.open_utc:
+            self._runtime.call_at(self._market.open_utc + BUCKET_NS - SECOND, self._capture)
+        elif self._market.over_utc is not None:
+            self._runtime.call_at(self._market.over_utc, self._await_session)
 
     def _take(self, command: HubCommand) -> None:
         match command:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
+
+import msgspec
 
 from domain.instants import MS, SECOND
 from domain.session.modes import AccountClass
@@ -20,8 +22,18 @@ from supervision.stepped import SteppedRuntime
 LINK_NS = 5 * MS
 STEP_NS = SECOND
 STEPS_AFTER_CLOSE_NS = 600 * SECOND
-PAPER_PORT = 4002
+NIGHT_STEP_NS = 60 * SECOND  # while nothing trades
 
+
+class Login(msgspec.Struct, frozen=True, kw_only=True):
+    """What a gateway is logged in to: its port, and the class of the account."""
+
+    port: int = 4002
+    account_class: AccountClass = AccountClass.PAPER
+    account_matches: bool = True
+
+
+PAPER: Final = Login()
 C = TypeVar("C", bound=Message)
 
 
@@ -71,7 +83,11 @@ class InProcessPort(ABC, Generic[C]):
     def _every(self, period_ns: int, act: Callable[[], None]) -> None:
         def again() -> None:
             act()
-            if self._now() <= self._market.close_utc + STEPS_AFTER_CLOSE_NS:
+            now, market = self._now(), self._market
+            is_over = now > market.close_utc + STEPS_AFTER_CLOSE_NS
+            if market.over_utc is not None and (is_over or now < market.path.start_utc):
+                self._later(max(period_ns, NIGHT_STEP_NS), again)
+            elif not is_over:
                 self._later(period_ns, again)
 
         self._later(period_ns, again)
@@ -80,8 +96,9 @@ class InProcessPort(ABC, Generic[C]):
 class LinkedPort(InProcessPort[C]):
     """A port with a link that is dialled and can be lost."""
 
-    def __init__(self, owner: str, runtime: SteppedRuntime, market: Market) -> None:
+    def __init__(self, owner: str, runtime: SteppedRuntime, market: Market, login: Login = PAPER) -> None:
         super().__init__(owner, runtime, market)
+        self._login = login
         self._epoch = 0
         self._is_up = False
         self._down_until_utc = Utc(0)
@@ -107,8 +124,8 @@ class LinkedPort(InProcessPort[C]):
         self._is_up = True
         self._tell(
             broker.LinkUp(
-                session_epoch=self._epoch, gateway_n=command.gateway_n, port=PAPER_PORT,
-                account_class=AccountClass.PAPER, account_matches=True, next_order_id=1,
+                session_epoch=self._epoch, gateway_n=command.gateway_n, port=self._login.port,
+                account_class=self._login.account_class, account_matches=self._login.account_matches, next_order_id=1,
             )
         )  # fmt: skip
         self._on_link()

@@ -6,15 +6,19 @@ from config.settings import Settings
 from simulation.market.market import Market
 from simulation.market.minute_bars import load_recorded_day
 
+# A bucket holds whole snapshots, so what its last frame says does not depend on the second at which it was published.
+SNAPSHOT_S = 10
 
-def market_of(settings: Settings) -> Market:
+
+def market_of(settings: Settings, *, rolls: bool = False) -> Market:
     """Return the market that servers and in-process exchange share by seed (or by a recorded day).
+
+    One that `rolls` goes on with the exchange's next session after the night; a recorded day never does.
 
     Raises:
         RecordedError: the folder of the recorded day does not hold one.
     """
     demo = settings.demo
-    cadence_s = max(1, round(demo.rate * demo.frame_interval_ms / 1000))
     if demo.market_folder is not None:
-        return Market.from_recorded(load_recorded_day(demo.market_folder), demo.seed, snapshot_s=cadence_s)
-    return Market(demo.seed, demo.session, snapshot_s=cadence_s)
+        return Market.from_recorded(load_recorded_day(demo.market_folder), demo.seed, snapshot_s=SNAPSHOT_S)
+    return Market(demo.seed, demo.session, snapshot_s=SNAPSHOT_S, rolls=rolls)

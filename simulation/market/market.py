@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from datetime import date, time, timedelta
 
-from domain.instants import SECOND, at_exchange
+from domain.instants import SECOND, at_exchange, session_of
 from domain.instruments import Contract, Quote, Spot
 from domain.options.profile import Profile
+from domain.session.calendar import day as trading_day
+from domain.session.calendar import next_midnight
 from domain.units import Qty, Ticks, Utc
 from simulation.market.chain import OptionChain
 from simulation.market.flow import Flow
@@ -63,6 +65,8 @@ class Market:
         snapshot_s: seconds between the profiles that a server publishes; order flow's differences are taken over it.
         path: prices to follow in place of drawn ones.
         tape: recorded quotes of the index's options to show in place of the model's (see `from_recorded`).
+        rolls: at midnight before the exchange's next session that one begins, with its own path and expiries; until
+            half an hour before its open the market stands at its first prices.
 
     Raises:
         ValueError: negative seed, unknown ticker, unknown regime.
@@ -80,22 +84,32 @@ class Market:
         snapshot_s: int = 1,
         path: PricePath | None = None,
         tape: Tape | None = None,
+        rolls: bool = False,
     ) -> None:
         unknown = [t for t in tickers if t not in DEFAULT_TICKERS]
         if seed < 0 or unknown:
             raise ValueError(f"seed {seed} must be ≥ 0 and tickers {unknown} must be simulated")
-        self.seed, self.session, self.tickers = seed, session, tickers
-        self.open_utc = at_exchange(session, OPEN)
-        self.close_utc = at_exchange(session, EARLY_CLOSE if is_half_day else CLOSE)
-        self.path = path or simulated_path(seed, session, self.open_utc, self.close_utc, regime)
+        self.seed, self.tickers = seed, tickers
+        self._regime, self._snapshot_s = regime, snapshot_s
+        self._is_index_recorded = tape is not None
+        self.provenance = {"everything": f"synthetic, seed {seed}"}
+        self._over_utc = next_midnight(session) if rolls else None
+        self._begin(session, EARLY_CLOSE if is_half_day else CLOSE, next_expiry, path, tape)
+
+    def _begin(
+        self, session: date, close: time, next_expiry: date | None = None, path: PricePath | None = None,
+        tape: Tape | None = None,
+    ) -> None:  # fmt: skip
+        """Draw a session, and stand at the start of its path."""
+        seed, self.session = self.seed, session
+        self.open_utc, self.close_utc = at_exchange(session, OPEN), at_exchange(session, close)
+        self.path = path or simulated_path(seed, session, self.open_utc, self.close_utc, self._regime)
         following = next_expiry or _next_weekday(session)
         expiries = ((session, self.close_utc), (following, at_exchange(following, CLOSE)))
         self._listings = {
-            ticker: _Listing(seed, ticker, self.path, expiries, snapshot_s, tape if ticker == "SPX" else None)
-            for ticker in tickers
+            ticker: _Listing(seed, ticker, self.path, expiries, self._snapshot_s, tape if ticker == "SPX" else None)
+            for ticker in self.tickers
         }
-        self._is_index_recorded = tape is not None
-        self.provenance = {"everything": f"synthetic, seed {seed}"}
         self.now_utc = self.path.start_utc
         self._second = 0
 
@@ -132,16 +146,31 @@ class Market:
         }
         return market
 
+    @property
+    def over_utc(self) -> Utc | None:
+        """When the present date is over, for a market that rolls; `None` for one that ends with its session."""
+        return self._over_utc
+
     def step(self, to_utc: Utc) -> None:
         """Move the market's clock.
 
         Raises:
             ValueError: the instant lies before the clock.
         """
+        if self._over_utc is not None and to_utc >= self._over_utc:
+            self._roll(session_of(to_utc))
+            to_utc = max(to_utc, self.now_utc)
         if to_utc < self.now_utc:
             raise ValueError(f"the market is at {self.now_utc} and cannot go back to {to_utc}")
         self.now_utc = to_utc
         self._second = min((to_utc - self.path.start_utc) // SECOND, self.path.end_s)
+
+    def _roll(self, today: date) -> None:
+        """Begin a date: its session, where it has one."""
+        self._over_utc = next_midnight(today)
+        day = trading_day(today)
+        if day is not None:
+            self._begin(today, EARLY_CLOSE if day.is_half else CLOSE)
 
     def spot(self, ticker: str) -> Spot:
         """Return the last price of an underlying or of the VIX.

@@ -87,8 +87,9 @@ class QuoteBoard:
         left = np.maximum(options.expiry_s - at, 0).astype(np.float64)
         iv = options.surface(slice(None), at, spot, left)
         model = black_scholes.values(spot, options.strikes, left / SECONDS_PER_YEAR, iv, options.is_call)
-        bid, ask = self._prices(model, spot, at)
-        sizes = [np.floor(1.0 + 60.0 * noise(at * 4_096 + self._phase, self._salt + (k << 40)) ** 2) for k in (1, 2)]
+        keys = at * 4_096 + self._phase
+        bid, ask = prices(self._rule, model, spot, options.path.stress[at], noise(keys, self._salt) - 0.5)
+        sizes = [shown_sizes(keys, self._salt, side) for side in (1, 2)]
         for con_id in self._tape.con_ids if self._tape is not None else ():
             self._overlay_recorded(con_id, at, bid, ask, sizes)
         columns = (
@@ -114,18 +115,23 @@ class QuoteBoard:
         if found is not None:
             bid[row], ask[row], sizes[0][row], sizes[1][row] = found
 
-    def _prices(self, model: black_scholes.Values, spot: Floats, at: Longs) -> tuple[Floats, Floats]:
-        """Return bid and ask in ticks: wider with price, gamma, stress and in the wings; a bid under a tick is none."""
-        rule = self._rule
-        fair = model.price * 100.0
-        step = np.where(fair < BOUNDARY_TICKS, rule.low_ticks, rule.high_ticks)
-        stress = self._options.path.stress[at]
-        jitter = noise(at * 4_096 + self._phase, self._salt) - 0.5
-        half = stress * (0.35 * step + 0.002 * fair + model.gamma * (spot * 1e-4) ** 2 * 100.0)
-        middle = fair + 0.5 * half * jitter
-        low, high = np.maximum(middle - half, 0.0), middle + half
-        bid_step = np.where(low < BOUNDARY_TICKS, rule.low_ticks, rule.high_ticks)
-        ask_step = np.where(high < BOUNDARY_TICKS, rule.low_ticks, rule.high_ticks)
-        bid = np.floor(low / bid_step) * bid_step
-        ask = np.maximum(np.ceil(high / ask_step) * ask_step, rule.low_ticks)
-        return bid, np.maximum(ask, bid + bid_step)
+
+def shown_sizes(keys: Longs, salt: int, side: int) -> Floats:
+    """Return the size shown on a side (1: bid, 2: ask) of quotes, a fixed function of their keys."""
+    return np.asarray(np.floor(1.0 + 60.0 * noise(keys, salt + (side << 40)) ** 2))
+
+
+def prices(
+    rule: TickRule, model: black_scholes.Values, spot: Floats, stress: Floats, jitter: Floats
+) -> tuple[Floats, Floats]:
+    """Return bid and ask in ticks: wider with price, gamma, stress and in the wings; a bid under a tick is none."""
+    fair = model.price * 100.0
+    step = np.where(fair < BOUNDARY_TICKS, rule.low_ticks, rule.high_ticks)
+    half = stress * (0.35 * step + 0.002 * fair + model.gamma * (spot * 1e-4) ** 2 * 100.0)
+    middle = fair + 0.5 * half * jitter
+    low, high = np.maximum(middle - half, 0.0), middle + half
+    bid_step = np.where(low < BOUNDARY_TICKS, rule.low_ticks, rule.high_ticks)
+    ask_step = np.where(high < BOUNDARY_TICKS, rule.low_ticks, rule.high_ticks)
+    bid = np.floor(low / bid_step) * bid_step
+    ask = np.maximum(np.ceil(high / ask_step) * ask_step, rule.low_ticks)
+    return bid, np.maximum(ask, bid + bid_step)

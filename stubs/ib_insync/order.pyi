@@ -12,6 +12,7 @@ class Order:
     lmtPrice: float
     auxPrice: float
     tif: str
+    goodTillDate: str
     account: str
     orderRef: str
     outsideRth: bool
@@ -26,6 +27,7 @@ class Order:
         lmtPrice: float = ...,
         auxPrice: float = ...,
         tif: str = ...,
+        goodTillDate: str = ...,
         account: str = ...,
         orderRef: str = ...,
         outsideRth: bool = ...,

@@ -150,6 +150,22 @@ def test_an_answer_after_that_is_stored_as_late_and_told_to_no_reading() -> None
     assert store.absent == ()
 
 
+def test_rows_of_every_bucket_that_was_given_up_are_stored_however_late_and_with_what_rode_along() -> None:
+    probe = hub()
+    buckets = [BUCKET + n * BUCKET_NS for n in range(20)]
+    for bucket_utc in buckets:
+        probe.feed(market.BucketDue(bucket_utc=bucket_utc, close_by_utc=bucket_utc + BUCKET_NS))
+        probe.fire(Timer.CLOSE, str(bucket_utc))
+    earlier = rows_of(HUB, BUCKET - BUCKET_NS, profile("SPX", CATEGORIES[0], 600_000))
+    stored: list[market.StoreBucket] = []
+    for bucket_utc in buckets:
+        out = probe.feed(structs.replace(sealed(ORDER, bucket_utc), late=(earlier,)), CLOSE_BY + 20 * BUCKET_NS)
+        assert not out.published(market.HubClosed)
+        stored += out.told(market.StoreBucket, "warehouse")
+    assert [m.bucket_utc for m in stored[::2]] == buckets
+    assert [m.rows for m in stored[1::2]] == [earlier] * 20
+
+
 def test_a_deadline_after_the_answer_does_nothing() -> None:
     probe = hub()
     due(probe)
@@ -162,7 +178,8 @@ def test_a_bucket_told_or_answered_twice_is_closed_once() -> None:
     due(probe)
     assert due(probe).effects == []
     probe.feed(sealed(), DUE + SECOND)
-    assert probe.feed(sealed(), DUE + SECOND).effects == []
+    again = probe.feed(sealed(), DUE + SECOND)
+    assert [type(message) for message in again.messages] == [market.StoreBucket], "the warehouse keeps it once"
     assert due(probe).effects == []
 
 

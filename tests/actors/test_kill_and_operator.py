@@ -12,14 +12,15 @@ from actors.kill import KillActor, KillState, Timer
 from actors.operator import KEPT, OperatorActor, OperatorState
 from domain.alarm import Severity
 from domain.instants import MS, SECOND
-from domain.position.cycle import ExitReason
+from domain.position.cycle import ExitReason, PositionState
 from domain.risk.kill import KillLevel
-from domain.units import Utc
-from messages import lifecycle, market, operator, positions, risk
+from domain.session.phases import Phase
+from domain.units import Cents, Qty, Utc
+from messages import broker, lifecycle, market, operator, orders, positions, risk, session, signals
 from messages.base import Message
 from messages.restored import KillRestored
 from supervision.effects import CancelTimer, Publish, SetTimer, Tell
-from tests.testkit.desk_world import NOW, SETTINGS
+from tests.testkit.desk_world import NOW, SETTINGS, ref
 from tests.testkit.narrow import of_class
 from tests.testkit.probe import Outbox, Probe
 
@@ -104,7 +105,8 @@ def test_a_restart_comes_up_at_the_level_it_went_down_with(level: KillLevel) -> 
     kill = started(level)
     kind = risk.KillLowered if level is RUNNING else risk.KillRaised
     flatten = [FLATTEN] if level is FLAT else []
-    assert kill.sent.effects == [Publish(kind(level=level, kill_epoch=4, reason="before", by="ann")), *flatten]
+    asked = Tell("session", session.RequestPhase(reply_to="kill"))
+    assert kill.sent.effects == [asked, Publish(kind(level=level, kill_epoch=4, reason="before", by="ann")), *flatten]
     assert kill.state.level is level
 
 
@@ -175,6 +177,122 @@ def test_who_asks_for_the_level_gets_the_word_on_it() -> None:
     assert kill.feed(risk.RequestKillLevel(reply_to="risk:paper")).effects == [
         Tell("risk:paper", risk.KillLowered(level=RUNNING, kill_epoch=4, reason="before", by="ann"))
     ]
+
+
+# -- a new desk, and the automatic rules --------------------------------------------------------
+
+REAL = SETTINGS.model_copy(update={"profile": "real"})
+NEW = KillRestored(level=RUNNING, kill_epoch=0, reason="", by="", is_new=True)
+
+
+def test_a_new_real_desk_is_born_at_level_one_on_record_and_a_person_starts_it() -> None:
+    kill = Probe(KillActor("kill", REAL), NOW)
+    sent = kill.start(NEW)
+    assert kill.state.level is NO_ENTRIES
+    assert records(sent) == [(1, 1)]
+    assert "start it" in sent.published(risk.KillRaised)[0].reason
+    kill.feed(down(RUNNING))
+    kill.feed(risk.KillRecorded(kill_epoch=2))
+    assert kill.state.level is RUNNING
+
+
+def test_the_demo_starts_itself_and_a_real_desk_that_ran_before_comes_up_as_it_was() -> None:
+    demo = Probe(KillActor("kill", SETTINGS), NOW)
+    demo.start(NEW)
+    assert demo.state.level is RUNNING
+    real = Probe(KillActor("kill", REAL), NOW)
+    real.start(KillRestored(level=RUNNING, kill_epoch=3, reason="fine", by="ann"))
+    assert real.state.level is RUNNING
+
+
+def wide(at: int = 0, median: float | None = 0.9) -> market.SpreadsRead:
+    return market.SpreadsRead(median=median, quoted=9, at_utc=Utc(NOW + at))
+
+
+def refusal(code: int = 201) -> orders.BrokerRefused:
+    return orders.BrokerRefused(order_ref="r", is_exit=False, vendor_code=code, text="no", at_utc=NOW)
+
+
+def clock_read(least_ms: int, most_ms: int) -> broker.ClockRead:
+    return broker.ClockRead(session_epoch=1, least_ms=least_ms, most_ms=most_ms, round_trip_ms=5, read_utc=NOW)
+
+
+def in_phase(name: Phase) -> session.PhaseChanged:
+    return session.PhaseChanged(phase=name, session=SETTINGS.demo.session, open_utc=NOW, close_utc=NOW, at_utc=NOW)
+
+
+def test_spreads_wide_for_two_minutes_raise_level_one_in_regular_hours_only() -> None:
+    for name, level in ((Phase.ENTRY, NO_ENTRIES), (Phase.PRE, RUNNING)):
+        kill = started(RUNNING)
+        kill.feed(in_phase(name))
+        for at in range(0, SETTINGS.kill.spread_for_ms * MS + 1, 15 * SECOND):
+            kill.feed(wide(), Utc(NOW + at))
+        assert kill.state.level is level
+
+
+def test_one_spread_a_slot_is_kept_for_the_norm_of_later_days() -> None:
+    kill = started(RUNNING)
+    kill.feed(in_phase(Phase.ENTRY))
+    sent = run(kill, wide(median=None), wide(median=0.01), wide(median=0.02))
+    assert [row.median for row in sent.told(risk.RecordSpread, "ledger")] == [0.01]
+    later = kill.feed(wide(median=0.03), Utc(NOW + 300 * SECOND))
+    assert [row.median for row in later.told(risk.RecordSpread, "ledger")] == [0.03]
+
+
+def test_three_orders_rejected_by_the_broker_raise_level_one_with_a_page() -> None:
+    kill = started(RUNNING)
+    sent = run(kill, refusal(), refusal(110), refusal(), refusal())
+    assert kill.state.level is NO_ENTRIES
+    assert [alarm.severity for alarm in sent.published(operator.Alarm)] == [Severity.CRITICAL]
+
+
+def test_a_clock_that_is_off_raises_level_one_and_one_that_may_be_right_does_not() -> None:
+    kill = started(RUNNING)
+    kill.feed(clock_read(-200, 800))
+    assert kill.state.level is RUNNING
+    kill.feed(clock_read(600, 800))
+    assert kill.state.level is NO_ENTRIES
+
+
+def test_an_uncovered_short_flattens_after_ten_seconds_and_a_covered_one_does_not() -> None:
+    short = positions.ShortFound(con_id=7, qty=Qty(-1), since_utc=NOW)
+    kill = started(RUNNING)
+    kill.feed(short)
+    kill.advance(Utc(NOW + SETTINGS.kill.uncovered_short_ms * MS))
+    assert kill.state.level is FLAT
+    covered = started(RUNNING)
+    covered.feed(short)
+    covered.feed(positions.ShortFound(con_id=7, qty=Qty(0), since_utc=NOW))
+    covered.advance(Utc(NOW + 60 * SECOND))
+    assert covered.state.level is RUNNING
+
+
+def holds(qty: int) -> positions.PositionChanged:
+    return positions.PositionChanged(
+        ref=ref(), state=PositionState.OPEN, qty=Qty(qty), cost_cents=Cents(100), realised_cents=Cents(0),
+        fees_cents=Cents(0), unrealised_cents=None, mark_utc=None, exit_reason=None, at_utc=NOW,
+    )  # fmt: skip
+
+
+def test_silent_inputs_raise_level_one_while_something_is_held_and_not_else() -> None:
+    late = Utc(NOW + 2 * SETTINGS.kill.unknown_input_ms * MS)
+    kill = started(RUNNING)
+    kill.feed(in_phase(Phase.ENTRY))
+    kill.advance(late)
+    assert kill.state.level is RUNNING
+    kill.feed(holds(1))
+    kill.advance(Utc(late + SETTINGS.kill.unknown_input_ms * MS))
+    assert kill.state.level is NO_ENTRIES
+    flat = started(RUNNING)
+    flat.feed(in_phase(Phase.ENTRY))
+    run(flat, holds(1), holds(0))
+    flat.advance(late)
+    assert flat.state.level is RUNNING
+
+
+def test_a_rule_does_not_raise_again_what_is_in_force() -> None:
+    kill = started(FLAT)
+    assert run(kill, refusal(), refusal(), refusal()).published(risk.KillRaised) == []
 
 
 STEPS = st.lists(st.sampled_from(["up1", "up2", "down0", "down1", "recorded", "old", "timer"]), max_size=30)
@@ -301,3 +419,62 @@ def test_answers_from_the_kill_actor_reach_the_edge() -> None:
     answered = kill.feed(asked.told(risk.LowerKill)[0])
     sent = run(probe, *answered.told(operator.CommandDenied))
     assert [denied.code for denied in sent.told(operator.CommandDenied, "edge:cli")] == ["not_lower"]
+
+
+# -- promotions ---------------------------------------------------------------------------------
+
+FLIP = {"source": "gexwatch", "kind": "GAMMA_FLIP", "version": 1}
+
+
+def changed(is_promoted: bool) -> signals.PromotionChanged:
+    return signals.PromotionChanged(is_promoted=is_promoted, by="ann", **FLIP)
+
+
+def test_a_promotion_is_durable_first_and_in_force_after() -> None:
+    probe = desk()
+    sent = probe.feed(operator.Promote(**EDGE, **FLIP))
+    assert [row.is_promoted for row in sent.told(signals.RecordPromotion, "ledger")] == [True]
+    assert sent.published(signals.PromotionChanged) == []
+    sent = probe.feed(signals.PromotionRecorded(command_id="c1"))
+    assert sent.published(signals.PromotionChanged) == [changed(is_promoted=True)]
+    assert [done.command_id for done in sent.told(operator.CommandDone, "edge:cli")] == ["c1"]
+    assert probe.timers == {}
+
+
+def test_a_withdrawal_is_in_force_at_once_and_also_without_a_record() -> None:
+    probe = desk()
+    sent = probe.feed(operator.Demote(**EDGE, **FLIP))
+    assert sent.published(signals.PromotionChanged) == [changed(is_promoted=False)]
+    sent = probe.fire("record", "c1")
+    assert [denied.code for denied in sent.told(operator.CommandDenied, "edge:cli")] == ["ledger_silent"]
+    assert probe.feed(signals.PromotionRecorded(command_id="c1")).effects == [CancelTimer("record", "c1")]
+
+
+def test_a_promotion_that_the_ledger_does_not_record_changes_nothing() -> None:
+    probe = desk()
+    probe.feed(operator.Promote(**EDGE, **FLIP))
+    sent = probe.fire("record", "c1")
+    assert [denied.code for denied in sent.told(operator.CommandDenied, "edge:cli")] == ["ledger_silent"]
+    assert sent.published(signals.PromotionChanged) == []
+    assert probe.feed(signals.PromotionRecorded(command_id="c1")).published(signals.PromotionChanged) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "now", "code"),
+    [
+        (operator.Promote(**EDGE, **{**FLIP, "version": 2}), NOW, "unknown_kind"),
+        (operator.Promote(**EDGE, **{**FLIP, "source": "advisor"}), NOW, "unknown_kind"),
+        (operator.Promote(**EDGE, **FLIP), NOW + SECOND + 1, "expired"),
+    ],
+)
+def test_a_promotion_of_what_no_lane_looks_for_or_that_came_too_late_is_refused(
+    command: Message, now: Utc, code: str
+) -> None:
+    sent = desk().feed(command, now)
+    assert words(sent) == [("ledger", "RecordCommand", code), ("edge:cli", "CommandDenied", "")]
+    assert not sent.told(signals.RecordPromotion)
+
+
+def test_a_withdrawal_is_never_too_late_and_may_name_what_the_settings_no_longer_know() -> None:
+    sent = desk().feed(operator.Demote(**EDGE, **{**FLIP, "version": 9}), Utc(NOW + 3600 * SECOND))
+    assert sent.told(signals.RecordPromotion)

@@ -122,6 +122,18 @@ def test_what_is_not_promoted_is_a_shadow_and_still_raised() -> None:
     assert signal.intent.is_shadow
 
 
+def test_a_promotion_and_its_withdrawal_hold_from_the_next_alert_on() -> None:
+    for was, is_promoted in ((("GAMMA_FLIP-1",), False), ((), True)):
+        probe = lane(restored(promoted=was))
+        for source in ("advisor", "gexwatch"):
+            changed = signals.PromotionChanged(
+                source=source, kind="GAMMA_FLIP", version=1, is_promoted=is_promoted, by="me"
+            )
+            probe.feed(changed)
+            assert ("GAMMA_FLIP-1" in probe.state.promoted) is (is_promoted if source == "gexwatch" else bool(was))
+        assert flipped(probe).alert.is_shadow is not is_promoted
+
+
 def test_an_opposite_alert_turns_positions_at_once_behind_its_record() -> None:
     probe = lane()
     read(probe, [-10.0, -10.0, 10.0, 10.0])

@@ -9,7 +9,9 @@ import pytest
 
 from actors.desk_ledger import DeskLedgerActor
 from actors.ledger import LedgerActor
+from domain.alarm import Severity
 from domain.risk.kill import KillLevel
+from domain.risk.kill_watch import Norm
 from domain.units import Cents, Utc
 from messages import entries, lifecycle, operator, orders, risk, signals
 from messages.base import Message
@@ -17,7 +19,7 @@ from messages.restored import KillRestored
 from storage.desk_ledger import DeskLedger
 from storage.shared_ledger import SharedLedger
 from supervision.actor import IoActor
-from supervision.effects import Effect, Tell
+from supervision.effects import Effect, Publish, Tell
 from supervision.turn import Turn
 from tests.testkit import ledger_asks as ask
 
@@ -49,9 +51,13 @@ def test_the_desk_ledger_tells_each_fact_to_whom_it_concerns(desk: DeskLedgerAct
     assert told(desk, ask.execution(5)) == [
         ("position:paper:5", "FillRecorded"),
         ("position:paper:5", "CommissionRecorded"),
+        ("ibkr:paper", "ExecutionRecorded"),
     ]
     assert told(desk, ask.exit_intent(5)) == [("position:paper:5", "ExitIntentRecorded")]
-    assert told(desk, ask.execution(5, exec_id="f", order_ref="manual")) == [("kill", "RaiseKill")]
+    assert told(desk, ask.execution(5, exec_id="f", order_ref="manual")) == [
+        ("kill", "RaiseKill"),
+        ("ibkr:paper", "ExecutionRecorded"),
+    ]
     assert told(desk, ask.read()) == [("ibkr:paper", "Reconciled")]
     assert told(desk, risk.LockDay(session=ask.DAY, reason="r", at_utc=Utc(1))) == [("risk:paper", "DayLocked")]
     nav = risk.RecordStartNav(session=ask.DAY, nav_cents=Cents(1), at_utc=Utc(1))
@@ -80,11 +86,15 @@ def test_a_question_about_somebody_unknown_is_answered_with_nothing(desk: DeskLe
     ]
 
 
-def test_a_message_that_cannot_be_written_raises_and_tells_nobody(desk: DeskLedgerActor) -> None:
-    turn: Turn[None] = Turn(desk.name, None, ask.T0)
-    with pytest.raises(ValueError, match="nobody reserved"):
-        desk.handle(turn, ask.exit_intent(5))
-    assert turn.effects == []
+def test_a_message_that_cannot_be_kept_is_set_aside_without_a_crash_and_stops_entries(desk: DeskLedgerActor) -> None:
+    effects = handled(desk, ask.exit_intent(5))
+    assert [(e.to, type(e.message).__name__) for e in effects if isinstance(e, Tell)] == [("kill", "RaiseKill")]
+    (alarm,) = [e.event for e in effects if isinstance(e, Publish)]
+    assert isinstance(alarm, operator.Alarm)
+    assert alarm.severity is Severity.CRITICAL
+    assert "cannot keep a RecordExitIntent" in alarm.text
+    assert "nobody reserved" in alarm.text
+    assert told(desk, ask.reserve(5)) == [("risk:paper", "EntryReserved")], "the next one is handled"
 
 
 def test_the_shared_ledger_tells_lanes_kill_and_supervisor(tmp_path: Path) -> None:
@@ -98,7 +108,15 @@ def test_the_shared_ledger_tells_lanes_kill_and_supervisor(tmp_path: Path) -> No
     command = operator.RecordCommand(command_id="c", name="Kill", by="cli", reason="r", outcome="done", at_utc=Utc(1))
     assert handled(actor, command) == []
     state = lifecycle.RequestState(name="kill", reply_to="supervisor", session=ask.DAY)
-    restored = KillRestored(level=KillLevel.NO_ENTRIES, kill_epoch=3, reason="r", by="cli")
+    handled(actor, risk.RecordSpread(session=ask.DAY, slot_min=600, median=0.1, at_utc=Utc(1)))
+    promotion = signals.RecordPromotion(
+        command_id="p", source="gexwatch", kind="GAMMA_FLIP", version=1, is_promoted=True, by="ann", reason="r",
+        at_utc=Utc(1),
+    )  # fmt: skip
+    assert handled(actor, promotion) == [Tell("operator", signals.PromotionRecorded(command_id="p"))]
+    restored = KillRestored(
+        level=KillLevel.NO_ENTRIES, kill_epoch=3, reason="r", by="cli", spread_norms=(Norm("2026-11-20", 600, 0.1),)
+    )
     assert handled(actor, state) == [Tell("supervisor", lifecycle.StateRead(name="kill", restored=restored))]
     actor.close()
 

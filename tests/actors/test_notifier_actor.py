@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import get_args
 
+import msgspec
 import pytest
 
 from actors.notifier import Inbox, NotifierActor, NotifierState
@@ -13,13 +14,15 @@ from domain.instants import SECOND
 from domain.instruments import Contract, Right, Side
 from domain.orders.intent import OrderLeg, PositionRef
 from domain.position.cycle import NO_FILL, EndReason, ExitReason
+from domain.position.day import DayMark
 from domain.risk.gates.types import Finding, Outcome, Verdict
 from domain.risk.kill import KillLevel
 from domain.risk.reject import RejectCode
 from domain.session.modes import Mode
 from domain.session.phases import Phase
 from domain.signals.alert import AlertKey
-from messages import entries, lifecycle, market, operator, positions, risk, session
+from domain.units import Qty
+from messages import broker, entries, lifecycle, market, operator, orders, positions, risk, session
 from messages.base import Message
 from tests.testkit.probe import Probe
 from tests.testkit.signal_histories import CLOSE, OPEN, SESSION, SETTINGS, clock
@@ -52,8 +55,24 @@ def closed(reason: ExitReason | None, end: EndReason = EndReason.CLOSED) -> posi
     )  # fmt: skip
 
 
+def fill(price_ticks: int | None) -> positions.FillBooked:
+    return positions.FillBooked(
+        ref=REF, side=Side.BUY, qty=1, price_ticks=price_ticks, is_entry=True, held_qty=1, at_utc=OPEN
+    )
+
+
 def down(hub: str = "classic") -> market.HubDown:
     return market.HubDown(hub=hub, feed_epoch=1, cause="closed by the service", can_reuse=True)
+
+
+def holdings(mark: DayMark, *held: tuple[int, Qty], is_known: bool = True) -> positions.HoldingsChecked:
+    return positions.HoldingsChecked(
+        session=SESSION, mark=mark, positions=held, is_known=is_known, read_utc=CLOSE, at_utc=CLOSE
+    )  # fmt: skip
+
+
+def test_what_the_broker_still_holds_is_left_to_the_positions_own_pages() -> None:
+    assert notifier().feed(holdings(DayMark.VERIFY, (7, Qty(2)))).told(operator.Announce) == []
 
 
 INFO, WARNING, HIGH = Severity.INFO, Severity.WARNING, Severity.HIGH
@@ -80,8 +99,27 @@ LINES = [
     (denied(2, 1, ""), "reject", INFO, "Refused: GAMMA_FLIP SPX 09:46:00: quote_drift (2 against 1)"),
     (denied(None, None), "reject", INFO, "Refused: GAMMA_FLIP SPX 09:46:00: quote_drift"),
     (
-        positions.PositionOpened(ref=REF, qty=1, cost_cents=196_000, opened_utc=OPEN), "entry", INFO,
-        "Opened 1 SPXW 5890P for 1,960.00 (first fill)",
+        entries.EntryAmended(
+            key=KEY, intent_id="i", code=RejectCode.PERMIT_KILLED, words="the kill level rose", at_utc=OPEN
+        ), "reject", WARNING, "Came to nothing: GAMMA_FLIP SPX 09:46:00: permit_killed (the kill level rose)",
+    ),
+    (
+        orders.BrokerRefused(order_ref=LEG.order_ref, is_exit=False, vendor_code=201, text="margin", at_utc=OPEN),
+        "reject", WARNING, f"The broker refused entry {LEG.order_ref}: 201 margin",
+    ),
+    (
+        orders.BrokerRefused(order_ref="x1", is_exit=True, vendor_code=201, text="margin", at_utc=OPEN),
+        "reject", HIGH, "The broker refused exit x1: 201 margin",
+    ),
+    (fill(1_880), "entry", INFO, "Filled: BUY 1 SPXW 5890P @ 18.80 (1 held)"),
+    (fill(None), "entry", INFO, "Filled: BUY 1 SPXW 5890P at an unknown price (1 held)"),
+    (
+        positions.ShortFound(con_id=7, qty=-1, since_utc=OPEN), "alarm", HIGH,
+        "Short at the broker: -1 of contract 7",
+    ),
+    (
+        broker.AccountUnreadable(session_epoch=1, why="values come in EUR only; USD is wanted", read_utc=OPEN),
+        "alarm", WARNING, "[account] values come in EUR only; USD is wanted",
     ),
     (closed(ExitReason.NO_PROGRESS), "exit", INFO, "Closed 1 SPXW 5890P (no_progress): -232.90 net"),
     (closed(None, EndReason.EXPIRED), "exit", INFO, "Closed 1 SPXW 5890P (expired): -232.90 net"),
@@ -98,6 +136,12 @@ LINES = [
         "Entry of SPXW 5890P ended without a fill",
     ),
     (positions.DayFlattened(at_utc=CLOSE), "day", INFO, "Flat: nothing is held or pending"),
+    (holdings(DayMark.VERIFY), "day", INFO, "The broker's book is empty 10 min before the close"),
+    (holdings(DayMark.CLOSE), "day", INFO, "The broker's book is empty at the close"),
+    (
+        holdings(DayMark.VERIFY, is_known=False), "day", HIGH,
+        "Whether the broker holds nothing 10 min before the close is not known: it cannot be read",
+    ),
     (market.HubUp(hub="classic", feed_epoch=1, recovered=False), "feed", INFO, "Hub classic connected"),
     (market.HubUp(hub="classic", feed_epoch=1, recovered=True), "feed", INFO, "Hub classic connected (recovered)"),
     (down(), "feed", WARNING, "Hub classic disconnected: closed by the service. Retrying"),
@@ -134,6 +178,15 @@ def test_every_phase_and_kill_level_has_words(name: Phase) -> None:
     for level in KillLevel:
         raised = risk.KillRaised(level=level, kill_epoch=1, reason="r", by="me")
         assert notifier().feed(raised).told(operator.Announce)
+
+
+def test_a_late_fee_of_a_closed_position_is_no_second_close() -> None:
+    late = msgspec.structs.replace(closed(ExitReason.NO_PROGRESS), is_correction=True)
+    assert notifier().feed(late).effects == []
+
+
+def test_a_short_that_is_gone_is_no_news() -> None:
+    assert notifier().feed(positions.ShortFound(con_id=7, qty=0, since_utc=OPEN)).effects == []
 
 
 def test_a_level_that_nobody_lowered_is_no_news() -> None:

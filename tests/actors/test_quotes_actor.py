@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import date, time
 from typing import Any, TypeVar
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from actors.quotes import QuotesActor
 from actors.quotes.state import QuotesState
 from config.settings import Settings
+from config.tree import Gateway
 from domain.instants import MINUTE, MS, SECOND, at_exchange
 from domain.instruments import Contract, DataType, Greeks, Quote, Right, Spot
 from domain.options import black_scholes
@@ -38,6 +40,10 @@ CHAIN = tuple(
 )
 ATM = next(c for c in CHAIN if c.strike_ticks == 600_000 and c.right is Right.CALL)
 FAR = next(c for c in CHAIN if c.strike_ticks == 590_000 and c.right is Right.CALL)
+LISTED = choice.chain_of(CHAIN)
+TWO_GATEWAYS = SETTINGS.model_copy(
+    update={"broker": dataclasses.replace(SETTINGS.broker, gateways=(Gateway("a", 4002), Gateway("b", 4002)))}
+)
 SPOT = Spot("SPX", 600_050, NOON)
 
 
@@ -47,6 +53,9 @@ def quote(contract: Contract, at_utc: int = NOON, *, delta: float | None = None,
     if delta is not None:
         greeks = Greeks(0.15, delta, 0.004, -30.0, 1.2, 600_050, at_utc if greeks_utc is None else greeks_utc)
     return Quote(contract.con_id, bid, ask, 10, 10, at_utc, DataType.LIVE, volume, greeks)
+
+
+Hours = tuple[tuple[int, int], ...] | None
 
 
 class History:
@@ -96,9 +105,9 @@ class History:
                            account_matches=True, next_order_id=1))  # fmt: skip
         return self
 
-    def listed(self, chain: tuple[Contract, ...] = CHAIN) -> History:
-        self.feed(m.ChainListed(session_epoch=self.epoch, ticker="SPX", contracts=chain, underlying_con_id=1,
-                                liquid_open_utc=None, liquid_close_utc=CLOSE))  # fmt: skip
+    def listed(self, chain: tuple[Contract, ...] = CHAIN, ticker: str = "SPX", hours: Hours = None) -> History:
+        self.feed(m.ChainListed(session_epoch=self.epoch, ticker=ticker, contracts=chain, underlying_con_id=1,
+                                hours=hours))  # fmt: skip
         return self
 
     def arrived(self, *quotes: Quote, spots: tuple[Spot, ...] = ()) -> Outbox:
@@ -108,9 +117,12 @@ class History:
         self.up().listed().arrived(spots=(SPOT,))
         return self
 
+    def wish(self, ticker: str = "SPX", right: Right = Right.CALL) -> Outbox:
+        return self.feed(m.RequestContracts(request_id="r", reply_to="risk:paper", ticker=ticker, right=right,
+                                            expires_utc=self.now + SECOND))  # fmt: skip
+
     def offered(self, right: Right = Right.CALL) -> m.ContractsOffered:
-        self.feed(m.RequestContracts(request_id="r", reply_to="risk:paper", ticker="SPX", right=right,
-                                    expires_utc=self.now + SECOND))  # fmt: skip
+        self.wish(right=right)
         return self.told(m.ContractsOffered)[-1]
 
     def request(self, contract: Contract = ATM, newer_than_utc: int | None = None) -> Outbox:
@@ -322,9 +334,12 @@ def test_quotes_of_an_older_session_are_void() -> None:
 @given(held=st.integers(0, 40), lines=st.integers(0, 80))
 def test_line_plan_keeps_the_budget_and_never_drops_what_is_held(held: int, lines: int) -> None:
     mine = CHAIN[:held]
-    plan = choice.line_plan(mine, [CHAIN], lines)
+    windows = {str(start): CHAIN[start : start + 14] for start in (0, 20, 60)}
+    plan, without = choice.line_plan(mine, windows, lines)
     assert {c.con_id for c in mine} <= plan.keys()
-    assert len(plan) == max(held, min(lines, len(CHAIN)))
+    assert len(plan) <= max(held, lines)
+    for name, chosen in windows.items():  # each whole or not at all
+        assert ({c.con_id for c in chosen} <= plan.keys()) is (name not in without)
 
 
 @given(st.lists(st.integers(589_000, 611_000), min_size=1))
@@ -332,7 +347,7 @@ def test_window_always_holds_the_strikes_next_to_the_money(prices: list[int]) ->
     centre: Ticks | None = None
     for price in map(Ticks, prices):
         centre = choice.centre(STRIKES, price, centre, 10)
-        inside = {c.strike_ticks for c in choice.window(CHAIN, centre, 10)}
+        inside = {c.strike_ticks for c in choice.window(LISTED, centre, 10)}
         assert STRIKES[choice.nearest(STRIKES, price)] in inside
 
 
@@ -355,8 +370,14 @@ def test_unanswered_dial_is_dialled_again_with_a_new_epoch_and_facts_of_the_old_
     assert not h.state.link.is_up
 
 
-def test_server_link_that_stays_lost_is_dialled_anew_after_the_failover_time() -> None:
+def test_only_gateway_keeps_its_market_data_socket_through_an_outage() -> None:
     h = History().live()
+    h.feed(broker.LinkLost(session_epoch=h.epoch, cause="1100", is_socket_up=True))
+    assert not h.sleep(7_200).told(broker.Dial)
+
+
+def test_server_link_that_stays_lost_is_left_for_another_gateway_after_the_failover_time() -> None:
+    h = History(TWO_GATEWAYS).live()
     h.feed(broker.LinkLost(session_epoch=h.epoch, cause="1100", is_socket_up=True))
     assert not h.sleep(29).told(broker.Dial)
     assert len(h.sleep(2).told(broker.Dial)) == 1
@@ -369,3 +390,197 @@ def test_client_id_in_use_has_its_own_pause() -> None:
     h.feed(broker.LinkFailed(session_epoch=h.epoch, why="in use", vendor_code=326, is_id_in_use=True))
     assert not h.sleep(4.9).told(broker.Dial)
     assert len(h.sleep(0.2).told(broker.Dial)) == 1
+
+
+# -- what is looked at on a clock ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hours", [None, (), ((NOON, CLOSE),), ((1, 2), (3, 4))])
+def test_liquid_hours_of_a_chain_are_published_as_the_broker_tells_them(hours: Hours) -> None:
+    h = History().up().listed(hours=hours)
+    assert h.published(m.HoursRead) == [m.HoursRead(ticker="SPX", session=TODAY, hours=hours)]
+    told = h.sleep(301)
+    assert told.published(m.HoursRead)[0].hours == hours  # for whoever has started meanwhile
+
+
+def test_chain_that_is_not_answered_is_asked_for_again() -> None:
+    h = History().up()
+    assert {c.ticker for c in h.sleep(20.1).told(m.ListChain)} == {"SPX", "QQQ"}
+
+
+def test_median_spread_near_the_money_is_read_every_fifteen_seconds_in_regular_hours() -> None:
+    h = History().live()
+    near = [c for c in CHAIN if 599_000 <= c.strike_ticks <= 601_000]
+    h.arrived(*(quote(c, h.now, bid=100, ask=100 + 2 * i) for i, c in enumerate(near)))
+    h.arrived(quote(next(c for c in CHAIN if c.strike_ticks == 603_000), h.now, bid=1, ask=99))  # far from the money
+    told = h.sleep(15.1).published(m.SpreadsRead)
+    assert [(read.quoted, round(read.median or 0, 4)) for read in told] == [(10, 0.0861)]
+    assert len(h.sleep(60).published(m.SpreadsRead)) == 4
+    assert h.published(m.SpreadsRead)[-1].median is None  # by then all of them are old
+    h.feed(session.PhaseChanged(phase=Phase.CLOSED, session=TODAY, open_utc=0, close_utc=CLOSE, at_utc=h.now))
+    assert not h.sleep(60).published(m.SpreadsRead)
+
+
+def test_one_sided_and_crossed_quotes_have_no_spread() -> None:
+    one_sided, crossed = quote(ATM, bid=0), quote(ATM, bid=520, ask=510)
+    median, quoted = choice.median_spread([one_sided, crossed, quote(ATM)], 1)
+    assert (median, quoted) == (10 / 505, 1)
+    assert choice.median_spread([one_sided, crossed], 1) == (None, 0)
+
+
+def test_silent_underlying_is_subscribed_again_with_an_alarm_for_as_long_as_it_is_silent() -> None:
+    h = History().live()
+    for _ in range(4):
+        h.sleep(10)
+        h.arrived(spots=(Spot("SPX", 600_050, h.now),))
+    told = h.sleep(0.1)
+    again = [sub.tickers for sub in h.told(m.Subscribe) if len(sub.tickers) == 1]
+    assert ("QQQ",) in again  # never quoted at all
+    assert ("SPX",) not in again
+    told = h.sleep(46)
+    assert [sub.tickers for sub in told.told(m.Subscribe) if sub.tickers == ("SPX",)]
+    assert [stop.tickers for stop in told.told(m.Unsubscribe) if stop.tickers == ("SPX",)]
+    assert any(alarm.key == "silent:SPX" for alarm in told.published(Alarm))
+
+
+def test_halt_is_published_once_and_lasts_while_a_line_says_so() -> None:
+    h = History().live()
+
+    def heard(con_id: int, is_halted: bool, ticker: str = "") -> list[bool]:
+        fact = m.HaltHeard(session_epoch=h.epoch, con_id=con_id, ticker=ticker, is_halted=is_halted)
+        return [change.is_halted for change in h.feed(fact).published(m.HaltChanged) if change.ticker == "SPX"]
+
+    assert heard(ATM.con_id, is_halted=True) == [True]
+    assert heard(416_904, is_halted=True, ticker="SPX") == []
+    assert heard(ATM.con_id, is_halted=False) == []
+    assert heard(416_904, is_halted=False, ticker="SPX") == [False]
+    assert heard(5, is_halted=True) == []  # a contract that nobody knows
+
+
+def test_halted_line_that_is_dropped_halts_nothing_for_ever() -> None:
+    h = History().live()
+    low = next(c for c in CHAIN if c.strike_ticks == 595_000)
+    h.feed(m.HaltHeard(session_epoch=h.epoch, con_id=low.con_id, ticker="", is_halted=True))
+    told = h.arrived(spots=(Spot("SPX", 603_000, h.now),))
+    assert [change.is_halted for change in told.published(m.HaltChanged)] == [False]
+
+
+def test_port_task_that_died_is_said() -> None:
+    h = History().live()
+    fault = broker.PortFaulted(session_epoch=h.epoch, what="list a chain", why="x", is_order_path=False)
+    assert "list a chain" in h.feed(fault).published(Alarm)[0].text
+
+
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_chains_that_are_missing_before_the_open_are_said(is_listed: bool) -> None:
+    h = History()
+    h.probe.now = at_exchange(TODAY, time(1))
+    h.probe.start()
+    opened = at_exchange(TODAY, time(9, 30))
+    h.feed(session.PhaseChanged(phase=Phase.PRE, session=TODAY, open_utc=opened, close_utc=CLOSE, at_utc=h.now))
+    h.link_up().listed()
+    if is_listed:
+        h.listed((), ticker="QQQ")  # an empty chain is an answer: none expires that day
+    told = h.probe.advance(at_exchange(TODAY, time(9, 16)))
+    alarms = [alarm.text for alarm in told.published(Alarm) if alarm.key == "preopen_data"]
+    assert [("QQQ" in text, "SPX" in text) for text in alarms] == ([] if is_listed else [(True, False)])
+
+
+# -- tickers without a line ---------------------------------------------------------------------
+
+QQQ = tuple(
+    Contract(5_000 + 2 * i + j, "QQQ", "QQQ", TODAY, Ticks(strike), right)
+    for i, strike in enumerate(range(50_000, 54_000, 100))
+    for j, right in enumerate(Right)
+)
+SCARCE = SETTINGS.model_copy(update={"connection": dataclasses.replace(SETTINGS.connection, lines_max=58)})
+
+
+def scarce() -> History:
+    """A desk whose lines are enough for the index alone."""
+    h = History(SCARCE).live()
+    h.listed(QQQ, ticker="QQQ")
+    h.arrived(spots=(Spot("QQQ", 52_010, h.now),))
+    return h
+
+
+def test_ticker_without_room_gets_no_half_window_and_is_named_once() -> None:
+    h = scarce()
+    assert not [c for c in h.state.lines.values() if c.ticker == "QQQ"]
+    h.arrived(spots=(Spot("SPX", 603_000, h.now),))
+    assert ["QQQ" in alarm.text for alarm in h.published(Alarm) if alarm.key == "lines_budget"] == [True]
+
+
+def test_ticker_without_a_line_is_quoted_when_a_signal_comes_and_offered_as_soon_as_it_is() -> None:
+    h = scarce()
+    told = h.wish("QQQ")
+    (subscribed,) = told.told(m.Subscribe)
+    wanted = subscribed.contracts
+    assert {c.ticker for c in wanted} == {"QQQ"}
+    assert {c.strike_ticks for c in wanted} == {Ticks(s) for s in range(51_700, 52_400, 100)}
+    assert len(h.state.lines) <= SCARCE.connection.lines_max - len(h.told(m.Subscribe)[0].tickers)
+    calls = [c for c in wanted if c.right is Right.CALL]
+    assert not h.arrived(*(quote(c, h.now, delta=0.5) for c in calls[:-1])).told(m.ContractsOffered)
+    (offered,) = h.arrived(quote(calls[-1], h.now, delta=0.5)).told(m.ContractsOffered)
+    assert len(offered.quotes) == SCARCE.entry.candidates_max
+    assert not h.sleep(2).told(m.ContractsOffered)
+
+
+def test_ticker_without_a_line_is_offered_with_what_there_is_before_the_time_is_over() -> None:
+    h = scarce()
+    h.wish("QQQ")
+    due = h.now + SECOND
+    (call,) = [c for c in QQQ if c.strike_ticks == 52_000 and c.right is Right.CALL]
+    h.arrived(quote(call, h.now, delta=0.5))
+    told = h.probe.advance(due - MS)
+    assert [[c for c, _ in offered.quotes] for offered in told.told(m.ContractsOffered)] == [[call]]
+
+
+def test_lines_of_a_signal_are_given_back_after_a_while_unless_the_contract_is_held() -> None:
+    h = scarce()
+    index_lines = {c.con_id for c in h.state.lines.values()}
+    h.wish("QQQ")
+    (call,) = [c for c in QQQ if c.strike_ticks == 52_000 and c.right is Right.CALL]
+    h.feed(m.WatchContract(contract=call))
+    h.sleep(61)
+    assert [c for c in h.state.lines.values() if c.ticker == "QQQ"] == [call]
+    h.feed(m.UnwatchContract(con_id=call.con_id))
+    assert set(h.state.lines) == index_lines
+
+
+# -- speed: what is not done again ---------------------------------------------------------------
+
+
+@given(
+    strikes=st.lists(st.integers(1, 2_000), min_size=1, max_size=40, unique=True).map(sorted),
+    price=st.integers(1, 2_100), first=st.integers(1, 2_100), around=st.integers(1, 12),
+)  # fmt: skip
+def test_range_in_which_the_window_stays_is_exactly_where_its_centre_stays(
+    strikes: list[int], price: int, first: int, around: int
+) -> None:
+    listed = tuple(Ticks(strike) for strike in strikes)
+    centre = choice.centre(listed, Ticks(first), None, around)
+    low, high = choice.calm_range(listed, centre, around)
+    assert (low < 2 * price <= high) is (choice.centre(listed, Ticks(price), centre, around) == centre)
+
+
+def test_request_for_a_streamed_contract_plans_no_lines_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    h = History().live()
+
+    def never(*_: object) -> None:
+        raise AssertionError("lines were planned")
+
+    monkeypatch.setattr(choice, "line_plan", never)
+    h.request()
+    h.arrived(quote(ATM, h.now + MS), spots=(Spot("SPX", 600_100, h.now),))
+    assert h.told(m.QuoteRead)
+
+
+def test_new_sessions_chain_of_the_same_strikes_is_streamed_as_its_own() -> None:
+    h = History().live()
+    monday = date(2026, 11, 23)
+    h.feed(session.PhaseChanged(phase=Phase.PRE, session=monday, open_utc=0, close_utc=1, at_utc=h.now))
+    chain = tuple(Contract(c.con_id + 5_000, "SPX", "SPXW", monday, c.strike_ticks, c.right) for c in CHAIN)
+    h.listed(chain)
+    assert {c.expiry for c in h.state.lines.values()} == {monday}
+    assert len(h.state.lines) == 42

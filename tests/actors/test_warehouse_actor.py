@@ -31,6 +31,7 @@ class FakeWarehouse:
         self.is_full = False
         self.fault: str | None = None
         self.has_work = True
+        self.found: tuple[str, ...] = ()
         self.seals: list[date | None] = []
         self.looks: deque[str | None] = deque()
 
@@ -39,6 +40,10 @@ class FakeWarehouse:
 
     def close(self) -> None:
         """Nothing to release."""
+
+    def take_findings(self) -> tuple[str, ...]:
+        said, self.found = self.found, ()
+        return said
 
     @property
     def in_hand(self) -> int:
@@ -89,6 +94,15 @@ def test_what_an_incarnation_left_in_hand_is_stored_by_the_next() -> None:
         SetTimer(Timer.SEAL, "", Utc(5) + 30 * MINUTE),
         SetTimer(Timer.FLUSH, "", Utc(5)),
     ]
+
+
+def test_what_the_start_found_in_the_folders_is_one_alarm() -> None:
+    store = FakeWarehouse()
+    store.found = ("A file is damaged.", "A stray file is left alone.")
+    actor = WarehouseActor("warehouse", store)
+    (alarm,) = handle(actor, STARTED).published(operator.Alarm)
+    assert (alarm.key, alarm.text) == ("folders", "A file is damaged. A stray file is left alone.")
+    assert not handle(actor, STARTED).published(operator.Alarm)
 
 
 def test_rows_that_cannot_be_kept_are_published_one_by_one() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import ingest, lateness, order_path, stepped, wire
+from benchmarks import exit_path, ingest, lateness, order_path, reconcile, stepped, wire
 from benchmarks.feed_load import FeedLoad
 from benchmarks.figures import Report
 from benchmarks.hops import hop_floor_ns
@@ -21,7 +21,7 @@ from benchmarks.rig import Rig
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     made = Rig(tmp_path_factory.mktemp("rig"), rejects=10)
     for ticker in made.settings.tickers:
-        order_path._close_one(made, ticker, order_path.DOWN)  # the first reading only finds its side
+        order_path.close_one(made, ticker, order_path.DOWN)  # the first reading only finds its side
     yield made
     made.close()
 
@@ -60,8 +60,8 @@ def test_a_closing_bucket_sends_an_order_whose_segments_add_up(rig: Rig, scenari
     order_path._trial(rig, scenario, rig.settings.tickers[0], measured)
     if scenario == "one":  # the others keep step
         for ticker in rig.settings.tickers[1:]:
-            order_path._close_one(rig, ticker, order_path.DOWN)
-            order_path._close_one(rig, ticker, order_path.DOWN)
+            order_path.close_one(rig, ticker, order_path.DOWN)
+            order_path.close_one(rig, ticker, order_path.DOWN)
     assert not measured.lost
     (way,) = order_path._paths(rig, rig.trace.path, measured)[scenario]
     assert sum(way.segments) == way.total
@@ -69,6 +69,32 @@ def test_a_closing_bucket_sends_an_order_whose_segments_add_up(rig: Rig, scenari
     assert way.commits > 0
     assert way.trace_sync > 0
     assert all(segment >= 0 for segment in way.segments)
+
+
+@pytest.fixture(scope="module")
+def exit_rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    made = Rig(tmp_path_factory.mktemp("exits"), has_quotes_port=True, gateway="exits_child")
+    exit_path.start(made, 1_000)
+    yield made
+    made.close()
+
+
+def test_a_crossed_stop_sends_an_exit_whose_parts_add_up(exit_rig: Rig) -> None:
+    measured = exit_path.Measured()
+    exit_path.trial(exit_rig, "SPY", 1_000, measured)
+    assert not measured.lost
+    (way,) = exit_path._parts(exit_rig, exit_rig.trace.path, measured)[1_000]
+    (one,) = measured.exits[1_000]
+    assert sum(way) == one.arrived_ns - one.crossed_ns
+    assert all(part > 0 for part in way)
+
+
+def test_a_reconciliation_after_an_outage_is_timed_with_the_orders_that_are_left(exit_rig: Rig) -> None:
+    before = len(reconcile.reconciliations(exit_rig.trace.path))
+    assert reconcile.leave_and_drop(exit_rig, 3) == 3
+    took = reconcile.reconciliations(exit_rig.trace.path)
+    assert len(took) == before + 1
+    assert took[-1] > 0
 
 
 def test_frames_of_the_child_are_folded_and_sealed() -> None:

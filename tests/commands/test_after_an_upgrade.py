@@ -50,13 +50,22 @@ def test_a_trace_of_this_schema_is_read(tmp_path: Path) -> None:
         check_schema(trace(tmp_path / "other", schema=7))
 
 
+def found(code: int, text: str) -> sqlite3.Error:
+    """An error as SQLite raises it."""
+    error = sqlite3.OperationalError(text)
+    error.sqlite_errorcode = code
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "remedy"),
     [
-        (sqlite3.OperationalError("database or disk is full"), "free some space"),
+        (found(sqlite3.SQLITE_FULL, "database or disk is full"), "free some space"),
         (OSError(errno.ENOSPC, "No space left on device"), "free some space"),
-        (sqlite3.OperationalError("attempt to write a readonly database"), "mend the permissions"),
-        (sqlite3.DatabaseError("file is not a database"), "restore it from a backup"),
+        (found(sqlite3.SQLITE_READONLY, "attempt to write a readonly database"), "the permissions of its folder"),
+        (found(sqlite3.SQLITE_NOTADB, "file is not a database"), "restore it from a backup"),
+        (found(sqlite3.SQLITE_BUSY, "database is locked"), "end what writes to it"),
+        (sqlite3.DatabaseError("row 4 of its gate log"), "restore it from a backup"),
     ],
 )
 def test_a_ledger_that_cannot_be_opened_is_refused_with_the_remedy_that_fits(error: Exception, remedy: str) -> None:

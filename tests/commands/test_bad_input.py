@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from commands import doctor, live
+from commands import doctor
 from commands.cli import main
 from commands.folder import DataFolder
-from commands.run import KillFile
 from config.settings import SettingsError, load_settings, overlaid
 
 
@@ -46,31 +45,8 @@ def test_traces_of_other_names_are_passed_over(tmp_path: Path) -> None:
     for name in ("run-2.jsonl", "run-10.jsonl.zst", "run-x.jsonl", "run-3.jsonl.tmp"):
         (day / name).touch()
     assert [path.name for path in folder.traces_newest_first()] == ["run-10.jsonl.zst", "run-2.jsonl"]
-
-
-def test_an_empty_kill_file_counts_only_when_it_is_still_empty_at_the_next_look(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    raised: list[int] = []
-    monkeypatch.setattr(live, "raise_kill", lambda _runtime, level, *_rest: raised.append(level))
-    running: Any = type("Running", (), {"runtime": None})
-
-    def look(at: KillFile) -> list[int]:
-        at._next_look_s = 0.0
-        at.look(running)
-        return raised
-
-    path = tmp_path / "KILL"
-    kill_file = KillFile(path)
-    assert look(kill_file) == []
-    path.touch()
-    assert look(kill_file) == []
-    assert look(kill_file) == [2]
-    assert look(kill_file) == [2]
-    path.write_text("1")
-    assert look(kill_file) == [2, 1]
-    path.unlink()
-    assert look(kill_file) == [2, 1]
+    (day / "run-2.jsonl.zst").touch()  # killed while it was sealed: both hold the same
+    assert [path.name for path in folder.traces_newest_first()] == ["run-10.jsonl.zst", "run-2.jsonl.zst"]
 
 
 @pytest.mark.parametrize("rate", ["0", "-3", "nan"])

@@ -57,10 +57,9 @@ def report(folder: DataFolder, capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def test_a_report_names_what_why_can_be_asked_for(folder: DataFolder, capsys: pytest.CaptureFixture[str]) -> None:
-    said = report(folder, capsys)
+    said = " ".join(report(folder, capsys).split())
     assert ask.ref(1) in said
-    refused = next(line for line in said.splitlines() if ask.alert_id(2) in line)
-    assert refused.split()[2:] == ["stale_quote", "4000", "against", "3000", "ms"]
+    assert f"{ask.alert_id(2)} stale_quote 4000 against 3000 ms" in said
 
 
 def test_a_report_says_what_became_of_approved_attempts(folder: DataFolder, capsys: pytest.CaptureFixture[str]) -> None:

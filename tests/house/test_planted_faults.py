@@ -37,8 +37,8 @@ class Plant:
 PLANTS = (
     Plant(
         "a misspelt field of the position's state", "actors/position/exit_triggers.py",
-        "    turn.state.phase = phase\n", "    turn.state.pahse = phase\n",
-        (*MYPY, "actors/position"), ("actors/position/exit_triggers.py:", 'has no attribute "pahse"'),
+        "    turn.state.kill_level = event.level\n", "    turn.state.kill_levle = event.level\n",
+        (*MYPY, "actors/position"), ("actors/position/exit_triggers.py:", 'has no attribute "kill_levle"'),
     ),
     Plant(
         "a deleted case in the risk actor", "actors/risk/actor.py",
@@ -92,8 +92,8 @@ PLANTS = (
     ),
     Plant(
         "a list in an actor's state", "actors/risk/state.py",
-        "    queue: tuple[Attempt, ...] = ()\n", "    queue: list[Attempt] = []\n",
-        (*PYTEST, "tests/house/test_states_are_values.py"), ("RiskState.queue: list",),
+        "    attempts: tuple[Attempt, ...] = ()\n", "    attempts: list[Attempt] = []\n",
+        (*PYTEST, "tests/house/test_states_are_values.py"), ("RiskState.attempts: list",),
     ),
 )  # fmt: skip
 

@@ -39,6 +39,8 @@ TOLD: dict[tuple[str, type[Event]], str] = {
     ("hub", market.HubUp): "its port tells it, it publishes it",
     ("hub", market.HubDown): "its port tells it, it publishes it",
     ("ibkr", broker.AccountRead): "its port tells it, it publishes it",
+    ("ibkr", broker.AccountUnreadable): "its port tells it, it publishes it",
+    ("ibkr", broker.ClockRead): "its port tells it, it publishes it",
 }
 # Of the runtime's own making: what every actor hears, what edges hear, what a position is asked for.
 _OF_THE_RUNTIME = {lifecycle.Started, lifecycle.TimerFired, lifecycle.CommandFailed}
@@ -248,5 +250,5 @@ def test_traits_of_money_are_where_they_must_be() -> None:
         "PlaceOrder", "AmendOrder", "FillRecorded", "OrderClosed", "ExecutionReported", "RecordExecution", "RaiseKill",
         "KillRaised", "FlattenPosition",
     }  # fmt: skip
-    assert {kind.__name__ for kind in MESSAGE_TYPES if kind.SYNC_FIRST} == {"PlaceOrder", "AmendOrder"}
+    assert {kind.__name__ for kind in MESSAGE_TYPES if "is_synced_first" in vars(kind)} == {"PlaceOrder", "AmendOrder"}
     assert {kind.__name__ for kind in MESSAGE_TYPES if kind.CONFLATES} == {"QuoteChanged", "SpotsChanged"}

@@ -34,7 +34,7 @@ def test_a_position_woken_after_the_close_only_to_be_told_something_stays_awake(
 @pytest.mark.slow
 def test_a_gateway_that_comes_back_after_the_close_wakes_nobody_for_ever(tmp_path: Path) -> None:
     # Retired positions were woken by the read-back, asked three owners, retired at the first answer, and so on.
-    demo = {"start_clock": "14:25:00", "gateway_drop_at": "15:40:00", "gateway_drop_s": 25.0}
+    demo = {"start_clock": "14:25:00", "gateway_drop_at": "15:40:00", "gateway_drop_s": 1500}
     day = stepped_day(load_settings(profile="demo", overrides={"demo": demo}), tmp_path)
     day.run()
     day.runtime.close()

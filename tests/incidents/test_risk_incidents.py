@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from domain.instants import BUCKET_NS
+from domain.risk.attempt import Attempt
 from domain.risk.entry_stages import EntryStage
 from domain.risk.gates.types import refused
 from domain.risk.reject import RejectCode
@@ -22,6 +23,7 @@ from tests.testkit.desk_world import (
     QQQ_ALERT,
     QQQ_CALL,
     QQQ_SPOT,
+    SETTINGS,
     SPOT,
     alert,
     quote,
@@ -74,7 +76,7 @@ def test_a_late_reply_after_the_denial_moves_nothing() -> None:
     late = market.ContractsOffered(
         request_id=talk.last(market.RequestContracts).request_id, quotes=((CALL, quote()),), spot=SPOT
     )
-    talk.wait(500)
+    talk.wait(1_500)
     before = talk.state
     talk.sent.effects.clear()
     talk.hear(late, late)
@@ -82,9 +84,9 @@ def test_a_late_reply_after_the_denial_moves_nothing() -> None:
 
 
 def test_an_answer_to_the_first_attempt_is_no_answer_to_the_second() -> None:
-    talk = DeskTalk().morning().hear(signal(), signal(alert(kind="OTHER")))
+    talk = DeskTalk().morning().hear(signal())
     first = talk.last(market.RequestContracts).request_id
-    talk.wait(500)
+    talk.wait(1_500).hear(signal(alert(kind="OTHER")))
     assert talk.last(market.RequestContracts).request_id != first
     before = talk.state
     talk.hear(market.ContractsOffered(request_id=first, quotes=((CALL, quote()),), spot=SPOT))
@@ -102,12 +104,16 @@ class Ledger:
     asked: list[str] = field(default_factory=list)
     ended: set[str] = field(default_factory=set)
     opened: list[str] = field(default_factory=list)
+    tickers: dict[str, str] = field(default_factory=dict)
 
     def see(self, messages: list[Message]) -> None:
         for m in messages:
             match m:
                 case entries.ReserveEntry():
-                    assert set(self.asked) <= self.ended, "two reservations in flight"
+                    going = [ask for ask in self.asked if ask not in self.ended]
+                    assert len(going) < SETTINGS.entry.positions_max, "more reservations in flight than positions"
+                    assert all(self.tickers[ask] != m.intent.ticker for ask in going), "two on one ticker in flight"
+                    self.tickers[m.intent.intent_id] = m.intent.ticker
                     assert m.intent.intent_id not in self.asked, "reserved twice"
                     self.asked.append(m.intent.intent_id)
                 case entries.ReleaseReservation():
@@ -137,15 +143,15 @@ GO = {
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(MOVES, st.randoms(use_true_random=False))
-def test_whatever_the_order_of_replies_one_reservation_is_in_flight_and_nothing_opens_without_it(
+def test_whatever_the_order_of_replies_limits_hold_for_what_is_in_flight_and_nothing_opens_without_it(
     moves: list[str], random: Random
 ) -> None:
     talk, ledger = DeskTalk().morning(), Ledger()
     heard: list[Message] = []
     for n, step in enumerate(moves):
-        attempt = talk.state.attempt
+        attempt = random.choice(talk.state.attempts or (None,))
         move = step if step != "go" else "signal" if attempt is None else GO[attempt.stage]
-        replies = reply_to(talk, ledger, move, n)
+        replies = reply_to(talk, attempt, ledger, move, n)
         if move == "old" and heard:
             replies = [random.choice(heard)]  # late, repeated, or both
         heard += replies
@@ -161,19 +167,18 @@ def test_whatever_the_order_of_replies_one_reservation_is_in_flight_and_nothing_
         ledger.see(talk.sent.messages)
     assert len(ledger.opened) == len(set(ledger.opened))
     talk.wait(10_000)
-    assert talk.state.attempt is None
-    assert talk.state.queue == ()
+    assert talk.state.attempts == ()
     assert not talk.timers, "a timer outlived its attempt"
 
 
-def reply_to(talk: DeskTalk, ledger: Ledger, move: str, n: int) -> list[Message]:
-    """Return what the other side would say for this move, to the request in flight (or to one long gone)."""
-    attempt = talk.state.attempt
+def reply_to(talk: DeskTalk, attempt: Attempt | None, ledger: Ledger, move: str, n: int) -> list[Message]:
+    """Return what the other side would say for this move, to the request of an attempt (or to one long gone)."""
     request = attempt.request_id if attempt is not None else "none"
     is_qqq = attempt is not None and attempt.intent.ticker == "QQQ"
     contract, spot = (QQQ_CALL, QQQ_SPOT) if is_qqq else (CALL, SPOT)
     read = quote(900, 100, 104, talk.now) if is_qqq else quote(at=talk.now)
-    asked = ledger.asked[-1] if ledger.asked else "none"
+    own = "" if attempt is None else attempt.intent.intent_id
+    asked = own if own in ledger.asked else ledger.asked[-1] if ledger.asked else "none"
     match move:
         case "signal":
             return [signal(alert(kind=f"A{n}"))]

@@ -45,10 +45,15 @@ def placed(folder: DataFolder) -> list[str]:
 
 def test_a_killed_supervisor_resumes_with_its_position_and_sends_nothing_twice(data: Path) -> None:
     first = Supervisor(data, **BEFORE_THE_FIRST_TRADE)
-    first.wait_for("Opened")
+    first.wait_for("Filled: BUY")
     assert first.end(signal.SIGKILL) == -signal.SIGKILL
     folder = DataFolder(data)
     assert folder.sim("gateway"), "the broker must outlive the supervisor"
+    report = main_py(data, "report")
+    said = " ".join(report.stdout.split())
+    assert report.returncode == 1
+    assert "no supervisor runs: positions are open (see Open)" in said
+    assert "is running" not in said
 
     second = Supervisor(data, **BEFORE_THE_FIRST_TRADE)
     second.wait_for("Resuming the demo day")
@@ -67,6 +72,75 @@ def test_a_killed_supervisor_resumes_with_its_position_and_sends_nothing_twice(d
         for s in ("BUY", "SELL")
     )
     assert bought == sold > 0
+
+
+def test_ctrl_c_with_a_position_says_what_is_open_and_the_next_run_goes_on_with_it(data: Path) -> None:
+    first = Supervisor(data, **BEFORE_THE_FIRST_TRADE)
+    first.wait_for("Filled: BUY")
+    assert first.end(signal.SIGINT) == 1, "a day that is not flat"
+    said = " ".join(" ".join(first.lines).split())
+    assert "Open:" in said
+    assert "nothing at the broker protects it while no supervisor runs" in said
+    assert "`main.py run` reads the broker back and goes on with this day" in said
+    folder = DataFolder(data)
+    assert folder.sim("gateway"), "the broker must outlive what it holds"
+
+    second = Supervisor(data, **BEFORE_THE_FIRST_TRADE)
+    second.wait_for("Resuming the demo day")
+    second.process.send_signal(signal.SIGUSR2)
+    second.wait_for("Kill level 2")
+    second.wait_for("Closed")
+    assert main_py(data, "resume", "--reason", "again").returncode == 0
+    second.wait_for("Kill level 0")
+    second.lines.clear()
+    second.process.send_signal(signal.SIGUSR2)
+    second.wait_for("Kill level 2")
+    assert second.end(signal.SIGTERM) == 0
+    assert folder.sim("gateway") is None
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["killed", "stopped, so that the market stands"])
+def test_a_flatten_by_the_direct_way_closes_what_a_supervisor_left(data: Path, how: int) -> None:
+    first = Supervisor(data, **BEFORE_THE_FIRST_TRADE)
+    first.wait_for("Filled: BUY")
+    beside = main_py(data, "flatten", "--direct", "--yes", "--reason", "test")
+    assert (beside.returncode, "A supervisor runs on" in beside.stderr) == (3, True)
+    assert first.end(how) == (-how if how == signal.SIGKILL else 1)
+
+    done = main_py(data, "flatten", "--direct", "--yes", "--reason", "test")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "selling" in done.stdout
+
+    second = Supervisor(data, **BEFORE_THE_FIRST_TRADE)
+    second.wait_for("the KILL file says 2")
+    second.wait_for("Closed")
+    assert second.end(signal.SIGTERM) == 0
+    settings = load_settings(profile="demo", overrides={"data_dir": str(data)})
+    assert facts(settings, DataFolder(data), settings.demo.session)["is_flat"]
+
+
+def test_a_sigusr2_right_at_the_start_is_carried_out_once_the_actors_are_up(data: Path) -> None:
+    running = Supervisor(data, **BEFORE_THE_FIRST_TRADE)
+    eventually((DataFolder(data).run / "supervisor.lock").exists)
+    running.process.send_signal(signal.SIGUSR2)
+    running.wait_for("Kill level 2 (cancel and flatten, no entries), raised by signal: SIGUSR2")
+    assert running.end(signal.SIGTERM) == 0
+
+
+def test_promotions_are_withdrawn_and_given_over_the_control_line(data: Path) -> None:
+    none = main_py(data, "demote", "gexwatch", "GAMMA_FLIP-1", "--reason", "test")
+    assert (none.returncode, none.stderr.count("\n")) == (3, 1)
+    assert "No supervisor runs" in none.stderr
+    running = Supervisor(data, **BEFORE_THE_FIRST_TRADE)
+    running.wait_for("FULLY_LIVE")
+    assert "are shadows" in main_py(data, "demote", "gexwatch", "GAMMA_FLIP-1", "--reason", "test").stdout
+    assert "trade from now on" in main_py(data, "promote", "gexwatch", "GAMMA_FLIP-1", "--reason", "test").stdout
+    unknown = main_py(data, "promote", "gexwatch", "NOTHING-1", "--reason", "test")
+    assert (unknown.returncode, "there are:" in unknown.stderr) == (1, True)
+    assert main_py(data, "promote", "gexwatch", "GAMMA_FLIP", "--reason", "test").returncode == 2
+    rows = LedgerReader(DataFolder(data).ledgers, "paper").promotions()
+    assert [(row["by"], row["is_promoted"]) for row in rows if row["by"] == "cli"] == [("cli", 0), ("cli", 1)]
+    assert running.end(signal.SIGTERM) == 0
 
 
 def test_operator_commands_reach_a_running_supervisor_and_a_second_one_is_refused(data: Path) -> None:
@@ -145,6 +219,7 @@ def test_a_real_configuration_without_peers_says_so_and_keeps_trying(data: Path)
         "broker: {gateways: [{host: 127.0.0.1, port: 9}]}\n"
     )
     running = Supervisor(data, "--config", str(settings), ZEROHOUR_GEXBOT_KEY="gexbot_custom_test")
+    running.wait_for("This desk is new: it starts at kill level 1")
     running.wait_for("No session with the IB Gateway")
     running.wait_for("The feed gave no addresses")
     assert running.end(signal.SIGTERM) == 0

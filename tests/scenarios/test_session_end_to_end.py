@@ -105,10 +105,11 @@ class Desk:
         return Permit(0, self.state.session_epoch, self.world.clock.now_utc() + 2 * SECOND)
 
     def submit(self, ref: str = ENTRY, side: Side = Side.BUY, limit_ticks: int = 510, held: int = 0) -> None:
-        is_exit = side is Side.SELL
+        is_exit, deadline_utc = side is Side.SELL, self.world.clock.now_utc() + 10 * SECOND
         order = OrderRequest(
             order_ref=ref, contract=self.world.call, side=side, qty=2, order_type=OrderType.LIMIT,
-            limit_ticks=limit_ticks, is_exit=is_exit, deadline_utc=self.world.clock.now_utc() + 10 * SECOND,
+            limit_ticks=limit_ticks, is_exit=is_exit, deadline_utc=deadline_utc,
+            good_till_utc=None if is_exit else deadline_utc - deadline_utc % SECOND + SECOND,
         )  # fmt: skip
         permit = None if is_exit else self.permit()
         self.mail.put(orders.SubmitOrder(order=order, reply_to=OWNER, permit=permit, held_qty=held))

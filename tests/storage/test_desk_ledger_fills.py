@@ -17,6 +17,7 @@ from domain.orders.tiers import Tier
 from domain.position.cycle import ExitKind, ExitReason, PositionState
 from messages import entries, lifecycle, orders, risk, session
 from messages.base import Message
+from messages.ledgers import DeskInput
 from messages.restored import ActorsRestored, IbkrRestored, OwnOrder, PositionRestored, Restored
 from storage.desk_ledger import DeskLedger
 from tests.testkit import ledger_asks as ask
@@ -31,6 +32,11 @@ def opened(folder: Path, run_n: int = 1) -> DeskLedger:
     desk = DeskLedger(folder, "paper", run_n=run_n)
     desk.open()
     return desk
+
+
+def told(ledger: DeskLedger, message: DeskInput) -> tuple[Message, ...]:
+    """What is told of a message, but for the acknowledgement that an execution was taken."""
+    return tuple(fact for fact in ledger.apply(message, ask.T0) if not isinstance(fact, orders.ExecutionRecorded))
 
 
 def restored(ledger: DeskLedger, name: str) -> Restored | None:
@@ -62,9 +68,9 @@ def reconciled(ledger: DeskLedger, asked: session.Reconcile) -> tuple[session.Re
 
 def test_a_fill_is_told_with_totals_which_a_repeat_leaves_as_they_are(ledger: DeskLedger) -> None:
     ledger.apply(ask.reserve(), ask.T0)
-    (first,) = ledger.apply(ask.execution(exec_id="e.1", qty=1), ask.T0)
-    assert ledger.apply(ask.execution(exec_id="e.1", qty=1), ask.T0) == (first,)
-    (second,) = ledger.apply(ask.execution(exec_id="e.2", qty=1, price_ticks=520), ask.T0)
+    (first,) = told(ledger, ask.execution(exec_id="e.1", qty=1))
+    assert told(ledger, ask.execution(exec_id="e.1", qty=1)) == (first,)
+    (second,) = told(ledger, ask.execution(exec_id="e.2", qty=1, price_ticks=520))
     assert isinstance(first, orders.FillRecorded)
     assert isinstance(second, orders.FillRecorded)
     assert (first.filled_qty_total, first.filled_cost_ticks_total) == (1, 500)
@@ -73,10 +79,10 @@ def test_a_fill_is_told_with_totals_which_a_repeat_leaves_as_they_are(ledger: De
 
 def test_a_correction_replaces_what_it_corrects_and_a_late_original_changes_nothing(ledger: DeskLedger) -> None:
     ledger.apply(ask.reserve(), ask.T0)
-    (fact,) = ledger.apply(ask.execution(revision=2, price_ticks=510), ask.T0)
+    (fact,) = told(ledger, ask.execution(revision=2, price_ticks=510))
     assert isinstance(fact, orders.FillRecorded)
     assert (fact.filled_qty_total, fact.filled_cost_ticks_total) == (2, 1020)
-    assert ledger.apply(ask.execution(revision=1, price_ticks=500), ask.T0) == ()
+    assert told(ledger, ask.execution(revision=1, price_ticks=500)) == ()
     assert position_of(ledger).fills[0].cost_ticks == 1020
 
 
@@ -97,16 +103,14 @@ def test_any_order_of_executions_corrections_and_repeats_gives_the_same_totals(
         ledger = DeskLedger(Path(folder), "paper", run_n=1, is_durable=False)
         ledger.open()
         ledger.apply(ask.reserve(), ask.T0)
-        told: list[Message] = []
+        facts: list[Message] = []
         for base, revision, qty, price in heard:
-            told += ledger.apply(
-                ask.execution(exec_id=f"e.{base}", revision=revision, qty=qty, price_ticks=price), ask.T0
-            )
+            facts += told(ledger, ask.execution(exec_id=f"e.{base}", revision=revision, qty=qty, price_ticks=price))
         (fill,) = position_of(ledger).fills
         ledger.close()
     assert fill.qty == sum(e[2] for e in highest.values())
     assert fill.cost_ticks == sum(e[2] * e[3] for e in highest.values())
-    last = told[-1]
+    last = facts[-1]
     assert isinstance(last, orders.FillRecorded)
     assert (last.filled_qty_total, last.filled_cost_ticks_total) == (fill.qty, fill.cost_ticks)
 
@@ -114,21 +118,21 @@ def test_any_order_of_executions_corrections_and_repeats_gives_the_same_totals(
 def test_an_execution_whose_position_is_over_is_not_told_again(ledger: DeskLedger) -> None:
     """The next holder of the contract would take it for a fill of its own."""
     ledger.apply(ask.reserve(1, con_id=5), ask.T0)
-    ledger.apply(ask.execution(1, con_id=5), ask.T0)
+    told(ledger, ask.execution(1, con_id=5))
     ledger.apply(ask.commission(), ask.T0)
     ledger.apply(ask.closed(1, ref=ask.position_ref(1, con_id=5)), ask.T0)
     ledger.apply(ask.reserve(2, con_id=5), ask.T0)
-    assert ledger.apply(ask.execution(1, con_id=5), ask.T0) == ()
+    assert told(ledger, ask.execution(1, con_id=5)) == ()
     assert ledger.apply(ask.commission(), ask.T0) == ()
 
 
 def test_an_execution_of_no_order_of_ours_is_kept_as_foreign_and_halts_entries(ledger: DeskLedger) -> None:
     for order_ref in ("", "someone", ask.ref(9)):
         stranger = ask.execution(exec_id=f"f{order_ref}", order_ref=order_ref or "-", con_id=77)
-        (fact,) = ledger.apply(stranger, ask.T0)
+        (fact,) = told(ledger, stranger)
         assert isinstance(fact, risk.RaiseKill)
         assert fact.level == 1
-        assert ledger.apply(stranger, ask.T0) == ()  # with every read-back: a person may have resumed meanwhile
+        assert told(ledger, stranger) == ()  # with every read-back: a person may have resumed meanwhile
     assert position_of(ledger, 77).fills == ()
 
 
@@ -136,7 +140,7 @@ def test_a_late_fill_of_an_abandoned_entry_is_adopted_and_held_again(ledger: Des
     ledger.apply(ask.reserve(), ask.T0)
     ledger.apply(ask.abandoned(1), ask.T0)
     assert live(ledger) == ()
-    (fact,) = ledger.apply(ask.execution(), ask.T0)
+    (fact,) = told(ledger, ask.execution())
     assert isinstance(fact, orders.FillRecorded)
     assert live(ledger) == ("position:paper:1",)
 
@@ -145,14 +149,14 @@ def test_a_late_fill_beside_another_holder_is_booked_and_halts_entries(ledger: D
     ledger.apply(ask.reserve(1, con_id=5), ask.T0)
     ledger.apply(entries.ReleaseReservation(intent_id="i1", reason="no ack"), ask.T0)
     ledger.apply(ask.reserve(2, con_id=5), ask.T0)
-    facts = ledger.apply(ask.execution(1, con_id=5), ask.T0)
+    facts = told(ledger, ask.execution(1, con_id=5))
     assert [type(fact) for fact in facts] == [orders.FillRecorded, risk.RaiseKill]
 
 
 def test_an_exit_that_went_out_unrecorded_still_counts(ledger: DeskLedger) -> None:
     ledger.apply(ask.reserve(), ask.T0)
-    ledger.apply(ask.execution(), ask.T0)
-    (fact,) = ledger.apply(ask.execution(exec_id="x.1", order_ref=ask.ref(1, "x1"), side=Side.SELL), ask.T0)
+    told(ledger, ask.execution())
+    (fact,) = told(ledger, ask.execution(exec_id="x.1", order_ref=ask.ref(1, "x1"), side=Side.SELL))
     assert isinstance(fact, orders.FillRecorded)
     assert [(f.is_exit, f.side, f.qty) for f in position_of(ledger).fills] == [(False, "BUY", 2), (True, "SELL", 2)]
 
@@ -162,7 +166,7 @@ def test_a_fee_reaches_its_position_in_either_order(ledger: DeskLedger, fee_firs
     fee = ask.commission()
     ledger.apply(ask.reserve(), ask.T0)
     heard = (fee, ask.execution()) if fee_first else (ask.execution(), fee)
-    facts = [fact for message in heard for fact in ledger.apply(message, ask.T0)]
+    facts = [fact for message in heard for fact in told(ledger, message)]
     assert [type(fact) for fact in facts] == [orders.FillRecorded, orders.CommissionRecorded]
     assert facts[1] == orders.CommissionRecorded(
         order_ref=ask.ref(1), con_id=1, commission_cents_total=130, charged_qty_total=ask.fill().qty
@@ -173,7 +177,7 @@ def test_a_fee_reaches_its_position_in_either_order(ledger: DeskLedger, fee_firs
 
 def test_a_fee_after_the_close_corrects_the_recorded_result(ledger: DeskLedger) -> None:
     ledger.apply(ask.reserve(), ask.T0)
-    ledger.apply(ask.execution(), ask.T0)
+    told(ledger, ask.execution())
     ledger.apply(ask.position(), ask.T0)
     closed = ask.closed(realised_cents=500, fees_cents=0)
     ledger.apply(closed, ask.T0)
@@ -188,12 +192,12 @@ def test_a_fee_after_the_close_corrects_the_recorded_result(ledger: DeskLedger) 
 def test_a_position_comes_back_with_its_exit(ledger: DeskLedger) -> None:
     ledger.apply(ask.reserve(), ask.T0)
     assert position_of(ledger).state is PositionState.PENDING_ENTRY
-    ledger.apply(ask.execution(), ask.T0)
+    told(ledger, ask.execution())
     ledger.apply(ask.position(took_part=True), ask.T0)
     reply = ledger.apply(ask.exit_intent(), ask.T0)
     assert reply == (orders.ExitIntentRecorded(order_ref=ask.ref(1, "x1"), tier=Tier.MID),)
     ledger.apply(ask.exit_intent(tier=Tier.BID), ask.T0)
-    ledger.apply(ask.execution(exec_id="x.1", order_ref=ask.ref(1, "x1"), side=Side.SELL, qty=1), ask.T0)
+    told(ledger, ask.execution(exec_id="x.1", order_ref=ask.ref(1, "x1"), side=Side.SELL, qty=1))
     back = position_of(ledger)
     assert (back.state, back.exit_n, back.tier) == (PositionState.PENDING_EXIT, 1, Tier.BID)
     assert (back.exit_reason, back.exit_kind) == (ExitReason.PREMIUM_STOP, ExitKind.FULL)
@@ -203,7 +207,7 @@ def test_a_position_comes_back_with_its_exit(ledger: DeskLedger) -> None:
 
 def test_a_finished_part_exit_does_not_come_back_as_running(ledger: DeskLedger) -> None:
     ledger.apply(ask.reserve(), ask.T0)
-    ledger.apply(ask.execution(), ask.T0)
+    told(ledger, ask.execution())
     ledger.apply(ask.exit_intent(), ask.T0)
     ledger.apply(ask.position(exit_n=1, took_part=True), ask.T0)
     assert (position_of(ledger).state, position_of(ledger).exit_n) == (PositionState.OPEN, 1)
@@ -211,7 +215,7 @@ def test_a_finished_part_exit_does_not_come_back_as_running(ledger: DeskLedger) 
 
 def test_a_closed_position_leaves_its_contract_flat_and_its_result_standing(ledger: DeskLedger, tmp_path: Path) -> None:
     ledger.apply(ask.reserve(), ask.T0)
-    ledger.apply(ask.execution(), ask.T0)
+    told(ledger, ask.execution())
     ledger.apply(ask.position(), ask.T0)
     ledger.apply(ask.closed(), ask.T0)
     ledger.apply(ask.closed(), ask.T0)
@@ -228,7 +232,7 @@ def test_a_closed_position_leaves_its_contract_flat_and_its_result_standing(ledg
 def test_the_order_session_gets_its_live_orders_back(ledger: DeskLedger) -> None:
     ledger.apply(ask.reserve(1), ask.T0)
     ledger.apply(ask.reserve(2), ask.T0)
-    ledger.apply(ask.execution(2), ask.T0)
+    told(ledger, ask.execution(2))
     ledger.apply(orders.RecordOrderIds(order_ref=ask.ref(2), perm_id=5, status="filled"), ask.T0)
     ledger.apply(ask.exit_intent(2), ask.T0)
     assert restored(ledger, "ibkr:paper") == IbkrRestored(
@@ -244,7 +248,7 @@ def test_the_order_session_gets_its_live_orders_back(ledger: DeskLedger) -> None
 
 def test_a_sold_leg_is_held_short_and_bought_back(ledger: DeskLedger) -> None:
     ledger.apply(ask.reserve(1, legs=(ask.leg(1, side=Side.SELL),)), ask.T0)
-    ledger.apply(ask.execution(1, side=Side.SELL), ask.T0)
+    told(ledger, ask.execution(1, side=Side.SELL))
     found, _ = reconciled(ledger, ask.read((), (), (ask.broker_position(1, -2),)))
     assert (found.mismatches, found.foreign_positions) == ((), ())
     reply = ledger.apply(ask.exit_intent(1, side=Side.BUY), ask.T0)
@@ -256,7 +260,7 @@ def test_a_sold_leg_is_held_short_and_bought_back(ledger: DeskLedger) -> None:
     known = restored(ledger, "ibkr:paper")
     assert isinstance(known, IbkrRestored)
     assert exit_ in known.orders
-    ledger.apply(ask.execution(1, exec_id="x.1", order_ref=ask.ref(1, "x1"), side=Side.BUY), ask.T0)
+    told(ledger, ask.execution(1, exec_id="x.1", order_ref=ask.ref(1, "x1"), side=Side.BUY))
     found, _ = reconciled(ledger, ask.read())
     assert found.mismatches == (), "flat again"
 
@@ -265,8 +269,8 @@ def test_a_late_fee_corrects_the_leg_that_it_is_for(ledger: DeskLedger) -> None:
     legs = (ask.leg(1), ask.leg(2, side=Side.SELL))
     ledger.apply(ask.reserve(1, legs=legs), ask.T0)
     short = ask.position_ref(2, intent_id="i1", side=Side.SELL)
-    ledger.apply(ask.execution(1, exec_id="e.1"), ask.T0)
-    ledger.apply(ask.execution(2, exec_id="e.2", side=Side.SELL), ask.T0)
+    told(ledger, ask.execution(1, exec_id="e.1"))
+    told(ledger, ask.execution(2, exec_id="e.2", side=Side.SELL))
     for n, ref in ((1, ask.position_ref(1)), (2, short)):
         ledger.apply(ask.position(n, ref=ref), ask.T0)
         ledger.apply(ask.closed(n, ref=ref, realised_cents=500, fees_cents=0), ask.T0)
@@ -324,7 +328,7 @@ def test_entries_of_an_earlier_run_and_of_ended_intents_are_cancelled_exits_stay
 
 def test_what_is_not_ours_is_named(ledger: DeskLedger) -> None:
     ledger.apply(ask.reserve(1), ask.T0)
-    ledger.apply(ask.execution(1), ask.T0)
+    told(ledger, ask.execution(1))
     found, _ = reconciled(
         ledger,
         ask.read(
@@ -353,7 +357,7 @@ def test_a_position_that_an_own_order_is_filling_right_now_is_a_mismatch_but_no_
 
 def test_a_position_that_is_gone_at_the_broker_is_a_mismatch(ledger: DeskLedger) -> None:
     ledger.apply(ask.reserve(1), ask.T0)
-    ledger.apply(ask.execution(1), ask.T0)
+    told(ledger, ask.execution(1))
     found, _ = reconciled(ledger, ask.read())
     assert found.mismatches == ("The broker holds none of contract 1, our executions make 2.",)
     assert found.foreign_positions == ()

@@ -16,7 +16,8 @@ from messages import lifecycle, operator, risk, signals
 from messages.restored import KillRestored, LaneRestored, Restored, RiskRestored
 from storage.desk_ledger import DeskLedger
 from storage.ledger_schema import DESK, SHARED, SHARED_OWNER
-from storage.shared_ledger import SharedLedger, promote, start_run
+from storage.promotions import promote
+from storage.shared_ledger import SharedLedger, start_run
 from storage.sqlite_file import LedgerRefusedError, Schema, open_file, script
 from tests.testkit import ledger_asks as ask
 
@@ -124,7 +125,7 @@ def test_runs_are_counted_across_starts(tmp_path: Path) -> None:
 
 def test_the_kill_level_comes_back_as_it_went_down(tmp_path: Path) -> None:
     ledger = shared(tmp_path)
-    assert restored(ledger, "kill") == KillRestored(level=0, kill_epoch=0, reason="", by="")
+    assert restored(ledger, "kill") == KillRestored(level=0, kill_epoch=0, reason="", by="", is_new=True)
     for epoch, level in ((1, 1), (2, 2)):
         kill = risk.RecordKill(level=level, kill_epoch=epoch, reason="r", by="cli", at_utc=ask.T0)
         assert ledger.apply(kill, ask.T0) == (risk.KillRecorded(kill_epoch=epoch),)

@@ -20,7 +20,7 @@ from domain.instants import SECOND
 from domain.instruments import Side
 from domain.orders.table import OrderStatus
 from domain.orders.tiers import Tier
-from domain.risk.day import DaySummary
+from domain.risk.day import DayStops, DaySummary
 from domain.risk.kill import KillLevel
 from domain.risk.reject import RejectCode
 from domain.units import Cents, Utc
@@ -38,7 +38,14 @@ ADOPTED = ask.read((FILLED,), (ask.fill(),), (ask.broker_position(),))
 STRANGE = ask.read((ask.broker_order(7, "manual"),), (ask.fill(7, "f.1"),), (ask.broker_position(7),))
 RELEASED = entries.ReleaseReservation(intent_id="i1", reason="no ack")
 EXIT_FILL = ask.execution(exec_id="x.1", order_ref=ask.ref(1, "x1"), side=Side.SELL)
+STOPS = DayStops(is_soft=True, peak_cents=Cents(500), drawdown_cents=Cents(900))
+CLOSED_BY_HAND = ask.execution(exec_id="h.1", order_ref="", side=Side.SELL, perm_id=77)
+UNEXPLAINED = ask.read((FILLED,), (), (ask.broker_position(),))
 SUMMARY = DaySummary(trades=3, wins=1, losses=2, realised_cents=-5, fees_cents=9, drawdown_cents=7)
+PROMOTED = signals.RecordPromotion(
+    command_id="p1", source="gexwatch", kind="GAMMA_FLIP", version=1, is_promoted=True, by="ann", reason="r",
+    at_utc=ask.T0,
+)  # fmt: skip
 LOWERED = risk.RecordKill(level=KillLevel.RUNNING, kill_epoch=4, reason="r", by="cli", at_utc=ask.T0)
 
 # What a record is called -> what was recorded before it, and the record itself.
@@ -75,6 +82,14 @@ DESK_RECORDS: dict[str, tuple[tuple[DeskInput, ...], DeskInput]] = {
     "day lock": ((), risk.LockDay(session=ask.DAY, reason="daily_loss", at_utc=ask.T0)),
     "start NAV": ((), risk.RecordStartNav(session=ask.DAY, nav_cents=Cents(30_000_000), at_utc=ask.T0)),
     "day": ((), risk.RecordDay(session=ask.DAY, summary=SUMMARY, at_utc=ask.T0)),
+    "amended entry": ((ask.reserve(),), ask.amended()),
+    "amended entry that was refused": ((ask.denial(),), ask.amended()),
+    "broker's words": ((ask.reserve(),), ask.broker_refused()),
+    "day's stops": ((), risk.RecordDayStops(session=ask.DAY, stops=STOPS, at_utc=ask.T0)),
+    "close by another": ((ask.reserve(), ask.execution()), CLOSED_BY_HAND),
+    "execution of no contract": ((ask.reserve(),), ask.execution(qty=0)),
+    "real fill in the place of an adopted one": ((ask.reserve(), UNEXPLAINED), ask.execution()),
+    "reconciliation that adopts a position": ((ask.reserve(),), UNEXPLAINED),
     "reconciliation that adopts": ((ask.reserve(),), ADOPTED),
     "reconciliation with strangers": ((ask.reserve(),), STRANGE),
 }  # fmt: skip
@@ -84,6 +99,9 @@ SHARED_RECORDS: dict[str, tuple[tuple[SharedInput, ...], SharedInput]] = {
     "kill level lowered": (
         (risk.RecordKill(level=KillLevel.NO_ENTRIES, kill_epoch=3, reason="r", by="cli", at_utc=ask.T0),), LOWERED,
     ),
+    "spread": ((), risk.RecordSpread(session=ask.DAY, slot_min=600, median=0.1, at_utc=ask.T0)),
+    "promotion": ((), PROMOTED),
+    "promotion withdrawn": ((PROMOTED,), replace(PROMOTED, command_id="p2", is_promoted=False, at_utc=ask.T0 + 1)),
     "command": (
         (), operator.RecordCommand(command_id="c", name="Kill", by="cli", reason="r", outcome="done", at_utc=ask.T0),
     ),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from domain.instants import SECOND
 from domain.risk.kill import KillLevel
 from messages import lifecycle, operator, restored, risk
 from messages.base import Message
-from supervision.spec import ChildSpec, Policy, Template
+from supervision.host import Host
+from supervision.spec import ChildSpec, Policy, Template, Tree
 from supervision.supervisor import SupervisorActor, SupervisorState
 from supervision.turn import Turn
 from tests.testkit.narrow import of_class
@@ -17,6 +19,7 @@ from tests.testkit.toys import (
     Toy,
     ToyState,
     ToyStore,
+    ToyTree,
     alarm,
     message_of,
     records,
@@ -30,6 +33,21 @@ from tests.testkit.toys import (
 
 def toy(name: str, log: Log, **more: object) -> ChildSpec:
     return spec(name, lambda n: Toy(n, log), **more)
+
+
+def ended(runtime: Host) -> str | None:
+    """Return why the process should end by now."""
+    return runtime.ended
+
+
+def is_up(runtime: Host, name: str = "a:1") -> bool:
+    """Return whether an actor is up by now."""
+    return runtime.cells[name].is_up
+
+
+def halts(of: ToyTree) -> list[str]:
+    """Return why trading had to stop, in order."""
+    return [told.text for told in of.heard["halt"]]
 
 
 def test_started_comes_first_even_where_mail_was_waiting() -> None:
@@ -217,7 +235,9 @@ def test_policy_latches_at_the_first_crash_and_ends_the_process_with_the_budget(
     assert (runtime.latched, runtime.ended) == ("a:1 crashed: ValueError: first", None)
     for _ in range(5):
         runtime.post("a:1", say("raise more"), "edge:test")
-    runtime.run_until(2)
+    runtime.run_until(SECOND - 1)
+    assert ended(runtime) is None  # others record their last words first
+    runtime.run_until(2 * SECOND)
     assert runtime.ended == "a:1 crashed 6 times in 60 s"
     assert reasons == ["a:1 crashed: ValueError: first"]
 
@@ -264,7 +284,7 @@ def test_actor_whose_crash_report_itself_was_lost_is_started_again_by_the_next_s
                 raise RuntimeError("forgot")
             super().decide(turn, message)
 
-    h = toy_tree(toy("a:1", log), log=log, supervisor=lambda tree: Forgetful("supervisor", tree, RULES, 1.0))
+    h = toy_tree(toy("a:1", log), log=log, supervisor=lambda tree: Forgetful("supervisor", tree, RULES))
     runtime = stepped(h)
     runtime.post("a:1", say("raise"), "edge:test")
     runtime.run_until(1)
@@ -303,15 +323,87 @@ def test_anything_else_that_crashes_the_reader_of_alarms_is_an_alarm() -> None:
     assert runtime.cells["notifier"].is_up and runtime.cells["notifier"].crashes == 1
 
 
-def test_policy_of_a_template_is_that_of_its_actors() -> None:
+def test_a_process_in_which_something_lives_on_demand_pauses_who_spent_its_budget_and_goes_on() -> None:
     log: Log = []
     policy = Policy(end_on_spent_budget=True)
-    h = toy_tree(log=log, templates=(Template("position:paper:", lambda n: Toy(n, log), policy=policy),))
+    templates = (Template("position:paper:", lambda n: Toy(n, log), policy=policy),)
+    h = toy_tree(toy("a:1", log, policy=policy), log=log, templates=templates)
     runtime = stepped(h)
+    runtime.post("position:paper:7", say("hello"), "edge:test")
     for _ in range(6):
-        runtime.post("position:paper:7", say("raise"), "edge:test")
+        runtime.post("a:1", say("raise"), "edge:test")
+    runtime.run_until(SECOND)
+    assert (ended(runtime), runtime.latched, is_up(runtime)) == (None, None, False)
+    assert "a:1 crashed 6 times in 60 s" in halts(h)
+    runtime.run_until(2 * SECOND)
+    assert is_up(runtime) and runtime.cells["a:1"].incarnation == 7
+    for _ in range(6):
+        runtime.post("a:1", say("raise"), "edge:test")
+    runtime.run_until(5 * SECOND)
+    assert not is_up(runtime)  # the second pause is longer
+    runtime.run_until(6 * SECOND + 1)
+    assert is_up(runtime) and ended(runtime) is None
+    runtime.post("position:paper:7", say("retire"), "edge:test")
+    for _ in range(6):
+        runtime.post("a:1", say("raise"), "edge:test")
+    runtime.run_until(9 * SECOND)
+    assert ended(runtime) == "a:1 crashed 6 times in 60 s"
+
+
+def test_who_need_not_end_the_process_comes_back_after_a_pause() -> None:
+    log: Log = []
+    runtime = stepped(toy_tree(toy("a:1", log), log=log))
+    for _ in range(6):
+        runtime.post("a:1", say("raise"), "edge:test")
+    runtime.run_until(2 * SECOND - 1)
+    assert not is_up(runtime)
+    runtime.run_until(2 * SECOND)
+    assert is_up(runtime) and ended(runtime) is None
+
+
+def test_a_supervisor_that_comes_back_still_knows_who_lives_on_demand() -> None:
+    log: Log = []
+    policy = Policy(end_on_spent_budget=True)
+    templates = (Template("position:paper:", lambda n: Toy(n, log)),)
+    runtime = stepped(toy_tree(toy("a:1", log, policy=policy), log=log, templates=templates))
+    runtime.post("position:paper:7", say("hello"), "edge:test")
     runtime.run_until(1)
-    assert runtime.ended == runtime.latched == "position:paper:7 crashed 6 times in 60 s"
+    runtime.post("supervisor", say("poison"), "edge:test")
+    runtime.run_until(2)
+    for _ in range(6):
+        runtime.post("a:1", say("raise"), "edge:test")
+    runtime.run_until(2 * SECOND)
+    assert runtime.ended is None
+
+
+def test_a_supervisor_that_cannot_be_made_ends_the_process() -> None:
+    def never(_: Tree) -> SupervisorActor:
+        raise RuntimeError("no memory")
+
+    runtime = stepped(toy_tree(log=[], supervisor=never))
+    assert runtime.ended == runtime.latched == "the supervisor cannot be made: RuntimeError: no memory"
+
+
+def test_a_crash_that_latches_halts_too_so_that_the_first_gate_says_so() -> None:
+    log: Log = []
+    h = toy_tree(toy("a:1", log, policy=Policy(latch_on_crash=True)), log=log)
+    runtime = stepped(h)
+    runtime.post("a:1", say("raise"), "edge:test")
+    runtime.run_until(1)
+    assert halts(h) == ["a:1 crashed"]
+
+
+def test_a_vital_message_to_an_address_of_nobody_halts_and_another_only_stands_on_record() -> None:
+    h = toy_tree(log=[])
+    runtime = stepped(h)
+    runtime.post("position:nobody:1", say("hello"), "edge:test")
+    runtime.run_until(1)
+    assert (runtime.dead_letters, halts(h)) == (1, [])
+    runtime.post("kill:nobody", risk.RaiseKill(level=KillLevel.FLATTEN, reason="r", by="me"), "edge:test")
+    runtime.run_until(2)
+    assert runtime.dead_letters == 2
+    (halt,) = h.heard["halt"]
+    assert halt.topic == "supervisor:vital" and "nobody has this address" in halt.text
 
 
 def test_state_comes_back_from_the_ledger_behind_everything_the_dead_one_told_it() -> None:

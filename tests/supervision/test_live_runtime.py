@@ -7,18 +7,19 @@ import itertools
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
-from config.settings import Supervision
+from config.tree import Supervision
 from domain.units import Utc
 from messages import lifecycle, operator
 from messages.base import Message
 from supervision.actor import Actor
 from supervision.cell import Cell
-from supervision.clock import Clock, MarketClock
+from supervision.clock import Clock, MarketClock, Segment, real_ns
 from supervision.mailbox import Mail, Timer
 from supervision.spec import Template
 from supervision.threaded import LiveRuntime
@@ -457,12 +458,13 @@ def test_trace_that_can_no_longer_be_written_halts_trading_and_nothing_else(star
     assert eventually(lambda: h.texts("a:1")[-1] == "on")
 
 
-def test_timer_fires_soon_after_the_wall_clock_was_set_forward(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_timer_fires_soon_after_a_clock_jumped_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("supervision.threaded._LOOK_AGAIN_S", 0.01)
 
     class SetClock:
         rate = 1.0
         now = 0
+        on_change: ClassVar[list[Callable[[], None]]] = []
 
         def now_utc(self) -> int:
             return self.now
@@ -481,3 +483,117 @@ def test_timer_fires_soon_after_the_wall_clock_was_set_forward(monkeypatch: pyte
         assert eventually(lambda: "fired:k" in h.texts("a:1"))
     finally:
         assert runtime.stop()
+
+
+def test_timers_wait_at_a_horizon_and_fire_right_when_the_pace_changes(start: Start) -> None:
+    log: Log = []
+    h = toy_tree(spec("a:1", lambda n: Toy(n, log)), log=log)
+    horizon_utc = Utc(100_000_000_000)
+    clock = MarketClock(Segment(real_ns(), Utc(0), 600.0, horizon_utc))
+    runtime = LiveRuntime(h.tree, LockedTrace(clock), clock, 1)
+    try:
+        runtime.start_tree()
+        assert eventually(lambda: clock.now_utc() == horizon_utc)
+        runtime.post("a:1", say("timer late 3000000000;timer soon 1000000000"), "edge:t")
+        assert eventually(lambda: len(runtime.cells["a:1"].timers) == 2)
+        assert not [t for t in h.texts("a:1") if t.startswith("fired")], "market time stands"
+        clock.follow(600.0, Utc(horizon_utc + 2_000_000_000))
+        assert eventually(lambda: "fired:soon" in h.texts("a:1"))
+        assert "fired:late" not in h.texts("a:1") and clock.now_utc() <= horizon_utc + 2_000_000_000
+        clock.follow(100.0)
+        assert eventually(lambda: "fired:late" in h.texts("a:1"), timeout_s=0.9), "without waiting for the next look"
+    finally:
+        assert runtime.stop()
+
+
+def test_observers_see_each_message_of_their_class_once_and_before_whom_it_is_told_to(start: Start) -> None:
+    log: Log = []
+    h = toy_tree(spec("a:1", lambda n: Toy(n, log)), spec("b:1", lambda n: Toy(n, log)), log=log)
+    runtime = start(h)
+    seen: list[tuple[str, str, bool]] = []
+
+    def see(message: Message, to: str) -> None:
+        seen.append((text_of(message), to, ("b:1", text_of(message)) in log))
+
+    runtime.observers[operator.Announce] = see
+    runtime.post("a:1", say("tell b:1 x;publish quiet"), "edge:t")
+    assert eventually(lambda: ("b:1", "x") in log)
+    assert seen == [("tell b:1 x;publish quiet", "a:1", False), ("x", "b:1", False)]
+
+
+def test_actor_is_idle_only_with_nothing_in_hand_and_nothing_waiting(start: Start) -> None:
+    log: Log = []
+    hold = threading.Event()
+    toy = Toy("a:1", log, {"k": hold})
+    h = toy_tree(spec("a:1", lambda _: toy), log=log)
+    runtime = start(h)
+    assert eventually(lambda: runtime.is_idle("a:1"))
+    runtime.post("a:1", say("hold k"), "edge:t")
+    runtime.post("a:1", say("next"), "edge:t")
+    assert toy.begun.wait(10)
+    assert not runtime.is_idle("a:1")
+    hold.set()
+    assert eventually(lambda: runtime.is_idle("a:1"))
+    assert h.texts("a:1")[-1] == "next"
+
+
+# -- going on with whom one has told -------------------------------------------------------------
+
+
+def test_thread_goes_on_with_the_idle_actor_that_was_told_and_the_two_shells_change_places(start: Start) -> None:
+    log: Log = []
+    h = toy_tree(spec("a:1", lambda n: Toy(n, log)), spec("b:1", lambda n: Toy(n, log)), log=log)
+    runtime = start(h)
+    a, b = runtime.cells["a:1"], runtime.cells["b:1"]
+    assert eventually(lambda: runtime.is_idle("a:1") and runtime.is_idle("b:1"))
+    before = a.thread, b.thread
+    runtime.post("a:1", say("tell b:1 x"), "edge:t")
+    assert eventually(lambda: "x" in h.texts("b:1"))
+    assert eventually(lambda: (b.thread, a.thread) == before)
+    runtime.post("a:1", say("y"), "edge:t")
+    assert eventually(lambda: "y" in h.texts("a:1"))
+
+
+def test_stuck_actor_that_was_gone_on_with_does_not_take_its_teller_along(start: Start) -> None:
+    log: Log = []
+    holds = {"k": threading.Event()}
+    h = toy_tree(spec("a:1", lambda n: Toy(n, log)), spec("b:1", lambda n: Toy(n, log, holds)), log=log)
+    runtime = start(h)
+    assert eventually(lambda: runtime.is_idle("a:1") and runtime.is_idle("b:1"))
+    runtime.post("a:1", say("tell b:1 hold k"), "edge:t")
+    assert eventually(lambda: "hold k" in h.texts("b:1"))
+    for n in range(50):
+        runtime.post("a:1", say(f"m 0 {n}"), "edge:t")
+    assert eventually(lambda: f"m 0 {49}" in h.texts("a:1"))
+    stuck = runtime.cells["b:1"]
+    frame = sys._current_frames()[known(known(stuck.thread).ident)]
+    assert "wait" in {f.name for f in traceback.extract_stack(frame)}  # its stack is found under its own name
+    holds["k"].set()
+    runtime.post("b:1", say("after"), "edge:t")
+    assert eventually(lambda: "after" in h.texts("b:1"))
+
+
+@pytest.mark.parametrize("poison_every", [0, 25])
+def test_chain_of_tellers_under_fire_loses_nothing_doubles_nothing_and_keeps_each_senders_order(
+    start: Start, poison_every: int
+) -> None:
+    log: Log = []
+    names = ("a:1", "b:1", "c:1")
+    h = toy_tree(*(spec(name, lambda n: Toy(n, log)) for name in names), log=log, rules=generous())
+    runtime = start(h)
+
+    def send(sender: int) -> None:
+        for n in range(200):
+            runtime.post("a:1", say(f"tell b:1 tell c:1 m {sender} {n}"), f"edge:{sender}")
+            if poison_every and n % poison_every == 0:
+                runtime.post(names[n // poison_every % 3], say("raise"), f"edge:{sender}")
+
+    threads = [threading.Thread(target=send, args=(k,)) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert eventually(lambda: sum(text.startswith("m ") for text in h.texts("c:1")) >= 800)
+    check_all_once_in_order([text for text in h.texts("c:1") if text.startswith("m ")], 4, 200)
+    assert all(runtime.cells[name].mailbox.depth() == 0 for name in names)
+    assert len({runtime.cells[name].thread for name in names}) == 3

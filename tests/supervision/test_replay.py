@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from messages.base import Message
 from supervision.actor import Actor
 from supervision.effects import Publish, Tell
-from supervision.replay import UnresolvedError, replay
+from supervision.replay import UnresolvedError, joined, replay
 from supervision.spec import Template, Tree
 from supervision.stepped import SteppedRuntime, VirtualClock
 from supervision.supervisor import SupervisorActor
@@ -102,7 +102,7 @@ def maker(tree: Tree, walker: type[Walker] = Walker) -> Callable[[str], Actor[An
         if name in NAMES:
             return walker(name, [], on_start="timer t 50" if name != "c:1" else "")
         if name == "supervisor":
-            return SupervisorActor(name, tree, RULES, 1.0)
+            return SupervisorActor(name, tree, RULES)
         return Collector(name, []) if name in ("halt", "notifier") else None
 
     return make
@@ -128,6 +128,23 @@ def test_recorded_run_replays_without_divergence(
     assert report.in_hand == () and not report.torn
     assert report.compared + report.skipped == report.envelopes
     assert report.compared > len(NAMES) and report.skipped > 0
+
+
+@pytest.mark.parametrize("walker", [Walker, Changed])
+def test_a_replay_shared_by_two_says_what_one_alone_says(tmp_path: Path, walker: type[Walker]) -> None:
+    tree, reader = recorded(tmp_path)
+    alone = replay(reader, maker(tree, walker))
+    shares = [
+        replay(reader, maker(tree, walker), is_mine=lambda name: name < "b"),
+        replay(reader, maker(tree, walker), is_mine=lambda name: name >= "b"),
+    ]
+    together = joined(shares)
+    if walker is Walker:
+        assert together == alone
+        assert all(part.compared for part in shares)
+    else:
+        assert alone.divergence is not None
+        assert together.divergence == alone.divergence
 
 
 def test_sealed_trace_replays_too_and_progress_is_told(tmp_path: Path) -> None:

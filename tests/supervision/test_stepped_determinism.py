@@ -77,10 +77,10 @@ def test_ended_process_stands_still() -> None:
     runtime = stepped(h)
     for _ in range(6):
         runtime.post("a:1", say("raise"), "edge:test")
-    runtime.run_until(10)
+    runtime.run_until(2_000_000_000)
     runtime.post("notifier", say("after the end"), "edge:test")
-    runtime.run_until(99)
-    assert runtime.ended is not None and runtime.clock.now_utc() == 0
+    runtime.run_until(9_000_000_000)
+    assert runtime.ended is not None and runtime.clock.now_utc() == 1_000_000_000
     assert all(m.text != "after the end" for m in h.heard["notifier"])
 
 

@@ -6,16 +6,18 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import date, time
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from messages.broker import PlaceOrder
+from domain.instants import at_exchange
+from messages.broker import AmendOrder, PlaceOrder
 from messages.envelope import Envelope, Handled, HandlingOutcome, decode, encode
 from supervision.mailbox import Mail
 from supervision.stepped import VirtualClock
-from supervision.trace import FileTrace, Header, TraceError, TraceReader, seal
+from supervision.trace import FileTrace, Header, RunReader, TraceError, TraceReader, seal, segments_of
 from tests.testkit.message_samples import one_of
 from tests.testkit.narrow import known, of_class
 from tests.testkit.toys import Log, Toy, say, spec, stepped, toy_tree
@@ -260,9 +262,73 @@ def test_order_leaves_for_its_port_only_after_the_trace_is_durable(
     monkeypatch.setattr(os, "fdatasync", sync)
     runtime.sinks["port:ibkr:paper"] = lambda message: steps.append(type(message).__name__)
     runtime.post("port:ibkr:paper", say("ordinary"), "edge:t")
-    runtime.post("port:ibkr:paper", one_of(PlaceOrder), "edge:t")
+    runtime.post("port:ibkr:paper", order(is_exit=False), "edge:t")
     assert steps == ["Announce", "sync", "PlaceOrder"]
     trace.failed = "the disk is full"
-    runtime.post("port:ibkr:paper", one_of(PlaceOrder), "edge:t")
+    runtime.post("port:ibkr:paper", order(is_exit=False), "edge:t")
     assert runtime.latched == "the disk is full"
     trace.close()
+
+
+def order(*, is_exit: bool) -> PlaceOrder:
+    sample: PlaceOrder = one_of(PlaceOrder)
+    return msgspec.structs.replace(sample, order=msgspec.structs.replace(sample.order, is_exit=is_exit))
+
+
+def test_an_exit_never_waits_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log: Log = []
+    trace = FileTrace(tmp_path / "t.jsonl", header(), VirtualClock(0))
+    runtime = stepped(toy_tree(spec("a:1", lambda n: Toy(n, log)), log=log), trace=trace)
+    left: list[str] = []
+
+    def stuck(fd: int) -> None:
+        raise AssertionError("the exit waited for the disk")
+
+    monkeypatch.setattr(os, "fdatasync", stuck)
+    runtime.sinks["port:ibkr:paper"] = lambda message: left.append(type(message).__name__)
+    runtime.post("port:ibkr:paper", order(is_exit=True), "edge:t")
+    change = one_of(AmendOrder)
+    change = msgspec.structs.replace(change, change=msgspec.structs.replace(change.change, is_exit=True))
+    runtime.post("port:ibkr:paper", change, "edge:t")
+    assert left == ["PlaceOrder", "AmendOrder"]
+    assert (runtime.latched, runtime.dead_letters) == (None, 0)
+
+
+MIDNIGHT = at_exchange(date(2026, 11, 21), time())
+
+
+def test_each_date_has_a_segment_and_the_finished_one_is_handed_on(tmp_path: Path) -> None:
+    clock, finished = VirtualClock(MIDNIGHT - 2), list[Path]()
+
+    def path_of(session: date) -> Path:
+        return tmp_path / session.isoformat() / "run-1.jsonl"
+
+    first = path_of(date(2026, 11, 20))
+    trace = FileTrace(first, header(), clock, path_of, finished.append)
+    for n, at in enumerate((MIDNIGHT - 1, MIDNIGHT, MIDNIGHT + 1)):
+        clock.advance(at)
+        seq, _ = trace.receipt("a:1", 1, n + 1, mail(f"text {n}", n))
+        trace.handled(seq, HandlingOutcome.OK, 0, b"")
+    trace.close()
+    second = path_of(date(2026, 11, 21))
+    assert finished == [first]
+    assert trace.path == second
+    assert [r.seq for r in TraceReader(first) if isinstance(r, Envelope)] == [1]
+    began = TraceReader(second).header()
+    assert (began.session, began.started_utc, began.first_seq, began.run_n) == ("2026-11-21", MIDNIGHT, 2, 1)
+    assert [r.seq for r in TraceReader(second) if isinstance(r, Envelope)] == [2, 3]
+    assert segments_of(second) == (first, second)
+    assert segments_of(first) == (first,)
+    sealed = seal(first)
+    assert segments_of(second) == (sealed, second)
+    assert [r.seq for r in RunReader(segments_of(second)) if isinstance(r, Envelope)] == [1, 2, 3]
+
+
+def test_a_new_segment_that_cannot_be_opened_ends_the_recording_and_not_the_stamping(tmp_path: Path) -> None:
+    blocked = tmp_path / "2026-11-21"
+    blocked.write_text("a file where a folder should be")
+    clock = VirtualClock(MIDNIGHT - 1)
+    trace = FileTrace(tmp_path / "t.jsonl", header(), clock, lambda day: tmp_path / day.isoformat() / "t.jsonl")
+    clock.advance(MIDNIGHT)
+    assert [trace.receipt("a:1", 1, n, mail("x", n))[0] for n in (1, 2)] == [1, 2]
+    assert trace.failed is not None and "no new trace can be begun" in trace.failed

@@ -13,7 +13,7 @@ import msgspec
 
 from domain.instruments import Contract, OrderType, Side
 from domain.orders.request import OrderChange, OrderRequest
-from domain.orders.table import OrderStatus
+from domain.orders.table import CodeMeaning, OrderStatus
 from domain.risk.kill import KillLevel
 from domain.risk.reject import RejectCode
 from domain.session.modes import AccountClass
@@ -73,7 +73,9 @@ class AcmeOrdersPort(broker.BrokerPort):
             case broker.AmendOrder():
                 self._amend(command, command.change)
             case broker.WithdrawOrder():
-                self._withdraw(command.order_ref)
+                self._withdraw(command)
+            case broker.CancelEverything():
+                self._cancel_everything()
             case broker.ReadBack():
                 self._read_back(command)
             case _:
@@ -93,9 +95,12 @@ class AcmeOrdersPort(broker.BrokerPort):
         self._report(
             broker.AccountRead(
                 session_epoch=epoch, nav_cents=cash, available_cents=cash, buying_power_cents=cash,
-                day_trades_remaining=None, read_utc=self._now(),
+                day_trades_remaining=-1, read_utc=self._now(),
             )
         )  # fmt: skip
+        self._report(
+            broker.ClockRead(session_epoch=epoch, least_ms=0, most_ms=0, round_trip_ms=0, read_utc=self._now())
+        )
 
     # -- the last check, orders ---------------------------------------------------------------------
 
@@ -148,9 +153,20 @@ class AcmeOrdersPort(broker.BrokerPort):
         )
         self._match(changed, self._orders[change.order_ref].contract)
 
-    def _withdraw(self, order_ref: str) -> None:
-        row = self._rows.get(order_ref)
-        if row is not None and row.is_working:
+    def _withdraw(self, command: broker.WithdrawOrder) -> None:
+        row = self._rows.get(command.order_ref)
+        if row is not None and row.is_working and self._epoch == command.session_epoch:
+            self._keep(msgspec.structs.replace(row, status=OrderStatus.CANCELLED, is_working=False))
+            return
+        self._report(
+            broker.ErrorReported(
+                session_epoch=command.session_epoch, order_ref=command.order_ref, vendor_code=0,
+                text="there is nothing to cancel, or no link", meaning=CodeMeaning.ORDER_UNKNOWN,
+            )
+        )  # fmt: skip
+
+    def _cancel_everything(self) -> None:
+        for row in [row for row in self._rows.values() if row.is_working and self._epoch is not None]:
             self._keep(msgspec.structs.replace(row, status=OrderStatus.CANCELLED, is_working=False))
 
     def _match(self, row: broker.BrokerOrder, contract: Contract) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 from domain.instants import SECOND
 from domain.instruments import Contract, OrderType, Side
 from domain.orders.request import OrderChange, OrderRequest
-from domain.orders.table import OrderStatus
+from domain.orders.table import CodeMeaning, OrderStatus
 from domain.risk.kill import KillLevel
 from domain.risk.reject import RejectCode
 from domain.units import Qty, Ticks, Utc
@@ -98,6 +98,10 @@ class Walk:
     def denied(self, ref: str) -> RejectCode:
         return self.wait(broker.OrderDenied, lambda f: f.order_ref == ref).code
 
+    def unanswerable(self, ref: str) -> CodeMeaning:
+        """Wait for the port's word that it cannot cancel an order; return what it means."""
+        return self.wait(broker.ErrorReported, lambda f: f.order_ref == ref).meaning
+
     def filled(self, ref: str) -> list[broker.Execution]:
         """Wait for the whole of an order; return its executions, each once."""
 
@@ -120,7 +124,9 @@ def walk_conversation(bench: Bench) -> None:
     up = walk.dial()
     assert up.gateway_n == 0
     assert walk.wait(broker.AccountRead).session_epoch == walk.epoch
-    walk.read_back()
+    clock = walk.wait(broker.ClockRead)
+    assert clock.least_ms <= clock.most_ms
+    assert walk.read_back().is_complete
     _last_check(walk, bench)
     _resting_order(walk, bench)
     _round_trip(walk, bench)
@@ -139,6 +145,8 @@ def _before_a_link(walk: Walk, bench: Bench) -> None:
     assert walk.wait(broker.BrokerReadFailed).read_n == 0
     walk.place("ZH-paper-0-e", bench.far_ticks)
     assert walk.denied("ZH-paper-0-e") is RejectCode.NOT_CONNECTED
+    walk.post(broker.WithdrawOrder(order_ref="ZH-paper-0-x1", session_epoch=walk.epoch))
+    assert walk.unanswerable("ZH-paper-0-x1") is CodeMeaning.ORDER_UNKNOWN
 
 
 def _last_check(walk: Walk, bench: Bench) -> None:
@@ -153,14 +161,17 @@ def _last_check(walk: Walk, bench: Bench) -> None:
     assert walk.denied("ZH-paper-f-e") is RejectCode.PERMIT_SESSION
     walk.place("ZH-paper-g-e", bench.far_ticks, kill_epoch=0)
     assert walk.denied("ZH-paper-g-e") is RejectCode.PERMIT_KILLED
+    walk.post(broker.LatchKill(level=KillLevel.NO_ENTRIES, kill_epoch=0))
     assert not walk.of(broker.OrderSent)
 
 
 def _resting_order(walk: Walk, bench: Bench) -> None:
     """An order rests, is changed, stands in the read-back, and is cancelled without a fill."""
-    walk.place(ENTRY, bench.far_ticks)
+    walk.place(ENTRY, bench.far_ticks, good_till_utc=bench.now_utc() + 3_600 * SECOND)
     assert walk.wait(broker.OrderSent, lambda f: f.order_ref == ENTRY).session_epoch == walk.epoch
     walk.status(ENTRY, OrderStatus.WORKING, bench.far_ticks)
+    walk.place(ENTRY, bench.far_ticks)
+    assert walk.denied(ENTRY) is RejectCode.DUPLICATE_REF
     walk.amend(ENTRY, bench.far_ticks - 10)
     walk.status(ENTRY, OrderStatus.WORKING, bench.far_ticks - 10)
     (row,) = [order for order in walk.read_back().orders if order.order_ref == ENTRY]
@@ -168,6 +179,10 @@ def _resting_order(walk: Walk, bench: Bench) -> None:
     walk.post(broker.WithdrawOrder(order_ref=ENTRY, session_epoch=walk.epoch))
     assert walk.status(ENTRY, OrderStatus.CANCELLED).filled_qty == 0
     assert not any(order.is_working for order in walk.read_back().orders)
+    walk.place("ZH-paper-h-e", bench.far_ticks)
+    walk.status("ZH-paper-h-e", OrderStatus.WORKING)
+    walk.post(broker.CancelEverything(session_epoch=walk.epoch))
+    walk.status("ZH-paper-h-e", OrderStatus.CANCELLED)
 
 
 def _round_trip(walk: Walk, bench: Bench) -> None:

@@ -15,7 +15,7 @@ from messages import entries, market
 from messages.base import Event, Message
 from messages.restored import Restored
 from supervision.effects import Publish, Tell
-from tests.testkit.desk_world import CALL, MORNING, NOW, QQQ_CALL, QQQ_SPOT, SETTINGS, SPOT, quote
+from tests.testkit.desk_world import CALL, FRESH, MORNING, NOW, QQQ_CALL, QQQ_SPOT, SETTINGS, SPOT, quote
 from tests.testkit.probe import Outbox, Probe
 
 M = TypeVar("M", bound=Message)
@@ -25,7 +25,7 @@ E = TypeVar("E", bound=Event)
 class DeskTalk(Probe[RiskState]):
     """A desk that has started; methods that answer it return the desk, so that a history is one line."""
 
-    def __init__(self, settings: Settings = SETTINGS, restored: Restored | None = None) -> None:
+    def __init__(self, settings: Settings = SETTINGS, restored: Restored | None = FRESH) -> None:
         super().__init__(RiskActor("risk:paper", settings), NOW)
         self.asked_intent = ""
         self.start(restored)

@@ -8,19 +8,30 @@ from typing import Any
 from msgspec.structs import replace
 
 from config.settings import Settings, load_settings
-from domain.instants import BUCKET_NS, SECOND, at_exchange
+from domain.instants import BUCKET_NS, MINUTE, SECOND, at_exchange
 from domain.instruments import Contract, DataType, Quote, Right, Side, Spot
 from domain.orders.intent import EntryPlan, Intent, PlannedLeg, PositionRef
 from domain.orders.references import intent_id, position_id
 from domain.risk.day import Closed
-from domain.risk.desk_view import AccountFacts, Decision, DeskView, Funds, Holding
-from domain.risk.gates.types import DeskRules, Epochs, Halts, Snapshot
+from domain.risk.desk_view import (
+    AccountFacts,
+    Decision,
+    DeskView,
+    Funds,
+    Holding,
+    Hours,
+    Pending,
+    decisions_of,
+)
+from domain.risk.gates.types import DeskRules, Epochs, Sizing, Snapshot
 from domain.risk.kill import KillLevel
+from domain.risk.overlay import Minutes, Overlay
 from domain.risk.reject import RejectCode
 from domain.session.modes import AccountClass, Mode
 from domain.session.phases import Phase
 from domain.signals.alert import AlertKey
 from messages import broker, market, risk, session, signals
+from messages.restored import RiskRestored
 
 DAY = date(2026, 11, 20)
 OPEN = at_exchange(DAY, time(9, 30))
@@ -36,8 +47,23 @@ OTHER_CALL = Contract(813, "SPX", "SPXW", DAY, 600_500, Right.CALL)
 QQQ_CALL = Contract(900, "QQQ", "QQQ", DAY, 50_000, Right.CALL)
 SPOT = Spot("SPX", 600_000, NOW)
 QQQ_SPOT = Spot("QQQ", 50_000, NOW)
+VIX_SPOT = Spot("VIX", 1_500, NOW)
+CALM = {  # a price every minute for a quarter of an hour, and none of them moves
+    spot.ticker: Minutes(tuple((NOW // MINUTE - 15 + n, spot.price_ticks) for n in range(16)), 0.0)
+    for spot in (SPOT, QQQ_SPOT)
+}
+FULL_SIZE = Overlay(1.0, "calm")
 LONG_CALL = PlannedLeg(Right.CALL, Side.BUY)
 SHORT_CALL = PlannedLeg(Right.CALL, Side.SELL)
+
+
+HOURS = Hours(DAY, ((OPEN, CLOSE),))
+PROMOTED = frozenset(
+    (source, kind, version)
+    for source in ("gexwatch", "advisor")
+    for kind in ("GAMMA_FLIP", "OTHER", *(f"{letter}{n}" for letter in "AQ" for n in range(60)))
+    for version in (1, 2)
+)
 
 
 def quote(
@@ -94,7 +120,9 @@ def ref(intent: str = INTENT, contract: Contract = CALL, strategy: str = "gexwat
 
 
 def view(**changes: Any) -> DeskView:
-    """Return a read model on which nothing stands in the way."""
+    """Return a read model on which nothing stands in the way; `decisions` are given as they came."""
+    if "decisions" in changes:
+        changes["decisions"] = decisions_of(changes["decisions"])
     base = DeskView(
         session=DAY,
         phase=Phase.ENTRY,
@@ -103,11 +131,15 @@ def view(**changes: Any) -> DeskView:
         kill_level=KillLevel.RUNNING,
         mode=Mode.FULLY_LIVE,
         session_epoch=7,
-        is_reconciled=True,
+        reconciled_utc=NOW - 8 * SECOND,
         account=AccountFacts(PAPER_PORT, AccountClass.PAPER, True),
         funds=Funds(NAV, 20_000_000, 3, NOW),
         start_nav_cents=NAV,
-        spots=(SPOT, QQQ_SPOT),
+        promoted=PROMOTED,
+        is_promoted_known=True,
+        spots={spot.ticker: spot for spot in (SPOT, QQQ_SPOT, VIX_SPOT)},
+        minutes=CALM,
+        hours=dict.fromkeys(("SPX", "QQQ"), HOURS),
     )
     return replace(base, **changes)
 
@@ -116,12 +148,12 @@ def rules(**changes: Any) -> DeskRules:
     """Return the demo's rules."""
     base = DeskRules(
         desk="paper",
-        profile="demo",
         trading_mode="paper",
         is_live_armed=False,
         paper_port=PAPER_PORT,
         live_port=SETTINGS.broker.live_port,
         limits=SETTINGS.entry,
+        kill=SETTINGS.kill,
         exits=SETTINGS.exits,
         day=SETTINGS.day,
         strategies=SETTINGS.strategies,
@@ -146,11 +178,16 @@ def snapshot(**changes: Any) -> Snapshot:
         decision=quote(),
         fresh_from_utc=NOW,
         qty=1,
+        sizing=Sizing(1, 2.5, 5.5, 2, 1.0, FULL_SIZE),
         fees_cents=310,
         approved=Epochs(0, 7),
-        halts=Halts(False, None),
-        liquid_hours_utc=(OPEN, CLOSE),
     )
+    return replace(base, **changes)
+
+
+def pending(**changes: Any) -> Pending:
+    """Return another attempt under way, not sized yet: a QQQ call of the advisor."""
+    base = Pending("advisor", "QQQ", "advisor", 1, 0, False)
     return replace(base, **changes)
 
 
@@ -164,7 +201,7 @@ def holding(
         cost_cents=100_000,
         is_pending=False,
         unrealised_cents=0,
-        at_utc=NOW,
+        marked_utc=NOW,
     )
     return replace(base, **changes)
 
@@ -179,6 +216,17 @@ def decided(key: AlertKey = ALERT, code: RejectCode | None = RejectCode.COOLDOWN
     return Decision(key, "gexwatch", code, at)
 
 
+# What the ledger gives back to a desk whose day has not begun.
+FRESH = RiskRestored(
+    session=DAY,
+    day_locked=None,
+    start_nav_cents=None,
+    decisions=(),
+    reservations=(),
+    closed=(),
+    pending_alerts=(),
+    promoted=tuple(PROMOTED),
+)
 # What a desk hears before its first signal, in order.
 MORNING = (
     session.PhaseChanged(phase=Phase.ENTRY, session=DAY, open_utc=OPEN, close_utc=CLOSE, at_utc=NOW - 9 * SECOND),
@@ -195,5 +243,10 @@ MORNING = (
     session.ReconcileFinished(session_epoch=7, positions=(), read_utc=NOW - 8 * SECOND),
     risk.StartNavRecorded(session=DAY, nav_cents=NAV),
     session.ModeChanged(mode=Mode.FULLY_LIVE, mode_n=3, session_epoch=7, cause="warm", at_utc=NOW - 7 * SECOND),
-    market.SpotsChanged(spots=(SPOT, QQQ_SPOT)),
+    *(
+        market.SpotsChanged(spots=tuple(replace(spot, at_utc=NOW - n * MINUTE) for spot in (SPOT, QQQ_SPOT)))
+        for n in range(6, 0, -1)
+    ),
+    market.SpotsChanged(spots=(SPOT, QQQ_SPOT, VIX_SPOT)),
+    *(market.HoursRead(ticker=ticker, session=DAY, hours=((OPEN, CLOSE),)) for ticker in ("SPX", "QQQ")),
 )

@@ -36,6 +36,7 @@ class FakeMarket:
         self.tickers = tuple(CLASSES)
         self.open_utc = OPEN
         self.close_utc = CLOSE
+        self.over_utc: Utc | None = None
         self.settlements = dict(SPOTS)
         self.quotes: dict[int, Quote] = {}
         self.spots = dict(SPOTS)

@@ -101,8 +101,9 @@ class History:
         return Outbox(read.effects + self.reconciled().effects)
 
     def broker_read(
-        self, *rows: broker.BrokerOrder, executions: Any = (), held: dict[int, int] | None = None
-    ) -> Outbox:
+        self, *rows: broker.BrokerOrder, executions: Any = (), held: dict[int, int] | None = None,
+        failed: tuple[broker.GroupFailure, ...] = (),
+    ) -> Outbox:  # fmt: skip
         assert self.state.reading is not None
         positions = tuple(
             broker.BrokerPosition(
@@ -115,9 +116,18 @@ class History:
         return self.feed(
             broker.BrokerRead(
                 session_epoch=self.epoch, read_n=self.state.reading, orders=rows, executions=tuple(executions),
-                positions=positions, read_utc=self.now,
+                positions=positions, read_utc=self.now, failed=failed,
             )
         )  # fmt: skip
+
+    def read_but(
+        self, *groups: broker.ReadGroup, why: str = "stalled", rows: Any = (), executions: Any = (),
+        held: dict[int, int] | None = None,
+    ) -> Outbox:  # fmt: skip
+        """Answer the read-back under way without these groups, and let the ledger find nothing wrong."""
+        failed = tuple(broker.GroupFailure(group, why) for group in groups)
+        read = self.broker_read(*rows, executions=executions, held=held, failed=failed)
+        return Outbox(read.effects + self.reconciled().effects)
 
     def reconciled(self, **more: Any) -> Outbox:
         fields: dict[str, Any] = {
@@ -169,6 +179,7 @@ class History:
         fields: dict[str, Any] = {
             "order_ref": ref, "contract": CALL, "side": Side.BUY, "qty": 2, "order_type": OrderType.LIMIT,
             "limit_ticks": 500, "is_exit": False, "deadline_utc": self.now + 10 * SECOND,
+            "good_till_utc": None if permit is None and more.get("is_exit") else self.now + 15 * SECOND,
         }  # fmt: skip
         valid = Permit(self.state.kill_epoch, self.epoch, self.now + 2 * SECOND)
         return self.feed(

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from config.settings import Gateway, Settings, load_settings
+from config.settings import Settings, load_settings
+from config.tree import Gateway
 from domain.instants import SECOND
 from domain.instruments import Contract, OrderType, Side
 from domain.orders.request import OrderChange, OrderRequest

@@ -119,6 +119,28 @@ def denial(n: int = 1, code: RejectCode = RejectCode.STALE_QUOTE, **changes: Any
     return entries.RecordDenial(**(values | changes))
 
 
+def amended(n: int = 1, **changes: Any) -> entries.EntryAmended:
+    values: dict[str, Any] = {
+        "key": key(n),
+        "intent_id": f"i{n}",
+        "code": RejectCode.PERMIT_EXPIRED,
+        "words": "the permit had expired",
+        "at_utc": T0 + 3 * SECOND,
+    }
+    return entries.EntryAmended(**(values | changes))
+
+
+def broker_refused(n: int = 1, suffix: str = "e", **changes: Any) -> orders.BrokerRefused:
+    values: dict[str, Any] = {
+        "order_ref": ref(n, suffix),
+        "is_exit": suffix != "e",
+        "vendor_code": 201,
+        "text": "Order rejected - reason: no margin",
+        "at_utc": T0 + 4 * SECOND,
+    }
+    return orders.BrokerRefused(**(values | changes))
+
+
 def fill(n: int = 1, exec_id: str = "00e1.1", **changes: Any) -> Execution:
     """An execution of `n`'s entry order: 2 at 5.00."""
     values: dict[str, Any] = {

@@ -114,7 +114,10 @@ class History(Probe[PositionData]):
     def ack(self, ref: str = ENTRY) -> Outbox:
         return self.feed(orders.OrderAcknowledged(order_ref=ref, perm_id=99))
 
-    def fill(self, qty: int, price: int, ref: str = ENTRY, total: int | None = None) -> Outbox:
+    def fill(
+        self, qty: int, price: int, ref: str = ENTRY, total: int | None = None, *, is_durable: bool = True,
+        is_price_known: bool = True,
+    ) -> Outbox:  # fmt: skip
         """A recorded fill; totals follow from what the position knows, unless given."""
         self.executions += 1
         row = self.state.fills.row(ref)
@@ -124,7 +127,7 @@ class History(Probe[PositionData]):
                 order_ref=ref, con_id=812, side=self.ref.side if ref.endswith("-e") else self.ref.side.opposite,
                 exec_id=f"0001.{self.executions}", revision=1, qty=Qty(qty), price_ticks=Ticks(price), at_utc=self.now,
                 filled_qty_total=Qty(before + qty if total is None else total),
-                filled_cost_ticks_total=cost + qty * price,
+                filled_cost_ticks_total=cost + qty * price, is_durable=is_durable, is_price_known=is_price_known,
             )
         )  # fmt: skip
 

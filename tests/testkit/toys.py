@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from config.settings import Supervision, load_settings
+from config.settings import load_settings
+from config.tree import Supervision
 from domain.alarm import Severity
 from domain.risk.kill import KillLevel
 from messages import lifecycle, operator, restored
@@ -214,7 +215,7 @@ def toy_tree(
         children=(
             ChildSpec(
                 "supervisor",
-                lambda: supervisor(tree) if supervisor else SupervisorActor("supervisor", tree, rules, 1.0),
+                lambda: supervisor(tree) if supervisor else SupervisorActor("supervisor", tree, rules),
             ),
             *collectors,
             *children,

@@ -35,7 +35,9 @@ GATES: Final[tuple[Gate, ...]] = (
         (R.NOT_PAPER_PORT, R.NOT_PAPER_ACCOUNT, R.NOT_LIVE_PORT, R.ACCOUNT_MISMATCH, R.MISSING_INPUT),
         is_last_look=True,
     ),
-    Gate("shadow_check", standing.shadow_check, _STANDING, (R.SHADOW_SIGNAL,), is_last_look=True),
+    Gate(
+        "shadow_check", standing.shadow_check, _STANDING, (R.SHADOW_SIGNAL, R.MISSING_INPUT), is_last_look=True,
+    ),
     Gate(
         "broker_mode", standing.broker_mode, _STANDING,
         (R.MODE_DATA_ONLY, R.MODE_DEGRADED, R.MODE_WARMUP, R.MISSING_INPUT), is_last_look=True, is_hand_over=True,
@@ -73,16 +75,19 @@ GATES: Final[tuple[Gate, ...]] = (
     ),
     Gate(QUOTE_FRESH, quote.quote_fresh, _CANDIDATE, (R.DELAYED_DATA, R.STALE_QUOTE, R.MISSING_INPUT)),
     Gate("bid_present", quote.bid_present, _CANDIDATE, (R.EMPTY_MARKET,)),
-    Gate("spread", quote.spread, _CANDIDATE, (R.SPREAD_TOO_WIDE, R.CROSSED_MARKET, R.MISSING_INPUT)),
+    Gate(
+        "spread", quote.spread, _CANDIDATE,
+        (R.SPREAD_TOO_WIDE, R.CROSSED_MARKET, R.ILLIQUID, R.MISSING_INPUT),
+    ),
     Gate(
         "size_and_money", quote.size_and_money, GatePhase.SIZE,
-        (R.BAD_SIZE, R.PREMIUM_BOUNDS, R.CONCENTRATION, R.BUYING_POWER, R.MISSING_INPUT),
+        (R.RISK_OVERLAY, R.BAD_SIZE, R.PREMIUM_BOUNDS, R.CONCENTRATION, R.BUYING_POWER, R.MISSING_INPUT),
     ),
     Gate(
         FRESH_QUOTE, quote.fresh_quote, GatePhase.SUBMIT,
         (
             R.STALE_QUOTE, R.QUOTE_DRIFT, R.DELAYED_DATA, R.EMPTY_MARKET, R.SPREAD_TOO_WIDE, R.CROSSED_MARKET,
-            R.MISSING_INPUT,
+            R.ILLIQUID, R.MISSING_INPUT,
         ),
     ),
     Gate(
@@ -121,15 +126,17 @@ def gates_of(code: R) -> tuple[str, ...]:
 
 
 def run(gates: tuple[Gate, ...], intent: Intent, snapshot: Snapshot, note: str = "") -> tuple[Verdict, ...]:
-    """Return the verdicts up to and including the first reject; `note` goes before what each gate looked at."""
+    """Return the verdicts up to and including the first reject; `note` is why these gates are asked (again)."""
     verdicts: list[Verdict] = []
     for gate in gates:
         finding = gate.check(intent, snapshot)
+        if finding.code is None:
+            verdicts.append(Verdict(gate.name, finding, note))
+            continue
         if note:
             finding = replace(finding, looked_at=f"{note}: {finding.looked_at}")
-        verdicts.append(Verdict(gate.name, finding))
-        if verdicts[-1].is_reject:
-            break
+        verdicts.append(Verdict(gate.name, finding, note))
+        break
     return tuple(verdicts)
 
 

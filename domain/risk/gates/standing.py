@@ -8,9 +8,10 @@ from __future__ import annotations
 from domain.instants import BUCKET_NS, MS, SECOND, exchange_clock, session_of
 from domain.orders.intent import Intent
 from domain.risk.day import hard_limit_cents, is_at_or_below, loss_streak
-from domain.risk.desk_view import day_pnl_cents, deciding_row, last_sent_utc, trades_today
-from domain.risk.gates.types import Finding, Snapshot, missing, not_fed, passed, refused
+from domain.risk.desk_view import Funds, day_pnl, deciding_row, is_marked, last_sent_utc, trades_today
+from domain.risk.gates.types import Finding, Snapshot, missing, passed, refused
 from domain.risk.kill import KillLevel
+from domain.risk.measured import is_over, is_under
 from domain.risk.reject import REFUSED_IN_MODE, RejectCode
 from domain.session.modes import AccountClass, Mode
 from domain.session.phases import Phase
@@ -24,7 +25,7 @@ def kill_level(_: Intent, s: Snapshot) -> Finding:
     level = s.view.kill_level
     if level is None:
         return missing("kill level")
-    if level >= KillLevel.NO_ENTRIES:
+    if is_over(level, KillLevel.RUNNING):
         code = RejectCode.KILL_SWITCH_L1 if level == KillLevel.NO_ENTRIES else RejectCode.KILL_SWITCH_L2
         return refused(code, level, 0, "level", f"epoch {s.view.kill_epoch}")
     return passed(level, 0, "level", f"epoch {s.view.kill_epoch}")
@@ -55,12 +56,17 @@ def port_and_account(_: Intent, s: Snapshot) -> Finding:
     return passed(account.port, wanted, "port", looked_at)
 
 
-def shadow_check(intent: Intent, _: Snapshot) -> Finding:
-    """Only promoted signals trade."""
-    looked_at = f"{intent.key.kind}-{intent.key.version}"
+def shadow_check(intent: Intent, s: Snapshot) -> Finding:
+    """Only signals trade that were promoted when they were raised, and still are."""
+    key = intent.key
+    looked_at = f"{key.source} {key.kind}-{key.version}"
     if intent.is_shadow:
         return refused(RejectCode.SHADOW_SIGNAL, looked_at=looked_at)
-    return passed(looked_at=looked_at)
+    if (key.source, key.kind, key.version) in s.view.promoted:
+        return passed(looked_at=looked_at)
+    if not s.view.is_promoted_known:
+        return missing("promotions: the shared ledger could not be read at the start")
+    return refused(RejectCode.SHADOW_SIGNAL, looked_at=f"{looked_at}: no longer promoted")
 
 
 def broker_mode(_: Intent, s: Snapshot) -> Finding:
@@ -73,58 +79,80 @@ def broker_mode(_: Intent, s: Snapshot) -> Finding:
     return passed(looked_at=mode.value)
 
 
-def session(_: Intent, s: Snapshot) -> Finding:
-    """Regular hours by calendar, clock and phase together, inside the entry window, no halt, day not locked."""
+def session(intent: Intent, s: Snapshot) -> Finding:
+    """Regular hours by calendar, clock, phase and the broker together, in the entry window, no halt, day not locked."""
     view = s.view
     if view.phase is None or view.session is None:
         return missing("phase of the day")
     clock = f"{view.phase.value} at {exchange_clock(s.now)}"
-    is_closed_date = view.session.isoformat() in s.rules.day.closed_dates
-    liquid = s.liquid_hours_utc
+    is_closed_date = view.session in s.rules.day.closed_dates
     outside = not view.open_utc <= s.now < view.close_utc or session_of(s.now) != view.session
-    illiquid = liquid is not None and not liquid[0] <= s.now < liquid[1]
-    if view.phase in _CLOSED_PHASES or is_closed_date or outside or illiquid:
+    if view.phase in _CLOSED_PHASES or is_closed_date or outside:
         return refused(RejectCode.SESSION_CLOSED, looked_at=clock)
     first = view.open_utc + s.rules.day.entry_after_open_ms * MS
     last = view.close_utc - s.rules.day.entry_stop_ms * MS
     if not first <= s.now < last or view.phase is not Phase.ENTRY:
         near = first if s.now < first else last
         return refused(RejectCode.ENTRY_WINDOW, (s.now - near) / SECOND, 0, "s", clock)
-    halts = s.halts
-    if halts is not None and halts.is_halted:
-        return refused(RejectCode.HALTED, looked_at=clock)
-    if halts is not None and halts.resumed_utc is not None:
-        since = s.now - halts.resumed_utc
-        if since < s.rules.limits.halt_resume_ms * MS:
-            return refused(RejectCode.HALTED, since / MS, s.rules.limits.halt_resume_ms, "ms", "since the resume")
+    refusal = _liquid_hours(intent.ticker, s) or _halted(intent.ticker, s, clock)
+    if refusal is not None:
+        return refusal
     if view.day_locked is not None:
         return refused(RejectCode.DAY_LOCKED, looked_at=view.day_locked)
-    if halts is None or liquid is None:
-        untold = [name for name, given in (("halts", halts), ("liquid hours", liquid)) if given is None]
-        return not_fed(s, f"{clock}; not told: {', '.join(untold)}")
     return passed(looked_at=clock)
+
+
+def _liquid_hours(ticker: str, s: Snapshot) -> Finding | None:
+    """Return the refusal where the broker's hours are not known, or do not hold the calendar's (a surprise closure)."""
+    view, told = s.view, s.view.hours.get(ticker)
+    if told is None or told.session != view.session or told.intervals is None:
+        return missing(f"liquid hours of {ticker} by the broker")
+    if any(opens <= view.open_utc and view.close_utc <= closes for opens, closes in told.intervals):
+        return None
+    said = ", ".join(f"{exchange_clock(opens)}-{exchange_clock(closes)}" for opens, closes in told.intervals)
+    calendars = f"{exchange_clock(view.open_utc)}-{exchange_clock(view.close_utc)}"
+    looked_at = f"the broker's hours of {ticker} are {said or 'none'}, the calendar's {calendars}"
+    return refused(RejectCode.SESSION_CLOSED, looked_at=looked_at)
+
+
+def _halted(ticker: str, s: Snapshot, clock: str) -> Finding | None:
+    """Return the refusal of a halt or of the time after it.
+
+    Halts are told when they begin and end: of a ticker whose hours the broker has told today and of which nothing was
+    heard, nothing was halted (except before `halts_from_utc`, which nobody tells again).
+    """
+    limit, halt = s.rules.limits.halt_resume_ms, s.view.halts.get(ticker)
+    if halt is not None and halt.is_halted:
+        return refused(RejectCode.HALTED, looked_at=clock)
+    if halt is not None and is_under((s.now - halt.at_utc) / MS, limit):
+        return refused(RejectCode.HALTED, (s.now - halt.at_utc) / MS, limit, "ms", "since the resume")
+    if s.now < s.view.halts_from_utc:
+        return missing("halts of the time before the restart", (s.view.halts_from_utc - s.now) / MS, limit, "ms")
+    return None
 
 
 def signal_age(intent: Intent, s: Snapshot) -> Finding:
     """Not too old, counted from the bucket's end; a bucket that has not ended cannot have signalled."""
     age_ms = (s.now - intent.key.bucket_utc - BUCKET_NS) / MS
     limit = s.strategy.signal_age_max_ms
-    if age_ms < 0:
+    if is_under(age_ms, 0):
         return missing("bucket not closed", age_ms, limit, "ms")
-    if age_ms > limit or s.now > intent.expires_utc:
+    if is_over(age_ms, limit) or is_over(s.now, intent.expires_utc):
         return refused(RejectCode.STALE_SIGNAL, age_ms, limit, "ms", "since the bucket's end")
     return passed(age_ms, limit, "ms", "since the bucket's end")
 
 
 def cooldown(intent: Intent, s: Snapshot) -> Finding:
-    """This source handed no order on for this ticker a short while ago."""
-    sent = last_sent_utc(s.view, intent.source, intent.ticker)
+    """This source had no order sent for this ticker a short while ago, and is not just having one sent."""
     limit = s.strategy.cooldown_ms
     looked_at = f"{intent.source} {intent.ticker}"
+    if any(p.is_sending and (p.source, p.ticker) == (intent.source, intent.ticker) for p in s.beside):
+        return refused(RejectCode.COOLDOWN, 0, limit, "ms", f"{looked_at}: another of its orders is being sent")
+    sent = last_sent_utc(s.view, intent.source, intent.ticker)
     if sent is None:
         return passed(None, limit, "ms", looked_at)
     since_ms = (s.now - sent) / MS
-    if since_ms < limit:
+    if is_under(since_ms, limit):
         return refused(RejectCode.COOLDOWN, since_ms, limit, "ms", looked_at)
     return passed(since_ms, limit, "ms", looked_at)
 
@@ -139,44 +167,74 @@ def watermark(intent: Intent, s: Snapshot) -> Finding:
 
 
 def daily_loss(_: Intent, s: Snapshot) -> Finding:
-    """The latched stop; and, before its second evaluation, already the breach itself (trading less wins)."""
+    """The latched stop; before its second evaluation already the breach itself, and any mark that is not known."""
     start = s.view.start_nav_cents
     if start is None:
         return missing("start NAV")
     limit = hard_limit_cents(start, s.rules.limits)
-    pnl = day_pnl_cents(s.view, s.now, s.rules.limits.account_age_max_ms)
+    pnl = day_pnl(s.view, s.now, s.rules.kill.unknown_input_ms * MS)
     if s.view.stops.is_hard:
-        return refused(RejectCode.DAILY_LOSS, pnl, limit, "cents", "latched")
-    if pnl is None:
-        return missing("mark of a held position", None, limit, "cents")
-    if is_at_or_below(pnl, limit):
-        return refused(RejectCode.DAILY_LOSS, pnl, limit, "cents", "day P&L")
-    return passed(pnl, limit, "cents", "day P&L")
+        return refused(RejectCode.DAILY_LOSS, pnl.cents, limit, "cents", "latched")
+    if is_at_or_below(pnl.cents, limit):
+        worst = ", ".join(h.contract.label for h in pnl.worst)
+        return refused(
+            RejectCode.DAILY_LOSS,
+            pnl.cents,
+            limit,
+            "cents",
+            f"day P&L, without a mark: {worst}" if worst else "day P&L",
+        )
+    if pnl.unmarked:
+        labels = ", ".join(h.contract.label for h in pnl.unmarked)
+        return missing(f"mark of {labels}", pnl.cents, limit, "cents")
+    return passed(pnl.cents, limit, "cents", "day P&L")
 
 
 def losses_in_a_row(_: Intent, s: Snapshot) -> Finding:
     """Losing structures in a row today, account-wide."""
     streak = loss_streak(s.view.closed)
     limit = s.rules.limits.loss_streak_max
-    if streak >= limit:
+    if not streak < limit:
         return refused(RejectCode.LOSS_STREAK, streak, limit, "structures", "closed today")
     return passed(streak, limit, "structures", "closed today")
 
 
 def trades_per_day(intent: Intent, s: Snapshot) -> Finding:
-    """The strategy's trades today, and the broker's day trades."""
-    trades = trades_today(s.view, intent.strategy)
+    """The strategy's trades today, under way included, and the broker's day trades."""
+    trades = trades_today(s.view, intent.strategy) + sum(p.strategy == intent.strategy for p in s.beside)
     limit = s.strategy.trades_per_day_max
-    if trades >= limit:
+    if not trades < limit:
         return refused(RejectCode.MAX_TRADES, trades, limit, "trades", intent.strategy)
     funds = s.view.funds
     if funds is None:
-        return missing("account values", trades, limit, "trades")
-    if funds.day_trades is None:
-        return not_fed(s, "day trades: the broker does not say", trades, limit, "trades")
-    if funds.day_trades == 0:
-        return refused(RejectCode.DAY_TRADES, 0, 1, "day trades", "DayTradesRemaining")
-    return passed(trades, limit, "trades", f"{intent.strategy}; day trades left {funds.day_trades}")
+        return missing(account_values(s), trades, limit, "trades")
+    aged = account_age(s, funds)
+    if aged is not None:
+        return aged
+    return _day_trades(s, funds, f"{intent.strategy}: {trades} of {limit} trades")
+
+
+def _day_trades(s: Snapshot, funds: Funds, looked_at: str) -> Finding:
+    """Left by the broker; below 0 it has no limit, and what it does not tell is allowed from a NAV on."""
+    left, floor = funds.day_trades, s.rules.limits.day_trade_nav_min_cents
+    if left is not None:
+        if left == 0 or not (left > 0 or left < 0):
+            return refused(RejectCode.DAY_TRADES, left, 1, "day trades", "DayTradesRemaining")
+        return passed(left, 1, "day trades", looked_at)
+    if floor is not None and is_under(funds.nav_cents, floor):
+        return missing("day trades: the broker does not tell them", funds.nav_cents, floor, "cents of NAV")
+    return passed(funds.nav_cents, floor, "cents of NAV", f"{looked_at}; day trades not told")
+
+
+def account_values(s: Snapshot) -> str:
+    """Return what is missing of the account, with what came instead where something did."""
+    return f"account values: {s.view.unreadable}" if s.view.unreadable else "account values"
+
+
+def account_age(s: Snapshot, funds: Funds) -> Finding | None:
+    """Return the refusal of account values that are too old."""
+    age_ms, limit = (s.now - funds.read_utc) / MS, s.rules.limits.account_age_max_ms
+    return missing("account values are old", age_ms, limit, "ms") if is_over(age_ms, limit) else None
 
 
 def no_adding_to_a_loser(intent: Intent, s: Snapshot) -> Finding:
@@ -185,28 +243,34 @@ def no_adding_to_a_loser(intent: Intent, s: Snapshot) -> Finding:
     for h in s.view.holdings:
         if h.is_pending or h.contract.ticker != intent.ticker or h.ref.direction != intent.direction:
             continue
-        if h.unrealised_cents is None:
+        marked = h.unrealised_cents
+        if marked is None or not is_marked(s.view, h, s.now, s.rules.kill.unknown_input_ms * MS):
             return missing(f"mark of {h.contract.label}")
-        worst = h.unrealised_cents if worst is None else min(worst, h.unrealised_cents)
-    if worst is not None and worst < 0:
+        worst = marked if worst is None or not marked >= worst else worst
+    if worst is not None and is_under(worst, 0):
         return refused(RejectCode.ADD_TO_LOSER, worst, 0, "cents", intent.ticker)
     return passed(worst, 0, "cents", intent.ticker)
 
 
 def no_reverse(intent: Intent, s: Snapshot) -> Finding:
-    """Nothing against a direction that is open or pending."""
-    opposite = [
-        h for h in s.view.holdings if h.contract.ticker == intent.ticker and h.ref.direction == -intent.direction
+    """Nothing against a direction that is open, pending or under way."""
+    against = -intent.direction
+    open_ = [
+        h.contract.label for h in s.view.holdings if (h.contract.ticker, h.ref.direction) == (intent.ticker, against)
     ]
+    under_way = [
+        f"{p.source} {p.ticker}, under way" for p in s.beside if (p.ticker, p.direction) == (intent.ticker, against)
+    ]
+    opposite = [*open_, *under_way]
     if opposite:
-        looked_at = opposite[0].contract.label
-        return refused(RejectCode.REVERSE_WITHOUT_FLAT, len(opposite), 0, "positions", looked_at)
+        return refused(RejectCode.REVERSE_WITHOUT_FLAT, len(opposite), 0, "positions", opposite[0])
     return passed(0, 0, "positions", intent.ticker)
 
 
 def one_position(intent: Intent, s: Snapshot) -> Finding:
     """A strategy whose profile says so holds or awaits one position."""
     count = sum(h.ref.strategy == intent.strategy for h in s.view.holdings)
+    count += sum(p.strategy == intent.strategy for p in s.beside)
     if s.strategy.one_position_only and count >= 1:
         return refused(RejectCode.ONE_POSITION_ONLY, count, 1, "positions", intent.strategy)
     return passed(count, 1 if s.strategy.one_position_only else None, "positions", intent.strategy)
@@ -224,17 +288,18 @@ def long_only(intent: Intent, s: Snapshot) -> Finding:
 
 
 def positions_global(_: Intent, s: Snapshot) -> Finding:
-    """Open and pending, all tickers."""
-    count, limit = len(s.view.holdings), s.rules.limits.positions_max
-    if count >= limit:
+    """Open, pending and under way, all tickers."""
+    count, limit = len(s.view.holdings) + len(s.beside), s.rules.limits.positions_max
+    if not count < limit:
         return refused(RejectCode.MAX_POSITIONS, count, limit, "positions", "open and pending")
     return passed(count, limit, "positions", "open and pending")
 
 
 def positions_of_ticker(intent: Intent, s: Snapshot) -> Finding:
-    """Open and pending in this ticker."""
+    """Open, pending and under way in this ticker."""
     count = sum(h.contract.ticker == intent.ticker for h in s.view.holdings)
+    count += sum(p.ticker == intent.ticker for p in s.beside)
     limit = s.rules.limits.positions_per_ticker_max
-    if count >= limit:
+    if not count < limit:
         return refused(RejectCode.TICKER_LIMIT, count, limit, "positions", intent.ticker)
     return passed(count, limit, "positions", intent.ticker)

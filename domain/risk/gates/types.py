@@ -8,18 +8,18 @@ from enum import StrEnum
 import msgspec
 
 from domain.instruments import Contract, Quote, Spot
-from domain.limits import DayRules, EntryLimits, ExitRules, StrategyRules, TickerRules
+from domain.limits import DayRules, EntryLimits, ExitRules, KillRules, StrategyRules, TickerRules
 from domain.orders.intent import Intent, PlannedLeg
-from domain.risk.desk_view import DeskView
+from domain.risk.desk_view import DeskView, Pending
+from domain.risk.overlay import Overlay
 from domain.risk.reject import RejectCode
 from domain.units import Cents, Qty, Utc
 
 
 class Outcome(StrEnum):
-    """A gate's answer; `NOT_FED` is a pass in profile demo of a gate that has an input nobody tells yet."""
+    """A gate's answer."""
 
     PASS = "pass"
-    NOT_FED = "not_fed"
     REJECT = "reject"
 
 
@@ -33,23 +33,16 @@ class GatePhase(StrEnum):
     RESERVATION = "reservation"  # on the ledger's answer
 
 
-class Halts(msgspec.Struct, frozen=True):
-    """Trading halts of one underlying; `resumed_utc` is `None` where it has not been halted today."""
-
-    is_halted: bool
-    resumed_utc: Utc | None
-
-
 class DeskRules(msgspec.Struct, frozen=True, kw_only=True):
     """What does not change while the desk runs."""
 
     desk: str
-    profile: str
     trading_mode: str
     is_live_armed: bool
     paper_port: int
     live_port: int
     limits: EntryLimits
+    kill: KillRules
     exits: ExitRules
     day: DayRules
     strategies: Mapping[str, StrategyRules]
@@ -63,13 +56,30 @@ class Epochs(msgspec.Struct, frozen=True):
     session_epoch: int
 
 
+class Sizing(msgspec.Struct, frozen=True):
+    """The size and what bounded it; `by_*` are contracts before cuts, `cuts` the factor on the smallest of them."""
+
+    qty: Qty
+    by_risk: float
+    by_premium: float
+    cap: Qty
+    cuts: float
+    overlay: Overlay
+
+    @property
+    def reason(self) -> str:
+        """What went in, in one line."""
+        bounds = f"risk {self.by_risk:.2f}, premium {self.by_premium:.2f}, cap {self.cap}"
+        return f"{bounds}, cuts {self.cuts:g}, overlay {self.overlay.factor:g} ({self.overlay.why})"
+
+
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a gate may look at, at the instant `now`; `None` means not known (or not yet, in the pipeline).
 
     `leg` is the leg whose contract is being chosen, `quote` the quote in hand, `decision` the one on which the entry
-    was decided, `fresh_from_utc` the instant at which the wait for the fresh quote began, `fees_cents` the round trip
-    of the whole size, `approved` the epochs of the last look, `halts` and `liquid_hours_utc` (open, close) inputs that
-    nobody tells yet.
+    was decided, `fresh_from_utc` the instant at which the wait for the fresh quote began, `qty` the size and `sizing`
+    how it came about, `fees_cents` the round trip of the whole size, `approved` the epochs of the last look. `beside`
+    are the other attempts under way: they count as pending.
     """
 
     now: Utc
@@ -77,6 +87,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     strategy: StrategyRules
     ticker: TickerRules
     view: DeskView
+    beside: tuple[Pending, ...] = ()
     leg: PlannedLeg | None = None
     contract: Contract | None = None
     quote: Quote | None = None
@@ -84,11 +95,9 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     decision: Quote | None = None
     fresh_from_utc: Utc | None = None
     qty: Qty | None = None
-    sizing: str = ""
+    sizing: Sizing | None = None
     fees_cents: Cents = Cents(0)
     approved: Epochs | None = None
-    halts: Halts | None = None
-    liquid_hours_utc: tuple[Utc, Utc] | None = None
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -103,10 +112,11 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """A gate's finding under the gate's name."""
+    """A gate's finding under the gate's name; `note` says when it was asked where that is not plain ("last look")."""
 
     gate: str
     finding: Finding
+    note: str = ""
 
     @property
     def is_reject(self) -> bool:
@@ -150,12 +160,3 @@ def refused(
 def missing(what: str, measured: float | None = None, limit: float | None = None, unit: str = "") -> Finding:
     """Return a finding that refuses the entry because an input is not known or too old."""
     return refused(RejectCode.MISSING_INPUT, measured, limit, unit, what)
-
-
-def not_fed(
-    s: Snapshot, what: str, measured: float | None = None, limit: float | None = None, unit: str = ""
-) -> Finding:
-    """Return what a gate finds that has an input nobody tells yet: a pass in profile demo alone."""
-    if s.rules.profile != "demo":
-        return missing(what, measured, limit, unit)
-    return Finding(Outcome.NOT_FED, None, measured, limit, unit, what)

@@ -15,6 +15,7 @@ def account_updates(values: Mapping[str, Cents], account: str) -> list[bytes]:
     return [
         encode(6, 2, "AccountReady", "true", "", account),
         encode(6, 2, "AccountType", "INDIVIDUAL", "", account),
+        encode(6, 2, "DayTradesRemaining", -1, "", account),  # unlimited, as for a margin account of any size here
         *(encode(6, 2, tag, usd(cents), "USD", account) for tag, cents in values.items()),
     ]
 

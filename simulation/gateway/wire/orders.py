@@ -165,6 +165,15 @@ def _layout(name: str, version: int) -> tuple[tuple[str, ...], dict[str, int]]:
     return tuple(defaults), places
 
 
+def layout_place(name: str, version: int, field: str) -> int:
+    """Return where a field stands in a layout at a server version.
+
+    Raises:
+        KeyError: the layout has no such field.
+    """
+    return _layout(name, version)[1][field]
+
+
 def _tail(name: str, version: int, values: Mapping[str, object]) -> list[object]:
     defaults, places = _layout(name, version)
     fields: list[object] = list(defaults)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from config.settings import Gateway
+from config.tree import Gateway
 from domain.alarm import Severity
 from domain.instants import SECOND
 from domain.instruments import OrderType, Side
@@ -16,6 +16,7 @@ from domain.orders.intent import Permit
 from domain.orders.table import CodeMeaning, OrderStage, OrderStatus
 from domain.risk.kill import KillLevel
 from domain.risk.reject import RejectCode
+from domain.session.dialling import first_epoch
 from domain.session.modes import AccountClass, Mode
 from messages import broker, market, orders, positions, risk, session
 from messages.operator import Alarm
@@ -48,7 +49,7 @@ OWN_ENTRY = IbkrRestored(orders=(OwnOrder(order_ref=ENTRY, con_id=7, is_exit=Fal
 def test_first_session_reads_back_reconciles_warms_up_and_goes_live() -> None:
     h = History().start(run_n=5)
     dial = h.told(broker.Dial, PORT)[0]
-    assert (dial.session_epoch, dial.gateway_n) == ((5 << 20) + 1, 0)
+    assert (dial.session_epoch, dial.gateway_n) == (first_epoch(5, 1) + 1, 0)
     h.up()
     assert h.published(session.AccountChecked)
     assert h.told(broker.ReadBack)[0].session_epoch == dial.session_epoch
@@ -130,16 +131,27 @@ def test_loss_in_warm_up_degrades_and_the_old_stability_clock_is_void() -> None:
     assert h.mode() is Mode.WARMUP
 
 
-def test_farm_notice_restarts_the_clock_in_warm_up_and_changes_nothing_live() -> None:
+def test_broken_farm_restarts_the_clock_in_warm_up_and_changes_nothing_live() -> None:
     h = History().start()
     h.up()
     h.read()
     h.sleep(50)
-    h.feed(broker.FarmNotice(session_epoch=h.epoch, vendor_code=2103, text="broken"))
+    h.feed(broker.FarmNotice(session_epoch=h.epoch, vendor_code=2103, text="broken", is_broken=True))
     h.sleep(50)
     assert h.mode() is Mode.WARMUP
     h.sleep(11)
-    h.feed(broker.FarmNotice(session_epoch=h.epoch, vendor_code=2103, text="broken"))
+    h.feed(broker.FarmNotice(session_epoch=h.epoch, vendor_code=2103, text="broken", is_broken=True))
+    assert h.mode() is Mode.FULLY_LIVE
+
+
+def test_farm_that_is_back_or_idle_never_restarts_the_clock() -> None:
+    h = History().start()
+    h.up()
+    h.read()
+    for _ in range(6):
+        h.sleep(9)
+        h.feed(broker.FarmNotice(session_epoch=h.epoch, vendor_code=2104, text="OK"))
+    h.sleep(6.1)
     assert h.mode() is Mode.FULLY_LIVE
 
 
@@ -155,13 +167,13 @@ def test_dials_for_ever_fast_then_slow_each_with_a_new_epoch() -> None:
     gaps = [(b - a) / SECOND for a, b in itertools.pairwise(dials)]
     assert max(gaps[:40]) < 0.7
     assert min(gaps[-10:]) > 4.9
-    assert h.epoch == (1 << 20) + 101
+    assert h.epoch == first_epoch(1, 1) + 101
 
 
 def test_a_port_that_never_answers_a_dial_is_dialled_again() -> None:
     h = History().start()
     h.sleep(5)
-    assert h.epoch > (1 << 20) + 1
+    assert h.epoch > first_epoch(1, 1) + 1
 
 
 def test_next_gateway_is_dialled_after_the_failover_time() -> None:
@@ -191,7 +203,7 @@ def test_failed_or_unanswered_read_back_is_a_loss_and_dials_again(is_answered: b
     if is_answered:
         h.feed(broker.BrokerReadFailed(session_epoch=h.epoch, read_n=1, why="stalled"))
     h.sleep(25)
-    assert h.epoch > (1 << 20) + 1
+    assert h.epoch > first_epoch(1, 1) + 1
 
 
 def test_server_link_lost_waits_on_the_same_socket_and_is_reconciled_again_after_1102() -> None:
@@ -210,11 +222,35 @@ def test_server_link_lost_waits_on_the_same_socket_and_is_reconciled_again_after
     assert h.epoch == epoch
 
 
-def test_server_link_that_stays_lost_is_dialled_anew_after_the_failover_time() -> None:
-    h = History().live()
+def test_server_link_that_stays_lost_is_left_for_another_gateway_after_the_failover_time() -> None:
+    h = History(TWO_GATEWAYS).live()
     h.lost("1100", is_socket_up=True)
     h.sleep(31)
-    assert len(h.told(broker.Dial)) == 1
+    assert [dial.gateway_n for dial in h.told(broker.Dial)] == [1]
+
+
+def test_only_gateway_keeps_its_socket_through_an_outage_of_hours_and_is_read_back_on_it() -> None:
+    h = History().live()
+    epoch = h.epoch
+    h.lost("1100", is_socket_up=True)
+    h.sleep(3 * 3600)
+    assert not h.told(broker.Dial)
+    assert not h.told(broker.CloseLink)
+    h.feed(broker.LinkRestored(session_epoch=epoch, data_lost=False))
+    h.read()
+    assert h.mode() is Mode.WARMUP
+
+
+def test_1102_in_warm_up_holds_exits_until_everything_is_read_again() -> None:
+    h = History().start()
+    h.up()
+    h.read(held={7: 2})
+    h.feed(broker.LinkRestored(session_epoch=h.epoch, data_lost=False))
+    assert h.mode() is Mode.DEGRADED
+    assert h.submit_exit().told(orders.ExitHeld)
+    h.read(held={7: 2})
+    assert h.mode() is Mode.WARMUP
+    assert h.submit_exit(EXIT_2).told(broker.PlaceOrder)
 
 
 def test_1102_out_of_the_blue_degrades_until_everything_is_read_again() -> None:
@@ -243,7 +279,7 @@ def test_unwanted_orders_are_cancelled_and_foreign_ones_halt_once() -> None:
 
 
 def permit(**more: int) -> Permit:
-    return Permit(**({"kill_epoch": 0, "session_epoch": (1 << 20) + 1, "expires_utc": 1 << 62} | more))
+    return Permit(**({"kill_epoch": 0, "session_epoch": first_epoch(1, 1) + 1, "expires_utc": 1 << 62} | more))
 
 
 @pytest.mark.parametrize(
@@ -376,9 +412,32 @@ def test_any_code_on_a_working_order_leaves_it_working_if_the_broker_says_so(cod
     h.error(ENTRY, code, meaning)
     h.read(broker_order(ENTRY))
     assert h.order(ENTRY).stage is OrderStage.WORKING
-    assert h.told(orders.ModifyRefused, OWNER)[0].vendor_code == code
-    assert not h.told(orders.OrderClosed)
-    assert not h.told(orders.OrderRejected)
+    for kind in (orders.ModifyRefused, orders.OrderClosed, orders.OrderRejected):
+        assert not h.told(kind)
+
+
+@pytest.mark.parametrize("code", [104, 105, 201, 321, 31337])
+def test_code_after_a_change_that_the_broker_has_not_made_is_its_refusal(code: int) -> None:
+    meaning = {201: REJECTED, 321: REFUSED}.get(code, UNKNOWN)
+    h = History().live({7: 2}).working(EXIT)
+    h.modify(EXIT, limit_ticks=480)
+    h.error(EXIT, code, meaning, "no")
+    h.read(broker_order(EXIT, side=Side.SELL))
+    assert h.order(EXIT).stage is OrderStage.WORKING
+    assert [(r.vendor_code, r.text) for r in h.told(orders.ModifyRefused, OWNER)] == [(code, "no")]
+    assert [(r.is_exit, r.vendor_code, r.text) for r in h.published(orders.BrokerRefused)] == [(True, code, "no")]
+    h.query(EXIT)
+    h.read(broker_order(EXIT, side=Side.SELL))
+    assert len(h.told(orders.ModifyRefused)) == 1
+
+
+def test_code_after_a_change_that_the_broker_has_made_is_no_refusal() -> None:
+    h = History().live({7: 2}).working(EXIT)
+    h.modify(EXIT, limit_ticks=480)
+    h.error(EXIT, 31337, UNKNOWN)
+    h.read(broker_order(EXIT, side=Side.SELL, limit_ticks=480))
+    assert not h.told(orders.ModifyRefused)
+    assert h.order(EXIT).change is None
 
 
 @pytest.mark.parametrize("meaning", [CodeMeaning.INFORMATIONAL, CodeMeaning.DATA])
@@ -555,7 +614,8 @@ def test_second_perm_id_for_one_ref_is_a_doubt() -> None:
 def test_unacknowledged_inactive_order_is_looked_into() -> None:
     h = History().live().working()
     h.status(ENTRY, OrderStatus.INACTIVE)
-    assert h.sleep(2.1).told(broker.ReadBack)
+    assert not h.sleep(1.9).told(broker.ReadBack)
+    assert h.sleep(0.2).told(broker.ReadBack)
 
 
 # -- kill ---------------------------------------------------------------------------------------
@@ -604,14 +664,24 @@ def test_doubt_that_came_during_a_read_back_is_not_cleared_by_it() -> None:
     assert h.told(orders.OrderClosed)[0].filled_qty_total == 2
 
 
-def test_restored_entry_that_nobody_wants_is_cancelled_at_the_first_reconciliation_only() -> None:
+def test_only_the_first_reconciliation_of_a_link_cancels_what_the_ledger_does_not_want() -> None:
+    h = History().start(OWN_ENTRY)
+    h.up()
+    h.read(broker_order(ENTRY))
+    h.query()
+    h.broker_read(broker_order(ENTRY))
+    assert not h.reconciled(cancel_refs=(ENTRY,)).told(broker.WithdrawOrder)
+
+
+def test_order_that_still_works_after_its_cancel_is_cancelled_again() -> None:
     h = History().start(OWN_ENTRY)
     h.up()
     h.broker_read(broker_order(ENTRY))
     assert h.reconciled(cancel_refs=(ENTRY,)).told(broker.WithdrawOrder)
     h.query()
-    h.broker_read(broker_order(ENTRY))
-    assert not h.reconciled(cancel_refs=(ENTRY,)).told(broker.WithdrawOrder)
+    assert len(h.read(broker_order(ENTRY)).told(broker.WithdrawOrder)) == 1
+    h.query()
+    assert not h.read(ended_order(ENTRY, OrderStatus.CANCELLED, 0)).told(broker.WithdrawOrder)
 
 
 def test_correction_of_an_execution_is_recorded_and_counts_once() -> None:

@@ -1,8 +1,9 @@
 """Whatever order and repetition of the broker's facts: never two exit orders, never oversold, flat means flat.
 
 The world holds the truth: broker, broker session and ledger. What it says is queued per sender and delivered at
-random, some of it twice; orders are refused, lost, late, cancelled in a race with fills; the link fails; the actor
-crashes and comes back from the ledger. The promises are checked against the truth, not against the actor's own view.
+random, some of it twice; orders are refused, lost, late, cancelled in a race with fills; the link fails; the ledger is
+slow and the session tells the fill past it; trading halts; somebody else sells what we hold; the actor crashes and
+comes back from the ledger. The promises are checked against the truth, not against the actor's own view.
 """
 
 from __future__ import annotations
@@ -12,15 +13,16 @@ from dataclasses import dataclass
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from msgspec.structs import replace
 
 from domain.instants import SECOND
 from domain.instruments import OrderType, Side
 from domain.orders.order_pair import OrderRole
 from domain.orders.tiers import Tier
-from domain.position.cycle import ExitReason, PositionState
+from domain.position.cycle import EndReason, ExitReason, PositionState
 from domain.risk.reject import RejectCode
 from domain.session.modes import Mode
-from messages import broker, orders, positions, restored, session
+from messages import broker, market, orders, positions, restored, session
 from messages.base import Message
 from tests.testkit.position_history import ENTRY, History, order_fill, reservation
 from tests.testkit.probe import Outbox
@@ -68,6 +70,8 @@ class World(RuleBasedStateMachine):
         self.row: positions.RecordPosition | None = None
         self.is_reserved = True
         self.execution_n = 0
+        self.is_ledger_slow = False
+        self.is_halted = False
 
     # -- plumbing ------------------------------------------------------------------------------
 
@@ -104,13 +108,14 @@ class World(RuleBasedStateMachine):
         order.cost += qty * price
         self.position += -qty if order.is_exit else qty
         self.execution_n += 1
-        self.ledger.append(
-            orders.FillRecorded(
-                order_ref=order.ref, con_id=812, side=Side.SELL if order.is_exit else Side.BUY,
-                exec_id=f"e{self.execution_n}", revision=1, qty=qty, price_ticks=price, at_utc=self.history.now,
-                filled_qty_total=order.filled, filled_cost_ticks_total=order.cost,
-            )
+        fill = orders.FillRecorded(
+            order_ref=order.ref, con_id=812, side=Side.SELL if order.is_exit else Side.BUY,
+            exec_id=f"e{self.execution_n}", revision=1, qty=qty, price_ticks=price, at_utc=self.history.now,
+            filled_qty_total=order.filled, filled_cost_ticks_total=order.cost,
         )  # fmt: skip
+        self.ledger.append(fill)
+        if self.is_ledger_slow and self.is_up:
+            self.session.append(replace(fill, is_durable=False))
         if order.filled >= order.qty:
             order.stage = "done"
         if self.is_up:
@@ -144,13 +149,20 @@ class World(RuleBasedStateMachine):
             self.session.append(orders.ExitHeld(order_ref=order.order_ref, mode=Mode.DEGRADED))
         elif not self.is_up:
             self.deny(order.order_ref, RejectCode.MODE_DEGRADED)
+        elif order.is_exit and self.on_sale() + order.qty > min(command.held_qty, self.position):
+            self.deny(order.order_ref, RejectCode.EXIT_OVERSELL, self.position)
+        elif order.is_exit and self.is_halted and order.order_type is OrderType.MARKET:
+            self.deny(order.order_ref, RejectCode.EXIT_HALTED)
         else:
             sent = AtBroker(order.order_ref, order.qty, order.order_type, now, order.limit_ticks)
             self.orders[order.order_ref] = sent
             self.session.append(broker.OrderSent(order_ref=order.order_ref, session_epoch=1, order_id=1, sent_utc=now))
 
-    def deny(self, order_ref: str, code: RejectCode) -> None:
-        self.session.append(broker.OrderDenied(order_ref=order_ref, code=code, why="test"))
+    def deny(self, order_ref: str, code: RejectCode, broker_qty: int | None = None) -> None:
+        self.session.append(broker.OrderDenied(order_ref=order_ref, code=code, why="test", broker_qty=broker_qty))
+
+    def on_sale(self) -> int:
+        return sum(o.qty - o.filled for o in self.orders.values() if o.is_exit and o.is_alive)
 
     def modify(self, command: orders.ModifyOrder, *, is_refused: bool) -> None:
         change = command.change
@@ -301,6 +313,22 @@ class World(RuleBasedStateMachine):
     def mode(self, mode: Mode) -> Message:
         return session.ModeChanged(mode=mode, mode_n=1, session_epoch=1, cause="test", at_utc=self.history.now)
 
+    @rule(is_slow=st.booleans())
+    def ledger_slows_down_or_catches_up(self, is_slow: bool) -> None:
+        self.is_ledger_slow = is_slow
+
+    @rule()
+    def trading_halts_or_goes_on(self) -> None:
+        self.is_halted = not self.is_halted
+        halt = market.HaltChanged(ticker="SPX", is_halted=self.is_halted, at_utc=self.history.now)
+        self.feed(halt)
+
+    @precondition(lambda self: self.is_up and self.position > 0 and not self.on_sale())
+    @rule()
+    def somebody_else_sells_one(self) -> None:
+        self.position -= 1
+        self.session.append(self.read_position())
+
     @rule()
     def actor_crashes(self) -> None:
         self.history.restart(self.restored())
@@ -336,8 +364,7 @@ class World(RuleBasedStateMachine):
 
     @invariant()
     def never_more_on_sale_than_held(self) -> None:
-        selling = sum(o.qty - o.filled for o in self.orders.values() if o.is_exit and o.is_alive)
-        assert selling <= self.position
+        assert self.on_sale() <= self.position
 
     @invariant()
     def entry_is_sent_once(self) -> None:
@@ -347,7 +374,8 @@ class World(RuleBasedStateMachine):
     @invariant()
     def flat_means_flat(self) -> None:
         if self.history.cycle() is PositionState.FLAT and not self.commands:
-            assert self.history.state.fills.held == 0
+            is_gone = self.history.state.end is EndReason.BROKER_LIQUIDATION
+            assert self.history.state.fills.held == 0 or is_gone
             assert self.position == 0
             assert not any(order.is_alive for order in self.orders.values())
 
@@ -357,6 +385,8 @@ class World(RuleBasedStateMachine):
             return
         if not self.is_up:
             self.link_comes_back()
+        if self.is_halted:
+            self.trading_halts_or_goes_on()
         self.everything_must_go(ExitReason.KILL)
         for _ in range(60):
             while self.commands or self.session or self.ledger:

@@ -398,7 +398,7 @@ def test_blind_without_an_order_path_pages() -> None:
     history = History()
     history.hold(1)
     history.mode(Mode.DEGRADED)
-    history.wait(26_000)
+    history.wait(30_000)
     assert history.all(operator.Alarm)
     assert len(history.all(orders.SubmitOrder)) == 1
 

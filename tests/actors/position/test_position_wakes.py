@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.position import PositionActor
 from domain.instants import MINUTE, SECOND
-from domain.position.cycle import PositionState
 from domain.position.exits import Wakes
 from tests.testkit.narrow import known
-from tests.testkit.position_history import T0, History
+from tests.testkit.position_history import CLOSE, T0, History, held_position
 
 
 def bounds(history: History) -> Wakes | None:
@@ -32,13 +33,29 @@ def test_only_a_quietly_held_position_has_bounds() -> None:
     assert wakes.at_utc == T0 + 8 * MINUTE
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.integers(300, 900), st.integers(2, 60), st.integers(598_900, 600_600)), max_size=40))
+def test_the_day_and_an_unconfirmed_stop_bound_it_too() -> None:
+    history = History()
+    history.now = CLOSE - 46 * MINUTE
+    history.hold(2)
+    assert known(bounds(history)).at_utc == known(history.state.opened_utc) + 8 * MINUTE
+    history.restart(held_position())
+    history.now = CLOSE - 26 * MINUTE
+    history.state.opened_utc = history.now
+    history.quote(495, 505)
+    assert known(bounds(history)).at_utc == CLOSE - 25 * MINUTE
+    history.quote(320, 325)
+    assert bounds(history) is None
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.integers(200, 900), st.integers(2, 60), st.integers(598_900, 600_600)), max_size=40))
 def test_quotes_inside_the_bounds_wake_nothing(tape: list[tuple[int, int, int]]) -> None:
     history = History()
     history.hold(2)
     for bid, width, spot in tape:
-        wakes = known(bounds(history))
+        wakes = bounds(history)
+        if wakes is None:
+            return
         mid = bid + width / 2
         history.wait(1000)
         is_inside = (
@@ -49,6 +66,9 @@ def test_quotes_inside_the_bounds_wake_nothing(tape: list[tuple[int, int, int]])
         )
         if not is_inside:
             continue
-        history.quote(bid, bid + width, spot)
-        assert history.cycle() is PositionState.OPEN
+        before = copy(history.state)
+        said = history.quote(bid, bid + width, spot)
+        assert said.effects == []
+        before.watch = history.state.watch
+        assert history.state == before
         assert bounds(history) == wakes

@@ -5,35 +5,44 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from msgspec.structs import replace
 
+from domain.alarm import Severity
 from domain.fsm import IllegalTransition
 from domain.instants import BUCKET_NS, MS, SECOND
 from domain.instruments import Right, Side
 from domain.orders.intent import DecisionPrices, EntryPlan, OrderLeg, Permit, PlannedLeg
 from domain.orders.references import entry_ref
+from domain.risk.desk_view import trades_today
 from domain.risk.entry_stages import ENTRY, SILENCE, TERMINAL, EntryEvent, EntryStage
 from domain.risk.gates import sequence as gates
 from domain.risk.gates.types import Outcome, Verdict, refused
 from domain.risk.kill import KillLevel
 from domain.risk.reject import RejectCode
 from domain.session.modes import Mode
-from messages import entries, lifecycle, market, risk, session
+from messages import broker, entries, lifecycle, market, operator, positions, risk, session, signals
 from messages.base import Message
 from tests.testkit.desk_talk import DeskTalk
 from tests.testkit.desk_world import (
     ALERT,
     BUCKET,
     CALL,
+    CLOSE,
     DAY,
     INTENT,
     LONG_CALL,
+    MORNING,
     NOW,
+    OPEN,
     OTHER_CALL,
     QQQ_ALERT,
+    QQQ_CALL,
+    QQQ_SPOT,
     SETTINGS,
     SHORT_CALL,
     SPOT,
     alert,
+    intent,
     quote,
     ref,
     signal,
@@ -42,11 +51,17 @@ from tests.testkit.narrow import known
 
 REF = entry_ref(ref().position_id)
 OTHER_KIND = alert(kind="OTHER")
+(FUNDS,) = (told for told in MORNING if isinstance(told, broker.AccountRead))
 
 
 @pytest.fixture
 def talk() -> DeskTalk:
     return DeskTalk().morning()
+
+
+def stage_of(talk: DeskTalk) -> EntryStage:
+    (attempt,) = talk.state.attempts
+    return attempt.stage
 
 
 def entered(talk: DeskTalk) -> DeskTalk:
@@ -72,7 +87,8 @@ def test_a_signal_becomes_an_order_in_four_round_trips(talk: DeskTalk) -> None:
     assert ask.expires_utc == NOW + 270 * MS
     asked_gates = [gate.name for gate in gates.GATES[:-1]]  # the reservation is the ledger's to answer
     assert [v.gate for v in ask.verdicts] == [*asked_gates, *(gate.name for gate in gates.LAST_LOOK)]
-    assert {v.finding.outcome for v in ask.verdicts} == {Outcome.PASS, Outcome.NOT_FED}
+    assert {v.finding.outcome for v in ask.verdicts} == {Outcome.PASS}
+    assert {v.note for v in ask.verdicts[len(asked_gates) :]} == {"last look"}
     decision = DecisionPrices(1_000, 1_030, 600_000)
     leg = OrderLeg(contract=CALL, side=Side.BUY, qty=2, limit_ticks=1_020, order_ref=REF, decision=decision)
     assert ask.legs == (leg,)  # at the fresh mid, exactly on a dime
@@ -92,7 +108,7 @@ def test_a_signal_becomes_an_order_in_four_round_trips(talk: DeskTalk) -> None:
     assert talk.published(entries.EntryHandedOver) == [entries.EntryHandedOver(key=ALERT, intent_id=INTENT, leg=leg)]
     assert talk.names() == [("position:paper:812", "OpenPosition"), ("", "EntryHandedOver")]
     assert talk.timers == {}
-    assert talk.state.attempt is None
+    assert talk.state.attempts == ()
 
 
 def test_the_limit_is_rounded_passive_and_never_above_the_decision_ask(talk: DeskTalk) -> None:
@@ -103,9 +119,9 @@ def test_the_limit_is_rounded_passive_and_never_above_the_decision_ask(talk: Des
 def test_a_stale_decision_quote_is_asked_for_once_before_it_counts(talk: DeskTalk) -> None:
     old = quote(at=NOW - 4 * SECOND)
     talk.hear(signal()).offer((CALL, old))
-    assert known(talk.state.attempt).stage is EntryStage.AWAITS_QUOTE
+    assert stage_of(talk) is EntryStage.AWAITS_QUOTE
     talk.fresh()
-    assert known(talk.state.attempt).stage is EntryStage.AWAITS_FRESH_QUOTE
+    assert stage_of(talk) is EntryStage.AWAITS_FRESH_QUOTE
     other = DeskTalk().morning().hear(signal()).offer((CALL, old)).fresh(old)
     assert other.code is RejectCode.NO_CONTRACT
 
@@ -171,32 +187,75 @@ def test_a_sold_leg_never_reaches_the_quotes(talk: DeskTalk) -> None:
     assert not talk.told(market.RequestContracts)
 
 
-# -- one at a time ------------------------------------------------------------------------------
+# -- several at once ----------------------------------------------------------------------------
 
 
-def test_intents_go_through_one_at_a_time_in_order(talk: DeskTalk) -> None:
+def test_an_attempt_that_waits_holds_up_no_other(talk: DeskTalk) -> None:
+    """All lanes fire at the same instant, and the first one's quotes never come."""
     talk.hear(signal(), signal(QQQ_ALERT))
-    assert [w.ticker for w in talk.told(market.RequestContracts)] == ["SPX"]
-    talk.offer().fresh().reserve()
     assert [w.ticker for w in talk.told(market.RequestContracts)] == ["SPX", "QQQ"]
+    talk.offer().fresh().reserve()  # the newest request's
+    (opened,) = talk.told(entries.OpenPosition)
+    assert (opened.ref.contract, opened.ref.strategy) == (QQQ_CALL, "advisor")
+    assert [attempt.intent.ticker for attempt in talk.state.attempts] == ["SPX"]
+    assert talk.wait(1_500).code is RejectCode.MISSING_INPUT
 
 
-def test_the_queue_denies_what_waited_past_its_deadline(talk: DeskTalk) -> None:
+def test_replies_find_their_attempts_in_any_order(talk: DeskTalk) -> None:
     talk.hear(signal(), signal(QQQ_ALERT))
-    # The first one's reply is held up longer than any timer (the machine slept): the second is too old now.
-    talk.now += 3_000 * MS + 1
-    talk.offer(why="nothing")
-    denials = talk.published(entries.EntryDenied)
-    assert [d.code for d in denials] == [RejectCode.NO_CONTRACT, RejectCode.STALE_SIGNAL]
-    assert denials[1].verdict.finding.looked_at == "in the queue"
+    of_spx, of_qqq = (asked.request_id for asked in talk.told(market.RequestContracts))
+    offered = ((QQQ_CALL, quote(900, 100, 104)),)
+    talk.hear(
+        market.ContractsOffered(request_id=of_qqq, quotes=offered, spot=QQQ_SPOT),
+        market.ContractsOffered(request_id=of_spx, quotes=((CALL, quote()),), spot=SPOT),
+    )
+    asked = talk.told(market.RequestQuote)
+    assert [read.con_id for read in asked] == [900, 812]
+    for read, contract, fresh in zip(asked, (QQQ_CALL, CALL), (quote(900, 100, 104), quote()), strict=True):
+        talk.hear(market.QuoteRead(request_id=read.request_id, contract=contract, quote=fresh, spot=None))
+    reserved = [request.intent.intent_id for request in talk.told(entries.ReserveEntry)]
+    assert reserved == [intent(QQQ_ALERT).intent_id, INTENT]
+    talk.hear(*(entries.EntryReserved(intent_id=each) for each in reversed(reserved)))
+    assert [opened.ref.contract for opened in talk.told(entries.OpenPosition)] == [CALL, QQQ_CALL]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "code"),
+    [
+        (signal(), signal(alert(source="advisor")), RejectCode.TICKER_LIMIT),
+        (signal(), signal(alert(source="advisor"), direction=-1), RejectCode.REVERSE_WITHOUT_FLAT),
+        (signal(), signal(alert(ticker="QQQ")), RejectCode.ONE_POSITION_ONLY),
+    ],
+)
+def test_an_attempt_that_waits_counts_as_pending(
+    talk: DeskTalk, first: Message, second: Message, code: RejectCode
+) -> None:
+    talk.hear(first, second)
+    assert talk.code is code
+    # Once the first has come to nothing, the same signal of another kind passes.
+    assert len(talk.offer(why="none").told(market.RequestContracts)) == 1
+    assert talk.state.attempts == ()
+
+
+def test_an_attempt_that_was_sized_counts_with_its_money(talk: DeskTalk) -> None:
+    talk.hear(replace(FUNDS, available_cents=300_000), signal(), signal(QQQ_ALERT))
+    of_spx, of_qqq = (asked.request_id for asked in talk.told(market.RequestContracts))
+    talk.hear(market.ContractsOffered(request_id=of_spx, quotes=((CALL, quote()),), spot=SPOT))
+    assert known(talk.state.attempts[0].choice).qty == 2  # 2,060 of the 2,700 USD that may be spent
+    offered = ((QQQ_CALL, quote(900, 100, 104)),)
+    talk.hear(market.ContractsOffered(request_id=of_qqq, quotes=offered, spot=QQQ_SPOT))
+    assert talk.code is RejectCode.BUYING_POWER
+    assert known(talk.denied.verdict.finding.measured) > 206_000
 
 
 def test_no_stage_waits_past_the_intents_deadline(talk: DeskTalk) -> None:
     talk.hear(signal())
-    talk.now += 2_900 * MS
-    talk.offer()
+    talk.wait(1_400).offer((CALL, quote(at=NOW - 10 * SECOND)))
+    talk.wait(400)
+    assert list(talk.timers.values()) == [NOW + 1_900 * MS]
+    talk.fresh()
     assert list(talk.timers.values()) == [NOW + 3_000 * MS]
-    talk.wait(100)
+    talk.wait(1_200)
     assert talk.code is RejectCode.STALE_SIGNAL
 
 
@@ -215,7 +274,7 @@ def up_to(stage: EntryStage) -> DeskTalk:
 @pytest.mark.parametrize(
     ("stage", "wait_ms", "gate", "code"),
     [
-        (EntryStage.AWAITS_CONTRACTS, 500, "contract", RejectCode.MISSING_INPUT),
+        (EntryStage.AWAITS_CONTRACTS, 1_500, "contract", RejectCode.MISSING_INPUT),
         (EntryStage.AWAITS_QUOTE, 500, "quote_fresh", RejectCode.STALE_QUOTE),
         (EntryStage.AWAITS_FRESH_QUOTE, 1_500, "fresh_quote", RejectCode.STALE_QUOTE),
         (EntryStage.AWAITS_RESERVATION, 250, "reservation", RejectCode.MISSING_INPUT),
@@ -225,7 +284,7 @@ def test_silence_denies_when_its_time_is_up_and_not_before(
     stage: EntryStage, wait_ms: int, gate: str, code: RejectCode
 ) -> None:
     talk = up_to(stage)
-    assert known(talk.state.attempt).stage is stage
+    assert stage_of(talk) is stage
     assert not talk.wait(wait_ms - 1).published(entries.EntryDenied)
     denied = talk.wait(1).denied
     assert (denied.verdict.gate, denied.code) == SILENCE[stage] == (gate, code)
@@ -247,10 +306,10 @@ def test_a_reservation_of_unknown_outcome_leaves_a_tombstone_before_its_row() ->
 
 def test_the_table_of_stages_leads_every_attempt_to_an_end() -> None:
     waiting = {stage for stage, event in ENTRY.transitions if event is EntryEvent.TIMED_OUT}
-    assert set(SILENCE) == waiting == set(EntryStage) - TERMINAL - {EntryStage.QUEUED}
+    assert set(SILENCE) == waiting == set(EntryStage) - TERMINAL - {EntryStage.RAISED}
     assert all(ENTRY.next(stage, EntryEvent.TIMED_OUT) is EntryStage.DENIED for stage in waiting)
-    assert all(ENTRY.next(stage, EntryEvent.DENIED) is EntryStage.DENIED for stage in {*waiting, EntryStage.QUEUED})
-    reached = {EntryStage.QUEUED}
+    assert all(ENTRY.next(stage, EntryEvent.DENIED) is EntryStage.DENIED for stage in {*waiting, EntryStage.RAISED})
+    reached = {EntryStage.RAISED}
     for _ in EntryStage:
         reached |= {after for (stage, _), after in ENTRY.transitions.items() if stage in reached}
     assert reached == set(EntryStage)
@@ -287,13 +346,13 @@ def test_a_stage_moves_by_the_reply_it_waits_for_as_the_table_says_and_by_no_oth
     talk = up_to(stage)
     before = talk.state
     talk.sent.effects.clear()
-    message = replies(known(before.attempt).request_id)[reply]
+    message = replies(before.attempts[0].request_id)[reply]
     talk.hear(message)
     if type(message) not in AWAITED[stage]:
         assert (talk.state, talk.names()) == (before, [])
         return
-    if talk.state.attempt is not None:
-        after = talk.state.attempt.stage
+    if talk.state.attempts:
+        after = stage_of(talk)
     else:
         after = EntryStage.HANDED_OVER if talk.told(entries.OpenPosition) else EntryStage.DENIED
     assert after in {to for (at, _), to in ENTRY.transitions.items() if at is stage}
@@ -312,9 +371,95 @@ def test_no_tick_in_time_tries_the_next_candidate_or_denies_at_submit() -> None:
     talk = DeskTalk().morning().hear(signal())
     talk.offer((CALL, quote(at=NOW - 10 * SECOND)), (OTHER_CALL, quote(813)))
     for _ in range(2):
-        talk.hear(market.QuoteUnavailable(request_id=known(talk.state.attempt).request_id, con_id=812, why="no tick"))
+        talk.hear(market.QuoteUnavailable(request_id=talk.state.attempts[0].request_id, con_id=812, why="no tick"))
         assert talk.last(market.RequestQuote).con_id == 813
     assert (talk.code, talk.denied.verdict.gate) == (RejectCode.STALE_QUOTE, "fresh_quote")
+
+
+# -- what trading itself says -------------------------------------------------------------------
+
+
+def test_a_halt_and_two_minutes_after_it_refuse_and_its_repetition_is_no_new_one(talk: DeskTalk) -> None:
+    assert talk.hear(HALTED, replace(HALTED, at_utc=NOW + 1), signal()).code is RejectCode.HALTED
+    talk.now += 30 * SECOND
+    talk.hear(replace(HALTED, is_halted=False, at_utc=talk.now))
+    assert talk.hear(signal(alert(BUCKET + BUCKET_NS))).code is RejectCode.HALTED
+    talk.now += 90 * SECOND
+    talk.hear(replace(HALTED, is_halted=False, at_utc=talk.now))  # told again: it counts from the first
+    talk.now += 30 * SECOND
+    later = signal(alert(BUCKET + 5 * BUCKET_NS), expires_utc=talk.now + SECOND)
+    talk.hear(market.SpotsChanged(spots=(replace(SPOT, at_utc=talk.now),)), later)
+    assert talk.last(market.RequestContracts).ticker == "SPX"
+
+
+def test_another_tickers_halt_is_none_of_ours(talk: DeskTalk) -> None:
+    talk.hear(replace(HALTED, ticker="QQQ"), signal())
+    assert talk.last(market.RequestContracts).ticker == "SPX"
+
+
+def test_hours_that_nobody_has_told_refuse_and_an_early_close_is_said_once() -> None:
+    talk = DeskTalk().morning()
+    early = market.HoursRead(ticker="SPX", session=DAY, hours=((OPEN, CLOSE - 3 * 3_600 * SECOND),))
+    talk.hear(early, early)
+    (alarm,) = talk.published(operator.Alarm)
+    assert (alarm.key, alarm.severity) == ("hours:SPX", Severity.HIGH)
+    assert alarm.text.startswith("The broker closes SPX at 13:00:00, the calendar at 16:00:00")
+    assert talk.hear(signal()).code is RejectCode.SESSION_CLOSED
+    unknown = DeskTalk().morning().hear(replace(early, hours=None), signal())
+    assert unknown.denied.verdict.finding.looked_at == "liquid hours of SPX by the broker"
+
+
+def test_hours_read_the_day_before_say_nothing_of_today() -> None:
+    talk = DeskTalk().morning()
+    day = 24 * 3_600 * SECOND
+    talk.hear(market.HoursRead(ticker="SPX", session=DAY, hours=((OPEN - day, CLOSE - day),)))
+    assert talk.published(operator.Alarm) == []
+    assert talk.hear(signal()).code is RejectCode.SESSION_CLOSED
+
+
+def test_a_withdrawn_kind_trades_no_more_whatever_its_lane_says(talk: DeskTalk) -> None:
+    assert talk.hear(DEMOTED, signal()).code is RejectCode.SHADOW_SIGNAL
+    talk.now += 30 * SECOND
+    talk.hear(market.SpotsChanged(spots=(replace(SPOT, at_utc=talk.now),)), replace(DEMOTED, is_promoted=True))
+    talk.hear(signal(alert(BUCKET + BUCKET_NS)))
+    assert talk.told(market.RequestContracts)
+
+
+# -- the row tells the truth to the end ---------------------------------------------------------
+
+
+def amended(code: RejectCode) -> entries.EntryAmended:
+    return entries.EntryAmended(key=ALERT, intent_id=INTENT, code=code, words="...", at_utc=NOW)
+
+
+@pytest.mark.parametrize(
+    ("code", "later"),
+    [
+        (RejectCode.PERMIT_EXPIRED, None),
+        (RejectCode.DEADLINE_PASSED, None),
+        (RejectCode.DUPLICATE_POSITION, None),
+        (RejectCode.BROKER_REJECTED, RejectCode.COOLDOWN),  # it was sent
+    ],
+)
+def test_an_order_that_was_never_sent_starts_no_cooldown_and_is_no_trade(
+    talk: DeskTalk, code: RejectCode, later: RejectCode | None
+) -> None:
+    entered(talk).hear(amended(code), positions.EntryAbandoned(ref=ref(), order_ref=REF, why="no fill"))
+    assert talk.state.view.decisions.rows[0].code is code
+    assert trades_today(talk.state.view, "gexwatch") == 0
+    talk.now += 30 * SECOND
+    talk.sent.effects.clear()
+    talk.hear(market.SpotsChanged(spots=(replace(SPOT, at_utc=talk.now),)), signal(alert(BUCKET + BUCKET_NS)))
+    denials = [denied.code for denied in talk.published(entries.EntryDenied)]
+    assert denials == ([] if later is None else [later])
+    assert talk.hear(signal()).code in (RejectCode.DUPLICATE_ALERT, RejectCode.COOLDOWN)  # decided it stays
+
+
+def test_an_amendment_of_what_was_refused_or_never_decided_changes_nothing(talk: DeskTalk) -> None:
+    talk.hear(signal(is_shadow=True))
+    before = talk.state.view
+    talk.hear(amended(RejectCode.PERMIT_EXPIRED), replace(amended(RejectCode.PERMIT_EXPIRED), key=QQQ_ALERT))
+    assert talk.state.view == before
 
 
 # -- the last look and the hand-over ------------------------------------------------------------
@@ -324,6 +469,8 @@ KILL = risk.KillRaised(level=KillLevel.NO_ENTRIES, kill_epoch=4, reason="test", 
 RUNNING_AGAIN = risk.KillLowered(level=KillLevel.RUNNING, kill_epoch=5, reason="ok", by="ann")
 NEW_SESSION = session.ModeChanged(mode=Mode.FULLY_LIVE, mode_n=9, session_epoch=8, cause="", at_utc=NOW)
 LOCKED = risk.DayLocked(session=DAY, reason="eod")
+HALTED = market.HaltChanged(ticker="SPX", is_halted=True, at_utc=NOW)
+DEMOTED = signals.PromotionChanged(source="gexwatch", kind="GAMMA_FLIP", version=1, is_promoted=False, by="ann")
 
 
 @pytest.mark.parametrize(
@@ -332,6 +479,8 @@ LOCKED = risk.DayLocked(session=DAY, reason="eod")
         (LOST, RejectCode.MODE_DEGRADED),
         (KILL, RejectCode.KILL_SWITCH_L1),
         (LOCKED, RejectCode.DAY_LOCKED),
+        (HALTED, RejectCode.HALTED),
+        (DEMOTED, RejectCode.SHADOW_SIGNAL),
     ],
 )
 def test_the_last_look_sees_what_happened_while_waiting(news: Message, code: RejectCode) -> None:
@@ -347,6 +496,7 @@ def test_the_last_look_sees_what_happened_while_waiting(news: Message, code: Rej
         ((LOST,), "broker_mode", RejectCode.MODE_DEGRADED),
         ((KILL,), "kill_level", RejectCode.KILL_SWITCH_L1),
         ((LOCKED,), "session", RejectCode.DAY_LOCKED),
+        ((HALTED,), "session", RejectCode.HALTED),
         ((KILL, RUNNING_AGAIN), "reservation", RejectCode.PERMIT_KILLED),
         ((NEW_SESSION,), "reservation", RejectCode.PERMIT_SESSION),
     ],

@@ -9,13 +9,15 @@ from typing import Self
 import pytest
 
 from domain.instants import BUCKET_NS, SECOND
+from domain.position.cycle import PositionState
 from domain.risk.reject import RejectCode
-from messages import entries, lifecycle, risk
+from messages import entries, lifecycle, positions, risk
 from messages.base import Message
 from storage.desk_ledger import DeskLedger
+from storage.promotions import promote
 from supervision.effects import Tell
 from tests.testkit.desk_talk import DeskTalk
-from tests.testkit.desk_world import BUCKET, DAY, INTENT, NAV, SETTINGS, alert, signal
+from tests.testkit.desk_world import BUCKET, DAY, INTENT, NAV, NOW, SETTINGS, alert, ref, signal
 from tests.testkit.narrow import of_class
 
 TO_RISK = (entries.EntryReserved, entries.EntryRefused, risk.DayLocked, risk.StartNavRecorded)
@@ -50,6 +52,8 @@ class LedgerTalk(DeskTalk):
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[DeskLedger]:
+    for source in ("gexwatch", "advisor"):
+        promote(tmp_path, ("GAMMA_FLIP-1", "OTHER-1"), source, "settings", "test", 1)
     store = DeskLedger(tmp_path, "paper", 1, is_durable=False)
     store.open()
     yield store
@@ -122,3 +126,45 @@ def test_a_locked_day_stays_locked_and_the_first_start_nav_wins(ledger: DeskLedg
     assert desk.state.view.stops.is_hard
     (told,) = ledger.apply(risk.RecordStartNav(session=DAY, nav_cents=1, at_utc=2), 2)
     assert of_class(risk.StartNavRecorded, told).nav_cents == NAV
+
+
+def test_the_days_stops_survive_the_desk(ledger: DeskLedger) -> None:
+    desk = LedgerTalk(ledger).morning()
+    for cents in (60_000, -470_000):
+        desk.hear(
+            positions.PositionChanged(
+                ref=ref(), state=PositionState.OPEN, qty=2, cost_cents=204_000, realised_cents=0, fees_cents=0,
+                unrealised_cents=cents, mark_utc=NOW, exit_reason=None, at_utc=NOW,
+            )
+        )  # fmt: skip
+    desk.write()
+    stops = desk.state.view.stops
+    assert (stops.is_soft, stops.peak_cents > 50_000) == (True, True)
+    assert LedgerTalk(ledger).state.view.stops == stops
+
+
+def test_what_was_amended_starts_no_cooldown_after_a_restart_either(ledger: DeskLedger) -> None:
+    """The order was never sent: the running desk and the restarted one must agree on what that means."""
+    for code, wanted in ((RejectCode.PERMIT_EXPIRED, RejectCode.DUPLICATE_ALERT), (RejectCode.BROKER_REJECTED, None)):
+        desk = LedgerTalk(ledger).morning()
+        key = alert(kind="GAMMA_FLIP" if wanted else "OTHER")
+        desk.hear(signal(key)).offer().fresh()
+        desk.write()
+        opened = desk.last(entries.OpenPosition)
+        gone = positions.EntryAbandoned(ref=opened.ref, order_ref=opened.order_ref, why="no fill")
+        amended = entries.EntryAmended(key=key, intent_id=opened.ref.intent_id, code=code, words="...", at_utc=NOW)
+        for told in (amended, gone):
+            ledger.apply(told, desk.now)
+            desk.hear(told)
+        again = LedgerTalk(ledger).morning()
+        assert again.state.view.decisions == desk.state.view.decisions
+        assert again.hear(signal(key)).code is (wanted or RejectCode.COOLDOWN)
+
+
+def test_a_promotion_that_a_person_withdrew_is_withdrawn_for_the_desk_that_starts_later(tmp_path: Path) -> None:
+    promote(tmp_path, ("GAMMA_FLIP-1",), "gexwatch", "settings", "test", 1)
+    promote(tmp_path, (), "gexwatch", "settings", "taken out of the settings", 2)
+    store = DeskLedger(tmp_path, "paper", 1, is_durable=False)
+    store.open()
+    assert LedgerTalk(store).morning().hear(signal()).code is RejectCode.SHADOW_SIGNAL
+    store.close()

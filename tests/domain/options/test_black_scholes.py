@@ -111,3 +111,41 @@ def test_expired_option_is_worth_its_intrinsic_value() -> None:
     assert call.price.tolist() == [50.0, 0.0, 0.0] and call.delta.tolist() == [1.0, 0.0, 0.0]
     assert put.price.tolist() == [0.0, 0.0, 50.0] and put.delta.tolist() == [0.0, 0.0, -1.0]
     assert not call.gamma.any() and not put.charm.any()
+
+
+one_option = {
+    "moneyness": st.floats(0.9, 1.1), "years": st.floats(1e-6, 0.01), "iv": st.floats(0.01, 5.0),
+    "is_call": st.booleans(),
+}  # fmt: skip
+
+
+@given(**one_option)
+def test_value_of_one_option_is_that_of_arrays(moneyness: float, years: float, iv: float, is_call: bool) -> None:
+    one = black_scholes.value(6_000.0, 6_000.0 * moneyness, years, iv, is_call)
+    wide = black_scholes.values(6_000.0, 6_000.0 * moneyness, years, iv, is_call)
+    for field in one._fields:
+        assert getattr(one, field) == pytest.approx(float(getattr(wide, field)), rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.parametrize(("years", "iv"), [(0.0, 0.2), (-1.0, 0.2), (0.01, 0.0)])
+@pytest.mark.parametrize("is_call", [True, False])
+def test_one_option_without_time_or_volatility_is_worth_its_intrinsic_value(
+    years: float, iv: float, is_call: bool
+) -> None:
+    one = black_scholes.value(6_010.0, 6_000.0, years, iv, is_call)
+    assert (one.price, one.delta, one.vega) == ((10.0, 1.0, 0.0) if is_call else (0.0, 0.0, 0.0))
+
+
+@given(**one_option, cents=st.integers(-3, 3))
+def test_volatility_of_one_option_is_that_of_arrays(
+    moneyness: float, years: float, iv: float, is_call: bool, cents: int
+) -> None:
+    strike = 6_000.0 * moneyness
+    price = round(black_scholes.value(6_000.0, strike, years, iv, is_call).price, 2) + cents / 100
+    one = black_scholes.implied_vol(price, 6_000.0, strike, years, is_call)
+    wide = float(black_scholes.implied_vols(price, 6_000.0, strike, years, is_call))
+    assert (one is None) is math.isnan(wide)
+    if one is not None:
+        again = black_scholes.value(6_000.0, strike, years, one, is_call).price
+        assert again == pytest.approx(price, abs=1e-6)
+        assert one == pytest.approx(wide, rel=1e-6)

@@ -37,7 +37,7 @@ def test_entries_are_allowed_only_after_reconciling_and_a_whole_warm_up_since_th
     for event in events:
         was = mode
         mode = MODES.next(mode, event)
-        lost = event is ModeEvent.LOST or (event is ModeEvent.RESTORED and was is Mode.FULLY_LIVE)
+        lost = event is ModeEvent.LOST or (event is ModeEvent.RESTORED and was in ALLOWS_EXITS)
         since_loss = [] if lost else [*since_loss, event]
         if mode in ALLOWS_ENTRIES:
             assert ModeEvent.RECONCILED in since_loss
@@ -52,6 +52,25 @@ def test_every_pair_of_order_stage_and_event_is_a_change_or_ignored_with_a_reaso
     assert ORDERS.changes(stage, event) != ((stage, event) in ORDERS.ignored)
     after = msgspec.structs.replace(ORDER, stage=stage).after(event).stage
     assert after is (ORDERS.transitions[stage, event] if ORDERS.changes(stage, event) else stage)
+
+
+S, E = OrderStage, OrderEvent
+AFTER = {
+    E.WRITTEN: {S.HANDED: S.SENT},
+    E.DENIED: {S.HANDED: S.ENDED},
+    E.ACKNOWLEDGED: dict.fromkeys((S.HANDED, S.SENT, S.MISSING), S.WORKING),
+    E.REFUSED: {S.HANDED: S.ENDED, S.SENT: S.ENDED, S.WORKING: S.IN_DOUBT},  # a working order has refused a change
+    E.DOUBTED: dict.fromkeys((S.HANDED, S.SENT, S.WORKING), S.IN_DOUBT),
+    E.ENDED: dict.fromkeys((S.HANDED, S.SENT, S.WORKING, S.IN_DOUBT, S.MISSING), S.ENDED),
+    E.FOUND_WORKING: dict.fromkeys((S.HANDED, S.SENT, S.IN_DOUBT, S.MISSING, S.ENDED), S.WORKING),
+    E.NOT_FOUND: dict.fromkeys((S.HANDED, S.SENT, S.WORKING, S.IN_DOUBT), S.MISSING),
+}
+
+
+@pytest.mark.parametrize("event", OrderEvent)
+def test_where_each_event_leads_an_order(event: OrderEvent) -> None:
+    led = {was: after for (was, happened), after in ORDERS.transitions.items() if happened is event}
+    assert led == AFTER[event]
 
 
 def test_a_pair_in_neither_table_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,15 +93,15 @@ def test_no_hint_ends_a_doubt_but_the_end_itself(events: list[OrderEvent]) -> No
 def test_doubt_remembers_which_read_back_may_clear_it() -> None:
     trouble = Trouble(104, "cannot modify a filled order")
     order = msgspec.structs.replace(ORDER, stage=OrderStage.WORKING).doubted(4, trouble)
-    assert (order.stage, order.doubt_n, order.trouble) == (OrderStage.IN_DOUBT, 4, trouble)
+    assert (order.stage, order.settle_n, order.trouble) == (OrderStage.IN_DOUBT, 4, trouble)
     again = order.doubted(6)
-    assert (again.doubt_n, again.trouble) == (6, trouble)  # a later doubt needs a later read-back
+    assert (again.settle_n, again.trouble) == (6, trouble)  # a later doubt needs a later read-back
     assert msgspec.structs.replace(ORDER, stage=OrderStage.ENDED).doubted(4).stage is OrderStage.ENDED
 
 
 def test_lost_link_doubts_the_orders_whose_bytes_left_and_no_others() -> None:
     orders = tuple(msgspec.structs.replace(ORDER, order_ref=stage.value, stage=stage) for stage in OrderStage)
-    doubted = {o.order_ref for o in table.doubt_sent(orders, 3) if o.stage is OrderStage.IN_DOUBT and o.doubt_n == 3}
+    doubted = {o.order_ref for o in table.doubt_sent(orders, 3) if o.stage is OrderStage.IN_DOUBT and o.settle_n == 3}
     assert doubted == {"sent", "working"}
 
 
@@ -147,3 +166,24 @@ def test_a_status_that_nobody_knows_is_unknown() -> None:
 
 def test_a_data_type_that_nobody_knows_is_not_live() -> None:
     assert [data_type_of(code) for code in (1, 3, 5)] == [DataType.LIVE, DataType.DELAYED, DataType.UNKNOWN]
+
+
+def test_an_order_with_a_change_under_way_may_fill_as_much_as_either_of_both() -> None:
+    working = msgspec.structs.replace(ORDER, stage=OrderStage.WORKING, side=Side.SELL, is_exit=True)
+    more = working.with_change(table.Terms(None, None, 5), 1)
+    less = working.with_change(table.Terms(None, None, 2), 1)
+    assert [order.most_qty for order in (working, more, less)] == [3, 5, 3]
+    assert table.selling_qty((more,), 7) == 5
+    assert table.selling_qty((less,), 7) == 3
+
+
+def test_a_doubt_about_an_order_that_is_over_or_given_up_moves_nothing() -> None:
+    for stage in (OrderStage.ENDED, OrderStage.MISSING):
+        order = msgspec.structs.replace(ORDER, stage=stage, settle_n=2)
+        assert order.doubted(9, Trouble(104, "late")) == order
+
+
+def test_a_settled_order_is_neither_in_trouble_nor_inactive() -> None:
+    doubted = msgspec.structs.replace(ORDER, stage=OrderStage.WORKING).doubted(4, Trouble(201, "held"))
+    settled = doubted.marked_inactive().without_trouble()
+    assert (settled.trouble, settled.is_inactive) == (None, False)

@@ -14,6 +14,9 @@ from domain.orders.references import (
     entry_ref,
     exit_ref,
     intent_id,
+    is_brokers_close,
+    is_exit_ref,
+    is_of_desk,
     is_ours,
     parse_order_ref,
     position_id,
@@ -61,3 +64,31 @@ def test_what_is_not_ours_is_not_read() -> None:
 def test_a_reference_that_could_not_be_read_back_is_refused(make: Callable[[], object]) -> None:
     with pytest.raises(ValueError, match="no order reference"):
         make()
+
+
+def test_a_reference_may_be_as_long_as_the_broker_keeps_and_no_longer() -> None:
+    assert ORDER_REF_MAX == 32
+    desk = "d" * (32 - len("ZH--") - 12 - len("-x99"))
+    position = position_id(desk, "i")
+    assert len(exit_ref(position, 99)) == 32
+    with pytest.raises(ValueError, match="no order reference"):
+        exit_ref(position, 100)
+    with pytest.raises(ValueError, match="no order reference"):
+        position_id(f"{desk}d", "i")
+
+
+def test_exit_and_entry_are_told_apart_by_the_end_of_the_reference() -> None:
+    position = position_id("paper", "i")
+    assert is_exit_ref(exit_ref(position, 1))
+    assert not is_exit_ref(entry_ref(position))
+    assert not is_exit_ref("")
+    assert not is_exit_ref(position_id("x1", "i") + "-e")  # neither by the desk's name
+
+
+def test_an_order_of_another_desk_is_ours_and_not_this_desks() -> None:
+    ref = entry_ref(position_id("paper", "i"))
+    assert is_of_desk(ref, "paper")
+    assert not is_of_desk(ref, "pap")
+    assert not is_of_desk(ref, "live")
+    assert is_brokers_close("broker:4711")
+    assert not is_brokers_close(ref)

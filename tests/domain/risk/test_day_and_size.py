@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from datetime import date
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from domain.instants import MINUTE, SECOND
 from domain.instruments import DataType, Side, Spot
@@ -15,11 +17,27 @@ from domain.options.fees import commission_cents, order_fee_cents, round_trip_ce
 from domain.options.tick_rules import INDEX_RULE
 from domain.orders.intent import DecisionPrices
 from domain.risk import kill
-from domain.risk.day import DayStops, evaluate, hard_limit_cents, loss_streak, summarise
-from domain.risk.desk_view import day_pnl_cents, premium_cents
+from domain.risk.day import DayStops, evaluate, hard_limit_cents, is_worth_a_record, loss_streak, summarise
+from domain.risk.desk_view import DayPnl, day_pnl, premium_cents
 from domain.risk.kill import KillLevel, KillWatch, LoweringRefused
+from domain.risk.overlay import Overlay
 from domain.risk.sizing import cuts_of, entry_limit_ticks, size_entry, size_of
-from tests.testkit.desk_world import CALL, DAY, NAV, NOW, SETTINGS, holding, lost, quote, rules, view
+from domain.session.phases import Phase
+from tests.testkit.desk_world import (
+    CALL,
+    CLOSE,
+    DAY,
+    FULL_SIZE,
+    NAV,
+    NOW,
+    SETTINGS,
+    holding,
+    lost,
+    quote,
+    ref,
+    rules,
+    view,
+)
 from tests.testkit.narrow import known
 
 LIMITS = SETTINGS.entry
@@ -43,13 +61,13 @@ LIMITS = SETTINGS.entry
     ],
 )
 def test_the_size_is_the_smallest_bound_after_cuts(ask: int, cap: int, cuts: float, qty: int) -> None:
-    assert size_entry(NAV, ask, 100, 0.35, 310, cap, cuts, LIMITS).qty == qty
+    assert size_entry(NAV, ask, 100, 0.35, 310, cap, cuts, FULL_SIZE, LIMITS).qty == qty
 
 
 def test_a_bound_that_is_whole_but_for_float_dust_keeps_its_whole_number() -> None:
     # NAV is chosen so that the risk bound is exactly whole; 1.5 x 0.55 in floats is a hair too much.
     nav = 3 * (1_650 + 310) * 200
-    sizing = size_entry(nav, 20, 100, 0.55, 310, 99, 1.0, dataclasses.replace(LIMITS, notional_nav=1.0))
+    sizing = size_entry(nav, 20, 100, 0.55, 310, 99, 1.0, FULL_SIZE, dataclasses.replace(LIMITS, notional_nav=1.0))
     assert sizing.by_risk < 3
     assert sizing.qty == 3
 
@@ -57,7 +75,7 @@ def test_a_bound_that_is_whole_but_for_float_dust_keeps_its_whole_number() -> No
 def test_the_size_never_passes_a_bound() -> None:
     @given(st.integers(1, 10**9), st.integers(5, 10**4), st.integers(0, 2_000), st.integers(0, 20))
     def check(nav: int, ask: int, fees: int, cap: int) -> None:
-        sizing = size_entry(nav, ask, 100, 0.35, fees, cap, 1.0, LIMITS)
+        sizing = size_entry(nav, ask, 100, 0.35, fees, cap, 1.0, FULL_SIZE, LIMITS)
         premium = ask * 100
         assert 0 <= sizing.qty <= cap
         assert sizing.qty * premium <= LIMITS.notional_nav * nav + 1e-3
@@ -71,10 +89,10 @@ def test_each_cut_halves() -> None:
 
 
 def test_the_size_is_that_of_the_quote_in_hand_and_unknown_without_account_session_or_ask() -> None:
-    assert known(size_of(rules(), view(), CALL, quote())).qty == 2
-    assert known(size_of(rules(), view(closed=(lost(1), lost(2))), CALL, quote())).qty == 1
+    assert known(size_of(rules(), view(), CALL, quote(), None, NOW)).qty == 2
+    assert known(size_of(rules(), view(closed=(lost(1), lost(2))), CALL, quote(), None, NOW)).qty == 1
     for seen, offered in ((view(funds=None), quote()), (view(session=None), quote()), (view(), quote(ask=None))):
-        assert size_of(rules(), seen, CALL, offered) is None
+        assert size_of(rules(), seen, CALL, offered, None, NOW) is None
 
 
 @pytest.mark.parametrize(
@@ -93,6 +111,17 @@ def test_the_limit_is_the_fresh_mid_and_never_worse_than_what_was_decided(
     side: Side, bid: int, ask: int, limit: int
 ) -> None:
     assert entry_limit_ticks(side, quote(bid=bid, ask=ask), DecisionPrices(1_000, 1_030), INDEX_RULE) == limit
+
+
+@pytest.mark.parametrize("nav", [float("nan"), float("inf"), -NAV])
+def test_a_bound_that_is_no_number_or_below_nothing_sizes_nothing(nav: float) -> None:
+    assert size_entry(cast("int", nav), 1_030, 100, 0.35, 310, 10, 1.0, FULL_SIZE, LIMITS).qty == 0
+
+
+def test_the_overlay_multiplies_the_size_and_is_said() -> None:
+    sizing = size_entry(NAV, 600, 100, 0.35, 310, 99, 1.0, Overlay(0.5, "VIX 31"), LIMITS)
+    assert sizing.qty == 2  # of 4.7
+    assert sizing.reason.endswith("cuts 1, overlay 0.5 (VIX 31)")
 
 
 # -- the day ------------------------------------------------------------------------------------
@@ -139,10 +168,80 @@ def test_a_streak_is_counted_by_close_time_and_ends_at_a_trade_that_did_not_lose
 def test_day_pnl_is_realised_and_unrealised_less_the_fees_of_leaving() -> None:
     open_ = holding(unrealised_cents=5_000, realised_cents=700)
     fee = order_fee_cents(DAY, "SPXW", 1, 1_050, is_sale=True)
-    assert day_pnl_cents(view(closed=(lost(1, -300),), holdings=(open_,)), NOW, 300_000) == -300 + 700 + 5_000 - fee
-    pending = holding("p", is_pending=True, unrealised_cents=0, at_utc=0)
-    assert day_pnl_cents(view(holdings=(pending,)), NOW, 300_000) == 0
+    assert day_pnl(view(closed=(lost(1, -300),), holdings=(open_,)), NOW, AGE).cents == -300 + 700 + 5_000 - fee
+    pending = holding("p", is_pending=True, unrealised_cents=0, marked_utc=0)
+    assert day_pnl(view(holdings=(pending,)), NOW, AGE).cents == 0
     assert premium_cents(view(holdings=(open_, pending)), "SPX") == 200_000
+
+
+AGE = 60 * SECOND
+
+
+def test_a_holding_without_a_mark_for_a_minute_counts_as_worth_nothing() -> None:
+    fresh = holding("a", unrealised_cents=5_000)
+    fee = order_fee_cents(DAY, "SPXW", 1, 1_050, is_sale=True)
+    # of when the last mark is, mark, pending -> P&L without the other holding's, unmarked, worst
+    cases: tuple[tuple[int, int | None, bool, int, int, int], ...] = (
+        (NOW - AGE, 5_000, False, 5_000 - fee, 0, 0),
+        (NOW - AGE - 1, 5_000, False, -100_000, 1, 1),
+        (NOW - AGE, None, False, -order_fee_cents(DAY, "SPXW", 1, 1_000, is_sale=True), 1, 0),
+        (NOW - AGE - 1, None, False, -100_000, 1, 1),
+        (NOW - AGE - 1, None, True, -100_000, 1, 1),  # reserved before a restart, and nobody says what became of it
+        (NOW - AGE - 1, 0, True, 0, 0, 0),
+    )
+    for at, mark, is_pending, cents, unmarked, worst in cases:
+        held = holding("b", unrealised_cents=mark, marked_utc=at, is_pending=is_pending)
+        pnl = day_pnl(view(holdings=(fresh, held)), NOW, AGE)
+        assert (pnl.cents, len(pnl.unmarked), len(pnl.worst)) == (5_000 - fee + cents, unmarked, worst), (at, mark)
+
+
+def test_what_is_sold_and_not_agreed_on_yet_needs_no_mark() -> None:
+    """The last fill has closed it, and the broker's word is waited for, however long that takes."""
+    sold = holding(qty=0, unrealised_cents=0, marked_utc=0, realised_cents=-4_000)
+    assert day_pnl(view(holdings=(sold,)), NOW, AGE) == DayPnl(-4_000)
+    assert not sold.needs_mark
+
+
+def test_nothing_bounds_a_short_without_a_mark() -> None:
+    sold = holding(unrealised_cents=0, marked_utc=0, ref=replace(ref(), side=Side.SELL))
+    assert day_pnl(view(holdings=(sold,)), NOW, AGE).cents == -NAV
+
+
+def test_marks_grow_old_in_regular_hours_only() -> None:
+    held = holding(unrealised_cents=5_000, marked_utc=0)
+    for closed in (view(phase=Phase.CLOSED, holdings=(held,)), view(phase=Phase.FLATTEN, holdings=(held,))):
+        assert day_pnl(closed, CLOSE, AGE).worst == ()
+    assert day_pnl(view(phase=None, holdings=(held,)), NOW, AGE).worst == (held,)
+    assert day_pnl(view(phase=Phase.FLATTEN, holdings=(held,)), CLOSE - 1, AGE).worst == (held,)
+
+
+def test_a_worst_case_latches_the_stop_and_moves_neither_best_nor_drawdown() -> None:
+    stops = evaluate(DayStops(), 40_000, NAV, LIMITS, NOW)
+    stops = evaluate(stops, -NAV, NAV, LIMITS, NOW + SECOND, is_marked=False)
+    stops = evaluate(stops, -NAV, NAV, LIMITS, NOW + 6 * SECOND, is_marked=False)
+    assert (stops.is_hard, stops.peak_cents, stops.drawdown_cents) == (True, 40_000, 0)
+
+
+def test_a_limit_or_a_loss_that_is_no_number_is_a_breach() -> None:
+    broken = dataclasses.replace(LIMITS, daily_loss_nav=float("nan"))
+    assert evaluate(DayStops(), 0, NAV, broken, NOW).breach_utc == NOW
+    assert evaluate(DayStops(), cast("int", float("nan")), NAV, LIMITS, NOW).breach_utc == NOW
+
+
+@pytest.mark.parametrize(
+    ("stops", "is_worth_it"),
+    [
+        (DayStops(is_hard=True), True),
+        (DayStops(is_soft=True), True),
+        (DayStops(breach_utc=NOW), True),
+        (DayStops(peak_cents=NAV // 2_000), True),
+        (DayStops(drawdown_cents=NAV // 2_000), True),
+        (DayStops(peak_cents=NAV // 2_000 - 1, drawdown_cents=NAV // 2_000 - 1), False),
+    ],
+)
+def test_stops_are_recorded_when_a_latch_a_breach_or_a_step_has_changed(stops: DayStops, is_worth_it: bool) -> None:
+    assert is_worth_a_record(DayStops(), stops, NAV) is is_worth_it
+    assert not is_worth_a_record(stops, stops, NAV)
 
 
 def test_the_days_row_counts_a_zero_as_neither_win_nor_loss() -> None:
@@ -197,7 +296,7 @@ def prices(*points: tuple[float, str, int]) -> list[str | None]:
     """Tell prices one by one as (seconds, ticker, ticks); return the reasons."""
     watch, reasons = KillWatch(), []
     for at_s, ticker, ticks in points:
-        watch, reason = kill.watch_spots(watch, (Spot(ticker, ticks, NOW + int(at_s * SECOND)),))
+        watch, reason = kill.watch_spots(watch, (Spot(ticker, ticks, NOW + int(at_s * SECOND)),), SETTINGS.kill)
         reasons.append(reason)
     return reasons
 
@@ -223,15 +322,36 @@ def test_a_crash_inside_a_second_is_seen_though_samples_are_a_second_apart() -> 
     assert prices((0, "SPX", 600_000), (0.2, "SPX", 596_000))[1] is not None
 
 
+def test_a_low_between_two_samples_of_a_second_counts() -> None:
+    assert prices((0, "VIX", 2_000), (0.1, "VIX", 1_990), (0.2, "VIX", 2_000), (200, "VIX", 2_188)) == [None] * 4
+    assert prices((0, "VIX", 2_000), (0.1, "VIX", 1_990), (0.2, "VIX", 2_000), (200, "VIX", 2_189))[3] is not None
+
+
+TICKS = st.lists(st.tuples(st.integers(0, 40), st.integers(595_000, 605_000)), max_size=60)
+
+
+@given(TICKS)
+def test_the_window_of_the_extremes_is_that_of_all_its_prices(ticks: list[tuple[int, int]]) -> None:
+    watch, at_s, told = KillWatch(), 0, []
+    for later_s, price in ticks:
+        at_s += later_s
+        told.append((at_s, price))
+        watch, reason = kill.watch_spots(watch, (Spot("SPX", price, NOW + at_s * SECOND),), SETTINGS.kill)
+        window = [p for at, p in told if at >= at_s - 60]
+        assert (watch.spx_low.price, watch.spx_high.price) == (min(window), max(window))
+        assert (reason is not None) == any(abs(price - p) > p * 0.005 + 1e-9 for p in window)
+
+
 def test_delayed_prices_raise_nothing() -> None:
-    watch, _ = kill.watch_spots(KillWatch(), (Spot("VIX", 2_000, NOW),))
-    assert kill.watch_spots(watch, (Spot("VIX", 3_000, NOW + SECOND, DataType.DELAYED),))[1] is None
+    watch, _ = kill.watch_spots(KillWatch(), (Spot("VIX", 2_000, NOW),), SETTINGS.kill)
+    delayed = Spot("VIX", 3_000, NOW + SECOND, DataType.DELAYED)
+    assert kill.watch_spots(watch, (delayed,), SETTINGS.kill)[1] is None
 
 
 def test_three_lost_sessions_within_half_an_hour_raise() -> None:
     watch = KillWatch()
     for at, wanted in ((0, False), (10, False), (30, False), (39, True)):  # the first is 30 min old at the third
-        watch, reason = kill.watch_loss(watch, NOW + at * MINUTE)
+        watch, reason = kill.watch_loss(watch, SETTINGS.kill, NOW + at * MINUTE)
         assert (reason is not None) == wanted, at
 
 

@@ -14,10 +14,11 @@ from domain.instants import BUCKET_NS, MINUTE, MS, SECOND, at_exchange
 from domain.instruments import DataType, Right, Side
 from domain.orders.intent import PlannedLeg
 from domain.risk.day import DayStops, LockReason
-from domain.risk.desk_view import AccountFacts, Funds
+from domain.risk.desk_view import AccountFacts, Funds, Halt, Hours
 from domain.risk.gates import sequence as gates
-from domain.risk.gates.types import DeskRules, Epochs, Finding, Gate, GatePhase, Halts, Outcome
+from domain.risk.gates.types import DeskRules, Epochs, Finding, Gate, GatePhase, Outcome, Sizing
 from domain.risk.kill import KillLevel
+from domain.risk.overlay import Overlay
 from domain.risk.reject import EXPLAINED, REFUSED_IN_MODE, RejectCode
 from domain.session.modes import AccountClass, Mode
 from domain.session.phases import Phase
@@ -34,11 +35,13 @@ from tests.testkit.desk_world import (
     QQQ_CALL,
     SETTINGS,
     SHORT_CALL,
+    SPOT,
     alert,
     decided,
     holding,
     intent,
     lost,
+    pending,
     quote,
     rules,
     snapshot,
@@ -52,10 +55,11 @@ Case = tuple[RejectCode, Changes, Changes]
 GEXWATCH, SPX = SETTINGS.strategies["gexwatch"], SETTINGS.ticker_rules["SPX"]
 FREE = dataclasses.replace(GEXWATCH, one_position_only=False, long_only=False)
 LIVE = rules(trading_mode="live", is_live_armed=True)
-REAL = rules(profile="real")
 LIVE_PORT = SETTINGS.broker.live_port
 WIDE = rules(limits=dataclasses.replace(SETTINGS.entry, positions_per_ticker_max=9, positions_max=9))
 AGED = NOW - SETTINGS.entry.account_age_max_ms * MS
+BLIND = NOW - SETTINGS.kill.unknown_input_ms * MS
+FLOOR = known(SETTINGS.entry.day_trade_nav_min_cents)
 EARLIER, NEXT = alert(BUCKET - 20 * BUCKET_NS), BUCKET + BUCKET_NS
 
 
@@ -79,6 +83,26 @@ def funds(nav: int = NAV, available: int = 20_000_000, day_trades: int | None = 
     return {"funds": Funds(nav, available, day_trades, at)}
 
 
+def hours(*intervals: tuple[int, int], session: date = DAY) -> Changes:
+    return {"hours": {"SPX": Hours(session, intervals)}}
+
+
+def halt(is_halted: bool, at: int) -> Changes:
+    return {"halts": {"SPX": Halt(is_halted, at)}}
+
+
+def spot(**changes: Any) -> Changes:
+    return {"spot": replace(SPOT, **changes)}
+
+
+def overlay(factor: float) -> Changes:
+    return {"sizing": Sizing(1, 2.5, 5.5, 2, 1.0, Overlay(factor, "VIX 50"))}
+
+
+def liquidity(qty: int | None = 1, **changes: Any) -> Changes:
+    return {"qty": qty, "quote": replace(quote(), **changes)}
+
+
 def order_of(*legs: PlannedLeg, **changes: Any) -> Changes:
     return {"intent": intent(alert(), *legs, **changes)}
 
@@ -87,8 +111,13 @@ def held(*holdings: object, **changes: Any) -> Changes:
     return {"holdings": holdings, **changes}
 
 
+THIS = frozenset({("gexwatch", "GAMMA_FLIP", 1)})
 SOLD = order_of(SHORT_CALL, direction=-1)
 COVERED = order_of(SHORT_CALL, LONG_CALL, direction=-1)
+
+AT_OPEN = {"ticker": dataclasses.replace(SPX, premium_min_ticks=200)}
+TWIN = (pending(strategy="gexwatch"),)
+SPX_BESIDE = pending(ticker="SPX")
 
 # By gate, in the order of the gates: a code, the case that is refused with it, and the nearest one that passes.
 CASES: dict[str, list[Case]] = {
@@ -122,6 +151,13 @@ CASES: dict[str, list[Case]] = {
     ],
     "shadow_check": [
         (R.SHADOW_SIGNAL, order_of(is_shadow=True), order_of(is_shadow=False)),
+        (R.SHADOW_SIGNAL, {"promoted": frozenset({("gexwatch", "GAMMA_FLIP", 2)})}, {"promoted": THIS}),
+        (R.SHADOW_SIGNAL, {"promoted": frozenset({("advisor", "GAMMA_FLIP", 1)})}, {"promoted": THIS}),
+        (
+            R.MISSING_INPUT,
+            {"promoted": frozenset(), "is_promoted_known": False},
+            {"promoted": THIS, "is_promoted_known": False},
+        ),
     ],
     "broker_mode": [
         (R.MODE_DATA_ONLY, {"mode": Mode.DATA_ONLY}, {"mode": Mode.FULLY_LIVE}),
@@ -136,17 +172,23 @@ CASES: dict[str, list[Case]] = {
         (R.SESSION_CLOSED, {"session": date(2026, 11, 19)}, {"session": DAY}),
         (
             R.SESSION_CLOSED,
-            {"rules": rules(day=dataclasses.replace(SETTINGS.day, closed_dates=("2026-11-20",)))},
-            {"rules": rules(day=dataclasses.replace(SETTINGS.day, closed_dates=("2026-11-23",)))},
+            {"rules": rules(day=dataclasses.replace(SETTINGS.day, closed_dates=(date(2026, 11, 20),)))},
+            {"rules": rules(day=dataclasses.replace(SETTINGS.day, closed_dates=(date(2026, 11, 23),)))},
         ),
-        (R.SESSION_CLOSED, {"liquid_hours_utc": (OPEN, NOW)}, {"liquid_hours_utc": (OPEN, NOW + 1)}),
+        (R.SESSION_CLOSED, hours((OPEN, CLOSE - 1)), hours((OPEN, CLOSE))),
+        (R.SESSION_CLOSED, hours((OPEN + 1, CLOSE)), hours((OPEN - 1, CLOSE + 15 * MINUTE))),
+        (R.SESSION_CLOSED, hours((OPEN, NOW), (NOW + 1, CLOSE)), hours((OPEN - 9, OPEN - 8), (OPEN, CLOSE))),
+        (R.SESSION_CLOSED, hours(), hours((OPEN, CLOSE))),
+        (R.MISSING_INPUT, {"hours": {}}, {}),
+        (R.MISSING_INPUT, {"hours": {"SPX": Hours(DAY, None)}}, {}),
+        (R.MISSING_INPUT, hours((OPEN, CLOSE), session=date(2026, 11, 19)), hours((OPEN, CLOSE))),
         (R.ENTRY_WINDOW, moment(at(9, 35) - 1), moment(at(9, 35))),
         (R.ENTRY_WINDOW, moment(at(15, 15)), moment(at(15, 15) - 1)),
         (R.ENTRY_WINDOW, {"phase": Phase.LATE}, {"phase": Phase.ENTRY}),
-        (R.HALTED, {"halts": Halts(True, None)}, {"halts": Halts(False, None)}),
-        (R.HALTED, {"halts": Halts(False, NOW - 120 * SECOND + 1)}, {"halts": Halts(False, NOW - 120 * SECOND)}),
+        (R.HALTED, halt(True, NOW - 9_000 * SECOND), {"halts": {"QQQ": Halt(True, NOW)}}),
+        (R.HALTED, halt(False, NOW - 120 * SECOND + 1), halt(False, NOW - 120 * SECOND)),
+        (R.MISSING_INPUT, {"halts_from_utc": NOW + 1}, {"halts_from_utc": NOW}),
         (R.DAY_LOCKED, {"day_locked": LockReason.DAILY_LOSS}, {"day_locked": None}),
-        (R.MISSING_INPUT, {"rules": REAL, "halts": None}, {"rules": REAL}),
     ],
     "signal_age": [
         (R.STALE_SIGNAL, moment(BUCKET + BUCKET_NS + 45 * SECOND + 1), moment(BUCKET + BUCKET_NS + 45 * SECOND)),
@@ -164,6 +206,16 @@ CASES: dict[str, list[Case]] = {
             {"decisions": (decided(EARLIER, None),)},
             {"decisions": (decided(EARLIER, R.SPREAD_TOO_WIDE), decided(alert(source="advisor"), None))},
         ),
+        (
+            R.COOLDOWN,
+            {"decisions": (decided(EARLIER, R.BROKER_REJECTED),)},
+            {"decisions": (decided(EARLIER, R.PERMIT_EXPIRED),)},
+        ),
+        (
+            R.COOLDOWN,
+            {"beside": (pending(source="gexwatch", ticker="SPX", is_sending=True),)},
+            {"beside": (pending(source="gexwatch", ticker="SPX"), pending(is_sending=True))},
+        ),
     ],
     "watermark": [
         (R.DUPLICATE_ALERT, {"decisions": (decided(),)}, {"decisions": (decided(EARLIER),)}),
@@ -175,9 +227,14 @@ CASES: dict[str, list[Case]] = {
         (R.DAILY_LOSS, {"stops": DayStops(is_hard=True)}, {"stops": DayStops(is_soft=True)}),
         (R.MISSING_INPUT, {"start_nav_cents": None}, {"start_nav_cents": NAV}),
         (
+            R.DAILY_LOSS,
+            held(holding(contract=QQQ_CALL, marked_utc=BLIND - 1, cost_cents=NAV // 50)),
+            held(holding(contract=QQQ_CALL, marked_utc=BLIND, cost_cents=NAV // 50)),
+        ),
+        (
             R.MISSING_INPUT,
-            held(holding(contract=QQQ_CALL, at_utc=AGED - 1)),
-            held(holding(contract=QQQ_CALL, at_utc=AGED)),
+            held(holding(contract=QQQ_CALL, marked_utc=BLIND - 1)),
+            held(holding(contract=QQQ_CALL, marked_utc=BLIND)),
         ),
         (
             R.MISSING_INPUT,
@@ -194,9 +251,21 @@ CASES: dict[str, list[Case]] = {
             {"closed": tuple(replace(lost(n, 5), strategy="gexwatch") for n in range(5))},
             {"closed": tuple(replace(lost(n, 5), strategy="gexwatch") for n in range(4))},
         ),
+        (
+            R.MAX_TRADES,
+            {"closed": tuple(replace(lost(n, 5), strategy="gexwatch") for n in range(4)), "beside": TWIN},
+            {"closed": tuple(replace(lost(n, 5), strategy="gexwatch") for n in range(4)), "beside": (pending(),)},
+        ),
         (R.DAY_TRADES, funds(day_trades=0), funds(day_trades=1)),
-        (R.MISSING_INPUT, {"rules": REAL, **funds(day_trades=None)}, {"rules": REAL, **funds(day_trades=-1)}),
+        (R.MISSING_INPUT, funds(FLOOR - 1, day_trades=None), funds(FLOOR, day_trades=None)),
+        (R.MISSING_INPUT, funds(FLOOR - 1, day_trades=None), funds(FLOOR - 1, day_trades=-1)),
+        (
+            R.MISSING_INPUT,
+            funds(FLOOR - 1, day_trades=None),
+            {"rules": limits(day_trade_nav_min_cents=None), **funds(FLOOR - 1, day_trades=None)},
+        ),
         (R.MISSING_INPUT, {"funds": None}, funds()),
+        (R.MISSING_INPUT, funds(at=AGED - 1), funds(at=AGED)),
     ],
     "no_adding_to_a_loser": [
         (R.ADD_TO_LOSER, held(holding(unrealised_cents=-1), rules=WIDE), held(holding(), rules=WIDE)),
@@ -210,12 +279,22 @@ CASES: dict[str, list[Case]] = {
             held(holding(unrealised_cents=None), rules=WIDE),
             held(holding(unrealised_cents=None, direction=-1), rules=WIDE),
         ),
+        (
+            R.MISSING_INPUT,
+            held(holding(unrealised_cents=5, marked_utc=BLIND - 1), rules=WIDE),
+            held(holding(unrealised_cents=5, marked_utc=BLIND), rules=WIDE),
+        ),
     ],
     "no_reverse": [
         (
             R.REVERSE_WITHOUT_FLAT,
             held(holding(direction=-1, is_pending=True), rules=WIDE),
             held(holding(direction=-1, contract=QQQ_CALL), rules=WIDE),
+        ),
+        (
+            R.REVERSE_WITHOUT_FLAT,
+            {"beside": (pending(ticker="SPX", direction=-1),)},
+            {"beside": (pending(direction=-1), SPX_BESIDE)},
         ),
     ],
     "one_position": [
@@ -224,6 +303,7 @@ CASES: dict[str, list[Case]] = {
             held(holding(contract=QQQ_CALL, strategy="gexwatch")),
             held(holding(contract=QQQ_CALL, strategy="gexwatch"), strategy=FREE),
         ),
+        (R.ONE_POSITION_ONLY, {"beside": TWIN}, {"beside": (pending(),)}),
     ],
     "long_only": [
         (R.LONG_ONLY, SOLD, {"strategy": FREE, **COVERED}),
@@ -235,9 +315,15 @@ CASES: dict[str, list[Case]] = {
             held(*(holding(str(n), contract=QQQ_CALL, is_pending=n == 0) for n in range(3))),
             held(*(holding(str(n), contract=QQQ_CALL, is_pending=n == 0) for n in range(2))),
         ),
+        (
+            R.MAX_POSITIONS,
+            held(holding(contract=QQQ_CALL), beside=(pending(), pending())),
+            held(holding(contract=QQQ_CALL), beside=(pending(),)),
+        ),
     ],
     "positions_of_ticker": [
         (R.TICKER_LIMIT, held(holding(is_pending=True)), held(holding(contract=QQQ_CALL))),
+        (R.TICKER_LIMIT, {"beside": (SPX_BESIDE,)}, {"beside": (pending(),)}),
     ],
     "contract": [
         (R.NOT_0DTE, {"contract": replace(CALL, expiry=date(2026, 11, 23))}, {"contract": CALL}),
@@ -254,7 +340,13 @@ CASES: dict[str, list[Case]] = {
         (R.MISSING_INPUT, {"quote": None}, {"quote": quote()}),
         (R.MISSING_INPUT, {"quote": quote(ask=None)}, {"quote": quote()}),
         (R.MISSING_INPUT, {"spot": None}, {}),
-        (R.DELAYED_DATA, {"quote": quote(kind=DataType.DELAYED)}, {"quote": quote(kind=DataType.LIVE)}),
+        (R.MISSING_INPUT, spot(at_utc=NOW - 15 * SECOND - 1), spot(at_utc=NOW - 15 * SECOND)),
+        *(
+            (R.DELAYED_DATA, {"quote": quote(kind=kind)}, {"quote": quote(kind=DataType.LIVE)})
+            for kind in DataType
+            if kind is not DataType.LIVE
+        ),
+        (R.DELAYED_DATA, spot(data_type=DataType.FROZEN), spot(data_type=DataType.LIVE)),
         (R.STALE_QUOTE, {"quote": quote(at=NOW - 3 * SECOND - 1)}, {"quote": quote(at=NOW - 3 * SECOND)}),
     ],
     "bid_present": [
@@ -280,9 +372,29 @@ CASES: dict[str, list[Case]] = {
             {"quote": quote(bid=20, ask=30), "ticker": dataclasses.replace(SPX, premium_min_ticks=26)},
             {"quote": quote(bid=20, ask=30), "ticker": dataclasses.replace(SPX, premium_min_ticks=25)},
         ),
+        # in the first quarter of an hour 40 % of the mid, then 30 %
+        (
+            R.SPREAD_TOO_WIDE,
+            {**AT_OPEN, **moment(OPEN + 900 * SECOND), "quote": quote(bid=80, ask=120)},
+            {**AT_OPEN, **moment(OPEN + 900 * SECOND - 1), "quote": quote(bid=80, ask=120)},
+        ),
+        (
+            R.SPREAD_TOO_WIDE,
+            {**AT_OPEN, **moment(OPEN + 60 * SECOND), "quote": quote(bid=79, ask=120)},
+            {**AT_OPEN, **moment(OPEN + 60 * SECOND), "quote": quote(bid=80, ask=120)},
+        ),
+        (R.ILLIQUID, liquidity(2, ask_size=1), liquidity(2, ask_size=2)),
+        (R.ILLIQUID, liquidity(2, ask_size=1), liquidity(2, ask_size=0)),  # not known
+        (R.ILLIQUID, liquidity(2, ask_size=1), liquidity(2, bid_size=1)),
+        (R.ILLIQUID, liquidity(2, ask_size=1), liquidity(None, ask_size=1)),
+        (R.ILLIQUID, liquidity(volume=9, open_interest=99), liquidity(volume=10, open_interest=99)),
+        (R.ILLIQUID, liquidity(volume=9, open_interest=99), liquidity(volume=9, open_interest=100)),
+        (R.ILLIQUID, liquidity(volume=9, open_interest=99), liquidity(volume=9)),
         (R.MISSING_INPUT, {"quote": quote(bid=None)}, {"quote": quote()}),
     ],
     "size_and_money": [
+        (R.RISK_OVERLAY, overlay(0.0), overlay(0.01)),
+        (R.MISSING_INPUT, {"sizing": None}, overlay(1.0)),
         (R.BAD_SIZE, {"qty": 0}, {"qty": 1}),
         (R.BAD_SIZE, {"qty": 3}, {"qty": 2}),
         (R.PREMIUM_BOUNDS, {"quote": quote(bid=195, ask=204)}, {"quote": quote(bid=195, ask=205)}),
@@ -292,6 +404,21 @@ CASES: dict[str, list[Case]] = {
             R.CONCENTRATION,
             held(holding(contract=QQQ_CALL, cost_cents=1_800_000 - 103_000 + 1)),
             held(holding(contract=QQQ_CALL, cost_cents=1_800_000 - 103_000)),
+        ),
+        (
+            R.CONCENTRATION,
+            {"beside": (pending(ticker="SPX", cost_cents=900_000 - 103_000 + 1),)},
+            {"beside": (pending(ticker="QQQ", cost_cents=900_000 - 103_000 + 1),)},
+        ),
+        (
+            R.BUYING_POWER,
+            {"fees_cents": 500, "beside": (pending(cost_cents=1),), **funds(available=115_000)},
+            {"fees_cents": 500, "beside": (pending(),), **funds(available=115_000)},
+        ),
+        (
+            R.BUYING_POWER,
+            held(holding(contract=QQQ_CALL, is_pending=True, cost_cents=1), fees_cents=500, **funds(available=115_000)),
+            held(holding(contract=QQQ_CALL, cost_cents=1), fees_cents=500, **funds(available=115_000)),
         ),
         (
             R.BUYING_POWER,
@@ -316,6 +443,8 @@ CASES: dict[str, list[Case]] = {
         (R.CROSSED_MARKET, {"quote": quote(bid=1_031)}, {"quote": quote()}),
         (R.SPREAD_TOO_WIDE, {"quote": quote(ask=1_060)}, {"quote": quote()}),
         (R.DELAYED_DATA, {"quote": quote(kind=DataType.DELAYED_FROZEN)}, {"quote": quote()}),
+        (R.ILLIQUID, liquidity(2, ask_size=1), liquidity(2, ask_size=2)),
+        (R.MISSING_INPUT, spot(at_utc=NOW - 15 * SECOND - 1), spot(at_utc=NOW - 15 * SECOND)),
         (R.MISSING_INPUT, {"decision": None}, {"decision": quote()}),
     ],
     "reservation": [
@@ -433,13 +562,16 @@ def test_the_first_reject_decides_and_nothing_is_looked_at_after_it() -> None:
     assert known(gates.first_reject(verdicts)).finding.code is R.SHADOW_SIGNAL
 
 
-@pytest.mark.parametrize(
-    ("gate", "unfed"),
-    [("session", {"halts": None}), ("session", {"liquid_hours_utc": None}), ("trades_per_day", funds(day_trades=None))],
-)
-def test_what_nobody_feeds_passes_in_profile_demo_only(gate: str, unfed: dict[str, Any]) -> None:
-    assert finding_of(gate, unfed).outcome is Outcome.NOT_FED
-    assert finding_of(gate, {"rules": REAL, **unfed}).code is R.MISSING_INPUT
+def test_what_came_instead_of_account_values_is_said() -> None:
+    why = "NetLiquidation came in EUR; wanted USD"
+    for gate in ("trades_per_day", "size_and_money"):
+        found = finding_of(gate, {"funds": None, "unreadable": why})
+        assert (found.code, found.looked_at) == (R.MISSING_INPUT, f"account values: {why}")
+
+
+def test_the_brokers_hours_are_said_beside_the_calendars_where_they_disagree() -> None:
+    found = finding_of("session", hours((OPEN, at(13, 0))))
+    assert found.looked_at == "the broker's hours of SPX are 09:30:00-13:00:00, the calendar's 09:30:00-16:00:00"
 
 
 def test_a_pending_position_is_no_loser_but_counts_against_the_reverse() -> None:

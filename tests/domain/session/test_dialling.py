@@ -33,7 +33,7 @@ def after(link: Link, event: LinkEvent, now: int = 5 * SECOND) -> Link | None:
         case LinkEvent.FAILED:
             return dialling.fail(link, RULES, now)
         case LinkEvent.LOST | LinkEvent.CUT:
-            return dialling.lose(link, RULES, now, is_socket_up=event is LinkEvent.CUT, was_of_use=False)
+            return dialling.lose(link, RULES, 2, now, is_socket_up=event is LinkEvent.CUT, was_of_use=False)
         case LinkEvent.RESTORED:
             return dialling.restore(link)
 
@@ -65,13 +65,13 @@ def test_a_link_that_is_not_up_always_waits_for_something_and_in_the_end_is_dial
 
 def test_every_dial_has_a_new_epoch_and_an_unanswered_one_is_followed_by_a_pause() -> None:
     link = dialling.dial(dialling.begin(3, 1, 0), RULES, 1, 0)
-    assert link.session_epoch == (3 << 20) + 1
+    assert link.session_epoch == first_epoch(3, 1) + 1
     paused = dialling.end_wait(link, RULES, 1, 4 * SECOND)
     assert paused is not None
     assert (paused.state, paused.due_utc) == (LinkState.DOWN, 4 * SECOND + RULES.retry_fast_ms * MS)
     again = dialling.end_wait(paused, RULES, 1, 5 * SECOND)
     assert again is not None
-    assert (again.state, again.session_epoch) == (LinkState.DIALLING, (3 << 20) + 2)
+    assert (again.state, again.session_epoch) == (LinkState.DIALLING, first_epoch(3, 1) + 2)
 
 
 def test_link_that_stands_is_not_given_up_by_an_old_wait() -> None:
@@ -80,13 +80,13 @@ def test_link_that_stands_is_not_given_up_by_an_old_wait() -> None:
 
 @pytest.mark.parametrize("was_of_use", [True, False])
 def test_outage_begins_with_the_loss_of_a_session_that_was_of_use(was_of_use: bool) -> None:
-    lost = dialling.lose(link_in(LinkState.UP), RULES, 5 * SECOND, was_of_use=was_of_use)
+    lost = dialling.lose(link_in(LinkState.UP), RULES, 2, 5 * SECOND, was_of_use=was_of_use)
     assert lost is not None
     assert lost.lost_utc == (5 if was_of_use else 1) * SECOND
 
 
 def test_gateway_that_cuts_its_own_link_has_the_failover_time_to_come_back() -> None:
-    cut = dialling.lose(link_in(LinkState.UP), RULES, 5 * SECOND, is_socket_up=True, was_of_use=True)
+    cut = dialling.lose(link_in(LinkState.UP), RULES, 2, 5 * SECOND, is_socket_up=True, was_of_use=True)
     assert cut is not None
     assert (cut.state, cut.due_utc) == (LinkState.CUT, 5 * SECOND + FAILOVER)
     back = dialling.restore(cut)
@@ -114,6 +114,6 @@ def test_next_gateway_is_tried_after_the_failover_time_and_then_the_first_again(
 
 
 def test_epochs_of_runs_and_incarnations_never_meet() -> None:
-    assert first_epoch(3, 1) == 3 << 20
-    assert first_epoch(3, 2) - first_epoch(3, 1) > 10_000
-    assert first_epoch(4, 1) > first_epoch(3, 60)
+    assert first_epoch(3, 1) == 3 << 36
+    assert first_epoch(3, 2) - first_epoch(3, 1) > 4_000_000
+    assert first_epoch(4, 1) > first_epoch(3, 16_000)

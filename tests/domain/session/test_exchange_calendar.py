@@ -126,8 +126,8 @@ def test_observed_and_unscheduled_holidays_are_closed(session: date) -> None:
 
 
 def test_a_closed_date_of_the_settings_closes_an_ordinary_day() -> None:
-    assert calendar.day(date(2026, 11, 20), ("2026-11-20",)) is None
-    assert calendar.day(date(2026, 11, 19), ("2026-11-20",)) is not None
+    assert calendar.day(date(2026, 11, 20), (date(2026, 11, 20),)) is None
+    assert calendar.day(date(2026, 11, 19), (date(2026, 11, 20),)) is not None
 
 
 @pytest.mark.parametrize("session", [date(2026, 3, 6), date(2026, 3, 9), date(2026, 10, 30), date(2026, 11, 2)])
@@ -185,4 +185,4 @@ def test_the_closures_of_a_year_fall_into_it() -> None:
     ],
 )
 def test_a_date_without_trading_says_why(session: date, why: str) -> None:
-    assert calendar.closure_of(session, ("2026-11-20",)) == why
+    assert calendar.closure_of(session, (date(2026, 11, 20),)) == why

@@ -212,3 +212,15 @@ def test_the_content_hash_follows_the_values() -> None:
         put(into, mark=mark)
         hashes.add(into.seal(OPEN_UTC).rows.content_hash)
     assert len(hashes) == 2
+
+
+def test_bucket_is_whole_once_each_expected_key_has_a_frame_of_its_end() -> None:
+    keys = (("SPX", "classic_gex_zero"), ("QQQ", "classic_gex_zero"))
+    folder = BucketFolder("classic", keys, whole_from_ns=20 * SECOND)
+    seen = []
+    for ticker, after_s in (("SPX", 1), ("QQQ", 2), ("SPX", 20), ("SPX", 21), ("QQQ", 19), ("QQQ", 25)):
+        at_utc = OPEN_UTC + after_s * SECOND
+        frame = codec.encode_frame(make_profile(ticker, "classic_gex_zero", at_utc))
+        assert folder.fold(f"{ticker}_classic_gex_zero", frame, at_utc, 0) is None
+        seen.append(folder.whole_utc)
+    assert seen == [0, 0, 0, 0, 0, OPEN_UTC]

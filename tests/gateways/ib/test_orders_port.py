@@ -38,7 +38,7 @@ def test_dial_says_what_the_account_is_and_never_its_number() -> None:
         )
         account = mailbox.wait(broker.AccountRead)
         assert account.nav_cents == 10_000_000
-        assert account.day_trades_remaining is None
+        assert account.day_trades_remaining == -1
         assert "DU1234567" not in repr(mailbox.heard)
 
 
@@ -102,6 +102,16 @@ def test_last_check_keeps_an_order_off_the_socket(change: dict[str, Any], code: 
         assert mailbox.wait(broker.OrderDenied).code is code
         assert read_back(port, mailbox, 1).orders == ()
         assert not mailbox.of(broker.OrderSent)
+
+
+def test_a_reference_goes_out_once() -> None:
+    with gateway() as world, orders_port(world) as (port, mailbox):
+        port.post(place(world, limit_ticks=400))
+        mailbox.wait(broker.OrderStatusReported)
+        port.post(place(world, limit_ticks=400))
+        assert mailbox.wait(broker.OrderDenied).code is RejectCode.DUPLICATE_REF
+        assert len(mailbox.of(broker.OrderSent)) == 1
+        assert len(read_back(port, mailbox, 1).orders) == 1
 
 
 def test_kill_latch_stops_entries_and_lets_exits_pass() -> None:
@@ -258,8 +268,8 @@ def test_read_back_during_which_something_filled_is_read_again(monkeypatch: pyte
     reads: list[int] = []
     whole = OrdersSession.read_all
 
-    async def read_all(session: OrdersSession) -> object:
-        rows = await whole(session)
+    async def read_all(session: OrdersSession, within_s: float) -> object:
+        rows = await whole(session, within_s)
         reads.append(len(rows.executions))
         if len(reads) == 1:  # an execution comes while the groups of the first read are on their way
             port.post(place(world))

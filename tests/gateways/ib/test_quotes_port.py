@@ -5,12 +5,9 @@ from __future__ import annotations
 from datetime import date, time
 from functools import partial
 
-import pytest
-
 from domain.instants import at_exchange
 from domain.instruments import DataType
 from gateways.ib.quotes_port import QuotesPort
-from gateways.ib.translate import hours_of
 from messages import broker
 from messages import market as m
 from simulation.gateway.faults import Fault, FaultKind
@@ -43,8 +40,7 @@ def test_chain_is_the_brokers_own_of_one_class_and_expiry_with_its_hours() -> No
         wanted = [c for c in world.market.contracts("SPX") if c.expiry == TODAY]
         assert list(listed.contracts) == sorted(wanted)
         assert listed.underlying_con_id == world.market.underlying_con_id("SPX")
-        assert listed.liquid_open_utc == at_exchange(TODAY, time(9, 30))
-        assert listed.liquid_close_utc == at_exchange(TODAY, time(16))
+        assert listed.hours == ((at_exchange(TODAY, time(9, 30)), at_exchange(TODAY, time(16))),)
 
 
 def test_day_without_an_expiry_is_an_empty_chain_not_a_failure() -> None:
@@ -90,6 +86,15 @@ def test_watched_contract_is_told_before_the_slow_batch_is_due() -> None:
         for bid in (490, 480):
             world.do(partial(world.market.set, world.market.call, bid, 510))
             wait_bid(mailbox, world, bid, 2.0)
+
+
+def test_held_contract_waits_for_no_other_lines_batch() -> None:
+    with gateway() as world, quotes_port(world, held_batch_ms=60_000) as (port, mailbox):
+        port.post(m.WatchClosely(session_epoch=EPOCH, con_ids=(world.call.con_id,)))
+        port.post(m.Subscribe(session_epoch=EPOCH, tickers=("SPY",)))
+        mailbox.wait(m.QuotesArrived, partial(has_spot, "SPY"))  # the underlyings' next batch is due in a minute
+        subscribe(port, world)
+        wait_bid(mailbox, world, 500)
 
 
 def test_many_ticks_within_a_batch_become_one_quote() -> None:
@@ -149,18 +154,3 @@ def test_commands_of_an_older_session_are_dropped() -> None:
         port.post(m.Subscribe(session_epoch=EPOCH, tickers=("SPX",)))
         mailbox.wait(m.QuotesArrived)
         assert world.do(world.server.lines_used) == 1
-
-
-@pytest.mark.parametrize(
-    ("text", "zone", "is_open"),
-    [
-        ("20261119:0830-20261119:1500;20261120:0830-20261120:1500", "US/Central", True),
-        ("20261120:CLOSED;20261123:0830-20261123:1500", "US/Central", False),
-        ("", "US/Central", False),
-    ],
-)
-def test_trading_hours_are_read_in_their_own_zone(text: str, zone: str, is_open: bool) -> None:
-    opens, closes = hours_of(text, zone, TODAY)
-    assert (opens, closes) == (
-        (at_exchange(TODAY, time(9, 30)), at_exchange(TODAY, time(16))) if is_open else (None, None)
-    )

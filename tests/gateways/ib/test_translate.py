@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import date, time
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ib_insync import Stock
-from ib_insync.objects import Execution
 from ib_insync.util import UNSET_DOUBLE
 
+from domain.instants import at_exchange
 from domain.instruments import Contract, OrderType, Right, Side
 from domain.session.modes import AccountClass
 from gateways.ib import translate as tr
+from gateways.ib.decoding import UnreadableError, WireFill
 
 CONTRACTS = st.builds(
     Contract,
@@ -78,11 +80,51 @@ def test_an_order_without_its_price_is_never_built(kind: OrderType) -> None:
         tr.ib_order_of("ZH-x", Side.BUY, 1, kind, None, None, "DU1")
 
 
+FILL = WireFill(
+    exec_id="a.01", account="DU1234567", exchange="CBOE", side="BOT", shares=2.0, price=5.1, perm_id=9, client_id=11,
+    order_id=3, liquidation=0, cum_qty=2.0, average_price=5.1, order_ref="ZH-x",
+    time_text="20261120 12:00:00 US/Eastern",
+)  # fmt: skip
+OPTION = tr.ib_option(Contract(7, "SPX", "SPXW", date(2026, 11, 20), 600_000, Right.CALL))
+NOON = at_exchange(date(2026, 11, 20), time(12))
+
+
 def test_raw_text_of_an_execution_leaves_the_account_out() -> None:
-    execution = Execution(
-        execId="a.01", acctNumber="DU1234567", side="BOT", shares=2.0, price=5.1, permId=9, orderRef="ZH-x",
-        time=datetime(2026, 11, 20, 17, tzinfo=UTC),
-    )  # fmt: skip
-    read = tr.execution_of(tr.ib_option(Contract(7, "SPX", "SPXW", date(2026, 11, 20), 600_000, Right.CALL)), execution)
+    read = tr.execution_of(OPTION, FILL, NOON, is_live=True)
     assert "DU1234567" not in read.raw
     assert (read.price_ticks, read.qty, read.side, read.con_id) == (510, 2, Side.BUY, 7)
+    assert (read.at_utc, read.is_time_uncertain, read.is_adopted) == (NOON, False, False)
+
+
+def test_execution_without_a_price_takes_the_average_where_it_is_the_only_one_and_else_counts_as_adopted() -> None:
+    only = tr.execution_of(OPTION, FILL._replace(price=None), NOON, is_live=True)
+    assert (only.price_ticks, only.is_adopted) == (510, False)
+    second = FILL._replace(price=None, cum_qty=4.0)
+    adopted = tr.execution_of(OPTION, second, NOON, is_live=True, limit_ticks=500)
+    assert (adopted.price_ticks, adopted.qty, adopted.is_adopted) == (500, 2, True)
+
+
+def test_side_and_contract_that_cannot_be_read_are_those_of_our_order() -> None:
+    nobody = tr.ib_option(Contract(0, "SPX", "SPXW", date(2026, 11, 20), 600_000, Right.CALL))
+    read = tr.execution_of(nobody, FILL._replace(side="?"), NOON, is_live=True, side=Side.SELL, con_id=7)
+    assert (read.side, read.con_id) == (Side.SELL, 7)
+
+
+@pytest.mark.parametrize("change", [{"exec_id": ""}, {"shares": None}, {"shares": 0.0}, {"side": "?"}])
+def test_execution_without_its_main_facts_is_unreadable_and_never_guessed(change: dict[str, Any]) -> None:
+    with pytest.raises(UnreadableError):
+        tr.execution_of(OPTION, FILL._replace(**change), NOON, is_live=True)
+
+
+def test_expiry_right_or_strike_that_cannot_be_read_leaves_a_contract_that_no_rule_matches() -> None:
+    odd = tr.ib_option(Contract(7, "SPX", "SPXW", date(2026, 11, 20), 600_000, Right.CALL))
+    odd.lastTradeDateOrContractMonth, odd.right, odd.strike = "soon", "?", float("nan")
+    assert (tr.contract_of(odd).con_id, tr.contract_of(odd).expiry) == (7, tr.NO_EXPIRY)
+
+
+def test_good_till_is_a_utc_text_in_whole_seconds_never_earlier_than_meant() -> None:
+    assert tr.good_till_text(None) == ""
+    assert tr.good_till_text(NOON) == "20261120-17:00:00"
+    assert tr.good_till_text(NOON + 1) == "20261120-17:00:01"
+    order = tr.ib_order_of("ZH-x", Side.BUY, 3, OrderType.LIMIT, 1_205, None, "DU1", "20261120-17:00:00")
+    assert (order.tif, order.goodTillDate) == ("GTD", "20261120-17:00:00")

@@ -64,3 +64,29 @@ def test_a_day_on_the_simulated_market_from_quotes_to_settlement() -> None:
         await server.stop()
 
     asyncio.run(scenario())
+
+
+def test_order_fills_against_the_quotes_of_the_instant_at_which_it_arrives() -> None:
+    async def scenario() -> None:
+        market, clock = Market(1, SESSION), SetClock()
+        server = GatewayServer(market, Exchange(market, latency_ms=0), clock, period_s=3_600.0, latency_s=0.0)
+        port = await server.start()
+        ib = new_client()
+        await ib.connectAsync("127.0.0.1", port, clientId=1, timeout=3)
+        wish = Option("SPX", "20261120", 0, "C", "SMART", tradingClass="SPXW")
+        chain = sorted((d.contract for d in await ib.reqContractDetailsAsync(wish)), key=lambda c: c.strike)
+        deep = chain[0]
+        before = market.quote(deep.conId).ask_ticks
+        later = Market(1, SESSION)
+        for minutes in range(1, 60):
+            later.step(clock.now + minutes * 60 * SECOND)
+            if later.quote(deep.conId).ask_ticks != before:
+                break
+        clock.now = later.now_utc  # no period of the server lies between this instant and the order
+        trade = ib.placeOrder(deep, MarketOrder("BUY", 1, tif="DAY"))
+        await until(ib, trade.isDone)
+        assert trade.orderStatus.avgFillPrice * 100 == later.quote(deep.conId).ask_ticks != before
+        ib.disconnect()
+        await server.stop()
+
+    asyncio.run(scenario())

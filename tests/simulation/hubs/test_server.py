@@ -375,3 +375,54 @@ def test_after_the_open_the_groups_are_spread_as_evenly_as_ever() -> None:
             assert connection.sequence <= 3  # of nine groups: no burst at the open
 
     play(scene, start_utc=OPEN_UTC - 10 * SECOND)
+
+
+class SetClock:
+    """The market's clock, where a test sets it."""
+
+    def __init__(self, now: int) -> None:
+        self.now = now
+
+    def now_utc(self) -> int:
+        return self.now
+
+
+def paced(steps: list[int], interval_ms: int) -> list[tuple[str, int]]:
+    """Return the groups published, with the market's instant (ns after the open), as the clock takes these steps."""
+    groups = ["SPX_classic_gex_zero", "QQQ_classic_gex_zero", "SPX_state_gamma_zero"]
+    fake, clock = FakeMarket(), SetClock(OPEN_UTC)
+    published: list[tuple[str, int]] = []
+
+    async def main() -> None:
+        async with serving(HubServer(fake, clock, min_interval_real_ms=interval_ms)) as server:
+            publisher = server.publisher
+            publisher._listeners = {group: [] for group in groups}
+
+            def publish(group: str, now_utc: int) -> None:
+                published.append((group, clock.now - OPEN_UTC))
+
+            publisher.publish = publish  # type: ignore[method-assign]
+            publisher._last_phase_ns = {group: n * SECOND for n, group in enumerate(groups)}
+            publisher._version = server.registry.version
+            publisher._due = [(OPEN_UTC, group) for group in groups]
+            for step in steps:
+                clock.now += step
+                before = len(published)
+                for _ in range(4):  # the publisher looks at the clock every 5 ms
+                    await asyncio.sleep(0.005)
+                assert len(published) - before <= len(groups)
+
+    asyncio.run(main())
+    return published
+
+
+def test_each_bucket_ends_with_a_frame_of_every_group_at_whatever_pace() -> None:
+    fast = paced([19 * SECOND, 10 * SECOND, SECOND, 19 * SECOND, 10 * SECOND, SECOND], interval_ms=60_000)
+    for bucket in (0, 1):
+        ends = [group for group, at in fast if bucket * 30 + 20 <= at / SECOND < bucket * 30 + 30]
+        assert sorted(ends) == ["QQQ_classic_gex_zero", "SPX_classic_gex_zero", "SPX_state_gamma_zero"]
+
+
+def test_frames_before_the_last_of_a_bucket_are_spaced_in_real_and_in_market_time() -> None:
+    assert len(paced([SECOND // 10] * 9, interval_ms=0)) == 3, "once a market second at most"
+    assert len(paced([SECOND] * 6, interval_ms=60_000)) == 3, "and not before the interval of real time is over"

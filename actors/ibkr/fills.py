@@ -1,0 +1,101 @@
+"""Executions: each goes to the ledger, which tells its position; where the ledger does not speak, it is told here.
+
+A ledger that has failed, or has not answered in time, never keeps a fill from its position. What is told here comes
+again from the ledger once it is back; the position knows it by its id and revision.
+"""
+
+from __future__ import annotations
+
+from actors.ibkr.read_back import start_read
+from actors.ibkr.reports import record_ids, report_closed
+from actors.ibkr.state import IBKRState, Timer, Wiring, halt
+from domain.instants import MS
+from domain.instruments import Side
+from domain.orders.references import is_ours
+from domain.orders.table import Order, OrderStage, OrderStatus, find
+from domain.units import Qty
+from messages import broker, orders
+from messages.broker import Execution
+from supervision.turn import Turn
+
+
+def on_execution(wiring: Wiring, turn: Turn[IBKRState], fact: broker.ExecutionReported) -> None:
+    """Hand an execution to the ledger; one that is not ours is looked into by a read-back."""
+    state, execution = turn.state, fact.execution
+    if not is_ours(execution.order_ref):
+        start_read(wiring, turn)
+        return
+    turn.tell("desk_ledger", orders.RecordExecution(execution=execution))
+    state.unrecorded = (*state.unrecorded, execution)
+    turn.arm(Timer.RECORD, turn.now + wiring.record_wait_ms * MS, _subject(execution.exec_id, execution.revision))
+    order = find(state.table, execution.order_ref)
+    if order is not None:
+        before_qty = order.filled_qty
+        order = counted(order, execution)
+        if order.side is Side.SELL and order.filled_qty != before_qty:
+            # The broker's own report replaces this estimate; until then no exit may sell the same contracts again. A
+            # purchase is not estimated: what the broker does not report yet cannot be sold.
+            estimate = Qty(state.position(execution.con_id) - (order.filled_qty - before_qty))
+            state.keep_position(execution.con_id, estimate)
+        if order.filled_qty >= order.qty and order.stage is not OrderStage.ENDED:
+            order = order.ended(state.next_read_n)
+            record_ids(turn, order, OrderStatus.FILLED)
+            report_closed(turn, order, OrderStatus.FILLED.value, order.filled_qty)
+        state.keep(order)
+    turn.arm(Timer.AGREE, turn.now + wiring.rules.query_wait_ms * MS, str(execution.con_id))
+    state.follow_contract(execution.con_id)
+
+
+def counted(order: Order, execution: Execution) -> Order:
+    """Return the order with an execution counted once, at its highest revision."""
+    return order.executed(execution.exec_id, execution.revision, execution.qty, execution.price_ticks)
+
+
+def on_commission(turn: Turn[IBKRState], fact: broker.CommissionReported) -> None:
+    """Hand a fee to the ledger."""
+    fee = orders.RecordCommission(exec_id=fact.exec_id, revision=fact.revision, commission_cents=fact.commission_cents)
+    turn.tell("desk_ledger", fee)
+
+
+def on_execution_recorded(turn: Turn[IBKRState], fact: orders.ExecutionRecorded) -> None:
+    """Wait no longer: the ledger has told whom the execution concerns."""
+    _take_out(turn, _subject(fact.exec_id, fact.revision))
+    turn.disarm(Timer.RECORD, _subject(fact.exec_id, fact.revision))
+
+
+def on_record_overdue(wiring: Wiring, turn: Turn[IBKRState], subject: str) -> None:
+    """Tell the position its fill without the ledger, and halt entries."""
+    execution = _take_out(turn, subject)
+    if execution is not None:
+        tell_fill(wiring, turn, execution)
+        text = (
+            f"The ledger has not taken execution {execution.exec_id} in {wiring.record_wait_ms} ms; its position was"
+            f" told without it. Look at the disk and at the ledger's actor; entries are off."
+        )
+        halt(turn, "ledger_silent", text)
+
+
+def tell_fill(wiring: Wiring, turn: Turn[IBKRState], execution: Execution) -> None:
+    """Tell a position an execution that the ledger has not told, with the totals that are known here."""
+    order = find(turn.state.table, execution.order_ref)
+    qty, cost_ticks = execution.qty, execution.qty * execution.price_ticks
+    if order is not None:  # then it counts this execution already
+        qty, cost_ticks = order.filled_qty, order.filled_cost_ticks
+    fill = orders.FillRecorded(
+        order_ref=execution.order_ref, con_id=execution.con_id, side=execution.side, exec_id=execution.exec_id,
+        revision=execution.revision, qty=execution.qty, price_ticks=execution.price_ticks, at_utc=execution.at_utc,
+        filled_qty_total=qty, filled_cost_ticks_total=cost_ticks, is_durable=False,
+        is_price_known=not execution.is_adopted,
+    )  # fmt: skip
+    turn.report(wiring.position(execution.con_id), fill)
+
+
+def _take_out(turn: Turn[IBKRState], subject: str) -> Execution | None:
+    waiting = turn.state.unrecorded
+    found = next((e for e in waiting if _subject(e.exec_id, e.revision) == subject), None)
+    turn.state.unrecorded = tuple(execution for execution in waiting if execution is not found)
+    return found
+
+
+def _subject(exec_id: str, revision: int) -> str:
+    return f"{exec_id}/{revision}"

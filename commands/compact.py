@@ -1,0 +1,53 @@
+"""`main.py compact [SESSION]`: seal finished days whole, one file a hub and shape."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from datetime import date
+from pathlib import Path
+
+from commands.cli import CommandError
+from commands.folder import DataFolder
+from commands.gaps import session_in
+from commands.sql import existing
+from storage import manifest
+from storage.manifest import WarehouseRefusedError
+from storage.warehouse import Warehouse
+
+
+def act(arguments: Namespace) -> int:
+    """Seal one day, or all days that are not whole; the supervisor must not be running."""
+    folder = DataFolder(existing(arguments))
+    wanted = session_in(arguments.session)
+    if wanted is not None and wanted not in manifest.sessions_in(folder.warehouse):
+        raise CommandError(f"Nothing is stored of {wanted}.", 1)
+    lines = seal_whole(folder.warehouse, wanted)
+    print("\n".join(lines or ["Every day is one file a hub and shape already."]))
+    return 0
+
+
+def seal_whole(root: Path, wanted: date | None = None) -> list[str]:
+    """Seal a day (or every day) whole and return what was done, one line a day.
+
+    Raises:
+        CommandError: the warehouse is in use, or a seal failed.
+    """
+    warehouse = Warehouse(root)
+    try:
+        warehouse.open()
+    except WarehouseRefusedError as error:
+        raise CommandError(str(error), 3) from None
+    lines = list(warehouse.take_findings())
+    try:
+        for session in (wanted,) if wanted is not None else manifest.sessions_in(root):
+            before = len(manifest.load(root, session).parts)
+            if not warehouse.start_seal(session):
+                continue
+            why = warehouse.wait_for_seal()
+            if why:
+                raise CommandError(why, 3)
+            parts = manifest.load(root, session).parts
+            lines.append(f"{session}: {before} files are {len(parts)} now, {sum(part.rows for part in parts)} rows.")
+    finally:
+        warehouse.close()
+    return lines

@@ -1,0 +1,142 @@
+"""The hard stop at C-5: what is still held is closed by a way that needs no actor, and the process ends."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from datetime import date
+from typing import Final
+
+from commands.emergency import keep_level
+from commands.folder import DataFolder
+from commands.held import desks_of, owned
+from commands.live import Supervisor
+from commands.traces import UNREADABLE
+from config.settings import Settings
+from config.tree import Gateway
+from domain.alarm import Severity
+from domain.instants import MS, session_of
+from domain.session import calendar
+from domain.units import Qty, Utc
+from gateways.ib.direct import DirectError, Outcome, flatten_direct
+from messages import operator
+from storage.sqlite_file import LedgerRefusedError
+from supervision.clock import LedClock, MarketClock
+
+LOOK_EVERY_S: Final = 0.5
+Flatten = Callable[[dict[int, Qty], Callable[[str], None]], Outcome]
+
+
+class HardStop:
+    """A thread that looks at the broker's book from C-5 to the close.
+
+    What it must not depend on is an actor that decides: it reads what the order session knows of the broker where that
+    session stands, else what the ledgers and the positions' own states say.
+    """
+
+    def __init__(
+        self, running: Supervisor, settings: Settings, folder: DataFolder, clock: MarketClock,
+        gateways: tuple[Gateway, ...], flatten: Flatten | None = None,
+    ) -> None:  # fmt: skip
+        self._running = running
+        self._settings = settings
+        self._folder = folder
+        self._clock = clock
+        self._gateways = gateways
+        self._flatten = flatten or self._directly
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._guarded, name="hard-stop", daemon=True)
+        self._has_missed_ledger = False
+        self.is_flat = False  # it has acted, and nothing is left; the ledgers learn of it with the next start
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End; a flatten under way is waited for."""
+        self._over.set()
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def _guarded(self) -> None:
+        try:
+            while not self._over.wait(LOOK_EVERY_S):
+                if self.is_due(self._clock.now_utc()) and self.what_may_be_held():
+                    self._act()
+                    return
+        except BaseException as error:
+            self._running.runtime.fail(f"the hard stop failed: {type(error).__name__}: {error}")
+
+    def is_due(self, now: Utc) -> bool:
+        """Return whether it is between C-5 and the close of a session."""
+        day = self._day(session_of(now))
+        return day is not None and day.close_utc - self._settings.day.verify_flat_again_ms * MS <= now < day.close_utc
+
+    def _day(self, session: date) -> calendar.TradingDay | None:
+        return calendar.day(session, self._settings.day.closed_dates)
+
+    def what_may_be_held(self) -> dict[int, Qty]:
+        """Return what of ours may be held, by contract id: the broker's word where it stands, else our own."""
+        ours = self._ours()
+        session = self._running.session_view()
+        if session is not None:
+            return {con_id: qty for con_id, qty in session.positions if qty > 0 and con_id in {*ours, *session.con_ids}}
+        return ours
+
+    def _ours(self) -> dict[int, Qty]:
+        """Return what the ledgers own, and the positions hold in memory: the larger of both, by contract."""
+        try:
+            found = owned(self._folder.ledgers, desks_of(self._folder.ledgers))
+        except (LedgerRefusedError, *UNREADABLE) as error:
+            if not self._has_missed_ledger:
+                self._has_missed_ledger = True
+                self._page(f"The ledgers cannot be asked what is held ({error}) The positions' own memory counts.")
+            found = {}
+        for con_id, qty in self._running.held_in_memory().items():
+            found[con_id] = max(qty, found.get(con_id, Qty(0)))
+        return found
+
+    def _act(self) -> None:
+        """Stop everything that could send an order, close what is held, and end the process."""
+        held = self._ours() | self.what_may_be_held()
+        what = ", ".join(f"{qty} of contract {con_id}" for con_id, qty in held.items())
+        minutes = self._settings.day.verify_flat_again_ms // 60_000
+        self._page(
+            f"NOT FLAT {minutes} min before the close ({what}). The desk is stopped and everything is closed"
+            " at market, past it."
+        )
+        self._running.close(are_entries_withdrawn=True)  # the global cancel takes them
+        if isinstance(self._clock, LedClock):
+            self._clock.follow(1.0)
+        try:
+            outcome = self._flatten(held, self._say)
+        except DirectError as error:
+            self._page(f"The direct flatten failed: {error} Close the positions by the broker's own screen NOW.")
+        else:
+            left = ", ".join(f"{qty} of contract {con_id}" for con_id, qty in outcome.left.items())
+            self.is_flat = outcome.is_flat
+            if self.is_flat:
+                self._page("Flat by the direct flatten; the ledger learns of it with the next start.")
+            else:
+                self._page(f"STILL NOT FLAT: {left or outcome.why}. Close it by the broker's own screen NOW.")
+        keep_level(self._folder.kill_file, 1)
+        self._running.runtime.end("the hard stop before the close; the next start comes up at kill level 1")
+
+    def _directly(self, held: dict[int, Qty], say: Callable[[str], None]) -> Outcome:
+        broker = self._settings.broker
+        return flatten_direct(
+            self._gateways, broker.client_ids.direct, os.environ.get(broker.account_env) or None, held,
+            rules=self._settings.connection, clock=self._clock, say=say,
+        )  # fmt: skip
+
+    def _page(self, text: str) -> None:
+        self._announce("alarm", Severity.CRITICAL, f"[hard_stop] {text}")
+
+    def _say(self, text: str) -> None:
+        self._announce("exit", Severity.HIGH, f"Direct flatten: {text}")
+
+    def _announce(self, topic: str, severity: Severity, text: str) -> None:
+        line = operator.Announce(topic=topic, severity=severity, text=text, at_utc=self._clock.now_utc())
+        self._running.console.put(line)

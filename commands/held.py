@@ -1,0 +1,110 @@
+"""What is held, or may be, by the desks' ledgers, and what protects it: for report, stop and direct flatten."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from domain.instants import exchange_clock
+from domain.orders.table import OrderStatus
+from domain.position.cycle import ExitReason, PositionState
+from domain.units import Qty
+from storage.lost import SHARED_FILE
+from storage.queries import Found, LedgerReader
+
+_IN_FORCE: Final = frozenset((OrderStatus.PENDING, OrderStatus.WORKING))
+
+
+class Holding(msgspec.Struct, frozen=True, kw_only=True):
+    """A contract that a desk holds or awaits; `qty` is signed, 0 where an entry's fill is not known.
+
+    `entry` says what is unknown of an entry that may fill or have filled, `protected_by` what stands at the broker;
+    both are empty where there is nothing to say.
+    """
+
+    con_id: int
+    contract: str
+    qty: Qty
+    reserved_qty: Qty
+    strategy: str
+    order_ref: str
+    entry: str
+    protected_by: str
+
+    @property
+    def sentence(self) -> str:
+        """Return it for people, without a full stop."""
+        if not self.qty:
+            return f"unknown: {self.entry} ({self.contract}, {self.order_ref})"
+        also = f"; {self.entry}" if self.entry else ""
+        guard = self.protected_by or "nothing at the broker protects it while no supervisor runs"
+        return f"{self.qty} {self.contract} ({self.strategy}, {self.order_ref}){also}; {guard}"
+
+
+def holdings(ledger: LedgerReader) -> list[Holding]:
+    """Return what a desk holds or may hold.
+
+    Raises:
+        LedgerRefusedError: the ledger cannot be used.
+    """
+    return [_holding(ledger, row) for row in ledger.held()]
+
+
+def _holding(ledger: LedgerReader, row: Found) -> Holding:
+    orders = [order for ref in ledger.orders_of(row["intent_id"]) if (order := ledger.order(ref)) is not None]
+    return Holding(
+        con_id=row["con_id"],
+        contract=contract_of(row),
+        qty=Qty(row["net_qty"]),
+        reserved_qty=Qty(row["qty"]),
+        strategy=row["strategy"],
+        order_ref=row["order_ref"],
+        entry=_entry(row, orders),
+        protected_by=_guard(orders),
+    )
+
+
+def contract_of(row: Mapping[str, Any]) -> str:
+    """Return a contract for people, as `SPXW 5890P`."""
+    return f"{row['trading_class']} {(row['strike_ticks'] or 0) / 100:g}{row['right']}"
+
+
+def _entry(row: Found, orders: list[Found]) -> str:
+    if row["state"] != PositionState.PENDING_ENTRY and row["net_qty"]:
+        return ""
+    entry = next((order for order in orders if not order["is_exit"]), None)
+    text = f"an entry of {row['qty']} may have filled"
+    return text if entry is None else f"{text}; it ends by itself at {exchange_clock(entry['deadline_utc'])} New York"
+
+
+def _guard(orders: list[Found]) -> str:
+    for order in reversed(orders):
+        if not order["is_exit"] or order["status"] not in _IN_FORCE:
+            continue
+        if order["exit_reason"] == ExitReason.DISASTER:
+            return f"a stop for {order['qty']} rests at the broker ({order['order_ref']})"
+        return f"an exit for {order['qty']} works at the broker ({order['order_ref']}, {order['exit_reason']})"
+    return ""
+
+
+def desks_of(ledgers: Path) -> list[str]:
+    """Return the desks that have a ledger in a folder."""
+    return sorted(path.stem for path in ledgers.glob("*.db") if path.name != SHARED_FILE)
+
+
+def owned(ledgers: Path, desks: list[str]) -> dict[int, Qty]:
+    """Return how much of each contract is ours at most, by contract id: what is held, and what entries may have filled.
+
+    Raises:
+        LedgerRefusedError: a ledger cannot be used.
+    """
+    found: dict[int, Qty] = {}
+    for desk in desks:
+        for holding in holdings(LedgerReader(ledgers, desk)):
+            qty = max(holding.qty, holding.reserved_qty) if holding.entry else holding.qty
+            if qty > 0:
+                found[holding.con_id] = Qty(found.get(holding.con_id, 0) + qty)
+    return found

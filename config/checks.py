@@ -1,0 +1,319 @@
+"""What settings must hold beyond their types: each leaf its range, pairs of leaves their order, names something known.
+
+Each check returns what it found; a finding is one clause with the setting's path, what was given and what may stand.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import time
+from functools import cache
+from types import NoneType, UnionType
+from typing import Annotated, Any, Final, NamedTuple, Union, get_args, get_origin, get_type_hints
+
+from typing_extensions import is_typeddict
+
+from config.tree import SettingsTree
+from domain.ranges import Form, Range
+from domain.signals.alerts import EVALUATORS
+from domain.signals.strategies import PLANS
+
+SESSION_MS: Final = 23_400_000  # 09:30 to 16:00
+
+
+class Found(NamedTuple):
+    """What is wrong with the setting at `path`."""
+
+    path: str
+    what: str
+
+    def __str__(self) -> str:
+        """Return it as a clause."""
+        return f"{self.path}: {self.what}"
+
+
+class Leaf(NamedTuple):
+    """One value of the tree; `arms` are the types that it may have, each with its marks."""
+
+    path: str
+    value: Any
+    arms: tuple[tuple[Any, tuple[Any, ...]], ...]
+
+
+def leaves(hint: Any, value: Any, path: str = "") -> Iterator[Leaf]:
+    """Walk a tree (of dataclasses, or as read from a file) along its types; what is not of their shape is left out."""
+    arms = tuple(_arms(hint))
+    if len(branches := [kind for kind, _ in arms if _is_branch(kind)]) == 1 and value is not None:
+        yield from _below(branches[0], value, path)
+    else:
+        yield Leaf(path, value, arms)
+
+
+def _arms(hint: Any, marks: tuple[Any, ...] = ()) -> Iterator[tuple[Any, tuple[Any, ...]]]:
+    if get_origin(hint) is Annotated:
+        yield from _arms(get_args(hint)[0], (*marks, *get_args(hint)[1:]))
+    elif get_origin(hint) in (UnionType, Union):
+        for part in get_args(hint):
+            yield from _arms(part, marks)
+    else:
+        yield hint, marks
+
+
+def _is_branch(kind: Any) -> bool:
+    return get_origin(kind) in (dict, tuple) or dataclasses.is_dataclass(kind) or is_typeddict(kind)
+
+
+def _below(kind: Any, value: Any, path: str) -> Iterator[Leaf]:
+    if get_origin(kind) is tuple:
+        if isinstance(value, list | tuple):
+            for n, item in enumerate(value):
+                yield from leaves(get_args(kind)[0], item, f"{path}.{n}")
+    elif get_origin(kind) is dict:
+        key_hint, item_hint = get_args(kind)
+        for key, item in value.items() if isinstance(value, Mapping) else ():
+            below = _joined(path, key)
+            yield from (Leaf(below, key, leaf.arms) for leaf in leaves(key_hint, key))
+            yield from leaves(item_hint, item, below)
+    else:
+        for name, hint in _hints(kind).items():
+            if isinstance(value, Mapping) and name in value:
+                yield from leaves(hint, value[name], _joined(path, name))
+            elif dataclasses.is_dataclass(value):
+                yield from leaves(hint, getattr(value, name), _joined(path, name))
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    """Return the types of a section's own leaves (`ClassVar`s are none)."""
+    hints = get_type_hints(kind, include_extras=True)
+    if not dataclasses.is_dataclass(kind):
+        return hints
+    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
+
+
+def _joined(path: str, name: object) -> str:
+    return f"{path}.{name}" if path else str(name)
+
+
+def all_leaves(kind: type[SettingsTree], values: Any) -> Iterator[Leaf]:
+    """Walk all settings: a tree, or the layers that it is made from."""
+    hints = _hints(kind)
+    for name in kind.model_fields:
+        if isinstance(values, Mapping):
+            if name in values:
+                yield from leaves(hints[name], values[name], name)
+        else:
+            yield from leaves(hints[name], getattr(values, name), name)
+
+
+def wrong_switches(kind: type[SettingsTree], layers: Any) -> tuple[Found, ...]:
+    """Find `true` and `false` where no switch is: they would count as 1 and 0."""
+    return tuple(
+        Found(leaf.path, f"must not be true or false (given: {str(leaf.value).lower()})")
+        for leaf in all_leaves(kind, layers)
+        if isinstance(leaf.value, bool) and all(kind is not bool for kind, _ in leaf.arms)
+    )
+
+
+def wrong_leaves(settings: SettingsTree) -> tuple[Found, ...]:
+    """Find values out of their range or form."""
+    return tuple(
+        Found(leaf.path, f"{_wanted(leaf)} (given: {str(leaf.value)[:40]!r})")
+        for leaf in all_leaves(type(settings), settings)
+        if not _fits(leaf)
+    )
+
+
+def _fits(leaf: Leaf) -> bool:
+    if leaf.value is None:
+        return any(kind is NoneType for kind, _ in leaf.arms)
+    if isinstance(leaf.value, time):
+        return leaf.value.tzinfo is None
+    marks = [
+        [mark for mark in marks if isinstance(mark, Range | Form)] for kind, marks in leaf.arms if kind != NoneType
+    ]
+    return any(all(mark.holds(leaf.value) for mark in of_arm) for of_arm in marks)
+
+
+def _wanted(leaf: Leaf) -> str:
+    if isinstance(leaf.value, time):
+        return "must be New York time without an offset"
+    said = [str(mark) for _, marks in leaf.arms for mark in marks if isinstance(mark, Range | Form)]
+    return f"must be {' or '.join(dict.fromkeys(said))}"
+
+
+# (a, b): a must be below b.
+BELOW: Final = (
+    ("day.preopen_report_ms", "day.preopen_check_ms"),
+    ("day.panic_ms", "day.entry_stop_ms"),
+    ("day.flatten_ms", "day.panic_ms"),
+    ("day.verify_flat_ms", "day.flatten_ms"),
+    ("day.verify_flat_again_ms", "day.verify_flat_ms"),
+    ("entry.soft_stop_nav", "entry.daily_loss_nav"),
+    ("entry.daily_loss_nav", "entry.auto_flatten_nav"),
+    ("entry.delta_min", "entry.delta_wanted"),
+    ("entry.delta_wanted", "entry.delta_max"),
+    ("entry.quote_wait_ms", "entry.intent_deadline_ms"),
+    ("entry.fresh_quote_wait_ms", "entry.intent_deadline_ms"),
+    ("entry.reservation_wait_ms", "entry.intent_deadline_ms"),
+    ("exits.iv_crush_premium", "exits.premium_stop"),
+    ("exits.premium_stop", "exits.premium_backstop"),
+    ("exits.premium_backstop", "exits.disaster_stop_premium"),
+    ("exits.take_first", "exits.take_rest"),
+    ("exits.blind_resubscribe_ms", "exits.blind_exit_ms"),
+    ("exits.blind_exit_ms", "exits.blind_market_ms"),
+    ("exits.blind_resubscribe_ms", "exits.blind_underlying_ms"),
+    ("connection.heartbeat_every_ms", "connection.heartbeat_max_ms"),
+    ("connection.retry_fast_ms", "connection.retry_slow_ms"),
+    ("connection.retry_fast_ms", "connection.retry_fast_for_ms"),
+    ("feed.rules.retry_min_ms", "feed.rules.retry_max_ms"),
+    ("supervision.watchdog_every_ms", "supervision.stuck_after_ms"),
+)
+# (a, b): a must not be above b.
+AT_MOST: Final = (
+    ("entry.positions_per_ticker_max", "entry.positions_max"),
+    ("entry.notional_nav", "entry.premium_nav_per_underlying"),
+    ("entry.premium_nav_per_underlying", "entry.premium_nav_total"),
+    ("entry.quote_age_max_ms", "exits.blind_resubscribe_ms"),
+    ("exits.stop_tier_quote_ms", "exits.tier_quote_ms"),
+    ("exits.blind_underlying_ms", "exits.blind_market_ms"),
+    ("connection.held_batch_ms", "connection.quote_batch_ms"),
+    ("connection.strikes_around", "connection.strikes_around_index"),
+)
+
+
+def together(settings: SettingsTree) -> tuple[Found, ...]:
+    """Find settings that contradict each other, and names that nothing bears."""
+    checks = (_order, _sums, _broker, _market, _lanes, _promoted, _tickers, _strategies, _demo)
+    return tuple(found for check in checks for found in check(settings))
+
+
+def _order(settings: SettingsTree) -> Iterator[Found]:
+    for lesser, greater in BELOW:
+        if (a := value_at(settings, lesser)) >= (b := value_at(settings, greater)):
+            yield Found(lesser, f"must be below {greater} (given: {a} and {b})")
+    for lesser, greater in AT_MOST:
+        if (a := value_at(settings, lesser)) > (b := value_at(settings, greater)):
+            yield Found(lesser, f"must not be above {greater} (given: {a} and {b})")
+    rows = [row.after_open_ms for row in settings.entry.spread_share_by_time]
+    if sorted(set(rows)) != rows:
+        yield Found("entry.spread_share_by_time", f"must be in the order of after_open_ms, each once (given: {rows})")
+    for name in ("vix", "realised", "confidence"):
+        levels = [row.at_least for row in getattr(settings.entry.overlay, name)]
+        if not levels or levels[0] != 0 or sorted(set(levels)) != levels:
+            what = f"must begin at 0 and rise, each level once (given: {levels})"
+            yield Found(f"entry.overlay.{name}", what)
+
+
+def value_at(settings: SettingsTree, path: str) -> Any:
+    """Return the leaf or section at a path such as `day.panic_ms`."""
+    value: Any = settings
+    for name in path.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def _sums(settings: SettingsTree) -> Iterator[Found]:
+    exits, day = settings.exits, settings.day
+    if (steps := exits.entry_mid_ms + exits.entry_step_ms) > exits.entry_total_ms:
+        what = f"must not be below entry_mid_ms + entry_step_ms (given: {exits.entry_total_ms} and {steps})"
+        yield Found("exits.entry_total_ms", what)
+    if day.entry_after_open_ms + day.entry_stop_ms >= SESSION_MS:
+        given = f"(given: {day.entry_after_open_ms} and {day.entry_stop_ms})"
+        yield Found("day.entry_stop_ms", f"leaves no time for entries after day.entry_after_open_ms {given}")
+
+
+def _broker(settings: SettingsTree) -> Iterator[Found]:
+    broker = settings.broker
+    ids = (broker.client_ids.orders, broker.client_ids.quotes, broker.client_ids.direct)
+    if len(set(ids)) < len(ids):
+        yield Found("broker.client_ids", f"must be three different ids, one process each (given: {_listed(ids)})")
+    if broker.paper_port == broker.live_port:
+        yield Found("broker.live_port", f"must not be broker.paper_port (given: {broker.live_port})")
+    if not broker.gateways:
+        yield Found("broker.gateways", "must name at least one gateway (given: none)")
+    yield from _twice("broker.gateways", (f"{gateway.host}:{gateway.port}" for gateway in broker.gateways))
+    yield from _twice("broker.foreign_allowed", broker.foreign_allowed)
+
+
+def _market(settings: SettingsTree) -> Iterator[Found]:
+    hubs = settings.feed.hubs
+    yield from _twice("feed.hubs", (category for categories in hubs.values() for category in categories))
+    yield from _twice("tickers", settings.tickers)
+    yield from _twice("spot_only", settings.spot_only)
+    for ticker in settings.spot_only:
+        if ticker in settings.tickers:
+            yield Found("spot_only", f"must not name what tickers names (given: {ticker})")
+    yield from _twice("day.closed_dates", settings.day.closed_dates)
+    if not settings.kill.spread_norm:
+        yield Found("kill.spread_norm", "must have at least one row (given: none)")
+
+
+def _lanes(settings: SettingsTree) -> Iterator[Found]:
+    for source, watched in settings.lanes.items():
+        for section, rows in (("alerts", settings.alerts), ("strategies", settings.strategies)):
+            if source not in rows:
+                yield Found(f"lanes.{source}", f"has no row in {section}; add {section}.{source}")
+        yield from _twice(f"lanes.{source}", watched)
+        for ticker in watched:
+            if ticker not in settings.tickers:
+                yield Found(f"lanes.{source}", f"watches {ticker}, which tickers does not name; add it there")
+            if ticker not in settings.ticker_rules:
+                yield Found(f"lanes.{source}", f"watches {ticker}, which has no rules; add ticker_rules.{ticker}")
+    for source, kinds in settings.alerts.items():
+        yield from _unknown(f"alerts.{source}", kinds, EVALUATORS)
+        yield from _twice(f"alerts.{source}", kinds)
+
+
+def _promoted(settings: SettingsTree) -> Iterator[Found]:
+    rules: Mapping[str, Any] = settings.alert_rules
+    for name in settings.promoted:
+        kind, _, version = name.rpartition("-")
+        if kind not in EVALUATORS:
+            known = ", ".join(sorted(EVALUATORS))
+            yield Found("promoted", f"must be <kind>-<version> of a known kind: {known} (given: {name!r})")
+        elif not (version.isdecimal() and 1 <= int(version) <= rules[kind].version):
+            least = f"a version from 1 to that of alert_rules.{kind}, which is {rules[kind].version}"
+            yield Found("promoted", f"must name {least} (given: {name!r})")
+    yield from _twice("promoted", settings.promoted)
+
+
+def _tickers(settings: SettingsTree) -> Iterator[Found]:
+    for ticker, rules in settings.ticker_rules.items():
+        path = f"ticker_rules.{ticker}"
+        for size in ("underlying_stop", "progress", "iv_size"):
+            ticks, bps = getattr(rules, f"{size}_ticks"), getattr(rules, f"{size}_bps")
+            if (ticks is None) == (bps is None):
+                yield Found(f"{path}.{size}_ticks", f"must be set, or {size}_bps, not both (given: {ticks} and {bps})")
+        if rules.premium_min_ticks >= rules.premium_max_ticks:
+            given = f"(given: {rules.premium_min_ticks} and {rules.premium_max_ticks})"
+            yield Found(f"{path}.premium_min_ticks", f"must be below premium_max_ticks {given}")
+
+
+def _strategies(settings: SettingsTree) -> Iterator[Found]:
+    for source, rules in settings.strategies.items():
+        yield from _unknown(f"strategies.{source}.plan", (rules.plan,), PLANS)
+        if rules.signal_age_max_ms <= settings.entry.intent_deadline_ms:
+            given = f"(given: {rules.signal_age_max_ms} and {settings.entry.intent_deadline_ms})"
+            yield Found(f"strategies.{source}.signal_age_max_ms", f"must be above entry.intent_deadline_ms {given}")
+
+
+def _demo(settings: SettingsTree) -> Iterator[Found]:
+    yield from _unknown("demo.hub_dropped", (settings.demo.hub_dropped,), settings.feed.hubs)
+
+
+def _unknown(path: str, names: Iterable[str], known: Iterable[str]) -> Iterator[Found]:
+    for name in names:
+        if name not in known:
+            yield Found(path, f"names {name!r}; there are: {', '.join(sorted(known))}")
+
+
+def _twice(path: str, items: Iterable[object]) -> Iterator[Found]:
+    given = tuple(items)
+    for item in dict.fromkeys(item for item in given if given.count(item) > 1):
+        yield Found(path, f"names {item} twice")
+
+
+def _listed(items: Iterable[object]) -> str:
+    return ", ".join(map(str, items))

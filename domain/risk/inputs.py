@@ -1,0 +1,36 @@
+"""What risk's own rules live on, and which of it has not been known for too long while something is held.
+
+The stops of the day need marks and the start NAV, the automatic kill level the prices of VIX and SPX. A rule that does
+not know its input is no rule: level 1 and an alarm, never a pass (the project's risk specification, section 3).
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from domain.instruments import DataType
+from domain.risk.desk_view import DeskView, does_age, spot_of
+from domain.risk.kill import SPX, VIX
+from domain.units import Utc
+
+
+class Input(msgspec.Struct, frozen=True):
+    """One input by its name for people, and from when on not knowing it counts."""
+
+    name: str
+    unknown_from_utc: Utc
+
+
+def inputs_of(view: DeskView, held_since_utc: Utc, age_max_ns: int, now: Utc) -> tuple[Input, ...]:
+    """Return the inputs that will be, or are, unknown unless somebody speaks; none outside of regular hours."""
+    if not does_age(view, now):
+        return ()
+    heard = [(f"the mark of {h.contract.label}", h.marked_utc) for h in view.holdings if h.needs_mark]
+    if view.start_nav_cents is None:
+        heard.append(("the account's net liquidation at the start of the day", held_since_utc))
+    for ticker in (VIX, SPX):
+        spot = spot_of(view, ticker)
+        is_live = spot is not None and spot.data_type is DataType.LIVE
+        last = spot.at_utc if spot is not None and is_live else Utc(0)
+        heard.append((f"a live price of {ticker}", max(last, held_since_utc)))
+    return tuple(Input(name, last + age_max_ns) for name, last in heard)

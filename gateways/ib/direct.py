@@ -1,0 +1,308 @@
+"""The flatten that needs no actor: with the supervisor dead, or minutes before the close, by a client id of its own.
+
+It believes the broker: what works is cancelled, what is held is sold at market, never more than both the broker and our
+own ledgers say. Running it again does no harm: what an earlier run sold is looked up at the broker and counted.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Callable, Mapping
+from typing import Final, TypeVar
+
+import msgspec
+
+from config.tree import Gateway
+from domain.instants import MS, SECOND, exchange_clock, session_of
+from domain.instruments import Contract, OrderType, Side
+from domain.limits import ConnectionRules
+from domain.orders.references import exit_ref, is_of_desk, is_ours, position_id
+from domain.orders.request import OrderRequest
+from domain.ports import Clock
+from domain.session import calendar
+from domain.units import Qty, Utc
+from gateways.ib.orders_port import OrdersPort
+from messages import broker
+from messages.base import Message
+
+T = TypeVar("T", bound=Message)
+Say = Callable[[str], None]
+
+DESK: Final = "direct"  # stands in the references of the orders sent here
+WAIT_S: Final = 10.0  # real: for the broker to carry out a cancel, or to fill an order at market
+LOOK_EVERY_S: Final = 0.5
+ORDER_LIFE_NS: Final = 5 * SECOND
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What became of a flatten: what was sold, what is still held of ours, by contract id, and what still works."""
+
+    sold: dict[int, Qty]
+    left: dict[int, Qty]
+    working: tuple[str, ...]
+    why: str = ""
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether nothing of ours is held and nothing works any more."""
+        return not self.why and not self.left and not self.working
+
+
+class DirectError(Exception):
+    """The flatten could not be carried out; the text is one sentence with the remedy."""
+
+
+def flatten_direct(
+    gateways: tuple[Gateway, ...],
+    client_id: int,
+    account: str | None,
+    owned: Mapping[int, Qty],
+    *,
+    rules: ConnectionRules,
+    clock: Clock,
+    say: Say = print,
+    wait_s: float = WAIT_S,
+) -> Outcome:
+    """Cancel every order of ours and sell at market what our ledgers own, at the broker, without the supervisor.
+
+    Args:
+        gateways: addresses, tried in their order.
+        client_id: one that neither the order session nor the quotes use.
+        account: the configured account; `None` takes the login's first, if it is a paper account.
+        owned: contract id and quantity, the sum of what all our ledgers hold; what stands in none is left alone.
+        rules: of the connection.
+        clock: the market's clock; where the broker's differs, the broker's counts.
+        say: takes one line for people for each thing that was done.
+        wait_s: real seconds for the broker to carry out each step.
+
+    Nobody else may sell meanwhile: where the supervisor lives, its order session has to be stopped before.
+    Orders of other client ids can only be ended by the broker's global cancel, which ends foreign orders too. Outside
+    regular hours nothing is sold: a market order would wait for the open.
+
+    Returns:
+        What was sold and what is left.
+
+    Raises:
+        DirectError: no gateway answers, the account is not ours, or the broker cannot be read.
+    """
+    line = _Line(gateways, client_id, account, rules, clock)
+    try:
+        line.connect()
+        return _flatten(line, owned, say, wait_s)
+    finally:
+        line.close()
+
+
+def _flatten(line: _Line, owned: Mapping[int, Qty], say: Say, wait_s: float) -> Outcome:
+    read = _cancel_all(line, say, wait_s)
+    plan = _to_sell(read, owned)
+    working = tuple(order.order_ref for order in read.orders if order.is_working and is_ours(order.order_ref))
+    for position in read.positions:
+        if position.qty < 0 and position.contract.con_id in owned:
+            say(f"{position.contract.label}: short {-position.qty}, left alone; buy it back by hand")
+    if not plan:
+        say("nothing of ours is held" if not working else "nothing is sold while orders of ours still work")
+        return Outcome({}, {}, working)
+    if working:
+        say(f"{len(working)} orders of ours still work; selling beside them could sell twice: look at the broker")
+        return Outcome({}, {contract.con_id: qty for contract, qty in plan}, working, "orders still work")
+    closed = _closed_because(line.now_utc())
+    if closed:
+        say(f"{closed}: orders are cancelled, nothing is sold")
+        return Outcome({}, {contract.con_id: qty for contract, qty in plan}, (), closed)
+    for contract, qty in plan:
+        say(f"{contract.label}: selling {qty} at market")
+        line.sell(contract, qty)
+    return _outcome(line, owned, plan, say, wait_s)
+
+
+def _cancel_all(line: _Line, say: Say, wait_s: float) -> broker.BrokerRead:
+    """Cancel what works of ours and return the broker's truth when nothing does any more, or time is over."""
+    read = line.read()
+    works = [order for order in read.orders if order.is_working and is_ours(order.order_ref)]
+    if not works:
+        say("no order of ours works")
+        return read
+    others = sum(order.is_working and not is_ours(order.order_ref) for order in read.orders)
+    say(f"cancelling {len(works)} orders of ours" + (f" and, with them, {others} foreign ones" if others else ""))
+    line.cancel_everything()
+    until_s = time.monotonic() + wait_s
+    while True:
+        read = line.read()
+        if not any(order.is_working and is_ours(order.order_ref) for order in read.orders):
+            return read
+        if time.monotonic() >= until_s:
+            return read
+        time.sleep(LOOK_EVERY_S)
+
+
+def _to_sell(read: broker.BrokerRead, owned: Mapping[int, Qty]) -> list[tuple[Contract, Qty]]:
+    """Return what to sell of each option: no more than the broker holds, nor than our ledgers own and is not sold."""
+    sold = _sold_directly(read)
+    plan = []
+    for position in read.positions:
+        contract = position.contract
+        qty = min(position.qty, owned.get(contract.con_id, Qty(0)) - sold.get(contract.con_id, Qty(0)))
+        if qty > 0:
+            plan.append((contract, qty))
+    return plan
+
+
+def _sold_directly(read: broker.BrokerRead) -> dict[int, Qty]:
+    """Return what runs of today have sold already, by contract; the ledgers do not know of it yet."""
+    sold: dict[int, Qty] = {}
+    for execution in read.executions:
+        if is_of_desk(execution.order_ref, DESK) and execution.side is Side.SELL:
+            sold[execution.con_id] = sold.get(execution.con_id, Qty(0)) + execution.qty
+    return sold
+
+
+def _outcome(
+    line: _Line, owned: Mapping[int, Qty], plan: list[tuple[Contract, Qty]], say: Say, wait_s: float
+) -> Outcome:
+    before = {contract.con_id: qty for contract, qty in plan}
+    until_s = time.monotonic() + wait_s
+    while True:
+        read = line.read()
+        left = {contract.con_id: qty for contract, qty in _to_sell(read, owned)}
+        if not left or time.monotonic() >= until_s:
+            break
+        time.sleep(LOOK_EVERY_S)
+    sold = {con_id: Qty(qty - left.get(con_id, 0)) for con_id, qty in before.items()}
+    for contract, qty in plan:
+        rest = left.get(contract.con_id, 0)
+        say(f"{contract.label}: sold {qty - rest}" + (f", {rest} still held: look at the broker" if rest else ""))
+    for why in line.refusals():
+        say(f"the broker says: {why}")
+    working = tuple(order.order_ref for order in read.orders if order.is_working and is_ours(order.order_ref))
+    return Outcome({con_id: qty for con_id, qty in sold.items() if qty}, left, working)
+
+
+def _closed_because(now: Utc) -> str:
+    """Return why a market order would not be carried out now; empty in regular hours."""
+    day = calendar.day(session_of(now))
+    if day is None:
+        return "the exchange is closed today"
+    if not day.open_utc <= now < day.close_utc:
+        return f"it is {exchange_clock(now)} in New York, outside regular hours"
+    return ""
+
+
+class _Line:
+    """A link of its own to the broker, spoken to one question at a time."""
+
+    def __init__(
+        self, gateways: tuple[Gateway, ...], client_id: int, account: str | None, rules: ConnectionRules, clock: Clock
+    ) -> None:
+        self._gateways = gateways
+        self._rules = rules
+        self._clock = clock
+        self._heard: queue.Queue[Message] = queue.Queue()
+        self._refusals: list[str] = []
+        self._offset_ns = 0
+        self._epoch = 0
+        self._read_n = 0
+        self._known_refs: set[str] = set()
+        self._port = OrdersPort(
+            f"port:{DESK}", gateways=gateways, client_id=client_id, rules=rules, clock=clock,
+            tell=lambda _, message: self._heard.put(message), account=account,
+        )  # fmt: skip
+
+    def connect(self) -> None:
+        """Dial until a gateway answers, and learn how late it is there.
+
+        Raises:
+            DirectError: none does, or it is not our account.
+        """
+        self._port.start()
+        whys = []
+        for gateway_n in range(len(self._gateways)):
+            self._epoch += 1
+            self._port.post(broker.Dial(session_epoch=self._epoch, gateway_n=gateway_n))
+            answer = self._wait(broker.LinkUp, broker.LinkFailed, self._rules.connect_timeout_ms)
+            if isinstance(answer, broker.LinkUp):
+                if not answer.account_matches:
+                    raise DirectError("the gateway is logged in to an account that is not the configured one")
+                self._learn_time()
+                return
+            whys.append(answer.why if isinstance(answer, broker.LinkFailed) else "no answer")
+        raise DirectError(f"no gateway answers ({'; '.join(whys)}); start one, or close the positions by hand")
+
+    def close(self) -> None:
+        """End the link."""
+        self._port.close()
+
+    def now_utc(self) -> Utc:
+        """Return the instant by the broker's clock."""
+        return Utc(self._clock.now_utc() + self._offset_ns)
+
+    def refusals(self) -> list[str]:
+        """Return what was refused, in the words of whoever refused it."""
+        return list(dict.fromkeys(self._refusals))
+
+    def read(self) -> broker.BrokerRead:
+        """Return the broker's truth.
+
+        Raises:
+            DirectError: open orders, positions or executions cannot be read.
+        """
+        self._read_n += 1
+        self._port.post(broker.ReadBack(session_epoch=self._epoch, read_n=self._read_n))
+        answer = self._wait(broker.BrokerRead, broker.BrokerReadFailed, 2 * self._rules.read_back_ms)
+        if not isinstance(answer, broker.BrokerRead):
+            why = answer.why if isinstance(answer, broker.BrokerReadFailed) else "no answer"
+            raise DirectError(f"the broker cannot be read ({why}); look at the gateway, or close the positions by hand")
+        needed = (broker.ReadGroup.ORDERS, broker.ReadGroup.POSITIONS, broker.ReadGroup.EXECUTIONS)
+        failed = [failure for failure in answer.failed if failure.group in needed]
+        if failed:
+            raise DirectError(
+                f"the broker's {failed[0].group} cannot be read ({failed[0].why}); close the positions by hand"
+            )
+        self._known_refs |= {order.order_ref for order in answer.orders}
+        self._known_refs |= {execution.order_ref for execution in answer.executions}
+        return answer
+
+    def cancel_everything(self) -> None:
+        """Send the broker's global cancel."""
+        self._port.post(broker.CancelEverything(session_epoch=self._epoch))
+
+    def sell(self, contract: Contract, qty: Qty) -> None:
+        """Send one market order."""
+        now = self._clock.now_utc()
+        order = OrderRequest(
+            order_ref=self._new_ref(contract), contract=contract, side=Side.SELL, qty=qty, order_type=OrderType.MARKET,
+            limit_ticks=None, is_exit=True, deadline_utc=Utc(now + ORDER_LIFE_NS),
+        )  # fmt: skip
+        self._port.post(broker.PlaceOrder(order=order, session_epoch=self._epoch, kill_epoch=0))
+
+    def _new_ref(self, contract: Contract) -> str:
+        """Return a reference that no order of today has."""
+        stem = position_id(DESK, f"{contract.con_id}/{session_of(self.now_utc())}")
+        n = 1
+        while exit_ref(stem, n) in self._known_refs:
+            n += 1
+        ref = exit_ref(stem, n)
+        self._known_refs.add(ref)
+        return ref
+
+    def _learn_time(self) -> None:
+        read = self._wait(broker.ClockRead, broker.LinkLost, self._rules.connect_timeout_ms)
+        if isinstance(read, broker.ClockRead) and not read.least_ms <= 0 <= read.most_ms:
+            self._offset_ns = (read.least_ms + read.most_ms) // 2 * MS
+
+    def _wait(self, wanted: type[T], failure: type[Message], within_ms: int) -> T | Message | None:
+        """Return the next message of either kind; `None` where none comes. Refusals on the way are kept."""
+        until_s = time.monotonic() + within_ms / 1000 + 1.0
+        while (left_s := until_s - time.monotonic()) > 0:
+            try:
+                message = self._heard.get(timeout=left_s)
+            except queue.Empty:
+                return None
+            if isinstance(message, wanted | failure):
+                return message
+            if isinstance(message, broker.OrderDenied):
+                self._refusals.append(message.why)
+            elif isinstance(message, broker.ErrorReported) and message.order_ref is not None:
+                self._refusals.append(f"{message.vendor_code}: {message.text}")
+        return None

@@ -1,0 +1,335 @@
+"""What must hold after every step of a faulty day, by the broker's own book."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from domain.instants import MINUTE, SECOND, exchange_clock
+from domain.instruments import Side
+from domain.limits import DayRules
+from domain.orders.references import is_exit_ref, is_ours
+from domain.orders.request import OrderRequest
+from domain.risk.kill import KillLevel
+from domain.session.modes import ALLOWS_EXITS, Mode
+from domain.session.phases import Phase
+from domain.units import Qty, Utc
+from messages import broker, entries, lifecycle, operator, positions, risk, session
+from messages.base import Message
+from simulation.broker.orders import Order
+from simulation.days.scene import Scene
+
+CALM: Final = 45 * SECOND  # without a fault or an order: then everything agrees
+FLATTEN_WAIT: Final = 75 * SECOND  # after a flatten, with the broker reachable
+ALARM_WAIT: Final = 50 * SECOND  # an alarm at least this often while a flatten cannot be carried out
+BUY_BACK_WAIT: Final = 120 * SECOND
+
+
+class Checks:
+    """Looks at the exchange's book, the actors' states and the ledger; what is wrong goes to the scene."""
+
+    def __init__(self, scene: Scene, desk: str, rules: DayRules, folder: Path) -> None:
+        self._scene = scene
+        self._desk = desk
+        self._rules = rules
+        self._folder = folder
+        self._version = -1
+        self._agreed = -1
+        self._short_since: dict[int, Utc] = {}
+        self._kill: tuple[KillLevel, Utc] = (KillLevel.NO_ENTRIES, Utc(0))
+        self._mode: tuple[Mode, Utc] = (Mode.DATA_ONLY, Utc(0))
+        self._phase: tuple[Phase | None, Utc] = (None, Utc(0))
+        self._alarm_utc = Utc(0)
+        self._disputed: set[int] = set()
+        self._flat_checked = False
+        self._beat_utc = Utc(0)
+        self.signals: dict[str, Utc] = {}
+        self.is_reachable: Callable[[], bool] = lambda: False
+        self._reachable_since: Utc | None = None
+        self.watched: dict[type[Message], Callable[[str, Any, Utc], None]] = {
+            risk.KillRaised: self._on_kill,
+            risk.KillLowered: self._on_kill,
+            session.ModeChanged: self._on_mode,
+            session.PhaseChanged: self._on_phase,
+            operator.Alarm: self._on_alarm,
+            positions.PositionDisputed: self._on_dispute,
+            entries.EntryDenied: self._on_denied,
+            lifecycle.ActorCrashed: self._on_crash,
+            lifecycle.MessageDeadLettered: self._on_dead_letter,
+            entries.RecordDenial: self._on_verdicts,
+            entries.ReserveEntry: self._on_verdicts,
+            entries.EntryAmended: self._on_amended,
+            broker.OrderDenied: self._on_held_back,
+        }
+
+    # -- what is heard ----------------------------------------------------------------------------
+
+    def new_life(self, now: Utc) -> None:
+        """Begin again with what a process knows that has just been started."""
+        self._mode = Mode.DATA_ONLY, now
+        self._kill = KillLevel.NO_ENTRIES, now
+        self._reachable_since = None
+
+    def new_session(self) -> None:
+        """Begin another session."""
+        self._flat_checked = False
+        self._version = self._agreed = -1
+        self._short_since, self._disputed = {}, set()
+
+    def _on_kill(self, _to: str, told: risk.KillRaised | risk.KillLowered, now: Utc) -> None:
+        if told.level != self._kill[0]:
+            self._kill = told.level, now
+
+    def _on_mode(self, _to: str, told: session.ModeChanged, now: Utc) -> None:
+        if told.mode is not self._mode[0]:
+            self._mode = told.mode, now
+
+    def _on_phase(self, _to: str, told: session.PhaseChanged, now: Utc) -> None:
+        if told.phase is not self._phase[0]:
+            self._phase = told.phase, now
+
+    def _on_alarm(self, _to: str, _told: operator.Alarm, now: Utc) -> None:
+        self._alarm_utc = now
+
+    def _on_dispute(self, _to: str, told: positions.PositionDisputed, now: Utc) -> None:
+        self._scene.coverage.other("disputes")
+        self._disputed.add(told.con_id)
+
+    def _on_denied(self, to: str, told: entries.EntryDenied, now: Utc) -> None:
+        if to == "notifier":
+            self._scene.coverage.code(told.code.value)
+
+    def _on_verdicts(self, _to: str, told: entries.RecordDenial | entries.ReserveEntry, now: Utc) -> None:
+        for verdict in told.verdicts:
+            if verdict.finding.code is not None:
+                self._scene.coverage.code(verdict.finding.code.value)
+
+    def _on_amended(self, to: str, told: entries.EntryAmended, now: Utc) -> None:
+        if to == "notifier":
+            self._scene.coverage.code(told.code.value)
+
+    def _on_held_back(self, _to: str, told: broker.OrderDenied, now: Utc) -> None:
+        self._scene.coverage.code(told.code.value)
+
+    def _on_crash(self, _to: str, told: lifecycle.ActorCrashed, now: Utc) -> None:
+        if INJECTED not in told.error:
+            self._scene.breaks(f"{told.name} crashed by itself: {told.error.strip().splitlines()[-1][:200]}")
+        self._scene.disturb(now)
+
+    def _on_dead_letter(self, _to: str, told: lifecycle.MessageDeadLettered, now: Utc) -> None:
+        if INJECTED not in told.why:
+            self._scene.breaks(f"{told.name} could not handle {told.tag}: {told.why[:200]}")
+
+    # -- at the port ------------------------------------------------------------------------------
+
+    def on_handed_over(self, order: OrderRequest, now: Utc) -> None:
+        """Look at an order that passes the port's last check."""
+        scene = self._scene
+        if order.is_exit:
+            return
+        mode, mode_utc = self._mode
+        if mode is not Mode.FULLY_LIVE and mode_utc < now:
+            scene.breaks(f"entry {order.order_ref} was sent in {mode.value}")
+        level, level_utc = self._kill
+        if level > KillLevel.RUNNING and level_utc < now:
+            scene.breaks(f"entry {order.order_ref} was sent at kill level {level}")
+        if not self._rows("SELECT 1 FROM reservations WHERE order_ref = ?", order.order_ref):
+            scene.breaks(f"entry {order.order_ref} was sent without a reservation")
+
+    def on_order(self, order_ref: str, now: Utc) -> None:
+        """Look at the book after an order was placed or changed."""
+        self._look_at_book(now)
+
+    # -- after every step -------------------------------------------------------------------------
+
+    def after_step(self, now: Utc) -> None:
+        """Look at what changed."""
+        exchange = self._scene.exchange
+        if exchange.version != self._version:
+            self._version = exchange.version
+            self._look_at_book(now)
+        if now >= self._beat_utc:
+            self._beat_utc = now + 5 * SECOND
+            self._beat(now)
+
+    def _look_at_book(self, now: Utc) -> None:
+        scene, exchange = self._scene, self._scene.exchange
+        selling: dict[int, int] = {}
+        exits: dict[int, list[str]] = {}
+        seen: set[str] = set()
+        for state in exchange.open_orders():
+            order = state.order
+            if not is_ours(order.order_ref):
+                continue
+            if order.order_ref in seen:
+                scene.breaks(f"two live orders of {order.order_ref}")
+            seen.add(order.order_ref)
+            if order.side is Side.SELL:
+                selling[order.con_id] = selling.get(order.con_id, 0) + state.remaining_qty
+                exits.setdefault(order.con_id, []).append(order.order_ref)
+        for con_id, refs in exits.items():
+            if len(refs) > 1:
+                scene.breaks(f"two live exit orders of {con_id}: {', '.join(refs)}")
+        for con_id in exchange.touched:
+            qty = exchange.position(con_id).qty
+            by_hand = now - scene.touched_by_hand.get(con_id, Utc(0)) < MINUTE
+            if selling.get(con_id, 0) > max(qty, 0) and not by_hand:
+                scene.breaks(f"{selling[con_id]} of {con_id} are for sale and {qty} held")
+            if qty < 0:
+                since = self._short_since.setdefault(con_id, now)
+                if not by_hand and con_id not in scene.touched_by_hand:
+                    scene.breaks(f"{con_id} is short by {-qty}")
+                _ = since
+            else:
+                self._short_since.pop(con_id, None)
+
+    def _beat(self, now: Utc) -> None:
+        scene = self._scene
+        if self.is_reachable() and self._mode[0] in ALLOWS_EXITS:
+            if self._reachable_since is None:
+                self._reachable_since = now
+        else:
+            self._reachable_since = None
+        market = scene.market
+        if not market.open_utc <= now < market.close_utc:
+            return
+        for con_id, since in self._short_since.items():
+            if (
+                self._reachable_for(now) > BUY_BACK_WAIT
+                and now - since > BUY_BACK_WAIT
+                and not self._is_halted(con_id, now)
+            ):
+                scene.breaks(f"{con_id} stays short for {(now - since) // SECOND} s")
+        self._look_at_flatten(now)
+        last_utc = max(scene.disturbed_utc, scene.exchange.changed_utc)
+        is_calm = now - last_utc > CALM and self._reachable_for(now) > CALM
+        if is_calm and self._agreed != (exchange_version := scene.exchange.version):
+            self._agreed = exchange_version
+            self._look_at_agreement(now)
+        if now >= market.close_utc - self._rules.verify_flat_ms * 1_000_000 and not self._flat_checked:
+            self._flat_checked = True
+            self._look_flat(now)
+
+    def _reachable_for(self, now: Utc) -> int:
+        return 0 if self._reachable_since is None else now - self._reachable_since
+
+    def _is_halted(self, con_id: int, now: Utc) -> bool:
+        contract = self._scene.market.contract(con_id)
+        ticker = "" if contract is None else contract.ticker
+        return now < self._scene.exchange.halts.get(ticker, Utc(0)) + MINUTE
+
+    def _held(self, now: Utc) -> list[tuple[int, Qty]]:
+        """Return what is held of ours and could be sold: a contract that nobody bids for cannot."""
+        scene, found = self._scene, []
+        for position in scene.exchange.positions():
+            if position.con_id not in self.ours() or self._is_halted(position.con_id, now):
+                continue
+            bid = scene.market.quote(position.con_id).bid_ticks
+            qty = min(position.qty, self._own_qty(position.con_id))
+            if qty > 0 and bid:
+                found.append((position.con_id, Qty(qty)))
+        return found
+
+    def _own_qty(self, con_id: int) -> int:
+        """Return what the desk's own orders have bought and not sold."""
+        own = (
+            w for w in self._scene.exchange._orders.values() if is_ours(w.order.order_ref) and w.order.con_id == con_id
+        )
+        return sum(w.filled_qty if w.order.side is Side.BUY else -w.filled_qty for w in own)
+
+    def ours(self) -> set[int]:
+        """Return the contracts that the desk has ordered."""
+        return {w.order.con_id for w in self._scene.exchange._orders.values() if is_ours(w.order.order_ref)}
+
+    def _look_at_flatten(self, now: Utc) -> None:
+        wanted = []
+        if self._kill[0] >= KillLevel.FLATTEN:
+            wanted.append(self._kill[1])
+        if self._phase[0] is Phase.FLATTEN:
+            wanted.append(self._phase[1])
+        if not wanted or now - min(wanted) < FLATTEN_WAIT:
+            return
+        held = self._held(now)
+        if not held:
+            return
+        scene = self._scene
+        if self._reachable_for(now) > FLATTEN_WAIT and now - scene.disturbed_utc > FLATTEN_WAIT:
+            text = ", ".join(f"{qty} of {con_id}" for con_id, qty in held)
+            scene.breaks(f"{text} held {(now - min(wanted)) // SECOND} s after a flatten, with the broker reachable")
+        elif (
+            self._reachable_since is None and now - self._alarm_utc > ALARM_WAIT and now - min(wanted) > 2 * ALARM_WAIT
+        ):
+            scene.breaks(f"no alarm for {(now - self._alarm_utc) // SECOND} s while a flatten cannot be carried out")
+
+    def _look_flat(self, now: Utc) -> None:
+        scene = self._scene
+        if self._reachable_for(now) < 2 * MINUTE or now - scene.disturbed_utc < 2 * MINUTE:
+            scene.coverage.other("days not judged at C-10: the broker was not reachable")
+            return
+        scene.coverage.other("days judged at C-10")
+        for con_id, qty in self._held(now):
+            scene.breaks(f"not flat at {exchange_clock(now)}: {qty} of {con_id}")
+
+    def _look_at_agreement(self, now: Utc) -> None:
+        """Compare broker, position and ledger while nothing is under way."""
+        scene, exchange = self._scene, self._scene.exchange
+        if any(is_ours(state.order.order_ref) for state in exchange.open_orders()):
+            return
+        scene.coverage.other("agreements looked at")
+        for con_id in self.ours():
+            if con_id in scene.touched_by_hand or con_id in self._disputed:
+                continue
+            qty = exchange.position(con_id).qty
+            cell = scene.cell(f"position:{self._desk}:{con_id}")
+            held = 0 if cell is None or cell.state is None else cell.state.fills.signed_held
+            if held != qty:
+                scene.breaks(f"the broker holds {qty} of {con_id}, the position {held}")
+
+    # -- at the end -------------------------------------------------------------------------------
+
+    def at_end(self, now: Utc) -> None:
+        """Compare executions and attempts with the ledger when a session is over."""
+        scene = self._scene
+        recorded: dict[str, int] = dict(
+            self._rows("SELECT order_ref, sum(qty) FROM executions WHERE is_current GROUP BY order_ref")
+        )
+        is_settled = self._reachable_for(now) > CALM
+        for working in scene.exchange._orders.values():
+            ref = working.order.order_ref
+            if is_ours(ref) and is_settled and recorded.get(ref, 0) != working.filled_qty:
+                scene.breaks(f"{ref}: {working.filled_qty} filled and {recorded.get(ref, 0)} recorded")
+        self._look_at_attempts()
+
+    def _look_at_attempts(self) -> None:
+        scene = self._scene
+        rows: dict[str, list[str | None]] = {}
+        for alert_id, code in self._rows("SELECT alert_id, code FROM gate_log ORDER BY n"):
+            rows.setdefault(alert_id, []).append(code)
+        for alert_id in self.signals:
+            found = rows.get(alert_id, [])
+            if not found:
+                scene.breaks(f"attempt {alert_id} has no row")
+            elif sum(code is None for code in found) > 1:
+                scene.breaks(f"attempt {alert_id} was accepted twice")
+        sent = {w.order.order_ref for w in scene.exchange._orders.values() if not is_exit_ref(w.order.order_ref)}
+        for alert_id, ref in self._rows("SELECT alert_id, order_ref FROM reservations"):
+            if ref in sent and all(code is not None for code in rows.get(alert_id, [])):
+                scene.coverage.other("rows amended after an order was sent")
+
+    def _rows(self, query: str, *values: object) -> list[Any]:
+        with sqlite3.connect(self._folder / f"{self._desk}.db") as db:
+            found = db.execute(query, values).fetchall()
+        db.close()
+        return found
+
+
+INJECTED: Final = "injected"
+
+
+def by_hand(con_id: int, side: Side, qty: Qty, order_id: int) -> Order:
+    """Return an order that somebody places by hand, at market."""
+    from domain.instruments import OrderType  # noqa: PLC0415
+
+    return Order(con_id=con_id, side=side, qty=qty, type=OrderType.MARKET, client_id=0, order_id=order_id)

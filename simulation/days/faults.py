@@ -1,0 +1,175 @@
+"""Everything that goes wrong on a simulated day, by name; what happens when is drawn in `plan.py`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+
+class Fault(StrEnum):
+    """A kind of fault; the value is what coverage prints."""
+
+    # the order session's link
+    LINK_RESET = "link: reset, dials refused for a while"
+    LINK_BLACK_HOLE = "link: black hole until the heartbeat is missed, dials unanswered"
+    LINK_CUT = "link: 1100, then 1102"
+    LINK_CUT_DATA_LOST = "link: 1100, then 1101"
+    LINK_RESTORED_UNASKED = "link: 1102 without a loss"
+    LINK_ID_IN_USE = "link: reset, then 326"
+    LINK_WRONG_PORT = "link: reset, then another port"
+    LINK_WRONG_ACCOUNT = "link: reset, then another account"
+    LINK_SHORT_OF_BROKER = "link: reset, then a gateway without its broker"
+    LINK_DIES_DIALLING = "link: reset, then closed while it is dialled"
+    LINK_OUT_AT_CLOSE = "link: out from before the flatten until after the close"
+    FARM_BROKEN = "link: farm broken, then OK"
+    # the quote session
+    QUOTES_RESET = "quotes: link reset, dials refused for a while"
+    QUOTES_CUT = "quotes: 1100, then 1101"
+    QUOTES_SILENT = "quotes: options silent"
+    QUOTES_CROSSED = "quotes: crossed"
+    QUOTES_ONE_SIDED = "quotes: no bid"
+    QUOTES_DELAYED = "quotes: delayed data"
+    QUOTES_JUMP = "quotes: options jump"
+    QUOTES_WIDE = "quotes: wide"
+    QUOTES_NO_SIZE = "quotes: sizes not a number"
+    SPOT_SILENT = "quotes: an underlying silent"
+    SPOT_JUMP = "quotes: an index jumps"
+    HALT = "market: an underlying halted"
+    LINES_REFUSED = "quotes: lines refused"
+    CHAIN_EMPTY = "quotes: a ticker without an expiry today"
+    CHAIN_ODD = "quotes: a chain of adjusted contracts"
+    CHAIN_FAILED = "quotes: a chain not listed"
+    # process and actors
+    PROCESS_KILLED = "process: kill -9"
+    PROCESS_KILLED_AGAIN = "process: kill -9 during recovery"
+    ACTOR_CRASHED = "actor: crash"
+    SESSION_GIVEN_UP = "actor: session given up"
+    SHUFFLED = "actor: mail between recipients shuffled"
+    NIGHT = "process: on through the night into a second session"
+    LEDGER_FAILED = "ledger: the desk's fails for a while"
+    SHARED_LEDGER_FAILED = "ledger: the shared one fails for a while"
+    # people
+    STOPPED = "people: kill level 1"
+    FLATTENED = "people: kill level 2"
+    RESUMED = "people: resume"
+    DEMOTED = "people: demote, later promote"
+    # the broker's book and facts
+    SIGNAL_TWICE = "signals: one told twice"
+    FOREIGN_POSITION = "book: a position that is not ours"
+    FOREIGN_ORDER = "book: an order that is not ours"
+    VANISHED = "book: an order of ours vanishes"
+    MANUAL_CLOSE = "book: part of a position closed by hand"
+    LIQUIDATED = "book: a position liquidated"
+    READ_GROUP_FAILED = "read-back: a group fails"
+    READ_FAILED = "read-back: fails"
+    READ_SILENT = "read-back: no answer"
+    ACCOUNT_BAD = "account: values that cannot be used"
+    CLOCK_OFF = "account: the broker's clock is off"
+    # a new order
+    NEW_REJECTED = "new: 201"
+    NEW_NO_SECURITY = "new: 200"
+    NEW_DUPLICATE_ID = "new: 103"
+    NEW_OFF_TICK = "new: 110"
+    NEW_NOTICE = "new: 399 and 10349"
+    NEW_LOST = "new: lost on the way"
+    NEW_SILENT = "new: works, no word of it"
+    NEW_OUT_OF_ORDER = "new: an entry that reaches the broker after a read-back"
+    NEW_UNKNOWN_CODE = "new: a code that nobody knows"
+    SENT_LATE = "new: word of its bytes late"
+    SENT_SILENT = "new: no word of its bytes"
+    NEW_LATE = "new: reaches the broker late"
+    # its reports
+    PARTIAL_FILLS = "reports: partial fills"
+    ACK_LATE = "reports: acknowledged late"
+    FILL_LATE = "reports: executions late"
+    STATUS_FIRST = "reports: status before execution"
+    REPORTS_TWICE = "reports: everything twice"
+    COMMISSION_FIRST = "reports: commission before execution"
+    CORRECTED = "reports: an execution corrected (.02)"
+    TIME_UNREADABLE = "reports: an execution whose time cannot be read"
+    POSITION_LATE = "reports: position late"
+    POSITION_SILENT = "reports: position never"
+    # a change
+    CHANGE_FILLED_104 = "change: 104, then the fill"
+    CHANGE_FILLED_SILENT_104 = "change: 104 with the execution only"
+    CHANGE_FILLED_105 = "change: fill, then 105"
+    CHANGE_FILLED_161 = "change: fill, then 161"
+    CHANGE_FILLED_201 = "change: fill, then 201"
+    CHANGE_FILLED_321 = "change: fill, then 321"
+    CHANGE_REFUSED_105 = "change: 105, the order stands"
+    CHANGE_REFUSED_161 = "change: 161, the order stands"
+    CHANGE_REFUSED_201 = "change: 201, the order stands"
+    CHANGE_REFUSED_321 = "change: 321, the order stands"
+    CHANGE_LOST = "change: lost on the way"
+    CHANGE_PHANTOM = "change: filled, told as cancelled, executions later"
+    # a cancel
+    CANCEL_10147 = "cancel: 10147, the order works"
+    CANCEL_FILLED_10148 = "cancel: fill, then 10148"
+    CANCEL_161 = "cancel: 161"
+    CANCEL_LOST = "cancel: lost on the way"
+    CANCEL_FILLED_SILENT = "cancel: fill first, reported late"
+
+
+NEW_FAULTS: Final = (
+    Fault.NEW_REJECTED, Fault.NEW_NO_SECURITY, Fault.NEW_DUPLICATE_ID, Fault.NEW_OFF_TICK, Fault.NEW_NOTICE,
+    Fault.NEW_LOST, Fault.NEW_SILENT, Fault.NEW_LATE, Fault.PARTIAL_FILLS, Fault.PARTIAL_FILLS, Fault.ACK_LATE,
+    Fault.FILL_LATE, Fault.STATUS_FIRST, Fault.REPORTS_TWICE, Fault.COMMISSION_FIRST, Fault.CORRECTED,
+    Fault.TIME_UNREADABLE, Fault.POSITION_LATE, Fault.POSITION_SILENT, Fault.NEW_OUT_OF_ORDER, Fault.NEW_UNKNOWN_CODE,
+    Fault.SENT_LATE, Fault.SENT_SILENT,
+)  # fmt: skip
+CHANGE_FAULTS: Final = (
+    Fault.CHANGE_FILLED_104, Fault.CHANGE_FILLED_SILENT_104, Fault.CHANGE_FILLED_105, Fault.CHANGE_FILLED_161,
+    Fault.CHANGE_FILLED_201, Fault.CHANGE_FILLED_321, Fault.CHANGE_REFUSED_105, Fault.CHANGE_REFUSED_161,
+    Fault.CHANGE_REFUSED_201, Fault.CHANGE_REFUSED_321, Fault.CHANGE_LOST, Fault.CHANGE_PHANTOM,
+)  # fmt: skip
+CANCEL_FAULTS: Final = (
+    Fault.CANCEL_10147, Fault.CANCEL_FILLED_10148, Fault.CANCEL_161, Fault.CANCEL_LOST, Fault.CANCEL_FILLED_SILENT,
+)  # fmt: skip
+ERROR_OF_CHANGE: Final = {
+    Fault.CHANGE_FILLED_104: 104, Fault.CHANGE_FILLED_SILENT_104: 104, Fault.CHANGE_FILLED_105: 105,
+    Fault.CHANGE_FILLED_161: 161, Fault.CHANGE_FILLED_201: 201, Fault.CHANGE_FILLED_321: 321,
+    Fault.CHANGE_REFUSED_105: 105, Fault.CHANGE_REFUSED_161: 161, Fault.CHANGE_REFUSED_201: 201,
+    Fault.CHANGE_REFUSED_321: 321, Fault.CHANGE_PHANTOM: 104,
+}  # fmt: skip
+# What a fault at an instant may be, with its weight. The others come with a day, or with an order.
+TIMED_FAULTS: Final[dict[Fault, float]] = {
+    Fault.LINK_RESET: 3, Fault.LINK_BLACK_HOLE: 2, Fault.LINK_CUT: 2, Fault.LINK_CUT_DATA_LOST: 1,
+    Fault.LINK_RESTORED_UNASKED: 1, Fault.LINK_ID_IN_USE: 1, Fault.LINK_WRONG_ACCOUNT: 0.5,
+    Fault.LINK_DIES_DIALLING: 0.7, Fault.LINK_OUT_AT_CLOSE: 0.5, Fault.VANISHED: 0.7, Fault.LINK_WRONG_PORT: 0.3,
+    Fault.QUOTES_JUMP: 1.5, Fault.QUOTES_WIDE: 1,
+    Fault.LINK_SHORT_OF_BROKER: 1, Fault.FARM_BROKEN: 1, Fault.QUOTES_RESET: 2, Fault.QUOTES_CUT: 1,
+    Fault.QUOTES_SILENT: 2, Fault.QUOTES_CROSSED: 1, Fault.QUOTES_ONE_SIDED: 1, Fault.QUOTES_DELAYED: 1,
+    Fault.QUOTES_NO_SIZE: 1, Fault.SPOT_SILENT: 1.5, Fault.SPOT_JUMP: 0.5, Fault.HALT: 1, Fault.LINES_REFUSED: 0.5,
+    Fault.CHAIN_FAILED: 0.5, Fault.PROCESS_KILLED: 4, Fault.PROCESS_KILLED_AGAIN: 2, Fault.ACTOR_CRASHED: 4,
+    Fault.SESSION_GIVEN_UP: 0.5, Fault.LEDGER_FAILED: 2, Fault.SHARED_LEDGER_FAILED: 1, Fault.STOPPED: 1.5,
+    Fault.FLATTENED: 1.5, Fault.DEMOTED: 0.5, Fault.FOREIGN_POSITION: 0.7, Fault.FOREIGN_ORDER: 0.7,
+    Fault.MANUAL_CLOSE: 1, Fault.LIQUIDATED: 0.7, Fault.READ_GROUP_FAILED: 1.5, Fault.READ_FAILED: 1,
+    Fault.READ_SILENT: 1, Fault.ACCOUNT_BAD: 0.7, Fault.CLOCK_OFF: 0.5,
+}  # fmt: skip
+# These stop entries for good or for long; a day has a resume some time after one.
+STOPPING: Final = frozenset({
+    Fault.STOPPED, Fault.FLATTENED, Fault.FOREIGN_POSITION, Fault.FOREIGN_ORDER, Fault.MANUAL_CLOSE, Fault.LIQUIDATED,
+    Fault.LEDGER_FAILED, Fault.SHARED_LEDGER_FAILED, Fault.LINK_WRONG_ACCOUNT, Fault.LINK_WRONG_PORT,
+    Fault.ACTOR_CRASHED,
+    Fault.SESSION_GIVEN_UP, Fault.SPOT_JUMP, Fault.CLOCK_OFF, Fault.ACCOUNT_BAD, Fault.SPOT_SILENT,
+    Fault.QUOTES_SILENT,
+})  # fmt: skip
+# One of these may follow a loss of the link, while the warm-up runs or before it has begun.
+AFTER_LOSS: Final = (
+    Fault.LINK_RESTORED_UNASKED, Fault.FARM_BROKEN, Fault.LINK_RESET, Fault.LINK_CUT, Fault.LINK_BLACK_HOLE,
+)  # fmt: skip
+LOSSES: Final = frozenset({
+    Fault.LINK_RESET, Fault.LINK_BLACK_HOLE, Fault.LINK_CUT, Fault.LINK_CUT_DATA_LOST, Fault.LINK_WRONG_ACCOUNT,
+})  # fmt: skip
+# Signals are drawn into these, so that their gates meet them.
+WITH_SIGNALS: Final = frozenset({
+    Fault.QUOTES_SILENT, Fault.QUOTES_CROSSED, Fault.QUOTES_ONE_SIDED, Fault.QUOTES_DELAYED, Fault.QUOTES_NO_SIZE,
+    Fault.QUOTES_JUMP, Fault.QUOTES_WIDE, Fault.SPOT_SILENT, Fault.HALT, Fault.LINES_REFUSED, Fault.ACCOUNT_BAD,
+    Fault.LINK_RESET, Fault.LINK_BLACK_HOLE, Fault.LINK_CUT, Fault.PROCESS_KILLED, Fault.QUOTES_RESET,
+    Fault.LINK_WRONG_ACCOUNT, Fault.LINK_WRONG_PORT, Fault.READ_SILENT, Fault.LEDGER_FAILED,
+})  # fmt: skip
+# Where they strike depends on how many messages there were, so that two ways of stepping a day cannot agree on them.
+BY_MESSAGE: Final = frozenset({
+    Fault.PROCESS_KILLED, Fault.PROCESS_KILLED_AGAIN, Fault.ACTOR_CRASHED, Fault.SESSION_GIVEN_UP, Fault.LEDGER_FAILED,
+    Fault.SHARED_LEDGER_FAILED,
+})  # fmt: skip

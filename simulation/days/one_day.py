@@ -1,0 +1,176 @@
+"""One seed from plan to result, in one process; and the same seed again with the trace on."""
+
+from __future__ import annotations
+
+import gc
+import time
+import traceback
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from config.settings import Settings, load_settings
+from domain.instants import exchange_clock
+from domain.units import Cents, Utc
+from simulation.days.coverage import Coverage
+from simulation.days.plan import plan_day
+from simulation.days.world import World, executions_hash, fresh_ledgers, make_template
+from supervision.stepped import VirtualClock
+from supervision.trace import FileTrace, Header, Trace
+
+HOUR_MS: Final = 3_600_000
+PARITY_EVERY: Final = 200
+TICKERS: Final = ["SPX", "SPY", "QQQ", "IWM", "NVDA"]
+LANES: Final = {"gexwatch": ["SPX", "SPY", "NVDA"], "advisor": ["QQQ", "IWM", "SPX"]}
+
+
+class DayResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What a day came to; `is_same` is the verdict of its comparison, `None` where there was none."""
+
+    seed: int
+    cpu_s: float
+    messages: int
+    lives: int
+    executions: int
+    digest: str
+    broken: tuple[str, ...]
+    is_same: bool | None
+    coverage: Coverage
+
+
+def day_settings() -> Settings:
+    """Return the settings of simulated days: the defaults, five tickers, six lanes."""
+    promoted = ["GAMMA_FLIP-1", "STRUCTURE_BREAK-1"]
+    overrides = {"tickers": TICKERS, "lanes": LANES, "promoted": promoted}
+    return load_settings(None, "demo", overrides)
+
+
+def variants_of(settings: Settings) -> dict[str, Settings]:
+    """Return the settings by variant: other accounts and limits, so that other gates decide."""
+    entry, strategies, demo = settings.entry, settings.strategies, settings.demo
+    often = {
+        name: replace(
+            rules, cooldown_ms=60_000, trades_per_day_max=60, one_position_only=False
+        ) for name, rules in strategies.items()
+    }  # fmt: skip
+    two = replace(settings.broker, gateways=settings.broker.gateways * 2)
+    liquidity = replace(entry.liquidity, display_share_max=3.0)
+    patient = replace(
+        settings.exits, no_progress_ms=5 * HOUR_MS, premium_stop=0.6, premium_backstop=0.8, take_single=3.0
+    )
+    long_holds = {name: replace(rules, max_hold_ms=5 * HOUR_MS) for name, rules in settings.ticker_rules.items()}
+    return {
+        "plain": settings,
+        "patient": settings.model_copy(
+            update={
+                "broker": two,
+                "entry": replace(entry, liquidity=liquidity, loss_streak_max=100, positions_max=8),
+                "exits": patient,
+                "ticker_rules": long_holds,
+                "strategies": often,
+            }
+        ),
+        "small": settings.model_copy(update={"demo": replace(demo, nav_usd=24_000)}),
+        "strict": settings.model_copy(
+            update={
+                "entry": replace(
+                    entry, daily_loss_max_cents=Cents(25_000), loss_streak_max=20, premium_nav_per_underlying=0.004,
+                    premium_nav_total=0.008,
+                ),
+                "broker": two,
+            }
+        ),
+        "roomy": settings.model_copy(
+            update={
+                "demo": replace(demo, nav_usd=3_000_000),
+                "broker": two,
+                "entry": replace(
+                    entry, liquidity=liquidity, loss_streak_max=100, positions_max=8, positions_per_ticker_max=3
+                ),
+                "strategies": often,
+            }
+        ),
+    }  # fmt: skip
+
+
+class Days:
+    """A folder in which days are run, one after the other; days of one market seed share its columns."""
+
+    def __init__(self, settings: Settings, folder: Path, parity_every: int = PARITY_EVERY) -> None:
+        self._settings = settings
+        self._variants = variants_of(settings)
+        self._folder = folder
+        self._template = folder / "template"
+        self._parity_every = parity_every
+        make_template(settings, self._template, Utc(0))
+
+    def run(self, seed: int) -> DayResult:
+        """Run a day; on a sample also the way the plain ports step it, whose executions must be the same."""
+        began = time.process_time()
+        world, broken = self._run(seed)
+        cpu_s = time.process_time() - began
+        is_same = self.is_same(seed) if self._parity_every and seed % self._parity_every == 0 else None
+        if is_same is False:
+            broken = (*broken, "stepped as the plain ports do, the day had other executions")
+        result = DayResult(
+            seed=seed, cpu_s=round(cpu_s, 4), messages=world.messages, lives=world.lives,
+            executions=world.executions, digest=executions_hash(world.scene.exchange),
+            broken=broken, is_same=is_same, coverage=world.coverage,
+        )  # fmt: skip
+        del world
+        gc.collect(1)  # a day is a knot of references
+        return result
+
+    def is_same(self, seed: int) -> bool:
+        """Return whether a day comes to the same executions, stepped by event and every second."""
+        found = [
+            executions_hash(self._run(seed, is_dense=is_dense, is_comparable=True)[0].scene.exchange)
+            for is_dense in (False, True)
+        ]
+        return found[0] == found[1]
+
+    def trace(self, seed: int, folder: Path) -> tuple[str, ...]:
+        """Run a day with its trace on, into a folder; return what broke."""
+        folder.mkdir(parents=True, exist_ok=True)
+        settings = self._settings
+
+        def make_trace(clock: VirtualClock, run_n: int) -> Trace:
+            header = Header(
+                run_n=run_n, session="simulated", started_utc=clock.now_utc(), rate=1.0,
+                settings_digest=settings.digest(), code_version="", settings=msgspec.Raw(settings.to_json()),
+            )  # fmt: skip
+            path = folder / f"trace-{run_n}.jsonl"
+            path.unlink(missing_ok=True)
+            return FileTrace(path, header, clock)
+
+        plan = plan_day(seed, settings)
+        ledgers = folder / "ledgers"
+        fresh_ledgers(self._template, ledgers)
+        world = World(self._variants[plan.variant], plan, ledgers, make_trace=make_trace)
+        broken = _run(world)
+        lines = [f"seed {seed}: {text}" for text in broken or ("nothing broke",)]
+        lines += [f"planned {exchange_clock(fault.at_utc)} {fault.kind.value} {fault}" for fault in plan.faults]
+        lines += [f"{seq} {exchange_clock(at)} {at} -> {to}: {message}" for seq, at, to, message in world.scene.ring]
+        (folder / "findings.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return broken
+
+    def _run(self, seed: int, *, is_dense: bool = False, is_comparable: bool = False) -> tuple[World, tuple[str, ...]]:
+        ledgers = self._folder / "ledgers"
+        fresh_ledgers(self._template, ledgers)
+        plan = plan_day(seed, self._settings, is_comparable=is_comparable)
+        world = World(self._variants[plan.variant], plan, ledgers, is_dense=is_dense)
+        return world, _run(world)
+
+
+def _run(world: World) -> tuple[str, ...]:
+    """Run a world; what the simulator itself raises is a finding, too."""
+    try:
+        world.run()
+    except KeyboardInterrupt:
+        raise
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        world.scene.breaks(f"the simulator raised {error!r} in {where.filename}:{where.lineno}")
+    return tuple(world.scene.broken)

@@ -1,0 +1,48 @@
+"""The stepped runtime of faulty days: a look at everything after each instant, and an order for what shares one.
+
+At a whole second the exchange matches first, then quotes are told, then everything else happens in the order in which
+it was asked for. Both ways of stepping a day keep to that, so that ties decide no fill.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from typing import Final
+
+from domain.units import Utc
+from simulation.inprocess.port import STEPS_AFTER_CLOSE_NS
+from simulation.market.market import Market
+from supervision.stepped import SteppedRuntime
+
+EXCHANGE_FIRST: Final = 0
+QUOTES_NEXT: Final = 1
+_FIRST_N: Final = -(1 << 62)
+_RANK_N: Final = 1 << 40
+
+
+class DayRuntime(SteppedRuntime):
+    """The stepped runtime with a look at everything after each instant."""
+
+    after_step: Callable[[Utc], None] = staticmethod(lambda _now: None)
+
+    def _drain(self) -> None:
+        super()._drain()
+        self.after_step(self._virtual.now_utc())
+
+    def call_first_at(self, at_utc: Utc, rank: int, act: Callable[[], None]) -> None:
+        """Call `act` at an instant before everything of a higher rank, and before everything without one."""
+        self._later_n += 1
+        heapq.heappush(self._later, (at_utc, _FIRST_N + rank * _RANK_N + self._later_n, act))
+
+
+def every(runtime: DayRuntime, period_ns: int, rank: int, act: Callable[[], None], market: Market) -> None:
+    """Call `act` every period until some time after the market's close."""
+
+    def again() -> None:
+        act()
+        now = runtime.clock.now_utc()
+        if now <= market.close_utc + STEPS_AFTER_CLOSE_NS:
+            runtime.call_first_at(now + period_ns, rank, again)
+
+    runtime.call_first_at(runtime.clock.now_utc() + period_ns, rank, again)

@@ -1,0 +1,208 @@
+"""What is at stake in a demo, by what its actors say: the reasons for which market time must not run fast.
+
+Pure: fed with messages and the market's instant. Nothing lasts for ever for want of a message that was lost: each
+wait ends by itself after `WAIT_NS` of market time, except what is held, what works, and what is down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from enum import StrEnum
+from typing import Any, Final
+
+from domain.instants import SECOND
+from domain.position.cycle import PositionState
+from domain.session.modes import ALLOWS_EXITS, Mode
+from domain.units import Utc
+from messages import broker, entries, market, operator, orders, positions, session, signals
+from messages.base import Message
+
+WAIT_NS: Final = 60 * SECOND
+
+
+class Stake(StrEnum):
+    """Why the clock runs as it does, most urgent first."""
+
+    DECISION = "a signal is decided"
+    ORDER = "an order works"
+    OUTAGE = "a link is down or being dialled"
+    HELD = "a position is held"
+    NOTHING = "nothing is at stake"
+
+
+class Stakes:
+    """The present stakes.
+
+    Args:
+        hubs: those that must be up.
+    """
+
+    def __init__(self, hubs: Iterable[str]) -> None:
+        self.quoted_utc = Utc(0)  # the newest quote or price that an actor has passed on
+        self._decisions: dict[str, Utc] = {}  # alerts and signals without an answer, until when at the latest
+        self._entries: dict[str, Utc] = {}  # refs of entry orders that may work
+        self._positions: dict[str, PositionState] = {}
+        self._mode: Mode | None = None
+        self._hubs = dict.fromkeys(hubs, False)
+        self._links: dict[str, bool] = {}  # sessions with the broker, by the actor that dials
+        self._asked: dict[str, Utc] = {}  # questions to ports that have not been answered
+
+    def hear(self, message: Message, to: str, now: Utc) -> None:
+        """Take note of what was told (`to` a name) or published (`to` is empty)."""
+        known = HEARD.get(type(message))
+        if known is not None:
+            known(self, message, to, now)
+
+    def at(self, now: Utc) -> Stake:
+        """Return the most urgent reason."""
+        for waits in (self._decisions, self._entries, self._asked):
+            for key in [key for key, until_utc in waits.items() if until_utc <= now]:
+                del waits[key]
+        states = self._positions.values()
+        if self._decisions:
+            return Stake.DECISION
+        if self._entries or PositionState.PENDING_ENTRY in states or PositionState.PENDING_EXIT in states:
+            return Stake.ORDER
+        if self._asked or self._mode not in ALLOWS_EXITS or not all((*self._hubs.values(), *self._links.values())):
+            return Stake.OUTAGE
+        return Stake.HELD if PositionState.OPEN in states else Stake.NOTHING
+
+    def hubs_up(self) -> frozenset[str]:
+        """Return the hubs that deliver, as far as they say."""
+        return frozenset(hub for hub, is_up in self._hubs.items() if is_up)
+
+    # -- decisions and orders -------------------------------------------------------------------
+
+    def _on_record_alert(self, message: signals.RecordAlert, _to: str, now: Utc) -> None:
+        self._decisions[message.alert.key.alert_id] = now + WAIT_NS
+
+    def _on_signal(self, message: signals.SignalRaised, _to: str, now: Utc) -> None:
+        self._decisions[f"signal {message.intent.key.alert_id}"] = max(message.intent.expires_utc, now) + WAIT_NS
+
+    def _on_alert(self, message: signals.AlertRaised, _to: str, _now: Utc) -> None:
+        self._decisions.pop(message.alert.key.alert_id, None)
+
+    def _on_denied(self, message: entries.EntryDenied, _to: str, _now: Utc) -> None:
+        self._decisions.pop(f"signal {message.key.alert_id}", None)
+
+    def _on_handed_over(self, message: entries.EntryHandedOver, _to: str, now: Utc) -> None:
+        self._decisions.pop(f"signal {message.key.alert_id}", None)
+        self._entries[message.leg.order_ref] = now + WAIT_NS
+
+    def _on_order_over(self, message: orders.OrderClosed | orders.OrderRejected, _to: str, _now: Utc) -> None:
+        self._entries.pop(message.order_ref, None)
+
+    def _on_abandoned(self, message: positions.EntryAbandoned, _to: str, _now: Utc) -> None:
+        self._entries.pop(message.order_ref, None)
+        self._positions.pop(message.ref.position_id, None)
+
+    def _on_position(self, message: positions.PositionChanged, _to: str, _now: Utc) -> None:
+        self._positions[message.ref.position_id] = message.state
+
+    def _on_opened(self, message: positions.PositionOpened, _to: str, _now: Utc) -> None:
+        self._positions.setdefault(message.ref.position_id, PositionState.OPEN)
+
+    def _on_closed(self, message: positions.PositionClosed, _to: str, _now: Utc) -> None:
+        self._positions.pop(message.ref.position_id, None)
+
+    # -- people ---------------------------------------------------------------------------------
+
+    def _on_command(self, message: operator.OperatorCommand, _to: str, now: Utc) -> None:
+        self._decisions[f"command {message.command_id}"] = now + WAIT_NS
+
+    def _on_command_over(self, message: operator.CommandDone | operator.CommandDenied, _to: str, _now: Utc) -> None:
+        self._decisions.pop(f"command {message.command_id}", None)
+
+    # -- links ----------------------------------------------------------------------------------
+
+    def _on_mode(self, message: session.ModeChanged, _to: str, _now: Utc) -> None:
+        self._mode = message.mode
+
+    def _on_dial(self, _message: broker.Dial, to: str, _now: Utc) -> None:
+        self._links[to.removeprefix("port:")] = False
+
+    def _on_hang_up(self, _message: broker.CloseLink, to: str, _now: Utc) -> None:
+        self._links.pop(to.removeprefix("port:"), None)
+
+    def _on_link_up(self, _message: broker.LinkUp | broker.LinkRestored, to: str, _now: Utc) -> None:
+        self._links[to] = True
+
+    def _on_link_down(self, _message: broker.LinkLost | broker.LinkFailed, to: str, _now: Utc) -> None:
+        self._links[to] = False
+
+    def _on_hub_up(self, message: market.HubUp, _to: str, _now: Utc) -> None:
+        self._hubs[message.hub] = True
+
+    def _on_hub_down(self, message: market.HubDown, _to: str, _now: Utc) -> None:
+        self._hubs[message.hub] = False
+
+    # -- questions to ports ---------------------------------------------------------------------
+
+    def _on_list(self, message: market.ListChain, _to: str, now: Utc) -> None:
+        self._asked[f"chain {message.ticker}"] = now + WAIT_NS
+
+    def _on_listed(self, message: market.ChainListed | market.ChainFailed, _to: str, _now: Utc) -> None:
+        self._asked.pop(f"chain {message.ticker}", None)
+
+    def _on_read(self, message: broker.ReadBack, _to: str, now: Utc) -> None:
+        self._asked[f"read {message.read_n}"] = now + WAIT_NS
+
+    def _on_read_answer(self, message: broker.BrokerRead | broker.BrokerReadFailed, _to: str, _now: Utc) -> None:
+        self._asked.pop(f"read {message.read_n}", None)
+
+    def _on_negotiate(self, message: market.Negotiate, _to: str, now: Utc) -> None:
+        self._asked[f"feed {message.feed_epoch}"] = now + WAIT_NS
+
+    def _on_negotiated(self, message: market.Negotiated | market.NegotiateFailed, _to: str, _now: Utc) -> None:
+        self._asked.pop(f"feed {message.feed_epoch}", None)
+
+    # -- quotes ---------------------------------------------------------------------------------
+
+    def _on_quote(self, message: market.QuoteChanged, _to: str, _now: Utc) -> None:
+        self.quoted_utc = max(self.quoted_utc, message.quote.at_utc)
+
+    def _on_spots(self, message: market.SpotsChanged, _to: str, _now: Utc) -> None:
+        self.quoted_utc = max((self.quoted_utc, *(spot.at_utc for spot in message.spots)))
+
+
+Take = Callable[[Stakes, Any, str, Utc], None]
+HEARD: Final[dict[type[Message], Take]] = {
+    signals.RecordAlert: Stakes._on_record_alert,
+    signals.AlertRaised: Stakes._on_alert,
+    signals.SignalRaised: Stakes._on_signal,
+    entries.EntryDenied: Stakes._on_denied,
+    entries.EntryHandedOver: Stakes._on_handed_over,
+    orders.OrderClosed: Stakes._on_order_over,
+    orders.OrderRejected: Stakes._on_order_over,
+    positions.EntryAbandoned: Stakes._on_abandoned,
+    positions.PositionChanged: Stakes._on_position,
+    positions.PositionOpened: Stakes._on_opened,
+    positions.PositionClosed: Stakes._on_closed,
+    operator.Kill: Stakes._on_command,
+    operator.Resume: Stakes._on_command,
+    operator.Flatten: Stakes._on_command,
+    operator.Promote: Stakes._on_command,
+    operator.Demote: Stakes._on_command,
+    operator.CommandDone: Stakes._on_command_over,
+    operator.CommandDenied: Stakes._on_command_over,
+    session.ModeChanged: Stakes._on_mode,
+    broker.Dial: Stakes._on_dial,
+    broker.CloseLink: Stakes._on_hang_up,
+    broker.LinkUp: Stakes._on_link_up,
+    broker.LinkRestored: Stakes._on_link_up,
+    broker.LinkLost: Stakes._on_link_down,
+    broker.LinkFailed: Stakes._on_link_down,
+    broker.ReadBack: Stakes._on_read,
+    broker.BrokerRead: Stakes._on_read_answer,
+    broker.BrokerReadFailed: Stakes._on_read_answer,
+    market.HubUp: Stakes._on_hub_up,
+    market.HubDown: Stakes._on_hub_down,
+    market.ListChain: Stakes._on_list,
+    market.ChainListed: Stakes._on_listed,
+    market.ChainFailed: Stakes._on_listed,
+    market.Negotiate: Stakes._on_negotiate,
+    market.Negotiated: Stakes._on_negotiated,
+    market.NegotiateFailed: Stakes._on_negotiated,
+    market.QuoteChanged: Stakes._on_quote,
+    market.SpotsChanged: Stakes._on_spots,
+}

@@ -1,0 +1,134 @@
+"""What the warehouse's writer finds at its start: it puts a day's folder in order and touches only our own names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from datetime import date
+from pathlib import Path
+
+import msgspec
+
+from storage import manifest, plain_names
+from storage.bucket_file import is_whole_file
+from storage.manifest import FILE, PARTS, Damaged, DamagedManifestError, Manifest
+from storage.rebuild import data_files, rebuilt
+
+_OURS = re.compile(
+    r"(?:hot|sealed|whole|live)-.+\.parquet(?:\.tmp)?|(?:hot|sealed|empty|damaged)-.+\.part(?:\.tmp)?"
+    r"|manifest\.json(?:\.tmp)?"
+)
+_KEPT = re.compile(r"manifest\.json\.damaged-\d+|damaged-.+\.(?:part|parquet)")
+_NAMED_MAX = 3
+
+
+def put_in_order(root: Path, session: date) -> tuple[Manifest, tuple[str, ...]]:
+    """Delete what a crash or a seal left over, set aside what is damaged, show what there is; return what was found.
+
+    Raises:
+        OSError: the folder cannot be read or written.
+        WarehouseRefusedError: its manifest is of a newer version.
+    """
+    folder = manifest.folder_of(root, session)
+    said: list[str] = []
+    before = _manifest(root, session, said)
+    found = msgspec.structs.replace(before, retired=())
+    lost = [Damaged(part, why) for part in found.parts if (why := _why_damaged(folder / part.name)) is not None]
+    if lost:
+        found = without_damaged(found, tuple(set_aside(folder, damaged) for damaged in lost), lost)
+        said.append(damaged_text(session, tuple(lost)))
+    if found is not before and (found != before or not (folder / FILE).exists()) and _has_anything(found):
+        manifest.swap(root, found)
+    named = found.named() | {FILE}
+    strangers = []
+    for path in _files(folder):
+        name = path.relative_to(folder).as_posix()
+        if name in named or _KEPT.fullmatch(path.name):
+            continue
+        if _OURS.fullmatch(path.name):
+            if not path.name.startswith("live-") or path.suffix == ".tmp":
+                path.unlink(missing_ok=True)
+        else:
+            strangers.append(name)
+    strangers += sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name != PARTS)
+    if strangers:
+        more = f" and {len(strangers) - _NAMED_MAX} more" if len(strangers) > _NAMED_MAX else ""
+        said.append(
+            f"{folder} holds what is not the warehouse's ({', '.join(strangers[:_NAMED_MAX])}{more}); "
+            "it is left alone: move it elsewhere, a plain glob may read it."
+        )
+    plain_names.show(folder, found)
+    return found, tuple(said)
+
+
+def set_aside(folder: Path, damaged: Damaged) -> Damaged:
+    """Move a file that cannot be read to where no glob looks, and return it under its new name.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    path = folder / damaged.part.name
+    name = f"{PARTS}/damaged-{path.name}"
+    (folder / PARTS).mkdir(exist_ok=True)
+    with suppress(FileNotFoundError):
+        path.rename(folder / name)
+    return Damaged(msgspec.structs.replace(damaged.part, name=name), damaged.why)
+
+
+def without_damaged(found: Manifest, aside: tuple[Damaged, ...], damaged: Iterable[Damaged]) -> Manifest:
+    """Return the manifest without the damaged files, which are on record as set `aside`."""
+    gone = {lost.part.name for lost in damaged}
+    parts = tuple(part for part in found.parts if part.name not in gone)
+    return msgspec.structs.replace(found, parts=parts, damaged=(*found.damaged, *aside))
+
+
+def _why_damaged(path: Path) -> str | None:
+    try:
+        return None if is_whole_file(path) else f"{path.stat().st_size} bytes, which are no whole file"
+    except FileNotFoundError:
+        return "it is missing"
+
+
+def _has_anything(found: Manifest) -> bool:
+    return bool(found.parts or found.buckets or found.damaged or found.gaps)
+
+
+def _manifest(root: Path, session: date, said: list[str]) -> Manifest:
+    """Return a day's manifest, made anew from its files where it is lost or cannot be read."""
+    folder = manifest.folder_of(root, session)
+    try:
+        found = manifest.load(root, session)
+        if (folder / FILE).exists() or not data_files(folder):
+            return found
+        what = "is missing"
+    except DamagedManifestError:
+        n = next(n for n in range(1, 1_000) if not (folder / f"{FILE}.damaged-{n}").exists())
+        (folder / FILE).rename(folder / f"{FILE}.damaged-{n}")
+        what = f"could not be read (kept as {FILE}.damaged-{n})"
+    made = rebuilt(root, session)
+    made = msgspec.structs.replace(made, damaged=tuple(set_aside(folder, lost) for lost in made.damaged))
+    rows_n = sum(part.rows for part in made.parts)
+    said.append(
+        f"The manifest of {session} {what} and was made anew from {len(made.parts)} files with {rows_n} rows; "
+        "its gaps and counts are lost, restore it from a copy if you need them."
+    )
+    if made.damaged:
+        said.append(damaged_text(session, made.damaged))
+    return made
+
+
+def damaged_text(session: date, damaged: tuple[Damaged, ...]) -> str:
+    """Return in one sentence that files of a day could not be read."""
+    names = ", ".join(lost.part.name.rpartition("/")[2] for lost in damaged[:_NAMED_MAX])
+    rows_n = sum(lost.part.rows for lost in damaged)
+    return (
+        f"{len(damaged)} file{'s' * (len(damaged) != 1)} of {session} cannot be read ({names}: {damaged[0].why}), "
+        f"{rows_n} rows are lost and on record; look at the disk."
+    )
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for place in (folder, folder / PARTS):
+        if place.is_dir():
+            yield from sorted(path for path in place.iterdir() if path.is_file())

@@ -1,0 +1,220 @@
+"""The questions that people ask again and again, by name: for notebooks, dashboard and API alike.
+
+Each takes a `Database` and returns an Arrow table with the units of the views (US dollars, UTC and New York). A rate is
+never without its `n`, and comes with its Wilson interval of 95 %.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+
+import pyarrow as pa
+
+from domain.options.profile import SCALARS, VALUE_COLUMNS, Shape, shape_of
+from storage.views.database import Database, QueryError
+
+Z95 = 1.959963984540054
+
+
+def _wilson(wins: str, n: str) -> str:
+    """Return the select items of a share with its Wilson interval of 95 %; `NULL` where nothing was counted."""
+    centre = f"({wins} + {Z95**2 / 2}) / ({n} + {Z95**2})"
+    half = f"{Z95} * sqrt({wins} * ({n} - {wins}) / {n}::DOUBLE + {Z95**2 / 4}) / ({n} + {Z95**2})"
+    return (
+        f"if({n} > 0, {wins} / {n}::DOUBLE, NULL) AS rate,"
+        f" if({n} > 0, greatest(0, {centre} - {half}), NULL) AS rate_low,"
+        f" if({n} > 0, least(1, {centre} + {half}), NULL) AS rate_high"
+    )
+
+
+# -- market ----------------------------------------------------------------------------------------
+
+
+def day_series(db: Database, ticker: str, session: date, category: str, values: tuple[str, ...]) -> pa.Table:
+    """Return one ticker's series of a day: `bucket_utc`, `bucket_ny`, `spot` and the wanted scalars, by bucket.
+
+    Read straight from the row groups of the ticker: it costs milliseconds.
+
+    Raises:
+        QueryError: the category has no such scalar.
+    """
+    shape = _shape(category)
+    unknown = [value for value in values if value not in SCALARS[shape]]
+    if unknown:
+        raise QueryError(f"{category} has no {', '.join(unknown)}; it has {', '.join(SCALARS[shape])}.")
+    return db.warehouse.series(session, ticker, category, values)
+
+
+def last_bucket(db: Database) -> pa.Table:
+    """Return the newest stored bucket of every hub: time, hub, ticker, category, spot, zero gamma and net gamma.
+
+    Read straight from the newest files, without the views: it costs milliseconds, however long the day is.
+    """
+    sessions = db.sessions()
+    return db.warehouse.last_bucket(sessions[-1]) if sessions else db.warehouse.last_bucket(None)
+
+
+def heatmap(db: Database, ticker: str, session: date, category: str, value: str = "gex_vol") -> pa.Table:
+    """Return the profile of a day by strike: `bucket_utc`, `bucket_ny`, `spot`, lists `strikes` and `values`.
+
+    Raises:
+        QueryError: the category has no such per-strike column.
+    """
+    shape = _shape(category)
+    if value not in VALUE_COLUMNS[shape]:
+        raise QueryError(f"{category} has no {value} by strike; it has {', '.join(VALUE_COLUMNS[shape]) or 'none'}.")
+    scale = 1000.0 if value.endswith("ivol") else 100.0
+    return db.query(
+        "SELECT bucket AS bucket_utc, ny(bucket) AS bucket_ny, nullif(spot, 0) / 100.0 AS spot,"
+        f" list_transform(strikes, lambda x: x / 100.0) AS strikes, list_transform({value}, lambda x: x / {scale}) AS"
+        f' "values" FROM base_{shape.value} WHERE ticker = $ticker AND category = $category AND session = $session'
+        " QUALIFY row_number() OVER (PARTITION BY bucket ORDER BY store_n DESC) = 1 ORDER BY bucket",
+        {"ticker": ticker, "category": category, "session": session},
+    )
+
+
+def month_aggregates(db: Database, first: date, last: date) -> pa.Table:
+    """Return per session, ticker and category: rows, spot range and close, and the mean and range of net gamma."""
+    return db.query(
+        "SELECT session, ticker, category, count(*) AS rows, min(spot) AS low, max(spot) AS high,"
+        " arg_max(spot, last_utc) AS close, avg(sum_gex_vol) AS net_gamma_mean, min(sum_gex_vol) AS net_gamma_min,"
+        " max(sum_gex_vol) AS net_gamma_max FROM gex WHERE session BETWEEN $first AND $last GROUP BY ALL"
+        " ORDER BY session, ticker, category",
+        {"first": first, "last": last},
+    )
+
+
+def gap_report(db: Database) -> pa.Table:
+    """Return what is missing per session, hub and cause: rows stored, rows missing, the share, the longest interval."""
+    return db.query(
+        "WITH missing AS (SELECT session, hub, why, sum(rows)::BIGINT AS missing, count(*) AS intervals,"
+        " max(buckets) * 0.5::DOUBLE AS longest_min, min(from_ny) AS first_ny, max(to_ny) AS last_ny FROM gaps"
+        " GROUP BY ALL),"
+        " stored AS (SELECT session, hub, count(*) AS stored FROM rows GROUP BY ALL)"
+        " SELECT session, hub, why, coalesce(stored, 0) AS stored, missing, missing / (missing + coalesce(stored, 0))"
+        " AS share_missing, intervals, longest_min, first_ny, last_ny FROM missing LEFT JOIN stored USING (session,"
+        " hub)"
+        " ORDER BY session, hub, why"
+    )
+
+
+def _shape(category: str) -> Shape:
+    try:
+        return shape_of(category)
+    except ValueError as error:
+        raise QueryError(f"{error}.") from None
+
+
+# -- signals ---------------------------------------------------------------------------------------
+
+# What became of an alert, followed in the spots of its ticker's rows until its horizon: whichever of target and stop
+# came first; neither: by the sign at the end. A spot counts from the instant on at which the alert was found.
+_OUTCOMES = """
+WITH ticks AS (
+  SELECT DISTINCT session, ticker, last_utc, spot FROM rows WHERE spot IS NOT NULL
+), followed AS (
+  SELECT a.alert_id, a.direction, a.entry, a.target, a.stop, t.last_utc, t.spot,
+    (t.spot - a.entry) * a.direction AS gain
+  FROM alerts a JOIN ticks t ON t.session = a.session AND t.ticker = a.ticker AND t.last_utc > a.raised_utc
+    AND t.last_utc <= a.raised_utc + to_milliseconds((a.horizon_s * 1000)::BIGINT)
+), measured AS (
+  SELECT alert_id, count(*) AS ticks, max(gain) AS best, min(gain) AS worst, arg_max(gain, last_utc) AS at_end,
+    min(last_utc) FILTER ((spot - target) * direction >= 0) AS hit_utc,
+    min(last_utc) FILTER ((stop - spot) * direction >= 0) AS stopped_utc
+  FROM followed GROUP BY alert_id
+)
+SELECT a.alert_id, a.session, a.source, a.ticker, a.kind, a.version, a.is_shadow, a.direction, a.raised_utc,
+  a.raised_ny,
+  a.entry, a.target, a.stop, m.best AS best_move, m.worst AS worst_move, m.at_end AS end_move,
+  CASE WHEN m.ticks IS NULL THEN 'no data'
+    WHEN m.hit_utc IS NOT NULL AND (m.stopped_utc IS NULL OR m.hit_utc < m.stopped_utc) THEN 'target'
+    WHEN m.stopped_utc IS NOT NULL THEN 'stop' WHEN m.at_end > 0 THEN 'up at the horizon'
+    ELSE 'down at the horizon' END AS outcome,
+  if(m.ticks IS NULL, NULL, (m.hit_utc IS NOT NULL AND (m.stopped_utc IS NULL OR m.hit_utc < m.stopped_utc))
+    OR (m.hit_utc IS NULL AND m.stopped_utc IS NULL AND m.at_end > 0)) AS is_win
+FROM alerts a LEFT JOIN measured m USING (alert_id)
+"""
+
+
+def alert_outcomes(db: Database) -> pa.Table:
+    """Return what became of each alert: best, worst and last move in its direction (USD), outcome, whether it won."""
+    return db.query(f"{_OUTCOMES} ORDER BY raised_utc, alert_id")
+
+
+def alert_performance(db: Database) -> pa.Table:
+    """Return the win rate per source, kind and version with its Wilson interval; no data counts for nothing."""
+    return db.query(
+        f"SELECT source, kind, version, is_shadow, count(*) AS alerts, count(is_win) AS n,"
+        f" count(*) FILTER (is_win) AS wins, {_wilson('count(*) FILTER (is_win)', 'count(is_win)')},"
+        " avg(end_move / entry * 1e4) AS mean_end_bps, avg(best_move / entry * 1e4) AS mean_best_bps,"
+        f" avg(worst_move / entry * 1e4) AS mean_worst_bps FROM ({_OUTCOMES}) GROUP BY ALL"
+        " ORDER BY source, kind, version, is_shadow"
+    )
+
+
+# -- trades ----------------------------------------------------------------------------------------
+
+_FATES = (
+    "SELECT a.*, coalesce(p.qty, 0) > 0 AS is_filled FROM attempts a LEFT JOIN positions p"
+    " ON p.desk = a.desk AND p.intent_id = a.intent_id"
+)
+
+
+def fill_rate_by_time(db: Database) -> pa.Table:
+    """Return per strategy and half hour (New York): attempts, accepted, filled, and the fill rate of the accepted."""
+    return db.query(
+        "SELECT strategy, time_bucket(INTERVAL 30 MINUTE, decided_ny)::TIME AS half_hour_ny, count(*) AS attempts,"
+        " count(*) FILTER (is_accepted) AS n, count(*) FILTER (is_filled) AS filled,"
+        f" {_wilson('count(*) FILTER (is_accepted AND is_filled)', 'count(*) FILTER (is_accepted)')}"
+        f" FROM ({_FATES}) GROUP BY ALL ORDER BY strategy, half_hour_ny"
+    )
+
+
+def fill_rate_by_code(db: Database) -> pa.Table:
+    """Return how attempts ended: `filled`, `accepted, no fill`, or the reject code, with the share of all attempts."""
+    return db.query(
+        "WITH ends AS (SELECT strategy, if(is_filled, 'filled', coalesce(code, 'accepted, no fill')) AS ended,"
+        f" count(*) AS attempts FROM ({_FATES}) GROUP BY ALL) SELECT strategy, ended, attempts,"
+        " (sum(attempts) OVER s)::BIGINT AS n, attempts / sum(attempts) OVER s AS rate FROM ends"
+        " WINDOW s AS (PARTITION BY strategy) ORDER BY strategy, attempts DESC, ended"
+    )
+
+
+def slippage(db: Database) -> pa.Table:
+    """Return entries' slippage against the mid that the gates saw, per strategy and ticker, in USD and share of mid."""
+    return db.query(
+        "SELECT strategy, ticker, count(*) AS n, sum(qty)::BIGINT AS contracts, avg(slippage) AS mean,"
+        " median(slippage) AS median,"
+        " max(slippage) AS worst, avg(slippage / nullif(mid, 0)) AS mean_share_of_mid, sum(slippage * qty *"
+        " multiplier) AS"
+        " cost FROM (SELECT *, abs(cash / nullif(qty * price, 0)) AS multiplier FROM fills WHERE slippage IS NOT NULL)"
+        " GROUP BY ALL ORDER BY strategy, ticker"
+    )
+
+
+def pnl(db: Database) -> pa.Table:
+    """Return realised P&L after fees by week (its Monday), strategy and exit reason, with wins and the win rate."""
+    return db.query(
+        "SELECT date_trunc('week', session)::DATE AS week, strategy, coalesce(exit_reason, \"end\") AS exit_reason,"
+        f" count(*) AS n, count(*) FILTER (pnl > 0) AS wins, {_wilson('count(*) FILTER (pnl > 0)', 'count(*)')},"
+        " sum(pnl) AS pnl, sum(fees) AS fees, avg(pnl) AS mean, min(pnl) AS worst, max(pnl) AS best FROM positions"
+        " WHERE closed_utc IS NOT NULL AND qty > 0 GROUP BY ALL ORDER BY week, strategy, exit_reason"
+    )
+
+
+def latency(db: Database) -> pa.Table:
+    """Return the way of each accepted attempt in ms after its bucket's close: alert, gates decided, order recorded."""
+    return db.query(
+        "WITH entries AS (SELECT intent_id, desk, min(intended_utc) AS intended_utc FROM orders WHERE NOT is_exit"
+        " GROUP BY ALL) SELECT a.session, a.alert_id, a.strategy, a.ticker, a.decided_ny, close_ms(l.raised_utc,"
+        " a.bucket_utc) AS alert_ms, close_ms(a.decided_utc, a.bucket_utc) AS decided_ms,"
+        " close_ms(e.intended_utc, a.bucket_utc) AS order_ms FROM attempts a LEFT JOIN alerts l USING (alert_id)"
+        " LEFT JOIN entries e ON e.desk = a.desk AND e.intent_id = a.intent_id WHERE a.code IS NULL"
+        " OR a.intent_id IS NOT NULL ORDER BY a.decided_utc"
+    )
+
+
+QUERIES = (
+    day_series, last_bucket, heatmap, month_aggregates, gap_report, alert_outcomes, alert_performance,
+    fill_rate_by_time, fill_rate_by_code, slippage, pnl, latency,
+)  # fmt: skip

@@ -1,0 +1,185 @@
+"""What `run` says at its start and at its end, and what it leaves behind for the next start."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from commands import run
+from commands.cli import main
+from commands.folder import DataFolder
+from commands.live import seal_beside
+from config.settings import Settings, load_settings
+from domain.instants import MINUTE, session_of
+from domain.risk.kill import KillLevel
+from domain.units import Utc
+from messages import orders, risk
+from messages.envelope import HandlingOutcome
+from storage.desk_ledger import DeskLedger
+from storage.shared_ledger import SharedLedger, start_run
+from supervision.mailbox import Mail
+from supervision.stepped import VirtualClock
+from supervision.trace import FileTrace, Header, seal
+from tests.testkit import ledger_asks as ask
+from tests.testkit.paths import ROOT
+from tests.testkit.supervisor_child import eventually, main_py
+
+A_DAY = 24 * 60 * MINUTE
+
+
+class Desk:
+    """A real desk's data folder, with a kill level on record where there is one."""
+
+    def __init__(self, root: Path) -> None:
+        self.folder = DataFolder(root)
+        self.folder.make()
+        self.settings: Settings = load_settings(profile="real", overrides={"data_dir": str(root)})
+        self.running: Any = type("Running", (), {"desk": "paper"})
+
+    def record(self, level: KillLevel) -> None:
+        start_run(self.folder.ledgers, ("paper",), ask.T0)
+        shared = SharedLedger(self.folder.ledgers, ("paper",))
+        shared.open()
+        row = risk.RecordKill(level=level, kill_epoch=3, reason="a test", by="cli", at_utc=ask.T0)
+        shared.apply(row, ask.T0)
+        shared.close()
+
+    def keep(self, *messages: Any) -> None:
+        start_run(self.folder.ledgers, ("paper",), ask.T0)
+        ledger = DeskLedger(self.folder.ledgers, "paper", run_n=1)
+        ledger.open()
+        for message in messages:
+            ledger.apply(message, ask.T0)
+        ledger.close()
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)
+
+
+def test_a_new_real_desk_is_told_the_one_command_that_starts_it(desk: Desk) -> None:
+    said = run._level_text(desk.settings, desk.folder)
+    assert "new: it starts at kill level 1" in said
+    assert '`main.py resume --reason "first start"`' in said
+
+
+@pytest.mark.parametrize("level", [KillLevel.NO_ENTRIES, KillLevel.FLATTEN])
+def test_a_desk_that_went_down_raised_is_told_who_and_why(desk: Desk, level: KillLevel) -> None:
+    desk.record(level)
+    said = run._level_text(desk.settings, desk.folder)
+    assert said.startswith(f"Kill level {level.value} since 10:00:00 New York, by cli: a test.")
+    assert "resume" in said
+
+
+def test_a_desk_that_runs_at_level_0_is_not_called_new(desk: Desk) -> None:
+    desk.record(KillLevel.RUNNING)
+    assert run._level_text(desk.settings, desk.folder).startswith("Kill level 0")
+
+
+def test_a_process_that_ends_without_a_kill_row_leaves_level_1_in_the_kill_file(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    desk.record(KillLevel.RUNNING)
+    run._keep_kill_level(desk.running, desk.folder)
+    assert desk.folder.kill_file.read_text().strip() == "1"
+    assert "remove the file" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_ledger_that_cannot_be_read_leaves_level_1_too(desk: Desk) -> None:
+    desk.record(KillLevel.NO_ENTRIES)
+    (desk.folder.ledgers / "ledger.db").write_bytes(b"no ledger" * 1000)
+    run._keep_kill_level(desk.running, desk.folder)
+    assert desk.folder.kill_file.read_text().strip() == "1"
+
+
+def test_a_kill_level_that_is_on_record_needs_no_file(desk: Desk) -> None:
+    desk.record(KillLevel.NO_ENTRIES)
+    run._keep_kill_level(desk.running, desk.folder)
+    assert not desk.folder.kill_file.exists()
+
+
+def test_what_is_open_at_the_end_is_named_and_a_lost_ledger_is_no_nothing(desk: Desk) -> None:
+    assert run._open_now(desk.settings, desk.folder) == []
+    desk.keep(ask.reserve(1), ask.execution(1))
+    head, line = run._open_now(desk.settings, desk.folder)
+    assert (head, line.startswith("  2 SPXW 6005C")) == ("Open:", True)
+    (desk.folder.ledgers / "paper.db").unlink()
+    assert run._open_now(desk.settings, desk.folder)[0] == "Whether something is held is not known:"
+
+
+# -- a run over two dates -----------------------------------------------------------------------
+
+
+def two_dates(desk: Desk) -> list[Path]:
+    """Write a run's trace from 10:00 into the next date; what the roll finishes is sealed in a child."""
+    clock = VirtualClock(ask.T0)
+    header = Header(
+        run_n=1, session=ask.DAY.isoformat(), started_utc=ask.T0, rate=1.0, settings_digest="d", code_version="test",
+        settings=msgspec.Raw(desk.settings.to_json()),
+    )  # fmt: skip
+    written: list[Path] = []
+
+    def path_of(session: Any) -> Path:
+        written.append(desk.folder.trace(session, 1))
+        return written[-1]
+
+    trace = FileTrace(path_of(ask.DAY), header, clock, path_of, seal_beside)
+    next_day = ask.T0 + A_DAY
+    for n, (at_utc, ref) in enumerate(((ask.T0, 1), (ask.T0 + MINUTE, 1), (next_day, 2), (next_day + MINUTE, 2)), 1):
+        clock.advance(Utc(at_utc))
+        message = orders.CancelOrder(order_ref=ask.ref(ref), reply_to=f"position:paper:{ref}")
+        mail = Mail(message, msgspec.json.encode(message), "test", f"1/test/1/{n}", 0, Utc(at_utc))
+        seq, _ = trace.receipt("ibkr:paper", 1, n, mail)
+        trace.handled(seq, HandlingOutcome.OK, 0, b"")
+    trace.close()
+    return written
+
+
+def test_a_run_over_two_dates_is_reported_and_explained_whole(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    second = session_of(ask.T0 + A_DAY)
+    late = ask.key(2880)
+    desk.keep(
+        ask.reserve(1), ask.execution(1), ask.position(1),
+        replace(ask.denial(2), key=late, session=second, decided_utc=ask.T0 + A_DAY),
+    )  # fmt: skip
+    first, last = two_dates(desk)
+    sealed = first.with_name(f"{first.name}.zst")
+    eventually(lambda: sealed.exists() and not first.exists())
+    for session, name, ref in ((ask.DAY, sealed.name, 1), (second, last.name, 2)):
+        main(["--data", str(desk.folder.root), "report", session.isoformat()])
+        said = capsys.readouterr()
+        assert said.err == ""
+        assert f"Traces: {name} in {desk.folder.traces / session.isoformat()}" in said.out
+        assert main(["--data", str(desk.folder.root), "why", ask.ref(ref)]) == 0
+        said = capsys.readouterr()
+        assert said.out.splitlines()[0] == f"{ask.ref(ref)} in {name}"
+        assert len(said.out.splitlines()) == 3
+    assert os.stat(seal(last)).st_size > 0
+    assert main(["--data", str(desk.folder.root), "why", ask.ref(2)]) == 0
+
+
+@pytest.mark.parametrize("is_gone", [True, False], ids=["vanished", "emptied"])
+def test_a_start_beside_a_lost_ledger_is_refused_in_one_sentence(desk: Desk, is_gone: bool) -> None:
+    desk.keep(ask.reserve(1), ask.execution(1))
+    for path in desk.folder.ledgers.glob("paper.db*"):
+        path.unlink()
+    if not is_gone:
+        (desk.folder.ledgers / "paper.db").touch()
+    ended = main_py(desk.folder.root, "run", "--profile", "real", ZEROHOUR_GEXBOT_KEY="gexbot_custom_test")
+    assert (ended.returncode, ended.stderr.count("\n")) == (3, 1)
+    assert "paper.db" in ended.stderr
+    assert "restore it from a" in ended.stderr
+
+
+def test_the_trading_process_does_not_load_what_only_analysis_needs() -> None:
+    look = "import sys; sys.path.insert(0, '.'); import commands.run; print('duckdb' in sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", look], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ended.stdout == "False\n"

@@ -1,0 +1,165 @@
+"""`why-not`: the gate that refused with what it measured, what was amended, and why a bucket brought no alert."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from commands.cli import main
+from commands.folder import DataFolder
+from domain.risk.gates.types import Finding, Outcome, Verdict
+from domain.risk.reject import RejectCode
+from messages.base import Message
+from storage.desk_ledger import DeskLedger
+from storage.shared_ledger import SharedLedger, start_run
+from tests.testkit import ledger_asks as ask
+
+BUCKET = ask.key(1).bucket_utc
+
+
+class World:
+    """A data folder with ledgers and a trace, and what the command says of it."""
+
+    def __init__(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder = DataFolder(root)
+        self.folder.make()
+        start_run(self.folder.ledgers, ("paper",), ask.T0)
+        self._capsys = capsys
+        self.trace()
+
+    def keep(self, *messages: Message) -> None:
+        desk = DeskLedger(self.folder.ledgers, "paper", run_n=1)
+        desk.open()
+        for message in messages:
+            desk.apply(message, ask.T0)
+        desk.close()
+
+    def alert(self, **changes: Any) -> None:
+        shared = SharedLedger(self.folder.ledgers, ("paper",))
+        shared.open()
+        shared.apply(ask.alert(1, **changes), ask.T0)
+        shared.close()
+
+    def trace(self, *messages: dict[str, Any]) -> None:
+        path = self.folder.traces / ask.DAY.isoformat() / "run-1.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rows: list[dict[str, Any]] = [{"kind": "header", "run_n": 1}]
+        rows += [
+            {"kind": "envelope", "seq": n, "at_utc": ask.T0, "to": "lane:gexwatch:SPX", "message": message}
+            for n, message in enumerate(messages)
+        ]
+        path.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+
+    def ask(self, *signal: str) -> tuple[int, str]:
+        code = main(["--data", str(self.folder.root), "why-not", *(signal or (ask.alert_id(1),))])
+        said = self._capsys.readouterr()
+        return code, said.out or said.err
+
+
+@pytest.fixture
+def world(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> World:
+    return World(tmp_path, capsys)
+
+
+def not_evaluated(why: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "type": "signals.NotEvaluated", "source": "gexwatch", "ticker": "SPX", "kind": "GAMMA_FLIP",
+        "bucket_utc": BUCKET, "why": why,
+    } | changes  # fmt: skip
+
+
+def reading(**changes: Any) -> dict[str, Any]:
+    return {
+        "type": "signals.FeaturesComputed", "ticker": "SPX", "bucket_utc": BUCKET, "missing": [], "spot": 600_050,
+        "zero_gamma": 599_900,
+    } | changes  # fmt: skip
+
+
+def test_the_gate_that_refused_is_told_with_all_verdicts_up_to_it(world: World) -> None:
+    passed = Verdict("kill_level", Finding(Outcome.PASS, None, 0, 1, "level"))
+    refused = Verdict("quote_fresh", Finding(Outcome.REJECT, RejectCode.STALE_QUOTE, 4000, 3000, "ms"))
+    world.keep(ask.denial(1, verdicts=(passed, refused)))
+    code, said = world.ask()
+    assert code == 0
+    lines = said.splitlines()
+    assert [line.split()[1:3] for line in lines if "against" in line][:2] == [
+        ["kill_level", "pass"], ["quote_fresh", "reject"],
+    ]  # fmt: skip
+    assert lines[-1] == "Refused by gate 20 (quote_fresh), stale_quote: 4000 against 3000 ms."
+
+
+def test_an_accepted_attempt_that_came_to_nothing_is_told_with_the_brokers_words(world: World) -> None:
+    world.keep(ask.reserve(1), ask.amended(1, code=RejectCode.BROKER_REJECTED, words="201: no margin"))
+    code, said = world.ask()
+    assert code == 0
+    assert said.splitlines()[-1] == "Approved, but it came to nothing: broker_rejected (201: no margin)."
+
+
+def test_a_signal_that_was_traded_points_to_why(world: World) -> None:
+    world.keep(ask.reserve(1), ask.execution(1))
+    assert f"It was traded: 2 filled; `main.py why {ask.ref(1)}`" in world.ask()[1]
+
+
+def test_an_entry_without_a_fill_is_no_refusal(world: World) -> None:
+    world.keep(ask.reserve(1), ask.abandoned(1))
+    assert f"Approved and sent, without a fill ({ask.ref(1)})." in world.ask()[1]
+
+
+@pytest.mark.parametrize("is_shadow", [True, False])
+def test_an_alert_that_nobody_decided_on_says_whether_it_was_a_shadow(world: World, is_shadow: bool) -> None:
+    world.alert(is_shadow=is_shadow)
+    code, said = world.ask()
+    assert code == 0
+    assert ("a shadow: its kind is not promoted" in said) is is_shadow
+    assert "nobody decided on it" in said
+
+
+def test_a_bucket_without_an_alert_says_what_the_lane_said(world: World) -> None:
+    world.trace(not_evaluated("cooldown: this flip is let go"), not_evaluated("other", kind="OTHER"), reading())
+    for signal in ((ask.alert_id(1),), ("gexwatch:SPX", "GAMMA_FLIP", "10:00:30"),
+                   ("lane:gexwatch:SPX", "GAMMA_FLIP-1", "10:00:44")):  # fmt: skip
+        code, said = world.ask(*signal)
+        assert code == 0
+        assert "spot 6000.50, zero gamma 5999.00" in said
+        assert said.splitlines()[-1] == "No alert: cooldown: this flip is let go."
+
+
+def test_a_bucket_that_was_judged_in_silence_had_nothing_in_it(world: World) -> None:
+    world.trace(reading())
+    code, said = world.ask()
+    assert (code, "what the kind looks for was not there" in said) == (0, True)
+
+
+def test_a_bucket_that_nobody_read_says_so_and_is_no_success(world: World) -> None:
+    world.trace(reading(bucket_utc=BUCKET + 30 * 10**9))
+    code, said = world.ask()
+    assert (code, "No lane read this bucket" in said) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("signal", "words"),
+    [
+        (("nonsense",), "is no alert id"),
+        (("gexwatch:SPX", "GAMMA_FLIP"), "names no signal"),
+        (("gexwatch:XYZ", "GAMMA_FLIP", "10:00"), "There is no lane"),
+        (("gexwatch:SPX", "NOTHING", "10:00"), "does not look for"),
+        (("gexwatch:SPX", "GAMMA_FLIP", "25:00"), "is no time"),
+        (("gexwatch:SPX", "GAMMA_FLIP-x", "10:00"), "is no version"),
+        (("gexwatch:SPX", "GAMMA_FLIP", "10:00", "--session", "today"), "is not a date"),
+    ],
+)
+def test_a_signal_that_is_none_gets_one_sentence(world: World, signal: tuple[str, ...], words: str) -> None:
+    code, said = world.ask(*signal)
+    assert (code, said.count("\n")) == (2, 1)
+    assert words in said
+
+
+def test_the_answer_for_machines_has_the_conclusion(world: World) -> None:
+    world.keep(ask.denial(1))
+    code, said = world.ask(ask.alert_id(1), "--json")
+    found = orjson.loads(said)
+    assert (code, found["alert_id"], found["attempts"][0]["code"]) == (0, ask.alert_id(1), "stale_quote")
+    assert found["conclusion"].startswith("Refused by gate")

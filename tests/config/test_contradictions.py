@@ -1,0 +1,195 @@
+"""Settings that contradict each other are refused before a run begins, in one sentence with the path."""
+
+from __future__ import annotations
+
+import os
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from config.checks import AT_MOST, BELOW, all_leaves, value_at
+from config.settings import Settings, SettingsError, from_json, load_settings, merged
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_this_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("ZEROHOUR_")]:
+        monkeypatch.delenv(name)
+
+
+def refused(overrides: dict[str, Any], profile: str = "demo") -> str:
+    with pytest.raises(SettingsError) as error:
+        load_settings(profile=profile, overrides=overrides)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def loaded(text: str, folder: Path, profile: str | None = None) -> Settings:
+    path = folder / "mine.yaml"
+    path.write_text(text, encoding="utf-8")
+    return load_settings(path, profile)
+
+
+def nested(path: str, value: Any) -> dict[str, Any]:
+    for name in reversed(path.split(".")):
+        value = {name: value}
+    return dict(value)
+
+
+@pytest.mark.parametrize(("lesser", "greater"), BELOW, ids=" < ".join)
+def test_what_must_be_below_is_refused_when_equal(lesser: str, greater: str) -> None:
+    value = value_at(load_settings(profile="demo"), greater)
+    assert f"{lesser}: must be below {greater} (given: {value} and {value})" in refused(nested(lesser, value))
+
+
+@pytest.mark.parametrize(("lesser", "greater"), AT_MOST, ids=" <= ".join)
+def test_what_must_not_be_above_may_be_equal(lesser: str, greater: str) -> None:
+    value = value_at(load_settings(profile="demo"), greater)
+    more = value + (1 if isinstance(value, int) else value / 2)
+    said = refused(nested(lesser, more))
+    assert f"{lesser}: must not be above {greater}" in said
+    try:
+        load_settings(profile="demo", overrides=nested(lesser, value))
+    except SettingsError as error:  # another pair may forbid it
+        assert f"{lesser}: must not be above {greater}" not in str(error)
+
+
+RULES = {"trading_class": "SPXW", "premium_min_ticks": 200, "premium_max_ticks": 200}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ({"broker": {"client_ids": {"orders": 7, "quotes": 7}}}, "broker.client_ids: must be three different ids"),
+        ({"broker": {"client_ids": {"orders": 0}}}, "broker.client_ids.orders: must be at least 1"),
+        ({"broker": {"client_ids": {"orders": 2**31}}}, "broker.client_ids.orders: must be at least 1"),
+        ({"broker": {"paper_port": 4001}}, "broker.live_port: must not be broker.paper_port"),
+        ({"broker": {"gateways": []}}, "broker.gateways: must name at least one"),
+        ({"broker": {"gateways": [{"host": "a", "port": 1}] * 2}}, "broker.gateways: names a:1 twice"),
+        ({"broker": {"gateways": [{"host": "a", "port": 65536}]}}, "broker.gateways.0.port: must be at least 1"),
+        ({"entry": {"on_hard_stop": "flaten"}}, "entry.on_hard_stop: input should be 'flatten' or 'halt'"),
+        ({"exits": {"entry_step_ms": 7000}}, "exits.entry_total_ms: must not be below entry_mid_ms"),
+        ({"day": {"entry_after_open_ms": 21_000_000}}, "leaves no time for entries"),
+        ({"day": {"flatten_ms": 1_600_000}}, "day.flatten_ms: must be below day.panic_ms"),
+        ({"lanes": {"gexwatch": ["RUT"]}}, "lanes.gexwatch: watches RUT, which tickers does not name"),
+        ({"tickers": ["SPX", "QQQ", "RUT"], "lanes": {"advisor": ["RUT"]}}, "add ticker_rules.RUT"),
+        ({"lanes": {"strangers": ["SPX"]}}, "lanes.strangers: has no row in alerts"),
+        ({"lanes": {"gexwatch": ["SPX", "SPX"]}}, "lanes.gexwatch: names SPX twice"),
+        ({"alerts": {"gexwatch": ["MOON"]}}, "alerts.gexwatch: names 'MOON'; there are: GAMMA_FLIP"),
+        ({"alerts": {"gexwatch": ["GAMMA_FLIP"] * 2}}, "alerts.gexwatch: names GAMMA_FLIP twice"),
+        ({"strategies": {"gexwatch": {"plan": "moon"}}}, "strategies.gexwatch.plan: names 'moon'"),
+        ({"strategies": {"gexwatch": {"signal_age_max_ms": 3000}}}, "must be above entry.intent_deadline_ms"),
+        ({"promoted": ["GAMMA_FLIP"]}, "promoted: must be <kind>-<version>"),
+        ({"promoted": ["MOON-1"]}, "promoted: must be <kind>-<version> of a known kind"),
+        ({"promoted": ["GAMMA_FLIP-2"]}, "promoted: must name a version from 1"),
+        ({"promoted": ["GAMMA_FLIP-x"]}, "promoted: must name a version from 1"),
+        ({"spot_only": ["VIX", "SPX"]}, "spot_only: must not name what tickers names (given: SPX)"),
+        ({"tickers": ["spx"]}, "tickers.0: must be a ticker in capitals"),
+        ({"ticker_rules": {"SPX": RULES}}, "ticker_rules.SPX.premium_min_ticks: must be below"),
+        ({"ticker_rules": {"SPX": {"progress_bps": 5}}}, "ticker_rules.SPX.progress_ticks: must be set, or"),
+        ({"ticker_rules": {"SPX": {"progress_ticks": None}}}, "ticker_rules.SPX.progress_ticks: must be set, or"),
+        ({"feed": {"hubs": {"classic": ["classic_gex_zero", "state_gex_zero"]}}}, "names state_gex_zero twice"),
+        ({"feed": {"hubs": {"classic": ["gex"]}}}, "feed.hubs.classic.0: must be a category of the vendor"),
+        ({"feed": {"negotiate_url": "api.gex.bot"}}, "feed.negotiate_url: must be an address"),
+        ({"kill": {"spread_norm": {"09:30": 0.0}}}, "kill.spread_norm.09:30:00: must be above 0"),
+        ({"demo": {"hub_dropped": "nowhere"}}, "demo.hub_dropped: names 'nowhere'"),
+        ({"demo": {"start_clock": "09:20:00Z"}}, "demo.start_clock: must be New York time without an offset"),
+        ({"entry": {"spread_share_by_time": [{"after_open_ms": 5, "share": 0.4}] * 2}}, "in the order of after_open"),
+        ({"desk": "a-b"}, "desk: must be a name"),
+        ({"desk": "abcdefghijklm"}, "desk: must be a name of at most 12"),
+        ({"entry": {"positions_max": True}}, "entry.positions_max: must not be true or false (given: true)"),
+        ({"trading_mode": "alive"}, "trading_mode: input should be 'paper' or 'live'"),
+    ],
+)  # fmt: skip
+def test_a_contradiction_is_named(overrides: dict[str, Any], said: str) -> None:
+    assert said in refused(overrides)
+
+
+def test_the_norm_of_spreads_needs_a_row() -> None:
+    tree = load_settings(profile="demo").model_dump(mode="json")
+    tree["kill"]["spread_norm"] = {}
+    with pytest.raises(SettingsError, match=r"kill\.spread_norm: must have at least one row"):
+        from_json(orjson.dumps(tree))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("entry:\n  risk_nav: 0.001\n  positions_max: 1\n  risk_nav: 0.01\n", "sets risk_nav twice, in lines 2 and 4"),
+        ("desk: a\ntrading_mode: paper\ndesk: b\n", "sets desk twice, in lines 1 and 3"),
+        ("ticker_rules: {SPX: {size_cap: 1}, spx: {size_cap: 2}}\n", "sets spx twice, in lines 1 and 1"),
+        ("strategies: {advisor: {long_only: true}, ADVISOR: {}}\n", "sets ADVISOR twice, in lines 1 and 1"),
+        ("broker:\n  gateways:\n    - {host: a, port: 1, port: 2}\n", "sets port twice, in lines 3 and 3"),
+    ],
+)
+def test_a_name_that_stands_twice_is_refused_with_its_lines(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        loaded(text, tmp_path)
+    assert str(error.value).startswith(f"{tmp_path / 'mine.yaml'} {said}")
+
+
+def test_a_merged_row_may_change_what_it_merges(tmp_path: Path) -> None:
+    text = "ticker_rules:\n  SPY: &row {size_cap: 1}\n  SPX: {<<: *row, size_cap: 2}\n"
+    assert loaded(text, tmp_path).ticker_rules["SPX"].size_cap == 2
+
+
+@pytest.mark.parametrize("given", ["2025-01-09", '"2025-01-09"'], ids=["date", "text"])
+def test_a_closed_date_is_taken_as_yaml_reads_it(tmp_path: Path, given: str) -> None:
+    settings = loaded(f"day: {{closed_dates: [{given}]}}", tmp_path)
+    assert settings.day.closed_dates == (date(2025, 1, 9),)
+    assert from_json(settings.to_json()).day.closed_dates == (date(2025, 1, 9),)
+
+
+@pytest.mark.parametrize("text", ["rate: 60", "demo: {rate: 60}"])
+def test_a_real_profile_with_a_rate_is_refused_in_one_sentence(tmp_path: Path, text: str) -> None:
+    with pytest.raises(SettingsError, match="profile real runs at the real market's pace"):
+        loaded(f"profile: real\n{text}\n", tmp_path)
+
+
+def test_a_real_profile_with_a_rate_in_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZEROHOUR_DEMO__RATE", "60")
+    with pytest.raises(SettingsError, match="ZEROHOUR_DEMO__RATE: profile real runs"):
+        load_settings(profile="real")
+
+
+def test_a_profile_of_the_environment_brings_its_own_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ZEROHOUR_PROFILE", "real")
+    settings = loaded("profile: demo", tmp_path)
+    assert (settings.profile, settings.promoted) == ("real", ())
+    with pytest.raises(SettingsError, match="ZEROHOUR_PROFILE in the environment for real"):
+        load_settings(profile="demo")
+
+
+def test_a_section_that_there_is_not_is_refused_in_the_environment_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZEROHOUR_ENTRI__POSITIONS_MAX", "1")
+    with pytest.raises(SettingsError, match="ZEROHOUR_ENTRI__POSITIONS_MAX in the environment is no setting"):
+        load_settings(profile="demo")
+
+
+@pytest.mark.parametrize(("mode", "is_on"), [("paper", False), ("live", True)])
+def test_a_disaster_stop_rests_in_live_unless_said(mode: str, is_on: bool) -> None:
+    settings = load_settings(profile="real", overrides={"trading_mode": mode})
+    assert settings.exits.disaster_stop is is_on
+    said = load_settings(profile="real", overrides={"trading_mode": mode, "exits": {"disaster_stop": not is_on}})
+    assert said.exits.disaster_stop is not is_on
+
+
+def test_the_widest_spread_follows_the_time_of_day() -> None:
+    entry = load_settings(profile="demo").entry
+    assert [entry.spread_share_at(ms) for ms in (-1, 0, 899_999, 900_000, 20_000_000)] == [0.3, 0.4, 0.4, 0.3, 0.3]
+
+
+def test_no_amount_of_money_locks_the_day_by_default() -> None:
+    assert load_settings(profile="real").entry.daily_loss_max_cents is None
+    said = merged({}, {"entry": {"daily_loss_max_cents": 50_000}})
+    assert load_settings(profile="real", overrides=said).entry.daily_loss_max_cents == 50_000
+
+
+def test_no_duration_of_the_demo_differs_from_that_of_the_real_market() -> None:
+    def durations(settings: Settings) -> dict[str, Any]:
+        return {leaf.path: leaf.value for leaf in all_leaves(Settings, settings) if leaf.path.endswith("_ms")}
+
+    assert durations(load_settings(profile="demo")) == durations(load_settings(profile="real"))

@@ -1,0 +1,167 @@
+"""The flatten that needs no actor, against the simulated gateway."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from config.tree import Gateway
+from domain.instants import MINUTE, at_exchange
+from domain.instruments import Side
+from domain.orders.table import OrderStatus
+from domain.units import Qty
+from gateways.ib.direct import DirectError, Outcome, flatten_direct
+from gateways.ib.orders_port import OrdersPort
+from messages import broker
+from simulation.gateway.faults import Fault, FaultKind
+from tests.testkit.gateway_world import SESSION
+from tests.testkit.ibkr_world import Mailbox, RealClock, World, gateway, orders_port, place, rules
+
+DIRECT_ID = 90
+
+
+def flatten(world: World, owned: dict[int, int], **more: Any) -> tuple[Outcome, list[str]]:
+    said: list[str] = []
+    arguments: dict[str, Any] = {
+        "rules": rules(heartbeat_every_ms=100), "clock": world.clock, "say": said.append, "wait_s": 2.0,
+    }  # fmt: skip
+    outcome = flatten_direct(
+        (Gateway("127.0.0.1", world.port),), DIRECT_ID, None, owned, **(arguments | more)
+    )  # fmt: skip
+    return outcome, said
+
+
+@contextmanager
+def held(world: World, qty: int = 2) -> Iterator[tuple[OrdersPort, Mailbox]]:
+    """A desk that has bought calls and then lost its supervisor; its orders stay at the broker."""
+    with orders_port(world) as (port, mailbox):
+        port.post(place(world, qty=qty))
+        mailbox.wait(broker.OrderStatusReported, lambda f: f.status is OrderStatus.FILLED)
+        yield port, mailbox
+
+
+def position(world: World) -> int:
+    return int(world.do(lambda: world.exchange.position(world.call.con_id).qty))
+
+
+def test_what_our_ledgers_own_is_sold_at_market_once_however_often_it_runs() -> None:
+    with gateway() as world:
+        with held(world):
+            pass
+        outcome, said = flatten(world, {world.call.con_id: 2})
+        assert outcome == Outcome({world.call.con_id: Qty(2)}, {}, ())
+        assert outcome.is_flat
+        assert position(world) == 0
+        assert any("sold 2" in line for line in said)
+        again, said = flatten(world, {world.call.con_id: 2})
+        assert (again.sold, again.is_flat, position(world)) == ({}, True, 0)
+        assert any("nothing of ours" in line for line in said)
+
+
+@pytest.mark.parametrize(("owned", "left"), [(1, 1), (5, 0), (0, 2)])
+def test_never_more_is_sold_than_the_ledgers_own_and_the_broker_holds(owned: int, left: int) -> None:
+    with gateway() as world:
+        with held(world):
+            pass
+        for _ in range(2):  # what is not ours is still there after a second run
+            flatten(world, {world.call.con_id: owned})
+            assert position(world) == left
+
+
+def test_what_stands_in_no_ledger_is_left_alone() -> None:
+    with gateway() as world:
+        with held(world):
+            pass
+        outcome, _ = flatten(world, {})
+        assert (outcome.sold, position(world)) == ({}, 2)
+
+
+def test_orders_of_the_desk_are_ended_by_the_global_cancel_before_anything_is_sold() -> None:
+    with gateway() as world:
+        with held(world) as (port, mailbox):
+            port.post(place(world, "ZH-paper-a-x1", side=Side.SELL, limit_ticks=900, is_exit=True))
+            mailbox.wait(broker.OrderStatusReported, lambda f: f.order_ref == "ZH-paper-a-x1" and f.perm_id > 0)
+        outcome, said = flatten(world, {world.call.con_id: 2})
+        assert outcome.is_flat
+        assert position(world) == 0
+        assert world.do(world.exchange.open_orders) == []
+        assert any("cancelling 1 orders" in line for line in said)
+
+
+def test_nothing_is_sold_beside_an_order_that_would_not_be_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    with gateway() as world:
+        with held(world) as (port, mailbox):
+            port.post(place(world, "ZH-paper-a-x1", side=Side.SELL, limit_ticks=900, is_exit=True))
+            mailbox.wait(broker.OrderStatusReported, lambda f: f.order_ref == "ZH-paper-a-x1" and f.perm_id > 0)
+        monkeypatch.setattr(world.exchange, "cancel_all", lambda _: [])
+        outcome, said = flatten(world, {world.call.con_id: 2}, wait_s=0.1)
+        assert (outcome.sold, outcome.working, outcome.is_flat) == ({}, ("ZH-paper-a-x1",), False)
+        assert position(world) == 2
+        assert any("could sell twice" in line for line in said)
+
+
+@pytest.mark.parametrize("clock", [time(9, 29), time(16, 1)])
+def test_outside_regular_hours_by_the_brokers_clock_orders_are_cancelled_and_nothing_is_sold(clock: time) -> None:
+    with gateway() as world:
+        with held(world) as (port, mailbox):
+            port.post(place(world, "ZH-paper-b-e", limit_ticks=450))
+            mailbox.wait(broker.OrderStatusReported, lambda f: f.order_ref == "ZH-paper-b-e" and f.perm_id > 0)
+        at_s = at_exchange(SESSION, clock) // 1_000_000_000
+        world.inject(Fault(FaultKind.FIELD, duration_s=60, args={"field": "time.seconds", "value": str(at_s)}))
+        outcome, said = flatten(world, {world.call.con_id: 2})
+        assert (outcome.left, outcome.is_flat) == ({world.call.con_id: 2}, False)
+        assert "regular hours" in outcome.why
+        assert world.do(world.exchange.open_orders) == []
+        assert position(world) == 2
+        assert any("nothing is sold" in line for line in said)
+
+
+def test_a_refusal_of_the_broker_is_told_in_its_words_and_what_is_left_is_named() -> None:
+    with gateway(Fault(FaultKind.ORDER_REJECTED, after_n=1, args={"text": "margin"})) as world:
+        with held(world):
+            pass
+        outcome, said = flatten(world, {world.call.con_id: 2}, wait_s=0.3)
+        assert (outcome.left, outcome.is_flat) == ({world.call.con_id: 2}, False)
+        assert any("margin" in line for line in said)
+        assert any("2 still held" in line for line in said)
+
+
+def test_no_gateway_is_one_sentence_with_the_remedy() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        nobody: Any = SimpleNamespace(port=taken.getsockname()[1], clock=RealClock())
+        with pytest.raises(DirectError, match=r"no gateway answers .* by hand"):
+            flatten(nobody, {})
+
+
+def test_another_account_than_the_configured_one_is_left_alone() -> None:
+    with gateway() as world, pytest.raises(DirectError, match="not the configured one"):
+        flatten_direct(
+            (Gateway("127.0.0.1", world.port),), DIRECT_ID, "DU0000001", {}, rules=rules(), clock=world.clock,
+            say=lambda _: None,
+        )  # fmt: skip
+
+
+def test_orders_that_cannot_be_read_end_it_with_a_reason_instead_of_an_empty_answer() -> None:
+    with gateway(Fault(FaultKind.READ_ONLY, duration_s=60)) as world, pytest.raises(DirectError, match="Read-Only"):
+        flatten(world, {world.call.con_id: 2})
+
+
+def test_a_gateway_that_is_not_the_first_is_found() -> None:
+    with socket.socket() as taken, gateway() as world:
+        taken.bind(("127.0.0.1", 0))
+        with held(world):
+            pass
+        addresses = (Gateway("127.0.0.1", taken.getsockname()[1]), Gateway("127.0.0.1", world.port))
+        outcome = flatten_direct(
+            addresses, DIRECT_ID, None, {world.call.con_id: Qty(2)}, rules=rules(heartbeat_every_ms=100),
+            clock=world.clock, say=lambda _: None, wait_s=2.0,
+        )  # fmt: skip
+        assert outcome.is_flat
+        assert world.clock.now_utc() < at_exchange(SESSION, time(12)) + MINUTE

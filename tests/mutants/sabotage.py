@@ -1,0 +1,331 @@
+"""Each guard of the desk taken out once: `python -m tests.mutants.sabotage NAME` runs the named test without it.
+
+The text of one module is changed as it is imported; nothing on disk is touched.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+import msgspec
+import pytest
+
+from tests.mutants.rooms import ROOT
+from tests.mutants.session import ChangedModule, quiet_hypothesis
+
+
+class Sabotage(msgspec.Struct, frozen=True):
+    """What is taken out: in `file`, the text `was` (found once) becomes `becomes`; `test` notices it."""
+
+    name: str
+    file: str
+    was: str
+    becomes: str
+    test: str
+
+
+_POSITION: Final = "tests/actors/position"
+_IBKR: Final = "tests/actors/ibkr"
+
+TABLE: Final = (
+    Sabotage(
+        "exits disabled",
+        "actors/position/exit_order.py",
+        "    if not _can_send(state) or _is_pause(turn):\n        return\n",
+        "    return\n",
+        f"{_POSITION}/test_position_day.py::"
+        "test_the_flatten_time_comes_by_the_positions_own_timer_though_session_never_says_a_word",
+    ),
+    Sabotage(
+        "the filled check on Cancelled",
+        "domain/orders/live_order.py",
+        "    return filled_qty >= order.ended_qty if order.is_ended_sure else filled_qty == order.ended_qty\n",
+        "    return True\n",
+        "tests/domain/orders/test_live_order.py::test_an_order_ends_only_when_its_fills_are_recorded",
+    ),
+    Sabotage(
+        "exit-kind tracking",
+        "actors/position/exit_order.py",
+        "    is_part = state.wanted is not None and state.wanted.kind is ExitKind.TAKE_PART\n",
+        "    is_part = False\n",
+        f"{_POSITION}/test_position_exit.py::"
+        "test_take_profit_of_more_sells_half_rounded_up_then_the_rest_with_the_stop_at_entry",
+    ),
+    Sabotage(
+        "UNIQUE reservation",
+        "storage/ledger_schema.py",
+        "CREATE UNIQUE INDEX one_live_holder",
+        "CREATE INDEX one_live_holder",
+        "tests/storage/test_reservations.py::test_two_connections_racing_for_one_contract_have_one_winner",
+    ),
+    Sabotage(
+        "reconcile before WARMUP",
+        "actors/ibkr/link.py",
+        "    start_read(wiring, turn)\n\n\ndef on_link_failed(",
+        "    start_read(wiring, turn)\n"
+        '    change_mode(wiring, turn, ModeEvent.RECONCILED, "up")\n\n\ndef on_link_failed(',
+        f"{_IBKR}/test_ibkr_actor.py::test_first_session_reads_back_reconciles_warms_up_and_goes_live",
+    ),
+    Sabotage(
+        "day lock at the gate",
+        "domain/risk/gates/standing.py",
+        "    if view.day_locked is not None:\n",
+        "    if False:\n",
+        "tests/domain/risk/test_gate_table.py::test_the_case_is_refused_and_its_neighbour_is_not",
+    ),
+    Sabotage(
+        "day lock in the ledger",
+        "storage/reservations.py",
+        "        return refused(RejectCode.DAY_LOCKED, looked_at=found.locked_why)\n",
+        "        pass\n",
+        "tests/storage/test_reservations.py::test_a_locked_day_refuses_and_cannot_be_unlocked",
+    ),
+    Sabotage(
+        "kill epoch of a permit",
+        "actors/ibkr/orders.py",
+        " or permit.kill_epoch < state.kill_epoch",
+        "",
+        f"{_IBKR}/test_ibkr_actor.py::test_entry_is_refused_with_its_code",
+    ),
+    Sabotage(
+        "session epoch of a permit",
+        "actors/ibkr/orders.py",
+        "    if permit.session_epoch != state.session_epoch:\n",
+        "    if False:\n",
+        f"{_IBKR}/test_ibkr_actor.py::test_entry_is_refused_with_its_code",
+    ),
+    Sabotage(
+        "min(ledger, broker) in the position",
+        "actors/position/state.py",
+        "            held = min(held, Qty(self.fills.sign * self.broker_qty))\n",
+        "            pass\n",
+        f"{_POSITION}/test_position_disputes.py::test_a_part_closed_position_is_sold_as_far_as_the_broker_holds_it",
+    ),
+    Sabotage(
+        "min(ledger, broker) in the broker session",
+        "actors/ibkr/orders.py",
+        "    if on_sale_qty + qty <= min(held_qty, broker_qty):\n",
+        "    if on_sale_qty + qty <= max(held_qty, broker_qty):\n",
+        f"{_IBKR}/test_ibkr_actor.py::test_more_than_ledger_and_broker_both_hold_is_never_sold",
+    ),
+    Sabotage(
+        "a second exit order",
+        "actors/ibkr/orders.py",
+        "    under_way = working_exit(state.table, con_id)\n",
+        "    under_way = None\n",
+        f"{_IBKR}/test_ibkr_actor.py::test_second_exit_order_of_a_contract_is_refused_while_the_first_works",
+    ),
+    Sabotage(
+        "the flatten time",
+        "domain/position/day.py",
+        "        (close_utc - rules.flatten_ms * MS, DayMark.FLATTEN),\n",
+        "",
+        "tests/domain/position/test_position_day.py::test_every_mark_counts_from_the_sessions_own_close",
+    ),
+    Sabotage(
+        "the flatten time of the day's phases",
+        "domain/session/calendar.py",
+        "        (close_utc - rules.flatten_ms * MS, Phase.FLATTEN),\n",
+        "        (close_utc, Phase.FLATTEN),\n",
+        f"{_POSITION}/test_position_day.py::"
+        "test_the_flatten_time_comes_by_the_positions_own_timer_though_session_never_says_a_word",
+    ),
+    Sabotage(
+        "the port's own checks",
+        "gateways/ib/orders_port.py",
+        "        if command.session_epoch != session.epoch:\n            return RejectCode.PERMIT_SESSION",
+        "        return None\n"
+        "        if command.session_epoch != session.epoch:\n            return RejectCode.PERMIT_SESSION",
+        "tests/gateways/ib/test_orders_port.py::test_last_check_keeps_an_order_off_the_socket",
+    ),
+    Sabotage(
+        "the port's kill latch",
+        "gateways/ib/orders_port.py",
+        "        if latch.level > KillLevel.RUNNING or command.kill_epoch < latch.kill_epoch:\n",
+        "        if False:\n",
+        "tests/gateways/ib/test_orders_port.py::test_kill_latch_stops_entries_and_lets_exits_pass",
+    ),
+)
+
+# Those that once could be taken out without any of the nearest tests missing them.
+SURVIVORS: Final = (
+    Sabotage(
+        "permit expiry in the broker session",
+        "actors/ibkr/orders.py",
+        "    if permit is None or turn.now > permit.expires_utc:\n",
+        "    if permit is None:\n",
+        f"{_IBKR}/test_ibkr_faults.py::test_permit_is_good_until_its_expiry_and_not_a_nanosecond_longer",
+    ),
+    Sabotage(
+        "Cancelled of an order in doubt",
+        "actors/ibkr/facts.py",
+        "        case OrderStatus.CANCELLED if not is_doubted:\n",
+        "        case OrderStatus.CANCELLED:\n",
+        f"{_IBKR}/test_ibkr_faults.py::test_cancelled_status_of_an_order_in_doubt_is_not_believed_before_the_read_back",
+    ),
+    Sabotage(
+        "a cancel wanted while in doubt",
+        "actors/ibkr/orders.py",
+        "order.stage is OrderStage.IN_DOUBT:\n            state.keep(order.marked_for_cancel())\n",
+        "order.stage is OrderStage.IN_DOUBT:\n            pass\n",
+        f"{_IBKR}/test_ibkr_faults.py::test_cancel_wanted_while_an_order_is_in_doubt_is_sent_when_it_is_found_working",
+    ),
+    Sabotage(
+        "entries found by a read-back under a kill",
+        "actors/ibkr/settlement.py",
+        " or (is_killed and not order.is_exit)",
+        "",
+        f"{_IBKR}/test_ibkr_faults.py::test_entry_that_had_ended_and_is_found_working_under_a_kill_level_is_cancelled",
+    ),
+    Sabotage(
+        "a change of an exit in doubt",
+        "actors/ibkr/orders.py",
+        "    if change.is_exit and (order.stage is OrderStage.IN_DOUBT or not state.allows_exits):\n",
+        "    if change.is_exit and not state.allows_exits:\n",
+        f"{_IBKR}/test_ibkr_faults.py::test_change_or_growth_of_an_exit_in_doubt_is_held",
+    ),
+    Sabotage(
+        "growth of an exit beyond what is held",
+        "actors/ibkr/orders.py",
+        "        if more_qty > 0 and _oversell(",
+        "        if False and _oversell(",
+        f"{_IBKR}/test_ibkr_faults.py::test_growth_of_an_exit_counts_from_the_change_that_was_sent",
+    ),
+    Sabotage(
+        "sells under way in the oversell sum",
+        "actors/ibkr/orders.py",
+        "selling_qty(state.table, con_id) if is_sell else Qty(0)",
+        "Qty(0)",
+        f"{_IBKR}/test_ibkr_faults.py::test_sell_order_that_is_no_exit_counts_as_on_sale",
+    ),
+    Sabotage(
+        "frozen data at the gate",
+        "domain/risk/gates/quote.py",
+        "        if data_type != DataType.LIVE:\n",
+        "        if data_type not in (DataType.LIVE, DataType.FROZEN):\n",
+        "tests/domain/risk/test_gate_table.py::test_the_case_is_refused_and_its_neighbour_is_not",
+    ),
+    Sabotage(
+        "frozen data in the position",
+        "domain/position/exits.py",
+        "    return quote.data_type == DataType.LIVE and now",
+        "    return now",
+        f"{_POSITION}/test_position_market.py::test_a_quote_that_cannot_be_traded_on_stops_nothing_and_the_blind_clock_runs",
+    ),
+    Sabotage(
+        "a stale spot at the gate",
+        "domain/risk/gates/quote.py",
+        "    if is_over(spot_age_ms, limits.spot_age_max_ms):\n",
+        "    if False:\n",
+        "tests/domain/risk/test_gate_table.py::test_the_case_is_refused_and_its_neighbour_is_not",
+    ),
+    Sabotage(
+        "a stale spot in the position",
+        "domain/position/exits.py",
+        " and not is_spot_stale(watch, now, rules):\n        size",
+        ":\n        size",
+        f"{_POSITION}/test_position_market.py::test_a_stale_underlying_stops_nothing",
+    ),
+    Sabotage(
+        "exit at most what is held when it is sent",
+        "actors/position/exit_order.py",
+        "min(order.qty, most)",
+        "order.qty",
+        f"{_POSITION}/test_position_refusals.py::test_never_more_is_sent_than_is_held_when_it_is_sent",
+    ),
+    Sabotage(
+        "an exit held after a refusal",
+        "actors/position/exit_order.py",
+        "    return turn.now < max(turn.state.retry_utc, turn.state.refused_until_utc)\n",
+        "    return False\n",
+        f"{_POSITION}/test_position_refusals.py::test_an_exit_held_back_after_a_refusal_is_sent_once_the_pauses_are_over",
+    ),
+    Sabotage(
+        "the position's own look at the kill level",
+        "actors/position/entry_order.py",
+        "    if state.kill_level >= KillLevel.NO_ENTRIES:\n        is_two",
+        "    if False:\n        is_two",
+        f"{_POSITION}/test_position_day.py::test_no_entry_leaves_under_a_kill_level",
+    ),
+    Sabotage(
+        "the position's own look at the hour",
+        "actors/position/entry_order.py",
+        "        if phase in _NO_ENTRIES:\n            is_closed",
+        "        if False:\n            is_closed",
+        f"{_POSITION}/test_position_day.py::test_no_entry_leaves_outside_the_positions_own_window",
+    ),
+    Sabotage(
+        "the position's own look at a halt",
+        "actors/position/entry_order.py",
+        "    if state.is_halted:\n        return RejectCode.HALTED",
+        "    if False:\n        return RejectCode.HALTED",
+        f"{_POSITION}/test_position_market.py::test_no_entry_starts_during_a_halt",
+    ),
+    Sabotage(
+        "the port's deadline",
+        "gateways/ib/orders_port.py",
+        "        if late_ms > 0:\n",
+        "        if False:\n",
+        "tests/gateways/ib/test_orders_port.py::test_last_check_keeps_an_order_off_the_socket",
+    ),
+    Sabotage(
+        "the port's session epoch",
+        "gateways/ib/orders_port.py",
+        "        if command.session_epoch != session.epoch:\n            return RejectCode.PERMIT_SESSION",
+        "        if False:\n            return RejectCode.PERMIT_SESSION",
+        "tests/gateways/ib/test_orders_port.py::test_last_check_keeps_an_order_off_the_socket",
+    ),
+    Sabotage(
+        "the port's pace",
+        "gateways/ib/orders_port.py",
+        "        if not session.has_room():\n",
+        "        if False:\n",
+        "tests/gateways/ib/test_orders_port.py::test_entries_do_not_queue_behind_the_pace_but_exits_still_go",
+    ),
+    Sabotage(
+        "the port's good-till",
+        "gateways/ib/orders_port.py",
+        "order.good_till_utc <= self.clock.now_utc():\n",
+        "order.good_till_utc <= 0:\n",
+        "tests/gateways/ib/test_broker_cases.py::test_order_whose_good_till_has_passed_never_leaves",
+    ),
+    Sabotage(
+        "the port's duplicate reference",
+        "gateways/ib/orders_port.py",
+        "        if fault is None and order.order_ref in session.by_ref:\n",
+        "        if False:\n",
+        "tests/gateways/ib/test_orders_port.py::test_a_reference_goes_out_once",
+    ),
+)
+ALL: Final = (*TABLE, *SURVIVORS)
+
+
+def find(name: str) -> Sabotage:
+    """Return the row of this name."""
+    return next(row for row in ALL if row.name == name)
+
+
+def plant(row: Sabotage) -> None:
+    """Have the module imported without its guard.
+
+    Raises:
+        LookupError: the text is not there exactly once; the row must follow the code.
+    """
+    text = (ROOT / row.file).read_text()
+    if text.count(row.was) != 1:
+        raise LookupError(f"{row.name}: {row.was!r} stands {text.count(row.was)} times in {row.file}")
+    changed = text.replace(row.was, row.becomes)
+    sys.meta_path.insert(0, ChangedModule(row.file, compile(changed, str(ROOT / row.file), "exec", dont_inherit=True)))
+
+
+def main(name: str, *options: str) -> int:
+    """Take the guard out and return what pytest says to it: 1 where the named test fails."""
+    row = find(name)
+    plant(row)
+    quiet_hypothesis()
+    return int(pytest.main(["-q", "-p", "no:cacheprovider", *options, *row.test.split()]))
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,69 @@
+"""Results are kept as they are made, taken up again, and never mixed with those of other code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from simulation.days.coverage import EDGES, Coverage, judged
+from simulation.days.elsewhere import CODES_ELSEWHERE, EDGES_ELSEWHERE, FAULTS_ELSEWHERE
+from simulation.days.faults import Fault
+from simulation.days.one_day import DayResult, day_settings
+from simulation.days.sweep import Results, SweepError, chunks_of
+
+ROOT = Path(__file__).parents[3]
+
+
+def result(seed: int) -> DayResult:
+    return DayResult(
+        seed=seed, cpu_s=0.1, messages=5, lives=1, executions=2, digest="d", broken=(), is_same=None,
+        coverage=Coverage(faults={"HALT": 1}),
+    )  # fmt: skip
+
+
+def test_results_are_taken_up_and_a_torn_last_line_is_cut(tmp_path: Path) -> None:
+    path = tmp_path / "days.jsonl"
+    first = Results(path, day_settings(), "code")
+    first.add(result(1))
+    first.add(result(2))
+    first.close()
+    with path.open("ab") as file:
+        file.write(b'{"seed":3,"cpu')
+    again = Results(path, day_settings(), "code")
+    assert sorted(again.done) == [1, 2]
+    again.add(result(3))
+    again.close()
+    assert sorted(Results(path, day_settings(), "code").done) == [1, 2, 3]
+
+
+def test_results_of_other_code_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "days.jsonl"
+    Results(path, day_settings(), "code").close()
+    with pytest.raises(SweepError, match="another version"):
+        Results(path, day_settings(), "other")
+    (tmp_path / "foreign").write_text("hello\n")
+    with pytest.raises(SweepError, match="no results file"):
+        Results(tmp_path / "foreign", day_settings(), "code")
+
+
+def test_chunks_hold_the_days_of_one_market() -> None:
+    assert list(chunks_of(range(48, 53))) == [(48, 49), (50, 51, 52)]
+    assert list(chunks_of([])) == []
+
+
+def test_what_is_not_reached_is_named_with_its_test_or_as_missing() -> None:
+    coverage = Coverage()
+    coverage.fault(Fault.HALT)
+    coverage.add(Coverage(faults={"HALT": 2}, edges={EDGES[0]: 1}))
+    faults, edges, codes = judged(coverage)
+    assert faults.reached == {"HALT": 3}
+    assert edges.reached == {EDGES[0]: 1}
+    assert len(edges.missing) + len(edges.elsewhere) == len(EDGES) - 1
+    assert codes.reached == {}
+
+
+def test_the_tests_that_cover_the_rest_exist() -> None:
+    for name in (*FAULTS_ELSEWHERE.values(), *EDGES_ELSEWHERE.values(), *CODES_ELSEWHERE.values()):
+        path, _, function = name.partition("::")
+        assert f"def {function.partition('[')[0]}(" in (ROOT / path).read_text(encoding="utf-8"), name

@@ -1,0 +1,29 @@
+"""A data folder as the supervisor leaves it, made by some hours of a stepped day: market, ledgers and trace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from config.settings import load_settings
+from domain.units import Utc
+from simulation.day import SteppedDay, start_of, stepped_day
+from supervision.trace import FileTrace, Header
+
+
+def small_day(folder: Path, until_utc: Utc) -> SteppedDay:
+    """Run the demo's day on the stepped runtime up to an instant, with its trace on disk."""
+    settings = load_settings(profile="demo")
+    session = settings.demo.session.isoformat()
+    header = Header(
+        run_n=1, session=session, started_utc=Utc(0), rate=1.0, settings_digest=settings.digest(), code_version="test",
+        settings=msgspec.Raw(settings.to_json()),
+    )  # fmt: skip
+    clock = start_of(settings)
+    trace = FileTrace(folder / "traces" / session / "run-1.jsonl", header, clock)
+    day = stepped_day(settings, folder, trace=trace, clock=clock)
+    day.run(until_utc)
+    day.runtime.close()
+    trace.close()
+    return day

@@ -1,0 +1,166 @@
+"""The queries with a name: what they return, against the views and against sums by hand."""
+
+from __future__ import annotations
+
+import math
+import time
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from storage.views import named
+from storage.views.database import Database, QueryError
+from tests.testkit import bucket_rows as make
+from tests.testkit.warehouse_days import HUBS, opened, sealed, store, stored_day
+
+pytestmark = pytest.mark.slow
+
+
+def wilson(wins: int, n: int) -> tuple[float, float]:
+    """Wilson's interval by the formula of the textbook."""
+    z, p = named.Z95, wins / n
+    centre, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)
+
+
+def test_a_days_series_is_that_of_the_view(db: Database) -> None:
+    series = named.day_series(db, "SPX", make.DAY, "classic_gex_zero", ("zero_gamma", "sum_gex_vol")).to_pylist()
+    assert series == db.rows(
+        "SELECT bucket_utc, bucket_ny, spot, zero_gamma, sum_gex_vol FROM gex WHERE ticker = 'SPX'"
+        " AND category = 'classic_gex_zero' ORDER BY bucket_utc"
+    )
+    assert len(series) > 200
+
+
+@pytest.mark.parametrize("values", [("nope",), ("zero_gamma", "call_ivol")])
+def test_a_series_of_what_there_is_not_is_refused(db: Database, values: tuple[str, ...]) -> None:
+    with pytest.raises(QueryError, match="has no"):
+        named.day_series(db, "SPX", make.DAY, "classic_gex_zero", values)
+    with pytest.raises(QueryError, match="unknown category"):
+        named.day_series(db, "SPX", make.DAY, "classic_nope", ())
+    with pytest.raises(QueryError, match="has no"):
+        named.heatmap(db, "SPX", make.DAY, "orderflow_orderflow")
+
+
+def test_a_bucket_that_was_stored_again_counts_once_in_a_series(tmp_path: Path) -> None:
+    warehouse = stored_day(tmp_path / "warehouse", 3)
+    store(warehouse, make.bucket(1, "classic", HUBS["classic"], seed=5))
+    db = Database(tmp_path)
+    for is_sealed in (False, True):
+        if is_sealed:
+            sealed(warehouse, session=make.DAY)
+        series = named.day_series(db, "SPX", make.DAY, "classic_gex_zero", ("sum_gex_oi",)).to_pylist()
+        again = make.row("SPX", "classic_gex_zero", make.T0 + 30_000_000_000, seed=5)
+        assert [row["bucket_utc"].second for row in series] == [0, 30, 0]
+        assert series[1]["sum_gex_oi"] == again.profile.scalar("sum_gex_oi") / 1000
+        assert len(named.heatmap(db, "SPX", make.DAY, "classic_gex_zero")) == 3
+
+
+def test_the_newest_bucket_is_read_without_the_views(tmp_path: Path) -> None:
+    warehouse = opened(tmp_path / "warehouse")
+    for n in range(3):
+        store(warehouse, *(make.bucket(n, hub, c) for hub, c in HUBS.items()))
+    store(warehouse, make.bucket(3, "orderflow", HUBS["orderflow"]))
+    db = Database(tmp_path)
+    found = named.last_bucket(db).to_pylist()
+    newest = {(row["hub"], row["bucket_utc"].second) for row in found}
+    assert newest == {("classic", 0), ("state_greeks_zero", 0), ("orderflow", 30)}
+    assert len(found) == 8
+    gex = next(row for row in found if row["ticker"] == "QQQ" and row["category"] == "classic_gex_zero")
+    told = make.row("QQQ", "classic_gex_zero", make.T0 + 60_000_000_000).profile
+    assert (gex["spot"], gex["net_gamma"]) == (6000.0, told.scalar("sum_gex_vol") / 1000)
+    assert named.last_bucket(Database(tmp_path / "none")).num_rows == 0
+
+
+def test_the_newest_bucket_and_a_series_take_milliseconds(db: Database) -> None:
+    def best_ms(run: object) -> float:
+        took = []
+        for _ in range(15):
+            began = time.perf_counter()
+            run()  # type: ignore[operator]
+            took.append((time.perf_counter() - began) * 1000)
+        return min(took)
+
+    assert best_ms(lambda: named.last_bucket(db)) < 10
+    assert best_ms(lambda: named.day_series(db, "SPX", make.DAY, "classic_gex_zero", ("zero_gamma",))) < 12
+
+
+def test_a_heatmap_has_the_strikes_of_the_profile(db: Database) -> None:
+    heat = named.heatmap(db, "SPX", make.DAY, "classic_gex_zero")
+    first = heat.slice(0, 1).to_pylist()[0]
+    rows = db.rows(
+        "SELECT strike, gex_vol FROM profile WHERE ticker = 'SPX' AND category = 'classic_gex_zero' AND bucket_utc ="
+        " (SELECT min(bucket_utc) FROM gex WHERE ticker = 'SPX' AND category = 'classic_gex_zero') ORDER BY strike"
+    )
+    assert first["strikes"] == [row["strike"] for row in rows]
+    assert first["values"] == [row["gex_vol"] for row in rows]
+
+
+def test_a_months_aggregates_count_every_row(db: Database) -> None:
+    found = named.month_aggregates(db, date(2026, 11, 1), date(2026, 11, 30)).to_pylist()
+    assert sum(row["rows"] for row in found) == db.rows("SELECT count(*) AS n FROM gex")[0]["n"]
+    assert named.month_aggregates(db, date(2026, 10, 1), date(2026, 10, 31)).num_rows == 0
+
+
+def test_what_became_of_an_alert_is_what_its_spots_say(db: Database) -> None:
+    outcomes = named.alert_outcomes(db).to_pylist()
+    assert outcomes
+    for row in outcomes:
+        (alert,) = db.rows(f"SELECT * FROM alerts WHERE alert_id = '{row['alert_id']}'")
+        spots = [
+            r["spot"]
+            for r in db.rows(
+                f"SELECT DISTINCT last_utc, spot FROM rows WHERE ticker = '{alert['ticker']}' AND last_utc >"
+                f" TIMESTAMP '{alert['raised_utc']}' AND last_utc <= TIMESTAMP '{alert['raised_utc']}'"
+                f" + INTERVAL {int(alert['horizon_s'])} SECOND ORDER BY last_utc"
+            )
+        ]
+        up = alert["direction"]
+        hit = next((n for n, spot in enumerate(spots) if (spot - alert["target"]) * up >= 0), math.inf)
+        stopped = next((n for n, spot in enumerate(spots) if (alert["stop"] - spot) * up >= 0), math.inf)
+        if hit == stopped == math.inf:
+            assert row["is_win"] == ((spots[-1] - alert["entry"]) * up > 0)
+        else:
+            assert (row["is_win"], row["outcome"]) == ((True, "target") if hit < stopped else (False, "stop"))
+        assert row["best_move"] == pytest.approx(max((spot - alert["entry"]) * up for spot in spots))
+
+
+def test_rates_have_their_n_and_wilsons_interval(db: Database) -> None:
+    for query in (named.alert_performance, named.fill_rate_by_time, named.pnl):
+        rows = query(db).to_pylist()
+        assert rows
+        for row in rows:
+            wins = row.get("wins", row.get("filled"))
+            assert row["rate"] == wins / row["n"]
+            assert (row["rate_low"], row["rate_high"]) == pytest.approx(wilson(wins, row["n"]))
+
+
+def test_attempts_add_up_over_their_ends_and_over_the_day(db: Database) -> None:
+    (counted,) = db.rows("SELECT count(*) AS n, count(*) FILTER (is_accepted) AS accepted FROM attempts")
+    by_code = named.fill_rate_by_code(db).to_pylist()
+    assert sum(row["attempts"] for row in by_code) == counted["n"]
+    by_time = named.fill_rate_by_time(db).to_pylist()
+    assert sum(row["n"] for row in by_time) == counted["accepted"]
+    assert sum(row["attempts"] for row in by_time) == counted["n"]
+
+
+def test_slippage_profit_and_latency_are_those_of_the_trades(db: Database) -> None:
+    assert sum(row["n"] for row in named.slippage(db).to_pylist()) == len(
+        db.rows("SELECT * FROM fills WHERE slippage IS NOT NULL")
+    )
+    (total,) = db.rows("SELECT sum(pnl) AS pnl FROM positions WHERE closed_utc IS NOT NULL AND qty > 0")
+    rows = named.pnl(db).to_pylist()
+    assert sum(row["pnl"] for row in rows) == pytest.approx(total["pnl"])
+    assert {row["week"] for row in rows} == {date(2026, 11, 16)}
+    for row in named.latency(db).to_pylist():
+        assert 0 < row["alert_ms"] <= row["decided_ms"] <= row["order_ms"] < 60_000
+
+
+def test_a_gap_report_has_the_share_that_is_missing(tmp_path: Path) -> None:
+    warehouse = opened(tmp_path / "warehouse")
+    silent = (("SPX", "classic_gex_zero"),)
+    store(warehouse, *(make.bucket(n, absent=silent if n in (1, 2) else ()) for n in range(4)))
+    (row,) = named.gap_report(Database(tmp_path)).to_pylist()
+    assert (row["hub"], row["why"], row["stored"], row["missing"]) == ("classic", "silent", 14, 2)
+    assert (row["share_missing"], row["intervals"], row["longest_min"]) == (2 / 16, 1, 1.0)
