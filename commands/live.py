@@ -354,6 +354,9 @@ def _operate(runtime: LiveRuntime, request: dict[str, Any]) -> dict[str, Any]:
         asked = msgspec.convert(request, OperatorRequest)
     except msgspec.ValidationError as error:
         return {"error": f"the request cannot be carried out: {error}"}
+    if asked.do == "resume" and runtime.latched is not None:  # the ports would refuse what the gates let pass
+        detail = f"Entries are latched off ({runtime.latched}); stop the supervisor and start it again, then resume."
+        return {"denied": "latched", "detail": detail}
     edge = f"cli:{secrets.token_hex(6)}"
     command_id, reply_to, by, reason = asked.command_id or edge, f"edge:{edge}", asked.by, asked.reason
     expires_utc = _expires_utc(runtime)

@@ -1,0 +1,20 @@
+"""A process whose latch is set admits no entry whatever the kill level says, so it is not resumed but restarted."""
+
+from __future__ import annotations
+
+import threading
+
+from commands import live
+from supervision.stepped import SteppedRuntime
+from tests.testkit.toys import stepped, toy_tree
+
+RESUME = {"do": "resume", "by": "ann", "reason": "fine again", "level": 0}
+
+
+def test_a_resume_while_the_latch_stands_is_refused_with_the_reason_and_the_remedy() -> None:
+    runtime: SteppedRuntime = stepped(toy_tree(log=[]))
+    runtime.latch("kill crashed: ValueError: told to")
+    answer = live.answer(runtime, threading.Event(), RESUME)
+    assert answer["denied"] == "latched"
+    assert "kill crashed" in answer["detail"]
+    assert "start it again" in answer["detail"]
