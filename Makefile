@@ -10,7 +10,7 @@ LAB := .venv-notebooks
 PIP := -m pip install --disable-pip-version-check --progress-bar off --require-hashes
 PROGRESS := awk '/^Collecting /{n++; printf "  %d: %s\n", n, $$2; fflush()} /^Installing collected/{print "  installing..."; fflush()} /^ERROR|^error/{print; fflush()}'
 
-.PHONY: run test quick check bench notebooks lock clean
+.PHONY: run test quick sabotage check bench notebooks lock clean
 run: $(VENV)/.ready            ## the demo day, from market to money
 	$(PY) main.py run --profile demo
 
@@ -19,6 +19,9 @@ test: $(VENV)/.ready $(CLIENTS)/.ready  ## all tests, foreign clients of the sim
 
 quick: $(VENV)/.ready          ## the pure rooms and the rules of the code itself, in seconds
 	$(PY) -m pytest tests/domain tests/actors tests/house -m "not slow"
+
+sabotage: $(VENV)/.ready       ## removes each guard in turn and sees its named test fail, in minutes
+	$(PY) -m pytest tests/mutants -m sabotage
 
 check: $(VENV)/.ready          ## what CI checks besides the tests
 	$(VENV)/bin/ruff check .

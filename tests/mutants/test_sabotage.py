@@ -10,7 +10,7 @@ import pytest
 from tests.mutants.rooms import ROOT
 from tests.mutants.sabotage import ALL, Sabotage
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.sabotage]
 FAILED, PASSED = 1, 0
 
 
