@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from datetime import date
 from pathlib import Path
 
@@ -71,19 +70,6 @@ def test_the_newest_bucket_is_read_without_the_views(tmp_path: Path) -> None:
     told = make.row("QQQ", "classic_gex_zero", make.T0 + 60_000_000_000).profile
     assert (gex["spot"], gex["net_gamma"]) == (6000.0, told.scalar("sum_gex_vol") / 1000)
     assert named.last_bucket(Database(tmp_path / "none")).num_rows == 0
-
-
-def test_the_newest_bucket_and_a_series_take_milliseconds(db: Database) -> None:
-    def best_ms(run: object) -> float:
-        took = []
-        for _ in range(15):
-            began = time.perf_counter()
-            run()  # type: ignore[operator]
-            took.append((time.perf_counter() - began) * 1000)
-        return min(took)
-
-    assert best_ms(lambda: named.last_bucket(db)) < 10
-    assert best_ms(lambda: named.day_series(db, "SPX", make.DAY, "classic_gex_zero", ("zero_gamma",))) < 12
 
 
 def test_a_heatmap_has_the_strikes_of_the_profile(db: Database) -> None:

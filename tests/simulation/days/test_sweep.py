@@ -11,8 +11,7 @@ from simulation.days.elsewhere import CODES_ELSEWHERE, EDGES_ELSEWHERE, FAULTS_E
 from simulation.days.faults import Fault
 from simulation.days.one_day import DayResult, day_settings
 from simulation.days.sweep import Results, SweepError, chunks_of
-
-ROOT = Path(__file__).parents[3]
+from tests.testkit.paths import ROOT
 
 
 def result(seed: int) -> DayResult:

