@@ -30,6 +30,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one or more of: {', '.join(NAMES)} (default: all)")
     parser.add_argument("--scale", type=float, default=1.0, help="length of the runs (default 1)")
+    parser.add_argument("--without", action="append", default=[], choices=NAMES, help="leave one out of all of them")
     parser.add_argument("--into", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     unknown = sorted(set(given.names) - set(NAMES))
@@ -38,12 +39,13 @@ def main() -> int:
     if given.into is not None:
         given.into.write_bytes(msgspec.json.encode(_measured(given.names[0], given.scale)))
         return 0
-    reports = [_in_a_child(name, given.scale) for name in given.names or NAMES]
+    names = given.names or [name for name in NAMES if name not in given.without]
+    reports = [_in_a_child(name, given.scale) for name in names]
     for report in reports:
         if report is not None:
             print(report.markdown())
     if not given.names and given.scale >= 1.0:
-        _write([report for report in reports if report is not None])
+        _write([report for report in reports if report is not None], given.without)
     return 1 if None in reports else 0
 
 
@@ -69,7 +71,7 @@ def _in_a_child(name: str, scale: float) -> Report | None:
         into.unlink(missing_ok=True)
 
 
-def _write(reports: list[Report]) -> None:
+def _write(reports: list[Report], without: list[str]) -> None:
     lines = [
         "# Measured",
         "",
@@ -78,6 +80,7 @@ def _write(reports: list[Report]) -> None:
         "Everything ran on loopback on one machine: generators, gateways and what is measured share its cores. Compare",
         "figures within a table; between runs of a virtual machine they move by a third. Floors stand beside what",
         "they bound, measured in the same run.",
+        *([f"Left out of this run: {', '.join(without)}."] if without else []),
         "",
         "| benchmark | aim | wanted | measured | reached |",
         "|---|---|---|---|---|",
