@@ -44,7 +44,7 @@ clean:
 
 $(VENV)/.ready: requirements.lock
 	@test -n "$(PYTHON)" || { echo "Zerohour needs Python 3.11, 3.12 or 3.13 on the PATH (none was found)."; exit 1; }
-	@echo "Setting up $(VENV) with $(PYTHON): $$(grep -c '==' requirements.lock) libraries, about a minute, 0.5 GB."
+	@echo "Setting up $(VENV) with $(PYTHON): $$(grep -c '==' requirements.lock) libraries, about a minute, 1 GB."
 	@$(PYTHON) -m venv $(VENV)
 	@$(PY) $(PIP) -r requirements.lock | $(PROGRESS)
 	@touch $@
