@@ -10,12 +10,12 @@ LAB := .venv-notebooks
 PIP := -m pip install --disable-pip-version-check --progress-bar off --require-hashes
 PROGRESS := awk '/^Collecting /{n++; printf "  %d: %s\n", n, $$2; fflush()} /^Installing collected/{print "  installing..."; fflush()} /^ERROR|^error/{print; fflush()}'
 
-.PHONY: run test quick sabotage check bench notebooks lock clean
+.PHONY: run test quick sabotage check bench notebooks screenshots lock clean
 run: $(VENV)/.ready            ## the demo day, from market to money
 	$(PY) main.py run --profile demo
 
 test: $(VENV)/.ready $(CLIENTS)/.ready  ## all tests, foreign clients of the simulated gateway included
-	$(PY) -m pytest
+	$(PY) -m pytest -n 2 --dist loadfile
 
 quick: $(VENV)/.ready          ## the pure rooms and the rules of the code itself, in seconds
 	$(PY) -m pytest tests/domain tests/actors tests/house -m "not slow"
@@ -30,6 +30,9 @@ check: $(VENV)/.ready          ## what CI checks besides the tests
 
 bench: $(VENV)/.ready          ## the figures of benchmarks/RESULTS.md
 	$(PY) -m benchmarks
+
+screenshots: $(VENV)/.ready    ## pictures of the dashboard on a demo day, in docs/pictures (needs chromium)
+	$(PY) -m commands.screenshots
 
 notebooks: $(LAB)/.ready       ## open the notebooks on the last demo day, also while it runs
 	JUPYTER_PATH=$(abspath $(LAB))/share/jupyter $(LAB)/bin/jupyter lab --notebook-dir=notebooks

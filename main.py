@@ -31,16 +31,19 @@ from actors.position import PositionActor
 from actors.quotes import QuotesActor
 from actors.reading import ReadingActor
 from actors.risk import RiskActor
+from actors.series import SeriesActor
 from actors.session import SessionActor
 from actors.warehouse import WarehouseActor
+from actors.web import WebActor
 from config.settings import Settings
 from domain.instants import MS, SECOND
-from domain.ports import LedgerStore, WarehouseStore
+from domain.ports import LedgerStore, Screen, SeriesStore, WarehouseStore
 from domain.position.cycle import ExitReason
 from domain.risk.kill import KillLevel
 from messages import broker, entries, market, operator, orders, positions, risk, session, signals
 from messages.base import Event, Message
 from messages.ledgers import DeskFact, DeskInput, SharedFact, SharedInput
+from messages.restored import ReadingRestored
 from supervision.actor import AnyActor
 from supervision.effects import Tell
 from supervision.host import Host
@@ -50,12 +53,23 @@ from supervision.supervisor import SupervisorActor
 
 # Who hears which event, by role; a role may be keyed by fields of the event. Senders name nobody.
 SUBSCRIBERS: Final[Subscribers] = {
-    session.PhaseChanged: ("risk", "ibkr", "kill", "quotes", "positions", "lanes", "warehouse", "notifier"),
-    session.ModeChanged: ("risk", "positions", "notifier"),
-    session.AccountChecked: ("risk",),
-    session.ReconcileFinished: ("positions", "risk"),
-    broker.AccountRead: ("risk",),
-    broker.AccountUnreadable: ("risk", "notifier"),
+    session.PhaseChanged: (
+        "risk",
+        "ibkr",
+        "kill",
+        "quotes",
+        "positions",
+        "lanes",
+        "warehouse",
+        "series",
+        "notifier",
+        "web",
+    ),
+    session.ModeChanged: ("risk", "positions", "notifier", "web"),
+    session.AccountChecked: ("risk", "web"),
+    session.ReconcileFinished: ("positions", "risk", "web"),
+    broker.AccountRead: ("risk", "web"),
+    broker.AccountUnreadable: ("risk", "notifier", "web"),
     broker.ClockRead: ("kill",),
     orders.BrokerRefused: ("desk_ledger", "kill", "notifier"),
     risk.KillRaised: ("risk", "ibkr", "positions", "notifier"),
@@ -66,15 +80,17 @@ SUBSCRIBERS: Final[Subscribers] = {
     market.HubClosed: ("readings",),
     market.BucketStored: ("hub:{hub}",),
     market.BucketNotStored: ("hub:{hub}", "kill"),
-    market.HubUp: ("notifier",),
-    market.HubDown: ("notifier",),
-    market.QuoteChanged: ("position:{con_id}",),
-    market.SpotsChanged: ("risk",),
+    market.HubUp: ("feed", "notifier", "web"),
+    market.HubDown: ("feed", "notifier", "web"),
+    market.QuoteChanged: ("position:{con_id}", "web"),
+    market.SpotsChanged: ("risk", "web"),
     market.HoursRead: ("risk",),
     market.HaltChanged: ("risk", "positions"),
     market.SpreadsRead: ("kill",),
+    market.QuotesSampled: ("series",),
+    market.ChainRead: ("series",),
     # from a reading to an entry
-    signals.FeaturesComputed: ("lanes:{ticker}",),
+    signals.FeaturesComputed: ("lanes:{ticker}", "series", "web"),
     signals.SignalRaised: ("risk",),
     signals.ReversalRaised: ("positions",),
     signals.PromotionChanged: ("risk", "lanes"),
@@ -84,19 +100,20 @@ SUBSCRIBERS: Final[Subscribers] = {
     # positions
     positions.PositionOpened: ("risk",),
     positions.FillBooked: ("notifier",),
-    positions.PositionChanged: ("risk", "kill"),
-    positions.PositionClosed: ("desk_ledger", "risk", "kill", "notifier"),
+    positions.PositionChanged: ("risk", "kill", "web"),
+    positions.PositionClosed: ("desk_ledger", "risk", "kill", "notifier", "web"),
     positions.EntryAbandoned: ("desk_ledger", "risk", "notifier"),
     positions.PositionDisputed: ("ibkr", "notifier"),
     positions.DayFlattened: ("notifier",),
     positions.HoldingsChecked: ("notifier",),
     positions.ShortFound: ("kill", "notifier"),
-    operator.Alarm: ("notifier",),
+    operator.Alarm: ("notifier", "web"),
 }
 # Events that nobody acts on yet: they stand in the trace.
 RECORD_ONLY: Final[frozenset[type[Event]]] = frozenset({signals.AlertRaised, signals.NotEvaluated})
 
 MarketStore = WarehouseStore[market.StoreBucket, market.BucketStored | market.BucketNotStored]
+LineStore = SeriesStore[signals.FeaturesComputed | market.QuotesSampled | market.ChainRead, ReadingRestored]
 
 _PLAIN = Policy()
 _MONEY = Policy(end_on_spent_budget=True)  # without it positions would be unattended: start the whole process again
@@ -110,15 +127,18 @@ class Stores:
     ledger: LedgerStore[SharedInput, SharedFact]
     desk_ledger: LedgerStore[DeskInput, DeskFact]
     warehouse: MarketStore
+    series: LineStore | None = None  # None: readings, quotes and chains are not kept, so there is no actor `series`
+    screen: Screen | None = None  # None: nobody looks, so there is no actor `web`
 
 
 def build_tree(
     settings: Settings, stores: Stores, names: Callable[[], Iterable[str]], *, is_live_armed: bool = False
 ) -> Tree:
     """Return the tree; `names` gives the addresses there are now (positions come and go)."""
-    desk = settings.desk
+    desk, screen, series = settings.desk, stores.screen, stores.series
     shared, own = "ledger", f"ledger:{desk}"
     lanes = [f"lane:{source}:{ticker}" for source, tickers in settings.lanes.items() for ticker in tickers]
+    readings, kept = [f"reading:{ticker}" for ticker in settings.tickers], None if series is None else "series"
 
     def child(
         name: str, make: Callable[[str], AnyActor], restore_from: str | None = None, policy: Policy = _PLAIN
@@ -134,17 +154,19 @@ def build_tree(
             child("notifier", lambda name: NotifierActor(name, settings)),
             child("operator", lambda name: OperatorActor(name, settings)),
             child("warehouse", lambda name: _warehouse(name, stores.warehouse, settings)),
+            *(() if series is None else (child("series", lambda name: SeriesActor(name, series)),)),
             child(f"risk:{desk}", lambda name: RiskActor(name, settings, is_live_armed), own, _MONEY),
             child(f"ibkr:{desk}", lambda name: IBKRActor(name, settings), own, _VITAL),
             child(f"quotes:{desk}", lambda name: QuotesActor(name, settings)),
             *(child(lane, lambda name: LaneActor(name, settings), shared) for lane in lanes),
-            *(child(f"reading:{ticker}", lambda name: ReadingActor(name, settings)) for ticker in settings.tickers),
-            *(child(f"hub:{hub}", lambda name: HubActor(name, settings)) for hub in settings.feed.hubs),
+            *(child(reading, lambda name: ReadingActor(name, settings), kept) for reading in readings),
+            *(child(f"hub:{hub}", lambda name: HubActor(name, settings)) for hub in settings.feed.by_hub),
             child("feed", lambda name: FeedActor(name, settings)),
             child("session", lambda name: SessionActor(name, settings)),
+            *(() if screen is None else (child("web", lambda name: WebActor(name, screen)),)),
         ),
         templates=(Template(f"position:{desk}:", lambda name: PositionActor(name, settings), own, _MONEY),),
-        route=routes(settings, names),
+        route=routes(settings, names, is_shown=screen is not None, is_kept=series is not None),
         subscribers=SUBSCRIBERS,
         on_halt=halt,
         rosters=((own, f"positions:{desk}"),),
@@ -156,7 +178,9 @@ def _warehouse(name: str, store: MarketStore, settings: Settings) -> WarehouseAc
     return WarehouseActor(name, store, settings.warehouse.seal_every_ms * MS, SECOND, SECOND // 4)
 
 
-def routes(settings: Settings, names: Callable[[], Iterable[str]]) -> Route:
+def routes(
+    settings: Settings, names: Callable[[], Iterable[str]], *, is_shown: bool = False, is_kept: bool = False
+) -> Route:
     """Return what maps a role to addresses: one desk, so a role of the desk is the same for every sender."""
     desk = settings.desk
     position = f"position:{desk}:"
@@ -169,7 +193,9 @@ def routes(settings: Settings, names: Callable[[], Iterable[str]]) -> Route:
         **{name: (name,) for name in ("kill", "session", "ledger", "warehouse", "feed", "operator", "notifier")},
         **{name: (f"{name}:{desk}",) for name in ("risk", "ibkr", "quotes")},
         "desk_ledger": (f"ledger:{desk}",),
-        "hubs": tuple(f"hub:{hub}" for hub in settings.feed.hubs),
+        "web": ("web",) if is_shown else (),
+        "series": ("series",) if is_kept else (),
+        "hubs": tuple(f"hub:{hub}" for hub in settings.feed.by_hub),
         "readings": tuple(f"reading:{ticker}" for ticker in settings.tickers),
         "lanes": tuple(sorted({lane for found in by_ticker.values() for lane in found})),
     }

@@ -27,6 +27,8 @@ class DeskLedgerActor(IoActor[Inbox]):
         store: the desk's ledger.
     """
 
+    is_bound = False  # SQLite serves any thread, one at a time
+
     def __init__(self, name: str, store: LedgerStore[DeskInput, DeskFact]) -> None:
         super().__init__(name)
         self._store = store

@@ -1,7 +1,8 @@
-"""The feed: the sole negotiator of the vendor key; hands the hubs their addresses, one epoch at a time.
+"""The feed: the sole negotiator of the vendor's keys; hands the hubs their addresses, one epoch at a time for each key.
 
-A negotiation ends all sessions of the key, so one hub's trouble gives every hub a new address, and never twice at once.
-On a crash: the next incarnation negotiates afresh under a higher epoch.
+A negotiation ends all sessions of its key, so it gives every hub a new address, never twice at once, and a hub that
+fails again and again does not take the healthy ones with it. On a crash: the next incarnation negotiates afresh under a
+higher epoch.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from enum import StrEnum
 from typing import assert_never
 
 import msgspec
+from msgspec.structs import replace
 
+from config.feeds import packing
 from config.settings import Settings
 from domain.alarm import Severity
-from domain.instants import MS
+from domain.instants import MINUTE, MS
 from domain.limits import FeedRules
-from domain.signals.feed_rules import Packed, packed, pause_ns
+from domain.signals.feed_rules import Packed, pause_ns
 from domain.units import Utc
 from messages import lifecycle, market, operator
 from supervision.actor import Actor
@@ -24,19 +27,26 @@ from supervision.turn import Turn
 
 PORT = "port:feed"
 RUN_SHIFT, INCARNATION_SHIFT = 20, 10  # an epoch is run_n, incarnation and a count, so that it never goes back
+SPARE_NS = 60 * MINUTE
 
 Inbox = (
-    lifecycle.Started | lifecycle.TimerFired | market.Negotiated | market.NegotiateFailed | market.RequestAddress
-)  # fmt: skip
+    lifecycle.Started
+    | lifecycle.TimerFired
+    | market.Negotiated
+    | market.NegotiateFailed
+    | market.RequestAddress
+    | market.HubUp
+    | market.HubDown
+)
 
 
 class Timer(StrEnum):
-    """`RETRY`: negotiate again (the feed epoch that failed is the subject)."""
+    """`RETRY`: negotiate again (the key's number and the feed epoch that failed are the subject)."""
 
     RETRY = "retry"
 
 
-class FeedState(msgspec.Struct):
+class KeyState(msgspec.Struct, frozen=True):
     """The epoch in force or asked for; `attempts` in a row without lasting addresses; `token_until_utc` when held."""
 
     feed_epoch: int = 0
@@ -45,11 +55,18 @@ class FeedState(msgspec.Struct):
     negotiated_utc: Utc = Utc(0)
     hubs: tuple[str, ...] = ()
     token_until_utc: Utc | None = None
+    up: tuple[str, ...] = ()
+
+
+class FeedState(msgspec.Struct):
+    """What is known of each key; `up` there are the hubs whose session with it stands."""
+
+    keys: tuple[KeyState, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """What does not change: the hubs that need addresses, the groups that the key carries, the rules of the dial."""
+    """What does not change: the hubs that need addresses, the groups that each key carries, the rules of the dial."""
 
     hubs: tuple[str, ...]
     packed: Packed
@@ -57,28 +74,27 @@ class Wiring:
 
 
 class FeedActor(Actor[FeedState, Inbox]):
-    """Negotiates once for all hubs, and again when one of them cannot go on with what it has."""
+    """Negotiates once for all hubs of a key, and again when one of them cannot go on with what it has."""
 
     def __init__(self, name: str, settings: Settings) -> None:
         super().__init__(name)
-        hubs, rules = settings.feed.hubs, settings.feed.rules
-        groups = packed(settings.tickers, settings.spot_only, hubs, rules.memberships_max)
-        self._wiring = Wiring(tuple(hubs), groups, rules)
+        self._wiring = Wiring(tuple(settings.feed.by_hub), packing(settings), settings.feed.rules)
 
     def initial(self) -> FeedState:
         """Hold no addresses."""
-        return FeedState()
+        return FeedState(tuple(KeyState() for _ in self._wiring.packed.groups))
 
     def decide(self, turn: Turn[FeedState], message: Inbox) -> None:
-        """Keep exactly one negotiation under way or in force."""
+        """Keep exactly one negotiation of each key under way or in force."""
         match message:
             case lifecycle.Started():
                 start(self._wiring, turn, message)
             case lifecycle.TimerFired():
                 match Timer(message.kind):
                     case Timer.RETRY:
-                        if int(message.subject) == turn.state.feed_epoch:  # else of an epoch that is over
-                            negotiate(self._wiring, turn)
+                        key_n, epoch = map(int, message.subject.split(":"))
+                        if epoch == turn.state.keys[key_n].feed_epoch:  # else of an epoch that is over
+                            negotiate(self._wiring, turn, key_n)
                     case never:
                         assert_never(never)
             case market.Negotiated():
@@ -87,83 +103,117 @@ class FeedActor(Actor[FeedState, Inbox]):
                 on_failed(self._wiring, turn, message)
             case market.RequestAddress():
                 on_request(self._wiring, turn, message)
+            case market.HubUp() | market.HubDown():
+                note_hub(turn, message)
             case _:
                 assert_never(message)
 
 
 def start(feed: Wiring, turn: Turn[FeedState], started: lifecycle.Started) -> None:
-    """Negotiate above every epoch of older incarnations, and name the tickers that the key has no room for."""
-    turn.state.feed_epoch = (started.run_n << RUN_SHIFT) + (started.incarnation << INCARNATION_SHIFT)
-    negotiate(feed, turn)
+    """Negotiate above every epoch of older incarnations, and name the tickers that the keys have no room for."""
+    epoch = (started.run_n << RUN_SHIFT) + (started.incarnation << INCARNATION_SHIFT)
+    turn.state.keys = tuple(replace(key, feed_epoch=epoch) for key in turn.state.keys)
+    for key_n in range(len(turn.state.keys)):
+        negotiate(feed, turn, key_n)
     if feed.packed.left_out:
         names = ", ".join(feed.packed.left_out)
-        text = f"The key carries {feed.rules.memberships_max} memberships. Not followed: {names}."
+        text = (
+            f"{len(turn.state.keys)} keys of {feed.rules.memberships_max} memberships do not carry every ticker."
+            f" Polled by REST instead: {names}. Add keys under feed.keys to have them streamed."
+        )
         publish_alarm(turn, "feed:memberships", text)
 
 
-def negotiate(feed: Wiring, turn: Turn[FeedState]) -> None:
-    """Have the port negotiate under the next epoch."""
-    state = turn.state
-    state.feed_epoch += 1
-    state.is_negotiating = True
-    state.attempts += 1
-    state.token_until_utc = None
-    turn.tell(PORT, market.Negotiate(feed_epoch=state.feed_epoch, groups=feed.packed.groups))
+def put(turn: Turn[FeedState], key_n: int, key: KeyState) -> None:
+    """Keep what is known of a key now."""
+    turn.state.keys = (*turn.state.keys[:key_n], key, *turn.state.keys[key_n + 1 :])
+
+
+def negotiate(feed: Wiring, turn: Turn[FeedState], key_n: int) -> None:
+    """Have the port negotiate under the key's next epoch."""
+    key = turn.state.keys[key_n]
+    key = replace(
+        key, feed_epoch=key.feed_epoch + 1, is_negotiating=True, attempts=key.attempts + 1, token_until_utc=None
+    )  # fmt: skip
+    put(turn, key_n, key)
+    turn.tell(PORT, market.Negotiate(feed_epoch=key.feed_epoch, groups=feed.packed.groups[key_n], key_n=key_n))
 
 
 def on_negotiated(feed: Wiring, turn: Turn[FeedState], facts: market.Negotiated) -> None:
     """Have every hub use its new address; an answer of an older epoch is void."""
-    state = turn.state
-    if facts.feed_epoch != state.feed_epoch:
+    key = turn.state.keys[facts.key_n]
+    if facts.feed_epoch != key.feed_epoch:
         return
-    state.is_negotiating = False
-    state.negotiated_utc = turn.now
-    state.hubs = facts.hubs
-    state.token_until_utc = facts.token_until_utc
+    key = replace(
+        key, is_negotiating=False, negotiated_utc=turn.now, hubs=facts.hubs, token_until_utc=facts.token_until_utc
+    )  # fmt: skip
+    put(turn, facts.key_n, key)
     for hub in feed.hubs:
         if hub in facts.hubs:
-            give_address(turn, hub, facts.token_until_utc)
+            give_address(turn, hub, facts.key_n, facts.token_until_utc)
     for hub in feed.hubs:
         if hub not in facts.hubs:
             publish_alarm(turn, f"feed:{hub}", f"The vendor gave no address for hub {hub}.")
 
 
-def give_address(turn: Turn[FeedState], hub: str, until_utc: Utc) -> None:
+def give_address(turn: Turn[FeedState], hub: str, key_n: int, until_utc: Utc) -> None:
     """Have a hub dial the address in force."""
-    address = market.UseAddress(hub=hub, feed_epoch=turn.state.feed_epoch, token_until_utc=until_utc)
-    turn.tell(f"hub:{hub}", address)
+    epoch = turn.state.keys[key_n].feed_epoch
+    turn.tell(f"hub:{hub}", market.UseAddress(hub=hub, feed_epoch=epoch, token_until_utc=until_utc, key_n=key_n))
 
 
 def on_failed(feed: Wiring, turn: Turn[FeedState], failed: market.NegotiateFailed) -> None:
     """Retry after a pause; a final refusal waits as long as the breaker."""
-    state = turn.state
-    if failed.feed_epoch != state.feed_epoch or not state.is_negotiating:
+    key = turn.state.keys[failed.key_n]
+    if failed.feed_epoch != key.feed_epoch or not key.is_negotiating:
         return
-    wait_ns = feed.rules.breaker_pause_ms * MS if failed.is_final else pause_ns(state.attempts, feed.rules)
+    wait_ns = feed.rules.breaker_pause_ms * MS if failed.is_final else pause_ns(key.attempts, feed.rules)
     publish_alarm(turn, "feed:negotiate", f"The feed gave no addresses: {failed.why.rstrip('.')}. Retrying.")
-    turn.arm(Timer.RETRY, turn.now + wait_ns, str(state.feed_epoch))
+    arm_retry(turn, failed.key_n, turn.now + wait_ns)
+
+
+def arm_retry(turn: Turn[FeedState], key_n: int, at_utc: int) -> None:
+    """Negotiate again at an instant, unless another epoch has begun by then."""
+    turn.arm(Timer.RETRY, Utc(at_utc), f"{key_n}:{turn.state.keys[key_n].feed_epoch}")
 
 
 def on_request(feed: Wiring, turn: Turn[FeedState], request: market.RequestAddress) -> None:
-    """Tell the address in force to a hub that is behind; renegotiate for one that cannot go on with it."""
-    state = turn.state
-    if state.is_negotiating or request.feed_epoch > state.feed_epoch:
+    """Tell the address in force to a hub that is behind; renegotiate for one that cannot go on with it.
+
+    A hub whose breaker is open may not end the sessions of the others for its own sake more often than every
+    `SPARE_NS`: another address has not helped it so far.
+    """
+    key_n, key = request.key_n, turn.state.keys[request.key_n]
+    if key.is_negotiating or request.feed_epoch > key.feed_epoch:
         return  # the answer is on its way to every hub
-    if request.feed_epoch < state.feed_epoch:
-        if state.token_until_utc is not None and request.hub in state.hubs:
-            give_address(turn, request.hub, state.token_until_utc)
+    if request.feed_epoch < key.feed_epoch:
+        if key.token_until_utc is not None and request.hub in key.hubs:
+            give_address(turn, request.hub, key_n, key.token_until_utc)
         return
-    held_ns = turn.now - state.negotiated_utc
+    held_ns = turn.now - key.negotiated_utc
     if held_ns >= feed.rules.retry_max_ms * MS:
-        state.attempts = 0
-    wait_ns = pause_ns(state.attempts, feed.rules)
+        key = replace(key, attempts=0)
+    wait_ns = pause_ns(key.attempts, feed.rules)
+    if request.failures >= feed.rules.breaker_failures and set(key.up) - {request.hub}:
+        wait_ns = max(wait_ns, SPARE_NS - held_ns)
+        put(turn, key_n, key)
+        if wait_ns > 0:
+            arm_retry(turn, key_n, turn.now + wait_ns)  # a healthy hub that loses its session does not wait for it
+            return
     if wait_ns == 0:
-        negotiate(feed, turn)
+        put(turn, key_n, key)
+        negotiate(feed, turn, key_n)
         return
     # Waiting counts as negotiating: the other hubs' requests for this epoch are the same one.
-    state.is_negotiating = True
-    state.token_until_utc = None
-    turn.arm(Timer.RETRY, turn.now + wait_ns, str(state.feed_epoch))
+    put(turn, key_n, replace(key, is_negotiating=True, token_until_utc=None))
+    arm_retry(turn, key_n, turn.now + wait_ns)
+
+
+def note_hub(turn: Turn[FeedState], news: market.HubUp | market.HubDown) -> None:
+    """Take note of whose session with a key stands."""
+    key = turn.state.keys[news.key_n]
+    others = tuple(hub for hub in key.up if hub != news.hub)
+    put(turn, news.key_n, replace(key, up=(*others, news.hub) if isinstance(news, market.HubUp) else others))
 
 
 def publish_alarm(turn: Turn[FeedState], key: str, text: str) -> None:

@@ -1,4 +1,8 @@
-"""One hub: keeps its session dialled, has each bucket sealed, and hands the rows to the warehouse and the readings.
+"""One hub: keeps its sessions dialled (one a key), has silence covered by polling, has each bucket sealed, and hands
+the rows to the warehouse and the readings.
+
+A session is a success once it delivered or lasted, never because it came up: failures are counted by that, and neither
+a new address nor another hub's luck makes them fewer.
 
 Rows ride in memory. On a crash: frames stay in the port; a bucket in hand is answered by the port again or closed as
 absent.
@@ -7,17 +11,20 @@ absent.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from enum import StrEnum
 from typing import assert_never
 
 import msgspec
 from msgspec.structs import replace
 
+from config.feeds import packing
 from config.settings import Settings
 from domain.alarm import Severity
-from domain.instants import MS, SECOND, exchange_clock
+from domain.instants import MS, SECOND, exchange_clock, session_of
 from domain.limits import FeedRules
-from domain.options.profile import Rows
+from domain.options.profile import IngestMode, Rows
+from domain.session import calendar
 from domain.signals.feed_rules import in_priority, pause_ns
 from domain.units import Utc
 from messages import lifecycle, market, operator
@@ -25,6 +32,10 @@ from supervision.actor import Actor
 from supervision.turn import Turn
 
 NOT_SEALED = "hub port silent"
+GROUPS_NAMED = 6  # in one alarm
+POLLED = "rest_"  # begins the codes of what polling met
+EXPECTED = frozenset(("opening", "stale", "clipped"))  # the vendor's own ways: counted, and no news
+EARLY_MS = -5_000  # no frame comes before it is made
 
 Inbox = (
     lifecycle.Started
@@ -32,6 +43,8 @@ Inbox = (
     | market.UseAddress
     | market.HubUp
     | market.HubDown
+    | market.HubQuiet
+    | market.HubFlows
     | market.BucketDue
     | market.BucketSealed
     | market.BucketStored
@@ -40,23 +53,44 @@ Inbox = (
 
 
 class Timer(StrEnum):
-    """`DIAL`: dial again (the feed epoch is the subject); of a bucket (its start): `CLOSE`, `STORED` is overdue."""
+    """Of a session (key number, feed epoch): `DIAL` again. Of a key: `COVER` what is quiet, `LEAVE` it at the close.
+
+    Of a bucket (its start): `CLOSE`, `STORED` is overdue.
+    """
 
     DIAL = "dial"
+    COVER = "cover"
+    LEAVE = "leave"
     CLOSE = "close"
     STORED = "stored"
 
 
-class HubState(msgspec.Struct):
-    """The feed epoch dialled (0: none) and failed dials in a row; buckets due and closed last."""
+class Session(msgspec.Struct, frozen=True):
+    """The session with a key: the feed epoch dialled (0: none), whether its address still holds, failures in a row.
+
+    `up_utc`, since when it stands; `quiet_utc`, since when nothing has come; `None` where it does not, or flows.
+    """
 
     feed_epoch: int = 0
     token_until_utc: Utc = Utc(0)
-    attempts: int = 0
+    can_reuse: bool = True
+    failures: int = 0
+    dialled_utc: Utc = Utc(0)
+    up_utc: Utc | None = None
+    quiet_utc: Utc | None = None
+    is_covered: bool = False
+
+
+class HubState(msgspec.Struct):
+    """The sessions by key; buckets due and closed last; groups that are silent while the hub is not, since when."""
+
+    sessions: tuple[Session, ...]
     due: tuple[Utc, ...] = ()
     closed_utc: Utc = Utc(0)
     silent_since_utc: Utc | None = None
     is_silence_told: bool = False
+    silent_groups: tuple[tuple[str, str, Utc], ...] = ()
+    told_groups: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +102,9 @@ class Wiring:
     tickers: tuple[str, ...]
     expected: tuple[tuple[str, str], ...]
     rules: FeedRules
+    failover_ns: int
+    keys_n: int
+    closed_dates: tuple[date, ...]
 
 
 class HubActor(Actor[HubState, Inbox]):
@@ -77,29 +114,39 @@ class HubActor(Actor[HubState, Inbox]):
         super().__init__(name)
         hub = name.partition(":")[2]
         tickers = in_priority(settings.tickers)
-        expected = tuple((ticker, category) for ticker in tickers for category in settings.feed.hubs[hub])
-        self._wiring = Wiring(hub, f"port:{name}", tickers, expected, settings.feed.rules)
+        feed = settings.feed
+        expected = tuple((ticker, category) for ticker in tickers for category in feed.by_hub[hub])
+        self._wiring = Wiring(
+            hub, f"port:{name}", tickers, expected, feed.rules, feed.rest.failover_after_ms * MS,
+            len(packing(settings).groups), settings.day.closed_dates,
+        )  # fmt: skip
 
     def initial(self) -> HubState:
         """Hold no address."""
-        return HubState()
+        return HubState(tuple(Session() for _ in range(self._wiring.keys_n)))
 
     def decide(self, turn: Turn[HubState], message: Inbox) -> None:
         """Dial what the feed gives; close every bucket exactly once."""
         match message:
             case lifecycle.Started():
                 if message.incarnation > 1:  # the feed tells the first address unasked
-                    request_address(self._wiring, turn, 0)
+                    for key_n in range(self._wiring.keys_n):
+                        turn.tell(self._wiring.port, market.CoverHub(is_wanted=False, key_n=key_n))
+                        request_address(turn, self._wiring, key_n)
             case lifecycle.TimerFired():
-                on_timer(self._wiring, turn, Timer(message.kind), int(message.subject))
+                on_timer(self._wiring, turn, Timer(message.kind), message.subject)
             case market.UseAddress():
                 use_address(self._wiring, turn, message)
             case market.HubUp():
-                turn.state.attempts = 0
-                turn.state.feed_epoch = message.feed_epoch
+                session = turn.state.sessions[message.key_n]
+                keep_session(turn, message.key_n, replace(session, feed_epoch=message.feed_epoch, up_utc=turn.now))
                 turn.publish(message)
             case market.HubDown():
                 on_down(self._wiring, turn, message)
+            case market.HubQuiet():
+                on_quiet(self._wiring, turn, message)
+            case market.HubFlows():
+                on_flows(self._wiring, turn, message.key_n)
             case market.BucketDue():
                 seal(self._wiring, turn, message)
             case market.BucketSealed():
@@ -114,63 +161,151 @@ class HubActor(Actor[HubState, Inbox]):
                 assert_never(message)
 
 
-def on_timer(hub: Wiring, turn: Turn[HubState], timer: Timer, subject: int) -> None:
+def on_timer(hub: Wiring, turn: Turn[HubState], timer: Timer, subject: str) -> None:
     """Do what is due; a dial of an older epoch is not."""
     match timer:
         case Timer.DIAL:
-            if subject == turn.state.feed_epoch:
-                dial(hub, turn)
+            key_n, epoch = map(int, subject.split(":"))
+            if epoch == turn.state.sessions[key_n].feed_epoch:
+                dial(hub, turn, key_n)
+        case Timer.COVER:
+            cover_quiet(hub, turn, int(subject))
+        case Timer.LEAVE:
+            end_cover(hub, turn, int(subject))
         case Timer.CLOSE:
-            give_up_bucket(hub, turn, Utc(subject))
+            give_up_bucket(hub, turn, Utc(int(subject)))
         case Timer.STORED:
-            clock = exchange_clock(Utc(subject))
+            clock = exchange_clock(Utc(int(subject)))
             publish_alarm(turn, "stored", f"Bucket {clock} of {hub.hub} is not durable yet. Check the disk.")
         case _:
             assert_never(timer)
 
 
-# -- the session --------------------------------------------------------------------------------
+def keep_session(turn: Turn[HubState], key_n: int, session: Session) -> None:
+    """Keep what is known of a key's session."""
+    sessions = turn.state.sessions
+    turn.state.sessions = (*sessions[:key_n], session, *sessions[key_n + 1 :])
 
 
-def dial(hub: Wiring, turn: Turn[HubState]) -> None:
-    """Have the port dial with the addresses of the epoch in force."""
-    turn.tell(hub.port, market.DialHub(feed_epoch=turn.state.feed_epoch))
+# -- the sessions -------------------------------------------------------------------------------
 
 
-def request_address(hub: Wiring, turn: Turn[HubState], feed_epoch: int) -> None:
-    """Ask the feed for another address than that of an epoch."""
-    turn.tell("feed", market.RequestAddress(hub=hub.hub, feed_epoch=feed_epoch))
+def dial(hub: Wiring, turn: Turn[HubState], key_n: int) -> None:
+    """Have the port dial the address in force; where it does not hold any more, ask for another."""
+    session = turn.state.sessions[key_n]
+    if session.can_reuse and turn.now < session.token_until_utc:
+        keep_session(turn, key_n, replace(session, dialled_utc=turn.now))
+        turn.tell(hub.port, market.DialHub(feed_epoch=session.feed_epoch, key_n=key_n))
+    else:
+        request_address(turn, hub, key_n)
+
+
+def request_address(turn: Turn[HubState], hub: Wiring, key_n: int) -> None:
+    """Ask the feed for another address than that of the epoch dialled last."""
+    session = turn.state.sessions[key_n]
+    turn.tell(
+        "feed",
+        market.RequestAddress(
+            hub=hub.hub, feed_epoch=session.feed_epoch, key_n=key_n, failures=session.failures
+        ),
+    )  # fmt: skip
 
 
 def use_address(hub: Wiring, turn: Turn[HubState], address: market.UseAddress) -> None:
     """Dial a newer address."""
-    state = turn.state
-    if address.feed_epoch <= state.feed_epoch:
+    session = turn.state.sessions[address.key_n]
+    if address.feed_epoch <= session.feed_epoch:
         return
-    state.feed_epoch = address.feed_epoch
-    state.token_until_utc = address.token_until_utc
-    state.attempts = 0
-    dial(hub, turn)
+    fresh = replace(
+        session,
+        feed_epoch=address.feed_epoch,
+        token_until_utc=address.token_until_utc,
+        can_reuse=True,
+        up_utc=None,
+    )
+    keep_session(turn, address.key_n, fresh)
+    dial(hub, turn, address.key_n)
 
 
 def on_down(hub: Wiring, turn: Turn[HubState], down: market.HubDown) -> None:
-    """Dial again while the address can be reused; the end of a session that a newer address replaced is no news."""
-    state = turn.state
-    if down.feed_epoch < state.feed_epoch:
+    """Dial again after the pause that is due; the end of a session that a newer address replaced is no news."""
+    session = turn.state.sessions[down.key_n]
+    if down.feed_epoch < session.feed_epoch:
         return
-    attempts_before = state.attempts
-    state.attempts += 1
-    state.feed_epoch = down.feed_epoch
+    lasted = session.up_utc is not None and turn.now - session.up_utc >= hub.rules.lasting_ms * MS
+    is_success = down.has_delivered or lasted
+    failures = 0 if is_success else session.failures + 1
+    ended = replace(
+        session, feed_epoch=down.feed_epoch, can_reuse=down.can_reuse, failures=failures, up_utc=None
+    )  # fmt: skip
+    keep_session(turn, down.key_n, ended)
     turn.publish(down)
-    has_time = turn.now < state.token_until_utc and state.attempts < hub.rules.breaker_failures
-    if not (down.can_reuse and has_time):
-        request_address(hub, turn, down.feed_epoch)
-        return
-    wait_ns = pause_ns(attempts_before, hub.rules)
+    if failures == hub.rules.breaker_failures:
+        text = (
+            f"Hub {hub.hub} has failed {failures} times in a row ({down.cause.rstrip('.')}). It is dialled every"
+            f" {hub.rules.breaker_pause_ms // 1000} s from now on and covered by REST in session; see whether another"
+            " client uses the key."
+        )
+        publish_alarm(turn, "breaker", text)
+    pace_ns = hub.rules.retry_min_ms * MS - (turn.now - session.dialled_utc)  # a session that fails fast is no licence
+    wait_ns = max(0, pace_ns) if is_success else pause_ns(failures, hub.rules)
     if wait_ns == 0:
-        dial(hub, turn)
+        dial(hub, turn, down.key_n)
     else:
-        turn.arm(Timer.DIAL, turn.now + wait_ns, str(down.feed_epoch))
+        turn.arm(Timer.DIAL, Utc(turn.now + wait_ns), f"{down.key_n}:{down.feed_epoch}")
+
+
+# -- covering silence by polling ----------------------------------------------------------------
+
+
+def on_quiet(hub: Wiring, turn: Turn[HubState], quiet: market.HubQuiet) -> None:
+    """Cover a session that delivers nothing, in hours; silence out of them is no fault."""
+    session = turn.state.sessions[quiet.key_n]
+    keep_session(turn, quiet.key_n, replace(session, quiet_utc=quiet.since_utc))
+    hours = hours_of(hub, turn.now)
+    if hours is None or turn.now >= hours[1]:
+        return
+    if turn.now >= hours[0]:
+        cover_quiet(hub, turn, quiet.key_n)
+    else:
+        turn.arm(Timer.COVER, Utc(hours[0] + hub.failover_ns), str(quiet.key_n))
+
+
+def cover_quiet(hub: Wiring, turn: Turn[HubState], key_n: int) -> None:
+    """Have the port poll, if the session is still quiet."""
+    session, hours = turn.state.sessions[key_n], hours_of(hub, turn.now)
+    if session.quiet_utc is None or session.is_covered or hours is None:
+        return
+    keep_session(turn, key_n, replace(session, is_covered=True))
+    turn.tell(hub.port, market.CoverHub(is_wanted=True, key_n=key_n))
+    turn.arm(Timer.LEAVE, hours[1], str(key_n))
+    since = exchange_clock(max(session.quiet_utc, hours[0]))
+    publish_alarm(turn, "cover", f"Hub {hub.hub} has delivered nothing since {since}: REST stands in until it does.")
+
+
+def on_flows(hub: Wiring, turn: Turn[HubState], key_n: int) -> None:
+    """Leave it to the session again."""
+    session = turn.state.sessions[key_n]
+    keep_session(turn, key_n, replace(session, quiet_utc=None))
+    turn.disarm(Timer.COVER, str(key_n))
+    if session.is_covered:
+        end_cover(hub, turn, key_n)
+        publish_alarm(turn, "cover", f"Hub {hub.hub} delivers again: REST has handed back.", Severity.INFO)
+
+
+def end_cover(hub: Wiring, turn: Turn[HubState], key_n: int) -> None:
+    """Have the port poll no more."""
+    session = turn.state.sessions[key_n]
+    if session.is_covered:
+        keep_session(turn, key_n, replace(session, is_covered=False))
+        turn.disarm(Timer.LEAVE, str(key_n))
+        turn.tell(hub.port, market.CoverHub(is_wanted=False, key_n=key_n))
+
+
+def hours_of(hub: Wiring, now: Utc) -> tuple[Utc, Utc] | None:
+    """Return open and close of today's session; `None` on a day without one."""
+    day = calendar.day(session_of(now), hub.closed_dates)
+    return None if day is None else (day.open_utc, day.close_utc)
 
 
 # -- buckets ------------------------------------------------------------------------------------
@@ -203,8 +338,9 @@ def on_sealed(hub: Wiring, turn: Turn[HubState], sealed: market.BucketSealed) ->
     hand_on(hub, turn, sealed)
     store(turn, sealed, hub.rules)
     store_earlier(turn, sealed)
-    watch_silence(hub, turn, sealed)
-    report_refused(turn, sealed)
+    if not watch_clock(hub, turn, sealed):
+        watch_silence(hub, turn, sealed)
+        report_refused(turn, sealed)
 
 
 def give_up_bucket(hub: Wiring, turn: Turn[HubState], bucket_utc: Utc) -> None:
@@ -255,6 +391,8 @@ def store(turn: Turn[HubState], sealed: market.BucketSealed, rules: FeedRules) -
             absent=sealed.absent,
             why_absent=sealed.why_absent,
             counts=sealed.counts,
+            covered=sealed.covered,
+            not_polled=sealed.not_polled,
         ),
     )
     turn.arm(Timer.STORED, turn.now + rules.stored_wait_ms * MS, str(sealed.bucket_utc))
@@ -278,11 +416,26 @@ def store_earlier(turn: Turn[HubState], sealed: market.BucketSealed) -> None:
 
 def as_late(sealed: market.BucketSealed) -> market.BucketSealed:
     """Return a bucket that came after the readings closed without it: its rows late, its gaps on record already."""
-    late = tuple(replace(row, mode="late") for row in sealed.rows.rows)
-    return replace(sealed, rows=Rows(f"{sealed.rows.ref}/late", late), absent=())
+    late = tuple(replace(row, mode=IngestMode.LATE) for row in sealed.rows.rows)
+    return replace(sealed, rows=Rows(f"{sealed.rows.ref}/late", late), absent=(), covered=(), not_polled=())
 
 
 # -- what people should look at ------------------------------------------------------------------
+
+
+def watch_clock(hub: Wiring, turn: Turn[HubState], sealed: market.BucketSealed) -> bool:
+    """Return whether frames come whose instants do not fit this computer's clock, and say so: no hub is to blame."""
+    counts, lag_ms = sealed.counts, sealed.counts.lag_ms
+    is_unused = not counts.accepted and (counts.late > 0 or "time_ahead" in dict(counts.refused))
+    if lag_ms is None or not (is_unused or lag_ms <= EARLY_MS):
+        return False
+    side = "behind" if lag_ms > 0 else "ahead of"
+    text = (
+        f"The frames of hub {hub.hub} bear instants {abs(lag_ms) / 1000:.0f} s {side} this computer's clock. Compare it"
+        " with a time server (`main.py doctor`) and set it; if it is right, the feed is late."
+    )
+    publish_alarm(turn, "clock", text)
+    return True
 
 
 def watch_silence(hub: Wiring, turn: Turn[HubState], sealed: market.BucketSealed) -> None:
@@ -291,6 +444,7 @@ def watch_silence(hub: Wiring, turn: Turn[HubState], sealed: market.BucketSealed
     if sealed.counts.accepted:
         state.silent_since_utc = None
         state.is_silence_told = False
+        watch_groups(hub, turn, sealed)
         return
     if state.silent_since_utc is None:
         state.silent_since_utc = sealed.bucket_utc
@@ -300,11 +454,44 @@ def watch_silence(hub: Wiring, turn: Turn[HubState], sealed: market.BucketSealed
         publish_alarm(turn, "silent", f"Hub {hub.hub} has been silent for {silent_ns // SECOND} s of market time.")
 
 
+def watch_groups(hub: Wiring, turn: Turn[HubState], sealed: market.BucketSealed) -> None:
+    """Notice groups that stay silent while their hub delivers: joined on a wrong hub, or not in the key's tier."""
+    state = turn.state
+    silent = (*sealed.absent, *sealed.covered)
+    before = {(ticker, category): since_utc for ticker, category, since_utc in state.silent_groups}
+    state.silent_groups = tuple((*pair, before.get(pair, sealed.bucket_utc)) for pair in silent)
+    state.told_groups = tuple(pair for pair in state.told_groups if pair in silent)
+    overdue = [
+        (ticker, category)
+        for ticker, category, since_utc in state.silent_groups
+        if turn.now - since_utc >= hub.rules.silence_ms * MS and (ticker, category) not in state.told_groups
+    ]
+    if not overdue:
+        return
+    state.told_groups = (*state.told_groups, *overdue)
+    names = ", ".join(f"{ticker}_{category}" for ticker, category in overdue[:GROUPS_NAMED])
+    more = f" and {len(overdue) - GROUPS_NAMED} more" if len(overdue) > GROUPS_NAMED else ""
+    text = (
+        f"Hub {hub.hub} delivers, but nothing of {names}{more}. Check that feed.hubs has each category under the hub"
+        " that publishes it, and that the key's tier includes it."
+    )
+    publish_alarm(turn, "group", text)
+
+
 def report_refused(turn: Turn[HubState], sealed: market.BucketSealed) -> None:
     """Name the frames that could not be read; nothing of them is used."""
-    if not sealed.counts.refused:
+    polled = [(code, n) for code, n in sealed.counts.refused if code.startswith(POLLED)]
+    if polled:
+        why = ", ".join(f"{code.removeprefix(POLLED)} {n}" for code, n in polled)
+        text = (
+            f"REST does not answer for hub {sealed.hub} ({why}). 401: check the key. 403: it is not in the key's tier."
+            " 429: the vendor limits the rate, which is waited out."
+        )
+        publish_alarm(turn, "rest", text)
+    streamed = [(code, n) for code, n in sealed.counts.refused if not code.startswith(POLLED) and code not in EXPECTED]
+    if not streamed:
         return
-    why = ", ".join(f"{code} {n}" for code, n in sealed.counts.refused)
+    why = ", ".join(f"{code} {n}" for code, n in streamed)
     text = (
         f"Hub {sealed.hub} sent frames that cannot be used ({why}). They are counted and left out. "
         "If this continues, compare the feed's version with the schemas."
@@ -312,7 +499,7 @@ def report_refused(turn: Turn[HubState], sealed: market.BucketSealed) -> None:
     publish_alarm(turn, "refused", text)
 
 
-def publish_alarm(turn: Turn[HubState], what: str, text: str) -> None:
-    """Raise a warning about this hub."""
+def publish_alarm(turn: Turn[HubState], what: str, text: str, severity: Severity = Severity.WARNING) -> None:
+    """Say something about this hub that people should know of."""
     key = f"{turn.name}:{what}"
-    turn.publish(operator.Alarm(key=key, severity=Severity.WARNING, text=text, at_utc=turn.now))
+    turn.publish(operator.Alarm(key=key, severity=severity, text=text, at_utc=turn.now))

@@ -66,8 +66,7 @@ class KillState(msgspec.Struct):
     """The level in force; `epoch` is the highest number given out, `in_force_epoch` that of the level in force.
 
     `unrecorded` are epochs whose record has not been confirmed. `held` are the positions that are open, (id, since);
-    `asked` are the reasons of automatic raises whose cause still stands, so that a person who lowers the level is not
-    overruled by the same facts; `norm_slot` is the slot whose spread was recorded last.
+    `norm_slot` is the slot whose spread was recorded last.
     """
 
     level: KillLevel = KillLevel.NO_ENTRIES

@@ -2,7 +2,7 @@
 
 Nothing is acted on that is not on record, but a reversal, which waits for none. On a crash: cooldowns and direction
 come from the ledger, recorded alerts that nobody decided on are raised again while they are fresh, and the evaluators
-arm anew in silence.
+look at the session's stored readings once more, in silence.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ Inbox = (
     lifecycle.Started
     | session.PhaseChanged
     | signals.FeaturesComputed
+    | signals.ReadingsRead
     | signals.AlertRecorded
     | signals.PromotionChanged
     | entries.EntryDenied
@@ -88,6 +89,8 @@ class LaneActor(Actor[LaneState, Inbox]):
                 turn.state.phase = message.phase
             case signals.FeaturesComputed():
                 on_features(self._wiring, turn, message)
+            case signals.ReadingsRead():
+                look_again(self._wiring, turn.state, message)
             case signals.AlertRecorded():
                 on_alert_recorded(self._wiring, turn, message.alert_id)
             case signals.PromotionChanged():
@@ -103,6 +106,7 @@ class LaneActor(Actor[LaneState, Inbox]):
 def start(lane: Wiring, turn: Turn[LaneState], started: lifecycle.Started) -> None:
     """Take up what the ledger knows, and raise again what is fresh and was never decided on."""
     turn.tell("session", session.RequestPhase(reply_to=turn.name))
+    turn.tell("series", signals.RequestReadings(reply_to=turn.name, ticker=lane.ticker))
     known = started.restored
     if not isinstance(known, LaneRestored):
         return
@@ -115,6 +119,23 @@ def start(lane: Wiring, turn: Turn[LaneState], started: lifecycle.Started) -> No
         raised = signals.SignalRaised(intent=intent_of(alert, lane.source, lane.strategy))
         if turn.now < raised.intent.expires_utc:
             turn.publish(raised)
+
+
+def look_again(lane: Wiring, state: LaneState, read: signals.ReadingsRead) -> None:
+    """Bring the evaluators to where the stored readings end; what they find is no news, cooldowns are the ledger's.
+
+    Nothing is done where a reading has been judged already: it knows better than what was stored before.
+    """
+    if state.bucket_utc or not read.readings:
+        return
+    watches: list[EvaluatorState] = []
+    for evaluator, watch in zip(lane.evaluators, state.watches, strict=True):
+        seen = watch
+        for reading in read.readings:
+            seen = evaluator.evaluate(seen, reading).state
+        watches.append(msgspec.structs.replace(seen, last_alert_utc=watch.last_alert_utc))
+    state.watches = tuple(watches)
+    state.bucket_utc = read.readings[-1].bucket_utc
 
 
 def on_features(lane: Wiring, turn: Turn[LaneState], seen: signals.FeaturesComputed) -> None:

@@ -25,6 +25,8 @@ class LedgerActor(IoActor[Inbox]):
         store: the shared ledger.
     """
 
+    is_bound = False  # SQLite serves any thread, one at a time
+
     def __init__(self, name: str, store: LedgerStore[SharedInput, SharedFact]) -> None:
         super().__init__(name)
         self._store = store

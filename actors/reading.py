@@ -1,7 +1,7 @@
 """One ticker's reading: joins what the hubs hold of a bucket, once per bucket, and computes features and forces.
 
-A bucket closes when every hub's marker is in, or at its deadline; buckets close in their order. On a crash the window
-is lost: features that look back are missing until it has filled again.
+A bucket closes when every hub's marker is in, or at its deadline; buckets close in their order. At a start the window
+comes back from what was stored of the session; buckets that were missed meanwhile are missing in it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from domain.signals import features, forces
 from domain.signals.features import Snapshot
 from domain.units import Utc
 from messages import lifecycle, market, signals
+from messages.restored import ReadingRestored
 from supervision.actor import Actor
 from supervision.turn import Turn
 
@@ -85,8 +86,8 @@ class ReadingActor(Actor[ReadingState, Inbox]):
         super().__init__(name)
         self._wiring = Wiring(
             ticker=name.partition(":")[2],
-            hubs=frozenset(settings.feed.hubs),
-            categories=tuple(category for wanted in settings.feed.hubs.values() for category in wanted),
+            hubs=frozenset(settings.feed.by_hub),
+            categories=tuple(category for wanted in settings.feed.by_hub.values() for category in wanted),
             closed_dates=settings.day.closed_dates,
         )
 
@@ -112,9 +113,20 @@ class ReadingActor(Actor[ReadingState, Inbox]):
                     case never:
                         assert_never(never)
             case lifecycle.Started():
-                pass  # hours come from the calendar, buckets from the session
+                take_up(self._wiring, turn.state, message)
             case _:
                 assert_never(message)
+
+
+def take_up(reading: Wiring, state: ReadingState, started: lifecycle.Started) -> None:
+    """Go on behind the last reading that was stored; hours come from the calendar, buckets from the session."""
+    known = started.restored
+    if not isinstance(known, ReadingRestored):
+        return
+    begin_session(reading, state, known.session)
+    state.window = known.window
+    state.reading_n = known.reading_n
+    state.closed_utc = known.window[-1].bucket_utc
 
 
 def join(reading: Wiring, turn: Turn[ReadingState], bucket: OpenBucket) -> None:
@@ -171,6 +183,7 @@ def close(reading: Wiring, turn: Turn[ReadingState], bucket: OpenBucket) -> None
             spot=snapshot.spot,
             zero_gamma=snapshot.zero_gamma,
             is_complete=reading.is_complete(bucket),
+            snapshot=snapshot,
         )
     )
 

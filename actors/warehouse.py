@@ -1,7 +1,8 @@
 """The warehouse's actor: sole writer of market data.
 
 Buckets are taken in hand as they come and stored together by a timer that lies behind everything that waits in the
-mailbox already, so batches grow when the disk falls behind. Sealing runs in a child process. The actor keeps nothing of
+mailbox already, so batches grow when the disk falls behind. What people query is made ready after everybody was told
+that the buckets are durable. Sealing runs in a child process. The actor keeps nothing of
 its own: what is in hand belongs to the store and survives an incarnation.
 """
 
@@ -26,9 +27,13 @@ Inbox = lifecycle.Started | lifecycle.TimerFired | market.StoreBucket | session.
 
 
 class Timer(StrEnum):
-    """`FLUSH`: store what is in hand; `SEAL`, `SEAL_WHOLE` (the closed day): start a seal; `POLL_SEAL`: look at it."""
+    """`FLUSH`: store what is in hand; `SHOW`: let people query it.
+
+    `SEAL`, `SEAL_WHOLE` (the closed day): start a seal; `POLL_SEAL`: look at it.
+    """
 
     FLUSH = "flush"
+    SHOW = "show"
     SEAL = "seal"
     SEAL_WHOLE = "seal_whole"
     POLL_SEAL = "poll_seal"
@@ -95,6 +100,8 @@ class WarehouseActor(IoActor[Inbox]):
         match timer:
             case Timer.FLUSH:
                 self._flush(turn)
+            case Timer.SHOW:
+                self._store.show()
             case Timer.SEAL:
                 if not self._start_seal(turn, is_whole=False):
                     turn.arm(Timer.SEAL, turn.now + self._seal_every_ns)
@@ -129,6 +136,7 @@ class WarehouseActor(IoActor[Inbox]):
         self._is_disk_told = fault is not None
         for outcome in self._store.flush():
             turn.publish(outcome)
+        turn.arm(Timer.SHOW, turn.now)
 
     def _poll_seal(self, turn: Turn[None]) -> None:
         why_failed = self._store.poll_seal()

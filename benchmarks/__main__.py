@@ -21,7 +21,20 @@ with libraries_needed("-m benchmarks"):
 
     from benchmarks.figures import REACHED, ROOT, Report, load_average, machine, others_cores
 
-NAMES = ("order_path", "exit_path", "reconcile", "lateness", "ingest", "stepped", "memory", "wire", "kill_nine")
+NAMES = (
+    "order_path",
+    "exit_path",
+    "reconcile",
+    "lateness",
+    "ingest",
+    "warehouse",
+    "stepped",
+    "simulated_days",
+    "memory",
+    "wire",
+    "kill_nine",
+    "chain",
+)
 RESULTS = Path(__file__).parent / "RESULTS.md"
 
 

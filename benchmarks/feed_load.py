@@ -11,6 +11,7 @@ from benchmarks.children import Child
 from benchmarks.frames_child import AT_UTC
 from config.settings import load_settings
 from domain.instants import bucket_of
+from gateways.bucket_port import PortSetup
 from gateways.gexbot.hub_port import HubPort
 from gateways.gexbot.negotiate import AddressBook
 from messages import market
@@ -27,11 +28,12 @@ class TimedHubPort(HubPort):
         self.since_written_ns: list[int] = []
         self.since_due_ns: list[int] = []
 
-    def _fold(self, message: dict[str, Any], link: Any) -> None:
-        super()._fold(message, link)
+    def _fold(self, message: dict[str, Any], link: Any) -> bool:
+        is_used = super()._fold(message, link)
         now = time.monotonic_ns()
         self.since_written_ns.append(now - message["at"])
         self.since_due_ns.append(now - message["due"])
+        return is_used
 
 
 class FeedLoad:
@@ -46,8 +48,11 @@ class FeedLoad:
         book.put(1, {hub: f"ws://127.0.0.1:{hello['port']}/{hub}" for hub in settings.feed.hubs})
         self.ports = [
             TimedHubPort(
-                hub, [(ticker, category) for ticker in settings.tickers for category in categories], book=book,
-                tell=lambda _, message: self.told.put(message), now_utc=lambda: AT_UTC,
+                PortSetup(
+                    hub, tuple((ticker, category) for ticker in settings.tickers for category in categories),
+                    lambda _, message: self.told.put(message), lambda: AT_UTC,
+                ),
+                book=book,
             )
             for hub, categories in settings.feed.hubs.items()
         ]  # fmt: skip
@@ -82,6 +87,8 @@ class FeedLoad:
             port.post(market.SealBucket(bucket_utc=bucket_of(AT_UTC)))
         for _ in self.ports:
             sealed = self.told.get(timeout=20)
+            while isinstance(sealed, market.HubFlows):
+                sealed = self.told.get(timeout=20)
             if not isinstance(sealed, market.BucketSealed):
                 raise RuntimeError(f"a hub answered {sealed}")
             rows += len(sealed.rows.rows)

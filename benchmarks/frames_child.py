@@ -26,7 +26,9 @@ from domain.units import Ticks, Utc
 from gateways.gexbot import codec
 from gateways.gexbot.hub_port import SUBPROTOCOL
 
-AT_UTC = Utc(1_795_185_000 * SECOND)  # any instant; every frame carries the same one, so that all of them count
+AT_UTC = Utc(1_795_188_600 * SECOND)  # 10:30 in New York, after the opening; all frames carry it, so that all count
+    1_795_188_600 * SECOND
+)  # 10:30 in New York, well after the opening; every frame carries the same one, so that all of them count
 AT_ONCE = 16
 
 

@@ -131,6 +131,7 @@ def _batches(report: Report, folder: Path, n: int) -> None:
             store.flush()
             took.append(time.perf_counter_ns() - began)
             rows_n += len(batch.rows.rows)
+        store.show()
         new = [path.stat().st_size for path in sessions.rglob("*.parquet") if path not in before]
         bytes_n += sum(new)
         for _ in settings.feed.hubs:

@@ -1,7 +1,7 @@
 """The real tree on the live runtime for benchmarks: real trace, ledgers, warehouse and order port; a phase that stays.
 
 What is not real: the session stands in ENTRY and closes no buckets (the benchmark closes them, with rows of the
-simulated market whose zero gamma it moves across spot), hubs and feed have no ports, and, unless asked
+simulated market whose spot it moves across zero gamma), hubs and feed have no ports, and, unless asked
 otherwise, quotes come from a pump of this process. It lists whole chains (162 contracts a ticker) and ticks what is
 streamed, closely watched lines every 50 ms and the others every 250 ms; its model greeks are always older than the
 rules allow, so each offer reckons its own. Rules have their real-life values but those that forbid many orders in a row
@@ -45,6 +45,7 @@ from messages.base import Message
 from simulation.market.market import Market
 from storage.desk_ledger import DeskLedger
 from storage.promotions import promote
+from storage.series import Series
 from storage.shared_ledger import SharedLedger, start_run
 from storage.warehouse import Warehouse
 from supervision.actor import Actor
@@ -230,6 +231,7 @@ class Rig:
                 DeskLedger(ledgers, settings.desk, run_n, foreign_allowed=settings.broker.foreign_allowed), self.commits
             ),
             Warehouse(folder / "warehouse"),
+            Series(folder / "series", run_n),
         )
         header = Header(
             run_n=run_n, session=settings.demo.session.isoformat(), started_utc=self.clock.now_utc(), rate=1.0,
@@ -486,8 +488,9 @@ def _on_side(profile: Profile, side: int) -> Profile:
     if profile.category != "classic_gex_zero":
         return profile
     scalars = list(profile.scalars)
-    scalars[SCALARS[Shape.GEX].index("zero_gamma")] = round(profile.spot * (1 - side * FLIP_BPS / 1e4))
+    scalars[SCALARS[Shape.GEX].index("zero_gamma")] = profile.spot
+    spot = Ticks(round(profile.spot * (1 + side * FLIP_BPS / 1e4)))
     return Profile(
-        profile.ticker, profile.category, profile.source_utc, profile.spot, tuple(scalars), profile.strikes,
+        profile.ticker, profile.category, profile.source_utc, spot, tuple(scalars), profile.strikes,
         profile.values, profile.priors,
     )  # fmt: skip

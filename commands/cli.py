@@ -45,7 +45,8 @@ def parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - one screen of comman
     run = command("run", "run the supervisor (profile demo: the whole system on loopback)")
     run.add_argument("--profile", choices=("demo", "real"), help="demo (default) or real")
     run.add_argument("--market", type=Path, metavar="FOLDER", help="demo: follow a recorded real day")
-    run.add_argument("--rate", type=float, help="demo: market seconds per real second")
+    run.add_argument("--rate", type=float, help="demo, --clock: market seconds per real second")
+    run.add_argument("--clock", type=Path, metavar="FILE", help="real, for tests: lead the clock of simulated servers")
     run.add_argument("--seed", type=int, help="demo: seed of the market")
     run.add_argument("--fresh", action="store_true", help="demo: do not resume an unfinished day")
 
@@ -94,14 +95,19 @@ def parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - one screen of comman
     doctor.add_argument("--profile", choices=("demo", "real"), help="demo (default) or real")
 
     sim = command("sim", "the simulated IB Gateway or GEX hubs, stand-alone, for anybody's client")
-    sim.add_argument("what", choices=("gateway", "hubs", "stop"), help="stop ends those of an unfinished demo day")
+    sim.add_argument(
+        "what", choices=("gateway", "hubs", "clock", "stop"),
+        help="clock publishes one for both in --clock FILE; stop ends those of an unfinished demo day",
+    )  # fmt: skip
     sim.add_argument("--host", default="127.0.0.1", help="address to listen on")
     sim.add_argument("--port", type=int, help="port to listen on (default: gateway 4002, hubs any free one)")
     sim.add_argument("--run-folder", type=Path, help=argparse.SUPPRESS)
     sim.add_argument("--seed", type=int, help="seed of the market")
     sim.add_argument("--rate", type=float, help="market seconds per real second (default 1)")
-    sim.add_argument("--clock", type=Path, metavar="FILE", help="follow the clock that another process publishes")
-    sim.add_argument("--start", metavar="HH:MM:SS", help="market time at the start (New York)")
+    sim.add_argument("--clock", type=Path, metavar="FILE", help="follow a published clock (or publish it there)")
+    sim.add_argument(
+        "--start", metavar="'[YYYY-MM-DD ]HH:MM:SS'", help="market time at the start, New York (default: 10:00:00)"
+    )
     sim.add_argument("--faults", type=Path, help="a fault script (YAML)")
 
     sql = command("sql", "one query over market, signals and trades (views: docs/reference/views.md)")
@@ -116,6 +122,27 @@ def parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - one screen of comman
     gaps.add_argument("session", nargs="?", help="YYYY-MM-DD (default: all)")
     gaps.add_argument("--json", action="store_true", help="for machines")
 
+    archive = command("archive", "finished days to a folder or an S3 bucket, read back and compared")
+    archive.add_argument("session", nargs="?", help="YYYY-MM-DD (default: all)")
+    archive.add_argument("--to", metavar="TARGET", help="a folder or s3://… (default: warehouse.archive_to)")
+    archive.add_argument("--prune", action="store_true", help="delete here what is archived and past its retention")
+    archive.add_argument("--ticks-days", type=_at_least_one, help="--prune: how long traces and quotes stay")
+    archive.add_argument("--buckets-days", type=_at_least_one, help="--prune: how long the rest stays")
+    archive.add_argument("--today", help=argparse.SUPPRESS)
+    backup = command("backup", "an encrypted backup (age) of ledgers and finished files, beside a running supervisor")
+    backup.add_argument("--to", metavar="TARGET", action="append", help="where to (default: all of backup.targets)")
+    backup.add_argument("--new-key", type=Path, metavar="FILE", help="write a new identity, print its recipient")
+    restore = command("restore", "bring the newest backup back to a data folder that is not there, at kill level 1")
+    restore.add_argument("--from", dest="source", metavar="TARGET", required=True, help="where the backups are")
+    restore.add_argument("--backup", metavar="NAME", help="an older one, as 20261120T221500Z (default: the newest)")
+
+    chain = command("chain", "the newest stored chain around the money, with volatility, greeks and open interest")
+    chain.add_argument("symbol", type=str.upper, help="a ticker (SPX)")
+    chain.add_argument("expiry", nargs="?", help="YYYY-MM-DD (default: all)")
+    chain.add_argument("--session", help="YYYY-MM-DD (default: the last one)")
+    chain.add_argument("--json", action="store_true", help="all columns as JSON")
+    chain.add_argument("--csv", action="store_true", help="all columns as CSV")
+
     export = command("export", "a view as a file, also under the names of the systems before")
     export.add_argument("table", help="a view (trades, alert_log, readings, ...)")
     export.add_argument("--session", help="YYYY-MM-DD (default: all)")
@@ -125,6 +152,21 @@ def parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - one screen of comman
 
     compact = command("compact", "seal finished days whole: one file a hub and shape")
     compact.add_argument("session", nargs="?", help="YYYY-MM-DD (default: all)")
+
+    gamma = command("gamma", "net gamma, walls and zero gamma of an option chain in a file, without a vendor")
+    gamma.add_argument("file", type=Path, metavar="FILE", help="Cboe delayed quotes, CSV or JSON, also gzip")
+    gamma.add_argument("--spot", type=float, help="price of the underlying (default: that of the file)")
+    gamma.add_argument("--at", metavar="INSTANT", help="2026-11-20T10:30, New York (default: that of the file)")
+    gamma.add_argument("--plot", action="store_true", help="draw strikes and the curve over spot in the terminal")
+    gamma.add_argument("--json", action="store_true", help="for machines")
+
+    imported = command("import", "days, chains, bars and quotes of others into the warehouse, beside live days")
+    imported.add_argument("files", type=Path, nargs="*", metavar="FILE", help="files, or folders of them")
+    imported.add_argument("--ticker", help="what the file is of, where it does not say")
+    imported.add_argument("--category", help="the vendor's category of a history file, where its name does not say")
+    imported.add_argument("--sqlite", type=Path, metavar="FILE", help="another program's database")
+    imported.add_argument("--map", type=Path, metavar="FILE", help="names of its tables and columns (YAML)")
+    imported.add_argument("--json", action="store_true", help="for machines")
 
     notebooks = command("notebooks", "execute the notebooks on a data folder and render them to docs/notebooks")
     notebooks.add_argument("names", nargs="*", help="which (default: all)")
@@ -224,5 +266,8 @@ _MODULES = {
     "run": "run", "status": "status", "replay": "replay", "why": "why", "why-not": "why_not",
     "kill": "operate", "resume": "operate", "flatten": "operate", "promote": "operate", "demote": "operate",
     "report": "report", "doctor": "doctor", "sim": "sim", "simulate": "simulate",
-    "sql": "sql", "shell": "shell", "gaps": "gaps", "export": "export", "compact": "compact", "notebooks": "notebooks",
+    "sql": "sql", "shell": "shell", "gaps": "gaps", "chain": "chain",
+    "archive": "archive", "backup": "backup", "restore": "restore", "export": "export", "compact": "compact",
+    "notebooks": "notebooks",
+    "gamma": "gamma", "import": "import_",
 }  # fmt: skip

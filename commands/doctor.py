@@ -233,8 +233,9 @@ def _files_ahead(folder: DataFolder, now_s: float) -> Finding:
 
 def _real(settings: Settings) -> list[Finding]:
     found = []
-    for name, what in ((settings.feed.key_env, "vendor key"), (settings.broker.account_env, "account id")):
-        is_needed = name == settings.feed.key_env or settings.trading_mode == "live"
+    keys = settings.feed.keys if settings.feed.source in ("hubs", "rest") else ()
+    for name, what in (*((key, "vendor key") for key in keys), (settings.broker.account_env, "account id")):
+        is_needed = name in keys or settings.trading_mode == "live"
         is_set = bool(os.environ.get(name))
         found.append(
             Finding(what, is_set or not is_needed, "set" if is_set else "not set", f"Set {name} in the environment.")
@@ -253,7 +254,8 @@ def _real(settings: Settings) -> list[Finding]:
                 f"A {settings.trading_mode} desk trades on port {wanted} only; entries on another are refused.",
             )
         )  # fmt: skip
-    found.append(_feed(settings.feed.negotiate_url))
+    if keys:
+        found.append(_feed(settings.feed.negotiate_url))
     return found
 
 

@@ -21,7 +21,8 @@ from config.settings import Settings, SettingsError, load_settings
 ORDERS = "orders.jsonl"  # in the run folder of a demo: the simulated broker's journal, which outlives its process
 BOOK = "book.json"  # in the run folder of a demo: what the simulated broker held at the end of the day
 _FINISHED = "finished"
-_FLAGS = {"demo__start_clock": "start", "demo__market_folder": "market"}  # whose flag has another name
+# Settings whose flag has another name.
+_FLAGS = {"demo__start_clock": "start", "demo__session": "start", "demo__market_folder": "market"}
 _TRACE = re.compile(r"run-\d+\.jsonl(\.zst)?")
 
 
@@ -73,6 +74,8 @@ class DataFolder:
         self.root = root
         self.ledgers = root / "ledgers"
         self.warehouse = root / "warehouse"
+        self.series = root / "series"
+        self.mirror = root / "mirror"
         self.traces = root / "traces"
         self.run = root / "run"
         self.clock = self.run / "clock"
@@ -91,7 +94,7 @@ class DataFolder:
             CommandError: the folder cannot be written.
         """
         try:
-            for folder in (self.ledgers, self.warehouse, self.traces, self.run):
+            for folder in (self.ledgers, self.warehouse, self.series, self.traces, self.run):
                 folder.mkdir(parents=True, exist_ok=True)
             probe = self.run / ".probe"
             probe.write_bytes(b"")
@@ -109,7 +112,7 @@ class DataFolder:
             CommandError: the folder holds ledgers that no demo day made.
         """
         mark = self.root / "demo-day"
-        kept = [folder for folder in (self.ledgers, self.warehouse, self.traces) if any(folder.glob("*"))]
+        kept = [folder for folder in (self.ledgers, self.warehouse, self.series, self.traces) if any(folder.glob("*"))]
         if kept and not mark.exists():
             raise CommandError(
                 f"{self.root} holds ledgers or market data that no demo day made; give another folder with --data."

@@ -10,8 +10,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar, assert_never
@@ -19,10 +20,14 @@ from typing import Any, Literal, Protocol, TypeVar, assert_never
 import msgspec
 
 from actors.ibkr.state import IBKRState
+from actors.kill import KillState
 from actors.position.state import PositionData
 from commands.cli import VERSION, CommandError
 from commands.control import ControlServer
+from commands.dashboard import feed_of
 from commands.folder import DataFolder
+from commands.housekeeping import Housekeeper
+from commands.key_locks import KeyLocks
 from config.settings import Settings
 from config.tree import Gateway
 from domain.alarm import Severity
@@ -30,8 +35,8 @@ from domain.instants import MS, SECOND, at_exchange, session_of
 from domain.risk.kill import KillLevel
 from domain.session import calendar
 from domain.units import Qty, Utc
-from gateways.gexbot.hub_port import HubPort
-from gateways.gexbot.negotiate import TOKEN_LIFE_S, AddressBook, FeedPort
+from gateways.bucket_port import BucketPort
+from gateways.feeds import AnyPort, ports_of
 from gateways.ib.link import IbPort
 from gateways.ib.orders_port import OrdersPort
 from gateways.ib.quotes_port import QuotesPort
@@ -39,11 +44,14 @@ from main import Stores, assemble
 from messages import operator, orders, risk
 from messages.base import Message
 from simulation.hubs.publisher import LAST_FROM_NS
-from simulation.pace.buckets import Buckets
+from simulation.market.chain_source import MarketChains
+from simulation.market.from_settings import market_of
+from simulation.pace.buckets import Buckets, Hours
 from simulation.pace.driver import PaceDriver
 from simulation.pace.pacer import Outage, Pacer
 from storage.desk_ledger import DeskLedger
 from storage.promotions import promote
+from storage.series import Series
 from storage.shared_ledger import SharedLedger, start_run
 from storage.warehouse import Warehouse
 from supervision.clock import LedClock, MarketClock
@@ -52,14 +60,15 @@ from supervision.threaded import LiveRuntime
 from supervision.trace import FileTrace, Header
 from supervision.wall import STEP_NS, WallStep, WallWatcher
 from supervision.watchdog import Watchdog
+from web.feed import Feed
 
 P = TypeVar("P", bound=IbPort)
-RealPort = OrdersPort | QuotesPort | FeedPort | HubPort
 _SEAL = "import os,sys,pathlib; os.nice(10); from supervision.trace import seal; seal(pathlib.Path(sys.argv[1]))"
 COMMAND_LIFE_S = 5  # real seconds
 WITHDRAW_S = 2.0  # real seconds for the broker to confirm that entries are cancelled
 CALM_EVERY_S = 0.02
 CALM_LOOKS = 3
+DESK_AHEAD_PERCENT = 80  # of the shortest wait within the desk
 OUTAGE_MARGIN_S = 10  # market seconds in which a link of the script is dialled again
 DEMO_KEY = "gexbot_custom_demo"
 
@@ -80,7 +89,7 @@ class Supervisor:
 
     runtime: LiveRuntime
     trace: FileTrace
-    ports: tuple[RealPort, ...]
+    ports: tuple[AnyPort, ...]
     watchdog: Watchdog
     control: ControlServer
     console: queue.SimpleQueue[operator.Announce]
@@ -88,6 +97,9 @@ class Supervisor:
     stop_wanted: threading.Event
     timekeeper: Timekeeper
     desk: str
+    key_locks: KeyLocks
+    screen: Feed | None = None
+    housekeeper: Housekeeper | None = None
     is_closed: bool = False
     _closing: threading.Lock = field(default_factory=threading.Lock)
 
@@ -103,12 +115,17 @@ class Supervisor:
             self.is_closed = True
             is_sure = are_entries_withdrawn or self._withdraw_entries()
             self.timekeeper.close()
+            if self.screen is not None:
+                self.screen.close()
             self.control.close()
             self.watchdog.close()
             self.runtime.stop()
+            if self.housekeeper is not None:
+                self.housekeeper.close()
             for port in self.ports:
                 port.close()
             self.trace.close()
+            self.key_locks.release()
             return is_sure
 
     def _withdraw_entries(self) -> bool:
@@ -156,21 +173,27 @@ def start(
     gateways: tuple[Gateway, ...],
     url: str,
     stop_wanted: threading.Event,
+    rate: float = 1.0,
 ) -> Supervisor:
     """Start everything; the ledgers' and ports' troubles show as alarms, not here.
+
+    `rate`: market seconds a real second while nothing is at stake, where this process leads the clock.
 
     Raises:
         CommandError: a ledger cannot be used, or a secret is missing.
     """
-    key = DEMO_KEY if settings.profile == "demo" else _secret(settings.feed.key_env, "the vendor's key")
+    keys, key_locks = _keys(settings), KeyLocks()
     account = os.environ.get(settings.broker.account_env) or None
     if settings.trading_mode == "live":
         _check_live(settings, account)
+    if settings.profile == "real":
+        key_locks.take(dict(zip(settings.feed.keys, keys, strict=False)))
     try:
         run_n = start_run(folder.ledgers, (settings.desk,), clock.now_utc(), traces=folder.traces)
         _promote(settings, folder, clock)
     except Exception as error:
         raise CommandError(f"The ledger in {folder.ledgers} cannot be used: {error}", 3) from None
+    screen = feed_of(settings, folder, run_n, account)
     path_of = partial(folder.trace, run_n=run_n)
     trace = FileTrace(
         path_of(session_of(clock.now_utc())), _header(settings, clock, run_n), clock, path_of, seal_beside
@@ -179,6 +202,8 @@ def start(
         SharedLedger(folder.ledgers, (settings.desk,)),
         DeskLedger(folder.ledgers, settings.desk, run_n, foreign_allowed=settings.broker.foreign_allowed),
         Warehouse(folder.warehouse, free_min_mb=settings.warehouse.disk_free_min_mb),
+        Series(folder.series, run_n),
+        screen,
     )
     console: queue.SimpleQueue[operator.Announce] = queue.SimpleQueue()
     whole: list[Callable[[str, Utc], None]] = []
@@ -194,24 +219,31 @@ def start(
             tree, trace, clock, run_n, settings.supervision.sync_every_ms / 1000,
             settings.supervision.mailbox_soft_bound,
         ),
-        lambda runtime: _ports(settings, runtime, clock, gateways, url, key, account, note_whole),
+        lambda runtime: _ports(settings, runtime, clock, gateways, url, keys, account, note_whole),
         console.put,
         is_live_armed=settings.trading_mode == "live",
     )  # fmt: skip
     runtime, ports = assembled.runtime, assembled.ports
     timekeeper: Timekeeper
     if isinstance(clock, LedClock):
-        timekeeper = driver = pace_driver(settings, clock, runtime, folder.pace)
+        timekeeper = driver = pace_driver(settings, clock, runtime, folder.pace, rate)
         whole.append(driver.note_whole)
     else:
         timekeeper = WallWatcher(clock, lambda step: tell_step(runtime, step))
     for port in ports:
         port.start()
-    control = ControlServer(folder.control, lambda request: answer(runtime, stop_wanted, request))
+    control = ControlServer(folder.control, lambda request: answer(runtime, stop_wanted, request, ports))
     watchdog = Watchdog(runtime, settings.supervision)
     runtime.start_tree()
     timekeeper.start()
-    return Supervisor(runtime, trace, ports, watchdog, control, console, run_n, stop_wanted, timekeeper, settings.desk)
+    housekeeper = Housekeeper(settings, folder, clock, lambda alarm: runtime.publish(alarm, "port:housekeeping"))
+    housekeeper.start()
+    if screen is not None:
+        screen.start()
+    return Supervisor(
+        runtime, trace, ports, watchdog, control, console, run_n, stop_wanted, timekeeper, settings.desk, key_locks,
+        screen, housekeeper,
+    )  # fmt: skip
 
 
 def seal_beside(finished: Path) -> None:
@@ -226,33 +258,42 @@ def seal_beside(finished: Path) -> None:
         )  # fmt: skip
 
 
-def pace_driver(settings: Settings, clock: LedClock, runtime: LiveRuntime, record: Path) -> PaceDriver:
-    """Return what leads a demo's clock by what its actors do.
+def pace_driver(
+    settings: Settings, clock: LedClock, runtime: LiveRuntime, record: Path, rate: float
+) -> PaceDriver:  # fmt: skip
+    """Return what leads the clock of a simulated market by what the actors do; only a demo's market has a script."""
+    demo, rules, hubs = settings.demo, settings.day, tuple(settings.feed.by_hub)
 
-    Raises:
-        CommandError: the demo's date is no session of the exchange.
-    """
-    demo, rules = settings.demo, settings.day
-    day = calendar.day(demo.session, rules.closed_dates)
-    if day is None:
-        raise CommandError(f"{demo.session} is no session of the exchange; choose another demo.session.")
-    hours, hubs = (day.open_utc, day.close_utc), tuple(settings.feed.hubs)
+    def hours_of(session: date) -> Hours | None:
+        day = calendar.day(session, rules.closed_dates)
+        return None if day is None else (day.open_utc, day.close_utc)
+
     outages = [
         Outage(at_utc, Utc(at_utc + round((lasting_s + OUTAGE_MARGIN_S) * SECOND)), hub)
         for at_utc, lasting_s, hub in (
             (at_exchange(demo.session, demo.gateway_drop_at), demo.gateway_drop_s, None),
             (at_exchange(demo.session, demo.hub_drop_at), demo.hub_drop_s, demo.hub_dropped),
         )
-        if lasting_s > 0
+        if lasting_s > 0 and settings.profile == "demo"
     ]
-    buckets = Buckets(hubs, settings.tickers, hours, rules.bucket_grace_ms * MS)
+    buckets = Buckets(settings.tickers, rules.bucket_grace_ms * MS)
     chain = (
         *(f"hub:{hub}" for hub in hubs),
         *(f"reading:{ticker}" for ticker in settings.tickers),
         *(f"lane:{source}:{ticker}" for source, tickers in settings.lanes.items() for ticker in tickers),
         "warehouse",
     )
-    return PaceDriver(clock, runtime, Pacer(demo.rate, hubs, buckets, hours, outages), chain, record)
+    desk = settings.desk
+    held = f"position:{desk}:"
+
+    def of_desk() -> tuple[str, ...]:
+        positions = (name for name in runtime.cells if name.startswith(held))
+        return (*positions, f"risk:{desk}", f"ibkr:{desk}", "operator", "kill", f"ledger:{desk}", "ledger")
+
+    ahead_ns = settings.exits.record_wait_ms * MS * DESK_AHEAD_PERCENT // 100
+    return PaceDriver(
+        clock, runtime, Pacer(rate, hubs, buckets, hours_of, outages, ahead_ns), chain, of_desk, record
+    )  # fmt: skip
 
 
 def tell_step(runtime: LiveRuntime, step: WallStep) -> None:
@@ -275,10 +316,10 @@ def tell_step(runtime: LiveRuntime, step: WallStep) -> None:
 
 
 def _ports(
-    settings: Settings, runtime: LiveRuntime, clock: MarketClock, gateways: tuple[Gateway, ...], url: str, key: str,
-    account: str | None, on_whole: Callable[[str, Utc], None],
-) -> list[RealPort]:  # fmt: skip
-    desk, addresses = settings.desk, AddressBook()
+    settings: Settings, runtime: LiveRuntime, clock: MarketClock, gateways: tuple[Gateway, ...], url: str,
+    keys: tuple[str, ...], account: str | None, on_whole: Callable[[str, Utc], None],
+) -> list[AnyPort]:  # fmt: skip
+    desk = settings.desk
 
     def teller(name: str) -> Callable[[str, Message], None]:
         return lambda to, message: runtime.post(to, message, name)
@@ -293,29 +334,29 @@ def _ports(
     order_port = of_broker("ibkr", OrdersPort, settings.broker.client_ids.orders)
     runtime.on_latch = order_port.refuse_entries
     quotes = of_broker("quotes", QuotesPort, settings.broker.client_ids.quotes)
-    feed = FeedPort(
-        url, key, book=addresses, tell=teller("port:feed"), now_utc=clock.now_utc,
-        token_life_ns=TOKEN_LIFE_S * SECOND,
+    feed = ports_of(
+        settings, url=url, keys=keys, tell_as=teller, now_utc=clock.now_utc, on_whole=on_whole,
+        whole_from_ns=LAST_FROM_NS, chains=_chains(settings),
     )  # fmt: skip
-    hubs = [
-        HubPort(
-            hub, [(ticker, category) for ticker in settings.tickers for category in categories], book=addresses,
-            tell=teller(f"port:hub:{hub}"), now_utc=clock.now_utc,
-            recovery_s=settings.feed.rules.recover_ms / 1000,
-            frame_bytes_max=settings.feed.rules.frame_bytes_max, on_whole=on_whole,
-            whole_from_ns=LAST_FROM_NS,
-        )
-        for hub, categories in settings.feed.hubs.items()
-    ]  # fmt: skip
-    return [order_port, quotes, feed, *hubs]
+    return [order_port, quotes, *feed]
 
 
-def answer(runtime: LiveRuntime, stop_wanted: threading.Event, request: dict[str, Any]) -> dict[str, Any]:
+def _chains(settings: Settings) -> MarketChains | None:
+    """Return the simulated market's chains, where a demo takes them; `None`: those of the settings' folder."""
+    is_simulated = settings.profile == "demo" and settings.feed.source == "chain" and settings.feed.chain.folder is None
+    return MarketChains(market_of(settings)) if is_simulated else None
+
+
+def answer(
+    runtime: LiveRuntime, stop_wanted: threading.Event, request: dict[str, Any], ports: Iterable[AnyPort] = ()
+) -> dict[str, Any]:
     """Answer one request of the control line."""
     match request.get("do"):
         case "status":
             seen: dict[str, Any] = msgspec.to_builtins(status(runtime))
-            return seen
+            now = runtime.clock.now_utc()
+            hubs = [msgspec.to_builtins(port.status(now)) for port in ports if isinstance(port, BucketPort)]
+            return seen | {"kill": _kill_in_force(runtime), "hubs": hubs}
         case "stop":
             stop_wanted.set()
             return {"done": "the supervisor is stopping"}
@@ -323,6 +364,17 @@ def answer(runtime: LiveRuntime, stop_wanted: threading.Event, request: dict[str
             return _operate(runtime, request)
         case other:
             return {"error": f"{other!r} is no request"}
+
+
+def _kill_in_force(runtime: LiveRuntime) -> dict[str, Any] | None:
+    """Return the kill level in force as its actor knows it (before it is durable); `None` where that one is down."""
+    cell = runtime.cells.get("kill")
+    known = None if cell is None or not cell.is_up else cell.state
+    if not isinstance(known, KillState):
+        return None
+    return {
+        "level": int(known.level), "kill_epoch": known.in_force_epoch, "reason": known.reason, "by": known.by
+    }  # fmt: skip
 
 
 def raise_kill(runtime: LiveRuntime, level: KillLevel, reason: str, edge: str, command_id: str) -> None:
@@ -414,6 +466,15 @@ def _promote(settings: Settings, folder: DataFolder, clock: MarketClock) -> None
     by = "demo" if settings.profile == "demo" else "settings"
     for source in settings.lanes:
         promote(folder.ledgers, settings.promoted, source, by, "named in the settings", clock.now_utc())
+
+
+def _keys(settings: Settings) -> tuple[str, ...]:
+    """Return the vendor's keys that the source in use needs."""
+    if settings.feed.source not in ("hubs", "rest"):
+        return ()
+    if settings.profile == "demo":
+        return tuple(f"{DEMO_KEY}_{n}" for n in range(len(settings.feed.keys)))
+    return tuple(_secret(name, "the vendor's key") for name in settings.feed.keys)
 
 
 def _secret(name: str, what: str) -> str:

@@ -115,7 +115,8 @@ class _NoStore:
 def maker(settings: Settings) -> Callable[[str], Actor[Any, Any] | None]:
     """Return what makes the pure actors of a tree by name; `None` for everybody else."""
     nothing: Any = _NoStore()
-    tree = build_tree(settings, Stores(nothing, nothing, nothing), tuple)
+    screen = nothing if settings.web.is_on else None  # the supervisor starts the dashboard's actor only where it is on
+    tree = build_tree(settings, Stores(nothing, nothing, nothing, nothing, screen), tuple)
 
     def make(name: str) -> Actor[Any, Any] | None:
         try:

@@ -16,6 +16,8 @@ from pathlib import Path
 
 from commands import live, report
 from commands.cli import CommandError
+from commands.clocks import led_clock, market_text
+from commands.dashboard import line_of
 from commands.emergency import SIGNALS, EmergencyWatch, KillFile, keep_level
 from commands.folder import DataFolder, SimProcess, settings_of
 from commands.hard_stop import HardStop
@@ -44,8 +46,10 @@ def act(arguments: Namespace) -> int:
         demo__market_folder=None if arguments.market is None else str(arguments.market.resolve()),
         demo__session=None if recorded is None else recorded.session.isoformat(),
     )  # fmt: skip
-    if settings.profile == "real" and arguments.rate is not None:
+    if settings.profile == "real" and arguments.rate is not None and arguments.clock is None:
         raise CommandError("--rate: profile real runs at the real market's pace; leave it out.")
+    if settings.profile == "demo" and arguments.clock is not None:
+        raise CommandError("--clock: a demo day makes a clock of its own; leave it out, or run profile real.")
     folder = DataFolder(settings.data_dir)
     folder.make()
     folder.lock()
@@ -57,7 +61,8 @@ def act(arguments: Namespace) -> int:
     try:
         if settings.profile == "demo":
             return _run_demo(settings, folder, arguments, stop)
-        return _run_real(settings, folder, stop)
+        clock = MarketClock.real() if arguments.clock is None else led_clock(settings, arguments.clock)
+        return _run_real(settings, folder, stop, clock)
     finally:
         folder.unlock()
 
@@ -72,13 +77,22 @@ def say(text: str) -> None:
             os.dup2(nowhere, stream.fileno())
 
 
-def _run_real(settings: Settings, folder: DataFolder, stop: threading.Event) -> int:
-    clock = MarketClock.real()
+def _run_real(settings: Settings, folder: DataFolder, stop: threading.Event, clock: MarketClock) -> int:
     say(f"Starting desk {settings.desk} on {folder.root.resolve()}. Ctrl-C stops cleanly.")
+    if isinstance(clock, LedClock):
+        say(
+            f"A simulated market's clock is led: {market_text(settings, clock.now_utc())}, up to"
+            f" {settings.demo.rate:g} times as fast while nothing is at stake. No real money, no real market."
+        )
     say(_level_text(settings, folder))
-    running = live.start(settings, folder, clock, settings.broker.gateways, settings.feed.negotiate_url, stop)
+    running = live.start(
+        settings, folder, clock, settings.broker.gateways, settings.feed.negotiate_url, stop, settings.demo.rate
+    )
+    _say_where_to_look(settings, running)
     hard_stop = HardStop(running, settings, folder, clock, settings.broker.gateways)
     _watch(running, clock, None, folder, hard_stop)
+    if isinstance(clock, LedClock):
+        clock.follow(1.0)  # a market goes on without its desks
     still_open = [] if hard_stop.is_flat else _open_now(settings, folder)
     if still_open:
         say("\n".join(["", *still_open]))
@@ -87,6 +101,11 @@ def _run_real(settings: Settings, folder: DataFolder, stop: threading.Event) -> 
             " `main.py flatten --direct --reason ...` closes it without the supervisor."
         )
     return 1 if running.runtime.ended or still_open else 0
+
+
+def _say_where_to_look(settings: Settings, running: live.Supervisor) -> None:
+    if running.screen is not None:
+        say(line_of(settings, running.screen.url))
 
 
 def _level_text(settings: Settings, folder: DataFolder) -> str:
@@ -122,7 +141,7 @@ def _run_demo(settings: Settings, folder: DataFolder, arguments: Namespace, stop
     settings, clock, resumed = _world(settings, folder, arguments, stop)
     is_other = asked.to_json() != settings.to_json()
     gateway, hubs = folder.sim("gateway"), folder.sim("hubs")
-    if gateway is None or hubs is None:
+    if gateway is None or (hubs is None and "hubs" in _servers(settings)):
         raise CommandError("The simulated market or broker died at once; look at the logs in the run folder.", 3)
     settings = settings.model_copy(update={"broker": _with_port(settings, gateway.port)})
     say(
@@ -135,8 +154,9 @@ def _run_demo(settings: Settings, folder: DataFolder, arguments: Namespace, stop
     for what, how in sorted(provenance_of(settings).items()):
         say(f"          {what}: {how}")
     gateways = (Gateway("127.0.0.1", gateway.port),)
-    url = f"http://127.0.0.1:{hubs.negotiate_port}/v2/negotiate"
-    running = live.start(settings, folder, clock, gateways, url, stop)
+    url = settings.feed.negotiate_url if hubs is None else f"http://127.0.0.1:{hubs.negotiate_port}/v2/negotiate"
+    running = live.start(settings, folder, clock, gateways, url, stop, settings.demo.rate)
+    _say_where_to_look(settings, running)
     hard_stop = HardStop(running, settings, folder, clock, gateways)
     finished = _watch(running, clock, close_of(settings), folder, hard_stop)
     still_open = [] if hard_stop.is_flat else _open_now(settings, folder)
@@ -195,7 +215,7 @@ def _world(
             ) from None
         is_broker_known = folder.sim("gateway") is not None or folder.orders.exists()
         if is_broker_known and clock.now_utc() < close_of(begun):
-            _start_missing(folder, stop)
+            _start_missing(begun, folder, stop)
             return begun, clock, True
     if calendar.day(settings.demo.session, settings.day.closed_dates) is None:
         raise CommandError(f"{settings.demo.session} is no session of the exchange; choose another demo.session.")
@@ -206,22 +226,28 @@ def _world(
     folder.settings.write_bytes(settings.to_json())
     clock = LedClock.begin(folder.clock, at_exchange(settings.demo.session, settings.demo.start_clock))
     try:
-        _start_missing(folder, stop)
+        _start_missing(settings, folder, stop)
     except CommandError:
         _stop_world(folder)
         raise
     return settings, clock, False
 
 
-def _start_missing(folder: DataFolder, stop: threading.Event) -> None:
+def _servers(settings: Settings) -> tuple[str, ...]:
+    """Return the servers that a demo day needs: without the vendor's streams and REST there is no hub server."""
+    return ("hubs", "gateway") if settings.feed.source in ("hubs", "rest") else ("gateway",)
+
+
+def _start_missing(settings: Settings, folder: DataFolder, stop: threading.Event) -> None:
     """Start those of the day's servers that do not run, and wait for them; one that was killed goes on with its book.
 
     Raises:
         CommandError: one does not start, or this process was told to stop.
     """
-    started = [_start_sim(what, folder) for what in ("hubs", "gateway") if folder.sim(what) is None]
+    wanted = _servers(settings)
+    started = [_start_sim(what, folder) for what in wanted if folder.sim(what) is None]
     deadline = real_time.monotonic() + _START_TIMEOUT_S
-    while not (folder.sim("hubs") and folder.sim("gateway")):
+    while not all(folder.sim(what) for what in wanted):
         if stop.wait(0.05) or real_time.monotonic() > deadline:
             for process in started:
                 process.terminate()

@@ -1,6 +1,7 @@
-"""`main.py sim gateway|hubs`: the simulated broker or feed in a process of its own, for anybody's client.
+"""`main.py sim gateway|hubs|clock`: the simulated broker or feed in a process of its own, for anybody's client.
 
-With `--run-folder` it is part of a demo day: it takes the clock from there and leaves its pid and ports beside it.
+Alone it goes on with the next session after each; its own clock skips the nights. With `--run-folder` it is part of a
+demo day: it takes the clock from there and leaves its pid and ports beside it.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ import psutil
 
 from commands.book import keep_book
 from commands.cli import CommandError
+from commands.clocks import check_session, followed_clock, is_own, make_clock, market_text, start_of
 from commands.folder import BOOK, ORDERS, DataFolder, SimProcess, settings_of, write_private
 from config.settings import Settings, from_json
-from domain.instants import SECOND, at_exchange, exchange_clock
+from domain.instants import SECOND, at_exchange
 from domain.units import Cents, Utc
 from simulation.broker.exchange import Exchange
 from simulation.broker.kept import BookInUseError, KeptExchange
@@ -30,30 +32,45 @@ from simulation.hubs.server import HubServer
 from simulation.market.from_settings import market_of
 from simulation.market.market import Market
 from simulation.market.minute_bars import RecordedDay, RecordedError, load_recorded_day
+from simulation.pace.nights import session_at, skip_nights
 from simulation.pace.pacer import RATE_MAX
 from simulation.pace.stakes import Stake
-from supervision.clock import ClockFileError, MarketClock
+from supervision.clock import MarketClock
 
 GATEWAY_PORT = 4002
 
 
 def act(arguments: Namespace) -> int:
-    """Serve until SIGTERM or Ctrl-C; or stop what an unfinished demo day left running."""
+    """Serve until SIGTERM or Ctrl-C; or publish a clock, or stop what an unfinished demo day left running."""
     if arguments.what == "stop":
         return _stop(DataFolder(settings_of(arguments).data_dir))
     if arguments.run_folder is not None:
         settings = from_json((arguments.run_folder / "settings.json").read_bytes())
+        clock = followed_clock(arguments.run_folder / "clock")
+    elif arguments.what == "clock":
+        return make_clock(_settings_alone(arguments, arguments.start), arguments.clock, arguments.rate)
+    elif arguments.clock is not None:
+        clock = followed_clock(arguments.clock)
+        closed = settings_of(arguments).day.closed_dates
+        settings = _settings_alone(arguments, f"{session_at(clock.now_utc(), closed).session} 00:00:00")
     else:
-        settings = settings_of(
-            arguments, profile="demo", demo__seed=arguments.seed,
-            demo__rate=1.0 if arguments.rate is None else arguments.rate,
-            demo__start_clock=arguments.start or "09:25:00",
-        )  # fmt: skip
-    clock = _clock(settings, arguments)
+        settings = _settings_alone(arguments, arguments.start)
+        clock = MarketClock.starting(at_exchange(settings.demo.session, settings.demo.start_clock), settings.demo.rate)
     with asyncio.Runner() as runner:
         serve = _serve_gateway if arguments.what == "gateway" else _serve_hubs
         runner.run(serve(settings, clock, arguments))
     return 0
+
+
+def _settings_alone(arguments: Namespace, start: str | None) -> Settings:
+    """Load the settings of a market that is no demo day's; `start` is its first instant in New York."""
+    session, clock = start_of(start)
+    settings = settings_of(
+        arguments, profile="demo", demo__seed=arguments.seed,
+        demo__rate=1.0 if arguments.rate is None else arguments.rate, demo__session=session, demo__start_clock=clock,
+    )  # fmt: skip
+    check_session(settings, settings.demo.session)
+    return settings
 
 
 def _stop(folder: DataFolder) -> int:
@@ -85,17 +102,6 @@ def provenance_of(settings: Settings) -> Mapping[str, str]:
     return {} if settings.demo.market_folder is None else market_of(settings).provenance
 
 
-def _clock(settings: Settings, arguments: Namespace) -> MarketClock:
-    """Return the clock to serve by: a demo day's, another process's that is followed, or one of this server alone."""
-    followed = arguments.clock if arguments.run_folder is None else arguments.run_folder / "clock"
-    if followed is not None:
-        try:
-            return MarketClock.load(followed)
-        except (OSError, ClockFileError) as error:
-            raise CommandError(f"The clock in {followed} cannot be followed: {error}; give a running day's.") from None
-    return MarketClock.starting(at_exchange(settings.demo.session, settings.demo.start_clock), settings.demo.rate)
-
-
 def _real_s(market_s: float) -> float:
     """Return how long an outage of the script lasts on the wall: the demo's clock runs at this very rate then."""
     return market_s / RATE_MAX[Stake.OUTAGE]
@@ -107,7 +113,7 @@ def _is_ahead(settings: Settings, clock: MarketClock, wall: time) -> bool:
 
 
 async def _serve_gateway(settings: Settings, clock: MarketClock, arguments: Namespace) -> None:
-    world = market_of(settings)
+    world = market_of(settings, rolls=arguments.run_folder is None)
     exchange = _exchange_of(settings, world, clock, arguments)
     faults = _faults_of(arguments)
     demo = settings.demo
@@ -129,10 +135,10 @@ async def _serve_gateway(settings: Settings, clock: MarketClock, arguments: Name
         raise CommandError(
             f"Port {wanted} cannot be used ({error}); stop what listens there or give --port.", 3
         ) from None
-    _say_ready("gateway", arguments, clock, port)
+    _say_ready("gateway", settings, arguments, clock, port)
     kept = arguments.run_folder
     keeping = None if kept is None else asyncio.create_task(keep_book(exchange, clock, settings.day, kept / BOOK))
-    await _until_told()
+    await _until_told(settings, clock, arguments)
     if keeping is not None:
         keeping.cancel()
     await server.stop()
@@ -176,8 +182,9 @@ async def _serve_hubs(settings: Settings, clock: MarketClock, arguments: Namespa
         faults = (DropHub(at_utc=at_utc, hub=demo.hub_dropped, outage_s=_real_s(demo.hub_drop_s)),)
     before = _before("hubs", arguments)
     port, ws_port = (before.negotiate_port, before.port) if before else (arguments.port or 0, 0)
+    world = market_of(settings, rolls=arguments.run_folder is None)
     server = HubServer(
-        market_of(settings), clock, arguments.host, port, ws_port=ws_port, faults=faults,
+        world, clock, arguments.host, port, ws_port=ws_port, faults=faults,
         min_interval_real_ms=demo.frame_interval_ms,
     )  # fmt: skip
     try:
@@ -186,12 +193,14 @@ async def _serve_hubs(settings: Settings, clock: MarketClock, arguments: Namespa
         raise CommandError(
             f"Port {port} cannot be used ({error}); stop what listens there or give --port.", 3
         ) from None
-    _say_ready("hubs", arguments, clock, server.ws_port, server.port)
-    await _until_told()
+    _say_ready("hubs", settings, arguments, clock, server.ws_port, server.port)
+    await _until_told(settings, clock, arguments)
     await server.stop()
 
 
-def _say_ready(what: str, arguments: Namespace, clock: MarketClock, port: int, negotiate_port: int = 0) -> None:
+def _say_ready(
+    what: str, settings: Settings, arguments: Namespace, clock: MarketClock, port: int, negotiate_port: int = 0
+) -> None:
     if arguments.run_folder is not None:
         me = psutil.Process()
         found = SimProcess(pid=me.pid, began=me.create_time(), port=port, negotiate_port=negotiate_port)
@@ -200,19 +209,27 @@ def _say_ready(what: str, arguments: Namespace, clock: MarketClock, port: int, n
     where = f"{arguments.host}:{port}"
     if negotiate_port:
         where = f"http://{arguments.host}:{negotiate_port}/v2/negotiate (any key of the form gexbot_custom_...)"
+    pace = f"{clock.rate:g} market seconds a second, nights are skipped"
+    if not is_own(arguments):
+        pace = f"by the clock in {arguments.clock}"
     print(
-        f"Simulated {what} at {where}; market time {exchange_clock(clock.now_utc())}, "
-        f"{clock.rate:g} market seconds a second. Ctrl-C ends it.",
+        f"Simulated {what} at {where}. Its market is at {market_text(settings, clock.now_utc())} ({pace})."
+        " Ctrl-C ends it.",
         flush=True,
     )
 
 
-async def _until_told() -> None:
+async def _until_told(settings: Settings, clock: MarketClock, arguments: Namespace) -> None:
+    nights = None
+    if is_own(arguments) and settings.demo.market_folder is None:
+        nights = asyncio.create_task(skip_nights(clock, settings.demo.rate, settings.day.closed_dates))
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
     await told.wait()
+    if nights is not None:
+        nights.cancel()
 
 
 def close_of(settings: Settings) -> Utc:

@@ -47,7 +47,7 @@ def act(arguments: Namespace) -> int:
 
 def screen(status: dict[str, Any], width: int, height: int | None = None) -> Group:
     """Lay the status out as one screen of `width` columns; `height` is `None` where the rows may go on for ever."""
-    head = [Text(line, no_wrap=True, overflow="ellipsis") for line in _head(status["process"], width)]
+    head = [Text(line, no_wrap=True, overflow="ellipsis") for line in _head(status, width)]
     is_wide = width >= _WIDE
     actors = status["actors"]
     shown = actors
@@ -74,18 +74,28 @@ def _cells(actor: dict[str, Any]) -> dict[str, str]:
     }  # fmt: skip
 
 
-def _head(process: dict[str, Any], width: int) -> list[str]:
+def _head(status: dict[str, Any], width: int) -> list[str]:
     """Return the process in lines of at most `width` columns; what is wrong has a line of its own."""
+    process, conflated = status["process"], sum(actor["conflated"] for actor in status["actors"])
     facts = (
         f"{exchange_clock(process['at_utc'])} New York", f"run {process['run_n']}", f"up {process['uptime_s']} s",
         f"{process['rss_mb']} MB", f"{process['threads']} threads", f"{process['dead_letters']} dead letters",
-        f"trace {process['trace_bytes'] / 1e6:.1f} MB",
+        f"trace {process['trace_bytes'] / 1e6:.1f} MB", f"{conflated} quotes conflated",
     )  # fmt: skip
     lines = _wrapped(facts, width)
+    lines += [_hub(hub, process["at_utc"]) for hub in status.get("hubs", ())]
     for name in ("latched", "ended", "trace_failed"):
         if process[name] is not None:
             lines += textwrap.wrap(f"{name}: {process[name]}", width)
     return lines
+
+
+def _hub(hub: dict[str, Any], now_utc: int) -> str:
+    """Return how a hub flows, in a line."""
+    if hub["last_utc"] is None:
+        return f"hub {hub['hub']}: nothing yet"
+    age_s = max(0.0, (now_utc - hub["last_utc"]) / 1e9)
+    return f"hub {hub['hub']}: {hub['rate_per_s']:.1f} frames/s, last {age_s:.1f} s ago, lag {hub['lag_ms']} ms"
 
 
 def _wrapped(facts: Sequence[str], width: int) -> list[str]:

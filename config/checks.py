@@ -185,7 +185,7 @@ AT_MOST: Final = (
 
 def together(settings: SettingsTree) -> tuple[Found, ...]:
     """Find settings that contradict each other, and names that nothing bears."""
-    checks = (_order, _sums, _broker, _market, _lanes, _promoted, _tickers, _strategies, _demo)
+    checks = (_order, _sums, _broker, _market, _lanes, _promoted, _tickers, _strategies, _chain, _demo)
     return tuple(found for check in checks for found in check(settings))
 
 
@@ -240,6 +240,9 @@ def _broker(settings: SettingsTree) -> Iterator[Found]:
 def _market(settings: SettingsTree) -> Iterator[Found]:
     hubs = settings.feed.hubs
     yield from _twice("feed.hubs", (category for categories in hubs.values() for category in categories))
+    if not settings.feed.keys:
+        yield Found("feed.keys", "must name at least one environment variable (given: none)")
+    yield from _twice("feed.keys", settings.feed.keys)
     yield from _twice("tickers", settings.tickers)
     yield from _twice("spot_only", settings.spot_only)
     for ticker in settings.spot_only:
@@ -297,6 +300,11 @@ def _strategies(settings: SettingsTree) -> Iterator[Found]:
         if rules.signal_age_max_ms <= settings.entry.intent_deadline_ms:
             given = f"(given: {rules.signal_age_max_ms} and {settings.entry.intent_deadline_ms})"
             yield Found(f"strategies.{source}.signal_age_max_ms", f"must be above entry.intent_deadline_ms {given}")
+
+
+def _chain(settings: SettingsTree) -> Iterator[Found]:
+    if settings.feed.source == "chain" and settings.profile == "real" and settings.feed.chain.folder is None:
+        yield Found("feed.chain.folder", "must name the folder of the chains where feed.source is chain")
 
 
 def _demo(settings: SettingsTree) -> Iterator[Found]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal, assert_never
 
 from pydantic import ConfigDict
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -18,17 +18,35 @@ from domain.limits import (
     ExitRules,
     FeedRules,
     KillRules,
+    RestRules,
     StrategyRules,
     TickerRules,
 )
-from domain.ranges import Checked, ClientId, Count, DayMs, EnvName, Form, LongMs, Name, Port, Range, RealMs, Ticker
+from domain.ranges import (
+    Checked,
+    ClientId,
+    Count,
+    DayMs,
+    EnvName,
+    Form,
+    LongMs,
+    Name,
+    PauseMs,
+    Port,
+    Range,
+    RealMs,
+    Ticker,
+)
 from domain.signals.alerts import EVALUATORS
 from domain.signals.evaluator import AlertRules
 
 PREFIX = "ZEROHOUR_"
 RATE_MAX = 600
+CHAIN_CATEGORIES: Final = ("classic_gex_full", "classic_gex_zero", "classic_gex_one")  # what a chain tells
 
 ConId = Annotated[int, Range(1, 2**31 - 1)]
+Days = Annotated[int, Range(1, 36_500)]
+Address = Annotated[str, Form(r"\S*", "a folder or an address without spaces, or empty")]
 Symbol = Annotated[str, Form(r"[A-Z][A-Z0-9 .]{0,11}", "a symbol in capitals, or a conId")]
 # Order references carry the desk's name and have 32 characters.
 Desk = Annotated[
@@ -86,14 +104,41 @@ class Broker:
 
 
 @dataclass(frozen=True, slots=True)
-class Feed:
-    """Where the hub sessions dial; `hubs` gives each hub its categories."""
+class ChainFiles:
+    """Where option chains lie for `source: chain`, a file a ticker, and how old one may be."""
 
     __pydantic_config__: ClassVar = _STRICT
+    age_max_ms: LongMs
+    folder: Annotated[Path, Checked("`run` reads it")] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """Which source market data comes from, and where the hub sessions dial; `hubs` gives each hub its categories."""
+
+    __pydantic_config__: ClassVar = _STRICT
+    source: Literal["hubs", "rest", "chain", "file"]
+    protocol: Literal["v2", "legacy"]
     negotiate_url: Annotated[str, Form(r"https?://\S+", "an address that begins with http:// or https://")]
-    key_env: EnvName
+    keys: tuple[EnvName, ...]
     hubs: dict[Name, tuple[Category, ...]]
+    rest: RestRules
+    chain: ChainFiles
+    folder: Annotated[Path, Checked("`run` reads it where feed.source is file")] | None
     rules: FeedRules
+
+    @property
+    def by_hub(self) -> dict[str, tuple[str, ...]]:
+        """The hubs of the source in use, each with the categories that it delivers; a source without hubs is one."""
+        match self.source:
+            case "hubs":
+                return dict(self.hubs)
+            case "chain":
+                return {"chain": CHAIN_CATEGORIES}
+            case "rest" | "file":
+                return {self.source: tuple(category for wanted in self.hubs.values() for category in wanted)}
+            case _:
+                assert_never(self.source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +155,62 @@ class Supervision:
 
 
 @dataclass(frozen=True, slots=True)
+class Retention:
+    """How many days things stay on this disk before they are archived and leave it."""
+
+    __pydantic_config__: ClassVar = _STRICT
+    ticks_days: Days
+    buckets_days: Days
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """Where copies go, and from when on a missing one is an alarm."""
+
+    __pydantic_config__: ClassVar = _STRICT
+    copy_to: Address
+    targets: tuple[Address, ...]
+    at: time
+    overdue_ms: Annotated[int, Range(3_600_000, 604_800_000)]
+
+
+@dataclass(frozen=True, slots=True)
 class Warehouse:
     """How market data is kept."""
 
     __pydantic_config__: ClassVar = _STRICT
     seal_every_ms: DayMs
     disk_free_min_mb: Annotated[int, Range(1, 100_000_000)]
+    quotes_every_ms: DayMs
+    chain_every_ms: DayMs
+    archive_to: Address
+    retention: Retention
+
+
+@dataclass(frozen=True, slots=True)
+class PublicWeb:
+    """The listener that anybody may read: alerts, trades, fills, shadows and weeks, without any action."""
+
+    __pydantic_config__: ClassVar = _STRICT
+    is_on: bool
+    host: Annotated[str, Form(r"[A-Za-z0-9._:-]+", "a host name or an address")]
+    port: Port
+    delay_ms: PauseMs
+
+
+@dataclass(frozen=True, slots=True)
+class Web:
+    """The dashboard: whether it is served, where, and what it needs beyond loopback."""
+
+    __pydantic_config__: ClassVar = _STRICT
+    is_on: bool
+    host: Annotated[str, Form(r"[A-Za-z0-9._:-]+", "a host name or an address")]
+    port: Port
+    token_env: EnvName
+    allows_actions: bool
+    rate_per_s: Annotated[float, Range(0, 10_000, is_open=True)]
+    clients_max: Annotated[int, Range(1, 10_000)]
+    public: PublicWeb
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,4 +260,6 @@ class SettingsTree(BaseSettings):
     alert_rules: AlertRulesByKind
     supervision: Supervision
     warehouse: Warehouse
+    backup: Backup
+    web: Web
     demo: Demo

@@ -87,7 +87,7 @@ class OverlayRow:
 @dataclass(frozen=True, slots=True)
 class OverlayRules:
     """The risk overlay (`domain.risk.overlay`): factors by the level of VIX, by realised volatility a year (a share)
-    and by the alert's confidence; each table begins at 0.
+    and by the alert's confidence; each table begins at 0. `breakdown` is the factor of a correlation breakdown.
     """
 
     __pydantic_config__: ClassVar = _STRICT
@@ -97,6 +97,7 @@ class OverlayRules:
     realised_window_ms: LongMs
     realised_returns_min: Count
     confidence: tuple[OverlayRow, ...]
+    breakdown: Annotated[float, Range(0, 1)]
 
 
 class HardStopAction(StrEnum):
@@ -261,6 +262,15 @@ class DayRules:
 
 
 @dataclass(frozen=True, slots=True)
+class RestRules:
+    """When and how the vendor is polled."""
+
+    __pydantic_config__: ClassVar = _STRICT
+    failover_after_ms: RealMs
+    concurrency: Count
+
+
+@dataclass(frozen=True, slots=True)
 class FeedRules:
     """Behaviour of the hub sessions."""
 
@@ -269,6 +279,7 @@ class FeedRules:
     retry_min_ms: LongMs
     retry_max_ms: LongMs
     breaker_failures: Count
+    lasting_ms: LongMs
     breaker_pause_ms: LongMs
     memberships_max: Annotated[int, Range(1, 100_000)]
     frame_bytes_max: Annotated[int, Range(1_024, 2**30)]

@@ -6,11 +6,15 @@ addresses. `domain` knows no messages, so the Protocols are generic in what is t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import date
+from enum import StrEnum
 from typing import Protocol, TypeVar
 
 import msgspec
 
+from domain.options.profile import Profile
+from domain.signals.evaluator import Reading
 from domain.units import Utc
 
 Input = TypeVar("Input")
@@ -23,6 +27,48 @@ class Clock(Protocol):
 
     def now_utc(self) -> Utc:
         """Return the market instant."""
+
+
+class Capability(StrEnum):
+    """What a source of market data can do: deliver while the session runs, hand out days that are over."""
+
+    STREAM = "stream"
+    HISTORY = "history"
+
+
+class Feed(Protocol[Input_contra]):
+    """A source of market data behind one hub: takes the hub's commands under its address and never blocks.
+
+    What it hears becomes messages to `hub:<name>`, the first of market data a sealed bucket.
+    """
+
+    @property
+    def name(self) -> str:
+        """The address, `port:hub:<name>`."""
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What the source can do."""
+
+    def start(self) -> None:
+        """Start the thread."""
+
+    def post(self, command: Input_contra, /) -> None:
+        """Take a command."""
+
+    def close(self) -> None:
+        """End the sessions and the thread."""
+
+
+class History(Protocol):
+    """A source that hands out days that are over."""
+
+    def history(self, ticker: str, category: str, session: date) -> Iterator[Profile]:
+        """Yield a session's profiles in the order of their instants, read as they come (a day is large).
+
+        Raises:
+            Exception: there is no such day, or it may not be had; one sentence with the remedy.
+        """
 
 
 class Outage(msgspec.Struct, frozen=True):
@@ -99,6 +145,9 @@ class WarehouseStore(Protocol[Input_contra, Fact_co]):
     def flush(self) -> tuple[Fact_co, ...]:
         """Make everything in hand durable; return one fact per bucket, what became of it."""
 
+    def show(self) -> None:
+        """Let other processes query what was stored; what fails is made up for at the next call."""
+
     def disk_fault(self) -> str | None:
         """Return in one sentence that the disk is nearly full; `None` while it is not."""
 
@@ -114,3 +163,39 @@ class WarehouseStore(Protocol[Input_contra, Fact_co]):
 
     def close(self) -> None:
         """Stop a running child and release the lock; what is in hand stays in hand."""
+
+
+class SeriesStore(Protocol[Input_contra, Fact_co]):
+    """The writer of readings, quotes and chains; no fault of the disk is raised."""
+
+    @property
+    def in_hand(self) -> int:
+        """Lines taken but not written yet."""
+
+    def take(self, message: Input_contra) -> None:
+        """Take a message's lines in hand; beyond a bound the oldest are given up and counted."""
+
+    def flush(self) -> str | None:
+        """Write everything in hand; return in one sentence why that cannot be done now, `None` when it is done."""
+
+    def restored(self, ticker: str, session: date, until_utc: Utc) -> Fact_co | None:
+        """Return the window of a ticker's readings of a session up to an instant; `None` where there are none."""
+
+    def readings(self, ticker: str, session: date, until_utc: Utc) -> tuple[Reading, ...]:
+        """Return the same readings as evaluators see them, ascending."""
+
+    def start_seal(self, until: date) -> bool:
+        """Start a child process that seals a finished day up to `until`; return whether there is one."""
+
+    def poll_seal(self) -> str | None:
+        """Return `None` while the child runs, `""` when it is done, else why it failed in one sentence."""
+
+    def close(self) -> None:
+        """Stop a running child and write what is in hand."""
+
+
+class Screen(Protocol):
+    """What people look at: takes facts for a screen and never blocks, fails or waits for anybody who looks."""
+
+    def show(self, slot: str, at_utc: Utc, fact: msgspec.Struct) -> None:
+        """Show a fact of an instant; a newer one of the same slot replaces it."""

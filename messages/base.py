@@ -30,6 +30,10 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
         """Return what the newest message replaces (of classes that conflate)."""
         return type(self).__name__
 
+    def rank(self) -> int:
+        """Return in which turn it is served (of classes that conflate): lower first, equal ones as they came."""
+        return 0
+
     def is_synced_first(self) -> bool:
         """Return whether the trace must be durable before this leaves for a port."""
         return False

@@ -93,7 +93,10 @@ class FarmNotice(Report, frozen=True, kw_only=True, tag=_tag):
 
 
 class AccountRead(Event, frozen=True, kw_only=True, tag=_tag):
-    """Account facts; `day_trades_remaining` `None`: the broker does not say; negative: unlimited."""
+    """Account facts; `day_trades_remaining` `None`: the broker does not say; negative: unlimited.
+
+    `cash_cents` is for people alone (`None`: the broker does not say).
+    """
 
     session_epoch: int
     nav_cents: Cents
@@ -101,6 +104,7 @@ class AccountRead(Event, frozen=True, kw_only=True, tag=_tag):
     buying_power_cents: Cents
     day_trades_remaining: int | None
     read_utc: Utc
+    cash_cents: Cents | None = None
 
 
 class AccountUnreadable(Event, frozen=True, kw_only=True, tag=_tag):
@@ -248,12 +252,12 @@ class ExecutionReported(Report, frozen=True, kw_only=True, tag=_tag):
 
 
 class CommissionReported(Report, frozen=True, kw_only=True, tag=_tag):
-    """The fee of one execution."""
+    """The fee of one execution; `None`: told in another currency than USD, so that it is not known (`raw` has it)."""
 
     session_epoch: int
     exec_id: str
     revision: int
-    commission_cents: Cents
+    commission_cents: Cents | None
     raw: str
 
 

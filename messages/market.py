@@ -12,6 +12,7 @@ import msgspec
 
 from domain.instruments import Contract, Quote, Right, Spot
 from domain.options.profile import Rows
+from domain.signals.feed_rules import rank_of
 from domain.units import Utc
 from messages.base import Command, Event, Report
 
@@ -40,6 +41,7 @@ class Negotiate(_Command, frozen=True, kw_only=True):
 
     feed_epoch: int
     groups: tuple[str, ...]
+    key_n: int = 0
 
 
 class Negotiated(_Report, frozen=True, kw_only=True):
@@ -48,6 +50,7 @@ class Negotiated(_Report, frozen=True, kw_only=True):
     feed_epoch: int
     hubs: tuple[str, ...]
     token_until_utc: Utc
+    key_n: int = 0
 
 
 class NegotiateFailed(_Report, frozen=True, kw_only=True):
@@ -56,6 +59,7 @@ class NegotiateFailed(_Report, frozen=True, kw_only=True):
     feed_epoch: int
     why: str
     is_final: bool
+    key_n: int = 0
 
 
 class UseAddress(_Command, frozen=True, kw_only=True):
@@ -64,12 +68,36 @@ class UseAddress(_Command, frozen=True, kw_only=True):
     hub: str
     feed_epoch: int
     token_until_utc: Utc
+    key_n: int = 0
 
 
 class DialHub(_Command, frozen=True, kw_only=True):
     """Connect with the address of this feed epoch (the port takes it from the feed's port)."""
 
     feed_epoch: int
+    key_n: int = 0
+
+
+class CoverHub(_Command, frozen=True, kw_only=True):
+    """Poll what the hub's session with this key does not deliver (`is_wanted`), or leave it to the session again."""
+
+    is_wanted: bool
+    key_n: int = 0
+
+
+class HubQuiet(_Report, frozen=True, kw_only=True):
+    """No frame that can be used has come since `since_utc`, for as long as a failover waits."""
+
+    hub: str
+    since_utc: Utc
+    key_n: int = 0
+
+
+class HubFlows(_Report, frozen=True, kw_only=True):
+    """After `HubQuiet`: frames come again."""
+
+    hub: str
+    key_n: int = 0
 
 
 class HubUp(_Event, frozen=True, kw_only=True):
@@ -78,22 +106,30 @@ class HubUp(_Event, frozen=True, kw_only=True):
     hub: str
     feed_epoch: int
     recovered: bool
+    key_n: int = 0
 
 
 class HubDown(_Event, frozen=True, kw_only=True):
-    """The connection ended (recovery within the reconnection window is the port's own)."""
+    """The connection ended (recovery within the reconnection window is the port's own).
+
+    `has_delivered`: a frame came in it, which is what makes a session a success.
+    """
 
     hub: str
     feed_epoch: int
     cause: str
     can_reuse: bool
+    key_n: int = 0
+    has_delivered: bool = False
 
 
 class RequestAddress(_Command, frozen=True, kw_only=True):
-    """This hub cannot go on with the addresses of `feed_epoch`."""
+    """This hub cannot go on with the addresses of `feed_epoch`; `failures` dials in a row were in vain."""
 
     hub: str
     feed_epoch: int
+    key_n: int = 0
+    failures: int = 0
 
 
 # -- buckets ------------------------------------------------------------------------------------
@@ -113,18 +149,25 @@ class SealBucket(_Command, frozen=True, kw_only=True):
 
 
 class FrameCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """What happened to a bucket's frames: accepted, repeated by redelivery, late, and refused by code."""
+    """What happened to a bucket's frames: accepted, repeated by redelivery, late, and refused by code.
+
+    `lag_ms` is how far their instants lay behind the clock that they were received by, of the frame nearest to it
+    (negative: ahead of it); `None`: none came.
+    """
 
     accepted: int = 0
     repeated: int = 0
     late: int = 0
     refused: tuple[tuple[str, int], ...] = ()
+    lag_ms: int | None = None
 
 
 class BucketSealed(_Report, frozen=True, kw_only=True):
     """The decoded bucket; `absent` are (ticker, category) pairs expected and silent.
 
     `late` are rows of buckets sealed before (one `Rows` a bucket): frames that redelivery brought after the seal.
+    `covered` are pairs whose row was polled because the stream had none; `not_polled` those of `absent` that polling
+    leaves out.
     """
 
     hub: str
@@ -134,10 +177,15 @@ class BucketSealed(_Report, frozen=True, kw_only=True):
     counts: FrameCounts
     why_absent: str = "silent"
     late: tuple[Rows, ...] = ()
+    covered: tuple[tuple[str, str], ...] = ()
+    not_polled: tuple[tuple[str, str], ...] = ()
 
 
 class StoreBucket(_Command, frozen=True, kw_only=True):
-    """Keep these rows and record a gap for each absent pair."""
+    """Keep these rows and record a gap for each absent pair, and one that REST filled for each covered pair.
+
+    `covered`, `not_polled`: as in `BucketSealed`.
+    """
 
     hub: str
     bucket_utc: Utc
@@ -145,6 +193,8 @@ class StoreBucket(_Command, frozen=True, kw_only=True):
     absent: tuple[tuple[str, str], ...]
     why_absent: str
     counts: FrameCounts
+    covered: tuple[tuple[str, str], ...] = ()
+    not_polled: tuple[tuple[str, str], ...] = ()
 
 
 class BucketStored(_Event, frozen=True, kw_only=True):
@@ -364,6 +414,23 @@ class QuoteChanged(_Event, frozen=True, kw_only=True):
         return f"quote:{self.con_id}"
 
 
+class QuotesSampled(_Event, frozen=True, kw_only=True):
+    """Best bid and offer of the watched contracts, and the underlyings' prices, that have changed since before."""
+
+    at_utc: Utc
+    quotes: tuple[tuple[Contract, Quote], ...]
+    spots: tuple[Spot, ...]
+
+
+class ChainRead(_Event, frozen=True, kw_only=True):
+    """The quoted contracts around the money of one ticker, with volatility, greeks, open interest and volume."""
+
+    ticker: str
+    at_utc: Utc
+    spot: Spot
+    quotes: tuple[tuple[Contract, Quote], ...]
+
+
 class SpotsChanged(_Event, frozen=True, kw_only=True):
     """Newest underlying prices (latest wins)."""
 
@@ -373,3 +440,7 @@ class SpotsChanged(_Event, frozen=True, kw_only=True):
     def slot(self) -> str:
         """Return one slot a set of underlyings."""
         return "spots:" + ",".join(spot.ticker for spot in self.spots)
+
+    def rank(self) -> int:
+        """Return the rank of its first ticker in the order of priority; quotes of what is held or pending go before."""
+        return 1 + min((rank_of(spot.ticker) for spot in self.spots), default=0)

@@ -102,7 +102,10 @@ class ShortFound(Event, frozen=True, kw_only=True, tag=_tag):
 
 
 class RecordPosition(Command, frozen=True, kw_only=True, tag=_tag):
-    """Keep the position's own facts (state, wanted end, exit kind and tier, checkpoints)."""
+    """Keep the position's own facts (state, wanted end, exit kind and tier, checkpoints).
+
+    `settlement_ticks` is the price of the underlying that the contract settles at, `None` where not known (yet).
+    """
 
     ref: PositionRef
     state: PositionState
@@ -117,6 +120,7 @@ class RecordPosition(Command, frozen=True, kw_only=True, tag=_tag):
     end: EndReason | None
     realised_cents: Cents
     at_utc: Utc
+    settlement_ticks: Ticks | None = None
 
 
 class BrokerPositionRead(Report, frozen=True, kw_only=True, tag=_tag):

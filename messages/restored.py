@@ -15,6 +15,7 @@ from domain.risk.desk_view import Decision
 from domain.risk.kill import KillLevel
 from domain.risk.kill_watch import Norm
 from domain.signals.alert import Alert
+from domain.signals.features import Snapshot
 from domain.units import Cents, Qty, Ticks, Utc
 
 
@@ -121,6 +122,14 @@ class LaneRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag):
     promoted: tuple[str, ...]
 
 
+class ReadingRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag):
+    """What was stored of one ticker's readings in the session: their number, and the window, newest last."""
+
+    session: date
+    reading_n: int
+    window: tuple[Snapshot, ...]
+
+
 class IbkrRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag):
     """The orders that may still live at the broker."""
 
@@ -133,4 +142,6 @@ class ActorsRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag):
     names: tuple[str, ...]
 
 
-Restored = KillRestored | RiskRestored | PositionRestored | LaneRestored | IbkrRestored | ActorsRestored
+Restored = (
+    KillRestored | RiskRestored | PositionRestored | LaneRestored | ReadingRestored | IbkrRestored | ActorsRestored
+)

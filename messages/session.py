@@ -65,9 +65,10 @@ class Unverified(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reconciled(Report, frozen=True, kw_only=True, tag=_tag):
-    """The comparison. `cancel_refs` are own orders no longer wanted, `foreign_*` is not ours."""
+    """The comparison with read-back `read_n`. `cancel_refs`: own orders no longer wanted; `foreign_*`: not ours."""
 
     session_epoch: int
+    read_n: int
     adopted_fills: int
     cancel_refs: tuple[str, ...]
     foreign_positions: tuple[BrokerPosition, ...]

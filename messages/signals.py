@@ -6,6 +6,8 @@ import msgspec
 
 from domain.orders.intent import Intent
 from domain.signals.alert import Alert
+from domain.signals.evaluator import Reading
+from domain.signals.features import Snapshot
 from domain.units import Ticks, Utc
 from messages.base import Command, Event, Report
 
@@ -27,7 +29,8 @@ class FeaturesComputed(Event, frozen=True, kw_only=True, tag=_tag):
 
     `features` are in the registry's order, `None` = missing; `missing` names the categories that were silent;
     `alignment` is `None` where fewer than three forces have confidence >= 0.5. `spot` and `zero_gamma` are
-    `None` when absent. `is_complete` says that every hub's marker was in before `close_by_utc`.
+    `None` when absent. `is_complete` says that every hub's marker was in before `close_by_utc`. `snapshot` is what the
+    next readings look back on (`None`: told by a version that did not say).
     """
 
     ticker: str
@@ -40,6 +43,21 @@ class FeaturesComputed(Event, frozen=True, kw_only=True, tag=_tag):
     spot: Ticks | None
     zero_gamma: Ticks | None
     is_complete: bool
+    snapshot: Snapshot | None = None
+
+
+class RequestReadings(Command, frozen=True, kw_only=True, tag=_tag):
+    """Report what was stored of a ticker's readings today."""
+
+    reply_to: str
+    ticker: str
+
+
+class ReadingsRead(Report, frozen=True, kw_only=True, tag=_tag):
+    """The readings of the session that were stored before this run of the lane, ascending, at most a window of them."""
+
+    ticker: str
+    readings: tuple[Reading, ...]
 
 
 class RecordAlert(Command, frozen=True, kw_only=True, tag=_tag):

@@ -18,6 +18,7 @@ from simulation.inprocess.market import InProcessFeed, InProcessHub, InProcessQu
 from simulation.market.from_settings import market_of
 from storage.desk_ledger import DeskLedger
 from storage.promotions import promote
+from storage.series import Series
 from storage.shared_ledger import SharedLedger, start_run
 from storage.warehouse import Warehouse
 from supervision.stepped import SteppedRuntime, VirtualClock
@@ -76,6 +77,7 @@ def stepped_day(
         SharedLedger(ledgers, (desk,), is_durable=False),
         DeskLedger(ledgers, desk, run_n, is_durable=False, foreign_allowed=settings.broker.foreign_allowed),
         Warehouse(folder / "warehouse", is_durable=False, seals=False),
+        Series(folder / "series", run_n, is_durable=False, seals=False),
     )
     exchange = Exchange(market, cash_cents=Cents(demo.nav_usd * 100))
     ports: dict[str, DroppablePort] = {}
@@ -83,10 +85,10 @@ def stepped_day(
     def make_ports(runtime: SteppedRuntime) -> Iterable[Port]:
         ports["ibkr"] = InProcessBroker(f"ibkr:{desk}", runtime, market, exchange)
         ports["quotes"] = InProcessQuotes(f"quotes:{desk}", runtime, market)
-        for hub, categories in settings.feed.hubs.items():
+        for hub, categories in settings.feed.by_hub.items():
             keys = tuple((ticker, category) for ticker in settings.tickers for category in categories)
             ports[hub] = InProcessHub(f"hub:{hub}", runtime, market, keys)
-        return (*ports.values(), InProcessFeed("feed", runtime, market, tuple(settings.feed.hubs)))
+        return (*ports.values(), InProcessFeed("feed", runtime, market, tuple(settings.feed.by_hub)))
 
     runtime = assemble(
         settings,

@@ -229,6 +229,7 @@ class _Known(rows.Row, frozen=True):
     entry_iv: float | None = None
     opened_utc: Utc | None = None
     took_part: bool = False
+    settlement_ticks: Ticks | None = None
 
 
 class _Exit(rows.Row, frozen=True):
@@ -281,7 +282,19 @@ def _position(db: sqlite3.Connection, con_id: int) -> PositionRestored:
         entry_iv=known.entry_iv,
         opened_utc=known.opened_utc,
         took_part=known.took_part,
+        settlement_ticks=known.settlement_ticks or _settlement_ticks(db, live),
     )
+
+
+def _settlement_ticks(db: sqlite3.Connection, held: ReservationRow) -> Ticks | None:
+    """Return the settlement price that another contract of the same class and expiry has seen last."""
+    found = db.execute(
+        "SELECT p.settlement_ticks FROM positions p JOIN reservations r ON r.intent_id = p.intent_id"
+        " AND r.con_id = p.con_id WHERE r.underlying = ? AND r.trading_class = ? AND r.expiry = ?"
+        " AND p.settlement_ticks IS NOT NULL ORDER BY p.changed_utc DESC LIMIT 1",
+        (held.underlying, held.trading_class, held.expiry.isoformat()),
+    ).fetchone()
+    return None if found is None else Ticks(found[0])
 
 
 class _FillRow(rows.Row, frozen=True):

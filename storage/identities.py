@@ -7,9 +7,13 @@ identity may be off by half a unit per term.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from typing import Any
 
-from domain.options.profile import Profile, Row, Shape
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from domain.options.profile import Shape
 
 _TOTALS = (
     ("agg_dex", "agg_call_dex", "agg_put_dex"),
@@ -19,24 +23,28 @@ _TOTALS = (
 )
 
 
-def violations_of(rows: Iterable[Row]) -> Counter[str]:
-    """Return how many rows break each identity, by its name."""
-    return Counter(name for row in rows for name in broken_by(row.profile))
+def violations_in(table: pa.Table, shape: Shape) -> Counter[str]:
+    """Return how many rows of a table of one shape (`bucket_file.table_of`) break each identity, by its name."""
+    broken: dict[str, NDArray[np.bool_]] = {}
+    if shape is Shape.GEX:
+        broken = {name: _sum_is_off(table, name) for name in ("gex_vol", "gex_oi")}
+    if shape is Shape.ORDERFLOW:
+        broken = {
+            total: np.abs(_ints(table, total) - _ints(table, call) - _ints(table, put)) > 1
+            for total, call, put in _TOTALS
+        }
+    return Counter({name: int(rows.sum()) for name, rows in broken.items() if rows.any()})
 
 
-def broken_by(profile: Profile) -> tuple[str, ...]:
-    """Return the identities that a profile breaks."""
-    if profile.shape is Shape.GEX:
-        return tuple(name for name in ("gex_vol", "gex_oi") if not _sums_up(profile, name))
-    if profile.shape is Shape.ORDERFLOW:
-        return tuple(total for total, call, put in _TOTALS if not _adds_up(profile, total, call, put))
-    return ()
+def _sum_is_off(table: pa.Table, name: str) -> NDArray[np.bool_]:
+    lists = table[name].combine_chunks()
+    offsets = lists.offsets.to_numpy()
+    upto = np.concatenate([[0], np.cumsum(lists.values.to_numpy(), dtype=np.int64)])
+    totals = 10 * (upto[offsets[1:]] - upto[offsets[:-1]])
+    off: NDArray[np.bool_] = np.abs(totals - _ints(table, f"sum_{name}")) > 5 * (np.diff(offsets) + 1)
+    return off
 
 
-def _sums_up(profile: Profile, column: str) -> bool:
-    total = 10 * int(profile.column(column).sum(dtype="int64"))
-    return abs(total - profile.scalar(f"sum_{column}")) <= 5 * (len(profile.strikes) + 1)
-
-
-def _adds_up(profile: Profile, total: str, call: str, put: str) -> bool:
-    return abs(profile.scalar(total) - profile.scalar(call) - profile.scalar(put)) <= 1
+def _ints(table: pa.Table, name: str) -> NDArray[Any]:
+    found: NDArray[Any] = table[name].to_numpy().astype(np.int64)
+    return found

@@ -235,6 +235,11 @@ CREATE TRIGGER order_event_stands BEFORE UPDATE ON order_events BEGIN
 END;
 """
 
+# The underlying's settlement price as a position saw it: one that is started again past the close needs it.
+_DESK_V4 = """
+ALTER TABLE positions ADD COLUMN settlement_ticks INTEGER;
+"""
+
 
 def _desk_v2(db: sqlite3.Connection) -> None:
     script(_DESK_V2)(db)
@@ -242,5 +247,5 @@ def _desk_v2(db: sqlite3.Connection) -> None:
 
 
 SHARED = Schema("shared", 0x5A480001, (script(_SHARED_V1), script(_SHARED_V2), script(_SHARED_V3)))
-DESK = Schema("desk", 0x5A480002, (script(_DESK_V1), _desk_v2, script(_DESK_V3)))
+DESK = Schema("desk", 0x5A480002, (script(_DESK_V1), _desk_v2, script(_DESK_V3), script(_DESK_V4)))
 SHARED_OWNER = "shared"  # what the shared file carries in place of a desk

@@ -1,13 +1,16 @@
-"""The manifest of one session: which files hold its rows, its gaps and its counts; swapped whole by rename.
+"""The manifest of one session: which files hold its rows, its gaps and its counts.
 
-A file that the manifest does not name does not exist for anybody who reads by it. Who reads the folder instead sees the
-same rows under plain names (`storage/plain_names.py`).
+`manifest.json` says what there was at the last seal and is swapped whole by rename; what came since stands in the log
+(`storage/bucket_log.py`), one entry per stored bucket of a hub, and `load` adds it. A file that neither names does not
+exist for anybody who reads by them. Who reads the folder instead sees the same rows under plain names
+(`storage/plain_names.py`).
 """
 
 from __future__ import annotations
 
 import os
 import re
+from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import date
@@ -18,10 +21,15 @@ import msgspec
 from domain.instants import BUCKET_NS
 from domain.options.profile import Shape
 from domain.units import Utc
+from storage import bucket_log
+from storage.bucket_log import Record
 
 FILE = "manifest.json"
+LATEST = "latest.arrow"  # each hub's newest bucket, an entry of its own
 PARTS = "_parts"  # beside the plain names; a leading underscore hides it from what walks data folders
-SCHEMA = 1
+SCHEMA = 2  # 1: every bucket's files stood in manifest.json, there was no log
+RELOADS = 20
+_LOG = re.compile(r"log-(\d{6})\.log")
 _FOLDER = re.compile(r"date=(\d{4}-\d{2}-\d{2})")
 
 
@@ -36,9 +44,10 @@ class DamagedManifestError(WarehouseRefusedError):
 class Part(msgspec.Struct, frozen=True, omit_defaults=True):
     """One Parquet file, named relative to the session's folder.
 
-    A hot file holds one stored bucket of one shape: `content_hash` is that of the bucket's rows, `store_n` counts
-    stores of the same hub and bucket (a later one does not replace an earlier one). `slot` is the number of the plain
-    name that shows it; `None` where its own name is plain.
+    A hot file holds one stored bucket of one hub and shape, made from the log for those who query: `content_hash` is
+    that of the bucket's rows, `store_n` counts stores of the same hub and bucket (a later one does not replace an
+    earlier one). `slot` is the number of the plain name that shows it; `None` where its own name is plain.
+    `columns_n` is the version of the columns (`bucket_file.COLUMNS`).
     """
 
     name: str
@@ -51,6 +60,7 @@ class Part(msgspec.Struct, frozen=True, omit_defaults=True):
     store_n: int = 0
     content_hash: str = ""
     slot: int | None = None
+    columns_n: int = 1
 
 
 class Damaged(msgspec.Struct, frozen=True):
@@ -69,7 +79,10 @@ class Bucket(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Gap(msgspec.Struct, frozen=True, array_like=True):
-    """An interval of whole buckets in which (hub, ticker, category) was expected and silent; `to_utc` is exclusive."""
+    """An interval of whole buckets in which (hub, ticker, category) was expected and silent; `to_utc` is exclusive.
+
+    `cover` names what brought rows in its stead (`rest`); empty: there are none.
+    """
 
     hub: str
     ticker: str
@@ -77,6 +90,15 @@ class Gap(msgspec.Struct, frozen=True, array_like=True):
     from_utc: Utc
     to_utc: Utc
     why: str
+    cover: str = ""
+
+
+class Silence(msgspec.Struct, frozen=True, array_like=True):
+    """(ticker, category) pairs of a bucket that were silent, why, and what brought rows in their stead."""
+
+    pairs: tuple[tuple[str, str], ...]
+    why: str
+    cover: str = ""
 
 
 class HubCounts(msgspec.Struct, frozen=True):
@@ -90,6 +112,30 @@ class HubCounts(msgspec.Struct, frozen=True):
     violations: dict[str, int] = {}
 
 
+class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a record of the log adds to the manifest: one stored bucket of a hub, and the gaps that came with it.
+
+    `counts` is what the bucket adds to the hub's; `bucket` is `None` for rows that could not be stored. A record's
+    bodies hold the rows of its entries' parts, in order.
+    """
+
+    hub: str
+    bucket_utc: Utc
+    bucket: Bucket | None = None
+    counts: HubCounts | None = None
+    silent: tuple[Silence, ...] = ()
+    parts: tuple[Part, ...] = ()
+
+
+class LoggedPart(msgspec.Struct, frozen=True):
+    """A hot part and the body of the log that holds its rows."""
+
+    part: Part
+    path: Path
+    record: Record
+    body_n: int
+
+
 class Retired(msgspec.Struct, frozen=True):
     """Files that seal number `seal_n` replaced, in manifests of before version 0.3: they are deleted at the start."""
 
@@ -98,7 +144,7 @@ class Retired(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """Everything that is known of one session."""
+    """Everything that is known of one session; `log_n` is the first file of the log that is not in it yet."""
 
     session: date
     parts: tuple[Part, ...] = ()
@@ -108,6 +154,7 @@ class Manifest(msgspec.Struct, frozen=True):
     seal_n: int = 0
     retired: tuple[Retired, ...] = ()
     damaged: tuple[Damaged, ...] = ()
+    log_n: int = 0
     schema: int = SCHEMA
 
     def named(self) -> set[str]:
@@ -123,6 +170,9 @@ class Manifest(msgspec.Struct, frozen=True):
 
 _DECODER = msgspec.json.Decoder(Manifest)
 _ENCODER = msgspec.json.Encoder()
+_ENTRIES = msgspec.json.Decoder(tuple[Entry, ...])
+
+Stamp = tuple[tuple[int, int, int], ...]
 
 
 def folder_of(root: Path, session: date) -> Path:
@@ -141,21 +191,74 @@ def sessions_in(root: Path) -> tuple[date, ...]:
     return tuple(sorted(found))
 
 
-def stamp_of(root: Path, session: date) -> tuple[int, int, int] | None:
-    """Return what changes with every swap of a session's manifest; `None` where there is none yet."""
+def stamp_of(root: Path, session: date) -> Stamp:
+    """Return what changes whenever a session's manifest does, or what is shown of it; empty where there is none."""
+    folder = folder_of(root, session)
+    paths = (folder / FILE, *(path for _, path in logs_of(folder)[-1:]), folder / LATEST)
+    return tuple(stamp for path in paths if (stamp := _stamp(path)) is not None)
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
     try:
-        found = (folder_of(root, session) / FILE).stat()
+        found = path.stat()
     except FileNotFoundError:
         return None
     return found.st_ino, found.st_mtime_ns, found.st_size
 
 
-def load(root: Path, session: date) -> Manifest:
-    """Return a session's manifest; an empty one where there is none yet.
+def logs_of(folder: Path, first_n: int = 0) -> list[tuple[int, Path]]:
+    """Return the files of a session's log from number `first_n` on, ascending."""
+    try:
+        names = os.listdir(folder / PARTS)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    numbers = sorted(int(named[1]) for name in names if (named := _LOG.fullmatch(name)) is not None)
+    return [(n, folder / PARTS / log_name(n)) for n in numbers if n >= first_n]
+
+
+def log_name(n: int) -> str:
+    """Return the name of a file of the log under `PARTS`."""
+    return f"log-{n:06d}.log"
+
+
+def load(root: Path, session: date, until_log_n: int | None = None, *, is_shown_only: bool = False) -> Manifest:
+    """Return a session's manifest with what the log adds; an empty one where there is none yet.
+
+    Args:
+        root: the warehouse.
+        session: the day.
+        until_log_n: only what the log's files up to this number add.
+        is_shown_only: leave out the newest records whose hot files are not there yet.
 
     Raises:
         DamagedManifestError: it cannot be read.
         WarehouseRefusedError: it is of a newer version.
+    """
+    folder = folder_of(root, session)
+    for _ in range(RELOADS):
+        stamp = _stamp(folder / FILE)
+        base = load_base(root, session)
+        try:
+            records = [
+                entries
+                for n, path in logs_of(folder, base.log_n)
+                if until_log_n is None or n <= until_log_n
+                for entries in (_ENTRIES.decode(record.header) for record in bucket_log.scan(path).records)
+            ]
+        except FileNotFoundError:
+            continue  # sealed over meanwhile
+        while is_shown_only and records and not all((folder / p.name).exists() for e in records[-1] for p in e.parts):
+            records.pop()
+        if _stamp(folder / FILE) == stamp:
+            return folded(base, (entry for entries in records for entry in entries))
+    raise WarehouseRefusedError(f"The manifest {folder / FILE} changes faster than it can be read; try again.")
+
+
+def load_base(root: Path, session: date) -> Manifest:
+    """Return what `manifest.json` says by itself; an empty manifest where there is none yet.
+
+    Raises:
+        as `load`.
     """
     path = folder_of(root, session) / FILE
     try:
@@ -168,11 +271,68 @@ def load(root: Path, session: date) -> Manifest:
             raise WarehouseRefusedError(
                 f"The manifest {path} has version {version}, this program knows {SCHEMA}; update the program."
             )
-        return _DECODER.decode(raw)
+        return msgspec.structs.replace(_DECODER.decode(raw), schema=SCHEMA)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise DamagedManifestError(
             f"The manifest {path} cannot be read ({error}); start the supervisor once, which makes it anew."
         ) from error
+
+
+def encode_entries(entries: Iterable[Entry]) -> bytes:
+    """Return the header of a record."""
+    return _ENCODER.encode(tuple(entries))
+
+
+def logged_parts(folder: Path, first_n: int, until_n: int | None = None) -> list[LoggedPart]:
+    """Return the hot parts that a session's log holds, in order.
+
+    Raises:
+        OSError: a file of the log cannot be read.
+    """
+    found = []
+    for n, path in logs_of(folder, first_n):
+        if until_n is None or n <= until_n:
+            for record in bucket_log.scan(path).records:
+                parts = (part for entry in _ENTRIES.decode(record.header) for part in entry.parts)
+                found += [LoggedPart(part, path, record, k) for k, part in enumerate(parts)]
+    return found
+
+
+def folded(base: Manifest, entries: Iterable[Entry]) -> Manifest:
+    """Return the manifest with what entries of the log add; a part that was set aside as damaged stays out."""
+    aside = {lost.part.name for lost in base.damaged}
+    parts, gaps, hubs = list(base.parts), Gaps(base.gaps), dict(base.hubs)
+    buckets: defaultdict[str, list[Bucket]] = defaultdict(list)
+    is_changed = False
+    for entry in entries:
+        is_changed = True
+        parts += [part for part in entry.parts if damaged_name(part.name) not in aside]
+        for silence in entry.silent:
+            gaps.add(entry.hub, entry.bucket_utc, silence)
+        if entry.bucket is not None:
+            buckets[entry.hub].append(entry.bucket)
+        if entry.counts is not None:
+            hubs[entry.hub] = _sum(hubs.get(entry.hub, HubCounts()), entry.counts)
+    if not is_changed:
+        return base
+    stored = base.buckets | {hub: (*base.buckets.get(hub, ()), *more) for hub, more in buckets.items()}
+    return msgspec.structs.replace(base, parts=tuple(parts), buckets=stored, gaps=gaps.all(), hubs=hubs)
+
+
+def damaged_name(name: str) -> str:
+    """Return the name under which a file that cannot be read is set aside."""
+    return f"{PARTS}/damaged-{name.rpartition('/')[2]}"
+
+
+def _sum(a: HubCounts, b: HubCounts) -> HubCounts:
+    return HubCounts(
+        rows=a.rows + b.rows, accepted=a.accepted + b.accepted, repeated=a.repeated + b.repeated, late=a.late + b.late,
+        refused=_added(a.refused, b.refused), violations=_added(a.violations, b.violations),
+    )  # fmt: skip
+
+
+def _added(a: dict[str, int], b: dict[str, int]) -> dict[str, int]:
+    return {key: a.get(key, 0) + b.get(key, 0) for key in sorted(a.keys() | b.keys())}
 
 
 class _Version(msgspec.Struct):
@@ -206,22 +366,28 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def with_gaps(
-    gaps: tuple[Gap, ...], hub: str, bucket_utc: Utc, absent: Iterable[tuple[str, str]], why: str
-) -> tuple[Gap, ...]:
-    """Return the gaps with one bucket's absent (ticker, category) pairs.
+class Gaps:
+    """The gaps of a session, to which buckets are added; an interval that ends where one begins grows."""
 
-    An interval that ends there grows, one that holds it stays.
-    """
-    found = list(gaps)
-    open_at = {(g.hub, g.ticker, g.category): k for k, g in enumerate(found)}  # the newest interval of each
-    for ticker, category in absent:
-        at = open_at.get((hub, ticker, category))
-        last = found[at] if at is not None else None
-        if at is not None and last is not None and last.from_utc <= bucket_utc < last.to_utc:
-            continue
-        if at is not None and last is not None and last.to_utc == bucket_utc and last.why == why:
-            found[at] = msgspec.structs.replace(last, to_utc=bucket_utc + BUCKET_NS)
-        else:
-            found.append(Gap(hub, ticker, category, bucket_utc, bucket_utc + BUCKET_NS, why))
-    return tuple(found)
+    def __init__(self, gaps: Iterable[Gap] = ()) -> None:
+        self._found = list(gaps)
+        self._newest = {(g.hub, g.ticker, g.category): k for k, g in enumerate(self._found)}
+
+    def add(self, hub: str, bucket_utc: Utc, silence: Silence) -> None:
+        """Add one bucket's silent (ticker, category) pairs; one that an interval holds already adds nothing."""
+        why, cover = silence.why, silence.cover
+        for ticker, category in silence.pairs:
+            key = hub, ticker, category
+            at = self._newest.get(key)
+            last = self._found[at] if at is not None else None
+            if last is not None and last.from_utc <= bucket_utc < last.to_utc:
+                continue
+            if at is not None and last is not None and (last.to_utc, last.why, last.cover) == (bucket_utc, why, cover):
+                self._found[at] = msgspec.structs.replace(last, to_utc=bucket_utc + BUCKET_NS)
+            else:
+                self._newest[key] = len(self._found)
+                self._found.append(Gap(hub, ticker, category, bucket_utc, bucket_utc + BUCKET_NS, why, cover))
+
+    def all(self) -> tuple[Gap, ...]:
+        """Return all gaps in the order in which they began."""
+        return tuple(self._found)

@@ -76,6 +76,7 @@ def record_position(db: sqlite3.Connection, message: positions.RecordPosition, d
         "UPDATE positions SET state = :state, exit_reason = :exit_reason, exit_kind = :exit_kind, exit_n = :exit_n,"
         " tier = :tier, entry_spot_ticks = :entry_spot_ticks, entry_iv = :entry_iv, opened_utc = :opened_utc,"
         " took_part = :took_part, end = ifnull(:end, end),"
+        " settlement_ticks = ifnull(:settlement_ticks, settlement_ticks),"
         " realised_cents = iif(closed_utc IS NULL, :realised_cents, realised_cents), changed_utc = :at_utc"
         " WHERE position_id = :position_id",
         {
@@ -90,6 +91,7 @@ def record_position(db: sqlite3.Connection, message: positions.RecordPosition, d
             "took_part": message.took_part,
             "end": message.end and message.end.value,
             "realised_cents": message.realised_cents,
+            "settlement_ticks": message.settlement_ticks,
             "at_utc": message.at_utc,
             "position_id": message.ref.position_id,
         },

@@ -59,6 +59,7 @@ class LedgerReader:
             self._desk,
             "SELECT r.intent_id, r.ticker, r.trading_class, r.expiry, r.strike_ticks, r.right, r.con_id, r.qty,"
             " r.strategy, r.direction, r.state, r.order_ref, r.reserved_utc, p.position_id, p.state AS position_state,"
+            " p.opened_utc, p.entry_spot_ticks, p.took_part, p.realised_cents, p.exit_reason,"
             " (SELECT ifnull(sum(iif(side = 'BUY', qty, -qty)), 0) FROM executions e"
             " WHERE e.intent_id = r.intent_id AND e.con_id = r.con_id AND e.is_current) AS net_qty"
             " FROM reservations r LEFT JOIN positions p ON p.intent_id = r.intent_id AND p.con_id = r.con_id"

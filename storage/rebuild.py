@@ -1,7 +1,8 @@
 """A day whose manifest was lost: made anew from its files, of which nothing is deleted that another does not hold.
 
-Each file says what it holds by its columns; only the hub's name of a damaged file is read from its name. What no file
-knows is lost: gaps, counts, and buckets in which a hub was silent.
+Each file says what it holds by its columns; only the hub's name of a damaged file is read from its name. The log says
+itself what it holds, gaps and counts included. What neither knows is lost: gaps, counts, and buckets in which a hub was
+silent, all of before the last seal.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import pyarrow.parquet as pq
 from domain.options.profile import Row, Shape, content_hash_of
 from domain.units import Utc
 from storage import bucket_file, manifest
-from storage.manifest import PARTS, Bucket, Damaged, HubCounts, Manifest, Part
+from storage.manifest import PARTS, Bucket, Damaged, HubCounts, LoggedPart, Manifest, Part
 from storage.plain_names import free_slot
 
 _OURS = re.compile(r"(hot|sealed|whole)-(.+)\.(parquet|part)")
@@ -41,12 +42,19 @@ def data_files(folder: Path) -> list[Path]:
 
 
 def rebuilt(root: Path, session: date) -> Manifest:
-    """Return the manifest that the files of a session amount to; a file whose rows another one holds is left out."""
+    """Return what `manifest.json` must say of the files of a session beside its log.
+
+    A file whose rows another one holds is left out, and so is a hot file of the log.
+    """
     folder = manifest.folder_of(root, session)
+    logged = manifest.logged_parts(folder, 0)
+    hot = {one.part.name for one in logged}
     found: list[_Found] = []
     damaged: list[Damaged] = []
     for path in data_files(folder):
         name = path.relative_to(folder).as_posix()
+        if name in hot:
+            continue
         try:
             found.append(_look(path, name))
         except (pa.ArrowException, OSError, ValueError, KeyError, IndexError) as error:
@@ -60,11 +68,24 @@ def rebuilt(root: Path, session: date) -> Manifest:
         part, known = file.part, held[file.part.hub, file.part.shape]
         if not file.keys <= known:
             known |= file.keys
-            slot = free_slot(parts, part.hub, part.shape) if part.name.startswith(PARTS) else None
-            parts.append(msgspec.structs.replace(part, slot=slot))
+            parts.append(part)
+    log_n = _first_log(folder, logged, held)
+    shown = [one.part for one in manifest.logged_parts(folder, log_n)]
+    for k, part in enumerate(parts):
+        if part.name.startswith(PARTS):
+            parts[k] = msgspec.structs.replace(part, slot=free_slot((*shown, *parts), part.hub, part.shape))
     buckets = _buckets(folder, parts)
     hubs = {hub: HubCounts(rows=sum(p.rows for p in parts if p.hub == hub)) for hub in buckets}
-    return Manifest(session, tuple(parts), buckets, hubs=hubs, damaged=tuple(damaged))
+    return Manifest(session, tuple(parts), buckets, hubs=hubs, damaged=tuple(damaged), log_n=log_n)
+
+
+def _first_log(folder: Path, logged: list[LoggedPart], held: dict[tuple[str, Shape], set[_Key]]) -> int:
+    """Return the first file of the log that no sealed file holds yet: a seal takes whole files of it."""
+    sealed = {
+        one.path for one in logged
+        if (one.part.first_utc, one.part.store_n) in held.get((one.part.hub, one.part.shape), ())
+    }  # fmt: skip
+    return max((n + 1 for n, path in manifest.logs_of(folder) if path in sealed), default=0)
 
 
 def _kind(part: Part) -> int:

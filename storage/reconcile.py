@@ -53,6 +53,7 @@ def reconcile(
     foreign, differing = _compare_positions(db, reading)
     reconciled = session.Reconciled(
         session_epoch=message.session_epoch,
+        read_n=message.read.read_n,
         adopted_fills=adopted_n + sum(isinstance(fact, orders.FillRecorded) for fact in unexplained),
         cancel_refs=tuple(o.order_ref for o in reading.own if o.is_working and _is_unwanted(db, o, run_n)),
         foreign_positions=foreign,

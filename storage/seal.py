@@ -1,8 +1,9 @@
-"""Sealing: small hot files become one sorted file per hub and shape, in a child process.
+"""Sealing: what the log holds becomes one sorted file per hub and shape, in a child process.
 
 The child only writes new files under `_parts`, where no glob looks, and says what they replace; the writer puts them in
 force, so the manifest keeps its one author. What is replaced is deleted at once: a reader that still holds the old
-manifest misses its file and reads the next one. A file that cannot be read holds up nothing: it is left out and named.
+manifest misses its file and reads the next one. Rows come from the log; where it is damaged, and for files of versions
+without one, from the hot file. What cannot be read at all holds up nothing: it is left out and named.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from domain.options.profile import Shape
-from storage import bucket_file, manifest
-from storage.manifest import PARTS, Damaged, Manifest, Part
+from storage import bucket_file, bucket_log, manifest
+from storage.manifest import PARTS, Damaged, LoggedPart, Manifest, Part
 
 REPO = Path(__file__).resolve().parents[1]
 _UNREADABLE = (pa.ArrowException, OSError, ValueError)
@@ -39,11 +40,14 @@ class Sealed(msgspec.Struct, frozen=True):
 class SealChild:
     """A running `python -m storage.seal`."""
 
-    def __init__(self, root: Path, session: date, *, is_whole: bool) -> None:
+    def __init__(self, root: Path, session: date, until_log_n: int, *, is_whole: bool) -> None:
         self.session = session
+        self.until_log_n = until_log_n
         self.is_whole = is_whole
         options = ["--whole"] if is_whole else []
-        words = [sys.executable, "-m", "storage.seal", str(root.resolve()), session.isoformat(), *options]
+        words = [
+            sys.executable, "-m", "storage.seal", str(root.resolve()), session.isoformat(), str(until_log_n), *options,
+        ]  # fmt: skip
         # Files, not pipes: nobody reads while the child runs, and a full pipe would hold it up for ever.
         self._out, self._err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(words, cwd=REPO, stdin=subprocess.DEVNULL, stdout=self._out, stderr=self._err)
@@ -72,10 +76,14 @@ class SealChild:
         self._err.close()
 
 
-def seal(root: Path, session: date, *, is_whole: bool) -> Sealed:
-    """Merge the hot files of a session (with `is_whole` the sealed ones too) into one sorted file per hub and shape."""
-    found = manifest.load(root, session)
+def seal(root: Path, session: date, until_log_n: int, *, is_whole: bool) -> Sealed:
+    """Make one sorted file per hub and shape of what the log's files up to a number hold, and of older hot files.
+
+    With `is_whole` the sealed files are merged too.
+    """
+    found = manifest.load(root, session, until_log_n)
     folder = manifest.folder_of(root, session)
+    logged = {one.part.name: one for one in manifest.logged_parts(folder, found.log_n, until_log_n)}
     groups: defaultdict[tuple[str, Shape], list[Part]] = defaultdict(list)
     for part in found.parts:
         if is_whole or not part.is_sealed:
@@ -85,80 +93,92 @@ def seal(root: Path, session: date, *, is_whole: bool) -> Sealed:
     damaged: list[Damaged] = []
     (folder / PARTS).mkdir(exist_ok=True)
     for (hub, shape), parts in sorted(groups.items()):
-        if _is_done(parts, is_whole=is_whole):
+        if is_whole and len(parts) == 1 and parts[0].is_sealed and parts[0].slot is None:
             continue
-        whole, lost = _readable(folder, shape, parts)
+        whole, hot, lost = _readable(folder, parts, logged)
         damaged += lost
         if not whole:
             continue
         # The process id keeps the files of a child that outlived its parent apart from those of the next one.
         name = f"{PARTS}/sealed-{hub}-{shape.value}-{found.seal_n + 1}-{os.getpid()}.part"
-        rows_n = _merge(folder, shape, whole, name)
+        sealed = [folder / part.name for part in whole if part.is_sealed]
+        rows_n = _merge(shape, sealed, hot, folder / name)
+        if rows_n != (expected_n := sum(part.rows for part in whole)):
+            raise RuntimeError(f"{name} has {rows_n} rows of {expected_n}")
         first_utc, last_utc = min(p.first_utc for p in whole), max(p.last_utc for p in whole)
-        made.append(Part(name, hub, shape, first_utc, last_utc, rows_n, is_sealed=True))
+        columns_n = bucket_file.COLUMNS
+        made.append(Part(name, hub, shape, first_utc, last_utc, rows_n, is_sealed=True, columns_n=columns_n))
         replaced += [part.name for part in whole]
     manifest.sync_folder(folder / PARTS)
     return Sealed(tuple(made), tuple(replaced), tuple(damaged))
 
 
-def _is_done(parts: list[Part], *, is_whole: bool) -> bool:
-    """Return whether there is nothing to merge: a single file, for a whole day one that was sealed as such."""
-    return len(parts) == 1 and (not is_whole or (parts[0].is_sealed and parts[0].slot is None))
-
-
-def _readable(folder: Path, shape: Shape, parts: list[Part]) -> tuple[list[Part], list[Damaged]]:
-    """Part the files that can be read to their end from those that cannot."""
-    whole, lost = [], []
+def _readable(
+    folder: Path, parts: list[Part], logged: dict[str, LoggedPart]
+) -> tuple[list[Part], list[pa.Table], list[Damaged]]:
+    """Return the parts that can be read to their end, the rows of the hot ones among them, and the others."""
+    whole, hot, lost = [], [], []
     for part in parts:
         try:
-            with pq.ParquetFile(folder / part.name) as file:
-                rows_n = sum(batch.num_rows for batch in file.iter_batches(bucket_file.ROW_GROUP))
+            if part.is_sealed:
+                with pq.ParquetFile(folder / part.name) as file:
+                    rows_n = sum(batch.num_rows for batch in file.iter_batches(bucket_file.ROW_GROUP))
+            else:
+                hot.append(hot_table(folder, part, logged.get(part.name)))
+                rows_n = hot[-1].num_rows
             if rows_n != part.rows:
                 raise ValueError(f"{rows_n} rows of {part.rows}")
             whole.append(part)
         except _UNREADABLE as error:
             why = (str(error).strip().splitlines() or [type(error).__name__])[0]
             lost.append(Damaged(part, why))
-    return whole, lost
+    return whole, hot, lost
 
 
-def _merge(folder: Path, shape: Shape, parts: list[Part], name: str) -> int:
+def hot_table(folder: Path, part: Part, logged: LoggedPart | None) -> pa.Table:
+    """Return a hot part's rows, from the log if it holds them whole, else from its file.
+
+    Raises:
+        OSError, pa.ArrowException: neither can be read.
+    """
+    raw = bucket_log.body(logged.path, logged.record, logged.body_n) if logged is not None else None
+    return bucket_file.from_bytes(raw, part.shape) if raw is not None else bucket_file.read(
+        folder / part.name, part.shape
+    )  # fmt: skip
+
+
+def _merge(shape: Shape, sealed: list[Path], hot: list[pa.Table], path: Path) -> int:
     """Write one file ticker by ticker, so that a day needs the memory of one ticker; return the number of rows."""
     schema = bucket_file.schema_of(shape)
-    hot = [pq.read_table(folder / part.name, schema=schema) for part in parts if not part.is_sealed]
     recent = pa.concat_tables([schema.empty_table(), *hot])
-    sealed = [folder / part.name for part in parts if part.is_sealed]
-    tickers = set(recent["ticker"].to_pylist())
-    for path in sealed:
-        tickers.update(pq.read_table(path, columns=["ticker"], partitioning=None)["ticker"].to_pylist())
-    aside, rows_n = folder / f"{name}.tmp", 0
+    tickers = set(recent["ticker"].unique().to_pylist())
+    for one in sealed:
+        tickers.update(pq.read_table(one, columns=["ticker"], partitioning=None)["ticker"].unique().to_pylist())
+    aside, rows_n = path.with_name(f"{path.name}.tmp"), 0
     with pq.ParquetWriter(aside, schema, **bucket_file.write_options(shape, level=3)) as writer:
         for ticker in sorted(tickers):
-            pieces = [pq.read_table(path, filters=[("ticker", "=", ticker)], partitioning=None) for path in sealed]
+            pieces = [pq.read_table(one, filters=[("ticker", "=", ticker)], partitioning=None) for one in sealed]
             pieces.append(recent.filter(pc.equal(recent["ticker"], ticker)))
-            whole = pa.concat_tables([piece.cast(schema) for piece in pieces])
+            whole = pa.concat_tables([bucket_file.conformed(piece, shape) for piece in pieces])
             writer.write_table(whole.sort_by([(key, "ascending") for key in bucket_file.SORT]), bucket_file.ROW_GROUP)
             rows_n += whole.num_rows
     with aside.open("rb") as file:
         os.fsync(file.fileno())
-    aside.replace(folder / name)
-    expected_n = sum(part.rows for part in parts)
-    if rows_n != expected_n:
-        raise RuntimeError(f"{name} has {rows_n} rows of {expected_n}")
+    aside.replace(path)
     return rows_n
 
 
-def adopted(found: Manifest, made: tuple[Part, ...], replaced: tuple[str, ...]) -> Manifest:
-    """Return the manifest with sealed files in force."""
+def adopted(found: Manifest, made: tuple[Part, ...], replaced: tuple[str, ...], log_n: int) -> Manifest:
+    """Return the manifest with sealed files in force; `log_n` is the first file of the log that they do not hold."""
     gone = set(replaced)
     parts = (*made, *(part for part in found.parts if part.name not in gone))
-    return msgspec.structs.replace(found, parts=parts, seal_n=found.seal_n + 1)
+    return msgspec.structs.replace(found, parts=parts, seal_n=found.seal_n + 1, log_n=log_n)
 
 
 def main(arguments: list[str]) -> None:
-    """Seal as told on the command line (`ROOT SESSION [--whole]`) and print what was done as JSON."""
-    root, session, *options = arguments
-    sealed = seal(Path(root), date.fromisoformat(session), is_whole="--whole" in options)
+    """Seal as told on the command line (`ROOT SESSION LOG [--whole]`) and print what was done as JSON."""
+    root, session, until_log_n, *options = arguments
+    sealed = seal(Path(root), date.fromisoformat(session), int(until_log_n), is_whole="--whole" in options)
     sys.stdout.write(msgspec.json.encode(sealed).decode())
 
 

@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
 
 import msgspec
+import pyarrow as pa
 
-from storage import manifest, plain_names
+from storage import bucket_file, bucket_log, manifest, plain_names
 from storage.bucket_file import is_whole_file
-from storage.manifest import FILE, PARTS, Damaged, DamagedManifestError, Manifest
+from storage.manifest import (
+    FILE,
+    LATEST,
+    PARTS,
+    Damaged,
+    DamagedManifestError,
+    LoggedPart,
+    Manifest,
+    Part,
+    damaged_name,
+)
 from storage.rebuild import data_files, rebuilt
 
 _OURS = re.compile(
     r"(?:hot|sealed|whole|live)-.+\.parquet(?:\.tmp)?|(?:hot|sealed|empty|damaged)-.+\.part(?:\.tmp)?"
-    r"|manifest\.json(?:\.tmp)?"
+    r"|manifest\.json(?:\.tmp)?|latest\.arrow(?:\.tmp)?|log-\d{6}\.log"
 )
-_KEPT = re.compile(r"manifest\.json\.damaged-\d+|damaged-.+\.(?:part|parquet)")
+_KEPT = re.compile(r"manifest\.json\.damaged-\d+|damaged-.+\.(?:part|parquet|log)")
 _NAMED_MAX = 3
 
 
@@ -33,14 +45,19 @@ def put_in_order(root: Path, session: date) -> tuple[Manifest, tuple[str, ...]]:
     folder = manifest.folder_of(root, session)
     said: list[str] = []
     before = _manifest(root, session, said)
-    found = msgspec.structs.replace(before, retired=())
-    lost = [Damaged(part, why) for part in found.parts if (why := _why_damaged(folder / part.name)) is not None]
+    base = msgspec.structs.replace(before, retired=())
+    logged = {one.part.name: one for one in manifest.logged_parts(folder, base.log_n)}
+    lost = remake(folder, [one for name, one in logged.items() if damaged_name(name) not in base.named()])
+    lost += [Damaged(part, why) for part in base.parts if (why := _why_damaged(folder / part.name)) is not None]
     if lost:
-        found = without_damaged(found, tuple(set_aside(folder, damaged) for damaged in lost), lost)
+        base = without_damaged(base, tuple(set_aside(folder, damaged) for damaged in lost), lost)
         said.append(damaged_text(session, tuple(lost)))
-    if found is not before and (found != before or not (folder / FILE).exists()) and _has_anything(found):
-        manifest.swap(root, found)
-    named = found.named() | {FILE}
+    said += _damaged_logs(folder, base.log_n)
+    if (base != before or not (folder / FILE).exists()) and (_has_anything(base) or logged):
+        manifest.swap(root, base)
+    found = manifest.load(root, session)
+    logs = {f"{PARTS}/{path.name}" for _, path in manifest.logs_of(folder, found.log_n)}
+    named = found.named() | {FILE, LATEST} | logs
     strangers = []
     for path in _files(folder):
         name = path.relative_to(folder).as_posix()
@@ -62,6 +79,52 @@ def put_in_order(root: Path, session: date) -> tuple[Manifest, tuple[str, ...]]:
     return found, tuple(said)
 
 
+def remake(folder: Path, logged: Iterable[LoggedPart]) -> list[Damaged]:
+    """Make the hot files that are missing or were cut from the log again; return those of which nothing is left.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    lost = []
+    for one in logged:
+        path = folder / one.part.name
+        if _why_damaged(path) is not None:
+            raw = bucket_log.body(one.path, one.record, one.body_n)
+            if raw is None:
+                lost.append(Damaged(one.part, "neither its file nor the log can be read"))
+                continue
+            write_hot(folder, one.part, bucket_file.from_bytes(raw, one.part.shape))
+    return lost
+
+
+def write_hot(folder: Path, part: Part, table: pa.Table) -> None:
+    """Write a hot file for those who query; the log holds its rows, so nothing waits for the disk.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    path = folder / part.name
+    aside = path.with_name(f"{path.name}.tmp")
+    bucket_file.write_table(table, part.shape, aside, {"content_hash": part.content_hash})
+    aside.replace(path)
+
+
+def _damaged_logs(folder: Path, first_n: int) -> list[str]:
+    """Name the files of the log that are damaged inside and keep a copy of each."""
+    said = []
+    for _, path in manifest.logs_of(folder, first_n):
+        damaged = bucket_log.scan(path).damaged
+        kept = folder / damaged_name(path.name)
+        if damaged and not kept.exists():
+            shutil.copyfile(path, kept)
+            bytes_n = sum(until - start for start, until in damaged)
+            said.append(
+                f"{path} is damaged: {bytes_n} bytes between its records cannot be read, buckets are lost there (a "
+                f"copy is kept as {kept.name}); look at the disk."
+            )
+    return said
+
+
 def set_aside(folder: Path, damaged: Damaged) -> Damaged:
     """Move a file that cannot be read to where no glob looks, and return it under its new name.
 
@@ -69,7 +132,7 @@ def set_aside(folder: Path, damaged: Damaged) -> Damaged:
         OSError: the folder cannot be written.
     """
     path = folder / damaged.part.name
-    name = f"{PARTS}/damaged-{path.name}"
+    name = damaged_name(path.name)
     (folder / PARTS).mkdir(exist_ok=True)
     with suppress(FileNotFoundError):
         path.rename(folder / name)
@@ -95,11 +158,11 @@ def _has_anything(found: Manifest) -> bool:
 
 
 def _manifest(root: Path, session: date, said: list[str]) -> Manifest:
-    """Return a day's manifest, made anew from its files where it is lost or cannot be read."""
+    """Return what a day's `manifest.json` says, made anew from the files where it is lost or cannot be read."""
     folder = manifest.folder_of(root, session)
     try:
-        found = manifest.load(root, session)
-        if (folder / FILE).exists() or not data_files(folder):
+        found = manifest.load_base(root, session)
+        if (folder / FILE).exists() or not (data_files(folder) or manifest.logs_of(folder)):
             return found
         what = "is missing"
     except DamagedManifestError:
@@ -108,9 +171,11 @@ def _manifest(root: Path, session: date, said: list[str]) -> Manifest:
         what = f"could not be read (kept as {FILE}.damaged-{n})"
     made = rebuilt(root, session)
     made = msgspec.structs.replace(made, damaged=tuple(set_aside(folder, lost) for lost in made.damaged))
-    rows_n = sum(part.rows for part in made.parts)
+    logged = [one.part for one in manifest.logged_parts(folder, made.log_n)]
+    held = (*made.parts, *logged)
+    rows_n = sum(part.rows for part in held)
     said.append(
-        f"The manifest of {session} {what} and was made anew from {len(made.parts)} files with {rows_n} rows; "
+        f"The manifest of {session} {what} and was made anew from {len(held)} files with {rows_n} rows; "
         "its gaps and counts are lost, restore it from a copy if you need them."
     )
     if made.damaged:

@@ -1,15 +1,17 @@
-"""The warehouse's only writer: each closed bucket a small Parquet file, made known by one swap of the manifest.
+"""The warehouse's only writer: what is in hand becomes one record of the log, durable before anybody is told.
 
-Nothing is appended to and no footerless file is held open, so a crash at any point leaves the old manifest or the new
-one; start-up deletes files of our own names that the manifest does not name, and nothing else.
+A batch of several hubs is one write and one sync, however long the day. What people query is made of it afterwards
+(`show`): a hot Parquet file per hub and the entry of the newest buckets. A seal turns the log into sorted Parquet and
+puts it in force by one swap of the manifest. A crash at any point leaves the old state or the new one; start-up deletes
+files of our own names that neither manifest nor log name, and nothing else.
 """
 
 from __future__ import annotations
 
 import fcntl
-import os
 import shutil
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from datetime import date
 from itertools import count
 from pathlib import Path
@@ -20,13 +22,26 @@ import pyarrow as pa
 
 from domain.instants import session_of
 from messages import market
-from storage import bucket_file, manifest, plain_names
-from storage.identities import violations_of
-from storage.manifest import PARTS, Bucket, HubCounts, Manifest, Part, WarehouseRefusedError
+from storage import bucket_file, latest, manifest, plain_names
+from storage.bucket_log import LogWriter
+from storage.identities import violations_in
+from storage.manifest import (
+    FILE,
+    PARTS,
+    Bucket,
+    Entry,
+    HubCounts,
+    Manifest,
+    Part,
+    Silence,
+    WarehouseRefusedError,
+)
 from storage.seal import SealChild, Sealed, adopted
-from storage.start_up import damaged_text, put_in_order, set_aside, without_damaged
+from storage.start_up import damaged_text, put_in_order, remake, set_aside, without_damaged, write_hot
 
 NOT_STORED = "not stored"
+NOT_POLLED = "not_polled"
+BY_REST = "rest"
 
 Outcome = market.BucketStored | market.BucketNotStored
 
@@ -47,6 +62,8 @@ class Warehouse:
         self._free_min_mb = free_min_mb
         self._is_durable = is_durable
         self._lock: IO[bytes] | None = None
+        self._logs: dict[date, LogWriter] = {}
+        self._to_show: defaultdict[date, list[tuple[Part, pa.Table]]] = defaultdict(list)
         self._in_hand: list[market.StoreBucket] = []
         self._manifests: dict[date, Manifest] = {}
         self._unfinished: set[date] = set()
@@ -78,6 +95,7 @@ class Warehouse:
                 f"The warehouse {self._root} cannot be written ({error}); name another data folder."
             ) from error
         self._manifests.clear()
+        self._to_show.clear()
         self._unfinished.clear()
         for session in manifest.sessions_in(self._root):
             self._put_in_order(session)
@@ -103,6 +121,8 @@ class Warehouse:
         if self._child is not None:
             self._child.stop()
             self._child = None
+        for session in tuple(self._logs):
+            self._close_log(session)
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -117,9 +137,9 @@ class Warehouse:
         self._in_hand.append(message)
 
     def flush(self) -> tuple[Outcome, ...]:
-        """Make everything in hand durable, with one swap per session, and return of each bucket what became of it.
+        """Make everything in hand durable, one write per session, and return of each bucket what became of it.
 
-        A full or unwritable disk gives the buckets up; their rows stay counted.
+        A full or unwritable disk gives the buckets up; their rows stay counted. `show` lets people query the others.
         """
         by_session: defaultdict[date, list[market.StoreBucket]] = defaultdict(list)
         # Whatever happens below, a bucket is tried once: one that cannot be written must not hold up the next ones.
@@ -131,93 +151,102 @@ class Warehouse:
             outcomes += self._store(session, messages)
         return tuple(outcomes)
 
+    def show(self) -> None:
+        """Let people query what was stored; what fails here is made up for at the next call or start."""
+        for session in tuple(self._to_show):
+            folder, shown = manifest.folder_of(self._root, session), self._to_show[session]
+            found = self._manifest(session)
+            try:
+                for part, table in shown:
+                    write_hot(folder, part, table)
+                if session in self._are_names_stale:
+                    remake(folder, manifest.logged_parts(folder, found.log_n))
+                    plain_names.show(folder, found)
+                else:
+                    plain_names.show_parts(folder, (part for part, _ in shown))
+                latest.write(folder, shown)
+            except (OSError, pa.ArrowException):
+                self._are_names_stale.add(session)
+            else:
+                self._are_names_stale.discard(session)
+                del self._to_show[session]
+
     def _manifest(self, session: date) -> Manifest:
         if session not in self._manifests:
             self._manifests[session] = manifest.load(self._root, session)
         return self._manifests[session]
 
     def _store(self, session: date, messages: list[market.StoreBucket]) -> list[Outcome]:
-        written: list[Part] = []
+        made: list[tuple[Part, pa.Table]] = []
         try:
-            (manifest.folder_of(self._root, session) / PARTS).mkdir(parents=True, exist_ok=True)
-            found = self._with_lost(self._manifest(session))
+            found = self._manifest(session)
+            entries = list(self._lost_entries(session))
             for message in messages:
-                if not _has(found, message):
-                    parts_n = len(written)
-                    self._write(found, message, written)
-                    found = _with_bucket(found, message, written[parts_n:])
-            if found is not self._manifest(session):
-                if written and self._is_durable:
-                    manifest.sync_folder(manifest.folder_of(self._root, session) / PARTS)
-                manifest.swap(self._root, found, is_durable=self._is_durable)
+                if not _has(found, entries, message):
+                    entries.append(_entry(found, entries, message, made))
+            if entries:
+                bodies = [bucket_file.to_bytes(table) for _, table in made]
+                self._log(session).append(manifest.encode_entries(entries), bodies)
         except (OSError, pa.ArrowException, OverflowError, WarehouseRefusedError) as error:
-            self._give_up(session, written)
+            self._give_up(session)
             self.rows_not_stored_n += sum(len(message.rows.rows) for message in messages)
             self._lost[session] += messages
             why = f"The warehouse could not keep the bucket ({error}); free or repair the disk."
             return [market.BucketNotStored(hub=m.hub, bucket_utc=m.bucket_utc, why=why) for m in messages]
-        self._manifests[session] = found
+        self._manifests[session] = manifest.folded(found, entries)
         self._unfinished.add(session)
         self._lost.pop(session, None)
-        self._show(session, found, written)
+        if made:
+            self._to_show[session] += made
         self.rows_stored_n += sum(len(message.rows.rows) for message in messages)
         return [
             market.BucketStored(hub=m.hub, bucket_utc=m.bucket_utc, content_hash=m.rows.content_hash) for m in messages
         ]
 
-    def _with_lost(self, found: Manifest) -> Manifest:
-        """Return the manifest with a gap for every row of the buckets that could not be stored before."""
-        gaps = found.gaps
-        for message in self._lost[found.session]:
-            silent = manifest.with_gaps(gaps, message.hub, message.bucket_utc, message.absent, message.why_absent)
+    def _lost_entries(self, session: date) -> Iterator[Entry]:
+        """Return a gap for every row of the buckets that could not be stored before."""
+        for message in self._lost[session]:
             rows = tuple(dict.fromkeys((row.profile.ticker, row.profile.category) for row in message.rows.rows))
-            gaps = manifest.with_gaps(silent, message.hub, message.bucket_utc, rows, NOT_STORED)
-        return found if gaps is found.gaps else msgspec.structs.replace(found, gaps=gaps)
+            silent = (*_silent(message, is_stored=False), Silence(rows, NOT_STORED))
+            yield Entry(message.hub, message.bucket_utc, silent=silent)
 
-    def _show(self, session: date, found: Manifest, written: list[Part]) -> None:
-        """Let a plain glob see what was stored; what fails here is made up for at the next store or start."""
-        folder = manifest.folder_of(self._root, session)
-        try:
-            if session in self._are_names_stale:
-                plain_names.show(folder, found)
-            else:
-                plain_names.show_parts(folder, written)
-            self._are_names_stale.discard(session)
-        except OSError:
-            self._are_names_stale.add(session)
-
-    def _write(self, found: Manifest, message: market.StoreBucket, written: list[Part]) -> None:
-        """Write a bucket's files under their names and add them to `written`; nobody knows of them before the swap."""
-        folder = manifest.folder_of(self._root, found.session)
-        store_n = sum(b.bucket_utc == message.bucket_utc for b in found.buckets.get(message.hub, ()))
-        for shape, rows in bucket_file.by_shape(message.rows.rows).items():
-            table = bucket_file.table_of(shape, rows, found.session, message.bucket_utc, store_n)
-            name = f"{PARTS}/hot-{message.hub}-{message.bucket_utc}-{store_n}-{shape.value}.part"
-            slot = plain_names.free_slot((*found.parts, *written), message.hub, shape)
-            aside = folder / f"{name}.tmp"
-            bucket_file.write_table(table, shape, aside, {"content_hash": message.rows.content_hash})
+    def _log(self, session: date) -> LogWriter:
+        """Return the file of the log that is written to, a new one at the start and after each seal."""
+        if session not in self._logs:
+            folder = manifest.folder_of(self._root, session)
+            (folder / PARTS).mkdir(parents=True, exist_ok=True)
+            if not (folder / FILE).exists():
+                manifest.swap(self._root, Manifest(session), is_durable=self._is_durable)
+            first_n = self._manifest(session).log_n
+            number = max((n + 1 for n, _ in manifest.logs_of(folder)), default=first_n)
+            path = folder / PARTS / manifest.log_name(max(number, first_n))
+            self._logs[session] = LogWriter(path, is_durable=self._is_durable)
             if self._is_durable:
-                _sync(aside)
-            aside.replace(folder / name)
-            written.append(
-                Part(
-                    name, message.hub, shape, message.bucket_utc, message.bucket_utc, len(rows), store_n=store_n,
-                    content_hash=message.rows.content_hash, slot=slot,
-                )
-            )  # fmt: skip
+                manifest.sync_folder(folder / PARTS)
+        return self._logs[session]
 
-    def _give_up(self, session: date, written: list[Part]) -> None:
-        """Go on from what the disk says (a swap that failed late may be in force); delete what it does not name."""
+    def _close_log(self, session: date) -> None:
+        log = self._logs.pop(session, None)
+        if log is not None:
+            log.close()
+
+    def _give_up(self, session: date) -> None:
+        """Go on from what the disk says, in a new file of the log."""
+        self._close_log(session)
         self._manifests.pop(session, None)
-        folder = manifest.folder_of(self._root, session)
-        try:
-            named = manifest.load(self._root, session).named()
-            strays = (path.relative_to(folder).as_posix() for path in (folder / PARTS).glob("hot-*.tmp"))
-            for name in (*(part.name for part in written), *strays):
-                if name not in named:
-                    (folder / name).unlink(missing_ok=True)
-        except (OSError, WarehouseRefusedError):
-            return  # the next start deletes them
+        self._are_names_stale.add(session)
+
+    def add_sealed(self, session: date, made: Iterable[Part]) -> None:
+        """Put sealed files of an import in force, which lie in the day's folder, synced, under names that are free.
+
+        Raises:
+            OSError: nothing changed.
+            WarehouseRefusedError: the day's manifest cannot be used; nothing changed.
+        """
+        base = manifest.load_base(self._root, session)
+        manifest.swap(self._root, msgspec.structs.replace(base, parts=(*base.parts, *made)))
+        self._manifests[session] = manifest.load(self._root, session)
+        self._unfinished.add(session)
 
     def disk_fault(self) -> str | None:
         """Return in one sentence that the disk is nearly full; `None` while it is not."""
@@ -241,14 +270,16 @@ class Warehouse:
         if wanted is None:
             return False
         is_whole = session is not None or wanted in earlier
+        self.show()
         found = self._manifest(wanted)
         if found.is_whole or not found.parts:
             self._unfinished.discard(wanted)
             return False
-        hot_n = Counter((part.hub, part.shape) for part in found.parts if not part.is_sealed)
-        if not is_whole and max(hot_n.values(), default=0) < 2:
+        if not is_whole and all(part.is_sealed for part in found.parts):
             return False
-        self._child = SealChild(self._root, wanted, is_whole=is_whole)
+        self._close_log(wanted)
+        numbers = [n for n, _ in manifest.logs_of(manifest.folder_of(self._root, wanted), found.log_n)]
+        self._child = SealChild(self._root, wanted, max(numbers, default=found.log_n - 1), is_whole=is_whole)
         return True
 
     def poll_seal(self) -> str | None:
@@ -258,14 +289,14 @@ class Warehouse:
         ended = self._child.poll()
         if ended is None:
             return None
-        session, is_whole = self._child.session, self._child.is_whole
+        session, until_log_n, is_whole = self._child.session, self._child.until_log_n, self._child.is_whole
         self._child = None
         if isinstance(ended, str):
             return ended
         try:
-            self._adopt(session, ended, is_whole=is_whole)
+            self._adopt(session, ended, until_log_n, is_whole=is_whole)
         except (OSError, WarehouseRefusedError) as error:
-            self._are_names_stale.add(session)
+            self._give_up(session)
             return f"The sealed files of {session} could not be put in force ({error})."
         return damaged_text(session, ended.damaged) if ended.damaged else ""
 
@@ -275,16 +306,15 @@ class Warehouse:
             self._child.wait()
         return self.poll_seal() or ""
 
-    def _adopt(self, session: date, sealed: Sealed, *, is_whole: bool) -> None:
+    def _adopt(self, session: date, sealed: Sealed, until_log_n: int, *, is_whole: bool) -> None:
         """Put sealed files in force and take what they replace away, at once.
 
         Under the plain names the rows of a hub go before they come again: a glob in between counts none twice.
         """
         folder = manifest.folder_of(self._root, session)
-        found = self._manifest(session)
+        found = manifest.load(self._root, session, until_log_n)
         gone = {*sealed.replaced, *(lost.part.name for lost in sealed.damaged)}
-        replaced = [part for part in found.parts if part.name in gone]
-        plain_names.empty_slots(folder, replaced)
+        plain_names.empty_slots(folder, [part for part in found.parts if part.name in gone])
         aside = tuple(set_aside(folder, lost) for lost in sealed.damaged)
         found = without_damaged(found, aside, sealed.damaged)
         made: list[Part] = []
@@ -297,11 +327,12 @@ class Warehouse:
                 (folder / part.name).replace(folder / name)
                 made.append(msgspec.structs.replace(part, name=name))
             else:
-                slot = plain_names.free_slot((*found.parts, *made), part.hub, part.shape)
+                slot = plain_names.free_slot((*self._manifest(session).parts, *made), part.hub, part.shape)
                 made.append(msgspec.structs.replace(part, slot=slot))
-        found = adopted(found, tuple(made), sealed.replaced)
-        manifest.swap(self._root, found, is_durable=self._is_durable)
-        self._manifests[session] = found
+        manifest.swap(
+            self._root, adopted(found, tuple(made), sealed.replaced, until_log_n + 1), is_durable=self._is_durable
+        )
+        self._manifests[session] = found = manifest.load(self._root, session)
         plain_names.show_parts(folder, made)
         if is_whole:
             plain_names.drop_empty(folder, found)
@@ -309,42 +340,60 @@ class Warehouse:
             self._unfinished.discard(session)
         for name in sealed.replaced:
             (folder / name).unlink(missing_ok=True)
+        for n, path in manifest.logs_of(folder):
+            if n <= until_log_n:
+                path.unlink(missing_ok=True)
 
 
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
-def _has(found: Manifest, message: market.StoreBucket) -> bool:
+def _has(found: Manifest, entries: list[Entry], message: market.StoreBucket) -> bool:
     """Return whether exactly this was stored before (a repeated delivery)."""
     digest = message.rows.content_hash
-    stored = found.buckets.get(message.hub, ())
+    stored = (*found.buckets.get(message.hub, ()), *(e.bucket for e in entries if e.hub == message.hub and e.bucket))
     return any(b.bucket_utc == message.bucket_utc and b.content_hash == digest for b in stored)
 
 
-def _with_bucket(found: Manifest, message: market.StoreBucket, parts: list[Part]) -> Manifest:
-    hub, counts = message.hub, message.counts
-    stored = found.buckets.get(hub, ())
+def _silent(message: market.StoreBucket, *, is_stored: bool) -> tuple[Silence, ...]:
+    """Return the pairs of a bucket that the stream did not bring, by why; what REST brought is a gap with its cover."""
+    not_polled = frozenset(message.not_polled)
+    absent = tuple(pair for pair in message.absent if pair not in not_polled)
+    found = (
+        Silence(absent, message.why_absent),
+        Silence(message.not_polled, NOT_POLLED),
+        Silence(message.covered if is_stored else (), message.why_absent, BY_REST),
+    )
+    return tuple(silence for silence in found if silence.pairs)
+
+
+def _entry(
+    found: Manifest, entries: list[Entry], message: market.StoreBucket, made: list[tuple[Part, pa.Table]]
+) -> Entry:
+    """Return what a bucket adds to the log, and add its parts and their rows to `made`."""
+    hub, counts, rows = message.hub, message.counts, message.rows
+    stored = (*found.buckets.get(hub, ()), *(e.bucket for e in entries if e.hub == hub and e.bucket))
     store_n = sum(b.bucket_utc == message.bucket_utc for b in stored)
-    rows = message.rows
-    before = found.hubs.get(hub, HubCounts())
-    after = HubCounts(
-        rows=before.rows + len(rows.rows),
-        accepted=before.accepted + counts.accepted,
-        repeated=before.repeated + counts.repeated,
-        late=before.late + counts.late,
-        refused=_added(before.refused, dict(counts.refused)),
-        violations=_added(before.violations, violations_of(rows.rows)),
+    parts_n, violations = len(made), Counter[str]()
+    for shape, numbered in bucket_file.by_shape(rows.rows).items():
+        name = f"{PARTS}/hot-{hub}-{message.bucket_utc}-{store_n}-{shape.value}.part"
+        slot = plain_names.free_slot((*found.parts, *(part for part, _ in made)), hub, shape)
+        part = Part(
+            name, hub, shape, message.bucket_utc, message.bucket_utc, len(numbered), store_n=store_n,
+            content_hash=rows.content_hash, slot=slot, columns_n=bucket_file.COLUMNS,
+        )  # fmt: skip
+        table = bucket_file.table_of(shape, numbered, found.session, message.bucket_utc, store_n)
+        violations += violations_in(table, shape)
+        made.append((part, table))
+    return Entry(
+        hub,
+        message.bucket_utc,
+        Bucket(message.bucket_utc, store_n, rows.content_hash),
+        HubCounts(
+            rows=len(rows.rows),
+            accepted=counts.accepted,
+            repeated=counts.repeated,
+            late=counts.late,
+            refused=dict(counts.refused),
+            violations=dict(violations),
+        ),
+        _silent(message, is_stored=True),
+        tuple(part for part, _ in made[parts_n:]),
     )
-    return msgspec.structs.replace(
-        found,
-        parts=(*found.parts, *parts),
-        buckets=found.buckets | {hub: (*stored, Bucket(message.bucket_utc, store_n, rows.content_hash))},
-        gaps=manifest.with_gaps(found.gaps, hub, message.bucket_utc, message.absent, message.why_absent),
-        hubs=found.hubs | {hub: after},
-    )
-
-
-def _added(a: dict[str, int], b: dict[str, int]) -> dict[str, int]:
-    return {key: a.get(key, 0) + b.get(key, 0) for key in sorted(a.keys() | b.keys())}

@@ -16,8 +16,10 @@ import pyarrow.parquet as pq
 from domain.instants import BUCKET_NS, at_exchange, session_of, to_datetime
 from domain.options.profile import SCALARS, VALUE_COLUMNS, Row, Rows, Shape, shape_of
 from domain.units import Utc
-from storage import bucket_file, manifest
+from storage import bucket_file, latest, manifest
+from storage.latest import LAST_BUCKET
 from storage.manifest import Gap, Manifest, Part
+from storage.scales import in_units, sql_in_units
 
 if TYPE_CHECKING:
     import duckdb
@@ -26,24 +28,13 @@ T = TypeVar("T")
 Condition = tuple[str, str, Any]
 
 RETRIES = 5
+START_UTC = Utc(0)
 KEPT_ROWS_MAX = 50_000
 KEPT_FILES_MAX = 8
 KNOWN_FILES_MAX = 20_000
-KEPT_LATEST_MAX = 64
+KEPT_HOT_MAX = 5_000
 _COMPARE = {"=": pc.equal, ">=": pc.greater_equal, "<": pc.less}
 
-# Wire integers that are not hundredths (`gexbot.md` §3).
-_THOUSANDTHS = {"sum_gex_vol", "sum_gex_oi", "delta_risk_reversal", "call_ivol", "put_ivol"} | {
-    f"max_change_{n}" for n in (0, 1, 5, 10, 15, 30)
-}
-LAST_BUCKET = pa.schema([
-    ("bucket_utc", pa.timestamp("us")), ("hub", pa.string()), ("ticker", pa.string()), ("category", pa.string()),
-    ("spot", pa.float64()), ("zero_gamma", pa.float64()), ("net_gamma", pa.float64()),
-])  # fmt: skip
-_GEX_LEVELS = ("zero_gamma", "sum_gex_vol")
-_PRICES = frozenset(
-    name for names in SCALARS.values() for name in names if name.startswith(("major_", "max_strike_", "zero_", "one_m"))
-) | {"spot", "z_mlgamma", "z_msgamma", "o_mlgamma", "o_msgamma"}
 VIEWS = {Shape.GEX: "gex", Shape.GREEK: "greeks", Shape.ORDERFLOW: "orderflow"}
 
 
@@ -57,26 +48,26 @@ class WarehouseReader:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._kept: dict[Path, tuple[pa.Table, dict[Utc, list[int]]]] = {}
-        self._manifests: dict[date, tuple[tuple[int, int, int], Manifest]] = {}
+        self._manifests: dict[date, tuple[manifest.Stamp, Manifest]] = {}
         self._whole: set[Path] = set()
-        self._latest: dict[Path, pa.Table] = {}
+        self._hot: dict[tuple[Path, str, str, tuple[str, ...]], pa.Table] = {}
 
     def sessions(self) -> tuple[date, ...]:
         """Return the sessions that there are, ascending."""
         return manifest.sessions_in(self._root)
 
     def manifest(self, session: date) -> Manifest:
-        """Return a session's manifest, empty where nothing was stored.
+        """Return a session's manifest, empty where nothing was stored; a bucket is in it once its files are there.
 
         Raises:
             WarehouseRefusedError: unreadable or of a newer version.
         """
         stamp = manifest.stamp_of(self._root, session)
         known = self._manifests.get(session)
-        if known is not None and stamp is not None and known[0] == stamp:
+        if known is not None and stamp and known[0] == stamp:
             return known[1]
-        found = manifest.load(self._root, session)
-        if stamp is not None:
+        found = manifest.load(self._root, session, is_shown_only=True)
+        if stamp:
             self._manifests[session] = stamp, found
         return found
 
@@ -169,7 +160,7 @@ class WarehouseReader:
         paths = set(self.files(found, shape))
         folder = manifest.folder_of(self._root, found.session)
         files = (folder / part.name for part in found.parts if part.shape is shape)
-        pieces += [_of_ticker(path, ticker, category, names) for path in files if path in paths]
+        pieces += [self._of_ticker(path, ticker, category, names) for path in files if path in paths]
         table = pa.concat_tables(pieces, promote_options="permissive").sort_by(
             [("bucket", "ascending"), ("store_n", "ascending")]
         )
@@ -178,29 +169,65 @@ class WarehouseReader:
         table = table.filter(is_last)
         offset_h = to_datetime(at_exchange(found.session, time(12))).hour - 12
         ny = pc.subtract(table["bucket"], pa.scalar(offset_h * 3_600_000_000, pa.duration("us")))
-        columns = {"bucket_utc": table["bucket"], "bucket_ny": ny, "spot": _units(table["spot"], "spot")}
-        return pa.table(columns | {name: _units(table[name], name) for name in scalars})
+        columns = {"bucket_utc": table["bucket"], "bucket_ny": ny, "spot": in_units(table["spot"], "spot")}
+        return pa.table(columns | {name: in_units(table[name], name) for name in scalars})
+
+    def profiles(self, session: date, ticker: str, category: str, column: str, since_utc: Utc = START_UTC) -> pa.Table:
+        """Return a day's profiles of one ticker and category, ascending, in wire integers.
+
+        The columns: `bucket_utc` (ns), `spot`, the scalars of the category's shape, `strikes`, `column` (both lists).
+        Buckets before `since_utc` are left out; of one that was stored more than once, the last store counts.
+        """
+        return self._retried(session, lambda found: self._profiles(found, ticker, category, column, since_utc))
+
+    def _profiles(self, found: Manifest, ticker: str, category: str, column: str, since_utc: Utc) -> pa.Table:
+        shape = shape_of(category)
+        names = ["bucket_utc", "store_n", "ticker", "category", "spot", *SCALARS[shape], "strikes", column]
+        pieces = [pa.schema([bucket_file.schema_of(shape).field(name) for name in names]).empty_table()]
+        paths = set(self.files(found, shape))
+        folder = manifest.folder_of(self._root, found.session)
+        parts = (part for part in found.parts if part.shape is shape and part.last_utc >= since_utc)
+        pieces += [
+            self._of_ticker(folder / part.name, ticker, category, names)
+            for part in parts
+            if folder / part.name in paths
+        ]
+        table = pa.concat_tables(pieces, promote_options="permissive")
+        table = table.filter(pc.greater_equal(table["bucket_utc"], since_utc))
+        table = table.sort_by([("bucket_utc", "ascending"), ("store_n", "ascending")])
+        buckets = table["bucket_utc"].to_numpy()
+        is_last = pa.array(np.append(buckets[1:] != buckets[:-1], True) if len(buckets) else [], pa.bool_())
+        return table.filter(is_last)
+
+    def _of_ticker(self, path: Path, ticker: str, category: str, names: list[str]) -> pa.Table:
+        """Read one ticker and category of a file; what a hot file gave is kept, since it costs more to open than hold.
+
+        A file never changes under its name, and one that was sealed over is not asked for again.
+        """
+        if not path.name.startswith("hot-"):
+            return _of_ticker(path, ticker, category, names)
+        key = path, ticker, category, tuple(names)
+        known = self._hot.get(key)
+        if known is None:
+            known = self._hot[key] = _of_ticker(path, ticker, category, names)
+            while len(self._hot) > KEPT_HOT_MAX:
+                del self._hot[next(iter(self._hot))]
+        return known
 
     def _last_bucket(self, found: Manifest) -> pa.Table:
-        newest: dict[tuple[str, Shape], Utc] = {}
+        newest: dict[str, Utc] = {}
         for part in found.parts:
-            key = part.hub, part.shape
-            newest[key] = max(newest.get(key, part.last_utc), part.last_utc)
-        hubs = {hub: max(utc for (of, _), utc in newest.items() if of == hub) for hub, _ in newest}
-        pieces = [LAST_BUCKET.empty_table()]
-        for part in found.parts:
-            bucket_utc = hubs[part.hub]
-            if part.last_utc == bucket_utc:
-                path = manifest.folder_of(self._root, found.session) / part.name
-                known = self._latest.get(path)
-                if known is None:
-                    known = self._latest[path] = _latest(path, part, bucket_utc)
-                pieces.append(known)
-        while len(self._latest) > KEPT_LATEST_MAX:
-            del self._latest[next(iter(self._latest))]
-        return pa.concat_tables(pieces).sort_by(
-            [("hub", "ascending"), ("ticker", "ascending"), ("category", "ascending")]
-        )
+            newest[part.hub] = max(newest.get(part.hub, part.last_utc), part.last_utc)
+        folder = manifest.folder_of(self._root, found.session)
+        entry = latest.read(folder)
+        if entry is not None and _buckets_of(entry) == {(hub, utc // 1_000) for hub, utc in newest.items()}:
+            return entry
+        pieces = [
+            _latest(folder / part.name, part, newest[part.hub])
+            for part in found.parts
+            if part.last_utc == newest[part.hub]
+        ]
+        return pa.concat_tables([LAST_BUCKET.empty_table(), *pieces]).sort_by(latest.ORDER)
 
     def _bucket(self, found: Manifest, hub: str, bucket_utc: Utc, content_hash: str | None) -> Rows | None:
         stored = next(
@@ -235,7 +262,7 @@ class WarehouseReader:
     def _table(self, session: date, part: Part, where: list[Condition]) -> pa.Table:
         """Read the rows of a file that meet all conditions; none from a file that cannot be read."""
         try:
-            table = pq.ParquetFile(manifest.folder_of(self._root, session) / part.name).read(use_threads=False)
+            table = bucket_file.read(manifest.folder_of(self._root, session) / part.name, part.shape)
         except pa.ArrowInvalid:
             table = bucket_file.schema_of(part.shape).empty_table()
         return table.filter(
@@ -307,31 +334,29 @@ class WarehouseReader:
             db.execute(f"CREATE VIEW {view} AS SELECT {', '.join(_scaled(shape))} FROM {source}")
         db.execute(
             "CREATE TABLE gaps (session DATE, hub TEXT, ticker TEXT, category TEXT, from_utc TIMESTAMP,"
-            " to_utc TIMESTAMP, buckets BIGINT, why TEXT)"
+            " to_utc TIMESTAMP, buckets BIGINT, why TEXT, cover TEXT)"
         )
         rows = [(m.session, *_gap_row(gap)) for m in found for gap in m.gaps]
         if rows:
-            db.executemany("INSERT INTO gaps VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            db.executemany("INSERT INTO gaps VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
         return db
 
 
+def _buckets_of(entry: pa.Table) -> set[tuple[str, int]]:
+    """Return the hubs of an entry, each with its bucket in µs."""
+    buckets = entry.group_by("hub").aggregate([("bucket_utc", "max")])
+    return set(zip(buckets["hub"].to_pylist(), buckets["bucket_utc_max"].cast(pa.int64()).to_pylist(), strict=True))
+
+
 def _latest(path: Path, part: Part, bucket_utc: Utc) -> pa.Table:
-    """Read one bucket of a file, the columns of `LAST_BUCKET` alone; none where the file cannot be read."""
-    levels = _GEX_LEVELS if part.shape is Shape.GEX else ()
+    """Read one bucket of a file as `LAST_BUCKET`; none where the file cannot be read."""
     try:
-        file = pq.ParquetFile(path)
-        table = file.read(
-            columns=["bucket", "hub", "ticker", "category", "bucket_utc", "spot", *levels], use_threads=False
-        )
+        table = pq.ParquetFile(path).read(columns=latest.columns_needed(part.shape), use_threads=False)
     except (pa.ArrowInvalid, OSError) as error:
         if isinstance(error, FileNotFoundError):
             raise
         return LAST_BUCKET.empty_table()
-    table = table.filter(pc.equal(table["bucket_utc"], bucket_utc))
-    missing = pa.nulls(table.num_rows, pa.float64())
-    levels_of = [_units(table[name], name) if name in table.column_names else missing for name in _GEX_LEVELS]
-    columns = [table[name] for name in ("bucket", "hub", "ticker", "category")]
-    return pa.table([*columns, _units(table["spot"], "spot"), *levels_of], schema=LAST_BUCKET)
+    return latest.in_view(table.filter(pc.equal(table["bucket_utc"], bucket_utc)))
 
 
 def _of_ticker(path: Path, ticker: str, category: str, names: list[str]) -> pa.Table:
@@ -344,14 +369,11 @@ def _of_ticker(path: Path, ticker: str, category: str, names: list[str]) -> pa.T
         if statistics is None or not statistics.has_min_max or statistics.min <= ticker <= statistics.max:
             groups.append(n)
     table = file.read_row_groups(groups, columns=names, use_threads=False)
-    return table.filter(pc.and_(pc.equal(table["ticker"], ticker), pc.equal(table["category"], category)))
-
-
-def _units(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
-    """Return wire integers in units; a price of 0 is none."""
-    if name in _PRICES:
-        column = pc.if_else(pc.equal(column, 0), pa.scalar(None, column.type), column)
-    return pc.divide(pc.cast(column, pa.float64()), 1000.0 if name in _THOUSANDTHS else 100.0)
+    for name in names:
+        if name not in table.column_names:  # an earlier version did not know it
+            field = bucket_file.schema_of(shape_of(category)).field(name)
+            table = table.append_column(field, pa.nulls(table.num_rows, field.type))
+    return table.select(names).filter(pc.and_(pc.equal(table["ticker"], ticker), pc.equal(table["category"], category)))
 
 
 def _naive(instant_utc: Utc) -> datetime:
@@ -360,7 +382,7 @@ def _naive(instant_utc: Utc) -> datetime:
 
 def _gap_row(gap: Gap) -> tuple[Any, ...]:
     buckets = (gap.to_utc - gap.from_utc) // BUCKET_NS
-    return (gap.hub, gap.ticker, gap.category, _naive(gap.from_utc), _naive(gap.to_utc), buckets, gap.why)
+    return (gap.hub, gap.ticker, gap.category, _naive(gap.from_utc), _naive(gap.to_utc), buckets, gap.why, gap.cover)
 
 
 def _scaled(shape: Shape) -> list[str]:
@@ -369,13 +391,9 @@ def _scaled(shape: Shape) -> list[str]:
         "instant", "bucket", "session", "hub", "category", "ticker", "mode", "latency_ms", "sequence", "frames",
         "store_n", "row_n",
     )  # fmt: skip
-    scalars = [f"{name} / {_scale(name)} AS {name}" for name in ("spot", *SCALARS[shape])]
+    scalars = [f"{sql_in_units(name, name)} AS {name}" for name in ("spot", *SCALARS[shape])]
     lists = [
-        f"list_transform({name}, lambda x: x / {_scale(name)}) AS {name}"
+        f"list_transform({name}, lambda x: {sql_in_units('x', name)}) AS {name}"
         for name in (bucket_file.list_columns(shape) if VALUE_COLUMNS[shape] else ())
     ]
     return [*plain, *scalars, *lists]
-
-
-def _scale(name: str) -> str:
-    return "1000.0" if name in _THOUSANDTHS else "100.0"

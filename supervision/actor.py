@@ -37,9 +37,12 @@ class IoActor(ABC, Generic[M]):
     """An actor that does I/O while handling (ledger, warehouse): it is not replayed, and a turn of it has no state.
 
     An exception is a failed delivery: the message comes again to the next incarnation, `max_deliveries` times.
+    `is_bound`: what it holds belongs to the thread that opened it; otherwise any thread may handle its mail, one at a
+    time.
     """
 
     max_deliveries = 3
+    is_bound = True
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -1,7 +1,7 @@
 """A mailbox of two lanes that outlives the actors who read it.
 
 *critical* is first in, first out and never drops. *market* keeps the newest mail per slot (latest wins): it takes the
-messages whose class conflates.
+messages whose class conflates, and serves them by their rank.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Mailbox:
         if not self._market:
             return None
         with self._lock:
-            return self._market.pop(next(iter(self._market)))
+            return self._market.pop(min(self._market, key=lambda slot: self._market[slot].message.rank()))
 
     def depth(self) -> int:
         """Return how much mail waits in both lanes."""

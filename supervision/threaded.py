@@ -1,9 +1,11 @@
 """The live runtime: a pykka thread per actor; the pykka inbox carries wake-ups, the mail stands in the mailboxes.
 
-A thread that has decided for one pure actor goes on with the first idle pure actor that it told: waking another thread
-for it would cost more than the decision. The two actors' shells change places before that, so each actor always has a
-thread that waits for its mail or handles it, and one that gets stuck takes no other along. A wake-up says whom it is
-for; one that comes to a thread whose actor has moved is handed on.
+A thread that has decided for one actor goes on with the first idle actor that it told: waking another thread for it
+would cost more than the decision. (A pure one before one that does I/O; of these only such as any thread may serve.)
+The two actors' shells change places before that, so each actor always has a thread that waits for its mail or handles
+it, and one that gets stuck takes no other along. A wake-up says whom it is for; one that comes to a thread whose actor
+has moved is handed on. The others that were told are woken when the thread ends its chain or turns to I/O: until then
+they would only take the interpreter from it.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import heapq
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -36,7 +39,8 @@ class LiveShell(pykka.ThreadingActor):
     """The thread of one incarnation; nothing that its actor raises gets past `on_receive`.
 
     `serves` says whose: cell and incarnation, replaced together when two shells change places. `onward` is the cell
-    whose mail waits for this thread in place of a wake-up, `is_going_on` whether there may be one.
+    whose mail waits for this thread in place of a wake-up, `is_going_on` whether there may be one. `later` are cells
+    whose wake-ups are held back, one a mail.
     """
 
     use_daemon_thread = True
@@ -52,6 +56,7 @@ class LiveShell(pykka.ThreadingActor):
         self.serves = (cell, incarnation)
         self.onward: Cell | None = None
         self.is_going_on = False
+        self.later: deque[Cell] = deque()
         cell.shell = self
 
     def on_start(self) -> None:
@@ -120,10 +125,14 @@ class LiveRuntime(Host):
 
     def _wake(self, cell: Cell) -> None:
         shell: LiveShell | None = getattr(self.this, "shell", None)
-        if shell is not None and shell.is_going_on and shell.onward is None and _may_be_gone_on_with(cell):
+        if shell is None or not shell.is_going_on:
+            self.wake(cell)
+        elif _may_be_gone_on_with(cell) and (shell.onward is None or (_is_io(shell.onward) and not _is_io(cell))):
+            if shell.onward is not None:
+                shell.later.append(shell.onward)
             shell.onward = cell  # this thread's own, once it has carried out what it has in hand
         else:
-            self.wake(cell)
+            shell.later.append(cell)
 
     def wake(self, cell: Cell) -> None:
         """Wake the thread that serves a cell now."""
@@ -132,6 +141,15 @@ class LiveRuntime(Host):
                 cell.shell.actor_ref.tell(cell)
         except pykka.ActorDeadError:
             return  # the mail stays; the next incarnation is woken for all of it
+
+    def _wake_later_ones(self, shell: LiveShell) -> None:
+        """Send the wake-ups that a shell's thread has held back; from any thread."""
+        while shell.later:
+            try:
+                cell = shell.later.popleft()
+            except IndexError:
+                return  # another thread was quicker
+            self.wake(cell)
 
     def _start_shell(self, cell: Cell, incarnation: int) -> None:
         LiveShell.start(self, cell, incarnation)
@@ -143,7 +161,7 @@ class LiveRuntime(Host):
         """
         while True:
             cell, incarnation = shell.serves
-            shell.is_going_on = _is_pure(cell)
+            shell.is_going_on = _may_move(cell)
             try:
                 self.handle_next(cell, incarnation, shell)
             finally:
@@ -152,6 +170,10 @@ class LiveRuntime(Host):
                 has_changed = onward is not None and self._change_places(shell, onward)
                 if onward is not None and not has_changed:
                     self.wake(onward)
+                if not has_changed:
+                    self.trace.settle()
+                if not has_changed or _is_io(shell.serves[0]):
+                    self._wake_later_ones(shell)
             if not has_changed:
                 return
 
@@ -192,6 +214,9 @@ class LiveRuntime(Host):
 
     def _run_timers(self) -> None:
         while not self.is_stopping:
+            for cell in self.cells.values():  # at the latest now: whoever holds a wake-up back may be stuck
+                if isinstance(cell.shell, LiveShell):
+                    self._wake_later_ones(cell.shell)
             with self._timers_changed:
                 wait_s = self.market_clock.real_wait_s(self._timers[0][0]) if self._timers else _LOOK_AGAIN_S
                 if wait_s > 0:
@@ -246,12 +271,17 @@ class LiveRuntime(Host):
         return not any(cell.thread is not None and cell.thread.is_alive() for cell in up)
 
 
-def _is_pure(cell: Cell) -> bool:
-    """Return whether any thread may decide for a cell's actor: not I/O, which is bound to its own, nor the supervisor,
-    who holds the fences of others."""
-    return not isinstance(cell.actor, IoActor) and cell.name != SUPERVISOR
+def _is_io(cell: Cell) -> bool:
+    return isinstance(cell.actor, IoActor)
+
+
+def _may_move(cell: Cell) -> bool:
+    """Return whether any thread may handle a cell's mail: not that of I/O which is bound to its own, nor of the
+    supervisor, who holds the fences of others."""
+    actor = cell.actor
+    return not (isinstance(actor, IoActor) and actor.is_bound) and cell.name != SUPERVISOR
 
 
 def _may_be_gone_on_with(cell: Cell) -> bool:
     """Return whether a cell looks idle but for the one mail that was just put there."""
-    return cell.in_hand is None and cell.started is None and cell.mailbox.depth() == 1 and _is_pure(cell)
+    return cell.in_hand is None and cell.started is None and cell.mailbox.depth() == 1 and _may_move(cell)

@@ -66,7 +66,13 @@ class Trace(Protocol):
         """Record a dequeue; return its (seq, at_utc), stamped together."""
 
     def handled(self, seq: int, outcome: HandlingOutcome, outbox_n: int, outbox: bytes) -> None:
-        """Record what became of an envelope; `outbox` are its effects encoded."""
+        """Record what became of an envelope; `outbox` are its effects encoded.
+
+        It is written with the next envelope, whosever that is, or by `settle`: no effect stands before its cause.
+        """
+
+    def settle(self) -> None:
+        """Write the outcomes that no envelope has taken along: whoever has handled goes on with nothing now."""
 
     def sync(self) -> None:
         """Make everything written so far durable."""
@@ -115,6 +121,9 @@ class NoTrace:
         return seq, self._at_utc
 
     def handled(self, seq: int, outcome: HandlingOutcome, outbox_n: int, outbox: bytes) -> None:
+        """Nothing to do."""
+
+    def settle(self) -> None:
         """Nothing to do."""
 
     def sync(self) -> None:
@@ -183,6 +192,7 @@ class FileTrace(NoTrace):
         self._lock = threading.Lock()
         self._sync_lock = threading.Lock()
         self._is_dirty = False
+        self._outcomes = b""  # lines that the next envelope takes along
         self._roll_utc = _NEVER
         self._fd = -1
         self._open(path, header)
@@ -216,7 +226,7 @@ class FileTrace(NoTrace):
         self._on_rolled(finished)
 
     def _write(self, line: bytes) -> None:
-        if self.failed is not None:
+        if self.failed is not None or not line:
             return
         try:
             written = os.write(self._fd, line)
@@ -235,18 +245,31 @@ class FileTrace(NoTrace):
         with self._lock:
             seq, at_utc = super().receipt(to, incarnation, inbox_n, mail)
             if at_utc >= self._roll_utc:
+                self._write(self._taken())
                 self._roll(seq, at_utc)
-            self._write(_line(_envelope(seq, at_utc, to, incarnation, inbox_n, mail)))
+            self._write(self._taken() + _line(_envelope(seq, at_utc, to, incarnation, inbox_n, mail)))
         return seq, at_utc
 
     def handled(self, seq: int, outcome: HandlingOutcome, outbox_n: int, outbox: bytes) -> None:
         """Record what became of an envelope; `outbox` are its effects encoded."""
         line = _line(Handled(seq, outcome, outbox_n, digest(outbox)))
         with self._lock:
-            self._write(line)
+            self._outcomes += line
+
+    def _taken(self) -> bytes:
+        """Return the outcomes that wait, which are the caller's to write (the lock is held)."""
+        lines, self._outcomes = self._outcomes, b""
+        return lines
+
+    def settle(self) -> None:
+        """Write the outcomes that no envelope has taken along."""
+        if self._outcomes:
+            with self._lock:
+                self._write(self._taken())
 
     def sync(self) -> None:
-        """Make everything written so far durable (fdatasync); whoever comes during another's sync waits for it."""
+        """Make everything recorded so far durable (fdatasync); whoever comes during another's sync waits for it."""
+        self.settle()
         with self._sync_lock:
             if not self._is_dirty:
                 return

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from actors.ibkr.read_back import start_read
 from actors.ibkr.reports import record_ids, report_closed
-from actors.ibkr.state import IBKRState, Timer, Wiring, halt
+from actors.ibkr.state import IBKRState, Timer, Wiring, alarm, halt
+from domain.alarm import Severity
 from domain.instants import MS
 from domain.instruments import Side
 from domain.orders.references import is_ours
@@ -52,7 +53,14 @@ def counted(order: Order, execution: Execution) -> Order:
 
 
 def on_commission(turn: Turn[IBKRState], fact: broker.CommissionReported) -> None:
-    """Hand a fee to the ledger."""
+    """Hand a fee to the ledger; one that is not known in USD is never booked, and a person is told."""
+    if fact.commission_cents is None:
+        text = (
+            f"The fee of execution {fact.exec_id} came in another currency than USD ({fact.raw}): it is not booked, and"
+            f" profits and losses leave it out. Compare the broker's statement."
+        )
+        alarm(turn, "foreign_fee", Severity.WARNING, text)
+        return
     fee = orders.RecordCommission(exec_id=fact.exec_id, revision=fact.revision, commission_cents=fact.commission_cents)
     turn.tell("desk_ledger", fee)
 

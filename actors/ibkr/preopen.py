@@ -23,6 +23,8 @@ def on_phase(wiring: Wiring, turn: Turn[IBKRState], message: session.PhaseChange
     state.phase = message.phase
     if message.session == state.session:
         return
+    if state.session is not None:
+        state.forget_contracts()
     state.session = message.session
     report_utc = message.open_utc - wiring.day.preopen_report_ms * MS
     if message.phase is Phase.PRE and turn.now < report_utc:

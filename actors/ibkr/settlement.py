@@ -80,7 +80,7 @@ def on_reconcile_overdue(wiring: Wiring, turn: Turn[IBKRState]) -> None:
 def on_reconciled(wiring: Wiring, turn: Turn[IBKRState], fact: session.Reconciled) -> None:
     """Settle every order, cancel what nobody wants, halt on what is foreign; then exits and the warm-up may go on."""
     read = turn.state.read
-    if read is not None:  # else an answer to a read-back that was given up
+    if read is not None and fact.read_n == read.read_n:  # else an answer to a read-back that was given up
         _settle_all(wiring, turn, read, fact)
 
 

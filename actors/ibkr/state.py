@@ -143,6 +143,11 @@ class IBKRState(msgspec.Struct, kw_only=True):
         """Tell the position of this contract from now on what the broker holds."""
         self.con_ids = tuple(sorted({*self.con_ids, con_id}))
 
+    def forget_contracts(self) -> None:
+        """Follow only what a session that is over leaves: what the broker holds, and what an order may still change."""
+        alive = {order.con_id for order in self.table if order.is_under_way}
+        self.con_ids = tuple(con_id for con_id in self.con_ids if con_id in alive or self.position(con_id))
+
 
 class Wiring(msgspec.Struct, frozen=True, kw_only=True):
     """Addresses and rules of one desk; `record_wait_ms` is what the ledger has for an execution."""

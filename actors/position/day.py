@@ -77,7 +77,7 @@ def steer_day(rules: PositionRules, turn: PositionTurn) -> None:
         state.settling_utc = turn.now if state.day is None else min(turn.now, state.day.close_utc)
         move(turn, PositionEvent.SESSION_CLOSED)
         note_underlying(rules, turn, state.watch.spot)
-    if state.phase is Phase.CLOSED and is_over(turn):
+    if is_over(turn):
         _forget_orders(turn)
 
 

@@ -48,7 +48,6 @@ def on_open_position(rules: PositionRules, turn: PositionTurn, command: entries.
         reports.entry_amended(turn, command.ref, code, why)
         return
     _begin_life(rules, turn, command)
-    reports.watch_contract(turn)
     ref = command.ref
     request = OrderRequest(
         order_ref=command.order_ref, contract=ref.contract, side=ref.side, qty=command.qty,
@@ -56,6 +55,7 @@ def on_open_position(rules: PositionRules, turn: PositionTurn, command: entries.
         good_till_utc=_full_second(command.deadline_utc),
     )  # fmt: skip
     turn.tell("ibkr", orders.SubmitOrder(order=request, reply_to=turn.name, permit=command.permit, held_qty=Qty(0)))
+    reports.watch_contract(turn)  # after the order, which waits for nothing
     exits = rules.exits
     arm_in(turn, Timer.ACK, exits.ack_wait_ms, command.order_ref)
     arm_in(turn, Timer.ENTRY_STEP, exits.entry_mid_ms)

@@ -36,7 +36,6 @@ from domain.orders.live_order import (
     needs_change,
     not_less,
     raised_in_place,
-    repriced,
     settled,
     submitted,
     unwanted,
@@ -267,7 +266,7 @@ def _proceed(rules: PositionRules, turn: PositionTurn, order: LiveOrder, tier: T
         _send(rules, turn, order)
     elif order.change is not None and order.stage is LegStage.WORKING and not order.cancel_wanted:
         _modify(rules, turn, order, order.change)
-    else:
+    else:  # a doubt or a cancel has given the change up already: the second lock on never changing what is in doubt
         keep_order(turn, OrderRole.EXIT, without_change(order))
 
 
@@ -325,9 +324,7 @@ def on_tier_due(rules: PositionRules, turn: PositionTurn, order_ref: str, tier: 
         return False
     if order.tier is Tier.MARKET:
         arm_tier(rules, turn)
-        if state.refused_type is not None and order.order_type is OrderType.LIMIT and order.stage is LegStage.WORKING:
-            keep_order(turn, OrderRole.EXIT, repriced(order))  # in place of a market order that the broker refuses
-        return True
+        return True  # a limit in its place is priced anew when it is found
     state.wanted = exits.at_least(wanted, next_tier(order.tier))
     return False
 

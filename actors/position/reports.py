@@ -20,13 +20,12 @@ Reported = tuple[tuple[object, ...], tuple[object, ...]]
 
 def realised_cents(state: PositionData, settled_ticks: int | None = None) -> Cents:
     """Return what this life has realised so far, net of its fees."""
-    multiplier = 0 if state.ref is None else state.ref.contract.multiplier
-    return state.fills.realised_cents(multiplier, settled_ticks) - fees_cents(state)
+    return state.fills.realised_cents(state.opened_ref().contract.multiplier, settled_ticks) - fees_cents(state)
 
 
 def fees_cents(state: PositionData) -> Cents:
     """Return the fees of this life's orders so far."""
-    return Cents(0) if state.ref is None else state.fills.fees_cents(state.ref.position_id)
+    return state.fills.fees_cents(state.opened_ref().position_id)
 
 
 def open_text(turn: PositionTurn) -> str:
@@ -177,7 +176,7 @@ def reported(state: PositionData) -> Reported:
     shown = (state.cycle, state.fills, None if state.wanted is None else state.wanted.reason)
     kept = (
         state.cycle, state.wanted, state.reason, state.exit_n, state.exit_tier, state.entry_spot_ticks, state.entry_iv,
-        state.opened_utc, state.took_part, state.end, state.fills,
+        state.opened_utc, state.took_part, state.end, state.fills, state.settlement_ticks,
     )  # fmt: skip
     return shown, kept
 
@@ -200,5 +199,6 @@ def _record(turn: PositionTurn) -> None:
         exit_kind=None if state.wanted is None else state.wanted.kind, exit_n=state.exit_n, tier=state.exit_tier,
         entry_spot_ticks=state.entry_spot_ticks, entry_iv=state.entry_iv, opened_utc=state.opened_utc,
         took_part=state.took_part, end=state.end, realised_cents=realised_cents(state), at_utc=turn.now,
+        settlement_ticks=state.settlement_ticks,
     )  # fmt: skip
     turn.tell("desk_ledger", record)

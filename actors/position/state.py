@@ -80,7 +80,8 @@ class PositionData(msgspec.Struct, kw_only=True):
     Of exits that do not go: `retry_utc` ends a pause of ours, `refused_until_utc` one after a refusal of the broker's;
     `trouble` is why the last one did not leave; `refusals` counts the broker's since a fill, `refused_type` is the type
     of the last new order that it refused. `no_market_until_utc` is a halt that only the broker session has told,
-    `resumed_utc` a resume of which no quote was seen yet.
+    `resumed_utc` a resume of which no quote was seen yet. `stuck_since_utc` is since when something is held and cannot
+    be closed, `is_stuck_told` whether the kill level was raised for it.
     """
 
     cycle: PositionState = PositionState.FLAT
@@ -129,6 +130,7 @@ class PositionData(msgspec.Struct, kw_only=True):
     is_disaster_refused: bool = False
     trouble: str = ""
     stuck_since_utc: Utc | None = None
+    is_stuck_told: bool = False
 
     def opened_ref(self) -> PositionRef:
         """Return the reference of this life.

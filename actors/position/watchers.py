@@ -45,7 +45,7 @@ def steer_stuck(rules: PositionRules, turn: PositionTurn) -> None:
     state = turn.state
     if not _is_stuck(turn):
         if state.stuck_since_utc is not None:
-            state.stuck_since_utc = None
+            state.stuck_since_utc, state.is_stuck_told = None, False
             turn.disarm(Timer.STUCK)
     elif state.stuck_since_utc is None:
         state.stuck_since_utc = turn.now
@@ -53,7 +53,10 @@ def steer_stuck(rules: PositionRules, turn: PositionTurn) -> None:
 
 
 def on_stuck_due(rules: PositionRules, turn: PositionTurn) -> None:
-    """Page with the reason, whatever it is, and again for as long as it lasts."""
+    """Page with the reason, whatever it is, and again for as long as it lasts; the first page halts entries, too.
+
+    Later pages do not: a person who has lowered the level since is not overruled by the same facts.
+    """
     state = turn.state
     if state.stuck_since_utc is None or not _is_stuck(turn):
         return
@@ -64,6 +67,9 @@ def on_stuck_due(rules: PositionRules, turn: PositionTurn) -> None:
         " close it by hand, or with `main.py flatten --direct`"
     )
     reports.alarm(turn, f"stuck:{rules.con_id}", Severity.CRITICAL, text)
+    if not state.is_stuck_told:
+        state.is_stuck_told = True
+        reports.raise_kill(turn, text)
     arm_in(turn, Timer.STUCK, rules.exits.stuck_page_ms)
 
 
@@ -87,7 +93,7 @@ def _obstacle(rules: PositionRules, turn: PositionTurn) -> str:
         return f"the broker holds {-state.short_qty} short; it is bought back at kill level 2"
     if state.closable_qty <= 0 or state.disputed_utc is not None:
         return f"the ledger holds {state.fills.signed_held}, the broker {state.broker_qty}"
-    if state.is_halted or is_market_barred(turn):
+    if is_market_barred(turn):
         return "trading is halted, or nothing was quoted since it resumed"
     if order is not None and order.stage is LegStage.UNKNOWN:
         before = f"; before it {state.trouble}" if state.trouble else ""

@@ -44,6 +44,8 @@ class QuotesActor(Actor[QuotesState, Inbox]):
             limits=settings.entry,
             day=settings.day,
             silent_ms=settings.exits.blind_underlying_ms,
+            quotes_every_ms=settings.warehouse.quotes_every_ms,
+            chain_every_ms=settings.warehouse.chain_every_ms,
             gateways=len(settings.broker.gateways),
             classes={
                 ticker: settings.ticker_rules[ticker].trading_class

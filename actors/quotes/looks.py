@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from actors.quotes.keeping import read_chains
 from actors.quotes.lines import list_chains, replan
 from actors.quotes.state import QuotesState, Timer, Wiring, alarm
 from domain.alarm import Severity
@@ -62,6 +63,7 @@ def on_look_due(wiring: Wiring, turn: Turn[QuotesState]) -> None:
         return
     turn.arm(Timer.LOOK, turn.now + LOOK_NS)
     _read_spreads(turn)
+    read_chains(wiring, turn)
     if state.link.is_up:
         _revive(wiring, turn)
     if state.looks % HOURS_EVERY == 0:

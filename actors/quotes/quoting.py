@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from actors.quotes.keeping import sample
 from actors.quotes.lines import has_moved, replan, stream_closely, watch_closely
 from actors.quotes.offers import NO_SESSION, answer_offers
 from actors.quotes.state import QuotesState, Timer, Wiring
@@ -23,6 +24,7 @@ def on_quotes_arrived(wiring: Wiring, turn: Turn[QuotesState], fact: market.Quot
             _publish_quote(turn, contract)
     if spots:
         turn.publish(market.SpotsChanged(spots=tuple(spots.values())))
+    sample(wiring, turn)
     answered = [r for r in state.requests if r.con_id in quotes and _is_fresh(quotes[r.con_id], r)]
     for request in answered:
         _report_quote(turn, request, quotes[request.con_id])

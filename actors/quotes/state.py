@@ -52,7 +52,9 @@ class QuotesState(msgspec.Struct, kw_only=True):
     prices between which they stay there; `without` are tickers whose window has no room, `said` those of this session
     that people know of. `watched` are published until somebody unwatches them; `requests` wait for a fresh tick,
     `offers` for quotes of a ticker `demands`; `close_con_ids` are those that the port was told to watch closely.
-    `asked_utc` is when an underlying's line was asked for last; `halted` are (ticker, con_id).
+    `asked_utc` is when an underlying's line was asked for last; `halted` are (ticker, con_id). `sampled_utc` is
+    when quotes were last told for keeping, `sampled_quotes` and `sampled_spots` what they were then; `chain_read_utc`
+    is the same instant of each ticker's chain.
     """
 
     link: Link = Link()
@@ -76,6 +78,10 @@ class QuotesState(msgspec.Struct, kw_only=True):
     demands: Mapping[str, Demand] = {}
     offers: tuple[market.RequestContracts, ...] = ()
     close_con_ids: tuple[int, ...] = ()
+    sampled_utc: Utc = Utc(0)
+    sampled_quotes: Mapping[int, Quote] = {}
+    sampled_spots: Mapping[str, Spot] = {}
+    chain_read_utc: Mapping[str, Utc] = {}
 
     @property
     def session_epoch(self) -> int:
@@ -95,7 +101,8 @@ class QuotesState(msgspec.Struct, kw_only=True):
 class Wiring(msgspec.Struct, frozen=True, kw_only=True):
     """Addresses and rules of one desk; `classes` are the trading classes of the lanes' tickers, in order.
 
-    `silent_ms` is how long an underlying's line may be silent.
+    `silent_ms` is how long an underlying's line may be silent; `quotes_every_ms` and `chain_every_ms` are how often
+    quotes and chains are told for keeping.
     """
 
     port: str
@@ -103,6 +110,8 @@ class Wiring(msgspec.Struct, frozen=True, kw_only=True):
     limits: EntryLimits
     day: DayRules
     silent_ms: int
+    quotes_every_ms: int
+    chain_every_ms: int
     gateways: int
     classes: Mapping[str, str]
     underlyings: tuple[str, ...]

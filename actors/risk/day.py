@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import time
+from datetime import date, time
 
 from actors.risk import inputs
 from actors.risk.automatic_kill import ask_once, cause_gone
@@ -94,7 +94,7 @@ def evaluate(rules: DeskRules, turn: Turn[RiskState]) -> None:
         turn.arm(Timer.DAY_LOSS, turn.now + limits.daily_loss_confirm_ms * MS)
     if stops.is_hard and not before.is_hard:
         stop_day(rules, turn, pnl.cents)
-    record_stops(turn)
+    record_stops(turn, view.session, view.start_nav_cents)
     flatten_limit = -limits.auto_flatten_nav * view.start_nav_cents
     if day.is_at_or_below(pnl.cents, flatten_limit):
         reason = f"day P&L {pnl.cents / 100:.2f} USD is at or below {flatten_limit / 100:.2f} USD, where all is closed"
@@ -103,14 +103,13 @@ def evaluate(rules: DeskRules, turn: Turn[RiskState]) -> None:
         cause_gone(turn.state, "day_pnl")
 
 
-def record_stops(turn: Turn[RiskState]) -> None:
+def record_stops(turn: Turn[RiskState], of_session: date, start_nav_cents: Cents) -> None:
     """Have the stops kept where they have changed, so that they survive a restart."""
     state = turn.state
-    view, stops = state.view, state.view.stops
-    if view.session is None or not day.is_worth_a_record(state.recorded, stops, view.start_nav_cents or Cents(0)):
-        return
-    state.recorded = stops
-    turn.tell("desk_ledger", risk.RecordDayStops(session=view.session, stops=stops, at_utc=turn.now))
+    stops = state.view.stops
+    if day.is_worth_a_record(state.recorded, stops, start_nav_cents):
+        state.recorded = stops
+        turn.tell("desk_ledger", risk.RecordDayStops(session=of_session, stops=stops, at_utc=turn.now))
 
 
 def stop_day(rules: DeskRules, turn: Turn[RiskState], pnl_cents: Cents) -> None:

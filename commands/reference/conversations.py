@@ -31,8 +31,9 @@ _SPEAKERS = {
     "gateways/ib/orders_port.py": ("port:ibkr",), "gateways/ib/orders_session.py": ("port:ibkr",),
     "gateways/ib/quotes_port.py": ("port:quotes",), "gateways/ib": ("port:ibkr", "port:quotes"),
     "gateways/ib/account.py": ("port:ibkr",), "gateways/ib/direct.py": ("edge",),
-    "gateways/gexbot/negotiate.py": ("port:feed",), "gateways/gexbot": ("port:hub",),
-    "storage/shared_ledger.py": ("ledger",), "storage/warehouse.py": ("warehouse",), "storage": ("desk_ledger",),
+    "gateways/gexbot/negotiate.py": ("port:feed",), "gateways/feeds.py": ("port:feed",), "gateways": ("port:hub",),
+    "storage/shared_ledger.py": ("ledger",), "storage/warehouse.py": ("warehouse",),
+    "storage/series.py": ("series",), "storage": ("desk_ledger",),
     "supervision/supervisor.py": ("supervisor",), "supervision": ("runtime",), "commands": ("edge",),
     "main.py": ("supervisor",), "actors/gateway_link.py": ("ibkr", "quotes"),
 }  # fmt: skip
@@ -70,8 +71,9 @@ def receivers() -> dict[type[Message], set[str]]:
 def actor_classes() -> dict[str, type[Any]]:
     """Return the class of each kind of actor, by the first part of its address (`desk_ledger` for a desk's ledger)."""
     none: Any = None
+    shown: Any = object()  # series are kept and somebody looks, so their actors are there
     settings = load_settings(profile="demo")
-    tree = build_tree(settings, Stores(none, none, none), lambda: ())
+    tree = build_tree(settings, Stores(none, none, none, shown, screen=shown), lambda: ())
     made = {spec.name: type(spec.make()) for spec in tree.children}
     made |= {template.prefix: type(template.make(template.prefix + "0")) for template in tree.templates}
     return {

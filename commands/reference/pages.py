@@ -150,8 +150,9 @@ def _vendor_codes() -> list[str]:
 def actors_page() -> list[str]:
     """Return the tree as the demo starts it."""
     none: Any = None
+    shown: Any = object()  # series are kept and somebody looks, so their actors are there
     settings = load_settings(profile="demo")
-    tree = build_tree(settings, Stores(none, none, none), lambda: ())
+    tree = build_tree(settings, Stores(none, none, none, shown, screen=shown), lambda: ())
     lines = [
         "# Actors", "",
         "The tree in the order in which it is started, with the default tickers, hubs and lanes. *State from* is the"

@@ -206,16 +206,22 @@ def implied_vol(price: float, spot: float, strike: float, years: float, is_call:
         return None
     if price > value(spot, strike, years, VOL_MAX, is_call).price:
         return None
+    sign, root, distance = (1.0 if is_call else -1.0), math.sqrt(years), math.log(spot / strike)
     low, high = 0.0, VOL_MAX
-    guess = min(max(math.sqrt(2.0 * abs(math.log(spot / strike)) / years), 0.05), 0.5 * VOL_MAX)
+    guess = min(max(math.sqrt(2.0 * abs(distance) / years), 0.05), 0.5 * VOL_MAX)
     for _ in range(80):
-        now = value(spot, strike, years, guess, is_call)
-        miss = now.price - price
+        # price and vega as in `value`, bit by bit; what does not change with the volatility stands outside
+        deviation = guess * root
+        d1 = distance / deviation + 0.5 * deviation
+        n1 = 0.5 * math.erfc(-sign * d1 * _SQRT_HALF)
+        n2 = 0.5 * math.erfc(-sign * (d1 - deviation) * _SQRT_HALF)
+        miss = sign * (spot * n1 - strike * n2) - price
+        vega = spot * (math.exp(-0.5 * d1 * d1) * _INV_SQRT_TWO_PI) * root
         if miss < 0.0:
             low = guess
         else:
             high = guess
-        newton = guess - miss / now.vega if now.vega > 0.0 else high
+        newton = guess - miss / vega if vega > 0.0 else high
         following = newton if low < newton < high else 0.5 * (low + high)
         if abs(following - guess) <= 1e-13 * guess:
             return following

@@ -53,14 +53,19 @@ def centre(strikes: tuple[Ticks, ...], price_ticks: Ticks, old_ticks: Ticks | No
     at = nearest(strikes, price_ticks)
     if old_ticks is not None:
         old = bisect_left(strikes, old_ticks)
-        if old < len(strikes) and strikes[old] == old_ticks and abs(at - old) < max(1, around // 3):
+        if old < len(strikes) and strikes[old] == old_ticks and abs(at - old) < _reach(around):
             return old_ticks
     return strikes[at]
 
 
+def _reach(around: int) -> int:
+    """Return how many strikes the money must have moved: at least 2, so that one strike to and fro moves nothing."""
+    return max(1, min(around - 1, max(2, around // 3)))
+
+
 def calm_range(strikes: tuple[Ticks, ...], centre_ticks: Ticks, around: int) -> tuple[int, int]:
     """Return between which doubled prices `centre` stays where it is: above the first, up to the second."""
-    at, reach = bisect_left(strikes, centre_ticks), max(1, around // 3)
+    at, reach = bisect_left(strikes, centre_ticks), _reach(around)
     low = strikes[at - reach] + strikes[at - reach + 1] if at >= reach else 0
     last = at + reach
     return low, strikes[last - 1] + strikes[last] if last < len(strikes) else sys.maxsize

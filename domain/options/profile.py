@@ -27,6 +27,18 @@ class Shape(StrEnum):
     ORDERFLOW = "orderflow"
 
 
+class IngestMode(StrEnum):
+    """How a row came: by a hub's stream, polled, from files, from a simulated market, from an option chain; or by
+    redelivery after its bucket was closed."""
+
+    LIVE = "live"
+    REST = "rest"
+    IMPORT = "import"
+    SIMULATED = "simulated"
+    CHAIN = "chain"
+    LATE = "late"
+
+
 GEX_SCALARS = (
     "zero_gamma", "major_pos_vol", "major_pos_oi", "major_neg_vol", "major_neg_oi",
     "sum_gex_vol", "sum_gex_oi", "delta_risk_reversal",
@@ -51,6 +63,11 @@ VALUE_COLUMNS: dict[Shape, tuple[str, ...]] = {
     Shape.GREEK: ("call_ivol", "put_ivol", "exposure"),
     Shape.ORDERFLOW: (),
 }
+# Wire integers of a thousandth; all others are hundredths.
+THOUSANDTHS = frozenset(("sum_gex_vol", "sum_gex_oi", "delta_risk_reversal", "call_ivol", "put_ivol")) | {
+    f"max_change_{minutes}" for minutes in (0, 1, 5, 10, 15, 30)
+}
+CLIPPED = 2_147_483_647  # where thousandths saturate, on both sides of 0: "at least this much", no reading
 PRIORS: dict[Shape, int] = {Shape.GEX: 5, Shape.GREEK: 3, Shape.ORDERFLOW: 0}
 
 
@@ -142,7 +159,7 @@ class Row(msgspec.Struct, frozen=True):
     frames: int
     first_utc: Utc
     last_utc: Utc
-    mode: str = "live"
+    mode: str = IngestMode.LIVE
     latency_ms: int = 0
     sequence: int = 0
 

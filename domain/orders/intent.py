@@ -42,7 +42,8 @@ class EntryPlan(msgspec.Struct, frozen=True):
 class Intent(msgspec.Struct, frozen=True, kw_only=True):
     """What a strategy wants to do about one alert; its age counts from the bucket's end.
 
-    `confidence` is the alert's own, in [0, 1]; `None` where its kind does not tell any.
+    `confidence` is the alert's own, in [0, 1]; `None`: its kind tells none, as no kind of today does, and no size is
+    cut for it.
     """
 
     intent_id: str

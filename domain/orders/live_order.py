@@ -235,11 +235,6 @@ def raised_in_place(order: LiveOrder, tier: Tier, reason: ExitReason) -> LiveOrd
     return replace(order, tier=tier, reason=reason)
 
 
-def repriced(order: LiveOrder) -> LiveOrder:
-    """Return the exit order as one that must be priced anew."""
-    return replace(order, tier=Tier.NONE)
-
-
 def with_limit(order: LiveOrder, limit_ticks: Ticks) -> LiveOrder:
     """Return the entry order with its limit raised."""
     return replace(order, limit_ticks=limit_ticks)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from functools import lru_cache
 
 import msgspec
 
@@ -50,6 +51,7 @@ def intent_id(alert_id: str, strategy: str, leg: int = 0) -> str:
     return f"{alert_id}/{strategy}/{leg}"
 
 
+@lru_cache(maxsize=256)
 def position_id(desk: str, intent: str) -> str:
     """Return the stem of all order references of the position that an intent opens.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import date
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -47,7 +48,11 @@ class PositionDay(msgspec.Struct, frozen=True):
 
 def day_of(expiry: date, now: Utc, rules: DayRules) -> PositionDay:
     """Return the day of a contract: its expiry's, or today's while that is still to come."""
-    session = min(expiry, session_of(now))
+    return _day(min(expiry, session_of(now)), rules)
+
+
+@lru_cache(maxsize=16)
+def _day(session: date, rules: DayRules) -> PositionDay:
     trading_day = calendar.day(session, rules.closed_dates)
     over_utc = calendar.next_midnight(session)
     if trading_day is None:

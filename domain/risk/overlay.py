@@ -4,8 +4,8 @@
 |---|---|---|
 | VIX, its last live price | the tick of the spot | the row of `vix` that it has reached |
 | realised volatility of the underlying, a year | its minutes of the last half hour | the row of `realised` |
-| breakdown of the SPY/QQQ/IWM/VIX correlations | nobody tells it yet | 1, and the text says so |
-| the alert's confidence | the intent | the row of `confidence`; 1 where its kind tells none |
+| breakdown of the SPY/QQQ/IWM/VIX correlations | `domain.market.correlation`, if told | `breakdown`; else 1 |
+| the alert's confidence | the intent | the row of `confidence`; 1 where its kind tells none (today: no kind does) |
 
 The two volatilities measure one thing, so the smaller factor of them counts; the others multiply it. A volatility that
 is not known takes the factor of the row after the last one known (after the calmest, where none ever was), so that not
@@ -22,6 +22,7 @@ import msgspec
 from domain.instants import MINUTE, MS
 from domain.instruments import DataType, Spot
 from domain.limits import OverlayRow, OverlayRules
+from domain.market.correlation import Breakdown
 from domain.units import Ticks, Utc
 
 MINUTES_A_YEAR = 252 * 390
@@ -83,18 +84,27 @@ def _by_confidence(rows: tuple[OverlayRow, ...], confidence: float) -> float:
     return rows[max((n for n, row in enumerate(rows) if confidence >= row.at_least), default=0)].factor
 
 
-def overlay_of(rules: OverlayRules, vix: Spot | None, minutes: Minutes, confidence: float | None, now: Utc) -> Overlay:
-    """Return the overlay of one entry now."""
+def overlay_of(
+    rules: OverlayRules,
+    vix: Spot | None,
+    minutes: Minutes,
+    confidence: float | None,
+    now: Utc,
+    broken: tuple[Breakdown, ...] | None = None,
+) -> Overlay:
+    """Return the overlay of one entry now; `broken` are the pairs whose correlation broke down, `None` is not told."""
     last_vix = None if vix is None else vix.price_ticks / 100
     is_live = vix is not None and vix.data_type is DataType.LIVE and now - vix.at_utc <= rules.vix_age_max_ms * MS
     level, year = last_vix if is_live else None, realised(minutes, now)
     by_vix, by_realised = _by_level(rules.vix, level, last_vix), _by_level(rules.realised, year, None)
     by_alert = 1.0 if confidence is None else _by_confidence(rules.confidence, confidence)
+    by_pairs = rules.breakdown if broken else 1.0
+    pairs = "not told" if broken is None else "/".join(broken[0].pair) if broken else "usual"
     why = (
-        f"VIX {_said(level)} {by_vix:g}, realised {_said(year)} {by_realised:g}, correlations not told 1,"
+        f"VIX {_said(level)} {by_vix:g}, realised {_said(year)} {by_realised:g}, correlations {pairs} {by_pairs:g},"
         f" confidence {_said(confidence)} {by_alert:g}"
     )
-    return Overlay(min(by_vix, by_realised) * by_alert, why)
+    return Overlay(min(by_vix, by_realised) * by_pairs * by_alert, why)
 
 
 def _said(value: float | None) -> str:

@@ -25,6 +25,8 @@ MINUTES_PER_YEAR: Final = 525_600.0
 READINGS_PER_YEAR: Final = 196_560.0  # 252 sessions of 390 min, two readings each
 IV_CATEGORIES: Final = ("state_gamma_zero", "state_delta_zero", "state_vanna_zero", "state_charm_zero")
 IV_SCALE: Final = 1_000.0
+IV_MAX: Final = 10.0  # 1,000 %: beyond it (the wire saturates at 2,147,483) a volatility is no reading
+IV_REACH: Final = 0.05  # share of spot within which a strike is at the money
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -96,8 +98,11 @@ def _iv_at_the_money(profiles: Mapping[str, Profile], spot: Ticks | None) -> flo
         profile = profiles.get(category)
         if profile is None or not len(profile.strikes):
             continue
-        at = int(np.argmin(np.abs(profile.strikes - spot)))
-        sides = [int(iv) for iv in profile.values[at, :2] if iv > 0]
+        away = np.abs(profile.strikes - spot)
+        at = int(away.argmin())
+        if int(away[at]) > IV_REACH * spot:
+            continue  # a strike so far away says nothing of the money
+        sides = [int(iv) for iv in profile.values[at, :2].tolist() if 0 < iv <= IV_MAX * IV_SCALE]
         if sides:
             return sum(sides) / len(sides) / IV_SCALE
     return None

@@ -7,46 +7,89 @@ from typing import Final, NamedTuple
 
 from domain.instants import MS
 from domain.limits import FeedRules
+from domain.units import Ticks, Utc
 
+LEAP_MAX: Final = 0.15  # of a price within a bucket: beyond the widest halt of the market (20 % a day is level 3)
+AGREE_MAX: Final = 0.05  # between two buckets that say the same
 PRIORITY: Final = ("SPX", "SPY", "QQQ", "IWM", "VIX")
+_RANKS: Final = {ticker: n for n, ticker in enumerate(PRIORITY)}
 
 
 def in_priority(tickers: Iterable[str]) -> tuple[str, ...]:
     """Return tickers in the order in which they are served: those of the index first, the others as given."""
-    rank = {ticker: n for n, ticker in enumerate(PRIORITY)}
-    return tuple(sorted(tickers, key=lambda ticker: rank.get(ticker, len(PRIORITY))))
+    return tuple(sorted(tickers, key=rank_of))
+
+
+def rank_of(ticker: str) -> int:
+    """Return a ticker's place in the order of priority; those that are not named share the last one."""
+    return _RANKS.get(ticker, len(PRIORITY))
+
+
+class SpotWatch:
+    """Tells a wild price from a move: one that leaps too far counts only once a later bucket says the same."""
+
+    __slots__ = ("_leapt", "_spot")
+
+    def __init__(self) -> None:
+        self._spot = 0
+        self._leapt = (0, Utc(0))
+
+    def is_plausible(self, spot: Ticks, bucket_utc: Utc) -> bool:
+        """Return whether a price can be believed, and go on from it if so."""
+        if self._spot and not _is_near(spot, self._spot, LEAP_MAX):
+            leapt, leapt_utc = self._leapt
+            if not (leapt_utc and leapt_utc < bucket_utc and _is_near(spot, leapt, AGREE_MAX)):
+                if leapt_utc != bucket_utc or not leapt:
+                    self._leapt = spot, bucket_utc
+                return False
+        self._spot, self._leapt = spot, (0, Utc(0))
+        return True
+
+
+def _is_near(a: int, b: int, share: float) -> bool:
+    return abs(a - b) <= share * b
 
 
 class Packed(NamedTuple):
-    """The groups that a key carries, and the tickers for which it has no room (with any of their groups)."""
+    """What each key carries (groups, and the tickers in them), and the tickers for which no key has room."""
 
-    groups: tuple[str, ...]
+    groups: tuple[tuple[str, ...], ...]
+    tickers: tuple[tuple[str, ...], ...]
     left_out: tuple[str, ...]
 
 
 def packed(
-    tickers: Sequence[str], spot_only: Sequence[str], hubs: Mapping[str, Sequence[str]], memberships_max: int
+    tickers: Sequence[str],
+    spot_only: Sequence[str],
+    hubs: Mapping[str, Sequence[str]],
+    memberships_max: int,
+    keys_n: int = 1,
 ) -> Packed:
-    """Return a key's groups: a ticker goes in whole, with its spot, in the order of priority, or not at all.
+    """Return the keys' groups: a ticker goes in whole, with its spot, in the order of priority, or not at all.
 
     Args:
         tickers: analysed tickers, each in every category of every hub.
         spot_only: tickers of which only the spot is wanted.
         hubs: the categories of each hub.
         memberships_max: groups that one key may carry.
+        keys_n: keys that there are; those that nothing is left for are not used.
     """
     categories = [category for wanted in hubs.values() for category in wanted]
-    groups: list[str] = []
+    groups: list[list[str]] = [[] for _ in range(keys_n)]
+    carried: list[list[str]] = [[] for _ in range(keys_n)]
     left_out: list[str] = []
     for ticker in in_priority((*tickers, *spot_only)):
         own = [f"{ticker}_spot"]
         if ticker in tickers:
             own += [f"{ticker}_{category}" for category in categories]
-        if len(groups) + len(own) > memberships_max:
+        key_n = next((n for n, of_key in enumerate(groups) if len(of_key) + len(own) <= memberships_max), None)
+        if key_n is None:
             left_out.append(ticker)
         else:
-            groups += own
-    return Packed(tuple(groups), tuple(left_out))
+            groups[key_n] += own
+            carried[key_n].append(ticker)
+    used_n = max(1, sum(map(bool, groups)))
+    return Packed(tuple(map(tuple, groups[:used_n])), tuple(map(tuple, carried[:used_n])), tuple(left_out))
 
 
 def pause_ns(attempts: int, rules: FeedRules) -> int:

@@ -1,4 +1,7 @@
-"""`GAMMA_FLIP`: spot has gone over to the other side of zero gamma. Up is a call (+1), down a put (−1)."""
+"""`GAMMA_FLIP`: spot has gone over to the other side of zero gamma. Up is a call (+1), down a put (−1).
+
+A level that jumps over spot is no flip: spot must have been on the other side of where the level is now.
+"""
 
 from __future__ import annotations
 
@@ -24,15 +27,23 @@ class FlipRules(AlertRules):
 
 
 class FlipState(EvaluatorState, frozen=True, kw_only=True):
-    """The confirmed side of zero gamma (+1 above, −1 below, 0 not known), and the readings in a row on another one."""
+    """The confirmed side of zero gamma (+1 above, −1 below, 0 not known), and the readings in a row on another one.
+
+    `side_spot` is spot when it was last seen on that side; `None` where no side is known.
+    """
 
     side: int = 0
+    side_spot: Ticks | None = None
     streak_side: int = 0
     streak: int = 0
 
-    def seen(self, bucket_utc: Utc, side: int, streak_side: int = 0, streak: int = 0) -> FlipState:
+    def seen(
+        self, bucket_utc: Utc, side: int, side_spot: Ticks | None, streak_side: int = 0, streak: int = 0
+    ) -> FlipState:
         """Return the state after a bucket: the side (0: none known), and the readings in a row on another one."""
-        return replace(self, last_seen_utc=bucket_utc, side=side, streak_side=streak_side, streak=streak)
+        return replace(
+            self, last_seen_utc=bucket_utc, side=side, side_spot=side_spot, streak_side=streak_side, streak=streak
+        )
 
 
 class FlipEvaluator(Evaluator[FlipRules, FlipState]):
@@ -55,20 +66,22 @@ class FlipEvaluator(Evaluator[FlipRules, FlipState]):
         """Judge one reading; one without spot or zero gamma breaks the row."""
         if reading.spot is None or reading.zero_gamma is None:
             what = "spot" if reading.spot is None else "zero gamma"
-            return Evaluated(state.seen(state.last_seen_utc, state.side), why=f"missing {what}")
+            return Evaluated(state.seen(state.last_seen_utc, state.side, state.side_spot), why=f"missing {what}")
         rules, bucket_utc, side = self.rules, reading.bucket_utc, self._side(reading.spot, reading.zero_gamma)
         is_void = self.is_after_gap(state, reading)
-        known_side = 0 if is_void else state.side
+        known_side, side_spot = (0, None) if is_void else (state.side, state.side_spot)
         if side in (0, known_side):
             why = None if known_side else "arming: no side of zero gamma confirmed yet"
-            return Evaluated(state.seen(bucket_utc, known_side), why=why)
+            return Evaluated(state.seen(bucket_utc, known_side, reading.spot if side else side_spot), why=why)
         streak = state.streak + 1 if side == state.streak_side and not is_void else 1
         if streak < rules.readings:
             why = f"arming: {streak} of {rules.readings} readings on the far side"
-            return Evaluated(state.seen(bucket_utc, known_side, side, streak), why=why)
-        state = state.seen(bucket_utc, side)
-        if not known_side:
+            return Evaluated(state.seen(bucket_utc, known_side, side_spot, side, streak), why=why)
+        state = state.seen(bucket_utc, side, reading.spot)
+        if side_spot is None:
             return Evaluated(state, why="arming: side found after a start or a gap")
+        if (side_spot - reading.zero_gamma) * side >= 0:
+            return Evaluated(state, why="zero gamma has moved over spot: no flip")
         if self.is_cooling(state, reading):
             return Evaluated(state, why="cooldown: this flip is let go")
         thresholds = (("readings", float(rules.readings)), ("hysteresis_bps", rules.hysteresis_bps))

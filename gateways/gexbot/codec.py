@@ -20,13 +20,12 @@ import zstandard
 from google.protobuf.message import DecodeError
 
 from domain.instants import SECOND
-from domain.options.profile import PRIORS, SCALARS, VALUE_COLUMNS, Ints, Profile, Shape, shape_of
+from domain.options.profile import CLIPPED, PRIORS, SCALARS, THOUSANDTHS, VALUE_COLUMNS, Ints, Profile, Shape, shape_of
 from domain.units import Ticks, Utc
 from gateways.gexbot import columns, schema
 
 PAYLOAD_BYTES_MAX: Final = 4 * 1024 * 1024  # beyond it a frame is a bomb
 _USUAL_BYTES_MAX: Final = 64 * 1024  # room that is cheap to make; an SPX frame of 700 strikes is about 30 KB
-CLIPPED: Final = 2_147_483_647  # the vendor's saturated ×1000 field: "at least this much", no reading
 SPOT_CATEGORY: Final = "spot"
 _TIMESTAMP_MAX_S: Final = 4_102_444_800  # 2100-01-01, beyond it the field is garbage
 _TYPE_URLS: Final = {
@@ -45,6 +44,15 @@ _GROUP: Final = re.compile(
 )
 
 
+# Where thousandths stand among the scalars and the per-strike columns of a shape.
+_THOUSANDTHS_AT: Final[dict[Shape, tuple[list[int], list[int]]]] = {
+    shape: (
+        [n for n, name in enumerate(SCALARS[shape]) if name in THOUSANDTHS],
+        [n for n, name in enumerate(VALUE_COLUMNS[shape]) if name in THOUSANDTHS],
+    )
+    for shape in Shape
+}
+
 T = TypeVar("T")
 
 
@@ -58,6 +66,10 @@ class Refusal(StrEnum):
     WRONG_TYPE = "wrong_type"
     TIME_BACKWARDS = "time_backwards"
     TIME_AHEAD = "time_ahead"
+    STALE = "stale"
+    OPENING = "opening"
+    IMPLAUSIBLE = "implausible"
+    CLIPPED = "clipped"
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -107,9 +119,12 @@ def parse_group(name: str) -> Group | None:
     return Group(found["ticker"], found["category"]) if found else None
 
 
-def is_clipped(value: int) -> bool:
-    """Return whether a ×1000 wire value is the saturated bound and therefore no reading."""
-    return abs(value) == CLIPPED
+def has_clipped(profile: Profile) -> bool:
+    """Return whether a ×1000 value of a profile is the saturated bound and therefore no reading."""
+    scalars_at, columns_at = _THOUSANDTHS_AT[profile.shape]
+    if any(abs(profile.scalars[n]) == CLIPPED for n in scalars_at):
+        return True
+    return bool(columns_at) and bool((profile.values[:, columns_at] == CLIPPED).any())
 
 
 def unpack(data_b64: str) -> Packed | Refused:

@@ -8,18 +8,23 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable
+from datetime import date, time
 from typing import Final
 
 import msgspec
 
-from domain.instants import BUCKET_NS, MS, SECOND, bucket_of
-from domain.options.profile import Profile, Row, Rows
-from domain.signals.feed_rules import in_priority
-from domain.units import Utc
+from domain.instants import BUCKET_NS, MINUTE, MS, SECOND, at_exchange, bucket_of, session_of
+from domain.options.profile import IngestMode, Profile, Row, Rows
+from domain.signals.feed_rules import SpotWatch, in_priority
+from domain.units import Ticks, Utc
+from gateways.flow import Flow
 from gateways.gexbot import codec
 from gateways.gexbot.codec import SPOT_CATEGORY, Group, Packed, Refusal, Refused, SpotPrice
 
 AHEAD_NS_MAX: Final = 60 * SECOND  # a source instant further ahead of reception is a fault
+STALE_NS: Final = 10 * MINUTE  # one further behind is yesterday's close, told once more before the first of today
+OPENING_NS: Final = 10 * SECOND  # after the open a frame may still be the prior close, or a reset to zero
+OPEN_CLOCK: Final = time(9, 30)
 OPEN_BUCKETS_MAX: Final = 20  # bounds memory when nobody seals
 LATE_SLOTS_MAX: Final = 4_000  # the same for late frames: beyond it the oldest go
 SPOTS_KEPT: Final = 128
@@ -30,7 +35,9 @@ class Sealed(msgspec.Struct, frozen=True):
     """What a bucket held.
 
     `late` rows belong to buckets that were sealed before; `absent` are expected keys without a row. `accepted`
-    counts the bucket's frames; `late_n`, `repeated` and `refused` count since the last seal.
+    counts the bucket's frames; `late_n`, `repeated` and `refused` count since the last seal. `covered` are keys whose
+    row stands in for frames that did not come. `lag_ns` is how far the frames since the last seal lay behind the clock
+    that they were received by: that of the frame nearest to it (negative: ahead); `None`: none came.
     """
 
     bucket_utc: Utc
@@ -41,16 +48,24 @@ class Sealed(msgspec.Struct, frozen=True):
     repeated: int
     late_n: int
     refused: tuple[tuple[str, int], ...]
+    covered: tuple[tuple[str, str], ...] = ()
+    lag_ns: int | None = None
 
 
 class _Slot:
-    """One key of one bucket: its newest frame, the one before (should the newest not decode), and the count."""
+    """One key of one bucket: its newest frame, the one before (should the newest not decode), and the count.
 
-    __slots__ = ("first_utc", "frames", "has_end", "last_utc", "newest", "previous", "received_utc", "sequence")
+    `cover` is a profile that stands in where no frame came.
+    """
+
+    __slots__ = (
+        "cover", "first_utc", "frames", "has_end", "last_utc", "newest", "previous", "received_utc", "sequence",
+    )  # fmt: skip
 
     def __init__(self, source_utc: Utc) -> None:
-        self.newest: Packed | None = None
-        self.previous: Packed | None = None
+        self.newest: Packed | Profile | None = None
+        self.previous: Packed | Profile | None = None
+        self.cover: Profile | None = None
         self.frames = 0
         self.first_utc = source_utc
         self.last_utc = source_utc
@@ -67,6 +82,7 @@ class BucketFolder:
         expected: the (ticker, category) pairs that the hub is to deliver; others are refused, so memory is bounded.
         frame_bytes_max: decompressed size above which a frame is refused.
         whole_from_ns: a bucket is whole once each expected key has a frame of this part of it, or later.
+        mode: what its rows say of how they came.
     """
 
     def __init__(
@@ -75,7 +91,9 @@ class BucketFolder:
         expected: Iterable[tuple[str, str]],
         frame_bytes_max: int = codec.PAYLOAD_BYTES_MAX,
         whole_from_ns: int = 0,
+        mode: IngestMode = IngestMode.LIVE,
     ) -> None:
+        self._mode = mode
         self._hub = hub
         self._bytes_max = frame_bytes_max
         keys = [Group(*pair) for pair in expected]
@@ -91,9 +109,14 @@ class BucketFolder:
         self._last: Sealed | None = None
         self._whole_from_ns = whole_from_ns
         self.whole_utc = Utc(0)  # the newest bucket that is whole
+        self.flow = Flow()
         self._refused: Counter[str] = Counter()
         self._repeated = 0
         self._late_n = 0
+        self._lag_ns: int | None = None
+        self._session: date | None = None
+        self._open_utc = Utc(0)
+        self._watches: dict[str, SpotWatch] = {}
 
     def fold(self, group: str, data_b64: str, received_utc: Utc, sequence: int) -> Refused | None:
         """Take one frame; `received_utc` is the port's clock at reception. A refusal is counted and returned."""
@@ -112,6 +135,7 @@ class BucketFolder:
         source_utc = codec.peek_timestamp(packed, self._bytes_max)
         if isinstance(source_utc, Refused):
             return self._refuse(source_utc)
+        self._note_lag(received_utc - source_utc)
         out_of_order = self._out_of_order(key, source_utc, received_utc)
         if out_of_order is not None:
             return self._refuse(out_of_order)
@@ -124,9 +148,39 @@ class BucketFolder:
             self._newest_utc[key] = source_utc
         return refusal
 
+    def keep(self, profile: Profile, received_utc: Utc, *, is_cover: bool = False) -> Refused | None:
+        """Take a profile that came decoded; as a cover it counts only where no frame came. A refusal is counted."""
+        key = Group(profile.ticker, profile.category)
+        if key not in self._expected:
+            return self._refuse(codec.unknown_group(f"{key.ticker}_{key.category}"))
+        out_of_order = self._out_of_order(key, profile.source_utc, received_utc)
+        if out_of_order is not None:
+            return None if is_cover else self._refuse(out_of_order)  # frames that flow again are newer
+        if is_cover:
+            slot = self._slot(key, bucket_of(profile.source_utc), profile.source_utc)
+            slot.cover = profile
+            if not slot.frames:
+                slot.last_utc, slot.received_utc = profile.source_utc, received_utc
+        else:
+            self._keep(key, profile, profile.source_utc, received_utc, 0)
+            self._newest_utc[key] = profile.source_utc
+        return None
+
+    def frames(self, bucket_utc: Utc) -> int:
+        """Return how many frames an open bucket has."""
+        return sum(slot.frames for slot in self._open.get(bucket_utc, {}).values())
+
+    def waiting(self, bucket_utc: Utc) -> int:
+        """Return how many keys of an open bucket have something."""
+        return len(self._open.get(bucket_utc, {}))
+
     def refuse_envelope(self, sentence: str) -> Refused:
         """Count a message that is no data frame at all, and return its refusal."""
         return self._refuse(Refused(Refusal.CORRUPT, sentence))
+
+    def count_refused(self, code: str) -> None:
+        """Count something else that could not be used."""
+        self._refused[code] += 1
 
     def count_repeated(self) -> None:
         """Count a message that redelivery brought a second time."""
@@ -140,8 +194,8 @@ class BucketFolder:
         slots = self._open.pop(bucket_utc, {})
         for older_utc in [utc for utc in self._open if utc < bucket_utc]:
             self._retire(older_utc)
-        rows = self._rows_of([(key, slots[key]) for key in self._keys if key in slots], "live")
-        late = self._rows_of([(key, slot) for (_, key), slot in self._late.items()], "late")
+        rows = self._rows_of([(key, slots[key]) for key in self._keys if key in slots], self._mode)
+        late = self._rows_of([(key, slot) for (_, key), slot in self._late.items()], IngestMode.LATE)
         present = {(row.profile.ticker, row.profile.category) for row in rows}
         sealed = Sealed(
             bucket_utc=bucket_utc,
@@ -152,7 +206,12 @@ class BucketFolder:
             repeated=self._repeated,
             late_n=self._late_n,
             refused=tuple(sorted(self._refused.items())),
+            covered=tuple(
+                (row.profile.ticker, row.profile.category) for row in rows if row.mode == IngestMode.REST != self._mode
+            ),
+            lag_ns=self._lag_ns,
         )
+        self._lag_ns = None
         self._late.clear()
         self._refused.clear()
         self._repeated = self._late_n = 0
@@ -163,17 +222,24 @@ class BucketFolder:
         self._refused[refused.code.value] += 1
         return refused
 
+    def _note_lag(self, lag_ns: int) -> None:
+        if lag_ns < STALE_NS and (self._lag_ns is None or abs(lag_ns) < abs(self._lag_ns)):
+            self._lag_ns = lag_ns
+
     def _out_of_order(self, key: Group, source_utc: Utc, received_utc: Utc) -> Refused | None:
         if source_utc > received_utc + AHEAD_NS_MAX:
             seconds = (source_utc - received_utc) // SECOND
             return Refused(Refusal.TIME_AHEAD, f"a frame of {key} is {seconds} s ahead of the clock")
+        if source_utc < received_utc - STALE_NS:
+            seconds = (received_utc - source_utc) // SECOND
+            return Refused(Refusal.STALE, f"a frame of {key} is {seconds} s old")
         newest_utc = self._newest_utc.get(key, Utc(0))
         if source_utc < newest_utc:
             seconds = (newest_utc - source_utc) // SECOND
             return Refused(Refusal.TIME_BACKWARDS, f"a frame of {key} is {seconds} s older than the one before")
         return None
 
-    def _keep(self, key: Group, packed: Packed, source_utc: Utc, received_utc: Utc, sequence: int) -> None:
+    def _keep(self, key: Group, packed: Packed | Profile, source_utc: Utc, received_utc: Utc, sequence: int) -> None:
         slot = self._slot(key, bucket_of(source_utc), source_utc)
         slot.previous = slot.newest
         slot.newest = packed
@@ -181,6 +247,7 @@ class BucketFolder:
         slot.last_utc = source_utc
         slot.received_utc = received_utc
         slot.sequence = sequence
+        self.flow.note(received_utc, source_utc)
 
     def _slot(self, key: Group, bucket_utc: Utc, source_utc: Utc) -> _Slot:
         if bucket_utc > self._sealed_utc:
@@ -227,11 +294,19 @@ class BucketFolder:
                 del spots[: SPOTS_KEPT // 2]
         return None
 
-    def _rows_of(self, slots: list[tuple[Group, _Slot]], mode: str) -> tuple[Row, ...]:
+    def _rows_of(self, slots: list[tuple[Group, _Slot]], of_frames: IngestMode) -> tuple[Row, ...]:
         rows = []
         for key, slot in slots:
-            profile = self._decode(key, slot)
+            if self._is_opening(slot.last_utc):
+                self.count_refused(Refusal.OPENING)
+                continue
+            profile, mode = self._decode(key, slot), of_frames
+            if profile is None and slot.cover is not None:
+                profile, mode = self._with_spot(slot.cover), mode if mode is IngestMode.LATE else IngestMode.REST
             if profile is not None:
+                profile = self._with_plausible_spot(profile)
+                if codec.has_clipped(profile):
+                    self.count_refused(Refusal.CLIPPED)
                 rows.append(
                     Row(
                         profile=profile,
@@ -250,12 +325,29 @@ class BucketFolder:
         for packed in (slot.newest, slot.previous):
             if packed is None:
                 continue
+            if isinstance(packed, Profile):
+                return self._with_spot(packed)
             decoded = codec.decode_packed(key, packed, self._bytes_max)
             if isinstance(decoded, Profile):
                 return self._with_spot(decoded)
             if isinstance(decoded, Refused):
                 self._refuse(decoded)
         return None
+
+    def _is_opening(self, source_utc: Utc) -> bool:
+        """Return whether nothing newer came than what the vendor may publish before its day has begun."""
+        session = session_of(source_utc)
+        if session != self._session:
+            self._session, self._open_utc = session, at_exchange(session, OPEN_CLOCK)
+        return self._open_utc <= source_utc < self._open_utc + OPENING_NS
+
+    def _with_plausible_spot(self, profile: Profile) -> Profile:
+        """Return a profile without its spot where that cannot be the ticker's price."""
+        watch = self._watches.setdefault(profile.ticker, SpotWatch())
+        if not profile.spot or watch.is_plausible(profile.spot, bucket_of(profile.source_utc)):
+            return profile
+        self.count_refused(Refusal.IMPLAUSIBLE)
+        return _with(profile, Ticks(0))
 
     def _with_spot(self, profile: Profile) -> Profile:
         """Return a profile with the ticker's spot nearest in time where the frame came without one."""
@@ -266,13 +358,18 @@ class BucketFolder:
         near = min(spots[max(at - 1, 0) : at + 1], key=lambda s: abs(s.source_utc - profile.source_utc))
         if abs(near.source_utc - profile.source_utc) > SPOT_DISTANCE_NS_MAX:
             return profile
-        return Profile(
-            profile.ticker,
-            profile.category,
-            profile.source_utc,
-            near.spot,
-            profile.scalars,
-            profile.strikes,
-            profile.values,
-            profile.priors,
-        )
+        return _with(profile, near.spot)
+
+
+def _with(profile: Profile, spot: Ticks) -> Profile:
+    """Return a profile with another spot."""
+    return Profile(
+        profile.ticker,
+        profile.category,
+        profile.source_utc,
+        spot,
+        profile.scalars,
+        profile.strikes,
+        profile.values,
+        profile.priors,
+    )

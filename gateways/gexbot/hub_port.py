@@ -1,4 +1,4 @@
-"""One hub's port: a thread with its own loop that keeps the WebSocket, folds frames, and seals buckets on command.
+"""One hub's port: keeps the WebSocket of each key, folds frames, and has silence covered by polling on command.
 
 A drop is recovered here for 30 s with the reconnection token (memberships and missed frames come back). What
 cannot be recovered is told as `HubDown`; whether and when to dial again is the actor's decision.
@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
-from collections.abc import Callable, Iterable
-from typing import Final, assert_never
+from typing import Final
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import msgspec
@@ -19,24 +17,26 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 from websockets.typing import Subprotocol
 
-from domain.instants import bucket_of
-from domain.options.profile import Row, Rows
+from domain.options.profile import Profile
 from domain.units import Utc
-from gateways.gexbot.codec import PAYLOAD_BYTES_MAX
-from gateways.gexbot.folding import BucketFolder
-from gateways.gexbot.negotiate import USER_AGENT, AddressBook, Tell
+from gateways.bucket_port import BucketPort, End, PortSetup
+from gateways.gexbot.codec import Refused
+from gateways.gexbot.negotiate import USER_AGENT, AddressBook, hidden
+from gateways.gexbot.rest import NOT_POLLED, NoAnswer, RestClient, RestPoller
 from messages import market
 
 SUBPROTOCOL: Final = "json.reliable.webpubsub.azure.v1"
 ACK_EVERY_N: Final = 50
 ACK_WITHIN_S: Final = 0.1
 RECOVERY_S: Final = 30.0  # the service keeps a dropped session about this long
-RECOVERY_PAUSE_S: Final = 0.5
+RECOVERY_PAUSE_S: Final = 0.5  # the first pause between dials that recover; it doubles ...
+RECOVERY_PAUSE_MAX_S: Final = 4.0  # ... up to this
+LASTING_S: Final = 2.0  # a recovered connection that delivered for this long begins afresh
 OPEN_TIMEOUT_S: Final = 5.0
+WATCH_S: Final = 0.25
+JOINED_AGAIN: Final = 10_000  # added to the ackId of a joining that is tried a second and last time
 MESSAGE_BYTES_MAX: Final = 16 * 1024 * 1024
 _POLICY_VIOLATION: Final = 1008  # the service does not know the session: only a fresh dial helps
-
-Command = market.DialHub | market.SealBucket
 
 
 class _Link:
@@ -47,163 +47,132 @@ class _Link:
         self.reconnection_token = ""
         self.largest = 0
         self.acked = 0
+        self.frames = 0
+        self.joins: dict[int, str] = {}
 
 
-class _End(msgspec.Struct, frozen=True):
-    """How a connection (or the attempt at one) ended."""
+class Cover(msgspec.Struct, frozen=True):
+    """How a hub's port stands in for what its sessions do not deliver.
 
-    cause: str
-    was_up: bool = False
-    can_recover: bool = True
-    can_reuse: bool = True
+    `tickers` are those of each key; `always` those that no key has room for; `after_s` the real seconds without a frame
+    that make a session quiet.
+    """
+
+    client: RestClient
+    tickers: tuple[tuple[str, ...], ...]
+    always: tuple[str, ...] = ()
+    after_s: float = 15.0
 
 
-class HubPort:
-    """The port of one hub.
+class HubPort(BucketPort):
+    """The port of one of the vendor's hubs.
 
     Args:
-        hub: our name of the hub (`classic`); facts go to `hub:<hub>`.
-        expected: the (ticker, category) pairs that it delivers.
+        setup: as every port's.
         book: where the feed's port leaves the addresses.
-        tell: takes an address and a message; called from this port's thread.
-        now_utc: the clock that frames are received by.
         recovery_s: real seconds of trying to recover a dropped session.
-        frame_bytes_max: decompressed size above which a frame is refused.
-        on_whole: is called, in this port's thread, when a bucket is whole; of use to who paces a simulated market.
-        whole_from_ns: a bucket is whole once each expected pair has a frame of this part of it, or later.
+        cover: how silence is covered; `None`: not at all.
     """
 
     def __init__(
-        self,
-        hub: str,
-        expected: Iterable[tuple[str, str]],
-        *,
-        book: AddressBook,
-        tell: Tell,
-        now_utc: Callable[[], Utc],
-        recovery_s: float = RECOVERY_S,
-        frame_bytes_max: int = PAYLOAD_BYTES_MAX,
-        on_whole: Callable[[str, Utc], None] | None = None,
-        whole_from_ns: int = 0,
+        self, setup: PortSetup, *, book: AddressBook, recovery_s: float = RECOVERY_S, cover: Cover | None = None
     ) -> None:
-        self.name = f"port:hub:{hub}"
-        self._on_whole = on_whole
-        self._whole_utc = Utc(0)
-        self._hub = hub
-        self._owner = f"hub:{hub}"
-        self._folder = BucketFolder(hub, expected, frame_bytes_max, whole_from_ns)
+        super().__init__(setup)
         self._book = book
-        self._tell = tell
-        self._now_utc = now_utc
         self._recovery_s = recovery_s
-        self._is_up = False
-        self._was_down = True
-        self._keeper: asyncio.Task[None] | None = None
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
+        self._cover = cover
+        self._categories = frozenset(category for _, category in setup.expected)
+        self._covered: set[int] = set()
+        keys_n = len(cover.tickers) if cover is not None else 1
+        self._flowed: list[tuple[float, Utc]] = [(0.0, Utc(0))] * keys_n
+        self._quiet: set[int] = set()
+        self._poller = None if cover is None else RestPoller(cover.client, setup.now_utc, self._take_polled)
 
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
+    def begin(self) -> None:
+        """Watch for silence, and poll what no key carries."""
+        if self._cover is None or self._poller is None:
+            return
+        self._flowed = [(self.loop.time(), self.setup.now_utc())] * len(self._flowed)
+        self._want()
+        self.loop.create_task(self._poller.run())
+        self.loop.create_task(self._watch(self._cover.after_s))
 
-    def post(self, command: Command) -> None:
-        """Take a command; never blocks. After `close` it is dropped."""
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._take, command)
+    def cover(self, command: market.CoverHub) -> None:
+        """Begin or end to poll for the session with a key; silence that lasts is told anew."""
+        if command.is_wanted:
+            self._covered.add(command.key_n)
+        else:
+            self._covered.discard(command.key_n)
+            self._quiet.discard(command.key_n)
+        self._want()
 
-    def close(self, timeout_s: float = 5.0) -> None:
-        """Close the connection in good order and end the thread."""
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(timeout_s)
+    def not_polled(self, absent: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+        """Return those of the absent pairs that polling leaves out."""
+        polled = self._polled_tickers()
+        return tuple(pair for pair in absent if pair[0] in polled and pair[1] in NOT_POLLED)
 
-    def _run(self) -> None:
-        try:
-            self._loop.run_forever()
-            if self._keeper is not None:
-                self._keeper.cancel()
-                self._loop.run_until_complete(asyncio.wait([self._keeper]))
-        finally:
-            self._loop.close()
+    def _polled_tickers(self) -> frozenset[str]:
+        if self._cover is None:
+            return frozenset()
+        covered = [ticker for key_n in self._covered for ticker in self._cover.tickers[key_n]]
+        return frozenset((*covered, *self._cover.always))
 
-    def _take(self, command: Command) -> None:
-        match command:
-            case market.SealBucket():
-                self._seal(command.bucket_utc)
-            case market.DialHub():
-                self._keeper = self._loop.create_task(self._keep(command.feed_epoch, self._keeper))
-            case _:
-                assert_never(command)
+    def _want(self) -> None:
+        if self._poller is not None:
+            polled = self._polled_tickers()
+            wanted = {pair for pair in self.setup.expected if pair[0] in polled and pair[1] not in NOT_POLLED}
+            if wanted != self._poller.wanted:
+                self._poller.want(wanted)
 
-    def _seal(self, bucket_utc: Utc) -> None:
-        sealed = self._folder.seal(bucket_utc)
-        was_down, self._was_down = self._was_down, not self._is_up
-        self._tell(
-            self._owner,
-            market.BucketSealed(
-                hub=self._hub,
-                bucket_utc=bucket_utc,
-                rows=sealed.rows,
-                absent=sealed.absent,
-                counts=market.FrameCounts(
-                    accepted=sealed.accepted,
-                    repeated=sealed.repeated,
-                    late=sealed.late_n,
-                    refused=sealed.refused,
-                ),
-                why_absent="disconnected" if was_down else "silent",
-                late=self._by_bucket(sealed.late),
-            ),
-        )
+    def _take_polled(self, answer: Profile | Refused | NoAnswer) -> None:
+        if isinstance(answer, Profile):
+            self.keep(answer, is_cover=True)
+        else:
+            self.folder.count_refused(answer.code if isinstance(answer, NoAnswer) else f"rest_{answer.code}")
 
-    def _by_bucket(self, late: tuple[Row, ...]) -> tuple[Rows, ...]:
-        """Return rows of earlier buckets, parted by their bucket."""
-        buckets: dict[Utc, list[Row]] = {}
-        for row in late:
-            buckets.setdefault(bucket_of(row.last_utc), []).append(row)
-        return tuple(Rows(f"{self._hub}/{utc}/late", tuple(rows)) for utc, rows in sorted(buckets.items()))
-
-    async def _keep(self, feed_epoch: int, older: asyncio.Task[None] | None) -> None:
-        """Hold one session from its dial to its loss; tell `HubDown` when it cannot be kept."""
-        if older is not None:
-            older.cancel()
-            await asyncio.wait([older])
-        try:
-            end = await self._hold(feed_epoch)
-        except asyncio.CancelledError:
-            self._note_down()
-            raise
-        except Exception as error:  # a bug must not leave a hub silent for ever
-            end = _End(f"fault in the port: {error!r}")
-        self._note_down()
-        self._tell(
-            self._owner,
-            market.HubDown(hub=self._hub, feed_epoch=feed_epoch, cause=end.cause, can_reuse=end.can_reuse),
-        )
-
-    async def _hold(self, feed_epoch: int) -> _End:
-        url = self._book.url(feed_epoch, self._hub)
-        if url is None:
-            return _End("no address for this feed epoch", can_reuse=False)
-        link = _Link()
-        dropped_s = 0.0
-        address = url
+    async def _watch(self, after_s: float) -> None:
+        """Tell which sessions deliver nothing."""
         while True:
-            dialled_s = self._loop.time()
-            end = await self._connection(address, link, feed_epoch)
-            self._note_down()
+            now_s = self.loop.time()
+            for key_n, (flowed_s, flowed_utc) in enumerate(self._flowed):
+                if now_s - flowed_s >= after_s and key_n not in self._quiet:
+                    self._quiet.add(key_n)
+                    self.tell(market.HubQuiet(hub=self.setup.hub, since_utc=flowed_utc, key_n=key_n))
+            await asyncio.sleep(min(WATCH_S, after_s / 4))
+
+    def _note_flow(self, key_n: int) -> None:
+        """Take note of a frame; tell at once that a session which was quiet delivers again."""
+        self._flowed[key_n] = self.loop.time(), self.setup.now_utc()
+        if key_n in self._quiet:
+            self._quiet.discard(key_n)
+            self.tell(market.HubFlows(hub=self.setup.hub, key_n=key_n))
+
+    async def hold(self, dial: market.DialHub) -> End:
+        """Dial the address of the epoch, and recover what drops as long as the service keeps it."""
+        url = self._book.url(dial.feed_epoch, self.setup.hub, dial.key_n)
+        if url is None:
+            return End("no address for this feed epoch", can_reuse=False)
+        link = _Link()
+        address, trying_since_s, pause_s = url, None, RECOVERY_PAUSE_S
+        while True:
+            dialled_s, frames_before = self.loop.time(), link.frames
+            end = await self._connection(address, link, dial)
+            end = msgspec.structs.replace(end, cause=hidden(end.cause, ""))
+            self.note_down(dial.key_n)
             if link.connection_id is None or not end.can_recover:
-                return end
-            now_s = self._loop.time()
-            if end.was_up:
-                dropped_s = now_s
-            elif now_s - dropped_s > self._recovery_s:
-                return _End(f"not recovered within {self._recovery_s:g} s: {end.cause}")
-            if now_s - dialled_s < RECOVERY_PAUSE_S:  # at once only after a session that lasted
-                await asyncio.sleep(RECOVERY_PAUSE_S)
+                return msgspec.structs.replace(end, has_delivered=link.frames > 0)
+            now_s = self.loop.time()
+            if trying_since_s is None or (link.frames > frames_before and now_s - dialled_s >= LASTING_S):
+                trying_since_s, pause_s = now_s, RECOVERY_PAUSE_S
+            elif now_s - trying_since_s > self._recovery_s:
+                cause = f"not recovered within {self._recovery_s:g} s: {end.cause}"
+                return End(cause, has_delivered=link.frames > 0)
+            if now_s - dialled_s < LASTING_S:  # at once only after a session that lasted
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, RECOVERY_PAUSE_MAX_S)
             address = _recovery_url(url, link)
 
-    async def _connection(self, address: str, link: _Link, feed_epoch: int) -> _End:
+    async def _connection(self, address: str, link: _Link, dial: market.DialHub) -> End:
         """Dial once and read until the connection ends."""
         is_recovery = link.connection_id is not None
         try:
@@ -220,13 +189,13 @@ class HubPort:
         except InvalidStatus as error:
             status = error.response.status_code
             holds = status not in (401, 403)
-            return _End(f"the hub refused the dial with {status}", can_recover=holds, can_reuse=holds)
+            return End(f"the hub refused the dial with {status}", can_recover=holds, can_reuse=holds)
         except (OSError, TimeoutError, InvalidHandshake, InvalidURI, EOFError) as error:
-            return _End(f"the hub could not be reached: {error or type(error).__name__}")
+            return End(f"the hub could not be reached: {error or type(error).__name__}")
         acknowledge = asyncio.Event()
-        acker = self._loop.create_task(self._acknowledge(socket, link, acknowledge))
+        acker = self.loop.create_task(self._acknowledge(socket, link, acknowledge))
         try:
-            return await self._read(socket, link, acknowledge, feed_epoch, is_recovery=is_recovery)
+            return await self._read(socket, link, acknowledge, dial, is_recovery=is_recovery)
         finally:
             acker.cancel()
             await socket.close()
@@ -236,10 +205,10 @@ class HubPort:
         socket: ClientConnection,
         link: _Link,
         acknowledge: asyncio.Event,
-        feed_epoch: int,
+        dial: market.DialHub,
         *,
         is_recovery: bool,
-    ) -> _End:
+    ) -> End:
         farewell: str | None = None
         try:
             while True:
@@ -247,22 +216,27 @@ class HubPort:
                 if message is None:
                     continue
                 if message.get("type") == "message":
-                    self._fold(message, link)
+                    if self._fold(message, link):
+                        self._note_flow(dial.key_n)
                     if link.largest - link.acked >= ACK_EVERY_N:
                         await self._send_ack(socket, link)
                     elif link.largest > link.acked:
                         acknowledge.set()
                 elif message.get("event") == "connected":
                     recovered = is_recovery and message.get("connectionId") == link.connection_id
-                    self._note_up(message, link, feed_epoch, recovered=recovered)
+                    self._note_up(message, link, dial, recovered=recovered)
+                    if not recovered:
+                        await self._join(socket, link, dial)
+                elif message.get("type") == "ack":
+                    await self._on_ack(socket, link, message)
                 elif message.get("event") == "disconnected":
                     farewell = str(message.get("message", ""))[:200]
         except ConnectionClosed as closed:
             code = None if closed.rcvd is None else closed.rcvd.code
             if farewell is not None or code == _POLICY_VIOLATION:
                 reason = farewell or (closed.rcvd.reason if closed.rcvd is not None else "")
-                return _End(f"the service ended the session: {reason}", can_recover=False)
-            return _End(f"the connection was lost ({code or 'no close frame'})", was_up=self._is_up)
+                return End(f"the service ended the session: {reason}", can_recover=False)
+            return End(f"the connection was lost ({code or 'no close frame'})")
 
     def _parse(self, text: bytes) -> dict[str, object] | None:
         try:
@@ -271,39 +245,53 @@ class HubPort:
             message = None
         if isinstance(message, dict):
             return message
-        self._folder.refuse_envelope("a message is no JSON object")
+        self.folder.refuse_envelope("a message is no JSON object")
         return None
 
-    def _fold(self, message: dict[str, object], link: _Link) -> None:
+    def _fold(self, message: dict[str, object], link: _Link) -> bool:
+        """Take a data message; return whether it was a frame that can be used."""
         match message:
             case {"sequenceId": int(sequence)}:
                 if sequence <= link.largest:
-                    self._folder.count_repeated()
-                    return
+                    self.folder.count_repeated()
+                    return False
                 link.largest = sequence
             case _:
                 sequence = 0
         match message:
             case {"group": str(group), "data": str(data)}:
-                self._folder.fold(group, data, self._now_utc(), sequence)
-                if self._on_whole is not None and self._folder.whole_utc > self._whole_utc:
-                    self._whole_utc = self._folder.whole_utc
-                    self._on_whole(self._hub, self._whole_utc)
+                is_used = self.folder.fold(group, data, self.setup.now_utc(), sequence) is None
+                link.frames += is_used
+                self.note_whole()
+                return is_used
             case _:
-                self._folder.refuse_envelope("a message has no group or no data")
+                self.folder.refuse_envelope("a message has no group or no data")
+                return False
 
-    def _note_up(self, message: dict[str, object], link: _Link, feed_epoch: int, *, recovered: bool) -> None:
+    def _note_up(self, message: dict[str, object], link: _Link, dial: market.DialHub, *, recovered: bool) -> None:
         link.acked = 0  # an acknowledgement may have died with the old socket
         if not recovered:
             link.largest = 0
         link.connection_id = str(message.get("connectionId", ""))
         link.reconnection_token = str(message.get("reconnectionToken") or link.reconnection_token)
-        self._is_up = True
-        self._tell(self._owner, market.HubUp(hub=self._hub, feed_epoch=feed_epoch, recovered=recovered))
+        self.note_up(dial, recovered=recovered)
 
-    def _note_down(self) -> None:
-        self._is_up = False
-        self._was_down = True
+    async def _join(self, socket: ClientConnection, link: _Link, dial: market.DialHub) -> None:
+        """Join the hub's groups where that is the client's to do."""
+        link.joins = dict(enumerate(self._book.joins(dial.feed_epoch, dial.key_n, self._categories), start=1))
+        for ack_id, group in link.joins.items():
+            await socket.send(_joining(group, ack_id))
+
+    async def _on_ack(self, socket: ClientConnection, link: _Link, message: dict[str, object]) -> None:
+        """Take the answer to a joining: one that is there already is joined, a fault of the service is tried again."""
+        match message:
+            case {"ackId": int(ack_id), "success": False, "error": {"name": str(name)}} if name != "Duplicate":
+                self.folder.count_refused(f"join_{name.lower()[:24]}")
+                if name == "InternalServerError" and ack_id in link.joins:
+                    group = link.joins.pop(ack_id)
+                    await socket.send(_joining(group, ack_id + JOINED_AGAIN))
+            case _:
+                pass  # joined
 
     async def _acknowledge(self, socket: ClientConnection, link: _Link, acknowledge: asyncio.Event) -> None:
         """Acknowledge what came within the last 100 ms (busy hubs acknowledge every 50 messages besides)."""
@@ -318,6 +306,10 @@ class HubPort:
     async def _send_ack(self, socket: ClientConnection, link: _Link) -> None:
         link.acked = link.largest
         await socket.send(f'{{"type":"sequenceAck","sequenceId":{link.largest}}}')
+
+
+def _joining(group: str, ack_id: int) -> str:
+    return orjson.dumps({"type": "joinGroup", "group": group, "ackId": ack_id}).decode()
 
 
 def _recovery_url(url: str, link: _Link) -> str:

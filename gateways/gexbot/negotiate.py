@@ -6,8 +6,9 @@ Keys and access tokens stay in here: no message and no sentence carries one.
 from __future__ import annotations
 
 import queue
+import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 import msgspec
@@ -17,8 +18,9 @@ from urllib3.exceptions import HTTPError, LocationValueError
 from urllib3.util import parse_url
 
 from domain.units import Utc
+from gateways.bucket_port import Tell
+from gateways.gexbot.codec import parse_group
 from messages import market
-from messages.base import Message
 
 USER_AGENT: Final = "zerohour"
 FEED_PORT: Final = "port:feed"
@@ -28,8 +30,7 @@ TIMEOUT_S: Final = 10.0
 TOKEN_LIFE_S: Final = 900  # "about 15 minutes", looked at when dialling only
 _FINAL_STATUS: Final = {400, 401, 403, 404, 405}
 _V2_PREFIX: Final = "v2_"
-
-Tell = Callable[[str, Message], None]
+_TOKEN: Final = re.compile(r"((?:access|awps_reconnection)_token=)[^&\s'\"]+")
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -42,24 +43,54 @@ class Refusal(msgspec.Struct, frozen=True):
 _NO_URL: Final = Refusal("feed.negotiate_url is no http or https URL with a host", is_final=True)
 
 
+class Addresses(msgspec.Struct, frozen=True):
+    """What a negotiate gave: the URL of each hub; `prefix` where the client itself must join (`blue`, `red`)."""
+
+    urls: dict[str, str]
+    prefix: str | None = None
+
+
 class AddressBook:
-    """The URLs of the newest negotiate, by hub; older ones are gone (their tokens are dead). Thread-safe."""
+    """The URLs of each key's newest negotiate, by hub; older ones are gone (their tokens are dead). Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._feed_epoch = -1
-        self._urls: dict[str, str] = {}
+        self._found: dict[int, tuple[int, Addresses, tuple[str, ...]]] = {}
 
-    def put(self, feed_epoch: int, urls: dict[str, str]) -> None:
-        """Take the addresses of a negotiate."""
+    def put(
+        self, feed_epoch: int, found: Addresses | dict[str, str], key_n: int = 0, groups: Sequence[str] = ()
+    ) -> None:
+        """Take the addresses of a negotiate with a key, and the groups that it asked for."""
+        addresses = found if isinstance(found, Addresses) else Addresses(dict(found))
         with self._lock:
-            self._feed_epoch = feed_epoch
-            self._urls = dict(urls)
+            self._found[key_n] = feed_epoch, addresses, tuple(groups)
 
-    def url(self, feed_epoch: int, hub: str) -> str | None:
-        """Return a hub's URL; `None` when the epoch is not the newest or has no such hub."""
+    def url(self, feed_epoch: int, hub: str, key_n: int = 0) -> str | None:
+        """Return a hub's URL; `None` when the epoch is not the key's newest or has no such hub."""
         with self._lock:
-            return self._urls.get(hub) if feed_epoch == self._feed_epoch else None
+            newest, addresses, _ = self._found.get(key_n, _NOTHING)
+            return addresses.urls.get(hub) if feed_epoch == newest else None
+
+    def joins(self, feed_epoch: int, key_n: int, categories: Collection[str]) -> tuple[str, ...]:
+        """Return the groups of these categories that the client must join itself, under the prefix of the epoch."""
+        with self._lock:
+            newest, addresses, groups = self._found.get(key_n, _NOTHING)
+        if feed_epoch != newest or addresses.prefix is None:
+            return ()
+        return tuple(f"{addresses.prefix}_{group}" for group in groups if _is_of(group, categories))
+
+
+def _is_of(group: str, categories: Collection[str]) -> bool:
+    key = parse_group(group)
+    return key is not None and key.category in categories
+
+
+_NOTHING: Final[tuple[int, Addresses, tuple[str, ...]]] = (-1, Addresses({}), ())
+
+
+def hidden(sentence: str, key: str) -> str:
+    """Return a sentence without the key and without access tokens, whoever wrote them there."""
+    return _TOKEN.sub(r"\1(hidden)", sentence.replace(key, "(the key)") if key else sentence)
 
 
 def hub_name(vendor_hub: str) -> str:
@@ -73,6 +104,27 @@ def negotiate(url: str, key: str, groups: Sequence[str], timeout_s: float = TIME
     This ends the key's older sessions, so it is asked once: no retries, no redirects. Blocks up to `timeout_s` real
     seconds.
     """
+    found = _negotiated("POST", url, key, {"groups": list(groups)}, timeout_s)
+    return found if isinstance(found, Refusal) else found.urls
+
+
+def negotiate_legacy(url: str, key: str, timeout_s: float = TIMEOUT_S) -> Addresses | Refusal:
+    """Return the hubs' URLs and the prefix of their groups (legacy), or why there are none; as `negotiate` else."""
+    found = _negotiated("GET", url, key, None, timeout_s)
+    if isinstance(found, Addresses) and found.prefix is None:
+        return Refusal("the vendor answered without a prefix: set feed.protocol to v2", is_final=True)
+    return found
+
+
+def _negotiated(
+    method: str, url: str, key: str, body: dict[str, list[str]] | None, timeout_s: float
+) -> Addresses | Refusal:
+    answer = _asked(method, url, key, body, timeout_s)
+    return answer if isinstance(answer, Refusal) else _addresses(*answer)
+
+
+def _asked(method: str, url: str, key: str, body: object, timeout_s: float) -> tuple[str, bytes] | Refusal:
+    """Ask once; return the host and its answer."""
     headers = {"Authorization": f"Bearer {key}", "User-Agent": USER_AGENT, "Accept": "application/json"}
     try:
         target = parse_url(url)
@@ -82,8 +134,7 @@ def negotiate(url: str, key: str, groups: Sequence[str], timeout_s: float = TIME
         with (
             PoolManager(num_pools=1, retries=False, timeout=Timeout(total=timeout_s)) as pools,
             pools.request(
-                "POST", url, json={"groups": list(groups)}, headers=headers,
-                redirect=False, preload_content=False, decode_content=False,
+                method, url, json=body, headers=headers, redirect=False, preload_content=False, decode_content=False,
             ) as response,
         ):  # fmt: skip
             status, answer = response.status, response.read(ANSWER_BYTES_MAX)
@@ -96,7 +147,7 @@ def negotiate(url: str, key: str, groups: Sequence[str], timeout_s: float = TIME
     if status != 200:
         why = f"{host} refused to negotiate with {status}: {_reason(answer)}"
         return Refusal(why, is_final=status in _FINAL_STATUS)
-    return _urls(host, answer)
+    return host, answer
 
 
 def _cause(error: BaseException) -> str:
@@ -106,10 +157,12 @@ def _cause(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def _urls(host: str, answer: bytes) -> dict[str, str] | Refusal:
+def _addresses(host: str, answer: bytes) -> Addresses | Refusal:
     match _json(answer):
-        case {"websocket_urls": dict(urls)} if urls and all(_is_ws(u) for u in urls.values()):
-            return {hub_name(hub): url for hub, url in urls.items()}
+        case {"websocket_urls": dict(urls), **rest} if urls and all(_is_ws(u) for u in urls.values()):
+            prefix = rest.get("prefix")
+            found = {hub_name(hub): url for hub, url in urls.items()}
+            return Addresses(found, prefix if isinstance(prefix, str) and prefix else None)
     return Refusal(f"{host} answered without usable websocket_urls", is_final=False)
 
 
@@ -136,26 +189,29 @@ class FeedPort:
 
     Args:
         url: of negotiate.
-        key: the vendor key.
+        keys: the vendor's keys, by number.
         book: where the addresses are left for the hubs' ports.
         tell: takes an address and a message; called from this port's thread.
         now_utc: the clock for `token_until_utc`.
         token_life_ns: how long addresses are good for new dials, on that clock.
+        is_legacy: whether the older negotiation is used.
     """
 
     def __init__(
         self,
         url: str,
-        key: str,
+        keys: Sequence[str],
         *,
         book: AddressBook,
         tell: Tell,
         now_utc: Callable[[], Utc],
         token_life_ns: int = TOKEN_LIFE_S * 1_000_000_000,
+        is_legacy: bool = False,
     ) -> None:
+        self._is_legacy = is_legacy
         self.name = FEED_PORT
         self._url = url
-        self._key = key
+        self._keys = tuple(keys)
         self._book = book
         self._tell = tell
         self._now_utc = now_utc
@@ -182,12 +238,24 @@ class FeedPort:
 
     def _negotiate(self, command: market.Negotiate) -> market.Negotiated | market.NegotiateFailed:
         asked_utc = self._now_utc()
-        result = negotiate(self._url, self._key, command.groups)
+        key = self._keys[command.key_n]
+        result: Addresses | dict[str, str] | Refusal
+        if self._is_legacy:
+            result = negotiate_legacy(self._url, key)
+        else:
+            result = negotiate(self._url, key, command.groups)
         if isinstance(result, Refusal):
-            return market.NegotiateFailed(feed_epoch=command.feed_epoch, why=result.why, is_final=result.is_final)
-        self._book.put(command.feed_epoch, result)
+            return market.NegotiateFailed(
+                feed_epoch=command.feed_epoch,
+                why=hidden(result.why, key),
+                is_final=result.is_final,
+                key_n=command.key_n,
+            )
+        self._book.put(command.feed_epoch, result, command.key_n, command.groups)
+        urls = result.urls if isinstance(result, Addresses) else result
         return market.Negotiated(
             feed_epoch=command.feed_epoch,
-            hubs=tuple(sorted(result)),
+            key_n=command.key_n,
+            hubs=tuple(sorted(urls)),
             token_until_utc=asked_utc + self._token_life_ns,
         )

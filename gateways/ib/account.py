@@ -15,7 +15,8 @@ from messages.broker import AccountRead, AccountUnreadable
 
 CURRENCY: Final = "USD"
 NAV, AVAILABLE, BUYING_POWER, DAY_TRADES = "NetLiquidation", "AvailableFunds", "BuyingPower", "DayTradesRemaining"
-_TAGS: Final = frozenset({NAV, AVAILABLE, BUYING_POWER, DAY_TRADES})
+CASH: Final = "TotalCashValue"
+_TAGS: Final = frozenset({NAV, AVAILABLE, BUYING_POWER, DAY_TRADES, CASH})
 _PENDING: Final = "0.00 (not yet known)"
 
 
@@ -45,7 +46,7 @@ class AccountValues:
         if nav is not None and nav > 0 and available is not None:
             self._told_why = ""
             buying_power = self._values.get(BUYING_POWER)
-            day_trades = self._values.get(DAY_TRADES)
+            day_trades, cash = self._values.get(DAY_TRADES), self._values.get(CASH)
             return AccountRead(
                 session_epoch=session_epoch,
                 nav_cents=cents_of(nav),
@@ -53,6 +54,7 @@ class AccountValues:
                 buying_power_cents=cents_of(available if buying_power is None else buying_power),
                 day_trades_remaining=None if day_trades is None else round(day_trades),
                 read_utc=now,
+                cash_cents=None if cash is None else cents_of(cash),
             )
         why = self._why()
         is_pending = nav == 0 or not self.is_whole

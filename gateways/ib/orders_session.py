@@ -15,7 +15,7 @@ from domain.instruments import OrderType, Side
 from domain.orders.table import CodeMeaning, OrderStatus
 from domain.units import Cents, Qty, Ticks
 from gateways.ib import translate as tr
-from gateways.ib.account import AccountValues
+from gateways.ib.account import CURRENCY, AccountValues
 from gateways.ib.answers import Answers, RequestError
 from gateways.ib.codes import POSITIONS_NOT_READY, ends_request, status_of
 from gateways.ib.decoding import COMPLETED_ORDER, EXECUTION, OPEN_ORDER, POSITION, WireFill
@@ -252,7 +252,10 @@ class OrdersSession(Session):
         self._executions.end(request_id)
 
     def commissionReport(self, exec_id: str, commission: float | None, currency: str) -> None:
-        """The fee of one execution, live or read back, sometimes before it; not yet known, it is told again later."""
+        """The fee of one execution, live or read back, sometimes before it; not yet known, it is told again later.
+
+        One in another currency than ours is not converted: no rate is known here.
+        """
         if not self.is_current or commission is None:
             return
         base, revision = tr.split_exec_id(exec_id)
@@ -261,7 +264,7 @@ class OrdersSession(Session):
                 session_epoch=self.epoch,
                 exec_id=base,
                 revision=revision,
-                commission_cents=tr.cents_of(commission),
+                commission_cents=tr.cents_of(commission) if currency == CURRENCY else None,
                 raw=f"commission={commission:g} {currency}",
             )
         )
@@ -315,7 +318,7 @@ class OrdersSession(Session):
 
     # -- read-back ----------------------------------------------------------------------------
 
-    async def read_all(self, within_s: float = 10.0) -> Groups:
+    async def read_all(self, within_s: float) -> Groups:
         """Ask for open and completed orders, positions, executions (last, so that they cover the others).
 
         Each group succeeds or fails by itself, with the broker's words, `within_s` real seconds.

@@ -30,6 +30,8 @@ from messages import market as m
 BID_PRICE, ASK_PRICE, LAST_PRICE = frozenset({1, 66}), frozenset({2, 67}), frozenset({4, 68})
 BID_SIZE, ASK_SIZE, VOLUME = frozenset({0, 69}), frozenset({3, 70}), frozenset({8, 74})
 MODEL: Final = frozenset({13, 83})
+OPEN_INTEREST: Final = {Right.CALL: 27, Right.PUT: 28}  # of a call's line the one of puts says nothing
+OPTION_GENERIC_TICKS: Final = "101"  # asks for the open interest
 DELAYED: Final = frozenset({66, 67, 68, 69, 70, 74, 83})
 HALTED: Final = 49
 NOT_HALTED, HALTS = 0.0, frozenset({1.0, 2.0})  # general, for volatility; -1 says that nobody knows
@@ -45,19 +47,21 @@ class Line:
 
     __slots__ = (
         "ask", "ask_size", "at_utc", "bid", "bid_size", "con_id", "data_type", "greeks", "is_halted", "last",
-        "request_id", "ticker", "told_s", "unconfirmed", "volume",
+        "open_interest", "request_id", "right", "ticker", "told_s", "unconfirmed", "volume",
     )  # fmt: skip
 
-    def __init__(self, request_id: int, con_id: int, ticker: str) -> None:
+    def __init__(self, request_id: int, con_id: int, ticker: str, right: Right | None) -> None:
         self.request_id = request_id
         self.con_id = con_id
         self.ticker = ticker  # of an underlying; empty for an option
+        self.right = right  # of an option
         self.bid: Ticks | None = None
         self.ask: Ticks | None = None
         self.last: Ticks | None = None
         self.unconfirmed: Ticks | None = None
         self.bid_size = self.ask_size = Qty(0)
         self.volume: int | None = None
+        self.open_interest: int | None = None
         self.greeks: Greeks | None = None
         self.is_halted: bool | None = None
         self.data_type = DataType.UNKNOWN
@@ -86,7 +90,7 @@ class Line:
         """Return the quote as it stands."""
         return Quote(
             self.con_id, self.bid, self.ask, self.bid_size, self.ask_size, self.at_utc, self.data_type, self.volume,
-            self.greeks,
+            self.greeks, self.open_interest,
         )  # fmt: skip
 
     def spot(self) -> Spot | None:
@@ -133,15 +137,19 @@ class QuotesSession(Session):
 
     # -- lines ----------------------------------------------------------------------------------
 
-    def stream(self, contract: IbContract, con_id: int, ticker: str) -> None:
-        """Subscribe to one instrument."""
-        line = Line(self.request_id(), con_id, ticker)
+    def stream_option(self, contract: Contract) -> None:
+        """Subscribe to one option, its open interest too."""
+        line = self.by_con_id[contract.con_id] = Line(self.request_id(), contract.con_id, "", contract.right)
+        self._stream(line, tr.ib_option(contract), OPTION_GENERIC_TICKS)
+
+    def stream_underlying(self, ticker: str) -> None:
+        """Subscribe to one underlying."""
+        line = self.by_ticker[ticker] = Line(self.request_id(), 0, ticker, None)
+        self._stream(line, tr.ib_underlying(ticker), "")
+
+    def _stream(self, line: Line, contract: IbContract, generic_ticks: str) -> None:
         self.lines[line.request_id] = line
-        if ticker:
-            self.by_ticker[ticker] = line
-        else:
-            self.by_con_id[con_id] = line
-        self.client.reqMktData(line.request_id, contract, "", False, False, [])
+        self.client.reqMktData(line.request_id, contract, generic_ticks, False, False, [])
 
     def stop(self, line: Line) -> None:
         """End a subscription."""
@@ -183,7 +191,9 @@ class QuotesSession(Session):
         if line is None or not self.is_current or kind is None:
             return
         if kind in VOLUME:
-            line.volume = None if size is None or size < 0 else round(size)
+            line.volume = _count_of(size)
+        elif line.right is not None and kind == OPEN_INTEREST[line.right]:
+            line.open_interest = _count_of(size)
         elif kind in BID_SIZE | ASK_SIZE:
             if kind in BID_SIZE:
                 line.bid_size = _size_of(size)
@@ -338,10 +348,10 @@ class QuotesPort(IbPort):
             case m.Subscribe():
                 for ticker in command.tickers:
                     if ticker not in session.by_ticker:
-                        session.stream(tr.ib_underlying(ticker), 0, ticker)
+                        session.stream_underlying(ticker)
                 for contract in command.contracts:
                     if contract.con_id not in session.by_con_id:
-                        session.stream(tr.ib_option(contract), contract.con_id, "")
+                        session.stream_option(contract)
             case m.Unsubscribe():
                 for con_id in command.con_ids:
                     line = session.by_con_id.get(con_id)
@@ -413,6 +423,11 @@ def _hours_of(rows: list[ContractDetails], session: date) -> tuple[tuple[Utc, Ut
     """Return the liquid hours that the first contract tells which tells any; `None` where none does."""
     told = (hours_of(row.liquidHours, row.timeZoneId, session) for row in rows)
     return next((hours for hours in told if hours is not None), None)
+
+
+def _count_of(size: float | None) -> int | None:
+    """Return a number of contracts traded or open; `None` where it is not known."""
+    return None if size is None or size < 0 else round(size)
 
 
 def _size_of(size: float | None) -> Qty:

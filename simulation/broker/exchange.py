@@ -266,6 +266,11 @@ class Exchange:
     def _is_trading(self, now_utc: Utc) -> bool:
         return self.market.open_utc <= now_utc < self.market.close_utc
 
+    def waits_for_open(self, order: Order, now_utc: Utc) -> bool:
+        """Return whether an order that was taken waits for a session to begin."""
+        state = self.state(order.client_id, order.order_id)
+        return state is not None and state.status is IBStatus.PRE_SUBMITTED and not self._is_trading(now_utc)
+
     def _first_status(self, order: Order, now_utc: Utc) -> IBStatus:
         """Return the status of an order just placed or changed: a stop waits for its trigger, all for the open."""
         waits = order.type is OrderType.STOP or not self._is_trading(now_utc)

@@ -7,7 +7,8 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from domain.instants import MS, SECOND
+from domain.instants import MINUTE, MS, SECOND
+from domain.instruments import OrderType, Side
 from domain.orders.references import is_ours
 from domain.orders.request import OrderChange, OrderRequest
 from domain.orders.table import OrderStatus
@@ -54,7 +55,7 @@ class DayBroker(InProcessBroker):
         self._cancels: dict[str, int] = {}
         self._ref_of_exec: dict[str, str] = {}
         self._corrected: set[str] = set()
-        self._is_under_way = False
+        self._is_under_way = self._is_late = False
         self._late: list[broker.PlaceOrder] = []
         self._failing: ReadGroup | None = None
         super().__init__(owner, runtime, scene.market, scene.exchange)
@@ -187,7 +188,23 @@ class DayBroker(InProcessBroker):
 
     # -- commands ---------------------------------------------------------------------------------
 
+    def post(self, command: broker.BrokerCommand) -> None:
+        """Take a command, or have it wait in its order while the port gets no turn."""
+        fault = self._scene.active(Fault.PORT_SLOW, self._now())
+        if fault is None:
+            super().post(command)
+            return
+        self._scene.disturb(self._now(), fault.until_utc)
+        self._runtime.call_at(fault.until_utc, lambda: self._take_late(command))
+
+    def _take_late(self, command: broker.BrokerCommand) -> None:
+        self._is_late = True
+        self._take(command)
+        self._is_late = False
+
     def _take(self, command: broker.BrokerCommand) -> None:
+        if isinstance(command, broker.LatchKill):
+            self._checks.on_latch(command)
         if isinstance(command, broker.Dial):
             self._is_up = False  # the old socket goes with a new dial
             self._deliver_late()
@@ -200,7 +217,8 @@ class DayBroker(InProcessBroker):
     def _place(self, command: broker.PlaceOrder) -> None:
         order_ref = command.order.order_ref
         if self._refusal(command.order, command) is None:
-            self._checks.on_handed_over(command.order, self._now())
+            epoch = self._epoch if self._is_up else None
+            self._checks.on_handed_over(command, epoch, self._now(), is_late=self._is_late)
         fault = self._scene.plan.fault_of("new", order_ref)
         if fault is Fault.NEW_LOST and self._refusal(command.order, command) is None:
             self._count(fault)
@@ -217,6 +235,13 @@ class DayBroker(InProcessBroker):
             self._late.append(command)
             self._later(wait_ms * MS + 3, lambda: self._arrive(command))
             return
+        is_sale = command.order.side is Side.SELL and command.order.order_type is OrderType.LIMIT
+        if fault is Fault.NEW_COMES_BACK and is_sale and self._refusal(command.order, command) is None:
+            sent = broker.OrderSent(order_ref=order_ref, session_epoch=self._epoch, order_id=0, sent_utc=self._now())
+            self._tell(sent)
+            wait_s = self._scene.plan.drawn("comes back", order_ref).randrange(25, 180)
+            self._later(wait_s * SECOND + 3, lambda: self._come_back(command))
+            return
         super()._place(command)
         if fault is Fault.NEW_UNKNOWN_CODE and order_ref in self._orders:
             self._count(fault)
@@ -232,6 +257,23 @@ class DayBroker(InProcessBroker):
         super()._place(command)
         self._is_under_way = False
         self._checks.on_order(command.order.order_ref, self._now())
+        self._plan_step()
+
+    def _come_back(self, command: broker.PlaceOrder) -> None:
+        """Let an exit that nobody knew of for long work at the broker, once it would not fill at once."""
+        order, now = command.order, self._market_now()
+        if now >= self._market.close_utc - MINUTE or order.order_ref in self._orders:
+            return
+        bid = self._market.quote(order.contract.con_id).bid_ticks or 0
+        if not self.is_reachable or (order.limit_ticks or 0) <= bid + 10:
+            self._later(7 * SECOND, lambda: self._come_back(command))
+            return
+        self._count(Fault.NEW_COMES_BACK)
+        self._scene.came_back[order.order_ref] = now
+        self._scene.touched_by_hand[order.contract.con_id] = now
+        self._is_under_way = True
+        super()._place(command)
+        self._is_under_way = False
         self._plan_step()
 
     def _deliver_late(self) -> None:
@@ -453,11 +495,12 @@ class DayBroker(InProcessBroker):
             why = "NetLiquidation came in EUR, USD is wanted"
             self._tell(broker.AccountUnreadable(session_epoch=self._epoch, why=why, read_utc=self._market_now()))
             return
+        nav_cents = self._exchange.account_values()["NetLiquidation"] if fault.n == 4 else Cents(0)
         self._tell(
             broker.AccountRead(
-                session_epoch=self._epoch, nav_cents=Cents(0), available_cents=Cents(-5_000),
+                session_epoch=self._epoch, nav_cents=nav_cents, available_cents=Cents(-5_000),
                 buying_power_cents=Cents(0),
-                day_trades_remaining=None if fault.n == 2 else 0, read_utc=self._market_now(),
+                day_trades_remaining={2: None, 4: -1}.get(fault.n, 0), read_utc=self._market_now(),
             )
         )  # fmt: skip
 

@@ -7,34 +7,42 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from domain.instants import MINUTE, SECOND, exchange_clock
+from config.settings import Settings
+from domain.instants import MINUTE, MS, SECOND, exchange_clock
 from domain.instruments import Side
-from domain.limits import DayRules
 from domain.orders.references import is_exit_ref, is_ours
 from domain.orders.request import OrderRequest
 from domain.risk.kill import KillLevel
 from domain.session.modes import ALLOWS_EXITS, Mode
 from domain.session.phases import Phase
 from domain.units import Qty, Utc
-from messages import broker, entries, lifecycle, operator, positions, risk, session
+from messages import broker, entries, lifecycle, operator, orders, positions, risk, session
 from messages.base import Message
 from simulation.broker.orders import Order
+from simulation.days.faults import Fault
 from simulation.days.scene import Scene
 
 CALM: Final = 45 * SECOND  # without a fault or an order: then everything agrees
 FLATTEN_WAIT: Final = 75 * SECOND  # after a flatten, with the broker reachable
 ALARM_WAIT: Final = 50 * SECOND  # an alarm at least this often while a flatten cannot be carried out
 BUY_BACK_WAIT: Final = 120 * SECOND
+COMES_BACK_WAIT: Final = 90 * SECOND  # an exit that had been given up is cancelled again by then
 
 
 class Checks:
     """Looks at the exchange's book, the actors' states and the ledger; what is wrong goes to the scene."""
 
-    def __init__(self, scene: Scene, desk: str, rules: DayRules, folder: Path) -> None:
+    def __init__(self, scene: Scene, settings: Settings, folder: Path) -> None:
         self._scene = scene
-        self._desk = desk
-        self._rules = rules
+        self._desk = settings.desk
+        self._rules = settings.day
+        self._permit_ns = settings.entry.permit_ms * MS
         self._folder = folder
+        self._latch = broker.LatchKill(level=KillLevel.RUNNING, kill_epoch=0)
+        self._stalled_until_utc = Utc(0)
+        self._sent: set[str] = set()
+        self._held_since: dict[int, tuple[Qty, Utc]] = {}
+        self._is_close_judged: bool | None = None
         self._version = -1
         self._agreed = -1
         self._short_since: dict[int, Utc] = {}
@@ -62,6 +70,7 @@ class Checks:
             entries.ReserveEntry: self._on_verdicts,
             entries.EntryAmended: self._on_amended,
             broker.OrderDenied: self._on_held_back,
+            orders.SubmitOrder: self._on_submit,
         }
 
     # -- what is heard ----------------------------------------------------------------------------
@@ -70,13 +79,16 @@ class Checks:
         """Begin again with what a process knows that has just been started."""
         self._mode = Mode.DATA_ONLY, now
         self._kill = KillLevel.NO_ENTRIES, now
+        self._latch = broker.LatchKill(level=KillLevel.RUNNING, kill_epoch=0)
+        self._stalled_until_utc = Utc(0)
         self._reachable_since = None
 
     def new_session(self) -> None:
         """Begin another session."""
         self._flat_checked = False
         self._version = self._agreed = -1
-        self._short_since, self._disputed = {}, set()
+        self._short_since, self._held_since, self._disputed = {}, {}, set()
+        self._is_close_judged = None
 
     def _on_kill(self, _to: str, told: risk.KillRaised | risk.KillLowered, now: Utc) -> None:
         if told.level != self._kill[0]:
@@ -113,6 +125,16 @@ class Checks:
     def _on_held_back(self, _to: str, told: broker.OrderDenied, now: Utc) -> None:
         self._scene.coverage.code(told.code.value)
 
+    def _on_submit(self, _to: str, told: orders.SubmitOrder, now: Utc) -> None:
+        order = told.order
+        if not order.is_exit or order.side is not Side.SELL:
+            return
+        self._look_at_exit(order, now)
+        cell = self._scene.cell(told.reply_to)
+        state = None if cell is None else cell.state
+        if state is not None and state.is_broker_newer and order.qty > max(state.broker_qty or 0, 0):
+            self._scene.breaks(f"exit {order.order_ref} is for {order.qty}, the broker has told {state.broker_qty}")
+
     def _on_crash(self, _to: str, told: lifecycle.ActorCrashed, now: Utc) -> None:
         if INJECTED not in told.error:
             self._scene.breaks(f"{told.name} crashed by itself: {told.error.strip().splitlines()[-1][:200]}")
@@ -124,16 +146,66 @@ class Checks:
 
     # -- at the port ------------------------------------------------------------------------------
 
-    def on_handed_over(self, order: OrderRequest, now: Utc) -> None:
-        """Look at an order that passes the port's last check."""
-        scene = self._scene
+    def on_latch(self, command: broker.LatchKill) -> None:
+        """Keep the kill level that the port has been told."""
+        if command.kill_epoch >= self._latch.kill_epoch:
+            self._latch = command
+
+    def order_session_stalled(self, until_utc: Utc) -> None:
+        """Take note that the order session takes no mail: it learns of a kill level, and of a loss, only afterwards."""
+        self._stalled_until_utc = until_utc
+
+    def on_handed_over(self, command: broker.PlaceOrder, session_epoch: int | None, now: Utc, *, is_late: bool) -> None:
+        """Look at an order that passes the port's last check.
+
+        `session_epoch` is that of the port, `None` without a session; `is_late`: the port had no turn for a while.
+        """
+        scene, order = self._scene, command.order
+        ref = order.order_ref
+        if command.session_epoch != session_epoch:
+            scene.breaks(f"{ref} was sent in another session than it was approved for")
+        if now > order.deadline_utc:
+            scene.breaks(f"{ref} was sent {(now - order.deadline_utc) // MS} ms after its deadline")
+        if ref in self._sent:
+            scene.breaks(f"{ref} was sent twice")
+        self._sent.add(ref)
         if order.is_exit:
-            return
+            self._look_at_exit(order, now)
+        else:
+            self._look_at_entry(command, now, is_late=is_late)
+
+    def _look_at_exit(self, order: OrderRequest, now: Utc) -> None:
+        """Look whether an exit sells at most what the broker has held for a while."""
+        con_id = order.contract.con_id
+        held, since_utc = self._held_since.get(con_id, (Qty(0), now))
+        is_told = now - since_utc > MINUTE and self._reachable_for(now) > MINUTE and not self._is_silent(con_id)
+        if order.side is Side.SELL and is_told and order.qty > max(held, 0):
+            self._scene.breaks(f"exit {order.order_ref} is for {order.qty}, the broker has long held {held}")
+
+    def _is_silent(self, con_id: int) -> bool:
+        """Return whether the broker says nothing of a contract by itself."""
+        plan = self._scene.plan
+        refs = [w.order.order_ref for w in self._scene.exchange._orders.values() if w.order.con_id == con_id]
+        return any(plan.fault_of("new", ref) is Fault.POSITION_SILENT for ref in refs if is_ours(ref))
+
+    def _look_at_entry(self, command: broker.PlaceOrder, now: Utc, *, is_late: bool) -> None:
+        """Look whether an entry had leave to go."""
+        scene, order, latch = self._scene, command.order, self._latch
+        if order.good_till_utc is None or order.good_till_utc <= now:
+            scene.breaks(f"entry {order.order_ref} was sent without a good-till to come")
+        if latch.level > KillLevel.RUNNING or command.kill_epoch < latch.kill_epoch:
+            scene.breaks(f"entry {order.order_ref} was sent past the port's kill latch")
+        if scene.runtime is not None and scene.runtime.latched:
+            scene.breaks(f"entry {order.order_ref} was sent past the process latch")
+        if is_late:
+            return  # it was handed over before: what the port has been told since waits behind it
+        # An order session that got no turn learns late of what happened; its permits run out.
+        late_ns = self._permit_ns if now <= self._stalled_until_utc + SECOND else 0
         mode, mode_utc = self._mode
-        if mode is not Mode.FULLY_LIVE and mode_utc < now:
+        if mode is not Mode.FULLY_LIVE and mode_utc + late_ns < now:
             scene.breaks(f"entry {order.order_ref} was sent in {mode.value}")
         level, level_utc = self._kill
-        if level > KillLevel.RUNNING and level_utc < now:
+        if level > KillLevel.RUNNING and level_utc + late_ns < now:
             scene.breaks(f"entry {order.order_ref} was sent at kill level {level}")
         if not self._rows("SELECT 1 FROM reservations WHERE order_ref = ?", order.order_ref):
             scene.breaks(f"entry {order.order_ref} was sent without a reservation")
@@ -166,6 +238,8 @@ class Checks:
             if order.order_ref in seen:
                 scene.breaks(f"two live orders of {order.order_ref}")
             seen.add(order.order_ref)
+            if now - scene.came_back.get(order.order_ref, Utc(-COMES_BACK_WAIT)) < COMES_BACK_WAIT:
+                continue
             if order.side is Side.SELL:
                 selling[order.con_id] = selling.get(order.con_id, 0) + state.remaining_qty
                 exits.setdefault(order.con_id, []).append(order.order_ref)
@@ -174,6 +248,8 @@ class Checks:
                 scene.breaks(f"two live exit orders of {con_id}: {', '.join(refs)}")
         for con_id in exchange.touched:
             qty = exchange.position(con_id).qty
+            if self._held_since.get(con_id, (None, now))[0] != qty:
+                self._held_since[con_id] = qty, now
             by_hand = now - scene.touched_by_hand.get(con_id, Utc(0)) < MINUTE
             if selling.get(con_id, 0) > max(qty, 0) and not by_hand:
                 scene.breaks(f"{selling[con_id]} of {con_id} are for sale and {qty} held")
@@ -193,6 +269,8 @@ class Checks:
         else:
             self._reachable_since = None
         market = scene.market
+        if now >= market.close_utc and self._is_close_judged is None:
+            self._is_close_judged = self._is_undisturbed(now)
         if not market.open_utc <= now < market.close_utc:
             return
         for con_id, since in self._short_since.items():
@@ -265,12 +343,33 @@ class Checks:
 
     def _look_flat(self, now: Utc) -> None:
         scene = self._scene
-        if self._reachable_for(now) < 2 * MINUTE or now - scene.disturbed_utc < 2 * MINUTE:
+        if not self._is_undisturbed(now):
             scene.coverage.other("days not judged at C-10: the broker was not reachable")
             return
         scene.coverage.other("days judged at C-10")
         for con_id, qty in self._held(now):
             scene.breaks(f"not flat at {exchange_clock(now)}: {qty} of {con_id}")
+
+    def _is_undisturbed(self, now: Utc) -> bool:
+        """Return whether whoever wanted to close something could have done it by now."""
+        return self._reachable_for(now) >= 2 * MINUTE and now - self._scene.disturbed_utc >= 2 * MINUTE
+
+    def _look_at_close(self) -> None:
+        """Judge by what the broker held as the settlement found it, before it emptied the book."""
+        scene = self._scene
+        exchange, market = scene.exchange, scene.market
+        last_s = market.path.close_s - 1
+        for position in exchange.held_at_close or ():
+            con_id, own_qty = position.con_id, self._own_qty(position.con_id)
+            contract = market.contract(con_id)
+            is_halted = contract is not None and exchange.halts.get(contract.ticker, Utc(0)) > market.close_utc - MINUTE
+            could_be_sold = market.column(con_id).bid[last_s] > 0 and not is_halted
+            if self._is_close_judged and own_qty > 0 and position.qty > 0 and could_be_sold:
+                scene.breaks(f"not flat at the close: {min(position.qty, own_qty)} of {con_id}")
+        for con_id in self.ours():
+            sold_qty = -self._own_qty(con_id)
+            if sold_qty > 0 and con_id not in scene.touched_by_hand:
+                scene.breaks(f"{sold_qty} more of {con_id} were sold than bought")
 
     def _look_at_agreement(self, now: Utc) -> None:
         """Compare broker, position and ledger while nothing is under way."""
@@ -300,6 +399,7 @@ class Checks:
             ref = working.order.order_ref
             if is_ours(ref) and is_settled and recorded.get(ref, 0) != working.filled_qty:
                 scene.breaks(f"{ref}: {working.filled_qty} filled and {recorded.get(ref, 0)} recorded")
+        self._look_at_close()
         self._look_at_attempts()
 
     def _look_at_attempts(self) -> None:

@@ -21,6 +21,7 @@ class Fault(StrEnum):
     LINK_SHORT_OF_BROKER = "link: reset, then a gateway without its broker"
     LINK_DIES_DIALLING = "link: reset, then closed while it is dialled"
     LINK_OUT_AT_CLOSE = "link: out from before the flatten until after the close"
+    PORT_SLOW = "link: the port takes its commands late"
     FARM_BROKEN = "link: farm broken, then OK"
     # the quote session
     QUOTES_RESET = "quotes: link reset, dials refused for a while"
@@ -43,6 +44,7 @@ class Fault(StrEnum):
     PROCESS_KILLED = "process: kill -9"
     PROCESS_KILLED_AGAIN = "process: kill -9 during recovery"
     ACTOR_CRASHED = "actor: crash"
+    ACTOR_STALLED = "actor: takes no mail for a while"
     SESSION_GIVEN_UP = "actor: session given up"
     SHUFFLED = "actor: mail between recipients shuffled"
     NIGHT = "process: on through the night into a second session"
@@ -74,6 +76,7 @@ class Fault(StrEnum):
     NEW_LOST = "new: lost on the way"
     NEW_SILENT = "new: works, no word of it"
     NEW_OUT_OF_ORDER = "new: an entry that reaches the broker after a read-back"
+    NEW_COMES_BACK = "new: an exit that works at the broker after it was given up"
     NEW_UNKNOWN_CODE = "new: a code that nobody knows"
     SENT_LATE = "new: word of its bytes late"
     SENT_SILENT = "new: no word of its bytes"
@@ -115,7 +118,7 @@ NEW_FAULTS: Final = (
     Fault.NEW_LOST, Fault.NEW_SILENT, Fault.NEW_LATE, Fault.PARTIAL_FILLS, Fault.PARTIAL_FILLS, Fault.ACK_LATE,
     Fault.FILL_LATE, Fault.STATUS_FIRST, Fault.REPORTS_TWICE, Fault.COMMISSION_FIRST, Fault.CORRECTED,
     Fault.TIME_UNREADABLE, Fault.POSITION_LATE, Fault.POSITION_SILENT, Fault.NEW_OUT_OF_ORDER, Fault.NEW_UNKNOWN_CODE,
-    Fault.SENT_LATE, Fault.SENT_SILENT,
+    Fault.SENT_LATE, Fault.SENT_SILENT, Fault.NEW_COMES_BACK,
 )  # fmt: skip
 CHANGE_FAULTS: Final = (
     Fault.CHANGE_FILLED_104, Fault.CHANGE_FILLED_SILENT_104, Fault.CHANGE_FILLED_105, Fault.CHANGE_FILLED_161,
@@ -140,10 +143,11 @@ TIMED_FAULTS: Final[dict[Fault, float]] = {
     Fault.LINK_SHORT_OF_BROKER: 1, Fault.FARM_BROKEN: 1, Fault.QUOTES_RESET: 2, Fault.QUOTES_CUT: 1,
     Fault.QUOTES_SILENT: 2, Fault.QUOTES_CROSSED: 1, Fault.QUOTES_ONE_SIDED: 1, Fault.QUOTES_DELAYED: 1,
     Fault.QUOTES_NO_SIZE: 1, Fault.SPOT_SILENT: 1.5, Fault.SPOT_JUMP: 0.5, Fault.HALT: 1, Fault.LINES_REFUSED: 0.5,
-    Fault.CHAIN_FAILED: 0.5, Fault.PROCESS_KILLED: 4, Fault.PROCESS_KILLED_AGAIN: 2, Fault.ACTOR_CRASHED: 4,
+    Fault.PROCESS_KILLED: 4, Fault.PROCESS_KILLED_AGAIN: 2, Fault.ACTOR_CRASHED: 4, Fault.ACTOR_STALLED: 4,
+    Fault.PORT_SLOW: 2,
     Fault.SESSION_GIVEN_UP: 0.5, Fault.LEDGER_FAILED: 2, Fault.SHARED_LEDGER_FAILED: 1, Fault.STOPPED: 1.5,
     Fault.FLATTENED: 1.5, Fault.DEMOTED: 0.5, Fault.FOREIGN_POSITION: 0.7, Fault.FOREIGN_ORDER: 0.7,
-    Fault.MANUAL_CLOSE: 1, Fault.LIQUIDATED: 0.7, Fault.READ_GROUP_FAILED: 1.5, Fault.READ_FAILED: 1,
+    Fault.MANUAL_CLOSE: 1.5, Fault.LIQUIDATED: 0.7, Fault.READ_GROUP_FAILED: 1.5, Fault.READ_FAILED: 1,
     Fault.READ_SILENT: 1, Fault.ACCOUNT_BAD: 0.7, Fault.CLOCK_OFF: 0.5,
 }  # fmt: skip
 # These stop entries for good or for long; a day has a resume some time after one.
@@ -157,6 +161,10 @@ STOPPING: Final = frozenset({
 # One of these may follow a loss of the link, while the warm-up runs or before it has begun.
 AFTER_LOSS: Final = (
     Fault.LINK_RESTORED_UNASKED, Fault.FARM_BROKEN, Fault.LINK_RESET, Fault.LINK_CUT, Fault.LINK_BLACK_HOLE,
+)  # fmt: skip
+# One of these may happen while an actor takes no mail: what it then does was decided before.
+IN_A_STALL: Final = (
+    Fault.LINK_RESET, Fault.LINK_CUT, Fault.STOPPED, Fault.FLATTENED, Fault.HALT, Fault.LINK_BLACK_HOLE,
 )  # fmt: skip
 LOSSES: Final = frozenset({
     Fault.LINK_RESET, Fault.LINK_BLACK_HOLE, Fault.LINK_CUT, Fault.LINK_CUT_DATA_LOST, Fault.LINK_WRONG_ACCOUNT,

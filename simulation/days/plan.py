@@ -19,6 +19,7 @@ from simulation.days.faults import (
     BY_MESSAGE,
     CANCEL_FAULTS,
     CHANGE_FAULTS,
+    IN_A_STALL,
     LOSSES,
     NEW_FAULTS,
     STOPPING,
@@ -34,7 +35,9 @@ SHUFFLED_SHARE: Final = 0.2
 SHADOW_SHARE: Final = 0.04
 LATE_SHARE: Final = 0.06
 ODD_CHAIN_SHARE: Final = 0.06
+ODD_CHAINS: Final = (Fault.CHAIN_EMPTY, Fault.CHAIN_ODD, Fault.CHAIN_FAILED)
 VARIANTS: Final = ("plain", "plain", "plain", "small", "strict", "roomy", "roomy", "patient", "patient")
+STALLABLE: Final = ("risk", "ibkr", "ibkr", "position", "position", "kill", "quotes", "session", "ledger")
 CRASHABLE: Final = ("risk", "ibkr", "quotes", "kill", "position", "session", "operator", "notifier", "lane")
 
 
@@ -124,7 +127,7 @@ def plan_day(seed: int, settings: Settings, *, is_comparable: bool = False) -> D
     variant = draw.choice(VARIANTS)
     odd_chain = None
     if draw.random() < ODD_CHAIN_SHARE:
-        odd_chain = draw.choice(_lanes(settings))[1], draw.choice((Fault.CHAIN_EMPTY, Fault.CHAIN_ODD))
+        odd_chain = draw.choice(_lanes(settings))[1], draw.choice(ODD_CHAINS)
     if next_day is not None:
         faults += _faults(draw, settings, next_day, Utc(next_day.open_utc - 1_800 * SECOND), signals)
     if is_comparable:
@@ -219,6 +222,8 @@ def _faults(
         else:
             at_utc = starts_utc + draw.randrange(max(1, day.close_utc - starts_utc))
         at_utc += draw.randrange(SECOND)
+        if kind in (Fault.ACTOR_STALLED, Fault.PORT_SLOW) and ahead:
+            at_utc = draw.choice(ahead) - draw.randrange(300) * MS  # what a signal brings about waits
         if kind is Fault.LINK_OUT_AT_CLOSE:
             at_utc = day.close_utc - draw.randrange(8 * 60, 40 * 60) * SECOND
         if not starts_utc + SECOND < at_utc < day.close_utc:
@@ -230,6 +235,9 @@ def _faults(
         if kind in (Fault.PROCESS_KILLED, Fault.PROCESS_KILLED_AGAIN) and draw.random() < 0.3:
             again = draw.choice((Fault.LINK_RESET, Fault.READ_SILENT))
             found.append(PlannedFault(again, found[-1].until_utc, draw.randrange(1, 90) * SECOND))
+        if kind in (Fault.ACTOR_STALLED, Fault.PORT_SLOW) and draw.random() < 0.6:
+            inside_utc = Utc(at_utc + draw.randrange(found[-1].lasting_ns))
+            found.append(_fault(draw, settings, draw.choice(IN_A_STALL), inside_utc))
         if kind in LOSSES and draw.random() < 0.4:
             after_ns = draw.choice((draw.randrange(20 * SECOND), found[-1].lasting_ns + draw.randrange(55 * SECOND)))
             found.append(PlannedFault(draw.choice(AFTER_LOSS), at_utc + after_ns, draw.randrange(1, 20) * SECOND))
@@ -247,14 +255,20 @@ def _fault(draw: random.Random, settings: Settings, kind: Fault, at_utc: Utc) ->
             seconds, n = draw.choice((1, 2, 5, 20, 90, 600)), draw.choice((0, 0, *range(1, 40)))
         case Fault.ACTOR_CRASHED:
             subject, n = draw.choice(CRASHABLE), draw.choice((1, 1, 1, 2, 7))
+        case Fault.ACTOR_STALLED:
+            subject, seconds = draw.choice(STALLABLE), draw.choice((0, 1, 3, 3, 8, 20))
+        case Fault.PORT_SLOW:
+            seconds = draw.choice((1, 5, 20, 40))
         case Fault.SESSION_GIVEN_UP:
             subject, n = "session", 50
-        case Fault.SPOT_SILENT | Fault.HALT | Fault.CHAIN_FAILED:
+        case Fault.SPOT_SILENT | Fault.HALT:
             subject = draw.choice([t for tickers in settings.lanes.values() for t in tickers])
         case Fault.LINK_OUT_AT_CLOSE:
             seconds = 3_600
         case Fault.QUOTES_JUMP | Fault.QUOTES_WIDE:
-            seconds, n = draw.choice((1, 2, 5, 30)), draw.choice((500, 1_500, 4_000))
+            seconds, n = draw.choice((2, 5, 30, 90)), draw.choice((500, 1_500, 4_000))
+        case Fault.ACCOUNT_BAD:
+            n = draw.randrange(1, 5)
         case Fault.SPOT_JUMP:
             subject, seconds, n = draw.choice(("SPX", "VIX")), draw.choice((2, 30)), draw.choice((60, 1_500))
         case Fault.READ_GROUP_FAILED | Fault.READ_FAILED | Fault.READ_SILENT:

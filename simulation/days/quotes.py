@@ -44,6 +44,10 @@ TENSE_SHARE: Final = 0.7  # of the automatic kill level's move: from there on ev
 TENSE_BEFORE_S: Final = 300
 NEAR_S: Final = 45  # seconds between two words of the contracts whose spreads are read
 NEAR_TICKERS: Final = 2  # of which they are told at any time; what is held is always among them
+CHAIN_FAILED_NS: Final = 1_200 * SECOND  # from the start on, where a chain is not listed at first
+# A window of fewer strikes each side is always centred on the nearest one, so where it was does not matter: it need not
+# be followed between the seconds at which somebody looks.
+NARROW: Final = 6
 _NEVER: Final = 1 << 40
 
 Bools = NDArray[np.bool_]
@@ -133,6 +137,8 @@ class DayQuotes(InProcessQuotes):
         if looks_utc is not None:
             looks_s = (looks_utc - start_utc) // SECOND
             wide_s = self._wide_before(looks_s)
+            if self._close and looks_s > last_s:
+                wide_s = looks_s  # the plain port tells the underlyings each second then
             if wide_s > last_s:
                 at = min(at, wide_s)
             else:
@@ -170,7 +176,7 @@ class DayQuotes(InProcessQuotes):
 
     def _move_of(self, ticker: str, second: int) -> int:
         window = self._windows.get(ticker)
-        if window is None:
+        if window is None or self._around(ticker) < NARROW:
             return _NEVER
         known = self._moves.get(ticker)
         if known is None or known[0] is not window or known[1] < second:
@@ -301,9 +307,6 @@ class DayQuotes(InProcessQuotes):
                 self._windows.clear()
                 self._moves_s = -1
                 self._centres.clear()
-            case market.ListChain() if self._scene.active(Fault.CHAIN_FAILED, now, command.ticker) is not None:
-                self._tell(market.ChainFailed(session_epoch=self._epoch, ticker=command.ticker, why="no answer"))
-                return
             case market.Subscribe() if self._scene.active(Fault.LINES_REFUSED, now) is not None and command.contracts:
                 refused = command.contracts[0].con_id
                 self._tell(market.LinesRefused(session_epoch=self._epoch, con_ids=(refused,), vendor_code=101))
@@ -319,7 +322,13 @@ class DayQuotes(InProcessQuotes):
         if odd is None or odd[0] != command.ticker:
             super()._list_chain(command)
             return
+        if odd[1] is Fault.CHAIN_FAILED and self._now() > self._scene.plan.starts_utc + CHAIN_FAILED_NS:
+            super()._list_chain(command)
+            return
         self._scene.coverage.fault(odd[1])
+        if odd[1] is Fault.CHAIN_FAILED:
+            self._tell(market.ChainFailed(session_epoch=self._epoch, ticker=command.ticker, why="no answer"))
+            return
         contracts: tuple[Contract, ...] = ()
         if odd[1] is Fault.CHAIN_ODD:
             chain = (c for c in self._market.contracts(command.ticker) if c.expiry == command.expiry)

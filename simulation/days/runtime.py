@@ -13,6 +13,7 @@ from typing import Final
 from domain.units import Utc
 from simulation.inprocess.port import STEPS_AFTER_CLOSE_NS
 from simulation.market.market import Market
+from supervision.cell import Cell
 from supervision.stepped import SteppedRuntime
 
 EXCHANGE_FIRST: Final = 0
@@ -29,6 +30,18 @@ class DayRuntime(SteppedRuntime):
     def _drain(self) -> None:
         super()._drain()
         self.after_step(self._virtual.now_utc())
+
+    def stall(self, cell: Cell, until_utc: Utc) -> None:
+        """Let an actor take no mail until an instant, like a thread that does not get its turn; its mail waits."""
+        cell.is_up = False
+        incarnation = cell.incarnation
+
+        def go_on() -> None:
+            if cell.incarnation == incarnation and not cell.is_up and not cell.is_asleep:
+                cell.is_up = True
+                self._ready.extend([cell] * cell.mailbox.depth())
+
+        self.call_at(until_utc, go_on)
 
     def call_first_at(self, at_utc: Utc, rank: int, act: Callable[[], None]) -> None:
         """Call `act` at an instant before everything of a higher rank, and before everything without one."""

@@ -41,6 +41,7 @@ class Scene:
         self.ring: deque[tuple[int, Utc, str, Message]] = deque(maxlen=RING)
         self.disturbed_utc = Utc(0)
         self.touched_by_hand: dict[int, Utc] = {}
+        self.came_back: dict[str, Utc] = {}
         self.injected_crashes: set[str] = set()
         self.read_faults: list[PlannedFault] = []
         self._seen: set[PlannedFault] = set()
@@ -48,7 +49,7 @@ class Scene:
     def turn(self, market: TapeMarket, exchange: DayExchange) -> None:
         """Begin another session at the broker."""
         self.market, self.exchange = market, exchange
-        self.touched_by_hand = {}
+        self.touched_by_hand, self.came_back = {}, {}
 
     def active(self, kind: Fault, now: Utc, subject: str = "") -> PlannedFault | None:
         """Return a planned fault of this kind that is in force; `None` where there is none."""

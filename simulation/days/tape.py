@@ -55,6 +55,9 @@ class TapeBoard:
         self._rule = rule_of(options.contracts[0].trading_class)
         self._columns: dict[int, Column] = {}
         self._last: dict[int, tuple[int, Quote]] = {}
+        # A value of a view is a Python number at once; one of an array costs three times as much.
+        self._views: dict[int, tuple[memoryview, ...]] = {}
+        self._spot_ticks = np.rint(np.asarray(options.spots) * 100.0).astype(np.int64).data
 
     def column(self, con_id: int) -> Column:
         """Return a contract's whole day.
@@ -69,17 +72,19 @@ class TapeBoard:
 
     def quote(self, second: int, con_id: int) -> Quote:
         """Return the quote of one contract at a second of the grid."""
-        column = self.column(con_id)
-        at = int(column.at_s[min(second, len(column.at_s) - 1)])
+        views = self._views.get(con_id)
+        if views is None:
+            views = self._views[con_id] = tuple(values.data for values in self.column(con_id))
+        at_s, bid, ask, bid_size, ask_size, iv, delta = views
+        at = at_s[min(second, len(at_s) - 1)]
         last = self._last.get(con_id)
         if last is not None and last[0] == at:
             return last[1]
         at_utc = self._options.path.start_utc + at * SECOND
-        spot_ticks = Ticks(round(float(self._options.spots[at]) * 100.0))
-        greeks = Greeks(float(column.iv[at]), float(column.delta[at]), 0.0, 0.0, 0.0, spot_ticks, at_utc)
+        greeks = Greeks(iv[at], delta[at], 0.0, 0.0, 0.0, Ticks(self._spot_ticks[at]), at_utc)
         quote = Quote(
-            con_id, Ticks(int(column.bid[at])), Ticks(int(column.ask[at])), Qty(int(column.bid_size[at])),
-            Qty(int(column.ask_size[at])), at_utc, DataType.LIVE, None, greeks,
+            con_id, Ticks(bid[at]), Ticks(ask[at]), Qty(bid_size[at]), Qty(ask_size[at]), at_utc, DataType.LIVE, None,
+            greeks,
         )  # fmt: skip
         self._last[con_id] = at, quote
         return quote

@@ -11,8 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from config.settings import Settings
-from domain.instants import BUCKET_NS, SECOND, bucket_of
+from domain.instants import BUCKET_NS, MS, SECOND, bucket_of
 from domain.instruments import OrderType, Side
 from domain.orders.intent import Intent
 from domain.risk.kill import KillLevel
@@ -48,8 +50,17 @@ from supervision.trace import NoTrace, Trace
 SIGNALS: Final = "port:signals"
 EDGE: Final = "edge:days"
 RETRY_NS: Final = 23 * SECOND  # between two tries of a fault that needs something held, or an order
+# These wait for something to strike; until then nothing is disturbed.
+TRIED_AGAIN: Final = frozenset({Fault.VANISHED, Fault.MANUAL_CLOSE, Fault.LIQUIDATED})
+FLATTEN_TOO: Final = 0.6  # of what is sold by hand: the rest is flattened before the ledger knows of the sale
 STORM: Final = 20_000  # messages at one instant
 RESTART_NS: Final = 3 * SECOND  # whoever starts the process again after it ended by itself
+# What may have begun while the process was away: the next one meets it.
+STILL_THERE: Final = frozenset({
+    Fault.LINK_RESET, Fault.LINK_BLACK_HOLE, Fault.LINK_OUT_AT_CLOSE, Fault.LINK_SHORT_OF_BROKER, Fault.QUOTES_RESET,
+    Fault.READ_SILENT, Fault.READ_FAILED,
+})  # fmt: skip
+RESUME_AGAIN_NS: Final = 30 * SECOND  # after a restart for a latch
 TWICE_SHARE: Final = 0.05  # of the signals: told once more, as a lane does that was started again
 NIGHT_SEED: Final = 1 << 20  # of the market of all second sessions, so that its columns are shared
 TURN_NS: Final = 13 * 3_600 * SECOND  # before the second open, on the evening before, the broker's day turns
@@ -81,6 +92,7 @@ class WatchedTrace:
         self.dies_in: int | None = None
         self._at_utc, self._at_seq = Utc(0), 0
         self.handled = inner.handled
+        self.settle = inner.settle
         self.sync = inner.sync
 
     @property
@@ -190,6 +202,9 @@ class NoWarehouse:
         """Return no fact."""
         return ()
 
+    def show(self) -> None:
+        """Show nothing."""
+
     def disk_fault(self) -> str | None:
         """Return that the disk is well."""
         return None
@@ -221,7 +236,7 @@ class World:
         cash = Cents(settings.demo.nav_usd * 100)
         exchange = DayExchange(market, plan, self.coverage, cash, plan.day.session.toordinal())
         self.scene = Scene(plan, market, exchange, self.coverage, is_dense)
-        self.checks = Checks(self.scene, settings.desk, settings.day, folder)
+        self.checks = Checks(self.scene, settings, folder)
         self.checks.is_reachable = lambda: self._broker is not None and self._broker.is_reachable
         self.lives = self.executions = 0
         self.messages = 0
@@ -377,9 +392,12 @@ class World:
         for signal in self.plan.signals:
             if signal.at_utc > now:
                 runtime.call_at(signal.at_utc, partial(self._find, signal))
-        for fault in self.plan.faults:
+        for fault in self.scene.faults:
             if fault.at_utc > now:
                 runtime.call_at(fault.at_utc, partial(self._strike, fault))
+            elif fault.kind in STILL_THERE and fault.until_utc > now:
+                rest = replace(fault, at_utc=now, lasting_ns=fault.until_utc - now)
+                runtime.call_at(now, partial(self._strike, rest))
         runtime.start_tree()
 
     # -- signals ----------------------------------------------------------------------------------
@@ -433,8 +451,9 @@ class World:
     def _strike(self, fault: PlannedFault) -> None:
         """Let a planned fault happen."""
         scene, now = self.scene, self.clock.now_utc()
-        scene.disturb(now, fault.until_utc)
         kind = fault.kind
+        if kind not in TRIED_AGAIN:
+            scene.disturb(now, fault.until_utc)
         match kind:
             case (
                 Fault.LINK_RESET | Fault.LINK_BLACK_HOLE | Fault.LINK_CUT | Fault.LINK_CUT_DATA_LOST
@@ -454,6 +473,8 @@ class World:
                     self._trace.dies_in = fault.n
             case Fault.ACTOR_CRASHED | Fault.SESSION_GIVEN_UP:
                 self._crash(fault)
+            case Fault.ACTOR_STALLED:
+                self._stall(fault)
             case Fault.HALT:
                 self.coverage.fault(kind)
                 scene.exchange.halt_until(fault.subject, fault.until_utc)
@@ -465,6 +486,8 @@ class World:
                 if self._broker is not None:
                     self._broker.strike(PlannedFault(Fault.LINK_RESET, now, SECOND))
             case Fault.STOPPED | Fault.FLATTENED | Fault.RESUMED | Fault.DEMOTED:
+                if kind is Fault.RESUMED and self._is_latched():
+                    return
                 self.coverage.fault(kind)
                 self._command(kind)
                 if kind is Fault.DEMOTED and self._runtime is not None:
@@ -474,6 +497,7 @@ class World:
                     self._strike_later(fault)
                 else:
                     self.coverage.fault(kind)
+                    scene.disturb(now, fault.until_utc)
             case Fault.FOREIGN_POSITION | Fault.FOREIGN_ORDER | Fault.MANUAL_CLOSE | Fault.LIQUIDATED:
                 self._trade_by_hand(fault)
             case _:
@@ -487,6 +511,17 @@ class World:
     def _end_halt(self, ticker: str) -> None:
         if self._quotes is not None:
             self._quotes.halt(ticker, False)
+
+    def _is_latched(self) -> bool:
+        """Return whether a resume would be refused for the process latch; whoever asked starts the process again."""
+        if self._runtime is None or not self._runtime.latched or self._trace is None:
+            return False
+        now = self.clock.now_utc()
+        self.coverage.other("processes started again for their latch")
+        self.scene.faults.append(PlannedFault(Fault.RESUMED, now + RESUME_AGAIN_NS))
+        self._dead_for = PlannedFault(Fault.PROCESS_KILLED, now, RESTART_NS)
+        self._trace.dies_in = 0
+        return True
 
     def _command(self, kind: Fault) -> None:
         runtime, now = self._runtime, self.clock.now_utc()
@@ -520,19 +555,33 @@ class World:
         )  # fmt: skip
         self._runtime.post("operator", told, EDGE)
 
-    def _crash(self, fault: PlannedFault) -> None:
-        runtime, desk = self._runtime, self.settings.desk
+    def _struck(self, fault: PlannedFault) -> Cell | None:
+        """Return the actor that a fault strikes; `None` where there is none of that kind."""
+        runtime, desk, subject = self._runtime, self.settings.desk, fault.subject
         if runtime is None:
-            return
-        subject = fault.subject
+            return None
         prefix = {"position": f"position:{desk}:", "lane": "lane:"}.get(subject)
         names = [n for n in runtime.cells if (n.startswith(prefix) if prefix else n in (subject, f"{subject}:{desk}"))]
-        if not names:
+        return runtime.cells[self.plan.drawn("struck", fault.at_utc).choice(sorted(names))] if names else None
+
+    def _crash(self, fault: PlannedFault) -> None:
+        cell = self._struck(fault)
+        if cell is None:
             return
-        name = self.plan.drawn("crash", fault.at_utc).choice(sorted(names))
         self.coverage.fault(fault.kind)
-        self.scene.injected_crashes.add(name)
-        plant_crashes(runtime.cells[name], fault.n, with_started=fault.kind is Fault.SESSION_GIVEN_UP)
+        self.scene.injected_crashes.add(cell.name)
+        is_given_up = fault.kind is Fault.SESSION_GIVEN_UP
+        spared = 0 if is_given_up else self.plan.drawn("spared", fault.at_utc).choice((0, 0, 0, 1, 2, 3, 5))
+        plant_crashes(cell, fault.n, spared=spared, with_started=is_given_up)
+
+    def _stall(self, fault: PlannedFault) -> None:
+        cell = self._struck(fault)
+        if cell is None or self._runtime is None or not cell.is_up:
+            return
+        self.coverage.fault(fault.kind)
+        if cell.name.startswith("ibkr:"):
+            self.checks.order_session_stalled(fault.until_utc)
+        self._runtime.stall(cell, fault.until_utc)
 
     def _trade_by_hand(self, fault: PlannedFault) -> None:
         scene, now = self.scene, self.clock.now_utc()
@@ -544,7 +593,7 @@ class World:
             if not held:
                 self._strike_later(fault)
                 return
-            position = draw.choice(held)
+            position = draw.choice([p for p in held if p.qty > 1] or held)  # part of it, where there are parts
             qty = position.qty if fault.kind is Fault.LIQUIDATED else Qty(max(1, position.qty // 2))
             con_id, side, order_type, limit = position.con_id, Side.SELL, OrderType.MARKET, None
             scene.touched_by_hand[con_id] = now
@@ -555,12 +604,17 @@ class World:
             is_order = fault.kind is Fault.FOREIGN_ORDER
             order_type, limit = (OrderType.LIMIT, Ticks(1)) if is_order else (OrderType.MARKET, None)
         self.coverage.fault(fault.kind)
+        scene.disturb(now, fault.until_utc)
         self._hand_n += 1
         order = Order(
             con_id=con_id, side=side, qty=qty, type=order_type, client_id=HAND_CLIENT_ID, order_id=self._hand_n,
             limit_ticks=limit,
         )  # fmt: skip
         self._broker.trade_by_hand(order)
+        if side is Side.SELL and draw.random() < FLATTEN_TOO and self._runtime is not None:
+            self.coverage.fault(Fault.FLATTENED)
+            soon_utc = now + draw.randrange(1, 8_000) * MS
+            self._runtime.call_at(soon_utc, partial(self._command, Fault.FLATTENED))
 
 
 KEPT: Final = ("supervisor", "ledger", "kill", "notifier", "operator", "risk", "ibkr", "quotes", "lane", "session")
@@ -574,14 +628,16 @@ def trading_side(tree: Tree) -> Tree:
     return dataclasses.replace(tree, children=children, subscribers=subscribers)
 
 
-def plant_crashes(cell: Cell, count: int, *, with_started: bool) -> None:
-    """Have an actor raise at its next `count` messages, over as many incarnations as that takes."""
-    left = [count]
+def plant_crashes(cell: Cell, count: int, *, spared: int, with_started: bool) -> None:
+    """Have an actor raise at its next `count` messages but `spared`, over as many incarnations as that takes."""
+    left, before = [count], [spared]
     make = cell.spec.make
 
     def raising(decide: Any) -> Any:
         def act(turn: Any, message: Any) -> None:
-            if left[0] > 0 and (with_started or type(message) is not lifecycle.Started):
+            if before[0] > 0:
+                before[0] -= 1
+            elif left[0] > 0 and (with_started or type(message) is not lifecycle.Started):
                 left[0] -= 1
                 raise InjectedError
             decide(turn, message)

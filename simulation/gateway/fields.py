@@ -53,6 +53,7 @@ FIELDS: dict[str, tuple[int, int | str]] = {
     "greeks.underlying": (21, 11),
     "time.seconds": (49, 2),
     "commission.value": (59, 3),
+    "commission.currency": (59, 4),
     "position.account": (61, 2),
     "position.con_id": (61, 3),
     "position.expiry": (61, 6),

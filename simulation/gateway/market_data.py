@@ -77,7 +77,7 @@ class MarketData:
         if query.sec_type == "BAG":
             reader.skip(4 * reader.number())
         reader.skip(3 if reader.flag() else 0)
-        reader.skip(1)  # generic ticks: this market has none
+        generic_ticks = reader.text()
         is_snapshot = reader.flag()
         found = self._catalogue.find(query)
         if len(found) != 1:
@@ -90,7 +90,7 @@ class MarketData:
             is_delayed = self._active.is_data_delayed
             first = self._active.of(FaultKind.FIRST_PRINT)
             subscription = Subscription(
-                request, found[0], is_delayed, first_print=Ticks(first[0].number("ticks", 1)) if first else None
+                request, found[0], is_delayed, Ticks(first[0].number("ticks", 1)) if first else None, generic_ticks
             )
             tick = 0.05 if subscription.is_option else 0.01
             data_type = self._active.data_type

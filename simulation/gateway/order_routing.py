@@ -38,6 +38,7 @@ from simulation.gateway.wire.requests import (
 ORDER_ID_MAX = 2_147_483_646
 READ_ONLY = "Error validating request.-'bA' : cause - The API interface is currently in Read-Only mode."
 CANNOT_MODIFY = "Cannot modify a filled order."
+WAITS_FOR_OPEN = "Order Message:\nWarning: Your order will not be placed at the exchange until the next session opens."
 # The order of a fill's callbacks, and what the reordering fault makes of it.
 FILL_ORDERS: dict[str, tuple[type, ...]] = {
     "execution": (Execution, OrderState, Commission, PositionChange),
@@ -132,6 +133,8 @@ class OrderRouting:
         kind = fault.kind if fault else None
         if fault is None or kind is None:
             self.deliver(exchange.place(order, now))
+            if exchange.waits_for_open(order, now):
+                client.error(order.order_id, 399, WAITS_FOR_OPEN)
         elif kind is FaultKind.ORDER_REJECTED:
             reason = fault.text("Order rejected by the fault script")
             self.deliver(exchange.place(order, now, reject=reason))

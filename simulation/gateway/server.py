@@ -203,6 +203,7 @@ class GatewayServer:
         if not self._is_within_pace(connection):
             return
         self._market.step(max(self.now_utc(), self._market.now_utc))  # what is asked at t is answered as of t
+        self._catalogue.follow()
         message = FieldReader(fields, at=0).number()
         handler = self._handlers.get(message)
         if handler is not None:

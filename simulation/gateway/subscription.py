@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 from domain.instants import SECOND
-from domain.instruments import Greeks, Quote, Spot
+from domain.instruments import Contract, Greeks, Quote, Right, Spot
 from domain.units import Qty, Ticks, Utc
 from simulation.gateway.contracts import Instrument, Underlying
 
@@ -13,6 +13,8 @@ _LENGTH = struct.Struct(">I")
 # Tick types of bid, ask, last, their sizes, volume and the model computation; live, then delayed.
 LIVE_TYPES = (1, 2, 4, 0, 3, 8, 13)
 DELAYED_TYPES = (66, 67, 68, 69, 70, 74, 83)
+OPEN_INTEREST = "101"  # the generic tick that asks for it
+OPEN_INTEREST_TYPES = (27, 28)  # of calls, of puts
 NO_BID = "-1"
 STOCK_SIZE = Qty(100)
 PRINT_EVERY_NS = SECOND  # an index is calculated, a large stock trades this often, also where the price stays the same
@@ -22,14 +24,16 @@ class Subscription:
     """What one reqMktData has been sent so far."""
 
     def __init__(
-        self, request_id: int, instrument: Instrument, is_delayed: bool = False, first_print: Ticks | None = None
-    ) -> None:
+        self, request_id: int, instrument: Instrument, is_delayed: bool = False, first_print: Ticks | None = None,
+        generic_ticks: str = "",
+    ) -> None:  # fmt: skip
         self.request_id = request_id
         self.instrument = instrument
         self.con_id = instrument.con_id
         self.is_index = isinstance(instrument, Underlying) and instrument.sec_type == "IND"
         self.is_option = not isinstance(instrument, Underlying)
         self.types = DELAYED_TYPES if is_delayed else LIVE_TYPES
+        self.wants_open_interest = OPEN_INTEREST in generic_ticks.split(",")
         self.is_dead = False  # sent nothing any more, although the client believes that it subscribes
         self._first_print = first_print  # of an underlying: a last that is not the market's
         self._quote: Quote | None = None
@@ -69,9 +73,18 @@ class Subscription:
             out.append(_price(rid, types[1], new.ask_ticks, new.ask_size))
         if new.volume is not None and (old is None or new.volume != old.volume):
             out.append(_pack(f"2\x006\0{rid}\0{types[5]}\0{new.volume}\0"))
+        if self.wants_open_interest and new.open_interest is not None and old is None:
+            out += self._open_interest(new.open_interest)
         if new.greeks is not None and (old is None or _is_new(old.greeks, new.greeks)):
             out.append(_computation(rid, types[6], new.greeks, new.mid_x2))
         return out
+
+    def _open_interest(self, contracts: int) -> list[bytes]:
+        """Return both ticks: that of the other right is 0, as IB has it."""
+        is_call = isinstance(self.instrument, Contract) and self.instrument.right is Right.CALL
+        told = (contracts, 0) if is_call else (0, contracts)
+        rows = zip(OPEN_INTEREST_TYPES, told, strict=True)
+        return [_pack(f"2\x006\0{self.request_id}\0{kind}\0{count}\0") for kind, count in rows]
 
     def _spot_changes(self, spot: Spot) -> list[bytes]:
         if self._first_print is not None:

@@ -24,13 +24,15 @@ class Token(msgspec.Struct, frozen=True):
     hub: str
     groups: frozenset[str]
     until_s: float
+    is_legacy: bool = False
 
 
 class HubConnection:
     """One client's connection to one hub; it outlives the socket for the recovery window."""
 
-    def __init__(self, key: str, hub: str, groups: frozenset[str]) -> None:
+    def __init__(self, key: str, hub: str, groups: frozenset[str], *, is_legacy: bool = False) -> None:
         self.key = key
+        self.is_legacy = is_legacy
         self.hub = hub
         self.groups = groups
         self.connection_id = secrets.token_urlsafe(12)

@@ -74,4 +74,30 @@ class Redeliver(_Fault, frozen=True, kw_only=True):
     count: int
 
 
-HubFault = DropHub | ForgetConnections | DisconnectHub | KillTokens | SilenceGroup | SpoilFrames | Redeliver
+class RefuseRest(_Fault, frozen=True, kw_only=True):
+    """Answer the next `count` REST requests below a path (`/SPX`, `/SPX/classic/zero`; empty: all) with a status."""
+
+    status: int
+    count: int = 1
+    path: str = ""
+    retry_after_s: int = 0
+
+
+class EndAtOnce(_Fault, frozen=True, kw_only=True):
+    """Let the hub end each new connection as soon as it has said `connected` (a second client on the key, a quota)."""
+
+    hub: str
+    count: int = 1_000_000
+
+
+HubFault = (
+    RefuseRest
+    | EndAtOnce
+    | DropHub
+    | ForgetConnections
+    | DisconnectHub
+    | KillTokens
+    | SilenceGroup
+    | SpoilFrames
+    | Redeliver
+)

@@ -24,10 +24,11 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """An answer; `payload` is anything that orjson writes."""
+    """An answer; `payload` is bytes as they are, or anything that orjson writes."""
 
     status: int
     payload: object
+    headers: dict[str, str] = {}
 
 
 class MalformedError(Exception):
@@ -79,10 +80,11 @@ async def _read(reader: asyncio.StreamReader) -> Request:
 
 
 def _render(answer: Answer) -> bytes:
-    body = orjson.dumps(answer.payload)
+    body = answer.payload if isinstance(answer.payload, bytes) else orjson.dumps(answer.payload)
     phrase = HTTPStatus(answer.status).phrase
+    more = "".join(f"{name}: {value}\r\n" for name, value in answer.headers.items())
     head = (
         f"HTTP/1.1 {answer.status} {phrase}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        f"Content-Length: {len(body)}\r\n{more}Connection: close\r\n\r\n"
     )
     return head.encode("ascii") + body

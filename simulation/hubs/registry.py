@@ -74,18 +74,21 @@ class Registry:
         self.ended: Callable[[HubConnection, str], None] = lambda _session, _why: None
         self.version = 0  # grows with every change of memberships
         self.negotiated_n = 0
+        self.prefix = "red"
 
     def answer(self, request: Request) -> Answer:
         """Answer a negotiate request by the vendor's rules."""
         if not request.path.endswith(NEGOTIATE_PATH):
             return _error(404, f"there is nothing at {request.path}")
-        if request.method not in ("POST", "PATCH"):
-            return _error(405, "negotiate with POST, change memberships with PATCH")
+        if request.method not in ("GET", "POST", "PATCH"):
+            return _error(405, "negotiate with POST (or GET, the older way), change memberships with PATCH")
         if not request.headers.get("user-agent"):
             return _error(400, "a User-Agent header is required")
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
-        if scheme != "Bearer" or not self._is_known(key):
+        if scheme != "Bearer" or not self.is_known(key):
             return _error(401, "the key is not known")
+        if request.method == "GET":
+            return self._get(key)
         try:
             groups = orjson.loads(request.body)["groups"]
         except (ValueError, KeyError, TypeError):
@@ -105,7 +108,7 @@ class Registry:
 
     def open(self, token: Token) -> HubConnection:
         """Start a connection with the token's memberships."""
-        connection = HubConnection(token.key, token.hub, token.groups)
+        connection = HubConnection(token.key, token.hub, token.groups, is_legacy=token.is_legacy)
         self.connections[connection.connection_id] = connection
         self.version += 1
         return connection
@@ -135,10 +138,39 @@ class Registry:
         """Let every token expire."""
         self._tokens.clear()
 
-    def _is_known(self, key: str) -> bool:
+    def is_known(self, key: str) -> bool:
+        """Return whether a key may ask for anything."""
         if self._keys is not None:
             return key in self._keys
         return key.startswith(KEY_PREFIX) and len(key) > len(KEY_PREFIX)
+
+    def _get(self, key: str) -> Answer:
+        """Answer the older negotiation: every hub, nothing joined, and the colour that groups go by this time."""
+        self._kill_key(key)
+        self.negotiated_n += 1
+        self.prefix = "red" if self.prefix == "blue" else "blue"
+        until_s = self._now_s() + self._token_life_s
+        urls = {}
+        for hub in HUBS:
+            access_token = secrets.token_urlsafe(24)
+            self._tokens[access_token] = Token(key, hub, frozenset(), until_s, is_legacy=True)
+            urls[hub.removeprefix("v2_")] = self._url_of(hub, access_token)
+        return Answer(200, {"websocket_urls": urls, "prefix": self.prefix})
+
+    def join(self, connection: HubConnection, group: str) -> str | None:
+        """Let a connection of the older kind join a group; return the name of the error, `None` when it is joined.
+
+        A group of another hub is joined as well, and nothing ever comes of it.
+        """
+        if not connection.is_legacy or parse_group(group) is None:
+            return "Forbidden"
+        if group in connection.groups:
+            return "Duplicate"
+        if len(connection.groups) >= MEMBERSHIPS_MAX:
+            return "Forbidden"
+        connection.groups |= {group}
+        self.version += 1
+        return None
 
     def _post(self, key: str, names: list[object]) -> Answer:
         groups: list[tuple[str, Group]] = []

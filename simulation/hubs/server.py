@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+from collections import Counter
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Final, assert_never
@@ -26,15 +27,18 @@ from simulation.hubs.connections import SUBPROTOCOL, HubConnection
 from simulation.hubs.faults import (
     DisconnectHub,
     DropHub,
+    EndAtOnce,
     ForgetConnections,
     HubFault,
     KillTokens,
     Redeliver,
+    RefuseRest,
     SilenceGroup,
     SpoilFrames,
 )
 from simulation.hubs.publisher import FeedMarket, Publisher
-from simulation.hubs.registry import Registry, vendor_hub
+from simulation.hubs.registry import NEGOTIATE_PATH, Registry, vendor_hub
+from simulation.hubs.rest import RestDesk
 
 _PATH: Final = re.compile(r"/client/hubs/([a-z0-9_]+)")
 _POLICY_VIOLATION: Final = 1008  # the service's "this session is not there": start afresh
@@ -93,6 +97,9 @@ class HubServer:
             recovery_s=recovery_s,
         )
         self.registry.ended = self._connection_ended
+        self.rest = RestDesk(market, clock, self.registry.is_known, self._file_url)
+        self._ending: dict[str, int] = {}
+        self.dialled: Counter[str] = Counter()
         self.publisher = Publisher(
             market,
             clock,
@@ -100,6 +107,13 @@ class HubServer:
             min_interval_real_ms=min_interval_real_ms,
             fills_spot=fills_spot,
         )
+
+    def _answer(self, request: http.Request) -> http.Answer:
+        is_negotiate = request.path.endswith(NEGOTIATE_PATH)
+        return self.registry.answer(request) if is_negotiate else self.rest.answer(request)
+
+    def _file_url(self, name: str) -> str:
+        return f"http://{self._host}:{self.port}/v2/files/{name}"
 
     @property
     def negotiate_url(self) -> str:
@@ -125,7 +139,7 @@ class HubServer:
         )
         self.ws_port = next(iter(self._ws.sockets)).getsockname()[1]
         try:
-            self._http = await http.serve(self._host, self.port, self.registry.answer)
+            self._http = await http.serve(self._host, self.port, self._answer)
         except OSError:
             await self.stop()
             raise
@@ -164,6 +178,11 @@ class HubServer:
             case DisconnectHub():
                 for connection in self._connections_of(fault.hub):
                     self.registry.end(connection, "the service closes this connection")
+            case RefuseRest():
+                self.rest.refuse(fault)
+            case EndAtOnce():
+                self._ending[vendor_hub(fault.hub)] = fault.count
+                self._cut(fault.hub)
             case KillTokens():
                 self.registry.kill_tokens()
             case SilenceGroup() | SpoilFrames():
@@ -212,6 +231,14 @@ class HubServer:
         connection = self._connection_for(socket)
         if connection is None:
             await socket.close(_POLICY_VIOLATION, "no such session")
+            return
+        self.dialled[connection.hub] += 1
+        if self._ending.get(connection.hub, 0) > 0:
+            self._ending[connection.hub] -= 1
+            await socket.send('{"type":"system","event":"connected","connectionId":"c","reconnectionToken":"r"}')
+            connection.socket = None
+            self.registry.end(connection, "another client uses this key")
+            await self._close_in_order(socket, "another client uses this key")
             return
         pump = asyncio.create_task(self._pump(connection, socket))
         try:
@@ -270,6 +297,11 @@ class HubServer:
         match message:
             case {"type": "sequenceAck", "sequenceId": int(sequence)}:
                 connection.acknowledge(sequence)
+            case {"type": "joinGroup", "group": str(group), "ackId": int(ack_id)}:
+                error = self.registry.join(connection, group)
+                told = {"type": "ack", "ackId": ack_id, "success": error is None}
+                connection.pending.append(orjson.dumps(told | ({"error": {"name": error}} if error else {})).decode())
+                connection.wake.set()
             case {"type": "ping"}:
                 connection.pending.append('{"type":"pong"}')
                 connection.wake.set()

@@ -14,10 +14,11 @@ from simulation.market.market import Market
 from supervision.stepped import SteppedRuntime
 
 QuotesCommand = broker.LinkCommand | market.ListChain | market.Subscribe | market.Unsubscribe | market.WatchClosely
-HubCommand = market.DialHub | market.SealBucket
+HubCommand = market.DialHub | market.SealBucket | market.CoverHub
 
 WIDE_EVERY = 5  # steps between batches of quotes that nobody holds or waits for
 TOKEN_LIFE_NS = 3600 * SECOND
+RECOVERY_NS = 30 * SECOND
 
 
 class InProcessQuotes(LinkedPort[QuotesCommand]):
@@ -121,10 +122,24 @@ class InProcessHub(InProcessPort[HubCommand]):
         runtime.call_at(simulated.open_utc + BUCKET_NS - SECOND, self._capture)
 
     def drop(self, duration_ns: int) -> None:
-        """Lose the connection now; the next dial succeeds `duration_ns` later."""
+        """Lose the connection now; a dial succeeds `duration_ns` later.
+
+        As a real port does, it tries to recover it for a while before it tells.
+        """
         self._down_until_utc = self._now() + duration_ns
         self._is_up = False
-        self._tell(market.HubDown(hub=self._hub, feed_epoch=self._feed_epoch, cause="closed", can_reuse=True))
+        self._later(min(duration_ns, RECOVERY_NS), self._end_recovery)
+
+    def _end_recovery(self) -> None:
+        self._is_up = self._now() >= self._down_until_utc
+        if self._is_up:
+            self._tell(market.HubUp(hub=self._hub, feed_epoch=self._feed_epoch, recovered=True))
+        else:
+            self._tell(
+                market.HubDown(
+                    hub=self._hub, feed_epoch=self._feed_epoch, cause="closed", can_reuse=True, has_delivered=True
+                )
+            )
 
     def _capture(self) -> None:
         now = self._market_now()
@@ -152,6 +167,8 @@ class InProcessHub(InProcessPort[HubCommand]):
                 self._dial(command.feed_epoch)
             case market.SealBucket():
                 self._seal(command.bucket_utc)
+            case market.CoverHub():
+                pass  # in process nothing is silent, and nothing is polled
             case _:
                 assert_never(command)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from config.settings import Settings
+from domain.session import calendar
 from simulation.market.market import Market
 from simulation.market.minute_bars import load_recorded_day
 
@@ -21,4 +22,6 @@ def market_of(settings: Settings, *, rolls: bool = False) -> Market:
     demo = settings.demo
     if demo.market_folder is not None:
         return Market.from_recorded(load_recorded_day(demo.market_folder), demo.seed, snapshot_s=SNAPSHOT_S)
-    return Market(demo.seed, demo.session, snapshot_s=SNAPSHOT_S, rolls=rolls)
+    day = calendar.day(demo.session)
+    is_half_day = day is not None and day.is_half
+    return Market(demo.seed, demo.session, is_half_day=is_half_day, snapshot_s=SNAPSHOT_S, rolls=rolls)

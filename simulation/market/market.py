@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from datetime import date, time, timedelta
 
+import numpy as np
+from numpy.typing import NDArray
+
 from domain.instants import SECOND, at_exchange, session_of
 from domain.instruments import Contract, Quote, Spot
+from domain.options.gamma import Chain
 from domain.options.profile import Profile
 from domain.session.calendar import day as trading_day
 from domain.session.calendar import next_midnight
@@ -232,6 +236,15 @@ class Market:
             KeyError: no such ticker. ValueError: no such category.
         """
         return self._listings[ticker].profiles.profile(self._second, category)
+
+    def chain(self, ticker: str) -> tuple[Chain, NDArray[np.int64]]:
+        """Return a ticker's option chain (both expiries) with its volatilities, and the instant at which each row ends.
+
+        Raises:
+            KeyError: no such ticker.
+        """
+        listing = self._listings[ticker]
+        return listing.profiles.chain(self._second), self.path.start_utc + listing.options.expiry_s * SECOND
 
     def settlement_ticks(self, ticker: str) -> Ticks:
         """Return the closing price that options settle to.

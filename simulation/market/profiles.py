@@ -183,6 +183,10 @@ class ProfileBoard:
         values = np.stack([column, oi], axis=1)
         return self._make(category, now, scalars, self._levels, values, priors)
 
+    def chain(self, second: int) -> Chain:
+        """Return the whole option chain at a second; after the close it stands still."""
+        return self._instant(min(max(second, 0), self._options.path.close_s - 1)).chain("full")
+
     def _make(
         self,
         category: str,

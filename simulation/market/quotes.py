@@ -46,6 +46,7 @@ class QuoteBoard:
         rank = np.abs(np.arange(rows) % options.width - options.width // 2)
         self._period: Longs = (1 + rank // 16).astype(np.int64)
         self._phase: Longs = np.arange(rows, dtype=np.int64) * 7
+        self._open_interest: list[int] = options.open_interest.astype(np.int64).tolist()
         self._columns: tuple[list[int] | list[float], ...] = ()
 
     def quote(self, second: int, con_id: int) -> Quote:
@@ -77,7 +78,7 @@ class QuoteBoard:
         at_utc = Utc(at)
         return Quote(
             con_id, Ticks(bid), Ticks(ask), Qty(bid_size), Qty(ask_size), at_utc, DataType.LIVE, int(volume),
-            Greeks(iv, delta, gamma, theta, vega, Ticks(spot), at_utc),
+            Greeks(iv, delta, gamma, theta, vega, Ticks(spot), at_utc), self._open_interest[row],
         )  # fmt: skip
 
     def _compute(self, second: int) -> tuple[list[int] | list[float], ...]:

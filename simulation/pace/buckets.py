@@ -1,10 +1,10 @@
 """How far market time may run while buckets are on their way: stops in each bucket, each left when its work is done.
 
-`FRAMES` stands a second before the bucket's end, until every hub that is up has delivered the last frames of each of
-its categories. `READINGS` stands right after the bucket is due, until every ticker's reading is in, the lanes have
-looked, and the warehouse has the rows; `ROWS` a moment later, until every hub's rows are stored: after the warehouse's
-own pause, and before anybody misses them. A stop that lasts too long in real time is given up: then the actors' own
-deadlines pass (`LATE`), as they would on a real day, and whoever was missing is a gap.
+`FRAMES` stands a second before the bucket's end, until every hub that is up by then has delivered the last frames of
+each of its categories. `READINGS` stands right after the bucket is due, until every ticker's reading is in, the lanes
+have looked, and the warehouse has the rows; `ROWS` a moment later, until every hub's rows are stored: after the
+warehouse's own pause, and before anybody misses them. A stop that lasts too long in real time is given up: then the
+actors' own deadlines pass (`LATE`), as they would on a real day, and whoever was missing is a gap.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ ROWS_STOP_NS: Final = 9 * SECOND // 10  # likewise; the warehouse stores 250 ms 
 LATE_MARGIN_NS: Final = 3 * SECOND
 PATIENCE_NS: Final = 60 * SECOND  # real: far more than a busy machine needs; whoever used it up is not awaited again
 
+Hours = tuple[Utc, Utc]  # open and close
+
 
 class Stop(StrEnum):
     """Where market time stops next, and what for."""
@@ -36,19 +38,16 @@ class Stop(StrEnum):
 
 
 class Buckets:
-    """The stops of a session's buckets.
+    """The stops of a session's buckets, one session after the other.
 
     Args:
-        hubs: whose rows are stored.
         tickers: that have a reading.
-        hours: open and close.
         grace_ns: after a bucket's end, when it is due.
     """
 
-    def __init__(self, hubs: Iterable[str], tickers: Iterable[str], hours: tuple[Utc, Utc], grace_ns: int) -> None:
-        self._hubs = frozenset(hubs)
+    def __init__(self, tickers: Iterable[str], grace_ns: int) -> None:
         self._tickers = frozenset(tickers)
-        self._open_utc, self._close_utc = hours
+        self._close_utc = Utc(0)
         self._grace_ns = grace_ns
         self._whole: dict[str, Utc] = {}
         self._read: set[str] = set()
@@ -58,13 +57,15 @@ class Buckets:
         self.silent: frozenset[str] = frozenset()  # hubs that did not deliver in time, and have not since
         self._unread: frozenset[str] = frozenset()  # tickers likewise
         self._is_store_lost = False  # the warehouse likewise
-        self.bucket_utc = self._open_utc
-        self.stop = Stop.FRAMES
+        self.bucket_utc = Utc(0)
+        self.stop = Stop.NONE
 
-    def begin(self, now: Utc) -> None:
-        """Begin at an instant of the day: buckets before it are nobody's business."""
-        self.bucket_utc = max(self._open_utc, bucket_of(now))
+    def begin(self, hours: Hours, now: Utc) -> None:
+        """Begin a session at an instant of its date: buckets before it are nobody's business."""
+        open_utc, self._close_utc = hours
+        self.bucket_utc = max(open_utc, bucket_of(now))
         self.stop = Stop.FRAMES if self.bucket_utc < self._close_utc else Stop.NONE
+        self._forget_bucket()
 
     def hear(self, message: Message) -> None:
         """Take note of what becomes of buckets."""
@@ -97,9 +98,12 @@ class Buckets:
         """Whether the bucket is due and every ticker's reading is in."""
         return self._closing_utc > 0 and self._read >= self._tickers - self._unread
 
-    def advance(self, now: Utc, real_ns: int, up: frozenset[str], *, is_chain_idle: bool) -> None:
-        """Leave every stop whose work is done, or where market time has stood for too long."""
-        while self.stop is not Stop.NONE and self._may_leave(now, real_ns, up, is_chain_idle=is_chain_idle):
+    def advance(self, now: Utc, real_ns: int, hubs: frozenset[str], up: frozenset[str], *, is_chain_idle: bool) -> None:
+        """Leave every stop whose work is done, or where market time has stood for too long.
+
+        `hubs` are those that should deliver, `up` those that can: one that comes up before the stop is awaited there.
+        """
+        while self.stop is not Stop.NONE and self._may_leave(now, real_ns, hubs, up, is_chain_idle=is_chain_idle):
             self._stood_since_ns = None
             self._leave()
 
@@ -107,10 +111,15 @@ class Buckets:
     def _due_utc(self) -> Utc:
         return Utc(self.bucket_utc + BUCKET_NS + self._grace_ns)
 
-    def _may_leave(self, now: Utc, real_ns: int, up: frozenset[str], *, is_chain_idle: bool) -> bool:
+    def _may_leave(
+        self, now: Utc, real_ns: int, hubs: frozenset[str], up: frozenset[str], *, is_chain_idle: bool
+    ) -> bool:
         behind: frozenset[str] = frozenset()
+        horizon_utc = self.horizon_utc
+        assert horizon_utc is not None, "only `NONE` has no instant"
         if self.stop is Stop.FRAMES:
-            behind = frozenset(h for h in up - self.silent if self._whole.get(h, Utc(0)) < self.bucket_utc)
+            awaited = (hubs if now < horizon_utc else hubs & up) - self.silent
+            behind = frozenset(hub for hub in awaited if self._whole.get(hub, Utc(0)) < self.bucket_utc)
             is_done = not behind
         elif self.stop is Stop.ROWS:
             is_done = self._is_store_lost or not self._storing
@@ -118,8 +127,6 @@ class Buckets:
             is_done = self.is_read and is_chain_idle
         if is_done:
             return True
-        horizon_utc = self.horizon_utc
-        assert horizon_utc is not None, "only `NONE` has no instant"
         if now < horizon_utc:
             return False
         if self._stood_since_ns is None:
@@ -141,9 +148,12 @@ class Buckets:
         else:
             self.bucket_utc = Utc(self.bucket_utc + BUCKET_NS)
             self.stop = Stop.FRAMES if self.bucket_utc < self._close_utc else Stop.NONE
-            self._read.clear()
-            self._storing.clear()
-            self._closing_utc = Utc(0)
+            self._forget_bucket()
+
+    def _forget_bucket(self) -> None:
+        self._read.clear()
+        self._storing.clear()
+        self._closing_utc = Utc(0)
 
     def _on_due(self, due: market.BucketDue) -> None:
         if due.bucket_utc == self.bucket_utc:

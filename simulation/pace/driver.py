@@ -1,4 +1,4 @@
-"""The thread that leads a demo's clock: it observes a live runtime, asks the pacer, and publishes what it says.
+"""The thread that leads a simulated market's clock: it observes a live runtime and publishes what the pacer says.
 
 It stands outside the replay line: no actor knows of it, and nothing that an actor decides depends on it.
 """
@@ -6,6 +6,7 @@ It stands outside the replay line: no actor knows of it, and nothing that an act
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -26,18 +27,23 @@ class PaceDriver:
     """Leads `clock` from `start` to `close`, by what `host` does.
 
     Args:
-        clock: the demo's; this process leads it.
+        clock: that of the simulated market; this process leads it.
         host: whose messages are observed; its tree need not have started.
         pacer: what decides.
         chain: the actors that a bucket passes, each after those that it hears from.
+        desk: returns the actors that wait for each other for fractions of a second, who asks before who answers.
         record: where the sums of the day are kept; a resumed day adds to them.
     """
 
-    def __init__(self, clock: LedClock, host: Host, pacer: Pacer, chain: tuple[str, ...], record: Path) -> None:
+    def __init__(
+        self, clock: LedClock, host: Host, pacer: Pacer, chain: tuple[str, ...], desk: Callable[[], Iterable[str]],
+        record: Path,
+    ) -> None:  # fmt: skip
         self._clock = clock
         self._host = host
         self._pacer = pacer
         self._chain = chain
+        self._desk = desk
         self._path = record
         self._record = PaceRecord.load(record)
         self._pace: Pace | None = None
@@ -50,8 +56,8 @@ class PaceDriver:
 
     def start(self) -> None:
         """Begin to lead: the clock runs from now on."""
-        self._pacer.buckets.begin(self._clock.now_utc())
         self._seen_ns, self._seen_utc = real_ns(), self._clock.now_utc()
+        self._pacer.begin_date(self._seen_utc)
         self._thread.start()
 
     def close(self) -> None:
@@ -80,11 +86,19 @@ class PaceDriver:
                 is_read = self._pacer.buckets.is_read
                 # In the chain's order: who is idle has delivered what was heard of it, the next has it, or is done too.
                 are_idle = is_read and all(self._host.is_idle(name) for name in self._chain)
+                looked_utc = self._clock.now_utc()  # before the look: what begins during it is younger
+                is_desk_idle = all(map(self._is_idle_or_down, self._desk()))
                 with self._lock:
+                    if is_desk_idle:
+                        self._pacer.note_desk_idle(looked_utc, real_ns())
                     self._lead(is_chain_idle=are_idle)
         except BaseException as error:
             self._clock.follow(1.0, FOREVER)
-            self._host.fail(f"the demo's clock failed: {sentence(error)}")
+            self._host.fail(f"the market's clock failed: {sentence(error)}")
+
+    def _is_idle_or_down(self, name: str) -> bool:
+        cell = self._host.cells.get(name)
+        return cell is None or not cell.is_up or self._host.is_idle(name)
 
     def _lead(self, *, is_chain_idle: bool) -> None:
         """Ask the pacer and publish what is new (lock held)."""

@@ -44,6 +44,7 @@ class Stakes:
         self._positions: dict[str, PositionState] = {}
         self._mode: Mode | None = None
         self._hubs = dict.fromkeys(hubs, False)
+        self._quiet: set[tuple[str, int]] = set()  # sessions with hubs (by key) that are up and deliver nothing
         self._links: dict[str, bool] = {}  # sessions with the broker, by the actor that dials
         self._asked: dict[str, Utc] = {}  # questions to ports that have not been answered
 
@@ -67,9 +68,20 @@ class Stakes:
             return Stake.OUTAGE
         return Stake.HELD if PositionState.OPEN in states else Stake.NOTHING
 
+    @property
+    def hubs(self) -> frozenset[str]:
+        """Return the hubs that must be up."""
+        return frozenset(self._hubs)
+
+    @property
     def hubs_up(self) -> frozenset[str]:
         """Return the hubs that deliver, as far as they say."""
         return frozenset(hub for hub, is_up in self._hubs.items() if is_up)
+
+    @property
+    def is_a_hub_quiet(self) -> bool:
+        """Return whether a session with a hub stands and nothing comes, as before an open."""
+        return bool(self._quiet)
 
     # -- decisions and orders -------------------------------------------------------------------
 
@@ -136,6 +148,16 @@ class Stakes:
     def _on_hub_down(self, message: market.HubDown, _to: str, _now: Utc) -> None:
         self._hubs[message.hub] = False
 
+    def _on_hub_quiet(self, message: market.HubQuiet, _to: str, _now: Utc) -> None:
+        self._quiet.add((message.hub, message.key_n))
+
+    def _on_hub_flows(self, message: market.HubFlows, _to: str, _now: Utc) -> None:
+        self._quiet.discard((message.hub, message.key_n))
+
+    def _on_cover(self, message: market.CoverHub, to: str, _now: Utc) -> None:
+        if not message.is_wanted:  # its port tells silence that lasts anew
+            self._quiet.discard((to.removeprefix("port:hub:"), message.key_n))
+
     # -- questions to ports ---------------------------------------------------------------------
 
     def _on_list(self, message: market.ListChain, _to: str, now: Utc) -> None:
@@ -197,6 +219,9 @@ HEARD: Final[dict[type[Message], Take]] = {
     broker.BrokerReadFailed: Stakes._on_read_answer,
     market.HubUp: Stakes._on_hub_up,
     market.HubDown: Stakes._on_hub_down,
+    market.HubQuiet: Stakes._on_hub_quiet,
+    market.HubFlows: Stakes._on_hub_flows,
+    market.CoverHub: Stakes._on_cover,
     market.ListChain: Stakes._on_list,
     market.ChainListed: Stakes._on_listed,
     market.ChainFailed: Stakes._on_listed,

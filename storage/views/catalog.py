@@ -2,7 +2,8 @@
 
 One row a fact, prices and money in US dollars, every instant twice: `_utc`, and `_ny` on New York's clock (both without
 a zone, cut to the microsecond). `NULL` is "not told" or "not computed", never zero. What a view is made of are bases
-(`needs`): files of the warehouse, tables of the ledgers, lines of the traces; only those that a query uses are read.
+(`needs`): files of the warehouse, series, tables of the ledgers, lines of the traces; only those that a query uses are
+read.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import msgspec
 
 from domain.options.profile import GEX_SCALARS, GREEK_SCALARS, ORDERFLOW_SCALARS
 from domain.signals.registry import FEATURES
+from storage.scales import sql_in_units
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -103,7 +105,8 @@ _FLOWS = {
     "gexoflow": "change of net gamma since the frame before",
     "cvroflow": "change of net convexity since the frame before",
 }
-_THOUSANDTHS = frozenset(("sum_gex_vol", "sum_gex_oi", "delta_risk_reversal"))
+_SUMS = frozenset(("sum_gex_vol", "sum_gex_oi", "delta_risk_reversal"))
+_CLIPPED = "`NULL`: clipped by the vendor"
 
 
 def _scalar(name: str) -> tuple[Column, str]:
@@ -116,14 +119,15 @@ def _scalar(name: str) -> tuple[Column, str]:
             name, _USD, f"strike of the largest change of gamma, {when}"
         ), f"nullif({name}, 0) / 100.0 AS {name}"
     if name.startswith("max_change_"):
-        return Column(name, "vendor", f"that change, {_ago(name)}"), f"{name} / 1000.0 AS {name}"
-    if name in _THOUSANDTHS:
+        meaning = f"that change, {_ago(name)}; {_CLIPPED}"
+        return Column(name, "vendor", meaning), f"{sql_in_units(name, name)} AS {name}"
+    if name in _SUMS:
         meaning = {
             "sum_gex_vol": "net gamma over all strikes by volume",
             "sum_gex_oi": "net gamma over all strikes by open interest",
             "delta_risk_reversal": "the vendor's delta risk reversal (vestigial)",
         }[name]
-        return Column(name, "vendor", meaning), f"{name} / 1000.0 AS {name}"
+        return Column(name, "vendor", f"{meaning}; {_CLIPPED}"), f"{sql_in_units(name, name)} AS {name}"
     stem, expiry = name, "today's expiry"
     if name.startswith("one_"):
         stem, expiry = name.removeprefix("one_"), "the next expiry"
@@ -189,14 +193,16 @@ _PROFILE = View(
     " unnest(gex_vol) / 100.0 AS gex_vol, unnest(gex_oi) / 100.0 AS gex_oi, NULL::DOUBLE AS call_iv,"
     f" NULL::DOUBLE AS put_iv, NULL::DOUBLE AS exposure, {_PRIORS_GEX} FROM base_gex UNION ALL"
     f" SELECT {_PROFILE_HEAD}, nullif(spot, 0) / 100.0, unnest(strikes) / 100.0, NULL, NULL,"
-    f" unnest(call_ivol) / 1000.0, unnest(put_ivol) / 1000.0, unnest(exposure) / 100.0, {_PRIORS_GREEK} FROM"
+    f" unnest(list_transform(call_ivol, lambda x: {sql_in_units('x', 'call_ivol')})),"
+    f" unnest(list_transform(put_ivol, lambda x: {sql_in_units('x', 'put_ivol')})),"
+    f" unnest(exposure) / 100.0, {_PRIORS_GREEK} FROM"
     " base_greek",
     ("base_gex", "base_greek"),
 )
 _BARS = View(
     "bars",
     "market",
-    "one minute of a ticker, made from the spots that came with the vendor's rows",
+    "one minute of a ticker and source: made from the spots that came with the vendor's rows, or imported",
     (
         _SESSION,
         _TICKER,
@@ -205,20 +211,82 @@ _BARS = View(
         Column("high", _USD, "highest spot"),
         Column("low", _USD, "lowest spot"),
         Column("close", _USD, "last spot"),
-        Column("ticks", "", "different instants at which a spot was told; the index has no volume"),
+        Column("ticks", "", "different instants at which a spot was told; `NULL`: imported"),
+        Column("volume", "", "traded in the minute; `NULL`: not told, an index has none"),
+        Column("source", "", "`spots`, or where an imported bar comes from"),
     ),
     "SELECT session, ticker, date_trunc('minute', instant) AS minute_utc, ny(date_trunc('minute', instant)) AS"
     " minute_ny,"
     " arg_min(spot, instant) / 100.0 AS open, max(spot) / 100.0 AS high, min(spot) / 100.0 AS low,"
-    " arg_max(spot, instant) / 100.0 AS close, count(DISTINCT instant) AS ticks FROM ("
+    " arg_max(spot, instant) / 100.0 AS close, count(DISTINCT instant) AS ticks, NULL::BIGINT AS volume,"
+    " 'spots' AS source FROM ("
     + " UNION ALL ".join(f"SELECT session, ticker, instant, spot FROM {base} WHERE spot > 0" for base in _SHAPES)
-    + ") GROUP BY ALL",
-    _SHAPES,
+    + f") GROUP BY ALL UNION ALL SELECT session, ticker, {_ns('begin_utc', 'minute')}, open / 100.0, high / 100.0,"
+    " low / 100.0, close / 100.0, NULL, volume, source FROM base_bars",
+    (*_SHAPES, "base_bars"),
+)
+_IMPORTED_ALERTS = View(
+    "imported_alerts",
+    "signals",
+    "one alert of a system before, as it was imported",
+    (
+        _SESSION,
+        *_at("at", "when"),
+        Column("ticker", "", "its ticker"),
+        Column("kind", "", "its kind, in that system's words"),
+        Column("direction", "", "in that system's words"),
+        Column("price", _USD, "price then"),
+        Column("outcome", "", "in that system's words"),
+        Column("more", "JSON", "its other columns"),
+    ),
+    f"SELECT session, {_ns('at_utc', 'at')}, ticker, kind, direction, price, outcome, more FROM base_foreign_alerts",
+    ("base_foreign_alerts",),
+)
+_IMPORTED_TRADES = View(
+    "imported_trades",
+    "trades",
+    "one trade of a system before, as it was imported",
+    (
+        _SESSION,
+        *_at("at", "when it was opened"),
+        *_at("closed", "when it was closed; `NULL`: not told"),
+        Column("ticker", "", "its ticker"),
+        Column("contract", "", "in that system's words"),
+        Column("side", "", "in that system's words"),
+        Column("qty", "contracts", "how many"),
+        Column("entry_price", _USD, "price of the entry"),
+        Column("exit_price", _USD, "price of the exit"),
+        Column("pnl", _USD, "result"),
+        Column("more", "JSON", "its other columns"),
+    ),
+    f"SELECT session, {_ns('at_utc', 'at')}, {_ns('closed_utc', 'closed')}, ticker, contract, side, qty, entry_price,"
+    " exit_price, pnl, more FROM base_foreign_trades",
+    ("base_foreign_trades",),
+)
+_DAILY = View(
+    "daily",
+    "market",
+    "one finished day of a ticker and category (gamma alone): what stays when its rows have left for the archive",
+    (
+        _SESSION,
+        _TICKER,
+        Column("category", "", "the vendor's group without its ticker"),
+        Column("rows", "", "rows of the day"),
+        Column("low", _USD, "lowest spot"),
+        Column("high", _USD, "highest spot"),
+        Column("close", _USD, "last spot"),
+        Column("net_gamma_mean", "vendor", "mean of net gamma by volume"),
+        Column("net_gamma_min", "vendor", "its least"),
+        Column("net_gamma_max", "vendor", "its greatest"),
+    ),
+    "SELECT session, ticker, category, rows, low, high, close, net_gamma_mean, net_gamma_min, net_gamma_max FROM"
+    " base_daily",
+    ("base_daily",),
 )
 _GAPS = View(
     "gaps",
     "market",
-    "an interval of whole buckets in which a group was expected and nothing of it was stored",
+    "an interval of whole buckets in which a group was expected and its stream brought nothing",
     (
         _SESSION,
         Column("hub", "", "the hub"),
@@ -227,15 +295,84 @@ _GAPS = View(
         *_at("from", "start of the first bucket"),
         *_at("to", "end of the last bucket"),
         Column("buckets", "", "how many buckets"),
-        Column("rows", "", "how many rows are missing"),
-        Column("why", "", "the cause: `silent`, `hub port silent`, `not stored`, `damaged: ...`"),
+        Column("rows", "", "how many rows are missing; 0 where something else brought them"),
+        Column("why", "", "the cause: `silent`, `hub port silent`, `not stored`, `not_polled`, `damaged: ...`"),
+        Column("cover", "", "what brought rows in the stream's stead: `rest`; empty: nothing did"),
     ),
-    f"SELECT session, hub, ticker, category, {_ns('from_utc', 'from')}, {_ns('to_utc', 'to')}, buckets, rows, why"
-    " FROM base_gaps",
+    f"SELECT session, hub, ticker, category, {_ns('from_utc', 'from')}, {_ns('to_utc', 'to')}, buckets, rows, why,"
+    " cover FROM base_gaps",
     ("base_gaps",),
 )
 
-# -- readings, from the traces ---------------------------------------------------------------------
+# -- what the broker quotes ------------------------------------------------------------------------
+
+_QUOTED = (
+    _SESSION,
+    *_at("at", "when it was looked at"),
+    _TICKER,
+    Column("con_id", "", "the broker's number of the contract; `NULL`: imported"),
+    Column("trading_class", "", "the trading class (`SPXW`)"),
+    Column("expiry", "date", "its expiry"),
+    Column("strike", _USD, "its strike"),
+    Column("right", "", "`C` or `P`"),
+    Column("bid", _USD, "best bid; `NULL`: none told, 0: nobody bids"),
+    Column("ask", _USD, "best offer; `NULL`: none told"),
+    Column("mid", _USD, "between both; `NULL` unless both are there"),
+    Column("bid_size", "contracts", "at the bid; 0: not told"),
+    Column("ask_size", "contracts", "at the offer; 0: not told"),
+    *_at("quote", "last tick of bid or ask"),
+    Column("iv", "per year", "the broker's implied volatility"),
+    Column("delta", "", "per unit of the underlying"),
+    Column("gamma", "per USD", "change of delta"),
+    Column("theta", "USD a day", "loss of value with time"),
+    Column("vega", _USD, "change of value with volatility"),
+    Column("volume", "contracts", "traded today; `NULL`: not told"),
+    Column("open_interest", "contracts", "of yesterday; `NULL`: not told"),
+    Column("spot", _USD, "price of the underlying then"),
+    Column("is_live", "", "whether the broker said that the prices are live"),
+    Column("mode", "", "`live` or `import`"),
+)
+_QUOTED_SQL = (
+    f"SELECT session, {_ns('at_utc', 'at')}, ticker, con_id, trading_class, expiry::DATE AS expiry,"
+    ' strike / 100.0 AS strike, "right", bid / 100.0 AS bid, ask / 100.0 AS ask, if(bid > 0, (bid + ask) / 200.0,'
+    f" NULL) AS mid, bid_size, ask_size, {_ns('quote_utc', 'quote')}, iv, delta, gamma, theta, vega, volume,"
+    " open_interest, spot / 100.0 AS spot, data_type = 1 AS is_live, mode FROM "
+)
+_QUOTES = View(
+    "quotes",
+    "market",
+    "the best bid and offer of one watched contract (held, pending or asked for), every few seconds while it changes",
+    _QUOTED,
+    f"{_QUOTED_SQL} base_quotes",
+    ("base_quotes",),
+)
+_CHAINS = View(
+    "chains",
+    "market",
+    "one contract of the band around the money, at the start and every few minutes",
+    _QUOTED,
+    f"{_QUOTED_SQL} base_chains",
+    ("base_chains",),
+)
+_UNDERLYINGS = View(
+    "underlyings",
+    "market",
+    "the last price of one underlying as the broker quotes it, indices included, every few seconds while it changes",
+    (
+        _SESSION,
+        *_at("at", "when it was looked at"),
+        _TICKER,
+        Column("price", _USD, "the last price"),
+        *_at("tick", "when the broker told it"),
+        Column("is_live", "", "whether the broker said that it is live"),
+        Column("mode", "", "`live` or `import`"),
+    ),
+    f"SELECT session, {_ns('at_utc', 'at')}, ticker, price / 100.0 AS price, {_ns('tick_utc', 'tick')},"
+    " data_type = 1 AS is_live, mode FROM base_underlyings",
+    ("base_underlyings",),
+)
+
+# -- readings --------------------------------------------------------------------------------------
 
 _READING_HEAD = (_SESSION, _TICKER, *_BUCKET)
 _READING_SQL = f"session, ticker, {_ns('bucket_utc', 'bucket')}"
@@ -245,7 +382,7 @@ _READINGS = View(
     "one reading: what the features of a ticker and bucket were computed from",
     (
         *_READING_HEAD,
-        Column("reading_n", "", "number of the reading since its actor started"),
+        Column("reading_n", "", "number of the reading in its session"),
         Column("spot", _USD, "spot of the reading; `NULL`: none"),
         Column("zero_gamma", _USD, "zero gamma of `classic_gex_zero`; `NULL`: not computed"),
         Column("alignment", "-1 to 1", "agreement of the forces; `NULL`: fewer than three of confidence 0.5"),
@@ -735,12 +872,17 @@ ALL = (
     _FEATURES,
     _FORCES,
     _ALERTS,
+    _IMPORTED_ALERTS,
     _ROWS,
     _vendor_view("gex", "base_gex", "one stored row of gamma (`classic_gex_*`, `state_gex_*`)", GEX_SCALARS),
     _vendor_view("greeks", "base_greek", "one stored row of a greek (`state_gamma_zero` ...)", GREEK_SCALARS),
     _vendor_view("orderflow", "base_orderflow", "one stored row of orderflow", ORDERFLOW_SCALARS),
     _PROFILE,
     _BARS,
+    _QUOTES,
+    _CHAINS,
+    _UNDERLYINGS,
+    _DAILY,
     _GAPS,
     _ATTEMPTS,
     _GATES,
@@ -749,6 +891,7 @@ ALL = (
     _FILLS,
     _POSITIONS,
     _DAYS,
+    _IMPORTED_TRADES,
     _TRACE,
     _KILLS,
     _COMMANDS,
@@ -761,7 +904,7 @@ ALL = (
 VIEWS = {view.name: view for view in ALL}
 GROUPS = {
     "signals": "What was read and found",
-    "market": "The vendor's data",
+    "market": "Market data",
     "trades": "Gates, orders and money",
     "operations": "The system itself",
     "compatibility": "Names of the systems before",

@@ -16,24 +16,39 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from domain.instants import BUCKET_NS
 from domain.options.profile import Shape
 from storage import bucket_file
+from storage.imports.series_days import ALERTS, BAR_SCHEMA, BARS, FOREIGN_SCHEMA, TRADES
 from storage.manifest import Manifest
+from storage.series_reader import SeriesReader, with_session
+from storage.series_rows import CHAINS, QUOTES, READINGS, UNDERLYINGS
 from storage.views import ledgers, traces
 from storage.views.catalog import VIEWS
 from storage.warehouse_reader import WarehouseReader
 
 RETRIES = 8
 _SHAPES = {"base_gex": Shape.GEX, "base_greek": Shape.GREEK, "base_orderflow": Shape.ORDERFLOW}
+_SERIES = {"base_quotes": QUOTES, "base_chains": CHAINS, "base_underlyings": UNDERLYINGS}
+_IMPORTED = {
+    "base_bars": (BARS, BAR_SCHEMA),
+    "base_foreign_alerts": (ALERTS, FOREIGN_SCHEMA[ALERTS]),
+    "base_foreign_trades": (TRADES, FOREIGN_SCHEMA[TRADES]),
+}
+DAILY = pa.schema([
+    ("session", pa.date32()), ("ticker", pa.string()), ("category", pa.string()), ("rows", pa.int64()),
+    ("low", pa.float64()), ("high", pa.float64()), ("close", pa.float64()), ("net_gamma_mean", pa.float64()),
+    ("net_gamma_min", pa.float64()), ("net_gamma_max", pa.float64()),
+])  # fmt: skip
 _TEXTS = re.compile(r"'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/", re.DOTALL)
 _UNKNOWN = re.compile(r"Table with name (\S+) does not exist!")
 _WORDS = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 _GAPS = pa.schema([
     ("session", pa.date32()), ("hub", pa.string()), ("ticker", pa.string()), ("category", pa.string()),
     ("from_utc", pa.int64()), ("to_utc", pa.int64()), ("buckets", pa.int64()), ("rows", pa.int64()),
-    ("why", pa.string()),
+    ("why", pa.string()), ("cover", pa.string()),
 ])  # fmt: skip
 _MACROS = (
     "CREATE MACRO utc(ns) AS make_timestamp(ns // 1000)",
@@ -48,18 +63,19 @@ class QueryError(Exception):
 
 
 class Database:
-    """Queries over a data folder (`warehouse/`, `ledgers/`, `traces/`), beside a running supervisor or without one.
+    """Queries over a data folder, beside a running supervisor or without one.
 
     Args:
-        folder: the data folder.
-        sessions: only these days of the warehouse and the traces; `None`: all that there are.
+        folder: the data folder (`warehouse/`, `series/`, `ledgers/`, `traces/`).
+        sessions: only these days of the warehouse, the series and the traces; `None`: all that there are.
     """
 
     def __init__(self, folder: Path, sessions: Iterable[date] | None = None) -> None:
         self.folder = folder
         self._sessions = None if sessions is None else frozenset(sessions)
         self.warehouse = WarehouseReader(folder / "warehouse")
-        self._readings = traces.TraceReadings()
+        self.series = SeriesReader(folder / "series")
+        self._traced = traces.TraceReadings()
         self._db = duckdb.connect()
         with suppress(duckdb.Error):  # in a notebook without widgets there is none, and turning it off is an error
             self._db.execute("SET enable_progress_bar = false")
@@ -74,8 +90,10 @@ class Database:
 
     def sessions(self) -> tuple[date, ...]:
         """Return the days of the warehouse that are in view, ascending."""
-        found = self.warehouse.sessions()
-        return found if self._sessions is None else tuple(day for day in found if day in self._sessions)
+        return self._in_view(self.warehouse.sessions())
+
+    def _in_view(self, days: Iterable[date]) -> tuple[date, ...]:
+        return tuple(day for day in days if self._sessions is None or day in self._sessions)
 
     def query(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> pa.Table:
         """Run one statement and return its rows.
@@ -117,14 +135,35 @@ class Database:
             self._base_of_files(base, days)
         if "base_gaps" in bases:
             self._register("base_gaps", pa.Table.from_pylist(list(_gap_rows(days)), schema=_GAPS))
+        for base in bases & _SERIES.keys():
+            self._register(base, self.series.table(_SERIES[base], self._in_view(self.series.sessions())))
+        for base in bases & _IMPORTED.keys():
+            kind, schema = _IMPORTED[base]
+            self._register(base, self.series.imported(kind, schema, self._in_view(self.series.sessions())))
+        if "base_daily" in bases:
+            self._register("base_daily", self._daily())
         if "base_readings" in bases:
-            self._register("base_readings", self._readings.table(self._segments()))
+            self._register("base_readings", self._readings())
         if "base_trace" in bases:
             self._base_of_lines()
         for base, table in ledgers.tables(self.folder / "ledgers", bases & ledgers.TABLES).items():
             self._register(base, table)
         for name in views:
             self._db.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS {VIEWS[name].sql}")
+
+    def _readings(self) -> pa.Table:
+        """Return the readings that were kept; those of a day of which none were kept are found in its traces."""
+        kept = {day: self.series.day(READINGS, day) for day in self._in_view(self.series.sessions())}
+        days = {day: table for day, table in kept.items() if table.num_rows}
+        names = {day.isoformat() for day in days}
+        traced = self._traced.table(path for path in self._segments() if path.parent.name not in names)
+        columns = traces.READINGS.names
+        return pa.concat_tables([traced, *(with_session(table, day).select(columns) for day, table in days.items())])
+
+    def _daily(self) -> pa.Table:
+        paths = {path.stem: path for path in sorted((self.folder / "aggregates").glob("????-??-??.parquet"))}
+        days = self._in_view(date.fromisoformat(stem) for stem in paths)
+        return pa.concat_tables([DAILY.empty_table(), *(pq.read_table(paths[str(day)], schema=DAILY) for day in days)])
 
     def _register(self, base: str, table: pa.Table) -> None:
         self._db.register(base, table)
@@ -135,7 +174,12 @@ class Database:
         if paths:
             files = ", ".join(_quoted(path) for path in paths)
             # Every reader names its columns: nothing is taken from the names of folders.
-            source = f"read_parquet([{files}], hive_partitioning = false, union_by_name = false)"
+            parts = [part for day in days for part in day.parts if part.shape is shape]
+            is_mixed = any(part.columns_n != bucket_file.COLUMNS for part in parts)
+            source = f"read_parquet([{files}], hive_partitioning = false, union_by_name = {str(is_mixed).lower()})"
+            if is_mixed:  # what an earlier version did not know is null
+                self._db.register(f"{base}_none", bucket_file.schema_of(shape).empty_table())
+                source = f"(SELECT * FROM {base}_none UNION ALL BY NAME SELECT * FROM {source})"
             columns = ", ".join(f'"{name}"' for name in bucket_file.schema_of(shape).names)
             self._db.execute(f"CREATE OR REPLACE TEMP VIEW {base} AS SELECT {columns} FROM {source}")
         else:
@@ -146,8 +190,8 @@ class Database:
         found = traces.segments(self.folder / "traces")
         if self._sessions is None:
             return found
-        wanted = {day.isoformat() for day in self._sessions}
-        return tuple(path for path in found if path.parent.name in wanted)
+        names = {day.isoformat() for day in self._sessions}
+        return tuple(path for path in found if path.parent.name in names)
 
     def _base_of_lines(self) -> None:
         columns = ", ".join(f"'{name}': '{kind}'" for name, kind in traces.LINE.items())
@@ -193,14 +237,15 @@ def _gap_rows(days: list[Manifest]) -> Iterator[dict[str, Any]]:
             buckets = (gap.to_utc - gap.from_utc) // BUCKET_NS
             yield {
                 "session": day.session, "hub": gap.hub, "ticker": gap.ticker, "category": gap.category,
-                "from_utc": gap.from_utc, "to_utc": gap.to_utc, "buckets": buckets, "rows": buckets, "why": gap.why,
+                "from_utc": gap.from_utc, "to_utc": gap.to_utc, "buckets": buckets,
+                "rows": 0 if gap.cover else buckets, "why": gap.why, "cover": gap.cover,
             }  # fmt: skip
         for lost in day.damaged:
             first, last = lost.part.first_utc, lost.part.last_utc
             yield {
                 "session": day.session, "hub": lost.part.hub, "ticker": None, "category": None, "from_utc": first,
                 "to_utc": last + BUCKET_NS, "buckets": (last - first) // BUCKET_NS + 1, "rows": lost.part.rows,
-                "why": f"damaged: {lost.why}",
+                "why": f"damaged: {lost.why}", "cover": "",
             }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from datetime import date
 import pyarrow as pa
 
 from domain.options.profile import SCALARS, VALUE_COLUMNS, Shape, shape_of
+from storage.scales import sql_in_units
 from storage.views.database import Database, QueryError
 
 Z95 = 1.959963984540054
@@ -63,10 +64,10 @@ def heatmap(db: Database, ticker: str, session: date, category: str, value: str 
     shape = _shape(category)
     if value not in VALUE_COLUMNS[shape]:
         raise QueryError(f"{category} has no {value} by strike; it has {', '.join(VALUE_COLUMNS[shape]) or 'none'}.")
-    scale = 1000.0 if value.endswith("ivol") else 100.0
     return db.query(
         "SELECT bucket AS bucket_utc, ny(bucket) AS bucket_ny, nullif(spot, 0) / 100.0 AS spot,"
-        f" list_transform(strikes, lambda x: x / 100.0) AS strikes, list_transform({value}, lambda x: x / {scale}) AS"
+        " list_transform(strikes, lambda x: x / 100.0) AS strikes,"
+        f" list_transform({value}, lambda x: {sql_in_units('x', value)}) AS"
         f' "values" FROM base_{shape.value} WHERE ticker = $ticker AND category = $category AND session = $session'
         " QUALIFY row_number() OVER (PARTITION BY bucket ORDER BY store_n DESC) = 1 ORDER BY bucket",
         {"ticker": ticker, "category": category, "session": session},
@@ -95,6 +96,40 @@ def gap_report(db: Database) -> pa.Table:
         " AS share_missing, intervals, longest_min, first_ny, last_ny FROM missing LEFT JOIN stored USING (session,"
         " hub)"
         " ORDER BY session, hub, why"
+    )
+
+
+def contract_quotes(db: Database, session: date, ticker: str, expiry: date, strike: float, right: str) -> pa.Table:
+    """Return one contract's day as far as it was watched or in the band: bid, ask, mid, spot, volatility and delta.
+
+    `at_utc`, `at_ny` ascending; `strike` in USD, `right` is `C` or `P`. It needs no trace.
+    """
+    columns = "at_utc, at_ny, bid, ask, mid, bid_size, ask_size, iv, delta, spot"
+    where = 'session = $session AND ticker = $ticker AND expiry = $expiry AND strike = $strike AND "right" = $right'
+    return db.query(
+        f"SELECT {columns} FROM quotes WHERE {where} UNION SELECT {columns} FROM chains WHERE {where} ORDER BY at_utc",
+        {"session": session, "ticker": ticker, "expiry": expiry, "strike": strike, "right": right},
+    )
+
+
+def chain(db: Database, ticker: str, expiry: date | None = None, session: date | None = None) -> pa.Table:
+    """Return the newest band of a ticker, by expiry and strike: a row a strike, calls (`c_`) beside puts (`p_`).
+
+    Of several stored expiries each comes with its newest look; `None`: all expiries, the last session that has any.
+    """
+    sides = ", ".join(
+        f"max({name}) FILTER (\"right\" = '{right}') AS {right.lower()}_{name}"
+        for right in "CP"
+        for name in ("bid", "ask", "iv", "delta", "gamma", "open_interest", "volume")
+    )
+    return db.query(
+        "WITH found AS (SELECT * FROM chains WHERE ticker = $ticker AND ($expiry IS NULL OR expiry = $expiry)"
+        " AND ($session IS NULL OR session = $session)), newest AS (SELECT expiry, max(at_utc) AS at_utc FROM found"
+        " WHERE session = (SELECT max(session) FROM found) GROUP BY expiry)"
+        " SELECT expiry, at_utc, any_value(at_ny) AS at_ny, any_value(spot) AS spot, strike,"
+        f" {sides} FROM found JOIN newest USING (expiry, at_utc) GROUP BY expiry, at_utc, strike"
+        " ORDER BY expiry, strike",
+        {"ticker": ticker, "expiry": expiry, "session": session},
     )
 
 
@@ -215,6 +250,6 @@ def latency(db: Database) -> pa.Table:
 
 
 QUERIES = (
-    day_series, last_bucket, heatmap, month_aggregates, gap_report, alert_outcomes, alert_performance,
-    fill_rate_by_time, fill_rate_by_code, slippage, pnl, latency,
+    day_series, last_bucket, heatmap, month_aggregates, gap_report, contract_quotes, chain,
+    alert_outcomes, alert_performance, fill_rate_by_time, fill_rate_by_code, slippage, pnl, latency,
 )  # fmt: skip

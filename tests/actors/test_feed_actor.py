@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
+from msgspec import structs
 
 from actors.feed import FeedActor, FeedState, Timer
 from domain.instants import SECOND
@@ -23,8 +26,12 @@ def failed(epoch: int, *, is_final: bool = False) -> market.NegotiateFailed:
     return market.NegotiateFailed(feed_epoch=epoch, why="the vendor could not be reached.", is_final=is_final)
 
 
-def request(epoch: int, hub: str = "classic") -> market.RequestAddress:
-    return market.RequestAddress(hub=hub, feed_epoch=epoch)
+def request(epoch: int, hub: str = "classic", failures: int = 0) -> market.RequestAddress:
+    return market.RequestAddress(hub=hub, feed_epoch=epoch, failures=failures)
+
+
+def up(epoch: int, hub: str) -> market.HubUp:
+    return market.HubUp(hub=hub, feed_epoch=epoch, recovered=False)
 
 
 def begun(incarnation: int = 1) -> tuple[Probe[FeedState], int]:
@@ -88,7 +95,7 @@ def test_answers_of_an_older_epoch_are_ignored() -> None:
 
 def test_a_retry_timer_of_an_older_epoch_does_nothing() -> None:
     probe, epoch = in_force()
-    assert probe.feed(fired(Timer.RETRY, epoch - 1)).effects == []
+    assert probe.feed(fired(Timer.RETRY, f"0:{epoch - 1}")).effects == []
 
 
 def test_failures_wait_2_4_8_16_then_the_breaker_and_each_is_told_once_to_a_person() -> None:
@@ -96,23 +103,23 @@ def test_failures_wait_2_4_8_16_then_the_breaker_and_each_is_told_once_to_a_pers
     waits = []
     for _ in range(6):
         assert len(probe.feed(failed(epoch)).published(operator.Alarm)) == 1
-        waits.append((probe.timers[Timer.RETRY, str(epoch)] - probe.now) // SECOND)
-        epoch = epoch_of(probe.fire(Timer.RETRY, str(epoch)))
+        waits.append((probe.timers[Timer.RETRY, f"0:{epoch}"] - probe.now) // SECOND)
+        epoch = epoch_of(probe.fire(Timer.RETRY, f"0:{epoch}"))
     assert waits == [2, 4, 8, 16, 300, 300]
 
 
 def test_a_final_refusal_waits_as_long_as_the_breaker() -> None:
     probe, epoch = begun()
     probe.feed(failed(epoch, is_final=True))
-    assert probe.timers == {(Timer.RETRY, str(epoch)): NOW + 300 * SECOND}
+    assert probe.timers == {(Timer.RETRY, f"0:{epoch}"): NOW + 300 * SECOND}
 
 
 def test_addresses_that_do_not_last_are_not_renegotiated_at_network_speed() -> None:
     probe, epoch = in_force()
     assert not probe.feed(request(epoch), NOW + 1 * SECOND).told(market.Negotiate)
-    assert probe.timers == {(Timer.RETRY, str(epoch)): NOW + 3 * SECOND}
+    assert probe.timers == {(Timer.RETRY, f"0:{epoch}"): NOW + 3 * SECOND}
     assert probe.feed(request(epoch, "orderflow"), NOW + 2 * SECOND).effects == []
-    assert epoch_of(probe.fire(Timer.RETRY, str(epoch))) == epoch + 1
+    assert epoch_of(probe.fire(Timer.RETRY, f"0:{epoch}")) == epoch + 1
 
 
 def test_a_restarted_feed_uses_a_higher_epoch() -> None:
@@ -126,11 +133,48 @@ def test_what_does_not_fit_into_a_key_is_named_and_no_ticker_is_cut_in_half() ->
     rules_max = SETTINGS.feed.rules.memberships_max
     found = packed((*tickers, "SPX"), ("VIX",), SETTINGS.feed.hubs, rules_max)
     assert found.left_out == ("T9", "T10")
-    assert len(found.groups) == 10 * 14 + 1
-    assert found.groups[:2] == ("SPX_spot", "SPX_classic_gex_full")
+    (groups,) = found.groups
+    assert len(groups) == 10 * 14 + 1
+    assert groups[:2] == ("SPX_spot", "SPX_classic_gex_full")
     settings = SETTINGS.model_copy(update={"tickers": (*tickers, "SPX")})
     (alarm,) = Probe(FeedActor("feed", settings), NOW).start().published(operator.Alarm)
     assert "T9, T10" in alarm.text
+
+
+def test_39_tickers_go_with_four_keys_and_each_key_negotiates_and_dials_for_itself() -> None:
+    tickers = tuple(f"T{n}" for n in range(39))
+    keys = tuple(f"KEY_{n}" for n in range(5))
+    settings = SETTINGS.model_copy(
+        update={"tickers": tickers, "spot_only": (), "feed": dataclasses.replace(SETTINGS.feed, keys=keys)}
+    )
+    probe = Probe(FeedActor("feed", settings), NOW)
+    commands = probe.start().told(market.Negotiate)
+    assert [(c.key_n, len(c.groups)) for c in commands] == [(0, 140), (1, 140), (2, 140), (3, 126)]
+    assert not probe.sent.published(operator.Alarm), "the fifth key is to spare"
+    second = commands[1]
+    out = probe.feed(structs.replace(negotiated(second.feed_epoch), key_n=1))
+    assert {m.key_n for m in out.told(market.UseAddress)} == {1}
+    again = probe.feed(structs.replace(request(second.feed_epoch), key_n=1), NOW + 600 * SECOND).told(market.Negotiate)
+    assert [c.key_n for c in again] == [1], "the other keys' sessions stand"
+
+
+def test_a_hub_that_fails_for_ever_does_not_end_the_sessions_of_the_healthy_ones() -> None:
+    probe, epoch = in_force()
+    for hub in HUBS[1:]:
+        probe.feed(up(epoch, hub))
+    at = NOW + 1000 * SECOND
+    assert not probe.feed(request(epoch, "classic", failures=5), at).told(market.Negotiate)
+    assert probe.timers[Timer.RETRY, f"0:{epoch}"] >= NOW + 3600 * SECOND
+    healthy = probe.feed(request(epoch, HUBS[1]), at + SECOND)
+    assert len(healthy.told(market.Negotiate)) == 1, "a healthy hub that lost its session is not made to wait"
+
+
+def test_when_no_hub_is_up_a_broken_breaker_does_not_hold_up_the_next_address() -> None:
+    probe, epoch = in_force()
+    for hub in HUBS:
+        probe.feed(up(epoch, hub))
+        probe.feed(market.HubDown(hub=hub, feed_epoch=epoch, cause="lost", can_reuse=True))
+    assert len(probe.feed(request(epoch, failures=9), NOW + 1000 * SECOND).told(market.Negotiate)) == 1
 
 
 def test_tickers_are_served_in_the_order_of_priority() -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import pytest
 from msgspec import structs
 
 from actors.hub import NOT_SEALED, HubActor, HubState, Timer
 from domain.instants import BUCKET_NS, SECOND
+from domain.units import Utc
 from messages import market, operator
 from supervision.effects import CancelTimer, Publish, SetTimer, Tell
 from tests.testkit.probe import Outbox, Probe
@@ -28,8 +32,10 @@ def hub() -> Probe[HubState]:
     return probe
 
 
-def down(epoch: int = 7, *, can_reuse: bool = True) -> market.HubDown:
-    return market.HubDown(hub=HUB, feed_epoch=epoch, cause="closed by the service", can_reuse=can_reuse)
+def down(epoch: int = 7, *, can_reuse: bool = True, has_delivered: bool = False) -> market.HubDown:
+    return market.HubDown(
+        hub=HUB, feed_epoch=epoch, cause="closed by the service", can_reuse=can_reuse, has_delivered=has_delivered
+    )
 
 
 def sealed(tickers: tuple[str, ...] = ORDER, bucket_utc: int = BUCKET) -> market.BucketSealed:
@@ -63,33 +69,153 @@ def test_what_the_port_says_of_the_session_is_published() -> None:
     assert probe.feed(down()).published(market.HubDown) == [down()]
 
 
-def test_a_drop_is_dialled_again_at_once_then_with_pauses_while_the_token_lives() -> None:
+def test_the_loss_of_a_session_that_delivered_is_dialled_again_soon_and_failures_wait_longer_and_longer() -> None:
     probe = hub()
-    assert probe.feed(down()).told(market.DialHub, "port:hub:classic") == [market.DialHub(feed_epoch=7)]
-    assert not probe.feed(down()).told(market.DialHub)
-    assert probe.timers[Timer.DIAL, "7"] == probe.now + 2 * SECOND
-    assert probe.fire(Timer.DIAL, "7").effects == [Tell("port:hub:classic", market.DialHub(feed_epoch=7))]
+    out = probe.feed(down(has_delivered=True), clock(9, 5))
+    assert out.told(market.DialHub, "port:hub:classic") == [market.DialHub(feed_epoch=7)]
+    waits = []
+    for _ in range(7):
+        assert not probe.feed(down()).told(market.DialHub)
+        waits.append((probe.timers[Timer.DIAL, "0:7"] - probe.now) // SECOND)
+        probe.fire(Timer.DIAL, "0:7")
+    assert waits == [2, 4, 8, 16, 300, 300, 300]
+
+
+def test_a_hub_that_says_connected_and_ends_is_dialled_a_few_times_an_hour_and_told_once() -> None:
+    """Success is a session that delivered or lasted, and neither a handshake nor a new address is one."""
+    probe = hub()
+    dials = alarms = 0
+    while probe.now < clock(10, 0):
+        epoch = probe.state.sessions[0].feed_epoch
+        probe.feed(market.HubUp(hub=HUB, feed_epoch=epoch, recovered=False))
+        alarms += len(probe.feed(down(epoch)).published(operator.Alarm))
+        (subject,) = (subject for kind, subject in probe.timers if kind == Timer.DIAL)
+        out = probe.fire(Timer.DIAL, subject)
+        dials += len(out.told(market.DialHub))
+        for request in out.told(market.RequestAddress):
+            assert request.failures >= 5
+            until_utc = Utc(probe.now + 900 * SECOND)
+            address = market.UseAddress(hub=HUB, feed_epoch=request.feed_epoch + 1, token_until_utc=until_utc)
+            dials += len(probe.feed(address).told(market.DialHub))
+    assert 12 <= dials <= 20
+    assert alarms == 1
+
+
+def test_a_session_that_fails_right_after_it_delivered_is_no_licence_to_dial_at_network_speed() -> None:
+    probe = hub()
+    for _ in range(5):
+        before = probe.now
+        assert not probe.feed(down(has_delivered=True)).told(market.DialHub)
+        assert probe.fire(Timer.DIAL, "0:7").told(market.DialHub)
+        assert probe.now - before >= 2 * SECOND
+
+
+def test_a_session_that_lasted_counts_though_it_delivered_nothing() -> None:
+    probe = hub()
+    assert probe.feed(down(), clock(9, 2)).told(market.DialHub)
 
 
 def test_a_dial_of_an_older_epoch_is_not_made() -> None:
-    assert hub().feed(fired(Timer.DIAL, 6)).effects == []
+    assert hub().feed(fired(Timer.DIAL, "0:6")).effects == []
 
 
-def test_a_hub_that_came_up_starts_its_pauses_afresh() -> None:
-    probe = hub()
-    probe.feed(down())
-    probe.feed(market.HubUp(hub=HUB, feed_epoch=7, recovered=False))
-    assert probe.feed(down()).told(market.DialHub)
-
-
-def test_without_a_reusable_address_it_asks_the_feed() -> None:
+def test_without_a_reusable_address_it_asks_the_feed_after_the_pause_that_is_due() -> None:
     request = market.RequestAddress(hub=HUB, feed_epoch=7)
-    assert hub().feed(down(can_reuse=False)).told(market.RequestAddress, "feed") == [request]
-    assert hub().feed(down(), clock(9, 16)).told(market.RequestAddress, "feed") == [request]  # the token has expired
+    lost = down(can_reuse=False, has_delivered=True)
+    assert hub().feed(lost, clock(9, 5)).told(market.RequestAddress, "feed") == [request]
+    expired = down(has_delivered=True)
+    assert hub().feed(expired, clock(9, 16)).told(market.RequestAddress, "feed") == [request]
     probe = hub()
-    for _ in range(5):
-        probe.feed(down())
-    assert probe.sent.told(market.RequestAddress, "feed") == [request]  # five dials in vain
+    assert not probe.feed(down(can_reuse=False)).told(market.RequestAddress)
+    (asked,) = probe.fire(Timer.DIAL, "0:7").told(market.RequestAddress, "feed")
+    assert asked.failures == 1
+
+
+def test_each_key_has_a_session_of_its_own() -> None:
+    settings = SETTINGS.model_copy(
+        update={
+            "tickers": tuple(f"T{n}" for n in range(12)),
+            "feed": dataclasses.replace(SETTINGS.feed, keys=("KEY_A", "KEY_B")),
+        }
+    )
+    probe = Probe(HubActor(NAME, settings), clock(9, 0))
+    probe.start()
+    for key_n in (0, 1):
+        address = market.UseAddress(hub=HUB, feed_epoch=7, token_until_utc=clock(9, 15), key_n=key_n)
+        (dialled,) = probe.feed(address).told(market.DialHub)
+        assert dialled.key_n == key_n
+    probe.feed(structs.replace(down(), key_n=1))
+    assert [session.failures for session in probe.state.sessions] == [0, 1]
+
+
+def quiet(since_utc: int) -> market.HubQuiet:
+    return market.HubQuiet(hub=HUB, since_utc=Utc(since_utc))
+
+
+def covers(out: Outbox) -> list[bool]:
+    return [command.is_wanted for command in out.told(market.CoverHub, "port:hub:classic")]
+
+
+def test_a_hub_that_is_quiet_in_session_is_covered_until_it_flows_and_both_are_said() -> None:
+    probe = hub()
+    out = probe.feed(quiet(clock(10, 0)), clock(10, 1))
+    assert covers(out) == [True]
+    assert "REST stands in" in out.published(operator.Alarm)[0].text
+    assert covers(probe.feed(quiet(clock(10, 0)), clock(10, 2))) == []
+    out = probe.feed(market.HubFlows(hub=HUB), clock(10, 9))
+    assert covers(out) == [False]
+    assert "handed back" in out.published(operator.Alarm)[0].text
+    assert not [kind for kind, _ in probe.timers if kind == Timer.LEAVE]
+
+
+def test_silence_out_of_hours_is_no_fault_and_one_that_lasts_into_the_open_is() -> None:
+    probe = hub()
+    after_ns = SETTINGS.feed.rest.failover_after_ms * 1_000_000
+    assert probe.feed(quiet(clock(9, 0)), clock(9, 1)).effects == [
+        SetTimer(Timer.COVER, "0", Utc(clock(9, 30) + after_ns))
+    ]
+    assert covers(probe.fire(Timer.COVER, "0")) == [True]
+    assert covers(probe.fire(Timer.LEAVE, "0")) == [False]
+    assert probe.now == clock(16, 0)
+    assert probe.feed(quiet(clock(16, 0)), clock(16, 1)).effects == []
+    again = hub()
+    again.feed(quiet(clock(9, 0)), clock(9, 1))
+    again.feed(market.HubFlows(hub=HUB), clock(9, 30))
+    assert not [kind for kind, _ in again.timers if kind == Timer.COVER]
+
+
+def test_a_restarted_hub_has_its_port_tell_silence_anew() -> None:
+    assert covers(Probe(HubActor(NAME, SETTINGS), clock(10)).start(incarnation=2)) == [False]
+
+
+def test_a_group_that_is_joined_and_never_delivers_is_named_once_while_the_others_deliver() -> None:
+    probe = hub()
+    told = []
+    for n in range(6):
+        bucket_utc = BUCKET + n * BUCKET_NS
+        out = probe.feed(sealed(ORDER[:7], bucket_utc), bucket_utc + BUCKET_NS + SECOND)
+        told += [alarm.text for alarm in out.published(operator.Alarm)]
+    assert len(told) == 1
+    assert "META_classic_gex_full" in told[0]
+    assert "feed.hubs" in told[0]
+
+
+def test_what_was_polled_and_what_nobody_polled_go_to_the_warehouse_with_the_bucket() -> None:
+    probe = hub()
+    due(probe)
+    covered, left = (("SPX", CATEGORIES[0]),), (("META", CATEGORIES[0]),)
+    out = probe.feed(structs.replace(sealed(ORDER[:7]), covered=covered, not_polled=left), DUE)
+    (store,) = out.told(market.StoreBucket)
+    assert (store.covered, store.not_polled) == (covered, left)
+
+
+def test_a_polling_that_is_refused_blames_the_key_and_not_the_schemas() -> None:
+    probe = hub()
+    due(probe)
+    counts = market.FrameCounts(accepted=3, refused=(("rest_401", 4),))
+    (alarm,) = probe.feed(structs.replace(sealed(), counts=counts), DUE).published(operator.Alarm)
+    assert "401 4" in alarm.text
+    assert "schemas" not in alarm.text
 
 
 def test_the_end_of_a_replaced_session_is_no_news() -> None:
@@ -100,7 +226,7 @@ def test_the_end_of_a_replaced_session_is_no_news() -> None:
 
 def test_a_restarted_hub_asks_for_the_address_in_force() -> None:
     out = Probe(HubActor(NAME, SETTINGS), clock(9)).start(incarnation=2)
-    assert out.effects == [Tell("feed", market.RequestAddress(hub=HUB, feed_epoch=0))]
+    assert out.effects[-1] == Tell("feed", market.RequestAddress(hub=HUB, feed_epoch=0))
 
 
 def test_a_due_bucket_is_sealed_by_the_port_under_a_deadline() -> None:
@@ -217,6 +343,29 @@ def test_a_silent_hub_is_reported_once_and_again_after_it_spoke() -> None:
         out = probe.feed(sealed(tickers, bucket_utc), bucket_utc + BUCKET_NS + SECOND)
         alarms.append(len(out.published(operator.Alarm)))
     assert alarms == [0, 1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        (market.FrameCounts(late=120, lag_ms=40_000), "40 s behind this computer's clock"),
+        (market.FrameCounts(refused=(("time_ahead", 120),), lag_ms=-61_000), "61 s ahead of this computer's clock"),
+        (market.FrameCounts(accepted=120, lag_ms=-40_000), "40 s ahead of this computer's clock"),
+    ],
+)
+def test_a_clock_that_is_wrong_is_named_and_no_hub_and_no_schema_is_blamed_for_it(
+    counts: market.FrameCounts, said: str
+) -> None:
+    probe = hub()
+    for n in range(6):
+        bucket_utc = BUCKET + n * BUCKET_NS
+        out = probe.feed(structs.replace(sealed((), bucket_utc), counts=counts), bucket_utc + BUCKET_NS + SECOND)
+        (alarm,) = out.published(operator.Alarm)
+        assert alarm.key == "hub:classic:clock" and said in alarm.text and "doctor" in alarm.text
+    late = structs.replace(counts, accepted=5, late=1, refused=(), lag_ms=40_000)
+    assert not probe.feed(structs.replace(sealed(bucket_utc=bucket_utc + BUCKET_NS), counts=late)).published(
+        operator.Alarm
+    ), "a line that is slow, and delivers"
 
 
 def test_rows_of_an_earlier_bucket_are_stored_and_no_reading_gets_them() -> None:

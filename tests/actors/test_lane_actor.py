@@ -16,6 +16,7 @@ from domain.risk.gates.types import Finding, Outcome, Verdict
 from domain.risk.reject import RejectCode
 from domain.session.phases import Phase
 from domain.signals.alert import Alert, AlertKey
+from domain.signals.evaluator import Reading
 from domain.signals.registry import FEATURES, INDEX
 from messages import entries, session, signals
 from messages.restored import LaneRestored
@@ -296,3 +297,37 @@ def test_each_kind_has_a_cooldown_of_its_own() -> None:
     probe = lane(restored(last_alerts=(("GAMMA_FLIP", OPEN + 10 * SECOND),)), settings=BOTH_KINDS)
     (record,) = breaking(probe).told(signals.RecordAlert, "ledger")
     assert record.alert.key.kind == "STRUCTURE_BREAK"
+
+
+def looked_again(path: Sequence[float]) -> signals.ReadingsRead:
+    events = [seen(n, bps) for n, bps in enumerate(path)]
+    readings = tuple(Reading(e.bucket_utc, e.features, e.spot, e.zero_gamma) for e in events)
+    return signals.ReadingsRead(ticker="SPX", readings=readings)
+
+
+def test_a_lane_that_restarts_looks_at_the_stored_readings_in_silence_and_knows_its_side() -> None:
+    probe = Probe(LaneActor(NAME, ONE_KIND), OPEN)
+    (asked,) = probe.start(restored()).told(signals.RequestReadings, "series")
+    assert (asked.reply_to, asked.ticker) == (NAME, "SPX")
+    # The stored readings hold a flip of their own: it was the business of the lane that saw it.
+    assert probe.feed(looked_again([10.0, 10.0, -10.0, -10.0])).effects == []
+    probe.feed(phase(Phase.ENTRY))
+    assert read(probe, [-10.0], 3).effects == []
+    (record,) = read(probe, [10.0, 10.0], 4).told(signals.RecordAlert, "ledger")
+    assert record.alert.direction == 1
+
+
+def test_stored_readings_that_come_late_are_no_news_and_the_ledgers_cooldown_stands() -> None:
+    probe = lane()
+    read(probe, [-10.0, -10.0], 4)
+    before = probe.state
+    assert probe.feed(looked_again([10.0, 10.0, 10.0])).effects == []
+    assert probe.state == before
+
+    cooling = Probe(LaneActor(NAME, ONE_KIND), OPEN)
+    cooling.start(restored(last_alerts=(("GAMMA_FLIP", OPEN + BUCKET_NS),)))
+    cooling.feed(looked_again([10.0, 10.0]))
+    cooling.feed(phase(Phase.ENTRY))
+    out = read(cooling, [-10.0, -10.0], 2)
+    assert not out.told(signals.RecordAlert)
+    assert out.published(signals.NotEvaluated)[-1].why == "cooldown: this flip is let go"

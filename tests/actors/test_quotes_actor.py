@@ -584,3 +584,37 @@ def test_new_sessions_chain_of_the_same_strikes_is_streamed_as_its_own() -> None
     h.listed(chain)
     assert {c.expiry for c in h.state.lines.values()} == {monday}
     assert len(h.state.lines) == 42
+
+
+def test_watched_contracts_and_underlyings_are_told_for_keeping_every_few_seconds_while_they_change() -> None:
+    h = History().live()
+    h.feed(m.WatchContract(contract=ATM))
+    h.arrived(quote(ATM, h.now), quote(FAR, h.now))
+    assert [(s.quotes, s.spots) for s in h.published(m.QuotesSampled)] == [((), (SPOT,))]
+    h.sleep(5)
+    late, moved = quote(ATM, h.now - 4 * SECOND, bid=505), Spot("SPX", 600_100, h.now)
+    h.arrived(quote(FAR, h.now))
+    h.arrived(late, spots=(moved,))
+    h.sleep(5)
+    h.arrived(quote(FAR, h.now))
+    first, second = h.published(m.QuotesSampled)[1:]
+    assert [(c, q.bid_ticks) for c, q in first.quotes] == [(ATM, 500)] and first.spots == ()
+    assert (second.quotes, second.spots) == (((ATM, late),), (moved,))
+    h.sleep(5)
+    h.arrived(quote(FAR, h.now))
+    assert len(h.published(m.QuotesSampled)) == 3
+
+
+def test_the_band_around_the_money_is_told_for_keeping_at_the_start_and_every_few_minutes() -> None:
+    h = History().live()
+    h.sleep(15)
+    assert not h.published(m.ChainRead)
+    h.arrived(quote(ATM, h.now, delta=0.5), quote(FAR, h.now))
+    h.sleep(15)
+    (first,) = h.published(m.ChainRead)
+    assert (first.ticker, first.spot) == ("SPX", SPOT)
+    assert [contract for contract, _ in first.quotes] == [ATM]
+    h.sleep(285)
+    assert len(h.published(m.ChainRead)) == 1
+    h.sleep(15)
+    assert len(h.published(m.ChainRead)) == 2

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.reading import ReadingActor, ReadingState, Timer
 from domain.instants import BUCKET_NS, SECOND
+from domain.signals.features import Snapshot
 from domain.signals.registry import INDEX
 from messages import market, signals
 from messages.base import Message
+from messages.restored import ReadingRestored
 from supervision.effects import CancelTimer, SetTimer
 from tests.testkit.probe import Outbox, Probe
-from tests.testkit.signal_histories import OPEN, SETTINGS, clock, fired, profile, rows_of
+from tests.testkit.signal_histories import OPEN, SESSION, SETTINGS, clock, fired, profile, rows_of
 
 HUBS = {hub: tuple(wanted) for hub, wanted in SETTINGS.feed.hubs.items()}
 NAME = "reading:SPX"
@@ -174,3 +178,24 @@ def test_the_window_keeps_240_readings_and_starts_afresh_with_a_session() -> Non
     (first,) = computed(close(probe, monday_n))
     assert first.reading_n == 1
     assert len(probe.state.window) == 1
+
+
+def test_a_reading_that_restarts_goes_on_as_if_it_had_never_ended() -> None:
+    whole_day = in_order(70)
+    before = whole_day[:65]
+    snapshots = tuple(found.snapshot for found in before if found.snapshot is not None)
+    assert len(snapshots) == 65
+    probe = Probe(ReadingActor(NAME, SETTINGS), OPEN)
+    probe.start(ReadingRestored(session=SESSION, reading_n=65, window=snapshots))
+    after = [c for n in range(60, 70) for c in computed(hear(probe, whole(n)))]
+    assert after == whole_day[65:]
+    assert after[-1].features[INDEX["price_realised_vol_30m"]] is not None
+
+
+def test_a_restored_window_is_void_in_the_next_session() -> None:
+    probe = Probe(ReadingActor(NAME, SETTINGS), OPEN)
+    yesterday = SESSION - timedelta(days=1)
+    known = Snapshot(OPEN - 86_400 * SECOND, 1_000)
+    probe.start(ReadingRestored(session=yesterday, reading_n=780, window=(known,)))
+    (first,) = computed(hear(probe, whole(0)))
+    assert (first.reading_n, probe.state.window) == (1, (first.snapshot,))

@@ -33,6 +33,7 @@ class FakeWarehouse:
         self.has_work = True
         self.found: tuple[str, ...] = ()
         self.seals: list[date | None] = []
+        self.shows_n = 0
         self.looks: deque[str | None] = deque()
 
     def open(self) -> None:
@@ -62,6 +63,9 @@ class FakeWarehouse:
         return tuple(
             market.BucketStored(hub=m.hub, bucket_utc=m.bucket_utc, content_hash=m.rows.content_hash) for m in taken
         )
+
+    def show(self) -> None:
+        self.shows_n += 1
 
     def start_seal(self, session: date | None = None) -> bool:
         if self.has_work:

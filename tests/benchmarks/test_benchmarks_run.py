@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import exit_path, ingest, lateness, order_path, reconcile, stepped, wire
+from benchmarks import chain, exit_path, ingest, lateness, order_path, reconcile, stepped, wire
 from benchmarks.feed_load import FeedLoad
 from benchmarks.figures import Report
 from benchmarks.hops import hop_floor_ns
@@ -134,3 +134,8 @@ def test_orders_make_their_round_trip() -> None:
 def test_hops_and_memory_are_read() -> None:
     assert all(ns > 0 for ns in hop_floor_ns(40))
     assert 0 < read_process(os.getpid()).pss <= read_process(os.getpid()).rss * 1.05
+
+
+def test_chain_gamma_and_history_import_are_both_timed() -> None:
+    report = chain.run(0.01)
+    assert [aim.what.split()[0] for aim in report.aims] == ["gamma", "history"]

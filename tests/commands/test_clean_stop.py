@@ -9,6 +9,7 @@ import pytest
 
 from actors.ibkr.state import IBKRState
 from commands import live
+from commands.key_locks import KeyLocks
 from domain.session.dialling import Link, LinkState
 from gateways.ib.orders_port import OrdersPort
 from messages import orders
@@ -69,6 +70,7 @@ def supervisor(answer: orders.EntriesWithdrawn | None) -> tuple[live.Supervisor,
         "runtime": FakeRuntime(log, answer), "trace": Closes(log, "trace"), "ports": (FakePort(log),),
         "watchdog": Closes(log, "watchdog"), "control": Closes(log, "control"), "console": None, "run_n": 1,
         "stop_wanted": threading.Event(), "timekeeper": Closes(log, "clock"), "desk": "paper",
+        "key_locks": KeyLocks(),
     }  # fmt: skip
     return live.Supervisor(**parts), log
 

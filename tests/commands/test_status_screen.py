@@ -20,8 +20,8 @@ def status(**process: Any) -> dict[str, Any]:
     }  # fmt: skip
     actors = [
         {
-            "name": name, "is_up": True, "depth": 12_345, "oldest_ms": 9_999, "handled": 12_345_678, "crashes": 3,
-            "p50_us": 14, "p99_us": 12_345, "last_tag": "broker.OrderStatusReported",
+            "name": name, "is_up": True, "depth": 12_345, "conflated": 7, "oldest_ms": 9_999, "handled": 12_345_678,
+            "crashes": 3, "p50_us": 14, "p99_us": 12_345, "last_tag": "broker.OrderStatusReported",
         }
         for name in ACTORS
     ]  # fmt: skip
@@ -54,6 +54,7 @@ def test_in_a_narrow_window_names_give_way_and_figures_stay() -> None:
 
 
 def test_what_is_wrong_stands_on_a_line_of_its_own() -> None:
+    assert f"{7 * len(ACTORS)} quotes conflated" in " ".join(rendered(140))
     assert "latched: the disk is full" in [line.rstrip() for line in rendered(80, latched="the disk is full")]
 
 
@@ -63,3 +64,18 @@ def test_rows_that_a_window_has_no_room_for_are_counted() -> None:
     hidden = len(ACTORS) - sum(line.startswith(("supervisor", "position:", "lane:")) for line in lines)
     assert f"... and {hidden} more (enlarge the window)" in [line.rstrip() for line in lines]
     assert not any("enlarge" in line for line in rendered(80, 60))
+
+
+def test_each_hub_has_its_rate_its_last_frame_and_its_lag() -> None:
+    now = 1_795_186_800_000_000_000
+    seen = status() | {
+        "hubs": [
+            {"hub": "classic", "frames": 9, "rate_per_s": 12.34, "last_utc": now - 400_000_000, "lag_ms": 35},
+            {"hub": "orderflow", "frames": 0, "rate_per_s": 0.0, "last_utc": None, "lag_ms": None},
+        ]
+    }
+    console = Console(width=80, file=io.StringIO(), color_system=None)
+    with console.capture() as shown:
+        console.print(screen(seen, 80))
+    assert "hub classic: 12.3 frames/s, last 0.4 s ago, lag 35 ms" in shown.get()
+    assert "hub orderflow: nothing yet" in shown.get()

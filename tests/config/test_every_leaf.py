@@ -22,10 +22,11 @@ LISTS: dict[str, Any] = {  # what is empty in the defaults, so that its leaves a
     "day": {"closed_dates": ["2025-01-09"]},
     "promoted": ["GAMMA_FLIP-1"],
     "demo": {"market_folder": "data"},
+    "feed": {"folder": "data"},
     "entry": {"daily_loss_max_cents": 100_000},
 }
 WRONG: tuple[Any, ...] = (float("nan"), float("inf"), -float("inf"), -1, 10**30, "x y", True, [], None)
-FOLDERS = ("data_dir", "demo.market_folder")  # take any name
+FOLDERS = ("data_dir", "demo.market_folder", "feed.chain.folder", "feed.folder")  # take any name
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,7 @@ class of the first argument where its annotation says it, in some struct of thes
 from __future__ import annotations
 
 import ast
+import dataclasses
 import inspect
 from collections.abc import Iterator
 from importlib import import_module
@@ -21,16 +22,25 @@ Fault = tuple[int, str]
 
 
 def structs() -> dict[str, frozenset[str]]:
-    """Return the fields of every struct of the rooms, by class name (classes of one name together)."""
+    """Return the fields of every struct and dataclass of the rooms, by name (classes of one name together)."""
     found: dict[str, frozenset[str]] = {}
     for room in ROOMS:
         for path in modules(room):
             parts = path.relative_to(ROOT).with_suffix("").parts
             module = import_module(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
             for name, kind in vars(module).items():
-                if inspect.isclass(kind) and issubclass(kind, msgspec.Struct) and kind.__module__ == module.__name__:
-                    found[name] = found.get(name, frozenset()) | frozenset(kind.__struct_fields__)
+                if inspect.isclass(kind) and kind.__module__ == module.__name__:
+                    found[name] = found.get(name, frozenset()) | fields_of(kind)
     return found
+
+
+def fields_of(kind: type) -> frozenset[str]:
+    """Return the fields that a changed copy of this class may name; none where it is no record."""
+    if issubclass(kind, msgspec.Struct):
+        return frozenset(kind.__struct_fields__)
+    return (
+        frozenset(field.name for field in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else frozenset()
+    )
 
 
 def faults_in(source: str, fields: dict[str, frozenset[str]]) -> Iterator[Fault]:

@@ -69,7 +69,8 @@ def test_every_setting_has_its_row() -> None:
 
 def test_every_actor_of_the_tree_has_its_row() -> None:
     none: Any = None
-    tree = build_tree(load_settings(profile="demo"), Stores(none, none, none), lambda: ())
+    shown: Any = object()
+    tree = build_tree(load_settings(profile="demo"), Stores(none, none, none, shown, screen=shown), lambda: ())
     page = names_in("actors.md")
     assert [spec.name for spec in tree.children if f"| `{spec.name}` |" not in page] == []
 

@@ -80,7 +80,7 @@ def test_a_state_holds_values_and_is_assigned_in_place(name: str) -> None:
 
 def test_every_actor_that_decides_has_a_state() -> None:
     without = {name for name, actor in actor_classes().items() if name not in STATES}
-    assert without == {"ledger", "desk_ledger", "warehouse"}
+    assert without == {"ledger", "desk_ledger", "warehouse", "series", "web"}
 
 
 class Open(msgspec.Struct):

@@ -134,6 +134,7 @@ KEY_ARGUMENTS: dict[str, dict[str, int]] = {
     "actors/ibkr": {"alarm": 1, "halt": 1},
     "actors/ledger_outage.py": {"_alarm": 1},
     "actors/position": {"alarm": 1},
+    "commands/housekeeping.py": {"_alarm": 0, "_well": 0},
     "supervision": {"_alarm": 0, "_halt": 0},
     "supervision/supervisor.py": {"_alarm": 1},
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 from pathlib import Path
 
@@ -11,14 +12,15 @@ import pytest
 
 from domain.instants import BUCKET_NS
 from messages import market
-from storage import bucket_file, manifest
+from storage import manifest
+from storage.bucket_log import MAGIC
 from storage.start_up import put_in_order
 from storage.warehouse import NOT_STORED, Warehouse
 from storage.warehouse_reader import DamagedBucketError, WarehouseReader
 from tests.testkit import bucket_rows as make
 from tests.testkit.narrow import known
 from tests.testkit.paths import ROOT
-from tests.testkit.warehouse_days import HUBS, assert_rows_back, opened, sealed, store, stored_day
+from tests.testkit.warehouse_days import HUBS, assert_rows_back, damage_log, opened, sealed, store, stored_day
 
 
 def rows_n(root: Path) -> int:
@@ -85,12 +87,52 @@ def test_the_docs_name_the_least_version_of_duckdb_that_reads_our_files() -> Non
 
 
 @pytest.mark.parametrize("left", [0, 3, 900])
-def test_a_cut_hot_file_is_on_record_and_the_others_are_read_and_sealed(tmp_path: Path, left: int) -> None:
+def test_a_cut_hot_file_is_made_again_from_the_log(tmp_path: Path, left: int) -> None:
+    stored_day(tmp_path, 3).close()
+    part = manifest.load(tmp_path, make.DAY).parts[0]
+    path = manifest.folder_of(tmp_path, make.DAY) / part.name
+    path.write_bytes(path.read_bytes()[:left])
+    warehouse = opened(tmp_path)
+    assert warehouse.take_findings() == ()
+    assert rows_n(tmp_path) == views_n(tmp_path) == 24
+    path.write_bytes(path.read_bytes()[:left])
+    sealed(warehouse)
+    assert_rows_back(tmp_path, 3)
+
+
+def test_a_log_that_was_damaged_inside_costs_nothing_while_the_hot_files_are_whole(tmp_path: Path) -> None:
+    warehouse = stored_day(tmp_path, 3)
+    for part in manifest.load(tmp_path, make.DAY).parts:
+        damage_log(tmp_path, part)
+    sealed(warehouse)
+    assert_rows_back(tmp_path, 3)
+
+
+def test_a_record_of_the_log_that_cannot_be_read_costs_its_buckets_alone_and_is_said(tmp_path: Path) -> None:
+    stored_day(tmp_path, 3).close()
+    ((_, log),) = manifest.logs_of(manifest.folder_of(tmp_path, make.DAY))
+    raw = bytearray(log.read_bytes())
+    raw[raw.index(MAGIC, 1) + 9] ^= 0xFF  # the second record's checksum
+    log.write_bytes(raw)
+    warehouse = opened(tmp_path)
+    (said,) = warehouse.take_findings()
+    assert "buckets are lost there" in said
+    assert rows_n(tmp_path) == views_n(tmp_path) == 16
+    sealed(warehouse)
+    assert rows_n(tmp_path) == 16
+    assert (manifest.folder_of(tmp_path, make.DAY) / "_parts" / f"damaged-{log.name}").read_bytes() == raw
+
+
+@pytest.mark.parametrize("left", [0, 3, 900])
+def test_a_hot_file_that_was_cut_and_is_damaged_in_the_log_is_on_record_and_the_others_are_read_and_sealed(
+    tmp_path: Path, left: int
+) -> None:
     stored_day(tmp_path, 3).close()
     folder = manifest.folder_of(tmp_path, make.DAY)
     part = next(p for p in manifest.load(tmp_path, make.DAY).parts if p.hub == "classic")
     whole = (folder / part.name).read_bytes()
     (folder / part.name).write_bytes(whole[:left])
+    damage_log(tmp_path, part)
     assert views_n(tmp_path) == 20, "a reader in another process goes on without it"
     warehouse = opened(tmp_path)
     (said,) = warehouse.take_findings()
@@ -112,6 +154,7 @@ def test_a_file_that_is_damaged_inside_is_left_out_by_the_seal_and_named(tmp_pat
     raw = bytearray((folder / part.name).read_bytes())
     raw[40 : len(raw) // 2] = bytes(len(raw) // 2 - 40)
     (folder / part.name).write_bytes(raw)
+    damage_log(tmp_path, part)
     assert warehouse.start_seal()
     assert "2 rows are lost" in warehouse.wait_for_seal()
     assert rows_n(tmp_path) == 22
@@ -170,6 +213,7 @@ def test_a_rebuilt_day_keeps_what_it_cannot_read(tmp_path: Path) -> None:
     folder = manifest.folder_of(tmp_path, make.DAY)
     part = manifest.load(tmp_path, make.DAY).parts[0]
     (folder / part.name).write_bytes(b"PAR1 half")
+    damage_log(tmp_path, part)
     (folder / manifest.FILE).unlink()
     found, said = put_in_order(tmp_path, make.DAY)
     assert len(said) == 2
@@ -190,7 +234,7 @@ def test_each_row_of_a_bucket_that_was_not_stored_is_a_gap_once_the_disk_is_back
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(bucket_file, "write_table", full)
+        patch.setattr(os, "fdatasync", full)
         for n in (1, 2):
             (lost,) = store(warehouse, make.bucket(n, absent=absent))
             assert isinstance(lost, market.BucketNotStored)

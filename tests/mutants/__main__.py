@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import time
+from pathlib import Path
 
 from tests.mutants.campaign import Campaign
 from tests.mutants.explained import explanation_of, load
@@ -21,10 +23,15 @@ def main() -> int:
         "--part", choices=["functions", "import"], help="only what functions do, or what runs at import"
     )
     parser.add_argument("--since", type=int, default=0, metavar="N", help="begin at the N-th change (of each room)")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="only every N-th change from there: a sample")
+    parser.add_argument(
+        "--listed", type=Path, metavar="FILE", help="only the changes that this file lists, as a run prints them"
+    )
     parser.add_argument("--list", action="store_true", help="list the changes and what is known of each; run nothing")
     parser.add_argument("--fresh", action="store_true", help="run again what is known")
     asked = parser.parse_args()
     explanations = load()
+    listed = None if asked.listed is None else {_place(line) for line in asked.listed.read_text().splitlines()}
     unexplained = 0
     table = []
     for room in ROOMS:
@@ -35,8 +42,9 @@ def main() -> int:
         parts = {None: {True, False}, "import": {True}, "functions": {False}}[asked.part]
         chosen = [
             mutant
-            for mutant in campaign.mutants[asked.since :]
+            for mutant in campaign.mutants[asked.since :: asked.every]
             if (asked.file or "") in mutant.file and mutant.is_at_import in parts
+            if listed is None or _place(mutant.words) in listed
         ]
         if asked.list:
             for number, mutant in enumerate(campaign.mutants):
@@ -67,6 +75,11 @@ def main() -> int:
         for name, *figures in table:
             _say(f"{name:18}{figures[0]:>9}{figures[1]:>9}{figures[2]:>11}{figures[3]:>6}{figures[4]:>9}")
     return 1 if unexplained else 0
+
+
+def _place(words: str) -> str:
+    """Return what a printed change says without its line number, which an edit above it moves."""
+    return re.sub(r"^(?:\s*survived:)?\s*(\S+?\.py):\d+ ", r"\1 ", words)
 
 
 def _say(line: str) -> None:

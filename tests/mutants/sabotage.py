@@ -297,6 +297,35 @@ SURVIVORS: Final = (
         "        if False:\n",
         "tests/gateways/ib/test_orders_port.py::test_a_reference_goes_out_once",
     ),
+    Sabotage(
+        "which read-back the ledger answers",
+        "actors/ibkr/settlement.py",
+        " and fact.read_n == read.read_n:",
+        ":",
+        f"{_IBKR}/test_ibkr_faults.py::test_late_answer_of_the_ledger_is_not_taken_for_one_about_a_newer_read_back",
+    ),
+    Sabotage(
+        "level 1 for what cannot be closed",
+        "actors/position/watchers.py",
+        "        state.is_stuck_told = True\n        reports.raise_kill(turn, text)\n",
+        "        state.is_stuck_told = True\n",
+        f"{_POSITION}/test_position_refusals.py::"
+        "test_whoever_holds_and_cannot_close_raises_level_one_once_and_overrules_nobody_who_lowers_it",
+    ),
+    Sabotage(
+        "the currency of a fee",
+        "gateways/ib/orders_session.py",
+        " if currency == CURRENCY else None",
+        "",
+        "tests/gateways/ib/test_broker_cases.py::test_a_fee_in_another_currency_is_not_known_and_keeps_its_words",
+    ),
+    Sabotage(
+        "entries taken back by a clean stop",
+        "commands/live.py",
+        "            is_sure = are_entries_withdrawn or self._withdraw_entries()\n",
+        "            is_sure = True\n",
+        "tests/commands/test_clean_stop_live.py::test_a_clean_stop_leaves_no_entry_at_work_at_the_broker",
+    ),
 )
 ALL: Final = (*TABLE, *SURVIVORS)
 

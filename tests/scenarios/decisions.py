@@ -203,6 +203,7 @@ class Day:
         self.exchange: Any = day.exchange
         self.end_utc: int = day.end_utc
         self._runtime.sinks["edge:witness"] = lambda _: None
+        self.crashing: list[Crashing] = []
 
     def now_utc(self) -> int:
         """Return the virtual instant."""
@@ -221,8 +222,15 @@ class Day:
         self._runtime.end("the witness ended it")
 
     def close(self) -> None:
-        """Release the files."""
+        """Release the files.
+
+        Raises:
+            LookupError: an actor that was to crash was never woken again: the scenario must be aimed at another.
+        """
         self._runtime.close()
+        left = [crashing.name for crashing in self.crashing if not crashing.is_done]
+        if left:
+            raise LookupError(f"nothing woke {', '.join(left)}, so that it never crashed")
 
     def drop(self, what: str, duration_ns: int) -> None:
         """Drop the `gateway` (orders and quotes), or the hub of that name."""
@@ -247,15 +255,19 @@ class Day:
         self._runtime.post("operator", message, "edge:witness")
 
     def crash(self, role: str) -> None:
-        """Make an actor's next decision raise, once; `role` is its name, or the first words of it."""
+        """Make an actor's next decision raise, once; `role` is its name, or the first words of it.
+
+        Raises:
+            LookupError: there is none at that instant; the scenario must be aimed at another.
+        """
         cells: dict[str, Any] = self._runtime.cells
         names = sorted(name for name in cells if name == role or name.startswith(f"{role}:"))
         for cell in (cells[name] for name in names):
             if cell.actor is not None:
-                cell.decide = _raising_once(cell.decide)
+                cell.decide = crashing = Crashing(cell.name, cell.decide)
+                self.crashing.append(crashing)
                 return
-        if role != HELD:  # a day may hold nothing at that instant
-            raise LookupError(f"there is no actor {role!r} to crash")
+        raise LookupError(f"there is no actor {role!r} to crash")
 
     def gaps(self) -> Iterator[Found]:
         """Yield the warehouse's gaps of the session."""
@@ -348,17 +360,19 @@ class Broker:
         }
 
 
-def _raising_once(method: Callable[..., Any]) -> Callable[..., Any]:
-    is_done = False
+class Crashing:
+    """A decision that raises the first time; `is_done`: it has."""
 
-    def call(*args: Any, **kwargs: Any) -> Any:
-        nonlocal is_done
-        if is_done:
-            return method(*args, **kwargs)
-        is_done = True
+    def __init__(self, name: str, decide: Callable[..., Any]) -> None:
+        self.name = name
+        self.is_done = False
+        self._decide = decide
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self.is_done:
+            return self._decide(*args, **kwargs)
+        self.is_done = True
         raise RuntimeError("the witness crashed it")
-
-    return call
 
 
 # == scenarios =================================================================================================
@@ -610,12 +624,21 @@ class Play:
                 day.end()
 
     def run(self) -> list[str]:
-        """Play to the end and return the decisions."""
+        """Play to the end and return the decisions.
+
+        Raises:
+            LookupError: something that the scenario tells never happened.
+        """
         self._day.run_until(self._end_utc)
         while self._restart is not None:
             self._start_again(self._restart)
             self._day.run_until(self._end_utc)
         self._day.close()
+        for act in self._scenario.acts:
+            if isinstance(act.when, After) and self._counts.get(act.when.what, 0) < act.when.n:
+                raise LookupError(
+                    f"{self._scenario.name}: {act.when.what} {act.when.n} never came, so that {act} did not"
+                )
         return canonical(self._found())
 
     def _start_again(self, restart: Restart) -> None:

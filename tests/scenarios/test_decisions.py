@@ -6,6 +6,9 @@ it in the changelog, and write the reference anew (`--write tests/scenarios/deci
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from tests.scenarios import decisions
@@ -20,3 +23,29 @@ def test_a_day_decides_what_it_decided_before(name: str) -> None:
     lines = decisions.play(scenario)
     kept = decisions.read(decisions.REFERENCE)[name]
     assert decisions.differences(name, kept, lines) == []
+
+
+def day_of(**cells: Any) -> decisions.Day:
+    """A day of which nothing is there but the cells of its actors."""
+    day = decisions.Day.__new__(decisions.Day)
+    runtime: Any = SimpleNamespace(cells=cells, close=lambda: None)
+    day._runtime = runtime
+    day.crashing = []
+    return day
+
+
+def test_a_crash_that_meets_nobody_ends_the_scenario() -> None:
+    with pytest.raises(LookupError, match="no actor 'position:paper' to crash"):
+        day_of().crash(decisions.HELD)
+
+
+def test_a_crash_that_nothing_wakes_ends_the_scenario() -> None:
+    cell = SimpleNamespace(name="risk", actor=object(), decide=lambda: None)
+    day = day_of(risk=cell)
+    day.crash("risk")
+    with pytest.raises(LookupError, match="nothing woke risk"):
+        day.close()
+    with pytest.raises(RuntimeError):
+        cell.decide()
+    cell.decide()
+    day.close()

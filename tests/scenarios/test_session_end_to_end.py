@@ -84,7 +84,10 @@ class Desk:
                     nothing: dict[str, tuple[()]] = dict.fromkeys(
                         ("cancel_refs", "foreign_positions", "foreign_orders", "unverified", "mismatches"), ()
                     )
-                    self.mail.put(session.Reconciled(session_epoch=message.session_epoch, adopted_fills=0, **nothing))
+                    fact = session.Reconciled(
+                        session_epoch=message.session_epoch, read_n=message.read.read_n, adopted_fills=0, **nothing
+                    )
+                    self.mail.put(fact)
                 case _:
                     pass
 

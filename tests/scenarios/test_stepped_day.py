@@ -48,10 +48,13 @@ class Day:
         ]
 
 
+NO_SCREEN: dict[str, Any] = {"web": {"is_on": False}}  # a stepped day has no dashboard
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Day]:
     folder = tmp_path_factory.mktemp("day")
-    settings = load_settings(profile="demo")
+    settings = load_settings(profile="demo", overrides=NO_SCREEN)
     session = settings.demo.session.isoformat()
     path = folder / "traces" / session / "run-1.jsonl"
     header = Header(
@@ -101,7 +104,7 @@ def test_every_ticker_and_bucket_has_exactly_one_reading(whole: Day) -> None:
     assert found == {
         (to, ticker, bucket): 1
         for ticker in settings.tickers
-        for to in lanes[ticker] or ["record"]
+        for to in (*lanes[ticker], "series")
         for bucket in buckets
     }
 
@@ -145,7 +148,8 @@ def test_a_replay_of_the_day_finds_no_divergence(whole: Day) -> None:
 
 
 def test_a_changed_threshold_names_the_first_diverging_message(whole: Day) -> None:
-    changed = load_settings(profile="demo", overrides={"alert_rules": {"GAMMA_FLIP": {"hysteresis_bps": 40.0}}})
+    rules = {"alert_rules": {"GAMMA_FLIP": {"hysteresis_bps": 40.0}}}
+    changed = load_settings(profile="demo", overrides=NO_SCREEN | rules)
     values = Values(WarehouseReader(whole.folder.warehouse))
     report = replay(TraceReader(whole.trace), maker(changed), values.fill)
     assert report.divergence is not None

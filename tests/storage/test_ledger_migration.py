@@ -296,8 +296,13 @@ def opened_and_killed(path: Path, schema: Schema, owner: str, at: int) -> bool:
     return os.waitpid(child, 0)[1] == 0
 
 
-@pytest.mark.parametrize("version", [1, 2])
-@pytest.mark.parametrize(("name", "schema", "owner"), [("paper", DESK, "paper"), ("ledger", SHARED, SHARED_OWNER)])
+@pytest.mark.parametrize(
+    ("name", "schema", "owner", "version"),
+    [
+        *(("paper", DESK, "paper", version) for version in range(1, DESK.version)),
+        *(("ledger", SHARED, SHARED_OWNER, version) for version in range(1, SHARED.version)),
+    ],
+)
 def test_a_crash_at_any_statement_of_the_migration_leaves_the_old_ledger_or_the_new_one(
     tmp_path: Path, name: str, schema: Schema, owner: str, version: int
 ) -> None:
@@ -388,17 +393,30 @@ def test_what_version_2_held_comes_back_and_its_day_goes_on(second: Path) -> Non
         assert rows(second / "paper.db", sql) == rows(DATA / "ledger_v2" / "paper.db", sql)
 
 
-@pytest.mark.parametrize("name", ["paper", "ledger"])
-def test_a_ledger_of_a_newer_version_is_refused_in_one_sentence_before_anything_runs(folder: Path, name: str) -> None:
+def test_a_position_of_version_3_comes_back_and_its_settlement_price_is_not_known(tmp_path: Path) -> None:
+    shutil.copytree(DATA / "ledger_v3", tmp_path, dirs_exist_ok=True)
+    (held,) = rows(tmp_path / "paper.db", "SELECT con_id FROM positions WHERE state = 'OPEN'")
+    found = restored(tmp_path, f"position:paper:{held[0]}")
+    assert isinstance(found, PositionRestored)
+    assert (found.state, found.settlement_ticks) == (PositionState.OPEN, None)
+    for name in ("reservations", "orders", "executions", "commissions", "positions", "gate_log", "day", "order_events"):
+        sql = f"SELECT count(*) FROM {name}"
+        assert rows(tmp_path / "paper.db", sql) == rows(DATA / "ledger_v3" / "paper.db", sql)
+
+
+@pytest.mark.parametrize(("name", "schema"), [("paper", DESK), ("ledger", SHARED)])
+def test_a_ledger_of_a_newer_version_is_refused_in_one_sentence_before_anything_runs(
+    folder: Path, name: str, schema: Schema
+) -> None:
     start_run(folder, ("paper",), NOW)
     db = sqlite3.connect(folder / f"{name}.db")
-    db.execute(f"PRAGMA user_version={DESK.version + 1}")
+    db.execute(f"PRAGMA user_version={schema.version + 1}")
     db.close()
     with pytest.raises(LedgerRefusedError) as refused:
         start_run(folder, ("paper",), NOW)
     assert str(refused.value) == (
-        f"The ledger {folder / f'{name}.db'} has version {DESK.version + 1},"
-        f" this program knows up to {DESK.version}; update the program."
+        f"The ledger {folder / f'{name}.db'} has version {schema.version + 1},"
+        f" this program knows up to {schema.version}; update the program."
     )
     if name == "paper":
         assert LedgerReader(folder, "paper").runs()[-1]["run_n"] == 2, "a start that was refused is not counted"

@@ -14,13 +14,21 @@ from msgspec.structs import replace
 from domain.instants import SECOND
 from domain.instruments import Side
 from domain.orders.tiers import Tier
-from domain.position.cycle import EndReason
+from domain.position.cycle import EndReason, PositionState
 from domain.risk.day import DayStops
 from domain.risk.kill_watch import Norm
 from domain.risk.reject import RejectCode
-from domain.units import Cents, Utc
+from domain.units import Cents, Ticks, Utc
 from messages import entries, lifecycle, orders, risk, signals
-from messages.restored import ActorsRestored, IbkrRestored, KillRestored, LaneRestored, Restored, RiskRestored
+from messages.restored import (
+    ActorsRestored,
+    IbkrRestored,
+    KillRestored,
+    LaneRestored,
+    PositionRestored,
+    Restored,
+    RiskRestored,
+)
 from storage.desk_ledger import DeskLedger
 from storage.promotions import promote
 from storage.queries import LedgerReader
@@ -174,6 +182,33 @@ def test_a_position_of_yesterday_is_booked_on_its_own_session(ledger: DeskLedger
     assert [c.realised_cents for c in risk_of(ledger).closed] == [-12_000]
     assert risk_of(ledger, NEXT_DAY).closed == ()
     assert LedgerReader(tmp_path, "paper").trades(ask.DAY)[0]["end"] == "expired_unpriced"
+
+
+def settlement_of(ledger: DeskLedger, con_id: int) -> int | None:
+    found = restored(ledger, f"position:paper:{con_id}", NEXT_DAY)
+    assert isinstance(found, PositionRestored)
+    return found.settlement_ticks
+
+
+def test_a_settlement_price_that_was_seen_outlives_the_process_and_is_not_forgotten(ledger: DeskLedger) -> None:
+    ledger.apply(ask.reserve(), ask.T0)
+    ledger.apply(ask.execution(), ask.T0)
+    assert settlement_of(ledger, 1) is None
+    ledger.apply(ask.position(state=PositionState.SETTLING, settlement_ticks=Ticks(600_300)), ask.T0)
+    assert settlement_of(ledger, 1) == 600_300
+    ledger.apply(ask.position(state=PositionState.SETTLING), ask.T0)
+    assert settlement_of(ledger, 1) == 600_300
+
+
+def test_a_settlement_price_holds_for_every_contract_of_its_class_and_expiry_and_for_no_other(
+    ledger: DeskLedger,
+) -> None:
+    other_class = replace(ask.leg(3), contract=replace(ask.contract(3), trading_class="SPX"))
+    for n, legs in ((1, (ask.leg(1),)), (2, (ask.leg(2),)), (3, (other_class,))):
+        ledger.apply(ask.reserve(n, legs=legs, positions_max=9, positions_per_ticker_max=9), ask.T0)
+        ledger.apply(ask.execution(n, f"00e{n}.1"), ask.T0)
+    ledger.apply(ask.position(1, state=PositionState.SETTLING, settlement_ticks=Ticks(600_300)), ask.T0)
+    assert [settlement_of(ledger, con_id) for con_id in (1, 2, 3)] == [600_300, 600_300, None]
 
 
 def test_a_late_fee_is_booked_on_its_own_orders_position_and_not_on_the_next_life(

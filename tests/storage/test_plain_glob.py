@@ -144,6 +144,7 @@ for n in range(100_000):
     for hub, categories in HUBS.items():
         warehouse.take(make.bucket(n, hub, categories, strikes_n=3))
     warehouse.flush()
+    warehouse.show()
     if n % 6 == 5:
         warehouse.start_seal()
     assert warehouse.poll_seal() in ("", None)

@@ -64,6 +64,12 @@ def held_alone(con_id: int, qty: int, cost_cents: int = 50_000) -> BrokerPositio
     return replace(ask.broker_position(con_id, qty), avg_cost_cents=cost_cents)
 
 
+def test_the_answer_names_the_read_back_that_it_is_about(ledger: DeskLedger) -> None:
+    asked = ask.read()
+    later = replace(asked, read=replace(asked.read, read_n=6))
+    assert [reconciled(ledger, one)[0].read_n for one in (asked, later)] == [1, 6]
+
+
 # -- groups that failed -----------------------------------------------------------------------------
 
 

@@ -15,7 +15,7 @@ from domain.instants import BUCKET_NS
 from domain.options.profile import SCALARS, Profile, Row, Rows
 from messages import market
 from storage import bucket_file, manifest
-from storage.identities import violations_of
+from storage.identities import violations_in
 from storage.manifest import Gap
 from storage.warehouse_reader import WarehouseReader
 from tests.testkit import bucket_rows as make
@@ -119,6 +119,21 @@ def test_consecutive_silent_buckets_are_one_gap_and_another_reason_is_another(tm
     )
 
 
+def test_what_polling_brought_is_a_gap_with_its_cover_and_what_it_does_not_bring_is_said(tmp_path: Path) -> None:
+    zero, full = ("SPX", "classic_gex_zero"), ("SPX", "classic_gex_full")
+    other = ("QQQ", "classic_gex_zero")
+    silent = msgspec.structs.replace(
+        make.bucket(absent=(full, other)), covered=(zero,), not_polled=(other,), why_absent="no frames for 60 s"
+    )
+    store(opened(tmp_path), silent)
+    at = make.T0, make.T0 + BUCKET_NS
+    assert set(WarehouseReader(tmp_path).gaps(make.DAY)) == {
+        Gap("classic", *full, *at, "no frames for 60 s"),
+        Gap("classic", *other, *at, "not_polled"),
+        Gap("classic", *zero, *at, "no frames for 60 s", "rest"),
+    }
+
+
 def test_a_wholly_silent_bucket_is_stored_as_gaps(tmp_path: Path) -> None:
     pairs = tuple((ticker, "classic_gex_zero") for ticker in ("SPX", "QQQ"))
     (outcome,) = store(opened(tmp_path), make.bucket(0, "classic", ("classic_gex_zero",), absent=pairs))
@@ -151,8 +166,13 @@ def test_an_identity_may_be_off_by_rounding_only(
     category: str, name: str, within: int, beyond: int, identity: str
 ) -> None:
     row = make.row(category=category, strikes_n=20)
-    assert violations_of([row, changed(row, name, within)]) == {}
-    assert violations_of([row, changed(row, name, beyond)]) == {identity: 1}
+
+    def broken(by: int) -> dict[str, int]:
+        rows = list(enumerate((row, changed(row, name, by), row)))
+        return violations_in(bucket_file.table_of(row.profile.shape, rows, make.DAY, make.T0, 0), row.profile.shape)
+
+    assert broken(within) == {}
+    assert broken(beyond) == {identity: 1}
 
 
 def test_frames_and_broken_identities_are_counted_and_the_rows_kept(tmp_path: Path) -> None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import msgspec
+import pyarrow.parquet as pq
 import pytest
 
 from domain.instants import BUCKET_NS
 from domain.options.profile import Rows
 from storage import manifest
+from storage.plain_names import plain_name
+from storage.views.database import Database
 from storage.warehouse_reader import WarehouseReader
 from tests.testkit import bucket_rows as make
 from tests.testkit.paths import DATA
@@ -72,3 +76,32 @@ def test_its_views_are_in_units(root: Path) -> None:
     spot = db.execute("SELECT min(spot), max(spot) FROM gex WHERE ticker = 'SPX'").fetchone()
     assert spot is not None
     assert 5_900 < spot[0] <= spot[1] < 6_100
+
+
+def test_a_file_that_lacks_a_column_of_today_is_read_and_sealed_with_it_empty(tmp_path: Path) -> None:
+    warehouse = opened(tmp_path / "warehouse")
+    store(warehouse, make.bucket(0), make.bucket(1))
+    sealed(warehouse)
+    folder = manifest.folder_of(tmp_path / "warehouse", make.DAY)
+    base = manifest.load_base(tmp_path / "warehouse", make.DAY)
+    (part,) = base.parts
+    pq.write_table(pq.ParquetFile(folder / part.name).read().drop_columns(["zero_gamma"]), folder / part.name)
+    (folder / plain_name(part)).unlink()
+    older = msgspec.structs.replace(base, parts=(msgspec.structs.replace(part, columns_n=0),))
+    warehouse.close()
+    manifest.swap(tmp_path / "warehouse", older)
+    warehouse = opened(tmp_path / "warehouse")
+    store(warehouse, make.bucket(2))
+    assert_column_is_null_where_unknown(tmp_path)
+    sealed(warehouse, session=make.DAY)
+    assert_column_is_null_where_unknown(tmp_path)
+
+
+def assert_column_is_null_where_unknown(data: Path) -> None:
+    """Of three buckets, the first two were stored without the column."""
+    db = Database(data)
+    where = "ticker = 'SPX' AND category = 'classic_gex_zero'"
+    found = db.rows(f"SELECT count(*) AS rows, count(zero_gamma) AS known FROM gex WHERE {where}")
+    assert found == [{"rows": 3, "known": 1}]
+    series = db.warehouse.series(make.DAY, "SPX", "classic_gex_zero", ("zero_gamma", "sum_gex_vol"))
+    assert (series.num_rows, series["zero_gamma"].null_count, series["sum_gex_vol"].null_count) == (3, 2, 0)

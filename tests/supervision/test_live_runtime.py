@@ -597,3 +597,54 @@ def test_chain_of_tellers_under_fire_loses_nothing_doubles_nothing_and_keeps_eac
     check_all_once_in_order([text for text in h.texts("c:1") if text.startswith("m ")], 4, 200)
     assert all(runtime.cells[name].mailbox.depth() == 0 for name in names)
     assert len({runtime.cells[name].thread for name in names}) == 3
+
+
+class FreeStore(ToyStore):
+    """A store that any thread may serve."""
+
+    is_bound = False
+
+
+@pytest.mark.parametrize(("kind", "is_gone_on_with"), [(FreeStore, True), (ToyStore, False)])
+def test_thread_goes_on_with_io_only_where_it_is_not_bound_to_the_thread_that_opened_it(
+    start: Start, kind: type[ToyStore], is_gone_on_with: bool
+) -> None:
+    log: Log = []
+    h = toy_tree(spec("a:1", lambda n: Toy(n, log)), spec("store:1", lambda n: kind(n, log)), log=log)
+    runtime = start(h)
+    a, store = runtime.cells["a:1"], runtime.cells["store:1"]
+    assert eventually(lambda: runtime.is_idle("a:1") and runtime.is_idle("store:1"))
+    before = a.thread, store.thread
+    runtime.post("a:1", say("tell store:1 x"), "edge:t")
+    assert eventually(lambda: "x" in h.texts("store:1") and runtime.is_idle("store:1"))
+    assert (store.thread, a.thread) == (before if is_gone_on_with else before[::-1])
+
+
+def test_thread_goes_on_with_a_pure_actor_before_one_that_does_io_and_both_get_their_mail(start: Start) -> None:
+    log: Log = []
+    h = toy_tree(
+        spec("a:1", lambda n: Toy(n, log)), spec("store:1", lambda n: FreeStore(n, log)),
+        spec("b:1", lambda n: Toy(n, log)), log=log,
+    )  # fmt: skip
+    runtime = start(h)
+    a, b, store = (runtime.cells[name] for name in ("a:1", "b:1", "store:1"))
+    assert eventually(lambda: all(runtime.is_idle(cell.name) for cell in (a, b, store)))
+    before = a.thread, b.thread, store.thread
+    runtime.post("a:1", say("tell store:1 x;tell b:1 y"), "edge:t")
+    assert eventually(lambda: "x" in h.texts("store:1") and "y" in h.texts("b:1"))
+    assert (b.thread, a.thread, store.thread) == before
+
+
+def test_stuck_actor_that_was_gone_on_with_does_not_keep_the_others_from_what_they_were_told(start: Start) -> None:
+    log: Log = []
+    holds = {"k": threading.Event()}
+    h = toy_tree(
+        spec("a:1", lambda n: Toy(n, log)), spec("b:1", lambda n: Toy(n, log, holds)),
+        spec("c:1", lambda n: Toy(n, log)), log=log,
+    )  # fmt: skip
+    runtime = start(h)
+    assert eventually(lambda: all(runtime.is_idle(name) for name in ("a:1", "b:1", "c:1")))
+    runtime.post("a:1", say("tell b:1 hold k;tell c:1 x"), "edge:t")
+    assert eventually(lambda: "x" in h.texts("c:1"))
+    assert not runtime.is_idle("b:1")
+    holds["k"].set()

@@ -190,6 +190,8 @@ while True:
     n += 1
     seq, _ = trace.receipt("a:1", 1, n, mail("x" * (n % 300), n))
     trace.handled(seq, HandlingOutcome.OK, 0, b"")
+    if n % 3:  # by the next envelope otherwise, which is written before its seq is told
+        trace.settle()
     sys.stdout.write(f"{{seq}}\\n")
     sys.stdout.flush()
 """
@@ -207,6 +209,7 @@ def test_killed_writer_leaves_every_acknowledged_record(tmp_path: Path, after: i
         child.send_signal(signal.SIGKILL)
         rest = told.read().splitlines()
         acknowledged = max([acknowledged, *(int(line) for line in rest[:-1])])
+    acknowledged -= acknowledged % 3 == 0
     found = list(TraceReader(path))
     handled = {r.seq for r in found if isinstance(r, Handled)}
     assert set(range(1, acknowledged + 1)) <= handled

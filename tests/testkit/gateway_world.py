@@ -61,7 +61,7 @@ class FakeMarket:
         greeks = Greeks(0.15, 0.52, 0.004, -30.0, 1.2, self.spots["SPX"], at_utc)
         self.quotes[con_id] = Quote(
             con_id, bid, ask, size, size if ask_size is None else ask_size, at_utc,
-            volume=100, greeks=greeks,
+            volume=100, greeks=greeks, open_interest=2_500,
         )  # fmt: skip
 
     def step(self, to_utc: Utc) -> None:

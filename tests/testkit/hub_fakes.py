@@ -16,6 +16,7 @@ from domain.instants import BUCKET_NS, SECOND, at_exchange, bucket_of
 from domain.instruments import Spot
 from domain.options.profile import PRIORS, SCALARS, VALUE_COLUMNS, Profile, Shape, shape_of
 from domain.units import Utc
+from gateways.bucket_port import PortSetup
 from gateways.gexbot.hub_port import HubPort
 from gateways.gexbot.negotiate import AddressBook, hub_name, negotiate
 from messages import market
@@ -23,7 +24,7 @@ from messages.base import Message
 from simulation.hubs.server import HubServer
 
 KEY = "gexbot_custom_test"
-OPEN_UTC = at_exchange(date(2026, 11, 20), wall(9, 30))
+OPEN_UTC = at_exchange(date(2026, 11, 20), wall(9, 31))  # past what the vendor may tell before its day has begun
 CLOSE_UTC = at_exchange(date(2026, 11, 20), wall(16, 0))
 TICKERS = ("SPX", "ES_SPX", "QQQ")
 CATEGORIES = (
@@ -168,11 +169,8 @@ class Client:
         self.book = AddressBook()
         self.listener = Listener()
         self.port = HubPort(
-            hub,
-            [(t, c) for t in tickers for c in categories],
+            PortSetup(hub, tuple((t, c) for t in tickers for c in categories), self.listener.tell, now_utc),
             book=self.book,
-            tell=self.listener.tell,
-            now_utc=now_utc,
             recovery_s=recovery_s,
         )
         self.vendor_hub = f"v2_{hub}"

@@ -130,9 +130,11 @@ class History:
         return Outbox(read.effects + self.reconciled().effects)
 
     def reconciled(self, **more: Any) -> Outbox:
+        """Answer for the ledger, about the read-back that came last, that there is nothing to say."""
+        read = self.state.read
         fields: dict[str, Any] = {
-            "session_epoch": self.epoch, "adopted_fills": 0, "cancel_refs": (), "foreign_positions": (),
-            "foreign_orders": (), "unverified": (), "mismatches": (),
+            "session_epoch": self.epoch, "read_n": 0 if read is None else read.read_n, "adopted_fills": 0,
+            "cancel_refs": (), "foreign_positions": (), "foreign_orders": (), "unverified": (), "mismatches": (),
         }  # fmt: skip
         return self.feed(session.Reconciled(**(fields | more)))
 

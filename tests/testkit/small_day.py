@@ -14,7 +14,7 @@ from supervision.trace import FileTrace, Header
 
 def small_day(folder: Path, until_utc: Utc) -> SteppedDay:
     """Run the demo's day on the stepped runtime up to an instant, with its trace on disk."""
-    settings = load_settings(profile="demo")
+    settings = load_settings(profile="demo", overrides={"web": {"is_on": False}})
     session = settings.demo.session.isoformat()
     header = Header(
         run_n=1, session=session, started_utc=Utc(0), rate=1.0, settings_digest=settings.digest(), code_version="test",

@@ -38,7 +38,7 @@ def eventually(is_so: Callable[[], object], timeout_s: float = 60) -> None:
 
 
 class Supervisor:
-    """`main.py run` in a child; `wait_for` waits for a line that has the words.
+    """`main.py run` in a child, without its dashboard unless asked for; `wait_for` waits for a line with the words.
 
     `started` are all children of this run of the tests.
     """
@@ -52,7 +52,8 @@ class Supervisor:
         self._is_over = False
         self.process = subprocess.Popen(
             [sys.executable, "-u", "main.py", "--data", str(data), "run", *arguments], cwd=ROOT, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=os.environ | environment,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            env=os.environ | {"ZEROHOUR_WEB__IS_ON": "false"} | environment,
         )  # fmt: skip
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from domain.options.profile import Row
 from messages import market
+from storage import manifest
+from storage.manifest import Part
 from storage.warehouse import Warehouse
 from storage.warehouse_reader import WarehouseReader
 from tests.testkit import bucket_rows as make
@@ -26,7 +28,9 @@ def opened(root: Path) -> Warehouse:
 def store(warehouse: Warehouse, *buckets: market.StoreBucket) -> tuple[object, ...]:
     for bucket in buckets:
         warehouse.take(bucket)
-    return warehouse.flush()
+    outcomes = warehouse.flush()
+    warehouse.show()
+    return outcomes
 
 
 def stored_day(root: Path, buckets_n: int = 4) -> Warehouse:
@@ -58,3 +62,12 @@ def assert_rows_back(root: Path, buckets_n: int = 4) -> None:
 
 def metadata(row: Row) -> tuple[object, ...]:
     return (row.hub, row.frames, row.first_utc, row.last_utc, row.mode, row.latency_ms, row.sequence)
+
+
+def damage_log(root: Path, part: Part) -> None:
+    """Change a byte of what the log holds of a part."""
+    (logged,) = (one for one in manifest.logged_parts(manifest.folder_of(root, make.DAY), 0) if one.part == part)
+    offset, length, _ = logged.record.bodies[logged.body_n]
+    raw = bytearray(logged.path.read_bytes())
+    raw[offset + length // 2] ^= 0xFF
+    logged.path.write_bytes(raw)

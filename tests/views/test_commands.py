@@ -12,6 +12,7 @@ import pytest
 from commands.cli import main
 from storage import manifest
 from storage.views.database import Database
+from storage.views.named import contract_quotes
 from tests.testkit import bucket_rows as make
 from tests.testkit.warehouse_days import opened, store, stored_day
 
@@ -133,3 +134,29 @@ def test_compact_makes_a_day_whole_and_not_beside_a_writer(tmp_path: Path, capsy
     assert manifest.load(tmp_path / "warehouse", make.DAY).is_whole
     assert call(tmp_path, "compact") == 0
     assert "already" in capsys.readouterr().out
+
+
+def test_a_chain_fits_80_columns_with_volatility_greeks_and_open_interest(folder: Path, capsys: Said) -> None:
+    assert call(folder, "chain", "spx") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[0].startswith("SPX 2026-11-20: spot ")
+    assert lines[3].split() == ["bid", "ask", "iv", "delta", "OI"] * 2
+    assert len(lines) > 20 and all(len(line.split()) == 11 for line in lines[4:])
+    assert call(folder, "chain", "SPX", "2026-11-20", "--json") == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {"expiry", "strike", "c_bid", "p_ask", "c_gamma", "p_open_interest", "c_volume"} <= set(rows[0])
+    assert call(folder, "chain", "SPX", "2026-11-27") == 1
+    assert "No chain of SPX of expiry 2026-11-27 is stored" in capsys.readouterr().err
+
+
+def test_an_options_day_needs_no_trace(folder: Path) -> None:
+    db = Database(folder)
+    (one,) = db.rows("SELECT * FROM chains WHERE ticker = 'SPX' ORDER BY at_utc, strike, \"right\" LIMIT 1")
+    found = contract_quotes(db, one["session"], "SPX", one["expiry"], one["strike"], one["right"]).to_pylist()
+    assert (found[0]["at_utc"], found[0]["bid"], found[0]["ask"]) == (one["at_utc"], one["bid"], one["ask"])
+    watched = db.rows('SELECT DISTINCT session, ticker, expiry, strike, "right" FROM quotes')
+    assert watched
+    for contract in watched:
+        assert contract_quotes(db, *contract.values()).num_rows > 0
+    assert db.rows("SELECT count(*) AS n FROM underlyings WHERE ticker = 'SPX'")[0]["n"] > 100

@@ -11,23 +11,27 @@ from zoneinfo import ZoneInfo
 import duckdb
 import pyarrow as pa
 import pytest
+from msgspec.structs import replace
 
 from commands.folder import DataFolder
 from commands.report import facts
 from config.settings import load_settings
 from domain.instants import to_datetime
+from domain.options.profile import CLIPPED, SCALARS, Profile, Rows
 from domain.signals.registry import FEATURES
 from storage import manifest
 from storage.desk_ledger import DeskLedger
 from storage.queries import LedgerReader
 from storage.shared_ledger import start_run
 from storage.sqlite_file import LedgerRefusedError
+from storage.views import named
 from storage.views.catalog import ALL, GROUPS, VIEWS
 from storage.views.database import Database, QueryError
+from storage.warehouse_reader import WarehouseReader
 from tests.testkit import bucket_rows as make
 from tests.testkit import ledger_asks as ask
 from tests.testkit.paths import ROOT
-from tests.testkit.warehouse_days import HUBS, opened, store, stored_day
+from tests.testkit.warehouse_days import HUBS, damage_log, opened, store, stored_day
 
 pytestmark = pytest.mark.slow
 
@@ -176,6 +180,38 @@ def test_a_variable_of_the_program_is_no_table(db: Database) -> None:
     assert table.num_rows == 1
 
 
+def test_a_clipped_value_is_null_and_its_neighbour_a_reading(tmp_path: Path) -> None:
+    rows = []
+    for ticker, sum_gex_vol, iv in (("SPX", CLIPPED, CLIPPED), ("SPY", -CLIPPED, 200), ("QQQ", CLIPPED - 1, 300)):
+        for category in ("classic_gex_zero", "state_gamma_zero"):
+            made = make.row(ticker, category).profile
+            scalars = dict(zip(SCALARS[made.shape], made.scalars, strict=True))
+            values = made.values.copy()
+            if category == "classic_gex_zero":
+                scalars["sum_gex_vol"] = sum_gex_vol
+            else:
+                values[:, 0] = iv
+            changed = Profile(
+                ticker, category, made.source_utc, made.spot, tuple(scalars.values()), made.strikes, values, made.priors
+            )
+            rows.append(replace(make.row(ticker, category), profile=changed))
+    bucket = replace(make.bucket(), rows=Rows("clipped", tuple(rows)))
+    warehouse = opened(tmp_path / "warehouse")
+    store(warehouse, bucket)
+    warehouse.close()
+    db = Database(tmp_path)
+    assert db.rows("SELECT ticker, sum_gex_vol FROM gex ORDER BY ticker") == [
+        {"ticker": "QQQ", "sum_gex_vol": (CLIPPED - 1) / 1000}, {"ticker": "SPX", "sum_gex_vol": None},
+        {"ticker": "SPY", "sum_gex_vol": None},
+    ]  # fmt: skip
+    found = db.rows("SELECT DISTINCT ticker, call_iv FROM profile WHERE category = 'state_gamma_zero' ORDER BY ticker")
+    assert [row["call_iv"] for row in found] == [0.3, None, 0.2]
+    (spx,) = named.heatmap(db, "SPX", make.DAY, "state_gamma_zero", "call_ivol").to_pylist()
+    assert set(spx["values"]) == {None}
+    series = WarehouseReader(tmp_path / "warehouse").series(make.DAY, "SPX", "classic_gex_zero", ["sum_gex_vol"])
+    assert series["sum_gex_vol"].to_pylist() == [None]
+
+
 def test_only_the_sessions_asked_for_are_in_view(folder: Path) -> None:
     other = Database(folder, [make.DAY.replace(day=19)])
     for name in ("rows", "readings", "trace", "gaps"):
@@ -239,6 +275,7 @@ def test_a_sealed_trace_is_read_like_a_plain_one(folder: Path, tmp_path: Path, d
 def test_a_cut_file_is_left_out_and_the_gap_is_told_once_the_writer_saw_it(tmp_path: Path) -> None:
     stored_day(tmp_path / "warehouse", 2).close()
     part = manifest.load(tmp_path / "warehouse", make.DAY).parts[0]
+    damage_log(tmp_path / "warehouse", part)
     (manifest.folder_of(tmp_path / "warehouse", make.DAY) / part.name).write_bytes(b"")
     db = Database(tmp_path)
     assert one(db, "SELECT count(*) FROM rows") == 16 - part.rows
@@ -261,6 +298,7 @@ for n in range(100_000):
     for hub, categories in HUBS.items():
         warehouse.take(make.bucket(n, hub, categories, strikes_n=3))
     warehouse.flush()
+    warehouse.show()
     Path({said!r}).write_text(str(n))
     if n % 8 == 7:
         warehouse.start_seal()

@@ -46,18 +46,21 @@ def test_the_brokers_book_is_read_and_told_before_the_close_and_not_after_the_se
     assert looks(h) == [(DayMark.VERIFY, True, ((7, 2),)), (DayMark.CLOSE, True, ((7, 1),))]
 
 
-def test_a_broker_that_cannot_be_read_is_not_taken_for_an_empty_book() -> None:
+@pytest.mark.parametrize("is_back", [False, True])
+def test_a_broker_that_cannot_be_read_is_not_taken_for_an_empty_book(is_back: bool) -> None:
     h = History().live()
     phase(h)
-    go_on_to(h, CLOSE - 11 * MINUTE)
+    go_on_to(h, CLOSE - 10 * MINUTE - 2 * SECOND)
     h.lost()
+    if is_back:
+        h.back()
     go_on_to(h, CLOSE - 9 * MINUTE)
     assert looks(h) == [(DayMark.VERIFY, False, ())]
 
 
 def test_a_day_without_trading_and_a_session_known_already_arm_nothing_anew() -> None:
     h = History().live()
-    phase(h, open_utc=NOON, close_utc=NOON)
+    phase(h, open_utc=CLOSE, close_utc=CLOSE)
     assert not any(kind.startswith("holdings") for kind, _ in h.probe.timers)
     h = History().live()
     phase(h)

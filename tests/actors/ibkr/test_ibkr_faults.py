@@ -18,7 +18,7 @@ from domain.session.dialling import LinkState
 from domain.session.modes import Mode
 from domain.session.phases import Phase
 from domain.units import Utc
-from messages import broker, orders, positions, risk, session
+from messages import broker, lifecycle, orders, positions, risk, session
 from messages.broker import ReadGroup
 from messages.operator import Alarm
 from messages.restored import IbkrRestored, OwnOrder
@@ -396,6 +396,18 @@ def test_new_order_with_an_unknown_code_is_not_taken_for_refused_before_the_aban
     assert h.told(orders.OrderNotFound, OWNER)
 
 
+@pytest.mark.parametrize("meaning", [CodeMeaning.ORDER_REFUSED, CodeMeaning.ORDER_REJECTED])
+def test_order_in_doubt_that_a_code_refuses_and_that_is_nowhere_is_refused_at_once(meaning: CodeMeaning) -> None:
+    h = History().live({7: 2})
+    h.submit_exit()
+    h.sent(EXIT)
+    h.error(EXIT, 2_999, UNKNOWN)
+    h.error(EXIT, 110, meaning, "the price does not fit")
+    for _ in range(2):  # the first one began before the code came
+        h.read(held={7: 2})
+    assert [told.text for told in h.told(orders.OrderRejected, OWNER)] == ["the price does not fit"]
+
+
 # -- the broker's words, and how often an exit is tried -----------------------------------------
 
 
@@ -473,7 +485,8 @@ def test_own_order_under_another_client_id_is_named_at_once() -> None:
     told = h.cancel(EXIT)
     assert not told.told(broker.WithdrawOrder)
     assert not told.told(broker.CancelEverything)
-    assert EXIT in told.published(Alarm)[0].text
+    (alarm,) = told.published(Alarm)
+    assert (EXIT in alarm.text, alarm.severity) == (True, Severity.CRITICAL)
 
 
 @pytest.mark.parametrize("is_kill", [True, False])
@@ -587,6 +600,24 @@ def test_unreadable_account_is_missing_before_the_open() -> None:
     h.read()
     told = h.probe.advance(at_exchange(TODAY, time(9, 15)))
     assert "values in EUR" in next(alarm.text for alarm in told.published(Alarm) if alarm.key == "preopen")
+
+
+def test_the_next_session_follows_only_what_the_broker_holds_and_what_an_order_may_change() -> None:
+    monday = date(2026, 11, 23)
+    for held, is_exit_working, followed in (({7: 2}, False, (7,)), ({}, True, (7,)), ({}, False, ())):
+        h = History().live({7: 2})
+        morning(h, time(0))
+        h.working(EXIT)
+        assert h.state.con_ids == (7,)
+        if not is_exit_working:
+            h.status(EXIT, OrderStatus.CANCELLED)
+        h.holds(held.get(7, 0))
+        morning(h, time(0), monday)
+        assert h.state.con_ids == followed
+        told = h.probe.advance(at_exchange(monday, time(9)) + SECOND)
+        h.probe.sent = Outbox([])
+        told = h.read(*([broker_order(EXIT)] if is_exit_working else []), held=held)
+        assert bool(told.told(positions.BrokerPositionRead, OWNER)) is bool(followed), "an idle position is not made"
 
 
 def test_start_in_the_middle_of_the_day_is_no_morning() -> None:
@@ -758,6 +789,18 @@ def test_fee_of_an_execution_goes_to_the_ledger() -> None:
     assert (told.exec_id, told.revision, told.commission_cents) == ("e1", 2, 130)
 
 
+def test_fee_in_another_currency_is_not_booked_and_a_person_is_told_what_it_was() -> None:
+    h = History().live()
+    fee = broker.CommissionReported(
+        session_epoch=h.epoch, exec_id="e1", revision=1, commission_cents=None, raw="commission=1.3 EUR"
+    )
+    out = h.feed(fee)
+    assert not out.told(orders.RecordCommission)
+    (alarm,) = out.published(Alarm)
+    assert (alarm.key, alarm.severity) == ("foreign_fee", Severity.WARNING)
+    assert "commission=1.3 EUR" in alarm.text
+
+
 # -- read-backs: what they leave behind ---------------------------------------------------------
 
 
@@ -768,6 +811,22 @@ def test_answered_read_back_leaves_no_timer_that_could_end_the_link() -> None:
     assert ("reconcile", "") in h.probe.timers
     h.reconciled()
     assert ("reconcile", "") not in h.probe.timers
+
+
+def test_late_answer_of_the_ledger_is_not_taken_for_one_about_a_newer_read_back() -> None:
+    h = started()
+    h.broker_read()
+    assert h.state.read is not None
+    late = h.state.read.read_n
+    while h.state.reading is None:
+        h.sleep(1)  # the ledger is silent: exits go without it, and the broker is read again
+    h.broker_read()
+    h.reconciled(read_n=late, cancel_refs=(ENTRY,), foreign_orders=("perm:5",))
+    assert h.mode() is Mode.DATA_ONLY
+    assert not h.told(broker.WithdrawOrder)
+    assert h.state.foreign == ()
+    h.reconciled()
+    assert h.mode() is Mode.WARMUP
 
 
 def test_failed_read_back_ends_the_link_and_one_that_was_given_up_does_not() -> None:
@@ -1023,3 +1082,79 @@ def test_refused_change_says_why() -> None:
     h = History().live().working()
     h.error(ENTRY, 104, UNKNOWN)
     assert [r.text for r in h.modify(ENTRY).told(orders.ModifyRefused)] == ["exit_unreconciled"]
+
+
+def test_history_that_cannot_be_read_is_one_warning_with_the_brokers_own_remedy() -> None:
+    h = started()
+    failed = (
+        broker.GroupFailure(ReadGroup.COMPLETED, READ_ONLY),
+        broker.GroupFailure(ReadGroup.EXECUTIONS, "stalled"),
+    )
+    h.broker_read(failed=failed)
+    (alarm,) = [alarm for alarm in h.reconciled().published(Alarm) if alarm.key == "read_back"]
+    assert alarm.severity is Severity.WARNING
+    assert "Read-Only API" in alarm.text
+
+
+def test_read_back_that_is_asked_for_takes_the_place_of_the_one_that_was_due() -> None:
+    h = started()
+    h.read_but(ReadGroup.COMPLETED)
+    h.feed(session.RequestReconcile(why="test"))
+    h.read()
+    assert h.sleep(10).told(broker.ReadBack) == []
+
+
+def test_position_reported_while_the_broker_is_read_counts_before_what_was_read() -> None:
+    h = History().live({7: 3})
+    h.feed(session.RequestReconcile(why="test"))
+    h.holds(1)
+    h.read(held={7: 3})
+    assert h.state.position(7) == 1
+
+
+def test_wait_for_the_ledger_that_is_over_as_it_answers_changes_nothing() -> None:
+    h = History().live({7: 2})
+    before = h.state
+    h.feed(lifecycle.TimerFired(kind="reconcile", subject="", due_utc=h.now))
+    assert h.state == before
+
+
+@pytest.mark.parametrize("status", [OrderStatus.PENDING, OrderStatus.WORKING])
+def test_order_that_has_the_brokers_own_number_is_acknowledged(status: OrderStatus) -> None:
+    h = History().live()
+    h.submit()
+    h.sent()
+    assert len(h.status(ENTRY, status).told(orders.OrderAcknowledged, OWNER)) == 1
+
+
+def test_gateway_that_cannot_be_dialled_is_a_warning() -> None:
+    h = History().start()
+    (alarm,) = [alarm for alarm in h.failed().published(Alarm) if alarm.key == "gateway"]
+    assert alarm.severity is Severity.WARNING
+
+
+def test_read_back_while_the_link_proves_stable_does_not_begin_the_wait_again() -> None:
+    h = started()
+    h.read()
+    h.sleep(40)
+    h.feed(session.RequestReconcile(why="test"))
+    h.read()
+    h.sleep(20)
+    assert h.mode() is Mode.FULLY_LIVE
+
+
+def test_kill_level_that_is_lowered_cancels_no_entry() -> None:
+    h = History().live().working()
+    h.feed(risk.KillLowered(level=KillLevel.RUNNING, kill_epoch=2, reason="known", by="ann"))
+    assert [latch.level for latch in h.told(broker.LatchKill)] == [KillLevel.RUNNING]
+    assert not h.told(broker.WithdrawOrder)
+
+
+def test_gateway_of_another_account_is_named_before_the_open() -> None:
+    h = History().start()
+    h.up(account_matches=False)
+    morning(h, time(0))
+    told = h.probe.advance(at_exchange(TODAY, time(9, 20)))
+    (text,) = [alarm.text for alarm in told.published(Alarm) if alarm.key == "preopen"]
+    assert "logged in to another account" in text
+    assert "no gateway was dialled" not in text

@@ -7,12 +7,15 @@ from datetime import date, time
 import pytest
 from msgspec.structs import replace
 
+from domain.alarm import Severity
 from domain.instants import MINUTE, SECOND, at_exchange
 from domain.instruments import Contract, OrderType, Right, Spot
+from domain.orders.order_pair import OrderPair
 from domain.position.cycle import EndReason, ExitReason, PositionState
 from domain.risk.kill import KillLevel
 from domain.risk.reject import RejectCode
 from domain.session.phases import Phase
+from domain.units import Utc
 from messages import entries, market, operator, orders, positions, risk, session
 from tests.testkit.position_history import (
     CLOSE,
@@ -113,6 +116,7 @@ def test_a_position_that_is_not_flat_in_time_says_so_itself(minutes: int, words:
     assert len(found) == before + 1
     assert words in found[-1].text
     assert "+2" in found[-1].text
+    assert found[-1].severity is Severity.CRITICAL
 
 
 def test_a_flat_position_retires_at_its_own_close() -> None:
@@ -200,8 +204,8 @@ def test_no_entry_leaves_in_a_contract_that_has_expired() -> None:
 # -- settlement ------------------------------------------------------------------------------------
 
 
-def settling(last_spot: int | None = 600_300, contract: Contract = REF.contract) -> History:
-    """Held into the close with a last price of the underlying; the exit never filled."""
+def held_until_the_close(last_spot: int | None = 600_300, contract: Contract = REF.contract) -> History:
+    """Held into the close with a last price of the underlying; nothing is heard of the exit."""
     history = History(replace(REF, contract=contract))
     history.now = CLOSE - 46 * MINUTE
     history.hold(2)
@@ -212,8 +216,13 @@ def settling(last_spot: int | None = 600_300, contract: Contract = REF.contract)
         history.feed(market.QuoteChanged(con_id=812, quote=quote, spot=spot))
     at(history, CLOSE)
     assert history.cycle() is PositionState.SETTLING
-    ref = history.last_order.order_ref
-    history.found(ref, working=False, filled=0)
+    return history
+
+
+def settling(last_spot: int | None = 600_300, contract: Contract = REF.contract) -> History:
+    """The same; the exit never filled."""
+    history = held_until_the_close(last_spot, contract)
+    history.found(history.last_order.order_ref, working=False, filled=0)
     return history
 
 
@@ -237,6 +246,15 @@ def test_what_expired_is_settled_at_its_own_sessions_price(
     assert (closed.end, closed.realised_cents) == (end, 2 * (worth - 500) * 100)
     assert closed.closed_utc == CLOSE
     assert history.sent.is_retired
+
+
+@pytest.mark.parametrize("spot", [600_300, None])
+def test_the_settlement_price_is_recorded_as_soon_as_it_is_seen(spot: int | None) -> None:
+    history = settling(spot)
+    assert history.last(positions.RecordPosition).settlement_ticks == spot
+    seen = Spot("SPX", 600_400, history.now)
+    history.feed(market.QuoteChanged(con_id=812, quote=None, spot=seen), history.now)
+    assert history.last(positions.RecordPosition).settlement_ticks == 600_400
 
 
 def test_shares_from_an_exercise_are_an_incident_and_no_trade() -> None:
@@ -264,6 +282,22 @@ def test_a_price_of_later_is_no_settlement_price() -> None:
     late = Spot("SPX", 610_000, CLOSE + 4 * MINUTE + 1)
     history.feed(market.QuoteChanged(con_id=812, quote=history.state.watch.quote, spot=late), history.now)
     assert history.state.settlement_ticks is None
+
+
+@pytest.mark.parametrize(
+    ("of_utc", "counts"),
+    [
+        (CLOSE - 15 * SECOND - 1, False),
+        (CLOSE - 15 * SECOND, True),
+        (CLOSE + 4 * MINUTE, True),
+        (CLOSE + 4 * MINUTE + 1, False),
+    ],
+)
+def test_prices_of_around_the_close_are_settlement_prices(of_utc: Utc, counts: bool) -> None:
+    history = settling(None)
+    seen = Spot("SPX", 600_400, of_utc)
+    history.feed(market.QuoteChanged(con_id=812, quote=None, spot=seen), max(history.now, of_utc))
+    assert (history.state.settlement_ticks == 600_400) is counts
 
 
 def test_a_settled_position_does_not_wait_for_the_night_of_the_broker() -> None:
@@ -331,6 +365,17 @@ def test_an_expired_entry_that_comes_back_is_given_up() -> None:
     history.restart(pending_position())
     assert history.all(positions.EntryAbandoned)
     assert history.cycle() is PositionState.FLAT
+
+
+def test_an_order_that_was_not_heard_of_again_is_over_with_the_date_and_not_before() -> None:
+    history = held_until_the_close()
+    assert history.state.orders.exit is not None
+    at(history, at_exchange(date(2026, 11, 20), time(23, 59)))
+    assert history.state.orders.exit is not None
+    assert history.all(positions.PositionClosed) == []
+    at(history, at_exchange(date(2026, 11, 21), time(0)))
+    assert history.state.orders == OrderPair()
+    assert history.all(positions.PositionClosed)
 
 
 def test_a_position_that_lives_through_the_night_is_over_with_its_date() -> None:

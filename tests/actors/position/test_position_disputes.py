@@ -12,7 +12,7 @@ from domain.risk.reject import RejectCode
 from domain.session.modes import Mode
 from domain.session.phases import Phase
 from messages import broker, operator, orders, positions, risk
-from tests.testkit.position_history import ENTRY, EXIT_1, EXIT_2, History, tape
+from tests.testkit.position_history import ENTRY, EXIT_1, EXIT_2, History, settings, tape
 
 
 def killed(history: History) -> None:
@@ -323,3 +323,46 @@ def test_a_short_after_hours_is_not_bought_back() -> None:
     history.broker(-1)
     killed(history)
     assert len(history.all(orders.SubmitOrder)) == 1
+
+
+def test_an_order_in_doubt_is_asked_about_again_and_again() -> None:
+    history = History()
+    history.open()
+    history.order_sent()
+    wait_ms = settings().connection.query_wait_ms
+    history.wait(settings().exits.ack_wait_ms)
+    for n in (1, 2, 3):
+        assert len(history.all(orders.RequestOrderState)) == n
+        history.wait(wait_ms)
+
+
+def test_a_difference_is_no_dispute_while_the_link_is_down() -> None:
+    history = History()
+    history.hold(2)
+    history.mode(Mode.FULLY_LIVE)
+    history.broker(1)
+    history.mode(Mode.DEGRADED)
+    history.wait(settings().exits.agreement_ms + 1)
+    assert history.all(positions.PositionDisputed) == []
+
+
+def test_what_is_closed_is_no_dispute_while_its_entry_may_still_fill() -> None:
+    history = History()
+    history.mode(Mode.FULLY_LIVE)
+    history.open(3)
+    history.order_sent()
+    history.ack()
+    history.fill(2, 500)
+    history.quote(495, 505)
+    history.feed(positions.FlattenPosition(reason=ExitReason.KILL))
+    history.wait(settings().exits.cancel_confirm_ms)
+    history.run_to_exit()
+    history.broker(1)  # read before the fill: it differs, and a wait begins
+    history.wait(1)
+    history.fill(2, 495, EXIT_1)
+    history.ended(EXIT_1, 2)
+    assert history.state.fills.held == 0
+    assert history.state.orders.entry is not None
+    assert history.state.agree_due_utc is not None
+    history.wait(settings().exits.agreement_ms + 1)
+    assert history.all(positions.PositionDisputed) == []

@@ -112,7 +112,7 @@ def test_normal_exit_goes_mid_bid_market() -> None:
     history.wait(300)
     history.quote(490, 510)
     history.feed(signals.ReversalRaised(source="gexwatch", ticker="SPX", direction=-1, bucket_utc=T0))
-    assert history.last_order.limit_ticks == 500
+    assert (history.wanted_reason, history.last_order.limit_ticks) == (ExitReason.REVERSAL, 500)
     history.run_to_exit()
     history.wait(4000)
     history.quote(480, 500)

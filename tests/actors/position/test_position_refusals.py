@@ -13,8 +13,8 @@ from domain.risk.kill import KillLevel
 from domain.risk.reject import RejectCode
 from domain.session.modes import Mode
 from domain.session.phases import Phase
-from messages import broker, market, operator, orders, positions, risk, signals
-from tests.testkit.position_history import EXIT_1, EXIT_2, STEM, T0, History, held_position, tape
+from messages import broker, entries, market, operator, orders, positions, risk, signals
+from tests.testkit.position_history import EXIT_1, EXIT_2, STEM, T0, History, held_position, settings, tape
 
 
 def selling(qty: int = 2) -> History:
@@ -35,6 +35,10 @@ def refuse(history: History, words: str = "Order rejected - reason: no margin") 
 
 def pages(history: History, about: str) -> list[operator.Alarm]:
     return [alarm for alarm in history.all(operator.Alarm) if alarm.key.startswith(about)]
+
+
+def halts(history: History) -> list[risk.RaiseKill]:
+    return [kill for kill in history.all(risk.RaiseKill) if "cannot be closed" in kill.reason]
 
 
 def quoted_for(history: History, ms: int, bid: int = 320) -> None:
@@ -64,7 +68,9 @@ def test_three_refusals_are_an_alarm_with_the_brokers_words_and_level_one_and_ev
         assert [f"words {n} (201)" in p.text for p in pages(history, "refused:")] == [False] * (n - 3) + [True] * (
             n >= 3
         )
-        assert len(history.all(risk.RaiseKill, "kill")) == (n >= 3)
+        assert len([kill for kill in history.all(risk.RaiseKill, "kill") if "refused its exit" in kill.reason]) == (
+            n >= 3
+        )
         quoted_for(history, 17_000)
     assert history.last(risk.RaiseKill).level is KillLevel.NO_ENTRIES
     assert {page.severity for page in pages(history, "refused:")} == {Severity.CRITICAL}
@@ -277,6 +283,16 @@ STUCK = {
 }
 
 
+def stay(history: History, why: str, ms: int) -> None:
+    """Let time pass; an order that does not fill is found working whenever it is asked for."""
+    until = history.now + ms * 1_000_000
+    while history.now < until:
+        history.wait(100)
+        exit_ = history.state.orders.exit
+        if exit_ is not None and exit_.stage is LegStage.UNKNOWN and why == "the order does not fill":
+            history.found(EXIT_1, working=True, filled=0, order_type=OrderType.MARKET)
+
+
 @pytest.mark.parametrize("why", STUCK)
 def test_whoever_holds_and_cannot_close_pages_with_the_reason_every_thirty_seconds(why: str) -> None:
     stick, words = STUCK[why]
@@ -284,12 +300,7 @@ def test_whoever_holds_and_cannot_close_pages_with_the_reason_every_thirty_secon
     history.hold(2)
     history.mode(Mode.FULLY_LIVE)
     stick(history)
-    start = history.now
-    while history.now < start + 29_900_000_000:
-        history.wait(100)
-        exit_ = history.state.orders.exit
-        if exit_ is not None and exit_.stage is LegStage.UNKNOWN and why == "the order does not fill":
-            history.found(EXIT_1, working=True, filled=0, order_type=OrderType.MARKET)
+    stay(history, why, 29_900)
     assert pages(history, "stuck:") == []
     history.wait(100)
     page = pages(history, "stuck:")[0]
@@ -300,6 +311,35 @@ def test_whoever_holds_and_cannot_close_pages_with_the_reason_every_thirty_secon
     assert len(pages(history, "stuck:")) == 1
     history.wait(200)
     assert len(pages(history, "stuck:")) == 2
+
+
+@pytest.mark.parametrize("why", STUCK)
+def test_whoever_holds_and_cannot_close_raises_level_one_once_and_overrules_nobody_who_lowers_it(why: str) -> None:
+    stick, words = STUCK[why]
+    history = History()
+    history.hold(2)
+    history.mode(Mode.FULLY_LIVE)
+    stick(history)
+    stay(history, why, 35_000)
+    history.feed(risk.KillLowered(level=KillLevel.RUNNING, kill_epoch=3, reason="known", by="ann"))
+    stay(history, why, 30_000)
+    assert len(pages(history, "stuck:")) == 2
+    (halt,) = halts(history)
+    assert (halt.level, halt.by) == (KillLevel.NO_ENTRIES, "position:paper:812")
+    assert words in halt.reason
+
+
+def test_what_can_close_again_and_then_cannot_raises_level_one_anew() -> None:
+    history = History()
+    history.hold(2)
+    history.mode(Mode.FULLY_LIVE)
+    for n in (1, 2):
+        history.mode(Mode.DEGRADED)
+        quoted_for(history, 29_500, bid=495)
+        assert len(halts(history)) == n - 1
+        quoted_for(history, 500, bid=495)
+        assert len(halts(history)) == n
+        history.mode(Mode.WARMUP)
 
 
 def test_a_position_without_a_quote_pages_when_its_exit_waits_for_one() -> None:
@@ -355,3 +395,32 @@ def test_a_position_restored_without_a_live_link_pages(mode: Mode | None) -> Non
         history.quote(495, 505)
     page = pages(history, "stuck:")[0]
     assert ("not said yet" if mode is None else mode.value) in page.text
+
+
+def test_a_permit_is_over_at_its_expiry_and_a_new_one_is_asked_for() -> None:
+    step_ms = settings().exits.entry_step_ms
+    for permit_ms, asked in ((step_ms, 1), (step_ms + 1, 0)):
+        history = History()
+        history.open(limit=480, ask=520, permit_ms=permit_ms)
+        history.order_sent()
+        history.ack()
+        history.quote(480, 520)
+        history.wait(step_ms)
+        assert len(history.all(entries.RequestPermit)) == asked
+        assert len(history.all(orders.ModifyOrder)) == 1 - asked
+
+
+def test_a_change_of_an_exit_has_as_long_as_a_lost_order_is_waited_for() -> None:
+    history = selling()
+    history.run_to_exit()
+    history.feed(positions.FlattenPosition(reason=ExitReason.KILL))
+    change = history.last_change
+    assert change.deadline_utc == history.now + settings().connection.abandon_wait_ms * 1_000_000
+
+
+def test_an_exit_that_is_held_back_under_another_reference_leaves_the_present_one_alone() -> None:
+    history = selling()
+    before = history.state.orders
+    history.feed(orders.ExitHeld(order_ref=EXIT_2, mode=Mode.WARMUP, allows_exits=True))
+    assert history.state.orders == before
+    assert "WARMUP" in history.state.trouble

@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.position import PositionActor
+from config.settings import load_settings
 from domain.instants import MINUTE, SECOND
 from domain.position.exits import Wakes
 from tests.testkit.narrow import known
-from tests.testkit.position_history import CLOSE, T0, History, held_position
+from tests.testkit.position_history import CLOSE, EXIT_1, NAME, T0, History, held_position
 
 
 def bounds(history: History) -> Wakes | None:
@@ -44,6 +45,17 @@ def test_the_day_and_an_unconfirmed_stop_bound_it_too() -> None:
     history.quote(495, 505)
     assert known(bounds(history)).at_utc == CLOSE - 25 * MINUTE
     history.quote(320, 325)
+    assert bounds(history) is None
+
+
+def test_a_stop_that_rests_wakes_nobody_until_it_is_in_doubt() -> None:
+    history = History()
+    history.actor = PositionActor(NAME, load_settings(profile="real", overrides={"exits": {"disaster_stop": True}}))
+    history.hold(2)
+    assert bounds(history) is None
+    history.run_to_exit()
+    assert known(bounds(history)).mid_at_most == 400
+    history.ended(EXIT_1, 0, "Cancelled")
     assert bounds(history) is None
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from domain.options import black_scholes
@@ -136,6 +136,7 @@ def test_one_option_without_time_or_volatility_is_worth_its_intrinsic_value(
     assert (one.price, one.delta, one.vega) == ((10.0, 1.0, 0.0) if is_call else (0.0, 0.0, 0.0))
 
 
+@example(moneyness=1.0999999999999999, years=0.000364, iv=1.0, is_call=False, cents=0)
 @given(**one_option, cents=st.integers(-3, 3))
 def test_volatility_of_one_option_is_that_of_arrays(
     moneyness: float, years: float, iv: float, is_call: bool, cents: int
@@ -148,4 +149,5 @@ def test_volatility_of_one_option_is_that_of_arrays(
     if one is not None:
         again = black_scholes.value(6_000.0, strike, years, one, is_call).price
         assert again == pytest.approx(price, abs=1e-6)
-        assert one == pytest.approx(wide, rel=1e-6)
+        if price - max(6_000.0 - strike if is_call else strike - 6_000.0, 0.0) > 1e-6:  # else any low volatility fits
+            assert one == pytest.approx(wide, rel=1e-6)

@@ -29,7 +29,6 @@ from domain.orders.live_order import (
     modified,
     needs_change,
     not_less,
-    repriced,
     settled,
     submitted,
     unsent,
@@ -274,10 +273,6 @@ def test_a_change_of_an_exit_never_lowers_its_quantity_but_that_of_a_resting_sto
 )
 def test_a_resting_stop_is_one_that_no_exit_has_taken_over(order_type: OrderType, tier: Tier, rests: bool) -> None:
     assert is_resting_stop(replace(working(tier), order_type=order_type)) is rests
-
-
-def test_an_order_to_be_priced_anew_has_no_tier() -> None:
-    assert repriced(working()).tier is Tier.NONE
 
 
 @pytest.mark.parametrize(

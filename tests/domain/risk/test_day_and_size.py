@@ -163,6 +163,7 @@ def test_a_streak_is_counted_by_close_time_and_ends_at_a_trade_that_did_not_lose
     assert loss_streak(()) == 0
     assert loss_streak((lost(2), lost(1, 50), lost(3))) == 2
     assert loss_streak((lost(1), lost(2), lost(3, 0))) == 0
+    assert loss_streak((lost(1, 0), lost(2, -1))) == 1
 
 
 def test_day_pnl_is_realised_and_unrealised_less_the_fees_of_leaving() -> None:

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.instants import MS, SECOND, at_exchange
-from domain.risk import kill_watch
-from domain.risk.kill import KillLevel
+from domain.instruments import Spot
+from domain.risk import kill, kill_watch
+from domain.risk.kill import KillLevel, KillWatch
 from domain.risk.kill_watch import Input, Norm, Watch
-from domain.units import Qty, Utc
+from domain.units import Qty, Ticks, Utc
 from tests.testkit.desk_world import NOW, SETTINGS
 
 RULES = SETTINGS.kill
@@ -135,3 +136,30 @@ def test_slots_follow_new_york_time_in_steps_of_five_minutes() -> None:
     slots = [kill_watch.slot_of(at_exchange(TODAY, time(9, minute))) for minute in range(30, 50)]
     assert sorted(set(slots)) == [570, 575, 580, 585]
     assert all(b - a in (0, 5) for a, b in pairwise(slots))
+
+
+def test_each_reason_is_a_sentence_with_what_was_measured() -> None:
+    rules, watch = SETTINGS.kill, Watch()
+    for at_ms in (0, rules.spread_for_ms):
+        watch, found = kill_watch.on_spreads(watch, 0.5, 0.1, rules, Utc(NOW + at_ms * MS))
+    assert watch.heard == ((Input.SPREADS, NOW + rules.spread_for_ms * MS),)
+    assert found is not None
+    assert found.reason == "the median spread is 50.0% of mid, above 20.0%, for 120 s"
+    for n in range(rules.rejects_max):
+        watch, found = kill_watch.on_refused(watch, 201, rules, Utc(NOW + n))
+    assert found is not None
+    assert found.reason == "the broker rejected 3 orders (201) within 5 min"
+    for (least, most), side in (((600, 700), "600 ms behind"), ((-700, -600), "600 ms ahead of")):
+        _, found = kill_watch.on_clock(watch, least, most, rules, NOW)
+        assert found is not None
+        assert side in found.reason
+    found = kill_watch.silent(Watch(), NOW, rules, Utc(NOW + rules.unknown_input_ms * MS))
+    assert found is not None
+    assert "said nothing for 60 s while" in found.reason
+
+
+def test_a_fast_move_of_spx_is_told_in_dollars() -> None:
+    watch = KillWatch()
+    for n, price in enumerate((600_000, 604_000)):
+        watch, reason = kill.watch_spots(watch, (Spot("SPX", Ticks(price), Utc(NOW + n)),), SETTINGS.kill)
+    assert reason == "SPX moved from 6000.00 to 6040.00 within 1 min"

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from domain.instants import BUCKET_NS
 from domain.signals.alerts import EVALUATORS
@@ -53,6 +54,23 @@ def flips(path: Sequence[float | None]) -> list[tuple[int, int]]:
 def test_a_crossing_confirmed_by_two_readings_fires_once_in_its_direction() -> None:
     assert flips([-10.0] * 12 + [10.0] * 12) == [(13, 1)]
     assert flips([10.0] * 12 + [-10.0] * 12) == [(13, -1)]
+
+
+@pytest.mark.parametrize("shift", [0.93, 1.07])
+def test_a_level_that_jumps_over_spot_is_no_flip_and_the_next_crossing_is(shift: float) -> None:
+    far = round(ZERO * shift)
+    side = 10.0 if far > ZERO else -10.0
+    readings = [at(n, side) for n in range(4)] + [at(n, side, far) for n in range(4, 8)]
+    state, out = run(FLIP, readings)
+    assert fired(out) == []
+    assert (state.side, out[5].why) == (-1 if far > ZERO else 1, "zero gamma has moved over spot: no flip")
+    back = [replace(at(n, 0.0, far), spot=round(far * (1 + side / 1e4))) for n in range(8, 11)]
+    assert fired(run(FLIP, back, state)[1]) == [(1, 1 if side > 0 else -1)]
+
+
+def test_a_level_that_comes_towards_a_spot_that_crosses_it_changes_nothing() -> None:
+    readings = [at(0, 10.0), at(1, 10.0), at(2, -10.0, ZERO + 200), at(3, -10.0, ZERO + 200)]
+    assert fired(run(FLIP, readings)[1]) == [(3, -1)]
 
 
 def test_one_reading_on_the_far_side_confirms_nothing() -> None:

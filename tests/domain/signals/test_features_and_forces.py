@@ -72,6 +72,24 @@ def test_a_level_of_zero_and_a_spot_of_zero_are_missing() -> None:
     assert features.reduced(OPEN, rows_of("x", OPEN, zero, blind).rows).spot is None
 
 
+@pytest.mark.parametrize(("call", "put", "iv"), [
+    (200, 2_147_483_647, 0.2), (2_147_483_647, 300, 0.3), (2_147_483, 2_147_483, None), (10_001, 0, None),
+])  # fmt: skip
+def test_a_volatility_beyond_reason_is_missing(call: int, put: int, iv: float | None) -> None:
+    gamma = profile("SPX", "state_gamma_zero", 600_000)
+    gamma.values.setflags(write=True)
+    gamma.values[:, 0], gamma.values[:, 1] = call, put
+    assert features.reduced(OPEN, rows_of("x", OPEN, gamma).rows).iv == iv
+
+
+def test_the_only_strike_far_from_spot_says_nothing_of_the_money() -> None:
+    gamma = profile("SPX", "state_gamma_zero", 600_000)
+    gamma.spot = Ticks(660_000)
+    assert features.reduced(OPEN, rows_of("x", OPEN, gamma).rows).iv is None
+    gamma.spot = Ticks(610_000)
+    assert features.reduced(OPEN, rows_of("x", OPEN, gamma).rows).iv == 0.2
+
+
 def test_without_rows_only_the_time_of_day_is_known() -> None:
     values = features.compute((Snapshot(OPEN),), DAY)
     assert [f.name for f, v in zip(FEATURES, values, strict=True) if v is not None] == ["price_time_of_day"]

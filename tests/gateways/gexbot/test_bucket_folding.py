@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.instants import BUCKET_NS, SECOND, bucket_of
+from domain.options.profile import SCALARS, Profile
 from gateways.gexbot import codec, folding, schema
 from gateways.gexbot.codec import Refusal, Refused, SpotPrice
 from gateways.gexbot.folding import BucketFolder
@@ -109,6 +110,43 @@ def test_a_frame_of_a_sealed_bucket_is_late_and_kept_apart() -> None:
     assert into.seal(OPEN_UTC + 2 * BUCKET_NS).late == ()
 
 
+def test_a_spot_ten_times_too_high_is_missing_and_counted_and_the_next_one_is_believed() -> None:
+    into = folder((("SPX", ZERO),))
+    spots, counted = [], []
+    for n, spot in enumerate((600_000, 6_000_000, 600_100, 480_000, 480_200)):
+        put(into, 30 * n + 15, spot=spot)
+        sealed = into.seal(OPEN_UTC + n * BUCKET_NS)
+        spots += [row.profile.spot for row in sealed.rows.rows]
+        counted.append(dict(sealed.refused).get("implausible", 0))
+    assert spots == [600_000, 0, 600_100, 0, 480_200], "a fall of a fifth counts once a second bucket says the same"
+    assert counted == [0, 1, 0, 1, 0]
+
+
+def test_a_clipped_sum_is_counted_and_its_row_is_kept() -> None:
+    into = folder((("SPX", ZERO),))
+    made = make_profile("SPX", ZERO, OPEN_UTC + 15 * SECOND)
+    scalars = {**dict(zip(SCALARS[made.shape], made.scalars, strict=True)), "sum_gex_vol": -2_147_483_647}
+    clipped = Profile(
+        "SPX", ZERO, made.source_utc, made.spot, tuple(scalars.values()), made.strikes, made.values, made.priors
+    )
+    into.fold(f"SPX_{ZERO}", codec.encode_frame(clipped), made.source_utc, 1)
+    sealed = into.seal(OPEN_UTC)
+    assert len(sealed.rows.rows) == 1
+    assert dict(sealed.refused) == {"clipped": 1}
+
+
+def test_how_far_frames_lie_from_the_clock_is_that_of_the_nearest_one() -> None:
+    into = folder()
+    put(into, 15, received_s=55)
+    put(into, 16, received_s=58)
+    put(into, 17, received_s=17 + 3_600)
+    assert into.seal(OPEN_UTC).lag_ns == 40 * SECOND, "yesterday's close says nothing of the clock"
+    put(into, 118, received_s=57)
+    sealed = into.seal(OPEN_UTC + BUCKET_NS)
+    assert (sealed.lag_ns, dict(sealed.refused)) == (-61 * SECOND, {"time_ahead": 1})
+    assert into.seal(OPEN_UTC + 2 * BUCKET_NS).lag_ns is None
+
+
 def test_a_bucket_that_nobody_sealed_comes_out_as_late() -> None:
     into = folder()
     put(into, 5)
@@ -180,12 +218,12 @@ def test_the_spot_nearest_in_time_fills_a_row_without_one_and_no_other() -> None
     into = folder()
     put_spot(into, 2, 500_002)
     put(into, 10, spot=0)
-    put(into, 10, category=GAMMA, spot=611_111)
+    put(into, 10, category=GAMMA, spot=511_111)
     put(into, 10, ticker="QQQ", spot=0)
     put_spot(into, 11, 500_011)
     put_spot(into, 20, 500_020)
     spots = {(r.profile.ticker, r.profile.category): r.profile.spot for r in into.seal(OPEN_UTC).rows.rows}
-    assert spots == {("SPX", ZERO): 500_011, ("SPX", GAMMA): 611_111, ("QQQ", ZERO): 0}
+    assert spots == {("SPX", ZERO): 500_011, ("SPX", GAMMA): 511_111, ("QQQ", ZERO): 0}
 
 
 def test_a_spot_too_far_in_time_fills_nothing() -> None:

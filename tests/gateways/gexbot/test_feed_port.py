@@ -72,7 +72,7 @@ def scripted(answer: bytes) -> Iterator[Scripted]:
 
 async def with_port(url: str, key: str, scene: Callable[[FeedPort, AddressBook, Listener], Awaitable[None]]) -> None:
     listener, book = Listener(), AddressBook()
-    port = FeedPort(url, key, book=book, tell=listener.tell, now_utc=lambda: Utc(7 * SECOND), token_life_ns=SECOND)
+    port = FeedPort(url, (key,), book=book, tell=listener.tell, now_utc=lambda: Utc(7 * SECOND), token_life_ns=SECOND)
     port.start()
     try:
         await scene(port, book, listener)

@@ -14,6 +14,7 @@ from domain.instants import SECOND
 from domain.options.profile import PRIORS, SCALARS, VALUE_COLUMNS, Profile, Shape, shape_of
 from gateways.gexbot import codec, columns, schema
 from gateways.gexbot.codec import Group, Refusal, Refused, SpotPrice
+from tests.testkit.hub_fakes import make_profile
 
 AT_S = 1_795_000_000
 CATEGORIES = ("classic_gex_zero", "state_gex_20261120", "state_charm_one", "orderflow_orderflow")
@@ -161,11 +162,31 @@ def test_a_strike_without_priors_reads_as_zeros_and_surplus_priors_are_cut() -> 
     assert back.column("gex_vol").tolist() == [-7, 0]
 
 
-def test_the_saturated_bound_is_clipped_and_its_neighbour_is_a_reading() -> None:
-    assert codec.is_clipped(2_147_483_647)
-    assert codec.is_clipped(-2_147_483_647)
-    assert not codec.is_clipped(2_147_483_646)
-    assert not codec.is_clipped(0)
+@pytest.mark.parametrize(
+    ("category", "scalar", "column", "is_clipped"),
+    [
+        ("classic_gex_zero", ("sum_gex_vol", 2_147_483_647), None, True),
+        ("classic_gex_zero", ("sum_gex_oi", -2_147_483_647), None, True),
+        ("classic_gex_zero", ("sum_gex_vol", 2_147_483_646), None, False),
+        ("classic_gex_zero", None, (0, 2_147_483_647), False),  # a hundredth
+        ("state_gamma_zero", None, (0, 2_147_483_647), True),
+        ("state_gamma_zero", None, (2, 2_147_483_647), False),  # a hundredth
+        ("orderflow_orderflow", ("zgr", 2_147_483_647), None, False),  # likewise
+    ],
+)
+def test_a_thousandth_at_the_saturated_bound_is_clipped_and_its_neighbour_is_a_reading(
+    category: str, scalar: tuple[str, int] | None, column: tuple[int, int] | None, is_clipped: bool
+) -> None:
+    made = make_profile("SPX", category)
+    scalars, values = dict(zip(SCALARS[made.shape], made.scalars, strict=True)), made.values.copy()
+    if scalar is not None:
+        scalars[scalar[0]] = scalar[1]
+    if column is not None:
+        values[1, column[0]] = column[1]
+    changed = Profile(
+        "SPX", category, made.source_utc, made.spot, tuple(scalars.values()), made.strikes, values, made.priors
+    )
+    assert codec.has_clipped(changed) is is_clipped
 
 
 def test_a_bomb_is_refused_with_and_without_an_announced_size() -> None:

@@ -6,6 +6,7 @@ The rows are those of the project's list of cases (`cases/broker.md`); under eac
 from __future__ import annotations
 
 import queue
+import re
 from collections.abc import Callable
 from datetime import date, time
 from functools import partial
@@ -458,6 +459,14 @@ def test_case_7_a_fee_that_is_not_known_yet_is_no_fee() -> None:
         mailbox.wait(broker.OrderStatusReported, lambda f: f.status is OrderStatus.FILLED)
         assert not mailbox.of(broker.CommissionReported)
         assert not mailbox.of(broker.PortFaulted)
+
+
+def test_a_fee_in_another_currency_is_not_known_and_keeps_its_words() -> None:
+    with gateway(field("commission.currency", "EUR")) as world, orders_port(world) as (port, mailbox):
+        filled(world, port, mailbox)
+        fee = mailbox.wait(broker.CommissionReported)
+        assert fee.commission_cents is None
+        assert re.fullmatch(r"commission=\d+\.\d+ EUR", fee.raw)
 
 
 # -- 8 and 9: the account's values -------------------------------------------------------------

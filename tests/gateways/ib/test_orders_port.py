@@ -56,6 +56,7 @@ def test_order_is_sent_acknowledged_filled_and_paid_for() -> None:
         assert execution.side is Side.BUY
         fee = mailbox.wait(broker.CommissionReported)
         assert (fee.exec_id, fee.revision) == (execution.exec_id, execution.revision)
+        assert fee.commission_cents is not None
         assert fee.commission_cents > 0
         filled = mailbox.wait(broker.OrderStatusReported, lambda f: f.status is OrderStatus.FILLED)
         assert (filled.filled_qty, filled.remaining_qty) == (2, 0)

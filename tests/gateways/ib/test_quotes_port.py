@@ -55,11 +55,20 @@ def test_quotes_carry_sides_sizes_greeks_volume_data_type_and_the_instant_of_rec
         subscribe(port, world)
         (quote,) = wait_bid(mailbox, world, 500).quotes
         assert (quote.ask_ticks, quote.bid_size, quote.ask_size, quote.data_type) == (510, 10, 10, DataType.LIVE)
-        assert quote.volume == 100
+        assert (quote.volume, quote.open_interest) == (100, 2_500)
         assert before <= quote.at_utc <= world.clock.now_utc()
         assert quote.greeks is not None
         assert (quote.greeks.delta, quote.greeks.iv) == (0.52, 0.15)
         assert quote.greeks.underlying_ticks == 600_050
+
+
+def test_the_open_interest_of_a_put_is_its_own_and_not_that_of_calls() -> None:
+    with gateway() as world, quotes_port(world) as (port, mailbox):
+        put = world.market.contract(world.market.put)
+        assert put is not None
+        port.post(m.Subscribe(session_epoch=EPOCH, contracts=(put,)))
+        told = mailbox.wait(m.QuotesArrived, lambda f: any(q.open_interest is not None for q in f.quotes))
+        assert [q.open_interest for q in told.quotes] == [2_500]
 
 
 def test_no_bid_is_zero_and_never_an_old_price() -> None:

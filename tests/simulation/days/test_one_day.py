@@ -7,9 +7,13 @@ from pathlib import Path
 import pytest
 
 from actors.position import actor as position_actor
+from actors.position.state import PositionData
 from simulation.days.one_day import Days, day_settings
+from simulation.inprocess.broker import InProcessBroker
 
-SEED = 10  # roomy: some twenty executions, a delayed quote and a reset of the quote link
+SEED = 10  # a patient desk: kills of the process, a failing ledger, a slow port, faults of a third of its orders
+SOLD_BY_HAND = 106  # part of a position, a flatten within the next seconds
+SLOW_PORT = 15  # takes an entry after its deadline
 
 
 @pytest.mark.slow
@@ -33,3 +37,21 @@ def test_a_desk_whose_exits_are_disabled_breaks_an_invariant_and_leaves_a_trace(
     assert days.trace(SEED, tmp_path / "trace") == found
     assert (tmp_path / "trace" / "findings.txt").read_text(encoding="utf-8").startswith(f"seed {SEED}: ")
     assert list((tmp_path / "trace").glob("trace-*.jsonl"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("owner", "guard", "without", "seed", "words"),
+    [
+        (InProcessBroker, "_refusal", lambda port, order, command: None, SLOW_PORT, "after its deadline"),
+        (PositionData, "closable_qty", property(lambda state: state.fills.held), SOLD_BY_HAND, "the broker has told"),
+    ],
+    ids=["the port's own checks", "min(ledger, broker)"],
+)
+def test_a_desk_without_a_guard_breaks_an_invariant_that_holds_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: type, guard: str, without: object, seed: int, words: str
+) -> None:
+    days = Days(day_settings(), tmp_path, parity_every=0)
+    assert days.run(seed).broken == ()
+    monkeypatch.setattr(owner, guard, without)
+    assert any(words in text for text in days.run(seed).broken)

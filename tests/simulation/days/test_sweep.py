@@ -7,11 +7,9 @@ from pathlib import Path
 import pytest
 
 from simulation.days.coverage import EDGES, Coverage, judged
-from simulation.days.elsewhere import CODES_ELSEWHERE, EDGES_ELSEWHERE, FAULTS_ELSEWHERE
 from simulation.days.faults import Fault
 from simulation.days.one_day import DayResult, day_settings
 from simulation.days.sweep import Results, SweepError, chunks_of
-from tests.testkit.paths import ROOT
 
 
 def result(seed: int) -> DayResult:
@@ -60,9 +58,3 @@ def test_what_is_not_reached_is_named_with_its_test_or_as_missing() -> None:
     assert edges.reached == {EDGES[0]: 1}
     assert len(edges.missing) + len(edges.elsewhere) == len(EDGES) - 1
     assert codes.reached == {}
-
-
-def test_the_tests_that_cover_the_rest_exist() -> None:
-    for name in (*FAULTS_ELSEWHERE.values(), *EDGES_ELSEWHERE.values(), *CODES_ELSEWHERE.values()):
-        path, _, function = name.partition("::")
-        assert f"def {function.partition('[')[0]}(" in (ROOT / path).read_text(encoding="utf-8"), name

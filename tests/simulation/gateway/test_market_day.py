@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import date, time
 
-from ib_insync import Index, MarketOrder, Option, Stock
+from ib_insync import Index, LimitOrder, MarketOrder, Option, Stock
 
 from domain.instants import SECOND, at_exchange
 from simulation.broker.exchange import Exchange
@@ -13,7 +13,7 @@ from simulation.gateway.server import GatewayServer
 from simulation.market.market import Market
 from tests.testkit.gateway_world import new_client, until
 
-SESSION = date(2026, 11, 20)
+SESSION, NEXT_SESSION = date(2026, 11, 20), date(2026, 11, 23)
 
 
 class SetClock:
@@ -60,6 +60,45 @@ def test_a_day_on_the_simulated_market_from_quotes_to_settlement() -> None:
         fee = trade.fills[0].commissionReport.commission
         paid = (settled - trade.orderStatus.avgFillPrice) * 100 - fee
         assert abs(float(cash.value) - 100_000 - paid) < 0.01
+        ib.disconnect()
+        await server.stop()
+
+    asyncio.run(scenario())
+
+
+def test_a_gateway_that_rolls_serves_the_next_session_to_a_client_that_stayed() -> None:
+    async def scenario() -> None:
+        market, clock = Market(1, SESSION, ("SPX",), rolls=True), SetClock()
+        exchange = Exchange(market, latency_ms=0)
+        server = GatewayServer(market, exchange, clock)
+        port = await server.start()
+        ib = new_client()
+        await ib.connectAsync("127.0.0.1", port, clientId=1, timeout=3)
+        errors: list[int] = []
+        ib.errorEvent += lambda _rid, code, _text, _contract: errors.append(code)
+        wish = Option("SPX", "20261120", 0, "C", "SMART", tradingClass="SPXW")
+        old = (await ib.reqContractDetailsAsync(wish))[0].contract
+        line = ib.reqMktData(old, "", False, False)
+        await until(ib, lambda: line.bid == line.bid)
+        ib.placeOrder(old, MarketOrder("BUY", 1, tif="DAY"))
+        await until(ib, ib.positions)
+        clock.now = market.close_utc
+        await until(ib, lambda: not ib.positions())
+        clock.now = at_exchange(NEXT_SESSION, time(0))
+        wish = Option("SPX", "20261123", 0, "C", "SMART", tradingClass="SPXW")
+        new = max((d.contract for d in await ib.reqContractDetailsAsync(wish)), key=lambda c: -c.strike)
+        assert market.session == NEXT_SESSION
+        early = ib.placeOrder(new, LimitOrder("BUY", 1, 0.05, tif="DAY"))
+        await until(ib, lambda: 399 in errors)
+        assert early.orderStatus.status == "PreSubmitted"
+        refused = ib.placeOrder(old, LimitOrder("BUY", 1, 0.05, tif="DAY"))
+        await until(ib, refused.isDone)
+        clock.now = at_exchange(NEXT_SESSION, time(9, 31))
+        await until(ib, lambda: early.orderStatus.status == "Submitted")
+        trade = ib.placeOrder(new, MarketOrder("BUY", 1, tif="DAY"))
+        await until(ib, trade.isDone)
+        assert [fill.contract.conId for fill in await ib.reqExecutionsAsync()] == [new.conId], "yesterday's are gone"
+        assert trade.order.orderId > refused.order.orderId
         ib.disconnect()
         await server.stop()
 

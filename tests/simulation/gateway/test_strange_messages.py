@@ -43,7 +43,7 @@ STANDS: dict[str, str] = {
     "execution.account": "DU1", "execution.side": "BOT", "execution.shares": "3",
     "execution.price": "5.1", "execution.perm_id": "345", "execution.client_id": "7",
     "execution.liquidation": "0", "execution.cumulative": "3", "execution.average": "5.1",
-    "execution.ev_multiplier": "", "commission.value": "1.3", "position.account": "DU1",
+    "execution.ev_multiplier": "", "commission.value": "1.3", "commission.currency": "USD", "position.account": "DU1",
     "position.con_id": CONTRACT[0], "position.expiry": CONTRACT[3], "position.strike": "6000.0",
     "position.quantity": "3", "position.average": "510.0",
     "details.expiry": f"{SESSION:%Y%m%d} 15:00:00 US/Central",

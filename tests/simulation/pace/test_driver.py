@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from domain.instants import SECOND, at_exchange
+from domain.instants import MS, SECOND, at_exchange
 from domain.session.modes import Mode
 from domain.units import Utc
 from messages import session
@@ -31,7 +31,7 @@ from tests.testkit.toys import Log, Toy, spec, toy_tree
 
 DAY = date(2026, 11, 20)
 OPEN, CLOSE = at_exchange(DAY, wall(9, 30)), at_exchange(DAY, wall(16))
-START = Utc(OPEN - 3_000 * SECOND)
+START = Utc(OPEN - 2_000 * SECOND)  # after the night, which runs faster
 
 
 def eventually(is_so: Callable[[], bool], timeout_s: float = 20.0) -> bool:
@@ -49,8 +49,8 @@ def led(folder: Path) -> Iterator[tuple[LiveRuntime, PaceDriver, LedClock]]:
     runtime = LiveRuntime(h.tree, NoTrace(clock), clock, 1)
     runtime.start_tree()
     assert eventually(lambda: all(cell.is_up for cell in runtime.cells.values()))
-    buckets = Buckets((), ("SPX",), (OPEN, CLOSE), 2 * SECOND)
-    driver = PaceDriver(clock, runtime, Pacer(100.0, (), buckets, (OPEN, CLOSE), ()), ("a:1",), folder / "pace.json")
+    pacer = Pacer(100.0, (), Buckets(("SPX",), 2 * SECOND), lambda _: (OPEN, CLOSE), (), 200 * MS)
+    driver = PaceDriver(clock, runtime, pacer, ("a:1",), lambda: ("a:1", "a:gone"), folder / "pace.json")
     try:
         yield runtime, driver, clock
     finally:
@@ -77,6 +77,16 @@ def test_clock_stands_until_it_is_led_and_follows_what_is_at_stake_at_once(tmp_p
         assert followed.rate == 100.0
         runtime.post("a:1", mode(False), "edge:t")
         assert clock.rate == followed.rate == 2.0
+
+
+def test_desk_that_is_busy_holds_the_clock_and_one_that_is_gone_does_not(tmp_path: Path) -> None:
+    with led(tmp_path) as (runtime, driver, clock):
+        driver.start()
+        assert eventually(lambda: clock.now_utc() > START + SECOND)
+        with runtime.cells["a:1"].fence:  # it hands on what it has decided
+            assert eventually(lambda: clock.now_utc() == clock.segment.horizon_utc)
+        stood_utc = clock.now_utc()
+        assert eventually(lambda: clock.now_utc() > stood_utc + SECOND)
 
 
 def test_lease_is_renewed_while_the_driver_lives_and_runs_out_after_it(tmp_path: Path) -> None:

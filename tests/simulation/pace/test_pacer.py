@@ -11,14 +11,33 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from msgspec.structs import replace
 
-from domain.instants import BUCKET_NS, SECOND, at_exchange
+from domain.instants import BUCKET_NS, MS, SECOND, at_exchange
 from domain.position.cycle import PositionState
+from domain.session.calendar import day
 from domain.session.modes import Mode
 from domain.units import Utc
 from messages import broker, entries, market, operator, orders, positions, session, signals
 from messages.base import Message
-from simulation.pace.buckets import FRAMES_STOP_NS, PATIENCE_NS, READINGS_STOP_NS, ROWS_STOP_NS, Buckets, Stop
-from simulation.pace.pacer import OBSERVED, Outage, Pace, Pacer
+from simulation.pace.buckets import (
+    FRAMES_STOP_NS,
+    PATIENCE_NS,
+    READINGS_STOP_NS,
+    ROWS_STOP_NS,
+    Buckets,
+    Hours,
+    Stop,
+)
+from simulation.pace.pacer import (
+    DESK_PATIENCE_NS,
+    EVENING_NS,
+    MIDNIGHT_NS,
+    MORNING_NS,
+    NIGHT_RATE,
+    OBSERVED,
+    Outage,
+    Pace,
+    Pacer,
+)
 from simulation.pace.stakes import WAIT_NS, Stake
 from tests.testkit.message_samples import one_of
 
@@ -26,7 +45,13 @@ DAY = date(2026, 11, 20)
 OPEN, CLOSE = at_exchange(DAY, time(9, 30)), at_exchange(DAY, time(16))
 HUBS, TICKERS = ("classic", "orderflow"), ("SPX", "QQQ")
 GRACE_NS = 2 * SECOND
+DESK_AHEAD_NS = 200 * MS
 FAST = 300.0
+
+
+def hours_of(session_date: date) -> Hours | None:
+    found = day(session_date)
+    return None if found is None else (found.open_utc, found.close_utc)
 
 
 def make(kind: type[Any], **fields: Any) -> Any:
@@ -38,10 +63,10 @@ class Scene:
 
     def __init__(self, now: Utc = OPEN, outages: tuple[Outage, ...] = (), *, is_up: bool = True) -> None:
         self.now, self.real_ns = now, 0
-        buckets = Buckets(HUBS, TICKERS, (OPEN, CLOSE), GRACE_NS)
-        self.pacer = Pacer(FAST, HUBS, buckets, (OPEN, CLOSE), outages)
-        buckets.begin(now)
-        self.is_chain_idle = self.are_all_up = True
+        buckets = Buckets(TICKERS, GRACE_NS)
+        self.pacer = Pacer(FAST, HUBS, buckets, hours_of, outages, DESK_AHEAD_NS)
+        self.pacer.begin_date(now)
+        self.is_chain_idle = self.is_desk_idle = self.are_all_up = True
         if is_up:
             self.hear(make(session.ModeChanged, mode=Mode.FULLY_LIVE))
             for hub in HUBS:
@@ -54,6 +79,8 @@ class Scene:
     def pace(self, *, has_quotes: bool = True) -> Pace:
         if has_quotes and PositionState.OPEN not in self.pacer.stakes._positions.values():
             self.quoted(self.now)
+        if self.is_desk_idle:
+            self.pacer.note_desk_idle(self.now, self.real_ns)
         return self.pacer.pace(
             self.now, self.real_ns, is_chain_idle=self.is_chain_idle, are_all_up=self.are_all_up
         )  # fmt: skip
@@ -188,7 +215,7 @@ def test_actor_that_is_started_again_is_waited_for_in_real_time() -> None:
 
 
 def test_held_position_keeps_market_time_within_two_seconds_of_its_quotes() -> None:
-    scene = Scene(Utc(OPEN + 5 * SECOND))
+    scene = Scene(Utc(OPEN + 6 * SECOND))
     scene.position(PositionState.OPEN)
     scene.quoted(Utc(OPEN + 4 * SECOND))
     pace = scene.pace()
@@ -216,6 +243,70 @@ def test_quotes_that_do_not_come_are_an_outage_and_stop_nothing() -> None:
     assert pace.stake is Stake.OUTAGE and pace.rate <= 2 and pace.waits_for != "quotes"
     scene.quoted(scene.now)
     assert scene.pace().stake is Stake.HELD
+
+
+def test_market_stands_while_the_desk_has_something_in_hand_so_that_no_wait_within_it_ends() -> None:
+    scene = Scene(Utc(OPEN + 5 * SECOND))
+    scene.position(PositionState.OPEN)
+    scene.quoted(scene.now)
+    pace = scene.pace()
+    idle_utc = scene.now
+    assert (pace.stake, pace.horizon_utc, pace.waits_for) == (Stake.HELD, idle_utc + DESK_AHEAD_NS, "the desk")
+    scene.is_desk_idle = False  # it decides on an exit, and the ledger records that: 3 s of a slow disk
+    scene.now, scene.real_ns = pace.horizon_utc, 3 * SECOND
+    scene.quoted(scene.now)
+    assert scene.pace().horizon_utc == scene.now
+    scene.position(PositionState.PENDING_EXIT)
+    assert scene.pace().horizon_utc == scene.now, "an exit works, and its intent is not recorded yet"
+    scene.is_desk_idle = True
+    assert scene.pace().horizon_utc == scene.now + DESK_AHEAD_NS
+
+
+def test_desk_that_is_busy_for_too_long_stops_nothing_and_with_nothing_at_stake_it_is_not_asked() -> None:
+    scene = Scene(Utc(OPEN + 5 * SECOND))
+    assert scene.pace().waits_for != "the desk"
+    scene.position(PositionState.PENDING_EXIT)
+    assert scene.pace().waits_for == "the desk"
+    scene.is_desk_idle = False
+    scene.real_ns += DESK_PATIENCE_NS + 1
+    assert scene.pace().waits_for != "the desk" and scene.pace().rate <= 2
+
+
+def test_hub_that_is_quiet_before_the_open_has_its_first_frames_awaited_in_real_time() -> None:
+    scene = Scene(Utc(OPEN - 60 * SECOND))
+    scene.hear(make(market.HubQuiet, hub="classic", key_n=0), "hub:classic")
+    pace = scene.pace()
+    assert (pace.rate, pace.horizon_utc, pace.waits_for) == (FAST, OPEN, "the open")
+    scene.now = OPEN
+    assert scene.pace().rate <= 2
+    scene.hear(make(market.HubFlows, hub="classic", key_n=0), "hub:classic")
+    assert scene.pace().rate == FAST
+    scene.hear(make(market.HubQuiet, hub="classic", key_n=0), "hub:classic")
+    scene.hear(make(market.CoverHub, is_wanted=False, key_n=0), "port:hub:classic")
+    assert scene.pace().rate == FAST, "its port begins afresh, and tells silence that lasts anew"
+
+
+def test_first_bucket_is_awaited_though_no_hub_was_up_when_its_session_began() -> None:
+    scene = Scene(Utc(OPEN - 300 * SECOND), is_up=False)
+    assert scene.stop_utc() == OPEN + FRAMES_STOP_NS
+    for hub in HUBS:
+        scene.hear(make(market.HubUp, hub=hub))
+    scene.now = Utc(OPEN + FRAMES_STOP_NS)
+    assert scene.stop() is Stop.FRAMES
+    scene.whole(OPEN)
+    assert scene.stop() is Stop.READINGS
+
+
+def test_hub_that_comes_up_before_the_stop_is_awaited_there() -> None:
+    scene = Scene(Utc(OPEN + 25 * SECOND))
+    scene.hear(make(market.HubDown, hub="orderflow"))
+    scene.pacer.buckets.note_whole("classic", OPEN)
+    assert scene.stop() is Stop.FRAMES
+    scene.hear(make(market.HubUp, hub="orderflow"))
+    scene.now = Utc(OPEN + FRAMES_STOP_NS)
+    assert scene.stop() is Stop.FRAMES
+    scene.pacer.buckets.note_whole("orderflow", OPEN)
+    assert scene.stop() is Stop.READINGS
 
 
 def test_frames_stop_holds_until_every_hub_has_delivered_the_bucket() -> None:
@@ -282,7 +373,8 @@ def test_readings_that_do_not_come_let_the_deadline_of_the_bucket_pass_slowly() 
     scene.real_ns += PATIENCE_NS
     pace = scene.pace()
     assert scene.stop() is Stop.LATE and pace.rate <= 2
-    assert pace.horizon_utc > OPEN + BUCKET_NS + GRACE_NS + 2 * SECOND, "beyond its close_by"
+    stop_utc = scene.pacer.buckets.horizon_utc
+    assert stop_utc is not None and stop_utc > OPEN + BUCKET_NS + GRACE_NS + 2 * SECOND, "beyond its close_by"
     scene.read(OPEN)
     assert scene.stop() is Stop.FRAMES
 
@@ -340,6 +432,51 @@ def test_last_bucket_of_the_session_is_the_last_stop() -> None:
 def test_day_that_is_resumed_begins_with_the_bucket_of_the_moment() -> None:
     scene = Scene(Utc(OPEN + 100 * BUCKET_NS + 7 * SECOND))
     assert scene.stop_utc() == OPEN + 100 * BUCKET_NS + FRAMES_STOP_NS
+
+
+FRIDAY_NIGHT, MONDAY_OPEN = Utc(CLOSE + EVENING_NS), at_exchange(date(2026, 11, 23), time(9, 30))
+
+
+def test_the_night_passes_quickly_and_stops_at_every_date_and_before_the_morning() -> None:
+    scene = Scene(FRIDAY_NIGHT)
+    horizons = []
+    midnights = [at_exchange(date(2026, 11, n), time()) for n in (21, 22, 23)]
+    while scene.pace().rate == NIGHT_RATE:
+        scene.now = scene.pace().horizon_utc
+        horizons.append(scene.now)
+        assert scene.pace().rate == FAST, "a date begins, or a morning"
+        if scene.now in midnights:
+            scene.now = Utc(scene.now + MIDNIGHT_NS)
+    assert horizons == [*midnights, MONDAY_OPEN - MORNING_NS]
+
+
+@pytest.mark.parametrize(
+    "now", [Utc(FRIDAY_NIGHT - 1), Utc(OPEN - MORNING_NS), Utc(OPEN + SECOND), Utc(CLOSE + SECOND)]
+)
+def test_evening_morning_and_session_are_no_night(now: Utc) -> None:
+    assert Scene(now).pace().rate == FAST
+
+
+def test_what_is_at_stake_at_night_runs_as_slowly_as_by_day() -> None:
+    scene = Scene(FRIDAY_NIGHT)
+    scene.position(PositionState.OPEN)
+    assert scene.pace().rate < FAST
+    scene.hear(HANDED)
+    assert scene.pace().rate == 2.0
+
+
+def test_the_next_session_has_its_own_buckets() -> None:
+    scene = Scene(Utc(CLOSE - BUCKET_NS))
+    scene.whole(Utc(CLOSE - BUCKET_NS))
+    scene.due(Utc(CLOSE - BUCKET_NS))
+    scene.read(Utc(CLOSE - BUCKET_NS))
+    assert scene.stop() is Stop.NONE
+    scene.now = Utc(MONDAY_OPEN - 300 * SECOND)
+    assert scene.stop_utc() == MONDAY_OPEN + FRAMES_STOP_NS
+    scene.now = Utc(MONDAY_OPEN + 29 * SECOND)
+    assert scene.stop() is Stop.FRAMES, "the last frames of Friday are none of Monday's"
+    scene.whole(MONDAY_OPEN)
+    assert scene.stop() is Stop.READINGS
 
 
 def test_scripted_outage_is_entered_slowly_and_its_hub_is_not_waited_for() -> None:
@@ -429,7 +566,7 @@ def test_market_never_stands_for_ever(said: list[tuple[Message, str]]) -> None:
     scene = Scene()
     for message, to in said:
         scene.hear(message, to)
-    scene.is_chain_idle = False
+    scene.is_chain_idle = scene.is_desk_idle = False
     for _ in range(400):
         pace = scene.pace(has_quotes=False)
         if scene.now >= OPEN + 3 * BUCKET_NS:

@@ -1,0 +1,41 @@
+"""What is told for keeping: the watched contracts' quotes every few seconds, the band around the money now and then."""
+
+from __future__ import annotations
+
+from actors.quotes.state import QuotesState, Wiring
+from domain.instants import MS
+from domain.options import contract_choice
+from messages import market
+from supervision.turn import Turn
+
+
+def sample(wiring: Wiring, turn: Turn[QuotesState]) -> None:
+    """Publish what has changed of the watched contracts and of the underlyings, not more often than wanted."""
+    state = turn.state
+    if turn.now - state.sampled_utc < wiring.quotes_every_ms * MS:
+        return
+    watched = ((contract, state.quotes.get(contract.con_id)) for contract in state.watched)
+    now = {contract.con_id: (contract, quote) for contract, quote in watched if quote is not None}
+    quotes = tuple((c, quote) for c, quote in now.values() if state.sampled_quotes.get(c.con_id) != quote)
+    spots = tuple(spot for ticker, spot in state.spots.items() if state.sampled_spots.get(ticker) != spot)
+    state.sampled_utc = turn.now
+    state.sampled_quotes, state.sampled_spots = {con_id: quote for con_id, (_, quote) in now.items()}, state.spots
+    if quotes or spots:
+        turn.publish(market.QuotesSampled(at_utc=turn.now, quotes=quotes, spots=spots))
+
+
+def read_chains(wiring: Wiring, turn: Turn[QuotesState]) -> None:
+    """Publish the quoted band around the money of each ticker whose last one is old enough."""
+    state = turn.state
+    for ticker, centre in state.centres.items():
+        chain, spot = state.chains.get(ticker), state.spots.get(ticker)
+        last_utc = state.chain_read_utc.get(ticker)
+        if chain is None or spot is None:
+            continue
+        if last_utc is not None and turn.now - last_utc < wiring.chain_every_ms * MS:
+            continue
+        band = contract_choice.near(chain, centre, wiring.strikes_around(ticker))
+        quotes = tuple((c, state.quotes[c.con_id]) for c in band if c.con_id in state.quotes)
+        if quotes:
+            state.chain_read_utc = {**state.chain_read_utc, ticker: turn.now}
+            turn.publish(market.ChainRead(ticker=ticker, at_utc=turn.now, spot=spot, quotes=quotes))

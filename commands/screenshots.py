@@ -1,0 +1,104 @@
+"""`make screenshots`: plays half a demo day and takes pictures of its dashboard, wide and narrow, dark and light."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import orjson
+
+ROOT = Path(__file__).resolve().parent.parent
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+# As root and in a closed network: no sandbox of its own, nothing that calls home.
+FLAGS: Final = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+SIZES: Final = {"1440": (1440, 900), "390": (390, 844)}
+SCHEMES: Final = ("dark", "light")
+SETTLE_S = 2.0  # until the tables have come and the charts are drawn
+_PREFIX = "Dashboard: "
+
+
+def main() -> None:
+    """Take the pictures of a demo day, or of a dashboard that is served already."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--url", help="a dashboard that is served already; without it a demo day is played")
+    parser.add_argument("--until", default="12:30", help="New York's clock at which the pictures are taken (HH:MM)")
+    parser.add_argument("--to", type=Path, default=ROOT / "docs" / "pictures", help="the folder that they go to")
+    given = parser.parse_args()
+    if chromium_path() is None:
+        sys.exit("Pictures need a browser: Debian has it as chromium (apt-get install chromium).")
+    if given.url is not None:
+        take(given.url, given.to)
+        return
+    with demo_day() as url:
+        wait_until(url, given.until)
+        take(url, given.to)
+
+
+def chromium_path() -> str | None:
+    """Return where the machine's browser is; `None` where there is none."""
+    return next((found for name in BROWSERS if (found := shutil.which(name)) is not None), None)
+
+
+@contextmanager
+def demo_day() -> Iterator[str]:
+    """Play a demo day in a folder of its own; yield the address of its dashboard."""
+    with tempfile.TemporaryDirectory(prefix="zerohour-pictures-") as folder:
+        command = [sys.executable, "-u", "main.py", "--data", folder, "run", "--profile", "demo"]
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            try:
+                line = next(line for line in process.stdout if line.startswith(_PREFIX))
+                yield line.removeprefix(_PREFIX).split()[0]
+            finally:
+                process.send_signal(signal.SIGINT)
+                process.stdout.read()
+
+
+def wait_until(url: str, clock: str) -> None:
+    """Wait until the day shows this time."""
+    while True:
+        with urllib.request.urlopen(f"{url}/api/status", timeout=10) as answer:
+            at = orjson.loads(answer.read())["at"]
+        if at is not None and at[11:16] >= clock:
+            return
+        time.sleep(1)
+
+
+def take(url: str, folder: Path) -> None:
+    """Write `dashboard-<width>-<scheme>.png`: the first screen of the wide ones, the whole of the narrow ones."""
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - a library of the tests
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium_path(), args=list(FLAGS))
+        for name, (width, height) in SIZES.items():
+            for scheme in SCHEMES:
+                page = browser.new_page(
+                    viewport={"width": width, "height": height},
+                    color_scheme="light" if scheme == "light" else "dark",
+                )
+                page.goto(url)
+                page.wait_for_selector("html[data-ready]")
+                time.sleep(SETTLE_S)
+                path = folder / f"dashboard-{name}-{scheme}.png"
+                page.screenshot(path=path, full_page=name == "390")
+                print(path)
+                page.close()
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+"""One table of derived series per symbol: each a name, a formula in one line, its inputs, and its function.
+
+Evaluators name a series and get a value at an instant or `None`; nothing here looks ahead: a value at a bar uses that
+bar's close and what came before. Prices are closes in ticks; shares are fractions (0.01 is 1 %).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from domain.instants import MINUTE, session_of
+from domain.market.bars import BarRefusal, Bars, Joined, derived, joined
+from domain.units import Utc
+
+AllBars = Mapping[str, Bars]  # minute bars by ticker, of the last sessions
+
+BREAKOUT_SESSIONS: Final = 5
+NARROW_SESSIONS: Final = 7
+
+
+class Regime(StrEnum):
+    """What an hour was: a trend keeps most of its range, a wide range does not, all else is quiet."""
+
+    TREND_UP = "trend_up"
+    TREND_DOWN = "trend_down"
+    WIDE_RANGE = "wide_range"
+    QUIET = "quiet"
+
+
+class Series(msgspec.Struct, frozen=True):
+    """One derived series of a symbol; `compute` gives its newest value, `None` where an input is missing."""
+
+    name: str
+    symbol: str
+    formula: str
+    inputs: tuple[str, ...]
+    compute: Callable[[AllBars], float | str | None]
+
+
+def ratio(bars: AllBars, first: str, second: str) -> float | None:
+    """Return the last price of one ticker over that of another at the newest bar that both have."""
+    both = _joined(bars, first, second)
+    return None if both is None else float(both.first[-1] / both.second[-1])
+
+
+def relative_return(bars: AllBars, first: str, second: str, minutes: int) -> float | None:
+    """Return one ticker's return less another's over so many minutes up to the newest bar that both have."""
+    both = _joined(bars, first, second)
+    if both is None:
+        return None
+    before = np.flatnonzero(both.begin_utc == both.begin_utc[-1] - minutes * MINUTE)
+    if len(before) == 0:
+        return None
+    at = int(before[0])
+    return float(both.first[-1] / both.first[at] - both.second[-1] / both.second[at])
+
+
+def _joined(bars: AllBars, first: str, second: str) -> Joined | None:
+    if first not in bars or second not in bars:
+        return None
+    both = joined(bars[first], bars[second])
+    return None if isinstance(both, BarRefusal) or len(both.begin_utc) == 0 else both
+
+
+def hourly_regime(bars: AllBars, ticker: str) -> str | None:
+    """Return the regime of the newest whole hour.
+
+    A trend keeps 60 % of its range from open to close; a wide range is one and a half times the median hour's before
+    it; all else is quiet. `None` with fewer than six hours before.
+    """
+    if ticker not in bars or len(bars[ticker]) == 0:
+        return None
+    hours = derived(bars[ticker], 60)
+    if bars[ticker].begin_utc[-1] < hours.begin_utc[-1] + 59 * MINUTE:
+        hours = hours.taken(np.arange(len(hours) - 1))  # the running hour is not over
+    if len(hours) < 7:
+        return None
+    ranges = (hours.high - hours.low).astype(np.float64)
+    span, moved = ranges[-1], float(hours.close[-1] - hours.open[-1])
+    if span > 0.0 and abs(moved) >= 0.6 * span and span >= float(np.median(ranges[:-1])):
+        return Regime.TREND_UP if moved > 0.0 else Regime.TREND_DOWN
+    return Regime.WIDE_RANGE if span >= 1.5 * float(np.median(ranges[:-1])) else Regime.QUIET
+
+
+def _daily(bars: Bars) -> Bars:
+    """Return one bar a session."""
+    days = np.array([session_of(Utc(int(at))).toordinal() for at in bars.begin_utc], np.int64)
+    starts = np.flatnonzero(np.concatenate([[True], days[1:] != days[:-1]]))
+    ends = np.concatenate([starts[1:], [len(days)]]) - 1
+    return Bars(
+        bars.ticker, 390, bars.begin_utc[starts], bars.open[starts], np.maximum.reduceat(bars.high, starts),
+        np.minimum.reduceat(bars.low, starts), bars.close[ends],
+    )  # fmt: skip
+
+
+def breakout(bars: AllBars, ticker: str) -> float | None:
+    """Return +1 above the high of the five sessions before today's, −1 below their low, else 0."""
+    if ticker not in bars or len(bars[ticker]) == 0:
+        return None
+    daily = _daily(bars[ticker])
+    if len(daily) <= BREAKOUT_SESSIONS:
+        return None
+    before, last = slice(-1 - BREAKOUT_SESSIONS, -1), daily.close[-1]
+    return 1.0 if last > daily.high[before].max() else -1.0 if last < daily.low[before].min() else 0.0
+
+
+def narrow_range(bars: AllBars, ticker: str) -> float | None:
+    """Return 1 where the session before today had the narrowest range of seven (Crabel 1990, "NR7"), else 0."""
+    if ticker not in bars or len(bars[ticker]) == 0:
+        return None
+    daily = _daily(bars[ticker])
+    if len(daily) <= NARROW_SESSIONS:
+        return None
+    ranges = (daily.high - daily.low)[-1 - NARROW_SESSIONS : -1]
+    return 1.0 if ranges[-1] == ranges.min() else 0.0
+
+
+def gap(bars: AllBars, ticker: str) -> float | None:
+    """Return today's first open over the close of the session before, less one."""
+    if ticker not in bars or len(bars[ticker]) == 0:
+        return None
+    daily = _daily(bars[ticker])
+    return None if len(daily) < 2 else float(daily.open[-1] / daily.close[-2] - 1.0)
+
+
+def _per_ticker(ticker: str) -> tuple[Series, ...]:
+    return (
+        Series(
+            "hourly_regime", ticker, "|close - open| >= 0.6 range and range >= median: trend; >= 1.5 median: wide",
+            (ticker,), lambda bars: hourly_regime(bars, ticker),
+        ),
+        Series(
+            "breakout_5d", ticker, "+1 above the high of 5 sessions, -1 below their low", (ticker,),
+            lambda bars: breakout(bars, ticker),
+        ),
+        Series(
+            "narrow_range_7d", ticker, "1 if yesterday's range is the least of 7 sessions", (ticker,),
+            lambda bars: narrow_range(bars, ticker),
+        ),
+        Series("gap", ticker, "open / close of the session before - 1", (ticker,), lambda bars: gap(bars, ticker)),
+    )  # fmt: skip
+
+
+TABLE: Final[tuple[Series, ...]] = (
+    *(series for ticker in ("SPY", "QQQ", "IWM", "SPX") for series in _per_ticker(ticker)),
+    Series("spx_spy_ratio", "SPX", "SPX / SPY", ("SPX", "SPY"), lambda bars: ratio(bars, "SPX", "SPY")),
+    Series(
+        "iwm_spy_rotation", "IWM", "return of IWM over 30 min - return of SPY", ("IWM", "SPY"),
+        lambda bars: relative_return(bars, "IWM", "SPY", 30),
+    ),
+    Series(
+        "qqq_against_market", "QQQ", "return of QQQ over 30 min - return of SPY", ("QQQ", "SPY"),
+        lambda bars: relative_return(bars, "QQQ", "SPY", 30),
+    ),
+    Series(
+        "qqq_against_sector", "QQQ", "return of QQQ over 30 min - return of XLK", ("QQQ", "XLK"),
+        lambda bars: relative_return(bars, "QQQ", "XLK", 30),
+    ),
+)  # fmt: skip
+
+
+def all_values(bars: AllBars) -> dict[tuple[str, str], float | str | None]:
+    """Return the newest value of every series by (symbol, name)."""
+    return {(series.symbol, series.name): series.compute(bars) for series in TABLE}

@@ -1,0 +1,312 @@
+"""`main.py import` as people call it: files of others beside live days, each once, whole or not at all."""
+
+from __future__ import annotations
+
+import fcntl
+import gzip
+import io
+import json
+import sqlite3
+import zipfile
+from contextlib import closing
+from datetime import date, time
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from commands.cli import main
+from domain.instants import SECOND, at_exchange
+from gateways.gexbot import history
+from storage import manifest
+from storage.views.database import Database
+from storage.warehouse import Warehouse
+from tests.testkit.chains import small_csv
+
+Said = pytest.CaptureFixture[str]
+SESSION = date(2026, 1, 6)
+OPEN_S = at_exchange(SESSION, time(9, 30)) // SECOND
+NAME = "2026-01-06_SPX_classic_gex_zero.json"
+
+
+def gex(at_s: int, spot: float = 6000.12, **more: Any) -> dict[str, Any]:
+    rows = [[6005, -1.5, 2.25, [1, 2, 3, 4, 5]], [5995, 10.5, -20, [0, 0, 0, 0, 0.01]]]  # the vendor does not sort
+    return {
+        "timestamp": at_s, "ticker": "SPX", "min_dte": 0, "sec_min_dte": 1, "spot": spot, "zero_gamma": 5990.5,
+        "major_pos_vol": 5995, "major_pos_oi": 6005, "major_neg_vol": 6005, "major_neg_oi": 5995, "strikes": rows,
+        "sum_gex_vol": 9.0, "sum_gex_oi": -17.75, "delta_risk_reversal": 0.012, "max_priors": [[6000, 1.5]] * 6, **more,
+    }  # fmt: skip
+
+
+def day(buckets_n: int = 4, each_s: int = 10) -> list[dict[str, Any]]:
+    return [gex(OPEN_S + 2 + s, 6000 + s / 100) for s in range(0, 30 * buckets_n - 2, each_s)]
+
+
+def write(path: Path, objects: list[dict[str, Any]], *, packed: bool = False) -> Path:
+    data = json.dumps(objects).encode()
+    path.write_bytes(gzip.compress(data) if packed else data)
+    return path
+
+
+def call(folder: Path, *words: str | Path) -> int:
+    return main(["--data", str(folder / "data"), "import", *map(str, words)])
+
+
+def told(folder: Path, capsys: Said, *words: str | Path) -> list[dict[str, Any]]:
+    capsys.readouterr()
+    call(folder, *words, "--json")
+    found: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def rows(folder: Path, sql: str) -> list[dict[str, Any]]:
+    db = Database(folder / "data")
+    try:
+        return db.rows(sql)
+    finally:
+        db.close()
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_history_day_becomes_a_row_a_bucket_that_the_views_read(tmp_path: Path, capsys: Said, packed: bool) -> None:
+    file = write(tmp_path / NAME, day(), packed=packed)
+    assert call(tmp_path, file) == 0
+    assert "4 rows stored of 2026-01-06" in capsys.readouterr().out
+    found = rows(tmp_path, "SELECT * FROM gex ORDER BY bucket_utc")
+    assert [row["frames"] for row in found] == [3, 3, 3, 3]
+    assert {(row["mode"], row["hub"], row["category"]) for row in found} == {("import", "classic", "classic_gex_zero")}
+    assert found[0]["spot"] == 6000.20 and found[0]["zero_gamma"] == 5990.5 and found[0]["sum_gex_oi"] == -17.75
+    strikes = rows(tmp_path, "SELECT strike, gex_vol, gex_oi, prior_4 FROM profile ORDER BY bucket_utc, strike LIMIT 2")
+    assert strikes == [
+        {"strike": 5995.0, "gex_vol": 10.5, "gex_oi": -20.0, "prior_4": 0.01},
+        {"strike": 6005.0, "gex_vol": -1.5, "gex_oi": 2.25, "prior_4": 5.0},
+    ]
+
+
+def test_importing_twice_is_importing_once_also_without_the_journal(tmp_path: Path, capsys: Said) -> None:
+    file = write(tmp_path / NAME, day())
+    assert told(tmp_path, capsys, file)[0]["stored"] == 4
+    again = told(tmp_path, capsys, file)[0]
+    assert (again["stored"], again["was_imported_before"]) == (0, True)
+    (tmp_path / "data" / "imports.jsonl").write_bytes(b'{"digest": "cut by a cra')
+    third = told(tmp_path, capsys, file)[0]
+    assert (third["stored"], third["known"], third["was_imported_before"]) == (0, 4, False)
+    assert told(tmp_path, capsys, file)[0]["was_imported_before"]
+    assert rows(tmp_path, "SELECT count(*) AS n FROM rows") == [{"n": 4}]
+
+
+def test_an_import_that_was_killed_before_its_swap_is_not_seen_and_goes_on(
+    tmp_path: Path, capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = write(tmp_path / NAME, day()), write(tmp_path / NAME.replace("zero", "one"), day())
+    assert call(tmp_path, first) == 0
+
+    class Killed(BaseException):
+        """What nothing catches, as a kill."""
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Warehouse, "add_sealed", killed)
+        with pytest.raises(Killed):
+            call(tmp_path, second)
+    assert rows(tmp_path, "SELECT DISTINCT category FROM rows") == [{"category": "classic_gex_zero"}]
+    found = told(tmp_path, capsys, first, second)
+    assert [done["stored"] for done in found] == [0, 4]
+    assert rows(tmp_path, "SELECT count(*) AS n FROM rows") == [{"n": 8}]
+    folder = manifest.folder_of(tmp_path / "data" / "warehouse", SESSION)
+    assert {path.name for path in folder.glob("whole-*")} == {
+        part.name for part in manifest.load(folder.parent, SESSION).parts
+    }
+
+
+def test_objects_that_cannot_be_rows_are_counted_and_cost_no_other(tmp_path: Path, capsys: Said) -> None:
+    objects = day()
+    objects[2:2] = [
+        gex(OPEN_S - 60), gex(OPEN_S + 8 * 3600), gex(OPEN_S + 86_400), gex(OPEN_S + 3), {"a": 1},
+        gex(OPEN_S + 23, ticker="QQQ"), gex(OPEN_S + 24, strikes=[["x", 1, 2, [1, 2, 3, 4, 5]]]),
+    ]  # fmt: skip
+    objects[-1]["strikes"] = "none"
+    found = told(tmp_path, capsys, write(tmp_path / NAME, objects))[0]
+    assert found["stored"] == 4
+    assert found["refused"] == {
+        "another_session": 1, "corrupt": 3, "outside_hours": 2, "time_backwards": 2, "wrong_ticker": 1,
+    }  # fmt: skip
+
+
+def test_an_end_of_day_zip_is_one_import_of_all_its_categories(tmp_path: Path, capsys: Said) -> None:
+    greek = [
+        {
+            "timestamp": OPEN_S + 5, "ticker": "SPX", "spot": 6000.0, "major_positive": 6010, "major_negative": 5990,
+            "major_long_gamma": 6005, "major_short_gamma": 5995,
+            "mini_contracts": [[6000, 0.153, 0.161, -12.5, [1, 2, 3], None, None]],
+        }
+    ]  # fmt: skip
+    file = tmp_path / "eod_SPX.zip"
+    with zipfile.ZipFile(file, "w") as packed:
+        for path, objects in (("classic/gex_full", day()), ("classic/gex_zero", day()), ("state/charm_zero", greek)):
+            package, category = path.split("/")
+            name = f"SPX/{path}/2026-01-06_SPX_{package}_{category}.json.gz"
+            packed.writestr(name, gzip.compress(json.dumps(objects).encode()))
+        packed.writestr("SPX/readme.txt", "hello")
+    found = told(tmp_path, capsys, file)[0]
+    assert (found["stored"], found["refused"]) == (9, {"member of unknown name": 1})
+    kinds = rows(tmp_path, "SELECT category, hub, count(*) AS n FROM rows GROUP BY ALL ORDER BY category")
+    assert [(row["category"], row["hub"], row["n"]) for row in kinds] == [
+        ("classic_gex_full", "classic", 4), ("classic_gex_zero", "classic", 4),
+        ("state_charm_zero", "state_greeks_zero", 1),
+    ]  # fmt: skip
+    ivs = rows(tmp_path, "SELECT call_iv, put_iv, exposure FROM profile WHERE category = 'state_charm_zero'")
+    assert ivs == [{"call_iv": 0.153, "put_iv": 0.161, "exposure": -12.5}]
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (json.dumps(day()).encode()[:-200], "ends in the middle"),
+        (gzip.compress(json.dumps(day()).encode())[:-30], "damaged or cut"),
+        (b"[1, 2]", "no object"),
+        (b"[]", "no object lies within"),
+    ],
+)
+def test_a_history_file_that_is_cut_is_not_imported_at_all(
+    tmp_path: Path, capsys: Said, content: bytes, why: str
+) -> None:
+    (tmp_path / NAME).write_bytes(content)
+    assert call(tmp_path, tmp_path / NAME) == 1
+    out = capsys.readouterr().out
+    assert why in out and "0 rows stored" in out
+    assert rows(tmp_path, "SELECT count(*) AS n FROM rows") == [{"n": 0}]
+
+
+def test_a_category_that_no_name_says_must_be_named(tmp_path: Path, capsys: Said) -> None:
+    file = write(tmp_path / "download.json", day())
+    assert call(tmp_path, file) == 1
+    assert "--ticker and --category" in capsys.readouterr().out
+    assert call(tmp_path, file, "--ticker", "spx", "--category", "classic_gex_full") == 0
+    assert rows(tmp_path, "SELECT DISTINCT category FROM rows") == [{"category": "classic_gex_full"}]
+
+
+def test_while_somebody_else_writes_nothing_is_imported(tmp_path: Path, capsys: Said) -> None:
+    file = write(tmp_path / NAME, day())
+    lock = tmp_path / "data" / "warehouse" / "writer.lock"
+    lock.parent.mkdir(parents=True)
+    with lock.open("ab") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert call(tmp_path, file) == 3
+    assert "Another process writes" in capsys.readouterr().err
+    assert call(tmp_path, file) == 0
+
+
+def test_a_chain_is_kept_with_its_day(tmp_path: Path, capsys: Said) -> None:
+    file = tmp_path / "quotedata.csv"
+    file.write_text(small_csv(), "utf-8")
+    assert told(tmp_path, capsys, file)[0]["stored"] == 48
+    found = rows(
+        tmp_path,
+        "SELECT session, ticker, expiry, strike, open_interest FROM chains"
+        " WHERE strike = 4700 AND \"right\" = 'C' ORDER BY expiry DESC LIMIT 1",
+    )
+    assert [(str(row["expiry"]), row["strike"], row["open_interest"]) for row in found] == [("2022-01-21", 4700.0, 900)]
+
+
+def test_minute_bars_are_checked_and_their_holes_named(tmp_path: Path, capsys: Said) -> None:
+    lines = ["timestamp,open,high,low,close,volume"]
+    for minute in range(390):
+        if not 100 <= minute < 130:
+            clock = f"{(570 + minute) // 60:02}:{(570 + minute) % 60:02}"
+            lines.append(f"2026-01-06 {clock}:00,600,{900 if minute == 50 else 601},599,600.5,100")
+    file = tmp_path / "bars.csv"
+    file.write_text("\r\n".join([*lines, "x,y", ""]), "utf-8")
+    assert call(tmp_path, file) == 1
+    assert "--ticker" in capsys.readouterr().out
+    found = told(tmp_path, capsys, file, "--ticker", "SPY")[0]
+    assert (found["stored"], found["refused"]) == (359, {"unreadable": 1, "wild_price": 1})
+    assert "31 min of the session are missing" in found["notes"][0] and "11:10 to 11:40" in found["notes"][0]
+
+
+def test_parquet_bars_of_an_index_have_no_volume(tmp_path: Path, capsys: Said) -> None:
+    table = pa.table({
+        "t": [(OPEN_S + 60 * n) * 1000 for n in range(3)], "symbol": ["SPX"] * 3, "o": [1.0, 2.0, 3.0],
+        "h": [1.5, 2.5, 3.5], "l": [0.5, 1.5, 2.5], "c": [1.2, 2.2, 3.2], "v": [5, 6, 7],
+    })  # fmt: skip
+    pq.write_table(table, tmp_path / "x.bin")
+    assert told(tmp_path, capsys, tmp_path / "x.bin")[0]["refused"] == {"wild_price": 2}
+    stored = next((tmp_path / "data" / "series").rglob("bars-import-*"))
+    kept = pq.read_table(stored)
+    assert kept["volume"].null_count == kept.num_rows == 1
+
+
+def test_quotes_in_leans_layout_become_quotes(tmp_path: Path, capsys: Said) -> None:
+    name = "20210104_spxw_minute_quote_european_call_37000000_20210106.csv"
+    text = (
+        "34200000,651000,671000,635000,649000,48,692000,707000,674000,679000,15\n"
+        "34260000,649000,658000,630000,690000,19,679000,679000,659000,660000,19\n"
+        "34320000,,,,,,679000,679000,659000,660000,19\nrubbish\n"
+    )
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as out:
+        out.writestr(name, text)
+    (tmp_path / "q.zip").write_bytes(packed.getvalue())
+    found = told(tmp_path, capsys, tmp_path / "q.zip")[0]
+    assert (found["kind"], found["stored"]) == ("LEAN quotes", 2)
+    assert found["refused"] == {"crossed_quote": 1, "unreadable": 1}
+    stored = rows(tmp_path, "SELECT ticker, trading_class, strike, bid, ask FROM quotes ORDER BY at_utc LIMIT 1")
+    assert stored == [{"ticker": "SPX", "trading_class": "SPXW", "strike": 3700.0, "bid": 64.9, "ask": 67.9}]
+
+
+def test_an_incumbents_database_comes_in_by_a_map(tmp_path: Path, capsys: Said) -> None:
+    file, names = tmp_path / "old.db", tmp_path / "map.yaml"
+    with closing(sqlite3.connect(file)) as db:
+        db.execute("CREATE TABLE gex (sym TEXT, kind TEXT, payload TEXT)")
+        db.executemany("INSERT INTO gex VALUES ('SPX', 'classic_gex_zero', ?)", [(json.dumps(o),) for o in day()])
+        db.execute("INSERT INTO gex VALUES ('SPX', 'classic_gex_zero', '{')")
+        db.execute("CREATE TABLE deals (opened TEXT, sym TEXT, won REAL, note TEXT)")
+        db.execute("INSERT INTO deals VALUES ('2026-01-06 10:00:00', 'SPX', 120.5, 'first')")
+        db.commit()
+    names.write_text(
+        "market: {table: gex, ticker: sym, category: kind, json: payload}\n"
+        "trades: {table: deals, at: opened, ticker: sym, pnl: won}\n",
+        "utf-8",
+    )
+    found = told(tmp_path, capsys, "--sqlite", file, "--map", names)[0]
+    assert (found["stored"], found["refused"]) == (5, {"corrupt": 1})
+    assert rows(tmp_path, "SELECT count(*) AS n FROM rows WHERE mode = 'import'") == [{"n": 4}]
+    kept = pq.read_table(next((tmp_path / "data" / "series").rglob("trades-import-*"))).to_pylist()
+    assert [(row["ticker"], row["pnl"], json.loads(row["more"])) for row in kept] == [("SPX", 120.5, {"note": "first"})]
+    assert told(tmp_path, capsys, "--sqlite", file, "--map", names)[0]["was_imported_before"]
+    names.write_text("market: {table: gexx, ticker: sym, category: kind, json: payload}\n", "utf-8")
+    assert "there are: deals, gex" in told(tmp_path, capsys, "--sqlite", file, "--map", names)[0]["error"]
+
+
+def test_objects_are_found_whatever_the_pieces_and_whatever_braces_texts_hold() -> None:
+    objects = [{"a": "}{", "b": [1, {"c": 2}]}, {"timestamp": 5}, {"x": '\\"}'}]
+    data = ("\ufeff \n[" + " ,\n".join(json.dumps(o) for o in objects) + " ]\n").encode()
+
+    class Dripping(io.BytesIO):
+        """A file that gives three bytes at a time."""
+
+        def read(self, _: int | None = -1) -> bytes:
+            return super().read(3)
+
+    assert [json.loads(raw) for raw in history.objects_in(Dripping(data))] == objects
+
+
+@pytest.mark.parametrize(
+    ("name", "category"),
+    [
+        ("SPX/classic/gex_full/2026-01-06_SPX_classic_gex_full.json.gz", "classic_gex_full"),
+        ("2026-01-06_ES_SPX_classic_zero.json", "classic_gex_zero"),
+        ("2026-01-06_ES_SPX_state_vanna_one.json.gz", "state_vanna_one"),
+        ("SPX_orderflow_orderflow.json", "orderflow_orderflow"),
+        ("notes.json", None), ("SPX_classic_vanna_one.json", None),
+    ],
+)  # fmt: skip
+def test_the_category_is_read_from_names_of_the_vendors_form(name: str, category: str | None) -> None:
+    found = history.named(name)
+    assert (None if found is None else found.category) == category
+    if found is not None:
+        assert found.ticker in ("SPX", "ES_SPX")

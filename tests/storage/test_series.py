@@ -1,0 +1,189 @@
+"""Series: a line counts once it is whole, comes back after any end of its writer, and is read once at every step."""
+
+from __future__ import annotations
+
+import json
+from datetime import date, time
+from pathlib import Path
+
+import pytest
+
+from domain.instants import BUCKET_NS, at_exchange
+from domain.instruments import Contract, Greeks, Quote, Right, Spot
+from domain.signals.features import WINDOW, Snapshot
+from domain.signals.registry import FEATURES
+from domain.units import Ticks, Utc
+from messages import market, signals
+from storage.series import Series, seal
+from storage.series_reader import SeriesReader
+from storage.series_rows import CHAINS, KINDS, QUOTES, READINGS, UNDERLYINGS
+
+DAY = date(2026, 11, 20)
+OPEN = at_exchange(DAY, time(9, 30))
+LATER = Utc(OPEN + 2_000 * BUCKET_NS)
+CONTRACT = Contract(7, "SPX", "SPXW", DAY, Ticks(600_000), Right.CALL)
+
+
+def reading(n: int, ticker: str = "SPX") -> signals.FeaturesComputed:
+    bucket_utc, spot = Utc(OPEN + n * BUCKET_NS), Ticks(600_000 + n)
+    return signals.FeaturesComputed(
+        ticker=ticker, bucket_utc=bucket_utc, reading_n=n + 1, features=(0.25, *[None] * (len(FEATURES) - 1)),
+        missing=("classic_gex_full",), forces=(signals.Force(name="gamma", score=-0.5, confidence=1.0),),
+        alignment=None, spot=spot, zero_gamma=None, is_complete=True, snapshot=Snapshot(bucket_utc, spot, iv=0.2),
+    )  # fmt: skip
+
+
+def quoted(n: int) -> market.QuotesSampled:
+    at_utc = Utc(OPEN + n * BUCKET_NS)
+    greeks = Greeks(0.2, 0.5, 0.001, -1.0, 0.3, Ticks(600_000), at_utc)
+    quote = Quote(7, Ticks(500 + n), Ticks(510 + n), 3, 4, at_utc, volume=9, greeks=greeks, open_interest=11)
+    return market.QuotesSampled(
+        at_utc=at_utc, quotes=((CONTRACT, quote),), spots=(Spot("SPX", Ticks(600_000), at_utc),)
+    )
+
+
+def stored(root: Path, *messages: signals.FeaturesComputed | market.QuotesSampled, run_n: int = 1) -> Series:
+    series = Series(root, run_n)
+    for message in messages:
+        series.take(message)
+    assert series.flush() is None
+    assert series.in_hand == 0
+    return series
+
+
+def buckets(root: Path) -> list[int]:
+    """Return the numbers of the buckets of which SPX has a reading, in the order of the store."""
+    table = SeriesReader(root).day(READINGS, DAY)
+    return [(bucket_utc - OPEN) // BUCKET_NS for bucket_utc in table["bucket_utc"].to_pylist()]
+
+
+def test_the_window_of_each_ticker_comes_back_after_the_writer_has_ended(tmp_path: Path) -> None:
+    stored(tmp_path, *(reading(n, ticker) for n in range(WINDOW + 5) for ticker in ("SPX", "NDX")))
+
+    again = Series(tmp_path, 2)
+    restored = again.restored("NDX", DAY, LATER)
+    assert restored is not None
+    assert restored.reading_n == WINDOW + 5
+    assert restored.window == tuple(reading(n).snapshot for n in range(5, WINDOW + 5))
+    seen = again.readings("SPX", DAY, LATER)
+    assert [r.bucket_utc for r in seen] == [s.bucket_utc for s in restored.window]
+    assert (seen[0].features, seen[0].spot) == (reading(5).features, reading(5).spot)
+    assert again.restored("RUT", DAY, LATER) is None
+
+
+def test_what_is_in_hand_comes_back_and_what_lies_ahead_does_not(tmp_path: Path) -> None:
+    series = stored(tmp_path, reading(0))
+    series.take(reading(1))
+    series.take(reading(2))
+    restored = series.restored("SPX", DAY, Utc(OPEN + 2 * BUCKET_NS))
+    assert restored is not None
+    assert [s.bucket_utc for s in restored.window] == [OPEN, OPEN + BUCKET_NS]
+    series.take(reading(3))
+    known = series.restored("SPX", DAY, LATER)
+    assert known is not None and len(known.window) == 4
+
+
+@pytest.mark.parametrize("kept", [1, 40, 400])
+def test_a_line_that_a_crash_cut_is_cut_off_and_all_others_stay(tmp_path: Path, kept: int) -> None:
+    stored(tmp_path, reading(0), reading(1))
+    path = tmp_path / DAY.isoformat() / "readings.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole[:kept])
+    assert buckets(tmp_path) == [0, 1]
+
+    stored(tmp_path, reading(2), run_n=2)
+    assert buckets(tmp_path) == [0, 1, 2]
+    assert all(json.loads(line) for line in path.read_text().splitlines())
+
+
+def test_a_damaged_line_holds_up_no_other(tmp_path: Path) -> None:
+    stored(tmp_path, *(reading(n) for n in range(3)))
+    path = tmp_path / DAY.isoformat() / "readings.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join((lines[0], b"\xff\x00" + lines[1][2:], lines[2])))
+    assert buckets(tmp_path) == [0, 2]
+    restored = Series(tmp_path, 2).restored("SPX", DAY, LATER)
+    assert restored is not None and len(restored.window) == 2
+
+
+def test_a_disk_that_refuses_loses_nothing_until_the_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    day = tmp_path / DAY.isoformat()
+    day.write_text("a file where the folder should be")
+    series = Series(tmp_path, 1)
+    series.take(reading(0))
+    fault = series.flush()
+    assert fault is not None and "free or repair the disk: 1 lines wait" in fault
+    monkeypatch.setattr("storage.series.WAITING_MAX", 3)
+    for n in range(1, 5):
+        series.take(reading(n))
+    assert (series.in_hand, series.lost_n) == (3, 2)
+    assert "2 are lost" in str(series.flush())
+
+    day.unlink()
+    assert series.flush() is None
+    assert buckets(tmp_path) == [2, 3, 4]
+
+
+def test_a_sealed_day_is_read_once_at_every_step_and_goes_on(tmp_path: Path) -> None:
+    stored(tmp_path, reading(0), reading(1), quoted(0), quoted(1))
+    lines = (tmp_path / DAY.isoformat() / "readings.jsonl").read_bytes()
+    seal(tmp_path, DAY)
+    assert sorted(path.name for path in (tmp_path / DAY.isoformat()).iterdir()) == [
+        "quotes.parquet", "readings.parquet", "underlyings.parquet"
+    ]  # fmt: skip
+    assert buckets(tmp_path) == [0, 1]
+    # A crash between the new file's name and the end of the lines leaves both.
+    (tmp_path / DAY.isoformat() / "readings.jsonl").write_bytes(lines)
+    assert buckets(tmp_path) == [0, 1]
+
+    again = stored(tmp_path, reading(2), run_n=2)
+    assert buckets(tmp_path) == [0, 1, 2]
+    restored = again.restored("SPX", DAY, LATER)
+    assert restored is not None and restored.window[0].iv == 0.2 and len(restored.window) == 3
+    seal(tmp_path, DAY)
+    assert buckets(tmp_path) == [0, 1, 2]
+    assert not list(tmp_path.rglob("*.jsonl"))
+
+
+def test_a_child_seals_and_lines_of_its_day_wait_meanwhile(tmp_path: Path) -> None:
+    series = stored(tmp_path, reading(0))
+    assert not series.start_seal(date(2026, 11, 19))
+    assert series.start_seal(DAY)
+    series.take(reading(1))
+    assert series.flush() is None
+    assert series.in_hand == 1
+    assert series._child is not None
+    series._child._process.wait(300)
+    assert series.poll_seal() == ""
+    assert series.flush() is None
+    assert (series.in_hand, buckets(tmp_path)) == (0, [0, 1])
+
+
+def test_lines_of_other_versions_are_read_by_the_names_of_their_columns(tmp_path: Path) -> None:
+    stored(tmp_path, quoted(0))
+    path = tmp_path / DAY.isoformat() / "quotes.jsonl"
+    line = json.loads(path.read_text())
+    del line["open_interest"]
+    line |= {"new_column": {"a": 1}, "at_utc": line["at_utc"] + 1}
+    path.write_text(path.read_text() + json.dumps(line) + "\n")
+    assert SeriesReader(tmp_path).day(QUOTES, DAY)["open_interest"].to_pylist() == [11, None]
+
+
+def test_every_kind_keeps_what_its_message_said(tmp_path: Path) -> None:
+    spot = Spot("SPX", Ticks(600_100), OPEN)
+    quote = Quote(7, None, Ticks(0), 0, 0, OPEN)
+    series = stored(tmp_path, quoted(3))
+    series.take(market.ChainRead(ticker="SPX", at_utc=OPEN, spot=spot, quotes=((CONTRACT, quote),)))
+    assert series.flush() is None
+    reader = SeriesReader(tmp_path)
+    (told,) = reader.day(QUOTES, DAY).to_pylist()
+    assert (told["bid"], told["ask"], told["iv"], told["open_interest"], told["expiry"]) == (
+        503, 513, 0.2, 11, "2026-11-20"
+    )  # fmt: skip
+    (band,) = reader.day(CHAINS, DAY).to_pylist()
+    assert (band["bid"], band["ask"], band["iv"], band["spot"]) == (None, 0, None, 600_100)
+    (price,) = reader.day(UNDERLYINGS, DAY).to_pylist()
+    assert price == {"at_utc": OPEN + 3 * BUCKET_NS, "ticker": "SPX", "price": 600_000,
+                     "tick_utc": OPEN + 3 * BUCKET_NS, "data_type": 1, "mode": "live"}  # fmt: skip
+    for kind, how in KINDS.items():
+        assert tuple(how.schema.names) == how.line.__struct_fields__, kind

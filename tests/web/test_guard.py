@@ -1,0 +1,119 @@
+"""Who may read and who may act, beyond loopback too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from commands.cli import CommandError
+from commands.dashboard import feed_of, line_of
+from commands.folder import DataFolder
+from tests.testkit import web_desk as desk
+from web.feed import is_loopback, listen, url_of
+from web.guard import COOKIE, Guard, Rates, Refused
+from web.masking import masked_text
+
+REMOTE = "a-token-from-the-environment"
+JSON = {"content-type": "application/json"}
+
+
+def guard(host: str = "0.0.0.0", remote: str | None = REMOTE, *, allows_actions: bool = True) -> Guard:
+    return Guard(host, "run-token", remote, rate_per_s=100.0, allows_actions=allows_actions)
+
+
+def status(made: Guard, path: str = "/api/status", **headers: str) -> int:
+    try:
+        made.check_read(path, "10.0.0.9", {name.replace("_", "-"): value for name, value in headers.items()})
+    except Refused as refused:
+        return refused.status
+    return 200
+
+
+def test_beyond_loopback_every_read_needs_the_token() -> None:
+    made = guard()
+    assert status(made) == status(made, "/") == status(made, authorization="Bearer guessed") == 401
+    assert status(made, authorization=f"Bearer {REMOTE}") == 200
+    assert status(made, cookie=f"{COOKIE}={REMOTE}") == 200
+    assert status(made, cookie=f"{COOKIE}=guessed") == 401
+    assert status(made, "/login") == status(made, "/healthz") == 200
+
+
+def test_without_a_token_in_the_environment_nobody_reads_beyond_loopback() -> None:
+    made = guard(remote=None)
+    assert status(made, authorization="Bearer ") == status(made, authorization="Bearer None") == 401
+
+
+def test_a_cookie_alone_never_acts() -> None:
+    with pytest.raises(Refused) as refused:
+        guard().check_action("10.0.0.9", JSON | {"cookie": f"{COOKIE}={REMOTE}"})
+    assert refused.value.status == 401
+    guard().check_action("10.0.0.9", JSON | {"authorization": f"Bearer {REMOTE}"})
+
+
+def test_actions_that_are_switched_off_are_refused_whoever_asks() -> None:
+    made = guard("127.0.0.1", allows_actions=False)
+    with pytest.raises(Refused, match="allows_actions"):
+        made.check_action("127.0.0.1", JSON | {"x-zerohour-token": "run-token"})
+
+
+def test_one_client_that_asks_too_fast_is_held_up_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now_s)
+    rates = Rates(per_s=2.0, burst=3.0)
+    for _ in range(3):
+        rates.check("a")
+    with pytest.raises(Refused) as refused:
+        rates.check("a")
+    assert (refused.value.status, refused.value.retry_after_s) == (429, 1)
+    rates.check("b")
+    now_s += 0.5
+    rates.check("a")
+
+
+def test_a_host_beyond_loopback_without_a_token_is_no_set_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = DataFolder(tmp_path)
+    folder.make()
+    settings = desk.settings(tmp_path, host="0.0.0.0")
+    monkeypatch.delenv("ZEROHOUR_WEB_TOKEN", raising=False)
+    for token in (None, "short"):
+        if token is not None:
+            monkeypatch.setenv("ZEROHOUR_WEB_TOKEN", token)
+        with pytest.raises(CommandError, match="set ZEROHOUR_WEB_TOKEN in the environment"):
+            feed_of(settings, folder, 1, None)
+
+
+def test_a_dashboard_that_is_off_is_none_and_a_public_port_that_is_taken_is_said(tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path)
+    folder.make()
+    assert feed_of(desk.settings(tmp_path, is_on=False), folder, 1, None) is None
+    with listen("127.0.0.1", 31_000) as taken:
+        port = taken.getsockname()[1]
+        settings = desk.settings(tmp_path, port=32_000, public={"is_on": True, "port": port})
+        with pytest.raises(CommandError, match=r"web\.public\.port"):
+            feed_of(settings, folder, 1, None)
+        own = desk.settings(tmp_path, port=port)
+        feed = feed_of(own, folder, 1, None)
+        assert feed is not None
+        assert line_of(own, feed.url) == f"Dashboard: {feed.url} (port {port} is taken)"
+        feed.close()
+
+
+def test_addresses_are_told_as_a_browser_takes_them() -> None:
+    with listen("0.0.0.0", 31_000) as everywhere:
+        assert url_of(everywhere).startswith("http://127.0.0.1:")
+    assert [is_loopback(host) for host in ("127.0.0.1", "localhost", "::1", "10.0.0.1", "0.0.0.0")] == (
+        [True, True, True, False, False]
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("DU1234567 is not U7654321", "DU***67 is not U***21"),
+        ("order ZH-paper-U23456723456-e of 20261120", "order ZH-paper-U23456723456-e of 20261120"),
+        (None, None),
+    ],
+)
+def test_account_numbers_are_masked_and_references_are_not(text: str | None, shown: str | None) -> None:
+    assert masked_text(text) == shown

@@ -1,0 +1,218 @@
+"""The HTTP API and the page: routes over what `View` knows; every answer is masked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+from fastapi import FastAPI, HTTPException, Query, Request
+from fastapi.responses import RedirectResponse, Response, StreamingResponse
+from prometheus_client import CollectorRegistry, generate_latest
+from pydantic import BaseModel, Field
+from starlette.middleware.gzip import GZipMiddleware
+
+from web import models
+from web.answers import Limit, Masked, client_of, refusal
+from web.front import Front
+from web.guard import COOKIE, Guard, Refused
+from web.metrics import ViewCollector
+from web.stream import Client, Stream, push_chart
+from web.view import View
+
+Control = Callable[[dict[str, Any]], dict[str, Any]]
+Ticker = Annotated[str, Query(max_length=12)]
+Since = Annotated[int, Query(ge=-1, le=10_000)]
+ACTIONS = {"start": "resume", "stop": "kill", "close_all": "flatten", "kill": "kill"}
+
+
+class Action(BaseModel):
+    """What goes with an action: why; the level of `kill`, the kill epoch seen of `start`; an id to repeat it by."""
+
+    reason: str = Field(default="", max_length=200)
+    level: Literal[1, 2] = 1
+    expected_epoch: int | None = None
+    command_id: Annotated[str, Field(min_length=1, max_length=80)] | None = None
+
+
+class Hello(models.Model):
+    """What a page needs once: the run's token for its actions, and what can be looked at."""
+
+    token: str | None
+    run_n: int
+    tickers: list[str]
+    allows_actions: bool
+
+
+def make_app(view: View, stream: Stream, guard: Guard, control: Control) -> Front:
+    """Return the application over what is known, who follows, who may, and the way to the supervisor."""
+    app = FastAPI(title="Zerohour", docs_url=None, redoc_url=None, default_response_class=Masked)
+    app.add_middleware(GZipMiddleware, minimum_size=800)
+    _add_reads(app, view)
+    _add_market(app, view)
+    _add_stream(app, view, stream)
+    _add_actions(app, view, control)
+    _add_house(app, view, stream, guard)
+    return Front(app, guard)
+
+
+def _add_reads(app: FastAPI, view: View) -> None:
+    @app.get("/api/status")
+    async def status() -> models.Status:
+        return view.status()
+
+    @app.get("/api/positions")
+    async def positions() -> list[models.Position]:
+        return view.positions()
+
+    @app.get("/api/trades")
+    async def trades(limit: Limit = 50) -> list[models.Trade]:
+        return view.trades(limit)
+
+    @app.get("/api/account")
+    async def account() -> models.Account:
+        return view.account()
+
+    @app.get("/api/market")
+    async def market() -> models.Market:
+        return view.market()
+
+    @app.get("/api/performance")
+    async def performance() -> models.Performance:
+        return view.performance()
+
+    @app.get("/api/alerts")
+    async def alerts(limit: Limit = 50) -> list[models.Alert]:
+        return view.alerts(limit)
+
+    @app.get("/api/gates")
+    async def gates(limit: Limit = 50) -> models.Gates:
+        return view.gates(limit)
+
+    @app.get("/api/fills")
+    async def fills(limit: Limit = 50) -> list[models.Fill]:
+        return view.fills(limit)
+
+    @app.get("/api/shadows")
+    async def shadows(limit: Limit = 50) -> list[models.Alert]:
+        return [alert for alert in view.alerts(1_000) if alert.is_shadow][:limit]
+
+    @app.get("/api/weekly")
+    async def weekly() -> list[models.Week]:
+        return await view.weeks()
+
+    @app.get("/api/lifetime")
+    async def lifetime() -> models.Lifetime:
+        return await view.lifetime()
+
+    @app.get("/api/gaps")
+    async def gaps() -> list[models.GapRow]:
+        return await view.gaps()
+
+    @app.get("/api/actors")
+    async def actors() -> models.Actors:
+        return view.actors()
+
+    @app.get("/api/why/{ref:path}")
+    async def why(ref: str) -> models.Story:
+        """The chain of an alert id, an order reference or a position id."""
+        found = await view.story(ref)
+        if found is None:
+            raise HTTPException(404, "No ledger knows this; /api/trades and /api/alerts list what there is.")
+        return found
+
+    @app.get("/api/alarms")
+    async def alarms() -> list[models.AlarmLine]:
+        return view.alarm_lines()
+
+
+def _add_market(app: FastAPI, view: View) -> None:
+    async def chart(ticker: str) -> Any:
+        if ticker not in view.settings.tickers:
+            raise HTTPException(404, f"{ticker!r} is not followed; choose one of {', '.join(view.settings.tickers)}.")
+        if view.chart(ticker) is None:
+            raise HTTPException(404, "There is no session to show yet.")
+        if view.days[ticker].last < 0:
+            await view.read_market(ticker)
+        return view.days[ticker]
+
+    @app.get("/api/day", response_model=dict[str, Any])
+    async def day(ticker: Ticker, since: Since = -1) -> Response:
+        """Bars, zero gamma and walls of a ticker's session by 30 s bucket, after the bucket `since`."""
+        shown = await chart(ticker)
+        return Masked(shown.whole(since) | {"marks": view.marks_of(ticker)})
+
+    @app.get("/api/heat", response_class=Response, responses={200: {"content": {"application/octet-stream": {}}}})
+    async def heat(ticker: Ticker, since: Since = -1) -> Response:
+        """Gamma by strike, one signed byte a cell, bucket by bucket after `since`: 127 is the bucket's `scale`."""
+        shown = await chart(ticker)
+        headers = {"x-last": str(shown.last), "x-grid": str(shown.grid_n)}
+        return Response(shown.cells(since), media_type="application/octet-stream", headers=headers)
+
+    @app.get("/api/reading")
+    async def reading(ticker: Ticker) -> models.Reading:
+        found = view.reading(ticker)
+        if found is None:
+            raise HTTPException(404, "There is no reading of this ticker yet.")
+        return found
+
+
+def _add_stream(app: FastAPI, view: View, stream: Stream) -> None:
+    @app.get("/events", response_class=StreamingResponse)
+    async def events(ticker: Ticker = "", since: Since = -1, grid: Annotated[int, Query(ge=0)] = 0) -> Response:
+        """Server-sent events: the whole of what is known, then the newest of each kind as it changes."""
+        if stream.is_full:
+            return refusal(Refused(503, "Too many pages follow already (web.clients_max); close some.", 5))
+        client = Client(ticker, since, grid)
+        push_chart(view, stream, ticker)
+        return StreamingResponse(
+            stream.follow(client, view), media_type="text/event-stream", headers={"cache-control": "no-store"}
+        )
+
+
+def _add_actions(app: FastAPI, view: View, control: Control) -> None:
+    @app.post("/api/action/{what}")
+    async def act(what: Literal["start", "stop", "close_all", "kill"], asked: Action, request: Request) -> Any:
+        """Start or stop entries, close everything, raise the kill level: on record with who asked and why."""
+        wanted: dict[str, Any] = {
+            "do": ACTIONS[what], "by": f"dashboard ({client_of(request)})",
+            "reason": asked.reason or f"{what.replace('_', ' ')} on the dashboard", "command_id": asked.command_id,
+        }  # fmt: skip
+        if what == "start":
+            wanted |= {"level": 0, "expected_epoch": asked.expected_epoch}
+        elif what != "close_all":
+            wanted["level"] = asked.level if what == "kill" else 1
+        answered = await asyncio.to_thread(control, wanted)
+        view.answered(await asyncio.to_thread(control, {"do": "status"}))
+        status = 200 if "done" in answered else 409 if "denied" in answered else 503
+        return Masked(models.Answer(**answered).model_dump(), status)
+
+
+def _add_house(app: FastAPI, view: View, stream: Stream, guard: Guard) -> None:
+    registry = CollectorRegistry()
+    registry.register(ViewCollector(view, stream))
+
+    @app.get("/healthz")
+    async def health() -> dict[str, str]:
+        return {"status": "ok", "supervisor": "ok" if view.silence is None else "does not answer"}
+
+    @app.get("/metrics", response_class=Response)
+    async def metrics() -> Response:
+        return Response(generate_latest(registry), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @app.get("/api/hello")
+    async def hello() -> Hello:
+        """What a page needs once; another site's page cannot read it."""
+        token = guard.run_token if guard.allows_actions else None
+        return Hello(
+            token=token, run_n=view.run_n, tickers=list(view.settings.tickers), allows_actions=guard.allows_actions
+        )
+
+    @app.post("/login", include_in_schema=False)
+    async def signed_in(request: Request) -> Response:
+        shown = (await request.body()).decode(errors="replace").partition("token=")[2]
+        if not guard.is_remote_token(shown):
+            return refusal(Refused(401, "That is not the token."))
+        response = RedirectResponse("/", 303)
+        response.set_cookie(COOKIE, shown, httponly=True, samesite="strict", max_age=86_400)
+        return response

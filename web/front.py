@@ -1,0 +1,117 @@
+"""What every request meets first: the guard, then the page's own files, from memory and compressed once.
+
+The page's style and its first script stand in the page itself, so that one answer is enough for the first paint; the
+content policy names them by their hashes and allows nothing else that is not a file of ours.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+from base64 import b64encode
+from dataclasses import dataclass
+from hashlib import blake2b, sha256
+from mimetypes import guess_type
+from pathlib import Path
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from web.answers import client_of, refusal
+from web.guard import Guard, Refused
+
+STATIC = Path(__file__).parent / "static"
+PAGES = {"/": "index.html", "/login": "login.html"}
+ACTIONS = "/api/action/"
+_STYLE = re.compile(r'<link rel="stylesheet" href="/static/([\w.-]+)">')
+_SCRIPT = re.compile(r'<script src="/static/([\w.-]+)"></script>')
+_INSIDE = re.compile(r"<(style|script)>(.*?)</\1>", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of the page, ready to be sent."""
+
+    plain: bytes
+    packed: bytes
+    kind: str
+    tag: str
+    policy: str
+
+
+class Front:
+    """The application in front of the API."""
+
+    def __init__(self, app: ASGIApp, guard: Guard) -> None:
+        self._app = app
+        self._guard = guard
+        self._files = files()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse, answer with a file, or hand on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        try:
+            self._guard.check_read(request.url.path, client_of(request), request.headers)
+            if request.url.path.startswith(ACTIONS):  # before anything of it is read
+                self._guard.check_action(client_of(request), request.headers)
+        except Refused as refused:
+            await refusal(refused)(scope, receive, send)
+            return
+        file = self._files.get(request.url.path) if request.method in ("GET", "HEAD") else None
+        if file is not None:
+            await _answer(file, request.headers)(scope, receive, send)
+            return
+
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(_headers("default-src 'none'; frame-ancestors 'none'"))
+            await send(message)
+
+        await self._app(scope, receive, guarded)
+
+
+def files() -> dict[str, File]:
+    """Return the page's files by the path under which they are asked for."""
+    found = {f"/static/{path.name}": path.read_bytes() for path in STATIC.iterdir() if path.is_file()}
+    found |= {path: _whole(STATIC / name) for path, name in PAGES.items()}
+    return {path: _file(path, raw) for path, raw in found.items()}
+
+
+def _whole(page: Path) -> bytes:
+    """Return a page with its style and its first script inside."""
+    text = _STYLE.sub(lambda found: f"<style>{(STATIC / found[1]).read_text('utf-8')}</style>", page.read_text("utf-8"))
+    return _SCRIPT.sub(lambda found: f"<script>{(STATIC / found[1]).read_text('utf-8')}</script>", text).encode()
+
+
+def _file(path: str, raw: bytes) -> File:
+    kind = "text/html" if path in PAGES else guess_type(path)[0] or "application/octet-stream"
+    allowed = {"style": "'self'", "script": "'self'"}
+    if path in PAGES:
+        for what, inside in _INSIDE.findall(raw.decode()):
+            allowed[what] += f" 'sha256-{b64encode(sha256(inside.encode()).digest()).decode()}'"
+    policy = (
+        f"default-src 'self'; style-src {allowed['style']}; script-src {allowed['script']}; img-src 'self' data:;"
+        " frame-ancestors 'none'; base-uri 'none'"
+    )
+    tag = f'"{blake2b(raw, digest_size=8).hexdigest()}"'
+    return File(raw, gzip.compress(raw, 9, mtime=0), f"{kind}; charset=utf-8", tag, policy)
+
+
+def _answer(file: File, asked: Headers) -> Response:
+    headers = _headers(file.policy) | {"cache-control": "no-cache", "etag": file.tag, "vary": "accept-encoding"}
+    if asked.get("if-none-match") == file.tag:
+        return Response(status_code=304, headers=headers)
+    if "gzip" in asked.get("accept-encoding", ""):
+        return Response(file.packed, headers=headers | {"content-encoding": "gzip"}, media_type=file.kind)
+    return Response(file.plain, headers=headers, media_type=file.kind)
+
+
+def _headers(policy: str) -> dict[str, str]:
+    return {
+        "content-security-policy": policy, "x-content-type-options": "nosniff", "referrer-policy": "no-referrer"
+    }  # fmt: skip

@@ -1,0 +1,18 @@
+"""What no page, answer or log of the dashboard may hold: account numbers."""
+
+from __future__ import annotations
+
+import re
+
+# Interactive Brokers: paper DU and DF, live U and F, then digits.
+_ACCOUNT = re.compile(rb"\b(DU|DF|U|F)\d{3,7}(\d{2})\b")
+
+
+def masked(raw: bytes) -> bytes:
+    """Return the text with every account number reduced to its letters and its last two digits."""
+    return _ACCOUNT.sub(rb"\1***\2", raw)
+
+
+def masked_text(text: str | None) -> str | None:
+    """Return a text likewise; `None` stays."""
+    return None if text is None else masked(text.encode()).decode()

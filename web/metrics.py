@@ -1,0 +1,57 @@
+"""The dashboard's figures for Prometheus, read at the moment of the scrape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from web.stream import Stream
+from web.view import View
+
+
+class ViewCollector(Collector):
+    """Everything as gauges: what is counted is counted elsewhere."""
+
+    def __init__(self, view: View, stream: Stream) -> None:
+        self._view = view
+        self._stream = stream
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Yield the figures; what is not known is left out."""
+        status, money = self._view.status(), self._view.performance()
+        yield from _plain((
+            ("trading", "Entries are allowed now.", float(status.is_trading)),
+            ("connected", "The order session stands.", float(status.is_connected)),
+            ("kill_level", "Kill level in force.", status.kill_level),
+            ("open_positions", "Positions held.", status.open_positions),
+            ("trades_today", "Positions closed in the session.", status.trades_today),
+            ("realized_usd", "The session's realised result, net of fees.", money.daily_realized_pnl),
+            ("unrealized_usd", "What is held has gained so far.", money.unrealized_pnl),
+            ("hard_stop_usd", "The result at which the day is locked.", money.hard_stop),
+            ("dead_letters", "Messages that nobody could handle.", self._view.process.get("dead_letters")),
+            ("resident_mb", "Memory of the supervisor.", self._view.process.get("rss_mb")),
+            ("dashboard_clients", "Pages that follow.", len(self._stream.clients)),
+            ("dashboard_sent_bytes", "Bytes pushed to pages.", self._stream.bytes_sent),
+        ))  # fmt: skip
+        yield from self._actors()
+
+    def _actors(self) -> Iterator[GaugeMetricFamily]:
+        mail = GaugeMetricFamily("zerohour_actor_mail", "Messages that wait.", labels=["actor"])
+        up = GaugeMetricFamily("zerohour_actor_up", "The actor stands.", labels=["actor"])
+        restarts = GaugeMetricFamily("zerohour_actor_restarts", "Restarts in this run.", labels=["actor"])
+        p99 = GaugeMetricFamily("zerohour_actor_p99_seconds", "99 of 100 messages are faster.", labels=["actor"])
+        for row in self._view.actors().rows:
+            mail.add_metric([row.name], row.mail)
+            up.add_metric([row.name], float(row.is_up))
+            restarts.add_metric([row.name], row.restarts)
+            if row.p99_ms is not None:
+                p99.add_metric([row.name], row.p99_ms / 1000)
+        yield from (mail, up, restarts, p99)
+
+
+def _plain(figures: tuple[tuple[str, str, float | None], ...]) -> Iterator[GaugeMetricFamily]:
+    for name, what, value in figures:
+        if value is not None:
+            yield GaugeMetricFamily(f"zerohour_{name}", what, value=value)

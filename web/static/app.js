@@ -1,0 +1,116 @@
+// Puts the page together: one day, its charts, the panels, the line to the server.
+import { Actions } from './actions.js'
+import { showLink, showMarket, showMoney, showStatus } from './bar.js'
+import { Day } from './day.js'
+import { setText } from './format.js'
+import { Heat } from './heat.js'
+import { HeatChart } from './heat-chart.js'
+import { showAccount, showActors, showAlarms, showAlerts, showForces, showGates, showPositions, showTrades, showWeeks } from './panels.js'
+import { PnlChart } from './pnl-chart.js'
+import { PriceChart } from './price-chart.js'
+import { Stream } from './stream.js'
+import { offerWhy, refreshWhy } from './timeline.js'
+
+const TELL_EVERY_MS = 5000 // how often the sentences beside the charts are written anew
+
+const $ = (id) => document.getElementById(id)
+const remembered = (name, otherwise) => localStorage.getItem(name) ?? otherwise
+const json = async (url) => {
+  const response = await fetch(url)
+  if (!response.ok) throw new Error(`${url}: ${response.status}`)
+  return response.json()
+}
+
+const day = new Day(remembered('ticker', 'SPX'))
+const heat = new Heat(day)
+const price = new PriceChart($('chart'), day, heat, Number(remembered('minutes', '1')))
+const through = new HeatChart($('heat'), day, heat)
+const result = new PnlChart($('money'), day)
+const charts = [price, through, result]
+const actions = new Actions()
+
+const handlers = {
+  status: (status) => {
+    showStatus(status)
+    actions.show(status)
+  },
+  market: (market) => showMarket(market, day.ticker),
+  performance: (money) => {
+    showMoney(money)
+    result.take(money)
+  },
+  positions: (positions) => {
+    showPositions(positions)
+    if (positions.length) offerWhy(positions[0].order_ref)
+  },
+  trades: (trades) => {
+    showTrades(trades)
+    if (trades.length) offerWhy(trades[0].alert_id)
+    refreshWhy()
+  },
+  alerts: showAlerts,
+  gates: showGates,
+  weeks: showWeeks,
+  account: showAccount,
+  actors: showActors,
+  alarms: showAlarms,
+  'marks:': (marks) => {
+    day.marks = marks
+    price.plot.dirty()
+  },
+  'reading:': showForces,
+}
+
+/** Fetch what is missing; nothing of it is a reason not to follow what comes. */
+const catchUp = async () => {
+  const [hello, money] = await Promise.all([json('/api/hello'), json('/api/performance'), loadDay()])
+  actions.setToken(hello.token)
+  if (offer(hello.tickers)) await loadDay()
+  result.load(money)
+  showMoney(money)
+  performance.mark('ready')
+  document.documentElement.dataset.ready = 'yes'
+}
+
+const loadDay = async () => {
+  try {
+    await day.load()
+  } catch (error) {
+    if (!String(error).endsWith('404')) throw error // there is no session yet: the stream says when there is
+  }
+}
+
+/** Offer the tickers that are followed; true where the one that was remembered is none of them any more. */
+const offer = (tickers) => {
+  const select = $('ticker')
+  if (select.options.length === tickers.length) return false
+  select.replaceChildren(...tickers.map((ticker) => new Option(ticker)))
+  const isGone = !tickers.includes(day.ticker)
+  if (isGone) day.ticker = tickers[0]
+  select.value = day.ticker
+  return isGone
+}
+
+const stream = new Stream(day, handlers, showLink, catchUp)
+
+$('ticker').addEventListener('change', (event) => {
+  day.clear()
+  day.ticker = event.target.value
+  localStorage.setItem('ticker', day.ticker)
+  setText($('ticker-name'), day.ticker)
+  stream.open()
+})
+$('minutes').value = String(price.width / 2)
+$('minutes').addEventListener('change', (event) => {
+  localStorage.setItem('minutes', event.target.value)
+  price.setWidth(Number(event.target.value))
+})
+$('theme').addEventListener('click', () => {
+  const theme = document.documentElement.dataset.theme === 'dark' ? 'light' : 'dark'
+  document.documentElement.dataset.theme = theme
+  localStorage.setItem('theme', theme)
+  heat.repaint()
+  for (const chart of charts) chart.plot.dirty()
+})
+setInterval(() => charts.forEach((chart) => chart.tell()), TELL_EVERY_MS)
+stream.open()

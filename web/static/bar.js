@@ -1,0 +1,59 @@
+// The bar at the top: connection, mode, kill level, price, and the day's result on a ruler between its stops.
+import { clock, money, number, setText, tone, words } from './format.js'
+
+const $ = (id) => document.getElementById(id)
+const BEYOND = 1.15 // the ruler goes a little beyond the hard stop
+
+export const showLink = (isUp) => {
+  const lost = $('lost')
+  $('link').classList.toggle('on', isUp)
+  setText($('link').lastElementChild, isUp ? 'Live' : 'Lost')
+  if (!isUp && lost.hidden) {
+    const since = new Date().toLocaleTimeString('en-GB')
+    lost.textContent = `Connection lost at ${since}. Figures below are from then. Trying again every second.`
+  }
+  lost.hidden = isUp
+}
+
+export const showStatus = (status) => {
+  const { mode, kill_level: level } = status
+  setText($('mode'), mode ? words(mode) : 'no mode yet')
+  $('mode').classList.toggle('bad', !status.is_connected)
+  setText($('kill'), `Kill level ${level ?? '–'}`)
+  $('kill').classList.toggle('bad', level !== 0)
+  $('kill').title = status.kill_reason ?? ''
+  setText($('troubles'), status.troubles.join(' '))
+  $('troubles').hidden = !status.troubles.length
+  document.title = `${status.profile === 'demo' ? 'Demo' : status.trading_mode} · Zerohour`
+}
+
+export const showMarket = (market, ticker) => {
+  setText($('ticker-name'), ticker)
+  setText($('price'), number(market.prices[ticker]))
+  setText($('clock'), `${clock(market.at)} New York`)
+}
+
+export const showMoney = (money_) => {
+  const { total_pnl: total, hard_stop: hard, soft_stop: soft } = money_
+  setText($('pnl'), money(total))
+  $('pnl').className = tone(total)
+  setText($('pnl-parts'), `realised ${money(money_.daily_realized_pnl, 0)}, open ${money(money_.unrealized_pnl, 0)}`)
+  const edge = Math.abs(hard ?? 1) * BEYOND
+  const place = (value) => 50 + (Math.max(-1, Math.min(1, value / edge)) * 50)
+  const filled = document.querySelector('#risk .ruler i')
+  const [from, to] = [place(Math.min(0, total ?? 0)), place(Math.max(0, total ?? 0))]
+  Object.assign(filled.style, { left: `${from}%`, width: `${to - from}%`, background: `var(--${total < 0 ? 'down' : 'up'})` })
+  document.querySelector('#risk .ruler s').style.left = '50%'
+  for (const [id, value, name] of [['hard', hard, 'hard stop'], ['soft', soft, 'soft stop']]) {
+    $(id).hidden = value == null
+    if (value == null) continue
+    $(id).style.left = `${place(value)}%`
+    $(id).title = `${name} ${money(value, 0)}`
+  }
+  const risk = $('risk')
+  risk.setAttribute('aria-valuemin', String(-edge))
+  risk.setAttribute('aria-valuemax', String(edge))
+  risk.setAttribute('aria-valuenow', String(total ?? 0))
+  const stops = hard == null ? '' : `; soft stop ${money(soft, 0)}, hard stop ${money(hard, 0)}`
+  risk.setAttribute('aria-valuetext', `${money(total)} dollars${stops}`)
+}

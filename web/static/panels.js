@@ -1,0 +1,199 @@
+// The tables and lists: rows keep their place, and only a text that has changed is written.
+import { clock, count, duration, money, number, percent, setText, tone, words } from './format.js'
+
+const $ = (id) => document.getElementById(id)
+
+/** Fill a table: `cells` gives, for an item, an array of [text, class, why]; rows are kept by `key`. */
+const fill = (body, items, key, cells) => {
+  const known = new Map([...body.rows].map((row) => [row.dataset.key, row]))
+  items.forEach((item, at) => {
+    const name = String(key(item))
+    let row = known.get(name)
+    known.delete(name)
+    if (!row) {
+      row = document.createElement('tr')
+      row.dataset.key = name
+    }
+    if (body.rows[at] !== row) body.insertBefore(row, body.rows[at] ?? null)
+    cells(item).forEach(([text, kind, why], k) => {
+      const cell = row.cells[k] ?? row.insertCell()
+      setText(why ? buttonIn(cell, why) : cell, text)
+      if (cell.className !== (kind ?? '')) cell.className = kind ?? ''
+    })
+  })
+  for (const row of known.values()) row.remove()
+  const box = body.closest('.scroll')
+  if (box) box.parentElement.classList.toggle('filled', items.length > 0)
+}
+
+/** The button of a cell that shows the chain of what the row is about. */
+const buttonIn = (cell, why) => {
+  const button = cell.firstElementChild ?? cell.appendChild(document.createElement('button'))
+  if (button.dataset.why !== why) button.dataset.why = why
+  return button
+}
+
+export const showPositions = (positions) => {
+  setText($('positions-count'), positions.length ? String(positions.length) : '')
+  fill(document.querySelector('#positions tbody'), positions, (p) => p.trade_id, (p) => [
+    [p.contract, '', p.order_ref], [p.status === 'pending' ? `(${p.qty})` : String(p.qty)], [number(p.entry_price), 'wide'],
+    [number(p.bid)], [number(p.ask)], [money(p.current_pnl), tone(p.current_pnl)],
+    [p.wanted_exit ? `${words(p.wanted_exit)} now` : p.status === 'pending' ? 'entry works' : nearest(p), 'wide text'],
+    [p.nearest && !p.wanted_exit ? percent(p.nearest.left) : '', 'wide'],
+  ])
+  showBook(positions)
+}
+
+const nearest = ({ nearest: exit }) => {
+  if (!exit) return '–'
+  const where = exit.level != null ? number(exit.level) : clock(exit.at, 5)
+  return `${words(exit.reason)} ${where}`
+}
+
+/** The greeks of the whole book. */
+const showBook = (positions) => {
+  const known = positions.map((position) => position.greeks).filter(Boolean)
+  const sum = (name) => known.reduce((total, greeks) => total + greeks[name], 0)
+  $('book').hidden = !known.length
+  pairs($('book'), [
+    ['Delta', money(sum('delta'), 0)], ['Gamma', money(sum('gamma'), 1)],
+    ['Theta $ a day', money(sum('theta'), 0)], ['Vega $', money(sum('vega'), 0)],
+  ])
+}
+
+export const showTrades = (trades) => {
+  const net = trades.length && trades.filter((trade) => trade.trade_date === trades[0].trade_date)
+  const sum = net ? net.reduce((total, trade) => total + trade.final_pnl, 0) : 0
+  setText($('trades-count'), net ? `${net.length} today, ${money(sum)} net` : '')
+  fill($('trades').tBodies[0], trades, (trade) => `${trade.id}/${trade.exit_time}`, (trade) => [
+    [clock(trade.exit_time)], [trade.contract, 'text', trade.alert_id ?? undefined], [String(trade.qty)], [number(trade.entry_price), 'wide'],
+    [number(trade.exit_price), 'wide'], [words(trade.exit_reason), 'text'],
+    [money(trade.final_pnl), tone(trade.final_pnl)],
+  ])
+}
+
+const arrow = (direction) => (direction < 0 ? '▼' : '▲')
+
+export const showAlerts = (alerts) => {
+  setText($('alerts-count'), alerts.length ? count(alerts.length, 'alert') : '')
+  fill($('alerts').tBodies[0], alerts, (alert) => alert.alert_id, (alert) => [
+    [clock(alert.at)], [`${arrow(alert.direction)} ${alert.ticker} ${words(alert.kind)}`, 'text', alert.alert_id],
+    [number(alert.price)], [alert.is_shadow ? 'shadow' : words(alert.became ?? 'being decided'), 'text faint'],
+  ])
+}
+
+const plain = (value) => number(value, Number.isInteger(value) ? 0 : 2)
+
+const measured = ({ measured: value, limit, unit, words: said }) => {
+  if (said) return said
+  if (value == null) return ''
+  return limit == null ? `${plain(value)} ${unit}` : `${plain(value)} against ${plain(limit)} ${unit}`
+}
+
+export const showGates = ({ counts, refusals }) => {
+  const refused = Object.entries(counts).filter(([code]) => code !== 'accepted')
+  const total = refused.reduce((sum, [, n]) => sum + n, 0)
+  setText($('gates-count'), `${total} refused, ${counts.accepted ?? 0} accepted`)
+  $('gate-counts').replaceChildren(...refused.map(([code, n]) => {
+    const item = document.createElement('li')
+    item.textContent = `${words(code)} ${n}`
+    return item
+  }))
+  fill($('refusals').tBodies[0], refusals, (row) => `${row.alert_id}/${row.at}`, (row) => [
+    [clock(row.at)], [`${row.ticker} ${words(row.kind)}`, 'text', row.alert_id], [words(row.code), 'text'],
+    [measured(row), 'text long faint'],
+  ])
+}
+
+export const showActors = ({ rows, rss_mb: memory, uptime_s: uptime, why_unknown: why }) => {
+  const up = rows.filter((row) => row.is_up).length
+  const restarts = rows.reduce((sum, row) => sum + row.restarts, 0)
+  const facts = [`${up} of ${rows.length} up`, count(restarts, 'restart')]
+  if (memory != null) facts.push(`${memory} MB`, `up ${Math.floor(uptime / 60)} min`)
+  setText($('actors-count'), why ?? facts.join(', '))
+  fill($('actors').tBodies[0], treeOf(rows), (row) => row.name, (row) => [
+    [`${row.depth ? '\u2003└ ' : ''}${row.shown}${row.is_up ? '' : ' is down'}`, row.is_up ? 'text' : 'text bad'],
+    [row.mail == null ? '' : String(row.mail)], [row.p99_ms == null ? '' : duration(row.p99_ms)],
+    [row.restarts ? String(row.restarts) : '', row.restarts ? 'bad' : ''],
+  ])
+}
+
+/** The actors as a tree of two levels: the first part of the name, then those that share it. */
+const treeOf = (rows) => {
+  const groups = new Map()
+  for (const row of rows) {
+    const kind = row.name.split(':')[0]
+    groups.set(kind, [...(groups.get(kind) ?? []), row])
+  }
+  return [...groups].flatMap(([kind, members]) => {
+    if (members.length === 1) return [{ ...members[0], shown: members[0].name, depth: 0 }]
+    const head = {
+      name: `${kind}:`, shown: kind, depth: 0, is_up: true, mail: members.reduce((sum, row) => sum + row.mail, 0),
+      p99_ms: null, restarts: 0,
+    }
+    return [head, ...members.map((row) => ({ ...row, shown: row.name.slice(kind.length + 1), depth: 1 }))]
+  })
+}
+
+const pairs = (list, items) => {
+  if (list.children.length !== items.length * 2) {
+    list.replaceChildren(...items.flatMap(() => [document.createElement('dt'), document.createElement('dd')]))
+  }
+  items.forEach(([name, value], k) => {
+    setText(list.children[2 * k], name)
+    setText(list.children[2 * k + 1], value)
+  })
+}
+
+export const showAccount = (account) => {
+  setText($('account-name'), [account.account_id, account.account_class].filter(Boolean).join(' '))
+  pairs($('account'), [
+    ['Net liquidation $', number(account.net_liquidation)], ['Cash $', number(account.total_cash)],
+    ['Available $', number(account.available_funds)], ['Buying power $', number(account.buying_power)],
+  ])
+}
+
+export const showForces = (reading) => {
+  const alignment = reading.alignment == null ? 'too few are sure' : `alignment ${money(reading.alignment)}`
+  setText($('forces-name'), `${reading.ticker} ${clock(reading.at)}, ${alignment}`)
+  const list = $('forces')
+  if (list.children.length !== reading.forces.length) {
+    list.replaceChildren(...reading.forces.map(() => {
+      const item = document.createElement('li')
+      item.innerHTML = '<span></span><div class="ruler" aria-hidden="true"><i></i><s></s></div><span></span>'
+      return item
+    }))
+  }
+  reading.forces.forEach(({ name, score, confidence }, k) => {
+    const [label, ruler, value] = list.children[k].children
+    setText(label, words(name))
+    setText(value, confidence ? `${money(score)} (${percent(confidence)})` : 'not known')
+    const wide = Math.abs(score) * 50
+    Object.assign(ruler.firstElementChild.style, {
+      left: `${score < 0 ? 50 - wide : 50}%`, width: `${wide}%`, opacity: String(0.25 + 0.75 * confidence),
+      background: `var(--${score < 0 ? 'down' : 'up'})`,
+    })
+    ruler.lastElementChild.style.left = '50%'
+  })
+}
+
+export const showWeeks = (weeks) => {
+  fill($('weeks').tBodies[0], weeks.slice(0, 4), (week) => week.monday, (week) => [
+    [week.monday, 'text'], [String(week.trades)], [week.trades ? percent(week.wins / week.trades) : '–'],
+    [percent(week.fill_rate)], [money(week.net_pnl), tone(week.net_pnl)],
+  ])
+}
+
+export const showAlarms = (alarms) => {
+  setText($('alarms-count'), alarms.length ? String(alarms.length) : '')
+  $('alarms').replaceChildren(...alarms.map(({ at, severity, text }) => {
+    const item = document.createElement('li')
+    const time = document.createElement('time')
+    time.textContent = clock(at)
+    const words_ = severity === 'info' ? text : `${severity}: ${text}`
+    item.append(time, words_)
+    if (severity === 'high' || severity === 'critical') item.className = 'bad'
+    return item
+  }))
+  $('alarms').parentElement.classList.toggle('filled', alarms.length > 0)
+}

@@ -1,0 +1,118 @@
+"""Server-sent events: each page is owed the newest message of each kind and no more, so a slow one costs nothing.
+
+A page that follows a ticker's day is owed the buckets after the last one that it was sent; they are put together when
+they leave.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import orjson
+
+from web.gamma_day import GammaDay
+from web.masking import masked
+from web.view import View
+
+FLUSH_EVERY_S = 0.25
+QUIET_S = 15.0  # then a word is sent, so that both sides notice that the other is gone
+
+
+class Client:
+    """One page: what it is owed, the ticker that it follows, and the last bucket (of which grid) that it has."""
+
+    def __init__(self, ticker: str, since: int, grid_n: int) -> None:
+        self.ticker = ticker
+        self.since = since
+        self.grid_n = grid_n
+        self.pending: dict[str, bytes] = {}
+        self.is_day_due = True
+        self.wake = asyncio.Event()
+
+
+class Stream:
+    """All pages that follow, and the newest frame of each kind."""
+
+    def __init__(self, clients_max: int) -> None:
+        self.clients: set[Client] = set()
+        self.bytes_sent = 0
+        self._clients_max = clients_max
+        self._newest: dict[str, bytes] = {}
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more pages may follow."""
+        return len(self.clients) >= self._clients_max
+
+    @property
+    def tickers(self) -> set[str]:
+        """The tickers that somebody follows."""
+        return {client.ticker for client in self.clients}
+
+    def push(self, kind: str, body: bytes) -> None:
+        """Send a kind's newest message to every page, unless it says what the last one said."""
+        frame = _frame(kind, body)
+        if self._newest.get(kind) == frame:
+            return
+        self._newest[kind] = frame
+        for client in self.clients:
+            if _is_of(kind, client.ticker):
+                client.pending[kind] = frame
+                client.wake.set()
+
+    def push_day(self, ticker: str) -> None:
+        """Tell the pages that follow a ticker that its day has gone on."""
+        for client in self.clients:
+            if client.ticker == ticker:
+                client.is_day_due = True
+                client.wake.set()
+
+    async def follow(self, client: Client, view: View) -> AsyncIterator[bytes]:
+        """Yield what a page is owed, the whole of what is known first, until it goes."""
+        client.pending = {kind: frame for kind, frame in self._newest.items() if _is_of(kind, client.ticker)}
+        client.wake.set()
+        self.clients.add(client)
+        try:
+            yield b"retry: 1000\n\n"
+            while True:
+                try:
+                    await asyncio.wait_for(client.wake.wait(), QUIET_S)
+                except TimeoutError:
+                    yield _frame("alive", b"{}")
+                    continue
+                client.wake.clear()
+                out = b"".join(client.pending.values()) + _day_frame(client, view.days)
+                client.pending = {}
+                self.bytes_sent += len(out)
+                yield out
+                await asyncio.sleep(FLUSH_EVERY_S)
+        finally:
+            self.clients.discard(client)
+
+
+def push_chart(view: View, stream: Stream, ticker: str) -> None:
+    """Push what a chart of a ticker needs besides its buckets: entries and exits, and the newest reading."""
+    stream.push(f"marks:{ticker}", orjson.dumps(view.marks_of(ticker)))
+    reading = view.reading(ticker)
+    if reading is not None:
+        stream.push(f"reading:{ticker}", reading.model_dump_json().encode())
+
+
+def _day_frame(client: Client, days: dict[str, GammaDay]) -> bytes:
+    day = days.get(client.ticker)
+    if not client.is_day_due or day is None:
+        return b""
+    client.is_day_due = False
+    news = day.news(client.since, client.grid_n)
+    client.since, client.grid_n = day.last, day.grid_n
+    return _frame("day", orjson.dumps(news))
+
+
+def _is_of(kind: str, ticker: str) -> bool:
+    """Return whether a kind of message concerns who follows a ticker (`marks:SPX` concerns SPX alone)."""
+    return ":" not in kind or kind.partition(":")[2] == ticker
+
+
+def _frame(kind: str, body: bytes) -> bytes:
+    return b"event: " + kind.encode() + b"\ndata: " + masked(body) + b"\n\n"
