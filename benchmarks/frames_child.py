@@ -26,9 +26,8 @@ from domain.units import Ticks, Utc
 from gateways.gexbot import codec
 from gateways.gexbot.hub_port import SUBPROTOCOL
 
-AT_UTC = Utc(1_795_188_600 * SECOND)  # 10:30 in New York, after the opening; all frames carry it, so that all count
-    1_795_188_600 * SECOND
-)  # 10:30 in New York, well after the opening; every frame carries the same one, so that all of them count
+# 10:30 in New York, after the opening; every frame carries this instant, so that all of them count.
+AT_UTC = Utc(1_795_188_600 * SECOND)
 AT_ONCE = 16
 
 
