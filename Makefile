@@ -15,7 +15,7 @@ run: $(VENV)/.ready            ## the demo day, from market to money
 	$(PY) main.py run --profile demo
 
 test: $(VENV)/.ready $(CLIENTS)/.ready  ## all tests, foreign clients of the simulated gateway included
-	$(PY) -m pytest -n 2 --dist loadfile
+	$(PY) -m pytest -n 3 --dist loadfile
 
 quick: $(VENV)/.ready          ## the pure rooms and the rules of the code itself, in seconds
 	$(PY) -m pytest tests/domain tests/actors tests/house -m "not slow"

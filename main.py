@@ -31,7 +31,7 @@ from actors.position import PositionActor
 from actors.quotes import QuotesActor
 from actors.reading import ReadingActor
 from actors.risk import RiskActor
-from actors.series import SeriesActor
+from actors.series import Line, SeriesActor
 from actors.session import SessionActor
 from actors.warehouse import WarehouseActor
 from actors.web import WebActor
@@ -74,6 +74,7 @@ SUBSCRIBERS: Final[Subscribers] = {
     orders.BrokerRefused: ("desk_ledger", "kill", "notifier"),
     risk.KillRaised: ("risk", "ibkr", "positions", "notifier"),
     risk.KillLowered: ("risk", "ibkr", "positions", "notifier"),
+    risk.DaySettled: ("notifier",),
     # market data
     market.BucketDue: ("hubs", "readings"),
     market.RowsArrived: ("reading:{ticker}",),
@@ -89,6 +90,7 @@ SUBSCRIBERS: Final[Subscribers] = {
     market.SpreadsRead: ("kill",),
     market.QuotesSampled: ("series",),
     market.ChainRead: ("series",),
+    market.BarsArrived: ("series",),
     # from a reading to an entry
     signals.FeaturesComputed: ("lanes:{ticker}", "series", "web"),
     signals.SignalRaised: ("risk",),
@@ -113,7 +115,7 @@ SUBSCRIBERS: Final[Subscribers] = {
 RECORD_ONLY: Final[frozenset[type[Event]]] = frozenset({signals.AlertRaised, signals.NotEvaluated})
 
 MarketStore = WarehouseStore[market.StoreBucket, market.BucketStored | market.BucketNotStored]
-LineStore = SeriesStore[signals.FeaturesComputed | market.QuotesSampled | market.ChainRead, ReadingRestored]
+LineStore = SeriesStore[Line, ReadingRestored]
 
 _PLAIN = Policy()
 _MONEY = Policy(end_on_spent_budget=True)  # without it positions would be unattended: start the whole process again

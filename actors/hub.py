@@ -33,6 +33,7 @@ from supervision.turn import Turn
 
 NOT_SEALED = "hub port silent"
 GROUPS_NAMED = 6  # in one alarm
+NOTES_NAMED = 3
 POLLED = "rest_"  # begins the codes of what polling met
 EXPECTED = frozenset(("opening", "stale", "clipped"))  # the vendor's own ways: counted, and no news
 EARLY_MS = -5_000  # no frame comes before it is made
@@ -327,6 +328,8 @@ def on_sealed(hub: Wiring, turn: Turn[HubState], sealed: market.BucketSealed) ->
     Every row that is on record in the trace is stored: the warehouse keeps a bucket that it has already only once.
     """
     state, bucket_utc = turn.state, sealed.bucket_utc
+    if sealed.bars:
+        turn.publish(market.BarsArrived(hub=hub.hub, at_utc=turn.now, bars=sealed.bars))
     if bucket_utc <= state.closed_utc:
         if sealed.rows.rows:
             store(turn, as_late(sealed), hub.rules)
@@ -338,6 +341,9 @@ def on_sealed(hub: Wiring, turn: Turn[HubState], sealed: market.BucketSealed) ->
     hand_on(hub, turn, sealed)
     store(turn, sealed, hub.rules)
     store_earlier(turn, sealed)
+    if sealed.notes:
+        more = f" And {len(sealed.notes) - NOTES_NAMED} more." if len(sealed.notes) > NOTES_NAMED else ""
+        publish_alarm(turn, "notes", " ".join(sealed.notes[:NOTES_NAMED]) + more)
     if not watch_clock(hub, turn, sealed):
         watch_silence(hub, turn, sealed)
         report_refused(turn, sealed)

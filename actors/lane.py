@@ -7,10 +7,12 @@ look at the session's stored readings once more, in silence.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
 
 import msgspec
+from msgspec.structs import replace
 
 from config.settings import Settings
 from domain.limits import StrategyRules
@@ -18,12 +20,20 @@ from domain.session.phases import EVALUATED, Phase
 from domain.signals.alert import Alert, AlertKey
 from domain.signals.alerts import EVALUATORS
 from domain.signals.evaluator import AlertTerms, Evaluator, EvaluatorState, Reading
+from domain.signals.offer import SOURCE as OUTSIDE
+from domain.signals.offer import Offer, OfferRefused, Place, Refusal, alert_of
 from domain.signals.strategies import intent_of
 from domain.units import Utc
 from messages import entries, lifecycle, session, signals
 from messages.restored import LaneRestored
 from supervision.actor import Actor
 from supervision.turn import Turn
+
+OFFERS_KEPT: Final = 50
+BUCKET_TAKEN: Final = Refusal(
+    OfferRefused.BUCKET_TAKEN, "An offer of this kind was taken in these 30 s already; one of a bucket counts."
+)
+ID_REUSED: Final = Refusal(OfferRefused.ID_REUSED, "This id names another offer already; give it an id of its own.")
 
 Inbox = (
     lifecycle.Started
@@ -34,7 +44,18 @@ Inbox = (
     | signals.PromotionChanged
     | entries.EntryDenied
     | entries.EntryHandedOver
+    | signals.OfferSignal
 )
+
+
+class Offered(msgspec.Struct, frozen=True):
+    """An offer from outside on its way to the ledger, or there: what was asked, by whom, and its alert."""
+
+    offer_id: str
+    offer: Offer
+    reply_to: str
+    alert: Alert
+    is_recorded: bool = False
 
 
 class LaneState(msgspec.Struct):
@@ -42,6 +63,7 @@ class LaneState(msgspec.Struct):
 
     `watches` are the evaluators' states, in their order; `bucket_utc` is the last bucket judged; `pending` are alerts
     on their way to the ledger; `promoted` are `kind-version` names; `last_answer` is what became of the last signal.
+    Of the lanes for signals from outside: `seen` is the newest reading, `offers` are the last that became alerts.
     """
 
     watches: tuple[EvaluatorState, ...]
@@ -51,6 +73,8 @@ class LaneState(msgspec.Struct):
     promoted: tuple[str, ...] = ()
     last_direction: int | None = None
     last_answer: str | None = None
+    seen: signals.FeaturesComputed | None = None
+    offers: tuple[Offered, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +89,7 @@ class Wiring:
     ticker: str
     evaluators: tuple[Evaluator[Any, Any], ...]
     strategy: StrategyRules
+    kinds: Mapping[str, int]  # that may be offered from outside, with their versions
 
 
 class LaneActor(Actor[LaneState, Inbox]):
@@ -74,7 +99,8 @@ class LaneActor(Actor[LaneState, Inbox]):
         super().__init__(name)
         _, source, ticker = name.split(":")
         evaluators = tuple(EVALUATORS[kind](settings.alert_rules[kind]) for kind in settings.alerts[source])
-        self._wiring = Wiring(name, source, ticker, evaluators, settings.strategies[source])
+        kinds = settings.outside.kinds if source == OUTSIDE else {}
+        self._wiring = Wiring(name, source, ticker, evaluators, settings.strategies[source], kinds)
 
     def initial(self) -> LaneState:
         """Arm from nothing."""
@@ -92,6 +118,7 @@ class LaneActor(Actor[LaneState, Inbox]):
             case signals.ReadingsRead():
                 look_again(self._wiring, turn.state, message)
             case signals.AlertRecorded():
+                answer_offer(turn, message)
                 on_alert_recorded(self._wiring, turn, message.alert_id)
             case signals.PromotionChanged():
                 on_promotion(self._wiring, turn, message)
@@ -99,6 +126,8 @@ class LaneActor(Actor[LaneState, Inbox]):
                 turn.state.last_answer = f"{message.key.alert_id} {message.code}"
             case entries.EntryHandedOver():
                 turn.state.last_answer = f"{message.key.alert_id} {message.leg.order_ref}"
+            case signals.OfferSignal():
+                on_offer(self._wiring, turn, message)
             case _:
                 assert_never(message)
 
@@ -144,6 +173,8 @@ def on_features(lane: Wiring, turn: Turn[LaneState], seen: signals.FeaturesCompu
     if seen.bucket_utc <= state.bucket_utc:
         return
     state.bucket_utc = seen.bucket_utc
+    if lane.kinds:
+        state.seen = seen
     if state.phase not in EVALUATED:
         phase = "not known" if state.phase is None else state.phase.value
         for evaluator in lane.evaluators:
@@ -166,8 +197,7 @@ def record(
     lane: Wiring, turn: Turn[LaneState], evaluator: Evaluator[Any, Any], seen: signals.FeaturesComputed,
     terms: AlertTerms,
 ) -> None:  # fmt: skip
-    """Have an alert recorded with what was seen; an opposite one turns positions at once, without waiting for that."""
-    state = turn.state
+    """Have what an evaluator has found recorded as an alert."""
     alert = Alert(
         key=AlertKey(lane.source, lane.ticker, evaluator.kind, evaluator.rules.version, seen.bucket_utc),
         direction=terms.direction,
@@ -175,9 +205,18 @@ def record(
         target_ticks=terms.target_ticks,
         stop_ticks=terms.stop_ticks,
         horizon_ms=terms.horizon_ms,
-        is_shadow=evaluator.version_name not in state.promoted,
+        is_shadow=evaluator.version_name not in turn.state.promoted,
         raised_utc=turn.now,
     )
+    record_alert(lane, turn, alert, seen, terms.thresholds)
+
+
+def record_alert(
+    lane: Wiring, turn: Turn[LaneState], alert: Alert, seen: signals.FeaturesComputed,
+    thresholds: tuple[tuple[str, float], ...],
+) -> None:  # fmt: skip
+    """Have an alert recorded with what was seen; an opposite one turns positions at once, without waiting for that."""
+    state = turn.state
     turn.tell(
         "ledger",
         signals.RecordAlert(
@@ -186,13 +225,13 @@ def record(
             features=seen.features,
             forces=seen.forces,
             alignment=seen.alignment,
-            thresholds=terms.thresholds,
+            thresholds=thresholds,
         ),
     )
     if not alert.is_shadow and state.last_direction == -alert.direction:
         turn.publish(
             signals.ReversalRaised(
-                source=lane.source, ticker=lane.ticker, direction=alert.direction, bucket_utc=seen.bucket_utc
+                source=lane.source, ticker=lane.ticker, direction=alert.direction, bucket_utc=alert.key.bucket_utc
             )
         )
     state.pending = (*state.pending, alert)
@@ -206,6 +245,73 @@ def on_alert_recorded(lane: Wiring, turn: Turn[LaneState], alert_id: str) -> Non
     for alert in recorded:
         turn.publish(signals.SignalRaised(intent=intent_of(alert, lane.source, lane.strategy)))
         turn.publish(signals.AlertRaised(alert=alert))
+
+
+def on_offer(lane: Wiring, turn: Turn[LaneState], asked: signals.OfferSignal) -> None:
+    """Have a signal from outside recorded as an alert, or say why not; a repeated offer gets the same answer."""
+    state = turn.state
+    known = next((known for known in state.offers if known.offer_id == asked.offer_id), None)
+    if known is not None and known.offer != asked.offer:
+        deny(turn, asked, ID_REUSED)
+        return
+    if known is not None:
+        if known.is_recorded:
+            turn.report(asked.reply_to, taken(known))
+        else:
+            keep_offer(state, replace(known, reply_to=asked.reply_to))
+        return
+    if turn.now > asked.expires_utc:
+        deny(turn, asked, Refusal(OfferRefused.EXPIRED, "The offer came after its expiry; offer it afresh."))
+        return
+    seen = state.seen
+    found = alert_of(asked.offer, Place(
+        ticker=lane.ticker, kinds=lane.kinds, phase=state.phase, spot=None if seen is None else seen.spot,
+        seen_utc=None if seen is None else seen.bucket_utc, promoted=state.promoted, now=turn.now,
+    ))  # fmt: skip
+    if isinstance(found, Refusal):
+        deny(turn, asked, found)
+        return
+    if any(other.alert.key == found.key for other in state.offers):
+        deny(turn, asked, BUCKET_TAKEN)
+        return
+    assert seen is not None  # without a reading `alert_of` refuses
+    keep_offer(state, Offered(asked.offer_id, asked.offer, asked.reply_to, found))
+    record_alert(lane, turn, found, seen, ())
+
+
+def answer_offer(turn: Turn[LaneState], recorded: signals.AlertRecorded) -> None:
+    """Answer the offer that an alert came of; where the ledger had another of its bucket, that one stands."""
+    known = next((known for known in turn.state.offers if known.alert.key.alert_id == recorded.alert_id), None)
+    if known is None or known.is_recorded:
+        return
+    if recorded.is_new:
+        keep_offer(turn.state, replace(known, is_recorded=True))
+        turn.report(known.reply_to, taken(known))
+        return
+    turn.state.offers = tuple(other for other in turn.state.offers if other != known)
+    turn.state.pending = tuple(alert for alert in turn.state.pending if alert.key != known.alert.key)
+    turn.report(
+        known.reply_to,
+        signals.OfferDenied(offer_id=known.offer_id, code=BUCKET_TAKEN.code, detail=BUCKET_TAKEN.detail),
+    )
+
+
+def deny(turn: Turn[LaneState], asked: signals.OfferSignal, refusal: Refusal) -> None:
+    """Say why an offer became no alert."""
+    denied = signals.OfferDenied(offer_id=asked.offer_id, code=refusal.code, detail=refusal.detail)
+    turn.report(asked.reply_to, denied)
+
+
+def taken(known: Offered) -> signals.OfferTaken:
+    """Return what is answered to an offer that is on record."""
+    alert = known.alert
+    return signals.OfferTaken(offer_id=known.offer_id, alert_id=alert.key.alert_id, is_shadow=alert.is_shadow)
+
+
+def keep_offer(state: LaneState, offered: Offered) -> None:
+    """Remember an offer as the newest, in the place of what was known of it."""
+    others = tuple(known for known in state.offers if known.offer_id != offered.offer_id)
+    state.offers = (*others, offered)[-OFFERS_KEPT:]
 
 
 def on_promotion(lane: Wiring, turn: Turn[LaneState], changed: signals.PromotionChanged) -> None:

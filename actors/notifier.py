@@ -1,6 +1,6 @@
 """The notifier: turns what happens into lines for people, never in the trading path.
 
-On a crash it forgets which alarms were announced lately, so a repeated one is announced once more.
+On a crash it forgets which alarms were announced lately and which hubs are up, so that is announced once more.
 """
 
 from __future__ import annotations
@@ -12,16 +12,21 @@ import msgspec
 
 from config.settings import Settings
 from domain.alarm import Severity
-from domain.instants import SECOND, exchange_clock
+from domain.instants import SECOND, exchange_clock, session_of
 from domain.instruments import Contract
-from domain.position.cycle import NO_FILL
+from domain.position.cycle import NO_FILL, ExitReason
 from domain.position.day import DayMark
 from domain.risk.kill import KillLevel
 from domain.session import calendar
 from domain.session.modes import Mode
 from domain.session.phases import Phase
 from domain.signals.alert import AlertKey
+from domain.tax.choices import Window, wash_note
+from domain.tax.lots import security_of
+from domain.tax.rules import TaxRules
+from domain.tax.wash import WINDOW
 from domain.units import Cents, Utc
+from domain.wording import measure_text, reasons_text, usd_text
 from messages import broker, entries, lifecycle, market, operator, orders, positions, risk, session
 from supervision.actor import Actor
 from supervision.turn import Turn
@@ -49,6 +54,7 @@ Inbox = (
     | session.ModeChanged
     | risk.KillRaised
     | risk.KillLowered
+    | risk.DaySettled
     | market.HubUp
     | market.HubDown
     | Trade
@@ -80,9 +86,14 @@ class Announced(msgspec.Struct, frozen=True):
 
 
 class NotifierState(msgspec.Struct):
-    """The alarms announced so far, one a key."""
+    """The alarms announced so far, one a key; the sessions of hubs (hub, key number) that people know to be up.
+
+    `losses` are those of this run with live money, for the note on wash sales.
+    """
 
     alarms: tuple[Announced, ...] = ()
+    up: tuple[tuple[str, int], ...] = ()
+    losses: tuple[Window, ...] = ()
 
 
 class Line(NamedTuple):
@@ -99,6 +110,7 @@ class NotifierActor(Actor[NotifierState, Inbox]):
     def __init__(self, name: str, settings: Settings) -> None:
         super().__init__(name)
         self._closed_dates = settings.day.closed_dates
+        self._tax = settings.tax if settings.trading_mode == "live" else None  # other money is no tax matter
 
     def initial(self) -> NotifierState:
         """Nothing announced."""
@@ -117,7 +129,11 @@ class NotifierActor(Actor[NotifierState, Inbox]):
                 ))  # fmt: skip
             case session.PhaseChanged():
                 announce(turn, phase_line(message, self._closed_dates))
-            case session.ModeChanged() | risk.KillRaised() | risk.KillLowered() | market.HubUp() | market.HubDown():
+            case market.HubUp() | market.HubDown():
+                on_hub(turn, message)
+            case risk.DaySettled():
+                announce(turn, Line("day", Severity.INFO, day_text(message)))
+            case session.ModeChanged() | risk.KillRaised() | risk.KillLowered():
                 announce(turn, line_of_state(message))
             case (
                 entries.EntryHandedOver()
@@ -133,6 +149,8 @@ class NotifierActor(Actor[NotifierState, Inbox]):
                 | positions.HoldingsChecked()
             ):
                 announce(turn, line_of_trade(message))
+                if self._tax is not None:
+                    announce(turn, wash_line(turn, self._tax, message))
             case _:
                 assert_never(message)
 
@@ -159,13 +177,45 @@ def on_alarm(turn: Turn[NotifierState], alarm: operator.Alarm) -> None:
     announce(turn, Line("alarm", alarm.severity, f"[{alarm.key}] {alarm.text}{repeats}"))
 
 
+def on_hub(turn: Turn[NotifierState], news: market.HubUp | market.HubDown) -> None:
+    """Announce a hub that came or went; one whose session a new address replaced was there all the time."""
+    its = news.hub, news.key_n
+    was_up = its in turn.state.up
+    others = tuple(session for session in turn.state.up if session != its)
+    match news:
+        case market.HubUp():
+            turn.state.up = (*others, its)
+            if not was_up or news.recovered:
+                recovered = " (recovered)" if news.recovered else ""
+                announce(turn, Line("feed", Severity.INFO, f"Hub {news.hub} connected{recovered}"))
+        case market.HubDown():
+            turn.state.up = others
+            text = f"Hub {news.hub} disconnected: {news.cause}. Retrying"
+            announce(turn, Line("feed", Severity.WARNING, text))
+        case _:
+            assert_never(news)
+
+
+def wash_line(turn: Turn[NotifierState], rules: TaxRules, message: Trade) -> Line | None:
+    """Remember a loss, and return the note on an entry that puts losses off; a note, never a gate."""
+    today = session_of(turn.now)
+    match message:
+        case positions.PositionClosed() if not message.is_correction and message.realised_cents < 0:
+            loss = Window(security_of(message.ref.contract), today, today + WINDOW, Cents(-message.realised_cents))
+            turn.state.losses = (*(known for known in turn.state.losses if known.until >= today), loss)
+        case entries.EntryHandedOver():
+            note = wash_note(turn.state.losses, security_of(message.leg.contract), today, rules)
+            return None if note is None else Line("entry", Severity.INFO, note)
+        case _:
+            pass
+    return None
+
+
 # -- lines --------------------------------------------------------------------------------------
 
 
-def line_of_state(
-    message: session.ModeChanged | risk.KillRaised | risk.KillLowered | market.HubUp | market.HubDown,
-) -> Line | None:
-    """Return the line of a change of mode, kill level or feed."""
+def line_of_state(message: session.ModeChanged | risk.KillRaised | risk.KillLowered) -> Line | None:
+    """Return the line of a change of mode or kill level."""
     match message:
         case session.ModeChanged():
             severity = Severity.WARNING if message.mode is Mode.DEGRADED else Severity.INFO
@@ -175,11 +225,6 @@ def line_of_state(
         case risk.KillLowered():
             # without a reason the level is as it always was: nobody lowered it
             return Line("kill", Severity.WARNING, kill_text(message)) if message.reason else None
-        case market.HubUp():
-            recovered = " (recovered)" if message.recovered else ""
-            return Line("feed", Severity.INFO, f"Hub {message.hub} connected{recovered}")
-        case market.HubDown():
-            return Line("feed", Severity.WARNING, f"Hub {message.hub} disconnected: {message.cause}. Retrying")
         case _:
             assert_never(message)
 
@@ -260,10 +305,8 @@ def approved_text(handed_over: entries.EntryHandedOver) -> str:
 def refused_text(denied: entries.EntryDenied) -> str:
     """Return which signal was refused, and the code with what was measured."""
     finding = denied.verdict.finding
-    measure = ""
-    if finding.measured is not None and finding.limit is not None:
-        measure = f" ({finding.measured:g} against {finding.limit:g} {finding.unit}".rstrip() + ")"
-    return f"Refused: {signal_text(denied.key)}: {denied.code.value}{measure}"
+    measure = measure_text(finding.measured, finding.limit, finding.unit)
+    return f"Refused: {signal_text(denied.key)}: {denied.code.value}{f' ({measure})' if measure else ''}"
 
 
 def fill_text(fill: positions.FillBooked) -> str:
@@ -273,10 +316,26 @@ def fill_text(fill: positions.FillBooked) -> str:
 
 
 def closed_text(closed: positions.PositionClosed) -> str:
-    """Return what was closed, why, and its result net of fees."""
-    why = closed.reason.value if closed.reason is not None else closed.end.value
-    result = f"{closed.realised_cents / 100:+,.2f}"
-    return f"Closed {closed.opened_qty} {short(closed.ref.contract)} ({why}): {result} net"
+    """Return what was closed, why (of each part), and its result net of fees."""
+    first = (ExitReason.TAKE_PROFIT,) if closed.took_part else ()
+    why = reasons_text(reason.value for reason in (*first, closed.reason or closed.end))
+    sign = "+" if closed.realised_cents >= 0 else ""
+    return (
+        f"Closed {closed.opened_qty} {short(closed.ref.contract)} ({why}): {sign}{usd_text(closed.realised_cents)} net"
+    )
+
+
+def day_text(settled: risk.DaySettled) -> str:
+    """Return the day in one line: result, trades, largest fall."""
+    day = settled.summary
+    if not day.trades:
+        return f"Day {settled.session}: no trades"
+    sign = "+" if day.realised_cents >= 0 else ""
+    return (
+        f"Day {settled.session}: {sign}{usd_text(day.realised_cents)} net of {usd_text(day.fees_cents)} fees,"
+        f" {day.trades} trade{'s' * (day.trades != 1)} ({day.wins} won, {day.losses} lost),"
+        f" largest fall {usd_text(day.drawdown_cents)}"
+    )
 
 
 def signal_text(key: AlertKey) -> str:
@@ -287,8 +346,3 @@ def signal_text(key: AlertKey) -> str:
 def short(contract: Contract) -> str:
     """Return a contract of today without its date, as `SPXW 5890P`."""
     return f"{contract.trading_class} {contract.strike_ticks / 100:g}{contract.right.value}"
-
-
-def usd(cents: Cents) -> str:
-    """Return money for people, as `1,960.00`."""
-    return f"{cents / 100:,.2f}"

@@ -4,6 +4,9 @@ Raise and flatten go to their owner first and are recorded after; a resume is re
 withdrawal is durable first and in force after. A repeated id gets the old
 answer, or waits for it; after a restart of this actor old answers are not known, and only the expiry of a command stops
 it from being carried out again (a raise twice is harmless, a resume names its level).
+
+An id that names another command is refused. A raise (kill, flatten) never is: it goes out under an id of its own, and
+once more where a resume came after it.
 """
 
 from __future__ import annotations
@@ -12,10 +15,12 @@ from enum import StrEnum
 from typing import assert_never
 
 import msgspec
+from msgspec.structs import replace
 
 from config.settings import Settings
 from domain.instants import MS
 from domain.risk.kill import KillLevel
+from domain.signals.offer import SOURCE as OUTSIDE
 from messages import lifecycle, operator, risk, signals
 from supervision.actor import Actor
 from supervision.turn import Turn
@@ -23,9 +28,9 @@ from supervision.turn import Turn
 KEPT = 200  # commands remembered; a person does not give more in a day
 Kinds = frozenset[tuple[str, str, int]]  # (source, kind, version) that a lane looks for
 Promotion = operator.Promote | operator.Demote
-Order = operator.Kill | operator.Resume | operator.Flatten | Promotion
+Asked = operator.Kill | operator.Resume | operator.Flatten | Promotion
 Answer = operator.CommandDone | operator.CommandDenied
-Inbox = lifecycle.Started | lifecycle.TimerFired | Order | Answer | signals.PromotionRecorded
+Inbox = lifecycle.Started | lifecycle.TimerFired | Asked | Answer | signals.PromotionRecorded
 
 
 class Timer(StrEnum):
@@ -41,17 +46,20 @@ class CommandRefused(StrEnum):
     BAD_LEVEL = "bad_level"
     UNKNOWN_KIND = "unknown_kind"  # no lane of the settings looks for it, in this version
     LEDGER_SILENT = "ledger_silent"  # it could not be recorded in time
+    ID_REUSED = "id_reused"  # its id names another command
 
 
 class Known(msgspec.Struct, frozen=True):
-    """One command: who waits for its answer, and the answer once there is one."""
+    """One command as it came first, who waits for its answer, and the answer once there is one."""
 
-    command_id: str
-    name: str
-    by: str
-    reason: str
+    command: Asked
     waiting: tuple[str, ...]
     answer: Answer | None = None
+
+    @property
+    def command_id(self) -> str:
+        """The command's id."""
+        return self.command.command_id
 
 
 class OperatorState(msgspec.Struct):
@@ -71,7 +79,7 @@ class OperatorActor(Actor[OperatorState, Inbox]):
             (source, kind, settings.alert_rules[kind].version)
             for source in settings.lanes
             for kind in settings.alerts[source]
-        )
+        ) | {(OUTSIDE, kind, version) for kind, version in settings.outside.kinds.items()}
 
     def initial(self) -> OperatorState:
         """Return a state that remembers nothing."""
@@ -101,20 +109,25 @@ class OperatorActor(Actor[OperatorState, Inbox]):
                 assert_never(message)
 
 
-def on_command(turn: Turn[OperatorState], message: Order, kinds: Kinds = frozenset()) -> bool:
+def on_command(turn: Turn[OperatorState], message: Asked, kinds: Kinds = frozenset()) -> bool:
     """Carry a new command to its owner; a repeated one waits for the answer of the first, or gets it.
 
     Returns whether the command is new and not refused; `kinds` are what may be promoted.
     """
+    if isinstance(message, operator.Kill | operator.Flatten):
+        message = replace(message, command_id=own_id(turn.state, message))
     known = find(turn.state, message.command_id)
+    if known is not None and not is_same(known.command, message):
+        report_reused(turn, known, message)
+        return False
     if known is not None and known.answer is not None:
         turn.report(message.reply_to, known.answer)
         return False
     if known is not None:
         if message.reply_to not in known.waiting:
-            keep(turn.state, with_waiting(known, message.reply_to))
+            keep(turn.state, replace(known, waiting=(*known.waiting, message.reply_to)))
         return False
-    command = Known(message.command_id, type(message).__name__.lower(), message.by, message.reason, (message.reply_to,))
+    command = Known(message, (message.reply_to,))
     keep(turn.state, command)
     refusal = refusal_of(turn, message, kinds)
     if refusal is not None:
@@ -137,7 +150,7 @@ def on_command(turn: Turn[OperatorState], message: Order, kinds: Kinds = frozens
     return True
 
 
-def refusal_of(turn: Turn[OperatorState], message: Order, kinds: Kinds) -> operator.CommandDenied | None:
+def refusal_of(turn: Turn[OperatorState], message: Asked, kinds: Kinds) -> operator.CommandDenied | None:
     """Return why a command is not carried to its owner; what makes trading safer is never too late."""
     is_loosening = isinstance(message, operator.Resume | operator.Promote)
     if is_loosening and turn.now > message.expires_utc:
@@ -242,14 +255,15 @@ def on_answer(turn: Turn[OperatorState], message: Answer) -> None:
     record(turn, command, "done" if isinstance(message, operator.CommandDone) else message.code)
     for reply_to in command.waiting:
         turn.report(reply_to, message)
-    keep(turn.state, with_answer(command, message))
+    keep(turn.state, replace(command, waiting=(), answer=message))
 
 
-def record(turn: Turn[OperatorState], command: Known, outcome: str) -> None:
+def record(turn: Turn[OperatorState], known: Known, outcome: str) -> None:
     """Write the audit row."""
+    command = known.command
     row = operator.RecordCommand(
         command_id=command.command_id,
-        name=command.name,
+        name=name_of(command),
         by=command.by,
         reason=command.reason,
         outcome=outcome,
@@ -272,11 +286,39 @@ def keep(state: OperatorState, command: Known) -> None:
     state.commands = (*others, command)[-KEPT:]
 
 
-def with_waiting(known: Known, reply_to: str) -> Known:
-    """Return a command for whose answer one more waits."""
-    return Known(known.command_id, known.name, known.by, known.reason, (*known.waiting, reply_to))
+def is_same(one: Asked, other: Asked) -> bool:
+    """Return whether two commands ask for the same; who waits, and until when it is asked, is nothing of that."""
+    return type(one) is type(other) and one == replace(other, reply_to=one.reply_to, expires_utc=one.expires_utc)
 
 
-def with_answer(known: Known, answer: Answer) -> Known:
-    """Return a command with its answer; nobody waits any more."""
-    return Known(known.command_id, known.name, known.by, known.reason, (), answer)
+def own_id(state: OperatorState, message: operator.Kill | operator.Flatten) -> str:
+    """Return the id that a raise goes by: its own, or one made of it where that names something else or is undone."""
+    command_id = message.command_id
+    while (known := find(state, command_id)) is not None:
+        if is_same(known.command, replace(message, command_id=command_id)) and not is_undone(state, known):
+            break
+        command_id += "+"
+    return command_id
+
+
+def is_undone(state: OperatorState, known: Known) -> bool:
+    """Return whether a resume was carried out after a command was answered (the newest stand last)."""
+    later = state.commands[state.commands.index(known) + 1 :]
+    return known.answer is not None and any(
+        isinstance(after.command, operator.Resume) and isinstance(after.answer, operator.CommandDone) for after in later
+    )
+
+
+def name_of(command: Asked) -> str:
+    """Return the name that a command goes by on record."""
+    return type(command).__name__.lower()
+
+
+def report_reused(turn: Turn[OperatorState], known: Known, message: Asked) -> None:
+    """Refuse a command whose id names another; the record of that one stands."""
+    detail = (
+        f"The id {message.command_id!r} names another command already ({name_of(known.command)} by"
+        f" {known.command.by}); give this {name_of(message)} an id of its own."
+    )
+    denied = operator.CommandDenied(command_id=message.command_id, code=CommandRefused.ID_REUSED, detail=detail)
+    turn.report(message.reply_to, denied)

@@ -15,6 +15,9 @@ import msgspec
 from msgspec.structs import replace
 
 from config.settings import Settings
+from domain.features import frames
+from domain.features.evidence import evidence_of
+from domain.features.measures import with_measures
 from domain.instants import session_of
 from domain.options.profile import Row
 from domain.session import calendar
@@ -55,7 +58,7 @@ class OpenBucket(msgspec.Struct, frozen=True):
 
 
 class ReadingState(msgspec.Struct):
-    """Buckets being joined, ascending; the session's window of snapshots, newest last."""
+    """Buckets being joined, ascending; the session's window of snapshots, newest last; `rows` holds its numbers."""
 
     open: tuple[OpenBucket, ...] = ()
     closed_utc: Utc = Utc(0)
@@ -63,6 +66,7 @@ class ReadingState(msgspec.Struct):
     day: TradingDay | None = None
     reading_n: int = 0
     window: tuple[Snapshot, ...] = ()
+    rows: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +129,7 @@ def take_up(reading: Wiring, state: ReadingState, started: lifecycle.Started) ->
         return
     begin_session(reading, state, known.session)
     state.window = known.window
+    state.rows = frames.packed(known.window)
     state.reading_n = known.reading_n
     state.closed_utc = known.window[-1].bucket_utc
 
@@ -165,7 +170,9 @@ def close(reading: Wiring, turn: Turn[ReadingState], bucket: OpenBucket) -> None
     state.closed_utc = bucket.bucket_utc
     if state.day is None:
         return
-    snapshot = features.reduced(bucket.bucket_utc, bucket.rows)
+    snapshot = with_measures(features.reduced(bucket.bucket_utc, bucket.rows), bucket.rows, state.day)
+    last_utc = state.window[-1].bucket_utc if state.window else None
+    state.rows = frames.appended(state.rows, last_utc, snapshot)
     state.window = features.appended(state.window, snapshot)
     state.reading_n += 1
     values = features.compute(state.window, state.day)
@@ -184,6 +191,7 @@ def close(reading: Wiring, turn: Turn[ReadingState], bucket: OpenBucket) -> None
             zero_gamma=snapshot.zero_gamma,
             is_complete=reading.is_complete(bucket),
             snapshot=snapshot,
+            evidence=evidence_of(frames.live(state.rows, bucket.bucket_utc, state.day)),
         )
     )
 
@@ -196,6 +204,7 @@ def begin_session(reading: Wiring, state: ReadingState, today: date) -> None:
     state.day = calendar.day(today, reading.closed_dates)
     state.reading_n = 0
     state.window = ()
+    state.rows = b""
 
 
 def _is_open(turn: Turn[ReadingState], bucket_utc: Utc) -> bool:

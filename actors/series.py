@@ -19,7 +19,7 @@ from messages.restored import ReadingRestored
 from supervision.actor import IoActor
 from supervision.turn import Turn
 
-Line = signals.FeaturesComputed | market.QuotesSampled | market.ChainRead
+Line = signals.FeaturesComputed | market.QuotesSampled | market.ChainRead | market.BarsArrived
 Store = SeriesStore[Line, ReadingRestored]
 Inbox = (
     lifecycle.Started
@@ -29,6 +29,7 @@ Inbox = (
     | signals.RequestReadings
     | market.QuotesSampled
     | market.ChainRead
+    | market.BarsArrived
     | session.PhaseChanged
 )
 
@@ -71,7 +72,7 @@ class SeriesActor(IoActor[Inbox]):
                 turn.arm(Timer.SEAL, turn.now + _SEAL_NS)
                 if self._store.in_hand:
                     turn.arm(Timer.FLUSH, turn.now)
-            case signals.FeaturesComputed() | market.QuotesSampled() | market.ChainRead():
+            case signals.FeaturesComputed() | market.QuotesSampled() | market.ChainRead() | market.BarsArrived():
                 if not self._store.in_hand:
                     turn.arm(Timer.FLUSH, turn.now + _FLUSH_NS)
                 self._store.take(message)

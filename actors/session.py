@@ -70,7 +70,9 @@ class SessionActor(Actor[SessionState, Inbox]):
         """Follow the calendar; every timer says only that it is worth looking at the clock."""
         match message:
             case lifecycle.Started():
-                look_at_clock(self._wiring, turn)
+                # What was due when this actor crashed still is; what ended before the process began is nobody's.
+                seen_from_utc = turn.now - self._wiring.grace_ns if message.incarnation > 1 else turn.now
+                look_at_clock(self._wiring, turn, Utc(seen_from_utc))
             case lifecycle.TimerFired():
                 match Timer(message.kind):
                     case Timer.PHASE:
@@ -85,12 +87,15 @@ class SessionActor(Actor[SessionState, Inbox]):
                 assert_never(message)
 
 
-def look_at_clock(wiring: Wiring, turn: Turn[SessionState]) -> None:
-    """Publish the phase where it or the date has changed, and flatten where the flatten time has come."""
+def look_at_clock(wiring: Wiring, turn: Turn[SessionState], seen_from_utc: Utc | None = None) -> None:
+    """Publish the phase where it or the date has changed, and flatten where the flatten time has come.
+
+    `seen_from_utc`: since when buckets count; `None`: since now.
+    """
     state, today = turn.state, session_of(turn.now)
     is_new_date = today != state.session
     if is_new_date:
-        open_date(wiring, turn, today)
+        open_date(wiring, turn, today, turn.now if seen_from_utc is None else seen_from_utc)
     phase = calendar.phase_at(state.day, turn.now, wiring.rules)
     turn.arm(Timer.PHASE, next_change(wiring, state, today, turn.now))
     if phase == state.phase and not is_new_date:
@@ -101,14 +106,13 @@ def look_at_clock(wiring: Wiring, turn: Turn[SessionState]) -> None:
         turn.tell("positions", positions.FlattenPosition(reason=ExitReason.EOD))
 
 
-def open_date(wiring: Wiring, turn: Turn[SessionState], today: date) -> None:
-    """Begin a date: of its buckets those count that are not due yet."""
+def open_date(wiring: Wiring, turn: Turn[SessionState], today: date, seen_from_utc: Utc) -> None:
+    """Begin a date: of its buckets those count that were not over at an instant."""
     state = turn.state
     state.session = today
     state.day = calendar.day(today, wiring.rules.closed_dates)
     state.phase = None
-    not_due_utc = bucket_of(turn.now - wiring.grace_ns)
-    state.next_bucket_utc = Utc(0) if state.day is None else max(state.day.open_utc, not_due_utc)
+    state.next_bucket_utc = Utc(0) if state.day is None else max(state.day.open_utc, bucket_of(seen_from_utc))
     arm_bucket(wiring, turn)
 
 

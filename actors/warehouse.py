@@ -9,7 +9,7 @@ its own: what is in hand belongs to the store and survives an incarnation.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import assert_never
+from typing import Final, assert_never
 
 from domain.alarm import Severity
 from domain.instants import MINUTE, SECOND
@@ -22,6 +22,8 @@ from supervision.turn import Turn
 
 Outcome = market.BucketStored | market.BucketNotStored
 Store = WarehouseStore[market.StoreBucket, Outcome]
+
+LAST_ROWS_NS: Final = 15 * SECOND  # after the close the last bucket is due, and what comes late for it
 
 Inbox = lifecycle.Started | lifecycle.TimerFired | market.StoreBucket | session.PhaseChanged
 
@@ -90,7 +92,7 @@ class WarehouseActor(IoActor[Inbox]):
             case session.PhaseChanged():
                 if message.phase is Phase.CLOSED:  # seal the whole day, after what still waits in the mailbox
                     self._closed = message
-                    turn.arm(Timer.SEAL_WHOLE, turn.now + self._poll_every_ns)
+                    turn.arm(Timer.SEAL_WHOLE, turn.now + LAST_ROWS_NS)
             case lifecycle.TimerFired():
                 self._on_timer(turn, Timer(message.kind))
             case _:
@@ -109,6 +111,10 @@ class WarehouseActor(IoActor[Inbox]):
                 if self._store.poll_seal() is None:  # another one is under way
                     turn.arm(Timer.SEAL_WHOLE, turn.now + self._poll_every_ns)
                 else:
+                    if self._store.in_hand:
+                        self._flush(turn)
+                    if self._closed is not None:
+                        self._store.end_day(self._closed.session)
                     self._start_seal(turn, is_whole=True)
             case Timer.POLL_SEAL:
                 self._poll_seal(turn)
@@ -116,7 +122,7 @@ class WarehouseActor(IoActor[Inbox]):
                 assert_never(timer)
 
     def _tell_findings(self, turn: Turn[None]) -> None:
-        """Say once what was wrong with the folders and what was done about it."""
+        """Say once what was wrong with folders or rows, and what was done about it."""
         found = self._store.take_findings()
         if found:
             text = " ".join(found)
@@ -136,6 +142,7 @@ class WarehouseActor(IoActor[Inbox]):
         self._is_disk_told = fault is not None
         for outcome in self._store.flush():
             turn.publish(outcome)
+        self._tell_findings(turn)
         turn.arm(Timer.SHOW, turn.now)
 
     def _poll_seal(self, turn: Turn[None]) -> None:

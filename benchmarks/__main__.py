@@ -34,6 +34,10 @@ NAMES = (
     "wire",
     "kill_nine",
     "chain",
+    "features",
+    "dashboard_load",
+    "first_paint",
+    "full_day",
 )
 RESULTS = Path(__file__).parent / "RESULTS.md"
 

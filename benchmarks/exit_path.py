@@ -20,6 +20,7 @@ import orjson
 from benchmarks.figures import SPREAD, Report, percentile, spread, work_folder
 from benchmarks.order_path import DOWN, UP, close_one
 from benchmarks.rig import Rig
+from supervision.trace import lines_of
 
 TICKS_A_SECOND = 5_000
 RATES = (500, TICKS_A_SECOND)
@@ -122,18 +123,17 @@ def _parts(rig: Rig, trace: Path, measured: Measured) -> dict[int, list[list[int
     to_real = time.time_ns() - rig.clock.now_utc()
     envelopes: dict[int, dict[str, Any]] = {}
     ways: list[list[int]] = []
-    with trace.open("rb") as lines:
-        for line in lines:
-            record = orjson.loads(line)
-            if record["kind"] != "envelope":
-                continue
-            tag = record["message"]["type"]
-            if tag in CAUSES:
-                envelopes[record["seq"]] = record
-            elif tag == "broker.PlaceOrder" and record["to"].startswith("port:"):
-                way = _way(record, envelopes)
-                if way is not None:
-                    ways.append([at + to_real for at in way])
+    for line in lines_of(trace):
+        record = orjson.loads(line)
+        if record["kind"] != "envelope":
+            continue
+        tag = record["message"]["type"]
+        if tag in CAUSES:
+            envelopes[record["seq"]] = record
+        elif tag == "broker.PlaceOrder" and record["to"].startswith("port:"):
+            way = _way(record, envelopes)
+            if way is not None:
+                ways.append([at + to_real for at in way])
     found: dict[int, list[list[int]]] = {}
     for rate, exits in measured.exits.items():
         for one in exits:

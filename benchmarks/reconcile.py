@@ -13,6 +13,7 @@ import orjson
 from benchmarks.figures import SPREAD, Report, percentile, spread, work_folder
 from benchmarks.rig import Rig
 from domain.session.modes import Mode
+from supervision.trace import lines_of
 
 OPEN_ORDERS = 50
 ROUNDS = 12
@@ -66,15 +67,14 @@ def leave_and_drop(rig: Rig, orders: int) -> int:
 def reconciliations(trace: Path) -> list[int]:
     """Return how long each reconciliation took, ns."""
     took, up_utc = [], 0
-    with trace.open("rb") as lines:
-        for line in lines:
-            record = orjson.loads(line)
-            if record["kind"] != "envelope":
-                continue
-            tag = record["message"]["type"]
-            if tag == "broker.LinkUp" and record["to"].startswith("ibkr:"):
-                up_utc = record["sent_utc"]
-            elif tag == "session.ReconcileFinished" and up_utc:
-                took.append(record["sent_utc"] - up_utc)
-                up_utc = 0
+    for line in lines_of(trace):
+        record = orjson.loads(line)
+        if record["kind"] != "envelope":
+            continue
+        tag = record["message"]["type"]
+        if tag == "broker.LinkUp" and record["to"].startswith("ibkr:"):
+            up_utc = record["sent_utc"]
+        elif tag == "session.ReconcileFinished" and up_utc:
+            took.append(record["sent_utc"] - up_utc)
+            up_utc = 0
     return took

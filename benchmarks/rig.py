@@ -33,6 +33,7 @@ from domain.instants import BUCKET_NS, MINUTE, MS, SECOND, at_exchange
 from domain.instruments import Contract, Greeks, Quote, Right, Spot
 from domain.options import black_scholes
 from domain.options.profile import SCALARS, Profile, Row, Rows, Shape
+from domain.ports import Screen
 from domain.risk.desk_view import DeskView
 from domain.session.modes import AccountClass, Mode
 from domain.session.phases import Phase
@@ -64,6 +65,7 @@ SLOW_TICKS = 5  # what is not watched closely is told this many ticks apart
 PREMIUM = 2.475  # of an option at the money, USD
 STALE_NS = 6 * SECOND  # older than `entry.greeks_age_max_ms`
 FLIP_BPS = 40
+PROMOTED = ("GAMMA_FLIP-1",)  # what a flip means to other kinds is judged and recorded, and must not trade before it
 READY_S = 30.0
 
 
@@ -126,7 +128,7 @@ class TimedTrace(FileTrace):
 
     def __init__(self, path: Path, header: Header, clock: MarketClock) -> None:
         self.syncs: list[tuple[str, int, int]] = []
-        super().__init__(path, header, clock)
+        super().__init__(path, header, clock, is_buffered=True)
 
     def sync(self) -> None:
         """Sync, and note how long it took."""
@@ -201,7 +203,13 @@ class Rig:
     """A started tree with its gateway's child process, ready to trade (or to evaluate)."""
 
     def __init__(
-        self, folder: Path, *, rejects: int = 0, has_quotes_port: bool = False, gateway: str = "gateway_child"
+        self,
+        folder: Path,
+        *,
+        rejects: int = 0,
+        has_quotes_port: bool = False,
+        gateway: str = "gateway_child",
+        screen_of: Callable[[Settings], Screen] | None = None,
     ) -> None:
         demo = load_settings(profile="demo").demo
         self.clock = MarketClock.starting(at_exchange(demo.session, START), 1.0)
@@ -217,6 +225,7 @@ class Rig:
         self.commits: list[tuple[int, int]] = []
         self.next_bucket_utc = dict.fromkeys(tickers, self.world.open_utc)
         self._rows = {ticker: _rows_of(self.world, self.settings, ticker) for ticker in tickers}
+        self._screen = None if screen_of is None else screen_of(self.settings)
         self._start(folder, port, has_quotes_port)
 
     def _start(self, folder: Path, port: int, has_quotes_port: bool) -> None:
@@ -224,7 +233,7 @@ class Rig:
         ledgers.mkdir(parents=True)
         run_n = start_run(ledgers, (settings.desk,), self.clock.now_utc())
         for source in settings.lanes:
-            promote(ledgers, settings.promoted, source, "demo", "benchmark", self.clock.now_utc())
+            promote(ledgers, PROMOTED, source, "demo", "benchmark", self.clock.now_utc())
         stores = Stores(
             timed(SharedLedger(ledgers, (settings.desk,)), self.commits),
             timed(
@@ -232,6 +241,7 @@ class Rig:
             ),
             Warehouse(folder / "warehouse"),
             Series(folder / "series", run_n),
+            self._screen,
         )
         header = Header(
             run_n=run_n, session=settings.demo.session.isoformat(), started_utc=self.clock.now_utc(), rate=1.0,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
+from typing import Final
 
 from commands.cli import CommandError
 from commands.folder import settings_of
@@ -13,9 +14,14 @@ from commands.sql import existing
 from domain.instants import session_of
 from storage.aggregates import keep_daily
 from storage.archive import RetentionDays, Unit, archive, clean, retire, units
+from storage.disk_space import disk_text
+from storage.series_reader import LINES, sessions_in
 from storage.targets import Target, TargetError
 from storage.views.database import QueryError
 from supervision.clock import MarketClock
+from supervision.trace import seal
+
+_WRITTEN: Final = timedelta(days=1)  # a supervisor may write to yesterday's trace for a while
 
 
 def act(arguments: Namespace) -> int:
@@ -35,7 +41,7 @@ def act(arguments: Namespace) -> int:
     except (TargetError, QueryError) as error:
         raise CommandError(str(error), 3) from None
     except OSError as error:
-        raise CommandError(f"A file cannot be read or deleted ({error}); look at the disk.", 3) from None
+        raise CommandError(disk_text(error, error.filename or root), 3) from None
     print("\n".join(lines or ["Nothing is stored yet."]))
     return 0
 
@@ -49,7 +55,7 @@ def carry_out(root: Path, target: Target, wanted: date | None, days: RetentionDa
         TargetError, OSError: as `archive`; what was done before is done.
     """
     clean(root)
-    lines = []
+    lines = seal_left(root / "traces", today)
     for unit in units(root):
         if wanted not in (None, unit.session):
             continue
@@ -57,6 +63,18 @@ def carry_out(root: Path, target: Target, wanted: date | None, days: RetentionDa
             lines.append(f"{unit.name}: not archived ({unit.unfinished}).")
             continue
         lines.append(f"{unit.name}: {_done(root, unit, target, days, today)}")
+    return lines
+
+
+def seal_left(traces: Path, today: date) -> list[str]:
+    """Compress the traces of killed runs, which nobody writes two days later, and say of which that failed."""
+    lines = []
+    for session in sessions_in(traces):
+        for path in sorted((traces / session.isoformat()).glob(f"*{LINES}")) if session < today - _WRITTEN else ():
+            try:
+                seal(path)
+            except OSError as error:
+                lines.append(f"traces/{session}: {disk_text(error, path)}")
     return lines
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from argparse import Namespace
 
@@ -9,7 +10,11 @@ from commands.cli import CommandError
 from commands.folder import settings_of
 from commands.sql import existing
 from domain.units import Utc
-from storage.backup import BackupError, back_up, new_key, recipient_of
+from storage.backup import back_up
+from storage.backup_keys import BackupError, new_key, recipient_of
+from storage.backup_objects import DAMAGED
+from storage.disk_space import disk_text
+from storage.sqlite_file import LedgerRefusedError
 from storage.targets import Target, TargetError
 
 
@@ -31,13 +36,21 @@ def act(arguments: Namespace) -> int:
     for address in targets:
         try:
             made = back_up(root, Target(address), recipient_key, Utc(time.time_ns()))
-        except (BackupError, TargetError, OSError) as error:
+        except (BackupError, TargetError, LedgerRefusedError) as error:
             failed.append(f"{address}: {error}")
+            continue
+        except OSError as error:
+            failed.append(f"{address}: {disk_text(error, error.filename or tempfile.gettempdir())}")
             continue
         print(
             f"{address}: {made.name} holds {made.files_n} files ({made.bytes_n / 1e6:.1f} MB), {made.shipped_n} of them"
-            " new."
+            f" new; {made.verified_n} older objects were read back, {made.healed_n} damaged ones shipped again."
         )
+        if made.lost:
+            failed.append(
+                f"{address}: {len(made.lost)} objects of older backups were damaged, and this disk does not hold their"
+                f" files any more (moved to {DAMAGED}/); look at the disk of the target."
+            )
     if failed:
         raise CommandError("\n".join(failed), 3)
     return 0

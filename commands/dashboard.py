@@ -12,8 +12,12 @@ import msgspec
 
 from commands.cli import CommandError
 from commands.folder import DataFolder
+from config.secrets import secret
 from config.settings import Settings
+from config.tree import Web
+from domain.signals.offer import SOURCE as OUTSIDE
 from web.feed import Feed, is_loopback, listen, token_beyond_loopback
+from web.guard import networks
 from web.link import Hello
 from web.masking import masked_text
 
@@ -32,22 +36,64 @@ def feed_of(settings: Settings, folder: DataFolder, run_n: int, account: str | N
     if not web.is_on:
         return None
     token = token_beyond_loopback(web.host, web.token_env)
-    if not is_loopback(web.host) and len(token or "") < TOKEN_MIN:
+    is_open = not is_loopback(web.host)
+    if is_open and len(token or "") < TOKEN_MIN:
         raise CommandError(
             f"web.host is {web.host}, which other machines reach: set {web.token_env} in the environment to a token of"
             f" at least {TOKEN_MIN} characters, or take 127.0.0.1."
         )
-    listener = _listener("web", web.host, web.port, tries=PORTS_TRIED)
-    public = _listener("web.public", web.public.host, web.public.port) if web.public.is_on else None
+    if is_open and not web.allowed_from:
+        raise CommandError(
+            f"web.host is {web.host}, which other machines reach: name those that may ask in web.allowed_from, as"
+            " [192.168.1.0/24], or take 127.0.0.1."
+        )
+    check_reach(web)
+    if settings.lanes.get(OUTSIDE) and len(secret(settings.outside.token_env) or "") < TOKEN_MIN:
+        raise CommandError(
+            f"lanes.{OUTSIDE} takes signals from outside: set {settings.outside.token_env} in the environment to a"
+            f" token of at least {TOKEN_MIN} characters, or take the lane out."
+        )
+    listener = listener_of("web", web.host, web.port, tries=PORTS_TRIED)
+    public = listener_of("web.public", web.public.host, web.public.port) if web.public.is_on else None
     hello = Hello(
         settings=msgspec.Raw(settings.to_json()), data_dir=str(folder.root.resolve()), token=secrets.token_urlsafe(24),
         run_n=run_n, account=masked_text(account),
     )  # fmt: skip
     root, log = Path(__file__).resolve().parent.parent, folder.run / "dashboard.log"
-    return Feed(listener, COMMAND, hello, str(root), os.fspath(log), public)
+    scheme = "https" if is_open and web.tls.certificate is not None else "http"
+    return Feed(listener, COMMAND, hello, str(root), os.fspath(log), public, scheme)
 
 
-def _listener(section: str, host: str, port: int, tries: int = 1) -> socket.socket:
+def check_reach(web: Web) -> None:
+    """Let a set-up pass whose lists of networks can be read, and that speaks TLS with whoever is on other machines.
+
+    Raises:
+        CommandError: it may not be served so.
+    """
+    try:
+        networks((*web.allowed_from, *web.public.allowed_from))
+    except ValueError as error:
+        raise CommandError(f"web.allowed_from: {error}; write addresses or networks, as 192.168.1.0/24.") from None
+    is_open = not is_loopback(web.host) or (web.public.is_on and not is_loopback(web.public.host))
+    files = (web.tls.certificate, web.tls.key)
+    if is_open and files == (None, None):
+        if not web.allows_plain_http:
+            raise CommandError(
+                "Other machines reach the dashboard, and web.tls names no certificate: name PEM files, take 127.0.0.1"
+                " with a tunnel, or set web.allows_plain_http where something in front speaks TLS."
+            )
+        return
+    for name, file in zip(("certificate", "key"), files, strict=True):
+        if is_open and (file is None or not Path(file).is_absolute() or not Path(file).is_file()):
+            raise CommandError(f"web.tls.{name}: {file or 'nothing'} is no file; name a PEM file by its whole path.")
+
+
+def listener_of(section: str, host: str, port: int, tries: int = 1) -> socket.socket:
+    """Return a listening socket for a section of the settings.
+
+    Raises:
+        CommandError: it cannot listen there.
+    """
     try:
         return listen(host, port, tries)
     except OSError as error:

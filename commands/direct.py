@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from argparse import Namespace
@@ -17,6 +16,7 @@ from commands.control import request
 from commands.emergency import keep_level
 from commands.folder import Control, DataFolder
 from commands.held import desks_of, holdings, owned
+from config.secrets import secret
 from config.settings import Settings
 from config.tree import Gateway
 from gateways.ib.direct import DirectError, flatten_direct
@@ -56,7 +56,7 @@ def flatten(arguments: Namespace, settings: Settings, folder: DataFolder) -> int
     try:
         with _running(clock):
             outcome = flatten_direct(
-                gateways, settings.broker.client_ids.direct, os.environ.get(settings.broker.account_env) or None, ours,
+                gateways, settings.broker.client_ids.direct, secret(settings.broker.account_env), ours,
                 rules=settings.connection, clock=clock, say=lambda text: print(f"  {text}", flush=True),
             )  # fmt: skip
     except DirectError as error:

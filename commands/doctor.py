@@ -2,65 +2,51 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
-import os
-import shutil
 import socket
-import sqlite3
 import sys
-import tempfile
 import time
 from argparse import Namespace
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from urllib.parse import urlsplit
+from dataclasses import asdict
+from typing import Final
 
 import orjson
 
+from commands.cli import CommandError
+from commands.doctor_folder import files_ahead, folder_findings, ledger_findings
+from commands.doctor_gateway import gateway_findings
+from commands.findings import Finding
 from commands.folder import DataFolder, settings_of
+from commands.key_locks import KeyLocks
+from commands.lines import wrapped
+from config.feeds import packing
+from config.secrets import secret
 from config.settings import Settings
+from config.tree import Gateway
 from domain.units import Cents
-from storage.ledger_schema import DESK, SHARED, SHARED_OWNER
-from storage.lost import SHARED_FILE, refuse_lost
-from storage.sqlite_file import LedgerRefusedError, Schema, is_empty, peek
+from gateways.gexbot.negotiate import Addresses, Refusal, negotiate, negotiate_legacy
+from gateways.ib.checkup import Asked, look
 
-_MB = 1024 * 1024
-_TIMEOUT_S = 2.0
-_MULTIPLIER = 100
-_STEP_S = 60.0  # files may bear a time this far ahead of ours before the clock is said to be wrong
-_STA_UNSYNC = 0x40  # adjtimex(2): the kernel's clock follows nobody
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One check: `is_ok`, what was seen, and the remedy where it is not; a warning is not OK and harms no run."""
-
-    check: str
-    is_ok: bool
-    seen: str
-    remedy: str = ""
-    is_warning: bool = False
-
-    @property
-    def is_fault(self) -> bool:
-        """Return whether a run should not begin before this is mended."""
-        return not self.is_ok and not self.is_warning
+_MULTIPLIER: Final = 100
+_STA_UNSYNC: Final = 0x40  # adjtimex(2): the kernel's clock follows nobody
 
 
 def act(arguments: Namespace) -> int:
     """Run all checks; 1 when one of them found a fault."""
     settings = settings_of(arguments)
-    found = [*_always(settings), *(_real(settings) if settings.profile == "real" else ())]
+    found = _always(settings)
+    if settings.profile == "real":
+        found += _real(settings, tries_order=arguments.try_order)
     if arguments.json:
         print(orjson.dumps([asdict(finding) for finding in found], option=orjson.OPT_INDENT_2).decode())
     else:
         for finding in found:
             mark = "ok  " if finding.is_ok else "BAD " if finding.is_fault else "warn"
-            print(f"{mark} {finding.check}: {finding.seen}")
+            print("\n".join(wrapped(f"{finding.check}: {finding.seen}", 5, first=mark)))
             if not finding.is_ok:
-                print(f"     {finding.remedy}")
+                print("\n".join(wrapped(f"-> {finding.remedy}", 5, first="     ")))
     return 1 if any(finding.is_fault for finding in found) else 0
 
 
@@ -73,9 +59,10 @@ def _always(settings: Settings) -> list[Finding]:
         *_kill_inputs(settings),
         *_disaster_stop(settings),
         Finding("python", (3, 11) <= version < (3, 14), ".".join(map(str, version)), "Use Python 3.11, 3.12 or 3.13."),
-        *_folder(folder, settings.warehouse.disk_free_min_mb),
-        *_ledgers(folder, settings.desk),
-        _files_ahead(folder, time.time()),
+        *folder_findings(folder, settings.warehouse.disk_free_min_mb),
+        *ledger_findings(folder, settings.desk),
+        files_ahead(folder, time.time()),
+        *_web_port(settings, folder),
     ]
 
 
@@ -117,151 +104,52 @@ def _disaster_stop(settings: Settings) -> Iterator[Finding]:
         yield Finding("disaster stop", False, seen, "Leave exits.disaster_stop out, or set it true.", is_warning=True)
 
 
-# -- the data folder ----------------------------------------------------------------------------
-
-
-def _folder(folder: DataFolder, wanted_mb: int) -> Iterator[Finding]:
-    root = folder.root
-    above = next(path for path in (root, *root.absolute().parents) if path.exists())
-    remedy = "Give another folder with --data, or mend its permissions."
-    if not above.is_dir():
-        yield Finding("data folder", False, f"{above} is no folder", remedy)
-        return
-    parts = (folder.ledgers, folder.warehouse, folder.traces, folder.run)
-    shut = [path for path in (above, *parts) if path.exists() and not os.access(path, os.W_OK | os.X_OK)]
-    if shut:
-        yield Finding("data folder", False, f"{shut[0]} cannot be written", remedy)
-    else:
-        yield Finding("data folder", True, f"{root}" if root.exists() else f"{root} (the first run makes it)")
-    free_mb = shutil.disk_usage(above).free // _MB
-    yield Finding("disk", free_mb >= wanted_mb, f"{free_mb} MB free", f"Free the disk: {wanted_mb} MB are the least.")
-
-
-def _ledgers(folder: DataFolder, desk: str) -> Iterator[Finding]:
-    """Look at both ledgers: lost, emptied, damaged, another desk's, of a newer version."""
-    names = ((SHARED_FILE, SHARED, SHARED_OWNER), (f"{desk}.db", DESK, desk))
-    try:
-        with _as_they_lie(folder) as ledgers:
-            try:
-                refuse_lost(ledgers, (desk,), folder.traces)
-            except LedgerRefusedError as error:
-                yield _told(error, ledgers, folder.ledgers)
-                return
-            for name, schema, owner in names:
-                path = ledgers / name
-                if not path.exists():
-                    yield Finding("ledger", True, f"{folder.ledgers / name} (the first run makes it)")
-                    continue
-                try:
-                    seen = f"{folder.ledgers / name}, {_sound(path, schema, owner)}"
-                    yield Finding("ledger", True, seen)
-                except LedgerRefusedError as error:
-                    yield _told(error, ledgers, folder.ledgers)
-    except OSError as error:
-        remedy = "Mend the permissions of the ledgers, or give another folder with --data."
-        yield Finding(
-            "ledger", False, f"{folder.ledgers} cannot be read ({error.strerror or 'not every file'})", remedy
-        )
-
-
-@contextmanager
-def _as_they_lie(folder: DataFolder) -> Iterator[Path]:
-    """Give a folder in which the ledgers may be read: even a reader of SQLite writes files beside an idle one."""
-    if folder.is_supervised() or not folder.ledgers.is_dir():
-        yield folder.ledgers
-        return
-    with tempfile.TemporaryDirectory(prefix="zerohour-doctor-") as aside:
-        copy = Path(aside) / folder.ledgers.name
-        shutil.copytree(folder.ledgers, copy, ignore=shutil.ignore_patterns("*-shm", "*.tmp"))
-        yield copy
-
-
-def _sound(path: Path, schema: Schema, owner: str) -> str:
-    """Return what is to be said of a ledger that can be used.
-
-    Raises:
-        LedgerRefusedError: it cannot; one sentence with the remedy.
-    """
-    if is_empty(path):
-        raise LedgerRefusedError(f"The ledger {path} is empty, which no ledger is; restore it from a backup.")
-    restore = "restore it from a backup"
-    try:
-        with closing(peek(path)) as db:
-            application, version = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in _HEADER)
-            if application != schema.app_id:
-                raise LedgerRefusedError(f"{path} is not a {schema.kind} ledger of Zerohour; {restore}.")
-            if version > schema.version:
-                raise LedgerRefusedError(
-                    f"The ledger {path} has version {version}, this program knows up to {schema.version};"
-                    " update the program."
-                )
-            verdict = " ".join(str(db.execute("PRAGMA quick_check(1)").fetchone()[0]).split())
-            if verdict != "ok":
-                raise LedgerRefusedError(f"The ledger {path} is damaged ({verdict}); {restore}.")
-            row = db.execute("SELECT value FROM meta WHERE key = 'desk'").fetchone()
-    except sqlite3.Error as error:
-        raise LedgerRefusedError(f"The ledger {path} cannot be read ({error}); {restore}.") from None
-    if row is None or row[0] != owner:
-        whose = "nobody" if row is None else row[0]
-        raise LedgerRefusedError(f"The ledger {path} is that of {whose}, not of {owner}; name another data folder.")
-    old = f"; the next run brings it to {schema.version} and keeps a copy" if version < schema.version else ""
-    return f"version {version}{old}"
-
-
-_HEADER = ("application_id", "user_version")
-
-
-def _told(error: LedgerRefusedError, read_in: Path, folder: Path) -> Finding:
-    text = str(error).replace(str(read_in), str(folder))
-    seen, _, remedy = text.rpartition("; ")
-    return Finding("ledger", False, seen or text, f"{remedy[:1].upper()}{remedy[1:]}")
-
-
-def _files_ahead(folder: DataFolder, now_s: float) -> Finding:
-    """Compare the clock with the times of what was written last: it must not have been set back since."""
-    files = [path for part in (folder.ledgers, folder.traces) if part.is_dir() for path in part.rglob("*")]
-    newest = max((path.stat().st_mtime for path in files if path.is_file()), default=now_s)
-    ahead_s = newest - now_s
-    seen = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now_s))
-    if ahead_s > _STEP_S:
-        seen = f"{seen}, {ahead_s:,.0f} s before the newest file in {folder.root} was written"
-    return Finding("clock", ahead_s <= _STEP_S, seen, "Set the clock (NTP) before anything trades by it.")
-
-
 # -- what a real profile needs ------------------------------------------------------------------
 
 
-def _real(settings: Settings) -> list[Finding]:
+def _real(settings: Settings, *, tries_order: bool) -> list[Finding]:
     found = []
-    keys = settings.feed.keys if settings.feed.source in ("hubs", "rest") else ()
-    for name, what in (*((key, "vendor key") for key in keys), (settings.broker.account_env, "account id")):
+    is_vendors, is_providers = settings.feed.source in ("hubs", "rest"), settings.feed.source == "provider"
+    keys = settings.feed.keys if is_vendors else (settings.feed.provider.key_env,) if is_providers else ()
+    for name, what in (
+        *((key, "provider key" if is_providers else "vendor key") for key in keys),
+        (settings.broker.account_env, "account id"),
+    ):
         is_needed = name in keys or settings.trading_mode == "live"
-        is_set = bool(os.environ.get(name))
-        found.append(
-            Finding(what, is_set or not is_needed, "set" if is_set else "not set", f"Set {name} in the environment.")
-        )
+        is_set = secret(name) is not None
+        remedy = f"Set {name} in the environment or in .env, or name a file that holds it in {name}_FILE."
+        found.append(Finding(what, is_set or not is_needed, "set" if is_set else "not set", remedy))
     found += _account(settings)
     if is_clock_led() is False:
         remedy = "Start a time service (chrony, systemd-timesyncd): 500 ms off the broker's clock ends entries."
         found.append(Finding("clock", False, "follows no time server", remedy, is_warning=True))
     for gateway in settings.broker.gateways:
-        remedy = "Start IB Gateway, allow API connections, and check host and port under broker.gateways."
-        found.append(_reach("IB Gateway", gateway.host, gateway.port, remedy))
-        wanted = settings.broker.paper_port if settings.trading_mode == "paper" else settings.broker.live_port
-        found.append(
-            Finding(
-                "gateway port", gateway.port == wanted, f"{gateway.port}",
-                f"A {settings.trading_mode} desk trades on port {wanted} only; entries on another are refused.",
-            )
-        )  # fmt: skip
-    if keys:
-        found.append(_feed(settings.feed.negotiate_url))
+        found += _gateway(settings, gateway, tries_order=tries_order)
+    if is_vendors:
+        found += list(_feed(settings))
     return found
+
+
+def _gateway(settings: Settings, gateway: Gateway, *, tries_order: bool) -> Iterator[Finding]:
+    """Look at a gateway as the desk would connect to it; beside a running desk, through the id for emergencies."""
+    wanted = settings.broker.paper_port if settings.trading_mode == "paper" else settings.broker.live_port
+    remedy = f"A {settings.trading_mode} desk trades on port {wanted} only; entries on another are refused."
+    yield Finding("gateway port", gateway.port == wanted, f"{gateway.port}", remedy)
+    ids = settings.broker.client_ids
+    is_running = DataFolder(settings.data_dir).is_supervised()
+    account = secret(settings.broker.account_env)
+    watched = sorted({ticker for tickers in settings.lanes.values() for ticker in tickers})
+    asked = Asked(
+        client_ids=(ids.direct,) if is_running else (ids.orders, ids.quotes),
+        classes={ticker: settings.ticker_rules[ticker].trading_class for ticker in watched},
+        account=account, tries_order=tries_order,
+    )  # fmt: skip
+    yield from gateway_findings(asyncio.run(look(gateway.host, gateway.port, asked)), settings, account)
 
 
 def _account(settings: Settings) -> Iterator[Finding]:
     """Refuse an account of the other kind: a paper account of the broker begins with DU or DF."""
-    account = os.environ.get(settings.broker.account_env, "")
+    account = secret(settings.broker.account_env) or ""
     is_paper = account.startswith(("DU", "DF"))
     if account and is_paper is not (settings.trading_mode == "paper"):
         seen = f"a {'paper' if is_paper else 'live'} account, though trading_mode is {settings.trading_mode}"
@@ -287,20 +175,55 @@ def is_clock_led() -> bool | None:
     return None if read(ctypes.byref(seen)) < 0 else not seen.status & _STA_UNSYNC
 
 
-def _feed(address: str) -> Finding:
-    try:
-        url = urlsplit(address)
-        port = url.port or (443 if url.scheme == "https" else 80)
-    except ValueError as error:
-        return Finding("vendor feed", False, f"{address} is no address ({error})", "Correct feed.negotiate_url.")
-    if url.scheme not in ("http", "https") or not url.hostname:
-        return Finding("vendor feed", False, f"{address} is no address of a web server", "Correct feed.negotiate_url.")
-    return _reach("vendor feed", url.hostname, port, "Check the network and feed.negotiate_url.")
+def _feed(settings: Settings) -> Iterator[Finding]:
+    """Ask the vendor for each key's hubs, unless a supervisor uses the key: a negotiate ends its sessions."""
+    locks = KeyLocks()
+    for name, groups in zip(settings.feed.keys, packing(settings).groups, strict=False):
+        key = secret(name)
+        if key is None:
+            continue  # told already
+        try:
+            locks.take({name: key})
+        except CommandError:
+            yield Finding(
+                "vendor feed", True, f"the key in {name} is in use by a running supervisor, so it is not tried"
+            )
+            continue
+        is_legacy = settings.feed.protocol == "legacy"
+        url = settings.feed.negotiate_url
+        told = negotiate_legacy(url, key) if is_legacy else negotiate(url, key, groups)
+        locks.release()
+        yield _of_vendor(settings, name, told)
 
 
-def _reach(what: str, host: str, port: int, remedy: str) -> Finding:
+def _of_vendor(settings: Settings, name: str, told: dict[str, str] | Addresses | Refusal) -> Finding:
+    """Judge the vendor's answer to one key."""
+    if isinstance(told, Refusal):
+        remedy = (
+            f"Check the key in {name}, its subscription at the vendor, and feed.negotiate_url."
+            if told.is_final else "Check the network and feed.negotiate_url, then try again."
+        )  # fmt: skip
+        return Finding("vendor feed", False, told.why, remedy)
+    given = told if isinstance(told, dict) else told.urls
+    lacking = sorted(set(settings.feed.by_hub) - set(given))
+    if lacking:
+        text = f"the key in {name} is given no {', '.join(lacking)}"
+        remedy = "Subscribe to these at the vendor, or take them out of feed.hubs."
+        return Finding("vendor feed", False, text, remedy)
+    return Finding("vendor feed", True, f"gives {', '.join(sorted(given))} to the key in {name}")
+
+
+# -- the dashboard ------------------------------------------------------------------------------
+
+
+def _web_port(settings: Settings, folder: DataFolder) -> Iterator[Finding]:
+    """Warn where the dashboard's port is taken: it is served on another then, where nobody looks for it."""
+    if not settings.web.is_on or folder.is_supervised():
+        return
     try:
-        with socket.create_connection((host, port), timeout=_TIMEOUT_S):
-            return Finding(what, True, f"{host}:{port} answers")
+        with socket.create_server((settings.web.host, settings.web.port)):
+            return
     except OSError as error:
-        return Finding(what, False, f"{host}:{port} cannot be reached ({error})", remedy)
+        seen = f"{settings.web.host}:{settings.web.port} cannot be taken ({error.strerror})"
+        remedy = "Stop what uses it, or set web.port; `run` takes the next free one and prints it."
+        yield Finding("dashboard", False, seen, remedy, is_warning=True)

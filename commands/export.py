@@ -38,6 +38,8 @@ def act(arguments: Namespace) -> int:
     try:
         with nullcontext(sys.stdout) if arguments.out is None else arguments.out.open("w", encoding="utf-8") as out:
             (print_json if arguments.json else print_csv)(found, out)
+    except BrokenPipeError:
+        raise  # whoever read the output has enough of it: no file to name
     except OSError as error:
         raise CommandError(f"{arguments.out} cannot be written ({error.strerror}); name another file.") from None
     if arguments.out is not None:

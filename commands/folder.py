@@ -85,6 +85,7 @@ class DataFolder:
         self.control = self.run / "control.json"
         self.settings = self.run / "settings.json"
         self.kill_file = root / "KILL"
+        self.log = root / "logs" / "trading.log"
         self._lock_fd: int | None = None
 
     def make(self) -> None:

@@ -1,18 +1,21 @@
-"""`main.py gaps [SESSION]`: what was expected and is not stored, by hub and cause."""
+"""`main.py gaps [SESSION]`: what was expected and is not stored, by hub and cause, and what covered it."""
 
 from __future__ import annotations
 
 from argparse import Namespace
 from datetime import date
+from typing import Any, Final
 
 from commands.cli import CommandError
 from commands.sql import existing
-from commands.tables import print_json, print_table
+from commands.tables import print_json
+from storage.gap_totals import totals_of
 from storage.manifest import WarehouseRefusedError
 from storage.views.database import Database
 from storage.views.named import gap_report
 
-_ROWS_MAX = 500
+_ROWS_MAX: Final = 500
+_CAUSE_MAX: Final = 16
 
 
 def session_in(text: str | None) -> date | None:
@@ -28,19 +31,44 @@ def session_in(text: str | None) -> date | None:
 
 
 def act(arguments: Namespace) -> int:
-    """Show the gaps; 1 when there are some."""
+    """Show the gaps and their totals; 1 when rows are missing or were not polled."""
     session = session_in(arguments.session)
     db = Database(existing(arguments), None if session is None else (session,))
     if session is not None and session not in db.sessions():
         raise CommandError(f"Nothing is stored of {session}.", 1)
     try:
         found = gap_report(db)
+        days = (session,) if session is not None else db.sessions()
+        totals = totals_of(db.warehouse.manifest(day) for day in days)
     except WarehouseRefusedError as error:
         raise CommandError(str(error), 3) from None
     if arguments.json:
         print_json(found)
     elif found.num_rows:
-        print_table(found, _ROWS_MAX)
+        print("\n".join([*screen(found.to_pylist()), "", f"In all: {totals.text()}."]))
     else:
         print("No gaps: every group that was expected was stored.")
-    return 1 if found.num_rows else 0
+    return 1 if totals.absent_n else 0
+
+
+def screen(rows: list[dict[str, Any]]) -> list[str]:
+    """Lay a gap report out in lines of at most 80 columns, day by day; counts are rows, times New York's."""
+    lines: list[str] = []
+    day: date | None = None
+    for row in rows[:_ROWS_MAX]:
+        if row["session"] != day:
+            day = row["session"]
+            lines += ["" for _ in lines[:1]]
+            lines += [
+                f"{day}, rows by hub and cause",
+                f" {'hub':<17} {'cause':<{_CAUSE_MAX}} {'cover':<5} {'missing':>7} {'covered':>7} {'unpolled':>8}"
+                " first longest",
+            ]
+        why = row["why"] if len(row["why"]) <= _CAUSE_MAX else f"{row['why'][: _CAUSE_MAX - 1]}…"
+        lines.append(
+            f" {row['hub']:<17} {why:<{_CAUSE_MAX}} {row['cover'] or '-':<5} {row['missing']:>7,} {row['covered']:>7,}"
+            f" {row['not_polled']:>8,} {row['first_ny']:%H:%M} {row['longest_min']:>5g}m"
+        )
+    if len(rows) > _ROWS_MAX:
+        lines.append(f"  and {len(rows) - _ROWS_MAX} more; --json has them all")
+    return lines

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from datetime import date
@@ -13,6 +12,7 @@ from commands.folder import DataFolder
 from commands.held import desks_of, owned
 from commands.live import Supervisor
 from commands.traces import UNREADABLE
+from config.secrets import secret
 from config.settings import Settings
 from config.tree import Gateway
 from domain.alarm import Severity
@@ -44,6 +44,7 @@ class HardStop:
         self._folder = folder
         self._clock = clock
         self._gateways = gateways
+        self._account = secret(settings.broker.account_env)  # now: minutes before the close no file may fail
         self._flatten = flatten or self._directly
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._guarded, name="hard-stop", daemon=True)
@@ -127,7 +128,7 @@ class HardStop:
     def _directly(self, held: dict[int, Qty], say: Callable[[str], None]) -> Outcome:
         broker = self._settings.broker
         return flatten_direct(
-            self._gateways, broker.client_ids.direct, os.environ.get(broker.account_env) or None, held,
+            self._gateways, broker.client_ids.direct, self._account, held,
             rules=self._settings.connection, clock=self._clock, say=say,
         )  # fmt: skip
 

@@ -22,7 +22,7 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
     """A contract that a desk holds or awaits; `qty` is signed, 0 where an entry's fill is not known.
 
     `entry` says what is unknown of an entry that may fill or have filled, `protected_by` what stands at the broker;
-    both are empty where there is nothing to say.
+    both are empty where there is nothing to say. `price_ticks` is what it cost on average, `None` where nobody told.
     """
 
     con_id: int
@@ -33,15 +33,23 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
     order_ref: str
     entry: str
     protected_by: str
+    price_ticks: float | None = None
 
     @property
     def sentence(self) -> str:
-        """Return it for people, without a full stop."""
+        """Return it for people, without a full stop, as it stands while no supervisor runs."""
+        return self.told(is_supervised=False)
+
+    def told(self, *, is_supervised: bool) -> str:
+        """Return it for people, without a full stop: what is held, at what price, and what watches it."""
         if not self.qty:
             return f"unknown: {self.entry} ({self.contract}, {self.order_ref})"
+        price = "at an unknown price" if self.price_ticks is None else f"at {self.price_ticks / 100:.2f}"
         also = f"; {self.entry}" if self.entry else ""
-        guard = self.protected_by or "nothing at the broker protects it while no supervisor runs"
-        return f"{self.qty} {self.contract} ({self.strategy}, {self.order_ref}){also}; {guard}"
+        unguarded = "nothing at the broker protects it" + ("" if is_supervised else " while no supervisor runs")
+        guard = self.protected_by or unguarded
+        watch = "the running supervisor watches its exits; " if is_supervised else ""
+        return f"{self.qty} {self.contract} {price} ({self.strategy}, {self.order_ref}){also}; {watch}{guard}"
 
 
 def holdings(ledger: LedgerReader) -> list[Holding]:
@@ -64,6 +72,7 @@ def _holding(ledger: LedgerReader, row: Found) -> Holding:
         order_ref=row["order_ref"],
         entry=_entry(row, orders),
         protected_by=_guard(orders),
+        price_ticks=_price_ticks(orders),
     )
 
 
@@ -78,6 +87,15 @@ def _entry(row: Found, orders: list[Found]) -> str:
     entry = next((order for order in orders if not order["is_exit"]), None)
     text = f"an entry of {row['qty']} may have filled"
     return text if entry is None else f"{text}; it ends by itself at {exchange_clock(entry['deadline_utc'])} New York"
+
+
+def _price_ticks(orders: list[Found]) -> float | None:
+    """Return the average price of the entry's fills; `None` where there is none, or one without a price."""
+    fills = [fill for order in orders if not order["is_exit"] for fill in order["executions"]]
+    qty = sum(fill["qty"] for fill in fills)
+    if not qty or not all(fill["price_ticks"] for fill in fills):
+        return None
+    return float(sum(fill["qty"] * fill["price_ticks"] for fill in fills) / qty)
 
 
 def _guard(orders: list[Found]) -> str:

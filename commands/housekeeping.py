@@ -137,7 +137,7 @@ class Housekeeper:
             return
         try:
             self._copy = self._copy or SecondCopy(self._folder.root, Target(address))
-            self._copy.refresh()
+            self._copy.refresh(session_of(self._clock.now_utc()))
         except (TargetError, LedgerRefusedError, OSError) as error:
             self._late("second_copy", f"The second copy is not up to date: {error}", Severity.HIGH)
         else:

@@ -7,6 +7,7 @@ file is imported whole or not at all, and once: a second run, or one after a cra
 from __future__ import annotations
 
 import gzip
+import re
 import sys
 import time
 import zipfile
@@ -32,7 +33,6 @@ from domain.instants import NEW_YORK, SECOND, session_of, to_datetime
 from domain.market import bars as bars_rules
 from domain.market.bars import Bars
 from domain.options.chain_files import NoChain, chain_in
-from domain.options.chain_gamma import ChainQuotes
 from domain.options.profile import Profile, Shape, shape_of
 from domain.session import calendar
 from domain.units import Utc
@@ -40,16 +40,18 @@ from gateways.gexbot import history
 from gateways.gexbot.history import HistoryError, Named
 from gateways.gexbot.history_days import FoldedDay, folded
 from gateways.gexbot.rest_json import profile_of
+from storage.disk_space import disk_text, is_full
 from storage.imports import bar_files, series_days, sqlite_days
 from storage.imports.journal import Imported, Journal, digest_of
 from storage.imports.market_days import MarketDays
+from storage.imports.tables import bar_table, chain_table
 from storage.manifest import WarehouseRefusedError
 from storage.series_rows import CHAINS, KINDS, QUOTES
 
 WHOLE_BYTES_MAX: Final = 512 * 1024 * 1024  # of a file that is read at once (chains, bars)
 MEMBERS_MAX: Final = 20_000
 HEAD_BYTES: Final = 4_096
-DELAYED: Final = 3  # the broker's word for delayed quotes
+_DAY: Final = re.compile(r"(?<!\d)(20\d{2})[-_]?(\d{2})[-_]?(\d{2})(?!\d)")  # the first one of a name
 _DAMAGED: Final = (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError)
 
 
@@ -138,6 +140,8 @@ def _one(work: _Import, journal: Journal, file: Path, count: str) -> Done:
         done.why = str(error)
     except _DAMAGED as error:
         done.why = f"it cannot be read or kept ({error})"
+        if isinstance(error, OSError) and is_full(error):
+            done.why = disk_text(error, work.folder.root)
     done.seconds = time.monotonic() - begun_s
     _progress("")
     if not work.is_quiet:
@@ -213,6 +217,9 @@ class _Import:
             )
         with file.open("rb") as opened:
             found = self._folded(opened, of, done, label)
+        other = _other_day(file.name, found.session)
+        if other is not None:
+            raise NotImportedError(f"{other}: see which is right, and rename the file if its content is.")
         self._keep([found], done)
 
     def _zip(self, file: Path, done: Done, label: str) -> None:
@@ -231,7 +238,13 @@ class _Import:
                     done.refused["member of unknown name"] += 1
                     continue
                 with packed.open(info) as member:
-                    found.append(self._folded(member, of, done, f"{label}: {of.category}"))
+                    day = self._folded(member, of, done, f"{label}: {of.category}")
+                other = _other_day(info.filename, day.session)
+                if other is None:
+                    found.append(day)
+                else:
+                    done.refused["member of another day than its name says"] += 1
+                    done.notes.append(f"{PurePosixPath(info.filename).name}: {other}; it was left out")
         if not found:
             raise NotImportedError("no member is a day of the vendor's, nor of LEAN's layout.")
         done.kind = "end of day"
@@ -284,11 +297,14 @@ class _Import:
             raise NotImportedError(quotes.why)
         if quotes.at_utc is None:
             raise NotImportedError("it does not say when it was taken; a chain without an instant belongs to no day.")
+        other = _other_day(done.name, session_of(quotes.at_utc))
+        if other is not None:
+            done.notes.append(f"{done.name}: {other}; the content counts")
         ticker = self.ticker or quotes.symbol
         good = np.isfinite(quotes.strikes) & (quotes.strikes > 0.0)
         done.refused.update({"unreadable": quotes.unreadable_n, "bad_strike": int((~good).sum())})
         done.refused = +done.refused
-        table = _chain_table(quotes, ticker, np.flatnonzero(good))
+        table = chain_table(quotes, ticker, np.flatnonzero(good))
         done.read_n = len(quotes.strikes) + quotes.unreadable_n
         self._add(session_of(quotes.at_utc), CHAINS, table, done)
 
@@ -304,7 +320,7 @@ class _Import:
             for ordinal in np.unique(sessions):
                 session = date.fromordinal(int(ordinal))
                 part = bars.taken(sessions == ordinal)
-                self._add(session, series_days.BARS, _bar_table(part), done)
+                self._add(session, series_days.BARS, bar_table(part), done)
                 done.notes += _holes(part, session)
 
     def _lean(self, packed: zipfile.ZipFile, infos: list[zipfile.ZipInfo], done: Done) -> None:
@@ -346,6 +362,18 @@ class _Import:
             done.known_n += table.num_rows
 
 
+def _other_day(name: str, session: date | None) -> str | None:
+    """Return in words that a file's name says another day than its content; `None`: it does not."""
+    found = _DAY.search(PurePosixPath(name).name)
+    if found is None or session is None:
+        return None
+    try:
+        told = date(int(found[1]), int(found[2]), int(found[3]))
+    except ValueError:  # digits that are no date
+        return None
+    return None if told == session else f"its name says {told}, its content is of {session}"
+
+
 def _object_of(ticker: str, category: str, item: object) -> Profile | str:
     found = profile_of(ticker, category, item)
     return found if isinstance(found, Profile) else found.code.value
@@ -372,50 +400,6 @@ def _whole(file: Path) -> bytes:
     if len(data) > WHOLE_BYTES_MAX:
         raise NotImportedError(f"it unpacks to more than {WHOLE_BYTES_MAX >> 20} MB; split it.")
     return data
-
-
-def _chain_table(quotes: ChainQuotes, ticker: str, rows: np.ndarray) -> pa.Table:
-    """Return a chain in the columns of stored chains; what was not given is NULL."""
-    n = len(rows)
-    expiries = {
-        int(utc): to_datetime(Utc(int(utc))).astimezone(NEW_YORK).date().isoformat()
-        for utc in np.unique(quotes.expiry_utc[rows])
-    }
-
-    def ticks(values: np.ndarray) -> pa.Array:
-        good = np.isfinite(values[rows])
-        return pa.array(np.rint(np.where(good, values[rows], 0.0) * 100.0).astype(np.int64), mask=~good)
-
-    def whole(values: np.ndarray) -> pa.Array:
-        good = np.isfinite(values[rows])
-        return pa.array(np.where(good, values[rows], 0.0).astype(np.int64), mask=~good)
-
-    iv = quotes.iv[rows]
-    classes = [(quotes.roots[row] if quotes.roots else "") or ticker for row in rows]
-    columns = {
-        "at_utc": pa.array([quotes.at_utc] * n, pa.int64()), "con_id": pa.nulls(n, pa.int64()),
-        "ticker": pa.array([ticker] * n), "trading_class": pa.array(classes),
-        "expiry": pa.array([expiries[int(utc)] for utc in quotes.expiry_utc[rows]]), "strike": ticks(quotes.strikes),
-        "right": pa.array(np.where(quotes.is_call[rows], "C", "P").tolist()), "bid": ticks(quotes.bid),
-        "ask": ticks(quotes.ask), "bid_size": pa.array([0] * n, pa.int64()), "ask_size": pa.array([0] * n, pa.int64()),
-        "quote_utc": pa.array([quotes.at_utc] * n, pa.int64()), "data_type": pa.array([DELAYED] * n, pa.int64()),
-        "volume": whole(quotes.volume), "open_interest": whole(quotes.open_interest),
-        "iv": pa.array(iv, mask=~(np.isfinite(iv) & (iv > 0.0))), "spot": pa.array(
-            [None if quotes.spot is None else round(quotes.spot * 100.0)] * n, pa.int64()
-        ),
-    }  # fmt: skip
-    schema = KINDS[CHAINS].schema
-    return pa.table([columns.get(f.name, pa.nulls(n, f.type)).cast(f.type) for f in schema], schema=schema)
-
-
-def _bar_table(bars: Bars) -> pa.Table:
-    n = len(bars)
-    volume = pa.nulls(n, pa.int64()) if bars.volume is None else pa.array(bars.volume)
-    columns = [
-        pa.array([bars.ticker] * n), pa.array(bars.begin_utc), pa.array(bars.open), pa.array(bars.high),
-        pa.array(bars.low), pa.array(bars.close), volume, pa.array(["import"] * n),
-    ]  # fmt: skip
-    return pa.table(columns, schema=series_days.BAR_SCHEMA)
 
 
 def _holes(bars: Bars, session: date) -> list[str]:

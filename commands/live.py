@@ -25,12 +25,18 @@ from actors.position.state import PositionData
 from commands.cli import VERSION, CommandError
 from commands.control import ControlServer
 from commands.dashboard import feed_of
+from commands.desk_facts import desk_facts
 from commands.folder import DataFolder
 from commands.housekeeping import Housekeeper
 from commands.key_locks import KeyLocks
+from commands.notify_port import does_its_work, notify_port_of
+from commands.offers import offer
+from commands.readiness import armed
+from config.secrets import secret
 from config.settings import Settings
 from config.tree import Gateway
 from domain.alarm import Severity
+from domain.desks import DeskKind
 from domain.instants import MS, SECOND, at_exchange, session_of
 from domain.risk.kill import KillLevel
 from domain.session import calendar
@@ -40,6 +46,7 @@ from gateways.feeds import AnyPort, ports_of
 from gateways.ib.link import IbPort
 from gateways.ib.orders_port import OrdersPort
 from gateways.ib.quotes_port import QuotesPort
+from gateways.notify.port import NotifyPort
 from main import Stores, assemble
 from messages import operator, orders, risk
 from messages.base import Message
@@ -49,15 +56,17 @@ from simulation.market.from_settings import market_of
 from simulation.pace.buckets import Buckets, Hours
 from simulation.pace.driver import PaceDriver
 from simulation.pace.pacer import Outage, Pacer
+from storage.desk_kinds import note_kind
 from storage.desk_ledger import DeskLedger
 from storage.promotions import promote
 from storage.series import Series
 from storage.shared_ledger import SharedLedger, start_run
 from storage.warehouse import Warehouse
 from supervision.clock import LedClock, MarketClock
-from supervision.status import status
+from supervision.status import process_status, status
 from supervision.threaded import LiveRuntime
 from supervision.trace import FileTrace, Header
+from supervision.unwritten import write_rest
 from supervision.wall import STEP_NS, WallStep, WallWatcher
 from supervision.watchdog import Watchdog
 from web.feed import Feed
@@ -100,6 +109,7 @@ class Supervisor:
     key_locks: KeyLocks
     screen: Feed | None = None
     housekeeper: Housekeeper | None = None
+    notify: NotifyPort | None = None
     is_closed: bool = False
     _closing: threading.Lock = field(default_factory=threading.Lock)
 
@@ -116,12 +126,14 @@ class Supervisor:
             is_sure = are_entries_withdrawn or self._withdraw_entries()
             self.timekeeper.close()
             if self.screen is not None:
-                self.screen.close()
+                self.screen.close(self.runtime.ended)
             self.control.close()
             self.watchdog.close()
             self.runtime.stop()
             if self.housekeeper is not None:
                 self.housekeeper.close()
+            if self.notify is not None:
+                self.notify.close()
             for port in self.ports:
                 port.close()
             self.trace.close()
@@ -183,21 +195,26 @@ def start(
         CommandError: a ledger cannot be used, or a secret is missing.
     """
     keys, key_locks = _keys(settings), KeyLocks()
-    account = os.environ.get(settings.broker.account_env) or None
+    account = secret(settings.broker.account_env)
+    told_at_start: list[operator.Alarm] = []
     if settings.trading_mode == "live":
         _check_live(settings, account)
+        settings, told_at_start = armed(settings, folder, clock.now_utc())
     if settings.profile == "real":
-        key_locks.take(dict(zip(settings.feed.keys, keys, strict=False)))
+        key_locks.take(dict(zip(_key_names(settings), keys, strict=False)))
     try:
         run_n = start_run(folder.ledgers, (settings.desk,), clock.now_utc(), traces=folder.traces)
+        note_kind(folder.ledgers, settings.desk, kind_of(settings))
         _promote(settings, folder, clock)
     except Exception as error:
         raise CommandError(f"The ledger in {folder.ledgers} cannot be used: {error}", 3) from None
     screen = feed_of(settings, folder, run_n, account)
     path_of = partial(folder.trace, run_n=run_n)
+    _write_what_was_left(folder)
     trace = FileTrace(
-        path_of(session_of(clock.now_utc())), _header(settings, clock, run_n), clock, path_of, seal_beside
-    )
+        path_of(session_of(clock.now_utc())), _header(settings, clock, run_n), clock, path_of, seal_beside,
+        is_buffered=True,
+    )  # fmt: skip
     stores = Stores(
         SharedLedger(folder.ledgers, (settings.desk,)),
         DeskLedger(folder.ledgers, settings.desk, run_n, foreign_allowed=settings.broker.foreign_allowed),
@@ -206,7 +223,13 @@ def start(
         screen,
     )
     console: queue.SimpleQueue[operator.Announce] = queue.SimpleQueue()
+    notify: NotifyPort | None = None
     whole: list[Callable[[str, Utc], None]] = []
+
+    def show(line: operator.Announce) -> None:
+        console.put(line)
+        if notify is not None:
+            notify.post(line)
 
     def note_whole(hub: str, bucket_utc: Utc) -> None:
         for note in whole:
@@ -220,7 +243,7 @@ def start(
             settings.supervision.mailbox_soft_bound,
         ),
         lambda runtime: _ports(settings, runtime, clock, gateways, url, keys, account, note_whole),
-        console.put,
+        show,
         is_live_armed=settings.trading_mode == "live",
     )  # fmt: skip
     runtime, ports = assembled.runtime, assembled.ports
@@ -230,20 +253,33 @@ def start(
         whole.append(driver.note_whole)
     else:
         timekeeper = WallWatcher(clock, lambda step: tell_step(runtime, step))
+    notify = notify_of(settings, folder, runtime)
     for port in ports:
         port.start()
-    control = ControlServer(folder.control, lambda request: answer(runtime, stop_wanted, request, ports))
+    control = ControlServer(folder.control, lambda request: answer(runtime, stop_wanted, request, ports, settings))
     watchdog = Watchdog(runtime, settings.supervision)
     runtime.start_tree()
+    for alarm in told_at_start:
+        runtime.publish(alarm, "port:readiness")
     timekeeper.start()
     housekeeper = Housekeeper(settings, folder, clock, lambda alarm: runtime.publish(alarm, "port:housekeeping"))
     housekeeper.start()
     if screen is not None:
         screen.start()
+    if notify is not None:
+        notify.start()
     return Supervisor(
         runtime, trace, ports, watchdog, control, console, run_n, stop_wanted, timekeeper, settings.desk, key_locks,
-        screen, housekeeper,
+        screen, housekeeper, notify,
     )  # fmt: skip
+
+
+def _write_what_was_left(folder: DataFolder) -> None:
+    """Write to the traces of runs that were killed what they had not come to write."""
+    for trace in folder.traces_newest_first():
+        if trace.suffix != ".zst":
+            with contextlib.suppress(OSError):  # it stays where it is, and is read there
+                write_rest(trace)
 
 
 def seal_beside(finished: Path) -> None:
@@ -348,8 +384,9 @@ def _chains(settings: Settings) -> MarketChains | None:
 
 
 def answer(
-    runtime: LiveRuntime, stop_wanted: threading.Event, request: dict[str, Any], ports: Iterable[AnyPort] = ()
-) -> dict[str, Any]:
+    runtime: LiveRuntime, stop_wanted: threading.Event, request: dict[str, Any], ports: Iterable[AnyPort] = (),
+    settings: Settings | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Answer one request of the control line."""
     match request.get("do"):
         case "status":
@@ -357,11 +394,17 @@ def answer(
             now = runtime.clock.now_utc()
             hubs = [msgspec.to_builtins(port.status(now)) for port in ports if isinstance(port, BucketPort)]
             return seen | {"kill": _kill_in_force(runtime), "hubs": hubs}
+        case "desk" if settings is not None:
+            found = desk_facts(runtime, settings)
+            process = msgspec.to_builtins(process_status(runtime))
+            return {"process": process, "desk": None if found is None else msgspec.to_builtins(found)}
         case "stop":
             stop_wanted.set()
             return {"done": "the supervisor is stopping"}
         case "kill" | "resume" | "flatten" | "promote" | "demote":
             return _operate(runtime, request)
+        case "signal":
+            return offer(runtime, request, _expires_utc(runtime))
         case other:
             return {"error": f"{other!r} is no request"}
 
@@ -409,6 +452,9 @@ def _operate(runtime: LiveRuntime, request: dict[str, Any]) -> dict[str, Any]:
     if asked.do == "resume" and runtime.latched is not None:  # the ports would refuse what the gates let pass
         detail = f"Entries are latched off ({runtime.latched}); stop the supervisor and start it again, then resume."
         return {"denied": "latched", "detail": detail}
+    if asked.do == "resume" and asked.expected_epoch is None:  # what was raised since he looked would be lowered unseen
+        detail = "Name the kill epoch that you saw (expected_epoch); the status shows it as kill_epoch."
+        return {"denied": "epoch_missing", "detail": detail}
     edge = f"cli:{secrets.token_hex(6)}"
     command_id, reply_to, by, reason = asked.command_id or edge, f"edge:{edge}", asked.by, asked.reason
     expires_utc = _expires_utc(runtime)
@@ -462,6 +508,28 @@ def _header(settings: Settings, clock: MarketClock, run_n: int) -> Header:
     )  # fmt: skip
 
 
+def notify_of(settings: Settings, folder: DataFolder, runtime: LiveRuntime) -> NotifyPort | None:
+    """Return what sends lines for people beyond the console; `None` where nobody is to be told anything."""
+    desk = settings.desk
+    money = ("kill", f"risk:{desk}", f"ibkr:{desk}", f"ledger:{desk}", "session")
+
+    def tell(what: str, severity: Severity, text: str) -> None:
+        now = runtime.clock.now_utc()
+        runtime.publish(operator.Alarm(key=f"notify:{what}", severity=severity, text=text, at_utc=now), "port:notify")
+
+    def is_alive() -> bool:
+        return does_its_work(runtime, money, settings.supervision.stuck_after_ms, time.perf_counter_ns())
+
+    return notify_port_of(settings, folder, kind_of(settings), tell, is_alive)
+
+
+def kind_of(settings: Settings) -> DeskKind:
+    """Return whose money a run trades with."""
+    if settings.profile == "demo":
+        return DeskKind.SIM
+    return DeskKind.LIVE if settings.trading_mode == "live" else DeskKind.PAPER
+
+
 def _promote(settings: Settings, folder: DataFolder, clock: MarketClock) -> None:
     by = "demo" if settings.profile == "demo" else "settings"
     for source in settings.lanes:
@@ -470,17 +538,26 @@ def _promote(settings: Settings, folder: DataFolder, clock: MarketClock) -> None
 
 def _keys(settings: Settings) -> tuple[str, ...]:
     """Return the vendor's keys that the source in use needs."""
-    if settings.feed.source not in ("hubs", "rest"):
+    if settings.feed.source not in ("hubs", "rest", "provider"):
         return ()
     if settings.profile == "demo":
         return tuple(f"{DEMO_KEY}_{n}" for n in range(len(settings.feed.keys)))
-    return tuple(_secret(name, "the vendor's key") for name in settings.feed.keys)
+    what = "the provider's key" if settings.feed.source == "provider" else "the vendor's key"
+    return tuple(_secret(name, what) for name in _key_names(settings))
+
+
+def _key_names(settings: Settings) -> tuple[str, ...]:
+    """Return the variables that carry the keys of the source in use."""
+    return (settings.feed.provider.key_env,) if settings.feed.source == "provider" else settings.feed.keys
 
 
 def _secret(name: str, what: str) -> str:
-    value = os.environ.get(name)
-    if not value:
-        raise CommandError(f"The environment does not carry {what}: set {name}, then start again.")
+    value = secret(name)
+    if value is None:
+        raise CommandError(
+            f"The environment does not carry {what}: set {name} (in .env, say, or name a file in {name}_FILE), then"
+            " start again."
+        )
     return value
 
 

@@ -41,9 +41,10 @@ def _seen_level(arguments: Namespace, folder: DataFolder, desk: str) -> dict[str
     """Return the level to lower to, with the epoch that the person has seen, and show it."""
     what: dict[str, Any] = {"level": arguments.level}
     seen = LedgerReader(folder.ledgers, desk).kill()
-    if seen is not None and seen["level"] > arguments.level:
-        print(f"Lowering kill level {seen['level']}, raised by {seen['by']}: {seen['reason']}")
+    if seen is not None:
         what["expected_epoch"] = seen["kill_epoch"]
+        if seen["level"] > arguments.level:
+            print(f"Lowering kill level {seen['level']}, raised by {seen['by']}: {seen['reason']}")
     if folder.kill_file.exists():
         print(f"{folder.kill_file} is still there: the next start raises the level again; remove it.")
     return what

@@ -17,6 +17,8 @@ from rich.console import Console
 
 from commands.cli import CommandError
 from commands.folder import DataFolder, settings_of
+from commands.lines import wrapped
+from commands.replay_difference import Difference, Sent, differences, outbox_lines, sent_of
 from config.settings import Settings, from_json, overlaid
 from domain.instants import exchange_clock
 from domain.options.profile import Rows, content_hash_of
@@ -43,12 +45,14 @@ def act(arguments: Namespace) -> int:
         raise CommandError(f"There is no trace in {folder.traces}; run a day first.", 1)
     try:
         report, missing = _replayed(path, arguments.settings, folder.warehouse)
+        changed = [] if arguments.settings is None else _changed(path, arguments.settings)
     except TraceError as error:
         raise CommandError(str(error)) from None
     if arguments.json:
-        print(msgspec.json.format(msgspec.json.encode(_plain(report, missing))).decode())
+        plain = _plain(report, missing) | {"settings": [found._asdict() for found in changed]}
+        print(msgspec.json.format(msgspec.json.encode(plain)).decode())
     else:
-        print("\n".join(_lines(report, missing)))
+        print("\n".join((*_settings_lines(arguments.settings, changed), *_lines(report, missing))))
     return 1 if report.divergence is not None else 0
 
 
@@ -101,9 +105,25 @@ def read_header(path: Path) -> Header:
     return first
 
 
+def _changed(path: Path, override: Path) -> list[Difference]:
+    """Return in which settings a file differs from those of the run."""
+    header = read_header(segments_of(path)[0])
+    recorded, wanted = (_settings(header, file).model_dump(mode="json") for file in (None, override))
+    return differences(recorded, wanted)
+
+
+def _settings_lines(override: Path | None, changed: list[Difference]) -> list[str]:
+    if override is None:
+        return []
+    if not changed:
+        return [f"{override} changes nothing: the run had these settings."]
+    return [f"Settings of {override} against those of the run:", *(f"  {found}" for found in changed), ""]
+
+
 def _settings(header: Header, override: Path | None) -> Settings:
     recorded = bytes(header.settings)
-    return from_json(recorded) if override is None else overlaid(recorded, override)
+    settings = from_json(recorded)  # says it where the run's own settings are of another version
+    return settings if override is None else overlaid(recorded, override)
 
 
 class _NoStore:
@@ -183,6 +203,7 @@ def _plain(report: ReplayReport, missing: int) -> dict[str, Any]:
             "why": found.why, "seq": found.envelope.seq, "to": found.envelope.to, "message": found.envelope.message,
             "recorded": [e.message for e in found.recorded],
             "computed": None if found.computed is None else [repr(effect) for effect in found.computed],
+            "difference": _difference(found),
             "causes": [e.seq for e in found.causes],
         },
     }  # fmt: skip
@@ -208,30 +229,32 @@ def _lines(report: ReplayReport, missing: int) -> list[str]:
 
 
 def _divergence(found: Divergence) -> list[str]:
-    lines = ["", f"First divergence: {found.why}", f"  at    {_envelope(found.envelope)}", "  recorded outbox"]
-    lines += [f"        {_envelope(e)}" for e in found.recorded] or ["        nothing that anybody received"]
-    lines.append("  computed outbox")
-    for effect in found.computed or ():
-        shown = _effect(effect)
-        lines.append(f"        {shown[:400]}")
-    if not found.computed:
-        lines.append("        nothing")
-    lines.append("  causes")
-    lines += [f"        {_envelope(e)}" for e in found.causes] or ["        came from outside"]
-    return lines
+    """Return the first divergence: where, what differs field by field (recorded -> computed), and what led to it."""
+    lines = ["", *wrapped(f"First divergence: {found.why}"), *_envelope(found.envelope)]
+    lines += ["", "What differs (recorded -> computed)"]
+    told = ["  it raised: nothing was sent"] if found.computed is None else [f"  {text}" for text in _difference(found)]
+    lines += told or ["  the fields agree: timers, or what nobody received, differ"]
+    lines += ["", "Causes, the latest first"]
+    return [*lines, *([line for e in found.causes for line in _envelope(e)] or ["  it came from outside"])]
 
 
-def _effect(effect: Effect) -> str:
+def _difference(found: Divergence) -> list[str]:
+    recorded = [sent_of(envelope.to, decode(envelope.message)) for envelope in found.recorded]
+    computed = [sent for effect in found.computed or () if (sent := _sent(effect)) is not None]
+    return outbox_lines(recorded, computed)
+
+
+def _sent(effect: Effect) -> Sent | None:
     match effect:
         case Tell():
-            return f"-> {effect.to} {effect.message}"
+            return sent_of(effect.to, effect.message)
         case Publish():
-            return f"published {effect.event}"
+            return sent_of("", effect.event)
         case _:
-            return repr(effect)
+            return None
 
 
-def _envelope(envelope: Envelope) -> str:
+def _envelope(envelope: Envelope) -> list[str]:
     text = str(decode(envelope.message))
     head = f"seq {envelope.seq} {exchange_clock(envelope.at_utc)} {envelope.sender} -> {envelope.to}"
-    return f"{head} {text[:300]}{'...' if len(text) > 300 else ''}"
+    return wrapped(f"{head} {text[:300]}{'...' if len(text) > 300 else ''}", 2)

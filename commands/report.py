@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from argparse import Namespace
 from collections import Counter
 from datetime import date
@@ -12,32 +11,44 @@ from typing import Any
 import msgspec
 import orjson
 
+from commands import report_lines
 from commands.book import Book
 from commands.cli import CommandError
 from commands.flatness import Look, looks_of_book, looks_of_trace, was_flat
 from commands.folder import DataFolder, settings_of
-from commands.held import Holding, contract_of, holdings
+from commands.held import contract_of, holdings
+from commands.report_figures import approved_facts, exit_reasons, fates, figures_of
+from commands.report_sessions import print_trades, show_last
 from commands.traces import UNREADABLE, enveloped, parsed, records
 from config.settings import Settings
-from domain.instants import BUCKET_NS, exchange_clock
+from domain.instants import exchange_clock
 from simulation.pace.record import PaceRecord
+from storage.gap_totals import totals_of
 from storage.queries import Found, LedgerReader
 from storage.warehouse_reader import WarehouseReader
-
-_TRACES_SHOWN = 3
-_WIDTH = 80
 
 
 def act(arguments: Namespace) -> int:
     """Show the report of a session; 1 when it is not flat, by our ledger or by the broker, or a reading came twice."""
+    if arguments.html is not None or (arguments.session or "").isalpha():
+        from commands import report_period  # noqa: PLC0415 - DuckDB, which the trading process (`run`) never loads
+
+        if report_period.is_wanted(arguments):
+            return report_period.act(arguments)
     settings = settings_of(arguments)
     folder = DataFolder(settings.data_dir)
+    if arguments.last is not None:
+        ledger = LedgerReader(folder.ledgers, settings.desk)
+        return show_last(ledger, arguments.last, is_json=arguments.json, is_csv=arguments.csv)
     session = _session(arguments.session, folder, settings.desk)
     try:
         found = facts(settings, folder, session)
+        if arguments.csv:
+            print_trades(found)
+            return 1 if is_bad(found) else 0
         shown = orjson.dumps(found, option=orjson.OPT_INDENT_2, default=_plain).decode()
         if not arguments.json:
-            shown = "\n".join(_lines(found))
+            shown = "\n".join(report_lines.lines_of(found))
     except UNREADABLE as error:
         raise CommandError(
             f"A record in {folder.root} cannot be read ({type(error).__name__}: {error}); restore its ledgers,"
@@ -73,7 +84,7 @@ def _session(text: str | None, folder: DataFolder, desk: str) -> date:
 def lines_of(settings: Settings, folder: DataFolder, session: date) -> tuple[bool, list[str]]:
     """Return the report as lines, and whether something in it is bad."""
     found = facts(settings, folder, session)
-    return is_bad(found), _lines(found)
+    return is_bad(found), report_lines.lines_of(found)
 
 
 def is_bad(found: dict[str, Any]) -> bool:
@@ -97,10 +108,7 @@ def facts(settings: Settings, folder: DataFolder, session: date) -> dict[str, An
     open_now = holdings(ledger)
     trades = ledger.trades(session)
     contracts = ledger.contracts()
-    gaps = WarehouseReader(folder.warehouse).gaps(session)
-    gap_rows: Counter[str] = Counter()
-    for gap in gaps:
-        gap_rows[f"{gap.hub}: {gap.why}"] += (gap.to_utc - gap.from_utc) // BUCKET_NS
+    gaps = totals_of([WarehouseReader(folder.warehouse).manifest(session)])
     attempts = ledger.attempts(session)
     of_session = [path for path in folder.traces_newest_first() if path.parent.name == session.isoformat()]
     trace = trace_facts(of_session)
@@ -108,6 +116,8 @@ def facts(settings: Settings, folder: DataFolder, session: date) -> dict[str, An
     executions = ledger.executions(session)
     for row in executions:
         row["contract"] = contract_of(contracts[row["con_id"]]) if row["con_id"] in contracts else str(row["con_id"])
+    for row in trades:
+        row["exit_reasons"] = exit_reasons(executions, row)
     return {
         "session": session.isoformat(),
         "profile": settings.profile,
@@ -117,6 +127,7 @@ def facts(settings: Settings, folder: DataFolder, session: date) -> dict[str, An
         "realised_cents": sum(row["realised_cents"] for row in trades),
         "fees_cents": sum(row["fees_cents"] or 0 for row in trades),
         "executions": executions,
+        "figures": figures_of(trades, executions),
         "attempts": ledger.gate_counts(session),
         "approved": approved_facts(attempts, trades, live),
         "refused": [
@@ -139,9 +150,10 @@ def facts(settings: Settings, folder: DataFolder, session: date) -> dict[str, An
         "stage": _stage(folder, ledger.day(session)),
         "kill": ledger.kill(),
         "runs": [row["run_n"] for row in ledger.runs()],
-        "gap_rows": gap_rows.total(),
-        "gap_intervals": len(gaps),
-        "gaps": gap_rows,
+        "gap_rows": gaps.absent_n,
+        "gap_rows_covered": gaps.covered_n,
+        "gap_rows_not_polled": gaps.not_polled_n,
+        "gaps": gaps.by_cause,
         "trace_folder": str(of_session[0].parent) if of_session else None,
         "pace": PaceRecord.load(folder.pace).lines() if _is_of_demo(settings, session) else [],
         **trace,
@@ -162,23 +174,9 @@ def _looks(
     return sorted((*by_book, *by_word), key=lambda look: look.mark, reverse=True)  # "verify" before "close"
 
 
-def approved_facts(attempts: list[Found], trades: list[Found], live: list[Found]) -> dict[str, int]:
-    """Count what became of a session's approved attempts: `filled`, `working` (an entry order is out), `unfilled`."""
-    approved, filled, working = _fates(attempts, trades, live)
-    return {"filled": len(filled), "working": len(working), "unfilled": len(approved - filled - working)}
-
-
-def _fates(attempts: list[Found], trades: list[Found], live: list[Found]) -> tuple[set[str], set[str], set[str]]:
-    approved = {row["intent_id"] for row in attempts if row["code"] is None and row["amended_code"] is None}
-    bought = [row for row in trades if row["opened_qty"]] + [row for row in live if row["net_qty"]]
-    filled = approved & {row["intent_id"] for row in bought}
-    working = approved & {row["intent_id"] for row in live} - filled
-    return approved, filled, working
-
-
 def _unfilled(ledger: LedgerReader, attempts: list[Found], trades: list[Found], live: list[Found]) -> list[Found]:
     """Return the entries that ended without a fill: when, what, at which limit."""
-    approved, filled, working = _fates(attempts, trades, live)
+    approved, filled, working = fates(attempts, trades, live)
     found = []
     for row in attempts:
         if row["intent_id"] not in approved - filled - working:
@@ -265,129 +263,3 @@ def trace_facts(paths: list[Path]) -> dict[str, Any]:
         },
         "traces": [path.name for path in paths],
     }
-
-
-def _lines(found: dict[str, Any]) -> list[str]:
-    lines = [f"Session {found['session']}, desk {found['desk']} ({found['market']})", ""]
-    lines.append("Trades" if found["trades"] else "No trades.")
-    for row in found["trades"]:
-        lines.append(
-            f"  {exchange_clock(row['opened_utc'])}-{exchange_clock(row['closed_utc'])}"
-            f" {row['opened_qty']:>3} {contract_of(row):<12} {row['exit_reason'] or row['end']:<16}"
-            f" {row['realised_cents'] / 100:>+10,.2f}"
-        )
-        lines.append(f"      {row['strategy']}, {row['order_ref']}")
-    lines.append(f"  net {found['realised_cents'] / 100:+,.2f} after fees of {found['fees_cents'] / 100:,.2f}")
-    if found["executions"]:
-        lines += ["", "Fills", *map(_fill, found["executions"])]
-    lines += ["", "Attempts", *_attempts(found)]
-    if found["refusals"]:
-        lines += ["", "Refused by the broker"]
-        for row in found["refusals"]:
-            what = "exit" if row["is_exit"] else "entry"
-            lines += [f"  {exchange_clock(row['at_utc'])}  {what} {row['order_ref']}", *_wrapped(row["words"], 6)]
-    for title, sentences in (
-        ("Open", [holding.sentence for holding in found["open"]]),
-        ("Flat by the broker", [look.sentence for look in found["looks"]]),
-    ):
-        if sentences:
-            lines += ["", title, *(line for text in sentences for line in _wrapped(text, 2))]
-    readings = found["readings"]
-    where = f" in {found['trace_folder']}" if found["trace_folder"] else ""
-    lines += [
-        "",
-        "Order session",
-        *_wrapped(" -> ".join(f"{clock} {mode}" for clock, mode in found["modes"]) or "no mode is on record", 2),
-        "",
-        f"Readings: {readings['computed']} ({readings['tickers']} tickers, {readings['buckets']} buckets),"
-        f" {readings['doubled']} computed twice",
-        *_wrapped(
-            f"Missing data: {found['gap_rows']} rows (bucket × ticker × category)"
-            f"{''.join(f'; {why} {n}' for why, n in found['gaps'].items())}", 0,
-        ),
-        f"Traces: {', '.join(found['traces'][:_TRACES_SHOWN]) or 'none'}"
-        f"{' and older ones' if len(found['traces']) > _TRACES_SHOWN else ''}{where}",
-        *(f"Damaged: {text}" for text in found["damaged"]),
-        *(["", *found["pace"]] if found["pace"] else []),
-        "",
-        f"Supervisor starts: {len(found['runs'])}; kill level {found['kill']['level'] if found['kill'] else 0}",
-        *(line for text in _ending(found) for line in _wrapped(text, 0)),
-    ]  # fmt: skip
-    return lines
-
-
-def _wrapped(text: str, indent: int) -> list[str]:
-    """Return a text in lines of a terminal, each indented, those after the first by two more."""
-    return textwrap.wrap(
-        text.strip(), _WIDTH, initial_indent=" " * indent, subsequent_indent=" " * (indent + 2 if indent else 0),
-        break_long_words=False, break_on_hyphens=False,
-    )  # fmt: skip
-
-
-def _fill(row: Found) -> str:
-    price = "price not known" if row["is_adopted"] and not row["price_ticks"] else f"@ {row['price_ticks'] / 100:.2f}"
-    notes = [
-        *(["adopted from the broker's position"] if row["is_adopted"] else []),
-        *(["not ours"] if row["is_foreign"] else []),
-        *(["time not sure"] if row["is_time_uncertain"] else []),
-    ]
-    text = f"  {exchange_clock(row['at_utc'])} {row['side']:<4} {row['qty']:>3} {row['contract']:<12} {price:>9}"
-    return f"{text}  {row['order_ref']}" + (f" ({', '.join(notes)})" if notes else "")
-
-
-def _attempts(found: dict[str, Any]) -> list[str]:
-    counts = dict(found["attempts"])
-    if not counts:
-        return ["  none"]
-    approved = counts.pop("accepted", 0)
-    fates = (("filled", "filled"), ("working", "working"), ("unfilled", "without a fill"))
-    shown = ", ".join(f"{found['approved'][fate]} {text}" for fate, text in fates if found["approved"][fate])
-    lines = [f"  {approved} approved{f' ({shown})' if shown else ''}, {sum(counts.values())} refused"]
-    for row in found["refused"]:
-        text = f"  {exchange_clock(row['decided_utc'])}  {row['alert_id']}  {row['code'] or row['amended_code']}"
-        measure = ""
-        if row["measured"] is not None and row["code"] is not None:
-            against = "" if row["limit_value"] is None else f" against {row['limit_value']:g}"
-            measure = f"{row['measured']:g}{against} {row['unit']}".rstrip()
-        is_long = len(text) + len(measure) + 2 > _WIDTH
-        lines += [text, f"      {measure}"] if is_long and measure else [f"{text}  {measure}".rstrip()]
-        if row["amended_words"]:
-            lines += _wrapped(row["amended_words"], 6)
-    for row in found["unfilled"]:
-        text = f"  {exchange_clock(row['decided_utc'])}  {row['alert_id']}  no fill"
-        lines.append(text)
-        if row["contract"] is not None:
-            limit = "market" if row["limit_ticks"] is None else f"{row['limit_ticks'] / 100:.2f}"
-            lines.append(f"      {row['qty']} {row['contract']} at {limit}, {row['status']}, {row['order_ref']}")
-    return lines
-
-
-def _ending(found: dict[str, Any]) -> list[str]:
-    """Return how the day ended, or what is open now and who minds it."""
-    open_now: list[Holding] = found["open"]
-    is_sure = any(holding.qty for holding in open_now)
-    what = "positions are open" if is_sure else "whether something is held is not known"
-    match found["stage"]:
-        case "over":
-            return [_verdict(found, is_open=bool(open_now))]
-        case "running":
-            if open_now:
-                return [f"The day is running; {what} (see Open)."]
-            return ["The day is running; nothing is held now."]
-        case _:
-            if not open_now:
-                return ["The day was stopped before its end; nothing is held."]
-            return [
-                f"The day was stopped before its end, no supervisor runs: {what} (see Open).",
-                "`main.py run` reads the broker back and goes on; `main.py flatten --direct` closes without it.",
-            ]
-
-
-def _verdict(found: dict[str, Any], *, is_open: bool) -> str:
-    if found["is_flat_by_broker"] is False:
-        return "The day was NOT FLAT by the broker's book (see above): find out why no exit closed it in time."
-    if is_open:
-        return "The day ended NOT FLAT: close what is open above by hand."
-    if found["is_flat_by_broker"] is None:
-        return "Whether the day ended flat is NOT KNOWN: nobody looked at the broker's book at the close."
-    return "The day ended flat." if not found["looks"] else "The day ended flat, by the broker's own book."

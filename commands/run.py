@@ -13,6 +13,7 @@ import threading
 import time as real_time
 from argparse import Namespace
 from pathlib import Path
+from typing import assert_never
 
 from commands import live, report
 from commands.cli import CommandError
@@ -22,13 +23,18 @@ from commands.emergency import SIGNALS, EmergencyWatch, KillFile, keep_level
 from commands.folder import DataFolder, SimProcess, settings_of
 from commands.hard_stop import HardStop
 from commands.held import holdings
-from commands.sim import close_of, provenance_of, recorded_of
+from commands.lines import paragraphs, wrapped
+from commands.logbook import LogBook
+from commands.service import is_well, service_line
+from commands.sim import SERVERS, close_of, provenance_of, recorded_of
 from config.settings import Settings, SettingsError, from_json
-from config.tree import Broker, Gateway
+from config.tree import Broker, Feed, Gateway
+from domain.alarm import Severity
 from domain.instants import at_exchange, exchange_clock
 from domain.risk.kill import KillLevel
 from domain.session import calendar
 from domain.units import Utc
+from messages.operator import Announce
 from storage.queries import LedgerReader
 from storage.sqlite_file import LedgerRefusedError
 from supervision.clock import ClockFileError, LedClock, MarketClock
@@ -68,9 +74,9 @@ def act(arguments: Namespace) -> int:
 
 
 def say(text: str) -> None:
-    """Print a line; a console that is gone or full must never end a run (the trace has it all)."""
+    """Print a text; a console that is gone or full must never end a run (the trace has it all)."""
     try:
-        print(text, flush=True)
+        print(paragraphs(text) if sys.stdout.isatty() else text, flush=True)
     except OSError:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for stream in (sys.stdout, sys.stderr):
@@ -85,10 +91,13 @@ def _run_real(settings: Settings, folder: DataFolder, stop: threading.Event, clo
             f" {settings.demo.rate:g} times as fast while nothing is at stake. No real money, no real market."
         )
     say(_level_text(settings, folder))
+    held = held_from_before(settings, folder)
     running = live.start(
         settings, folder, clock, settings.broker.gateways, settings.feed.negotiate_url, stop, settings.demo.rate
     )
     _say_where_to_look(settings, running)
+    for line in held:
+        say(line)
     hard_stop = HardStop(running, settings, folder, clock, settings.broker.gateways)
     _watch(running, clock, None, folder, hard_stop)
     if isinstance(clock, LedClock):
@@ -127,6 +136,15 @@ def _level_text(settings: Settings, folder: DataFolder) -> str:
     )
 
 
+def held_from_before(settings: Settings, folder: DataFolder) -> list[str]:
+    """Return a line for each position that an earlier run left: what, at which price, and what watches it now."""
+    try:
+        found = holdings(LedgerReader(folder.ledgers, settings.desk))
+    except LedgerRefusedError:
+        return []  # a new desk, or the start says in its own words what is wrong
+    return [f"Held from before: {holding.told(is_supervised=True)}." for holding in found]
+
+
 def _open_now(settings: Settings, folder: DataFolder) -> list[str]:
     """Return what is held or may be, a line each under a heading; empty where nothing is."""
     try:
@@ -140,10 +158,12 @@ def _run_demo(settings: Settings, folder: DataFolder, arguments: Namespace, stop
     asked = settings
     settings, clock, resumed = _world(settings, folder, arguments, stop)
     is_other = asked.to_json() != settings.to_json()
-    gateway, hubs = folder.sim("gateway"), folder.sim("hubs")
-    if gateway is None or (hubs is None and "hubs" in _servers(settings)):
+    gateway, hubs, provider = (folder.sim(what) for what in ("gateway", "hubs", "provider"))
+    if gateway is None or any(folder.sim(what) is None for what in _servers(settings)):
         raise CommandError("The simulated market or broker died at once; look at the logs in the run folder.", 3)
     settings = settings.model_copy(update={"broker": _with_port(settings, gateway.port)})
+    if provider is not None:
+        settings = settings.model_copy(update={"feed": _with_provider(settings, provider.port)})
     say(
         f"{'Resuming' if resumed else 'Starting'} the demo day {settings.demo.session} at "
         f"{exchange_clock(clock.now_utc())} New York. Market time runs up to {settings.demo.rate:g} times as fast "
@@ -155,8 +175,11 @@ def _run_demo(settings: Settings, folder: DataFolder, arguments: Namespace, stop
         say(f"          {what}: {how}")
     gateways = (Gateway("127.0.0.1", gateway.port),)
     url = settings.feed.negotiate_url if hubs is None else f"http://127.0.0.1:{hubs.negotiate_port}/v2/negotiate"
+    held = held_from_before(settings, folder)
     running = live.start(settings, folder, clock, gateways, url, stop, settings.demo.rate)
     _say_where_to_look(settings, running)
+    for line in held:
+        say(line)
     hard_stop = HardStop(running, settings, folder, clock, gateways)
     finished = _watch(running, clock, close_of(settings), folder, hard_stop)
     still_open = [] if hard_stop.is_flat else _open_now(settings, folder)
@@ -184,6 +207,8 @@ def _run_demo(settings: Settings, folder: DataFolder, arguments: Namespace, stop
     say("\n".join(["", *lines]))
     if not finished:
         say("`main.py run` starts a new day.")
+    elif running.screen is not None:
+        say("`main.py dashboard` shows the day again in the browser.")
     return 1 if bad else 0
 
 
@@ -200,6 +225,13 @@ def _resumed_text(arguments: Namespace, *, is_other: bool) -> str:
 
 def _with_port(settings: Settings, port: int) -> Broker:
     return dataclasses.replace(settings.broker, gateways=(Gateway("127.0.0.1", port),), paper_port=port)
+
+
+def _with_provider(settings: Settings, port: int) -> Feed:
+    provider = dataclasses.replace(
+        settings.feed.provider, rest_url=f"http://127.0.0.1:{port}", stream_url=f"ws://127.0.0.1:{port}"
+    )
+    return dataclasses.replace(settings.feed, provider=provider)
 
 
 def _world(
@@ -234,8 +266,16 @@ def _world(
 
 
 def _servers(settings: Settings) -> tuple[str, ...]:
-    """Return the servers that a demo day needs: without the vendor's streams and REST there is no hub server."""
-    return ("hubs", "gateway") if settings.feed.source in ("hubs", "rest") else ("gateway",)
+    """Return the servers that a demo day needs: the broker, and whom its market data is asked of, if anybody."""
+    match settings.feed.source:
+        case "hubs" | "rest":
+            return ("hubs", "gateway")
+        case "provider":
+            return ("provider", "gateway")
+        case "chain" | "file":
+            return ("gateway",)
+        case _:
+            assert_never(settings.feed.source)
 
 
 def _start_missing(settings: Settings, folder: DataFolder, stop: threading.Event) -> None:
@@ -266,7 +306,7 @@ def _start_sim(what: str, folder: DataFolder) -> subprocess.Popen[bytes]:
 
 
 def _stop_world(folder: DataFolder) -> None:
-    for what in ("hubs", "gateway"):
+    for what in SERVERS:
         found: SimProcess | None = folder.sim(what)
         if found is not None:
             found.end()
@@ -288,17 +328,24 @@ def _watch(
     gc.freeze()
     emergency.start()
     hard_stop.start()
+    service = service_line(os.environ, lambda: is_well(running))
+    if service is not None:
+        service.start()
+    log = LogBook(folder.log)
     is_over = False
     while not stop.is_set() and not running.runtime.end_wanted.is_set():
-        _print_line(running, wait_s=_LINE_WAIT_S)
+        _print_line(running, log, wait_s=_LINE_WAIT_S)
         if until_utc is not None and clock.now_utc() >= until_utc:
             is_over = True
             break
+    if service is not None:
+        service.close()
     are_entries_out = running.close()
     emergency.close()
     hard_stop.close()
-    while _print_line(running, wait_s=0):
+    while _print_line(running, log, wait_s=0):
         pass
+    log.close()
     if not are_entries_out:
         say("The broker has not confirmed in time that no entry works; what is left ends by itself, see below.")
     if running.runtime.ended:
@@ -324,11 +371,24 @@ def _keep_kill_level(running: live.Supervisor, folder: DataFolder) -> None:
         say(f"Neither the ledger nor {folder.kill_file} can be written: mend the disk before the next start.")
 
 
-def _print_line(running: live.Supervisor, wait_s: float) -> bool:
-    """Print the next announcement that comes in this time; False when none did."""
+def _print_line(running: live.Supervisor, log: LogBook, wait_s: float) -> bool:
+    """Print the next announcement that comes in this time, and keep it in the log; False when none did."""
     try:
         line = running.console.get(block=wait_s > 0, timeout=wait_s or None)
     except queue.Empty:
         return False
-    say(f"{exchange_clock(line.at_utc)}  {line.topic:<7} {line.text}")
+    log.write(line)
+    say(shown(line))
     return True
+
+
+def shown(line: Announce) -> str:
+    """Return an announcement as it stands on the console: New York's clock, topic, how urgent it is, text.
+
+    A terminal gets lines of its width; a file or a pipe one line each, so that it can be searched.
+    """
+    urgent = "" if line.severity is Severity.INFO else f"{line.severity.value.upper()}: "
+    head = f"{exchange_clock(line.at_utc)}  {line.topic:<7} "
+    if not sys.stdout.isatty():
+        return f"{head}{urgent}{line.text}"
+    return "\n".join(wrapped(f"{urgent}{line.text}", len(head), first=head))

@@ -11,7 +11,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -34,7 +34,7 @@ def main() -> None:
     """Take the pictures of a demo day, or of a dashboard that is served already."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--url", help="a dashboard that is served already; without it a demo day is played")
-    parser.add_argument("--until", default="12:30", help="New York's clock at which the pictures are taken (HH:MM)")
+    parser.add_argument("--until", default="11:40", help="New York's clock at which the pictures are taken (HH:MM)")
     parser.add_argument("--to", type=Path, default=ROOT / "docs" / "pictures", help="the folder that they go to")
     given = parser.parse_args()
     if chromium_path() is None:
@@ -65,15 +65,17 @@ def demo_day() -> Iterator[str]:
             finally:
                 process.send_signal(signal.SIGINT)
                 process.stdout.read()
+                stop = [sys.executable, "main.py", "--data", folder, "sim", "stop"]  # a day with a position waits
+                subprocess.run(stop, cwd=ROOT, check=False, stdout=subprocess.DEVNULL)
 
 
 def wait_until(url: str, clock: str) -> None:
     """Wait until the day shows this time."""
     while True:
-        with urllib.request.urlopen(f"{url}/api/status", timeout=10) as answer:
-            at = orjson.loads(answer.read())["at"]
-        if at is not None and at[11:16] >= clock:
-            return
+        with suppress(OSError), urllib.request.urlopen(f"{url}/api/status", timeout=10) as answer:
+            at = orjson.loads(answer.read())["at"]  # on a busy machine an answer may be late: it is asked again
+            if at is not None and at[11:16] >= clock:
+                return
         time.sleep(1)
 
 

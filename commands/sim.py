@@ -1,4 +1,4 @@
-"""`main.py sim gateway|hubs|clock`: the simulated broker or feed in a process of its own, for anybody's client.
+"""`main.py sim gateway|hubs|provider|clock`: the simulated broker or feed in its own process, for anybody's client.
 
 Alone it goes on with the next session after each; its own clock skips the nights. With `--run-folder` it is part of a
 demo day: it takes the clock from there and leaves its pid and ports beside it.
@@ -32,12 +32,14 @@ from simulation.hubs.server import HubServer
 from simulation.market.from_settings import market_of
 from simulation.market.market import Market
 from simulation.market.minute_bars import RecordedDay, RecordedError, load_recorded_day
+from simulation.market_data.server import ProviderServer
 from simulation.pace.nights import session_at, skip_nights
 from simulation.pace.pacer import RATE_MAX
 from simulation.pace.stakes import Stake
 from supervision.clock import MarketClock
 
 GATEWAY_PORT = 4002
+SERVERS = ("hubs", "provider", "gateway")
 
 
 def act(arguments: Namespace) -> int:
@@ -57,7 +59,7 @@ def act(arguments: Namespace) -> int:
         settings = _settings_alone(arguments, arguments.start)
         clock = MarketClock.starting(at_exchange(settings.demo.session, settings.demo.start_clock), settings.demo.rate)
     with asyncio.Runner() as runner:
-        serve = _serve_gateway if arguments.what == "gateway" else _serve_hubs
+        serve = {"gateway": _serve_gateway, "hubs": _serve_hubs, "provider": _serve_provider}[arguments.what]
         runner.run(serve(settings, clock, arguments))
     return 0
 
@@ -74,7 +76,7 @@ def _settings_alone(arguments: Namespace, start: str | None) -> Settings:
 
 
 def _stop(folder: DataFolder) -> int:
-    stopped = [(what, found) for what in ("gateway", "hubs") if (found := folder.sim(what)) is not None]
+    stopped = [(what, found) for what in SERVERS if (found := folder.sim(what)) is not None]
     for what, found in stopped:
         found.end()
         print(f"Stopped the simulated {what} (pid {found.pid}).")
@@ -173,8 +175,7 @@ def _faults_of(arguments: Namespace) -> Sequence[Fault]:
 
 async def _serve_hubs(settings: Settings, clock: MarketClock, arguments: Namespace) -> None:
     demo = settings.demo
-    if arguments.faults is not None:
-        raise CommandError("Fault scripts are for the gateway: `main.py sim gateway --faults FILE`.")
+    _refuse_script(arguments)
     faults: tuple[DropHub, ...] = ()
     is_dropped = demo.hub_drop_s > 0 and _is_ahead(settings, clock, demo.hub_drop_at)
     if arguments.run_folder is not None and is_dropped:
@@ -196,6 +197,30 @@ async def _serve_hubs(settings: Settings, clock: MarketClock, arguments: Namespa
     _say_ready("hubs", settings, arguments, clock, server.ws_port, server.port)
     await _until_told(settings, clock, arguments)
     await server.stop()
+
+
+async def _serve_provider(settings: Settings, clock: MarketClock, arguments: Namespace) -> None:
+    _refuse_script(arguments)
+    before = _before("provider", arguments)
+    wanted = before.port if before else arguments.port or 0
+    world = market_of(settings, rolls=arguments.run_folder is None)
+    server = ProviderServer(
+        world, clock, None, arguments.host, wanted, interval_s=settings.demo.frame_interval_ms / 1000
+    )
+    try:
+        await server.start()
+    except (OSError, OverflowError) as error:
+        raise CommandError(
+            f"Port {wanted} cannot be used ({error}); stop what listens there or give --port.", 3
+        ) from None
+    _say_ready("provider", settings, arguments, clock, server.port)
+    await _until_told(settings, clock, arguments)
+    await server.close()
+
+
+def _refuse_script(arguments: Namespace) -> None:
+    if arguments.faults is not None:
+        raise CommandError("Fault scripts are for the gateway: `main.py sim gateway --faults FILE`.")
 
 
 def _say_ready(

@@ -6,7 +6,6 @@ import sys
 import textwrap
 import time
 from argparse import Namespace
-from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -17,9 +16,9 @@ from rich.text import Text
 
 from commands.control import request
 from commands.folder import DataFolder, settings_of
+from commands.lines import in_lines
 from domain.instants import exchange_clock
 
-_NO_BREAK = "\N{NO-BREAK SPACE}"
 _WIDE = 110  # columns from which everything fits
 _TITLES = ("actor", "up", "mail", "oldest", "handled", "crashes", "p50", "p99", "last")
 _TITLES_NARROW = tuple(title for title in _TITLES if title not in ("p50", "last"))
@@ -82,7 +81,7 @@ def _head(status: dict[str, Any], width: int) -> list[str]:
         f"{process['rss_mb']} MB", f"{process['threads']} threads", f"{process['dead_letters']} dead letters",
         f"trace {process['trace_bytes'] / 1e6:.1f} MB", f"{conflated} quotes conflated",
     )  # fmt: skip
-    lines = _wrapped(facts, width)
+    lines = in_lines(facts, width, ", ")
     lines += [_hub(hub, process["at_utc"]) for hub in status.get("hubs", ())]
     for name in ("latched", "ended", "trace_failed"):
         if process[name] is not None:
@@ -95,13 +94,9 @@ def _hub(hub: dict[str, Any], now_utc: int) -> str:
     if hub["last_utc"] is None:
         return f"hub {hub['hub']}: nothing yet"
     age_s = max(0.0, (now_utc - hub["last_utc"]) / 1e9)
-    return f"hub {hub['hub']}: {hub['rate_per_s']:.1f} frames/s, last {age_s:.1f} s ago, lag {hub['lag_ms']} ms"
-
-
-def _wrapped(facts: Sequence[str], width: int) -> list[str]:
-    """Return the facts in lines, none of them broken in two."""
-    whole = ", ".join(fact.replace(" ", _NO_BREAK) for fact in facts)
-    return [line.replace(_NO_BREAK, " ") for line in textwrap.wrap(whole, width)]
+    conflated = sum(n for _, n in hub.get("conflated", ()))
+    more = f", {conflated} conflated" if conflated else ""
+    return f"hub {hub['hub']}: {hub['rate_per_s']:.1f} frames/s, last {age_s:.1f} s ago, lag {hub['lag_ms']} ms{more}"
 
 
 def _ms(value: float | None) -> str:

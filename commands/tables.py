@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import shutil
 import sys
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -13,32 +14,67 @@ import orjson
 import pyarrow as pa
 
 CELL_MAX = 60
+TEXT_MIN = 10  # columns that a text keeps where the window is narrow
+_BETWEEN = "  "
 
 
 def print_table(table: pa.Table, rows_max: int, out: TextIO | None = None) -> None:
-    """Print the first rows as a table with its titles, and how many there are."""
+    """Print the first rows as a table with its titles, and how many there are.
+
+    In a window that is too narrow texts are cut, never numbers; where that does not do, a row is printed downwards.
+    """
     out = out or sys.stdout
+    columns = shutil.get_terminal_size().columns if out.isatty() else None
     shown = [[cell(value) for value in row.values()] for row in table.slice(0, rows_max).to_pylist()]
     titles = table.column_names
-    widths = [max([len(title), *(len(row[n]) for row in shown)]) for n, title in enumerate(titles)]
     are_numbers = [
         pa.types.is_integer(f.type) or pa.types.is_floating(f.type) or pa.types.is_decimal(f.type) for f in table.schema
     ]
+    widths = fitted(
+        [max([len(title), *(len(row[n]) for row in shown)]) for n, title in enumerate(titles)],
+        [not is_number and table.schema.types[n] == pa.string() for n, is_number in enumerate(are_numbers)],
+        columns,
+    )
 
-    def line(cells: list[str]) -> str:
+    def line(cells: list[str], widths: list[int]) -> str:
         padded = (
-            text.rjust(width) if is_number else text.ljust(width)
+            _cut(text, width).rjust(width) if is_number else _cut(text, width).ljust(width)
             for text, width, is_number in zip(cells, widths, are_numbers, strict=True)
         )
-        return "  ".join(padded).rstrip()
+        return _BETWEEN.join(padded).rstrip()
 
-    if titles:
-        print(line(titles), file=out)
-        print("  ".join("-" * width for width in widths), file=out)
-    for row in shown:
-        print(line(row), file=out)
+    if widths is None:
+        name_width = max(map(len, titles))
+        for row in shown:
+            for title, text in zip(titles, row, strict=True):
+                print(_cut(f"{title:<{name_width}}  {text}", columns or len(text) + name_width + 2).rstrip(), file=out)
+            print(file=out)
+    elif titles:
+        print(line(titles, widths), file=out)
+        print(_BETWEEN.join("-" * width for width in widths), file=out)
+        for row in shown:
+            print(line(row, widths), file=out)
     more = f", {len(shown)} shown (--rows, --csv and --json show more)" if table.num_rows > len(shown) else ""
     print(f"({table.num_rows} row{'s' * (table.num_rows != 1)}{more})", file=out)
+
+
+def fitted(widths: list[int], may_be_cut: list[bool], columns: int | None) -> list[int] | None:
+    """Return the widths of a table's columns in a window, the longest texts cut first; `None` where it does not fit.
+
+    `columns`: of the window; `None`: as wide as it likes.
+    """
+    room = None if columns is None else columns - len(_BETWEEN) * (len(widths) - 1)
+    out = list(widths)
+    while room is not None and sum(out) > room:
+        longest = max((n for n, is_text in enumerate(may_be_cut) if is_text), key=out.__getitem__, default=None)
+        if longest is None or out[longest] <= TEXT_MIN:
+            return None
+        out[longest] -= 1
+    return out
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 def print_csv(table: pa.Table, out: TextIO | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from argparse import Namespace
 from datetime import date, time
 from pathlib import Path
@@ -13,17 +14,20 @@ import orjson
 from commands.cli import CommandError
 from commands.folder import DataFolder, settings_of
 from commands.held import contract_of
+from commands.lines import wrapped
 from commands.traces import UNREADABLE, enveloped, records
-from commands.why import verdict_lines
+from commands.why_lines import levels_text, verdict_lines
 from config.settings import Settings
 from domain.instants import at_exchange, bucket_of, exchange_clock
 from domain.risk.gates.sequence import number_of
 from domain.signals.alert import AlertKey
+from domain.wording import measure_text
 from storage.queries import Found, LedgerReader
 
 _FORMS: Final = (
-    "write an alert id (`main.py report` lists them), or LANE KIND TIME, as gexwatch:SPX GAMMA_FLIP 10:12:30"
+    "write an alert id (`main.py report` lists them), LANE KIND TIME, as gexwatch:SPX GAMMA_FLIP 10:12:30, or a date"
 )
+_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 class Answer(msgspec.Struct, kw_only=True):
@@ -59,6 +63,11 @@ def act(arguments: Namespace) -> int:
     settings = settings_of(arguments)
     folder = DataFolder(settings.data_dir)
     ledger = LedgerReader(folder.ledgers, settings.desk)
+    day = _day_of(arguments, folder, ledger)
+    if day is not None:
+        from commands.why_not_day import show  # noqa: PLC0415 - Arrow, which the answer about one signal never needs
+
+        return show(day, settings, folder, ledger, is_json=arguments.json)
     key = _key_of(arguments, settings, folder, ledger)
     try:
         answer = answer_of(key, folder, ledger)
@@ -76,6 +85,17 @@ def act(arguments: Namespace) -> int:
         print(shown)
     is_known = answer.attempts or answer.alert or answer.not_evaluated or answer.reading
     return 0 if is_known else 1
+
+
+def _day_of(arguments: Namespace, folder: DataFolder, ledger: LedgerReader) -> date | None:
+    """Return the session that is asked about as a whole; `None` where one signal is."""
+    match arguments.signal:
+        case []:
+            return _session(arguments.session, folder, ledger)
+        case [text] if _DATE.fullmatch(text):
+            return _session(text, folder, ledger)
+        case _:
+            return None
 
 
 def _key_of(arguments: Namespace, settings: Settings, folder: DataFolder, ledger: LedgerReader) -> AlertKey:
@@ -167,9 +187,8 @@ def _read_trace(path: Path, key: AlertKey, answer: Answer) -> None:
 
 def _of_attempt(row: Found, orders: list[Found]) -> str:
     if row["code"] is not None:
-        measured = "" if row["measured"] is None else f": {row['measured']:g}"
-        if measured and row["limit_value"] is not None:
-            measured += f" against {row['limit_value']:g} {row['unit']}".rstrip()
+        measure = measure_text(row["measured"], row["limit_value"], row["unit"])
+        measured = f": {measure}" if measure else ""
         where = "" if row["gate"] is None else f" by gate {number_of(row['gate'])} ({row['gate']})"
         return f"Refused{where}, {row['code']}{measured}."
     if row["amended_code"] is not None:
@@ -183,28 +202,25 @@ def _of_attempt(row: Found, orders: list[Found]) -> str:
 
 def _lines(answer: Answer) -> list[str]:
     key = answer.key
-    lines = [f"{key.alert_id}: {key.kind} of {key.source} on {key.ticker}, bucket {exchange_clock(key.bucket_utc)}"]
+    clock = exchange_clock(key.bucket_utc)
+    lines = wrapped(f"{key.alert_id}: {key.kind} of {key.source} on {key.ticker}, bucket {clock} New York")
     reading = answer.reading
     if reading is not None:
         silent = f"; silent: {', '.join(reading['missing'])}" if reading["missing"] else ""
-        spot = "none" if reading["spot"] is None else f"{reading['spot'] / 100:.2f}"
-        gamma = "none" if reading["zero_gamma"] is None else f"{reading['zero_gamma'] / 100:.2f}"
-        lines.append(f"  reading: spot {spot}, zero gamma {gamma}{silent}")
-    lines += [f"  not judged: {why}" for why in answer.not_evaluated]
+        lines += wrapped(f"reading: {levels_text(reading['spot'], reading['zero_gamma'])}{silent}", 2)
+    lines += [line for why in answer.not_evaluated for line in wrapped(f"not judged: {why}", 2)]
     if answer.alert is not None:
         shadow = "a shadow" if answer.alert["is_shadow"] else "may trade"
         way = "up" if answer.alert["direction"] > 0 else "down"
         lines.append(f"  alert: {way} at {answer.alert['entry_ticks'] / 100:.2f}, {shadow}")
     for row in answer.attempts:
         lines.append(f"  decided {exchange_clock(row['decided_utc'])}: {row['code'] or 'approved'}")
-        lines += [f"  {text}" for text in verdict_lines(row["verdicts"])]
-        if row["looked_at"]:
-            lines.append(f"     it looked at: {row['looked_at']}")
+        lines += verdict_lines(row["verdicts"])
         if row["amended_code"] is not None:
             at = exchange_clock(row["amended_utc"])
-            lines.append(f"  amended {at}: {row['amended_code']}, {row['amended_words']}")
+            lines += wrapped(f"amended {at}: {row['amended_code']}, {row['amended_words']}", 2)
     for order in answer.orders:
         if not order["is_exit"]:
             lines.append(f"  order {order['order_ref']}: {order['qty']} {contract_of(order)}, {order['status']}")
-    lines += [f"  damaged: {text}" for text in answer.damaged]
-    return [*lines, answer.conclusion]
+    lines += [line for text in answer.damaged for line in wrapped(f"damaged: {text}", 2)]
+    return [*lines, *wrapped(answer.conclusion)]

@@ -11,6 +11,7 @@ from datetime import time
 from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, NamedTuple, Union, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit
 
 from typing_extensions import is_typeddict
 
@@ -185,7 +186,7 @@ AT_MOST: Final = (
 
 def together(settings: SettingsTree) -> tuple[Found, ...]:
     """Find settings that contradict each other, and names that nothing bears."""
-    checks = (_order, _sums, _broker, _market, _lanes, _promoted, _tickers, _strategies, _chain, _demo)
+    checks = (_order, _sums, _broker, _market, _lanes, _promoted, _tickers, _strategies, _chain, _provider, _demo)
     return tuple(found for check in checks for found in check(settings))
 
 
@@ -305,6 +306,23 @@ def _strategies(settings: SettingsTree) -> Iterator[Found]:
 def _chain(settings: SettingsTree) -> Iterator[Found]:
     if settings.feed.source == "chain" and settings.profile == "real" and settings.feed.chain.folder is None:
         yield Found("feed.chain.folder", "must name the folder of the chains where feed.source is chain")
+
+
+_LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+def _provider(settings: SettingsTree) -> Iterator[Found]:
+    provider = settings.feed.provider
+    yield from _twice("feed.provider.events", provider.events)
+    yield from _twice("feed.provider.first", provider.first)
+    for name, url, secured in (
+        ("rest_url", provider.rest_url, "https"), ("stream_url", provider.stream_url, "wss"),
+    ):  # fmt: skip
+        parts = urlsplit(url)
+        if parts.scheme != secured and parts.hostname not in _LOOPBACK:
+            yield Found(
+                f"feed.provider.{name}", f"must begin with {secured}:// beyond this machine: the key goes there"
+            )
 
 
 def _demo(settings: SettingsTree) -> Iterator[Found]:

@@ -18,7 +18,9 @@ import yaml
 from pydantic import ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
+from config import aliases
 from config.checks import Found, together, wrong_leaves, wrong_switches
+from config.layers import merged
 from config.tree import PREFIX, SettingsTree
 
 HERE = Path(__file__).parent
@@ -106,8 +108,10 @@ def load_settings(
     if not profile_file.exists():
         known = ", ".join(sorted(p.stem for p in profile_file.parent.glob("*.yaml")))
         raise SettingsError(f"There is no profile {chosen!r}; choose one of: {known}.")
-    for layer in (_read_yaml(profile_file), user, dict(overrides or {})):
-        layers = merged(layers, layer)
+    layers = merged(merged(layers, _read_yaml(profile_file)), _by_names_of_before(user, path, layers))
+    if chosen == "real":
+        layers = merged(layers, _environment_of_before(layers))
+    layers = merged(layers, dict(overrides or {}))
     layers["profile"] = chosen
     if chosen == "real":
         _refuse_rate(user, path)
@@ -123,6 +127,21 @@ def load_settings(
             " take one of them away."
         )
     return settings
+
+
+def _by_names_of_before(user: Mapping[str, Any], path: Path | None, layers: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return aliases.of_file(user, tuple(layers["strategies"]))
+    except aliases.AliasError as error:
+        raise SettingsError(f"In {path}: {error}") from None
+
+
+def _environment_of_before(layers: Mapping[str, Any]) -> dict[str, Any]:
+    mode = _environment().get(f"{PREFIX}TRADING_MODE", layers["trading_mode"])
+    try:
+        return aliases.of_environment(os.environ, layers, mode)
+    except aliases.AliasError as error:
+        raise SettingsError(f"In the environment: {error}") from None
 
 
 def _environment() -> dict[str, str]:
@@ -246,15 +265,6 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise SettingsError(f"{path} must hold settings as `name: value`; it holds {type(content).__name__}.")
     return content
-
-
-def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay one tree of settings over another."""
-    out = dict(below)
-    for key, value in above.items():
-        old = out.get(key)
-        out[key] = merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
-    return out
 
 
 def _case_folded(value: Any) -> Any:

@@ -11,6 +11,7 @@ from pydantic import ConfigDict
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from typing_extensions import TypedDict  # pydantic takes no other before Python 3.12
 
+from domain.alarm import Severity
 from domain.limits import (
     ConnectionRules,
     DayRules,
@@ -37,8 +38,10 @@ from domain.ranges import (
     RealMs,
     Ticker,
 )
+from domain.readiness import ReadinessRules
 from domain.signals.alerts import EVALUATORS
 from domain.signals.evaluator import AlertRules
+from domain.tax.rules import TaxRules
 
 PREFIX = "ZEROHOUR_"
 RATE_MAX = 600
@@ -47,6 +50,7 @@ CHAIN_CATEGORIES: Final = ("classic_gex_full", "classic_gex_zero", "classic_gex_
 ConId = Annotated[int, Range(1, 2**31 - 1)]
 Days = Annotated[int, Range(1, 36_500)]
 Address = Annotated[str, Form(r"\S*", "a folder or an address without spaces, or empty")]
+Network = Annotated[str, Form(r"[0-9a-fA-F.:]+(/\d{1,3})?", "an address or a network, as 192.168.1.0/24")]
 Symbol = Annotated[str, Form(r"[A-Z][A-Z0-9 .]{0,11}", "a symbol in capitals, or a conId")]
 # Order references carry the desk's name and have 32 characters.
 Desk = Annotated[
@@ -61,6 +65,8 @@ Category = Annotated[
     ),
 ]
 
+
+Topic = Literal["entry", "exit", "reject", "kill", "mode", "feed", "alarm", "day", "phase"]
 
 _STRICT = {"extra": "forbid"}
 
@@ -113,11 +119,29 @@ class ChainFiles:
 
 
 @dataclass(frozen=True, slots=True)
+class Provider:
+    """The provider of chains, prices and bars for `source: provider`: where it is, and how much it is asked."""
+
+    __pydantic_config__: ClassVar = _STRICT
+    rest_url: Annotated[str, Form(r"https?://\S+", "an address that begins with http:// or https://")]
+    stream_url: Annotated[str, Form(r"wss?://\S+", "an address that begins with ws:// or wss://")]
+    key_env: EnvName
+    events: tuple[Literal["T", "Q", "A", "AM"], ...]
+    first: tuple[Ticker, ...]
+    chain_every_ms: LongMs
+    chain_days: Annotated[int, Range(1, 90)]
+    chain_age_max_ms: LongMs
+    spot_age_max_ms: LongMs
+    silent_after_ms: RealMs
+    concurrency: Annotated[int, Range(1, 64)]
+
+
+@dataclass(frozen=True, slots=True)
 class Feed:
     """Which source market data comes from, and where the hub sessions dial; `hubs` gives each hub its categories."""
 
     __pydantic_config__: ClassVar = _STRICT
-    source: Literal["hubs", "rest", "chain", "file"]
+    source: Literal["hubs", "rest", "chain", "file", "provider"]
     protocol: Literal["v2", "legacy"]
     negotiate_url: Annotated[str, Form(r"https?://\S+", "an address that begins with http:// or https://")]
     keys: tuple[EnvName, ...]
@@ -126,6 +150,7 @@ class Feed:
     chain: ChainFiles
     folder: Annotated[Path, Checked("`run` reads it where feed.source is file")] | None
     rules: FeedRules
+    provider: Provider
 
     @property
     def by_hub(self) -> dict[str, tuple[str, ...]]:
@@ -133,8 +158,8 @@ class Feed:
         match self.source:
             case "hubs":
                 return dict(self.hubs)
-            case "chain":
-                return {"chain": CHAIN_CATEGORIES}
+            case "chain" | "provider":
+                return {self.source: CHAIN_CATEGORIES}
             case "rest" | "file":
                 return {self.source: tuple(category for wanted in self.hubs.values() for category in wanted)}
             case _:
@@ -196,6 +221,16 @@ class PublicWeb:
     host: Annotated[str, Form(r"[A-Za-z0-9._:-]+", "a host name or an address")]
     port: Port
     delay_ms: PauseMs
+    allowed_from: tuple[Network, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """The certificate that both listeners show beyond loopback; `None`: they have none."""
+
+    __pydantic_config__: ClassVar = _STRICT
+    certificate: Annotated[str, Form(r"\S+", "a file, without spaces")] | None
+    key: Annotated[str, Form(r"\S+", "a file, without spaces")] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +246,68 @@ class Web:
     rate_per_s: Annotated[float, Range(0, 10_000, is_open=True)]
     clients_max: Annotated[int, Range(1, 10_000)]
     public: PublicWeb
+    allowed_from: tuple[Network, ...]
+    tls: Tls
+    allows_plain_http: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NotifyTarget:
+    """One place where lines for people go: the variable with its address, which topics, from which severity on."""
+
+    __pydantic_config__: ClassVar = _STRICT
+    url_env: EnvName
+    topics: tuple[Topic, ...]
+    severity_min: Severity
+
+
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """Lines for people beyond the console, and the sign of life that a watchman outside waits for."""
+
+    __pydantic_config__: ClassVar = _STRICT
+    targets: dict[Name, NotifyTarget]
+    batch_ms: RealMs
+    lines_max: Count
+    queue_max: Annotated[int, Range(10, 100_000)]
+    send_timeout_ms: RealMs
+    retry_min_ms: RealMs
+    retry_max_ms: LongMs
+    give_up_ms: DayMs
+    heartbeat_env: EnvName
+    heartbeat_every_ms: RealMs
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """Signals that programs of one's own offer (POST /api/signals) to the lanes of the source `outside`."""
+
+    __pydantic_config__: ClassVar = _STRICT
+    token_env: EnvName
+    kinds: dict[Name, Annotated[int, Range(1, 1_000_000)]]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Plain language: the model that may choose what is looked up and put it into words, where one is named."""
+
+    __pydantic_config__: ClassVar = _STRICT
+    shape: Literal["none", "openai", "anthropic"]
+    url: Annotated[str, Form(r"(https?://\S+)?", "an address that begins with https:// or http://, or empty")]
+    model: Annotated[str, Form(r"[\w.:/@+-]*", "a model's name without spaces, or empty")]
+    key_env: EnvName
+    rounds_max: Annotated[int, Range(1, 20)]
+    timeout_ms: RealMs
+
+
+@dataclass(frozen=True, slots=True)
+class Mcp:
+    """The MCP server of `main.py mcp`: limits of a query, and whether a client may raise the kill level."""
+
+    __pydantic_config__: ClassVar = _STRICT
+    allows_kill: bool
+    rows_max: Annotated[int, Range(1, 10_000)]
+    timeout_ms: RealMs
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,4 +359,10 @@ class SettingsTree(BaseSettings):
     warehouse: Warehouse
     backup: Backup
     web: Web
+    notify: Notify
+    tax: TaxRules
+    outside: Outside
+    ask: Ask
+    mcp: Mcp
+    readiness: ReadinessRules
     demo: Demo

@@ -30,10 +30,11 @@ class Clock(Protocol):
 
 
 class Capability(StrEnum):
-    """What a source of market data can do: deliver while the session runs, hand out days that are over."""
+    """What a source of market data can do: deliver while the session runs, hand out days that are over, tell bars."""
 
     STREAM = "stream"
     HISTORY = "history"
+    BARS = "bars"
 
 
 class Feed(Protocol[Input_contra]):
@@ -150,6 +151,9 @@ class WarehouseStore(Protocol[Input_contra, Fact_co]):
 
     def disk_fault(self) -> str | None:
         """Return in one sentence that the disk is nearly full; `None` while it is not."""
+
+    def end_day(self, session: date) -> None:
+        """Put what a day that is over lacks up to its close on record; once is enough."""
 
     def start_seal(self, session: date | None = None) -> bool:
         """Start a child process that seals hot files; return whether there is work.

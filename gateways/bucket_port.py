@@ -17,6 +17,8 @@ from typing import Final, assert_never
 import msgspec
 
 from domain.instants import MS, bucket_of
+from domain.market.bars import MinuteBar
+from domain.market.silence import WhySilent
 from domain.options.profile import IngestMode, Profile, Row, Rows
 from domain.ports import Capability
 from domain.units import Utc
@@ -77,6 +79,7 @@ class BucketPort(ABC):
         self.loop: Final = asyncio.new_event_loop()
         self._owner = f"hub:{setup.hub}"
         self._whole_utc = Utc(0)
+        self._started_utc = Utc(0)
         self._up: set[int] = set()
         self._was_down = True
         self._keepers: dict[int, asyncio.Task[None]] = {}
@@ -101,8 +104,17 @@ class BucketPort(ABC):
         del absent
         return ()
 
+    def notes(self) -> tuple[str, ...]:
+        """Return why something of the bucket is absent, a sentence each; empty where the source has no more to say."""
+        return ()
+
+    def bars(self) -> tuple[MinuteBar, ...]:
+        """Return the minute bars that came since they were asked for last; most sources tell none."""
+        return ()
+
     def start(self) -> None:
         """Start the thread."""
+        self._started_utc = self.setup.now_utc()
         self._thread.start()
 
     def post(self, command: Command) -> None:
@@ -201,12 +213,20 @@ class BucketPort(ABC):
                     refused=sealed.refused,
                     lag_ms=None if sealed.lag_ns is None else sealed.lag_ns // MS,
                 ),
-                why_absent="disconnected" if was_down else "silent",
+                why_absent=self._why_absent(bucket_utc, was_down=was_down),
                 late=self._by_bucket(sealed.late),
                 covered=sealed.covered,
                 not_polled=self.not_polled(sealed.absent),
+                notes=self.notes(),
+                bars=self.bars(),
             )
         )
+
+    def _why_absent(self, bucket_utc: Utc, *, was_down: bool) -> str:
+        """Return why rows of a bucket are absent; in one that began before this port did, nobody was there to hear."""
+        if not was_down:
+            return WhySilent.SILENT.value
+        return (WhySilent.SUPERVISOR_DOWN if bucket_utc < self._started_utc else WhySilent.DISCONNECTED).value
 
     def _by_bucket(self, late: tuple[Row, ...]) -> tuple[Rows, ...]:
         """Return rows of earlier buckets, parted by their bucket."""

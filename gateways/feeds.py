@@ -20,6 +20,7 @@ from gateways.gexbot.hub_port import Cover, HubPort
 from gateways.gexbot.negotiate import FEED, FEED_PORT, AddressBook, FeedPort
 from gateways.gexbot.rest import RestClient, base_of
 from gateways.gexbot.rest_port import RestPort
+from gateways.market_data.hub_port import ProviderPort
 from messages import market
 
 _FOR_EVER_NS: Final = 400 * 24 * 3600 * SECOND
@@ -126,6 +127,8 @@ def _without_hubs(
             return ChainHubPort(setup, source)
         case "file":
             return FilePort(setup, settings.feed.folder or settings.data_dir / "history")
+        case "provider":
+            return ProviderPort(setup, settings.feed.provider, settings.feed.rules, keys[0], settings.spot_only)
         case "hubs":
             raise ValueError("the vendor's hubs have ports of their own")
         case _:

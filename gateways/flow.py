@@ -13,7 +13,8 @@ _WINDOW_S = 60
 class HubStatus(msgspec.Struct, frozen=True):
     """How a hub does: `rate_per_s` over the last minute of market time; `None` before the first frame.
 
-    `last_utc` is when the last frame came, `lag_ms` how old it was then by its own time.
+    `last_utc` is when the last frame came, `lag_ms` how old it was then by its own time. `conflated` counts the prices
+    that gave way to a newer one of their ticker before they were taken, since the start.
     """
 
     hub: str
@@ -21,6 +22,7 @@ class HubStatus(msgspec.Struct, frozen=True):
     rate_per_s: float
     last_utc: Utc | None
     lag_ms: int | None
+    conflated: tuple[tuple[str, int], ...] = ()
 
 
 class Flow:

@@ -11,6 +11,7 @@ from typing import ClassVar
 import msgspec
 
 from domain.instruments import Contract, Quote, Right, Spot
+from domain.market.bars import MinuteBar
 from domain.options.profile import Rows
 from domain.signals.feed_rules import rank_of
 from domain.units import Utc
@@ -167,7 +168,8 @@ class BucketSealed(_Report, frozen=True, kw_only=True):
 
     `late` are rows of buckets sealed before (one `Rows` a bucket): frames that redelivery brought after the seal.
     `covered` are pairs whose row was polled because the stream had none; `not_polled` those of `absent` that polling
-    leaves out.
+    leaves out. `notes` say to people why something is absent, a sentence each. `bars` are minute bars that the source
+    told since the last seal.
     """
 
     hub: str
@@ -179,6 +181,8 @@ class BucketSealed(_Report, frozen=True, kw_only=True):
     late: tuple[Rows, ...] = ()
     covered: tuple[tuple[str, str], ...] = ()
     not_polled: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+    bars: tuple[MinuteBar, ...] = ()
 
 
 class StoreBucket(_Command, frozen=True, kw_only=True):
@@ -220,6 +224,14 @@ class RowsArrived(_Event, frozen=True, kw_only=True):
     ticker: str
     bucket_utc: Utc
     rows: Rows
+
+
+class BarsArrived(_Event, frozen=True, kw_only=True):
+    """Minute bars that a source tells itself, of any minutes; what is told again replaces what was told before."""
+
+    hub: str
+    at_utc: Utc
+    bars: tuple[MinuteBar, ...]
 
 
 class HubClosed(_Event, frozen=True, kw_only=True):

@@ -58,7 +58,7 @@ class PositionClosed(Event, frozen=True, kw_only=True, tag=_tag):
     """Flat, and the broker agrees; `realised_cents` is net of `fees_cents`.
 
     `closed_utc` of an expired contract is the close of its own session. `is_correction`: the same end again, with the
-    result that a late fee or fill has changed.
+    result that a late fee or fill has changed. `took_part`: a part was closed before, with a gain.
     """
 
     ref: PositionRef
@@ -70,6 +70,7 @@ class PositionClosed(Event, frozen=True, kw_only=True, tag=_tag):
     opened_utc: Utc
     closed_utc: Utc
     is_correction: bool = False
+    took_part: bool = False
 
 
 class EntryAbandoned(Event, frozen=True, kw_only=True, tag=_tag):

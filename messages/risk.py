@@ -136,3 +136,11 @@ class RecordDay(Command, frozen=True, kw_only=True, tag=_tag):
     session: date
     summary: DaySummary
     at_utc: Utc
+
+
+class DaySettled(Event, frozen=True, kw_only=True, tag=_tag):
+    """The day is over, and this is its summary, net of fees; once a session."""
+
+    session: date
+    summary: DaySummary
+    at_utc: Utc

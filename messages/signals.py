@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
+from domain.features.evidence import Evidence
 from domain.orders.intent import Intent
 from domain.signals.alert import Alert
 from domain.signals.evaluator import Reading
 from domain.signals.features import Snapshot
+from domain.signals.offer import Offer, OfferRefused
 from domain.units import Ticks, Utc
 from messages.base import Command, Event, Report
 
@@ -30,7 +32,8 @@ class FeaturesComputed(Event, frozen=True, kw_only=True, tag=_tag):
     `features` are in the registry's order, `None` = missing; `missing` names the categories that were silent;
     `alignment` is `None` where fewer than three forces have confidence >= 0.5. `spot` and `zero_gamma` are
     `None` when absent. `is_complete` says that every hub's marker was in before `close_by_utc`. `snapshot` is what the
-    next readings look back on (`None`: told by a version that did not say).
+    next readings look back on (`None`: told by a version that did not say). `evidence` are all 73 features and the
+    forces made of them; lanes still read `features`, of which two groups are filled: no decision changes in passing.
     """
 
     ticker: str
@@ -44,6 +47,7 @@ class FeaturesComputed(Event, frozen=True, kw_only=True, tag=_tag):
     zero_gamma: Ticks | None
     is_complete: bool
     snapshot: Snapshot | None = None
+    evidence: Evidence | None = None
 
 
 class RequestReadings(Command, frozen=True, kw_only=True, tag=_tag):
@@ -136,3 +140,28 @@ class PromotionChanged(Event, frozen=True, kw_only=True, tag=_tag):
     version: int
     is_promoted: bool
     by: str
+
+
+class OfferSignal(Command, frozen=True, kw_only=True, tag=_tag):
+    """Take a signal of a program from outside as an alert; repeated with the same `offer_id` it gets the old answer."""
+
+    reply_to: str
+    offer_id: str
+    offer: Offer
+    expires_utc: Utc
+
+
+class OfferTaken(Report, frozen=True, kw_only=True, tag=_tag):
+    """The offer is an alert on record; a shadow is never traded."""
+
+    offer_id: str
+    alert_id: str
+    is_shadow: bool
+
+
+class OfferDenied(Report, frozen=True, kw_only=True, tag=_tag):
+    """The offer became no alert, and why."""
+
+    offer_id: str
+    code: OfferRefused
+    detail: str

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from storage.sqlite_file import sync
+from storage.aside import written_aside
 from storage.views.database import DAILY, Database
 from storage.views.named import month_aggregates
 
@@ -30,8 +30,6 @@ def keep_daily(root: Path, session: date) -> Path:
     finally:
         db.close()
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(".tmp")
-    pq.write_table(table.cast(DAILY), aside, compression="zstd")
-    sync(aside)
-    aside.replace(path)
+    with written_aside(path, is_durable=True) as aside:
+        pq.write_table(table.cast(DAILY), aside, compression="zstd")
     return path

@@ -30,6 +30,7 @@ _HEAD: tuple[tuple[str, pa.DataType], ...] = (
     ("bucket_utc", pa.int64()), ("source_utc", pa.int64()), ("first_utc", pa.int64()), ("last_utc", pa.int64()),
     ("spot", pa.int32()),
 )  # fmt: skip
+HEAD_NAMES = tuple(name for name, _ in _HEAD)
 _DICTIONARY = ["hub", "category", "ticker", "mode"]
 COLUMNS = 1  # the version of the columns: raise it when one is added, and keep reading files that have it not
 ROW_GROUP = 4_096
@@ -154,7 +155,12 @@ def read(path: Path, shape: Shape) -> pa.Table:
 
 
 def rows_of(table: pa.Table, shape: Shape) -> list[tuple[int, Row]]:
-    """Return the rows of a table, each with its number in its bucket, in the table's order."""
+    """Return the rows of a table, each with its number in its bucket, in the table's order.
+
+    A scalar or a column that the version which wrote a row did not know is left out, as it was then: columns are only
+    ever added behind the others, so the hash of the row is that of when it was stored.
+    """
+    table = conformed(table, shape)
     head = {name: table[name].to_pylist() for name, kind in _HEAD if kind not in (_MICROS, pa.date32())}
     scalars = list(zip(*(table[name].to_pylist() for name in SCALARS[shape]), strict=True))
     lists = {name: _split(table[name]) for name in list_columns(shape)}
@@ -162,7 +168,8 @@ def rows_of(table: pa.Table, shape: Shape) -> list[tuple[int, Row]]:
     for k in range(table.num_rows):
         strikes = lists["strikes"][k]
         profile = Profile(
-            head["ticker"][k], head["category"][k], head["source_utc"][k], head["spot"][k], scalars[k], strikes,
+            head["ticker"][k], head["category"][k], head["source_utc"][k], head["spot"][k],
+            tuple(value for value in scalars[k] if value is not None), strikes,
             _stack([lists[name][k] for name in VALUE_COLUMNS[shape]], len(strikes)),
             _stack([lists[f"prior_{n}"][k] for n in range(PRIORS[shape])], len(strikes)),
         )  # fmt: skip
@@ -174,22 +181,24 @@ def rows_of(table: pa.Table, shape: Shape) -> list[tuple[int, Row]]:
     return found
 
 
-def _stack(columns: list[np.ndarray[Any, Any]], n: int) -> Any:
-    return np.column_stack(columns) if columns else np.empty((n, 0), np.int32)
+def _stack(columns: list[np.ndarray[Any, Any] | None], n: int) -> Any:
+    known = [column for column in columns if column is not None]
+    return np.column_stack(known) if known else np.empty((n, 0), np.int32)
 
 
 def _split(column: pa.ChunkedArray) -> list[Any]:
+    """Return a list column's values row by row; `None` where the row has no such column."""
     parts: list[Any] = []
     for chunk in column.chunks:
-        offsets = chunk.offsets.to_numpy()
-        values = chunk.values.to_numpy()
-        parts.extend(values[offsets[k] : offsets[k + 1]].copy() for k in range(len(chunk)))
+        offsets, values = chunk.offsets.to_numpy(), chunk.values.to_numpy()
+        is_null = chunk.is_null().to_numpy(zero_copy_only=False) if chunk.null_count else np.zeros(len(chunk), bool)
+        parts.extend(None if is_null[k] else values[offsets[k] : offsets[k + 1]].copy() for k in range(len(chunk)))
     return parts
 
 
-def write_table(table: pa.Table, shape: Shape, path: Path, metadata: dict[str, str]) -> None:
+def write_table(table: pa.Table, shape: Shape, path: Path) -> None:
     """Write a hot file (the caller syncs it)."""
-    pq.write_table(table.replace_schema_metadata(metadata), path, **write_options(shape, level=1))
+    pq.write_table(table, path, **write_options(shape, level=1))
 
 
 def is_whole_file(path: Path) -> bool:

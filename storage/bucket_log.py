@@ -24,18 +24,23 @@ _BODIES_MAX = 1 << 16
 
 
 class Record(msgspec.Struct, frozen=True):
-    """One record of a file: its header, and where its bodies lie as (offset, length, checksum)."""
+    """One record of a file: where it begins, its header, and where its bodies lie as (offset, length, checksum)."""
 
+    begin: int
     header: bytes
     bodies: tuple[tuple[int, int, int], ...]
 
 
 class Scan(msgspec.Struct, frozen=True):
-    """What a file holds: its records, where the last one ends, and the damaged stretches before that (from, to)."""
+    """What a file holds: its records, where the last one ends, and the damaged stretches before that (from, to).
+
+    `is_tail_damaged`: what follows the last one is more than the beginning of a record that a crash cut short.
+    """
 
     records: tuple[Record, ...]
     end: int
     damaged: tuple[tuple[int, int], ...]
+    is_tail_damaged: bool
 
 
 class LogWriter:
@@ -105,7 +110,8 @@ def scan(path: Path) -> Scan:
                 continue
             record, at = found
             records.append(record)
-    return Scan(tuple(records), at, tuple(damaged))
+        is_tail_damaged = at < size and not _is_cut_short(file.fileno(), at, size)
+    return Scan(tuple(records), at, tuple(damaged), is_tail_damaged)
 
 
 def body(path: Path, record: Record, n: int) -> bytes | None:
@@ -136,7 +142,23 @@ def _record(handle: int, at: int, size: int) -> tuple[Record, int] | None:
     for length, body_checksum in _BODY.iter_unpack(raw[: bodies_n * _BODY.size]):
         bodies.append((offset, length, body_checksum))
         offset += length
-    return (Record(raw[bodies_n * _BODY.size :], tuple(bodies)), offset) if offset <= size else None
+    return (Record(at, raw[bodies_n * _BODY.size :], tuple(bodies)), offset) if offset <= size else None
+
+
+def _is_cut_short(handle: int, at: int, size: int) -> bool:
+    """Return whether a file ends in the beginning of a record, as a crash leaves it, or in blocks never written."""
+    head = os.pread(handle, _HEAD.size, at)
+    if not head.strip(b"\0"):
+        return not os.pread(handle, size - at, at).strip(b"\0")
+    if head[: len(MAGIC)] != MAGIC[: len(head)]:
+        return False
+    if len(head) < _HEAD.size:
+        return True
+    _, checksum, header_n, bodies_n = _HEAD.unpack(head)
+    wanted_n = bodies_n * _BODY.size + header_n
+    if wanted_n > size - at - _HEAD.size:
+        return True
+    return bool(zlib.crc32(os.pread(handle, wanted_n, at + _HEAD.size), zlib.crc32(head[12:])) == checksum)
 
 
 def _next_magic(handle: int, at: int, size: int) -> int | None:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from domain.options.profile import Shape
+from storage.aside import written_aside
 from storage.manifest import LATEST, Part
 from storage.scales import in_units
 
@@ -51,10 +52,11 @@ def write(folder: Path, stored: Iterable[tuple[Part, pa.Table]]) -> None:
             found = found.filter(pc.invert(mine))
         if newest is None or newest <= bucket_us:
             found = pa.concat_tables([found, in_view(rows)])
-    aside = folder / f"{LATEST}.tmp"
-    with aside.open("wb") as file, pa.ipc.new_stream(file, LAST_BUCKET) as writer:
+    with (
+        written_aside(folder / LATEST) as aside, aside.open("wb") as file,
+        pa.ipc.new_stream(file, LAST_BUCKET) as writer,
+    ):  # fmt: skip
         writer.write_table(found.combine_chunks().sort_by(ORDER))
-    aside.replace(folder / LATEST)
 
 
 def read(folder: Path) -> pa.Table | None:

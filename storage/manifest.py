@@ -22,6 +22,7 @@ from domain.instants import BUCKET_NS
 from domain.options.profile import Shape
 from domain.units import Utc
 from storage import bucket_log
+from storage.aside import written_aside
 from storage.bucket_log import Record
 
 FILE = "manifest.json"
@@ -94,11 +95,12 @@ class Gap(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Silence(msgspec.Struct, frozen=True, array_like=True):
-    """(ticker, category) pairs of a bucket that were silent, why, and what brought rows in their stead."""
+    """(ticker, category) pairs that were silent from a bucket on, why, what brought rows in their stead, how long."""
 
     pairs: tuple[tuple[str, str], ...]
     why: str
     cover: str = ""
+    buckets_n: int = 1
 
 
 class HubCounts(msgspec.Struct, frozen=True):
@@ -243,7 +245,7 @@ def load(root: Path, session: date, until_log_n: int | None = None, *, is_shown_
                 entries
                 for n, path in logs_of(folder, base.log_n)
                 if until_log_n is None or n <= until_log_n
-                for entries in (_ENTRIES.decode(record.header) for record in bucket_log.scan(path).records)
+                for entries in map(entries_of, bucket_log.scan(path).records)
             ]
         except FileNotFoundError:
             continue  # sealed over meanwhile
@@ -252,6 +254,16 @@ def load(root: Path, session: date, until_log_n: int | None = None, *, is_shown_
         if _stamp(folder / FILE) == stamp:
             return folded(base, (entry for entries in records for entry in entries))
     raise WarehouseRefusedError(f"The manifest {folder / FILE} changes faster than it can be read; try again.")
+
+
+def with_log(folder: Path, base: Manifest) -> Manifest:
+    """Return a manifest with all that the log adds to it.
+
+    Raises:
+        OSError: a file of the log cannot be read.
+    """
+    scans = (bucket_log.scan(path) for _, path in logs_of(folder, base.log_n))
+    return folded(base, [entry for scan in scans for record in scan.records for entry in entries_of(record)])
 
 
 def load_base(root: Path, session: date) -> Manifest:
@@ -283,6 +295,11 @@ def encode_entries(entries: Iterable[Entry]) -> bytes:
     return _ENCODER.encode(tuple(entries))
 
 
+def entries_of(record: Record) -> tuple[Entry, ...]:
+    """Return what a record's header adds to the manifest."""
+    return _ENTRIES.decode(record.header)
+
+
 def logged_parts(folder: Path, first_n: int, until_n: int | None = None) -> list[LoggedPart]:
     """Return the hot parts that a session's log holds, in order.
 
@@ -293,7 +310,7 @@ def logged_parts(folder: Path, first_n: int, until_n: int | None = None) -> list
     for n, path in logs_of(folder, first_n):
         if until_n is None or n <= until_n:
             for record in bucket_log.scan(path).records:
-                parts = (part for entry in _ENTRIES.decode(record.header) for part in entry.parts)
+                parts = (part for entry in entries_of(record) for part in entry.parts)
                 found += [LoggedPart(part, path, record, k) for k, part in enumerate(parts)]
     return found
 
@@ -343,16 +360,11 @@ def swap(root: Path, manifest: Manifest, *, is_durable: bool = True) -> None:
     """Put a manifest in force: durable with everything it names when this returns.
 
     Raises:
-        OSError: nothing changed.
+        OSError: nothing changed, or it is in force and may not be durable.
     """
     folder = folder_of(root, manifest.session)
-    aside = folder / f"{FILE}.tmp"
-    with aside.open("wb") as file:
-        file.write(_ENCODER.encode(manifest))
-        file.flush()
-        if is_durable:
-            os.fsync(file.fileno())
-    aside.replace(folder / FILE)
+    with written_aside(folder / FILE, is_durable=is_durable) as aside:
+        aside.write_bytes(_ENCODER.encode(manifest))
     if is_durable:
         sync_folder(folder)
 
@@ -374,8 +386,8 @@ class Gaps:
         self._newest = {(g.hub, g.ticker, g.category): k for k, g in enumerate(self._found)}
 
     def add(self, hub: str, bucket_utc: Utc, silence: Silence) -> None:
-        """Add one bucket's silent (ticker, category) pairs; one that an interval holds already adds nothing."""
-        why, cover = silence.why, silence.cover
+        """Add the (ticker, category) pairs silent from a bucket on; one that an interval holds already adds nothing."""
+        why, cover, to_utc = silence.why, silence.cover, Utc(bucket_utc + silence.buckets_n * BUCKET_NS)
         for ticker, category in silence.pairs:
             key = hub, ticker, category
             at = self._newest.get(key)
@@ -383,10 +395,10 @@ class Gaps:
             if last is not None and last.from_utc <= bucket_utc < last.to_utc:
                 continue
             if at is not None and last is not None and (last.to_utc, last.why, last.cover) == (bucket_utc, why, cover):
-                self._found[at] = msgspec.structs.replace(last, to_utc=bucket_utc + BUCKET_NS)
+                self._found[at] = msgspec.structs.replace(last, to_utc=to_utc)
             else:
                 self._newest[key] = len(self._found)
-                self._found.append(Gap(hub, ticker, category, bucket_utc, bucket_utc + BUCKET_NS, why, cover))
+                self._found.append(Gap(hub, ticker, category, bucket_utc, to_utc, why, cover))
 
     def all(self) -> tuple[Gap, ...]:
         """Return all gaps in the order in which they began."""

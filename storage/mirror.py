@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from storage.aside import written_aside
 from storage.views.ledgers import TABLES, tables
 
 _Stamp = tuple[tuple[str, int, int], ...]
@@ -41,9 +42,8 @@ class LedgerMirror:
         self._target.mkdir(parents=True, exist_ok=True)
         for base, table in found.items():
             path = self._target / f"{base.removeprefix('base_')}.parquet"
-            aside = path.with_suffix(".tmp")
-            pq.write_table(table, aside, compression="zstd")
-            aside.replace(path)
+            with written_aside(path) as aside:
+                pq.write_table(table, aside, compression="zstd")
         self._stamp = stamp
         return True
 

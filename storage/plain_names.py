@@ -17,10 +17,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from domain.options.profile import Shape
 from storage import bucket_file
+from storage.aside import written_aside
 from storage.manifest import PARTS, Manifest, Part
 
 
@@ -89,9 +88,8 @@ def drop_empty(folder: Path, found: Manifest) -> None:
 def _empty(folder: Path, shape: Shape) -> Path:
     path = folder / PARTS / f"empty-{shape.value}.part"
     if not path.exists():
-        aside = path.with_name(f"{path.name}.tmp")
-        pq.write_table(bucket_file.schema_of(shape).empty_table(), aside, **bucket_file.write_options(shape, level=1))
-        aside.replace(path)
+        with written_aside(path) as aside:
+            bucket_file.write_table(bucket_file.schema_of(shape).empty_table(), shape, aside)
     return path
 
 

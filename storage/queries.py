@@ -99,7 +99,8 @@ class LedgerReader:
         rows = _rows(
             self._desk,
             f"SELECT e.exec_id, e.revision, e.order_ref, e.con_id, e.side, e.qty, e.price_ticks, e.at_utc,"
-            f" e.is_foreign, e.is_adopted, e.is_time_uncertain, o.is_exit, o.tier, r.ticker, r.strategy, {_FEE},"
+            f" e.is_foreign, e.is_adopted, e.is_time_uncertain, o.is_exit, o.tier, o.intent_id, o.exit_reason,"
+            f" r.ticker, r.strategy, r.alert_id, {_FEE},"
             " r.decision_bid_ticks + r.decision_ask_ticks AS mid_x2"
             " FROM executions e LEFT JOIN orders o USING (order_ref)"
             " LEFT JOIN reservations r ON r.intent_id = o.intent_id AND r.leg = o.leg"
@@ -200,6 +201,10 @@ class LedgerReader:
         """Return the kill level in force with epoch, reason, by whom and when; `None` where none was ever recorded."""
         rows = _rows(self._shared, "SELECT * FROM kill ORDER BY kill_epoch DESC LIMIT 1")
         return rows[0] if rows else None
+
+    def kills(self) -> list[Found]:
+        """Return every kill level that was ever recorded, in order, with its epoch, reason, by whom and when."""
+        return _rows(self._shared, "SELECT * FROM kill ORDER BY kill_epoch")
 
     def promotions(self) -> list[Found]:
         """Return every word on promotions in order: source, kind, version, whether it may trade, by whom and why."""

@@ -16,7 +16,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from domain.options.profile import Row, Shape, content_hash_of
+from domain.options.profile import SCALARS, Row, Shape, content_hash_of
 from domain.units import Utc
 from storage import bucket_file, manifest
 from storage.manifest import PARTS, Bucket, Damaged, HubCounts, LoggedPart, Manifest, Part
@@ -28,7 +28,7 @@ _KIND = {"whole": 0, "sealed": 1, "hot": 2}
 _Key = tuple[Utc, int]
 
 
-class _Found(msgspec.Struct):
+class Found(msgspec.Struct):
     """A file as it lies there: its part and the (bucket, store) pairs that it holds."""
 
     part: Part
@@ -49,14 +49,14 @@ def rebuilt(root: Path, session: date) -> Manifest:
     folder = manifest.folder_of(root, session)
     logged = manifest.logged_parts(folder, 0)
     hot = {one.part.name for one in logged}
-    found: list[_Found] = []
+    found: list[Found] = []
     damaged: list[Damaged] = []
     for path in data_files(folder):
         name = path.relative_to(folder).as_posix()
         if name in hot:
             continue
         try:
-            found.append(_look(path, name))
+            found.append(look(path, name))
         except (pa.ArrowException, OSError, ValueError, KeyError, IndexError) as error:
             why = (str(error).strip().splitlines() or [type(error).__name__])[0]
             damaged.append(Damaged(_part_of_name(name), why))
@@ -74,7 +74,7 @@ def rebuilt(root: Path, session: date) -> Manifest:
     for k, part in enumerate(parts):
         if part.name.startswith(PARTS):
             parts[k] = msgspec.structs.replace(part, slot=free_slot((*shown, *parts), part.hub, part.shape))
-    buckets = _buckets(folder, parts)
+    buckets = buckets_of(folder, parts)
     hubs = {hub: HubCounts(rows=sum(p.rows for p in parts if p.hub == hub)) for hub in buckets}
     return Manifest(session, tuple(parts), buckets, hubs=hubs, damaged=tuple(damaged), log_n=log_n)
 
@@ -92,7 +92,12 @@ def _kind(part: Part) -> int:
     return _KIND[part.name.rpartition("/")[2].partition("-")[0]]
 
 
-def _look(path: Path, name: str) -> _Found:
+def look(path: Path, name: str) -> Found:
+    """Return what a file holds, by its columns.
+
+    Raises:
+        pa.ArrowException, OSError, ValueError, KeyError, IndexError: it is none of ours, or cannot be read.
+    """
     file = pq.ParquetFile(path)
     shape = _shape_of(file.schema_arrow.names)
     table = file.read(columns=["hub", "bucket_utc", "store_n"], use_threads=False)
@@ -102,16 +107,17 @@ def _look(path: Path, name: str) -> _Found:
     hub = str(table["hub"][0].as_py())
     part = Part(name, hub, shape, min(utcs), max(utcs), table.num_rows, is_sealed=is_sealed)
     if not is_sealed:
-        said = (file.schema_arrow.metadata or {}).get(b"content_hash", b"").decode()
-        part = msgspec.structs.replace(part, store_n=min(keys)[1], content_hash=said)
-    return _Found(part, keys)
+        part = msgspec.structs.replace(part, store_n=min(keys)[1])
+    return Found(part, keys)
 
 
 def _shape_of(names: list[str]) -> Shape:
-    for shape in Shape:
-        if set(bucket_file.schema_of(shape).names) <= set(names):
-            return shape
-    raise ValueError("its columns are none of ours")
+    """Return the shape whose scalars a file has, of whatever version of the columns it is."""
+    known = {shape: len(set(SCALARS[shape]) & set(names)) for shape in Shape}
+    shape = max(known, key=lambda one: known[one])
+    if not known[shape] or not set(bucket_file.HEAD_NAMES) <= set(names):
+        raise ValueError("its columns are none of ours")
+    return shape
 
 
 def _part_of_name(name: str) -> Part:
@@ -120,8 +126,12 @@ def _part_of_name(name: str) -> Part:
     return Part(name, words[1], shapes[0] if shapes else Shape.GEX, Utc(0), Utc(0), 0)
 
 
-def _buckets(folder: Path, parts: list[Part]) -> dict[str, tuple[Bucket, ...]]:
-    """Return what the hubs' buckets are, each with the hash of all its rows, read from the files."""
+def buckets_of(folder: Path, parts: list[Part]) -> dict[str, tuple[Bucket, ...]]:
+    """Return what the hubs' buckets are, each with the hash of all its rows, read from the files.
+
+    Raises:
+        pa.ArrowException, OSError: a file cannot be read.
+    """
     rows: defaultdict[tuple[str, Utc, int], list[tuple[int, Row]]] = defaultdict(list)
     for part in parts:
         table = pq.ParquetFile(folder / part.name).read(use_threads=False)

@@ -23,6 +23,8 @@ import pyarrow.parquet as pq
 
 from domain.options.profile import Shape
 from storage import bucket_file, bucket_log, manifest
+from storage.aside import written_aside
+from storage.disk_space import disk_text
 from storage.manifest import PARTS, Damaged, LoggedPart, Manifest, Part
 
 REPO = Path(__file__).resolve().parents[1]
@@ -62,7 +64,7 @@ class SealChild:
             if self._process.returncode == 0:
                 return msgspec.json.decode(out.read(), type=Sealed)
             why = (err.read().decode(errors="replace").strip().splitlines() or ["no word"])[-1]
-        return f"Sealing {self.session} failed ({why}); the hot files stay."
+        return f"Sealing {self.session} failed, the hot files stay: {why}"
 
     def wait(self) -> None:
         """Wait for the child's end."""
@@ -102,7 +104,12 @@ def seal(root: Path, session: date, until_log_n: int, *, is_whole: bool) -> Seal
         # The process id keeps the files of a child that outlived its parent apart from those of the next one.
         name = f"{PARTS}/sealed-{hub}-{shape.value}-{found.seal_n + 1}-{os.getpid()}.part"
         sealed = [folder / part.name for part in whole if part.is_sealed]
-        rows_n = _merge(shape, sealed, hot, folder / name)
+        try:
+            rows_n = _merge(shape, sealed, hot, folder / name)
+        except OSError:
+            for part in made:
+                (folder / part.name).unlink(missing_ok=True)
+            raise
         if rows_n != (expected_n := sum(part.rows for part in whole)):
             raise RuntimeError(f"{name} has {rows_n} rows of {expected_n}")
         first_utc, last_utc = min(p.first_utc for p in whole), max(p.last_utc for p in whole)
@@ -154,17 +161,14 @@ def _merge(shape: Shape, sealed: list[Path], hot: list[pa.Table], path: Path) ->
     tickers = set(recent["ticker"].unique().to_pylist())
     for one in sealed:
         tickers.update(pq.read_table(one, columns=["ticker"], partitioning=None)["ticker"].unique().to_pylist())
-    aside, rows_n = path.with_name(f"{path.name}.tmp"), 0
-    with pq.ParquetWriter(aside, schema, **bucket_file.write_options(shape, level=3)) as writer:
+    rows_n, options = 0, bucket_file.write_options(shape, level=3)
+    with written_aside(path, is_durable=True) as aside, pq.ParquetWriter(aside, schema, **options) as writer:
         for ticker in sorted(tickers):
             pieces = [pq.read_table(one, filters=[("ticker", "=", ticker)], partitioning=None) for one in sealed]
             pieces.append(recent.filter(pc.equal(recent["ticker"], ticker)))
             whole = pa.concat_tables([bucket_file.conformed(piece, shape) for piece in pieces])
             writer.write_table(whole.sort_by([(key, "ascending") for key in bucket_file.SORT]), bucket_file.ROW_GROUP)
             rows_n += whole.num_rows
-    with aside.open("rb") as file:
-        os.fsync(file.fileno())
-    aside.replace(path)
     return rows_n
 
 
@@ -178,7 +182,10 @@ def adopted(found: Manifest, made: tuple[Part, ...], replaced: tuple[str, ...], 
 def main(arguments: list[str]) -> None:
     """Seal as told on the command line (`ROOT SESSION LOG [--whole]`) and print what was done as JSON."""
     root, session, until_log_n, *options = arguments
-    sealed = seal(Path(root), date.fromisoformat(session), int(until_log_n), is_whole="--whole" in options)
+    try:
+        sealed = seal(Path(root), date.fromisoformat(session), int(until_log_n), is_whole="--whole" in options)
+    except OSError as error:
+        raise SystemExit(disk_text(error, root)) from None
     sys.stdout.write(msgspec.json.encode(sealed).decode())
 
 

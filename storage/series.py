@@ -59,7 +59,9 @@ class Series:
         """Lines taken but not written yet."""
         return len(self._waiting)
 
-    def take(self, message: signals.FeaturesComputed | market.QuotesSampled | market.ChainRead) -> None:
+    def take(
+        self, message: signals.FeaturesComputed | market.QuotesSampled | market.ChainRead | market.BarsArrived
+    ) -> None:
         """Take a message's lines in hand; beyond the bound the oldest that wait are given up and counted."""
         for session, kind, line in lines_of(message, self._run_n):
             self._waiting.append((session, kind, msgspec.json.encode(line) + b"\n"))

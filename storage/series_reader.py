@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.json as pa_json
 import pyarrow.parquet as pq
 
@@ -128,3 +129,12 @@ def distinct(table: pa.Table, key: tuple[str, ...]) -> pa.Table:
         keep.append(values not in seen)
         seen.add(values)
     return table.filter(pa.array(keep, pa.bool_()))
+
+
+def with_evidence(readings: pa.Table) -> pa.Table:
+    """Return readings with all features and the forces made of them in place of those that lanes read."""
+    evidence = readings["evidence"]
+    for name in ("features", "forces", "alignment"):
+        at = readings.column_names.index(name)
+        readings = readings.set_column(at, name, pc.coalesce(pc.struct_field(evidence, name), readings[name]))
+    return readings

@@ -12,8 +12,10 @@ from typing import Any, Final
 import msgspec
 import pyarrow as pa
 
+from domain.features.evidence import Evidence
 from domain.instants import session_of
 from domain.instruments import Contract, Quote, Spot
+from domain.market.bars import MinuteBar
 from domain.signals.features import Snapshot
 from domain.units import Ticks, Utc
 from messages import market, signals
@@ -22,6 +24,7 @@ READINGS: Final = "readings"
 QUOTES: Final = "quotes"
 CHAINS: Final = "chains"
 UNDERLYINGS: Final = "underlyings"
+BARS: Final = "bars"
 
 
 class ReadingLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +42,7 @@ class ReadingLine(msgspec.Struct, frozen=True, kw_only=True):
     features: tuple[float | None, ...]
     snapshot: Snapshot | None
     run_n: int
+    evidence: Evidence | None = None
 
 
 class QuoteLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,7 +83,21 @@ class SpotLine(msgspec.Struct, frozen=True, kw_only=True):
     mode: str = "live"
 
 
-Line = ReadingLine | QuoteLine | SpotLine
+class BarLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One minute of a ticker as its source told it at `at_utc`; told again, the later line is right."""
+
+    ticker: str
+    begin_utc: Utc
+    open: Ticks
+    high: Ticks
+    low: Ticks
+    close: Ticks
+    volume: int | None
+    source: str
+    at_utc: Utc
+
+
+Line = ReadingLine | QuoteLine | SpotLine | BarLine
 
 
 class Kind(msgspec.Struct, frozen=True):
@@ -91,9 +109,12 @@ class Kind(msgspec.Struct, frozen=True):
 
 
 _FORCE = pa.struct([("name", pa.string()), ("score", pa.float64()), ("confidence", pa.float64())])
-_SNAPSHOT = pa.struct([
-    (name, pa.float64() if name == "iv" else pa.int64()) for name in Snapshot.__struct_fields__
+_EVIDENCE = pa.struct([
+    ("features", pa.list_(pa.float64())), ("context", pa.list_(pa.float64())), ("forces", pa.list_(_FORCE)),
+    ("alignment", pa.float64()),
 ])  # fmt: skip
+_NUMBERS = {"iv": pa.float64(), "measures": pa.list_(pa.float64())}
+_SNAPSHOT = pa.struct([(name, _NUMBERS.get(name, pa.int64())) for name in Snapshot.__struct_fields__])
 _QUOTE = pa.schema([
     ("at_utc", pa.int64()), ("con_id", pa.int64()), ("ticker", pa.string()), ("trading_class", pa.string()),
     ("expiry", pa.string()), ("strike", pa.int64()), ("right", pa.string()), ("bid", pa.int64()), ("ask", pa.int64()),
@@ -110,7 +131,7 @@ KINDS: Final = {
             ("ticker", pa.string()), ("bucket_utc", pa.int64()), ("reading_n", pa.int64()), ("spot", pa.int64()),
             ("zero_gamma", pa.int64()), ("alignment", pa.float64()), ("is_complete", pa.bool_()),
             ("missing", pa.list_(pa.string())), ("forces", pa.list_(_FORCE)), ("features", pa.list_(pa.float64())),
-            ("snapshot", _SNAPSHOT), ("run_n", pa.int64()),
+            ("snapshot", _SNAPSHOT), ("run_n", pa.int64()), ("evidence", _EVIDENCE),
         ]),
         ("ticker", "bucket_utc"),
     ),
@@ -124,11 +145,20 @@ KINDS: Final = {
         ]),
         ("ticker", "at_utc"),
     ),
+    BARS: Kind(
+        BarLine,
+        pa.schema([
+            ("ticker", pa.string()), ("begin_utc", pa.int64()), ("open", pa.int64()), ("high", pa.int64()),
+            ("low", pa.int64()), ("close", pa.int64()), ("volume", pa.int64()), ("source", pa.string()),
+            ("at_utc", pa.int64()),
+        ]),
+        ("ticker", "begin_utc", "source", "at_utc"),
+    ),
 }  # fmt: skip
 
 
 def lines_of(
-    message: signals.FeaturesComputed | market.QuotesSampled | market.ChainRead, run_n: int
+    message: signals.FeaturesComputed | market.QuotesSampled | market.ChainRead | market.BarsArrived, run_n: int
 ) -> Iterator[tuple[str, str, Line]]:
     """Yield a message's lines, each behind its session (ISO) and kind."""
     match message:
@@ -137,7 +167,7 @@ def lines_of(
                 ticker=message.ticker, bucket_utc=message.bucket_utc, reading_n=message.reading_n, spot=message.spot,
                 zero_gamma=message.zero_gamma, alignment=message.alignment, is_complete=message.is_complete,
                 missing=message.missing, forces=message.forces, features=message.features, snapshot=message.snapshot,
-                run_n=run_n,
+                run_n=run_n, evidence=message.evidence,
             )  # fmt: skip
             yield session_of(message.bucket_utc).isoformat(), READINGS, line
         case market.QuotesSampled():
@@ -151,6 +181,16 @@ def lines_of(
             session = session_of(message.at_utc).isoformat()
             for contract, quote in message.quotes:
                 yield session, CHAINS, _quote(message.at_utc, contract, quote, message.spot)
+        case market.BarsArrived():
+            for bar in message.bars:
+                yield session_of(bar.begin_utc).isoformat(), BARS, _bar(message, bar)
+
+
+def _bar(told: market.BarsArrived, bar: MinuteBar) -> BarLine:
+    return BarLine(
+        ticker=bar.ticker, begin_utc=bar.begin_utc, open=bar.open, high=bar.high, low=bar.low, close=bar.close,
+        volume=bar.volume, source=told.hub, at_utc=told.at_utc,
+    )  # fmt: skip
 
 
 def _quote(at_utc: Utc, contract: Contract, quote: Quote, spot: Spot | None) -> QuoteLine:

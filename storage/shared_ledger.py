@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
 from datetime import date
+from itertools import count
 from pathlib import Path
 from typing import assert_never
 
@@ -196,12 +197,19 @@ def _record_kill(db: sqlite3.Connection, kill: risk.RecordKill) -> risk.KillReco
 
 
 def _record_command(db: sqlite3.Connection, command: operator.RecordCommand) -> None:
-    """Keep one row per command; the newest outcome stands."""
+    """Keep one row per command; the newest outcome stands.
+
+    Another command under an id that was used before gets a row of its own (`<id>#2`), not the first one's name.
+    """
+    what = command.name, command.by, command.reason
+    names = (command.command_id if n == 1 else f"{command.command_id}#{n}" for n in count(1))
+    sql = "SELECT name, by, reason FROM commands WHERE command_id = ?"
+    command_id = next(name for name in names if db.execute(sql, (name,)).fetchone() in (None, what))
     rows.insert(
         db,
         "commands",
         {
-            "command_id": command.command_id,
+            "command_id": command_id,
             "name": command.name,
             "by": command.by,
             "reason": command.reason,

@@ -13,6 +13,7 @@ import msgspec
 import pyarrow as pa
 
 from storage import bucket_file, bucket_log, manifest, plain_names
+from storage.aside import written_aside
 from storage.bucket_file import is_whole_file
 from storage.manifest import (
     FILE,
@@ -26,6 +27,7 @@ from storage.manifest import (
     damaged_name,
 )
 from storage.rebuild import data_files, rebuilt
+from storage.recovery import recovered
 
 _OURS = re.compile(
     r"(?:hot|sealed|whole|live)-.+\.parquet(?:\.tmp)?|(?:hot|sealed|empty|damaged)-.+\.part(?:\.tmp)?"
@@ -52,7 +54,9 @@ def put_in_order(root: Path, session: date) -> tuple[Manifest, tuple[str, ...]]:
     if lost:
         base = without_damaged(base, tuple(set_aside(folder, damaged) for damaged in lost), lost)
         said.append(damaged_text(session, tuple(lost)))
-    said += _damaged_logs(folder, base.log_n)
+    again = recovered(folder, base, manifest.with_log(folder, base))
+    base = again.manifest
+    said += [*_damaged_logs(folder, base.log_n), *again.said]
     if (base != before or not (folder / FILE).exists()) and (_has_anything(base) or logged):
         manifest.swap(root, base)
     found = manifest.load(root, session)
@@ -104,23 +108,23 @@ def write_hot(folder: Path, part: Part, table: pa.Table) -> None:
         OSError: the folder cannot be written.
     """
     path = folder / part.name
-    aside = path.with_name(f"{path.name}.tmp")
-    bucket_file.write_table(table, part.shape, aside, {"content_hash": part.content_hash})
-    aside.replace(path)
+    with written_aside(path) as aside:
+        bucket_file.write_table(table, part.shape, aside)
 
 
 def _damaged_logs(folder: Path, first_n: int) -> list[str]:
     """Name the files of the log that are damaged inside and keep a copy of each."""
     said = []
     for _, path in manifest.logs_of(folder, first_n):
-        damaged = bucket_log.scan(path).damaged
+        scan = bucket_log.scan(path)
+        bytes_n = sum(until - start for start, until in scan.damaged)
+        bytes_n += path.stat().st_size - scan.end if scan.is_tail_damaged else 0
         kept = folder / damaged_name(path.name)
-        if damaged and not kept.exists():
+        if bytes_n and not kept.exists():
             shutil.copyfile(path, kept)
-            bytes_n = sum(until - start for start, until in damaged)
             said.append(
-                f"{path} is damaged: {bytes_n} bytes between its records cannot be read, buckets are lost there (a "
-                f"copy is kept as {kept.name}); look at the disk."
+                f"{path} is damaged: {bytes_n} bytes of it cannot be read (a copy is kept as {kept.name}); look at the"
+                " disk."
             )
     return said
 

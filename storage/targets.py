@@ -124,9 +124,28 @@ class Target:
         Raises:
             TargetError: the target cannot be reached.
         """
+        return tuple(self.sizes(folder))
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        """Return the files in a folder of it with their sizes in bytes, ascending by name; none where it is not there.
+
+        Raises:
+            TargetError: the target cannot be reached.
+        """
         with self._failing(folder):
             found = self._files.get_file_info(fs.FileSelector(self._path(folder), allow_not_found=True))
-            return tuple(sorted(f"{folder}/{info.base_name}" for info in found if info.type == fs.FileType.File))
+            sizes = {f"{folder}/{info.base_name}": int(info.size) for info in found if info.type == fs.FileType.File}
+            return dict(sorted(sizes.items()))
+
+    def move(self, name: str, to: str) -> None:
+        """Give a file another name.
+
+        Raises:
+            TargetError: it cannot be moved.
+        """
+        with self._failing(name):
+            self._files.create_dir(self._path(to).rpartition("/")[0], recursive=True)
+            self._files.move(self._path(name), self._path(to))
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"

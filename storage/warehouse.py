@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import fcntl
 import shutil
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import date
 from itertools import count
 from pathlib import Path
@@ -21,27 +22,20 @@ import msgspec
 import pyarrow as pa
 
 from domain.instants import session_of
+from domain.options.profile import Rows
 from messages import market
 from storage import bucket_file, latest, manifest, plain_names
 from storage.bucket_log import LogWriter
-from storage.identities import violations_in
-from storage.manifest import (
-    FILE,
-    PARTS,
-    Bucket,
-    Entry,
-    HubCounts,
-    Manifest,
-    Part,
-    Silence,
-    WarehouseRefusedError,
-)
+from storage.disk_space import is_full
+from storage.downtime import downtime_before, downtime_until_close
+from storage.entries import UNENCODABLE, entry_of, refused_text, silent_of, without_unencodable
+from storage.manifest import FILE, PARTS, Entry, Manifest, Part, Silence, WarehouseRefusedError
+from storage.recovery import recovered
 from storage.seal import SealChild, Sealed, adopted
 from storage.start_up import damaged_text, put_in_order, remake, set_aside, without_damaged, write_hot
 
 NOT_STORED = "not stored"
-NOT_POLLED = "not_polled"
-BY_REST = "rest"
+_REMEDY = {True: "the disk is full, free some space", False: "look at the disk and the permissions of its folder"}
 
 Outcome = market.BucketStored | market.BucketNotStored
 
@@ -70,6 +64,8 @@ class Warehouse:
         self._findings: list[str] = []
         self._lost: defaultdict[date, list[market.StoreBucket]] = defaultdict(list)
         self._are_names_stale: set[date] = set()
+        self._begun: set[tuple[date, str]] = set()  # what this process stored of already
+        self._refusals_said: set[str] = set()  # what comes in every bucket is said once
         self._child: SealChild | None = None
         self.rows_stored_n = 0
         self.rows_not_stored_n = 0
@@ -153,10 +149,10 @@ class Warehouse:
 
     def show(self) -> None:
         """Let people query what was stored; what fails here is made up for at the next call or start."""
-        for session in tuple(self._to_show):
-            folder, shown = manifest.folder_of(self._root, session), self._to_show[session]
-            found = self._manifest(session)
+        for session in (*self._to_show, *(self._are_names_stale - self._to_show.keys())):
+            folder, shown = manifest.folder_of(self._root, session), self._to_show.get(session, [])
             try:
+                found = self._manifest(session)
                 for part, table in shown:
                     write_hot(folder, part, table)
                 if session in self._are_names_stale:
@@ -165,11 +161,11 @@ class Warehouse:
                 else:
                     plain_names.show_parts(folder, (part for part, _ in shown))
                 latest.write(folder, shown)
-            except (OSError, pa.ArrowException):
+            except (OSError, pa.ArrowException, WarehouseRefusedError):
                 self._are_names_stale.add(session)
             else:
                 self._are_names_stale.discard(session)
-                del self._to_show[session]
+                self._to_show.pop(session, None)
 
     def _manifest(self, session: date) -> Manifest:
         if session not in self._manifests:
@@ -180,35 +176,64 @@ class Warehouse:
         made: list[tuple[Part, pa.Table]] = []
         try:
             found = self._manifest(session)
-            entries = list(self._lost_entries(session))
-            for message in messages:
-                if not _has(found, entries, message):
-                    entries.append(_entry(found, entries, message, made))
+            entries = [*self._lost_entries(session), *self._downtime(session, found, messages)]
+            kept = [self._encoded(found, entries, message, made) for message in messages]
             if entries:
                 bodies = [bucket_file.to_bytes(table) for _, table in made]
                 self._log(session).append(manifest.encode_entries(entries), bodies)
-        except (OSError, pa.ArrowException, OverflowError, WarehouseRefusedError) as error:
+        except (OSError, WarehouseRefusedError) as error:
             self._give_up(session)
             self.rows_not_stored_n += sum(len(message.rows.rows) for message in messages)
             self._lost[session] += messages
-            why = f"The warehouse could not keep the bucket ({error}); free or repair the disk."
+            why = f"The warehouse could not keep the bucket ({error}); {_REMEDY[is_full(error)]}."
             return [market.BucketNotStored(hub=m.hub, bucket_utc=m.bucket_utc, why=why) for m in messages]
         self._manifests[session] = manifest.folded(found, entries)
         self._unfinished.add(session)
         self._lost.pop(session, None)
+        self._begun |= {(session, message.hub) for message in messages}
         if made:
             self._to_show[session] += made
-        self.rows_stored_n += sum(len(message.rows.rows) for message in messages)
+        self.rows_stored_n += sum(len(rows.rows) for rows in kept)
         return [
-            market.BucketStored(hub=m.hub, bucket_utc=m.bucket_utc, content_hash=m.rows.content_hash) for m in messages
+            market.BucketStored(hub=m.hub, bucket_utc=m.bucket_utc, content_hash=rows.content_hash)
+            for m, rows in zip(messages, kept, strict=True)
         ]
+
+    def _encoded(
+        self, found: Manifest, entries: list[Entry], message: market.StoreBucket, made: list[tuple[Part, pa.Table]]
+    ) -> Rows:
+        """Add what a bucket brings to the log, and return its rows that can be stored: one bad row costs no other."""
+        try:
+            new, tables = entry_of(found, entries, made, message)
+        except UNENCODABLE:
+            message, refused = without_unencodable(message)
+            new, tables = entry_of(found, entries, made, message, refused)
+            self.rows_not_stored_n += len(refused)
+            said = refused_text(message, refused)
+            if said not in self._refusals_said:
+                self._refusals_said.add(said)
+                self._findings.append(said)
+        if new is not None:
+            entries.append(new)
+            made += tables
+        return message.rows
 
     def _lost_entries(self, session: date) -> Iterator[Entry]:
         """Return a gap for every row of the buckets that could not be stored before."""
         for message in self._lost[session]:
             rows = tuple(dict.fromkeys((row.profile.ticker, row.profile.category) for row in message.rows.rows))
-            silent = (*_silent(message, is_stored=False), Silence(rows, NOT_STORED))
+            silent = (*silent_of(message, is_stored=False), Silence(rows, NOT_STORED))
             yield Entry(message.hub, message.bucket_utc, silent=silent)
+
+    def _downtime(self, session: date, found: Manifest, messages: list[market.StoreBucket]) -> Iterator[Entry]:
+        """Return the gap before the first bucket of each hub since the start of this process."""
+        begun = {hub for day, hub in self._begun if day == session}
+        for message in messages:
+            if message.hub not in begun:
+                begun.add(message.hub)
+                gap = downtime_before(found, message)
+                if gap is not None:
+                    yield gap
 
     def _log(self, session: date) -> LogWriter:
         """Return the file of the log that is written to, a new one at the start and after each seal."""
@@ -257,6 +282,21 @@ class Warehouse:
 
     # -- sealing --------------------------------------------------------------------------------
 
+    def end_day(self, session: date) -> None:
+        """Put what a day that is over lacks up to its close on record: nobody ran any more.
+
+        What fails here is made up for at the next call.
+        """
+        try:
+            found = self._manifest(session)
+            entries = downtime_until_close(manifest.folder_of(self._root, session), found)
+            if entries:
+                self._log(session).append(manifest.encode_entries(entries), [])
+                self._manifests[session] = manifest.folded(found, entries)
+                self._unfinished.add(session)
+        except (OSError, WarehouseRefusedError):
+            self._give_up(session)
+
     def start_seal(self, session: date | None = None) -> bool:
         """Start a child that merges hot files; with `session` all of that day into one file per hub and shape.
 
@@ -270,6 +310,8 @@ class Warehouse:
         if wanted is None:
             return False
         is_whole = session is not None or wanted in earlier
+        if wanted in earlier:
+            self.end_day(wanted)
         self.show()
         found = self._manifest(wanted)
         if found.is_whole or not found.parts:
@@ -297,8 +339,19 @@ class Warehouse:
             self._adopt(session, ended, until_log_n, is_whole=is_whole)
         except (OSError, WarehouseRefusedError) as error:
             self._give_up(session)
-            return f"The sealed files of {session} could not be put in force ({error})."
-        return damaged_text(session, ended.damaged) if ended.damaged else ""
+            self._drop_unnamed(session)
+            return f"The sealed files of {session} could not be put in force ({error}); what they hold stays as it was."
+        said = [damaged_text(session, ended.damaged)] if ended.damaged else []
+        return " ".join([*said, *self.take_findings()])
+
+    def _drop_unnamed(self, session: date) -> None:
+        """Delete the files of a seal that are not in force; what fails here is made up for at the next start."""
+        folder = manifest.folder_of(self._root, session)
+        with suppress(OSError, WarehouseRefusedError):
+            named = manifest.load(self._root, session).named()
+            for path in (*folder.glob("whole-*.parquet"), *folder.glob(f"{PARTS}/sealed-*")):
+                if path.relative_to(folder).as_posix() not in named:
+                    path.unlink(missing_ok=True)
 
     def wait_for_seal(self) -> str:
         """Wait for a running seal and take it over; return why it failed, empty when all is well."""
@@ -316,7 +369,9 @@ class Warehouse:
         gone = {*sealed.replaced, *(lost.part.name for lost in sealed.damaged)}
         plain_names.empty_slots(folder, [part for part in found.parts if part.name in gone])
         aside = tuple(set_aside(folder, lost) for lost in sealed.damaged)
-        found = without_damaged(found, aside, sealed.damaged)
+        again = recovered(folder, found, manifest.load(self._root, session))
+        self._findings += again.said
+        found = without_damaged(again.manifest, aside, sealed.damaged)
         made: list[Part] = []
         for part in sealed.made:
             if is_whole:
@@ -343,57 +398,3 @@ class Warehouse:
         for n, path in manifest.logs_of(folder):
             if n <= until_log_n:
                 path.unlink(missing_ok=True)
-
-
-def _has(found: Manifest, entries: list[Entry], message: market.StoreBucket) -> bool:
-    """Return whether exactly this was stored before (a repeated delivery)."""
-    digest = message.rows.content_hash
-    stored = (*found.buckets.get(message.hub, ()), *(e.bucket for e in entries if e.hub == message.hub and e.bucket))
-    return any(b.bucket_utc == message.bucket_utc and b.content_hash == digest for b in stored)
-
-
-def _silent(message: market.StoreBucket, *, is_stored: bool) -> tuple[Silence, ...]:
-    """Return the pairs of a bucket that the stream did not bring, by why; what REST brought is a gap with its cover."""
-    not_polled = frozenset(message.not_polled)
-    absent = tuple(pair for pair in message.absent if pair not in not_polled)
-    found = (
-        Silence(absent, message.why_absent),
-        Silence(message.not_polled, NOT_POLLED),
-        Silence(message.covered if is_stored else (), message.why_absent, BY_REST),
-    )
-    return tuple(silence for silence in found if silence.pairs)
-
-
-def _entry(
-    found: Manifest, entries: list[Entry], message: market.StoreBucket, made: list[tuple[Part, pa.Table]]
-) -> Entry:
-    """Return what a bucket adds to the log, and add its parts and their rows to `made`."""
-    hub, counts, rows = message.hub, message.counts, message.rows
-    stored = (*found.buckets.get(hub, ()), *(e.bucket for e in entries if e.hub == hub and e.bucket))
-    store_n = sum(b.bucket_utc == message.bucket_utc for b in stored)
-    parts_n, violations = len(made), Counter[str]()
-    for shape, numbered in bucket_file.by_shape(rows.rows).items():
-        name = f"{PARTS}/hot-{hub}-{message.bucket_utc}-{store_n}-{shape.value}.part"
-        slot = plain_names.free_slot((*found.parts, *(part for part, _ in made)), hub, shape)
-        part = Part(
-            name, hub, shape, message.bucket_utc, message.bucket_utc, len(numbered), store_n=store_n,
-            content_hash=rows.content_hash, slot=slot, columns_n=bucket_file.COLUMNS,
-        )  # fmt: skip
-        table = bucket_file.table_of(shape, numbered, found.session, message.bucket_utc, store_n)
-        violations += violations_in(table, shape)
-        made.append((part, table))
-    return Entry(
-        hub,
-        message.bucket_utc,
-        Bucket(message.bucket_utc, store_n, rows.content_hash),
-        HubCounts(
-            rows=len(rows.rows),
-            accepted=counts.accepted,
-            repeated=counts.repeated,
-            late=counts.late,
-            refused=dict(counts.refused),
-            violations=dict(violations),
-        ),
-        _silent(message, is_stored=True),
-        tuple(part for part, _ in made[parts_n:]),
-    )

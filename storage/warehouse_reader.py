@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
-from datetime import date, datetime, time
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,13 +13,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from domain.instants import BUCKET_NS, at_exchange, session_of, to_datetime
+from domain.instants import BUCKET_NS, session_of, to_datetime
 from domain.options.profile import SCALARS, VALUE_COLUMNS, Row, Rows, Shape, shape_of
 from domain.units import Utc
 from storage import bucket_file, latest, manifest
 from storage.latest import LAST_BUCKET
 from storage.manifest import Gap, Manifest, Part
 from storage.scales import in_units, sql_in_units
+from storage.ticker_columns import in_new_york, lists_in_units, of_ticker
 
 if TYPE_CHECKING:
     import duckdb
@@ -167,10 +168,26 @@ class WarehouseReader:
         buckets = table["bucket"].to_numpy()
         is_last = pa.array(np.append(buckets[1:] != buckets[:-1], True) if len(buckets) else [], pa.bool_())
         table = table.filter(is_last)
-        offset_h = to_datetime(at_exchange(found.session, time(12))).hour - 12
-        ny = pc.subtract(table["bucket"], pa.scalar(offset_h * 3_600_000_000, pa.duration("us")))
-        columns = {"bucket_utc": table["bucket"], "bucket_ny": ny, "spot": in_units(table["spot"], "spot")}
+        columns = {
+            "bucket_utc": table["bucket"],
+            "bucket_ny": in_new_york(table["bucket"], found.session),
+            "spot": in_units(table["spot"], "spot"),
+        }
         return pa.table(columns | {name: in_units(table[name], name) for name in scalars})
+
+    def heatmap(self, session: date, ticker: str, category: str, column: str) -> pa.Table:
+        """Return a day's profiles of one ticker and category in units, by bucket.
+
+        The columns: `bucket_utc`, `bucket_ny`, `spot`, lists `strikes` and `values`. Of a bucket that was stored more
+        than once, the last store counts.
+        """
+        found = self._retried(session, lambda known: self._profiles(known, ticker, category, column, START_UTC, ()))
+        bucket = pc.divide(found["bucket_utc"], 1_000).cast(pa.timestamp("us"))
+        names = {"strikes": "strikes", "values": column}
+        return pa.table({
+            "bucket_utc": bucket, "bucket_ny": in_new_york(bucket, session), "spot": in_units(found["spot"], "spot"),
+            **{name: lists_in_units(found[of], of) for name, of in names.items()},
+        })  # fmt: skip
 
     def profiles(self, session: date, ticker: str, category: str, column: str, since_utc: Utc = START_UTC) -> pa.Table:
         """Return a day's profiles of one ticker and category, ascending, in wire integers.
@@ -178,11 +195,14 @@ class WarehouseReader:
         The columns: `bucket_utc` (ns), `spot`, the scalars of the category's shape, `strikes`, `column` (both lists).
         Buckets before `since_utc` are left out; of one that was stored more than once, the last store counts.
         """
-        return self._retried(session, lambda found: self._profiles(found, ticker, category, column, since_utc))
+        scalars = SCALARS[shape_of(category)]
+        return self._retried(session, lambda found: self._profiles(found, ticker, category, column, since_utc, scalars))
 
-    def _profiles(self, found: Manifest, ticker: str, category: str, column: str, since_utc: Utc) -> pa.Table:
+    def _profiles(
+        self, found: Manifest, ticker: str, category: str, column: str, since_utc: Utc, scalars: tuple[str, ...]
+    ) -> pa.Table:
         shape = shape_of(category)
-        names = ["bucket_utc", "store_n", "ticker", "category", "spot", *SCALARS[shape], "strikes", column]
+        names = ["bucket_utc", "store_n", "ticker", "category", "spot", *scalars, "strikes", column]
         pieces = [pa.schema([bucket_file.schema_of(shape).field(name) for name in names]).empty_table()]
         paths = set(self.files(found, shape))
         folder = manifest.folder_of(self._root, found.session)
@@ -205,11 +225,11 @@ class WarehouseReader:
         A file never changes under its name, and one that was sealed over is not asked for again.
         """
         if not path.name.startswith("hot-"):
-            return _of_ticker(path, ticker, category, names)
+            return of_ticker(path, ticker, category, names)
         key = path, ticker, category, tuple(names)
         known = self._hot.get(key)
         if known is None:
-            known = self._hot[key] = _of_ticker(path, ticker, category, names)
+            known = self._hot[key] = of_ticker(path, ticker, category, names)
             while len(self._hot) > KEPT_HOT_MAX:
                 del self._hot[next(iter(self._hot))]
         return known
@@ -357,23 +377,6 @@ def _latest(path: Path, part: Part, bucket_utc: Utc) -> pa.Table:
             raise
         return LAST_BUCKET.empty_table()
     return latest.in_view(table.filter(pc.equal(table["bucket_utc"], bucket_utc)))
-
-
-def _of_ticker(path: Path, ticker: str, category: str, names: list[str]) -> pa.Table:
-    """Read one ticker and category of a file: the row groups that can hold the ticker, the columns asked for."""
-    file = pq.ParquetFile(path)
-    at = file.schema_arrow.names.index("ticker")
-    groups = []
-    for n in range(file.metadata.num_row_groups):
-        statistics = file.metadata.row_group(n).column(at).statistics
-        if statistics is None or not statistics.has_min_max or statistics.min <= ticker <= statistics.max:
-            groups.append(n)
-    table = file.read_row_groups(groups, columns=names, use_threads=False)
-    for name in names:
-        if name not in table.column_names:  # an earlier version did not know it
-            field = bucket_file.schema_of(shape_of(category)).field(name)
-            table = table.append_column(field, pa.nulls(table.num_rows, field.type))
-    return table.select(names).filter(pc.and_(pc.equal(table["ticker"], ticker), pc.equal(table["category"], category)))
 
 
 def _naive(instant_utc: Utc) -> datetime:

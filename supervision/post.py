@@ -57,6 +57,9 @@ class PostOffice(ABC):
     def _wake(self, cell: Cell) -> None:
         """See to it that `handle_next` is called once more for this cell."""
 
+    def _let_go(self) -> None:  # noqa: B027 - a runtime of one thread holds none back
+        """Send the wake-ups that the present thread holds back: it is about to wait for the disk."""
+
     def latch(self, why: str) -> None:
         """Set the process latch, and let those who obey it know; the first reason stays."""
         if self.latched is None:
@@ -152,6 +155,7 @@ class PostOffice(ABC):
     def _hand_over(self, address: str, sink: Callable[[Message], None], mail: Mail) -> None:
         self._receipt(address, mail)
         if mail.message.is_synced_first():
+            self._let_go()
             self.trace.sync()
             if self.trace.failed is not None:
                 self.latch(self.trace.failed)

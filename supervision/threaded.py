@@ -4,8 +4,9 @@ A thread that has decided for one actor goes on with the first idle actor that i
 would cost more than the decision. (A pure one before one that does I/O; of these only such as any thread may serve.)
 The two actors' shells change places before that, so each actor always has a thread that waits for its mail or handles
 it, and one that gets stuck takes no other along. A wake-up says whom it is for; one that comes to a thread whose actor
-has moved is handed on. The others that were told are woken when the thread ends its chain or turns to I/O: until then
-they would only take the interpreter from it.
+has moved is handed on. The others that were told are woken when the thread ends its chain, turns to I/O or is about to
+wait for the disk: until then they would only take the interpreter from it. No wake-up is held for long: those of a
+chain that has lasted for `HELD_AT_MOST_S` are sent by a thread of their own.
 """
 
 from __future__ import annotations
@@ -32,15 +33,17 @@ from supervision.post import SUPERVISOR, sentence
 from supervision.spec import Tree
 from supervision.trace import Trace
 
+HELD_AT_MOST_S = 0.005  # a chain ends long before that, unless one of its actors is slow or a port's sink blocks
 _LOOK_AGAIN_S = 1.0  # a clock that another process leads may change without a word
 
 
 class LiveShell(pykka.ThreadingActor):
     """The thread of one incarnation; nothing that its actor raises gets past `on_receive`.
 
-    `serves` says whose: cell and incarnation, replaced together when two shells change places. `onward` is the cell
-    whose mail waits for this thread in place of a wake-up, `is_going_on` whether there may be one. `later` are cells
-    whose wake-ups are held back, one a mail.
+    `serves` says whose: cell and incarnation, replaced together when two shells change places. `held` are cells whose
+    wake-ups are held back, one a mail, while the thread `is_going_on`; whoever takes one out sends it. `onward` is the
+    one of them with which the thread means to go on, if that is still in there when its turn is over. `began_s` is when
+    the present chain began (of `time.monotonic`).
     """
 
     use_daemon_thread = True
@@ -56,7 +59,8 @@ class LiveShell(pykka.ThreadingActor):
         self.serves = (cell, incarnation)
         self.onward: Cell | None = None
         self.is_going_on = False
-        self.later: deque[Cell] = deque()
+        self.held: deque[Cell] = deque()
+        self.began_s = 0.0
         cell.shell = self
 
     def on_start(self) -> None:
@@ -111,7 +115,7 @@ class LiveRuntime(Host):
         clock.on_change.append(self._look_at_timers)
         self._helpers = [
             threading.Thread(target=self._guarded, args=(work,), name=name, daemon=True)
-            for name, work in (("timers", self._run_timers), ("sync", self._run_sync))
+            for name, work in (("timers", self._run_timers), ("sync", self._run_sync), ("held", self._run_held))
         ]
         for helper in self._helpers:
             helper.start()
@@ -127,12 +131,10 @@ class LiveRuntime(Host):
         shell: LiveShell | None = getattr(self.this, "shell", None)
         if shell is None or not shell.is_going_on:
             self.wake(cell)
-        elif _may_be_gone_on_with(cell) and (shell.onward is None or (_is_io(shell.onward) and not _is_io(cell))):
-            if shell.onward is not None:
-                shell.later.append(shell.onward)
-            shell.onward = cell  # this thread's own, once it has carried out what it has in hand
-        else:
-            shell.later.append(cell)
+            return
+        shell.held.append(cell)
+        if _may_be_gone_on_with(cell) and (shell.onward is None or (_is_io(shell.onward) and not _is_io(cell))):
+            shell.onward = cell
 
     def wake(self, cell: Cell) -> None:
         """Wake the thread that serves a cell now."""
@@ -142,14 +144,27 @@ class LiveRuntime(Host):
         except pykka.ActorDeadError:
             return  # the mail stays; the next incarnation is woken for all of it
 
-    def _wake_later_ones(self, shell: LiveShell) -> None:
+    def _wake_held(self, shell: LiveShell) -> None:
         """Send the wake-ups that a shell's thread has held back; from any thread."""
-        while shell.later:
+        while shell.held:
             try:
-                cell = shell.later.popleft()
+                cell = shell.held.popleft()
             except IndexError:
                 return  # another thread was quicker
             self.wake(cell)
+
+    def _let_go(self) -> None:
+        shell: LiveShell | None = getattr(self.this, "shell", None)
+        if shell is not None:
+            shell.onward = None
+            self._wake_held(shell)
+
+    def _run_held(self) -> None:
+        while not self._stop_wanted.wait(HELD_AT_MOST_S):
+            for cell in self.cells.values():
+                shell = cell.shell
+                if isinstance(shell, LiveShell) and shell.held and time.monotonic() - shell.began_s > HELD_AT_MOST_S:
+                    self._wake_held(shell)
 
     def _start_shell(self, cell: Cell, incarnation: int) -> None:
         LiveShell.start(self, cell, incarnation)
@@ -159,6 +174,7 @@ class LiveRuntime(Host):
 
         The wake-up that was saved is sent after all where going on is not possible.
         """
+        shell.began_s = time.monotonic()
         while True:
             cell, incarnation = shell.serves
             shell.is_going_on = _may_move(cell)
@@ -166,14 +182,14 @@ class LiveRuntime(Host):
                 self.handle_next(cell, incarnation, shell)
             finally:
                 shell.is_going_on = False
-                onward, shell.onward = shell.onward, None
+                onward = _taken_onward(shell)
                 has_changed = onward is not None and self._change_places(shell, onward)
                 if onward is not None and not has_changed:
                     self.wake(onward)
                 if not has_changed:
                     self.trace.settle()
                 if not has_changed or _is_io(shell.serves[0]):
-                    self._wake_later_ones(shell)
+                    self._wake_held(shell)
             if not has_changed:
                 return
 
@@ -214,9 +230,6 @@ class LiveRuntime(Host):
 
     def _run_timers(self) -> None:
         while not self.is_stopping:
-            for cell in self.cells.values():  # at the latest now: whoever holds a wake-up back may be stuck
-                if isinstance(cell.shell, LiveShell):
-                    self._wake_later_ones(cell.shell)
             with self._timers_changed:
                 wait_s = self.market_clock.real_wait_s(self._timers[0][0]) if self._timers else _LOOK_AGAIN_S
                 if wait_s > 0:
@@ -269,6 +282,18 @@ class LiveRuntime(Host):
         for thread in (*self._helpers, *(cell.thread for cell in up if cell.thread is not None)):
             thread.join(max(0.0, deadline - time.monotonic()))
         return not any(cell.thread is not None and cell.thread.is_alive() for cell in up)
+
+
+def _taken_onward(shell: LiveShell) -> Cell | None:
+    """Take the wake-up that a turn has saved out of those that are held back; `None` where it was sent meanwhile."""
+    onward, shell.onward = shell.onward, None
+    if onward is None:
+        return None
+    try:
+        shell.held.remove(onward)
+    except (ValueError, IndexError):  # another thread was quicker
+        return None
+    return onward
 
 
 def _is_io(cell: Cell) -> bool:

@@ -1,7 +1,8 @@
 """The message trace: a header, then every envelope in the order of dequeue, each followed by what became of it.
 
-One JSON object a line. Each record is written at once (it survives `kill -9` of the process); `sync` makes it survive
-the machine. A torn tail is cut on reading, never misread.
+One JSON object a line. Each record is kept at once where it survives `kill -9` of the process: in the file, or in a
+buffer beside it (`supervision/unwritten.py`), which readers append. `sync` makes it survive the machine. A torn tail is
+cut on reading, never misread.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from messages.envelope import Envelope, Handled, HandlingOutcome
 from supervision.clock import Clock
 from supervision.mailbox import Mail
 from supervision.outbox import digest
+from supervision.unwritten import Unwritten, rest_of, write_rest
 
 _NEVER = Utc(2**63 - 1)
 
@@ -174,6 +176,7 @@ class FileTrace(NoTrace):
 
     With `path_of` each session date in New York has a segment of its own: the first record of a new date opens it, and
     `on_rolled` is told of the finished one (in whichever thread that record is written). Without it there is one.
+    With `is_buffered` records wait in shared memory for the next `sync`, where the machine has such memory.
 
     A write that fails (a full disk) ends the recording and not the trading: `failed` says why, the segment is cut back
     to its last whole record, and stamping goes on. The runtime then halts entries.
@@ -183,9 +186,11 @@ class FileTrace(NoTrace):
 
     def __init__(
         self, path: Path, header: Header, clock: Clock, path_of: Callable[[date], Path] | None = None,
-        on_rolled: Callable[[Path], None] = lambda path: None,
+        on_rolled: Callable[[Path], None] = lambda path: None, *, is_buffered: bool = False,
     ) -> None:  # fmt: skip
         super().__init__(clock)
+        self._is_buffered = is_buffered
+        self._unwritten: Unwritten | None = None
         self._header = header
         self._path_of = path_of
         self._on_rolled = on_rolled
@@ -205,11 +210,16 @@ class FileTrace(NoTrace):
         if self._path_of is not None:
             self._roll_utc = next_midnight(date.fromisoformat(header.session))
         self._write(_ENCODER.encode(header) + b"\n")
+        self._unwritten = None
+        if self._is_buffered:
+            with contextlib.suppress(OSError):  # without it each record is written by itself
+                self._unwritten = Unwritten(path, self.bytes_written)
 
     def _roll(self, seq: int, at_utc: Utc) -> None:
         """Finish this segment and begin the next date's (the lock is held)."""
         assert self._path_of is not None
-        session, finished, fd = session_of(at_utc), self.path, self._fd
+        session, finished, fd, unwritten = session_of(at_utc), self.path, self._fd, self._unwritten
+        self._write_out()
         header = msgspec.structs.replace(
             self._header, session=session.isoformat(), started_utc=at_utc, first_seq=seq, settings=self._header.settings
         )
@@ -223,6 +233,8 @@ class FileTrace(NoTrace):
             os.fdatasync(fd)
         with self._sync_lock:  # nobody is syncing what is closed here
             os.close(fd)
+        if unwritten is not None and self.failed is None:
+            unwritten.remove()
         self._on_rolled(finished)
 
     def _write(self, line: bytes) -> None:
@@ -240,14 +252,35 @@ class FileTrace(NoTrace):
         self.bytes_written += len(line)
         self._is_dirty = True
 
+    def _append(self, line: bytes) -> None:
+        """Keep whole lines in the buffer; without one, or where it is too small for them, write them (lock held)."""
+        if self._unwritten is None or self.failed is not None or not line:
+            self._write(line)
+            return
+        self._is_dirty = True
+        if self._unwritten.keep(line):
+            return
+        self._write_out()
+        if self.failed is None and not self._unwritten.keep(line):
+            self._write(line)
+            self._unwritten.empty(self.bytes_written)
+
+    def _write_out(self) -> None:
+        """Write what the buffer holds (the lock is held); what a full disk does not take stays in there."""
+        if self._unwritten is None or self.failed is not None:
+            return
+        self._write(self._unwritten.lines())
+        if self.failed is None:
+            self._unwritten.empty(self.bytes_written)
+
     def receipt(self, to: str, incarnation: int, inbox_n: int, mail: Mail) -> tuple[int, Utc]:
         """Record a dequeue; return its (seq, at_utc), stamped together under the append lock."""
         with self._lock:
             seq, at_utc = super().receipt(to, incarnation, inbox_n, mail)
             if at_utc >= self._roll_utc:
-                self._write(self._taken())
+                self._append(self._taken())
                 self._roll(seq, at_utc)
-            self._write(self._taken() + _line(_envelope(seq, at_utc, to, incarnation, inbox_n, mail)))
+            self._append(self._taken() + _line(_envelope(seq, at_utc, to, incarnation, inbox_n, mail)))
         return seq, at_utc
 
     def handled(self, seq: int, outcome: HandlingOutcome, outbox_n: int, outbox: bytes) -> None:
@@ -265,11 +298,14 @@ class FileTrace(NoTrace):
         """Write the outcomes that no envelope has taken along."""
         if self._outcomes:
             with self._lock:
-                self._write(self._taken())
+                self._append(self._taken())
 
     def sync(self) -> None:
         """Make everything recorded so far durable (fdatasync); whoever comes during another's sync waits for it."""
         self.settle()
+        if self._unwritten is not None:
+            with self._lock:
+                self._write_out()
         with self._sync_lock:
             if not self._is_dirty:
                 return
@@ -283,9 +319,13 @@ class FileTrace(NoTrace):
         """Sync and close; what a late thread would still write is refused."""
         self.sync()
         with self._lock:
+            self._write_out()
             if self._fd >= 0:
                 os.close(self._fd)
             self._fd = -1
+            if self._unwritten is not None and self.failed is None:
+                self._unwritten.remove()
+            self._unwritten = None
             self.failed = self.failed or "the trace is closed"
 
 
@@ -295,6 +335,7 @@ _DECODER: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Record)
 
 def seal(path: Path) -> Path:
     """Compress a finished segment with zstd beside it, then remove the plain one; return the sealed path."""
+    write_rest(path)
     sealed = path.with_suffix(path.suffix + ".zst")
     aside = sealed.with_suffix(".tmp")
     with path.open("rb") as plain, aside.open("wb") as out:
@@ -320,13 +361,25 @@ def segments_of(path: Path) -> tuple[Path, ...]:
 def lines_of(path: Path) -> Iterator[bytes]:
     """Return the lines of a segment, plain or sealed, each with its line end; the last one may lack it.
 
+    Those that the writer of a plain one has not written to it yet, or never came to, are among them.
+
     Raises:
         TraceError: it cannot be read, or it is sealed and was damaged or cut since.
     """
     try:
         with path.open("rb") as raw:
             if path.suffix != ".zst":
-                yield from raw
+                read_n, torn = 0, b""
+                for line in raw:
+                    read_n += len(line)
+                    if line.endswith(b"\n"):
+                        yield line
+                    else:
+                        torn = line
+                *lines, rest = (torn + rest_of(path, read_n)).split(b"\n")
+                yield from (line + b"\n" for line in lines)
+                if rest:
+                    yield rest
                 return
             stream, rest = zstandard.ZstdDecompressor().decompressobj(), b""
             while chunk := raw.read(1 << 18):

@@ -1,4 +1,7 @@
-"""The watchdog: a thread that notices messages that are in hand for too long, and says with which stack."""
+"""The watchdog: a thread that notices messages that are in hand for too long, and says with which stack.
+
+Time in which the machine ran nothing of this process is no actor's fault and does not count.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from config.tree import Supervision
 from messages import lifecycle
@@ -19,17 +24,65 @@ _STAGES = (1, 5)  # times `stuck_after_ms`: reported, then reported for a restar
 _FRAMES = 12
 
 
+class Starvation:
+    """How long this process wanted to run and was given no processor, ns, as a thread that only waits finds out.
+
+    Its lateness counts by the share of the time in which nothing of the process ran: whoever computes and keeps the
+    interpreter lock makes that thread late, too, and should be reported.
+    """
+
+    def __init__(self, every_ns: int, now_ns: int, cpu_ns: int) -> None:
+        self._every_ns = every_ns
+        self._last_ns, self._last_cpu_ns = now_ns, cpu_ns
+        self.total_ns = 0
+
+    def beat(self, now_ns: int, cpu_ns: int) -> None:
+        """Take note that the thread runs again, which it meant to `every_ns` after it began to wait.
+
+        Args:
+            now_ns: of a clock that goes on while the process does not.
+            cpu_ns: the processor time that all threads of the process have had so far.
+        """
+        since_ns, ran_ns = now_ns - self._last_ns, cpu_ns - self._last_cpu_ns
+        late_ns = max(0, since_ns - self._every_ns)
+        self.total_ns += late_ns * max(0, since_ns - ran_ns) // since_ns if late_ns else 0
+
+    def rest(self, now_ns: int, cpu_ns: int) -> None:
+        """Take note that the thread begins to wait: what it has done until now made it late by its own fault."""
+        self._last_ns, self._last_cpu_ns = now_ns, cpu_ns
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A message in hand (incarnation, message id), the starvation until its beginning, and which stage was reported."""
+
+    handling: tuple[int, str]
+    starved_ns: int
+    reported: int = 0
+
+
 class Watchdog:
     """Looks, from its making to its closing, at the messages in hand of a live host; both durations are real time.
 
     A stuck supervisor cannot be told about itself: the first report sets the process latch, the second ends it all.
+
+    Args:
+        host: whose actors it looks at.
+        rules: how often it looks, and what is too long.
+        now_ns: the clock of `Cell.busy_since_ns`.
+        cpu_ns: reads the processor time of the process.
     """
 
-    def __init__(self, host: Host, rules: Supervision) -> None:
+    def __init__(
+        self, host: Host, rules: Supervision, now_ns: Callable[[], int] = time.perf_counter_ns,
+        cpu_ns: Callable[[], int] = time.process_time_ns,
+    ) -> None:  # fmt: skip
         self._host = host
         self._every_ms = rules.watchdog_every_ms
         self._stuck_after_ms = rules.stuck_after_ms
-        self._reported: dict[str, tuple[tuple[int, str], int]] = {}
+        self._now_ns, self._cpu_ns = now_ns, cpu_ns
+        self._starvation = Starvation(rules.watchdog_every_ms * 1_000_000, now_ns(), cpu_ns())
+        self._seen: dict[str, _Seen] = {}
         self._stop_wanted = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
         self._thread.start()
@@ -39,32 +92,41 @@ class Watchdog:
         self._stop_wanted.set()
         self._thread.join()
 
+    def stuck(self) -> frozenset[str]:
+        """Return the actors whose message in hand was reported for a restart, from any thread."""
+        return frozenset(name for name, seen in tuple(self._seen.items()) if seen.reported == len(_STAGES))
+
     def _run(self) -> None:
         try:
             while not self._stop_wanted.wait(self._every_ms / 1000):
-                self._look_at(time.perf_counter_ns())
+                self.look()
         except BaseException as error:
             self._host.fail(f"the watchdog failed: {sentence(error)}")
 
-    def _look_at(self, now_ns: int) -> None:
+    def look(self) -> None:
         """Look once at every actor; report each stage of a message once."""
+        now_ns = self._now_ns()
+        starvation = self._starvation
+        before_ns = starvation.total_ns
+        starvation.beat(now_ns, self._cpu_ns())
         for cell in self._host.cells.values():
             mail = cell.in_hand
             since_ns = cell.busy_since_ns
             if mail is None or cell.in_hand is not mail:  # the instant belongs to this very message
-                self._reported.pop(cell.name, None)
+                self._seen.pop(cell.name, None)
                 continue
-            self._consider(cell, mail, (now_ns - since_ns) // 1_000_000)
+            handling = (cell.incarnation, mail.message_id)
+            seen = self._seen.get(cell.name)
+            if seen is None or seen.handling != handling:
+                seen = _Seen(handling, before_ns)
+            for_ms = (now_ns - since_ns - (starvation.total_ns - seen.starved_ns)) // 1_000_000
+            reached = sum(for_ms >= stage * self._stuck_after_ms for stage in _STAGES)
+            self._seen[cell.name] = replace(seen, reported=max(seen.reported, reached))
+            if reached > seen.reported:
+                self._report(cell, mail, for_ms, reached)
+        starvation.rest(self._now_ns(), self._cpu_ns())
 
-    def _consider(self, cell: Cell, mail: Mail, for_ms: int) -> None:
-        handling = (cell.incarnation, mail.message_id)
-        before, done = self._reported.get(cell.name, (handling, 0))
-        if before != handling:
-            done = 0
-        reached = sum(for_ms >= stage * self._stuck_after_ms for stage in _STAGES)
-        if reached <= done:
-            return
-        self._reported[cell.name] = (handling, reached)
+    def _report(self, cell: Cell, mail: Mail, for_ms: int, reached: int) -> None:
         stuck = lifecycle.ActorStuck(
             name=cell.name, incarnation=cell.incarnation, message_id=mail.message_id, tag=tag_of(mail.message),
             for_ms=for_ms, stack=_stack(cell),

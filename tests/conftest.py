@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from tests.testkit.paths import ABSENT
+
+os.environ.setdefault("ZEROHOUR_ENV_FILE", "")  # no test, nor a child of one, reads the .env of whoever runs it
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from fastapi import FastAPI, HTTPException, Query, Request
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Path, Query, Request
 from fastapi.responses import RedirectResponse, Response, StreamingResponse
 from prometheus_client import CollectorRegistry, generate_latest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.middleware.gzip import GZipMiddleware
 
-from web import models
-from web.answers import Limit, Masked, client_of, refusal
+from web import desk, holdings, lists, models
+from web.answers import GUARDED, UNKNOWN, UNREADABLE, Limit, Masked, add_troubles, client_of, refusal
 from web.front import Front
 from web.guard import COOKIE, Guard, Refused
 from web.metrics import ViewCollector
@@ -23,6 +23,17 @@ from web.view import View
 Control = Callable[[dict[str, Any]], dict[str, Any]]
 Ticker = Annotated[str, Query(max_length=12)]
 Since = Annotated[int, Query(ge=-1, le=10_000)]
+CELLS: dict[int | str, dict[str, Any]] = {200: {"content": {"application/octet-stream": {}}}}
+REFUSED: dict[int | str, dict[str, Any]] = {
+    status: {"model": models.Answer, "description": what}
+    for status, what in ((409, "It was not carried out; `detail` says why."), (503, "Nobody answered."))
+}
+BUSY: dict[int | str, dict[str, Any]] = {503: {"description": "Too many pages follow already."}}
+NO_EPOCH = {
+    "denied": "epoch_missing",
+    "detail": "Name the kill epoch that you saw (expected_epoch; kill_epoch of /api/status): it may have been raised"
+    " again since.",
+}
 ACTIONS = {"start": "resume", "stop": "kill", "close_all": "flatten", "kill": "kill"}
 
 
@@ -33,6 +44,22 @@ class Action(BaseModel):
     level: Literal[1, 2] = 1
     expected_epoch: int | None = None
     command_id: Annotated[str, Field(min_length=1, max_length=80)] | None = None
+
+
+class Signal(BaseModel):
+    """A signal of a program of one's own: prices in USD of the underlying; `signal_id` is one to repeat it by."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    signal_id: Annotated[str, Field(min_length=1, max_length=80)]
+    ticker: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9._]{0,11}$")]
+    kind: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,39}$")]
+    version: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    direction: Literal[-1, 1]
+    price: Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
+    target: Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
+    stop: Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
+    horizon_s: Annotated[int, Field(ge=60, le=23_400)] = 1_800
 
 
 class Hello(models.Model):
@@ -46,12 +73,15 @@ class Hello(models.Model):
 
 def make_app(view: View, stream: Stream, guard: Guard, control: Control) -> Front:
     """Return the application over what is known, who follows, who may, and the way to the supervisor."""
-    app = FastAPI(title="Zerohour", docs_url=None, redoc_url=None, default_response_class=Masked)
+    app = FastAPI(title="Zerohour", docs_url=None, redoc_url=None, default_response_class=Masked, responses=GUARDED)
     app.add_middleware(GZipMiddleware, minimum_size=800)
+    add_troubles(app)
     _add_reads(app, view)
+    _add_records(app, view)
     _add_market(app, view)
     _add_stream(app, view, stream)
     _add_actions(app, view, control)
+    _add_signals(app, control)
     _add_house(app, view, stream, guard)
     return Front(app, guard)
 
@@ -59,108 +89,134 @@ def make_app(view: View, stream: Stream, guard: Guard, control: Control) -> Fron
 def _add_reads(app: FastAPI, view: View) -> None:
     @app.get("/api/status")
     async def status() -> models.Status:
-        return view.status()
+        return desk.status(view)
 
-    @app.get("/api/positions")
-    async def positions() -> list[models.Position]:
-        return view.positions()
-
-    @app.get("/api/trades")
-    async def trades(limit: Limit = 50) -> list[models.Trade]:
-        return view.trades(limit)
+    @app.get("/api/pipeline")
+    async def pipeline() -> list[models.Stage]:
+        return desk.pipeline(view)
 
     @app.get("/api/account")
     async def account() -> models.Account:
-        return view.account()
+        return desk.account(view)
 
     @app.get("/api/market")
     async def market() -> models.Market:
-        return view.market()
+        return desk.market(view)
 
-    @app.get("/api/performance")
-    async def performance() -> models.Performance:
-        return view.performance()
-
-    @app.get("/api/alerts")
-    async def alerts(limit: Limit = 50) -> list[models.Alert]:
-        return view.alerts(limit)
-
-    @app.get("/api/gates")
-    async def gates(limit: Limit = 50) -> models.Gates:
-        return view.gates(limit)
-
-    @app.get("/api/fills")
-    async def fills(limit: Limit = 50) -> list[models.Fill]:
-        return view.fills(limit)
-
-    @app.get("/api/shadows")
-    async def shadows(limit: Limit = 50) -> list[models.Alert]:
-        return [alert for alert in view.alerts(1_000) if alert.is_shadow][:limit]
-
-    @app.get("/api/weekly")
-    async def weekly() -> list[models.Week]:
-        return await view.weeks()
-
-    @app.get("/api/lifetime")
-    async def lifetime() -> models.Lifetime:
-        return await view.lifetime()
-
-    @app.get("/api/gaps")
+    @app.get("/api/gaps", responses=UNREADABLE)
     async def gaps() -> list[models.GapRow]:
         return await view.gaps()
 
     @app.get("/api/actors")
     async def actors() -> models.Actors:
-        return view.actors()
+        return desk.actors(view)
 
-    @app.get("/api/why/{ref:path}")
-    async def why(ref: str) -> models.Story:
+    @app.get("/api/alarms")
+    async def alarms() -> list[models.AlarmLine]:
+        return desk.alarm_lines(view)
+
+    @app.get("/api/why/{ref:path}", responses=UNKNOWN | UNREADABLE)
+    async def why(ref: Annotated[str, Path(max_length=200)]) -> models.Story:
         """The chain of an alert id, an order reference or a position id."""
         found = await view.story(ref)
         if found is None:
             raise HTTPException(404, "No ledger knows this; /api/trades and /api/alerts list what there is.")
         return found
 
-    @app.get("/api/alarms")
-    async def alarms() -> list[models.AlarmLine]:
-        return view.alarm_lines()
+
+def _add_records(app: FastAPI, view: View) -> None:
+    """Add what stands in the ledgers; before they were read nobody knows it, and none is not the same as nothing."""
+
+    def is_read() -> None:
+        if not view.ledgers.is_read:
+            raise HTTPException(503, view.ledgers.trouble or "The ledgers are not read yet; ask again in a moment.")
+
+    routes = APIRouter(dependencies=[Depends(is_read)], responses=UNREADABLE)
+
+    @routes.get("/api/positions")
+    async def positions() -> list[models.Position]:
+        return holdings.positions(view)
+
+    @routes.get("/api/performance")
+    async def performance() -> models.Performance:
+        return holdings.performance(view)
+
+    @routes.get("/api/trades")
+    async def trades(limit: Limit = 50) -> list[models.Trade]:
+        return lists.trades(view, limit)
+
+    @routes.get("/api/alerts")
+    async def alerts(limit: Limit = 50) -> list[models.Alert]:
+        return lists.alerts(view, limit)
+
+    @routes.get("/api/gates")
+    async def gates(limit: Limit = 50) -> models.Gates:
+        return lists.gates(view, limit)
+
+    @routes.get("/api/fills")
+    async def fills(limit: Limit = 50) -> list[models.Fill]:
+        return lists.fills(view, limit)
+
+    @routes.get("/api/shadows")
+    async def shadows(limit: Limit = 50) -> list[models.Alert]:
+        return lists.shadows(view, limit)
+
+    @routes.get("/api/rates")
+    async def rates() -> list[models.Rate]:
+        return view.outcomes.rates()
+
+    @routes.get("/api/weekly")
+    async def weekly() -> list[models.Week]:
+        return await view.weeks()
+
+    @routes.get("/api/lifetime")
+    async def lifetime() -> models.Lifetime:
+        return await view.lifetime()
+
+    app.include_router(routes)
 
 
 def _add_market(app: FastAPI, view: View) -> None:
     async def chart(ticker: str) -> Any:
         if ticker not in view.settings.tickers:
-            raise HTTPException(404, f"{ticker!r} is not followed; choose one of {', '.join(view.settings.tickers)}.")
+            raise HTTPException(404, _not_followed(view, ticker))
         if view.chart(ticker) is None:
             raise HTTPException(404, "There is no session to show yet.")
         if view.days[ticker].last < 0:
             await view.read_market(ticker)
         return view.days[ticker]
 
-    @app.get("/api/day", response_model=dict[str, Any])
+    @app.get("/api/day", response_model=dict[str, Any], responses=UNKNOWN)
     async def day(ticker: Ticker, since: Since = -1) -> Response:
         """Bars, zero gamma and walls of a ticker's session by 30 s bucket, after the bucket `since`."""
         shown = await chart(ticker)
-        return Masked(shown.whole(since) | {"marks": view.marks_of(ticker)})
+        return Masked(shown.whole(since) | {"marks": lists.marks_of(view, ticker)})
 
-    @app.get("/api/heat", response_class=Response, responses={200: {"content": {"application/octet-stream": {}}}})
+    @app.get("/api/heat", response_class=Response, responses=UNKNOWN | CELLS)
     async def heat(ticker: Ticker, since: Since = -1) -> Response:
         """Gamma by strike, one signed byte a cell, bucket by bucket after `since`: 127 is the bucket's `scale`."""
         shown = await chart(ticker)
         headers = {"x-last": str(shown.last), "x-grid": str(shown.grid_n)}
         return Response(shown.cells(since), media_type="application/octet-stream", headers=headers)
 
-    @app.get("/api/reading")
+    @app.get("/api/reading", responses=UNKNOWN)
     async def reading(ticker: Ticker) -> models.Reading:
-        found = view.reading(ticker)
+        found = desk.reading(view, ticker)
         if found is None:
             raise HTTPException(404, "There is no reading of this ticker yet.")
         return found
 
 
+def _not_followed(view: View, ticker: str) -> str:
+    return f"{ticker!r} is not followed; choose one of {', '.join(view.settings.tickers)}."
+
+
 def _add_stream(app: FastAPI, view: View, stream: Stream) -> None:
-    @app.get("/events", response_class=StreamingResponse)
+    @app.get("/events", response_class=StreamingResponse, responses=UNKNOWN | BUSY)
     async def events(ticker: Ticker = "", since: Since = -1, grid: Annotated[int, Query(ge=0)] = 0) -> Response:
         """Server-sent events: the whole of what is known, then the newest of each kind as it changes."""
+        if ticker and ticker not in view.settings.tickers:
+            raise HTTPException(404, _not_followed(view, ticker))
         if stream.is_full:
             return refusal(Refused(503, "Too many pages follow already (web.clients_max); close some.", 5))
         client = Client(ticker, since, grid)
@@ -171,9 +227,11 @@ def _add_stream(app: FastAPI, view: View, stream: Stream) -> None:
 
 
 def _add_actions(app: FastAPI, view: View, control: Control) -> None:
-    @app.post("/api/action/{what}")
+    @app.post("/api/action/{what}", response_model=models.Answer, responses=REFUSED)
     async def act(what: Literal["start", "stop", "close_all", "kill"], asked: Action, request: Request) -> Any:
         """Start or stop entries, close everything, raise the kill level: on record with who asked and why."""
+        if what == "start" and asked.expected_epoch is None:
+            return _answer(NO_EPOCH)
         wanted: dict[str, Any] = {
             "do": ACTIONS[what], "by": f"dashboard ({client_of(request)})",
             "reason": asked.reason or f"{what.replace('_', ' ')} on the dashboard", "command_id": asked.command_id,
@@ -182,10 +240,34 @@ def _add_actions(app: FastAPI, view: View, control: Control) -> None:
             wanted |= {"level": 0, "expected_epoch": asked.expected_epoch}
         elif what != "close_all":
             wanted["level"] = asked.level if what == "kill" else 1
-        answered = await asyncio.to_thread(control, wanted)
-        view.answered(await asyncio.to_thread(control, {"do": "status"}))
-        status = 200 if "done" in answered else 409 if "denied" in answered else 503
-        return Masked(models.Answer(**answered).model_dump(), status)
+        answered = await _asked(control, wanted)
+        view.answered(await _asked(control, {"do": "status"}))
+        return _answer(answered)
+
+
+def _add_signals(app: FastAPI, control: Control) -> None:
+    @app.post("/api/signals", response_model=models.Answer, responses=REFUSED)
+    async def offer(signal: Signal) -> Any:
+        """Offer a signal: it becomes an alert on record and passes the gates, a shadow unless its kind is promoted."""
+        answered = await _asked(control, {
+            "do": "signal", "signal_id": signal.signal_id, "ticker": signal.ticker, "kind": signal.kind,
+            "version": signal.version, "direction": signal.direction, "entry_ticks": round(signal.price * 100),
+            "target_ticks": round(signal.target * 100), "stop_ticks": round(signal.stop * 100),
+            "horizon_ms": signal.horizon_s * 1_000,
+        })  # fmt: skip
+        return _answer(answered)
+
+
+async def _asked(control: Control, wanted: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return await asyncio.to_thread(control, wanted)
+    except Exception as error:  # nobody is there, or nobody answers: the sentence says which
+        return {"error": str(error)}
+
+
+def _answer(answered: dict[str, Any]) -> Masked:
+    status = 200 if "done" in answered else 409 if "denied" in answered else 503
+    return Masked(models.Answer(**answered).model_dump(), status)
 
 
 def _add_house(app: FastAPI, view: View, stream: Stream, guard: Guard) -> None:
@@ -194,7 +276,8 @@ def _add_house(app: FastAPI, view: View, stream: Stream, guard: Guard) -> None:
 
     @app.get("/healthz")
     async def health() -> dict[str, str]:
-        return {"status": "ok", "supervisor": "ok" if view.silence is None else "does not answer"}
+        supervisor = "ended" if view.ended else "ok" if view.silence is None else "does not answer"
+        return {"status": "ok", "supervisor": supervisor}
 
     @app.get("/metrics", response_class=Response)
     async def metrics() -> Response:
@@ -214,5 +297,6 @@ def _add_house(app: FastAPI, view: View, stream: Stream, guard: Guard) -> None:
         if not guard.is_remote_token(shown):
             return refusal(Refused(401, "That is not the token."))
         response = RedirectResponse("/", 303)
-        response.set_cookie(COOKIE, shown, httponly=True, samesite="strict", max_age=86_400)
+        is_tls = request.url.scheme == "https"
+        response.set_cookie(COOKIE, shown, httponly=True, samesite="strict", max_age=86_400, secure=is_tls)
         return response

@@ -8,7 +8,6 @@ supervisor and outlives the process that serves, so its address stays, and a pag
 from __future__ import annotations
 
 import errno
-import os
 import selectors
 import socket
 import subprocess
@@ -16,16 +15,19 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from ipaddress import ip_address
 
 import msgspec
 
+from config.secrets import secret
 from domain.units import Utc
-from web.link import Hello, beat_of, fact_line, line_of
+from web.link import Bye, Hello, beat_of, fact_line, line_of
 
 SILENT_S = 10.0  # without a beat for this long the process is stuck
 FIRST_BEAT_S = 30.0  # and for this long while it starts, on a busy machine
 PAUSE_MIN_S = 0.5  # before the process is started again; doubles
 PAUSE_MAX_S = 30.0
+BYE_S = 1.5  # for the last word to reach the pages
 CALM_S = 60.0  # a process that lived this long has earned the shortest pause again
 SLOTS_MAX = 2_000
 _CHUNK = 262_144
@@ -54,11 +56,11 @@ def listen(host: str, port: int, tries: int = 100) -> socket.socket:
     raise OSError(errno.EADDRINUSE, "no port is free")
 
 
-def url_of(sock: socket.socket) -> str:
+def url_of(sock: socket.socket, scheme: str = "http") -> str:
     """Return the address of a listening socket for people."""
     host, port = sock.getsockname()[:2]
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
-    return f"http://{shown}:{port}"
+    return f"{scheme}://{shown}:{port}"
 
 
 class Feed:
@@ -71,13 +73,14 @@ class Feed:
         folder: where the process runs.
         log: the file that takes what the process prints.
         public: the socket of the public listener, where there is one (`--public FD`); closed at the end.
+        scheme: `https` where the process speaks TLS.
     """
 
     def __init__(
         self, listener: socket.socket, command: Sequence[str], hello: Hello, folder: str, log: str,
-        public: socket.socket | None = None,
+        public: socket.socket | None = None, scheme: str = "http",
     ) -> None:  # fmt: skip
-        self.url = url_of(listener)
+        self.url = url_of(listener, scheme)
         self.starts = 0
         self.clients = 0
         self._listeners = {"--listen": listener} | ({} if public is None else {"--public": public})
@@ -92,6 +95,7 @@ class Feed:
         self._wake_out.setblocking(False)
         self._wake_in.setblocking(False)
         self._is_closing = threading.Event()
+        self._bye = Bye()
         self._thread = threading.Thread(target=self._run, name="web-feed", daemon=True)
 
     def start(self) -> None:
@@ -111,8 +115,9 @@ class Feed:
         if is_idle:
             self._wake()
 
-    def close(self, timeout_s: float = 3.0) -> None:
-        """End the process and the thread, and give the address back."""
+    def close(self, why: str | None = None, timeout_s: float = 5.0) -> None:
+        """Have the pages told that it is over (`why`: what went wrong), and give process and address back."""
+        self._bye = Bye(why)
         self._is_closing.set()
         self._wake()
         if self._thread.is_alive():
@@ -153,10 +158,12 @@ class Feed:
                 )  # fmt: skip
             self.starts += 1
             ours.setblocking(False)
+            line = _Line(ours, self._wake_out, self._hello, self._take_all, self._take_new, self._seen)
             try:
-                _Line(ours, self._wake_out, self._hello, self._take_all, self._take_new, self._seen).run(
-                    lambda: self._is_closing.is_set() or process.poll() is not None
-                )
+                line.run(lambda: self._is_closing.is_set() or process.poll() is not None)
+                if self._is_closing.is_set() and line.say_bye(self._bye):
+                    with suppress(subprocess.TimeoutExpired):
+                        process.wait(BYE_S)
             finally:
                 _end(process)
 
@@ -211,6 +218,15 @@ class _Line:
                     if events & selectors.EVENT_WRITE and not self._write():
                         return
 
+    def say_bye(self, bye: Bye) -> bool:
+        """Say the last word, after what was begun and what is new; False where nobody takes it."""
+        self._link.settimeout(BYE_S)
+        try:
+            self._link.sendall(b"".join([self._out, *self._take_new(), line_of(bye)]))
+        except OSError:
+            return False
+        return True
+
     def _hear(self) -> bool:
         try:
             got = self._link.recv(_CHUNK)
@@ -258,10 +274,13 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether an address is reached from this machine alone."""
-    return host in ("localhost", "::1") or host.startswith("127.")
+    """Return whether an address is reached from this machine alone; of names only `localhost` is."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def token_beyond_loopback(host: str, variable: str) -> str | None:
     """Return the token of the environment that other machines must show; `None` where it is not set or not needed."""
-    return None if is_loopback(host) else os.environ.get(variable) or None
+    return None if is_loopback(host) else secret(variable)

@@ -25,6 +25,8 @@ from web.guard import Guard, Refused
 STATIC = Path(__file__).parent / "static"
 PAGES = {"/": "index.html", "/login": "login.html"}
 ACTIONS = "/api/action/"
+SIGNALS = "/api/signals"
+BODY_MAX = 65_536
 _STYLE = re.compile(r'<link rel="stylesheet" href="/static/([\w.-]+)">')
 _SCRIPT = re.compile(r'<script src="/static/([\w.-]+)"></script>')
 _INSIDE = re.compile(r"<(style|script)>(.*?)</\1>", re.DOTALL)
@@ -56,13 +58,12 @@ class Front:
             return
         request = Request(scope)
         try:
-            self._guard.check_read(request.url.path, client_of(request), request.headers)
-            if request.url.path.startswith(ACTIONS):  # before anything of it is read
-                self._guard.check_action(client_of(request), request.headers)
+            self._check(scope["path"], client_of(request), request.headers)
+            _check_size(request)
         except Refused as refused:
             await refusal(refused)(scope, receive, send)
             return
-        file = self._files.get(request.url.path) if request.method in ("GET", "HEAD") else None
+        file = self._files.get(scope["path"]) if request.method in ("GET", "HEAD") else None
         if file is not None:
             await _answer(file, request.headers)(scope, receive, send)
             return
@@ -74,12 +75,30 @@ class Front:
 
         await self._app(scope, receive, guarded)
 
+    def _check(self, path: str, client: str, headers: Headers) -> None:
+        """Let a request pass, before anything of its body is read."""
+        self._guard.check_reach(path, client, headers)
+        if path.startswith(ACTIONS):
+            self._guard.check_action(client, headers)
+        elif path == SIGNALS:
+            self._guard.check_signal(client, headers)
+        else:
+            self._guard.check_read(path, client, headers)
+
 
 def files() -> dict[str, File]:
     """Return the page's files by the path under which they are asked for."""
     found = {f"/static/{path.name}": path.read_bytes() for path in STATIC.iterdir() if path.is_file()}
     found |= {path: _whole(STATIC / name) for path, name in PAGES.items()}
     return {path: _file(path, raw) for path, raw in found.items()}
+
+
+def _check_size(request: Request) -> None:
+    if "transfer-encoding" in request.headers:
+        raise Refused(411, "Say how long the body is (content-length).")
+    said = request.headers.get("content-length", "0")
+    if not said.isdecimal() or int(said) > BODY_MAX:
+        raise Refused(413, f"A body has at most {BODY_MAX} bytes here.")
 
 
 def _whole(page: Path) -> bytes:
@@ -95,8 +114,9 @@ def _file(path: str, raw: bytes) -> File:
         for what, inside in _INSIDE.findall(raw.decode()):
             allowed[what] += f" 'sha256-{b64encode(sha256(inside.encode()).digest()).decode()}'"
     policy = (
-        f"default-src 'self'; style-src {allowed['style']}; script-src {allowed['script']}; img-src 'self' data:;"
-        " frame-ancestors 'none'; base-uri 'none'"
+        f"default-src 'none'; connect-src 'self'; style-src {allowed['style']}; script-src {allowed['script']};"
+        " img-src 'self' data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none';"
+        " require-trusted-types-for 'script'; trusted-types 'none'"
     )
     tag = f'"{blake2b(raw, digest_size=8).hexdigest()}"'
     return File(raw, gzip.compress(raw, 9, mtime=0), f"{kind}; charset=utf-8", tag, policy)
@@ -113,5 +133,6 @@ def _answer(file: File, asked: Headers) -> Response:
 
 def _headers(policy: str) -> dict[str, str]:
     return {
-        "content-security-policy": policy, "x-content-type-options": "nosniff", "referrer-policy": "no-referrer"
+        "content-security-policy": policy, "x-content-type-options": "nosniff", "referrer-policy": "no-referrer",
+        "x-frame-options": "DENY", "cross-origin-resource-policy": "same-origin",
     }  # fmt: skip

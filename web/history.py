@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from datetime import date, timedelta
+from itertools import pairwise
 
+from domain.market.silence import WhySilent
 from storage.manifest import Gap
 from storage.queries import LedgerReader
+from storage.warehouse_reader import WarehouseReader
 from web.models import GapRow, Lifetime, Week
 from web.times import iso_of
 
@@ -38,8 +41,10 @@ def _week(ask: LedgerReader, monday: date, sessions: list[date]) -> Week:
     )  # fmt: skip
 
 
-def lifetime_of(ask: LedgerReader, uptime_s: int | None) -> Lifetime:
+def lifetime_of(ask: LedgerReader, market: WarehouseReader, uptime_s: int | None) -> Lifetime:
     """Return the sums of everything that is on record."""
+    manifests = [market.manifest(session) for session in market.sessions()]
+    levels = [0, *(row["level"] for row in ask.kills())]
     runs, sessions, commands = ask.runs(), ask.sessions(), ask.commands()
     trades = [trade for session in sessions for trade in ask.trades(session)]
     return Lifetime(
@@ -48,6 +53,11 @@ def lifetime_of(ask: LedgerReader, uptime_s: int | None) -> Lifetime:
         net_pnl=sum(trade["realised_cents"] for trade in trades) / 100,
         interventions=sum(command["name"] in ("kill", "flatten", "resume") for command in commands),
         alerts=sum(len(ask.alerts(session)) for session in sessions),
+        kills=sum(after > before for before, after in pairwise(levels)),
+        disconnects=len({
+            (gap.hub, gap.from_utc) for found in manifests for gap in found.gaps if gap.why == WhySilent.DISCONNECTED
+        }),
+        rows=sum(part.rows for found in manifests for part in found.parts),
     )  # fmt: skip
 
 

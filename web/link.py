@@ -1,7 +1,8 @@
 """How the supervisor and the dashboard's process talk: JSON lines over a socket pair that both inherit or hold.
 
-The supervisor writes `Hello` first, then facts (and a `Fact` again when a newer one replaces it). The process writes a
-`Beat` every second. Whoever reads the end of the file knows that the other is gone, also after `kill -9`.
+The supervisor writes `Hello` first, then facts (and a `Fact` again when a newer one replaces it), and `Bye` where it
+ends as it should. The process writes a `Beat` every second. Whoever reads the end of the file knows that the other is
+gone, also after `kill -9`.
 """
 
 from __future__ import annotations
@@ -37,18 +38,24 @@ class Fact(msgspec.Struct, frozen=True, tag="fact"):
     message: msgspec.Raw
 
 
+class Bye(msgspec.Struct, frozen=True, tag="bye"):
+    """The supervisor ends; `why` is its trouble, `None` where it has none."""
+
+    why: str | None = None
+
+
 class Beat(msgspec.Struct, frozen=True, tag="beat"):
     """The process lives; `clients` follow it now."""
 
     clients: int
 
 
-_LINE = msgspec.json.Decoder(Hello | Fact)
+_LINE = msgspec.json.Decoder(Hello | Fact | Bye)
 _BEAT = msgspec.json.Decoder(Beat)
 _ENCODER = msgspec.json.Encoder()
 
 
-def line_of(said: Hello | Fact | Beat) -> bytes:
+def line_of(said: Hello | Fact | Bye | Beat) -> bytes:
     """Return what is said as a line."""
     return _ENCODER.encode(said) + b"\n"
 
@@ -58,13 +65,13 @@ def fact_line(slot: str, at_utc: Utc, message: msgspec.Struct) -> bytes:
     return line_of(Fact(slot, at_utc, msgspec.Raw(encode(message))))
 
 
-def heard(line: bytes) -> Hello | Fact:
+def heard(line: bytes) -> Hello | Fact | Bye:
     """Return what the supervisor said.
 
     Raises:
         msgspec.DecodeError: nothing of this version.
     """
-    said: Hello | Fact = _LINE.decode(line)
+    said: Hello | Fact | Bye = _LINE.decode(line)
     return said
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from web import desk, holdings
 from web.stream import Stream
 from web.view import View
 
@@ -20,16 +21,20 @@ class ViewCollector(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Yield the figures; what is not known is left out."""
-        status, money = self._view.status(), self._view.performance()
+        status = desk.status(self._view)
+        if self._view.ledgers.is_read:
+            money = holdings.performance(self._view)
+            yield from _plain((
+                ("realized_usd", "The session's realised result, net of fees.", money.daily_realized_pnl),
+                ("unrealized_usd", "What is held has gained so far.", money.unrealized_pnl),
+                ("hard_stop_usd", "The result at which the day is locked.", money.hard_stop),
+            ))  # fmt: skip
         yield from _plain((
             ("trading", "Entries are allowed now.", float(status.is_trading)),
             ("connected", "The order session stands.", float(status.is_connected)),
             ("kill_level", "Kill level in force.", status.kill_level),
             ("open_positions", "Positions held.", status.open_positions),
             ("trades_today", "Positions closed in the session.", status.trades_today),
-            ("realized_usd", "The session's realised result, net of fees.", money.daily_realized_pnl),
-            ("unrealized_usd", "What is held has gained so far.", money.unrealized_pnl),
-            ("hard_stop_usd", "The result at which the day is locked.", money.hard_stop),
             ("dead_letters", "Messages that nobody could handle.", self._view.process.get("dead_letters")),
             ("resident_mb", "Memory of the supervisor.", self._view.process.get("rss_mb")),
             ("dashboard_clients", "Pages that follow.", len(self._stream.clients)),
@@ -42,7 +47,7 @@ class ViewCollector(Collector):
         up = GaugeMetricFamily("zerohour_actor_up", "The actor stands.", labels=["actor"])
         restarts = GaugeMetricFamily("zerohour_actor_restarts", "Restarts in this run.", labels=["actor"])
         p99 = GaugeMetricFamily("zerohour_actor_p99_seconds", "99 of 100 messages are faster.", labels=["actor"])
-        for row in self._view.actors().rows:
+        for row in desk.actors(self._view).rows:
             mail.add_metric([row.name], row.mail)
             up.add_metric([row.name], float(row.is_up))
             restarts.add_metric([row.name], row.restarts)

@@ -15,12 +15,15 @@ class Model(BaseModel):
 
 
 class Status(Model):
-    """Where the desk stands; `is_trading`: entries are allowed now. `troubles`: what a person should know first."""
+    """Where the desk stands; `is_trading`: entries are allowed now. `troubles`: what a person should know first.
+
+    `ended` says why there is no supervisor any more: all that is told is what it left.
+    """
 
     is_trading: bool
     is_connected: bool
-    open_positions: int
-    trades_today: int
+    open_positions: int | None
+    trades_today: int | None
     mode: str | None
     kill_level: int | None
     kill_epoch: int | None
@@ -36,6 +39,21 @@ class Status(Model):
     hubs: dict[str, bool]
     allows_actions: bool
     troubles: list[str]
+    ended: str | None
+
+
+class Stage(Model):
+    """A stage of the pipeline: `operational`, `degraded` or `down`, and why.
+
+    `last` is its last sign of life; one comes each `every_s` seconds.
+    """
+
+    name: str
+    state: str
+    why: str | None
+    last: str | None
+    every_s: int
+    detail: str
 
 
 class GreeksOf(Model):
@@ -136,7 +154,10 @@ class Market(Model):
 
 
 class Performance(Model):
-    """The day's money. The stops are the P&L at which they bite; `max_daily_loss` is the hard one as an amount."""
+    """The day's money. The stops are the P&L at which they bite; `max_daily_loss` is the hard one as an amount.
+
+    `curve` is the P&L by time: pairs of seconds since the epoch and USD.
+    """
 
     daily_realized_pnl: float
     unrealized_pnl: float | None
@@ -152,11 +173,15 @@ class Performance(Model):
     fees: float
     wins: int
     losses: int
-    curve: list[tuple[int, float]]
+    curve: list[list[float]]
 
 
 class Alert(Model):
-    """An alert of a lane; `outcome` says how it came out, once that is known."""
+    """An alert of a lane; `outcome` says in words how it came out, as far as that is known.
+
+    `first` is what was reached first (target, stop, neither); `mfe_bps` and `mae_bps` are the farthest moves with and
+    against it; `is_resolved` says that its horizon is over without a gap.
+    """
 
     alert_id: str
     at: str
@@ -171,10 +196,34 @@ class Alert(Model):
     alignment: float | None
     became: str | None
     outcome: str | None
+    first: str | None
+    mfe_bps: float | None
+    mae_bps: float | None
+    is_resolved: bool
+
+
+class Rate(Model):
+    """How alerts of a source, kind and version came out: `wins` of `n` resolved ones reached their target first.
+
+    `lower` and `upper` are Wilson's bounds at 95 %; `unresolved` (a gap) and `followed` count in no rate.
+    """
+
+    source: str
+    kind: str
+    version: int
+    is_shadow: bool
+    n: int
+    wins: int
+    losses: int
+    unresolved: int
+    followed: int
+    rate: float | None
+    lower: float | None
+    upper: float | None
 
 
 class Refusal(Model):
-    """An attempt that was refused, with what the deciding gate measured."""
+    """An attempt that was refused, with what the deciding gate measured; `text` says it in a trader's units."""
 
     at: str
     alert_id: str
@@ -187,6 +236,7 @@ class Refusal(Model):
     limit: float | None
     unit: str
     words: str | None
+    text: str
     is_shadow: bool
 
 
@@ -294,7 +344,11 @@ class Week(Model):
 
 
 class Lifetime(Model):
-    """Sums of everything on record; `interventions` are people's kills, flattens and resumes."""
+    """Sums of everything on record, since the first start.
+
+    `kills` counts how often the kill level rose, `interventions` people's kills, flattens and resumes, `disconnects`
+    the breaks of the feed's hubs that were survived, `rows` what is stored of the market.
+    """
 
     since: str | None
     starts: int
@@ -305,6 +359,9 @@ class Lifetime(Model):
     net_pnl: float
     interventions: int
     alerts: int
+    kills: int
+    disconnects: int
+    rows: int
 
 
 class GapRow(Model):

@@ -4,35 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import socket
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import orjson
 import uvicorn
 from starlette.types import ASGIApp
 
+from config.secrets import secret
 from config.settings import Settings, from_json
+from domain.signals.offer import SOURCE as OUTSIDE
 from web.app import Control, make_app
-from web.feed import token_beyond_loopback
+from web.ending import ending_of
+from web.feed import is_loopback, token_beyond_loopback
 from web.guard import Guard
-from web.link import BEAT_EVERY_S, LINE_MAX, Beat, Fact, Hello, heard, line_of, message_of
+from web.link import BEAT_EVERY_S, LINE_MAX, Beat, Bye, Fact, Hello, heard, line_of, message_of
 from web.public import make_public_app
-from web.stream import Stream, push_chart
+from web.pulse import Pulse
+from web.stream import Stream
 from web.view import View
 
-PULSE_S = 0.25
-IDLE_PULSE_S = 1.0  # while nobody looks
-SLOW_EVERY_S = 0.5  # positions, prices, money
-ACTORS_EVERY_S = 3.0
-MARKET_EVERY_S = 1.0  # a look into the warehouse, while a bucket is expected
-STATUS_EVERY_S = 1.0
 NICENESS = 5
+LOOK_EVERY_S = 0.2
+FIRST_READS = 2
 
 ControlOf = Callable[[Path], Control]
 
@@ -64,26 +62,64 @@ async def _serve(
     view = View(settings, Path(hello.data_dir), hello.run_n, hello.account)
     stream = Stream(settings.web.clients_max)
     control = control_of(Path(hello.data_dir))
-    app = make_app(view, stream, _guard(settings, hello, listener), control)
-    server = _server(app)
+    server = _server(make_app(view, stream, _guard(settings, hello, listener), control), settings, listener)
     pulse = Pulse(view, stream, control)
-    tasks = [asyncio.create_task(work) for work in (_hear(reader, view, pulse), pulse.run(), _beat(writer, stream))]
-    for task in tasks:  # the supervisor is gone, or this process is no good any more: it is started again
-        task.add_done_callback(lambda _: setattr(server, "should_exit", True))
+    work = [_hear(reader, view, pulse), _beat(writer, stream), pulse.run()]
     if public is not None:
-        readable = make_public_app(view, settings.web.public.delay_ms, settings.web.rate_per_s)
-        tasks.append(asyncio.create_task(_server(readable).serve(sockets=[public])))
+        readable = make_public_app(view, settings.web.public, settings.web.rate_per_s)
+        work.append(_server(readable, settings, public).serve(sockets=[public]))
+    await _until_one_ends(server, view, listener, work)
+
+
+async def _until_one_ends(
+    server: uvicorn.Server, view: View, listener: socket.socket, work: list[Coroutine[Any, Any, None]]
+) -> None:
+    """Serve until the supervisor is gone, or this process is no good any more: it is started again.
+
+    Whoever asks first waits for the ledgers, and for the facts that say which session is theirs.
+    """
+    tasks = [asyncio.create_task(one) for one in work]
+    for task in tasks:
+        task.add_done_callback(lambda _: setattr(server, "should_exit", True))
     try:
+        for _ in range(FIRST_READS):  # again where the facts have told of another session meanwhile
+            await view.read_ledgers()
         await server.serve(sockets=[listener])
     finally:
         for task in tasks:
             task.cancel()
 
 
-def _server(app: ASGIApp) -> uvicorn.Server:
-    return uvicorn.Server(
-        uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1, server_header=False)
-    )
+def serve_finished(view: View, listener: socket.socket, is_over: Callable[[], bool]) -> None:
+    """Serve a day that is over, read-only, until it is enough; `view.ended` says that it is over, and why."""
+
+    async def run() -> None:
+        settings, stream = view.settings, Stream(view.settings.web.clients_max)
+        guard = Guard(
+            host=listener.getsockname()[0], run_token=secrets.token_urlsafe(24), remote_token=None,
+            rate_per_s=settings.web.rate_per_s, allows_actions=False,
+        )  # fmt: skip
+        app = make_app(view, stream, guard, lambda _: {"error": view.ended})
+        work = [Pulse(view, stream, lambda _: {}).run(), _until(is_over)]
+        await _until_one_ends(_server(app, settings, listener), view, listener, work)
+
+    asyncio.run(run())
+
+
+async def _until(is_over: Callable[[], bool]) -> None:
+    while not is_over():
+        await asyncio.sleep(LOOK_EVERY_S)
+
+
+def _server(app: ASGIApp, settings: Settings, listener: socket.socket) -> uvicorn.Server:
+    """Return a server; beyond loopback it speaks TLS where the settings name a certificate."""
+    is_tls = not is_loopback(listener.getsockname()[0])
+    tls = settings.web.tls
+    how = uvicorn.Config(
+        app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1, server_header=False,
+        ssl_certfile=tls.certificate if is_tls else None, ssl_keyfile=tls.key if is_tls else None,
+    )  # fmt: skip
+    return uvicorn.Server(how)
 
 
 def _guard(settings: Settings, hello: Hello, listener: socket.socket) -> Guard:
@@ -91,7 +127,8 @@ def _guard(settings: Settings, hello: Hello, listener: socket.socket) -> Guard:
     return Guard(
         host=listener.getsockname()[0], run_token=hello.token,
         remote_token=token_beyond_loopback(web.host, web.token_env), rate_per_s=web.rate_per_s,
-        allows_actions=web.allows_actions,
+        allows_actions=web.allows_actions, allowed_from=web.allowed_from,
+        signals_token=secret(settings.outside.token_env) if settings.lanes.get(OUTSIDE) else None,
     )  # fmt: skip
 
 
@@ -103,6 +140,10 @@ async def _hear(reader: asyncio.StreamReader, view: View, pulse: Pulse) -> None:
             if isinstance(said, Fact):
                 view.take(said.at_utc, message_of(said))
                 pulse.note(said.slot)
+            elif isinstance(said, Bye):
+                view.ended = ending_of(view, said.why)
+                await pulse.finish()
+                return
 
 
 async def _beat(writer: asyncio.StreamWriter, stream: Stream) -> None:
@@ -110,90 +151,3 @@ async def _beat(writer: asyncio.StreamWriter, stream: Stream) -> None:
         writer.write(line_of(Beat(len(stream.clients))))
         await writer.drain()
         await asyncio.sleep(BEAT_EVERY_S)
-
-
-class Pulse:
-    """Reads what has changed and pushes it, a few times a second; slower while nobody looks."""
-
-    def __init__(self, view: View, stream: Stream, control: Control) -> None:
-        self._view = view
-        self._stream = stream
-        self._control = control
-        self._moved: set[str] = set()
-        self._due_s: dict[str, float] = {}
-        self._asking: asyncio.Task[None] | None = None
-        self._session: date | None = None
-
-    def note(self, slot: str) -> None:
-        """Note that a slot has a new fact."""
-        self._moved.add(slot.partition(":")[0])
-
-    async def run(self) -> None:
-        """Go on for ever; what fails once is tried again."""
-        while True:
-            try:
-                await self._once()
-                self._view.page_trouble = None
-            except Exception as error:  # a bug, or a file that nobody foresaw: said on the page, and tried again
-                self._view.page_trouble = f"The page is not up to date ({type(error).__name__}: {error})."
-            await asyncio.sleep(PULSE_S if self._stream.clients else IDLE_PULSE_S)
-
-    async def _once(self) -> None:
-        view = self._view
-        if self._is_due("ask", STATUS_EVERY_S) and (self._asking is None or self._asking.done()):
-            self._asking = asyncio.create_task(self._ask())
-        is_ledger_new = await view.read_ledgers()
-        for ticker in self._stream.tickers | set(view.settings.tickers[:1]):
-            is_new = (
-                view.is_market_behind(ticker)
-                and self._is_due(f"market:{ticker}", MARKET_EVERY_S)
-                and await view.read_market(ticker)
-            )
-            if is_new or view.session != self._session or "spots" in self._moved:
-                self._stream.push_day(ticker)
-        self._session = view.session
-        view.sample()
-        await self._push(is_ledger_new)
-        self._moved.clear()
-
-    async def _ask(self) -> None:
-        """Ask the supervisor how it and its actors do; this may take as long as it is stuck."""
-        try:
-            self._view.answered(await asyncio.to_thread(self._control, {"do": "status"}))
-        except Exception as error:  # whatever the line says is what the page says
-            self._view.answered({"error": str(error)})
-
-    def _is_due(self, what: str, every_s: float) -> bool:
-        now_s = time.monotonic()
-        if now_s < self._due_s.get(what, 0.0):
-            return False
-        self._due_s[what] = now_s + every_s
-        return True
-
-    async def _push(self, is_ledger_new: bool) -> None:
-        view, push = self._view, self._stream.push
-        push("status", _json(view.status().model_copy(update={"at": None})))
-        if is_ledger_new:
-            push("trades", _json([trade.model_dump() for trade in view.trades(50)]))
-            push("alerts", _json([alert.model_dump() for alert in view.alerts(30)]))
-            push("gates", _json(view.gates(30)))
-            push("weeks", _json([week.model_dump() for week in await view.weeks()]))
-        if is_ledger_new or self._is_due("slow", SLOW_EVERY_S):
-            push("positions", _json([position.model_dump() for position in view.positions()]))
-            push("performance", _json(view.performance().model_copy(update={"curve": view.curve[-1:]})))
-            push("market", _json(view.market()))
-        if self._moved & {"account", "port"}:
-            push("account", _json(view.account()))
-        if "alarm" in self._moved:
-            push("alarms", _json([line.model_dump() for line in view.alarm_lines()]))
-        if is_ledger_new or "reading" in self._moved:
-            for ticker in self._stream.tickers:
-                push_chart(view, self._stream, ticker)
-        if self._is_due("actors", ACTORS_EVERY_S):
-            push("actors", _json(view.actors()))
-
-
-def _json(value: Any) -> bytes:
-    if hasattr(value, "model_dump_json"):
-        return bytes(value.model_dump_json().encode())
-    return orjson.dumps(value)

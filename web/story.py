@@ -13,6 +13,7 @@ from domain.instants import BUCKET_NS
 from domain.orders.references import parse_order_ref, position_of
 from domain.signals.alert import AlertKey
 from domain.units import Utc
+from domain.wording import measure_text, reason_text
 from storage.queries import Found, LedgerReader
 from web.models import Story, StoryStep
 from web.times import iso_of
@@ -85,7 +86,7 @@ def _of_attempt(row: Found) -> Steps:
 def _measured(row: Found) -> str:
     if row["measured"] is None or row["limit_value"] is None:
         return f" ({row['looked_at']})" if row["looked_at"] else ""
-    return f": {row['measured']:g} against {row['limit_value']:g} {row['unit']}".rstrip()
+    return f": {measure_text(row['measured'], row['limit_value'], row['unit'])}"
 
 
 def _closest(verdicts: Iterable[dict[str, Any]]) -> str:
@@ -100,7 +101,7 @@ def _closest(verdicts: Iterable[dict[str, Any]]) -> str:
     if not found:
         return ""
     _, gate, finding = max(found, key=lambda item: item[0])
-    return f", closest {_words(gate)}: {finding['measured']:.4g} of {finding['limit']:.4g} {finding['unit']}"
+    return f", closest {_words(gate)}: {measure_text(finding['measured'], finding['limit'], finding['unit'])}"
 
 
 def _of_orders(ask: LedgerReader, intent_id: str) -> Steps:
@@ -137,7 +138,7 @@ def _of_closing(ask: LedgerReader, alert_id: str, session: date) -> Steps:
     return [
         (
             Utc(row["closed_utc"]), "won" if row["realised_cents"] > 0 else "lost",
-            f"{_words(row['exit_reason'] or row['end'])}, {_signed(row['realised_cents'] / 100)} net"
+            f"{reason_text(row['exit_reason'] or row['end'])}, {_signed(row['realised_cents'] / 100)} net"
             f" of {row['fees_cents'] / 100:.2f} fees",
         )
         for row in ask.trades(session)

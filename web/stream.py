@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 
 import orjson
 
+from web import desk, lists
 from web.gamma_day import GammaDay
 from web.masking import masked
 from web.view import View
@@ -61,6 +62,11 @@ class Stream:
                 client.pending[kind] = frame
                 client.wake.set()
 
+    @property
+    def is_flushed(self) -> bool:
+        """Whether every page has taken what it was owed."""
+        return not any(client.pending for client in self.clients)
+
     def push_day(self, ticker: str) -> None:
         """Tell the pages that follow a ticker that its day has gone on."""
         for client in self.clients:
@@ -93,8 +99,8 @@ class Stream:
 
 def push_chart(view: View, stream: Stream, ticker: str) -> None:
     """Push what a chart of a ticker needs besides its buckets: entries and exits, and the newest reading."""
-    stream.push(f"marks:{ticker}", orjson.dumps(view.marks_of(ticker)))
-    reading = view.reading(ticker)
+    stream.push(f"marks:{ticker}", orjson.dumps(lists.marks_of(view, ticker)))
+    reading = desk.reading(view, ticker)
     if reading is not None:
         stream.push(f"reading:{ticker}", reading.model_dump_json().encode())
 

@@ -76,7 +76,7 @@ def closed(turn: PositionTurn, end: EndReason, settled_ticks: int | None) -> Non
         realised_cents=realised_cents(state, settled_ticks), fees_cents=fees_cents(state),
         opened_utc=state.opened_utc or turn.now,
         closed_utc=day.close_utc if day is not None and is_at_close else turn.now,
-        is_correction=any(past.ref.position_id == ref.position_id for past in state.past),
+        is_correction=any(past.ref.position_id == ref.position_id for past in state.past), took_part=state.took_part,
     )  # fmt: skip
     _publish_closed(turn, event)
 

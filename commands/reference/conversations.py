@@ -17,7 +17,7 @@ from gateways.gexbot.negotiate import FeedPort
 from gateways.ib.orders_port import OrdersPort
 from gateways.ib.quotes_port import QuotesPort
 from main import RECORD_ONLY, SUBSCRIBERS, Stores, build_tree
-from messages import broker, lifecycle, market, operator, orders, risk
+from messages import broker, lifecycle, market, operator, orders, risk, signals
 from messages.base import SCHEMA, Command, Event, Message
 from messages.envelope import MESSAGE_TYPES
 from supervision.actor import inbox_of
@@ -51,7 +51,8 @@ PASSED_ON: frozenset[tuple[str, type[Message]]] = frozenset({
 # Who takes what no actor and no port to the outside does.
 AT_THE_EDGE: dict[type[Message], str] = {
     operator.Announce: "port:console", operator.CommandDone: "edge", operator.CommandDenied: "edge",
-    lifecycle.CommandFailed: "edge", orders.EntriesWithdrawn: "edge",
+    lifecycle.CommandFailed: "edge", orders.EntriesWithdrawn: "edge", signals.OfferTaken: "edge",
+    signals.OfferDenied: "edge",
 }  # fmt: skip
 _PLURALS = {"lanes": "lane", "readings": "reading", "hubs": "hub", "positions": "position"}
 

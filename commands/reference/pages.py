@@ -15,8 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from commands import cli
+from commands.examples import EXAMPLES
 from commands.reference.conversations import messages_page
+from commands.reference.features import features_page
 from commands.reference.markdown import code, doc, first_line, table
+from commands.reference.names import names_page
 from commands.reference.settings import settings_page
 from config.settings import load_settings
 from domain.fsm import Machine
@@ -188,6 +191,8 @@ def commands_page() -> list[str]:
     lines += ["## For every command", "", *_arguments(top)]
     for name, made in commands.choices.items():
         lines += [f"## {name}", "", _sentence(made.description or name), "", *_arguments(made)]
+        examples = [f"- `main.py {call}`: {does}" for call, does in EXAMPLES.get(name, ())]
+        lines += [*examples, ""] if examples else []
     return lines
 
 
@@ -203,7 +208,7 @@ def _arguments(made: argparse.ArgumentParser) -> list[str]:
         name = ", ".join(action.option_strings) or action.dest
         values = "/".join(map(str, action.choices)) if action.choices else (action.metavar or "")
         default = "" if action.default in (None, False, argparse.SUPPRESS) else code(action.default)
-        is_needed = action.required or (not action.option_strings and action.nargs != "?")
+        is_needed = action.required if action.option_strings else action.nargs not in ("?", "*")
         rows.append((code(name), values, "required" if is_needed else default, action.help or ""))
     return table(("argument", "value", "default", ""), rows) if rows else ["No arguments of its own.", ""]
 
@@ -260,11 +265,13 @@ PAGES: dict[str, Callable[[], list[str]]] = {
     "reject-codes.md": reject_codes_page,
     "settings.md": lambda: settings_page(table),
     "messages.md": messages_page,
+    "names-of-before.md": names_page,
     "state-machines.md": state_machines_page,
     "actors.md": actors_page,
     "commands.md": commands_page,
     "faults.md": faults_page,
     "views.md": views_page,
+    "features.md": features_page,
 }
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,6 +39,18 @@ class BarRefusal(StrEnum):
     NO_VOLUME = "index_has_no_volume"
     OTHER_LENGTH = "bars_of_another_length"
     SAME_TICKER = "same_ticker"
+
+
+class MinuteBar(msgspec.Struct, frozen=True, kw_only=True):
+    """One minute of a ticker, prices in ticks; `volume` is `None` for an index."""
+
+    ticker: str
+    begin_utc: Utc
+    open: Ticks
+    high: Ticks
+    low: Ticks
+    close: Ticks
+    volume: int | None = None
 
 
 @dataclass(frozen=True, eq=False)

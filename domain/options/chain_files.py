@@ -35,6 +35,9 @@ ROWS_MAX: Final = 500_000
 MORNING_ROOTS: Final = frozenset({"SPX", "NDX", "RUT", "DJX"})  # their monthly contracts only
 ALWAYS_MORNING_ROOTS: Final = frozenset({"VIX"})
 _UNDERLYINGS: Final = {"SPXW": "SPX", "NDXP": "NDX", "RUTW": "RUT", "VIXW": "VIX"}  # others trade under their name
+YEARS: Final = range(1990, 2100)  # of expiries and instants: others are no dates of a chain
+PREAMBLE_LINES: Final = 40
+PREAMBLE_LINE_MAX: Final = 1_000  # characters that are looked at
 PERCENT_FROM: Final = 4.0  # a median volatility of 400 % is none: such a file counts in percent
 
 _OCC: Final = re.compile(r"\^?([A-Z]{1,6}\d?) *(\d{6})([CP])(\d{8})")
@@ -54,9 +57,12 @@ _CENTRAL: Final = ZoneInfo("America/Chicago")
 _ZONES: Final = {"UTC": UTC, "GMT": UTC, "CST": _CENTRAL, "CDT": _CENTRAL, "CT": _CENTRAL}  # all others: New York
 _EXPIRY_FORMS: Final = ("%a %b %d %Y", "%Y-%m-%d", "%m/%d/%Y", "%b %d %Y", "%d %b %Y", "%d-%b-%Y", "%B %d, %Y")
 _NOT_GIVEN: Final = frozenset({"", "-", "--", "n/a", "na", "none", "null"})
+_NUMBERS: Final = ("open_interest", "volume", "iv", "bid", "ask")
+_GREEKS: Final = ("delta", "gamma")
 _TITLES: Final = {
     "bid": "bid", "ask": "ask", "iv": "iv", "implied volatility": "iv", "vol": "volume", "volume": "volume",
     "open interest": "open_interest", "open int": "open_interest", "openint": "open_interest",
+    "delta": "delta", "gamma": "gamma",
     "calls": "symbol", "puts": "symbol",
 }  # fmt: skip
 
@@ -80,6 +86,8 @@ class _Columns:
     iv: list[float] = field(default_factory=list)
     bid: list[float] = field(default_factory=list)
     ask: list[float] = field(default_factory=list)
+    delta: list[float] = field(default_factory=list)
+    gamma: list[float] = field(default_factory=list)
     roots: list[str] = field(default_factory=list)
     unreadable_n: int = 0
 
@@ -89,7 +97,7 @@ class _Columns:
         self.strikes.append(strike)
         self.is_call.append(is_call)
         self.expiry_utc.append(expiry_utc_of(root, expiry))
-        for name in ("open_interest", "volume", "iv", "bid", "ask"):
+        for name in (*_NUMBERS, *_GREEKS):
             getattr(self, name).append(numbers.get(name, np.nan))
 
     def quotes(self, symbol: str, at_utc: Utc | None, spot: float | None) -> ChainQuotes:
@@ -100,7 +108,7 @@ class _Columns:
         if len(real) and float(np.median(real)) > PERCENT_FROM:
             iv = iv / 100.0
         return ChainQuotes(
-            symbol=_UNDERLYINGS.get(first, first) or symbol,
+            symbol=underlying_of(first) or symbol,
             at_utc=at_utc,
             spot=spot,
             strikes=np.array(self.strikes, np.float64),
@@ -113,6 +121,8 @@ class _Columns:
             ask=np.array(self.ask, np.float64),
             unreadable_n=self.unreadable_n,
             roots=tuple(self.roots),
+            delta=np.array(self.delta, np.float64),
+            gamma=np.array(self.gamma, np.float64),
         )
 
 
@@ -163,19 +173,20 @@ def _of_json(text: str) -> ChainQuotes | NoChain:
     for option in options:
         named = _OCC.fullmatch(str(option.get("option", ""))) if isinstance(option, dict) else None
         expiry = None if named is None else _day(f"20{named[2]}")
-        numbers = {name: _json_number(option.get(name)) for name in _JSON_NUMBERS} if named else {}
-        if named is None or expiry is None or None in numbers.values():
+        numbers = {name: _json_number(option.get(name)) for name in (*_NUMBERS, *_GREEKS)} if named else {}
+        if named is None or expiry is None or _is_unreadable(numbers):
             columns.unreadable_n += 1
             continue
         given = {name: value for name, value in numbers.items() if value is not None}
         columns.add(named[1], int(named[4]) / 1_000.0, named[3] == "C", expiry, given)
     spot = _json_number(data.get("current_price"))
     at = _instant_in(str(told.get("timestamp") or ""), zone=UTC)
-    symbol = str(data.get("symbol") or "").lstrip("^_")
-    return columns.quotes(symbol, at, spot if spot is not None and spot > 0.0 else None)
+    return _named(columns, str(data.get("symbol") or ""), at, spot if spot is not None and spot > 0.0 else None)
 
 
-_JSON_NUMBERS: Final = ("open_interest", "volume", "iv", "bid", "ask")
+def _is_unreadable(numbers: dict[str, float | None]) -> bool:
+    """Return whether a number that a contract needs is something else; greeks can be computed."""
+    return any(value is None for name, value in numbers.items() if name not in _GREEKS)
 
 
 def _json_number(value: Any) -> float | None:
@@ -184,14 +195,36 @@ def _json_number(value: Any) -> float | None:
         return np.nan
     if isinstance(value, bool) or not isinstance(value, int | float):
         return _number(value) if isinstance(value, str) else None
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:  # an integer of hundreds of digits
+        return None
+
+
+def _named(columns: _Columns, symbol: str, at_utc: Utc | None, spot: float | None) -> ChainQuotes | NoChain:
+    """Return the chain of a file that says whose it is, where its contracts are of one underlying, and of that."""
+    told = symbol.lstrip("^_").upper()[:12]
+    underlyings = sorted({underlying_of(root) for root in columns.roots if root})
+    if len(underlyings) > 1:
+        return NoChain(f"The file names contracts of {' and '.join(underlyings[:4])}; a chain is of one underlying.")
+    if told and underlyings and underlying_of(told) != underlyings[0]:
+        return NoChain(f"The file says it is of {told}, but its contracts are of {underlyings[0]}; download it again.")
+    return columns.quotes(told, at_utc, spot)
+
+
+def underlying_of(name: str) -> str:
+    """Return the underlying of an option class or a symbol in any of its forms: `^SPX`, `_SPX` and `SPXW` are `SPX`."""
+    plain = name.upper().lstrip("^_").replace(".", "").replace("/", "")
+    plain = plain.rstrip("0123456789") or plain  # classes adjusted by a split or a merger: AAPL1
+    return _UNDERLYINGS.get(plain, plain)
 
 
 def _day(compact: str) -> date | None:
     try:
-        return datetime.strptime(compact, "%Y%m%d").date()  # noqa: DTZ007 - a date, not an instant
+        found = datetime.strptime(compact, "%Y%m%d").date()  # noqa: DTZ007 - a date, not an instant
     except ValueError:
         return None
+    return found if found.year in YEARS else None
 
 
 # -- CSV ----------------------------------------------------------------------------------------
@@ -199,7 +232,7 @@ def _day(compact: str) -> date | None:
 
 def _of_csv(text: str) -> ChainQuotes | NoChain:
     lines = text.splitlines()
-    at = next((n for n, line in enumerate(lines[:40]) if _is_header(line)), None)
+    at = next((n for n, line in enumerate(lines[:PREAMBLE_LINES]) if _is_header(line)), None)
     if at is None:
         return NoChain(
             "The file is no chain that is known: no line has the titles Calls, Strike and Puts, and it is no JSON; "
@@ -222,8 +255,9 @@ def _of_csv(text: str) -> ChainQuotes | NoChain:
         if not any(cell.strip() for cell in row):
             continue
         _read_line(columns, row, middle, expiry_at, sides)
-    preamble = "\n".join(lines[:at])
-    return columns.quotes(_name_in(preamble), _instant_in(preamble), _spot_in(preamble))
+    preamble = "\n".join(line[:PREAMBLE_LINE_MAX] for line in lines[:at])
+    name = "" if any(columns.roots) else _name_in(preamble)  # a preamble may begin with any words
+    return _named(columns, name, _instant_in(preamble), _spot_in(preamble))
 
 
 def _read_line(
@@ -237,7 +271,7 @@ def _read_line(
         named = _OCC.fullmatch(cells.pop("symbol", ""))
         expiry = told or (_day(f"20{named[2]}") if named is not None else None)
         numbers = {name: _number(cell) for name, cell in cells.items()}
-        if strike is None or np.isnan(strike) or expiry is None or None in numbers.values():
+        if strike is None or np.isnan(strike) or expiry is None or _is_unreadable(numbers):
             columns.unreadable_n += 1
             continue
         given = {name: value for name, value in numbers.items() if value is not None}
@@ -250,7 +284,10 @@ def _is_header(line: str) -> bool:
 
 
 def _cells(line: str) -> list[str]:
-    return next(csv.reader([line]), [])
+    try:
+        return next(csv.reader([line]), [])
+    except csv.Error:  # a cell that is too long, or a NUL
+        return []
 
 
 def _side(titles: list[str], begin: int, end: int) -> dict[str, int]:
@@ -273,9 +310,10 @@ def _number(cell: str) -> float | None:
 def _expiry(cell: str) -> date | None:
     for form in _EXPIRY_FORMS:
         try:
-            return datetime.strptime(cell, form).date()  # noqa: DTZ007 - a date, not an instant
+            found = datetime.strptime(cell, form).date()  # noqa: DTZ007 - a date, not an instant
         except ValueError:
             continue
+        return found if found.year in YEARS else None
     return None
 
 
@@ -309,6 +347,8 @@ def _instant_in(text: str, zone: Any = NEW_YORK) -> Utc | None:
         try:
             wall = datetime.combine(date(int(year), month, int(day)), time(hour, int(found[5])))
         except ValueError:
+            continue
+        if wall.year not in YEARS:
             continue
         return from_datetime(wall.replace(tzinfo=_ZONES.get(found[7] or "", zone)))
     return None

@@ -75,7 +75,8 @@ class ChainQuotes:
 
     `strikes`, `bid`, `ask` USD; `expiry_utc` the instant at which the contract ends; `open_interest` and `volume`
     contracts; `iv` per year. `at_utc` and `spot` as the source says them, `None` where it does not. `roots` are the
-    option classes of the rows (`SPXW`), empty where the source does not name them.
+    option classes of the rows (`SPXW`), empty where the source does not name them. `delta` and `gamma` (per USD) as the
+    source says them, `None` where it has no such columns.
     """
 
     symbol: str
@@ -91,6 +92,8 @@ class ChainQuotes:
     ask: Floats
     unreadable_n: int = 0
     roots: tuple[str, ...] = ()
+    delta: Floats | None = None
+    gamma: Floats | None = None
 
 
 class Crossing(NamedTuple):

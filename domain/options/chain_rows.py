@@ -47,6 +47,8 @@ def classic_profiles(
     for category, rows in parts.items():
         gamma = gamma_of(_part(quotes, np.flatnonzero(rows)), spot, at_utc)
         before = (earlier or {}).get(category, {})
+        if not isinstance(gamma, ChainRefusal) and not _fits(gamma):
+            gamma = ChainRefusal.NOT_FINITE
         found[category] = (
             gamma if isinstance(gamma, ChainRefusal) else (_profile(ticker, category, gamma, before), gamma)
         )
@@ -66,6 +68,13 @@ def _part(quotes: ChainQuotes, rows: np.ndarray[tuple[int], np.dtype[np.intp]]) 
         ask=quotes.ask[rows],
         roots=tuple(quotes.roots[row] for row in rows) if quotes.roots else (),
     )
+
+
+def _fits(gamma: ChainGamma) -> bool:
+    """Return whether all numbers are finite, and prices fit the wire's integers: a cast would make others of them."""
+    sums = (gamma.by_call, gamma.by_put, gamma.by_volume)
+    prices = np.append(gamma.levels, gamma.spot) * 100.0
+    return all(bool(np.isfinite(column).all()) for column in sums) and bool((np.abs(prices) < SATURATION).all())
 
 
 def _profile(ticker: str, category: str, gamma: ChainGamma, before: Earlier) -> Profile:

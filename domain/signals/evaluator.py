@@ -103,6 +103,14 @@ class Evaluator(ABC, Generic[R, S]):
     def evaluate(self, state: S, reading: Reading) -> Evaluated[S]:
         """Judge one reading; readings come in the order of their buckets, not necessarily all of them."""
 
+    def distance_bps(self, state: S, reading: Reading) -> float | None:
+        """Return how far spot is from what the kind looks for, in bps of spot: 0 where it is there.
+
+        `state` is the one before the reading. `None` where nothing can be said: an input is missing, the kind is not
+        armed, or does not measure it. For people, never for a decision.
+        """
+        return None
+
     def is_after_gap(self, state: S, reading: Reading) -> bool:
         """Return whether nothing was judged for longer than the cooldown, so that what was seen before is void."""
         return reading.bucket_utc - state.last_seen_utc > self.rules.cooldown_ms * MS

@@ -1,7 +1,8 @@
 """From a bucket's rows to the features of a reading: reduce the rows to a snapshot, then compute over the window.
 
-A snapshot keeps only what features look at; a window is the session's last 240 snapshots, newest last. Location and
-price are computed; the slots of the other groups hold `None` (not computed in this version), as a missing input does.
+A snapshot keeps only what features look at; a window is the session's last 240 snapshots, newest last. `compute` is
+what lanes read: location and price, `None` in the slots of the other groups. All 73 are in a reading's evidence
+(`domain/features`); lanes will read those when their rules are changed on purpose.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ IV_REACH: Final = 0.05  # share of spot within which a strike is at the money
 class Snapshot(msgspec.Struct, frozen=True):
     """One bucket of one ticker, reduced: price and levels, `None` where not delivered or not named.
 
-    `iv` is the volatility at the money per year, of the nearest expiry.
+    `iv` is the volatility at the money per year, of the nearest expiry; `measures` are those of
+    `domain/features/measures` in its order (`None`: stored by a version that had none).
     """
 
     bucket_utc: Utc
@@ -45,6 +47,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     long_gamma: Ticks | None = None
     short_gamma: Ticks | None = None
     iv: float | None = None
+    measures: tuple[float | None, ...] | None = None
 
     @property
     def end_utc(self) -> Utc:
@@ -114,7 +117,7 @@ def appended(window: Window, snapshot: Snapshot) -> Window:
 
 
 def compute(window: Window, day: TradingDay) -> tuple[float | None, ...]:
-    """Return the 73 features of the newest snapshot, in the registry's order, rounded to 12 significant digits."""
+    """Return the features that lanes read, of the newest snapshot, in 73 slots, rounded to 12 significant digits."""
     now = window[-1]
     values = {**_location(now, day), **_price(window, day)}
     return tuple(rounded(values.get(feature.name)) for feature in FEATURES)

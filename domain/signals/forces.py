@@ -1,4 +1,4 @@
-"""Five forces from the features: a signed score (negative presses down) with the share of its inputs that were there.
+"""Five forces as alerts have recorded them so far; those of all features are in `domain/features/forces.py`.
 
 A force's score is the mean of tanh(feature ÷ scale), each with the sign in which it presses spot, over the inputs that
 are there; the confidence is their share. Scales are first settings, to be judged by outcomes. Gamma's sign says

@@ -88,6 +88,13 @@ class FlipEvaluator(Evaluator[FlipRules, FlipState]):
         terms = self.terms(reading.spot, side, thresholds)
         return Evaluated(replace(state, last_alert_utc=reading.end_utc), terms)
 
+    def distance_bps(self, state: FlipState, reading: Reading) -> float | None:
+        """Return how far spot is from the far edge of the hysteresis band."""
+        if reading.spot is None or reading.zero_gamma is None or state.side == 0 or self.is_after_gap(state, reading):
+            return None
+        bps = (reading.spot - reading.zero_gamma) / reading.zero_gamma * 1e4
+        return max(0.0, self.rules.hysteresis_bps + state.side * bps)
+
     def _side(self, spot: Ticks, zero_gamma: Ticks) -> int:
         bps = (spot - zero_gamma) / zero_gamma * 1e4
         if abs(bps) < self.rules.hysteresis_bps:

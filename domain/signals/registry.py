@@ -2,7 +2,8 @@
 
 The order is that of `signals.FeaturesComputed.features` and of every stored alert: it never changes. Where the
 project's signals page lists more candidates in a group than its count, the choice is made here. `spot` and levels are
-those of the reading, `x[m]` is x of the reading m minutes before, `z` is robust: (x − median) ÷ (1.4826 × MAD).
+those of the reading, `x[m]` is x of the reading m minutes before, `z` is robust: (x − median) ÷ (0.7413 × IQR) of the
+last 210 readings, a quartile being the value of rank ⌊(n − 1) × share⌋ of those present.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from typing import Final
 
 import msgspec
 
-from domain.instants import MINUTE
+from domain.instants import BUCKET_NS, MINUTE
 
 ZERO: Final = "classic_gex_zero"
 FLOW: Final = "orderflow_orderflow"
+Z_READINGS: Final = 210  # of a z: live, a window of 240 has so many sums of 15 min
 Z_READINGS_MIN: Final = 30  # fewer readings give no z
 
 
@@ -77,23 +79,26 @@ def _location() -> list[Feature]:
     return in_bps + in_moves
 
 
-_MAGNITUDES = {
+MAGNITUDES: Final = {
     "net_vol": "sum_gex_vol", "gross_vol": "Σ|gex_vol|", "net_oi": "sum_gex_oi", "gross_oi": "Σ|gex_oi|",
     "call_vol": "Σ of positive gex_vol", "put_vol": "Σ of negative gex_vol",
     "call_oi": "Σ of positive gex_oi", "put_oi": "Σ of negative gex_oi",
+    "state_imbalance": "Σ state gex ÷ Σ|state gex|",
 }  # fmt: skip
 
 
 def _magnitude() -> list[Feature]:
-    missing = f"missing without the input or with fewer than {Z_READINGS_MIN} readings of it"
-    window = 120 * MINUTE
-    out = [
-        Feature(f"mag_{name}_z", Group.MAGNITUDE, "z", (ZERO,), window, f"z of {formula}", missing)
-        for name, formula in _MAGNITUDES.items()
-    ]
-    formula = "z of Σ state gex ÷ Σ|state gex|"
-    out.append(Feature("mag_state_imbalance_z", Group.MAGNITUDE, "z", ("state_gex_zero",), window, formula, missing))
-    return out
+    missing = (
+        f"missing without the input, with fewer than {Z_READINGS_MIN} readings of it, or where its quartiles are equal"
+    )
+    window = Z_READINGS * BUCKET_NS
+    return [
+        Feature(
+            f"mag_{name}_z", Group.MAGNITUDE, "z", ("state_gex_zero",) if name.startswith("state") else (ZERO,), window,
+            f"z of {formula}", missing,
+        )
+        for name, formula in MAGNITUDES.items()
+    ]  # fmt: skip
 
 
 def _change() -> list[Feature]:
@@ -127,7 +132,7 @@ def _change() -> list[Feature]:
         Feature("chg_max_size", Group.CHANGE, "share of gross", (ZERO,), 0, "max_change_5 ÷ Σ|gex_vol|"),
         Feature(
             "chg_flip_age", Group.CHANGE, "share of the window", (ZERO,), 120 * MINUTE,
-            "readings since spot was last on the other side of zero gamma ÷ 240, 1 when it never was",
+            "readings since spot was last on the other side of zero gamma ÷ 240, 1 when it never was; at it is above",
             "missing without spot or zero gamma; readings without them are passed over",
         ),
     ]  # fmt: skip
@@ -161,7 +166,7 @@ def _greeks() -> list[Feature]:
             if (greek, expiry) == ("delta", "one"):  # no category of its own; order flow carries it
                 source, formula = (FLOW,), "one_net_dex ÷ (|one_net_call_dex| + |one_net_put_dex|)"
             out.append(Feature(f"greek_{greek}_{expiry}", Group.GREEKS, "share of gross", source, 0, formula))
-    near = "Σ exposure within 25 bps of spot ÷ Σ|exposure|"
+    near = "Σ exposure within 25 bps of spot (at least the nearest strike) ÷ Σ|exposure|"
     smile = "(put iv − call iv) ÷ iv, at the strikes half an expected move below and above spot"
     return [
         *out,
@@ -175,7 +180,7 @@ def _greeks() -> list[Feature]:
 
 
 def _flow() -> list[Feature]:
-    missing = f"missing when a reading of the sum is, or with fewer than {Z_READINGS_MIN} sums"
+    missing = f"missing when a reading of the sum is, with fewer than {Z_READINGS_MIN} sums, or with equal quartiles"
     sums = [
         Feature(
             f"flow_{name}_{m}m_z", Group.FLOW, "z", (FLOW,), 120 * MINUTE, f"z of {level} − {level}[{m}]", missing
@@ -188,11 +193,12 @@ def _flow() -> list[Feature]:
         Feature("flow_dex_15m", Group.FLOW, "million USD", (FLOW,), 15 * MINUTE, "agg_dex − agg_dex[15]"),
         Feature(
             "flow_quadrant", Group.FLOW, "share of the window", (FLOW,), 15 * MINUTE,
-            "share of 15 min in which signs of dex and convexity flow were those of now",
+            "share of the readings of 15 min in which agg_dex and zcvr moved the ways that they moved now",
+            "missing without the flow of now, or with fewer than 15 of the 30",
         ),
         Feature(
             "flow_divergence", Group.FLOW, "1", (FLOW, ZERO), 15 * MINUTE,
-            "flow_dex_15m_z less the return of 15 min over its own deviation, clipped to ±4",
+            "flow_dex_15m_z − ln(spot ÷ spot[15]) ÷ √(Σ of squared log returns over 30 s in 15 min), within ±4",
         ),
     ]  # fmt: skip
 

@@ -71,6 +71,18 @@ class BreakEvaluator(Evaluator[BreakRules, BreakState]):
             return Evaluated(state)
         return self._judge(state, reading, reading.spot, UP if broke_up else DOWN, trend)
 
+    def distance_bps(self, state: BreakState, reading: Reading) -> float | None:
+        """Return how far spot is from the nearer level, up or down, of which it was seen on the near side."""
+        above_pos, above_neg = reading.feature("loc_major_pos_vol_bps"), reading.feature("loc_major_neg_vol_bps")
+        if reading.spot is None or above_pos is None or above_neg is None or self.is_after_gap(state, reading):
+            return None
+        left = []
+        if state.under_ticks == _level(reading.spot, above_pos):
+            left.append(self.rules.beyond_bps - above_pos)
+        if state.over_ticks == _level(reading.spot, above_neg):
+            left.append(self.rules.beyond_bps + above_neg)
+        return max(0.0, min(left)) if left else None
+
     def _judge(
         self, state: BreakState, reading: Reading, spot: Ticks, direction: int, trend: float
     ) -> Evaluated[BreakState]:

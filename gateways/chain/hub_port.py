@@ -25,12 +25,13 @@ from gateways.chain.sources import ChainSource
 from messages import market
 
 COMPUTE_FROM_NS: Final = 21 * SECOND  # of a bucket: late enough to be its last word, early enough to be in time
+AGAIN_S: Final = 0.1  # real, before a ticker that has no chain yet is looked at again
 LOOK_S: Final = 0.02  # real; the market's clock may run at any pace
 KEPT_N: Final = PRIORS_MIN[-1] * MINUTE // BUCKET_NS + 2  # buckets whose gamma is remembered for the priors
 
 
 class ChainHubPort(BucketPort):
-    """A hub whose profiles are computed.
+    """A hub whose profiles are computed; `comes_later` where a chain may come while a bucket is running.
 
     Args:
         setup: as for every hub.
@@ -38,6 +39,7 @@ class ChainHubPort(BucketPort):
     """
 
     mode = IngestMode.CHAIN
+    comes_later = False
     capabilities = frozenset({Capability.STREAM})
 
     def __init__(self, setup: PortSetup, source: ChainSource) -> None:
@@ -45,31 +47,48 @@ class ChainHubPort(BucketPort):
         self._source = source
         self._tickers = tuple(dict.fromkeys(ticker for ticker, _ in setup.expected))
         self._expected = frozenset(setup.expected)
+        self._whys: tuple[str, ...] = ()
         self._past: dict[tuple[str, str], deque[ChainGamma]] = {}
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="chain")
 
     async def hold(self, dial: market.DialHub) -> End:
-        """Compute once a bucket of regular hours until no ticker has a chain; why, is how the session ends."""
+        """Compute once a bucket of regular hours until no ticker has a chain; why, is how the session ends.
+
+        What a bucket lacks is looked for again until it is over where the source may have it later (`comes_later`).
+        """
         self.note_up(dial)
         done_utc, has_delivered = Utc(-1), False
         while True:
             now = self.setup.now_utc()
             bucket_utc = bucket_of(now)
-            if bucket_utc > done_utc and now - bucket_utc >= COMPUTE_FROM_NS and _is_open(now):
+            if bucket_utc > done_utc and now - bucket_utc >= COMPUTE_FROM_NS and is_open(now):
                 done_utc = bucket_utc
-                delivered_n, whys = 0, []
-                for ticker in self._tickers:
-                    found = await self.loop.run_in_executor(self._executor, self._profiles, ticker, now)
-                    if isinstance(found, str):
-                        whys.append(found)
-                        continue
-                    for profile in found:
-                        self.keep(profile)
-                        delivered_n += 1
-                has_delivered = has_delivered or delivered_n > 0
-                if whys and not delivered_n:
-                    return End(whys[0].rstrip("."), has_delivered=has_delivered)
+                whys = await self._keep_chains(self._tickers, now)
+                while whys and self.comes_later and bucket_of(now := self.setup.now_utc()) == bucket_utc:
+                    await asyncio.sleep(AGAIN_S)
+                    whys = await self._keep_chains(tuple(whys), now)
+                has_none = len(whys) == len(self._tickers)
+                has_delivered = has_delivered or not has_none
+                if has_none:
+                    return End(self._whys[0].rstrip("."), has_delivered=has_delivered)
             await asyncio.sleep(LOOK_S)
+
+    async def _keep_chains(self, tickers: tuple[str, ...], now: Utc) -> dict[str, str]:
+        """Keep the profiles of tickers at an instant; return why others have none."""
+        whys: dict[str, str] = {}
+        for ticker in tickers:
+            found = await self.loop.run_in_executor(self._executor, self._profiles, ticker, now)
+            if isinstance(found, str):
+                whys[ticker] = found
+                continue
+            for profile in found:
+                self.keep(profile)
+        self._whys = tuple(whys.values())
+        return whys
+
+    def notes(self) -> tuple[str, ...]:
+        """Return why tickers have no chain, a sentence each."""
+        return self._whys
 
     def close(self, timeout_s: float = 5.0) -> None:
         """End the computing, then the thread."""
@@ -78,6 +97,12 @@ class ChainHubPort(BucketPort):
 
     def _profiles(self, ticker: str, now: Utc) -> list[Profile] | str:
         """Return a ticker's profiles at an instant, or why it has none."""
+        try:
+            return self._computed(ticker, now)
+        except Exception as error:  # a bug that one file meets must not silence the other tickers
+            return f"The chain of {ticker} cannot be used ({error!r:.120}); download it again."
+
+    def _computed(self, ticker: str, now: Utc) -> list[Profile] | str:
         chain = self._source.read(ticker, now)
         if isinstance(chain, NoChain):
             return chain.why
@@ -108,7 +133,7 @@ class ChainHubPort(BucketPort):
         return found
 
 
-def _is_open(now: Utc) -> bool:
+def is_open(now: Utc) -> bool:
     """Return whether an instant lies in regular hours; outside of them the vendor is silent too."""
     day = calendar.day(session_of(now))
     return day is not None and day.open_utc <= now < day.close_utc

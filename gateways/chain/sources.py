@@ -9,12 +9,14 @@ from typing import Final, Protocol
 
 import msgspec
 
-from domain.instants import MINUTE
+from domain.instants import MINUTE, bucket_of
+from domain.options.chain_bounds import why_implausible
 from domain.options.chain_files import NoChain, chain_in
 from domain.options.chain_gamma import ChainQuotes
-from domain.units import Utc
+from domain.signals.feed_rules import LEAP_MAX, SpotWatch
+from domain.units import Ticks, Utc
 
-FILE_BYTES_MAX: Final = 256 * 1024 * 1024
+FILE_BYTES_MAX: Final = 40 * 1024 * 1024  # the widest index chain is 15 MB; while one is parsed all threads wait
 GZIP_MAGIC: Final = b"\x1f\x8b"
 
 
@@ -35,6 +37,9 @@ class ChainSource(Protocol):
 class FolderSource:
     """Chains in a folder, `<TICKER>.csv` or `<TICKER>.json` (also `.gz`), each read again when it changes.
 
+    A file is believed when it is of the ticker, its numbers can be, and its spot is near the one before; a spot that
+    leapt is believed once a later file says the same.
+
     Args:
         folder: where they are.
         age_max_ns: a chain taken longer ago is stale and gives nothing.
@@ -44,13 +49,14 @@ class FolderSource:
         self._folder = folder
         self._age_max_ns = age_max_ns
         self._kept: dict[Path, tuple[tuple[int, int], ChainQuotes | NoChain]] = {}
+        self._spots: dict[str, SpotWatch] = {}
 
     def read(self, ticker: str, at_utc: Utc) -> ChainNow | NoChain:
         """Return a ticker's chain from its newest file."""
         try:
             paths = [path for path in self._folder.iterdir() if path.name.split(".")[0] == ticker and path.is_file()]
             path = max(paths, key=lambda path: path.stat().st_mtime_ns, default=None)
-            quotes = None if path is None else self._chain(path)
+            quotes = None if path is None else self._chain(ticker, path)
         except OSError as error:
             return NoChain(f"The chain of {ticker} cannot be read ({error.strerror or error}).")
         if path is None or quotes is None:
@@ -67,18 +73,24 @@ class FolderSource:
             )
         if age_ns < -MINUTE:
             return NoChain(f"{path.name} was taken {-age_ns // MINUTE} min from now; check the clocks.")
+        watch = self._spots.setdefault(ticker, SpotWatch())
+        if not watch.is_plausible(Ticks(round(quotes.spot * 100.0)), bucket_of(quotes.at_utc)):
+            return NoChain(
+                f"{path.name}: its spot of {quotes.spot:,.2f} is more than {LEAP_MAX:.0%} from the one before; it is"
+                " believed when a later file says the same."
+            )
         return ChainNow(quotes, quotes.spot)
 
-    def _chain(self, path: Path) -> ChainQuotes | NoChain:
+    def _chain(self, ticker: str, path: Path) -> ChainQuotes | NoChain:
         stat = path.stat()
         stamp = stat.st_mtime_ns, stat.st_size
         known = self._kept.get(path)
         if known is None or known[0] != stamp:
-            known = self._kept[path] = stamp, _read(path)
+            known = self._kept[path] = stamp, _read(path, ticker)
         return known[1]
 
 
-def _read(path: Path) -> ChainQuotes | NoChain:
+def _read(path: Path, ticker: str) -> ChainQuotes | NoChain:
     with path.open("rb") as file:
         data = file.read(FILE_BYTES_MAX + 1)
     if data[:2] == GZIP_MAGIC:
@@ -87,4 +99,10 @@ def _read(path: Path) -> ChainQuotes | NoChain:
                 data = plain.read(FILE_BYTES_MAX + 1)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             return NoChain(f"it is a damaged gzip file ({error}).")
-    return NoChain("it is larger than any chain.") if len(data) > FILE_BYTES_MAX else chain_in(data)
+    if len(data) > FILE_BYTES_MAX:
+        return NoChain(f"it is larger than any chain (over {FILE_BYTES_MAX >> 20} MB).")
+    quotes = chain_in(data)
+    if isinstance(quotes, NoChain) or quotes.spot is None or quotes.at_utc is None:
+        return quotes
+    why = why_implausible(quotes, ticker)
+    return quotes if why is None else NoChain(why)

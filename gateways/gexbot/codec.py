@@ -9,7 +9,7 @@ from __future__ import annotations
 import binascii
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeVar
@@ -26,6 +26,8 @@ from gateways.gexbot import columns, schema
 
 PAYLOAD_BYTES_MAX: Final = 4 * 1024 * 1024  # beyond it a frame is a bomb
 _USUAL_BYTES_MAX: Final = 64 * 1024  # room that is cheap to make; an SPX frame of 700 strikes is about 30 KB
+STRIKES_MAX: Final = 20_000  # of one frame; the widest index chain has a tenth of it
+GROUP_CHARS_MAX: Final = 64
 SPOT_CATEGORY: Final = "spot"
 _TIMESTAMP_MAX_S: Final = 4_102_444_800  # 2100-01-01, beyond it the field is garbage
 _TYPE_URLS: Final = {
@@ -112,9 +114,13 @@ class _Codecs(threading.local):
 _codecs = _Codecs()
 
 
-@lru_cache(maxsize=4096)
 def parse_group(name: str) -> Group | None:
     """Return a group by its name, with or without the legacy colour prefix; `None` when it is no group of the feed."""
+    return None if len(name) > GROUP_CHARS_MAX else _parsed(name)
+
+
+@lru_cache(maxsize=4096)
+def _parsed(name: str) -> Group | None:
     found = _GROUP.fullmatch(name)
     return Group(found["ticker"], found["category"]) if found else None
 
@@ -298,7 +304,7 @@ def _read_gex(key: Group, message: Any) -> Profile:
     named = tuple(getattr(message, name) for name in SCALARS[Shape.GEX][:8])
     tuples = [number for t in message.max_priors.tuples[:6] for number in (t.strike, t.change)]
     tuples.extend([0] * (12 - len(tuples)))
-    table = columns.table_of(list(message.strikes), columns.STRIKE)
+    table = columns.table_of(_bounded(message.strikes), columns.STRIKE)
     if table is None:
         strikes = map(schema.Strike.FromString, message.strikes)
         rows = [(s.strike, s.gex_vol, s.gex_oi, *s.priors.values) for s in strikes]
@@ -308,12 +314,23 @@ def _read_gex(key: Group, message: Any) -> Profile:
 
 def _read_greek(key: Group, message: Any) -> Profile:
     named = tuple(getattr(message, name) for name in SCALARS[Shape.GREEK])
-    table = columns.table_of(list(message.contracts), columns.MINI_CONTRACT)
+    table = columns.table_of(_bounded(message.contracts), columns.MINI_CONTRACT)
     if table is None:
         minis = map(schema.MiniContract.FromString, message.contracts)
         rows = [(c.strike, c.call_ivol, c.put_ivol, c.exposure, *c.priors) for c in minis]
         table = _table(rows, Shape.GREEK)
     return _profile(key, message, named, table)
+
+
+def _bounded(elements: Sequence[bytes]) -> list[bytes]:
+    """Return the elements of a frame.
+
+    Raises:
+        ValueError: there are more than any chain has; a small frame can name a million.
+    """
+    if len(elements) > STRIKES_MAX:
+        raise ValueError(f"{len(elements)} strikes are more than any chain has")
+    return list(elements)
 
 
 def _read_orderflow(key: Group, message: Any) -> Profile:

@@ -22,9 +22,13 @@ PIECE_BYTES: Final = 1 << 20
 OBJECT_BYTES_MAX: Final = 8 << 20
 MEMBERS_MAX: Final = 1_000
 UNPACKED_BYTES_MAX: Final = 4 << 30  # of one member: a day of the widest category is 110 MB
+BLANK_BYTES_MAX: Final = 1 << 20  # in one run: between two objects there is a comma and a line's end
+ENDS_TRIED_MAX: Final = 64  # of one object: the vendor's hold one closing brace
 GZIP_MAGIC: Final = b"\x1f\x8b"
 ZIP_MAGIC: Final = b"PK\x03\x04"
 
+_BEFORE: Final = re.compile(rb"[ \t\r\n\xef\xbb\xbf]*")  # an array
+_BETWEEN: Final = re.compile(rb"[ \t\r\n,]*")  # its objects
 _NAMED: Final = re.compile(
     r"(?:(?P<day>\d{4}-?\d{2}-?\d{2})_)?(?P<ticker>[A-Z][A-Z0-9._]*?)_"
     r"(?:(?P<package>classic|state|orderflow)_)(?P<rest>(?:gex_)?(?:full|zero|one|\d{8})"
@@ -94,7 +98,7 @@ def objects_in(file: IO[bytes]) -> Iterator[bytes]:
     Raises:
         HistoryError: it is no array of objects, or it ends before its end.
     """
-    buffer, at, read_n = b"", 0, 0
+    buffer, at, read_n, blank_n = b"", 0, 0, 0
     begun = False
     while True:
         try:
@@ -106,14 +110,16 @@ def objects_in(file: IO[bytes]) -> Iterator[bytes]:
             raise HistoryError("the file unpacks to more than any day of the vendor's; it is not read on")
         buffer, at = buffer[at:] + piece, 0
         if not begun:
-            at = _skip(buffer, 0, b" \t\r\n\xef\xbb\xbf")
+            at = _end_of_blanks(_BEFORE, buffer, 0)
+            blank_n = _counted(blank_n + at)
             if at == len(buffer) and piece:
                 continue
             if buffer[at : at + 1] != b"[":
                 raise HistoryError("the file is no JSON array of a day")
-            at, begun = at + 1, True
+            at, begun, blank_n = at + 1, True, 0
         while True:
-            start = _skip(buffer, at, b" \t\r\n,")
+            start = _end_of_blanks(_BETWEEN, buffer, at)
+            blank_n = _counted(blank_n + start - at)
             if buffer[start : start + 1] == b"]":
                 return
             if start < len(buffer) and buffer[start : start + 1] != b"{":
@@ -123,17 +129,27 @@ def objects_in(file: IO[bytes]) -> Iterator[bytes]:
                 at = start
                 break
             yield buffer[start:end]
-            at = end
+            at, blank_n = end, 0
         if len(buffer) - at > OBJECT_BYTES_MAX:
             raise HistoryError("an object never ends; the file is damaged, download it again")
         if not piece:
             raise HistoryError("the file ends in the middle of the day; download it again")
 
 
-def _skip(buffer: bytes, at: int, what: bytes) -> int:
-    while at < len(buffer) and buffer[at] in what:
-        at += 1
-    return at
+def _end_of_blanks(blanks: re.Pattern[bytes], buffer: bytes, at: int) -> int:
+    found = blanks.match(buffer, at)
+    return at if found is None else found.end()
+
+
+def _counted(blank_n: int) -> int:
+    """Return a run's length.
+
+    Raises:
+        HistoryError: no day has such a run.
+    """
+    if blank_n > BLANK_BYTES_MAX:
+        raise HistoryError("the file holds more blanks than data; it is damaged, download it again")
+    return blank_n
 
 
 def _end_of(buffer: bytes, start: int) -> int | None:
@@ -141,15 +157,19 @@ def _end_of(buffer: bytes, start: int) -> int | None:
 
     Objects of the vendor's hold no others, so the next brace ends them; should one hold a brace after all (in a text,
     or a nested object), the part up to it is no JSON, and the next one is tried.
+
+    Raises:
+        HistoryError: it holds more braces than any of the vendor's: each costs a reading of the whole.
     """
     end = start
-    while True:
+    for _ in range(ENDS_TRIED_MAX):
         end = buffer.find(b"}", end) + 1
         if end == 0:
             return None
         is_plain = buffer.count(b"{", start, end) == 1 and buffer.count(b'"', start, end) % 2 == 0
         if (is_plain and buffer.find(b"\\", start, end) < 0) or _is_json(buffer[start:end]):
             return end
+    raise HistoryError("an object holds too many braces; the file is damaged, download it again")
 
 
 def _is_json(text: bytes) -> bool:

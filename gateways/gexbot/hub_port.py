@@ -35,8 +35,17 @@ LASTING_S: Final = 2.0  # a recovered connection that delivered for this long be
 OPEN_TIMEOUT_S: Final = 5.0
 WATCH_S: Final = 0.25
 JOINED_AGAIN: Final = 10_000  # added to the ackId of a joining that is tried a second and last time
+LEAP_MAX: Final = 10_000  # messages that may be missing at once: the service keeps a thousand
 MESSAGE_BYTES_MAX: Final = 16 * 1024 * 1024
 _POLICY_VIOLATION: Final = 1008  # the service does not know the session: only a fresh dial helps
+
+
+class _Straight(connect):
+    """A dial that follows no redirect: what another host says is not the vendor's."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        """Return the refusal as it is."""
+        return exc
 
 
 class _Link:
@@ -46,9 +55,23 @@ class _Link:
         self.connection_id: str | None = None
         self.reconnection_token = ""
         self.largest = 0
+        self.leapt = 0
         self.acked = 0
         self.frames = 0
         self.joins: dict[int, str] = {}
+
+    def is_repeated(self, sequence: int) -> bool:
+        """Return whether a message came before, and go on from it if not.
+
+        A number that leaps counts once the next message goes on from it: a wild one would make repeats of all others.
+        """
+        if sequence <= self.largest:
+            return True
+        if sequence - self.largest > LEAP_MAX and not 0 < sequence - self.leapt <= LEAP_MAX:
+            self.leapt = sequence
+        else:
+            self.largest, self.leapt = sequence, 0
+        return False
 
 
 class Cover(msgspec.Struct, frozen=True):
@@ -176,7 +199,7 @@ class HubPort(BucketPort):
         """Dial once and read until the connection ends."""
         is_recovery = link.connection_id is not None
         try:
-            socket = await connect(
+            socket = await _Straight(
                 address,
                 subprotocols=[Subprotocol(SUBPROTOCOL)],
                 compression=None,
@@ -210,6 +233,7 @@ class HubPort(BucketPort):
         is_recovery: bool,
     ) -> End:
         farewell: str | None = None
+        is_up = False
         try:
             while True:
                 message = self._parse(await socket.recv(decode=False))
@@ -222,7 +246,8 @@ class HubPort(BucketPort):
                         await self._send_ack(socket, link)
                     elif link.largest > link.acked:
                         acknowledge.set()
-                elif message.get("event") == "connected":
+                elif message.get("event") == "connected" and not is_up:  # said once on a socket; more is no new session
+                    is_up = True
                     recovered = is_recovery and message.get("connectionId") == link.connection_id
                     self._note_up(message, link, dial, recovered=recovered)
                     if not recovered:
@@ -252,10 +277,9 @@ class HubPort(BucketPort):
         """Take a data message; return whether it was a frame that can be used."""
         match message:
             case {"sequenceId": int(sequence)}:
-                if sequence <= link.largest:
+                if link.is_repeated(sequence):
                     self.folder.count_repeated()
                     return False
-                link.largest = sequence
             case _:
                 sequence = 0
         match message:
@@ -271,7 +295,7 @@ class HubPort(BucketPort):
     def _note_up(self, message: dict[str, object], link: _Link, dial: market.DialHub, *, recovered: bool) -> None:
         link.acked = 0  # an acknowledgement may have died with the old socket
         if not recovered:
-            link.largest = 0
+            link.largest = link.leapt = 0
         link.connection_id = str(message.get("connectionId", ""))
         link.reconnection_token = str(message.get("reconnectionToken") or link.reconnection_token)
         self.note_up(dial, recovered=recovered)
@@ -285,8 +309,11 @@ class HubPort(BucketPort):
     async def _on_ack(self, socket: ClientConnection, link: _Link, message: dict[str, object]) -> None:
         """Take the answer to a joining: one that is there already is joined, a fault of the service is tried again."""
         match message:
-            case {"ackId": int(ack_id), "success": False, "error": {"name": str(name)}} if name != "Duplicate":
-                self.folder.count_refused(f"join_{name.lower()[:24]}")
+            case {"ackId": int(_), "success": False, "error": {"name": "Duplicate"}}:
+                pass  # joined
+            case {"ackId": int(ack_id), "success": False}:
+                name = _error_in(message)
+                self.folder.count_refused(f"join_{name.lower()}")
                 if name == "InternalServerError" and ack_id in link.joins:
                     group = link.joins.pop(ack_id)
                     await socket.send(_joining(group, ack_id + JOINED_AGAIN))
@@ -306,6 +333,14 @@ class HubPort(BucketPort):
     async def _send_ack(self, socket: ClientConnection, link: _Link) -> None:
         link.acked = link.largest
         await socket.send(f'{{"type":"sequenceAck","sequenceId":{link.largest}}}')
+
+
+def _error_in(message: dict[str, object]) -> str:
+    """Return the name of an acknowledgement's error, `other` where it is no name."""
+    match message:
+        case {"error": {"name": str(name)}} if name.isalpha() and name.isascii() and len(name) <= 32:
+            return name
+    return "other"
 
 
 def _joining(group: str, ack_id: int) -> str:

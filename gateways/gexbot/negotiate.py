@@ -13,12 +13,12 @@ from typing import Final
 
 import msgspec
 import orjson
-from urllib3 import PoolManager, Timeout
 from urllib3.exceptions import HTTPError, LocationValueError
 from urllib3.util import parse_url
 
 from domain.units import Utc
 from gateways.bucket_port import Tell
+from gateways.gexbot.bounded import bounded_pools
 from gateways.gexbot.codec import parse_group
 from messages import market
 
@@ -89,8 +89,9 @@ _NOTHING: Final[tuple[int, Addresses, tuple[str, ...]]] = (-1, Addresses({}), ()
 
 
 def hidden(sentence: str, key: str) -> str:
-    """Return a sentence without the key and without access tokens, whoever wrote them there."""
-    return _TOKEN.sub(r"\1(hidden)", sentence.replace(key, "(the key)") if key else sentence)
+    """Return a sentence without the key, access tokens and control characters, whoever wrote them there."""
+    plain = "".join(character if character.isprintable() else " " for character in sentence)
+    return _TOKEN.sub(r"\1(hidden)", plain.replace(key, "(the key)") if key else plain)
 
 
 def hub_name(vendor_hub: str) -> str:
@@ -120,7 +121,9 @@ def _negotiated(
     method: str, url: str, key: str, body: dict[str, list[str]] | None, timeout_s: float
 ) -> Addresses | Refusal:
     answer = _asked(method, url, key, body, timeout_s)
-    return answer if isinstance(answer, Refusal) else _addresses(*answer)
+    if isinstance(answer, Refusal):
+        return answer
+    return _addresses(*answer, is_secure=url.startswith("https:"))
 
 
 def _asked(method: str, url: str, key: str, body: object, timeout_s: float) -> tuple[str, bytes] | Refusal:
@@ -132,7 +135,7 @@ def _asked(method: str, url: str, key: str, body: object, timeout_s: float) -> t
             return _NO_URL
         host = target.netloc or ""
         with (
-            PoolManager(num_pools=1, retries=False, timeout=Timeout(total=timeout_s)) as pools,
+            bounded_pools(timeout_s, num_pools=1) as pools,
             pools.request(
                 method, url, json=body, headers=headers, redirect=False, preload_content=False, decode_content=False,
             ) as response,
@@ -157,11 +160,14 @@ def _cause(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def _addresses(host: str, answer: bytes) -> Addresses | Refusal:
+def _addresses(host: str, answer: bytes, *, is_secure: bool) -> Addresses | Refusal:
+    """Return the addresses in an answer; one that came by TLS may not send the tokens out without."""
     match _json(answer):
         case {"websocket_urls": dict(urls), **rest} if urls and all(_is_ws(u) for u in urls.values()):
             prefix = rest.get("prefix")
             found = {hub_name(hub): url for hub, url in urls.items()}
+            if is_secure and not all(url.startswith("wss:") for url in found.values()):
+                return Refusal(f"{host} named a hub without TLS; its token would travel in the open", is_final=False)
             return Addresses(found, prefix if isinstance(prefix, str) and prefix else None)
     return Refusal(f"{host} answered without usable websocket_urls", is_final=False)
 

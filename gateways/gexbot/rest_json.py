@@ -23,10 +23,9 @@ from domain.options.profile import (
     shape_of,
 )
 from domain.units import Ticks, Utc
-from gateways.gexbot.codec import Refusal, Refused
+from gateways.gexbot.codec import STRIKES_MAX, Refusal, Refused
 
 INT32_MAX: Final = 2_147_483_647
-STRIKES_MAX: Final = 20_000
 _GEX_PRICES: Final = ("zero_gamma", "major_pos_vol", "major_pos_oi", "major_neg_vol", "major_neg_oi")
 _GEX_SUMS: Final = ("sum_gex_vol", "sum_gex_oi", "delta_risk_reversal")
 # Names of the greek majors in JSON, in the order of the wire's.

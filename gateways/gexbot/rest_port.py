@@ -28,7 +28,7 @@ class RestPort(BucketPort):
         self._client = client
 
     async def hold(self, dial: market.DialHub) -> End:
-        """Poll until the port ends; the hub is up from the first answer on, and down when the key is refused."""
+        """Poll until the port ends; the hub is up from the first profile on, and down when the key is refused."""
         refused: asyncio.Future[str] = self.loop.create_future()
         is_up = False
 
@@ -39,13 +39,13 @@ class RestPort(BucketPort):
                 if answer.code == "rest_401" and not refused.done():
                     refused.set_result("the vendor does not know the key (401)")
                 return
+            if isinstance(answer, Refused):
+                self.folder.count_refused(f"rest_{answer.code}")
+                return
             if not is_up:
                 is_up = True
                 self.note_up(dial)
-            if isinstance(answer, Profile):
-                self.keep(answer)
-            else:
-                self.folder.count_refused(f"rest_{answer.code}")
+            self.keep(answer)
 
         poller = RestPoller(self._client, self.setup.now_utc, take)
         poller.want(self.setup.expected)

@@ -209,6 +209,9 @@ class NoWarehouse:
         """Return that the disk is well."""
         return None
 
+    def end_day(self, session: Any) -> None:
+        """Put nothing on record."""
+
     def start_seal(self, session: Any = None) -> bool:
         """Return that there is no work."""
         return False

@@ -172,14 +172,16 @@ class Catalogue:
             fields += [1, 1, 1]
         return encode(*fields)
 
-    def option_params(self, request_id: int, symbol: str, exchange: str) -> list[bytes]:
-        """Write securityDefinitionOptionParameter (75), one for each exchange and trading class."""
+    def option_params(
+        self, request_id: int, symbol: str, exchange: str, hidden: frozenset[str] = frozenset()
+    ) -> list[bytes]:
+        """Write securityDefinitionOptionParameter (75), one for each exchange and trading class that is not hidden."""
         underlying = self.underlyings.get(symbol)
         if underlying is None:
             return []
         rows: dict[tuple[str, int], tuple[set[str], set[int]]] = {}
         for (expiry, _), contracts in self._chains[symbol].items():
-            for contract in contracts:
+            for contract in (c for c in contracts if c.trading_class not in hidden):
                 key = (contract.trading_class, contract.multiplier)
                 expiries, strikes = rows.setdefault(key, (set(), set()))
                 expiries.add(expiry)

@@ -28,6 +28,8 @@ class FaultKind(StrEnum):
     PACING = "pacing"  # 100 and a cut at more than 50 messages a second
     COMPETING_SESSION = "competing_session"  # 10197 for every subscription, no ticks
     DELAYED_DATA = "delayed_data"  # subscriptions get delayed tick types (args type: 2 frozen, 3, 4)
+    NOT_SUBSCRIBED = "not_subscribed"  # 354 (args code) for subscriptions of args of (a ticker or a class; all without)
+    NOT_PERMITTED = "not_permitted"  # no contract of the option class in args of is listed
     READ_ONLY = "read_only"  # 321, id -1, instead of open and completed orders; every order is refused
     GROUP_ERROR = "group_error"  # args group (orders, completed, positions, executions), code, text; silent: no answer
     FIELD = "field"  # args field, value (or cut: the message ends there), where: only messages with this field in them
@@ -69,6 +71,8 @@ LINK_FAULTS = frozenset(
         _K.PACING,
         _K.COMPETING_SESSION,
         _K.DELAYED_DATA,
+        _K.NOT_SUBSCRIBED,
+        _K.NOT_PERMITTED,
         _K.READ_ONLY,
         _K.GROUP_ERROR,
         _K.FIELD,
@@ -90,6 +94,7 @@ MODIFY_FAULTS = frozenset(
     }
 )
 CANCEL_FAULTS = frozenset({_K.CANCEL_ERROR, _K.CANCEL_FILL_FIRST})
+WHAT_IF_FAULTS = frozenset({_K.ORDER_REJECTED})  # those that hit an order which is only asked about, too
 ORDER_FAULTS = frozenset(FaultKind) - LINK_FAULTS - MODIFY_FAULTS - CANCEL_FAULTS
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from domain.instruments import Contract
 from domain.units import Ticks
 from simulation.broker.account import QuotedMarket
 from simulation.gateway.clients import Clients, Handler
 from simulation.gateway.connection import ApiClient
-from simulation.gateway.contracts import NO_SECURITY, Catalogue, market_rule
-from simulation.gateway.faults import ActiveFaults, FaultKind
+from simulation.gateway.contracts import NO_SECURITY, Catalogue, Instrument, market_rule
+from simulation.gateway.faults import ActiveFaults, Fault, FaultKind
 from simulation.gateway.subscription import Subscription
 from simulation.gateway.wire.frames import encode
 from simulation.gateway.wire.requests import FieldReader
 
 COMPETING = "No market data during competing live session"
+NOT_SUBSCRIBED = "Requested market data is not subscribed."
 NO_SUCH_TICKER = "Can't find EId with tickerId"
 
 
@@ -82,6 +84,8 @@ class MarketData:
         found = self._catalogue.find(query)
         if len(found) != 1:
             client.error(request, 200, NO_SECURITY)
+        elif (refused := self._not_subscribed(found[0])) is not None:
+            client.error(request, refused.code(354), refused.text(NOT_SUBSCRIBED))
         elif self._active.is_competing:
             client.error(request, 10197, COMPETING)
         elif not is_snapshot and self._clients.lines_used() >= self._lines_max:
@@ -101,6 +105,12 @@ class MarketData:
             else:
                 client.subscriptions[request] = subscription
 
+    def _not_subscribed(self, instrument: Instrument) -> Fault | None:
+        """Return the fault that refuses the market data of an instrument; `None` where the account has them."""
+        name = instrument.trading_class if isinstance(instrument, Contract) else instrument.ticker
+        faults = self._active.of(FaultKind.NOT_SUBSCRIBED)
+        return next((fault for fault in faults if fault.args.get("of", name) == name), None)
+
     def _cancel(self, client: ApiClient, fields: list[str]) -> None:
         request = FieldReader(fields, at=2).number()
         if client.subscriptions.pop(request, None) is None:
@@ -110,7 +120,8 @@ class MarketData:
         reader = FieldReader(fields, at=2)
         request = reader.number()
         query = reader.contract()
-        found = self._catalogue.find(query)
+        hidden = self._not_permitted()
+        found = [i for i in self._catalogue.find(query) if not (isinstance(i, Contract) and i.trading_class in hidden)]
         if not found:
             client.error(request, 200, NO_SECURITY)
             return
@@ -120,8 +131,12 @@ class MarketData:
     def _option_params(self, client: ApiClient, fields: list[str]) -> None:
         reader = FieldReader(fields)
         request, symbol, exchange = reader.number(), reader.text(), reader.text()
-        rows = self._catalogue.option_params(request, symbol, exchange)
+        rows = self._catalogue.option_params(request, symbol, exchange, self._not_permitted())
         client.send(*rows, encode(76, request))
+
+    def _not_permitted(self) -> frozenset[str]:
+        """Return the option classes that the account may not even see."""
+        return frozenset(str(fault.args.get("of", "")) for fault in self._active.of(FaultKind.NOT_PERMITTED))
 
     def _market_rule(self, client: ApiClient, fields: list[str]) -> None:
         rule = market_rule(FieldReader(fields).number())

@@ -19,6 +19,7 @@ from simulation.gateway.faults import (
     CANCEL_FAULTS,
     MODIFY_FAULTS,
     ORDER_FAULTS,
+    WHAT_IF_FAULTS,
     ActiveFaults,
     ArmedFaults,
     Fault,
@@ -119,6 +120,10 @@ class OrderRouting:
 
     def _what_if(self, client: ApiClient, request: PlaceRequest, con_id: int) -> None:
         order = request.order(_client_id(client), con_id)
+        fault = self.faults.take(WHAT_IF_FAULTS, self._elapsed_s())
+        if fault is not None:
+            client.error(order.order_id, 201, fault.text("Order rejected by the fault script"))
+            return
         answer = self._exchange.what_if(order)
         if isinstance(answer, OrderError):
             client.error(answer.order_id, answer.code, answer.text)

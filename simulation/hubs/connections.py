@@ -13,6 +13,7 @@ from websockets.asyncio.server import ServerConnection
 SUBPROTOCOL: Final = "json.reliable.webpubsub.azure.v1"
 UNACKED_MAX: Final = 1_000  # messages; beyond it, or beyond the bytes, the connection ends for good
 UNACKED_BYTES_MAX: Final = 16 * 1024 * 1024
+PENDING_MAX: Final = 4 * UNACKED_MAX  # answers and messages that wait for a client that does not read
 RECENT_KEPT: Final = 64
 RECOVERY_S: Final = 30.0
 
@@ -59,7 +60,8 @@ class HubConnection:
     @property
     def is_over_limit(self) -> bool:
         """Whether the client has fallen too far behind to be kept."""
-        return len(self._unacked) > UNACKED_MAX or self._unacked_bytes > UNACKED_BYTES_MAX
+        is_behind = len(self._unacked) > UNACKED_MAX or self._unacked_bytes > UNACKED_BYTES_MAX
+        return is_behind or len(self.pending) > PENDING_MAX
 
     def publish(self, group: str, data_b64: str) -> None:
         """Queue one group message."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import time
 from collections.abc import Callable
 from datetime import date
 from typing import Any, Final
@@ -35,16 +36,19 @@ class RestDesk:
         clock: the market's time; the rates are counted in it.
         is_known: whether a key may ask.
         files_url: gives the URL of a history file by its name.
+        now_s: the real clock: a second of it passes the rate as well, for a market may stand until it has its answer.
     """
 
     def __init__(
-        self, market: FeedMarket, clock: Clock, is_known: Callable[[str], bool], files_url: Callable[[str], str]
-    ) -> None:
+        self, market: FeedMarket, clock: Clock, is_known: Callable[[str], bool], files_url: Callable[[str], str],
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
         self._market = market
         self._clock = clock
         self._is_known = is_known
         self._files_url = files_url
-        self._asked_utc: dict[tuple[str, str], Utc] = {}
+        self.now_s = now_s
+        self._asked: dict[tuple[str, str], tuple[Utc, float]] = {}
         self._faults: list[RefuseRest] = []
         self._files: dict[str, bytes] = {}
         self.answered_n = 0
@@ -79,7 +83,10 @@ class RestDesk:
             return self._refused(fault.status, fault.retry_after_s)
         day = _DAY.fullmatch(path)
         if day is not None:
-            name = _file_name(day["ticker"], _category(day), date.fromisoformat(day["day"]))
+            try:
+                name = _file_name(day["ticker"], _category(day), date.fromisoformat(day["day"]))
+            except ValueError:
+                return _error(400, f"{day['day']} is no date")
             return Answer(200, {"url": self._files_url(name)}) if name in self._files else _error(404, "no such day")
         newest = _NEWEST.fullmatch(path)
         if newest is None:
@@ -87,16 +94,16 @@ class RestDesk:
         return self._newest(key, path, newest)
 
     def _newest(self, key: str, path: str, found: re.Match[str]) -> Answer:
-        now = self._clock.now_utc()
-        asked_utc = self._asked_utc.get((key, path))
-        if asked_utc is not None and now - asked_utc < SECOND:
+        now, now_s = self._clock.now_utc(), self.now_s()
+        asked_utc, asked_s = self._asked.get((key, path), (Utc(now - SECOND), now_s))
+        if now - asked_utc < SECOND and now_s - asked_s < 1.0:
             return self._refused(429, 1)
-        self._asked_utc[key, path] = now
         self._market.step(max(now, self._market.now_utc))
         try:
             profile = self._market.profile(found["ticker"], _category(found))
         except (KeyError, ValueError):
             return _error(404, f"there is nothing at {path}")
+        self._asked[key, path] = now, now_s
         self.answered_n += 1
         return Answer(200, json_of(profile))
 

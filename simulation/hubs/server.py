@@ -307,6 +307,8 @@ class HubServer:
                 connection.wake.set()
             case _:
                 pass  # the service ignores what it does not know
+        if connection.is_over_limit:  # asks without end, and reads no answer
+            self.registry.end(connection, "too much is not acknowledged")
 
     def _connection_ended(self, connection: HubConnection, why: str) -> None:
         socket, connection.socket = connection.socket, None

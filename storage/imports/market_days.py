@@ -7,7 +7,6 @@ that is stored already, live or imported, stands: importing twice is importing o
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import date
@@ -21,6 +20,7 @@ import pyarrow.parquet as pq
 from domain.options.profile import Row, Shape
 from domain.units import Utc
 from storage import bucket_file, manifest
+from storage.aside import written_aside
 from storage.manifest import Part
 from storage.warehouse import Warehouse
 from storage.warehouse_reader import WarehouseReader
@@ -129,8 +129,6 @@ def _write(folder: Path, name: str, shape: Shape, session: date, rows: Sequence[
         at = table.schema.get_field_index(column)
         table = table.set_column(at, table.schema.field(at), pa.array(values, table.schema.field(at).type))
     table = table.sort_by([(key, "ascending") for key in bucket_file.SORT])
-    aside = folder / f"{name}.tmp"
-    pq.write_table(table, aside, row_group_size=bucket_file.ROW_GROUP, **bucket_file.write_options(shape, level=3))
-    with aside.open("rb") as file:
-        os.fsync(file.fileno())
-    aside.replace(folder / name)
+    options = bucket_file.write_options(shape, level=3)
+    with written_aside(folder / name, is_durable=True) as aside:
+        pq.write_table(table, aside, row_group_size=bucket_file.ROW_GROUP, **options)

@@ -7,13 +7,15 @@ renamed: a half import is not seen.
 from __future__ import annotations
 
 import hashlib
-import os
 from datetime import date
 from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from storage.aside import written_aside
+from storage.manifest import sync_folder
 
 BARS: Final = "bars"
 ALERTS: Final = "alerts"
@@ -52,16 +54,9 @@ def add(root: Path, session: date, kind: str, table: pa.Table) -> bool:
     if path.exists():
         return False
     folder.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"{path.name}.tmp")
-    pq.write_table(table, aside, compression="zstd", store_schema=False)
-    with aside.open("rb") as file:
-        os.fsync(file.fileno())
-    aside.replace(path)
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    with written_aside(path, is_durable=True) as aside:
+        pq.write_table(table, aside, compression="zstd", store_schema=False)
+    sync_folder(folder)
     return True
 
 

@@ -202,7 +202,7 @@ _PROFILE = View(
 _BARS = View(
     "bars",
     "market",
-    "one minute of a ticker and source: made from the spots that came with the vendor's rows, or imported",
+    "one minute of a ticker and source: made from the spots that came with the rows, told by a provider, or imported",
     (
         _SESSION,
         _TICKER,
@@ -211,9 +211,9 @@ _BARS = View(
         Column("high", _USD, "highest spot"),
         Column("low", _USD, "lowest spot"),
         Column("close", _USD, "last spot"),
-        Column("ticks", "", "different instants at which a spot was told; `NULL`: imported"),
+        Column("ticks", "", "different instants at which a spot was told; `NULL`: imported, or told as a bar"),
         Column("volume", "", "traded in the minute; `NULL`: not told, an index has none"),
-        Column("source", "", "`spots`, or where an imported bar comes from"),
+        Column("source", "", "`spots`, the hub that told the bar, or where an imported one comes from"),
     ),
     "SELECT session, ticker, date_trunc('minute', instant) AS minute_utc, ny(date_trunc('minute', instant)) AS"
     " minute_ny,"
@@ -222,7 +222,8 @@ _BARS = View(
     " 'spots' AS source FROM ("
     + " UNION ALL ".join(f"SELECT session, ticker, instant, spot FROM {base} WHERE spot > 0" for base in _SHAPES)
     + f") GROUP BY ALL UNION ALL SELECT session, ticker, {_ns('begin_utc', 'minute')}, open / 100.0, high / 100.0,"
-    " low / 100.0, close / 100.0, NULL, volume, source FROM base_bars",
+    " low / 100.0, close / 100.0, NULL, volume, source FROM base_bars"
+    " QUALIFY row_number() OVER (PARTITION BY ticker, begin_utc, source ORDER BY at_utc DESC) = 1",
     (*_SHAPES, "base_bars"),
 )
 _IMPORTED_ALERTS = View(
@@ -296,11 +297,18 @@ _GAPS = View(
         *_at("to", "end of the last bucket"),
         Column("buckets", "", "how many buckets"),
         Column("rows", "", "how many rows are missing; 0 where something else brought them"),
-        Column("why", "", "the cause: `silent`, `hub port silent`, `not stored`, `not_polled`, `damaged: ...`"),
+        Column(
+            "why",
+            "",
+            "the cause: `silent`, `disconnected`, `supervisor down`, `hub port silent`, `not stored`,"
+            " `cannot be stored`, `log damaged`, `not_polled`, `damaged: ...`",
+        ),
         Column("cover", "", "what brought rows in the stream's stead: `rest`; empty: nothing did"),
+        Column("kind", "", "what became of the rows: `missing`, `covered`, or `not_polled` (missing as well)"),
+        Column("of_rows", "", "how many rows the interval has, missing or covered"),
     ),
     f"SELECT session, hub, ticker, category, {_ns('from_utc', 'from')}, {_ns('to_utc', 'to')}, buckets, rows, why,"
-    " cover FROM base_gaps",
+    " cover, kind, of_rows FROM base_gaps",
     ("base_gaps",),
 )
 
@@ -770,8 +778,8 @@ _TRADES = View(
         _plain("exit_debit", _USD, "what the exit cost: negative, a credit"),
         _plain("final_pnl", _USD, "after fees; `NULL`: open"),
         _plain("fees", _USD),
-        _plain("exit_reason"),
-        _plain("status", "", "`open`, `closed` or `abandoned`"),
+        _plain("exit_reason", "", "why it was closed, of each part in order; `NULL`: it is open, or never filled"),
+        _plain("status", "", "`pending` (no fill yet), `open`, `closed` or `abandoned` (never filled)"),
     ),
     "SELECT p.position_id AS id, p.session AS trade_date, p.opened_ny AS entry_time, p.closed_ny AS exit_time,"
     " p.ticker AS symbol,"
@@ -779,11 +787,16 @@ _TRADES = View(
     " contract,"
     " p.qty AS quantity, f.entry AS entry_credit, -f.exit AS exit_debit, if(p.closed_utc IS NULL, NULL, p.pnl) AS"
     " final_pnl,"
-    " p.fees, coalesce(p.exit_reason, p.\"end\") AS exit_reason, if(p.closed_utc IS NULL, 'open', if(p.qty IS NULL,"
-    " 'abandoned', 'closed')) AS status FROM positions p LEFT JOIN (SELECT desk, intent_id, con_id,"
+    ' p.fees, if(p.closed_utc IS NULL, NULL, coalesce(r.reasons, p.exit_reason, p."end")) AS exit_reason,'
+    " CASE WHEN p.\"end\" = 'abandoned' THEN 'abandoned' WHEN p.closed_utc IS NOT NULL THEN 'closed'"
+    " WHEN p.opened_utc IS NULL THEN 'pending' ELSE 'open' END AS status"
+    " FROM positions p LEFT JOIN (SELECT desk, intent_id, con_id,"
     " sum(cash) FILTER (NOT is_exit) AS entry, sum(cash) FILTER (is_exit) AS exit FROM fills GROUP BY ALL) f"
-    " USING (desk, intent_id, con_id)",
-    ("positions", "fills"),
+    " USING (desk, intent_id, con_id) LEFT JOIN (SELECT desk, intent_id, con_id,"
+    " string_agg(exit_reason, ', ' ORDER BY n) AS reasons FROM (SELECT f.desk, f.intent_id, f.con_id, o.exit_reason,"
+    " min(o.exit_n) AS n FROM fills f JOIN base_orders o ON o.desk = f.desk AND o.order_ref = f.order_ref"
+    " WHERE f.is_exit GROUP BY ALL) GROUP BY ALL) r USING (desk, intent_id, con_id)",
+    ("positions", "fills", "base_orders"),
 )
 _DAILY_SUMMARY = View(
     "daily_summary",

@@ -15,25 +15,25 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from domain.instants import BUCKET_NS
 from domain.options.profile import Shape
 from storage import bucket_file
-from storage.imports.series_days import ALERTS, BAR_SCHEMA, BARS, FOREIGN_SCHEMA, TRADES
+from storage.gap_totals import GapKind, gap_rows_of
+from storage.imports.series_days import ALERTS, FOREIGN_SCHEMA, TRADES
 from storage.manifest import Manifest
-from storage.series_reader import SeriesReader, with_session
-from storage.series_rows import CHAINS, QUOTES, READINGS, UNDERLYINGS
+from storage.series_reader import SeriesReader, with_evidence, with_session
+from storage.series_rows import BARS, CHAINS, QUOTES, READINGS, UNDERLYINGS
 from storage.views import ledgers, traces
 from storage.views.catalog import VIEWS
 from storage.warehouse_reader import WarehouseReader
 
 RETRIES = 8
 _SHAPES = {"base_gex": Shape.GEX, "base_greek": Shape.GREEK, "base_orderflow": Shape.ORDERFLOW}
-_SERIES = {"base_quotes": QUOTES, "base_chains": CHAINS, "base_underlyings": UNDERLYINGS}
+_SERIES = {"base_quotes": QUOTES, "base_chains": CHAINS, "base_underlyings": UNDERLYINGS, "base_bars": BARS}
 _IMPORTED = {
-    "base_bars": (BARS, BAR_SCHEMA),
     "base_foreign_alerts": (ALERTS, FOREIGN_SCHEMA[ALERTS]),
     "base_foreign_trades": (TRADES, FOREIGN_SCHEMA[TRADES]),
 }
@@ -48,7 +48,7 @@ _WORDS = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 _GAPS = pa.schema([
     ("session", pa.date32()), ("hub", pa.string()), ("ticker", pa.string()), ("category", pa.string()),
     ("from_utc", pa.int64()), ("to_utc", pa.int64()), ("buckets", pa.int64()), ("rows", pa.int64()),
-    ("why", pa.string()), ("cover", pa.string()),
+    ("why", pa.string()), ("cover", pa.string()), ("kind", pa.string()), ("of_rows", pa.int64()),
 ])  # fmt: skip
 _MACROS = (
     "CREATE MACRO utc(ns) AS make_timestamp(ns // 1000)",
@@ -68,10 +68,16 @@ class Database:
     Args:
         folder: the data folder (`warehouse/`, `series/`, `ledgers/`, `traces/`).
         sessions: only these days of the warehouse, the series and the traces; `None`: all that there are.
+        is_of_one_instant: the ledgers are read once, when first asked for: many questions agree, and cost one reading.
     """
 
-    def __init__(self, folder: Path, sessions: Iterable[date] | None = None) -> None:
+    _LINE = "*"  # what is selected of a line of a trace
+
+    def __init__(
+        self, folder: Path, sessions: Iterable[date] | None = None, *, is_of_one_instant: bool = False
+    ) -> None:
         self.folder = folder
+        self._read_once: set[str] | None = set() if is_of_one_instant else None
         self._sessions = None if sessions is None else frozenset(sessions)
         self.warehouse = WarehouseReader(folder / "warehouse")
         self.series = SeriesReader(folder / "series")
@@ -146,8 +152,11 @@ class Database:
             self._register("base_readings", self._readings())
         if "base_trace" in bases:
             self._base_of_lines()
-        for base, table in ledgers.tables(self.folder / "ledgers", bases & ledgers.TABLES).items():
+        of_ledgers = (bases & ledgers.TABLES) - (self._read_once or set())
+        for base, table in ledgers.tables(self.folder / "ledgers", of_ledgers).items():
             self._register(base, table)
+        if self._read_once is not None:
+            self._read_once |= of_ledgers
         for name in views:
             self._db.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS {VIEWS[name].sql}")
 
@@ -158,7 +167,8 @@ class Database:
         names = {day.isoformat() for day in days}
         traced = self._traced.table(path for path in self._segments() if path.parent.name not in names)
         columns = traces.READINGS.names
-        return pa.concat_tables([traced, *(with_session(table, day).select(columns) for day, table in days.items())])
+        told = (with_session(with_evidence(table), day).select(columns) for day, table in days.items())
+        return pa.concat_tables([traced, *told])
 
     def _daily(self) -> pa.Table:
         paths = {path.stem: path for path in sorted((self.folder / "aggregates").glob("????-??-??.parquet"))}
@@ -201,7 +211,7 @@ class Database:
                 f"read_json([{files}], format = 'newline_delimited', columns = {{{columns}}}, ignore_errors = true,"
                 f" filename = true, hive_partitioning = false, maximum_object_size = {traces.LINE_BYTES_MAX})"
             )
-            self._db.execute(f"CREATE OR REPLACE TEMP VIEW base_trace AS SELECT * FROM {source}")
+            self._db.execute(f"CREATE OR REPLACE TEMP VIEW base_trace AS SELECT {self._LINE} FROM {source}")
         else:
             empty = ", ".join(f'NULL::{kind} AS "{name}"' for name, kind in traces.LINE.items())
             self._db.execute(f"CREATE OR REPLACE TEMP VIEW base_trace AS SELECT {empty}, '' AS filename WHERE false")
@@ -232,21 +242,9 @@ def _is_market(base: str) -> bool:
 
 
 def _gap_rows(days: list[Manifest]) -> Iterator[dict[str, Any]]:
-    for day in days:
-        for gap in day.gaps:
-            buckets = (gap.to_utc - gap.from_utc) // BUCKET_NS
-            yield {
-                "session": day.session, "hub": gap.hub, "ticker": gap.ticker, "category": gap.category,
-                "from_utc": gap.from_utc, "to_utc": gap.to_utc, "buckets": buckets,
-                "rows": 0 if gap.cover else buckets, "why": gap.why, "cover": gap.cover,
-            }  # fmt: skip
-        for lost in day.damaged:
-            first, last = lost.part.first_utc, lost.part.last_utc
-            yield {
-                "session": day.session, "hub": lost.part.hub, "ticker": None, "category": None, "from_utc": first,
-                "to_utc": last + BUCKET_NS, "buckets": (last - first) // BUCKET_NS + 1, "rows": lost.part.rows,
-                "why": f"damaged: {lost.why}", "cover": "",
-            }  # fmt: skip
+    for gap in (gap for day in days for gap in gap_rows_of(day)):
+        row = msgspec.structs.asdict(gap)
+        yield row | {"rows": 0 if gap.kind is GapKind.COVERED else gap.rows, "of_rows": gap.rows}
 
 
 def _quoted(text: str) -> str:

@@ -11,7 +11,7 @@ from datetime import date
 import pyarrow as pa
 
 from domain.options.profile import SCALARS, VALUE_COLUMNS, Shape, shape_of
-from storage.scales import sql_in_units
+from storage.gap_totals import GapKind
 from storage.views.database import Database, QueryError
 
 Z95 = 1.959963984540054
@@ -58,20 +58,15 @@ def last_bucket(db: Database) -> pa.Table:
 def heatmap(db: Database, ticker: str, session: date, category: str, value: str = "gex_vol") -> pa.Table:
     """Return the profile of a day by strike: `bucket_utc`, `bucket_ny`, `spot`, lists `strikes` and `values`.
 
+    Read straight from the row groups of the ticker, as `day_series` is.
+
     Raises:
         QueryError: the category has no such per-strike column.
     """
     shape = _shape(category)
     if value not in VALUE_COLUMNS[shape]:
         raise QueryError(f"{category} has no {value} by strike; it has {', '.join(VALUE_COLUMNS[shape]) or 'none'}.")
-    return db.query(
-        "SELECT bucket AS bucket_utc, ny(bucket) AS bucket_ny, nullif(spot, 0) / 100.0 AS spot,"
-        " list_transform(strikes, lambda x: x / 100.0) AS strikes,"
-        f" list_transform({value}, lambda x: {sql_in_units('x', value)}) AS"
-        f' "values" FROM base_{shape.value} WHERE ticker = $ticker AND category = $category AND session = $session'
-        " QUALIFY row_number() OVER (PARTITION BY bucket ORDER BY store_n DESC) = 1 ORDER BY bucket",
-        {"ticker": ticker, "category": category, "session": session},
-    )
+    return db.warehouse.heatmap(session, ticker, category, value)
 
 
 def month_aggregates(db: Database, first: date, last: date) -> pa.Table:
@@ -86,16 +81,20 @@ def month_aggregates(db: Database, first: date, last: date) -> pa.Table:
 
 
 def gap_report(db: Database) -> pa.Table:
-    """Return what is missing per session, hub and cause: rows stored, rows missing, the share, the longest interval."""
+    """Return gaps per session, hub, cause and cover: rows missing, covered, not polled; stored; the longest interval.
+
+    `share_missing`: of the hub's rows, those that are missing or were not polled for this cause.
+    """
+    sums = ", ".join(f"coalesce(sum(of_rows) FILTER (kind = '{kind}'), 0)::BIGINT AS {kind}" for kind in GapKind)
     return db.query(
-        "WITH missing AS (SELECT session, hub, why, sum(rows)::BIGINT AS missing, count(*) AS intervals,"
+        f"WITH found AS (SELECT session, hub, why, cover, {sums}, count(*) AS intervals,"
         " max(buckets) * 0.5::DOUBLE AS longest_min, min(from_ny) AS first_ny, max(to_ny) AS last_ny FROM gaps"
         " GROUP BY ALL),"
         " stored AS (SELECT session, hub, count(*) AS stored FROM rows GROUP BY ALL)"
-        " SELECT session, hub, why, coalesce(stored, 0) AS stored, missing, missing / (missing + coalesce(stored, 0))"
-        " AS share_missing, intervals, longest_min, first_ny, last_ny FROM missing LEFT JOIN stored USING (session,"
-        " hub)"
-        " ORDER BY session, hub, why"
+        " SELECT session, hub, why, cover, missing, covered, not_polled, coalesce(stored, 0) AS stored,"
+        " (missing + not_polled) / greatest(missing + not_polled + coalesce(stored, 0), 1) AS share_missing, intervals,"
+        " longest_min, first_ny, last_ny FROM found LEFT JOIN stored USING (session, hub)"
+        " ORDER BY session, hub, why, cover"
     )
 
 

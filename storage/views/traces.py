@@ -34,6 +34,14 @@ LINE = {
 LINE_BYTES_MAX = 16 << 20
 
 
+class _Evidence(msgspec.Struct):
+    """All features and the forces made of them, beside those that lanes read."""
+
+    features: list[float | None]
+    forces: list[dict[str, Any]]
+    alignment: float | None
+
+
 class _Reading(msgspec.Struct):
     """A reading as a trace has it; fields that a newer trace adds are passed over."""
 
@@ -48,6 +56,7 @@ class _Reading(msgspec.Struct):
     spot: int | None
     zero_gamma: int | None
     is_complete: bool
+    evidence: _Evidence | None = None
 
 
 class _Line(msgspec.Struct):
@@ -107,10 +116,11 @@ class TraceReadings:
 
 
 def _row(found: _Reading, run_n: int) -> dict[str, Any]:
+    seen = found.evidence or found
     return {
         "session": session_of(Utc(found.bucket_utc)), "ticker": found.ticker, "bucket_utc": found.bucket_utc,
-        "reading_n": found.reading_n, "spot": found.spot, "zero_gamma": found.zero_gamma, "alignment": found.alignment,
-        "is_complete": found.is_complete, "missing": found.missing, "forces": found.forces, "features": found.features,
+        "reading_n": found.reading_n, "spot": found.spot, "zero_gamma": found.zero_gamma, "alignment": seen.alignment,
+        "is_complete": found.is_complete, "missing": found.missing, "forces": seen.forces, "features": seen.features,
         "run_n": run_n,
     }  # fmt: skip
 

@@ -387,3 +387,12 @@ def test_frames_that_cannot_be_read_are_named_and_the_bucket_goes_on() -> None:
     (alarm,) = out.published(operator.Alarm)
     assert "bomb 1, corrupt 2" in alarm.text
     assert out.published(market.HubClosed)
+
+
+def test_why_rows_are_absent_is_told_to_people_in_the_ports_own_sentences() -> None:
+    probe = hub()
+    due(probe)
+    notes = tuple(f"{ticker}.csv: it is empty." for ticker in ("SPX", "SPY", "QQQ", "IWM"))
+    out = probe.feed(structs.replace(sealed(), notes=notes))
+    (alarm,) = [alarm for alarm in out.published(operator.Alarm) if alarm.key == "hub:classic:notes"]
+    assert alarm.text == "SPX.csv: it is empty. SPY.csv: it is empty. QQQ.csv: it is empty. And 1 more."

@@ -7,6 +7,7 @@ import itertools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from actors.kill import KillActor, KillState, Timer
 from actors.operator import KEPT, OperatorActor, OperatorState
@@ -339,6 +340,9 @@ def desk() -> Probe[OperatorState]:
     return probe
 
 
+REST = {name: value for name, value in EDGE.items() if name != "by"}
+
+
 def words(sent: Outbox) -> list[tuple[str, str, str]]:
     tells = [of_class(Tell, effect) for effect in sent.effects]
     return [(e.to, type(e.message).__name__, getattr(e.message, "outcome", "")) for e in tells]
@@ -376,6 +380,63 @@ def test_a_repeated_command_is_carried_out_once_and_gets_the_old_answer() -> Non
     assert probe.feed(again, NOW + 60 * SECOND).effects == [Tell("edge:web", DONE)]
     assert probe.feed(DONE).effects == []
     assert probe.state == before
+
+
+RESUME = operator.Resume(level=RUNNING, expected_epoch=4, **EDGE)
+PROMOTE = operator.Promote(source="gexwatch", kind="GAMMA_FLIP", version=1, **EDGE)
+
+
+@pytest.mark.parametrize(
+    ("first", "other"),
+    [
+        (operator.Kill(level=NO_ENTRIES, **EDGE), RESUME),
+        (operator.Flatten(**EDGE), PROMOTE),
+        (RESUME, replace(RESUME, expected_epoch=5)),
+        (RESUME, replace(RESUME, reason="another day")),
+        (RESUME, replace(RESUME, by="bob")),
+        (PROMOTE, replace(PROMOTE, version=2)),
+        (PROMOTE, operator.Demote(source="gexwatch", kind="GAMMA_FLIP", version=1, **EDGE)),
+    ],
+)
+@pytest.mark.parametrize("is_answered", [False, True])
+def test_an_id_that_names_another_command_is_refused_and_the_record_of_that_one_stands(
+    first: operator.OperatorCommand, other: operator.OperatorCommand, is_answered: bool
+) -> None:
+    probe = desk()
+    run(probe, first, *([DONE] if is_answered else []))
+    before = probe.state
+    sent = probe.feed(replace(other, reply_to="edge:web"))
+    assert words(sent) == [("edge:web", "CommandDenied", "")]
+    assert [denied.code for denied in sent.told(operator.CommandDenied)] == ["id_reused"]
+    assert probe.state == before
+
+
+@pytest.mark.parametrize("first", [RESUME, operator.Kill(level=NO_ENTRIES, **EDGE), operator.Flatten(**EDGE)])
+@pytest.mark.parametrize("is_answered", [False, True])
+@pytest.mark.parametrize(
+    ("raising", "level"), [(operator.Kill(level=FLAT, **EDGE), FLAT), (operator.Flatten(by="bob", **REST), FLAT)]
+)
+def test_a_raise_is_carried_out_whatever_its_id_names_already(
+    first: operator.OperatorCommand, is_answered: bool, raising: operator.OperatorCommand, level: KillLevel
+) -> None:
+    probe = desk()
+    run(probe, first, *([DONE] if is_answered else []))
+    sent = probe.feed(replace(raising, reply_to="edge:web"))
+    assert [(told.level, told.command_id) for told in sent.told(risk.RaiseKill, "kill")] == [(level, "c1+")]
+    assert [row.command_id for row in sent.told(operator.RecordCommand)] == ["c1+"]
+    answer = replace(DONE, command_id="c1+")
+    assert probe.feed(answer).told(operator.CommandDone, "edge:web") == [answer]
+    assert probe.feed(replace(raising, reply_to="edge:web")).effects == [Tell("edge:web", answer)]
+
+
+def test_a_raise_that_a_resume_undid_is_carried_out_again_under_the_same_id() -> None:
+    probe, kill = desk(), operator.Kill(level=FLAT, **EDGE)
+    run(probe, kill, DONE)
+    resume = replace(RESUME, command_id="c2")
+    assert probe.feed(resume).told(risk.LowerKill)
+    assert not probe.feed(kill).told(risk.RaiseKill)  # not undone yet
+    probe.feed(replace(DONE, command_id="c2"))
+    assert [told.command_id for told in probe.feed(kill).told(risk.RaiseKill, "kill")] == ["c1+"]
 
 
 def test_a_raise_is_never_too_late() -> None:

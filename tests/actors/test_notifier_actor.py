@@ -9,12 +9,14 @@ import msgspec
 import pytest
 
 from actors.notifier import Inbox, NotifierActor, NotifierState
+from config.settings import load_settings
 from domain.alarm import Severity
 from domain.instants import SECOND
 from domain.instruments import Contract, Right, Side
 from domain.orders.intent import OrderLeg, PositionRef
 from domain.position.cycle import NO_FILL, EndReason, ExitReason
 from domain.position.day import DayMark
+from domain.risk.day import DaySummary
 from domain.risk.gates.types import Finding, Outcome, Verdict
 from domain.risk.kill import KillLevel
 from domain.risk.reject import RejectCode
@@ -95,7 +97,7 @@ LINES = [
         entries.EntryHandedOver(key=KEY, intent_id="i", leg=LEG), "entry", INFO,
         "Approved: BUY 1 SPXW 5890P @ 18.80 (GAMMA_FLIP SPX 09:46:00, ZH-paper-MPX7D2ATKOCD-e)",
     ),
-    (denied(95, 86), "reject", INFO, "Refused: GAMMA_FLIP SPX 09:46:00: quote_drift (95 against 86 ticks)"),
+    (denied(95, 86), "reject", INFO, "Refused: GAMMA_FLIP SPX 09:46:00: quote_drift (0.95 USD against 0.86 USD)"),
     (denied(2, 1, ""), "reject", INFO, "Refused: GAMMA_FLIP SPX 09:46:00: quote_drift (2 against 1)"),
     (denied(None, None), "reject", INFO, "Refused: GAMMA_FLIP SPX 09:46:00: quote_drift"),
     (
@@ -121,8 +123,12 @@ LINES = [
         broker.AccountUnreadable(session_epoch=1, why="values come in EUR only; USD is wanted", read_utc=OPEN),
         "alarm", WARNING, "[account] values come in EUR only; USD is wanted",
     ),
-    (closed(ExitReason.NO_PROGRESS), "exit", INFO, "Closed 1 SPXW 5890P (no_progress): -232.90 net"),
-    (closed(None, EndReason.EXPIRED), "exit", INFO, "Closed 1 SPXW 5890P (expired): -232.90 net"),
+    (closed(ExitReason.NO_PROGRESS), "exit", INFO, "Closed 1 SPXW 5890P (no progress): -232.90 USD net"),
+    (
+        msgspec.structs.replace(closed(ExitReason.NO_PROGRESS), took_part=True), "exit", INFO,
+        "Closed 1 SPXW 5890P (take profit, then no progress): -232.90 USD net",
+    ),
+    (closed(None, EndReason.EXPIRED), "exit", INFO, "Closed 1 SPXW 5890P (expired): -232.90 USD net"),
     (
         positions.PositionDisputed(position_id="p", con_id=7, ledger_qty=1, broker_qty=0, why="1 against 0"), "alarm",
         HIGH, "Check the position in contract 7 at the broker: 1 against 0",
@@ -141,6 +147,14 @@ LINES = [
     (
         holdings(DayMark.VERIFY, is_known=False), "day", HIGH,
         "Whether the broker holds nothing 10 min before the close is not known: it cannot be read",
+    ),
+    (
+        risk.DaySettled(session=SESSION, summary=DaySummary(3, 1, 2, -12_345, 780, 20_000), at_utc=CLOSE), "day", INFO,
+        "Day 2026-11-20: -123.45 USD net of 7.80 USD fees, 3 trades (1 won, 2 lost), largest fall 200.00 USD",
+    ),
+    (
+        risk.DaySettled(session=SESSION, summary=DaySummary(0, 0, 0, 0, 0, 0), at_utc=CLOSE), "day", INFO,
+        "Day 2026-11-20: no trades",
     ),
     (market.HubUp(hub="classic", feed_epoch=1, recovered=False), "feed", INFO, "Hub classic connected"),
     (market.HubUp(hub="classic", feed_epoch=1, recovered=True), "feed", INFO, "Hub classic connected (recovered)"),
@@ -207,3 +221,42 @@ def test_alarms_of_two_keys_do_not_hide_each_other() -> None:
     probe = notifier()
     assert probe.feed(alarm()).told(operator.Announce)
     assert probe.feed(alarm(key="gateway")).told(operator.Announce)
+
+
+def up(hub: str = "classic", key_n: int = 0, *, recovered: bool = False) -> market.HubUp:
+    return market.HubUp(hub=hub, feed_epoch=1, recovered=recovered, key_n=key_n)
+
+
+def test_a_hub_that_a_new_address_only_moved_is_not_announced() -> None:
+    probe = notifier()
+    hubs = ("classic", "state_gex", "orderflow")
+    for hub in hubs:
+        probe.feed(up(hub))
+    probe.feed(down("classic"))
+    lines = [line.text for hub in hubs for line in probe.feed(up(hub)).told(operator.Announce)]
+    assert lines == ["Hub classic connected"]
+    assert probe.feed(up("classic", key_n=1)).told(operator.Announce), "the session with another key is another"
+    assert [line.text for line in probe.feed(up("orderflow", recovered=True)).told(operator.Announce)] == [
+        "Hub orderflow connected (recovered)"
+    ]
+
+
+@pytest.mark.parametrize(("trading_mode", "is_noted"), [("live", True), ("paper", False)])
+def test_an_entry_that_puts_off_a_loss_of_live_money_is_noted_and_not_refused(
+    trading_mode: str, is_noted: bool
+) -> None:
+    settings = load_settings(overrides={"trading_mode": trading_mode})
+    probe = Probe(NotifierActor("notifier", settings), OPEN)
+    probe.start()
+    contract = Contract(8, "QQQ", "QQQ", SESSION, 51_700, Right.PUT)
+    lost = msgspec.structs.replace(
+        closed(ExitReason.PREMIUM_STOP), ref=msgspec.structs.replace(REF, contract=contract)
+    )  # fmt: skip
+    probe.feed(lost, clock(10))
+    leg = msgspec.structs.replace(LEG, contract=contract)
+    told = probe.feed(entries.EntryHandedOver(key=KEY, intent_id="i", leg=leg), clock(11)).told(operator.Announce)
+    assert [line.text.startswith("Wash sale: this purchase puts off a loss of up to 232.90 USD") for line in told] == (
+        [False, True] if is_noted else [False]
+    )
+    other = msgspec.structs.replace(leg, contract=PUT)
+    assert len(probe.feed(entries.EntryHandedOver(key=KEY, intent_id="i", leg=other)).told(operator.Announce)) == 1

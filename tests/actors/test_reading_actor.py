@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.reading import ReadingActor, ReadingState, Timer
+from domain.features.frames import columns, session_columns
 from domain.instants import BUCKET_NS, SECOND
+from domain.session import calendar
 from domain.signals.features import Snapshot
+from domain.signals.predicates import seen_in
 from domain.signals.registry import INDEX
 from messages import market, signals
 from messages.base import Message
@@ -190,6 +195,33 @@ def test_a_reading_that_restarts_goes_on_as_if_it_had_never_ended() -> None:
     after = [c for n in range(60, 70) for c in computed(hear(probe, whole(n)))]
     assert after == whole_day[65:]
     assert after[-1].features[INDEX["price_realised_vol_30m"]] is not None
+
+
+def test_the_evidence_of_a_reading_is_that_of_its_session_in_columns() -> None:
+    probe = reading()
+    found = [c for n in range(45) for c in computed(hear(probe, whole(n) if n not in (20, 21) else []))]
+    day = calendar.day(SESSION)
+    assert day is not None
+    snapshots = [c.snapshot for c in found if c.snapshot is not None]
+    seen = seen_in(columns([session_columns(snapshots, day)], [day]))
+    for c in found:
+        at = (c.bucket_utc - day.open_utc) // BUCKET_NS
+        wanted = [None if np.isnan(value) else value for value in seen.features[:, 0, at].tolist()]
+        assert c.evidence is not None
+        assert [*c.evidence.features] == wanted
+    assert found[-1].evidence is not None
+    assert found[-1].evidence.features[INDEX["chg_net_5m"]] is not None
+    assert found[20].evidence is not None
+    assert found[20].evidence.features[INDEX["chg_net_1m"]] is None  # nothing was told of the two buckets before
+
+
+def test_what_lanes_read_is_a_part_of_the_evidence() -> None:
+    newest = in_order(70)[-1]
+    assert newest.evidence is not None
+    told = [(f, e) for f, e in zip(newest.features, newest.evidence.features, strict=True) if f is not None]
+    assert len(told) > 5
+    assert all(e == pytest.approx(f, rel=1e-11) for f, e in told)
+    assert [force.name for force in newest.evidence.forces] == [force.name for force in newest.forces]
 
 
 def test_a_restored_window_is_void_in_the_next_session() -> None:

@@ -57,11 +57,19 @@ def test_a_bucket_is_due_a_grace_after_its_end_and_to_be_closed_after_that() -> 
     assert due.close_by_utc == OPEN + BUCKET_NS + 2 * GRACE
 
 
-def test_a_start_in_mid_day_tells_only_the_buckets_that_were_not_due_yet() -> None:
-    due = buckets(ran(clock(12, 0, 1), clock(17, 0)))  # the bucket before 12:00:00 is due at 12:00:02
-    assert due[0].bucket_utc == clock(11, 59, 30)
-    assert len(due) == 480 + 1
-    assert buckets(ran(clock(12, 0, 3), clock(17, 0)))[0].bucket_utc == clock(12, 0)
+@pytest.mark.parametrize("second", [0, 1, 3, 29])
+def test_a_start_in_mid_session_counts_from_the_bucket_in_progress(second: int) -> None:
+    due = buckets(ran(clock(12, 0, second), clock(17, 0)))  # the bucket before is due at 12:00:02, and is nobody's
+    assert due[0].bucket_utc == clock(12, 0)
+    assert len(due) == 480
+
+
+def test_a_restarted_actor_tells_what_was_not_due_when_it_crashed() -> None:
+    for second, first in ((1, clock(11, 59, 30)), (3, clock(12, 0))):
+        probe = Probe(SessionActor("session", SETTINGS), clock(12, 0, second))
+        probe.start(incarnation=2)
+        probe.advance(clock(12, 1))
+        assert buckets(probe.sent)[0].bucket_utc == first
 
 
 def test_buckets_told_before_and_after_a_restart_make_each_exactly_once() -> None:
@@ -105,7 +113,7 @@ def test_the_next_day_opens_by_itself_over_a_weekend() -> None:
     assert [phase for _, phase in phases(out)] == [
         Phase.FLATTEN, Phase.CLOSED, Phase.CLOSED_DAY, Phase.CLOSED_DAY, Phase.PRE, Phase.OPEN, Phase.ENTRY,
     ]  # fmt: skip
-    assert buckets(out)[21].bucket_utc == monday  # after the 21 left of Friday
+    assert buckets(out)[20].bucket_utc == monday  # after the 20 left of Friday
 
 
 def test_a_day_without_trading_has_no_buckets() -> None:
@@ -119,7 +127,7 @@ def test_buckets_that_piled_up_behind_a_late_timer_are_all_told() -> None:
     probe = begun(clock(10, 0))
     late = clock(10, 10, 2)
     due = buckets(probe.feed(lifecycle.TimerFired(kind=Timer.BUCKET, subject="", due_utc=late), late))
-    assert [b.bucket_utc for b in due] == list(range(clock(9, 59, 30), clock(10, 10), BUCKET_NS))
+    assert [b.bucket_utc for b in due] == list(range(clock(10, 0), clock(10, 10), BUCKET_NS))
     assert all(b.close_by_utc > late for b in due)
 
 

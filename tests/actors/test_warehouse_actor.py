@@ -6,7 +6,7 @@ from collections import deque
 from datetime import date
 from typing import Any
 
-from actors.warehouse import Timer, WarehouseActor
+from actors.warehouse import LAST_ROWS_NS, Timer, WarehouseActor
 from domain.instants import MINUTE, SECOND
 from domain.risk.kill import KillLevel
 from domain.session.phases import Phase
@@ -33,6 +33,7 @@ class FakeWarehouse:
         self.has_work = True
         self.found: tuple[str, ...] = ()
         self.seals: list[date | None] = []
+        self.ended: list[date] = []
         self.shows_n = 0
         self.looks: deque[str | None] = deque()
 
@@ -55,6 +56,10 @@ class FakeWarehouse:
 
     def disk_fault(self) -> str | None:
         return self.fault
+
+    def end_day(self, session: date) -> None:
+        assert not self.taken, "after what is in hand"
+        self.ended.append(session)
 
     def flush(self) -> tuple[Any, ...]:
         taken, self.taken = self.taken, []
@@ -141,13 +146,17 @@ def test_a_closed_day_is_sealed_whole_after_a_seal_under_way() -> None:
     store = FakeWarehouse()
     actor = WarehouseActor("warehouse", store)
     whole = SetTimer(Timer.SEAL_WHOLE, "", Utc(SECOND))
-    for phase, effects in ((Phase.LATE, []), (Phase.CLOSED, [whole])):
+    after_the_last_rows = SetTimer(Timer.SEAL_WHOLE, "", LAST_ROWS_NS)
+    for phase, effects in ((Phase.LATE, []), (Phase.CLOSED, [after_the_last_rows])):
         changed = session.PhaseChanged(phase=phase, session=make.DAY, open_utc=Utc(0), close_utc=Utc(1), at_utc=Utc(2))
         assert handle(actor, changed).effects == effects
     store.looks.extend([None])
     assert handle(actor, fired(Timer.SEAL_WHOLE)).effects == [whole]
-    assert handle(actor, fired(Timer.SEAL_WHOLE)).effects == [SetTimer(Timer.POLL_SEAL, "", Utc(SECOND))]
-    assert store.seals == [make.DAY]
+    handle(actor, make.bucket(1))
+    out = handle(actor, fired(Timer.SEAL_WHOLE))
+    assert len(out.published(market.BucketStored)) == 1, "what is in hand comes first"
+    assert out.effects[-1] == SetTimer(Timer.POLL_SEAL, "", Utc(SECOND))
+    assert store.seals == store.ended == [make.DAY]
 
 
 def test_a_disk_that_fills_up_halts_entries_once_until_there_is_room_again() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import chain, exit_path, ingest, lateness, order_path, reconcile, stepped, wire
+from benchmarks import chain, exit_path, features, ingest, lateness, order_path, reconcile, stepped, wire
 from benchmarks.feed_load import FeedLoad
 from benchmarks.figures import Report
 from benchmarks.hops import hop_floor_ns
@@ -69,6 +69,17 @@ def test_a_closing_bucket_sends_an_order_whose_segments_add_up(rig: Rig, scenari
     assert way.commits > 0
     assert way.trace_sync > 0
     assert all(segment >= 0 for segment in way.segments)
+
+
+def test_a_trial_whose_order_was_never_placed_counts_as_lost(rig: Rig) -> None:
+    measured = order_path.Measured(trials=[order_path.Trial("one", "SPX", 1, 0, 0)])
+    assert order_path._paths(rig, rig.trace.path, measured)["one"] == []
+    assert measured.lost == {"one": ["one SPX: the order that arrived was another bucket's"]}
+
+
+def test_no_other_kind_of_alert_trades_before_the_flip_that_is_timed(rig: Rig) -> None:
+    lanes = [cell.state for name, cell in rig.runtime.cells.items() if name.startswith("lane:")]
+    assert {kind for lane in lanes for kind in lane.promoted} == {"GAMMA_FLIP-1"}
 
 
 @pytest.fixture(scope="module")
@@ -139,3 +150,13 @@ def test_hops_and_memory_are_read() -> None:
 def test_chain_gamma_and_history_import_are_both_timed() -> None:
     report = chain.run(0.01)
     assert [aim.what.split()[0] for aim in report.aims] == ["gamma", "history"]
+
+
+def test_a_reading_and_a_session_of_features_are_timed() -> None:
+    report = Report("x", "x", "x")
+    features._measure_live(report, 2)
+    assert [row[0] for row in report.sections[0][2]] == ["one reading", "8 together"]
+    _, cpu_s, memory_mb, alerts_n = features._one_session(0)
+    assert cpu_s > 0.0
+    assert memory_mb > 0.0
+    assert alerts_n > 0

@@ -12,6 +12,7 @@ from commands import doctor
 from commands.cli import main
 from commands.folder import DataFolder
 from config.settings import SettingsError, load_settings, overlaid
+from gateways.gexbot.negotiate import negotiate
 
 
 @pytest.mark.parametrize(
@@ -68,5 +69,6 @@ def test_rules_of_a_kind_without_an_evaluator_are_refused_with_what_to_do(tmp_pa
 
 @pytest.mark.parametrize("url", ["http://host:99999/v2", "http://host:x/", "http://[::1/", "nonsense", "ftp://host/"])
 def test_a_feed_address_that_is_none_is_a_finding(url: str) -> None:
-    found = doctor._feed(url)
-    assert (found.is_ok, url in found.seen, found.remedy) == (False, True, "Correct feed.negotiate_url.")
+    found = doctor._of_vendor(load_settings(profile="real"), "KEY", negotiate(url, "k", ()))
+    assert (found.is_fault, "feed.negotiate_url is no http" in found.seen) == (True, True)
+    assert "feed.negotiate_url" in found.remedy

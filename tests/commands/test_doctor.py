@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import socket
 import sqlite3
+import threading
+from collections.abc import Iterator
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +17,12 @@ import pytest
 
 from commands import doctor
 from commands.cli import main
-from commands.doctor import Finding
+from commands.doctor import _of_vendor
+from commands.findings import Finding
 from commands.folder import DataFolder
 from config.settings import load_settings
 from domain.units import Utc
+from gateways.gexbot.negotiate import Addresses, Refusal
 from storage.shared_ledger import start_run
 
 NOW = Utc(1_795_000_000_000_000_000)
@@ -24,7 +30,7 @@ NOW = Utc(1_795_000_000_000_000_000)
 
 @pytest.fixture(autouse=True)
 def _no_settings_of_this_shell(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("ZEROHOUR_")]:
+    for name in [name for name in os.environ if name.startswith("ZEROHOUR_") and name != "ZEROHOUR_ENV_FILE"]:
         monkeypatch.delenv(name)
 
 
@@ -245,3 +251,79 @@ def test_a_live_desk_without_a_resting_stop_is_warned_of() -> None:
 
     assert [finding.is_fault for finding in found(is_on=False)] == [False]
     assert found(is_on=None) == found(is_on=True) == []
+
+
+def test_a_dashboard_port_that_is_taken_is_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, found = findings(tmp_path / "d", capsys, config=f"web: {{port: {port}}}")
+    assert code == 0
+    ((check, seen, remedy),) = bad(found, is_warning=True)
+    assert (check, f"127.0.0.1:{port} cannot be taken" in seen, "set web.port" in remedy) == ("dashboard", True, True)
+
+
+REAL = load_settings(profile="real")
+
+
+@pytest.mark.parametrize(
+    ("told", "seen", "remedy"),
+    [
+        (Refusal("host refused to negotiate with 401: bad key", is_final=True), "401: bad key", "Check the key in K"),
+        (Refusal("host could not be reached", is_final=False), "could not be reached", "Check the network"),
+        ({"classic": "wss://x"}, "is given no", "Subscribe to these"),
+        (Addresses({"classic": "wss://x"}), "is given no", "Subscribe to these"),
+    ],
+)
+def test_a_vendor_that_gives_less_than_is_wanted_is_a_fault(told: Any, seen: str, remedy: str) -> None:
+    found = _of_vendor(REAL, "K", told)
+    assert (found.is_fault, seen in found.seen, remedy in found.remedy) == (True, True, True)
+
+
+def test_a_vendor_that_gives_every_hub_is_no_fault() -> None:
+    assert _of_vendor(REAL, "K", dict.fromkeys(REAL.feed.by_hub, "wss://x")).is_ok
+
+
+class _Refusing(BaseHTTPRequestHandler):
+    """A vendor that knows no key."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(401)
+        self.end_headers()
+        self.wfile.write(b'{"error": "unknown key"}')
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def vendor() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Refusing) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/v2/negotiate"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_real_desk_with_a_bad_key_and_no_gateway_names_both_and_keeps_the_key_to_itself(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, vendor: str
+) -> None:
+    monkeypatch.setattr("gateways.ib.checkup.OTHER_PORTS", ())
+    key = tmp_path / "key"
+    key.write_text("not-a-real-key\n", encoding="utf-8")
+    monkeypatch.setenv(f"{REAL.feed.keys[0]}_FILE", str(key))
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        port = held.getsockname()[1]
+        config = (
+            f"profile: real\nfeed: {{negotiate_url: '{vendor}', keys: [{REAL.feed.keys[0]}]}}\n"
+            f"broker: {{paper_port: {port}, gateways: [{{host: 127.0.0.1, port: {port}}}]}}\nweb: {{is_on: false}}"
+        )
+        code, found = findings(tmp_path / "d", capsys, config=config)
+    told = {check: seen for check, seen, _ in bad(found)}
+    assert code == 1
+    assert set(told) == {"IB Gateway", "vendor feed"}
+    assert "cannot be reached" in told["IB Gateway"]
+    assert "401: unknown key" in told["vendor feed"]
+    assert "not-a-real-key" not in str(found)

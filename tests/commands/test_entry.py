@@ -58,7 +58,7 @@ def test_help_and_a_wrong_call_load_nothing_heavy(arguments: tuple[str, ...]) ->
 def test_without_the_libraries_every_command_says_how_to_get_them_in_one_sentence(command: str) -> None:
     needed = {"why": ["ZH-paper-A-e"], "why-not": ["A"], "sim": ["gateway"], "kill": ["1", "--reason", "r"]}
     needed |= {"sql": ["SELECT 1"], "export": ["gaps"], "chain": ["SPX"], "gamma": ["chain.csv"]}
-    needed |= {"restore": ["--from", "copies"]}
+    needed |= {"restore": ["--from", "copies"], "tax": ["2026"], "completion": ["bash"], "ask": ["status"]}
     needed |= {name: ["gexwatch", "A-1", "--reason", "r"] for name in ("promote", "demote")}
     more = needed.get(command, ["--reason", "r"] if command in ("resume", "flatten") else [])
     parser().parse_args([command, *more])  # the call itself is right

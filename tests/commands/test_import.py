@@ -163,6 +163,31 @@ def test_an_end_of_day_zip_is_one_import_of_all_its_categories(tmp_path: Path, c
     assert ivs == [{"call_iv": 0.153, "put_iv": 0.161, "exposure": -12.5}]
 
 
+def test_a_history_file_whose_name_says_another_day_than_its_content_is_not_imported(
+    tmp_path: Path, capsys: Said
+) -> None:
+    file = write(tmp_path / NAME.replace("01-06", "01-07"), day())
+    found = told(tmp_path, capsys, file)[0]
+    assert found["error"].startswith("its name says 2026-01-07, its content is of 2026-01-06")
+    assert found["stored"] == 0
+    assert not manifest.sessions_in(tmp_path / "data" / "warehouse")
+    by_hand = write(tmp_path / "20260107.json", day())
+    assert "its name says" in told(tmp_path, capsys, by_hand, "--ticker", "SPX", "--category", "classic_gex_zero")[0][
+        "error"
+    ]  # fmt: skip
+    assert told(tmp_path, capsys, file.rename(tmp_path / NAME))[0]["stored"] == 4
+
+
+def test_a_member_of_another_day_than_its_name_says_is_left_out_and_named(tmp_path: Path, capsys: Said) -> None:
+    file = tmp_path / "eod_SPX.zip"
+    with zipfile.ZipFile(file, "w") as packed:
+        for day_told, category in (("2026-01-06", "gex_full"), ("2026-01-05", "gex_zero")):
+            packed.writestr(f"SPX/classic/{category}/{day_told}_SPX_classic_{category}.json", json.dumps(day()))
+    found = told(tmp_path, capsys, file)[0]
+    assert (found["stored"], found["refused"]) == (4, {"member of another day than its name says": 1})
+    assert "2026-01-05_SPX_classic_gex_zero.json: its name says 2026-01-05" in found["notes"][0]
+
+
 @pytest.mark.parametrize(
     ("content", "why"),
     [
@@ -211,6 +236,29 @@ def test_a_chain_is_kept_with_its_day(tmp_path: Path, capsys: Said) -> None:
         " WHERE strike = 4700 AND \"right\" = 'C' ORDER BY expiry DESC LIMIT 1",
     )
     assert [(str(row["expiry"]), row["strike"], row["open_interest"]) for row in found] == [("2022-01-21", 4700.0, 900)]
+
+
+def test_delta_and_gamma_of_a_chain_are_the_files_or_computed(tmp_path: Path, capsys: Said) -> None:
+    told_file, bare = tmp_path / "told.csv", tmp_path / "bare_2022-01-08.csv"
+    told_file.write_text(small_csv(), "utf-8")
+    assert told(tmp_path, capsys, told_file)[0]["stored"] == 48
+    of_file = "SELECT delta, gamma FROM chains WHERE strike = 4700 AND \"right\" = 'C' ORDER BY expiry"
+    # the file says 0.5 and 0.01 of every contract
+    assert rows(tmp_path, of_file) == [{"delta": 0.5, "gamma": 0.01}] * 3
+    bare.write_text(small_csv().replace(",Delta,Gamma", ",x,y"), "utf-8")
+    other = tmp_path / "other"
+    found = told(other, capsys, bare)[0]
+    assert found["stored"] == 48
+    assert found["notes"] == [
+        "bare_2022-01-08.csv: its name says 2022-01-08, its content is of 2022-01-07; the content counts"
+    ]
+    computed = rows(
+        other, 'SELECT expiry, "right", delta, gamma FROM chains WHERE strike = 4700 ORDER BY expiry, "right"'
+    )
+    assert [row["delta"] for row in computed[:2]] == [None, None], "of what had expired nothing is computed"
+    assert all(0.0 < row["delta"] < 0.5 for row in computed[2:] if row["right"] == "C")
+    assert all(-1.0 < row["delta"] < -0.5 for row in computed[2:] if row["right"] == "P")
+    assert all(row["gamma"] > 0.0 for row in computed[2:])
 
 
 def test_minute_bars_are_checked_and_their_holes_named(tmp_path: Path, capsys: Said) -> None:

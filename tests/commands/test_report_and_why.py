@@ -12,6 +12,7 @@ from commands.cli import main
 from commands.folder import Control, DataFolder, write_private
 from domain.instruments import Side
 from domain.orders.references import parse_order_ref
+from domain.position.cycle import ExitReason
 from messages.base import SCHEMA
 from storage.desk_ledger import DeskLedger
 from storage.shared_ledger import start_run
@@ -59,11 +60,59 @@ def report(folder: DataFolder, capsys: pytest.CaptureFixture[str]) -> str:
 def test_a_report_names_what_why_can_be_asked_for(folder: DataFolder, capsys: pytest.CaptureFixture[str]) -> None:
     said = " ".join(report(folder, capsys).split())
     assert ask.ref(1) in said
-    assert f"{ask.alert_id(2)} stale_quote 4000 against 3000 ms" in said
+    assert f"{ask.alert_id(2)} stale_quote 4 s against 3 s" in said
 
 
 def test_a_report_says_what_became_of_approved_attempts(folder: DataFolder, capsys: pytest.CaptureFixture[str]) -> None:
     assert "3 approved (1 filled, 1 working, 1 without a fill), 1 refused" in report(folder, capsys)
+
+
+def test_a_report_of_a_day_with_an_open_position_says_so_with_its_price(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = DataFolder(tmp_path)
+    made.make()
+    start_run(made.ledgers, ("paper",), ask.T0)
+    desk = DeskLedger(made.ledgers, "paper", run_n=1)
+    desk.open()
+    for message in (ask.reserve(1), ask.execution(1, price_ticks=505), ask.position(1)):
+        desk.apply(message, ask.T0)
+    trace(made)
+    said = " ".join(report(made, capsys).split())
+    assert "No trades" not in said
+    assert "No trade has been closed; 1 open: 2 SPXW 6005C (see Open)." in said
+    assert f"2 SPXW 6005C at 5.05 (gexwatch, {ask.ref(1)}); nothing at the broker protects it" in said
+    write_private(made.control, Control(port=1, token="t", pid=os.getpid(), began=psutil.Process().create_time()))
+    assert "the running supervisor watches its exits" in " ".join(report(made, capsys).split())
+
+
+def test_a_trade_in_two_parts_shows_both_reasons_and_the_rates_their_number(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = DataFolder(tmp_path)
+    made.make()
+    start_run(made.ledgers, ("paper",), ask.T0)
+    desk = DeskLedger(made.ledgers, "paper", run_n=1)
+    desk.open()
+    for message in (
+        ask.reserve(1),
+        ask.execution(1, price_ticks=505),
+        ask.position(1),
+        ask.exit_intent(1, reason=ExitReason.TAKE_PROFIT, qty=1),
+        ask.execution(1, exec_id="x.1", order_ref=ask.ref(1, "x1"), side=Side.SELL, qty=1, price_ticks=700),
+        ask.exit_intent(1, 2, reason=ExitReason.NO_PROGRESS, qty=1),
+        ask.execution(1, exec_id="x.2", order_ref=ask.ref(1, "x2"), side=Side.SELL, qty=1, price_ticks=500),
+        ask.closed(1, 18_740, reason=ExitReason.NO_PROGRESS),
+    ):
+        desk.apply(message, ask.T0)
+    trace(made)
+    text = report(made, capsys)
+    assert max(len(line) for line in text.splitlines() if str(tmp_path) not in line) <= 80
+    said = " ".join(text.split())
+    assert "+187.40 USD take profit, then no progress" in said
+    assert f"gexwatch, {ask.alert_id(1)}, {ask.ref(1)}" in said
+    assert "won 1 of 1 (100%, n = 1)" in said
+    assert "entries 0.05 USD above the mid (n = 2 contracts)" in said
 
 
 def test_a_report_names_the_traces(folder: DataFolder, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""A process whose latch is set admits no entry whatever the kill level says, so it is not resumed but restarted."""
+"""A resume over the control line: refused while the process latch stands, and without the epoch that was seen."""
 
 from __future__ import annotations
 
@@ -18,3 +18,9 @@ def test_a_resume_while_the_latch_stands_is_refused_with_the_reason_and_the_reme
     assert answer["denied"] == "latched"
     assert "kill crashed" in answer["detail"]
     assert "start it again" in answer["detail"]
+
+
+def test_a_resume_that_does_not_name_the_epoch_that_was_seen_is_refused() -> None:
+    answer = live.answer(stepped(toy_tree(log=[])), threading.Event(), RESUME)
+    assert answer["denied"] == "epoch_missing"
+    assert "expected_epoch" in answer["detail"]

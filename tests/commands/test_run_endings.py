@@ -160,7 +160,7 @@ def test_a_run_over_two_dates_is_reported_and_explained_whole(desk: Desk, capsys
         assert f"Traces: {name} in {desk.folder.traces / session.isoformat()}" in said.out
         assert main(["--data", str(desk.folder.root), "why", ask.ref(ref)]) == 0
         said = capsys.readouterr()
-        assert said.out.splitlines()[0] == f"{ask.ref(ref)} in {name}"
+        assert said.out.splitlines()[0] == f"{ask.ref(ref)} in {name}, New York's clock"
         assert len(said.out.splitlines()) == 3
     assert os.stat(seal(last)).st_size > 0
     assert main(["--data", str(desk.folder.root), "why", ask.ref(2)]) == 0

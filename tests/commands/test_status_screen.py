@@ -72,6 +72,14 @@ def test_each_hub_has_its_rate_its_last_frame_and_its_lag() -> None:
         "hubs": [
             {"hub": "classic", "frames": 9, "rate_per_s": 12.34, "last_utc": now - 400_000_000, "lag_ms": 35},
             {"hub": "orderflow", "frames": 0, "rate_per_s": 0.0, "last_utc": None, "lag_ms": None},
+            {
+                "hub": "provider",
+                "frames": 9,
+                "rate_per_s": 1.0,
+                "last_utc": now,
+                "lag_ms": 3,
+                "conflated": [["SPY", 5], ["VIX", 7]],
+            },
         ]
     }
     console = Console(width=80, file=io.StringIO(), color_system=None)
@@ -79,3 +87,4 @@ def test_each_hub_has_its_rate_its_last_frame_and_its_lag() -> None:
         console.print(screen(seen, 80))
     assert "hub classic: 12.3 frames/s, last 0.4 s ago, lag 35 ms" in shown.get()
     assert "hub orderflow: nothing yet" in shown.get()
+    assert "hub provider: 1.0 frames/s, last 0.0 s ago, lag 3 ms, 12 conflated" in shown.get()

@@ -9,6 +9,8 @@ import pytest
 from commands.cli import main
 from commands.folder import DataFolder
 from commands.held import desks_of, owned
+from commands.run import held_from_before
+from config.settings import load_settings
 from domain.instants import SECOND
 from domain.instruments import Side
 from domain.orders.table import OrderStatus
@@ -48,7 +50,7 @@ def test_a_killed_day_with_a_position_says_what_is_open_and_that_nothing_guards_
     folder = folder_of(tmp_path, ask.reserve(1), ask.execution(1), ask.position(1))
     code, said = report(folder, capsys)
     assert code == 1
-    assert f"2 SPXW 6005C (gexwatch, {ask.ref(1)}); nothing at the broker protects it" in said
+    assert f"2 SPXW 6005C at 5.00 (gexwatch, {ask.ref(1)}); nothing at the broker protects it" in said
     assert "no supervisor runs: positions are open (see Open)" in said
     assert "is running" not in said
     assert "nothing is held" not in said
@@ -67,7 +69,7 @@ def test_a_resting_stop_and_a_working_exit_are_named(tmp_path: Path, capsys: pyt
     assert f"a stop for 2 rests at the broker ({ask.ref(1, 'x1')})" in said
     assert f"an exit for 2 works at the broker ({ask.ref(2, 'x1')}, premium_stop)" in said
     assert f"({ask.ref(3)}); nothing at the broker protects it" not in said
-    assert "6015C (gexwatch, " in said
+    assert "6015C at 5.00 (gexwatch, " in said
     assert said.count("nothing at the broker protects it") == 1
 
 
@@ -138,3 +140,21 @@ def test_a_report_fits_a_terminal_of_80_columns(tmp_path: Path, capsys: pytest.C
     said = capsys.readouterr().out
     assert "NOT" not in said
     assert [line for line in said.splitlines() if len(line) > 80 and str(tmp_path) not in line] == []
+
+
+def test_a_run_that_goes_on_after_a_kill_says_what_is_held_at_which_price_and_what_watches_it(tmp_path: Path) -> None:
+    settings = load_settings(profile="demo")
+    folder = folder_of(
+        tmp_path, ask.reserve(1), ask.execution(1), ask.position(1),
+        ask.exit_intent(1, reason=ExitReason.DISASTER), ids_of(1, OrderStatus.WORKING, "x1"),
+    )  # fmt: skip
+    (line,) = held_from_before(settings, folder)
+    assert line.startswith(f"Held from before: 2 SPXW 6005C at 5.00 (gexwatch, {ask.ref(1)}); ")
+    assert "the running supervisor watches its exits" in line
+    assert "a stop for 2 rests at the broker" in line
+
+
+def test_a_run_with_nothing_held_or_without_a_ledger_says_nothing_of_it(tmp_path: Path) -> None:
+    settings = load_settings(profile="demo")
+    assert held_from_before(settings, DataFolder(tmp_path / "new")) == []
+    assert held_from_before(settings, folder_of(tmp_path / "flat")) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import orjson
 import pytest
 
@@ -12,8 +13,11 @@ from commands.cli import main
 from commands.folder import DataFolder
 from domain.risk.gates.types import Finding, Outcome, Verdict
 from domain.risk.reject import RejectCode
+from domain.signals.registry import FEATURES
+from domain.units import Ticks, Utc
 from messages.base import Message
 from storage.desk_ledger import DeskLedger
+from storage.series_rows import ReadingLine
 from storage.shared_ledger import SharedLedger, start_run
 from tests.testkit import ledger_asks as ask
 
@@ -58,6 +62,11 @@ class World:
         said = self._capsys.readouterr()
         return code, said.out or said.err
 
+    def said(self, *signal: str) -> tuple[int, str]:
+        """The exit code and what is said, without the ends of the lines."""
+        code, text = self.ask(*signal)
+        return code, " ".join(text.split())
+
 
 @pytest.fixture
 def world(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> World:
@@ -84,34 +93,36 @@ def test_the_gate_that_refused_is_told_with_all_verdicts_up_to_it(world: World) 
     world.keep(ask.denial(1, verdicts=(passed, refused)))
     code, said = world.ask()
     assert code == 0
+    assert max(map(len, said.splitlines())) <= 80
     lines = said.splitlines()
     assert [line.split()[1:3] for line in lines if "against" in line][:2] == [
-        ["kill_level", "pass"], ["quote_fresh", "reject"],
+        ["kill_level", "pass"], ["quote_fresh", "REFUSED"],
     ]  # fmt: skip
-    assert lines[-1] == "Refused by gate 20 (quote_fresh), stale_quote: 4000 against 3000 ms."
+    assert "level 0 against level 1" in said
+    assert lines[-1] == "Refused by gate 20 (quote_fresh), stale_quote: 4 s against 3 s."
 
 
 def test_an_accepted_attempt_that_came_to_nothing_is_told_with_the_brokers_words(world: World) -> None:
     world.keep(ask.reserve(1), ask.amended(1, code=RejectCode.BROKER_REJECTED, words="201: no margin"))
-    code, said = world.ask()
+    code, said = world.said()
     assert code == 0
-    assert said.splitlines()[-1] == "Approved, but it came to nothing: broker_rejected (201: no margin)."
+    assert said.endswith("Approved, but it came to nothing: broker_rejected (201: no margin).")
 
 
 def test_a_signal_that_was_traded_points_to_why(world: World) -> None:
     world.keep(ask.reserve(1), ask.execution(1))
-    assert f"It was traded: 2 filled; `main.py why {ask.ref(1)}`" in world.ask()[1]
+    assert f"It was traded: 2 filled; `main.py why {ask.ref(1)}`" in world.said()[1]
 
 
 def test_an_entry_without_a_fill_is_no_refusal(world: World) -> None:
     world.keep(ask.reserve(1), ask.abandoned(1))
-    assert f"Approved and sent, without a fill ({ask.ref(1)})." in world.ask()[1]
+    assert f"Approved and sent, without a fill ({ask.ref(1)})." in world.said()[1]
 
 
 @pytest.mark.parametrize("is_shadow", [True, False])
 def test_an_alert_that_nobody_decided_on_says_whether_it_was_a_shadow(world: World, is_shadow: bool) -> None:
     world.alert(is_shadow=is_shadow)
-    code, said = world.ask()
+    code, said = world.said()
     assert code == 0
     assert ("a shadow: its kind is not promoted" in said) is is_shadow
     assert "nobody decided on it" in said
@@ -121,21 +132,21 @@ def test_a_bucket_without_an_alert_says_what_the_lane_said(world: World) -> None
     world.trace(not_evaluated("cooldown: this flip is let go"), not_evaluated("other", kind="OTHER"), reading())
     for signal in ((ask.alert_id(1),), ("gexwatch:SPX", "GAMMA_FLIP", "10:00:30"),
                    ("lane:gexwatch:SPX", "GAMMA_FLIP-1", "10:00:44")):  # fmt: skip
-        code, said = world.ask(*signal)
+        code, said = world.said(*signal)
         assert code == 0
-        assert "spot 6000.50, zero gamma 5999.00" in said
-        assert said.splitlines()[-1] == "No alert: cooldown: this flip is let go."
+        assert "spot 6000.50, zero gamma 5999.00 (-2.5 bps)" in said
+        assert said.endswith("No alert: cooldown: this flip is let go.")
 
 
 def test_a_bucket_that_was_judged_in_silence_had_nothing_in_it(world: World) -> None:
     world.trace(reading())
-    code, said = world.ask()
+    code, said = world.said()
     assert (code, "what the kind looks for was not there" in said) == (0, True)
 
 
 def test_a_bucket_that_nobody_read_says_so_and_is_no_success(world: World) -> None:
     world.trace(reading(bucket_utc=BUCKET + 30 * 10**9))
-    code, said = world.ask()
+    code, said = world.said()
     assert (code, "No lane read this bucket" in said) == (1, True)
 
 
@@ -163,3 +174,47 @@ def test_the_answer_for_machines_has_the_conclusion(world: World) -> None:
     found = orjson.loads(said)
     assert (code, found["alert_id"], found["attempts"][0]["code"]) == (0, ask.alert_id(1), "stale_quote")
     assert found["conclusion"].startswith("Refused by gate")
+
+
+def test_a_day_names_what_was_refused_and_what_came_nearest(world: World) -> None:
+    far = Verdict("quote_fresh", Finding(Outcome.REJECT, RejectCode.STALE_QUOTE, 9000, 3000, "ms"))
+    near = Verdict("quote_fresh", Finding(Outcome.REJECT, RejectCode.STALE_QUOTE, 3100, 3000, "ms"))
+    world.keep(ask.denial(2, verdicts=(far,)), ask.denial(1, verdicts=(near,)))
+    world.alert()
+    world.trace(not_evaluated("phase late"), not_evaluated("phase late", bucket_utc=BUCKET + 30 * 10**9))
+    for signal in ((), (ask.DAY.isoformat(),)):
+        code = main(["--data", str(world.folder.root), "why-not", *signal])
+        said = " ".join(world._capsys.readouterr().out.split())
+        assert code == 0
+        assert "gexwatch:SPX GAMMA_FLIP: 1 alert, refused by stale_quote 2" in said
+        assert f"nearest to a trade: 10:00:00 stale_quote, 3.1 s against 3 s ({ask.alert_id(1)})" in said
+        assert "without a judgement, of 0 readings: phase late 2" in said
+        assert "advisor:QQQ STRUCTURE_BREAK: nothing was read" in said
+
+
+def test_a_day_for_machines_has_every_lane(world: World) -> None:
+    world.keep(ask.denial(1))
+    assert main(["--data", str(world.folder.root), "why-not", ask.DAY.isoformat(), "--json"]) == 1
+    found = orjson.loads(world._capsys.readouterr().out)
+    assert [(row["lane"], row["kind"]) for row in found] == [
+        ("gexwatch:SPX", "GAMMA_FLIP"), ("advisor:QQQ", "STRUCTURE_BREAK"),
+    ]  # fmt: skip
+    assert found[0]["refused"] == {"stale_quote": 1}
+
+
+def test_a_day_whose_readings_are_stored_names_the_nearest_miss(world: World) -> None:
+    lines = [
+        ReadingLine(
+            ticker="SPX", bucket_utc=Utc(BUCKET + n * 30 * 10**9), reading_n=n, spot=Ticks(spot), alignment=None,
+            zero_gamma=Ticks(600_000), is_complete=True, missing=(), forces=(), features=(None,) * len(FEATURES),
+            snapshot=None, run_n=1,
+        )
+        for n, spot in enumerate((599_000, 599_000, 600_100, 599_000))
+    ]  # fmt: skip
+    folder = world.folder.series / ask.DAY.isoformat()
+    folder.mkdir(parents=True)
+    (folder / "readings.jsonl").write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+    assert main(["--data", str(world.folder.root), "why-not", ask.DAY.isoformat()]) == 0
+    said = " ".join(world._capsys.readouterr().out.split())
+    assert "no alert in 4 readings" in said
+    assert "nearest to an alert: 10:01:30 3.3 bps away, spot 6001.00, zero gamma 6000.00" in said

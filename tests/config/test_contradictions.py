@@ -11,7 +11,8 @@ import orjson
 import pytest
 
 from config.checks import AT_MOST, BELOW, all_leaves, value_at
-from config.settings import Settings, SettingsError, from_json, load_settings, merged
+from config.layers import merged
+from config.settings import Settings, SettingsError, from_json, load_settings
 
 
 @pytest.fixture(autouse=True)
@@ -193,3 +194,14 @@ def test_no_duration_of_the_demo_differs_from_that_of_the_real_market() -> None:
         return {leaf.path: leaf.value for leaf in all_leaves(Settings, settings) if leaf.path.endswith("_ms")}
 
     assert durations(load_settings(profile="demo")) == durations(load_settings(profile="real"))
+
+
+@pytest.mark.parametrize(
+    ("name", "url", "secured"),
+    [("rest_url", "http://api.example.com", "https"), ("stream_url", "ws://127.0.0.1.example.com/x", "wss")],
+)
+def test_a_providers_key_is_not_sent_in_the_clear_beyond_this_machine(name: str, url: str, secured: str) -> None:
+    why = refused(nested(f"feed.provider.{name}", url))
+    assert f"feed.provider.{name}: must begin with {secured}:// beyond this machine" in why
+    load_settings(profile="demo", overrides=nested(f"feed.provider.{name}", f"{secured}://api.example.com"))
+    load_settings(profile="demo", overrides=nested("feed.provider.rest_url", "http://127.0.0.1:8380"))

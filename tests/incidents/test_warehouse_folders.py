@@ -110,13 +110,17 @@ def test_a_log_that_was_damaged_inside_costs_nothing_while_the_hot_files_are_who
 
 def test_a_record_of_the_log_that_cannot_be_read_costs_its_buckets_alone_and_is_said(tmp_path: Path) -> None:
     stored_day(tmp_path, 3).close()
-    ((_, log),) = manifest.logs_of(manifest.folder_of(tmp_path, make.DAY))
+    folder = manifest.folder_of(tmp_path, make.DAY)
+    ((_, log),) = manifest.logs_of(folder)
     raw = bytearray(log.read_bytes())
     raw[raw.index(MAGIC, 1) + 9] ^= 0xFF  # the second record's checksum
     log.write_bytes(raw)
+    for path in (folder / "_parts").glob(f"hot-*-{make.bucket(1).bucket_utc}-*"):
+        path.unlink()
     warehouse = opened(tmp_path)
-    (said,) = warehouse.take_findings()
-    assert "buckets are lost there" in said
+    said = " ".join(warehouse.take_findings())
+    assert f"{log} is damaged" in said
+    assert "3 buckets of 2026-11-20 are lost in the damaged log" in said
     assert rows_n(tmp_path) == views_n(tmp_path) == 16
     sealed(warehouse)
     assert rows_n(tmp_path) == 16

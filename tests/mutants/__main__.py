@@ -27,6 +27,7 @@ def main() -> int:
     parser.add_argument(
         "--listed", type=Path, metavar="FILE", help="only the changes that this file lists, as a run prints them"
     )
+    parser.add_argument("--unexplained", action="store_true", help="leave out the changes that are explained")
     parser.add_argument("--list", action="store_true", help="list the changes and what is known of each; run nothing")
     parser.add_argument("--fresh", action="store_true", help="run again what is known")
     asked = parser.parse_args()
@@ -45,6 +46,7 @@ def main() -> int:
             for mutant in campaign.mutants[asked.since :: asked.every]
             if (asked.file or "") in mutant.file and mutant.is_at_import in parts
             if listed is None or _place(mutant.words) in listed
+            if not asked.unexplained or explanation_of(mutant, explanations) is None
         ]
         if asked.list:
             for number, mutant in enumerate(campaign.mutants):

@@ -97,8 +97,8 @@ class Campaign:
             )
             return list(ordered)
 
-        def seconds_of(mutant: Mutant) -> float:
-            return sum(seconds.get(test, 1.0) for test in tests_of(mutant))
+        def seconds_of(test: str) -> float:
+            return seconds.get(test, 1.0)
 
         def tell(mutant: Mutant, verdict: Verdict) -> None:
             if verdict.by is not None:
@@ -119,7 +119,7 @@ class Campaign:
         self,
         mutants: list[Mutant],
         tests_of: Callable[[Mutant], list[str]],
-        seconds_of: Callable[[Mutant], float],
+        seconds_of: Callable[[str], float],
         tell: Callable[[Mutant, Verdict], None],
     ) -> None:
         session.quiet_hypothesis()
@@ -131,19 +131,23 @@ class Campaign:
         for name in _independent_of(file, self.loaded):
             with contextlib.suppress(ImportError):
                 importlib.import_module(name)
+        sys.dont_write_bytecode = False  # each child imports the rest anew: what one has compiled, the others read
         gc.collect()
         gc.freeze()
         killers: list[str] = []
         for mutant in mutants:
             before = self.book.known.get(mutant.key)
-            first = [*killers[-12:], before.verdict.by if before is not None else None]
+            first = [*killers[-12:], *([] if before is None or before.verdict.by is None else [before.verdict.by])]
 
-            def order(test: str, first: list[str | None] = first) -> float:
+            def order(test: str, first: list[str] = first) -> float:
                 return -1.0 if test in first else seconds.get(test, 1.0)
 
-            # Most are noticed by the room's own folder, and the other tests need not even be imported.
-            for tests in (self.room.tests[:1], self.room.tests[1:]):
-                verdict = session.at_import(self.sources[file], mutant, tests, order, sum(seconds.values()))
+            # Most are noticed where the ones before were, or by the room's own folder: the rest need not be imported.
+            nearest = dict.fromkeys(test.partition("::")[0] for test in reversed(first) if "::" in test)
+            for tests in (tuple(nearest)[:2], self.room.tests[:1], self.room.tests[1:]):
+                if not tests:
+                    continue
+                verdict = session.at_import(self.sources[file], mutant, tests, order, seconds)
                 if verdict.outcome != SURVIVED:
                     break
             if verdict.by is not None:
@@ -249,7 +253,8 @@ def _look_at(room: Room) -> tuple[dict[str, dict[str, str]], list[str]]:
 def _independent_of(file: str, loaded: list[str]) -> list[str]:
     """Return the loaded modules of others, and those of ours that do not import the file, however indirectly."""
     ours = {name: path for name in loaded if (path := _path_of(name)) is not None}
-    imports = {name: _imports(path) & ours.keys() for name, path in ours.items()}
+    # A module imports the packages that it lies in, and what their `__init__` imports.
+    imports = {name: (_imports(path) | _prefixes(name)) & (ours.keys() - {name}) for name, path in ours.items()}
     tainted = {session.module_name(file)}
     while more := {name for name, inner in imports.items() if name not in tainted and inner & tainted}:
         tainted |= more
@@ -271,9 +276,14 @@ def _imports(path: Path) -> set[str]:
         else:
             continue
         for name in names:
-            parts = name.split(".")
-            found |= {".".join(parts[:n]) for n in range(1, len(parts) + 1)}
+            found |= _prefixes(name)
     return found
+
+
+def _prefixes(name: str) -> set[str]:
+    """Return a module's name and those of the packages that it lies in."""
+    parts = name.split(".")
+    return {".".join(parts[:n]) for n in range(1, len(parts) + 1)}
 
 
 def apart(work: Callable[[], Any]) -> Any:

@@ -40,7 +40,7 @@ ROOMS: Final = (
         ("gateways/ib/orders_port.py", "gateways/ib/orders_session.py"),
         ("tests/gateways/ib", "tests/gateways/test_broker_contract.py"),
     ),
-    Room("actors/ibkr", ("actors/ibkr/*.py",), ("tests/actors/ibkr", "tests/incidents/test_after_the_close.py")),
+    Room("actors/ibkr", ("actors/ibkr/*.py",), ("tests/actors/ibkr",)),
     Room(
         "actors/position",
         ("actors/position/*.py",),

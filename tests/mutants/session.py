@@ -12,6 +12,7 @@ import functools
 import gc
 import importlib.abc
 import importlib.machinery
+import math
 import os
 import resource
 import shutil
@@ -36,13 +37,16 @@ from tests.mutants.rooms import ROOT
 EXAMPLES: Final = 30  # of a property test, the same ones each time
 MEMORY_BYTES: Final = 3 << 30  # a change may make a loop that fills the memory
 CPU_S: Final = 30  # at least, of one change's tests; four times what they took alone where that is more
+TEST_CPU_S: Final = 3  # at least, of one test; twice what it took under the tracer where that is more
+ID_BYTES: Final = 1024  # of a test, blanks after it
 WALL_TIMES: Final = 10  # a machine may be busy; a test may wait for ever
 
+Begin = Callable[[str], None]
 KILLED, SURVIVED, HUNG = "killed", "survived", "hung"
 
 
 class Reach(msgspec.Struct):
-    """What one test runs: lines by file, and how long it takes."""
+    """What one test runs: lines by file, and how many seconds of the processor it takes."""
 
     test: str
     seconds: float
@@ -50,7 +54,7 @@ class Reach(msgspec.Struct):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What became of a change; `by` is the test that noticed it, `tests` how many were run."""
+    """What became of a change; `by` is the test that noticed it or did not end, `tests` how many were to be run."""
 
     outcome: str
     by: str | None
@@ -91,18 +95,31 @@ def pytest_main(tests: tuple[str, ...], plugin: object) -> int:
     try:
         options = ["-q", "-p", "no:cacheprovider", "-p", "no:timeout", "-p", "no:faulthandler", "-o", "addopts="]
         options += ["--import-mode=importlib", "--basetemp", f"{base}/session", "--no-header", "--no-summary"]
+        options += ["--tb=no"]  # the text of a first traceback takes a child longer than most tests
         return int(pytest.main([*options, *tests], plugins=[plugin]))
     finally:
         shutil.rmtree(base, ignore_errors=True)
 
 
-def run_items(items: list[pytest.Item]) -> str | None:
-    """Run tests until one fails; return its id, `None` where all pass."""
+def run_items(items: list[pytest.Item], seconds_of: Callable[[str], float], begin: Begin) -> str | None:
+    """Run tests until one fails; return its id, `None` where all pass.
+
+    `seconds_of` is what a test takes without a change: one that runs for ever ends the process soon, however long the
+    tests after it would take. `begin` is told the id of each.
+    """
     for item, after in zip(items, [*items[1:], None], strict=True):
+        begin(item.nodeid)
+        _allow(seconds_of(item.nodeid))
         reports = runtestprotocol(item, log=False, nextitem=after)
         if any(report.failed for report in reports):
             return item.nodeid
     return None
+
+
+def _allow(seconds: float) -> None:
+    _, most_s = resource.getrlimit(resource.RLIMIT_CPU)  # what `_limit` has set for all tests together
+    until_s = math.ceil(time.process_time() + max(TEST_CPU_S, 2 * seconds))
+    resource.setrlimit(resource.RLIMIT_CPU, (min(until_s, most_s), most_s))
 
 
 # -- which test runs which line ------------------------------------------------------------------
@@ -124,7 +141,7 @@ class Tracer:
             self._lines = set()
             threading.settrace(self._called)
             sys.settrace(self._called)
-            began = time.perf_counter()
+            began = time.process_time()  # on a busy machine the clock on the wall says little of a test
             try:
                 reports = runtestprotocol(item, log=False, nextitem=after)
             finally:
@@ -135,7 +152,7 @@ class Tracer:
             by_file: dict[str, list[int]] = {}
             for name, line in sorted(self._lines):
                 by_file.setdefault(self.files[name], []).append(line)
-            self.reached.append(Reach(item.nodeid, time.perf_counter() - began, by_file))
+            self.reached.append(Reach(item.nodeid, time.process_time() - began, by_file))
         return True
 
     def _called(self, frame: FrameType, _event: str, _arg: object) -> Callable[..., Any] | None:
@@ -157,8 +174,8 @@ class Tracer:
 class Planter:
     """A pytest plugin that, instead of running the tests, forks a child for each change of a function.
 
-    `tests_of` names the tests to run for a change, best first, `seconds_of` how long they take together; `tell` takes
-    each verdict as it comes.
+    `tests_of` names the tests to run for a change, best first, `seconds_of` how long one takes; `tell` takes each
+    verdict as it comes.
     """
 
     def __init__(
@@ -166,7 +183,7 @@ class Planter:
         sources: dict[str, Source],
         mutants: list[Mutant],
         tests_of: Callable[[Mutant], list[str]],
-        seconds_of: Callable[[Mutant], float],
+        seconds_of: Callable[[str], float],
         tell: Callable[[Mutant, Verdict], None],
     ) -> None:
         self.sources = sources
@@ -181,6 +198,7 @@ class Planter:
         items = {item.nodeid: item for item in session.items}
         live = _live_functions({str(ROOT / file) for file in self.sources})
         factory = getattr(session.config, "_tmp_path_factory", None)
+        cached = _cached_functions()
         gc.collect()
         gc.freeze()
         for mutant in self.mutants:
@@ -188,27 +206,32 @@ class Planter:
             code = _code_of(self.sources[mutant.file].mutated(mutant), mutant)
             where = live.get((str(ROOT / mutant.file), mutant.function, mutant.code_line), [])
 
-            def child(chosen: list[pytest.Item] = chosen, code: CodeType = code, where: Any = where) -> str | None:
+            def child(
+                begin: Begin, chosen: list[pytest.Item] = chosen, code: CodeType = code, where: Any = where
+            ) -> str | None:
                 for function in where:
                     function.__code__ = code
-                _forget_cached()
+                for cache in cached:
+                    cache.cache_clear()
                 with tempfile.TemporaryDirectory(prefix="mutant-") as base:
                     if factory is not None:
                         factory._basetemp = Path(base)
-                    return run_items(chosen)
+                    return run_items(chosen, self.seconds_of, begin)
 
             if not chosen or not where:
                 self.tell(mutant, Verdict(SURVIVED, None, 0))
             else:
-                self.tell(mutant, in_child(child, len(chosen), self.seconds_of(mutant)))
+                self.tell(mutant, in_child(child, len(chosen), sum(self.seconds_of(test.nodeid) for test in chosen)))
         return True
 
 
 class Collected:
     """A pytest plugin that runs the collected tests in a given order until one fails."""
 
-    def __init__(self, order: Callable[[str], float]) -> None:
+    def __init__(self, order: Callable[[str], float], seconds_of: Callable[[str], float], begin: Begin) -> None:
         self.order = order
+        self.seconds_of = seconds_of
+        self.begin = begin
         self.by: str | None = "collection"
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -216,31 +239,37 @@ class Collected:
         if session.testsfailed:
             return True
         shorten(session.items)
-        self.by = run_items(sorted(session.items, key=lambda item: self.order(item.nodeid)))
+        ordered = sorted(session.items, key=lambda item: self.order(item.nodeid))
+        self.by = run_items(ordered, self.seconds_of, self.begin)
         return True
 
 
 def at_import(
-    source: Source, mutant: Mutant, tests: tuple[str, ...], order: Callable[[str], float], seconds: float
+    source: Source, mutant: Mutant, tests: tuple[str, ...], order: Callable[[str], float], seconds: dict[str, float]
 ) -> Verdict:
-    """Return what the tests say to a module that is imported with one change."""
+    """Return what the tests say to a module that is imported with one change; `seconds` is what each test takes."""
 
-    def child() -> str | None:
+    def child(begin: Begin) -> str | None:
         sys.meta_path.insert(0, ChangedModule(mutant.file, source.mutated(mutant)))
         quiet_hypothesis()
-        plugin = Collected(order)
+        plugin = Collected(order, lambda test: seconds.get(test, 1.0), begin)
         pytest_main(tests, plugin)
         return plugin.by
 
-    return in_child(child, 0, seconds)
+    return in_child(child, 0, sum(seconds.values()))
 
 
-def in_child(work: Callable[[], str | None], tests: int, seconds: float) -> Verdict:
+def in_child(work: Callable[[Begin], str | None], tests: int, seconds: float) -> Verdict:
     """Return what a forked child reports: the id of the first failing test; one that ends by itself has failed too.
 
     `seconds` is what the tests take without a change.
     """
-    cpu_s = max(CPU_S, int(4 * seconds))
+    with tempfile.TemporaryFile() as begun:
+        return _in_child(work, tests, max(CPU_S, int(4 * seconds)), begun.fileno())
+
+
+def _in_child(work: Callable[[Begin], str | None], tests: int, cpu_s: int, begun: int) -> Verdict:
+    """Return the verdict of a child that may use so much of the processor; `begun` is a file for the running test."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -248,7 +277,7 @@ def in_child(work: Callable[[], str | None], tests: int, seconds: float) -> Verd
         _limit(cpu_s)
         by: str | None = "the process"
         with contextlib.suppress(BaseException):
-            by = work()
+            by = work(lambda test: _begin(begun, test))
         os.write(writer, (by or "").encode())
         os._exit(1 if by else 0)
     os.close(writer)
@@ -270,7 +299,13 @@ def in_child(work: Callable[[], str | None], tests: int, seconds: float) -> Verd
         os.killpg(child, signal.SIGKILL)  # what it started and left
     by = os.read(reader, 4096).decode() or None
     os.close(reader)
+    if outcome == HUNG:
+        by = os.pread(begun, ID_BYTES, 0).decode(errors="replace").strip() or None
     return Verdict(outcome, by, tests)
+
+
+def _begin(file: int, test: str) -> None:
+    os.pwrite(file, test.encode().ljust(ID_BYTES)[:ID_BYTES], 0)
 
 
 def _limit(cpu_s: int) -> None:
@@ -301,12 +336,19 @@ def _code_of(module: CodeType, mutant: Mutant) -> CodeType:
     raise LookupError(f"{mutant.key}: no code of this function")
 
 
-def _forget_cached() -> None:
-    for thing in gc.get_objects():
-        if isinstance(thing, functools._lru_cache_wrapper):
-            wrapped = getattr(thing, "__wrapped__", None)
-            if isinstance(wrapped, FunctionType) and wrapped.__code__.co_filename.startswith(str(ROOT)):
-                thing.cache_clear()
+def _cached_functions() -> list[functools._lru_cache_wrapper[Any]]:
+    """Return our functions that remember their answers, the tests' own left out (they stay, as their constants do).
+
+    It is asked before the objects are frozen, which hides them.
+    """
+    return [
+        thing
+        for thing in gc.get_objects()
+        if type(thing) is functools._lru_cache_wrapper  # `isinstance` asks a dead weak reference what it is
+        and isinstance(wrapped := getattr(thing, "__wrapped__", None), FunctionType)
+        and wrapped.__code__.co_filename.startswith(str(ROOT))
+        and not wrapped.__code__.co_filename.startswith(str(ROOT / "tests"))
+    ]
 
 
 class ChangedModule(importlib.abc.MetaPathFinder, importlib.abc.Loader):

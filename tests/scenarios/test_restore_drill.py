@@ -19,7 +19,8 @@ from domain.session.modes import Mode
 from domain.units import Utc
 from simulation import day as days
 from simulation.day import SteppedDay, start_of, stepped_day
-from storage.backup import back_up, restore
+from storage.backup import back_up
+from storage.restore import restore
 from storage.targets import Target
 from storage.views.database import Database
 

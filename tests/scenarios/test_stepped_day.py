@@ -15,7 +15,8 @@ import pytest
 from commands.folder import DataFolder
 from commands.replay import Values, maker
 from commands.report import facts
-from commands.why import chain_of, lines_of
+from commands.why import chain_of
+from commands.why_lines import lines_of
 from config.settings import load_settings
 from domain.instants import BUCKET_NS, SECOND
 from domain.units import Utc
@@ -161,7 +162,7 @@ def test_why_prints_the_chain_from_bucket_to_fill_with_gate_values(whole: Day) -
     trade = whole.facts["trades"][0]
     text = "\n".join(lines_of(chain_of([whole.trace], trade["order_ref"])))
     steps = ("reading", "alert", "gates", "handed over", "submit", "on the wire", "execution", "fill", "closed")
-    places = [text.index(f" {step} ") for step in steps]
+    places = [text.index(f"  {step} ") for step in steps]
     assert places == sorted(places)
     assert "quote_fresh" in text
     assert "against" in text

@@ -12,50 +12,28 @@ import duckdb
 import pyarrow.parquet as pq
 import pyrage
 import pytest
+import zstandard
 from moto.server import ThreadedMotoServer
 
 from commands.archive import carry_out
 from domain.units import Utc
 from storage import archive as archives
 from storage.archive import RetentionDays, Tier, archive, clean, indexed, retire, units
-from storage.backup import (
-    IDENTITY_ENV,
-    RECIPIENT_ENV,
-    BackupError,
-    back_up,
-    backups,
-    identity_of,
-    made_at,
-    new_key,
-    recipient_of,
-    restore,
-)
+from storage.backup import back_up, backups, made_at
+from storage.backup_keys import IDENTITY_ENV, RECIPIENT_ENV, BackupError, identity_of, new_key, recipient_of
 from storage.mirror import LedgerMirror
+from storage.restore import restore
 from storage.second_copy import SecondCopy
-from storage.series import seal
 from storage.shared_ledger import start_run
 from storage.targets import Target, TargetError
 from storage.views.database import Database
 from storage.views.ledgers import TABLES
-from tests.storage.test_series import DAY, quoted, reading, stored
+from tests.storage.test_series import DAY, reading, stored
 from tests.testkit import bucket_rows as make
 from tests.testkit.warehouse_days import sealed, stored_day
 
 NOW = Utc(1_795_000_000_000_000_000)
 IDENTITY = pyrage.x25519.Identity.generate()
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """A data folder with ledgers, a finished day of series and a trace."""
-    made = tmp_path / "data"
-    start_run(made / "ledgers", ("paper",), Utc(5))
-    stored(made / "series", reading(0), quoted(0))
-    seal(made / "series", DAY)
-    trace = made / "traces" / DAY.isoformat() / "run-1.jsonl.zst"
-    trace.parent.mkdir(parents=True)
-    trace.write_bytes(b"a finished trace")
-    return made
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +140,20 @@ def test_a_day_that_leaves_keeps_its_daily_aggregates_and_its_rows_in_the_archiv
     assert duckdb.execute(f"SELECT count(*) FROM read_parquet('{archived}', union_by_name = true)").fetchall() > [(0,)]
 
 
+@pytest.mark.parametrize(("age", "is_gone"), [(1, False), (2, False), (8, True)])
+def test_the_trace_of_a_run_that_was_killed_leaves_like_any_other(root: Path, age: int, is_gone: bool) -> None:
+    killed = root / "traces" / DAY.isoformat() / "run-2.jsonl"
+    killed.write_bytes(b'{"kind":"header"}\n' * 9)
+    target = Target(str(root.parent / "target"))
+    lines = carry_out(root, target, DAY, RetentionDays(ticks=7, buckets=90), DAY + timedelta(days=age))
+    (said,) = (line for line in lines if line.startswith("traces/"))
+    assert killed.exists() is (age == 1), "today's and yesterday's may still be written"
+    assert killed.parent.exists() is not is_gone, said
+    if is_gone:
+        sealed_trace = target.get(f"traces/{DAY}/run-2.jsonl.zst")
+        assert zstandard.decompress(sealed_trace, 1_000) == b'{"kind":"header"}\n' * 9
+
+
 @pytest.mark.parametrize(
     ("age", "gone"), [(7, set()), (8, {Tier.TICKS}), (90, {Tier.TICKS}), (91, {Tier.TICKS, Tier.BUCKETS})]
 )
@@ -202,7 +194,7 @@ def test_a_backup_brings_everything_back_at_kill_level_1(root: Path, target: Tar
     made = back_up(root, target, IDENTITY.to_public(), NOW)
     assert (backups(target), made_at(made.name)) == ((made.name,), NOW)
     again = tmp_path / "again"
-    index = restore(target, IDENTITY, again)
+    index = restore(target, IDENTITY, again).index
     found, wanted = tree(again), tree(root)
     ledgers = {name for name in wanted if name.startswith("ledgers/")}
     assert {name: data for name, data in found.items() if name not in ledgers} == {
@@ -226,7 +218,7 @@ def test_a_level_that_was_higher_stays_and_what_was_shipped_is_not_shipped_again
     restore(target, IDENTITY, tmp_path / "again")
     with closing(sqlite3.connect(tmp_path / "again" / "ledgers" / "ledger.db")) as db:
         assert db.execute("SELECT kill_epoch, level FROM kill ORDER BY kill_epoch").fetchall()[-1] == (3, 2)
-    older = restore(target, IDENTITY, tmp_path / "older", made_name(first.name))
+    older = restore(target, IDENTITY, tmp_path / "older", made_name(first.name)).index
     assert older.made_utc == NOW
 
 
@@ -244,22 +236,6 @@ def test_a_restore_writes_over_nothing(root: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     restore(target, IDENTITY, tmp_path / "empty")
     assert (tmp_path / "empty" / "ledgers" / "ledger.db").exists()
-
-
-@pytest.mark.parametrize("damage", ["cut", "gone", "swapped"])
-def test_a_damaged_backup_is_named_and_brings_nothing_back(root: Path, tmp_path: Path, damage: str) -> None:
-    back_up(root, Target(str(tmp_path / "target")), IDENTITY.to_public(), NOW)
-    objects = sorted((tmp_path / "target" / "objects").rglob("*.age"))
-    match damage:
-        case "cut":
-            objects[0].write_bytes(objects[0].read_bytes()[:-5])
-        case "gone":
-            objects[0].unlink()
-        case _:
-            objects[0].write_bytes(objects[1].read_bytes())
-    with pytest.raises(BackupError, match="take an older one"):
-        restore(Target(str(tmp_path / "target")), IDENTITY, tmp_path / "again")
-    assert not (tmp_path / "again").exists()
 
 
 def test_only_its_identity_opens_a_backup_and_nothing_in_it_is_readable(root: Path, tmp_path: Path) -> None:
@@ -296,16 +272,16 @@ def test_the_second_copy_ships_what_is_new_and_is_a_data_folder_that_starts_with
     root: Path, tmp_path: Path
 ) -> None:
     copy = SecondCopy(root, Target(str(tmp_path / "copy")))
-    assert copy.refresh() == len(tree(root))
-    assert copy.refresh() == 0
+    assert copy.refresh(DAY) == len(tree(root))
+    assert copy.refresh(DAY) == 0
     start_run(root / "ledgers", ("paper",), Utc(6))
-    assert copy.refresh() >= 1
+    assert copy.refresh(DAY) >= 1
     with closing(sqlite3.connect(tmp_path / "copy" / "ledgers" / "ledger.db")) as db:
         assert db.execute("SELECT max(run_n) FROM runs").fetchone() == (2,)
     assert set(tree(tmp_path / "copy")) == {*tree(root), "KILL"}
     assert (tmp_path / "copy" / "KILL").read_text() == "1\n"
     again = SecondCopy(root, Target(str(tmp_path / "copy")))
-    assert again.refresh() == 2  # after a restart the ledgers alone
+    assert again.refresh(DAY) == 2  # after a restart the ledgers alone
 
 
 def test_the_mirror_joins_market_and_ledgers_in_duckdb_alone(root: Path) -> None:

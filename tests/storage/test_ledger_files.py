@@ -195,6 +195,16 @@ def test_a_command_told_again_changes_its_outcome_only(tmp_path: Path) -> None:
     assert rows == [("c1", "done")]
 
 
+def test_another_command_under_an_old_id_does_not_stand_under_the_old_ones_name(tmp_path: Path) -> None:
+    ledger = shared(tmp_path)
+    for name, outcome in (("kill", "done"), ("resume", "taken"), ("resume", "done"), ("kill", "done")):
+        said = operator.RecordCommand(command_id="c1", name=name, by="cli", reason="r", outcome=outcome, at_utc=ask.T0)
+        ledger.apply(said, ask.T0)
+    db = sqlite3.connect(tmp_path / "ledger.db")
+    rows = db.execute("SELECT command_id, name, outcome FROM commands ORDER BY command_id").fetchall()
+    assert rows == [("c1", "kill", "done"), ("c1#2", "resume", "done")]
+
+
 KILLED = """
 import sys
 sys.path[:0] = [{root!r}, {tests!r}]

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import resource
-import shutil
 import signal
 import sqlite3
-import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -31,6 +29,7 @@ from storage.queries import LedgerReader
 from storage.shared_ledger import SharedLedger
 from storage.sqlite_file import LedgerRefusedError
 from tests.testkit import ledger_asks as ask
+from tests.testkit.small_disks import fill
 
 MB = 1 << 20
 
@@ -249,24 +248,6 @@ def test_a_lane_starts_though_a_desks_ledger_cannot_be_read_and_raises_nothing_a
 # -- a full disk ------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 8 MB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mount = shutil.which("mount")
-    if mount is None or os.geteuid() != 0:
-        pytest.skip("not in this checkout: mounting a small file system needs root")
-    tmpfs = [mount, "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
-    done = subprocess.run(tmpfs, capture_output=True, check=False)
-    if done.returncode:
-        pytest.skip("not in this checkout: this host does not let a small file system be mounted")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
 def outlasts_a_full_disk(ledger: DeskLedger, folder: Path, free: object) -> None:
     """Fills are told while the disk is full; `free` gives the room back, and everything is on record, once."""
     for n in range(1, 60):
@@ -291,10 +272,7 @@ def test_a_full_disk_loses_nothing_and_delays_no_fill(small_disk: Path) -> None:
     desk = DeskLedger(small_disk, "paper", run_n=1)
     desk.open()
     desk.apply(ask.reserve(), ask.T0)
-    ballast = small_disk / "ballast"
-    with ballast.open("wb", buffering=0) as out, suppress(OSError):
-        while True:
-            out.write(b"x" * 4096)
+    ballast = fill(small_disk)
     outlasts_a_full_disk(desk, small_disk, ballast.unlink)
 
 

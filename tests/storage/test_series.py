@@ -6,17 +6,25 @@ import json
 from datetime import date, time
 from pathlib import Path
 
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from msgspec.structs import replace
 
+from domain.features.evidence import Evidence, Force
+from domain.features.measures import MEASURES
 from domain.instants import BUCKET_NS, at_exchange
 from domain.instruments import Contract, Greeks, Quote, Right, Spot
+from domain.market.bars import MinuteBar
 from domain.signals.features import WINDOW, Snapshot
 from domain.signals.registry import FEATURES
 from domain.units import Ticks, Utc
 from messages import market, signals
 from storage.series import Series, seal
-from storage.series_reader import SeriesReader
+from storage.series_reader import SeriesReader, with_evidence
 from storage.series_rows import CHAINS, KINDS, QUOTES, READINGS, UNDERLYINGS
+from storage.views.database import Database
 
 DAY = date(2026, 11, 20)
 OPEN = at_exchange(DAY, time(9, 30))
@@ -31,6 +39,14 @@ def reading(n: int, ticker: str = "SPX") -> signals.FeaturesComputed:
         missing=("classic_gex_full",), forces=(signals.Force(name="gamma", score=-0.5, confidence=1.0),),
         alignment=None, spot=spot, zero_gamma=None, is_complete=True, snapshot=Snapshot(bucket_utc, spot, iv=0.2),
     )  # fmt: skip
+
+
+def bars_told(n: int, close: int, *tickers: str) -> market.BarsArrived:
+    price = {"open": Ticks(600_000), "high": Ticks(600_500), "low": Ticks(599_000), "close": Ticks(close)}
+    bars = tuple(
+        MinuteBar(ticker=ticker, begin_utc=OPEN, **price, volume=None if ticker == "SPX" else 900) for ticker in tickers
+    )
+    return market.BarsArrived(hub="provider", at_utc=Utc(OPEN + n * BUCKET_NS), bars=bars)
 
 
 def quoted(n: int) -> market.QuotesSampled:
@@ -187,3 +203,58 @@ def test_every_kind_keeps_what_its_message_said(tmp_path: Path) -> None:
                      "tick_utc": OPEN + 3 * BUCKET_NS, "data_type": 1, "mode": "live"}  # fmt: skip
     for kind, how in KINDS.items():
         assert tuple(how.schema.names) == how.line.__struct_fields__, kind
+
+
+def full_reading(n: int) -> signals.FeaturesComputed:
+    """A reading with measures and evidence, numbers that need all their digits and some that are missing."""
+    base = reading(n)
+    assert base.snapshot is not None
+    measures = tuple(None if k % 7 == n % 7 else (k + 1) / 3 for k in range(len(MEASURES)))
+    features = tuple(None if k % 5 == 0 else k / 7 for k in range(len(FEATURES)))
+    evidence = Evidence(features, (0.1, None, 3.0, None), (Force("gamma", 1 / 3, 0.25), Force("charm", 0.0, 0.0)), None)
+    return replace(base, snapshot=replace(base.snapshot, measures=measures), evidence=evidence)
+
+
+def test_measures_come_back_to_the_last_bit_from_lines_and_from_a_sealed_day(tmp_path: Path) -> None:
+    told = [full_reading(n) for n in range(3)]
+    stored(tmp_path, *told)
+    for again in (Series(tmp_path, 2), Series(tmp_path, 3)):
+        restored = again.restored("SPX", DAY, LATER)
+        assert restored is not None
+        assert restored.window == tuple(one.snapshot for one in told)
+        seal(tmp_path, DAY)
+    table = SeriesReader(tmp_path).day(READINGS, DAY)
+    assert [msgspec.convert(row, Evidence) for row in table["evidence"].to_pylist()] == [one.evidence for one in told]
+    shown = with_evidence(table)
+    assert shown["features"].to_pylist()[0] == list(told[0].evidence.features if told[0].evidence else ())
+    assert [force["name"] for force in shown["forces"].to_pylist()[0]] == ["gamma", "charm"]
+
+
+def test_a_day_sealed_before_there_were_measures_still_comes_back(tmp_path: Path) -> None:
+    stored(tmp_path, reading(0), reading(1))
+    seal(tmp_path, DAY)
+    path = tmp_path / DAY.isoformat() / "readings.parquet"
+    table = pq.read_table(path).drop_columns(["evidence"])
+    snapshots = [{k: v for k, v in row.items() if k != "measures"} for row in table["snapshot"].to_pylist()]
+    older = table.set_column(table.column_names.index("snapshot"), "snapshot", pa.array(snapshots))
+    pq.write_table(older, path)
+    restored = Series(tmp_path, 2).restored("SPX", DAY, LATER)
+    assert restored is not None
+    assert restored.window == (reading(0).snapshot, reading(1).snapshot)
+    known = SeriesReader(tmp_path).day(READINGS, DAY)
+    assert with_evidence(known)["features"].to_pylist() == known["features"].to_pylist()
+
+
+@pytest.mark.parametrize("is_sealed", [False, True])
+def test_a_minute_that_is_told_again_is_read_as_it_was_told_last(tmp_path: Path, is_sealed: bool) -> None:
+    series = Series(tmp_path / "series", 1)
+    for message in (bars_told(2, 600_100, "SPX", "SPY"), bars_told(4, 600_200, "SPX")):
+        series.take(message)
+    series.close()
+    if is_sealed:
+        seal(tmp_path / "series", DAY)
+    found = Database(tmp_path).query("SELECT ticker, close, volume, ticks, source FROM bars ORDER BY ticker")
+    assert found.to_pylist() == [
+        {"ticker": "SPX", "close": 6002.0, "volume": None, "ticks": None, "source": "provider"},
+        {"ticker": "SPY", "close": 6001.0, "volume": 900, "ticks": None, "source": "provider"},
+    ]

@@ -46,7 +46,7 @@ def test_any_wire_integers_come_back_bit_for_bit(
     said = Row(profile, "hub", 3, instant_utc - 1, instant_utc, "rest", -4, 2**40)
     path = tmp_path_factory.mktemp("rows") / "x.parquet"
     table = bucket_file.table_of(profile.shape, [(7, said)], make.DAY, make.T0, 2)
-    bucket_file.write_table(table, profile.shape, path, {})
+    bucket_file.write_table(table, profile.shape, path)
     import pyarrow.parquet as pq  # noqa: PLC0415
 
     ((number, found),) = bucket_file.rows_of(pq.read_table(path), profile.shape)

@@ -19,13 +19,14 @@ from messages import lifecycle, operator
 from messages.base import Message
 from supervision.actor import Actor
 from supervision.cell import Cell
-from supervision.clock import Clock, MarketClock, Segment, real_ns
-from supervision.mailbox import Mail, Timer
+from supervision.clock import MarketClock, Segment, real_ns
+from supervision.mailbox import Timer
 from supervision.spec import Template
 from supervision.threaded import LiveRuntime
 from supervision.trace import MemoryTrace, NoTrace
 from supervision.turn import Turn
 from supervision.watchdog import Watchdog
+from tests.testkit.live import FakeNs, LockedTrace, Start, eventually, starter
 from tests.testkit.narrow import known, of_class
 from tests.testkit.toys import (
     RULES,
@@ -34,7 +35,6 @@ from tests.testkit.toys import (
     Toy,
     ToyState,
     ToyStore,
-    ToyTree,
     kept,
     records,
     say,
@@ -44,50 +44,11 @@ from tests.testkit.toys import (
     trace_lines,
 )
 
-Start = Callable[..., LiveRuntime]
-
-
-def eventually(is_so: Callable[[], bool], timeout_s: float = 20.0) -> bool:
-    """Wait for what another thread will bring about."""
-    pause = threading.Event()
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if is_so():
-            return True
-        pause.wait(0.002)
-    return is_so()
-
-
-class LockedTrace(MemoryTrace):
-    """A trace in memory that many threads may write to."""
-
-    def __init__(self, clock: Clock) -> None:
-        super().__init__(clock)
-        self._lock = threading.Lock()
-
-    def receipt(self, to: str, incarnation: int, inbox_n: int, mail: Mail) -> tuple[int, Utc]:
-        with self._lock:
-            return super().receipt(to, incarnation, inbox_n, mail)
-
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    running: list[LiveRuntime] = []
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)  # threads take turns far more often than by default: races get their chance
-
-    def begin(h: ToyTree, **more: Any) -> LiveRuntime:
-        clock = MarketClock.real()
-        runtime = LiveRuntime(h.tree, LockedTrace(clock), clock, 1, **more)
-        running.append(runtime)
-        runtime.start_tree()
-        assert eventually(lambda: all(cell.is_up for cell in runtime.cells.values()))
-        return runtime
-
-    yield begin
-    for runtime in running:
-        runtime.stop(2.0)
-    sys.setswitchinterval(interval)
+    with starter() as begin:
+        yield begin
 
 
 def post_from_threads(runtime: LiveRuntime, to: str, senders: int, each: int, poison_every: int = 0) -> None:
@@ -218,7 +179,8 @@ def test_stuck_actor_is_reported_with_its_stack_then_fenced_and_its_zombie_is_re
     rules = dataclasses.replace(RULES, stuck_after_ms=20, watchdog_every_ms=3_600_000)
     h = toy_tree(spec("a:1", make), spec("b:1", lambda n: Toy(n, log)), log=log, rules=rules)
     runtime = start(h)
-    watchdog = Watchdog(runtime, rules)
+    now = FakeNs()
+    watchdog = Watchdog(runtime, rules, now, now)  # nothing but this process runs
     real_post = runtime.post
 
     def post(to: str, message: Message, sender: str) -> None:
@@ -233,16 +195,17 @@ def test_stuck_actor_is_reported_with_its_stack_then_fenced_and_its_zombie_is_re
         assert toys[0].begun.wait(10)
         cell = runtime.cells["a:1"]
         zombie = known(cell.thread)
-        now = cell.busy_since_ns
-        watchdog._look_at(now + 19_000_000)
+        began_ns = cell.busy_since_ns
+        now.ns = began_ns + 19_000_000
+        watchdog.look()
         assert seen == []
-        watchdog._look_at(now + 20_000_000)
-        watchdog._look_at(now + 60_000_000)
+        for now.ns in (began_ns + 20_000_000, began_ns + 60_000_000):
+            watchdog.look()
         assert [s.for_ms for s in seen] == [20] and "holds[first].wait" in seen[0].stack
         assert eventually(lambda: any(m.key == "stuck:a:1" for m in h.heard["notifier"]))
         assert cell.incarnation == 1
-        watchdog._look_at(now + 100_000_000)
-        watchdog._look_at(now + 101_000_000)
+        for now.ns in (began_ns + 100_000_000, began_ns + 101_000_000):
+            watchdog.look()
         assert [s.for_ms for s in seen] == [20, 100]
         assert eventually(lambda: h.texts("a:1")[-1] == "after")
         assert cell.incarnation == 2

@@ -10,7 +10,7 @@ import orjson
 from supervision.clock import MarketClock
 from supervision.status import snapshot, status
 from supervision.threaded import LiveRuntime
-from tests.supervision.test_live_runtime import LockedTrace, eventually
+from tests.testkit.live import LockedTrace, eventually
 from tests.testkit.narrow import known
 from tests.testkit.toys import Log, Toy, kept, say, spec, stepped, toy_tree
 

@@ -42,6 +42,9 @@ def settings() -> Settings:
     return load_settings(profile="real")
 
 
+settings()  # at import, so that the children of a mutation run need not load it each
+
+
 class History(Probe[PositionData]):
     """One incarnation after another of a position; where `records_exits`, the ledger answers each exit intent."""
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import msgspec
+import psutil
 
 from commands.control import ControlServer
 from commands.folder import DataFolder
@@ -30,19 +31,33 @@ def actor(name: str, **changes: Any) -> dict[str, Any]:
     return row | changes
 
 
+def serving(url: str) -> psutil.Process:
+    """The process that was started for an address (it holds the listening socket, as we do)."""
+    port = int(url.rpartition(":")[2])
+    children = psutil.Process().children(recursive=True)
+    (found,) = [
+        child for child in children
+        if "commands.serve" in child.cmdline() and any(c.laddr.port == port for c in child.net_connections("tcp"))
+    ]  # fmt: skip
+    return found
+
+
 class Desk:
     """A desk that is shown: its feed, what was asked of it, and what it answers."""
 
-    def __init__(self, folder: Path, settings: Settings, port: int = 0, run_n: int = 1) -> None:
+    def __init__(
+        self, folder: Path, settings: Settings, port: int = 0, run_n: int = 1, account: str = "DU***67"
+    ) -> None:  # fmt: skip
         self.folder = DataFolder(folder)
         self.folder.make()
         self.asked: list[dict[str, Any]] = []
+        self.refuse: dict[str, Any] | None = None  # what every command is answered with, where it is set
         self.kill: dict[str, Any] = {"level": 0, "kill_epoch": 1, "reason": "first start", "by": "test"}
         self.control = ControlServer(self.folder.control, self.answer)
         listener = listen(settings.web.host, port or self.port_of_tests())
         hello = Hello(
             settings=msgspec.Raw(settings.to_json()), data_dir=str(folder), token=TOKEN, run_n=run_n,
-            account="DU***67",
+            account=account,
         )  # fmt: skip
         command = (sys.executable, "-m", "commands.serve")
         public = listen("127.0.0.1", self.port_of_tests() + 10_000) if settings.web.public.is_on else None
@@ -65,8 +80,12 @@ class Desk:
                 "uptime_s": 61, "dead_letters": 0,
             }  # fmt: skip
             return {"process": process, "actors": rows, "kill": self.kill}
+        if self.refuse is not None:
+            return self.refuse
         self.asked.append(request)
-        if request["do"] == "resume":
+        if request["do"] == "signal":
+            pass
+        elif request["do"] == "resume":
             self.kill = self.kill | {"level": 0, "kill_epoch": self.kill["kill_epoch"] + 1}
         else:
             level = 2 if request["do"] == "flatten" else request["level"]

@@ -33,24 +33,29 @@ ACCOUNT = "DU1234567"
 LAST = 63  # the newest stored bucket: that of 10:01:30
 
 
-def settings(folder: Path, **web: object) -> Settings:
+def settings(
+    folder: Path, *, lanes: dict[str, list[str]] | None = None, outside: dict[str, object] | None = None, **web: object
+) -> Settings:
     """The demo's settings with two tickers, on any free port."""
     return load_settings(
         profile="demo",
         overrides={
             "data_dir": str(folder), "tickers": ["SPX", "QQQ"], "web": {"rate_per_s": 500.0} | web,
-            "warehouse": {"disk_free_min_mb": 1},
+            "warehouse": {"disk_free_min_mb": 1}, "lanes": lanes or {}, "outside": outside or {},
         },
     )  # fmt: skip
 
 
-def write_desk(folder: Path) -> None:
-    """Write ledgers with a trade, a held position, refusals and alerts, and half an hour of market data."""
-    write_ledgers(folder / "ledgers")
+def write_desk(folder: Path, words: str | None = None) -> None:
+    """Write ledgers with a trade, a held position, refusals and alerts, and half an hour of market data.
+
+    `words`: what the broker said of the entry that is held, if anything.
+    """
+    write_ledgers(folder / "ledgers", words)
     write_market(folder, 0, LAST)
 
 
-def write_ledgers(folder: Path) -> None:
+def write_ledgers(folder: Path, words: str | None = None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     start_run(folder, ("paper",), ask.T0)
     shared = SharedLedger(folder, ("paper",), is_durable=False)
@@ -79,6 +84,7 @@ def write_ledgers(folder: Path) -> None:
         ask.reserve(3),
         ask.execution(3, exec_id="00e3.1"),
         ask.position(3),
+        *(() if words is None else (ask.amended(3, words=words),)),
     )
     for entry in desk_facts:
         desk.apply(entry, ask.T0)

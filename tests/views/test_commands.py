@@ -7,6 +7,7 @@ import io
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from commands.cli import main
@@ -122,6 +123,17 @@ def test_gaps_are_shown_and_their_absence_is_said(tmp_path: Path, capsys: Said) 
     assert call(tmp_path, "gaps", "2026-11-20", "--json") == 1
     (row,) = json.loads(capsys.readouterr().out)
     assert (row["hub"], row["missing"], row["why"]) == ("classic", 1, "silent")
+    assert call(tmp_path, "gaps") == 1
+    assert "In all: 1 rows missing, 0 covered, 0 not polled." in capsys.readouterr().out
+
+
+def test_gaps_that_something_else_covered_are_shown_and_are_no_fault(tmp_path: Path, capsys: Said) -> None:
+    warehouse = opened(tmp_path / "warehouse")
+    store(warehouse, msgspec.structs.replace(make.bucket(1), covered=(("SPX", "classic_gex_zero"),)))
+    assert call(tmp_path, "gaps") == 0
+    said = capsys.readouterr().out
+    assert "rest" in said
+    assert "In all: 0 rows missing, 1 covered, 0 not polled." in said
 
 
 def test_compact_makes_a_day_whole_and_not_beside_a_writer(tmp_path: Path, capsys: Said) -> None:

@@ -6,8 +6,10 @@ import math
 from datetime import date
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from storage.gap_totals import totals_of
 from storage.views import named
 from storage.views.database import Database, QueryError
 from tests.testkit import bucket_rows as make
@@ -150,3 +152,26 @@ def test_a_gap_report_has_the_share_that_is_missing(tmp_path: Path) -> None:
     (row,) = named.gap_report(Database(tmp_path)).to_pylist()
     assert (row["hub"], row["why"], row["stored"], row["missing"]) == ("classic", "silent", 14, 2)
     assert (row["share_missing"], row["intervals"], row["longest_min"]) == (2 / 16, 1, 1.0)
+
+
+def test_what_rest_covered_is_not_missing_in_the_view_the_report_and_the_totals(tmp_path: Path) -> None:
+    warehouse = opened(tmp_path / "warehouse")
+    zero, full = ("SPX", "classic_gex_zero"), ("QQQ", "classic_gex_full")
+    covered = msgspec.structs.replace(make.bucket(1), covered=(zero, full))
+    absent = make.bucket(2, absent=(zero, full))
+    not_polled = msgspec.structs.replace(make.bucket(3, absent=(zero, full)), not_polled=(full,))
+    store(warehouse, make.bucket(0), covered, absent, not_polled)
+    db = Database(tmp_path)
+    found = {
+        (row["why"], row["cover"]): (row["missing"], row["covered"], row["not_polled"], row["share_missing"])
+        for row in named.gap_report(db).to_pylist()
+    }
+    assert found == {
+        ("silent", ""): (3, 0, 0, 3 / 15), ("silent", "rest"): (0, 2, 0, 0.0), ("not_polled", ""): (0, 0, 1, 1 / 13),
+    }  # fmt: skip
+    totals = totals_of([db.warehouse.manifest(make.DAY)])
+    assert (totals.missing_n, totals.covered_n, totals.not_polled_n, totals.absent_n) == (3, 2, 1, 4)
+    assert totals.by_cause == {"classic: silent": 3, "classic: not_polled": 1}
+    assert totals.text() == "3 rows missing, 2 covered, 1 not polled"
+    (sums,) = db.rows("SELECT sum(rows)::INT AS absent, sum(of_rows)::INT AS all_rows FROM gaps")
+    assert sums == {"absent": 4, "all_rows": 6}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
 
 import httpx
 import pytest
@@ -17,6 +18,7 @@ from tests.testkit import web_desk as desk
 from tests.testkit.supervisor_child import eventually
 from tests.testkit.web_child import TOKEN, Desk, shown
 
+T = TypeVar("T")
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d-0[45]:00")
 NUMBER = (int, float)
 AUTH = {"x-zerohour-token": TOKEN}
@@ -36,6 +38,19 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """A desk that has written nothing yet."""
     with shown(tmp_path_factory.mktemp("bare")) as made:
         yield made
+
+
+def awaited(ask: Callable[[], T | None]) -> T:
+    """Return the first answer that is one."""
+    found: list[T] = []
+
+    def is_there() -> bool:
+        answer = ask()
+        found.extend([] if answer is None else [answer])
+        return bool(found)
+
+    eventually(is_there, 20)
+    return found[0]
 
 
 def assert_fields(found: dict[str, Any], wanted: dict[str, Any]) -> None:
@@ -131,6 +146,7 @@ def test_alerts_say_what_became_of_them_and_refusals_what_was_measured(served: D
     assert found["counts"] == {"accepted": 2, "stale_quote": 1}
     (refused,) = found["refusals"]
     assert (refused["gate"], refused["measured"], refused["limit"]) == ("quote_fresh", 4000, 3000)
+    assert refused["text"] == "4 s against 3 s"
 
 
 def test_a_day_has_bars_levels_and_gamma_by_strike(served: Desk) -> None:
@@ -195,7 +211,7 @@ def test_the_chain_of_a_trade_is_told_by_any_of_its_references(served: Desk) -> 
     assert found["steps"][-1]["text"] == "premium stop, \u2212120.00 net of 2.60 fees"
     assert served.get(f"/api/why/{ask.alert_id(1)}").json()["steps"] == found["steps"]
     refused = served.get(f"/api/why/{ask.alert_id(2)}").json()["steps"]
-    assert "stale quote at gate quote fresh: 4000 against 3000 ms" in [step["text"] for step in refused]
+    assert "stale quote at gate quote fresh: 4 s against 3 s" in [step["text"] for step in refused]
     assert served.get("/api/why/nothing").status_code == 404
 
 
@@ -205,10 +221,33 @@ def test_weeks_lifetime_shadows_and_gaps_are_told(served: Desk) -> None:
     assert (week["accepted"], week["refused"]) == (2, 1)
     lifetime = served.get("/api/lifetime").json()
     assert (lifetime["starts"], lifetime["positions"], lifetime["alerts"], lifetime["interventions"]) == (1, 1, 3, 0)
+    assert (lifetime["kills"], lifetime["disconnects"]) == (0, 0)
+    assert lifetime["rows"] >= 2 * (desk.LAST + 1)
     assert served.get("/api/shadows").json() == []
     gap = served.get("/api/gaps").json()[-1]
     assert (gap["hub"], gap["why"], gap["tickers"], gap["groups"]) == ("classic", "silent", ["QQQ", "SPX"], 2)
     assert gap["from_time"].startswith("2026-11-20T10:01:30")
+
+
+def test_the_pipeline_has_three_stages_with_their_last_signs_of_life(served: Desk) -> None:
+    stages = {stage["name"]: stage for stage in served.get("/api/pipeline").json()}
+    assert list(stages) == ["ingest", "signal", "execution"]
+    assert {stage["state"] for stage in stages.values()} == {"operational"}
+    assert all(INSTANT.fullmatch(stage["last"]) for stage in stages.values())
+    assert stages["ingest"]["detail"] == "1 of 1 hubs"
+
+
+def test_alerts_are_followed_to_their_outcome_and_rates_are_told_with_their_n(served: Desk) -> None:
+    newest, *_, first = awaited(lambda: _with_outcomes(served))
+    assert (first["outcome"], first["first"]) == ("target in 1 min", "target")
+    assert newest["is_resolved"] is False
+    (rate,) = served.get("/api/rates").json()
+    assert (rate["kind"], rate["n"], rate["rate"], rate["followed"]) == ("GAMMA_FLIP", 0, None, 3)
+
+
+def _with_outcomes(served: Desk) -> list[dict[str, Any]] | None:
+    alerts: list[dict[str, Any]] = served.get("/api/alerts").json()
+    return alerts if alerts[-1]["outcome"] else None
 
 
 def test_metrics_tell_money_positions_and_actors(served: Desk) -> None:
@@ -232,6 +271,85 @@ def test_an_action_with_the_runs_token_reaches_the_supervisor_with_who_and_why(s
     assert (served.asked[-1]["do"], served.asked[-1]["level"], served.asked[-1]["expected_epoch"]) == ("resume", 0, 1)
 
 
+def test_entries_are_started_only_against_the_kill_epoch_that_was_seen(served: Desk) -> None:
+    before = len(served.asked)
+    answer = awaited(lambda: _unless_too_fast(served, "/api/action/start", {"reason": "back"}))
+    assert (answer.status_code, answer.json()["denied"]) == (409, "epoch_missing")
+    assert len(served.asked) == before
+
+
+def test_an_id_that_was_used_for_something_else_is_a_conflict(served: Desk) -> None:
+    served.refuse = {"denied": "id_reused", "detail": "web:1 was another command."}
+    try:
+        answer = awaited(lambda: _unless_too_fast(served, "/api/action/start", {"expected_epoch": 1}))
+    finally:
+        served.refuse = None
+    assert (answer.status_code, answer.json()["denied"]) == (409, "id_reused")
+
+
+SIGNAL = {
+    "signal_id": "model:1", "ticker": "SPX", "kind": "MODEL", "direction": 1, "price": 6015.5, "target": 6030,
+    "stop": 6008.25,
+}  # fmt: skip
+FOR_SIGNALS = {"authorization": "Bearer a-token-for-signals-alone"}
+
+
+@pytest.fixture(scope="module")
+def taking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """A desk that takes signals from outside."""
+    folder = tmp_path_factory.mktemp("taking")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("ZEROHOUR_SIGNALS_TOKEN", "a-token-for-signals-alone")
+        with shown(folder, desk.settings(folder, lanes={"outside": ["SPX"]}, outside={"kinds": {"MODEL": 1}})) as made:
+            yield made
+
+
+def test_a_signal_from_outside_reaches_the_supervisor_in_ticks(taking: Desk) -> None:
+    answer = taking.post("/api/signals", SIGNAL, **FOR_SIGNALS)
+    assert (answer.status_code, answer.json()["done"]) == (200, "signal was carried out")
+    asked = taking.asked[-1]
+    assert (asked["do"], asked["entry_ticks"], asked["target_ticks"], asked["stop_ticks"]) == (
+        "signal", 601_550, 603_000, 600_825
+    )  # fmt: skip
+    assert (asked["signal_id"], asked["version"], asked["horizon_ms"]) == ("model:1", 1, 1_800_000)
+
+
+@pytest.mark.parametrize(
+    ("changes", "headers", "status"),
+    [
+        ({}, {}, 401),
+        ({}, AUTH, 401),
+        ({}, FOR_SIGNALS | {"origin": "http://evil.example"}, 403),
+        ({"direction": 0}, FOR_SIGNALS, 422),
+        ({"price": -1}, FOR_SIGNALS, 422),
+        ({"ticker": "spx"}, FOR_SIGNALS, 422),
+        ({"qty": 100}, FOR_SIGNALS, 422),
+    ],
+)
+def test_a_signal_that_may_not_or_cannot_be_meant_is_refused(
+    taking: Desk, changes: dict[str, Any], headers: dict[str, str], status: int
+) -> None:
+    before = len(taking.asked)
+    eventually(lambda: taking.post("/api/signals", SIGNAL | changes, **headers).status_code == status, 20)
+    assert len(taking.asked) == before
+
+
+def test_signals_are_refused_where_no_lane_takes_them(bare: Desk) -> None:
+    eventually(lambda: bare.post("/api/signals", SIGNAL, **FOR_SIGNALS).status_code == 403, 10)
+
+
+def test_an_action_without_a_supervisor_is_answered_in_a_sentence(bare: Desk) -> None:
+    bare.control.close()
+    answer = awaited(lambda: _unless_too_fast(bare, "/api/action/stop", {}))
+    assert (answer.status_code, answer.json()["error"][:23]) == (503, "No supervisor runs on /")
+    bare.control = ControlServer(bare.folder.control, bare.answer)
+
+
+def _unless_too_fast(served: Desk, path: str, body: Any) -> httpx.Response | None:
+    answer = served.post(path, body, **AUTH)
+    return None if answer.status_code == 429 else answer
+
+
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
@@ -241,6 +359,9 @@ def test_an_action_with_the_runs_token_reaches_the_supervisor_with_who_and_why(s
         (AUTH | {"origin": "http://evil.example"}, 403),
         (AUTH | {"content-type": "text/plain"}, 415),
         (AUTH | {"host": "evil.example"}, 421),
+        (AUTH | {"host": "127.evil.example"}, 421),
+        (AUTH | {"sec-fetch-site": "cross-site"}, 403),
+        (AUTH | {"transfer-encoding": "chunked"}, 411),
     ],
 )
 def test_an_action_that_does_not_come_from_the_page_is_refused(
@@ -254,6 +375,26 @@ def test_an_action_that_does_not_come_from_the_page_is_refused(
 def test_a_read_by_another_hosts_name_is_refused(served: Desk) -> None:
     assert served.get("/api/positions", host="evil.example:5000").status_code == 421
     assert served.get("/api/positions", host="localhost:5000").status_code == 200
+
+
+def test_a_stream_of_a_ticker_that_nobody_follows_is_refused_and_injects_nothing(served: Desk) -> None:
+    asked = "X%0Aevent:%20status%0Adata:%20{}%0A%0A"
+    assert served.get(f"/events?ticker={asked[:12]}").status_code in (404, 422)
+    assert served.get("/events?ticker=X%0Aa").status_code == 404
+
+
+@pytest.mark.slow
+def test_a_ledger_that_cannot_be_read_is_never_an_empty_desk(tmp_path: Path) -> None:
+    desk.write_desk(tmp_path)
+    (tmp_path / "ledgers" / "paper.db").write_bytes(b"no ledger at all" * 400)
+    with shown(tmp_path) as broken:
+        status = broken.get("/api/status").json()
+        assert (status["open_positions"], status["trades_today"]) == (None, None)
+        assert "paper.db" in " ".join(status["troubles"])
+        for path in ("/api/positions", "/api/trades", "/api/performance", "/api/weekly", "/api/lifetime"):
+            answer = broken.get(path)
+            assert (answer.status_code, "paper.db" in answer.json()["detail"]) == (503, True), path
+        assert "zerohour_realized_usd" not in broken.get("/metrics").text
 
 
 def test_a_folder_without_ledgers_is_shown_empty(bare: Desk) -> None:

@@ -18,20 +18,9 @@ from domain.units import Utc
 from tests.testkit import web_desk as desk
 from tests.testkit.paths import ROOT
 from tests.testkit.supervisor_child import eventually
-from tests.testkit.web_child import shown
+from tests.testkit.web_child import serving, shown
 from web.feed import SLOTS_MAX, Feed, listen
 from web.link import Hello
-
-
-def serving(url: str) -> psutil.Process:
-    """The process that was started for an address (it holds the listening socket, as we do)."""
-    port = int(url.rpartition(":")[2])
-    children = psutil.Process().children(recursive=True)
-    (found,) = [
-        child for child in children
-        if "commands.serve" in child.cmdline() and any(c.laddr.port == port for c in child.net_connections("tcp"))
-    ]  # fmt: skip
-    return found
 
 
 def test_a_process_that_dies_is_started_again_at_the_same_address_with_all_it_knew(tmp_path: Path) -> None:

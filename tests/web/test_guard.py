@@ -19,15 +19,66 @@ JSON = {"content-type": "application/json"}
 
 
 def guard(host: str = "0.0.0.0", remote: str | None = REMOTE, *, allows_actions: bool = True) -> Guard:
-    return Guard(host, "run-token", remote, rate_per_s=100.0, allows_actions=allows_actions)
+    return Guard(
+        host, "run-token", remote, rate_per_s=100.0, allows_actions=allows_actions, allowed_from=("10.0.0.0/8", "::1"),
+        signals_token="a-token-for-signals",
+    )  # fmt: skip
 
 
-def status(made: Guard, path: str = "/api/status", **headers: str) -> int:
+def status(made: Guard, path: str = "/api/status", client: str = "10.0.0.9", **headers: str) -> int:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
     try:
-        made.check_read(path, "10.0.0.9", {name.replace("_", "-"): value for name, value in headers.items()})
+        made.check_reach(path, client, named)
+        made.check_read(path, client, named)
     except Refused as refused:
         return refused.status
     return 200
+
+
+@pytest.mark.parametrize(
+    ("host", "is_ours"),
+    [
+        ("127.0.0.1:5000", True), ("localhost:5000", True), ("[::1]:5000", True), ("127.7.7.7", True),
+        ("127.evil.example", False), ("127.0.0.1.evil.example:5000", False), ("localhost.evil.example", False),
+        ("evil.example#127.0.0.1", False), ("", False), ("[", False),
+    ],
+)  # fmt: skip
+def test_a_name_that_only_looks_like_loopback_is_refused(host: str, *, is_ours: bool) -> None:
+    made = guard("127.0.0.1", remote=None)
+    assert status(made, client="127.0.0.1", host=host) == (200 if is_ours else 421)
+
+
+def test_who_is_not_among_the_allowed_networks_is_refused_with_the_token_too() -> None:
+    made, token = guard(), f"Bearer {REMOTE}"
+    assert status(made, client="10.255.0.1", authorization=token) == 200
+    assert status(made, client="::ffff:10.0.0.9", authorization=token) == 200
+    assert status(made, client="11.0.0.9", authorization=token) == 403
+    assert status(made, client="unknown", authorization=token) == 403
+
+
+def test_a_page_of_another_site_neither_reads_nor_uses_up_the_rate() -> None:
+    made = guard("127.0.0.1", remote=None)
+    for _ in range(1_000):
+        assert status(made, client="127.0.0.1", host="127.0.0.1", sec_fetch_site="cross-site") == 403
+    assert status(made, client="127.0.0.1", host="127.0.0.1", sec_fetch_site="same-origin") == 200
+    assert status(made, "/", client="127.0.0.1", host="127.0.0.1", sec_fetch_site="cross-site") == 200  # a link
+
+
+def test_refused_actions_do_not_take_the_turn_of_one_with_a_token() -> None:
+    made = guard("127.0.0.1", remote=None)
+    for _ in range(50):
+        with pytest.raises(Refused):
+            made.check_action("127.0.0.1", JSON | {"x-zerohour-token": "guessed"})
+    made.check_action("127.0.0.1", JSON | {"x-zerohour-token": "run-token"})
+
+
+def test_the_token_for_signals_gives_signals_and_acts_on_nothing() -> None:
+    made, shown = guard(), JSON | {"authorization": "Bearer a-token-for-signals"}
+    made.check_signal("10.0.0.9", shown)
+    with pytest.raises(Refused, match="An action needs a token"):
+        made.check_action("10.0.0.9", shown)
+    with pytest.raises(Refused, match="A signal needs its token"):
+        made.check_signal("10.0.0.9", JSON | {"authorization": f"Bearer {REMOTE}"})
 
 
 def test_beyond_loopback_every_read_needs_the_token() -> None:
@@ -83,6 +134,38 @@ def test_a_host_beyond_loopback_without_a_token_is_no_set_up(tmp_path: Path, mon
             feed_of(settings, folder, 1, None)
 
 
+@pytest.mark.parametrize(
+    ("web", "why"),
+    [
+        ({}, r"name those that may ask in web\.allowed_from"),
+        ({"allowed_from": ["10.0.0.0/99"]}, "write addresses or networks"),
+        ({"allowed_from": ["10.0.0.0/8"]}, "web.tls names no certificate"),
+        ({"allowed_from": ["10.0.0.0/8"], "tls": {"certificate": "/none.pem", "key": None}}, "/none.pem is no file"),
+    ],
+)  # fmt: skip
+def test_a_host_beyond_loopback_wants_a_list_of_who_may_ask_and_tls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, web: dict[str, object], why: str
+) -> None:
+    folder = DataFolder(tmp_path)
+    folder.make()
+    monkeypatch.setenv("ZEROHOUR_WEB_TOKEN", REMOTE)
+    with pytest.raises(CommandError, match=why):
+        feed_of(desk.settings(tmp_path, host="0.0.0.0", **web), folder, 1, None)
+
+
+def test_plain_http_beyond_loopback_is_served_where_the_settings_say_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = DataFolder(tmp_path)
+    folder.make()
+    monkeypatch.setenv("ZEROHOUR_WEB_TOKEN", REMOTE)
+    web = {"host": "0.0.0.0", "port": 31_000, "allowed_from": ["10.0.0.0/8"], "allows_plain_http": True}
+    feed = feed_of(desk.settings(tmp_path, **web), folder, 1, None)
+    assert feed is not None
+    assert feed.url.startswith("http://127.0.0.1:")
+    feed.close()
+
+
 def test_a_dashboard_that_is_off_is_none_and_a_public_port_that_is_taken_is_said(tmp_path: Path) -> None:
     folder = DataFolder(tmp_path)
     folder.make()
@@ -102,9 +185,8 @@ def test_a_dashboard_that_is_off_is_none_and_a_public_port_that_is_taken_is_said
 def test_addresses_are_told_as_a_browser_takes_them() -> None:
     with listen("0.0.0.0", 31_000) as everywhere:
         assert url_of(everywhere).startswith("http://127.0.0.1:")
-    assert [is_loopback(host) for host in ("127.0.0.1", "localhost", "::1", "10.0.0.1", "0.0.0.0")] == (
-        [True, True, True, False, False]
-    )
+    assert [is_loopback(host) for host in ("127.0.0.1", "localhost", "::1")] == [True, True, True]
+    assert [is_loopback(host) for host in ("10.0.0.1", "0.0.0.0", "127.evil.example")] == [False, False, False]
 
 
 @pytest.mark.parametrize(

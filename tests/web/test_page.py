@@ -8,15 +8,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Error
 
+from domain.alarm import Severity
 from domain.instants import BUCKET_NS
+from messages import operator
 from tests.testkit import web_desk as desk
 from tests.testkit.browser import PHONE, WIDE, Watched, chromium
 from tests.testkit.supervisor_child import eventually
-from tests.testkit.web_child import Desk, shown
+from tests.testkit.web_child import Desk, serving, shown
 
 SERIOUS = {"serious", "critical"}
 
@@ -64,7 +67,13 @@ def test_every_panel_fills(page: Watched) -> None:
     page.wait_for_text("#trades tbody tr", "premium stop")
     page.wait_for_text("#alerts tbody tr", "SPX gamma flip")
     page.wait_for_text("#refusals tbody tr", "stale quote")
-    page.wait_for_text("#account", "300,000.00")
+    page.wait_for_text("#account", "300,000")
+    page.wait_for_text("#market", "Ratio")
+    page.wait_for_text("#stages", "1 of 1 hubs")
+    page.wait_for_text("#fills tbody tr", "SPXW 6015C")
+    page.wait_for_text("#weeks tbody tr", "2026-11-16")
+    page.wait_for_text("#alerts tbody tr", "target in 1 min")
+    page.wait_for_text("#shadows-title", "Shadow log")
     page.wait_for_text("#forces", "gamma")
     page.wait_for_text("#alarms", "DU***67")
     page.wait_for_text("#actors tbody tr", "risk:paper")
@@ -107,11 +116,95 @@ def test_another_ticker_and_theme_are_shown_and_remembered(page: Watched) -> Non
     page.page.select_option("#ticker", "QQQ")
     page.wait_for_text("#ticker-name", "QQQ")
     eventually(partial(is_drawn, page, "#chart"), 10)
-    page.page.click("#theme")
+    page.page.click("#options")
+    page.page.select_option("#theme", "light")
     page.page.reload()
     page.page.wait_for_selector("html[data-ready]")
     assert page.page.get_attribute("html", "data-theme") == "light"
     assert page.page.input_value("#ticker") == "QQQ"
+
+
+@pytest.mark.slow
+def test_columns_window_and_sound_are_a_persons_choice_and_remembered(page: Watched, served: Desk) -> None:
+    page.wait_for_text("#fills tbody tr", "SPXW 6015C")
+    page.page.click("#options")
+    page.page.uncheck('[data-column="Live fills/Fee $"]')
+    page.page.check("#sound")
+    page.page.click("#choices button[value=yes]")
+    page.page.select_option("#window", "60")
+    page.page.reload()
+    page.page.wait_for_selector("html[data-ready]")
+    page.wait_for_text("#fills tbody tr", "SPXW 6015C")
+    assert not page.page.is_visible("#fills thead th:nth-child(7)")
+    assert page.page.is_visible("#fills thead th:nth-child(6)")
+    assert (page.page.input_value("#window"), page.page.is_checked("#sound")) == ("60", True)
+    page.page.click("#options")
+    page.page.click("#choices-reset")
+    page.page.click("#choices button[value=yes]")
+    assert page.page.is_visible("#fills thead th:nth-child(7)")
+
+
+@pytest.mark.slow
+def test_texts_from_outside_are_shown_as_they_are_and_run_nothing(browser: Browser, tmp_path: Path) -> None:
+    evil = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"><b>"
+    desk.write_desk(tmp_path, words=evil)
+    with shown(tmp_path, account=evil) as made:
+        made.kill = made.kill | {"level": 1, "reason": evil, "by": evil}
+        made.feed.show("alarm:evil", desk.NOW, operator.Alarm(
+            key=evil, severity=Severity.HIGH, text=evil, at_utc=desk.NOW
+        ))  # fmt: skip
+        made.refuse = {"denied": "no", "detail": evil}
+        watched = Watched(browser, made.url)
+        watched.wait_for_text("#alarms", evil)
+        watched.wait_for_text("#refusals", evil)
+        watched.wait_for_text("#account", "<img")
+        watched.wait_for_text("#kill", "Kill level 1")
+        assert evil in (watched.page.get_attribute("#kill", "title") or "")
+        watched.page.click("#entries")
+        assert evil in watched.page.inner_text("#ask-text")
+        watched.page.fill("#ask-reason", evil)
+        watched.page.click("#ask-yes")
+        watched.wait_for_text("#notice", evil)
+        watched.page.click("#refusals td button")
+        watched.wait_for_text("#why", evil)
+        assert watched.page.locator("main img, main b img, main script").count() == 0
+        assert watched.page.title() != "owned"
+        assert watched.complaints == ["Failed to load resource: the server responded with a status of 409 (Conflict)"]
+        with pytest.raises(Error, match="TrustedHTML"):
+            watched.page.evaluate("document.body.innerHTML = '<b>'")
+        policy = httpx.get(made.url).headers["content-security-policy"]
+        assert "unsafe" not in policy
+        assert policy.startswith("default-src 'none'")
+        watched.context.close()
+
+
+@pytest.mark.slow
+def test_the_end_of_a_day_is_said_and_leaves_the_page_readable(browser: Browser, tmp_path: Path) -> None:
+    desk.write_desk(tmp_path)
+    with shown(tmp_path) as made:
+        watched = Watched(browser, made.url)
+        watched.wait_for_text("#positions tbody tr", "SPXW 6015C")
+        made.feed.close()
+        watched.wait_for_text(
+            "#ended", "The supervisor was stopped at 10:02 New York. 1 position open, and nobody watches"
+        )
+        watched.wait_for_text("#ended", "main.py dashboard")
+        watched.wait_for_text("#link", "Ended")
+        assert not watched.page.is_visible("#lost")
+        assert watched.page.is_disabled("#close-all")
+        assert "SPXW 6015C" in watched.text("#positions")
+        watched.context.close()
+
+
+@pytest.mark.slow
+def test_nothing_is_held_is_not_said_before_it_is_known(browser: Browser, tmp_path: Path) -> None:
+    desk.write_desk(tmp_path)
+    (tmp_path / "ledgers" / "paper.db").write_bytes(b"no ledger at all" * 400)
+    with shown(tmp_path) as made:
+        watched = Watched(browser, made.url)
+        watched.wait_for_text("#troubles", "paper.db")
+        assert not watched.page.is_visible("#positions .empty")
+        watched.context.close()
 
 
 def test_stop_allow_and_close_all_act_after_a_word_of_confirmation(page: Watched, served: Desk) -> None:
@@ -140,19 +233,33 @@ def test_a_restart_of_everything_leaves_no_hole_in_the_chart(browser: Browser, t
     with shown(tmp_path, settings) as first:
         watched = Watched(browser, first.url)
         watched.wait_for_text("#positions tbody tr", "SPXW 6015C")
-    watched.wait_for_text("#lost", "Connection lost at")
+    watched.wait_for_text("#link", "Ended")
     assert "SPXW 6015C" in watched.text("#positions")
     desk.write_market(tmp_path, desk.LAST + 1, desk.LAST + 6)
     with shown(tmp_path, settings, port=first.port, run_n=2) as again:
         assert again.url == first.url
         again.feed.show("reading:SPX", desk.NOW + 6 * BUCKET_NS, desk.reading_of(desk.LAST + 6))
-        watched.page.wait_for_selector("#lost", state="hidden")
+        watched.wait_for_text("#link", "Live")
+        assert not watched.page.is_visible("#ended")
         watched.page.click("#chart .as-table")
         rows = [row.split()[0] for row in watched.page.locator("#chart tbody tr").all_inner_texts()]
         assert rows[:5] == ["10:04", "10:03", "10:02", "10:01", "10:00"]
         watched.page.click("#entries")  # with the token of the new run
         watched.wait_for_text("#kill", "Kill level 1")
     watched.context.close()
+
+
+@pytest.mark.slow
+def test_a_line_that_breaks_is_said_with_its_time_until_it_is_back(browser: Browser, tmp_path: Path) -> None:
+    desk.write_desk(tmp_path)
+    with shown(tmp_path) as made:
+        watched = Watched(browser, made.url)
+        watched.wait_for_text("#link", "Live")
+        serving(made.url).kill()
+        watched.wait_for_text("#lost", "Connection lost at")
+        watched.page.wait_for_selector("#lost", state="hidden", timeout=60_000)
+        watched.wait_for_text("#positions tbody tr", "SPXW 6015C")
+        watched.context.close()
 
 
 def test_eight_tabs_follow_at_once(browser: Browser, served: Desk) -> None:

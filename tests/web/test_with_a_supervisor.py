@@ -11,12 +11,17 @@ import pytest
 from storage.queries import LedgerReader
 from tests.testkit.supervisor_child import Supervisor, eventually, main_py
 
+FOR_SIGNALS = "a-token-for-signals-alone"
+
 
 @pytest.mark.slow
 def test_run_prints_the_address_where_stop_and_close_all_leave_audit_rows(tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text("tickers: [SPX, QQQ]\nlanes: {outside: [SPX]}\noutside: {kinds: {MODEL: 1}}\n", encoding="utf-8")
     supervisor = Supervisor(
-        tmp_path, "--profile", "demo", "--rate", "60", ZEROHOUR_TICKERS='["SPX","QQQ"]', ZEROHOUR_WEB__IS_ON="true"
-    )
+        tmp_path / "data", "--config", str(own), "--profile", "demo", "--rate", "60", ZEROHOUR_WEB__IS_ON="true",
+        ZEROHOUR_SIGNALS_TOKEN=FOR_SIGNALS,
+    )  # fmt: skip
     try:
         url = supervisor.wait_for("Dashboard: ").split()[1]
         with httpx.Client(base_url=url, timeout=20) as page:
@@ -28,16 +33,28 @@ def test_run_prints_the_address_where_stop_and_close_all_leave_audit_rows(tmp_pa
             again = page.post("/api/action/stop", json={"reason": "lunch", "command_id": "web:1"}, headers=token)
             assert again.json() == done.json()
             assert page.post("/api/action/close_all", json={}, headers=token).status_code == 200
-            rows = LedgerReader(tmp_path / "ledgers", "paper").commands()
+            rows = LedgerReader(tmp_path / "data" / "ledgers", "paper").commands()
             assert [(row["name"], row["by"], row["reason"]) for row in rows] == [
                 ("kill", "dashboard (127.0.0.1)", "lunch"),
                 ("flatten", "dashboard (127.0.0.1)", "close all on the dashboard"),
             ]
+            known = page.get("/api/status").json()["kill_epoch"]
+            late = page.post("/api/action/start", json={"expected_epoch": known - 1}, headers=token)
+            assert (late.status_code, late.json()["denied"]) == (409, "epoch_changed"), late.json()
+            signal_ = {
+                "signal_id": "1", "ticker": "SPX", "kind": "MODEL", "direction": 1, "price": 5890, "target": 5900,
+                "stop": 5880,
+            }  # fmt: skip
+            offered = page.post("/api/signals", json=signal_, headers={"authorization": f"Bearer {FOR_SIGNALS}"})
+            assert (offered.status_code, offered.json()["denied"]) == (409, "no_alerts_now"), offered.json()
+            unwatched = signal_ | {"signal_id": "2", "ticker": "QQQ"}
+            offered = page.post("/api/signals", json=unwatched, headers={"authorization": f"Bearer {FOR_SIGNALS}"})
+            assert offered.json()["denied"] == "no_lane"
             supervisor.process.send_signal(signal.SIGKILL)
             eventually(lambda: not _answers(page))
     finally:
         supervisor.end_if_left()
-        main_py(tmp_path, "sim", "stop")
+        main_py(tmp_path / "data", "sim", "stop")
 
 
 def _answers(page: httpx.Client) -> bool:

@@ -37,7 +37,8 @@ export class Actions {
   }
 
   async closeAll() {
-    const held = count(this.status.open_positions, 'open position')
+    const n = this.status.open_positions
+    const held = n == null ? 'whatever is open' : count(n, 'open position')
     const text = `This closes ${held} at market, cancels every order, and stops entries (kill level 2).`
     const reason = await ask('Close everything?', text, 'Close all', false)
     if (reason != null) await this.act('close_all', { reason }, 'Everything is being closed (kill level 2).')

@@ -1,20 +1,23 @@
 // Puts the page together: one day, its charts, the panels, the line to the server.
 import { Actions } from './actions.js'
-import { showLink, showMarket, showMoney, showStatus } from './bar.js'
+import { showAlarmCount, showLink, showMarket, showMoney, showStatus } from './bar.js'
 import { Day } from './day.js'
 import { setText } from './format.js'
 import { Heat } from './heat.js'
 import { HeatChart } from './heat-chart.js'
-import { showAccount, showActors, showAlarms, showAlerts, showForces, showGates, showPositions, showTrades, showWeeks } from './panels.js'
+import { Options, remember, remembered } from './options.js'
+import {
+  showActors, showAlarms, showAlerts, showFills, showForces, showGates, showLifetime, showPositions, showRates, showShadows, showTrades, showWeeks,
+} from './panels.js'
 import { PnlChart } from './pnl-chart.js'
 import { PriceChart } from './price-chart.js'
+import { setNow, showAccount, showPipeline, showUnderlyings } from './strip.js'
 import { Stream } from './stream.js'
 import { offerWhy, refreshWhy } from './timeline.js'
 
 const TELL_EVERY_MS = 5000 // how often the sentences beside the charts are written anew
 
 const $ = (id) => document.getElementById(id)
-const remembered = (name, otherwise) => localStorage.getItem(name) ?? otherwise
 const json = async (url) => {
   const response = await fetch(url)
   if (!response.ok) throw new Error(`${url}: ${response.status}`)
@@ -23,18 +26,28 @@ const json = async (url) => {
 
 const day = new Day(remembered('ticker', 'SPX'))
 const heat = new Heat(day)
-const price = new PriceChart($('chart'), day, heat, Number(remembered('minutes', '1')))
+const price = new PriceChart($('chart'), day, heat, Number(remembered('minutes', '1')), Number(remembered('window', '150')))
 const through = new HeatChart($('heat'), day, heat)
 const result = new PnlChart($('money'), day)
 const charts = [price, through, result]
 const actions = new Actions()
+const options = new Options(() => {
+  heat.repaint()
+  for (const chart of charts) chart.plot.dirty()
+})
+let fillKnown = null // the newest fill when the page last looked
 
 const handlers = {
   status: (status) => {
     showStatus(status)
     actions.show(status)
   },
-  market: (market) => showMarket(market, day.ticker),
+  market: (market) => {
+    showMarket(market, day.ticker)
+    showUnderlyings(market)
+    setNow(market.at)
+  },
+  pipeline: showPipeline,
   performance: (money) => {
     showMoney(money)
     result.take(money)
@@ -49,11 +62,22 @@ const handlers = {
     refreshWhy()
   },
   alerts: showAlerts,
+  shadows: showShadows,
+  rates: showRates,
+  fills: (fills) => {
+    showFills(fills)
+    const newest = fills.length ? `${fills[0].at}/${fills[0].order_ref}/${fills.length}` : ''
+    if (fillKnown != null && newest !== fillKnown) options.ring()
+    fillKnown = newest
+  },
   gates: showGates,
   weeks: showWeeks,
   account: showAccount,
   actors: showActors,
-  alarms: showAlarms,
+  alarms: (alarms) => {
+    showAlarms(alarms)
+    showAlarmCount(alarms)
+  },
   'marks:': (marks) => {
     day.marks = marks
     price.plot.dirty()
@@ -63,11 +87,14 @@ const handlers = {
 
 /** Fetch what is missing; nothing of it is a reason not to follow what comes. */
 const catchUp = async () => {
-  const [hello, money] = await Promise.all([json('/api/hello'), json('/api/performance'), loadDay()])
+  const [hello, money] = await Promise.all([json('/api/hello'), json('/api/performance').catch(() => null), loadDay()])
   actions.setToken(hello.token)
   if (offer(hello.tickers)) await loadDay()
-  result.load(money)
-  showMoney(money)
+  json('/api/lifetime').then(showLifetime, () => {}) // a sum that can wait, or be missing
+  if (money) {
+    result.load(money) // else the ledgers are not read yet: the stream tells when they are
+    showMoney(money)
+  }
   performance.mark('ready')
   document.documentElement.dataset.ready = 'yes'
 }
@@ -96,21 +123,19 @@ const stream = new Stream(day, handlers, showLink, catchUp)
 $('ticker').addEventListener('change', (event) => {
   day.clear()
   day.ticker = event.target.value
-  localStorage.setItem('ticker', day.ticker)
+  remember('ticker', day.ticker)
   setText($('ticker-name'), day.ticker)
   stream.open()
 })
 $('minutes').value = String(price.width / 2)
 $('minutes').addEventListener('change', (event) => {
-  localStorage.setItem('minutes', event.target.value)
+  remember('minutes', event.target.value)
   price.setWidth(Number(event.target.value))
 })
-$('theme').addEventListener('click', () => {
-  const theme = document.documentElement.dataset.theme === 'dark' ? 'light' : 'dark'
-  document.documentElement.dataset.theme = theme
-  localStorage.setItem('theme', theme)
-  heat.repaint()
-  for (const chart of charts) chart.plot.dirty()
+$('window').value = remembered('window', '150')
+$('window').addEventListener('change', (event) => {
+  remember('window', event.target.value)
+  price.setWindow(Number(event.target.value))
 })
 setInterval(() => charts.forEach((chart) => chart.tell()), TELL_EVERY_MS)
 stream.open()

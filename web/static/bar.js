@@ -1,11 +1,14 @@
 // The bar at the top: connection, mode, kill level, price, and the day's result on a ruler between its stops.
-import { clock, money, number, setText, tone, words } from './format.js'
+import { clock, count, money, number, setText, tone, words } from './format.js'
 
 const $ = (id) => document.getElementById(id)
 const BEYOND = 1.15 // the ruler goes a little beyond the hard stop
 
+let ended = null // why there is no supervisor any more, where the page was told
+
 export const showLink = (isUp) => {
   const lost = $('lost')
+  if (ended) return // what the line carries next says whether it goes on
   $('link').classList.toggle('on', isUp)
   setText($('link').lastElementChild, isUp ? 'Live' : 'Lost')
   if (!isUp && lost.hidden) {
@@ -17,14 +20,27 @@ export const showLink = (isUp) => {
 
 export const showStatus = (status) => {
   const { mode, kill_level: level } = status
-  setText($('mode'), mode ? words(mode) : 'no mode yet')
+  ended = status.ended
+  setText($('ended'), ended ?? '')
+  $('ended').hidden = !ended
+  setText($('link').lastElementChild, ended ? 'Ended' : 'Live')
+  $('link').classList.toggle('on', !ended)
+  setText($('mode'), ended ? 'no supervisor' : mode ? words(mode) : 'no mode yet')
   $('mode').classList.toggle('bad', !status.is_connected)
-  setText($('kill'), `Kill level ${level ?? '–'}`)
-  $('kill').classList.toggle('bad', level !== 0)
+  const why = level && status.kill_reason ? `: ${status.kill_reason}` : ''
+  setText($('kill'), `Kill level ${level ?? '–'}${why}`)
+  $('kill').classList.toggle('bad', level !== 0 && !ended)
   $('kill').title = status.kill_reason ?? ''
   setText($('troubles'), status.troubles.join(' '))
   $('troubles').hidden = !status.troubles.length
   document.title = `${status.profile === 'demo' ? 'Demo' : status.trading_mode} · Zerohour`
+}
+
+/** Say in the bar that somebody should look, where an alarm is high or critical. */
+export const showAlarmCount = (alarms) => {
+  const grave = alarms.filter(({ severity }) => severity === 'high' || severity === 'critical').length
+  $('alarm-chip').hidden = !grave
+  setText($('alarm-chip'), count(grave, 'alarm'))
 }
 
 export const showMarket = (market, ticker) => {

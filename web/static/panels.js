@@ -1,5 +1,6 @@
 // The tables and lists: rows keep their place, and only a text that has changed is written.
 import { clock, count, duration, money, number, percent, setText, tone, words } from './format.js'
+import { pairs } from './strip.js'
 
 const $ = (id) => document.getElementById(id)
 
@@ -7,7 +8,7 @@ const $ = (id) => document.getElementById(id)
 const fill = (body, items, key, cells) => {
   const known = new Map([...body.rows].map((row) => [row.dataset.key, row]))
   items.forEach((item, at) => {
-    const name = String(key(item))
+    const name = String(key(item, at))
     let row = known.get(name)
     known.delete(name)
     if (!row) {
@@ -23,7 +24,13 @@ const fill = (body, items, key, cells) => {
   })
   for (const row of known.values()) row.remove()
   const box = body.closest('.scroll')
-  if (box) box.parentElement.classList.toggle('filled', items.length > 0)
+  if (box) told(box.parentElement, items.length)
+}
+
+/** Note that a panel knows what it shows, and whether that is something. */
+const told = (panel, n) => {
+  panel.classList.add('told')
+  panel.classList.toggle('filled', n > 0)
 }
 
 /** The button of a cell that shows the chain of what the row is about. */
@@ -44,10 +51,12 @@ export const showPositions = (positions) => {
   showBook(positions)
 }
 
+const EXITS = { underlying_stop: 'spot stop', eod: 'day end', disaster_stop: 'last stop' }
+
 const nearest = ({ nearest: exit }) => {
   if (!exit) return '–'
   const where = exit.level != null ? number(exit.level) : clock(exit.at, 5)
-  return `${words(exit.reason)} ${where}`
+  return `${EXITS[exit.reason] ?? words(exit.reason)} ${where}`
 }
 
 /** The greeks of the whole book. */
@@ -75,19 +84,36 @@ export const showTrades = (trades) => {
 const arrow = (direction) => (direction < 0 ? '▼' : '▲')
 
 export const showAlerts = (alerts) => {
-  setText($('alerts-count'), alerts.length ? count(alerts.length, 'alert') : '')
   fill($('alerts').tBodies[0], alerts, (alert) => alert.alert_id, (alert) => [
     [clock(alert.at)], [`${arrow(alert.direction)} ${alert.ticker} ${words(alert.kind)}`, 'text', alert.alert_id],
-    [number(alert.price)], [alert.is_shadow ? 'shadow' : words(alert.became ?? 'being decided'), 'text faint'],
+    [number(alert.price), 'wide'], [alert.is_shadow ? 'shadow' : words(alert.became ?? 'being decided'), 'text faint'],
+    [alert.outcome ?? '–', 'text faint'],
   ])
 }
 
-const plain = (value) => number(value, Number.isInteger(value) ? 0 : 2)
+export const showShadows = (alerts) => {
+  fill($('shadows').tBodies[0], alerts, (alert) => alert.alert_id, (alert) => [
+    [clock(alert.at)], [`${arrow(alert.direction)} ${alert.ticker} ${words(alert.kind)}`, 'text', alert.alert_id],
+    [number(alert.price)], [alert.outcome ?? '–', 'text faint'],
+  ])
+}
 
-const measured = ({ measured: value, limit, unit, words: said }) => {
-  if (said) return said
-  if (value == null) return ''
-  return limit == null ? `${plain(value)} ${unit}` : `${plain(value)} against ${plain(limit)} ${unit}`
+/** How many reached their target first, with the n that it stands on and Wilson's bounds. */
+export const showRates = (rates) => {
+  for (const [place, isShadow] of [['alerts-count', false], ['shadows-count', true]]) {
+    setText($(place), rates.filter((rate) => rate.is_shadow === isShadow).map(rateWords).join('; '))
+  }
+}
+
+const rateWords = ({ kind, n, wins, lower, upper }) =>
+  n ? `${words(kind)}: target first ${wins} of ${n} (${percent(lower)} to ${percent(upper)})` : `${words(kind)}: none resolved yet`
+
+export const showFills = (fills) => {
+  setText($('fills-count'), fills.length ? String(fills.length) : '')
+  fill($('fills').tBodies[0], fills, (row, at) => `${fills.length - at}`, (row) => [
+    [clock(row.at)], [row.contract ?? row.order_ref, 'text', row.order_ref], [`${words(row.side)}${row.is_exit ? ', exit' : ''}`, 'text'],
+    [String(row.qty)], [number(row.price)], [number(row.slippage)], [number(row.fee)],
+  ])
 }
 
 export const showGates = ({ counts, refusals }) => {
@@ -101,7 +127,7 @@ export const showGates = ({ counts, refusals }) => {
   }))
   fill($('refusals').tBodies[0], refusals, (row) => `${row.alert_id}/${row.at}`, (row) => [
     [clock(row.at)], [`${row.ticker} ${words(row.kind)}`, 'text', row.alert_id], [words(row.code), 'text'],
-    [measured(row), 'text long faint'],
+    [row.text, 'text long faint'],
   ])
 }
 
@@ -135,24 +161,6 @@ const treeOf = (rows) => {
   })
 }
 
-const pairs = (list, items) => {
-  if (list.children.length !== items.length * 2) {
-    list.replaceChildren(...items.flatMap(() => [document.createElement('dt'), document.createElement('dd')]))
-  }
-  items.forEach(([name, value], k) => {
-    setText(list.children[2 * k], name)
-    setText(list.children[2 * k + 1], value)
-  })
-}
-
-export const showAccount = (account) => {
-  setText($('account-name'), [account.account_id, account.account_class].filter(Boolean).join(' '))
-  pairs($('account'), [
-    ['Net liquidation $', number(account.net_liquidation)], ['Cash $', number(account.total_cash)],
-    ['Available $', number(account.available_funds)], ['Buying power $', number(account.buying_power)],
-  ])
-}
-
 export const showForces = (reading) => {
   const alignment = reading.alignment == null ? 'too few are sure' : `alignment ${money(reading.alignment)}`
   setText($('forces-name'), `${reading.ticker} ${clock(reading.at)}, ${alignment}`)
@@ -160,7 +168,11 @@ export const showForces = (reading) => {
   if (list.children.length !== reading.forces.length) {
     list.replaceChildren(...reading.forces.map(() => {
       const item = document.createElement('li')
-      item.innerHTML = '<span></span><div class="ruler" aria-hidden="true"><i></i><s></s></div><span></span>'
+      const ruler = document.createElement('div')
+      ruler.className = 'ruler'
+      ruler.setAttribute('aria-hidden', 'true')
+      ruler.append(document.createElement('i'), document.createElement('s'))
+      item.append(document.createElement('span'), ruler, document.createElement('span'))
       return item
     }))
   }
@@ -178,10 +190,20 @@ export const showForces = (reading) => {
 }
 
 export const showWeeks = (weeks) => {
-  fill($('weeks').tBodies[0], weeks.slice(0, 4), (week) => week.monday, (week) => [
+  fill($('weeks').tBodies[0], weeks, (week) => week.monday, (week) => [
     [week.monday, 'text'], [String(week.trades)], [week.trades ? percent(week.wins / week.trades) : '–'],
-    [percent(week.fill_rate)], [money(week.net_pnl), tone(week.net_pnl)],
+    [percent(week.fill_rate)], [number(week.fees)], [money(week.net_pnl), tone(week.net_pnl)],
   ])
+}
+
+/** The whole life of the installation in a sentence. */
+export const showLifetime = (sums) => {
+  const { since, starts, positions, alerts, kills, interventions, disconnects, rows } = sums
+  const facts = [
+    count(starts, 'start'), count(positions, 'position'), count(alerts, 'alert'), count(kills, 'kill'),
+    count(interventions, 'intervention'), `${count(disconnects, 'break')} of the feed survived`, `${number(rows, 0)} rows`,
+  ]
+  setText($('lifetime'), since ? `Since ${since.slice(0, 10)}: ${facts.join(', ')}.` : '')
 }
 
 export const showAlarms = (alarms) => {
@@ -195,5 +217,5 @@ export const showAlarms = (alarms) => {
     if (severity === 'high' || severity === 'critical') item.className = 'bad'
     return item
   }))
-  $('alarms').parentElement.classList.toggle('filled', alarms.length > 0)
+  told($('alarms').parentElement, alarms.length)
 }

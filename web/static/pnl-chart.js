@@ -5,6 +5,12 @@ import { Plot, asTable, colours, isNarrow, note } from './plot.js'
 const AXIS = 64
 const FOOT = 18
 
+const stepOf = (range, height) => {
+  const least = range / (height / 26)
+  const power = 10 ** Math.floor(Math.log10(least))
+  return [1, 2, 5, 10].find((nice) => nice * power >= least) * power
+}
+
 export class PnlChart {
   constructor(figure, day) {
     this.day = day
@@ -43,16 +49,28 @@ export class PnlChart {
     const seconds = this.day.buckets * this.day.stepS || 23400
     const x = (t) => ((t - this.day.t0) / seconds) * plotWidth
     const y = (value) => ((high - value) / (high - low)) * plotHeight
-    context.fillStyle = colour.mute
-    context.fillRect(0, y(0), plotWidth, 0.5)
     context.textAlign = 'left'
-    context.fillText('0', plotWidth + 8, y(0))
+    const taken = []
+    const label = (value, ink) => {
+      const at = Math.max(7, Math.min(plotHeight - 7, y(value)))
+      if (taken.some((other) => Math.abs(other - at) < 13)) return
+      taken.push(at)
+      context.fillStyle = ink
+      context.fillText(value ? money(value, 0) : '0', plotWidth + 8, at)
+    }
+    label(this.now ?? 0, this.now < 0 ? colour.down : this.now > 0 ? colour.up : colour.ink)
     for (const [stop, name] of this.stops) {
       if (stop < low) continue
+      label(stop, colour.danger)
       context.fillStyle = colour.danger
       context.fillRect(0, y(stop), plotWidth, 1)
-      context.fillText(`${money(stop, 0)}`, plotWidth + 8, y(stop))
       context.fillText(name, 6, y(stop) - 8)
+    }
+    const step = stepOf(high - low, plotHeight)
+    for (let value = Math.ceil(low / step) * step; value < high; value += step) {
+      context.fillStyle = value ? colour.line : colour.mute
+      context.fillRect(0, y(value), plotWidth, value ? 0.5 : 1)
+      label(value, colour.mute)
     }
     this.line(context, x, y, plotWidth, colour)
     context.fillStyle = colour.mute

@@ -12,13 +12,12 @@ const HEAT_SHADE = 0.42 // of the heat behind the candles
 const STEPS = [0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 50, 100]
 
 export class PriceChart {
-  /** @param {number} minutes width of a candle */
-  constructor(figure, day, heat, minutes) {
+  /** @param {number} minutes width of a candle @param {number} window minutes on a wide screen */
+  constructor(figure, day, heat, minutes, window) {
     this.day = day
     this.heat = heat
     this.width = minutes * 2
-    this.shown = isNarrow() ? 70 : 150
-    this.offset = 0
+    this.setShown(window)
     const box = figure.querySelector('.plot')
     this.plot = new Plot(box, (...given) => this.draw(...given))
     this.tell = asTable(figure, ['Time', 'Open', 'High', 'Low', 'Close', 'Zero gamma', 'Call wall', 'Put wall'],
@@ -28,9 +27,20 @@ export class PriceChart {
   }
 
   setWidth(minutes) {
-    this.offset = 0
     this.width = minutes * 2
+    this.setWindow(this.window)
+  }
+
+  setWindow(minutes) {
+    this.setShown(minutes)
     this.plot.dirty()
+  }
+
+  /** Show this many minutes, or half of them on a phone. */
+  setShown(minutes) {
+    this.window = minutes
+    this.offset = 0
+    this.shown = Math.max(LEAST, Math.round((isNarrow() && minutes < 390 ? minutes / 2 : minutes) / (this.width / 2)))
   }
 
   listen(box) {
@@ -236,6 +246,7 @@ export class PriceChart {
     ]
     const labels = levels.filter(([value]) => value != null).map(([value, letter, ink]) => ({
       ink,
+      value,
       at: Math.max(LABEL / 2 + 1, Math.min(plotHeight - LABEL / 2 - 1, y(value))),
       text: letter ? `${value > high ? '↑' : value < low ? '↓' : ''}${short(value)} ${letter}` : number(value),
     }))
@@ -313,9 +324,9 @@ const stepOf = (range, height) => STEPS.find((step) => range / step < height / 4
 
 const short = (price) => number(price, Number.isInteger(price) || price >= 1000 ? 0 : 2)
 
-/** Push labels apart where they would overlap, keeping their order. */
+/** Push labels apart where they would overlap, the higher price above, also of those that are out of sight. */
 const spread = (labels, height) => {
-  labels.sort((a, b) => a.at - b.at)
+  labels.sort((a, b) => b.value - a.value)
   for (let k = 1; k < labels.length; k++) labels[k].at = Math.max(labels[k].at, labels[k - 1].at + LABEL + 1)
   let room = height - LABEL / 2 - 1
   for (let k = labels.length - 1; k >= 0; k--) {

@@ -265,6 +265,7 @@ def test_shares_from_an_exercise_are_an_incident_and_no_trade() -> None:
     assert history.last(risk.RaiseKill).level is KillLevel.NO_ENTRIES
     alarm = next(a for a in history.all(operator.Alarm) if a.key.startswith("assigned:"))
     assert "200 shares of SPY" in alarm.text
+    assert alarm.severity is Severity.CRITICAL
     assert len(history.all(orders.SubmitOrder)) == sent
 
 

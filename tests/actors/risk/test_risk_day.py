@@ -370,6 +370,7 @@ def test_the_end_of_the_day_locks_verifies_and_writes_its_row(talk: DeskTalk) ->
     talk.wait(400_000)
     summary = DaySummary(trades=1, wins=1, losses=0, realised_cents=4_400, fees_cents=300, drawdown_cents=232)
     assert talk.told(risk.RecordDay, "desk_ledger") == [risk.RecordDay(session=DAY, summary=summary, at_utc=CLOSE)]
+    assert talk.published(risk.DaySettled) == [risk.DaySettled(session=DAY, summary=summary, at_utc=CLOSE)]
     assert (len(talk.told(risk.LockDay)), len(talk.published(positions.DayFlattened))) == (1, 1)
 
 

@@ -10,6 +10,9 @@ from functools import partial
 import pytest
 
 from domain.instants import BUCKET_NS, SECOND
+from gateways.bucket_port import PortSetup
+from gateways.gexbot.hub_port import HubPort
+from gateways.gexbot.negotiate import AddressBook
 from messages import market
 from simulation.hubs.faults import (
     DisconnectHub,
@@ -28,6 +31,7 @@ from tests.testkit.hub_fakes import (
     Client,
     FakeClock,
     FakeMarket,
+    Listener,
     connected,
     serving,
     until,
@@ -219,6 +223,23 @@ def test_a_bucket_sealed_while_the_hub_is_down_says_disconnected() -> None:
         assert sealed.why_absent == "disconnected"
 
     play(scene)
+
+
+def test_a_bucket_that_began_before_the_port_did_says_that_the_supervisor_was_down() -> None:
+    async def main() -> None:
+        listener, pairs = Listener(), (("SPX", "classic_gex_zero"),)
+        port = HubPort(PortSetup("classic", pairs, listener.tell, lambda: OPEN_UTC + 5 * SECOND), book=AddressBook())
+        port.start()
+        try:
+            whys = []
+            for bucket_utc in (OPEN_UTC, OPEN_UTC + BUCKET_NS):
+                port.post(market.SealBucket(bucket_utc=bucket_utc))
+                whys.append((await listener.next(market.BucketSealed)).why_absent)
+        finally:
+            await asyncio.to_thread(port.close)
+        assert whys == ["supervisor down", "disconnected"]
+
+    asyncio.run(main())
 
 
 def test_spots_fill_rows_that_came_without_one() -> None:

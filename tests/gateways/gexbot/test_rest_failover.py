@@ -108,8 +108,13 @@ def test_paths_are_the_vendors(category: str, path: str) -> None:
 
 def test_a_second_request_within_the_second_is_refused_by_the_server_with_the_time_to_wait() -> None:
     async def scene(server: HubServer, _: StandingClock) -> None:
-        client = client_of(server)
+        client, real_s = client_of(server), [0.0]
+        server.rest.now_s = lambda: real_s[0]
         assert isinstance(await ask(client), Profile)
+        assert await ask(client) == NoAnswer("rest_429", wait_s=1.0)
+        real_s[0] = 1.0
+        assert isinstance(await ask(client), Profile), "a real second passes, though the market stands still"
+        real_s[0] = 1.9
         assert await ask(client) == NoAnswer("rest_429", wait_s=1.0)
         assert isinstance(await ask(client, "QQQ"), Profile), "the rate is a ticker's and category's own"
         client.close()
@@ -132,7 +137,8 @@ def test_the_poller_asks_each_slot_once_a_bucket_keeps_the_rate_and_waits_out_a_
     async def scene(server: HubServer, clock: StandingClock) -> None:
         heard: list[Profile | Refused | NoAnswer] = []
         client = client_of(server)
-        poller = RestPoller(client, clock.now_utc, heard.append)
+        poller = RestPoller(client, clock.now_utc, heard.append, now_s=lambda: 0.0)
+        server.rest.now_s = lambda: 0.0
         poller.want([("SPX", "classic_gex_zero"), ("QQQ", "classic_gex_zero"), ("QQQ", "state_gamma_zero")])
         server.inject(RefuseRest(status=429, path="/QQQ/classic", retry_after_s=3))
         server.inject(RefuseRest(status=403, path="/QQQ/state"))
@@ -148,6 +154,30 @@ def test_the_poller_asks_each_slot_once_a_bucket_keeps_the_rate_and_waits_out_a_
         polling.cancel()
         client.close()
         assert server.rest.refused_n == 2, "what the tier does not have is not asked for again, and the rate was kept"
+
+    play(scene)
+
+
+def test_an_ask_that_failed_is_made_again_after_a_real_pause_while_the_market_waits_for_its_rows() -> None:
+    async def scene(server: HubServer, clock: StandingClock) -> None:
+        heard: list[Profile | Refused | NoAnswer] = []
+        client, real_s = client_of(server), [100.0]
+        server.inject(RefuseRest(status=503, path="/SPX", count=2))
+        poller = RestPoller(client, clock.now_utc, heard.append, now_s=lambda: real_s[0])
+        poller.want([("SPX", "classic_gex_zero"), ("QQQ", "classic_gex_zero")])
+        polling = asyncio.create_task(poller.run())
+        try:
+            await until(lambda: len(heard) == 2)
+            for at_s, answers in ((100.9, 2), (101.1, 3), (102.9, 3), (103.2, 4), (200.0, 4)):
+                real_s[0] = at_s
+                await until(partial(has_heard, heard, answers))
+                for _ in range(3):
+                    await asyncio.sleep(LOOK_S)
+                assert len(heard) == answers, at_s
+        finally:
+            polling.cancel()
+            client.close()
+        assert [type(answer) for answer in heard[-2:]] == [NoAnswer, Profile]
 
     play(scene)
 

@@ -1,0 +1,261 @@
+"""Answers in plain language, from a running supervisor, the ledgers and the warehouse; each with what it stands on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from datetime import date, timedelta
+from typing import Any, Final
+
+from commands.cli import CommandError
+from commands.control import request
+from commands.folder import DataFolder
+from commands.held import contract_of, holdings
+from config.settings import Settings
+from domain.ask.answer import Answer, Citation, cited
+from domain.ask.question import Question, When
+from domain.instants import MS, exchange_clock, session_of
+from domain.reports.period import Span, period_of
+from domain.units import Utc
+from domain.wording import duration_text, measure_text, reason_text, usd_text
+from storage.gap_totals import totals_of
+from storage.queries import Found, LedgerReader
+from storage.warehouse_reader import WarehouseReader
+
+_LISTED: Final = 12  # of a list, the newest
+
+
+class Desk:
+    """What questions are asked of: one desk's folder, read-only."""
+
+    def __init__(self, settings: Settings, folder: DataFolder) -> None:
+        self.settings = settings
+        self.folder = folder
+        self.ledger = LedgerReader(folder.ledgers, settings.desk)
+        self.own = f"ledgers/{settings.desk}.db"
+        self.shared = "ledgers/ledger.db"
+
+    def running(self, what: str) -> dict[str, Any] | None:
+        """Return what the running supervisor tells; `None` where none runs, or it does not answer."""
+        try:
+            return request(self.folder.control, {"do": what})
+        except CommandError:
+            return None
+
+    def sessions(self) -> list[date]:
+        """Return the sessions that anything is known of, newest first."""
+        known = set(self.ledger.sessions())
+        for path in self.folder.traces_newest_first():
+            try:
+                known.add(date.fromisoformat(path.parent.name))
+            except ValueError:  # no folder of ours
+                continue
+        return sorted(known, reverse=True)
+
+    def asked(self, when: When | None) -> tuple[str, list[date]]:
+        """Return the sessions of a question, oldest first, and their name; those of the newest one where it says none.
+
+        Days are counted from the newest session on record: in a demo, and on a Sunday, "today" is that one.
+        """
+        when, known = when or When(), self.sessions()
+        if when.span is Span.DAY:
+            found = [when.on] if when.on in known else [] if when.on else known[when.back : when.back + 1]
+            name = str(when.on or (found[0] if found else "that day"))
+            return (f"session {name}" if found else "no such session"), found
+        if not known:
+            return "no session", []
+        period = period_of(when.span, when.on or known[0])
+        for _ in range(when.back):
+            period = period_of(when.span, period.first - timedelta(days=1))
+        title = period.title[0].lower() + period.title[1:]
+        return title, sorted(day for day in known if period.first <= day <= period.last)
+
+
+def status(desk: Desk) -> Answer:
+    """Say whether a supervisor runs, what it may do, and what stops it."""
+    told, facts = desk.running("status"), (desk.running("desk") or {}).get("desk")
+    ledger = desk.ledger
+    runs, kill = ledger.runs(), ledger.kill()
+    sources = [*cited(f"{desk.shared} runs", [f"run_n {row['run_n']}" for row in runs[-1:]])]
+    if kill is not None:
+        sources += cited(f"{desk.shared} kill", [f"kill_epoch {kill['kill_epoch']}"])
+    level = (told or {}).get("kill") or kill
+    lines = [_alive(told, runs)]
+    if facts is not None:
+        lines.append(
+            f"Phase {facts['phase'] or 'not known'}, order session {facts['mode'] or 'not known'}, trading mode"
+            f" {facts['trading_mode']}."
+        )
+    if level is None or not level["level"]:
+        lines.append("The kill level is 0: entries are allowed as far as it goes.")
+    else:
+        what = "no entries" if level["level"] == 1 else "everything is closed"
+        lines.append(f"The kill level is {level['level']} ({what}), raised by {level['by']}: {level['reason']}.")
+    process = (told or {}).get("process") or {}
+    lines += [f"Entries are latched off: {process['latched']}."] if process.get("latched") else []
+    lines += [f"The day is locked: {reason_text(facts['locked'])}."] if facts and facts["locked"] else []
+    open_now = positions(desk)
+    return Answer(text="\n".join([*lines, open_now.text]), citations=(*sources, *open_now.citations))
+
+
+def _alive(told: dict[str, Any] | None, runs: list[Found]) -> str:
+    if told is not None:
+        process = told["process"]
+        down = [actor["name"] for actor in told["actors"] if not actor["is_up"]]
+        ill = f"; DOWN: {', '.join(down)}" if down else "; all its actors are up"
+        return f"A supervisor runs (run {process['run_n']}), at {exchange_clock(process['at_utc'])} New York{ill}."
+    if not runs:
+        return "No supervisor runs, and none has run here yet; `main.py run` starts one."
+    last = runs[-1]
+    began = f"{session_of(Utc(last['started_utc']))} {exchange_clock(Utc(last['started_utc']))} New York"
+    return f"No supervisor runs; the last one was run {last['run_n']}, begun {began}."
+
+
+def positions(desk: Desk) -> Answer:
+    """Say what is held or may be, what it is worth as far as a running supervisor tells, and what guards it."""
+    found, facts = holdings(desk.ledger), (desk.running("desk") or {}).get("desk")
+    if not found:
+        return Answer(
+            text="Nothing is held, and no entry is under way.",
+            citations=cited(f"{desk.own} reservations", ["none is live"]),
+        )
+    lines = [f"Open: {len(found)}."]
+    for holding in found:
+        lines.append(f"  {holding.told(is_supervised=facts is not None)}")
+        for seen in (facts or {}).get("held", ()):
+            if seen["contract"] == holding.contract and seen["unrealised_cents"] is not None:
+                nearest = f", nearest exit {reason_text(seen['nearest'])}" if seen["nearest"] else ""
+                lines.append(f"    now {_signed(seen['unrealised_cents'])}{nearest}")
+    return Answer(
+        text="\n".join(lines), citations=cited(f"{desk.own} reservations", [holding.order_ref for holding in found])
+    )
+
+
+def pnl(desk: Desk, asked: Question) -> Answer:
+    """Say what closed trades brought, net of fees, and what a running day adds."""
+    title, days = desk.asked(asked.when)
+    rows = [(day, row) for day in days for row in desk.ledger.trades(day) if asked.ticker in (None, row["ticker"])]
+    title += f", {asked.ticker}" if asked.ticker else ""
+    if not rows:
+        text = f"{_capital(title)}: no trade was closed, so nothing was realised."
+        return Answer(text=text, citations=_days(desk, days))
+    total, fees = sum(row["realised_cents"] for _, row in rows), sum(row["fees_cents"] or 0 for _, row in rows)
+    wins = sum(row["realised_cents"] > 0 for _, row in rows)
+    lines = [
+        f"{_capital(title)}: {_signed(total)} net of {usd_text(fees)} fees, {len(rows)} trade{'s' * (len(rows) != 1)},"
+        f" {wins} of them won."
+    ]
+    if len(days) > 1:
+        by_day = Counter[date]()
+        for day, row in rows:
+            by_day[day] += row["realised_cents"]
+        lines += [f"  {day}: {_signed(cents)}" for day, cents in sorted(by_day.items())]
+    else:
+        lines += [f"  {_trade(row)}" for _, row in rows]
+    facts = (desk.running("desk") or {}).get("desk")
+    if facts is not None and session_of(facts["at_utc"]) == days[-1] and facts["unrealised_cents"]:
+        lines.append(f"Open positions: {_signed(facts['unrealised_cents'])} not realised.")
+    return Answer(
+        text="\n".join(lines),
+        citations=(*cited(f"{desk.own} positions", [row["position_id"] for _, row in rows]), *_days(desk, days)),
+    )
+
+
+def trades(desk: Desk, asked: Question) -> Answer:
+    """List the closed trades and what is open."""
+    title, days = desk.asked(asked.when)
+    rows = [row for day in days for row in desk.ledger.trades(day) if asked.ticker in (None, row["ticker"])]
+    of = f" in {asked.ticker}" if asked.ticker else ""
+    count = f"{len(rows) or 'no'} closed trade{'s' * (len(rows) != 1)}{of}"
+    lines = [f"{_capital(title)}: {count}.", *_listed(rows, _trade)]
+    sources = cited(f"{desk.own} positions", [row["position_id"] for row in rows]) or _days(desk, days)
+    if days[-1] == desk.sessions()[0]:
+        open_now = positions(desk)
+        lines.append(open_now.text)
+        sources += open_now.citations
+    return Answer(text="\n".join(lines), citations=sources)
+
+
+def rejects(desk: Desk, asked: Question) -> Answer:
+    """Count the refused attempts by code, and list them with what was measured."""
+    title, days = desk.asked(asked.when)
+    rows = [
+        row
+        for day in days
+        for row in desk.ledger.attempts(day)
+        if (row["code"] is not None or row["amended_code"] is not None) and asked.ticker in (None, row["ticker"])
+    ]
+    if not rows:
+        return Answer(text=f"{_capital(title)}: no attempt was refused.", citations=_days(desk, days))
+    counts = Counter(row["code"] or row["amended_code"] for row in rows)
+    lines = [
+        f"{_capital(title)}: {len(rows)} refused ({', '.join(f'{code} {n}' for code, n in counts.most_common())}).",
+        *_listed(rows, refusal_text),
+    ]
+    return Answer(text="\n".join(lines), citations=cited(f"{desk.own} gate_log", [f"n {row['n']}" for row in rows]))
+
+
+def alerts(desk: Desk, asked: Question) -> Answer:
+    """List the alerts, and whether they could trade."""
+    title, days = desk.asked(asked.when)
+    rows = [row for day in days for row in desk.ledger.alerts(day) if asked.ticker in (None, row["ticker"])]
+    of = f" in {asked.ticker}" if asked.ticker else ""
+    lines = [
+        f"{_capital(title)}: {len(rows) or 'no'} alert{'s' * (len(rows) != 1)}{of}.",
+        *_listed(
+            rows,
+            lambda row: (
+                f"{exchange_clock(row['raised_utc'])} {row['kind']} {row['ticker']}"
+                f" {'up' if row['direction'] > 0 else 'down'} at {row['entry_ticks'] / 100:,.2f}"
+                f"{' (shadow)' if row['is_shadow'] else ''} {row['alert_id']}"
+            ),
+        ),
+    ]
+    sources = cited(f"{desk.shared} alerts", [row["alert_id"] for row in rows]) or _days(desk, days)
+    return Answer(text="\n".join(lines), citations=sources)
+
+
+def gaps(desk: Desk, asked: Question) -> Answer:
+    """Count the rows of market data that are missing, by hub and cause."""
+    title, days = desk.asked(asked.when)
+    market = WarehouseReader(desk.folder.warehouse)
+    totals = totals_of([market.manifest(day) for day in days])
+    lines = [f"{_capital(title)}: {totals.text()} (a row is a bucket of a ticker and category)."]
+    lines += [f"  {cause}: {n}" for cause, n in totals.by_cause.items()]
+    return Answer(
+        text="\n".join(lines), citations=cited("warehouse gaps", [f"session {day}" for day in days]),
+    )  # fmt: skip
+
+
+def refusal_text(row: Found) -> str:
+    """Return a refused attempt in a line."""
+    measure = measure_text(row["measured"], row["limit_value"], row["unit"]) if row["code"] is not None else ""
+    said = measure or row["amended_words"] or row["looked_at"]
+    code = row["code"] or row["amended_code"]
+    return f"{exchange_clock(row['decided_utc'])} {row['ticker']} {row['kind']}: {code}{f', {said}' if said else ''}"
+
+
+def _trade(row: Found) -> str:
+    held = duration_text((row["closed_utc"] - row["opened_utc"]) / MS) if row["opened_utc"] else "an unknown time"
+    return (
+        f"{exchange_clock(row['closed_utc'])} {row['opened_qty']} {contract_of(row)}: {_signed(row['realised_cents'])},"
+        f" {reason_text(row['exit_reason'] or row['end'])} after {held} ({row['order_ref'] or row['position_id']})"
+    )
+
+
+def _listed(rows: list[Found], text: Callable[[Found], str]) -> list[str]:
+    left_out = len(rows) - _LISTED
+    lines = [f"  {text(row)}" for row in rows[-_LISTED:]]
+    return [f"  and {left_out} before them", *lines] if left_out > 0 else lines
+
+
+def _days(desk: Desk, days: Iterable[date]) -> tuple[Citation, ...]:
+    return cited(f"{desk.own} day", [f"session {day}" for day in days])
+
+
+def _signed(cents: int) -> str:
+    return f"{'+' if cents >= 0 else ''}{usd_text(cents)}"
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]

@@ -1,0 +1,37 @@
+"""What the rows of a session add up to: pure functions over what the ledgers tell."""
+
+from __future__ import annotations
+
+from storage.queries import Found
+
+
+def exit_reasons(executions: list[Found], trade: Found) -> list[str]:
+    """Return why the parts of a trade were closed, in the order of their fills, each once."""
+    of_trade = (row for row in executions if (row["intent_id"], row["con_id"]) == (trade["intent_id"], trade["con_id"]))
+    return list(dict.fromkeys(row["exit_reason"] for row in of_trade if row["is_exit"] and row["exit_reason"]))
+
+
+def figures_of(trades: list[Found], executions: list[Found]) -> dict[str, float]:
+    """Count trades and wins, and sum what entries paid beside the mid: `slippage_ticks` over `slippage_n` contracts."""
+    entries = [row for row in executions if row["slippage_ticks"] is not None]
+    return {
+        "n": len(trades),
+        "wins": sum(row["realised_cents"] > 0 for row in trades),
+        "slippage_n": sum(row["qty"] for row in entries),
+        "slippage_ticks": sum(row["qty"] * row["slippage_ticks"] for row in entries),
+    }
+
+
+def approved_facts(attempts: list[Found], trades: list[Found], live: list[Found]) -> dict[str, int]:
+    """Count what became of a session's approved attempts: `filled`, `working` (an entry order is out), `unfilled`."""
+    approved, filled, working = fates(attempts, trades, live)
+    return {"filled": len(filled), "working": len(working), "unfilled": len(approved - filled - working)}
+
+
+def fates(attempts: list[Found], trades: list[Found], live: list[Found]) -> tuple[set[str], set[str], set[str]]:
+    """Return the intents that were approved, those of them that filled, and those whose entry works."""
+    approved = {row["intent_id"] for row in attempts if row["code"] is None and row["amended_code"] is None}
+    bought = [row for row in trades if row["opened_qty"]] + [row for row in live if row["net_qty"]]
+    filled = approved & {row["intent_id"] for row in bought}
+    working = approved & {row["intent_id"] for row in live} - filled
+    return approved, filled, working

@@ -1,0 +1,223 @@
+"""The chain of an order in lines for people: New York's clock, the time since the step before, prices in dollars."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from commands.lines import wrapped
+from commands.traces import UNREADABLE
+from commands.why_forces import force_lines
+from domain.instants import MS, exchange_clock
+from domain.orders.tiers import Tier
+from domain.position.cycle import ExitReason
+from domain.position.exits import SEVERITY
+from domain.risk.gates.sequence import number_of
+from domain.signals.alert import AlertKey
+from domain.wording import duration_text, measure_text, reason_text, usd_text
+
+# What belongs to the chain of an order: message type to the name of the step.
+STEPS: Final = {
+    "signals.FeaturesComputed": "reading",
+    "signals.RecordAlert": "alert",
+    "signals.SignalRaised": "signal",
+    "market.ContractsOffered": "offered",
+    "entries.RecordDenial": "refused",
+    "entries.ReserveEntry": "gates",
+    "entries.EntryReserved": "reserved",
+    "entries.EntryRefused": "refused",
+    "entries.OpenPosition": "handed over",
+    "orders.SubmitOrder": "submit",
+    "orders.ModifyOrder": "modify",
+    "orders.CancelOrder": "cancel",
+    "broker.PlaceOrder": "to the port",
+    "broker.AmendOrder": "to the port",
+    "broker.OrderSent": "on the wire",
+    "broker.OrderDenied": "denied",
+    "orders.BrokerRefused": "refused",
+    "operator.Alarm": "alarm",
+    "broker.OrderStatusReported": "status",
+    "broker.ErrorReported": "error",
+    "broker.ExecutionReported": "execution",
+    "orders.FillRecorded": "fill",
+    "orders.RecordExitIntent": "exit",
+    "positions.PositionOpened": "opened",
+    "positions.PositionClosed": "closed",
+    "positions.EntryAbandoned": "abandoned",
+}
+_INDENT = 34  # of what a step says
+_OFFERS_SHOWN = 3
+_SEVEREST = max(SEVERITY.values())
+_TIERS: Final = {Tier.NONE: "not priced", Tier.MID: "at mid", Tier.BID: "at the bid", Tier.MARKET: "at market"}
+
+
+def lines_of(chain: list[dict[str, Any]]) -> list[str]:
+    """Return the chain for people; the same news twice in a row is one line."""
+    lines: list[str] = []
+    before, last = chain[0]["at_utc"], ""
+    for record in chain:
+        try:
+            message = record["message"]
+            step, text = STEPS[message["type"]], _told(message)
+            below = verdict_lines(message.get("verdicts", ())) + force_lines(message)
+        except (*UNREADABLE, msgspec.ValidationError):
+            step, text, below = "damaged", "a record that cannot be read; restore the trace from a copy", []
+        if step == "status" and text == last:
+            continue
+        last = text
+        since = duration_text((record["at_utc"] - before) / MS)
+        before = record["at_utc"]
+        head = f"{exchange_clock(record['at_utc'])} {'+' + since:>11}  {step}"
+        lines += wrapped(text, _INDENT, first=f"{head:<{_INDENT - 1}} ")
+        lines += below
+    return lines
+
+
+def _told(message: dict[str, Any]) -> str:
+    return _SAID.get(message["type"], _plain)(message)
+
+
+def _reading(message: dict[str, Any]) -> str:
+    levels = levels_text(message["spot"], message["zero_gamma"])
+    told = f"{message['ticker']} bucket {exchange_clock(message['bucket_utc'])}: {levels}"
+    if message.get("evidence") is not None:
+        return told  # the forces follow, a line each
+    forces = ", ".join(f"{f['name']} {f['score']:+.2f}" for f in message["forces"])
+    return f"{told}; forces {forces or 'none'}"
+
+
+def levels_text(spot_ticks: int | None, zero_gamma_ticks: int | None) -> str:
+    """Return spot and zero gamma in dollars, and how far the one is from the other in basis points of spot."""
+    away = ""
+    if spot_ticks and zero_gamma_ticks is not None:
+        away = f" ({(zero_gamma_ticks - spot_ticks) / spot_ticks * 10_000:+.1f} bps)"
+    return f"spot {_price(spot_ticks)}, zero gamma {_price(zero_gamma_ticks)}{away}"
+
+
+def _alert(message: dict[str, Any]) -> str:
+    alert = message["alert"]
+    way = "up" if alert["direction"] > 0 else "down"
+    name = msgspec.convert(alert["key"], AlertKey).alert_id
+    levels = ", ".join(
+        f"{what} {_price(alert[field])}" for what, field in (("target", "target_ticks"), ("stop", "stop_ticks"))
+        if alert.get(field) is not None
+    )  # fmt: skip
+    return f"{name}: {way} at {_price(alert['entry_ticks'])}{f', {levels}' if levels else ''}"
+
+
+def _signal(message: dict[str, Any]) -> str:
+    intent = message["intent"]
+    legs = ", ".join(f"{leg['side']} {leg['right']}" for leg in intent["plan"]["legs"])
+    return f"{intent['strategy']}: {legs}{' (shadow)' if intent['is_shadow'] else ''}"
+
+
+def _offered(message: dict[str, Any]) -> str:
+    if not message["quotes"]:
+        return f"no contract: {message['why']}"
+    shown = []
+    for contract, quote in message["quotes"][:_OFFERS_SHOWN]:
+        greeks = quote.get("greeks")
+        delta = "" if greeks is None else f" delta {greeks['delta']:+.2f}"
+        shown.append(f"{_contract(contract)} {_price(quote['bid_ticks'])}/{_price(quote['ask_ticks'])}{delta}")
+    more = len(message["quotes"]) - len(shown)
+    return "; ".join(shown) + (f"; and {more} more" if more else "")
+
+
+def _reserve(message: dict[str, Any]) -> str:
+    leg = message["legs"][0]
+    seen = leg.get("decision") or {}
+    quote = f" (quoted {_price(seen['bid_ticks'])}/{_price(seen['ask_ticks'])}" if seen else ""
+    spot = f", spot {_price(seen['spot_ticks'])}" if seen and seen.get("spot_ticks") is not None else ""
+    price = _price(leg["limit_ticks"])
+    return f"{leg['side']} {leg['qty']} {_contract(leg['contract'])} at {price}{quote}{spot}{')' if quote else ''}"
+
+
+def _exit(message: dict[str, Any]) -> str:
+    severity = SEVERITY[ExitReason(message["reason"])]
+    how = _TIERS[Tier(message["tier"])]
+    part = " of a part" if message["kind"] == "take_part" else ""
+    return f"{reason_text(message['reason'])} (severity {severity} of {_SEVEREST}){part}: {message['qty']} {how}"
+
+
+def _closed(message: dict[str, Any]) -> str:
+    cents = message["realised_cents"]
+    reason = reason_text(message["reason"] or message["end"])
+    first = "take profit, then " if message.get("took_part") and message["reason"] != "take_profit" else ""
+    sign = "+" if cents >= 0 else ""
+    return f"{first}{reason}: {sign}{usd_text(cents)} net of {usd_text(message['fees_cents'])} fees"
+
+
+def _fill(fill: dict[str, Any]) -> str:
+    return f"{fill['side']} {fill['qty']} at {_price(fill['price_ticks'])} ({fill['exec_id']})"
+
+
+def _status(message: dict[str, Any]) -> str:
+    return f"{message['status']}, {message['filled_qty']} of {message['qty']} filled"
+
+
+def _plain(message: dict[str, Any]) -> str:
+    keys = ("order_ref", "side", "qty", "order_type", "limit_ticks", "code", "why", "reason")
+    told = ((key, message[key]) for key in keys if message.get(key) is not None)
+    return " ".join(_price(value) if key == "limit_ticks" else str(value) for key, value in told)
+
+
+_SAID: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
+    "signals.FeaturesComputed": _reading,
+    "signals.RecordAlert": _alert,
+    "signals.SignalRaised": _signal,
+    "market.ContractsOffered": _offered,
+    "entries.RecordDenial": lambda message: str(message["code"]),
+    "entries.ReserveEntry": _reserve,
+    "entries.OpenPosition": lambda m: f"{m['order_ref']} {m['qty']} at {_price(m['limit_ticks'])}",
+    "orders.SubmitOrder": lambda message: _plain(message["order"]),
+    "broker.PlaceOrder": lambda message: _plain(message["order"]),
+    "orders.ModifyOrder": lambda message: _plain(message["change"]),
+    "broker.AmendOrder": lambda message: _plain(message["change"]),
+    "broker.OrderStatusReported": _status,
+    "broker.ErrorReported": lambda message: f"{message['vendor_code']} {message['text']}",
+    "orders.BrokerRefused": lambda message: f"{message['order_ref']}: {message['vendor_code']} {message['text']}",
+    "operator.Alarm": lambda message: f"{message['severity'].upper()} [{message['key']}] {message['text']}",
+    "broker.ExecutionReported": lambda message: _fill(message["execution"]),
+    "orders.FillRecorded": _fill,
+    "orders.RecordExitIntent": _exit,
+    "positions.PositionOpened": lambda m: (
+        f"{m['qty']} {_contract(m['ref']['contract'])} for {usd_text(m['cost_cents'])}"
+    ),
+    "positions.PositionClosed": _closed,
+}
+
+
+def verdict_lines(verdicts: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the gates, one a line; of the last look only what did not simply pass again."""
+    lines, again = [], 0
+    for verdict in verdicts:
+        is_again = verdict.get("note") == "last look"
+        if is_again and verdict["finding"]["outcome"] != "reject":
+            again += 1
+            continue
+        if is_again:
+            lines.append(f"    last look: {again} gates passed again, then one refused")
+            again = 0
+        lines += _verdict(verdict)
+    if again:
+        lines.append(f"    last look: all {again} gates passed again")
+    return lines
+
+
+def _verdict(verdict: Mapping[str, Any]) -> list[str]:
+    finding = verdict["finding"]
+    is_refused = finding["outcome"] == "reject"
+    measure = measure_text(finding["measured"], finding["limit"], finding["unit"])
+    said = ", ".join(text for text in (finding["code"] or "", measure, finding.get("looked_at") or "") if text)
+    head = f"    {number_of(verdict['gate']):>2} {verdict['gate']:<20} {'REFUSED' if is_refused else 'pass':<8}"
+    return wrapped(said, len(head), first=head)
+
+
+def _contract(contract: dict[str, Any]) -> str:
+    return f"{contract['trading_class']} {contract['strike_ticks'] / 100:g}{contract['right']}"
+
+
+def _price(ticks: int | None) -> str:
+    return "none" if ticks is None else f"{ticks / 100:.2f}"

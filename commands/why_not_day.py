@@ -1,0 +1,197 @@
+"""`main.py why-not [DATE]`: what each lane found on a day, what became of it, and what came nearest to more."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from datetime import date
+from typing import Any
+
+import msgspec
+import orjson
+
+from commands.folder import DataFolder
+from commands.lines import wrapped
+from commands.report_figures import fates
+from commands.traces import UNREADABLE, enveloped, records
+from commands.why_lines import levels_text
+from config.settings import Settings
+from domain.instants import exchange_clock
+from domain.signals.alerts import EVALUATORS
+from domain.signals.evaluator import Reading
+from domain.signals.nearest_miss import Miss, nearest_miss
+from domain.units import Ticks, Utc
+from domain.wording import measure_text
+from storage.queries import Found, LedgerReader
+from storage.series_reader import SeriesReader
+from storage.series_rows import READINGS
+
+_NOT_EVALUATED = b'"signals.NotEvaluated"'
+
+
+class KindOfDay(msgspec.Struct, kw_only=True):
+    """One lane and kind on one day."""
+
+    lane: str
+    kind: str
+    alerts: int = 0
+    shadows: int = 0
+    filled: int = 0
+    unfilled: int = 0
+    refused: Counter[str] = msgspec.field(default_factory=Counter)
+    nearest_refusal: Found | None = None
+    readings: int = 0
+    not_judged: Counter[str] = msgspec.field(default_factory=Counter)
+    nearest_miss: Miss | None = None
+
+
+def show(session: date, settings: Settings, folder: DataFolder, ledger: LedgerReader, *, is_json: bool) -> int:
+    """Print the day; 1 where no lane read anything."""
+    found = kinds_of(session, settings, folder, ledger)
+    if is_json:
+        print(orjson.dumps(msgspec.to_builtins(found), option=orjson.OPT_INDENT_2, default=str).decode())
+    else:
+        print("\n".join(lines_of(session, found)))
+    return 0 if any(kind.readings or kind.alerts for kind in found) else 1
+
+
+def kinds_of(session: date, settings: Settings, folder: DataFolder, ledger: LedgerReader) -> list[KindOfDay]:
+    """Return what is known of each lane and kind that the settings name.
+
+    Raises:
+        LedgerRefusedError: a ledger cannot be used.
+    """
+    attempts, alerts = ledger.attempts(session), ledger.alerts(session)
+    approved, filled, _ = fates(attempts, ledger.trades(session), ledger.held())
+    silences, out_of_phase = _not_judged(folder, session)
+    by_ticker = _readings(folder, session)
+    found = []
+    for source, tickers in settings.lanes.items():
+        for ticker in tickers:
+            readings = by_ticker.get(ticker, [])
+            for kind in settings.alerts[source]:
+                of_kind = [
+                    row for row in attempts if (row["source"], row["ticker"], row["kind"]) == (source, ticker, kind)
+                ]
+                raised = [
+                    row for row in alerts if (row["source"], row["ticker"], row["kind"]) == (source, ticker, kind)
+                ]
+                refusals = [row for row in of_kind if row["code"] is not None or row["amended_code"] is not None]
+                ours = {row["intent_id"] for row in of_kind} & approved
+                found.append(
+                    KindOfDay(
+                        lane=f"{source}:{ticker}", kind=kind, alerts=len(raised),
+                        shadows=sum(bool(row["is_shadow"]) for row in raised), filled=len(ours & filled),
+                        unfilled=len(ours - filled),
+                        refused=Counter(row["code"] or row["amended_code"] for row in refusals),
+                        nearest_refusal=min(refusals, key=closeness, default=None), readings=len(readings),
+                        not_judged=silences.get((source, ticker, kind), Counter()),
+                        nearest_miss=nearest_miss(
+                            EVALUATORS[kind](settings.alert_rules[kind]),
+                            (r for r in readings if (source, ticker, r.bucket_utc) not in out_of_phase),
+                        ),
+                    )
+                )  # fmt: skip
+    return found
+
+
+def closeness(row: Found) -> float:
+    """Return how far a refusal's measure was from its limit, as a share of it; infinite where none was measured."""
+    measured, limit = row["measured"], row["limit_value"]
+    if measured is None or limit is None or not math.isfinite(measured):
+        return math.inf
+    return float(abs(measured - limit) / max(abs(limit), 1e-9))
+
+
+def _readings(folder: DataFolder, session: date) -> dict[str, list[Reading]]:
+    """Return the day's stored readings by ticker, in the order of their buckets."""
+    table = SeriesReader(folder.series).day(READINGS, session).select(
+        ["ticker", "bucket_utc", "features", "spot", "zero_gamma"]
+    )  # fmt: skip
+    out: dict[str, list[Reading]] = {}
+    for row in sorted(table.to_pylist(), key=lambda row: row["bucket_utc"]):
+        spot, zero = (None if row[name] is None else Ticks(row[name]) for name in ("spot", "zero_gamma"))
+        reading = Reading(Utc(row["bucket_utc"]), tuple(row["features"]), spot, zero)
+        out.setdefault(row["ticker"], []).append(reading)
+    return out
+
+
+def _not_judged(
+    folder: DataFolder, session: date
+) -> tuple[dict[tuple[str, str, str], Counter[str]], set[tuple[str, str, int]]]:  # fmt: skip
+    """Count why buckets were not judged, by source, ticker and kind; what comes in brackets is left out.
+
+    With them the buckets of each lane in which no alerts were looked for at all, by the phase of the day.
+    """
+    out: dict[tuple[str, str, str], Counter[str]] = {}
+    out_of_phase: set[tuple[str, str, int]] = set()
+    for path in folder.traces_newest_first():
+        if path.parent.name != session.isoformat():
+            continue
+        for message in _messages(records(path)):
+            key = (message["source"], message["ticker"], message["kind"])
+            why = str(message["why"]).partition(" (")[0]
+            out.setdefault(key, Counter())[why] += 1
+            if why.startswith("phase "):
+                out_of_phase.add((message["source"], message["ticker"], message["bucket_utc"]))
+    return out, out_of_phase
+
+
+def _messages(lines: Iterable[bytes]) -> Iterable[dict[str, Any]]:
+    seen = set()
+    for line in lines:
+        if _NOT_EVALUATED not in line:
+            continue
+        found = enveloped(line)
+        try:
+            if found is None or found[1]["type"] != "signals.NotEvaluated":
+                continue
+            message = found[1]
+            key = (message["source"], message["ticker"], message["kind"], message["bucket_utc"], message["why"])
+        except UNREADABLE:
+            continue
+        if key not in seen:
+            seen.add(key)
+            yield message
+
+
+def lines_of(session: date, found: list[KindOfDay]) -> list[str]:
+    """Return the day for people."""
+    lines = [f"Session {session}, New York's clock"]
+    for kind in found:
+        lines += ["", *wrapped(f"{kind.lane} {kind.kind}: {_fates(kind)}")]
+        if kind.nearest_refusal is not None:
+            row = kind.nearest_refusal
+            measure = measure_text(row["measured"], row["limit_value"], row["unit"])
+            told = f"{row['code'] or row['amended_code']}{f', {measure}' if measure else ''}"
+            lines += wrapped(
+                f"nearest to a trade: {exchange_clock(row['decided_utc'])} {told} ({row['alert_id']})", 2
+            )  # fmt: skip
+        if kind.nearest_miss is not None:
+            lines += wrapped(f"nearest to an alert: {_miss(kind.nearest_miss)}", 2)
+        if kind.not_judged:
+            counts = ", ".join(f"{why} {n}" for why, n in kind.not_judged.most_common())
+            lines += wrapped(f"without a judgement, of {kind.readings} readings: {counts}", 2)
+    if not found:
+        lines += ["", "No lane watches anything: name tickers under `lanes` of the settings."]
+    return lines
+
+
+def _fates(kind: KindOfDay) -> str:
+    if not kind.alerts and not kind.refused:
+        return f"no alert in {kind.readings} readings" if kind.readings else "nothing was read"
+    parts = [f"{kind.alerts} alert{'s' * (kind.alerts != 1)}"]
+    parts += [f"{kind.shadows} of them shadows"] if kind.shadows else []
+    parts += [f"{kind.filled} traded"] if kind.filled else []
+    parts += [f"{kind.unfilled} without a fill"] if kind.unfilled else []
+    parts += [f"refused by {code} {n}" for code, n in kind.refused.most_common()]
+    return ", ".join(parts)
+
+
+def _miss(miss: Miss) -> str:
+    reading = miss.reading
+    away = f"{miss.distance_bps:.1f} bps away" if miss.distance_bps else "it was there"
+    why = f"; {miss.why}" if miss.why else ""
+    levels = levels_text(reading.spot, reading.zero_gamma)
+    return f"{exchange_clock(reading.bucket_utc)} {away}, {levels}{why}"

@@ -1,0 +1,217 @@
+"""A question of people as what it asks for: a fixed grammar of English as traders type it, without any model.
+
+The words that decide are few: what is asked (`why`, `made`, `open`, ...), and what about (a contract, a ticker, a time,
+a day). Whatever else a sentence holds is passed over; a sentence without such a word is not understood, and said to be.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import date, time
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from domain.instruments import Right
+from domain.reports.period import Span
+from domain.units import Ticks
+
+
+class Topic(StrEnum):
+    """What is asked for."""
+
+    STATUS = "status"
+    POSITIONS = "positions"
+    PNL = "pnl"
+    TRADES = "trades"
+    WHY = "why"
+    WHY_NOT = "why_not"
+    REJECTS = "rejects"
+    ALERTS = "alerts"
+    GAPS = "gaps"
+
+
+class When(msgspec.Struct, frozen=True):
+    """Which sessions: a span, counted back from the newest one (0: its own), or that of a date."""
+
+    span: Span = Span.DAY
+    back: int = 0
+    on: date | None = None
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked; `None` where the sentence does not say.
+
+    `ref` is an order reference or an alert id, `clock` is New York's. `is_exit`: of a trade, why it was closed.
+    """
+
+    topic: Topic
+    when: When | None = None
+    ticker: str | None = None
+    strike_ticks: Ticks | None = None
+    right: Right | None = None
+    clock: time | None = None
+    ref: str | None = None
+    is_exit: bool = False
+
+    @property
+    def is_about_one(self) -> bool:
+        """Return whether it names a trade, a contract, a ticker or a time."""
+        return any(value is not None for value in (self.ticker, self.strike_ticks, self.right, self.clock, self.ref))
+
+
+EXAMPLES: Final = (
+    "what is the status?",
+    "what is open?",
+    "how much did we make this week?",
+    "what did we trade yesterday?",
+    "why did we buy the 5890 put?",
+    "why did we sell the 5890 put?",
+    "why no trade in QQQ at 11:30?",
+    "what was refused today?",
+    "which alerts were there?",
+    "what data is missing?",
+)
+
+_REF: Final = re.compile(r"\bZH-[A-Za-z0-9_]+-[A-Z2-7]{12}(?:-(?:e|x\d+))?\b|\b\d{8}-[^\s-]+-\S+?-\d{6}-[^\s-]+-\d+\b")
+_RIGHTS: Final = r"(?P<right>puts?|calls?|[pc])"
+_STRIKE: Final = r"\$?(?P<strike>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d{1,6}(?:\.\d+)?)"
+_CONTRACTS: Final = tuple(
+    re.compile(pattern)
+    for pattern in (rf"\b{_STRIKE}[\s-]?{_RIGHTS}\b", rf"\b{_RIGHTS}s?\s+(?:at\s+|strike\s+)?{_STRIKE}\b(?!\s*:)")
+)
+_RIGHT_ALONE: Final = re.compile(r"\b(?P<right>put|call)s?\b")
+_CLOCK: Final = re.compile(
+    r"\b(?P<hour>\d{1,2}):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?\s*(?P<half>[ap]m)?\b"
+    r"|\b(?P<hour2>\d{1,2})\s*(?P<half2>[ap]m)\b|\bat\s+(?P<hour3>\d{1,2})\b(?![:.,\d]|\s*[ap]m\b)"
+)
+_DATE: Final = re.compile(r"\b(?P<date>\d{4}-\d{2}-\d{2})\b")
+_WHENS: Final = tuple(
+    (re.compile(pattern), when)
+    for pattern, when in (
+        (r"\b(last|previous) week\b", When(Span.WEEK, 1)),
+        (r"\b(last|previous) month\b", When(Span.MONTH, 1)),
+        (r"\bweek(ly)?\b", When(Span.WEEK)),
+        (r"\bmonth(ly)?\b", When(Span.MONTH)),
+        (r"\byesterday\b|\b(previous|last but one) (day|session)\b|\bday before\b", When(Span.DAY, 1)),
+        (r"\b(today|tonight|now|this morning|this afternoon|last (day|session)|so far)\b", When()),
+    )
+)
+_WHY: Final = re.compile(
+    r"\bwhy\b|\bhow come\b|\bwhat('s| is| was) the reason\b|\breasons? (for|of|behind)\b|\bexplain\b"
+)
+_NOT: Final = re.compile(
+    r"\b(no|not|never|nothing|without|missed?|skip(ped)?|pass(ed)? on|refused?|rejected?|denied|blocked)\b|n't\b|n’t\b"
+)
+_MONEY: Final = re.compile(
+    r"\bp\s?&\s?l\b|\bp/l\b|\bpnl\b|\bprofits?\b|\bloss(es)?\b|\blos[et]\b|\blosing\b|\bma[dk]e\b|\bmaking\b|\bearn(ed)?\b"
+    r"|\bmoney\b|\bperformance\b|\bwin rate\b|\bresults?\b|\bhow (did|are|have) (we|i|you) (do|doing|done)\b"
+    r"|\b(up|down) (today|this|for|on the)\b|\bare (we|i) (up|down)\b|\bdrawdown\b|\bfees\b"
+)
+_STOPPED: Final = re.compile(
+    r"\bkill\b|\bhalted\b|\bstopped\b|\blocked\b|\b(not|n't|n’t) trad(ing|e)\b|\bno entries\b|\bare (we|you) down\b"
+)
+_TRADING: Final = re.compile(r"\bn(o|')t\s+trading\b|\bn’t trading\b|\bnot (being )?trad(ing|e)\b")
+_CLOSED: Final = re.compile(r"\b(sold|sell|selling|close[ds]?|closing|exit(ed|s)?|got? out|get out|stopped out)\b")
+# The first that a sentence holds decides.
+_TOPICS: Final = tuple(
+    (re.compile(pattern), topic)
+    for pattern, topic in (
+        (r"\bgaps?\b|\b(data|rows|frames|buckets?)\b.*\b(missing|lost)\b|\b(missing|lost)\b.*\b(data|rows|frames)\b",
+         Topic.GAPS),
+        (r"\brejects?\b|\breject(ed|ions?)\b|\brefus(ed?|als?)\b|\bdenied\b|\bdenials?\b|\bblocked\b|\bturned down\b",
+         Topic.REJECTS),
+        (r"\balerts?\b|\bsignals?\b", Topic.ALERTS),
+        (r"\bkill\b|\bstatus\b", Topic.STATUS),
+        (r"\b(what|anything|something|which|how many).*\bopen\b|\bpositions?\b|\bholdings?\b|\b(are|do) (we|i|you)"
+         r" (hold|holding|have open|long|in)\b|\bheld\b|\bexposures?\b|\bopen (trades?|positions?)\b",
+         Topic.POSITIONS),
+        (_MONEY.pattern, Topic.PNL),
+        (r"\btrad(e|es|ed)\b|\bbought\b|\bbuys?\b|\bsold\b|\bsell\b|\bfills?\b|\bfilled\b|\bentries\b|\bexits?\b",
+         Topic.TRADES),
+        (r"\brunning\b|\balive\b|\bconnected\b|\bhealthy?\b|\bmode\b|\btrading\b|\bphase\b|\bok(ay)?\b|\bgoing on\b"
+         r"|\bhow('s| is| are) (it|things|the desk)\b|\bup\b",
+         Topic.STATUS),
+    )
+)  # fmt: skip
+
+
+def question_of(text: str, tickers: Iterable[str]) -> Question | None:
+    """Return what a sentence asks for; `None` where that cannot be told.
+
+    `tickers` are those that a word may name, in capitals or not. A time without am or pm before 7 is an afternoon's.
+    """
+    found = _REF.search(text)
+    ref = None if found is None else found[0]
+    said = " ".join((text if ref is None else text.replace(ref, " ")).lower().split())
+    when, said = _when(said)
+    strike, right, rest = _contract(said)
+    asked = Question(
+        topic=Topic.STATUS, when=when, ticker=_ticker(rest, tickers), strike_ticks=strike, right=right,
+        clock=_clock(rest), ref=ref, is_exit=_CLOSED.search(said) is not None,
+    )  # fmt: skip
+    topic = _topic(said, asked)
+    return None if topic is None else msgspec.structs.replace(asked, topic=topic)
+
+
+def _topic(said: str, asked: Question) -> Topic | None:
+    is_why = _WHY.search(said) is not None
+    topic = next((topic for pattern, topic in _TOPICS if pattern.search(said)), None)
+    if not is_why:
+        return Topic.WHY if topic is None and (asked.ref or asked.strike_ticks) else topic
+    if not asked.is_about_one:
+        if _STOPPED.search(said) or _TRADING.search(said):
+            return Topic.STATUS
+        if topic in (Topic.PNL, Topic.GAPS):
+            return topic
+    return Topic.WHY_NOT if _NOT.search(said) else Topic.WHY
+
+
+def _when(said: str) -> tuple[When | None, str]:
+    """Return which sessions a sentence is about, and the sentence without a date."""
+    found = _DATE.search(said)
+    if found is not None:
+        try:
+            on = date.fromisoformat(found["date"])
+        except ValueError:
+            return None, said
+        span = next((when.span for pattern, when in _WHENS if pattern.search(said)), Span.DAY)
+        return When(span, on=on), said.replace(found[0], " ")
+    return next((when for pattern, when in _WHENS if pattern.search(said)), None), said
+
+
+def _contract(said: str) -> tuple[Ticks | None, Right | None, str]:
+    """Return strike and right, and the sentence without them."""
+    for pattern in _CONTRACTS:
+        found = pattern.search(said)
+        if found is not None:
+            strike = Ticks(round(float(found["strike"].replace(",", "")) * 100))
+            return strike, _right(found["right"]), f"{said[: found.start()]} {said[found.end() :]}"
+    found = _RIGHT_ALONE.search(said)
+    return None, None if found is None else _right(found["right"]), said
+
+
+def _right(word: str) -> Right:
+    return Right.PUT if word.startswith("p") else Right.CALL
+
+
+def _ticker(said: str, tickers: Iterable[str]) -> str | None:
+    words = set(re.findall(r"[a-z][a-z0-9_]*", said))
+    return next((ticker for ticker in tickers if ticker.lower() in words), None)
+
+
+def _clock(said: str) -> time | None:
+    found = _CLOCK.search(said)
+    if found is None:
+        return None
+    hour, half = int(found["hour"] or found["hour2"] or found["hour3"]), found["half"] or found["half2"]
+    if half is not None:
+        hour = hour % 12 + (12 if half == "pm" else 0)
+    elif hour < 7:
+        hour += 12
+    try:
+        return time(hour, int(found["minute"] or 0), int(found["second"] or 0))
+    except ValueError:
+        return None

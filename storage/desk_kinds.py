@@ -1,0 +1,46 @@
+"""Whose money each desk of a data folder trades with, kept in the shared ledger at every start."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+from domain.desks import DeskKind
+from storage.ledger_schema import SHARED, SHARED_OWNER
+from storage.lost import SHARED_FILE
+from storage.sqlite_file import LedgerRefusedError, open_file, open_reader, reading, transaction
+
+_KEY = "kind:"
+
+
+def note_kind(folder: Path, desk: str, kind: DeskKind) -> None:
+    """Keep the kind of a desk.
+
+    Raises:
+        LedgerRefusedError: the ledger cannot be used, or holds this desk's trades with money of another kind: live
+            money and other money in one ledger could never be told apart again.
+    """
+    with closing(open_file(folder / SHARED_FILE, SHARED, SHARED_OWNER)) as db, transaction(db):
+        row = db.execute("SELECT value FROM meta WHERE key = ?", (_KEY + desk,)).fetchone()
+        known = None if row is None else DeskKind(row[0])
+        if known is not None and known is not kind and DeskKind.LIVE in (known, kind):
+            raise LedgerRefusedError(
+                f"Desk {desk} in {folder} is a {known} desk, and this run would be {kind}: give it another name"
+                " (`desk`) or another data folder."
+            )
+        db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_KEY + desk, kind.value))
+
+
+def kinds(folder: Path) -> dict[str, DeskKind]:
+    """Return the kind of each desk that has been started since kinds are kept; an older one is absent.
+
+    Raises:
+        LedgerRefusedError: the shared ledger cannot be used.
+    """
+    path = folder / SHARED_FILE
+    db = open_reader(path, SHARED)
+    if db is None:
+        return {}
+    with closing(db), reading(path):
+        rows = db.execute("SELECT key, value FROM meta WHERE key GLOB ?", (f"{_KEY}*",)).fetchall()
+        return {key.removeprefix(_KEY): DeskKind(value) for key, value in rows}

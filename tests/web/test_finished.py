@@ -1,0 +1,94 @@
+"""A session from its records, without a supervisor: `main.py dashboard`."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import httpx
+import pytest
+from msgspec.structs import replace
+
+from commands.cli import CommandError
+from commands.finished import act, view_of
+from commands.folder import DataFolder
+from domain.instants import MINUTE, SECOND
+from domain.session import calendar
+from domain.units import Cents, Utc
+from messages import positions
+from tests.testkit import ledger_asks as ask
+from tests.testkit import web_desk as desk
+from tests.testkit.paths import ROOT
+from web import desk as standing
+from web import holdings, lists
+from web.curve import CurveMaker
+
+
+def arguments(folder: Path, **given: object) -> Namespace:
+    return Namespace(config=None, data=folder, profile=None, session=None, port=None, **given)
+
+
+def test_a_finished_session_is_shown_as_it_stands_in_its_ledgers(tmp_path: Path) -> None:
+    desk.write_desk(tmp_path)
+    view = view_of(DataFolder(tmp_path), desk.settings(tmp_path), desk.DAY)
+    status = standing.status(view)
+    assert status.ended is not None
+    assert "No supervisor runs: this is what 2026-11-20 left on record." in status.ended
+    assert "1 position open, and nobody watches" in status.ended
+    assert (status.is_trading, status.is_connected, status.allows_actions) == (False, False, False)
+    assert [trade.final_pnl for trade in lists.trades(view, 50)] == [-120.0]
+    assert [position.contract for position in holdings.positions(view)] == ["SPXW 6015C"]
+    assert {stage.state for stage in standing.pipeline(view)} == {"down"}
+
+
+def test_a_folder_without_a_session_and_a_session_that_it_has_not_are_said(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="holds no session yet"):
+        act(arguments(tmp_path))
+    desk.write_desk(tmp_path)
+    given = arguments(tmp_path)
+    for wrong, why in (("2026-11-19", "holds nothing of 2026-11-19"), ("yesterday", "'yesterday' is no date")):
+        given.session = wrong
+        with pytest.raises(CommandError, match=why):
+            act(given)
+
+
+@pytest.mark.slow
+def test_the_command_serves_the_day_on_loopback_and_changes_nothing(tmp_path: Path) -> None:
+    desk.write_desk(tmp_path)
+    before = (tmp_path / "ledgers" / "paper.db").read_bytes()
+    command = [sys.executable, "-u", "main.py", "--data", str(tmp_path), "dashboard", "--port", "31500"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().split()[1]
+        with httpx.Client(base_url=url, timeout=20) as page:
+            assert page.get("/api/status").json()["ended"].startswith("No supervisor runs")
+            assert page.get("/api/positions").json()[0]["contract"] == "SPXW 6015C"
+            assert page.get("/api/day?ticker=SPX").json()["last"] == desk.LAST
+            assert page.get("/api/hello").json()["token"] is None
+            assert page.get("/healthz").json()["supervisor"] == "ended"
+            assert page.post("/api/action/stop", json={}).status_code == 403
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+    assert (tmp_path / "ledgers" / "paper.db").read_bytes() == before
+
+
+def changed(unrealised_cents: int | None) -> positions.PositionChanged:
+    found = next(fact for _, fact in desk.facts() if isinstance(fact, positions.PositionChanged))
+    unrealised = None if unrealised_cents is None else Cents(unrealised_cents)
+    return replace(found, unrealised_cents=unrealised)
+
+
+def test_the_curve_is_made_again_from_what_positions_said_and_what_was_closed() -> None:
+    hours = calendar.day(desk.DAY, ())
+    assert hours is not None
+    closed_utc = Utc(hours.open_utc + 3 * MINUTE)
+    made = CurveMaker(hours, [{"position_id": ask.stem(3), "closed_utc": closed_utc, "realised_cents": -12_000}])
+    for minute, gain in ((1, 5_000), (2, -8_000), (4, -12_000)):  # the last word comes after the closing
+        made.take(Utc(hours.open_utc + minute * MINUTE), changed(gain))
+    open_s = hours.open_utc // SECOND
+    assert made.finish(hours.close_utc) == [
+        (open_s, 0.0), (open_s + 60, 50.0), (open_s + 120, -80.0), (open_s + 240, -120.0)
+    ]  # fmt: skip

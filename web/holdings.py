@@ -1,0 +1,126 @@
+"""Positions and the day's money, from the ledgers and the newest quotes."""
+
+from __future__ import annotations
+
+from domain.instants import MINUTE, MS, SECOND
+from domain.instruments import Quote
+from domain.position.exits import HeldPosition
+from domain.position.nearest import Distance, distances
+from domain.risk.day import hard_limit_cents
+from domain.units import Cents, Qty, Utc
+from storage.queries import Found
+from web import models
+from web.ledgers import average_ticks, label_of, usd
+from web.times import iso, iso_of
+from web.view import View
+
+_STATE = {"PENDING_ENTRY": "pending", "OPEN": "open", "PENDING_EXIT": "closing", "SETTLING": "settling"}
+
+
+def positions(view: View) -> list[models.Position]:
+    """Return what is held or may soon be, in the order of reservation."""
+    return [_position(view, row) for row in view.ledgers.held]
+
+
+def _position(view: View, row: Found) -> models.Position:
+    fills = view.ledgers.fills_of(row["con_id"], row["reserved_utc"], None)
+    bought = average_ticks([fill for fill in fills if not fill["is_exit"]])
+    quote = view.quotes.get(row["con_id"])
+    held, strike = abs(row["net_qty"]), row["strike_ticks"] / 100
+    exits = _exits(view, row, held, bought, quote)
+    bid, ask = (None, None) if quote is None else (quote.bid_ticks, quote.ask_ticks)
+    opened_utc, ticker = row["opened_utc"] or row["reserved_utc"], row["ticker"]
+    return models.Position(
+        trade_id=row["position_id"] or row["intent_id"], entry_time=iso_of(opened_utc),
+        spy_strike=strike if ticker == "SPY" else None, spx_strike=strike if ticker == "SPX" else None,
+        entry_credit=None if bought is None else -bought * held,
+        current_pnl=_unrealised(view, row, held, bought, quote),
+        status=_STATE.get(row["position_state"] or row["state"], "open"), ticker=ticker, contract=label_of(row),
+        right=row["right"], strike=strike, expiry=row["expiry"], qty=held or row["qty"],
+        entry_price=None if bought is None else bought / 100, bid=usd(bid), ask=usd(ask),
+        quote_age_s=None if quote is None else max(0.0, round((view.now_utc - quote.at_utc) / SECOND, 1)),
+        strategy=row["strategy"], direction=row["direction"], order_ref=row["order_ref"],
+        wanted_exit=row["exit_reason"], nearest=exits[0] if exits else None, exits=exits,
+        greeks=_greeks(quote, held),
+    )  # fmt: skip
+
+
+def _exits(view: View, row: Found, held: int, bought: float | None, quote: Quote | None) -> list[models.NearestExit]:
+    rules = view.settings.ticker_rules.get(row["ticker"])
+    if not held or bought is None or rules is None or row["opened_utc"] is None:
+        return []
+    position = HeldPosition(
+        qty=Qty(held), average_ticks=bought, direction=row["direction"], entry_spot_ticks=row["entry_spot_ticks"],
+        entry_iv=None, opened_utc=Utc(row["opened_utc"]), took_part=bool(row["took_part"]),
+    )  # fmt: skip
+    hours = view.day
+    flatten_utc = None if hours is None else Utc(hours.close_utc - view.settings.day.flatten_ms * MS)
+    spot = view.spots.get(row["ticker"])
+    found = distances(position, quote, spot, view.now_utc, flatten_utc, view.settings.exits, rules)
+    return [_exit(distance) for distance in found]
+
+
+def _unrealised(view: View, row: Found, held: int, bought: float | None, quote: Quote | None) -> float | None:
+    """Return what a position has gained so far in USD: at mid, else what it said of itself last."""
+    if held and bought is not None and quote is not None and quote.mid_x2 is not None:
+        return round((quote.mid_x2 / 2 - bought) * held, 2)
+    mark = view.marks.get(row["position_id"] or "")
+    return None if mark is None or mark.unrealised_cents is None else mark.unrealised_cents / 100
+
+
+def performance(view: View) -> models.Performance:
+    """Return the day's money."""
+    today, held = view.ledgers.today(), view.ledgers.held
+    realised = sum(row["realised_cents"] for row in today)
+    realised += sum(row["realised_cents"] or 0 for row in held if row["position_id"] is not None)
+    open_pnl = [p.current_pnl for p in positions(view) if p.status != "pending"]
+    unrealised = None if None in open_pnl else round(sum(pnl for pnl in open_pnl if pnl is not None), 2)
+    row = view.ledgers.day
+    nav = None if row is None or row["start_nav_cents"] is None else Cents(row["start_nav_cents"])
+    limits = view.settings.entry
+    hard = None if nav is None else hard_limit_cents(nav, limits) / 100
+    locked = None if row is None else row["locked_why"]
+    return models.Performance(
+        daily_realized_pnl=realised / 100, unrealized_pnl=unrealised,
+        total_pnl=None if unrealised is None else round(realised / 100 + unrealised, 2),
+        max_daily_loss=None if hard is None else -hard, risk_breached=locked == "daily_loss",
+        trades_count=len(today), active_positions=sum(r["state"] == "OPEN" for r in held),
+        soft_stop=None if nav is None else -limits.soft_stop_nav * nav / 100, hard_stop=hard,
+        start_nav=usd(nav), locked=locked, fees=sum(r["fees_cents"] for r in today) / 100,
+        wins=sum(r["realised_cents"] > 0 for r in today), losses=sum(r["realised_cents"] < 0 for r in today),
+        curve=[list(point) for point in view.curve],
+    )  # fmt: skip
+
+
+def sample(view: View) -> None:
+    """Note the day's P&L, once a minute of the market; what came before is known by its closed trades."""
+    hours = view.day
+    if hours is None or not view.ledgers.is_read or not hours.open_utc <= view.now_utc <= hours.close_utc:
+        return
+    if not view.curve:
+        total = 0
+        view.curve.append((hours.open_utc // SECOND, 0.0))
+        for trade in reversed(view.ledgers.today()):
+            total += trade["realised_cents"]
+            view.curve.append((trade["closed_utc"] // SECOND, total / 100))
+    if view.now_utc // SECOND - view.curve[-1][0] >= MINUTE // SECOND:
+        total_pnl = performance(view).total_pnl
+        if total_pnl is not None:
+            view.curve.append((view.now_utc // SECOND, total_pnl))
+
+
+def _exit(distance: Distance) -> models.NearestExit:
+    level = None if distance.level_ticks is None else round(distance.level_ticks / 100, 2)
+    return models.NearestExit(
+        reason=distance.reason.value, left=round(distance.left, 3), level=level, at=iso(distance.at_utc)
+    )
+
+
+def _greeks(quote: Quote | None, held: int) -> models.GreeksOf | None:
+    if quote is None or quote.greeks is None or not held:
+        return None
+    greeks, shares = quote.greeks, held * 100
+    return models.GreeksOf(
+        delta=round(greeks.delta * shares, 1), gamma=round(greeks.gamma * shares, 2),
+        theta=round(greeks.theta * shares, 2), vega=round(greeks.vega * shares, 2), iv=round(greeks.iv, 4),
+    )  # fmt: skip

@@ -1,0 +1,107 @@
+"""What stands in the ledgers of the session shown, read at once; it is never an empty desk before it was read."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import msgspec
+
+from domain.instants import SECOND
+from domain.units import Utc
+from storage.queries import Found, LedgerReader
+
+TRADES_DAYS_MAX = 30
+Stamp = tuple[tuple[int, int], ...]
+
+
+class Ledgers(msgspec.Struct):
+    """The rows; `is_read` is False before the first success, `trouble` says why it could not be read (again)."""
+
+    is_read: bool = False
+    session: date | None = None
+    held: list[Found] = msgspec.field(default_factory=list)
+    trades: list[Found] = msgspec.field(default_factory=list)
+    executions: list[Found] = msgspec.field(default_factory=list)
+    attempts: list[Found] = msgspec.field(default_factory=list)
+    alerts: list[Found] = msgspec.field(default_factory=list)
+    contracts: dict[int, Found] = msgspec.field(default_factory=dict)
+    kill: Found | None = None
+    day: Found | None = None
+    trouble: str | None = None
+
+    def today(self) -> list[Found]:
+        """Return the closed positions of the session, newest first."""
+        session = self.session
+        return [] if session is None else [row for row in self.trades if row["session"] == session.isoformat()]
+
+    def fills_of(self, con_id: int, from_utc: int, to_utc: int | None) -> list[Found]:
+        """Return a contract's executions between two instants; the broker tells them to the second."""
+        return [
+            fill for fill in self.executions
+            if fill["con_id"] == con_id and fill["at_utc"] >= from_utc - SECOND
+            and (to_utc is None or fill["at_utc"] <= to_utc + SECOND)
+        ]  # fmt: skip
+
+
+def ledgers_of(ask: LedgerReader, shown: date | None) -> Ledgers:
+    """Return what is on record now.
+
+    Raises:
+        LedgerRefusedError: a ledger cannot be read.
+    """
+    found = Ledgers(is_read=True, session=shown, held=ask.held(), contracts=ask.contracts(), kill=ask.kill())
+    if shown is not None:
+        found.trades, found.executions = _all_trades(ask, shown), ask.executions(shown)
+        found.attempts, found.alerts = ask.attempts(shown), ask.alerts(shown)
+        found.day = ask.day(shown)
+    return found
+
+
+def stamp_of(folder: Path, desk: str) -> Stamp:
+    """Return what changes whenever a ledger's file does."""
+    names = ("ledger.db", f"{desk}.db")
+    return tuple(_file_stamp(folder / f"{name}{end}") for name in names for end in ("", "-wal"))
+
+
+def average_ticks(fills: list[Found]) -> float | None:
+    """Return the average price in ticks; `None` of nothing."""
+    qty = sum(fill["qty"] for fill in fills)
+    return sum(fill["qty"] * fill["price_ticks"] for fill in fills) / qty if qty else None
+
+
+def label_of(row: Found) -> str:
+    """Return a contract's name for people: `SPXW 5890P`."""
+    return f"{row['trading_class']} {short_label_of(row)}"
+
+
+def short_label_of(row: Found) -> str:
+    """Return strike and right alone: `5890P`."""
+    return f"{row['strike_ticks'] / 100:g}{row['right']}"
+
+
+def usd(hundredths: float | None) -> float | None:
+    """Return cents or ticks as USD; `None` stays."""
+    return None if hundredths is None else round(hundredths / 100, 4)
+
+
+def before(rows: list[Found], column: str, before_utc: Utc | None) -> list[Found]:
+    """Return the rows that had happened by an instant; all where there is none."""
+    return rows if before_utc is None else [row for row in rows if row[column] <= before_utc]
+
+
+def _all_trades(ask: LedgerReader, shown: date) -> list[Found]:
+    """Return closed positions, newest first: those of the session shown, then of the days before."""
+    found: list[Found] = []
+    for session in ask.sessions()[:TRADES_DAYS_MAX]:
+        if session <= shown:
+            found += reversed([row | {"session": session.isoformat()} for row in ask.trades(session)])
+    return found
+
+
+def _file_stamp(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0
+    return found.st_mtime_ns, found.st_size

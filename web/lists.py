@@ -1,0 +1,117 @@
+"""The session's lists, newest first: trades, alerts, refusals, fills, and the marks of a chart."""
+
+from __future__ import annotations
+
+from domain.instants import SECOND
+from domain.signals.outcome import Outcome, OutcomeState
+from domain.units import Utc
+from domain.wording import measure_text
+from storage.queries import Found
+from web import models
+from web.ledgers import average_ticks, before, label_of, short_label_of, usd
+from web.outcomes import words_of
+from web.times import iso, iso_of
+from web.view import View
+
+LIST_MAX = 50
+
+
+def trades(view: View, limit: int, before_utc: Utc | None = None) -> list[models.Trade]:
+    """Return closed positions; with `before_utc` those that were closed by then."""
+    return [_trade(view, row) for row in before(view.ledgers.trades, "closed_utc", before_utc)[:limit]]
+
+
+def _trade(view: View, row: Found) -> models.Trade:
+    fills = view.ledgers.fills_of(row["con_id"], row["opened_utc"] or 0, row["closed_utc"])
+    bought = average_ticks([fill for fill in fills if not fill["is_exit"]])
+    sold = average_ticks([fill for fill in fills if fill["is_exit"]])
+    return models.Trade(
+        id=row["position_id"], trade_date=row["session"],
+        entry_credit=None if bought is None else -bought * row["opened_qty"],
+        final_pnl=row["realised_cents"] / 100, exit_reason=row["exit_reason"] or row["end"], status="closed",
+        ticker=row["ticker"] or "", contract=label_of(row) if row["strike_ticks"] else str(row["con_id"]),
+        qty=row["opened_qty"], fees=row["fees_cents"] / 100, entry_time=iso(row["opened_utc"]),
+        exit_time=iso_of(row["closed_utc"]), entry_price=None if bought is None else bought / 100,
+        exit_price=None if sold is None else sold / 100, strategy=row["strategy"], alert_id=row["alert_id"],
+        order_ref=row["order_ref"],
+    )  # fmt: skip
+
+
+def alerts(view: View, limit: int = LIST_MAX, before_utc: Utc | None = None) -> list[models.Alert]:
+    """Return the session's alerts, each with what became of it; `before_utc` as in `trades`."""
+    known = before(view.ledgers.alerts, "raised_utc", before_utc)
+    became = {row["alert_id"]: row["amended_code"] or row["code"] or "traded" for row in view.ledgers.attempts}
+    return [
+        _alert(row, became.get(row["alert_id"]), view.outcomes.known.get(row["alert_id"]))
+        for row in reversed(known[-limit:])
+    ]
+
+
+def _alert(row: Found, became: str | None, outcome: Outcome | None) -> models.Alert:
+    return models.Alert(
+        alert_id=row["alert_id"], at=iso_of(row["raised_utc"]), source=row["source"], ticker=row["ticker"],
+        kind=row["kind"], direction=row["direction"], price=row["entry_ticks"] / 100,
+        target=row["target_ticks"] / 100, stop=row["stop_ticks"] / 100, is_shadow=bool(row["is_shadow"]),
+        alignment=row["alignment"], became=became, outcome=words_of(outcome),
+        first=None if outcome is None else outcome.first.value,
+        mfe_bps=None if outcome is None else round(outcome.mfe_bps, 1),
+        mae_bps=None if outcome is None else round(outcome.mae_bps, 1),
+        is_resolved=outcome is not None and outcome.state is OutcomeState.RESOLVED,
+    )  # fmt: skip
+
+
+def shadows(view: View, limit: int = LIST_MAX, before_utc: Utc | None = None) -> list[models.Alert]:
+    """Return the session's alerts that were never to be traded; `before_utc` as in `trades`."""
+    return [alert for alert in alerts(view, len(view.ledgers.alerts) or 1, before_utc) if alert.is_shadow][:limit]
+
+
+def gates(view: View, limit: int = LIST_MAX) -> models.Gates:
+    """Return the session's attempts by the code that they ended with, and the newest refusals."""
+    counts: dict[str, int] = {}
+    refusals: list[models.Refusal] = []
+    for row in reversed(view.ledgers.attempts):
+        code = row["amended_code"] or row["code"]
+        counts[code or "accepted"] = counts.get(code or "accepted", 0) + 1
+        if code is not None and len(refusals) < limit:
+            refusals.append(_refusal(row, code))
+    return models.Gates(counts=dict(sorted(counts.items(), key=lambda item: -item[1])), refusals=refusals)
+
+
+def _refusal(row: Found, code: str) -> models.Refusal:
+    return models.Refusal(
+        at=iso_of(row["decided_utc"]), alert_id=row["alert_id"], source=row["source"], ticker=row["ticker"],
+        kind=row["kind"], code=code, gate=row["gate"], measured=row["measured"], limit=row["limit_value"],
+        unit=row["unit"], words=row["amended_words"], is_shadow=code == "shadow",
+        text=row["amended_words"] or measure_text(row["measured"], row["limit_value"], row["unit"]),
+    )  # fmt: skip
+
+
+def fills(view: View, limit: int = LIST_MAX, before_utc: Utc | None = None) -> list[models.Fill]:
+    """Return the session's executions in force; `before_utc` as in `trades`."""
+    known = view.ledgers.contracts
+    return [
+        models.Fill(
+            at=iso_of(row["at_utc"]), order_ref=row["order_ref"], side=row["side"], qty=row["qty"],
+            price=row["price_ticks"] / 100, fee=usd(row["fee_cents"]),
+            is_exit=None if row["is_exit"] is None else bool(row["is_exit"]), ticker=row["ticker"],
+            contract=label_of(known[row["con_id"]]) if row["con_id"] in known else None,
+            slippage=usd(row["slippage_ticks"]),
+        )
+        for row in reversed(before(view.ledgers.executions, "at_utc", before_utc)[-limit:])
+    ]  # fmt: skip
+
+
+def marks_of(view: View, ticker: str) -> list[tuple[int, str, str]]:
+    """Return a chart's entries and exits: seconds since the epoch, `entry` or `exit`, a few letters."""
+    known = view.ledgers.contracts
+    found = [
+        (fill["at_utc"] // SECOND, "entry", short_label_of(known[fill["con_id"]]))
+        for fill in view.ledgers.executions
+        if fill["ticker"] == ticker and not fill["is_exit"] and fill["con_id"] in known
+    ]  # fmt: skip
+    found += [
+        (trade["closed_utc"] // SECOND, "exit", f"{trade['realised_cents'] / 100:+,.0f}".replace("-", "\u2212"))
+        for trade in view.ledgers.today()
+        if trade["ticker"] == ticker
+    ]
+    return sorted(found)

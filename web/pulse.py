@@ -1,0 +1,146 @@
+"""Reads what has changed and pushes it to the pages, a few times a second."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import date
+from typing import Any
+
+import orjson
+
+from web import desk, holdings, lists
+from web.app import Control
+from web.stream import Stream, push_chart
+from web.view import View
+
+PULSE_S = 0.25
+IDLE_PULSE_S = 1.0  # while nobody looks
+SLOW_EVERY_S = 0.5  # positions, prices, money
+ACTORS_EVERY_S = 3.0
+MARKET_EVERY_S = 1.0  # a look into the warehouse, while a bucket is expected
+STATUS_EVERY_S = 1.0
+OUTCOMES_EVERY_S = 5.0
+LAST_LOOKS = 20
+LAST_LOOK_S = 0.05
+
+
+class Pulse:
+    """Reads what has changed and pushes it, a few times a second; slower while nobody looks."""
+
+    def __init__(self, view: View, stream: Stream, control: Control) -> None:
+        self._view = view
+        self._stream = stream
+        self._control = control
+        self._moved = {"account", "alarm", "reading", "spots"}
+        self._is_ledger_new = True
+        self._due_s: dict[str, float] = {}
+        self._asking: asyncio.Task[None] | None = None
+        self._session: date | None = None
+
+    def note(self, slot: str) -> None:
+        """Note that a slot has a new fact."""
+        self._moved.add(slot.partition(":")[0])
+
+    async def run(self) -> None:
+        """Go on for ever; what fails once is tried again."""
+        while True:
+            try:
+                await self._once()
+                self._view.page_trouble = None
+            except Exception as error:  # a bug, or a file that nobody foresaw: said on the page, and tried again
+                self._view.page_trouble = f"The page is not up to date ({type(error).__name__}: {error})."
+            await asyncio.sleep(PULSE_S if self._stream.clients else IDLE_PULSE_S)
+
+    async def finish(self) -> None:
+        """Push for the last time, and wait a moment for the pages to take it."""
+        await self._view.read_ledgers()
+        self._is_ledger_new = True
+        await self._push(self._moved)
+        for _ in range(LAST_LOOKS):
+            if self._stream.is_flushed:
+                return
+            await asyncio.sleep(LAST_LOOK_S)
+
+    async def _once(self) -> None:
+        view = self._view
+        if view.ended is None and self._is_due("ask", STATUS_EVERY_S) and (self._asking is None or self._asking.done()):
+            self._asking = asyncio.create_task(self._ask())
+        moved, self._moved = self._moved, set()
+        self._is_ledger_new |= await view.read_ledgers()
+        for ticker in self._stream.tickers | set(view.settings.tickers[:1]):
+            is_new = (
+                view.is_market_behind(ticker)
+                and self._is_due(f"market:{ticker}", MARKET_EVERY_S)
+                and await view.read_market(ticker)
+            )
+            if is_new or view.session != self._session or "spots" in moved:
+                self._stream.push_day(ticker)
+        self._session = view.session
+        if ("reading" in moved and self._is_due("outcomes", OUTCOMES_EVERY_S)) or self._is_ledger_new:
+            await view.read_outcomes()
+            self._push_alerts()
+        holdings.sample(view)
+        await self._push(moved)
+        self._is_ledger_new = False
+
+    async def _ask(self) -> None:
+        """Ask the supervisor how it and its actors do; this may take as long as it is stuck."""
+        try:
+            self._view.answered(await asyncio.to_thread(self._control, {"do": "status"}))
+        except Exception as error:  # whatever the line says is what the page says
+            self._view.answered({"error": str(error)})
+
+    def _is_due(self, what: str, every_s: float) -> bool:
+        now_s = time.monotonic()
+        if now_s < self._due_s.get(what, 0.0):
+            return False
+        self._due_s[what] = now_s + every_s
+        return True
+
+    async def _push(self, moved: set[str]) -> None:
+        view, push = self._view, self._stream.push
+        push("status", _json(desk.status(view).model_copy(update={"at": None})))
+        if view.ledgers.is_read:
+            await self._push_records()
+        if self._is_due("slow", SLOW_EVERY_S):
+            push("market", _json(desk.market(view)))
+            push("pipeline", _json([stage.model_dump() for stage in desk.pipeline(view)]))
+        if moved & {"account", "port"}:
+            push("account", _json(desk.account(view)))
+        if "alarm" in moved:
+            push("alarms", _json([line.model_dump() for line in desk.alarm_lines(view)]))
+        if self._is_ledger_new or "reading" in moved:
+            for ticker in self._stream.tickers:
+                push_chart(view, self._stream, ticker)
+        if self._is_due("actors", ACTORS_EVERY_S):
+            push("actors", _json(desk.actors(view)))
+
+    async def _push_records(self) -> None:
+        view, push = self._view, self._stream.push
+        if self._is_ledger_new:
+            push("trades", _json([trade.model_dump() for trade in lists.trades(view, 50)]))
+            push("fills", _json([fill.model_dump() for fill in lists.fills(view, 50)]))
+            push("gates", _json(lists.gates(view, 30)))
+            push("weeks", _json([week.model_dump() for week in await view.weeks()]))
+        if self._is_ledger_new or self._is_due("held", SLOW_EVERY_S):
+            push("positions", _json([position.model_dump() for position in holdings.positions(view)]))
+            push(
+                "performance",
+                _json(
+                    holdings.performance(view).model_copy(update={"curve": [list(point) for point in view.curve[-1:]]})
+                ),
+            )
+
+    def _push_alerts(self) -> None:
+        if not self._view.ledgers.is_read:
+            return
+        for kind, found in (("alerts", lists.alerts), ("shadows", lists.shadows)):
+            self._stream.push(kind, _json([alert.model_dump() for alert in found(self._view, 30)]))
+        self._stream.push("rates", _json([rate.model_dump() for rate in self._view.outcomes.rates()]))
+
+
+def _json(value: Any) -> bytes:
+    if hasattr(value, "model_dump_json"):
+        return bytes(value.model_dump_json().encode())
+    return orjson.dumps(value)
