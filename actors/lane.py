@@ -62,8 +62,9 @@ class LaneState(msgspec.Struct):
     """What the lane remembers.
 
     `watches` are the evaluators' states, in their order; `bucket_utc` is the last bucket judged; `pending` are alerts
-    on their way to the ledger; `promoted` are `kind-version` names; `last_answer` is what became of the last signal.
-    Of the lanes for signals from outside: `seen` is the newest reading, `offers` are the last that became alerts.
+    on their way to the ledger; `promoted` are `kind-version` names; `last_direction` is that of the last alert that
+    was no shadow, `last_answer` what became of the last signal. Of the lanes for signals from outside:
+    `seen` is the newest reading, `offers` are the last that became alerts.
     """
 
     watches: tuple[EvaluatorState, ...]
@@ -235,7 +236,8 @@ def record_alert(
             )
         )
     state.pending = (*state.pending, alert)
-    state.last_direction = alert.direction
+    if not alert.is_shadow:
+        state.last_direction = alert.direction
 
 
 def on_alert_recorded(lane: Wiring, turn: Turn[LaneState], alert_id: str) -> None:

@@ -1,9 +1,12 @@
 """`operator`: people's commands, once each by `command_id`, audited.
 
-Raise and flatten go to their owner first and are recorded after; a resume is recorded first. A promotion or its
-withdrawal is durable first and in force after. A repeated id gets the old
-answer, or waits for it; after a restart of this actor old answers are not known, and only the expiry of a command stops
-it from being carried out again (a raise twice is harmless, a resume names its level).
+Raise and flatten go to their owner first and are recorded after; a resume is recorded first. A promotion
+is durable first and in force after; one that is not recorded in time is withdrawn behind it. A withdrawal is in force
+at once, and overtakes the promotions that wait for their record.
+
+A repeated id gets the old answer, unless what it says holds no longer, or waits for it; after a restart of this actor
+old answers are not known, and only the expiry of a command stops it from being carried out again (a raise twice is
+harmless, a resume names its level).
 
 An id that names another command is refused. A raise (kill, flatten) never is: it goes out under an id of its own, and
 once more where a resume came after it.
@@ -47,6 +50,8 @@ class CommandRefused(StrEnum):
     UNKNOWN_KIND = "unknown_kind"  # no lane of the settings looks for it, in this version
     LEDGER_SILENT = "ledger_silent"  # it could not be recorded in time
     ID_REUSED = "id_reused"  # its id names another command
+    OVERTAKEN = "overtaken"  # a withdrawal came before the promotion was in force
+    OUTDATED = "outdated"  # it was carried out once, and a later command undid it
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -66,7 +71,7 @@ class OperatorState(msgspec.Struct):
     """The commands remembered, oldest first, and the promotions that wait for their record."""
 
     commands: tuple[Known, ...] = ()
-    promotions: tuple[Promotion, ...] = ()
+    promotions: tuple[signals.RecordPromotion, ...] = ()
 
 
 class OperatorActor(Actor[OperatorState, Inbox]):
@@ -92,7 +97,7 @@ class OperatorActor(Actor[OperatorState, Inbox]):
                 on_command(turn, message)
             case operator.Promote() | operator.Demote():
                 if on_command(turn, message, self._kinds):
-                    request_promotion(turn, message, self._wait_ns)
+                    request_promotion(turn, row_of(turn, message), self._wait_ns)
             case signals.PromotionRecorded():
                 on_promotion_recorded(turn, message.command_id)
             case operator.CommandDone() | operator.CommandDenied():
@@ -100,7 +105,7 @@ class OperatorActor(Actor[OperatorState, Inbox]):
             case lifecycle.TimerFired():
                 match Timer(message.kind):
                     case Timer.RECORD:
-                        on_promotion_overdue(turn, message.subject)
+                        on_promotion_overdue(turn, message.subject, self._wait_ns)
                     case never:
                         assert_never(never)
             case lifecycle.Started():
@@ -121,7 +126,7 @@ def on_command(turn: Turn[OperatorState], message: Asked, kinds: Kinds = frozens
         report_reused(turn, known, message)
         return False
     if known is not None and known.answer is not None:
-        turn.report(message.reply_to, known.answer)
+        turn.report(message.reply_to, outdated(known) if is_outdated(turn.state, known) else known.answer)
         return False
     if known is not None:
         if message.reply_to not in known.waiting:
@@ -167,12 +172,9 @@ def refusal_of(turn: Turn[OperatorState], message: Asked, kinds: Kinds) -> opera
     return None
 
 
-def request_promotion(turn: Turn[OperatorState], message: Promotion, wait_ns: int) -> None:
-    """Have a promotion, or its withdrawal, recorded; a withdrawal is in force before."""
-    turn.state.promotions = (*turn.state.promotions, message)
-    if isinstance(message, operator.Demote):
-        turn.publish(promotion_changed(message))
-    row = signals.RecordPromotion(
+def row_of(turn: Turn[OperatorState], message: Promotion) -> signals.RecordPromotion:
+    """Return what is recorded of a promotion, or of its withdrawal."""
+    return signals.RecordPromotion(
         command_id=message.command_id,
         source=message.source,
         kind=message.kind,
@@ -182,50 +184,84 @@ def request_promotion(turn: Turn[OperatorState], message: Promotion, wait_ns: in
         reason=message.reason,
         at_utc=turn.now,
     )
+
+
+def request_promotion(turn: Turn[OperatorState], row: signals.RecordPromotion, wait_ns: int) -> None:
+    """Have a promotion, or its withdrawal, recorded; a withdrawal is in force before, and overtakes what waits."""
+    if not row.is_promoted:
+        turn.publish(promotion_changed(row))
+        overtake_promotions(turn, kind_of(row))
+    turn.state.promotions = (*turn.state.promotions, row)
     turn.tell("ledger", row)
-    turn.arm(Timer.RECORD, turn.now + wait_ns, message.command_id)
+    turn.arm(Timer.RECORD, turn.now + wait_ns, row.command_id)
+
+
+def overtake_promotions(turn: Turn[OperatorState], kind: tuple[str, str, int]) -> None:
+    """Refuse the promotions of a kind that wait for their record: it is written before that of the withdrawal."""
+    for row in turn.state.promotions:
+        if row.is_promoted and kind_of(row) == kind:
+            take_promotion(turn, row.command_id)
+            detail = "A withdrawal came after it, and these alerts are shadows; promote them again if that is meant."
+            code = CommandRefused.OVERTAKEN
+            on_answer(turn, operator.CommandDenied(command_id=row.command_id, code=code, detail=detail))
 
 
 def on_promotion_recorded(turn: Turn[OperatorState], command_id: str) -> None:
-    """Put a recorded promotion in force and answer."""
+    """Put a recorded promotion, or once more its withdrawal, in force and answer."""
     found = take_promotion(turn, command_id)
     if found is None:
         return
-    if isinstance(found, operator.Promote):
-        turn.publish(promotion_changed(found))
-    verb = "trade from now on" if isinstance(found, operator.Promote) else "are shadows from now on"
+    turn.publish(promotion_changed(found))
+    verb = "trade from now on" if found.is_promoted else "are shadows from now on"
     detail = f"Alerts {found.source} {found.kind}-{found.version} {verb}."
     on_answer(turn, operator.CommandDone(command_id=command_id, detail=detail))
 
 
-def on_promotion_overdue(turn: Turn[OperatorState], command_id: str) -> None:
-    """Give up a promotion that the ledger has not recorded; a withdrawal holds until the next start."""
+def on_promotion_overdue(turn: Turn[OperatorState], command_id: str, wait_ns: int) -> None:
+    """Give up a promotion that the ledger has not recorded in time; a withdrawal holds until the next start.
+
+    The record may yet be written: a promotion is withdrawn behind it, so that no restart trades what was given up.
+    """
     found = take_promotion(turn, command_id)
     if found is None:
         return
-    detail = "The ledger did not record it; nothing changed."
-    if isinstance(found, operator.Demote):
-        detail = "In force, but not recorded: a restart forgets it. Check the ledger, then repeat."
+    detail = "In force, but not recorded: a restart may forget it. Check the ledger, then repeat."
+    if found.is_promoted:
+        detail = (
+            "The ledger has not answered in time, so the outcome is unknown. A withdrawal follows it, and these alerts"
+            " are shadows; check the ledger, then promote them again."
+        )
     denied = operator.CommandDenied(command_id=command_id, code=CommandRefused.LEDGER_SILENT, detail=detail)
     on_answer(turn, denied)
+    if found.is_promoted:
+        withdrawal = replace(
+            found,
+            command_id=f"{command_id}-withdrawn-{turn.now}",  # used once: the ledger drops a repeat
+            is_promoted=False,
+            by=turn.name,
+            reason=f"promotion {command_id} was not recorded in time",
+            at_utc=turn.now,
+        )
+        request_promotion(turn, withdrawal, wait_ns)
 
 
-def take_promotion(turn: Turn[OperatorState], command_id: str) -> Promotion | None:
+def take_promotion(turn: Turn[OperatorState], command_id: str) -> signals.RecordPromotion | None:
     """Return the promotion that waits for its record under this id, and wait no longer; `None`: there is none."""
     turn.disarm(Timer.RECORD, command_id)
-    found = next((known for known in turn.state.promotions if known.command_id == command_id), None)
-    turn.state.promotions = tuple(known for known in turn.state.promotions if known.command_id != command_id)
+    found = next((row for row in turn.state.promotions if row.command_id == command_id), None)
+    turn.state.promotions = tuple(row for row in turn.state.promotions if row.command_id != command_id)
     return found
 
 
-def promotion_changed(message: Promotion) -> signals.PromotionChanged:
+def kind_of(message: Promotion | signals.RecordPromotion) -> tuple[str, str, int]:
+    """Return what a promotion, or its withdrawal, is about: source, kind and version."""
+    return message.source, message.kind, message.version
+
+
+def promotion_changed(row: signals.RecordPromotion) -> signals.PromotionChanged:
     """Return the event that puts a promotion or its withdrawal in force."""
     return signals.PromotionChanged(
-        source=message.source,
-        kind=message.kind,
-        version=message.version,
-        is_promoted=isinstance(message, operator.Promote),
-        by=message.by,
+        source=row.source, kind=row.kind, version=row.version, is_promoted=row.is_promoted, by=row.by
     )
 
 
@@ -307,6 +343,38 @@ def is_undone(state: OperatorState, known: Known) -> bool:
     return known.answer is not None and any(
         isinstance(after.command, operator.Resume) and isinstance(after.answer, operator.CommandDone) for after in later
     )
+
+
+def is_outdated(state: OperatorState, known: Known) -> bool:
+    """Return whether a resume or a promotion was carried out and undone by a later command (the newest stand last)."""
+    if not isinstance(known.answer, operator.CommandDone):
+        return False
+    later = state.commands[state.commands.index(known) + 1 :]
+    match known.command:
+        case operator.Resume():
+            return any(
+                isinstance(after.command, operator.Kill | operator.Flatten)
+                and not isinstance(after.answer, operator.CommandDenied)
+                for after in later
+            )
+        case operator.Promote():
+            of_kind = kind_of(known.command)
+            return any(
+                isinstance(after.command, operator.Demote) and kind_of(after.command) == of_kind for after in later
+            )
+        case operator.Kill() | operator.Flatten() | operator.Demote():
+            return False
+        case never:
+            assert_never(never)
+
+
+def outdated(known: Known) -> operator.CommandDenied:
+    """Return what is answered to a command that is repeated after it was undone."""
+    detail = (
+        f"This {name_of(known.command)} was carried out before, and a later command undid it; look at the status, and"
+        " give it under a new id if it is meant."
+    )
+    return operator.CommandDenied(command_id=known.command_id, code=CommandRefused.OUTDATED, detail=detail)
 
 
 def name_of(command: Asked) -> str:

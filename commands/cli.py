@@ -75,15 +75,14 @@ def main(argv: Sequence[str]) -> int:
         code = act(arguments)
         sys.stdout.flush()  # whoever read it may be gone: that shows here, not at the end of the process
         return code
-    except settings_error as error:
-        print(error, file=sys.stderr)
-        return 2
     except refused as error:
         print(error, file=sys.stderr)
         return 3
-    except CommandError as error:
+    except (CommandError, settings_error) as error:
+        if arguments.command == "run":
+            error = import_module("commands.unattended").tried_again(error, arguments)
         print(error, file=sys.stderr)
-        return error.code
+        return error.code if isinstance(error, CommandError) else 2
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # whoever read the output has enough of it

@@ -13,9 +13,12 @@ import msgspec
 from commands.cli import CommandError
 from commands.folder import DataFolder
 from config.secrets import secret
-from config.settings import Settings
+from config.settings import Settings, SettingsError
 from config.tree import Web
+from domain.alarm import Severity
 from domain.signals.offer import SOURCE as OUTSIDE
+from domain.units import Utc
+from messages.operator import Alarm
 from web.feed import Feed, is_loopback, listen, token_beyond_loopback
 from web.guard import networks
 from web.link import Hello
@@ -54,7 +57,11 @@ def feed_of(settings: Settings, folder: DataFolder, run_n: int, account: str | N
             f" token of at least {TOKEN_MIN} characters, or take the lane out."
         )
     listener = listener_of("web", web.host, web.port, tries=PORTS_TRIED)
-    public = listener_of("web.public", web.public.host, web.public.port) if web.public.is_on else None
+    try:
+        public = listener_of("web.public", web.public.host, web.public.port) if web.public.is_on else None
+    except CommandError:
+        listener.close()
+        raise
     hello = Hello(
         settings=msgspec.Raw(settings.to_json()), data_dir=str(folder.root.resolve()), token=secrets.token_urlsafe(24),
         run_n=run_n, account=masked_text(account),
@@ -62,6 +69,24 @@ def feed_of(settings: Settings, folder: DataFolder, run_n: int, account: str | N
     root, log = Path(__file__).resolve().parent.parent, folder.run / "dashboard.log"
     scheme = "https" if is_open and web.tls.certificate is not None else "http"
     return Feed(listener, COMMAND, hello, str(root), os.fspath(log), public, scheme)
+
+
+def feed_or_alarm(
+    settings: Settings, folder: DataFolder, run_n: int, account: str | None, now_utc: Utc
+) -> tuple[Feed | None, list[Alarm]]:
+    """Return the screen as `feed_of` does, or why a real desk goes on without one: looking on is not trading.
+
+    Raises:
+        CommandError: a demo's cannot listen, or other machines could reach it without a token.
+        SettingsError: a demo's token cannot be read.
+    """
+    try:
+        return feed_of(settings, folder, run_n, account), []
+    except (CommandError, SettingsError) as error:
+        if settings.profile == "demo":
+            raise
+        text = f"There is no dashboard in this run: {error} Trading goes on; start again when flat."
+        return None, [Alarm(key="dashboard", severity=Severity.HIGH, text=text, at_utc=now_utc)]
 
 
 def check_reach(web: Web) -> None:

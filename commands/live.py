@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar, assert_never
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar, assert_never
 
 import msgspec
 
@@ -24,7 +24,7 @@ from actors.kill import KillState
 from actors.position.state import PositionData
 from commands.cli import VERSION, CommandError
 from commands.control import ControlServer
-from commands.dashboard import feed_of
+from commands.dashboard import feed_or_alarm
 from commands.desk_facts import desk_facts
 from commands.folder import DataFolder
 from commands.housekeeping import Housekeeper
@@ -32,14 +32,16 @@ from commands.key_locks import KeyLocks
 from commands.notify_port import does_its_work, notify_port_of
 from commands.offers import offer
 from commands.readiness import armed
+from commands.unattended import may_hold
 from config.secrets import secret
-from config.settings import Settings
+from config.settings import Settings, SettingsError
 from config.tree import Gateway
 from domain.alarm import Severity
 from domain.desks import DeskKind
 from domain.instants import MS, SECOND, at_exchange, session_of
 from domain.risk.kill import KillLevel
 from domain.session import calendar
+from domain.signals.offer import SOURCE as OUTSIDE
 from domain.units import Qty, Utc
 from gateways.bucket_port import BucketPort
 from gateways.feeds import AnyPort, ports_of
@@ -178,6 +180,48 @@ class Supervisor:
         return found
 
 
+class _Allowed(NamedTuple):
+    """What a start may do, with the secrets that it has; `key_names` are the variables of the keys that are there."""
+
+    settings: Settings
+    keys: tuple[str, ...]
+    key_names: tuple[str, ...]
+    account: str | None
+    is_armed: bool
+    told: tuple[operator.Alarm, ...]
+
+
+def _allowed(settings: Settings, folder: DataFolder, now_utc: Utc) -> _Allowed:
+    """Return what a start may do; what is held is never left alone because something else is missing.
+
+    Raises:
+        CommandError: a secret is missing, or live is not armed; with something held, the live account's number alone.
+        SettingsError: the file of a secret cannot be read.
+        LedgerRefusedError: a ledger cannot be used.
+    """
+    told: list[operator.Alarm] = []
+    is_held = settings.profile == "real" and may_hold(folder.ledgers, settings.desk)
+    names = _key_names(settings)
+    try:
+        keys = _keys(settings)
+    except (CommandError, SettingsError) as error:
+        if not is_held:
+            raise
+        # What is held needs the broker alone: the vendor refuses these, as it would a key that has run out.
+        keys, names = tuple(f"missing-{n}" for n, _ in enumerate(names)), ()
+        text = f"There is no data of the vendor in this run: {error} What is held is watched; nothing is opened."
+        told.append(operator.Alarm(key="vendor_key", severity=Severity.HIGH, text=text, at_utc=now_utc))
+    account, is_armed = secret(settings.broker.account_env), False
+    if settings.trading_mode == "live":
+        is_armed = _is_armed(settings, account, is_held=is_held)
+        if not is_armed:
+            text = f"{_not_armed(settings)} What is held is watched; nothing is opened."
+            told.append(operator.Alarm(key="not_armed", severity=Severity.HIGH, text=text, at_utc=now_utc))
+        settings, of_live = armed(settings, folder, now_utc)
+        told += of_live
+    return _Allowed(settings, keys, names, account, is_armed, tuple(told))
+
+
 def start(
     settings: Settings,
     folder: DataFolder,
@@ -192,23 +236,19 @@ def start(
     `rate`: market seconds a real second while nothing is at stake, where this process leads the clock.
 
     Raises:
-        CommandError: a ledger cannot be used, or a secret is missing.
+        CommandError: a ledger cannot be used, or a secret is missing (with something held: the account alone).
     """
-    keys, key_locks = _keys(settings), KeyLocks()
-    account = secret(settings.broker.account_env)
-    told_at_start: list[operator.Alarm] = []
-    if settings.trading_mode == "live":
-        _check_live(settings, account)
-        settings, told_at_start = armed(settings, folder, clock.now_utc())
+    allowed, key_locks = _allowed(settings, folder, clock.now_utc()), KeyLocks()
+    settings, keys, account = allowed.settings, allowed.keys, allowed.account
     if settings.profile == "real":
-        key_locks.take(dict(zip(_key_names(settings), keys, strict=False)))
+        key_locks.take(dict(zip(allowed.key_names, keys, strict=False)))
     try:
         run_n = start_run(folder.ledgers, (settings.desk,), clock.now_utc(), traces=folder.traces)
-        note_kind(folder.ledgers, settings.desk, kind_of(settings))
+        note_kind(folder.ledgers, settings.desk, kind_of(settings), clock.now_utc())
         _promote(settings, folder, clock)
     except Exception as error:
         raise CommandError(f"The ledger in {folder.ledgers} cannot be used: {error}", 3) from None
-    screen = feed_of(settings, folder, run_n, account)
+    screen, unseen = feed_or_alarm(settings, folder, run_n, account, clock.now_utc())
     path_of = partial(folder.trace, run_n=run_n)
     _write_what_was_left(folder)
     trace = FileTrace(
@@ -244,7 +284,7 @@ def start(
         ),
         lambda runtime: _ports(settings, runtime, clock, gateways, url, keys, account, note_whole),
         show,
-        is_live_armed=settings.trading_mode == "live",
+        is_live_armed=allowed.is_armed,
     )  # fmt: skip
     runtime, ports = assembled.runtime, assembled.ports
     timekeeper: Timekeeper
@@ -259,8 +299,8 @@ def start(
     control = ControlServer(folder.control, lambda request: answer(runtime, stop_wanted, request, ports, settings))
     watchdog = Watchdog(runtime, settings.supervision)
     runtime.start_tree()
-    for alarm in told_at_start:
-        runtime.publish(alarm, "port:readiness")
+    for alarm in (*allowed.told, *unseen):
+        runtime.publish(alarm, "port:start")
     timekeeper.start()
     housekeeper = Housekeeper(settings, folder, clock, lambda alarm: runtime.publish(alarm, "port:housekeeping"))
     housekeeper.start()
@@ -532,8 +572,9 @@ def kind_of(settings: Settings) -> DeskKind:
 
 def _promote(settings: Settings, folder: DataFolder, clock: MarketClock) -> None:
     by = "demo" if settings.profile == "demo" else "settings"
-    for source in settings.lanes:
-        promote(folder.ledgers, settings.promoted, source, by, "named in the settings", clock.now_utc())
+    for source in settings.lanes:  # strangers' kinds are a person's to promote, whatever they are called
+        kinds = () if source == OUTSIDE else settings.promoted
+        promote(folder.ledgers, kinds, source, by, "named in the settings", clock.now_utc())
 
 
 def _keys(settings: Settings) -> tuple[str, ...]:
@@ -561,10 +602,19 @@ def _secret(name: str, what: str) -> str:
     return value
 
 
-def _check_live(settings: Settings, account: str | None) -> None:
-    if os.environ.get(settings.live_armed_env) != "yes":
-        raise CommandError(
-            f"trading_mode is live, but this run is not armed: set {settings.live_armed_env}=yes if you mean it."
-        )
+def _is_armed(settings: Settings, account: str | None, *, is_held: bool) -> bool:
+    """Return whether live money may be traded; a run that is not armed is for what is held alone.
+
+    Raises:
+        CommandError: it is not armed and nothing is held, or no account is named.
+    """
+    is_armed = os.environ.get(settings.live_armed_env) == "yes"
+    if not is_armed and not is_held:
+        raise CommandError(_not_armed(settings))
     if account is None:
         raise CommandError(f"trading_mode is live, but no account is named: set {settings.broker.account_env}.")
+    return is_armed
+
+
+def _not_armed(settings: Settings) -> str:
+    return f"trading_mode is live, but this run is not armed: set {settings.live_armed_env}=yes if you mean it."

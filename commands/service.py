@@ -77,7 +77,10 @@ def service_line(environment: MutableMapping[str, str], is_well: Callable[[], bo
 
 
 def is_well(running: Supervisor) -> bool:
-    """Return whether a supervisor goes on, and none of what handles orders and money has hung."""
+    """Return whether a supervisor goes on, and none of what handles orders and money has hung.
+
+    One that is closed goes on until it has ended: the hard stop closes positions then, and no actor has a part in that.
+    """
     money = ("supervisor", "kill", f"risk:{running.desk}", f"ibkr:{running.desk}", f"ledger:{running.desk}")
     is_money = (name in money or name.startswith(f"position:{running.desk}:") for name in running.watchdog.stuck())
-    return running.runtime.ended is None and not any(is_money)
+    return running.runtime.ended is None and (running.is_closed or not any(is_money))

@@ -186,7 +186,9 @@ AT_MOST: Final = (
 
 def together(settings: SettingsTree) -> tuple[Found, ...]:
     """Find settings that contradict each other, and names that nothing bears."""
-    checks = (_order, _sums, _broker, _market, _lanes, _promoted, _tickers, _strategies, _chain, _provider, _demo)
+    checks = (
+        _order, _sums, _broker, _market, _lanes, _promoted, _outside, _tickers, _strategies, _chain, _provider, _demo,
+    )  # fmt: skip
     return tuple(found for check in checks for found in check(settings))
 
 
@@ -281,6 +283,12 @@ def _promoted(settings: SettingsTree) -> Iterator[Found]:
             least = f"a version from 1 to that of alert_rules.{kind}, which is {rules[kind].version}"
             yield Found("promoted", f"must name {least} (given: {name!r})")
     yield from _twice("promoted", settings.promoted)
+
+
+def _outside(settings: SettingsTree) -> Iterator[Found]:
+    for kind in settings.outside.kinds:
+        if kind in EVALUATORS:
+            yield Found(f"outside.kinds.{kind}", "bears the name of a kind of alert_rules; give it a name of its own")
 
 
 def _tickers(settings: SettingsTree) -> Iterator[Found]:

@@ -112,8 +112,9 @@ class PositionRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag):
 class LaneRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag):
     """What the ledger knows of one lane's session.
 
-    `last_alerts` are (kind, raised_utc) of each kind's last alert; `last_direction` is that of the lane's last one;
-    `unraised` are recorded alerts that were never decided on; `promoted` are `kind-version` names.
+    `last_alerts` are (kind, raised_utc) of each kind's last alert; `last_direction` is that of the lane's last one
+    that was no shadow (`None`: there is none); `unraised` are recorded alerts that were never decided on; `promoted`
+    are `kind-version` names.
     """
 
     last_alerts: tuple[tuple[str, Utc], ...]

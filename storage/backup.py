@@ -25,6 +25,7 @@ from domain.units import Utc
 from storage.backup_keys import BackupError
 from storage.backup_objects import Objects
 from storage.disk_space import as_os_error
+from storage.manifest import FILE
 from storage.sqlite_file import copy_to, peek, reading
 from storage.targets import Target
 
@@ -131,20 +132,22 @@ def _sources(root: Path, aside: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _steady(root: Path, folder: Path) -> Iterator[tuple[str, Path]]:
-    """Yield a day's files as they are at one moment, the manifest first: a file that goes meanwhile begins it again."""
+    """Yield a day's files as they are at one moment; what changes them meanwhile begins it again."""
     for _ in range(_TRIES):
         with tempfile.TemporaryDirectory(prefix="zerohour-day-") as name:
             copy = Path(name) / folder.name
             try:
                 copy.mkdir()
-                if (folder / "manifest.json").exists():
-                    shutil.copyfile(folder / "manifest.json", copy / "manifest.json")
+                if (folder / FILE).exists():
+                    shutil.copyfile(folder / FILE, copy / FILE)
                 for path in sorted(folder.rglob("*")):
-                    if path.is_file() and _is_kept(path) and path.name != "manifest.json":
+                    if path.is_file() and _is_kept(path) and path.name != FILE:
                         to = copy / path.relative_to(folder)
                         to.parent.mkdir(parents=True, exist_ok=True)
                         _linked(path, to)
             except FileNotFoundError:
+                continue
+            if _content(folder / FILE) != _content(copy / FILE):  # it names other files than those that were linked
                 continue
             for path in sorted(copy.rglob("*")):
                 if path.is_file():
@@ -161,6 +164,14 @@ def _linked(path: Path, to: Path) -> None:
         raise
     except OSError:
         shutil.copyfile(path, to)
+
+
+def _content(path: Path) -> bytes | None:
+    """Return what a file holds; `None` where there is none."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
 
 
 def _is_kept(path: Path) -> bool:

@@ -6,15 +6,17 @@ from contextlib import closing
 from pathlib import Path
 
 from domain.desks import DeskKind
+from domain.units import Utc
 from storage.ledger_schema import SHARED, SHARED_OWNER
 from storage.lost import SHARED_FILE
 from storage.sqlite_file import LedgerRefusedError, open_file, open_reader, reading, transaction
 
 _KEY = "kind:"
+_LIVE_SINCE = "live_since"
 
 
-def note_kind(folder: Path, desk: str, kind: DeskKind) -> None:
-    """Keep the kind of a desk.
+def note_kind(folder: Path, desk: str, kind: DeskKind, at_utc: Utc | None = None) -> None:
+    """Keep the kind of a desk, and when the folder's first live desk was started, where `at_utc` tells.
 
     Raises:
         LedgerRefusedError: the ledger cannot be used, or holds this desk's trades with money of another kind: live
@@ -29,6 +31,23 @@ def note_kind(folder: Path, desk: str, kind: DeskKind) -> None:
                 " (`desk`) or another data folder."
             )
         db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_KEY + desk, kind.value))
+        if kind is DeskKind.LIVE and at_utc is not None:
+            db.execute("INSERT INTO meta VALUES (?, ?) ON CONFLICT DO NOTHING", (_LIVE_SINCE, str(at_utc)))
+
+
+def live_since(folder: Path) -> Utc | None:
+    """Return when a live desk was first started; `None` where none was, or before that was kept.
+
+    Raises:
+        LedgerRefusedError: the shared ledger cannot be used.
+    """
+    path = folder / SHARED_FILE
+    db = open_reader(path, SHARED)
+    if db is None:
+        return None
+    with closing(db), reading(path):
+        row = db.execute("SELECT value FROM meta WHERE key = ?", (_LIVE_SINCE,)).fetchone()
+        return None if row is None else Utc(int(row[0]))
 
 
 def kinds(folder: Path) -> dict[str, DeskKind]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from storage.sqlite_file import LedgerRefusedError, is_empty, peek, reading
 
 SHARED_FILE = "ledger.db"
+RESTORING = ".restoring"  # in the data folder while a backup is brought back
 
 
 def refuse_lost(folder: Path, desks: Iterable[str], traces: Path | None = None) -> None:
@@ -22,7 +23,7 @@ def refuse_lost(folder: Path, desks: Iterable[str], traces: Path | None = None) 
     shared = folder / SHARED_FILE
     kept_desks = sorted(path for path in folder.glob("*.db") if path != shared and not _is_missing(path))
     if _is_missing(shared):
-        proof = kept_desks[0] if kept_desks else _trace_in(traces) or _old_copy_of(shared)
+        proof = kept_desks[0] if kept_desks else _trace_in(traces) or _old_copy_of(shared) or _half_restored(folder)
         if proof is not None:
             raise LedgerRefusedError(_lost(shared, proof))
     for desk in desks:
@@ -72,6 +73,11 @@ def _is_missing(path: Path) -> bool:
 
 def _old_copy_of(path: Path) -> Path | None:
     return next(iter(sorted(path.parent.glob(f"{path.name}.v*"))), None)
+
+
+def _half_restored(folder: Path) -> Path | None:
+    aside = folder.parent / RESTORING
+    return aside if aside.exists() else None
 
 
 def _trace_in(traces: Path | None) -> Path | None:

@@ -25,6 +25,8 @@ from storage.plain_names import free_slot
 _OURS = re.compile(r"(hot|sealed|whole)-(.+)\.(parquet|part)")
 _KIND = {"whole": 0, "sealed": 1, "hot": 2}
 
+UNREADABLE = (pa.ArrowException, OSError, ValueError, KeyError, IndexError)  # of a file that `look` takes none for ours
+
 _Key = tuple[Utc, int]
 
 
@@ -57,7 +59,7 @@ def rebuilt(root: Path, session: date) -> Manifest:
             continue
         try:
             found.append(look(path, name))
-        except (pa.ArrowException, OSError, ValueError, KeyError, IndexError) as error:
+        except UNREADABLE as error:
             why = (str(error).strip().splitlines() or [type(error).__name__])[0]
             damaged.append(Damaged(_part_of_name(name), why))
     # What was sealed comes before what it was sealed from, the larger before the smaller.

@@ -2,15 +2,19 @@
 
 Ledgers come back whole, or nothing does. A market file that is damaged in the target holds up nothing: it is named, and
 what it held is gone. A restore that fails leaves nothing behind.
+
+Files come to `.restoring` in the data folder, so that the folder may be a mount or a link, and what lies beside it is
+left alone. From there they move in, the ledgers last: while that folder is there, nobody starts without them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterable
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import Final
 
 import msgspec
 import pyrage
@@ -20,9 +24,12 @@ from storage.backup_keys import IDENTITY_ENV, BackupError
 from storage.backup_objects import candidates
 from storage.disk_space import as_os_error, disk_text, is_full
 from storage.ledger_schema import SHARED, SHARED_OWNER
-from storage.lost import SHARED_FILE
+from storage.lost import RESTORING, SHARED_FILE
 from storage.sqlite_file import open_file, sync, transaction
 from storage.targets import Target, TargetError
+
+# What may lie in a data folder that is empty: what a restore that was killed left, and what a new disk has.
+_NOT_OURS: Final = (RESTORING, "lost+found")
 
 
 class Restored(msgspec.Struct, frozen=True):
@@ -61,14 +68,16 @@ def restore(
         LedgerRefusedError: the ledger is of a newer program.
         OSError: the data folder cannot be written.
     """
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise BackupError(f"{root} is not empty, and nothing is written over; move it away or name another --data.")
-    name = _named(target, wanted)
-    index = _decoded(target.get(name), identity, name)
-    aside = root.with_name(f"{root.name}.restoring")
-    shutil.rmtree(aside, ignore_errors=True)
+    shown, root = root, root.resolve()
+    is_new = not root.exists()
+    aside = root / RESTORING
+    if not is_new and (not root.is_dir() or any(path.name not in _NOT_OURS for path in root.iterdir())):
+        raise BackupError(f"{shown} is not empty, and nothing is written over; move it away or name another --data.")
+    moved: list[Path] = []
     try:
-        aside.mkdir(parents=True)
+        _prepare(aside)
+        name = _named(target, wanted)
+        index = _decoded(target.get(name), identity, name)
         _check_room(aside, index)
         lost = []
         for n, file in enumerate(index.files, 1):
@@ -85,16 +94,59 @@ def restore(
             if n % 200 == 0:
                 say(f"{n} of {len(index.files)} files are back.")
         _stop_entries(aside, name)
-        if root.exists():
-            root.rmdir()
-        aside.replace(root)
-        sync(root.parent)
+        for path in sorted(aside.iterdir(), key=lambda path: (path.name == "ledgers", path.name)):
+            to = root / path.name
+            if to.exists():
+                raise BackupError(
+                    f"{to} came meanwhile, and nothing is written over; stop what runs there, then again."
+                )
+            moved.append(path.rename(to))
+        sync(root)
+        shutil.rmtree(aside, ignore_errors=True)  # empty; the ledgers are in, so nothing may fail from here on
+        if is_new:
+            with suppress(OSError):
+                sync(root.parent)
     except BaseException as error:  # what is decrypted never stays behind
-        shutil.rmtree(aside, ignore_errors=True)
+        _take_away((*reversed(moved), aside))
+        if is_new:
+            with suppress(OSError):
+                root.rmdir()
         if isinstance(error, OSError) and is_full(error):
             raise BackupError(disk_text(error, root)) from None
         raise
     return Restored(index, tuple(lost))
+
+
+def _prepare(aside: Path) -> None:
+    """Make the folder that files come to, and see that what is in it can move to the one above.
+
+    Raises:
+        BackupError: it cannot; the text says why.
+        OSError: the disk is full.
+    """
+    try:
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True)
+        probe = aside / ".probe"
+        probe.mkdir()
+        probe.rename(aside.parent / probe.name).rmdir()
+    except OSError as error:
+        if is_full(error):
+            raise
+        raise BackupError(
+            f"{aside.parent} cannot be written ({error.strerror}), and nothing was fetched; look at its permissions, or"
+            " name another folder with --data."
+        ) from None
+
+
+def _take_away(paths: Iterable[Path]) -> None:
+    """Delete what a restore that failed has brought."""
+    for path in paths:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                path.unlink()
 
 
 def _named(target: Target, wanted: str | None) -> str:

@@ -122,7 +122,7 @@ class SharedLedger(LedgerFile[SharedInput, SharedFact]):
         last = {row.kind: row.raised_utc for row in found}
         return LaneRestored(
             last_alerts=tuple(sorted(last.items())),
-            last_direction=found[-1].direction if found else None,
+            last_direction=next((row.direction for row in reversed(found) if not row.is_shadow), None),
             unraised=() if decided is None else tuple(row.alert for row in found if row.alert_id not in decided),
             promoted=tuple(sorted(promoted_of(db, source))),
         )

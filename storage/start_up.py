@@ -7,11 +7,13 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import date
+from itertools import count
 from pathlib import Path
 
 import msgspec
 import pyarrow as pa
 
+from domain.units import Utc
 from storage import bucket_file, bucket_log, manifest, plain_names
 from storage.aside import written_aside
 from storage.bucket_file import is_whole_file
@@ -26,14 +28,15 @@ from storage.manifest import (
     Part,
     damaged_name,
 )
-from storage.rebuild import data_files, rebuilt
+from storage.rebuild import UNREADABLE, data_files, look, rebuilt
 from storage.recovery import recovered
 
 _OURS = re.compile(
     r"(?:hot|sealed|whole|live)-.+\.parquet(?:\.tmp)?|(?:hot|sealed|empty|damaged)-.+\.part(?:\.tmp)?"
     r"|manifest\.json(?:\.tmp)?|latest\.arrow(?:\.tmp)?|log-\d{6}\.log"
 )
-_KEPT = re.compile(r"manifest\.json\.damaged-\d+|damaged-.+\.(?:part|parquet|log)")
+_KEPT = re.compile(r"manifest\.json\.damaged-\d+|damaged-.+\.(?:part|parquet|log)|unnamed-.+\.(?:part|parquet)")
+_SEALED = re.compile(r"(?:sealed|whole)-.+\.(?:part|parquet)")
 _NAMED_MAX = 3
 
 
@@ -62,16 +65,25 @@ def put_in_order(root: Path, session: date) -> tuple[Manifest, tuple[str, ...]]:
     found = manifest.load(root, session)
     logs = {f"{PARTS}/{path.name}" for _, path in manifest.logs_of(folder, found.log_n)}
     named = found.named() | {FILE, LATEST} | logs
-    strangers = []
+    strangers: list[str] = []
+    unnamed: list[str] = []
     for path in _files(folder):
         name = path.relative_to(folder).as_posix()
         if name in named or _KEPT.fullmatch(path.name):
             continue
-        if _OURS.fullmatch(path.name):
+        if _SEALED.fullmatch(path.name) and _holds_more(folder, path, found):
+            unnamed.append(_kept_unnamed(folder, path))
+        elif _OURS.fullmatch(path.name):
             if not path.name.startswith("live-") or path.suffix == ".tmp":
                 path.unlink(missing_ok=True)
         else:
             strangers.append(name)
+    if unnamed:
+        said.append(
+            f"{len(unnamed)} sealed files of {session} hold rows that its manifest does not know, as in a copy that was"
+            f" made while it was sealed; they are kept in {folder / PARTS} ({', '.join(unnamed[:_NAMED_MAX])}): take"
+            " the day from another backup."
+        )
     strangers += sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name != PARTS)
     if strangers:
         more = f" and {len(strangers) - _NAMED_MAX} more" if len(strangers) > _NAMED_MAX else ""
@@ -81,6 +93,38 @@ def put_in_order(root: Path, session: date) -> tuple[Manifest, tuple[str, ...]]:
         )
     plain_names.show(folder, found)
     return found, tuple(said)
+
+
+def _holds_more(folder: Path, path: Path, found: Manifest) -> bool:
+    """Return whether a sealed file that no manifest names holds rows that no named file holds, or may hold some.
+
+    A seal that a crash broke off leaves files whose rows the log still has: those hold no more.
+    """
+    if not is_whole_file(path):
+        return False
+    try:
+        one = look(path, path.name)
+    except UNREADABLE:
+        return True
+    held: set[tuple[Utc, int]] = set()
+    for part in found.parts:
+        if (part.hub, part.shape) == (one.part.hub, one.part.shape):
+            with suppress(*UNREADABLE):
+                held |= look(folder / part.name, part.name).keys if part.is_sealed else {(part.first_utc, part.store_n)}
+    return not one.keys <= held
+
+
+def _kept_unnamed(folder: Path, path: Path) -> str:
+    """Move a file that no manifest names to where no glob looks, and return its new name.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    (folder / PARTS).mkdir(exist_ok=True)
+    names = (f"unnamed-{n}-{path.name}" for n in count(1))
+    name = next(name for name in names if not (folder / PARTS / name).exists())
+    path.rename(folder / PARTS / name)
+    return name
 
 
 def remake(folder: Path, logged: Iterable[LoggedPart]) -> list[Damaged]:

@@ -210,10 +210,14 @@ class FileTrace(NoTrace):
         if self._path_of is not None:
             self._roll_utc = next_midnight(date.fromisoformat(header.session))
         self._write(_ENCODER.encode(header) + b"\n")
-        self._unwritten = None
-        if self._is_buffered:
-            with contextlib.suppress(OSError):  # without it each record is written by itself
-                self._unwritten = Unwritten(path, self.bytes_written)
+        self._unwritten = self._buffer() if self._is_buffered else None
+
+    def _buffer(self) -> Unwritten | None:
+        """Return a new buffer; `None` where readers would not find it: each record is written by itself then."""
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(self._fd), self.path.stat()):  # the folder may have been moved
+                return Unwritten(self.path, self.bytes_written)
+        return None
 
     def _roll(self, seq: int, at_utc: Utc) -> None:
         """Finish this segment and begin the next date's (the lock is held)."""
@@ -306,6 +310,9 @@ class FileTrace(NoTrace):
         if self._unwritten is not None:
             with self._lock:
                 self._write_out()
+                if self._unwritten is not None and self.failed is None and not self._unwritten.is_found():
+                    self._unwritten.remove()
+                    self._unwritten = self._buffer()
         with self._sync_lock:
             if not self._is_dirty:
                 return

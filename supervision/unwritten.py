@@ -1,7 +1,9 @@
 """The newest lines of a trace, in memory that outlives the process, until they are written to its segment.
 
 A file in the machine's shared memory (tmpfs) is mapped into the process: a line is kept by copying it, without a system
-call, and survives `kill -9`. It does not survive the machine, as nothing of a trace does before it is synced.
+call, and survives `kill -9`. It does not survive the machine, as nothing of a trace does before it is synced; nor the
+container whose memory it is, its removal by others (logind, with `RemoveIPC`, when a user's last session ends), or a
+move of the segment, by whose path it is found. Of a writer that lives the next sync mends the last two.
 
 Layout: the size of the segment when the buffer was last emptied (8 bytes), then frames: length and checksum (4 bytes
 each), line. The checksum begins with that size, so what is left of earlier fillings is no frame. A reader appends what
@@ -39,6 +41,8 @@ class Unwritten:
     """
 
     def __init__(self, segment: Path, segment_size: int) -> None:
+        self._segment = segment
+        self._segment_is = segment.stat()
         self._path = buffer_of(segment)
         self._lines: list[bytes] = []
         self._end = self._seed = 0
@@ -48,6 +52,7 @@ class Unwritten:
         try:
             os.posix_fallocate(fd, 0, CAPACITY)  # a page that is not there would end the process later
             self._map = mmap.mmap(fd, CAPACITY)
+            self._is = os.fstat(fd)
         except OSError:
             self._path.unlink()
             raise
@@ -64,6 +69,15 @@ class Unwritten:
         self._end = end
         self._lines.append(line)
         return True
+
+    def is_found(self) -> bool:
+        """Return whether readers find it: nobody has removed it, and the segment is where it was."""
+        try:
+            return os.path.samestat(self._segment.stat(), self._segment_is) and os.path.samestat(
+                buffer_of(self._segment).stat(), self._is
+            )
+        except OSError:
+            return False
 
     def lines(self) -> bytes:
         """Return what is kept."""

@@ -117,6 +117,7 @@ def _server(app: ASGIApp, settings: Settings, listener: socket.socket) -> uvicor
     tls = settings.web.tls
     how = uvicorn.Config(
         app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1, server_header=False,
+        proxy_headers=False,  # who a caller is decides what it may do: nobody says that of itself
         ssl_certfile=tls.certificate if is_tls else None, ssl_keyfile=tls.key if is_tls else None,
     )  # fmt: skip
     return uvicorn.Server(how)

@@ -16,6 +16,7 @@ from domain.units import Ticks, Utc
 SOURCE: Final = "outside"  # the source of the lanes that look for nothing themselves
 READINGS_OLD_MAX: Final = 3  # buckets without a reading, after which nobody knows where the market is
 OFF_SHARE_MAX: Final = 0.01  # of the spot: farther away, the offer means another underlying or another time
+LEVEL_SHARE_MAX: Final = 0.2  # of the entry: no stop or target of a day lies farther away
 
 
 class OfferRefused(StrEnum):
@@ -104,5 +105,9 @@ def _refusal(offer: Offer, place: Place) -> Refusal | None:
             OfferRefused.OFF_THE_MARKET,
             f"The price {offer.entry_ticks / 100:.2f} is more than {OFF_SHARE_MAX:.0%} off {place.ticker} at"
             f" {spot / 100:.2f}; offer it at the market's price.",
+        )
+    if max(abs(ahead), abs(behind)) > LEVEL_SHARE_MAX * offer.entry_ticks:
+        return Refusal(
+            OfferRefused.BAD_LEVELS, f"The target and the stop must lie within {LEVEL_SHARE_MAX:.0%} of the price."
         )
     return None

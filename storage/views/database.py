@@ -114,11 +114,9 @@ class Database:
                 self._prepare(sql)
                 found = self._db.sql(sql, params=values or None)
                 return pa.table({}) if found is None else found.to_arrow_table()
-            except (FileNotFoundError, duckdb.IOException) as error:
-                if attempt == RETRIES:
+            except (FileNotFoundError, duckdb.Error, pa.ArrowException) as error:
+                if attempt == RETRIES or not _is_of_a_file(error):
                     raise QueryError(_sentence(error)) from None
-            except (duckdb.Error, pa.ArrowException) as error:
-                raise QueryError(_sentence(error)) from None
         raise AssertionError("unreachable")
 
     def rows(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:
@@ -204,6 +202,10 @@ class Database:
         return tuple(path for path in found if path.parent.name in names)
 
     def _base_of_lines(self) -> None:
+        self._db.execute(f"CREATE OR REPLACE TEMP VIEW base_trace AS {self._lines()}")
+
+    def _lines(self) -> str:
+        """Return the SELECT of every line of the traces in view."""
         columns = ", ".join(f"'{name}': '{kind}'" for name, kind in traces.LINE.items())
         files = ", ".join(_quoted(str(path)) for path in self._segments())
         if files:
@@ -211,10 +213,9 @@ class Database:
                 f"read_json([{files}], format = 'newline_delimited', columns = {{{columns}}}, ignore_errors = true,"
                 f" filename = true, hive_partitioning = false, maximum_object_size = {traces.LINE_BYTES_MAX})"
             )
-            self._db.execute(f"CREATE OR REPLACE TEMP VIEW base_trace AS SELECT {self._LINE} FROM {source}")
-        else:
-            empty = ", ".join(f'NULL::{kind} AS "{name}"' for name, kind in traces.LINE.items())
-            self._db.execute(f"CREATE OR REPLACE TEMP VIEW base_trace AS SELECT {empty}, '' AS filename WHERE false")
+            return f"SELECT {self._LINE} FROM {source}"
+        empty = ", ".join(f'NULL::{kind} AS "{name}"' for name, kind in traces.LINE.items())
+        return f"SELECT {empty}, '' AS filename WHERE false"
 
 
 def _needed(words: set[str]) -> tuple[list[str], set[str]]:
@@ -249,6 +250,11 @@ def _gap_rows(days: list[Manifest]) -> Iterator[dict[str, Any]]:
 
 def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
+
+
+def _is_of_a_file(error: Exception) -> bool:
+    """Return whether a file could not be read; DuckDB gives that of a stream another class."""
+    return isinstance(error, FileNotFoundError | duckdb.IOException) or "IO Error" in str(error)
 
 
 def _sentence(error: Exception) -> str:

@@ -2,7 +2,7 @@
 
 Two walls. The statement is parsed, and only what is known to be harmless passes: SELECTs over the views, no other table
 function than those listed, no function that reads the machine. And the connection may open nothing but the files of the
-warehouse, the series and the traces, and cannot be set otherwise.
+warehouse, and cannot be set otherwise; lines of traces come to it masked, from a connection that strangers never reach.
 """
 
 from __future__ import annotations
@@ -24,11 +24,15 @@ from storage.views.database import Database, QueryError
 
 MEMORY: Final = "512MB"
 _AGAIN_S: Final = 0.02
+_LINES_AT_ONCE: Final = 2048
 # Interactive Brokers: paper DU and DF, live U and F, then digits; the letters and the last two digits stay.
-_ACCOUNT: Final = r"\b(DU|DF|U|F)\d{3,7}(\d{2})\b"
-_MASK: Final = r"\1***\2"
+# The texts are JSON, too, in which a line end before the number is written with a letter.
+_ACCOUNT: Final = r"(\b|_|\\[bfnrt]|\\u[0-9A-Fa-f]{4})(DU|DF|U|F)\d{3,7}(\d{2})(\b|_)"
+_MASK: Final = r"\1\2***\3\4"
 _NODES: Final = frozenset(("SELECT_NODE", "SET_OPERATION_NODE", "CTE_NODE", "RECURSIVE_CTE_NODE"))
 _TABLES: Final = frozenset(("range", "generate_series", "unnest"))
+# Names that a query may give to a part of itself; DuckDB finds bases, its own catalog and files by the others.
+_OWN: Final = re.compile(r"(?!base_|duckdb_|pragma_|sqlite_|pg_)[a-z_][a-z0-9_]*")
 # Functions that tell of the machine or of the connection, not of the views.
 _TELLING: Final = re.compile(
     r"^(getenv|getvariable|current_setting|current_(database|schema|schemas|query|user)|txid_current|version|read_.*"
@@ -52,17 +56,23 @@ class GuardedDatabase(Database):
         super().__init__(folder)
         self._rows_max = rows_max
         self.timeout_s = timeout_s
-        readable = ", ".join(_quoted(f"{folder.resolve() / name}/") for name in ("warehouse", "series", "traces"))
+        readable = _quoted(f"{folder.resolve() / 'warehouse'}/")
+        self._lines_db = duckdb.connect()
+        for db in (self._db, self._lines_db):
+            for setting in (f"memory_limit = '{MEMORY}'", "threads = 1", "temp_directory = ''"):
+                db.execute(f"SET {setting}")
         for setting in (
-            f"memory_limit = '{MEMORY}'",
-            "threads = 1",
-            "temp_directory = ''",
             "allow_community_extensions = false",
             f"allowed_directories = [{readable}]",
             "enable_external_access = false",
             "lock_configuration = true",
         ):
             self._db.execute(f"SET {setting}")
+
+    def close(self) -> None:
+        """Give the memory back."""
+        super().close()
+        self._lines_db.close()
 
     def answer(self, sql: str) -> tuple[pa.Table, bool]:
         """Run one SELECT and return its rows, and whether there were more than are given.
@@ -108,8 +118,25 @@ class GuardedDatabase(Database):
             raise QueryError(f"That is no SQL: {tree.get('error_message', 'it cannot be read')}.")
         return tree
 
+    def _base_of_lines(self) -> None:
+        self._db.register("base_lines", _Stream(self._lines_db, self._lines()))
+        self._db.execute(
+            "CREATE OR REPLACE TEMP VIEW base_trace AS SELECT * REPLACE (message::JSON AS message) FROM base_lines"
+        )
+
     def _register(self, base: str, table: pa.Table) -> None:
         super()._register(base, _masked(table) if base in ledgers.TABLES else table)
+
+
+class _Stream:
+    """The rows of a query of one connection as a source of another, read anew by each who scans it."""
+
+    def __init__(self, db: duckdb.DuckDBPyConnection, sql: str) -> None:
+        self._db, self._sql = db, sql
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        reader = self._db.cursor().sql(self._sql).to_arrow_reader(_LINES_AT_ONCE)
+        return reader.__arrow_c_stream__(requested_schema)
 
 
 def _check(tree: dict[str, Any]) -> None:
@@ -122,6 +149,9 @@ def _check(tree: dict[str, Any]) -> None:
         raise QueryError("One statement at a time.")
     parts = list(_parts(tree["statements"][0]))
     named = {entry["key"].lower() for part in parts for entry in (part.get("cte_map") or {}).get("map", ())}
+    for name in sorted(named):
+        if name in VIEWS or not _OWN.fullmatch(name):
+            raise QueryError(f"What WITH names has a plain word of its own as its name, and not {name}.")
     for part in parts:
         kind = str(part.get("type", ""))
         if kind.endswith("_NODE") and kind not in _NODES:

@@ -511,12 +511,13 @@ def test_a_withdrawal_is_in_force_at_once_and_also_without_a_record() -> None:
     assert probe.feed(signals.PromotionRecorded(command_id="c1")).effects == [CancelTimer("record", "c1")]
 
 
-def test_a_promotion_that_the_ledger_does_not_record_changes_nothing() -> None:
+def test_a_promotion_that_the_ledger_does_not_record_is_withdrawn() -> None:
     probe = desk()
     probe.feed(operator.Promote(**EDGE, **FLIP))
     sent = probe.fire("record", "c1")
     assert [denied.code for denied in sent.told(operator.CommandDenied, "edge:cli")] == ["ledger_silent"]
-    assert sent.published(signals.PromotionChanged) == []
+    assert [event.is_promoted for event in sent.published(signals.PromotionChanged)] == [False]
+    assert [(row.is_promoted, row.by) for row in sent.told(signals.RecordPromotion, "ledger")] == [(False, "operator")]
     assert probe.feed(signals.PromotionRecorded(command_id="c1")).published(signals.PromotionChanged) == []
 
 

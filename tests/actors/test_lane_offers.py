@@ -115,11 +115,21 @@ def test_an_offer_of_a_bucket_that_the_ledger_knows_is_refused_and_never_raised(
         (replace(OFFER, direction=-1), OfferRefused.BAD_LEVELS),
         (replace(OFFER, target_ticks=Ticks(600_100)), OfferRefused.BAD_LEVELS),
         (replace(OFFER, stop_ticks=Ticks(600_100)), OfferRefused.BAD_LEVELS),
+        (replace(OFFER, stop_ticks=Ticks(0)), OfferRefused.BAD_LEVELS),
+        (replace(OFFER, stop_ticks=Ticks(-600_000)), OfferRefused.BAD_LEVELS),
+        (replace(OFFER, stop_ticks=Ticks(480_079)), OfferRefused.BAD_LEVELS),
+        (replace(OFFER, target_ticks=Ticks(720_121)), OfferRefused.BAD_LEVELS),
+        (replace(OFFER, target_ticks=Ticks(100_000_000)), OfferRefused.BAD_LEVELS),
         (replace(OFFER, entry_ticks=Ticks(60_000), stop_ticks=Ticks(59_000)), OfferRefused.OFF_THE_MARKET),
     ],
 )
 def test_an_offer_that_cannot_be_meant_is_refused_with_its_reason(offer: Offer, code: OfferRefused) -> None:
     assert code_of(lane(), asked(offer=offer)) is code
+
+
+def test_levels_as_far_as_a_fifth_of_the_price_are_taken() -> None:
+    far = replace(OFFER, stop_ticks=Ticks(480_080), target_ticks=Ticks(720_120))
+    assert lane().feed(asked(offer=far)).told(signals.RecordAlert)
 
 
 def test_an_offer_without_a_market_a_reading_or_in_time_is_refused() -> None:

@@ -144,7 +144,19 @@ def test_a_running_supervisor_tells_its_manager_and_falls_silent_when_it_hangs(
 def test_well_is_what_goes_on_and_whose_orders_and_money_are_not_stuck(
     stuck: tuple[str, ...], ended: str | None, well: bool
 ) -> None:
-    running: Any = SimpleNamespace(
-        desk="paper", runtime=SimpleNamespace(ended=ended), watchdog=SimpleNamespace(stuck=lambda: frozenset(stuck))
-    )
-    assert is_well(running) is well
+    assert is_well(supervisor(stuck, ended)) is well
+
+
+def test_a_hard_stop_that_closed_a_stuck_supervisor_is_well_until_it_is_done() -> None:
+    running = supervisor(("ibkr:paper",), None)
+    running.is_closed = True  # nothing looks at the actors any more: what was stuck stays so
+    assert is_well(running)
+    running.runtime.ended = "the hard stop before the close"
+    assert not is_well(running)
+
+
+def supervisor(stuck: tuple[str, ...], ended: str | None) -> Any:
+    return SimpleNamespace(
+        desk="paper", runtime=SimpleNamespace(ended=ended), watchdog=SimpleNamespace(stuck=lambda: frozenset(stuck)),
+        is_closed=False,
+    )  # fmt: skip

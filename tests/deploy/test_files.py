@@ -127,6 +127,10 @@ def test_images_are_pinned(compose: dict[str, Any]) -> None:
     assert compose["services"]["zerohour"]["image"] == f"zerohour:{VERSION}"
 
 
+def test_a_container_is_started_again_whatever_ended_it(compose: dict[str, Any]) -> None:
+    assert {service["restart"] for service in compose["services"].values()} == {"unless-stopped"}
+
+
 def test_nothing_is_published_beyond_this_machine(compose: dict[str, Any]) -> None:
     ports = [port for service in compose["services"].values() for port in service.get("ports", ())]
     assert ports

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import duckdb
+import pyarrow as pa
 import pytest
 
 from storage.views.database import QueryError
-from storage.views.guarded import GuardedDatabase
+from storage.views.guarded import GuardedDatabase, _masked
 from tests.testkit.asked_desk import ACCOUNT, MASKED, asked_desk
 
 ROWS_MAX = 3
@@ -34,6 +36,7 @@ def guarded(folder: Path) -> Iterator[GuardedDatabase]:
         "WITH t AS (SELECT * FROM trades) SELECT count(*) FROM t",
         "SELECT * FROM trades t JOIN orders o ON true, (SELECT 1) s;",
         "SELECT type, count(*) FROM trace GROUP BY ALL -- of the traces",
+        "SELECT * FROM trace a JOIN trace b USING (run_n, seq) WHERE a.message->>'type' = b.type",
         "SELECT * FROM range(3)",
         "SELECT x FROM (VALUES (1), (2)) v(x) UNION SELECT 3",
     ],
@@ -76,6 +79,8 @@ def test_a_select_over_the_views_is_answered(guarded: GuardedDatabase, sql: str)
         "SELECT json_execute_serialized_sql('[]')",
         "nonsense",
         "",
+        "WITH trades AS (SELECT 1 AS realised) SELECT * FROM trades",
+        "SELECT * FROM (WITH RECURSIVE base_kill AS (SELECT 1) SELECT * FROM base_kill)",
     ],
 )
 def test_what_is_no_select_over_the_views_is_refused(
@@ -85,6 +90,33 @@ def test_what_is_no_select_over_the_views_is_refused(
     with pytest.raises(QueryError):
         guarded.answer(sql.format(out=out, folder=folder))
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["{folder}/traces/2026-11-20/run-1.jsonl", "base_trace", "base_executions", "BASE_KILL", "sqlite_master",
+     "duckdb_views", "duckdb_columns", "pragma_database_list", "pg_tables"],
+)  # fmt: skip
+def test_a_name_in_with_opens_nothing_outside_its_own_part_of_a_query(
+    guarded: GuardedDatabase, folder: Path, name: str
+) -> None:
+    told = name.format(folder=folder)
+    with pytest.raises(QueryError, match="WITH"):
+        guarded.answer(f'SELECT * FROM "{told}", (WITH "{told}" AS (SELECT 1 AS a) SELECT * FROM "{told}") z')
+
+
+def test_a_name_of_nothing_that_stands_in_another_part_of_a_query_is_not_found(guarded: GuardedDatabase) -> None:
+    with pytest.raises(QueryError, match="There is no view other"):
+        guarded.answer("SELECT * FROM other, (WITH other AS (SELECT 1 AS a) SELECT * FROM other) z")
+
+
+@pytest.mark.parametrize("kind", ["traces", "ledgers", "series"])
+def test_the_connection_itself_opens_no_file_in_which_account_numbers_stand(
+    guarded: GuardedDatabase, folder: Path, kind: str
+) -> None:
+    found = next((path for path in (folder / kind).rglob("*") if path.is_file()), folder / kind / "a")
+    with pytest.raises(QueryError, match="Permission Error"):
+        guarded.query(f"SELECT * FROM read_text('{found}')")  # past the first wall
 
 
 def test_the_connection_itself_opens_nothing_else(guarded: GuardedDatabase, tmp_path: Path) -> None:
@@ -111,10 +143,29 @@ def test_an_account_number_is_masked_before_a_query_sees_it(guarded: GuardedData
     assert ACCOUNT not in told
 
 
+@pytest.mark.parametrize("before", [r"\n", r"\t", r"\u000b", r"\"", "_", "(", ",DU1234567,"])
+def test_an_account_number_is_masked_whatever_stands_before_it_in_json(before: str) -> None:
+    raw = f'{{"text":"Account:{before}{ACCOUNT}_x, {ACCOUNT}"}}'
+    found = duckdb.execute(f"SELECT {GuardedDatabase._LINE} FROM (SELECT ?::JSON AS message)", [raw]).fetchone()
+    (of_ledger,) = _masked(pa.table({"raw": [raw]})).column("raw").to_pylist()
+    assert found == (of_ledger,)
+    assert of_ledger.count(MASKED) == 2
+    assert "7654321" not in of_ledger and "1234567" not in of_ledger
+
+
 def test_no_arithmetic_on_texts_brings_an_account_number_out(guarded: GuardedDatabase) -> None:
     sql = "SELECT list_aggregate(string_split(reason, ''), 'string_agg', '-') AS letters FROM kills"
     (letters,) = guarded.answer(sql)[0].column("letters").to_pylist()
     assert "-".join(ACCOUNT) not in letters
+
+
+def test_a_trace_that_was_sealed_meanwhile_is_looked_for_once_more(
+    folder: Path, guarded: GuardedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [guarded._segments(), (folder / "traces" / "2026-11-20" / "run-9.jsonl",)]
+    monkeypatch.setattr(guarded, "_segments", found.pop)
+    assert guarded.answer("SELECT * FROM trace")[0].num_rows == ROWS_MAX
+    assert found == []
 
 
 def test_rows_beyond_the_limit_are_cut_and_said_to_be(guarded: GuardedDatabase) -> None:

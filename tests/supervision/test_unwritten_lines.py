@@ -152,6 +152,35 @@ def test_line_that_finds_no_room_is_written_with_all_before_it(tmp_path: Path, m
     assert seqs_of(trace.path) == list(range(1, 23))
 
 
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_buffer_that_somebody_removed_is_made_anew_at_the_next_sync(tmp_path: Path, is_replaced: bool) -> None:
+    trace = buffered(tmp_path / "t.jsonl", 2)
+    buffer_of(trace.path).unlink()  # as logind does when a user's last session ends
+    if is_replaced:
+        buffer_of(trace.path).touch()
+    trace.sync()
+    record(trace, 2, 2)
+    assert seqs_of(trace.path) == [1, 2, 3, 4]
+    assert trace.path.stat().st_size == trace.bytes_written  # the newest wait in memory again
+    assert rest_of(trace.path, trace.bytes_written) != b""
+    trace.close()
+
+
+def test_records_of_a_folder_that_was_moved_are_written_at_once_where_readers_find_them(
+    tmp_path: Path, memory: Path
+) -> None:
+    trace = buffered(tmp_path / "old" / "t.jsonl", 2)
+    moved = (tmp_path / "old").rename(tmp_path / "new") / "t.jsonl"
+    trace.path.parent.mkdir()
+    trace.path.touch()  # another one of this name
+    trace.sync()
+    record(trace, 2, 2)
+    assert seqs_of(moved) == [1, 2, 3, 4]
+    assert list(memory.iterdir()) == []
+    trace.close()
+    assert trace.path.read_bytes() == b""
+
+
 def test_without_shared_memory_each_record_is_written_by_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

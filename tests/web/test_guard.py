@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import http.client
+import socket
+import threading
 from pathlib import Path
 
 import pytest
+from fastapi import FastAPI, Request
 
 from commands.cli import CommandError
 from commands.dashboard import feed_of, line_of
 from commands.folder import DataFolder
+from config.settings import load_settings
 from tests.testkit import web_desk as desk
 from web.feed import is_loopback, listen, url_of
 from web.guard import COOKIE, Guard, Rates, Refused
 from web.masking import masked_text
+from web.serve import _server
 
 REMOTE = "a-token-from-the-environment"
 JSON = {"content-type": "application/json"}
@@ -54,6 +60,27 @@ def test_who_is_not_among_the_allowed_networks_is_refused_with_the_token_too() -
     assert status(made, client="::ffff:10.0.0.9", authorization=token) == 200
     assert status(made, client="11.0.0.9", authorization=token) == 403
     assert status(made, client="unknown", authorization=token) == 403
+
+
+def test_a_caller_is_where_it_connects_from_whatever_its_headers_say() -> None:
+    app = FastAPI()
+    app.get("/")(_client_host)
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = _server(app, load_settings(profile="demo"), listener)
+    serving = threading.Thread(target=server.run, args=([listener],))
+    serving.start()
+    try:
+        asked = http.client.HTTPConnection("127.0.0.1", listener.getsockname()[1], timeout=60)
+        asked.request("GET", "/", headers={"X-Forwarded-For": "10.9.8.7", "X-Forwarded-Proto": "https"})
+        assert asked.getresponse().read() == b'"http 127.0.0.1"'
+        asked.close()
+    finally:
+        server.should_exit = True
+        serving.join()
+
+
+def _client_host(request: Request) -> str:
+    return f"{request.url.scheme} {request.client.host if request.client else None}"
 
 
 def test_a_page_of_another_site_neither_reads_nor_uses_up_the_rate() -> None:
@@ -195,6 +222,7 @@ def test_addresses_are_told_as_a_browser_takes_them() -> None:
         ("DU1234567 is not U7654321", "DU***67 is not U***21"),
         ("order ZH-paper-U23456723456-e of 20261120", "order ZH-paper-U23456723456-e of 20261120"),
         (None, None),
+        (r'{"text":"\nDU7654321_"}', r'{"text":"\nDU***21_"}'),
     ],
 )
 def test_account_numbers_are_masked_and_references_are_not(text: str | None, shown: str | None) -> None:

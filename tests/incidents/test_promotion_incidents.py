@@ -1,0 +1,243 @@
+"""What a person said of alerts and of the kill level must never be undone by an answer that comes late."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from actors.lane import LaneActor, LaneState
+from actors.operator import OperatorActor, OperatorState
+from config.settings import load_settings
+from domain.instants import BUCKET_NS, SECOND
+from domain.risk.kill import KillLevel
+from domain.session.phases import Phase
+from domain.signals.alert import Alert
+from domain.signals.offer import SOURCE, Offer
+from domain.units import Ticks, Utc
+from messages import lifecycle, operator, session, signals
+from messages.restored import LaneRestored
+from storage.shared_ledger import SharedLedger, start_run
+from tests.testkit import ledger_asks as ask
+from tests.testkit.desk_world import NOW, SETTINGS
+from tests.testkit.probe import Outbox, Probe
+from tests.testkit.signal_histories import OPEN, SESSION, clock
+
+FLIP = {"source": "gexwatch", "kind": "GAMMA_FLIP", "version": 1}
+
+
+def said(**changes: Any) -> dict[str, Any]:
+    common = {"command_id": "p", "reply_to": "edge:cli", "by": "ann", "reason": "r", "expires_utc": NOW + SECOND}
+    return common | changes
+
+
+PROMOTE = operator.Promote(**said(), **FLIP)
+DEMOTE = operator.Demote(**said(command_id="d"), **FLIP)
+
+
+def desk() -> Probe[OperatorState]:
+    probe = Probe(OperatorActor("operator", SETTINGS), NOW)
+    probe.start()
+    return probe
+
+
+def in_force(sent: Outbox) -> list[bool]:
+    return [changed.is_promoted for changed in sent.published(signals.PromotionChanged)]
+
+
+def denials(sent: Outbox) -> list[tuple[str, str]]:
+    return [(denied.command_id, denied.code) for denied in sent.told(operator.CommandDenied, "edge:cli")]
+
+
+def recorded(command_id: str) -> signals.PromotionRecorded:
+    return signals.PromotionRecorded(command_id=command_id)
+
+
+def shared(folder: Path) -> SharedLedger:
+    start_run(folder, ("paper",), ask.T0)
+    ledger = SharedLedger(folder, ("paper",))
+    ledger.open()
+    return ledger
+
+
+def restored(ledger: SharedLedger) -> LaneRestored:
+    """Return what a start of the lane reads."""
+    question = lifecycle.RequestState(name="lane:gexwatch:SPX", reply_to="supervisor", session=ask.DAY)
+    (reply,) = ledger.apply(question, ask.T0)
+    assert isinstance(reply, lifecycle.StateRead)
+    assert isinstance(reply.restored, LaneRestored)
+    return reply.restored
+
+
+# -- promotions that the ledger answers late ------------------------------------------------------
+
+
+def test_a_promotion_whose_record_comes_after_a_demotion_turns_nothing_on() -> None:
+    probe = desk()
+    probe.feed(PROMOTE)
+    sent = probe.feed(DEMOTE)
+    assert in_force(sent) == [False]
+    assert denials(sent) == [("p", "overtaken")]
+    assert in_force(probe.feed(recorded("p"))) == []
+    sent = probe.feed(recorded("d"))
+    assert in_force(sent) == [False]
+    assert [done.command_id for done in sent.told(operator.CommandDone, "edge:cli")] == ["d"]
+    assert probe.timers == {}
+
+
+def test_a_demotion_leaves_the_promotion_of_another_kind_or_version_alone() -> None:
+    probe = desk()
+    probe.feed(PROMOTE)
+    assert denials(probe.feed(replace(DEMOTE, version=2))) == []
+    assert denials(probe.feed(replace(DEMOTE, command_id="e", kind="STRUCTURE_BREAK"))) == []
+    assert in_force(probe.feed(recorded("p"))) == [True]
+
+
+def test_a_promotion_after_a_demotion_is_in_force_at_the_end() -> None:
+    probe = desk()
+    probe.feed(DEMOTE)
+    probe.feed(PROMOTE)
+    assert in_force(probe.feed(recorded("d"))) == [False]
+    assert in_force(probe.feed(recorded("p"))) == [True]
+
+
+def test_a_promotion_that_is_recorded_too_late_stands_withdrawn_in_the_ledger(tmp_path: Path) -> None:
+    """The rows reach the ledger after the answer: a restart must read what the person was told."""
+    probe = desk()
+    rows = probe.feed(PROMOTE).told(signals.RecordPromotion, "ledger")
+    sent = probe.fire("record", "p")
+    rows += sent.told(signals.RecordPromotion, "ledger")
+    assert denials(sent) == [("p", "ledger_silent")]
+    (denied,) = sent.told(operator.CommandDenied)
+    assert "unknown" in denied.detail
+    assert in_force(sent) == [False]
+    ledger = shared(tmp_path)
+    for row in rows:
+        (fact,) = ledger.apply(row, NOW)
+        assert not any(in_force(probe.feed(fact)))
+    assert restored(ledger).promoted == ()
+    ledger.close()
+    assert probe.state.promotions == ()
+
+
+STEPS = st.lists(st.sampled_from(["promote", "demote", "write", "overdue"]), max_size=20)
+
+
+@given(STEPS)
+def test_what_is_in_force_is_what_a_restart_would_read_once_the_ledger_has_written_all(steps: list[str]) -> None:
+    """The ledger writes in the order in which it is asked, however late."""
+    probe = desk()
+    unwritten: list[signals.RecordPromotion] = []
+    is_in_force = is_on_record = False
+
+    def take(sent: Outbox) -> None:
+        nonlocal is_in_force
+        unwritten.extend(sent.told(signals.RecordPromotion, "ledger"))
+        is_in_force = [is_in_force, *in_force(sent)][-1]
+
+    for n, step in enumerate([*steps, *(["write"] * 3 * len(steps))]):
+        if step == "promote":
+            take(probe.feed(replace(PROMOTE, command_id=f"c{n}", expires_utc=probe.now)))
+        elif step == "demote":
+            take(probe.feed(replace(DEMOTE, command_id=f"c{n}")))
+            assert not is_in_force
+        elif step == "overdue" and probe.timers:
+            take(probe.fire(*min(probe.timers)))
+        elif step == "write" and unwritten:
+            row = unwritten.pop(0)
+            is_on_record = row.is_promoted
+            take(probe.feed(recorded(row.command_id)))
+    assert (unwritten, probe.state.promotions) == ([], ())
+    assert is_in_force is is_on_record
+
+
+# -- commands that are repeated when something else holds -----------------------------------------
+
+RESUME = operator.Resume(level=KillLevel.RUNNING, expected_epoch=4, **said(command_id="r"))
+
+
+def done(command_id: str) -> operator.CommandDone:
+    return operator.CommandDone(command_id=command_id, detail="Kill level is as asked.")
+
+
+@pytest.mark.parametrize(
+    "raising",
+    [operator.Kill(level=KillLevel.FLATTEN, **said(command_id="k")), operator.Flatten(**said(command_id="k"))],
+)
+def test_a_repeated_resume_does_not_say_that_its_level_holds_after_a_raise(
+    raising: operator.Kill | operator.Flatten,
+) -> None:
+    probe = desk()
+    probe.feed(RESUME)
+    probe.feed(done("r"))
+    assert probe.feed(RESUME).told(operator.CommandDone) == [done("r")]
+    probe.feed(raising)
+    probe.feed(done("k"))
+    sent = probe.feed(RESUME)
+    assert denials(sent) == [("r", "outdated")]
+    assert len(sent.effects) == 1
+
+
+def test_a_repeated_resume_after_a_raise_that_was_refused_gets_its_old_answer() -> None:
+    probe = desk()
+    probe.feed(RESUME)
+    probe.feed(done("r"))
+    probe.feed(operator.Kill(level=KillLevel.RUNNING, **said(command_id="k")))
+    assert probe.feed(RESUME).told(operator.CommandDone) == [done("r")]
+
+
+def test_a_repeated_promotion_does_not_say_that_it_trades_after_a_demotion() -> None:
+    probe = desk()
+    for message in (PROMOTE, recorded("p"), DEMOTE, recorded("d")):
+        probe.feed(message)
+    assert denials(probe.feed(PROMOTE)) == [("p", "outdated")]
+
+
+# -- a shadow between two alerts that trade -------------------------------------------------------
+
+OFFER = Offer(
+    kind="MODEL", version=1, direction=1, entry_ticks=Ticks(600_100), target_ticks=Ticks(601_000),
+    stop_ticks=Ticks(599_500), horizon_ms=1_800_000,
+)  # fmt: skip
+SHORT = replace(OFFER, direction=-1, target_ticks=Ticks(599_000), stop_ticks=Ticks(600_500))
+
+
+def offered(probe: Probe[LaneState], n: int, offer: Offer) -> tuple[Alert, list[int]]:
+    """Offer a signal in the n-th bucket; return its alert and the directions that positions are turned to."""
+    at_utc = Utc(OPEN + n * BUCKET_NS + 2 * SECOND)
+    probe.feed(signals.FeaturesComputed(
+        ticker="SPX", bucket_utc=Utc(OPEN + (n - 1) * BUCKET_NS), reading_n=n, features=(1.0,), missing=(), forces=(),
+        alignment=0.5, spot=Ticks(600_000), zero_gamma=Ticks(600_000), is_complete=True,
+    ), at_utc)  # fmt: skip
+    sent = probe.feed(signals.OfferSignal(
+        reply_to="edge:1", offer_id=str(n), offer=offer, expires_utc=Utc(at_utc + SECOND)
+    ))  # fmt: skip
+    (record,) = sent.told(signals.RecordAlert)
+    return record.alert, [raised.direction for raised in sent.published(signals.ReversalRaised)]
+
+
+def test_a_shadow_before_an_opposite_alert_does_not_keep_the_position_from_being_turned() -> None:
+    kinds = {"lanes": {SOURCE: ["SPX"]}, "outside": {"kinds": {"MODEL": 1, "TOY": 1}}}
+    probe = Probe(LaneActor(f"lane:{SOURCE}:SPX", load_settings(profile="demo", overrides=kinds)), OPEN)
+    probe.start(LaneRestored(last_alerts=(), last_direction=None, unraised=(), promoted=("MODEL-1",)))
+    probe.feed(session.PhaseChanged(
+        phase=Phase.ENTRY, session=SESSION, open_utc=OPEN, close_utc=clock(16), at_utc=OPEN
+    ))  # fmt: skip
+    assert not offered(probe, 10, OFFER)[0].is_shadow
+    shadow, turned = offered(probe, 11, replace(SHORT, kind="TOY"))
+    assert (shadow.is_shadow, turned) == (True, [])
+    assert offered(probe, 12, SHORT)[1] == [-1]
+
+
+def test_a_lane_that_restarts_after_a_shadow_knows_the_direction_of_what_traded(tmp_path: Path) -> None:
+    ledger = shared(tmp_path)
+    ledger.apply(ask.alert(1, direction=-1, is_shadow=True), ask.T0)
+    assert restored(ledger).last_direction is None
+    ledger.apply(ask.alert(2), ask.T0)
+    ledger.apply(ask.alert(3, direction=-1, is_shadow=True), ask.T0)
+    assert restored(ledger).last_direction == 1
+    ledger.close()
