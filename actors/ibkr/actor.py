@@ -110,7 +110,11 @@ class IBKRActor(Actor[IBKRState, Inbox]):
             case broker.BrokerRead() | broker.BrokerReadFailed() | session.Reconciled():
                 if message.session_epoch == turn.state.session_epoch:
                     self._on_read_back(turn, message)
-            case session.RequestReconcile() | positions.PositionDisputed():
+            case session.RequestReconcile():
+                start_read(w, turn)
+            case positions.PositionDisputed():
+                # None of this run's orders may be of its contract: a position of an earlier run waits for the answer.
+                turn.state.follow_contract(message.con_id)
                 start_read(w, turn)
             # orders
             case SubmitOrder():
