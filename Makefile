@@ -6,6 +6,8 @@ VENV := .venv
 PY := $(VENV)/bin/python
 CLIENTS := .venv-clients
 LAB := .venv-notebooks
+# In a container there is often no other user; the lab listens on this machine alone, with a token.
+AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 # One line a library as it comes, so that a slow network is seen; pip's own errors pass.
 PIP := -m pip install --disable-pip-version-check --progress-bar off --require-hashes
 PROGRESS := awk '/^Collecting /{n++; printf "  %d: %s\n", n, $$2; fflush()} /^Installing collected/{print "  installing..."; fflush()} /^ERROR|^error/{print; fflush()}'
@@ -35,7 +37,7 @@ screenshots: $(VENV)/.ready    ## pictures of the dashboard on a demo day, in do
 	$(PY) -m commands.screenshots
 
 notebooks: $(LAB)/.ready       ## open the notebooks on the last demo day, also while it runs
-	JUPYTER_PATH=$(abspath $(LAB))/share/jupyter $(LAB)/bin/jupyter lab --notebook-dir=notebooks
+	JUPYTER_PATH=$(abspath $(LAB))/share/jupyter $(LAB)/bin/jupyter lab --notebook-dir=notebooks $(AS_ROOT) $(LAB_ARGS)
 
 lock:                          ## pin the libraries afresh (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --group dev pyproject.toml -o requirements.lock

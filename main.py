@@ -27,6 +27,7 @@ from actors.lane import LaneActor
 from actors.ledger import LedgerActor
 from actors.notifier import NotifierActor
 from actors.operator import OperatorActor
+from actors.outcomes import OutcomesActor
 from actors.position import PositionActor
 from actors.quotes import QuotesActor
 from actors.reading import ReadingActor
@@ -65,7 +66,7 @@ SUBSCRIBERS: Final[Subscribers] = {
         "notifier",
         "web",
     ),
-    session.ModeChanged: ("risk", "positions", "notifier", "web"),
+    session.ModeChanged: ("risk", "positions", "notifier", "series", "web"),
     session.AccountChecked: ("risk", "web"),
     session.ReconcileFinished: ("positions", "risk", "web"),
     broker.AccountRead: ("risk", "web"),
@@ -93,6 +94,8 @@ SUBSCRIBERS: Final[Subscribers] = {
     market.BarsArrived: ("series",),
     # from a reading to an entry
     signals.FeaturesComputed: ("lanes:{ticker}", "series", "web"),
+    signals.AlertRaised: ("outcomes",),
+    signals.SpotRead: ("outcomes",),
     signals.SignalRaised: ("risk",),
     signals.ReversalRaised: ("positions",),
     signals.PromotionChanged: ("risk", "lanes"),
@@ -112,7 +115,7 @@ SUBSCRIBERS: Final[Subscribers] = {
     operator.Alarm: ("notifier", "web"),
 }
 # Events that nobody acts on yet: they stand in the trace.
-RECORD_ONLY: Final[frozenset[type[Event]]] = frozenset({signals.AlertRaised, signals.NotEvaluated})
+RECORD_ONLY: Final[frozenset[type[Event]]] = frozenset({signals.NotEvaluated})
 
 MarketStore = WarehouseStore[market.StoreBucket, market.BucketStored | market.BucketNotStored]
 LineStore = SeriesStore[Line, ReadingRestored]
@@ -120,6 +123,7 @@ LineStore = SeriesStore[Line, ReadingRestored]
 _PLAIN = Policy()
 _MONEY = Policy(end_on_spent_budget=True)  # without it positions would be unattended: start the whole process again
 _VITAL = Policy(latch_on_crash=True, end_on_spent_budget=True)  # it holds what stops entries
+_BESIDE = Policy(gives_way=True)  # what it does can wait while an order is on its way
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,17 +159,21 @@ def build_tree(
             child("kill", lambda name: KillActor(name, settings), shared, _VITAL),
             child("notifier", lambda name: NotifierActor(name, settings)),
             child("operator", lambda name: OperatorActor(name, settings)),
-            child("warehouse", lambda name: _warehouse(name, stores.warehouse, settings)),
-            *(() if series is None else (child("series", lambda name: SeriesActor(name, series)),)),
+            child("warehouse", lambda name: _warehouse(name, stores.warehouse, settings), policy=_BESIDE),
+            *(() if series is None else (child("series", lambda name: SeriesActor(name, series), policy=_BESIDE),)),
             child(f"risk:{desk}", lambda name: RiskActor(name, settings, is_live_armed), own, _MONEY),
             child(f"ibkr:{desk}", lambda name: IBKRActor(name, settings), own, _VITAL),
             child(f"quotes:{desk}", lambda name: QuotesActor(name, settings)),
             *(child(lane, lambda name: LaneActor(name, settings), shared) for lane in lanes),
-            *(child(reading, lambda name: ReadingActor(name, settings), kept) for reading in readings),
-            *(child(f"hub:{hub}", lambda name: HubActor(name, settings)) for hub in settings.feed.by_hub),
+            child("outcomes", lambda name: OutcomesActor(name, settings), shared, _BESIDE),
+            *(child(reading, lambda name: ReadingActor(name, settings), kept, _BESIDE) for reading in readings),
+            *(
+                child(f"hub:{hub}", lambda name: HubActor(name, settings), policy=_BESIDE)
+                for hub in settings.feed.by_hub
+            ),
             child("feed", lambda name: FeedActor(name, settings)),
             child("session", lambda name: SessionActor(name, settings)),
-            *(() if screen is None else (child("web", lambda name: WebActor(name, screen)),)),
+            *(() if screen is None else (child("web", lambda name: WebActor(name, screen), policy=_BESIDE),)),
         ),
         templates=(Template(f"position:{desk}:", lambda name: PositionActor(name, settings), own, _MONEY),),
         route=routes(settings, names, is_shown=screen is not None, is_kept=series is not None),
@@ -193,6 +201,7 @@ def routes(
     table: dict[str, tuple[str, ...]] = {
         **by_ticker,
         **{name: (name,) for name in ("kill", "session", "ledger", "warehouse", "feed", "operator", "notifier")},
+        "outcomes": ("outcomes",),
         **{name: (f"{name}:{desk}",) for name in ("risk", "ibkr", "quotes")},
         "desk_ledger": (f"ledger:{desk}",),
         "web": ("web",) if is_shown else (),

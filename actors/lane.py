@@ -18,8 +18,8 @@ from config.settings import Settings
 from domain.limits import StrategyRules
 from domain.session.phases import EVALUATED, Phase
 from domain.signals.alert import Alert, AlertKey
-from domain.signals.alerts import EVALUATORS
-from domain.signals.evaluator import AlertTerms, Evaluator, EvaluatorState, Reading
+from domain.signals.alerts import evaluators_of
+from domain.signals.evaluator import AlertTerms, Evaluator, EvaluatorState, reading_of
 from domain.signals.offer import SOURCE as OUTSIDE
 from domain.signals.offer import Offer, OfferRefused, Place, Refusal, alert_of
 from domain.signals.strategies import intent_of
@@ -99,7 +99,7 @@ class LaneActor(Actor[LaneState, Inbox]):
     def __init__(self, name: str, settings: Settings) -> None:
         super().__init__(name)
         _, source, ticker = name.split(":")
-        evaluators = tuple(EVALUATORS[kind](settings.alert_rules[kind]) for kind in settings.alerts[source])
+        evaluators = evaluators_of(settings.alerts[source], settings.alert_rules, settings.alert_trials, settings.kinds)
         kinds = settings.outside.kinds if source == OUTSIDE else {}
         self._wiring = Wiring(name, source, ticker, evaluators, settings.strategies[source], kinds)
 
@@ -142,10 +142,11 @@ def start(lane: Wiring, turn: Turn[LaneState], started: lifecycle.Started) -> No
         return
     last_alerts = dict(known.last_alerts)
     state = turn.state
-    state.watches = tuple(evaluator.initial(last_alerts.get(evaluator.kind)) for evaluator in lane.evaluators)
+    state.watches = tuple(evaluator.initial(last_alerts.get(evaluator.version_name)) for evaluator in lane.evaluators)
     state.promoted = known.promoted
     state.last_direction = known.last_direction
     for alert in known.unraised:
+        turn.publish(signals.AlertRaised(alert=alert))
         raised = signals.SignalRaised(intent=intent_of(alert, lane.source, lane.strategy))
         if turn.now < raised.intent.expires_utc:
             turn.publish(raised)
@@ -179,9 +180,11 @@ def on_features(lane: Wiring, turn: Turn[LaneState], seen: signals.FeaturesCompu
     if state.phase not in EVALUATED:
         phase = "not known" if state.phase is None else state.phase.value
         for evaluator in lane.evaluators:
-            publish_not_evaluated(lane, turn, evaluator.kind, seen.bucket_utc, f"phase {phase}")
+            publish_not_evaluated(lane, turn, evaluator, seen.bucket_utc, f"phase {phase}")
         return
-    reading = Reading(seen.bucket_utc, seen.features, seen.spot, seen.zero_gamma)
+    reading = reading_of(
+        seen.bucket_utc, seen.spot, seen.zero_gamma, seen.features, seen.evidence, seen.snapshot
+    )  # fmt: skip
     judgements = [
         (evaluator, evaluator.evaluate(watch, reading))
         for evaluator, watch in zip(lane.evaluators, state.watches, strict=True)
@@ -191,7 +194,7 @@ def on_features(lane: Wiring, turn: Turn[LaneState], seen: signals.FeaturesCompu
         if judged.terms is not None:
             record(lane, turn, evaluator, seen, judged.terms)
         elif judged.why is not None:
-            publish_not_evaluated(lane, turn, evaluator.kind, seen.bucket_utc, judged.why + _circumstances(seen))
+            publish_not_evaluated(lane, turn, evaluator, seen.bucket_utc, judged.why + _circumstances(seen))
 
 
 def record(
@@ -223,10 +226,8 @@ def record_alert(
         signals.RecordAlert(
             reply_to=turn.name,
             alert=alert,
-            features=seen.features,
-            forces=seen.forces,
-            alignment=seen.alignment,
             thresholds=thresholds,
+            **_evidence(seen),
         ),
     )
     if not alert.is_shadow and state.last_direction == -alert.direction:
@@ -325,11 +326,25 @@ def on_promotion(lane: Wiring, turn: Turn[LaneState], changed: signals.Promotion
     turn.state.promoted = (*others, name) if changed.is_promoted else others
 
 
-def publish_not_evaluated(lane: Wiring, turn: Turn[LaneState], kind: str, bucket_utc: Utc, why: str) -> None:
-    """Put on record why a bucket showed no alert of a kind."""
+def publish_not_evaluated(
+    lane: Wiring, turn: Turn[LaneState], evaluator: Evaluator[Any, Any], bucket_utc: Utc, why: str
+) -> None:
+    """Put on record why a bucket showed no alert of a kind and version."""
     turn.publish(
-        signals.NotEvaluated(source=lane.source, ticker=lane.ticker, kind=kind, bucket_utc=bucket_utc, why=why)
-    )
+        signals.NotEvaluated(
+            source=lane.source, ticker=lane.ticker, kind=evaluator.kind, bucket_utc=bucket_utc, why=why,
+            version=evaluator.rules.version,
+        )
+    )  # fmt: skip
+
+
+def _evidence(seen: signals.FeaturesComputed) -> dict[str, Any]:
+    """Return what is recorded of a reading with an alert; one told without evidence has what it says itself."""
+    found = seen.evidence
+    if found is None:
+        return {"features": seen.features, "forces": seen.forces, "alignment": seen.alignment}
+    forces = tuple(signals.Force(name=f.name, score=f.score, confidence=f.confidence) for f in found.forces)
+    return {"features": found.features, "forces": forces, "alignment": found.alignment, "pushes": found.pushes}
 
 
 def _circumstances(seen: signals.FeaturesComputed) -> str:

@@ -1,4 +1,4 @@
-"""The shared ledger's actor: sole writer of alerts, kill level, promotions, spreads and operator commands.
+"""The shared ledger's actor: sole writer of alerts, outcomes, kill level, promotions, spreads and operator commands.
 
 It keeps nothing in memory: what waits for a file that cannot be written now waits in the store, in order.
 """
@@ -52,8 +52,8 @@ class LedgerActor(IoActor[Inbox]):
                     case unknown:
                         assert_never(unknown)
             case (
-                signals.RecordAlert() | signals.RecordPromotion() | risk.RecordKill() | risk.RecordSpread()
-                | operator.RecordCommand() | lifecycle.RequestState()
+                signals.RecordAlert() | signals.RecordPromotion() | signals.RecordOutcome() | risk.RecordKill()
+                | risk.RecordSpread() | operator.RecordCommand() | lifecycle.RequestState()
             ):  # fmt: skip
                 for fact in self._store.apply(message, turn.now):
                     _tell(turn, message, fact)

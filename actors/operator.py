@@ -21,6 +21,7 @@ import msgspec
 from msgspec.structs import replace
 
 from config.settings import Settings
+from config.tree import PromotionRules
 from domain.instants import MS
 from domain.risk.kill import KillLevel
 from domain.signals.offer import SOURCE as OUTSIDE
@@ -51,6 +52,7 @@ class CommandRefused(StrEnum):
     LEDGER_SILENT = "ledger_silent"  # it could not be recorded in time
     ID_REUSED = "id_reused"  # its id names another command
     OVERTAKEN = "overtaken"  # a withdrawal came before the promotion was in force
+    UNPROVEN = "unproven"  # its outcomes do not reach what the settings ask for
     OUTDATED = "outdated"  # it was carried out once, and a later command undid it
 
 
@@ -80,10 +82,12 @@ class OperatorActor(Actor[OperatorState, Inbox]):
     def __init__(self, name: str, settings: Settings) -> None:
         super().__init__(name)
         self._wait_ns = settings.exits.record_wait_ms * MS
+        self._proof = settings.promotion
         self._kinds = frozenset(
-            (source, kind, settings.alert_rules[kind].version)
+            (source, kind, rules.version)
             for source in settings.lanes
             for kind in settings.alerts[source]
+            for rules in (settings.alert_rules[kind], *settings.alert_trials.get(kind, ()))
         ) | {(OUTSIDE, kind, version) for kind, version in settings.outside.kinds.items()}
 
     def initial(self) -> OperatorState:
@@ -97,9 +101,9 @@ class OperatorActor(Actor[OperatorState, Inbox]):
                 on_command(turn, message)
             case operator.Promote() | operator.Demote():
                 if on_command(turn, message, self._kinds):
-                    request_promotion(turn, row_of(turn, message), self._wait_ns)
+                    request_promotion(turn, row_of(turn, message, self._proof), self._wait_ns)
             case signals.PromotionRecorded():
-                on_promotion_recorded(turn, message.command_id)
+                on_promotion_recorded(turn, message)
             case operator.CommandDone() | operator.CommandDenied():
                 on_answer(turn, message)
             case lifecycle.TimerFired():
@@ -172,8 +176,10 @@ def refusal_of(turn: Turn[OperatorState], message: Asked, kinds: Kinds) -> opera
     return None
 
 
-def row_of(turn: Turn[OperatorState], message: Promotion) -> signals.RecordPromotion:
-    """Return what is recorded of a promotion, or of its withdrawal."""
+def row_of(turn: Turn[OperatorState], message: Promotion, proof: PromotionRules) -> signals.RecordPromotion:
+    """Return what is recorded of a promotion, or of its withdrawal; only a promotion has something to prove."""
+    is_unproven = isinstance(message, operator.Promote) and message.is_unproven
+    is_proof_wanted = isinstance(message, operator.Promote) and not message.is_unproven
     return signals.RecordPromotion(
         command_id=message.command_id,
         source=message.source,
@@ -181,8 +187,10 @@ def row_of(turn: Turn[OperatorState], message: Promotion) -> signals.RecordPromo
         version=message.version,
         is_promoted=isinstance(message, operator.Promote),
         by=message.by,
-        reason=message.reason,
+        reason=message.reason + (" (without the outcomes that are asked for)" if is_unproven else ""),
         at_utc=turn.now,
+        outcomes_min=proof.outcomes_min if is_proof_wanted else 0,
+        rate_floor=proof.rate_floor,
     )
 
 
@@ -206,10 +214,16 @@ def overtake_promotions(turn: Turn[OperatorState], kind: tuple[str, str, int]) -
             on_answer(turn, operator.CommandDenied(command_id=row.command_id, code=code, detail=detail))
 
 
-def on_promotion_recorded(turn: Turn[OperatorState], command_id: str) -> None:
-    """Put a recorded promotion, or once more its withdrawal, in force and answer."""
+def on_promotion_recorded(turn: Turn[OperatorState], recorded: signals.PromotionRecorded) -> None:
+    """Put a recorded promotion, or once more its withdrawal, in force and answer; say why one was refused."""
+    command_id = recorded.command_id
     found = take_promotion(turn, command_id)
     if found is None:
+        return
+    if recorded.refused is not None:
+        detail = f"{recorded.refused} (A person who wants it all the same says --unproven.)"
+        denied = operator.CommandDenied(command_id=command_id, code=CommandRefused.UNPROVEN, detail=detail)
+        on_answer(turn, denied)
         return
     turn.publish(promotion_changed(found))
     verb = "trade from now on" if found.is_promoted else "are shadows from now on"

@@ -22,7 +22,7 @@ from domain.instants import session_of
 from domain.options.profile import Row
 from domain.session import calendar
 from domain.session.calendar import TradingDay
-from domain.signals import features, forces
+from domain.signals import features
 from domain.signals.features import Snapshot
 from domain.units import Utc
 from messages import lifecycle, market, signals
@@ -175,25 +175,25 @@ def close(reading: Wiring, turn: Turn[ReadingState], bucket: OpenBucket) -> None
     state.rows = frames.appended(state.rows, last_utc, snapshot)
     state.window = features.appended(state.window, snapshot)
     state.reading_n += 1
-    values = features.compute(state.window, state.day)
-    scores = forces.scores(values)
+    evidence = evidence_of(frames.live(state.rows, bucket.bucket_utc, state.day))
     delivered = {row.profile.category for row in bucket.rows}
     turn.publish(
         signals.FeaturesComputed(
             ticker=reading.ticker,
             bucket_utc=bucket.bucket_utc,
             reading_n=state.reading_n,
-            features=values,
+            features=evidence.features,
             missing=tuple(category for category in reading.categories if category not in delivered),
-            forces=tuple(signals.Force(name=f.name, score=f.score, confidence=f.confidence) for f in scores),
-            alignment=forces.alignment(scores),
+            forces=tuple(signals.Force(name=f.name, score=f.score, confidence=f.confidence) for f in evidence.forces),
+            alignment=evidence.alignment,
             spot=snapshot.spot,
             zero_gamma=snapshot.zero_gamma,
             is_complete=reading.is_complete(bucket),
             snapshot=snapshot,
-            evidence=evidence_of(frames.live(state.rows, bucket.bucket_utc, state.day)),
+            evidence=evidence,
         )
     )
+    turn.publish(signals.SpotRead(ticker=reading.ticker, bucket_utc=bucket.bucket_utc, spot=snapshot.spot))
 
 
 def begin_session(reading: Wiring, state: ReadingState, today: date) -> None:

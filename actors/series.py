@@ -1,4 +1,4 @@
-"""The series' actor: keeps readings, quotes and chains as they pass, and gives readings back to who has restarted.
+"""The series' actor: keeps readings, quotes, chains, bars and modes as they pass, and gives readings back on a restart.
 
 What is taken is written together by a timer that lies behind everything that waits in the mailbox already. The actor
 keeps nothing of its own: what is in hand belongs to the store and survives an incarnation.
@@ -19,7 +19,7 @@ from messages.restored import ReadingRestored
 from supervision.actor import IoActor
 from supervision.turn import Turn
 
-Line = signals.FeaturesComputed | market.QuotesSampled | market.ChainRead | market.BarsArrived
+Line = signals.FeaturesComputed | market.QuotesSampled | market.ChainRead | market.BarsArrived | session.ModeChanged
 Store = SeriesStore[Line, ReadingRestored]
 Inbox = (
     lifecycle.Started
@@ -27,10 +27,12 @@ Inbox = (
     | lifecycle.RequestState
     | signals.FeaturesComputed
     | signals.RequestReadings
+    | signals.RequestSpots
     | market.QuotesSampled
     | market.ChainRead
     | market.BarsArrived
     | session.PhaseChanged
+    | session.ModeChanged
 )
 
 _FLUSH_NS = SECOND // 4
@@ -72,7 +74,13 @@ class SeriesActor(IoActor[Inbox]):
                 turn.arm(Timer.SEAL, turn.now + _SEAL_NS)
                 if self._store.in_hand:
                     turn.arm(Timer.FLUSH, turn.now)
-            case signals.FeaturesComputed() | market.QuotesSampled() | market.ChainRead() | market.BarsArrived():
+            case (
+                signals.FeaturesComputed()
+                | market.QuotesSampled()
+                | market.ChainRead()
+                | market.BarsArrived()
+                | session.ModeChanged()
+            ):
                 if not self._store.in_hand:
                     turn.arm(Timer.FLUSH, turn.now + _FLUSH_NS)
                 self._store.take(message)
@@ -84,6 +92,10 @@ class SeriesActor(IoActor[Inbox]):
             case signals.RequestReadings():
                 known = self._store.readings(message.ticker, session_of(turn.now), turn.now)
                 turn.report(message.reply_to, signals.ReadingsRead(ticker=message.ticker, readings=known))
+            case signals.RequestSpots():
+                spots = self._store.spots(message.ticker, message.session, turn.now)
+                read = signals.SpotsRead(ticker=message.ticker, session=message.session, spots=spots)
+                turn.report(message.reply_to, read)
             case session.PhaseChanged():
                 if message.phase is Phase.CLOSED:
                     self._sealed_until = message.session

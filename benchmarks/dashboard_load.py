@@ -19,12 +19,12 @@ import msgspec
 from benchmarks.figures import SPREAD, Report, percentile, spawn, spread, work_folder
 from benchmarks.order_path import close_one
 from benchmarks.rig import Rig
-from commands import live
 from commands.control import ControlServer
 from commands.dashboard import COMMAND
 from commands.folder import DataFolder
+from commands.requests import answer
 from config.settings import Settings, load_settings
-from web.feed import Feed, listen
+from web.feed import Doors, Feed, listen
 from web.link import Hello
 
 READERS, STUCK = 5, 20
@@ -83,12 +83,12 @@ def _beside(folder: Path, measured: Measured) -> None:
         listener = listen("127.0.0.1", 25_000 + os.getpid() % 5_000)
         shown = load_settings(profile="demo", overrides={"tickers": list(settings.tickers)})  # the rig's are no set-up
         hello = Hello(msgspec.Raw(shown.to_json()), str(folder), "benchmark", 1)
-        feeds.append(Feed(listener, COMMAND, hello, str(ROOT), os.devnull))
+        feeds.append(Feed(Doors(listener), COMMAND, hello, str(ROOT), os.devnull))
         return feeds[0]
 
     rig = Rig(folder, rejects=REJECTS, screen_of=screen_of)
     data.run.mkdir()
-    control = ControlServer(data.control, lambda asked: live.answer(rig.runtime, threading.Event(), asked))
+    control = ControlServer(data.control, lambda asked: answer(rig.runtime, threading.Event(), asked))
     (feed,) = feeds
     feed.start()
     pages = spawn("clients_child", feed.url.rpartition(":")[2], str(READERS), str(STUCK))

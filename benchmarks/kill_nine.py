@@ -49,7 +49,7 @@ strategies:
 entry: {positions_max: 6, loss_streak_max: 500}
 alert_rules:
   GAMMA_FLIP: {cooldown_ms: 60000, hysteresis_bps: 1, readings: 1}
-  STRUCTURE_BREAK: {cooldown_ms: 60000, beyond_bps: 1, trend_min_bps: 2}
+  STRUCTURE_BREAK: {cooldown_ms: 60000, beyond_bps: 1, alignment_min: 0, within_readings: 40, flow_z_min: -3}
 """
 KILLS = 200
 PER_DAY = 70

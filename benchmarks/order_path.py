@@ -353,6 +353,7 @@ def _write(report: Report, paths: dict[str, list[Way]], floors: dict[str, list[i
         ["segment", *(SCENARIOS[s][2] for s in shown)],
         [[name, *(_pair([path.segments[i] for path in paths[s]]) for s in shown)] for i, (name, _) in enumerate(CHAIN)],
     )
+    report.note(_floors_note(paths["one"], floors))
     first = paths.get("first", [])
     if first:
         report.note(
@@ -370,6 +371,19 @@ def _write(report: Report, paths: dict[str, list[Way]], floors: dict[str, list[i
         why = sorted({text for found in measured.lost.values() for text in found})
         report.note(f"{lost} trials placed no order: {'; '.join(why[:4])}.")
     report.note("The gateway's process, the frames' generator and the supervisor share the machine's cores.")
+
+
+def _floors_note(ways: list[Way], floors: dict[str, list[int]]) -> str:
+    """Return what this machine's disk and threads leave of an order's time at best, beside what it took."""
+    commit, append, hop = (percentile(floors[name], 50) for name in FLOORS)
+    hops = sum(bool(tag) for _, tag in CHAIN) + 1  # a dequeue each, and the port's thread
+    floor = 2 * commit + append + hops * hop
+    taken = percentile([way.total - way.tick for way in ways], 50)
+    return (
+        f"The floor of this run: two commits of {ms(commit)} ms, one trace sync of {ms(append)} and {hops} hops of "
+        f"{ms(hop)} make {ms(floor)} ms at the median; with commits and sync, an order of 'one ticker closes' took "
+        f"{ms(taken)} ms."
+    )
 
 
 def _pair(values: list[int]) -> str:

@@ -498,7 +498,8 @@ def _on_side(profile: Profile, side: int) -> Profile:
     if profile.category != "classic_gex_zero":
         return profile
     scalars = list(profile.scalars)
-    scalars[SCALARS[Shape.GEX].index("zero_gamma")] = profile.spot
+    zero_gamma, net = (SCALARS[Shape.GEX].index(name) for name in ("zero_gamma", "sum_gex_oi"))
+    scalars[zero_gamma], scalars[net] = profile.spot, side * max(1, abs(scalars[net]))  # a flip is both
     spot = Ticks(round(profile.spot * (1 + side * FLIP_BPS / 1e4)))
     return Profile(
         profile.ticker, profile.category, profile.source_utc, spot, tuple(scalars), profile.strikes,

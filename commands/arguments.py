@@ -109,6 +109,9 @@ def _operating(command: Adder) -> None:
     for made in (promote, demote):
         made.add_argument("source", metavar="SOURCE", help="whose alerts, as gexwatch")
         made.add_argument("kind", metavar="KIND-VERSION", help="which, as GAMMA_FLIP-1")
+    promote.add_argument(
+        "--unproven", action="store_true", help="without the outcomes that the settings ask for; the record says so"
+    )
     for made in (kill, resume, flatten, promote, demote):
         made.add_argument("--reason", required=True, help="why, for the record")
         made.add_argument("--by", default="cli", help="who, for the record")
@@ -116,6 +119,8 @@ def _operating(command: Adder) -> None:
 
 def _reporting(command: Adder) -> None:
     """Add reports and checks."""
+    shadows = command("shadows", "win rates of alert kinds and their shadows, side by side, and who may be promoted")
+    shadows.add_argument("--json", action="store_true", help="for machines")
     report = command("report", "what a session brought: trades, rejects, P&L")
     report.add_argument("session", nargs="?", help="YYYY-MM-DD (default: the last one); or day, week, month")
     report.add_argument("on", nargs="?", metavar="DATE", help="of a day, week or month: one of its days")
@@ -218,6 +223,22 @@ def _asking(command: Adder) -> None:
     )  # fmt: skip
     features.add_argument("--json", action="store_true", help="for machines")
 
+    evaluate = command("evaluate", "what an alert kind would have found in stored sessions, and its outcomes")
+    evaluate.add_argument(
+        "name", metavar="NAME", help="a kind (GAMMA_FLIP, GAMMA_FLIP-2), or your own file (my.py, my.py:KIND)"
+    )
+    evaluate.add_argument("first", metavar="FROM", help="YYYY-MM-DD")
+    evaluate.add_argument("last", metavar="TO", help="YYYY-MM-DD")
+    evaluate.add_argument(
+        "--ticker", action="append", type=str.upper, help="only this one (default: those of its lanes); repeatable"
+    )
+    evaluate.add_argument("--html", type=Path, metavar="FILE", help="as one page with charts, for a browser")
+    evaluate.add_argument("--json", action="store_true", help="for machines, with every alert")
+
+    new = command("new-alert", "a file with an alert kind of your own, to be changed; it loads as it is")
+    new.add_argument("name", metavar="NAME", help="of the kind, in capitals: MY_KIND")
+    new.add_argument("--out", type=Path, metavar="FILE", help="where to (default: strategies/<name>.py)")
+
     chain = command("chain", "the newest stored chain around the money, with volatility, greeks and open interest")
     chain.add_argument("symbol", type=str.upper, help="a ticker (SPX)")
     chain.add_argument("expiry", nargs="?", help="YYYY-MM-DD (default: all)")
@@ -274,6 +295,23 @@ def _filing(command: Adder) -> None:
     notebooks.add_argument("names", nargs="*", help="which (default: all)")
     notebooks.add_argument("--out", type=Path, metavar="FOLDER", help="where to (default: docs/notebooks)")
 
+    backtest = command("backtest", "recorded or imported days traded by the same actors and settings, and a report")
+    backtest.add_argument("first", metavar="FROM", help="YYYY-MM-DD")
+    backtest.add_argument("last", metavar="TO", help="YYYY-MM-DD, this day included")
+    backtest.add_argument(
+        "--promote", action="append", metavar="KIND-VERSION",
+        help="let these alerts trade, of every source (default: what the ledger of the folder says, else the settings)",
+    )  # fmt: skip
+    backtest.add_argument("--nav", type=_at_least_one, metavar="USD", help="cash at the start (default: demo.nav_usd)")
+    backtest.add_argument("--latency", type=int, metavar="MS", help="from the port to the book (default: 100)")
+    backtest.add_argument("--stale", type=float, metavar="S", help="how long a quote stands after a tick (default: 10)")
+    backtest.add_argument(
+        "--crossing", type=float, metavar="SHARE",
+        help="of half the spread that each leg pays from the mid on (default: 1, the touch; more is worse)",
+    )  # fmt: skip
+    backtest.add_argument("--html", type=Path, metavar="FILE", help="the report as one page with charts, for a browser")
+    backtest.add_argument("--json", action="store_true", help="for machines")
+
     simulate = command("simulate", "thousands of faulty days on virtual time, what must hold checked after every step")
     simulate.add_argument("--days", type=_at_least_one, default=1, help="how many days, each with the next seed")
     simulate.add_argument("--seed", type=int, default=1, help="seed of the first day")
@@ -282,9 +320,27 @@ def _filing(command: Adder) -> None:
     simulate.add_argument("--only-seed", type=int, metavar="K", help="one day with its trace on")
     simulate.add_argument("--trace", type=Path, metavar="DIR", help="where traces of broken days go, or that of one")
     simulate.add_argument(
+        "--facts", action="store_true",
+        help="trade nothing: measure prices, quotes and alerts of so many days, beside those of real days",
+    )  # fmt: skip
+    simulate.add_argument(
+        "--feedback", type=_factor, metavar="F",
+        help="an honest market, with F times the feedback of dealers' hedging (0 to 3); at 0 nothing pays",
+    )  # fmt: skip
+    simulate.add_argument(
+        "--market", type=Path, metavar="FOLDER", help="trade nothing: say what of a recorded day is recorded"
+    )
+    simulate.add_argument(
         "--parity-every", type=int, default=200, metavar="N", help="compare each N-th day with one stepped every second"
     )
     simulate.add_argument("--json", action="store_true", help="for machines")
+
+
+def _factor(text: str) -> float:
+    value = float(text)
+    if not 0.0 <= value <= 3.0:
+        raise argparse.ArgumentTypeError("must be from 0 to 3")
+    return value
 
 
 def _at_least_one(text: str) -> int:

@@ -16,6 +16,7 @@ from domain.ask.answer import Answer, Citation, cited
 from domain.ask.question import Question
 from domain.instants import MS, SECOND, at_exchange, bucket_of, exchange_clock
 from domain.orders.references import parse_order_ref, position_of
+from domain.orders.tiers import Tier
 from domain.signals.alert import AlertKey
 from domain.units import Utc
 from domain.wording import reason_text, usd_text
@@ -164,7 +165,8 @@ def _bought(order: Found, day: date) -> str:
     fills = order["executions"]
     qty = sum(fill["qty"] for fill in fills)
     verb = {"BUY": "Bought", "SELL": "Sold"}.get(order["side"], order["side"])
-    limit = "market" if order["limit_ticks"] is None else f"a limit of {order['limit_ticks'] / 100:.2f}"
+    is_market = order["limit_ticks"] is None or order["tier"] == Tier.MARKET
+    limit = "market" if is_market else f"a limit of {order['limit_ticks'] / 100:.2f}"
     name = f"{contract_of(order)} ({order['strategy']}, {order['order_ref']})"
     if not qty:
         at = exchange_clock(Utc(order["at_utc"]))
@@ -173,7 +175,7 @@ def _bought(order: Found, day: date) -> str:
     mean = sum(fill["qty"] * fill["price_ticks"] for fill in priced) / qty / 100 if len(priced) == len(fills) else None
     price = "at an unknown price" if mean is None else f"at {mean:.2f}"
     at = exchange_clock(Utc(fills[0]["at_utc"]))
-    return f"{verb} {qty} {name} {price} on {day} {at} New York, first with {limit}."
+    return f"{verb} {qty} {name} {price} on {day} {at} New York, last with {limit}."
 
 
 def _because(alert: Found) -> str:

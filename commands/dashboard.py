@@ -6,6 +6,8 @@ import os
 import secrets
 import socket
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -19,7 +21,7 @@ from domain.alarm import Severity
 from domain.signals.offer import SOURCE as OUTSIDE
 from domain.units import Utc
 from messages.operator import Alarm
-from web.feed import Feed, is_loopback, listen, token_beyond_loopback
+from web.feed import AGAIN_S, Doors, Feed, is_loopback, listen, token_beyond_loopback
 from web.guard import networks
 from web.link import Hello
 from web.masking import masked_text
@@ -35,9 +37,16 @@ def feed_of(settings: Settings, folder: DataFolder, run_n: int, account: str | N
     Raises:
         CommandError: it cannot listen where the settings say, or other machines could reach it without a token.
     """
+    return _feed(doors_of(settings), settings, folder, run_n, account) if settings.web.is_on else None
+
+
+def doors_of(settings: Settings) -> Doors:
+    """Return the listening sockets of the dashboard.
+
+    Raises:
+        CommandError: it cannot listen where the settings say, or other machines could reach it without a token.
+    """
     web = settings.web
-    if not web.is_on:
-        return None
     token = token_beyond_loopback(web.host, web.token_env)
     is_open = not is_loopback(web.host)
     if is_open and len(token or "") < TOKEN_MIN:
@@ -62,19 +71,28 @@ def feed_of(settings: Settings, folder: DataFolder, run_n: int, account: str | N
     except CommandError:
         listener.close()
         raise
+    return Doors(listener, public)
+
+
+def _feed(
+    doors: Doors | Callable[[], Doors], settings: Settings, folder: DataFolder, run_n: int, account: str | None
+) -> Feed:
+    web = settings.web
     hello = Hello(
         settings=msgspec.Raw(settings.to_json()), data_dir=str(folder.root.resolve()), token=secrets.token_urlsafe(24),
         run_n=run_n, account=masked_text(account),
     )  # fmt: skip
     root, log = Path(__file__).resolve().parent.parent, folder.run / "dashboard.log"
-    scheme = "https" if is_open and web.tls.certificate is not None else "http"
-    return Feed(listener, COMMAND, hello, str(root), os.fspath(log), public, scheme)
+    scheme = "https" if not is_loopback(web.host) and web.tls.certificate is not None else "http"
+    return Feed(doors, COMMAND, hello, str(root), os.fspath(log), scheme)
 
 
 def feed_or_alarm(
     settings: Settings, folder: DataFolder, run_n: int, account: str | None, now_utc: Utc
 ) -> tuple[Feed | None, list[Alarm]]:
-    """Return the screen as `feed_of` does, or why a real desk goes on without one: looking on is not trading.
+    """Return the screen as `feed_of` does; a real desk's goes on trying to listen, and an alarm says why it must.
+
+    Looking on is not trading: nothing waits for it.
 
     Raises:
         CommandError: a demo's cannot listen, or other machines could reach it without a token.
@@ -85,8 +103,14 @@ def feed_or_alarm(
     except (CommandError, SettingsError) as error:
         if settings.profile == "demo":
             raise
-        text = f"There is no dashboard in this run: {error} Trading goes on; start again when flat."
-        return None, [Alarm(key="dashboard", severity=Severity.HIGH, text=text, at_utc=now_utc)]
+        text = f"There is no dashboard yet: {error} Trading goes on; it is tried again every {AGAIN_S:.0f} s."
+        told = Alarm(key="dashboard", severity=Severity.HIGH, text=text, at_utc=now_utc)
+        return _feed(partial(doors_of, settings), settings, folder, run_n, account), [told]
+
+
+def open_at_last(settings: Settings, url: str, now_utc: Utc) -> Alarm:
+    """Return what is told when a dashboard that could not listen at first does."""
+    return Alarm(key="dashboard:open", severity=Severity.INFO, text=line_of(settings, url) + ".", at_utc=now_utc)
 
 
 def check_reach(web: Web) -> None:

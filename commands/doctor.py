@@ -17,6 +17,7 @@ import orjson
 from commands.cli import CommandError
 from commands.doctor_folder import files_ahead, folder_findings, ledger_findings
 from commands.doctor_gateway import gateway_findings
+from commands.doctor_services import notify_findings, provider_findings
 from commands.findings import Finding
 from commands.folder import DataFolder, settings_of
 from commands.key_locks import KeyLocks
@@ -25,7 +26,7 @@ from config.feeds import packing
 from config.secrets import secret
 from config.settings import Settings
 from config.tree import Gateway
-from domain.units import Cents
+from domain.units import Cents, Utc
 from gateways.gexbot.negotiate import Addresses, Refusal, negotiate, negotiate_legacy
 from gateways.ib.checkup import Asked, look
 
@@ -58,6 +59,7 @@ def _always(settings: Settings) -> list[Finding]:
         *_day_limit(settings),
         *_kill_inputs(settings),
         *_disaster_stop(settings),
+        *_alert_files(settings),
         Finding("python", (3, 11) <= version < (3, 14), ".".join(map(str, version)), "Use Python 3.11, 3.12 or 3.13."),
         *folder_findings(folder, settings.warehouse.disk_free_min_mb),
         *ledger_findings(folder, settings.desk),
@@ -104,6 +106,20 @@ def _disaster_stop(settings: Settings) -> Iterator[Finding]:
         yield Finding("disaster stop", False, seen, "Leave exits.disaster_stop out, or set it true.", is_warning=True)
 
 
+def _alert_files(settings: Settings) -> Iterator[Finding]:
+    """Name the alert kinds of one's own (files that do not load were refused with the settings)."""
+    for name, kind in settings.own_kinds.items():
+        version = f"{name}-{settings.alert_rules[name].version}"
+        sources = [source for source, kinds in settings.alerts.items() if name in kinds]
+        if not sources:
+            remedy = f"Name {name} in the list of a source under alerts, or take the file out of alert_files."
+            seen = f"{version} of {kind.path}, which no source looks for"
+            yield Finding("alert files", False, seen, remedy, is_warning=True)
+            continue
+        use = "may trade" if version in settings.promoted else "a shadow"
+        yield Finding("alert files", True, f"{version} of {kind.path}, looked for by {', '.join(sources)}, {use}")
+
+
 # -- what a real profile needs ------------------------------------------------------------------
 
 
@@ -127,7 +143,9 @@ def _real(settings: Settings, *, tries_order: bool) -> list[Finding]:
         found += _gateway(settings, gateway, tries_order=tries_order)
     if is_vendors:
         found += list(_feed(settings))
-    return found
+    if is_providers:
+        found += list(provider_findings(settings, Utc(time.time_ns())))
+    return [*found, *notify_findings(settings)]
 
 
 def _gateway(settings: Settings, gateway: Gateway, *, tries_order: bool) -> Iterator[Finding]:

@@ -35,7 +35,10 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ('flatten --reason "enough"', "close everything at market, and stay closed"),
         ('flatten --direct --reason "supervisor is dead"', "the same, past a supervisor that does not answer"),
     ),
-    "promote": (('promote gexwatch GAMMA_FLIP-1 --reason "40 shadows, +"', "these alerts may trade"),),
+    "promote": (
+        ('promote gexwatch GAMMA_FLIP-1 --reason "40 outcomes, +"', "they may trade, if their outcomes carry it"),
+        ('promote gexwatch GAMMA_FLIP-1 --reason "a test" --unproven', "whatever they came to; the record says so"),
+    ),
     "report": (
         ("report", "the last session"),
         ("report --last 20", "twenty sessions, a line each, and what they come to"),
@@ -54,6 +57,7 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("dashboard 2026-11-20 --port 5001", "an older one, elsewhere"),
     ),
     "demote": (('demote gexwatch GAMMA_FLIP-1 --reason "watch it again"', "these alerts are shadows again"),),
+    "shadows": (("shadows", "win rates with n and bounds, each kind's versions side by side"),),
     "shell": (("shell", "queries one after the other, with history"),),
     "gaps": (("gaps 2026-11-20", "what is not stored of a day, by hub and cause"),),
     "archive": (
@@ -85,9 +89,24 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     ),
     "export": (("export trades --out trades.csv", "all trades as a file"),),
     "chain": (("chain SPX", "the newest stored chain around the money"),),
+    "evaluate": (
+        (
+            "evaluate GAMMA_FLIP 2026-11-02 2026-11-20",
+            "how often the kind was right in these sessions, with n and bounds",
+        ),
+        ("evaluate strategies/my.py 2026-11-02 2026-11-20 --html my.html", "a kind of your own, before it ever runs"),
+    ),
+    "new-alert": (("new-alert MY_KIND", "strategies/my_kind.py, which loads, to be changed"),),
     "features": (("features flow", "the features of one group"), ("features --json", "all 73, for machines")),
     "gamma": (("gamma quotes.csv.gz --plot", "walls and zero gamma of a chain in a file, drawn"),),
     "import": (("import days/ --ticker SPX", "every file of a folder"),),
-    "simulate": (("simulate --days 200 --resume days.json", "200 faulty days, interrupted and gone on with at will"),),
+    "backtest": (
+        ("--data data/market backtest 2026-11-02 2026-11-20", "what the settings would have done on these days"),
+        ("backtest 2026-11-20 2026-11-20 --html day.html", "one day, as a page with charts"),
+    ),
+    "simulate": (
+        ("simulate --days 200 --resume days.json", "200 faulty days, interrupted and gone on with at will"),
+        ("simulate --facts --days 200 --feedback 0", "what 200 days of a market are like in which nothing pays"),
+    ),
     "replay": (("replay --settings mine.yaml", "the newest day under other settings: where it would have differed"),),
 }

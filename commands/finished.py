@@ -14,6 +14,7 @@ import msgspec
 from commands.cli import CommandError
 from commands.dashboard import PORTS_TRIED, listener_of
 from commands.folder import DataFolder, settings_of
+from commands.serve import ask_of
 from config.settings import Settings, SettingsError, from_json
 from domain.units import Utc
 from messages.base import Message
@@ -49,7 +50,7 @@ def act(arguments: Namespace) -> int:
         signal.signal(number, lambda *_: stop.set())
     with listener_of("web", web.host, arguments.port or web.port, PORTS_TRIED) as listener:
         print(f"{session}: {url_of(listener)} (read-only; Ctrl-C ends it)", flush=True)
-        serve_finished(shown, listener, stop.is_set)
+        serve_finished(shown, listener, ask_of(settings, folder.root), stop.is_set)
     return 0
 
 

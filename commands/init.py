@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import socket
 import sys
 import tempfile
@@ -84,10 +85,12 @@ def asked(base: Settings) -> Answers:
         _account(mode),
     )  # fmt: skip
     source = _ask(
-        "Gamma from the vendor's streams (hubs), its REST (rest), or your own option chain files (chain)?",
-        plain.source, _one_of("hubs", "rest", "chain"),
+        "Gamma from the vendor's streams (hubs), its REST (rest), your own option chain files (chain), or the chains"
+        " of a provider (provider)?",
+        plain.source, _one_of("hubs", "rest", "chain", "provider"),
     )  # fmt: skip
-    key = _secret("The vendor's key (empty: set it later in .env)") if source != "chain" else ""
+    whose = "provider" if source == "provider" else "vendor"
+    key = _secret(f"The {whose}'s key (empty: set it later in .env)") if source != "chain" else ""
     lanes = {
         name: _ask(f"Tickers that {name} watches, by comma (none: -)", ",".join(tickers), _tickers(base))
         for name, tickers in plain.lanes.items()
@@ -96,10 +99,11 @@ def asked(base: Settings) -> Answers:
         f"Most that a day may lose, in USD (empty: {base.entry.daily_loss_nav:.0%} of the account alone)", "", _money
     )  # fmt: skip
     data = _ask("Folder for ledgers, market data and traces", plain.data_dir, _not_empty)
+    notify = _secret("Address for messages to your phone, as discord://... or mailto://... (empty: none)", _address)
     return Answers(
         trading_mode=mode, host=host, port=port, account=account, source=source, key=key,
         lanes=lanes, data_dir=data, day_loss_usd=loss,
-        web_port=plain.web_port,
+        web_port=plain.web_port, notify_url=notify,
     )  # fmt: skip
 
 
@@ -117,11 +121,22 @@ def _ask(text: str, default: str, read: Callable[[str], T]) -> T:
             print(f"  {error}")
 
 
-def _secret(text: str) -> str:
+def _secret(text: str, read: Callable[[str], str] = str) -> str:
     """Ask for what must not stand on the screen."""
     if not sys.stdin.isatty():
-        return _ask(text, "", str)
-    return getpass.getpass(f"{text}: ").strip()
+        return _ask(text, "", read)
+    while True:
+        try:
+            return read(getpass.getpass(f"{text}: ").strip())
+        except ValueError as error:
+            print(f"  {error}")
+
+
+def _address(said: str) -> str:
+    """Read an address of Apprise; whether it is one that works, `doctor` and `notify --test` say."""
+    if said and not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*://\S+", said):
+        raise ValueError("that is no address; write it as discord://ID/TOKEN (docs/guides/notifications.md)")
+    return said
 
 
 def _one_of(*words: str) -> Callable[[str], str]:

@@ -9,6 +9,7 @@ import msgspec
 
 from config.settings import Settings
 
+NOTIFY_ENV: Final = "ZEROHOUR_NOTIFY_URL"
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_.\-]+")
 _LIVE_NOTE: Final = (
     "# live also needs the live port, the account and, for each start, ZEROHOUR_LIVE_ARMED=yes in the environment.\n"
@@ -28,6 +29,7 @@ class Answers(msgspec.Struct, frozen=True, kw_only=True):
     data_dir: str
     day_loss_usd: int | None
     web_port: int
+    notify_url: str = ""
 
 
 def settings_text(answers: Answers) -> str:
@@ -58,10 +60,21 @@ def settings_text(answers: Answers) -> str:
         "  # In this order; the next is tried when one stays away.\n"
         f"  gateways: [{{host: {answers.host}, port: {answers.port}}}]\n"
         f"  {own_port}: {answers.port}            # entries on any other port are refused\n"
-        f"\nfeed:\n  source: {answers.source}             # hubs, rest, chain or file\n{chain}"
+        f"\nfeed:\n  source: {answers.source}             # hubs, rest, chain, file or provider\n{chain}"
         "\nentry:\n"
         f"  daily_loss_max_cents: {limit}   # a day's loss that ends it; null: daily_loss_nav of the account alone\n"
+        f"{_notify(answers)}"
         f"\nweb:\n  port: {answers.web_port}                 # http://127.0.0.1:{answers.web_port}\n"
+    )
+
+
+def _notify(answers: Answers) -> str:
+    if not answers.notify_url:
+        return ""
+    return (
+        "\n# Lines for people beyond the console (docs/guides/notifications.md); `main.py notify --test` tries it.\n"
+        f"notify:\n  targets:\n    people: {{url_env: {NOTIFY_ENV}, severity_min: info,\n"
+        "             topics: [entry, exit, kill, mode, alarm, day]}\n"
     )
 
 
@@ -74,13 +87,19 @@ def env_text(answers: Answers, base: Settings) -> str:
     return (
         "# Secrets of your desk. Variables of the shell win; NAME_FILE may name a file that holds NAME's value.\n"
         "\n# The vendor's key (feed.keys).\n"
-        f"{line(base.feed.keys[0], answers.key)}"
+        f"{line(base.feed.keys[0], '' if answers.source == 'provider' else answers.key)}"
+        "# The key of a provider of chains and prices (feed.provider), where feed.source is provider.\n"
+        f"{line(base.feed.provider.key_env, answers.key if answers.source == 'provider' else '')}"
         "# The account that the desk may trade on (broker.account_env); must be set for live trading.\n"
         f"{line(base.broker.account_env, answers.account)}"
         "# Live trading only: yes arms it for every start while it stands here.\n"
         f"#{base.live_armed_env}=yes\n"
         "# Token for reads and actions of the dashboard from other machines (web.token_env).\n"
         f"#{base.web.token_env}=\n"
+        "# Where lines for people go (notify.targets), as an address of Apprise: discord://..., tgram://..., mailto://...\n"
+        f"{line(NOTIFY_ENV, answers.notify_url)}"
+        "# An address that is asked as a sign of life: a watchman outside notices when it stays away.\n"
+        f"#{base.notify.heartbeat_env}=\n"
         "# Variables of the spread system before this one count, too (docs/reference/names-of-before.md).\n"
     )
 

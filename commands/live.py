@@ -3,47 +3,39 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
-import secrets
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol, TypeVar, assert_never
+from typing import Protocol, TypeVar
 
 import msgspec
 
 from actors.ibkr.state import IBKRState
-from actors.kill import KillState
 from actors.position.state import PositionData
+from commands.allowed import allowed_of, kind_of
 from commands.cli import VERSION, CommandError
 from commands.control import ControlServer
-from commands.dashboard import feed_or_alarm
-from commands.desk_facts import desk_facts
+from commands.dashboard import feed_or_alarm, open_at_last
 from commands.folder import DataFolder
 from commands.housekeeping import Housekeeper
 from commands.key_locks import KeyLocks
 from commands.notify_port import does_its_work, notify_port_of
-from commands.offers import offer
-from commands.readiness import armed
-from commands.unattended import may_hold
-from config.secrets import secret
-from config.settings import Settings, SettingsError
+from commands.requests import answer
+from config.settings import Settings
 from config.tree import Gateway
 from domain.alarm import Severity
-from domain.desks import DeskKind
 from domain.instants import MS, SECOND, at_exchange, session_of
 from domain.risk.kill import KillLevel
 from domain.session import calendar
 from domain.signals.offer import SOURCE as OUTSIDE
 from domain.units import Qty, Utc
-from gateways.bucket_port import BucketPort
 from gateways.feeds import AnyPort, ports_of
 from gateways.ib.link import IbPort
 from gateways.ib.orders_port import OrdersPort
@@ -65,7 +57,6 @@ from storage.series import Series
 from storage.shared_ledger import SharedLedger, start_run
 from storage.warehouse import Warehouse
 from supervision.clock import LedClock, MarketClock
-from supervision.status import process_status, status
 from supervision.threaded import LiveRuntime
 from supervision.trace import FileTrace, Header
 from supervision.unwritten import write_rest
@@ -75,13 +66,11 @@ from web.feed import Feed
 
 P = TypeVar("P", bound=IbPort)
 _SEAL = "import os,sys,pathlib; os.nice(10); from supervision.trace import seal; seal(pathlib.Path(sys.argv[1]))"
-COMMAND_LIFE_S = 5  # real seconds
-WITHDRAW_S = 2.0  # real seconds for the broker to confirm that entries are cancelled
+WITHDRAW_S = 5.0  # real seconds for the broker to confirm that entries are cancelled
 CALM_EVERY_S = 0.02
 CALM_LOOKS = 3
 DESK_AHEAD_PERCENT = 80  # of the shortest wait within the desk
 OUTAGE_MARGIN_S = 10  # market seconds in which a link of the script is dialled again
-DEMO_KEY = "gexbot_custom_demo"
 
 
 class Timekeeper(Protocol):
@@ -180,48 +169,6 @@ class Supervisor:
         return found
 
 
-class _Allowed(NamedTuple):
-    """What a start may do, with the secrets that it has; `key_names` are the variables of the keys that are there."""
-
-    settings: Settings
-    keys: tuple[str, ...]
-    key_names: tuple[str, ...]
-    account: str | None
-    is_armed: bool
-    told: tuple[operator.Alarm, ...]
-
-
-def _allowed(settings: Settings, folder: DataFolder, now_utc: Utc) -> _Allowed:
-    """Return what a start may do; what is held is never left alone because something else is missing.
-
-    Raises:
-        CommandError: a secret is missing, or live is not armed; with something held, the live account's number alone.
-        SettingsError: the file of a secret cannot be read.
-        LedgerRefusedError: a ledger cannot be used.
-    """
-    told: list[operator.Alarm] = []
-    is_held = settings.profile == "real" and may_hold(folder.ledgers, settings.desk)
-    names = _key_names(settings)
-    try:
-        keys = _keys(settings)
-    except (CommandError, SettingsError) as error:
-        if not is_held:
-            raise
-        # What is held needs the broker alone: the vendor refuses these, as it would a key that has run out.
-        keys, names = tuple(f"missing-{n}" for n, _ in enumerate(names)), ()
-        text = f"There is no data of the vendor in this run: {error} What is held is watched; nothing is opened."
-        told.append(operator.Alarm(key="vendor_key", severity=Severity.HIGH, text=text, at_utc=now_utc))
-    account, is_armed = secret(settings.broker.account_env), False
-    if settings.trading_mode == "live":
-        is_armed = _is_armed(settings, account, is_held=is_held)
-        if not is_armed:
-            text = f"{_not_armed(settings)} What is held is watched; nothing is opened."
-            told.append(operator.Alarm(key="not_armed", severity=Severity.HIGH, text=text, at_utc=now_utc))
-        settings, of_live = armed(settings, folder, now_utc)
-        told += of_live
-    return _Allowed(settings, keys, names, account, is_armed, tuple(told))
-
-
 def start(
     settings: Settings,
     folder: DataFolder,
@@ -238,7 +185,7 @@ def start(
     Raises:
         CommandError: a ledger cannot be used, or a secret is missing (with something held: the account alone).
     """
-    allowed, key_locks = _allowed(settings, folder, clock.now_utc()), KeyLocks()
+    allowed, key_locks = allowed_of(settings, folder, clock.now_utc()), KeyLocks()
     settings, keys, account = allowed.settings, allowed.keys, allowed.account
     if settings.profile == "real":
         key_locks.take(dict(zip(allowed.key_names, keys, strict=False)))
@@ -305,6 +252,7 @@ def start(
     housekeeper = Housekeeper(settings, folder, clock, lambda alarm: runtime.publish(alarm, "port:housekeeping"))
     housekeeper.start()
     if screen is not None:
+        screen.on_open = lambda url: runtime.publish(open_at_last(settings, url, clock.now_utc()), "port:web")
         screen.start()
     if notify is not None:
         notify.start()
@@ -423,122 +371,6 @@ def _chains(settings: Settings) -> MarketChains | None:
     return MarketChains(market_of(settings)) if is_simulated else None
 
 
-def answer(
-    runtime: LiveRuntime, stop_wanted: threading.Event, request: dict[str, Any], ports: Iterable[AnyPort] = (),
-    settings: Settings | None = None,
-) -> dict[str, Any]:  # fmt: skip
-    """Answer one request of the control line."""
-    match request.get("do"):
-        case "status":
-            seen: dict[str, Any] = msgspec.to_builtins(status(runtime))
-            now = runtime.clock.now_utc()
-            hubs = [msgspec.to_builtins(port.status(now)) for port in ports if isinstance(port, BucketPort)]
-            return seen | {"kill": _kill_in_force(runtime), "hubs": hubs}
-        case "desk" if settings is not None:
-            found = desk_facts(runtime, settings)
-            process = msgspec.to_builtins(process_status(runtime))
-            return {"process": process, "desk": None if found is None else msgspec.to_builtins(found)}
-        case "stop":
-            stop_wanted.set()
-            return {"done": "the supervisor is stopping"}
-        case "kill" | "resume" | "flatten" | "promote" | "demote":
-            return _operate(runtime, request)
-        case "signal":
-            return offer(runtime, request, _expires_utc(runtime))
-        case other:
-            return {"error": f"{other!r} is no request"}
-
-
-def _kill_in_force(runtime: LiveRuntime) -> dict[str, Any] | None:
-    """Return the kill level in force as its actor knows it (before it is durable); `None` where that one is down."""
-    cell = runtime.cells.get("kill")
-    known = None if cell is None or not cell.is_up else cell.state
-    if not isinstance(known, KillState):
-        return None
-    return {
-        "level": int(known.level), "kill_epoch": known.in_force_epoch, "reason": known.reason, "by": known.by
-    }  # fmt: skip
-
-
-def raise_kill(runtime: LiveRuntime, level: KillLevel, reason: str, edge: str, command_id: str) -> None:
-    """Raise the kill level from an edge that waits for no answer (a signal, the KILL file)."""
-    address = f"edge:{edge}"
-    runtime.sinks[address] = lambda _: None
-    command = operator.Kill(
-        command_id=command_id, reply_to=address, by=edge, reason=reason, level=level, expires_utc=_expires_utc(runtime)
-    )
-    runtime.post("operator", command, address)
-
-
-class OperatorRequest(msgspec.Struct, frozen=True):
-    """A person's command as it comes over the control line; `expected_epoch` is the kill epoch that he saw."""
-
-    do: Literal["kill", "resume", "flatten", "promote", "demote"]
-    by: str
-    reason: str
-    level: KillLevel = KillLevel.FLATTEN
-    expected_epoch: int | None = None
-    command_id: str | None = None
-    source: str = ""
-    kind: str = ""
-    version: int = 0
-
-
-def _operate(runtime: LiveRuntime, request: dict[str, Any]) -> dict[str, Any]:
-    try:
-        asked = msgspec.convert(request, OperatorRequest)
-    except msgspec.ValidationError as error:
-        return {"error": f"the request cannot be carried out: {error}"}
-    if asked.do == "resume" and runtime.latched is not None:  # the ports would refuse what the gates let pass
-        detail = f"Entries are latched off ({runtime.latched}); stop the supervisor and start it again, then resume."
-        return {"denied": "latched", "detail": detail}
-    if asked.do == "resume" and asked.expected_epoch is None:  # what was raised since he looked would be lowered unseen
-        detail = "Name the kill epoch that you saw (expected_epoch); the status shows it as kill_epoch."
-        return {"denied": "epoch_missing", "detail": detail}
-    edge = f"cli:{secrets.token_hex(6)}"
-    command_id, reply_to, by, reason = asked.command_id or edge, f"edge:{edge}", asked.by, asked.reason
-    expires_utc = _expires_utc(runtime)
-    command: operator.OperatorCommand
-    match asked.do:
-        case "kill":
-            command = operator.Kill(
-                command_id=command_id, reply_to=reply_to, by=by, reason=reason, expires_utc=expires_utc,
-                level=asked.level,
-            )  # fmt: skip
-        case "resume":
-            command = operator.Resume(
-                command_id=command_id, reply_to=reply_to, by=by, reason=reason, expires_utc=expires_utc,
-                level=asked.level, expected_epoch=asked.expected_epoch,
-            )  # fmt: skip
-        case "flatten":
-            command = operator.Flatten(
-                command_id=command_id, reply_to=reply_to, by=by, reason=reason, expires_utc=expires_utc
-            )
-        case "promote" | "demote":
-            kind = operator.Promote if asked.do == "promote" else operator.Demote
-            command = kind(
-                command_id=command_id, reply_to=reply_to, by=by, reason=reason, expires_utc=expires_utc,
-                source=asked.source, kind=asked.kind, version=asked.version,
-            )  # fmt: skip
-        case _:
-            assert_never(asked.do)
-    answered = runtime.ask(edge, "operator", command, timeout_s=4.0)
-    match answered:
-        case operator.CommandDone():
-            return {"done": answered.detail}
-        case operator.CommandDenied():
-            return {"denied": answered.code, "detail": answered.detail}
-        case None:
-            return {"error": "no answer in time: the outcome is unknown, look at `main.py status`"}
-        case _:
-            return {"error": f"the operator failed: {answered}"}
-
-
-def _expires_utc(runtime: LiveRuntime) -> Utc:
-    """Return when a person's command is too old; he counts in real seconds, at whatever pace a demo runs."""
-    return runtime.market_clock.in_real_s(COMMAND_LIFE_S)
-
-
 def _header(settings: Settings, clock: MarketClock, run_n: int) -> Header:
     now = clock.now_utc()
     return Header(
@@ -563,58 +395,8 @@ def notify_of(settings: Settings, folder: DataFolder, runtime: LiveRuntime) -> N
     return notify_port_of(settings, folder, kind_of(settings), tell, is_alive)
 
 
-def kind_of(settings: Settings) -> DeskKind:
-    """Return whose money a run trades with."""
-    if settings.profile == "demo":
-        return DeskKind.SIM
-    return DeskKind.LIVE if settings.trading_mode == "live" else DeskKind.PAPER
-
-
 def _promote(settings: Settings, folder: DataFolder, clock: MarketClock) -> None:
     by = "demo" if settings.profile == "demo" else "settings"
     for source in settings.lanes:  # strangers' kinds are a person's to promote, whatever they are called
         kinds = () if source == OUTSIDE else settings.promoted
         promote(folder.ledgers, kinds, source, by, "named in the settings", clock.now_utc())
-
-
-def _keys(settings: Settings) -> tuple[str, ...]:
-    """Return the vendor's keys that the source in use needs."""
-    if settings.feed.source not in ("hubs", "rest", "provider"):
-        return ()
-    if settings.profile == "demo":
-        return tuple(f"{DEMO_KEY}_{n}" for n in range(len(settings.feed.keys)))
-    what = "the provider's key" if settings.feed.source == "provider" else "the vendor's key"
-    return tuple(_secret(name, what) for name in _key_names(settings))
-
-
-def _key_names(settings: Settings) -> tuple[str, ...]:
-    """Return the variables that carry the keys of the source in use."""
-    return (settings.feed.provider.key_env,) if settings.feed.source == "provider" else settings.feed.keys
-
-
-def _secret(name: str, what: str) -> str:
-    value = secret(name)
-    if value is None:
-        raise CommandError(
-            f"The environment does not carry {what}: set {name} (in .env, say, or name a file in {name}_FILE), then"
-            " start again."
-        )
-    return value
-
-
-def _is_armed(settings: Settings, account: str | None, *, is_held: bool) -> bool:
-    """Return whether live money may be traded; a run that is not armed is for what is held alone.
-
-    Raises:
-        CommandError: it is not armed and nothing is held, or no account is named.
-    """
-    is_armed = os.environ.get(settings.live_armed_env) == "yes"
-    if not is_armed and not is_held:
-        raise CommandError(_not_armed(settings))
-    if account is None:
-        raise CommandError(f"trading_mode is live, but no account is named: set {settings.broker.account_env}.")
-    return is_armed
-
-
-def _not_armed(settings: Settings) -> str:
-    return f"trading_mode is live, but this run is not armed: set {settings.live_armed_env}=yes if you mean it."

@@ -59,4 +59,5 @@ def _promotion(arguments: Namespace) -> dict[str, Any]:
     kind, _, version = arguments.kind.rpartition("-")
     if not kind or not version.isascii() or not version.isdigit():
         raise CommandError(f"{arguments.kind!r} names no alerts; write KIND-VERSION, as GAMMA_FLIP-1.")
-    return {"source": arguments.source, "kind": kind, "version": int(version)}
+    named = {"source": arguments.source, "kind": kind, "version": int(version)}
+    return named | ({"is_unproven": True} if arguments.command == "promote" and arguments.unproven else {})

@@ -18,8 +18,10 @@ from commands.flatness import Look, looks_of_book, looks_of_trace, was_flat
 from commands.folder import DataFolder, settings_of
 from commands.held import contract_of, holdings
 from commands.report_figures import approved_facts, exit_reasons, fates, figures_of
+from commands.report_origin import source_of, totals_by_origin
+from commands.report_outcomes import outcome_facts
 from commands.report_sessions import print_trades, show_last
-from commands.traces import UNREADABLE, enveloped, parsed, records
+from commands.traces import UNREADABLE, enveloped, records
 from config.settings import Settings
 from domain.instants import exchange_clock
 from simulation.pace.record import PaceRecord
@@ -116,14 +118,18 @@ def facts(settings: Settings, folder: DataFolder, session: date) -> dict[str, An
     executions = ledger.executions(session)
     for row in executions:
         row["contract"] = contract_of(contracts[row["con_id"]]) if row["con_id"] in contracts else str(row["con_id"])
+    source = source_of(of_session)
     for row in trades:
         row["exit_reasons"] = exit_reasons(executions, row)
+        row["origin"] = source.origin(row, executions).value
+    by_origin = totals_by_origin(trades, source, executions)
     return {
         "session": session.isoformat(),
         "profile": settings.profile,
         "desk": settings.desk,
-        "market": market_of_record(of_session),
+        "market": source.told(by_origin),
         "trades": trades,
+        "by_origin": by_origin,
         "realised_cents": sum(row["realised_cents"] for row in trades),
         "fees_cents": sum(row["fees_cents"] or 0 for row in trades),
         "executions": executions,
@@ -139,6 +145,7 @@ def facts(settings: Settings, folder: DataFolder, session: date) -> dict[str, An
             for row in attempts
             if row["code"] is not None or row["amended_code"] is not None
         ],
+        "outcomes": outcome_facts(ledger, session),
         "unfilled": _unfilled(ledger, attempts, trades, live),
         "refusals": ledger.refusals(session),
         "held": [row for row in live if row["net_qty"]],
@@ -200,24 +207,6 @@ def _stage(folder: DataFolder, day: dict[str, Any] | None) -> str:
     if day is not None and day["trades"] is not None:
         return "over"
     return "running" if folder.is_supervised() else "stopped"
-
-
-def market_of_record(paths: list[Path]) -> str:
-    """Return which market the session was run on, from the settings in its newest trace."""
-    try:
-        header = parsed(next(iter(records(paths[0])), b"")) if paths else None
-        settings = (header or {}).get("settings", {})
-        recorded = settings.get("profile")
-        is_recorded_day = recorded == "demo" and bool(settings["demo"]["market_folder"])
-    except (CommandError, *UNREADABLE):
-        return "unknown market"
-    if recorded is None:
-        return "unknown market"
-    if recorded != "demo":
-        return "the vendor's feed and the broker's market"
-    if is_recorded_day:
-        return "SPX path and recorded quotes real, everything else synthetic; simulated money"
-    return "simulated market, simulated money"
 
 
 def trace_facts(paths: list[Path]) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from typing import Any, Final
 
 from commands.held import Holding, contract_of
 from commands.lines import WIDTH, wrapped
+from commands.report_origin import Origin, lines_by_origin
+from commands.report_outcomes import outcome_lines
 from domain.instants import exchange_clock
 from domain.wording import measure_text, reasons_text, usd_text
 from storage.queries import Found
@@ -21,6 +23,8 @@ def lines_of(found: dict[str, Any]) -> list[str]:
     lines += ["", *_trades(found)]
     if found["executions"]:
         lines += ["", "Fills", *(line for row in found["executions"] for line in _fill(row))]
+    if found.get("outcomes"):
+        lines += ["", "Alerts", *(line for text in outcome_lines(found["outcomes"]) for line in _fitted(text))]
     lines += ["", "Attempts", *_attempts(found)]
     if found["refusals"]:
         lines += ["", "Refused by the broker"]
@@ -59,9 +63,10 @@ def _trades(found: dict[str, Any]) -> list[str]:
             f" {row['opened_qty']:>3} {contract_of(row):<12}"
         )
         lines += _wrapped(why, 6, first=f"{head} {row['realised_cents'] / 100:>+10,.2f} USD  ")
-        lines += _wrapped(f"{row['strategy']}, {row['alert_id']}, {row['order_ref']}", 6)
+        origin = "" if row["origin"] == Origin.MARKET else f", {row['origin']}"
+        lines += _wrapped(f"{row['strategy']}, {row['alert_id']}, {row['order_ref']}{origin}", 6)
     lines.append(f"  net {found['realised_cents'] / 100:+,.2f} USD after fees of {usd_text(found['fees_cents'])}")
-    return [*lines, *_wrapped(_together(found), 2)]
+    return [*lines, *lines_by_origin(found), *_wrapped(_together(found), 2)]
 
 
 def _together(found: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ from commands.cli import CommandError
 from commands.folder import DataFolder, settings_of
 from commands.held import desks_of
 from commands.report_html import page_of
+from commands.report_origin import source_of, totals_by_origin
 from domain.desks import DeskKind
 from domain.reports.model import (
     Cell,
@@ -116,9 +117,10 @@ def report_of(folder: DataFolder, period: Period) -> Report:
     kind_of = kinds(folder.ledgers)
     desks = sorted({row["desk"] for row in (*ask.money(), *ask.attempts())}, key=lambda desk: _rank(kind_of, desk))
     sections = (
-        _money(ask.money(), kind_of), _curve(ask.curve()), _reasons(ask.by_reason()), _fill_rate(ask.fills_by_time()),
-        _slippage(ask.slippage()), _rejects(ask.rejects(), ask.attempts()), _spread(ask.spread_rejects()),
-        _latency(ask.latency()), _gaps(ask.gaps()), _people(ask.kills(), ask.interventions(), ask.incidents()),
+        _money(ask.money(), kind_of), *_origins(folder, sessions, desks), _curve(ask.curve()),
+        _reasons(ask.by_reason()), _fill_rate(ask.fills_by_time()), _slippage(ask.slippage()),
+        _rejects(ask.rejects(), ask.attempts()), _spread(ask.spread_rejects()), _latency(ask.latency()),
+        _gaps(ask.gaps()), _people(ask.kills(), ask.interventions(), ask.incidents()),
     )  # fmt: skip
     title = f"{period.title}: {len(sessions)} session{'s' * (len(sessions) != 1)}"
     named = tuple(f"{desk} ({_money_of(kind_of, desk)})" for desk in desks)
@@ -154,6 +156,27 @@ def _money(rows: Found, kind_of: dict[str, DeskKind]) -> Section:
              row["worst"], -row["drawdown"] or 0.0) for row in ranked
         )),
     )  # fmt: skip
+
+
+def _origins(folder: DataFolder, sessions: list[date], desks: list[str]) -> list[Section]:
+    """Return what trades on recorded and on synthetic quotes came to; nothing where no market was simulated."""
+    sums: dict[tuple[str, str], list[int]] = {}
+    for session in sessions:
+        source = source_of([path for path in folder.traces_newest_first() if path.parent.name == session.isoformat()])
+        if not source.is_demo:
+            continue
+        for desk in desks:
+            ledger = LedgerReader(folder.ledgers, desk)
+            trades, executions = ledger.trades(session), ledger.executions(session)
+            for origin, row in totals_by_origin(trades, source, executions).items():
+                total = sums.setdefault((desk, origin), [0, 0, 0])
+                sums[desk, origin] = [a + b for a, b in zip(total, row.values(), strict=True)]
+    columns = (("desk", Kind.TEXT), ("quotes", Kind.TEXT), ("won", Kind.RATE), ("net", Kind.MONEY))
+    rows = [(desk, origin, Rate(wins, n), cents / 100) for (desk, origin), (n, wins, cents) in sorted(sums.items())]
+    if not rows:
+        return []
+    says = "what trades on synthetic quotes come to means nothing about profit"
+    return [Section("Recorded and synthetic quotes, USD", says, _table(columns, rows))]
 
 
 def _curve(rows: Found) -> Section:

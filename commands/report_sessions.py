@@ -25,7 +25,7 @@ _HEAD: Final = (
 )
 _COLUMNS: Final = (
     "session", "status", "opened_ny", "closed_ny", "ticker", "contract", "qty", "strategy", "alert_id", "order_ref",
-    "exit_reasons", "pnl_usd", "fees_usd",
+    "exit_reasons", "pnl_usd", "fees_usd", "origin",
 )  # fmt: skip
 
 
@@ -107,6 +107,7 @@ def _trade(found: dict[str, Any], row: Found) -> dict[str, Any]:
         "order_ref": row["order_ref"],
         "exit_reasons": " ".join(row["exit_reasons"] or [row["exit_reason"] or row["end"]]),
         "pnl_usd": f"{row['realised_cents'] / 100:.2f}", "fees_usd": f"{(row['fees_cents'] or 0) / 100:.2f}",
+        "origin": row["origin"],
     }  # fmt: skip
 
 

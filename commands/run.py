@@ -15,7 +15,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import assert_never
 
-from commands import live, report
+from commands import live, report, requests
 from commands.cli import CommandError
 from commands.clocks import led_clock, market_text
 from commands.dashboard import line_of
@@ -113,7 +113,7 @@ def _run_real(settings: Settings, folder: DataFolder, stop: threading.Event, clo
 
 
 def _say_where_to_look(settings: Settings, running: live.Supervisor) -> None:
-    if running.screen is not None:
+    if running.screen is not None and running.screen.url:
         say(line_of(settings, running.screen.url))
 
 
@@ -320,7 +320,7 @@ def _watch(
     """Print what is announced until the day is over, a signal or a request comes; True when the day is over."""
 
     def raise_kill(level: int, reason: str, edge: str, command_id: str) -> None:
-        live.raise_kill(running.runtime, KillLevel(level), reason, edge, command_id)
+        requests.raise_kill(running.runtime, KillLevel(level), reason, edge, command_id)
 
     stop = running.stop_wanted
     emergency = EmergencyWatch(raise_kill, KillFile(folder.kill_file), running.runtime.fail)

@@ -5,19 +5,26 @@ from __future__ import annotations
 import os
 import tempfile
 from argparse import Namespace
+from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
 from rich.console import Console
 
+from commands import market_facts, market_record
 from commands.cli import CommandError
 from config.settings import Settings
+from config.tree import MarketDrawn
+from domain.session import calendar
 from simulation.days.coverage import Coverage, Judged, judged
 from simulation.days.one_day import DayResult, Days, day_settings
+from simulation.days.plan import market_seed_of, session_of_market
 from simulation.days.sweep import Pace, Results, SweepError, quick_folder, source_digest, sweep
 
 JUDGED_FROM: Final = 2_000  # fewer days cannot reach everything: their coverage is shown and not judged
+FACTS_FROM: Final = 200  # days from which the stylised facts of their markets are shown beneath
+MARKETS_SHOWN: Final = 20
 _SHOWN_MAX: Final = 10
 
 
@@ -27,10 +34,17 @@ def act(arguments: Namespace) -> int:
     Raises:
         CommandError: the results file is of other settings, or a worker died.
     """
+    if arguments.market is not None:
+        return market_record.show(arguments.market, arguments.seed, as_json=arguments.json)
     settings = day_settings()
+    if arguments.feedback is not None:
+        settings = settings.model_copy(update={"market": MarketDrawn("honest", arguments.feedback)})
+    seeds = range(arguments.seed, arguments.seed + arguments.days)
+    workers = arguments.workers or os.cpu_count() or 1
+    if arguments.facts:
+        return market_facts.show(settings, [(seed, settings.demo.session) for seed in seeds], workers, arguments.json)
     if arguments.only_seed is not None:
         return _only(settings, arguments.only_seed, arguments.trace)
-    seeds = range(arguments.seed, arguments.seed + arguments.days)
     with tempfile.TemporaryDirectory() as aside:
         path = arguments.resume or Path(aside) / "days.jsonl"
         traces = arguments.trace or path.with_suffix(".traces") if arguments.resume else arguments.trace
@@ -41,7 +55,23 @@ def act(arguments: Namespace) -> int:
             raise CommandError(str(error), 2) from None
         results.close()
     found = [results.done[seed] for seed in seeds if seed in results.done]
-    return _report(found, arguments)
+    code = _report(found, arguments)
+    if len(seeds) >= FACTS_FROM and not arguments.json:
+        print()
+        market_facts.show(settings, _markets_of(seeds), workers, as_json=False, with_alerts=False)
+    return code
+
+
+def _markets_of(seeds: range) -> list[tuple[int, date]]:
+    """Return the first markets of some days, and the session of each; half days are left out."""
+    markets = dict.fromkeys(map(market_seed_of, seeds))
+    whole = [(one, session) for one in markets if not _is_half(session := session_of_market(one))]
+    return whole[:MARKETS_SHOWN]
+
+
+def _is_half(session: date) -> bool:
+    day = calendar.day(session)
+    return day is not None and day.is_half
 
 
 def _only(settings: Settings, seed: int, folder: Path | None) -> int:

@@ -14,9 +14,11 @@ from commands.cli import CommandError
 from commands.folder import DataFolder, settings_of
 from commands.traces import UNREADABLE, check_schema, enveloped, records
 from commands.wash import note_on_chain
+from commands.why_alert import alert_lines
 from commands.why_lines import STEPS, lines_of
 from domain.orders.references import parse_order_ref, position_of
 from domain.signals.alert import AlertKey
+from storage.queries import LedgerReader
 
 # Of what several hear, the receiver whose copy is shown.
 _SHOWN_TO = {
@@ -41,6 +43,11 @@ def act(arguments: Namespace) -> int:
             print("\n".join(lines_of(chain)))
             if (note := note_on_chain(settings, chain)) is not None:
                 print(note)
+        return 0
+    known = alert_lines(LedgerReader(folder.ledgers, settings.desk), arguments.ref) if arguments.trace is None else None
+    if known is not None:
+        print(f"{arguments.ref} as the ledger keeps it (no trace knows it any more), New York's clock")
+        print("\n".join(known))
         return 0
     previous = folder.root / "previous"
     if arguments.trace is None and _found(DataFolder(previous).traces_newest_first(), arguments.ref) is not None:

@@ -17,9 +17,10 @@ from commands.report_figures import fates
 from commands.traces import UNREADABLE, enveloped, records
 from commands.why_lines import levels_text
 from config.settings import Settings
+from domain.features.evidence import Evidence
 from domain.instants import exchange_clock
-from domain.signals.alerts import EVALUATORS
-from domain.signals.evaluator import Reading
+from domain.signals.evaluator import Reading, reading_of
+from domain.signals.features import Snapshot
 from domain.signals.nearest_miss import Miss, nearest_miss
 from domain.units import Ticks, Utc
 from domain.wording import measure_text
@@ -88,7 +89,7 @@ def kinds_of(session: date, settings: Settings, folder: DataFolder, ledger: Ledg
                         nearest_refusal=min(refusals, key=closeness, default=None), readings=len(readings),
                         not_judged=silences.get((source, ticker, kind), Counter()),
                         nearest_miss=nearest_miss(
-                            EVALUATORS[kind](settings.alert_rules[kind]),
+                            settings.kinds[kind](settings.alert_rules[kind]),
                             (r for r in readings if (source, ticker, r.bucket_utc) not in out_of_phase),
                         ),
                     )
@@ -104,16 +105,28 @@ def closeness(row: Found) -> float:
     return float(abs(measured - limit) / max(abs(limit), 1e-9))
 
 
+class _Line(msgspec.Struct, frozen=True):
+    """What is read of a stored reading."""
+
+    bucket_utc: Utc
+    features: tuple[float | None, ...]
+    spot: Ticks | None
+    zero_gamma: Ticks | None
+    snapshot: Snapshot | None
+    evidence: Evidence | None
+
+
 def _readings(folder: DataFolder, session: date) -> dict[str, list[Reading]]:
     """Return the day's stored readings by ticker, in the order of their buckets."""
     table = SeriesReader(folder.series).day(READINGS, session).select(
-        ["ticker", "bucket_utc", "features", "spot", "zero_gamma"]
+        ["ticker", "bucket_utc", "features", "spot", "zero_gamma", "snapshot", "evidence"]
     )  # fmt: skip
     out: dict[str, list[Reading]] = {}
     for row in sorted(table.to_pylist(), key=lambda row: row["bucket_utc"]):
-        spot, zero = (None if row[name] is None else Ticks(row[name]) for name in ("spot", "zero_gamma"))
-        reading = Reading(Utc(row["bucket_utc"]), tuple(row["features"]), spot, zero)
-        out.setdefault(row["ticker"], []).append(reading)
+        line = msgspec.convert(row, _Line)
+        out.setdefault(row["ticker"], []).append(
+            reading_of(line.bucket_utc, line.spot, line.zero_gamma, line.features, line.evidence, line.snapshot)
+        )
     return out
 
 

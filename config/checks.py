@@ -17,7 +17,6 @@ from typing_extensions import is_typeddict
 
 from config.tree import SettingsTree
 from domain.ranges import Form, Range
-from domain.signals.alerts import EVALUATORS
 from domain.signals.strategies import PLANS
 
 SESSION_MS: Final = 23_400_000  # 09:30 to 16:00
@@ -187,7 +186,8 @@ AT_MOST: Final = (
 def together(settings: SettingsTree) -> tuple[Found, ...]:
     """Find settings that contradict each other, and names that nothing bears."""
     checks = (
-        _order, _sums, _broker, _market, _lanes, _promoted, _outside, _tickers, _strategies, _chain, _provider, _demo,
+        _order, _sums, _broker, _market, _lanes, _own_kinds, _promoted, _trials, _outside, _tickers, _strategies,
+        _chain, _provider, _demo,
     )  # fmt: skip
     return tuple(found for check in checks for found in check(settings))
 
@@ -268,26 +268,47 @@ def _lanes(settings: SettingsTree) -> Iterator[Found]:
             if ticker not in settings.ticker_rules:
                 yield Found(f"lanes.{source}", f"watches {ticker}, which has no rules; add ticker_rules.{ticker}")
     for source, kinds in settings.alerts.items():
-        yield from _unknown(f"alerts.{source}", kinds, EVALUATORS)
+        yield from _unknown(f"alerts.{source}", kinds, settings.kinds)
         yield from _twice(f"alerts.{source}", kinds)
+
+
+def _own_kinds(settings: SettingsTree) -> Iterator[Found]:
+    for kind in settings.own_kinds:
+        rules = settings.alert_rules[kind]
+        for leaf in leaves(type(rules), rules, f"alert_rules.{kind}"):
+            if not _fits(leaf):
+                yield Found(leaf.path, f"{_wanted(leaf)} (given: {str(leaf.value)[:40]!r})")
 
 
 def _promoted(settings: SettingsTree) -> Iterator[Found]:
     rules: Mapping[str, Any] = settings.alert_rules
     for name in settings.promoted:
         kind, _, version = name.rpartition("-")
-        if kind not in EVALUATORS:
-            known = ", ".join(sorted(EVALUATORS))
+        if kind not in settings.kinds:
+            known = ", ".join(sorted(settings.kinds))
             yield Found("promoted", f"must be <kind>-<version> of a known kind: {known} (given: {name!r})")
-        elif not (version.isdecimal() and 1 <= int(version) <= rules[kind].version):
-            least = f"a version from 1 to that of alert_rules.{kind}, which is {rules[kind].version}"
+        elif not version.isdecimal() or not (
+            1 <= int(version) <= rules[kind].version or int(version) in _tried(settings, kind)
+        ):
+            least = f"a version from 1 to that of alert_rules.{kind}, which is {rules[kind].version}, or of a trial"
             yield Found("promoted", f"must name {least} (given: {name!r})")
     yield from _twice("promoted", settings.promoted)
 
 
+def _tried(settings: SettingsTree, kind: str) -> list[int]:
+    return [rules.version for rules in settings.alert_trials.get(kind, ())]
+
+
+def _trials(settings: SettingsTree) -> Iterator[Found]:
+    for kind in settings.alert_trials:
+        versions = [settings.alert_rules[kind].version, *_tried(settings, kind)]
+        for version in dict.fromkeys(v for v in versions if versions.count(v) > 1):
+            yield Found(f"alert_trials.{kind}", f"has version {version} twice; count it up")
+
+
 def _outside(settings: SettingsTree) -> Iterator[Found]:
     for kind in settings.outside.kinds:
-        if kind in EVALUATORS:
+        if kind in settings.kinds:
             yield Found(f"outside.kinds.{kind}", "bears the name of a kind of alert_rules; give it a name of its own")
 
 

@@ -18,7 +18,7 @@ import yaml
 from pydantic import ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
-from config import aliases
+from config import alert_files, aliases
 from config.checks import Found, together, wrong_leaves, wrong_switches
 from config.layers import merged
 from config.tree import PREFIX, SettingsTree
@@ -101,7 +101,7 @@ def load_settings(
         SettingsError: unknown setting, wrong type or unreadable file, as one sentence with the remedy.
     """
     layers = _read_yaml(HERE / "defaults.yaml")
-    user = _read_yaml(path) if path is not None else {}
+    user = _with_files(_read_yaml(path), path) if path is not None else {}
     _refuse_unknown_environment(layers)
     chosen = profile or _environment().get("ZEROHOUR_PROFILE") or user.get("profile") or layers["profile"]
     profile_file = HERE / "profiles" / f"{chosen}.yaml"
@@ -113,6 +113,7 @@ def load_settings(
         layers = merged(layers, _environment_of_before(layers))
     layers = merged(layers, dict(overrides or {}))
     layers["profile"] = chosen
+    layers["alert_trials"] = _trials(layers)
     if chosen == "real":
         _refuse_rate(user, path)
     if isinstance(layers["data_dir"], str | Path):
@@ -127,6 +128,30 @@ def load_settings(
             " take one of them away."
         )
     return settings
+
+
+def _with_files(user: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return a user's settings with the whole paths of the alert files that they name."""
+    names = user.get("alert_files")
+    if not isinstance(names, list):
+        return user
+    try:
+        return user | {"alert_files": alert_files.found_files(names, path.resolve().parent)}
+    except alert_files.AlertFileError as error:
+        raise SettingsError(f"In {path}: {error}") from None
+
+
+def _trials(layers: Mapping[str, Any]) -> Any:
+    """Return the trials with what they leave out filled in from the kind's rules; what is no trial is left as it is."""
+    trials, rules = layers["alert_trials"], layers["alert_rules"]
+    if not isinstance(trials, Mapping) or not isinstance(rules, Mapping):
+        return trials
+    return {
+        kind: [merged(rules[kind], one) if isinstance(one, Mapping) else one for one in tried]
+        if isinstance(tried, list | tuple) and isinstance(rules.get(kind), Mapping)
+        else tried
+        for kind, tried in trials.items()
+    }  # fmt: skip
 
 
 def _by_names_of_before(user: Mapping[str, Any], path: Path | None, layers: Mapping[str, Any]) -> dict[str, Any]:
@@ -279,7 +304,7 @@ def _case_folded(value: Any) -> Any:
     return out
 
 
-_EVALUATORS = "domain/signals/alerts.py"
+_GUIDE = "docs/guides/add-an-alert.md"
 # What a setting of an older version is called now.
 _RENAMED = {
     "flip": "alert_rules.GAMMA_FLIP",
@@ -300,6 +325,9 @@ def _refusal(error: ValidationError, path: Path | None) -> SettingsError:
     findings: dict[str, str] = {}
     for item in error.errors()[:5]:
         refused = item.get("ctx", {}).get("error")
+        if isinstance(refused, alert_files.AlertFileError):
+            parts.append(str(refused).rstrip("."))
+            continue
         if isinstance(refused, _RefusedError):
             parts += [str(found) for found in refused.found[:5]]
             findings |= {found.path: found.what for found in refused.found}
@@ -325,5 +353,5 @@ def _remedy(unknown: str) -> str:
         return f" (it is {_RENAMED[unknown]} now)"
     section, _, kind = unknown.partition(".")
     if section == "alert_rules" and "." not in kind:
-        return f": no evaluator is known as {kind}; a kind of your own needs its row in EVALUATORS of {_EVALUATORS}"
+        return f": no evaluator is known as {kind}; a kind of your own is a file that alert_files names ({_GUIDE})"
     return ""

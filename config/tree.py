@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal, assert_never
+from typing import Annotated, ClassVar, Final, Literal, assert_never
 
-from pydantic import ConfigDict
-from pydantic_settings import BaseSettings, SettingsConfigDict
-from typing_extensions import TypedDict  # pydantic takes no other before Python 3.12
+from pydantic_settings import SettingsConfigDict
 
+from config.alert_tree import AlertTree
 from domain.alarm import Severity
 from domain.limits import (
     ConnectionRules,
@@ -39,8 +38,6 @@ from domain.ranges import (
     Ticker,
 )
 from domain.readiness import ReadinessRules
-from domain.signals.alerts import EVALUATORS
-from domain.signals.evaluator import AlertRules
 from domain.tax.rules import TaxRules
 
 PREFIX = "ZEROHOUR_"
@@ -69,12 +66,6 @@ Category = Annotated[
 Topic = Literal["entry", "exit", "reject", "kill", "mode", "feed", "alarm", "day", "phase"]
 
 _STRICT = {"extra": "forbid"}
-
-if TYPE_CHECKING:
-    AlertRulesByKind = dict[str, AlertRules]
-else:  # each kind with the rules that its evaluator declares
-    AlertRulesByKind = TypedDict("AlertRulesByKind", {kind: made.rules_type for kind, made in EVALUATORS.items()})
-    AlertRulesByKind.__pydantic_config__ = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +279,15 @@ class Outside:
 
 
 @dataclass(frozen=True, slots=True)
+class PromotionRules:
+    """What a promotion asks for: resolved outcomes, and what the lower bound of the win rate must be above."""
+
+    __pydantic_config__: ClassVar = _STRICT
+    outcomes_min: Annotated[int, Range(1, 100_000)]
+    rate_floor: Annotated[float, Range(0, 1)]
+
+
+@dataclass(frozen=True, slots=True)
 class Ask:
     """Plain language: the model that may choose what is looked up and put it into words, where one is named."""
 
@@ -329,7 +329,16 @@ class Demo:
     market_folder: Annotated[Path, Checked("`run --market` reads it")] | None = None
 
 
-class SettingsTree(BaseSettings):
+@dataclass(frozen=True, slots=True)
+class MarketDrawn:
+    """The kind of market that is simulated, and how strongly dealers' hedging acts on an honest one's prices."""
+
+    __pydantic_config__: ClassVar = _STRICT
+    kind: Literal["anchored", "honest"]
+    feedback: Annotated[float, Range(0, 3)]
+
+
+class SettingsTree(AlertTree):
     """Everything that can be set."""
 
     model_config = SettingsConfigDict(
@@ -354,7 +363,7 @@ class SettingsTree(BaseSettings):
     kill: KillRules
     strategies: dict[Name, StrategyRules]
     ticker_rules: dict[Ticker, TickerRules]
-    alert_rules: AlertRulesByKind
+    promotion: PromotionRules
     supervision: Supervision
     warehouse: Warehouse
     backup: Backup
@@ -366,3 +375,4 @@ class SettingsTree(BaseSettings):
     mcp: Mcp
     readiness: ReadinessRules
     demo: Demo
+    market: MarketDrawn

@@ -15,7 +15,7 @@ import msgspec
 
 from domain.options.profile import Profile
 from domain.signals.evaluator import Reading
-from domain.units import Utc
+from domain.units import Ticks, Utc
 
 Input = TypeVar("Input")
 Input_contra = TypeVar("Input_contra", contravariant=True)
@@ -187,6 +187,9 @@ class SeriesStore(Protocol[Input_contra, Fact_co]):
 
     def readings(self, ticker: str, session: date, until_utc: Utc) -> tuple[Reading, ...]:
         """Return the same readings as evaluators see them, ascending."""
+
+    def spots(self, ticker: str, session: date, until_utc: Utc) -> tuple[tuple[Utc, Ticks | None], ...]:
+        """Return bucket and spot of all stored readings of a ticker in a session up to an instant, ascending."""
 
     def start_seal(self, until: date) -> bool:
         """Start a child process that seals a finished day up to `until`; return whether there is one."""

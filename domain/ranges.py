@@ -68,6 +68,11 @@ RealMs = Annotated[int, Range(1, 600_000)]
 Share = Annotated[float, Range(0, 1, is_open=True)]
 Bps = Annotated[float, Range(0, 10_000, is_open=True)]
 Count = Annotated[int, Range(1, 1_000)]
+# Thresholds over features and forces: a force or its size, multiples of an expected move or of a range, a robust z.
+Score = Annotated[float, Range(0, 1)]
+SignedScore = Annotated[float, Range(-1, 1)]
+Moves = Annotated[float, Range(0, 100, is_open=True)]
+Deviations = Annotated[float, Range(-100, 100)]
 
 Port = Annotated[int, Range(1, 65_535)]
 ClientId = Annotated[int, Range(1, 2**31 - 1)]

@@ -7,6 +7,7 @@ from messages import entries, lifecycle, operator, orders, positions, risk, sess
 SharedInput = (
     signals.RecordAlert
     | signals.RecordPromotion
+    | signals.RecordOutcome
     | risk.RecordKill
     | risk.RecordSpread
     | operator.RecordCommand

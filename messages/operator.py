@@ -43,11 +43,15 @@ class Flatten(OperatorCommand, frozen=True, kw_only=True, tag=_tag):
 
 
 class Promote(OperatorCommand, frozen=True, kw_only=True, tag=_tag):
-    """Let alerts of this source, kind and version trade."""
+    """Let alerts of this source, kind and version trade.
+
+    Refused while their outcomes do not reach what the settings ask for; `is_unproven`: a person wants it all the same.
+    """
 
     source: str
     kind: str
     version: int
+    is_unproven: bool = False
 
 
 class Demote(OperatorCommand, frozen=True, kw_only=True, tag=_tag):

@@ -57,10 +57,11 @@ class EntriesWithdrawn(Report, frozen=True, kw_only=True, tag=_tag):
 
 
 class RequestOrderState(Command, frozen=True, kw_only=True, tag=_tag):
-    """Report what the broker knows of this order (answered after a full read-back)."""
+    """Report what the broker knows of this order (answered after a full read-back), and what it holds of `con_id`."""
 
     order_ref: str
     reply_to: str
+    con_id: int | None = None
 
 
 class OrderFound(Report, frozen=True, kw_only=True, tag=_tag):
@@ -144,11 +145,16 @@ class ExitHeld(Report, frozen=True, kw_only=True, tag=_tag):
 
 
 class RecordOrderIds(Command, frozen=True, kw_only=True, tag=_tag):
-    """Keep the broker's identifiers of an order."""
+    """Keep the broker's identifiers, status and limit of an order (`None`: a market order's, or not told).
+
+    `by` tells who said so: `broker`, or `read-back` where we asked.
+    """
 
     order_ref: str
     perm_id: int
     status: str
+    limit_ticks: Ticks | None = None
+    by: str = "broker"
 
 
 class RecordExecution(Command, frozen=True, kw_only=True, tag=_tag):

@@ -112,15 +112,21 @@ class PositionRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag):
 class LaneRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag):
     """What the ledger knows of one lane's session.
 
-    `last_alerts` are (kind, raised_utc) of each kind's last alert; `last_direction` is that of the lane's last one
-    that was no shadow (`None`: there is none); `unraised` are recorded alerts that were never decided on; `promoted`
-    are `kind-version` names.
+    `last_alerts` are (`kind-version`, raised_utc) of the last alert of each; `last_direction` is that of the lane's
+    last one that was no shadow (`None`: there is none); `unraised` are recorded alerts that were never decided on;
+    `promoted` are `kind-version` names.
     """
 
     last_alerts: tuple[tuple[str, Utc], ...]
     last_direction: int | None
     unraised: tuple[Alert, ...]
     promoted: tuple[str, ...]
+
+
+class OutcomesRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag):
+    """The alerts of which no outcome is on record, ascending; those of earlier sessions are among them."""
+
+    alerts: tuple[Alert, ...]
 
 
 class ReadingRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag):
@@ -144,5 +150,6 @@ class ActorsRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag):
 
 
 Restored = (
-    KillRestored | RiskRestored | PositionRestored | LaneRestored | ReadingRestored | IbkrRestored | ActorsRestored
-)
+    KillRestored | RiskRestored | PositionRestored | LaneRestored | OutcomesRestored | ReadingRestored | IbkrRestored
+    | ActorsRestored
+)  # fmt: skip

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import msgspec
 
 from domain.features.evidence import Evidence
+from domain.features.forces import Push
 from domain.orders.intent import Intent
 from domain.signals.alert import Alert
 from domain.signals.evaluator import Reading
 from domain.signals.features import Snapshot
 from domain.signals.offer import Offer, OfferRefused
+from domain.signals.outcome import Outcome
 from domain.units import Ticks, Utc
 from messages.base import Command, Event, Report
 
@@ -33,7 +37,7 @@ class FeaturesComputed(Event, frozen=True, kw_only=True, tag=_tag):
     `alignment` is `None` where fewer than three forces have confidence >= 0.5. `spot` and `zero_gamma` are
     `None` when absent. `is_complete` says that every hub's marker was in before `close_by_utc`. `snapshot` is what the
     next readings look back on (`None`: told by a version that did not say). `evidence` are all 73 features and the
-    forces made of them; lanes still read `features`, of which two groups are filled: no decision changes in passing.
+    forces made of them, and what lanes decide on; a trace of before has none, and then the fields beside it count.
     """
 
     ticker: str
@@ -48,6 +52,37 @@ class FeaturesComputed(Event, frozen=True, kw_only=True, tag=_tag):
     is_complete: bool
     snapshot: Snapshot | None = None
     evidence: Evidence | None = None
+
+
+class SpotRead(Event, frozen=True, kw_only=True, tag=_tag):
+    """Spot at the end of a bucket, `None` where the reading had none: what outcomes of alerts are followed by."""
+
+    ticker: str
+    bucket_utc: Utc
+    spot: Ticks | None
+
+
+class RequestSpots(Command, frozen=True, kw_only=True, tag=_tag):
+    """Report the spots that were stored of a ticker's readings of a session."""
+
+    reply_to: str
+    ticker: str
+    session: date
+
+
+class SpotsRead(Report, frozen=True, kw_only=True, tag=_tag):
+    """The spots of a session as (bucket, ticks or `None`), ascending, as far as they are stored."""
+
+    ticker: str
+    session: date
+    spots: tuple[tuple[Utc, Ticks | None], ...]
+
+
+class RecordOutcome(Command, frozen=True, kw_only=True, tag=_tag):
+    """Keep what became of an alert; the first word on an alert stands."""
+
+    outcome: Outcome
+    at_utc: Utc
 
 
 class RequestReadings(Command, frozen=True, kw_only=True, tag=_tag):
@@ -65,7 +100,10 @@ class ReadingsRead(Report, frozen=True, kw_only=True, tag=_tag):
 
 
 class RecordAlert(Command, frozen=True, kw_only=True, tag=_tag):
-    """Keep this alert (its key is unique) before anybody acts on it, with what was seen when it was found."""
+    """Keep this alert (its key is unique) before anybody acts on it, with what was seen when it was found.
+
+    `pushes` say which feature pushed which force how far.
+    """
 
     reply_to: str
     alert: Alert
@@ -73,6 +111,7 @@ class RecordAlert(Command, frozen=True, kw_only=True, tag=_tag):
     forces: tuple[Force, ...]
     alignment: float | None
     thresholds: tuple[tuple[str, float], ...]
+    pushes: tuple[Push, ...] = ()
 
 
 class AlertRecorded(Report, frozen=True, kw_only=True, tag=_tag):
@@ -83,7 +122,7 @@ class AlertRecorded(Report, frozen=True, kw_only=True, tag=_tag):
 
 
 class AlertRaised(Event, frozen=True, kw_only=True, tag=_tag):
-    """This alert is on record (nobody follows its outcome yet)."""
+    """This alert is on record; its outcome is followed from now on."""
 
     alert: Alert
 
@@ -104,17 +143,25 @@ class ReversalRaised(Event, frozen=True, kw_only=True, tag=_tag):
 
 
 class NotEvaluated(Event, frozen=True, kw_only=True, tag=_tag):
-    """This bucket was not evaluated for this kind, and why (also while arming, cooling down or locked out)."""
+    """This bucket was not evaluated for this kind and version, and why (also while arming or cooling down).
+
+    `version` is 0 where a trace of before did not say.
+    """
 
     source: str
     ticker: str
     kind: str
     bucket_utc: Utc
     why: str
+    version: int = 0
 
 
 class RecordPromotion(Command, frozen=True, kw_only=True, tag=_tag):
-    """Keep that alerts of this source, kind and version may trade from now on, or no longer."""
+    """Keep that alerts of this source, kind and version may trade from now on, or no longer.
+
+    A promotion is refused with fewer resolved outcomes than `outcomes_min`, or a lower bound of the win rate that is
+    not above `rate_floor`; with `outcomes_min` 0 none are asked for.
+    """
 
     command_id: str
     source: str
@@ -124,12 +171,15 @@ class RecordPromotion(Command, frozen=True, kw_only=True, tag=_tag):
     by: str
     reason: str
     at_utc: Utc
+    outcomes_min: int = 0
+    rate_floor: float = 0.0
 
 
 class PromotionRecorded(Report, frozen=True, kw_only=True, tag=_tag):
-    """The promotion (or its withdrawal) is durable."""
+    """The promotion (or its withdrawal) is durable; `refused` says why nothing was recorded instead."""
 
     command_id: str
+    refused: str | None = None
 
 
 class PromotionChanged(Event, frozen=True, kw_only=True, tag=_tag):

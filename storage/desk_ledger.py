@@ -61,7 +61,9 @@ class DeskLedger(LedgerFile[DeskInput, DeskFact]):
             case entries.EntryAmended():
                 reservations.amend(db, message)
             case orders.RecordOrderIds():
-                order_rows.record_ids(db, message.order_ref, message.perm_id, message.status, now)
+                order_rows.record_ids(
+                    db, message.order_ref, message.perm_id, message.status, now, message.limit_ticks, message.by
+                )
             case orders.BrokerRefused():
                 order_rows.record_refusal(db, message)
             case orders.RecordExecution():

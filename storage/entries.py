@@ -9,7 +9,7 @@ import msgspec
 import pyarrow as pa
 
 from domain.instants import session_of
-from domain.options.profile import Row, Rows
+from domain.options.profile import IngestMode, Row, Rows
 from messages import market
 from storage import bucket_file, plain_names
 from storage.identities import violations_in
@@ -74,7 +74,9 @@ def entry_of(
     silent = (*silent_of(message, is_stored=True), *((Silence(pairs, CANNOT_BE_STORED),) if pairs else ()))
     bucket = Bucket(message.bucket_utc, store_n, rows.content_hash)
     parts = tuple(part for part, _ in tables)
-    return Entry(hub, message.bucket_utc, bucket, added, silent, parts), tables
+    late = (row.profile for row in rows.rows if row.mode is IngestMode.LATE)
+    filled = tuple(dict.fromkeys((profile.ticker, profile.category) for profile in late))
+    return Entry(hub, message.bucket_utc, bucket, added, silent, parts, filled), tables
 
 
 def without_unencodable(message: market.StoreBucket) -> tuple[market.StoreBucket, tuple[RefusedRow, ...]]:

@@ -333,6 +333,7 @@ def _adopt_exit(db: sqlite3.Connection, execution: Execution, holder: _Owner, de
             "qty": execution.qty,
             "status": "adopted",
             "is_adopted": True,
+            "changed_by": "ledger",
             "run_n": run_n,
             "at_utc": now,
             "changed_utc": now,

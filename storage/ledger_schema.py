@@ -176,6 +176,16 @@ CREATE TABLE spread_norms (
 ) STRICT;
 """
 
+# What each feature pushed when an alert was found; what became of it: moves in bps of the entry, with the alert.
+_SHARED_V4 = """
+ALTER TABLE alerts ADD COLUMN pushes TEXT;
+CREATE TABLE outcomes (
+  alert_id TEXT PRIMARY KEY, state TEXT NOT NULL, first TEXT NOT NULL, end_utc INTEGER NOT NULL,
+  seen_utc INTEGER NOT NULL, mfe_bps REAL NOT NULL, mae_bps REAL NOT NULL, mfe_stops REAL NOT NULL,
+  mae_stops REAL NOT NULL, target_ms INTEGER, stop_ms INTEGER, path_bps TEXT NOT NULL, recorded_utc INTEGER NOT NULL
+) STRICT;
+"""
+
 # `claimed_qty` of an adopted execution: what the broker's status said was filled in all. `price_ticks` of an order's
 # event is the limit, or the price of a fill. An order's history is written by its rows' own changes, so that nothing
 # can change an order without leaving one.
@@ -240,12 +250,52 @@ _DESK_V4 = """
 ALTER TABLE positions ADD COLUMN settlement_ticks INTEGER;
 """
 
+# Who changed an order last, and why: `desk`, `broker`, `read-back` or `ledger`. Its history tells it of every change,
+# and a new limit is one. An order whose reservation has ended is over, too.
+_DESK_V5 = """
+ALTER TABLE orders ADD COLUMN changed_by TEXT NOT NULL DEFAULT 'desk';
+ALTER TABLE orders ADD COLUMN changed_why TEXT NOT NULL DEFAULT '';
+ALTER TABLE order_events ADD COLUMN by TEXT NOT NULL DEFAULT 'broker';
+DROP TRIGGER order_event_stands;
+UPDATE order_events SET by = iif(event = 'adopted', 'ledger', 'desk') WHERE event IN ('intended', 'changed', 'adopted');
+CREATE TRIGGER order_event_stands BEFORE UPDATE ON order_events BEGIN
+  SELECT RAISE(ABORT, 'the history of an order is never changed');
+END;
+DROP TRIGGER order_is_noted;
+CREATE TRIGGER order_is_noted AFTER INSERT ON orders BEGIN
+  INSERT INTO order_events (order_ref, at_utc, event, qty, order_type, price_ticks, words, by) VALUES (
+    NEW.order_ref, NEW.changed_utc, NEW.status, NEW.qty, iif(NEW.tier = 3, 'MKT', 'LMT'), NEW.limit_ticks,
+    ifnull(NEW.exit_reason, NEW.changed_why), NEW.changed_by);
+END;
+DROP TRIGGER order_change_is_noted;
+CREATE TRIGGER order_change_is_noted AFTER UPDATE ON orders
+WHEN OLD.status IS NOT NEW.status OR OLD.qty IS NOT NEW.qty OR OLD.tier IS NOT NEW.tier
+  OR OLD.exit_reason IS NOT NEW.exit_reason OR OLD.limit_ticks IS NOT NEW.limit_ticks BEGIN
+  INSERT INTO order_events (order_ref, at_utc, event, qty, order_type, price_ticks, words, by) VALUES (
+    NEW.order_ref, NEW.changed_utc, iif(OLD.status IS NOT NEW.status, NEW.status, 'changed'), NEW.qty,
+    iif(NEW.tier = 3, 'MKT', 'LMT'), NEW.limit_ticks,
+    iif(NEW.changed_why <> '', NEW.changed_why, ifnull(NEW.exit_reason, '')), NEW.changed_by);
+END;
+DROP TRIGGER fill_is_noted;
+CREATE TRIGGER fill_is_noted AFTER INSERT ON executions WHEN NEW.is_current AND NOT NEW.is_foreign BEGIN
+  INSERT INTO order_events (order_ref, at_utc, event, qty, price_ticks, words, by) VALUES (
+    NEW.order_ref, NEW.at_utc, iif(NEW.is_adopted, 'adopted', iif(NEW.revision = 1, 'fill', 'correction')), NEW.qty,
+    NEW.price_ticks, NEW.exec_id, iif(NEW.is_adopted, 'ledger', 'broker'));
+END;
+UPDATE orders SET changed_by = 'broker' WHERE status NOT IN ('intended', 'adopted');
+UPDATE orders SET changed_by = 'ledger', changed_why = 'its reservation had ended', status = iif(
+    (SELECT ifnull(sum(e.qty), 0) FROM executions e WHERE e.order_ref = orders.order_ref AND e.is_current) >= qty,
+    'filled', 'abandoned')
+  WHERE status NOT IN ('filled', 'cancelled', 'inactive') AND EXISTS (SELECT 1 FROM reservations r
+    WHERE r.intent_id = orders.intent_id AND r.leg = orders.leg AND r.state IN ('CLOSED', 'RELEASED', 'ABANDONED'));
+"""
+
 
 def _desk_v2(db: sqlite3.Connection) -> None:
     script(_DESK_V2)(db)
     name_gates(db)
 
 
-SHARED = Schema("shared", 0x5A480001, (script(_SHARED_V1), script(_SHARED_V2), script(_SHARED_V3)))
-DESK = Schema("desk", 0x5A480002, (script(_DESK_V1), _desk_v2, script(_DESK_V3), script(_DESK_V4)))
+SHARED = Schema("shared", 0x5A480001, (script(_SHARED_V1), script(_SHARED_V2), script(_SHARED_V3), script(_SHARED_V4)))
+DESK = Schema("desk", 0x5A480002, (script(_DESK_V1), _desk_v2, script(_DESK_V3), script(_DESK_V4), script(_DESK_V5)))
 SHARED_OWNER = "shared"  # what the shared file carries in place of a desk

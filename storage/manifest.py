@@ -26,6 +26,7 @@ from storage.aside import written_aside
 from storage.bucket_log import Record
 
 FILE = "manifest.json"
+LATE = "late"  # what covers a gap whose rows came after their bucket was closed
 LATEST = "latest.arrow"  # each hub's newest bucket, an entry of its own
 PARTS = "_parts"  # beside the plain names; a leading underscore hides it from what walks data folders
 SCHEMA = 2  # 1: every bucket's files stood in manifest.json, there was no log
@@ -82,7 +83,8 @@ class Bucket(msgspec.Struct, frozen=True, array_like=True):
 class Gap(msgspec.Struct, frozen=True, array_like=True):
     """An interval of whole buckets in which (hub, ticker, category) was expected and silent; `to_utc` is exclusive.
 
-    `cover` names what brought rows in its stead (`rest`); empty: there are none.
+    `cover` names what brought rows in its stead (`rest`, or `late`: they came after their bucket was closed); empty:
+    there are none.
     """
 
     hub: str
@@ -117,8 +119,8 @@ class HubCounts(msgspec.Struct, frozen=True):
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a record of the log adds to the manifest: one stored bucket of a hub, and the gaps that came with it.
 
-    `counts` is what the bucket adds to the hub's; `bucket` is `None` for rows that could not be stored. A record's
-    bodies hold the rows of its entries' parts, in order.
+    `counts` is what the bucket adds to the hub's; `bucket` is `None` for rows that could not be stored; `filled` are
+    the (ticker, category) pairs whose rows came late. A record's bodies hold the rows of its entries' parts, in order.
     """
 
     hub: str
@@ -127,6 +129,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     counts: HubCounts | None = None
     silent: tuple[Silence, ...] = ()
     parts: tuple[Part, ...] = ()
+    filled: tuple[tuple[str, str], ...] = ()
 
 
 class LoggedPart(msgspec.Struct, frozen=True):
@@ -326,6 +329,7 @@ def folded(base: Manifest, entries: Iterable[Entry]) -> Manifest:
         parts += [part for part in entry.parts if damaged_name(part.name) not in aside]
         for silence in entry.silent:
             gaps.add(entry.hub, entry.bucket_utc, silence)
+        gaps.fill(entry.hub, entry.bucket_utc, entry.filled)
         if entry.bucket is not None:
             buckets[entry.hub].append(entry.bucket)
         if entry.counts is not None:
@@ -400,6 +404,23 @@ class Gaps:
                 self._newest[key] = len(self._found)
                 self._found.append(Gap(hub, ticker, category, bucket_utc, to_utc, why, cover))
 
+    def fill(self, hub: str, bucket_utc: Utc, pairs: Iterable[tuple[str, str]]) -> None:
+        """Mark one bucket of the gaps of (ticker, category) pairs as covered by rows that came late."""
+        end_utc = Utc(bucket_utc + BUCKET_NS)
+        for key in ((hub, *pair) for pair in pairs):
+            of_key = (k for k, gap in enumerate(self._found) if (gap.hub, gap.ticker, gap.category) == key)
+            at = next((k for k in of_key if self._found[k].from_utc <= bucket_utc < self._found[k].to_utc), None)
+            if at is None or self._found[at].cover:
+                continue
+            whole, is_newest = self._found[at], self._newest[key] == at
+            spans = ((whole.from_utc, bucket_utc, ""), (bucket_utc, end_utc, LATE), (end_utc, whole.to_utc, ""))
+            self._found[at], *more = (
+                Gap(*key, from_utc, to_utc, whole.why, cover) for from_utc, to_utc, cover in spans if from_utc < to_utc
+            )
+            self._found += more
+            if is_newest and more:
+                self._newest[key] = len(self._found) - 1
+
     def all(self) -> tuple[Gap, ...]:
         """Return all gaps in the order in which they began."""
-        return tuple(self._found)
+        return tuple(sorted(self._found, key=lambda gap: gap.from_utc))

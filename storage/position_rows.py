@@ -9,7 +9,7 @@ from domain.orders.intent import PositionRef
 from domain.position.cycle import PositionState
 from domain.units import Utc
 from messages import orders, positions
-from storage import fills, rows
+from storage import fills, order_rows, rows
 from storage.ledger_schema import LIVE
 
 
@@ -62,7 +62,7 @@ def record_exit_intent(db: sqlite3.Connection, exit_: orders.RecordExitIntent, d
         },
         "ON CONFLICT DO UPDATE SET position_id = excluded.position_id, qty = excluded.qty, exit_n = excluded.exit_n,"
         " exit_reason = excluded.exit_reason, exit_kind = excluded.exit_kind, tier = excluded.tier,"
-        " changed_utc = excluded.changed_utc",
+        " changed_by = 'desk', changed_why = '', changed_utc = excluded.changed_utc",
     )
 
 
@@ -135,6 +135,7 @@ def close_position(db: sqlite3.Connection, closed: positions.PositionClosed, des
             "con_id": closed.ref.contract.con_id,
         },
     )
+    order_rows.end_all(db, closed.ref.intent_id, closed.ref.contract.con_id, closed.end.value, closed.closed_utc)
 
 
 def _write(db: sqlite3.Connection, ref: PositionRef, at_utc: Utc, desk: str, update: str, values: rows.Named) -> None:

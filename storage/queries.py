@@ -10,6 +10,9 @@ from typing import Any
 
 import msgspec
 
+from domain.signals.alert import Alert
+from domain.signals.outcome import Outcome
+from storage.alert_rows import open_alerts, outcomes_of
 from storage.ledger_schema import DESK, LIVE, SHARED
 from storage.lost import SHARED_FILE, refuse_lost, refuse_lost_desk
 from storage.sqlite_file import Schema, open_reader, reading
@@ -133,10 +136,10 @@ class LedgerReader:
         return rows[0] | {"executions": executions}
 
     def order_events(self, order_ref: str) -> list[Found]:
-        """Return the history of an order, oldest first: what it was to be, became and was told by the broker."""
+        """Return the history of an order, oldest first: what happened, when, by whom and why."""
         return _rows(
             self._desk,
-            "SELECT at_utc, event, qty, order_type, price_ticks, words FROM order_events"
+            "SELECT at_utc, event, qty, order_type, price_ticks, words, by FROM order_events"
             " WHERE order_ref = ? ORDER BY n",
             (order_ref,),
         )
@@ -193,9 +196,27 @@ class LedgerReader:
         )
         with reading(self._shared.path):
             for row in rows:
-                for name in ("features", "forces", "thresholds"):
-                    row[name] = msgspec.json.decode(row[name])
+                for name in ("features", "forces", "thresholds", "pushes"):
+                    row[name] = None if row[name] is None else msgspec.json.decode(row[name])
         return rows
+
+    def outcomes(self, session: date | None = None) -> tuple[Outcome, ...]:
+        """Return what alerts came to, those that are over, by the time of the alerts: of a session, or of all."""
+        refuse_lost(self._shared.folder, ())
+        db = open_reader(self._shared.path, self._shared.schema)
+        if db is None:
+            return ()
+        with closing(db), reading(self._shared.path):
+            return outcomes_of(db, session=session)
+
+    def open_alerts(self) -> tuple[Alert, ...]:
+        """Return the alerts of which no outcome is on record, ascending."""
+        refuse_lost(self._shared.folder, ())
+        db = open_reader(self._shared.path, self._shared.schema)
+        if db is None:
+            return ()
+        with closing(db), reading(self._shared.path):
+            return open_alerts(db)
 
     def kill(self) -> Found | None:
         """Return the kill level in force with epoch, reason, by whom and when; `None` where none was ever recorded."""

@@ -48,7 +48,7 @@ def reconcile(
     reading = _reading_of(db, message.read, desk, foreign_allowed)
     facts, adopted_n, strangers = _adopt(db, reading, desk, run_n, now)
     for order in message.read.orders:
-        order_rows.record_ids(db, order.order_ref, order.perm_id, order.status.value, now)
+        order_rows.record_ids(db, order.order_ref, order.perm_id, order.status.value, now, order.limit_ticks)
     unexplained = _adopt_unexplained(db, reading, desk, run_n, now)
     foreign, differing = _compare_positions(db, reading)
     reconciled = session.Reconciled(

@@ -14,7 +14,7 @@ from domain.risk.reject import RejectCode
 from domain.signals.alert import AlertKey
 from domain.units import Utc
 from messages import entries
-from storage import rows
+from storage import order_rows, rows
 from storage.ledger_schema import IS_TRADE, LIVE, ReservationState
 
 _ENCODE = msgspec.json.Encoder().encode
@@ -68,15 +68,18 @@ def release(db: sqlite3.Connection, message: entries.ReleaseReservation, now: Ut
         " WHERE intent_id = ? AND state = 'PENDING_ENTRY'",
         (message.reason, now, message.intent_id),
     )
+    order_rows.end_released(db, message.intent_id, message.reason, now)
 
 
 def abandon(db: sqlite3.Connection, intent_id: str, con_id: int, why: str, now: Utc) -> None:
     """End one leg whose entry filled nothing; a leg with fills stays held."""
-    db.execute(
+    ended = db.execute(
         "UPDATE reservations SET state = 'ABANDONED', ended_why = ?, ended_utc = ?"
         " WHERE intent_id = ? AND con_id = ? AND state = 'PENDING_ENTRY'",
         (why, now, intent_id, con_id),
     )
+    if ended.rowcount:
+        order_rows.end_all(db, intent_id, con_id, why, now)
 
 
 def record_denial(db: sqlite3.Connection, denial: entries.RecordDenial, desk: str) -> None:

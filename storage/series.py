@@ -18,13 +18,12 @@ from pathlib import Path
 import msgspec
 import pyarrow.parquet as pq
 
-from domain.signals.evaluator import Reading
+from domain.signals.evaluator import Reading, reading_of
 from domain.signals.features import WINDOW
-from domain.units import Utc
-from messages import market, signals
+from domain.units import Ticks, Utc
 from messages.restored import ReadingRestored
 from storage.series_reader import LINES, SEALED, SeriesReader, distinct, sessions_in
-from storage.series_rows import KINDS, READINGS, ReadingLine, lines_of
+from storage.series_rows import KINDS, READINGS, ReadingLine, Told, lines_of
 from storage.sqlite_file import sync
 
 REPO = Path(__file__).resolve().parents[1]
@@ -59,9 +58,7 @@ class Series:
         """Lines taken but not written yet."""
         return len(self._waiting)
 
-    def take(
-        self, message: signals.FeaturesComputed | market.QuotesSampled | market.ChainRead | market.BarsArrived
-    ) -> None:
+    def take(self, message: Told) -> None:
         """Take a message's lines in hand; beyond the bound the oldest that wait are given up and counted."""
         for session, kind, line in lines_of(message, self._run_n):
             self._waiting.append((session, kind, msgspec.json.encode(line) + b"\n"))
@@ -120,7 +117,24 @@ class Series:
     def readings(self, ticker: str, session: date, until_utc: Utc) -> tuple[Reading, ...]:
         """Return the same readings as evaluators see them, ascending."""
         known = self._known(ticker, session, until_utc)
-        return tuple(Reading(line.bucket_utc, line.features, line.spot, line.zero_gamma) for line in known)
+        return tuple(
+            reading_of(line.bucket_utc, line.spot, line.zero_gamma, line.features, line.evidence, line.snapshot)
+            for line in known
+        )
+
+    def spots(self, ticker: str, session: date, until_utc: Utc) -> tuple[tuple[Utc, Ticks | None], ...]:
+        """Return bucket and spot of all stored readings of a ticker in a session up to an instant, ascending.
+
+        What is in hand and not written yet is among them.
+        """
+        name = session.isoformat()
+        table = SeriesReader(self._root).day(READINGS, session).select(["ticker", "bucket_utc", "spot"])
+        found = {row["bucket_utc"]: row["spot"] for row in table.to_pylist() if row["ticker"] == ticker}
+        for data in (line for day, kind, line in self._waiting if (day, kind) == (name, READINGS)):
+            line = _DECODER.decode(data)
+            if line.ticker == ticker:
+                found.setdefault(line.bucket_utc, line.spot)
+        return tuple((Utc(at_utc), found[at_utc]) for at_utc in sorted(found) if at_utc < until_utc)
 
     def _known(self, ticker: str, session: date, until_utc: Utc) -> list[ReadingLine]:
         if session != self._session:

@@ -19,12 +19,14 @@ from domain.market.bars import MinuteBar
 from domain.signals.features import Snapshot
 from domain.units import Ticks, Utc
 from messages import market, signals
+from messages.session import ModeChanged
 
 READINGS: Final = "readings"
 QUOTES: Final = "quotes"
 CHAINS: Final = "chains"
 UNDERLYINGS: Final = "underlyings"
 BARS: Final = "bars"
+MODES: Final = "modes"
 
 
 class ReadingLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,7 +99,19 @@ class BarLine(msgspec.Struct, frozen=True, kw_only=True):
     at_utc: Utc
 
 
-Line = ReadingLine | QuoteLine | SpotLine | BarLine
+class ModeLine(msgspec.Struct, frozen=True, kw_only=True):
+    """The order session's mode from an instant on, and what brought it there."""
+
+    at_utc: Utc
+    mode: str
+    cause: str
+    mode_n: int
+    session_epoch: int
+    run_n: int
+
+
+Line = ReadingLine | QuoteLine | SpotLine | BarLine | ModeLine
+Told = signals.FeaturesComputed | market.QuotesSampled | market.ChainRead | market.BarsArrived | ModeChanged
 
 
 class Kind(msgspec.Struct, frozen=True):
@@ -154,12 +168,18 @@ KINDS: Final = {
         ]),
         ("ticker", "begin_utc", "source", "at_utc"),
     ),
+    MODES: Kind(
+        ModeLine,
+        pa.schema([
+            ("at_utc", pa.int64()), ("mode", pa.string()), ("cause", pa.string()), ("mode_n", pa.int64()),
+            ("session_epoch", pa.int64()), ("run_n", pa.int64()),
+        ]),
+        ("run_n", "mode_n", "at_utc"),
+    ),
 }  # fmt: skip
 
 
-def lines_of(
-    message: signals.FeaturesComputed | market.QuotesSampled | market.ChainRead | market.BarsArrived, run_n: int
-) -> Iterator[tuple[str, str, Line]]:
+def lines_of(message: Told, run_n: int) -> Iterator[tuple[str, str, Line]]:
     """Yield a message's lines, each behind its session (ISO) and kind."""
     match message:
         case signals.FeaturesComputed():
@@ -184,6 +204,12 @@ def lines_of(
         case market.BarsArrived():
             for bar in message.bars:
                 yield session_of(bar.begin_utc).isoformat(), BARS, _bar(message, bar)
+        case ModeChanged():
+            changed = ModeLine(
+                at_utc=message.at_utc, mode=message.mode.value, cause=message.cause, mode_n=message.mode_n,
+                session_epoch=message.session_epoch, run_n=run_n,
+            )  # fmt: skip
+            yield session_of(message.at_utc).isoformat(), MODES, changed
 
 
 def _bar(told: market.BarsArrived, bar: MinuteBar) -> BarLine:

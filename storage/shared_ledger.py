@@ -14,12 +14,13 @@ import msgspec
 
 from domain.risk.kill import KillLevel
 from domain.risk.kill_watch import Norm
-from domain.signals.alert import Alert, AlertKey
-from domain.units import Ticks, Utc
+from domain.signals.rates import promotion_of, rate_of
+from domain.units import Utc
 from messages import lifecycle, operator, risk, signals
 from messages.ledgers import SharedFact, SharedInput
-from messages.restored import KillRestored, LaneRestored, Restored
+from messages.restored import KillRestored, LaneRestored, OutcomesRestored, Restored
 from storage import rows
+from storage.alert_rows import AlertRow, insert_outcome, open_alerts, outcomes_of
 from storage.ledger_file import LedgerFile
 from storage.ledger_schema import DESK, SHARED, SHARED_OWNER
 from storage.lost import SHARED_FILE, refuse_lost
@@ -81,11 +82,9 @@ class SharedLedger(LedgerFile[SharedInput, SharedFact]):
             case signals.RecordAlert():
                 return (_record_alert(db, message, now),)
             case signals.RecordPromotion():
-                insert_promotion(
-                    db, message.source, message.kind, message.version, message.is_promoted, message.by,
-                    message.reason, message.at_utc, message.command_id,
-                )  # fmt: skip
-                return (signals.PromotionRecorded(command_id=message.command_id),)
+                return (_record_promotion(db, message),)
+            case signals.RecordOutcome():
+                insert_outcome(db, message)
             case risk.RecordKill():
                 return (_record_kill(db, message),)
             case risk.RecordSpread():
@@ -108,18 +107,20 @@ class SharedLedger(LedgerFile[SharedInput, SharedFact]):
                 return _kill(db, asked.session)
             case ["lane", source, ticker]:
                 return self._lane(db, asked.session.isoformat(), source, ticker)
+            case ["outcomes"]:
+                return OutcomesRestored(alerts=open_alerts(db))
         return None
 
     def _lane(self, db: sqlite3.Connection, session: str, source: str, ticker: str) -> LaneRestored:
         found = rows.all_rows(
             db,
-            _AlertRow,
-            f"SELECT {rows.columns_of(_AlertRow)} FROM alerts"
+            AlertRow,
+            f"SELECT {rows.columns_of(AlertRow)} FROM alerts"
             " WHERE session = ? AND source = ? AND ticker = ? ORDER BY raised_utc, alert_id",
             (session, source, ticker),
         )
         decided = self._decided(session)
-        last = {row.kind: row.raised_utc for row in found}
+        last = {f"{row.kind}-{row.version}": row.raised_utc for row in found}
         return LaneRestored(
             last_alerts=tuple(sorted(last.items())),
             last_direction=next((row.direction for row in reversed(found) if not row.is_shadow), None),
@@ -169,6 +170,7 @@ def _record_alert(db: sqlite3.Connection, message: signals.RecordAlert, now: Utc
             "forces": _ENCODE(message.forces).decode(),
             "alignment": message.alignment,
             "thresholds": _ENCODE(message.thresholds).decode(),
+            "pushes": _ENCODE(message.pushes).decode(),
             "is_shadow": alert.is_shadow,
             "raised_utc": alert.raised_utc,
             "recorded_utc": now,
@@ -176,6 +178,20 @@ def _record_alert(db: sqlite3.Connection, message: signals.RecordAlert, now: Utc
         "ON CONFLICT DO NOTHING",  # an alert is judged once: what was recorded first stands
     )
     return signals.AlertRecorded(alert_id=key.alert_id, is_new=is_new)
+
+
+def _record_promotion(db: sqlite3.Connection, message: signals.RecordPromotion) -> signals.PromotionRecorded:
+    """Keep a word on a kind of alert, or say why its outcomes do not allow it."""
+    if message.is_promoted and message.outcomes_min:
+        rate = rate_of(outcomes_of(db, message.source, message.kind, message.version))
+        refusal = promotion_of(rate, message.outcomes_min, message.rate_floor)
+        if refusal is not None:
+            return signals.PromotionRecorded(command_id=message.command_id, refused=refusal.why)
+    insert_promotion(
+        db, message.source, message.kind, message.version, message.is_promoted, message.by, message.reason,
+        message.at_utc, message.command_id,
+    )  # fmt: skip
+    return signals.PromotionRecorded(command_id=message.command_id)
 
 
 def _record_kill(db: sqlite3.Connection, kill: risk.RecordKill) -> risk.KillRecorded:
@@ -273,31 +289,3 @@ class _KillRow(rows.Row, frozen=True):
     kill_epoch: int
     reason: str
     by: str
-
-
-class _AlertRow(rows.Row, frozen=True):
-    alert_id: str
-    source: str
-    ticker: str
-    kind: str
-    version: int
-    bucket_utc: Utc
-    direction: int
-    entry_ticks: Ticks
-    target_ticks: Ticks
-    stop_ticks: Ticks
-    horizon_ms: int
-    is_shadow: bool
-    raised_utc: Utc
-
-    @property
-    def alert(self) -> Alert:
-        return Alert(
-            key=AlertKey(
-                source=self.source, ticker=self.ticker, kind=self.kind, version=self.version,
-                bucket_utc=self.bucket_utc,
-            ),
-            direction=self.direction, entry_ticks=self.entry_ticks, target_ticks=self.target_ticks,
-            stop_ticks=self.stop_ticks, horizon_ms=self.horizon_ms, is_shadow=self.is_shadow,
-            raised_utc=self.raised_utc,
-        )  # fmt: skip

@@ -25,12 +25,21 @@ def of_ticker(path: Path, ticker: str, category: str, names: list[str]) -> pa.Ta
         statistics = file.metadata.row_group(n).column(at).statistics
         if statistics is None or not statistics.has_min_max or statistics.min <= ticker <= statistics.max:
             groups.append(n)
-    table = file.read_row_groups(groups, columns=names, use_threads=False)
+    table = _of_category(file.read_row_groups(groups, columns=names, use_threads=False), category, names)
+    return table.filter(pc.equal(table["ticker"], ticker))
+
+
+def of_all_tickers(path: Path, category: str, names: list[str]) -> pa.Table:
+    """Read one category of a file: the columns asked for, of all its tickers."""
+    return _of_category(pq.ParquetFile(path).read(columns=names, use_threads=False), category, names)
+
+
+def _of_category(table: pa.Table, category: str, names: list[str]) -> pa.Table:
     for name in names:
         if name not in table.column_names:  # an earlier version did not know it
             field = bucket_file.schema_of(shape_of(category)).field(name)
             table = table.append_column(field, pa.nulls(table.num_rows, field.type))
-    return table.select(names).filter(pc.and_(pc.equal(table["ticker"], ticker), pc.equal(table["category"], category)))
+    return table.select(names).filter(pc.equal(table["category"], category))
 
 
 def in_new_york(instants: pa.ChunkedArray, session: date) -> pa.ChunkedArray:

@@ -20,7 +20,7 @@ from storage import bucket_file, latest, manifest
 from storage.latest import LAST_BUCKET
 from storage.manifest import Gap, Manifest, Part
 from storage.scales import in_units, sql_in_units
-from storage.ticker_columns import in_new_york, lists_in_units, of_ticker
+from storage.ticker_columns import in_new_york, lists_in_units, of_all_tickers, of_ticker
 
 if TYPE_CHECKING:
     import duckdb
@@ -33,7 +33,7 @@ START_UTC = Utc(0)
 KEPT_ROWS_MAX = 50_000
 KEPT_FILES_MAX = 8
 KNOWN_FILES_MAX = 20_000
-KEPT_HOT_MAX = 5_000
+KEPT_HOT_MAX = 1_000
 _COMPARE = {"=": pc.equal, ">=": pc.greater_equal, "<": pc.less}
 
 VIEWS = {Shape.GEX: "gex", Shape.GREEK: "greeks", Shape.ORDERFLOW: "orderflow"}
@@ -51,7 +51,7 @@ class WarehouseReader:
         self._kept: dict[Path, tuple[pa.Table, dict[Utc, list[int]]]] = {}
         self._manifests: dict[date, tuple[manifest.Stamp, Manifest]] = {}
         self._whole: set[Path] = set()
-        self._hot: dict[tuple[Path, str, str, tuple[str, ...]], pa.Table] = {}
+        self._hot: dict[tuple[Path, str, tuple[str, ...]], pa.Table] = {}
 
     def sessions(self) -> tuple[date, ...]:
         """Return the sessions that there are, ascending."""
@@ -222,17 +222,18 @@ class WarehouseReader:
     def _of_ticker(self, path: Path, ticker: str, category: str, names: list[str]) -> pa.Table:
         """Read one ticker and category of a file; what a hot file gave is kept, since it costs more to open than hold.
 
-        A file never changes under its name, and one that was sealed over is not asked for again.
+        It is kept of all tickers, which are few rows and read together anyway, so that the next ticker costs nothing. A
+        file never changes under its name, and one that was sealed over is not asked for again.
         """
         if not path.name.startswith("hot-"):
             return of_ticker(path, ticker, category, names)
-        key = path, ticker, category, tuple(names)
+        key = path, category, tuple(names)
         known = self._hot.get(key)
         if known is None:
-            known = self._hot[key] = of_ticker(path, ticker, category, names)
+            known = self._hot[key] = of_all_tickers(path, category, names)
             while len(self._hot) > KEPT_HOT_MAX:
                 del self._hot[next(iter(self._hot))]
-        return known
+        return known.filter(pc.equal(known["ticker"], ticker))
 
     def _last_bucket(self, found: Manifest) -> pa.Table:
         newest: dict[str, Utc] = {}

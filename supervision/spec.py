@@ -19,10 +19,14 @@ class Policy:
     `end_on_spent_budget`: when it has crashed too often, the process ends (and is started again by whoever started
     it), unless an actor that was made on demand lives: then something may be held, and the process that watches it
     stays. Whoever is not ended is started again after a pause that grows. Entries stop either way.
+
+    `gives_way`: before it takes a message it waits a moment for the actors with `end_on_spent_budget` to be done with
+    theirs (live runtime only).
     """
 
     latch_on_crash: bool = False
     end_on_spent_budget: bool = False
+    gives_way: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,10 @@ it, and one that gets stuck takes no other along. A wake-up says whom it is for;
 has moved is handed on. The others that were told are woken when the thread ends its chain, turns to I/O or is about to
 wait for the disk: until then they would only take the interpreter from it. No wake-up is held for long: those of a
 chain that has lasted for `HELD_AT_MOST_S` are sent by a thread of their own.
+
+Actors whose policy `gives_way` (market data, stores, screens) take no mail while one on whom money depends has some,
+for `GIVE_WAY_AT_MOST_S` a message, and compute one after the other: of eight tickers that close together, the one with
+an order is not done last.
 """
 
 from __future__ import annotations
@@ -34,6 +38,9 @@ from supervision.spec import Tree
 from supervision.trace import Trace
 
 HELD_AT_MOST_S = 0.005  # a chain ends long before that, unless one of its actors is slow or a port's sink blocks
+GIVE_WAY_AT_MOST_S = 0.005
+_GIVE_WAY_S = 0.0002
+BESIDE_AT_MOST_S = 0.05  # of eight tickers that close together the last one waits for seven
 _LOOK_AGAIN_S = 1.0  # a clock that another process leads may change without a word
 
 
@@ -104,6 +111,8 @@ class LiveRuntime(Host):
     ) -> None:
         super().__init__(tree, trace, clock, run_n, mailbox_soft_bound)
         self.this = threading.local()  # `shell`: that of the present thread, if it is an actor's
+        self._beside = threading.Lock()
+        self._money: tuple[dict[str, Cell], list[Cell]] = ({}, [])
         self._places = threading.Lock()  # who serves which cell; taken last of all
         self.market_clock = clock
         self._timers: list[tuple[Utc, int, Cell, Timer]] = []
@@ -177,10 +186,13 @@ class LiveRuntime(Host):
         shell.began_s = time.monotonic()
         while True:
             cell, incarnation = shell.serves
+            turn = self._begin_beside(shell, cell) if cell.spec.policy.gives_way else None
             shell.is_going_on = _may_move(cell)
             try:
                 self.handle_next(cell, incarnation, shell)
             finally:
+                if turn is not None:
+                    turn.release()
                 shell.is_going_on = False
                 onward = _taken_onward(shell)
                 has_changed = onward is not None and self._change_places(shell, onward)
@@ -192,6 +204,46 @@ class LiveRuntime(Host):
                     self._wake_held(shell)
             if not has_changed:
                 return
+
+    def _begin_beside(self, shell: LiveShell, cell: Cell) -> threading.Lock | None:
+        """Wait for the turn of a cell that gives way; return the lock to be released after it, if any.
+
+        Those that compute do so one after the other: all at once each would take as long as all, and the one with an
+        order would be done last. One that does I/O has no part in that: it lets the others compute. Whoever is stuck in
+        a turn keeps the lock; the others have another one from then on.
+        """
+        if _is_io(cell):
+            self._give_way(shell)
+            return None
+        lock = self._beside
+        if not lock.acquire(blocking=False):
+            self._wake_held(shell)
+            if not lock.acquire(timeout=BESIDE_AT_MOST_S):
+                self._beside = threading.Lock()
+                return None
+        self._give_way(shell)
+        return lock
+
+    def _give_way(self, shell: LiveShell) -> None:
+        """Let those go first without whom money would be unattended: only one thread at a time computes.
+
+        Nothing is held meanwhile, so nobody waits for whom is waited for; and the wait is short, so whoever is stuck
+        there does not hold up the others.
+        """
+        until_s = 0.0
+        while self._is_money_busy():
+            if not until_s:
+                self._wake_held(shell)
+                until_s = time.monotonic() + GIVE_WAY_AT_MOST_S
+            elif time.monotonic() > until_s:
+                return
+            time.sleep(_GIVE_WAY_S)
+
+    def _is_money_busy(self) -> bool:
+        cells = self.cells
+        if self._money[0] is not cells:  # positions come and go; the dictionary is replaced then
+            self._money = cells, [cell for cell in cells.values() if cell.spec.policy.end_on_spent_budget]
+        return any(cell.in_hand is not None or cell.critical for cell in self._money[1])
 
     def _change_places(self, shell: LiveShell, onward: Cell) -> bool:
         """Have a shell serve an idle actor, and that one's shell the actor that it has served; False where it cannot.
@@ -241,6 +293,7 @@ class LiveRuntime(Host):
     def _run_sync(self) -> None:
         while not self._stop_wanted.wait(self._sync_every_s):
             self.trace.sync()
+            self.trace.mend()
             if self.trace.failed is not None and self.latched is None:
                 self.latch(self.trace.failed)
                 self._halt("trace", self.trace.failed)

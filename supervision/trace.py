@@ -25,6 +25,7 @@ from domain.units import Utc
 from messages.base import SCHEMA
 from messages.envelope import Envelope, Handled, HandlingOutcome
 from supervision.clock import Clock
+from supervision.disk_ahead import DiskAhead
 from supervision.mailbox import Mail
 from supervision.outbox import digest
 from supervision.unwritten import Unwritten, rest_of, write_rest
@@ -79,6 +80,9 @@ class Trace(Protocol):
     def sync(self) -> None:
         """Make everything written so far durable."""
 
+    def mend(self) -> None:
+        """Look after what `sync`, which an order waits for, takes no time for; called after the regular ones."""
+
 
 _ENCODER = msgspec.json.Encoder()
 
@@ -129,6 +133,9 @@ class NoTrace:
         """Nothing to do."""
 
     def sync(self) -> None:
+        """Nothing to do."""
+
+    def mend(self) -> None:
         """Nothing to do."""
 
 
@@ -205,6 +212,7 @@ class FileTrace(NoTrace):
     def _open(self, path: Path, header: Header) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        self._ahead = DiskAhead(self._fd)
         self.path = path
         self.bytes_written = 0
         if self._path_of is not None:
@@ -224,6 +232,7 @@ class FileTrace(NoTrace):
         assert self._path_of is not None
         session, finished, fd, unwritten = session_of(at_utc), self.path, self._fd, self._unwritten
         self._write_out()
+        ahead = self._ahead
         header = msgspec.structs.replace(
             self._header, session=session.isoformat(), started_utc=at_utc, first_seq=seq, settings=self._header.settings
         )
@@ -235,6 +244,7 @@ class FileTrace(NoTrace):
             return
         with contextlib.suppress(OSError):
             os.fdatasync(fd)
+        ahead.give_back()
         with self._sync_lock:  # nobody is syncing what is closed here
             os.close(fd)
         if unwritten is not None and self.failed is None:
@@ -310,9 +320,6 @@ class FileTrace(NoTrace):
         if self._unwritten is not None:
             with self._lock:
                 self._write_out()
-                if self._unwritten is not None and self.failed is None and not self._unwritten.is_found():
-                    self._unwritten.remove()
-                    self._unwritten = self._buffer()
         with self._sync_lock:
             if not self._is_dirty:
                 return
@@ -322,12 +329,29 @@ class FileTrace(NoTrace):
             except OSError as error:
                 self.failed = self.failed or f"the trace {self.path.name} cannot be made durable ({error.strerror})"
 
+    def mend(self) -> None:
+        """Reserve disk, and make a new buffer where readers would not find the old one, which is written first."""
+        with self._lock:
+            if self._fd >= 0:
+                self._ahead.keep(self.bytes_written)
+        unwritten = self._unwritten
+        if unwritten is None or unwritten.is_found():  # asked without the lock, for which orders would wait
+            return
+        with self._lock:
+            if self._unwritten is not unwritten:
+                return  # another segment has begun
+            self._write_out()
+            if self.failed is None:
+                unwritten.remove()
+                self._unwritten = self._buffer()
+
     def close(self) -> None:
         """Sync and close; what a late thread would still write is refused."""
         self.sync()
         with self._lock:
             self._write_out()
             if self._fd >= 0:
+                self._ahead.give_back()
                 os.close(self._fd)
             self._fd = -1
             if self._unwritten is not None and self.failed is None:

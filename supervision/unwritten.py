@@ -3,7 +3,7 @@
 A file in the machine's shared memory (tmpfs) is mapped into the process: a line is kept by copying it, without a system
 call, and survives `kill -9`. It does not survive the machine, as nothing of a trace does before it is synced; nor the
 container whose memory it is, its removal by others (logind, with `RemoveIPC`, when a user's last session ends), or a
-move of the segment, by whose path it is found. Of a writer that lives the next sync mends the last two.
+move of the segment, by whose path it is found. The last two a writer that lives mends within a tenth of a second.
 
 Layout: the size of the segment when the buffer was last emptied (8 bytes), then frames: length and checksum (4 bytes
 each), line. The checksum begins with that size, so what is left of earlier fillings is no frame. A reader appends what

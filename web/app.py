@@ -12,12 +12,14 @@ from prometheus_client import CollectorRegistry, generate_latest
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.middleware.gzip import GZipMiddleware
 
+from domain.ask.question import EXAMPLES
 from web import desk, holdings, lists, models
 from web.answers import GUARDED, UNKNOWN, UNREADABLE, Limit, Masked, add_troubles, client_of, refusal
 from web.front import Front
 from web.guard import COOKIE, Guard, Refused
 from web.metrics import ViewCollector
-from web.stream import Client, Stream, push_chart
+from web.questions import Ask, add_questions
+from web.stream import Client, EventResponse, Stream, push_chart
 from web.view import View
 
 Control = Callable[[dict[str, Any]], dict[str, Any]]
@@ -69,10 +71,11 @@ class Hello(models.Model):
     run_n: int
     tickers: list[str]
     allows_actions: bool
+    questions: list[str]
 
 
-def make_app(view: View, stream: Stream, guard: Guard, control: Control) -> Front:
-    """Return the application over what is known, who follows, who may, and the way to the supervisor."""
+def make_app(view: View, stream: Stream, guard: Guard, control: Control, ask: Ask) -> Front:
+    """Return the application over what is known, who follows, who may, the way to the supervisor, and who answers."""
     app = FastAPI(title="Zerohour", docs_url=None, redoc_url=None, default_response_class=Masked, responses=GUARDED)
     app.add_middleware(GZipMiddleware, minimum_size=800)
     add_troubles(app)
@@ -82,6 +85,7 @@ def make_app(view: View, stream: Stream, guard: Guard, control: Control) -> Fron
     _add_stream(app, view, stream)
     _add_actions(app, view, control)
     _add_signals(app, control)
+    add_questions(app, ask)
     _add_house(app, view, stream, guard)
     return Front(app, guard)
 
@@ -199,6 +203,14 @@ def _add_market(app: FastAPI, view: View) -> None:
         headers = {"x-last": str(shown.last), "x-grid": str(shown.grid_n)}
         return Response(shown.cells(since), media_type="application/octet-stream", headers=headers)
 
+    @app.get("/api/context", responses=UNKNOWN | UNREADABLE)
+    async def context() -> models.Context:
+        """Correlations against their baseline, and the derived series of each symbol."""
+        found = await view.context()
+        if found is None:
+            raise HTTPException(404, "There is no session to show yet.")
+        return found
+
     @app.get("/api/reading", responses=UNKNOWN)
     async def reading(ticker: Ticker) -> models.Reading:
         found = desk.reading(view, ticker)
@@ -221,9 +233,7 @@ def _add_stream(app: FastAPI, view: View, stream: Stream) -> None:
             return refusal(Refused(503, "Too many pages follow already (web.clients_max); close some.", 5))
         client = Client(ticker, since, grid)
         push_chart(view, stream, ticker)
-        return StreamingResponse(
-            stream.follow(client, view), media_type="text/event-stream", headers={"cache-control": "no-store"}
-        )
+        return EventResponse(stream.follow(client, view))
 
 
 def _add_actions(app: FastAPI, view: View, control: Control) -> None:
@@ -288,8 +298,9 @@ def _add_house(app: FastAPI, view: View, stream: Stream, guard: Guard) -> None:
         """What a page needs once; another site's page cannot read it."""
         token = guard.run_token if guard.allows_actions else None
         return Hello(
-            token=token, run_n=view.run_n, tickers=list(view.settings.tickers), allows_actions=guard.allows_actions
-        )
+            token=token, run_n=view.run_n, tickers=list(view.settings.tickers), allows_actions=guard.allows_actions,
+            questions=list(EXAMPLES),
+        )  # fmt: skip
 
     @app.post("/login", include_in_schema=False)
     async def signed_in(request: Request) -> Response:

@@ -13,9 +13,11 @@ import socket
 import subprocess
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from ipaddress import ip_address
+from typing import NamedTuple
 
 import msgspec
 
@@ -27,6 +29,7 @@ SILENT_S = 10.0  # without a beat for this long the process is stuck
 FIRST_BEAT_S = 30.0  # and for this long while it starts, on a busy machine
 PAUSE_MIN_S = 0.5  # before the process is started again; doubles
 PAUSE_MAX_S = 30.0
+AGAIN_S = 10.0  # between two tries to listen
 BYE_S = 1.5  # for the last word to reach the pages
 CALM_S = 60.0  # a process that lived this long has earned the shortest pause again
 SLOTS_MAX = 2_000
@@ -63,27 +66,40 @@ def url_of(sock: socket.socket, scheme: str = "http") -> str:
     return f"{scheme}://{shown}:{port}"
 
 
+class Doors(NamedTuple):
+    """The sockets that the process serves: its own, and that of the public listener where there is one."""
+
+    listener: socket.socket
+    public: socket.socket | None = None
+
+
 class Feed:
     """A `Screen` (see `domain.ports`) that is shown by a process of its own.
 
     Args:
-        listener: the socket that the process serves; closed at the end.
-        command: how the process is started; `--feed FD --listen FD` are added.
+        doors: the sockets, closed at the end; or what opens them: it is tried again until it does.
+        command: how the process is started; `--feed FD --listen FD` are added, and `--public FD`.
         hello: what the process is told first.
         folder: where the process runs.
         log: the file that takes what the process prints.
-        public: the socket of the public listener, where there is one (`--public FD`); closed at the end.
         scheme: `https` where the process speaks TLS.
+
+    `url` is empty until the sockets are open; `on_open` is told once they are, where they were not at first.
     """
 
     def __init__(
-        self, listener: socket.socket, command: Sequence[str], hello: Hello, folder: str, log: str,
-        public: socket.socket | None = None, scheme: str = "http",
+        self, doors: Doors | Callable[[], Doors], command: Sequence[str], hello: Hello, folder: str, log: str,
+        scheme: str = "http",
     ) -> None:  # fmt: skip
-        self.url = url_of(listener, scheme)
+        self.url = ""
         self.starts = 0
         self.clients = 0
-        self._listeners = {"--listen": listener} | ({} if public is None else {"--public": public})
+        self.on_open: Callable[[str], None] = lambda _: None
+        self._listeners: dict[str, socket.socket] = {}
+        self._scheme = scheme
+        self._open_doors = None if isinstance(doors, Doors) else doors
+        if isinstance(doors, Doors):
+            self._take_doors(doors)
         self._command = tuple(command)
         self._hello = hello
         self._folder = folder
@@ -125,6 +141,10 @@ class Feed:
         for sock in (*self._listeners.values(), self._wake_out, self._wake_in):
             sock.close()
 
+    def _take_doors(self, doors: Doors) -> None:
+        self._listeners = {"--listen": doors.listener} | ({} if doors.public is None else {"--public": doors.public})
+        self.url = url_of(doors.listener, self._scheme)
+
     # -- the thread ------------------------------------------------------------------------------
 
     def _wake(self) -> None:
@@ -134,16 +154,30 @@ class Feed:
             return
 
     def _run(self) -> None:
+        while self._open_doors is not None and not self._is_closing.is_set():
+            try:
+                self._take_doors(self._open_doors())
+            except Exception:  # why, was said when the first try failed
+                self._is_closing.wait(AGAIN_S)
+            else:
+                self._open_doors = None
+                self.on_open(self.url)
         pause_s = PAUSE_MIN_S
         while not self._is_closing.is_set():
             began = time.monotonic()
-            with suppress(OSError):  # no process, no memory, no file: tried again like one that died
+            try:
                 self._serve_once()
+            except Exception:  # no process, no memory, no file, or a bug: tried again like a process that died
+                self._note_failure()
             self.clients = 0
             if time.monotonic() - began > CALM_S:
                 pause_s = PAUSE_MIN_S
             self._is_closing.wait(pause_s)
             pause_s = min(2 * pause_s, PAUSE_MAX_S)
+
+    def _note_failure(self) -> None:
+        with suppress(OSError), open(self._log, "a", encoding="utf-8") as log:
+            traceback.print_exc(file=log)
 
     def _serve_once(self) -> None:
         """Start a process and feed it until it is gone, or stuck, or nobody wants it any more."""
@@ -157,9 +191,9 @@ class Feed:
                     pass_fds=[sock.fileno() for sock in handed.values()],
                 )  # fmt: skip
             self.starts += 1
-            ours.setblocking(False)
-            line = _Line(ours, self._wake_out, self._hello, self._take_all, self._take_new, self._seen)
             try:
+                ours.setblocking(False)
+                line = _Line(ours, self._wake_out, self._hello, self._take_all, self._take_new, self._seen)
                 line.run(lambda: self._is_closing.is_set() or process.poll() is not None)
                 if self._is_closing.is_set() and line.say_bye(self._bye):
                     with suppress(subprocess.TimeoutExpired):

@@ -26,6 +26,7 @@ STATIC = Path(__file__).parent / "static"
 PAGES = {"/": "index.html", "/login": "login.html"}
 ACTIONS = "/api/action/"
 SIGNALS = "/api/signals"
+QUESTIONS = "/api/ask"
 BODY_MAX = 65_536
 _STYLE = re.compile(r'<link rel="stylesheet" href="/static/([\w.-]+)">')
 _SCRIPT = re.compile(r'<script src="/static/([\w.-]+)"></script>')
@@ -82,6 +83,8 @@ class Front:
             self._guard.check_action(client, headers)
         elif path == SIGNALS:
             self._guard.check_signal(client, headers)
+        elif path == QUESTIONS:
+            self._guard.check_question(path, client, headers)
         else:
             self._guard.check_read(path, client, headers)
 

@@ -24,6 +24,8 @@ OF_PEOPLE = frozenset({"/", "/login"})  # a link on another page may lead here
 OF_THE_PAGE = "/static/"  # small, in memory, and many at once when a page is opened
 ACTIONS_PER_S = 1.0
 ACTIONS_BURST = 5.0
+QUESTIONS_PER_S = 0.5  # each may read whole traces, or be put to a model that is paid by the word
+QUESTIONS_BURST = 5.0
 CLIENTS_KEPT = 1_000
 
 Network = IPv4Network | IPv6Network
@@ -86,6 +88,7 @@ class Guard:
     signals_token: str | None = None
     _acts: Rates = field(default_factory=lambda: Rates(ACTIONS_PER_S, ACTIONS_BURST))
     _signals: Rates = field(default_factory=lambda: Rates(ACTIONS_PER_S, ACTIONS_BURST))
+    _questions: Rates = field(default_factory=lambda: Rates(QUESTIONS_PER_S, QUESTIONS_BURST))
     _failed: Rates = field(default_factory=lambda: Rates(ACTIONS_PER_S, ACTIONS_BURST))
 
     def __post_init__(self) -> None:
@@ -117,6 +120,16 @@ class Guard:
             self._reads.check(client)
         if not is_loopback(self.host) and path not in OPEN_TO_ALL and not self.is_remote_token(_shown(headers)):
             raise Refused(401, "Show the token: Authorization: Bearer ..., or sign in at /login.")
+
+    def check_question(self, path: str, client: str, headers: Mapping[str, str]) -> None:
+        """Let a question pass that `check_reach` let pass: it reads, at a rate of its own.
+
+        Raises:
+            Refused: it may not.
+        """
+        self.check_read(path, client, headers)
+        _check_origin(headers)
+        self._questions.check(client)
 
     def check_action(self, client: str, headers: Mapping[str, str]) -> None:
         """Let an action pass that `check_reach` let pass.
@@ -185,7 +198,7 @@ def is_among(client: str, allowed: Iterable[Network]) -> bool:
 def _check_origin(headers: Mapping[str, str]) -> None:
     origin = headers.get("origin")
     if origin is not None and origin.partition("://")[2] != headers.get("host"):
-        raise Refused(403, "An action comes from the dashboard itself, not from another page.")
+        raise Refused(403, "This comes from the dashboard itself, not from another page.")
     if headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         raise Refused(415, "Send JSON (content-type: application/json).")
 

@@ -6,14 +6,19 @@ from collections import defaultdict
 from datetime import date, timedelta
 from itertools import pairwise
 
+from domain.instants import SECOND
 from domain.market.silence import WhySilent
+from domain.session.modes import Mode
 from storage.manifest import Gap
 from storage.queries import LedgerReader
+from storage.series_reader import SeriesReader
+from storage.series_rows import MODES
 from storage.warehouse_reader import WarehouseReader
-from web.models import GapRow, Lifetime, Week
+from web.models import BrokerBreak, GapRow, Lifetime, Week
 from web.times import iso_of
 
 WEEKS_MAX = 12
+BREAKS_MAX = 20
 
 
 def weeks_of(ask: LedgerReader, newest: date) -> list[Week]:
@@ -41,12 +46,13 @@ def _week(ask: LedgerReader, monday: date, sessions: list[date]) -> Week:
     )  # fmt: skip
 
 
-def lifetime_of(ask: LedgerReader, market: WarehouseReader, uptime_s: int | None) -> Lifetime:
+def lifetime_of(ask: LedgerReader, market: WarehouseReader, series: SeriesReader, uptime_s: int | None) -> Lifetime:
     """Return the sums of everything that is on record."""
     manifests = [market.manifest(session) for session in market.sessions()]
     levels = [0, *(row["level"] for row in ask.kills())]
     runs, sessions, commands = ask.runs(), ask.sessions(), ask.commands()
     trades = [trade for session in sessions for trade in ask.trades(session)]
+    breaks = breaks_of(series)
     return Lifetime(
         since=iso_of(runs[0]["started_utc"]) if runs else None, starts=len(runs), uptime_s=uptime_s,
         sessions=len(sessions), positions=len(trades), wins=sum(trade["realised_cents"] > 0 for trade in trades),
@@ -57,8 +63,24 @@ def lifetime_of(ask: LedgerReader, market: WarehouseReader, uptime_s: int | None
         disconnects=len({
             (gap.hub, gap.from_utc) for found in manifests for gap in found.gaps if gap.why == WhySilent.DISCONNECTED
         }),
-        rows=sum(part.rows for found in manifests for part in found.parts),
+        rows=sum(part.rows for found in manifests for part in found.parts), broker_disconnects=len(breaks),
+        broker_breaks=breaks[:BREAKS_MAX],
     )  # fmt: skip
+
+
+def breaks_of(series: SeriesReader) -> list[BrokerBreak]:
+    """Return the losses of the order session, newest first; one ends with the next mode of the same run."""
+    rows = [row for session in series.sessions() for row in series.day(MODES, session).to_pylist()]
+    rows.sort(key=lambda row: (row["run_n"], row["at_utc"], row["mode_n"]))
+    found = [
+        (row["at_utc"], row["cause"], after["at_utc"] if after and after["run_n"] == row["run_n"] else None)
+        for row, after in zip(rows, [*rows[1:], None], strict=False)
+        if row["mode"] == Mode.DEGRADED
+    ]
+    return [
+        BrokerBreak(at=iso_of(at_utc), cause=cause, lasted_s=None if end is None else (end - at_utc) / SECOND)
+        for at_utc, cause, end in reversed(found)
+    ]
 
 
 def gap_rows(gaps: tuple[Gap, ...]) -> list[GapRow]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from domain.instants import SECOND
+from domain.signals.outcome import Outcome
 from domain.units import Utc
 from storage.queries import Found, LedgerReader
 
@@ -25,6 +26,7 @@ class Ledgers(msgspec.Struct):
     executions: list[Found] = msgspec.field(default_factory=list)
     attempts: list[Found] = msgspec.field(default_factory=list)
     alerts: list[Found] = msgspec.field(default_factory=list)
+    outcomes: tuple[Outcome, ...] = ()
     contracts: dict[int, Found] = msgspec.field(default_factory=dict)
     kill: Found | None = None
     day: Found | None = None
@@ -54,6 +56,7 @@ def ledgers_of(ask: LedgerReader, shown: date | None) -> Ledgers:
     if shown is not None:
         found.trades, found.executions = _all_trades(ask, shown), ask.executions(shown)
         found.attempts, found.alerts = ask.attempts(shown), ask.alerts(shown)
+        found.outcomes = ask.outcomes(shown)
         found.day = ask.day(shown)
     return found
 

@@ -343,11 +343,20 @@ class Week(Model):
     fill_rate: float | None
 
 
+class BrokerBreak(Model):
+    """A loss of the order session: when, why, and for how long; `lasted_s` is `None` where it did not come back."""
+
+    at: str
+    cause: str
+    lasted_s: float | None
+
+
 class Lifetime(Model):
     """Sums of everything on record, since the first start.
 
     `kills` counts how often the kill level rose, `interventions` people's kills, flattens and resumes, `disconnects`
-    the breaks of the feed's hubs that were survived, `rows` what is stored of the market.
+    the breaks of the feed's hubs that were survived, `broker_disconnects` those of the order session (the newest are
+    `broker_breaks`), `rows` what is stored of the market.
     """
 
     since: str | None
@@ -362,6 +371,46 @@ class Lifetime(Model):
     kills: int
     disconnects: int
     rows: int
+    broker_disconnects: int = 0
+    broker_breaks: list[BrokerBreak] = []
+
+
+class Reply(Model):
+    """The answer to a question: what it stands on is a line a table; `by` is `grammar`, or the model that put it so."""
+
+    text: str
+    rests_on: list[str]
+    is_known: bool
+    by: str
+
+
+class Correlation(Model):
+    """A pair's correlation of minute returns in the session shown, and what was usual in the sessions before."""
+
+    pair: str
+    now: float | None
+    usual: float | None
+    deviation: float | None
+    sessions: int
+    is_broken: bool
+
+
+class Derived(Model):
+    """One derived series of a symbol: its newest value, `None` where an input is missing."""
+
+    symbol: str
+    name: str
+    formula: str
+    value: float | str | None
+
+
+class Context(Model):
+    """What lies around the session shown; `sessions_before` are stored before it, at most 30."""
+
+    session: str
+    sessions_before: int
+    correlations: list[Correlation]
+    derived: list[Derived]
 
 
 class GapRow(Model):

@@ -1,4 +1,4 @@
-"""What became of the session's alerts, followed in the spots that the warehouse holds."""
+"""What became of the session's alerts: as recorded; what is under way is followed in the spots of the warehouse."""
 
 from __future__ import annotations
 
@@ -27,12 +27,15 @@ class Outcomes:
     def __init__(self) -> None:
         self.known: dict[str, Outcome] = {}
 
-    def read(self, reader: WarehouseReader, day: TradingDay, alerts: Iterable[Found]) -> None:
-        """Follow the alerts that are not over, as far as there are spots.
+    def read(
+        self, reader: WarehouseReader, day: TradingDay, alerts: Iterable[Found], recorded: Iterable[Outcome] = ()
+    ) -> None:
+        """Take what is recorded, and follow the other alerts that are not over, as far as there are spots.
 
         Raises:
             Exception: a file is damaged, or gone meanwhile.
         """
+        self.known |= {outcome.alert.key.alert_id: outcome for outcome in recorded}
         wanted = [row for row in alerts if self._is_open(row["alert_id"])]
         for ticker in sorted({row["ticker"] for row in wanted}):
             spots = _spots(reader, day, ticker)

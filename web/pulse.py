@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from datetime import date
 from typing import Any
 
 import orjson
+import pyarrow as pa
 
+from storage.manifest import WarehouseRefusedError
 from web import desk, holdings, lists
 from web.app import Control
 from web.stream import Stream, push_chart
@@ -21,6 +24,7 @@ ACTORS_EVERY_S = 3.0
 MARKET_EVERY_S = 1.0  # a look into the warehouse, while a bucket is expected
 STATUS_EVERY_S = 1.0
 OUTCOMES_EVERY_S = 5.0
+CONTEXT_EVERY_S = 60.0
 LAST_LOOKS = 20
 LAST_LOOK_S = 0.05
 
@@ -36,6 +40,7 @@ class Pulse:
         self._is_ledger_new = True
         self._due_s: dict[str, float] = {}
         self._asking: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
         self._session: date | None = None
 
     def note(self, slot: str) -> None:
@@ -66,6 +71,8 @@ class Pulse:
         view = self._view
         if view.ended is None and self._is_due("ask", STATUS_EVERY_S) and (self._asking is None or self._asking.done()):
             self._asking = asyncio.create_task(self._ask())
+        if self._stream.clients and self._is_due("context", CONTEXT_EVERY_S):
+            self._looking = asyncio.create_task(self._look_around())
         moved, self._moved = self._moved, set()
         self._is_ledger_new |= await view.read_ledgers()
         for ticker in self._stream.tickers | set(view.settings.tickers[:1]):
@@ -83,6 +90,13 @@ class Pulse:
         holdings.sample(view)
         await self._push(moved)
         self._is_ledger_new = False
+
+    async def _look_around(self) -> None:
+        """Read what lies around the day, which takes a while the first time; what cannot be read is left out."""
+        with suppress(OSError, WarehouseRefusedError, pa.ArrowException):
+            found = await self._view.context()
+            if found is not None:
+                self._stream.push("context", _json(found))
 
     async def _ask(self) -> None:
         """Ask the supervisor how it and its actors do; this may take as long as it is stuck."""

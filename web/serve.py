@@ -25,6 +25,7 @@ from web.guard import Guard
 from web.link import BEAT_EVERY_S, LINE_MAX, Beat, Bye, Fact, Hello, heard, line_of, message_of
 from web.public import make_public_app
 from web.pulse import Pulse
+from web.questions import Ask
 from web.stream import Stream
 from web.view import View
 
@@ -33,26 +34,29 @@ LOOK_EVERY_S = 0.2
 FIRST_READS = 2
 
 ControlOf = Callable[[Path], Control]
+AskOf = Callable[[Settings, Path], Ask]
 
 
 def serve(
-    feed: socket.socket, listener: socket.socket, control_of: ControlOf, public: socket.socket | None = None
-) -> None:
+    feed: socket.socket, listener: socket.socket, control_of: ControlOf, ask_of: AskOf,
+    public: socket.socket | None = None,
+) -> None:  # fmt: skip
     """Serve until the supervisor is gone.
 
     Args:
         feed: the line to the supervisor, which says hello first.
         listener: the socket that pages connect to.
         control_of: gives, for a data folder, the way to ask the supervisor.
+        ask_of: gives, for settings and a data folder, who answers questions in plain language.
         public: the socket of the public listener, where there is one.
     """
     with suppress(OSError):
         os.nice(NICENESS)
-    asyncio.run(_serve(feed, listener, control_of, public))
+    asyncio.run(_serve(feed, listener, control_of, ask_of, public))
 
 
 async def _serve(
-    feed: socket.socket, listener: socket.socket, control_of: ControlOf, public: socket.socket | None
+    feed: socket.socket, listener: socket.socket, control_of: ControlOf, ask_of: AskOf, public: socket.socket | None
 ) -> None:
     reader, writer = await asyncio.open_connection(sock=feed, limit=LINE_MAX)
     hello = heard(await reader.readline())
@@ -62,7 +66,10 @@ async def _serve(
     view = View(settings, Path(hello.data_dir), hello.run_n, hello.account)
     stream = Stream(settings.web.clients_max)
     control = control_of(Path(hello.data_dir))
-    server = _server(make_app(view, stream, _guard(settings, hello, listener), control), settings, listener)
+    app = make_app(
+        view, stream, _guard(settings, hello, listener), control, ask_of(settings, Path(hello.data_dir))
+    )  # fmt: skip
+    server = _server(app, settings, listener)
     pulse = Pulse(view, stream, control)
     work = [_hear(reader, view, pulse), _beat(writer, stream), pulse.run()]
     if public is not None:
@@ -90,7 +97,7 @@ async def _until_one_ends(
             task.cancel()
 
 
-def serve_finished(view: View, listener: socket.socket, is_over: Callable[[], bool]) -> None:
+def serve_finished(view: View, listener: socket.socket, ask: Ask, is_over: Callable[[], bool]) -> None:
     """Serve a day that is over, read-only, until it is enough; `view.ended` says that it is over, and why."""
 
     async def run() -> None:
@@ -99,7 +106,7 @@ def serve_finished(view: View, listener: socket.socket, is_over: Callable[[], bo
             host=listener.getsockname()[0], run_token=secrets.token_urlsafe(24), remote_token=None,
             rate_per_s=settings.web.rate_per_s, allows_actions=False,
         )  # fmt: skip
-        app = make_app(view, stream, guard, lambda _: {"error": view.ended})
+        app = make_app(view, stream, guard, lambda _: {"error": view.ended}, ask)
         work = [Pulse(view, stream, lambda _: {}).run(), _until(is_over)]
         await _until_one_ends(_server(app, settings, listener), view, listener, work)
 

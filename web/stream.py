@@ -7,9 +7,12 @@ they leave.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
 
 import orjson
+from fastapi.responses import StreamingResponse
+from starlette.types import Message, Send
 
 from web import desk, lists
 from web.gamma_day import GammaDay
@@ -17,6 +20,7 @@ from web.masking import masked
 from web.view import View
 
 FLUSH_EVERY_S = 0.25
+STUCK_S = 60.0  # a page that takes nothing for so long has lost its place
 QUIET_S = 15.0  # then a word is sent, so that both sides notice that the other is gone
 
 
@@ -74,7 +78,7 @@ class Stream:
                 client.is_day_due = True
                 client.wake.set()
 
-    async def follow(self, client: Client, view: View) -> AsyncIterator[bytes]:
+    async def follow(self, client: Client, view: View) -> AsyncGenerator[bytes, None]:
         """Yield what a page is owed, the whole of what is known first, until it goes."""
         client.pending = {kind: frame for kind, frame in self._newest.items() if _is_of(kind, client.ticker)}
         client.wake.set()
@@ -95,6 +99,25 @@ class Stream:
                 await asyncio.sleep(FLUSH_EVERY_S)
         finally:
             self.clients.discard(client)
+
+
+class EventResponse(StreamingResponse):
+    """What a page follows; it ends where the page takes nothing, so that it holds no place that another could have."""
+
+    def __init__(self, frames: AsyncGenerator[bytes, None]) -> None:
+        super().__init__(frames, media_type="text/event-stream", headers={"cache-control": "no-store"})
+        self._frames = frames
+
+    async def stream_response(self, send: Send) -> None:
+        """Send frame by frame."""
+
+        async def send_in_time(message: Message) -> None:
+            async with asyncio.timeout(STUCK_S):
+                await send(message)
+
+        async with aclosing(self._frames):
+            with suppress(TimeoutError):
+                await super().stream_response(send_in_time)
 
 
 def push_chart(view: View, stream: Stream, ticker: str) -> None:

@@ -22,9 +22,11 @@ from domain.units import Utc
 from messages import broker, market, operator, positions, session, signals
 from messages.base import Message
 from storage.queries import Found, LedgerReader
+from storage.series_reader import SeriesReader
 from storage.sqlite_file import LedgerRefusedError
 from storage.warehouse_reader import WarehouseReader
 from web import models
+from web.context import MarketContext
 from web.gamma_day import GammaDay
 from web.history import gap_rows, lifetime_of, weeks_of
 from web.ledgers import Ledgers, Stamp, ledgers_of, stamp_of
@@ -70,6 +72,8 @@ class View:
         self._folder = data_dir / "ledgers"
         self._reader = LedgerReader(self._folder, settings.desk)
         self._warehouse = WarehouseReader(data_dir / "warehouse")
+        self._series = data_dir / "series"
+        self._context = MarketContext(self._series)
         self._stamp: Stamp = ()
         self._session: date | None = None
 
@@ -189,7 +193,14 @@ class View:
 
     async def lifetime(self) -> models.Lifetime:
         """Return the sums of everything on record."""
-        return await asyncio.to_thread(lifetime_of, self._reader, self._warehouse, self.process.get("uptime_s"))
+        return await asyncio.to_thread(
+            lifetime_of, self._reader, self._warehouse, SeriesReader(self._series), self.process.get("uptime_s")
+        )
+
+    async def context(self) -> models.Context | None:
+        """Return what lies around the session shown; `None` where there is none."""
+        shown = self.session
+        return None if shown is None else await asyncio.to_thread(self._context.read, self._warehouse, shown)
 
     async def gaps(self) -> list[models.GapRow]:
         """Return the gaps of the session shown, newest first."""
@@ -215,7 +226,7 @@ class View:
         if hours is None:
             return
         try:
-            await asyncio.to_thread(outcomes.read, self._warehouse, hours, self.ledgers.alerts)
+            await asyncio.to_thread(outcomes.read, self._warehouse, hours, self.ledgers.alerts, self.ledgers.outcomes)
         except Exception as error:  # as in `read_market`
             self.market_trouble = f"Outcomes of alerts cannot be followed: {error}."
 

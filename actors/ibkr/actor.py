@@ -124,7 +124,7 @@ class IBKRActor(Actor[IBKRState, Inbox]):
             case CancelOrder():
                 orders.cancel_order(w, turn, message)
             case RequestOrderState():
-                orders.ask_broker(w, turn, message.order_ref, message.reply_to)
+                orders.ask_broker(w, turn, message.order_ref, message.reply_to, message.con_id)
             case WithdrawEntries():
                 closing.withdraw_entries(w, turn, message.reply_to)
             case (
@@ -200,6 +200,8 @@ class IBKRActor(Actor[IBKRState, Inbox]):
                 link.change_mode(w, turn, ModeEvent.STABLE, "stable for the whole warm-up")
             case Timer.INACTIVE:
                 facts.on_inactive_unexplained(w, turn, message.subject)
+            case Timer.CANCEL:
+                orders.on_cancel_overdue(w, turn, message.subject)
             case Timer.READ_AGAIN | Timer.READ_REST | Timer.AGREE:
                 start_read(w, turn)
             case Timer.RECORD:

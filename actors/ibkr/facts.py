@@ -18,6 +18,7 @@ from actors.ibkr.reports import (
 )
 from actors.ibkr.state import IBKRState, Timer, Wiring
 from domain.instants import MS
+from domain.orders.references import is_of_desk
 from domain.orders.table import ORDERS, CodeMeaning, Order, OrderEvent, OrderStage, OrderStatus, Trouble, find
 from domain.session import gateway_health
 from messages import broker
@@ -50,7 +51,11 @@ def on_order_denied(turn: Turn[IBKRState], fact: broker.OrderDenied) -> None:
 def on_order_status(wiring: Wiring, turn: Turn[IBKRState], fact: broker.OrderStatusReported) -> None:
     """Take a status as the hint it is: acknowledge, close, or doubt."""
     order = find(turn.state.table, fact.order_ref)
-    if order is None or fact.session_epoch != turn.state.session_epoch:
+    if fact.session_epoch != turn.state.session_epoch:
+        return
+    if order is None:
+        if fact.status in (OrderStatus.PENDING, OrderStatus.WORKING) and is_of_desk(fact.order_ref, wiring.desk):
+            start_read(wiring, turn)  # an order of a life that is over has come back: the ledger says what to do
         return
     if fact.perm_id and order.perm_id and fact.perm_id != order.perm_id:
         doubt(wiring, turn, order, Trouble(0, f"two perm ids: {order.perm_id} and {fact.perm_id}"))
@@ -94,6 +99,8 @@ def _acknowledge(turn: Turn[IBKRState], was: Order, fact: broker.OrderStatusRepo
         return order
     if fact.order_type is not None:
         order = order.with_terms(fact.order_type, fact.limit_ticks, fact.qty)
+        if order.limit_ticks not in (None, was.limit_ticks):
+            record_ids(turn, order, fact.status)
     if (was.stage, was.order_type, was.limit_ticks, was.qty) != (
         order.stage, order.order_type, order.limit_ticks, order.qty,
     ):  # fmt: skip

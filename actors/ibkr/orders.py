@@ -8,9 +8,9 @@ from typing import Final
 from actors.ibkr.last_resort import on_order_out_of_reach, on_stray_in_the_way
 from actors.ibkr.read_back import start_read
 from actors.ibkr.reports import report_change_refused, report_closed, report_denied, report_held
-from actors.ibkr.state import ExitSent, IBKRState, Query, Wiring, alarm
+from actors.ibkr.state import ExitSent, IBKRState, Query, Timer, Wiring, alarm
 from domain.alarm import Severity
-from domain.instants import MINUTE
+from domain.instants import MINUTE, MS
 from domain.instruments import OrderType, Side
 from domain.orders.intent import Permit
 from domain.orders.request import OrderChange, OrderRequest
@@ -142,8 +142,13 @@ def cancel_order(wiring: Wiring, turn: Turn[IBKRState], command: orders.CancelOr
         withdraw_all(wiring, turn, (order,))
 
 
-def ask_broker(wiring: Wiring, turn: Turn[IBKRState], order_ref: str, reply_to: str) -> None:
-    """Answer what the broker knows of an order from the next read-back that begins after now."""
+def ask_broker(wiring: Wiring, turn: Turn[IBKRState], order_ref: str, reply_to: str, con_id: int | None = None) -> None:
+    """Answer what the broker knows of an order from the next read-back that begins after now.
+
+    What it holds of `con_id` is told from then on: an order of an earlier run may not be in the table.
+    """
+    if con_id is not None:
+        turn.state.follow_contract(con_id)
     turn.state.queries = (*turn.state.queries, Query(order_ref, reply_to, turn.state.next_read_n))
     start_read(wiring, turn)
 
@@ -159,12 +164,24 @@ def withdraw_all(wiring: Wiring, turn: Turn[IBKRState], wanted: Iterable[Order])
             state.keep(order.marked_for_cancel())
         elif order.cancel_n <= state.read_n:  # else a cancel is under way that no read-back has looked for yet
             state.keep(order.cancelling(state.next_read_n))
-            withdraw(wiring, turn, order.order_ref)
+            turn.tell(wiring.port, broker.WithdrawOrder(order_ref=order.order_ref, session_epoch=state.session_epoch))
+            turn.arm(Timer.CANCEL, turn.now + wiring.rules.query_wait_ms * MS, order.order_ref)
 
 
-def withdraw(wiring: Wiring, turn: Turn[IBKRState], order_ref: str) -> None:
-    """Cancel an order at the broker."""
-    turn.tell(wiring.port, broker.WithdrawOrder(order_ref=order_ref, session_epoch=turn.state.session_epoch))
+def on_cancel_overdue(wiring: Wiring, turn: Turn[IBKRState], order_ref: str) -> None:
+    """Read the broker back for a cancel without an end, unless that was done since: it is sent again where it works.
+
+    An order that was given up has no position any more that would ask for it.
+    """
+    order = find(turn.state.table, order_ref)
+    if order is None or not order.is_under_way or turn.state.read_n >= order.cancel_n:
+        return
+    text = (
+        f"The cancel of order {order_ref} was not answered; it is sent again if the order still works. Cancel it in TWS"
+        f" if this comes again."
+    )
+    alarm(turn, f"cancel:{order_ref}", Severity.HIGH, text)
+    start_read(wiring, turn)
 
 
 # -- what forbids it ----------------------------------------------------------------------------

@@ -63,9 +63,11 @@ def _publish_refusal(turn: Turn[IBKRState], order: Order, trouble: Trouble) -> N
     turn.publish(refused)
 
 
-def record_ids(turn: Turn[IBKRState], order: Order, status: OrderStatus) -> None:
-    """Have the ledger keep the broker's id and the status."""
-    ids = orders.RecordOrderIds(order_ref=order.order_ref, perm_id=order.perm_id, status=status.value)
+def record_ids(turn: Turn[IBKRState], order: Order, status: OrderStatus, by: str = "broker") -> None:
+    """Have the ledger keep the broker's id, the status and the limit, and who told them."""
+    ids = orders.RecordOrderIds(
+        order_ref=order.order_ref, perm_id=order.perm_id, status=status.value, limit_ticks=order.limit_ticks, by=by
+    )
     turn.tell("desk_ledger", ids)
 
 

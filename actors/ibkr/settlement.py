@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from actors.ibkr.fills import counted, tell_fill
 from actors.ibkr.link import change_mode, finished, lose, suspend
-from actors.ibkr.orders import withdraw, withdraw_all
+from actors.ibkr.orders import withdraw_all
 from actors.ibkr.read_back import start_read
 from actors.ibkr.reports import (
     record_ids,
@@ -26,7 +26,7 @@ from domain.orders.references import is_exit_ref
 from domain.orders.table import Order, OrderEvent, OrderStage, OrderStatus, Trouble, find
 from domain.risk.kill import KillLevel
 from domain.session.modes import ModeEvent
-from domain.units import Qty
+from domain.units import Qty, Utc
 from messages import broker, orders, session
 from messages.broker import BrokerOrder, BrokerRead, ReadGroup
 from supervision.turn import Turn
@@ -92,7 +92,7 @@ def _settle_all(wiring: Wiring, turn: Turn[IBKRState], read: BrokerRead, fact: s
     state.read = None
     turn.disarm(Timer.RECONCILE)
     _settle(wiring, turn, read)
-    _cancel_unwanted(wiring, turn, () if fact is None or was_whole else fact.cancel_refs)
+    _cancel_unwanted(wiring, turn, read, () if fact is None else fact.cancel_refs, is_first=not was_whole)
     if fact is not None:
         _halt_on_foreign(turn, fact)
     if ReadGroup.POSITIONS not in _failed(read):
@@ -139,20 +139,37 @@ def _failed(read: BrokerRead) -> frozenset[ReadGroup]:
     return frozenset(failure.group for failure in read.failed)
 
 
-def _cancel_unwanted(wiring: Wiring, turn: Turn[IBKRState], cancel_refs: tuple[str, ...]) -> None:
-    """Cancel what the ledger no longer wants, and every entry while the kill level is raised."""
-    table = turn.state.table
-    is_killed = turn.state.kill_level > KillLevel.RUNNING
+def _cancel_unwanted(
+    wiring: Wiring, turn: Turn[IBKRState], read: BrokerRead, cancel_refs: tuple[str, ...], *, is_first: bool
+) -> None:
+    """Cancel what the ledger no longer wants, and every entry while the kill level is raised.
+
+    Of this link's first read-back all that is named goes; of a later one only what is not in the table: an order of a
+    life that is over. It is put there, so that its cancel is looked after.
+    """
+    state = turn.state
+    known = {order.order_ref for order in state.table}
+    strange = [o for o in read.orders if o.is_working and o.order_ref in cancel_refs and o.order_ref not in known]
+    for found in strange:
+        state.keep(_adopted(wiring, found))
+    refs = cancel_refs if is_first else tuple(found.order_ref for found in strange)
+    is_killed = state.kill_level > KillLevel.RUNNING
     unwanted = [
         order
-        for order in table
-        if (order.order_ref in cancel_refs or (is_killed and not order.is_exit)) and order.is_under_way
+        for order in state.table
+        if (order.order_ref in refs or (is_killed and not order.is_exit)) and order.is_under_way
     ]
     withdraw_all(wiring, turn, unwanted)
-    known = {order.order_ref for order in table}
-    for order_ref in cancel_refs:
-        if order_ref not in known:
-            withdraw(wiring, turn, order_ref)
+
+
+def _adopted(wiring: Wiring, found: BrokerOrder) -> Order:
+    """Return an own order that works although nobody knows it any more; it was sent long ago."""
+    return Order(
+        order_ref=found.order_ref, con_id=found.con_id, owner=wiring.position(found.con_id), side=found.side,
+        is_exit=is_exit_ref(found.order_ref), qty=found.qty, order_type=found.order_type,
+        limit_ticks=found.limit_ticks, perm_id=found.perm_id, stage=OrderStage.WORKING, handed_utc=Utc(0),
+        is_elsewhere=found.is_of_other_client,
+    )  # fmt: skip
 
 
 def _halt_on_foreign(turn: Turn[IBKRState], fact: session.Reconciled) -> None:
@@ -207,7 +224,7 @@ def _settle_order(wiring: Wiring, turn: Turn[IBKRState], order: Order, read: Bro
         return order
     turn.report(order.owner, orders.OrderNotFound(order_ref=order.order_ref, read_back_utc=read.read_utc))
     missing = order.after(OrderEvent.NOT_FOUND)
-    record_ids(turn, missing, OrderStatus.UNKNOWN)
+    record_ids(turn, missing, OrderStatus.UNKNOWN, "read-back")
     return missing
 
 
@@ -224,7 +241,7 @@ def _settle_working(
 ) -> Order:
     """Take over a working order; one that was given up, or that would open a position the other way, is cancelled."""
     if not was.perm_id:
-        record_ids(turn, was.with_perm_id(found.perm_id), OrderStatus.WORKING)
+        record_ids(turn, was.with_perm_id(found.perm_id), OrderStatus.WORKING, "read-back")
     order = was.after(OrderEvent.FOUND_WORKING).with_perm_id(found.perm_id or was.perm_id).without_trouble()
     order = order.with_terms(found.order_type, found.limit_ticks, found.qty)
     order = order.placed_by(is_elsewhere=found.is_of_other_client)
@@ -262,7 +279,7 @@ def _settle_ended(turn: Turn[IBKRState], order: Order, found: BrokerOrder | None
         return reject(turn, order, order.trouble or Trouble(0, "inactive"))
     ended = order.ended(order.settle_n)
     cause = OrderStatus.FILLED if order.filled_qty >= order.qty else status
-    record_ids(turn, ended, cause)
+    record_ids(turn, ended, cause, "read-back")
     report_closed(turn, ended, cause.value, found.filled_qty if found is not None else ended.filled_qty)
     return ended
 

@@ -24,7 +24,7 @@ from supervision.turn import Turn
 
 
 class Timer(StrEnum):
-    """What the actor waits for; the last five have a subject: an instant of the day, an order, a contract, a fill."""
+    """What the actor waits for; the last six have a subject: an instant of the day, an order, a contract, a fill."""
 
     LINK = LINK_TIMER
     READ_BACK = "read_back"  # the port's answer
@@ -37,6 +37,7 @@ class Timer(StrEnum):
     HOLDINGS_READ = "holdings_read"  # the broker's book is read before it is looked at
     HOLDINGS = "holdings"  # everything should be closed by now
     INACTIVE = "inactive"  # the reason of an order's being inactive
+    CANCEL = "cancel"  # the end of an order whose cancel was sent
     AGREE = "agree"  # the broker's position after a fill
     RECORD = "record"  # the ledger's word that it has an execution
 

@@ -33,6 +33,7 @@ def on_broker_quantity(rules: PositionRules, turn: PositionTurn, qty: Qty, read_
     state.broker_read_utc = read_utc
     state.is_broker_newer = read_utc >= state.last_fill_utc
     if state.is_broker_newer:
+        state.asks_first = False
         state.gap_qty = max(Qty(state.fills.held - state.fills.sign * qty), Qty(0))
     if qty == _ledger_qty(turn):
         state.retry_utc = Utc(0)
@@ -54,23 +55,29 @@ def _await_agreement(turn: PositionTurn, due_utc: Utc) -> None:
 
 
 def on_agreement_due(rules: PositionRules, turn: PositionTurn) -> None:
-    """Dispute when broker and ledger had their time and still differ; ask again for as long as they do."""
+    """Dispute when broker and ledger had their time and still differ; ask again for as long as they do.
+
+    Where nothing was read since a restart the broker is asked first: its word may be older than this actor.
+    """
     state = turn.state
     state.agree_due_utc = None
     if state.cycle not in _COMPARED or state.is_link_up is False:
         return
     is_read_since = state.broker_qty is not None and state.broker_read_utc >= state.last_fill_utc
     is_idle = state.orders.entry is None and state.orders.exit is None
-    if is_read_since and state.broker_qty != _ledger_qty(turn):
+    is_closed = state.cycle is not PositionState.FLAT and state.fills.held == 0 and is_idle
+    is_unconfirmed = is_closed and not _is_broker_flat(turn)
+    is_different = state.broker_qty is not None and state.broker_qty != _ledger_qty(turn)
+    if is_read_since and is_different:
         if state.disputed_utc is not None:
             request_order_state(rules, turn, state.entry_ref)  # the answer comes after a read-back
         reports.disputed(rules, turn, f"the broker holds {state.broker_qty}, the ledger {_ledger_qty(turn)}")
         _await_agreement(turn, turn.now + rules.exits.stuck_page_ms * MS)
-    elif state.cycle is not PositionState.FLAT and state.fills.held == 0 and is_idle and not _is_broker_flat(turn):
-        if state.is_link_up is None:
-            request_order_state(rules, turn, state.entry_ref)  # no report since the restart: have it read back
-        else:
-            reports.disputed(rules, turn, "everything is closed and the broker does not confirm it")
+    elif (state.asks_first or state.is_link_up is None) and (is_different or is_unconfirmed):
+        state.asks_first = False
+        request_order_state(rules, turn, state.entry_ref)
+    elif is_unconfirmed:
+        reports.disputed(rules, turn, "everything is closed and the broker does not confirm it")
 
 
 def _is_broker_flat(turn: PositionTurn) -> bool:

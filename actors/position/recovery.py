@@ -59,6 +59,7 @@ def _restore(
     state.watch = MarketWatch(turn.now)
     state.last_fill_utc = turn.now
     state.agree_after_utc = turn.now
+    state.asks_first = True
     state.cycle = _cycle(known.state, state.fills)
     begin_day(rules, turn)
     if state.cycle is PositionState.SETTLING and state.day is not None:
@@ -123,7 +124,7 @@ def request_order_state(rules: PositionRules, turn: PositionTurn, order_ref: str
         keep_order(turn, role, doubted(order))
         turn.disarm(Timer.ACK, order_ref)
         arm_in(turn, Timer.QUERY, rules.connection.query_wait_ms, order_ref)
-    turn.tell("ibkr", orders.RequestOrderState(order_ref=order_ref, reply_to=turn.name))
+    turn.tell("ibkr", orders.RequestOrderState(order_ref=order_ref, reply_to=turn.name, con_id=rules.con_id))
 
 
 def on_news_overdue(rules: PositionRules, turn: PositionTurn, order_ref: str, stage: LegStage) -> None:

@@ -75,7 +75,9 @@ class PositionData(msgspec.Struct, kw_only=True):
     Of the broker: `broker_qty` is signed, `is_broker_newer` says that it was reported after the last fill, `gap_qty`
     what the ledger held more than the broker when both were last compared; `agree_after_utc` is the instant before
     which it says nothing about flat, `close_qty` what it was at the close, which was at `settling_utc`.
-    `agree_due_utc` and `fees_due_utc` are running waits, `disputed_utc` is when the difference was published.
+    `agree_due_utc` and `fees_due_utc` are running waits, `disputed_utc` is when the difference was published;
+    `asks_first`: restored, and the broker's last word may be older than this actor, so that it is asked for another
+    before a difference is published.
 
     Of exits that do not go: `retry_utc` ends a pause of ours, `refused_until_utc` one after a refusal of the broker's;
     `trouble` is why the last one did not leave; `refusals` counts the broker's since a fill, `refused_type` is the type
@@ -122,6 +124,7 @@ class PositionData(msgspec.Struct, kw_only=True):
     agree_after_utc: Utc = Utc(0)
     agree_due_utc: Utc | None = None
     disputed_utc: Utc | None = None
+    asks_first: bool = False
     fees_due_utc: Utc | None = None
     retry_utc: Utc = Utc(0)
     refused_until_utc: Utc = Utc(0)

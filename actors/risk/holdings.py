@@ -88,7 +88,7 @@ def on_closed(rules: DeskRules, turn: Turn[RiskState], message: positions.Positi
     """Count its result, once; a correction takes its place."""
     ref = message.ref
     closed = Closed(ref.position_id, ref.strategy, message.realised_cents, message.fees_cents, message.closed_utc)
-    turn.state.view = desk_view.with_closed(turn.state.view, closed, message.is_correction)
+    turn.state.view = desk_view.with_closed(turn.state.view, closed, is_correction=message.is_correction)
     day.check_flat(rules, turn)
 
 

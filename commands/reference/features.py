@@ -21,8 +21,8 @@ def features_page() -> list[str]:
         " over many tickers and days in columns, with the same bits; a reading that is missing is a place without a"
         " value, never a place left out. Values are rounded to 12 significant digits.", "",
         _after_first(doc(registry)), "",
-        "Lanes of this version look at *location* and *price* only; all 73, the context and the forces are published"
-        " beside (`evidence` of `signals.FeaturesComputed`) and stored with the readings.", "",
+        "They are published with the context and the forces (`evidence` of `signals.FeaturesComputed`), stored with the"
+        " readings, and recorded with every alert.", "",
     ]  # fmt: skip
     for group in Group:
         found = [feature for feature in FEATURES if feature.group is group]
@@ -34,7 +34,7 @@ def features_page() -> list[str]:
     lines += table(("force", "input", "scale", "goes with"), _inputs())
     lines += table(("carrier", "is"), ((code(name), formula) for name, formula in forces.CARRIERS.items()))
     lines += ["## Alignment", "", doc(forces.alignment_of), ""]
-    lines += ["## Alert kinds that are prepared", "", doc(predicates), ""]
+    lines += ["## Alert kinds", "", doc(predicates), ""]
     kinds = ((code(kind), doc(condition).partition("\n")[0]) for kind, (condition, _) in predicates.CONDITIONS.items())
     lines += table(("kind", "asks for"), kinds)
     return [*lines, "## Outcomes", "", doc(outcome), ""]

@@ -8,14 +8,14 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from domain.features.formulas import PER_MINUTE, rounded
-from domain.features.frames import BEFORE, Frames, evaluated, window_extremes
+from domain.features.frames import BEFORE, COLUMNS, Frames, last_seen, window_extremes
 from domain.features.measures import Floats
 from domain.signals.features import WINDOW
 
 CONTEXT: Final = ("iv_change_15m", "range_shrink_30m", "above_pos_age", "below_neg_age")
+AGES: Final = frozenset(("above_pos_age", "below_neg_age"))  # missing where spot was not seen there
 FORMULAS: Final = {
     "iv_change_15m": "ln(iv at the money ÷ iv[15])",
     "range_shrink_30m": "range of spot over 30 min ÷ range over the 30 min before",
@@ -23,6 +23,7 @@ FORMULAS: Final = {
     "below_neg_age": "readings since spot was last at or over the negative major by volume, since that level stands",
 }
 _HALF_HOUR: Final = 30 * PER_MINUTE
+_LEVELS_AT: Final = np.array([COLUMNS.index(name) for name in ("major_pos_vol", "major_neg_vol")])
 _SIDES: Final = np.array([1.0, -1.0]).reshape(2, 1, 1)  # beyond is above the positive major, below the negative one
 
 
@@ -34,22 +35,21 @@ def context_of(frames: Frames) -> Floats:
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         spot = frames.column("spot")
-        low, high = window_extremes(spot, _HALF_HOUR, _HALF_HOUR - 1)
-        ranges = (high - low)[..., BEFORE - _HALF_HOUR + 1 - _HALF_HOUR :]
-        now, before = ranges[..., _HALF_HOUR:], ranges[..., :-_HALF_HOUR]
-        iv_change = np.log(frames.now("iv") / frames.ago("iv", 15 * PER_MINUTE))
-        shrink = now / np.where(before > 0.0, before, np.nan)
-        levels = frames.rows(("major_pos_vol", "major_neg_vol"))
-        ages = _ages(_SIDES * (spot - levels) <= 0.0, levels)
-        return rounded(np.concatenate([iv_change[None], shrink[None], ages]))
+        low, high = window_extremes(spot, _HALF_HOUR)
+        low_before, high_before = window_extremes(spot[..., :-_HALF_HOUR], _HALF_HOUR, BEFORE - _HALF_HOUR)
+        before = high_before - low_before
+        out = np.empty((len(CONTEXT), *low.shape))
+        out[0] = np.log(frames.now("iv") / frames.ago("iv", 15 * PER_MINUTE))
+        out[1] = (high - low) / np.where(before > 0.0, before, np.nan)
+        out[2:] = _ages(spot, frames.values[_LEVELS_AT])
+        return rounded(out)
 
 
-def _ages(is_near: NDArray[np.bool_], levels: Floats) -> Floats:
+def _ages(spot: Floats, levels: Floats) -> Floats:
     """Return the readings since the near side was last seen, while the level has been the one of now."""
-    places = np.arange(levels.shape[-1])
-    is_new = np.ones(levels.shape, np.bool_)
-    is_new[..., 1:] = levels[..., 1:] != levels[..., :-1]  # NaN differs from everything, so a missing level begins anew
-    since = np.maximum.accumulate(np.where(is_new, places, 0), axis=-1)
-    seen = np.maximum.accumulate(np.where(is_near, places, -WINDOW), axis=-1)
-    age = places[BEFORE:] - evaluated(seen)
-    return np.where((evaluated(seen) >= evaluated(since)) & (age < WINDOW), age, np.nan)
+    near_or_new = np.ones((2, *levels.shape), np.bool_)
+    np.less_equal(_SIDES * (spot - levels), 0.0, out=near_or_new[0])
+    np.not_equal(levels[..., 1:], levels[..., :-1], out=near_or_new[1, ..., 1:])  # a missing level begins anew, as NaN
+    seen, since = last_seen(near_or_new)
+    age = np.arange(BEFORE, spot.shape[-1]) - seen
+    return np.where((seen >= since) & (age < WINDOW), age, np.nan)

@@ -6,18 +6,16 @@ used (and sums by doubling), so that live and columns agree to the last bit. NaN
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
-from domain.features.frames import BEFORE, COLUMNS, Frames, evaluated, window_extremes, window_sum
+from domain.features.frames import BEFORE, COLUMNS, Frames, evaluated, last_seen, window_extremes, window_sums
 from domain.features.measures import MEASURES, Floats
 from domain.features.order_statistics import robust_z
 from domain.instants import BUCKET_NS, MINUTE
 from domain.signals.features import MINUTES_PER_YEAR, READINGS_PER_YEAR, WINDOW
 from domain.signals.registry import FEATURES, INDEX, LEVELS, LEVELS_IN_MOVES, MAGNITUDES, Z_READINGS, Z_READINGS_MIN
-
-Found = dict[str, Floats]
 
 PER_MINUTE: Final = MINUTE // BUCKET_NS
 DIGITS: Final = 12
@@ -27,34 +25,99 @@ QUADRANT_READINGS: Final = 15 * PER_MINUTE
 QUADRANT_MIN: Final = QUADRANT_READINGS // 2
 DIVERGENCE_MAX: Final = 4.0
 _NONE: Final = 4  # no quadrant
-_QUADRANTS: Final = np.arange(_NONE + 1).reshape(-1, 1, 1)
-_LEVELS: Final = tuple(LEVELS)
-_LEVELS_AT: Final = np.array([COLUMNS.index(level) for level in _LEVELS])
-_IN_MOVES: Final = np.array([_LEVELS.index(level) for level in LEVELS_IN_MOVES])
+_DIGIT_BITS: Final = 6
+_DIGIT: Final = (1 << _DIGIT_BITS) - 1
 SCALED: Final = tuple(MAGNITUDES)
-_Z_NAMES: Final = (
-    *(f"mag_{name}_z" for name in SCALED), *(f"flow_{name}_{m}m_z" for m in FLOW_MINUTES for name, _ in FLOWS),
-)  # fmt: skip
+_Z_INPUTS_AT: Final = np.array([COLUMNS.index(name) for name in (*SCALED, *(level for _, level in FLOWS))])
+_QUADRANT_AT: Final = np.array([COLUMNS.index(name) for name in ("agg_dex", "zcvr")])
+_Z_TO: Final = np.array([
+    INDEX[name]
+    for name in (
+        *(f"mag_{name}_z" for name in SCALED), *(f"flow_{name}_{m}m_z" for m in FLOW_MINUTES for name, _ in FLOWS),
+    )
+])  # fmt: skip
 _SLOWEST: Final = WINDOW - Z_READINGS
 _AS_MEASURED: Final = np.array([INDEX[name] for name in MEASURES if name in INDEX])
 _MEASURED_AT: Final = np.array([n for n, name in enumerate(COLUMNS) if name in INDEX])
 _POWER_MAX: Final = 22  # powers of ten up to here are exact
 _UP: Final = np.array([float(f"1e{max(n, 0)}") for n in range(-_POWER_MAX, _POWER_MAX + 1)])
 _DOWN: Final = _UP[::-1].copy()
+RETURN_MINUTES: Final = (5, 15, 30, 60)
+
+
+class Quotient(NamedTuple):
+    """(of − less) ÷ by × times; `net_vol[5]` is that measure 5 min before."""
+
+    of: str
+    less: str
+    by: str
+    times: float = 1.0
+
+
+# Beside the measures: `move` is the expected move until the close, `gross` is `gross_vol` where it is positive.
+_MADE: Final = ("move", "gross", "nothing", "one")
+QUOTIENTS: Final = {
+    **{f"loc_{level}_bps": Quotient("spot", level, level, 1e4) for level in LEVELS},
+    **{f"loc_{level}_moves": Quotient("spot", level, "move") for level in LEVELS_IN_MOVES},
+    **{f"chg_net_{m}m": Quotient("net_vol", f"net_vol[{m}]", "gross") for m in (1, 5, 10, 15, 30)},
+    **{f"chg_zero_gamma_{m}m_bps": Quotient("zero_gamma", f"zero_gamma[{m}]", "spot", 1e4) for m in (5, 15, 30)},
+    **{f"chg_major_{s}_15m_bps": Quotient(f"major_{s}_vol", f"major_{s}_vol[15]", "spot", 1e4) for s in ("pos", "neg")},
+    "chg_max_strike_bps": Quotient("max_strike_5", "spot", "spot", 1e4),
+    "chg_max_size": Quotient("max_change_5", "nothing", "gross"),
+    "flow_dex_15m": Quotient("agg_dex", "agg_dex[15]", "one"),
+}
+_RETURNED: Final = tuple(f"spot[{m}]" for m in RETURN_MINUTES)
+_EARLIER: Final = tuple(dict.fromkeys((*(q.less for q in QUOTIENTS.values() if "[" in q.less), *_RETURNED)))
+_KNOWN_AT: Final = {name: n for n, name in enumerate((*COLUMNS, *_EARLIER, *_MADE))}
+_SPLIT: Final = [text.removesuffix("]").split("[") for text in _EARLIER]
+_EARLIER_AT: Final = np.array([COLUMNS.index(name) for name, _ in _SPLIT])
+_EARLIER_BY: Final = np.array([int(minutes) * PER_MINUTE for _, minutes in _SPLIT])
+_INPUTS_AT: Final = np.array([COLUMNS.index(name) for name in ("spot", "iv", "gross_vol")])
+_OF, _LESS, _BY = (np.array([_KNOWN_AT[q[n]] for q in QUOTIENTS.values()]) for n in range(3))  # type: ignore[index]
+_TIMES: Final = np.array([q.times for q in QUOTIENTS.values()])[:, None, None]
+_QUOTIENTS_TO: Final = np.array([INDEX[name] for name in QUOTIENTS])
+_RETURNED_AT: Final = np.array([_KNOWN_AT[name] for name in _RETURNED])
+_RETURNS_TO: Final = np.array([INDEX[f"price_return_{m}m_bps"] for m in RETURN_MINUTES])
 
 
 def features_of(frames: Frames) -> Floats:
     """Return (73, series, evaluated) in the registry's order, rounded to 12 significant digits; NaN = missing."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        known = _known(frames)
+        spot = known[_KNOWN_AT["spot"]]
+        returns = np.log(spot / known[_RETURNED_AT])
         squares = _squared_returns(frames)
-        z = _scaled(frames)
-        found = _location(frames) | z | _change(frames) | _greeks(frames) | _flow(frames) | _price(frames, squares)
-        found["flow_divergence"] = _divergence(frames, z["flow_dex_15m_z"], squares)
-        out = np.empty((len(FEATURES), *frames.elapsed.shape))
-        out[_AS_MEASURED] = frames.now_all()[_MEASURED_AT]
-        for name, values in found.items():
-            out[INDEX[name]] = values
+        out = np.empty((len(FEATURES), *spot.shape))
+        out[_AS_MEASURED] = known[_MEASURED_AT]
+        out[_QUOTIENTS_TO] = (known[_OF] - known[_LESS]) / known[_BY] * _TIMES
+        out[_Z_TO] = _scaled(frames)
+        out[_RETURNS_TO] = returns * 1e4
+        out[INDEX["chg_flip_age"]] = _flip_age(frames)
+        out[INDEX["greek_charm_near_left"]] = known[_KNOWN_AT["charm_near"]] * (1.0 - frames.elapsed)
+        out[INDEX["flow_quadrant"]] = _quadrant(frames)
+        of_15m, of_30m = window_sums(squares, (15 * PER_MINUTE, 30 * PER_MINUTE), squares.shape[-1] - spot.shape[-1])
+        moved = dict(zip(RETURN_MINUTES, returns, strict=True))
+        out[INDEX["flow_divergence"]] = _divergence(out[INDEX["flow_dex_15m_z"]], moved[15], of_15m)
+        out[INDEX["price_realised_vol_30m"]] = np.sqrt(of_30m / (30 * PER_MINUTE) * READINGS_PER_YEAR)
+        out[INDEX["price_momentum"]] = moved[30] / np.sqrt(np.where(of_30m > 0.0, of_30m, np.nan))
+        low, high = window_extremes(frames.column("spot"), WINDOW)
+        out[INDEX["price_range_position"]] = (spot - low) / np.where(high > low, high - low, np.nan)
+        out[INDEX["price_time_of_day"]] = frames.elapsed
         return rounded(out)
+
+
+def _known(frames: Frames) -> Floats:
+    """Return what quotients are made of, (…, series, evaluated) by `_KNOWN_AT`: all together costs few calls live."""
+    now = frames.now_all()
+    known = np.empty((len(_KNOWN_AT), *now.shape[1:]))
+    known[: len(COLUMNS)] = now
+    known[len(COLUMNS) : -len(_MADE)] = frames.earlier(_EARLIER_AT, _EARLIER_BY)
+    left = np.where(frames.minutes_left > 0.0, frames.minutes_left, np.nan)
+    spot, iv, gross = now[_INPUTS_AT]
+    known[_KNOWN_AT["move"]] = spot * iv * np.sqrt(left / MINUTES_PER_YEAR)
+    known[_KNOWN_AT["gross"]] = np.where(gross > 0.0, gross, np.nan)
+    known[_KNOWN_AT["nothing"]], known[_KNOWN_AT["one"]] = 0.0, 1.0
+    return known
 
 
 def rounded(values: Floats) -> Floats:
@@ -70,111 +133,57 @@ def rounded(values: Floats) -> Floats:
         return np.where(np.isfinite(found), found, np.nan)
 
 
-def _location(frames: Frames) -> Found:
-    spot = frames.now("spot")
-    left = np.where(frames.minutes_left > 0.0, frames.minutes_left, np.nan)
-    move = spot * frames.now("iv") * np.sqrt(left / MINUTES_PER_YEAR)
-    levels = frames.now_all()[_LEVELS_AT]
-    away = spot - levels
-    in_moves = away[_IN_MOVES] / move
-    return {
-        **{f"loc_{level}_bps": found for level, found in zip(_LEVELS, away / levels * 1e4, strict=True)},
-        **{f"loc_{level}_moves": found for level, found in zip(LEVELS_IN_MOVES, in_moves, strict=True)},
-    }
-
-
-def _scaled(frames: Frames) -> Found:
+def _scaled(frames: Frames) -> Floats:
     """Return all that is a z: magnitudes, and sums of flow as far back as a window has sums of 15 min."""
-    levels, flows = frames.rows(SCALED)[..., _SLOWEST:], frames.rows([level for _, level in FLOWS])
-    sums = [flows[..., _SLOWEST:] - _before(flows, m * PER_MINUTE) for m in FLOW_MINUTES]
-    series = np.concatenate([levels, *sums])
+    inputs = frames.values.take(_Z_INPUTS_AT, axis=0)
+    length, n = inputs.shape[-1], len(SCALED)
+    flows = inputs[n:]
+    series = np.empty((len(_Z_TO), inputs.shape[1], length - _SLOWEST))
+    series[:n] = inputs[:n, :, _SLOWEST:]
+    for minutes in FLOW_MINUTES:
+        before = flows[..., _SLOWEST - minutes * PER_MINUTE : length - minutes * PER_MINUTE]
+        np.subtract(flows[..., _SLOWEST:], before, out=series[n : n + len(FLOWS)])
+        n += len(FLOWS)
     z = robust_z(series.reshape(-1, series.shape[-1]), Z_READINGS, Z_READINGS_MIN)
-    z = z.reshape(*series.shape[:-1], -1)
-    return dict(zip(_Z_NAMES, z, strict=True))
-
-
-def _change(frames: Frames) -> Found:
-    spot, gross = frames.now("spot"), frames.now("gross_vol")
-    gross = np.where(gross > 0.0, gross, np.nan)
-
-    def moved(name: str, minutes: int) -> Floats:
-        return frames.now(name) - frames.ago(name, minutes * PER_MINUTE)
-
-    return {
-        **{f"chg_net_{m}m": moved("net_vol", m) / gross for m in (1, 5, 10, 15, 30)},
-        **{f"chg_zero_gamma_{m}m_bps": moved("zero_gamma", m) / spot * 1e4 for m in (5, 15, 30)},
-        **{f"chg_major_{s}_15m_bps": moved(f"major_{s}_vol", 15) / spot * 1e4 for s in ("pos", "neg")},
-        "chg_max_strike_bps": (frames.now("max_strike_5") - spot) / spot * 1e4,
-        "chg_max_size": frames.now("max_change_5") / gross,
-        "chg_flip_age": _flip_age(frames),
-    }
+    return z.reshape(*series.shape[:-1], -1)
 
 
 def _flip_age(frames: Frames) -> Floats:
     """Return the readings since spot was last on the other side ÷ 240; at zero gamma counts as above."""
     above = frames.column("spot") - frames.column("zero_gamma")
-    places = np.arange(above.shape[-1])
-    was_above = np.maximum.accumulate(np.where(above >= 0.0, places, -WINDOW), axis=-1)
-    was_below = np.maximum.accumulate(np.where(above < 0.0, places, -WINDOW), axis=-1)
+    was_above, was_below = last_seen(np.array([above >= 0.0, above < 0.0]))
     now = evaluated(above)
-    age = places[BEFORE:] - np.where(now >= 0.0, evaluated(was_below), evaluated(was_above))
+    places = np.arange(BEFORE, above.shape[-1])
+    age = places - np.where(now >= 0.0, was_below, was_above)
     return np.where(np.isnan(now), np.nan, np.minimum(age, WINDOW) / WINDOW)
 
 
-def _greeks(frames: Frames) -> Found:
-    return {"greek_charm_near_left": frames.now("charm_near") * (1.0 - frames.elapsed)}
-
-
-def _flow(frames: Frames) -> Found:
-    dex = frames.now("agg_dex") - frames.ago("agg_dex", 15 * PER_MINUTE)
-    return {"flow_dex_15m": dex, "flow_quadrant": _quadrant(frames)}
-
-
-def _before(column: Floats, readings: int) -> Floats:
-    """Return a column so many readings before, for every reading of which 15 min before are on the grid."""
-    return column[..., _SLOWEST - readings : column.shape[-1] - readings]
-
-
 def _quadrant(frames: Frames) -> Floats:
-    """Return the share of the present readings of 15 min whose signs of dex and convexity flow are those of now."""
-    flows = frames.rows(("agg_dex", "zcvr"))
+    """Return the share of the present readings of 15 min whose signs of dex and convexity flow are those of now.
+
+    The counts of the five are digits of one whole number, six bits each: one running sum counts them all.
+    """
+    flows = frames.values[_QUADRANT_AT, :, BEFORE - QUADRANT_READINGS :]
     dex, cvr = flows[..., 1:] - flows[..., :-1]
-    quadrant = np.full(flows.shape[1:], _NONE, np.intp)  # the first reading has none before it
-    quadrant[..., 1:] = np.where(np.isnan(dex + cvr), _NONE, 2 * (dex >= 0.0) + (cvr >= 0.0))
-    counts = window_sum((quadrant == _QUADRANTS).astype(np.float64), QUADRANT_READINGS)
-    present = QUADRANT_READINGS - counts[_NONE]
-    now = quadrant[..., BEFORE:]
-    same = counts[now, np.arange(now.shape[0])[:, None], np.arange(now.shape[1])]
-    return np.where((now != _NONE) & (present >= QUADRANT_MIN), same / present, np.nan)
+    digit = _DIGIT_BITS * np.where(np.isnan(dex + cvr), _NONE, 2 * (dex >= 0.0) + (cvr >= 0.0))
+    so_far = np.zeros((digit.shape[0], digit.shape[1] + 1), np.int64)
+    np.cumsum(1 << digit, axis=-1, out=so_far[:, 1:])
+    counts = so_far[:, QUADRANT_READINGS:] - so_far[:, :-QUADRANT_READINGS]
+    now = digit[:, QUADRANT_READINGS - 1 :]
+    same, absent = (counts >> now) & _DIGIT, counts >> _NONE * _DIGIT_BITS
+    present = QUADRANT_READINGS - absent
+    return np.where((now != _NONE * _DIGIT_BITS) & (present >= QUADRANT_MIN), same / present, np.nan)
 
 
-def _divergence(frames: Frames, dex_z: Floats, squares: Floats) -> Floats:
+def _divergence(dex_z: Floats, moved: Floats, squares: Floats) -> Floats:
     """Return z of the flow less the return of 15 min over the root of its squared returns, within ±4."""
-    readings = 15 * PER_MINUTE
-    moved = np.log(frames.now("spot") / frames.ago("spot", readings))
-    size = np.sqrt(window_sum(squares, readings))
+    size = np.sqrt(squares)
     apart = dex_z - moved / np.where(size > 0.0, size, np.nan)
     return np.minimum(np.maximum(apart, -DIVERGENCE_MAX), DIVERGENCE_MAX)
 
 
 def _squared_returns(frames: Frames) -> Floats:
-    spot = frames.column("spot")
-    out = np.full(spot.shape, np.nan)
+    """Return the squared returns of 30 s, as many before the evaluated ones as are summed."""
+    spot = frames.column("spot")[..., BEFORE - 30 * PER_MINUTE :]
     returns = np.log(spot[..., 1:] / spot[..., :-1])
-    np.multiply(returns, returns, out=out[..., 1:])
-    return out
-
-
-def _price(frames: Frames, squares: Floats) -> Found:
-    spot = frames.now("spot")
-    moved = {m: np.log(spot / frames.ago("spot", m * PER_MINUTE)) for m in (5, 15, 30, 60)}
-    readings = 30 * PER_MINUTE
-    total = window_sum(squares, readings)
-    low, high = window_extremes(frames.column("spot"), WINDOW)
-    return {
-        **{f"price_return_{m}m_bps": found * 1e4 for m, found in moved.items()},
-        "price_realised_vol_30m": np.sqrt(total / readings * READINGS_PER_YEAR),
-        "price_range_position": (spot - low) / np.where(high > low, high - low, np.nan),
-        "price_momentum": moved[30] / np.sqrt(np.where(total > 0.0, total, np.nan)),
-        "price_time_of_day": frames.elapsed,
-    }
+    return np.multiply(returns, returns)

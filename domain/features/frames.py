@@ -12,12 +12,15 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from domain.features.measures import MEASURES, Floats
 from domain.instants import BUCKET_NS, MINUTE
 from domain.session.calendar import TradingDay
 from domain.signals.features import WINDOW, Snapshot
 from domain.units import Utc
+
+Places = NDArray[np.intp]
 
 BEFORE: Final = WINDOW - 1
 PRICES: Final = (
@@ -65,7 +68,14 @@ class Frames:
 
     def ago(self, name: str, readings: int) -> Floats:
         """Return a measure so many readings before."""
-        return earlier(self.column(name), readings)
+        column = self.column(name)
+        return column[..., BEFORE - readings : column.shape[-1] - readings]
+
+    def earlier(self, at: Places, readings: Places) -> Floats:
+        """Return the measures at these places of `COLUMNS`, each as it was so many readings before, stacked."""
+        places = np.arange(BEFORE, self.values.shape[-1]) - readings[:, None]
+        found: Floats = self.values[at[:, None], :, places]
+        return found.transpose(0, 2, 1)
 
 
 def evaluated(column: Floats) -> Floats:
@@ -73,36 +83,33 @@ def evaluated(column: Floats) -> Floats:
     return column[..., BEFORE:]
 
 
-def earlier(column: Floats, readings: int) -> Floats:
-    """Return a column as it was so many readings before those evaluated."""
-    return column[..., BEFORE - readings : column.shape[-1] - readings]
+def last_seen(conditions: NDArray[np.bool_]) -> Places:
+    """Return at which place each condition was last true, seen from the readings evaluated; −240 where it never was."""
+    places = np.arange(conditions.shape[-1])
+    seen: Places = np.maximum.accumulate(np.where(conditions, places, -WINDOW), axis=-1)[..., BEFORE:]
+    return seen
 
 
-def window_sum(column: Floats, readings: int) -> Floats:
+def window_sums(column: Floats, windows: Sequence[int], before: int = BEFORE) -> list[Floats]:
     """Return the sums over the last so many readings of those evaluated; NaN where one of them is missing.
 
     Each sum is made of its own terms, by doubling: a running sum would carry one wild value through the rest of the
-    day.
+    day. `before` are the readings of the column before those evaluated.
     """
-    total, power, offset = None, column, 0
-    width, left = 1, readings
-    while left:
-        if left & 1:
-            part = _ending(power, width, offset)
-            total = part if total is None else total + part
-            offset += width
-        left >>= 1
-        if left:
-            power = power[..., width:] + power[..., :-width]
-            width *= 2
-    assert total is not None
-    return total
-
-
-def _ending(power: Floats, width: int, offset: int) -> Floats:
-    """Return the sums of `width` that end `offset` readings before those evaluated."""
-    last = BEFORE - width + 1 - offset
-    return power[..., last : power.shape[-1] - offset]
+    totals: list[Floats | None] = [None] * len(windows)
+    power, width = column, 1
+    while width <= max(windows):
+        if width > 1:
+            half = width // 2
+            power = power[..., half:] + power[..., :-half]
+        for n, readings in enumerate(windows):
+            if readings & width:
+                offset = readings & (width - 1)
+                part = power[..., before - width + 1 - offset : power.shape[-1] - offset]
+                total = totals[n]
+                totals[n] = part if total is None else total + part
+        width *= 2
+    return [total for total in totals if total is not None]
 
 
 def window_extremes(column: Floats, readings: int, before: int = BEFORE) -> tuple[Floats, Floats]:
@@ -110,6 +117,9 @@ def window_extremes(column: Floats, readings: int, before: int = BEFORE) -> tupl
 
     `before` are the readings of the column before those evaluated.
     """
+    if column.shape[-1] == before + 1:
+        window = column[..., before - readings + 1 :]
+        return np.fmin.reduce(window, axis=-1, keepdims=True), np.fmax.reduce(window, axis=-1, keepdims=True)
     both = np.empty((2, *column.shape))
     both[0], both[1] = column, -column  # the highest is the lowest of the negative
     width = 1
@@ -134,8 +144,9 @@ def row_of(snapshot: Snapshot) -> bytes:
 def appended(rows: bytes, last_utc: Utc | None, snapshot: Snapshot) -> bytes:
     """Return the packed window with one more snapshot behind that of `last_utc`, and empty rows for those between."""
     between = 0 if last_utc is None else (snapshot.bucket_utc - last_utc) // BUCKET_NS - 1
-    new = _EMPTY_ROW * min(between, WINDOW) + row_of(snapshot)
-    return (rows + new)[-WINDOW * _ROW_BYTES :]
+    new = _EMPTY_ROW * min(between, WINDOW - 1) + row_of(snapshot)
+    kept = memoryview(rows)[max(0, len(rows) + len(new) - WINDOW * _ROW_BYTES) :]
+    return b"".join((kept, new))
 
 
 def packed(window: Sequence[Snapshot]) -> bytes:
@@ -149,7 +160,8 @@ def packed(window: Sequence[Snapshot]) -> bytes:
 def live(rows: bytes, bucket_utc: Utc, day: TradingDay) -> Frames:
     """Return the frames of a packed window whose newest row is the bucket."""
     known = np.frombuffer(rows, np.float64).reshape(-1, len(COLUMNS))
-    values = np.full((len(COLUMNS), 1, WINDOW), np.nan)
+    values = np.empty((len(COLUMNS), 1, WINDOW))
+    values[:, 0, : WINDOW - len(known)] = np.nan
     values[:, 0, WINDOW - len(known) :] = known.T
     end_utc = bucket_utc + BUCKET_NS
     elapsed = (end_utc - day.open_utc) / (day.close_utc - day.open_utc)

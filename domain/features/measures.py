@@ -47,8 +47,14 @@ MEASURES: Final = (*SUMS, *SHAPES, *EXPOSURES, *FLOWS)
 # Where a scalar or a column stands in its shape; no name is in two.
 _SCALAR_AT: Final = {name: n for names in SCALARS.values() for n, name in enumerate(names)}
 _COLUMN_AT: Final = {name: n for names in VALUE_COLUMNS.values() for n, name in enumerate(names)}
+_EXPOSED: Final = {f"state_{name}": name for name in GREEKS}
+_WANTED: Final = (
+    (ZERO, "gex_vol"), (ZERO, "gex_oi"), ("state_gex_zero", "gex_vol"), *((name, "exposure") for name in _EXPOSED),
+)  # fmt: skip
 
 Found = dict[str, float | None]
+
+_total = np.add.reduce  # what ndarray.sum ends in, without its detour through Python
 
 
 def with_measures(snapshot: Snapshot, rows: Iterable[Row], day: TradingDay) -> Snapshot:
@@ -70,23 +76,20 @@ def measured(
         minutes_left: from the end of the bucket to the close.
     """
     found: Found = {}
-    zero = profiles.get(ZERO)
+    zero, flow, gamma = profiles.get(ZERO), profiles.get(FLOW), profiles.get("state_gamma_zero")
+    columns = _columns(profiles)
     if zero is not None:
-        found |= _sums(zero)
+        found |= _sums(zero, columns)
         if spot is not None:
-            found |= _shape(zero, float(spot))
-    state = profiles.get("state_gex_zero")
-    if state is not None:
-        column = _column(state, "gex_vol")
-        found["state_imbalance"] = None if column is None else column.net_share
-    found |= _exposures(profiles, spot)
-    gamma = profiles.get("state_gamma_zero")
+            found |= _shape(zero, columns.get((ZERO, "gex_vol")), float(spot))
+    if (state := columns.get(("state_gex_zero", "gex_vol"))) is not None:
+        found["state_imbalance"] = state.net_share
+    found |= _exposures(profiles, columns, spot)
     if gamma is not None and spot is not None and iv is not None and minutes_left > 0.0:
         found["greek_iv_skew"] = _skew(gamma, float(spot), iv, minutes_left)
-    flow = profiles.get(FLOW)
     if flow is not None:
         found |= _flow(flow)
-    return tuple(found.get(name) for name in MEASURES)
+    return tuple([found.get(name) for name in MEASURES])
 
 
 def _scalar(profile: Profile, name: str, scale: float) -> float | None:
@@ -95,35 +98,50 @@ def _scalar(profile: Profile, name: str, scale: float) -> float | None:
 
 
 class _Column(NamedTuple):
-    """A column along strikes in its unit, its absolute values, and their sum."""
+    """A column along strikes in its unit, its absolute values, and the sums of both."""
 
     values: Floats
     size: Floats
+    net: float
     gross: float
 
     @property
     def net_share(self) -> float | None:
         """Σ ÷ Σ|·|; `None` where all are 0."""
-        return float(self.values.sum()) / self.gross if self.gross > 0.0 else None
+        return self.net / self.gross if self.gross > 0.0 else None
 
 
-def _column(profile: Profile, name: str) -> _Column | None:
-    """Return a column; `None` where it is empty or saturates anywhere."""
-    values = profile.values[:, _COLUMN_AT[name]] / HUNDREDTHS
-    size = np.abs(values)
-    gross = float(size.sum())
-    if not len(values) or (gross >= CLIPPED / HUNDREDTHS and size.max() >= CLIPPED / HUNDREDTHS):
-        return None
-    return _Column(values, size, gross)
+_Columns = dict[tuple[str, str], _Column]
 
 
-def _sums(zero: Profile) -> Found:
+def _columns(profiles: Mapping[str, Profile]) -> _Columns:
+    """Return the columns that are looked at, by category and name; none that is empty or saturates anywhere.
+
+    Those of as many strikes are summed together: a bucket's have the same ones, and calls are what it costs.
+    """
+    by_length: dict[int, list[tuple[str, str]]] = {}
+    for wanted in _WANTED:
+        profile = profiles.get(wanted[0])
+        if profile is not None and len(profile.strikes):
+            by_length.setdefault(len(profile.strikes), []).append(wanted)
+    found: _Columns = {}
+    for names in by_length.values():
+        values = np.array([profiles[category].values[:, _COLUMN_AT[name]] for category, name in names]) / HUNDREDTHS
+        sizes = np.abs(values)
+        sums = zip(np.add.reduce(values, axis=1).tolist(), np.add.reduce(sizes, axis=1).tolist(), strict=True)
+        for wanted, column, size, (net, gross) in zip(names, values, sizes, sums, strict=True):
+            if gross < CLIPPED / HUNDREDTHS or size.max() < CLIPPED / HUNDREDTHS:
+                found[wanted] = _Column(column, size, net, gross)
+    return found
+
+
+def _sums(zero: Profile, columns: _Columns) -> Found:
     found: Found = {}
     for kind in ("vol", "oi"):
         found[f"net_{kind}"] = _scalar(zero, f"sum_gex_{kind}", THOUSANDTHS)
-        column = _column(zero, f"gex_{kind}")
+        column = columns.get((ZERO, f"gex_{kind}"))
         if column is not None:
-            net, gross = float(column.values.sum()), column.gross
+            net, gross = column.net, column.gross
             found |= {
                 f"gross_{kind}": gross, f"call_{kind}": (gross + net) / 2.0, f"put_{kind}": (net - gross) / 2.0,
             }  # fmt: skip
@@ -133,27 +151,27 @@ def _sums(zero: Profile) -> Found:
     return found
 
 
-def _shape(zero: Profile, spot: float) -> Found:
-    found = _column(zero, "gex_vol")
+def _shape(zero: Profile, found: _Column | None, spot: float) -> Found:
     if found is None or found.gross <= 0.0:
         return {}
-    column, size, gross = found
+    column, size, _, gross = found
     share = size / gross
     away = (zero.strikes.astype(np.float64) - spot) / spot * 1e4  # bps of spot
-    centre = float((share * away).sum())
+    centre = float(_total(share * away))
     off = away - centre
-    variance = float((share * off * off).sum())
-    above, at_or_below = int(np.searchsorted(away, 0.0, "right")), int(np.searchsorted(away, 0.0, "left"))
+    squares = share * off * off
+    variance = float(_total(squares))
+    above, at_or_below = int(away.searchsorted(0.0, "right")), int(away.searchsorted(0.0, "left"))
     signs = np.sign(column[column != 0.0])
     inside = 0 < above < len(column)
     return {
         "shape_centre_bps": centre,
         "shape_spread_bps": math.sqrt(variance),
-        "shape_skew": float((share * off * off * off).sum()) / variance**1.5 if variance > 0.0 else None,
-        "shape_concentration": float((share * share).sum()),
-        "shape_share_above": float(share[above:].sum()),
-        "shape_share_below": float(share[:at_or_below].sum()),
-        "shape_largest_wall": float(share.max()),
+        "shape_skew": float(_total(squares * off)) / variance**1.5 if variance > 0.0 else None,
+        "shape_concentration": float(_total(share * share)),
+        "shape_share_above": float(_total(share[above:])),
+        "shape_share_below": float(_total(share[:at_or_below])),
+        "shape_largest_wall": float(np.maximum.reduce(share)),
         "shape_sign_changes": float(np.count_nonzero(signs[1:] != signs[:-1])),
         "shape_slope_at_spot": float(column[above] - column[above - 1]) / gross if inside else None,
         "shape_gap_up_bps": _gap(size[above:], away[above:]),
@@ -169,15 +187,14 @@ def _gap(size: Floats, away: Floats) -> float | None:
     return float(away[at]) if size[at] > 0.0 else None
 
 
-def _exposures(profiles: Mapping[str, Profile], spot: Ticks | None) -> Found:
+def _exposures(profiles: Mapping[str, Profile], columns: _Columns, spot: Ticks | None) -> Found:
     found: Found = {}
-    for name in GREEKS:
-        profile = profiles.get(f"state_{name}")
-        column = None if profile is None else _column(profile, "exposure")
-        if profile is not None and column is not None:
+    for category, name in _EXPOSED.items():
+        column = columns.get((category, "exposure"))
+        if column is not None:
             found[f"greek_{name}"] = column.net_share
             if name in NEAR_SPOT and spot is not None and column.gross > 0.0:
-                found[NEAR_SPOT[name]] = _near(profile, column, float(spot)) / column.gross
+                found[NEAR_SPOT[name]] = _near(profiles[category], column, float(spot)) / column.gross
     flow = profiles.get(FLOW)
     if flow is not None:
         net, call, put = (_scalar(flow, f"one_net_{side}dex", HUNDREDTHS) for side in ("", "call_", "put_"))
@@ -189,18 +206,18 @@ def _exposures(profiles: Mapping[str, Profile], spot: Ticks | None) -> Found:
 def _near(profile: Profile, column: _Column, spot: float) -> float:
     """Return the sum within 25 bps of spot, of the nearest strike at least."""
     away = np.abs(profile.strikes - spot)
-    return float(column.values[away <= max(NEAR * spot, float(away.min()))].sum())
+    return float(_total(column.values[away <= max(NEAR * spot, float(np.minimum.reduce(away)))]))
 
 
 def _skew(gamma: Profile, spot: float, iv: float, minutes_left: float) -> float | None:
     """Return (put iv − call iv) ÷ iv at the strikes nearest to half an expected move below and above spot."""
     half = 0.5 * spot * iv * math.sqrt(minutes_left / MINUTES_PER_YEAR)
     strikes = gamma.strikes
-    above, below = int(np.searchsorted(strikes, spot, "right")), int(np.searchsorted(strikes, spot, "left"))
+    above, below = int(strikes.searchsorted(spot, "right")), int(strikes.searchsorted(spot, "left"))
     if not below or above == len(strikes):
         return None
-    put = int(gamma.column("put_ivol")[int(np.abs(strikes[:below] - (spot - half)).argmin())])
-    call = int(gamma.column("call_ivol")[above + int(np.abs(strikes[above:] - (spot + half)).argmin())])
+    put = int(gamma.values[np.abs(strikes[:below] - (spot - half)).argmin(), _COLUMN_AT["put_ivol"]])
+    call = int(gamma.values[above + np.abs(strikes[above:] - (spot + half)).argmin(), _COLUMN_AT["call_ivol"]])
     if not (0 < put <= IV_MAX * IV_SCALE and 0 < call <= IV_MAX * IV_SCALE):
         return None  # as at the money: saturated or absurd is no reading
     return (put - call) / IV_SCALE / iv

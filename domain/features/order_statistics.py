@@ -17,7 +17,6 @@ from domain.features.measures import Floats
 
 DEVIATIONS_PER_IQR: Final = 0.7413
 QUARTILES: Final = np.array([0.25, 0.5, 0.75]).reshape(3, 1, 1)
-SLIDE_FROM: Final = 4  # evaluated readings from which the sorted windows are advanced rather than made anew
 
 Ints = NDArray[np.intp]
 
@@ -40,10 +39,27 @@ def robust_z(column: Floats, width: int, least: int) -> Floats:
 
 def rolling_quartiles(column: Floats, width: int, least: int) -> Floats:
     """Return (3, series, evaluated): the quartiles of each window's present values; NaN where they are too few."""
+    if column.shape[1] == width:
+        return _of_one_window(column, least)
     count = _present(column, width)
-    ranks = (np.maximum(count - 1, 0) * QUARTILES).astype(np.intp)
-    find = _sorted_anew if count.shape[1] < SLIDE_FROM else _sorted_windows
-    return np.where(count >= least, find(column, width, ranks), np.nan)
+    return np.where(count >= least, _sorted_windows(column, width, _ranks(count)), np.nan)
+
+
+def _ranks(count: Ints) -> Ints:
+    ranks: Ints = (np.maximum(count - 1, 0) * QUARTILES).astype(np.intp)
+    return ranks
+
+
+def _of_one_window(column: Floats, least: int) -> Floats:
+    """Return the quartiles of the only window there is, as live."""
+    window = np.sort(column, axis=1)  # NaN behind all
+    width = window.shape[1]
+    count = np.full((len(window), 1), width, np.intp)
+    is_short = np.isnan(window[:, -1])
+    if is_short.any():
+        count[is_short] = np.count_nonzero(window[is_short] == window[is_short], axis=1, keepdims=True)
+    found = window[np.arange(len(window))[:, None], _ranks(count)]
+    return np.where(count >= least, found, np.nan)
 
 
 def _present(column: Floats, width: int) -> Ints:
@@ -53,19 +69,8 @@ def _present(column: Floats, width: int) -> Ints:
     return np.asarray(so_far[:, width:] - so_far[:, :-width])
 
 
-def _sorted_anew(column: Floats, width: int, ranks: Ints) -> Floats:
-    """Return the values of these ranks in each window."""
-    series_n, evaluated_n = column.shape[0], column.shape[1] - width + 1
-    windows = np.empty((series_n, evaluated_n, width))
-    for at in range(evaluated_n):
-        windows[:, at] = column[:, at : at + width]
-    windows.sort(axis=2)  # NaN behind all
-    found: Floats = windows[np.arange(series_n)[:, None], np.arange(evaluated_n), ranks]
-    return found
-
-
 def _sorted_windows(column: Floats, width: int, ranks: Ints) -> Floats:
-    """Return the same; each sorted window is the one before, less what leaves, plus what enters.
+    """Return the values of these ranks in each window: the sorted one before, less what leaves, plus what enters.
 
     Each value has a place of its own in its whole series (missing ones the last), so small integers are moved instead
     of numbers. The gap of what leaves the sorted window B is closed by min(B[j], old) + max(B[j+1], old) − old (one of

@@ -173,8 +173,7 @@ def zero_gamma(chain: Chain, weights: Floats) -> float | None:
     interpolated linearly. `None` where it does not change sign within the grid. `weights` are
     contracts of each row (its open interest, its volume).
     """
-    grid = chain.spot * np.linspace(1.0 - GRID_REACH, 1.0 + GRID_REACH, GRID_POINTS)
-    total = _net_gamma(chain, weights, grid)
+    grid, total = net_gamma_around(chain, weights)
     before, after = total[:-1], total[1:]
     crossing = np.flatnonzero((before * after < 0.0) | ((before == 0.0) & (after != 0.0)))
     if len(crossing) == 0:
@@ -182,6 +181,12 @@ def zero_gamma(chain: Chain, weights: Floats) -> float | None:
     share = before[crossing] / (before[crossing] - after[crossing])
     found = grid[crossing] + share * (grid[crossing + 1] - grid[crossing])
     return float(found[np.argmin(np.abs(found - chain.spot))])
+
+
+def net_gamma_around(chain: Chain, weights: Floats) -> tuple[Floats, Floats]:
+    """Return a grid of spots ±3 % around spot in USD, and net gamma there up to a constant factor."""
+    grid = chain.spot * np.linspace(1.0 - GRID_REACH, 1.0 + GRID_REACH, GRID_POINTS)
+    return grid, _net_gamma(chain, weights, grid)
 
 
 def _net_gamma(chain: Chain, weights: Floats, grid: Floats) -> Floats:

@@ -276,14 +276,19 @@ Table = tuple[Order, ...]
 
 def find(table: Table, order_ref: str) -> Order | None:
     """Return the order of a reference; `None` if there is none."""
-    return next((order for order in table if order.order_ref == order_ref), None)
+    at = _place_of(table, order_ref)
+    return None if at is None else table[at]
 
 
 def put(table: Table, order: Order) -> Table:
     """Return the table with this order in place of the one of the same reference (or added)."""
-    if find(table, order.order_ref) is None:
-        return (*table, order)
-    return tuple(order if old.order_ref == order.order_ref else old for old in table)
+    at = _place_of(table, order.order_ref)
+    return (*table, order) if at is None else (*table[:at], order, *table[at + 1 :])
+
+
+def _place_of(table: Table, order_ref: str) -> int | None:
+    # From the newest on: what is asked for is nearly always there, however many orders the day has had.
+    return next((n for n in range(len(table) - 1, -1, -1) if table[n].order_ref == order_ref), None)
 
 
 def doubt_sent(table: Table, clear_n: int) -> Table:

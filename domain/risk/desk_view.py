@@ -360,7 +360,7 @@ def without_holding(view: DeskView, position_id: str) -> DeskView:
     return replace(view, holdings=tuple(h for h in view.holdings if h.ref.position_id != position_id))
 
 
-def with_closed(view: DeskView, closed: Closed, is_correction: bool = False) -> DeskView:
+def with_closed(view: DeskView, closed: Closed, *, is_correction: bool) -> DeskView:
     """Return the view after a position has ended: no holding any more, and its result counted once.
 
     A correction replaces the result; what ended in another session (an expired contract) is not the day's.

@@ -69,6 +69,14 @@ def day(session: date, closed_dates: Collection[date] = ()) -> TradingDay | None
     return TradingDay(session, at_exchange(session, OPEN), at_exchange(session, close), is_half)
 
 
+def next_session(after: date, closed_dates: Collection[date] = ()) -> TradingDay:
+    """Return the first session after a date."""
+    following = after + timedelta(days=1)
+    while (found := day(following, closed_dates)) is None:
+        following += timedelta(days=1)
+    return found
+
+
 def phase_starts(trading_day: TradingDay, rules: DayRules) -> tuple[tuple[Utc, Phase], ...]:
     """Return the instants at which the phases after `PRE` begin, ascending."""
     close_utc = trading_day.close_utc

@@ -8,23 +8,34 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Generic, NamedTuple, TypeVar
+from typing import ClassVar, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
+from domain.features.evidence import Evidence, Force
+from domain.features.measures import MEASURES
 from domain.instants import BUCKET_NS, MS, bucket_of
 from domain.ranges import Bps, Count, DayMs, PauseMs
+from domain.signals.features import Snapshot
 from domain.signals.registry import INDEX
 from domain.units import Ticks, Utc
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """What an evaluator sees of one bucket; `spot` and `zero_gamma` are `None` when missing."""
+    """What an evaluator sees of one bucket; `None` is missing.
+
+    `net_gamma` is the sum over strikes at spot by open interest, as zero gamma is. `context`, `forces` and `alignment`
+    are those of the evidence; a reading stored by a version that had none has neither.
+    """
 
     bucket_utc: Utc
     features: tuple[float | None, ...]
     spot: Ticks | None
     zero_gamma: Ticks | None
+    context: tuple[float | None, ...] = ()
+    forces: tuple[Force, ...] = ()
+    alignment: float | None = None
+    net_gamma: float | None = None
 
     @property
     def end_utc(self) -> Utc:
@@ -34,6 +45,24 @@ class Reading(msgspec.Struct, frozen=True):
     def feature(self, name: str) -> float | None:
         """Return one feature by name."""
         return self.features[INDEX[name]]
+
+
+_NET_GAMMA: Final = MEASURES.index("net_oi")
+
+
+def reading_of(
+    bucket_utc: Utc, spot: Ticks | None, zero_gamma: Ticks | None, features: tuple[float | None, ...],
+    evidence: Evidence | None, snapshot: Snapshot | None,
+) -> Reading:  # fmt: skip
+    """Return a reading as evaluators see it; `features` count only where there is no evidence."""
+    measures = None if snapshot is None else snapshot.measures
+    net_gamma = None if measures is None else measures[_NET_GAMMA]
+    if evidence is None:
+        return Reading(bucket_utc, features, spot, zero_gamma, net_gamma=net_gamma)
+    return Reading(
+        bucket_utc, evidence.features, spot, zero_gamma, evidence.context, evidence.forces, evidence.alignment,
+        net_gamma,
+    )  # fmt: skip
 
 
 class AlertTerms(msgspec.Struct, frozen=True):
@@ -112,8 +141,8 @@ class Evaluator(ABC, Generic[R, S]):
         return None
 
     def is_after_gap(self, state: S, reading: Reading) -> bool:
-        """Return whether nothing was judged for longer than the cooldown, so that what was seen before is void."""
-        return reading.bucket_utc - state.last_seen_utc > self.rules.cooldown_ms * MS
+        """Return whether nothing was judged for longer than the cooldown, a reading at least: what was seen is void."""
+        return reading.bucket_utc - state.last_seen_utc > max(self.rules.cooldown_ms * MS, BUCKET_NS)
 
     def is_cooling(self, state: S, reading: Reading) -> bool:
         """Return whether the last alert is more recent than the cooldown."""

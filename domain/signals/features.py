@@ -1,8 +1,8 @@
 """From a bucket's rows to the features of a reading: reduce the rows to a snapshot, then compute over the window.
 
-A snapshot keeps only what features look at; a window is the session's last 240 snapshots, newest last. `compute` is
-what lanes read: location and price, `None` in the slots of the other groups. All 73 are in a reading's evidence
-(`domain/features`); lanes will read those when their rules are changed on purpose.
+A snapshot keeps only what features look at; a window is the session's last 240 snapshots, newest last. All 73
+features are in a reading's evidence (`domain/features`), which is what lanes read. `compute` gives location and price,
+as they were told before there was evidence.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-"""`GAMMA_FLIP`: spot has gone over to the other side of zero gamma. Up is a call (+1), down a put (−1).
+"""`GAMMA_FLIP`: the sign of net gamma at spot has changed because spot crossed a zero-gamma level.
 
-A level that jumps over spot is no flip: spot must have been on the other side of where the level is now.
+Spot that went up is a call (+1), down a put (−1). A level that jumps over spot is no flip: spot must have been on the
+other side of where the level is now. Of several levels the nearest is told; passing from the reach of one into that of
+another changes no sign, and is none.
 """
 
 from __future__ import annotations
@@ -27,9 +29,9 @@ class FlipRules(AlertRules):
 
 
 class FlipState(EvaluatorState, frozen=True, kw_only=True):
-    """The confirmed side of zero gamma (+1 above, −1 below, 0 not known), and the readings in a row on another one.
+    """The confirmed sign of net gamma at spot (0: not known), called the side, and the readings in a row on the other.
 
-    `side_spot` is spot when it was last seen on that side; `None` where no side is known.
+    `side_spot` is spot when it was last seen there; `None` where no side is known.
     """
 
     side: int = 0
@@ -49,10 +51,10 @@ class FlipState(EvaluatorState, frozen=True, kw_only=True):
 class FlipEvaluator(Evaluator[FlipRules, FlipState]):
     """Judges whether spot crossed zero gamma.
 
-    A side is held beyond the hysteresis band, and confirmed by so many readings in a row there; inside the band spot is
-    on no side. So the next flip needs spot to have left the band on the far side: re-arming comes of itself. A flip in
-    the cooldown changes the side and is let go. After a start, or a gap longer than the cooldown, the side is found
-    again without an alert: when spot crossed is not known.
+    A side is the sign of net gamma at spot. It is held beyond the hysteresis band around the level, and confirmed by so
+    many readings in a row there; inside the band spot is on no side. So the next flip needs spot to have left the band
+    on the far side: re-arming comes of itself. A flip in the cooldown changes the side and is let go. After a start, or
+    a gap longer than the cooldown, the side is found again without an alert: when spot crossed is not known.
     """
 
     kind = GAMMA_FLIP
@@ -63,11 +65,12 @@ class FlipEvaluator(Evaluator[FlipRules, FlipState]):
         return FlipState(last_alert_utc=alert_end(last_alert_utc))
 
     def evaluate(self, state: FlipState, reading: Reading) -> Evaluated[FlipState]:
-        """Judge one reading; one without spot or zero gamma breaks the row."""
-        if reading.spot is None or reading.zero_gamma is None:
-            what = "spot" if reading.spot is None else "zero gamma"
+        """Judge one reading; one without spot, zero gamma or net gamma breaks the row."""
+        if reading.spot is None or reading.zero_gamma is None or reading.net_gamma is None:
+            what = "spot" if reading.spot is None else "zero gamma" if reading.zero_gamma is None else "net gamma"
             return Evaluated(state.seen(state.last_seen_utc, state.side, state.side_spot), why=f"missing {what}")
-        rules, bucket_utc, side = self.rules, reading.bucket_utc, self._side(reading.spot, reading.zero_gamma)
+        rules, bucket_utc = self.rules, reading.bucket_utc
+        side = self._side(reading.spot, reading.zero_gamma, reading.net_gamma)
         is_void = self.is_after_gap(state, reading)
         known_side, side_spot = (0, None) if is_void else (state.side, state.side_spot)
         if side in (0, known_side):
@@ -80,23 +83,27 @@ class FlipEvaluator(Evaluator[FlipRules, FlipState]):
         state = state.seen(bucket_utc, side, reading.spot)
         if side_spot is None:
             return Evaluated(state, why="arming: side found after a start or a gap")
-        if (side_spot - reading.zero_gamma) * side >= 0:
+        way = UP if reading.spot > reading.zero_gamma else DOWN
+        if (side_spot - reading.zero_gamma) * way >= 0:
             return Evaluated(state, why="zero gamma has moved over spot: no flip")
         if self.is_cooling(state, reading):
             return Evaluated(state, why="cooldown: this flip is let go")
         thresholds = (("readings", float(rules.readings)), ("hysteresis_bps", rules.hysteresis_bps))
-        terms = self.terms(reading.spot, side, thresholds)
+        terms = self.terms(reading.spot, way, thresholds)
         return Evaluated(replace(state, last_alert_utc=reading.end_utc), terms)
 
     def distance_bps(self, state: FlipState, reading: Reading) -> float | None:
-        """Return how far spot is from the far edge of the hysteresis band."""
-        if reading.spot is None or reading.zero_gamma is None or state.side == 0 or self.is_after_gap(state, reading):
+        """Return how far spot is from the far edge of the hysteresis band of the level that is told."""
+        if reading.spot is None or reading.zero_gamma is None or state.side_spot is None:
+            return None
+        if self.is_after_gap(state, reading):
             return None
         bps = (reading.spot - reading.zero_gamma) / reading.zero_gamma * 1e4
-        return max(0.0, self.rules.hysteresis_bps + state.side * bps)
+        near = UP if state.side_spot > reading.zero_gamma else DOWN
+        return max(0.0, self.rules.hysteresis_bps + near * bps)
 
-    def _side(self, spot: Ticks, zero_gamma: Ticks) -> int:
+    def _side(self, spot: Ticks, zero_gamma: Ticks, net_gamma: float) -> int:
         bps = (spot - zero_gamma) / zero_gamma * 1e4
-        if abs(bps) < self.rules.hysteresis_bps:
+        if abs(bps) < self.rules.hysteresis_bps or net_gamma == 0.0:
             return 0
-        return UP if bps > 0 else DOWN
+        return 1 if net_gamma > 0.0 else -1

@@ -1,8 +1,7 @@
 """The conditions of the advisor's alert kinds, over features, forces and context: one reading or whole sessions alike.
 
 Each returns the direction of an alert (+1, −1) or 0, by element; with a missing input there is no alert. All four ask
-for an alignment in the alert's direction. They are not wired to a lane yet: `STRUCTURE_BREAK` of
-`domain/signals/structure_break.py` is what the advisor looks for until its rules are changed on purpose.
+for an alignment in the alert's direction. Live a lane asks them about each reading (`domain/signals/conditioned.py`).
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from domain.features.formulas import features_of
 from domain.features.frames import Frames
 from domain.features.measures import Floats
 from domain.instants import BUCKET_NS, MS
-from domain.ranges import Bps, Count
+from domain.ranges import Bps, Count, Deviations, Moves, Score, Share, SignedScore
 from domain.signals.evaluator import AlertRules
 from domain.signals.registry import INDEX
 
@@ -62,27 +61,27 @@ def seen_in(frames: Frames) -> Seen:
 class ConditionRules(AlertRules):
     """What every kind asks for."""
 
-    alignment_min: float
+    alignment_min: SignedScore
 
 
 @dataclass(frozen=True, slots=True)
 class CascadeRules(ConditionRules):
     """How negative gamma is, how near the level, how fast the price, how strong the flow."""
 
-    gamma_max: float
-    near_moves: float
+    gamma_max: SignedScore
+    near_moves: Moves
     pace_bps: Bps
-    flow_z_min: float
+    flow_z_min: Deviations
 
 
 @dataclass(frozen=True, slots=True)
 class SqueezeRules(ConditionRules):
     """From which share of the session on, how much charm near spot, how much smaller the range, how near the level."""
 
-    time_of_day_min: float
-    charm_min: float
-    shrink_max: float
-    near_moves: float
+    time_of_day_min: Score
+    charm_min: Score
+    shrink_max: Moves
+    near_moves: Moves
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +90,15 @@ class LevelBreakRules(ConditionRules):
 
     beyond_bps: Bps
     within_readings: Count
-    flow_z_min: float
+    flow_z_min: Deviations
 
 
 @dataclass(frozen=True, slots=True)
 class UnwindRules(ConditionRules):
     """How fast volatility falls (relative, in 15 min), and how one-sided vanna is."""
 
-    iv_fall_min: float
-    vanna_min: float
+    iv_fall_min: Share
+    vanna_min: Score
 
 
 def cascade_watch(seen: Seen, rules: CascadeRules) -> Directions:
@@ -107,7 +106,7 @@ def cascade_watch(seen: Seen, rules: CascadeRules) -> Directions:
     away = seen.feature("loc_major_neg_vol_moves")
     toward = -np.sign(away)
     pace = toward * seen.feature("price_return_5m_bps")
-    return _where(
+    return fires(
         seen,
         (seen.feature("loc_zero_gamma_bps") < 0.0)
         & (seen.score("gamma") <= rules.gamma_max)
@@ -124,7 +123,7 @@ def charm_squeeze(seen: Seen, rules: SqueezeRules) -> Directions:
     """Judge `CHARM_SQUEEZE`: late, positive gamma, range shrinking, charm near spot pressing to the positive major."""
     away = seen.feature("loc_major_pos_vol_moves")
     toward = -np.sign(away)
-    return _where(
+    return fires(
         seen,
         (seen.feature("price_time_of_day") >= rules.time_of_day_min)
         & (seen.feature("loc_zero_gamma_bps") > 0.0)
@@ -141,7 +140,7 @@ def structure_break(seen: Seen, rules: LevelBreakRules) -> Directions:
     up = _is_beyond(seen.feature("loc_major_pos_vol_bps"), seen.feature("above_pos_age"), rules)
     down = _is_beyond(-seen.feature("loc_major_neg_vol_bps"), seen.feature("below_neg_age"), rules)
     direction = np.where(up, 1.0, -1.0)
-    return _where(
+    return fires(
         seen,
         (up != down)
         & (direction * seen.feature("price_return_30m_bps") >= 0.0)
@@ -159,7 +158,7 @@ def vanna_unwind(seen: Seen, rules: UnwindRules) -> Directions:
     """Judge `VANNA_UNWIND`: volatility falls fast while vanna lies on one side; hedges are taken off the other way."""
     vanna = seen.feature("greek_vanna_zero")
     direction = -np.sign(vanna)
-    return _where(
+    return fires(
         seen,
         (seen.feature("iv_change_15m") <= -rules.iv_fall_min)
         & (np.abs(vanna) >= rules.vanna_min)
@@ -169,7 +168,7 @@ def vanna_unwind(seen: Seen, rules: UnwindRules) -> Directions:
     )
 
 
-def _where(seen: Seen, is_met: NDArray[np.bool_], direction: Floats) -> Directions:
+def fires(seen: Seen, is_met: NDArray[np.bool_], direction: Floats) -> Directions:
     """Return the direction where a condition is met; without spot there is nothing to enter at."""
     return np.where(is_met & ~np.isnan(seen.spot), direction, 0.0).astype(np.int8)
 

@@ -81,6 +81,8 @@ class Exchange:
         self._account = Account(market, cash_cents)
         self._portfolio = self._account.portfolio
         self._latency_ns = latency_ms * MS
+        # What is taken is shown again after so long; a market that does not say shows a new size with each quote.
+        self._refill_ns: int = getattr(market, "refill_ns", 0)
         self._orders: dict[tuple[int, int], Working] = {}
         self._open: dict[tuple[int, int], Working] = {}
         self._executions: list[tuple[Execution, Commission]] = []
@@ -373,9 +375,10 @@ class Exchange:
         key = (order.con_id, order.side)
         displayed = quote.ask_size if order.side is Side.BUY else quote.bid_size
         at_utc, taken = self._taken.get(key, (Utc(0), Qty(0)))
-        taken = taken if at_utc == quote.at_utc else Qty(0)
+        taken = taken if 0 <= quote.at_utc - at_utc <= self._refill_ns else Qty(0)
         qty = max(Qty(0), min(remaining, displayed - taken))
-        self._taken[key] = (quote.at_utc, taken + qty)
+        if qty:
+            self._taken[key] = (quote.at_utc, taken + qty)
         return qty
 
     def _filled(self, working: Working, qty: Qty, price: Ticks, now_utc: Utc) -> list[ExchangeEvent]:

@@ -59,6 +59,8 @@ class DayBroker(InProcessBroker):
         self._late: list[broker.PlaceOrder] = []
         self._failing: ReadGroup | None = None
         super().__init__(owner, runtime, scene.market, scene.exchange)
+        for command, due_utc in scene.under_way.values():
+            self._await_return(command, due_utc)
 
     @property
     def is_reachable(self) -> bool:
@@ -240,7 +242,9 @@ class DayBroker(InProcessBroker):
             sent = broker.OrderSent(order_ref=order_ref, session_epoch=self._epoch, order_id=0, sent_utc=self._now())
             self._tell(sent)
             wait_s = self._scene.plan.drawn("comes back", order_ref).randrange(25, 180)
-            self._later(wait_s * SECOND + 3, lambda: self._come_back(command))
+            due_utc = Utc(self._now() + wait_s * SECOND + 3)
+            self._scene.under_way[order_ref] = command, due_utc
+            self._await_return(command, due_utc)
             return
         super()._place(command)
         if fault is Fault.NEW_UNKNOWN_CODE and order_ref in self._orders:
@@ -259,16 +263,22 @@ class DayBroker(InProcessBroker):
         self._checks.on_order(command.order.order_ref, self._now())
         self._plan_step()
 
+    def _await_return(self, command: broker.PlaceOrder, due_utc: Utc) -> None:
+        """Let an exit come back at its time; it outlives the process that sent it."""
+        self._day_runtime.call_at(max(due_utc, self._now()), lambda: self._come_back(command))
+
     def _come_back(self, command: broker.PlaceOrder) -> None:
         """Let an exit that nobody knew of for long work at the broker, once it would not fill at once."""
         order, now = command.order, self._market_now()
         if now >= self._market.close_utc - MINUTE or order.order_ref in self._orders:
+            self._scene.under_way.pop(order.order_ref, None)
             return
         bid = self._market.quote(order.contract.con_id).bid_ticks or 0
         if not self.is_reachable or (order.limit_ticks or 0) <= bid + 10:
             self._later(7 * SECOND, lambda: self._come_back(command))
             return
         self._count(Fault.NEW_COMES_BACK)
+        self._scene.under_way.pop(order.order_ref, None)
         self._scene.came_back[order.order_ref] = now
         self._scene.touched_by_hand[order.contract.con_id] = now
         self._is_under_way = True

@@ -42,7 +42,7 @@ class DayResult(msgspec.Struct, frozen=True, kw_only=True):
 
 def day_settings() -> Settings:
     """Return the settings of simulated days: the defaults, five tickers, six lanes."""
-    promoted = ["GAMMA_FLIP-1", "STRUCTURE_BREAK-1"]
+    promoted = ["GAMMA_FLIP-1", "STRUCTURE_BREAK-2"]
     overrides = {"tickers": TICKERS, "lanes": LANES, "promoted": promoted}
     return load_settings(None, "demo", overrides)
 

@@ -8,7 +8,9 @@ It acts at the very seconds at which the plain stepped port does, and leaves out
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable
+from operator import attrgetter
 from typing import Any, Final
 
 import numpy as np
@@ -289,12 +291,10 @@ class DayQuotes(InProcessQuotes):
         """Return the tickers that a signal is near of."""
         now = self._now()
         if self._looked_at_of[0] != now:
-            near = (
-                signal.ticker
-                for signal in self._scene.plan.signals
-                if signal.at_utc - BEFORE_SIGNAL_S * SECOND <= now <= signal.at_utc + AFTER_SIGNAL_S * SECOND
-            )
-            self._looked_at_of = now, frozenset(near)
+            signals, at_utc = self._scene.plan.signals, attrgetter("at_utc")  # in time
+            first = bisect_left(signals, now - AFTER_SIGNAL_S * SECOND, key=at_utc)
+            end = bisect_right(signals, now + BEFORE_SIGNAL_S * SECOND, key=at_utc)
+            self._looked_at_of = now, frozenset(signal.ticker for signal in signals[first:end])
         return self._looked_at_of[1]
 
     def _ticker_of(self, con_id: int) -> str:
@@ -440,6 +440,8 @@ _OF_DATA = frozenset({
     Fault.QUOTES_SILENT, Fault.QUOTES_CROSSED, Fault.QUOTES_ONE_SIDED, Fault.QUOTES_DELAYED, Fault.QUOTES_NO_SIZE,
     Fault.SPOT_SILENT, Fault.SPOT_JUMP, Fault.QUOTES_JUMP, Fault.QUOTES_WIDE,
 })  # fmt: skip
+# While one of these lasts, what leaves the bounds of a position cannot be foreseen on the tape.
+_OF_PRICES = frozenset({Fault.SPOT_JUMP, Fault.QUOTES_JUMP, Fault.QUOTES_WIDE})
 
 
 def _moved(quote: Quote, bid_factor: float, ask_factor: float) -> Quote:
@@ -452,8 +454,8 @@ def _moved(quote: Quote, bid_factor: float, ask_factor: float) -> Quote:
 def dense_seconds(scene: Scene) -> Bools:
     """Return for each second of the grid whether all is told then as the plain port tells it.
 
-    Around signals, around the beginning and end of what goes wrong with data, and while an index moves so fast that the
-    automatic kill level may come near.
+    Around signals, around the beginning and end of what goes wrong with data, while prices are told that the tape does
+    not have, and while an index moves so fast that the automatic kill level may come near.
     """
     tape, plan = scene.market, scene.plan
     found = tense_seconds(tape).copy()
@@ -465,7 +467,9 @@ def dense_seconds(scene: Scene) -> Bools:
         if tape.path.start_utc <= signal.at_utc < tape.instant_of(tape.path.end_s):
             mark(signal.at_utc - BEFORE_SIGNAL_S * SECOND, signal.at_utc + AFTER_SIGNAL_S * SECOND)
     for fault in plan.faults:
-        if fault.kind in _OF_DATA:
+        if fault.kind in _OF_PRICES:
+            mark(fault.at_utc - 2 * SECOND, fault.until_utc + 6 * SECOND)
+        elif fault.kind in _OF_DATA:
             mark(fault.at_utc - 2 * SECOND, fault.at_utc + 2 * SECOND)
             mark(fault.until_utc - 2 * SECOND, fault.until_utc + 6 * SECOND)
     return found

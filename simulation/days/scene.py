@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from domain.instants import exchange_clock
 from domain.units import Utc
 from messages.base import Message
+from messages.broker import PlaceOrder
 from simulation.days.coverage import Coverage
 from simulation.days.exchange import DayExchange
 from simulation.days.faults import Fault
@@ -42,6 +43,7 @@ class Scene:
         self.disturbed_utc = Utc(0)
         self.touched_by_hand: dict[int, Utc] = {}
         self.came_back: dict[str, Utc] = {}
+        self.under_way: dict[str, tuple[PlaceOrder, Utc]] = {}  # exits that were lost, and when they come back
         self.injected_crashes: set[str] = set()
         self.read_faults: list[PlannedFault] = []
         self._seen: set[PlannedFault] = set()
@@ -49,7 +51,7 @@ class Scene:
     def turn(self, market: TapeMarket, exchange: DayExchange) -> None:
         """Begin another session at the broker."""
         self.market, self.exchange = market, exchange
-        self.touched_by_hand, self.came_back = {}, {}
+        self.touched_by_hand, self.came_back, self.under_way = {}, {}, {}
 
     def active(self, kind: Fault, now: Utc, subject: str = "") -> PlannedFault | None:
         """Return a planned fault of this kind that is in force; `None` where there is none."""

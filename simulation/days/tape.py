@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domain.instants import SECOND
-from domain.instruments import DataType, Greeks, Quote, Side
+from domain.instruments import DataType, Greeks, Quote, Side, Spot
 from domain.options import black_scholes
 from domain.options.black_scholes import Floats
 from domain.options.tick_rules import rule_of
@@ -24,7 +24,8 @@ from domain.session import calendar
 from domain.units import Qty, Ticks, Utc
 from simulation.market.chain import SECONDS_PER_YEAR, OptionChain
 from simulation.market.market import Market
-from simulation.market.quotes import noise, prices, shown_sizes
+from simulation.market.quotes import marks_of, rhythm, shown_prices, shown_sizes
+from simulation.market.style import ANCHORED, Nature
 from simulation.market.tickers import ticker_of
 
 MARKETS_KEPT = 3
@@ -70,6 +71,10 @@ class TapeBoard:
             found = self._columns[con_id] = self._compute(self._options.row_of[con_id])
         return found
 
+    def has(self, con_id: int) -> bool:
+        """Return whether a contract is one of this chain."""
+        return con_id in self._options.row_of
+
     def quote(self, second: int, con_id: int) -> Quote:
         """Return the quote of one contract at a second of the grid."""
         views = self._views.get(con_id)
@@ -96,8 +101,8 @@ class TapeBoard:
     def _compute(self, row: int) -> Column:
         options = self._options
         path = options.path
-        rank = abs(row % options.width - options.width // 2)
-        period, phase = 1 + rank // 16, row * 7
+        period, phase = rhythm(options, np.array([row]))
+        marks = marks_of(np.array([row]))
         seconds = np.arange(path.close_s + 1, dtype=np.int64)
         at = np.maximum(seconds - (seconds + phase) % period, 0)
         spot = options.spots[seconds]
@@ -106,9 +111,8 @@ class TapeBoard:
         iv = options.surface(rows, seconds, spot, left)
         strike, is_call = options.strikes[row], bool(options.is_call[row])
         model = black_scholes.values(spot, strike, left / SECONDS_PER_YEAR, iv, is_call)
-        keys = seconds * 4_096 + phase
-        bid, ask = prices(self._rule, model, spot, path.stress[seconds], noise(keys, self._salt) - 0.5)
-        bid_size, ask_size = (shown_sizes(keys, self._salt, side) for side in (1, 2))
+        bid, ask = shown_prices(self._rule, options, model, seconds, marks, self._salt)
+        bid_size, ask_size = (shown_sizes(options, seconds, marks, self._salt, side) for side in (1, 2))
         bid_size = np.where(bid > 0.0, bid_size, 0.0)
         bids, asks = bid[at].astype(np.int32), ask[at].astype(np.int32)
         bid_sizes, ask_sizes = bid_size[at].astype(np.int16), ask_size[at].astype(np.int16)
@@ -118,12 +122,16 @@ class TapeBoard:
 class TapeMarket(Market):
     """A market that stands on columns; it may be stepped back, so that many days of one seed share it."""
 
-    def __init__(self, seed: int, session: date, tickers: tuple[str, ...], *, is_half_day: bool = False) -> None:
-        super().__init__(seed, session, tickers, is_half_day=is_half_day)
+    def __init__(
+        self, seed: int, session: date, tickers: tuple[str, ...], *, is_half_day: bool = False,
+        nature: Nature = ANCHORED,
+    ) -> None:  # fmt: skip
+        super().__init__(seed, session, tickers, is_half_day=is_half_day, nature=nature)
         self._boards = {ticker: TapeBoard(seed, listing.options) for ticker, listing in self._listings.items()}
         self._spots = {
             ticker: np.rint(np.asarray(usd) * 100.0).astype(np.int64) for ticker, usd in self.path.spots.items()
         }
+        self._spot_views = {ticker: ticks.data for ticker, ticks in self._spots.items()}
 
     def rewind(self) -> None:
         """Stand at the grid's first second again."""
@@ -155,6 +163,15 @@ class TapeMarket(Market):
         """Return the prices of an underlying by second of the grid, in ticks."""
         return self._spots[ticker]
 
+    def spot(self, ticker: str) -> Spot:
+        """Return the last price of an underlying or of the VIX.
+
+        Raises:
+            KeyError: the market has no such ticker.
+        """
+        price_ticks = Ticks(self._spot_views[ticker][self._second])
+        return Spot(ticker, price_ticks, self.path.start_utc + self._second * SECOND)
+
     def quote(self, con_id: int) -> Quote:
         """Return the quote of an option or an underlying at the second in hand.
 
@@ -162,7 +179,7 @@ class TapeMarket(Market):
             KeyError: not a listed contract.
         """
         board = self._boards.get(ticker_of(con_id) or "")
-        if board is None or self.contract(con_id) is None:
+        if board is None or not board.has(con_id):
             return super().quote(con_id)
         return board.quote(self._second, con_id)
 
@@ -201,7 +218,7 @@ def first_true(hits: NDArray[np.bool_], offset: int) -> int | None:
 
 
 @lru_cache(maxsize=MARKETS_KEPT)
-def market_for(seed: int, session: date, tickers: tuple[str, ...]) -> TapeMarket:
+def market_for(seed: int, session: date, tickers: tuple[str, ...], nature: Nature = ANCHORED) -> TapeMarket:
     """Return the market of a seed and session, from its first second on.
 
     Raises:
@@ -210,4 +227,4 @@ def market_for(seed: int, session: date, tickers: tuple[str, ...]) -> TapeMarket
     day = calendar.day(session)
     if day is None:
         raise ValueError(f"{session} is no session")
-    return TapeMarket(seed, session, tickers, is_half_day=day.is_half)
+    return TapeMarket(seed, session, tickers, is_half_day=day.is_half, nature=nature)

@@ -38,6 +38,7 @@ from simulation.days.quotes import DayQuotes, strikes_around
 from simulation.days.runtime import DayRuntime
 from simulation.days.scene import Scene
 from simulation.days.tape import market_for
+from simulation.market.from_settings import nature_of
 from storage.desk_ledger import DeskLedger
 from storage.promotions import promote
 from storage.shared_ledger import SharedLedger, start_run
@@ -94,6 +95,7 @@ class WatchedTrace:
         self.handled = inner.handled
         self.settle = inner.settle
         self.sync = inner.sync
+        self.mend = inner.mend
 
     @property
     def records(self) -> bool:
@@ -234,7 +236,7 @@ class World:
         self.coverage = Coverage()
         self.clock = VirtualClock(plan.starts_utc - plan.starts_utc % SECOND)
         self._make_trace = make_trace or (lambda clock, _: NoTrace(clock))
-        market = market_for(plan.market_seed, plan.day.session, settings.tickers)
+        market = market_for(plan.market_seed, plan.day.session, settings.tickers, nature_of(settings))
         market.rewind()
         cash = Cents(settings.demo.nav_usd * 100)
         exchange = DayExchange(market, plan, self.coverage, cash, plan.day.session.toordinal())
@@ -300,7 +302,7 @@ class World:
         self._run_until(Utc(day.open_utc - TURN_NS))
         if self.scene.broken:
             return
-        market = market_for(NIGHT_SEED, day.session, self.settings.tickers)
+        market = market_for(NIGHT_SEED, day.session, self.settings.tickers, nature_of(self.settings))
         market.rewind()
         old = self.scene.exchange
         self.executions += len(old.executions())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from domain.instruments import Contract
+from domain.instants import SECOND
+from domain.instruments import Contract, Quote
 from domain.units import Ticks
 from simulation.broker.account import QuotedMarket
 from simulation.gateway.clients import Clients, Handler
@@ -14,10 +15,12 @@ from simulation.gateway.faults import ActiveFaults, Fault, FaultKind
 from simulation.gateway.subscription import Subscription
 from simulation.gateway.wire.frames import encode
 from simulation.gateway.wire.requests import FieldReader
+from simulation.market.market import Market
 
 COMPETING = "No market data during competing live session"
 NOT_SUBSCRIBED = "Requested market data is not subscribed."
 NO_SUCH_TICKER = "Can't find EId with tickerId"
+RECORD_AGE_MAX_NS = 3 * SECOND  # a drawn quote is no older either
 
 
 class MarketData:
@@ -67,11 +70,24 @@ class MarketData:
             if sub.is_option:
                 # what has expired is not listed any more, and its line is silent
                 quote = None if market.contract(sub.con_id) is None else market.quote(sub.con_id)
-                frames += sub.changes(quote, None)
+                is_old = sub.is_new and quote is not None and self._is_old_record(quote)
+                frames += sub.changes(None if is_old else quote, None)
             else:
                 frames += sub.changes(None, market.spot(sub.instrument.ticker))
         if frames:
             client.send(*frames)
+
+    def _is_old_record(self, quote: Quote) -> bool:
+        """Return whether a recorded quote is too old to begin a line with.
+
+        Its client takes it for as old as its arrival: the line begins with the record of the next minute.
+        """
+        market = self._market
+        return (
+            isinstance(market, Market)
+            and market.now_utc - quote.at_utc > RECORD_AGE_MAX_NS
+            and market.is_recorded(quote.con_id)
+        )
 
     def _subscribe(self, client: ApiClient, fields: list[str]) -> None:
         reader = FieldReader(fields, at=2)

@@ -40,6 +40,11 @@ class Subscription:
         self._spot_ticks: Ticks | None = None
         self._printed_utc = Utc(0)
 
+    @property
+    def is_new(self) -> bool:
+        """Whether no quote was sent yet."""
+        return self._quote is None
+
     def halt(self, is_halted: bool) -> bytes:
         """Return tickGeneric (45) that says whether trading is halted."""
         return _pack(f"45\x006\0{self.request_id}\x0049\0{int(is_halted)}\0")

@@ -6,6 +6,8 @@ Rows are ordered by expiry, then right (calls first), then strike; `REACH` strik
 from __future__ import annotations
 
 from datetime import date
+from functools import cached_property
+from math import hypot
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +18,12 @@ from domain.options import black_scholes
 from domain.options.black_scholes import Bools, Floats
 from domain.options.gamma import Ladder
 from domain.units import Ticks, Utc
-from simulation.market.path import OVERNIGHT_SHARE, IvFit, PricePath
+from simulation.market.path import DAY_VOL, OVERNIGHT_SHARE, IvFit, PricePath
+from simulation.market.style import Style
 from simulation.market.tickers import REACH, UNDERLYINGS, contract_of
 
-SESSION_VOL = 0.0085  # the index's implied move of one session; realised is a little less, as it mostly is
-SKEW, SMILE, WING = -0.08, 0.03, 4.0
 FIT_MIN, FIT_MAX = 0.2, 6.0
+OPENING_WIDER, OPENING_MIN = 0.8, 12.0  # spreads in the first minutes, and how soon they are usual
 SECONDS_PER_YEAR = 60.0 * black_scholes.MINUTES_PER_YEAR
 
 
@@ -35,7 +37,9 @@ class OptionChain:
         u = UNDERLYINGS[ticker]
         rng = np.random.default_rng([seed, expiries[0][0].toordinal(), 2, u.number])
         self.ticker, self.path, self.number = ticker, path, u.number
-        self.spots, self.iv_scale = path.spots[ticker], u.iv_scale
+        self.style = path.style
+        self.spots, self.iv_scale = path.spots[ticker], iv_scale_of(ticker, path.style)
+        self.move = self.style.session_vol * self.iv_scale  # at the money, of one session, at a VIX of 16
         middle = round(path.anchors[ticker] * 100 / u.step_ticks) * u.step_ticks
         strikes_ticks = middle + u.step_ticks * np.arange(-REACH, REACH + 1)
         self.width = len(strikes_ticks)
@@ -56,9 +60,15 @@ class OptionChain:
         self.ladder = Ladder.of(self.strikes, self.is_call)
         self.single_ladder = Ladder.of(self.strikes[:per_expiry], self.is_call[:per_expiry])
         self.per_expiry = per_expiry
-        move = SESSION_VOL * u.iv_scale
-        self.weight = _interest(rng, strikes_ticks, u.step_ticks, path.anchors[ticker], move)
+        interest = _scattered_interest if self.style.is_honest else _interest
+        self.weight = interest(rng, strikes_ticks, u.step_ticks, path.anchors[ticker], self.move)
         self.open_interest: Floats = np.rint(np.concatenate([self.weight, 0.6 * self.weight]) * u.open_interest)
+
+    @cached_property
+    def caution(self) -> Floats:
+        """How many times its usual width a spread has at each second: more after the open, and in wild minutes."""
+        minutes = np.maximum(np.arange(self.path.end_s + 1) - self.path.open_s, 0) / 60.0
+        return (1.0 + OPENING_WIDER * np.exp(-minutes / OPENING_MIN)) * np.sqrt(self.path.stress)
 
     def minutes_left(self, second: int) -> Floats:
         """Return whole minutes to expiry of each row, the running minute counted."""
@@ -81,16 +91,26 @@ class OptionChain:
         total = left + np.where(self.is_next[rows], 1.0 + OVERNIGHT_SHARE, 0.0)
         years = np.maximum(seconds_left, 60.0) / SECONDS_PER_YEAR
         vix = self.path.spots["VIX"][second] / 16.0
-        move = SESSION_VOL * self.iv_scale * vix * np.sqrt(np.maximum(total, 2e-4))
+        move = self.move * vix * np.sqrt(np.maximum(total, 2e-4))
         x = np.log(self.strikes[rows] / spot) / move
-        x = np.minimum(np.maximum(x, -WING), WING)
-        iv = move / np.sqrt(years) * (1.0 + SKEW * x + SMILE * x * x)
+        wing, (skew, smile, tilt) = self.style.wing, self.style.smile
+        x = np.minimum(np.maximum(x, -wing), wing)
+        factor = 1.0 + skew * x + smile * x * x
+        if tilt:
+            factor += tilt * x * x * x
+        iv = move / np.sqrt(years) * factor
         fits = self.path.iv_fits
         if fits is not None:
             away, index = np.log(self.strikes[rows] / spot), self.path.spots["SPX"][second]
             near, following = (fit_at(fit, second, away, index) for fit in fits)
             iv = iv * np.where(self.is_next[rows], following, near)
         return np.asarray(iv)
+
+
+def iv_scale_of(ticker: str, style: Style) -> float:
+    """Return an underlying's implied volatility over the index's; where nothing may pay, what its path has."""
+    u = UNDERLYINGS[ticker]
+    return hypot(u.beta, u.own_vol / DAY_VOL) if style.is_honest else u.iv_scale
 
 
 def fit_at(fit: IvFit, second: int | NDArray[np.int64], away: Floats, index_usd: float | Floats) -> Floats:
@@ -113,5 +133,25 @@ def _interest(
     rounds += 2.0 * (strikes_ticks % (10 * step_ticks) == 0)
     total = body * rounds * rng.lognormal(0.0, 0.35, len(x))
     calls = 1.0 / (1.0 + np.exp(-2.2 * x)) * rng.lognormal(0.0, 0.06, len(x))
+    both = np.concatenate([total * calls, total * np.maximum(1.0 - calls, 0.02)])
+    return np.asarray(both / both.sum())
+
+
+def _scattered_interest(
+    rng: np.random.Generator,
+    strikes_ticks: NDArray[np.int64],
+    step_ticks: int,
+    anchor: float,
+    move: float,
+) -> Floats:
+    """Return a spread that weeks of trading left: no clear middle, and strikes of either side among the other's."""
+    x = np.log(strikes_ticks / 100.0 / anchor) / move
+    body = 0.10 + np.exp(-0.5 * (np.abs(x) / 1.8) ** 2)
+    rounds = 1.0 + 1.2 * (strikes_ticks % (5 * step_ticks) == 0)
+    rounds += 1.5 * (strikes_ticks % (10 * step_ticks) == 0)
+    total = body * rounds * rng.lognormal(0.0, 0.6, len(x))
+    slope, middle = rng.uniform(0.3, 1.2), 0.5 * rng.standard_normal()
+    leaning = slope * (x - middle) + 4.0 * rng.standard_normal(len(x))
+    calls = 1.0 / (1.0 + np.exp(-leaning))
     both = np.concatenate([total * calls, total * np.maximum(1.0 - calls, 0.02)])
     return np.asarray(both / both.sum())

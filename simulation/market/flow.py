@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from domain.options import black_scholes
 from domain.options.black_scholes import Floats
-from simulation.market.chain import SECONDS_PER_YEAR, SESSION_VOL, OptionChain
+from simulation.market.chain import SECONDS_PER_YEAR, OptionChain
 from simulation.market.path import session_shape
 from simulation.market.tickers import UNDERLYINGS
 
@@ -52,13 +52,11 @@ class Flow:
         path = options.path
         self._options, self._path = options, path
         self._entropy = [seed, options.contracts[0].expiry.toordinal(), 3, options.number]
-        rng = np.random.default_rng([*self._entropy, 1 << 20])
         rows = len(options.contracts)
-        self._taste = 0.10 * rng.standard_normal(rows)  # a strike that customers like, or sell, all day
-        self._popularity = rng.lognormal(0.0, 0.45, rows)
-        self._per_s = u.volume * session_shape(path.open_s, path.close_s, path.end_s + 1)
-        self._per_s /= path.close_s - path.open_s
-        self._move = SESSION_VOL * u.iv_scale
+        self._taste, self.popularity = _tastes(np.random.default_rng([*self._entropy, 1 << 20]), rows)
+        volume = u.volume * (path.style.index_volume if u.is_index else 1.0)
+        self.per_s = volume * session_shape(path.open_s, path.close_s, path.end_s + 1)
+        self.per_s /= path.close_s - path.open_s
         self._starts: list[Tally] = [Tally(np.zeros(rows, np.int64), np.zeros(rows, np.int64), np.zeros(rows))]
         self._blocks: OrderedDict[int, _Block] = OrderedDict()
 
@@ -92,22 +90,28 @@ class Flow:
         options, path = self._options, self._path
         second = path.open_s + number * BLOCK_S
         spot = float(options.spots[second])
-        x = np.log(options.strikes / spot) / (self._move * np.sqrt(path.variance_left[second] + 0.02))
-        away = np.where(options.is_call, x, -x)  # > 0 out of the money, where customers prefer to trade
-        activity = self._popularity * np.exp(-0.5 * ((away - 0.25) / 0.75) ** 2)
-        activity[options.is_next] *= NEXT_SHARE
-        expected = activity * (self._per_s[second] * STEP_S / activity.sum())
+        away, activity = self.activity(second, spot)
+        expected = activity * (self.per_s[second] * STEP_S / activity.sum())
         rng = np.random.default_rng([*self._entropy, number])
-        shape = (STEPS, len(x))
+        shape = (STEPS, len(away))
         trades = np.floor(rng.standard_exponential(shape) * expected + rng.random(shape))
         bought = np.minimum(np.floor(trades * self._buyers(second, away) + rng.random(shape)), trades)
-        volume, net = np.zeros((2, STEPS + 1, len(x)), np.int64)
+        volume, net = np.zeros((2, STEPS + 1, len(away)), np.int64)
         np.cumsum(trades.astype(np.int64), axis=0, out=volume[1:])
         np.cumsum((2.0 * bought - trades).astype(np.int64), axis=0, out=net[1:])
         left = np.maximum(options.expiry_s - second, 1).astype(np.float64)
         iv = options.surface(slice(None), second, spot, left)
         greeks = black_scholes.values(spot, options.strikes, left / SECONDS_PER_YEAR, iv, options.is_call)
         return _Block(volume, net, greeks.delta * (100.0 * spot))
+
+    def activity(self, second: int, spot: float) -> tuple[Floats, Floats]:
+        """Return how far each row is out of the money, in deviations, and how much it is traded beside others."""
+        options = self._options
+        x = np.log(options.strikes / spot) / (options.move * np.sqrt(self._path.variance_left[second] + 0.02))
+        away = np.where(options.is_call, x, -x)  # > 0 out of the money, where customers prefer to trade
+        activity = self.popularity * np.exp(-0.5 * ((away - 0.25) / 0.75) ** 2)
+        activity[options.is_next] *= NEXT_SHARE
+        return away, activity
 
     def _buyers(self, second: int, away: Floats) -> Floats:
         """Return the share of customers' trades that are buys.
@@ -117,9 +121,14 @@ class Flow:
         """
         options = self._options
         behind = max(second - MOMENTUM_S, 0)
-        run = float(np.log(options.spots[second] / options.spots[behind])) / (0.12 * self._move)
+        run = float(np.log(options.spots[second] / options.spots[behind])) / (0.12 * options.move)
         chase = np.where(options.is_call, 0.12, -0.12) * np.tanh(run)
         stress = float(self._path.stress[second])
         fear = np.where(options.is_call, 0.0, 0.10 * min(max(stress - 1.0, 0.0), 1.0))
         calm = 0.12 * min(max(1.0 - stress, 0.0), 0.5) * np.exp(-away * away)
         return np.asarray(np.clip(0.5 + self._taste + chase + fear - calm, 0.05, 0.95))
+
+
+def _tastes(rng: np.random.Generator, rows: int) -> tuple[Floats, Floats]:
+    """Return, by row, what share customers like or sell it by all day, and how popular it is."""
+    return 0.10 * rng.standard_normal(rows), rng.lognormal(0.0, 0.45, rows)

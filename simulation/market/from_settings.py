@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from config.settings import Settings
-from domain.session import calendar
 from simulation.market.market import Market
 from simulation.market.minute_bars import load_recorded_day
+from simulation.market.style import Kind, Nature
 
 # A bucket holds whole snapshots, so what its last frame says does not depend on the second at which it was published.
 SNAPSHOT_S = 10
@@ -22,6 +22,12 @@ def market_of(settings: Settings, *, rolls: bool = False) -> Market:
     demo = settings.demo
     if demo.market_folder is not None:
         return Market.from_recorded(load_recorded_day(demo.market_folder), demo.seed, snapshot_s=SNAPSHOT_S)
-    day = calendar.day(demo.session)
-    is_half_day = day is not None and day.is_half
-    return Market(demo.seed, demo.session, is_half_day=is_half_day, snapshot_s=SNAPSHOT_S, rolls=rolls)
+    return Market(
+        demo.seed, demo.session, snapshot_s=SNAPSHOT_S, rolls=rolls, closed_dates=settings.day.closed_dates,
+        nature=nature_of(settings),
+    )  # fmt: skip
+
+
+def nature_of(settings: Settings) -> Nature:
+    """Return the kind of market that the settings ask for, of whatever simulated day."""
+    return Nature(Kind(settings.market.kind), settings.market.feedback)

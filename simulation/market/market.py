@@ -6,24 +6,27 @@ stepped changes nothing. Two processes with the same arguments agree on every qu
 
 from __future__ import annotations
 
-from datetime import date, time, timedelta
+from collections.abc import Collection
+from datetime import date, time
 
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.instants import SECOND, at_exchange, session_of
+from domain.instants import MINUTE, SECOND, at_exchange, session_of
 from domain.instruments import Contract, Quote, Spot
 from domain.options.gamma import Chain
 from domain.options.profile import Profile
-from domain.session.calendar import day as trading_day
-from domain.session.calendar import next_midnight
+from domain.session import calendar
+from domain.session.calendar import CLOSE, EARLY_CLOSE, OPEN, next_midnight
 from domain.units import Qty, Ticks, Utc
 from simulation.market.chain import OptionChain
 from simulation.market.flow import Flow
-from simulation.market.minute_bars import RecordedDay
+from simulation.market.honest import honest_path
+from simulation.market.minute_bars import RecordedDay, provenance_of
 from simulation.market.path import REGIMES, PricePath, simulated_path
 from simulation.market.profiles import CATEGORIES, ProfileBoard
 from simulation.market.quotes import QuoteBoard
+from simulation.market.style import ANCHORED, Kind, Nature
 from simulation.market.tape import Tape, path_and_tape
 from simulation.market.tickers import (
     DEFAULT_TICKERS,
@@ -34,7 +37,6 @@ from simulation.market.tickers import (
 
 __all__ = ["CATEGORIES", "DEFAULT_TICKERS", "REGIMES", "Market"]
 
-OPEN, CLOSE, EARLY_CLOSE = time(9, 30), time(16, 0), time(13, 0)
 UNDERLYING_SIZE = Qty(400)  # shown on both sides of a stock
 
 
@@ -64,16 +66,18 @@ class Market:
         session: New York's date of the day; its expiry is the 0DTE.
         tickers: those with options and profiles (the VIX is always quoted).
         regime: one of `REGIMES` for the whole day; `None` lets the seed choose a sequence.
-        is_half_day: closes at 13:00 New York.
-        next_expiry: the following session; `None` takes the next weekday.
+        is_half_day: closes at 13:00 New York though the calendar has a whole day; a half day of the calendar always is.
+        next_expiry: the following expiry; `None` takes the next session.
+        closed_dates: closures beside those of the calendar.
         snapshot_s: seconds between the profiles that a server publishes; order flow's differences are taken over it.
         path: prices to follow in place of drawn ones.
         tape: recorded quotes of the index's options to show in place of the model's (see `from_recorded`).
         rolls: at midnight before the exchange's next session that one begins, with its own path and expiries; until
             half an hour before its open the market stands at its first prices.
+        nature: what kind of market is drawn.
 
     Raises:
-        ValueError: negative seed, unknown ticker, unknown regime.
+        ValueError: negative seed, unknown ticker, unknown regime, a regime for an honest market.
     """
 
     def __init__(
@@ -89,6 +93,8 @@ class Market:
         path: PricePath | None = None,
         tape: Tape | None = None,
         rolls: bool = False,
+        closed_dates: Collection[date] = (),
+        nature: Nature = ANCHORED,
     ) -> None:
         unknown = [t for t in tickers if t not in DEFAULT_TICKERS]
         if seed < 0 or unknown:
@@ -96,9 +102,13 @@ class Market:
         self.seed, self.tickers = seed, tickers
         self._regime, self._snapshot_s = regime, snapshot_s
         self._is_index_recorded = tape is not None
-        self.provenance = {"everything": f"synthetic, seed {seed}"}
+        self._nature = nature
+        self.provenance = {"everything": f"synthetic, {nature}, seed {seed}"}
         self._over_utc = next_midnight(session) if rolls else None
-        self._begin(session, EARLY_CLOSE if is_half_day else CLOSE, next_expiry, path, tape)
+        self._closed_dates = closed_dates
+        self._official_usd: dict[str, float] = {}  # closes that were published, where they are known
+        self._silent_utc: tuple[tuple[Utc, Utc], ...] = ()  # stretches in which no price of the index was recorded
+        self._begin(session, EARLY_CLOSE if is_half_day else _close_of(session), next_expiry, path, tape)
 
     def _begin(
         self, session: date, close: time, next_expiry: date | None = None, path: PricePath | None = None,
@@ -107,15 +117,23 @@ class Market:
         """Draw a session, and stand at the start of its path."""
         seed, self.session = self.seed, session
         self.open_utc, self.close_utc = at_exchange(session, OPEN), at_exchange(session, close)
-        self.path = path or simulated_path(seed, session, self.open_utc, self.close_utc, self._regime)
-        following = next_expiry or _next_weekday(session)
-        expiries = ((session, self.close_utc), (following, at_exchange(following, CLOSE)))
+        self.path = path or self._drawn(session)
+        self.refill_ns = self.path.style.holds_s * SECOND if self.path.style.holds_s > 1 else 0
+        following = next_expiry or calendar.next_session(session, self._closed_dates).session
+        expiries = ((session, self.close_utc), (following, at_exchange(following, _close_of(following))))
         self._listings = {
             ticker: _Listing(seed, ticker, self.path, expiries, self._snapshot_s, tape if ticker == "SPX" else None)
             for ticker in self.tickers
         }
         self.now_utc = self.path.start_utc
         self._second = 0
+
+    def _drawn(self, session: date) -> PricePath:
+        if self._nature.kind is Kind.ANCHORED:
+            return simulated_path(self.seed, session, self.open_utc, self.close_utc, self._regime)
+        if self._regime is not None:
+            raise ValueError("an honest market has no regimes")
+        return honest_path(self.seed, session, (self.open_utc, self.close_utc), self._nature.feedback)
 
     @classmethod
     def from_recorded(
@@ -126,28 +144,28 @@ class Market:
         *,
         snapshot_s: int = 1,
     ) -> Market:
-        """Return a market that follows a recorded day: the index's path and the recorded quotes are real.
+        """Return a market that follows a recorded day: its closes of the index and its quotes with their instants.
 
-        All else is synthetic: the other tickers and the VIX, open interest, volume and flow, greeks, instants of
-        quotes, and the quotes of all other contracts, at a level of implied volatility that fits the recorded ones.
-        The next expiry is the earliest recorded one after the session; without any, the next weekday.
+        All else is synthetic: the index between two closes, the other tickers and the VIX (scaled to the day), open
+        interest, volume and flow, greeks, and the quotes of all other contracts, at a level of implied volatility that
+        fits the recorded ones. The next expiry is the earliest recorded one after the session; without any, the next
+        session's.
 
         Raises:
             ValueError: negative seed, unknown ticker.
         """
         session = recorded.session
-        hours_utc = at_exchange(session, OPEN), at_exchange(session, CLOSE)
+        hours_utc = recorded.hours.open_utc, recorded.hours.close_utc
         later = [expiry for expiry, _, _ in recorded.quotes if expiry > session]
-        following = min(later, default=_next_weekday(session))
-        expiries = ((session, hours_utc[1]), (following, at_exchange(following, CLOSE)))
+        following = min(later, default=calendar.next_session(session).session)
+        expiries = ((session, hours_utc[1]), (following, at_exchange(following, _close_of(following))))
         path, tape = path_and_tape(recorded, seed, hours_utc, expiries)
         market = cls(seed, session, tickers, next_expiry=following, snapshot_s=snapshot_s, path=path, tape=tape)
         shown = [c.label for con_id in tape.con_ids if (c := market.contract(con_id)) is not None]
-        market.provenance = {
-            "SPX": f"recorded, 1-minute bars of {session}; a line of our own between open, extremes and close",
-            "bid, ask and sizes": "recorded at each minute's end: " + (", ".join(sorted(shown)) or "none"),
-            "everything else": f"synthetic, seed {seed}; implied volatility fitted to the recorded quotes",
-        }
+        market.provenance = provenance_of(recorded, shown, seed)
+        official_usd = recorded.official_close_usd
+        market._official_usd = {} if official_usd is None else {"SPX": official_usd}
+        market._silent_utc = tuple((at, Utc(at + minutes * MINUTE)) for at, minutes in recorded.holes)
         return market
 
     @property
@@ -172,18 +190,20 @@ class Market:
     def _roll(self, today: date) -> None:
         """Begin a date: its session, where it has one."""
         self._over_utc = next_midnight(today)
-        day = trading_day(today)
-        if day is not None:
-            self._begin(today, EARLY_CLOSE if day.is_half else CLOSE)
+        if calendar.day(today, self._closed_dates) is not None:
+            self._begin(today, _close_of(today))
 
     def spot(self, ticker: str) -> Spot:
-        """Return the last price of an underlying or of the VIX.
+        """Return the last price of an underlying or of the VIX; where none was recorded, as old as the last one.
 
         Raises:
             KeyError: the market has no such ticker.
         """
         price_ticks = Ticks(round(float(self.path.spots[ticker][self._second]) * 100.0))
-        return Spot(ticker, price_ticks, self.path.start_utc + self._second * SECOND)
+        at_utc = Utc(self.path.start_utc + self._second * SECOND)
+        if ticker == "SPX":
+            at_utc = next((begin for begin, end in self._silent_utc if begin <= at_utc < end), at_utc)
+        return Spot(ticker, price_ticks, at_utc)
 
     def contracts(self, ticker: str) -> tuple[Contract, ...]:
         """Return the option contracts of a ticker: today's and the next expiry, calls first, strikes ascending."""
@@ -246,15 +266,24 @@ class Market:
         listing = self._listings[ticker]
         return listing.profiles.chain(self._second), self.path.start_utc + listing.options.expiry_s * SECOND
 
+    def nearest_chain(self, ticker: str) -> Chain:
+        """Return the part of a ticker's option chain that expires today.
+
+        Raises:
+            KeyError: no such ticker.
+        """
+        return self._listings[ticker].profiles.chain(self._second, "zero")
+
     def settlement_ticks(self, ticker: str) -> Ticks:
-        """Return the closing price that options settle to.
+        """Return the closing price that options settle to: the official one, where a record has it.
 
         Raises:
             ValueError: the session has not closed yet.
         """
         if self.now_utc < self.close_utc:
             raise ValueError(f"{ticker} has no settlement before the close")
-        return Ticks(round(float(self.path.spots[ticker][self.path.close_s]) * 100.0))
+        traded_usd = float(self.path.spots[ticker][self.path.close_s])
+        return Ticks(round(self._official_usd.get(ticker, traded_usd) * 100.0))
 
     def _underlying_quote(self, ticker: str, con_id: int) -> Quote:
         spot = self.spot(ticker)
@@ -263,8 +292,7 @@ class Market:
         return Quote(con_id, spot.price_ticks - 1, spot.price_ticks + 1, UNDERLYING_SIZE, UNDERLYING_SIZE, spot.at_utc)
 
 
-def _next_weekday(session: date) -> date:
-    following = session + timedelta(days=1)
-    while following.weekday() >= 5:
-        following += timedelta(days=1)
-    return following
+def _close_of(session: date) -> time:
+    """Return New York's time at which a date's session ends; a date without one counts as a whole day."""
+    day = calendar.day(session)
+    return EARLY_CLOSE if day is not None and day.is_half else CLOSE

@@ -1,96 +1,138 @@
 """One recorded real day, read from a folder: minute bars of the SPX and of bid and ask of some SPXW options.
 
-The folder holds two zip files in the minute layout of QuantConnect's LEAN (its documentation, "data formats"):
-`spx_<date>_trade.zip` (one CSV: milliseconds since midnight, open, high, low, close in USD, and perhaps a count; an
-index has no volume) and `spxw_<date>_quote.zip` (a CSV for each contract: milliseconds, bid OHLC, bid size, ask OHLC,
-ask size; prices × 10,000). Index bars count from midnight in Chicago and quotes from midnight in New York.
+The folder holds one or two zip files (`minute_files`), under LEAN's names or with the root before them:
+`[spx_]<date>_trade.zip` of the index, `<date>_quote_european.zip` or `spxw_<date>_quote.zip` of quotes. Without quotes
+every option is synthetic; without bars the index is what put–call parity of the quotes implies.
+
+What cannot be used is left out and counted (`RecordedDay.left_out`), what cannot be followed at all is refused.
 """
 
 from __future__ import annotations
 
-import re
-import zipfile
-import zlib
-from dataclasses import dataclass
-from datetime import date, datetime, time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date
 from itertools import pairwise
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import numpy as np
-from numpy.typing import NDArray
 
-from domain.instants import MINUTE, MS, NEW_YORK, SECOND, at_exchange, from_datetime
-from domain.instruments import Right
-from domain.units import Ticks, Utc
+from domain.instants import MINUTE, MS, SECOND, exchange_clock
+from domain.instruments import Contract, Right
+from domain.session.calendar import TradingDay
+from domain.units import Utc
+from simulation.market.bridge import MINUTE_S, bridged
+from simulation.market.minute_files import (
+    INDEX_FILE,
+    QUOTE_FILE,
+    ContractKey,
+    Floats,
+    IndexBars,
+    Longs,
+    QuoteBars,
+    RecordedError,
+    date_of,
+    index_of,
+    quotes_of,
+    session_hours,
+    the_file,
+)
+from simulation.market.path import session_shape
 
-Floats = NDArray[np.float64]
-Longs = NDArray[np.int64]
-ContractKey = tuple[date, Ticks, Right]
+__all__ = ["IndexBars", "QuoteBars", "RecordedDay", "RecordedError", "load_recorded_day", "parity_gaps_usd",
+           "provenance_of"]  # fmt: skip
 
-CHICAGO = ZoneInfo("America/Chicago")
-MEMBER_BYTES_MAX = 4_000_000  # a day of minute bars is 40 kB; more is not one
-MEMBERS_MAX = 10_000
 PARITY_SHARE_MAX = 0.001  # of the index; measured 0.00007 on 2021-01-04, and 0.004 with bars an hour off
-DAY_MS = 86_400_000
-INDEX_COLUMNS, QUOTE_COLUMNS = (5, 6), (11,)
-
-_FILE = re.compile(r"(spxw?)_(\d{8})_(trade|quote)\.zip")
-_INDEX_MEMBER = re.compile(r"(\d{8})_spx_minute_trade\.csv")
-_QUOTE_MEMBER = re.compile(r"(\d{8})_spxw_minute_quote_european_(call|put)_(\d+)_(\d{8})\.csv")
-
-
-class RecordedError(Exception):
-    """A folder cannot be followed; the text is one sentence with what is wrong and where."""
-
-
-@dataclass(frozen=True, eq=False)
-class IndexBars:
-    """Minute bars of the index in USD; `begin_utc` ascends, each bar ends a minute later."""
-
-    begin_utc: Longs
-    open: Floats
-    high: Floats
-    low: Floats
-    close: Floats
-
-
-@dataclass(frozen=True, eq=False)
-class QuoteBars:
-    """Minute bars of one contract: prices in `_ticks` at the bar's begin (`_open`) and at its end; sizes at its end."""
-
-    begin_utc: Longs
-    bid_open_ticks: Longs
-    ask_open_ticks: Longs
-    bid_ticks: Longs
-    ask_ticks: Longs
-    bid_size: Longs
-    ask_size: Longs
+HOLE_MIN = 2  # minutes without a bar that are told
+CARRY_MIN = 10  # a recorded quote stands for so long without a new bar (the longest gap between two on 2021-01-04)
 
 
 @dataclass(frozen=True, eq=False)
 class RecordedDay:
-    """A recorded session: the index, and quotes by (expiry, strike in `_ticks`, right)."""
+    """A recorded session: the index, and quotes by (expiry, strike in `_ticks`, right).
+
+    `is_index_implied` says that the index is what the quotes imply; `left_out` counts what could not be used.
+    """
 
     session: date
     index: IndexBars
     quotes: dict[ContractKey, QuoteBars]
+    is_index_implied: bool = False
+    left_out: dict[str, int] = field(default_factory=dict)
 
-    def index_usd(self, start_utc: Utc, size: int) -> Floats:
+    @property
+    def hours(self) -> TradingDay:
+        """The session's hours, by the exchange's calendar."""
+        return session_hours(self.session)
+
+    def index_usd(self, start_utc: Utc, size: int, seed: int = 0) -> Floats:
         """Return the index for each second from an instant on.
 
-        A bar's close is reached at its end exactly. Inside the bar the price goes in straight lines from the open (at
-        second 1) through its extremes (seconds 20 and 40): low before high where it closed at or above its open, high
-        before low where below. Before the first bar its open stands, in gaps and after the last bar the last close.
+        A bar's close is reached at its end exactly; inside the bar the price is drawn, as a bridge that knows closed
+        bars only. Before the first bar its open stands, in gaps and after the last bar the last close.
         """
-        bars = self.index
-        begin_s = ((bars.begin_utc - start_utc) // SECOND).astype(np.float64)
-        before = np.concatenate([bars.open[:1], bars.close[:-1]])
-        rises = bars.close >= bars.open
-        first, second = np.where(rises, bars.low, bars.high), np.where(rises, bars.high, bars.low)
-        at_s = (begin_s[:, None] + np.array([0.0, 1.0, 20.0, 40.0, 60.0])).ravel()
-        prices = np.stack([before, bars.open, first, second, bars.close], axis=1).ravel()
-        return np.asarray(np.interp(np.arange(size, dtype=np.float64), at_s, prices))
+        bars, hours = self.index, self.hours
+        follows = np.diff(bars.begin_utc, prepend=0) == MINUTE
+        starts = np.where(follows, np.roll(bars.close, 1), bars.open)
+        session_s = (hours.close_utc - hours.open_utc) // SECOND
+        of_minutes = session_shape(0, session_s, session_s).reshape(-1, 60).sum(axis=1) / session_s
+        minute = minutes_of(bars.begin_utc, hours.open_utc)
+        inside = (minute >= 0) & (minute < len(of_minutes))
+        at = np.where(inside, minute, 0)
+        shape = np.where(inside, of_minutes[at], 0.0)
+        # Drawn for the whole session, so that a minute's draws depend on the seed and the minute alone.
+        draw = np.random.default_rng([seed, self.session.toordinal(), 3])
+        noise = draw.standard_normal((len(of_minutes), MINUTE_S))[at]
+        ahead_s = (start_utc % MINUTE) // SECOND
+        of_grid = minutes_of(bars.begin_utc, Utc(start_utc - ahead_s * SECOND))
+        return bridged(of_grid, starts, bars.close, shape, noise, size + ahead_s)[ahead_s:]
+
+    @property
+    def official_close_usd(self) -> float | None:
+        """The index's official close, published in the bars after the session; `None` where there are none."""
+        is_after = self.index.begin_utc >= self.hours.close_utc
+        return float(self.index.close[-1]) if is_after[-1] else None
+
+    @property
+    def holes(self) -> tuple[tuple[Utc, int], ...]:
+        """The stretches of the session without index bars: begin, and minutes (`HOLE_MIN` and more)."""
+        hours = self.hours
+        begins = [at for at in self.index.begin_utc.tolist() if hours.open_utc <= at < hours.close_utc]
+        found = [
+            (Utc(before + MINUTE), (after - before) // MINUTE - 1)
+            for before, after in pairwise([*begins, hours.close_utc])
+        ]
+        return tuple((at, minutes) for at, minutes in found if minutes >= HOLE_MIN)
+
+    def is_quoted(self, contract: Contract, at_utc: Utc) -> bool:
+        """Return whether a recorded quote of a contract stood at an instant."""
+        bars = self.quotes.get((contract.expiry, contract.strike_ticks, contract.right))
+        if bars is None or contract.ticker != "SPX" or at_utc < bars.begin_utc[0]:
+            return False
+        ended = int(np.searchsorted(bars.begin_utc + MINUTE, at_utc, side="right"))
+        ended_utc = bars.begin_utc[0] if not ended else bars.begin_utc[ended - 1] + MINUTE
+        return bool(at_utc - ended_utc < (CARRY_MIN if ended else 1) * MINUTE)
+
+    def told(self) -> str:
+        """Return what of the record is missing or was left out, for people; empty where it is whole."""
+        counted = [f"{n} {what} left out" for what, n in sorted(self.left_out.items())]
+        holes = [f"{minutes} min from {exchange_clock(at)}" for at, minutes in self.holes]
+        if holes:
+            counted.append(f"no index bars for {', '.join(holes)}, where the index stands still")
+        return "; ".join(counted)
+
+
+def provenance_of(recorded: RecordedDay, shown: Sequence[str], seed: int) -> dict[str, str]:
+    """Return what of a recorded day's market is recorded and what is synthetic, for people; `shown`: the contracts."""
+    source = "put–call parity of the recorded quotes" if recorded.is_index_implied else "1-minute bars"
+    settles_to = "the official close" if recorded.official_close_usd is not None else "the last price"
+    return {
+        "SPX": f"recorded, {source} of {recorded.session}; a bridge of our own between closes; settles to {settles_to}",
+        "bid, ask and sizes": "recorded at each minute's end: " + (", ".join(sorted(shown)) or "none"),
+        **({"left out": told} if (told := recorded.told()) else {}),
+        "everything else": f"synthetic, seed {seed}; scaled to the day, implied volatility fitted to recorded quotes",
+    }
 
 
 def parity_gaps_usd(index: IndexBars, quotes: dict[ContractKey, QuoteBars], expiry: date, shift_ms: int = 0) -> Floats:
@@ -123,133 +165,82 @@ def load_recorded_day(folder: Path) -> RecordedDay:
     """
     if not folder.is_dir():
         raise RecordedError(f"There is no folder {folder}; give --market the folder of a recorded day.")
-    index_file, index_day = _the_file(folder, "spx", "trade")
-    quote_file, quote_day = _the_file(folder, "spxw", "quote")
-    if index_day != quote_day:
-        raise RecordedError(f"{index_file.name} and {quote_file.name} are of different days; a folder holds one day.")
-    session = _date_of(index_day, index_file.name)
-    index = _index_of(index_file, index_day, session)
-    quotes = _quotes_of(quote_file, quote_day, session)
-    gaps = parity_gaps_usd(index, quotes, session)
-    if not len(gaps):
+    index_file, quote_file = the_file(folder, INDEX_FILE, "index bars"), the_file(folder, QUOTE_FILE, "quotes")
+    days = {day for _, day in (*index_file, *quote_file)}
+    if not days:
         raise RecordedError(
-            f"{quote_file.name} has no strike with a call and a put that expire on {session}, "
-            "so that nothing ties it to the index; record both."
+            f"{folder} has no recorded day: neither spx_<yyyymmdd>_trade.zip nor spxw_<yyyymmdd>_quote.zip."
         )
-    gap = float(np.median(np.abs(gaps)))
+    if len(days) > 1:
+        raise RecordedError(
+            f"{index_file[0][0].name} and {quote_file[0][0].name} are of different days; a folder holds one day."
+        )
+    day = days.pop()
+    session, left_out = date_of(day, folder.name), Counter[str]()
+    session_hours(session)
+    quotes = quotes_of(quote_file[0][0], day, session, left_out) if quote_file else {}
+    if not index_file:
+        index = _implied_index(quotes, session, quote_file[0][0].name)
+        return RecordedDay(session, index, quotes, is_index_implied=True, left_out=dict(left_out))
+    index = index_of(index_file[0][0], day, session, left_out)
+    if quotes:
+        _check_parity(index, quotes, session, index_file[0][0].name, quote_file[0][0].name)
+    return RecordedDay(session, index, quotes, left_out=dict(left_out))
+
+
+def _check_parity(
+    index: IndexBars, quotes: dict[ContractKey, QuoteBars], session: date, index_name: str, quote_name: str
+) -> None:
+    """Refuse an index and options that do not belong to each other."""
+    gaps = parity_gaps_usd(index, quotes, _nearest(quotes, session, quote_name))
+    gap = float(np.median(np.abs(gaps))) if len(gaps) else 0.0
     if gap > PARITY_SHARE_MAX * float(index.close[0]):
         raise RecordedError(
-            f"{index_file.name} and {quote_file.name} do not belong together: put–call parity is missed by "
+            f"{index_name} and {quote_name} do not belong together: put–call parity is missed by "
             f"{gap:.2f} USD; check instruments and time zones (index in Chicago's time, quotes in New York's)."
         )
-    return RecordedDay(session, index, quotes)
 
 
-def _the_file(folder: Path, instrument: str, kind: str) -> tuple[Path, str]:
-    """Return the folder's one zip of an instrument, and the day in its name."""
-    matches = [(path, _FILE.fullmatch(path.name)) for path in sorted(folder.iterdir())]
-    found = [(path, m[2]) for path, m in matches if m is not None and (m[1], m[3]) == (instrument, kind)]
-    if len(found) != 1:
-        count = "no" if not found else f"{len(found)} files"
-        raise RecordedError(f"{folder} has {count} {instrument}_<yyyymmdd>_{kind}.zip; it needs exactly one.")
-    return found[0]
+def _nearest(quotes: dict[ContractKey, QuoteBars], session: date, quote_name: str) -> date:
+    """Return the nearest expiry, not before the session, of which a strike has a call and a put."""
+    pairs = [e for e, strike, right in quotes if right is Right.CALL and (e, strike, Right.PUT) in quotes]
+    if not pairs:
+        raise RecordedError(
+            f"{quote_name} has no strike with a call and a put of one expiry, so that nothing ties it to the index; "
+            "record both."
+        )
+    return min(pairs)
 
 
-def _date_of(text: str, where: str) -> date:
-    try:
-        return datetime.strptime(text, "%Y%m%d").replace(tzinfo=NEW_YORK).date()
-    except ValueError:
-        raise RecordedError(f"{text} in {where} is not a date; name it as yyyymmdd.") from None
+def _implied_index(quotes: dict[ContractKey, QuoteBars], session: date, quote_name: str) -> IndexBars:
+    """Return the index that put–call parity implies at each minute's end, by the strike with the tightest quotes.
 
-
-def _members(file: Path) -> dict[str, str]:
-    """Return all texts of a zip by name; sizes are bounded before anything is unpacked."""
-    try:
-        with zipfile.ZipFile(file) as packed:
-            infos = packed.infolist()
-            if len(infos) > MEMBERS_MAX or any(i.file_size > MEMBER_BYTES_MAX for i in infos):
-                raise RecordedError(f"{file.name} unpacks to more than a day of minute bars; it is not read.")
-            return {i.filename: packed.read(i).decode("ascii") for i in infos}
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        OSError,
-        UnicodeDecodeError,
-        NotImplementedError,
-        RuntimeError,
-    ) as e:
-        raise RecordedError(f"{file} cannot be read as a zip of CSV files ({e}); fetch it again.") from None
-
-
-def _table(text: str, columns: tuple[int, ...], where: str) -> Floats:
-    """Return a CSV's numbers, a row for each line; times ascend on whole minutes of one day."""
-    rows = [line.split(",") for line in text.splitlines() if line]
-    if not rows:
-        raise RecordedError(f"{where} is empty; a recorded day has bars.")
-    for number, row in enumerate(rows, 1):
-        if len(row) not in columns or len(row) != len(rows[0]):
-            wanted = " or ".join(str(c) for c in columns)
-            raise RecordedError(f"Line {number} of {where} has {len(row)} columns and not {wanted}.")
-    try:
-        table = np.array(rows, np.float64)
-    except ValueError as e:
-        raise RecordedError(f"{where} holds something that is no number ({e}).") from None
-    if not np.isfinite(table).all() or (table < 0.0).any():
-        raise RecordedError(f"{where} holds a number that is negative or not finite.")
-    for number, (before, after) in enumerate(pairwise(table[:, 0].tolist()), 2):
-        if after <= before:
-            raise RecordedError(
-                f"Line {number} of {where} is not later than the line before it; sort and merge the file."
+    Without rates and dividends: of the nearest expiry, days away at most, they are less than a spread.
+    """
+    expiry = _nearest(quotes, session, quote_name)
+    hours, best = session_hours(session), dict[int, tuple[int, float, float]]()
+    for (when, strike_ticks, right), calls in quotes.items():
+        puts = quotes.get((when, strike_ticks, Right.PUT))
+        if when != expiry or right is not Right.CALL or puts is None:
+            continue
+        shared, of_calls, of_puts = np.intersect1d(calls.begin_utc, puts.begin_utc, return_indices=True)
+        spreads = (calls.ask_ticks - calls.bid_ticks)[of_calls] + (puts.ask_ticks - puts.bid_ticks)[of_puts]
+        opens, closes = (
+            (strike_ticks + ((cb + ca)[of_calls] - (pb + pa)[of_puts]) / 2.0) / 100.0
+            for cb, ca, pb, pa in (
+                (calls.bid_open_ticks, calls.ask_open_ticks, puts.bid_open_ticks, puts.ask_open_ticks),
+                (calls.bid_ticks, calls.ask_ticks, puts.bid_ticks, puts.ask_ticks),
             )
-    if (table[:, 0] % 60_000 != 0).any() or table[-1, 0] >= DAY_MS:
-        raise RecordedError(f"{where} has times that are not whole minutes of one day in milliseconds.")
-    return table
-
-
-def _begin_utc(table: Floats, session: date, zone: ZoneInfo) -> Longs:
-    midnight_utc = from_datetime(datetime.combine(session, time(0), zone))
-    return np.asarray(midnight_utc + table[:, 0].astype(np.int64) * MS)
-
-
-def _index_of(file: Path, day: str, session: date) -> IndexBars:
-    members = _members(file)
-    names = [n for n in members if (m := _INDEX_MEMBER.fullmatch(n)) is not None and m[1] == day]
-    if len(names) != 1 or len(members) != 1:
-        raise RecordedError(f"{file.name} does not hold just {day}_spx_minute_trade.csv; it is not an index's day.")
-    where = f"{names[0]} in {file.name}"
-    table = _table(members[names[0]], INDEX_COLUMNS, where)
-    opened, high, low, close = (table[:, n] for n in range(1, 5))
-    if (low <= 0.0).any() or (high < np.maximum(opened, close)).any() or (low > np.minimum(opened, close)).any():
-        raise RecordedError(f"{where} has a bar whose open or close lies outside its low and high.")
-    bars = IndexBars(_begin_utc(table, session, CHICAGO), opened, high, low, close)
-    open_utc = at_exchange(session, time(9, 30))
-    if not bars.begin_utc[0] <= open_utc <= bars.begin_utc[-1]:
-        raise RecordedError(f"{where} has no bar at 9:30 New York; a recorded day begins with the session.")
-    return bars
-
-
-def _quotes_of(file: Path, day: str, session: date) -> dict[ContractKey, QuoteBars]:
-    found: dict[ContractKey, QuoteBars] = {}
-    for name, text in sorted(_members(file).items()):
-        where = f"{name} in {file.name}"
-        m = _QUOTE_MEMBER.fullmatch(name)
-        if m is None or m[1] != day:
-            raise RecordedError(f"{where} is not a minute file of SPXW quotes of {day}.")
-        expiry, strike_ticks = _date_of(m[4], where), Ticks(int(m[3]) // 100)
-        table = _table(text, QUOTE_COLUMNS, where)
-        prices = table[:, [1, 2, 3, 4, 6, 7, 8, 9]]
-        if (prices % 100 != 0).any():
-            raise RecordedError(f"{where} has prices that are not whole cents × 10,000.")
-        ticks, sizes = (prices // 100).astype(np.int64), table[:, [5, 10]].astype(np.int64)
-        if (ticks[:, 3] > ticks[:, 7]).any() or (ticks[:, 7] == 0).any():
-            raise RecordedError(f"{where} has a bar that closes crossed or without an ask.")
-        right = Right.CALL if m[2] == "call" else Right.PUT
-        found[expiry, strike_ticks, right] = QuoteBars(
-            begin_utc=_begin_utc(table, session, NEW_YORK), bid_open_ticks=ticks[:, 0], ask_open_ticks=ticks[:, 4],
-            bid_ticks=ticks[:, 3], ask_ticks=ticks[:, 7], bid_size=sizes[:, 0], ask_size=sizes[:, 1],
-        )  # fmt: skip
-    return found
+        )
+        for at, *found in zip(shared.tolist(), spreads.tolist(), opens.tolist(), closes.tolist(), strict=True):
+            if hours.open_utc <= at < hours.close_utc and (at not in best or found[0] < best[at][0]):
+                best[at] = found[0], found[1], found[2]
+    if hours.open_utc not in best:
+        raise RecordedError(f"{quote_name} implies no index at 9:30 New York; give spx_<yyyymmdd>_trade.zip, too.")
+    begins = sorted(best)
+    opened, close = (np.array([best[at][n] for at in begins]) for n in (1, 2))
+    low, high = np.minimum(opened, close), np.maximum(opened, close)
+    return IndexBars(np.array(begins, np.int64), opened, high, low, close)
 
 
 def minutes_of(begin_utc: Longs, start_utc: Utc) -> Longs:

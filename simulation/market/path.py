@@ -1,4 +1,4 @@
-"""Paths of the simulated day: prices and volatility of every underlying on a fixed grid of 1 s.
+"""Paths of the simulated day: prices and volatility of every underlying on a fixed grid of 1 s, and the anchored one.
 
 A path is all that the rest of the market knows of where prices come from, so a recorded day can take its place.
 Everything is drawn in advance from the seed, hence nothing depends on how the clock is stepped.
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from domain.instants import SECOND
 from domain.units import Utc
+from simulation.market.style import ANCHORED_STYLE, Style
 from simulation.market.tickers import UNDERLYINGS
 
 Floats = NDArray[np.float64]
@@ -51,9 +52,10 @@ class PricePath:
     """Prices in USD per second of the grid, from `start_utc`.
 
     `spots` by ticker, the VIX among them in its own points; `variance_left` is the share of the session's variance
-    still to come; `stress` is realised over expected volatility of the last five minutes (1 is normal); `anchors`
-    are the prices around which the day's open interest was built; `regimes` may be empty (a recorded day);
-    `iv_fits` correct the implied volatilities of the nearest and of the next expiry, `None` leaves them.
+    still to come, as makers expect it; `stress` is realised over expected volatility of the last five minutes (1 is
+    normal); `anchors` are the prices around which the day's open interest was built; `regimes` may be empty (a
+    recorded or an honest day); `iv_fits` correct the implied volatilities of the nearest and of the next expiry, `None`
+    leaves them; `style` has the numbers that chain, flow and quotes go by.
     """
 
     start_utc: Utc
@@ -65,6 +67,7 @@ class PricePath:
     stress: Floats
     regimes: tuple[Segment, ...]
     iv_fits: tuple[IvFit, IvFit] | None = None
+    style: Style = ANCHORED_STYLE
 
     @property
     def end_s(self) -> int:
@@ -120,7 +123,7 @@ def simulated_path(seed: int, session: date, open_utc: Utc, close_utc: Utc, regi
         raise ValueError(f"regime {regime!r} is unknown; take one of {', '.join(REGIMES)}")
     rng = np.random.default_rng([seed, session.toordinal(), 0])
     anchor = UNDERLYINGS["SPX"].price_usd * exp(0.01 * rng.standard_normal())
-    close_s, size = _grid(open_utc, close_utc)
+    close_s, size = grid_of(open_utc, close_utc)
     factor, regimes = _market_factor(rng, session_shape(LEAD_S, close_s, size), close_s, regime)
     spx = anchor * np.exp(DAY_VOL * factor)
     return path_around(seed, session, (open_utc, close_utc), spx, anchor, regimes)
@@ -150,7 +153,7 @@ def path_around(
         ValueError: `spx` does not span the grid.
     """
     open_utc, close_utc = hours_utc
-    close_s, size = _grid(open_utc, close_utc)
+    close_s, size = grid_of(open_utc, close_utc)
     if len(spx) != size:
         raise ValueError(f"the index's path has {len(spx)} seconds and the grid {size}")
     shape = session_shape(LEAD_S, close_s, size)
@@ -161,14 +164,14 @@ def path_around(
     for ticker, u in UNDERLYINGS.items():
         if u.own_vol == 0.0:
             continue
-        own = _pulled(rng.standard_normal(size) * volatility * u.own_vol, 0.004 / 60.0)
+        own = pulled(rng.standard_normal(size) * volatility * u.own_vol, 0.004 / 60.0)
         anchors[ticker] = u.price_usd * exp(0.01 * rng.standard_normal())
         spots[ticker] = anchors[ticker] * np.exp(u.beta * run + own)
-    basis = _pulled(rng.standard_normal(size) * 6e-6, 1.0 / 240.0)
+    basis = pulled(rng.standard_normal(size) * 6e-6, 1.0 / 240.0)
     spots["SPY"] = spx / 10.0 * (1.0 - 0.0004) * np.exp(basis)
     calm = UNDERLYINGS["VIX"].price_usd * exp(0.08 * rng.standard_normal())
     # About 6 % for each 1 % of the index, against it, with a little life of its own.
-    own = _pulled(rng.standard_normal(size) * 2e-4, 1.0 / 1_800.0)
+    own = pulled(rng.standard_normal(size) * 2e-4, 1.0 / 1_800.0)
     spots["VIX"] = calm * np.exp(-6.0 * run + own)
     seconds = np.arange(size)
     observed = spx[seconds - seconds % sampled_s]
@@ -184,7 +187,7 @@ def path_around(
     )
 
 
-def _grid(open_utc: Utc, close_utc: Utc) -> tuple[int, int]:
+def grid_of(open_utc: Utc, close_utc: Utc) -> tuple[int, int]:
     """Return the second of the close and the number of seconds of the grid."""
     close_s = LEAD_S + (close_utc - open_utc) // SECOND
     return close_s, close_s + LEAD_S + 1
@@ -207,7 +210,7 @@ def stress_of(spx: Floats, deviation: Floats) -> Floats:
     return np.asarray(np.clip(np.sqrt((total - total[behind]) / window), 0.5, 3.0))
 
 
-def _pulled(shocks: Floats, pull: float) -> Floats:
+def pulled(shocks: Floats, pull: float) -> Floats:
     """Return the running sum of shocks, pulled to zero by a fixed share a step."""
     out = np.empty(len(shocks))
     x, keep = 0.0, 1.0 - pull

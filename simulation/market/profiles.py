@@ -64,7 +64,7 @@ class _Instant:
         full = Chain(
             spot=self.spot,
             ladder=options.ladder,
-            open_interest=options.open_interest,
+            open_interest=options.open_interest + options.style.opens * self.tally.volume,
             volume=self.tally.volume.astype(np.float64),
             iv=self.iv,
             minutes=minutes,
@@ -183,9 +183,9 @@ class ProfileBoard:
         values = np.stack([column, oi], axis=1)
         return self._make(category, now, scalars, self._levels, values, priors)
 
-    def chain(self, second: int) -> Chain:
-        """Return the whole option chain at a second; after the close it stands still."""
-        return self._instant(min(max(second, 0), self._options.path.close_s - 1)).chain("full")
+    def chain(self, second: int, part: str = "full") -> Chain:
+        """Return the option chain of a part at a second; after the close it stands still."""
+        return self._instant(min(max(second, 0), self._options.path.close_s - 1)).chain(part)
 
     def _make(
         self,

@@ -21,6 +21,12 @@ from simulation.market.tape import Tape
 
 Longs = NDArray[np.int64]
 
+# Spreads before they are rounded outwards to increments, by premium, of an index at 6,000. Measured by others on real
+# 0DTE days: 0.40 at premiums of 10 to 20 USD, 0.70 to 1.20 at 20 to 40, wider in the first 25 min.
+TABLE_SPOT_USD = 6_000.0
+PREMIUMS_USD = (0.0, 3.0, 10.0, 15.0, 20.0, 30.0, 40.0, 100.0, 300.0)
+WIDTHS_USD = (0.02, 0.07, 0.20, 0.30, 0.45, 0.85, 1.10, 2.0, 4.0)
+
 _GOLDEN, _MASK = 0x9E3779B97F4A7C15, (1 << 64) - 1
 _MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
@@ -43,9 +49,8 @@ class QuoteBoard:
         self._second = -1
         self._quotes: dict[int, Quote] = {}
         rows = len(options.contracts)
-        rank = np.abs(np.arange(rows) % options.width - options.width // 2)
-        self._period: Longs = (1 + rank // 16).astype(np.int64)
-        self._phase: Longs = np.arange(rows, dtype=np.int64) * 7
+        self._marks: Longs = marks_of(np.arange(rows))
+        self._period, self._phase = rhythm(options, np.arange(rows))
         self._open_interest: list[int] = options.open_interest.astype(np.int64).tolist()
         self._columns: tuple[list[int] | list[float], ...] = ()
 
@@ -88,13 +93,13 @@ class QuoteBoard:
         left = np.maximum(options.expiry_s - at, 0).astype(np.float64)
         iv = options.surface(slice(None), at, spot, left)
         model = black_scholes.values(spot, options.strikes, left / SECONDS_PER_YEAR, iv, options.is_call)
-        keys = at * 4_096 + self._phase
-        bid, ask = prices(self._rule, model, spot, options.path.stress[at], noise(keys, self._salt) - 0.5)
-        sizes = [shown_sizes(keys, self._salt, side) for side in (1, 2)]
+        bid, ask = shown_prices(self._rule, options, model, at, self._marks, self._salt)
+        sizes = [shown_sizes(options, at, self._marks, self._salt, side) for side in (1, 2)]
+        made = at.copy()  # the second of each quote: of a recorded one, that of its record
         for con_id in self._tape.con_ids if self._tape is not None else ():
-            self._overlay_recorded(con_id, at, bid, ask, sizes)
+            self._overlay_recorded(con_id, made, bid, ask, sizes)
         columns = (
-            options.path.start_utc + at * SECOND,
+            options.path.start_utc + made * SECOND,
             bid,
             ask,
             np.where(bid > 0.0, sizes[0], 0.0),
@@ -109,26 +114,56 @@ class QuoteBoard:
         )
         return tuple(c.tolist() for c in columns)
 
-    def _overlay_recorded(self, con_id: int, at: Longs, bid: Floats, ask: Floats, sizes: list[Floats]) -> None:
-        """Put a recorded quote in the place of the model's, where there is one."""
+    def _overlay_recorded(self, con_id: int, made: Longs, bid: Floats, ask: Floats, sizes: list[Floats]) -> None:
+        """Put a recorded quote and its instant in the place of the model's, where there is one."""
         row = self._options.row_of.get(con_id)
-        found = None if row is None or self._tape is None else self._tape.at(con_id, int(at[row]))
+        found = None if row is None or self._tape is None else self._tape.at(con_id, int(made[row]))
         if found is not None:
-            bid[row], ask[row], sizes[0][row], sizes[1][row] = found
+            bid[row], ask[row], sizes[0][row], sizes[1][row], made[row] = found
 
 
-def shown_sizes(keys: Longs, salt: int, side: int) -> Floats:
-    """Return the size shown on a side (1: bid, 2: ask) of quotes, a fixed function of their keys."""
-    return np.asarray(np.floor(1.0 + 60.0 * noise(keys, salt + (side << 40)) ** 2))
+def rhythm(options: OptionChain, rows: Longs) -> tuple[Longs, Longs]:
+    """Return the seconds between two quotes of each row, and the second of them at which it is quoted."""
+    rank = np.abs(rows % options.width - options.width // 2)
+    return (1 + rank // 16).astype(np.int64), marks_of(rows % options.width if options.style.is_honest else rows)
+
+
+def marks_of(rows: Longs) -> Longs:
+    """Return what sets the draws of one row apart from those of another, below 4,096."""
+    return np.asarray(rows.astype(np.int64) * 7)
+
+
+def shown_sizes(options: OptionChain, at: Longs, marks: Longs, salt: int, side: int) -> Floats:
+    """Return the size shown on a side (1: bid, 2: ask) of quotes made at seconds, a fixed function of these."""
+    held = at if options.style.holds_s == 1 else (at + marks) // options.style.holds_s
+    return np.asarray(np.floor(1.0 + 60.0 * noise(held * 4_096 + marks, salt + (side << 40)) ** 2))
+
+
+def shown_prices(
+    rule: TickRule, options: OptionChain, model: black_scholes.Values, at: Longs, marks: Longs, salt: int
+) -> tuple[Floats, Floats]:
+    """Return bid and ask in ticks of quotes made at seconds; a bid under a tick is none."""
+    jitter = noise(at * 4_096 + marks, salt) - 0.5
+    spot = options.spots[at]
+    if not options.style.is_honest:
+        return prices(rule, model, spot, options.path.stress[at], jitter)
+    premium = model.price * (TABLE_SPOT_USD / spot)  # of an index at the table's level
+    width = np.interp(premium, PREMIUMS_USD, WIDTHS_USD) * (spot / TABLE_SPOT_USD) * options.caution[at]
+    return _rounded(rule, model.price * 100.0, 50.0 * width, jitter)
 
 
 def prices(
     rule: TickRule, model: black_scholes.Values, spot: Floats, stress: Floats, jitter: Floats
 ) -> tuple[Floats, Floats]:
-    """Return bid and ask in ticks: wider with price, gamma, stress and in the wings; a bid under a tick is none."""
+    """Return the anchored market's bid and ask in ticks: wider with price, gamma, stress and in the wings."""
     fair = model.price * 100.0
     step = np.where(fair < BOUNDARY_TICKS, rule.low_ticks, rule.high_ticks)
     half = stress * (0.35 * step + 0.002 * fair + model.gamma * (spot * 1e-4) ** 2 * 100.0)
+    return _rounded(rule, fair, half, jitter)
+
+
+def _rounded(rule: TickRule, fair: Floats, half: Floats, jitter: Floats) -> tuple[Floats, Floats]:
+    """Return bid and ask in ticks, on the tick rule, of a fair price and half a spread in ticks."""
     middle = fair + 0.5 * half * jitter
     low, high = np.maximum(middle - half, 0.0), middle + half
     bid_step = np.where(low < BOUNDARY_TICKS, rule.low_ticks, rule.high_ticks)

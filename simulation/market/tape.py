@@ -1,8 +1,11 @@
 """What the simulated market takes from a recorded day: the index's path, the standing quotes, and implied volatility.
 
 Nothing of a bar is used before it has closed, but its open. Only the index's path inside a minute runs to a close that
-the minute has yet to reach: it is the world itself, not what is known of it. Before the session's open, of which
-nothing is recorded, all stands at the opening prices.
+the minute has yet to reach (a bridge, of which nothing can be foretold): it is the world itself, not what is known of
+it. Before the session's open, of which nothing is recorded, all stands at the opening prices.
+
+The other tickers are synthetic and scaled to the day: their prices by the index's open, the VIX by the volatility that
+the first recorded quotes imply.
 """
 
 from __future__ import annotations
@@ -19,20 +22,24 @@ from domain.options import black_scholes
 from domain.options.black_scholes import Floats
 from domain.units import Utc
 from simulation.market.chain import SECONDS_PER_YEAR, OptionChain
-from simulation.market.minute_bars import QuoteBars, RecordedDay, minutes_of
+from simulation.market.minute_bars import CARRY_MIN, QuoteBars, RecordedDay, minutes_of
 from simulation.market.path import LEAD_S, IvFit, PricePath, path_around
-from simulation.market.tickers import option_con_id
+from simulation.market.tickers import UNDERLYINGS, option_con_id
 
 Longs = NDArray[np.int64]
 
-CARRY_MIN = 10  # a recorded quote stands for so long without a new bar (the longest gap between two on 2021-01-04)
+OF_THE_INDEX = ("SPX", "SPY", "VIX")  # not scaled by its level: they follow it already
+VIX_FACTOR_MIN, VIX_FACTOR_MAX = 0.5, 5.0
 RIDGE = 1e-6  # (0.1 % of moneyness)²: a line through one informative strike alone is level
 WEIGHT_MIN = 1e-6
 TICK_USD = 0.05  # a locked market is taken to be as exact as the smallest increment
 
 
 class _Standing(NamedTuple):
-    """One contract's quotes by minute of the grid: bid, ask, bid size, ask size; an ask of 0 is no quote."""
+    """One contract's quotes by minute of the grid: bid, ask, bid size, ask size, second of the record.
+
+    An ask of 0 is no quote.
+    """
 
     columns: Longs
     is_new: NDArray[np.bool_]
@@ -52,14 +59,17 @@ class Tape:
                 self._standing[con_id] = _standing(bars, start_utc, size)
         self.con_ids = tuple(self._standing)
 
-    def at(self, con_id: int, second: int) -> tuple[int, int, int, int] | None:
-        """Return bid, ask (ticks) and their sizes that stand at a second of the grid; `None`: none is recorded."""
+    def at(self, con_id: int, second: int) -> tuple[int, int, int, int, int] | None:
+        """Return bid, ask (ticks), their sizes and the second of their record that stand at a second of the grid.
+
+        `None`: none is recorded.
+        """
         found = self._standing.get(con_id)
         minute = second // 60
         if found is None or minute >= found.columns.shape[1] or not found.columns[1, minute]:
             return None
-        bid, ask, bid_size, ask_size = found.columns[:, minute].tolist()
-        return bid, ask, bid_size, ask_size
+        bid, ask, bid_size, ask_size, at_s = found.columns[:, minute].tolist()
+        return bid, ask, bid_size, ask_size, at_s
 
     def closes(self, con_id: int) -> tuple[Longs, Floats, Floats]:
         """Return the minutes of the grid at which a contract had a new quote, and its bids and asks in USD."""
@@ -70,12 +80,12 @@ class Tape:
 
 def _standing(bars: QuoteBars, start_utc: Utc, size: int) -> _Standing:
     """Return quotes by minute: the open in the first bar's (sizes unknown: 1), each close from the bar's end."""
-    columns, is_new = np.zeros((4, size), np.int64), np.zeros(size, np.bool_)
+    columns, is_new = np.zeros((5, size), np.int64), np.zeros(size, np.bool_)
     begins = minutes_of(bars.begin_utc, start_utc)
-    if 0 <= begins[0] < size:
-        columns[:, begins[0]] = bars.bid_open_ticks[0], bars.ask_open_ticks[0], 1, 1
+    if 0 <= begins[0] < size and 0 < bars.ask_open_ticks[0] >= bars.bid_open_ticks[0]:
+        columns[:, begins[0]] = bars.bid_open_ticks[0], bars.ask_open_ticks[0], 1, 1, 60 * begins[0]
         is_new[begins[0]] = True
-    quotes = np.stack([bars.bid_ticks, bars.ask_ticks, bars.bid_size, bars.ask_size])
+    quotes = np.stack([bars.bid_ticks, bars.ask_ticks, bars.bid_size, bars.ask_size, 60 * (begins + 1)])
     for n, minute in enumerate((begins + 1).tolist()):
         if 0 <= minute < size:
             columns[:, minute : minute + CARRY_MIN] = quotes[:, n, None]
@@ -90,11 +100,27 @@ def path_and_tape(
     open_utc, close_utc = hours_utc
     start_utc = open_utc - LEAD_S * SECOND
     size = (close_utc - open_utc) // SECOND + 2 * LEAD_S + 1
-    spx = recorded.index_usd(start_utc, size)
-    path = path_around(seed, recorded.session, hours_utc, spx, float(spx[LEAD_S]), sampled_s=60)
+    spx = recorded.index_usd(start_utc, size, seed)
+    path = _scaled(path_around(seed, recorded.session, hours_utc, spx, float(spx[LEAD_S]), sampled_s=60))
     tape = Tape(recorded, start_utc, expiries)
     options = OptionChain(seed, "SPX", path, expiries)
+    first = next((fit for is_next in (True, False) if (fit := _fit(options, tape, is_next)).low_usd > 1.0), None)
+    if first is not None:  # the days of the farther expiry are nearer to the VIX's month
+        factor = float(np.clip(first.level[LEAD_S], VIX_FACTOR_MIN, VIX_FACTOR_MAX))
+        path = replace(path, spots=path.spots | {"VIX": path.spots["VIX"] * factor})
+        options = OptionChain(seed, "SPX", path, expiries)
     return replace(path, iv_fits=(_fit(options, tape, False), _fit(options, tape, True))), tape
+
+
+def _scaled(path: PricePath) -> PricePath:
+    """Return a path whose other tickers stand to the index as they do in the drawn market."""
+    ratio = path.anchors["SPX"] / UNDERLYINGS["SPX"].price_usd
+    others = [ticker for ticker in path.anchors if ticker not in OF_THE_INDEX]
+    return replace(
+        path,
+        spots=path.spots | {ticker: path.spots[ticker] * ratio for ticker in others},
+        anchors=path.anchors | {ticker: path.anchors[ticker] * ratio for ticker in others},
+    )
 
 
 def _fit(options: OptionChain, tape: Tape, is_next: bool) -> IvFit:

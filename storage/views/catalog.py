@@ -151,9 +151,17 @@ _SHAPES = ("base_gex", "base_greek", "base_orderflow")
 _ROWS = View(
     "rows",
     "market",
-    "one stored row of the vendor's: a hub, ticker and category of a bucket",
+    "the row of a hub, ticker and category of a bucket: what was there first, or what came late where nothing was",
     _HEAD,
     " UNION ALL ".join(f"SELECT {_HEAD_SQL} FROM {base}" for base in _SHAPES),
+    _SHAPES,
+)
+_ALL_ROWS = View(
+    "all_rows",
+    "market",
+    "one stored row as in `rows`, with those that came late for a bucket that had theirs already",
+    _HEAD,
+    " UNION ALL ".join(f"SELECT {_HEAD_SQL} FROM {base}_all" for base in _SHAPES),
     _SHAPES,
 )
 _PROFILE_HEAD = "session, bucket AS bucket_utc, ny(bucket) AS bucket_ny, hub, ticker, category, store_n"
@@ -226,6 +234,35 @@ _BARS = View(
     " QUALIFY row_number() OVER (PARTITION BY ticker, begin_utc, source ORDER BY at_utc DESC) = 1",
     (*_SHAPES, "base_bars"),
 )
+
+
+def _longer(name: str, minutes: int, text: str) -> View:
+    """Return the view of longer bars, counted from the opening of their session (9:30)."""
+    past = "date_diff('minute', session + INTERVAL 570 MINUTE, minute_ny)"
+    over = f"to_minutes(({past} - {minutes} * floor({past} / {minutes}))::BIGINT)"
+    return View(
+        name,
+        "market",
+        f"{text} of a ticker and source, made of its minutes and counted from the opening",
+        (
+            _SESSION,
+            _TICKER,
+            *_at("begin", "start of the bar"),
+            Column("open", _USD, "of its first minute"),
+            Column("high", _USD, "of its minutes"),
+            Column("low", _USD, "of its minutes"),
+            Column("close", _USD, "of its last minute so far"),
+            Column("minutes", "", "minutes that it is made of"),
+            Column("volume", "", "traded in them; `NULL`: not told, an index has none"),
+            Column("source", "", "as in `bars`"),
+        ),
+        f"SELECT session, ticker, minute_utc - {over} AS begin_utc, minute_ny - {over} AS begin_ny,"
+        " arg_min(open, minute_utc) AS open, max(high) AS high, min(low) AS low, arg_max(close, minute_utc) AS close,"
+        " count(*) AS minutes, sum(volume)::BIGINT AS volume, source FROM bars GROUP BY ALL",
+        ("bars",),
+    )
+
+
 _IMPORTED_ALERTS = View(
     "imported_alerts",
     "signals",
@@ -303,7 +340,11 @@ _GAPS = View(
             "the cause: `silent`, `disconnected`, `supervisor down`, `hub port silent`, `not stored`,"
             " `cannot be stored`, `log damaged`, `not_polled`, `damaged: ...`",
         ),
-        Column("cover", "", "what brought rows in the stream's stead: `rest`; empty: nothing did"),
+        Column(
+            "cover",
+            "",
+            "what brought rows in the stream's stead: `rest`, or `late` after the bucket; empty: nothing did",
+        ),
         Column("kind", "", "what became of the rows: `missing`, `covered`, or `not_polled` (missing as well)"),
         Column("of_rows", "", "how many rows the interval has, missing or covered"),
     ),
@@ -493,14 +534,45 @@ _ALERTS = View(
         Column("forces", "JSON", "the five forces then"),
         Column("features", "JSON", "the features then, in the registry's order"),
         Column("thresholds", "JSON", "what it was compared with"),
+        Column("pushes", "JSON", "which feature pushed which force how far: force, feature, its value, the push"),
         Column("feed_mode", "", "how its rows came; `NULL`: not told"),
         *_at("raised", "when it was found"),
     ),
     "SELECT alert_id, session::DATE AS session, source, ticker, kind, version, is_shadow <> 0 AS is_shadow,"
     f" {_ns('bucket_utc', 'bucket')}, direction, entry_ticks / 100.0 AS entry, target_ticks / 100.0 AS target,"
-    " stop_ticks / 100.0 AS stop, horizon_ms / 1000.0 AS horizon_s, alignment, forces, features, thresholds, feed_mode,"
-    f" {_ns('raised_utc', 'raised')} FROM base_alerts",
+    " stop_ticks / 100.0 AS stop, horizon_ms / 1000.0 AS horizon_s, alignment, forces, features, thresholds, pushes,"
+    f" feed_mode, {_ns('raised_utc', 'raised')} FROM base_alerts",
     ("base_alerts",),
+)
+_OUTCOMES = View(
+    "outcomes",
+    "signals",
+    "what became of one alert, followed reading by reading to its horizon",
+    (
+        _ALERT_ID,
+        _SESSION,
+        _SOURCE,
+        _TICKER,
+        _KIND,
+        _VERSION,
+        Column("is_shadow", "", "it might not trade"),
+        Column("direction", "", "+1 up, -1 down"),
+        Column("state", "", "`resolved`, or `unresolved` (a gap hid what happened: it counts in no rate)"),
+        Column("first", "", "what was reached first: `target`, `stop`, `neither`"),
+        Column("mfe_bps", "bps", "farthest move with the alert"),
+        Column("mae_bps", "bps", "farthest move against it"),
+        Column("mfe_stops", "stops", "the same, in units of the stop"),
+        Column("mae_stops", "stops", "the same, in units of the stop"),
+        Column("target_s", "s", "until the target was reached; `NULL`: it was not"),
+        Column("stop_s", "s", "until the stop was reached; `NULL`: it was not"),
+        Column("path_bps", "JSON", "moves at 1, 5, 15, 30 and 60 min"),
+        *_at("end", "end of the last reading that counts"),
+    ),
+    "SELECT o.alert_id, a.session::DATE AS session, a.source, a.ticker, a.kind, a.version, a.is_shadow <> 0 AS"
+    " is_shadow, a.direction, o.state, o.first, o.mfe_bps, o.mae_bps, o.mfe_stops, o.mae_stops,"
+    " o.target_ms / 1000.0 AS target_s, o.stop_ms / 1000.0 AS stop_s, o.path_bps,"
+    f" {_ns('o.end_utc', 'end')} FROM base_outcomes o JOIN base_alerts a USING (alert_id)",
+    ("base_outcomes", "base_alerts"),
 )
 _ATTEMPTS = View(
     "attempts",
@@ -585,8 +657,14 @@ _ORDERS = View(
         Column("is_exit", "", "it closes"),
         Column("side", "", "`BUY` or `SELL`"),
         Column("qty", "contracts", "how many"),
-        Column("limit_price", _USD, "limit; `NULL`: market"),
-        Column("status", "", "intended, sent, working, filled, cancelled, refused ..."),
+        Column("limit_price", _USD, "last limit; `NULL`: a market order, or the broker never told one"),
+        Column(
+            "status",
+            "",
+            "`intended`, `working`, `unknown` ...; over: `filled`, `cancelled`, `inactive` (refused), `released` (never"
+            " sent), `abandoned` (its position ended before the broker told its end)",
+        ),
+        Column("changed_by", "", "who changed it last: `desk`, `broker`, `read-back` (asked for) or `ledger`"),
         Column("exit_reason", "", "why it closes"),
         Column("tier", "", "how urgent an exit is, from 0"),
         Column("perm_id", "", "the broker's permanent number"),
@@ -596,7 +674,8 @@ _ORDERS = View(
     ),
     "SELECT o.order_ref, o.desk, r.session::DATE AS session, o.intent_id, r.alert_id, r.strategy, r.ticker,"
     f" o.con_id, {_CONTRACT_SQL},"
-    " o.is_exit <> 0 AS is_exit, o.side, o.qty, o.limit_ticks / 100.0 AS limit_price, o.status, o.exit_reason, o.tier,"
+    " o.is_exit <> 0 AS is_exit, o.side, o.qty, o.limit_ticks / 100.0 AS limit_price, o.status, o.changed_by,"
+    " o.exit_reason, o.tier,"
     f" o.perm_id, o.is_adopted <> 0 AS is_adopted, {_ns('o.at_utc', 'intended')}, {_ns('o.changed_utc', 'changed')}"
     f" FROM base_orders o {_RESERVED}",
     ("base_orders", "base_reservations"),
@@ -614,10 +693,11 @@ _ORDER_EVENTS = View(
         Column("qty", "contracts", "of the order or the fill"),
         Column("order_type", "", "`LMT` or `MKT`"),
         Column("price", _USD, "limit, or price of the fill"),
-        Column("words", "", "exit reason, execution id or the broker's words"),
+        Column("words", "", "why: exit reason, execution id, the broker's words, or how its position ended"),
+        Column("by", "", "who: `desk`, `broker`, `read-back` (asked for) or `ledger`"),
     ),
-    f"SELECT n, desk, order_ref, {_ns('at_utc', 'at')}, event, qty, order_type, price_ticks / 100.0 AS price, words"
-    " FROM base_order_events",
+    f"SELECT n, desk, order_ref, {_ns('at_utc', 'at')}, event, qty, order_type, price_ticks / 100.0 AS price, words,"
+    ' "by" FROM base_order_events',
     ("base_order_events",),
 )
 _FILLS_SQL = (
@@ -737,6 +817,21 @@ _KILLS = View(
     ),
     f'SELECT kill_epoch, level, reason, "by", {_ns("at_utc", "at")} FROM base_kill',
     ("base_kill",),
+)
+_MODES = View(
+    "modes",
+    "operations",
+    "one change of the order session's mode",
+    (
+        _SESSION,
+        *_at("at", "since when"),
+        Column("mode", "", "`DATA_ONLY`, `DEGRADED` (the broker was lost), `WARMUP` or `FULLY_LIVE`"),
+        Column("cause", "", "what brought it there"),
+        Column("session_epoch", "", "number of the broker's session"),
+        Column("run_n", "", "number of the supervisor's start"),
+    ),
+    f"SELECT session, {_ns('at_utc', 'at')}, mode, cause, session_epoch, run_n FROM base_modes",
+    ("base_modes",),
 )
 _COMMANDS = View(
     "commands",
@@ -885,13 +980,17 @@ ALL = (
     _FEATURES,
     _FORCES,
     _ALERTS,
+    _OUTCOMES,
     _IMPORTED_ALERTS,
     _ROWS,
+    _ALL_ROWS,
     _vendor_view("gex", "base_gex", "one stored row of gamma (`classic_gex_*`, `state_gex_*`)", GEX_SCALARS),
     _vendor_view("greeks", "base_greek", "one stored row of a greek (`state_gamma_zero` ...)", GREEK_SCALARS),
     _vendor_view("orderflow", "base_orderflow", "one stored row of orderflow", ORDERFLOW_SCALARS),
     _PROFILE,
     _BARS,
+    _longer("bars_5m", 5, "five minutes"),
+    _longer("bars_1h", 60, "one hour"),
     _QUOTES,
     _CHAINS,
     _UNDERLYINGS,
@@ -907,6 +1006,7 @@ ALL = (
     _IMPORTED_TRADES,
     _TRACE,
     _KILLS,
+    _MODES,
     _COMMANDS,
     _TRADES,
     _DAILY_SUMMARY,

@@ -25,14 +25,17 @@ from storage.gap_totals import GapKind, gap_rows_of
 from storage.imports.series_days import ALERTS, FOREIGN_SCHEMA, TRADES
 from storage.manifest import Manifest
 from storage.series_reader import SeriesReader, with_evidence, with_session
-from storage.series_rows import BARS, CHAINS, QUOTES, READINGS, UNDERLYINGS
+from storage.series_rows import BARS, CHAINS, MODES, QUOTES, READINGS, UNDERLYINGS
 from storage.views import ledgers, traces
 from storage.views.catalog import VIEWS
 from storage.warehouse_reader import WarehouseReader
 
 RETRIES = 8
 _SHAPES = {"base_gex": Shape.GEX, "base_greek": Shape.GREEK, "base_orderflow": Shape.ORDERFLOW}
-_SERIES = {"base_quotes": QUOTES, "base_chains": CHAINS, "base_underlyings": UNDERLYINGS, "base_bars": BARS}
+_SERIES = {
+    "base_quotes": QUOTES, "base_chains": CHAINS, "base_underlyings": UNDERLYINGS, "base_bars": BARS,
+    "base_modes": MODES,
+}  # fmt: skip
 _IMPORTED = {
     "base_foreign_alerts": (ALERTS, FOREIGN_SCHEMA[ALERTS]),
     "base_foreign_trades": (TRADES, FOREIGN_SCHEMA[TRADES]),
@@ -55,6 +58,15 @@ _MACROS = (
     "CREATE MACRO ny(t) AS timezone('America/New_York', timezone('UTC', t))",
     # Milliseconds from the end of a bucket to an instant.
     "CREATE MACRO close_ms(t, bucket) AS (epoch_us(t) - epoch_us(bucket) - 30000000) / 1000.0",
+)
+
+
+# Of a bucket that was stored again (rows that came late), what was there first stands; the rest fills holes.
+_ONE_ROW_A_FACT = (
+    "(SELECT * FROM {all} WHERE store_n = 0 UNION ALL SELECT * FROM {all} WHERE store_n > 0"
+    " AND (hub, bucket, ticker, category, store_n) IN (SELECT (hub, bucket, ticker, category, first_n) FROM ("
+    "SELECT hub, bucket, ticker, category, min(store_n) AS first_n FROM {all}"
+    " WHERE (hub, bucket) IN (SELECT (hub, bucket) FROM {all} WHERE store_n > 0) GROUP BY ALL)))"
 )
 
 
@@ -189,10 +201,13 @@ class Database:
                 self._db.register(f"{base}_none", bucket_file.schema_of(shape).empty_table())
                 source = f"(SELECT * FROM {base}_none UNION ALL BY NAME SELECT * FROM {source})"
             columns = ", ".join(f'"{name}"' for name in bucket_file.schema_of(shape).names)
-            self._db.execute(f"CREATE OR REPLACE TEMP VIEW {base} AS SELECT {columns} FROM {source}")
+            self._db.execute(f"CREATE OR REPLACE TEMP VIEW {base}_all AS SELECT {columns} FROM {source}")
         else:
             self._db.register(f"{base}_none", bucket_file.schema_of(shape).empty_table())
-            self._db.execute(f"CREATE OR REPLACE TEMP VIEW {base} AS SELECT * FROM {base}_none")
+            self._db.execute(f"CREATE OR REPLACE TEMP VIEW {base}_all AS SELECT * FROM {base}_none")
+        is_once = all(bucket.store_n == 0 for day in days for of_hub in day.buckets.values() for bucket in of_hub)
+        source = f"{base}_all" if is_once else _ONE_ROW_A_FACT.format(all=f"{base}_all")
+        self._db.execute(f"CREATE OR REPLACE TEMP VIEW {base} AS SELECT * FROM {source}")
 
     def _segments(self) -> tuple[Path, ...]:
         found = traces.segments(self.folder / "traces")

@@ -13,7 +13,7 @@ from storage.ledger_schema import DESK, SHARED
 from storage.lost import SHARED_FILE, refuse_lost
 from storage.sqlite_file import Schema, open_reader, reading
 
-_SHARED = ("alerts", "kill", "commands", "promotions", "runs")
+_SHARED = ("alerts", "outcomes", "kill", "commands", "promotions", "runs")
 _DESK = (
     "reservations", "orders", "executions", "commissions", "positions", "gate_log", "day", "order_events",
 )  # fmt: skip

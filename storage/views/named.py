@@ -12,9 +12,14 @@ import pyarrow as pa
 
 from domain.options.profile import SCALARS, VALUE_COLUMNS, Shape, shape_of
 from storage.gap_totals import GapKind
+from storage.minute_bars import SESSIONS, TICKERS, correlated, minute_bars
 from storage.views.database import Database, QueryError
 
 Z95 = 1.959963984540054
+_CORRELATIONS = pa.schema([
+    ("session", pa.date32()), ("first", pa.string()), ("second", pa.string()), ("correlation", pa.float64()),
+    ("usual", pa.float64()), ("deviation", pa.float64()), ("sessions", pa.int64()), ("is_broken", pa.bool_()),
+])  # fmt: skip
 
 
 def _wilson(wins: str, n: str) -> str:
@@ -53,6 +58,24 @@ def last_bucket(db: Database) -> pa.Table:
     """
     sessions = db.sessions()
     return db.warehouse.last_bucket(sessions[-1]) if sessions else db.warehouse.last_bucket(None)
+
+
+def correlations(db: Database) -> pa.Table:
+    """Return how SPY, QQQ, IWM and VIX go together in the newest session, and what was usual in the 30 before.
+
+    `correlation` is that of the minutes' log returns; `usual` and `deviation` are `NULL` with fewer than ten sessions.
+    """
+    known = sorted({*db.sessions(), *db.series.sessions()})[-SESSIONS - 1 :]
+    found = {session: minute_bars(db.warehouse, db.series, session, TICKERS) for session in known}
+    rows = [
+        {
+            "session": known[-1], "first": one.pair[0], "second": one.pair[1], "correlation": one.now,
+            "usual": one.usual and one.usual.mean, "deviation": one.usual and one.usual.deviation,
+            "sessions": 0 if one.usual is None else one.usual.sessions, "is_broken": one.is_broken,
+        }
+        for one in (correlated(found, known[-1]) if known else ())
+    ]  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=_CORRELATIONS)
 
 
 def heatmap(db: Database, ticker: str, session: date, category: str, value: str = "gex_vol") -> pa.Table:

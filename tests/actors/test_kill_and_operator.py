@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import pytest
@@ -540,3 +541,31 @@ def test_a_promotion_of_what_no_lane_looks_for_or_that_came_too_late_is_refused(
 def test_a_withdrawal_is_never_too_late_and_may_name_what_the_settings_no_longer_know() -> None:
     sent = desk().feed(operator.Demote(**EDGE, **{**FLIP, "version": 9}), Utc(NOW + 3600 * SECOND))
     assert sent.told(signals.RecordPromotion)
+
+
+def test_a_promotion_asks_for_the_outcomes_of_the_settings_and_a_withdrawal_for_none() -> None:
+    (row,) = desk().feed(operator.Promote(**EDGE, **FLIP)).told(signals.RecordPromotion)
+    assert (row.outcomes_min, row.rate_floor) == (SETTINGS.promotion.outcomes_min, SETTINGS.promotion.rate_floor)
+    (row,) = desk().feed(operator.Demote(**EDGE, **FLIP)).told(signals.RecordPromotion)
+    assert row.outcomes_min == 0
+    (row,) = desk().feed(operator.Promote(**EDGE, **FLIP, is_unproven=True)).told(signals.RecordPromotion)
+    assert (row.outcomes_min, row.reason) == (0, f"{EDGE['reason']} (without the outcomes that are asked for)")
+
+
+def test_a_promotion_that_its_outcomes_do_not_carry_is_refused_on_record_and_never_in_force() -> None:
+    probe = desk()
+    probe.feed(operator.Promote(**EDGE, **FLIP))
+    sent = probe.feed(signals.PromotionRecorded(command_id="c1", refused="3 resolved outcomes."))
+    (denied,) = sent.told(operator.CommandDenied, "edge:cli")
+    assert (denied.code, denied.detail.partition(" (")[0]) == ("unproven", "3 resolved outcomes.")
+    assert [row.outcome for row in sent.told(operator.RecordCommand, "ledger")] == ["unproven"]
+    assert sent.published(signals.PromotionChanged) == []
+    assert probe.timers == {}
+
+
+def test_a_version_that_is_tried_may_be_promoted() -> None:
+    rules = SETTINGS.alert_rules["GAMMA_FLIP"]
+    trials = {"GAMMA_FLIP": (dataclasses.replace(rules, version=2),)}
+    probe = Probe(OperatorActor("operator", SETTINGS.model_copy(update={"alert_trials": trials})), NOW)
+    probe.start()
+    assert probe.feed(operator.Promote(**EDGE, **{**FLIP, "version": 2})).told(signals.RecordPromotion)

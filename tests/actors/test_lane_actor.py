@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from datetime import date
 from typing import Any
@@ -9,6 +10,10 @@ from typing import Any
 import pytest
 
 from actors.lane import LaneActor, LaneState
+from domain.features.context import CONTEXT
+from domain.features.evidence import Evidence, Force
+from domain.features.forces import INPUTS
+from domain.features.measures import MEASURES
 from domain.instants import BUCKET_NS, SECOND
 from domain.instruments import Contract, Right, Side
 from domain.orders.intent import OrderLeg
@@ -16,11 +21,14 @@ from domain.risk.gates.types import Finding, Outcome, Verdict
 from domain.risk.reject import RejectCode
 from domain.session.phases import Phase
 from domain.signals.alert import Alert, AlertKey
-from domain.signals.evaluator import Reading
+from domain.signals.evaluator import reading_of
+from domain.signals.features import Snapshot
+from domain.signals.gamma_flip import FlipRules
 from domain.signals.registry import FEATURES, INDEX
 from messages import entries, session, signals
 from messages.restored import LaneRestored
 from supervision.effects import Publish, Tell
+from tests.testkit.narrow import of_class
 from tests.testkit.probe import Outbox, Probe
 from tests.testkit.signal_histories import OPEN, SESSION, SETTINGS, clock
 
@@ -28,26 +36,34 @@ NAME = "lane:gexwatch:SPX"
 ZERO = 600_000
 PROMOTED = ("GAMMA_FLIP-1",)
 ONE_KIND = SETTINGS.model_copy(update={"alerts": {"gexwatch": ("GAMMA_FLIP",)}})
+MISSING = "missing alignment, loc_major_pos_vol_bps, loc_major_neg_vol_bps, price_return_30m_bps, flow_dex_5m_z"
 BOTH_KINDS = SETTINGS.model_copy(update={"alerts": {"gexwatch": ("GAMMA_FLIP", "STRUCTURE_BREAK")}})
 
 
 def seen(
-    n: int, bps: float | None, *, missing: tuple[str, ...] = (), complete: bool = True, **features: float
-) -> signals.FeaturesComputed:
-    values: list[float | None] = [None] * len(FEATURES)
-    for name, value in features.items():
-        values[INDEX[name]] = value
+    n: int, bps: float | None, *, missing: tuple[str, ...] = (), complete: bool = True, alignment: float | None = None,
+    **values: float,
+) -> signals.FeaturesComputed:  # fmt: skip
+    """Return a reading of so many bps above zero gamma, on whose sides net gamma is negative and positive."""
+    spot = None if bps is None else round(ZERO * (1 + bps / 1e4))
+    features = tuple(values.get(feature.name) for feature in FEATURES)
+    context = tuple(values.get(name) for name in CONTEXT)
+    bucket_utc = OPEN + n * BUCKET_NS
+    net_gamma = None if spot is None else float(spot - ZERO)
+    measures = tuple(net_gamma if name == "net_oi" else None for name in MEASURES)
     return signals.FeaturesComputed(
         ticker="SPX",
-        bucket_utc=OPEN + n * BUCKET_NS,
+        bucket_utc=bucket_utc,
         reading_n=n + 1,
-        features=tuple(values),
+        features=(None,) * len(FEATURES),
         missing=missing,
         forces=(),
         alignment=None,
-        spot=None if bps is None else round(ZERO * (1 + bps / 1e4)),
+        spot=spot,
         zero_gamma=ZERO,
         is_complete=complete,
+        snapshot=Snapshot(bucket_utc, spot=spot, zero_gamma=ZERO, measures=measures),
+        evidence=Evidence(features, context, tuple(Force(name, 0.0, 1.0) for name in INPUTS), alignment),
     )
 
 
@@ -116,7 +132,7 @@ def test_without_the_record_there_is_no_signal() -> None:
 
 
 def test_what_is_not_promoted_is_a_shadow_and_still_raised() -> None:
-    probe = lane(restored(promoted=("STRUCTURE_BREAK-1", "GAMMA_FLIP-2")))
+    probe = lane(restored(promoted=("STRUCTURE_BREAK-2", "GAMMA_FLIP-2")))
     alert = flipped(probe).alert
     assert alert.is_shadow
     (signal,) = probe.feed(recorded(alert.key.alert_id)).published(signals.SignalRaised)
@@ -202,21 +218,23 @@ def unraised(n: int, direction: int = -1) -> Alert:
 def test_a_restarted_lane_raises_again_what_is_fresh_and_nobody_decided_on() -> None:
     probe = Probe(LaneActor(NAME, ONE_KIND), OPEN + 3 * BUCKET_NS)
     known = restored(
-        unraised=(unraised(0), unraised(2)), last_alerts=(("GAMMA_FLIP", OPEN + 95 * SECOND),), last_direction=-1
+        unraised=(unraised(0), unraised(2)), last_alerts=(("GAMMA_FLIP-1", OPEN + 95 * SECOND),), last_direction=-1
     )
-    (signal,) = probe.start(known, incarnation=2).published(signals.SignalRaised)
+    started = probe.start(known, incarnation=2)
+    assert [raised.alert for raised in started.published(signals.AlertRaised)] == [unraised(0), unraised(2)]
+    (signal,) = started.published(signals.SignalRaised)
     assert signal.intent.key == unraised(2).key
     assert signal.intent.plan.legs[0].right is Right.PUT
 
 
 def test_a_restarted_lane_keeps_its_cooldown_and_arms_in_silence() -> None:
-    probe = lane(restored(last_alerts=(("GAMMA_FLIP", OPEN + 95 * SECOND),), last_direction=1))
+    probe = lane(restored(last_alerts=(("GAMMA_FLIP-1", OPEN + 95 * SECOND),), last_direction=1))
     assert not read(probe, [10.0] * 4 + [-10.0] * 4, 4).told(signals.RecordAlert)
     assert read(probe, [-10.0] * 10 + [10.0] * 2, 12).told(signals.RecordAlert)
 
 
 def test_a_cooldown_of_another_kind_is_none_of_this_one() -> None:
-    probe = lane(restored(last_alerts=(("STRUCTURE_BREAK", OPEN + 10 * SECOND),)))
+    probe = lane(restored(last_alerts=(("STRUCTURE_BREAK-2", OPEN + 10 * SECOND),)))
     assert flipped(probe)
 
 
@@ -244,27 +262,46 @@ def test_the_advisor_watches_its_own_ticker_with_its_own_kind() -> None:
     probe.feed(phase(Phase.ENTRY))
     (refusal,) = probe.feed(seen(0, 10.0)).published(signals.NotEvaluated)
     assert (refusal.source, refusal.ticker, refusal.kind, refusal.why) == (
-        "advisor", "QQQ", "STRUCTURE_BREAK", "missing level",
-    )  # fmt: skip
-
-
-def level(n: int, bps: float, above_level_bps: float) -> signals.FeaturesComputed:
-    """Return a reading with spot so far above zero gamma and above one positive major level that stands still."""
-    spot = round(ZERO * (1 + bps / 1e4))
-    return seen(
-        n, bps, loc_major_pos_vol_bps=above_level_bps, loc_major_neg_vol_bps=(spot - 590_000) / 590_000 * 1e4,
-        price_return_30m_bps=0.0,
+        "advisor", "QQQ", "STRUCTURE_BREAK", MISSING,
     )  # fmt: skip
 
 
 def breaking(probe: Probe[LaneState]) -> Outbox:
-    """Let spot cross zero gamma and a major level 8 bps above it in the same bucket."""
-    major = round(ZERO * 1.0008)
+    """Let spot cross zero gamma and break a major level in the same bucket."""
+    around = {
+        "loc_major_neg_vol_bps": 80.0, "price_return_30m_bps": 4.0, "flow_dex_5m_z": 2.0, "above_pos_age": 1.0,
+    }  # fmt: skip
     effects = []
     for n, bps in enumerate((-10.0, -10.0, 6.0, 12.0)):
-        spot = round(ZERO * (1 + bps / 1e4))
-        effects += probe.feed(level(n, bps, (spot - major) / major * 1e4), OPEN + (n + 1) * BUCKET_NS).effects
+        told = seen(n, bps, alignment=0.5, loc_major_pos_vol_bps=bps - 8.0, **around)
+        effects += probe.feed(told, OPEN + (n + 1) * BUCKET_NS).effects
     return Outbox(effects)
+
+
+def test_an_alert_is_recorded_with_all_that_was_seen_and_what_pushed_it() -> None:
+    probe = lane(settings=BOTH_KINDS)
+    _, broken = breaking(probe).told(signals.RecordAlert, "ledger")
+    assert broken.features[INDEX["flow_dex_5m_z"]] == 2.0
+    assert broken.alignment == 0.5
+    assert [force.name for force in broken.forces] == list(INPUTS)
+    (push,) = [push for push in broken.pushes if push.name == "flow_dex_5m_z"]
+    assert (push.force, push.value) == ("flow", 2.0)
+    assert push.push > 0.0
+    assert dict(broken.thresholds)["within_readings"] == 4.0
+
+
+def test_a_version_that_is_tried_runs_beside_the_live_one_as_a_shadow_with_a_cooldown_of_its_own() -> None:
+    rules = of_class(FlipRules, SETTINGS.alert_rules["GAMMA_FLIP"])
+    trial = dataclasses.replace(rules, version=2, cooldown_ms=0, hysteresis_bps=8.0)
+    settings = ONE_KIND.model_copy(update={"alert_trials": {"GAMMA_FLIP": (trial,)}})
+    probe = lane(settings=settings)
+    told = read(probe, [-10.0, -10.0, 10.0, 10.0, -10.0, -10.0]).told(signals.RecordAlert, "ledger")
+    assert [(one.alert.key.version, one.alert.is_shadow, one.alert.direction) for one in told] == [
+        (1, False, 1), (2, True, 1), (2, True, -1),
+    ]  # fmt: skip
+    assert told[0].alert.key.bucket_utc == told[1].alert.key.bucket_utc
+    back = lane(restored(last_alerts=(("GAMMA_FLIP-2", OPEN),), promoted=("GAMMA_FLIP-1",)), settings=settings)
+    assert [watch.last_alert_utc for watch in back.state.watches] == [None, OPEN]
 
 
 def test_two_kinds_in_one_bucket_are_two_alerts_each_under_its_own_promotion() -> None:
@@ -289,19 +326,21 @@ def test_each_kind_says_for_itself_why_it_was_not_evaluated() -> None:
     out = lane(settings=BOTH_KINDS).feed(seen(0, None))
     assert [(n.kind, n.why) for n in out.published(signals.NotEvaluated)] == [
         ("GAMMA_FLIP", "missing spot"),
-        ("STRUCTURE_BREAK", "missing level"),
+        ("STRUCTURE_BREAK", f"missing spot, {MISSING.removeprefix('missing ')}"),
     ]
 
 
 def test_each_kind_has_a_cooldown_of_its_own() -> None:
-    probe = lane(restored(last_alerts=(("GAMMA_FLIP", OPEN + 10 * SECOND),)), settings=BOTH_KINDS)
+    probe = lane(restored(last_alerts=(("GAMMA_FLIP-1", OPEN + 10 * SECOND),)), settings=BOTH_KINDS)
     (record,) = breaking(probe).told(signals.RecordAlert, "ledger")
     assert record.alert.key.kind == "STRUCTURE_BREAK"
 
 
 def looked_again(path: Sequence[float]) -> signals.ReadingsRead:
     events = [seen(n, bps) for n, bps in enumerate(path)]
-    readings = tuple(Reading(e.bucket_utc, e.features, e.spot, e.zero_gamma) for e in events)
+    readings = tuple(
+        reading_of(e.bucket_utc, e.spot, e.zero_gamma, e.features, e.evidence, e.snapshot) for e in events
+    )  # fmt: skip
     return signals.ReadingsRead(ticker="SPX", readings=readings)
 
 
@@ -325,7 +364,7 @@ def test_stored_readings_that_come_late_are_no_news_and_the_ledgers_cooldown_sta
     assert probe.state == before
 
     cooling = Probe(LaneActor(NAME, ONE_KIND), OPEN)
-    cooling.start(restored(last_alerts=(("GAMMA_FLIP", OPEN + BUCKET_NS),)))
+    cooling.start(restored(last_alerts=(("GAMMA_FLIP-1", OPEN + BUCKET_NS),)))
     cooling.feed(looked_again([10.0, 10.0]))
     cooling.feed(phase(Phase.ENTRY))
     out = read(cooling, [-10.0, -10.0], 2)

@@ -63,7 +63,7 @@ def test_a_flag_that_cannot_be_used_is_named_as_the_flag(
 def test_rules_of_a_kind_without_an_evaluator_are_refused_with_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("alert_rules: {MINE: {readings: 2}}", encoding="utf-8")
-    with pytest.raises(SettingsError, match=r"alert_rules\.MINE is not a setting: .* row in EVALUATORS"):
+    with pytest.raises(SettingsError, match=r"alert_rules\.MINE is not a setting: .* a file that alert_files names"):
         load_settings(path)
 
 

@@ -33,8 +33,8 @@ def answered(monkeypatch: pytest.MonkeyPatch, folder: Path, *answers: str) -> in
     return main(["init", "--out", str(folder)])
 
 
-# mode, host, port, account, source, key, gexwatch, advisor, loss, data
-DEFAULTS = ("",) * 10
+# mode, host, port, account, source, key, gexwatch, advisor, loss, data, address for messages
+DEFAULTS = ("",) * 11
 
 
 def test_enter_at_every_question_gives_a_paper_desk_that_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,6 +58,7 @@ def test_what_is_answered_stands_in_the_files(tmp_path: Path, monkeypatch: pytes
         "-",
         "1,500",
         "books",
+        "discord://an-id/a-token",
     )
     assert code == 0
     mine = load_settings(tmp_path / "zerohour.yaml")
@@ -69,8 +70,19 @@ def test_what_is_answered_stands_in_the_files(tmp_path: Path, monkeypatch: pytes
     assert mine.promoted == ()
     env = tmp_path / ".env"
     assert stat.S_IMODE(env.stat().st_mode) == 0o600
-    assert dotenv_values(env) == {"ZEROHOUR_GEXBOT_KEY": "a #'key\\", "ZEROHOUR_IB_ACCOUNT": "U1234567"}
+    assert dotenv_values(env) == {
+        "ZEROHOUR_GEXBOT_KEY": "a #'key\\", "ZEROHOUR_IB_ACCOUNT": "U1234567",
+        "ZEROHOUR_NOTIFY_URL": "discord://an-id/a-token",
+    }  # fmt: skip
+    (target,) = mine.notify.targets.values()
+    assert (target.url_env, "kill" in target.topics) == ("ZEROHOUR_NOTIFY_URL", True)
     assert "1234567" not in (tmp_path / "zerohour.yaml").read_text(encoding="utf-8")
+
+
+def test_a_provider_is_set_up_with_its_own_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert answered(monkeypatch, tmp_path, *DEFAULTS[:4], "provider", "its-key", *DEFAULTS[6:]) == 0
+    assert load_settings(tmp_path / "zerohour.yaml").feed.source == "provider"
+    assert dotenv_values(tmp_path / ".env") == {"ZEROHOUR_PROVIDER_KEY": "its-key"}
 
 
 @pytest.mark.parametrize(
@@ -81,9 +93,10 @@ def test_what_is_answered_stands_in_the_files(tmp_path: Path, monkeypatch: pytes
         (2, "99999", "4002", "is no port"),
         (3, "U7654321", "DU7654321", "no paper account"),
         (3, "DU 1", "DU1", "letters and digits"),
-        (4, "magic", "hubs", "none of hubs, rest, chain"),
+        (4, "magic", "hubs", "none of hubs, rest, chain, provider"),
         (6, "XYZ", "SPX", "XYZ has no rules here"),
         (8, "-5", "500", "is no amount"),
+        (10, "my phone", "", "that is no address"),
     ],
 )
 def test_a_wrong_answer_is_asked_again(

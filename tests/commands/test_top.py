@@ -12,10 +12,10 @@ import pytest
 
 from actors.position.state import PositionData
 from actors.risk.state import RiskState
-from commands import live
 from commands.cli import main
 from commands.desk_facts import DeskFacts, Held, desk_facts
 from commands.logbook import Entry
+from commands.requests import answer as answer_to
 from commands.top import screen
 from config.settings import load_settings
 from domain.alarm import Severity
@@ -175,7 +175,7 @@ def test_without_its_risk_actor_there_are_no_facts() -> None:
 
 def test_a_running_supervisor_answers_for_the_screen() -> None:
     runtime = stepped(toy_tree(log=[]))
-    answer = live.answer(runtime, threading.Event(), {"do": "desk"}, (), SETTINGS)
+    answer = answer_to(runtime, threading.Event(), {"do": "desk"}, (), SETTINGS)
     assert answer["process"]["run_n"] == runtime.run_n
     assert screen(answer, ENTRIES, 80, 24)[1].startswith("The risk actor is down")
 

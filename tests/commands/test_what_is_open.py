@@ -108,7 +108,7 @@ def test_fills_with_prices_entries_without_one_and_the_brokers_words_stand_in_th
     assert f"10:00:01 BUY 2 SPXW 6005C @ 5.00 {ask.ref(1)}" in said
     assert f"10:00:01 SELL 2 SPXW 6005C @ 4.50 {ask.ref(1, 'x1')}" in said
     assert f"{ask.alert_id(2)} no fill" in said
-    assert f"2 SPXW 6010C at 5.00, intended, {ask.ref(2)}" in said
+    assert f"2 SPXW 6010C at 5.00, abandoned, {ask.ref(2)}" in said
     assert f"{ask.alert_id(3)} broker_rejected" in said
     assert "201: no margin" in said
     assert f"entry {ask.ref(3)}" in said

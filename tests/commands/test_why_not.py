@@ -11,8 +11,10 @@ import pytest
 
 from commands.cli import main
 from commands.folder import DataFolder
+from domain.features.measures import MEASURES
 from domain.risk.gates.types import Finding, Outcome, Verdict
 from domain.risk.reject import RejectCode
+from domain.signals.features import Snapshot
 from domain.signals.registry import FEATURES
 from domain.units import Ticks, Utc
 from messages.base import Message
@@ -197,7 +199,8 @@ def test_a_day_for_machines_has_every_lane(world: World) -> None:
     assert main(["--data", str(world.folder.root), "why-not", ask.DAY.isoformat(), "--json"]) == 1
     found = orjson.loads(world._capsys.readouterr().out)
     assert [(row["lane"], row["kind"]) for row in found] == [
-        ("gexwatch:SPX", "GAMMA_FLIP"), ("advisor:QQQ", "STRUCTURE_BREAK"),
+        ("gexwatch:SPX", "GAMMA_FLIP"), ("advisor:QQQ", "CASCADE_WATCH"), ("advisor:QQQ", "CHARM_SQUEEZE"),
+        ("advisor:QQQ", "STRUCTURE_BREAK"), ("advisor:QQQ", "VANNA_UNWIND"),
     ]  # fmt: skip
     assert found[0]["refused"] == {"stale_quote": 1}
 
@@ -207,7 +210,10 @@ def test_a_day_whose_readings_are_stored_names_the_nearest_miss(world: World) ->
         ReadingLine(
             ticker="SPX", bucket_utc=Utc(BUCKET + n * 30 * 10**9), reading_n=n, spot=Ticks(spot), alignment=None,
             zero_gamma=Ticks(600_000), is_complete=True, missing=(), forces=(), features=(None,) * len(FEATURES),
-            snapshot=None, run_n=1,
+            snapshot=Snapshot(Utc(0), measures=tuple(
+                float(spot - 600_000) if name == "net_oi" else None for name in MEASURES
+            )),
+            run_n=1,
         )
         for n, spot in enumerate((599_000, 599_000, 600_100, 599_000))
     ]  # fmt: skip

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from commands import live
+from commands.allowed import keys_of
 from commands.cli import CommandError
 from config.secrets import secret
 from config.settings import SettingsError, load_settings
@@ -55,8 +55,8 @@ def test_a_run_takes_its_key_from_the_file_and_says_where_one_may_stand(
 ) -> None:
     settings = load_settings(profile="real")
     with pytest.raises(CommandError, match=f"{NAME}_FILE"):
-        live._keys(settings)
+        keys_of(settings)
     file = tmp_path / "key"
     file.write_text("the key", encoding="utf-8")
     monkeypatch.setenv(f"{NAME}_FILE", str(file))
-    assert live._keys(settings) == ("the key",)
+    assert keys_of(settings) == ("the key",)

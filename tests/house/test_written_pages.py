@@ -80,8 +80,7 @@ def blocks(page: Path, language: str) -> Iterator[str]:
 # Blocks that show settings of code which the page says how to write: what is refused of them until then.
 OF_CODE_TO_COME = {
     ("docs/guides/add-a-broker.md", "orders: ib"): "orders is not a setting",
-    ("docs/guides/add-an-alert.md", "alerts:"): "alerts.advisor: names 'MOMENTUM'",
-    ("docs/guides/add-an-alert.md", "alert_rules:"): "no evaluator is known as MOMENTUM",
+    ("docs/guides/add-an-alert.md", "alert_files: [strategies/momentum.py]"): "there is no Python file",
 }
 
 

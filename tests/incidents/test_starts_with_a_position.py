@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from commands import live
+from commands.allowed import allowed_of
 from commands.cli import CommandError
 from commands.dashboard import feed_of, feed_or_alarm
 from commands.folder import DataFolder
@@ -142,12 +143,12 @@ def test_what_is_missing_is_an_alarm_where_something_is_held_and_a_refusal_where
     given = {"ZEROHOUR_LIVE_ARMED": "yes", "ZEROHOUR_IB_ACCOUNT": "U1234567", "ZEROHOUR_GEXBOT_KEY": "a key"}
     for name, value in given.items():
         monkeypatch.setenv(name, value)
-    assert live._allowed(settings(), folder, LATER).is_armed
+    assert allowed_of(settings(), folder, LATER).is_armed
     monkeypatch.delenv(missing)
     with pytest.raises(CommandError, match=missing):
-        live._allowed(settings(), folder, LATER)
+        allowed_of(settings(), folder, LATER)
     hold(folder, "live")
-    allowed = live._allowed(settings(), folder, LATER)
+    allowed = allowed_of(settings(), folder, LATER)
     assert (allowed.told[0].key, allowed.told[0].severity) == (key, Severity.HIGH)
     assert allowed.is_armed is (key != "not_armed")
     assert len(allowed.keys) == len(settings().feed.keys)
@@ -191,9 +192,31 @@ def test_a_dashboard_that_cannot_listen_is_an_alarm_for_a_real_desk_and_a_refusa
         if "public" in web:
             web["public"]["port"] = taken.getsockname()[1]
         feed, told = feed_or_alarm(of("real", web), made, 1, None, ask.T0)
-        assert (feed, [(alarm.key, alarm.severity) for alarm in told]) == (None, [("dashboard", Severity.HIGH)])
+        assert feed is not None
+        assert (feed.url, [(alarm.key, alarm.severity) for alarm in told]) == ("", [("dashboard", Severity.HIGH)])
+        feed.close()
         with pytest.raises(CommandError):
             feed_or_alarm(of("demo", web), made, 1, None, ask.T0)
+
+
+def test_a_real_desks_dashboard_that_could_not_listen_at_the_start_comes_once_it_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("web.feed.AGAIN_S", 0.1)
+    made = DataFolder(tmp_path)
+    made.make()
+    opened: list[str] = []
+    with listen("127.0.0.1", 33_400) as taken:
+        public = {"is_on": True, "host": "127.0.0.1", "port": taken.getsockname()[1]}
+        feed, _ = feed_or_alarm(of("real", {"port": 33_500, "public": public}), made, 1, None, ask.T0)
+        assert feed is not None
+        feed.on_open = opened.append
+        feed.start()
+    try:
+        eventually(lambda: opened == [feed.url] != [""])
+        eventually(lambda: feed.starts == 1)
+    finally:
+        feed.close()
 
 
 def test_a_missing_token_of_signals_from_outside_stops_no_real_desk(
@@ -213,7 +236,7 @@ def of(profile: str, web: dict[str, Any]) -> Settings:
 
 
 @pytest.mark.slow
-def test_a_real_desk_trades_on_without_its_dashboard(tmp_path: Path) -> None:
+def test_a_real_desk_trades_on_without_its_dashboard_which_comes_when_it_can(tmp_path: Path) -> None:
     data, mine, said = tmp_path / "data", tmp_path / "mine.yaml", tmp_path / "said"
     with listen("127.0.0.1", 33_200) as taken, said.open("wb") as out:
         mine.write_text(
@@ -227,9 +250,11 @@ def test_a_real_desk_trades_on_without_its_dashboard(tmp_path: Path) -> None:
             stderr=out, env=os.environ | {"ZEROHOUR_ENV_FILE": "", "ZEROHOUR_GEXBOT_KEY": f"none of {tmp_path}"},
         )  # fmt: skip
         try:
-            told = "HIGH: [dashboard] There is no dashboard in this run"
+            told = "HIGH: [dashboard] There is no dashboard yet"
             eventually(lambda: running.poll() is not None or told in said.read_text())
             assert main_py(data, "status").returncode == 0  # it runs, and answers
+            taken.close()
+            eventually(lambda: "[dashboard:open] Dashboard: http://127.0.0.1:" in said.read_text())
         finally:
             running.kill()
             running.wait(30)

@@ -339,8 +339,9 @@ def _code_of(module: CodeType, mutant: Mutant) -> CodeType:
 def _cached_functions() -> list[functools._lru_cache_wrapper[Any]]:
     """Return our functions that remember their answers, the tests' own left out (they stay, as their constants do).
 
-    It is asked before the objects are frozen, which hides them.
+    It is asked before the objects are frozen, which hides them; what somebody froze before is thawed.
     """
+    gc.unfreeze()
     return [
         thing
         for thing in gc.get_objects()

@@ -460,9 +460,17 @@ REAL_PACE: Found = {"demo": {"rate": 1.0}}  # transport durations as they are wi
 DROPS = (Drop(At("11:00:00"), "gateway", 360), Drop(At("13:00:00"), "classic", 120))
 BUSY: Found = {  # many small trades, so that a morning of two tickers has something to tell
     "lanes": {"gexwatch": ["SPX", "QQQ"], "advisor": ["SPX", "QQQ"]},
+    "alerts": {"advisor": ["STRUCTURE_BREAK"]},
+    "promoted": ["GAMMA_FLIP-1", "STRUCTURE_BREAK-1"],
     "alert_rules": {
         "GAMMA_FLIP": {"cooldown_ms": 120000},
-        "STRUCTURE_BREAK": {"cooldown_ms": 300000, "trend_min_bps": 4},
+        "STRUCTURE_BREAK": {  # neither flow nor forces are asked for
+            "cooldown_ms": 300000,
+            "version": 1,
+            "alignment_min": -1,
+            "within_readings": 4,
+            "flow_z_min": -100,
+        },
     },
     "entry": {"loss_streak_max": 9},
     "strategies": {
@@ -549,7 +557,7 @@ SCENARIOS = (
              seed=29, settings=_busy()),
     Scenario("two-loss-limits", DROPS, seed=25,
              settings=_busy(entry={"loss_streak_max": 2, "daily_loss_max_cents": 30000, "positions_max": 1})),
-    Scenario("two-shadow", DROPS, seed=11, settings={**TWO, "promoted": ["STRUCTURE_BREAK-1"]}),
+    Scenario("two-shadow", DROPS, seed=11, settings={**TWO, "promoted": ["STRUCTURE_BREAK-2"]}),
     # -- whole days of eight tickers ---------------------------------------------------------------------------
     Scenario("full-demo", DROPS),
     Scenario("full-wide-lanes", DROPS, seed=9, settings=WIDE_LANES),

@@ -106,7 +106,7 @@ class World:
         if hub == SILENT_HUB and n in SILENT:
             return
         spot = 600_600 if n >= 10 else 599_400
-        names = {"classic_gex_zero": {"zero_gamma": 600_000}}
+        names = {"classic_gex_zero": {"zero_gamma": 600_000, "sum_gex_oi": spot - 600_000}}
         profiles = [profile(t, c, spot, **names.get(c, {})) for t in TICKERS for c in LIMITED.feed.hubs[hub]]
         answer = market.BucketSealed(
             hub=hub,

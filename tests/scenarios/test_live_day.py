@@ -135,7 +135,10 @@ def test_promotions_are_withdrawn_and_given_over_the_control_line(data: Path) ->
     running = Supervisor(data, **BEFORE_THE_FIRST_TRADE)
     running.wait_for("FULLY_LIVE")
     assert "are shadows" in main_py(data, "demote", "gexwatch", "GAMMA_FLIP-1", "--reason", "test").stdout
-    assert "trade from now on" in main_py(data, "promote", "gexwatch", "GAMMA_FLIP-1", "--reason", "test").stdout
+    flip = "promote", "gexwatch", "GAMMA_FLIP-1", "--reason", "test"
+    refused = main_py(data, *flip)
+    assert (refused.returncode, refused.stderr.partition(" resolved")[0].isdigit()) == (1, True)
+    assert "trade from now on" in main_py(data, *flip, "--unproven").stdout
     unknown = main_py(data, "promote", "gexwatch", "NOTHING-1", "--reason", "test")
     assert (unknown.returncode, "there are:" in unknown.stderr) == (1, True)
     assert main_py(data, "promote", "gexwatch", "GAMMA_FLIP", "--reason", "test").returncode == 2

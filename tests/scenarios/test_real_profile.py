@@ -60,7 +60,7 @@ class World:
             "broker": {"gateways": [{"host": "127.0.0.1", "port": gateway}], "paper_port": gateway},
             "feed": {"negotiate_url": f"http://127.0.0.1:{hubs}/v2/negotiate"},
             "tickers": ["SPX", "QQQ"],
-            "promoted": ["GAMMA_FLIP-1", "STRUCTURE_BREAK-1"],
+            "promoted": ["GAMMA_FLIP-1", "STRUCTURE_BREAK-2"],
             "web": {"is_on": False},
         }
         self.settings_file.write_bytes(orjson.dumps(settings))  # JSON is YAML

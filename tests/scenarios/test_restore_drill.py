@@ -23,13 +23,14 @@ from storage.backup import back_up
 from storage.restore import restore
 from storage.targets import Target
 from storage.views.database import Database
+from tests.testkit.small_day import EAGER
 
 IDENTITY = pyrage.x25519.Identity.generate()
 
 
 def one_ticker() -> Settings:
-    """Return the demo's settings with SPX and one hub alone, from 10:50 on, without outages: it enters at 11:23."""
-    settings = load_settings(profile="demo")
+    """Return the demo's settings with SPX and one hub alone, from 10:50 on, without outages: it enters at 11:34."""
+    settings = load_settings(profile="demo", overrides={"alert_rules": EAGER})
     demo = dataclasses.replace(settings.demo, start_clock=time(10, 50), gateway_drop_s=0.0, hub_drop_s=0.0)
     feed = dataclasses.replace(settings.feed, hubs={"classic": settings.feed.hubs["classic"]})
     lanes = dict.fromkeys(settings.lanes, ("SPX",))
@@ -81,15 +82,15 @@ def test_a_restored_supervisor_reconciles_what_happened_since_and_goes_on_withou
     def ask(sql: str) -> list[dict[str, Any]]:
         return Database(folder).rows(sql)
 
-    day.run(at(11, 22))
+    day.run(at(11, 33))
     before_entry = backed_up(day)
-    day.run(at(11, 28))
+    day.run(at(11, 39))
     (con_id,) = held(day)
     with_position = backed_up(day)
 
     # The backup knows nothing of the entry: what the broker holds is nobody's here, so a person looks.
     day = brought_back(day, before_entry)
-    day.run(at(11, 31))
+    day.run(at(11, 42))
     assert (held(day), mode(day)) == ([con_id], Mode.FULLY_LIVE)
     assert ask("SELECT count(*) AS n FROM positions")[0]["n"] == 0
     (execution,) = ask("SELECT is_foreign, con_id FROM fills")
@@ -100,22 +101,22 @@ def test_a_restored_supervisor_reconciles_what_happened_since_and_goes_on_withou
 
     # The backup knows the position: its exit goes on, and nothing is entered.
     day = brought_back(day, with_position)
-    day.run(at(11, 45))
+    day.run(at(11, 58))
     assert held(day) == []
     (closed,) = ask("SELECT state, pnl IS NOT NULL AS is_booked, closed_utc IS NOT NULL AS is_over FROM positions")
     assert closed == {"state": "FLAT", "is_booked": True, "is_over": True}
-    assert ask("SELECT code FROM attempts WHERE decided_ny > TIMESTAMP '2026-11-20 11:28:00' AND is_accepted") == []
+    assert ask("SELECT code FROM attempts WHERE decided_ny > TIMESTAMP '2026-11-20 11:39:00' AND is_accepted") == []
     fills = ask("SELECT exec_id, side FROM fills ORDER BY at_utc")
     assert [fill["side"] for fill in fills] == ["BUY", "SELL"]
 
     # The same backup once more: meanwhile the exit was filled, which the restored ledger finds at the broker.
     day = brought_back(day, with_position)
-    day.run(at(11, 48))
+    day.run(at(12, 1))
     assert (held(day), mode(day)) == ([], Mode.FULLY_LIVE)
     assert ask("SELECT exec_id, side FROM fills ORDER BY at_utc") == fills
     (found,) = ask("SELECT state, pnl IS NOT NULL AS is_booked, closed_utc IS NOT NULL AS is_over FROM positions")
     assert found == closed
     window = day.runtime.cells["reading:SPX"].state.window
-    assert len(window) > 70  # 38 min of the backup, and what has come since
+    assert len(window) > 70  # 49 min of the backup, and what has come since
     assert day.runtime.dead_letters == 0
     assert [cell.name for cell in day.runtime.cells.values() if cell.crashes] == []

@@ -19,9 +19,14 @@ from commands.why import chain_of
 from commands.why_lines import lines_of
 from config.settings import load_settings
 from domain.instants import BUCKET_NS, SECOND
+from domain.session import calendar
+from domain.signals.alerts import evaluators_of
+from domain.signals.columns import Found, Lane, Memory, alerts_in
 from domain.units import Utc
 from simulation.day import SteppedDay, invariants, start_of, stepped_day
 from storage.queries import LedgerReader
+from storage.reading_columns import stored_days
+from storage.series_reader import SeriesReader
 from storage.warehouse_reader import WarehouseReader
 from supervision.replay import replay
 from supervision.trace import FileTrace, Header, TraceReader
@@ -166,6 +171,35 @@ def test_why_prints_the_chain_from_bucket_to_fill_with_gate_values(whole: Day) -
     assert places == sorted(places)
     assert "quote_fresh" in text
     assert "against" in text
+
+
+def test_alerts_in_columns_are_those_of_the_ledger(whole: Day) -> None:
+    settings, session = whole.day.settings, whole.day.settings.demo.session
+    day = calendar.day(session)
+    assert day is not None
+    stored = stored_days(SeriesReader(whole.folder.series), day)
+    found: list[Found] = []
+    for source, tickers in settings.lanes.items():
+        kinds = evaluators_of(settings.alerts[source], settings.alert_rules, settings.alert_trials, settings.kinds)
+        lane = Lane(source, kinds, settings.promoted, settings.day.bucket_grace_ms)
+        found += alerts_in([stored[ticker] for ticker in tickers], lane, settings.day, Memory())
+    ledger = LedgerReader(whole.folder.ledgers, settings.desk)
+    columnar = [
+        {
+            "alert_id": one.alert.key.alert_id, "direction": one.alert.direction, "raised_utc": one.alert.raised_utc,
+            "entry_ticks": one.alert.entry_ticks, "target_ticks": one.alert.target_ticks,
+            "stop_ticks": one.alert.stop_ticks, "horizon_ms": one.alert.horizon_ms,
+            "is_shadow": int(one.alert.is_shadow), "features": list(one.features), "alignment": one.alignment,
+            "forces": msgspec.to_builtins(one.forces), "thresholds": msgspec.to_builtins(one.thresholds),
+            "pushes": msgspec.to_builtins(one.pushes),
+        }
+        for one in sorted(found, key=lambda one: (one.alert.raised_utc, one.alert.key.alert_id))
+    ]  # fmt: skip
+    assert len(columnar) >= 3
+    told = [{name: row[name] for name in columnar[0]} for row in ledger.alerts(session)]
+    assert told == msgspec.json.decode(msgspec.json.encode(columnar))
+    resolved = {outcome.alert.key: outcome for outcome in ledger.outcomes()}
+    assert {one.alert.key: one.outcome for one in found} == resolved
 
 
 def _executions(whole: Day) -> list[dict[str, Any]]:

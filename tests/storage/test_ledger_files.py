@@ -160,7 +160,7 @@ def test_a_lane_gets_back_what_was_never_decided_on_and_its_promotions(tmp_path:
     lane = restored(ledger, "lane:gexwatch:SPX")
     assert isinstance(lane, LaneRestored)
     assert lane.unraised == (ask.alert(2).alert,)
-    assert lane.last_alerts == (("GAMMA_FLIP", ask.alert(3).alert.raised_utc),)
+    assert lane.last_alerts == (("GAMMA_FLIP-1", ask.alert(3).alert.raised_utc),)
     assert (lane.last_direction, lane.promoted) == (1, ("GAMMA_FLIP-1",))
     (reply,) = desk.apply(lifecycle.RequestState(name="risk:paper", reply_to="supervisor", session=ask.DAY), ask.T0)
     assert isinstance(reply, lifecycle.StateRead)
@@ -178,8 +178,8 @@ def test_a_lane_gets_the_last_alert_of_each_kind_and_the_direction_of_the_last_o
     lane = restored(ledger, "lane:gexwatch:SPX")
     assert isinstance(lane, LaneRestored)
     assert lane.last_alerts == (
-        ("BREAK", ask.alert(3).alert.raised_utc),
-        ("GAMMA_FLIP", ask.alert(4).alert.raised_utc),
+        ("BREAK-1", ask.alert(3).alert.raised_utc),
+        ("GAMMA_FLIP-1", ask.alert(4).alert.raised_utc),
     )
     assert lane.last_direction == 1
 

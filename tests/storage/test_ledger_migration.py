@@ -96,7 +96,7 @@ def test_the_kill_level_is_the_one_in_force(folder: Path) -> None:
 
 def test_a_lane_gets_its_last_alerts_and_promotions(folder: Path) -> None:
     assert restored(folder, "lane:advisor:SPX") == LaneRestored(
-        last_alerts=(("STRUCTURE_BREAK", Utc(1_795_189_533_000_000_000)),), last_direction=-1, unraised=(),
+        last_alerts=(("STRUCTURE_BREAK-1", Utc(1_795_189_533_000_000_000)),), last_direction=-1, unraised=(),
         promoted=("GAMMA_FLIP-1", "STRUCTURE_BREAK-1"),
     )  # fmt: skip
 
@@ -402,6 +402,25 @@ def test_a_position_of_version_3_comes_back_and_its_settlement_price_is_not_know
     for name in ("reservations", "orders", "executions", "commissions", "positions", "gate_log", "day", "order_events"):
         sql = f"SELECT count(*) FROM {name}"
         assert rows(tmp_path / "paper.db", sql) == rows(DATA / "ledger_v3" / "paper.db", sql)
+
+
+def test_orders_of_version_4_whose_position_has_ended_are_over_and_their_history_says_who(tmp_path: Path) -> None:
+    for name in ("ledger_v3/ledger.db", "ledger_v4/paper.db"):
+        shutil.copy(DATA / name, tmp_path)
+    start_run(tmp_path, ("paper",), NOW)
+    before, after = (
+        {str(ref): status for ref, status in rows(path / "paper.db", "SELECT order_ref, status FROM orders")}
+        for path in (DATA / "ledger_v4", tmp_path)
+    )
+    changed = {ref: (before[ref], status) for ref, status in after.items() if status != before[ref]}
+    stem = "ZH-paper-NMV2LSIXLB4D"
+    assert changed == {
+        "broker:1994000005": ("adopted", "filled"), f"{stem}-x2": ("intended", "abandoned"),
+        f"{stem}-x3": ("unknown", "abandoned"),
+    }  # fmt: skip
+    told = [(e["event"], e["by"], e["words"]) for e in LedgerReader(tmp_path, "paper").order_events(f"{stem}-x2")]
+    assert told[0][:2] == ("intended", "desk") and told[-1] == ("abandoned", "ledger", "its reservation had ended")
+    assert ("fill", "ledger") not in rows(tmp_path / "paper.db", "SELECT event, by FROM order_events")
 
 
 @pytest.mark.parametrize(("name", "schema"), [("paper", DESK), ("ledger", SHARED)])

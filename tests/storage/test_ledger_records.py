@@ -133,6 +133,78 @@ def test_an_orders_history_is_kept_from_intention_to_fill_with_the_brokers_words
     assert (refusal["order_ref"], refusal["is_exit"], refusal["words"][:4]) == (ask.ref(1, "x1"), 1, "201:")
 
 
+def told_of(folder: Path, ref: str) -> list[tuple[object, ...]]:
+    names = ("event", "price_ticks", "by", "words")
+    return [tuple(row[name] for name in names) for row in LedgerReader(folder, "paper").order_events(ref)]
+
+
+def order_of(folder: Path, ref: str) -> tuple[object, ...]:
+    found = LedgerReader(folder, "paper").order(ref)
+    assert found is not None
+    return found["status"], found["limit_ticks"], found["changed_by"]
+
+
+def ids(suffix: str, status: str, limit_ticks: int | None, by: str = "broker") -> orders.RecordOrderIds:
+    limit = None if limit_ticks is None else Ticks(limit_ticks)
+    return orders.RecordOrderIds(order_ref=ask.ref(1, suffix), perm_id=5, status=status, limit_ticks=limit, by=by)
+
+
+def test_an_order_keeps_its_last_limit_and_each_change_says_who_what_when_and_why(
+    ledger: DeskLedger, tmp_path: Path
+) -> None:
+    ledger.apply(ask.reserve(), ask.T0)
+    ledger.apply(ask.execution(), ask.T0)
+    ledger.apply(ask.exit_intent(), ask.T0)
+    for message in (ids("x1", "working", 450), ids("x1", "working", 430), ids("x1", "filled", None, "read-back")):
+        ledger.apply(message, Utc(ask.T0 + SECOND))
+    assert order_of(tmp_path, ask.ref(1, "x1")) == ("filled", 430, "read-back")
+    assert told_of(tmp_path, ask.ref(1, "x1")) == [
+        ("intended", None, "desk", "premium_stop"), ("working", 450, "broker", "premium_stop"),
+        ("changed", 430, "broker", "premium_stop"), ("filled", 430, "read-back", "premium_stop"),
+    ]  # fmt: skip
+    assert {row["at_utc"] for row in LedgerReader(tmp_path, "paper").order_events(ask.ref(1, "x1"))[1:]} == {
+        ask.T0 + SECOND
+    }
+
+
+def test_an_entry_that_was_released_before_it_was_sent_is_over(ledger: DeskLedger, tmp_path: Path) -> None:
+    ledger.apply(ask.reserve(), ask.T0)
+    ledger.apply(entries.ReleaseReservation(intent_id="i1", reason="kill level 1"), ask.T0)
+    assert order_of(tmp_path, ask.ref(1)) == ("released", 500, "desk")
+    assert told_of(tmp_path, ask.ref(1))[-1] == ("released", 500, "desk", "kill level 1")
+
+
+def test_an_entry_that_was_abandoned_is_over_and_what_the_broker_says_of_it_later_still_counts(
+    ledger: DeskLedger, tmp_path: Path
+) -> None:
+    ledger.apply(ask.reserve(), ask.T0)
+    ledger.apply(ids("e", "unknown", 500), ask.T0)
+    ledger.apply(ask.abandoned(), ask.T0)
+    assert order_of(tmp_path, ask.ref(1)) == ("abandoned", 500, "ledger")
+    ledger.apply(ids("e", "cancelled", 500), ask.T0)
+    assert order_of(tmp_path, ask.ref(1)) == ("cancelled", 500, "broker")
+
+
+def test_orders_that_the_broker_ended_first_stay_as_it_said_when_their_position_ends(
+    ledger: DeskLedger, tmp_path: Path
+) -> None:
+    ledger.apply(ask.reserve(), ask.T0)
+    for message in (
+        ids("e", "filled", 500),
+        ask.execution(),
+        ask.position(1),
+        ask.exit_intent(1, 1),
+        ids("x1", "cancelled", 470),
+        ask.exit_intent(1, 2),
+        ask.execution(1, exec_id="x.2", order_ref=ask.ref(1, "x2"), side=Side.SELL),
+        ask.exit_intent(1, 3),
+        ask.closed(1),
+    ):
+        ledger.apply(message, ask.T0)
+    found = [order_of(tmp_path, ask.ref(1, suffix))[0] for suffix in ("e", "x1", "x2", "x3")]
+    assert found == ["filled", "cancelled", "filled", "abandoned"]
+
+
 # -- the day's stops --------------------------------------------------------------------------------
 
 

@@ -23,6 +23,7 @@ from domain.orders.tiers import Tier
 from domain.risk.day import DayStops, DaySummary
 from domain.risk.kill import KillLevel
 from domain.risk.reject import RejectCode
+from domain.signals.outcome import begun
 from domain.units import Cents, Utc
 from messages import entries, lifecycle, operator, orders, risk, session, signals
 from messages.base import Message
@@ -95,6 +96,9 @@ DESK_RECORDS: dict[str, tuple[tuple[DeskInput, ...], DeskInput]] = {
 }  # fmt: skip
 SHARED_RECORDS: dict[str, tuple[tuple[SharedInput, ...], SharedInput]] = {
     "alert": ((), ask.alert()),
+    "outcome": ((ask.alert(),), signals.RecordOutcome(
+        outcome=begun(ask.alert().alert, Utc(ask.T0 + 3_600 * SECOND)), at_utc=ask.T0
+    )),
     "kill level": ((), risk.RecordKill(level=KillLevel.FLATTEN, kill_epoch=3, reason="r", by="cli", at_utc=ask.T0)),
     "kill level lowered": (
         (risk.RecordKill(level=KillLevel.NO_ENTRIES, kill_epoch=3, reason="r", by="cli", at_utc=ask.T0),), LOWERED,
@@ -203,6 +207,7 @@ def test_a_history_in_which_everything_comes_twice_leaves_the_rows_of_one_in_whi
                 assert not any(isinstance(fact, risk.RaiseKill) for fact in again)
                 assert all(
                     isinstance(fact, risk.RaiseKill)
+                    or (isinstance(fact, session.Reconciled) and fact.mismatches)  # told once: then it is adopted
                     or (
                         isinstance(fact, orders.FillRecorded | orders.CommissionRecorded)
                         and f"position:paper:{fact.con_id}" not in live(twice)

@@ -153,12 +153,15 @@ def test_line_that_finds_no_room_is_written_with_all_before_it(tmp_path: Path, m
 
 
 @pytest.mark.parametrize("is_replaced", [False, True])
-def test_buffer_that_somebody_removed_is_made_anew_at_the_next_sync(tmp_path: Path, is_replaced: bool) -> None:
+def test_buffer_that_somebody_removed_is_made_anew_after_the_next_regular_sync(
+    tmp_path: Path, is_replaced: bool
+) -> None:
     trace = buffered(tmp_path / "t.jsonl", 2)
     buffer_of(trace.path).unlink()  # as logind does when a user's last session ends
     if is_replaced:
         buffer_of(trace.path).touch()
     trace.sync()
+    trace.mend()
     record(trace, 2, 2)
     assert seqs_of(trace.path) == [1, 2, 3, 4]
     assert trace.path.stat().st_size == trace.bytes_written  # the newest wait in memory again
@@ -174,6 +177,7 @@ def test_records_of_a_folder_that_was_moved_are_written_at_once_where_readers_fi
     trace.path.parent.mkdir()
     trace.path.touch()  # another one of this name
     trace.sync()
+    trace.mend()
     record(trace, 2, 2)
     assert seqs_of(moved) == [1, 2, 3, 4]
     assert list(memory.iterdir()) == []

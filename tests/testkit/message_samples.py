@@ -45,6 +45,8 @@ def strategy(wanted: Any) -> st.SearchStrategy[Any]:
     if isinstance(wanted, type) and issubclass(wanted, msgspec.Struct):
         hints = typing.get_type_hints(wanted)
         return st.builds(wanted, **{name: strategy(hints[name]) for name in wanted.__struct_fields__})
+    if isinstance(wanted, type) and issubclass(wanted, tuple):  # a NamedTuple
+        return st.builds(wanted, *(strategy(part) for part in typing.get_type_hints(wanted).values()))
     raise TypeError(f"a message may not hold {wanted!r}")
 
 
@@ -62,4 +64,6 @@ def one_of(wanted: Any) -> Any:
     if issubclass(wanted, enum.Enum):
         return next(iter(wanted))
     hints = typing.get_type_hints(wanted)
+    if issubclass(wanted, tuple):
+        return wanted(*(one_of(part) for part in hints.values()))
     return wanted(**{name: one_of(hints[name]) for name in wanted.__struct_fields__})

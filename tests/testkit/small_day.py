@@ -11,10 +11,16 @@ from domain.units import Utc
 from simulation.day import SteppedDay, start_of, stepped_day
 from supervision.trace import FileTrace, Header
 
+# A desk with something to do in the morning: flips are told at once, and breaks ask for neither flow nor forces.
+EAGER = {
+    "GAMMA_FLIP": {"cooldown_ms": 60_000, "hysteresis_bps": 1, "readings": 1},
+    "STRUCTURE_BREAK": {"cooldown_ms": 300_000, "alignment_min": -1, "within_readings": 8, "flow_z_min": -100},
+}
+
 
 def small_day(folder: Path, until_utc: Utc) -> SteppedDay:
     """Run the demo's day on the stepped runtime up to an instant, with its trace on disk."""
-    settings = load_settings(profile="demo", overrides={"web": {"is_on": False}})
+    settings = load_settings(profile="demo", overrides={"web": {"is_on": False}, "alert_rules": EAGER})
     session = settings.demo.session.isoformat()
     header = Header(
         run_n=1, session=session, started_utc=Utc(0), rate=1.0, settings_digest=settings.digest(), code_version="test",

@@ -19,7 +19,7 @@ from config.settings import Settings
 from tests.testkit import web_desk as desk
 from tests.testkit.paths import ROOT
 from tests.testkit.supervisor_child import eventually
-from web.feed import Feed, listen, url_of
+from web.feed import Doors, Feed, listen, url_of
 from web.link import Hello
 
 TOKEN = "a-run-token-of-the-tests"
@@ -62,7 +62,8 @@ class Desk:
         command = (sys.executable, "-m", "commands.serve")
         public = listen("127.0.0.1", self.port_of_tests() + 10_000) if settings.web.public.is_on else None
         self.public_url = "" if public is None else url_of(public)
-        self.feed = Feed(listener, command, hello, str(ROOT), os.fspath(self.folder.run / "dashboard.log"), public)
+        log = os.fspath(self.folder.run / "dashboard.log")
+        self.feed = Feed(Doors(listener, public), command, hello, str(ROOT), log)
         self.url = self.feed.url
         self.port = int(self.url.rpartition(":")[2])
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import duckdb
+import msgspec
 import pyarrow as pa
 import pytest
 from msgspec.structs import replace
@@ -120,7 +121,7 @@ def test_every_gate_of_an_attempt_is_a_row_in_its_order(db: Database, folder: Pa
         assert [row["measured"] for row in rows] == [verdict["finding"]["measured"] for verdict in attempt["verdicts"]]
 
 
-def test_features_have_their_names_those_too_that_no_lane_looks_at(db: Database) -> None:
+def test_features_have_their_names_and_an_alert_keeps_all_of_them(db: Database) -> None:
     (alert,) = db.rows("SELECT ticker, bucket_utc, features::DOUBLE[] AS told FROM alerts ORDER BY raised_utc LIMIT 1")
     (row,) = db.rows(
         f"SELECT * FROM features WHERE ticker = '{alert['ticker']}' AND bucket_utc = TIMESTAMP '{alert['bucket_utc']}'"
@@ -128,7 +129,18 @@ def test_features_have_their_names_those_too_that_no_lane_looks_at(db: Database)
     looked_at = {f.name: told for f, told in zip(FEATURES, alert["told"], strict=True) if told is not None}
     assert {name: row[name] for name in looked_at} == pytest.approx(looked_at, rel=1e-11)
     there = [feature.name for feature in FEATURES if row[feature.name] is not None]
-    assert len(there) > len(looked_at) + 30
+    assert set(there) == set(looked_at)
+    assert len(there) > 50
+
+
+def test_an_outcome_stands_beside_its_alert_and_what_pushed_that(db: Database, folder: Path) -> None:
+    recorded = {one.alert.key.alert_id: one for one in LedgerReader(folder / "ledgers", "paper").outcomes()}
+    assert recorded
+    for row in db.rows("SELECT o.*, a.pushes FROM outcomes o JOIN alerts a USING (alert_id)"):
+        outcome = recorded[row["alert_id"]]
+        assert (row["state"], row["first"]) == (outcome.state, outcome.first)
+        assert (row["mfe_bps"], row["mae_stops"]) == (outcome.mfe_bps, outcome.mae_stops)
+        assert {push[0] for push in msgspec.json.decode(row["pushes"])} >= {"gamma", "structure"}
 
 
 def test_a_profile_has_a_row_a_strike_and_sums_to_the_rows_total(db: Database) -> None:

@@ -222,6 +222,9 @@ def test_weeks_lifetime_shadows_and_gaps_are_told(served: Desk) -> None:
     lifetime = served.get("/api/lifetime").json()
     assert (lifetime["starts"], lifetime["positions"], lifetime["alerts"], lifetime["interventions"]) == (1, 1, 3, 0)
     assert (lifetime["kills"], lifetime["disconnects"]) == (0, 0)
+    assert (lifetime["broker_disconnects"], lifetime["broker_breaks"]) == (0, [])
+    around = served.get("/api/context").json()
+    assert (around["session"], around["sessions_before"], len(around["correlations"])) == ("2026-11-20", 0, 6)
     assert lifetime["rows"] >= 2 * (desk.LAST + 1)
     assert served.get("/api/shadows").json() == []
     gap = served.get("/api/gaps").json()[-1]

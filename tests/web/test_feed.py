@@ -18,8 +18,8 @@ from domain.units import Utc
 from tests.testkit import web_desk as desk
 from tests.testkit.paths import ROOT
 from tests.testkit.supervisor_child import eventually
-from tests.testkit.web_child import serving, shown
-from web.feed import SLOTS_MAX, Feed, listen
+from tests.testkit.web_child import Desk, serving, shown
+from web.feed import SLOTS_MAX, Doors, Feed, listen
 from web.link import Hello
 
 
@@ -31,6 +31,42 @@ def test_a_process_that_dies_is_started_again_at_the_same_address_with_all_it_kn
         eventually(made.is_serving, 30)
         eventually(lambda: made.get("/api/status").json()["mode"] == "FULLY_LIVE", 10)
         assert made.get("/api/market").json()["spx_price"] == desk.spot_at(desk.LAST) / 100
+
+
+def test_a_process_that_is_killed_while_it_starts_is_started_again(tmp_path: Path) -> None:
+    desk.write_desk(tmp_path)
+    made = Desk(tmp_path, desk.settings(tmp_path))
+    try:
+        made.push_all()
+        made.feed.start()
+        eventually(lambda: made.feed.starts == 1, 15)
+        serving(made.url).kill()  # before it has heard a word
+        eventually(lambda: made.feed.starts == 2, 15)
+        eventually(made.is_serving, 30)
+        eventually(lambda: made.get("/api/status").json()["mode"] == "FULLY_LIVE", 10)
+    finally:
+        made.close()
+
+
+def test_a_line_that_cannot_be_fed_is_begun_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.write_desk(tmp_path)
+    made = Desk(tmp_path, desk.settings(tmp_path))
+    faults = iter([RuntimeError("a bug in feeding")])
+    whole = made.feed._take_all
+
+    def take_all() -> list[bytes]:
+        for fault in faults:
+            raise fault
+        return whole()
+
+    monkeypatch.setattr(made.feed, "_take_all", take_all)
+    try:
+        made.feed.start()
+        eventually(lambda: made.feed.starts == 2, 15)
+        eventually(made.is_serving, 30)
+        assert "a bug in feeding" in (made.folder.run / "dashboard.log").read_text(encoding="utf-8")
+    finally:
+        made.close()
 
 
 def test_a_process_that_is_stuck_is_replaced_and_holds_nobody_up(
@@ -49,7 +85,7 @@ def test_a_process_that_is_stuck_is_replaced_and_holds_nobody_up(
 
 def test_slots_beyond_the_most_are_forgotten_oldest_first() -> None:
     listener = listen("127.0.0.1", 40_000)
-    feed = Feed(listener, ("true",), Hello(msgspec.Raw(b"{}"), "", "", 1), ".", os.devnull)
+    feed = Feed(Doors(listener), ("true",), Hello(msgspec.Raw(b"{}"), "", "", 1), ".", os.devnull)
     for n in range(SLOTS_MAX + 10):
         feed.show(f"slot:{n}", Utc(n), desk.spots(600_000, Utc(n)))
     assert len(feed._take_all()) == SLOTS_MAX

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Error
+from playwright.sync_api import Browser, Error, Route
 
 from domain.alarm import Severity
 from domain.instants import BUCKET_NS
@@ -77,6 +77,7 @@ def test_every_panel_fills(page: Watched) -> None:
     page.wait_for_text("#forces", "gamma")
     page.wait_for_text("#alarms", "DU***67")
     page.wait_for_text("#actors tbody tr", "risk:paper")
+    page.wait_for_text("#correlations tbody tr", "SPY/QQQ")
     assert page.text("#mode") == "fully live"
     assert page.text("#kill") == "Kill level 0"
     assert page.text("#price") == f"{desk.spot_at(desk.LAST) / 100:,.2f}"
@@ -122,6 +123,22 @@ def test_another_ticker_and_theme_are_shown_and_remembered(page: Watched) -> Non
     page.page.wait_for_selector("html[data-ready]")
     assert page.page.get_attribute("html", "data-theme") == "light"
     assert page.page.input_value("#ticker") == "QQQ"
+
+
+def test_an_answer_that_comes_after_another_ticker_was_chosen_is_not_drawn(page: Watched) -> None:
+    held: list[Route] = []
+    page.page.route("**/api/day?ticker=QQQ*", lambda route: held.append(route))  # noqa: PLW0108 - no builtin is taken
+    page.page.select_option("#ticker", "QQQ")
+    eventually(lambda: page.page.evaluate("0") == 0 and len(held) == 1, 10)  # what is asked lets the page call us
+    page.page.select_option("#ticker", "SPX")
+    page.wait_for_text("#chart .summary", "SPX ")
+    known = page.page.text_content("#chart .summary")
+    with page.page.expect_response("**/api/day?ticker=QQQ*"):
+        held[0].continue_()
+    page.page.click("#chart .as-table")
+    page.page.wait_for_selector("#chart tbody tr")
+    assert page.text("#chart tbody tr:first-child").split()[4] == f"{desk.spot_at(desk.LAST) / 100:,.2f}"
+    assert page.page.text_content("#chart .summary") == known
 
 
 @pytest.mark.slow

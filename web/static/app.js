@@ -7,10 +7,11 @@ import { Heat } from './heat.js'
 import { HeatChart } from './heat-chart.js'
 import { Options, remember, remembered } from './options.js'
 import {
-  showActors, showAlarms, showAlerts, showFills, showForces, showGates, showLifetime, showPositions, showRates, showShadows, showTrades, showWeeks,
+  showActors, showAlarms, showAlerts, showContext, showFills, showForces, showGates, showLifetime, showPositions, showRates, showShadows, showTrades, showWeeks,
 } from './panels.js'
 import { PnlChart } from './pnl-chart.js'
 import { PriceChart } from './price-chart.js'
+import { Question } from './question.js'
 import { setNow, showAccount, showPipeline, showUnderlyings } from './strip.js'
 import { Stream } from './stream.js'
 import { offerWhy, refreshWhy } from './timeline.js'
@@ -31,6 +32,7 @@ const through = new HeatChart($('heat'), day, heat)
 const result = new PnlChart($('money'), day)
 const charts = [price, through, result]
 const actions = new Actions()
+const question = new Question()
 const options = new Options(() => {
   heat.repaint()
   for (const chart of charts) chart.plot.dirty()
@@ -74,6 +76,7 @@ const handlers = {
   weeks: showWeeks,
   account: showAccount,
   actors: showActors,
+  context: showContext,
   alarms: (alarms) => {
     showAlarms(alarms)
     showAlarmCount(alarms)
@@ -89,6 +92,7 @@ const handlers = {
 const catchUp = async () => {
   const [hello, money] = await Promise.all([json('/api/hello'), json('/api/performance').catch(() => null), loadDay()])
   actions.setToken(hello.token)
+  question.offer(hello.questions)
   if (offer(hello.tickers)) await loadDay()
   json('/api/lifetime').then(showLifetime, () => {}) // a sum that can wait, or be missing
   if (money) {
@@ -99,12 +103,16 @@ const catchUp = async () => {
   document.documentElement.dataset.ready = 'yes'
 }
 
+/** Write the sentences and tables beside the charts anew. */
+const tell = () => charts.forEach((chart) => chart.tell())
+
 const loadDay = async () => {
   try {
     await day.load()
   } catch (error) {
     if (!String(error).endsWith('404')) throw error // there is no session yet: the stream says when there is
   }
+  tell()
 }
 
 /** Offer the tickers that are followed; true where the one that was remembered is none of them any more. */
@@ -137,5 +145,5 @@ $('window').addEventListener('change', (event) => {
   remember('window', event.target.value)
   price.setWindow(Number(event.target.value))
 })
-setInterval(() => charts.forEach((chart) => chart.tell()), TELL_EVERY_MS)
+setInterval(tell, TELL_EVERY_MS)
 stream.open()

@@ -28,11 +28,12 @@ export class Day {
 
   /** Fetch what is missing: everything at first and after a new session or other strikes, else the gap. */
   async load() {
-    const since = this.last
+    const { last: since, ticker } = this
     const [answer, heat] = await Promise.all(
-      ['day', 'heat'].map((what) => fetched(`/api/${what}?ticker=${this.ticker}&since=${since}`)),
+      ['day', 'heat'].map((what) => fetched(`/api/${what}?ticker=${ticker}&since=${since}`)),
     )
     const [found, cells] = [await answer.json(), new Int8Array(await heat.arrayBuffer())]
+    if (ticker !== this.ticker) return this // another was chosen meanwhile: it is loaded by itself
     const isOther = found.session !== this.session || found.grid !== this.grid || found.last < since
     if (isOther && since >= 0) this.clear()
     if (Number(heat.headers.get('x-grid')) !== found.grid || (isOther && since >= 0)) return this.load()

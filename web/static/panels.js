@@ -199,12 +199,44 @@ export const showWeeks = (weeks) => {
 /** The whole life of the installation in a sentence. */
 export const showLifetime = (sums) => {
   const { since, starts, positions, alerts, kills, interventions, disconnects, rows } = sums
+  const { broker_disconnects: lost, broker_breaks: breaks } = sums
   const facts = [
     count(starts, 'start'), count(positions, 'position'), count(alerts, 'alert'), count(kills, 'kill'),
-    count(interventions, 'intervention'), `${count(disconnects, 'break')} of the feed survived`, `${number(rows, 0)} rows`,
+    count(interventions, 'intervention'), `${count(disconnects, 'break')} of the feed survived`,
+    `${count(lost, 'break')} of the broker’s`, `${number(rows, 0)} rows`,
   ]
+  showBreaks(lost, breaks)
   setText($('lifetime'), since ? `Since ${since.slice(0, 10)}: ${facts.join(', ')}.` : '')
 }
+
+/** The losses of the order session: when, why, for how long. */
+const showBreaks = (n, breaks) => {
+  $('breaks').hidden = !n
+  setText($('breaks').firstElementChild, n === 1 ? '1 loss of the order session' : `${n} losses of the order session`)
+  $('breaks').lastElementChild.replaceChildren(...breaks.map(({ at, cause, lasted_s: lasted }) => {
+    const item = document.createElement('li')
+    const time = document.createElement('time')
+    time.textContent = `${at.slice(0, 10)} ${clock(at)}`
+    item.append(time, `${cause}; ${lasted == null ? 'it did not come back in its run' : `back after ${duration(1000 * lasted)}`}`)
+    return item
+  }))
+}
+
+/** What lies around the day: pairs of indices against what is usual, and the derived series of each symbol. */
+export const showContext = ({ sessions_before: n, correlations, derived }) => {
+  setText($('context-count'), `${count(n, 'session')} before this one`)
+  fill($('correlations').tBodies[0], correlations, (row) => row.pair, (row) => [
+    [row.pair, 'text'], [number(row.now)], [row.usual == null ? '–' : `${number(row.usual)} ± ${number(row.deviation)}`],
+    [row.is_broken ? 'broken' : row.now == null ? 'not known' : row.usual == null ? 'no baseline yet' : 'as usual', row.is_broken ? 'text bad' : 'text faint'],
+  ])
+  const known = derived.filter(({ value }) => value != null)
+  fill($('derived').tBodies[0], known, (row) => `${row.symbol} ${row.name}`, (row) => [
+    [row.symbol, 'text'], [words(row.name), 'text faint'], [typeof row.value === 'string' ? words(row.value) : shown(row)],
+  ])
+}
+
+const shown = ({ name, value }) =>
+  /^(gap|iwm_spy_rotation|qqq_against)/.test(name) ? `${money(100 * value)} %` : number(value, name.endsWith('ratio') ? 4 : 0)
 
 export const showAlarms = (alarms) => {
   setText($('alarms-count'), alarms.length ? String(alarms.length) : '')

@@ -348,6 +348,21 @@ def test_second_exit_order_of_a_contract_is_refused_while_the_first_works() -> N
 # -- orders -------------------------------------------------------------------------------------
 
 
+def test_the_ledger_hears_of_each_limit_that_the_broker_confirms_once() -> None:
+    h = History().live({7: 2})
+    h.submit_exit(EXIT)
+    h.sent(EXIT)
+    told = [
+        (ids.limit_ticks, ids.status, ids.by)
+        for limit in (500, 500, 480, 480, None)
+        for ids in h.status(
+            EXIT, OrderStatus.WORKING, limit_ticks=limit,
+            order_type=OrderType.MARKET if limit is None else OrderType.LIMIT,
+        ).told(orders.RecordOrderIds, "desk_ledger")
+    ]  # fmt: skip
+    assert told == [(500, "working", "broker"), (480, "working", "broker")]
+
+
 def test_fill_reaches_the_position_only_through_the_ledger() -> None:
     h = History().live()
     h.submit()

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.features.frames import BEFORE, evaluated, window_extremes, window_sum
+from domain.features.frames import BEFORE, evaluated, window_extremes, window_sums
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 240), st.integers(0, 10_000))
 def test_a_window_sum_is_the_sum_of_its_values(readings: int, seed: int) -> None:
     column = np.random.default_rng(seed).normal(size=(2, BEFORE + 7))
-    found = window_sum(column, readings)
+    found = window_sums(column, [readings])[0]
     for at in range(7):
         assert found[:, at] == pytest.approx(column[:, BEFORE + at - readings + 1 : BEFORE + at + 1].sum(axis=1))
 
@@ -23,13 +23,13 @@ def test_a_wild_value_leaves_no_trace_once_it_is_out_of_the_window() -> None:
     column = np.random.default_rng(3).normal(size=(1, BEFORE + 200))
     wild = column.copy()
     wild[0, BEFORE] = 1e16
-    assert np.array_equal(window_sum(column, 60)[0, 60:], window_sum(wild, 60)[0, 60:])
+    assert np.array_equal(window_sums(column, [60])[0][0, 60:], window_sums(wild, [60])[0][0, 60:])
 
 
 def test_a_sum_with_a_missing_value_is_missing() -> None:
     column = np.ones((1, BEFORE + 100))
     column[0, BEFORE + 10] = np.nan
-    assert np.flatnonzero(np.isnan(window_sum(column, 60)[0])).tolist() == list(range(10, 70))
+    assert np.flatnonzero(np.isnan(window_sums(column, [60])[0][0])).tolist() == list(range(10, 70))
 
 
 @settings(max_examples=60, deadline=None)

@@ -12,7 +12,7 @@ from domain.risk import attempt as attempts
 from domain.risk import desk_view
 from domain.risk.attempt import Attempt, Choice
 from domain.risk.desk_view import Decision
-from domain.risk.entry_stages import EntryStage
+from domain.risk.entry_stages import EntryEvent, EntryStage
 from domain.risk.gates.types import Sizing
 from domain.risk.overlay import row_at
 from domain.risk.reject import RejectCode
@@ -57,6 +57,13 @@ def test_an_attempt_counts_for_others_at_its_size_times_the_ask(choice: Choice |
 @pytest.mark.parametrize("stage", EntryStage)
 def test_an_attempt_is_being_sent_while_its_reservation_is_asked_for(stage: EntryStage) -> None:
     assert replace(ATTEMPT, stage=stage).pending.is_sending is (stage is EntryStage.AWAITS_RESERVATION)
+
+
+def test_an_attempt_begins_before_the_first_stage_and_waits_for_quotes_until_one_is_enough() -> None:
+    assert ATTEMPT.stage_n == 0
+    waits = replace(ATTEMPT, stage=EntryStage.AWAITS_QUOTE)
+    next_candidate = waits.waiting(EntryEvent.QUOTE_NEEDED, 3, "r")
+    assert next_candidate.stage is EntryStage.AWAITS_QUOTE
 
 
 def test_the_price_told_last_of_an_instant_counts_and_an_older_one_does_not() -> None:

@@ -17,7 +17,7 @@ from domain.orders.intent import PlannedLeg
 from domain.risk import desk_view, kill, kill_watch
 from domain.risk.attempt import intent_behind
 from domain.risk.day import DayStops, summarise
-from domain.risk.desk_view import Funds, Halt
+from domain.risk.desk_view import DeskView, Funds, Halt
 from domain.risk.gates import quote as gates
 from domain.risk.gates import sequence, standing
 from domain.risk.gates.types import Sizing
@@ -78,7 +78,22 @@ def test_short_without_a_mark_costs_its_premium_where_the_start_nav_is_not_known
     assert desk_view.day_pnl(view(holdings=(sold,), start_nav_cents=None), NOW, AGE).cents == -sold.cost_cents
 
 
+def test_desk_that_was_told_nothing_knows_of_no_hours_session_halt_or_promotion() -> None:
+    """Only the gates that ask for what is missing refuse then; a number that nobody told must not pass for one."""
+    nothing = DeskView()
+    assert (nothing.open_utc, nothing.close_utc, nothing.session_epoch, nothing.halts_from_utc) == (0, 0, 0, 0)
+    found = standing.shadow_check(intent(), snapshot(view=nothing))
+    assert found.code is RejectCode.MISSING_INPUT
+    assert holding("a").fees_cents == 0
+
+
 # -- decisions ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", [None, *RejectCode])
+def test_order_was_sent_where_the_broker_itself_refused_it_or_knew_its_ref(code: RejectCode | None) -> None:
+    is_sent = code in {None, RejectCode.BROKER_REJECTED, RejectCode.DUPLICATE_REF}
+    assert bool(view(decisions=[decided(FIRST, code)]).decisions.sent) is is_sent
 
 
 def test_attempt_that_came_to_nothing_changes_its_own_row_alone() -> None:

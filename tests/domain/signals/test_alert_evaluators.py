@@ -15,23 +15,21 @@ from domain.instants import BUCKET_NS
 from domain.signals.alerts import EVALUATORS
 from domain.signals.evaluator import AlertTerms, Evaluated, Evaluator, EvaluatorState, Reading
 from domain.signals.gamma_flip import FlipEvaluator, FlipRules, FlipState
-from domain.signals.registry import FEATURES, INDEX
-from domain.signals.structure_break import BreakEvaluator, BreakRules
+from domain.signals.registry import FEATURES
 from tests.testkit.signal_histories import OPEN, SETTINGS
 
 ZERO = 600_000
-FLIP_RULES, BREAK_RULES = SETTINGS.alert_rules["GAMMA_FLIP"], SETTINGS.alert_rules["STRUCTURE_BREAK"]
+FLIP_RULES = SETTINGS.alert_rules["GAMMA_FLIP"]
 assert isinstance(FLIP_RULES, FlipRules)
-assert isinstance(BREAK_RULES, BreakRules)
 FLIP = FlipEvaluator(FLIP_RULES)
-BREAK = BreakEvaluator(BREAK_RULES)
 COOLDOWN_READINGS = FLIP_RULES.cooldown_ms // 30_000
 
 
 def at(n: int, bps: float | None, zero: int | None = ZERO) -> Reading:
     """Return the n-th reading with spot so many bps above zero gamma (`None`: no spot)."""
     spot = None if bps is None else round(ZERO * (1 + bps / 1e4))
-    return Reading(OPEN + n * BUCKET_NS, (None,) * len(FEATURES), spot, zero)
+    net_gamma = None if spot is None or zero is None else float(spot - zero)
+    return Reading(OPEN + n * BUCKET_NS, (None,) * len(FEATURES), spot, zero, net_gamma=net_gamma)
 
 
 def run(evaluator: Evaluator[Any, Any], readings: list[Reading], state: Any = None) -> tuple[Any, list[Evaluated[Any]]]:
@@ -64,7 +62,8 @@ def test_a_level_that_jumps_over_spot_is_no_flip_and_the_next_crossing_is(shift:
     state, out = run(FLIP, readings)
     assert fired(out) == []
     assert (state.side, out[5].why) == (-1 if far > ZERO else 1, "zero gamma has moved over spot: no flip")
-    back = [replace(at(n, 0.0, far), spot=round(far * (1 + side / 1e4))) for n in range(8, 11)]
+    spot = round(far * (1 + side / 1e4))
+    back = [replace(at(n, 0.0, far), spot=spot, net_gamma=float(spot - far)) for n in range(8, 11)]
     assert fired(run(FLIP, back, state)[1]) == [(1, 1 if side > 0 else -1)]
 
 
@@ -155,58 +154,26 @@ def test_terms_name_entry_target_stop_and_thresholds() -> None:
     )
 
 
-def level_at(n: int, spot: int, pos: int, neg: int, trend: float | None = 0.0) -> Reading:
-    features: list[float | None] = [None] * len(FEATURES)
-    features[INDEX["loc_major_pos_vol_bps"]] = float(f"{(spot - pos) / pos * 1e4:.12g}")
-    features[INDEX["loc_major_neg_vol_bps"]] = float(f"{(spot - neg) / neg * 1e4:.12g}")
-    features[INDEX["price_return_30m_bps"]] = trend
-    return Reading(OPEN + n * BUCKET_NS, tuple(features), spot, ZERO)
+def test_of_several_levels_the_nearest_is_told_and_only_a_change_of_sign_is_a_flip() -> None:
+    low, high = 589_000, 592_000  # net gamma is positive between them, negative beyond
+    drift = [589_900, 590_400, 590_800, 591_200, 590_600, 589_900]
+
+    def told(n: int, spot: int) -> Reading:
+        nearest = min((low, high), key=lambda level: abs(spot - level))
+        net = 1.0 if low < spot < high else -1.0
+        return replace(at(n, 0.0, nearest), spot=spot, net_gamma=net)
+
+    readings = [told(2 * n + again, spot) for n, spot in enumerate(drift) for again in (0, 1)]
+    state, out = run(FLIP, readings)
+    assert fired(out) == []
+    up = [told(20 + n, 592_900) for n in range(2)]
+    assert fired(run(FLIP, up, state)[1]) == [(1, 1)]  # into negative gamma, upwards
 
 
-def breaks(spots: list[int], trend: float | None = 0.0, pos: int = 50_500, neg: int = 49_500) -> list[tuple[int, int]]:
-    return fired(run(BREAK, [level_at(n, s, pos, neg, trend) for n, s in enumerate(spots)])[1])
-
-
-def test_a_close_beyond_a_major_level_fires_once() -> None:
-    assert breaks([50_490, 50_520, 50_530, 50_540]) == [(1, 1)]
-    assert breaks([49_510, 49_480, 49_470, 49_460]) == [(1, -1)]
-
-
-def test_a_close_within_the_margin_waits_for_the_one_beyond_it() -> None:
-    assert breaks([50_490, 50_510, 50_520]) == [(2, 1)]  # 2 bps, then 4 bps
-
-
-def test_a_level_that_jumps_over_spot_breaks_nothing() -> None:
-    readings = [level_at(0, 50_400, 50_500, 49_500), level_at(1, 50_410, 50_300, 49_500)]
-    assert fired(run(BREAK, readings)[1]) == []
-
-
-@given(st.floats(10.0, 200.0), st.sampled_from([1, -1]))
-def test_a_break_against_the_30_min_trend_never_fires(trend: float, direction: int) -> None:
-    spots = [50_490, 50_520, 50_560] if direction > 0 else [49_510, 49_480, 49_440]
-    assert breaks(spots, -direction * trend) == []
-    assert breaks(spots, direction * trend) == [(1, direction)]
-
-
-def test_without_a_trend_or_a_level_there_is_no_judgement() -> None:
-    assert breaks([50_490, 50_520], None) == []
-    blank = Reading(OPEN, (None,) * len(FEATURES), 50_490, ZERO)
-    assert BREAK.evaluate(BREAK.initial(None), blank).why == "missing level"
-
-
-def test_a_break_in_the_cooldown_is_let_go() -> None:
-    spots = [50_490, 50_520, 50_490, 50_520]
-    assert breaks(spots) == [(1, 1)]
-    fresh = BREAK.initial(OPEN + BUCKET_NS)
-    assert fired(run(BREAK, [level_at(n, s, 50_500, 49_500) for n, s in enumerate(spots)], fresh)[1]) == []
-
-
-@given(st.integers(40_000, 70_000), st.integers(40_000, 70_000))
-def test_levels_come_back_exactly_from_the_features(spot: int, level: int) -> None:
-    reading = level_at(0, spot, level, level)
-    state = BREAK.evaluate(BREAK.initial(None), reading).state
-    assert {state.under_ticks, state.over_ticks} <= {level, None}
-    assert level in (state.under_ticks, state.over_ticks)
+def test_a_side_follows_net_gamma_and_not_the_place_of_spot() -> None:
+    readings = [at(0, -10.0), at(1, -10.0), *(replace(at(n, 10.0), net_gamma=-3.0) for n in range(2, 6))]
+    assert fired(run(FLIP, readings)[1]) == []
+    assert run(FLIP, [replace(at(0, -10.0), net_gamma=None)])[1][0].why == "missing net gamma"
 
 
 @pytest.mark.parametrize("kind", list(EVALUATORS))

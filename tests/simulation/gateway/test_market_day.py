@@ -11,7 +11,9 @@ from domain.instants import SECOND, at_exchange
 from simulation.broker.exchange import Exchange
 from simulation.gateway.server import GatewayServer
 from simulation.market.market import Market
+from simulation.market.minute_bars import load_recorded_day
 from tests.testkit.gateway_world import new_client, until
+from tests.testkit.paths import LEAN, needs_recorded_day
 
 SESSION, NEXT_SESSION = date(2026, 11, 20), date(2026, 11, 23)
 
@@ -60,6 +62,31 @@ def test_a_day_on_the_simulated_market_from_quotes_to_settlement() -> None:
         fee = trade.fills[0].commissionReport.commission
         paid = (settled - trade.orderStatus.avgFillPrice) * 100 - fee
         assert abs(float(cash.value) - 100_000 - paid) < 0.01
+        ib.disconnect()
+        await server.stop()
+
+    asyncio.run(scenario())
+
+
+@needs_recorded_day
+def test_a_line_of_a_recorded_contract_begins_with_a_fresh_record_and_not_with_an_old_one() -> None:
+    async def scenario() -> None:
+        market, clock = Market.from_recorded(load_recorded_day(LEAN), 1, ("SPX",)), SetClock()
+        clock.now = market.open_utc + 90 * SECOND  # half a minute after a record
+        server = GatewayServer(market, Exchange(market), clock)
+        port = await server.start()
+        ib = new_client()
+        await ib.connectAsync("127.0.0.1", port, clientId=1, timeout=3)
+        wish = Option("SPX", "20210104", 3700, "", "SMART", tradingClass="SPXW")
+        recorded = (await ib.reqContractDetailsAsync(wish))[0].contract
+        wish.strike = 3760
+        drawn = (await ib.reqContractDetailsAsync(wish))[0].contract
+        old, fresh = (ib.reqMktData(contract, "", False, False) for contract in (recorded, drawn))
+        await until(ib, lambda: fresh.ask > 0)
+        assert old.ask != old.ask, "not a number: nothing was told yet"
+        clock.now = market.open_utc + 121 * SECOND
+        await until(ib, lambda: old.ask > 0)
+        assert round(old.ask * 100) == market.quote(recorded.conId).ask_ticks
         ib.disconnect()
         await server.stop()
 

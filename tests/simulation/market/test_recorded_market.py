@@ -15,8 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.instants import MINUTE, SECOND
+from config.settings import load_settings
+from domain.instants import MINUTE, MS, SECOND, at_exchange
 from domain.instruments import Quote, Right
+from domain.session.calendar import EARLY_CLOSE, OPEN
 from domain.units import Ticks
 from simulation.market.market import CATEGORIES, Market
 from simulation.market.minute_bars import IndexBars, QuoteBars, RecordedDay, load_recorded_day
@@ -60,7 +62,16 @@ def test_index_is_at_the_recorded_close_at_every_minutes_end() -> None:
     for minute, close in enumerate(bars.close[:390].tolist(), 1):
         market.step(market.open_utc + minute * MINUTE)
         assert market.spot("SPX").price_ticks == round(close * 100)
-    assert market.settlement_ticks("SPX") == 370_138
+
+
+def test_options_settle_to_the_official_close_that_was_published_after_the_session() -> None:
+    market = market_at(390)
+    assert market.spot("SPX").price_ticks == 370_138
+    assert market.settlement_ticks("SPX") == 370_065
+    day = recorded()
+    in_session = day.index.begin_utc < market.close_utc
+    ended = replace(day, index=IndexBars(**{name: column[in_session] for name, column in vars(day.index).items()}))
+    assert market_at(390, day=ended).settlement_ticks("SPX") == 370_138
 
 
 def test_recorded_contracts_show_the_last_closed_bar_and_nothing_later() -> None:
@@ -82,6 +93,63 @@ def test_recorded_contracts_show_the_last_closed_bar_and_nothing_later() -> None
                 expected = (bar.bid_ticks[n], bar.ask_ticks[n], bar.bid_size[n], bar.ask_size[n])
                 assert sides(market.quote(con_id)) == expected
                 assert market.is_recorded(con_id)
+
+
+def test_a_recorded_quote_carries_the_instant_of_its_record() -> None:
+    market = market_at(0)
+    assert market.quote(C3700).at_utc == market.open_utc
+    for minute, second in ((1, 0), (1, 20), (1, 59), (2, 1), (180, 30)):
+        market.step(market.open_utc + minute * MINUTE + second * SECOND)
+        assert market.quote(C3700).at_utc == market.open_utc + minute * MINUTE
+    market.step(market.open_utc + 194 * MINUTE)
+    assert market.quote(C3800).at_utc == market.open_utc + 186 * MINUTE, "the last bar ended eight minutes ago"
+
+
+def day_spot(market: Market, at_utc: int) -> float:
+    return float(market.path.spots["SPX"][(at_utc - market.path.start_utc) // SECOND])
+
+
+def recorded_at(con_id: int, minute: int) -> int:
+    """Return the bid of a contract's bar that closed at a minute."""
+    bars = recorded().quotes[DAY, Ticks(370_000), Right.CALL if con_id == C3700 else Right.PUT]
+    return int(bars.bid_ticks[minute - 1])
+
+
+@pytest.mark.slow
+def test_following_the_index_since_the_record_earns_nothing_on_quotes_that_are_fresh_enough_to_trade() -> None:
+    # Bought at the recorded ask, sold at the next record's bid. Stamped with the running second, the ask of a minute
+    # ago could be bought at its end, and earned money after the spread.
+    market, earned_usd = market_at(0), dict[int, list[float]]()
+    age_max_ns = load_settings().entry.quote_age_max_ms * MS
+    for minute in range(1, 385):
+        for second in (3, 55):
+            begin_utc = market.open_utc + minute * MINUTE
+            before, after = (day_spot(market, at_utc) for at_utc in (begin_utc, begin_utc + second * SECOND))
+            market.step(max(market.now_utc, begin_utc + second * SECOND))
+            quote = market.quote(C3700 if after > before else P3700)
+            if market.now_utc - quote.at_utc > age_max_ns:
+                continue  # the gate refuses it
+            bid_ticks = recorded_at(quote.con_id, minute + 1)
+            assert quote.ask_ticks is not None
+            earned_usd.setdefault(second, []).append((bid_ticks - quote.ask_ticks) / 100)
+    assert len(earned_usd[3]) > 300
+    assert all(np.mean(each) < -0.1 for each in earned_usd.values())
+
+
+def test_an_index_that_was_not_recorded_for_a_while_is_as_old_as_its_last_price() -> None:
+    day = recorded()
+    open_utc = day.hours.open_utc
+    kept = (day.index.begin_utc < open_utc + 60 * MINUTE) | (day.index.begin_utc >= open_utc + 90 * MINUTE)
+    holed = IndexBars(**{name: column[kept] for name, column in vars(day.index).items()})
+    market = market_at(59.5, day=replace(day, index=holed))
+    assert market.spot("SPX").at_utc == market.now_utc
+    for minute in (60, 61, 89.5):
+        market.step(open_utc + int(minute * 60) * SECOND)
+        assert market.spot("SPX").at_utc == open_utc + 60 * MINUTE
+    assert market.spot("VIX").at_utc == market.now_utc, "what is drawn goes on"
+    market.step(open_utc + 90 * MINUTE + SECOND)
+    assert market.spot("SPX").at_utc == market.now_utc
+    assert "30 min from 10:30:00" in market.provenance["left out"]
 
 
 def test_quote_stands_through_a_short_gap_and_is_synthetic_once_the_record_has_ended() -> None:
@@ -172,6 +240,18 @@ def test_market_says_what_is_recorded_and_what_is_synthetic() -> None:
         market.is_recorded(42)
 
 
+def test_other_tickers_are_scaled_to_the_day() -> None:
+    market, drawn = market_at(0, tickers=("SPX", "QQQ", "NVDA")), Market(7, DAY, ("SPX", "QQQ", "NVDA"))
+    drawn.step(drawn.open_utc)
+    level = market.spot("SPX").price_ticks / 600_000
+    for ticker in ("QQQ", "NVDA"):
+        assert market.spot(ticker).price_ticks == pytest.approx(drawn.spot(ticker).price_ticks * level, rel=0.06)
+        strikes = sorted({c.strike_ticks for c in market.contracts(ticker)})
+        assert strikes[0] < market.spot(ticker).price_ticks < strikes[-1]
+    # The VIX closed at 26.97 on that day, and opened at 23.04.
+    assert 18 < market.spot("VIX").price_ticks / 100 < 30
+
+
 def test_etf_and_others_move_with_the_real_index() -> None:
     market = market_at(0, tickers=("SPX", "SPY", "QQQ"))
     before = {t: market.spot(t).price_ticks for t in ("SPX", "SPY", "QQQ", "VIX")}
@@ -257,6 +337,21 @@ def test_two_processes_agree() -> None:
         for n in (1, 2)
     ]
     assert told[0] == told[1] and "Quote(" in told[0]
+
+
+def test_hours_of_a_recorded_day_and_its_expiries_follow_the_calendar() -> None:
+    # The half day after Thanksgiving: its index ends at 13:00, and what is published later is its official close.
+    day = recorded()
+    half, monday = date(2020, 11, 27), date(2020, 11, 30)
+    shift_ns = at_exchange(half, OPEN) - at_exchange(DAY, OPEN)
+    index = replace(day.index, begin_utc=day.index.begin_utc + shift_ns)
+    market = Market.from_recorded(RecordedDay(half, index, {}), 7, ("SPX",))
+    assert market.close_utc == at_exchange(half, EARLY_CLOSE)
+    assert {c.expiry for c in market.contracts("SPX")} == {half, monday}
+    before_holiday = date(2021, 1, 15)
+    monday_closed = replace(day.index, begin_utc=day.index.begin_utc + 11 * 86_400 * SECOND)
+    market = Market.from_recorded(RecordedDay(before_holiday, monday_closed, {}), 7, ("SPX",))
+    assert {c.expiry for c in market.contracts("SPX")} == {before_holiday, date(2021, 1, 19)}
 
 
 def test_stress_of_the_real_day_is_measured_between_its_closes() -> None:

@@ -1,0 +1,146 @@
+"""The report of a backtest: what was taken for granted, what came out, and why on some days nothing did."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import date
+
+from domain.instants import NEW_YORK, to_datetime
+from domain.reports.model import Cell, Chart, Column, Form, Kind, Rate, Report, Section, Series, Table
+from domain.units import Cents
+from domain.wording import reason_text
+from simulation.backtest.figures import RUIN_SHARE, YEAR_DAYS, Figures, falls, figures_of
+from simulation.backtest.model import FillModel
+from simulation.backtest.run import Day, hash_of
+
+_NOTHING = Table((), ())
+
+
+def report_of(
+    first: date, last: date, desk: str, days: Sequence[Day], missing: int, nav_cents: Cents, model: FillModel
+) -> Report:
+    """Return the report of days in their order; `missing` sessions of the exchange have nothing stored."""
+    counted = f"{len(days)} session{'s' * (len(days) != 1)}"
+    title = f"Backtest {first} to {last}: {counted}" + (f", {missing} not stored" if missing else "")
+    figures = figures_of(days, nav_cents)
+    sections = (
+        _result(figures, days, nav_cents), _assumptions(model), _equity(days, nav_cents), _fall(days, nav_cents),
+        _exits(days), _hours(days), _idle(days), _refused(days), _sessions(days),
+    )  # fmt: skip
+    return Report(title, first, last, (f"{desk} (backtest)",), sections)
+
+
+def _table(columns: Iterable[tuple[str, Kind]], rows: Iterable[tuple[Cell, ...]]) -> Table:
+    return Table(tuple(Column(title, kind) for title, kind in columns), tuple(rows))
+
+
+def _usd(cents: float | None) -> str:
+    return "none" if cents is None else f"{cents / 100:+,.2f}"
+
+
+def _result(figures: Figures, days: Sequence[Day], nav_cents: Cents) -> Section:
+    ruin = "not told: fewer than 20 days" if figures.ruin is None else str(figures.ruin)
+    nav = days[-1].nav_cents if days else nav_cents
+    rows: list[tuple[Cell, ...]] = [
+        ("trades won", str(figures.won)),
+        ("net of fees", _usd(figures.pnl_cents)),
+        ("fees", _usd(-figures.fees_cents)),
+        ("mean win", _usd(figures.mean_win_cents)),
+        ("mean loss", _usd(figures.mean_loss_cents)),
+        ("largest loss", _usd(figures.largest_loss_cents)),
+        ("largest fall of NAV, by days' ends", _usd(-figures.fall_cents)),
+        ("NAV at the start and end", f"{nav_cents / 100:,.2f} to {nav / 100:,.2f}"),
+        (f"years that lose {RUIN_SHARE:.0%} of NAV", ruin),
+        ("hash of the run", hash_of(days)),
+    ]
+    says = (
+        ""
+        if figures.ruin is None
+        else (f"The risk of ruin draws years of {YEAR_DAYS} of these days with replacement, so it knows no worse day.")
+    )
+    held = sum(day.held for day in days)
+    broken = sorted({name for day in days for name in day.crashed})
+    says += f" {held} positions were not closed." if held else ""
+    says += f" Crashed: {', '.join(broken)}." if broken else ""
+    return Section("Result, USD", says.strip(), _table((("what", Kind.TEXT), ("value", Kind.TEXT)), rows))
+
+
+def _assumptions(model: FillModel) -> Section:
+    return Section("Taken for granted", " ".join(model.assumptions()), _NOTHING)
+
+
+def _labels(days: Sequence[Day]) -> tuple[str, ...]:
+    return ("start", *(f"{day.session:%m-%d}" for day in days))
+
+
+def _equity(days: Sequence[Day], nav_cents: Cents) -> Section:
+    """Return how NAV has moved since the start: a curve of NAV itself would be flat."""
+    moved = (0.0, *((day.nav_cents - nav_cents) / 100 for day in days))
+    chart = Chart(Form.LINES, _labels(days), (Series("NAV less its start", moved),), "USD") if days else None
+    return Section("NAV less its start, by days' ends, USD", f"ends at {moved[-1]:+,.2f}", _NOTHING, chart)
+
+
+def _fall(days: Sequence[Day], nav_cents: Cents) -> Section:
+    values = (0.0, *(-fall / 100 or 0.0 for fall in falls(days, nav_cents)))
+    chart = Chart(Form.LINES, _labels(days), (Series("fall", values),), "USD") if days else None
+    return Section("Fall from the highest NAV, USD", f"largest {min(values):,.2f}", _NOTHING, chart)
+
+
+def _exits(days: Sequence[Day]) -> Section:
+    by_reason: dict[str, list[int]] = {}
+    for trade in (trade for day in days for trade in day.trades):
+        by_reason.setdefault(trade.reason, []).append(trade.pnl_cents)
+    found = sorted(by_reason.items(), key=lambda pair: (-sum(pair[1]), pair[0]))
+    rows: list[tuple[Cell, ...]] = [
+        (reason_text(reason), Rate(sum(c > 0 for c in cents), len(cents)), sum(cents) / 100,
+         sum(cents) / len(cents) / 100) for reason, cents in found
+    ]  # fmt: skip
+    columns = (("closed by", Kind.TEXT), ("won", Kind.RATE), ("net", Kind.MONEY), ("mean", Kind.MONEY))
+    series = Series("net", tuple(sum(cents) / 100 for _, cents in found))
+    chart = Chart(Form.BARS, tuple(reason_text(reason) for reason, _ in found), (series,), "USD") if found else None
+    return Section("P&L by exit, USD", "" if found else "no trade was closed", _table(columns, rows), chart)
+
+
+def _hours(days: Sequence[Day]) -> Section:
+    by_hour: dict[int, list[int]] = {}
+    for trade in (trade for day in days for trade in day.trades):
+        by_hour.setdefault(to_datetime(trade.opened_utc).astimezone(NEW_YORK).hour, []).append(trade.pnl_cents)
+    hours = sorted(by_hour)
+    rows: list[tuple[Cell, ...]] = [
+        (f"{hour:02}:00", Rate(sum(c > 0 for c in by_hour[hour]), len(by_hour[hour])), sum(by_hour[hour]) / 100)
+        for hour in hours
+    ]
+    series = Series("net", tuple(sum(by_hour[hour]) / 100 for hour in hours))
+    chart = Chart(Form.BARS, tuple(f"{hour:02}:00" for hour in hours), (series,), "USD") if hours else None
+    columns = (("entered from", Kind.TEXT), ("won", Kind.RATE), ("net", Kind.MONEY))
+    says = "" if hours else "no trade was closed"
+    return Section("P&L by hour of entry (New York), USD", says, _table(columns, rows), chart)
+
+
+def _idle(days: Sequence[Day]) -> Section:
+    idle = [(day.session.isoformat(), why) for day in days if (why := day.why_no_entry) is not None]
+    says = f"{len(idle)} of {len(days)} sessions" if idle else "none"
+    return Section("Days without an entry, and why", says, _table((("session", Kind.TEXT), ("why", Kind.TEXT)), idle))
+
+
+def _refused(days: Sequence[Day]) -> Section:
+    codes: Counter[str] = sum((Counter(day.refused) for day in days), Counter())
+    counted = sorted(codes.items(), key=lambda pair: (-pair[1], pair[0]))
+    unfilled = sum(day.unfilled for day in days)
+    says = f"{codes.total()} attempts were refused, {unfilled} passed and were not filled"
+    return Section("Refused by code", says, _table((("code", Kind.TEXT), ("attempts", Kind.COUNT)), counted))
+
+
+def _sessions(days: Sequence[Day]) -> Section:
+    columns = (
+        ("session", Kind.TEXT), ("alerts", Kind.COUNT), ("trades", Kind.COUNT), ("net", Kind.MONEY),
+        ("NAV", Kind.TEXT), ("rows", Kind.COUNT), ("quotes", Kind.COUNT), ("hash", Kind.TEXT),
+    )  # fmt: skip
+    rows: list[tuple[Cell, ...]] = [
+        (day.session.isoformat(), day.alerts, len(day.trades), sum(t.pnl_cents for t in day.trades) / 100,
+         f"{day.nav_cents / 100:,.2f}", day.rows, day.quotes, day.digest) for day in days
+    ]  # fmt: skip
+    damaged = sum(len(day.damaged) for day in days)
+    says = f"{damaged} damaged buckets were left out" if damaged else ""
+    return Section("Sessions", says, _table(columns, rows))

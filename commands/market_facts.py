@@ -1,0 +1,58 @@
+"""The simulated market's stylised facts beside those of real days, for `main.py simulate`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+import orjson
+from rich.console import Console
+
+from config.settings import Settings
+from simulation.market.from_settings import nature_of
+from simulation.market.style import Nature
+from simulation.market.survey import DayFigures, Fact, Worth, facts_of, straddle_of, survey, worth_of
+
+
+def show(
+    settings: Settings, places: Sequence[tuple[int, date]], workers: int, as_json: bool, *, with_alerts: bool = True
+) -> int:
+    """Measure the settings' market at seeds and sessions, and print it; 0 only where all that is judged agrees."""
+    nature, days = nature_of(settings), list[DayFigures]()
+    with Console(stderr=True).status("starting") as shown:
+        for one in survey(settings, places, workers=workers, with_alerts=with_alerts):
+            days.append(one)
+            shown.update(f"{len(days)}/{len(places)} days measured")
+    facts = facts_of(days)
+    worth = [straddle_of(days), *worth_of(days)]
+    print(_json(nature, days, facts, worth) if as_json else "\n".join(_lines(nature, days, facts, worth)))
+    return 1 if any(fact.verdict(nature, len(days)) == "no" for fact in facts) else 0
+
+
+def _lines(nature: Nature, days: Sequence[DayFigures], facts: Sequence[Fact], worth: Sequence[Worth]) -> list[str]:
+    lines = [
+        f"{len(days)} day{'s' * (len(days) != 1)} of an {nature}.",
+        "What alerts and trades come to in a simulated market says nothing about profit.",
+        "", f"{'':37}{'real days':>16}{'simulated':>11}  agrees",
+    ]  # fmt: skip
+    lines += [f"{fact.name:37}{fact.real:>16}{fact.value:>11.3f}  {fact.verdict(nature, len(days))}" for fact in facts]
+    lines += ["", f"{'before costs':37}{'n':>6}{'mean, bps':>12}{'t':>8}"]
+    lines += [f"{one.kind:37}{one.alerts:>6}{one.mean_bps:>12.2f}{one.t:>8.2f}" for one in worth]
+    lines += [
+        "(alerts: spot's move in their direction after 15 min;",
+        "straddle: bought at mid at 10:00, held to the close)",
+    ]
+    return lines
+
+
+def _json(nature: Nature, days: Sequence[DayFigures], facts: Sequence[Fact], worth: Sequence[Worth]) -> str:
+    row: dict[str, Any] = {
+        "market": str(nature), "days": len(days),
+        "facts": [
+            {"name": one.name, "real": one.real, "value": one.value, "agrees": one.verdict(nature, len(days))}
+            for one in facts
+        ],
+        "before_costs": [one._asdict() for one in worth],
+    }  # fmt: skip
+    return orjson.dumps(row, option=orjson.OPT_INDENT_2).decode()

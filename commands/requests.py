@@ -1,0 +1,150 @@
+"""Requests of the control line: what the screen asks for, and what people command."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from threading import Event
+from typing import Any, Literal, assert_never
+
+import msgspec
+
+from actors.kill import KillState
+from commands.desk_facts import desk_facts
+from commands.offers import offer
+from config.settings import Settings
+from domain.risk.kill import KillLevel
+from domain.units import Utc
+from gateways.bucket_port import BucketPort
+from gateways.feeds import AnyPort
+from messages import operator
+from supervision.status import process_status, status
+from supervision.threaded import LiveRuntime
+
+COMMAND_LIFE_S = 5  # real seconds
+
+
+def answer(
+    runtime: LiveRuntime, stop_wanted: Event, request: dict[str, Any], ports: Iterable[AnyPort] = (),
+    settings: Settings | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Answer one request of the control line."""
+    match request.get("do"):
+        case "status":
+            seen: dict[str, Any] = msgspec.to_builtins(status(runtime))
+            now = runtime.clock.now_utc()
+            hubs = [msgspec.to_builtins(port.status(now)) for port in ports if isinstance(port, BucketPort)]
+            return seen | {"kill": kill_in_force(runtime), "hubs": hubs}
+        case "desk" if settings is not None:
+            found = desk_facts(runtime, settings)
+            process = msgspec.to_builtins(process_status(runtime))
+            return {"process": process, "desk": None if found is None else msgspec.to_builtins(found)}
+        case "stop":
+            stop_wanted.set()
+            return {"done": "the supervisor is stopping"}
+        case "kill" | "resume" | "flatten" | "promote" | "demote":
+            return _operate(runtime, request)
+        case "signal":
+            return offer(runtime, request, expires_utc_of(runtime))
+        case other:
+            return {"error": f"{other!r} is no request"}
+
+
+def kill_in_force(runtime: LiveRuntime) -> dict[str, Any] | None:
+    """Return the kill level in force as its actor knows it (before it is durable); `None` where that one is down."""
+    cell = runtime.cells.get("kill")
+    known = None if cell is None or not cell.is_up else cell.state
+    if not isinstance(known, KillState):
+        return None
+    return {
+        "level": int(known.level), "kill_epoch": known.in_force_epoch, "reason": known.reason, "by": known.by
+    }  # fmt: skip
+
+
+def raise_kill(runtime: LiveRuntime, level: KillLevel, reason: str, edge: str, command_id: str) -> None:
+    """Raise the kill level from an edge that waits for no answer (a signal, the KILL file)."""
+    address = f"edge:{edge}"
+    runtime.sinks[address] = lambda _: None
+    command = operator.Kill(
+        command_id=command_id,
+        reply_to=address,
+        by=edge,
+        reason=reason,
+        level=level,
+        expires_utc=expires_utc_of(runtime),
+    )
+    runtime.post("operator", command, address)
+
+
+class OperatorRequest(msgspec.Struct, frozen=True):
+    """A person's command as it comes over the control line; `expected_epoch` is the kill epoch that he saw."""
+
+    do: Literal["kill", "resume", "flatten", "promote", "demote"]
+    by: str
+    reason: str
+    level: KillLevel = KillLevel.FLATTEN
+    expected_epoch: int | None = None
+    command_id: str | None = None
+    source: str = ""
+    kind: str = ""
+    version: int = 0
+    is_unproven: bool = False
+
+
+def _operate(runtime: LiveRuntime, request: dict[str, Any]) -> dict[str, Any]:
+    try:
+        asked = msgspec.convert(request, OperatorRequest)
+    except msgspec.ValidationError as error:
+        return {"error": f"the request cannot be carried out: {error}"}
+    if asked.do == "resume" and runtime.latched is not None:  # the ports would refuse what the gates let pass
+        detail = f"Entries are latched off ({runtime.latched}); stop the supervisor and start it again, then resume."
+        return {"denied": "latched", "detail": detail}
+    if asked.do == "resume" and asked.expected_epoch is None:  # what was raised since he looked would be lowered unseen
+        detail = "Name the kill epoch that you saw (expected_epoch); the status shows it as kill_epoch."
+        return {"denied": "epoch_missing", "detail": detail}
+    edge = f"cli:{secrets.token_hex(6)}"
+    command_id, reply_to, by, reason = asked.command_id or edge, f"edge:{edge}", asked.by, asked.reason
+    expires_utc = expires_utc_of(runtime)
+    command: operator.OperatorCommand
+    match asked.do:
+        case "kill":
+            command = operator.Kill(
+                command_id=command_id, reply_to=reply_to, by=by, reason=reason, expires_utc=expires_utc,
+                level=asked.level,
+            )  # fmt: skip
+        case "resume":
+            command = operator.Resume(
+                command_id=command_id, reply_to=reply_to, by=by, reason=reason, expires_utc=expires_utc,
+                level=asked.level, expected_epoch=asked.expected_epoch,
+            )  # fmt: skip
+        case "flatten":
+            command = operator.Flatten(
+                command_id=command_id, reply_to=reply_to, by=by, reason=reason, expires_utc=expires_utc
+            )
+        case "promote":
+            command = operator.Promote(
+                command_id=command_id, reply_to=reply_to, by=by, reason=reason, expires_utc=expires_utc,
+                source=asked.source, kind=asked.kind, version=asked.version, is_unproven=asked.is_unproven,
+            )  # fmt: skip
+        case "demote":
+            command = operator.Demote(
+                command_id=command_id, reply_to=reply_to, by=by, reason=reason, expires_utc=expires_utc,
+                source=asked.source, kind=asked.kind, version=asked.version,
+            )  # fmt: skip
+        case _:
+            assert_never(asked.do)
+    answered = runtime.ask(edge, "operator", command, timeout_s=4.0)
+    match answered:
+        case operator.CommandDone():
+            return {"done": answered.detail}
+        case operator.CommandDenied():
+            return {"denied": answered.code, "detail": answered.detail}
+        case None:
+            return {"error": "no answer in time: the outcome is unknown, look at `main.py status`"}
+        case _:
+            return {"error": f"the operator failed: {answered}"}
+
+
+def expires_utc_of(runtime: LiveRuntime) -> Utc:
+    """Return when a person's command is too old; he counts in real seconds, at whatever pace a demo runs."""
+    return runtime.market_clock.in_real_s(COMMAND_LIFE_S)

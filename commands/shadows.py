@@ -1,0 +1,130 @@
+"""`main.py shadows`: win rates of every kind and version, live ones and shadows side by side, with n and bounds.
+
+The versions of a kind are compared on the same readings: from the session on in which the youngest of them raised its
+first alert. What a promotion asks for is judged by all outcomes of a version.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Iterable, Sequence
+from datetime import date
+from typing import Final
+
+import msgspec
+import orjson
+
+from commands.folder import DataFolder, settings_of
+from config.settings import Settings
+from domain.signals.alert import Alert
+from domain.signals.outcome import Outcome
+from domain.signals.rates import Rate, promotion_of, rate_of
+from storage.queries import LedgerReader
+
+_HEAD: Final = "  {:<8}{:>7}{:>7}{:>6}{:>7}{:>18}{:>6}{:>6}{:>10}"
+_SIMULATED: Final = "A simulated market made these outcomes: they say nothing about profit."
+
+
+class VersionRate(msgspec.Struct, frozen=True, kw_only=True):
+    """A version of a kind: may it trade, its rate since `since`, and its rate of all its outcomes.
+
+    `refusal` says why it may not be promoted; `None` where it may, or trades already.
+    """
+
+    source: str
+    kind: str
+    version: int
+    is_promoted: bool
+    since: date
+    rate: Rate
+    rate_of_all: Rate
+    refusal: str | None
+
+
+def act(arguments: Namespace) -> int:
+    """Print the rates; 1 where no alert is on record."""
+    settings = settings_of(arguments)
+    ledger = LedgerReader(DataFolder(settings.data_dir).ledgers, settings.desk)
+    found = rates_of(ledger.outcomes(), ledger.open_alerts(), promoted_of(ledger), settings)
+    if arguments.json:
+        print(orjson.dumps(msgspec.to_builtins(found), option=orjson.OPT_INDENT_2).decode())
+    else:
+        print("\n".join(lines_of(found, is_simulated=settings.profile == "demo")))
+    return 0 if found else 1
+
+
+def promoted_of(ledger: LedgerReader) -> frozenset[tuple[str, str, int]]:
+    """Return what may trade as (source, kind, version): the newest word on each counts."""
+    last = {(row["source"], row["kind"], row["version"]): bool(row["is_promoted"]) for row in ledger.promotions()}
+    return frozenset(name for name, is_promoted in last.items() if is_promoted)
+
+
+def rates_of(
+    outcomes: Iterable[Outcome], under_way: Iterable[Alert], promoted: frozenset[tuple[str, str, int]],
+    settings: Settings,
+) -> list[VersionRate]:  # fmt: skip
+    """Return every version of which there is an alert, by source, kind and version."""
+    of_version: dict[tuple[str, str, int], list[Outcome]] = {}
+    first: dict[tuple[str, str, int], date] = {}
+    for outcome in outcomes:
+        of_version.setdefault(_version_of(outcome.alert), []).append(outcome)
+    followed: dict[tuple[str, str, int], list[date]] = {}
+    for alert in under_way:
+        followed.setdefault(_version_of(alert), []).append(alert.key.session)
+    names = sorted({*of_version, *followed})
+    for name in names:
+        seen = [outcome.alert.key.session for outcome in of_version.get(name, ())] + followed.get(name, [])
+        first[name] = min(seen)
+    found = []
+    for name in names:
+        since = max(first[other] for other in names if other[:2] == name[:2])
+        known = of_version.get(name, [])
+        rate_of_all = _with(rate_of(known), followed.get(name, ()))
+        common = rate_of(outcome for outcome in known if outcome.alert.key.session >= since)
+        refusal = promotion_of(rate_of_all, settings.promotion.outcomes_min, settings.promotion.rate_floor)
+        source, kind, version = name
+        found.append(
+            VersionRate(
+                source=source, kind=kind, version=version, is_promoted=name in promoted, since=since,
+                rate=_with(common, [day for day in followed.get(name, ()) if day >= since]), rate_of_all=rate_of_all,
+                refusal=None if name in promoted or refusal is None else refusal.why,
+            )
+        )  # fmt: skip
+    return found
+
+
+def lines_of(found: Sequence[VersionRate], *, is_simulated: bool) -> list[str]:
+    """Return the rates for people, a block for each kind of a source; every rate with its n."""
+    if not found:
+        return ["No alert is on record."]
+    lines: list[str] = []
+    before: tuple[str, str] | None = None
+    for one in found:
+        if (one.source, one.kind) != before:
+            before = one.source, one.kind
+            lines += [
+                "", f"{one.source} {one.kind}, since {one.since}",
+                _HEAD.format("version", "", "n", "won", "lost", "rate (95 %)", "MFE", "MAE", "open/gap"),
+            ]  # fmt: skip
+        rate = one.rate
+        share = "–" if rate.rate is None else f"{rate.rate:.2f} ({rate.lower:.2f}–{rate.upper:.2f})"
+        mfe, mae = ("–" if mean is None else f"{mean:.1f}" for mean in (rate.mean_mfe_stops, rate.mean_mae_stops))
+        state = "live" if one.is_promoted else "shadow"
+        gaps = f"{rate.followed}/{rate.unresolved}"
+        lines.append(_HEAD.format(one.version, state, rate.n, rate.wins, rate.losses, share, mfe, mae, gaps))
+        if not one.is_promoted:
+            lines.append(f"    {one.refusal or 'May be promoted: `main.py promote` asks for no more.'}")
+    lines += [
+        "",
+        "n: resolved outcomes; MFE, MAE: mean farthest moves, in stops.",
+        "open/gap: alerts still followed, alerts that a gap left unmeasured.",
+    ]
+    return [*lines[1:], *([_SIMULATED] if is_simulated else [])]
+
+
+def _version_of(alert: Alert) -> tuple[str, str, int]:
+    return alert.key.source, alert.key.kind, alert.key.version
+
+
+def _with(rate: Rate, followed: Sequence[date]) -> Rate:
+    return msgspec.structs.replace(rate, followed=rate.followed + len(followed))

@@ -1,0 +1,112 @@
+"""The live evaluator of every alert kind that is a condition over features, forces and context.
+
+A condition is written once (`domain/signals/predicates.py`); here it is asked about one reading. Of two readings in
+which it holds the later one is let go while the cooldown lasts, as `spaced` does in columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any, ClassVar
+
+import numpy as np
+from msgspec.structs import replace
+
+from domain.features.context import AGES, CONTEXT
+from domain.features.forces import INPUTS, Forces
+from domain.features.measures import Floats
+from domain.signals.evaluator import AlertRules, Evaluated, Evaluator, EvaluatorState, Reading, alert_end
+from domain.signals.predicates import Condition, ConditionRules, Seen
+from domain.signals.registry import FEATURES, INDEX
+from domain.units import Utc
+
+_COMMON = frozenset(field.name for field in fields(AlertRules))
+
+
+class ConditionEvaluator(Evaluator[ConditionRules, EvaluatorState]):
+    """Judges a condition; an input that is missing is no judgement, and every kind asks for an alignment."""
+
+    condition: ClassVar[Condition]
+
+    def __init__(self, rules: ConditionRules) -> None:
+        super().__init__(rules)
+        self.inputs = inputs_of(type(self).condition, rules)
+        own = (field.name for field in fields(rules) if field.name not in _COMMON)
+        self.thresholds = tuple((name, float(getattr(rules, name))) for name in own)
+
+    def initial(self, last_alert_utc: Utc | None) -> EvaluatorState:
+        """Keep the cooldown; a condition knows nothing else of before."""
+        return EvaluatorState(last_alert_utc=alert_end(last_alert_utc))
+
+    def evaluate(self, state: EvaluatorState, reading: Reading) -> Evaluated[EvaluatorState]:
+        """Judge one reading."""
+        missing = self._missing(reading)
+        if reading.spot is None or missing:
+            return Evaluated(state, why=f"missing {', '.join(missing)}")
+        state = replace(state, last_seen_utc=reading.bucket_utc)
+        if reading.alignment is None or abs(reading.alignment) < self.rules.alignment_min:
+            return Evaluated(state)
+        direction = int(type(self).condition(seen_of(reading), self.rules)[0, 0])
+        if not direction:
+            return Evaluated(state)
+        if self.is_cooling(state, reading):
+            return Evaluated(state, why="cooldown: this one is let go")
+        terms = self.terms(reading.spot, direction, self.thresholds)
+        return Evaluated(replace(state, last_alert_utc=reading.end_utc), terms)
+
+    def _missing(self, reading: Reading) -> list[str]:
+        missing = [] if reading.spot is not None else ["spot"]
+        if reading.alignment is None:
+            missing.append("alignment")
+        for name in self.inputs:
+            known: Sequence[float | None] = reading.features if name in INDEX else reading.context
+            at = INDEX[name] if name in INDEX else CONTEXT.index(name)
+            if at >= len(known) or known[at] is None:
+                missing.append(name)
+        return missing
+
+
+def conditioned(kind: str, condition: Condition, rules_type: type[ConditionRules]) -> type[ConditionEvaluator]:
+    """Return the live evaluator of a kind."""
+    what = {"kind": kind, "rules_type": rules_type, "condition": staticmethod(condition), "__doc__": condition.__doc__}
+    return type(f"{kind.title().replace('_', '')}Evaluator", (ConditionEvaluator,), what)
+
+
+def seen_of(reading: Reading) -> Seen:
+    """Return what a condition looks at of one reading, as columns of length one."""
+    forces = {force.name: force for force in reading.forces}
+    scores = [forces[name].score if name in forces else None for name in INPUTS]
+    confidences = [forces[name].confidence if name in forces else None for name in INPUTS]
+    return Seen(
+        spot=_column((reading.spot,))[0],
+        features=_column(reading.features),
+        context=_column(reading.context or (None,) * len(CONTEXT)),
+        forces=Forces(_column(scores), _column(confidences), _column((reading.alignment,))[0]),
+    )
+
+
+def _column(values: Sequence[float | None]) -> Floats:
+    return np.array([np.nan if value is None else value for value in values], np.float64).reshape(-1, 1, 1)
+
+
+class _Asking(Seen):
+    """Notes which features and context a condition asks for; everything is missing."""
+
+    asked: ClassVar[list[str]]
+
+    def feature(self, name: str) -> Floats:
+        self.asked.append(name)
+        return super().feature(name)
+
+
+def inputs_of(condition: Condition, rules: Any) -> tuple[str, ...]:
+    """Return what a condition asks for, each once; an age is none: missing, it says that spot never was there."""
+    names: list[str] = []
+    asking = type("_Noting", (_Asking,), {"asked": names})
+    nothing = Seen(
+        _column((None,))[0], _column((None,) * len(FEATURES)), _column((None,) * len(CONTEXT)),
+        Forces(_column((None,) * len(INPUTS)), _column((None,) * len(INPUTS)), _column((None,))[0]),
+    )  # fmt: skip
+    condition(asking(*nothing), rules)
+    return tuple(dict.fromkeys(name for name in names if name not in AGES))

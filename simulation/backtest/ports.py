@@ -1,0 +1,190 @@
+"""The ports of a backtest's market side: recorded quotes, and recorded buckets at the hubs' seals."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any, Final, cast
+
+from domain.options.profile import Row, Rows
+from domain.units import Utc
+from messages import market
+from simulation.backtest.market import RecordedMarket
+from simulation.backtest.recorded import RecordedDay
+from simulation.inprocess.market import InProcessQuotes, QuotesCommand
+from simulation.inprocess.port import InProcessPort
+from simulation.market.market import Market
+from storage.warehouse_reader import DamagedBucketError, WarehouseReader
+from supervision.stepped import SteppedRuntime
+
+HELD_EVERY: Final = 2  # steps between two words of what is held, where nothing new was recorded
+HubCommand = market.DialHub | market.SealBucket | market.CoverHub
+
+
+def as_market(recorded: RecordedMarket) -> Market:
+    """Return a recorded market as the in-process ports take one: they ask it for what it has, and for nothing else."""
+    return cast(Market, recorded)
+
+
+class RecordedQuotes(InProcessQuotes):
+    """The market data session over recorded quotes: told when they were recorded, and at once to who asks."""
+
+    def __init__(self, owner: str, runtime: SteppedRuntime, recorded: RecordedMarket, day: RecordedDay) -> None:
+        self._recorded = recorded
+        self._looks = day.looks()
+        self._next_n = 0
+        super().__init__(owner, runtime, as_market(recorded))
+
+    def _take(self, command: QuotesCommand) -> None:
+        if isinstance(command, market.WatchClosely):
+            new = set(command.con_ids) - self._close
+            super()._take(command)
+            self._tell_quotes(new & self._contracts)
+            return
+        if isinstance(command, market.Subscribe):
+            self._contracts.update(c.con_id for c in command.contracts)
+            self._tickers.update(command.tickers)
+            self._tell_quotes({c.con_id for c in command.contracts})
+            return
+        super()._take(command)
+
+    def _list_chain(self, command: market.ListChain) -> None:
+        listed = self._recorded.contracts(command.ticker)
+        found = tuple(c for c in listed if (c.expiry, c.trading_class) == (command.expiry, command.trading_class))
+        if not found:
+            why = "nothing was recorded of it"
+            self._tell(market.ChainFailed(session_epoch=self._epoch, ticker=command.ticker, why=why))
+            return
+        self._tell(
+            market.ChainListed(
+                session_epoch=self._epoch, ticker=command.ticker, contracts=found,
+                underlying_con_id=self._recorded.underlying_con_id(command.ticker),
+                hours=((self._recorded.open_utc, self._recorded.close_utc),),
+            )
+        )  # fmt: skip
+
+    def _step(self) -> None:
+        """Tell what was recorded since the last step, and what is held now and then: it stands as it was."""
+        self._steps += 1
+        now, changed = self._now(), set[int | str]()
+        while self._next_n < len(self._looks) and self._looks[self._next_n][0] <= now:
+            changed.add(self._looks[self._next_n][1])
+            self._next_n += 1
+        if self._steps % HELD_EVERY == 0:
+            changed |= self._close
+        quoted, priced = changed & self._contracts, changed & self._tickers
+        if quoted or priced:
+            self._tell_quotes({con_id for con_id in self._contracts if con_id in quoted})
+
+    def _tell_quotes(self, con_ids: set[int]) -> None:
+        """Tell these quotes with the prices of all underlyings, so that both are of one instant."""
+        if not self._is_up:
+            return
+        self._market_now()
+        quotes = (self._recorded.quote(con_id) for con_id in sorted(con_ids))
+        spots = (self._recorded.price(ticker) for ticker in sorted(self._tickers))
+        self._tell(
+            market.QuotesArrived(
+                session_epoch=self._epoch, quotes=tuple(quote for quote in quotes if quote is not None),
+                spots=tuple(spot for spot in spots if spot is not None),
+            )
+        )  # fmt: skip
+
+
+class RecordedHub(InProcessPort[HubCommand]):
+    """One hub: each bucket as the warehouse has it, of the tickers and categories that are asked for."""
+
+    def __init__(
+        self, owner: str, runtime: SteppedRuntime, recorded: RecordedMarket, reader: WarehouseReader, session: date,
+        keys: tuple[tuple[str, str], ...],
+    ) -> None:  # fmt: skip
+        super().__init__(owner, runtime, as_market(recorded))
+        self._hub = owner.partition(":")[2]
+        self._reader = reader
+        self._session = session
+        self._keys = keys
+        self.rows_n = 0
+        self.damaged: list[str] = []
+
+    def _take(self, command: HubCommand) -> None:
+        match command:
+            case market.DialHub():
+                self._tell(market.HubUp(hub=self._hub, feed_epoch=command.feed_epoch, recovered=False))
+            case market.SealBucket():
+                self._seal(command.bucket_utc)
+            case market.CoverHub():
+                pass  # what was recorded is all there is
+
+    def _seal(self, bucket_utc: Utc) -> None:
+        rows = self._rows(bucket_utc)
+        self.rows_n += len(rows)
+        present = {(row.profile.ticker, row.profile.category) for row in rows}
+        self._tell(
+            market.BucketSealed(
+                hub=self._hub, bucket_utc=bucket_utc, rows=Rows(f"{self._hub}/{bucket_utc}", rows),
+                absent=tuple(key for key in self._keys if key not in present),
+                counts=market.FrameCounts(accepted=len(rows)), why_absent="not recorded",
+            )
+        )  # fmt: skip
+
+    def _rows(self, bucket_utc: Utc) -> tuple[Row, ...]:
+        try:
+            found = self._reader.read_bucket(self._session, self._hub, bucket_utc)
+        except DamagedBucketError as error:
+            self.damaged.append(str(error))
+            return ()
+        wanted = set(self._keys)
+        rows = () if found is None else found.rows
+        return tuple(row for row in rows if (row.profile.ticker, row.profile.category) in wanted)
+
+
+class StoredAlready:
+    """The warehouse of a backtest: what is to be stored lies in the warehouse that it came from."""
+
+    def __init__(self) -> None:
+        self._taken: list[market.StoreBucket] = []
+
+    @property
+    def in_hand(self) -> int:
+        """Buckets taken and not told yet."""
+        return len(self._taken)
+
+    def open(self) -> None:
+        """Nothing to open."""
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+    def take_findings(self) -> tuple[str, ...]:
+        """Return that nothing was found."""
+        return ()
+
+    def take(self, message: market.StoreBucket) -> None:
+        """Take note of a bucket."""
+        self._taken.append(message)
+
+    def flush(self) -> tuple[market.BucketStored | market.BucketNotStored, ...]:
+        """Tell that each is stored."""
+        told = tuple(
+            market.BucketStored(hub=b.hub, bucket_utc=b.bucket_utc, content_hash=b.rows.content_hash)
+            for b in self._taken
+        )
+        self._taken.clear()
+        return told
+
+    def show(self) -> None:
+        """Show nothing."""
+
+    def disk_fault(self) -> str | None:
+        """Return that the disk is well."""
+        return None
+
+    def end_day(self, session: Any) -> None:
+        """Put nothing on record."""
+
+    def start_seal(self, session: Any = None) -> bool:
+        """Return that there is no work."""
+        return False
+
+    def poll_seal(self) -> str | None:
+        """Return that nothing runs."""
+        return ""

@@ -1,0 +1,226 @@
+"""Days of the past, one after the other, on the actors that run live; only the clock and the ports are others.
+
+Ledgers go on from day to day, as a desk's do; of the market there is one day in memory at a time.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import date
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from config.settings import Settings
+from domain.instants import MINUTE, MS, SECOND
+from domain.session import calendar
+from domain.session.calendar import TradingDay
+from domain.units import Cents, Utc
+from main import Port, Stores, assemble
+from simulation.backtest.exchange import BacktestExchange
+from simulation.backtest.market import RecordedMarket
+from simulation.backtest.model import FillModel
+from simulation.backtest.ports import RecordedHub, RecordedQuotes, StoredAlready, as_market
+from simulation.backtest.recorded import RecordedDay, load
+from simulation.inprocess.broker import InProcessBroker
+from simulation.inprocess.market import InProcessFeed
+from storage.desk_ledger import DeskLedger
+from storage.promotions import promote
+from storage.queries import Found, LedgerReader
+from storage.shared_ledger import SharedLedger, start_run
+from storage.warehouse_reader import WarehouseReader
+from supervision.stepped import SteppedRuntime, VirtualClock
+from supervision.trace import NoTrace
+
+BEFORE_OPEN_NS: Final = 10 * MINUTE
+AFTER_NS: Final = 60 * SECOND  # behind the settlement routine
+
+Promotions = Mapping[str, tuple[str, ...]]  # by source, each as KIND-version
+
+
+class Trade(msgspec.Struct, frozen=True, kw_only=True):
+    """One closed position: money in cents, net of fees; instants in ns UTC."""
+
+    session: date
+    ticker: str
+    contract: str
+    strategy: str
+    qty: int
+    pnl_cents: int
+    fees_cents: int
+    reason: str
+    opened_utc: Utc
+    closed_utc: Utc
+
+
+class Day(msgspec.Struct, frozen=True, kw_only=True):
+    """What a session came to; `rows` and `quotes` are what was recorded of it, `nav_cents` is at its end.
+
+    `refused` counts refused attempts by code; `held` are positions that nothing closed; `digest` is the hash of its
+    alerts, verdicts and executions; `damaged` names buckets that were left out.
+    """
+
+    session: date
+    trades: tuple[Trade, ...]
+    rows: int
+    quotes: int
+    contracts: int
+    alerts: int
+    shadows: int
+    refused: dict[str, int]
+    unfilled: int
+    held: int
+    nav_cents: Cents
+    digest: str
+    crashed: tuple[str, ...]
+    damaged: tuple[str, ...]
+
+    @property
+    def why_no_entry(self) -> str | None:
+        """Why nothing was entered, in a few words; `None` where something was."""
+        if self.trades or self.held:
+            return None
+        if not self.rows:
+            return "no profile of a hub is stored: no reading, so no alert"
+        if not self.alerts:
+            return "no alert was found"
+        if self.alerts == self.shadows:
+            return f"{self.shadows} alerts, all shadows: nothing of them is promoted"
+        if not self.contracts:
+            return "no quote of a contract that expires that day is stored"
+        codes = ", ".join(f"{code} {n}" for code, n in self.refused.items())
+        unfilled = f"{self.unfilled} not filled" if self.unfilled else ""
+        return "; ".join(filter(None, (codes and f"refused: {codes}", unfilled))) or "nothing was decided"
+
+
+class Backtest:
+    """A data folder's days, traded with its settings.
+
+    Args:
+        settings: the whole tree, as a run takes it.
+        series: the folder of series (quotes, chains, prices).
+        warehouse: the folder of the hubs' rows.
+        promotions: which alerts may trade.
+        model: how orders fill.
+        nav_cents: cash at the start.
+        folder: where the ledgers of the run lie; empty.
+    """
+
+    def __init__(
+        self, settings: Settings, series: Path, warehouse: Path, promotions: Promotions, model: FillModel,
+        nav_cents: Cents, folder: Path,
+    ) -> None:  # fmt: skip
+        self._settings = settings
+        self._series = series
+        self._warehouse = warehouse
+        self._promotions = promotions
+        self._model = model
+        self._nav_cents = nav_cents
+        self._folder = folder
+
+    def days(self, sessions: Iterable[date]) -> Iterator[Day]:
+        """Trade one session after the other; what is no session of the exchange is passed over."""
+        for session in sessions:
+            hours = calendar.day(session, self._settings.day.closed_dates)
+            if hours is not None:
+                day = self._run(hours)
+                gc.collect()  # a day is a knot of references: without this some stay in memory
+                yield day
+
+    def _run(self, hours: TradingDay) -> Day:
+        settings, session = self._settings, hours.session
+        recorded, desk = load(self._series, session), settings.desk
+        market = RecordedMarket(recorded, hours, self._model.stale_ms)
+        exchange = BacktestExchange(market, self._nav_cents, self._model)
+        clock = VirtualClock(Utc(hours.open_utc - BEFORE_OPEN_NS))
+        run_n = start_run(self._folder, (desk,), clock.now_utc())
+        for source, kinds in sorted(self._promotions.items()):
+            promote(self._folder, kinds, source, "settings", "as the backtest was told", clock.now_utc())
+        hubs: list[RecordedHub] = []
+        runtime = self._runtime(clock, run_n, recorded, market, exchange, hubs)
+        runtime.start_tree()
+        runtime.run_until(Utc(hours.close_utc + settings.day.settlement_ms * MS + AFTER_NS))
+        crashed = tuple(sorted(cell.name for cell in runtime.cells.values() if cell.crashes))
+        runtime.close()
+        self._nav_cents = exchange.account_values()["NetLiquidation"]
+        return self._day(recorded, exchange, hubs, crashed)
+
+    def _runtime(
+        self, clock: VirtualClock, run_n: int, recorded: RecordedDay, market: RecordedMarket,
+        exchange: BacktestExchange, hubs: list[RecordedHub],
+    ) -> SteppedRuntime:  # fmt: skip
+        settings, desk, folder = self._settings, self._settings.desk, self._folder
+        stores = Stores(
+            SharedLedger(folder, (desk,), is_durable=False),
+            DeskLedger(folder, desk, run_n, is_durable=False, foreign_allowed=settings.broker.foreign_allowed),
+            StoredAlready(),
+        )
+        reader = WarehouseReader(self._warehouse)
+        shown = as_market(market)
+
+        def make_ports(runtime: SteppedRuntime) -> Iterable[Port]:
+            for hub, categories in settings.feed.by_hub.items():
+                keys = tuple((ticker, category) for ticker in settings.tickers for category in categories)
+                hubs.append(RecordedHub(f"hub:{hub}", runtime, market, reader, recorded.session, keys))
+            return (
+                InProcessBroker(f"ibkr:{desk}", runtime, shown, exchange),
+                RecordedQuotes(f"quotes:{desk}", runtime, market, recorded),
+                InProcessFeed("feed", runtime, shown, tuple(settings.feed.by_hub)),
+                *hubs,
+            )
+
+        return assemble(
+            settings, stores, lambda tree: SteppedRuntime(tree, clock, run_n, NoTrace(clock)), make_ports
+        ).runtime
+
+    def _day(
+        self, recorded: RecordedDay, exchange: BacktestExchange, hubs: list[RecordedHub], crashed: tuple[str, ...]
+    ) -> Day:
+        session, ledger = recorded.session, LedgerReader(self._folder, self._settings.desk)
+        attempts, alerts, closed = ledger.attempts(session), ledger.alerts(session), ledger.trades(session)
+        executions = ledger.executions(session)
+        refused = Counter(code for row in attempts if (code := row["code"] or row["amended_code"]))
+        filled = tuple(_trade(session, row) for row in closed if row["opened_qty"])
+        held = sum(1 for position in exchange.positions() if position.qty)
+        passed = len(attempts) - refused.total()
+        return Day(
+            session=session, trades=filled, rows=sum(hub.rows_n for hub in hubs),
+            quotes=sum(len(column.at_utc) for column in recorded.columns.values()), contracts=len(recorded.contracts),
+            alerts=len(alerts), shadows=sum(bool(row["is_shadow"]) for row in alerts),
+            refused=dict(sorted(refused.items(), key=lambda pair: (-pair[1], pair[0]))),
+            unfilled=max(0, passed - len(filled) - held), held=held, nav_cents=self._nav_cents,
+            digest=_digest(alerts, attempts, executions), crashed=crashed,
+            damaged=tuple(text for hub in hubs for text in hub.damaged),
+        )  # fmt: skip
+
+
+def _trade(session: date, row: Found) -> Trade:
+    contract = f"{row['trading_class']} {row['strike_ticks'] / 100:g}{row['right']}"
+    return Trade(
+        session=session, ticker=row["ticker"], contract=contract, strategy=row["strategy"] or "", qty=row["opened_qty"],
+        pnl_cents=row["realised_cents"], fees_cents=row["fees_cents"], reason=row["exit_reason"] or row["end"] or "",
+        opened_utc=row["opened_utc"], closed_utc=row["closed_utc"],
+    )  # fmt: skip
+
+
+def _digest(alerts: list[Found], attempts: list[Found], executions: list[Found]) -> str:
+    digest = hashlib.blake2b(digest_size=8)
+    for row in alerts:
+        digest.update(repr((row["alert_id"], row["direction"], row["is_shadow"])).encode())
+    for row in attempts:
+        digest.update(repr((row["alert_id"], row["code"], row["amended_code"], row["decided_utc"])).encode())
+    for row in executions:
+        digest.update(repr((row["order_ref"], row["side"], row["qty"], row["price_ticks"], row["at_utc"])).encode())
+    return digest.hexdigest()
+
+
+def hash_of(days: Iterable[Day]) -> str:
+    """Return the hash of a whole run: of every session with its digest."""
+    digest = hashlib.blake2b(digest_size=8)
+    for day in days:
+        digest.update(f"{day.session} {day.digest} {day.nav_cents}\n".encode())
+    return digest.hexdigest()

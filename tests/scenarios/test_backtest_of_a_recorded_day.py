@@ -1,0 +1,75 @@
+"""A day that was traded and recorded, backtested from its data folder: the same alerts, and the same run each time."""
+
+from __future__ import annotations
+
+import gc
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from config.settings import Settings, load_settings
+from domain.instants import MINUTE
+from domain.units import Cents, Utc
+from simulation.backtest.model import FillModel
+from simulation.backtest.recorded import RecordedDay
+from simulation.backtest.run import Backtest, Day
+from simulation.day import start_of, stepped_day
+from storage.queries import LedgerReader
+from supervision.trace import NoTrace
+
+pytestmark = pytest.mark.slow
+RECORDED_MIN = 60  # from 09:20 on
+
+
+class Recorded(NamedTuple):
+    folder: Path
+    settings: Settings
+
+
+@pytest.fixture(scope="module")
+def recorded() -> Iterator[Recorded]:
+    settings = load_settings(
+        None, "demo",
+        {
+            "tickers": ["SPX"], "lanes": {"gexwatch": ["SPX"], "advisor": ["SPX"]},
+            "warehouse": {"chain_every_ms": 5_000}, "demo": {"session": "2026-11-19", "seed": 8},
+        },
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as name:
+        clock = start_of(settings)
+        day = stepped_day(settings, Path(name), trace=NoTrace(clock), clock=clock)
+        day.run(Utc(clock.now_utc() + RECORDED_MIN * MINUTE))
+        day.runtime.close()
+        yield Recorded(Path(name), settings)
+
+
+def backtested(recorded: Recorded, tmp_path: Path) -> Day:
+    settings, folder = recorded.settings, recorded.folder
+    promotions = dict.fromkeys(settings.lanes, settings.promoted)
+    ledgers = tmp_path / "ledgers"
+    ledgers.mkdir(parents=True)
+    run = Backtest(
+        settings, folder / "series", folder / "warehouse", promotions, FillModel(), Cents(30_000_000), ledgers
+    )
+    (day,) = run.days((settings.demo.session,))
+    return day
+
+
+def test_the_recorded_day_shows_the_same_alerts_and_the_same_run_twice(recorded: Recorded, tmp_path: Path) -> None:
+    first = backtested(recorded, tmp_path / "1")
+    second = backtested(recorded, tmp_path / "2")
+    assert first == second
+    assert not [kept for kept in gc.get_objects() if isinstance(kept, RecordedDay)]  # memory is flat in days
+    assert (first.crashed, first.held, first.damaged) == ((), 0, ())
+    assert first.contracts > 20
+
+    def alerts_of(ledgers: Path) -> list[tuple[str, int, int]]:
+        found = LedgerReader(ledgers, recorded.settings.desk).alerts(recorded.settings.demo.session)
+        return [(row["alert_id"], row["direction"], row["is_shadow"]) for row in found]
+
+    live = alerts_of(recorded.folder / "ledgers")
+    assert live
+    assert alerts_of(tmp_path / "1" / "ledgers") == live

@@ -1,0 +1,126 @@
+"""Whose work can wait takes no mail while one on whom money depends has some, but never waits for long."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from supervision import threaded
+from supervision.spec import Policy
+from tests.testkit.live import Start, eventually, starter
+from tests.testkit.toys import Log, Toy, say, spec, toy_tree
+
+MONEY, BESIDE = Policy(end_on_spent_budget=True), Policy(gives_way=True)
+NEVER_S = 3600.0
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    with starter() as begin:
+        yield begin
+
+
+class Tree:
+    """Money `m:1`, which a test can hold up, two actors that give way, `w:1` and `w:2`, and one of neither kind."""
+
+    def __init__(self, start: Start) -> None:
+        self.log: Log = []
+        self.held = threading.Event()
+        holds = {"k": self.held}
+        h = toy_tree(
+            spec("m:1", lambda n: Toy(n, self.log, holds), policy=MONEY),
+            spec("w:1", lambda n: Toy(n, self.log, holds), policy=BESIDE),
+            spec("w:2", lambda n: Toy(n, self.log), policy=BESIDE),
+            spec("a:1", lambda n: Toy(n, self.log)), log=self.log,
+        )  # fmt: skip
+        self.runtime = start(h)
+        self.texts = h.texts
+        assert eventually(lambda: all(self.runtime.is_idle(name) for name in ("m:1", "w:1", "w:2", "a:1")))
+
+    def hold_money(self) -> None:
+        self.runtime.post("m:1", say("hold k"), "edge:t")
+        assert eventually(lambda: "hold k" in self.texts("m:1"))
+
+
+def test_money_is_done_before_what_gives_way_begins(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threaded, "GIVE_WAY_AT_MOST_S", NEVER_S)
+    tree = Tree(start)
+    waits = threading.Event()
+    real = threaded.LiveRuntime._is_money_busy
+
+    def notes(runtime: threaded.LiveRuntime) -> bool:
+        is_busy = real(runtime)
+        if is_busy:
+            waits.set()
+        return is_busy
+
+    monkeypatch.setattr(threaded.LiveRuntime, "_is_money_busy", notes)
+    tree.hold_money()
+    tree.runtime.post("m:1", say("next"), "edge:t")
+    tree.runtime.post("w:1", say("beside"), "edge:t")
+    tree.runtime.post("a:1", say("neither"), "edge:t")
+    try:
+        assert waits.wait(10)
+        assert eventually(lambda: "neither" in tree.texts("a:1"))  # nobody else waits
+        assert "beside" not in tree.texts("w:1")
+    finally:
+        tree.held.set()
+    assert eventually(lambda: "beside" in tree.texts("w:1"))
+    told = [text for _, text in tree.log if text in ("next", "beside")]
+    assert told == ["next", "beside"]
+
+
+def test_who_is_stuck_does_not_hold_up_what_gives_way(start: Start) -> None:
+    tree = Tree(start)
+    tree.hold_money()
+    try:
+        tree.runtime.post("w:1", say("beside"), "edge:t")
+        assert eventually(lambda: "beside" in tree.texts("w:1"), timeout_s=5)
+        assert not tree.runtime.is_idle("m:1")
+    finally:
+        tree.held.set()
+
+
+def test_a_thread_that_gives_way_holds_no_wake_up_back(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threaded, "GIVE_WAY_AT_MOST_S", NEVER_S)
+    monkeypatch.setattr(threaded, "HELD_AT_MOST_S", NEVER_S)
+    tree = Tree(start)
+    tree.runtime.post("a:1", say("tell w:1 first;tell m:1 second"), "edge:t")
+    assert eventually(lambda: "first" in tree.texts("w:1") and "second" in tree.texts("m:1"), timeout_s=5)
+
+
+def two_beside(start: Start) -> Tree:
+    tree = Tree(start)
+    tree.runtime.post("w:1", say("hold k"), "edge:t")
+    assert eventually(lambda: "hold k" in tree.texts("w:1"))
+    return tree
+
+
+def test_those_that_give_way_take_turns(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threaded, "BESIDE_AT_MOST_S", 20.0)
+    tree = two_beside(start)
+    waits = threading.Event()
+    monkeypatch.setattr(threaded.LiveRuntime, "_wake_held", lambda *_: waits.set())
+    tree.runtime.post("w:2", say("second"), "edge:t")
+    try:
+        assert waits.wait(10)
+        assert "second" not in tree.texts("w:2")
+    finally:
+        monkeypatch.undo()
+        tree.held.set()
+    assert eventually(lambda: "second" in tree.texts("w:2"))
+
+
+def test_one_that_is_stuck_in_its_turn_delays_the_others_once(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = two_beside(start)
+    try:
+        tree.runtime.post("w:2", say("second"), "edge:t")
+        assert eventually(lambda: "second" in tree.texts("w:2"), timeout_s=5)
+        monkeypatch.setattr(threaded, "BESIDE_AT_MOST_S", NEVER_S)
+        tree.runtime.post("w:2", say("third"), "edge:t")
+        assert eventually(lambda: "third" in tree.texts("w:2"), timeout_s=5)
+        assert not tree.runtime.is_idle("w:1")
+    finally:
+        tree.held.set()
