@@ -5,19 +5,26 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do command 
 VENV := .venv
 PY := $(VENV)/bin/python
 CLIENTS := .venv-clients
+IB_ASYNC := .venv-ib-async
 LAB := .venv-notebooks
+TRADING_TESTS := tests/gateways/ib tests/gateways/test_broker_contract.py tests/scenarios/test_session_end_to_end.py \
+  tests/scenarios/test_live_day.py tests/commands/test_doctor_gateway.py tests/commands/test_hard_stop.py \
+  tests/commands/test_clean_stop.py tests/commands/test_clean_stop_live.py tests/commands/test_flat_by_the_broker.py
 # In a container there is often no other user; the lab listens on this machine alone, with a token.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 # One line a library as it comes, so that a slow network is seen; pip's own errors pass.
 PIP := -m pip install --disable-pip-version-check --progress-bar off --require-hashes
 PROGRESS := awk '/^Collecting /{n++; printf "  %d: %s\n", n, $$2; fflush()} /^Installing collected/{print "  installing..."; fflush()} /^ERROR|^error/{print; fflush()}'
 
-.PHONY: run test quick sabotage check bench notebooks screenshots lock clean
+.PHONY: run test test-ib-async quick sabotage check bench notebooks screenshots lock clean
 run: $(VENV)/.ready            ## the demo day, from market to money
 	$(PY) main.py run --profile demo
 
 test: $(VENV)/.ready $(CLIENTS)/.ready  ## all tests, foreign clients of the simulated gateway included
 	$(PY) -m pytest -n 3 --dist loadfile
+
+test-ib-async: $(IB_ASYNC)/.ready  ## the tests of trading, on ib_async in place of ib_insync
+	ZEROHOUR_IB_LIBRARY=ib_async $(IB_ASYNC)/bin/python -m pytest $(TRADING_TESTS)
 
 quick: $(VENV)/.ready          ## the pure rooms and the rules of the code itself, in seconds
 	$(PY) -m pytest tests/domain tests/actors tests/house -m "not slow"
@@ -42,10 +49,13 @@ notebooks: $(LAB)/.ready       ## open the notebooks on the last demo day, also 
 lock:                          ## pin the libraries afresh (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --group dev pyproject.toml -o requirements.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements-clients.in -o requirements-clients.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	  --excludes <(echo ib_insync) -c <(grep -o '^[^ ]*==[^\\]*' requirements.lock | grep -v '^tzdata=') \
+	  pyproject.toml requirements-ib-async.in -o requirements-ib-async.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements-notebooks.in -o requirements-notebooks.lock
 
 clean:
-	rm -rf $(VENV) $(CLIENTS) $(LAB) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(CLIENTS) $(IB_ASYNC) $(LAB) .pytest_cache .mypy_cache .ruff_cache
 
 $(VENV)/.ready: requirements.lock
 	@test -n "$(PYTHON)" || { echo "Zerohour needs Python 3.11, 3.12 or 3.13 on the PATH (none was found)."; exit 1; }
@@ -58,6 +68,14 @@ $(CLIENTS)/.ready: requirements-clients.lock $(VENV)/.ready
 	@echo "Setting up $(CLIENTS): the other clients that the simulated gateway is tested with."
 	@$(PY) -m venv $(CLIENTS)
 	@$(CLIENTS)/bin/python $(PIP) -r requirements-clients.lock | $(PROGRESS)
+	@touch $@
+
+# Not the program's own environment with one library more: the event packages of the two overwrite each other.
+$(IB_ASYNC)/.ready: requirements-ib-async.lock
+	@test -n "$(PYTHON)" || { echo "Zerohour needs Python 3.11, 3.12 or 3.13 on the PATH (none was found)."; exit 1; }
+	@echo "Setting up $(IB_ASYNC): the program on ib_async."
+	@$(PYTHON) -m venv $(IB_ASYNC)
+	@$(IB_ASYNC)/bin/python $(PIP) -r requirements-ib-async.lock | $(PROGRESS)
 	@touch $@
 
 # JupyterLab has an environment of its own; the notebooks run in that of the program, which its kernel names.

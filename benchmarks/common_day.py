@@ -14,8 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -29,7 +28,6 @@ from config.settings import Settings
 from domain.instants import session_of
 from domain.instruments import Contract, Right, Side
 from domain.limits import OverlayRow, StrategyRules, TickerRules
-from domain.risk import sizing
 from domain.units import Cents, Qty, Ticks, Utc
 from main import Port, Stores, assemble
 from messages import positions
@@ -98,7 +96,7 @@ def run(file: Path, threshold: float) -> Result:
     market = TapeOfQuotes(tapes, Utc(about.open_ns), Utc(about.close_ns))
     clock = VirtualClock(Utc(about.open_ns - BEFORE_NS))
     exchange = Exchange(market, cash_cents=NAV_CENTS, latency_ms=0)
-    with tempfile.TemporaryDirectory(dir=quick_folder()) as name, _one_contract_always():
+    with tempfile.TemporaryDirectory(dir=quick_folder()) as name:
         ports: list[TapeQuotes] = []
         runtime = _runtime(settings, Path(name), clock, market, exchange, rules, ports)
         runtime.start_tree()
@@ -120,16 +118,6 @@ def run(file: Path, threshold: float) -> Result:
         peak_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         messages=messages, woken=driver.woken, quotes=sum(len(tape.ts) for tape in tapes), denied=denied,
     )  # fmt: skip
-
-
-@contextmanager
-def _one_contract_always() -> Iterator[None]:
-    """Leave out the cut after losses: the rule knows none, and one contract cannot be halved."""
-    cut, sizing.LOSSES_CUT = sizing.LOSSES_CUT, 1.0
-    try:
-        yield
-    finally:
-        sizing.LOSSES_CUT = cut
 
 
 def _tapes(file: Path, about: DayFile, rules: LaneRules) -> list[Tape]:
@@ -171,9 +159,9 @@ def _settings(tapes: list[Tape]) -> Settings:
     overlay = replace(base.entry.overlay, vix=full, realised=full, confidence=full)
     entry = replace(
         base.entry, daily_loss_nav=1.0, soft_stop_nav=1.0, auto_flatten_nav=1.0, loss_streak_max=1_000_000,
-        positions_max=1_000, positions_per_ticker_max=1_000, premium_nav_per_underlying=1.0, premium_nav_total=1.0,
-        risk_nav=1.0, notional_nav=1.0, delta_min=0.0, delta_max=1.0, account_age_max_ms=NEVER_MS, overlay=overlay,
-        spread_share_max=1.0, spread_share_by_time=(),
+        losses_cut=1.0, positions_max=1_000, positions_per_ticker_max=1_000, premium_nav_per_underlying=1.0,
+        premium_nav_total=1.0, risk_nav=1.0, notional_nav=1.0, delta_min=0.0, delta_max=1.0,
+        account_age_max_ms=NEVER_MS, overlay=overlay, spread_share_max=1.0, spread_share_by_time=(),
     )  # fmt: skip
     exits = replace(
         base.exits, premium_stop=1.0, premium_backstop=1.0, iv_crush_premium=1.0, take_single=1_000.0,

@@ -192,6 +192,10 @@ def _simulating(command: Adder) -> None:
         "--start", metavar="'[YYYY-MM-DD ]HH:MM:SS'", help="market time at the start, New York (default: 10:00:00)"
     )
     sim.add_argument("--faults", type=Path, help="a fault script (YAML)")
+    sim.add_argument(
+        "--control-port", type=int, metavar="PORT",
+        help="set, see and end the gateway's faults while it runs, over HTTP on 127.0.0.1 (0: any free port)",
+    )  # fmt: skip
 
 
 def _asking(command: Adder) -> None:
@@ -296,21 +300,21 @@ def _filing(command: Adder) -> None:
     notebooks.add_argument("--out", type=Path, metavar="FOLDER", help="where to (default: docs/notebooks)")
 
     backtest = command("backtest", "recorded or imported days traded by the same actors and settings, and a report")
-    backtest.add_argument("first", metavar="FROM", help="YYYY-MM-DD")
-    backtest.add_argument("last", metavar="TO", help="YYYY-MM-DD, this day included")
+    _past_days(backtest)
     backtest.add_argument(
-        "--promote", action="append", metavar="KIND-VERSION",
-        help="let these alerts trade, of every source (default: what the ledger of the folder says, else the settings)",
+        "--parity", action="store_true", help="compare one day with what ran then, filled as its orders were filled"
+    )
+
+    sweep = command("sweep", "the same days under every combination of some settings, over processes, and a report")
+    _past_days(sweep)
+    sweep.add_argument(
+        "values", nargs="+", metavar="SETTING=VALUES", help="as exits.premium_stop=0.3,0.4 or fills.crossing=1,1.5"
+    )
+    sweep.add_argument(
+        "--out", type=Path, default=Path("sweep"), metavar="FOLDER",
+        help="where results go, as Parquet; what is there is not run again (default: sweep)",
     )  # fmt: skip
-    backtest.add_argument("--nav", type=_at_least_one, metavar="USD", help="cash at the start (default: demo.nav_usd)")
-    backtest.add_argument("--latency", type=int, metavar="MS", help="from the port to the book (default: 100)")
-    backtest.add_argument("--stale", type=float, metavar="S", help="how long a quote stands after a tick (default: 10)")
-    backtest.add_argument(
-        "--crossing", type=float, metavar="SHARE",
-        help="of half the spread that each leg pays from the mid on (default: 1, the touch; more is worse)",
-    )  # fmt: skip
-    backtest.add_argument("--html", type=Path, metavar="FILE", help="the report as one page with charts, for a browser")
-    backtest.add_argument("--json", action="store_true", help="for machines")
+    sweep.add_argument("--workers", type=_at_least_one, help="processes (default: one a core)")
 
     simulate = command("simulate", "thousands of faulty days on virtual time, what must hold checked after every step")
     simulate.add_argument("--days", type=_at_least_one, default=1, help="how many days, each with the next seed")
@@ -334,6 +338,25 @@ def _filing(command: Adder) -> None:
         "--parity-every", type=int, default=200, metavar="N", help="compare each N-th day with one stepped every second"
     )
     simulate.add_argument("--json", action="store_true", help="for machines")
+
+
+def _past_days(command: argparse.ArgumentParser) -> None:
+    """Add which days of the past are traded, how orders fill, and what the report comes as."""
+    command.add_argument("first", metavar="FROM", help="YYYY-MM-DD")
+    command.add_argument("last", metavar="TO", help="YYYY-MM-DD, this day included")
+    command.add_argument(
+        "--promote", action="append", metavar="KIND-VERSION",
+        help="let these alerts trade, of every source (default: what the ledger of the folder says, else the settings)",
+    )  # fmt: skip
+    command.add_argument("--nav", type=_at_least_one, metavar="USD", help="cash at the start (default: demo.nav_usd)")
+    command.add_argument("--latency", type=int, metavar="MS", help="from the port to the book (default: 100)")
+    command.add_argument("--stale", type=float, metavar="S", help="how long a quote stands after a tick (default: 10)")
+    command.add_argument(
+        "--crossing", type=float, metavar="SHARE",
+        help="of half the spread that each leg pays from the mid on (default: 1, the touch; more is worse)",
+    )  # fmt: skip
+    command.add_argument("--html", type=Path, metavar="FILE", help="the report as one page with charts, for a browser")
+    command.add_argument("--json", action="store_true", help="for machines")
 
 
 def _factor(text: str) -> float:

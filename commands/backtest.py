@@ -13,6 +13,9 @@ import msgspec
 import orjson
 from rich.console import Console
 
+from commands.backtest_parity import lines_of as parity_lines_of
+from commands.backtest_parity import parity_of
+from commands.backtest_parity import report_of as parity_report_of
 from commands.backtest_report import report_of
 from commands.cli import CommandError
 from commands.folder import DataFolder, settings_of
@@ -23,7 +26,7 @@ from domain.session import calendar
 from domain.units import Cents
 from simulation.backtest.model import FillModel
 from simulation.backtest.recorded import sessions_of
-from simulation.backtest.run import Backtest, Day, hash_of
+from simulation.backtest.run import Backtest, Day, Promotions, hash_of
 from simulation.days.sweep import quick_folder
 from storage.queries import LedgerReader
 
@@ -38,20 +41,22 @@ def act(arguments: Namespace) -> int:
     """
     settings = settings_of(arguments)
     folder = DataFolder(settings.data_dir)
-    first, last = _date(arguments.first), _date(arguments.last)
-    model, nav_cents = _model(arguments), Cents(arguments.nav * 100 if arguments.nav else settings.demo.nav_usd * 100)
-    sessions = _sessions(folder, first, last, settings)
-    promotions = _promotions(folder, settings, arguments.promote)
+    first, last = day_of(arguments.first), day_of(arguments.last)
+    model, nav_cents = model_of(arguments), Cents(arguments.nav * 100 if arguments.nav else settings.demo.nav_usd * 100)
+    sessions = sessions_between(folder, first, last, settings)
+    promotions = promotions_of(folder, settings, arguments.promote)
+    if arguments.parity:
+        return _parity(arguments, settings, folder, sessions, promotions, model)
     days: list[Day] = []
     with tempfile.TemporaryDirectory(dir=quick_folder()) as ledgers, Console(stderr=True).status("starting") as shown:
         run = Backtest(settings, folder.series, folder.warehouse, promotions, model, nav_cents, Path(ledgers))
         for session in sessions:
             shown.update(f"{session}, {len(days)} of {len(sessions)} done")
             days += run.days((session,))
-    missing = sum(calendar.day(day, settings.day.closed_dates) is not None for day in _dates(first, last)) - len(days)
+    missing = missing_of(first, last, settings, len(days))
     report = report_of(first, last, settings.desk, days, missing, nav_cents, model)
     if arguments.html is not None:
-        _write(arguments.html, page_of(report))
+        write_page(arguments.html, page_of(report))
     if arguments.json:
         found = {
             "hash": hash_of(days),
@@ -67,18 +72,47 @@ def act(arguments: Namespace) -> int:
     return 1 if any(day.crashed or day.held for day in days) else 0
 
 
-def _date(text: str) -> date:
+def _parity(
+    arguments: Namespace, settings: Settings, folder: DataFolder, sessions: tuple[date, ...],
+    promotions: Promotions, model: FillModel,
+) -> int:  # fmt: skip
+    """Compare one day with what ran then; 1 when a difference has no cause in the records."""
+    if len(sessions) > 1:
+        raise CommandError("--parity compares one day; give the same date twice.")
+    parity = parity_of(settings, folder, sessions[0], promotions, model, arguments.nav)
+    if arguments.html is not None:
+        write_page(arguments.html, page_of(parity_report_of(parity, settings.desk)))
+    if arguments.json:
+        print(orjson.dumps(msgspec.to_builtins(parity), option=orjson.OPT_INDENT_2).decode())
+    elif arguments.html is None:
+        print("\n".join(parity_lines_of(parity, _WIDTH)))
+    return 1 if parity.unexplained else 0
+
+
+def day_of(text: str) -> date:
+    """Return a date as people write it.
+
+    Raises:
+        CommandError: it is none.
+    """
     try:
         return date.fromisoformat(text)
     except ValueError:
         raise CommandError(f"{text!r} is not a date; write it as 2026-11-20.") from None
 
 
-def _dates(first: date, last: date) -> list[date]:
-    return [first + timedelta(days=n) for n in range((last - first).days + 1)]
+def missing_of(first: date, last: date, settings: Settings, stored: int) -> int:
+    """Return how many sessions of the exchange have nothing stored."""
+    dates = (first + timedelta(days=n) for n in range((last - first).days + 1))
+    return sum(calendar.day(day, settings.day.closed_dates) is not None for day in dates) - stored
 
 
-def _model(arguments: Namespace) -> FillModel:
+def model_of(arguments: Namespace) -> FillModel:
+    """Return how orders fill.
+
+    Raises:
+        CommandError: they would fill better than the touch, or before they were sent.
+    """
     given = {"latency_ms": arguments.latency, "crossing": arguments.crossing}
     if arguments.stale is not None:
         given["stale_ms"] = round(arguments.stale * 1000)
@@ -88,7 +122,12 @@ def _model(arguments: Namespace) -> FillModel:
         raise CommandError(f"These fills cannot be modelled: {error}.") from None
 
 
-def _sessions(folder: DataFolder, first: date, last: date, settings: Settings) -> tuple[date, ...]:
+def sessions_between(folder: DataFolder, first: date, last: date, settings: Settings) -> tuple[date, ...]:
+    """Return the sessions of which anything is stored, ascending.
+
+    Raises:
+        CommandError: there is none.
+    """
     if first > last:
         raise CommandError(f"{first} lies after {last}; give the earlier date first.")
     found = sessions_of(folder.series, folder.warehouse, first, last)
@@ -101,8 +140,12 @@ def _sessions(folder: DataFolder, first: date, last: date, settings: Settings) -
     return sessions
 
 
-def _promotions(folder: DataFolder, settings: Settings, named: list[str] | None) -> dict[str, tuple[str, ...]]:
-    """Return what may trade by source: what is named, else what the folder's ledger says, else what the settings do."""
+def promotions_of(folder: DataFolder, settings: Settings, named: list[str] | None) -> dict[str, tuple[str, ...]]:
+    """Return what may trade by source: what is named, else what the folder's ledger says, else what the settings do.
+
+    Raises:
+        CommandError: a name is no alert of the settings.
+    """
     known = {f"{kind}-{rules.version}" for kind, rules in settings.alert_rules.items()}
     unknown = sorted(set(named or ()) - known)
     if unknown:
@@ -118,7 +161,12 @@ def _promotions(folder: DataFolder, settings: Settings, named: list[str] | None)
     }
 
 
-def _write(path: Path, page: str) -> None:
+def write_page(path: Path, page: str) -> None:
+    """Write a report's page, and say where.
+
+    Raises:
+        CommandError: it cannot be written.
+    """
     try:
         path.write_text(page, encoding="utf-8")
     except OSError as error:

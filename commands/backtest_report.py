@@ -62,6 +62,13 @@ def _result(figures: Figures, days: Sequence[Day], nav_cents: Cents) -> Section:
     held = sum(day.held for day in days)
     broken = sorted({name for day in days for name in day.crashed})
     says += f" {held} positions were not closed." if held else ""
+    unpriced = sum(day.unpriced for day in days)
+    says += (
+        f" {unpriced} positions expired after the recording ended: their trades are booked as worthless, NAV has what"
+        " the last price on record settles at."
+        if unpriced
+        else ""
+    )
     says += f" Crashed: {', '.join(broken)}." if broken else ""
     return Section("Result, USD", says.strip(), _table((("what", Kind.TEXT), ("value", Kind.TEXT)), rows))
 

@@ -103,6 +103,11 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "backtest": (
         ("--data data/market backtest 2026-11-02 2026-11-20", "what the settings would have done on these days"),
         ("backtest 2026-11-20 2026-11-20 --html day.html", "one day, as a page with charts"),
+        ("backtest 2026-11-20 2026-11-20 --parity", "what differs from what ran on that day, and why"),
+    ),
+    "sweep": (
+        ("sweep 2026-11-02 2026-11-20 exits.premium_stop=0.3,0.4,0.5", "three stops on the same days"),
+        ("sweep 2026-11-02 2026-11-20 exits.premium_stop=0.3,0.4 fills.crossing=1,1.5 --html sweep.html", "as a page"),
     ),
     "simulate": (
         ("simulate --days 200 --resume days.json", "200 faulty days, interrupted and gone on with at will"),

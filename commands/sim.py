@@ -25,6 +25,7 @@ from domain.instants import SECOND, at_exchange
 from domain.units import Cents, Utc
 from simulation.broker.exchange import Exchange
 from simulation.broker.kept import BookInUseError, KeptExchange
+from simulation.gateway.control import FaultControl
 from simulation.gateway.faults import Fault, FaultKind, FaultScriptError, load_faults
 from simulation.gateway.server import GatewayServer
 from simulation.hubs.faults import DropHub
@@ -137,13 +138,32 @@ async def _serve_gateway(settings: Settings, clock: MarketClock, arguments: Name
         raise CommandError(
             f"Port {wanted} cannot be used ({error}); stop what listens there or give --port.", 3
         ) from None
+    control = await _control_of(server, arguments)
     _say_ready("gateway", settings, arguments, clock, port)
+    if control is not None and arguments.run_folder is None:
+        print(f"Its faults are set at http://127.0.0.1:{control.port}/faults (GET, POST a record, DELETE).", flush=True)
     kept = arguments.run_folder
     keeping = None if kept is None else asyncio.create_task(keep_book(exchange, clock, settings.day, kept / BOOK))
     await _until_told(settings, clock, arguments)
     if keeping is not None:
         keeping.cancel()
+    if control is not None:
+        await control.stop()
     await server.stop()
+
+
+async def _control_of(server: GatewayServer, arguments: Namespace) -> FaultControl | None:
+    """Open the control port where one is asked for."""
+    if arguments.control_port is None:
+        return None
+    control = FaultControl(server)
+    try:
+        await control.start(arguments.control_port)
+    except (OSError, OverflowError) as error:
+        raise CommandError(
+            f"Port {arguments.control_port} cannot be used ({error}); give another --control-port, or 0 for any.", 3
+        ) from None
+    return control
 
 
 def _exchange_of(settings: Settings, world: Market, clock: MarketClock, arguments: Namespace) -> Exchange:
@@ -219,8 +239,11 @@ async def _serve_provider(settings: Settings, clock: MarketClock, arguments: Nam
 
 
 def _refuse_script(arguments: Namespace) -> None:
-    if arguments.faults is not None:
-        raise CommandError("Fault scripts are for the gateway: `main.py sim gateway --faults FILE`.")
+    if arguments.faults is not None or arguments.control_port is not None:
+        raise CommandError(
+            "Fault scripts and the control port are the gateway's:"
+            " `main.py sim gateway --faults FILE --control-port 4003`."
+        )
 
 
 def _say_ready(

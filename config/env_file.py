@@ -15,13 +15,16 @@ from config.settings import SettingsError
 
 FILE: Final = Path(__file__).parent.parent / ".env"
 _NAME: Final = "ZEROHOUR_ENV_FILE"
+_TOO_EARLY: Final = (
+    "ZEROHOUR_IB_LIBRARY"  # gateways/ib/library.py reads it while modules load, before this file is read
+)
 
 
 def take_env_file() -> None:
     """Put the variables of the file into the environment, where they are not set yet.
 
     Raises:
-        SettingsError: the file cannot be read, or is not there although it was named.
+        SettingsError: the file cannot be read, is not there although it was named, or holds what is read before it.
     """
     named = os.environ.get(_NAME)
     if named == "":
@@ -39,4 +42,6 @@ def take_env_file() -> None:
     for name, value in found.items():
         if value is None:
             raise SettingsError(f"{path}: {name} has no value; write {name}=value.")
+        if name == _TOO_EARLY and name not in os.environ:
+            raise SettingsError(f"{path}: {name} is read before this file; set it where the program is started.")
         os.environ.setdefault(name, value)

@@ -149,6 +149,7 @@ class EntryLimits:
     greeks_age_max_ms: BriefMs
     liquidity: Liquidity
     overlay: OverlayRules
+    losses_cut: Share = 0.5
 
     def spread_share_at(self, after_open_ms: int) -> float:
         """Return the widest spread (share of mid) at this time after the open."""

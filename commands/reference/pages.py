@@ -32,6 +32,7 @@ from domain.session import dialling, modes, phases
 from gateways.ib import codes
 from main import Stores, build_tree
 from simulation.gateway import faults as gateway_faults
+from simulation.gateway import protocol as gateway_protocol
 from simulation.gateway.fields import FIELDS
 from simulation.hubs import faults as hub_faults
 from storage.views import catalog, named
@@ -237,6 +238,20 @@ def faults_page() -> list[str]:
     return [*lines, f"A frame can be spoilt as: {spoils}.", ""]
 
 
+def gateway_requests_page() -> list[str]:
+    """Return what the simulated gateway does with each request of the protocol."""
+    lines = ["# Requests of the simulated gateway", "", doc(gateway_protocol).partition("\n\n")[2], ""]
+    rows = (
+        (str(number), code(request.name), request.treatment.value, request.note or _refusal(request))
+        for number, request in gateway_protocol.REQUESTS.items()
+    )
+    return [*lines, *table(("id", "request", "", ""), rows)]
+
+
+def _refusal(request: gateway_protocol.Request) -> str:
+    return f"{request.code} {request.text}" if request.code else ""
+
+
 # -- views --------------------------------------------------------------------------------------
 
 
@@ -270,6 +285,7 @@ PAGES: dict[str, Callable[[], list[str]]] = {
     "actors.md": actors_page,
     "commands.md": commands_page,
     "faults.md": faults_page,
+    "gateway-requests.md": gateway_requests_page,
     "views.md": views_page,
     "features.md": features_page,
 }

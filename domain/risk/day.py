@@ -101,12 +101,8 @@ def is_worth_a_record(recorded: DayStops, stops: DayStops, start_nav_cents: Cent
 
 def loss_streak(closed: tuple[Closed, ...]) -> int:
     """Return how many losing structures in a row end the day so far, by close time; one that did not lose ends it."""
-    streak = 0
-    for trade in sorted(closed, key=lambda c: (c.closed_utc, c.position_id), reverse=True):
-        if trade.realised_cents >= 0:
-            break
-        streak += 1
-    return streak
+    ended = max(((c.closed_utc, c.position_id) for c in closed if c.realised_cents >= 0), default=None)
+    return sum(ended is None or (c.closed_utc, c.position_id) > ended for c in closed)
 
 
 def summarise(closed: tuple[Closed, ...], stops: DayStops) -> DaySummary:

@@ -21,13 +21,12 @@ from domain.risk.overlay import Minutes, Overlay, overlay_of
 from domain.units import Cents, Qty, Ticks, Utc
 
 SOFT_STOP_CUT = 0.5
-LOSSES_CUT = 0.5
 LOSSES_FOR_CUT = 2
 
 
-def cuts_of(is_soft_stopped: bool, streak: int) -> float:
-    """Return the factor on the size: half for the latched soft stop, half for two losses in a row."""
-    return (SOFT_STOP_CUT if is_soft_stopped else 1.0) * (LOSSES_CUT if streak >= LOSSES_FOR_CUT else 1.0)
+def cuts_of(is_soft_stopped: bool, streak: int, losses_cut: float) -> float:
+    """Return the factor on the size: half for the latched soft stop, `losses_cut` for two losses in a row."""
+    return (SOFT_STOP_CUT if is_soft_stopped else 1.0) * (losses_cut if streak >= LOSSES_FOR_CUT else 1.0)
 
 
 def size_entry(
@@ -68,7 +67,7 @@ def size_of(
         stop_share=rules.exits.premium_stop,
         fees_cents=round_trip_cents(view.session, contract.trading_class, Qty(1), quote.ask_ticks),
         cap=rules.tickers[contract.ticker].size_cap,
-        cuts=cuts_of(view.stops.is_soft, loss_streak(view.closed)),
+        cuts=cuts_of(view.stops.is_soft, loss_streak(view.closed), rules.limits.losses_cut),
         overlay=overlay_of(rules.limits.overlay, spot_of(view, VIX), minutes, confidence, now),
         limits=rules.limits,
     )

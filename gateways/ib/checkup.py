@@ -16,10 +16,10 @@ from datetime import date
 from typing import Any, Final, TypeVar
 
 import msgspec
-from ib_insync import IB
 
 from domain.instruments import OrderType, Right, Side
 from domain.units import Qty, Ticks
+from gateways.ib import library
 from gateways.ib.codes import CLIENT_ID_IN_USE
 from gateways.ib.translate import ib_chain, ib_order_of, ib_underlying
 
@@ -112,7 +112,7 @@ async def look(host: str, port: int, asked: Asked, now_s: Callable[[], float] = 
     in_use = []
     with _quiet():
         for n, client_id in enumerate(asked.client_ids):
-            ib: Any = IB()
+            ib: Any = library.IB()
             said = _Said(ib)
             try:
                 await ib.client.connectAsync(host, port, client_id, STEP_S)
@@ -167,7 +167,7 @@ async def _answers(host: str, port: int) -> bool:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the library's own log off the screen: what matters of it is in what was seen."""
-    logger = logging.getLogger("ib_insync")
+    logger = logging.getLogger(library.NAME)
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)
     try:
@@ -211,7 +211,7 @@ async def _look_at_market(ib: Any, said: _Said, seen: Seen, ticker: str, trading
         return None
     chains = await _within(ib.reqSecDefOptParamsAsync(ticker, "", underlying.secType, underlying.conId)) or []
     seen.listed = (*seen.listed, Listed(ticker, True, tuple(sorted({chain.tradingClass for chain in chains}))))
-    line, price = await _line(ib, said, ticker, ib_underlying(ticker))
+    line, price = await _line(ib, said, ticker, underlying)
     seen.lines = (*seen.lines, line)
     chain = next((c for c in chains if c.tradingClass == trading_class and c.expirations and c.strikes), None)
     if chain is None:

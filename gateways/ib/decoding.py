@@ -1,8 +1,9 @@
-# ruff: noqa: N802, N803 - the names of messages are ib_insync's
+# ruff: noqa: N802, N803 - the names of messages are the library's
 """From the fields of a message to the call of a session: value or unknown for each field, and no message lost unseen.
 
-ib_insync's own decoder drops a message in which any field offends it. Here a side field that cannot be read is unknown
-(`None`, NaN in ib_insync's objects), and a message whose main facts cannot be read is handed on as unreadable.
+The library's own decoder drops a message in which any field offends it. Here a side field that cannot be read is
+unknown (`None`, NaN in the library's objects), and a message whose main facts cannot be read is handed on as
+unreadable.
 """
 
 from __future__ import annotations
@@ -12,11 +13,8 @@ import math
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from ib_insync.client import Client
-from ib_insync.contract import Contract as IbContract
-from ib_insync.decoder import Decoder
-from ib_insync.order import Order, OrderState
-
+from gateways.ib.library import WIRE_VERSION_MAX, Client, Decoder, Order, OrderState
+from gateways.ib.library import Contract as IbContract
 from gateways.ib.wire import flag_of, number_of, whole_of
 
 # Messages that somebody here listens to, by IB's number; the others are not for us.
@@ -60,7 +58,7 @@ class WireFill(NamedTuple):
 
 
 class WireDecoder(Decoder):
-    """Decodes what a session listens to and calls it by ib_insync's names."""
+    """Decodes what a session listens to and calls it by the library's names."""
 
     def __init__(self, session: Any) -> None:
         super().__init__(session, 0)
@@ -172,7 +170,7 @@ class WireDecoder(Decoder):
         fields = list(fields)
         name_at, count_at = (19, 30) if self.serverVersion >= 164 else (21, 32)
         if len(fields) > count_at:
-            fields[name_at] = fields[name_at].replace("\\", "/")  # ib_insync takes it for escaped text
+            fields[name_at] = fields[name_at].replace("\\", "/")  # the library takes it for escaped text
             fields[count_at] = fields[count_at] if whole_of(fields[count_at]) else "0"
         super().contractDetails(fields)
 
@@ -195,7 +193,9 @@ class WireDecoder(Decoder):
 
 
 class WireClient(Client):
-    """ib_insync's connection with our decoder; bytes that break its own reading are told too."""
+    """The library's connection with our decoder; bytes that break its own reading are told too."""
+
+    MaxClientVersion = WIRE_VERSION_MAX
 
     def __init__(self, session: Any) -> None:
         super().__init__(session)

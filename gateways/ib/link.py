@@ -1,9 +1,9 @@
-# ruff: noqa: N802 - the names of the callbacks are ib_insync's
+# ruff: noqa: N802 - the names of the callbacks are the library's
 """One connection to an IB Gateway and the thread that owns it.
 
-Only the wire part of ib_insync is used (`Client`, with a decoder of ours): its `IB`, `Trade` and `Ticker` objects hold
-states of their own that contradict the broker after an error or a reconnect, so decoded messages come straight to us.
-Every dial has a fresh `Session`; callbacks of an older one are counted and dropped.
+Only the wire part of the library is used (`Client`, with a decoder of ours): its `IB`, `Trade` and `Ticker` objects
+hold states of their own that contradict the broker after an error or a reconnect, so decoded messages come straight to
+us. Every dial has a fresh `Session`; callbacks of an older one are counted and dropped.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from domain.orders.table import CodeMeaning
 from domain.ports import Clock
 from domain.session.modes import AccountClass
 from domain.units import Utc
+from gateways.ib import library
 from gateways.ib.answers import Answers, RequestError
 from gateways.ib.codes import (
     CLIENT_ID_IN_USE,
@@ -51,8 +52,8 @@ C = TypeVar("C")
 R = TypeVar("R")
 Work = Callable[[], Coroutine[Any, Any, None]]
 
-# What ib_insync has to say is either told by us or of no use.
-logging.getLogger("ib_insync").setLevel(logging.CRITICAL + 1)
+# What the library has to say is either told by us or of no use.
+logging.getLogger(library.NAME).setLevel(logging.CRITICAL + 1)
 
 
 class DialError(Exception):
@@ -179,7 +180,7 @@ class Session:
         return rows[0] if rows else None
 
     def has_room(self) -> bool:
-        """Whether a request would be written at once; beyond its pace ib_insync keeps requests in a queue."""
+        """Whether a request would be written at once; beyond its pace the library keeps requests in a queue."""
         since_s = self.port.loop.time() - self.client.RequestsInterval
         recent_n = sum(at_s > since_s for at_s in self.client._timeQ)
         return not self.client._msgQ and recent_n < self.client.MaxRequests

@@ -1,4 +1,4 @@
-# ruff: noqa: N802 - the names of the callbacks are ib_insync's
+# ruff: noqa: N802 - the names of the callbacks are the library's
 """What the order connection hears: orders, executions, fees, positions, groups of a read-back."""
 
 from __future__ import annotations
@@ -6,10 +6,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from typing import Final, NamedTuple, TypeVar
-
-from ib_insync import order as ib_order
-from ib_insync.contract import Contract as IbContract
-from ib_insync.objects import ExecutionFilter
 
 from domain.instruments import OrderType, Side
 from domain.orders.table import CodeMeaning, OrderStatus
@@ -19,6 +15,8 @@ from gateways.ib.account import CURRENCY, AccountValues
 from gateways.ib.answers import Answers, RequestError
 from gateways.ib.codes import POSITIONS_NOT_READY, ends_request, status_of
 from gateways.ib.decoding import COMPLETED_ORDER, EXECUTION, OPEN_ORDER, POSITION, WireFill
+from gateways.ib.library import Contract as IbContract
+from gateways.ib.library import ExecutionFilter, Order, OrderState
 from gateways.ib.link import IbPort, Session
 from messages import broker
 from messages.broker import GroupFailure, ReadGroup
@@ -63,7 +61,7 @@ class OrderRow(NamedTuple):
     """An open or completed order, as it is read back; `client_id` is `None` where the broker does not say."""
 
     contract: IbContract
-    order: ib_order.Order
+    order: Order
     status: OrderStatus
     client_id: int | None
 
@@ -141,9 +139,7 @@ class OrdersSession(Session):
 
     # -- orders -------------------------------------------------------------------------------
 
-    def openOrder(
-        self, order_id: int, contract: IbContract, order: ib_order.Order, state: ib_order.OrderState | None
-    ) -> None:
+    def openOrder(self, order_id: int, contract: IbContract, order: Order, state: OrderState | None) -> None:
         """An open order: ours of this session, or one of a read-back; `state` is `None` where it cannot be read."""
         if not self.is_ours(order.account) or order.whatIf:
             return
@@ -209,7 +205,7 @@ class OrdersSession(Session):
         """No more open orders."""
         self._open_orders.end()
 
-    def completedOrder(self, contract: IbContract, order: ib_order.Order, state: ib_order.OrderState) -> None:
+    def completedOrder(self, contract: IbContract, order: Order, state: OrderState) -> None:
         """A completed order; it has neither order id nor client id, the perm id is its only key."""
         if self.is_ours(order.account):
             self._completed_orders.add(OrderRow(contract, order, status_of(state.status), None))

@@ -1,4 +1,4 @@
-# ruff: noqa: N802 - the names of the callbacks are ib_insync's
+# ruff: noqa: N802 - the names of the callbacks are the library's
 """The market-data session's port: chains, subscriptions, and what ticks add up to, told in batches.
 
 Ticks are folded here, below the trace: contracts watched closely and underlyings are told within `held_batch_ms`, all
@@ -12,15 +12,14 @@ import asyncio
 from datetime import date
 from typing import Final, assert_never
 
-from ib_insync.contract import Contract as IbContract
-from ib_insync.contract import ContractDetails
-
 from domain.instruments import Contract, DataType, Greeks, Quote, Right, Spot
 from domain.units import Qty, Ticks, Utc
 from gateways.ib import translate as tr
 from gateways.ib.answers import Answers, RequestError
 from gateways.ib.codes import LINES_REFUSED, NO_LINE_LEFT, NO_SECURITY, data_type_of
 from gateways.ib.decoding import CONTRACT_DETAILS, UnreadableError
+from gateways.ib.library import Contract as IbContract
+from gateways.ib.library import ContractDetails
 from gateways.ib.link import IbPort, Session
 from gateways.ib.wire import hours_of
 from messages import broker

@@ -6,16 +6,14 @@ import re
 from datetime import UTC, date, datetime
 from typing import Final
 
-from ib_insync import contract as ib_contract
-from ib_insync import order as ib_order
-from ib_insync.util import UNSET_DOUBLE
-
 from domain.indices import INDICES
 from domain.instants import SECOND
 from domain.instruments import Contract, OrderType, Right, Side
 from domain.session.modes import AccountClass
 from domain.units import Cents, Qty, Ticks, Utc
 from gateways.ib.decoding import UnreadableError, WireFill
+from gateways.ib.library import UNSET_DOUBLE, Order
+from gateways.ib.library import Contract as IbContract
 from gateways.ib.wire import known, number_of, plausible_instant_of
 from messages.broker import Execution
 
@@ -59,12 +57,12 @@ def type_of(text: str) -> OrderType | None:
     return OrderType(text) if text in OrderType.__members__.values() else None
 
 
-def limit_of(order: ib_order.Order) -> Ticks | None:
+def limit_of(order: Order) -> Ticks | None:
     """Return the limit of an order; `None` where its type has none."""
     return ticks_of(order.lmtPrice) if order.orderType == OrderType.LIMIT.value else None
 
 
-def contract_of(c: ib_contract.Contract) -> Contract:
+def contract_of(c: IbContract) -> Contract:
     """Return IB's contract as ours; stock and others carry their security type as trading class and never expire.
 
     The contract id is what identifies it: an expiry or a strike that cannot be read makes it one that no rule of ours
@@ -97,9 +95,9 @@ def _expiry_of(text: str) -> date:
         return NO_EXPIRY
 
 
-def ib_option(contract: Contract) -> ib_contract.Contract:
+def ib_option(contract: Contract) -> IbContract:
     """Return our contract as IB wants it in requests."""
-    return ib_contract.Contract(
+    return IbContract(
         secType="OPT",
         conId=contract.con_id,
         symbol=contract.ticker,
@@ -113,9 +111,9 @@ def ib_option(contract: Contract) -> ib_contract.Contract:
     )
 
 
-def ib_chain(ticker: str, trading_class: str, expiry: date, right: Right) -> ib_contract.Contract:
+def ib_chain(ticker: str, trading_class: str, expiry: date, right: Right) -> IbContract:
     """Return the wildcard (no strike) that lists one expiry and right of a class."""
-    return ib_contract.Contract(
+    return IbContract(
         secType="OPT",
         symbol=ticker,
         lastTradeDateOrContractMonth=f"{expiry:%Y%m%d}",
@@ -127,11 +125,11 @@ def ib_chain(ticker: str, trading_class: str, expiry: date, right: Right) -> ib_
     )
 
 
-def ib_underlying(ticker: str) -> ib_contract.Contract:
+def ib_underlying(ticker: str) -> IbContract:
     """Return an underlying: an index on CBOE, anything else as a stock on SMART."""
     if ticker in INDICES:
-        return ib_contract.Contract(secType="IND", symbol=ticker, exchange="CBOE", currency="USD")
-    return ib_contract.Contract(secType="STK", symbol=ticker, exchange="SMART", currency="USD")
+        return IbContract(secType="IND", symbol=ticker, exchange="CBOE", currency="USD")
+    return IbContract(secType="STK", symbol=ticker, exchange="SMART", currency="USD")
 
 
 def ib_order_of(
@@ -143,7 +141,7 @@ def ib_order_of(
     stop_ticks: Ticks | None,
     account: str,
     good_till: str = "",
-) -> ib_order.Order:
+) -> Order:
     """Return an order as IB wants it: regular hours, explicit account, our reference.
 
     It is a day order, or good until `good_till` (IB's text) where there is one.
@@ -153,7 +151,7 @@ def ib_order_of(
     """
     if (order_type is OrderType.LIMIT and limit_ticks is None) or (order_type is OrderType.STOP and stop_ticks is None):
         raise ValueError(f"{order_ref}: {order_type.value} without its price")
-    return ib_order.Order(
+    return Order(
         action=side.value,
         totalQuantity=qty,
         orderType=order_type.value,
@@ -186,7 +184,7 @@ def split_exec_id(exec_id: str) -> tuple[str, int]:
 
 
 def execution_of(
-    contract: ib_contract.Contract, fill: WireFill, heard_utc: Utc, *, is_live: bool, side: Side | None = None,
+    contract: IbContract, fill: WireFill, heard_utc: Utc, *, is_live: bool, side: Side | None = None,
     con_id: int = 0, limit_ticks: Ticks | None = None,
 ) -> Execution:  # fmt: skip
     """Return an execution; the account stays behind.

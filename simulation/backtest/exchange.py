@@ -10,8 +10,9 @@ from domain.units import Cents, Qty, Ticks, Utc
 from simulation.backtest.market import RecordedMarket
 from simulation.backtest.model import FillModel
 from simulation.broker.events import ExchangeEvent
-from simulation.broker.exchange import Exchange, Working
+from simulation.broker.exchange import Exchange
 from simulation.broker.orders import Order
+from simulation.broker.working import Working
 
 
 class BacktestExchange(Exchange):

@@ -17,6 +17,7 @@ import msgspec
 
 from config.settings import Settings
 from domain.instants import MINUTE, MS, SECOND
+from domain.position.cycle import EndReason
 from domain.session import calendar
 from domain.session.calendar import TradingDay
 from domain.units import Cents, Utc
@@ -26,6 +27,7 @@ from simulation.backtest.market import RecordedMarket
 from simulation.backtest.model import FillModel
 from simulation.backtest.ports import RecordedHub, RecordedQuotes, StoredAlready, as_market
 from simulation.backtest.recorded import RecordedDay, load
+from simulation.backtest.recorded_fills import RecordedFills, RecordedFillsExchange
 from simulation.inprocess.broker import InProcessBroker
 from simulation.inprocess.market import InProcessFeed
 from storage.desk_ledger import DeskLedger
@@ -61,7 +63,8 @@ class Day(msgspec.Struct, frozen=True, kw_only=True):
     """What a session came to; `rows` and `quotes` are what was recorded of it, `nav_cents` is at its end.
 
     `refused` counts refused attempts by code; `held` are positions that nothing closed; `digest` is the hash of its
-    alerts, verdicts and executions; `damaged` names buckets that were left out.
+    alerts, verdicts and executions; `damaged` names buckets that were left out; `unpriced` are positions that
+    expired without a fresh price of their underlying: booked as worthless, while NAV has them at its last price.
     """
 
     session: date
@@ -78,6 +81,7 @@ class Day(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     crashed: tuple[str, ...]
     damaged: tuple[str, ...]
+    unpriced: int = 0
 
     @property
     def why_no_entry(self) -> str | None:
@@ -108,13 +112,15 @@ class Backtest:
         model: how orders fill.
         nav_cents: cash at the start.
         folder: where the ledgers of the run lie; empty.
+        fills: what orders on record were filled with, which then fill the same way; `None`: all by the model.
     """
 
     def __init__(
         self, settings: Settings, series: Path, warehouse: Path, promotions: Promotions, model: FillModel,
-        nav_cents: Cents, folder: Path,
+        nav_cents: Cents, folder: Path, fills: RecordedFills | None = None,
     ) -> None:  # fmt: skip
         self._settings = settings
+        self._fills = fills
         self._series = series
         self._warehouse = warehouse
         self._promotions = promotions
@@ -135,7 +141,10 @@ class Backtest:
         settings, session = self._settings, hours.session
         recorded, desk = load(self._series, session), settings.desk
         market = RecordedMarket(recorded, hours, self._model.stale_ms)
-        exchange = BacktestExchange(market, self._nav_cents, self._model)
+        exchange = (
+            BacktestExchange(market, self._nav_cents, self._model) if self._fills is None
+            else RecordedFillsExchange(market, self._nav_cents, self._model, self._fills)
+        )  # fmt: skip
         clock = VirtualClock(Utc(hours.open_utc - BEFORE_OPEN_NS))
         run_n = start_run(self._folder, (desk,), clock.now_utc())
         for source, kinds in sorted(self._promotions.items()):
@@ -195,6 +204,7 @@ class Backtest:
             unfilled=max(0, passed - len(filled) - held), held=held, nav_cents=self._nav_cents,
             digest=_digest(alerts, attempts, executions), crashed=crashed,
             damaged=tuple(text for hub in hubs for text in hub.damaged),
+            unpriced=sum(row["end"] == EndReason.EXPIRED_UNPRICED for row in closed),
         )  # fmt: skip
 
 

@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections import defaultdict
+from collections.abc import Iterable
 
-from domain.instruments import Contract, Quote, Side, Spot
-from domain.units import Cents, Qty, Ticks, Utc
+from domain.instruments import Side
+from domain.units import Cents, Qty, Ticks
+from simulation.broker.combos import Holding, price_of, side_of, touch, worst_loss_cents
 from simulation.broker.fees import COMMISSION_ORDER_CENTS_MIN, commission_cents, exchange_fee_cents
 from simulation.broker.orders import Order
 from simulation.broker.portfolio import Portfolio, Position
+from simulation.broker.quoted import QuotedMarket
 
 # IB's Reg-T rule for a short option starts at 15 to 20 % of the notional; one figure does here.
 SHORT_MARGIN_BPS = 2_000
-
-
-class QuotedMarket(Protocol):
-    """What the exchange needs of the simulated market."""
-
-    now_utc: Utc
-    open_utc: Utc
-    close_utc: Utc
-
-    def spot(self, ticker: str) -> Spot:
-        """Return the last price of an underlying."""
-
-    def contract(self, con_id: int) -> Contract | None:
-        """Return an option contract; `None` if there is none of this id."""
-
-    def quote(self, con_id: int) -> Quote | None:
-        """Return the last quote of an option; `None` before the first."""
-
-    def settlement_ticks(self, ticker: str) -> Ticks:
-        """Return the settlement price of a ticker's expiring options."""
 
 
 class Account:
@@ -46,7 +29,7 @@ class Account:
         marked = [(p, self._mark_cents(p)) for p in self.portfolio.held()]
         value = Cents(sum(mark for _, mark in marked))
         net = self.portfolio.cash_cents + value
-        margin = Cents(sum(self._short_margin_cents(p.con_id, -p.qty) for p, _ in marked if p.qty < 0))
+        margin = self._margin_cents(self._holdings())
         free = self.portfolio.cash_cents - margin
         return {
             "NetLiquidation": net,
@@ -73,6 +56,8 @@ class Account:
 
     def needed_cents(self, order: Order, selling_qty: Qty) -> tuple[Cents, Cents]:
         """Return what an order blocks and its fee, in cents; `selling_qty` is what other orders sell already."""
+        if order.legs:
+            return self._needed_for_combo(order)
         contract = self._market.contract(order.con_id)
         assert contract is not None
         quote = self._market.quote(order.con_id)
@@ -86,6 +71,43 @@ class Account:
             return Cents(opening * price * contract.multiplier), fee
         short = order.qty - max(Qty(0), held - selling_qty)
         return self._short_margin_cents(order.con_id, short), fee
+
+    def _needed_for_combo(self, order: Order) -> tuple[Cents, Cents]:
+        """Return what a combination adds to the margin together with what it costs, and its fee."""
+        now = touch(self._market, order)
+        prices = now.leg_ticks if now else tuple(Ticks(round(self.mark_ticks(leg.con_id))) for leg in order.legs)
+        price = order.limit if order.limit is not None else price_of(order.legs, prices)
+        added: list[Holding] = []
+        fee = Cents(0)
+        commission = Cents(0)
+        for leg, leg_price in zip(order.legs, prices, strict=True):
+            contract = self._market.contract(leg.con_id)
+            assert contract is not None  # the order was looked at before
+            qty = Qty(leg.ratio * order.qty)
+            added.append((contract, qty if side_of(leg, order) is Side.BUY else Qty(-qty)))
+            commission += commission_cents(leg_price, qty)
+            fee += exchange_fee_cents(contract, leg_price, qty)
+        held = self._holdings()
+        change = self._margin_cents([*held, *added]) - self._margin_cents(held)
+        debit = order.qty * price * added[0][0].multiplier * (1 if order.side is Side.BUY else -1)
+        return Cents(max(0, change + debit)), fee + max(commission, COMMISSION_ORDER_CENTS_MIN)
+
+    def _holdings(self) -> list[Holding]:
+        held = ((self._market.contract(p.con_id), p.qty) for p in self.portfolio.held())
+        return [(contract, qty) for contract, qty in held if contract is not None]
+
+    def _margin_cents(self, holdings: Iterable[Holding]) -> Cents:
+        """Return the margin of holdings: by ticker that of its naked shorts, or the most that all can lose if less."""
+        by_ticker: dict[str, dict[int, Holding]] = defaultdict(dict)
+        for contract, qty in holdings:
+            before = by_ticker[contract.ticker].get(contract.con_id, (contract, Qty(0)))[1]
+            by_ticker[contract.ticker][contract.con_id] = contract, before + qty
+        margin = 0
+        for positions in by_ticker.values():
+            naked = sum(self._short_margin_cents(c.con_id, Qty(-qty)) for c, qty in positions.values())
+            worst = worst_loss_cents(list(positions.values())) if naked else None
+            margin += naked if worst is None else min(naked, worst)
+        return Cents(margin)
 
     def _short_margin_cents(self, con_id: int, qty: Qty) -> Cents:
         contract = self._market.contract(con_id)

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import msgspec
 
+from domain.indices import INDICES
 from domain.instants import MS, session_of
 from domain.instruments import Contract, OrderType, Quote, Right, Side
 from domain.options.tick_rules import rule_of
 from domain.units import Cents, Qty, Ticks, Utc
-from simulation.broker.account import Account, QuotedMarket
+from simulation.broker.account import Account
+from simulation.broker.combos import INCREMENT_TICKS, INDEX_INCREMENT_TICKS, price_of, side_of, touch
 from simulation.broker.events import Commission, ExchangeEvent, Execution, OrderError, PositionChange
+from simulation.broker.families import Families, qty_left
 from simulation.broker.fees import COMMISSION_ORDER_CENTS_MIN, commission_cents, exchange_fee_cents
 from simulation.broker.orders import (
     LIFE,
@@ -26,37 +29,13 @@ from simulation.broker.orders import (
     WhatIf,
 )
 from simulation.broker.portfolio import Position
+from simulation.broker.quoted import QuotedMarket
+from simulation.broker.working import Working
 
 CASH_CENTS = Cents(10_000_000)  # what an account starts with unless told otherwise
 # FINRA's pattern day trader rule, as far as one day goes.
 DAY_TRADES_FREE_CENTS = Cents(2_500_000)
 DAY_TRADES_MAX = 3
-
-
-class Working(msgspec.Struct):
-    """An accepted order; `pieces` scripts the sizes of its fills, matching begins at `due_utc`."""
-
-    order: Order
-    status: IBStatus
-    due_utc: Utc
-    pieces: list[Qty]
-    at_utc: Utc
-    filled_qty: Qty = Qty(0)
-    cost_ticks: int = 0
-    last_fill_ticks: Ticks = Ticks(0)
-    commission_cents: Cents = Cents(0)
-    is_resting: bool = False
-    is_triggered: bool = False
-
-    def state(self) -> OrderState:
-        return OrderState(
-            self.order,
-            self.status,
-            self.filled_qty,
-            self.cost_ticks,
-            self.last_fill_ticks,
-            self.at_utc,
-        )
 
 
 class Exchange:
@@ -85,6 +64,7 @@ class Exchange:
         self._refill_ns: int = getattr(market, "refill_ns", 0)
         self._orders: dict[tuple[int, int], Working] = {}
         self._open: dict[tuple[int, int], Working] = {}
+        self._families = Families(self._orders)
         self._executions: list[tuple[Execution, Commission]] = []
         self._taken: dict[tuple[int, Side], tuple[Utc, Qty]] = {}
         self._ids_used: dict[int, int] = {}  # by client, in sessions that are over
@@ -192,7 +172,8 @@ class Exchange:
         if working.status in TERMINAL:
             return [_error(order, 104, "Cannot modify a filled order.")]
         old = working.order
-        if (order.con_id, order.side) != (old.con_id, old.side) or order.qty <= working.filled_qty:
+        is_other = (order.con_id, order.side, order.legs) != (old.con_id, old.side, old.legs)
+        if is_other or order.qty <= working.filled_qty:
             return [_error(order, 105, "Order being modified does not match original order")]
         bad = self._malformed(order)
         if bad:
@@ -238,10 +219,42 @@ class Exchange:
         working = self._open.get((client_id, order_id))
         if working is None:
             return []
+        if legs := working.order.legs:
+            prices = tuple(Ticks(max(1, round(self._account.mark_ticks(leg.con_id)))) for leg in legs)
+            return self._filled_combo(working, working.remaining_qty, prices, now_utc)
         price = working.order.limit_ticks
         if price is None:
             price = Ticks(max(1, round(self._account.mark_ticks(working.order.con_id))))
         return self._filled(working, working.order.qty - working.filled_qty, price, now_utc)
+
+    def correct(self, exec_id: str, shift_ticks: Ticks, now_utc: Utc) -> list[ExchangeEvent]:
+        """Correct the price of an execution by so many ticks: the same id in its next revision, beside the old one.
+
+        Nothing comes of an id that is unknown, nor of the execution of a whole combination.
+        """
+        found = next(((e, c) for e, c in self._executions if e.exec_id == exec_id), None)
+        if found is None:
+            return []
+        (old, commission), order = found, found[0].order
+        contract, working = self.market.contract(order.con_id), self._orders.get((order.client_id, order.order_id))
+        if contract is None or working is None:
+            return []
+        base, _, revision = exec_id.rpartition(".")
+        new_id, cost_ticks = f"{base}.{int(revision) + 1:02d}", shift_ticks * old.qty
+        if not working.order.legs:
+            working.cost_ticks += cost_ticks
+        change = Cents((cost_ticks if order.side is Side.BUY else -cost_ticks) * contract.multiplier)
+        realised = commission.realised_cents
+        self._portfolio.correct(order.con_id, change, is_opening=realised is None)
+        execution = msgspec.structs.replace(
+            old, exec_id=new_id, price_ticks=old.price_ticks + shift_ticks,
+            cum_cost_ticks=old.cum_cost_ticks + cost_ticks,
+        )  # fmt: skip
+        corrected = msgspec.structs.replace(
+            commission, exec_id=new_id, realised_cents=None if realised is None else realised - change
+        )
+        self._executions.append((execution, corrected))
+        return [execution, corrected, PositionChange(self._portfolio.position(order.con_id), now_utc)]
 
     def step(self, now_utc: Utc) -> list[ExchangeEvent]:
         """Match what can be matched by now, expire what is past its time, settle at the close."""
@@ -249,14 +262,24 @@ class Exchange:
             self._begin()
         events: list[ExchangeEvent] = []
         for working in list(self._open.values()):
+            if working.status in TERMINAL:
+                continue  # a fill of this very step ended it
             till = working.order.good_till_utc
             if till is not None and now_utc >= till:
                 events += self._cancelled(working, now_utc, "good till date passed")
                 continue
+            if working.order.parent_id and (of_parent := self._families.qty_of_parent(working.order)) is not None:
+                if not of_parent:
+                    events += self._cancelled(working, now_utc, "parent order is cancelled")
+                    continue
+                if working.status is IBStatus.PRE_SUBMITTED and working.order.qty > of_parent:
+                    working.order = msgspec.structs.replace(working.order, qty=of_parent)
+                    events.append(working.state())
             if (
                 working.status is IBStatus.PRE_SUBMITTED
                 and working.order.type is not OrderType.STOP
                 and self._is_trading(now_utc)
+                and not self._families.waits(working.order)
             ):
                 events.append(self._advance(working, OrderStep.ACTIVATED, now_utc))
             events += self._match(working, now_utc)
@@ -274,28 +297,31 @@ class Exchange:
         return state is not None and state.status is IBStatus.PRE_SUBMITTED and not self._is_trading(now_utc)
 
     def _first_status(self, order: Order, now_utc: Utc) -> IBStatus:
-        """Return the status of an order just placed or changed: a stop waits for its trigger, all for the open."""
-        waits = order.type is OrderType.STOP or not self._is_trading(now_utc)
+        """Return the status of an order placed or changed: a stop waits for its trigger, a child for its parent."""
+        waits = order.type is OrderType.STOP or not self._is_trading(now_utc) or self._families.waits(order)
         return IBStatus.PRE_SUBMITTED if waits else IBStatus.SUBMITTED
 
     def _malformed(self, order: Order) -> OrderError | None:
-        contract = self.market.contract(order.con_id)
-        if contract is None:
+        contract = self.market.contract(_first_con_id(order))
+        if contract is None or any(self.market.contract(leg.con_id) is None for leg in order.legs):
             return _error(order, 200, "No security definition has been found for the request")
         if order.qty <= 0:
             return _error(order, 321, "Error validating request.-'': cause - Order size is zero")
-        price = {OrderType.LIMIT: order.limit_ticks, OrderType.STOP: order.stop_ticks}.get(order.type)
-        if order.type is not OrderType.MARKET and (price is None or price <= 0):
-            return _error(order, 321, "Error validating request.-'': cause - The price is missing")
+        if self._families.lacks_parent(order):
+            return _error(order, 10006, "Missing parent order.")
         rule = rule_of(contract.trading_class)
-        if price is not None and price % rule.increment(price):
-            text = "The price does not conform to the minimum price variation for this contract."
-            return _error(order, 110, text)
+        combo_increment = INDEX_INCREMENT_TICKS if contract.ticker in INDICES else INCREMENT_TICKS
+        for price in _prices(order):
+            if price is None or (price <= 0 and not order.legs):
+                return _error(order, 321, "Error validating request.-'': cause - The price is missing")
+            if price % (combo_increment if order.legs else rule.increment(price)):
+                text = "The price does not conform to the minimum price variation for this contract."
+                return _error(order, 110, text)
         return None
 
     def _refusal(self, order: Order, now_utc: Utc, old: Working | None = None) -> str:
         """Return IB's reason to reject, empty if there is none."""
-        contract = self.market.contract(order.con_id)
+        contract = self.market.contract(_first_con_id(order))
         assert contract is not None
         if order.good_till_utc is not None and order.good_till_utc <= now_utc:
             return "The good till date is in the past"
@@ -304,7 +330,7 @@ class Exchange:
             return "Order is already expired"
         if order.type is OrderType.MARKET and not self._is_trading(now_utc):
             return "Exchange is closed."
-        if old is not None and self._held_against(order, old):
+        if self._families.is_covered(order) or (old is not None and self._held_against(order, old)):
             return ""
         if self._account.needed_cents(order, self._selling(order))[0] > self._account.values()["AvailableFunds"]:
             return "Available funds are insufficient for this order"
@@ -337,10 +363,14 @@ class Exchange:
 
     def _match(self, working: Working, now_utc: Utc) -> list[ExchangeEvent]:
         order = working.order
-        quote = self.market.quote(order.con_id)
-        if quote is None or now_utc < working.due_utc or not self._is_trading(now_utc):
+        if now_utc < working.due_utc or not self._is_trading(now_utc) or self._families.waits(order):
             return []
-        if self._halted and self._is_halted(order.con_id):
+        if self._halted and self._is_halted(_first_con_id(order)):
+            return []
+        if order.legs:
+            return self._match_combo(working, now_utc)
+        quote = self.market.quote(order.con_id)
+        if quote is None:
             return []
         events: list[ExchangeEvent] = []
         if order.type is OrderType.STOP and not working.is_triggered:
@@ -350,7 +380,7 @@ class Exchange:
             events.append(self._advance(working, OrderStep.ACTIVATED, now_utc))
         is_buy = order.side is Side.BUY
         touch = quote.ask_ticks if is_buy else quote.bid_ticks
-        limit = order.limit_ticks if order.type is OrderType.LIMIT else None
+        limit = order.limit
         if touch and (limit is None or (touch <= limit if is_buy else touch >= limit)):
             price = limit if working.is_resting and limit is not None else touch
             qty = self._available(working, quote)
@@ -358,6 +388,17 @@ class Exchange:
                 events += self._filled(working, qty, price, now_utc)
         else:
             working.is_resting = True
+        if order.tif is TimeInForce.IOC and working.status not in TERMINAL:
+            events += self._cancelled(working, now_utc, "immediate or cancel")
+        return events
+
+    def _match_combo(self, working: Working, now_utc: Utc) -> list[ExchangeEvent]:
+        """Fill all legs together at their touches, or none."""
+        order, now = working.order, touch(self.market, working.order)
+        events: list[ExchangeEvent] = []
+        if now is not None and now.qty > 0 and _is_within(order, now.price_ticks):
+            wanted = working.pieces.pop(0) if working.pieces else now.qty
+            events += self._filled_combo(working, min(wanted, working.remaining_qty), now.leg_ticks, now_utc)
         if order.tif is TimeInForce.IOC and working.status not in TERMINAL:
             events += self._cancelled(working, now_utc, "immediate or cancel")
         return events
@@ -402,7 +443,55 @@ class Exchange:
         commission = Commission(exec_id, order, fee, realised)
         self._executions.append((execution, commission))
         position = PositionChange(self._portfolio.position(order.con_id), now_utc)
-        return [execution, state, commission, position]
+        return [execution, state, commission, position, *self._fit_others(working, qty, now_utc)]
+
+    def _filled_combo(
+        self, working: Working, qty: Qty, leg_ticks: tuple[Ticks, ...], now_utc: Utc
+    ) -> list[ExchangeEvent]:
+        """Fill so many combinations: an execution of the whole, one for each leg, and the legs' positions."""
+        order, price = working.order, price_of(working.order.legs, leg_ticks)
+        working.filled_qty += qty
+        working.cost_ticks += qty * price
+        working.last_fill_ticks = price
+        is_all = working.filled_qty == order.qty
+        base = f"{self._series:08x}.{len(self._executions) + 1:08x}"
+        whole = Execution(f"{base}.01.01", order, qty, price, working.filled_qty, working.cost_ticks, now_utc)
+        fills: list[tuple[Execution, Commission]] = [(whole, Commission(whole.exec_id, order, Cents(0), None))]
+        positions: list[PositionChange] = []
+        for number, (leg, leg_price) in enumerate(zip(order.legs, leg_ticks, strict=True), start=2):
+            contract = self.market.contract(leg.con_id)
+            assert contract is not None  # the order was taken
+            leg_qty, side = Qty(leg.ratio * qty), side_of(leg, order)
+            of_leg = msgspec.structs.replace(order, con_id=leg.con_id, side=side, legs=())
+            commission = commission_cents(leg_price, leg_qty)
+            working.commission_cents += commission
+            if is_all and number == len(order.legs) + 1:  # the last one bears what is missing to the order's minimum
+                commission += max(Cents(0), COMMISSION_ORDER_CENTS_MIN - working.commission_cents)
+            fee = commission + exchange_fee_cents(contract, leg_price, leg_qty)
+            realised = self._portfolio.fill(contract, side, leg_qty, leg_price, fee)
+            own = [e for e, _ in self._executions if e.order.perm_id == order.perm_id and e.order.con_id == leg.con_id]
+            cum_qty = Qty(leg_qty + sum(e.qty for e in own))
+            cost_ticks = leg_qty * leg_price + sum(e.qty * e.price_ticks for e in own)
+            execution = Execution(f"{base}.{number:02d}.01", of_leg, leg_qty, leg_price, cum_qty, cost_ticks, now_utc)
+            fills.append((execution, Commission(execution.exec_id, of_leg, fee, realised)))
+            positions.append(PositionChange(self._portfolio.position(leg.con_id), now_utc))
+        state = self._advance(working, OrderStep.FILLED_ALL if is_all else OrderStep.FILLED_PART, now_utc)
+        self._executions += fills
+        executions = [execution for execution, _ in fills]
+        commissions = [commission for _, commission in fills]
+        return [*executions, state, *commissions, *positions, *self._fit_others(working, qty, now_utc)]
+
+    def _fit_others(self, filled: Working, qty: Qty, now_utc: Utc) -> list[ExchangeEvent]:
+        """Cancel or reduce the other orders of the group of one that has filled."""
+        events: list[ExchangeEvent] = []
+        for other in self._families.others(filled.order):
+            left = qty_left(other, filled, qty)
+            if left == 0:
+                events += self._cancelled(other, now_utc, "another order of its group has filled")
+            elif left < other.remaining_qty:
+                other.order = msgspec.structs.replace(other.order, qty=other.filled_qty + left)
+                events.append(other.state())
+        return events
 
     def _settle(self, now_utc: Utc) -> list[ExchangeEvent]:
         """Cancel what is left of the day and pay out what expired, in cash."""
@@ -427,6 +516,23 @@ class Exchange:
 
 def _error(order: Order, code: int, text: str) -> OrderError:
     return OrderError(order.client_id, order.order_id, code, text)
+
+
+def _first_con_id(order: Order) -> int:
+    """Return the contract of an order, of a combination that of its first leg."""
+    return order.legs[0].con_id if order.legs else order.con_id
+
+
+def _is_within(order: Order, price: Ticks) -> bool:
+    """Return whether an order may trade at a price."""
+    limit = order.limit
+    return limit is None or (price <= limit if order.side is Side.BUY else price >= limit)
+
+
+def _prices(order: Order) -> tuple[Ticks | None, ...]:
+    """Return the prices that an order of its type must have."""
+    stop = (order.stop_ticks,) if order.type is OrderType.STOP else ()
+    return (*stop, order.limit_ticks) if order.type is OrderType.LIMIT or order.is_stop_limit else stop
 
 
 def _is_stop_touched(order: Order, quote: Quote) -> bool:

@@ -14,12 +14,13 @@ from pathlib import Path
 import msgspec
 
 from domain.instants import SECOND
-from domain.units import Cents, Qty, Utc
-from simulation.broker.account import QuotedMarket
+from domain.units import Cents, Qty, Ticks, Utc
 from simulation.broker.events import Commission, ExchangeEvent, Execution, OrderError, PositionChange
-from simulation.broker.exchange import CASH_CENTS, Exchange, Working
+from simulation.broker.exchange import CASH_CENTS, Exchange
 from simulation.broker.orders import TERMINAL, Order
 from simulation.broker.portfolio import Position
+from simulation.broker.quoted import QuotedMarket
+from simulation.broker.working import Working
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -112,6 +113,10 @@ class KeptExchange(Exchange):
     def fill_now(self, client_id: int, order_id: int, now_utc: Utc) -> list[ExchangeEvent]:
         """Fill the rest of a live order, and keep what came of it."""
         return self._keep(super().fill_now(client_id, order_id, now_utc), now_utc)
+
+    def correct(self, exec_id: str, shift_ticks: Ticks, now_utc: Utc) -> list[ExchangeEvent]:
+        """Correct an execution, and keep what came of it."""
+        return self._keep(super().correct(exec_id, shift_ticks, now_utc), now_utc)
 
     def step(self, now_utc: Utc) -> list[ExchangeEvent]:
         """Match, expire and settle, and keep what came of it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 import msgspec
 
@@ -55,8 +55,29 @@ class TimeInForce(StrEnum):
     GTD = "GTD"
 
 
+class OcaType(IntEnum):
+    """What a fill does to the other orders of its group: ends them, or takes its share of their size (both kinds)."""
+
+    CANCEL = 1
+    REDUCE_WITH_BLOCK = 2
+    REDUCE = 3
+
+
+class Leg(msgspec.Struct, frozen=True):
+    """One leg of a combination: so many contracts of it, bought or sold, for each one that is bought."""
+
+    con_id: int
+    ratio: int
+    side: Side
+
+
 class Order(msgspec.Struct, frozen=True):
-    """An order as a client sends it; `perm_id` 0 means not yet accepted; `good_till_utc` is when a GTD order ends."""
+    """An order as a client sends it; `perm_id` 0 means not yet accepted; `good_till_utc` is when a GTD order ends.
+
+    `parent_id` is the order of the same client that it is attached to, 0 for none; orders of one `oca_group` end each
+    other. `is_stop_limit` says of a stop that `limit_ticks` holds once it is triggered. Only a combination has `legs`;
+    its prices are those of all legs together, below zero for a credit.
+    """
 
     con_id: int
     side: Side
@@ -71,6 +92,16 @@ class Order(msgspec.Struct, frozen=True):
     order_ref: str = ""
     good_till_utc: Utc | None = None
     perm_id: int = 0
+    parent_id: int = 0
+    oca_group: str = ""
+    oca_type: OcaType = OcaType.REDUCE
+    is_stop_limit: bool = False
+    legs: tuple[Leg, ...] = ()
+
+    @property
+    def limit(self) -> Ticks | None:
+        """The price beyond which it may not fill; `None` where any price will do."""
+        return self.limit_ticks if self.type is OrderType.LIMIT or self.is_stop_limit else None
 
 
 class OrderState(msgspec.Struct, frozen=True):

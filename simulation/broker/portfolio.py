@@ -66,6 +66,15 @@ class Portfolio:
         self._set(old, old.qty + signed, rest_cost, realised)
         return realised
 
+    def correct(self, con_id: int, change_cents: Cents, *, is_opening: bool) -> None:
+        """Book what a correction makes a fill dearer by: in the cost of what it opened, else in what it realised."""
+        old = self.position(con_id)
+        self.cash_cents -= change_cents
+        if is_opening and old.qty:
+            self._set(old, old.qty, old.cost_cents + change_cents, Cents(0))
+        else:
+            self._set(old, old.qty, old.cost_cents, Cents(-change_cents))
+
     def settle(self, contract: Contract, value_ticks: Ticks) -> Cents:
         """Exchange a position for its cash value and return the cents paid (negative: owed)."""
         old = self.position(contract.con_id)

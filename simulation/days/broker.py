@@ -427,7 +427,7 @@ class DayBroker(InProcessBroker):
         self._corrected.add(execution.exec_id)
 
         def act() -> None:
-            corrected = self._scene.exchange.correct(f"{execution.exec_id}.{execution.revision:02d}")
+            corrected = self._scene.exchange.revise(f"{execution.exec_id}.{execution.revision:02d}")
             if corrected is not None:
                 self._count(Fault.CORRECTED)
                 self._report(corrected)

@@ -89,7 +89,7 @@ class DayExchange(Exchange):
         self._note(working.order.con_id, now_utc)
         return super().fill_now(client_id, order_id, now_utc)
 
-    def correct(self, exec_id: str) -> tuple[Execution, Commission] | None:
+    def revise(self, exec_id: str) -> tuple[Execution, Commission] | None:
         """Correct an execution's price by one increment against the account; return its next revision."""
         for at, (execution, commission) in enumerate(self._executions):
             if execution.exec_id != exec_id:

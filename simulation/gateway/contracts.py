@@ -13,13 +13,15 @@ from domain.indices import INDICES
 from domain.instants import exchange_clock, session_of
 from domain.instruments import Contract
 from domain.options.tick_rules import BOUNDARY_TICKS, INDEX_RULE, PENNY_AT_ALL_PRICES_RULE, PENNY_RULE, rule_of
-from simulation.broker.account import QuotedMarket
+from simulation.broker.combos import COMBO_CON_ID
+from simulation.broker.orders import Order
+from simulation.broker.quoted import QuotedMarket
 from simulation.gateway.wire.frames import encode, usd
 from simulation.gateway.wire.requests import ContractQuery
 
 NO_SECURITY = "No security definition has been found for the request"
 OPTION_EXCHANGES = {True: ("SMART", "CBOE"), False: ("SMART", "AMEX", "CBOE", "PHLX")}
-ORDER_TYPES = "ACTIVETIM,AD,ADJUST,DAY,GTC,GTD,IOC,LMT,MKT,STP,WHATIF"
+ORDER_TYPES = "ACTIVETIM,DAY,GTD,IOC,LMT,MKT,OCA,STP,STPLMT,WHATIF"
 # IB's market rule ids are its own; these are ours, one for each rule of `domain.options.tick_rules`.
 RULE_IDS = {PENNY_AT_ALL_PRICES_RULE: 26, PENNY_RULE: 32, INDEX_RULE: 239}
 TICK_RULES: dict[int, tuple[tuple[int, int], ...]] = {
@@ -98,6 +100,22 @@ class Catalogue:
             KeyError: the contract id is unknown.
         """
         return contract_fields(self._by_con_id[con_id], "SMART")
+
+    def fields_of(self, order: Order) -> tuple[str, ...]:
+        """Return the fields of what an order trades: a contract, or a combination of some.
+
+        Raises:
+            KeyError: a contract id is unknown.
+        """
+        if not order.legs:
+            return self.order_fields(order.con_id)
+        ticker = self._by_con_id[order.legs[0].con_id].ticker
+        return (str(COMBO_CON_ID), ticker, "BAG", "", "0", "", "", "SMART", "USD", str(COMBO_CON_ID), "COMB")
+
+    def are_options_of(self, ticker: str, con_ids: Iterable[int]) -> bool:
+        """Return whether all of these are option contracts of one ticker."""
+        found = [self._by_con_id.get(con_id) for con_id in con_ids]
+        return all(isinstance(it, Contract) and it.ticker == ticker for it in found)
 
     def any_option(self) -> int:
         """Return the contract id of some option.

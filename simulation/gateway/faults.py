@@ -1,4 +1,5 @@
-"""Faults that the simulated gateway injects: one typed record each, from a script file or from Python.
+"""Faults that the simulated gateway injects: one typed record each, from a script file, from Python or
+from the control port.
 
 Link faults begin at an instant and last `duration_s`; the others hit the next matching order, modification or
 cancellation. Seconds are real ones (they belong to the connection, not to an accelerated market).
@@ -49,6 +50,7 @@ class FaultKind(StrEnum):
     PARTIAL_FILLS = "partial_fills"  # args pieces: sizes, one a step
     CALLBACKS_DUPLICATED = "callbacks_duplicated"  # every callback of the order twice
     CALLBACKS_REORDERED = "callbacks_reordered"  # args first: status or commission
+    EXECUTION_CORRECTED = "execution_corrected"  # its first one comes again duration_s later as .02 (args shift_ticks)
 
     MODIFY_104_THEN_FILL = "modify_104_then_fill"
     MODIFY_104_EXECUTION_ONLY = "modify_104_execution_only"
@@ -186,6 +188,14 @@ class ArmedFaults:
         """Arm a fault; several on the same request kind are used up one after the other."""
         self._waiting.append((fault, fault.after_n))
 
+    def waiting(self) -> list[Fault]:
+        """Return those that wait, oldest first."""
+        return [fault for fault, _ in self._waiting]
+
+    def clear(self) -> None:
+        """Forget those that wait."""
+        self._waiting.clear()
+
     def take(self, kinds: frozenset[FaultKind], elapsed_s: float) -> Fault | None:
         """Return the first armed fault of these kinds and use it up; one that spares requests counts this one."""
         for at, (fault, spare) in enumerate(self._waiting):
@@ -211,7 +221,11 @@ class ActiveFaults:
 
     def end(self, fault: Fault) -> None:
         """Remove a fault whose time is over."""
-        self._active.remove(fault)
+        self._active = [active for active in self._active if active is not fault]
+
+    def all(self) -> list[Fault]:
+        """Return the faults that last, oldest first."""
+        return list(self._active)
 
     def has(self, kind: FaultKind) -> bool:
         """Return whether a fault of this kind lasts."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from domain.instants import SECOND
 from domain.instruments import Contract, Quote
 from domain.units import Ticks
-from simulation.broker.account import QuotedMarket
+from simulation.broker.quoted import QuotedMarket
 from simulation.gateway.clients import Clients, Handler
 from simulation.gateway.connection import ApiClient
 from simulation.gateway.contracts import NO_SECURITY, Catalogue, Instrument, market_rule

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import assert_never
 
 from domain.units import Qty, Ticks, Utc
+from simulation.broker.combos import COMBO_CON_ID
 from simulation.broker.events import Commission, ExchangeEvent, Execution, OrderError, PositionChange
 from simulation.broker.exchange import Exchange
 from simulation.broker.orders import IBStatus, OrderState
@@ -25,6 +26,7 @@ from simulation.gateway.faults import (
     Fault,
     FaultKind,
 )
+from simulation.gateway.held import HeldOrder, HeldOrders
 from simulation.gateway.strangers import Strangers
 from simulation.gateway.wire import orders
 from simulation.gateway.wire.frames import encode, instant_of
@@ -37,6 +39,7 @@ from simulation.gateway.wire.requests import (
 )
 
 ORDER_ID_MAX = 2_147_483_646
+CORRECTION_TICKS = 5  # by which an execution is corrected unless told otherwise
 READ_ONLY = "Error validating request.-'bA' : cause - The API interface is currently in Read-Only mode."
 CANNOT_MODIFY = "Cannot modify a filled order."
 WAITS_FOR_OPEN = "Order Message:\nWarning: Your order will not be placed at the exchange until the next session opens."
@@ -80,6 +83,7 @@ class OrderRouting:
         self._now_utc = now_utc
         self._elapsed_s = elapsed_s
         self._match_soon = match_soon
+        self._held = HeldOrders()
         self._marks: dict[OrderKey, Fault] = {}  # faults that follow an order's callbacks
         self.handlers: dict[int, Handler] = {
             PLACE_ORDER: self._place,
@@ -101,22 +105,32 @@ class OrderRouting:
         except BadOrderError as bad:
             client.error(bad.order_id, bad.code, bad.text)
             return
-        found = self._catalogue.find(request.contract)
+        con_id = self._con_id(request)
         if self._active.has(FaultKind.READ_ONLY):
             client.error(request.order_id, 321, READ_ONLY)
         elif request.order_id > ORDER_ID_MAX:
             client.error(-1, 320, "Error reading request. Unable to parse data.")
-        elif len(found) != 1:
+        elif con_id is None:
             client.error(request.order_id, 200, NO_SECURITY)
         elif request.is_what_if:
-            self._what_if(client, request, found[0].con_id)
+            self._what_if(client, request, con_id)
         elif not request.is_transmitted:
-            text = "Order rejected - reason:orders that are not transmitted are not simulated"
-            client.error(request.order_id, 201, text)
-        elif self._exchange.state(_client_id(client), request.order_id) is None:
-            self._new(client, request, found[0].con_id)
+            self._held.hold(_client_id(client), request, con_id)
         else:
-            self._modify(client, request, found[0].con_id)
+            for released, of_contract in self._held.release(_client_id(client), request, con_id):
+                self._transmit(client, released, of_contract)
+
+    def _con_id(self, request: PlaceRequest) -> int | None:
+        """Return what an order trades; `None` where that is not one thing that is known."""
+        if request.legs:
+            is_known = self._catalogue.are_options_of(request.contract.symbol, (leg.con_id for leg in request.legs))
+            return COMBO_CON_ID if is_known else None
+        found = self._catalogue.find(request.contract)
+        return found[0].con_id if len(found) == 1 else None
+
+    def _transmit(self, client: ApiClient, request: PlaceRequest, con_id: int) -> None:
+        is_known = self._exchange.state(_client_id(client), request.order_id) is not None
+        (self._modify if is_known else self._new)(client, request, con_id)
 
     def _what_if(self, client: ApiClient, request: PlaceRequest, con_id: int) -> None:
         order = request.order(_client_id(client), con_id)
@@ -129,7 +143,7 @@ class OrderRouting:
             client.error(answer.order_id, answer.code, answer.text)
             return
         state = OrderState(order, IBStatus.PRE_SUBMITTED, Qty(0), 0, Ticks(0), self._now_utc())
-        client.send(orders.open_order(state, self._catalogue.order_fields(con_id), client.version, answer))
+        client.send(orders.open_order(state, self._catalogue.fields_of(order), client.version, answer))
 
     def _new(self, client: ApiClient, request: PlaceRequest, con_id: int) -> None:
         exchange, order = self._exchange, request.order(_client_id(client), con_id)
@@ -179,6 +193,10 @@ class OrderRouting:
     def _cancel(self, client: ApiClient, fields: list[str]) -> None:
         order_id = FieldReader(fields, at=2).number()
         key, now = (_client_id(client), order_id), self._now_utc()
+        held = self._held.drop(*key)
+        if held is not None and self._exchange.state(*key) is None:
+            self.deliver(self._never_sent(key[0], held))
+            return
         fault = self.faults.take(CANCEL_FAULTS, self._elapsed_s())
         if fault is not None and fault.kind is FaultKind.CANCEL_ERROR:
             text = f"OrderId {order_id} that needs to be cancelled is not found."
@@ -189,7 +207,16 @@ class OrderRouting:
         self.deliver(self._exchange.cancel(*key, now))
 
     def _global_cancel(self, client: ApiClient, fields: list[str]) -> None:
+        for client_id, held in self._held.drop_all():
+            self.deliver(self._never_sent(client_id, held))
         self.deliver(self._exchange.cancel_all(self._now_utc()))
+
+    def _never_sent(self, client_id: int, held: HeldOrder) -> list[ExchangeEvent]:
+        """Return what is told of an order that is cancelled before it was transmitted."""
+        request, con_id = held
+        order = request.order(client_id, con_id)
+        gone = OrderState(order, IBStatus.CANCELLED, Qty(0), 0, Ticks(0), self._now_utc())
+        return [gone, OrderError(client_id, order.order_id, 202, "Order Canceled - reason:")]
 
     def _ids(self, client: ApiClient, fields: list[str]) -> None:
         client.send(encode(9, 1, self._exchange.next_order_id(_client_id(client))))
@@ -227,7 +254,7 @@ class OrderRouting:
         if self._is_refused(client, "completed"):
             return
         rows = [
-            orders.completed_order(s, self._catalogue.order_fields(s.order.con_id), client.version)
+            orders.completed_order(s, self._catalogue.fields_of(s.order), client.version)
             for s in self._exchange.completed()
         ]
         client.send(*rows, *self._strangers.completed_rows(client.version), encode(102))
@@ -245,7 +272,7 @@ class OrderRouting:
         frames = self._strangers.execution_rows(request, client.version)
         is_missing = self._active.has(FaultKind.EXECUTIONS_MISSING)
         for execution, commission in () if is_missing else self._exchange.executions():
-            contract = self._catalogue.order_fields(execution.order.con_id)
+            contract = self._catalogue.fields_of(execution.order)
             is_wanted = client_id in (0, execution.order.client_id) and symbol in ("", contract[1])
             if is_wanted and execution.at_utc >= since:
                 frames += [
@@ -269,10 +296,20 @@ class OrderRouting:
             self._send(e for e in events if _key(e) != key)
             late = [e for e in events if _key(e) == key]
             asyncio.get_running_loop().call_later(fault.duration_s, self._send, late)
+        elif fault.kind is FaultKind.EXECUTION_CORRECTED:
+            self._send(events)
+            first = next((e for e in events if isinstance(e, Execution) and _key(e) == key and not e.order.legs), None)
+            if first is not None and key is not None:
+                del self._marks[key]
+                asyncio.get_running_loop().call_later(fault.duration_s, self._correct, first.exec_id, fault)
         elif fault.kind is FaultKind.CALLBACKS_DUPLICATED:
             self._send(twin for e in events for twin in ((e, e) if _key(e) == key else (e,)))
         else:
             self._send(_reordered(events, str(fault.args.get("first", "status"))))
+
+    def _correct(self, exec_id: str, fault: Fault) -> None:
+        shift = Ticks(fault.number("shift_ticks", CORRECTION_TICKS))
+        self.deliver(self._exchange.correct(exec_id, shift, self._now_utc()))
 
     def _send(self, events: Iterable[ExchangeEvent]) -> None:
         changed: list[Position] = []
@@ -301,7 +338,7 @@ class OrderRouting:
             case OrderState():
                 return self._state_frames(event, version)
             case Execution():
-                contract = self._catalogue.order_fields(event.order.con_id)
+                contract = self._catalogue.fields_of(event.order)
                 return [orders.exec_details(orders.LIVE, event, contract, version)]
             case Commission():
                 return [orders.commission_report(event)]
@@ -311,7 +348,7 @@ class OrderRouting:
                 assert_never(event)
 
     def _state_frames(self, state: OrderState, version: int) -> list[bytes]:
-        contract = self._catalogue.order_fields(state.order.con_id)
+        contract = self._catalogue.fields_of(state.order)
         return [orders.open_order(state, contract, version), orders.order_status(state)]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import time
 from functools import partial
 from typing import Protocol
@@ -21,8 +21,11 @@ from simulation.gateway.connection import ApiClient, Gateway
 from simulation.gateway.contracts import Catalogue, ListedMarket
 from simulation.gateway.faults import LINK_FAULTS, ActiveFaults, Fault, FaultKind
 from simulation.gateway.garble import Garbler
+from simulation.gateway.history import History
 from simulation.gateway.market_data import MarketData
 from simulation.gateway.order_routing import OrderRouting
+from simulation.gateway.protocol import REQUESTS, START_API, Treatment
+from simulation.gateway.replay import Callback, Recipient, frames_of
 from simulation.gateway.strangers import Strangers
 from simulation.gateway.wire.frames import encode, epoch_s
 from simulation.gateway.wire.orders import LIVE, error
@@ -44,20 +47,6 @@ CLIENT_ID_IN_USE = "Unable to connect as the client id is already in use. Retry 
 LINK_LOST = "Connectivity between IB and Trader Workstation has been lost."
 DATA_LOST = "Connectivity between IB and Trader Workstation has been restored - data lost."
 DATA_KEPT = "Connectivity between IB and Trader Workstation has been restored - data maintained."
-# Requests that this gateway does not serve: where their request id stands and what IB sends when it has nothing.
-UNSERVED = {
-    10: (2, 354, "Requested market data is not subscribed"),
-    20: (1, 162, "Historical Market Data Service error message:HMDS query returned no data"),
-    50: (2, 420, "Invalid Real-time Query"),
-    81: (1, 321, "Error validating request: matching symbols are not simulated"),
-    87: (1, 162, "Historical Market Data Service error message:No head time stamp"),
-    92: (1, 321, "Error validating request: profit and loss subscriptions are not simulated"),
-    94: (1, 321, "Error validating request: profit and loss subscriptions are not simulated"),
-    96: (1, 162, "Historical Market Data Service error message:HMDS query returned no data"),
-    97: (1, 10189, "Failed to request tick-by-tick data"),
-}
-# Sent by clients as a matter of course; a real gateway answers them with nothing that matters here.
-UNANSWERED = frozenset({11, 12, 13, 14, 23, 25, 51, 75, 77, 90, 93, 95, 98})
 
 
 class SteppedMarket(ListedMarket, Protocol):
@@ -109,6 +98,7 @@ class GatewayServer:
             49: self._current_time,
             **self._account.handlers,
             **self._data.handlers,
+            **History(market, catalogue).handlers,
             **self._orders.handlers,
         }
         self._listener: asyncio.Server | None = None
@@ -119,6 +109,7 @@ class GatewayServer:
         self._started_s = 0.0
         self._session = session_of(market.open_utc)
         self._by_clock: list[tuple[Utc, Fault]] = []  # faults that wait for an instant of the market
+        self._scheduled: list[Fault] = []  # faults that wait for a second since the start
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> int:
         """Listen and return the port; 0 takes a free one.
@@ -165,6 +156,10 @@ class GatewayServer:
         """Return the real seconds since the start."""
         return asyncio.get_running_loop().time() - self._started_s
 
+    def handled(self) -> set[int]:
+        """Return the numbers of the requests that are answered once a client has begun."""
+        return set(self._handlers)
+
     def lines_used(self) -> int:
         """Return the number of market data lines of the account, over all connections."""
         return self._clients.lines_used()
@@ -208,11 +203,14 @@ class GatewayServer:
         handler = self._handlers.get(message)
         if handler is not None:
             handler(connection, fields)
-        elif message in UNSERVED:
-            place, code, text = UNSERVED[message]
-            connection.error(FieldReader(fields, at=place).number(), code, text)
-        elif message not in UNANSWERED:
+            return
+        request = REQUESTS.get(message)
+        if request is None or message == START_API:
             connection.error(-1, 505, f"Fatal Error: Unknown message id. {message}")
+        elif request.treatment is Treatment.REFUSED:
+            place = request.id_place
+            request_id = -1 if place is None else FieldReader(fields, at=place).number()
+            connection.error(request_id, request.code, request.text)
 
     def _is_within_pace(self, connection: ApiClient) -> bool:
         """Count a request; False, with error 100 and a cut, beyond the limit while the pacing fault is on."""
@@ -280,10 +278,45 @@ class GatewayServer:
         elif fault.at_s is None:
             self._begin(fault)
         else:
-            self._later(max(0.0, fault.at_s - self.elapsed_s()), partial(self._begin, fault))
+            self._scheduled.append(fault)
+            self._later(max(0.0, fault.at_s - self.elapsed_s()), partial(self._begin_scheduled, fault))
+
+    def faults(self) -> dict[str, list[Fault]]:
+        """Return the faults that last, and those that wait for their instant or their request."""
+        by_clock = [fault for _, fault in self._by_clock]
+        return {"active": self._active.all(), "waiting": [*by_clock, *self._scheduled, *self._orders.faults.waiting()]}
+
+    def end_faults(self) -> None:
+        """End every fault that lasts, as if its time were over, and forget those that wait."""
+        self._by_clock.clear()
+        self._scheduled.clear()
+        self._orders.faults.clear()
+        for fault in self._active.all():
+            self._end(fault)
+
+    def replay(self, callbacks: Sequence[Callback]) -> int:
+        """Send recorded callbacks to every client, as if they were of its own orders; return to how many.
+
+        Raises:
+            ValueError: one of them cannot be written; nothing was sent.
+        """
+        clients = self._clients.admitted()
+        account = self._exchange.account
+        written = [
+            frames_of(callbacks, Recipient(client.client_id or 0, account, client.version)) for client in clients
+        ]
+        for client, frames in zip(clients, written, strict=True):
+            client.send(*frames)
+        return len(clients)
+
+    def _begin_scheduled(self, fault: Fault) -> None:
+        if fault in self._scheduled:  # else it was ended before its instant
+            self._scheduled.remove(fault)
+            self._begin(fault)
 
     def _begin(self, fault: Fault) -> None:
         log.info("fault %s begins for %s s", fault.kind, fault.duration_s)
+        fault = msgspec.structs.replace(fault)  # one of its own: an equal one may begin before this one's time is over
         self._active.begin(fault)
         match fault.kind:
             case FaultKind.DROP_REFUSE:
@@ -314,6 +347,8 @@ class GatewayServer:
         self._later(fault.duration_s, partial(self._end, fault))
 
     def _end(self, fault: Fault) -> None:
+        if not any(fault is active for active in self._active.all()):
+            return  # it was ended before its time
         log.info("fault %s ends", fault.kind)
         self._active.end(fault)
         if fault.kind is FaultKind.HALTED:

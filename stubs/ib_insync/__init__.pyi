@@ -2,6 +2,7 @@
 # tests.
 from typing import Any
 
+from ib_insync.contract import ComboLeg as ComboLeg
 from ib_insync.contract import Contract as Contract
 from ib_insync.contract import ContractDetails as ContractDetails
 from ib_insync.contract import Index as Index
@@ -12,6 +13,7 @@ from ib_insync.order import LimitOrder as LimitOrder
 from ib_insync.order import MarketOrder as MarketOrder
 from ib_insync.order import Order as Order
 from ib_insync.order import OrderState as OrderState
+from ib_insync.order import StopLimitOrder as StopLimitOrder
 from ib_insync.order import StopOrder as StopOrder
 
 class IB:

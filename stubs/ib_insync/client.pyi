@@ -15,6 +15,7 @@ class Client:
     """The wire: `wrapper` is whoever has the callbacks that the decoder calls by name."""
 
     CONNECTED: int
+    MaxClientVersion: int
     MaxRequests: int
     RequestsInterval: float
     clientId: int

@@ -1,6 +1,9 @@
 # ruff: noqa: N803, N815 - the names are ib_insync's
 from typing import NamedTuple
 
+class ComboLeg:
+    def __init__(self, *, conId: int = ..., ratio: int = ..., action: str = ..., exchange: str = ...) -> None: ...
+
 class Contract:
     secType: str
     conId: int
@@ -25,6 +28,7 @@ class Contract:
         exchange: str = ...,
         currency: str = ...,
         tradingClass: str = ...,
+        comboLegs: list[ComboLeg] = ...,
     ) -> None: ...
 
 class Stock(Contract):

@@ -53,5 +53,10 @@ class MarketOrder(Order):
 class StopOrder(Order):
     def __init__(self, action: str, totalQuantity: float, stopPrice: float, **fields: Any) -> None: ...
 
+class StopLimitOrder(Order):
+    def __init__(
+        self, action: str, totalQuantity: float, lmtPrice: float, stopPrice: float, *, tif: str = ...
+    ) -> None: ...
+
 class OrderState:
     status: str

@@ -10,10 +10,10 @@ from benchmarks.book_judge import Verdict, judge
 from domain.instruments import OrderType, Side
 from domain.units import Cents, Qty, Ticks, Utc
 from simulation.broker.events import Commission, Execution
-from simulation.broker.exchange import Working
 from simulation.broker.kept import Entry
 from simulation.broker.orders import IBStatus, Order
 from simulation.broker.portfolio import Position
+from simulation.broker.working import Working
 
 CON, START = 77, Cents(1_000_000)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
+from commands.cli import main
 from config.settings import Settings, load_settings
 from domain.instants import MINUTE
 from domain.units import Cents, Utc
@@ -73,3 +75,24 @@ def test_the_recorded_day_shows_the_same_alerts_and_the_same_run_twice(recorded:
     live = alerts_of(recorded.folder / "ledgers")
     assert live
     assert alerts_of(tmp_path / "1" / "ledgers") == live
+    assert first.unpriced == 1  # the recording ends with a position open
+
+
+def test_its_parity_report_names_every_difference_with_its_cause(
+    recorded: Recorded, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "desk.yaml"
+    file.write_text(
+        "tickers: [SPX]\nlanes: {gexwatch: [SPX], advisor: [SPX]}\nwarehouse: {chain_every_ms: 5000}\n", "utf-8"
+    )
+    session = str(recorded.settings.demo.session)
+    words = ["--config", str(file), "--data", str(recorded.folder), "backtest", session, session, "--parity"]
+    assert main([*words, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    live = LedgerReader(recorded.folder / "ledgers", recorded.settings.desk)
+    day = recorded.settings.demo.session
+    assert told["same"]["alert"] == len(live.alerts(day))
+    assert told["same"]["gate"] == len(live.attempts(day))
+    assert told["same"]["fill"] == len({row["order_ref"] for row in live.executions(day)}) > 0
+    assert {one["what"] for one in told["differences"]} == {"order"}  # their limits come from samples of quotes
+    assert all(one["cause"] for one in told["differences"])

@@ -9,11 +9,11 @@ from datetime import date, time
 from typing import Any
 
 import msgspec
-from ib_insync import IB, LimitOrder, Option
 
 from domain.instants import SECOND, at_exchange
 from domain.instruments import Contract, Greeks, Quote, Right, Spot
 from domain.units import Ticks, Utc
+from gateways.ib.library import IB, LimitOrder, Option
 from simulation.broker.exchange import Exchange
 from simulation.gateway.faults import Fault
 from simulation.gateway.server import GatewayServer
@@ -100,7 +100,7 @@ class FakeClock:
 
 
 def new_client() -> Any:
-    """Make an unmodified ib_insync; untyped, as that library is."""
+    """Make an unmodified client of the library in use; untyped, as it is."""
     make: Any = IB
     return make()
 
@@ -115,7 +115,7 @@ class World(msgspec.Struct):
     clients: list[Any] = []
 
     async def connect(self, client_id: int = 7, timeout: float = 3.0) -> Any:
-        """Connect an unmodified ib_insync."""
+        """Connect an unmodified client."""
         ib = new_client()
         await ib.connectAsync("127.0.0.1", self.port, clientId=client_id, timeout=timeout)
         self.clients.append(ib)

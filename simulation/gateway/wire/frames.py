@@ -24,7 +24,7 @@ SERVER_VERSION_MIN = 157
 EXECUTION_ZONE = "US/Eastern"
 
 _LENGTH = struct.Struct(">I")
-_EASTERN = ZoneInfo(EXECUTION_ZONE)
+EASTERN = ZoneInfo(EXECUTION_ZONE)
 
 
 class WireError(ValueError):
@@ -161,13 +161,13 @@ def int_of(field: str) -> int:
 
 def wire_time(instant_utc: Utc) -> str:
     """Write an instant as executions do, as `20261120 11:43:32 US/Eastern`."""
-    moment = to_datetime(instant_utc).astimezone(_EASTERN)
+    moment = to_datetime(instant_utc).astimezone(EASTERN)
     return f"{moment:%Y%m%d %H:%M:%S} {EXECUTION_ZONE}"
 
 
 def handshake_time(instant_utc: Utc) -> str:
     """Write an instant as the handshake does, as `20261120 11:36:36 EST`."""
-    return f"{to_datetime(instant_utc).astimezone(_EASTERN):%Y%m%d %H:%M:%S %Z}"
+    return f"{to_datetime(instant_utc).astimezone(EASTERN):%Y%m%d %H:%M:%S %Z}"
 
 
 def instant_of(text: str) -> Utc | None:
@@ -182,7 +182,7 @@ def instant_of(text: str) -> Utc | None:
         if "-" in text:
             return from_datetime(datetime.strptime(text, "%Y%m%d-%H:%M:%S").replace(tzinfo=UTC))
         day, clock, *zone = text.split()
-        tzinfo = ZoneInfo(zone[0]) if zone else _EASTERN
+        tzinfo = ZoneInfo(zone[0]) if zone else EASTERN
         return from_datetime(datetime.strptime(f"{day} {clock}", "%Y%m%d %H:%M:%S").replace(tzinfo=tzinfo))
     except (ValueError, KeyError):
         raise WireError(f"{text!r} is no date; expected yyyymmdd hh:mm:ss zone") from None

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 
-from domain.instruments import OrderType
 from simulation.broker.events import Commission, Execution
 from simulation.broker.orders import IBStatus, Order, OrderState, WhatIf
 from simulation.gateway.wire.frames import UNSET_DOUBLE, UNSET_INT, encode, usd, wire_time
+from simulation.gateway.wire.requests import STOP_LIMIT
 
 LIVE = -1  # the request id of an execution that answers no request
 
@@ -21,7 +21,7 @@ def order_status(state: OrderState) -> bytes:
     order = state.order
     return encode(
         3, order.order_id, state.status, state.filled_qty, state.remaining_qty,
-        state.average_ticks / 100, order.perm_id, 0, state.last_fill_ticks / 100,
+        state.average_ticks / 100, order.perm_id, order.parent_id, state.last_fill_ticks / 100,
         order.client_id, "", 0,
     )  # fmt: skip
 
@@ -55,7 +55,10 @@ def commission_report(commission: Commission) -> bytes:
 def open_order(state: OrderState, contract: tuple[str, ...], version: int, what_if: WhatIf | None = None) -> bytes:
     """Write openOrder (5); with `what_if` it is the answer to a whatIf order, margins in it."""
     order = state.order
-    values: dict[str, object] = {"goodTillDate": _good_till(order), "status": state.status}
+    values: dict[str, object] = {
+        "goodTillDate": _good_till(order), "status": state.status, "parentId": order.parent_id,
+        "ocaType": order.oca_type, "comboLegs": _legs(order),
+    }  # fmt: skip
     if what_if is not None:
         values |= _margins(what_if)
     head = (5, order.order_id, *contract, *_what_and_how(order), order.client_id, order.perm_id)
@@ -69,6 +72,8 @@ def completed_order(state: OrderState, contract: tuple[str, ...], version: int) 
     values = {
         "goodTillDate": _good_till(order),
         "status": state.status,
+        "ocaType": order.oca_type,
+        "comboLegs": _legs(order),
         "filledQuantity": state.filled_qty,
         "completedTime": wire_time(state.at_utc),
         "completedStatus": f"Filled Size: {state.filled_qty}" if is_filled else "Cancelled",
@@ -79,11 +84,16 @@ def completed_order(state: OrderState, contract: tuple[str, ...], version: int) 
 
 def _what_and_how(order: Order) -> tuple[object, ...]:
     """Return action .. orderRef."""
-    limit = order.limit_ticks if order.type is OrderType.LIMIT else 0
     return (
-        order.side, order.qty, order.type, usd(limit), usd(order.stop_ticks or 0), order.tif,
-        "", order.account, "", 0, order.order_ref,
+        order.side, order.qty, STOP_LIMIT if order.is_stop_limit else order.type, usd(order.limit or 0),
+        usd(order.stop_ticks or 0), order.tif, order.oca_group, order.account, "", 0, order.order_ref,
     )  # fmt: skip
+
+
+def _legs(order: Order) -> tuple[object, ...]:
+    """Return the number of legs and eight fields for each."""
+    rows = ((leg.con_id, leg.ratio, leg.side, "SMART", 0, 0, "", -1) for leg in order.legs)
+    return (len(order.legs), *(field for row in rows for field in row))
 
 
 def _good_till(order: Order) -> str:
@@ -179,4 +189,5 @@ def _tail(name: str, version: int, values: Mapping[str, object]) -> list[object]
     fields: list[object] = list(defaults)
     for key, value in values.items():
         fields[places[key]] = value
-    return fields
+    # a tuple stands for a group of fields, whose number it says itself
+    return [part for field in fields for part in (field if isinstance(field, tuple) else (field,))]

@@ -6,10 +6,11 @@ import msgspec
 
 from domain.instruments import OrderType, Side
 from domain.units import Qty, Ticks, Utc
-from simulation.broker.orders import Order, TimeInForce
+from simulation.broker.orders import Leg, OcaType, Order, TimeInForce
 from simulation.gateway.wire.frames import WireError, float_of, instant_of, int_of, ticks_of
 
 PLACE_ORDER = 3
+STOP_LIMIT = "STP LMT"
 
 
 class ContractQuery(msgspec.Struct, frozen=True):
@@ -45,6 +46,11 @@ class PlaceRequest(msgspec.Struct, frozen=True):
     good_till_utc: Utc | None
     is_transmitted: bool
     is_what_if: bool
+    is_stop_limit: bool = False
+    parent_id: int = 0
+    oca_group: str = ""
+    oca_type: OcaType = OcaType.REDUCE
+    legs: tuple[Leg, ...] = ()
 
     def order(self, client_id: int, con_id: int) -> Order:
         """Return the exchange's order."""
@@ -61,6 +67,11 @@ class PlaceRequest(msgspec.Struct, frozen=True):
             account=self.account,
             order_ref=self.order_ref,
             good_till_utc=self.good_till_utc,
+            parent_id=self.parent_id,
+            oca_group=self.oca_group,
+            oca_type=self.oca_type,
+            is_stop_limit=self.is_stop_limit,
+            legs=self.legs,
         )
 
 
@@ -128,32 +139,39 @@ def read_place_order(fields: list[str], version: int) -> PlaceRequest:
     reader.skip(2)  # secIdType, secId
     side, qty_text, type_text = reader.text(), reader.text(), reader.text()
     limit_text, stop_text, tif_text = reader.text(), reader.text(), reader.text() or "DAY"
-    reader.skip(1)  # ocaGroup
-    account = reader.text()
+    oca_group, account = reader.text(), reader.text()
     reader.skip(2)  # openClose, origin
     order_ref, is_transmitted = reader.text(), reader.flag()
-    reader.skip(7)  # parentId, block, sweep, displaySize, triggerMethod, outsideRth, hidden
-    if contract.sec_type == "BAG":
-        raise BadOrderError(order_id, 201, "Order rejected - reason:combinations are not simulated")
+    parent_id = reader.number()
+    reader.skip(6)  # block, sweep, displaySize, triggerMethod, outsideRth, hidden
+    legs = _legs(reader, order_id) if contract.sec_type == "BAG" else ()
     reader.skip(3)  # shares allocation, discretionaryAmt, goodAfterTime
     good_till = reader.text()
-    _skip_to_what_if(reader, version)
+    oca_type = _read_to_what_if(reader, version)
     is_what_if = reader.flag()
+    is_stop_limit = type_text == STOP_LIMIT
+    if legs and type_text not in ("LMT", "MKT"):
+        raise BadOrderError(order_id, 201, f"Order rejected - reason:{type_text} of a combination is not simulated")
     try:
         return PlaceRequest(
             order_id,
             contract,
             Side(side),
             _qty(order_id, qty_text),
-            OrderType(type_text),
-            _price(order_id, limit_text) if type_text == "LMT" else None,
-            _price(order_id, stop_text) if type_text == "STP" else None,
+            OrderType.STOP if is_stop_limit else OrderType(type_text),
+            _price(order_id, limit_text, is_combo=bool(legs)) if type_text in ("LMT", STOP_LIMIT) else None,
+            _price(order_id, stop_text) if type_text in ("STP", STOP_LIMIT) else None,
             _tif(order_id, tif_text),
             account,
             order_ref,
             _good_till(order_id, tif_text, good_till),
             is_transmitted,
             is_what_if,
+            is_stop_limit,
+            parent_id,
+            oca_group,
+            OcaType(oca_type or OcaType.REDUCE),
+            legs,
         )
     except BadOrderError:
         raise
@@ -169,9 +187,26 @@ def _qty(order_id: int, text: str) -> Qty:
         raise BadOrderError(order_id, 201, "Order rejected - reason:fractional quantity") from None
 
 
-def _price(order_id: int, text: str) -> Ticks | None:
+def _legs(reader: FieldReader, order_id: int) -> tuple[Leg, ...]:
+    """Take the legs of a combination and leave out its prices by leg and its routing parameters."""
+    legs: list[Leg] = []
+    for _ in range(reader.number()):
+        con_id, ratio, action = reader.number(), reader.number(), reader.text()
+        reader.skip(5)  # exchange, openClose, shortSaleSlot, designatedLocation, exemptCode
+        if ratio < 1 or action not in (Side.BUY, Side.SELL):
+            raise BadOrderError(order_id, 201, "Order rejected - reason:a leg needs BUY or SELL and a ratio above 0")
+        legs.append(Leg(con_id, ratio, Side(action)))
+    reader.skip(reader.number())  # prices by leg
+    reader.skip(2 * reader.number())  # smart routing parameters
+    if len({leg.con_id for leg in legs}) < max(2, len(legs)):
+        raise BadOrderError(order_id, 201, "Order rejected - reason:a combination needs two legs or more, each once")
+    return tuple(legs)
+
+
+def _price(order_id: int, text: str, *, is_combo: bool = False) -> Ticks | None:
+    """Read a price; only that of a combination may be zero."""
     try:
-        return ticks_of(text)
+        return Ticks(0) if is_combo and float_of(text) == 0 else ticks_of(text)
     except WireError:
         reason = "The price does not conform to the minimum price variation for this contract."
         raise BadOrderError(order_id, 110, reason) from None
@@ -191,10 +226,12 @@ def _good_till(order_id: int, tif: str, text: str) -> Utc | None:
         raise BadOrderError(order_id, 391, "The time or time-zone entered is invalid.") from None
 
 
-def _skip_to_what_if(reader: FieldReader, version: int) -> None:
-    """Walk from faGroup to whatIf over the groups that are there only on a condition (section 2c)."""
+def _read_to_what_if(reader: FieldReader, version: int) -> int:
+    """Walk from faGroup to whatIf over the groups that are there only on a condition (section 2c); return ocaType."""
     reader.skip(3 + (version < 177) + 1)  # faGroup, faMethod, faPercentage, [faProfile], modelCode
-    reader.skip(21)  # shortSaleSlot .. overridePercentageConstraints, volatility, volatilityType
+    reader.skip(3)  # shortSaleSlot, designatedLocation, exemptCode
+    oca_type = reader.number()
+    reader.skip(17)  # rule80A .. overridePercentageConstraints, volatility, volatilityType
     delta_neutral_type = reader.text()
     reader.skip(1)
     reader.skip(8 if delta_neutral_type else 0)
@@ -209,3 +246,4 @@ def _skip_to_what_if(reader: FieldReader, version: int) -> None:
     if reader.text():  # algoStrategy
         reader.skip(2 * reader.number())
     reader.skip(1)  # algoId
+    return oca_type

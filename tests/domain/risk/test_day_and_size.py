@@ -85,12 +85,14 @@ def test_the_size_never_passes_a_bound() -> None:
 
 
 def test_each_cut_halves() -> None:
-    assert [cuts_of(*c) for c in ((False, 1), (True, 0), (False, 2), (True, 2))] == [1.0, 0.5, 0.5, 0.25]
+    assert [cuts_of(*c, 0.4) for c in ((False, 1), (True, 0), (False, 2), (True, 2))] == [1.0, 0.5, 0.4, 0.2]
 
 
 def test_the_size_is_that_of_the_quote_in_hand_and_unknown_without_account_session_or_ask() -> None:
     assert known(size_of(rules(), view(), CALL, quote(), None, NOW)).qty == 2
     assert known(size_of(rules(), view(closed=(lost(1), lost(2))), CALL, quote(), None, NOW)).qty == 1
+    uncut = replace(rules(), limits=dataclasses.replace(LIMITS, losses_cut=1.0))
+    assert known(size_of(uncut, view(closed=(lost(1), lost(2))), CALL, quote(), None, NOW)).qty == 2
     for seen, offered in ((view(funds=None), quote()), (view(session=None), quote()), (view(), quote(ask=None))):
         assert size_of(rules(), seen, CALL, offered, None, NOW) is None
 
@@ -164,6 +166,14 @@ def test_a_streak_is_counted_by_close_time_and_ends_at_a_trade_that_did_not_lose
     assert loss_streak((lost(2), lost(1, 50), lost(3))) == 2
     assert loss_streak((lost(1), lost(2), lost(3, 0))) == 0
     assert loss_streak((lost(1, 0), lost(2, -1))) == 1
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(-2, 1)), max_size=8))
+def test_a_streak_is_what_a_sort_by_close_time_ends_with(told: list[tuple[int, int]]) -> None:
+    closed = tuple(replace(lost(n, cents), closed_utc=NOW + at) for n, (at, cents) in enumerate(told))
+    newest_first = sorted(closed, key=lambda c: (c.closed_utc, c.position_id), reverse=True)
+    first = next((n for n, c in enumerate(newest_first) if c.realised_cents >= 0), len(closed))
+    assert loss_streak(closed) == first
 
 
 def test_day_pnl_is_realised_and_unrealised_less_the_fees_of_leaving() -> None:

@@ -8,8 +8,6 @@ from datetime import date
 from typing import Any, TypeVar
 
 import pytest
-from ib_insync import order as ib_order
-from ib_insync.contract import Contract as IbContract
 
 from domain.instants import MS, SECOND
 from domain.instruments import Contract, OrderType, Right, Side
@@ -19,6 +17,8 @@ from domain.risk.reject import RejectCode
 from domain.units import Utc
 from gateways.ib.codes import POSITIONS_NOT_READY
 from gateways.ib.decoding import EXECUTION, OPEN_ORDER, WireFill
+from gateways.ib.library import Contract as IbContract
+from gateways.ib.library import Order, OrderState
 from gateways.ib.link import REQUESTS_PER_S
 from gateways.ib.orders_port import OrdersPort
 from gateways.ib.orders_session import OrdersSession
@@ -119,7 +119,7 @@ class Desk:
             "lmtPrice": 5.1, "permId": 900,
         }  # fmt: skip
         state = None if status is None else state_of(status)
-        self.session.openOrder(order_id, IB_CALL, ib_order.Order(**(fields | more)), state)
+        self.session.openOrder(order_id, IB_CALL, Order(**(fields | more)), state)
 
     def status(
         self, order_id: int | None = 1, text: str = "Submitted", client_id: int = CLIENT_ID, **more: Any
@@ -146,8 +146,8 @@ def desk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     it.port.loop.close()
 
 
-def state_of(status: str) -> ib_order.OrderState:
-    state = ib_order.OrderState()
+def state_of(status: str) -> OrderState:
+    state = OrderState()
     state.status = status
     return state
 
@@ -490,7 +490,7 @@ def completed(session: OrdersSession, **more: Any) -> None:
         "orderRef": REF, "action": "BUY", "totalQuantity": 0.0, "filledQuantity": 2.0, "orderType": "LMT",
         "lmtPrice": 5.1, "permId": 900,
     }  # fmt: skip
-    session.completedOrder(IB_CALL, ib_order.Order(**(fields | more)), state_of("Filled"))
+    session.completedOrder(IB_CALL, Order(**(fields | more)), state_of("Filled"))
 
 
 def test_the_executions_of_a_perm_id_add_up_and_an_order_without_one_has_none_of_them(desk: Desk) -> None:

@@ -8,14 +8,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ib_insync import Stock
-from ib_insync.util import UNSET_DOUBLE
 
 from domain.instants import at_exchange
 from domain.instruments import Contract, OrderType, Right, Side
 from domain.session.modes import AccountClass
 from gateways.ib import translate as tr
 from gateways.ib.decoding import UnreadableError, WireFill
+from gateways.ib.library import UNSET_DOUBLE, Stock
 
 CONTRACTS = st.builds(
     Contract,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ibapi.client import EClient
-from ibapi.contract import Contract
+from ibapi.contract import ComboLeg, Contract
 from ibapi.execution import ExecutionFilter
 from ibapi.order import Order
 from ibapi.wrapper import EWrapper
@@ -83,6 +83,36 @@ def order(price: float) -> Any:
     return it
 
 
+def links_and_legs(app: App, contract: Any) -> None:
+    """Send a bracket and a straddle as one order, and hear of both."""
+    first = app.heard["nextValidId"][-1][0]
+    entry, target = order(3.9), order(9.0)
+    entry.transmit, target.action, target.parentId = False, "SELL", first
+    app.placeOrder(first, contract, entry)
+    app.placeOrder(first + 1, contract, target)
+    app.until(lambda: app.statuses(first) == ["Submitted"] and app.statuses(first + 1) == ["PreSubmitted"])
+    assert app.heard["openOrder"][-1][2].parentId == first
+    app.cancelOrder(first)
+    app.until(lambda: app.statuses(first + 1)[-1] == "Cancelled")
+    wish = Contract()
+    wish.symbol, wish.secType, wish.lastTradeDateOrContractMonth = "SPX", "OPT", "20261120"
+    wish.strike, wish.right, wish.exchange, wish.tradingClass = 6000, "P", "SMART", "SPXW"
+    app.reqContractDetails(200, wish)
+    app.until(lambda: app.heard["contractDetailsEnd"])
+    straddle = Contract()
+    straddle.symbol, straddle.secType, straddle.exchange, straddle.currency = "SPX", "BAG", "SMART", "USD"
+    straddle.comboLegs = []
+    for con_id in (contract.conId, app.heard["contractDetails"][0][1].contract.conId):
+        leg = ComboLeg()
+        leg.conId, leg.ratio, leg.action, leg.exchange = con_id, 1, "BUY", "SMART"
+        straddle.comboLegs.append(leg)
+    app.placeOrder(first + 2, straddle, order(20.0))
+    app.until(lambda: "Filled" in app.statuses(first + 2))
+    opened = [args for args in app.heard["openOrder"] if args[0] == first + 2]
+    assert [leg.conId for leg in opened[0][1].comboLegs] == [leg.conId for leg in straddle.comboLegs]
+    app.until(lambda: sum(e.orderId == first + 2 for _, _, e in app.heard["execDetails"]) == 3)
+
+
 def main(port: int) -> None:
     """Qualify, quote, fill, modify, cancel, reconnect and read back."""
     app = App(port)
@@ -128,6 +158,7 @@ def main(port: int) -> None:
     assert [e.execId for e in mine] == [app.heard["execDetails"][0][2].execId]
     assert again.heard["position"][0][2] >= 1
     assert {state.status for *_, state in again.heard["completedOrder"]} == {"Filled", "Cancelled"}
+    links_and_legs(again, contract)
     again.leave()
 
 

@@ -1,0 +1,148 @@
+"""`main.py sweep FROM TO SETTING=VALUES …`: recorded days under every combination of some settings."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import sys
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+from rich.console import Console
+
+from commands.backtest import day_of, missing_of, model_of, promotions_of, sessions_between, write_page
+from commands.cli import CommandError
+from commands.folder import DataFolder, settings_of
+from commands.report_html import page_of
+from commands.report_period import text_of
+from commands.sweep_report import report_of
+from domain.units import Cents
+from simulation.backtest.model import FillModel
+from simulation.backtest.sweep import RESULT, SweepError, Unit, sweep
+
+_WIDTH: Final = 80
+_FILLS: Final = "fills."
+_COMBINATIONS_MAX: Final = 10_000
+PARTS, TABLE = "parts", "sweep.parquet"
+
+Combination = dict[str, Any]  # values by setting
+
+
+def act(arguments: Namespace) -> int:
+    """Run what has no result yet, and report; 1 when an actor crashed or a position was left.
+
+    Raises:
+        CommandError: a setting, value, date or number cannot be, nothing of these days is stored, or a process died.
+    """
+    settings, combinations = settings_of(arguments), combinations_of(arguments.values)
+    folder = DataFolder(settings.data_dir)
+    first, last = day_of(arguments.first), day_of(arguments.last)
+    nav_cents = Cents(arguments.nav * 100 if arguments.nav else settings.demo.nav_usd * 100)
+    units_of = [_unit_of(arguments, folder, n, values, nav_cents) for n, values in enumerate(combinations)]
+    sessions = sessions_between(folder, first, last, settings)
+    # Day by day, so that what is recorded of a day is read while it is in the memory of the machine.
+    units = [msgspec.structs.replace(unit, session=day) for day in sessions for unit in units_of]
+    rows = _run(units, arguments.out / PARTS, arguments.workers or os.cpu_count() or 1)
+    _write(arguments.out / TABLE, combinations, rows)
+    report = report_of(
+        first, last, settings.desk, combinations, rows, missing_of(first, last, settings, len(sessions)),
+        nav_cents, model_of(arguments),
+    )  # fmt: skip
+    if arguments.html is not None:
+        write_page(arguments.html, page_of(report))
+    if arguments.json:
+        found = {"combinations": combinations, "report": report, "table": str(arguments.out / TABLE)}
+        print(orjson.dumps(msgspec.to_builtins(found), option=orjson.OPT_INDENT_2).decode())
+    elif arguments.html is None:
+        width = shutil.get_terminal_size((_WIDTH, 24)).columns if sys.stdout.isatty() else _WIDTH
+        print("\n".join(text_of(report, max(width, _WIDTH))))
+        print(f"\nA row a combination and session: {arguments.out / TABLE}")
+    return 1 if any(row["crashed"] or row["held"] for _, row in rows) else 0
+
+
+def combinations_of(given: Sequence[str]) -> list[Combination]:
+    """Return every combination of `SETTING=VALUE,VALUE,…`, the first setting changing slowest.
+
+    Raises:
+        CommandError: one is not of this form, is said twice, or there are too many combinations.
+    """
+    values: dict[str, list[Any]] = {}
+    for text in given:
+        name, _, said = text.partition("=")
+        try:
+            found = yaml.safe_load(f"[{said}]")
+        except yaml.YAMLError:
+            found = []
+        if not name or not found:
+            raise CommandError(f"{text!r} is no setting with values; write it as exits.premium_stop=0.3,0.4,0.5.")
+        if name in values:
+            raise CommandError(f"{name} is said twice; give all its values at once.")
+        if len({repr(value) for value in found}) < len(found):
+            raise CommandError(f"{name} has a value twice; give each once.")
+        values[name] = found
+    made = [dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values())]
+    if len(made) > _COMBINATIONS_MAX:
+        raise CommandError(f"These are {len(made):,} combinations; give fewer values (at most {_COMBINATIONS_MAX:,}).")
+    return made
+
+
+def _unit_of(arguments: Namespace, folder: DataFolder, n: int, values: Combination, nav_cents: Cents) -> Unit:
+    """Return a combination, its session still that of the first day."""
+    of_settings = {name.replace(".", "__"): value for name, value in values.items() if not name.startswith(_FILLS)}
+    of_fills = {name.removeprefix(_FILLS): value for name, value in values.items() if name.startswith(_FILLS)}
+    settings = settings_of(arguments, **of_settings)
+    return Unit(
+        combination=n, session=day_of(arguments.first), settings=settings.to_json(),
+        model=_filled(model_of(arguments), of_fills), promotions=promotions_of(folder, settings, arguments.promote),
+        nav_cents=nav_cents, series=str(folder.series), warehouse=str(folder.warehouse),
+    )  # fmt: skip
+
+
+def _filled(model: FillModel, given: Mapping[str, Any]) -> FillModel:
+    unknown = sorted(set(given) - set(FillModel.__struct_fields__))
+    if unknown:
+        known = ", ".join(f"{_FILLS}{name}" for name in FillModel.__struct_fields__)
+        raise CommandError(f"{_FILLS}{unknown[0]} is not known; give one of {known}.")
+    try:
+        return msgspec.convert({**msgspec.to_builtins(model), **given}, FillModel)
+    except (ValueError, msgspec.ValidationError) as error:
+        raise CommandError(f"These fills cannot be modelled: {error}.") from None
+
+
+def _run(units: list[Unit], parts: Path, workers: int) -> list[tuple[int, dict[str, Any]]]:
+    with Console(stderr=True).status("starting") as shown:
+        try:
+            return list(
+                sweep(units, parts, workers=workers, progress=lambda n, of: shown.update(f"{n} of {of} days done"))
+            )
+        except SweepError as error:
+            raise CommandError(str(error), 3) from None
+        except OSError as error:
+            raise CommandError(f"{parts} cannot be written ({error.strerror}); name another folder.", 3) from None
+
+
+def _write(path: Path, combinations: list[Combination], rows: list[tuple[int, dict[str, Any]]]) -> None:
+    """Write a row a combination and session, with a column a setting; values of more than one kind as text."""
+    ordered = sorted(rows, key=lambda row: (row[0], row[1]["session"]))
+    columns: dict[str, pa.Array] = {"combination": pa.array([n for n, _ in ordered], pa.int32())}
+    for name in combinations[0]:
+        values = [combinations[n][name] for n, _ in ordered]
+        kinds = {type(value) for value in values}
+        is_plain = len(kinds) == 1 and kinds <= {int, float, str, bool}
+        columns[name] = pa.array(values if is_plain else [orjson.dumps(value).decode() for value in values])
+    results = pa.Table.from_pylist([row for _, row in ordered], RESULT)
+    table = pa.table({**columns, **{name: results[name] for name in RESULT.names}})
+    aside = path.with_suffix(".tmp")
+    try:
+        pq.write_table(table, aside)
+        aside.replace(path)
+    except OSError as error:
+        raise CommandError(f"{path} cannot be written ({error.strerror}); name another folder.", 3) from None

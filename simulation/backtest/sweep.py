@@ -1,0 +1,178 @@
+"""Sweeps: every combination of some settings on every day, over processes, kept so that a later sweep goes on.
+
+A day of a sweep begins with the starting cash and empty ledgers, so that days are independent of each other and of
+who runs them when. What a combination came to on a day is one Parquet file, named after all that it depends on: the
+settings, the fills, the promotions, the cash, the code and the recorded files. One that is there is never made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from config.settings import from_json
+from domain.units import Cents
+from simulation.backtest.model import FillModel
+from simulation.backtest.run import Backtest, Day
+from simulation.days.sweep import quick_folder, source_digest
+
+_WAIT_S: Final = 0.5
+_TEMPORARY: Final = ".tmp"
+RESULT: Final = pa.schema(
+    [
+        ("session", pa.date32()), ("trades", pa.int32()), ("wins", pa.int32()), ("net_cents", pa.int64()),
+        ("fees_cents", pa.int64()), ("trade_cents", pa.list_(pa.int64())), ("alerts", pa.int32()),
+        ("refused", pa.int32()), ("unfilled", pa.int32()), ("held", pa.int32()), ("crashed", pa.list_(pa.string())),
+        ("why_no_entry", pa.string()), ("digest", pa.string()),
+    ]
+)  # fmt: skip
+
+
+class SweepError(Exception):
+    """A sweep cannot go on; one sentence with the remedy."""
+
+
+class Unit(msgspec.Struct, frozen=True, kw_only=True):
+    """One combination on one session; `settings` are the whole tree as JSON, `folder` is where its data lies."""
+
+    combination: int
+    session: date
+    settings: bytes
+    model: FillModel
+    promotions: Mapping[str, tuple[str, ...]]
+    nav_cents: Cents
+    series: str
+    warehouse: str
+
+    def name(self, code: str, recorded: str) -> str:
+        """Return the name of its result, after all that the result depends on, the combination's number excepted."""
+        made_of = (self.settings, self.model, sorted(self.promotions.items()), self.nav_cents, code, recorded)
+        digest = hashlib.blake2b(msgspec.json.encode(made_of), digest_size=12).hexdigest()
+        return f"{self.session}-{digest}.parquet"
+
+
+class Task(msgspec.Struct, frozen=True):
+    """A unit whose result is missing, and where it goes."""
+
+    unit: Unit
+    path: str
+
+
+Act = Callable[[Unit], Day]
+Progress = Callable[[int, int], None]
+
+
+def run_unit(unit: Unit) -> Day:
+    """Trade one combination's session, from the starting cash and with empty ledgers."""
+    with tempfile.TemporaryDirectory(prefix="zerohour-sweep-", dir=quick_folder()) as name:
+        run = Backtest(
+            from_json(unit.settings), Path(unit.series), Path(unit.warehouse), unit.promotions, unit.model,
+            unit.nav_cents, Path(name),
+        )  # fmt: skip
+        (day,) = run.days((unit.session,))
+        return day
+
+
+def recorded_digest(series: Path, warehouse: Path, session: date) -> str:
+    """Return a digest of what is stored of a session: names, sizes and instants of its files, not their content."""
+    digest = hashlib.blake2b(digest_size=12)
+    for folder in (series / session.isoformat(), warehouse / f"date={session}"):
+        for path in sorted(folder.rglob("*")):
+            found = path.stat()
+            digest.update(f"{path.relative_to(folder)} {found.st_size} {found.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def row_of(day: Day) -> dict[str, Any]:
+    """Return a day as a row of the results."""
+    cents = [trade.pnl_cents for trade in day.trades]
+    return {
+        "session": day.session, "trades": len(cents), "wins": sum(c > 0 for c in cents), "net_cents": sum(cents),
+        "fees_cents": sum(trade.fees_cents for trade in day.trades), "trade_cents": cents, "alerts": day.alerts,
+        "refused": sum(day.refused.values()), "unfilled": day.unfilled, "held": day.held,
+        "crashed": list(day.crashed), "why_no_entry": day.why_no_entry, "digest": day.digest,
+    }  # fmt: skip
+
+
+def sweep(
+    units: Sequence[Unit], parts: Path, *, workers: int, progress: Progress, act: Act = run_unit
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Run what has no result yet; return (combination, row) of every unit, in the order of the units.
+
+    Args:
+        units: what is asked for.
+        parts: the folder of the results of units.
+        workers: how many processes.
+        progress: told how many of the units are done, and of how many.
+        act: what a unit is run by; a function of a module.
+
+    Raises:
+        SweepError: a process died; what was finished is kept.
+    """
+    parts.mkdir(parents=True, exist_ok=True)
+    code = source_digest()
+    stored = {(unit.series, unit.warehouse, unit.session) for unit in units}
+    recorded = {key: recorded_digest(Path(key[0]), Path(key[1]), key[2]) for key in stored}
+    tasks = [
+        Task(unit, str(parts / unit.name(code, recorded[unit.series, unit.warehouse, unit.session]))) for unit in units
+    ]
+    missing = {task.path: task for task in tasks if not Path(task.path).exists()}
+    if missing:
+        _run(list(missing.values()), min(workers, len(missing)), act, lambda n: progress(len(tasks) - n, len(tasks)))
+    progress(len(tasks), len(tasks))
+    for task in tasks:
+        (row,) = pq.read_table(task.path, schema=RESULT).to_pylist()
+        yield task.unit.combination, row
+
+
+def _run(tasks: list[Task], workers: int, act: Act, left: Callable[[int], None]) -> None:
+    context = multiprocessing.get_context("spawn")
+    taken = context.Value("q", 0)
+    processes = [context.Process(target=_work, args=(tasks, taken, act), daemon=True) for _ in range(workers)]
+    for process in processes:
+        process.start()
+    try:
+        waiting = {process.sentinel: process for process in processes}
+        while waiting:
+            for sentinel in wait(list(waiting), timeout=_WAIT_S):
+                ended = waiting.pop(sentinel)  # type: ignore[arg-type]  # only sentinels were asked for
+                ended.join()
+                if ended.exitcode:
+                    raise SweepError(
+                        f"A process of the sweep died (exit code {ended.exitcode}); what was finished is kept, run the"
+                        " same command to go on."
+                    )
+            left(sum(not Path(task.path).exists() for task in tasks))
+    finally:
+        for process in processes:
+            if process.is_alive():
+                process.terminate()
+            process.join()
+
+
+def _work(tasks: list[Task], taken: Any, act: Act) -> None:
+    """Run tasks that nobody has taken until there are none (a process of its own)."""
+    parent = multiprocessing.parent_process()
+    while parent is None or parent.is_alive():
+        with taken.get_lock():
+            n, taken.value = taken.value, taken.value + 1
+        if n >= len(tasks):
+            return
+        _store(Path(tasks[n].path), row_of(act(tasks[n].unit)))
+
+
+def _store(path: Path, row: dict[str, Any]) -> None:
+    """Write a result whole or not at all: a process can be killed at any instant."""
+    aside = path.with_suffix(_TEMPORARY)
+    pq.write_table(pa.Table.from_pylist([row], RESULT), aside)
+    aside.replace(path)

@@ -1,0 +1,111 @@
+"""`main.py sweep` as people call it."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from pathlib import Path
+
+import msgspec
+import orjson
+import pyarrow.parquet as pq
+import pytest
+
+from commands.cli import main
+from commands.report_period import text_of
+from commands.sweep import PARTS, TABLE, combinations_of
+from commands.sweep_report import report_of
+from domain.units import Cents
+from simulation.backtest.model import FillModel
+from simulation.backtest.sweep import row_of
+from tests.testkit.paths import LEAN, needs_recorded_day
+from tests.testkit.swept_days import day_of
+
+Said = pytest.CaptureFixture[str]
+DAY = "2021-01-04"
+
+
+@pytest.fixture
+def imported(tmp_path: Path, capsys: Said) -> Path:
+    assert main(["--data", str(tmp_path / "data"), "import", *map(str, sorted(LEAN.glob("*.zip")))]) == 0
+    capsys.readouterr()
+    return tmp_path / "data"
+
+
+@needs_recorded_day
+@pytest.mark.slow
+def test_a_swept_day_is_the_backtest_of_its_settings_and_is_not_run_twice(
+    imported: Path, tmp_path: Path, capsys: Said
+) -> None:
+    small = tmp_path / "small.yaml"
+    small.write_text("tickers: [SPX]\nlanes: {gexwatch: [SPX], advisor: [SPX]}\n", "utf-8")
+    out = tmp_path / "out"
+    words = ["--config", str(small), "--data", str(imported)]
+    swept = [*words, "sweep", DAY, DAY, "fills.crossing=1,1.5", "exits.premium_stop=0.3", "--out", str(out), "--json"]
+    assert main([*swept, "--workers", "1"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["combinations"] == [
+        {"fills.crossing": 1, "exits.premium_stop": 0.3}, {"fills.crossing": 1.5, "exits.premium_stop": 0.3}
+    ]  # fmt: skip
+    table = pq.read_table(out / TABLE)
+    assert table["exits.premium_stop"].to_pylist() == [0.3, 0.3]
+    assert main([*words, "backtest", DAY, DAY, "--json"]) == 0
+    (day,) = json.loads(capsys.readouterr().out)["days"]
+    assert table["digest"].to_pylist() == [day["digest"]] * 2
+    made = {path: path.stat().st_mtime_ns for path in (out / PARTS).iterdir()}
+    assert main(swept) == 0
+    assert {path: path.stat().st_mtime_ns for path in (out / PARTS).iterdir()} == made
+    assert pq.read_table(out / TABLE) == table
+
+
+@needs_recorded_day
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["nonsense"], "write it as exits.premium_stop=0.3,0.4,0.5"),
+        (["exits.premium_stop="], "is no setting with values"),
+        (["exits.premium_stop=[1"], "is no setting with values"),
+        (["exits.nothing=1"], "exits.nothing is not a setting"),
+        (["exits.premium_stop=7"], "must be above 0 and at most 1"),
+        (["fills.nothing=1"], "give one of fills.latency_ms"),
+        (["fills.crossing=0.5"], "give 1 to 10"),
+        (["fills.latency_ms=soon"], "These fills cannot be modelled"),
+        (["fills.crossing=1", "fills.crossing=2"], "is said twice"),
+        (["fills.crossing=1,1"], "has a value twice"),
+        ([f"fills.latency_ms={','.join(map(str, range(101)))}", f"fills.stale_ms={','.join(map(str, range(1, 101)))}"],
+         "10,100 combinations"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_swept_is_said_in_one_sentence_and_nothing_is_run(
+    given: list[str], said: str, tmp_path: Path, imported: Path, capsys: Said
+) -> None:
+    assert main(["--data", str(imported), "sweep", DAY, DAY, *given, "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_combinations_change_the_last_setting_fastest_and_a_value_may_be_a_list() -> None:
+    assert combinations_of(["a.b=1,2", "c=[3, 4],x"]) == [
+        {"a.b": 1, "c": [3, 4]}, {"a.b": 1, "c": "x"}, {"a.b": 2, "c": [3, 4]}, {"a.b": 2, "c": "x"},
+    ]  # fmt: skip
+
+
+def test_the_report_shows_how_all_came_out_and_what_the_chosen_ones_were_worth_afterwards() -> None:
+    sessions = [date(2026, 11, day) for day in (16, 17, 18)]
+    nets = ([50_000, -30_000, -20_000], [10_000, 20_000, 30_000])
+    rows = [
+        (n, row_of(day_of(session, [cents])))
+        for n, of_days in enumerate(nets) for session, cents in zip(sessions, of_days, strict=True)
+    ]  # fmt: skip
+    combinations = combinations_of(["exits.premium_stop=0.25,0.35"])
+    report = report_of(sessions[0], sessions[-1], "paper", combinations, rows, 1, Cents(30_000_000), FillModel())
+    assert report.title == "Sweep 2026-11-16 to 2026-11-18: 2 combinations on 3 sessions, 1 not stored"
+    spread, forward = report.sections[0], report.sections[2]
+    assert [row[1] for row in spread.table.rows] == [0.0, 150.0, 300.0, 450.0, 600.0]
+    assert spread.says.startswith("50 % of 2 (9-91) gained. Whether the best one could be luck is not told")
+    assert forward.says.startswith("The chosen ones came to +0.00 on sessions that they were not chosen on")
+    assert [row[1] for row in forward.table.rows] == ["#0", "#1"]
+    assert all(len(line) <= 80 for line in text_of(report, 80))
+    assert orjson.loads(orjson.dumps(msgspec.to_builtins(report)))["title"] == report.title
