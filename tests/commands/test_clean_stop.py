@@ -82,7 +82,7 @@ def test_entries_are_taken_back_while_the_market_and_the_actors_still_run(
     running, log = supervisor(answer)
     assert running.close() is (answer is not None)
     assert log == [
-        "entries refused", "asked ibkr:paper for 2 s", "clock closed", "control closed", "watchdog closed",
+        "entries refused", "asked ibkr:paper for 5 s", "clock closed", "control closed", "watchdog closed",
         "actors stopped", "port closed", "trace closed",
     ]  # fmt: skip
 
@@ -98,7 +98,7 @@ def test_a_second_close_does_nothing_and_waits_for_the_first() -> None:
 def test_a_hard_stop_takes_nothing_back_itself_since_everything_is_cancelled_after_it() -> None:
     running, log = supervisor(None)
     assert running.close(are_entries_withdrawn=True)
-    assert "asked ibkr:paper for 2 s" not in log
+    assert "asked ibkr:paper for 5 s" not in log
 
 
 @pytest.mark.parametrize(

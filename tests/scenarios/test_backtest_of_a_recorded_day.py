@@ -64,6 +64,7 @@ def test_the_recorded_day_shows_the_same_alerts_and_the_same_run_twice(recorded:
     first = backtested(recorded, tmp_path / "1")
     second = backtested(recorded, tmp_path / "2")
     assert first == second
+    gc.collect()
     assert not [kept for kept in gc.get_objects() if isinstance(kept, RecordedDay)]  # memory is flat in days
     assert (first.crashed, first.held, first.damaged) == ((), 0, ())
     assert first.contracts > 20
