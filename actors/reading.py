@@ -22,8 +22,7 @@ from domain.instants import session_of
 from domain.options.profile import Row
 from domain.session import calendar
 from domain.session.calendar import TradingDay
-from domain.signals import features
-from domain.signals.features import Snapshot
+from domain.signals.snapshot import reduced
 from domain.units import Utc
 from messages import lifecycle, market, signals
 from messages.restored import ReadingRestored
@@ -58,14 +57,14 @@ class OpenBucket(msgspec.Struct, frozen=True):
 
 
 class ReadingState(msgspec.Struct):
-    """Buckets being joined, ascending; the session's window of snapshots, newest last; `rows` holds its numbers."""
+    """Buckets being joined, ascending; the session's window as packed `rows`, the newest of the bucket `last_utc`."""
 
     open: tuple[OpenBucket, ...] = ()
     closed_utc: Utc = Utc(0)
     session: date | None = None
     day: TradingDay | None = None
     reading_n: int = 0
-    window: tuple[Snapshot, ...] = ()
+    last_utc: Utc | None = None
     rows: bytes = b""
 
 
@@ -128,10 +127,9 @@ def take_up(reading: Wiring, state: ReadingState, started: lifecycle.Started) ->
     if not isinstance(known, ReadingRestored):
         return
     begin_session(reading, state, known.session)
-    state.window = known.window
     state.rows = frames.packed(known.window)
     state.reading_n = known.reading_n
-    state.closed_utc = known.window[-1].bucket_utc
+    state.last_utc = state.closed_utc = known.window[-1].bucket_utc
 
 
 def join(reading: Wiring, turn: Turn[ReadingState], bucket: OpenBucket) -> None:
@@ -170,10 +168,9 @@ def close(reading: Wiring, turn: Turn[ReadingState], bucket: OpenBucket) -> None
     state.closed_utc = bucket.bucket_utc
     if state.day is None:
         return
-    snapshot = with_measures(features.reduced(bucket.bucket_utc, bucket.rows), bucket.rows, state.day)
-    last_utc = state.window[-1].bucket_utc if state.window else None
-    state.rows = frames.appended(state.rows, last_utc, snapshot)
-    state.window = features.appended(state.window, snapshot)
+    snapshot = with_measures(reduced(bucket.bucket_utc, bucket.rows), bucket.rows, state.day)
+    state.rows = frames.appended(state.rows, state.last_utc, snapshot)
+    state.last_utc = bucket.bucket_utc
     state.reading_n += 1
     evidence = evidence_of(frames.live(state.rows, bucket.bucket_utc, state.day))
     delivered = {row.profile.category for row in bucket.rows}
@@ -203,7 +200,7 @@ def begin_session(reading: Wiring, state: ReadingState, today: date) -> None:
     state.session = today
     state.day = calendar.day(today, reading.closed_dates)
     state.reading_n = 0
-    state.window = ()
+    state.last_utc = None
     state.rows = b""
 
 

@@ -12,7 +12,7 @@ from domain.features.measures import Floats
 from domain.instants import BUCKET_NS
 from domain.session import calendar
 from domain.session.calendar import TradingDay
-from domain.signals.features import Snapshot
+from domain.signals.snapshot import Snapshot
 from domain.units import Utc
 
 

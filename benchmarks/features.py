@@ -24,10 +24,9 @@ from domain.features.evidence import evidence_of
 from domain.features.frames import appended, live, packed
 from domain.features.measures import Floats, with_measures
 from domain.options.profile import PRIORS, SCALARS, VALUE_COLUMNS, Profile, Row, shape_of
-from domain.signals import features
 from domain.signals.alerts import evaluators_of
 from domain.signals.columns import Lane, Memory, TickerDay, alerts_in
-from domain.signals.features import Snapshot, Window
+from domain.signals.snapshot import Snapshot, reduced
 from domain.units import Ticks, Utc
 from simulation.market.profiles import CATEGORIES
 
@@ -116,10 +115,10 @@ def _measure_live(report: Report, readings: int) -> None:
     )
 
 
-def _read(window: Window, held: bytes, rows: tuple[Row, ...]) -> None:
+def _read(window: tuple[Snapshot, ...], held: bytes, rows: tuple[Row, ...]) -> None:
     """Do what the reading's actor does for the evidence of a bucket."""
     bucket_utc = window[-1].end_utc
-    snapshot = with_measures(features.reduced(bucket_utc, rows), rows, FULL)
+    snapshot = with_measures(reduced(bucket_utc, rows), rows, FULL)
     evidence_of(live(appended(held, window[-1].bucket_utc, snapshot), bucket_utc, FULL))
 
 

@@ -20,8 +20,8 @@ from config.settings import Settings
 from domain.features.evidence import Evidence
 from domain.instants import exchange_clock
 from domain.signals.evaluator import Reading, reading_of
-from domain.signals.features import Snapshot
 from domain.signals.nearest_miss import Miss, nearest_miss
+from domain.signals.snapshot import Snapshot
 from domain.units import Ticks, Utc
 from domain.wording import measure_text
 from storage.queries import Found, LedgerReader

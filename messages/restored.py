@@ -15,7 +15,7 @@ from domain.risk.desk_view import Decision
 from domain.risk.kill import KillLevel
 from domain.risk.kill_watch import Norm
 from domain.signals.alert import Alert
-from domain.signals.features import Snapshot
+from domain.signals.snapshot import Snapshot
 from domain.units import Cents, Qty, Ticks, Utc
 
 

@@ -11,9 +11,9 @@ from domain.features.forces import Push
 from domain.orders.intent import Intent
 from domain.signals.alert import Alert
 from domain.signals.evaluator import Reading
-from domain.signals.features import Snapshot
 from domain.signals.offer import Offer, OfferRefused
 from domain.signals.outcome import Outcome
+from domain.signals.snapshot import Snapshot
 from domain.units import Ticks, Utc
 from messages.base import Command, Event, Report
 

@@ -14,8 +14,8 @@ from domain.features.frames import COLUMNS, PRICES, session_columns
 from domain.features.measures import MEASURES, with_measures
 from domain.instants import BUCKET_NS
 from domain.session.calendar import TradingDay
-from domain.signals import features
 from domain.signals.columns import TickerDay
+from domain.signals.snapshot import reduced
 from storage.series_reader import SeriesReader
 from storage.series_rows import READINGS
 from storage.warehouse_reader import WarehouseReader
@@ -55,7 +55,7 @@ def days_of_rows(reader: WarehouseReader, day: TradingDay, tickers: Iterable[str
     for ticker in tickers:
         stored = reader.last_rows(day.session, ticker, day.close_utc, day.buckets)
         snapshots = [
-            with_measures(features.reduced(bucket_utc, rows), rows, day)
+            with_measures(reduced(bucket_utc, rows), rows, day)
             for bucket_utc, rows in stored
             if rows and bucket_utc >= day.open_utc
         ]

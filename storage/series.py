@@ -19,7 +19,7 @@ import msgspec
 import pyarrow.parquet as pq
 
 from domain.signals.evaluator import Reading, reading_of
-from domain.signals.features import WINDOW
+from domain.signals.snapshot import WINDOW
 from domain.units import Ticks, Utc
 from messages.restored import ReadingRestored
 from storage.series_reader import LINES, SEALED, SeriesReader, distinct, sessions_in

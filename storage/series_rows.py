@@ -16,7 +16,7 @@ from domain.features.evidence import Evidence
 from domain.instants import session_of
 from domain.instruments import Contract, Quote, Spot
 from domain.market.bars import MinuteBar
-from domain.signals.features import Snapshot
+from domain.signals.snapshot import Snapshot
 from domain.units import Ticks, Utc
 from messages import market, signals
 from messages.session import ModeChanged

@@ -12,7 +12,7 @@ import numpy as np
 from domain.features.formulas import PER_MINUTE, rounded
 from domain.features.frames import BEFORE, COLUMNS, Frames, last_seen, window_extremes
 from domain.features.measures import Floats
-from domain.signals.features import WINDOW
+from domain.signals.snapshot import WINDOW
 
 CONTEXT: Final = ("iv_change_15m", "range_shrink_30m", "above_pos_age", "below_neg_age")
 AGES: Final = frozenset(("above_pos_age", "below_neg_age"))  # missing where spot was not seen there

@@ -14,8 +14,8 @@ from domain.features.frames import BEFORE, COLUMNS, Frames, evaluated, last_seen
 from domain.features.measures import MEASURES, Floats
 from domain.features.order_statistics import robust_z
 from domain.instants import BUCKET_NS, MINUTE
-from domain.signals.features import MINUTES_PER_YEAR, READINGS_PER_YEAR, WINDOW
 from domain.signals.registry import FEATURES, INDEX, LEVELS, LEVELS_IN_MOVES, MAGNITUDES, Z_READINGS, Z_READINGS_MIN
+from domain.signals.snapshot import MINUTES_PER_YEAR, READINGS_PER_YEAR, WINDOW
 
 PER_MINUTE: Final = MINUTE // BUCKET_NS
 DIGITS: Final = 12

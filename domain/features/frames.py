@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from domain.features.measures import MEASURES, Floats
 from domain.instants import BUCKET_NS, MINUTE
 from domain.session.calendar import TradingDay
-from domain.signals.features import WINDOW, Snapshot
+from domain.signals.snapshot import WINDOW, Snapshot
 from domain.units import Utc
 
 Places = NDArray[np.intp]

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from domain.instants import MINUTE
 from domain.options.profile import CLIPPED, SCALARS, VALUE_COLUMNS, Profile, Row
 from domain.session.calendar import TradingDay
-from domain.signals.features import IV_MAX, IV_SCALE, MINUTES_PER_YEAR, Snapshot
 from domain.signals.registry import FLOW, ZERO
+from domain.signals.snapshot import IV_MAX, IV_SCALE, MINUTES_PER_YEAR, Snapshot
 from domain.units import Ticks
 
 Floats = NDArray[np.float64]

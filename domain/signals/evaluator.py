@@ -16,8 +16,8 @@ from domain.features.evidence import Evidence, Force
 from domain.features.measures import MEASURES
 from domain.instants import BUCKET_NS, MS, bucket_of
 from domain.ranges import Bps, Count, DayMs, PauseMs
-from domain.signals.features import Snapshot
 from domain.signals.registry import INDEX
+from domain.signals.snapshot import Snapshot
 from domain.units import Ticks, Utc
 
 

@@ -24,10 +24,10 @@ from domain.instants import BUCKET_NS, MINUTE
 from domain.options.profile import Row
 from domain.session import calendar
 from domain.session.calendar import TradingDay
-from domain.signals import features
 from domain.signals.alerts import EVALUATORS, evaluators_of
 from domain.signals.columns import Lane, Memory, TickerDay, alerts_in
 from domain.signals.outcome import PATH_MINUTES
+from domain.signals.snapshot import reduced
 from domain.units import Utc
 from simulation.market import facts
 from simulation.market.from_settings import nature_of
@@ -138,7 +138,7 @@ def readings_of(seed: int, day: TradingDay, nature: Nature) -> Floats:
         bucket_utc = Utc(day.open_utc + n * BUCKET_NS)
         market.step(Utc(bucket_utc + BUCKET_NS - 1))
         rows = tuple(Row(market.profile(TICKER, name), "hub", 1, bucket_utc, bucket_utc) for name in LOOKED_AT)
-        snapshots.append(with_measures(features.reduced(bucket_utc, rows), rows, day))
+        snapshots.append(with_measures(reduced(bucket_utc, rows), rows, day))
     return session_columns(snapshots, day)
 
 

@@ -22,9 +22,9 @@ from domain.risk.reject import RejectCode
 from domain.session.phases import Phase
 from domain.signals.alert import Alert, AlertKey
 from domain.signals.evaluator import reading_of
-from domain.signals.features import Snapshot
 from domain.signals.gamma_flip import FlipRules
 from domain.signals.registry import FEATURES, INDEX
+from domain.signals.snapshot import Snapshot
 from messages import entries, session, signals
 from messages.restored import LaneRestored
 from supervision.effects import Publish, Tell

@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.reading import ReadingActor, ReadingState, Timer
+from domain.features import frames
 from domain.features.frames import columns, session_columns
 from domain.instants import BUCKET_NS, SECOND
 from domain.session import calendar
-from domain.signals.features import Snapshot
 from domain.signals.predicates import seen_in
 from domain.signals.registry import INDEX
+from domain.signals.snapshot import Snapshot
 from messages import market, signals
 from messages.base import Message
 from messages.restored import ReadingRestored
@@ -24,6 +25,7 @@ from tests.testkit.signal_histories import OPEN, SESSION, SETTINGS, clock, fired
 
 HUBS = {hub: tuple(wanted) for hub, wanted in SETTINGS.feed.hubs.items()}
 NAME = "reading:SPX"
+ROW_BYTES = 8 * len(frames.COLUMNS)
 LEVELS = {
     "classic_gex_zero": {"zero_gamma": 599_000, "major_pos_vol": 602_500},
     "state_gamma_zero": {"major_long_gamma": 601_000},
@@ -175,13 +177,13 @@ def test_the_window_keeps_240_readings_and_starts_afresh_with_a_session() -> Non
     for n in range(250):
         probe.feed(due(n))
         close(probe, n)
-    assert len(probe.state.window) == 240
+    assert len(probe.state.rows) == 240 * ROW_BYTES
     assert probe.state.reading_n == 250
     monday_n = 3 * 24 * 120
     probe.feed(due(monday_n))
     (first,) = computed(close(probe, monday_n))
     assert first.reading_n == 1
-    assert len(probe.state.window) == 1
+    assert len(probe.state.rows) == ROW_BYTES
 
 
 def test_a_reading_that_restarts_goes_on_as_if_it_had_never_ended() -> None:
@@ -232,4 +234,5 @@ def test_a_restored_window_is_void_in_the_next_session() -> None:
     known = Snapshot(OPEN - 86_400 * SECOND, 1_000)
     probe.start(ReadingRestored(session=yesterday, reading_n=780, window=(known,)))
     (first,) = computed(hear(probe, whole(0)))
-    assert (first.reading_n, probe.state.window) == (1, (first.snapshot,))
+    assert first.snapshot is not None
+    assert (first.reading_n, probe.state.rows) == (1, frames.row_of(first.snapshot))

@@ -14,8 +14,8 @@ from commands.folder import DataFolder
 from domain.features.measures import MEASURES
 from domain.risk.gates.types import Finding, Outcome, Verdict
 from domain.risk.reject import RejectCode
-from domain.signals.features import Snapshot
 from domain.signals.registry import FEATURES
+from domain.signals.snapshot import Snapshot
 from domain.units import Ticks, Utc
 from messages.base import Message
 from storage.desk_ledger import DeskLedger

@@ -14,6 +14,7 @@ import pytest
 
 from actors.ibkr.state import IBKRState
 from config.settings import Settings, load_settings
+from domain.features.frames import COLUMNS
 from domain.instants import at_exchange
 from domain.session.modes import Mode
 from domain.units import Utc
@@ -116,7 +117,7 @@ def test_a_restored_supervisor_reconciles_what_happened_since_and_goes_on_withou
     assert ask("SELECT exec_id, side FROM fills ORDER BY at_utc") == fills
     (found,) = ask("SELECT state, pnl IS NOT NULL AS is_booked, closed_utc IS NOT NULL AS is_over FROM positions")
     assert found == closed
-    window = day.runtime.cells["reading:SPX"].state.window
-    assert len(window) > 70  # 49 min of the backup, and what has come since
+    rows = day.runtime.cells["reading:SPX"].state.rows
+    assert len(rows) > 70 * 8 * len(COLUMNS)  # 49 min of the backup, and what has come since
     assert day.runtime.dead_letters == 0
     assert [cell.name for cell in day.runtime.cells.values() if cell.crashes] == []

@@ -17,8 +17,8 @@ from domain.features.measures import MEASURES
 from domain.instants import BUCKET_NS, at_exchange
 from domain.instruments import Contract, Greeks, Quote, Right, Spot
 from domain.market.bars import MinuteBar
-from domain.signals.features import WINDOW, Snapshot
 from domain.signals.registry import FEATURES
+from domain.signals.snapshot import WINDOW, Snapshot
 from domain.units import Ticks, Utc
 from messages import market, signals
 from storage.series import Series, seal

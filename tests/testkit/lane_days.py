@@ -13,7 +13,7 @@ from domain.instants import MS
 from domain.session import calendar
 from domain.session.calendar import TradingDay
 from domain.signals.columns import Found
-from domain.signals.features import Snapshot
+from domain.signals.snapshot import Snapshot
 from messages import session, signals
 from tests.testkit.probe import Probe
 

@@ -204,6 +204,18 @@ class History(Probe[PositionData]):
         self.ack(ref)
 
 
+def held(qty: int = 2) -> History:
+    """Return a position that holds so many."""
+    history = History()
+    history.hold(qty)
+    return history
+
+
+def flatten(history: History, reason: ExitReason = ExitReason.OPERATOR) -> None:
+    """Have the position closed."""
+    history.feed(positions.FlattenPosition(reason=reason))
+
+
 def tape(history: History, quotes: list[tuple[int, int]], gap_ms: int = 300) -> None:
     """Let quotes come, one every `gap_ms`."""
     for bid, ask in quotes:

@@ -13,7 +13,7 @@ from domain.instruments import OrderType
 from domain.orders.intent import DecisionPrices
 from domain.orders.live_order import LegStage
 from domain.orders.order_pair import OrderRole
-from domain.position.cycle import EndReason, ExitReason, PositionState
+from domain.position.cycle import EndReason, PositionState
 from domain.risk.kill import KillLevel
 from domain.risk.reject import RejectCode
 from domain.session.modes import Mode
@@ -26,6 +26,8 @@ from tests.testkit.position_history import (
     REF,
     SESSION,
     History,
+    flatten,
+    held,
     held_position,
     pending_position,
     settings,
@@ -33,16 +35,6 @@ from tests.testkit.position_history import (
 
 RULES = settings().exits
 TOMORROW = at_exchange(date(2026, 11, 21), time(0))
-
-
-def held(qty: int = 2) -> History:
-    history = History()
-    history.hold(qty)
-    return history
-
-
-def flatten(history: History, reason: ExitReason = ExitReason.OPERATOR) -> None:
-    history.feed(positions.FlattenPosition(reason=reason))
 
 
 def sold(history: History) -> None:

@@ -28,6 +28,8 @@ from tests.testkit.position_history import (
     STEM,
     T0,
     History,
+    flatten,
+    held,
     held_position,
     order_fill,
     settings,
@@ -36,12 +38,6 @@ from tests.testkit.position_history import (
 
 RULES = settings().exits
 OTHER = "ZH-paper-MNOPQRSTUVWX-e"
-
-
-def held(qty: int = 2) -> History:
-    history = History()
-    history.hold(qty)
-    return history
 
 
 def selling() -> History:
@@ -72,10 +68,6 @@ def closed(history: History) -> None:
 
 def halted(history: History, *, is_halted: bool) -> None:
     history.feed(market.HaltChanged(ticker="SPX", is_halted=is_halted, at_utc=history.now))
-
-
-def flatten(history: History, reason: ExitReason = ExitReason.KILL) -> None:
-    history.feed(positions.FlattenPosition(reason=reason))
 
 
 def asked(history: History, ref: str) -> int:
@@ -178,7 +170,7 @@ def test_an_entry_stays_at_its_limit(why: str) -> None:
     if why != "no quote":
         history.quote(480, 520)
     if why == "it is being cancelled":
-        flatten(history)
+        flatten(history, ExitReason.KILL)
     if why == "the link is down":
         history.mode(Mode.FULLY_LIVE)
         history.mode(Mode.DEGRADED)
@@ -284,7 +276,7 @@ def test_an_entry_that_is_taken_back_by_the_exchange_leaves_nothing_to_exit() ->
         )
     )  # fmt: skip
     assert history.state.fills.held == 0
-    flatten(history)
+    flatten(history, ExitReason.KILL)
     assert history.cycle() is PositionState.OPEN
     assert len(history.all(orders.SubmitOrder)) == 1
 
@@ -335,7 +327,7 @@ def test_what_is_closed_by_another_order_ends_without_the_exit_that_is_being_rec
 def test_a_change_that_is_held_back_puts_the_exit_in_doubt_and_nothing_else() -> None:
     history = selling()
     history.run_to_exit()
-    flatten(history)
+    flatten(history, ExitReason.KILL)
     history.feed(orders.ExitHeld(order_ref=EXIT_1, mode=Mode.WARMUP, allows_exits=True))
     pair = history.state.orders
     assert pair.entry is None
@@ -388,7 +380,7 @@ def test_an_exit_without_any_bid_known_starts_from_what_was_paid() -> None:
     history = History()
     history.restart(held_position())
     halted(history, is_halted=True)
-    flatten(history)
+    flatten(history, ExitReason.KILL)
     assert history.last_order.limit_ticks == 450  # 500 less 10 %
 
 
@@ -427,7 +419,7 @@ def test_a_halt_told_twice_is_one_and_a_resume_of_none_holds_nothing_back(
     for is_halted in told:
         halted(history, is_halted=is_halted)
     assert history.state.resumed_utc is None
-    flatten(history)
+    flatten(history, ExitReason.KILL)
     assert history.last_order.order_type is order_type
 
 

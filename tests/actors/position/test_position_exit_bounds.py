@@ -17,7 +17,7 @@ from domain.risk.kill import KillLevel
 from domain.risk.reject import RejectCode
 from domain.session.modes import Mode
 from domain.session.phases import Phase
-from messages import broker, lifecycle, market, operator, orders, positions, risk, signals
+from messages import broker, lifecycle, market, operator, orders, risk, signals
 from tests.testkit.position_history import (
     ENTRY,
     EXIT_1,
@@ -26,22 +26,14 @@ from tests.testkit.position_history import (
     STEM,
     T0,
     History,
+    flatten,
+    held,
     held_position,
     settings,
     tape,
 )
 
 RULES = settings().exits
-
-
-def held(qty: int = 2) -> History:
-    history = History()
-    history.hold(qty)
-    return history
-
-
-def flatten(history: History, reason: ExitReason = ExitReason.OPERATOR) -> None:
-    history.feed(positions.FlattenPosition(reason=reason))
 
 
 def sold(history: History) -> None:

@@ -8,24 +8,14 @@ from msgspec.structs import replace
 from domain.instants import MS, SECOND
 from domain.instruments import OrderType
 from domain.orders.intent import DecisionPrices
-from domain.position.cycle import ExitReason, PositionState
+from domain.position.cycle import PositionState
 from domain.risk.reject import RejectCode
 from messages import broker, entries, market, orders, positions, signals
 from tests.testkit.narrow import known
-from tests.testkit.position_history import ENTRY, EXIT_1, STEM, T0, History, settings, tape
+from tests.testkit.position_history import ENTRY, EXIT_1, STEM, T0, History, flatten, held, settings, tape
 
 RULES = settings().exits
 NEXT = "ZH-paper-MNOPQRSTUVWX"
-
-
-def held(qty: int = 2) -> History:
-    history = History()
-    history.hold(qty)
-    return history
-
-
-def flatten(history: History) -> None:
-    history.feed(positions.FlattenPosition(reason=ExitReason.OPERATOR))
 
 
 def flat() -> History:

@@ -25,6 +25,8 @@ from tests.testkit.position_history import (
     STEM,
     T0,
     History,
+    flatten,
+    held,
     held_position,
     order_fill,
     pending_position,
@@ -32,16 +34,6 @@ from tests.testkit.position_history import (
 )
 
 RULES = settings().exits
-
-
-def held(qty: int = 2) -> History:
-    history = History()
-    history.hold(qty)
-    return history
-
-
-def flatten(history: History) -> None:
-    history.feed(positions.FlattenPosition(reason=ExitReason.OPERATOR))
 
 
 def working() -> History:

@@ -16,8 +16,8 @@ from domain.features.frames import BEFORE, COLUMNS, Frames, appended, columns, l
 from domain.features.measures import Floats
 from domain.instants import BUCKET_NS
 from domain.session.calendar import TradingDay
-from domain.signals.features import WINDOW, Snapshot
 from domain.signals.registry import FEATURES, INDEX
+from domain.signals.snapshot import WINDOW, Snapshot
 from domain.units import Utc
 
 

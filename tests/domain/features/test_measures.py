@@ -10,8 +10,8 @@ import pytest
 from benchmarks.feature_sessions import FULL
 from domain.features.measures import MEASURES, measured, with_measures
 from domain.options.profile import CLIPPED, PRIORS, SCALARS, VALUE_COLUMNS, Profile, shape_of
-from domain.signals import features
 from domain.signals.registry import INDEX
+from domain.signals.snapshot import reduced
 from tests.testkit.signal_histories import OPEN, rows_of
 
 SPOT = 600_000
@@ -161,7 +161,7 @@ def test_every_measure_that_bears_a_features_name_is_that_feature() -> None:
 
 def test_a_snapshot_gets_the_measures_of_its_rows() -> None:
     rows = rows_of("classic", OPEN, zero([100, 100, 100, 100], sum_gex_vol=1_000)).rows
-    snapshot = with_measures(features.reduced(OPEN, rows), rows, FULL)
+    snapshot = with_measures(reduced(OPEN, rows), rows, FULL)
     assert snapshot.measures is not None
     assert dict(zip(MEASURES, snapshot.measures, strict=True))["net_vol"] == 1.0
     assert snapshot.spot == SPOT

@@ -12,8 +12,8 @@ from domain.features.measures import with_measures
 from domain.instants import BUCKET_NS, SECOND, at_exchange
 from domain.options.profile import Row
 from domain.session import calendar
-from domain.signals import features
 from domain.signals.registry import FEATURES
+from domain.signals.snapshot import reduced
 from domain.units import Utc
 from simulation.market.market import CATEGORIES, Market
 
@@ -33,7 +33,7 @@ def test_at_three_in_the_afternoon_no_feature_is_missing() -> None:
         market.step(Utc(bucket_utc + BUCKET_NS - SECOND))
         profiles = [market.profile("SPX", category) for category in CATEGORIES]
         rows = tuple(Row(profile, "hub", 1, bucket_utc, bucket_utc) for profile in profiles)
-        snapshots.append(with_measures(features.reduced(bucket_utc, rows), rows, day))
+        snapshots.append(with_measures(reduced(bucket_utc, rows), rows, day))
     evidence = evidence_of(live(packed(snapshots), snapshots[-1].bucket_utc, day))
     assert [f.name for f, value in zip(FEATURES, evidence.features, strict=True) if value is None] == []
     assert {force.confidence for force in evidence.forces} == {1.0}

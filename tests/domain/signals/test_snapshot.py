@@ -1,4 +1,4 @@
-"""The 73 slots, the features that are computed, and the five forces."""
+"""From rows to a snapshot, and what location and price say of snapshots, by hand."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.features import frames
+from domain.features.evidence import evidence_of
 from domain.instants import BUCKET_NS
 from domain.session import calendar
-from domain.signals import features, forces
-from domain.signals.features import Snapshot
 from domain.signals.registry import FEATURES, GROUP_SIZES, INDEX, Group
+from domain.signals.snapshot import Snapshot, reduced
 from domain.units import Ticks
 from tests.testkit.signal_histories import CLOSE, OPEN, SESSION, profile, rows_of
 
@@ -25,8 +26,13 @@ def window_of(spots: list[int | None]) -> tuple[Snapshot, ...]:
     return tuple(Snapshot(OPEN + n * BUCKET_NS, spot) for n, spot in enumerate(spots))
 
 
+def values_of(window: tuple[Snapshot, ...]) -> tuple[float | None, ...]:
+    """Return the 73 features of the newest snapshot."""
+    return evidence_of(frames.live(frames.packed(window), window[-1].bucket_utc, DAY)).features
+
+
 def value(window: tuple[Snapshot, ...], name: str) -> float | None:
-    return features.compute(window, DAY)[INDEX[name]]
+    return values_of(window)[INDEX[name]]
 
 
 def test_there_are_exactly_73_features_in_the_groups_of_the_contract() -> None:
@@ -47,8 +53,8 @@ def full_rows() -> Any:
 
 
 def test_location_is_the_signed_distance_in_bps_and_in_moves_left() -> None:
-    snapshot = features.reduced(OPEN, full_rows())
-    values = dict(zip(INDEX, features.compute((snapshot,), DAY), strict=True))
+    snapshot = reduced(OPEN, full_rows())
+    values = dict(zip(INDEX, values_of((snapshot,)), strict=True))
     assert values["loc_zero_gamma_bps"] == pytest.approx(1_200 / 598_800 * 1e4)
     assert values["loc_major_pos_vol_bps"] == pytest.approx(-5_000 / 605_000 * 1e4)
     move = 600_000 * 0.2 * math.sqrt(389.5 / 525_600)
@@ -59,17 +65,17 @@ def test_location_is_the_signed_distance_in_bps_and_in_moves_left() -> None:
 
 def test_rows_in_any_order_reduce_to_the_same_snapshot() -> None:
     rows = full_rows()
-    assert features.reduced(OPEN, rows) == features.reduced(OPEN, rows[::-1])
+    assert reduced(OPEN, rows) == reduced(OPEN, rows[::-1])
 
 
 def test_a_level_of_zero_and_a_spot_of_zero_are_missing() -> None:
     zero = profile("SPX", "classic_gex_zero", 600_000, major_pos_vol=605_000)
     blind = profile("SPX", "state_gamma_zero", 1_000, major_long_gamma=5)
     blind.spot = Ticks(0)
-    snapshot = features.reduced(OPEN, rows_of("x", OPEN, zero, blind).rows)
+    snapshot = reduced(OPEN, rows_of("x", OPEN, zero, blind).rows)
     assert snapshot.zero_gamma is None
     zero.spot = Ticks(0)
-    assert features.reduced(OPEN, rows_of("x", OPEN, zero, blind).rows).spot is None
+    assert reduced(OPEN, rows_of("x", OPEN, zero, blind).rows).spot is None
 
 
 @pytest.mark.parametrize(("call", "put", "iv"), [
@@ -79,19 +85,19 @@ def test_a_volatility_beyond_reason_is_missing(call: int, put: int, iv: float | 
     gamma = profile("SPX", "state_gamma_zero", 600_000)
     gamma.values.setflags(write=True)
     gamma.values[:, 0], gamma.values[:, 1] = call, put
-    assert features.reduced(OPEN, rows_of("x", OPEN, gamma).rows).iv == iv
+    assert reduced(OPEN, rows_of("x", OPEN, gamma).rows).iv == iv
 
 
 def test_the_only_strike_far_from_spot_says_nothing_of_the_money() -> None:
     gamma = profile("SPX", "state_gamma_zero", 600_000)
     gamma.spot = Ticks(660_000)
-    assert features.reduced(OPEN, rows_of("x", OPEN, gamma).rows).iv is None
+    assert reduced(OPEN, rows_of("x", OPEN, gamma).rows).iv is None
     gamma.spot = Ticks(610_000)
-    assert features.reduced(OPEN, rows_of("x", OPEN, gamma).rows).iv == 0.2
+    assert reduced(OPEN, rows_of("x", OPEN, gamma).rows).iv == 0.2
 
 
 def test_without_rows_only_the_time_of_day_is_known() -> None:
-    values = features.compute((Snapshot(OPEN),), DAY)
+    values = values_of((Snapshot(OPEN),))
     assert [f.name for f, v in zip(FEATURES, values, strict=True) if v is not None] == ["price_time_of_day"]
 
 
@@ -128,53 +134,5 @@ def test_a_price_that_stands_still_has_no_momentum_and_no_range() -> None:
 
 @given(st.lists(st.one_of(st.none(), st.integers(500_000, 700_000)), min_size=1, max_size=240))
 def test_every_value_is_finite_and_has_at_most_12_significant_digits(spots: list[int | None]) -> None:
-    for number in features.compute(window_of(spots), DAY):
+    for number in values_of(window_of(spots)):
         assert number is None or (math.isfinite(number) and float(f"{number:.12g}") == number)
-
-
-def test_the_window_keeps_the_newest_240() -> None:
-    window: tuple[Snapshot, ...] = ()
-    for n in range(300):
-        window = features.appended(window, Snapshot(OPEN + n * BUCKET_NS, n))
-    assert [s.spot for s in window] == list(range(60, 300))
-    assert features.snapshot_before(window, 119) == window[1]
-    assert features.snapshot_before(window, 120) is None
-
-
-def with_features(**known: float) -> list[float | None]:
-    out: list[float | None] = [None] * len(FEATURES)
-    for name, number in known.items():
-        out[INDEX[name]] = number
-    return out
-
-
-def test_a_force_without_inputs_has_no_confidence() -> None:
-    assert {(f.score, f.confidence) for f in forces.scores(with_features())} == {(0.0, 0.0)}
-
-
-def test_confidence_is_the_share_of_inputs_present_and_the_sign_that_of_the_inputs() -> None:
-    gamma = forces.scores(with_features(loc_zero_gamma_bps=-20.0, mag_net_vol_z=-1.0))[0]
-    assert gamma.confidence == 0.5
-    assert gamma.score == pytest.approx((math.tanh(-1.0) + math.tanh(-0.5)) / 2)
-
-
-@given(st.lists(st.one_of(st.none(), st.floats(-1e9, 1e9)), min_size=73, max_size=73))
-def test_scores_and_alignment_stay_in_bounds(values: list[float | None]) -> None:
-    found = forces.scores(values)
-    assert len(found) == 5
-    assert all(-1.0 <= f.score <= 1.0 and 0.0 <= f.confidence <= 1.0 for f in found)
-    aligned = forces.alignment(found)
-    confident = sum(f.confidence >= 0.5 for f in found)
-    assert (aligned is None) is (confident < 3)
-    assert aligned is None or -1.0 <= aligned <= 1.0
-
-
-def test_alignment_is_the_mean_times_the_share_that_agrees() -> None:
-    found = [
-        forces.ForceScore(name, score, 1.0)
-        for name, score in zip(forces.INPUTS, (0.8, 0.6, 0.4, -0.2, 0.4), strict=True)
-    ]
-    assert forces.alignment(found) == pytest.approx(0.4 * 0.8)
-    assert forces.alignment(found[:2]) is None
-    weak = [forces.ForceScore(f.name, f.score, 0.4) for f in found[:3]]
-    assert forces.alignment([*weak, *found[3:]]) is None
