@@ -24,6 +24,7 @@ BEFORE_THE_FIRST_TRADE = {
     "ZEROHOUR_ENTRY__DRIFT_SHARE_MAX": "1.0",
     "ZEROHOUR_EXITS__ENTRY_STEP_SHARE": "1.0",
 }
+NOTHING_TRADES = BEFORE_THE_FIRST_TRADE | {"ZEROHOUR_PROMOTED": "[]"}  # a busy machine gets to trades before a command
 A_SECOND_ENTRY_S = 180  # on a busy machine the first one can end without a fill: the market does not wait for it
 
 
@@ -132,6 +133,8 @@ def test_promotions_are_withdrawn_and_given_over_the_control_line(data: Path) ->
     none = main_py(data, "demote", "gexwatch", "GAMMA_FLIP-1", "--reason", "test")
     assert (none.returncode, none.stderr.count("\n")) == (3, 1)
     assert "No supervisor runs" in none.stderr
+    data.mkdir(exist_ok=True)
+    (data / "KILL").write_text("1")  # on a busy machine a trade could come between two commands
     running = Supervisor(data, **BEFORE_THE_FIRST_TRADE)
     running.wait_for("FULLY_LIVE")
     assert "are shadows" in main_py(data, "demote", "gexwatch", "GAMMA_FLIP-1", "--reason", "test").stdout
@@ -148,7 +151,7 @@ def test_promotions_are_withdrawn_and_given_over_the_control_line(data: Path) ->
 
 
 def test_operator_commands_reach_a_running_supervisor_and_a_second_one_is_refused(data: Path) -> None:
-    running = Supervisor(data, **BEFORE_THE_FIRST_TRADE)
+    running = Supervisor(data, **NOTHING_TRADES)
     running.wait_for("FULLY_LIVE")
 
     second = main_py(data, "run")
@@ -178,7 +181,7 @@ def test_operator_commands_reach_a_running_supervisor_and_a_second_one_is_refuse
 
 
 def test_a_console_that_goes_away_ends_nothing(data: Path) -> None:
-    running = Supervisor(data, **BEFORE_THE_FIRST_TRADE)
+    running = Supervisor(data, **NOTHING_TRADES)
     running.wait_for("Starting the demo day")
     assert running.process.stdout is not None
     running.close_console()
@@ -207,7 +210,7 @@ def test_ctrl_c_at_any_moment_of_the_start_leaves_no_process(data: Path) -> None
 
 def test_a_report_says_how_far_the_day_has_come(data: Path) -> None:
     assert "nothing to report" in main_py(data, "report").stderr
-    running = Supervisor(data, **BEFORE_THE_FIRST_TRADE)
+    running = Supervisor(data, **NOTHING_TRADES)
     running.wait_for("FULLY_LIVE")
     assert "The day is running" in main_py(data, "report").stdout
     assert "there are: 2026-11-20" in main_py(data, "report", "2020-01-01").stderr
