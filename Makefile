@@ -6,6 +6,8 @@ VENV := .venv
 PY := $(VENV)/bin/python
 CLIENTS := .venv-clients
 IB_ASYNC := .venv-ib-async
+RAY := .venv-ray
+PEERS := .venv-peers
 LAB := .venv-notebooks
 TRADING_TESTS := tests/gateways/ib tests/gateways/test_broker_contract.py tests/scenarios/test_session_end_to_end.py \
   tests/scenarios/test_live_day.py tests/commands/test_doctor_gateway.py tests/commands/test_hard_stop.py \
@@ -16,15 +18,20 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 PIP := -m pip install --disable-pip-version-check --progress-bar off --require-hashes
 PROGRESS := awk '/^Collecting /{n++; printf "  %d: %s\n", n, $$2; fflush()} /^Installing collected/{print "  installing..."; fflush()} /^ERROR|^error/{print; fflush()}'
 
-.PHONY: run test test-ib-async quick sabotage check bench notebooks screenshots lock clean
+.PHONY: run test test-ib-async ray test-ray quick sabotage check bench bench-peers notebooks screenshots lock clean
 run: $(VENV)/.ready            ## the demo day, from market to money
 	$(PY) main.py run --profile demo
 
 test: $(VENV)/.ready $(CLIENTS)/.ready  ## all tests, foreign clients of the simulated gateway included
-	$(PY) -m pytest -n 3 --dist loadfile
+	env -u PYTHONDONTWRITEBYTECODE $(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test-ib-async: $(IB_ASYNC)/.ready  ## the tests of trading, on ib_async in place of ib_insync
 	ZEROHOUR_IB_LIBRARY=ib_async $(IB_ASYNC)/bin/python -m pytest $(TRADING_TESTS)
+
+ray: $(RAY)/.ready             ## the program with Ray, for `sweep --address`
+
+test-ray: $(RAY)/.ready        ## the tests of sweeps on a cluster, on a local Ray
+	$(RAY)/bin/python -m pytest tests/simulation/backtest/test_cluster.py
 
 quick: $(VENV)/.ready          ## the pure rooms and the rules of the code itself, in seconds
 	$(PY) -m pytest tests/domain tests/actors tests/house -m "not slow"
@@ -40,6 +47,9 @@ check: $(VENV)/.ready          ## what CI checks besides the tests
 bench: $(VENV)/.ready          ## the figures of benchmarks/RESULTS.md
 	$(PY) -m benchmarks
 
+bench-peers: $(VENV)/.ready $(PEERS)/.ready  ## the common day through other engines and ours, in turns (NEWEST=a Python with a newer one)
+	$(PY) -m benchmarks.peers --python $(PEERS)/bin/python $(if $(NEWEST),--newest $(NEWEST)) $(PEERS_ARGS)
+
 screenshots: $(VENV)/.ready    ## pictures of the dashboard on a demo day, in docs/pictures (needs chromium)
 	$(PY) -m commands.screenshots
 
@@ -53,9 +63,12 @@ lock:                          ## pin the libraries afresh (needs uv)
 	  --excludes <(echo ib_insync) -c <(grep -o '^[^ ]*==[^\\]*' requirements.lock | grep -v '^tzdata=') \
 	  pyproject.toml requirements-ib-async.in -o requirements-ib-async.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements-notebooks.in -o requirements-notebooks.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  -c <(grep -o '^[^ ]*==[^\]*' requirements.lock) requirements-ray.in -o requirements-ray.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements-peers.in -o requirements-peers.lock
 
 clean:
-	rm -rf $(VENV) $(CLIENTS) $(IB_ASYNC) $(LAB) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(CLIENTS) $(IB_ASYNC) $(LAB) $(RAY) $(PEERS) .pytest_cache .mypy_cache .ruff_cache
 
 $(VENV)/.ready: requirements.lock
 	@test -n "$(PYTHON)" || { echo "Zerohour needs Python 3.11, 3.12 or 3.13 on the PATH (none was found)."; exit 1; }
@@ -76,6 +89,21 @@ $(IB_ASYNC)/.ready: requirements-ib-async.lock
 	@echo "Setting up $(IB_ASYNC): the program on ib_async."
 	@$(PYTHON) -m venv $(IB_ASYNC)
 	@$(IB_ASYNC)/bin/python $(PIP) -r requirements-ib-async.lock | $(PROGRESS)
+	@touch $@
+
+# The program's own libraries in their versions, and Ray; the environment that trades has no cluster in it.
+$(RAY)/.ready: requirements.lock requirements-ray.lock
+	@test -n "$(PYTHON)" || { echo "Zerohour needs Python 3.11, 3.12 or 3.13 on the PATH (none was found)."; exit 1; }
+	@echo "Setting up $(RAY): the program with Ray."
+	@$(PYTHON) -m venv $(RAY)
+	@$(RAY)/bin/python $(PIP) -r requirements.lock -r requirements-ray.lock | $(PROGRESS)
+	@touch $@
+
+$(PEERS)/.ready: requirements-peers.lock
+	@test -n "$(PYTHON)" || { echo "Zerohour needs Python 3.11, 3.12 or 3.13 on the PATH (none was found)."; exit 1; }
+	@echo "Setting up $(PEERS): NautilusTrader and hftbacktest, about 1.2 GB."
+	@$(PYTHON) -m venv $(PEERS)
+	@$(PEERS)/bin/python $(PIP) -r requirements-peers.lock | $(PROGRESS)
 	@touch $@
 
 # JupyterLab has an environment of its own; the notebooks run in that of the program, which its kernel names.

@@ -34,6 +34,8 @@ from actors.reading import ReadingActor
 from actors.risk import RiskActor
 from actors.series import Line, SeriesActor
 from actors.session import SessionActor
+from actors.spread_lane import SpreadLaneActor
+from actors.structure import StructureActor
 from actors.warehouse import WarehouseActor
 from actors.web import WebActor
 from config.settings import Settings
@@ -41,7 +43,8 @@ from domain.instants import MS, SECOND
 from domain.ports import LedgerStore, Screen, SeriesStore, WarehouseStore
 from domain.position.cycle import ExitReason
 from domain.risk.kill import KillLevel
-from messages import broker, entries, market, operator, orders, positions, risk, session, signals
+from domain.signals import spread
+from messages import broker, entries, market, operator, orders, positions, risk, session, signals, structures
 from messages.base import Event, Message
 from messages.ledgers import DeskFact, DeskInput, SharedFact, SharedInput
 from messages.restored import ReadingRestored
@@ -60,7 +63,9 @@ SUBSCRIBERS: Final[Subscribers] = {
         "kill",
         "quotes",
         "positions",
+        "structures",
         "lanes",
+        "spread_lane",
         "warehouse",
         "series",
         "notifier",
@@ -73,11 +78,11 @@ SUBSCRIBERS: Final[Subscribers] = {
     broker.AccountUnreadable: ("risk", "notifier", "web"),
     broker.ClockRead: ("kill",),
     orders.BrokerRefused: ("desk_ledger", "kill", "notifier"),
-    risk.KillRaised: ("risk", "ibkr", "positions", "notifier"),
-    risk.KillLowered: ("risk", "ibkr", "positions", "notifier"),
+    risk.KillRaised: ("risk", "ibkr", "positions", "notifier", "operator"),
+    risk.KillLowered: ("risk", "ibkr", "positions", "notifier", "operator"),
     risk.DaySettled: ("notifier",),
     # market data
-    market.BucketDue: ("hubs", "readings"),
+    market.BucketDue: ("hubs", "readings", "spread_lane"),
     market.RowsArrived: ("reading:{ticker}",),
     market.HubClosed: ("readings",),
     market.BucketStored: ("hub:{hub}",),
@@ -85,7 +90,7 @@ SUBSCRIBERS: Final[Subscribers] = {
     market.HubUp: ("feed", "notifier", "web"),
     market.HubDown: ("feed", "notifier", "web"),
     market.QuoteChanged: ("position:{con_id}", "web"),
-    market.SpotsChanged: ("risk", "web"),
+    market.SpotsChanged: ("risk", "web", "spread_lane", "structures"),
     market.HoursRead: ("risk",),
     market.HaltChanged: ("risk", "positions"),
     market.SpreadsRead: ("kill",),
@@ -98,12 +103,13 @@ SUBSCRIBERS: Final[Subscribers] = {
     signals.SpotRead: ("outcomes",),
     signals.SignalRaised: ("risk",),
     signals.ReversalRaised: ("positions",),
-    signals.PromotionChanged: ("risk", "lanes"),
+    signals.PromotionChanged: ("risk", "lanes", "spread_lane"),
     entries.EntryDenied: ("lane:{key.source}:{key.ticker}", "notifier"),
     entries.EntryAmended: ("desk_ledger", "risk", "notifier"),
     entries.EntryHandedOver: ("lane:{key.source}:{key.ticker}", "notifier"),
     # positions
     positions.PositionOpened: ("risk",),
+    positions.LegChanged: ("structures",),
     positions.FillBooked: ("notifier",),
     positions.PositionChanged: ("risk", "kill", "web"),
     positions.PositionClosed: ("desk_ledger", "risk", "kill", "notifier", "web"),
@@ -115,7 +121,9 @@ SUBSCRIBERS: Final[Subscribers] = {
     operator.Alarm: ("notifier", "web"),
 }
 # Events that nobody acts on yet: they stand in the trace.
-RECORD_ONLY: Final[frozenset[type[Event]]] = frozenset({signals.NotEvaluated})
+RECORD_ONLY: Final[frozenset[type[Event]]] = frozenset(
+    {signals.NotEvaluated, structures.StructureChanged, structures.StructureClosed}
+)
 
 MarketStore = WarehouseStore[market.StoreBucket, market.BucketStored | market.BucketNotStored]
 LineStore = SeriesStore[Line, ReadingRestored]
@@ -144,6 +152,7 @@ def build_tree(
     desk, screen, series = settings.desk, stores.screen, stores.series
     shared, own = "ledger", f"ledger:{desk}"
     lanes = [f"lane:{source}:{ticker}" for source, tickers in settings.lanes.items() for ticker in tickers]
+    has_spread, structure = settings.spread.is_on, f"structure:{desk}:"
     readings, kept = [f"reading:{ticker}" for ticker in settings.tickers], None if series is None else "series"
 
     def child(
@@ -165,6 +174,7 @@ def build_tree(
             child(f"ibkr:{desk}", lambda name: IBKRActor(name, settings), own, _VITAL),
             child(f"quotes:{desk}", lambda name: QuotesActor(name, settings)),
             *(child(lane, lambda name: LaneActor(name, settings), shared) for lane in lanes),
+            *((child(spread.LANE, lambda name: SpreadLaneActor(name, settings), shared),) if has_spread else ()),
             child("outcomes", lambda name: OutcomesActor(name, settings), shared, _BESIDE),
             *(child(reading, lambda name: ReadingActor(name, settings), kept, _BESIDE) for reading in readings),
             *(
@@ -175,11 +185,14 @@ def build_tree(
             child("session", lambda name: SessionActor(name, settings)),
             *(() if screen is None else (child("web", lambda name: WebActor(name, screen), policy=_BESIDE),)),
         ),
-        templates=(Template(f"position:{desk}:", lambda name: PositionActor(name, settings), own, _MONEY),),
+        templates=(
+            Template(f"position:{desk}:", lambda name: PositionActor(name, settings), own, _MONEY),
+            Template(structure, lambda name: StructureActor(name, settings), own, _MONEY),
+        ),
         route=routes(settings, names, is_shown=screen is not None, is_kept=series is not None),
         subscribers=SUBSCRIBERS,
         on_halt=halt,
-        rosters=((own, f"positions:{desk}"),),
+        rosters=((own, f"positions:{desk}"), *(((own, f"structures:{desk}"),) if has_spread else ())),
     )
     return tree
 
@@ -193,7 +206,7 @@ def routes(
 ) -> Route:
     """Return what maps a role to addresses: one desk, so a role of the desk is the same for every sender."""
     desk = settings.desk
-    position = f"position:{desk}:"
+    position, structure = f"position:{desk}:", f"structure:{desk}:"
     by_ticker = {
         f"lanes:{ticker}": tuple(f"lane:{source}:{ticker}" for source, on in settings.lanes.items() if ticker in on)
         for ticker in settings.tickers
@@ -204,6 +217,7 @@ def routes(
         "outcomes": ("outcomes",),
         **{name: (f"{name}:{desk}",) for name in ("risk", "ibkr", "quotes")},
         "desk_ledger": (f"ledger:{desk}",),
+        "spread_lane": (spread.LANE,) if settings.spread.is_on else (),
         "web": ("web",) if is_shown else (),
         "series": ("series",) if is_kept else (),
         "hubs": tuple(f"hub:{hub}" for hub in settings.feed.by_hub),
@@ -211,9 +225,13 @@ def routes(
         "lanes": tuple(sorted({lane for found in by_ticker.values() for lane in found})),
     }
 
+    has_structures = settings.spread.is_on
+
     def route(_sender: str, role: str) -> tuple[str, ...]:
         if role == "positions":
             return tuple(sorted(name for name in names() if name.startswith(position)))
+        if role == "structures":
+            return tuple(sorted(name for name in names() if name.startswith(structure))) if has_structures else ()
         found = table.get(role)
         if found is not None:
             return found

@@ -47,6 +47,7 @@ Inbox = (
     | market.HubQuiet
     | market.HubFlows
     | market.BucketDue
+    | market.TickerSealed
     | market.BucketSealed
     | market.BucketStored
     | market.BucketNotStored
@@ -83,11 +84,15 @@ class Session(msgspec.Struct, frozen=True):
 
 
 class HubState(msgspec.Struct):
-    """The sessions by key; buckets due and closed last; groups that are silent while the hub is not, since when."""
+    """The sessions by key; buckets due and closed last; groups that are silent while the hub is not, since when.
+
+    `ahead` are the tickers that were handed on before the others, each with its bucket, of buckets that are due.
+    """
 
     sessions: tuple[Session, ...]
     due: tuple[Utc, ...] = ()
     closed_utc: Utc = Utc(0)
+    ahead: tuple[tuple[Utc, str], ...] = ()
     silent_since_utc: Utc | None = None
     is_silence_told: bool = False
     silent_groups: tuple[tuple[str, str, Utc], ...] = ()
@@ -150,6 +155,8 @@ class HubActor(Actor[HubState, Inbox]):
                 on_flows(self._wiring, turn, message.key_n)
             case market.BucketDue():
                 seal(self._wiring, turn, message)
+            case market.TickerSealed():
+                on_ticker(turn, message)
             case market.BucketSealed():
                 on_sealed(self._wiring, turn, message)
             case market.BucketStored():
@@ -322,6 +329,19 @@ def seal(hub: Wiring, turn: Turn[HubState], due: market.BucketDue) -> None:
     turn.arm(Timer.CLOSE, due.close_by_utc, str(due.bucket_utc))
 
 
+def on_ticker(turn: Turn[HubState], sealed: market.TickerSealed) -> None:
+    """Hand a ticker on before the others, once; of a bucket that is over, it comes with all rows."""
+    state, key = turn.state, (sealed.bucket_utc, sealed.ticker)
+    if sealed.bucket_utc <= state.closed_utc or key in state.ahead:
+        return
+    state.ahead = (*state.ahead, key)
+    turn.publish(
+        market.RowsArrived(
+            hub=sealed.hub, ticker=sealed.ticker, bucket_utc=sealed.bucket_utc, rows=sealed.rows, is_all=True
+        )
+    )  # fmt: skip
+
+
 def on_sealed(hub: Wiring, turn: Turn[HubState], sealed: market.BucketSealed) -> None:
     """Hand a bucket on; what comes for one that is closed (given up, or answered before) is stored as late.
 
@@ -374,8 +394,10 @@ def close_bucket(state: HubState, bucket_utc: Utc) -> None:
 
 
 def hand_on(hub: Wiring, turn: Turn[HubState], sealed: market.BucketSealed) -> None:
-    """Publish each ticker's rows, where it has any, and then the marker."""
-    present = {row.profile.ticker for row in sealed.rows.rows}
+    """Publish each ticker's rows, where it has any and was not handed on before the others, and then the marker."""
+    ahead = {ticker for bucket_utc, ticker in turn.state.ahead if bucket_utc == sealed.bucket_utc}
+    turn.state.ahead = tuple(key for key in turn.state.ahead if key[0] > sealed.bucket_utc)
+    present = {row.profile.ticker for row in sealed.rows.rows} - ahead
     for ticker in hub.tickers:
         if ticker in present:
             turn.publish(

@@ -21,7 +21,7 @@ from domain.signals.alert import Alert, AlertKey
 from domain.signals.alerts import evaluators_of
 from domain.signals.evaluator import AlertTerms, Evaluator, EvaluatorState, reading_of
 from domain.signals.offer import SOURCE as OUTSIDE
-from domain.signals.offer import Offer, OfferRefused, Place, Refusal, alert_of
+from domain.signals.offer import Offer, OfferRefused, Place, Refusal, alert_of, offer_of
 from domain.signals.strategies import intent_of
 from domain.units import Utc
 from messages import entries, lifecycle, session, signals
@@ -33,7 +33,8 @@ OFFERS_KEPT: Final = 50
 BUCKET_TAKEN: Final = Refusal(
     OfferRefused.BUCKET_TAKEN, "An offer of this kind was taken in these 30 s already; one of a bucket counts."
 )
-ID_REUSED: Final = Refusal(OfferRefused.ID_REUSED, "This id names another offer already; give it an id of its own.")
+OWN_ID: Final = "give it an id of its own."
+ID_REUSED: Final = Refusal(OfferRefused.ID_REUSED, f"This id names another offer already; {OWN_ID}")
 
 Inbox = (
     lifecycle.Started
@@ -145,6 +146,10 @@ def start(lane: Wiring, turn: Turn[LaneState], started: lifecycle.Started) -> No
     state.watches = tuple(evaluator.initial(last_alerts.get(evaluator.version_name)) for evaluator in lane.evaluators)
     state.promoted = known.promoted
     state.last_direction = known.last_direction
+    state.offers = tuple(
+        Offered(offer_id, offer_of(alert), "", alert, is_recorded=True)
+        for offer_id, alert in known.offers[-OFFERS_KEPT:]
+    )
     for alert in known.unraised:
         turn.publish(signals.AlertRaised(alert=alert))
         raised = signals.SignalRaised(intent=intent_of(alert, lane.source, lane.strategy))
@@ -217,7 +222,7 @@ def record(
 
 def record_alert(
     lane: Wiring, turn: Turn[LaneState], alert: Alert, seen: signals.FeaturesComputed,
-    thresholds: tuple[tuple[str, float], ...],
+    thresholds: tuple[tuple[str, float], ...], offer_id: str | None = None,
 ) -> None:  # fmt: skip
     """Have an alert recorded with what was seen; an opposite one turns positions at once, without waiting for that."""
     state = turn.state
@@ -227,6 +232,7 @@ def record_alert(
             reply_to=turn.name,
             alert=alert,
             thresholds=thresholds,
+            offer_id=offer_id,
             **_evidence(seen),
         ),
     )
@@ -279,24 +285,24 @@ def on_offer(lane: Wiring, turn: Turn[LaneState], asked: signals.OfferSignal) ->
         return
     assert seen is not None  # without a reading `alert_of` refuses
     keep_offer(state, Offered(asked.offer_id, asked.offer, asked.reply_to, found))
-    record_alert(lane, turn, found, seen, ())
+    record_alert(lane, turn, found, seen, (), asked.offer_id)
 
 
 def answer_offer(turn: Turn[LaneState], recorded: signals.AlertRecorded) -> None:
-    """Answer the offer that an alert came of; where the ledger had another of its bucket, that one stands."""
+    """Answer the offer that an alert came of; where the ledger had another of its bucket, or id, that one stands."""
     known = next((known for known in turn.state.offers if known.alert.key.alert_id == recorded.alert_id), None)
     if known is None or known.is_recorded:
         return
-    if recorded.is_new:
+    if recorded.is_new or recorded.offered == recorded.alert_id:
         keep_offer(turn.state, replace(known, is_recorded=True))
         turn.report(known.reply_to, taken(known))
         return
     turn.state.offers = tuple(other for other in turn.state.offers if other != known)
     turn.state.pending = tuple(alert for alert in turn.state.pending if alert.key != known.alert.key)
-    turn.report(
-        known.reply_to,
-        signals.OfferDenied(offer_id=known.offer_id, code=BUCKET_TAKEN.code, detail=BUCKET_TAKEN.detail),
-    )
+    why = BUCKET_TAKEN
+    if recorded.offered is not None:
+        why = Refusal(OfferRefused.ID_REUSED, f"This id became the alert {recorded.offered} already; {OWN_ID}")
+    turn.report(known.reply_to, signals.OfferDenied(offer_id=known.offer_id, code=why.code, detail=why.detail))
 
 
 def deny(turn: Turn[LaneState], asked: signals.OfferSignal, refusal: Refusal) -> None:

@@ -9,6 +9,7 @@ from datetime import date
 from typing import Final, NamedTuple, assert_never
 
 import msgspec
+from msgspec.structs import replace
 
 from config.settings import Settings
 from domain.alarm import Severity
@@ -32,6 +33,7 @@ from supervision.actor import Actor
 from supervision.turn import Turn
 
 REPEAT_PAUSE_NS = 30 * SECOND  # between two announcements of one alarm
+_URGENCY: Final = {severity: n for n, severity in enumerate(Severity)}
 
 Trade = (
     entries.EntryHandedOver
@@ -78,11 +80,16 @@ KILL_LEVELS: Final = {
 
 
 class Announced(msgspec.Struct, frozen=True):
-    """When an alarm was announced last, and how often it was repeated since."""
+    """When an alarm was announced last and how urgent, and how often it was repeated since.
+
+    `worst` is the most urgent announcement since its fault began; `INFO`: the fault is over, or there was none.
+    """
 
     key: str
     at_utc: Utc
-    repeats: int
+    severity: Severity
+    worst: Severity
+    repeats: int = 0
 
 
 class NotifierState(msgspec.Struct):
@@ -97,11 +104,12 @@ class NotifierState(msgspec.Struct):
 
 
 class Line(NamedTuple):
-    """A line for people: what it is about, how urgent it is."""
+    """A line for people: what it is about, how urgent it is; `ends` is how urgent the fault was that is over."""
 
     topic: str
     severity: Severity
     text: str
+    ends: Severity | None = None
 
 
 class NotifierActor(Actor[NotifierState, Inbox]):
@@ -161,20 +169,29 @@ def announce(turn: Turn[NotifierState], line: Line | None) -> None:
         return
     turn.tell(
         "port:console",
-        operator.Announce(topic=line.topic, severity=line.severity, text=line.text, at_utc=turn.now),
+        operator.Announce(topic=line.topic, severity=line.severity, text=line.text, at_utc=turn.now, ends=line.ends),
     )
 
 
 def on_alarm(turn: Turn[NotifierState], alarm: operator.Alarm) -> None:
-    """Announce an alarm; a repeat within the pause is counted, and the count stands in the next announcement."""
+    """Announce an alarm; a repeat within the pause is counted, and the count stands in the next announcement.
+
+    What is more urgent than announced is no repeat, nor is the end of a fault (`INFO` under its key).
+    """
     last = next((a for a in turn.state.alarms if a.key == alarm.key), None)
     others = tuple(a for a in turn.state.alarms if a.key != alarm.key)
-    if last is not None and turn.now - last.at_utc < REPEAT_PAUSE_NS:
-        turn.state.alarms = (*others, Announced(alarm.key, last.at_utc, last.repeats + 1))
+    is_end = alarm.severity is Severity.INFO and last is not None and last.worst is not Severity.INFO
+    is_repeat = last is not None and turn.now - last.at_utc < REPEAT_PAUSE_NS and not is_end
+    if last is not None and is_repeat and _URGENCY[alarm.severity] <= _URGENCY[last.severity]:
+        turn.state.alarms = (*others, replace(last, repeats=last.repeats + 1))
         return
-    turn.state.alarms = (*others, Announced(alarm.key, turn.now, 0))
-    repeats = f" (and {last.repeats} repeats before)" if last is not None and last.repeats else ""
-    announce(turn, Line("alarm", alarm.severity, f"[{alarm.key}] {alarm.text}{repeats}"))
+    worst = alarm.severity if last is None or is_end else max(alarm.severity, last.worst, key=_URGENCY.__getitem__)
+    turn.state.alarms = (*others, Announced(alarm.key, turn.now, alarm.severity, worst))
+    repeats = ""
+    if last is not None and last.repeats:
+        repeats = f" (and {last.repeats} repeat{'s' * (last.repeats != 1)} before)"
+    text = f"[{alarm.key}] {alarm.text}{repeats}"
+    announce(turn, Line("alarm", alarm.severity, text, last.worst if last is not None and is_end else None))
 
 
 def on_hub(turn: Turn[NotifierState], news: market.HubUp | market.HubDown) -> None:

@@ -4,9 +4,9 @@ Raise and flatten go to their owner first and are recorded after; a resume is re
 is durable first and in force after; one that is not recorded in time is withdrawn behind it. A withdrawal is in force
 at once, and overtakes the promotions that wait for their record.
 
-A repeated id gets the old answer, unless what it says holds no longer, or waits for it; after a restart of this actor
-old answers are not known, and only the expiry of a command stops it from being carried out again (a raise twice is
-harmless, a resume names its level).
+A repeated id gets the old answer, unless what it says holds no longer (a later command, or a rule that raised the
+level), or waits for it. After a restart of this actor old answers are not known: a raise twice is harmless, a resume
+names its level and epoch, and the ledger refuses a promotion that came before and was undone.
 
 An id that names another command is refused. A raise (kill, flatten) never is: it goes out under an id of its own, and
 once more where a resume came after it.
@@ -25,6 +25,7 @@ from config.tree import PromotionRules
 from domain.instants import MS
 from domain.risk.kill import KillLevel
 from domain.signals.offer import SOURCE as OUTSIDE
+from domain.signals.rates import PromotionRefused
 from messages import lifecycle, operator, risk, signals
 from supervision.actor import Actor
 from supervision.turn import Turn
@@ -34,7 +35,15 @@ Kinds = frozenset[tuple[str, str, int]]  # (source, kind, version) that a lane l
 Promotion = operator.Promote | operator.Demote
 Asked = operator.Kill | operator.Resume | operator.Flatten | Promotion
 Answer = operator.CommandDone | operator.CommandDenied
-Inbox = lifecycle.Started | lifecycle.TimerFired | Asked | Answer | signals.PromotionRecorded
+Inbox = (
+    lifecycle.Started
+    | lifecycle.TimerFired
+    | Asked
+    | Answer
+    | signals.PromotionRecorded
+    | risk.KillRaised
+    | risk.KillLowered
+)
 
 
 class Timer(StrEnum):
@@ -53,7 +62,7 @@ class CommandRefused(StrEnum):
     ID_REUSED = "id_reused"  # its id names another command
     OVERTAKEN = "overtaken"  # a withdrawal came before the promotion was in force
     UNPROVEN = "unproven"  # its outcomes do not reach what the settings ask for
-    OUTDATED = "outdated"  # it was carried out once, and a later command undid it
+    OUTDATED = "outdated"  # it was carried out once, and a later command or a rule undid it
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -70,10 +79,14 @@ class Known(msgspec.Struct, frozen=True):
 
 
 class OperatorState(msgspec.Struct):
-    """The commands remembered, oldest first, and the promotions that wait for their record."""
+    """The commands remembered, oldest first, and the promotions that wait for their record.
+
+    `level` is the kill level in force, whoever set it; `None`: not told yet.
+    """
 
     commands: tuple[Known, ...] = ()
     promotions: tuple[signals.RecordPromotion, ...] = ()
+    level: KillLevel | None = None
 
 
 class OperatorActor(Actor[OperatorState, Inbox]):
@@ -112,8 +125,10 @@ class OperatorActor(Actor[OperatorState, Inbox]):
                         on_promotion_overdue(turn, message.subject, self._wait_ns)
                     case never:
                         assert_never(never)
+            case risk.KillRaised() | risk.KillLowered():
+                turn.state.level = message.level
             case lifecycle.Started():
-                pass  # old answers are not known, and nothing is asked for
+                turn.tell("kill", risk.RequestKillLevel(reply_to=turn.name))
             case _:
                 assert_never(message)
 
@@ -221,14 +236,24 @@ def on_promotion_recorded(turn: Turn[OperatorState], recorded: signals.Promotion
     if found is None:
         return
     if recorded.refused is not None:
-        detail = f"{recorded.refused} (A person who wants it all the same says --unproven.)"
-        denied = operator.CommandDenied(command_id=command_id, code=CommandRefused.UNPROVEN, detail=detail)
-        on_answer(turn, denied)
+        code = CommandRefused(recorded.refused.value)
+        on_answer(turn, operator.CommandDenied(command_id=command_id, code=code, detail=why_refused(recorded)))
         return
     turn.publish(promotion_changed(found))
     verb = "trade from now on" if found.is_promoted else "are shadows from now on"
     detail = f"Alerts {found.source} {found.kind}-{found.version} {verb}."
     on_answer(turn, operator.CommandDone(command_id=command_id, detail=detail))
+
+
+def why_refused(recorded: signals.PromotionRecorded) -> str:
+    """Return in a sentence why the ledger refused a promotion."""
+    match recorded.refused:
+        case PromotionRefused.OUTDATED:
+            return outdated_text("promote")
+        case PromotionRefused.ID_REUSED:
+            return f"The id {recorded.command_id!r} names another promotion already; give this one an id of its own."
+        case _:
+            return f"{recorded.why} (A person who wants it all the same says --unproven.)"
 
 
 def on_promotion_overdue(turn: Turn[OperatorState], command_id: str, wait_ns: int) -> None:
@@ -360,13 +385,13 @@ def is_undone(state: OperatorState, known: Known) -> bool:
 
 
 def is_outdated(state: OperatorState, known: Known) -> bool:
-    """Return whether a resume or a promotion was carried out and undone by a later command (the newest stand last)."""
+    """Return whether a resume or a promotion was carried out and undone since (the newest commands stand last)."""
     if not isinstance(known.answer, operator.CommandDone):
         return False
     later = state.commands[state.commands.index(known) + 1 :]
     match known.command:
-        case operator.Resume():
-            return any(
+        case operator.Resume(level=level):
+            return (state.level is not None and state.level > level) or any(
                 isinstance(after.command, operator.Kill | operator.Flatten)
                 and not isinstance(after.answer, operator.CommandDenied)
                 for after in later
@@ -384,11 +409,16 @@ def is_outdated(state: OperatorState, known: Known) -> bool:
 
 def outdated(known: Known) -> operator.CommandDenied:
     """Return what is answered to a command that is repeated after it was undone."""
-    detail = (
-        f"This {name_of(known.command)} was carried out before, and a later command undid it; look at the status, and"
-        " give it under a new id if it is meant."
-    )
+    detail = outdated_text(name_of(known.command))
     return operator.CommandDenied(command_id=known.command_id, code=CommandRefused.OUTDATED, detail=detail)
+
+
+def outdated_text(name: str) -> str:
+    """Return in a sentence that a command of this name was carried out and undone."""
+    return (
+        f"This {name} was carried out before, and what came later undid it; look at the status, and give it under a new"
+        " id if it is meant."
+    )
 
 
 def name_of(command: Asked) -> str:

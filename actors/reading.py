@@ -102,8 +102,7 @@ class ReadingActor(Actor[ReadingState, Inbox]):
         """Join, and close what can be closed."""
         match message:
             case market.RowsArrived():
-                if _is_open(turn, message.bucket_utc):
-                    join(self._wiring, turn, _find(turn, message.bucket_utc).with_rows(message.rows.rows))
+                on_rows(self._wiring, turn, message)
             case market.HubClosed():
                 if _is_open(turn, message.bucket_utc):
                     join(self._wiring, turn, _find(turn, message.bucket_utc).with_hub(message.hub))
@@ -130,6 +129,16 @@ def take_up(reading: Wiring, state: ReadingState, started: lifecycle.Started) ->
     state.rows = frames.packed(known.window)
     state.reading_n = known.reading_n
     state.last_utc = state.closed_utc = known.window[-1].bucket_utc
+
+
+def on_rows(reading: Wiring, turn: Turn[ReadingState], arrived: market.RowsArrived) -> None:
+    """Take a hub's rows of a bucket; those of a hub that has told all of it already are the same ones again."""
+    if not _is_open(turn, arrived.bucket_utc):
+        return
+    bucket = _find(turn, arrived.bucket_utc)
+    if arrived.hub not in bucket.closed_hubs:
+        bucket = bucket.with_rows(arrived.rows.rows)
+        join(reading, turn, bucket.with_hub(arrived.hub) if arrived.is_all else bucket)
 
 
 def join(reading: Wiring, turn: Turn[ReadingState], bucket: OpenBucket) -> None:
@@ -179,10 +188,7 @@ def close(reading: Wiring, turn: Turn[ReadingState], bucket: OpenBucket) -> None
             ticker=reading.ticker,
             bucket_utc=bucket.bucket_utc,
             reading_n=state.reading_n,
-            features=evidence.features,
             missing=tuple(category for category in reading.categories if category not in delivered),
-            forces=tuple(signals.Force(name=f.name, score=f.score, confidence=f.confidence) for f in evidence.forces),
-            alignment=evidence.alignment,
             spot=snapshot.spot,
             zero_gamma=snapshot.zero_gamma,
             is_complete=reading.is_complete(bucket),

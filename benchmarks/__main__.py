@@ -1,7 +1,9 @@
 """`python -m benchmarks` runs every benchmark and writes benchmarks/RESULTS.md; `python -m benchmarks NAME` runs one.
 
-Each benchmark has a process of its own. `--scale S` shortens (or lengthens) every one of them; figures of a scale
-below 1 are good for trying the benchmarks out, and are never written to RESULTS.md.
+What was measured is kept in benchmarks/reports, one file each, and RESULTS.md is written from all of them: with
+`--keep` one benchmark that ran alone takes the place of its own older figures. Each benchmark has a process of its
+own. `--scale S` shortens (or lengthens) every one of them; figures of a scale below 1 are good for trying the
+benchmarks out, and are never written to RESULTS.md.
 """
 
 from __future__ import annotations
@@ -27,19 +29,23 @@ NAMES = (
     "reconcile",
     "lateness",
     "ingest",
+    "full_width",
     "warehouse",
     "stepped",
     "simulated_days",
+    "backtest_days",
     "memory",
     "wire",
     "kill_nine",
     "chain",
+    "restore",
     "features",
     "dashboard_load",
     "first_paint",
     "full_day",
 )
 RESULTS = Path(__file__).parent / "RESULTS.md"
+REPORTS = Path(__file__).parent / "reports"
 
 
 def main() -> int:
@@ -48,6 +54,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one or more of: {', '.join(NAMES)} (default: all)")
     parser.add_argument("--scale", type=float, default=1.0, help="length of the runs (default 1)")
     parser.add_argument("--without", action="append", default=[], choices=NAMES, help="leave one out of all of them")
+    parser.add_argument("--keep", action="store_true", help="write the figures of those named into RESULTS.md, too")
     parser.add_argument("--into", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     unknown = sorted(set(given.names) - set(NAMES))
@@ -61,8 +68,11 @@ def main() -> int:
     for report in reports:
         if report is not None:
             print(report.markdown())
-    if not given.names and given.scale >= 1.0:
-        _write([report for report in reports if report is not None], given.without)
+    if (given.keep or not given.names) and given.scale >= 1.0:
+        for report in reports:
+            if report is not None:
+                keep(report)
+        write()
     return 1 if None in reports else 0
 
 
@@ -72,6 +82,7 @@ def _measured(name: str, scale: float) -> Report:
     report.seconds = time.perf_counter() - began
     report.others_cores = others
     report.load = f"{before}, {load_average()}"
+    report.at = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
     return report
 
 
@@ -88,16 +99,24 @@ def _in_a_child(name: str, scale: float) -> Report | None:
         into.unlink(missing_ok=True)
 
 
-def _write(reports: list[Report], without: list[str]) -> None:
+def keep(report: Report) -> None:
+    """Keep a report in place of the older one of its benchmark."""
+    REPORTS.mkdir(exist_ok=True)
+    (REPORTS / f"{report.name}.json").write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1))
+
+
+def write() -> None:
+    """Write RESULTS.md from the reports kept."""
+    paths = [REPORTS / f"{name}.json" for name in NAMES]
+    reports = [msgspec.json.decode(path.read_bytes(), type=Report) for path in paths if path.exists()]
     lines = [
         "# Measured",
         "",
-        f"Written by `make bench` on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC. {machine()}",
+        f"`make bench` measures all of it again, `python -m benchmarks NAME --keep` one. {machine()}",
         "",
         "Everything ran on loopback on one machine: generators, gateways and what is measured share its cores. Compare",
         "figures within a table; between runs of a virtual machine they move by a third. Floors stand beside what",
-        "they bound, measured in the same run.",
-        *([f"Left out of this run: {', '.join(without)}."] if without else []),
+        "they bound, measured in the same run. Each part says when it was measured.",
         "",
         "| benchmark | aim | wanted | measured | reached |",
         "|---|---|---|---|---|",

@@ -51,7 +51,10 @@ BEFORE_NS: Final = 600 * 1_000_000_000
 NAV_CENTS: Final = Cents(100_000_000_00)
 PENNY_CLASS: Final = "SPY"  # the day's prices stand on a grid that SPXW has not above 3.00
 NEVER_MS: Final = 86_400_000
+FIRST_ID: Final = 1_000  # of the day's contracts, in the order of the file
 FILLED: Final = 14  # the status of a filled order in the hash's form
+
+Fill = tuple[Utc, int, Side, Ticks]  # instant, contract's id, side, price
 
 
 class Meta(msgspec.Struct):
@@ -88,6 +91,11 @@ class Result(msgspec.Struct, kw_only=True):
 
 def run(file: Path, threshold: float) -> Result:
     """Run the day of a file (`.npz`, with its `.json` beside it); the time goes from the file to the last fill."""
+    return traded(file, threshold)[0]
+
+
+def traded(file: Path, threshold: float) -> tuple[Result, list[Fill]]:
+    """Run the day, and return its fills in order beside what it came to."""
     began, began_cpu = time.perf_counter(), time.process_time()
     rules = LaneRules(threshold)
     about = msgspec.json.decode(file.with_suffix(".json").read_bytes(), type=DayFile)
@@ -112,12 +120,15 @@ def run(file: Path, threshold: float) -> Result:
         messages = runtime.steps
         runtime.close()
     rows = [(e.at_utc, e.order.con_id, e.order.side, e.price_ticks) for e, _ in exchange.executions()]
-    return Result(
-        threshold=threshold, orders=len(rows), trades_hash=_hash(rows, about), pnl_usd=_pnl_usd(rows),
+    named = [(at, about.inst[con_id - FIRST_ID].symbol, _side_n(side), price) for at, con_id, side, price in rows]
+    result = Result(
+        threshold=threshold, orders=len(rows), trades_hash=hash_of(named),
+        pnl_usd=pnl_usd([(con_id, side is Side.BUY, price) for _, con_id, side, price in rows]),
         wall_s=round(wall_s, 3), cpu_s=round(cpu_s, 3),
         peak_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         messages=messages, woken=driver.woken, quotes=sum(len(tape.ts) for tape in tapes), denied=denied,
     )  # fmt: skip
+    return result, rows
 
 
 def _tapes(file: Path, about: DayFile, rules: LaneRules) -> list[Tape]:
@@ -133,7 +144,7 @@ def _tapes(file: Path, about: DayFile, rules: LaneRules) -> list[Tape]:
     for n, meta in enumerate(about.inst):
         part = slice(int(edges[n]), int(edges[n + 1]))
         right = Right(meta.right)
-        contract = Contract(1_000 + n, f"T{n}", PENNY_CLASS, session, Ticks(round(meta.strike * 100)), right)
+        contract = Contract(FIRST_ID + n, f"T{n}", PENNY_CLASS, session, Ticks(round(meta.strike * 100)), right)
         sizes = (bid_size[part], ask_size[part])
         made.append(Tape(contract, ts[part], order[part], bid[part], ask[part], sizes, rules))
     return made
@@ -219,26 +230,31 @@ def _with_lanes(tree: Tree, settings: Settings, market: TapeOfQuotes, rules: Lan
     return dataclasses.replace(tree, children=children, subscribers=subscribers)
 
 
-def _hash(rows: list[tuple[Utc, int, Side, Ticks]], about: DayFile) -> str:
+def _side_n(side: Side) -> int:
+    return 1 if side is Side.BUY else 2
+
+
+def hash_of(rows: Iterable[tuple[int, str, int, int]]) -> str:
+    """Return the hash of fills (instant in ns, symbol, 1 buy or 2 sell, price in cents) in the form of all engines."""
     digest = hashlib.sha256()
-    for at_utc, con_id, side, price in rows:
-        symbol = f"{about.inst[con_id - 1_000].symbol}.CBOE"
-        digest.update(f"{at_utc}{symbol}{1 if side is Side.BUY else 2}{FILLED}{price / 100}".encode())
+    for at_utc, symbol, side, price in rows:
+        digest.update(f"{at_utc}{symbol}.CBOE{side}{FILLED}{price / 100}".encode())
     return digest.hexdigest()[:12]
 
 
-def _pnl_usd(rows: list[tuple[Utc, int, Side, Ticks]]) -> float:
+def pnl_usd(rows: Iterable[tuple[int, bool, int]]) -> float:
+    """Return what fills (contract, whether bought, price in cents) came to; what is still open counts at its cost."""
     total = 0
     cost: dict[int, int] = {}
-    for _, con_id, side, price in rows:
-        if side is Side.BUY:
-            cost[con_id] = price
+    for contract, is_buy, price in rows:
+        if is_buy:
+            cost[contract] = price
         else:
-            total += price - cost.pop(con_id)
-    return float(total)  # ticks of 1/100 USD, times 100 a contract
+            total += price - cost.pop(contract)
+    return float(total)  # cents a share, times 100 shares a contract
 
 
-def _file(given: Path | None, folder: Path) -> Path:
+def day_file(given: Path | None, folder: Path) -> Path:
     """Return the day's file: the one given, or the shared benchmark's, made here."""
     if given is not None:
         return given
@@ -256,7 +272,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="for machines")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        result = run(_file(arguments.day, Path(name)), arguments.thr)
+        result = run(day_file(arguments.day, Path(name)), arguments.thr)
     if arguments.json:
         print(orjson.dumps(msgspec.to_builtins(result)).decode())
     else:

@@ -46,6 +46,7 @@ class Report:
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
     load: str = ""
+    at: str = ""
     others_cores: float = 0.0
 
     def table(self, caption: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -63,7 +64,8 @@ class Report:
     def markdown(self) -> str:
         """Write the report as Markdown."""
         lines = [f"## {self.title}", ""]
-        lines += [f"`{self.command}` took {self.seconds:.0f} s; load average before and after: {self.load}.", ""]
+        when = f"{self.seconds:.0f} s, {self.at}; load average before and after: {self.load}."
+        lines += [f"`{self.command}` took {when}", ""]
         if self.others_cores > QUIET_CORES:
             lines += [
                 f"**Other work used {self.others_cores:.1f} cores just before this began: "

@@ -1,9 +1,9 @@
 """A child process: hubs that send pre-encoded frames at a rate.
 
-`python -m benchmarks.frames_child STRIKES`; commands on stdin: `rate N` (frames a second over all hubs, 0 stops),
-`report` (answers with the frames sent and the CPU used since the last `rate`). Each message carries the instant at
-which it was due (`due`) and at which it was written (`at`), monotonic ns. One set of groups per hub: eight tickers
-and the hub's categories, as in the defaults.
+`python -m benchmarks.frames_child STRIKES [TICKER ...]`; commands on stdin: `rate N` (frames a second over all hubs, 0
+stops), `stop` (likewise, and goes on counting), `report` (answers with the frames sent and the CPU used since the last
+`rate`). Each message carries the instant at which it was due (`due`) and at which it was written (`at`), monotonic ns.
+One set of groups per hub: its categories of each ticker, those of the defaults where none is named.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ def profile_of(ticker: str, category: str, strikes_n: int, source: np.random.Gen
 class Pump:
     """Sends each hub's frames round robin over all hubs, at the rate that was set last."""
 
-    def __init__(self, strikes_n: int) -> None:
+    def __init__(self, strikes_n: int, tickers: tuple[str, ...] = ()) -> None:
         settings = load_settings()
         source = np.random.default_rng(1)
         self.frames: list[tuple[str, str, str]] = [
             (hub, f"{ticker}_{category}", codec.encode_frame(profile_of(ticker, category, strikes_n, source)))
             for hub, categories in settings.feed.hubs.items()
-            for ticker in settings.tickers
+            for ticker in tickers or settings.tickers
             for category in categories
         ]
         random.Random(1).shuffle(self.frames)
@@ -108,9 +108,9 @@ class Pump:
             await asyncio.sleep(0)
 
 
-async def main(strikes_n: int) -> None:
+async def main(strikes_n: int, tickers: tuple[str, ...]) -> None:
     """Serve until stdin ends."""
-    pump = Pump(strikes_n)
+    pump = Pump(strikes_n, tickers)
     protocols = [Subprotocol(SUBPROTOCOL)]
     async with serve(
         pump.take, "127.0.0.1", 0, subprotocols=protocols, compression=None, write_limit=1 << 20
@@ -128,9 +128,11 @@ def answer(line: str, pump: Pump, reply: Callable[..., object]) -> None:
     what, _, value = line.strip().partition(" ")
     if what == "rate":
         pump.set_rate(float(value))
+    elif what == "stop":
+        pump.rate = 0.0
     elif what == "report":
         reply(**pump.report())
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1])))
+    asyncio.run(main(int(sys.argv[1]), tuple(sys.argv[2:])))

@@ -60,7 +60,7 @@ def _frames(report: Report, scale: float) -> None:
                 passes[rate].append(_pass(load, rate, scale))
         load.rate(RATES[0])
         time.sleep(1.0 * scale)
-        sealed, seal_s = load.seal()
+        closing = load.seal()
         groups, frame_bytes = load.groups, load.frame_bytes
     rows, held_rate, is_unbroken = [], 0, True
     for rate, found in passes.items():
@@ -89,7 +89,8 @@ def _frames(report: Report, scale: float) -> None:
     cores = percentile([p.cores for p in passes[RATES[0]]], 50)
     report.aim("cores at 500 frames/s", f"≤ {CORES_AT_500}", f"{cores:.3f}", cores <= CORES_AT_500)
     report.note(
-        f"Closing a bucket of {sealed} rows at all hubs at once, decoding included, took {seal_s * 1e3:.1f} ms."
+        f"Closing a bucket of {closing.rows} rows at all hubs at once, decoding included, took"
+        f" {closing.all_s * 1e3:.1f} ms."
     )
     report.note("The generator runs on the same cores; its share is in the table, so the last rows are its limit too.")
 

@@ -149,15 +149,14 @@ def _row(like: Row, found: synthetic.Group, k: int) -> Row:
 
 def _sealed_day(warehouse: Warehouse, root: Path, buckets_n: int) -> int:
     """Put a whole sealed day in force; return its bytes."""
-    made = _write_day(root, synthetic.SESSION, buckets_n, has_strikes=True)
+    made = write_day(root, synthetic.SESSION, buckets_n, has_strikes=True)
     warehouse.add_sealed(synthetic.SESSION, made)
     folder = manifest.folder_of(root, synthetic.SESSION)
     return sum((folder / part.name).stat().st_size for part in made)
 
 
-def _write_day(
-    root: Path, session: date, buckets_n: int, *, has_strikes: bool, hubs: tuple[str, ...] = ()
-) -> list[Part]:
+def write_day(root: Path, session: date, buckets_n: int, *, has_strikes: bool) -> list[Part]:
+    """Write a sealed day of every hub, not in force yet; without strikes its lists are empty."""
     folder = manifest.folder_of(root, session)
     folder.mkdir(parents=True)
     made = []
@@ -324,7 +323,7 @@ def _month(report: Report, folder: Path, days_n: int) -> None:
     root.mkdir(parents=True)
     days = [synthetic.SESSION - timedelta(days=k) for k in range(days_n)]
     for session in days:
-        made = _write_day(root, session, synthetic.BUCKETS, has_strikes=False)
+        made = write_day(root, session, synthetic.BUCKETS, has_strikes=False)
         manifest.swap(root, manifest.Manifest(session, tuple(made)), is_durable=False)
     db = Database(folder)
     rows_n = db.rows("SELECT count(*) AS n FROM rows")[0]["n"]

@@ -33,7 +33,7 @@ def build(version: str) -> argparse.ArgumentParser:
         made.add_argument("--data", type=Path, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
         return made
 
-    for add in (_running, _looking, _operating, _reporting, _simulating, _asking, _keeping, _filing):
+    for add in (_running, _looking, _operating, _reporting, _simulating, _asking, _keeping, _filing, _trying):
         add(command)
     return top
 
@@ -78,6 +78,10 @@ def _looking(command: Adder) -> None:
     replay = command("replay", "check a recorded trace against today's code; name the first divergence")
     replay.add_argument("trace", type=Path, nargs="?", help="a trace file (default: the newest)")
     replay.add_argument("--settings", type=Path, metavar="FILE", help="override recorded settings (YAML)")
+    replay.add_argument(
+        "--what-if", action="store_true", help="--settings: trade the whole day with them, beside the day as it was"
+    )
+    replay.add_argument("--stale", type=float, metavar="S", help="--what-if: how long a quote stands (default: 10)")
     replay.add_argument("--json", action="store_true", help="for machines")
 
     why = command("why", "the causal chain of an order, a position or a signal")
@@ -299,6 +303,8 @@ def _filing(command: Adder) -> None:
     notebooks.add_argument("names", nargs="*", help="which (default: all)")
     notebooks.add_argument("--out", type=Path, metavar="FOLDER", help="where to (default: docs/notebooks)")
 
+
+def _trying(command: Adder) -> None:
     backtest = command("backtest", "recorded or imported days traded by the same actors and settings, and a report")
     _past_days(backtest)
     backtest.add_argument(
@@ -315,6 +321,19 @@ def _filing(command: Adder) -> None:
         help="where results go, as Parquet; what is there is not run again (default: sweep)",
     )  # fmt: skip
     sweep.add_argument("--workers", type=_at_least_one, help="processes (default: one a core)")
+    sweep.add_argument(
+        "--address", metavar="ADDRESS",
+        help="run on a Ray cluster in place of processes here: HOST:6379, auto, or local (needs `make ray`)",
+    )  # fmt: skip
+
+    fitted = command("fit-exits", "take-profit and hold levels learned from positions, as a shadow table")
+    fitted.add_argument("first", metavar="FROM", help="YYYY-MM-DD")
+    fitted.add_argument("last", metavar="TO", help="YYYY-MM-DD, this day included")
+    fitted.add_argument(
+        "--judge", metavar="EXITS-N", help="learn nothing: judge this table on sessions after those it was learned from"
+    )
+    fitted.add_argument("--html", type=Path, metavar="FILE", help="the report as one page with charts, for a browser")
+    fitted.add_argument("--json", action="store_true", help="for machines")
 
     simulate = command("simulate", "thousands of faulty days on virtual time, what must hold checked after every step")
     simulate.add_argument("--days", type=_at_least_one, default=1, help="how many days, each with the next seed")
@@ -325,11 +344,12 @@ def _filing(command: Adder) -> None:
     simulate.add_argument("--trace", type=Path, metavar="DIR", help="where traces of broken days go, or that of one")
     simulate.add_argument(
         "--facts", action="store_true",
-        help="trade nothing: measure prices, quotes and alerts of so many days, beside those of real days",
+        help="trade nothing: measure prices, quotes and alerts of so many honest days, beside those of real days",
     )  # fmt: skip
     simulate.add_argument(
         "--feedback", type=_factor, metavar="F",
-        help="an honest market, with F times the feedback of dealers' hedging (0 to 3); at 0 nothing pays",
+        help="an honest market (without it faulty days have the anchored one, which brings about more trades), with F"
+        " times the feedback of dealers' hedging (0 to 3); at 0 nothing pays",
     )  # fmt: skip
     simulate.add_argument(
         "--market", type=Path, metavar="FOLDER", help="trade nothing: say what of a recorded day is recorded"

@@ -113,7 +113,7 @@ _MODULES = {
     "why-not": "why_not", "kill": "operate", "resume": "operate", "flatten": "operate", "promote": "operate",
     "demote": "operate", "shadows": "shadows", "report": "report", "tax": "tax", "notify": "notify",
     "dashboard": "finished",
-    "backtest": "backtest", "sweep": "sweep",
+    "backtest": "backtest", "sweep": "sweep", "fit-exits": "fit_exits",
     "doctor": "doctor", "sim": "sim", "simulate": "simulate", "sql": "sql", "shell": "shell", "gaps": "gaps",
     "chain": "chain",
     "evaluate": "evaluate", "new-alert": "new_alert", "features": "features",

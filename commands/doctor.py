@@ -154,11 +154,12 @@ def _gateway(settings: Settings, gateway: Gateway, *, tries_order: bool) -> Iter
     remedy = f"A {settings.trading_mode} desk trades on port {wanted} only; entries on another are refused."
     yield Finding("gateway port", gateway.port == wanted, f"{gateway.port}", remedy)
     ids = settings.broker.client_ids
+    chains = (ids.chains,) if settings.feed.chain.origin == "broker" else ()
     is_running = DataFolder(settings.data_dir).is_supervised()
     account = secret(settings.broker.account_env)
     watched = sorted({ticker for tickers in settings.lanes.values() for ticker in tickers})
     asked = Asked(
-        client_ids=(ids.direct,) if is_running else (ids.orders, ids.quotes),
+        client_ids=(ids.direct,) if is_running else (ids.orders, ids.quotes, *chains),
         classes={ticker: settings.ticker_rules[ticker].trading_class for ticker in watched},
         account=account, tries_order=tries_order,
     )  # fmt: skip

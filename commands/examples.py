@@ -17,7 +17,7 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("logs --level warning --topic alarm", "the alarms of the log"),
     ),
     "why": (
-        ("why ZH-paper-MPX7D2ATKOCD-e", "how this order came about, and what became of it"),
+        ("why ZH-paper-NR7FHP5PZC7D-e", "how this order came about, and what became of it"),
         ("why 20261120-gexwatch-SPX-094600-GAMMA_FLIP-1", "the same, from the alert on"),
     ),
     "why-not": (
@@ -25,7 +25,7 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("why-not gexwatch:SPX GAMMA_FLIP 10:12", "why this minute brought no alert, or no trade"),
     ),
     "ask": (
-        ('ask "why did we buy the 5890 put?"', "an answer, and the rows and trace records that it stands on"),
+        ('ask "why did we buy the 5990 call?"', "an answer, and the rows and trace records that it stands on"),
         ('ask "how much did we make this week"', "the P&L of the newest week on record"),
     ),
     "mcp": (("--config my.yaml mcp", "what an MCP client starts by itself; not for a terminal"),),
@@ -108,10 +108,18 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "sweep": (
         ("sweep 2026-11-02 2026-11-20 exits.premium_stop=0.3,0.4,0.5", "three stops on the same days"),
         ("sweep 2026-11-02 2026-11-20 exits.premium_stop=0.3,0.4 fills.crossing=1,1.5 --html sweep.html", "as a page"),
+        ("sweep 2026-11-02 2026-11-20 exits.premium_stop=0.3,0.4 --address auto", "the same on a Ray cluster"),
+    ),
+    "fit-exits": (
+        ("fit-exits 2026-09-01 2026-10-30", "learn levels from two months of positions"),
+        ("fit-exits 2026-11-02 2026-11-30 --judge EXITS-1", "what they would have been worth in the month after"),
     ),
     "simulate": (
         ("simulate --days 200 --resume days.json", "200 faulty days, interrupted and gone on with at will"),
         ("simulate --facts --days 200 --feedback 0", "what 200 days of a market are like in which nothing pays"),
     ),
-    "replay": (("replay --settings mine.yaml", "the newest day under other settings: where it would have differed"),),
+    "replay": (
+        ("replay --settings mine.yaml", "the newest day under other settings: where it would have differed"),
+        ("replay --settings mine.yaml --what-if", "the whole day with them: trades and sums beside the day as it was"),
+    ),
 }

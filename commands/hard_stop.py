@@ -79,11 +79,19 @@ class HardStop:
         return calendar.day(session, self._settings.day.closed_dates)
 
     def what_may_be_held(self) -> dict[int, Qty]:
-        """Return what of ours may be held, by contract id: the broker's word where it stands, else our own."""
+        """Return what of ours may be held, by contract id: the broker's word where it stands, else our own.
+
+        What was sold to open is negative.
+        """
         ours = self._ours()
         session = self._running.session_view()
         if session is not None:
-            return {con_id: qty for con_id, qty in session.positions if qty > 0 and con_id in {*ours, *session.con_ids}}
+            known = {*ours, *session.con_ids}
+            return {
+                con_id: qty
+                for con_id, qty in session.positions
+                if con_id in known and (qty > 0 or (qty < 0 and ours.get(con_id, 0) < 0))
+            }
         return ours
 
     def _ours(self) -> dict[int, Qty]:
@@ -96,7 +104,7 @@ class HardStop:
                 self._page(f"The ledgers cannot be asked what is held ({error}) The positions' own memory counts.")
             found = {}
         for con_id, qty in self._running.held_in_memory().items():
-            found[con_id] = max(qty, found.get(con_id, Qty(0)))
+            found[con_id] = max(qty, found.get(con_id, Qty(0)), key=abs)
         return found
 
     def _act(self) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from domain.instants import exchange_clock
+from domain.instruments import Side
 from domain.orders.table import OrderStatus
 from domain.position.cycle import ExitReason, PositionState
 from domain.units import Qty
@@ -19,7 +20,7 @@ _IN_FORCE: Final = frozenset((OrderStatus.PENDING, OrderStatus.WORKING))
 
 
 class Holding(msgspec.Struct, frozen=True, kw_only=True):
-    """A contract that a desk holds or awaits; `qty` is signed, 0 where an entry's fill is not known.
+    """A contract that a desk holds or awaits; quantities are signed, `qty` 0 where an entry's fill is not known.
 
     `entry` says what is unknown of an entry that may fill or have filled, `protected_by` what stands at the broker;
     both are empty where there is nothing to say. `price_ticks` is what it cost on average, `None` where nobody told.
@@ -67,7 +68,7 @@ def _holding(ledger: LedgerReader, row: Found) -> Holding:
         con_id=row["con_id"],
         contract=contract_of(row),
         qty=Qty(row["net_qty"]),
-        reserved_qty=Qty(row["qty"]),
+        reserved_qty=Qty(row["qty"] if row["side"] == Side.BUY else -row["qty"]),
         strategy=row["strategy"],
         order_ref=row["order_ref"],
         entry=_entry(row, orders),
@@ -116,13 +117,15 @@ def desks_of(ledgers: Path) -> list[str]:
 def owned(ledgers: Path, desks: list[str]) -> dict[int, Qty]:
     """Return how much of each contract is ours at most, by contract id: what is held, and what entries may have filled.
 
+    What was sold to open (the short leg of a structure) is negative.
+
     Raises:
         LedgerRefusedError: a ledger cannot be used.
     """
     found: dict[int, Qty] = {}
     for desk in desks:
         for holding in holdings(LedgerReader(ledgers, desk)):
-            qty = max(holding.qty, holding.reserved_qty) if holding.entry else holding.qty
-            if qty > 0:
+            qty = max(holding.qty, holding.reserved_qty, key=abs) if holding.entry else holding.qty
+            if qty:
                 found[holding.con_id] = Qty(found.get(holding.con_id, 0) + qty)
     return found

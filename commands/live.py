@@ -34,8 +34,11 @@ from domain.alarm import Severity
 from domain.instants import MS, SECOND, at_exchange, session_of
 from domain.risk.kill import KillLevel
 from domain.session import calendar
+from domain.signals import spread
+from domain.signals.feed_rules import in_priority
 from domain.signals.offer import SOURCE as OUTSIDE
 from domain.units import Qty, Utc
+from gateways.chain.broker_chains import Band, BrokerChains
 from gateways.feeds import AnyPort, ports_of
 from gateways.ib.link import IbPort
 from gateways.ib.orders_port import OrdersPort
@@ -160,12 +163,12 @@ class Supervisor:
         return state if isinstance(state, IBKRState) and state.is_known and state.link.is_up else None
 
     def held_in_memory(self) -> dict[int, Qty]:
-        """Return what the positions hold by their own states, by contract id; one that crashed says what it knew."""
+        """Return what the positions hold by their own states, signed, by contract id (a crashed one: what it knew)."""
         found: dict[int, Qty] = {}
         for name in self._positions():
             state = self.runtime.cells[name].state
             if isinstance(state, PositionData) and state.fills.held > 0:
-                found[int(name.rpartition(":")[2])] = state.fills.held
+                found[int(name.rpartition(":")[2])] = state.fills.signed_held
         return found
 
 
@@ -358,11 +361,33 @@ def _ports(
     order_port = of_broker("ibkr", OrdersPort, settings.broker.client_ids.orders)
     runtime.on_latch = order_port.refuse_entries
     quotes = of_broker("quotes", QuotesPort, settings.broker.client_ids.quotes)
+    is_asked = settings.feed.chain.origin == "broker"  # whatever the source: with another they are stored alone
+    chains = _broker_chains(settings, runtime, gateways, clock, account) if is_asked else None
     feed = ports_of(
         settings, url=url, keys=keys, tell_as=teller, now_utc=clock.now_utc, on_whole=on_whole,
-        whole_from_ns=LAST_FROM_NS, chains=_chains(settings),
+        whole_from_ns=LAST_FROM_NS, chains=chains or _chains(settings),
     )  # fmt: skip
-    return [order_port, quotes, *feed]
+    return [order_port, quotes, *((chains,) if chains is not None else ()), *feed]
+
+
+def _broker_chains(
+    settings: Settings, runtime: LiveRuntime, gateways: tuple[Gateway, ...], clock: MarketClock, account: str | None
+) -> BrokerChains:
+    """Return the source of the broker's chains, with a session of its own."""
+    name, chain, rules = f"port:chains:{settings.desk}", settings.feed.chain, settings.ticker_rules
+    band = Band(
+        {t: rules[t].trading_class if t in rules else t for t in in_priority(settings.tickers)}, chain.lines,
+        chain.strikes_around, chain.expiries, chain.age_max_ms * MS, settings.warehouse.chain_every_ms * MS,
+        settings.day.closed_dates,
+    )  # fmt: skip
+    return BrokerChains(
+        name,
+        lambda tell: QuotesPort(
+            name, gateways=gateways, client_id=settings.broker.client_ids.chains, rules=settings.connection,
+            clock=clock, tell=tell, account=account,
+        ),
+        len(gateways), band, settings.feed.rules, clock.now_utc, lambda read: runtime.publish(read, name),
+    )  # fmt: skip
 
 
 def _chains(settings: Settings) -> MarketChains | None:
@@ -397,6 +422,7 @@ def notify_of(settings: Settings, folder: DataFolder, runtime: LiveRuntime) -> N
 
 def _promote(settings: Settings, folder: DataFolder, clock: MarketClock) -> None:
     by = "demo" if settings.profile == "demo" else "settings"
-    for source in settings.lanes:  # strangers' kinds are a person's to promote, whatever they are called
+    sources = (*settings.lanes, *((spread.SOURCE,) if settings.spread.is_on else ()))
+    for source in sources:  # strangers' kinds are a person's to promote, whatever they are called
         kinds = () if source == OUTSIDE else settings.promoted
         promote(folder.ledgers, kinds, source, by, "named in the settings", clock.now_utc())

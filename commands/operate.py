@@ -38,9 +38,12 @@ def act(arguments: Namespace) -> int:
 
 
 def _seen_level(arguments: Namespace, folder: DataFolder, desk: str) -> dict[str, Any]:
-    """Return the level to lower to, with the epoch that the person has seen, and show it."""
+    """Return the level to lower to, with the epoch that the person has seen, and show it.
+
+    That is the level in force as the supervisor says: what a rule raised a moment ago is on record later.
+    """
     what: dict[str, Any] = {"level": arguments.level}
-    seen = LedgerReader(folder.ledgers, desk).kill()
+    seen = request(folder.control, {"do": "status"}).get("kill") or LedgerReader(folder.ledgers, desk).kill()
     if seen is not None:
         what["expected_epoch"] = seen["kill_epoch"]
         if seen["level"] > arguments.level:

@@ -8,6 +8,7 @@ from argparse import Namespace
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from datetime import date
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -38,11 +39,13 @@ _SMALL_BYTES = 1 << 20  # a smaller trace is replayed before a second process ha
 
 
 def act(arguments: Namespace) -> int:
-    """Replay a trace; 0 when nothing diverges, 1 when something does."""
+    """Replay a trace; 0 when nothing diverges, 1 when something does. `--what-if` trades its day anew instead."""
     folder = DataFolder(settings_of(arguments).data_dir)
     path = arguments.trace or next(iter(folder.traces_newest_first()), None)
     if path is None:
         raise CommandError(f"There is no trace in {folder.traces}; run a day first.", 1)
+    if arguments.what_if:
+        return _what_if(folder, path, arguments)
     try:
         report, missing = _replayed(path, arguments.settings, folder.warehouse)
         changed = [] if arguments.settings is None else _changed(path, arguments.settings)
@@ -54,6 +57,30 @@ def act(arguments: Namespace) -> int:
     else:
         print("\n".join((*_settings_lines(arguments.settings, changed), *_lines(report, missing))))
     return 1 if report.divergence is not None else 0
+
+
+def _what_if(folder: DataFolder, path: Path, arguments: Namespace) -> int:
+    """Trade the day of a trace with its settings and with those of a file; 1 when an actor crashed."""
+    if arguments.settings is None:
+        raise CommandError("--what-if asks for --settings FILE: with which settings the day is to be traded.")
+    from commands.what_if import lines_of, model_of, what_if  # noqa: PLC0415 - the whole simulator
+
+    try:
+        header = read_header(segments_of(path)[0])
+        changed = _changed(path, arguments.settings)
+        session = date.fromisoformat(path.resolve().parent.name)
+    except TraceError as error:
+        raise CommandError(str(error)) from None
+    except ValueError:
+        raise CommandError(f"{path} lies in no folder of a session (YYYY-MM-DD), so its day is not known.") from None
+    recorded, wanted = (_settings(header, file) for file in (None, arguments.settings))
+    found = what_if(folder, session, recorded, wanted, model_of(arguments))
+    if arguments.json:
+        told = msgspec.to_builtins(found) | {"settings": [one._asdict() for one in changed]}
+        print(msgspec.json.format(msgspec.json.encode(told)).decode())
+    else:
+        print("\n".join((*_settings_lines(arguments.settings, changed), *lines_of(found, arguments.settings))))
+    return 1 if found.then.crashed or found.here.crashed else 0
 
 
 def _replayed(path: Path, override: Path | None, warehouse: Path) -> tuple[ReplayReport, int]:
@@ -178,16 +205,20 @@ class Values:
     def _rows(self, wanted: Rows) -> Rows | None:
         words = wanted.ref.split("/")
         bucket = "/".join(words[:2])
-        whole = self._kept.get(bucket)
-        if len(words) == 3 and words[2] != "late" and whole is not None:
-            part = whole.of(words[2])
-            if part.content_hash == wanted.content_hash:
+        if len(words) == 3 and words[2] != "late":  # a ticker's rows may come before those of its whole bucket
+            whole = self._kept.get(bucket) or self._keep(bucket, self._reader.resolve(bucket))
+            part = None if whole is None else whole.of(words[2])
+            if part is not None and part.content_hash == wanted.content_hash:
                 return part
         found = self._reader.resolve(wanted.ref, wanted.content_hash)
         if found is None:
             return None
         found = Rows(wanted.ref, found.rows, wanted.content_hash)
-        if len(words) == 2:
+        return self._keep(bucket, found) if len(words) == 2 else found
+
+    def _keep(self, bucket: str, found: Rows | None) -> Rows | None:
+        """Keep a bucket for the tickers that follow; the oldest ones go."""
+        if found is not None:
             self._kept[bucket] = found
             if len(self._kept) > _BUCKETS_KEPT:
                 self._kept.popitem(last=False)

@@ -25,7 +25,7 @@ def lines_of(found: dict[str, Any]) -> list[str]:
         lines += ["", "Fills", *(line for row in found["executions"] for line in _fill(row))]
     if found.get("outcomes"):
         lines += ["", "Alerts", *(line for text in outcome_lines(found["outcomes"]) for line in _fitted(text))]
-    lines += ["", "Attempts", *_attempts(found)]
+    lines += ["", "Attempts", *attempt_lines(found)]
     if found["refusals"]:
         lines += ["", "Refused by the broker"]
         for row in found["refusals"]:
@@ -119,7 +119,8 @@ def _fill(row: Found) -> list[str]:
     return _wrapped(row["order_ref"] + (f" ({', '.join(notes)})" if notes else ""), len(head), first=head)
 
 
-def _attempts(found: dict[str, Any]) -> list[str]:
+def attempt_lines(found: dict[str, Any]) -> list[str]:
+    """Return how many attempts ended how, and those that were refused or not filled, in the order of the day."""
     counts = dict(found["attempts"])
     if not counts:
         return ["  none"]
@@ -127,21 +128,24 @@ def _attempts(found: dict[str, Any]) -> list[str]:
     fates = (("filled", "filled"), ("working", "working"), ("unfilled", "without a fill"))
     shown = ", ".join(f"{found['approved'][fate]} {text}" for fate, text in fates if found["approved"][fate])
     lines = [f"  {approved} approved{f' ({shown})' if shown else ''}, {sum(counts.values())} refused"]
-    for row in found["refused"]:
-        text = f"  {exchange_clock(row['decided_utc'])}  {row['alert_id']}  {row['code'] or row['amended_code']}"
-        measure = ""
-        if row["code"] is not None:
-            measure = measure_text(row["measured"], row["limit_value"], row["unit"])
-        is_long = len(text) + len(measure) + 2 > WIDTH
-        lines += [text, f"      {measure}"] if is_long and measure else [f"{text}  {measure}".rstrip()]
-        if row["amended_words"]:
-            lines += _wrapped(row["amended_words"], 6)
-    for row in found["unfilled"]:
-        text = f"  {exchange_clock(row['decided_utc'])}  {row['alert_id']}  no fill"
-        lines.append(text)
-        if row["contract"] is not None:
-            limit = "market" if row["limit_ticks"] is None else f"{row['limit_ticks'] / 100:.2f}"
-            lines.append(f"      {row['qty']} {row['contract']} at {limit}, {row['status']}, {row['order_ref']}")
+    ends = [(row["decided_utc"], _refused(row)) for row in found["refused"]]
+    ends += [(row["decided_utc"], _unfilled(row)) for row in found["unfilled"]]
+    return [*lines, *(line for _, told in sorted(ends, key=lambda one: one[0]) for line in told)]
+
+
+def _refused(row: Found) -> list[str]:
+    text = f"  {exchange_clock(row['decided_utc'])}  {row['alert_id']}  {row['code'] or row['amended_code']}"
+    measure = "" if row["code"] is None else measure_text(row["measured"], row["limit_value"], row["unit"])
+    is_long = len(text) + len(measure) + 2 > WIDTH
+    lines = [text, f"      {measure}"] if is_long and measure else [f"{text}  {measure}".rstrip()]
+    return [*lines, *(_wrapped(row["amended_words"], 6) if row["amended_words"] else ())]
+
+
+def _unfilled(row: Found) -> list[str]:
+    lines = [f"  {exchange_clock(row['decided_utc'])}  {row['alert_id']}  no fill"]
+    if row["contract"] is not None:
+        limit = "market" if row["limit_ticks"] is None else f"{row['limit_ticks'] / 100:.2f}"
+        lines.append(f"      {row['qty']} {row['contract']} at {limit}, {row['status']}, {row['order_ref']}")
     return lines
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from commands.cli import CommandError
+from commands.session_market import kind_of
 from commands.traces import UNREADABLE, parsed, records
 from domain.instruments import Contract
 from domain.units import Utc
@@ -31,12 +32,16 @@ class Origin(StrEnum):
 
 
 class Source(msgspec.Struct, frozen=True):
-    """The market of a session; `recorded` `None` in a demo is a synthetic one, unless it `is_lost`."""
+    """The market of a session; `recorded` `None` in a demo is a synthetic one, unless it `is_lost`.
+
+    `kind` of a synthetic one is `None` where the run is of before there were kinds.
+    """
 
     is_known: bool = False
     is_demo: bool = False
     is_lost: bool = False
     recorded: RecordedDay | None = None
+    kind: str | None = None
 
     def origin(self, trade: Found, executions: list[Found]) -> Origin:
         """Return what a trade's prices were, by its executions; one without any has none that are recorded."""
@@ -61,7 +66,8 @@ class Source(msgspec.Struct, frozen=True):
         if self.is_lost:
             return "recorded market whose folder is gone: what was recorded is not known; simulated money"
         if self.recorded is None:
-            return "simulated market, simulated money"
+            which = "simulated market" if self.kind is None else f"simulated {self.kind}"
+            return f"{which}; simulated money, which means nothing about profit"
         met, n = totals.get(Origin.RECORDED, {}).get("n", 0), sum(row["n"] for row in totals.values())
         if not met:
             return "SPX by recorded minutes, every trade on synthetic quotes; simulated money"
@@ -75,12 +81,13 @@ def source_of(paths: list[Path]) -> Source:
         settings = (header or {}).get("settings", {})
         profile = settings.get("profile")
         folder = settings["demo"]["market_folder"] if profile == "demo" else None
+        kind = kind_of(settings) if profile == "demo" else None
     except (CommandError, *UNREADABLE):
         return Source()
     if profile is None:
         return Source()
     if not folder:
-        return Source(is_known=True, is_demo=profile == "demo")
+        return Source(is_known=True, is_demo=profile == "demo", kind=kind)
     try:
         return Source(is_known=True, is_demo=True, recorded=load_recorded_day(Path(folder)))
     except RecordedError:

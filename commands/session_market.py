@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,6 +13,7 @@ from commands.cli import CommandError
 from commands.folder import DataFolder
 from commands.traces import UNREADABLE, parsed, records
 from domain.desks import DeskKind
+from simulation.market.style import Kind, Nature
 from storage.desk_kinds import kinds
 from storage.sqlite_file import LedgerRefusedError
 
@@ -25,7 +27,7 @@ class Market(msgspec.Struct, frozen=True):
     is_real: bool
 
 
-SIMULATED = Market("simulated, made from a seed", False)
+SIMULATED = Market("simulated, made from a seed", False)  # of which kind is not on record
 RECORDED_INDEX = Market("demo over a recorded index, levels made", False)
 SERVERS = Market("simulated servers on this machine", False)
 UNKNOWN = Market("unknown: no run of it is on record", False)
@@ -46,9 +48,18 @@ def market_of(folder: DataFolder, session: date) -> Market:
     return SIMULATED if known == {DeskKind.SIM} else UNKNOWN
 
 
+def kind_of(told: Mapping[str, Any]) -> str | None:
+    """Return the kind of a simulated market by a run's recorded settings; `None` where they are of before kinds."""
+    drawn = told.get("market")
+    return None if drawn is None else str(Nature(Kind(drawn["kind"]), drawn["feedback"]))
+
+
 def _of_settings(told: dict[str, Any]) -> Market:
+    if told["profile"] == "demo" and told["demo"].get("market_folder") is not None:
+        return RECORDED_INDEX
     if told["profile"] == "demo":
-        return SIMULATED if told["demo"].get("market_folder") is None else RECORDED_INDEX
+        kind = kind_of(told)
+        return SIMULATED if kind is None else Market(f"simulated {kind}, made from a seed", False)
     feed = told["feed"]
     url = {"provider": feed.get("provider", {}).get("rest_url", "")}.get(feed["source"], feed["negotiate_url"])
     if feed["source"] != "file" and urlsplit(url).hostname in _LOOPBACK:

@@ -15,6 +15,8 @@ import msgspec
 import orjson
 
 from commands.folder import DataFolder, settings_of
+from commands.lines import wrapped
+from commands.session_market import market_of
 from config.settings import Settings
 from domain.signals.alert import Alert
 from domain.signals.outcome import Outcome
@@ -22,7 +24,7 @@ from domain.signals.rates import Rate, promotion_of, rate_of
 from storage.queries import LedgerReader
 
 _HEAD: Final = "  {:<8}{:>7}{:>7}{:>6}{:>7}{:>18}{:>6}{:>6}{:>10}"
-_SIMULATED: Final = "A simulated market made these outcomes: they say nothing about profit."
+_NOT_REAL: Final = "No real market made these outcomes, or it is not on record ({}): they say nothing about profit."
 
 
 class VersionRate(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,12 +46,15 @@ class VersionRate(msgspec.Struct, frozen=True, kw_only=True):
 def act(arguments: Namespace) -> int:
     """Print the rates; 1 where no alert is on record."""
     settings = settings_of(arguments)
-    ledger = LedgerReader(DataFolder(settings.data_dir).ledgers, settings.desk)
-    found = rates_of(ledger.outcomes(), ledger.open_alerts(), promoted_of(ledger), settings)
+    folder = DataFolder(settings.data_dir)
+    ledger = LedgerReader(folder.ledgers, settings.desk)
+    outcomes = list(ledger.outcomes())
+    found = rates_of(outcomes, ledger.open_alerts(), promoted_of(ledger), settings)
     if arguments.json:
         print(orjson.dumps(msgspec.to_builtins(found), option=orjson.OPT_INDENT_2).decode())
     else:
-        print("\n".join(lines_of(found, is_simulated=settings.profile == "demo")))
+        markets = [market_of(folder, day) for day in sorted({outcome.alert.key.session for outcome in outcomes})]
+        print("\n".join(lines_of(found, [market.name for market in markets if not market.is_real])))
     return 0 if found else 1
 
 
@@ -93,8 +98,11 @@ def rates_of(
     return found
 
 
-def lines_of(found: Sequence[VersionRate], *, is_simulated: bool) -> list[str]:
-    """Return the rates for people, a block for each kind of a source; every rate with its n."""
+def lines_of(found: Sequence[VersionRate], unreal: Sequence[str] = ()) -> list[str]:
+    """Return the rates for people, a block for each kind of a source; every rate with its n.
+
+    `unreal` are the markets of sessions of which nothing says that people traded in them.
+    """
     if not found:
         return ["No alert is on record."]
     lines: list[str] = []
@@ -119,7 +127,7 @@ def lines_of(found: Sequence[VersionRate], *, is_simulated: bool) -> list[str]:
         "n: resolved outcomes; MFE, MAE: mean farthest moves, in stops.",
         "open/gap: alerts still followed, alerts that a gap left unmeasured.",
     ]
-    return [*lines[1:], *([_SIMULATED] if is_simulated else [])]
+    return [*lines[1:], *(wrapped(_NOT_REAL.format(", ".join(dict.fromkeys(unreal)))) if unreal else [])]
 
 
 def _version_of(alert: Alert) -> tuple[str, str, int]:

@@ -37,8 +37,9 @@ def act(arguments: Namespace) -> int:
     if arguments.market is not None:
         return market_record.show(arguments.market, arguments.seed, as_json=arguments.json)
     settings = day_settings()
-    if arguments.feedback is not None:
-        settings = settings.model_copy(update={"market": MarketDrawn("honest", arguments.feedback)})
+    if arguments.facts or arguments.feedback is not None:  # facts of the anchored market would be facts of nothing
+        feedback = settings.market.feedback if arguments.feedback is None else arguments.feedback
+        settings = settings.model_copy(update={"market": MarketDrawn("honest", feedback)})
     seeds = range(arguments.seed, arguments.seed + arguments.days)
     workers = arguments.workers or os.cpu_count() or 1
     if arguments.facts:

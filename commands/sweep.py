@@ -50,7 +50,7 @@ def act(arguments: Namespace) -> int:
     sessions = sessions_between(folder, first, last, settings)
     # Day by day, so that what is recorded of a day is read while it is in the memory of the machine.
     units = [msgspec.structs.replace(unit, session=day) for day in sessions for unit in units_of]
-    rows = _run(units, arguments.out / PARTS, arguments.workers or os.cpu_count() or 1)
+    rows = _run(units, arguments.out / PARTS, arguments.workers or os.cpu_count() or 1, arguments.address)
     _write(arguments.out / TABLE, combinations, rows)
     report = report_of(
         first, last, settings.desk, combinations, rows, missing_of(first, last, settings, len(sessions)),
@@ -117,12 +117,14 @@ def _filled(model: FillModel, given: Mapping[str, Any]) -> FillModel:
         raise CommandError(f"These fills cannot be modelled: {error}.") from None
 
 
-def _run(units: list[Unit], parts: Path, workers: int) -> list[tuple[int, dict[str, Any]]]:
+def _run(units: list[Unit], parts: Path, workers: int, address: str | None) -> list[tuple[int, dict[str, Any]]]:
     with Console(stderr=True).status("starting") as shown:
         try:
-            return list(
-                sweep(units, parts, workers=workers, progress=lambda n, of: shown.update(f"{n} of {of} days done"))
-            )
+            told = sweep(
+                units, parts, workers=workers, progress=lambda n, of: shown.update(f"{n} of {of} days done"),
+                address=address,
+            )  # fmt: skip
+            return list(told)
         except SweepError as error:
             raise CommandError(str(error), 3) from None
         except OSError as error:

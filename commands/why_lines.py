@@ -28,6 +28,10 @@ STEPS: Final = {
     "entries.ReserveEntry": "gates",
     "entries.EntryReserved": "reserved",
     "entries.EntryRefused": "refused",
+    "orders.WhatIfRead": "margin",
+    "structures.OpenStructure": "both legs",
+    "structures.StructureChanged": "structure",
+    "structures.StructureClosed": "both closed",
     "entries.OpenPosition": "handed over",
     "orders.SubmitOrder": "submit",
     "orders.ModifyOrder": "modify",
@@ -84,7 +88,7 @@ def _reading(message: dict[str, Any]) -> str:
     told = f"{message['ticker']} bucket {exchange_clock(message['bucket_utc'])}: {levels}"
     if message.get("evidence") is not None:
         return told  # the forces follow, a line each
-    forces = ", ".join(f"{f['name']} {f['score']:+.2f}" for f in message["forces"])
+    forces = ", ".join(f"{f['name']} {f['score']:+.2f}" for f in message.get("forces", ()))
     return f"{told}; forces {forces or 'none'}"
 
 
@@ -109,8 +113,48 @@ def _alert(message: dict[str, Any]) -> str:
 
 def _signal(message: dict[str, Any]) -> str:
     intent = message["intent"]
-    legs = ", ".join(f"{leg['side']} {leg['right']}" for leg in intent["plan"]["legs"])
+    legs = ", ".join(_planned(leg) for leg in intent["plan"]["legs"])
     return f"{intent['strategy']}: {legs}{' (shadow)' if intent['is_shadow'] else ''}"
+
+
+def _planned(leg: dict[str, Any]) -> str:
+    """Return a leg of a plan; one that its strategy names with size, underlying and strike."""
+    if leg.get("strike_ticks") is None:
+        return f"{leg['side']} {leg['right']}"
+    return f"{leg['side']} {leg['ratio']} {leg['ticker']} {leg['strike_ticks'] / 100:g}{leg['right']}"
+
+
+def _terms(message: dict[str, Any]) -> str:
+    terms = message["terms"]
+    credit, gap = terms["credit_cents"], terms["gap_cents"]
+    return (
+        f"credit {usd_text(credit)} net of fees {usd_text(terms['fees_cents'])}, gap of the strikes {usd_text(gap)},"
+        f" edge {usd_text(credit - gap)}, SPX/SPY {terms['ratio']:.4f}"
+    )
+
+
+def _structure(message: dict[str, Any]) -> str:
+    pnl = message.get("pnl_cents")
+    told = f"{message['state']}: {message['cover_qty']} of the cover, {message['short_qty']} short"
+    why = "" if message.get("reason") is None else f", out because of {reason_text(message['reason'])}"
+    return f"{told}{why}{'' if pnl is None else f', by its marks {usd_text(pnl)}'}"
+
+
+def _structure_closed(message: dict[str, Any]) -> str:
+    why = "no exit of its own" if message.get("reason") is None else reason_text(message["reason"])
+    return (
+        f"{why}: cover bought at {_average(message['cover_ticks'])}, shorts sold at {_average(message['short_ticks'])};"
+        f" {usd_text(message['realised_cents'])} net of fees {usd_text(message['fees_cents'])}"
+    )
+
+
+def _average(ticks: float | None) -> str:
+    return "no price" if ticks is None else f"{ticks / 100:.2f}"
+
+
+def _margin(message: dict[str, Any]) -> str:
+    change = message.get("init_margin_change_cents")
+    return f"not known: {message['why']}" if change is None else f"the short leg needs {usd_text(change)} more"
 
 
 def _offered(message: dict[str, Any]) -> str:
@@ -126,7 +170,10 @@ def _offered(message: dict[str, Any]) -> str:
 
 
 def _reserve(message: dict[str, Any]) -> str:
-    leg = message["legs"][0]
+    return "; ".join(_reserved(leg) for leg in message["legs"])
+
+
+def _reserved(leg: dict[str, Any]) -> str:
     seen = leg.get("decision") or {}
     quote = f" (quoted {_price(seen['bid_ticks'])}/{_price(seen['ask_ticks'])}" if seen else ""
     spot = f", spot {_price(seen['spot_ticks'])}" if seen and seen.get("spot_ticks") is not None else ""
@@ -186,6 +233,10 @@ _SAID: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
         f"{m['qty']} {_contract(m['ref']['contract'])} for {usd_text(m['cost_cents'])}"
     ),
     "positions.PositionClosed": _closed,
+    "orders.WhatIfRead": _margin,
+    "structures.OpenStructure": _terms,
+    "structures.StructureChanged": _structure,
+    "structures.StructureClosed": _structure_closed,
 }
 
 

@@ -19,8 +19,10 @@ from commands.why_lines import levels_text
 from config.settings import Settings
 from domain.features.evidence import Evidence
 from domain.instants import exchange_clock
+from domain.signals.conditioned import ConditionEvaluator
 from domain.signals.evaluator import Reading, reading_of
 from domain.signals.nearest_miss import Miss, nearest_miss
+from domain.signals.nearest_threshold import NearThreshold, nearest_threshold
 from domain.signals.snapshot import Snapshot
 from domain.units import Ticks, Utc
 from domain.wording import measure_text
@@ -45,6 +47,7 @@ class KindOfDay(msgspec.Struct, kw_only=True):
     readings: int = 0
     not_judged: Counter[str] = msgspec.field(default_factory=Counter)
     nearest_miss: Miss | None = None
+    nearest_threshold: NearThreshold | None = None
 
 
 def show(session: date, settings: Settings, folder: DataFolder, ledger: LedgerReader, *, is_json: bool) -> int:
@@ -80,6 +83,8 @@ def kinds_of(session: date, settings: Settings, folder: DataFolder, ledger: Ledg
                 ]
                 refusals = [row for row in of_kind if row["code"] is not None or row["amended_code"] is not None]
                 ours = {row["intent_id"] for row in of_kind} & approved
+                looked_at = [r for r in readings if (source, ticker, r.bucket_utc) not in out_of_phase]
+                evaluator = settings.kinds[kind](settings.alert_rules[kind])
                 found.append(
                     KindOfDay(
                         lane=f"{source}:{ticker}", kind=kind, alerts=len(raised),
@@ -88,9 +93,12 @@ def kinds_of(session: date, settings: Settings, folder: DataFolder, ledger: Ledg
                         refused=Counter(row["code"] or row["amended_code"] for row in refusals),
                         nearest_refusal=min(refusals, key=closeness, default=None), readings=len(readings),
                         not_judged=silences.get((source, ticker, kind), Counter()),
-                        nearest_miss=nearest_miss(
-                            settings.kinds[kind](settings.alert_rules[kind]),
-                            (r for r in readings if (source, ticker, r.bucket_utc) not in out_of_phase),
+                        nearest_miss=(
+                            None if isinstance(evaluator, ConditionEvaluator) else nearest_miss(evaluator, looked_at)
+                        ),
+                        nearest_threshold=(
+                            nearest_threshold(evaluator, looked_at)
+                            if isinstance(evaluator, ConditionEvaluator) else None
                         ),
                     )
                 )  # fmt: skip
@@ -183,6 +191,8 @@ def lines_of(session: date, found: list[KindOfDay]) -> list[str]:
             )  # fmt: skip
         if kind.nearest_miss is not None:
             lines += wrapped(f"nearest to an alert: {_miss(kind.nearest_miss)}", 2)
+        if kind.nearest_threshold is not None:
+            lines += wrapped(f"nearest to an alert: {_threshold(kind.nearest_threshold)}", 2)
         if kind.not_judged:
             counts = ", ".join(f"{why} {n}" for why, n in kind.not_judged.most_common())
             lines += wrapped(f"without a judgement, of {kind.readings} readings: {counts}", 2)
@@ -208,3 +218,10 @@ def _miss(miss: Miss) -> str:
     why = f"; {miss.why}" if miss.why else ""
     levels = levels_text(reading.spot, reading.zero_gamma)
     return f"{exchange_clock(reading.bucket_utc)} {away}, {levels}{why}"
+
+
+def _threshold(near: NearThreshold) -> str:
+    return (
+        f"{exchange_clock(near.reading.bucket_utc)} {near.name} alone stood in the way: it is {near.limit:g},"
+        f" {near.needed:.4g} would have let it through"
+    )

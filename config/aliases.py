@@ -70,11 +70,18 @@ def _is_true(value: Any) -> bool:
 
 
 def _trades(value: Any) -> Layer:
-    return {"strategies": {_EACH: {"trades_per_day_max": _whole(value)}}}
+    most = _whole(value)
+    return {"strategies": {_EACH: {"trades_per_day_max": most}}, "spread": {"max_spreads_per_day": most}}
 
 
 def _daily_loss(value: Any) -> Layer:
-    return {"entry": {"daily_loss_max_cents": round(_number(value, 1) * 100)}}
+    usd = _number(value, 1)
+    return {"entry": {"daily_loss_max_cents": round(usd * 100)}, "spread": {"max_daily_loss": usd}}
+
+
+def _of_spread(name: str, read: Callable[[Any], float]) -> Callable[[Any], Layer]:
+    """Return what takes a setting of the spread under its own name."""
+    return lambda value: {"spread": {name: read(value)}}
 
 
 def _entry_time(value: Any) -> Layer:
@@ -104,7 +111,7 @@ def _mode(value: Any) -> Layer:
 
 def _client_id(value: Any) -> Layer:
     first = _whole(value, 0)
-    return {"broker": {"client_ids": {"orders": first, "quotes": first + 1, "direct": first + 2}}}
+    return {"broker": {"client_ids": {"orders": first, "quotes": first + 1, "direct": first + 2, "chains": first + 3}}}
 
 
 def _idle(_: Any) -> Layer:
@@ -135,9 +142,8 @@ def _close(value: Any) -> Layer:
     return {}
 
 
-_NO_SPREADS: Final = "no strategy of this version opens spreads for a credit"
-_TRADES: Final = "`strategies.*.trades_per_day_max`, of each strategy"
-_LOSS: Final = "`entry.daily_loss_max_cents` (USD × 100)"
+_TRADES: Final = "`spread.max_spreads_per_day`, and `strategies.*.trades_per_day_max` of each strategy"
+_LOSS: Final = "`spread.max_daily_loss`, and `entry.daily_loss_max_cents` (USD × 100)"
 
 VARIABLES: Final = (
     Alias("IB_HOST", "`broker.gateways`, the host of the first", lambda v: {"host": str(v).strip()}),
@@ -145,10 +151,10 @@ VARIABLES: Final = (
         "IB_PORT", "`broker.gateways`, the port of the first, and `broker.paper_port` or `broker.live_port`",
         lambda v: {"port": _whole(v)},
     ),
-    Alias("IB_CLIENT_ID", "`broker.client_ids.orders`; the next two are `quotes` and `direct`", _client_id),
+    Alias("IB_CLIENT_ID", "`broker.client_ids.orders`; the next three are `quotes`, `direct` and `chains`", _client_id),
     Alias("TRADING_MODE", "`trading_mode`; live must be armed besides", _mode),
     Alias("MAX_SPREADS_PER_DAY", _TRADES, _trades),
-    Alias("MIN_ENTRY_CREDIT", f"refused: {_NO_SPREADS}", _refused(_NO_SPREADS)),
+    Alias("MIN_ENTRY_CREDIT", "`spread.min_entry_credit`", _of_spread("min_entry_credit", _number)),
     Alias("MAX_DAILY_LOSS", _LOSS, _daily_loss),
     Alias("DASHBOARD_HOST", "`web.host`", lambda v: {"web": {"host": str(v).strip()}}),
     Alias("DASHBOARD_PORT", "`web.port`", lambda v: {"web": {"port": _whole(v)}}),
@@ -163,17 +169,26 @@ VARIABLES: Final = (
 
 NAMES: Final = (
     Alias("trading.max_spreads_per_day", _TRADES, _trades),
-    Alias("trading.min_entry_credit", f"refused: {_NO_SPREADS}", _refused(_NO_SPREADS)),
-    Alias("trading.assignment_risk_threshold", f"refused: {_NO_SPREADS}", _refused(_NO_SPREADS)),
-    Alias("trading.spy_contracts_per_spread", f"refused: {_NO_SPREADS}", _refused(_NO_SPREADS)),
-    Alias("trading.spx_contracts_per_spread", f"refused: {_NO_SPREADS}", _refused(_NO_SPREADS)),
+    Alias("trading.min_entry_credit", "`spread.min_entry_credit`", _of_spread("min_entry_credit", _number)),
+    Alias(
+        "trading.assignment_risk_threshold", "`spread.assignment_risk_threshold`",
+        _of_spread("assignment_risk_threshold", _number),
+    ),
+    Alias(
+        "trading.spy_contracts_per_spread", "`spread.spy_contracts_per_spread`",
+        _of_spread("spy_contracts_per_spread", _whole),
+    ),
+    Alias(
+        "trading.spx_contracts_per_spread", "`spread.spx_contracts_per_spread`",
+        _of_spread("spx_contracts_per_spread", _whole),
+    ),
     Alias("trading.entry_time", "`day.entry_after_open_ms`, counted from 09:30", _entry_time),
     Alias("trading.exit_check_time", "`day.flatten_ms`, counted back from 16:00", _exit_time),
     Alias("trading.market_close", "no effect at 16:00; else refused: the exchange's calendar has the close", _close),
     Alias("risk_management.max_daily_loss", _LOSS, _daily_loss),
     Alias(
-        "risk_management.max_position_loss", "refused: a position's loss ends at `exits.premium_stop`, a share",
-        _refused("a position's loss ends at exits.premium_stop, a share of its premium"),
+        "risk_management.max_position_loss", "`spread.max_position_loss`; elsewhere `exits.premium_stop` ends a loss",
+        _of_spread("max_position_loss", _number),
     ),
     Alias(
         "risk_management.emergency_exit_enabled", "true changes nothing; false is refused",

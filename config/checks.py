@@ -17,7 +17,9 @@ from typing_extensions import is_typeddict
 
 from config.tree import SettingsTree
 from domain.ranges import Form, Range
+from domain.signals.spread import PROMOTION, SOURCE
 from domain.signals.strategies import PLANS
+from domain.structure.rules import COVER, COVER_RATIO, SHORT
 
 SESSION_MS: Final = 23_400_000  # 09:30 to 16:00
 
@@ -43,11 +45,19 @@ class Leaf(NamedTuple):
 
 def leaves(hint: Any, value: Any, path: str = "") -> Iterator[Leaf]:
     """Walk a tree (of dataclasses, or as read from a file) along its types; what is not of their shape is left out."""
-    arms = tuple(_arms(hint))
-    if len(branches := [kind for kind, _ in arms if _is_branch(kind)]) == 1 and value is not None:
-        yield from _below(branches[0], value, path)
+    arms, branch = _shape(hint)
+    if branch is not None and value is not None:
+        yield from _below(branch, value, path)
     else:
         yield Leaf(path, value, arms)
+
+
+@cache
+def _shape(hint: Any) -> tuple[tuple[tuple[Any, tuple[Any, ...]], ...], Any]:
+    """Return the arms of a type, and the one that has leaves below it (`None`: none has, or it is open which)."""
+    arms = tuple(_arms(hint))
+    branches = [kind for kind, _ in arms if _is_branch(kind)]
+    return arms, branches[0] if len(branches) == 1 else None
 
 
 def _arms(hint: Any, marks: tuple[Any, ...] = ()) -> Iterator[tuple[Any, tuple[Any, ...]]]:
@@ -168,6 +178,8 @@ BELOW: Final = (
     ("connection.retry_fast_ms", "connection.retry_slow_ms"),
     ("connection.retry_fast_ms", "connection.retry_fast_for_ms"),
     ("feed.rules.retry_min_ms", "feed.rules.retry_max_ms"),
+    ("spread.ratio_min", "spread.ratio_max"),
+    ("spread.entry_after_open_ms", "spread.entry_until_ms"),
     ("supervision.watchdog_every_ms", "supervision.stuck_after_ms"),
 )
 # (a, b): a must not be above b.
@@ -187,7 +199,7 @@ def together(settings: SettingsTree) -> tuple[Found, ...]:
     """Find settings that contradict each other, and names that nothing bears."""
     checks = (
         _order, _sums, _broker, _market, _lanes, _own_kinds, _promoted, _trials, _outside, _tickers, _strategies,
-        _chain, _provider, _demo,
+        _spread, _chain, _provider, _demo,
     )  # fmt: skip
     return tuple(found for check in checks for found in check(settings))
 
@@ -229,9 +241,11 @@ def _sums(settings: SettingsTree) -> Iterator[Found]:
 
 def _broker(settings: SettingsTree) -> Iterator[Found]:
     broker = settings.broker
-    ids = (broker.client_ids.orders, broker.client_ids.quotes, broker.client_ids.direct)
+    clients = broker.client_ids
+    chains = (clients.chains,) if settings.feed.chain.origin == "broker" else ()
+    ids = (clients.orders, clients.quotes, *chains, clients.direct)
     if len(set(ids)) < len(ids):
-        yield Found("broker.client_ids", f"must be three different ids, one process each (given: {_listed(ids)})")
+        yield Found("broker.client_ids", f"must be different ids, one process each (given: {_listed(ids)})")
     if broker.paper_port == broker.live_port:
         yield Found("broker.live_port", f"must not be broker.paper_port (given: {broker.live_port})")
     if not broker.gateways:
@@ -283,6 +297,8 @@ def _own_kinds(settings: SettingsTree) -> Iterator[Found]:
 def _promoted(settings: SettingsTree) -> Iterator[Found]:
     rules: Mapping[str, Any] = settings.alert_rules
     for name in settings.promoted:
+        if name == PROMOTION:
+            continue
         kind, _, version = name.rpartition("-")
         if kind not in settings.kinds:
             known = ", ".join(sorted(settings.kinds))
@@ -332,9 +348,35 @@ def _strategies(settings: SettingsTree) -> Iterator[Found]:
             yield Found(f"strategies.{source}.signal_age_max_ms", f"must be above entry.intent_deadline_ms {given}")
 
 
+def _spread(settings: SettingsTree) -> Iterator[Found]:
+    rules = settings.spread
+    if (most := COVER_RATIO * rules.spx_contracts_per_spread) < rules.spy_contracts_per_spread:
+        what = f"must not be above {COVER_RATIO} times spx_contracts_per_spread, which covers no more"
+        yield Found("spread.spy_contracts_per_spread", f"{what} (given: {rules.spy_contracts_per_spread} and {most})")
+    if rules.signal_age_max_ms <= settings.entry.intent_deadline_ms:
+        given = f"(given: {rules.signal_age_max_ms} and {settings.entry.intent_deadline_ms})"
+        yield Found("spread.signal_age_max_ms", f"must be above entry.intent_deadline_ms {given}")
+    if SOURCE in settings.lanes or SOURCE in settings.strategies:
+        yield Found("spread.is_on", f"is the switch of the spread; take {SOURCE} out of lanes and strategies")
+    if not rules.is_on:
+        return
+    if settings.trading_mode == "live" and not rules.is_live_allowed:
+        what = "sells calls that another underlying covers; set spread.is_live_allowed for trading_mode live"
+        yield Found("spread.is_on", what)
+    for ticker in (COVER, SHORT):
+        if ticker not in settings.tickers:
+            yield Found("spread.is_on", f"needs {ticker}, which tickers does not name; add it there")
+        if ticker not in settings.ticker_rules:
+            yield Found("spread.is_on", f"needs {ticker}, which has no rules; add ticker_rules.{ticker}")
+
+
 def _chain(settings: SettingsTree) -> Iterator[Found]:
-    if settings.feed.source == "chain" and settings.profile == "real" and settings.feed.chain.folder is None:
+    chain, is_source = settings.feed.chain, settings.feed.source == "chain"
+    if is_source and chain.origin == "files" and settings.profile == "real" and chain.folder is None:
         yield Found("feed.chain.folder", "must name the folder of the chains where feed.source is chain")
+    if chain.origin == "broker" and chain.lines <= len(settings.tickers):
+        given = f"(given: {chain.lines} for {len(settings.tickers)} tickers)"
+        yield Found("feed.chain.lines", f"must be above the number of tickers, each of which takes one {given}")
 
 
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})

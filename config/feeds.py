@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from config.settings import Settings
+from domain.indices import VOLATILITY_TERMS
 from domain.signals.feed_rules import Packed, packed
 
 _UNBOUNDED: Final = 1_000_000  # memberships, where nobody counts them
@@ -15,6 +16,7 @@ def packing(settings: Settings) -> Packed:
     feed = settings.feed
     if feed.source != "hubs":
         return packed(settings.tickers, settings.spot_only, feed.by_hub, _UNBOUNDED)
-    return packed(
-        settings.tickers, settings.spot_only, feed.hubs, feed.rules.memberships_max, keys_n=len(feed.keys)
-    )  # fmt: skip
+    priced = tuple(
+        ticker for ticker in settings.spot_only if ticker not in VOLATILITY_TERMS
+    )  # no group of the vendor's
+    return packed(settings.tickers, priced, feed.hubs, feed.rules.memberships_max, keys_n=len(feed.keys))

@@ -49,7 +49,7 @@ class Settings(SettingsTree):
         exits = folded.get("exits")
         if isinstance(exits, dict) and exits.get("disaster_stop", True) is None:
             folded["exits"] = exits | {"disaster_stop": folded.get("trading_mode") == "live"}
-        return folded
+        return _with_lanes_cut(folded)
 
     @model_validator(mode="after")
     def _check(self) -> Settings:
@@ -128,6 +128,19 @@ def load_settings(
             " take one of them away."
         )
     return settings
+
+
+def _with_lanes_cut(tree: dict[str, Any]) -> dict[str, Any]:
+    """Return a tree in which lanes that stand as in the defaults watch only what `tickers` names."""
+    lanes, tickers = tree.get("lanes"), tree.get("tickers")
+    if not isinstance(lanes, dict) or not isinstance(tickers, list | tuple):
+        return tree
+    as_shipped = _read_yaml(HERE / "defaults.yaml")["lanes"]
+    cut = {
+        source: [ticker for ticker in watched if ticker in tickers] if watched == as_shipped.get(source) else watched
+        for source, watched in lanes.items()
+    }
+    return tree | {"lanes": cut}
 
 
 def _with_files(user: dict[str, Any], path: Path) -> dict[str, Any]:

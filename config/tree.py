@@ -38,6 +38,7 @@ from domain.ranges import (
     Ticker,
 )
 from domain.readiness import ReadinessRules
+from domain.structure.rules import SpreadRules
 from domain.tax.rules import TaxRules
 
 PREFIX = "ZEROHOUR_"
@@ -84,6 +85,7 @@ class ClientIds:
     __pydantic_config__: ClassVar = _STRICT
     orders: ClientId
     quotes: ClientId
+    chains: ClientId
     direct: ClientId
 
 
@@ -102,10 +104,14 @@ class Broker:
 
 @dataclass(frozen=True, slots=True)
 class ChainFiles:
-    """Where option chains lie for `source: chain`, a file a ticker, and how old one may be."""
+    """Where option chains come from for `source: chain` (files or the broker), and how old one may be."""
 
     __pydantic_config__: ClassVar = _STRICT
+    origin: Literal["files", "broker"]
     age_max_ms: LongMs
+    lines: Annotated[int, Range(1, 100)]
+    strikes_around: Annotated[int, Range(1, 500)]
+    expiries: Annotated[int, Range(1, 8)]
     folder: Annotated[Path, Checked("`run` reads it")] | None = None
 
 
@@ -362,6 +368,7 @@ class SettingsTree(AlertTree):
     exits: ExitRules
     kill: KillRules
     strategies: dict[Name, StrategyRules]
+    spread: SpreadRules
     ticker_rules: dict[Ticker, TickerRules]
     promotion: PromotionRules
     supervision: Supervision

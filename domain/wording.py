@@ -15,6 +15,8 @@ _REASONS: Final = {
     "blind": "no quotes",
     "broker_liquidation": "closed at the broker",
     "expired_unpriced": "expired, price not known",
+    "position_loss": "loss of both legs",
+    "unwind": "unwound, a leg was missing",
 }
 
 
@@ -72,13 +74,50 @@ _WRITTEN: Final[dict[str, tuple[Callable[[float], str], str]]] = {
 }
 
 
+# Unit of a count: one, several, and what the limit is to it.
+_COUNTED: Final = {
+    "positions": ("position", "positions", "at most"),
+    "contracts": ("contract", "contracts", "at most"),
+    "contracts today": ("contract traded today", "contracts traded today", "at least"),
+    "trades": ("trade today", "trades today", "at most"),
+    "day trades": ("day trade left", "day trades left", "at least"),
+    "structures": ("loss in a row", "losses in a row", "entries end at"),
+    "legs": ("leg", "legs", "at most"),
+}
+
+
 def measure_text(measured: float | None, limit: float | None, unit: str) -> str:
-    """Return what a gate measured against its limit, as `45 s against 60 s`; empty where it measured nothing."""
+    """Return what a gate measured against its limit, as `45 s against 60 s`; empty where it measured nothing.
+
+    A count is said with what its limit is: `3 positions, at most 2`.
+    """
     if measured is None:
         return ""
+    if unit == "contracts tried":
+        return _tried_text(measured)
+    if unit in _COUNTED:
+        return _count_text(measured, limit, unit)
     write, after = _WRITTEN.get(unit, (number_text, unit))
     against = "" if limit is None else f" against {_finite(write, limit)}"
     return f"{_finite(write, measured)}{against} {after}".rstrip()
+
+
+def _count_text(measured: float, limit: float | None, unit: str) -> str:
+    one, several, bound = _COUNTED[unit]
+    if unit == "contracts" and measured < 1:  # a size: below one contract it is the least that is missed
+        bound = "at least"
+    counted = f"{number_text(measured)} {one if measured == 1 else several}"
+    if not math.isfinite(measured):
+        counted = f"no number of {several}"
+    if limit is None:
+        return counted
+    return f"{counted}, none allowed" if limit == 0 else f"{counted}, {bound} {_finite(number_text, limit)}"
+
+
+def _tried_text(n: float) -> str:
+    if not n:
+        return "no contract to try"
+    return "1 contract tried, it did not pass" if n == 1 else f"{number_text(n)} contracts tried, none passed"
 
 
 def _finite(write: Callable[[float], str], value: float) -> str:

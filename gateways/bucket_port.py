@@ -28,6 +28,9 @@ from gateways.gexbot.folding import BucketFolder
 from messages import market
 from messages.base import Message
 
+OTHERS_AFTER_S: Final = 0.05  # real: by then whoever was waited for has decided
+BETWEEN_S: Final = 0.001  # real, between two tickers that nobody waits for
+
 Tell = Callable[[str, Message], None]
 Command = market.DialHub | market.SealBucket | market.CoverHub
 
@@ -52,7 +55,8 @@ class PortSetup:
     takes an address and a message, from the port's thread; `now_utc` is the clock that data is received by;
     `frame_bytes_max` the decompressed size above which a frame is refused; `on_whole` is called, in the port's thread,
     when a bucket is whole (of use to who paces a simulated market), which it is once each expected pair has data of the
-    part of it that begins `whole_from_ns` after its start.
+    part of it that begins `whole_from_ns` after its start; `first` are tickers that are waited for, each decoded and
+    told before the others.
     """
 
     hub: str
@@ -62,6 +66,16 @@ class PortSetup:
     frame_bytes_max: int = PAYLOAD_BYTES_MAX
     on_whole: Callable[[str, Utc], None] | None = None
     whole_from_ns: int = 0
+    first: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Sealing:
+    """A bucket in hand: why rows of it are absent, and the tickers that are not decoded yet."""
+
+    bucket_utc: Utc
+    why_absent: str
+    left: list[str]
 
 
 class BucketPort(ABC):
@@ -80,6 +94,9 @@ class BucketPort(ABC):
         self._owner = f"hub:{setup.hub}"
         self._whole_utc = Utc(0)
         self._started_utc = Utc(0)
+        tickers = dict.fromkeys(ticker for ticker, _ in setup.expected)
+        self._others: Final = tuple(ticker for ticker in tickers if ticker not in setup.first)
+        self._sealing: _Sealing | None = None
         self._up: set[int] = set()
         self._was_down = True
         self._keepers: dict[int, asyncio.Task[None]] = {}
@@ -157,6 +174,7 @@ class BucketPort(ABC):
         self.loop.call_soon(self.begin)
         try:
             self.loop.run_forever()
+            self._end_sealing()
             tasks = asyncio.all_tasks(self.loop)
             for task in tasks:
                 task.cancel()
@@ -198,12 +216,38 @@ class BucketPort(ABC):
         )  # fmt: skip
 
     def _seal(self, bucket_utc: Utc) -> None:
-        sealed = self.folder.seal(bucket_utc)
+        """Have a bucket decoded: tickers that are waited for at once, the others after a pause, one by one."""
+        self._end_sealing()
         was_down, self._was_down = self._was_down, not self._up
+        self._sealing = _Sealing(bucket_utc, self._why_absent(bucket_utc, was_down=was_down), list(self._others))
+        if not self.setup.first:
+            self._end_sealing()
+            return
+        for ticker in self.setup.first:
+            rows = Rows(f"{self.setup.hub}/{bucket_utc}/{ticker}", self.folder.seal_ticker(bucket_utc, ticker))
+            self.tell(market.TickerSealed(hub=self.setup.hub, bucket_utc=bucket_utc, ticker=ticker, rows=rows))
+        self.loop.call_later(OTHERS_AFTER_S, self._go_on_sealing, self._sealing)
+
+    def _go_on_sealing(self, sealing: _Sealing) -> None:
+        """Decode the next ticker, and leave the processor to whoever wants it before the one after."""
+        if sealing is not self._sealing:
+            return
+        if sealing.left:
+            self.folder.seal_ticker(sealing.bucket_utc, sealing.left.pop(0))
+            self.loop.call_later(BETWEEN_S, self._go_on_sealing, sealing)
+        else:
+            self._end_sealing()
+
+    def _end_sealing(self) -> None:
+        """Decode what is left of the bucket in hand, and tell it."""
+        sealing, self._sealing = self._sealing, None
+        if sealing is None:
+            return
+        sealed = self.folder.seal(sealing.bucket_utc)
         self.tell(
             market.BucketSealed(
                 hub=self.setup.hub,
-                bucket_utc=bucket_utc,
+                bucket_utc=sealing.bucket_utc,
                 rows=sealed.rows,
                 absent=sealed.absent,
                 counts=market.FrameCounts(
@@ -213,7 +257,7 @@ class BucketPort(ABC):
                     refused=sealed.refused,
                     lag_ms=None if sealed.lag_ns is None else sealed.lag_ns // MS,
                 ),
-                why_absent=self._why_absent(bucket_utc, was_down=was_down),
+                why_absent=sealing.why_absent,
                 late=self._by_bucket(sealed.late),
                 covered=sealed.covered,
                 not_polled=self.not_polled(sealed.absent),

@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol, assert_never
 from config.feeds import packing
 from config.settings import Settings
 from domain.instants import MS, SECOND
+from domain.signals.feed_rules import in_priority
 from domain.units import Utc
 from gateways.bucket_port import BucketPort, PortSetup, Tell
 from gateways.chain.hub_port import ChainHubPort
@@ -23,6 +24,7 @@ from gateways.gexbot.rest_port import RestPort
 from gateways.market_data.hub_port import ProviderPort
 from messages import market
 
+OTHERS_MIN: Final = 8  # tickers: fewer are decoded in no time
 _FOR_EVER_NS: Final = 400 * 24 * 3600 * SECOND
 
 
@@ -84,7 +86,7 @@ def ports_of(
         now_utc: the clock that data is received by.
         on_whole: as in `PortSetup`.
         whole_from_ns: as in `PortSetup`.
-        chains: where chains come from; `None`: the files that the settings name.
+        chains: where chains come from; `None`: the files that the settings name. A port of its own is the caller's.
     """
     feed = settings.feed
     book = AddressBook()
@@ -92,6 +94,7 @@ def ports_of(
         hub: PortSetup(
             hub, tuple((ticker, category) for ticker in settings.tickers for category in categories),
             tell_as(f"port:hub:{hub}"), now_utc, feed.rules.frame_bytes_max, on_whole, whole_from_ns,
+            waited_for(settings),
         )
         for hub, categories in feed.by_hub.items()
     }  # fmt: skip
@@ -112,6 +115,13 @@ def ports_of(
         NoAddresses(tuple(setups), tell_as(FEED_PORT), now_utc),
         *(_without_hubs(settings, setup, url, keys, chains) for setup in setups.values()),
     ]
+
+
+def waited_for(settings: Settings) -> tuple[str, ...]:
+    """Return the tickers that lanes wait for, which are decoded first; none where too few others would hold them up."""
+    watched = {ticker for tickers in settings.lanes.values() for ticker in tickers}
+    first = tuple(ticker for ticker in in_priority(settings.tickers) if ticker in watched)
+    return first if len(settings.tickers) - len(first) >= OTHERS_MIN else ()
 
 
 def _without_hubs(

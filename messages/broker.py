@@ -7,7 +7,7 @@ carries its session epoch; what is told of an older epoch is void. `BrokerComman
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import ClassVar, Protocol
+from typing import ClassVar, Final, Protocol
 
 import msgspec
 
@@ -163,6 +163,25 @@ class PlaceOrder(Command, frozen=True, kw_only=True, tag=_tag):
         return not self.order.is_exit
 
 
+class AskMargin(Command, frozen=True, kw_only=True, tag=_tag):
+    """Ask what this order would need of the account's margin; it is not placed. The answer is `MarginTold`."""
+
+    session_epoch: int
+    request_id: str
+    reply_to: str
+    order: OrderRequest
+
+
+class MarginTold(Report, frozen=True, kw_only=True, tag=_tag):
+    """The answer to `AskMargin`, with its id and who asked; `None` where the broker gave none, for the reason `why`."""
+
+    session_epoch: int
+    request_id: str
+    reply_to: str
+    init_margin_change_cents: Cents | None
+    why: str = ""
+
+
 class AmendOrder(Command, frozen=True, kw_only=True, tag=_tag):
     """Write this change of a working order."""
 
@@ -306,8 +325,15 @@ class ReadBack(Command, frozen=True, kw_only=True, tag=_tag):
     read_n: int
 
 
+QTY_UNKNOWN: Final = Qty(2**31 - 1)  # of an order: as much as there is, to whoever must not sell the same again
+
+
 class BrokerOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """An order in a read-back; `is_of_other_client`: only that client can change or cancel it."""
+    """An order in a read-back; `is_of_other_client`: only that client can change or cancel it.
+
+    Of an order that is not ours `con_id` may be 0 (no contract of its own, or none that can be read) and `qty`
+    `QTY_UNKNOWN`.
+    """
 
     order_ref: str
     perm_id: int
@@ -363,12 +389,12 @@ class BrokerReadFailed(Report, frozen=True, kw_only=True, tag=_tag):
 LinkCommand = Dial | CloseLink
 LinkFact = LinkUp | LinkFailed | LinkLost | LinkRestored | FarmNotice
 BrokerCommand = (
-    LinkCommand | ReadBack | LatchKill | PlaceOrder | AmendOrder | WithdrawOrder | CancelEverything
+    LinkCommand | ReadBack | LatchKill | PlaceOrder | AmendOrder | WithdrawOrder | CancelEverything | AskMargin
 )  # fmt: skip
 BrokerFact = (
     LinkFact | AccountRead | AccountUnreadable | ClockRead | PortFaulted
     | OrderSent | OrderDenied | OrderStatusReported | ExecutionReported | CommissionReported
-    | ErrorReported | PositionReported | BrokerRead | BrokerReadFailed
+    | ErrorReported | PositionReported | BrokerRead | BrokerReadFailed | MarginTold
 )  # fmt: skip
 
 

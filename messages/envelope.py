@@ -9,10 +9,10 @@ import msgspec
 
 from domain.options.profile import Rows
 from domain.units import Utc
-from messages import broker, entries, lifecycle, market, operator, orders, positions, risk, session, signals
+from messages import broker, entries, lifecycle, market, operator, orders, positions, risk, session, signals, structures
 from messages.base import SCHEMA, Message
 
-CONVERSATIONS = (broker, entries, lifecycle, market, operator, orders, positions, risk, session, signals)
+CONVERSATIONS = (broker, entries, lifecycle, market, operator, orders, positions, risk, session, signals, structures)
 
 
 def _message_types() -> tuple[type[Message], ...]:

@@ -14,7 +14,7 @@ from domain.instruments import Contract, Quote, Right, Spot
 from domain.market.bars import MinuteBar
 from domain.options.profile import Rows
 from domain.signals.feed_rules import rank_of
-from domain.units import Utc
+from domain.units import Ticks, Utc
 from messages.base import Command, Event, Report
 
 
@@ -185,6 +185,15 @@ class BucketSealed(_Report, frozen=True, kw_only=True):
     bars: tuple[MinuteBar, ...] = ()
 
 
+class TickerSealed(_Report, frozen=True, kw_only=True):
+    """All that a bucket holds of one ticker whose lanes wait for it, decoded first; `BucketSealed` has it again."""
+
+    hub: str
+    bucket_utc: Utc
+    ticker: str
+    rows: Rows
+
+
 class StoreBucket(_Command, frozen=True, kw_only=True):
     """Keep these rows and record a gap for each absent pair, and one that REST filled for each covered pair.
 
@@ -218,12 +227,16 @@ class BucketNotStored(_Event, frozen=True, kw_only=True):
 
 
 class RowsArrived(_Event, frozen=True, kw_only=True):
-    """The bucket's rows of this ticker (values in memory, a reference in the trace)."""
+    """The bucket's rows of this ticker (values in memory, a reference in the trace).
+
+    `is_all`: nothing more of the ticker comes from this hub; else the marker says so.
+    """
 
     hub: str
     ticker: str
     bucket_utc: Utc
     rows: Rows
+    is_all: bool = False
 
 
 class BarsArrived(_Event, frozen=True, kw_only=True):
@@ -379,6 +392,18 @@ class RequestQuote(_Command, frozen=True, kw_only=True):
     request_id: str
     reply_to: str
     con_id: int
+    newer_than_utc: Utc
+    expires_utc: Utc
+
+
+class RequestStrike(_Command, frozen=True, kw_only=True):
+    """Report a quote of the contract of today's chain at this strike; the answers are those to `RequestQuote`."""
+
+    request_id: str
+    reply_to: str
+    ticker: str
+    right: Right
+    strike_ticks: Ticks
     newer_than_utc: Utc
     expires_utc: Utc
 

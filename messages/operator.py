@@ -98,9 +98,13 @@ class Alarm(Event, frozen=True, kw_only=True, tag=_tag):
 
 
 class Announce(Command, frozen=True, kw_only=True, tag=_tag):
-    """Show a line to people; `topic` is `entry`, `exit`, `mode`, `alarm`, ..."""
+    """Show a line to people; `topic` is `entry`, `exit`, `mode`, `alarm`, ...
+
+    `ends`: it says that a fault is over, which was as urgent as this at its worst; `None`: it says no such thing.
+    """
 
     topic: str
     severity: Severity
     text: str
     at_utc: Utc
+    ends: Severity | None = None

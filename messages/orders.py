@@ -31,6 +31,22 @@ class SubmitOrder(Command, frozen=True, kw_only=True, tag=_tag):
     held_qty: Qty
 
 
+class RequestWhatIf(Command, frozen=True, kw_only=True, tag=_tag):
+    """Ask the broker what this order would need of the account; nothing is sent to the market."""
+
+    request_id: str
+    reply_to: str
+    order: OrderRequest
+
+
+class WhatIfRead(Report, frozen=True, kw_only=True, tag=_tag):
+    """What the broker says an order needs more of initial margin; `None` where it does not, for the reason `why`."""
+
+    request_id: str
+    init_margin_change_cents: Cents | None
+    why: str = ""
+
+
 class ModifyOrder(Command, frozen=True, kw_only=True, tag=_tag):
     """Change price, type or quantity of a working order; raising an entry needs a new permit."""
 

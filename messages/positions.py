@@ -73,6 +73,41 @@ class PositionClosed(Event, frozen=True, kw_only=True, tag=_tag):
     took_part: bool = False
 
 
+class LegChanged(Event, frozen=True, kw_only=True, tag=_tag):
+    """Where a leg of a structure stands: told to its structure with each change, and every few seconds while it lives.
+
+    `qty` is what is held (without a sign), `average_ticks` what its entry filled at, `None` before a fill. `is_flat`:
+    nothing is held, no order works, and the broker agrees. `exit_reason` is why it leaves, `None` while it stays.
+    `is_free`: it may be sold although it once covered others. `realised_cents` is net of `fees_cents`;
+    `unrealised_cents` at mid, `None` where no mark is known.
+    """
+
+    ref: PositionRef
+    qty: Qty
+    average_ticks: float | None
+    is_entry_over: bool
+    is_flat: bool
+    exit_reason: ExitReason | None
+    is_free: bool
+    realised_cents: Cents
+    fees_cents: Cents
+    unrealised_cents: Cents | None
+    at_utc: Utc
+
+
+class SetCover(Command, frozen=True, kw_only=True, tag=_tag):
+    """To a leg that covers others: it may be sold now, or (again) not; until it is told so it may not."""
+
+    structure_id: str
+    is_free: bool
+
+
+class RequestLeg(Command, frozen=True, kw_only=True, tag=_tag):
+    """Tell where this leg stands (`LegChanged`): as yours, or as flat where you know nothing of it."""
+
+    ref: PositionRef
+
+
 class EntryAbandoned(Event, frozen=True, kw_only=True, tag=_tag):
     """The entry ended without a fill; the reservation can go."""
 

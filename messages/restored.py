@@ -109,18 +109,37 @@ class PositionRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag):
     settlement_ticks: Ticks | None = None
 
 
+class StructureLeg(msgspec.Struct, frozen=True, kw_only=True):
+    """One leg of a structure: its reservation, whether that is live, and what its executions opened and still hold."""
+
+    reservation: Reservation
+    is_live: bool
+    opened_qty: Qty
+    held_qty: Qty
+
+
+class StructureRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag):
+    """What the desk's ledger knows of a structure with a live leg; one of the cover covers `ratio` shorts."""
+
+    structure_id: str
+    cover: StructureLeg
+    short: StructureLeg
+    ratio: int
+
+
 class LaneRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag):
     """What the ledger knows of one lane's session.
 
     `last_alerts` are (`kind-version`, raised_utc) of the last alert of each; `last_direction` is that of the lane's
     last one that was no shadow (`None`: there is none); `unraised` are recorded alerts that were never decided on;
-    `promoted` are `kind-version` names.
+    `promoted` are `kind-version` names; `offers` are the session's that became alerts, (id, alert), oldest first.
     """
 
     last_alerts: tuple[tuple[str, Utc], ...]
     last_direction: int | None
     unraised: tuple[Alert, ...]
     promoted: tuple[str, ...]
+    offers: tuple[tuple[str, Alert], ...] = ()
 
 
 class OutcomesRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag):
@@ -150,6 +169,6 @@ class ActorsRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag):
 
 
 Restored = (
-    KillRestored | RiskRestored | PositionRestored | LaneRestored | OutcomesRestored | ReadingRestored | IbkrRestored
-    | ActorsRestored
+    KillRestored | RiskRestored | PositionRestored | StructureRestored | LaneRestored | OutcomesRestored
+    | ReadingRestored | IbkrRestored | ActorsRestored
 )  # fmt: skip

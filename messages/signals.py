@@ -13,6 +13,7 @@ from domain.signals.alert import Alert
 from domain.signals.evaluator import Reading
 from domain.signals.offer import Offer, OfferRefused
 from domain.signals.outcome import Outcome
+from domain.signals.rates import PromotionRefused
 from domain.signals.snapshot import Snapshot
 from domain.units import Ticks, Utc
 from messages.base import Command, Event, Report
@@ -30,28 +31,28 @@ class Force(msgspec.Struct, frozen=True, kw_only=True):
     confidence: float
 
 
-class FeaturesComputed(Event, frozen=True, kw_only=True, tag=_tag):
+class FeaturesComputed(Event, frozen=True, kw_only=True, tag=_tag, omit_defaults=True):
     """The 73 features of one ticker and bucket, rounded to 12 significant digits.
 
-    `features` are in the registry's order, `None` = missing; `missing` names the categories that were silent;
-    `alignment` is `None` where fewer than three forces have confidence >= 0.5. `spot` and `zero_gamma` are
-    `None` when absent. `is_complete` says that every hub's marker was in before `close_by_utc`. `snapshot` is what the
-    next readings look back on (`None`: told by a version that did not say). `evidence` are all 73 features and the
-    forces made of them, and what lanes decide on; a trace of before has none, and then the fields beside it count.
+    `missing` names the categories that were silent. `spot` and `zero_gamma` are `None` when absent. `is_complete` says
+    that every hub's marker was in before `close_by_utc`. `snapshot` is what the next readings look back on (`None`:
+    told by a version that did not say). `evidence` are the features in the registry's order, the forces made of them
+    and their alignment: what lanes decide on. A trace of before has none, and then `features`, `forces` and
+    `alignment` count, which are told no more.
     """
 
     ticker: str
     bucket_utc: Utc
     reading_n: int
-    features: tuple[float | None, ...]
     missing: tuple[str, ...]
-    forces: tuple[Force, ...]
-    alignment: float | None
     spot: Ticks | None
     zero_gamma: Ticks | None
     is_complete: bool
     snapshot: Snapshot | None = None
     evidence: Evidence | None = None
+    features: tuple[float | None, ...] = ()
+    forces: tuple[Force, ...] = ()
+    alignment: float | None = None
 
 
 class SpotRead(Event, frozen=True, kw_only=True, tag=_tag):
@@ -102,7 +103,8 @@ class ReadingsRead(Report, frozen=True, kw_only=True, tag=_tag):
 class RecordAlert(Command, frozen=True, kw_only=True, tag=_tag):
     """Keep this alert (its key is unique) before anybody acts on it, with what was seen when it was found.
 
-    `pushes` say which feature pushed which force how far.
+    `pushes` say which feature pushed which force how far; `offer_id` is that of the offer it came of, unique for the
+    alert's source and ticker (`None`: it came of none).
     """
 
     reply_to: str
@@ -112,13 +114,18 @@ class RecordAlert(Command, frozen=True, kw_only=True, tag=_tag):
     alignment: float | None
     thresholds: tuple[tuple[str, float], ...]
     pushes: tuple[Push, ...] = ()
+    offer_id: str | None = None
 
 
 class AlertRecorded(Report, frozen=True, kw_only=True, tag=_tag):
-    """The alert is durable; `is_new` is False when it had been recorded before."""
+    """The alert is durable; `is_new` is False when it had been recorded before, or another one of its offer.
+
+    `offered` is the alert that stands on record of its offer then; `None`: there is none, or it came of none.
+    """
 
     alert_id: str
     is_new: bool
+    offered: str | None = None
 
 
 class AlertRaised(Event, frozen=True, kw_only=True, tag=_tag):
@@ -176,10 +183,14 @@ class RecordPromotion(Command, frozen=True, kw_only=True, tag=_tag):
 
 
 class PromotionRecorded(Report, frozen=True, kw_only=True, tag=_tag):
-    """The promotion (or its withdrawal) is durable; `refused` says why nothing was recorded instead."""
+    """The promotion (or its withdrawal) is durable, also if it came before under this id and still holds.
+
+    `refused` says why nothing was recorded instead, `why` the same of its outcomes in a sentence.
+    """
 
     command_id: str
-    refused: str | None = None
+    refused: PromotionRefused | None = None
+    why: str = ""
 
 
 class PromotionChanged(Event, frozen=True, kw_only=True, tag=_tag):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from config.settings import Settings
 from domain.instants import MS, SECOND, at_exchange
+from domain.signals.spread import SOURCE
 from domain.units import Cents, Utc
 from main import Port, Stores, assemble
 from simulation.broker.exchange import Exchange
@@ -71,7 +72,8 @@ def stepped_day(
     ledgers = folder / "ledgers"
     ledgers.mkdir(parents=True, exist_ok=True)
     run_n = start_run(ledgers, (desk,), clock.now_utc())
-    for source in settings.lanes:
+    sources = (*settings.lanes, *((SOURCE,) if settings.spread.is_on else ()))
+    for source in sources:
         promote(ledgers, settings.promoted, source, "demo", "named in the settings", clock.now_utc())
     stores = Stores(
         SharedLedger(ledgers, (desk,), is_durable=False),

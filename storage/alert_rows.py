@@ -34,6 +34,7 @@ class AlertRow(rows.Row, frozen=True):
     horizon_ms: int
     is_shadow: bool
     raised_utc: Utc
+    offer_id: str | None
 
     @property
     def alert(self) -> Alert:
@@ -47,6 +48,14 @@ class AlertRow(rows.Row, frozen=True):
             stop_ticks=self.stop_ticks, horizon_ms=self.horizon_ms, is_shadow=self.is_shadow,
             raised_utc=self.raised_utc,
         )  # fmt: skip
+
+
+def alert_of_offer(db: sqlite3.Connection, source: str, ticker: str, offer_id: str | None) -> str | None:
+    """Return the alert that an offer became; `None`: it became none, or there is no offer."""
+    found = db.execute(
+        "SELECT alert_id FROM alerts WHERE (source, ticker, offer_id) = (?, ?, ?)", (source, ticker, offer_id)
+    ).fetchone()
+    return None if found is None else str(found[0])
 
 
 class _OutcomeRow(rows.Row, frozen=True):

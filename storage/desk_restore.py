@@ -9,13 +9,14 @@ from pathlib import Path
 
 from domain.instruments import Contract, Right, Side
 from domain.orders.intent import PositionRef
-from domain.orders.references import position_of
+from domain.orders.references import PREFIX, entry_ref, position_of, structure_key
 from domain.orders.tiers import Tier
 from domain.position.cycle import ExitKind, ExitReason, PositionState
 from domain.risk.day import Closed
 from domain.risk.desk_view import Decision
 from domain.risk.reject import RejectCode
 from domain.signals.alert import AlertKey
+from domain.structure.rules import COVER_RATIO
 from domain.units import Cents, Qty, Ticks, Utc
 from messages.lifecycle import RequestState
 from messages.restored import (
@@ -27,6 +28,8 @@ from messages.restored import (
     Reservation,
     Restored,
     RiskRestored,
+    StructureLeg,
+    StructureRestored,
 )
 from storage import fills, rows
 from storage.day_rows import stops_of
@@ -59,6 +62,7 @@ class ReservationRow(rows.Row, frozen=True):
     strike_ticks: Ticks
     right: Right
     multiplier: int
+    structure_id: str | None
 
     @property
     def contract(self) -> Contract:
@@ -74,6 +78,7 @@ class ReservationRow(rows.Row, frozen=True):
         ref = PositionRef(
             position_id=position_of(self.order_ref), intent_id=self.intent_id,
             key=_key_of(self), strategy=self.strategy, direction=self.direction, contract=self.contract, side=self.side,
+            structure_id=self.structure_id,
         )  # fmt: skip
         return Reservation(
             ref=ref, order_ref=self.order_ref, qty=self.qty, limit_ticks=self.limit_ticks,
@@ -81,6 +86,7 @@ class ReservationRow(rows.Row, frozen=True):
         )  # fmt: skip
 
 
+_LIVE_STATES = frozenset({ReservationState.PENDING_ENTRY, ReservationState.OPEN})
 RESERVATION_COLUMNS = rows.columns_of(ReservationRow)
 
 
@@ -98,6 +104,14 @@ def restored_for(db: sqlite3.Connection, asked: RequestState, folder: Path, desk
         case ["positions", _]:
             found = db.execute(f"SELECT con_id FROM reservations WHERE {LIVE} ORDER BY con_id").fetchall()
             return ActorsRestored(names=tuple(f"position:{desk}:{con_id}" for (con_id,) in found))
+        case ["structure", _, key]:
+            return _structure(db, entry_ref(f"{PREFIX}{desk}-{key}"))
+        case ["structures", _]:
+            covers = db.execute(
+                "SELECT order_ref FROM reservations c WHERE leg = 0 AND structure_id IN"
+                f" (SELECT structure_id FROM reservations WHERE {LIVE} AND structure_id IS NOT NULL) ORDER BY order_ref"
+            ).fetchall()
+            return ActorsRestored(names=tuple(f"structure:{desk}:{structure_key(ref)}" for (ref,) in covers))
         case ["ibkr", _]:
             return _ibkr(db, asked.session)
     return None
@@ -133,12 +147,13 @@ class _ClosedRow(rows.Row, frozen=True):
     realised_cents: Cents
     fees_cents: Cents
     closed_utc: Utc
+    structure_id: str | None
 
     @property
     def closed(self) -> Closed:
         return Closed(
             position_id=self.position_id, strategy=self.strategy or "", realised_cents=self.realised_cents,
-            fees_cents=self.fees_cents, closed_utc=self.closed_utc,
+            fees_cents=self.fees_cents, closed_utc=self.closed_utc, structure_id=self.structure_id,
         )  # fmt: skip
 
 
@@ -322,6 +337,41 @@ def _order_fills(db: sqlite3.Connection, intent_id: str, con_id: int) -> tuple[O
         for row in found
         for fees_cents, charged_qty in (fills.fees_of(db, row.order_ref),)
     )  # fmt: skip
+
+
+# -- one structure --------------------------------------------------------------------------------
+
+
+class _LegRow(ReservationRow, frozen=True):
+    """A leg with what its executions opened and closed."""
+
+    opened_qty: Qty
+    closed_qty: Qty
+
+
+def _structure(db: sqlite3.Connection, cover_ref: str) -> StructureRestored | None:
+    """Return a structure by the entry order of its cover; `None` for one that is over, or of other than two legs."""
+    filled = (
+        "(SELECT ifnull(sum(e.qty), 0) FROM orders o JOIN executions e ON e.order_ref = o.order_ref AND e.is_current"
+        " WHERE o.intent_id = r.intent_id AND o.leg = r.leg AND o.is_exit = {})"
+    )
+    found = rows.all_rows(
+        db, _LegRow,
+        f"SELECT {RESERVATION_COLUMNS}, {filled.format(0)}, {filled.format(1)} FROM reservations r WHERE structure_id ="
+        " (SELECT structure_id FROM reservations WHERE order_ref = ?) ORDER BY leg",
+        (cover_ref,),
+    )  # fmt: skip
+    if len(found) != len(Side) or not any(row.state in _LIVE_STATES for row in found):
+        return None
+    cover, short = (
+        StructureLeg(
+            reservation=row.reservation, is_live=row.state in _LIVE_STATES, opened_qty=row.opened_qty,
+            held_qty=Qty(max(row.opened_qty - row.closed_qty, 0)),
+        )
+        for row in found
+    )  # fmt: skip
+    assert found[0].structure_id is not None
+    return StructureRestored(structure_id=found[0].structure_id, cover=cover, short=short, ratio=COVER_RATIO)
 
 
 # -- the order session ----------------------------------------------------------------------------

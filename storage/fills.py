@@ -149,6 +149,14 @@ def is_foreign(db: sqlite3.Connection, execution: Execution) -> bool:
     )
 
 
+def forget_foreign(db: sqlite3.Connection, execution: Execution) -> None:
+    """Forget an execution that was kept as foreign, so that it is recorded afresh in the same transaction."""
+    db.execute(
+        "DELETE FROM executions WHERE (exec_id, revision) = (?, ?) AND is_foreign",
+        (execution.exec_id, execution.revision),
+    )
+
+
 def is_recorded_before(db: sqlite3.Connection, execution: Execution, at_utc: Utc) -> bool:
     """Return whether an execution was kept before an instant."""
     return rows.exists(

@@ -186,6 +186,12 @@ CREATE TABLE outcomes (
 ) STRICT;
 """
 
+# The id that a program outside gave an offer, so that no id becomes two alerts.
+_SHARED_V5 = """
+ALTER TABLE alerts ADD COLUMN offer_id TEXT;
+CREATE UNIQUE INDEX one_alert_per_offer ON alerts (source, ticker, offer_id) WHERE offer_id IS NOT NULL;
+"""
+
 # `claimed_qty` of an adopted execution: what the broker's status said was filled in all. `price_ticks` of an order's
 # event is the limit, or the price of a fill. An order's history is written by its rows' own changes, so that nothing
 # can change an order without leaving one.
@@ -296,6 +302,7 @@ def _desk_v2(db: sqlite3.Connection) -> None:
     name_gates(db)
 
 
-SHARED = Schema("shared", 0x5A480001, (script(_SHARED_V1), script(_SHARED_V2), script(_SHARED_V3), script(_SHARED_V4)))
+_SHARED = (_SHARED_V1, _SHARED_V2, _SHARED_V3, _SHARED_V4, _SHARED_V5)
+SHARED = Schema("shared", 0x5A480001, tuple(map(script, _SHARED)))
 DESK = Schema("desk", 0x5A480002, (script(_DESK_V1), _desk_v2, script(_DESK_V3), script(_DESK_V4), script(_DESK_V5)))
 SHARED_OWNER = "shared"  # what the shared file carries in place of a desk

@@ -14,10 +14,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from domain.indices import VOLATILITY_TERMS
 from domain.market import correlation
 from domain.market.bars import Bars, of_quotes
 from domain.market.correlation import PAIRS, Baseline, Pair, baseline, breakdowns
-from domain.market.derived import TABLE
+from domain.market.derived import FUTURES, TABLE
 from domain.units import Ticks, Utc
 from storage.series_reader import SeriesReader
 from storage.series_rows import BARS, UNDERLYINGS
@@ -26,6 +27,7 @@ from storage.warehouse_reader import WarehouseReader
 SESSIONS: Final = correlation.BASELINE_SESSIONS
 TICKERS: Final = tuple(sorted({*correlation.TICKERS, *(name for series in TABLE for name in series.inputs)}))
 _CATEGORY: Final = "classic_gex_zero"  # every followed ticker has it
+_NEVER_ROWS: Final = frozenset((*FUTURES, *VOLATILITY_TERMS))  # the vendor has no gamma of them
 
 Sessions = Mapping[date, Mapping[str, Bars]]
 
@@ -49,7 +51,7 @@ def minute_bars(
     for ticker in wanted:
         bars = _told(ticker, told)
         if bars is None:
-            bars = of_quotes(ticker, _spots(market, session, ticker))
+            bars = of_quotes(ticker, () if ticker in _NEVER_ROWS else _spots(market, session, ticker))
         if len(bars) == 0:
             of = prices.filter(pc.equal(prices["ticker"], ticker))
             bars = of_quotes(ticker, zip(of["tick_utc"].to_pylist(), of["price"].to_pylist(), strict=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
+from itertools import count
 from pathlib import Path
 
 from domain.units import Utc
@@ -51,7 +52,13 @@ def insert_promotion(
     db: sqlite3.Connection, source: str, kind: str, version: int, is_promoted: bool, by: str, reason: str, at_utc: Utc,
     command_id: str | None = None,
 ) -> None:  # fmt: skip
-    """Keep one word on a kind of alert; a command that comes again is no second word."""
+    """Keep one word on a kind of alert; a command that comes again is no second word.
+
+    It stands behind the last word on that kind, whatever the clock says: the newest one counts.
+    """
+    (last_utc,) = db.execute(
+        "SELECT max(at_utc) FROM promotions WHERE (source, kind, version) = (?, ?, ?)", (source, kind, version)
+    ).fetchone()
     rows.insert(
         db,
         "promotions",
@@ -62,11 +69,25 @@ def insert_promotion(
             "is_promoted": is_promoted,
             "by": by,
             "reason": reason,
-            "at_utc": at_utc,
+            "at_utc": at_utc if last_utc is None else max(at_utc, last_utc + 1),
             "command_id": command_id,
         },
         "ON CONFLICT DO NOTHING",  # the command came again
     )
+
+
+def word_of_command(db: sqlite3.Connection, command_id: str) -> tuple[str, str, int, bool] | None:
+    """Return what a command said: source, kind, version, whether they may trade; `None`: it is not on record."""
+    found = db.execute(
+        "SELECT source, kind, version, is_promoted FROM promotions WHERE command_id = ?", (command_id,)
+    ).fetchone()
+    return None if found is None else (*found[:3], bool(found[3]))
+
+
+def free_id(db: sqlite3.Connection, command_id: str) -> str:
+    """Return the id that a word is kept by: the command's, or `<id>#2` and on where it has one already."""
+    names = (command_id if n == 1 else f"{command_id}#{n}" for n in count(1))
+    return next(name for name in names if word_of_command(db, name) is None)
 
 
 class _Promotion(rows.Row, frozen=True):
@@ -93,6 +114,11 @@ def _last_words(db: sqlite3.Connection, source: str | None) -> tuple[_Promotion,
 def promoted_of(db: sqlite3.Connection, source: str) -> set[str]:
     """Return what is promoted of a source as `KIND-version`: the newest word on each counts."""
     return {f"{row.kind}-{row.version}" for row in _last_words(db, source) if row.is_promoted}
+
+
+def is_promoted_now(db: sqlite3.Connection, source: str, kind: str, version: int) -> bool:
+    """Return whether a kind of alert may trade: the newest word on it counts."""
+    return f"{kind}-{version}" in promoted_of(db, source)
 
 
 def promoted_now(db: sqlite3.Connection) -> tuple[tuple[str, str, int], ...]:

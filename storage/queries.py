@@ -60,7 +60,7 @@ class LedgerReader:
         """
         return _rows(
             self._desk,
-            "SELECT r.intent_id, r.ticker, r.trading_class, r.expiry, r.strike_ticks, r.right, r.con_id, r.qty,"
+            "SELECT r.intent_id, r.ticker, r.trading_class, r.expiry, r.strike_ticks, r.right, r.con_id, r.qty, r.side,"
             " r.strategy, r.direction, r.state, r.order_ref, r.reserved_utc, p.position_id, p.state AS position_state,"
             " p.opened_utc, p.entry_spot_ticks, p.took_part, p.realised_cents, p.exit_reason,"
             " (SELECT ifnull(sum(iif(side = 'BUY', qty, -qty)), 0) FROM executions e"

@@ -12,11 +12,12 @@ from collections.abc import Collection, Iterable
 
 import msgspec
 
+from domain.instants import SECOND
 from domain.instruments import Side
 from domain.orders.references import is_exit_ref, is_of_desk
 from domain.units import Qty, Ticks, Utc
 from messages import orders, session
-from messages.broker import BrokerOrder, BrokerPosition, BrokerRead, ReadGroup
+from messages.broker import BrokerOrder, BrokerPosition, BrokerRead, Execution, ReadGroup
 from storage import adopted, fills, order_rows, rows
 from storage.desk_restore import RESERVATION_COLUMNS, ReservationRow
 from storage.ledger_schema import LIVE
@@ -49,24 +50,25 @@ def reconcile(
     facts, adopted_n, strangers = _adopt(db, reading, desk, run_n, now)
     for order in message.read.orders:
         order_rows.record_ids(db, order.order_ref, order.perm_id, order.status.value, now, order.limit_ticks)
+    taken = _take_over(db, reading, desk, run_n, now)
     unexplained = _adopt_unexplained(db, reading, desk, run_n, now)
     foreign, differing = _compare_positions(db, reading)
     reconciled = session.Reconciled(
         session_epoch=message.session_epoch,
         read_n=message.read.read_n,
-        adopted_fills=adopted_n + sum(isinstance(fact, orders.FillRecorded) for fact in unexplained),
+        adopted_fills=adopted_n + sum(isinstance(fact, orders.FillRecorded) for fact in (*taken, *unexplained)),
         cancel_refs=tuple(o.order_ref for o in reading.own if o.is_working and _is_unwanted(db, o, run_n)),
         foreign_positions=foreign,
         foreign_orders=_foreign_orders(reading, desk),
         unverified=_unverified(db, reading),
         mismatches=(
-            *strangers,
+            *(_stranger(execution) for execution in strangers if fills.is_foreign(db, execution)),
             *(_adoption(fill) for fill in unexplained if isinstance(fill, orders.FillRecorded)),
             *_short_counts(db, reading),
             *differing,
         ),
     )
-    return (*facts, *unexplained, reconciled)
+    return (*facts, *taken, *unexplained, reconciled)
 
 
 def _reading_of(db: sqlite3.Connection, read: BrokerRead, desk: str, foreign_allowed: Collection[str]) -> _Reading:
@@ -99,9 +101,9 @@ def _foreign_orders(reading: _Reading, desk: str) -> tuple[str, ...]:
 
 def _adopt(
     db: sqlite3.Connection, reading: _Reading, desk: str, run_n: int, now: Utc
-) -> tuple[tuple[fills.Fact, ...], int, tuple[str, ...]]:
+) -> tuple[tuple[fills.Fact, ...], int, tuple[Execution, ...]]:
     facts: list[fills.Fact] = []
-    strangers: list[str] = []
+    strangers: list[Execution] = []
     adopted_n, read = 0, reading.read
     for execution in sorted(read.executions, key=lambda e: (e.at_utc, e.exec_id, e.revision)):
         if fills.is_recorded_before(db, execution, read.read_utc):
@@ -111,10 +113,47 @@ def _adopt(
         if any(isinstance(fact, orders.FillRecorded) for fact in told):
             adopted_n += 1
         elif execution.con_id not in reading.allowed_con_ids and fills.is_foreign(db, execution):
-            strangers.append(
-                f"Execution {execution.exec_id} of {execution.order_ref or 'no reference'} belongs to no order of ours."
-            )
+            strangers.append(execution)
     return tuple(facts), adopted_n, tuple(strangers)
+
+
+def _stranger(execution: Execution) -> str:
+    return f"Execution {execution.exec_id} of {execution.order_ref or 'no reference'} belongs to no order of ours."
+
+
+class _Entered(rows.Row, frozen=True):
+    """A leg that is pending or held: the side that it was opened by, and since when it can have been."""
+
+    con_id: int
+    side: Side
+    reserved_utc: Utc
+
+
+def _take_over(db: sqlite3.Connection, reading: _Reading, desk: str, run_n: int, now: Utc) -> tuple[fills.Fact, ...]:
+    """Book executions that were kept as foreign and closed what we hold after all: their entry was read behind them.
+
+    Only where they explain what the broker holds of the contract to the last one, and came after its reservation.
+    """
+    if not reading.has(ReadGroup.POSITIONS):
+        return ()
+    held = {position.contract.con_id: position.qty for position in reading.positions}
+    facts: list[fills.Fact] = []
+    for leg in rows.all_rows(db, _Entered, f"SELECT {rows.columns_of(_Entered)} FROM reservations WHERE {LIVE}"):
+        net, broker = fills.net_of_contract(db, leg.con_id), held.get(leg.con_id, 0)
+        closes = [
+            execution
+            for execution in sorted(reading.read.executions, key=lambda e: (e.at_utc, e.exec_id, e.revision))
+            if execution.con_id == leg.con_id
+            and execution.side is not leg.side
+            and (execution.is_time_uncertain or execution.at_utc >= leg.reserved_utc - SECOND)  # told in whole seconds
+            and not is_of_desk(execution.order_ref, desk)
+            and fills.is_foreign(db, execution)
+        ]
+        if closes and net + sum(_signed(execution.side, execution.qty) for execution in closes) == broker:
+            for execution in closes:
+                fills.forget_foreign(db, execution)
+                facts += fills.record_execution(db, execution, desk, run_n, now)
+    return tuple(facts)
 
 
 # -- what the broker holds and no execution explains ------------------------------------------------

@@ -7,6 +7,7 @@ import sqlite3
 import msgspec
 
 from domain.instants import MS
+from domain.instruments import Side
 from domain.orders.intent import OrderLeg
 from domain.risk.gates.sequence import RESERVATION
 from domain.risk.gates.types import Finding, Verdict, refused
@@ -194,7 +195,7 @@ class _Found(rows.Row, frozen=True):
 
 
 class _Live(rows.Row, frozen=True):
-    """A pending or held intent (a structure is one)."""
+    """A pending or held intent in one underlying (a structure is one intent in several)."""
 
     intent_id: str
     ticker: str
@@ -215,7 +216,7 @@ FROM (SELECT 1) LEFT JOIN watermarks mark
 """
 # A contract that expired before the session holds nothing back: its position is settled, not traded.
 _LIVE_NOW = (
-    "SELECT DISTINCT intent_id, ticker, direction, strategy FROM reservations INDEXED BY one_live_holder"
+    "SELECT DISTINCT intent_id, underlying, direction, strategy FROM reservations INDEXED BY one_live_holder"
     f" WHERE {LIVE} AND expiry >= ?"
 )
 
@@ -265,16 +266,18 @@ def _refusal_by_counts(db: sqlite3.Connection, found: _Found, attempt: entries.R
         looked_at = "reservations of the session and strategy"
         return refused(RejectCode.MAX_TRADES, found.trades, limits.trades_per_day_max, "trades", looked_at)
     live = rows.all_rows(db, _Live, _LIVE_NOW, (attempt.session.isoformat(),))
-    against = sum(one.ticker == intent.ticker and one.direction == -intent.direction for one in live)
+    wanted = {leg.contract.ticker: _direction_of(attempt, leg) for leg in attempt.legs}
+    against = sum(one.direction == -wanted.get(one.ticker, 0) for one in live)
     if against:
         looked_at = "live reservations of the other direction"
         return refused(RejectCode.REVERSE_WITHOUT_FLAT, against, 0, "positions", looked_at)
-    of_strategy = sum(one.strategy == intent.strategy for one in live)
+    held = {one.intent_id: one.strategy for one in live}
+    of_strategy = sum(strategy == intent.strategy for strategy in held.values())
     if limits.one_position_only and of_strategy:
         return refused(RejectCode.ONE_POSITION_ONLY, of_strategy, 1, "positions", "live reservations of the strategy")
-    if len(live) >= limits.positions_max:
-        return refused(RejectCode.MAX_POSITIONS, len(live), limits.positions_max, "positions", "live reservations")
-    of_ticker = sum(one.ticker == intent.ticker for one in live)
+    if len(held) >= limits.positions_max:
+        return refused(RejectCode.MAX_POSITIONS, len(held), limits.positions_max, "positions", "live reservations")
+    of_ticker = max(sum(one.ticker == ticker for one in live) for ticker in wanted)
     if of_ticker >= limits.positions_per_ticker_max:
         looked_at = "live reservations of the ticker"
         return refused(RejectCode.TICKER_LIMIT, of_ticker, limits.positions_per_ticker_max, "positions", looked_at)
@@ -283,6 +286,12 @@ def _refusal_by_counts(db: sqlite3.Connection, found: _Found, attempt: entries.R
 
 def _has_gate_row(db: sqlite3.Connection, alert_id: str) -> bool:
     return rows.exists(db, "SELECT 1 FROM gate_log WHERE alert_id = ? LIMIT 1", (alert_id,))
+
+
+def _direction_of(attempt: entries.ReserveEntry, leg: OrderLeg) -> int:
+    """Return the direction of a leg: the intent's, against it for what a structure sells."""
+    is_sold = len(attempt.legs) > 1 and leg.side is Side.SELL
+    return -attempt.intent.direction if is_sold else attempt.intent.direction
 
 
 # -- writing --------------------------------------------------------------------------------------
@@ -353,7 +362,7 @@ def _insert_reservation(
             "kind": key.kind,
             "version": key.version,
             "is_shadow": intent.is_shadow,
-            "direction": intent.direction,
+            "direction": _direction_of(attempt, leg),
             "bucket_utc": key.bucket_utc,
             "session": attempt.session.isoformat(),
             "con_id": contract.con_id,

@@ -183,11 +183,13 @@ def lines_of(message: Told, run_n: int) -> Iterator[tuple[str, str, Line]]:
     """Yield a message's lines, each behind its session (ISO) and kind."""
     match message:
         case signals.FeaturesComputed():
+            seen = message.evidence or message
             line = ReadingLine(
                 ticker=message.ticker, bucket_utc=message.bucket_utc, reading_n=message.reading_n, spot=message.spot,
-                zero_gamma=message.zero_gamma, alignment=message.alignment, is_complete=message.is_complete,
-                missing=message.missing, forces=message.forces, features=message.features, snapshot=message.snapshot,
-                run_n=run_n, evidence=message.evidence,
+                zero_gamma=message.zero_gamma, alignment=seen.alignment, is_complete=message.is_complete,
+                missing=message.missing, features=seen.features, snapshot=message.snapshot, run_n=run_n,
+                forces=tuple(signals.Force(name=f.name, score=f.score, confidence=f.confidence) for f in seen.forces),
+                evidence=message.evidence,
             )  # fmt: skip
             yield session_of(message.bucket_utc).isoformat(), READINGS, line
         case market.QuotesSampled():

@@ -14,17 +14,17 @@ import msgspec
 
 from domain.risk.kill import KillLevel
 from domain.risk.kill_watch import Norm
-from domain.signals.rates import promotion_of, rate_of
+from domain.signals.rates import PromotionRefused, promotion_of, rate_of
 from domain.units import Utc
 from messages import lifecycle, operator, risk, signals
 from messages.ledgers import SharedFact, SharedInput
 from messages.restored import KillRestored, LaneRestored, OutcomesRestored, Restored
 from storage import rows
-from storage.alert_rows import AlertRow, insert_outcome, open_alerts, outcomes_of
+from storage.alert_rows import AlertRow, alert_of_offer, insert_outcome, open_alerts, outcomes_of
 from storage.ledger_file import LedgerFile
 from storage.ledger_schema import DESK, SHARED, SHARED_OWNER
 from storage.lost import SHARED_FILE, refuse_lost
-from storage.promotions import insert_promotion, promoted_of
+from storage.promotions import free_id, insert_promotion, is_promoted_now, promoted_of, word_of_command
 from storage.sqlite_file import START_BUSY_MS, LedgerRefusedError, open_file, open_reader, reading, transaction
 
 FILE = SHARED_FILE
@@ -126,6 +126,7 @@ class SharedLedger(LedgerFile[SharedInput, SharedFact]):
             last_direction=next((row.direction for row in reversed(found) if not row.is_shadow), None),
             unraised=() if decided is None else tuple(row.alert for row in found if row.alert_id not in decided),
             promoted=tuple(sorted(promoted_of(db, source))),
+            offers=tuple((row.offer_id, row.alert) for row in found if row.offer_id is not None),
         )
 
     def _decided(self, session: str) -> set[str] | None:
@@ -174,24 +175,39 @@ def _record_alert(db: sqlite3.Connection, message: signals.RecordAlert, now: Utc
             "is_shadow": alert.is_shadow,
             "raised_utc": alert.raised_utc,
             "recorded_utc": now,
+            "offer_id": message.offer_id,
         },
         "ON CONFLICT DO NOTHING",  # an alert is judged once: what was recorded first stands
     )
-    return signals.AlertRecorded(alert_id=key.alert_id, is_new=is_new)
+    offered = None if is_new else alert_of_offer(db, key.source, key.ticker, message.offer_id)
+    return signals.AlertRecorded(alert_id=key.alert_id, is_new=is_new, offered=offered)
 
 
 def _record_promotion(db: sqlite3.Connection, message: signals.RecordPromotion) -> signals.PromotionRecorded:
-    """Keep a word on a kind of alert, or say why its outcomes do not allow it."""
+    """Keep a word on a kind of alert, or say why not.
+
+    A promotion that came before turns nothing on that a later word turned off; a withdrawal always holds.
+    """
+    command_id, word = message.command_id, (message.source, message.kind, message.version, message.is_promoted)
+    before = word_of_command(db, command_id)
+    if before is not None and message.is_promoted:
+        refused = None if is_promoted_now(db, *word[:3]) else PromotionRefused.OUTDATED
+        if before != word:
+            refused = PromotionRefused.ID_REUSED
+        return signals.PromotionRecorded(command_id=command_id, refused=refused)
     if message.is_promoted and message.outcomes_min:
         rate = rate_of(outcomes_of(db, message.source, message.kind, message.version))
         refusal = promotion_of(rate, message.outcomes_min, message.rate_floor)
         if refusal is not None:
-            return signals.PromotionRecorded(command_id=message.command_id, refused=refusal.why)
-    insert_promotion(
-        db, message.source, message.kind, message.version, message.is_promoted, message.by, message.reason,
-        message.at_utc, message.command_id,
-    )  # fmt: skip
-    return signals.PromotionRecorded(command_id=message.command_id)
+            return signals.PromotionRecorded(
+                command_id=command_id, refused=PromotionRefused.UNPROVEN, why=refusal.why
+            )  # fmt: skip
+    if before is None or is_promoted_now(db, *word[:3]):
+        insert_promotion(
+            db, message.source, message.kind, message.version, message.is_promoted, message.by, message.reason,
+            message.at_utc, free_id(db, command_id),
+        )  # fmt: skip
+    return signals.PromotionRecorded(command_id=command_id)
 
 
 def _record_kill(db: sqlite3.Connection, kill: risk.RecordKill) -> risk.KillRecorded:
@@ -213,7 +229,7 @@ def _record_kill(db: sqlite3.Connection, kill: risk.RecordKill) -> risk.KillReco
 
 
 def _record_command(db: sqlite3.Connection, command: operator.RecordCommand) -> None:
-    """Keep one row per command; the newest outcome stands.
+    """Keep one row per command; the newest outcome stands, but what was carried out was.
 
     Another command under an id that was used before gets a row of its own (`<id>#2`), not the first one's name.
     """
@@ -232,7 +248,7 @@ def _record_command(db: sqlite3.Connection, command: operator.RecordCommand) -> 
             "outcome": command.outcome,
             "at_utc": command.at_utc,
         },
-        "ON CONFLICT DO UPDATE SET outcome = excluded.outcome",
+        "ON CONFLICT DO UPDATE SET outcome = excluded.outcome WHERE outcome <> 'done'",
     )
 
 

@@ -74,6 +74,8 @@ class Mailbox:
         if not self._market:
             return None
         with self._lock:
+            if len(self._market) == 1:
+                return self._market.popitem()[1]
             return self._market.pop(min(self._market, key=lambda slot: self._market[slot].message.rank()))
 
     def depth(self) -> int:

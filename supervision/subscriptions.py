@@ -24,7 +24,7 @@ class Subscriptions:
 
     Args:
         subscribers: event class to roles; a role may hold fields of the event in braces (`lanes:{ticker}`).
-        route: maps (sender, role) to addresses.
+        route: maps (sender, role) to addresses, each once.
     """
 
     def __init__(self, subscribers: Subscribers, route: Route) -> None:
@@ -40,11 +40,11 @@ class Subscriptions:
         Raises:
             KeyError: a role that nobody declared.
         """
-        found: dict[str, None] = {}
+        found: tuple[str, ...] = ()
         for role, keyed in self._roles.get(type(event), ()):
-            for address in self._route(sender, role if keyed is None else keyed(event)):
-                found[address] = None
-        return tuple(found)
+            more = self._route(sender, role if keyed is None else keyed(event))
+            found = tuple(dict.fromkeys(found + more)) if found and more else found or more
+        return found
 
 
 def _role_of(template: str) -> Callable[[Event], str]:

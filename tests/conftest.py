@@ -1,4 +1,4 @@
-"""A test that fails shows what its supervisors printed; the last line of a run says what was left out for lack of data."""
+"""Long files are run first; a failure shows what its supervisors printed; the last line says what was left out."""
 
 from __future__ import annotations
 
@@ -6,11 +6,35 @@ import os
 from collections.abc import Generator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.testkit.paths import ABSENT
 from tests.testkit.supervisor_child import Supervisor
 
 os.environ.setdefault("ZEROHOUR_ENV_FILE", "")  # no test, nor a child of one, reads the .env of whoever runs it
+# How long an example takes is no finding: a busy machine may take its time.
+settings.register_profile("tests", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
+
+# Files are handed out to the processes of `make test` in this order: what is long must not be left for the end, when
+# nothing is there for the other processes to do. After these come all others that hold a slow test, then the rest.
+LONGEST_FIRST = (
+    "tests/scenarios/test_real_profile.py",
+    "tests/scenarios/test_stepped_day.py",
+    "tests/scenarios/test_live_day.py",
+    "tests/scenarios/test_full_day.py",
+    "tests/views/test_notebooks.py",
+    "tests/scenarios/test_backtest_of_a_recorded_day.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def file_of(item: pytest.Item) -> str:
+        return item.nodeid.partition("::")[0]
+
+    rank = {file: n for n, file in enumerate(LONGEST_FIRST)}
+    slow = {file_of(item) for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (rank.get(file_of(item), len(rank)), file_of(item) not in slow))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -25,8 +25,8 @@ from config.secrets import secret
 from domain.units import Utc
 from web.link import Bye, Hello, beat_of, fact_line, line_of
 
-SILENT_S = 10.0  # without a beat for this long the process is stuck
-FIRST_BEAT_S = 30.0  # and for this long while it starts, on a busy machine
+SILENT_S = 20.0  # without a beat for this long the process is stuck
+FIRST_BEAT_S = 120.0  # and for this long while it starts: on a machine that others fill it takes long to begin
 PAUSE_MIN_S = 0.5  # before the process is started again; doubles
 PAUSE_MAX_S = 30.0
 AGAIN_S = 10.0  # between two tries to listen

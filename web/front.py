@@ -1,7 +1,8 @@
 """What every request meets first: the guard, then the page's own files, from memory and compressed once.
 
-The page's style and its first script stand in the page itself, so that one answer is enough for the first paint; the
-content policy names them by their hashes and allows nothing else that is not a file of ours.
+The page's style and its first script stand in the page itself, so that one answer is enough for the first paint, and
+its modules are one file; the content policy names what stands inside by its hash and allows nothing else that is not a
+file of ours.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from web.answers import client_of, refusal
+from web.bundle import bundled
 from web.guard import Guard, Refused
 
 STATIC = Path(__file__).parent / "static"
 PAGES = {"/": "index.html", "/login": "login.html"}
+SCRIPT = "app.js"  # with all the modules that it needs
 ACTIONS = "/api/action/"
 SIGNALS = "/api/signals"
 QUESTIONS = "/api/ask"
@@ -91,7 +94,7 @@ class Front:
 
 def files() -> dict[str, File]:
     """Return the page's files by the path under which they are asked for."""
-    found = {f"/static/{path.name}": path.read_bytes() for path in STATIC.iterdir() if path.is_file()}
+    found = {f"/static/{SCRIPT}": bundled(STATIC / SCRIPT).encode()}
     found |= {path: _whole(STATIC / name) for path, name in PAGES.items()}
     return {path: _file(path, raw) for path, raw in found.items()}
 

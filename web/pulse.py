@@ -25,6 +25,7 @@ MARKET_EVERY_S = 1.0  # a look into the warehouse, while a bucket is expected
 STATUS_EVERY_S = 1.0
 OUTCOMES_EVERY_S = 5.0
 CONTEXT_EVERY_S = 60.0
+CONTEXT_AFTER_S = 1.0  # a page that was just opened is served first: this takes a while the first time
 LAST_LOOKS = 20
 LAST_LOOK_S = 0.05
 
@@ -92,7 +93,8 @@ class Pulse:
         self._is_ledger_new = False
 
     async def _look_around(self) -> None:
-        """Read what lies around the day, which takes a while the first time; what cannot be read is left out."""
+        """Read what lies around the day; what cannot be read is left out."""
+        await asyncio.sleep(CONTEXT_AFTER_S)
         with suppress(OSError, WarehouseRefusedError, pa.ArrowException):
             found = await self._view.context()
             if found is not None:

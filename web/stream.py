@@ -81,24 +81,28 @@ class Stream:
     async def follow(self, client: Client, view: View) -> AsyncGenerator[bytes, None]:
         """Yield what a page is owed, the whole of what is known first, until it goes."""
         client.pending = {kind: frame for kind, frame in self._newest.items() if _is_of(kind, client.ticker)}
-        client.wake.set()
         self.clients.add(client)
         try:
             yield b"retry: 1000\n\n"
+            yield self._owed(client, view) + _frame("whole", b"{}")  # what comes after this is news
             while True:
                 try:
                     await asyncio.wait_for(client.wake.wait(), QUIET_S)
                 except TimeoutError:
                     yield _frame("alive", b"{}")
                     continue
-                client.wake.clear()
-                out = b"".join(client.pending.values()) + _day_frame(client, view.days)
-                client.pending = {}
-                self.bytes_sent += len(out)
-                yield out
+                yield self._owed(client, view)
                 await asyncio.sleep(FLUSH_EVERY_S)
         finally:
             self.clients.discard(client)
+
+    def _owed(self, client: Client, view: View) -> bytes:
+        """Return what a page is owed; then it is owed nothing."""
+        client.wake.clear()
+        out = b"".join(client.pending.values()) + _day_frame(client, view.days)
+        client.pending = {}
+        self.bytes_sent += len(out)
+        return out
 
 
 class EventResponse(StreamingResponse):

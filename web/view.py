@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Iterable
 from datetime import date, timedelta
 from pathlib import Path
@@ -74,6 +75,7 @@ class View:
         self._warehouse = WarehouseReader(data_dir / "warehouse")
         self._series = data_dir / "series"
         self._context = MarketContext(self._series)
+        self._market_reads: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._stamp: Stamp = ()
         self._session: date | None = None
 
@@ -209,16 +211,17 @@ class View:
 
     async def read_market(self, ticker: str) -> bool:
         """Read a ticker's buckets that were stored since the last look; return whether there were some."""
-        chart = self.chart(ticker)
-        if chart is None:
-            return False
-        try:
-            is_new = chart.take(await asyncio.to_thread(chart.read, self._warehouse))
-        except Exception as error:  # a damaged or vanished file: said on the page, and tried again
-            self.market_trouble = f"Market data of {ticker} cannot be read: {error}."
-            return False
-        self.market_trouble = None
-        return is_new
+        async with self._market_reads[ticker]:  # a whole day takes a while: who asks meanwhile reads what came since
+            chart = self.chart(ticker)
+            if chart is None:
+                return False
+            try:
+                is_new = chart.take(await asyncio.to_thread(chart.read, self._warehouse))
+            except Exception as error:  # a damaged or vanished file: said on the page, and tried again
+                self.market_trouble = f"Market data of {ticker} cannot be read: {error}."
+                return False
+            self.market_trouble = None
+            return is_new
 
     async def read_outcomes(self) -> None:
         """Follow the session's alerts as far as their spots are stored."""

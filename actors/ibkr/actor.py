@@ -22,6 +22,7 @@ from messages.orders import (
     ExecutionRecorded,
     ModifyOrder,
     RequestOrderState,
+    RequestWhatIf,
     SubmitOrder,
     WithdrawEntries,
 )
@@ -44,6 +45,7 @@ Inbox = (
     | SubmitOrder
     | ModifyOrder
     | CancelOrder
+    | RequestWhatIf
     | RequestOrderState
     | WithdrawEntries
     | ExecutionRecorded
@@ -76,7 +78,7 @@ class IBKRActor(Actor[IBKRState, Inbox]):
         """Return the state before the first dial."""
         return IBKRState()
 
-    def decide(self, turn: Turn[IBKRState], message: Inbox) -> None:
+    def decide(self, turn: Turn[IBKRState], message: Inbox) -> None:  # noqa: PLR0915 - one case per message
         """Handle one message; what is told of an older epoch is void."""
         w = self._wiring
         match message:
@@ -123,6 +125,8 @@ class IBKRActor(Actor[IBKRState, Inbox]):
                 orders.modify_order(w, turn, message)
             case CancelOrder():
                 orders.cancel_order(w, turn, message)
+            case RequestWhatIf() | broker.MarginTold():
+                orders.on_margin(w, turn, message)
             case RequestOrderState():
                 orders.ask_broker(w, turn, message.order_ref, message.reply_to, message.con_id)
             case WithdrawEntries():

@@ -20,6 +20,7 @@ from domain.risk.reject import REFUSED_IN_MODE, RejectCode
 from domain.session.modes import ALLOWS_ENTRIES
 from domain.units import Qty, Utc
 from messages import broker, orders
+from messages.broker import QTY_UNKNOWN
 from supervision.turn import Turn
 
 EXITS_A_MINUTE: Final = 6  # new exit orders of one contract; tiers are changes of one order, so a storm is a fault
@@ -103,6 +104,28 @@ def _place(wiring: Wiring, turn: Turn[IBKRState], order: OrderRequest, owner: st
     state.used_refs |= {order.order_ref}
     state.follow_contract(con_id)
     turn.tell(wiring.port, broker.PlaceOrder(order=order, session_epoch=state.session_epoch, kill_epoch=kill_epoch))
+
+
+def on_margin(wiring: Wiring, turn: Turn[IBKRState], message: orders.RequestWhatIf | broker.MarginTold) -> None:
+    """Have the broker asked what an order would need, while a link stands; hand its answer to whoever asked."""
+    if isinstance(message, broker.MarginTold):
+        read = orders.WhatIfRead(
+            request_id=message.request_id, init_margin_change_cents=message.init_margin_change_cents, why=message.why
+        )
+        turn.report(message.reply_to, read)
+        return
+    state, asked = turn.state, message
+    if not state.link.is_up:
+        why = "no broker session"
+        unknown = orders.WhatIfRead(request_id=asked.request_id, init_margin_change_cents=None, why=why)
+        turn.report(asked.reply_to, unknown)
+        return
+    turn.tell(
+        wiring.port,
+        broker.AskMargin(
+            session_epoch=state.session_epoch, request_id=asked.request_id, reply_to=asked.reply_to, order=asked.order
+        ),
+    )
 
 
 def modify_order(wiring: Wiring, turn: Turn[IBKRState], command: orders.ModifyOrder) -> None:
@@ -231,4 +254,5 @@ def _oversell(state: IBKRState, con_id: int, side: Side, qty: Qty, held_qty: Qty
     if on_sale_qty + qty <= min(held_qty, broker_qty):
         return None
     names = f" ({', '.join(stray.name for stray in strays)} among it)" if strays else ""
-    return f"{on_sale_qty} on sale{names} and {qty} more, held {held_qty} by the ledger and {broker_qty} by the broker"
+    on_sale = "nobody knows how many" if on_sale_qty >= QTY_UNKNOWN else on_sale_qty
+    return f"{on_sale} on sale{names} and {qty} more, held {held_qty} by the ledger and {broker_qty} by the broker"

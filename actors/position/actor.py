@@ -20,7 +20,15 @@ from actors.position.exit_order import (
     request_exit,
     steer_exit,
 )
-from actors.position.exit_triggers import on_halt, on_kill_level, on_quote, on_reversal, on_slow_check
+from actors.position.exit_triggers import (
+    on_cover_set,
+    on_halt,
+    on_kill_level,
+    on_leg_requested,
+    on_quote,
+    on_reversal,
+    on_slow_check,
+)
 from actors.position.fills import on_commission, on_fill
 from actors.position.link import on_mode_changed, on_reconcile_finished
 from actors.position.order_news import (
@@ -53,7 +61,7 @@ Inbox = (
     | orders.OrderAcknowledged | orders.OrderRejected | orders.OrderClosed | orders.ModifyRefused | orders.OrderFound
     | orders.OrderNotFound | orders.ExitHeld | orders.FillRecorded | orders.CommissionRecorded
     | orders.ExitIntentRecorded
-    | positions.BrokerPositionRead | positions.FlattenPosition
+    | positions.BrokerPositionRead | positions.FlattenPosition | positions.SetCover | positions.RequestLeg
     | market.QuoteChanged | market.QuoteRead | market.QuoteUnavailable | market.HaltChanged
     | session.PhaseChanged | session.ModeChanged | session.ReconcileFinished
     | risk.KillRaised | risk.KillLowered
@@ -80,6 +88,8 @@ class PositionActor(Actor[PositionData, Inbox]):
         """Return what would wake a position that is held and has no order under way; `None`: anything may."""
         held, exit_ = state.held(), state.orders.exit
         if state.ref is None or held is None or state.cycle is not PositionState.OPEN or state.day is None:
+            return None
+        if state.ref.is_leg:
             return None
         is_exit_quiet = exit_ is None or (is_resting_stop(exit_) and exit_.stage is LegStage.WORKING)
         if state.orders.entry is not None or not is_exit_quiet or state.wanted is not None or state.resumed_utc:
@@ -133,6 +143,10 @@ class PositionActor(Actor[PositionData, Inbox]):
                 on_broker_quantity(rules, turn, message.qty, message.read_utc)
             case positions.FlattenPosition():
                 request_exit(turn, WantedExit(message.reason))
+            case positions.SetCover():
+                on_cover_set(turn, message)
+            case positions.RequestLeg():
+                on_leg_requested(turn, message)
             case market.QuoteUnavailable():
                 on_quote(rules, turn, message.last, None)
             case market.HaltChanged():

@@ -46,6 +46,7 @@ def on_open_position(rules: PositionRules, turn: PositionTurn, command: entries.
         code, why = refusal
         reports.entry_abandoned(turn, command.ref, command.order_ref, why)
         reports.entry_amended(turn, command.ref, code, why)
+        reports.leg_refused(turn, command.ref)
         return
     _begin_life(rules, turn, command)
     ref = command.ref
@@ -58,9 +59,12 @@ def on_open_position(rules: PositionRules, turn: PositionTurn, command: entries.
     reports.watch_contract(turn)  # after the order, which waits for nothing
     exits = rules.exits
     arm_in(turn, Timer.ACK, exits.ack_wait_ms, command.order_ref)
-    arm_in(turn, Timer.ENTRY_STEP, exits.entry_mid_ms)
-    arm_in(turn, Timer.ENTRY_CANCEL, exits.entry_mid_ms + exits.entry_step_ms)
-    turn.arm(Timer.ENTRY_DEADLINE, min(command.deadline_utc, turn.now + exits.entry_total_ms * MS))
+    if ref.is_leg:  # at the touch from the start: no step up, and the structure says how long it may work
+        turn.arm(Timer.ENTRY_DEADLINE, command.deadline_utc)
+    else:
+        arm_in(turn, Timer.ENTRY_STEP, exits.entry_mid_ms)
+        arm_in(turn, Timer.ENTRY_CANCEL, exits.entry_mid_ms + exits.entry_step_ms)
+        turn.arm(Timer.ENTRY_DEADLINE, min(command.deadline_utc, turn.now + exits.entry_total_ms * MS))
     arm_in(turn, Timer.SLOW, exits.slow_check_ms)
 
 
@@ -77,6 +81,7 @@ def _begin_life(rules: PositionRules, turn: PositionTurn, command: entries.OpenP
         reached=True,
     )  # fmt: skip
     state.ref = command.ref
+    state.is_free = False
     state.entry_ref = command.order_ref
     state.decision = command.decision
     state.permit = command.permit

@@ -114,7 +114,7 @@ def _cancel_excess(turn: PositionTurn) -> None:
     order, most = state.orders.exit, state.fills.held
     if order is None or order.cancel_wanted or order.is_buy_back:
         return
-    if state.disputed_utc is not None or state.short_qty:
+    if state.disputed_utc is not None or state.short_qty or state.is_held_back:
         most = state.closable_qty
     if order.stage is LegStage.RECORDING:
         if most <= 0:
@@ -152,6 +152,8 @@ def _plan_stop(rules: PositionRules, turn: PositionTurn) -> None:
     """Have the stop recorded that rests at the broker, where the settings say so."""
     state = turn.state
     if not rules.exits.disaster_stop or state.is_disaster_refused or is_market_barred(turn):
+        return
+    if state.opened_ref().is_leg:
         return
     average, closable = state.fills.average_ticks, state.closable_qty
     if state.orders.exit is None and state.orders.entry is None and closable > 0 and average:
@@ -204,7 +206,7 @@ def _plan_change(rules: PositionRules, turn: PositionTurn, order: LiveOrder, wan
     ticket = ticket_of(rules, turn, wanted)
     if ticket is None:
         return
-    ticket = ticket if is_barred else not_less(order, ticket)
+    ticket = ticket if is_barred else not_less(order, ticket, turn.state.opened_ref().side.opposite)
     if (ticket.order_type, ticket.limit_ticks, qty) == (order.order_type, order.limit_ticks, order.qty):
         keep_order(turn, OrderRole.EXIT, raised_in_place(order, ticket.tier, wanted.reason))
         arm_tier(rules, turn)

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from actors.position.state import PositionRules, PositionTurn
 from domain.instants import MS
-from domain.instruments import OrderType
+from domain.instruments import OrderType, Side
 from domain.options.tick_rules import rule_of
 from domain.orders.tiers import (
     AT_MARKET,
     Ticket,
     Tier,
+    above_last_ask,
     below_last_bid,
+    cover_ticket,
     disaster_trigger,
     exit_ticket,
     first_tier,
@@ -46,6 +48,8 @@ def ticket_of(rules: PositionRules, turn: PositionTurn, wanted: WantedExit) -> T
     Without any bid known the average fill stands in for the last one.
     """
     state = turn.state
+    if state.opened_ref().side is Side.SELL:
+        return _cover_ticket(rules, turn, wanted)
     watch, rule = state.watch, rule_of(state.opened_ref().contract.trading_class)
     last_bid = watch.last_bid_ticks if watch.last_bid_ticks is not None else state.fills.average_ticks or 0
     is_last_call = state.phase is Phase.FLATTEN or wanted.reason is ExitReason.EOD
@@ -60,6 +64,27 @@ def ticket_of(rules: PositionRules, turn: PositionTurn, wanted: WantedExit) -> T
     if state.refused_type is OrderType.MARKET:
         return Ticket(Tier.MARKET, OrderType.LIMIT, below_last_bid(last_bid, rule, rules.exits))
     return ticket
+
+
+def _cover_ticket(rules: PositionRules, turn: PositionTurn, wanted: WantedExit) -> Ticket | None:
+    """Return type and price of the purchase that closes what was sold; `None` where it must wait for a quote.
+
+    Where no market order may be sent, the last ask known stands in for it, or what it was sold for.
+    """
+    state = turn.state
+    watch, rule = state.watch, rule_of(state.opened_ref().contract.trading_class)
+    quote = exits.tradable_quote(watch, turn.now, rules.exits)
+    ticket = cover_ticket(wanted.reason, desired_tier(turn, wanted), quote, rule)
+    if ticket.order_type is not OrderType.MARKET:
+        return ticket
+    is_barred, is_refused = is_market_barred(turn), state.refused_type is OrderType.MARKET
+    if not is_barred and not is_refused:
+        return ticket
+    last_ask = (None if watch.quote is None else watch.quote.ask_ticks) or state.fills.average_ticks
+    if not last_ask:
+        return None
+    tier = Tier.BID if is_barred else Tier.MARKET
+    return Ticket(tier, OrderType.LIMIT, above_last_ask(last_ask, rule, rules.exits))
 
 
 def stop_ticket(rules: PositionRules, turn: PositionTurn, average_ticks: float) -> tuple[Ticket, Ticks]:

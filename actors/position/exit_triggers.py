@@ -14,7 +14,7 @@ from domain.position.cycle import ExitReason, PositionState
 from domain.position.exits import WantedExit
 from domain.risk.kill import KillLevel
 from domain.units import Utc
-from messages import market, risk, signals
+from messages import market, positions, risk, signals
 
 _TRADED = frozenset({PositionState.OPEN, PositionState.PENDING_EXIT})
 
@@ -41,6 +41,7 @@ def on_slow_check(rules: PositionRules, turn: PositionTurn) -> None:
     note_resume(rules, turn)
     _look(rules, turn, is_slow_due=True)
     reports.changed(turn)
+    reports.leg_changed(turn)
     waits_ms = (rules.exits.blind_resubscribe_ms, rules.exits.blind_exit_ms, rules.exits.blind_market_ms)
     blind_utc = (state.watch.seen_utc + wait_ms * MS + 1 for wait_ms in waits_ms)
     due_utc = turn.now + rules.exits.slow_check_ms * MS
@@ -48,9 +49,16 @@ def on_slow_check(rules: PositionRules, turn: PositionTurn) -> None:
 
 
 def _look(rules: PositionRules, turn: PositionTurn, *, is_slow_due: bool) -> None:
-    """Let the rules look at the position: the hard ones always, the slow ones when they are due."""
+    """Let the rules look at the position: the hard ones always, the slow ones when they are due.
+
+    A leg of a structure has none of its own: alone it says nothing of what both are worth.
+    """
     state, held = turn.state, turn.state.held()
     if state.cycle not in _TRADED or held is None:
+        return
+    if state.opened_ref().is_leg:
+        if is_slow_due and exits.is_resubscribe_due(state.watch, turn.now, rules.exits):
+            reports.request_quote(rules, turn)
         return
     ticker = rules.ticker(state.opened_ref())
     state.watch = exits.observe(state.watch, held, turn.now, rules.exits, ticker)
@@ -86,10 +94,26 @@ def on_kill_level(turn: PositionTurn, event: risk.KillRaised | risk.KillLowered)
         request_exit(turn, WantedExit(ExitReason.KILL))
 
 
+def on_cover_set(turn: PositionTurn, command: positions.SetCover) -> None:
+    """Take the structure's word on whether what covers its shorts may be sold."""
+    ref = turn.state.ref
+    if ref is not None and ref.structure_id == command.structure_id:
+        turn.state.is_free = command.is_free
+
+
+def on_leg_requested(turn: PositionTurn, command: positions.RequestLeg) -> None:
+    """Tell a structure where its leg stands; one that nothing is known of is flat."""
+    ref = turn.state.ref
+    if ref is not None and ref.position_id == command.ref.position_id:
+        reports.leg_changed(turn)
+    else:
+        reports.leg_refused(turn, command.ref)
+
+
 def on_reversal(turn: PositionTurn, event: signals.ReversalRaised) -> None:
     """Want out where the source that opened the position points the other way."""
     ref = turn.state.ref
     if ref is None or (event.source, event.ticker) != (ref.key.source, ref.contract.ticker):
         return
-    if event.direction == -ref.direction and turn.state.fills.held > 0:
+    if not ref.is_leg and event.direction == -ref.direction and turn.state.fills.held > 0:
         request_exit(turn, WantedExit(ExitReason.REVERSAL))

@@ -8,14 +8,14 @@ from actors.position.state import PositionData, PositionRules, PositionTurn
 from domain.alarm import Severity
 from domain.instants import MS
 from domain.orders.intent import PositionRef
-from domain.position.cycle import EndReason
+from domain.position.cycle import EndReason, ExitReason, PositionState
 from domain.position.mark import mark_of
 from domain.risk.kill import KillLevel
 from domain.risk.reject import RejectCode
 from domain.units import Cents, Qty
 from messages import entries, market, operator, orders, positions, risk
 
-Reported = tuple[tuple[object, ...], tuple[object, ...]]
+Reported = tuple[tuple[object, ...], tuple[object, ...], tuple[object, ...]]
 
 
 def realised_cents(state: PositionData, settled_ticks: int | None = None) -> Cents:
@@ -62,6 +62,38 @@ def changed(turn: PositionTurn) -> None:
             cost_cents=state.fills.cost_cents(ref.contract.multiplier), realised_cents=realised_cents(state),
             fees_cents=fees_cents(state), unrealised_cents=mark.unrealised_cents, mark_utc=mark.at_utc,
             exit_reason=state.exit_reason, at_utc=turn.now,
+        )
+    )  # fmt: skip
+
+
+def leg_changed(turn: PositionTurn) -> None:
+    """Publish where a leg of a structure stands; nothing of what is none."""
+    state = turn.state
+    if state.ref is None or not state.ref.is_leg:
+        return
+    unrealised_cents = mark_of(state.fills, state.watch, state.ref.contract.multiplier, turn.now).unrealised_cents
+    turn.publish(
+        positions.LegChanged(
+            ref=state.ref, qty=state.fills.held, average_ticks=state.fills.average_ticks,
+            is_entry_over=state.orders.entry is None, is_flat=state.cycle is PositionState.FLAT,
+            exit_reason=_leaves_for(state), is_free=state.is_free, realised_cents=realised_cents(state),
+            fees_cents=fees_cents(state), unrealised_cents=unrealised_cents, at_utc=turn.now,
+        )
+    )  # fmt: skip
+
+
+def _leaves_for(state: PositionData) -> ExitReason | None:
+    return None if state.cycle is PositionState.FLAT or state.wanted is None else state.wanted.reason
+
+
+def leg_refused(turn: PositionTurn, ref: PositionRef) -> None:
+    """Publish that nothing is held of a leg nor can come to be; nothing of what is none."""
+    if not ref.is_leg:
+        return
+    turn.publish(
+        positions.LegChanged(
+            ref=ref, qty=Qty(0), average_ticks=None, is_entry_over=True, is_flat=True, exit_reason=None, is_free=False,
+            realised_cents=Cents(0), fees_cents=Cents(0), unrealised_cents=Cents(0), at_utc=turn.now,
         )
     )  # fmt: skip
 
@@ -178,18 +210,23 @@ def reported(state: PositionData) -> Reported:
         state.cycle, state.wanted, state.reason, state.exit_n, state.exit_tier, state.entry_spot_ticks, state.entry_iv,
         state.opened_utc, state.took_part, state.end, state.fills, state.settlement_ticks,
     )  # fmt: skip
-    return shown, kept
+    if state.ref is None or not state.ref.is_leg:
+        return shown, kept, ()
+    of_leg = (state.cycle, state.fills, state.orders.entry is None, _leaves_for(state), state.is_free)
+    return shown, kept, of_leg
 
 
 def report_changes(turn: PositionTurn, before: Reported) -> None:
     """Publish and record what this turn changed."""
     if turn.state.ref is None:
         return
-    shown, kept = reported(turn.state)
+    shown, kept, of_leg = reported(turn.state)
     if shown != before[0]:
         changed(turn)
     if kept != before[1]:
         _record(turn)
+    if of_leg != before[2]:
+        leg_changed(turn)
 
 
 def _record(turn: PositionTurn) -> None:

@@ -7,7 +7,7 @@ from actors.position.state import PositionRules, PositionTurn
 from domain.alarm import Severity
 from domain.indices import INDICES
 from domain.instants import MS
-from domain.instruments import Spot
+from domain.instruments import Side, Spot
 from domain.position.cycle import EndReason, PositionState
 from domain.position.day import settle_utc
 from domain.position.mark import intrinsic_ticks
@@ -46,8 +46,10 @@ def end_expired(turn: PositionTurn) -> tuple[EndReason, int]:
         return EndReason.EXPIRED, 0
     if contract.ticker in INDICES:
         return EndReason.SETTLED, worth_ticks * held
+    is_sold = state.opened_ref().side is Side.SELL
+    into = "that were sold are assigned: they owe" if is_sold else "expired in the money and are exercised into"
     text = (
-        f"{contract.label}: {held} expired in the money and are exercised into {held * contract.multiplier} shares of"
+        f"{contract.label}: {held} {into} {held * contract.multiplier} shares of"
         f" {contract.ticker}; nothing is traded by itself: decide about the shares"
     )
     reports.alarm(turn, f"assigned:{contract.con_id}", Severity.CRITICAL, text)

@@ -72,6 +72,8 @@ class PositionData(msgspec.Struct, kw_only=True):
     `is_link_up` is `None` while nothing is known of the broker session (it refuses by itself what it cannot send).
     `reason` is the exit last wanted and `end` how the last life ended; `past` are the ends that were published.
 
+    `is_free`: a leg that covers others may be sold; only its structure says so, and again after a restart.
+
     Of the broker: `broker_qty` is signed, `is_broker_newer` says that it was reported after the last fill, `gap_qty`
     what the ledger held more than the broker when both were last compared; `agree_after_utc` is the instant before
     which it says nothing about flat, `close_qty` what it was at the close, which was at `settling_utc`.
@@ -87,6 +89,7 @@ class PositionData(msgspec.Struct, kw_only=True):
     """
 
     cycle: PositionState = PositionState.FLAT
+    is_free: bool = False
     ref: PositionRef | None = None
     entry_ref: str = ""
     decision: DecisionPrices | None = None
@@ -157,11 +160,18 @@ class PositionData(msgspec.Struct, kw_only=True):
         )  # fmt: skip
 
     @property
+    def is_held_back(self) -> bool:
+        """Whether it covers others and must not be sold."""
+        return self.ref is not None and self.ref.is_leg and self.ref.side is Side.BUY and not self.is_free
+
+    @property
     def closable_qty(self) -> Qty:
-        """What an exit may close: min(ledger, broker).
+        """What an exit may close: min(ledger, broker); nothing of what covers others.
 
         Between a fill and the broker's next word the ledger alone says it, less what was long missing at the broker.
         """
+        if self.is_held_back:
+            return Qty(0)
         held = self.fills.held
         if self.broker_qty is not None and self.is_broker_newer:
             held = min(held, Qty(self.fills.sign * self.broker_qty))

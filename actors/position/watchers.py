@@ -7,7 +7,7 @@ from actors.position.exit_ticket import is_market_barred, ticket_of
 from actors.position.state import AFTER_HOURS, PositionRules, PositionTurn, Timer, arm_in, move
 from domain.alarm import Severity
 from domain.instants import SECOND
-from domain.orders.live_order import LegStage, is_resting_stop
+from domain.orders.live_order import LegStage, LiveOrder, is_resting_stop
 from domain.position import exits
 from domain.position.cycle import ExitReason, PositionEvent, PositionState
 from domain.position.exits import WantedExit
@@ -41,7 +41,7 @@ def steer_short(rules: PositionRules, turn: PositionTurn) -> None:
 
 
 def steer_stuck(rules: PositionRules, turn: PositionTurn) -> None:
-    """Start the clock of something that is held and cannot be closed, or stop it."""
+    """Start the clock of something that is held, or may be, and cannot be closed; or stop it."""
     state = turn.state
     if not _is_stuck(turn):
         if state.stuck_since_utc is not None:
@@ -62,8 +62,10 @@ def on_stuck_due(rules: PositionRules, turn: PositionTurn) -> None:
         return
     seconds = (turn.now - state.stuck_since_utc) // SECOND
     level = f" (kill level {state.kill_level.value})" if state.kill_level >= KillLevel.FLATTEN else ""
+    entry = _entry_in_doubt(turn)
+    what = "cannot be closed" if entry is None else f"order {entry.ref} may have bought {entry.qty}, and nobody can ask"
     text = (
-        f"{reports.open_text(turn)}: cannot be closed since {seconds} s{level}: {_obstacle(rules, turn)};"
+        f"{reports.open_text(turn)}: {what} since {seconds} s{level}: {_obstacle(rules, turn)};"
         " close it by hand, or with `main.py flatten --direct`"
     )
     reports.alarm(turn, f"stuck:{rules.con_id}", Severity.CRITICAL, text)
@@ -74,13 +76,25 @@ def on_stuck_due(rules: PositionRules, turn: PositionTurn) -> None:
 
 
 def _is_stuck(turn: PositionTurn) -> bool:
-    """Return whether something is open in trading hours, and either no exit could leave or one is wanted."""
+    """Return whether something is open in trading hours, or may be, and either no exit could leave or one is wanted."""
     state = turn.state
+    if state.ref is None or state.phase in AFTER_HOURS:
+        return False
+    if _entry_in_doubt(turn) is not None:
+        return not state.is_link_up
     is_short = state.short_qty > 0
-    if state.ref is None or state.phase in AFTER_HOURS or not (state.cycle in _WATCHED or is_short):
+    if state.cycle not in _WATCHED and not is_short:
         return False
     is_open = state.fills.held != 0 or state.broker_qty not in (None, 0)
     return is_open and (not state.is_link_up or state.wanted is not None or is_short)
+
+
+def _entry_in_doubt(turn: PositionTurn) -> LiveOrder | None:
+    """Return the entry of which nobody knows what became, where it alone says that something may be open."""
+    state = turn.state
+    entry = state.orders.entry
+    is_alone = state.cycle is PositionState.PENDING_ENTRY and not state.short_qty
+    return entry if is_alone and entry is not None and entry.stage is LegStage.UNKNOWN else None
 
 
 def _obstacle(rules: PositionRules, turn: PositionTurn) -> str:
@@ -91,6 +105,8 @@ def _obstacle(rules: PositionRules, turn: PositionTurn) -> str:
         return f"no reconciled broker session (mode {'unknown' if state.mode is None else state.mode.value})"
     if state.short_qty:
         return f"the broker holds {-state.short_qty} short; it is bought back at kill level 2"
+    if state.is_held_back and state.fills.held > 0:
+        return "it covers sold contracts that are not bought back yet"
     if state.closable_qty <= 0 or state.disputed_utc is not None:
         return f"the ledger holds {state.fills.signed_held}, the broker {state.broker_qty}"
     if is_market_barred(turn):

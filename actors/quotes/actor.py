@@ -8,6 +8,7 @@ from actors import gateway_link
 from actors.quotes import halts, lines, link, looks, offers, quoting
 from actors.quotes.state import QuotesState, Timer, Wiring, alarm
 from config.settings import Settings
+from domain.structure.rules import COVER, SHORT
 from messages import broker, market, session
 from messages.lifecycle import Started, TimerFired
 from supervision.actor import Actor
@@ -27,6 +28,7 @@ Inbox = (
     | market.HaltHeard
     | market.RequestContracts
     | market.RequestQuote
+    | market.RequestStrike
     | market.WatchContract
     | market.UnwatchContract
 )
@@ -38,6 +40,7 @@ class QuotesActor(Actor[QuotesState, Inbox]):
     def __init__(self, name: str, settings: Settings) -> None:
         super().__init__(name)
         traded = {ticker for tickers in settings.lanes.values() for ticker in tickers}
+        traded |= {COVER, SHORT} if settings.spread.is_on else set()
         self._wiring = Wiring(
             port=f"port:{name}",
             rules=settings.connection,
@@ -63,6 +66,8 @@ class QuotesActor(Actor[QuotesState, Inbox]):
         """Handle one message; what is told of an older epoch is void."""
         w = self._wiring
         match message:
+            case market.QuotesArrived():  # by far the most frequent
+                quoting.on_quotes_arrived(w, turn, message)
             case Started():
                 turn.tell("session", session.RequestPhase(reply_to=turn.name))
                 gateway_link.start(turn, w.port, w.rules, w.gateways, message.run_n, message.incarnation)
@@ -87,12 +92,12 @@ class QuotesActor(Actor[QuotesState, Inbox]):
                 lines.on_chain_failed(w, turn, message)
             case market.LinesRefused():
                 lines.on_lines_refused(turn, message)
-            case market.QuotesArrived():
-                quoting.on_quotes_arrived(w, turn, message)
             case market.RequestContracts():
                 offers.offer_contracts(w, turn, message)
             case market.RequestQuote():
                 quoting.request_quote(w, turn, message)
+            case market.RequestStrike():
+                quoting.request_strike(w, turn, message)
             case market.WatchContract():
                 quoting.watch(w, turn, message.contract)
             case market.UnwatchContract():

@@ -28,14 +28,15 @@ def read_chains(wiring: Wiring, turn: Turn[QuotesState]) -> None:
     """Publish the quoted band around the money of each ticker whose last one is old enough."""
     state = turn.state
     for ticker, centre in state.centres.items():
-        chain, spot = state.chains.get(ticker), state.spots.get(ticker)
         last_utc = state.chain_read_utc.get(ticker)
-        if chain is None or spot is None:
-            continue
         if last_utc is not None and turn.now - last_utc < wiring.chain_every_ms * MS:
             continue
+        chain, spot = state.chains.get(ticker), state.spots.get(ticker)
+        if chain is None or spot is None:
+            continue
         band = contract_choice.near(chain, centre, wiring.strikes_around(ticker))
-        quotes = tuple((c, state.quotes[c.con_id]) for c in band if c.con_id in state.quotes)
+        quote_of = state.quotes.get
+        quotes = tuple([(c, quote) for c in band if (quote := quote_of(c.con_id)) is not None])
         if quotes:
             state.chain_read_utc = {**state.chain_read_utc, ticker: turn.now}
             turn.publish(market.ChainRead(ticker=ticker, at_utc=turn.now, spot=spot, quotes=quotes))

@@ -147,10 +147,14 @@ def _say_who_is_without(wiring: Wiring, turn: Turn[QuotesState]) -> None:
         alarm(turn, "lines_budget", text)
 
 
-def has_moved(state: QuotesState, spot: Spot) -> bool:
-    """Return whether the money has left the middle of its ticker's window, or the window has never been placed."""
-    calm = state.calm.get(spot.ticker)
-    if calm is None:
-        chain = state.chains.get(spot.ticker)
-        return chain is not None and bool(chain.contracts)
-    return not calm[0] < 2 * spot.price_ticks <= calm[1]
+def have_moved(state: QuotesState, spots: Iterable[Spot]) -> bool:
+    """Return whether the money of any has left the middle of its window, or its window has never been placed."""
+    for spot in spots:
+        calm = state.calm.get(spot.ticker)
+        if calm is None:
+            chain = state.chains.get(spot.ticker)
+            if chain is not None and chain.contracts:
+                return True
+        elif not calm[0] < 2 * spot.price_ticks <= calm[1]:
+            return True
+    return False

@@ -77,13 +77,14 @@ def on_look_due(wiring: Wiring, turn: Turn[QuotesState]) -> None:
 def _read_spreads(turn: Turn[QuotesState]) -> None:
     state = turn.state
     near: list[Quote] = []
+    quote_of, oldest_utc = state.quotes.get, turn.now - QUOTE_AGE_NS
     for ticker, centre in state.centres.items():
         chain = state.chains.get(ticker)
         if chain is None:
             continue
         for contract in contract_choice.near(chain, centre, AROUND):
-            quote = state.quotes.get(contract.con_id)
-            if quote is not None and turn.now - quote.at_utc <= QUOTE_AGE_NS:
+            quote = quote_of(contract.con_id)
+            if quote is not None and quote.at_utc >= oldest_utc:
                 near.append(quote)
     median, quoted = contract_choice.median_spread(near, QUOTED_MIN)
     turn.publish(market.SpreadsRead(median=median, quoted=quoted, at_utc=turn.now))

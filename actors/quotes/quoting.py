@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from actors.quotes.keeping import sample
-from actors.quotes.lines import has_moved, replan, stream_closely, watch_closely
+from actors.quotes.lines import have_moved, replan, stream_closely, watch_closely
 from actors.quotes.offers import NO_SESSION, answer_offers
 from actors.quotes.state import QuotesState, Timer, Wiring
 from domain.instruments import Contract, Quote
@@ -34,7 +34,7 @@ def on_quotes_arrived(wiring: Wiring, turn: Turn[QuotesState], fact: market.Quot
         state.requests = tuple(request for request in state.requests if request not in answered)
     if state.offers:
         answer_offers(wiring, turn)
-    if any(has_moved(state, spot) for spot in fact.spots):
+    if have_moved(state, fact.spots):
         replan(wiring, turn)
     elif answered:
         watch_closely(wiring, turn)
@@ -80,6 +80,23 @@ def request_quote(wiring: Wiring, turn: Turn[QuotesState], request: market.Reque
         stream_closely(wiring, turn, request.con_id)
         turn.arm(Timer.EXPIRE, request.expires_utc, request.request_id)
         turn.arm(Timer.ASK_AGAIN, turn.now + (request.expires_utc - turn.now) // 2, request.request_id)
+
+
+def request_strike(wiring: Wiring, turn: Turn[QuotesState], asked: market.RequestStrike) -> None:
+    """Report a quote of the contract at a strike as any other's, or that today's chain has none."""
+    chain = turn.state.chains.get(asked.ticker)
+    at_strike = () if chain is None else chain.by_strike.get(asked.strike_ticks, ())
+    found = next((contract for contract in at_strike if contract.right is asked.right), None)
+    request = market.RequestQuote(
+        request_id=asked.request_id, reply_to=asked.reply_to, con_id=0 if found is None else found.con_id,
+        newer_than_utc=asked.newer_than_utc, expires_utc=asked.expires_utc,
+    )  # fmt: skip
+    if found is not None:
+        request_quote(wiring, turn, request)
+        return
+    strike = f"{asked.ticker} {asked.strike_ticks / 100:g}{asked.right.value}"
+    why = f"the {asked.ticker} chain is not listed" if chain is None else f"no {strike} expires today"
+    _report_unavailable(turn, request, why, None)
 
 
 def on_half_time(wiring: Wiring, turn: Turn[QuotesState], request_id: str) -> None:

@@ -14,7 +14,7 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
-from actors.risk import automatic_kill, day, entry, holdings, inputs, market_state, permit
+from actors.risk import automatic_kill, day, entry, holdings, inputs, market_state, permit, structure_entry
 from actors.risk.state import RiskState, Timer
 from config.settings import Settings
 from domain.instants import BUCKET_NS, MS
@@ -22,14 +22,15 @@ from domain.risk.day import LockReason
 from domain.risk.desk_view import DeskView, decisions_of
 from domain.risk.gates.types import DeskRules
 from domain.signals.alert import AlertKey
+from domain.signals.spread import SOURCE
 from domain.units import Utc
-from messages import broker, entries, lifecycle, market, positions, restored, risk, session, signals
+from messages import broker, entries, lifecycle, market, orders, positions, restored, risk, session, signals
 from supervision.actor import Actor
 from supervision.turn import Turn
 
 EntryMessage = (
     market.ContractsOffered | market.QuoteRead | market.QuoteUnavailable | entries.EntryReserved | entries.EntryRefused
-    | entries.EntryAmended | entries.RequestPermit
+    | entries.EntryAmended | entries.RequestPermit | orders.WhatIfRead
 )  # fmt: skip
 Inbox = (
     lifecycle.Started
@@ -72,8 +73,9 @@ class RiskActor(Actor[RiskState, Inbox]):
             kill=settings.kill,
             exits=settings.exits,
             day=settings.day,
-            strategies=settings.strategies,
+            strategies=settings.strategies | ({SOURCE: settings.spread.strategy} if settings.spread.is_on else {}),
             tickers=settings.ticker_rules,
+            spread=settings.spread if settings.spread.is_on else None,
         )
 
     def initial(self) -> RiskState:
@@ -85,12 +87,15 @@ class RiskActor(Actor[RiskState, Inbox]):
         rules = self.rules
         match message:
             case signals.SignalRaised():
-                entry.on_signal(rules, turn, message)
+                if structure_entry.is_structure(rules, message.intent):
+                    structure_entry.on_signal(rules, turn, message)
+                else:
+                    entry.on_signal(rules, turn, message)
             case signals.PromotionChanged():
                 market_state.on_promotion(turn, message)
             case (
                 market.ContractsOffered() | market.QuoteRead() | market.QuoteUnavailable() | entries.EntryReserved()
-                | entries.EntryRefused() | entries.EntryAmended() | entries.RequestPermit()
+                | entries.EntryRefused() | entries.EntryAmended() | entries.RequestPermit() | orders.WhatIfRead()
             ):  # fmt: skip
                 self._on_entry(turn, message)
             case market.SpotsChanged():
@@ -139,12 +144,18 @@ class RiskActor(Actor[RiskState, Inbox]):
                 entry.on_contracts_offered(rules, turn, message)
             case market.QuoteRead():
                 entry.on_quote(rules, turn, message)
+                structure_entry.on_quote(rules, turn, message)
             case market.QuoteUnavailable():
                 entry.on_quote_unavailable(rules, turn, message)
+                structure_entry.on_quote_unavailable(rules, turn, message)
             case entries.EntryReserved():
                 entry.on_reserved(rules, turn, message)
+                structure_entry.on_reserved(rules, turn, message.intent_id)
             case entries.EntryRefused():
                 entry.on_refused(rules, turn, message)
+                structure_entry.on_refused(turn, message)
+            case orders.WhatIfRead():
+                structure_entry.on_margin(rules, turn, message)
             case entries.EntryAmended():
                 entry.on_amended(turn, message)
             case entries.RequestPermit():
@@ -202,6 +213,7 @@ def on_timer(rules: DeskRules, turn: Turn[RiskState], message: lifecycle.TimerFi
     match Timer(message.kind):
         case Timer.STAGE:
             entry.on_silence(rules, turn, message.subject)
+            structure_entry.on_silence(rules, turn, message.subject)
         case Timer.ALERT:
             entry.on_alert_stale(turn, message.subject)
         case Timer.DAY_LOSS:

@@ -40,7 +40,8 @@ def on_signal(rules: DeskRules, turn: Turn[RiskState], message: signals.SignalRa
 
 def alerts_in_hand(state: RiskState) -> tuple[AlertKey, ...]:
     """Return the alerts that are being attempted."""
-    return tuple(attempt.intent.key for attempt in state.attempts)
+    of_structures = tuple(attempt.intent.key for attempt in state.structures)
+    return (*(attempt.intent.key for attempt in state.attempts), *of_structures)
 
 
 def begin(rules: DeskRules, turn: Turn[RiskState], attempt: Attempt) -> None:
@@ -76,6 +77,7 @@ def snapshot_of(rules: DeskRules, turn: Turn[RiskState], attempt: Attempt) -> Sn
     """Return what the gates of an attempt look at now, the other attempts counted as pending."""
     own, state = attempt.intent.intent_id, turn.state
     beside = tuple(other.pending for other in state.attempts if other.intent.intent_id != own)
+    beside = (*beside, *(other.pending for other in state.structures))
     return attempts.snapshot_of(rules, state.view, attempt.intent, turn.now, beside)
 
 

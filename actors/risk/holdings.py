@@ -87,7 +87,9 @@ def mark_of(view: DeskView, message: positions.PositionChanged, now: Utc) -> tup
 def on_closed(rules: DeskRules, turn: Turn[RiskState], message: positions.PositionClosed) -> None:
     """Count its result, once; a correction takes its place."""
     ref = message.ref
-    closed = Closed(ref.position_id, ref.strategy, message.realised_cents, message.fees_cents, message.closed_utc)
+    closed = Closed(
+        ref.position_id, ref.strategy, message.realised_cents, message.fees_cents, message.closed_utc, ref.structure_id
+    )
     turn.state.view = desk_view.with_closed(turn.state.view, closed, is_correction=message.is_correction)
     day.check_flat(rules, turn)
 

@@ -10,6 +10,7 @@ from domain.risk.attempt import Attempt
 from domain.risk.day import DayStops
 from domain.risk.desk_view import DeskView
 from domain.risk.kill import KillLevel, KillWatch
+from domain.risk.structure_attempt import StructureAttempt
 from domain.units import Utc
 
 
@@ -27,15 +28,17 @@ class Timer(StrEnum):
 class RiskState(msgspec.Struct):
     """Everything that `risk` knows.
 
-    `attempts` are under way, in the order of their signals; `stage_n` counts the stages of this incarnation (timers and
-    requests carry it). `asked_level` is the kill level that was asked for and not yet reported; `causes` are those of
-    levels asked for that still stand, so that a person who lowers the level is not overruled by the same facts.
+    `attempts` are under way, in the order of their signals, and so are `structures`, those of several legs; `stage_n`
+    counts the stages of this incarnation (timers and requests carry it). `asked_level` is the kill level that was asked
+    for and not yet reported; `causes` are those of levels asked for that still stand, so that a person who lowers the
+    level is not overruled by the same facts.
     `recorded` are the day's stops on record, `held_since_utc` is since when something is held, `inputs_due_utc` when
     the inputs are looked at next.
     """
 
     view: DeskView = DeskView()
     attempts: tuple[Attempt, ...] = ()
+    structures: tuple[StructureAttempt, ...] = ()
     incarnation: int = 0
     stage_n: int = 0
     watch: KillWatch = KillWatch()

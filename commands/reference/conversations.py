@@ -12,6 +12,7 @@ from typing import Any, get_args, get_type_hints
 
 from commands.reference.markdown import code, doc, first_line, table
 from config.settings import load_settings
+from domain.signals import spread
 from gateways.gexbot.hub_port import HubPort
 from gateways.gexbot.negotiate import FeedPort
 from gateways.ib.orders_port import OrdersPort
@@ -31,6 +32,7 @@ _SPEAKERS = {
     "gateways/ib/orders_port.py": ("port:ibkr",), "gateways/ib/orders_session.py": ("port:ibkr",),
     "gateways/ib/quotes_port.py": ("port:quotes",), "gateways/ib": ("port:ibkr", "port:quotes"),
     "gateways/ib/account.py": ("port:ibkr",), "gateways/ib/direct.py": ("edge",),
+    "gateways/chain/broker_chains.py": ("port:chains",),
     "gateways/gexbot/negotiate.py": ("port:feed",), "gateways/feeds.py": ("port:feed",), "gateways": ("port:hub",),
     "storage/shared_ledger.py": ("ledger",), "storage/warehouse.py": ("warehouse",),
     "storage/series.py": ("series",), "storage": ("desk_ledger",),
@@ -54,7 +56,7 @@ AT_THE_EDGE: dict[type[Message], str] = {
     lifecycle.CommandFailed: "edge", orders.EntriesWithdrawn: "edge", signals.OfferTaken: "edge",
     signals.OfferDenied: "edge",
 }  # fmt: skip
-_PLURALS = {"lanes": "lane", "readings": "reading", "hubs": "hub", "positions": "position"}
+_PLURALS = {"lanes": "lane", "readings": "reading", "hubs": "hub", "positions": "position", "structures": "structure"}
 
 
 def receivers() -> dict[type[Message], set[str]]:
@@ -73,14 +75,12 @@ def actor_classes() -> dict[str, type[Any]]:
     """Return the class of each kind of actor, by the first part of its address (`desk_ledger` for a desk's ledger)."""
     none: Any = None
     shown: Any = object()  # series are kept and somebody looks, so their actors are there
-    settings = load_settings(profile="demo")
+    settings = load_settings(profile="demo", overrides={"spread": {"is_on": True}})
     tree = build_tree(settings, Stores(none, none, none, shown, screen=shown), lambda: ())
     made = {spec.name: type(spec.make()) for spec in tree.children}
     made |= {template.prefix: type(template.make(template.prefix + "0")) for template in tree.templates}
-    return {
-        "desk_ledger" if name == f"ledger:{settings.desk}" else name.partition(":")[0]: cls
-        for name, cls in made.items()
-    }  # fmt: skip
+    other = {f"ledger:{settings.desk}": "desk_ledger", spread.LANE: "spread_lane"}
+    return {other.get(name, name.partition(":")[0]): cls for name, cls in made.items()}
 
 
 def senders() -> dict[type[Message], set[str]]:

@@ -26,9 +26,10 @@ from domain.fsm import Machine
 from domain.orders import live_order
 from domain.orders import table as orders_table
 from domain.position import cycle
-from domain.risk import entry_stages, reject
+from domain.risk import entry_stages, reject, structure_attempt
 from domain.risk.gates.sequence import GATES, gates_of, number_of
 from domain.session import dialling, modes, phases
+from domain.structure import saga
 from gateways.ib import codes
 from main import Stores, build_tree
 from simulation.gateway import faults as gateway_faults
@@ -90,6 +91,8 @@ def state_machines_page() -> list[str]:
         ("stage", "gate", "code"),
         ((code(s.value), code(gate), code(c.value)) for s, (gate, c) in entry_stages.SILENCE.items()),
     )
+    lines += _machine("Entry stages of a structure", structure_attempt, structure_attempt.STAGES)
+    lines += _machine("A structure", saga, saga.SAGA)
     lines += _machine("Orders at the broker", orders_table, orders_table.ORDERS)
     return [*lines, *_phases(), *_vendor_codes()]
 

@@ -26,6 +26,7 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 DERIVED_MINUTES: Final = (5, 60)
+HOURS_NS: Final = 390 * MINUTE  # of a whole session
 WILD_SHARE: Final = 0.05  # an extreme this far beyond its own body and both neighbours is a wild print, not a price
 
 
@@ -112,6 +113,12 @@ def derived(bars: Bars, minutes: int) -> Bars:
     return _grouped(
         bars.ticker, minutes, begin, bars.begin_utc, bars.open, bars.high, bars.low, bars.close, bars.volume
     )
+
+
+def regular(bars: Bars) -> Bars:
+    """Return the bars of regular hours: futures and some files have the night too."""
+    since = bars.begin_utc - _opens(bars.begin_utc)
+    return bars.taken((since >= 0) & (since < HOURS_NS))
 
 
 def _opens(instants: Longs) -> Longs:

@@ -14,7 +14,8 @@ import msgspec
 import numpy as np
 
 from domain.instants import MINUTE, session_of
-from domain.market.bars import BarRefusal, Bars, Joined, derived, joined
+from domain.market.bars import BarRefusal, Bars, Joined, derived, joined, regular
+from domain.market.overnight import Night, night
 from domain.units import Utc
 
 AllBars = Mapping[str, Bars]  # minute bars by ticker, of the last sessions
@@ -73,10 +74,11 @@ def hourly_regime(bars: AllBars, ticker: str) -> str | None:
     A trend keeps 60 % of its range from open to close; a wide range is one and a half times the median hour's before
     it; all else is quiet. `None` with fewer than six hours before.
     """
-    if ticker not in bars or len(bars[ticker]) == 0:
+    minutes = regular(bars[ticker]) if ticker in bars else None
+    if minutes is None or len(minutes) == 0:
         return None
-    hours = derived(bars[ticker], 60)
-    if bars[ticker].begin_utc[-1] < hours.begin_utc[-1] + 59 * MINUTE:
+    hours = derived(minutes, 60)
+    if minutes.begin_utc[-1] < hours.begin_utc[-1] + 59 * MINUTE:
         hours = hours.taken(np.arange(len(hours) - 1))  # the running hour is not over
     if len(hours) < 7:
         return None
@@ -88,7 +90,10 @@ def hourly_regime(bars: AllBars, ticker: str) -> str | None:
 
 
 def _daily(bars: Bars) -> Bars:
-    """Return one bar a session."""
+    """Return one bar a session, of its regular hours."""
+    bars = regular(bars)
+    if len(bars) == 0:
+        return bars
     days = np.array([session_of(Utc(int(at))).toordinal() for at in bars.begin_utc], np.int64)
     starts = np.flatnonzero(np.concatenate([[True], days[1:] != days[:-1]]))
     ends = np.concatenate([starts[1:], [len(days)]]) - 1
@@ -128,6 +133,35 @@ def gap(bars: AllBars, ticker: str) -> float | None:
     return None if len(daily) < 2 else float(daily.open[-1] / daily.close[-2] - 1.0)
 
 
+def overnight(bars: AllBars, ticker: str, figure: Callable[[Night], float | None]) -> float | None:
+    """Return a figure of the newest night of a future; `None` without bars of it."""
+    found = night(bars[ticker]) if ticker in bars else None
+    return None if found is None else figure(found)
+
+
+def term(bars: AllBars, longer: str, shorter: str) -> float | None:
+    """Return how far the volatility index of the longer term lies above that of the shorter one, as a share."""
+    found = ratio(bars, longer, shorter)
+    return None if found is None else found - 1.0
+
+
+def _per_future(ticker: str) -> tuple[Series, ...]:
+    return (
+        Series(
+            "overnight_move", ticker, "last before 9:30 / close of the session before - 1", (ticker,),
+            lambda bars: overnight(bars, ticker, lambda found: found.move),
+        ),
+        Series(
+            "overnight_range", ticker, "(high - low) / first, 18:00 to 9:30", (ticker,),
+            lambda bars: overnight(bars, ticker, lambda found: found.span),
+        ),
+        Series(
+            "overnight_position", ticker, "(last - low) / (high - low), 18:00 to 9:30", (ticker,),
+            lambda bars: overnight(bars, ticker, lambda found: found.position),
+        ),
+    )  # fmt: skip
+
+
 def _per_ticker(ticker: str) -> tuple[Series, ...]:
     return (
         Series(
@@ -146,8 +180,18 @@ def _per_ticker(ticker: str) -> tuple[Series, ...]:
     )  # fmt: skip
 
 
+FUTURES: Final = ("ES", "NQ", "RTY")
 TABLE: Final[tuple[Series, ...]] = (
     *(series for ticker in ("SPY", "QQQ", "IWM", "SPX") for series in _per_ticker(ticker)),
+    *(series for ticker in FUTURES for series in _per_future(ticker)),
+    Series(
+        "term_9d_30d", "VIX", "VIX / VIX9D - 1 (below 0: the next days are the dearest)", ("VIX", "VIX9D"),
+        lambda bars: term(bars, "VIX", "VIX9D"),
+    ),
+    Series(
+        "term_30d_3m", "VIX", "VIX3M / VIX - 1 (below 0: the term structure is inverted)", ("VIX3M", "VIX"),
+        lambda bars: term(bars, "VIX3M", "VIX"),
+    ),
     Series("spx_spy_ratio", "SPX", "SPX / SPY", ("SPX", "SPY"), lambda bars: ratio(bars, "SPX", "SPY")),
     Series(
         "iwm_spy_rotation", "IWM", "return of IWM over 30 min - return of SPY", ("IWM", "SPY"),

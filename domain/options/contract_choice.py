@@ -6,6 +6,7 @@ import math
 import sys
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
+from itertools import accumulate
 
 import msgspec
 
@@ -17,12 +18,17 @@ from domain.units import Ticks, Utc
 
 
 class Chain(msgspec.Struct, frozen=True):
-    """A listed chain, with what is looked up in it again and again; made by `chain_of`."""
+    """A listed chain, with what is looked up in it again and again; made by `chain_of`.
+
+    `in_order` are the contracts by strike; `begins` says where those of each strike begin there, and where all end.
+    """
 
     contracts: tuple[Contract, ...]
     strikes: tuple[Ticks, ...]
     by_strike: Mapping[Ticks, tuple[Contract, ...]]
     by_con_id: Mapping[int, Contract]
+    in_order: tuple[Contract, ...]
+    begins: tuple[int, ...]
 
 
 def chain_of(contracts: Iterable[Contract]) -> Chain:
@@ -31,7 +37,13 @@ def chain_of(contracts: Iterable[Contract]) -> Chain:
     by_strike: dict[Ticks, tuple[Contract, ...]] = {}
     for contract in listed:
         by_strike[contract.strike_ticks] = (*by_strike.get(contract.strike_ticks, ()), contract)
-    return Chain(listed, strikes_of(listed), by_strike, {contract.con_id: contract for contract in listed})
+    strikes = strikes_of(listed)
+    groups = [by_strike[strike] for strike in strikes]
+    begins = (0, *accumulate(len(group) for group in groups))
+    by_con_id = {contract.con_id: contract for contract in listed}
+    return Chain(
+        listed, strikes, by_strike, by_con_id, tuple(contract for group in groups for contract in group), begins
+    )
 
 
 def strikes_of(chain: Iterable[Contract]) -> tuple[Ticks, ...]:
@@ -77,11 +89,10 @@ def window(chain: Chain, centre_ticks: Ticks, around: int) -> tuple[Contract, ..
     return tuple(sorted(chosen, key=lambda c: (abs(c.strike_ticks - centre_ticks), c.con_id)))
 
 
-def near(chain: Chain, centre_ticks: Ticks, around: int) -> list[Contract]:
+def near(chain: Chain, centre_ticks: Ticks, around: int) -> tuple[Contract, ...]:
     """Return the contracts of `around` strikes each side of the centre, by strike."""
-    at = nearest(chain.strikes, centre_ticks)
-    inside = chain.strikes[max(0, at - around) : at + around + 1]
-    return [contract for strike in inside for contract in chain.by_strike[strike]]
+    at, count = nearest(chain.strikes, centre_ticks), len(chain.strikes)
+    return chain.in_order[chain.begins[max(0, at - around)] : chain.begins[min(count, at + around + 1)]]
 
 
 def line_plan(
@@ -104,7 +115,7 @@ def line_plan(
 
 def median_spread(quotes: Iterable[Quote], at_least: int) -> tuple[float | None, int]:
     """Return the median relative spread of what is quoted on both sides, and how many are; `None` for too few."""
-    spreads = sorted(spread for quote in quotes if 0 <= (spread := _relative_spread(quote)) < math.inf)
+    spreads = sorted([spread for quote in quotes if 0 <= (spread := _relative_spread(quote)) < math.inf])
     count = len(spreads)
     if count < max(1, at_least):
         return None, count
@@ -160,6 +171,5 @@ def candidates(
 
 
 def _relative_spread(quote: Quote) -> float:
-    if quote.mid_x2 is None or quote.ask_ticks is None or quote.bid_ticks is None:
-        return math.inf
-    return 2 * (quote.ask_ticks - quote.bid_ticks) / quote.mid_x2
+    bid, ask = quote.bid_ticks, quote.ask_ticks
+    return 2 * (ask - bid) / (bid + ask) if bid and ask is not None else math.inf  # the latter is twice the mid

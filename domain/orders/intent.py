@@ -10,17 +10,27 @@ from domain.units import Qty, Ticks, Utc
 
 
 class PlannedLeg(msgspec.Struct, frozen=True):
-    """One leg that a strategy wants; `ratio` is its contracts per unit of size."""
+    """One leg that a strategy wants; `ratio` is its contracts per unit of size.
+
+    `ticker` and `strike_ticks` are those of a leg that is named by its strategy; `None`: the alert's ticker, and a
+    contract chosen by its delta.
+    """
 
     right: Right
     side: Side
     ratio: int = 1
+    ticker: str | None = None
+    strike_ticks: Ticks | None = None
 
 
 class EntryPlan(msgspec.Struct, frozen=True):
-    """The legs of an entry, in the order in which their contracts are chosen."""
+    """The legs of an entry, in the order in which their contracts are chosen.
+
+    `cover_ratio` is how many sold contracts a bought one covers; above 1 where they are of another underlying.
+    """
 
     legs: tuple[PlannedLeg, ...]
+    cover_ratio: int = 1
 
     @property
     def is_long_only(self) -> bool:
@@ -29,12 +39,11 @@ class EntryPlan(msgspec.Struct, frozen=True):
 
     @property
     def is_covered(self) -> bool:
-        """Whether every sold contract has a bought one of the same right beside it."""
+        """Whether every sold contract has a bought one of the same right that covers it."""
         for right in Right:
             legs = [leg for leg in self.legs if leg.right is right]
-            if sum(leg.ratio for leg in legs if leg.side is Side.SELL) > sum(
-                leg.ratio for leg in legs if leg.side is Side.BUY
-            ):
+            bought = sum(leg.ratio for leg in legs if leg.side is Side.BUY)
+            if sum(leg.ratio for leg in legs if leg.side is Side.SELL) > self.cover_ratio * bought:
                 return False
         return True
 
@@ -73,7 +82,10 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PositionRef(msgspec.Struct, frozen=True, kw_only=True):
-    """Which position: the stem of its order references, what it came from, and the contract; `side` opened it."""
+    """Which position: the stem of its order references, what it came from, and the contract; `side` opened it.
+
+    `structure_id` names the structure that it is a leg of, which alone says when it opens and closes; `None`: of none.
+    """
 
     position_id: str
     intent_id: str
@@ -82,6 +94,17 @@ class PositionRef(msgspec.Struct, frozen=True, kw_only=True):
     direction: int
     contract: Contract
     side: Side = Side.BUY
+    structure_id: str | None = None
+
+    @property
+    def is_leg(self) -> bool:
+        """Whether it is a leg of a structure."""
+        return self.structure_id is not None
+
+    @property
+    def unit(self) -> str:
+        """What counts as one position: the structure, where it is a leg of one."""
+        return self.position_id if self.structure_id is None else self.structure_id
 
 
 class DecisionPrices(msgspec.Struct, frozen=True):

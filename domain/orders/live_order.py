@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from domain.fsm import Machine
 from domain.instants import MS
-from domain.instruments import OrderType
+from domain.instruments import OrderType, Side
 from domain.orders.tiers import Ticket, Tier
 from domain.position.cycle import ExitReason
 from domain.position.exits import SEVERITY, WantedExit
@@ -284,10 +284,14 @@ def needs_change(order: LiveOrder, wanted: WantedExit, desired: Tier, qty: Qty, 
     return desired > order.tier or qty > order.qty or is_graver
 
 
-def not_less(order: LiveOrder, ticket: Ticket) -> Ticket:
-    """Return the ticket that is at least as hard as what works: no limit is raised, no market order undone."""
+def not_less(order: LiveOrder, ticket: Ticket, side: Side = Side.SELL) -> Ticket:
+    """Return the ticket that is at least as hard as what works: no market order undone, no limit of a sale raised.
+
+    (Nor one of a purchase lowered.)
+    """
     if order.order_type is OrderType.MARKET:
         return Ticket(Tier.MARKET, OrderType.MARKET, None)
     if ticket.limit_ticks is None or order.limit_ticks is None:
         return ticket
-    return replace(ticket, limit_ticks=min(ticket.limit_ticks, order.limit_ticks))
+    harder = min if side is Side.SELL else max
+    return replace(ticket, limit_ticks=harder(ticket.limit_ticks, order.limit_ticks))

@@ -13,7 +13,7 @@ from functools import lru_cache
 import msgspec
 
 ORDER_REF_MAX = 32  # what the broker keeps of a reference without cutting it
-_PREFIX = "ZH-"
+PREFIX = "ZH-"
 _BROKERS = "broker:"  # and the broker's own id of the order
 _ORDER_REF = re.compile(r"ZH-(?P<desk>[^-]+)-(?P<digest>[A-Z2-7]{12})-(?:e|x(?P<exit_n>\d+))")
 
@@ -28,7 +28,7 @@ class OrderName(msgspec.Struct, frozen=True):
 
 def is_ours(order_ref: str) -> bool:
     """Return whether an order bears a reference of ours (of any desk)."""
-    return order_ref.startswith(_PREFIX)
+    return order_ref.startswith(PREFIX)
 
 
 def is_brokers_close(order_ref: str) -> bool:
@@ -38,7 +38,7 @@ def is_brokers_close(order_ref: str) -> bool:
 
 def is_of_desk(order_ref: str, desk: str) -> bool:
     """Return whether an order bears a reference of this desk."""
-    return order_ref.startswith(f"{_PREFIX}{desk}-")
+    return order_ref.startswith(f"{PREFIX}{desk}-")
 
 
 def is_exit_ref(order_ref: str) -> bool:
@@ -59,10 +59,15 @@ def position_id(desk: str, intent: str) -> str:
         ValueError: the desk's name makes a reference too long or unreadable.
     """
     digest = base64.b32encode(hashlib.sha256(intent.encode()).digest()).decode("ascii")[:12]
-    stem = f"{_PREFIX}{desk}-{digest}"
+    stem = f"{PREFIX}{desk}-{digest}"
     if "-" in desk or not stem.isascii() or len(stem) + len("-x99") > ORDER_REF_MAX:
         raise ValueError(f"{stem!r} is no order reference: at most {ORDER_REF_MAX} ASCII characters, no hyphen in desk")
     return stem
+
+
+def structure_key(order_ref: str) -> str:
+    """Return what a structure's address ends in: the digest in the references of its cover's orders."""
+    return position_of(order_ref).rpartition("-")[2]
 
 
 def entry_ref(position: str) -> str:

@@ -288,7 +288,10 @@ def put(table: Table, order: Order) -> Table:
 
 def _place_of(table: Table, order_ref: str) -> int | None:
     # From the newest on: what is asked for is nearly always there, however many orders the day has had.
-    return next((n for n in range(len(table) - 1, -1, -1) if table[n].order_ref == order_ref), None)
+    for back, order in enumerate(reversed(table), 1):
+        if order.order_ref == order_ref:
+            return len(table) - back
+    return None
 
 
 def doubt_sent(table: Table, clear_n: int) -> Table:

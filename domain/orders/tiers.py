@@ -1,7 +1,8 @@
 """How an order of ours is priced and how it escalates: entries one step up, exits from mid to bid to market.
 
-Source: risk-and-execution.md §5, whose rules are those of a premium that is bought to open and sold to close. Prices
-are `_ticks`; a quote is handed in only while it is fresh, `None` otherwise.
+Source: risk-and-execution.md §5, whose rules are those of a premium that is bought to open and sold to close; what is
+sold to open is the short leg of a structure and closed by `cover_ticket`. Prices are `_ticks`; a quote is handed in
+only while it is fresh, `None` otherwise.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import msgspec
 
 from domain.instruments import OrderType, Quote, Side
 from domain.limits import ExitRules
-from domain.options.tick_rules import TickRule, passive, round_down, toward_fill
+from domain.options.tick_rules import TickRule, passive, round_down, round_up, toward_fill
 from domain.position.cycle import ExitReason
 from domain.units import Ticks
 
@@ -27,9 +28,10 @@ class Tier(IntEnum):
 
 
 AT_MARKET = frozenset({ExitReason.KILL, ExitReason.EOD, ExitReason.OPERATOR})
-STOP_CLASS = frozenset(
-    {ExitReason.PREMIUM_STOP, ExitReason.UNDERLYING_STOP, ExitReason.BLIND, ExitReason.DISASTER}
-)  # fmt: skip
+STOP_CLASS = frozenset({
+    ExitReason.PREMIUM_STOP, ExitReason.UNDERLYING_STOP, ExitReason.BLIND, ExitReason.DISASTER,
+    ExitReason.ASSIGNMENT_RISK, ExitReason.POSITION_LOSS, ExitReason.UNWIND,
+})  # fmt: skip
 
 
 class Ticket(msgspec.Struct, frozen=True):
@@ -89,6 +91,23 @@ def exit_ticket(
         price = quote.mid_x2 / 2
     rounded = passive if reason is ExitReason.TAKE_PROFIT else toward_fill
     return Ticket(tier, OrderType.LIMIT, max(rounded(rule, Side.SELL, price), floor_of(rule, rules)))
+
+
+def cover_ticket(reason: ExitReason, at_least: Tier, quote: Quote | None, rule: TickRule) -> Ticket:
+    """Return type and price of the purchase that closes what was sold to open.
+
+    `quote` is one that may be traded on. Without it the purchase goes to the market: nothing bounds what waiting costs.
+    """
+    tier = max(first_tier(reason), at_least)
+    if tier is Tier.MARKET or quote is None or quote.ask_ticks is None or quote.mid_x2 is None:
+        return Ticket(Tier.MARKET, OrderType.MARKET, None)
+    price = quote.mid_x2 / 2 if tier is Tier.MID else float(quote.ask_ticks)
+    return Ticket(tier, OrderType.LIMIT, toward_fill(rule, Side.BUY, price))
+
+
+def above_last_ask(last_ask_ticks: float, rule: TickRule, rules: ExitRules) -> Ticks:
+    """Return the limit of a purchase at the last ask known and the blind discount above it."""
+    return max(round_up(rule, last_ask_ticks * (1 + rules.blind_discount)), floor_of(rule, rules))
 
 
 def floor_of(rule: TickRule, rules: ExitRules) -> Ticks:

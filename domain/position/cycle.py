@@ -50,6 +50,9 @@ class ExitReason(StrEnum):
     UNDERLYING_STOP = "underlying_stop"
     BLIND = "blind"
     DISASTER = "disaster_stop"  # the stop that rests at the broker
+    ASSIGNMENT_RISK = "assignment_risk"  # of a structure: its short leg is far in the money
+    POSITION_LOSS = "position_loss"  # of a structure: both legs together
+    UNWIND = "unwind"  # of a structure: a leg is missing
     IV_CRUSH = "iv_crush"
     MAX_HOLD = "max_hold"
     REVERSAL = "reversal"

@@ -188,7 +188,7 @@ def intent_behind(ref: PositionRef, now: Utc) -> Intent:
     """
     return Intent(
         intent_id=ref.intent_id,
-        key=ref.key,
+        key=replace(ref.key, ticker=ref.contract.ticker) if ref.is_leg else ref.key,
         strategy=ref.strategy,
         direction=ref.direction,
         plan=EntryPlan((PlannedLeg(ref.contract.right, ref.side),)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 import msgspec
+from msgspec.structs import replace
 
 from domain.instants import MS
 from domain.limits import EntryLimits
@@ -21,13 +22,22 @@ class LockReason(StrEnum):
 
 
 class Closed(msgspec.Struct, frozen=True):
-    """One structure closed today; `realised_cents` net of `fees_cents`."""
+    """One position closed today; `realised_cents` net of `fees_cents`.
+
+    Positions of one `structure_id` are legs that count as one; `None`: it is of none.
+    """
 
     position_id: str
     strategy: str
     realised_cents: Cents
     fees_cents: Cents
     closed_utc: Utc
+    structure_id: str | None = None
+
+    @property
+    def unit(self) -> str:
+        """What counts as one: the structure, where it is a leg of one."""
+        return self.position_id if self.structure_id is None else self.structure_id
 
 
 class DayStops(msgspec.Struct, frozen=True):
@@ -101,12 +111,34 @@ def is_worth_a_record(recorded: DayStops, stops: DayStops, start_nav_cents: Cent
 
 def loss_streak(closed: tuple[Closed, ...]) -> int:
     """Return how many losing structures in a row end the day so far, by close time; one that did not lose ends it."""
-    ended = max(((c.closed_utc, c.position_id) for c in closed if c.realised_cents >= 0), default=None)
-    return sum(ended is None or (c.closed_utc, c.position_id) > ended for c in closed)
+    closed = _by_unit(closed)
+    ended = max([(c.closed_utc, c.position_id) for c in closed if c.realised_cents >= 0], default=None)
+    return len(closed) if ended is None else sum([(c.closed_utc, c.position_id) > ended for c in closed])
+
+
+def _by_unit(closed: tuple[Closed, ...]) -> tuple[Closed, ...]:
+    """Return what was closed with the legs of a structure as one: their results together, at the last one's close."""
+    if all(one.structure_id is None for one in closed):
+        return closed
+    units: dict[str, Closed] = {}
+    for one in closed:
+        known = units.get(one.unit)
+        units[one.unit] = one if known is None else _together(known, one)
+    return tuple(units.values())
+
+
+def _together(one: Closed, other: Closed) -> Closed:
+    return replace(
+        one,
+        realised_cents=Cents(one.realised_cents + other.realised_cents),
+        fees_cents=Cents(one.fees_cents + other.fees_cents),
+        closed_utc=max(one.closed_utc, other.closed_utc),
+    )
 
 
 def summarise(closed: tuple[Closed, ...], stops: DayStops) -> DaySummary:
     """Return the figures of the day's row."""
+    closed = _by_unit(closed)
     return DaySummary(
         trades=len(closed),
         wins=sum(c.realised_cents > 0 for c in closed),

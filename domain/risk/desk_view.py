@@ -63,6 +63,7 @@ class Halt(msgspec.Struct, frozen=True):
 Kind = tuple[str, str, str, int]  # source, ticker, kind and version of alerts
 Promotion = tuple[str, str, int]  # source, kind and version that may trade
 
+_NO_MINUTES = Minutes()
 # An attempt that was handed on and amended: with one of these its order had been sent.
 SENT: frozenset[RejectCode | None] = frozenset({None, RejectCode.BROKER_REJECTED, RejectCode.DUPLICATE_REF})
 
@@ -245,7 +246,7 @@ def with_minutes(view: DeskView, spots: tuple[Spot, ...], traded: Collection[str
     minutes = view.minutes
     for spot in spots:
         if spot.ticker in traded:
-            known = minutes.get(spot.ticker, Minutes())
+            known = minutes.get(spot.ticker, _NO_MINUTES)
             kept = with_price(known, spot, rules)
             if kept is not known:
                 minutes = {**minutes, spot.ticker: kept}
@@ -379,15 +380,16 @@ def with_closed(view: DeskView, closed: Closed, *, is_correction: bool) -> DeskV
 
 def trades_today(view: DeskView, strategy: str) -> int:
     """Return how many positions the strategy has had: pending, open, closed (an entry without a fill is no trade)."""
-    held = sum(h.ref.strategy == strategy for h in view.holdings)
-    return held + sum(c.strategy == strategy for c in view.closed)
+    held = {h.ref.unit for h in view.holdings if h.ref.strategy == strategy}
+    return len(held.union([c.unit for c in view.closed if c.strategy == strategy]))
 
 
 def exit_fees_cents(session: date, holding: Holding) -> Cents:
     """Return the estimated fees of closing a holding at its mark."""
     if holding.qty < 1:
         return Cents(0)
-    worth = holding.cost_cents + (holding.unrealised_cents or 0)
+    sign = 1 if holding.ref.side is Side.BUY else -1
+    worth = holding.cost_cents + sign * (holding.unrealised_cents or 0)
     premium = 0 if worth < 0 else worth / (holding.qty * holding.contract.multiplier)
     return order_fee_cents(session, holding.contract.trading_class, holding.qty, premium, is_sale=True)
 
@@ -417,7 +419,7 @@ def day_pnl(view: DeskView, now: Utc, age_max_ns: int) -> DayPnl:
     A holding without a mark for `age_max_ns` counts at its worst case; before that at its last mark, or at cost where
     there never was one.
     """
-    total: int = sum(c.realised_cents for c in view.closed)
+    total: int = sum([c.realised_cents for c in view.closed])
     unmarked: list[Holding] = []
     worst: list[Holding] = []
     for h in view.holdings:
@@ -435,10 +437,23 @@ def day_pnl(view: DeskView, now: Utc, age_max_ns: int) -> DayPnl:
 
 
 def premium_cents(view: DeskView, ticker: str | None = None) -> Cents:
-    """Return the premium that is held or pending, of one underlying or of all."""
-    return Cents(sum(h.cost_cents for h in view.holdings if ticker is None or h.contract.ticker == ticker))
+    """Return the premium that is held or pending, of one underlying or of all; of a structure what it cost in all.
+
+    A structure counts with the underlying of what it bought; one that brought in more than it cost counts nothing.
+    """
+    plain, nets, of_ticker = 0, dict[str, int](), set[str]()
+    for h in view.holdings:
+        is_of_ticker = ticker is None or h.contract.ticker == ticker
+        if not h.ref.is_leg:
+            plain += h.cost_cents if is_of_ticker else 0
+            continue
+        is_bought = h.ref.side is Side.BUY
+        nets[h.ref.unit] = nets.get(h.ref.unit, 0) + (h.cost_cents if is_bought else -h.cost_cents)
+        if is_bought and is_of_ticker:
+            of_ticker.add(h.ref.unit)
+    return Cents(plain + sum(max(net, 0) for unit, net in nets.items() if unit in of_ticker))
 
 
 def unspent_cents(view: DeskView) -> Cents:
     """Return what pending entries may still cost: the account's funds do not know of it yet."""
-    return Cents(sum(h.cost_cents for h in view.holdings if h.is_pending))
+    return Cents(sum(h.cost_cents for h in view.holdings if h.is_pending and h.ref.side is Side.BUY))

@@ -12,6 +12,7 @@ import math
 from collections.abc import Mapping
 from datetime import time
 from enum import StrEnum
+from functools import lru_cache
 
 import msgspec
 
@@ -71,7 +72,12 @@ class Watch(msgspec.Struct, frozen=True):
 
 def slot_of(at_utc: Utc) -> int:
     """Return the slot of the day of an instant, in minutes since midnight in New York."""
-    local = to_datetime(at_utc).astimezone(NEW_YORK)
+    return _slot_of_minute(at_utc // MINUTE)
+
+
+@lru_cache(maxsize=1_024)
+def _slot_of_minute(minute: int) -> int:
+    local = to_datetime(Utc(minute * MINUTE)).astimezone(NEW_YORK)
     return (local.hour * 60 + local.minute) // SLOT_MIN * SLOT_MIN
 
 

@@ -39,11 +39,13 @@ class Overlay(msgspec.Struct, frozen=True):
 class Minutes(msgspec.Struct, frozen=True):
     """The first live price of each minute of one underlying, ascending: (minute since the epoch, price).
 
-    `year` is their realised volatility a year (0.20 is 20 %), `None` where they are few.
+    `year` is their realised volatility a year (0.20 is 20 %), `None` where they are few. `squares` are their squared
+    returns, kept so that each logarithm is taken once; those of prices that came without are taken with the next price.
     """
 
     prices: tuple[tuple[int, Ticks], ...] = ()
     year: float | None = None
+    squares: tuple[float, ...] = ()
 
 
 def with_price(minutes: Minutes, spot: Spot, rules: OverlayRules) -> Minutes:
@@ -52,12 +54,19 @@ def with_price(minutes: Minutes, spot: Spot, rules: OverlayRules) -> Minutes:
     known = minutes.prices
     if (known and known[-1][0] >= minute) or spot.data_type is not DataType.LIVE or spot.price_ticks <= 0:
         return minutes
-    first = minute - rules.realised_window_ms * MS // MINUTE
-    prices = (*(price for price in known if price[0] >= first), (minute, spot.price_ticks))
+    first, gone = minute - rules.realised_window_ms * MS // MINUTE, 0
+    while gone < len(known) and known[gone][0] < first:
+        gone += 1
+    prices = (*known[gone:], (minute, spot.price_ticks))
+    had = len(minutes.squares) == len(known) - 1
+    squares = (*minutes.squares[gone:], *_squares(prices[-2:])) if had else _squares(prices)
     if len(prices) <= rules.realised_returns_min:
-        return Minutes(prices)
-    total = sum(math.log(b / a) ** 2 for (_, a), (_, b) in pairwise(prices))
-    return Minutes(prices, math.sqrt(total / (minute - prices[0][0]) * MINUTES_A_YEAR))
+        return Minutes(prices, None, squares)
+    return Minutes(prices, math.sqrt(sum(squares) / (minute - prices[0][0]) * MINUTES_A_YEAR), squares)
+
+
+def _squares(prices: tuple[tuple[int, Ticks], ...]) -> tuple[float, ...]:
+    return tuple([math.log(b / a) ** 2 for (_, a), (_, b) in pairwise(prices)])
 
 
 def realised(minutes: Minutes, now: Utc) -> float | None:

@@ -62,6 +62,7 @@ class RejectCode(StrEnum):
     PREMIUM_BOUNDS = "premium_bounds"
     CONCENTRATION = "concentration"
     BUYING_POWER = "buying_power"
+    STRUCTURE_TERMS = "structure_terms"
     QUOTE_DRIFT = "quote_drift"
     DUPLICATE_POSITION = "duplicate_position"
     NO_CONTRACT = "no_contract"
@@ -177,6 +178,9 @@ EXPLAINED: Final[dict[RejectCode, Explained]] = {
     RejectCode.CONCENTRATION: Explained("Too much premium in one underlying or in all.", True, _NONE),
     RejectCode.BUYING_POWER: Explained(
         "The account's available funds do not carry it.", True, "Check funds and margin."
+    ),
+    RejectCode.STRUCTURE_TERMS: Explained(
+        "A condition of the structure does not hold: window, ratio, credit or worst case.", True, _NONE
     ),
     RejectCode.QUOTE_DRIFT: Explained("The market ran away between decision and submit.", True, _NONE),
     RejectCode.DUPLICATE_POSITION: Explained("The contract is held or reserved already.", True, _NONE),

@@ -41,7 +41,7 @@ class ConditionEvaluator(Evaluator[ConditionRules, EvaluatorState]):
 
     def evaluate(self, state: EvaluatorState, reading: Reading) -> Evaluated[EvaluatorState]:
         """Judge one reading."""
-        missing = self._missing(reading)
+        missing = self.missing(reading)
         if reading.spot is None or missing:
             return Evaluated(state, why=f"missing {', '.join(missing)}")
         state = replace(state, last_seen_utc=reading.bucket_utc)
@@ -55,7 +55,8 @@ class ConditionEvaluator(Evaluator[ConditionRules, EvaluatorState]):
         terms = self.terms(reading.spot, direction, self.thresholds)
         return Evaluated(replace(state, last_alert_utc=reading.end_utc), terms)
 
-    def _missing(self, reading: Reading) -> list[str]:
+    def missing(self, reading: Reading) -> list[str]:
+        """Return what is asked for and is not there, by name."""
         missing = [] if reading.spot is not None else ["spot"]
         if reading.alignment is None:
             missing.append("alignment")

@@ -83,6 +83,14 @@ def alert_of(offer: Offer, place: Place) -> Alert | Refusal:
     )
 
 
+def offer_of(alert: Alert) -> Offer:
+    """Return what was offered where an alert came of it."""
+    return Offer(
+        kind=alert.key.kind, version=alert.key.version, direction=alert.direction, entry_ticks=alert.entry_ticks,
+        target_ticks=alert.target_ticks, stop_ticks=alert.stop_ticks, horizon_ms=alert.horizon_ms,
+    )  # fmt: skip
+
+
 def _refusal(offer: Offer, place: Place) -> Refusal | None:
     if place.kinds.get(offer.kind) != offer.version:
         known = ", ".join(f"{kind}-{version}" for kind, version in sorted(place.kinds.items())) or "none"

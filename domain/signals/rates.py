@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from enum import StrEnum
 from typing import Final
 
 import msgspec
@@ -15,6 +16,14 @@ import msgspec
 from domain.signals.outcome import First, Outcome, OutcomeState
 
 Z_95: Final = 1.959963984540054  # two-sided 95 %
+
+
+class PromotionRefused(StrEnum):
+    """Why nothing was recorded of a promotion."""
+
+    UNPROVEN = "unproven"  # its outcomes do not reach what the settings ask for
+    OUTDATED = "outdated"  # it was recorded once, and a later word undid it
+    ID_REUSED = "id_reused"  # its id names another command
 
 
 class Rate(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,6 +1,6 @@
 """The 73 features of a reading: name, group, unit, inputs, window, formula, and what becomes of missing inputs.
 
-The order is that of `signals.FeaturesComputed.features` and of every stored alert: it never changes. Where the
+The order is that of the `evidence` of every reading and of every stored alert: it never changes. Where the
 project's signals page lists more candidates in a group than its count, the choice is made here. `spot` and levels are
 those of the reading, `x[m]` is x of the reading m minutes before, `z` is robust: (x − median) ÷ (0.7413 × IQR) of the
 last 210 readings, a quartile being the value of rank ⌊(n − 1) × share⌋ of those present.

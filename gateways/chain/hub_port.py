@@ -31,7 +31,7 @@ KEPT_N: Final = PRIORS_MIN[-1] * MINUTE // BUCKET_NS + 2  # buckets whose gamma 
 
 
 class ChainHubPort(BucketPort):
-    """A hub whose profiles are computed; `comes_later` where a chain may come while a bucket is running.
+    """A hub whose profiles are computed.
 
     Args:
         setup: as for every hub.
@@ -39,7 +39,6 @@ class ChainHubPort(BucketPort):
     """
 
     mode = IngestMode.CHAIN
-    comes_later = False
     capabilities = frozenset({Capability.STREAM})
 
     def __init__(self, setup: PortSetup, source: ChainSource) -> None:
@@ -54,7 +53,7 @@ class ChainHubPort(BucketPort):
     async def hold(self, dial: market.DialHub) -> End:
         """Compute once a bucket of regular hours until no ticker has a chain; why, is how the session ends.
 
-        What a bucket lacks is looked for again until it is over where the source may have it later (`comes_later`).
+        What a bucket lacks is looked for again until it is over where the source may have it later.
         """
         self.note_up(dial)
         done_utc, has_delivered = Utc(-1), False
@@ -64,7 +63,7 @@ class ChainHubPort(BucketPort):
             if bucket_utc > done_utc and now - bucket_utc >= COMPUTE_FROM_NS and is_open(now):
                 done_utc = bucket_utc
                 whys = await self._keep_chains(self._tickers, now)
-                while whys and self.comes_later and bucket_of(now := self.setup.now_utc()) == bucket_utc:
+                while whys and self._source.comes_later and bucket_of(now := self.setup.now_utc()) == bucket_utc:
                     await asyncio.sleep(AGAIN_S)
                     whys = await self._keep_chains(tuple(whys), now)
                 has_none = len(whys) == len(self._tickers)

@@ -28,7 +28,12 @@ class ChainNow(msgspec.Struct, frozen=True):
 
 
 class ChainSource(Protocol):
-    """Gives the newest chain of a ticker. Called from one thread, and may block."""
+    """Gives the newest chain of a ticker. Called from one thread, and may block.
+
+    `comes_later`: a chain that is not there may come within moments, so a bucket that lacks it waits.
+    """
+
+    comes_later: bool
 
     def read(self, ticker: str, at_utc: Utc) -> ChainNow | NoChain:
         """Return the chain of a ticker at an instant, or why there is none that may be used."""
@@ -44,6 +49,8 @@ class FolderSource:
         folder: where they are.
         age_max_ns: a chain taken longer ago is stale and gives nothing.
     """
+
+    comes_later = False
 
     def __init__(self, folder: Path, age_max_ns: int) -> None:
         self._folder = folder

@@ -22,6 +22,7 @@ from gateways.gexbot import codec
 from gateways.gexbot.codec import SPOT_CATEGORY, Group, Packed, Refusal, Refused, SpotPrice
 
 AHEAD_NS_MAX: Final = 60 * SECOND  # a source instant further ahead of reception is a fault
+EARLY_NS: Final = 5 * SECOND  # one further ahead hides no later frame that is not: no frame comes before it is made
 STALE_NS: Final = 10 * MINUTE  # one further behind is yesterday's close, told once more before the first of today
 OPENING_NS: Final = 10 * SECOND  # after the open a frame may still be the prior close, or a reset to zero
 OPEN_CLOCK: Final = time(9, 30)
@@ -74,6 +75,18 @@ class _Slot:
         self.has_end = False
 
 
+class _Closing:
+    """A bucket on its way to `Sealed`: the slots that are not decoded yet, in order, and the rows of the others."""
+
+    __slots__ = ("accepted", "bucket_utc", "rows", "slots")
+
+    def __init__(self, bucket_utc: Utc, slots: dict[Group, _Slot]) -> None:
+        self.bucket_utc = bucket_utc
+        self.slots = slots
+        self.rows: dict[Group, Row] = {}
+        self.accepted = sum(slot.frames for slot in slots.values())
+
+
 class BucketFolder:
     """Folds the frames of one hub.
 
@@ -106,6 +119,7 @@ class BucketFolder:
         self._newest_utc: dict[Group, Utc] = {}
         self._spots: dict[str, list[SpotPrice]] = {}
         self._sealed_utc = Utc(0)
+        self._closing: _Closing | None = None
         self._last: Sealed | None = None
         self._whole_from_ns = whole_from_ns
         self.whole_utc = Utc(0)  # the newest bucket that is whole
@@ -186,23 +200,38 @@ class BucketFolder:
         """Count a message that redelivery brought a second time."""
         self._repeated += 1
 
+    def seal_ticker(self, bucket_utc: Utc, ticker: str) -> tuple[Row, ...]:
+        """Close a bucket and return one ticker's rows of it, decoded before all others; `seal` has them too.
+
+        Raises:
+            ValueError: another bucket was begun so and is not sealed yet.
+        """
+        if self._last is not None and self._last.bucket_utc == bucket_utc:
+            return tuple(row for row in self._last.rows.rows if row.profile.ticker == ticker)
+        closing = self._close(bucket_utc)
+        own = [(key, slot) for key, slot in closing.slots.items() if key.ticker == ticker]
+        for key, _ in own:
+            del closing.slots[key]
+        rows = self._rows_of(own, self._mode)
+        closing.rows.update({Group(ticker, row.profile.category): row for row in rows})
+        return tuple(row for key, row in closing.rows.items() if key.ticker == ticker)
+
     def seal(self, bucket_utc: Utc) -> Sealed:
         """Close a bucket and return it decoded; asked again for the bucket sealed last, return the same answer."""
         if self._last is not None and self._last.bucket_utc == bucket_utc:
             return self._last
-        self._sealed_utc = max(self._sealed_utc, bucket_utc)
-        slots = self._open.pop(bucket_utc, {})
-        for older_utc in [utc for utc in self._open if utc < bucket_utc]:
-            self._retire(older_utc)
-        rows = self._rows_of([(key, slots[key]) for key in self._keys if key in slots], self._mode)
+        closing = self._close(bucket_utc)
+        for ticker in dict.fromkeys(key.ticker for key in closing.slots):
+            self.seal_ticker(bucket_utc, ticker)
+        self._closing = None
+        rows = tuple(closing.rows[key] for key in self._keys if key in closing.rows)
         late = self._rows_of([(key, slot) for (_, key), slot in self._late.items()], IngestMode.LATE)
-        present = {(row.profile.ticker, row.profile.category) for row in rows}
         sealed = Sealed(
             bucket_utc=bucket_utc,
             rows=Rows(f"{self._hub}/{bucket_utc}", rows),
             late=late,
-            absent=tuple((k.ticker, k.category) for k in self._keys if k not in present),
-            accepted=sum(slot.frames for slot in slots.values()),
+            absent=tuple((k.ticker, k.category) for k in self._keys if k not in closing.rows),
+            accepted=closing.accepted,
             repeated=self._repeated,
             late_n=self._late_n,
             refused=tuple(sorted(self._refused.items())),
@@ -217,6 +246,18 @@ class BucketFolder:
         self._repeated = self._late_n = 0
         self._last = sealed
         return sealed
+
+    def _close(self, bucket_utc: Utc) -> _Closing:
+        """Take a bucket out of those that are folded into; what comes of it from now on is late."""
+        if self._closing is None:
+            self._sealed_utc = max(self._sealed_utc, bucket_utc)
+            slots = self._open.pop(bucket_utc, {})
+            for older_utc in [utc for utc in self._open if utc < bucket_utc]:
+                self._retire(older_utc)
+            self._closing = _Closing(bucket_utc, {key: slots[key] for key in self._keys if key in slots})
+        if self._closing.bucket_utc != bucket_utc:
+            raise ValueError(f"bucket {self._closing.bucket_utc} is not sealed yet")
+        return self._closing
 
     def _refuse(self, refused: Refused) -> Refused:
         self._refused[refused.code.value] += 1
@@ -234,10 +275,26 @@ class BucketFolder:
             seconds = (received_utc - source_utc) // SECOND
             return Refused(Refusal.STALE, f"a frame of {key} is {seconds} s old")
         newest_utc = self._newest_utc.get(key, Utc(0))
-        if source_utc < newest_utc:
+        if source_utc <= received_utc + EARLY_NS < newest_utc:
+            self._forget_future(key, newest_utc, source_utc)
+        elif source_utc < newest_utc:
             seconds = (newest_utc - source_utc) // SECOND
             return Refused(Refusal.TIME_BACKWARDS, f"a frame of {key} is {seconds} s older than the one before")
         return None
+
+    def _forget_future(self, key: Group, newest_utc: Utc, source_utc: Utc) -> None:
+        """Leave out what came with an instant that is still to come: it stands for no later bucket, price or order."""
+        del self._newest_utc[key]
+        if key.category == SPOT_CATEGORY:
+            known = self._spots.get(key.ticker, [])
+            self._spots[key.ticker] = [spot for spot in known if spot.source_utc <= source_utc]
+            return
+        bucket_utc = bucket_of(newest_utc)
+        slots = self._open.get(bucket_utc, {})
+        if bucket_utc > bucket_of(source_utc) and key in slots and slots[key].cover is None:
+            self._refused[Refusal.TIME_AHEAD.value] += slots.pop(key).frames
+            if not slots:
+                del self._open[bucket_utc]
 
     def _keep(self, key: Group, packed: Packed | Profile, source_utc: Utc, received_utc: Utc, sequence: int) -> None:
         slot = self._slot(key, bucket_of(source_utc), source_utc)

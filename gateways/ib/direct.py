@@ -1,7 +1,8 @@
 """The flatten that needs no actor: with the supervisor dead, or minutes before the close, by a client id of its own.
 
 It believes the broker: what works is cancelled, what is held is sold at market, never more than both the broker and our
-own ledgers say. Running it again does no harm: what an earlier run sold is looked up at the broker and counted.
+own ledgers say. What our ledgers sold to open is bought back first, and what covers it is not sold before. Running it
+again does no harm: what an earlier run sold is looked up at the broker and counted.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from domain.orders.references import exit_ref, is_of_desk, is_ours, position_id
 from domain.orders.request import OrderRequest
 from domain.ports import Clock
 from domain.session import calendar
+from domain.structure.rules import COVER
 from domain.units import Qty, Utc
 from gateways.ib.orders_port import OrdersPort
 from messages import broker
@@ -70,7 +72,8 @@ def flatten_direct(
         gateways: addresses, tried in their order.
         client_id: one that neither the order session nor the quotes use.
         account: the configured account; `None` takes the login's first, if it is a paper account.
-        owned: contract id and quantity, the sum of what all our ledgers hold; what stands in none is left alone.
+        owned: contract id and quantity, the sum of what all our ledgers hold, negative where it was sold to open; what
+            stands in none is left alone.
         rules: of the connection.
         clock: the market's clock; where the broker's differs, the broker's counts.
         say: takes one line for people for each thing that was done.
@@ -96,25 +99,67 @@ def flatten_direct(
 
 def _flatten(line: _Line, owned: Mapping[int, Qty], say: Say, wait_s: float) -> Outcome:
     read = _cancel_all(line, say, wait_s)
-    plan = _to_sell(read, owned)
+    back, plan = _to_buy_back(read, owned), _to_sell(read, owned)
     working = tuple(order.order_ref for order in read.orders if order.is_working and is_ours(order.order_ref))
     for position in read.positions:
-        if position.qty < 0 and position.contract.con_id in owned:
+        if position.qty < 0 and owned.get(position.contract.con_id, 0) > 0:
             say(f"{position.contract.label}: short {-position.qty}, left alone; buy it back by hand")
-    if not plan:
+    if not plan and not back:
         say("nothing of ours is held" if not working else "nothing is sold while orders of ours still work")
         return Outcome({}, {}, working)
     if working:
         say(f"{len(working)} orders of ours still work; selling beside them could sell twice: look at the broker")
-        return Outcome({}, {contract.con_id: qty for contract, qty in plan}, working, "orders still work")
+        return Outcome({}, _left_of(plan, back), working, "orders still work")
     closed = _closed_because(line.now_utc())
     if closed:
         say(f"{closed}: orders are cancelled, nothing is sold")
-        return Outcome({}, {contract.con_id: qty for contract, qty in plan}, (), closed)
+        return Outcome({}, _left_of(plan, back), (), closed)
+    shorts = _buy_back(line, owned, back, say, wait_s)
+    if shorts:
+        kept = [contract.label for contract, _ in plan if contract.ticker == COVER]
+        say(f"shorts are left: what covers them is kept ({', '.join(kept) or 'nothing'}); buy them back by hand")
+        plan = [(contract, qty) for contract, qty in plan if contract.ticker != COVER]
     for contract, qty in plan:
         say(f"{contract.label}: selling {qty} at market")
-        line.sell(contract, qty)
-    return _outcome(line, owned, plan, say, wait_s)
+        line.trade(contract, Side.SELL, qty)
+    outcome = _outcome(line, owned, plan, say, wait_s)
+    return msgspec.structs.replace(outcome, left=outcome.left | shorts)
+
+
+def _left_of(plan: list[tuple[Contract, Qty]], back: list[tuple[Contract, Qty]]) -> dict[int, Qty]:
+    """Return what is left, by contract; what is short is negative."""
+    return {c.con_id: qty for c, qty in plan} | {c.con_id: Qty(-qty) for c, qty in back}
+
+
+def _to_buy_back(read: broker.BrokerRead, owned: Mapping[int, Qty]) -> list[tuple[Contract, Qty]]:
+    """Return what to buy back of each option: no more than the broker is short, nor than our ledgers have sold.
+
+    What runs of today have bought back is gone at the broker, or it would be bought twice.
+    """
+    bought = _done_directly(read, Side.BUY)
+    plan = []
+    for position in read.positions:
+        con_id = position.contract.con_id
+        qty = Qty(min(-position.qty, -owned.get(con_id, Qty(0)) - bought.get(con_id, Qty(0))))
+        if qty > 0:
+            plan.append((position.contract, qty))
+    return plan
+
+
+def _buy_back(
+    line: _Line, owned: Mapping[int, Qty], back: list[tuple[Contract, Qty]], say: Say, wait_s: float
+) -> dict[int, Qty]:
+    """Buy shorts back and wait until the broker says that they are gone; return what is left of them, negative."""
+    for contract, qty in back:
+        say(f"{contract.label}: buying {qty} back at market")
+        line.trade(contract, Side.BUY, qty)
+    until_s = time.monotonic() + wait_s
+    left = _left_of([], back)
+    while left and time.monotonic() < until_s:
+        left = _left_of([], _to_buy_back(line.read(), owned))
+        if left:
+            time.sleep(LOOK_EVERY_S)
+    return left
 
 
 def _cancel_all(line: _Line, say: Say, wait_s: float) -> broker.BrokerRead:
@@ -139,7 +184,7 @@ def _cancel_all(line: _Line, say: Say, wait_s: float) -> broker.BrokerRead:
 
 def _to_sell(read: broker.BrokerRead, owned: Mapping[int, Qty]) -> list[tuple[Contract, Qty]]:
     """Return what to sell of each option: no more than the broker holds, nor than our ledgers own and is not sold."""
-    sold = _sold_directly(read)
+    sold = _done_directly(read, Side.SELL)
     plan = []
     for position in read.positions:
         contract = position.contract
@@ -149,13 +194,13 @@ def _to_sell(read: broker.BrokerRead, owned: Mapping[int, Qty]) -> list[tuple[Co
     return plan
 
 
-def _sold_directly(read: broker.BrokerRead) -> dict[int, Qty]:
-    """Return what runs of today have sold already, by contract; the ledgers do not know of it yet."""
-    sold: dict[int, Qty] = {}
+def _done_directly(read: broker.BrokerRead, side: Side) -> dict[int, Qty]:
+    """Return what runs of today have sold (or bought back) already, by contract; the ledgers do not know of it yet."""
+    done: dict[int, Qty] = {}
     for execution in read.executions:
-        if is_of_desk(execution.order_ref, DESK) and execution.side is Side.SELL:
-            sold[execution.con_id] = sold.get(execution.con_id, Qty(0)) + execution.qty
-    return sold
+        if is_of_desk(execution.order_ref, DESK) and execution.side is side:
+            done[execution.con_id] = done.get(execution.con_id, Qty(0)) + execution.qty
+    return done
 
 
 def _outcome(
@@ -267,11 +312,11 @@ class _Line:
         """Send the broker's global cancel."""
         self._port.post(broker.CancelEverything(session_epoch=self._epoch))
 
-    def sell(self, contract: Contract, qty: Qty) -> None:
-        """Send one market order."""
+    def trade(self, contract: Contract, side: Side, qty: Qty) -> None:
+        """Send one market order that closes."""
         now = self._clock.now_utc()
         order = OrderRequest(
-            order_ref=self._new_ref(contract), contract=contract, side=Side.SELL, qty=qty, order_type=OrderType.MARKET,
+            order_ref=self._new_ref(contract), contract=contract, side=side, qty=qty, order_type=OrderType.MARKET,
             limit_ticks=None, is_exit=True, deadline_utc=Utc(now + ORDER_LIFE_NS),
         )  # fmt: skip
         self._port.post(broker.PlaceOrder(order=order, session_epoch=self._epoch, kill_epoch=0))

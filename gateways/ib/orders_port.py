@@ -6,17 +6,20 @@ It speaks the whole broker conversation (`messages/broker.py`); what the connect
 from __future__ import annotations
 
 import asyncio
-from typing import NamedTuple, assert_never
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import NamedTuple, TypeVar, assert_never
 
 from config.tree import Gateway
 from domain.instants import MS
 from domain.limits import ConnectionRules
+from domain.orders.references import is_ours
 from domain.orders.table import CodeMeaning
 from domain.ports import Clock
 from domain.risk.kill import KillLevel
 from domain.risk.reject import RejectCode
 from domain.session.clock_offset import Answer, answer_of, bounds, kept
-from domain.units import Qty, Utc
+from domain.units import Cents, Qty, Utc
 from gateways.ib import translate as tr
 from gateways.ib.answers import RequestError
 from gateways.ib.codes import WORKING
@@ -24,7 +27,18 @@ from gateways.ib.decoding import UnreadableError
 from gateways.ib.link import IbPort, Session, Tell
 from gateways.ib.orders_session import Groups, KnownOrder, OrderRow, OrdersSession
 from messages import broker
-from messages.broker import BrokerCommand, BrokerOrder, BrokerPort, BrokerRead, GroupFailure, ReadGroup
+from messages.broker import (
+    QTY_UNKNOWN,
+    BrokerCommand,
+    BrokerOrder,
+    BrokerPort,
+    BrokerRead,
+    GroupFailure,
+    ReadGroup,
+)
+
+R = TypeVar("R")
+T = TypeVar("T")
 
 ACCOUNT_EVERY_S = 60.0  # real: the account's values are asked for again, so that unchanged ones stay fresh
 
@@ -89,6 +103,8 @@ class OrdersPort(IbPort, BrokerPort):
                 self._withdraw(command)
             case broker.CancelEverything():
                 self._cancel_everything(command)
+            case broker.AskMargin():
+                self._ask_margin(command)
             case broker.ReadBack():
                 self.spawn(
                     f"read-back {command.read_n}",
@@ -97,6 +113,37 @@ class OrdersPort(IbPort, BrokerPort):
                 )
             case _:
                 assert_never(command)
+
+    def _ask_margin(self, command: broker.AskMargin) -> None:
+        """Ask what an order would need, marked as a question, so that it is never placed; silence is the asker's."""
+        session, asked = self.session, command.order
+        if session is None or not session.is_up or session.is_cut or session.epoch != command.session_epoch:
+            self._tell_margin(command, None, "not connected")
+            return
+        try:
+            order_id = session.request_id()
+            order = tr.ib_order_of(
+                asked.order_ref, asked.side, asked.qty, asked.order_type, asked.limit_ticks, None, self.account
+            )
+            order.whatIf = True
+            session.questions[order_id] = partial(self._on_margin, command)
+            session.client.placeOrder(order_id, tr.ib_option(asked.contract), order)
+        except (ConnectionError, ValueError) as error:
+            self._tell_margin(command, None, str(error))
+
+    def _on_margin(self, command: broker.AskMargin, change_usd: float | None, words: str) -> None:
+        """Tell the broker's answer to such a question; `None` where it named no margin."""
+        if change_usd is None:
+            self._tell_margin(command, None, words or "the broker told no margin")
+        else:
+            self._tell_margin(command, tr.cents_of(change_usd), "")
+
+    def _tell_margin(self, command: broker.AskMargin, change_cents: Cents | None, why: str) -> None:
+        told = broker.MarginTold(
+            session_epoch=command.session_epoch, request_id=command.request_id, reply_to=command.reply_to,
+            init_margin_change_cents=change_cents, why=why,
+        )  # fmt: skip
+        self.report(told)
 
     def new_session(self, epoch: int) -> OrdersSession:
         return OrdersSession(self, epoch)
@@ -306,26 +353,31 @@ class OrdersPort(IbPort, BrokerPort):
     def _broker_read(self, session: OrdersSession, command: broker.ReadBack, groups: Groups) -> BrokerRead:
         failed = {failure.group: failure for failure in groups.failed}
 
-        def drop_out(group: ReadGroup, error: UnreadableError) -> None:
-            failed.setdefault(group, GroupFailure(group, f"a row cannot be read: {error}"))
+        def readable(group: ReadGroup, rows: Iterable[R], read: Callable[[R], T]) -> list[T]:
+            """Return what can be read; a row that cannot be costs no other one, but the group is not whole."""
+            found = []
+            for row in rows:
+                try:
+                    found.append(read(row))
+                except UnreadableError as error:
+                    failed.setdefault(group, GroupFailure(group, f"a row cannot be read: {error}"))
+            return found
 
-        executions: dict[str, broker.Execution] = {}
-        try:
-            read = [session.execution_of(row.contract, row.fill, is_live=False) for row in groups.executions]
-            executions = {e.exec_id: e for e in sorted(read, key=lambda e: e.revision)}
-        except UnreadableError as error:
-            drop_out(ReadGroup.EXECUTIONS, error)
+        told = readable(
+            ReadGroup.EXECUTIONS, groups.executions,
+            lambda row: session.execution_of(row.contract, row.fill, is_live=False),
+        )  # fmt: skip
+        executions = {e.exec_id: e for e in sorted(told, key=lambda e: e.revision)}
         filled: dict[int, Qty] = {}
         for execution in executions.values():
             filled[execution.perm_id] = filled.get(execution.perm_id, Qty(0)) + execution.qty
-        found: list[BrokerOrder] = []
-        for group, rows in (
-            (ReadGroup.ORDERS, groups.open_orders), (ReadGroup.COMPLETED, groups.completed_orders),
-        ):  # fmt: skip
-            try:
-                found += [self._broker_order(session, row, filled) for row in rows]
-            except UnreadableError as error:
-                drop_out(group, error)
+        found = [
+            order
+            for group, rows in (
+                (ReadGroup.ORDERS, groups.open_orders), (ReadGroup.COMPLETED, groups.completed_orders),
+            )
+            for order in readable(group, rows, lambda row: self._broker_order(session, row, filled))
+        ]  # fmt: skip
         held = {row.contract.con_id: row for row in groups.positions}
         return BrokerRead(
             session_epoch=command.session_epoch,
@@ -340,21 +392,26 @@ class OrdersPort(IbPort, BrokerPort):
     def _broker_order(self, session: OrdersSession, row: OrderRow, filled: dict[int, Qty]) -> BrokerOrder:
         """Return one order of a read-back; a completed order's total is 0 in some versions, its filled quantity is not.
 
+        What is not ours may be without contract and quantity: it halts entries, and must not hold up our exits.
+
         Raises:
-            UnreadableError: its contract, side or quantity is not to be known.
+            UnreadableError: its side is not to be known, or, of an order of ours, its contract or quantity.
         """
-        order, contract = row.order, tr.contract_of(row.contract)
-        known = session.by_ref.get(order.orderRef)
+        order = row.order
+        known, is_own = session.by_ref.get(order.orderRef), is_ours(order.orderRef)
+        con_id = tr.contract_of(row.contract).con_id if is_own else max(0, row.contract.conId)
         executed = filled.get(order.permId, Qty(0)) if order.permId else Qty(0)
         filled_qty = max(executed, tr.qty_of(order.filledQuantity) or Qty(0))
         total = tr.qty_of(order.totalQuantity)
         if total is None and row.client_id is not None:
-            total = known.qty if known is not None else tr.needed_qty(None, f"order {order.permId}")
+            total = known.qty if known is not None else QTY_UNKNOWN
+            if is_own and known is None:
+                raise UnreadableError(f"no quantity of order {order.permId}")
         is_working = row.status in WORKING
         return BrokerOrder(
             order_ref=order.orderRef,
             perm_id=order.permId,
-            con_id=contract.con_id,
+            con_id=con_id,
             side=tr.side_of(order.action),
             qty=max(total or Qty(0), filled_qty),
             filled_qty=filled_qty,

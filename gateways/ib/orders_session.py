@@ -18,6 +18,7 @@ from gateways.ib.decoding import COMPLETED_ORDER, EXECUTION, OPEN_ORDER, POSITIO
 from gateways.ib.library import Contract as IbContract
 from gateways.ib.library import ExecutionFilter, Order, OrderState
 from gateways.ib.link import IbPort, Session
+from gateways.ib.wire import number_of
 from messages import broker
 from messages.broker import GroupFailure, ReadGroup
 
@@ -90,6 +91,8 @@ class OrdersSession(Session):
         super().__init__(port, epoch)
         self.by_ref: dict[str, KnownOrder] = {}
         self.by_id: dict[int, KnownOrder] = {}
+        # Who waits for what an order that is only asked about would need: its margin in USD, or words.
+        self.questions: dict[int, Callable[[float | None, str], None]] = {}
         self.is_disturbed = False  # something filled while a read-back was under way
         self._open_orders = self.expecting(Answers[OrderRow](port.loop, ReadGroup.ORDERS))
         self._completed_orders = self.expecting(Answers[OrderRow](port.loop, ReadGroup.COMPLETED))
@@ -139,9 +142,20 @@ class OrdersSession(Session):
 
     # -- orders -------------------------------------------------------------------------------
 
+    def _answer_question(self, order_id: int, state: OrderState | None) -> None:
+        """Tell what an order that was only asked about would need."""
+        tell = self.questions.pop(order_id, None)
+        if tell is None:
+            return
+        change_usd = None if state is None else number_of(str(state.initMarginChange))
+        tell(change_usd, "" if state is None else str(state.warningText or ""))
+
     def openOrder(self, order_id: int, contract: IbContract, order: Order, state: OrderState | None) -> None:
         """An open order: ours of this session, or one of a read-back; `state` is `None` where it cannot be read."""
-        if not self.is_ours(order.account) or order.whatIf:
+        if not self.is_ours(order.account):
+            return
+        if order.whatIf:
+            self._answer_question(order_id, state)
             return
         is_own_id = order.clientId == self.client.clientId and order_id > 0
         if is_own_id:

@@ -20,7 +20,14 @@ from messages.broker import Execution
 # What is no option (stock after an assignment) stands in our books as a contract that no rule of ours can match.
 NO_EXPIRY: Final = date.max
 
-_SIDES: Final = {"BOT": Side.BUY, "BUY": Side.BUY, "SLD": Side.SELL, "SELL": Side.SELL, "SSHORT": Side.SELL}
+_SIDES: Final = {
+    "BOT": Side.BUY,
+    "BUY": Side.BUY,
+    "SLD": Side.SELL,
+    "SELL": Side.SELL,
+    "SSHORT": Side.SELL,
+    "SLONG": Side.SELL,
+}
 
 
 def ticks_of(price: float) -> Ticks | None:
@@ -35,9 +42,14 @@ def cents_of(amount_usd: float) -> Cents:
 
 
 def qty_of(quantity: float | None) -> Qty | None:
-    """Return a number of contracts; `None` where it cannot be read."""
+    """Return a number of contracts; `None` where it cannot be read.
+
+    People trade and hold parts of shares: one is something, so it counts as 1 rather than as nothing.
+    """
     value = None if quantity is None else known(quantity)
-    return None if value is None else Qty(round(value))
+    if value is None:
+        return None
+    return Qty(round(value) or (value > 0) - (value < 0))
 
 
 def needed_qty(quantity: float | None, what: str) -> Qty:

@@ -162,6 +162,11 @@ def is_ahead(told: PriceTold, now: Utc) -> bool:
     return told.at_utc > now + AHEAD_NS_MAX
 
 
+def as_came(told: PriceTold, now: Utc) -> PriceTold:
+    """Return a price with no later instant than that at which it came: it hides no true one that comes after it."""
+    return told if told.at_utc <= now else msgspec.structs.replace(told, at_utc=now)
+
+
 class ChainStore:
     """The newest chain and the newest price of each ticker; a `ChainSource`. Written by one thread, read by any.
 
@@ -169,6 +174,8 @@ class ChainStore:
         chain_age_ns: a chain asked for longer ago is not used.
         spot_age_ns: a price older by its own instant is not used: a delayed one names no spot of now.
     """
+
+    comes_later = True
 
     def __init__(self, chain_age_ns: int, spot_age_ns: int) -> None:
         self._chain_age_ns = chain_age_ns
@@ -191,7 +198,7 @@ class ChainStore:
         self._snapshots[ticker] = snapshot
         self._whys.pop(ticker, None)
         if snapshot.price is not None and not is_ahead(snapshot.price, now):
-            self.keep_price(snapshot.price)
+            self.keep_price(as_came(snapshot.price, now))
 
     def note_why(self, ticker: str, why: str) -> None:
         """Take note of why a ticker's chain cannot be had now."""

@@ -23,7 +23,7 @@ from gateways.bucket_port import PortSetup
 from gateways.chain.hub_port import ChainHubPort, is_open
 from gateways.flow import HubStatus
 from gateways.gexbot.rest import NoAnswer
-from gateways.market_data.chains import ChainPoller, ChainStore, is_ahead
+from gateways.market_data.chains import ChainPoller, ChainStore, as_came, is_ahead
 from gateways.market_data.events import PriceTold
 from gateways.market_data.pending import Pending
 from gateways.market_data.rest import ProviderClient
@@ -47,7 +47,6 @@ class ProviderPort(ChainHubPort):
         priced: further tickers of which prices and bars are wanted.
     """
 
-    comes_later = True
     capabilities = frozenset({Capability.STREAM, Capability.BARS})
 
     def __init__(
@@ -136,7 +135,7 @@ class ProviderPort(ChainHubPort):
             elif isinstance(event, PriceTold) and is_ahead(event, now):  # before it takes the place of a true one
                 self.folder.count_refused("time_ahead")
             else:
-                self._pending.put(event)
+                self._pending.put(as_came(event, now) if isinstance(event, PriceTold) else event)
         if self._pending:
             self._came.set()
 

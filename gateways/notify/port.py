@@ -196,7 +196,7 @@ class NotifyPort:
             line = self._arrived.popleft()
             notice = Notice(line.topic, line.severity, self._mask(line.text))
             for name, box in self._usable().items():
-                if _wants(self._rules.targets[name], notice) and not _is_about(name, notice):
+                if _wants(self._rules.targets[name], line) and not _is_about(name, notice):
                     box.put(notice, now_s)
 
     def _hand_out(self, link: socket.socket) -> None:
@@ -273,8 +273,10 @@ class NotifyPort:
             self._tell("heartbeat", Severity.WARNING, f"The heartbeat's address fails: {result.why}.")
 
 
-def _wants(target: NotifyTarget, notice: Notice) -> bool:
-    return notice.topic in target.topics and _ORDER.index(notice.severity) >= _ORDER.index(target.severity_min)
+def _wants(target: NotifyTarget, line: Announce) -> bool:
+    """Return whether a target is told a line; whoever was told of a fault is told of its end."""
+    urgency = max(_ORDER.index(severity) for severity in (line.severity, line.ends or line.severity))
+    return line.topic in target.topics and urgency >= _ORDER.index(target.severity_min)
 
 
 def _is_about(name: str, notice: Notice) -> bool:

@@ -1,4 +1,4 @@
-"""Sweeps: every combination of some settings on every day, over processes, kept so that a later sweep goes on.
+"""Sweeps: every combination of some settings on every day, over processes or a cluster, kept for a later sweep.
 
 A day of a sweep begins with the starting cash and empty ledgers, so that days are independent of each other and of
 who runs them when. What a combination came to on a day is one Parquet file, named after all that it depends on: the
@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
+import platform
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
+from functools import cache, partial
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +24,7 @@ import pyarrow.parquet as pq
 
 from config.settings import from_json
 from domain.units import Cents
+from simulation.backtest.cluster import ClusterError, run_on_cluster
 from simulation.backtest.model import FillModel
 from simulation.backtest.run import Backtest, Day
 from simulation.days.sweep import quick_folder, source_digest
@@ -62,13 +65,15 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Task(msgspec.Struct, frozen=True):
-    """A unit whose result is missing, and where it goes."""
+    """A unit whose result is missing, where it goes, and the digest of what is recorded of its session."""
 
     unit: Unit
     path: str
+    recorded: str
 
 
 Act = Callable[[Unit], Day]
+Answer = dict[str, Any] | str  # a row, or why there is none
 Progress = Callable[[int, int], None]
 
 
@@ -105,8 +110,9 @@ def row_of(day: Day) -> dict[str, Any]:
 
 
 def sweep(
-    units: Sequence[Unit], parts: Path, *, workers: int, progress: Progress, act: Act = run_unit
-) -> Iterator[tuple[int, dict[str, Any]]]:
+    units: Sequence[Unit], parts: Path, *, workers: int, progress: Progress, act: Act = run_unit,
+    address: str | None = None,
+) -> Iterator[tuple[int, dict[str, Any]]]:  # fmt: skip
     """Run what has no result yet; return (combination, row) of every unit, in the order of the units.
 
     Args:
@@ -115,20 +121,28 @@ def sweep(
         workers: how many processes.
         progress: told how many of the units are done, and of how many.
         act: what a unit is run by; a function of a module.
+        address: of a Ray cluster that runs them; `None`: processes of this machine.
 
     Raises:
-        SweepError: a process died; what was finished is kept.
+        SweepError: a process died, or the cluster cannot be used; what was finished is kept.
     """
     parts.mkdir(parents=True, exist_ok=True)
     code = source_digest()
     stored = {(unit.series, unit.warehouse, unit.session) for unit in units}
     recorded = {key: recorded_digest(Path(key[0]), Path(key[1]), key[2]) for key in stored}
-    tasks = [
-        Task(unit, str(parts / unit.name(code, recorded[unit.series, unit.warehouse, unit.session]))) for unit in units
-    ]
-    missing = {task.path: task for task in tasks if not Path(task.path).exists()}
-    if missing:
-        _run(list(missing.values()), min(workers, len(missing)), act, lambda n: progress(len(tasks) - n, len(tasks)))
+    tasks = []
+    for unit in units:
+        of_day = recorded[unit.series, unit.warehouse, unit.session]
+        tasks.append(Task(unit, str(parts / unit.name(code, of_day)), of_day))
+    missing = list({task.path: task for task in tasks if not Path(task.path).exists()}.values())
+
+    def left(n: int) -> None:
+        progress(len(tasks) - n, len(tasks))
+
+    if missing and address is None:
+        _run(missing, min(workers, len(missing)), act, left)
+    elif missing and address is not None:
+        _run_on_cluster(missing, workers, partial(_answer, act, code), left, address)
     progress(len(tasks), len(tasks))
     for task in tasks:
         (row,) = pq.read_table(task.path, schema=RESULT).to_pylist()
@@ -169,6 +183,39 @@ def _work(tasks: list[Task], taken: Any, act: Act) -> None:
         if n >= len(tasks):
             return
         _store(Path(tasks[n].path), row_of(act(tasks[n].unit)))
+
+
+def _run_on_cluster(
+    tasks: list[Task], workers: int, ask: Callable[[Task], Answer], left: Callable[[int], None], address: str
+) -> None:
+    """Have a cluster run tasks; results are written here alone, as the nodes answer."""
+    left(len(tasks))
+    try:
+        for n, (task, answer) in enumerate(run_on_cluster(address, workers, tasks, ask), 1):
+            if isinstance(answer, str):
+                raise SweepError(answer)
+            _store(Path(task.path), answer)
+            left(len(tasks) - n)
+    except ClusterError as error:
+        raise SweepError(str(error)) from None
+
+
+@cache
+def _code_here() -> str:
+    return source_digest()
+
+
+def _answer(act: Act, code: str, task: Task) -> Answer:
+    """Return the row of a task on the node that has it; a sentence where the node has other data or other code."""
+    unit, node = task.unit, platform.node()
+    if _code_here() != code:
+        return f"{node} runs other code than this machine; end its workers (`ray stop`), and start them anew."
+    if recorded_digest(Path(unit.series), Path(unit.warehouse), unit.session) != task.recorded:
+        return (
+            f"{node} has other files of {unit.session} in {Path(unit.series).parent} than this machine; share the"
+            " folder with every node under the same path, or copy it with its times (`rsync -a`)."
+        )
+    return row_of(act(unit))
 
 
 def _store(path: Path, row: dict[str, Any]) -> None:

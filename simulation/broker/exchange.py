@@ -68,6 +68,7 @@ class Exchange:
         self._executions: list[tuple[Execution, Commission]] = []
         self._taken: dict[tuple[int, Side], tuple[Utc, Qty]] = {}
         self._ids_used: dict[int, int] = {}  # by client, in sessions that are over
+        self._last_ids: dict[int, int] = {}  # by client, as far as asked for: what a search of all orders would find
         self._halted: frozenset[str] = frozenset()
         self._begin(series)
 
@@ -80,6 +81,7 @@ class Exchange:
         for client_id, order_id in self._orders:
             self._ids_used[client_id] = max(self._ids_used.get(client_id, 0), order_id)
         self._orders.clear()
+        self._last_ids.clear()
         self._open.clear()
         self._executions.clear()
         self._taken.clear()
@@ -122,8 +124,11 @@ class Exchange:
 
     def next_order_id(self, client_id: int) -> int:
         """Return the lowest order id that a client has not used yet, at least 1."""
-        used = (oid for cid, oid in self._orders if cid == client_id)
-        return max(used, default=self._ids_used.get(client_id, 0)) + 1
+        last = self._last_ids.get(client_id)
+        if last is None:
+            used = (oid for cid, oid in self._orders if cid == client_id)
+            last = self._last_ids[client_id] = max(used, default=self._ids_used.get(client_id, 0))
+        return last + 1
 
     def account_values(self) -> dict[str, Cents]:
         """Return the account in cents under IB's tags; options are marked at mid, else at the bid."""
@@ -154,6 +159,8 @@ class Exchange:
         status = self._first_status(order, now_utc)
         working = Working(order, status, now_utc + self._latency_ns, list(pieces), now_utc)
         self._orders[key] = working
+        if order.client_id in self._last_ids:
+            self._last_ids[order.client_id] = max(self._last_ids[order.client_id], order.order_id)
         if reason:
             working.status = IBStatus.INACTIVE
             rejected = working.state()

@@ -110,6 +110,7 @@ class DayExchange(Exchange):
         """Know nothing of a live order any more."""
         key = (order.client_id, order.order_id)
         del self._open[key], self._orders[key]
+        self._last_ids.clear()
         self._note(order.con_id, now_utc)
 
     def halt_until(self, ticker: str, until_utc: Utc) -> None:

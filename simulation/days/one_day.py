@@ -41,9 +41,13 @@ class DayResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def day_settings() -> Settings:
-    """Return the settings of simulated days: the defaults, five tickers, six lanes."""
+    """Return the settings of simulated days: the defaults, five tickers, six lanes, the anchored market.
+
+    Its prices lead across the levels, so that a day brings about twice the executions of an honest one: what is sought
+    here is action, and says nothing about profit.
+    """
     promoted = ["GAMMA_FLIP-1", "STRUCTURE_BREAK-2"]
-    overrides = {"tickers": TICKERS, "lanes": LANES, "promoted": promoted}
+    overrides = {"tickers": TICKERS, "lanes": LANES, "promoted": promoted, "market": {"kind": "anchored"}}
     return load_settings(None, "demo", overrides)
 
 

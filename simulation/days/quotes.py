@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable
-from operator import attrgetter
 from typing import Any, Final
 
 import numpy as np
@@ -50,7 +49,10 @@ CHAIN_FAILED_NS: Final = 1_200 * SECOND  # from the start on, where a chain is n
 # A window of fewer strikes each side is always centred on the nearest one, so where it was does not matter: it need not
 # be followed between the seconds at which somebody looks.
 NARROW: Final = 6
+LEAVES_SOON_S: Final = 600  # looked at first: bounds often change before the rest of the day counts
 _NEVER: Final = 1 << 40
+_LOOK: Final = QuotesTimer.LOOK.value, ""
+_SLOW: Final = Timer.SLOW.value, ""
 
 Bools = NDArray[np.bool_]
 
@@ -65,6 +67,9 @@ class DayQuotes(InProcessQuotes):
         self._started_utc = runtime.clock.now_utc()
         self._is_cut = False
         self._new: set[int] = set()
+        self._signals_utc = [signal.at_utc for signal in scene.plan.signals]  # in time
+        self._faults_n = 0
+        self._of_data: list[tuple[Utc, Utc]] = []
         self._begin_session()
         super().__init__(owner, runtime, scene.market)
 
@@ -73,6 +78,7 @@ class DayQuotes(InProcessQuotes):
         scene = self._scene
         self._tape = scene.market
         self._grid_utc = scene.market.path.start_utc
+        self._started_s = (self._started_utc - self._grid_utc) // SECOND
         self._end_s = scene.market.path.end_s
         self._planned_utc: Utc | None = None
         self._last_told_utc = Utc(0)
@@ -162,12 +168,12 @@ class DayQuotes(InProcessQuotes):
 
     def _wide_before(self, second: int) -> int:
         """Return the last second up to this one at which the plain port tells everything."""
-        return second - (second - (self._started_utc - self._grid_utc) // SECOND) % WIDE_EVERY
+        return second - (second - self._started_s) % WIDE_EVERY
 
     def _looks_utc(self) -> Utc | None:
         """Return when the quotes' actor looks at spreads and at silent lines next."""
         cell = self._scene.cell(self._owner)
-        timer = None if cell is None else cell.timers.get((QuotesTimer.LOOK.value, ""))
+        timer = None if cell is None else cell.timers.get(_LOOK)
         return None if timer is None else timer.at_utc
 
     def _next_move(self, second: int) -> int:
@@ -216,9 +222,13 @@ class DayQuotes(InProcessQuotes):
 
     def _leaving(self, con_id: int, wakes: Wakes, second: int) -> int:
         """Return the first second from this one on at which a quote or the underlying leaves the bounds."""
+        near = self._leaving_within(con_id, wakes, second, second + LEAVES_SOON_S)
+        return self._leaving_within(con_id, wakes, second + LEAVES_SOON_S, None) if near == _NEVER else near
+
+    def _leaving_within(self, con_id: int, wakes: Wakes, second: int, end_s: int | None) -> int:
         tape = self._tape
         column = tape.column(con_id)
-        bid, ask = column.bid[second:], column.ask[second:]
+        bid, ask = column.bid[second:end_s], column.ask[second:end_s]
         mid = (bid + ask) / 2
         hits = bid == 0
         if wakes.mid_at_most is not None:
@@ -244,7 +254,7 @@ class DayQuotes(InProcessQuotes):
             return None, None
         actor: Any = cell.actor
         wakes: Wakes | None = actor.wakes_on(cell.state)
-        slow = cell.timers.get((Timer.SLOW.value, ""))
+        slow = cell.timers.get(_SLOW)
         return wakes, None if slow is None else slow.at_utc
 
     # -- what it tells ----------------------------------------------------------------------------
@@ -291,10 +301,9 @@ class DayQuotes(InProcessQuotes):
         """Return the tickers that a signal is near of."""
         now = self._now()
         if self._looked_at_of[0] != now:
-            signals, at_utc = self._scene.plan.signals, attrgetter("at_utc")  # in time
-            first = bisect_left(signals, now - AFTER_SIGNAL_S * SECOND, key=at_utc)
-            end = bisect_right(signals, now + BEFORE_SIGNAL_S * SECOND, key=at_utc)
-            self._looked_at_of = now, frozenset(signal.ticker for signal in signals[first:end])
+            first = bisect_left(self._signals_utc, now - AFTER_SIGNAL_S * SECOND)
+            end = bisect_right(self._signals_utc, now + BEFORE_SIGNAL_S * SECOND)
+            self._looked_at_of = now, frozenset([signal.ticker for signal in self._scene.plan.signals[first:end]])
         return self._looked_at_of[1]
 
     def _ticker_of(self, con_id: int) -> str:
@@ -373,21 +382,24 @@ class DayQuotes(InProcessQuotes):
         if isinstance(message, market.QuotesArrived):
             if self._is_cut:
                 return
-            for spot in message.spots:
-                self._follow(spot)
+            if not self._scene.is_dense:
+                self._follow(message.spots)
             faulty = self._distorted(message)
             if faulty is None:
                 return
             message = faulty
         super()._tell(message)
 
-    def _follow(self, spot: Spot) -> None:
-        """Keep where the window stands that the quotes' actor keeps around this price."""
-        if self._scene.is_dense or spot.ticker == VIX:
-            return
-        window = self._windows.get(spot.ticker)
-        if window is not None and window[0] < 2 * spot.price_ticks <= window[1]:
-            return
+    def _follow(self, spots: tuple[Spot, ...]) -> None:
+        """Keep where the windows stand that the quotes' actor keeps around these prices."""
+        windows = self._windows
+        for spot in spots:
+            window = windows.get(spot.ticker)
+            is_inside = window is not None and window[0] < 2 * spot.price_ticks <= window[1]
+            if not is_inside and spot.ticker != VIX:
+                self._place_window(spot)
+
+    def _place_window(self, spot: Spot) -> None:
         chain = self._chain_of(spot.ticker)
         around = self._around(spot.ticker)
         centre = contract_choice.centre(chain.strikes, spot.price_ticks, self._centres.get(spot.ticker), around)
@@ -405,7 +417,10 @@ class DayQuotes(InProcessQuotes):
     def _distorted(self, told: market.QuotesArrived) -> market.QuotesArrived | None:
         """Return what is told after the day's faults; `None` where nothing is left."""
         scene, now = self._scene, self._now()
-        if not any(f.at_utc <= now < f.until_utc for f in scene.faults if f.kind in _OF_DATA):
+        if len(scene.faults) != self._faults_n:  # they are added to, never taken away
+            self._faults_n = len(scene.faults)
+            self._of_data = [(f.at_utc, f.until_utc) for f in scene.faults if f.kind in _OF_DATA]
+        if not any(at_utc <= now < until_utc for at_utc, until_utc in self._of_data):
             return told
         quotes: Iterable[Quote] = told.quotes
         if scene.active(Fault.QUOTES_SILENT, now) is not None:

@@ -28,7 +28,8 @@ class DayRuntime(SteppedRuntime):
     after_step: Callable[[Utc], None] = staticmethod(lambda _now: None)
 
     def _drain(self) -> None:
-        super()._drain()
+        if self._ready:
+            super()._drain()
         self.after_step(self._virtual.now_utc())
 
     def stall(self, cell: Cell, until_utc: Utc) -> None:

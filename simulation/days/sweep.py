@@ -21,7 +21,7 @@ from simulation.days.plan import market_seed_of
 TRACED_MAX: Final = 20  # findings of which the trace is kept
 _WAIT_S: Final = 0.5
 _ROOT: Final = Path(__file__).parents[2]
-_ROOMS: Final = ("domain", "messages", "config", "supervision", "actors", "storage", "simulation")
+_ROOMS: Final = ("domain", "messages", "config", "supervision", "actors", "gateways", "storage", "simulation")
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(DayResult)
 
@@ -96,10 +96,10 @@ class Results:
 def source_digest() -> str:
     """Return a digest of the program's source: results of two versions must not be mixed."""
     digest = hashlib.blake2b(digest_size=12)
-    for room in _ROOMS:
-        for path in sorted((_ROOT / room).rglob("*.py")):
-            digest.update(path.relative_to(_ROOT).as_posix().encode())
-            digest.update(path.read_bytes())
+    of_rooms = [path for room in _ROOMS for path in sorted((_ROOT / room).rglob("*.py"))]
+    for path in (*of_rooms, _ROOT / "main.py"):
+        digest.update(path.relative_to(_ROOT).as_posix().encode())
+        digest.update(path.read_bytes())
     return digest.hexdigest()
 
 

@@ -1,16 +1,17 @@
 """The day tape: a market whose quotes are columns, a whole day of a contract at once, so that crossings are searched.
 
-A column is made when its contract is first asked for (some 20 ms) and kept with its market; `market_for` keeps the last
-markets, so that the days of one market seed share them. It shows what `Market` shows (a test holds them together) but
-for volume, gamma, theta and vega: nothing that trades reads the last three, and a volume that is not known passes its
-gate.
+A column is made when its contract is first searched, or looked at in the third of its quarters of an hour (some 20 ms;
+before that a quarter is made alone), and kept with its market; `market_for` keeps the last markets, so that the days of
+one market seed share them. It shows what `Market` shows (a test holds them together) but for volume, gamma, theta and
+vega: nothing that trades reads the last three, and a volume that is not known passes its gate.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,14 +22,15 @@ from domain.options import black_scholes
 from domain.options.black_scholes import Floats
 from domain.options.tick_rules import rule_of
 from domain.session import calendar
-from domain.units import Qty, Ticks, Utc
+from domain.units import Ticks, Utc
 from simulation.market.chain import SECONDS_PER_YEAR, OptionChain
 from simulation.market.market import Market
 from simulation.market.quotes import marks_of, rhythm, shown_prices, shown_sizes
 from simulation.market.style import ANCHORED, Nature
-from simulation.market.tickers import ticker_of
 
 MARKETS_KEPT = 3
+BLOCK_S = 900
+BLOCKS_MAX = 2  # of a contract that is looked at in more of them the whole day is made
 
 Longs = NDArray[np.int64]
 Ints = NDArray[np.int32]
@@ -36,7 +38,7 @@ Sizes = NDArray[np.int16]
 
 
 class Column(NamedTuple):
-    """One contract's quotes by second of the grid; `at_s` is the second at which the one that stands was made."""
+    """One contract's quotes that stand at each second of the grid; `at_s` is the second at which each was made."""
 
     at_s: Ints
     bid: Ints
@@ -56,9 +58,12 @@ class TapeBoard:
         self._rule = rule_of(options.contracts[0].trading_class)
         self._columns: dict[int, Column] = {}
         self._last: dict[int, tuple[int, Quote]] = {}
-        # A value of a view is a Python number at once; one of an array costs three times as much.
-        self._views: dict[int, tuple[memoryview, ...]] = {}
-        self._spot_ticks = np.rint(np.asarray(options.spots) * 100.0).astype(np.int64).data
+        self._blocks: dict[int, dict[int, Column]] = {}
+        # What was looked at last: its first second and the one behind its last, then views of its columns. A value of a
+        # view is a Python number at once; one of an array costs three times as much.
+        self._views: dict[int, tuple[Any, ...]] = {}
+        self._spot_ticks: Any = np.rint(np.asarray(options.spots) * 100.0).astype(np.int64).data
+        self._start_utc, self._last_s = options.path.start_utc, options.path.close_s  # the last second of a column
 
     def column(self, con_id: int) -> Column:
         """Return a contract's whole day.
@@ -68,55 +73,71 @@ class TapeBoard:
         """
         found = self._columns.get(con_id)
         if found is None:
-            found = self._columns[con_id] = self._compute(self._options.row_of[con_id])
+            found = self._columns[con_id] = self._made(self._options.row_of[con_id], 0, self._last_s + 1)
+            self._blocks.pop(con_id, None)
         return found
 
-    def has(self, con_id: int) -> bool:
-        """Return whether a contract is one of this chain."""
-        return con_id in self._options.row_of
+    @property
+    def con_ids(self) -> Iterable[int]:
+        """The contracts of this chain."""
+        return self._options.row_of
 
     def quote(self, second: int, con_id: int) -> Quote:
         """Return the quote of one contract at a second of the grid."""
+        second = second if second <= self._last_s else self._last_s
         views = self._views.get(con_id)
-        if views is None:
-            views = self._views[con_id] = tuple(values.data for values in self.column(con_id))
-        at_s, bid, ask, bid_size, ask_size, iv, delta = views
-        at = at_s[min(second, len(at_s) - 1)]
+        if views is None or not views[0] <= second < views[1]:
+            views = self._views[con_id] = self._views_at(con_id, second)
+        first_s, _, at_s, bid, ask, bid_size, ask_size, iv, delta = views
+        n = second - first_s
+        at = at_s[n]
         last = self._last.get(con_id)
         if last is not None and last[0] == at:
             return last[1]
-        at_utc = self._options.path.start_utc + at * SECOND
-        greeks = Greeks(iv[at], delta[at], 0.0, 0.0, 0.0, Ticks(self._spot_ticks[at]), at_utc)
-        quote = Quote(
-            con_id, Ticks(bid[at]), Ticks(ask[at]), Qty(bid_size[at]), Qty(ask_size[at]), at_utc, DataType.LIVE, None,
-            greeks,
-        )  # fmt: skip
+        at_utc = self._start_utc + at * SECOND
+        greeks = Greeks(iv[n], delta[n], 0.0, 0.0, 0.0, self._spot_ticks[at], at_utc)
+        quote = Quote(con_id, bid[n], ask[n], bid_size[n], ask_size[n], at_utc, DataType.LIVE, None, greeks)
         self._last[con_id] = at, quote
         return quote
+
+    def _views_at(self, con_id: int, second: int) -> tuple[Any, ...]:
+        """Return what is made of a contract around a second: its whole day, or as little as is enough."""
+        first_s = second - second % BLOCK_S
+        column = self._columns.get(con_id)
+        if column is None:
+            blocks = self._blocks.setdefault(con_id, {})
+            column = blocks.get(first_s)
+            if column is None and len(blocks) < BLOCKS_MAX:
+                end_s = min(first_s + BLOCK_S, self._last_s + 1)
+                column = blocks[first_s] = self._made(self._options.row_of[con_id], first_s, end_s)
+            if column is not None:
+                return first_s, first_s + len(column.at_s), *(values.data for values in column)
+            column = self.column(con_id)
+        return 0, len(column.at_s), *(values.data for values in column)
 
     def is_recorded(self, second: int, con_id: int) -> bool:
         """Return that nothing on a tape is a recorded price."""
         return False
 
-    def _compute(self, row: int) -> Column:
+    def _made(self, row: int, first_s: int, end_s: int) -> Column:
+        """Return a row's quotes at these seconds; each is reckoned by itself, so that a part is that of the whole."""
         options = self._options
-        path = options.path
         period, phase = rhythm(options, np.array([row]))
         marks = marks_of(np.array([row]))
-        seconds = np.arange(path.close_s + 1, dtype=np.int64)
+        seconds = np.arange(first_s, end_s, dtype=np.int64)
         at = np.maximum(seconds - (seconds + phase) % period, 0)
-        spot = options.spots[seconds]
-        left = np.maximum(options.expiry_s[row] - seconds, 0).astype(np.float64)
-        rows = np.full(len(seconds), row)
-        iv = options.surface(rows, seconds, spot, left)
+        spot = options.spots[at]
+        left = np.maximum(options.expiry_s[row] - at, 0).astype(np.float64)
+        iv = options.surface(np.full(len(at), row), at, spot, left)
         strike, is_call = options.strikes[row], bool(options.is_call[row])
         model = black_scholes.values(spot, strike, left / SECONDS_PER_YEAR, iv, is_call)
-        bid, ask = shown_prices(self._rule, options, model, seconds, marks, self._salt)
-        bid_size, ask_size = (shown_sizes(options, seconds, marks, self._salt, side) for side in (1, 2))
+        bid, ask = shown_prices(self._rule, options, model, at, marks, self._salt)
+        bid_size, ask_size = (shown_sizes(options, at, marks, self._salt, side) for side in (1, 2))
         bid_size = np.where(bid > 0.0, bid_size, 0.0)
-        bids, asks = bid[at].astype(np.int32), ask[at].astype(np.int32)
-        bid_sizes, ask_sizes = bid_size[at].astype(np.int16), ask_size[at].astype(np.int16)
-        return Column(at.astype(np.int32), bids, asks, bid_sizes, ask_sizes, iv, model.delta)
+        return Column(
+            at.astype(np.int32), bid.astype(np.int32), ask.astype(np.int32), bid_size.astype(np.int16),
+            ask_size.astype(np.int16), iv, model.delta,
+        )  # fmt: skip
 
 
 class TapeMarket(Market):
@@ -128,10 +149,11 @@ class TapeMarket(Market):
     ) -> None:  # fmt: skip
         super().__init__(seed, session, tickers, is_half_day=is_half_day, nature=nature)
         self._boards = {ticker: TapeBoard(seed, listing.options) for ticker, listing in self._listings.items()}
+        self._board_of = {con_id: board for board in self._boards.values() for con_id in board.con_ids}
         self._spots = {
             ticker: np.rint(np.asarray(usd) * 100.0).astype(np.int64) for ticker, usd in self.path.spots.items()
         }
-        self._spot_views = {ticker: ticks.data for ticker, ticks in self._spots.items()}
+        self._spot_views: dict[str, Any] = {ticker: ticks.data for ticker, ticks in self._spots.items()}
 
     def rewind(self) -> None:
         """Stand at the grid's first second again."""
@@ -157,7 +179,7 @@ class TapeMarket(Market):
         Raises:
             KeyError: not a listed contract.
         """
-        return self._boards[ticker_of(con_id) or ""].column(con_id)
+        return self._board_of[con_id].column(con_id)
 
     def spot_column(self, ticker: str) -> Longs:
         """Return the prices of an underlying by second of the grid, in ticks."""
@@ -169,8 +191,7 @@ class TapeMarket(Market):
         Raises:
             KeyError: the market has no such ticker.
         """
-        price_ticks = Ticks(self._spot_views[ticker][self._second])
-        return Spot(ticker, price_ticks, self.path.start_utc + self._second * SECOND)
+        return Spot(ticker, self._spot_views[ticker][self._second], self.path.start_utc + self._second * SECOND)
 
     def quote(self, con_id: int) -> Quote:
         """Return the quote of an option or an underlying at the second in hand.
@@ -178,10 +199,8 @@ class TapeMarket(Market):
         Raises:
             KeyError: not a listed contract.
         """
-        board = self._boards.get(ticker_of(con_id) or "")
-        if board is None or not board.has(con_id):
-            return super().quote(con_id)
-        return board.quote(self._second, con_id)
+        board = self._board_of.get(con_id)
+        return super().quote(con_id) if board is None else board.quote(self._second, con_id)
 
     def crossing(self, con_id: int, side: Side, limit_ticks: Ticks | None, from_s: int) -> int | None:
         """Return the first second, from `from_s` on, at which an order of this limit could trade; `None`: never.

@@ -88,8 +88,9 @@ class WatchedTrace:
 
     def __init__(self, inner: Trace, scene: Scene, checks: Checks) -> None:
         self._inner = inner
-        self._ring = scene.ring
-        self._watched = checks.watched
+        self._receipt = inner.receipt
+        self._keep = scene.ring.append
+        self._watcher_of = checks.watched.get
         self.dies_in: int | None = None
         self._at_utc, self._at_seq = Utc(0), 0
         self.handled = inner.handled
@@ -113,17 +114,17 @@ class WatchedTrace:
             self.dies_in -= 1
             if self.dies_in < 0:
                 raise ProcessKilled
-        seq, at_utc = self._inner.receipt(to, incarnation, inbox_n, mail)
+        stamped = seq, at_utc = self._receipt(to, incarnation, inbox_n, mail)
         if at_utc != self._at_utc:
             self._at_utc, self._at_seq = at_utc, seq
         elif seq - self._at_seq > STORM:
             raise MessageStorm(f"{STORM} messages at one instant, the last to {to}: {type(mail.message).__name__}")
         message = mail.message
-        self._ring.append((seq, at_utc, to, message))
-        watcher = self._watched.get(type(message))
+        self._keep((seq, at_utc, to, message))
+        watcher = self._watcher_of(type(message))
         if watcher is not None:
             watcher(to, message, at_utc)
-        return seq, at_utc
+        return stamped
 
 
 class _Failing:

@@ -18,7 +18,7 @@ from gateways.ib.codes import STATUSES, meaning_of
 from messages import broker
 from simulation.broker.events import Commission, ExchangeEvent, Execution, OrderError, PositionChange
 from simulation.broker.exchange import Exchange
-from simulation.broker.orders import TERMINAL, Order, OrderState, TimeInForce
+from simulation.broker.orders import TERMINAL, Order, OrderState, TimeInForce, WhatIf
 from simulation.broker.portfolio import Position
 from simulation.inprocess.port import PAPER, STEP_NS, LinkedPort, Login
 from simulation.market.market import Market
@@ -65,6 +65,8 @@ class InProcessBroker(LinkedPort[broker.BrokerCommand], broker.BrokerPort):
                 self._withdraw(command)
             case broker.CancelEverything():
                 self._cancel_everything(command)
+            case broker.AskMargin():
+                self._tell_margin(command)
             case _:
                 assert_never(command)
 
@@ -169,6 +171,24 @@ class InProcessBroker(LinkedPort[broker.BrokerCommand], broker.BrokerPort):
             self._report(self._exchange.cancel_all(self._market_now()))
             return
         self._not_cancelled(None, command.session_epoch, CodeMeaning.LINK)
+
+    def _tell_margin(self, command: broker.AskMargin) -> None:
+        """Tell what the exchange says that an order would block; nothing where it says nothing."""
+        asked, found = command.order, None
+        if self._is_up and command.session_epoch == self._epoch:
+            order = Order(
+                con_id=asked.contract.con_id, side=asked.side, qty=asked.qty, type=asked.order_type,
+                client_id=CLIENT_ID, order_id=0, limit_ticks=asked.limit_ticks, order_ref=asked.order_ref,
+            )  # fmt: skip
+            self._market_now()
+            found = self._exchange.what_if(order)
+        why = "" if isinstance(found, WhatIf) else "not connected" if found is None else found.text
+        self._tell(
+            broker.MarginTold(
+                session_epoch=command.session_epoch, request_id=command.request_id, reply_to=command.reply_to,
+                init_margin_change_cents=found.margin_change_cents if isinstance(found, WhatIf) else None, why=why,
+            )
+        )  # fmt: skip
 
     def _not_cancelled(self, order_ref: str | None, epoch: int, meaning: CodeMeaning) -> None:
         self._tell(

@@ -84,10 +84,11 @@ class InProcessQuotes(LinkedPort[QuotesCommand]):
             return
         self._market_now()
         changed = []
+        quote_of, last = self._market.quote, self._last
         for con_id in sorted(con_ids):
-            quote = self._market.quote(con_id)
-            if quote != self._last.get(con_id):
-                self._last[con_id] = quote
+            quote, known = quote_of(con_id), last.get(con_id)
+            if quote is not known and quote != known:
+                last[con_id] = quote
                 changed.append(quote)
         spots = tuple(self._market.spot(ticker) for ticker in sorted(self._tickers))
         if changed or spots:

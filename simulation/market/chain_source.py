@@ -14,6 +14,8 @@ from simulation.market.market import Market
 class MarketChains:
     """A `ChainSource` over a market that nobody else steps."""
 
+    comes_later = False
+
     def __init__(self, simulated: Market) -> None:
         self._market = simulated
 

@@ -10,15 +10,22 @@ from datetime import date
 
 import pyarrow as pa
 
+from domain.market.bars import Bars
+from domain.market.derived import TABLE, all_values
 from domain.options.profile import SCALARS, VALUE_COLUMNS, Shape, shape_of
 from storage.gap_totals import GapKind
-from storage.minute_bars import SESSIONS, TICKERS, correlated, minute_bars
+from storage.minute_bars import SESSIONS, TICKERS, correlated, joined_sessions, minute_bars
 from storage.views.database import Database, QueryError
 
 Z95 = 1.959963984540054
 _CORRELATIONS = pa.schema([
     ("session", pa.date32()), ("first", pa.string()), ("second", pa.string()), ("correlation", pa.float64()),
     ("usual", pa.float64()), ("deviation", pa.float64()), ("sessions", pa.int64()), ("is_broken", pa.bool_()),
+])  # fmt: skip
+
+_DERIVED = pa.schema([
+    ("symbol", pa.string()), ("name", pa.string()), ("value", pa.float64()), ("said", pa.string()),
+    ("formula", pa.string()),
 ])  # fmt: skip
 
 
@@ -65,17 +72,43 @@ def correlations(db: Database) -> pa.Table:
 
     `correlation` is that of the minutes' log returns; `usual` and `deviation` are `NULL` with fewer than ten sessions.
     """
-    known = sorted({*db.sessions(), *db.series.sessions()})[-SESSIONS - 1 :]
-    found = {session: minute_bars(db.warehouse, db.series, session, TICKERS) for session in known}
+    found = _minutes(db)
+    newest = max(found, default=None)
     rows = [
         {
-            "session": known[-1], "first": one.pair[0], "second": one.pair[1], "correlation": one.now,
+            "session": newest, "first": one.pair[0], "second": one.pair[1], "correlation": one.now,
             "usual": one.usual and one.usual.mean, "deviation": one.usual and one.usual.deviation,
             "sessions": 0 if one.usual is None else one.usual.sessions, "is_broken": one.is_broken,
         }
-        for one in (correlated(found, known[-1]) if known else ())
+        for one in (correlated(found, newest) if newest is not None else ())
     ]  # fmt: skip
     return pa.Table.from_pylist(rows, schema=_CORRELATIONS)
+
+
+def derived_series(db: Database) -> pa.Table:
+    """Return the newest value of every derived series: gap, night, volatility terms, regime of the hour and others.
+
+    `value` where it is a number, `said` where it is a word; both `NULL` where an input is not stored. `formula` says
+    what it is.
+    """
+    values = all_values(joined_sessions(_minutes(db)))
+    rows = []
+    for series in TABLE:
+        value = values[series.symbol, series.name]
+        is_word = isinstance(value, str)
+        rows.append(
+            {
+                "symbol": series.symbol, "name": series.name, "value": None if is_word else value,
+                "said": str(value) if is_word else None, "formula": series.formula,
+            }
+        )  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=_DERIVED)
+
+
+def _minutes(db: Database) -> dict[date, dict[str, Bars]]:
+    """Return the minute bars of the newest sessions by date and ticker."""
+    known = sorted({*db.sessions(), *db.series.sessions()})[-SESSIONS - 1 :]
+    return {session: minute_bars(db.warehouse, db.series, session, TICKERS) for session in known}
 
 
 def heatmap(db: Database, ticker: str, session: date, category: str, value: str = "gex_vol") -> pa.Table:
@@ -272,6 +305,6 @@ def latency(db: Database) -> pa.Table:
 
 
 QUERIES = (
-    day_series, last_bucket, heatmap, month_aggregates, gap_report, contract_quotes, chain,
-    alert_outcomes, alert_performance, fill_rate_by_time, fill_rate_by_code, slippage, pnl, latency,
+    day_series, last_bucket, correlations, derived_series, heatmap, month_aggregates, gap_report, contract_quotes,
+    chain, alert_outcomes, alert_performance, fill_rate_by_time, fill_rate_by_code, slippage, pnl, latency,
 )  # fmt: skip

@@ -35,7 +35,7 @@ LINE_BYTES_MAX = 16 << 20
 
 
 class _Evidence(msgspec.Struct):
-    """All features and the forces made of them, beside those that lanes read."""
+    """All features and the forces made of them; without it those beside it count, as an older trace has them."""
 
     features: list[float | None]
     forces: list[dict[str, Any]]
@@ -49,14 +49,14 @@ class _Reading(msgspec.Struct):
     ticker: str
     bucket_utc: int
     reading_n: int
-    features: list[float | None]
     missing: list[str]
-    forces: list[dict[str, Any]]
-    alignment: float | None
     spot: int | None
     zero_gamma: int | None
     is_complete: bool
     evidence: _Evidence | None = None
+    features: list[float | None] = []
+    forces: list[dict[str, Any]] = []
+    alignment: float | None = None
 
 
 class _Line(msgspec.Struct):

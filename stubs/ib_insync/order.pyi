@@ -60,3 +60,5 @@ class StopLimitOrder(Order):
 
 class OrderState:
     status: str
+    initMarginChange: str
+    warningText: str

@@ -253,6 +253,43 @@ def test_rows_go_to_the_readings_before_the_marker_in_the_order_of_priority_and_
     assert CancelTimer(Timer.CLOSE, str(BUCKET)) in out.effects
 
 
+def ticker_sealed(whole: market.BucketSealed, ticker: str) -> market.TickerSealed:
+    return market.TickerSealed(hub=HUB, bucket_utc=whole.bucket_utc, ticker=ticker, rows=whole.rows.of(ticker))
+
+
+def test_a_ticker_that_was_decoded_first_is_handed_on_at_once_and_only_once_and_stored_with_the_others() -> None:
+    probe = hub()
+    due(probe)
+    whole = sealed(ORDER[:7])
+    early = [probe.feed(ticker_sealed(whole, ticker), DUE + SECOND) for ticker in ("SPX", "QQQ", "META", "SPX")]
+    assert [[(r.ticker, len(r.rows.rows), r.is_all) for r in out.published(market.RowsArrived)] for out in early] == [
+        [("SPX", len(CATEGORIES), True)], [("QQQ", len(CATEGORIES), True)], [("META", 0, True)], [],
+    ]  # fmt: skip
+    assert (Timer.CLOSE, str(BUCKET)) in probe.timers
+    out = probe.feed(whole, DUE + SECOND)
+    assert [r.ticker for r in out.published(market.RowsArrived)] == ["SPY", "IWM", "NVDA", "TSLA", "AAPL"]
+    assert not any(r.is_all for r in out.published(market.RowsArrived))
+    (store,) = out.told(market.StoreBucket, "warehouse")
+    assert store.rows == whole.rows
+
+
+def test_a_ticker_of_a_bucket_that_was_given_up_is_handed_on_to_nobody() -> None:
+    probe = hub()
+    due(probe)
+    probe.fire(Timer.CLOSE, str(BUCKET))
+    assert probe.feed(ticker_sealed(sealed(), "SPX"), CLOSE_BY + SECOND).effects == []
+
+
+def test_the_next_bucket_hands_on_the_tickers_that_the_one_before_had_first() -> None:
+    probe = hub()
+    due(probe)
+    probe.feed(ticker_sealed(sealed(), "SPX"), DUE)
+    probe.feed(sealed(), DUE)
+    later = sealed(bucket_utc=BUCKET + BUCKET_NS)
+    assert [r.ticker for r in probe.feed(later, DUE + BUCKET_NS).published(market.RowsArrived)] == [*ORDER]
+    assert probe.state.ahead == ()
+
+
 def test_a_silent_port_closes_the_bucket_with_everything_absent_and_a_gap() -> None:
     probe = hub()
     due(probe)

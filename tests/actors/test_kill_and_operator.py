@@ -17,6 +17,7 @@ from domain.instants import MS, SECOND
 from domain.position.cycle import ExitReason, PositionState
 from domain.risk.kill import KillLevel
 from domain.session.phases import Phase
+from domain.signals.rates import PromotionRefused
 from domain.units import Cents, Qty, Utc
 from messages import broker, lifecycle, market, operator, orders, positions, risk, session, signals
 from messages.base import Message
@@ -555,7 +556,10 @@ def test_a_promotion_asks_for_the_outcomes_of_the_settings_and_a_withdrawal_for_
 def test_a_promotion_that_its_outcomes_do_not_carry_is_refused_on_record_and_never_in_force() -> None:
     probe = desk()
     probe.feed(operator.Promote(**EDGE, **FLIP))
-    sent = probe.feed(signals.PromotionRecorded(command_id="c1", refused="3 resolved outcomes."))
+    refused = signals.PromotionRecorded(
+        command_id="c1", refused=PromotionRefused.UNPROVEN, why="3 resolved outcomes."
+    )  # fmt: skip
+    sent = probe.feed(refused)
     (denied,) = sent.told(operator.CommandDenied, "edge:cli")
     assert (denied.code, denied.detail.partition(" (")[0]) == ("unproven", "3 resolved outcomes.")
     assert [row.outcome for row in sent.told(operator.RecordCommand, "ledger")] == ["unproven"]

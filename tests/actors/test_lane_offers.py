@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +15,9 @@ from domain.instants import BUCKET_NS, SECOND
 from domain.session.phases import Phase
 from domain.signals.offer import SOURCE, Offer, OfferRefused
 from domain.units import Ticks, Utc
-from messages import session, signals
+from messages import lifecycle, session, signals
 from messages.restored import LaneRestored
+from storage.shared_ledger import SharedLedger, start_run
 from tests.testkit.probe import Probe
 from tests.testkit.signal_histories import OPEN, SESSION, clock
 
@@ -25,6 +28,7 @@ OFFER = Offer(
     kind="MODEL", version=1, direction=1, entry_ticks=Ticks(600_100), target_ticks=Ticks(601_000),
     stop_ticks=Ticks(599_500), horizon_ms=1_800_000,
 )  # fmt: skip
+OTHER = replace(OFFER, direction=-1, target_ticks=Ticks(599_000), stop_ticks=Ticks(600_500))
 
 
 def settings() -> Settings:
@@ -34,10 +38,11 @@ def settings() -> Settings:
 
 
 def lane(
-    *, in_phase: Phase = Phase.ENTRY, promoted: tuple[str, ...] = (), spot: Ticks | None = SPOT
-) -> Probe[LaneState]:
+    *, in_phase: Phase = Phase.ENTRY, promoted: tuple[str, ...] = (), spot: Ticks | None = SPOT,
+    restored: LaneRestored | None = None,
+) -> Probe[LaneState]:  # fmt: skip
     probe = Probe(LaneActor(NAME, settings()), OPEN)
-    probe.start(LaneRestored(last_alerts=(), last_direction=None, unraised=(), promoted=promoted))
+    probe.start(restored or LaneRestored(last_alerts=(), last_direction=None, unraised=(), promoted=promoted))
     probe.feed(session.PhaseChanged(
         phase=in_phase, session=SESSION, open_utc=OPEN, close_utc=clock(16), at_utc=OPEN
     ))  # fmt: skip
@@ -96,6 +101,89 @@ def test_an_id_of_another_offer_and_a_second_offer_of_a_bucket_are_refused() -> 
     probe.feed(asked())
     assert code_of(probe, asked(offer=replace(OFFER, direction=-1))) is OfferRefused.ID_REUSED
     assert code_of(probe, asked("b")) is OfferRefused.BUCKET_TAKEN
+
+
+# -- over a restart of the lane, with the ledger ------------------------------------------------
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Iterator[SharedLedger]:
+    start_run(tmp_path, ("paper",), NOW)
+    ledger = SharedLedger(tmp_path, ("paper",))
+    ledger.open()
+    yield ledger
+    ledger.close()
+
+
+def restarted(shared: SharedLedger) -> Probe[LaneState]:
+    """Return the lane after a start, with what the ledger gives back."""
+    question = lifecycle.RequestState(name=NAME, reply_to="supervisor", session=SESSION)
+    (reply,) = shared.apply(question, NOW)
+    assert isinstance(reply, lifecycle.StateRead)
+    assert isinstance(reply.restored, LaneRestored)
+    return lane(restored=reply.restored)
+
+
+def answers(probe: Probe[LaneState], shared: SharedLedger, message: signals.OfferSignal, at: Utc = NOW) -> list[Any]:
+    """Offer, have the ledger record what is to be recorded, and return what the program hears."""
+    out = probe.feed(replace(message, expires_utc=Utc(at + SECOND)), at)
+    heard: list[Any] = [*out.told(signals.OfferTaken, "edge:1"), *out.told(signals.OfferDenied, "edge:1")]
+    for record in out.told(signals.RecordAlert):
+        for fact in shared.apply(record, at):
+            out = probe.feed(fact)
+            heard += [*out.told(signals.OfferTaken, "edge:1"), *out.told(signals.OfferDenied, "edge:1")]
+            heard += out.published(signals.SignalRaised)
+    return heard
+
+
+@pytest.mark.parametrize("later_ns", [SECOND, BUCKET_NS])
+def test_an_offer_repeated_after_a_restart_gets_its_answer_and_is_no_second_alert(
+    shared: SharedLedger, later_ns: int
+) -> None:
+    taken, signal = answers(restarted(shared), shared, asked())
+    assert (taken.offer_id, signal.intent.key.alert_id) == ("a", taken.alert_id)
+    assert answers(restarted(shared), shared, asked(), Utc(NOW + later_ns)) == [taken]
+
+
+def test_another_offer_under_an_id_from_before_the_restart_is_refused(shared: SharedLedger) -> None:
+    answers(restarted(shared), shared, asked())
+    (denied,) = answers(restarted(shared), shared, asked(offer=OTHER), Utc(NOW + BUCKET_NS))
+    assert denied.code is OfferRefused.ID_REUSED
+
+
+def test_an_id_of_an_offer_that_the_lane_no_longer_remembers_is_refused_by_the_ledger(shared: SharedLedger) -> None:
+    taken, _ = answers(restarted(shared), shared, asked())
+    (denied,) = answers(lane(), shared, asked(), Utc(NOW + BUCKET_NS))
+    assert denied.code is OfferRefused.ID_REUSED
+    assert taken.alert_id in denied.detail
+
+
+def test_an_offer_whose_record_the_ledger_answers_only_after_it_crashed_is_taken(shared: SharedLedger) -> None:
+    probe = restarted(shared)
+    (record,) = probe.feed(asked()).told(signals.RecordAlert)
+    shared.apply(record, NOW)  # committed, and not answered
+    (fact,) = shared.apply(record, NOW)
+    out = probe.feed(fact)
+    assert [taken.offer_id for taken in out.told(signals.OfferTaken, "edge:1")] == ["a"]
+    assert len(out.published(signals.SignalRaised)) == 1
+
+
+def test_an_offer_that_was_on_its_way_when_the_lane_crashed_is_raised_and_answered_when_repeated(
+    shared: SharedLedger,
+) -> None:
+    (record,) = restarted(shared).feed(asked()).told(signals.RecordAlert)
+    (fact,) = shared.apply(record, NOW)
+    probe = restarted(shared)
+    assert probe.feed(fact).effects == []  # the answer to the one that crashed; `start` has raised it
+    (taken,) = answers(probe, shared, asked())
+    assert taken.alert_id == record.alert.key.alert_id
+
+
+def test_the_same_id_to_two_lanes_names_two_offers(shared: SharedLedger) -> None:
+    (record,) = restarted(shared).feed(asked()).told(signals.RecordAlert)
+    shared.apply(record, NOW)
+    other = replace(record, alert=replace(record.alert, key=replace(record.alert.key, ticker="QQQ")))
+    assert shared.apply(other, NOW)[0].is_new  # type: ignore[union-attr]
 
 
 def test_an_offer_of_a_bucket_that_the_ledger_knows_is_refused_and_never_raised() -> None:

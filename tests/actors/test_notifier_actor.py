@@ -7,6 +7,7 @@ from typing import get_args
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from actors.notifier import Inbox, NotifierActor, NotifierState
 from config.settings import load_settings
@@ -221,6 +222,28 @@ def test_alarms_of_two_keys_do_not_hide_each_other() -> None:
     probe = notifier()
     assert probe.feed(alarm()).told(operator.Announce)
     assert probe.feed(alarm(key="gateway")).told(operator.Announce)
+
+
+def test_the_end_of_a_fault_is_announced_within_its_pause_and_so_is_its_return() -> None:
+    probe, over = notifier(), replace(alarm("the disk is well again"), severity=INFO)
+    probe.feed(alarm(), clock(10))
+    assert probe.feed(alarm(), clock(10) + SECOND).effects == []
+    (end,) = probe.feed(over, clock(10) + 2 * SECOND).told(operator.Announce)
+    assert (end.severity, end.text) == (INFO, "[disk] the disk is well again (and 1 repeat before)")
+    assert end.ends is Severity.CRITICAL
+    assert probe.feed(over, clock(10) + 3 * SECOND).effects == []
+    (back,) = probe.feed(alarm(), clock(10) + 4 * SECOND).told(operator.Announce)
+    assert back.severity is Severity.CRITICAL
+    assert probe.feed(alarm(), clock(10) + 5 * SECOND).effects == []
+
+
+def test_an_alarm_that_grows_more_urgent_is_no_repeat_and_one_that_eases_is() -> None:
+    probe = notifier()
+    for at, (severity, is_announced) in enumerate(
+        [(WARNING, True), (HIGH, True), (WARNING, False), (HIGH, False), (Severity.CRITICAL, True), (HIGH, False)]
+    ):
+        told = probe.feed(replace(alarm(), severity=severity), clock(10) + at * SECOND).told(operator.Announce)
+        assert [line.severity for line in told] == [severity] * is_announced
 
 
 def up(hub: str = "classic", key_n: int = 0, *, recovered: bool = False) -> market.HubUp:

@@ -25,7 +25,7 @@ from messages import broker, session
 from messages import market as m
 from messages.base import Event, Message
 from messages.operator import Alarm
-from tests.testkit.ibkr_world import SETTINGS
+from tests.testkit import ibkr_world
 from tests.testkit.probe import Outbox, Probe
 
 T = TypeVar("T", bound=Message)
@@ -41,6 +41,7 @@ CHAIN = tuple(
 ATM = next(c for c in CHAIN if c.strike_ticks == 600_000 and c.right is Right.CALL)
 FAR = next(c for c in CHAIN if c.strike_ticks == 590_000 and c.right is Right.CALL)
 LISTED = choice.chain_of(CHAIN)
+SETTINGS = ibkr_world.SETTINGS.model_copy(update={"lanes": {"gexwatch": ("SPX",), "advisor": ("QQQ",)}})
 TWO_GATEWAYS = SETTINGS.model_copy(
     update={"broker": dataclasses.replace(SETTINGS.broker, gateways=(Gateway("a", 4002), Gateway("b", 4002)))}
 )

@@ -7,6 +7,7 @@ from datetime import timedelta
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from actors.reading import ReadingActor, ReadingState, Timer
 from domain.features import frames
@@ -18,6 +19,7 @@ from domain.signals.registry import INDEX
 from domain.signals.snapshot import Snapshot
 from messages import market, signals
 from messages.base import Message
+from messages.envelope import decode, encode
 from messages.restored import ReadingRestored
 from supervision.effects import CancelTimer, SetTimer
 from tests.testkit.probe import Outbox, Probe
@@ -87,7 +89,8 @@ def in_order(buckets: int) -> list[signals.FeaturesComputed]:
 def test_any_order_of_arrival_gives_exactly_one_reading_per_bucket_with_the_same_content(data: st.DataObject) -> None:
     buckets = 3
     queues: list[list[Message]] = [[due(n) for n in range(buckets)]]
-    queues += [[m for n in range(buckets) for m in hub_says(hub, n)] for hub in HUBS]
+    said = {hub: data.draw(st.sampled_from((hub_says, ahead))) for hub in HUBS}
+    queues += [[m for n in range(buckets) for m in said[hub](hub, n)] for hub in HUBS]
     probe = reading()
     found: list[signals.FeaturesComputed] = []
     while any(queues):  # order holds per sender, and nowhere else
@@ -97,6 +100,26 @@ def test_any_order_of_arrival_gives_exactly_one_reading_per_bucket_with_the_same
     assert [c.bucket_utc for c in found] == [OPEN + n * BUCKET_NS for n in range(buckets)]
     for n in range(buckets):
         assert close(probe, n).effects == []
+
+
+def ahead(hub: str, n: int) -> list[Message]:
+    """Return what a hub says of the n-th bucket that decoded the ticker first."""
+    rows, marker = hub_says(hub, n)
+    assert isinstance(rows, market.RowsArrived)
+    return [replace(rows, is_all=True), marker]
+
+
+def test_rows_that_are_all_close_the_bucket_before_the_hubs_markers_and_told_again_count_once() -> None:
+    probe = reading()
+    probe.feed(due(0))
+    says = [ahead(hub, 0) for hub in HUBS]
+    early = computed(hear(probe, [message for rows, _ in says[:-1] for message in (rows, rows)]))
+    assert not early
+    (bucket,) = probe.state.open
+    assert len(bucket.rows) == sum(len(HUBS[hub]) for hub in list(HUBS)[:-1])
+    (found,) = computed(probe.feed(says[-1][0]))
+    assert [found] == in_order(1)
+    assert not computed(hear(probe, [marker for _, marker in says]))
 
 
 @settings(max_examples=60, deadline=None)
@@ -152,14 +175,16 @@ def test_silent_categories_are_named_and_what_needs_them_is_missing() -> None:
     assert set(one.missing) == silent
     assert one.spot == spot_of(0)  # from another row
     assert one.zero_gamma is None
-    assert one.features[INDEX["loc_zero_gamma_bps"]] is None
-    assert one.features[INDEX["loc_long_gamma_bps"]] is not None
+    assert one.evidence is not None
+    assert one.evidence.features[INDEX["loc_zero_gamma_bps"]] is None
+    assert one.evidence.features[INDEX["loc_long_gamma_bps"]] is not None
 
 
 def test_every_reading_has_73_features_five_forces_and_a_number() -> None:
     found = in_order(4)
-    assert {len(c.features) for c in found} == {73}
-    assert [f.name for f in found[0].forces] == ["gamma", "charm", "vanna", "flow", "structure"]
+    told = [c.evidence for c in found if c.evidence is not None]
+    assert [len(evidence.features) for evidence in told] == [73] * 4
+    assert [f.name for f in told[0].forces] == ["gamma", "charm", "vanna", "flow", "structure"]
     assert [c.reading_n for c in found] == [1, 2, 3, 4]
 
 
@@ -195,7 +220,8 @@ def test_a_reading_that_restarts_goes_on_as_if_it_had_never_ended() -> None:
     probe.start(ReadingRestored(session=SESSION, reading_n=65, window=snapshots))
     after = [c for n in range(60, 70) for c in computed(hear(probe, whole(n)))]
     assert after == whole_day[65:]
-    assert after[-1].features[INDEX["price_realised_vol_30m"]] is not None
+    assert after[-1].evidence is not None
+    assert after[-1].evidence.features[INDEX["price_realised_vol_30m"]] is not None
 
 
 def test_the_evidence_of_a_reading_is_that_of_its_session_in_columns() -> None:
@@ -216,16 +242,13 @@ def test_the_evidence_of_a_reading_is_that_of_its_session_in_columns() -> None:
     assert found[20].evidence.features[INDEX["chg_net_1m"]] is None  # nothing was told of the two buckets before
 
 
-def test_features_forces_and_alignment_are_those_of_the_evidence() -> None:
+def test_features_and_forces_are_told_once_and_read_back_as_they_were() -> None:
     newest = in_order(70)[-1]
-    evidence = newest.evidence
-    assert evidence is not None
-    assert sum(value is not None for value in newest.features) > 20
-    assert newest.features == evidence.features
-    assert newest.alignment == evidence.alignment
-    assert [(f.name, f.score, f.confidence) for f in newest.forces] == [
-        (f.name, f.score, f.confidence) for f in evidence.forces
-    ]
+    assert newest.evidence is not None
+    assert sum(value is not None for value in newest.evidence.features) > 20
+    raw = encode(newest)
+    assert raw.count(b'"features":') == raw.count(b'"forces":') == raw.count(b'"alignment":') == 1
+    assert decode(raw) == newest
 
 
 def test_a_restored_window_is_void_in_the_next_session() -> None:

@@ -114,8 +114,19 @@ def test_frames_of_the_child_are_folded_and_sealed() -> None:
         while len(load.timed()[0]) < 2 * load.groups:
             load.report()  # a round trip to the child: the frames go on meanwhile
         load.rate(0)
-        rows, _ = load.seal()
+        rows = load.seal().rows
         assert rows == load.groups
+
+
+def test_a_close_at_full_width_times_the_tickers_that_are_waited_for_and_all() -> None:
+    with FeedLoad(("SPX", "T00", "T01"), first=("SPX",)) as load:
+        load.rate(2_000)
+        while len(load.timed()[0]) < 2 * load.groups:
+            load.report()
+        load.rate(0)
+        closing = load.seal()
+        assert closing.rows == load.groups == 3 * 13
+        assert 0 < closing.first_s < closing.all_s
 
 
 def test_batches_are_stored_and_weighed(tmp_path: Path) -> None:

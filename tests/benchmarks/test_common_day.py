@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.common_day import GENERATOR, _file, run
+from benchmarks.common_day import GENERATOR, day_file, run
 from domain.instants import SECOND
 from tests.testkit.paths import ABSENT
 
@@ -67,5 +67,5 @@ def test_every_trade_is_that_of_the_plain_rule(day: Path, threshold: float) -> N
 @pytest.mark.slow
 @pytest.mark.skipif(not GENERATOR.exists(), reason=f"{ABSENT}the shared benchmark's generator")
 def test_the_trades_of_the_common_day_are_the_benchmarks(tmp_path: Path) -> None:
-    found = run(_file(None, tmp_path), 1.25)
+    found = run(day_file(None, tmp_path), 1.25)
     assert (found.orders, found.trades_hash, found.pnl_usd) == (1_007, "aab05f64eebf", -770.0)

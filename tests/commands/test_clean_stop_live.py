@@ -86,7 +86,7 @@ class Desk:
             orders.SubmitOrder(order=order, reply_to="edge:owner", permit=permit, held_qty=0),
             "edge:owner",
         )
-        while not isinstance(self.heard.get(timeout=5.0), orders.OrderAcknowledged):
+        while not isinstance(self.heard.get(timeout=60.0), orders.OrderAcknowledged):
             pass
         assert len(self.at_work()) == 1
 

@@ -148,9 +148,9 @@ def test_both_ways_are_watched_beside_the_console_and_a_failed_watch_ends_the_pr
     watch = EmergencyWatch(lambda level, *_: asked.put(level), KillFile(world.path), failed.put)
     world.path.write_text("1")
     watch.start()
-    assert asked.get(timeout=5) == 1
+    assert asked.get(timeout=60) == 1
     os.kill(os.getpid(), signal.SIGUSR2)
-    assert asked.get(timeout=5) == 2
+    assert asked.get(timeout=60) == 2
     watch.close()
 
     def broken(*_: object) -> None:
@@ -158,7 +158,7 @@ def test_both_ways_are_watched_beside_the_console_and_a_failed_watch_ends_the_pr
 
     watch = EmergencyWatch(broken, KillFile(world.path), failed.put)
     watch.start()
-    assert "RuntimeError: bug" in failed.get(timeout=5)
+    assert "RuntimeError: bug" in failed.get(timeout=60)
     watch.close()
 
 

@@ -62,6 +62,7 @@ def test_without_the_libraries_every_command_says_how_to_get_them_in_one_sentenc
     needed |= {name: ["gexwatch", "A-1", "--reason", "r"] for name in ("promote", "demote")}
     needed |= {"backtest": ["2026-11-20", "2026-11-20"], "new-alert": ["GAP_FILL"]}
     needed |= {"sweep": ["2026-11-20", "2026-11-20", "exits.premium_stop=0.3"]}
+    needed |= {"fit-exits": ["2026-11-20", "2026-11-20"]}
     needed |= {"evaluate": ["GAMMA_FLIP", "2026-11-20", "2026-11-20"]}
     more = needed.get(command, ["--reason", "r"] if command in ("resume", "flatten") else [])
     parser().parse_args([command, *more])  # the call itself is right

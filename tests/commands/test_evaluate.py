@@ -221,8 +221,13 @@ def test_the_market_of_a_session_is_what_its_run_was_made_of(tmp_path: Path) -> 
     header(tmp_path, "2026-11-17", {"profile": "demo", "demo": {"market_folder": "days"}})
     header(tmp_path, "2026-11-18", {"profile": "real", "feed": feed})
     header(tmp_path, "2026-11-19", {"profile": "real", "feed": here})
-    markets = [market_of(DataFolder(tmp_path), date(2026, 11, n)) for n in range(16, 21)]
+    header(tmp_path, "2026-11-23", {
+        "profile": "demo", "demo": {"market_folder": None}, "market": {"kind": "honest", "feedback": 1.0},
+    })  # fmt: skip
+    folder = DataFolder(tmp_path)
+    markets = [market_of(folder, date(2026, 11, n)) for n in range(16, 21)]
     assert markets[:2] + markets[3:] == [SIMULATED, RECORDED_INDEX, SERVERS, UNKNOWN]
+    assert market_of(folder, date(2026, 11, 23)).name == "simulated honest market, feedback 1, made from a seed"
     assert [market.is_real for market in markets] == [False, False, True, False, False]
 
 

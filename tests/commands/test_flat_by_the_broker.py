@@ -145,15 +145,17 @@ def test_a_day_that_is_not_over_is_not_judged_by_looks_that_have_not_come(
 
 
 class SetClock:
-    """A market clock that stands where it is set."""
+    """A market clock that stands where it is set; `looks` counts who waited for it."""
 
     def __init__(self, at_utc: Utc) -> None:
         self.at_utc = at_utc
+        self.looks = 0
 
     def now_utc(self) -> Utc:
         return self.at_utc
 
     def real_wait_s(self, until_utc: Utc) -> float:
+        self.looks += 1
         return 0.0 if self.at_utc >= until_utc else 0.001
 
 
@@ -175,16 +177,18 @@ def test_the_book_is_written_before_the_settlement_empties_it(tmp_path: Path) ->
 
     async def day() -> None:
         keeping = asyncio.create_task(keep_book(exchange, clock, rules, path))
-        await asyncio.sleep(0.01)
+        async with asyncio.timeout(60):
+            while clock.looks < 3:
+                await asyncio.sleep(0.001)
         assert not path.exists()
         clock.at_utc = market.close_utc - 10 * MINUTE
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not path.exists():
                 await asyncio.sleep(0.001)
         clock.at_utc = market.now_utc = market.close_utc
         exchange.step(market.close_utc)
         assert exchange.positions() == []
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await keeping
 
     asyncio.run(day())

@@ -112,7 +112,7 @@ class World:
     def act(self) -> list[str]:
         """Look, act where there is something to do, and return what people were told."""
         self.stop.start()
-        self.running.runtime.has_ended.wait(1.0)
+        assert self.running.runtime.has_ended.wait(60)
         self.stop.close()
         return self.running.lines()
 
@@ -137,6 +137,13 @@ def test_what_the_broker_still_holds_of_ours_is_flattened_and_the_process_ends(w
     assert lines[-1] == FLAT
     assert len(world.running.runtime.ended) == 1
     assert world.folder.kill_file.read_text().strip() == "1"
+
+
+def test_what_a_structure_sold_to_open_is_flattened_too_and_a_strangers_short_is_not(world: World) -> None:
+    world.running.memory = {CON_ID: Qty(-10)}
+    world.running.view = knows((CON_ID, -10), (8, -3), con_ids=(CON_ID, 8))
+    world.act()
+    assert world.flattened == [{CON_ID: -10}]
 
 
 @pytest.mark.parametrize("at", [CLOSE - 5 * MINUTE - SECOND, CLOSE, CLOSE + MINUTE])
@@ -217,7 +224,7 @@ def test_against_a_gateway_what_a_broken_position_left_open_is_sold_and_its_orde
             supervisor, settings.model_copy(update={"day": day}), folder, clock, (Gateway("127.0.0.1", at_broker.port),)
         )
         stop.start()
-        assert supervisor.runtime.has_ended.wait(20)
+        assert supervisor.runtime.has_ended.wait(60)
         stop.close()
         assert at_broker.do(lambda: at_broker.exchange.position(con_id).qty) == 0
         assert at_broker.do(at_broker.exchange.open_orders) == []

@@ -22,6 +22,7 @@ from domain.instants import SECOND, at_exchange
 from gateways.gexbot import history
 from storage import manifest
 from storage.views.database import Database
+from storage.views.named import derived_series
 from storage.warehouse import Warehouse
 from tests.testkit.chains import small_csv
 
@@ -274,6 +275,23 @@ def test_minute_bars_are_checked_and_their_holes_named(tmp_path: Path, capsys: S
     found = told(tmp_path, capsys, file, "--ticker", "SPY")[0]
     assert (found["stored"], found["refused"]) == (359, {"unreadable": 1, "wild_price": 1})
     assert "31 min of the session are missing" in found["notes"][0] and "11:10 to 11:40" in found["notes"][0]
+
+
+def test_bars_of_a_future_at_all_hours_tell_of_the_night_before_a_session(tmp_path: Path, capsys: Said) -> None:
+    closes = {
+        "2026-01-05 15:58": 6000, "2026-01-05 15:59": 6010, "2026-01-05 16:30": 5900, "2026-01-05 18:00": 6020,
+        "2026-01-05 23:59": 6040, "2026-01-06 00:00": 6030, "2026-01-06 09:29": 6025, "2026-01-06 09:30": 6100,
+    }  # fmt: skip
+    lines = ["time,symbol,open,high,low,close,volume"]
+    lines += [f"{at}:00,ES,{close},{close},{close},{close},1" for at, close in closes.items()]
+    file = tmp_path / "es.csv"
+    file.write_text("\n".join(lines), "utf-8")
+    found = told(tmp_path, capsys, file)
+    assert sum(one["stored"] for one in found) == len(closes)
+    values = {(row["symbol"], row["name"]): row for row in derived_series(Database(tmp_path / "data")).to_pylist()}
+    assert values["ES", "overnight_move"]["value"] == pytest.approx(6025 / 6010 - 1)
+    assert values["ES", "overnight_range"]["value"] == pytest.approx(20 / 6020)
+    assert values["NQ", "overnight_move"]["value"] is values["SPX", "hourly_regime"]["said"] is None
 
 
 def test_parquet_bars_of_an_index_have_no_volume(tmp_path: Path, capsys: Said) -> None:

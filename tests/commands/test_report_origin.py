@@ -51,7 +51,10 @@ def traded(root: Path, numbers: tuple[int, ...], profile: str, market: Path | No
             ask.closed(n, -1_000 * n),
         ):
             desk.apply(message, ask.T0)
-    settings = {"profile": profile, "demo": {"market_folder": None if market is None else str(market)}}
+    settings = {
+        "profile": profile, "demo": {"market_folder": None if market is None else str(market)},
+        "market": {"kind": "honest", "feedback": 0.5},
+    }  # fmt: skip
     header = {"kind": "header", "run_n": 1, "code_version": "x", "schema": SCHEMA, "settings": settings}
     path = made.traces / ask.DAY.isoformat() / "run-1.jsonl"
     path.parent.mkdir(parents=True)
@@ -113,7 +116,8 @@ def test_a_drawn_market_has_synthetic_trades_and_a_real_ones_are_neither(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     drawn = " ".join(report(traded(tmp_path / "drawn", (1,), "demo", None), capsys).split())
-    assert "simulated market, simulated money" in drawn and "synthetic: -10.00 USD" in drawn
+    assert "simulated honest market, feedback 0.5; simulated money" in drawn
+    assert "means nothing about profit" in drawn and "synthetic: -10.00 USD" in drawn
     of_vendor = " ".join(report(traded(tmp_path / "vendor", (1,), "real", None), capsys).split())
     assert "the vendor's feed" in of_vendor and "synthetic" not in of_vendor and "recorded" not in of_vendor
 

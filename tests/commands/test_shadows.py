@@ -61,17 +61,18 @@ def test_versions_are_compared_from_the_first_alert_of_the_youngest_on() -> None
 
 def test_every_rate_stands_beside_its_n_and_its_bounds_within_80_columns() -> None:
     found = rates_of([ended(alert(n), is_won=n < 9) for n in range(12)], [], frozenset(), SETTINGS)
-    lines = lines_of(found, is_simulated=True)
+    lines = lines_of(found, ["simulated honest market, feedback 1, made from a seed"] * 2)
     (row,) = [line for line in lines if "shadow " in line]
     assert row.split() == ["1", "shadow", "12", "9", "3", "0.75", "(0.47–0.91)", "2.0", "0.5", "0/0"]
     assert max(map(len, lines)) <= 80
-    assert lines[-1].startswith("A simulated market made these outcomes")
+    said = " ".join(lines)
+    assert said.endswith("(simulated honest market, feedback 1, made from a seed): they say nothing about profit.")
 
 
 def test_a_version_with_enough_outcomes_may_be_promoted() -> None:
     found = rates_of([ended(alert(n), is_won=n < 24) for n in range(30)], [], frozenset(), SETTINGS)
     assert found[0].refusal is None
-    assert any("May be promoted" in line for line in lines_of(found, is_simulated=False))
+    assert any("May be promoted" in line for line in lines_of(found))
 
 
 def test_the_command_reads_the_ledger(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,11 @@ import pytest
 
 from commands import simulate
 from commands.cli import main
+from config.settings import load_settings
 from domain.signals.alerts import EVALUATORS
+from simulation.days.one_day import day_settings
+from simulation.market.from_settings import nature_of
+from simulation.market.style import Kind, Nature
 
 
 @pytest.mark.slow
@@ -19,9 +23,9 @@ def test_the_table_has_every_fact_and_every_kind_within_80_columns(capsys: pytes
     for name in ("variance ratio, 130 min", "IV at 10:00", "parity missed", "straddle", *EVALUATORS):
         assert name in text, name
     assert max(map(len, text.splitlines())) <= 80
-    assert main(["simulate", "--facts", "--days", "1", "--feedback", "0", "--workers", "1", "--json"]) == 0
+    assert main(["simulate", "--facts", "--days", "1", "--workers", "1", "--json"]) == 0
     row = json.loads(capsys.readouterr().out)
-    assert (row["market"], row["days"]) == ("honest market, feedback 0", 1)
+    assert (row["market"], row["days"]) == ("honest market, feedback 1", 1)
     assert {fact["agrees"] for fact in row["facts"]} == {"-"}, "one day is not judged"
     assert {one["kind"] for one in row["before_costs"]} == {"straddle", *EVALUATORS}
 
@@ -36,6 +40,11 @@ def test_many_simulated_days_say_what_their_markets_were_like(
     text = capsys.readouterr().out
     assert "no invariant broken" in text
     assert "1 day of an honest market, feedback 0." in text.partition("no invariant broken")[2]
+
+
+def test_a_demo_day_is_honest_and_faulty_days_have_the_market_that_brings_about_more() -> None:
+    assert nature_of(load_settings(profile="demo")) == Nature(Kind.HONEST)
+    assert nature_of(day_settings()).kind is Kind.ANCHORED
 
 
 @pytest.mark.parametrize("given", ["-1", "3.1", "nan"])

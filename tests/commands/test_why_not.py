@@ -11,6 +11,8 @@ import pytest
 
 from commands.cli import main
 from commands.folder import DataFolder
+from config.settings import load_settings
+from domain.features.evidence import Evidence
 from domain.features.measures import MEASURES
 from domain.risk.gates.types import Finding, Outcome, Verdict
 from domain.risk.reject import RejectCode
@@ -21,6 +23,8 @@ from messages.base import Message
 from storage.desk_ledger import DeskLedger
 from storage.series_rows import ReadingLine
 from storage.shared_ledger import SharedLedger, start_run
+from tests.domain.signals import test_conditioned as condition
+from tests.domain.signals.test_predicates import FIRES
 from tests.testkit import ledger_asks as ask
 
 BUCKET = ask.key(1).bucket_utc
@@ -198,9 +202,10 @@ def test_a_day_for_machines_has_every_lane(world: World) -> None:
     world.keep(ask.denial(1))
     assert main(["--data", str(world.folder.root), "why-not", ask.DAY.isoformat(), "--json"]) == 1
     found = orjson.loads(world._capsys.readouterr().out)
+    settings = load_settings()
     assert [(row["lane"], row["kind"]) for row in found] == [
-        ("gexwatch:SPX", "GAMMA_FLIP"), ("advisor:QQQ", "CASCADE_WATCH"), ("advisor:QQQ", "CHARM_SQUEEZE"),
-        ("advisor:QQQ", "STRUCTURE_BREAK"), ("advisor:QQQ", "VANNA_UNWIND"),
+        (f"{source}:{ticker}", kind)
+        for source, tickers in settings.lanes.items() for ticker in tickers for kind in settings.alerts[source]
     ]  # fmt: skip
     assert found[0]["refused"] == {"stale_quote": 1}
 
@@ -224,3 +229,18 @@ def test_a_day_whose_readings_are_stored_names_the_nearest_miss(world: World) ->
     said = " ".join(world._capsys.readouterr().out.split())
     assert "no alert in 4 readings" in said
     assert "nearest to an alert: 10:01:30 3.3 bps away, spot 6001.00, zero gamma 6000.00" in said
+
+
+def test_of_a_kind_with_several_thresholds_the_one_that_alone_stood_in_the_way_is_named(world: World) -> None:
+    seen = condition.reading(0, FIRES["CASCADE_WATCH"][0] | {"alignment": -0.05})  # the demo wants 0.1
+    line = ReadingLine(
+        ticker="QQQ", bucket_utc=Utc(BUCKET), reading_n=0, spot=Ticks(51_700), alignment=None, zero_gamma=Ticks(51_800),
+        is_complete=True, missing=(), forces=(), features=seen.features, snapshot=None, run_n=1,
+        evidence=Evidence(seen.features, seen.context, seen.forces, seen.alignment),
+    )  # fmt: skip
+    folder = world.folder.series / ask.DAY.isoformat()
+    folder.mkdir(parents=True)
+    (folder / "readings.jsonl").write_bytes(msgspec.json.encode(line) + b"\n")
+    assert main(["--data", str(world.folder.root), "why-not", ask.DAY.isoformat()]) == 0
+    said = " ".join(world._capsys.readouterr().out.split())
+    assert "alignment_min alone stood in the way: it is 0.1, 0.05 would have let it through" in said

@@ -52,6 +52,21 @@ def test_a_settings_file_of_before_is_taken_over(tmp_path: Path, profile: str) -
     assert settings.day.flatten_ms == 20 * 60_000
     assert settings.entry.daily_loss_max_cents == 200_000
     assert settings.exits.entry_total_ms == 30_000
+    assert (settings.spread.max_spreads_per_day, settings.spread.max_daily_loss) == (2, 2_000)
+
+
+OF_THE_SPREAD = """
+trading:
+  {min_entry_credit: 800, assignment_risk_threshold: 5, spy_contracts_per_spread: 20, spx_contracts_per_spread: 2}
+risk_management: {max_position_loss: 1000}
+"""
+
+
+def test_the_spreads_own_names_are_taken_over_and_switch_nothing_on(tmp_path: Path) -> None:
+    spread = of_file(tmp_path, OF_THE_SPREAD).spread
+    assert (spread.min_entry_credit, spread.assignment_risk_threshold, spread.max_position_loss) == (800, 5, 1_000)
+    assert (spread.spy_contracts_per_spread, spread.spx_contracts_per_spread) == (20, 2)
+    assert not spread.is_on
 
 
 def test_our_own_name_wins_over_one_of_before(tmp_path: Path) -> None:
@@ -66,8 +81,9 @@ def test_our_own_name_wins_over_one_of_before(tmp_path: Path) -> None:
             "execution: {max_retry_attempts: 3}",
             "execution.max_retry_attempts: 3 cannot be honoured: orders are never retr",
         ),
-        ("trading: {min_entry_credit: 800}", "no strategy of this version opens spreads for a credit"),
-        ("risk_management: {max_position_loss: 1000}", "ends at exits.premium_stop"),
+        ("trading: {min_entry_credit: much}", "is no number"),
+        ("trading: {spy_contracts_per_spread: 11}", "must not be above 10 times spx_contracts_per_spread"),
+        ("risk_management: {max_position_loss: 0}", "spread.max_position_loss: must be above 0"),
         ("risk_management: {emergency_exit_enabled: false}", "exits cannot be switched off"),
         ("execution: {use_limit_orders: false}", "entries are always limit orders"),
         ('trading: {market_close: "15:00"}', "the exchange's calendar has the close"),
@@ -92,6 +108,7 @@ def test_every_name_of_the_file_is_taken_or_says_why_not(tmp_path: Path) -> None
     for alias in NAMES:
         section, key = alias.name.split(".")
         value: Any = {"entry_time": '"09:45"', "exit_check_time": '"15:40"', "market_close": '"16:00"'}.get(key, 30)
+        value = 10 if key == "spy_contracts_per_spread" else value
         value = "true" if key in ("emergency_exit_enabled", "use_limit_orders") else value
         try:
             of_file(tmp_path, f"{section}: {{{key}: {value}}}")
@@ -140,7 +157,7 @@ def test_our_own_variable_wins_over_one_of_before(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("MIN_ENTRY_CREDIT", "400", "no strategy of this version opens spreads"),
+        ("MIN_ENTRY_CREDIT", "much", "MIN_ENTRY_CREDIT: 'much' is no number"),
         ("EMAIL_ENABLED", "true", "notify.targets"),
         ("IB_PORT", "abc", "IB_PORT: 'abc' is no number"),
         ("TRADING_MODE", "demo", "must be paper or live"),

@@ -12,7 +12,7 @@ import pytest
 
 from config.checks import AT_MOST, BELOW, all_leaves, value_at
 from config.layers import merged
-from config.settings import Settings, SettingsError, from_json, load_settings
+from config.settings import HERE, Settings, SettingsError, from_json, load_settings
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +64,15 @@ RULES = {"trading_class": "SPXW", "premium_min_ticks": 200, "premium_max_ticks":
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        ({"broker": {"client_ids": {"orders": 7, "quotes": 7}}}, "broker.client_ids: must be three different ids"),
+        ({"broker": {"client_ids": {"orders": 7, "quotes": 7}}}, "broker.client_ids: must be different ids"),
+        (
+            {"broker": {"client_ids": {"quotes": 13}}, "feed": {"chain": {"origin": "broker"}}},
+            "broker.client_ids: must be different ids",
+        ),
+        (
+            {"feed": {"source": "chain", "chain": {"origin": "broker", "lines": 8}}},
+            "feed.chain.lines: must be above the number of tickers",
+        ),
         ({"broker": {"client_ids": {"orders": 0}}}, "broker.client_ids.orders: must be at least 1"),
         ({"broker": {"client_ids": {"orders": 2**31}}}, "broker.client_ids.orders: must be at least 1"),
         ({"broker": {"paper_port": 4001}}, "broker.live_port: must not be broker.paper_port"),
@@ -207,3 +215,29 @@ def test_a_providers_key_is_not_sent_in_the_clear_beyond_this_machine(name: str,
     assert f"feed.provider.{name}: must begin with {secured}:// beyond this machine" in why
     load_settings(profile="demo", overrides=nested(f"feed.provider.{name}", f"{secured}://api.example.com"))
     load_settings(profile="demo", overrides=nested("feed.provider.rest_url", "http://127.0.0.1:8380"))
+
+
+@pytest.mark.parametrize("name", ["spread-careful", "spread-tight"])
+def test_the_examples_of_the_spread_can_be_run(name: str) -> None:
+    settings = load_settings(HERE / "examples" / f"{name}.yaml", "demo")
+    assert settings.spread.is_on
+    assert "CREDIT_SPREAD-1" in settings.promoted
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"spread": {"spy_contracts_per_spread": 11}}, "must not be above 10 times spx_contracts_per_spread"),
+        ({"spread": {"ratio_min": 10.05}}, "spread.ratio_min: must be below spread.ratio_max"),
+        ({"spread": {"covered_by": "QQQ"}}, "spread.covered_by: must be SPX"),
+        ({"spread": {"signal_age_max_ms": 3_000}}, "must be above entry.intent_deadline_ms"),
+        ({"spread": {"is_on": True}, "trading_mode": "live"}, "set spread.is_live_allowed for trading_mode live"),
+        (
+            {"spread": {"is_on": True}, "tickers": ["SPX", "QQQ"], "lanes": {"gexwatch": ["SPX"], "advisor": ["QQQ"]}},
+            "needs SPY, which tickers does not name",
+        ),
+        ({"lanes": {"spread": ["SPX"]}}, "take spread out of lanes and strategies"),
+    ],
+)
+def test_a_spread_that_could_not_be_covered_or_traded_is_refused(changes: Any, said: str) -> None:
+    assert said in refused(changes)

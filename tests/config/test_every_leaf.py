@@ -24,6 +24,7 @@ LISTS: dict[str, Any] = {  # what is empty in the defaults, so that its leaves a
     "demo": {"market_folder": "data"},
     "feed": {"folder": "data"},
     "entry": {"daily_loss_max_cents": 100_000},
+    "spread": {"ex_dividend_dates": ["2026-12-18"]},
 }
 WRONG: tuple[Any, ...] = (float("nan"), float("inf"), -float("inf"), -1, 10**30, "x y", True, [], None)
 FOLDERS = ("data_dir", "demo.market_folder", "feed.chain.folder", "feed.folder")  # take any name
@@ -72,13 +73,17 @@ def test_the_walk_sees_every_leaf_of_the_file() -> None:
 
 
 def with_leaf(tree: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
-    """Return the tree with one leaf changed."""
-    changed: Any = copy.deepcopy(tree)
-    at, names = changed, path.split(".")
-    for name in names[:-1]:
-        at = at[int(name)] if isinstance(at, list) else at[name]
-    at[int(names[-1]) if isinstance(at, list) else names[-1]] = value
-    return dict(changed)
+    """Return the tree with one leaf changed; what lies beside its path is shared."""
+
+    def changed(at: Any, names: list[str]) -> Any:
+        if not names:
+            return value
+        copied = copy.copy(at)
+        key = int(names[0]) if isinstance(at, list) else names[0]
+        copied[key] = changed(at[key], names[1:])
+        return copied
+
+    return dict(changed(tree, path.split(".")))
 
 
 TREE = full().model_dump(mode="json")

@@ -13,17 +13,14 @@ import pytest
 from commands.folder import DataFolder
 from commands.traces import records
 from storage.queries import LedgerReader
+from tests.testkit.anchored import ANCHORED_ENVIRONMENT
 from tests.testkit.paths import ROOT
 from tests.testkit.service_manager import ServiceManager
-from tests.testkit.supervisor_child import Supervisor
+from tests.testkit.supervisor_child import ENTRIES_FILL, Supervisor
 
 pytestmark = pytest.mark.slow
 UNIT = ROOT / "deploy" / "systemd" / "zerohour.service"
-# The first trade opens shortly after 09:46; its quote may drift on a busy machine, and the test needs the position.
-DAY = {
-    "ZEROHOUR_DEMO__START_CLOCK": "09:38:00", "ZEROHOUR_ENTRY__DRIFT_SHARE_MAX": "1.0",
-    "ZEROHOUR_EXITS__ENTRY_STEP_SHARE": "1.0",
-}  # fmt: skip
+DAY = {**ANCHORED_ENVIRONMENT, **ENTRIES_FILL, "ZEROHOUR_DEMO__START_CLOCK": "09:38:00"}  # it trades from 09:46 on
 
 
 @pytest.fixture
@@ -40,7 +37,8 @@ def folder(tmp_path: Path) -> Iterator[DataFolder]:
 
 def test_kill_9_with_a_position_open_is_followed_by_a_start_that_reconciles_and_closes_it(folder: DataFolder) -> None:
     manager = ServiceManager(UNIT, lambda: Supervisor(folder.root, **DAY))
-    manager.run(1).wait_for("Filled: BUY", 180)  # a busy machine may need a second entry
+    manager.run(1).wait_for("Filled: BUY", 300)  # a busy machine may need a second entry
+    folder.kill_file.write_text("1")  # and could come to another one before the stop
     held = LedgerReader(folder.ledgers, "paper").held()
     assert [row["net_qty"] > 0 for row in held] == [True]
     os.kill(manager.run(1).process.pid, signal.SIGKILL)

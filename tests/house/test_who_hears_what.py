@@ -25,7 +25,7 @@ from commands.reference.conversations import (
 )
 from config.settings import load_settings
 from main import RECORD_ONLY, SUBSCRIBERS, routes
-from messages import broker, lifecycle, market, risk, session
+from messages import broker, entries, lifecycle, market, risk, session
 from messages.base import Event, Message
 from messages.envelope import MESSAGE_TYPES
 from supervision.actor import inbox_of
@@ -41,6 +41,8 @@ TOLD: dict[tuple[str, type[Event]], str] = {
     ("ibkr", broker.AccountRead): "its port tells it, it publishes it",
     ("ibkr", broker.AccountUnreadable): "its port tells it, it publishes it",
     ("ibkr", broker.ClockRead): "its port tells it, it publishes it",
+    ("spread_lane", entries.EntryDenied): "it is a lane: `lane:{key.source}:{key.ticker}` is its address",
+    ("spread_lane", entries.EntryHandedOver): "it is a lane: `lane:{key.source}:{key.ticker}` is its address",
 }
 # Of the runtime's own making: what every actor hears, what edges hear, what a position is asked for.
 _OF_THE_RUNTIME = {lifecycle.Started, lifecycle.TimerFired, lifecycle.CommandFailed}

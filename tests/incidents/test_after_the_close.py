@@ -13,8 +13,11 @@ from config.settings import load_settings
 from domain.instants import SECOND
 from domain.session.phases import Phase
 from simulation.day import SteppedDay, invariants, stepped_day
+from tests.testkit.anchored import anchored
 from tests.testkit.position_history import History
 from tests.testkit.toys import trace_lines
+
+TICKERS = ["SPX", "QQQ"]  # those that the lanes watch
 
 
 def told(day: SteppedDay) -> Counter[tuple[str, str]]:
@@ -35,7 +38,7 @@ def test_a_position_woken_after_the_close_only_to_be_told_something_stays_awake(
 def test_a_gateway_that_comes_back_after_the_close_wakes_nobody_for_ever(tmp_path: Path) -> None:
     # Retired positions were woken by the read-back, asked three owners, retired at the first answer, and so on.
     demo = {"start_clock": "14:25:00", "gateway_drop_at": "15:40:00", "gateway_drop_s": 1500}
-    day = stepped_day(load_settings(profile="demo", overrides={"demo": demo}), tmp_path)
+    day = stepped_day(load_settings(profile="demo", overrides=anchored({"tickers": TICKERS, "demo": demo})), tmp_path)
     day.run()
     day.runtime.close()
     assert invariants(day) == []
@@ -49,7 +52,8 @@ def test_a_gateway_that_comes_back_after_the_close_wakes_nobody_for_ever(tmp_pat
 @pytest.mark.slow
 def test_an_order_lost_on_the_way_is_asked_about_in_measure(tmp_path: Path) -> None:
     # Every read-back ended in a message on which the position asked again, and every question was a read-back.
-    day = stepped_day(load_settings(profile="demo", overrides={"demo": {"start_clock": "09:38:00"}}), tmp_path)
+    demo = {"start_clock": "09:38:00"}
+    day = stepped_day(load_settings(profile="demo", overrides=anchored({"tickers": TICKERS, "demo": demo})), tmp_path)
     placed: list[Any] = []
     place = day.exchange.place
 

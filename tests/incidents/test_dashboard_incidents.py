@@ -26,7 +26,7 @@ def test_a_ledger_that_is_not_read_yet_is_not_a_desk_that_holds_nothing(tmp_path
             assert page.get("/api/positions").status_code == 503
             assert page.get("/api/status").json()["open_positions"] is None
             ledger.write_bytes(whole)
-            eventually(lambda: page.get("/api/positions").status_code == 200, 20)
+            eventually(lambda: page.get("/api/positions").status_code == 200)
             (held,) = page.get("/api/positions").json()
             assert (held["contract"], held["qty"], held["entry_price"]) == ("SPXW 6015C", 2, 5.0)
             assert page.get("/api/status").json()["open_positions"] == 1

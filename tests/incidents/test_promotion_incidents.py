@@ -19,8 +19,9 @@ from domain.session.phases import Phase
 from domain.signals.alert import Alert
 from domain.signals.offer import SOURCE, Offer
 from domain.units import Ticks, Utc
-from messages import lifecycle, operator, session, signals
+from messages import lifecycle, operator, risk, session, signals
 from messages.restored import LaneRestored
+from storage.queries import LedgerReader
 from storage.shared_ledger import SharedLedger, start_run
 from tests.testkit import ledger_asks as ask
 from tests.testkit.desk_world import NOW, SETTINGS
@@ -182,6 +183,35 @@ def test_a_repeated_resume_does_not_say_that_its_level_holds_after_a_raise(
     assert len(sent.effects) == 1
 
 
+def raised(level: KillLevel, by: str = "risk:paper") -> risk.KillRaised:
+    return risk.KillRaised(level=level, kill_epoch=9, reason="VIX rose", by=by)
+
+
+def test_a_repeated_resume_does_not_say_that_its_level_holds_after_a_rule_raised_it() -> None:
+    probe = desk()
+    for message in (RESUME, risk.KillLowered(level=KillLevel.RUNNING, kill_epoch=8, reason="r", by="ann"), done("r")):
+        probe.feed(message)
+    assert probe.feed(RESUME).told(operator.CommandDone) == [done("r")]
+    probe.feed(raised(KillLevel.NO_ENTRIES))
+    assert denials(probe.feed(RESUME)) == [("r", "outdated")]
+
+
+def test_a_resume_to_level_one_holds_while_that_level_does() -> None:
+    probe, to_one = desk(), replace(RESUME, level=KillLevel.NO_ENTRIES)
+    for message in (to_one, done("r"), raised(KillLevel.NO_ENTRIES)):
+        probe.feed(message)
+    assert probe.feed(to_one).told(operator.CommandDone) == [done("r")]
+    probe.feed(raised(KillLevel.FLATTEN))
+    assert denials(probe.feed(to_one)) == [("r", "outdated")]
+
+
+def test_an_operator_that_starts_asks_for_the_level_in_force() -> None:
+    probe = Probe(OperatorActor("operator", SETTINGS), NOW)
+    assert probe.start().told(risk.RequestKillLevel, "kill") == [risk.RequestKillLevel(reply_to="operator")]
+    probe.feed(raised(KillLevel.NO_ENTRIES))
+    assert probe.state.level is KillLevel.NO_ENTRIES
+
+
 def test_a_repeated_resume_after_a_raise_that_was_refused_gets_its_old_answer() -> None:
     probe = desk()
     probe.feed(RESUME)
@@ -195,6 +225,88 @@ def test_a_repeated_promotion_does_not_say_that_it_trades_after_a_demotion() -> 
     for message in (PROMOTE, recorded("p"), DEMOTE, recorded("d")):
         probe.feed(message)
     assert denials(probe.feed(PROMOTE)) == [("p", "outdated")]
+
+
+# -- an operator that started anew and remembers no command ----------------------------------------
+
+
+SURE = replace(PROMOTE, is_unproven=True)
+
+
+def told(probe: Probe[OperatorState], ledger: SharedLedger, message: operator.OperatorCommand) -> list[Outbox]:
+    """Feed a command, and what the ledger says to its rows."""
+    sent = [probe.feed(message)]
+    for row in sent[0].told(signals.RecordPromotion, "ledger"):
+        sent += [probe.feed(fact) for fact in ledger.apply(row, NOW)]
+    return sent
+
+
+def test_a_demotion_counts_though_the_clock_was_put_back_since_the_promotion(tmp_path: Path) -> None:
+    ledger = shared(tmp_path)
+    told(desk(), ledger, SURE)
+    (row,) = desk().feed(DEMOTE).told(signals.RecordPromotion, "ledger")
+    ledger.apply(replace(row, at_utc=Utc(row.at_utc - 3_600 * SECOND)), NOW)
+    assert restored(ledger).promoted == ()
+    ledger.close()
+
+
+def test_a_promotion_repeated_after_a_restart_of_the_operator_undoes_no_demotion(tmp_path: Path) -> None:
+    ledger = shared(tmp_path)
+    for message in (SURE, DEMOTE):
+        told(desk(), ledger, message)
+    asked, answered = told(desk(), ledger, SURE)
+    assert in_force(asked) + in_force(answered) == []
+    assert denials(answered) == [("p", "outdated")]
+    assert restored(ledger).promoted == ()
+    ledger.close()
+
+
+def test_a_promotion_repeated_after_a_restart_of_the_operator_is_in_force_where_nothing_undid_it(
+    tmp_path: Path,
+) -> None:
+    ledger = shared(tmp_path)
+    told(desk(), ledger, SURE)
+    _, answered = told(desk(), ledger, SURE)
+    assert in_force(answered) == [True]
+    assert [done.command_id for done in answered.told(operator.CommandDone, "edge:cli")] == ["p"]
+    ledger.close()
+
+
+@pytest.mark.parametrize("other", [replace(SURE, version=2), replace(SURE, kind="OTHER")])
+def test_a_promotion_under_an_id_of_another_before_a_restart_of_the_operator_turns_nothing_on(
+    tmp_path: Path, other: operator.Promote
+) -> None:
+    ledger = shared(tmp_path)
+    told(desk(), ledger, SURE)
+    row = desk().feed(SURE).told(signals.RecordPromotion)[0]
+    (fact,) = ledger.apply(replace(row, kind=other.kind, version=other.version), NOW)
+    probe = desk()
+    probe.feed(SURE)
+    answered = probe.feed(fact)
+    assert in_force(answered) == []
+    assert denials(answered) == [("p", "id_reused")]
+    ledger.close()
+
+
+def test_a_demotion_repeated_after_a_restart_of_the_operator_holds_over_the_next_start(tmp_path: Path) -> None:
+    ledger = shared(tmp_path)
+    for message in (DEMOTE, SURE):
+        told(desk(), ledger, message)
+    assert restored(ledger).promoted == ("GAMMA_FLIP-1",)
+    asked, answered = told(desk(), ledger, DEMOTE)
+    assert in_force(asked) + in_force(answered) == [False, False]
+    assert [done.command_id for done in answered.told(operator.CommandDone, "edge:cli")] == ["d"]
+    assert restored(ledger).promoted == ()
+    ledger.close()
+
+
+def test_the_record_of_a_command_that_was_carried_out_outlives_its_repeat(tmp_path: Path) -> None:
+    ledger = shared(tmp_path)
+    for outcome in ("asked", "done", "asked", "outdated"):
+        row = operator.RecordCommand(command_id="p", name="promote", by="ann", reason="r", outcome=outcome, at_utc=NOW)
+        ledger.apply(row, NOW)
+    ledger.close()
+    assert [row["outcome"] for row in LedgerReader(tmp_path, "paper").commands()] == ["done"]
 
 
 # -- a shadow between two alerts that trade -------------------------------------------------------

@@ -47,6 +47,7 @@ from simulation import day as day_module
 from storage.warehouse_reader import WarehouseReader
 from supervision.stepped import VirtualClock
 from supervision.trace import NoTrace
+from tests.testkit.anchored import anchored
 
 SECOND = 1_000_000_000
 REFERENCE = Path(__file__).with_name("decisions.jsonl.zst")
@@ -580,7 +581,7 @@ class Play:
         self._scenario = scenario
         self._folder = folder
         demo = {**scenario.settings.get("demo", {}), **NO_OUTAGES, "seed": scenario.seed}
-        self._overrides = {**scenario.settings, "demo": demo}
+        self._overrides = anchored({**scenario.settings, "demo": demo})
         self._day = Day(self._overrides, folder, scenario.shuffle_seed)
         self._broker = Broker(self._day.exchange)
         self._broker.listeners.append(self._heard)

@@ -21,6 +21,7 @@ from simulation.backtest.run import Backtest, Day
 from simulation.day import start_of, stepped_day
 from storage.queries import LedgerReader
 from supervision.trace import NoTrace
+from tests.testkit.anchored import anchored
 
 pytestmark = pytest.mark.slow
 RECORDED_MIN = 60  # from 09:20 on
@@ -35,10 +36,10 @@ class Recorded(NamedTuple):
 def recorded() -> Iterator[Recorded]:
     settings = load_settings(
         None, "demo",
-        {
+        anchored({  # parity wants a fill
             "tickers": ["SPX"], "lanes": {"gexwatch": ["SPX"], "advisor": ["SPX"]},
             "warehouse": {"chain_every_ms": 5_000}, "demo": {"session": "2026-11-19", "seed": 8},
-        },
+        }),
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as name:
         clock = start_of(settings)

@@ -159,7 +159,7 @@ def test_the_order_of_scheduling_changes_no_content() -> None:
     def content(made: World) -> list[Any]:
         # Whether the hub's marker or the reading's own deadline came first is the one thing that may differ.
         found = made.events(signals.FeaturesComputed)
-        return sorted((c.ticker, c.bucket_utc, c.reading_n, c.features, c.missing, c.spot) for c in found)
+        return sorted((c.ticker, c.bucket_utc, c.reading_n, c.evidence, c.missing, c.spot) for c in found)
 
     assert content(world(1)) == content(world(2)) == content(world(3))
 

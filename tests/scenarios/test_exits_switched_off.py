@@ -14,6 +14,7 @@ from commands.report import is_bad, lines_of
 from config.settings import load_settings
 from simulation.day import start_of, stepped_day
 from supervision.trace import FileTrace, Header
+from tests.testkit.anchored import anchored
 
 pytestmark = pytest.mark.slow
 # From before the day's last signals: enough to open something, and short.
@@ -24,7 +25,7 @@ def test_a_day_with_exits_switched_off_is_called_not_flat_with_contract_and_quan
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(position_actor, "steer_exit", lambda *_, **__: None)
-    settings = load_settings(profile="demo", overrides={"demo": AFTERNOON})
+    settings = load_settings(profile="demo", overrides=anchored({"tickers": ["SPX", "QQQ"], "demo": AFTERNOON}))
     session, clock = settings.demo.session, start_of(settings)
     header = Header(
         run_n=1, session=session.isoformat(), started_utc=clock.now_utc(), rate=1.0, settings_digest=settings.digest(),

@@ -24,6 +24,7 @@ from storage.backup import back_up
 from storage.restore import restore
 from storage.targets import Target
 from storage.views.database import Database
+from tests.testkit.anchored import anchored
 from tests.testkit.small_day import EAGER
 
 IDENTITY = pyrage.x25519.Identity.generate()
@@ -31,7 +32,7 @@ IDENTITY = pyrage.x25519.Identity.generate()
 
 def one_ticker() -> Settings:
     """Return the demo's settings with SPX and one hub alone, from 10:50 on, without outages: it enters at 11:34."""
-    settings = load_settings(profile="demo", overrides={"alert_rules": EAGER})
+    settings = load_settings(profile="demo", overrides=anchored({"alert_rules": EAGER}))
     demo = dataclasses.replace(settings.demo, start_clock=time(10, 50), gateway_drop_s=0.0, hub_drop_s=0.0)
     feed = dataclasses.replace(settings.feed, hubs={"classic": settings.feed.hubs["classic"]})
     lanes = dict.fromkeys(settings.lanes, ("SPX",))

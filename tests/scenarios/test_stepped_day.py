@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator
+from datetime import time
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,15 @@ from commands.folder import DataFolder
 from commands.replay import Values, maker
 from commands.report import facts
 from commands.why import chain_of
+from commands.why_forces import force_lines
 from commands.why_lines import lines_of
 from config.settings import load_settings
-from domain.instants import BUCKET_NS, SECOND
+from domain.features.forces import INPUTS
+from domain.instants import BUCKET_NS, SECOND, at_exchange
 from domain.session import calendar
-from domain.signals.alerts import evaluators_of
+from domain.signals.alerts import EVALUATORS, evaluators_of
 from domain.signals.columns import Found, Lane, Memory, alerts_in
+from domain.signals.registry import FEATURES
 from domain.units import Utc
 from simulation.day import SteppedDay, invariants, start_of, stepped_day
 from storage.queries import LedgerReader
@@ -54,13 +58,14 @@ class Day:
         ]
 
 
-NO_SCREEN: dict[str, Any] = {"web": {"is_on": False}}  # a stepped day has no dashboard
+# A stepped day has no dashboard; four tickers have all that the day is to show: alerts of every kind, and some fills.
+SETTINGS: dict[str, Any] = {"web": {"is_on": False}, "tickers": ["SPX", "SPY", "QQQ", "IWM"]}
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Day]:
     folder = tmp_path_factory.mktemp("day")
-    settings = load_settings(profile="demo", overrides=NO_SCREEN)
+    settings = load_settings(profile="demo", overrides=SETTINGS)
     session = settings.demo.session.isoformat()
     path = folder / "traces" / session / "run-1.jsonl"
     header = Header(
@@ -150,12 +155,12 @@ def test_a_replay_of_the_day_finds_no_divergence(whole: Day) -> None:
     report = replay(TraceReader(whole.trace), maker(whole.day.settings), values.fill)
     assert report.divergence is None
     assert values.missing == 0
-    assert report.compared > 50_000
+    assert report.compared > 25_000
 
 
 def test_a_changed_threshold_names_the_first_diverging_message(whole: Day) -> None:
     rules = {"alert_rules": {"GAMMA_FLIP": {"hysteresis_bps": 40.0}}}
-    changed = load_settings(profile="demo", overrides=NO_SCREEN | rules)
+    changed = load_settings(profile="demo", overrides=SETTINGS | rules)
     values = Values(WarehouseReader(whole.folder.warehouse))
     report = replay(TraceReader(whole.trace), maker(changed), values.fill)
     assert report.divergence is not None
@@ -171,6 +176,36 @@ def test_why_prints_the_chain_from_bucket_to_fill_with_gate_values(whole: Day) -
     assert places == sorted(places)
     assert "quote_fresh" in text
     assert "against" in text
+
+
+def test_every_kind_has_alerts_and_why_shows_each_ones_forces_and_what_pushed_them(whole: Day) -> None:
+    alerts = LedgerReader(whole.folder.ledgers, "paper").alerts(whole.day.settings.demo.session)
+    readings = {(m["ticker"], m["bucket_utc"]): m for m in whole.told("signals.FeaturesComputed", "series")}
+    of_kind = {row["kind"]: (row["ticker"], row["bucket_utc"]) for row in alerts}
+    assert of_kind.keys() == EVALUATORS.keys()
+    for place in of_kind.values():
+        lines = force_lines(readings[place])  # as `why` shows them
+        forces = {line.split()[0]: line for line in lines if "  sure " in line}
+        assert forces.keys() == INPUTS.keys()
+        told = "\n".join(lines)
+        sure = [inputs for force, inputs in INPUTS.items() if "  sure 0.00 " not in forces[force]]
+        assert len(sure) >= 4
+        assert all(any(one.name in told for one in inputs) for inputs in sure)
+        assert "alignment" in told
+
+
+def test_at_three_no_feature_of_a_ticker_with_all_categories_is_missing(whole: Day) -> None:
+    at_three = at_exchange(whole.day.settings.demo.session, time(15))
+    readings = [m for m in whole.told("signals.FeaturesComputed", "series") if m["bucket_utc"] == at_three]
+    assert sorted(m["ticker"] for m in readings) == sorted(whole.day.settings.tickers)
+    assert [m["missing"] for m in readings] == [[]] * len(readings)
+    absent = [
+        (m["ticker"], feature.name)
+        for m in readings
+        for feature, value in zip(FEATURES, m["evidence"]["features"], strict=True)
+        if value is None
+    ]
+    assert absent == []
 
 
 def test_alerts_in_columns_are_those_of_the_ledger(whole: Day) -> None:
@@ -213,14 +248,19 @@ def _morning(folder: Path, shuffle_seed: int | None = None) -> SteppedDay:
     return day
 
 
-def test_the_same_seed_gives_the_same_trace(tmp_path: Path) -> None:
-    first, second = _morning(tmp_path / "a"), _morning(tmp_path / "b")
-    assert first.trace_hash == second.trace_hash
-    assert len(trace_lines(first.runtime)) > 5_000
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> SteppedDay:
+    return _morning(tmp_path_factory.mktemp("morning"))
 
 
-def test_a_shuffled_order_between_recipients_makes_the_same_decisions(tmp_path: Path) -> None:
-    plain, shuffled = _morning(tmp_path / "a"), _morning(tmp_path / "b", shuffle_seed=3)
+def test_the_same_seed_gives_the_same_trace(plain: SteppedDay, tmp_path: Path) -> None:
+    again = _morning(tmp_path)
+    assert again.trace_hash == plain.trace_hash
+    assert len(trace_lines(plain.runtime)) > 5_000
+
+
+def test_a_shuffled_order_between_recipients_makes_the_same_decisions(plain: SteppedDay, tmp_path: Path) -> None:
+    shuffled = _morning(tmp_path, shuffle_seed=3)
     assert plain.trace_hash != shuffled.trace_hash
     assert _orders(plain) == _orders(shuffled) != []
 

@@ -26,6 +26,7 @@ from simulation.broker.orders import Order
 from simulation.day import SteppedDay, start_of, stepped_day
 from storage.queries import LedgerReader
 from supervision.trace import FileTrace, Header
+from tests.testkit.anchored import anchored
 
 pytestmark = pytest.mark.slow
 FIRST, SECOND_DAY = date(2026, 11, 17), date(2026, 11, 18)
@@ -44,7 +45,7 @@ class Sessions:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.settings = load_settings(profile="demo", overrides=SETTINGS)
+        self.settings = load_settings(profile="demo", overrides=anchored(SETTINGS))
         self.folder = DataFolder(folder)
         clock = start_of(self.settings)
         header = Header(

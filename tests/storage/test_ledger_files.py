@@ -237,7 +237,7 @@ def test_nothing_acknowledged_is_lost_or_doubled_by_kill_9(tmp_path: Path) -> No
             kind, n = child.stdout.readline().split()
             said.add((kind, int(n)))
         os.kill(child.pid, signal.SIGKILL)
-        rest, _ = child.communicate(timeout=20)
+        rest, _ = child.communicate(timeout=60)
         said.update((line.split()[0], int(line.split()[1])) for line in rest.splitlines() if line.count(" ") == 1)
         assert refusal_of(tmp_path / "paper.db", DESK, "paper") is None
     db = sqlite3.connect(tmp_path / "paper.db")

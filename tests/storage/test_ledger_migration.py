@@ -423,6 +423,13 @@ def test_orders_of_version_4_whose_position_has_ended_are_over_and_their_history
     assert ("fill", "ledger") not in rows(tmp_path / "paper.db", "SELECT event, by FROM order_events")
 
 
+def test_alerts_of_version_4_are_kept_and_came_of_no_offer(tmp_path: Path) -> None:
+    shutil.copy(DATA / "ledger_v4" / "ledger.db", tmp_path)
+    (kept,) = rows(tmp_path / "ledger.db", "SELECT * FROM alerts")
+    start_run(tmp_path, (), 1)
+    assert rows(tmp_path / "ledger.db", "SELECT * FROM alerts") == [(*kept, None)]
+
+
 @pytest.mark.parametrize(("name", "schema"), [("paper", DESK), ("ledger", SHARED)])
 def test_a_ledger_of_a_newer_version_is_refused_in_one_sentence_before_anything_runs(
     folder: Path, name: str, schema: Schema

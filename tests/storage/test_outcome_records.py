@@ -94,7 +94,7 @@ def promotion(outcomes_min: int, floor: float = 0.4, *, is_promoted: bool = True
 def answer(ledger: SharedLedger, asked: signals.RecordPromotion) -> str | None:
     (fact,) = ledger.apply(asked, ask.T0)
     assert isinstance(fact, signals.PromotionRecorded)
-    return fact.refused
+    return fact.why or None
 
 
 def promotions(folder: Path) -> list[tuple[object, ...]]:

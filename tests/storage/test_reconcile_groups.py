@@ -339,6 +339,50 @@ def test_what_is_no_close_of_ours_stays_foreign(ledger: DeskLedger, stranger: Ex
     assert "belongs to no order of paper" in told.reason
 
 
+def late_fill() -> Execution:
+    """Our entry's fill, stamped after the close: the broker's instant could not be read."""
+    return ask.fill(at_utc=Utc(ask.T0 + 3 * SECOND), is_time_uncertain=True)
+
+
+@pytest.mark.parametrize("parts", [(2,), (1, 1)])
+@pytest.mark.parametrize("reads", [1, 2])
+def test_a_close_that_was_read_before_its_entry_is_taken_over(
+    ledger: DeskLedger, tmp_path: Path, parts: tuple[int, ...], reads: int
+) -> None:
+    ledger.apply(ask.reserve(), ask.T0)
+    closes = tuple(by_hand(f"h.{n}", qty) for n, qty in enumerate(parts))
+    if reads == 2:  # the entry's fill is not among the executions of the first
+        assert len(reconciled(ledger, ask.read((), closes))[0].mismatches) == len(closes)
+    found, facts = reconciled(ledger, ask.read((filled_order(),), (*closes, late_fill())))
+    booked = [fact for fact in facts if isinstance(fact, orders.FillRecorded)]
+    assert [(f.order_ref, f.side) for f in booked] == [
+        (ask.ref(1), Side.BUY), *(("broker:77", Side.SELL) for _ in closes),
+    ]  # fmt: skip
+    assert (found.mismatches, found.foreign_positions, found.adopted_fills) == ((), (), 1 + len(closes))
+    assert LedgerReader(tmp_path, "paper").held()[0]["net_qty"] == 0
+    _, again = reconciled(ledger, ask.read((filled_order(),), (*closes, late_fill())))
+    assert not any(isinstance(fact, risk.RaiseKill) for fact in again)
+
+
+@pytest.mark.parametrize(
+    ("stranger", "held"),
+    [
+        (by_hand(at_utc=ask.T0 - 60 * SECOND), ()),
+        (by_hand(), (ask.broker_position(1, 2),)),
+        (by_hand(qty=3), ()),
+        (replace(by_hand(), side=Side.BUY), ()),
+    ],
+    ids=["before the entry", "still held", "more", "buy"],
+)
+def test_a_stranger_that_explains_nothing_of_what_the_broker_holds_stays_foreign(
+    ledger: DeskLedger, stranger: Execution, held: tuple[BrokerPosition, ...]
+) -> None:
+    ledger.apply(ask.reserve(), ask.T0)
+    found, _ = reconciled(ledger, ask.read((filled_order(),), (stranger, late_fill()), held))
+    assert any("belongs to no order of ours" in mismatch for mismatch in found.mismatches)
+    assert [fill.order_ref for fill in fills_of(ledger)] == [ask.ref(1)]
+
+
 def test_a_part_that_was_sold_by_hand_leaves_the_difference_told_with_both_quantities(ledger: DeskLedger) -> None:
     ledger.apply(ask.reserve(), ask.T0)
     ledger.apply(ask.execution(), ask.T0)

@@ -300,7 +300,7 @@ def test_two_connections_racing_for_one_contract_have_one_winner(tmp_path: Path)
 
     def race(side: int) -> None:
         for n in range(20):
-            start.wait(timeout=10)
+            start.wait(timeout=60)
             limits = {"positions_max": 99, "positions_per_ticker_max": 99, "trades_per_day_max": 99}
             attempt = ask.reserve(100 * (side + 1) + n, con_id=50 + n, version=side, **limits)
             codes[side].append(outcome(ledgers[side], attempt))
@@ -309,7 +309,7 @@ def test_two_connections_racing_for_one_contract_have_one_winner(tmp_path: Path)
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=30)
+        thread.join(timeout=60)
     for pair in zip(*codes, strict=True):
         assert set(pair) == {None, RejectCode.DUPLICATE_POSITION}
     assert rows(tmp_path, "SELECT count(*), count(DISTINCT con_id) FROM reservations") == [(20, 20)]

@@ -52,7 +52,7 @@ class Held:
     def take_in_hand(self) -> None:
         """Have the actor begin a message that it does not end."""
         type(self.runtime).post(self.runtime, "a:1", say("hold k"), "edge:t")
-        assert self._toy.begun.wait(10)
+        assert self._toy.begun.wait(60)
         self.runtime.cells["a:1"].busy_since_ns = self.now.ns
 
     def look_after(self, wall_ms: int, cpu_ms: int) -> list[int]:

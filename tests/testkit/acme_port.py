@@ -76,6 +76,13 @@ class AcmeOrdersPort(broker.BrokerPort):
                 self._withdraw(command)
             case broker.CancelEverything():
                 self._cancel_everything()
+            case broker.AskMargin():
+                self._report(
+                    broker.MarginTold(
+                        session_epoch=command.session_epoch, request_id=command.request_id, reply_to=command.reply_to,
+                        init_margin_change_cents=None, why="this broker tells no margins",
+                    )
+                )  # fmt: skip
             case broker.ReadBack():
                 self._read_back(command)
             case _:

@@ -57,4 +57,4 @@ class Watched:
         Raises:
             playwright.sync_api.TimeoutError: it does not.
         """
-        self.page.locator(selector).filter(has_text=text).first.wait_for(timeout=20_000)
+        self.page.locator(selector).filter(has_text=text).first.wait_for(timeout=60_000)

@@ -114,7 +114,7 @@ class World(msgspec.Struct):
     port: int
     clients: list[Any] = []
 
-    async def connect(self, client_id: int = 7, timeout: float = 3.0) -> Any:
+    async def connect(self, client_id: int = 7, timeout: float = 30.0) -> Any:
         """Connect an unmodified client."""
         ib = new_client()
         await ib.connectAsync("127.0.0.1", self.port, clientId=client_id, timeout=timeout)
@@ -150,7 +150,7 @@ async def world(*faults: Fault, lines_max: int = 100, now_utc: Utc = NOON, laten
         await server.stop()
 
 
-async def until(ib: Any, condition: Callable[[], object], timeout_s: float = 5.0) -> None:
+async def until(ib: Any, condition: Callable[[], object], timeout_s: float = 60.0) -> None:
     """Wait until a condition holds, looked at whenever the client has handled a packet."""
 
     async def watch() -> None:

@@ -35,7 +35,7 @@ CATEGORIES = (
     "state_charm_one",
     "orderflow_orderflow",
 )
-WAIT_S = 15.0
+WAIT_S = 60.0
 
 
 def make_profile(
@@ -164,12 +164,15 @@ class Client:
         tickers: tuple[str, ...] = TICKERS,
         categories: tuple[str, ...] = ("classic_gex_full", "classic_gex_zero"),
         recovery_s: float = 30.0,
+        first: tuple[str, ...] = (),
     ) -> None:
         self.server = server
         self.book = AddressBook()
         self.listener = Listener()
         self.port = HubPort(
-            PortSetup(hub, tuple((t, c) for t in tickers for c in categories), self.listener.tell, now_utc),
+            PortSetup(
+                hub, tuple((t, c) for t in tickers for c in categories), self.listener.tell, now_utc, first=first
+            ),
             book=self.book,
             recovery_s=recovery_s,
         )

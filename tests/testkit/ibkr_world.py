@@ -58,7 +58,7 @@ class Mailbox:
         with self._news:
             return [message for message in self.heard if isinstance(message, kind)]
 
-    def wait(self, kind: type[T], fits: Callable[[T], bool] = lambda _: True, timeout_s: float = 5.0) -> T:
+    def wait(self, kind: type[T], fits: Callable[[T], bool] = lambda _: True, timeout_s: float = 60.0) -> T:
         """Return the first message of this kind that fits; fails the test after the timeout."""
         found: list[T] = []
 
@@ -74,9 +74,9 @@ class Mailbox:
 class World:
     """A gateway on loopback, its market and exchange, and the thread that runs it."""
 
-    def __init__(self, *faults: Fault, lines_max: int = 100) -> None:
+    def __init__(self, *faults: Fault, lines_max: int = 100, market: Any = None) -> None:
         self.clock = RealClock()
-        self.market = FakeMarket(NOON)
+        self.market: Any = FakeMarket(NOON) if market is None else market
         self.exchange = Exchange(self.market, latency_ms=1)
         self.loop = asyncio.new_event_loop()
         self.server = GatewayServer(
@@ -94,7 +94,7 @@ class World:
 
     def run(self, work: Any) -> Any:
         """Run a coroutine on the gateway's loop and return its result."""
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(10.0)
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(60.0)
 
     def do(self, call: Callable[[], Any]) -> Any:
         """Call something on the gateway's loop."""
@@ -115,7 +115,7 @@ class World:
     @property
     def call(self) -> Contract:
         """SPXW 6000 C of today, 5.00 at 5.10."""
-        contract = self.market.contract(self.market.call)
+        contract: Contract | None = self.market.contract(self.market.call)
         assert contract is not None
         return contract
 
@@ -136,9 +136,9 @@ def settings_for(port: int, **changes: int) -> Settings:
 
 
 @contextmanager
-def gateway(*faults: Fault, lines_max: int = 100) -> Iterator[World]:
-    """Run a gateway on a free port."""
-    world = World(*faults, lines_max=lines_max)
+def gateway(*faults: Fault, lines_max: int = 100, market: Any = None) -> Iterator[World]:
+    """Run a gateway on a free port; `market` takes the place of the few contracts that most tests need."""
+    world = World(*faults, lines_max=lines_max, market=market)
     try:
         yield world
     finally:

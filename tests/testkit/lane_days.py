@@ -67,7 +67,7 @@ def as_recorded(found: Found) -> dict[str, Any]:
 
 
 def recorded(record: signals.RecordAlert) -> dict[str, Any]:
-    """Return every field of a record but who is answered."""
+    """Return every field of a record but who is answered, and the offer that no evaluator's finding comes of."""
     return {name: getattr(record, name) for name in RECORDED} | {"forces": force_values(record.forces)}
 
 
@@ -76,4 +76,4 @@ def force_values(forces: Iterable[Any]) -> tuple[tuple[str, float, float], ...]:
     return tuple((force.name, force.score, force.confidence) for force in forces)
 
 
-RECORDED = tuple(name for name in signals.RecordAlert.__struct_fields__ if name != "reply_to")
+RECORDED = tuple(name for name in signals.RecordAlert.__struct_fields__ if name not in ("reply_to", "offer_id"))

@@ -19,7 +19,7 @@ from tests.testkit.toys import ToyTree
 Start = Callable[..., LiveRuntime]
 
 
-def eventually(is_so: Callable[[], bool], timeout_s: float = 20.0) -> bool:
+def eventually(is_so: Callable[[], bool], timeout_s: float = 60.0) -> bool:
     """Wait for what another thread will bring about."""
     pause = threading.Event()
     deadline = time.monotonic() + timeout_s

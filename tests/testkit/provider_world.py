@@ -28,7 +28,7 @@ from simulation.market_data.server import ProviderServer
 KEY = "a-provider-key-that-nobody-may-see"
 SESSION = date(2026, 11, 20)
 FIRST = at_exchange(SESSION, wall(10, 0))
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 T = TypeVar("T")
 

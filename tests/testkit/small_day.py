@@ -10,6 +10,7 @@ from config.settings import load_settings
 from domain.units import Utc
 from simulation.day import SteppedDay, start_of, stepped_day
 from supervision.trace import FileTrace, Header
+from tests.testkit.anchored import anchored
 
 # A desk with something to do in the morning: flips are told at once, and breaks ask for neither flow nor forces.
 EAGER = {
@@ -20,7 +21,7 @@ EAGER = {
 
 def small_day(folder: Path, until_utc: Utc) -> SteppedDay:
     """Run the demo's day on the stepped runtime up to an instant, with its trace on disk."""
-    settings = load_settings(profile="demo", overrides={"web": {"is_on": False}, "alert_rules": EAGER})
+    settings = load_settings(profile="demo", overrides=anchored({"web": {"is_on": False}, "alert_rules": EAGER}))
     session = settings.demo.session.isoformat()
     header = Header(
         run_n=1, session=session, started_utc=Utc(0), rate=1.0, settings_digest=settings.digest(), code_version="test",

@@ -14,8 +14,18 @@ from typing import ClassVar
 
 from tests.testkit.paths import ROOT
 
+# For tests that need a position: whatever the pace of the machine, an entry's limit is the ask at once, and stands for
+# as long as an entry may; no drift refuses it.
+ENTRIES_FILL = {
+    "ZEROHOUR_ENTRY__DRIFT_SHARE_MAX": "1.0", "ZEROHOUR_EXITS__ENTRY_STEP_SHARE": "1.0",
+    "ZEROHOUR_EXITS__ENTRY_MID_MS": "100", "ZEROHOUR_EXITS__ENTRY_STEP_MS": "55000",
+    "ZEROHOUR_EXITS__ENTRY_TOTAL_MS": "60000",
+}  # fmt: skip
 
-def main_py(data: Path, *arguments: str, timeout_s: float = 60, **environment: str) -> subprocess.CompletedProcess[str]:
+
+def main_py(
+    data: Path, *arguments: str, timeout_s: float = 120, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Run one command to its end."""
     return subprocess.run(
         [sys.executable, "main.py", "--data", str(data), *arguments], cwd=ROOT, text=True, capture_output=True,
@@ -23,7 +33,7 @@ def main_py(data: Path, *arguments: str, timeout_s: float = 60, **environment: s
     )  # fmt: skip
 
 
-def eventually(is_so: Callable[[], object], timeout_s: float = 60) -> None:
+def eventually(is_so: Callable[[], object], timeout_s: float = 120) -> None:
     """Wait for something in another process that nobody announces.
 
     Raises:
@@ -74,7 +84,7 @@ class Supervisor:
         assert self.process.stdout is not None
         os.close(self.process.stdout.fileno())
 
-    def wait_for(self, words: str, timeout_s: float = 60) -> str:
+    def wait_for(self, words: str, timeout_s: float = 180) -> str:
         """Return the first line with these words.
 
         Raises:
@@ -88,11 +98,11 @@ class Supervisor:
         assert found and line is not None, f"no line with {words!r} in:\n" + "\n".join(self.lines[-40:])
         return line
 
-    def end(self, number: int, timeout_s: float = 30) -> int:
+    def end(self, number: int, timeout_s: float = 120) -> int:
         """Send a signal and wait for the end; give the exit code."""
         self.process.send_signal(number)
         code = self.process.wait(timeout_s)
-        self._reader.join(5)
+        self._reader.join(60)
         return code
 
     def end_if_left(self) -> None:

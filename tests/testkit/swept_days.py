@@ -40,6 +40,14 @@ def dies(unit: Unit) -> Day:
     return day
 
 
+def dies_on_a_node(unit: Unit) -> Day:
+    """Return the same, but the third one fails."""
+    day = made_up(unit)
+    if ran(Path(unit.series)) == DIES_AT:
+        raise RuntimeError("made up")
+    return day
+
+
 def ran(series: Path) -> int:
     """Return how many units were run."""
     path = series / RAN

@@ -97,7 +97,7 @@ class Toy(Actor[ToyState, Any]):
                 raise SystemExit(rest)
             case "hold":
                 self.begun.set()
-                assert self._holds[first].wait(20), "nobody let go"
+                assert self._holds[first].wait(120), "nobody let go"
 
 
 class ToyStore(IoActor[Any]):

@@ -106,10 +106,10 @@ class Desk:
             return False
 
     def get(self, path: str, **headers: str) -> httpx.Response:
-        return httpx.get(self.url + path, headers=headers, timeout=10)
+        return httpx.get(self.url + path, headers=headers, timeout=60)
 
     def post(self, path: str, body: Any = None, **headers: str) -> httpx.Response:
-        return httpx.post(self.url + path, json={} if body is None else body, headers=headers, timeout=10)
+        return httpx.post(self.url + path, json={} if body is None else body, headers=headers, timeout=60)
 
     def close(self) -> None:
         self.feed.close()
@@ -123,8 +123,8 @@ def shown(folder: Path, settings: Settings | None = None, **how: Any) -> Iterato
     try:
         made.push_all()
         made.feed.start()
-        eventually(made.is_serving, 30)
-        eventually(lambda: made.get("/api/actors").json()["rows"], 30)
+        eventually(made.is_serving)
+        eventually(lambda: made.get("/api/actors").json()["rows"])
         yield made
     finally:
         made.close()

@@ -18,8 +18,10 @@ from tests.testkit.warehouse_days import HUBS, opened, sealed, store, stored_day
 pytestmark = pytest.mark.slow
 
 
-def wilson(wins: int, n: int) -> tuple[float, float]:
-    """Wilson's interval by the formula of the textbook."""
+def wilson(wins: int, n: int) -> tuple[float | None, float | None]:
+    """Wilson's interval by the formula of the textbook; of nothing there is none."""
+    if n == 0:
+        return None, None
     z, p = named.Z95, wins / n
     centre, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     return (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)
@@ -120,7 +122,7 @@ def test_rates_have_their_n_and_wilsons_interval(db: Database) -> None:
         assert rows
         for row in rows:
             wins = row.get("wins", row.get("filled"))
-            assert row["rate"] == wins / row["n"]
+            assert row["rate"] == (wins / row["n"] if row["n"] else None)
             assert (row["rate_low"], row["rate_high"]) == pytest.approx(wilson(wins, row["n"]))
 
 

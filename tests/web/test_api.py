@@ -49,7 +49,7 @@ def awaited(ask: Callable[[], T | None]) -> T:
         found.extend([] if answer is None else [answer])
         return bool(found)
 
-    eventually(is_there, 20)
+    eventually(is_there)
     return found[0]
 
 
@@ -169,7 +169,7 @@ def test_a_bucket_that_is_stored_later_is_read_and_pushed(served: Desk) -> None:
     known = served.get("/api/day?ticker=QQQ").json()
     last = known["last"]
     follow = f"/events?ticker=QQQ&since={last}&grid={known['grid']}"
-    with httpx.stream("GET", served.url + follow, timeout=30) as events:
+    with httpx.stream("GET", served.url + follow, timeout=60) as events:
         desk.write_market(served.folder.root, last + 1, last + 2, ("QQQ",))
         served.feed.show("reading:QQQ", desk.NOW, desk.reading_of(last + 2, "QQQ"))
         news = next(line for line in events.iter_lines() if f'"last":{last + 2}' in line)
@@ -269,7 +269,7 @@ def test_an_action_with_the_runs_token_reaches_the_supervisor_with_who_and_why(s
     asked = served.asked[-1]
     assert (asked["do"], asked["level"], asked["reason"], asked["by"]) == ("kill", 1, "lunch", "dashboard (127.0.0.1)")
     assert asked["command_id"] == "web:1"
-    eventually(lambda: served.get("/api/status").json()["kill_level"] == 1, 10)
+    eventually(lambda: served.get("/api/status").json()["kill_level"] == 1)
     served.post("/api/action/start", {"reason": "back", "expected_epoch": 1}, **AUTH)
     assert (served.asked[-1]["do"], served.asked[-1]["level"], served.asked[-1]["expected_epoch"]) == ("resume", 0, 1)
 
@@ -333,12 +333,12 @@ def test_a_signal_that_may_not_or_cannot_be_meant_is_refused(
     taking: Desk, changes: dict[str, Any], headers: dict[str, str], status: int
 ) -> None:
     before = len(taking.asked)
-    eventually(lambda: taking.post("/api/signals", SIGNAL | changes, **headers).status_code == status, 20)
+    eventually(lambda: taking.post("/api/signals", SIGNAL | changes, **headers).status_code == status)
     assert len(taking.asked) == before
 
 
 def test_signals_are_refused_where_no_lane_takes_them(bare: Desk) -> None:
-    eventually(lambda: bare.post("/api/signals", SIGNAL, **FOR_SIGNALS).status_code == 403, 10)
+    eventually(lambda: bare.post("/api/signals", SIGNAL, **FOR_SIGNALS).status_code == 403)
 
 
 def test_an_action_without_a_supervisor_is_answered_in_a_sentence(bare: Desk) -> None:
@@ -371,7 +371,7 @@ def test_an_action_that_does_not_come_from_the_page_is_refused(
     served: Desk, headers: dict[str, str], status: int
 ) -> None:
     before = len(served.asked)
-    eventually(lambda: served.post("/api/action/close_all", **headers).status_code == status, 10)
+    eventually(lambda: served.post("/api/action/close_all", **headers).status_code == status)
     assert len(served.asked) == before
 
 
@@ -415,12 +415,12 @@ def test_actions_are_limited_per_client(bare: Desk) -> None:
 
 def test_a_supervisor_that_does_not_answer_is_said_in_a_sentence(bare: Desk) -> None:
     bare.control.close()
-    eventually(lambda: bare.get("/api/status").json()["troubles"], 20)
+    eventually(lambda: bare.get("/api/status").json()["troubles"])
     (trouble,) = bare.get("/api/status").json()["troubles"]
     assert trouble.startswith("No supervisor runs on")
     assert bare.get("/healthz").json() == {"status": "ok", "supervisor": "does not answer"}
     bare.control = ControlServer(bare.folder.control, bare.answer)
-    eventually(lambda: not bare.get("/api/status").json()["troubles"], 20)
+    eventually(lambda: not bare.get("/api/status").json()["troubles"])
 
 
 def test_the_dashboard_only_reads_the_ledgers(served: Desk) -> None:
@@ -431,12 +431,12 @@ def test_the_dashboard_only_reads_the_ledgers(served: Desk) -> None:
 
 def test_the_public_listener_tells_what_is_old_enough_and_does_nothing(served: Desk) -> None:
     asked = len(served.asked)
-    with httpx.Client(base_url=served.public_url, timeout=10) as public:
+    with httpx.Client(base_url=served.public_url, timeout=60) as public:
         feeds = ("/api/alerts", "/api/trades", "/api/fills")
         assert [public.get(path).json() for path in feeds] == [[], [], []]
         later = desk.NOW + 3 * 60 * SECOND
         served.feed.show("spots:SPX", later, desk.spots(desk.spot_at(desk.LAST), later))
-        eventually(lambda: public.get("/api/trades").json(), 10)
+        eventually(lambda: public.get("/api/trades").json())
         assert [len(public.get(path).json()) for path in feeds] == [3, 1, 3]
         assert public.get("/api/weekly").json() == []  # of the days before, as this one runs
         assert public.post("/api/action/stop", json={}, headers=AUTH).status_code == 405

@@ -63,7 +63,7 @@ def test_the_command_serves_the_day_on_loopback_and_changes_nothing(tmp_path: Pa
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         url = process.stdout.readline().split()[1]
-        with httpx.Client(base_url=url, timeout=20) as page:
+        with httpx.Client(base_url=url, timeout=60) as page:
             assert page.get("/api/status").json()["ended"].startswith("No supervisor runs")
             assert page.get("/api/positions").json()[0]["contract"] == "SPXW 6015C"
             assert page.get("/api/day?ticker=SPX").json()["last"] == desk.LAST
@@ -71,7 +71,7 @@ def test_the_command_serves_the_day_on_loopback_and_changes_nothing(tmp_path: Pa
             assert page.get("/healthz").json()["supervisor"] == "ended"
             assert page.post("/api/action/stop", json={}).status_code == 403
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
     assert (tmp_path / "ledgers" / "paper.db").read_bytes() == before
 
 

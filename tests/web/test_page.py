@@ -88,7 +88,41 @@ def test_every_panel_fills(page: Watched) -> None:
     page.page.click("#alerts td button")
     page.wait_for_text("#why", "Alert")
     for figure in ("#chart", "#heat", "#money"):
-        eventually(partial(is_drawn, page, figure), 10)
+        eventually(partial(is_drawn, page, figure))
+
+
+def test_a_page_that_is_ready_shows_everything_and_has_asked_for_one_script(page: Watched) -> None:
+    scripts = page.page.evaluate(
+        "performance.getEntriesByType('resource').map(one => one.name).filter(name => name.endsWith('.js'))"
+    )
+    assert [script.rpartition("/")[2] for script in scripts] == ["app.js"]
+    page.wait_for_text("#alerts tbody", "SPX gamma flip")  # the process has read everything once
+    page.page.reload()
+    page.page.wait_for_selector("html[data-ready]")
+    for table in ("#positions tbody", "#trades tbody", "#alerts tbody", "#stages", "#account"):
+        assert page.text(table), table
+
+
+def test_on_a_phone_a_position_tells_its_greeks_and_its_nearest_exits(browser: Browser, served: Desk) -> None:
+    phone = Watched(browser, served.url, size=PHONE)
+    phone.wait_for_text("#positions .more", "delta +102, gamma +4.0")
+    assert "take profit 7.50 (60 % left)" in phone.text("#positions .more")
+    assert not phone.page.is_visible("#positions th:has-text('Nearest exit')")
+    phone.context.close()
+
+
+def test_the_chain_of_what_was_clicked_comes_into_view(browser: Browser, served: Desk) -> None:
+    phone = Watched(browser, served.url, size=PHONE)
+    phone.page.click("#alerts td button")
+    phone.wait_for_text("#why", "Alert")
+    title = phone.page.locator("#why-title")
+
+    def is_in_view() -> bool:
+        box = title.bounding_box()
+        return box is not None and 0 <= box["y"] <= PHONE["height"] - box["height"]
+
+    eventually(is_in_view, 20)
+    phone.context.close()
 
 
 def test_each_canvas_has_a_sentence_and_a_table_that_say_the_same(page: Watched) -> None:
@@ -110,13 +144,13 @@ def test_the_chart_is_panned_and_zoomed_by_keys(page: Watched) -> None:
     plot.press("+")
     plot.press("+")
     plot.press("ArrowLeft")
-    eventually(lambda: plot.screenshot() != before, 10)
+    eventually(lambda: plot.screenshot() != before)
 
 
 def test_another_ticker_and_theme_are_shown_and_remembered(page: Watched) -> None:
     page.page.select_option("#ticker", "QQQ")
     page.wait_for_text("#ticker-name", "QQQ")
-    eventually(partial(is_drawn, page, "#chart"), 10)
+    eventually(partial(is_drawn, page, "#chart"))
     page.page.click("#options")
     page.page.select_option("#theme", "light")
     page.page.reload()
@@ -304,4 +338,4 @@ def test_the_page_goes_over_to_the_next_session_by_itself(page: Watched, served:
     page.page.click("#chart .as-table")
     page.page.wait_for_selector("#chart tbody tr")
     served.feed.show("phase", desk.NOW, desk.phase(date(2026, 11, 23), desk.NOW))
-    eventually(lambda: page.page.text_content("#chart .summary") == "SPX: no prices yet.", 20)
+    eventually(lambda: page.page.text_content("#chart .summary") == "SPX: no prices yet.")

@@ -100,7 +100,7 @@ def test_the_box_is_used_by_keyboard_and_shows_the_rows_and_the_chain(browser: B
     page.wait_for_selector("#question-examples button")
     page.focus(".skip[href='#question-text']")
     page.keyboard.press("Enter")
-    eventually(lambda: page.evaluate("document.activeElement.id") == "question-text", 10)
+    eventually(lambda: page.evaluate("document.activeElement.id") == "question-text")
     page.keyboard.type("why did we buy the 6015 call?")
     page.keyboard.press("Enter")
     page.wait_for_selector("#answer-text button[data-why]")

@@ -68,7 +68,7 @@ def test_pages_that_never_read_cost_little_and_hold_nobody_up(tmp_path: Path) ->
         live = [Reader(made.url) for _ in range(LIVE)]
         for reader in live:
             pages.callback(reader.close)
-        eventually(lambda: made.feed.clients == STUCK + LIVE, 30)
+        eventually(lambda: made.feed.clients == STUCK + LIVE)
         process = serving(made.url)
         before = process.memory_info().rss
         for n in range(ROUNDS):

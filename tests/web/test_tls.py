@@ -54,7 +54,7 @@ def test_other_machines_are_served_with_tls_and_a_token_alone(tmp_path: Path, mo
     trusted = ssl.create_default_context(cafile=certificate)
     try:
         made.feed.start()
-        with httpx.Client(base_url=url, verify=trusted, timeout=20) as page:
+        with httpx.Client(base_url=url, verify=trusted, timeout=60) as page:
             eventually(lambda: _is_up(page), 40)
             assert page.get("/api/status").status_code == 401
             assert page.get("/api/status", headers={"authorization": f"Bearer {TOKEN}"}).status_code == 200
@@ -66,7 +66,7 @@ def test_other_machines_are_served_with_tls_and_a_token_alone(tmp_path: Path, mo
             acted = page.post("/api/action/stop", json={})
             assert acted.status_code == 401  # a cookie alone never acts
         with pytest.raises(httpx.HTTPError):
-            httpx.get(url.replace("https", "http"), timeout=10)
+            httpx.get(url.replace("https", "http"), timeout=60)
     finally:
         made.close()
 

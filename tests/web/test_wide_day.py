@@ -115,12 +115,12 @@ def test_a_day_of_39_tickers_stays_current_and_each_is_a_click_away(
         def follow(first: int) -> None:
             for n in range(first, first + LIVE):
                 live_on(made, n)
-                eventually(partial(shows_price, watched, n), 30)
+                eventually(partial(shows_price, watched, n))
 
         def click_through() -> None:
             for ticker in TICKERS:
                 watched.page.select_option("#ticker", ticker)
-                eventually(partial(tells, watched, ticker), 30)
+                eventually(partial(tells, watched, ticker))
 
         cpu = process.cpu_times()
         measured(watched, "following SPX", partial(follow, STORED + 1), record_property)

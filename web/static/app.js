@@ -93,14 +93,27 @@ const catchUp = async () => {
   const [hello, money] = await Promise.all([json('/api/hello'), json('/api/performance').catch(() => null), loadDay()])
   actions.setToken(hello.token)
   question.offer(hello.questions)
-  if (offer(hello.tickers)) await loadDay()
+  if (offer(hello.tickers)) {
+    stream.open() // of the ticker that is followed in the other's stead
+    return
+  }
   json('/api/lifetime').then(showLifetime, () => {}) // a sum that can wait, or be missing
   if (money) {
     result.load(money) // else the ledgers are not read yet: the stream tells when they are
     showMoney(money)
   }
-  performance.mark('ready')
-  document.documentElement.dataset.ready = 'yes'
+  note('fetched')
+}
+
+const due = new Set(['fetched', 'told']) // before the page shows all that is known
+
+/** Note that a part of what is known has come; with the last, the page is ready as soon as its charts are drawn. */
+const note = (part) => {
+  if (!due.delete(part) || due.size) return
+  requestAnimationFrame(() => {
+    performance.mark('ready')
+    document.documentElement.dataset.ready = 'yes'
+  })
 }
 
 /** Write the sentences and tables beside the charts anew. */
@@ -121,16 +134,15 @@ const offer = (tickers) => {
   if (select.options.length === tickers.length) return false
   select.replaceChildren(...tickers.map((ticker) => new Option(ticker)))
   const isGone = !tickers.includes(day.ticker)
-  if (isGone) day.ticker = tickers[0]
+  if (isGone) day.choose(tickers[0])
   select.value = day.ticker
   return isGone
 }
 
-const stream = new Stream(day, handlers, showLink, catchUp)
+const stream = new Stream(day, handlers, showLink, catchUp, () => note('told'))
 
 $('ticker').addEventListener('change', (event) => {
-  day.clear()
-  day.ticker = event.target.value
+  day.choose(event.target.value)
   remember('ticker', day.ticker)
   setText($('ticker-name'), day.ticker)
   stream.open()

@@ -9,9 +9,8 @@ const fetched = async (url) => {
 
 export class Day {
   constructor(ticker) {
-    this.ticker = ticker
     this.listeners = []
-    this.clear()
+    this.choose(ticker)
   }
 
   clear() {
@@ -26,21 +25,47 @@ export class Day {
     this.listeners.push(listener)
   }
 
-  /** Fetch what is missing: everything at first and after a new session or other strikes, else the gap. */
-  async load() {
+  /** Show another ticker, of which nothing is known yet. */
+  choose(ticker) {
+    this.clear()
+    this.ticker = ticker
+    this.loading = null // what is under way is of the other one
+  }
+
+  /** Fetch what is missing, once at a time; what the stream tells meanwhile is fetched after it. */
+  load() {
+    if (this.loading) return this.loading
+    const mine = this.fetchAll().finally(() => this.loading === mine && (this.loading = null))
+    return (this.loading = mine)
+  }
+
+  async fetchAll() {
+    const { ticker } = this
+    do {
+      this.told = null
+      await this.fetchOnce()
+    } while (ticker === this.ticker && this.told && !this.has(this.told))
+  }
+
+  /** Whether the buckets up to the last one of a message are known. */
+  has(news) {
+    return news.grid === this.grid && news.last <= this.last
+  }
+
+  /** Fetch everything at first and after a new session or other strikes, else the gap. */
+  async fetchOnce() {
     const { last: since, ticker } = this
     const [answer, heat] = await Promise.all(
       ['day', 'heat'].map((what) => fetched(`/api/${what}?ticker=${ticker}&since=${since}`)),
     )
     const [found, cells] = [await answer.json(), new Int8Array(await heat.arrayBuffer())]
-    if (ticker !== this.ticker) return this // another was chosen meanwhile: it is loaded by itself
+    if (ticker !== this.ticker) return // another was chosen meanwhile: it is loaded by itself
     const isOther = found.session !== this.session || found.grid !== this.grid || found.last < since
     if (isOther && since >= 0) this.clear()
-    if (Number(heat.headers.get('x-grid')) !== found.grid || (isOther && since >= 0)) return this.load()
+    if (Number(heat.headers.get('x-grid')) !== found.grid || (isOther && since >= 0)) return this.fetchOnce()
     if (isOther) this.begin(found)
     this.marks = found.marks
     this.append(since, found, cells.subarray(0, (found.last - since) * this.strikes.length))
-    return this
   }
 
   begin(found) {
@@ -56,7 +81,12 @@ export class Day {
 
   /** Take a message of the stream; false where something between is missing, which `load` fetches. */
   take(news) {
-    if (news.is_gap || news.grid !== this.grid || news.since > this.last) return false
+    if (this.loading) {
+      this.told = news
+      return true
+    }
+    if (news.is_gap) return this.has(news)
+    if (news.grid !== this.grid || news.since > this.last) return false
     const cells = new Int8Array(bytesOf(news.cells).buffer)
     const known = this.last - news.since
     if (known > 0) {

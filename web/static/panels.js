@@ -4,7 +4,7 @@ import { pairs } from './strip.js'
 
 const $ = (id) => document.getElementById(id)
 
-/** Fill a table: `cells` gives, for an item, an array of [text, class, why]; rows are kept by `key`. */
+/** Fill a table: `cells` gives, for an item, an array of [text, class, why, span]; rows are kept by `key`. */
 const fill = (body, items, key, cells) => {
   const known = new Map([...body.rows].map((row) => [row.dataset.key, row]))
   items.forEach((item, at) => {
@@ -16,8 +16,9 @@ const fill = (body, items, key, cells) => {
       row.dataset.key = name
     }
     if (body.rows[at] !== row) body.insertBefore(row, body.rows[at] ?? null)
-    cells(item).forEach(([text, kind, why], k) => {
+    cells(item).forEach(([text, kind, why, span], k) => {
       const cell = row.cells[k] ?? row.insertCell()
+      if (span) cell.colSpan = span
       setText(why ? buttonIn(cell, why) : cell, text)
       if (cell.className !== (kind ?? '')) cell.className = kind ?? ''
     })
@@ -42,30 +43,48 @@ const buttonIn = (cell, why) => {
 
 export const showPositions = (positions) => {
   setText($('positions-count'), positions.length ? String(positions.length) : '')
-  fill(document.querySelector('#positions tbody'), positions, (p) => p.trade_id, (p) => [
-    [p.contract, '', p.order_ref], [p.status === 'pending' ? `(${p.qty})` : String(p.qty)], [number(p.entry_price), 'wide'],
-    [number(p.bid)], [number(p.ask)], [money(p.current_pnl), tone(p.current_pnl)],
-    [p.wanted_exit ? `${words(p.wanted_exit)} now` : p.status === 'pending' ? 'entry works' : nearest(p), 'wide text'],
-    [p.nearest && !p.wanted_exit ? percent(p.nearest.left) : '', 'wide'],
+  const [body] = document.querySelector('#positions table').tBodies
+  const lines = positions.flatMap((position) => [
+    [position.trade_id, '', positionCells(position)],
+    [`${position.trade_id} more`, 'more', [[more(position), '', undefined, 8]]],
   ])
+  fill(body, lines, ([key]) => key, ([, , cells]) => cells)
+  lines.forEach(([, kind], at) => (body.rows[at].className = kind))
   showBook(positions)
 }
 
+const positionCells = (p) => [
+  [p.contract, '', p.order_ref], [p.status === 'pending' ? `(${p.qty})` : String(p.qty)], [number(p.entry_price), 'wide'],
+  [number(p.bid)], [number(p.ask)], [money(p.current_pnl), tone(p.current_pnl)],
+  [p.wanted_exit ? `${words(p.wanted_exit)} now` : p.status === 'pending' ? 'entry works' : nearest(p.nearest), 'wide text'],
+  [p.nearest && !p.wanted_exit ? percent(p.nearest.left) : '', 'wide'],
+]
+
+const EXITS_SHOWN = 3
+const OLD_S = 5 // a quote of this age is said to be old
+
+/** What else is to be known of a position: its greeks, its nearest exits, and a quote that has grown old. */
+const more = ({ greeks, exits, quote_age_s: age }) => [
+  age > OLD_S && `quote ${duration(1000 * age)} old`,
+  greeks && `delta ${money(greeks.delta, 0)}, gamma ${money(greeks.gamma, 1)}, theta ${money(greeks.theta, 0)} $ a day, vega ${money(greeks.vega, 0)} $`,
+  exits.slice(0, EXITS_SHOWN).map((exit) => `${nearest(exit)} (${percent(exit.left)} left)`).join(', '),
+].filter(Boolean).join(' · ')
+
 const EXITS = { underlying_stop: 'spot stop', eod: 'day end', disaster_stop: 'last stop' }
 
-const nearest = ({ nearest: exit }) => {
+const nearest = (exit) => {
   if (!exit) return '–'
   const where = exit.level != null ? number(exit.level) : clock(exit.at, 5)
   return `${EXITS[exit.reason] ?? words(exit.reason)} ${where}`
 }
 
-/** The greeks of the whole book. */
+/** The greeks of the whole book; those of a single position stand beside it. */
 const showBook = (positions) => {
   const known = positions.map((position) => position.greeks).filter(Boolean)
   const sum = (name) => known.reduce((total, greeks) => total + greeks[name], 0)
-  $('book').hidden = !known.length
+  $('book').hidden = known.length < 2
   pairs($('book'), [
-    ['Delta', money(sum('delta'), 0)], ['Gamma', money(sum('gamma'), 1)],
+    ['Book: delta', money(sum('delta'), 0)], ['Gamma', money(sum('gamma'), 1)],
     ['Theta $ a day', money(sum('theta'), 0)], ['Vega $', money(sum('vega'), 0)],
   ])
 }
@@ -179,7 +198,7 @@ export const showForces = (reading) => {
   reading.forces.forEach(({ name, score, confidence }, k) => {
     const [label, ruler, value] = list.children[k].children
     setText(label, words(name))
-    setText(value, confidence ? `${money(score)} (${percent(confidence)})` : 'not known')
+    setText(value, confidence ? `${money(score)}, ${percent(confidence)} sure` : 'not known')
     const wide = Math.abs(score) * 50
     Object.assign(ruler.firstElementChild.style, {
       left: `${score < 0 ? 50 - wide : 50}%`, width: `${wide}%`, opacity: String(0.25 + 0.75 * confidence),

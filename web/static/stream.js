@@ -8,9 +8,10 @@ export class Stream {
    * @param handlers by kind of message; a kind may carry the ticker behind a colon, which is cut off.
    * @param {(isUp: boolean) => void} onLink called when the line comes up or goes down.
    * @param {() => Promise<void>} catchUp fetches what was missed.
+   * @param {() => void} onWhole called when the line has told all that is known.
    */
-  constructor(day, handlers, onLink, catchUp) {
-    Object.assign(this, { day, handlers, onLink, catchUp })
+  constructor(day, handlers, onLink, catchUp, onWhole) {
+    Object.assign(this, { day, handlers, onLink, catchUp, onWhole })
     this.bytes = 0
     document.addEventListener('visibilitychange', () => (document.hidden ? this.close() : this.open()))
   }
@@ -22,17 +23,19 @@ export class Stream {
     clearTimeout(this.timer)
   }
 
-  /** Fetch what is missing, then listen. */
+  /** Listen, and fetch what is missing meanwhile. */
   async open() {
     this.close()
     const turn = (this.turn = Symbol('turn'))
+    if (!document.hidden) this.listen()
     try {
       await this.catchUp()
     } catch {
       if (turn === this.turn) this.lose()
-      return
     }
-    if (turn !== this.turn || document.hidden) return
+  }
+
+  listen() {
     const { ticker, last, grid } = this.day
     const source = new EventSource(`/events?ticker=${ticker}&since=${last}&grid=${grid}`)
     this.source = source
@@ -42,6 +45,7 @@ export class Stream {
     }
     source.onerror = () => source === this.source && this.lose()
     source.addEventListener('alive', () => this.watch())
+    source.addEventListener('whole', () => this.onWhole())
     source.addEventListener('day', (event) => this.takeDay(event))
     for (const kind of Object.keys(this.handlers)) {
       const name = kind.endsWith(':') ? kind + ticker : kind
@@ -60,14 +64,11 @@ export class Stream {
   async takeDay(event) {
     this.heard(event)
     const news = JSON.parse(event.data)
-    if (news.ticker !== this.day.ticker || this.day.take(news) || this.isLoading) return
-    this.isLoading = true
+    if (news.ticker !== this.day.ticker || this.day.take(news)) return
     try {
       await this.day.load()
     } catch {
       this.lose()
-    } finally {
-      this.isLoading = false
     }
   }
 

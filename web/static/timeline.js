@@ -49,7 +49,9 @@ export const refreshWhy = () => {
   if (chosen) showWhy(chosen, document.querySelector('[data-why][aria-current]'))
 }
 
-document.addEventListener('click', (event) => {
+document.addEventListener('click', async (event) => {
   const button = event.target.closest('[data-why]')
-  if (button) showWhy(button.dataset.why, button)
+  if (!button) return
+  await showWhy(button.dataset.why, button)
+  $('why').parentElement.scrollIntoView({ block: 'nearest' }) // what was clicked may lie far below it
 })

@@ -82,6 +82,7 @@ GATES: Final[tuple[Gate, ...]] = (
     Gate(
         "size_and_money", quote.size_and_money, GatePhase.SIZE,
         (R.RISK_OVERLAY, R.BAD_SIZE, R.PREMIUM_BOUNDS, R.CONCENTRATION, R.BUYING_POWER, R.MISSING_INPUT),
+        other_codes=(R.STRUCTURE_TERMS, R.DAILY_LOSS),  # of a structure, whose own conditions stand here
     ),
     Gate(
         FRESH_QUOTE, quote.fresh_quote, GatePhase.SUBMIT,

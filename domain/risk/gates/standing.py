@@ -282,14 +282,15 @@ def long_only(intent: Intent, s: Snapshot) -> Finding:
         return passed(looked_at="buy to open")
     if s.strategy.long_only:
         return refused(RejectCode.LONG_ONLY, looked_at="sell to open")
-    if not intent.plan.is_covered:
+    is_foreign_cover = intent.plan.cover_ratio > 1
+    if not intent.plan.is_covered or (is_foreign_cover and s.rules.spread is None):
         return refused(RejectCode.NAKED_SHORT, looked_at="sell to open, not covered")
     return passed(looked_at="sell to open, covered")
 
 
 def positions_global(_: Intent, s: Snapshot) -> Finding:
     """Open, pending and under way, all tickers."""
-    count, limit = len(s.view.holdings) + len(s.beside), s.rules.limits.positions_max
+    count, limit = len({h.ref.unit for h in s.view.holdings}) + len(s.beside), s.rules.limits.positions_max
     if not count < limit:
         return refused(RejectCode.MAX_POSITIONS, count, limit, "positions", "open and pending")
     return passed(count, limit, "positions", "open and pending")

@@ -13,6 +13,7 @@ from domain.orders.intent import Intent, PlannedLeg
 from domain.risk.desk_view import DeskView, Pending
 from domain.risk.overlay import Overlay
 from domain.risk.reject import RejectCode
+from domain.structure.rules import SpreadRules
 from domain.units import Cents, Qty, Utc
 
 
@@ -47,6 +48,7 @@ class DeskRules(msgspec.Struct, frozen=True, kw_only=True):
     day: DayRules
     strategies: Mapping[str, StrategyRules]
     tickers: Mapping[str, TickerRules]
+    spread: SpreadRules | None = None  # None: this desk trades no spread
 
 
 class Epochs(msgspec.Struct, frozen=True):

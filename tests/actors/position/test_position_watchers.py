@@ -88,6 +88,20 @@ def test_people_are_told_for_how_long_it_could_not_be_closed_and_nothing_once_it
     assert len([alarm for alarm in history.all(operator.Alarm) if alarm.key == "stuck:812"]) == 1
 
 
+def test_an_entry_of_which_nobody_knows_is_paged_while_nobody_can_ask_and_not_once_it_is_known() -> None:
+    history = History()
+    history.open()
+    history.quote(495, 505)
+    history.mode(Mode.DEGRADED)
+    quoted_for(history, 61)
+    pages = [alarm.text for alarm in history.all(operator.Alarm) if alarm.key == "stuck:812"]
+    assert len(pages) == 2
+    assert f"order {ENTRY} may have bought 2, and nobody can ask since 30 s: no reconciled broker" in pages[0]
+    assert history.last(risk.RaiseKill).level is KillLevel.NO_ENTRIES
+    history.mode(Mode.FULLY_LIVE)
+    assert history.state.stuck_since_utc is None
+
+
 def test_clock_of_what_cannot_be_closed_runs_for_a_short_of_one_contract() -> None:
     history = flat()
     history.broker(-1)

@@ -17,12 +17,13 @@ from domain.options.fees import commission_cents, order_fee_cents, round_trip_ce
 from domain.options.tick_rules import INDEX_RULE
 from domain.orders.intent import DecisionPrices
 from domain.risk import kill
-from domain.risk.day import DayStops, evaluate, hard_limit_cents, is_worth_a_record, loss_streak, summarise
+from domain.risk.day import Closed, DayStops, evaluate, hard_limit_cents, is_worth_a_record, loss_streak, summarise
 from domain.risk.desk_view import DayPnl, day_pnl, premium_cents
 from domain.risk.kill import KillLevel, KillWatch, LoweringRefused
 from domain.risk.overlay import Overlay
 from domain.risk.sizing import cuts_of, entry_limit_ticks, size_entry, size_of
 from domain.session.phases import Phase
+from domain.units import Cents, Utc
 from tests.testkit.desk_world import (
     CALL,
     CLOSE,
@@ -385,3 +386,14 @@ def test_levels_never_fall_by_a_raise_and_fall_only_for_a_person_with_a_reason()
     for by, reason in (("ann", " "), ("", "checked")):
         refused = kill.lowering_refused(KillLevel.NO_ENTRIES, KillLevel.RUNNING, 3, None, by, reason)
         assert refused is LoweringRefused.REASON_MISSING
+
+
+def test_the_legs_of_a_structure_are_one_trade_one_win_and_one_loss() -> None:
+    legs = tuple(
+        Closed(f"p{n}", "spread", Cents(cents), Cents(10), Utc(n), "s1") for n, cents in ((1, -60_000), (2, 70_000))
+    )  # fmt: skip
+    lost = Closed("p3", "gexwatch", Cents(-1), Cents(5), Utc(3))
+    found = summarise((*legs, lost), DayStops())
+    assert (found.trades, found.wins, found.losses, found.realised_cents, found.fees_cents) == (2, 1, 1, 9_999, 25)
+    assert loss_streak((*legs, lost)) == 1
+    assert loss_streak(legs[:1]) == 1

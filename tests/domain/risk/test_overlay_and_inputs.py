@@ -110,6 +110,19 @@ def test_minutes_hold_the_first_price_of_each_and_none_older_than_the_window(tic
     assert minutes.prices == tuple((m, p) for m, p in first.items() if m >= newest - 30)
 
 
+@given(st.lists(st.tuples(st.integers(1, 40), st.integers(1, 10_000)), max_size=60))
+def test_the_volatility_is_that_of_the_minutes_whether_their_returns_were_kept_or_not(
+    ticks: list[tuple[int, int]],
+) -> None:
+    kept, at = Minutes(), NOW
+    for later_min, price in ticks:
+        at += later_min * MINUTE
+        spot = Spot("SPX", price, at)
+        afresh = with_price(Minutes(kept.prices), spot, RULES)
+        kept = with_price(kept, spot, RULES)
+        assert kept == afresh
+
+
 def test_prices_that_are_not_live_or_none_are_no_minutes() -> None:
     for spot in (replace(SPOT, data_type=DataType.FROZEN), replace(SPOT, price_ticks=0)):
         assert with_price(Minutes(), spot, RULES) == Minutes()

@@ -7,7 +7,7 @@ from datetime import date
 
 import numpy as np
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.feature_sessions import AT, FULL, HALF, session_of, silent, snapshots_of
@@ -97,15 +97,22 @@ def outcome_lived(one: Found, values: np.ndarray, day: TradingDay) -> object:
     return outcome
 
 
-@settings(max_examples=15, deadline=None, phases=(Phase.explicit, Phase.generate))
-@given(st.integers(0, 999), st.integers(30, 779), st.sampled_from(["gexwatch", "advisor"]))
-def test_a_cut_of_the_future_changes_no_alert_before_it(seed: int, cut: int, source: str) -> None:
-    whole = wild_session(seed, FULL, [])
+@settings(max_examples=13, deadline=None, phases=(Phase.explicit, Phase.generate))
+@given(st.integers(0, 999), st.integers(30, 779), st.sampled_from(["gexwatch", "advisor"]), st.booleans())
+@example(7, 60, "gexwatch", True)
+@example(7, 60, "advisor", True)
+def test_a_cut_of_the_future_changes_no_alert_before_it(
+    seed: int, cut: int, source: str, is_behind_an_alert: bool
+) -> None:
+    whole, lane = wild_session(seed, FULL, []), lane_of(source)
+    if is_behind_an_alert:  # where a look at the next readings would show
+        alerts = alerts_in([TickerDay.of("SPX", FULL, whole)], lane, SETTINGS.day, Memory())
+        places = [(one.alert.key.bucket_utc - FULL.open_utc) // BUCKET_NS + 1 for one in alerts]
+        cut = next((place for place in places if place > cut), cut)
     known = whole.copy()
     known[:, cut:] = np.nan
     other = whole.copy()
     other[:, cut:] = wild_session(seed + 1, FULL, [])[:, cut:]
-    lane = lane_of(source)
     lists = []
     for values in (whole, known, other):
         found = alerts_in([TickerDay.of("SPX", FULL, values)], lane, SETTINGS.day, Memory())

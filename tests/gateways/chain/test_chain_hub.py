@@ -64,14 +64,14 @@ class Rig:
         assert isinstance(self.hear(), market.HubUp)
 
     def hear(self) -> Message:
-        return self.told.get(timeout=20)
+        return self.told.get(timeout=60)
 
     def bucket(self, n: int) -> market.BucketSealed:
         """Let the clock reach the end of the n-th bucket, wait until it is whole, and have it sealed."""
         bucket_utc = Utc(FIRST + n * BUCKET_NS)
         self.whole.clear()
         self.now = Utc(bucket_utc + 22 * SECOND)
-        assert self.whole.wait(20)
+        assert self.whole.wait(60)
         self.port.post(market.SealBucket(bucket_utc=bucket_utc))
         sealed = self.hear()
         assert isinstance(sealed, market.BucketSealed)

@@ -88,6 +88,31 @@ def test_rows_come_in_the_order_in_which_tickers_are_decoded() -> None:
     assert tickers == ["SPX", "SPX", "QQQ", "VIX", "AAPL"]
 
 
+def test_tickers_decoded_first_change_nothing_of_what_the_bucket_holds() -> None:
+    plain, ahead = folder(), folder()
+    for into in (plain, ahead):
+        for mark, (ticker, category) in enumerate(KEYS, start=1):
+            put(into, ticker=ticker, category=category, mark=mark)
+    first = {ticker: ahead.seal_ticker(OPEN_UTC, ticker) for ticker in ("VIX", "SPX", "META")}
+    sealed = ahead.seal(OPEN_UTC)
+    assert sealed == plain.seal(OPEN_UTC)
+    for ticker, rows in first.items():
+        assert rows == sealed.rows.of(ticker).rows
+        assert rows == ahead.seal_ticker(OPEN_UTC, ticker), "asked again behind the seal"
+    assert [len(rows) for rows in first.values()] == [1, 2, 0]
+
+
+def test_a_frame_that_comes_once_its_ticker_was_decoded_is_late() -> None:
+    into = folder()
+    put(into, 5)
+    (row,) = into.seal_ticker(OPEN_UTC, "SPX")
+    assert put(into, 29, mark=7) is None
+    assert into.seal_ticker(OPEN_UTC, "SPX") == (row,)
+    sealed = into.seal(OPEN_UTC)
+    assert sealed.rows.rows == (row,)
+    assert [late.profile.scalars[0] for late in sealed.late] == [7]
+
+
 def test_a_row_says_when_its_first_and_last_frames_were_and_how_late_they_came() -> None:
     into = folder()
     put(into, 3)
@@ -145,6 +170,45 @@ def test_how_far_frames_lie_from_the_clock_is_that_of_the_nearest_one() -> None:
     sealed = into.seal(OPEN_UTC + BUCKET_NS)
     assert (sealed.lag_ns, dict(sealed.refused)) == (-61 * SECOND, {"time_ahead": 1})
     assert into.seal(OPEN_UTC + 2 * BUCKET_NS).lag_ns is None
+
+
+def test_a_frame_of_the_future_hides_no_true_one_and_stands_for_none() -> None:
+    into = folder()
+    put(into, 5, mark=1)
+    put(into, 65, received_s=6, mark=2)
+    assert [put(into, at_s, mark=mark) for at_s, mark in ((7, 3), (35, 4), (36, 5))] == [None] * 3
+    held = [into.seal(OPEN_UTC + n * BUCKET_NS) for n in range(3)]
+    assert [[(row.profile.scalars[0], row.frames) for row in sealed.rows.rows] for sealed in held] == [
+        [(3, 2)], [(5, 2)], [],
+    ]  # fmt: skip
+    assert dict(held[0].refused) == {"time_ahead": 1}
+
+
+def test_a_frame_of_the_future_in_its_own_bucket_gives_way_to_the_next_true_one() -> None:
+    into = folder()
+    put(into, 25, received_s=6, mark=2)
+    assert put(into, 7, mark=3) is None
+    assert [row.profile.scalars[0] for row in into.seal(OPEN_UTC).rows.rows] == [3]
+
+
+def test_with_a_clock_that_is_slow_frames_keep_their_order() -> None:
+    into = folder()
+    put(into, 40, received_s=10, mark=1)
+    put(into, 44, received_s=14, mark=2)
+    refused = put(into, 43, received_s=15, mark=3)
+    assert refused is not None
+    assert refused.code is Refusal.TIME_BACKWARDS
+    assert [row.profile.scalars[0] for row in into.seal(OPEN_UTC + BUCKET_NS).rows.rows] == [2]
+
+
+def test_a_price_of_the_future_hides_no_true_one() -> None:
+    into = folder()
+    at_utc = OPEN_UTC + 50 * SECOND
+    into.fold("SPX_spot", codec.encode_frame(SpotPrice("SPX", at_utc, 500_000)), OPEN_UTC + 10 * SECOND, 1)
+    assert put_spot(into, 11, 600_100) is None
+    assert put_spot(into, 40, 600_200) is None
+    put(into, 42, spot=0)
+    assert [row.profile.spot for row in into.seal(OPEN_UTC + BUCKET_NS).rows.rows] == [600_200]
 
 
 def test_a_bucket_that_nobody_sealed_comes_out_as_late() -> None:

@@ -40,7 +40,10 @@ from tests.testkit.hub_fakes import (
 Scene = Callable[[HubServer, Client, FakeMarket, FakeClock], Awaitable[None]]
 
 
-def play(scene: Scene, *, fills_spot: bool = True, recovery_s: float = 30.0, faults: tuple[HubFault, ...] = ()) -> None:
+def play(
+    scene: Scene, *, fills_spot: bool = True, recovery_s: float = 30.0, faults: tuple[HubFault, ...] = (),
+    first: tuple[str, ...] = (),
+) -> None:  # fmt: skip
     async def main() -> None:
         fake, clock = FakeMarket(), FakeClock()
         server = HubServer(
@@ -52,7 +55,7 @@ def play(scene: Scene, *, fills_spot: bool = True, recovery_s: float = 30.0, fau
             recovery_s=recovery_s,
         )
         async with serving(server):
-            client = Client(server, now_utc=clock.now_utc, recovery_s=recovery_s)
+            client = Client(server, now_utc=clock.now_utc, recovery_s=recovery_s, first=first)
             async with connected(client):
                 await scene(server, client, fake, clock)
 
@@ -85,6 +88,39 @@ def test_every_frame_published_is_folded_once() -> None:
         assert OPEN_UTC <= row.first_utc <= row.last_utc < OPEN_UTC + BUCKET_NS
 
     play(scene)
+
+
+def test_tickers_that_are_waited_for_are_told_before_the_bucket_which_has_them_too() -> None:
+    async def scene(server: HubServer, client: Client, fake: FakeMarket, clock: FakeClock) -> None:
+        await until(lambda: clock.now_utc() > OPEN_UTC + 3 * BUCKET_NS)
+        await client.drained(fake)
+        buckets = [OPEN_UTC + n * BUCKET_NS for n in range(3)]
+        for bucket_utc in buckets:  # the second and third come while the one before is still in hand
+            client.port.post(market.SealBucket(bucket_utc=bucket_utc))
+        found = []
+        for bucket_utc in buckets:
+            early = [await client.listener.next(market.TickerSealed) for _ in range(2)]
+            whole = await client.listener.next(market.BucketSealed)
+            assert [(e.ticker, e.bucket_utc) for e in early] == [("QQQ", bucket_utc), ("SPX", bucket_utc)]
+            assert [e.rows for e in early] == [whole.rows.of("QQQ"), whole.rows.of("SPX")]
+            assert all(e.rows.rows for e in early)
+            found.append(whole)
+        assert {row.profile.ticker for row in found[0].rows.rows} == set(fake.tickers)
+        assert frames_of(found) == sum(s.counts.accepted for s in found)
+
+    play(scene, first=("QQQ", "SPX"))
+
+
+def test_what_is_in_hand_when_the_port_is_closed_is_told() -> None:
+    async def scene(server: HubServer, client: Client, fake: FakeMarket, clock: FakeClock) -> None:
+        del server, clock
+        await client.drained(fake)
+        client.port.post(market.SealBucket(bucket_utc=OPEN_UTC))
+        await client.listener.next(market.TickerSealed)
+        await asyncio.to_thread(client.port.close)
+        assert await client.listener.next(market.BucketSealed)
+
+    play(scene, first=("SPX",))
 
 
 def test_a_drop_with_recovery_loses_and_doubles_no_frame() -> None:

@@ -16,6 +16,7 @@ from domain.instants import MINUTE, at_exchange
 from domain.instruments import Side
 from domain.orders.table import OrderStatus
 from domain.units import Qty
+from gateways.ib import direct
 from gateways.ib.direct import DirectError, Outcome, flatten_direct
 from gateways.ib.orders_port import OrdersPort
 from messages import broker
@@ -72,6 +73,30 @@ def test_never_more_is_sold_than_the_ledgers_own_and_the_broker_holds(owned: int
         for _ in range(2):  # what is not ours is still there after a second run
             flatten(world, {world.call.con_id: owned})
             assert position(world) == left
+
+
+def test_what_our_ledgers_sold_to_open_is_bought_back_once_and_no_more_than_they_sold() -> None:
+    with gateway() as world:
+        rich = 1_000_000_000  # what the margin of short calls asks for
+        world.do(lambda: setattr(world.exchange._account.portfolio, "cash_cents", rich))
+        with orders_port(world) as (port, mailbox):
+            port.post(place(world, qty=3, side=Side.SELL, limit_ticks=400))
+            mailbox.wait(broker.OrderStatusReported, lambda f: f.status is OrderStatus.FILLED)
+        assert position(world) == -3
+        for _ in range(2):
+            outcome, said = flatten(world, {world.call.con_id: -2})
+            assert (outcome.is_flat, position(world)) == (True, -1)
+        assert any("nothing of ours" in line for line in said)
+
+
+def test_what_covers_is_kept_while_a_short_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(direct, "_buy_back", lambda *_: {999: Qty(-1)})
+    with gateway() as world:
+        with held(world):
+            pass
+        outcome, said = flatten(world, {world.call.con_id: 2})
+        assert (outcome.sold, outcome.left, position(world)) == ({}, {world.call.con_id: Qty(2), 999: Qty(-1)}, 2)
+        assert any("what covers them is kept" in line for line in said)
 
 
 def test_what_stands_in_no_ledger_is_left_alone() -> None:

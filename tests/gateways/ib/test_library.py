@@ -98,7 +98,7 @@ def test_the_gateway_is_offered_the_wire_that_our_decoder_was_written_for() -> N
             port = server.sockets[0].getsockname()[1]
             dial = asyncio.ensure_future(WireClient(Deaf()).connectAsync("127.0.0.1", port, 11, 5.0))
             try:
-                return await asyncio.wait_for(hello, 5.0)
+                return await asyncio.wait_for(hello, 60)
             finally:
                 dial.cancel()
                 await asyncio.gather(dial, return_exceptions=True)

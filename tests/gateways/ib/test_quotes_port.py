@@ -28,7 +28,7 @@ def has_spot(ticker: str, quotes: m.QuotesArrived) -> bool:
     return any(spot.ticker == ticker for spot in quotes.spots)
 
 
-def wait_bid(mailbox: Mailbox, world: World, bid: int | None, timeout_s: float = 5.0) -> m.QuotesArrived:
+def wait_bid(mailbox: Mailbox, world: World, bid: int | None, timeout_s: float = 60.0) -> m.QuotesArrived:
     fits = of_call(world, bid)
     return mailbox.wait(m.QuotesArrived, fits, timeout_s)
 

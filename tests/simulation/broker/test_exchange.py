@@ -300,3 +300,14 @@ def test_cash_cost_and_realised_always_add_up(fills: list[tuple[Side, int, int]]
     assert portfolio.position(contract.con_id).qty == signed
     traded = sum((q if s is Side.BUY else -q) * p * 100 for s, q, p in fills)
     assert portfolio.cash_cents == -traded - fees
+
+
+@given(steps=st.lists(st.tuples(st.sampled_from([7, 8]), st.integers(1, 12), st.booleans()), max_size=20))
+def test_the_next_order_id_is_above_all_that_a_client_has_used(steps: list[tuple[int, int, bool]]) -> None:
+    bench, used = Bench(), {7: 0, 8: 0}
+    for client_id, order_id, is_asked in steps:
+        bench.place(Side.BUY, 1, 100, client_id=client_id, order_id=order_id)
+        used[client_id] = max(used[client_id], order_id)
+        if is_asked:
+            assert bench.exchange.next_order_id(client_id) == used[client_id] + 1
+    assert {client: bench.exchange.next_order_id(client) - 1 for client in used} == used

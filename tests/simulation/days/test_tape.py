@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from domain.instruments import Side
 from domain.units import Ticks
-from simulation.days.tape import TapeMarket
+from simulation.days.tape import BLOCK_S, Column, TapeMarket
 from simulation.market.market import Market
 
 SESSION = date(2026, 11, 20)
@@ -34,6 +34,23 @@ def test_a_tape_shows_the_quotes_and_prices_of_its_market() -> None:
             assert mine.greeks is not None
             assert plain.greeks is not None
             assert abs(mine.greeks.delta - plain.greeks.delta) < 1e-12
+
+
+def test_a_quote_is_the_same_to_the_last_bit_whether_its_whole_day_was_made_or_a_part_of_it() -> None:
+    parts, open_s, close_s = TapeMarket(3, SESSION, ("SPY",)), TAPE.path.open_s, TAPE.path.close_s
+    for row, contract in list(enumerate(TAPE.contracts("SPY")))[::19]:
+        whole, board = TAPE.column(contract.con_id), parts._board_of[contract.con_id]
+        for second in (open_s, open_s + 5 * BLOCK_S + 7, close_s, open_s + 1):  # the third makes the whole day
+            for shown in (TAPE, parts):
+                shown.rewind()
+                shown.step(shown.instant_of(second))
+            assert parts.quote(contract.con_id) == TAPE.quote(contract.con_id)
+            assert (contract.con_id in board._columns) == (second in (close_s, open_s + 1))
+        for first_s in (0, 4 * BLOCK_S + 5, close_s - 20):
+            part = board._made(row, first_s, min(first_s + BLOCK_S, close_s + 1))
+            for name in Column._fields:
+                made, all_day = getattr(part, name), getattr(whole, name)
+                assert made.tobytes() == all_day[first_s : first_s + len(made)].tobytes()
 
 
 @settings(max_examples=60, deadline=None)

@@ -17,13 +17,13 @@ async def until(ib: Any, condition: Callable[[], object]) -> None:
         while not condition():
             await ib.updateEvent
 
-    await asyncio.wait_for(watch(), 5)
+    await asyncio.wait_for(watch(), 60)
 
 
 async def connect(port: int) -> Any:
     """Connect with client id 21; a group that does not synchronise is an error."""
     ib = IB()
-    await ib.connectAsync("127.0.0.1", port, clientId=21, timeout=3, raiseSyncErrors=True)
+    await ib.connectAsync("127.0.0.1", port, clientId=21, timeout=30, raiseSyncErrors=True)
     return ib
 
 

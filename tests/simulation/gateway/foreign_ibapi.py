@@ -62,7 +62,7 @@ class App(EWrapper, EClient):  # type: ignore[misc]
     def until(self, condition: Callable[[], object]) -> None:
         """Wait until a condition on what was heard holds."""
         with self._changed:
-            assert self._changed.wait_for(condition, 5), {k: v for k, v in self.heard.items() if v}
+            assert self._changed.wait_for(condition, 60), {k: v for k, v in self.heard.items() if v}
 
     def statuses(self, order_id: int) -> list[str]:
         """Return the statuses of an order in the order in which they came."""
@@ -93,7 +93,7 @@ def links_and_legs(app: App, contract: Any) -> None:
     app.until(lambda: app.statuses(first) == ["Submitted"] and app.statuses(first + 1) == ["PreSubmitted"])
     assert app.heard["openOrder"][-1][2].parentId == first
     app.cancelOrder(first)
-    app.until(lambda: app.statuses(first + 1)[-1] == "Cancelled")
+    app.until(lambda: app.statuses(first + 1)[-1:] == ["Cancelled"])
     wish = Contract()
     wish.symbol, wish.secType, wish.lastTradeDateOrContractMonth = "SPX", "OPT", "20261120"
     wish.strike, wish.right, wish.exchange, wish.tradingClass = 6000, "P", "SMART", "SPXW"
@@ -146,7 +146,7 @@ def main(port: int) -> None:
     app.until(lambda: app.statuses(first + 1) == ["Submitted"] * 2)
     assert app.heard["openOrder"][-1][2].lmtPrice == 4.1
     app.cancelOrder(first + 1)
-    app.until(lambda: app.statuses(first + 1)[-1] == "Cancelled")
+    app.until(lambda: app.statuses(first + 1)[-1:] == ["Cancelled"])
     app.leave()
     again = App(port)
     again.reqExecutions(5, ExecutionFilter())

@@ -31,7 +31,7 @@ class RawClient:
     async def next(self) -> list[str]:
         """Return the next frame."""
         while not self._read:
-            data = await asyncio.wait_for(self._reader.read(1 << 16), 5)
+            data = await asyncio.wait_for(self._reader.read(1 << 16), 60)
             assert data, "the gateway closed the connection"
             self._read += [fields_of(payload) for payload in self._framer.feed(data)]
         return self._read.pop(0)

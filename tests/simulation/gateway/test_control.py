@@ -30,7 +30,7 @@ def call(port: int, method: str, body: object = None, path: str = "/faults", hos
     data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
     headers = {"Host": host} if host else {}
     try:
-        with urlopen(Request(f"http://127.0.0.1:{port}{path}", data, headers, method=method), timeout=5) as answer:
+        with urlopen(Request(f"http://127.0.0.1:{port}{path}", data, headers, method=method), timeout=60) as answer:
             return answer.status, json.load(answer)
     except HTTPError as refusal:
         return refusal.code, json.load(refusal)

@@ -46,7 +46,7 @@ async def back(it: World) -> Any:
     """Reconnect as soon as the gateway lets in."""
     while True:
         try:
-            return await it.connect(timeout=0.5)
+            return await it.connect(timeout=2)
         except (TimeoutError, OSError):
             continue
 
@@ -59,14 +59,14 @@ def test_drop_cuts_the_connection_and_the_port_answers_again_afterwards(kind: Fa
             trade = await working(it, ib)
             lost = asyncio.Event()
             ib.disconnectedEvent += lost.set
-            it.server.inject(Fault(kind, duration_s=0.4))
+            it.server.inject(Fault(kind, duration_s=2))
             began = time.perf_counter()
-            await asyncio.wait_for(lost.wait(), 1)
+            await asyncio.wait_for(lost.wait(), 60)
             refused = ConnectionRefusedError if kind is K.DROP_REFUSE else (OSError, TimeoutError)
             with pytest.raises(refused):
                 await it.connect(timeout=0.2)
-            again = await asyncio.wait_for(back(it), 5)
-            assert time.perf_counter() - began >= 0.4
+            again = await asyncio.wait_for(back(it), 60)
+            assert time.perf_counter() - began >= 2
             assert [t.order.permId for t in again.openTrades()] == [trade.order.permId]
 
     asyncio.run(scenario())
@@ -79,7 +79,7 @@ def test_two_drops_that_overlap_end_with_the_longer_one() -> None:
             began = time.perf_counter()
             it.server.inject(Fault(K.DROP_REFUSE, duration_s=0.1))
             it.server.inject(Fault(K.DROP_REFUSE, duration_s=0.3))
-            await asyncio.wait_for(back(it), 5)
+            await asyncio.wait_for(back(it), 60)
             assert time.perf_counter() - began >= 0.3
 
     asyncio.run(scenario())
@@ -91,7 +91,7 @@ def test_who_connects_to_a_half_open_gateway_hears_nothing_until_it_heals() -> N
             with pytest.raises(TimeoutError):
                 await it.connect(client_id=1, timeout=0.1)
             it.server.end_faults()
-            ib = await it.connect(client_id=2, timeout=3)
+            ib = await it.connect(client_id=2)
             assert ib.isConnected()
 
     asyncio.run(scenario())
@@ -102,13 +102,14 @@ def test_half_open_connection_is_silent_and_the_order_executes_when_it_heals() -
         async with world() as it:
             ib = await it.connect()
             contract = await it.qualified(ib)
-            it.server.inject(Fault(K.DROP_HALF_OPEN, duration_s=0.4))
+            it.server.inject(Fault(K.DROP_HALF_OPEN, duration_s=3_600))
             trade = ib.placeOrder(contract, limit("BUY", 1, 5.1))
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(ib.reqCurrentTimeAsync(), 0.2)
             assert ib.isConnected()
             assert trade.orderStatus.status == "PendingSubmit"
             assert it.exchange.open_orders() == []
+            it.server.end_faults()
             await until(ib, trade.isDone)
             assert trade.orderStatus.status == "Filled"
 
@@ -123,7 +124,7 @@ def test_fill_during_1100_is_never_told_and_1102_keeps_the_ticks() -> None:
             contract = await it.qualified(ib)
             ticker = ib.reqMktData(contract, "", False, False)
             trade = await working(it, ib)
-            fault = Fault(K.LINK_LOST, duration_s=0.3, args={"repeat": 3})
+            fault = Fault(K.LINK_LOST, duration_s=2, args={"repeat": 3})
             it.server.inject(fault)
             await until(ib, lambda: 1100 in codes)
             assert ib.isConnected()
@@ -193,7 +194,7 @@ def test_ticks_stay_dead_after_a_flap_until_the_client_subscribes_again() -> Non
 
 def test_who_connects_while_the_link_is_lost_is_told_1100() -> None:
     async def scenario() -> None:
-        async with world(Fault(K.LINK_LOST, duration_s=5)) as it:
+        async with world(Fault(K.LINK_LOST, duration_s=3_600)) as it:
             ib = new_client()
             codes = codes_of(ib)
             it.clients.append(ib)
@@ -440,10 +441,10 @@ def test_pacing_fault_tells_100_and_cuts() -> None:
             lost = asyncio.Event()
             ib.disconnectedEvent += lost.set
             ib.client.MaxRequests = 0
-            it.server.inject(Fault(K.PACING, duration_s=5))
+            it.server.inject(Fault(K.PACING, duration_s=3_600))
             for _ in range(60):
                 ib.client.reqIds(1)
-            await asyncio.wait_for(lost.wait(), 2)
+            await asyncio.wait_for(lost.wait(), 60)
             assert codes == [100]
 
     asyncio.run(scenario())
@@ -455,11 +456,11 @@ def test_competing_session_and_delayed_data_reach_the_subscriber() -> None:
             ib = await it.connect()
             codes = codes_of(ib)
             ib.reqMktData(await it.qualified(ib), "", False, False)
-            it.server.inject(Fault(K.DELAYED_DATA, duration_s=5))
+            it.server.inject(Fault(K.DELAYED_DATA, duration_s=3_600))
             ticker = ib.reqMktData(await it.qualified(ib, "P"), "", False, False)
             await until(ib, lambda: ticker.bid == 4.5)
             assert ticker.marketDataType == 3
-            it.server.inject(Fault(K.COMPETING_SESSION, duration_s=5))
+            it.server.inject(Fault(K.COMPETING_SESSION, duration_s=3_600))
             await until(ib, lambda: codes == [10197, 10197])
 
     asyncio.run(scenario())
@@ -467,10 +468,10 @@ def test_competing_session_and_delayed_data_reach_the_subscriber() -> None:
 
 def test_client_id_stays_in_use_for_the_time_of_the_fault() -> None:
     async def scenario() -> None:
-        async with world(Fault(K.CLIENT_ID_IN_USE, duration_s=0.3)) as it:
+        async with world(Fault(K.CLIENT_ID_IN_USE, duration_s=2)) as it:
             with pytest.raises((TimeoutError, ConnectionError)):
                 await it.connect(timeout=0.2)
-            assert (await asyncio.wait_for(back(it), 5)).isConnected()
+            assert (await asyncio.wait_for(back(it), 60)).isConnected()
 
     asyncio.run(scenario())
 

@@ -29,7 +29,7 @@ async def connected() -> AsyncIterator[tuple[Market, SetClock, Any]]:
     server = GatewayServer(market, Exchange(market), clock)
     port = await server.start()
     ib = new_client()
-    await ib.connectAsync("127.0.0.1", port, clientId=1, timeout=3)
+    await ib.connectAsync("127.0.0.1", port, clientId=1, timeout=30)
     try:
         yield market, clock, ib
     finally:

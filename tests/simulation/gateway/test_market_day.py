@@ -34,7 +34,7 @@ def test_a_day_on_the_simulated_market_from_quotes_to_settlement() -> None:
         server = GatewayServer(market, Exchange(market), clock)
         port = await server.start()
         ib = new_client()
-        await ib.connectAsync("127.0.0.1", port, clientId=1, timeout=3)
+        await ib.connectAsync("127.0.0.1", port, clientId=1, timeout=30)
         spx, vix, spy = await ib.qualifyContractsAsync(
             Index("SPX", "CBOE", "USD"), Index("VIX", "CBOE", "USD"), Stock("SPY", "SMART", "USD")
         )
@@ -76,7 +76,7 @@ def test_a_line_of_a_recorded_contract_begins_with_a_fresh_record_and_not_with_a
         server = GatewayServer(market, Exchange(market), clock)
         port = await server.start()
         ib = new_client()
-        await ib.connectAsync("127.0.0.1", port, clientId=1, timeout=3)
+        await ib.connectAsync("127.0.0.1", port, clientId=1, timeout=30)
         wish = Option("SPX", "20210104", 3700, "", "SMART", tradingClass="SPXW")
         recorded = (await ib.reqContractDetailsAsync(wish))[0].contract
         wish.strike = 3760
@@ -100,7 +100,7 @@ def test_a_gateway_that_rolls_serves_the_next_session_to_a_client_that_stayed() 
         server = GatewayServer(market, exchange, clock)
         port = await server.start()
         ib = new_client()
-        await ib.connectAsync("127.0.0.1", port, clientId=1, timeout=3)
+        await ib.connectAsync("127.0.0.1", port, clientId=1, timeout=30)
         errors: list[int] = []
         ib.errorEvent += lambda _rid, code, _text, _contract: errors.append(code)
         wish = Option("SPX", "20261120", 0, "C", "SMART", tradingClass="SPXW")
@@ -138,7 +138,7 @@ def test_order_fills_against_the_quotes_of_the_instant_at_which_it_arrives() -> 
         server = GatewayServer(market, Exchange(market, latency_ms=0), clock, period_s=3_600.0, latency_s=0.0)
         port = await server.start()
         ib = new_client()
-        await ib.connectAsync("127.0.0.1", port, clientId=1, timeout=3)
+        await ib.connectAsync("127.0.0.1", port, clientId=1, timeout=30)
         wish = Option("SPX", "20261120", 0, "C", "SMART", tradingClass="SPXW")
         chain = sorted((d.contract for d in await ib.reqContractDetailsAsync(wish)), key=lambda c: c.strike)
         deep = chain[0]

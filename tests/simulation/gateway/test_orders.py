@@ -98,7 +98,7 @@ def test_snapshot_ends() -> None:
         async with world() as it:
             ib = await it.connect()
             contract = await it.qualified(ib)
-            (ticker,) = await asyncio.wait_for(ib.reqTickersAsync(contract), 3)
+            (ticker,) = await asyncio.wait_for(ib.reqTickersAsync(contract), 60)
             assert (ticker.bid, ticker.ask) == (5.0, 5.1)
 
     asyncio.run(scenario())
@@ -225,7 +225,7 @@ def test_what_if_tells_margin_and_places_nothing() -> None:
         async with world() as it:
             ib = await it.connect()
             contract = await it.qualified(ib)
-            state = await asyncio.wait_for(ib.whatIfOrderAsync(contract, limit("BUY", 1, 5.1)), 3)
+            state = await asyncio.wait_for(ib.whatIfOrderAsync(contract, limit("BUY", 1, 5.1)), 60)
             assert float(state.initMarginChange) == 510.0
             assert state.commission == pytest.approx(1.45)
             assert it.exchange.open_orders() == []
@@ -258,7 +258,7 @@ async def reconnected(it: World) -> Any:
     """Connect again, as often as the gateway still holds the old client id."""
     while True:
         try:
-            return await it.connect(timeout=1.0)
+            return await it.connect(timeout=2)
         except (TimeoutError, ConnectionError):
             continue
 
@@ -273,7 +273,7 @@ def test_current_time_is_the_markets_and_ids_go_on() -> None:
             summary = await ib.accountSummaryAsync()
             assert {v.tag for v in summary} >= {"NetLiquidation", "BuyingPower"}
             bars = ib.reqHistoricalDataAsync(it.spxw(), "", "1 D", "1 min", "TRADES", True)
-            assert len(await asyncio.wait_for(bars, 3)) == 0
+            assert len(await asyncio.wait_for(bars, 60)) == 0
 
     asyncio.run(scenario())
 

@@ -191,7 +191,7 @@ def test_garbage_costs_its_sender_the_connection_and_nobody_else(garbage: list[b
                 writer.write(b"API\0" + frame(b"v157..176") + encode(71, 2, 9, ""))
             writer.write(b"".join(garbage))
             writer.write_eof()
-            await asyncio.wait_for(reader.read(), 3)
+            await asyncio.wait_for(reader.read(), 60)
             writer.close()
             ticker = ib.reqMktData(await it.qualified(ib), "", False, False)
             await until(ib, lambda: ticker.bid == 5.0)

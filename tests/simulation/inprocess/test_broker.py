@@ -100,6 +100,19 @@ def test_a_dial_brings_the_link_and_the_account() -> None:
     assert clock.least_ms <= 0 <= clock.most_ms
 
 
+def test_a_question_of_margin_is_answered_by_the_exchange_and_places_nothing() -> None:
+    bench = Bench()
+    asked = broker.AskMargin(
+        session_epoch=EPOCH, request_id="q1", reply_to="risk:paper", order=bench.request(side=Side.SELL, qty=2)
+    )
+    told = of_class(broker.MarginTold, bench.send(asked)[0])
+    assert (told.request_id, told.reply_to, told.why) == ("q1", "risk:paper", "")
+    assert (told.init_margin_change_cents or 0) > 0
+    assert not bench.exchange.open_orders()
+    late = of_class(broker.MarginTold, bench.send(msgspec.structs.replace(asked, session_epoch=EPOCH - 1))[0])
+    assert (late.init_margin_change_cents, late.why) == (None, "not connected")
+
+
 @pytest.mark.parametrize("account_class", AccountClass)
 def test_port_and_account_are_those_that_the_gateway_is_logged_in_to(account_class: AccountClass) -> None:
     bench = Bench(Login(port=4001, account_class=account_class, account_matches=False))

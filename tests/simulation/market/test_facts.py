@@ -103,12 +103,12 @@ def test_parity_that_is_missed_is_seen() -> None:
 
 
 @pytest.mark.slow
-def test_a_survey_measures_each_day_alone_and_in_the_order_of_its_seeds() -> None:
+def test_a_survey_measures_each_day_alone_and_in_the_order_of_its_seeds(days: list[DayFigures]) -> None:
     settings = day_settings()
-    idle = settings.model_copy(update={"market": replace(settings.market, kind="honest", feedback=0.0)})
-    found = list(survey(idle, [(seed, DAY) for seed in (4, 2)], workers=2, with_alerts=False))
-    assert found == [measure_day(seed, DAY, IDLE, settings, with_alerts=False) for seed in (4, 2)]
-    assert {fact.verdict(IDLE, len(found)) for fact in facts_of(found)} == {"-"}
+    honest = settings.model_copy(update={"market": replace(settings.market, kind="honest", feedback=1.0)})
+    found = list(survey(honest, [(seed, DAY) for seed in (4, 2)], workers=2, with_alerts=False))
+    assert found == [days[4], days[2]]
+    assert {fact.verdict(HONEST, len(found)) for fact in facts_of(found)} == {"-"}
 
 
 @pytest.mark.slow

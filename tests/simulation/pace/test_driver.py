@@ -34,7 +34,7 @@ OPEN, CLOSE = at_exchange(DAY, wall(9, 30)), at_exchange(DAY, wall(16))
 START = Utc(OPEN - 2_000 * SECOND)  # after the night, which runs faster
 
 
-def eventually(is_so: Callable[[], bool], timeout_s: float = 20.0) -> bool:
+def eventually(is_so: Callable[[], bool], timeout_s: float = 60.0) -> bool:
     pause, deadline = threading.Event(), time.monotonic() + timeout_s
     while not is_so() and time.monotonic() < deadline:
         pause.wait(0.002)

@@ -1,0 +1,266 @@
+"""The lane of the credit spread, `lane:spread:SPX-SPY`: looks once a bucket, in its window, whether one may be opened.
+
+It knows no other lane. With prices of both underlyings at a ratio within bounds it has the calls at the money quoted;
+where credit and worst case hold, that is recorded as an alert and, once recorded, raised as a signal. Risk judges all
+of it again, on quotes of its own. On a crash: a recorded alert that nobody decided on is raised as expired, so that it
+leaves its gate row; the next bucket is looked at afresh.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+import msgspec
+from msgspec.structs import replace
+
+from config.settings import Settings
+from domain.instants import BUCKET_NS, MS, session_of
+from domain.instruments import Contract, DataType, Quote, Right, Spot
+from domain.orders.intent import EntryPlan
+from domain.session.phases import Phase
+from domain.signals import spread
+from domain.signals.alert import Alert
+from domain.signals.registry import FEATURES
+from domain.structure.credit import Terms, ratio_of, strikes_at, terms_of, unmet_before_quotes, unmet_on_quotes
+from domain.structure.rules import COVER, SHORT, SpreadRules
+from domain.units import Utc
+from messages import entries, lifecycle, market, session, signals
+from messages.restored import LaneRestored
+from supervision.actor import Actor
+from supervision.turn import Turn
+
+Inbox = (
+    lifecycle.Started
+    | session.PhaseChanged
+    | market.SpotsChanged
+    | market.BucketDue
+    | market.QuoteRead
+    | market.QuoteUnavailable
+    | signals.AlertRecorded
+    | signals.PromotionChanged
+    | entries.EntryDenied
+    | entries.EntryHandedOver
+)
+
+
+class AskedQuotes(msgspec.Struct, frozen=True):
+    """What was asked for of one bucket, and which legs were answered (the cover first)."""
+
+    bucket_utc: Utc
+    ratio: float
+    seen: tuple[tuple[Contract, Quote] | None, ...] = (None, None)
+
+    def id_of(self, n: int) -> str:
+        """Name the request for a leg."""
+        return f"{self.bucket_utc}/{n}"
+
+
+class Found(msgspec.Struct, frozen=True):
+    """An alert on its way to the ledger, with the legs that it is for."""
+
+    alert: Alert
+    plan: EntryPlan
+
+
+class SpreadLaneState(msgspec.Struct):
+    """What the lane remembers; `phase` holds the session's instants, `is_promoted` whether its alerts may trade.
+
+    `last_answer` is what became of its last signal.
+    """
+
+    phase: session.PhaseChanged | None = None
+    cover: Spot | None = None
+    short: Spot | None = None
+    asked: AskedQuotes | None = None
+    found: tuple[Found, ...] = ()
+    is_promoted: bool = False
+    last_answer: str | None = None
+
+
+class Wiring(msgspec.Struct, frozen=True):
+    """What does not change."""
+
+    rules: SpreadRules
+    spot_age_max_ns: int
+    quote_age_max_ns: int
+    quote_wait_ns: int
+
+
+LaneTurn = Turn[SpreadLaneState]
+
+
+class SpreadLaneActor(Actor[SpreadLaneState, Inbox]):
+    """The spread's lane."""
+
+    def __init__(self, name: str, settings: Settings) -> None:
+        super().__init__(name)
+        entry = settings.entry
+        self._wiring = Wiring(
+            settings.spread, entry.spot_age_max_ms * MS, entry.quote_age_max_ms * MS, entry.fresh_quote_wait_ms * MS
+        )
+
+    def initial(self) -> SpreadLaneState:
+        """Know nothing yet."""
+        return SpreadLaneState()
+
+    def decide(self, turn: LaneTurn, message: Inbox) -> None:
+        """Take one message into account."""
+        state, wiring = turn.state, self._wiring
+        match message:
+            case market.SpotsChanged():
+                _take_spots(state, message.spots)
+            case market.BucketDue():
+                _look(wiring, turn, message.bucket_utc)
+            case market.QuoteRead():
+                _on_quote(wiring, turn, message)
+            case market.QuoteUnavailable():
+                _on_no_quote(turn, message)
+            case signals.AlertRecorded():
+                _on_recorded(wiring, turn, message.alert_id)
+            case signals.PromotionChanged():
+                if (message.source, message.kind, message.version) == (spread.SOURCE, spread.KIND, spread.VERSION):
+                    state.is_promoted = message.is_promoted
+            case entries.EntryDenied():
+                state.last_answer = message.code.value
+            case entries.EntryHandedOver():
+                state.last_answer = "handed over"
+            case session.PhaseChanged():
+                state.phase = message
+            case lifecycle.Started():
+                _start(wiring, turn, message)
+            case _:
+                assert_never(message)
+
+
+def _start(wiring: Wiring, turn: LaneTurn, started: lifecycle.Started) -> None:
+    """Take back what the ledger knows; the strikes of an alert that nobody decided on are gone, so it has expired."""
+    turn.tell("session", session.RequestPhase(reply_to=turn.name))
+    known = started.restored
+    if not isinstance(known, LaneRestored):
+        return
+    turn.state.is_promoted = spread.PROMOTION in known.promoted
+    for alert in known.unraised:
+        turn.publish(signals.AlertRaised(alert=alert))
+        plan = spread.plan_of(alert.entry_ticks, alert.entry_ticks, wiring.rules)
+        expired = replace(spread.intent_of(alert, plan, wiring.rules), expires_utc=Utc(0))
+        turn.publish(signals.SignalRaised(intent=expired))
+
+
+def _take_spots(state: SpreadLaneState, spots: tuple[Spot, ...]) -> None:
+    for spot in spots:
+        if spot.ticker == COVER:
+            state.cover = spot
+        elif spot.ticker == SHORT:
+            state.short = spot
+
+
+def _look(wiring: Wiring, turn: LaneTurn, bucket_utc: Utc) -> None:
+    """Look at a bucket that has just ended: ask for both calls at the money, or say why not."""
+    state = turn.state
+    state.asked = None
+    if state.phase is None or state.phase.phase is not Phase.ENTRY:
+        return  # outside of the day's entry window nothing is looked for, and nothing is said
+    ratio = _ratio(wiring, turn)
+    unmet = unmet_before_quotes(
+        state.phase.session, state.phase.open_utc, Utc(bucket_utc + BUCKET_NS), ratio, wiring.rules
+    )
+    if unmet is not None or ratio is None or state.cover is None or state.short is None:
+        if unmet is not None and unmet.condition.value != "window":
+            _say(turn, bucket_utc, unmet.text)
+        return
+    state.asked = asked = AskedQuotes(bucket_utc, ratio)
+    strikes = strikes_at(state.cover.price_ticks, state.short.price_ticks)
+    for n, (ticker, strike) in enumerate(zip((COVER, SHORT), strikes, strict=True)):
+        turn.tell(
+            "quotes",
+            market.RequestStrike(
+                request_id=asked.id_of(n), reply_to=turn.name, ticker=ticker, right=Right.CALL, strike_ticks=strike,
+                newer_than_utc=Utc(turn.now - wiring.quote_age_max_ns),
+                expires_utc=Utc(turn.now + wiring.quote_wait_ns),
+            ),
+        )  # fmt: skip
+
+
+def _ratio(wiring: Wiring, turn: LaneTurn) -> float | None:
+    """Return the ratio of two live prices that are not old; `None` without them."""
+    state = turn.state
+    for spot in (state.cover, state.short):
+        if spot is None or spot.data_type != DataType.LIVE or turn.now - spot.at_utc > wiring.spot_age_max_ns:
+            return None
+    assert state.cover is not None
+    assert state.short is not None
+    return ratio_of(state.cover.price_ticks, state.short.price_ticks)
+
+
+def _on_quote(wiring: Wiring, turn: LaneTurn, read: market.QuoteRead) -> None:
+    """Take the quote of a leg; with both, judge the spread."""
+    state, asked = turn.state, turn.state.asked
+    n = _leg_of(asked, read.request_id)
+    if asked is None or n is None:
+        return
+    seen = tuple((read.contract, read.quote) if at == n else old for at, old in enumerate(asked.seen))
+    state.asked = asked = replace(asked, seen=seen)
+    cover, short = asked.seen
+    if cover is None or short is None:
+        return
+    (bought, its_quote), (sold, other_quote) = cover, short
+    terms = terms_of(
+        session_of(asked.bucket_utc), asked.ratio, (bought.strike_ticks, its_quote), (sold.strike_ticks, other_quote),
+        wiring.rules,
+    )  # fmt: skip
+    unmet = unmet_on_quotes(terms, wiring.rules)
+    state.asked = None
+    if unmet is not None or terms is None:
+        _say(turn, asked.bucket_utc, "no terms" if unmet is None else unmet.text)
+    else:
+        _record(wiring, turn, asked.bucket_utc, terms)
+
+
+def _on_no_quote(turn: LaneTurn, unavailable: market.QuoteUnavailable) -> None:
+    asked = turn.state.asked
+    if asked is not None and _leg_of(asked, unavailable.request_id) is not None:
+        turn.state.asked = None
+        _say(turn, asked.bucket_utc, f"quotes: {unavailable.why}")
+
+
+def _leg_of(asked: AskedQuotes | None, request_id: str) -> int | None:
+    if asked is None:
+        return None
+    return next((n for n in range(len(asked.seen)) if asked.id_of(n) == request_id), None)
+
+
+def _record(wiring: Wiring, turn: LaneTurn, bucket_utc: Utc, terms: Terms) -> None:
+    """Have it recorded that a spread may be opened."""
+    state = turn.state
+    assert state.phase is not None
+    assert state.cover is not None
+    alert = spread.alert_of(
+        bucket_utc, state.cover.price_ticks, terms, wiring.rules, turn.now, state.phase.close_utc,
+        is_shadow=not state.is_promoted,
+    )  # fmt: skip
+    plan = spread.plan_of(terms.cover_strike_ticks, terms.short_strike_ticks, wiring.rules)
+    state.found = (*state.found, Found(alert, plan))
+    record = signals.RecordAlert(
+        reply_to=turn.name, alert=alert, thresholds=spread.thresholds_of(terms, wiring.rules),
+        features=(None,) * len(FEATURES), forces=(), alignment=None,
+    )  # fmt: skip
+    turn.tell("ledger", record)
+
+
+def _on_recorded(wiring: Wiring, turn: LaneTurn, alert_id: str) -> None:
+    """Raise a recorded alert."""
+    state = turn.state
+    recorded = [found for found in state.found if found.alert.key.alert_id == alert_id]
+    state.found = tuple(found for found in state.found if found.alert.key.alert_id != alert_id)
+    for found in recorded:
+        turn.publish(signals.SignalRaised(intent=spread.intent_of(found.alert, found.plan, wiring.rules)))
+        turn.publish(signals.AlertRaised(alert=found.alert))
+
+
+def _say(turn: LaneTurn, bucket_utc: Utc, why: str) -> None:
+    turn.publish(
+        signals.NotEvaluated(
+            source=spread.SOURCE, ticker=spread.PAIR, kind=spread.KIND, bucket_utc=bucket_utc, why=why,
+            version=spread.VERSION,
+        )
+    )  # fmt: skip

@@ -1,0 +1,149 @@
+"""`main.py fit-exits FROM TO`: take-profit and hold levels learned from what the desk's positions did after entry.
+
+What is learned is a table with a version, `exit_tables/EXITS-<n>.json` in the data folder, and a shadow: nothing reads
+it but this command, which judges it (`--judge EXITS-<n>`) on sessions after those that it was learned from, and then
+says whether it has shown what a promotion asks for, with the lines that a person would put into the settings.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from argparse import Namespace
+from datetime import date
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import orjson
+
+from commands.backtest import day_of, write_page
+from commands.cli import CommandError
+from commands.fit_exits_report import ExitTable, Paths, judgement_of, report_of
+from commands.folder import DataFolder, settings_of
+from commands.report_html import page_of
+from commands.report_period import text_of
+from config.settings import Settings
+from domain.position.exit_paths import Levels
+from domain.reports.model import Report
+from simulation.backtest.exit_fit import PATHS_MIN, SESSIONS_MIN, fit, judged
+from simulation.backtest.exit_paths import paths_of
+from simulation.backtest.recorded import load
+from storage.queries import LedgerReader
+
+TABLES: Final = "exit_tables"
+NAME: Final = "EXITS"
+_WIDTH: Final = 80
+
+
+def act(arguments: Namespace) -> int:
+    """Learn a table, or judge one, and report; 1 where nothing better was learned, or what was judged is not proven.
+
+    Raises:
+        CommandError: a date cannot be, there are too few paths, or a table is not known or cannot be written.
+    """
+    settings = settings_of(arguments)
+    folder = DataFolder(settings.data_dir)
+    first, last = day_of(arguments.first), day_of(arguments.last)
+    if last < first:
+        raise CommandError(f"{first} lies after {last}; give the earlier date first.")
+    paths = _paths(folder, settings, first, last)
+    if arguments.judge is None:
+        report, told, is_good = _learn(folder, settings, first, last, paths)
+    else:
+        report, told, is_good = _judge(folder, settings, arguments.judge, first, last, paths)
+    if arguments.html is not None:
+        write_page(arguments.html, page_of(report))
+    if arguments.json:
+        print(orjson.dumps({**told, "report": msgspec.to_builtins(report)}, option=orjson.OPT_INDENT_2).decode())
+    elif arguments.html is None:
+        width = shutil.get_terminal_size((_WIDTH, 24)).columns if sys.stdout.isatty() else _WIDTH
+        print("\n".join(text_of(report, max(width, _WIDTH))))
+    return 0 if is_good else 1
+
+
+def _paths(folder: DataFolder, settings: Settings, first: date, last: date) -> Paths:
+    ledger = LedgerReader(folder.ledgers, settings.desk)
+    found, missing = [], 0
+    for session in ledger.sessions():
+        if first <= session <= last:
+            trades = ledger.trades(session)
+            if not trades:
+                continue
+            of_day, without = paths_of(load(folder.series, session), trades, ledger.executions(session))
+            found += of_day
+            missing += without
+    known = [path for path in found if path.ticker in settings.ticker_rules]
+    return Paths(tuple(known), missing)
+
+
+def _learn(
+    folder: DataFolder, settings: Settings, first: date, last: date, paths: Paths
+) -> tuple[Report, dict[str, object], bool]:
+    n, sessions = len(paths.found), len({path.session for path in paths.found})
+    if n < PATHS_MIN or sessions < SESSIONS_MIN:
+        raise CommandError(
+            f"{n} closed positions with quotes on {sessions} sessions teach nothing; name a longer period, with"
+            f" {PATHS_MIN} positions on {SESSIONS_MIN} sessions at least.", 1,
+        )  # fmt: skip
+    before = before_of(settings)
+    found = fit(paths.found, before, settings.exits.premium_stop)
+    table = None
+    if found.levels is not None:
+        table = ExitTable(
+            version=_next_version(folder.root / TABLES), learned_from=first, learned_to=last, levels=found.levels,
+            before=before, n=found.n, ahead=found.ahead, chance=found.chance,
+        )  # fmt: skip
+        _keep(folder.root / TABLES / f"{NAME}-{table.version}.json", table)
+    report = report_of(first, last, settings.desk, paths, found, table, before)
+    return report, {"table": msgspec.to_builtins(table)}, table is not None
+
+
+def _judge(
+    folder: DataFolder, settings: Settings, name: str, first: date, last: date, paths: Paths
+) -> tuple[Report, dict[str, object], bool]:
+    table = _table(folder.root / TABLES, name)
+    if first <= table.learned_to:
+        raise CommandError(
+            f"{name} was learned from sessions to {table.learned_to}; what it knows already proves nothing, so judge it"
+            " on later ones."
+        )
+    found = judged(paths.found, table.levels, before_of(settings), settings.exits.premium_stop)
+    report, is_proven = judgement_of(first, last, settings, paths, table, found)
+    return report, {"table": msgspec.to_builtins(table), "judged": msgspec.to_builtins(found)}, is_proven
+
+
+def before_of(settings: Settings) -> dict[str, Levels]:
+    """Return the levels in force by ticker."""
+    rules = settings.ticker_rules
+    return {ticker: Levels(settings.exits.take_single, rules[ticker].max_hold_ms) for ticker in sorted(rules)}
+
+
+def _next_version(tables: Path) -> int:
+    names = (path.stem.rpartition("-")[2] for path in tables.glob(f"{NAME}-*.json"))
+    return 1 + max((int(name) for name in names if name.isdecimal()), default=0)
+
+
+def _keep(path: Path, table: ExitTable) -> None:
+    """Write a table whole, and never over another one."""
+    aside = path.with_suffix(".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside.write_bytes(orjson.dumps(msgspec.to_builtins(table), option=orjson.OPT_INDENT_2))
+        path.hardlink_to(aside)
+    except OSError as error:
+        raise CommandError(f"{path} cannot be written ({error.strerror}); free the folder or its place.", 3) from None
+    finally:
+        aside.unlink(missing_ok=True)
+    print(f"Written: {path.resolve()}", file=sys.stderr)
+
+
+def _table(tables: Path, name: str) -> ExitTable:
+    path = tables / f"{name}.json"
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=ExitTable)
+    except FileNotFoundError:
+        known = ", ".join(sorted(found.stem for found in tables.glob(f"{NAME}-*.json"))) or "none yet"
+        raise CommandError(f"There is no exit table {name} in {tables}; there are: {known}.") from None
+    except (OSError, msgspec.DecodeError) as error:
+        raise CommandError(f"{path} is no exit table ({error}); learn another one.", 3) from None

@@ -1,0 +1,87 @@
+"""The settings of the credit spread as a type; amounts in USD bear the names that its users know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Annotated, ClassVar, Final
+
+from domain.limits import StrategyRules
+from domain.ranges import BriefMs, Count, DayMs, Form, LongMs, PauseMs, Range
+from domain.units import Cents, Qty, Ticks
+
+COVER: Final = "SPX"  # the underlying of the bought leg, which covers
+SHORT: Final = "SPY"  # the underlying of the sold leg
+COVER_RATIO: Final = 10  # contracts of SPY that one of SPX covers: the index is ten times the fund, multiplier 100 each
+
+Usd = Annotated[float, Range(0, 1_000_000)]
+Ratio = Annotated[float, Range(1, 100)]
+
+
+@dataclass(frozen=True, slots=True)
+class SpreadRules:
+    """The spread's sizes, conditions and exits; `is_on` False leaves its lane and its actor out of the tree.
+
+    `is_live_allowed`: it may be on where the trading mode is live, although another underlying covers its short leg.
+    `entry_after_open_ms` and `entry_until_ms` count from the open, and `leg_timeout_ms` is how long a leg's entry may
+    work. `ex_dividend_dates` are further dates of the fund beside its quarterly ones.
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    is_on: bool
+    is_live_allowed: bool
+    covered_by: Annotated[str, Form("SPX", "SPX, whose bought call covers the sold calls of SPY: nothing else does")]
+    max_spreads_per_day: Count
+    min_entry_credit: Usd
+    assignment_risk_threshold: Usd
+    max_position_loss: Annotated[float, Range(0, 1_000_000, is_open=True)]
+    max_daily_loss: Annotated[float, Range(0, 1_000_000, is_open=True)]
+    spy_contracts_per_spread: Annotated[Qty, Range(1, 1_000)]
+    spx_contracts_per_spread: Annotated[Qty, Range(1, 100)]
+    entry_after_open_ms: PauseMs
+    entry_until_ms: DayMs
+    ratio_min: Ratio
+    ratio_max: Ratio
+    spx_spread_max_ticks: Annotated[Ticks, Range(1, 10_000)]
+    leg_timeout_ms: LongMs
+    what_if_wait_ms: BriefMs
+    signal_age_max_ms: LongMs
+    cooldown_ms: PauseMs
+    ex_dividend_dates: tuple[date, ...]
+
+    @property
+    def strategy(self) -> StrategyRules:
+        """The spread as a strategy among others: one at a time, its short leg covered by another underlying."""
+        return StrategyRules(
+            plan="credit_spread",
+            signal_age_max_ms=self.signal_age_max_ms,
+            cooldown_ms=self.cooldown_ms,
+            trades_per_day_max=self.max_spreads_per_day,
+            one_position_only=True,
+            long_only=False,
+        )
+
+    @property
+    def min_entry_credit_cents(self) -> Cents:
+        """The least net credit after round-trip fees."""
+        return cents_of(self.min_entry_credit)
+
+    @property
+    def max_position_loss_cents(self) -> Cents:
+        """The loss that one spread may make, at worst when it is opened and by its marks while it is held."""
+        return cents_of(self.max_position_loss)
+
+    @property
+    def max_daily_loss_cents(self) -> Cents:
+        """The loss of the strategy's closed spreads after which the day sees no further one."""
+        return cents_of(self.max_daily_loss)
+
+    @property
+    def threshold_ticks(self) -> Ticks:
+        """How far above the short strike the fund may stand."""
+        return Ticks(round(self.assignment_risk_threshold * 100))
+
+
+def cents_of(usd: float) -> Cents:
+    """Return an amount of USD in cents."""
+    return Cents(round(usd * 100))

@@ -1,0 +1,339 @@
+"""The life of a covered structure of two legs: the cover is bought first and sold last, whatever happens between.
+
+The table says which state follows; `Saga` holds what is known of both legs, and `advance` brings state and wishes to
+those facts. It is level-triggered: what should be done follows from where things stand, so that a report told twice, a
+leg that was started again, or a restart of the whole changes nothing but what is missing.
+
+What holds after every step: Σ short contracts, held or on sale, ≤ what the held cover covers, and the cover is free to
+be sold only when no short is left nor can come to be.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+from msgspec.structs import replace
+
+from domain.fsm import Machine
+from domain.position.cycle import ExitReason
+from domain.position.exits import SEVERITY
+from domain.units import Qty
+
+
+class SagaState(StrEnum):
+    """Where a structure stands."""
+
+    RESERVED = "RESERVED"  # both legs are reserved, nothing was sent
+    BUYING_COVER = "BUYING_COVER"
+    SELLING = "SELLING"  # the cover is held; the shorts are being sold
+    HELD = "HELD"
+    BUYING_BACK = "BUYING_BACK"  # out: the shorts first
+    RELEASING = "RELEASING"  # no short is left: the cover is sold
+    SETTLING = "SETTLING"  # the session is over and something was still held
+    CLOSED = "CLOSED"
+    ABANDONED = "ABANDONED"  # nothing ever filled
+
+
+class SagaEvent(StrEnum):
+    """What moves a structure."""
+
+    COVER_SENT = "cover_sent"
+    COVER_BOUGHT = "cover_bought"  # its entry is over and something is held
+    COVER_FAILED = "cover_failed"  # its entry is over and nothing is held
+    SHORT_SOLD = "short_sold"  # in full
+    EXIT_WANTED = "exit_wanted"
+    COVER_LOST = "cover_lost"  # it ended by itself: closed at the broker by somebody else
+    SHORT_FOUND = "short_found"  # a short is held where none should be: a fill that was reported late
+    COVER_FOUND = "cover_found"
+    SHORTS_GONE = "shorts_gone"
+    ALL_GONE = "all_gone"
+    SESSION_CLOSED = "session_closed"
+
+
+_S = SagaState
+_E = SagaEvent
+OVER = frozenset({_S.CLOSED, _S.ABANDONED})
+
+_TRANSITIONS: dict[tuple[SagaState, SagaEvent], SagaState] = {
+    (_S.RESERVED, _E.COVER_SENT): _S.BUYING_COVER,
+    (_S.RESERVED, _E.COVER_FAILED): _S.ABANDONED,  # its order was refused before it left
+    (_S.RESERVED, _E.EXIT_WANTED): _S.ABANDONED,
+    (_S.RESERVED, _E.COVER_FOUND): _S.RELEASING,
+    (_S.RESERVED, _E.SHORT_FOUND): _S.BUYING_BACK,
+    (_S.RESERVED, _E.SESSION_CLOSED): _S.ABANDONED,
+    (_S.BUYING_COVER, _E.COVER_BOUGHT): _S.SELLING,
+    (_S.BUYING_COVER, _E.COVER_FAILED): _S.ABANDONED,
+    (_S.BUYING_COVER, _E.EXIT_WANTED): _S.RELEASING,
+    (_S.BUYING_COVER, _E.SHORT_FOUND): _S.BUYING_BACK,
+    (_S.BUYING_COVER, _E.SESSION_CLOSED): _S.SETTLING,
+    (_S.SELLING, _E.SHORT_SOLD): _S.HELD,
+    (_S.SELLING, _E.EXIT_WANTED): _S.BUYING_BACK,
+    (_S.SELLING, _E.COVER_LOST): _S.BUYING_BACK,
+    (_S.SELLING, _E.SESSION_CLOSED): _S.SETTLING,
+    (_S.HELD, _E.EXIT_WANTED): _S.BUYING_BACK,
+    (_S.HELD, _E.COVER_LOST): _S.BUYING_BACK,
+    (_S.HELD, _E.SESSION_CLOSED): _S.SETTLING,
+    (_S.BUYING_BACK, _E.SHORTS_GONE): _S.RELEASING,
+    (_S.BUYING_BACK, _E.ALL_GONE): _S.CLOSED,
+    (_S.BUYING_BACK, _E.SESSION_CLOSED): _S.SETTLING,
+    (_S.RELEASING, _E.SHORT_FOUND): _S.BUYING_BACK,
+    (_S.RELEASING, _E.COVER_FAILED): _S.ABANDONED,  # the cover's entry was given up before it filled
+    (_S.RELEASING, _E.ALL_GONE): _S.CLOSED,
+    (_S.RELEASING, _E.SESSION_CLOSED): _S.SETTLING,
+    (_S.SETTLING, _E.COVER_FAILED): _S.ABANDONED,
+    (_S.SETTLING, _E.ALL_GONE): _S.CLOSED,
+    (_S.CLOSED, _E.SHORT_FOUND): _S.BUYING_BACK,
+    (_S.CLOSED, _E.COVER_FOUND): _S.RELEASING,
+    (_S.ABANDONED, _E.SHORT_FOUND): _S.BUYING_BACK,
+    (_S.ABANDONED, _E.COVER_FOUND): _S.RELEASING,
+}
+
+_NO_SHORT_YET = "no short is sold before the cover is held"
+_SENT_ONCE = "an entry is sent once"
+_OUT_ALREADY = "it is on its way out already"
+_ENTRY_OVER = "the cover's entry is over: what filled is held"
+_OVER = "nothing is held any more"
+_AT_SETTLEMENT = "the session is over: nothing can be traded any more"
+_LEG_BY_LEG = "the shorts are gone first, then the cover"
+
+_IGNORED: dict[tuple[SagaState, SagaEvent], str] = {
+    (_S.RESERVED, _E.COVER_BOUGHT): "told as COVER_FOUND: nothing of ours was sent yet",
+    (_S.RESERVED, _E.SHORT_SOLD): _NO_SHORT_YET,
+    (_S.RESERVED, _E.COVER_LOST): "nothing is held yet",
+    (_S.RESERVED, _E.SHORTS_GONE): _NO_SHORT_YET,
+    (_S.RESERVED, _E.ALL_GONE): "nothing is held yet",
+    (_S.BUYING_COVER, _E.COVER_SENT): _SENT_ONCE,
+    (_S.BUYING_COVER, _E.SHORT_SOLD): _NO_SHORT_YET,
+    (_S.BUYING_COVER, _E.COVER_LOST): "its entry's end decides",
+    (_S.BUYING_COVER, _E.COVER_FOUND): "its entry's end decides",
+    (_S.BUYING_COVER, _E.SHORTS_GONE): _NO_SHORT_YET,
+    (_S.BUYING_COVER, _E.ALL_GONE): "its entry's end decides",
+    (_S.SELLING, _E.COVER_SENT): _SENT_ONCE,
+    (_S.SELLING, _E.COVER_BOUGHT): _ENTRY_OVER,
+    (_S.SELLING, _E.COVER_FAILED): "told as COVER_LOST: it was held",
+    (_S.SELLING, _E.SHORT_FOUND): "shorts are being sold",
+    (_S.SELLING, _E.COVER_FOUND): "held already",
+    (_S.SELLING, _E.SHORTS_GONE): "shorts are being sold: their entry's end decides",
+    (_S.SELLING, _E.ALL_GONE): "told as COVER_LOST",
+    (_S.HELD, _E.COVER_SENT): _SENT_ONCE,
+    (_S.HELD, _E.COVER_BOUGHT): _ENTRY_OVER,
+    (_S.HELD, _E.COVER_FAILED): "told as COVER_LOST: it was held",
+    (_S.HELD, _E.SHORT_SOLD): "sold already",
+    (_S.HELD, _E.SHORT_FOUND): "shorts are held as they should be",
+    (_S.HELD, _E.COVER_FOUND): "held already",
+    (_S.HELD, _E.SHORTS_GONE): "told as EXIT_WANTED: the cover alone is no spread",
+    (_S.HELD, _E.ALL_GONE): "told as COVER_LOST",
+    (_S.BUYING_BACK, _E.COVER_SENT): _SENT_ONCE,
+    (_S.BUYING_BACK, _E.COVER_BOUGHT): _ENTRY_OVER,
+    (_S.BUYING_BACK, _E.COVER_FAILED): _LEG_BY_LEG,
+    (_S.BUYING_BACK, _E.SHORT_SOLD): "its entry filled while its cancel was on the way: bought back with the rest",
+    (_S.BUYING_BACK, _E.EXIT_WANTED): _OUT_ALREADY,
+    (_S.BUYING_BACK, _E.COVER_LOST): "the shorts are bought back already",
+    (_S.BUYING_BACK, _E.SHORT_FOUND): _OUT_ALREADY,
+    (_S.BUYING_BACK, _E.COVER_FOUND): "held back until the shorts are gone",
+    (_S.RELEASING, _E.COVER_SENT): _SENT_ONCE,
+    (_S.RELEASING, _E.COVER_BOUGHT): "it is sold as far as it filled",
+    (_S.RELEASING, _E.SHORT_SOLD): "told as SHORT_FOUND",
+    (_S.RELEASING, _E.EXIT_WANTED): _OUT_ALREADY,
+    (_S.RELEASING, _E.COVER_LOST): "told as ALL_GONE",
+    (_S.RELEASING, _E.COVER_FOUND): "it is sold already",
+    (_S.RELEASING, _E.SHORTS_GONE): "gone already",
+    (_S.SETTLING, _E.COVER_SENT): _AT_SETTLEMENT,
+    (_S.SETTLING, _E.COVER_BOUGHT): _AT_SETTLEMENT,
+    (_S.SETTLING, _E.SHORT_SOLD): _AT_SETTLEMENT,
+    (_S.SETTLING, _E.EXIT_WANTED): _AT_SETTLEMENT,
+    (_S.SETTLING, _E.COVER_LOST): _AT_SETTLEMENT,
+    (_S.SETTLING, _E.SHORT_FOUND): _AT_SETTLEMENT,
+    (_S.SETTLING, _E.COVER_FOUND): _AT_SETTLEMENT,
+    (_S.SETTLING, _E.SHORTS_GONE): "both legs settle, each by itself",
+    (_S.SETTLING, _E.SESSION_CLOSED): "settling already",
+    **{
+        (state, event): _OVER
+        for state in (_S.CLOSED, _S.ABANDONED)
+        for event in _E
+        if event not in (_E.SHORT_FOUND, _E.COVER_FOUND)
+    },
+}
+
+SAGA = Machine("structure", _TRANSITIONS, _IGNORED)
+
+
+class EntryPart(StrEnum):
+    """How far a leg's entry has come."""
+
+    UNSENT = "unsent"
+    WORKING = "working"  # it may fill
+    OVER = "over"
+
+
+class Leg(msgspec.Struct, frozen=True):
+    """What is known of one leg.
+
+    `qty` is what was reserved, `ordered` what its entry was sent for, `held` what executions say is held of it (without
+    a sign), `was_held` whether anything ever was. `is_flat`: its life is over and the broker agrees. `is_leaving`: it
+    wants an exit. `is_free`: it may be sold, for all that was told to it (of the cover).
+    """
+
+    qty: Qty
+    ordered: Qty = Qty(0)
+    held: Qty = Qty(0)
+    was_held: bool = False
+    entry: EntryPart = EntryPart.UNSENT
+    is_flat: bool = False
+    is_leaving: bool = False
+    is_free: bool = False
+
+    @property
+    def may_be_held(self) -> bool:
+        """Whether anything is held or may still come to be: an entry works, or the end is not agreed upon."""
+        return self.held > 0 or self.entry is EntryPart.WORKING or (self.ordered > 0 and not self.is_flat)
+
+    @property
+    def at_most(self) -> Qty:
+        """What is held once all that works of its entry has filled."""
+        return max(self.held, self.ordered) if self.entry is EntryPart.WORKING else self.held
+
+
+class Wish(StrEnum):
+    """What the structure wants done."""
+
+    OPEN_COVER = "open_cover"
+    OPEN_SHORT = "open_short"
+    CLOSE_SHORT = "close_short"
+    HOLD_COVER = "hold_cover"
+    FREE_COVER = "free_cover"
+    CLOSE_COVER = "close_cover"
+
+
+class Saga(msgspec.Struct, frozen=True):
+    """One structure: its state, both legs, how many shorts a cover covers, and why it leaves (`None`: it does not)."""
+
+    cover: Leg
+    short: Leg
+    ratio: int
+    state: SagaState = SagaState.RESERVED
+    reason: ExitReason | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is held or under way any more."""
+        return self.state in OVER
+
+    @property
+    def covered_qty(self) -> Qty:
+        """How many shorts the cover covers that is held and may not be sold."""
+        return Qty(0) if self.cover.is_free else Qty(self.cover.held * self.ratio)
+
+    @property
+    def sellable_qty(self) -> Qty:
+        """How many shorts belong to what is held of the cover: its share of the plan, never more than is covered."""
+        share = self.short.qty * self.cover.held // self.cover.qty
+        return Qty(min(share, self.covered_qty))
+
+    @property
+    def uncovered_qty(self) -> Qty:
+        """How many shorts are held that no cover stands behind."""
+        return Qty(max(0, self.short.held - self.cover.held * self.ratio))
+
+
+def moved(saga: Saga, event: SagaEvent) -> Saga:
+    """Return the structure after an event."""
+    return replace(saga, state=SAGA.next(saga.state, event))
+
+
+def leaving(saga: Saga, reason: ExitReason) -> Saga:
+    """Return the structure with an exit wanted; a graver reason takes the place of a lesser one."""
+    if saga.is_over or saga.state is SagaState.SETTLING:
+        return saga
+    if saga.reason is None or SEVERITY[reason] > SEVERITY[saga.reason]:
+        saga = replace(saga, reason=reason)
+    return moved(saga, SagaEvent.EXIT_WANTED)
+
+
+def cover_sent(saga: Saga) -> Saga:
+    """Return the structure once the cover's entry was handed to its position."""
+    cover = replace(saga.cover, ordered=saga.cover.qty, entry=EntryPart.WORKING)
+    return moved(replace(saga, cover=cover), SagaEvent.COVER_SENT)
+
+
+def short_sent(saga: Saga) -> Saga:
+    """Return the structure once the shorts' entry was handed to their position, for what is covered."""
+    return replace(saga, short=replace(saga.short, ordered=saga.sellable_qty, entry=EntryPart.WORKING))
+
+
+def advance(saga: Saga) -> Saga:
+    """Return the structure in the state that its legs' facts lead to.
+
+    Raises:
+        RuntimeError: the facts lead in a circle, which no facts do.
+    """
+    for _ in SagaState:
+        event = _due(saga)
+        after = saga if event is None else moved(saga, event)
+        if after.state is saga.state:
+            return saga
+        saga = after
+        if saga.state in (SagaState.BUYING_BACK, SagaState.RELEASING) and saga.reason is None:
+            saga = replace(saga, reason=ExitReason.UNWIND)
+    raise RuntimeError(f"the structure does not come to rest: {saga}")
+
+
+def _due(saga: Saga) -> SagaEvent | None:
+    """Return the event that the facts tell in this state; `None` where they tell nothing new."""
+    cover, short, state = saga.cover, saga.short, saga.state
+    if state is SagaState.SETTLING:
+        return _end_of(saga)
+    if state in OVER or state is SagaState.RESERVED or state is SagaState.RELEASING:
+        if short.at_most > 0:
+            return SagaEvent.SHORT_FOUND
+        if state is not SagaState.RELEASING:
+            return SagaEvent.COVER_FOUND if cover.held > 0 else None
+        return _end_of(saga)
+    if state is SagaState.BUYING_COVER:
+        if short.held > 0:
+            return SagaEvent.SHORT_FOUND
+        if cover.entry is not EntryPart.OVER:
+            return None
+        return SagaEvent.COVER_BOUGHT if cover.held > 0 else SagaEvent.COVER_FAILED
+    if state is SagaState.BUYING_BACK:
+        if short.may_be_held:
+            return None
+        return SagaEvent.ALL_GONE if cover.held == 0 and cover.is_flat else SagaEvent.SHORTS_GONE
+    if cover.held == 0:
+        return SagaEvent.COVER_LOST
+    is_short_wrong = cover.is_leaving or short.is_leaving or saga.uncovered_qty > 0
+    if state is SagaState.SELLING:
+        is_nothing_to_sell = short.entry is EntryPart.UNSENT and saga.sellable_qty == 0
+        if is_nothing_to_sell or (short.entry is EntryPart.OVER and short.held < short.ordered):
+            return SagaEvent.EXIT_WANTED  # too little of the cover filled, or of the shorts, in time
+        is_sold = short.entry is EntryPart.OVER and short.held > 0
+        return SagaEvent.EXIT_WANTED if is_short_wrong else SagaEvent.SHORT_SOLD if is_sold else None
+    return SagaEvent.EXIT_WANTED if is_short_wrong or short.held < short.ordered else None
+
+
+def _end_of(saga: Saga) -> SagaEvent | None:
+    """Return the event of an end: nothing is held nor can be any more."""
+    cover, short = saga.cover, saga.short
+    if short.may_be_held or cover.may_be_held:
+        return None
+    return SagaEvent.ALL_GONE if cover.was_held or short.was_held else SagaEvent.COVER_FAILED
+
+
+def wishes(saga: Saga) -> tuple[Wish, ...]:
+    """Return what is to be done now, in this order; nothing that was done already as far as the legs' facts say."""
+    cover, short = saga.cover, saga.short
+    match saga.state:
+        case SagaState.RESERVED:
+            return (Wish.OPEN_COVER,) if cover.entry is EntryPart.UNSENT else ()
+        case SagaState.SELLING:
+            is_due = short.entry is EntryPart.UNSENT and saga.sellable_qty > 0
+            return (Wish.OPEN_SHORT,) if is_due else ()
+        case SagaState.BUYING_BACK:
+            held_back = (Wish.HOLD_COVER,) if cover.is_free else ()
+            return (*held_back, Wish.CLOSE_SHORT) if short.may_be_held and not short.is_leaving else held_back
+        case SagaState.RELEASING if cover.may_be_held:
+            freed = () if cover.is_free else (Wish.FREE_COVER,)
+            return freed if cover.is_leaving else (*freed, Wish.CLOSE_COVER)
+        case _:
+            return ()

@@ -1,0 +1,203 @@
+"""What a credit spread brings in and may lose, when it may be opened and when it is closed."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from config.settings import load_settings
+from domain.instants import MINUTE
+from domain.instruments import DataType, Quote, Spot
+from domain.options.fees import round_trip_cents
+from domain.position.cycle import ExitReason
+from domain.structure.credit import (
+    Condition,
+    Terms,
+    is_ex_dividend,
+    ratio_of,
+    strikes_at,
+    terms_of,
+    unmet_before_quotes,
+    unmet_on_quotes,
+)
+from domain.structure.exits import exit_of
+from domain.structure.rules import COVER_RATIO, SpreadRules
+from domain.structure.settlement import LegResult, result_of
+from domain.units import Cents, Qty, Ticks, Utc
+from tests.testkit.narrow import known
+
+DAY = date(2026, 11, 20)
+RULES: SpreadRules = load_settings(profile="demo").spread
+OPEN = Utc(0)
+IN_WINDOW = Utc(10 * MINUTE)
+
+
+def quote(bid: int | None, ask: int | None) -> Quote:
+    """Return a live quote."""
+    return Quote(1, None if bid is None else Ticks(bid), None if ask is None else Ticks(ask), Qty(50), Qty(50), Utc(0))
+
+
+def terms(
+    ratio: float = 10.0, bought: Quote | None = None, sold: Quote | None = None, cover: int = 600_000,
+    short: int = 60_000,
+) -> Terms | None:  # fmt: skip
+    """Return the terms of a spread: bought at 20.00, ten sold at 2.50."""
+    return terms_of(
+        DAY, ratio, (Ticks(cover), bought or quote(1_970, 2_000)), (Ticks(short), sold or quote(250, 251)), RULES
+    )
+
+
+# -- arithmetic -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("spx", "spy", "wanted"),
+    [
+        (600_000, 60_000, (600_000, 60_000)),
+        (600_249, 60_049, (600_000, 60_000)),
+        (600_250, 60_050, (600_500, 60_100)),  # half up
+        (600_499, 60_099, (600_500, 60_100)),
+    ],
+)
+def test_strikes_are_the_nearest_at_the_money_half_up(spx: int, spy: int, wanted: tuple[int, int]) -> None:
+    assert strikes_at(Ticks(spx), Ticks(spy)) == wanted
+
+
+def test_the_credit_is_ten_sold_at_the_bid_less_one_bought_at_the_ask_less_the_fees_of_both_round_trips() -> None:
+    found = known(terms())
+    fees = round_trip_cents(DAY, "SPXW", Qty(1), 2_000) + round_trip_cents(DAY, "SPY", Qty(10), 250)
+    assert found.fees_cents == fees
+    assert found.credit_cents == 10 * 250 * 100 - 2_000 * 100 - fees
+    assert found.gap_cents == 0
+    assert found.worst_cents == -found.credit_cents
+
+
+def test_a_gap_of_the_strikes_is_taken_off_the_credit() -> None:
+    found = known(terms(ratio=10.0, cover=600_500))
+    assert found.gap_cents == 500 * 100
+    assert found.edge_cents == found.credit_cents - 50_000
+    assert known(terms(ratio=10.0, cover=599_500)).gap_cents == 0  # a cover below the shorts costs nothing
+
+
+@pytest.mark.parametrize(
+    ("bought", "sold"),
+    [(quote(None, 2_000), None), (quote(0, 2_000), None), (None, quote(0, 251)), (None, quote(250, None))],
+)
+def test_a_missing_side_has_no_terms(bought: Quote | None, sold: Quote | None) -> None:
+    assert terms(bought=bought, sold=sold) is None
+
+
+@given(
+    spx=st.integers(550_000, 650_000), spy=st.integers(55_000, 65_000), end=st.integers(30_000, 120_000),
+    bid=st.integers(1, 900), ask=st.integers(50, 9_000),
+)  # fmt: skip
+def test_no_expiry_at_the_ratio_loses_more_than_the_worst_case(
+    spx: int, spy: int, end: int, bid: int, ask: int
+) -> None:
+    cover, short = strikes_at(Ticks(spx), Ticks(spy))
+    found = known(terms(10.0, quote(max(ask - 50, 1), ask), quote(bid, bid + 1), cover, short))
+    worth = max(0, 10 * end - cover) - 10 * max(0, end - short)
+    assert worth * 100 + found.credit_cents >= -found.worst_cents
+
+
+def test_without_a_price_of_the_fund_there_is_no_ratio() -> None:
+    assert ratio_of(Ticks(600_000), Ticks(0)) is None
+    assert ratio_of(Ticks(600_000), Ticks(60_000)) == 10.0
+
+
+# -- conditions -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("minutes", "ratio", "day", "wanted"),
+    [
+        (5, 10.0, DAY, None),
+        (29.99, 9.95, DAY, None),
+        (29.99, 10.05, DAY, None),
+        (4.99, 10.0, DAY, Condition.WINDOW),
+        (30, 10.0, DAY, Condition.WINDOW),
+        (10, 9.949, DAY, Condition.RATIO),
+        (10, 10.051, DAY, Condition.RATIO),
+        (10, None, DAY, Condition.RATIO),
+        (10, 10.0, date(2026, 12, 18), Condition.EX_DIVIDEND),
+    ],
+)
+def test_window_dividend_and_ratio_come_before_any_quote(
+    minutes: float, ratio: float | None, day: date, wanted: Condition | None
+) -> None:
+    unmet = unmet_before_quotes(day, OPEN, Utc(round(minutes * MINUTE)), ratio, RULES)
+    assert (None if unmet is None else unmet.condition) == wanted
+
+
+@pytest.mark.parametrize("day", [date(2026, 3, 20), date(2026, 6, 19), date(2026, 9, 18), date(2026, 12, 18)])
+def test_the_fund_is_ex_dividend_on_the_third_friday_of_a_quarter(day: date) -> None:
+    assert is_ex_dividend(day, RULES)
+    assert not is_ex_dividend(date(2026, 11, 20), RULES)  # a third Friday of another month
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        ({}, None),
+        ({"bought": quote(2_001, 2_000)}, Condition.QUOTES),
+        ({"sold": quote(252, 251)}, Condition.QUOTES),
+        ({"bought": quote(1_949, 2_000)}, Condition.SPX_SPREAD),
+        ({"bought": quote(1_950, 2_000)}, None),
+        ({"sold": quote(206, 207)}, Condition.CREDIT),
+        ({"cover": 601_500}, Condition.WORST_CASE),
+        ({"bought": quote(None, 2_000)}, Condition.QUOTES),
+    ],
+)
+def test_the_first_condition_that_fails_on_the_quotes_is_named(change: Any, wanted: Condition | None) -> None:
+    unmet = unmet_on_quotes(terms(**change), RULES)
+    assert (None if unmet is None else unmet.condition) == wanted
+    if unmet is not None:
+        assert unmet.condition.value in unmet.text
+
+
+def test_the_credit_just_at_the_least_is_enough() -> None:
+    at = next(bid for bid in range(200, 300) if known(terms(sold=quote(bid, 300))).credit_cents >= 40_000)
+    assert unmet_on_quotes(terms(sold=quote(at, at + 1)), RULES) is None
+    assert known(unmet_on_quotes(terms(sold=quote(at - 1, at)), RULES)).condition is Condition.CREDIT
+
+
+def test_the_sold_contracts_of_the_settings_are_covered() -> None:
+    assert RULES.spy_contracts_per_spread <= COVER_RATIO * RULES.spx_contracts_per_spread
+
+
+# -- exits --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("price", "kind", "pnl", "wanted"),
+    [
+        (61_000, DataType.LIVE, -50_000, None),  # both exactly at their limits
+        (61_001, DataType.LIVE, 0, ExitReason.ASSIGNMENT_RISK),
+        (61_001, DataType.DELAYED, 0, None),
+        (60_000, DataType.LIVE, -50_001, ExitReason.POSITION_LOSS),
+        (61_001, DataType.LIVE, -50_001, ExitReason.ASSIGNMENT_RISK),
+        (60_000, DataType.LIVE, None, None),
+    ],
+)
+def test_a_held_spread_is_closed_for_assignment_or_loss(
+    price: int, kind: DataType, pnl: int | None, wanted: ExitReason | None
+) -> None:
+    spot = Spot("SPY", Ticks(price), Utc(0), kind)
+    assert exit_of(spot, Ticks(60_000), None if pnl is None else Cents(pnl), RULES) is wanted
+
+
+def test_without_a_price_of_the_fund_the_loss_still_counts() -> None:
+    assert exit_of(None, Ticks(60_000), Cents(-50_001), RULES) is ExitReason.POSITION_LOSS
+
+
+# -- settlement ---------------------------------------------------------------------------------------
+
+
+def test_the_result_of_a_spread_is_that_of_both_legs() -> None:
+    legs = (LegResult(Cents(-150_000), Cents(350)), LegResult(Cents(210_000), Cents(1_600)))
+    found = result_of("s", legs, ExitReason.EOD, Utc(7))
+    assert (found.realised_cents, found.fees_cents, found.reason) == (60_000, 1_950, ExitReason.EOD)

@@ -1,0 +1,113 @@
+"""Stepped days with the credit spread on: one is held, scared and closed; one is unwound, as its shorts do not fill."""
+
+from __future__ import annotations
+
+from datetime import time
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from commands.why import chain_of
+from commands.why_lines import lines_of
+from config.settings import load_settings
+from domain.instants import SECOND, at_exchange
+from domain.instruments import Side, Spot
+from domain.position.cycle import ExitReason
+from domain.units import Ticks, Utc
+from messages import market
+from simulation.day import SteppedDay, invariants, stepped_day
+from supervision.trace import MemoryTrace
+
+pytestmark = pytest.mark.slow
+ON = {
+    "is_on": True, "min_entry_credit": 0, "max_position_loss": 5_000, "spx_spread_max_ticks": 500,
+    "entry_until_ms": 7_200_000,
+}  # fmt: skip
+OVERRIDES = {
+    "demo": {"seed": 11}, "tickers": ["SPX", "SPY"], "lanes": {"gexwatch": ["SPX"], "advisor": []},
+    "promoted": ["CREDIT_SPREAD-1"], "ticker_rules": {t: {"spread_cap_ticks": 500} for t in ("SPX", "SPY")},
+}  # fmt: skip
+STEP_NS = 30 * SECOND
+
+
+class SpreadDay:
+    """A day, run from 09:35 on until something was told; `now` is where it stands."""
+
+    def __init__(self, folder: Path, **spread: Any) -> None:
+        settings = load_settings(profile="demo", overrides=OVERRIDES | {"spread": ON | spread})
+        self.folder = folder
+        self.day: SteppedDay = stepped_day(settings, folder)
+        self.now = at_exchange(settings.demo.session, time(9, 35))
+        self.last = at_exchange(settings.demo.session, time(10, 30))
+
+    def run_until(self, kind: str, state: str = "") -> dict[str, Any]:
+        """Run until a message of this class, and with this state, was told; return the newest one."""
+        while self.now < self.last:
+            self.now = Utc(self.now + STEP_NS)
+            self.day.run(self.now)
+            told = [record for record in self.told(kind) if not state or record["message"]["state"] == state]
+            if told:
+                return told[-1]
+        raise AssertionError(f"no {kind} {state} by 10:30")
+
+    def told(self, kind: str) -> list[dict[str, Any]]:
+        """Return the records of a message class so far."""
+        found = (orjson.loads(line) for line in self.lines if kind.encode() in line)
+        return [record for record in found if (record.get("message") or {}).get("type") == kind]
+
+    @property
+    def lines(self) -> list[bytes]:
+        """The lines of the trace so far."""
+        trace = self.day.runtime.trace
+        assert isinstance(trace, MemoryTrace)
+        return list(trace.lines)
+
+    def why(self, order_ref: str) -> str:
+        """Return what `why` says about an order, in one line."""
+        trace = self.folder / "trace.jsonl"
+        trace.write_bytes(b"".join(line.rstrip(b"\n") + b"\n" for line in self.lines))
+        return " ".join(" ".join(lines_of(chain_of([trace], order_ref))).split())
+
+    def held_after_each_fill(self) -> list[tuple[int, int]]:
+        """Return (cover, shorts) after each of the broker's executions."""
+        cover = short = 0
+        found = []
+        for fill, _ in self.day.exchange.executions():
+            signed = fill.qty if fill.order.side is Side.BUY else -fill.qty
+            contract = self.day.exchange.market.contract(fill.order.con_id)
+            assert contract is not None
+            cover, short = (cover + signed, short) if contract.ticker == "SPX" else (cover, short - signed)
+            found.append((cover, short))
+        return found
+
+
+def test_a_held_spread_is_scared_and_closed_shorts_first_and_why_explains_both_legs(tmp_path: Path) -> None:
+    day = SpreadDay(tmp_path)
+    day.run_until("structures.StructureChanged", "HELD")
+    assert sorted(p.qty for p in day.day.exchange.positions() if p.qty) == [-10, 1]
+    opened = day.told("structures.OpenStructure")[-1]
+    legs = [opened["message"][leg]["order"] for leg in ("cover", "short")]
+    scare = Spot("SPY", Ticks(legs[1]["contract"]["strike_ticks"] + 1_001), day.now)
+    day.day.runtime.post(opened["to"], market.SpotsChanged(spots=(scare,)), "port:quotes:paper")
+    closed = day.run_until("structures.StructureClosed")["message"]
+    assert closed["reason"] == ExitReason.ASSIGNMENT_RISK
+    held = day.held_after_each_fill()
+    assert all(0 <= short <= 10 * cover for cover, short in held), held
+    assert held[-2:] == [(1, 0), (0, 0)]  # the cover is sold when no short is left
+    assert invariants(day.day) == []
+    for leg in legs:
+        said = day.why(leg["order_ref"])
+        for words in ("credit", "edge", "gap of the strikes", "the short leg needs", "SPXW", "SPY", "assignment risk"):
+            assert words in said, words
+
+
+def test_a_short_leg_that_does_not_fill_in_its_time_is_unwound(tmp_path: Path) -> None:
+    day = SpreadDay(tmp_path, leg_timeout_ms=1)
+    closed = day.run_until("structures.StructureClosed")["message"]
+    assert closed["reason"] == ExitReason.UNWIND
+    held = day.held_after_each_fill()
+    assert all(0 <= short <= 10 * cover for cover, short in held), held
+    assert held[-1] == (0, 0)
+    assert invariants(day.day) == []

@@ -1,0 +1,143 @@
+"""A structure in the desk's ledger: both legs reserved at once or neither, and what it gives back of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from domain.instants import SECOND
+from domain.instruments import Contract, Right, Side
+from domain.orders.intent import EntryPlan, OrderLeg, PlannedLeg
+from domain.orders.references import structure_key
+from domain.risk.reject import RejectCode
+from domain.units import Qty, Ticks
+from messages import entries, lifecycle
+from messages.restored import ActorsRestored, PositionRestored, StructureRestored
+from storage.desk_ledger import DeskLedger
+from storage.shared_ledger import start_run
+from tests.testkit import ledger_asks as ask
+from tests.testkit.narrow import known
+
+SPY = Contract(22, "SPY", "SPY", ask.DAY, Ticks(60_000), Right.CALL)
+PLAN = EntryPlan(
+    (PlannedLeg(Right.CALL, Side.BUY, 1, "SPX"), PlannedLeg(Right.CALL, Side.SELL, 10, "SPY")), cover_ratio=10
+)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> DeskLedger:
+    start_run(tmp_path, ("paper",), ask.T0)
+    opened = DeskLedger(tmp_path, "paper", run_n=1)
+    opened.open()
+    return opened
+
+
+def spread(n: int = 1, **changes: Any) -> entries.ReserveEntry:
+    """An attempt at one SPX call bought (contract n) against ten SPY calls sold."""
+    cover = ask.leg(n, qty=Qty(1))
+    short = OrderLeg(
+        contract=SPY, side=Side.SELL, qty=Qty(10), limit_ticks=Ticks(250), order_ref=ask.ref(100 + n),
+        decision=cover.decision,
+    )  # fmt: skip
+    values = {"source": "spread", "ticker": "SPX-SPY", "kind": "CREDIT_SPREAD", "strategy": "spread", "plan": PLAN}
+    return ask.reserve(n, **({"legs": (cover, short)} | values | changes))
+
+
+def code_of(ledger: DeskLedger, asked: entries.ReserveEntry) -> RejectCode | None:
+    """Return why an attempt was refused; `None` where it was reserved."""
+    (answer,) = ledger.apply(asked, ask.T0)
+    return answer.finding.code if isinstance(answer, entries.EntryRefused) else None
+
+
+def restored(ledger: DeskLedger, name: str) -> Any:
+    """Return what the ledger gives back for a name."""
+    (read,) = ledger.apply(lifecycle.RequestState(name=name, reply_to="supervisor", session=ask.DAY, read_n=1), ask.T0)
+    assert isinstance(read, lifecycle.StateRead)
+    return read.restored
+
+
+def filled(ledger: DeskLedger, order_ref: str, con_id: int, side: Side, qty: int, exec_id: str) -> None:
+    done = ask.execution(
+        1, exec_id, order_ref=order_ref, con_id=con_id, side=side, qty=Qty(qty), price_ticks=Ticks(250), at_utc=ask.T0
+    )
+    ledger.apply(done, ask.T0)
+
+
+def test_both_legs_are_reserved_at_once_each_with_its_order(ledger: DeskLedger) -> None:
+    assert code_of(ledger, spread()) is None
+    assert restored(ledger, "positions:paper").names == ("position:paper:1", "position:paper:22")
+    short = restored(ledger, "position:paper:22")
+    assert isinstance(short, PositionRestored)
+    ref = known(short.reservation).ref
+    assert (ref.side, ref.direction, ref.structure_id) == (Side.SELL, -1, "i1")
+
+
+@pytest.mark.parametrize("held", ["cover", "short"])
+def test_a_contract_that_is_held_leaves_neither_leg_reserved(ledger: DeskLedger, held: str) -> None:
+    other = ask.reserve(7, legs=(ask.leg(7, 1 if held == "cover" else 22, qty=Qty(1)),))
+    assert code_of(ledger, other) is None
+    assert code_of(ledger, spread()) is RejectCode.DUPLICATE_POSITION
+    assert len(restored(ledger, "positions:paper").names) == 1
+
+
+@pytest.mark.parametrize(
+    ("limits", "other", "code"),
+    [
+        ({"positions_per_ticker_max": 1}, {"ticker": "SPX"}, RejectCode.TICKER_LIMIT),
+        (
+            {"positions_per_ticker_max": 1},
+            {"ticker": "SPY"},
+            RejectCode.REVERSE_WITHOUT_FLAT,
+        ),  # the short leg's is down
+        ({"positions_per_ticker_max": 1}, {"ticker": "SPY", "direction": -1}, RejectCode.TICKER_LIMIT),
+        ({}, {"ticker": "SPX", "direction": -1}, RejectCode.REVERSE_WITHOUT_FLAT),
+        ({"positions_max": 1}, {"ticker": "QQQ"}, RejectCode.MAX_POSITIONS),
+        ({"positions_max": 2}, {"ticker": "QQQ"}, None),
+    ],
+)
+def test_the_counts_are_checked_again_in_each_underlying(
+    ledger: DeskLedger, limits: Any, other: Any, code: RejectCode | None
+) -> None:
+    assert code_of(ledger, ask.reserve(7, **other)) is None
+    assert code_of(ledger, spread(**limits)) is code
+
+
+def test_a_structure_counts_once_and_in_both_underlyings_for_others(ledger: DeskLedger) -> None:
+    assert code_of(ledger, spread()) is None
+    assert code_of(ledger, ask.reserve(2, ticker="QQQ", positions_max=2)) is None
+    assert code_of(ledger, ask.reserve(3, ticker="SPY", direction=-1, positions_per_ticker_max=1)) is (
+        RejectCode.TICKER_LIMIT
+    )
+    assert code_of(ledger, ask.reserve(4, ticker="SPY")) is RejectCode.REVERSE_WITHOUT_FLAT
+
+
+def test_trades_of_a_day_count_structures_not_legs(ledger: DeskLedger) -> None:
+    assert code_of(ledger, spread(trades_per_day_max=2)) is None
+    second = spread(2, legs=spread(2).legs[:1], trades_per_day_max=2)
+    assert code_of(ledger, second) is None
+
+
+def test_a_structure_comes_back_with_what_its_legs_hold(ledger: DeskLedger) -> None:
+    ledger.apply(spread(), ask.T0)
+    key = structure_key(ask.ref(1))
+    assert restored(ledger, "structures:paper") == ActorsRestored(names=(f"structure:paper:{key}",))
+    filled(ledger, ask.ref(1), 1, Side.BUY, 1, "a")
+    filled(ledger, ask.ref(101), 22, Side.SELL, 10, "b")
+    exit_ = ask.exit_intent(1, con_id=22, order_ref=ask.ref(101, "x1"), position_id=ask.stem(101), side=Side.BUY)
+    ledger.apply(exit_, ask.T0)
+    filled(ledger, ask.ref(101, "x1"), 22, Side.BUY, 4, "c")
+    found = restored(ledger, f"structure:paper:{key}")
+    assert isinstance(found, StructureRestored)
+    assert found.structure_id == "i1"
+    assert (found.cover.opened_qty, found.cover.held_qty, found.cover.is_live) == (1, 1, True)
+    assert (found.short.opened_qty, found.short.held_qty, found.short.is_live) == (10, 6, True)
+    assert found.short.reservation.ref.side is Side.SELL
+
+
+def test_a_structure_whose_legs_are_over_does_not_come_back(ledger: DeskLedger) -> None:
+    ledger.apply(spread(), ask.T0)
+    ledger.apply(entries.ReleaseReservation(intent_id="i1", reason="nothing"), ask.T0 + SECOND)
+    assert restored(ledger, "structures:paper").names == ()
+    assert restored(ledger, f"structure:paper:{structure_key(ask.ref(1))}") is None

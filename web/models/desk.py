@@ -1,0 +1,182 @@
+"""The desk: where it stands, what it holds and has traded, its account and its money."""
+
+from __future__ import annotations
+
+from web.models.base import Model
+
+
+class Status(Model):
+    """Where the desk stands; `is_trading`: entries are allowed now. `troubles`: what a person should know first.
+
+    `ended` says why there is no supervisor any more: all that is told is what it left.
+    """
+
+    is_trading: bool
+    is_connected: bool
+    open_positions: int | None
+    trades_today: int | None
+    mode: str | None
+    kill_level: int | None
+    kill_epoch: int | None
+    kill_reason: str | None
+    phase: str | None
+    session: str | None
+    at: str | None
+    desk: str
+    trading_mode: str
+    profile: str
+    run_n: int
+    tickers: list[str]
+    hubs: dict[str, bool]
+    allows_actions: bool
+    troubles: list[str]
+    ended: str | None
+
+
+class Stage(Model):
+    """A stage of the pipeline: `operational`, `degraded` or `down`, and why.
+
+    `last` is its last sign of life; one comes each `every_s` seconds.
+    """
+
+    name: str
+    state: str
+    why: str | None
+    last: str | None
+    every_s: int
+    detail: str
+
+
+class GreeksOf(Model):
+    """Greeks of a whole position: delta in shares, gamma in shares per USD, theta and vega in USD (a day, a point)."""
+
+    delta: float
+    gamma: float
+    theta: float
+    vega: float
+    iv: float
+
+
+class NearestExit(Model):
+    """The exit that is nearest: `left` is the share of its way that is left, 1 as far as at the entry, 0 now.
+
+    `level` is the price at which it happens, `at` the instant; the one or the other.
+    """
+
+    reason: str
+    left: float
+    level: float | None
+    at: str | None
+
+
+class Position(Model):
+    """What is held, or may soon be; `entry_credit` is what was paid (below 0) or taken in for all of it, USD."""
+
+    trade_id: str
+    entry_time: str
+    spy_strike: float | None
+    spx_strike: float | None
+    entry_credit: float | None
+    current_pnl: float | None
+    status: str
+    ticker: str
+    contract: str
+    right: str
+    strike: float
+    expiry: str
+    qty: int
+    entry_price: float | None
+    bid: float | None
+    ask: float | None
+    quote_age_s: float | None
+    strategy: str
+    direction: int
+    order_ref: str
+    wanted_exit: str | None
+    nearest: NearestExit | None
+    exits: list[NearestExit]
+    greeks: GreeksOf | None
+
+
+class Trade(Model):
+    """A closed position; `final_pnl` is net of `fees`. `entry_credit` as in `Position`."""
+
+    id: str
+    trade_date: str
+    entry_credit: float | None
+    final_pnl: float
+    exit_reason: str | None
+    status: str
+    ticker: str
+    contract: str
+    qty: int
+    fees: float
+    entry_time: str | None
+    exit_time: str
+    entry_price: float | None
+    exit_price: float | None
+    strategy: str | None
+    alert_id: str | None
+    order_ref: str | None
+
+
+class Fill(Model):
+    """One execution in force; slippage in USD per unit against us from the mid that the gates saw."""
+
+    at: str
+    order_ref: str
+    side: str
+    qty: int
+    price: float
+    fee: float | None
+    is_exit: bool | None
+    ticker: str | None
+    contract: str | None
+    slippage: float | None
+
+
+class Account(Model):
+    """The account as the broker told it last; the number is masked."""
+
+    account_id: str | None = None
+    net_liquidation: float | None = None
+    total_cash: float | None = None
+    available_funds: float | None = None
+    buying_power: float | None = None
+    day_trades_remaining: int | None = None
+    account_class: str | None = None
+    why_unknown: str | None = None
+    at: str | None = None
+
+
+class Market(Model):
+    """Prices of the underlyings; `ratio` is SPX over SPY."""
+
+    spy_price: float | None
+    spx_price: float | None
+    ratio: float | None
+    prices: dict[str, float]
+    at: str | None
+
+
+class Performance(Model):
+    """The day's money. The stops are the P&L at which they bite; `max_daily_loss` is the hard one as an amount.
+
+    `curve` is the P&L by time: pairs of seconds since the epoch and USD.
+    """
+
+    daily_realized_pnl: float
+    unrealized_pnl: float | None
+    total_pnl: float | None
+    max_daily_loss: float | None
+    risk_breached: bool
+    trades_count: int
+    active_positions: int
+    soft_stop: float | None
+    hard_stop: float | None
+    start_nav: float | None
+    locked: str | None
+    fees: float
+    wins: int
+    losses: int
+    curve: list[list[float]]
