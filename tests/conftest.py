@@ -18,6 +18,8 @@ settings.load_profile("tests")
 
 # Files are handed out to the processes of `make test` in this order: what is long must not be left for the end, when
 # nothing is there for the other processes to do. After these come all others that hold a slow test, then the rest.
+_STARTED_BEFORE = pytest.StashKey[int]()  # supervisors, before the test that started its own
+
 LONGEST_FIRST = (
     "tests/scenarios/test_real_profile.py",
     "tests/scenarios/test_stepped_day.py",
@@ -45,12 +47,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         )
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    item.stash[_STARTED_BEFORE] = len(Supervisor.started)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     if report.when == "call" and report.failed:
-        for running in Supervisor.started[-2:]:
+        for running in Supervisor.started[item.stash[_STARTED_BEFORE] :]:
             report.sections.append((f"supervisor {running.process.pid}", "\n".join(running.lines[-60:])))
     return report

@@ -98,7 +98,9 @@ def test_why_not_at_a_time_names_the_refusal_and_its_row(folder: DataFolder) -> 
 
 
 def test_why_not_of_a_ticker_that_no_lane_watches(folder: DataFolder) -> None:
-    assert "No lane watches TSLA" in answer(folder, "why no trade in TSLA at 10:01?").text
+    few = {"data_dir": str(folder.root), "lanes": {"gexwatch": ["SPX"], "advisor": ["QQQ"]}}
+    found = answer_to("why no trade in TSLA at 10:01?", load_settings(profile="demo", overrides=few), folder)
+    assert "No lane watches TSLA" in found.text
 
 
 def test_pnl_is_net_and_cites_the_positions(folder: DataFolder) -> None:

@@ -15,7 +15,7 @@ from storage.shared_ledger import start_run
 from tests.testkit import ledger_asks as ask
 from tests.testkit.paths import DATA
 
-READ_BY = {"report": ("report",), "report --json": ("report", "--json"), "resume": ("resume", "--reason", "r")}
+READ_BY = {"report": ("report",), "report --json": ("report", "--json")}
 
 
 @pytest.fixture
@@ -38,15 +38,19 @@ def said(folder: Path, capsys: pytest.CaptureFixture[str], *command: str) -> tup
 def test_a_ledger_that_nobody_has_migrated_is_named_with_the_remedy(
     folder: Path, capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
 ) -> None:
-    read_first = "ledger.db" if command[0] == "resume" else "paper.db"
-    old = (folder / "ledgers" / read_first).read_bytes()
+    ledger = folder / "ledgers" / "paper.db"
+    old = ledger.read_bytes()
     assert said(folder, capsys, *command) == (
-        3, "", f"The ledger {folder}/ledgers/{read_first} has the old version 1; start the supervisor once.\n",
+        3, "", f"The ledger {ledger} has the old version 1; start the supervisor once.\n",
     )  # fmt: skip
-    assert (folder / "ledgers" / read_first).read_bytes() == old, "only its writer migrates a ledger"
+    assert ledger.read_bytes() == old, "only its writer migrates a ledger"
 
 
-@pytest.mark.parametrize("command", [("kill", "1", "--reason", "r"), ("why", "ZH-paper-HL3AWB37MCCU-e")], ids=" ".join)
+@pytest.mark.parametrize(
+    "command",
+    [("kill", "1", "--reason", "r"), ("resume", "--reason", "r"), ("why", "ZH-paper-HL3AWB37MCCU-e")],
+    ids=" ".join,
+)
 def test_commands_that_need_no_ledger_do_not_ask_for_one(
     folder: Path, capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
 ) -> None:
@@ -72,14 +76,13 @@ def torn(path: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", [newer, damaged, torn])
-@pytest.mark.parametrize(("name", "command"), [("paper", "report"), ("ledger", "resume")])
 def test_a_ledger_that_cannot_be_read_is_named_with_the_remedy(
-    folder: Path, capsys: pytest.CaptureFixture[str], name: str, command: str, spoil: Callable[[Path], None]
+    folder: Path, capsys: pytest.CaptureFixture[str], spoil: Callable[[Path], None]
 ) -> None:
     start_run(folder / "ledgers", ("paper",), ask.T0)
-    path = folder / "ledgers" / f"{name}.db"
+    path = folder / "ledgers" / "paper.db"
     spoil(path)
-    code, out, err = said(folder, capsys, *READ_BY[command])
+    code, out, err = said(folder, capsys, "report")
     assert (code, out, err.count("\n")) == (3, "", 1)
     assert str(path) in err
     assert err.rstrip().endswith(("update the program.", "restore it from a backup."))

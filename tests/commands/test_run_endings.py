@@ -173,7 +173,7 @@ def test_a_start_beside_a_lost_ledger_is_refused_in_one_sentence(desk: Desk, is_
         path.unlink()
     if not is_gone:
         (desk.folder.ledgers / "paper.db").touch()
-    ended = main_py(desk.folder.root, "run", "--profile", "real", ZEROHOUR_GEXBOT_KEY="gexbot_custom_test")
+    ended = main_py(desk.folder.root, "run", "--profile", "real", ZEROHOUR_GEXBOT_KEY="gexbot_custom_endings")
     assert (ended.returncode, ended.stderr.count("\n")) == (3, 1)
     assert "paper.db" in ended.stderr
     assert "restore it from a" in ended.stderr

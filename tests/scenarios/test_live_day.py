@@ -223,7 +223,7 @@ def test_a_real_configuration_without_peers_says_so_and_keeps_trying(data: Path)
         "feed: {negotiate_url: 'http://127.0.0.1:9/v2/negotiate'}\n"
         "broker: {gateways: [{host: 127.0.0.1, port: 9}]}\n"
     )
-    running = Supervisor(data, "--config", str(settings), ZEROHOUR_GEXBOT_KEY="gexbot_custom_test")
+    running = Supervisor(data, "--config", str(settings), ZEROHOUR_GEXBOT_KEY="gexbot_custom_live_day")
     running.wait_for("This desk is new: it starts at kill level 1")
     running.wait_for("No session with the IB Gateway")
     running.wait_for("The feed gave no addresses")
