@@ -16,10 +16,10 @@ os.environ.setdefault("ZEROHOUR_ENV_FILE", "")  # no test, nor a child of one, r
 settings.register_profile("tests", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")
 
-# Files are handed out to the processes of `make test` in this order: what is long must not be left for the end, when
-# nothing is there for the other processes to do. After these come all others that hold a slow test, then the rest.
 _STARTED_BEFORE = pytest.StashKey[int]()  # supervisors, before the test that started its own
 
+# Files are handed out to the processes of `make test` in this order: what is long must not be left for the end, when
+# nothing is there for the other processes to do. After these come all others that hold a slow test, then the rest.
 LONGEST_FIRST = (
     "tests/scenarios/test_real_profile.py",
     "tests/scenarios/test_stepped_day.py",
