@@ -236,15 +236,19 @@ def on_silence(wiring: Wiring, turn: Turn[KillState]) -> None:
 
 
 def raise_level(turn: Turn[KillState], command: risk.RaiseKill, wait_ns: int) -> None:
-    """Put the higher level in force at once, under a new epoch; a lowering under way is overtaken."""
+    """Put the higher level in force at once, under a new epoch; a lowering under way is overtaken.
+
+    The reason of the level in force stays where less is asked for: whoever lowers it must find its cause.
+    """
     state, overtaken = turn.state, turn.state.lowering
+    if command.level >= state.level:
+        state.reason, state.by = command.reason, command.by
     state.level = raised(state.level, command.level)
     state.epoch += 1
     state.in_force_epoch = state.epoch
-    state.reason, state.by = command.reason, command.by
     state.lowering = None
     announce(turn)
-    record(turn, state.level, command.reason, command.by, wait_ns)
+    record(turn, state.level, state.reason, state.by, wait_ns)
     confirm(turn, command.command_id)
     if overtaken is not None:
         detail = f"The level was raised meanwhile: {command.reason}."

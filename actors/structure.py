@@ -86,7 +86,8 @@ class StructureData(msgspec.Struct):
 
     `is_waiting`: restored, nothing ever filled, and the mail that made this actor may be `OpenStructure` itself.
     `permit` is for the cover's entry. `has_asked` is whether a permit for the shorts was asked for, `uncovered_utc`
-    since when more is short than is covered, `has_ended` whether its end was published.
+    since when more is short than is covered, `has_ended` whether its end was published. `given_back` are the positions
+    whose entry was never sent and whose reservation was told to be free.
     """
 
     structure_id: str = ""
@@ -103,6 +104,7 @@ class StructureData(msgspec.Struct):
     has_asked: bool = False
     uncovered_utc: Utc | None = None
     has_ended: bool = False
+    given_back: tuple[str, ...] = ()
     phase: Phase | None = None
 
 
@@ -449,11 +451,26 @@ def _tell_changes(turn: StructureTurn, before: tuple[object, ...]) -> None:
             short_qty=saga.short.held, pnl_cents=pnl_of(state), at_utc=turn.now,
         )
     )  # fmt: skip
+    if saga.is_over:
+        _give_back_unsent(turn, saga)
     if saga.state is not SagaState.CLOSED:
         state.has_ended = False
     elif not state.has_ended:
         state.has_ended = True
         _publish_closed(turn, saga)
+
+
+def _give_back_unsent(turn: StructureTurn, saga: Saga) -> None:
+    """Give back what was reserved for a leg whose entry was never sent: nobody else knows that it never will be."""
+    state = turn.state
+    for part, reserved in ((saga.cover, state.cover), (saga.short, state.short)):
+        if reserved is not None and part.entry is EntryPart.UNSENT and reserved.ref.position_id not in state.given_back:
+            state.given_back = (*state.given_back, reserved.ref.position_id)
+            turn.publish(
+                positions.EntryAbandoned(
+                    ref=reserved.ref, order_ref=reserved.order.order_ref, why="the spread ended before it was sent"
+                )
+            )  # fmt: skip
 
 
 def _publish_closed(turn: StructureTurn, saga: Saga) -> None:

@@ -15,7 +15,7 @@ from commands.cli import CommandError
 from commands.control import request
 from commands.emergency import keep_level
 from commands.folder import Control, DataFolder
-from commands.held import desks_of, holdings, owned
+from commands.held import booked, desks_of, holdings, owned
 from config.secrets import secret
 from config.settings import Settings
 from config.tree import Gateway
@@ -57,7 +57,8 @@ def flatten(arguments: Namespace, settings: Settings, folder: DataFolder) -> int
         with _running(clock):
             outcome = flatten_direct(
                 gateways, settings.broker.client_ids.direct, secret(settings.broker.account_env), ours,
-                rules=settings.connection, clock=clock, say=lambda text: print(f"  {text}", flush=True),
+                booked=booked(folder.ledgers, desks), rules=settings.connection, clock=clock,
+                say=lambda text: print(f"  {text}", flush=True),
             )  # fmt: skip
     except DirectError as error:
         raise CommandError(f"Not flattened: {error}.", 3) from None

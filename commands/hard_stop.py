@@ -9,7 +9,7 @@ from typing import Final
 
 from commands.emergency import keep_level
 from commands.folder import DataFolder
-from commands.held import desks_of, owned
+from commands.held import booked, desks_of, owned
 from commands.live import Supervisor
 from commands.traces import UNREADABLE
 from config.secrets import secret
@@ -107,9 +107,23 @@ class HardStop:
             found[con_id] = max(qty, found.get(con_id, Qty(0)), key=abs)
         return found
 
+    def _to_close(self) -> dict[int, Qty]:
+        """Return what is to be closed: never more of a contract than is ours, nor than the broker says."""
+        ours, told = self._ours(), self.what_may_be_held()
+        return ours | {
+            con_id: min(qty, ours[con_id], key=abs) if qty * ours.get(con_id, 0) > 0 else qty
+            for con_id, qty in told.items()
+        }
+
+    def _booked(self) -> frozenset[str]:
+        try:
+            return booked(self._folder.ledgers, desks_of(self._folder.ledgers))
+        except (LedgerRefusedError, *UNREADABLE):
+            return frozenset()  # then nothing that was sold directly is taken for booked
+
     def _act(self) -> None:
         """Stop everything that could send an order, close what is held, and end the process."""
-        held = self._ours() | self.what_may_be_held()
+        held = self._to_close()
         what = ", ".join(f"{qty} of contract {con_id}" for con_id, qty in held.items())
         minutes = self._settings.day.verify_flat_again_ms // 60_000
         self._page(
@@ -137,7 +151,7 @@ class HardStop:
         broker = self._settings.broker
         return flatten_direct(
             self._gateways, broker.client_ids.direct, self._account, held,
-            rules=self._settings.connection, clock=self._clock, say=say,
+            booked=self._booked(), rules=self._settings.connection, clock=self._clock, say=say,
         )  # fmt: skip
 
     def _page(self, text: str) -> None:

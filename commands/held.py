@@ -129,3 +129,12 @@ def owned(ledgers: Path, desks: list[str]) -> dict[int, Qty]:
             if qty:
                 found[holding.con_id] = Qty(found.get(holding.con_id, 0) + qty)
     return found
+
+
+def booked(ledgers: Path, desks: list[str]) -> frozenset[str]:
+    """Return the ids of the executions that the ledgers of these desks know.
+
+    Raises:
+        LedgerRefusedError: a ledger cannot be used.
+    """
+    return frozenset().union(*(LedgerReader(ledgers, desk).execution_ids() for desk in desks))

@@ -116,6 +116,10 @@ class LedgerReader:
             row["slippage_ticks"] = against if against is None or row["side"] == "BUY" else -against
         return rows
 
+    def execution_ids(self) -> frozenset[str]:
+        """Return the ids of all executions that the ledger knows, foreign ones too."""
+        return frozenset(row["exec_id"] for row in _rows(self._desk, "SELECT exec_id FROM executions", ()))
+
     def order(self, order_ref: str) -> Found | None:
         """Return one order with its reservation's origin and its executions; `None` where it is not known."""
         rows = _rows(

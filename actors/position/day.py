@@ -55,7 +55,7 @@ def on_day_due(rules: PositionRules, turn: PositionTurn, mark: DayMark) -> None:
     if mark in (DayMark.VERIFY, DayMark.VERIFY_AGAIN, DayMark.CLOSE) and state.cycle in _TRADED and state.day:
         minutes = max(round((state.day.close_utc - turn.now) / 60e9), 0)
         when = f"{minutes} min before the close" if minutes else "at the close"
-        text = f"not flat {when}: {reports.open_text(turn)}; close it by hand, or with `main.py flatten --direct`"
+        text = f"not flat {when}: {reports.open_text(turn)}; {reports.remedy(turn)}"
         reports.alarm(turn, f"not_flat:{rules.con_id}:{mark.value}", Severity.CRITICAL, text)
 
 

@@ -36,6 +36,13 @@ def open_text(turn: PositionTurn) -> str:
     return f"{state.opened_ref().contract.label} {state.fills.signed_held:+d}{other}"
 
 
+def remedy(turn: PositionTurn) -> str:
+    """Return what a person should do about what is open: what covers sold contracts must be the last to go."""
+    if turn.state.is_held_back:
+        return "do NOT sell it before the sold contracts are bought back; `main.py flatten --direct` does both in order"
+    return "close it by hand, or with `main.py flatten --direct`"
+
+
 # -- events --------------------------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ from actors.position.exit_ticket import is_market_barred, ticket_of
 from actors.position.state import AFTER_HOURS, PositionRules, PositionTurn, Timer, arm_in, move
 from domain.alarm import Severity
 from domain.instants import SECOND
+from domain.instruments import Side
 from domain.orders.live_order import LegStage, LiveOrder, is_resting_stop
 from domain.position import exits
 from domain.position.cycle import ExitReason, PositionEvent, PositionState
@@ -63,10 +64,12 @@ def on_stuck_due(rules: PositionRules, turn: PositionTurn) -> None:
     seconds = (turn.now - state.stuck_since_utc) // SECOND
     level = f" (kill level {state.kill_level.value})" if state.kill_level >= KillLevel.FLATTEN else ""
     entry = _entry_in_doubt(turn)
-    what = "cannot be closed" if entry is None else f"order {entry.ref} may have bought {entry.qty}, and nobody can ask"
+    what = "cannot be closed"
+    if entry is not None:
+        done = "bought" if state.opened_ref().side is Side.BUY else "sold"
+        what = f"order {entry.ref} may have {done} {entry.qty}, and nobody can ask"
     text = (
-        f"{reports.open_text(turn)}: {what} since {seconds} s{level}: {_obstacle(rules, turn)};"
-        " close it by hand, or with `main.py flatten --direct`"
+        f"{reports.open_text(turn)}: {what} since {seconds} s{level}: {_obstacle(rules, turn)}; {reports.remedy(turn)}"
     )
     reports.alarm(turn, f"stuck:{rules.con_id}", Severity.CRITICAL, text)
     if not state.is_stuck_told:

@@ -9,6 +9,7 @@ from actors.risk.automatic_kill import ask_once, cause_gone
 from actors.risk.state import RiskState, Timer
 from domain.alarm import Severity
 from domain.instants import MS, at_exchange
+from domain.instruments import Side
 from domain.limits import HardStopAction
 from domain.position.cycle import ExitReason
 from domain.risk import day, desk_view
@@ -186,7 +187,9 @@ def check_flat(rules: DeskRules, turn: Turn[RiskState]) -> None:
 
 def verify_flat(turn: Turn[RiskState]) -> None:
     """Alarm where something is still held near the close."""
-    held = ", ".join(f"{h.qty} {h.contract.label}" for h in turn.state.view.holdings)
+    held = ", ".join(
+        f"{'short ' if h.ref.side is Side.SELL else ''}{h.qty} {h.contract.label}" for h in turn.state.view.holdings
+    )
     if held:
         text = f"Not flat near the close: {held}."
         turn.publish(operator.Alarm(key="not_flat", severity=Severity.HIGH, text=text, at_utc=turn.now))

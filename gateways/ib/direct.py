@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Callable, Mapping
-from typing import Final, TypeVar
+from collections.abc import Callable, Mapping, Set
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -61,6 +61,7 @@ def flatten_direct(
     account: str | None,
     owned: Mapping[int, Qty],
     *,
+    booked: Set[str] = frozenset(),
     rules: ConnectionRules,
     clock: Clock,
     say: Say = print,
@@ -74,6 +75,8 @@ def flatten_direct(
         account: the configured account; `None` takes the login's first, if it is a paper account.
         owned: contract id and quantity, the sum of what all our ledgers hold, negative where it was sold to open; what
             stands in none is left alone.
+        booked: ids of the executions that the ledgers know: what an earlier run of today has sold is not in `owned` any
+            more once it stands there.
         rules: of the connection.
         clock: the market's clock; where the broker's differs, the broker's counts.
         say: takes one line for people for each thing that was done.
@@ -92,21 +95,34 @@ def flatten_direct(
     line = _Line(gateways, client_id, account, rules, clock)
     try:
         line.connect()
-        return _flatten(line, owned, say, wait_s)
+        return _flatten(line, _Ours(owned, booked), say, wait_s)
     finally:
         line.close()
 
 
-def _flatten(line: _Line, owned: Mapping[int, Qty], say: Say, wait_s: float) -> Outcome:
+class _Ours(NamedTuple):
+    """What our ledgers own, by contract id, negative where it was sold to open; the executions that they know."""
+
+    owned: Mapping[int, Qty]
+    booked: Set[str]
+
+    def qty(self, con_id: int) -> Qty:
+        """Return how much of a contract the ledgers own."""
+        return self.owned.get(con_id, Qty(0))
+
+
+def _flatten(line: _Line, owned: _Ours, say: Say, wait_s: float) -> Outcome:
     read = _cancel_all(line, say, wait_s)
     back, plan = _to_buy_back(read, owned), _to_sell(read, owned)
     working = tuple(order.order_ref for order in read.orders if order.is_working and is_ours(order.order_ref))
     for position in read.positions:
-        if position.qty < 0 and owned.get(position.contract.con_id, 0) > 0:
+        if position.qty < 0 and owned.qty(position.contract.con_id) > 0:
             say(f"{position.contract.label}: short {-position.qty}, left alone; buy it back by hand")
     if not plan and not back:
-        say("nothing of ours is held" if not working else "nothing is sold while orders of ours still work")
-        return Outcome({}, {}, working)
+        left = _more_than_ours(read, owned, say)
+        if not left:
+            say("nothing of ours is held" if not working else "nothing is sold while orders of ours still work")
+        return Outcome({}, left, working)
     if working:
         say(f"{len(working)} orders of ours still work; selling beside them could sell twice: look at the broker")
         return Outcome({}, _left_of(plan, back), working, "orders still work")
@@ -126,29 +142,38 @@ def _flatten(line: _Line, owned: Mapping[int, Qty], say: Say, wait_s: float) -> 
     return msgspec.structs.replace(outcome, left=outcome.left | shorts)
 
 
+def _more_than_ours(read: broker.BrokerRead, owned: _Ours, say: Say) -> dict[int, Qty]:
+    """Return what is held of contracts that the ledgers own though all of ours is sold: somebody has to look."""
+    left = {
+        position.contract: position.qty for position in read.positions
+        if position.qty * owned.qty(position.contract.con_id) > 0
+    }  # fmt: skip
+    for contract, qty in left.items():
+        say(f"{contract.label}: {qty:+d} at the broker beyond what an earlier flatten closed of ours; look at it there")
+    return {contract.con_id: qty for contract, qty in left.items()}
+
+
 def _left_of(plan: list[tuple[Contract, Qty]], back: list[tuple[Contract, Qty]]) -> dict[int, Qty]:
     """Return what is left, by contract; what is short is negative."""
     return {c.con_id: qty for c, qty in plan} | {c.con_id: Qty(-qty) for c, qty in back}
 
 
-def _to_buy_back(read: broker.BrokerRead, owned: Mapping[int, Qty]) -> list[tuple[Contract, Qty]]:
+def _to_buy_back(read: broker.BrokerRead, owned: _Ours) -> list[tuple[Contract, Qty]]:
     """Return what to buy back of each option: no more than the broker is short, nor than our ledgers have sold.
 
     What runs of today have bought back is gone at the broker, or it would be bought twice.
     """
-    bought = _done_directly(read, Side.BUY)
+    bought = _done_directly(read, Side.BUY, owned.booked)
     plan = []
     for position in read.positions:
         con_id = position.contract.con_id
-        qty = Qty(min(-position.qty, -owned.get(con_id, Qty(0)) - bought.get(con_id, Qty(0))))
+        qty = Qty(min(-position.qty, -owned.qty(con_id) - bought.get(con_id, Qty(0))))
         if qty > 0:
             plan.append((position.contract, qty))
     return plan
 
 
-def _buy_back(
-    line: _Line, owned: Mapping[int, Qty], back: list[tuple[Contract, Qty]], say: Say, wait_s: float
-) -> dict[int, Qty]:
+def _buy_back(line: _Line, owned: _Ours, back: list[tuple[Contract, Qty]], say: Say, wait_s: float) -> dict[int, Qty]:
     """Buy shorts back and wait until the broker says that they are gone; return what is left of them, negative."""
     for contract, qty in back:
         say(f"{contract.label}: buying {qty} back at market")
@@ -182,30 +207,29 @@ def _cancel_all(line: _Line, say: Say, wait_s: float) -> broker.BrokerRead:
         time.sleep(LOOK_EVERY_S)
 
 
-def _to_sell(read: broker.BrokerRead, owned: Mapping[int, Qty]) -> list[tuple[Contract, Qty]]:
+def _to_sell(read: broker.BrokerRead, owned: _Ours) -> list[tuple[Contract, Qty]]:
     """Return what to sell of each option: no more than the broker holds, nor than our ledgers own and is not sold."""
-    sold = _done_directly(read, Side.SELL)
+    sold = _done_directly(read, Side.SELL, owned.booked)
     plan = []
     for position in read.positions:
         contract = position.contract
-        qty = min(position.qty, owned.get(contract.con_id, Qty(0)) - sold.get(contract.con_id, Qty(0)))
+        qty = min(position.qty, owned.qty(contract.con_id) - sold.get(contract.con_id, Qty(0)))
         if qty > 0:
             plan.append((contract, qty))
     return plan
 
 
-def _done_directly(read: broker.BrokerRead, side: Side) -> dict[int, Qty]:
-    """Return what runs of today have sold (or bought back) already, by contract; the ledgers do not know of it yet."""
+def _done_directly(read: broker.BrokerRead, side: Side, booked: Set[str]) -> dict[int, Qty]:
+    """Return what runs of today have sold (or bought back) already and the ledgers do not know of yet, by contract."""
     done: dict[int, Qty] = {}
     for execution in read.executions:
-        if is_of_desk(execution.order_ref, DESK) and execution.side is side:
+        is_new = execution.exec_id not in booked
+        if is_new and is_of_desk(execution.order_ref, DESK) and execution.side is side:
             done[execution.con_id] = done.get(execution.con_id, Qty(0)) + execution.qty
     return done
 
 
-def _outcome(
-    line: _Line, owned: Mapping[int, Qty], plan: list[tuple[Contract, Qty]], say: Say, wait_s: float
-) -> Outcome:
+def _outcome(line: _Line, owned: _Ours, plan: list[tuple[Contract, Qty]], say: Say, wait_s: float) -> Outcome:
     before = {contract.con_id: qty for contract, qty in plan}
     until_s = time.monotonic() + wait_s
     while True:

@@ -69,11 +69,12 @@ def test_a_raise_is_in_force_first_and_recorded_after(level: KillLevel, wanted: 
     sent = kill.feed(up(wanted, "c9"))
     after = max(level, wanted)
     flatten = [FLATTEN] if after is FLAT else []
+    reason, by = ("before", "ann") if wanted < level else ("why", "bob")  # that of the level in force
     done = operator.CommandDone(command_id="c9", detail=f"Kill level is {int(after)} (epoch 5).")
     assert sent.effects == [
-        Publish(risk.KillRaised(level=after, kill_epoch=5, reason="why", by="bob")),
+        Publish(risk.KillRaised(level=after, kill_epoch=5, reason=reason, by=by)),
         *flatten,
-        Tell("ledger", risk.RecordKill(level=after, kill_epoch=5, reason="why", by="bob", at_utc=NOW)),
+        Tell("ledger", risk.RecordKill(level=after, kill_epoch=5, reason=reason, by=by, at_utc=NOW)),
         SetTimer("record", "5", NOW + WAIT),
         Tell("operator", done),
     ]

@@ -67,6 +67,18 @@ def test_a_cover_that_nobody_sold_us_ends_it() -> None:
     out = talk.leg(COVER, 0, is_flat=True)
     assert state(talk) is SagaState.ABANDONED
     assert not out.told(entries.RequestPermit)
+    assert [given.ref for given in out.published(positions.EntryAbandoned)] == [SHORT.ref], "the cover says so itself"
+
+
+def test_shorts_that_were_never_sent_are_given_back_once_when_the_cover_is_gone() -> None:
+    talk = SpreadTalk()
+    talk.open()
+    talk.leg(COVER, 1)
+    refused = talk.feed(entries.PermitRefused(order_ref=SHORT.order.order_ref, why="kill_switch_l1"))
+    assert not refused.published(positions.EntryAbandoned), "the cover is held still"
+    ends = [talk.leg(COVER, 0, is_flat=True) for _ in range(2)]
+    assert [len(out.published(positions.EntryAbandoned)) for out in ends] == [1, 0]
+    assert ends[0].published(positions.EntryAbandoned)[0].order_ref == SHORT.order.order_ref
 
 
 def test_shorts_that_do_not_fill_in_thirty_seconds_are_unwound() -> None:

@@ -146,6 +146,16 @@ def test_what_a_structure_sold_to_open_is_flattened_too_and_a_strangers_short_is
     assert world.flattened == [{CON_ID: -10}]
 
 
+@pytest.mark.parametrize(("ours", "broker_qty", "closed"), [(2, 5, 2), (5, 2, 2), (-2, -5, -2), (2, -3, 2)])
+def test_no_more_is_closed_than_is_ours_nor_than_the_broker_holds(
+    world: World, ours: int, broker_qty: int, closed: int
+) -> None:
+    world.running.memory = {CON_ID: Qty(ours), 8: Qty(1)}
+    world.running.view = knows((CON_ID, broker_qty), (8, 1), con_ids=(CON_ID, 8))
+    world.act()
+    assert world.flattened == [{CON_ID: closed, 8: 1}]
+
+
 @pytest.mark.parametrize("at", [CLOSE - 5 * MINUTE - SECOND, CLOSE, CLOSE + MINUTE])
 def test_before_c_minus_5_and_from_the_close_on_nothing_is_done(world: World, at: int) -> None:
     world.running.view = knows((CON_ID, 2))

@@ -83,10 +83,27 @@ def test_what_our_ledgers_sold_to_open_is_bought_back_once_and_no_more_than_they
             port.post(place(world, qty=3, side=Side.SELL, limit_ticks=400))
             mailbox.wait(broker.OrderStatusReported, lambda f: f.status is OrderStatus.FILLED)
         assert position(world) == -3
-        for _ in range(2):
-            outcome, said = flatten(world, {world.call.con_id: -2})
-            assert (outcome.is_flat, position(world)) == (True, -1)
-        assert any("nothing of ours" in line for line in said)
+        outcome, said = flatten(world, {world.call.con_id: -2})
+        assert (outcome.is_flat, position(world)) == (True, -1)
+        again, said = flatten(world, {world.call.con_id: -2})
+        assert (again.left, position(world)) == ({world.call.con_id: Qty(-1)}, -1), "whose that is, a person must say"
+        assert any("-1 at the broker beyond what an earlier flatten closed" in line for line in said)
+
+
+def test_what_was_bought_again_after_a_direct_flatten_is_sold_by_the_next_one() -> None:
+    with gateway() as world:
+        owned = {world.call.con_id: 2}
+        with held(world):
+            pass
+        assert flatten(world, owned)[0].is_flat
+        booked = {execution.exec_id.rpartition(".")[0] for execution, _ in world.do(world.exchange.executions)}
+        with orders_port(world) as (port, mailbox):
+            port.post(place(world, "ZH-paper-second-e", qty=2))
+            mailbox.wait(broker.OrderStatusReported, lambda f: f.status is OrderStatus.FILLED)
+        unknown, _ = flatten(world, owned)
+        assert (unknown.is_flat, position(world)) == (False, 2), "while the ledgers know nothing of the first one"
+        outcome, _ = flatten(world, owned, booked=booked)
+        assert (outcome.sold, outcome.is_flat, position(world)) == (owned, True, 0)
 
 
 def test_what_covers_is_kept_while_a_short_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
