@@ -48,7 +48,7 @@ class Book(msgspec.Struct):
         """Return a saved book; an empty one where there is none that can be read."""
         try:
             return msgspec.json.decode(path.read_bytes(), type=cls)
-        except (OSError, msgspec.DecodeError):
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             return cls()
 
 

@@ -74,7 +74,7 @@ def request(path: Path, what: dict[str, Any], timeout_s: float = 5.0) -> dict[st
             link.sendall(orjson.dumps(what | {"token": control.token}) + b"\n")
             with link.makefile("rb") as answer:
                 line = answer.readline()
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         if isinstance(error, TimeoutError):
             raise CommandError(
                 "The supervisor did not answer in time: the outcome is unknown, look at `main.py status`.", 3

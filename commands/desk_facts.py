@@ -19,7 +19,7 @@ from supervision.host import Host
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):
-    """One position: prices in ticks, money in cents; `None` where it is not known."""
+    """One position: prices in ticks, money in cents; `None` where it is not known; `qty` below 0 is short."""
 
     contract: str
     state: str
@@ -95,7 +95,8 @@ def _held(host: Host, settings: Settings, view: DeskView, now: Utc) -> list[Held
         found.append(
             Held(
                 contract=f"{contract.trading_class} {contract.strike_ticks / 100:g}{contract.right.value}",
-                state="pending" if holding.is_pending else "open", qty=holding.qty, cost_ticks=cost,
+                state="pending" if holding.is_pending else "open",
+                qty=holding.ref.side.sign * holding.qty, cost_ticks=cost,
                 bid_ticks=None if quote is None else quote.bid_ticks,
                 ask_ticks=None if quote is None else quote.ask_ticks, unrealised_cents=holding.unrealised_cents,
                 nearest="" if nearest is None else nearest.reason.value, left=None if nearest is None else nearest.left,
@@ -106,9 +107,9 @@ def _held(host: Host, settings: Settings, view: DeskView, now: Utc) -> list[Held
 
 
 def _nearest(settings: Settings, view: DeskView, position: PositionData | None, now: Utc) -> Distance | None:
-    """Return the exit that is nearest; `None` where nothing is held, or nothing can be measured."""
+    """Return the exit that is nearest; `None` where nothing is held or measured, and of a spread's leg: it has none."""
     held = None if position is None else position.held()
-    if position is None or held is None:
+    if position is None or held is None or position.opened_ref().is_leg:
         return None
     contract = position.opened_ref().contract
     flatten_utc = Utc(view.close_utc - settings.day.flatten_ms * MS) if view.close_utc else None

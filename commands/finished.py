@@ -116,5 +116,8 @@ def _facts(paths: list[Path]) -> Iterator[tuple[Utc, Message]]:
             try:
                 taken = _ENVELOPE.decode(line)
                 yield taken.at_utc, decode(taken.message)
-            except msgspec.DecodeError:  # a torn last line, or a message that this version does not know
+            except (
+                msgspec.DecodeError,
+                UnicodeDecodeError,
+            ):  # a torn last line, or a message that this version does not know
                 continue

@@ -145,5 +145,5 @@ def _table(tables: Path, name: str) -> ExitTable:
     except FileNotFoundError:
         known = ", ".join(sorted(found.stem for found in tables.glob(f"{NAME}-*.json"))) or "none yet"
         raise CommandError(f"There is no exit table {name} in {tables}; there are: {known}.") from None
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CommandError(f"{path} is no exit table ({error}); learn another one.", 3) from None

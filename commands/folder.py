@@ -170,14 +170,14 @@ class DataFolder:
         """Return a simulated server of this run, whether it is alive or not; `None` where there was none."""
         try:
             return msgspec.json.decode((self.run / f"sim-{what}.json").read_bytes(), type=SimProcess)
-        except (OSError, msgspec.DecodeError):
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             return None
 
     def is_supervised(self) -> bool:
         """Return whether a supervisor runs on the folder; one that was killed leaves its address, but is gone."""
         try:
             found = msgspec.json.decode(self.control.read_bytes(), type=Control)
-        except (OSError, msgspec.DecodeError):
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             return False
         return _is_alive(found.pid, found.began)
 

@@ -63,7 +63,8 @@ def holdings(ledger: LedgerReader) -> list[Holding]:
 
 
 def _holding(ledger: LedgerReader, row: Found) -> Holding:
-    orders = [order for ref in ledger.orders_of(row["intent_id"]) if (order := ledger.order(ref)) is not None]
+    known = (ledger.order(ref) for ref in ledger.orders_of(row["intent_id"]))
+    orders = [order for order in known if order is not None and order["con_id"] == row["con_id"]]  # not another leg's
     return Holding(
         con_id=row["con_id"],
         contract=contract_of(row),

@@ -29,6 +29,11 @@ class Side(StrEnum):
         """The side that closes what this one opened."""
         return Side.SELL if self is Side.BUY else Side.BUY
 
+    @property
+    def sign(self) -> int:
+        """What a contract of it adds to a signed quantity: 1 or -1."""
+        return 1 if self is Side.BUY else -1
+
 
 class OrderType(StrEnum):
     """The order types that strategies may use (`STP` for the disaster stop only, `MKT` for exits only)."""

@@ -59,7 +59,10 @@ def decode(raw: bytes | msgspec.Raw) -> Message:
     Raises:
         msgspec.DecodeError: not a message of this schema.
     """
-    message: Message = _DECODER.decode(raw)
+    try:
+        message: Message = _DECODER.decode(raw)
+    except UnicodeDecodeError as error:  # a damaged byte inside a text
+        raise msgspec.DecodeError(str(error)) from None
     return message
 
 

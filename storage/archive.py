@@ -119,7 +119,7 @@ def indexed(target: Target, name: str) -> ArchiveIndex | None:
         return None
     try:
         return msgspec.json.decode(target.get(f"{name}/{INDEX}"), type=ArchiveIndex)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise TargetError(f"{name}/{INDEX} in {target.address} cannot be read ({error}); move it away.") from None
 
 

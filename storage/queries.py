@@ -47,7 +47,7 @@ class LedgerReader:
             self._desk,
             "SELECT p.position_id, p.intent_id, p.source, p.strategy, p.direction, r.alert_id, r.ticker,"
             " r.trading_class, r.expiry, r.strike_ticks, r.right, p.con_id, p.opened_qty, p.realised_cents,"
-            " p.fees_cents, p.exit_reason, p.end, p.opened_utc, p.closed_utc, r.order_ref FROM positions p"
+            " p.fees_cents, p.exit_reason, p.end, p.opened_utc, p.closed_utc, r.order_ref, r.side FROM positions p"
             " LEFT JOIN reservations r ON r.intent_id = p.intent_id AND r.con_id = p.con_id"
             " WHERE p.session = ? AND p.closed_utc IS NOT NULL ORDER BY p.closed_utc, p.position_id",
             (session.isoformat(),),
@@ -61,7 +61,8 @@ class LedgerReader:
         return _rows(
             self._desk,
             "SELECT r.intent_id, r.ticker, r.trading_class, r.expiry, r.strike_ticks, r.right, r.con_id, r.qty, r.side,"
-            " r.strategy, r.direction, r.state, r.order_ref, r.reserved_utc, p.position_id, p.state AS position_state,"
+            " r.strategy, r.direction, r.state, r.order_ref, r.structure_id, r.reserved_utc, p.position_id,"
+            " p.state AS position_state,"
             " p.opened_utc, p.entry_spot_ticks, p.took_part, p.realised_cents, p.exit_reason,"
             " (SELECT ifnull(sum(iif(side = 'BUY', qty, -qty)), 0) FROM executions e"
             " WHERE e.intent_id = r.intent_id AND e.con_id = r.con_id AND e.is_current) AS net_qty"

@@ -166,7 +166,7 @@ def _decoded(data: bytes, identity: pyrage.x25519.Identity, name: str) -> Backup
             f"{name} is not for this identity, or is damaged; look at {IDENTITY_ENV}, or take an older one with"
             " --backup."
         ) from None
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise BackupError(f"{name} cannot be read ({error}); take an older one with --backup.") from None
     if index.version > VERSION:
         raise BackupError(f"{name} has version {index.version}, this program knows {VERSION}; update the program.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from domain.instants import MINUTE, MS, SECOND
-from domain.instruments import Quote
+from domain.instruments import Quote, Side
 from domain.position.exits import HeldPosition
 from domain.position.nearest import Distance, distances
 from domain.risk.day import hard_limit_cents
@@ -26,6 +26,7 @@ def _position(view: View, row: Found) -> models.Position:
     fills = view.ledgers.fills_of(row["con_id"], row["reserved_utc"], None)
     bought = average_ticks([fill for fill in fills if not fill["is_exit"]])
     quote = view.quotes.get(row["con_id"])
+    sign = Side(row["side"]).sign
     held, strike = abs(row["net_qty"]), row["strike_ticks"] / 100
     exits = _exits(view, row, held, bought, quote)
     bid, ask = (None, None) if quote is None else (quote.bid_ticks, quote.ask_ticks)
@@ -33,21 +34,21 @@ def _position(view: View, row: Found) -> models.Position:
     return models.Position(
         trade_id=row["position_id"] or row["intent_id"], entry_time=iso_of(opened_utc),
         spy_strike=strike if ticker == "SPY" else None, spx_strike=strike if ticker == "SPX" else None,
-        entry_credit=None if bought is None else -bought * held,
-        current_pnl=_unrealised(view, row, held, bought, quote),
+        entry_credit=None if bought is None else -sign * bought * held,
+        current_pnl=_unrealised(view, row, sign * held, bought, quote),
         status=_STATE.get(row["position_state"] or row["state"], "open"), ticker=ticker, contract=label_of(row),
-        right=row["right"], strike=strike, expiry=row["expiry"], qty=held or row["qty"],
+        right=row["right"], strike=strike, expiry=row["expiry"], qty=sign * (held or row["qty"]),
         entry_price=None if bought is None else bought / 100, bid=usd(bid), ask=usd(ask),
         quote_age_s=None if quote is None else max(0.0, round((view.now_utc - quote.at_utc) / SECOND, 1)),
         strategy=row["strategy"], direction=row["direction"], order_ref=row["order_ref"],
         wanted_exit=row["exit_reason"], nearest=exits[0] if exits else None, exits=exits,
-        greeks=_greeks(quote, held),
+        greeks=_greeks(quote, sign * held),
     )  # fmt: skip
 
 
 def _exits(view: View, row: Found, held: int, bought: float | None, quote: Quote | None) -> list[models.NearestExit]:
     rules = view.settings.ticker_rules.get(row["ticker"])
-    if not held or bought is None or rules is None or row["opened_utc"] is None:
+    if not held or bought is None or rules is None or row["opened_utc"] is None or row["structure_id"] is not None:
         return []
     position = HeldPosition(
         qty=Qty(held), average_ticks=bought, direction=row["direction"], entry_spot_ticks=row["entry_spot_ticks"],
@@ -61,7 +62,7 @@ def _exits(view: View, row: Found, held: int, bought: float | None, quote: Quote
 
 
 def _unrealised(view: View, row: Found, held: int, bought: float | None, quote: Quote | None) -> float | None:
-    """Return what a position has gained so far in USD: at mid, else what it said of itself last."""
+    """Return what a position has gained so far in USD: at mid, else what it said of itself last; `held` is signed."""
     if held and bought is not None and quote is not None and quote.mid_x2 is not None:
         return round((quote.mid_x2 / 2 - bought) * held, 2)
     mark = view.marks.get(row["position_id"] or "")

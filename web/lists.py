@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from domain.instants import SECOND
+from domain.instruments import Side
 from domain.signals.outcome import Outcome, OutcomeState
 from domain.units import Utc
 from domain.wording import measure_text
@@ -27,7 +28,7 @@ def _trade(view: View, row: Found) -> models.Trade:
     sold = average_ticks([fill for fill in fills if fill["is_exit"]])
     return models.Trade(
         id=row["position_id"], trade_date=row["session"],
-        entry_credit=None if bought is None else -bought * row["opened_qty"],
+        entry_credit=None if bought is None else -Side(row["side"] or Side.BUY).sign * bought * row["opened_qty"],
         final_pnl=row["realised_cents"] / 100, exit_reason=row["exit_reason"] or row["end"], status="closed",
         ticker=row["ticker"] or "", contract=label_of(row) if row["strike_ticks"] else str(row["con_id"]),
         qty=row["opened_qty"], fees=row["fees_cents"] / 100, entry_time=iso(row["opened_utc"]),

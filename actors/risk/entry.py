@@ -14,6 +14,7 @@ from actors.risk.state import RiskState, Timer
 from domain.instants import MS, session_of
 from domain.instruments import Contract, Quote
 from domain.options.tick_rules import rule_of
+from domain.orders.intent import Intent
 from domain.risk import attempt as attempts
 from domain.risk import desk_view
 from domain.risk.attempt import Approval, Attempt, Choice
@@ -353,17 +354,38 @@ def deny(
     Raises:
         RuntimeError: the last verdict is no reject.
     """
-    intent, reject = attempt.intent, gates.first_reject(attempt.verdicts)
+    reject = reject_of(attempt.intent, attempt.verdicts)
+    end(turn, attempt, event, reject.finding.code)
+    tell_denial(turn, attempt.intent, attempt.verdicts, is_recorded=is_recorded)
+
+
+def reject_of(intent: Intent, verdicts: tuple[Verdict, ...]) -> Verdict:
+    """Return the reject that an attempt ends with.
+
+    Raises:
+        RuntimeError: there is none.
+    """
+    reject = gates.first_reject(verdicts)
     if reject is None or reject.finding.code is None:
         raise RuntimeError(f"{intent.intent_id} was denied without a reject")
+    return reject
+
+
+def tell_denial(turn: Turn[RiskState], intent: Intent, verdicts: tuple[Verdict, ...], *, is_recorded: bool) -> None:
+    """Have a denial recorded, unless the ledger has done so itself, and publish it.
+
+    Raises:
+        RuntimeError: the verdicts have no reject.
+    """
+    reject = reject_of(intent, verdicts)
     code = reject.finding.code
-    end(turn, attempt, event, code)
+    assert code is not None  # a reject has one
     if not is_recorded:
         denial = entries.RecordDenial(
             key=intent.key,
             strategy=intent.strategy,
             session=turn.state.view.session or session_of(turn.now),
-            verdicts=attempt.verdicts,
+            verdicts=verdicts,
             code=code,
             decided_utc=turn.now,
         )

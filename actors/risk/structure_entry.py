@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from actors.risk.entry import reject_of, tell_denial
 from actors.risk.permit import permit_of
 from actors.risk.state import RiskState, Timer
 from domain.instants import MS, session_of
@@ -324,22 +325,9 @@ def deny(turn: Turn[RiskState], attempt: StructureAttempt, is_recorded: bool = F
     Raises:
         RuntimeError: the last verdict is no reject.
     """
-    intent, reject = attempt.intent, gates.first_reject(attempt.verdicts)
-    if reject is None or reject.finding.code is None:
-        raise RuntimeError(f"{intent.intent_id} was denied without a reject")
-    code = reject.finding.code
-    _end(turn, attempt, StructureEvent.DENIED, code)
-    if not is_recorded:
-        denial = entries.RecordDenial(
-            key=intent.key,
-            strategy=intent.strategy,
-            session=turn.state.view.session or session_of(turn.now),
-            verdicts=attempt.verdicts,
-            code=code,
-            decided_utc=turn.now,
-        )
-        turn.tell("desk_ledger", denial)
-    turn.publish(entries.EntryDenied(key=intent.key, code=code, verdict=reject))
+    reject = reject_of(attempt.intent, attempt.verdicts)
+    _end(turn, attempt, StructureEvent.DENIED, reject.finding.code)
+    tell_denial(turn, attempt.intent, attempt.verdicts, is_recorded=is_recorded)
 
 
 def _end(turn: Turn[RiskState], attempt: StructureAttempt, event: StructureEvent, code: RejectCode | None) -> None:

@@ -114,22 +114,22 @@ class _Ours(NamedTuple):
 def _flatten(line: _Line, owned: _Ours, say: Say, wait_s: float) -> Outcome:
     read = _cancel_all(line, say, wait_s)
     back, plan = _to_buy_back(read, owned), _to_sell(read, owned)
+    beyond = _beyond(read, owned, _left_of(plan, back), say)
     working = tuple(order.order_ref for order in read.orders if order.is_working and is_ours(order.order_ref))
     for position in read.positions:
         if position.qty < 0 and owned.qty(position.contract.con_id) > 0:
             say(f"{position.contract.label}: short {-position.qty}, left alone; buy it back by hand")
     if not plan and not back:
-        left = _more_than_ours(read, owned, say)
-        if not left:
+        if not beyond:
             say("nothing of ours is held" if not working else "nothing is sold while orders of ours still work")
-        return Outcome({}, left, working)
+        return Outcome({}, beyond, working)
     if working:
         say(f"{len(working)} orders of ours still work; selling beside them could sell twice: look at the broker")
-        return Outcome({}, _left_of(plan, back), working, "orders still work")
+        return Outcome({}, beyond | _left_of(plan, back), working, "orders still work")
     closed = _closed_because(line.now_utc())
     if closed:
         say(f"{closed}: orders are cancelled, nothing is sold")
-        return Outcome({}, _left_of(plan, back), (), closed)
+        return Outcome({}, beyond | _left_of(plan, back), (), closed)
     shorts = _buy_back(line, owned, back, say, wait_s)
     if shorts:
         kept = [contract.label for contract, _ in plan if contract.ticker == COVER]
@@ -139,18 +139,23 @@ def _flatten(line: _Line, owned: _Ours, say: Say, wait_s: float) -> Outcome:
         say(f"{contract.label}: selling {qty} at market")
         line.trade(contract, Side.SELL, qty)
     outcome = _outcome(line, owned, plan, say, wait_s)
-    return msgspec.structs.replace(outcome, left=outcome.left | shorts)
+    return msgspec.structs.replace(outcome, left=beyond | outcome.left | shorts)
 
 
-def _more_than_ours(read: broker.BrokerRead, owned: _Ours, say: Say) -> dict[int, Qty]:
-    """Return what is held of contracts that the ledgers own though all of ours is sold: somebody has to look."""
-    left = {
-        position.contract: position.qty for position in read.positions
-        if position.qty * owned.qty(position.contract.con_id) > 0
-    }  # fmt: skip
-    for contract, qty in left.items():
-        say(f"{contract.label}: {qty:+d} at the broker beyond what an earlier flatten closed of ours; look at it there")
-    return {contract.con_id: qty for contract, qty in left.items()}
+def _beyond(read: broker.BrokerRead, owned: _Ours, planned: Mapping[int, Qty], say: Say) -> dict[int, Qty]:
+    """Return what the ledgers own, the broker holds and will not be closed: an earlier run has closed as much before.
+
+    The ledgers do not know of that run yet, so it may have been bought again, or be a stranger's: somebody has to look.
+    """
+    found = {}
+    for position in read.positions:
+        con_id, sign = position.contract.con_id, 1 if position.qty > 0 else -1
+        ours = min(abs(position.qty), sign * owned.qty(con_id))
+        rest = Qty(sign * (ours - abs(planned.get(con_id, 0))))
+        if sign * rest > 0:
+            found[con_id] = rest
+            say(f"{position.contract.label}: {rest:+d} at the broker beyond what an earlier flatten closed; look there")
+    return found
 
 
 def _left_of(plan: list[tuple[Contract, Qty]], back: list[tuple[Contract, Qty]]) -> dict[int, Qty]:

@@ -36,7 +36,10 @@ class Journal:
         for line in self._path.read_bytes().splitlines() if self._path.exists() else ():
             try:
                 found = msgspec.json.decode(line, type=Imported)
-            except msgspec.MsgspecError:  # a line that a crash cut: its file is imported once more, and adds nothing
+            except (
+                msgspec.MsgspecError,
+                UnicodeDecodeError,
+            ):  # a line that a crash cut: its file is imported once more, and adds nothing
                 continue
             self._known[found.digest] = found
 

@@ -108,7 +108,7 @@ class TraceReadings:
                 continue
             try:
                 found = _DECODER.decode(line).message
-            except msgspec.DecodeError:
+            except (msgspec.DecodeError, UnicodeDecodeError):
                 continue  # another message that quotes the type, or a line of an older schema
             rows.setdefault((found.ticker, found.bucket_utc), _row(found, run_n))
         self._read[key] = path, at, rows

@@ -8,22 +8,17 @@ from typing import Any
 import pytest
 
 from domain.instants import SECOND
-from domain.instruments import Contract, Right, Side
-from domain.orders.intent import EntryPlan, OrderLeg, PlannedLeg
+from domain.instruments import Side
 from domain.orders.references import structure_key
 from domain.risk.reject import RejectCode
-from domain.units import Qty, Ticks
+from domain.units import Qty
 from messages import entries, lifecycle
 from messages.restored import ActorsRestored, PositionRestored, StructureRestored
 from storage.desk_ledger import DeskLedger
 from storage.shared_ledger import start_run
 from tests.testkit import ledger_asks as ask
 from tests.testkit.narrow import known
-
-SPY = Contract(22, "SPY", "SPY", ask.DAY, Ticks(60_000), Right.CALL)
-PLAN = EntryPlan(
-    (PlannedLeg(Right.CALL, Side.BUY, 1, "SPX"), PlannedLeg(Right.CALL, Side.SELL, 10, "SPY")), cover_ratio=10
-)
+from tests.testkit.spread_ledger import filled, spread
 
 
 @pytest.fixture
@@ -32,17 +27,6 @@ def ledger(tmp_path: Path) -> DeskLedger:
     opened = DeskLedger(tmp_path, "paper", run_n=1)
     opened.open()
     return opened
-
-
-def spread(n: int = 1, **changes: Any) -> entries.ReserveEntry:
-    """An attempt at one SPX call bought (contract n) against ten SPY calls sold."""
-    cover = ask.leg(n, qty=Qty(1))
-    short = OrderLeg(
-        contract=SPY, side=Side.SELL, qty=Qty(10), limit_ticks=Ticks(250), order_ref=ask.ref(100 + n),
-        decision=cover.decision,
-    )  # fmt: skip
-    values = {"source": "spread", "ticker": "SPX-SPY", "kind": "CREDIT_SPREAD", "strategy": "spread", "plan": PLAN}
-    return ask.reserve(n, **({"legs": (cover, short)} | values | changes))
 
 
 def code_of(ledger: DeskLedger, asked: entries.ReserveEntry) -> RejectCode | None:
@@ -56,13 +40,6 @@ def restored(ledger: DeskLedger, name: str) -> Any:
     (read,) = ledger.apply(lifecycle.RequestState(name=name, reply_to="supervisor", session=ask.DAY, read_n=1), ask.T0)
     assert isinstance(read, lifecycle.StateRead)
     return read.restored
-
-
-def filled(ledger: DeskLedger, order_ref: str, con_id: int, side: Side, qty: int, exec_id: str) -> None:
-    done = ask.execution(
-        1, exec_id, order_ref=order_ref, con_id=con_id, side=side, qty=Qty(qty), price_ticks=Ticks(250), at_utc=ask.T0
-    )
-    ledger.apply(done, ask.T0)
 
 
 def test_both_legs_are_reserved_at_once_each_with_its_order(ledger: DeskLedger) -> None:

@@ -335,3 +335,10 @@ def test_a_new_segment_that_cannot_be_opened_ends_the_recording_and_not_the_stam
     clock.advance(MIDNIGHT)
     assert [trace.receipt("a:1", 1, n, mail("x", n))[0] for n in (1, 2)] == [1, 2]
     assert trace.failed is not None and "no new trace can be begun" in trace.failed
+
+
+def test_a_damaged_byte_inside_a_text_is_a_message_that_cannot_be_decoded() -> None:
+    whole = encode(say("hello"))
+    assert b"hello" in whole
+    with pytest.raises(msgspec.DecodeError):
+        decode(whole.replace(b"hello", b"h\xddllo"))

@@ -70,7 +70,10 @@ class NearestExit(Model):
 
 
 class Position(Model):
-    """What is held, or may soon be; `entry_credit` is what was paid (below 0) or taken in for all of it, USD."""
+    """What is held, or may soon be; `entry_credit` is what was paid (below 0) or taken in for all of it, USD.
+
+    `qty` is negative where it was sold to open; a leg of a spread has no `exits` of its own.
+    """
 
     trade_id: str
     entry_time: str

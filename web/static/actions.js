@@ -20,7 +20,7 @@ export class Actions {
   show(status) {
     this.status = status
     const canAct = Boolean(this.token && status?.allows_actions)
-    $('entries').disabled = !canAct || status.kill_level == null
+    $('entries').disabled = !canAct
     $('entries').textContent = status?.kill_level ? 'Allow entries…' : 'Stop entries'
     $('close-all').disabled = !canAct
   }

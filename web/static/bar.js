@@ -29,8 +29,8 @@ export const showStatus = (status) => {
   $('mode').classList.toggle('bad', !status.is_connected)
   const why = level && status.kill_reason ? `: ${status.kill_reason}` : ''
   setText($('kill'), `Kill level ${level ?? '–'}${why}`)
-  $('kill').classList.toggle('bad', level !== 0 && !ended)
-  $('kill').title = status.kill_reason ?? ''
+  $('kill').classList.toggle('bad', level > 0 && !ended)
+  $('kill').title = level == null ? 'Not known: the supervisor has not answered for some seconds.' : (status.kill_reason ?? '')
   setText($('troubles'), status.troubles.join(' '))
   $('troubles').hidden = !status.troubles.length
   document.title = `${status.profile === 'demo' ? 'Demo' : status.trading_mode} · Zerohour`

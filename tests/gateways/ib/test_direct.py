@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import time
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -45,6 +46,10 @@ def held(world: World, qty: int = 2) -> Iterator[tuple[OrdersPort, Mailbox]]:
         port.post(place(world, qty=qty))
         mailbox.wait(broker.OrderStatusReported, lambda f: f.status is OrderStatus.FILLED)
         yield port, mailbox
+
+
+def is_filled(order_ref: str, fact: broker.OrderStatusReported) -> bool:
+    return fact.status is OrderStatus.FILLED and fact.order_ref == order_ref
 
 
 def position(world: World) -> int:
@@ -88,6 +93,23 @@ def test_what_our_ledgers_sold_to_open_is_bought_back_once_and_no_more_than_they
         again, said = flatten(world, {world.call.con_id: -2})
         assert (again.left, position(world)) == ({world.call.con_id: Qty(-1)}, -1), "whose that is, a person must say"
         assert any("-1 at the broker beyond what an earlier flatten closed" in line for line in said)
+
+
+def test_what_was_bought_again_is_left_to_a_person_also_where_something_else_is_sold() -> None:
+    with gateway() as world:
+        other = world.market.contract(world.market.put)
+        with held(world):
+            pass
+        owned = {world.call.con_id: 2, other.con_id: 2}
+        assert flatten(world, owned)[0].is_flat
+        with orders_port(world) as (port, mailbox):
+            for n, contract in enumerate((world.call, other)):
+                port.post(place(world, f"ZH-paper-again{n}-e", contract=contract))
+            for ref in ("ZH-paper-again0-e", "ZH-paper-again1-e"):
+                mailbox.wait(broker.OrderStatusReported, partial(is_filled, ref))
+        outcome, _ = flatten(world, owned)
+        assert (outcome.sold, outcome.left) == ({other.con_id: 2}, {world.call.con_id: 2})
+        assert not outcome.is_flat
 
 
 def test_what_was_bought_again_after_a_direct_flatten_is_sold_by_the_next_one() -> None:

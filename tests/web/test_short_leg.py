@@ -1,0 +1,62 @@
+"""The leg of a spread that was sold to open is shown as what it is: short, and losing when its price rises."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from commands.held import holdings
+from domain.instruments import DataType, Greeks, Quote, Side
+from domain.units import Ticks
+from storage.desk_ledger import DeskLedger
+from storage.queries import LedgerReader
+from storage.shared_ledger import start_run
+from tests.testkit import ledger_asks as ask
+from tests.testkit import web_desk as desk
+from tests.testkit.spread_ledger import filled, spread
+from web.holdings import performance, positions
+from web.ledgers import ledgers_of
+from web.view import View
+
+GREEKS = Greeks(delta=0.5, gamma=0.02, theta=-0.3, vega=0.1, iv=0.12, underlying_ticks=Ticks(60_000), at_utc=desk.NOW)
+
+
+def quote(con_id: int, ticks: int) -> Quote:
+    return Quote(
+        con_id=con_id, bid_ticks=Ticks(ticks - 2), ask_ticks=Ticks(ticks + 2), bid_size=9, ask_size=9, at_utc=desk.NOW,
+        data_type=DataType.LIVE, greeks=GREEKS,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    ledgers = tmp_path / "ledgers"
+    start_run(ledgers, ("paper",), ask.T0)
+    ledger = DeskLedger(ledgers, "paper", run_n=1, is_durable=False)
+    ledger.open()
+    ledger.apply(spread(), ask.T0)
+    filled(ledger, ask.ref(1), 1, Side.BUY, 1, "a.1")
+    filled(ledger, ask.ref(101), 22, Side.SELL, 10, "b.1", price_ticks=160)
+    ledger.apply(ask.position(1), ask.T0)
+    ledger.close()
+    return tmp_path
+
+
+def test_the_page_counts_it_with_its_sign(folder: Path) -> None:
+    view = View(desk.settings(folder), folder, 1, None)
+    view.ledgers = ledgers_of(LedgerReader(folder / "ledgers", "paper"), date.fromisoformat(str(ask.DAY)))
+    view.quotes[1], view.quotes[22], view.now_utc = quote(1, 250), quote(22, 260), desk.NOW
+    cover, short = positions(view)
+    assert (cover.qty, cover.current_pnl, cover.entry_credit) == (1, 0.0, -250.0)
+    assert (short.qty, short.current_pnl, short.entry_credit) == (-10, -1000.0, 1600.0)
+    assert short.greeks is not None
+    assert (short.greeks.delta, short.greeks.theta) == (-500.0, 300.0)
+    assert (cover.exits, short.exits) == ([], []), "both close on the word of their spread"
+    assert performance(view).unrealized_pnl == -1000.0
+
+
+def test_each_leg_is_told_at_its_own_price(folder: Path) -> None:
+    told = [holding.sentence for holding in holdings(LedgerReader(folder / "ledgers", "paper"))]
+    assert [text.partition(" (")[0] for text in told] == ["1 SPXW 6005C at 2.50", "-10 SPY 600C at 1.60"]
