@@ -40,7 +40,7 @@ from actors.warehouse import WarehouseActor
 from actors.web import WebActor
 from config.settings import Settings
 from domain.instants import MS, SECOND
-from domain.ports import LedgerStore, Screen, SeriesStore, WarehouseStore
+from domain.ports import ContextStore, LedgerStore, Screen, SeriesStore, WarehouseStore
 from domain.position.cycle import ExitReason
 from domain.risk.kill import KillLevel
 from domain.signals import spread
@@ -97,6 +97,7 @@ SUBSCRIBERS: Final[Subscribers] = {
     market.QuotesSampled: ("series",),
     market.ChainRead: ("series",),
     market.BarsArrived: ("series",),
+    market.ContextRead: ("risk",),
     # from a reading to an entry
     signals.FeaturesComputed: ("lanes:{ticker}", "series", "web"),
     signals.AlertRaised: ("outcomes",),
@@ -118,12 +119,12 @@ SUBSCRIBERS: Final[Subscribers] = {
     positions.DayFlattened: ("notifier",),
     positions.HoldingsChecked: ("notifier",),
     positions.ShortFound: ("kill", "notifier"),
+    structures.StructureChanged: ("desk_ledger", "spread_lane"),
+    structures.StructureClosed: ("desk_ledger",),
     operator.Alarm: ("notifier", "web"),
 }
 # Events that nobody acts on yet: they stand in the trace.
-RECORD_ONLY: Final[frozenset[type[Event]]] = frozenset(
-    {signals.NotEvaluated, structures.StructureChanged, structures.StructureClosed}
-)
+RECORD_ONLY: Final[frozenset[type[Event]]] = frozenset({signals.NotEvaluated})
 
 MarketStore = WarehouseStore[market.StoreBucket, market.BucketStored | market.BucketNotStored]
 LineStore = SeriesStore[Line, ReadingRestored]
@@ -132,6 +133,7 @@ _PLAIN = Policy()
 _MONEY = Policy(end_on_spent_budget=True)  # without it positions would be unattended: start the whole process again
 _VITAL = Policy(latch_on_crash=True, end_on_spent_budget=True)  # it holds what stops entries
 _BESIDE = Policy(gives_way=True)  # what it does can wait while an order is on its way
+_AHEAD = Policy(goes_first=True)  # an entry waits for its quote
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,7 @@ class Stores:
     warehouse: MarketStore
     series: LineStore | None = None  # None: readings, quotes and chains are not kept, so there is no actor `series`
     screen: Screen | None = None  # None: nobody looks, so there is no actor `web`
+    context: ContextStore[market.ContextRead] | None = None  # None: nobody works out what minute bars say together
 
 
 def build_tree(
@@ -169,10 +172,14 @@ def build_tree(
             child("notifier", lambda name: NotifierActor(name, settings)),
             child("operator", lambda name: OperatorActor(name, settings)),
             child("warehouse", lambda name: _warehouse(name, stores.warehouse, settings), policy=_BESIDE),
-            *(() if series is None else (child("series", lambda name: SeriesActor(name, series), policy=_BESIDE),)),
+            *(
+                ()
+                if series is None
+                else (child("series", lambda name: SeriesActor(name, series, stores.context), policy=_BESIDE),)
+            ),
             child(f"risk:{desk}", lambda name: RiskActor(name, settings, is_live_armed), own, _MONEY),
             child(f"ibkr:{desk}", lambda name: IBKRActor(name, settings), own, _VITAL),
-            child(f"quotes:{desk}", lambda name: QuotesActor(name, settings)),
+            child(f"quotes:{desk}", lambda name: QuotesActor(name, settings), policy=_AHEAD),
             *(child(lane, lambda name: LaneActor(name, settings), shared) for lane in lanes),
             *((child(spread.LANE, lambda name: SpreadLaneActor(name, settings), shared),) if has_spread else ()),
             child("outcomes", lambda name: OutcomesActor(name, settings), shared, _BESIDE),

@@ -11,7 +11,7 @@ from typing import assert_never
 
 from actors.ledger_outage import OutageWatch, Timer
 from domain.ports import LedgerStore
-from messages import entries, lifecycle, orders, positions, risk, session
+from messages import entries, lifecycle, orders, positions, risk, session, structures
 from messages.ledgers import DeskFact, DeskInput
 from supervision.actor import IoActor
 from supervision.turn import Turn
@@ -59,6 +59,7 @@ class DeskLedgerActor(IoActor[Inbox]):
                 | orders.RecordOrderIds() | orders.RecordExecution() | orders.RecordCommission()
                 | orders.RecordExitIntent() | orders.BrokerRefused()
                 | positions.RecordPosition() | positions.PositionClosed() | positions.EntryAbandoned()
+                | structures.StructureChanged() | structures.StructureClosed()
                 | risk.LockDay() | risk.RecordStartNav() | risk.RecordDay() | risk.RecordDayStops()
                 | session.Reconcile() | lifecycle.RequestState()
             ):  # fmt: skip

@@ -1,13 +1,15 @@
 """The feed: the sole negotiator of the vendor's keys; hands the hubs their addresses, one epoch at a time for each key.
 
 A negotiation ends all sessions of its key, so it gives every hub a new address, never twice at once, and a hub that
-fails again and again does not take the healthy ones with it. On a crash: the next incarnation negotiates afresh under a
-higher epoch.
+fails again and again does not take the healthy ones with it. What a key has joined follows the date where categories of
+today's expiry are kept: at midnight the memberships are replaced on the sessions that stand, and once more on one that
+is dialled anew with an older address. On a crash: the next incarnation negotiates afresh under a higher epoch.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from enum import StrEnum
 from typing import assert_never
 
@@ -17,9 +19,10 @@ from msgspec.structs import replace
 from config.feeds import packing
 from config.settings import Settings
 from domain.alarm import Severity
-from domain.instants import MINUTE, MS
+from domain.instants import MINUTE, MS, session_of
 from domain.limits import FeedRules
-from domain.signals.feed_rules import Packed, pause_ns
+from domain.session.calendar import next_midnight
+from domain.signals.feed_rules import TODAY, Packed, at_expiry, expiry_on, memberships, pause_ns
 from domain.units import Utc
 from messages import lifecycle, market, operator
 from supervision.actor import Actor
@@ -34,6 +37,8 @@ Inbox = (
     | lifecycle.TimerFired
     | market.Negotiated
     | market.NegotiateFailed
+    | market.MembershipsPatched
+    | market.PatchFailed
     | market.RequestAddress
     | market.HubUp
     | market.HubDown
@@ -41,13 +46,22 @@ Inbox = (
 
 
 class Timer(StrEnum):
-    """`RETRY`: negotiate again (the key's number and the feed epoch that failed are the subject)."""
+    """`RETRY`: negotiate again; `PATCH`: replace memberships again (of both, key's number and feed epoch the subject).
+
+    `ROLL`: another date begins in New York.
+    """
 
     RETRY = "retry"
+    PATCH = "patch"
+    ROLL = "roll"
 
 
 class KeyState(msgspec.Struct, frozen=True):
-    """The epoch in force or asked for; `attempts` in a row without lasting addresses; `token_until_utc` when held."""
+    """The epoch in force or asked for; `attempts` in a row without lasting addresses; `token_until_utc` when held.
+
+    `expiry` is that of the groups which were negotiated; `patched` what replaced it since, `None`: nothing did;
+    `patches` in a row were refused.
+    """
 
     feed_epoch: int = 0
     is_negotiating: bool = False
@@ -56,6 +70,9 @@ class KeyState(msgspec.Struct, frozen=True):
     hubs: tuple[str, ...] = ()
     token_until_utc: Utc | None = None
     up: tuple[str, ...] = ()
+    expiry: date = date.min
+    patched: date | None = None
+    patches: int = 0
 
 
 class FeedState(msgspec.Struct):
@@ -66,11 +83,21 @@ class FeedState(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """What does not change: the hubs that need addresses, the groups that each key carries, the rules of the dial."""
+    """What does not change: the hubs with their categories, the groups that each key carries, the rules of the dial.
 
-    hubs: tuple[str, ...]
+    `follows_date`: categories of today's expiry are kept; `can_patch`: the memberships are the server's to replace.
+    """
+
+    hubs: dict[str, tuple[str, ...]]
     packed: Packed
     rules: FeedRules
+    closed_dates: tuple[date, ...]
+    follows_date: bool
+    can_patch: bool
+
+    def expiry(self, now: Utc) -> date:
+        """Return the expiry of today's categories at an instant."""
+        return expiry_on(session_of(now), self.closed_dates)
 
 
 class FeedActor(Actor[FeedState, Inbox]):
@@ -78,7 +105,13 @@ class FeedActor(Actor[FeedState, Inbox]):
 
     def __init__(self, name: str, settings: Settings) -> None:
         super().__init__(name)
-        self._wiring = Wiring(tuple(settings.feed.by_hub), packing(settings), settings.feed.rules)
+        feed = settings.feed
+        is_streamed = feed.source == "hubs"
+        self._wiring = Wiring(
+            feed.by_hub, packing(settings), feed.rules, settings.day.closed_dates,
+            follows_date=is_streamed and any(c.endswith(TODAY) for wanted in feed.hubs.values() for c in wanted),
+            can_patch=is_streamed and feed.protocol == "v2",
+        )  # fmt: skip
 
     def initial(self) -> FeedState:
         """Hold no addresses."""
@@ -90,23 +123,40 @@ class FeedActor(Actor[FeedState, Inbox]):
             case lifecycle.Started():
                 start(self._wiring, turn, message)
             case lifecycle.TimerFired():
-                match Timer(message.kind):
-                    case Timer.RETRY:
-                        key_n, epoch = map(int, message.subject.split(":"))
-                        if epoch == turn.state.keys[key_n].feed_epoch:  # else of an epoch that is over
-                            negotiate(self._wiring, turn, key_n)
-                    case never:
-                        assert_never(never)
+                on_timer(self._wiring, turn, Timer(message.kind), message.subject)
             case market.Negotiated():
                 on_negotiated(self._wiring, turn, message)
             case market.NegotiateFailed():
                 on_failed(self._wiring, turn, message)
+            case market.MembershipsPatched():
+                on_patched(turn, message)
+            case market.PatchFailed():
+                on_patch_failed(self._wiring, turn, message)
             case market.RequestAddress():
                 on_request(self._wiring, turn, message)
             case market.HubUp() | market.HubDown():
-                note_hub(turn, message)
+                note_hub(self._wiring, turn, message)
             case _:
                 assert_never(message)
+
+
+def on_timer(feed: Wiring, turn: Turn[FeedState], kind: Timer, subject: str) -> None:
+    """Do what is due, unless the epoch that it was for is over."""
+    if kind is Timer.ROLL:
+        for key_n in range(len(turn.state.keys)):
+            roll(feed, turn, key_n)
+        turn.arm(Timer.ROLL, next_midnight(session_of(turn.now)))
+        return
+    key_n, epoch = map(int, subject.split(":"))
+    if epoch != turn.state.keys[key_n].feed_epoch:
+        return
+    match kind:
+        case Timer.RETRY:
+            negotiate(feed, turn, key_n)
+        case Timer.PATCH:
+            patch(feed, turn, key_n)
+        case never:
+            assert_never(never)
 
 
 def start(feed: Wiring, turn: Turn[FeedState], started: lifecycle.Started) -> None:
@@ -115,6 +165,8 @@ def start(feed: Wiring, turn: Turn[FeedState], started: lifecycle.Started) -> No
     turn.state.keys = tuple(replace(key, feed_epoch=epoch) for key in turn.state.keys)
     for key_n in range(len(turn.state.keys)):
         negotiate(feed, turn, key_n)
+    if feed.follows_date:
+        turn.arm(Timer.ROLL, next_midnight(session_of(turn.now)))
     if feed.packed.left_out:
         names = ", ".join(feed.packed.left_out)
         text = (
@@ -133,10 +185,12 @@ def negotiate(feed: Wiring, turn: Turn[FeedState], key_n: int) -> None:
     """Have the port negotiate under the key's next epoch."""
     key = turn.state.keys[key_n]
     key = replace(
-        key, feed_epoch=key.feed_epoch + 1, is_negotiating=True, attempts=key.attempts + 1, token_until_utc=None
+        key, feed_epoch=key.feed_epoch + 1, is_negotiating=True, attempts=key.attempts + 1, token_until_utc=None,
+        expiry=feed.expiry(turn.now), patched=None, patches=0,
     )  # fmt: skip
     put(turn, key_n, key)
-    turn.tell(PORT, market.Negotiate(feed_epoch=key.feed_epoch, groups=feed.packed.groups[key_n], key_n=key_n))
+    groups = tuple(at_expiry(group, key.expiry) for group in feed.packed.groups[key_n])
+    turn.tell(PORT, market.Negotiate(feed_epoch=key.feed_epoch, groups=groups, key_n=key_n))
 
 
 def on_negotiated(feed: Wiring, turn: Turn[FeedState], facts: market.Negotiated) -> None:
@@ -154,6 +208,57 @@ def on_negotiated(feed: Wiring, turn: Turn[FeedState], facts: market.Negotiated)
     for hub in feed.hubs:
         if hub not in facts.hubs:
             publish_alarm(turn, f"feed:{hub}", f"The vendor gave no address for hub {hub}.")
+    roll(feed, turn, facts.key_n)  # the answer may have come after midnight
+
+
+# -- memberships that follow the date -----------------------------------------------------------
+
+
+def roll(feed: Wiring, turn: Turn[FeedState], key_n: int) -> None:
+    """Leave the groups of an expiry that is over and join those of today's; what is being negotiated is looked at
+    when its answer comes."""
+    key = turn.state.keys[key_n]
+    if feed.follows_date and key.token_until_utc is not None and feed.expiry(turn.now) != (key.patched or key.expiry):
+        if feed.can_patch:
+            patch(feed, turn, key_n)
+        else:
+            negotiate(feed, turn, key_n)  # the client itself joins, by what was negotiated
+
+
+def patch(feed: Wiring, turn: Turn[FeedState], key_n: int) -> None:
+    """Have the port replace a key's memberships by those of today."""
+    key, expiry = turn.state.keys[key_n], feed.expiry(turn.now)
+    put(turn, key_n, replace(key, patched=expiry))
+    joined = memberships(feed.packed.groups[key_n], feed.hubs, expiry, feed.rules.memberships_max)
+    turn.tell(PORT, market.PatchMemberships(feed_epoch=key.feed_epoch, memberships=joined, key_n=key_n))
+
+
+def on_patched(turn: Turn[FeedState], patched: market.MembershipsPatched) -> None:
+    """Take note that the memberships are those of the day."""
+    key = turn.state.keys[patched.key_n]
+    if patched.feed_epoch == key.feed_epoch:
+        put(turn, patched.key_n, replace(key, patches=0))
+
+
+def on_patch_failed(feed: Wiring, turn: Turn[FeedState], failed: market.PatchFailed) -> None:
+    """Ask again after a pause; what is refused again and again is negotiated afresh, which needs every hub to dial."""
+    key_n, key = failed.key_n, turn.state.keys[failed.key_n]
+    if failed.feed_epoch != key.feed_epoch:
+        return
+    key = replace(key, patches=key.patches + 1)
+    put(turn, key_n, key)
+    is_over = key.patches >= feed.rules.breaker_failures
+    then = "All hubs get new addresses" if is_over else "It is asked again"
+    text = f"The feed did not change what key {key_n + 1} has joined: {failed.why.rstrip('.')}. {then}."
+    publish_alarm(turn, "feed:patch", text)
+    if is_over:
+        negotiate(feed, turn, key_n)
+        return
+    wait_ns = feed.rules.breaker_pause_ms * MS if failed.is_final else pause_ns(key.patches, feed.rules)
+    turn.arm(Timer.PATCH, Utc(turn.now + wait_ns), f"{key_n}:{key.feed_epoch}")
+
+
+# -- addresses ----------------------------------------------------------------------------------
 
 
 def give_address(turn: Turn[FeedState], hub: str, key_n: int, until_utc: Utc) -> None:
@@ -209,11 +314,14 @@ def on_request(feed: Wiring, turn: Turn[FeedState], request: market.RequestAddre
     arm_retry(turn, key_n, turn.now + wait_ns)
 
 
-def note_hub(turn: Turn[FeedState], news: market.HubUp | market.HubDown) -> None:
-    """Take note of whose session with a key stands."""
+def note_hub(feed: Wiring, turn: Turn[FeedState], news: market.HubUp | market.HubDown) -> None:
+    """Take note of whose session with a key stands; one that was not recovered joined what was negotiated."""
     key = turn.state.keys[news.key_n]
     others = tuple(hub for hub in key.up if hub != news.hub)
-    put(turn, news.key_n, replace(key, up=(*others, news.hub) if isinstance(news, market.HubUp) else others))
+    is_up = isinstance(news, market.HubUp)
+    put(turn, news.key_n, replace(key, up=(*others, news.hub) if is_up else others))
+    if isinstance(news, market.HubUp) and not news.recovered and key.patched is not None:
+        patch(feed, turn, news.key_n)
 
 
 def publish_alarm(turn: Turn[FeedState], key: str, text: str) -> None:

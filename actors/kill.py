@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import assert_never
+from typing import Final, assert_never
 
 import msgspec
 
@@ -23,6 +23,7 @@ from domain.risk import kill_watch
 from domain.risk.kill import KillLevel, LoweringRefused, lowering_refused, raised
 from domain.risk.kill_watch import Norm, Raise, Watch
 from domain.session.phases import REGULAR, Phase
+from domain.starved import busy_text, is_machines
 from domain.units import Qty, Utc
 from messages import broker, lifecycle, market, operator, orders, positions, risk, session
 from messages.restored import KillRestored
@@ -45,6 +46,9 @@ Inbox = (
     | positions.ShortFound
     | session.PhaseChanged
 )
+
+
+SILENT_LOOKS: Final = 4  # at the inputs, in the time that one may be silent
 
 
 class Timer(StrEnum):
@@ -95,6 +99,8 @@ class Wiring:
 class KillActor(Actor[KillState, Inbox]):
     """Keeps the kill level; anybody may raise it, and some facts do, only a person lowers it."""
 
+    weighs = frozenset((Timer.RECORD, Timer.SILENT))
+
     def __init__(self, name: str, settings: Settings) -> None:
         super().__init__(name)
         self._wiring = Wiring(settings.exits.record_wait_ms * MS, settings.kill, settings.profile == "demo")
@@ -143,12 +149,12 @@ class KillActor(Actor[KillState, Inbox]):
             case lifecycle.TimerFired():
                 match Timer(message.kind):
                     case Timer.RECORD:
-                        on_record_overdue(turn, int(message.subject), wiring.wait_ns)
+                        on_record_overdue(turn, int(message.subject), wiring.wait_ns, message.starved_ms)
                     case Timer.SHORT:
                         found = kill_watch.short_overdue(turn.state.watch, int(message.subject), wiring.rules, turn.now)
                         raise_by_itself(wiring, turn, found)
                     case Timer.SILENT:
-                        on_silence(wiring, turn)
+                        on_silence(wiring, turn, message.starved_ms)
                     case other:
                         assert_never(other)
             case _:
@@ -172,7 +178,7 @@ def start(wiring: Wiring, turn: Turn[KillState], message: lifecycle.Started) -> 
         return
     state.level, state.reason, state.by = restored.level, restored.reason, restored.by
     state.epoch = state.in_force_epoch = restored.kill_epoch
-    announce(turn)
+    announce(turn, is_restored=True)
 
 
 # -- the automatic rules ------------------------------------------------------------------------
@@ -224,15 +230,21 @@ def on_position(wiring: Wiring, turn: Turn[KillState], position_id: str, qty: Qt
         turn.arm(Timer.SILENT, turn.now + wiring.rules.unknown_input_ms * MS)
 
 
-def on_silence(wiring: Wiring, turn: Turn[KillState]) -> None:
-    """Raise level 1 where an input is silent while something is held; look again later."""
-    state = turn.state
+def on_silence(wiring: Wiring, turn: Turn[KillState], starved_ms: int) -> None:
+    """Raise level 1 where an input is silent while something is held; look again later.
+
+    Who trades without it is in danger whoever is to blame; on a busy machine the reason says so.
+    """
+    state, pause_ms = turn.state, wiring.rules.unknown_input_ms // SILENT_LOOKS
     if not state.held:
         return
     if state.phase in REGULAR:
         held_since = min(since for _, since in state.held)
-        raise_by_itself(wiring, turn, kill_watch.silent(state.watch, held_since, wiring.rules, turn.now))
-    turn.arm(Timer.SILENT, turn.now + wiring.rules.unknown_input_ms * MS // 4)
+        found = kill_watch.silent(state.watch, held_since, wiring.rules, turn.now)
+        if found is not None and is_machines(starved_ms, pause_ms):
+            found = msgspec.structs.replace(found, reason=f"{found.reason}; {busy_text(starved_ms, pause_ms)}")
+        raise_by_itself(wiring, turn, found)
+    turn.arm(Timer.SILENT, turn.now + wiring.rules.unknown_input_ms * MS // SILENT_LOOKS)
 
 
 def raise_level(turn: Turn[KillState], command: risk.RaiseKill, wait_ns: int) -> None:
@@ -288,10 +300,16 @@ def on_recorded(turn: Turn[KillState], epoch: int) -> None:
     confirm(turn, command.command_id)
 
 
-def on_record_overdue(turn: Turn[KillState], epoch: int, wait_ns: int) -> None:
-    """Answer a ledger that stays silent: a lowering is given up (and overwritten), a raise stands unrecorded."""
+def on_record_overdue(turn: Turn[KillState], epoch: int, wait_ns: int, starved_ms: int) -> None:
+    """Answer a ledger that stays silent: a lowering is given up (and overwritten), a raise stands unrecorded.
+
+    On a busy machine it has more time.
+    """
     state = turn.state
     if epoch not in state.unrecorded:
+        return
+    if is_machines(starved_ms, wait_ns // MS):
+        turn.arm(Timer.RECORD, turn.now + starved_ms * MS, str(epoch))
         return
     forget_record(state, epoch)
     text = f"The kill level {state.level} could not be recorded in time (epoch {epoch}); check the ledger."
@@ -317,9 +335,12 @@ def in_force(state: KillState) -> risk.KillRaised | risk.KillLowered:
     return kind(level=state.level, kill_epoch=state.in_force_epoch, reason=state.reason, by=state.by)
 
 
-def announce(turn: Turn[KillState]) -> None:
+def announce(turn: Turn[KillState], *, is_restored: bool = False) -> None:
     """Publish the level in force, and have everything closed where it is level 2."""
-    turn.publish(in_force(turn.state))
+    event = in_force(turn.state)
+    if is_restored and isinstance(event, risk.KillRaised):
+        event = msgspec.structs.replace(event, is_restored=True)
+    turn.publish(event)
     if turn.state.level is KillLevel.FLATTEN:
         turn.tell("positions", positions.FlattenPosition(reason=ExitReason.KILL))
 

@@ -120,7 +120,7 @@ class LaneActor(Actor[LaneState, Inbox]):
             case signals.ReadingsRead():
                 look_again(self._wiring, turn.state, message)
             case signals.AlertRecorded():
-                answer_offer(turn, message)
+                answer_offer(self._wiring, turn, message)
                 on_alert_recorded(self._wiring, turn, message.alert_id)
             case signals.PromotionChanged():
                 on_promotion(self._wiring, turn, message)
@@ -151,6 +151,8 @@ def start(lane: Wiring, turn: Turn[LaneState], started: lifecycle.Started) -> No
         for offer_id, alert in known.offers[-OFFERS_KEPT:]
     )
     for alert in known.unraised:
+        if lane.kinds and not alert.is_shadow:
+            reverse(lane, turn, alert)  # it waited for the record, whose answer the last incarnation did not hear
         turn.publish(signals.AlertRaised(alert=alert))
         raised = signals.SignalRaised(intent=intent_of(alert, lane.source, lane.strategy))
         if turn.now < raised.intent.expires_utc:
@@ -224,7 +226,10 @@ def record_alert(
     lane: Wiring, turn: Turn[LaneState], alert: Alert, seen: signals.FeaturesComputed,
     thresholds: tuple[tuple[str, float], ...], offer_id: str | None = None,
 ) -> None:  # fmt: skip
-    """Have an alert recorded with what was seen; an opposite one turns positions at once, without waiting for that."""
+    """Have an alert recorded with what was seen; an opposite one turns positions at once, without waiting for that.
+
+    One that was offered waits: the ledger may refuse its id.
+    """
     state = turn.state
     turn.tell(
         "ledger",
@@ -236,15 +241,27 @@ def record_alert(
             **_evidence(seen),
         ),
     )
-    if not alert.is_shadow and state.last_direction == -alert.direction:
-        turn.publish(
-            signals.ReversalRaised(
-                source=lane.source, ticker=lane.ticker, direction=alert.direction, bucket_utc=alert.key.bucket_utc
-            )
-        )
     state.pending = (*state.pending, alert)
-    if not alert.is_shadow:
-        state.last_direction = alert.direction
+    if offer_id is None:
+        take_direction(lane, turn, alert)
+
+
+def take_direction(lane: Wiring, turn: Turn[LaneState], alert: Alert) -> None:
+    """Remember the direction of an alert that may trade, and turn the positions that were opened for the opposite."""
+    if alert.is_shadow:
+        return
+    if turn.state.last_direction == -alert.direction:
+        reverse(lane, turn, alert)
+    turn.state.last_direction = alert.direction
+
+
+def reverse(lane: Wiring, turn: Turn[LaneState], alert: Alert) -> None:
+    """Have whatever this source opened for the opposite direction closed."""
+    turn.publish(
+        signals.ReversalRaised(
+            source=lane.source, ticker=lane.ticker, direction=alert.direction, bucket_utc=alert.key.bucket_utc
+        )
+    )
 
 
 def on_alert_recorded(lane: Wiring, turn: Turn[LaneState], alert_id: str) -> None:
@@ -288,13 +305,14 @@ def on_offer(lane: Wiring, turn: Turn[LaneState], asked: signals.OfferSignal) ->
     record_alert(lane, turn, found, seen, (), asked.offer_id)
 
 
-def answer_offer(turn: Turn[LaneState], recorded: signals.AlertRecorded) -> None:
+def answer_offer(lane: Wiring, turn: Turn[LaneState], recorded: signals.AlertRecorded) -> None:
     """Answer the offer that an alert came of; where the ledger had another of its bucket, or id, that one stands."""
     known = next((known for known in turn.state.offers if known.alert.key.alert_id == recorded.alert_id), None)
     if known is None or known.is_recorded:
         return
     if recorded.is_new or recorded.offered == recorded.alert_id:
         keep_offer(turn.state, replace(known, is_recorded=True))
+        take_direction(lane, turn, known.alert)
         turn.report(known.reply_to, taken(known))
         return
     turn.state.offers = tuple(other for other in turn.state.offers if other != known)

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from config.settings import Settings
 from domain.alarm import Severity
-from domain.instants import SECOND, exchange_clock, session_of
+from domain.instants import MS, SECOND, exchange_clock, session_of
 from domain.instruments import Contract
 from domain.position.cycle import NO_FILL, ExitReason
 from domain.position.day import DayMark
@@ -27,7 +27,7 @@ from domain.tax.lots import security_of
 from domain.tax.rules import TaxRules
 from domain.tax.wash import WINDOW
 from domain.units import Cents, Utc
-from domain.wording import measure_text, reasons_text, usd_text
+from domain.wording import duration_text, measure_text, reasons_text, usd_text
 from messages import broker, entries, lifecycle, market, operator, orders, positions, risk, session
 from supervision.actor import Actor
 from supervision.turn import Turn
@@ -95,11 +95,14 @@ class Announced(msgspec.Struct, frozen=True):
 class NotifierState(msgspec.Struct):
     """The alarms announced so far, one a key; the sessions of hubs (hub, key number) that people know to be up.
 
-    `losses` are those of this run with live money, for the note on wash sales.
+    `down` are those that people know to be down, and since when; `degraded_utc` is since when the order session is not
+    fully live again. `losses` are those of this run with live money, for the note on wash sales.
     """
 
     alarms: tuple[Announced, ...] = ()
     up: tuple[tuple[str, int], ...] = ()
+    down: tuple[tuple[tuple[str, int], Utc], ...] = ()
+    degraded_utc: Utc | None = None
     losses: tuple[Window, ...] = ()
 
 
@@ -141,8 +144,10 @@ class NotifierActor(Actor[NotifierState, Inbox]):
                 on_hub(turn, message)
             case risk.DaySettled():
                 announce(turn, Line("day", Severity.INFO, day_text(message)))
-            case session.ModeChanged() | risk.KillRaised() | risk.KillLowered():
-                announce(turn, line_of_state(message))
+            case session.ModeChanged():
+                on_mode(turn, message)
+            case risk.KillRaised() | risk.KillLowered():
+                announce(turn, line_of_level(message))
             case (
                 entries.EntryHandedOver()
                 | entries.EntryDenied()
@@ -196,21 +201,46 @@ def on_alarm(turn: Turn[NotifierState], alarm: operator.Alarm) -> None:
 
 def on_hub(turn: Turn[NotifierState], news: market.HubUp | market.HubDown) -> None:
     """Announce a hub that came or went; one whose session a new address replaced was there all the time."""
-    its = news.hub, news.key_n
-    was_up = its in turn.state.up
-    others = tuple(session for session in turn.state.up if session != its)
+    state, its = turn.state, (news.hub, news.key_n)
+    was_up = its in state.up
+    others = tuple(session for session in state.up if session != its)
+    since_utc = dict(state.down).get(its)
     match news:
         case market.HubUp():
-            turn.state.up = (*others, its)
+            state.up, state.down = (*others, its), tuple(row for row in state.down if row[0] != its)
             if not was_up or news.recovered:
                 recovered = " (recovered)" if news.recovered else ""
-                announce(turn, Line("feed", Severity.INFO, f"Hub {news.hub} connected{recovered}"))
+                line = Line("feed", Severity.INFO, f"Hub {news.hub} connected{recovered}")
+                announce(turn, over(line, since_utc, turn.now))
         case market.HubDown():
-            turn.state.up = others
+            state.up = others
+            state.down = state.down if since_utc is not None else (*state.down, (its, turn.now))
             text = f"Hub {news.hub} disconnected: {news.cause}. Retrying"
             announce(turn, Line("feed", Severity.WARNING, text))
         case _:
             assert_never(news)
+
+
+def on_mode(turn: Turn[NotifierState], news: session.ModeChanged) -> None:
+    """Announce the order session's mode; after a loss, how long it lasted where it is over."""
+    state, since_utc = turn.state, turn.state.degraded_utc
+    text = f"Order session: {news.mode.value} ({news.cause})"
+    if news.mode is Mode.DEGRADED:
+        state.degraded_utc = turn.now if since_utc is None else since_utc
+        announce(turn, Line("mode", Severity.WARNING, text))
+    elif news.mode is Mode.FULLY_LIVE:
+        state.degraded_utc = None
+        announce(turn, over(Line("mode", Severity.INFO, text), since_utc, turn.now))
+    else:
+        announce(turn, Line("mode", Severity.INFO, text))
+
+
+def over(line: Line, since_utc: Utc | None, now: Utc) -> Line:
+    """Return the line of what is well again, with how long it was not; `None`: it was all the time."""
+    if since_utc is None:
+        return line
+    lasted = duration_text((now - since_utc) / MS)
+    return line._replace(text=f"{line.text}, after {lasted}", ends=Severity.WARNING)
 
 
 def wash_line(turn: Turn[NotifierState], rules: TaxRules, message: Trade) -> Line | None:
@@ -231,14 +261,11 @@ def wash_line(turn: Turn[NotifierState], rules: TaxRules, message: Trade) -> Lin
 # -- lines --------------------------------------------------------------------------------------
 
 
-def line_of_state(message: session.ModeChanged | risk.KillRaised | risk.KillLowered) -> Line | None:
-    """Return the line of a change of mode or kill level."""
+def line_of_level(message: risk.KillRaised | risk.KillLowered) -> Line | None:
+    """Return the line of a change of the kill level."""
     match message:
-        case session.ModeChanged():
-            severity = Severity.WARNING if message.mode is Mode.DEGRADED else Severity.INFO
-            return Line("mode", severity, f"Order session: {message.mode.value} ({message.cause})")
         case risk.KillRaised():
-            return Line("kill", Severity.HIGH, kill_text(message) + ". Find the cause before you resume")
+            return Line("kill", Severity.HIGH, kill_text(message).rstrip(".") + ". Find the cause before you resume")
         case risk.KillLowered():
             # without a reason the level is as it always was: nobody lowered it
             return Line("kill", Severity.WARNING, kill_text(message)) if message.reason else None
@@ -307,9 +334,11 @@ def phase_line(changed: session.PhaseChanged, closed_dates: tuple[date, ...]) ->
 
 def kill_text(changed: risk.KillRaised | risk.KillLowered) -> str:
     """Return the kill level in force, who set it and why."""
-    verb = "raised" if isinstance(changed, risk.KillRaised) else "lowered"
     level = f"{changed.level.value} ({KILL_LEVELS[changed.level]})"
-    return f"Kill level {level}, {verb} by {changed.by}: {changed.reason}"
+    if isinstance(changed, risk.KillLowered):
+        return f"Kill level {level}, lowered by {changed.by}: {changed.reason}"
+    stands = " stands since before this start" if changed.is_restored else ""
+    return f"Kill level {level}{stands}, raised by {changed.by}: {changed.reason}"
 
 
 def approved_text(handed_over: entries.EntryHandedOver) -> str:
@@ -322,7 +351,7 @@ def approved_text(handed_over: entries.EntryHandedOver) -> str:
 def refused_text(denied: entries.EntryDenied) -> str:
     """Return which signal was refused, and the code with what was measured."""
     finding = denied.verdict.finding
-    measure = measure_text(finding.measured, finding.limit, finding.unit)
+    measure = measure_text(finding.measured, finding.limit, finding.unit, finding.looked_at)
     return f"Refused: {signal_text(denied.key)}: {denied.code.value}{f' ({measure})' if measure else ''}"
 
 

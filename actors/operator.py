@@ -24,8 +24,10 @@ from config.settings import Settings
 from config.tree import PromotionRules
 from domain.instants import MS
 from domain.risk.kill import KillLevel
+from domain.signals import spread
 from domain.signals.offer import SOURCE as OUTSIDE
 from domain.signals.rates import PromotionRefused
+from domain.starved import is_machines
 from messages import lifecycle, operator, risk, signals
 from supervision.actor import Actor
 from supervision.turn import Turn
@@ -92,6 +94,8 @@ class OperatorState(msgspec.Struct):
 class OperatorActor(Actor[OperatorState, Inbox]):
     """Carries commands to their owner and answers back."""
 
+    weighs = frozenset((Timer.RECORD,))
+
     def __init__(self, name: str, settings: Settings) -> None:
         super().__init__(name)
         self._wait_ns = settings.exits.record_wait_ms * MS
@@ -102,6 +106,8 @@ class OperatorActor(Actor[OperatorState, Inbox]):
             for kind in settings.alerts[source]
             for rules in (settings.alert_rules[kind], *settings.alert_trials.get(kind, ()))
         ) | {(OUTSIDE, kind, version) for kind, version in settings.outside.kinds.items()}
+        if settings.spread.is_on:
+            self._kinds |= {(spread.SOURCE, spread.KIND, spread.VERSION)}
 
     def initial(self) -> OperatorState:
         """Return a state that remembers nothing."""
@@ -122,7 +128,7 @@ class OperatorActor(Actor[OperatorState, Inbox]):
             case lifecycle.TimerFired():
                 match Timer(message.kind):
                     case Timer.RECORD:
-                        on_promotion_overdue(turn, message.subject, self._wait_ns)
+                        on_promotion_overdue(turn, message.subject, self._wait_ns, message.starved_ms)
                     case never:
                         assert_never(never)
             case risk.KillRaised() | risk.KillLowered():
@@ -256,11 +262,15 @@ def why_refused(recorded: signals.PromotionRecorded) -> str:
             return f"{recorded.why} (A person who wants it all the same says --unproven.)"
 
 
-def on_promotion_overdue(turn: Turn[OperatorState], command_id: str, wait_ns: int) -> None:
+def on_promotion_overdue(turn: Turn[OperatorState], command_id: str, wait_ns: int, starved_ms: int) -> None:
     """Give up a promotion that the ledger has not recorded in time; a withdrawal holds until the next start.
 
-    The record may yet be written: a promotion is withdrawn behind it, so that no restart trades what was given up.
+    The record may yet be written: a promotion is withdrawn behind it, so that no restart trades what was given up. On a
+    busy machine the ledger has more time.
     """
+    if is_machines(starved_ms, wait_ns // MS):
+        turn.arm(Timer.RECORD, turn.now + starved_ms * MS, command_id)
+        return
     found = take_promotion(turn, command_id)
     if found is None:
         return

@@ -1,5 +1,7 @@
 """The series' actor: keeps readings, quotes, chains, bars and modes as they pass, and gives readings back on a restart.
 
+In hours it has worked out, now and then, what the stored minute bars say together, and publishes that.
+
 What is taken is written together by a timer that lies behind everything that waits in the mailbox already. The actor
 keeps nothing of its own: what is in hand belongs to the store and survives an incarnation.
 """
@@ -11,8 +13,9 @@ from enum import StrEnum
 from typing import assert_never
 
 from domain.alarm import Severity
-from domain.instants import SECOND, session_of
-from domain.ports import SeriesStore
+from domain.instants import MINUTE, SECOND, session_of
+from domain.ports import ContextStore, SeriesStore
+from domain.session import calendar
 from domain.session.phases import Phase
 from messages import lifecycle, market, operator, session, signals
 from messages.restored import ReadingRestored
@@ -21,6 +24,7 @@ from supervision.turn import Turn
 
 Line = signals.FeaturesComputed | market.QuotesSampled | market.ChainRead | market.BarsArrived | session.ModeChanged
 Store = SeriesStore[Line, ReadingRestored]
+Context = ContextStore[market.ContextRead]
 Inbox = (
     lifecycle.Started
     | lifecycle.TimerFired
@@ -39,14 +43,20 @@ _FLUSH_NS = SECOND // 4
 _AGAIN_NS = 10 * SECOND
 _SEAL_NS = 30 * SECOND  # after the close: the last readings are in by then
 _POLL_NS = SECOND
+CONTEXT_EVERY_NS = 15 * MINUTE
 
 
 class Timer(StrEnum):
-    """`FLUSH`: write what is in hand; `SEAL`: make Parquet of finished days; `POLL_SEAL`: look at it."""
+    """`FLUSH`: write what is in hand; `SEAL`: make Parquet of finished days; `POLL_SEAL`: look at it.
+
+    `CONTEXT`: work out what minute bars say together; `POLL_CONTEXT`: look at it.
+    """
 
     FLUSH = "flush"
     SEAL = "seal"
     POLL_SEAL = "poll_seal"
+    CONTEXT = "context"
+    POLL_CONTEXT = "poll_context"
 
 
 class SeriesActor(IoActor[Inbox]):
@@ -55,23 +65,29 @@ class SeriesActor(IoActor[Inbox]):
     Args:
         name: the address, `series`.
         store: the writer.
+        context: works out what minute bars say together; `None`: nobody does.
     """
 
-    def __init__(self, name: str, store: Store) -> None:
+    def __init__(self, name: str, store: Store, context: Context | None = None) -> None:
         super().__init__(name)
         self._store = store
+        self._context = context
         self._is_fault_told = False
         self._sealed_until: date | None = None
 
     def close(self) -> None:
         """Write what is in hand."""
         self._store.close()
+        if self._context is not None:
+            self._context.close()
 
     def handle(self, turn: Turn[None], message: Inbox) -> None:
         """Carry out one message."""
         match message:
             case lifecycle.Started():
                 turn.arm(Timer.SEAL, turn.now + _SEAL_NS)
+                if self._context is not None:
+                    turn.arm(Timer.CONTEXT, turn.now + _SEAL_NS)
                 if self._store.in_hand:
                     turn.arm(Timer.FLUSH, turn.now)
             case (
@@ -116,8 +132,28 @@ class SeriesActor(IoActor[Inbox]):
                     turn.arm(Timer.POLL_SEAL, turn.now + _POLL_NS)
             case Timer.POLL_SEAL:
                 self._poll_seal(turn)
+            case Timer.CONTEXT | Timer.POLL_CONTEXT:
+                if self._context is not None:
+                    self._work_out(turn, self._context, is_due=timer is Timer.CONTEXT)
             case _:
                 assert_never(timer)
+
+    def _work_out(self, turn: Turn[None], context: Context, *, is_due: bool) -> None:
+        """Begin, in hours, or look at what was begun; publish it where it says anything."""
+        if is_due:
+            turn.arm(Timer.CONTEXT, turn.now + CONTEXT_EVERY_NS)
+            day = calendar.day(session_of(turn.now))
+            is_open = day is not None and day.open_utc <= turn.now < day.close_utc
+            if is_open and context.start(session_of(turn.now), turn.now):
+                turn.arm(Timer.POLL_CONTEXT, turn.now + _POLL_NS)
+            return
+        found = context.poll()
+        if found is None:
+            turn.arm(Timer.POLL_CONTEXT, turn.now + _POLL_NS)
+        elif isinstance(found, str):
+            _alarm(turn, found, Severity.WARNING)
+        elif found.broken is not None or found.derived:
+            turn.publish(found)
 
     def _poll_seal(self, turn: Turn[None]) -> None:
         why = self._store.poll_seal()

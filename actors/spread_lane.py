@@ -2,8 +2,9 @@
 
 It knows no other lane. With prices of both underlyings at a ratio within bounds it has the calls at the money quoted;
 where credit and worst case hold, that is recorded as an alert and, once recorded, raised as a signal. Risk judges all
-of it again, on quotes of its own. On a crash: a recorded alert that nobody decided on is raised as expired, so that it
-leaves its gate row; the next bucket is looked at afresh.
+of it again, on quotes of its own. While a spread is under way nothing is looked for. On a crash: a recorded alert that
+nobody decided on is raised as expired, so that it leaves its gate row; the next bucket is looked at afresh, and where
+risk then says that one is held, there is a pause.
 """
 
 from __future__ import annotations
@@ -17,14 +18,16 @@ from config.settings import Settings
 from domain.instants import BUCKET_NS, MS, session_of
 from domain.instruments import Contract, DataType, Quote, Right, Spot
 from domain.orders.intent import EntryPlan
+from domain.risk.reject import RejectCode
 from domain.session.phases import Phase
 from domain.signals import spread
 from domain.signals.alert import Alert
 from domain.signals.registry import FEATURES
 from domain.structure.credit import Terms, ratio_of, strikes_at, terms_of, unmet_before_quotes, unmet_on_quotes
 from domain.structure.rules import COVER, SHORT, SpreadRules
+from domain.structure.saga import OVER
 from domain.units import Utc
-from messages import entries, lifecycle, market, session, signals
+from messages import entries, lifecycle, market, session, signals, structures
 from messages.restored import LaneRestored
 from supervision.actor import Actor
 from supervision.turn import Turn
@@ -40,6 +43,7 @@ Inbox = (
     | signals.PromotionChanged
     | entries.EntryDenied
     | entries.EntryHandedOver
+    | structures.StructureChanged
 )
 
 
@@ -65,7 +69,8 @@ class Found(msgspec.Struct, frozen=True):
 class SpreadLaneState(msgspec.Struct):
     """What the lane remembers; `phase` holds the session's instants, `is_promoted` whether its alerts may trade.
 
-    `last_answer` is what became of its last signal.
+    `last_answer` is what became of its last signal, `under_way` the structure that was made of one (`None`: none is).
+    Before `quiet_until_utc` nothing is looked for.
     """
 
     phase: session.PhaseChanged | None = None
@@ -75,6 +80,8 @@ class SpreadLaneState(msgspec.Struct):
     found: tuple[Found, ...] = ()
     is_promoted: bool = False
     last_answer: str | None = None
+    under_way: str | None = None
+    quiet_until_utc: Utc = Utc(0)
 
 
 class Wiring(msgspec.Struct, frozen=True):
@@ -121,11 +128,13 @@ class SpreadLaneActor(Actor[SpreadLaneState, Inbox]):
                 if (message.source, message.kind, message.version) == (spread.SOURCE, spread.KIND, spread.VERSION):
                     state.is_promoted = message.is_promoted
             case entries.EntryDenied():
-                state.last_answer = message.code.value
+                _on_denied(wiring, turn, message.code)
             case entries.EntryHandedOver():
-                state.last_answer = "handed over"
+                state.last_answer, state.under_way = "handed over", message.intent_id
+            case structures.StructureChanged():
+                _on_structure(state, message)
             case session.PhaseChanged():
-                state.phase = message
+                _on_phase(state, message)
             case lifecycle.Started():
                 _start(wiring, turn, message)
             case _:
@@ -146,6 +155,28 @@ def _start(wiring: Wiring, turn: LaneTurn, started: lifecycle.Started) -> None:
         turn.publish(signals.SignalRaised(intent=expired))
 
 
+def _on_phase(state: SpreadLaneState, event: session.PhaseChanged) -> None:
+    """Take the day's phase; in another session nothing of the last one is under way."""
+    if state.phase is not None and state.phase.session != event.session:
+        state.under_way, state.quiet_until_utc = None, Utc(0)
+    state.phase = event
+
+
+def _on_structure(state: SpreadLaneState, event: structures.StructureChanged) -> None:
+    """Take which structure is under way."""
+    if event.state not in OVER:
+        state.under_way = event.structure_id
+    elif state.under_way == event.structure_id:
+        state.under_way = None
+
+
+def _on_denied(wiring: Wiring, turn: LaneTurn, code: RejectCode) -> None:
+    """Take what risk said; where one is held that this incarnation has not heard of, do not ask again each bucket."""
+    turn.state.last_answer = code.value
+    if code is RejectCode.ONE_POSITION_ONLY:
+        turn.state.quiet_until_utc = Utc(turn.now + wiring.rules.cooldown_ms * MS)
+
+
 def _take_spots(state: SpreadLaneState, spots: tuple[Spot, ...]) -> None:
     for spot in spots:
         if spot.ticker == COVER:
@@ -160,6 +191,9 @@ def _look(wiring: Wiring, turn: LaneTurn, bucket_utc: Utc) -> None:
     state.asked = None
     if state.phase is None or state.phase.phase is not Phase.ENTRY:
         return  # outside of the day's entry window nothing is looked for, and nothing is said
+    if state.under_way is not None or turn.now < state.quiet_until_utc:
+        _say(turn, bucket_utc, f"{state.under_way or 'a spread'} is under way")
+        return
     ratio = _ratio(wiring, turn)
     unmet = unmet_before_quotes(
         state.phase.session, state.phase.open_utc, Utc(bucket_utc + BUCKET_NS), ratio, wiring.rules

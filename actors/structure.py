@@ -16,15 +16,15 @@ from msgspec.structs import replace
 from config.settings import Settings
 from domain.alarm import Severity
 from domain.instants import MS, SECOND
-from domain.instruments import Spot
+from domain.instruments import Side, Spot
 from domain.limits import DayRules
 from domain.orders.intent import DecisionPrices, OrderLeg, Permit
 from domain.position.cycle import ExitReason
 from domain.position.day import DayMark, day_of
 from domain.risk.kill import KillLevel
-from domain.session.phases import Phase
+from domain.session.phases import REGULAR, Phase
 from domain.structure.credit import Terms
-from domain.structure.exits import exit_of
+from domain.structure.exits import Marked, exit_of
 from domain.structure.rules import SHORT, SpreadRules
 from domain.structure.saga import (
     EntryPart,
@@ -73,12 +73,17 @@ class Timer(StrEnum):
 
 
 class Told(msgspec.Struct, frozen=True):
-    """What a leg told of its money; `average_ticks` is `None` before a fill."""
+    """What a leg told of its money; `average_ticks` is `None` before a fill.
+
+    `marked_utc` is the instant of the price behind `unrealised_cents`; where there never was one, since when it is
+    missed.
+    """
 
     average_ticks: float | None = None
     realised_cents: Cents = Cents(0)
     fees_cents: Cents = Cents(0)
     unrealised_cents: Cents | None = Cents(0)
+    marked_utc: Utc = Utc(0)
 
 
 class StructureData(msgspec.Struct):
@@ -116,6 +121,7 @@ class Rules(msgspec.Struct, frozen=True):
 
     spread: SpreadRules
     day: DayRules
+    mark_age_max_ns: int
 
 
 class StructureActor(Actor[StructureData, Inbox]):
@@ -123,7 +129,7 @@ class StructureActor(Actor[StructureData, Inbox]):
 
     def __init__(self, name: str, settings: Settings) -> None:
         super().__init__(name)
-        self._rules = Rules(settings.spread, settings.day)
+        self._rules = Rules(settings.spread, settings.day, settings.kill.unknown_input_ms * MS)
 
     def initial(self) -> StructureData:
         """Return the state before anything is known."""
@@ -167,7 +173,8 @@ def _open(rules: Rules, turn: StructureTurn, command: structures.OpenStructure) 
     if state.saga is not None and not state.is_waiting:
         return
     turn.disarm(Timer.RESTORED)
-    state.is_waiting, state.told_cover, state.told_short = False, Told(), Told()
+    state.is_waiting = False
+    state.told_cover = state.told_short = Told(marked_utc=turn.now)
     state.structure_id, state.cover, state.short = command.structure_id, command.cover, command.short
     state.terms, state.permit, state.deadline_utc = command.terms, command.permit, command.deadline_utc
     legs = Leg(command.cover.order.qty), Leg(command.short.order.qty)
@@ -189,7 +196,7 @@ def _start(rules: Rules, turn: StructureTurn, message: lifecycle.Started) -> Non
     if not isinstance(known, restored.StructureRestored):
         return
     state = turn.state
-    state.structure_id = known.structure_id
+    state.structure_id, state.terms = known.structure_id, known.terms
     state.cover, state.short = (
         ReservedLeg(leg.reservation.ref, _order_of(leg.reservation)) for leg in (known.cover, known.short)
     )
@@ -198,7 +205,7 @@ def _start(rules: Rules, turn: StructureTurn, message: lifecycle.Started) -> Non
     is_whole = cover.held == cover.qty and short.held == short.qty
     state.is_waiting = not cover.was_held and not short.was_held
     state.saga = saga if is_whole or state.is_waiting else leaving(saga, ExitReason.UNWIND)
-    state.told_cover = state.told_short = Told(unrealised_cents=None)
+    state.told_cover = state.told_short = Told(unrealised_cents=None, marked_utc=turn.now)
     _arm_last_call(rules, turn, state.short)
     turn.arm(Timer.CHECK, turn.now + CHECK_NS)
     if state.is_waiting:
@@ -230,7 +237,9 @@ def _on_leg(turn: StructureTurn, report: positions.LegChanged) -> None:
     leg = saga.cover if is_cover else saga.short
     if report.exit_reason is not None and not leg.is_leaving and leg.entry is not EntryPart.UNSENT:
         saga = leaving(saga, report.exit_reason)  # by itself: the end of the day, a kill, a person's word
-    told = Told(report.average_ticks, report.realised_cents, report.fees_cents, report.unrealised_cents)
+    was = state.told_cover if is_cover else state.told_short
+    marked_utc = was.marked_utc if report.mark_utc is None else report.mark_utc
+    told = Told(report.average_ticks, report.realised_cents, report.fees_cents, report.unrealised_cents, marked_utc)
     if is_cover:
         state.saga, state.told_cover = replace(saga, cover=_told(saga.cover, report)), told
     else:
@@ -243,7 +252,7 @@ def _told(leg: Leg, report: positions.LegChanged) -> Leg:
     return replace(
         leg, held=report.qty, was_held=leg.was_held or report.qty > 0,
         entry=EntryPart.OVER if report.is_entry_over else EntryPart.WORKING, is_flat=report.is_flat,
-        is_leaving=report.exit_reason is not None, is_free=report.is_free,
+        is_leaving=report.exit_reason is not None, is_free=report.is_free, is_clear=report.is_clear,
     )  # fmt: skip
 
 
@@ -339,12 +348,45 @@ def _steer(rules: Rules, turn: StructureTurn) -> None:
     state.saga = advance(state.saga)
     if state.saga.state is SagaState.HELD:
         strike = state.short.ref.contract.strike_ticks
-        reason = exit_of(state.spot, strike, pnl_of(state), rules.spread)
+        cover_mark, short_mark = (_marked(rules, turn, leg, told) for leg, told in _legs(state))
+        reason = exit_of(state.spot, strike, cover_mark, short_mark, rules.spread)
+        if reason is ExitReason.BLIND:
+            _page_blind(rules, turn, cover_mark, short_mark)
         if reason is not None:
             state.saga = advance(leaving(state.saga, reason))
     for wish in wishes(state.saga):
         _carry_out(rules, turn, wish, state.cover, state.short)
     _steer_uncovered(turn)
+
+
+def _legs(state: StructureData) -> tuple[tuple[ReservedLeg, Told], ...]:
+    assert state.cover is not None
+    assert state.short is not None
+    return (state.cover, state.told_cover), (state.short, state.told_short)
+
+
+def _marked(rules: Rules, turn: StructureTurn, leg: ReservedLeg, told: Told) -> Marked:
+    """Return the result of a leg; in regular hours a mark grows old. A long one is worth nothing at worst."""
+    state, contract = turn.state, leg.ref.contract
+    cents = None if told.unrealised_cents is None else Cents(told.realised_cents + told.unrealised_cents)
+    does_age = state.phase is None or state.phase in REGULAR
+    is_blind = does_age and turn.now - told.marked_utc > rules.mark_age_max_ns
+    worst = None
+    if leg.ref.side is Side.BUY and told.average_ticks is not None:
+        worst = Cents(told.realised_cents - round(told.average_ticks * leg.order.qty * contract.multiplier))
+    return Marked(cents, worst, is_blind)
+
+
+def _page_blind(rules: Rules, turn: StructureTurn, cover: Marked, short: Marked) -> None:
+    legs = ((leg, mark) for (leg, _), mark in zip(_legs(turn.state), (cover, short), strict=True))
+    labels = ", ".join(leg.ref.contract.label for leg, mark in legs if mark.is_blind)
+    text = (
+        f"{labels}: no price for {rules.mark_age_max_ns // SECOND} s, so that the loss of the spread is not known: it"
+        " counts at its worst case, and both legs are closed, the sold calls first. Look at the market data."
+    )
+    turn.publish(
+        operator.Alarm(key="spread_blind", severity=Severity.CRITICAL, text=text, at_utc=turn.now)
+    )  # fmt: skip
 
 
 def _carry_out(rules: Rules, turn: StructureTurn, wish: Wish, cover: ReservedLeg, short: ReservedLeg) -> None:

@@ -42,6 +42,7 @@ NAMES = (
     "features",
     "dashboard_load",
     "first_paint",
+    "trace_size",
     "full_day",
 )
 RESULTS = Path(__file__).parent / "RESULTS.md"

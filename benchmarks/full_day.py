@@ -42,7 +42,7 @@ from storage import manifest
 from storage.gap_totals import totals_of
 from storage.warehouse_reader import WarehouseReader
 from supervision.clock import LedClock, MarketClock
-from supervision.trace import lines_of
+from supervision.trace import SEAL_LEVEL, lines_of
 
 KEYS: Final = tuple(f"FULL_DAY_KEY_{n}" for n in range(4))  # ten tickers in 13 categories each
 FROZEN_NS: Final = 30 * SECOND
@@ -292,7 +292,7 @@ def _trace_bytes(day: Day) -> tuple[int, int]:
     for path in DataFolder(day.settings.data_dir).traces_newest_first():
         raw = b"".join(lines_of(path))
         plain += len(raw)
-        sealed += len(zstandard.compress(raw, 3))
+        sealed += len(zstandard.compress(raw, SEAL_LEVEL))
     return plain, sealed
 
 

@@ -1,10 +1,15 @@
-"""A data folder at full width is backed up, deleted and brought back: how long it takes, and whether all is there."""
+"""A data folder of real size is backed up, deleted and brought back: how long it takes, and whether all is there.
+
+A few days at full width are made, and copied to older dates until the folder has several gigabytes. The backup keeps
+what is the same once, so its own time is that of the days made; the restore writes and checks every file.
+"""
 
 from __future__ import annotations
 
 import shutil
 import time
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +29,7 @@ from storage.views.database import Database
 from storage.warehouse import Warehouse
 
 DAYS: Final = 5  # full ticks are kept for seven days, five of them sessions (warehouse.retention)
+COPIES: Final = 2  # of each; older days come back from the archive the same way
 LIMIT_S: Final = 900.0
 
 
@@ -38,6 +44,7 @@ def run(scale: float = 1.0) -> Report:
         for session in days:
             made = write_day(data / "warehouse", session, buckets_n, has_strikes=True)
             manifest.swap(data / "warehouse", manifest.Manifest(session, tuple(made)))
+        all_days = [*days, *_copied(data / "warehouse", days)]
         (data / "ledgers").mkdir()
         start_run(data / "ledgers", (), synthetic.FIRST_UTC)
         size = sum(path.stat().st_size for path in data.rglob("*") if path.is_file())
@@ -58,7 +65,8 @@ def run(scale: float = 1.0) -> Report:
         came_n = _rows(data)
         took["the writer opens it, all rows are counted"] = time.perf_counter() - began
     report.table(
-        f"{len(days)} sealed days of {synthetic.ROWS_A_BUCKET * buckets_n:,} rows ({size / 1e6:,.0f} MB).",
+        f"{len(all_days)} sealed days of {synthetic.ROWS_A_BUCKET * buckets_n:,} rows ({size / 1e6:,.0f} MB);"
+        f" {len(days)} of them made, the others copied.",
         ["what", "s", "MB/s"],
         [[what, f"{s:.1f}", f"{size / 1e6 / s:,.0f}"] for what, s in took.items()],
     )
@@ -69,6 +77,17 @@ def run(scale: float = 1.0) -> Report:
         " that it goes on is tests/scenarios/test_restore_drill.py."
     )
     return report
+
+
+def _copied(root: Path, days: Sequence[date]) -> list[date]:
+    """Copy days to older dates, and return those."""
+    made: list[date] = []
+    for session in [*days] * COPIES:
+        older = min((*days, *made)) - timedelta(days=1)
+        shutil.copytree(manifest.folder_of(root, session), manifest.folder_of(root, older))
+        manifest.swap(root, manifest.Manifest(older, manifest.load(root, session).parts))
+        made.append(older)
+    return made
 
 
 def _rows(data: Path) -> int:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import re
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Protocol
+from typing import Final, NoReturn, Protocol
 
 from commands.examples import EXAMPLES
+
+# How argparse (3.11 to 3.13) says that a command is none.
+_UNKNOWN: Final = re.compile(r"argument COMMAND: invalid choice: '(?P<said>.*)' \(choose from (?P<choices>.*)\)")
 
 
 class Adder(Protocol):
@@ -16,9 +21,22 @@ class Adder(Protocol):
         """Add one."""
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that names what a mistyped command was nearest to, not the whole list of them."""
+
+    def error(self, message: str) -> NoReturn:
+        """End the program with a sentence."""
+        found = _UNKNOWN.match(message)
+        if found is not None:
+            near = get_close_matches(found["said"], re.findall(r"[\w-]+", found["choices"]), 1)
+            meant = f"did you mean {near[0]!r}?" if near else "`main.py --help` lists them."
+            message = f"there is no command {found['said']!r}: {meant}"
+        super().error(message)
+
+
 def build(version: str) -> argparse.ArgumentParser:
     """Return the parser of all commands."""
-    top = argparse.ArgumentParser(prog="main.py", description="Zerohour: supervised 0DTE trading.")
+    top = _Parser(prog="main.py", description="Zerohour: supervised 0DTE trading.")
     top.add_argument("--version", action="version", version=f"Zerohour {version}")
     top.add_argument("--config", type=Path, help="a settings file of your own (YAML)")
     top.add_argument("--data", type=Path, help="the data folder (default: data_dir of the settings; demo: data/demo)")
@@ -354,6 +372,10 @@ def _trying(command: Adder) -> None:
     simulate.add_argument(
         "--market", type=Path, metavar="FOLDER", help="trade nothing: say what of a recorded day is recorded"
     )
+    simulate.add_argument(
+        "--with", dest="extras", action="append", choices=("spreads",), default=[], metavar="WHAT",
+        help="spreads: a share of the days also has credit spreads (the others stay as they are without)",
+    )  # fmt: skip
     simulate.add_argument(
         "--parity-every", type=int, default=200, metavar="N", help="compare each N-th day with one stepped every second"
     )

@@ -10,7 +10,8 @@ from commands.ask_why import why, why_not
 from commands.cli import CommandError
 from commands.traces import UNREADABLE
 from domain.ask.answer import Answer
-from domain.ask.question import EXAMPLES, Question, Topic
+from domain.ask.question import Question, Topic, examples
+from domain.risk.reject import RejectCode
 
 _SESSIONS_NAMED: Final = 5
 _BY_TOPIC: Final[dict[Topic, Callable[[Desk, Question], Answer]]] = {
@@ -35,7 +36,7 @@ def answer_of(asked: Question | None, desk: Desk) -> Answer:
         WarehouseRefusedError: the warehouse cannot be used.
     """
     if asked is None:
-        known = "\n".join(f"  {example}" for example in EXAMPLES)
+        known = "\n".join(f"  {example}" for example in _examples(desk))
         return Answer(text=f"I did not understand that. I can answer questions such as:\n{known}", is_known=False)
     needs_a_session = asked.topic not in (Topic.STATUS, Topic.POSITIONS) and asked.ref is None
     if needs_a_session and not desk.asked(asked.when)[1]:
@@ -50,3 +51,14 @@ def answer_of(asked: Question | None, desk: Desk) -> Answer:
             " warehouse and traces from a copy.",
             3,
         ) from None
+
+
+def _examples(desk: Desk) -> tuple[str, ...]:
+    """Return questions that the newest session answers."""
+    days = desk.sessions()[:1]
+    trades = [row for day in days for row in reversed(desk.ledger.trades(day))]
+    refused = [
+        row for day in days for row in reversed(desk.ledger.attempts(day))
+        if row["code"] not in (None, RejectCode.SHADOW_SIGNAL)
+    ]  # fmt: skip
+    return examples((*trades, *desk.ledger.held()), refused)

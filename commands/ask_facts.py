@@ -16,8 +16,10 @@ from domain.ask.answer import Answer, Citation, cited
 from domain.ask.question import Question, When
 from domain.instants import MS, exchange_clock, session_of
 from domain.reports.period import Span, period_of
+from domain.reports.refusals import code_text, refused_measure
+from domain.reports.trades import closing_text, exit_reasons, results_cents
 from domain.units import Utc
-from domain.wording import duration_text, measure_text, reason_text, usd_text
+from domain.wording import duration_text, reason_text, usd_text
 from storage.gap_totals import totals_of
 from storage.queries import Found, LedgerReader
 from storage.warehouse_reader import WarehouseReader
@@ -140,10 +142,10 @@ def pnl(desk: Desk, asked: Question) -> Answer:
         text = f"{_capital(title)}: no trade was closed, so nothing was realised."
         return Answer(text=text, citations=_days(desk, days))
     total, fees = sum(row["realised_cents"] for _, row in rows), sum(row["fees_cents"] or 0 for _, row in rows)
-    wins = sum(row["realised_cents"] > 0 for _, row in rows)
+    results = results_cents(row for _, row in rows)
+    wins = sum(cents > 0 for cents in results)
     lines = [
-        f"{_capital(title)}: {_signed(total)} net of {usd_text(fees)} fees, {len(rows)} trade{'s' * (len(rows) != 1)},"
-        f" {wins} of them won."
+        f"{_capital(title)}: {_signed(total)} net of {usd_text(fees)} fees, {_counted(results)}, {wins} of them won."
     ]
     if len(days) > 1:
         by_day = Counter[date]()
@@ -151,7 +153,7 @@ def pnl(desk: Desk, asked: Question) -> Answer:
             by_day[day] += row["realised_cents"]
         lines += [f"  {day}: {_signed(cents)}" for day, cents in sorted(by_day.items())]
     else:
-        lines += [f"  {_trade(row)}" for _, row in rows]
+        lines += [f"  {_trade(desk, row)}" for _, row in rows]
     facts = (desk.running("desk") or {}).get("desk")
     if facts is not None and session_of(facts["at_utc"]) == days[-1] and facts["unrealised_cents"]:
         lines.append(f"Open positions: {_signed(facts['unrealised_cents'])} not realised.")
@@ -166,8 +168,10 @@ def trades(desk: Desk, asked: Question) -> Answer:
     title, days = desk.asked(asked.when)
     rows = [row for day in days for row in desk.ledger.trades(day) if asked.ticker in (None, row["ticker"])]
     of = f" in {asked.ticker}" if asked.ticker else ""
-    count = f"{len(rows) or 'no'} closed trade{'s' * (len(rows) != 1)}{of}"
-    lines = [f"{_capital(title)}: {count}.", *_listed(rows, _trade)]
+    lines = [
+        f"{_capital(title)}: {_counted(results_cents(rows), 'closed ')}{of}.",
+        *_listed(rows, lambda row: _trade(desk, row)),
+    ]
     sources = cited(f"{desk.own} positions", [row["position_id"] for row in rows]) or _days(desk, days)
     if days[-1] == desk.sessions()[0]:
         open_now = positions(desk)
@@ -187,7 +191,7 @@ def rejects(desk: Desk, asked: Question) -> Answer:
     ]
     if not rows:
         return Answer(text=f"{_capital(title)}: no attempt was refused.", citations=_days(desk, days))
-    counts = Counter(row["code"] or row["amended_code"] for row in rows)
+    counts = Counter(code_text(row) for row in rows)
     lines = [
         f"{_capital(title)}: {len(rows)} refused ({', '.join(f'{code} {n}' for code, n in counts.most_common())}).",
         *_listed(rows, refusal_text),
@@ -227,19 +231,29 @@ def gaps(desk: Desk, asked: Question) -> Answer:
     )  # fmt: skip
 
 
+def closed_by(desk: Desk, row: Found) -> str:
+    """Return why a closed position was closed, in words."""
+    day = session_of(Utc(row["closed_utc"]))
+    return closing_text(row, exit_reasons(desk.ledger.executions(day), row))
+
+
 def refusal_text(row: Found) -> str:
     """Return a refused attempt in a line."""
-    measure = measure_text(row["measured"], row["limit_value"], row["unit"]) if row["code"] is not None else ""
+    measure = refused_measure(row) if row["code"] is not None else ""
     said = measure or row["amended_words"] or row["looked_at"]
-    code = row["code"] or row["amended_code"]
-    return f"{exchange_clock(row['decided_utc'])} {row['ticker']} {row['kind']}: {code}{f', {said}' if said else ''}"
+    told = f"{code_text(row)}{f', {said}' if said else ''}"
+    return f"{exchange_clock(row['decided_utc'])} {row['ticker']} {row['kind']}: {told}"
 
 
-def _trade(row: Found) -> str:
+def _counted(results: list[int], which: str = "") -> str:
+    return f"{len(results) or 'no'} {which}trade{'s' * (len(results) != 1)}"
+
+
+def _trade(desk: Desk, row: Found) -> str:
     held = duration_text((row["closed_utc"] - row["opened_utc"]) / MS) if row["opened_utc"] else "an unknown time"
     return (
         f"{exchange_clock(row['closed_utc'])} {row['opened_qty']} {contract_of(row)}: {_signed(row['realised_cents'])},"
-        f" {reason_text(row['exit_reason'] or row['end'])} after {held} ({row['order_ref'] or row['position_id']})"
+        f" {closed_by(desk, row)} after {held} ({row['order_ref'] or row['position_id']})"
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, time
 from typing import Any, Final
 
-from commands.ask_facts import Desk, refusal_text
+from commands.ask_facts import Desk, closed_by, refusal_text
 from commands.cli import CommandError
 from commands.held import contract_of
 from commands.why import chain_of
@@ -19,7 +19,7 @@ from domain.orders.references import parse_order_ref, position_of
 from domain.orders.tiers import Tier
 from domain.signals.alert import AlertKey
 from domain.units import Utc
-from domain.wording import reason_text, usd_text
+from domain.wording import usd_text
 from storage.queries import Found
 
 _NEAR_NS: Final = 10 * 60 * SECOND  # what people mean by a time of the day
@@ -144,7 +144,7 @@ def _told(desk: Desk, order: Found, day: date, asked: Question) -> Answer:
     if attempt is not None:
         n = len({verdict["gate"] for verdict in attempt["verdicts"]})
         entry.append(f"All {n} gates passed at {exchange_clock(attempt['decided_utc'])}.")
-    closed = [] if trade is None else [_closed(trade)]
+    closed = [] if trade is None else [_closed(desk, trade)]
     told, chain = _chain(desk, order["order_ref"], day)
     lines = [*closed, *entry] if asked.is_exit else [*entry, *closed]
     if trade is None and order["executions"]:
@@ -194,11 +194,10 @@ def _because(alert: Found) -> str:
     )
 
 
-def _closed(trade: Found) -> str:
+def _closed(desk: Desk, trade: Found) -> str:
     cents = trade["realised_cents"]
-    reason = reason_text(trade["exit_reason"] or trade["end"])
     return (
-        f"Closed at {exchange_clock(trade['closed_utc'])} because of: {reason};"
+        f"Closed at {exchange_clock(trade['closed_utc'])} because of: {closed_by(desk, trade)};"
         f" {'+' if cents >= 0 else ''}{usd_text(cents)} net of {usd_text(trade['fees_cents'] or 0)} fees."
     )
 

@@ -8,6 +8,8 @@ from collections import Counter
 from datetime import date
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from commands.cli import CommandError
 from commands.folder import DataFolder
 from config.settings import Settings
@@ -15,11 +17,13 @@ from domain.instants import exchange_clock
 from domain.reports.model import Cell, Column, Kind, Report, Section, Table
 from domain.session import calendar
 from domain.units import Cents, Utc
+from simulation.backtest.heard import heard_in
 from simulation.backtest.model import FillModel
 from simulation.backtest.parity import Parity, Records, compare, items_of
-from simulation.backtest.recorded import load
+from simulation.backtest.recorded import RecordedDay, load
 from simulation.backtest.recorded_fills import fills_of
 from simulation.backtest.run import Backtest, Promotions
+from simulation.backtest.traced import with_traced
 from simulation.days.sweep import quick_folder
 from storage.queries import LedgerReader
 from storage.series_reader import SeriesReader
@@ -47,20 +51,23 @@ def parity_of(
         )  # fmt: skip
     started = Cents((row or {}).get("start_nav_cents") or settings.demo.nav_usd * 100)
     nav_cents = started if nav_usd is None else Cents(nav_usd * 100)
+    traces = folder.traces_of(session)
+    recorded = with_traced(load(folder.series, session), traces)
     with tempfile.TemporaryDirectory(dir=quick_folder()) as name:
         run = Backtest(
             settings, folder.series, folder.warehouse, promotions, model, nav_cents, Path(name),
-            fills_of(then, session),
+            fills_of(then, session), lambda _, __: recorded, heard_in(traces) if traces else None,
         )  # fmt: skip
         (day,) = run.days((session,))
         here = items_of(LedgerReader(Path(name), settings.desk), session)
-    return compare(session, items, here, _records(settings, folder, session, then, day.damaged))
+    records = _records(settings, folder, recorded, then, day.damaged)
+    return compare(session, items, here, replace(records, is_heard=bool(traces)))
 
 
 def _records(
-    settings: Settings, folder: DataFolder, session: date, then: LedgerReader, damaged: tuple[str, ...]
+    settings: Settings, folder: DataFolder, recorded: RecordedDay, then: LedgerReader, damaged: tuple[str, ...]
 ) -> Records:
-    recorded = load(folder.series, session)
+    session = recorded.session
     rows = SeriesReader(folder.series).day(READINGS, session).select(["ticker", "bucket_utc", "is_complete", "missing"])
     hours = calendar.day(session, settings.day.closed_dates)
     assert hours is not None  # it was backtested
@@ -79,7 +86,8 @@ def _records(
 def lines_of(parity: Parity, width: int) -> list[str]:
     """Return the comparison as lines of a terminal."""
     different = Counter(one.what.value for one in parity.differences)
-    lines = [f"Parity of {parity.session} with its backtest, filled as the orders were filled then", ""]
+    lines = [f"Parity of {parity.session} with its backtest, filled as the orders were filled then;"]
+    lines += [_heard(parity), ""]
     lines += [f"  {what:<6}{same:>5} the same{different[what]:>5} different" for what, same in parity.same.items()]
     lines += ["", _verdict(parity)]
     for one in parity.differences:
@@ -89,13 +97,20 @@ def lines_of(parity: Parity, width: int) -> list[str]:
     return lines
 
 
+def _heard(parity: Parity) -> str:
+    if parity.is_heard:
+        return "it heard of the market what the desk heard, at the same instants (by its trace)."
+    return "it heard of the market the samples that are stored: no trace of that day is here."
+
+
 def _verdict(parity: Parity) -> str:
     n, unexplained = len(parity.differences), len(parity.unexplained)
     if not n:
         return "Everything is the same."
+    named = "1 difference" if n == 1 else f"{n} differences"
     if not unexplained:
-        return f"{n} differences, each with its cause."
-    return f"{n} differences, {unexplained} of them without a cause in the records."
+        return f"{named}, each with its cause."
+    return f"{named}, {unexplained} of them without a cause in the records."
 
 
 def report_of(parity: Parity, desk: str) -> Report:
@@ -111,7 +126,8 @@ def report_of(parity: Parity, desk: str) -> Report:
     columns = tuple(map(Column, ("at", "what", "of", "then", "here", "cause")))
     sections = (
         Section(
-            "Then and here", "filled as the orders were filled then; an order that is not on record by the model",
+            "Then and here",
+            f"filled as the orders were filled then, an order that is not on record by the model; {_heard(parity)}",
             Table(counted, tuple(counts)),
         ),
         Section("Differences, and why", _verdict(parity), Table(columns, tuple(rows))),

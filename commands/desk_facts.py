@@ -12,7 +12,7 @@ from actors.risk.state import RiskState
 from config.settings import Settings
 from domain.instants import MS
 from domain.position.nearest import Distance, distances
-from domain.risk.day import hard_limit_cents, loss_streak
+from domain.risk.day import by_unit, hard_limit_cents, loss_streak
 from domain.risk.desk_view import DeskView, day_pnl
 from domain.units import Utc
 from supervision.host import Host
@@ -34,7 +34,11 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeskFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """The desk: instants in market time, money in cents; `None` where nobody has told it yet."""
+    """The desk: instants in market time, money in cents; `None` where nobody has told it yet.
+
+    `total_cents` is `realised_cents` and `unrealised_cents` less `exit_fees_cents`, which closing would cost;
+    `unmarked` positions, whose worth is not known, are left out. `trades` and `wins` count a structure once.
+    """
 
     at_utc: Utc
     desk: str
@@ -45,7 +49,9 @@ class DeskFacts(msgspec.Struct, frozen=True, kw_only=True):
     locked: str | None
     nav_cents: int | None
     realised_cents: int
-    unrealised_cents: int | None
+    unrealised_cents: int
+    exit_fees_cents: int
+    unmarked: int
     total_cents: int
     soft_stop_cents: float | None
     hard_stop_cents: float | None
@@ -65,18 +71,21 @@ def desk_facts(host: Host, settings: Settings) -> DeskFacts | None:
         return None
     now, view, limits = host.clock.now_utc(), state.view, settings.entry
     start = view.start_nav_cents
-    realised = sum(closed.realised_cents for closed in view.closed) + sum(held.realised_cents for held in view.holdings)
-    marks = [held.unrealised_cents for held in view.holdings if not held.is_pending]
+    realised = sum(one.realised_cents for one in view.closed) + sum(held.realised_cents for held in view.holdings)
+    pnl = day_pnl(view, now, settings.kill.unknown_input_ms * MS)
+    unmarked = [held for held in pnl.unmarked if not held.is_pending]
+    marked = sum(held.unrealised_cents or 0 for held in view.holdings if held not in pnl.unmarked)
+    closed = by_unit(view.closed)
     return DeskFacts(
         at_utc=now, desk=settings.desk, trading_mode=settings.trading_mode,
         phase=None if view.phase is None else view.phase.value, mode=None if view.mode is None else view.mode.value,
         kill_level=None if view.kill_level is None else int(view.kill_level), locked=view.day_locked,
         nav_cents=None if view.funds is None else view.funds.nav_cents, realised_cents=realised,
-        unrealised_cents=None if None in marks else sum(mark for mark in marks if mark is not None),
-        total_cents=day_pnl(view, now, settings.kill.unknown_input_ms * MS).cents,
+        unrealised_cents=marked, exit_fees_cents=realised + marked - pnl.known_cents, unmarked=len(unmarked),
+        total_cents=pnl.known_cents,
         soft_stop_cents=None if start is None else -round(limits.soft_stop_nav * start),
         hard_stop_cents=None if start is None else hard_limit_cents(start, limits),
-        trades=len(view.closed), wins=sum(closed.realised_cents > 0 for closed in view.closed),
+        trades=len(closed), wins=sum(one.realised_cents > 0 for one in closed),
         streak=loss_streak(view.closed), streak_max=limits.loss_streak_max, positions_max=limits.positions_max,
         held=tuple(_held(host, settings, view, now)),
     )  # fmt: skip

@@ -22,13 +22,17 @@ from commands.findings import Finding
 from commands.folder import DataFolder, settings_of
 from commands.key_locks import KeyLocks
 from commands.lines import wrapped
+from commands.shadows import promoted_of
 from config.feeds import packing
 from config.secrets import secret
 from config.settings import Settings
 from config.tree import Gateway
+from domain.structure.rules import COVER, SHORT
 from domain.units import Cents, Utc
 from gateways.gexbot.negotiate import Addresses, Refusal, negotiate, negotiate_legacy
 from gateways.ib.checkup import Asked, look
+from storage.queries import LedgerReader
+from storage.sqlite_file import LedgerRefusedError
 
 _MULTIPLIER: Final = 100
 _STA_UNSYNC: Final = 0x40  # adjtimex(2): the kernel's clock follows nobody
@@ -120,6 +124,18 @@ def _alert_files(settings: Settings) -> Iterator[Finding]:
         yield Finding("alert files", True, f"{version} of {kind.path}, looked for by {', '.join(sources)}, {use}")
 
 
+def _promoted(settings: Settings) -> Iterator[Finding]:
+    """Warn where nothing may trade, by the settings or by what was promoted since."""
+    try:
+        said = promoted_of(LedgerReader(DataFolder(settings.data_dir).ledgers, settings.desk))
+    except LedgerRefusedError:
+        return  # said of the ledger
+    if not settings.promoted and not said:
+        seen = "nothing may trade: every alert is a shadow, recorded and followed"
+        remedy = "Once the desk runs: `main.py promote gexwatch GAMMA_FLIP-1 --reason ...` (docs/guides/shadows.md)."
+        yield Finding("promoted", False, seen, remedy, is_warning=True)
+
+
 # -- what a real profile needs ------------------------------------------------------------------
 
 
@@ -135,7 +151,7 @@ def _real(settings: Settings, *, tries_order: bool) -> list[Finding]:
         is_set = secret(name) is not None
         remedy = f"Set {name} in the environment or in .env, or name a file that holds it in {name}_FILE."
         found.append(Finding(what, is_set or not is_needed, "set" if is_set else "not set", remedy))
-    found += _account(settings)
+    found += [*_account(settings), *_promoted(settings)]
     if is_clock_led() is False:
         remedy = "Start a time service (chrony, systemd-timesyncd): 500 ms off the broker's clock ends entries."
         found.append(Finding("clock", False, "follows no time server", remedy, is_warning=True))
@@ -157,11 +173,14 @@ def _gateway(settings: Settings, gateway: Gateway, *, tries_order: bool) -> Iter
     chains = (ids.chains,) if settings.feed.chain.origin == "broker" else ()
     is_running = DataFolder(settings.data_dir).is_supervised()
     account = secret(settings.broker.account_env)
-    watched = sorted({ticker for tickers in settings.lanes.values() for ticker in tickers})
+    spread = settings.spread
+    pair = (COVER, SHORT) if spread.is_on else ()
+    watched = sorted({ticker for tickers in settings.lanes.values() for ticker in tickers}.union(pair))
     asked = Asked(
         client_ids=(ids.direct,) if is_running else (ids.orders, ids.quotes, *chains),
         classes={ticker: settings.ticker_rules[ticker].trading_class for ticker in watched},
         account=account, tries_order=tries_order,
+        sold=(SHORT, spread.spy_contracts_per_spread) if spread.is_on else None,
     )  # fmt: skip
     yield from gateway_findings(asyncio.run(look(gateway.host, gateway.port, asked)), settings, account)
 

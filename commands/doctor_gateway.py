@@ -13,7 +13,7 @@ from domain.risk.sizing import size_entry
 from domain.session.modes import AccountClass
 from domain.units import Cents, Qty, Ticks
 from domain.wording import duration_text
-from gateways.ib.checkup import Line, Seen, TriedOrder
+from gateways.ib.checkup import Line, Seen, TriedOrder, TriedSale
 from gateways.ib.translate import account_class_of
 
 USD: Final = "USD"
@@ -68,6 +68,8 @@ def gateway_findings(seen: Seen, settings: Settings, account: str | None) -> Ite
         yield _data(line)
     if seen.tried is not None:
         yield _order(seen.tried)
+    if settings.spread.is_on:
+        yield _sale(seen.sale, seen.values.get("AvailableFunds"), settings)
 
 
 def masked(account: str) -> str:
@@ -192,3 +194,37 @@ def _order(tried: TriedOrder) -> Finding:
             " Settings, Trading Permissions)."
         )
     return Finding(check, False, f"the broker would refuse one with {code}: {text}", remedy)
+
+
+def _sale(tried: TriedSale | None, available: tuple[float, str] | None, settings: Settings) -> Finding:
+    """Judge what the broker says to the spread's sold calls, which nothing covers for it; `None`: it was not asked."""
+    check = "sold calls of the spread"
+    if tried is None:
+        seen = (
+            "not asked: for the broker they are uncovered, which needs its highest option level and, under Reg T, about"
+            " 100,000 USD for ten"
+        )
+        return Finding(check, False, seen, "Ask it with `main.py doctor --try-order`.", is_warning=True)
+    what = f"{tried.qty} {tried.of} calls sold uncovered"
+    if tried.refusal is not None:
+        text = " ".join(tried.refusal.text.split())
+        remedy = (
+            "Ask for the option level that sells uncovered calls (client portal, Settings, Trading Permissions: the"
+            " highest one, with a margin account), or set spread.is_on to false."
+        )
+        return Finding(check, False, f"the broker would refuse {what} with {tried.refusal.code}: {text}", remedy)
+    if tried.margin_usd is None:
+        remedy = "Look again in trading hours; without the margin every spread is refused before anything is bought."
+        return Finding(check, False, f"the broker tells no margin of {what}", remedy, is_warning=True)
+    needs = f"{what} would block {tried.margin_usd:,.0f} USD"
+    if available is None:
+        remedy = "Wait a minute after the login, then try again."
+        return Finding(check, False, f"{needs}; what is available is not known", remedy, is_warning=True)
+    bound = settings.entry.cash_share_max * available[0]
+    if tried.margin_usd > bound:
+        remedy = (
+            "Fund the account, ask for portfolio margin, lower spread.spy_contracts_per_spread, or set spread.is_on to"
+            " false: every spread would be refused before anything is bought."
+        )
+        return Finding(check, False, f"{needs}; {bound:,.0f} USD may be used for it", remedy)
+    return Finding(check, True, f"{needs} of the {bound:,.0f} USD that may be used for it (asked, not sent)")

@@ -23,7 +23,7 @@ from storage.queries import LedgerReader
 from storage.warehouse_reader import WarehouseReader
 from supervision.trace import TraceError, TraceReader, lines_of
 from web.curve import CurveMaker
-from web.ending import day_ended
+from web.ending import show_record
 from web.feed import is_loopback, url_of
 from web.ledgers import ledgers_of
 from web.serve import serve_finished
@@ -75,7 +75,7 @@ def view_of(folder: DataFolder, settings: Settings, session: date) -> View:
         print(f"Prices and alarms are missing: {error}", flush=True)
     if maker is not None:
         view.curve = maker.finish(view.now_utc)
-    view.ended = day_ended(view)
+    show_record(view)
     return view
 
 

@@ -195,6 +195,10 @@ class DataFolder:
         kept = [p for p in found if p in sealed or p.with_name(f"{p.name}.zst") not in sealed]
         return sorted(kept, key=_age, reverse=True)
 
+    def traces_of(self, session: date) -> list[Path]:
+        """Return the traces of a session in the order in which they were written."""
+        return [path for path in reversed(self.traces_newest_first()) if path.parent.name == session.isoformat()]
+
 
 def _age(path: Path) -> tuple[str, int]:
     return path.parent.name, int(path.name.split(".")[0].removeprefix("run-"))

@@ -239,6 +239,8 @@ def _next(paths: tuple[Path, Path], answers: Answers) -> list[str]:
     if env.parent.resolve() != ROOT:
         lines += wrapped(f"{env.name} is read beside the program alone: set ZEROHOUR_ENV_FILE={env} for this one.")
     return [
-        *lines, "Next:", f"  {call} doctor", f"  {call} run", "  and, as a new desk starts without entries:",
+        *lines, "Next:", f"  {call} doctor", f"  {call} run",
+        "  and in a second terminal, as a new desk starts without entries and with nothing promoted:",
         f'  {call} resume --reason "first start"',
+        f'  {call} promote gexwatch GAMMA_FLIP-1 --unproven --reason "paper"',
     ]  # fmt: skip

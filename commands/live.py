@@ -55,11 +55,13 @@ from simulation.pace.driver import PaceDriver
 from simulation.pace.pacer import Outage, Pacer
 from storage.desk_kinds import note_kind
 from storage.desk_ledger import DeskLedger
+from storage.market_context import StoredContext
 from storage.promotions import promote
 from storage.series import Series
 from storage.shared_ledger import SharedLedger, start_run
 from storage.warehouse import Warehouse
 from supervision.clock import LedClock, MarketClock
+from supervision.starvation import StarvationMeter
 from supervision.threaded import LiveRuntime
 from supervision.trace import FileTrace, Header
 from supervision.unwritten import write_rest
@@ -203,7 +205,7 @@ def start(
     _write_what_was_left(folder)
     trace = FileTrace(
         path_of(session_of(clock.now_utc())), _header(settings, clock, run_n), clock, path_of, seal_beside,
-        is_buffered=True,
+        is_buffered=True, only_shown=("web",),
     )  # fmt: skip
     stores = Stores(
         SharedLedger(folder.ledgers, (settings.desk,)),
@@ -211,6 +213,7 @@ def start(
         Warehouse(folder.warehouse, free_min_mb=settings.warehouse.disk_free_min_mb),
         Series(folder.series, run_n),
         screen,
+        StoredContext(folder.warehouse, folder.series),
     )
     console: queue.SimpleQueue[operator.Announce] = queue.SimpleQueue()
     notify: NotifyPort | None = None
@@ -247,7 +250,8 @@ def start(
     for port in ports:
         port.start()
     control = ControlServer(folder.control, lambda request: answer(runtime, stop_wanted, request, ports, settings))
-    watchdog = Watchdog(runtime, settings.supervision)
+    runtime.starvation = StarvationMeter(settings.supervision.watchdog_every_ms)
+    watchdog = Watchdog(runtime, settings.supervision, meter=runtime.starvation)
     runtime.start_tree()
     for alarm in (*allowed.told, *unseen):
         runtime.publish(alarm, "port:start")

@@ -76,7 +76,7 @@ def act(arguments: Namespace) -> int:
     print(f"Written: {path.resolve()}")
     print("Change its condition and thresholds, and look at what it would have found:")
     print(f"  main.py evaluate {path} FROM TO")
-    print("It runs, as a shadow, once your settings file has these lines:")
+    print("It runs, as a shadow, once the settings file that you run with (--config) has these lines:")
     print(f"  alert_files: [{', '.join(map(str, (*settings.alert_files, path.resolve())))}]")
     print(f"  alerts: {{{source}: [{kinds}]}}")
     return 0

@@ -23,6 +23,7 @@ from domain.alarm import Severity
 from domain.desks import DeskKind
 from domain.instants import exchange_clock, session_of
 from domain.readiness import Measure, PaperRecord, is_ramping, measures, ramped
+from domain.reports.trades import results_cents
 from domain.risk.kill import KillLevel
 from domain.signals.rates import wilson
 from domain.units import Utc
@@ -71,16 +72,15 @@ def record_of(folder: DataFolder) -> PaperRecord:
         (reader, session) for reader in readers for session in reader.sessions()
         if (day is None or session <= day) and _is_over(reader, session)
     ]  # fmt: skip
-    trades = [
-        row for reader, session in over for row in reader.trades(session)
-        if row["opened_qty"] and is_before(row["closed_utc"])
+    results = [
+        cents for reader, session in over
+        for cents in results_cents(row for row in reader.trades(session) if is_before(row["closed_utc"]))
     ]  # fmt: skip
     shared = readers[0] if readers else None
     kills = [] if shared is None else [row for row in shared.kills() if is_before(row["at_utc"])]
     commands = [] if shared is None else [row for row in shared.commands() if is_before(row["at_utc"])]
     return PaperRecord(
-        sessions=len({session for _, session in over}), trades=len(trades),
-        wins=sum(row["realised_cents"] > 0 for row in trades),
+        sessions=len({session for _, session in over}), trades=len(results), wins=sum(cents > 0 for cents in results),
         interventions=sum(row["name"] in _STOPPING for row in commands),
         level_1=sum(row["level"] == KillLevel.NO_ENTRIES for row in kills),
         level_2=sum(row["level"] == KillLevel.FLATTEN for row in kills),

@@ -17,13 +17,15 @@ from commands.cli import CommandError
 from commands.flatness import Look, looks_of_book, looks_of_trace, was_flat
 from commands.folder import DataFolder, settings_of
 from commands.held import contract_of, holdings
-from commands.report_figures import approved_facts, exit_reasons, fates, figures_of
+from commands.report_figures import approved_facts, fates, figures_of
 from commands.report_origin import source_of, totals_by_origin
 from commands.report_outcomes import outcome_facts
 from commands.report_sessions import print_trades, show_last
 from commands.traces import UNREADABLE, enveloped, records
 from config.settings import Settings
 from domain.instants import exchange_clock
+from domain.reports.refusals import code_text, refused_measure
+from domain.reports.trades import exit_reasons
 from simulation.pace.record import PaceRecord
 from storage.gap_totals import totals_of
 from storage.queries import Found, LedgerReader
@@ -141,7 +143,7 @@ def facts(settings: Settings, folder: DataFolder, session: date) -> dict[str, An
                 name: row[name]
                 for name in ("decided_utc", "alert_id", "code", "measured", "limit_value", "unit", "amended_code",
                              "amended_words", "amended_utc")
-            }
+            } | {"because": code_text(row), "told": "" if row["code"] is None else refused_measure(row)}
             for row in attempts
             if row["code"] is not None or row["amended_code"] is not None
         ],

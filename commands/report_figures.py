@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+from domain.reports.trades import results_cents
 from storage.queries import Found
 
 
-def exit_reasons(executions: list[Found], trade: Found) -> list[str]:
-    """Return why the parts of a trade were closed, in the order of their fills, each once."""
-    of_trade = (row for row in executions if (row["intent_id"], row["con_id"]) == (trade["intent_id"], trade["con_id"]))
-    return list(dict.fromkeys(row["exit_reason"] for row in of_trade if row["is_exit"] and row["exit_reason"]))
-
-
 def figures_of(trades: list[Found], executions: list[Found]) -> dict[str, float]:
-    """Count trades and wins, and sum what entries paid beside the mid: `slippage_ticks` over `slippage_n` contracts."""
+    """Count trades (a structure is one) and wins, and sum what entries paid beside the mid.
+
+    `slippage_ticks` are over `slippage_n` contracts.
+    """
     entries = [row for row in executions if row["slippage_ticks"] is not None]
+    results = results_cents(trades)
     return {
-        "n": len(trades),
-        "wins": sum(row["realised_cents"] > 0 for row in trades),
+        "n": len(results),
+        "wins": sum(cents > 0 for cents in results),
         "slippage_n": sum(row["qty"] for row in entries),
         "slippage_ticks": sum(row["qty"] * row["slippage_ticks"] for row in entries),
     }

@@ -10,7 +10,9 @@ from commands.lines import WIDTH, wrapped
 from commands.report_origin import Origin, lines_by_origin
 from commands.report_outcomes import outcome_lines
 from domain.instants import exchange_clock
-from domain.wording import measure_text, reasons_text, usd_text
+from domain.reports.trades import closing_text
+from domain.risk.reject import RejectCode
+from domain.wording import usd_text
 from storage.queries import Found
 
 _TRACES_SHOWN: Final = 3
@@ -57,7 +59,7 @@ def _trades(found: dict[str, Any]) -> list[str]:
         return _wrapped(f"No trade has been closed; {len(held)} open: {what} (see Open).")
     lines = ["Trades"]
     for row in found["trades"]:
-        why = reasons_text(row["exit_reasons"] or [row["exit_reason"] or row["end"]])
+        why = closing_text(row, row["exit_reasons"])
         head = (
             f"  {exchange_clock(row['opened_utc'])}-{exchange_clock(row['closed_utc'])}"
             f" {row['opened_qty']:>3} {contract_of(row):<12}"
@@ -73,7 +75,7 @@ def _together(found: dict[str, Any]) -> str:
     """Return what the trades of the day tell together, each rate with its number."""
     figures, day = found["figures"], found["day"] or {}
     n = figures["n"]
-    parts = [f"won {figures['wins']} of {n} ({figures['wins'] / n:.0%}, n = {n})"]
+    parts = [f"won {figures['wins']} of {n} ({figures['wins'] / n:.0%}, n = {n})" if n else "nothing was filled"]
     if day.get("drawdown_cents") is not None:
         parts.append(f"largest fall of the day's P&L {usd_text(day['drawdown_cents'])}")
     if figures["slippage_n"]:
@@ -120,24 +122,32 @@ def _fill(row: Found) -> list[str]:
 
 
 def attempt_lines(found: dict[str, Any]) -> list[str]:
-    """Return how many attempts ended how, and those that were refused or not filled, in the order of the day."""
+    """Return how many attempts ended how, and those that were refused or not filled, in the order of the day.
+
+    Shadows are counted alone: of a day they are many, and none was to be traded.
+    """
     counts = dict(found["attempts"])
     if not counts:
         return ["  none"]
-    approved = counts.pop("accepted", 0)
+    approved, shadows = counts.pop("accepted", 0), counts.pop(RejectCode.SHADOW_SIGNAL, 0)
     fates = (("filled", "filled"), ("working", "working"), ("unfilled", "without a fill"))
     shown = ", ".join(f"{found['approved'][fate]} {text}" for fate, text in fates if found["approved"][fate])
-    lines = [f"  {approved} approved{f' ({shown})' if shown else ''}, {sum(counts.values())} refused"]
-    ends = [(row["decided_utc"], _refused(row)) for row in found["refused"]]
+    beside = f", {shadows} shadow{'s' * (shadows != 1)} (never to be traded)" if shadows else ""
+    lines = _wrapped(f"{approved} approved{f' ({shown})' if shown else ''}, {sum(counts.values())} refused{beside}", 2)
+    refused = (row for row in found["refused"] if row["code"] != RejectCode.SHADOW_SIGNAL)
+    ends = [(row["decided_utc"], _refused(row)) for row in refused]
     ends += [(row["decided_utc"], _unfilled(row)) for row in found["unfilled"]]
     return [*lines, *(line for _, told in sorted(ends, key=lambda one: one[0]) for line in told)]
 
 
 def _refused(row: Found) -> list[str]:
-    text = f"  {exchange_clock(row['decided_utc'])}  {row['alert_id']}  {row['code'] or row['amended_code']}"
-    measure = "" if row["code"] is None else measure_text(row["measured"], row["limit_value"], row["unit"])
-    is_long = len(text) + len(measure) + 2 > WIDTH
-    lines = [text, f"      {measure}"] if is_long and measure else [f"{text}  {measure}".rstrip()]
+    head = f"  {exchange_clock(row['decided_utc'])}  {row['alert_id']}"
+    text = f"{head}  {row['because']}"
+    lines = [f"{text}  {row['told']}".rstrip()]
+    if len(text) > WIDTH:
+        lines = [head, *_wrapped(f"{row['because']}  {row['told']}", 6)]
+    elif len(lines[0]) > WIDTH:
+        lines = [text, *_wrapped(row["told"], 6)]
     return [*lines, *(_wrapped(row["amended_words"], 6) if row["amended_words"] else ())]
 
 

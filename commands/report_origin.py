@@ -17,6 +17,7 @@ from commands.cli import CommandError
 from commands.session_market import kind_of
 from commands.traces import UNREADABLE, parsed, records
 from domain.instruments import Contract
+from domain.reports.trades import by_structure
 from domain.units import Utc
 from simulation.market.minute_bars import RecordedDay, RecordedError, load_recorded_day
 from storage.queries import Found
@@ -95,14 +96,16 @@ def source_of(paths: list[Path]) -> Source:
 
 
 def totals_by_origin(trades: list[Found], source: Source, executions: list[Found]) -> dict[str, dict[str, int]]:
-    """Return trades, wins and the result by origin."""
+    """Return trades, wins and the result by origin; a structure has that of its legs, where they have one."""
     totals: dict[str, dict[str, int]] = {}
-    for row in trades:
-        origin = source.origin(row, executions).value
+    for legs in by_structure(trades):
+        origins = {source.origin(row, executions) for row in legs}
+        origin = origins.pop().value if len(origins) == 1 else Origin.SYNTHETIC.value
+        cents = sum(row["realised_cents"] for row in legs)
         of_origin = totals.setdefault(origin, {"n": 0, "wins": 0, "realised_cents": 0})
         of_origin["n"] += 1
-        of_origin["wins"] += row["realised_cents"] > 0
-        of_origin["realised_cents"] += row["realised_cents"]
+        of_origin["wins"] += cents > 0
+        of_origin["realised_cents"] += cents
     return totals
 
 

@@ -51,13 +51,12 @@ def show_last(ledger: LedgerReader, n: int, *, is_json: bool, is_csv: bool) -> i
 def day_of(ledger: LedgerReader, session: date) -> dict[str, Any]:
     """Return the figures of one session; money in USD, `None` where it is not known."""
     trades, attempts = ledger.trades(session), ledger.attempts(session)
-    real = [row for row in trades if row["opened_qty"]]
     approved = approved_facts(attempts, trades, ledger.held())
-    figures, day = figures_of(real, ledger.executions(session)), ledger.day(session) or {}
+    figures, day = figures_of(trades, ledger.executions(session)), ledger.day(session) or {}
     n = figures["slippage_n"]
     return {
         "session": session.isoformat(),
-        "trades": len(real),
+        "trades": figures["n"],
         "won": figures["wins"],
         "pnl_usd": sum(row["realised_cents"] for row in trades) / 100,
         "fees_usd": sum(row["fees_cents"] or 0 for row in trades) / 100,

@@ -1,4 +1,7 @@
-"""`make screenshots`: plays half a demo day and takes pictures of its dashboard, wide and narrow, dark and light."""
+"""`make screenshots`: plays a demo day until something is held, and takes pictures of its dashboard.
+
+Wide and narrow, dark and light.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +29,7 @@ FLAGS: Final = (
 )  # fmt: skip
 SIZES: Final = {"1440": (1440, 900), "390": (390, 844)}
 SCHEMES: Final = ("dark", "light")
+LATEST: Final = "15:00"
 SETTLE_S = 2.0  # until the tables have come and the charts are drawn
 _PREFIX = "Dashboard: "
 
@@ -34,7 +38,10 @@ def main() -> None:
     """Take the pictures of a demo day, or of a dashboard that is served already."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--url", help="a dashboard that is served already; without it a demo day is played")
-    parser.add_argument("--until", default="11:40", help="New York's clock at which the pictures are taken (HH:MM)")
+    parser.add_argument(
+        "--until", default="09:40",
+        help="New York's clock (HH:MM): the pictures are taken at the first position after it, at 15:00 in any case",
+    )  # fmt: skip
     parser.add_argument("--to", type=Path, default=ROOT / "docs" / "pictures", help="the folder that they go to")
     given = parser.parse_args()
     if chromium_path() is None:
@@ -70,11 +77,12 @@ def demo_day() -> Iterator[str]:
 
 
 def wait_until(url: str, clock: str) -> None:
-    """Wait until the day shows this time."""
+    """Wait until something is held after this time, or the day is nearly over."""
     while True:
         with suppress(OSError), urllib.request.urlopen(f"{url}/api/status", timeout=10) as answer:
-            at = orjson.loads(answer.read())["at"]  # on a busy machine an answer may be late: it is asked again
-            if at is not None and at[11:16] >= clock:
+            found = orjson.loads(answer.read())  # on a busy machine an answer may be late: it is asked again
+            at = (found["at"] or "")[11:16]
+            if at >= LATEST or (at >= clock and found["open_positions"]):
                 return
         time.sleep(1)
 

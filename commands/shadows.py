@@ -68,7 +68,10 @@ def rates_of(
     outcomes: Iterable[Outcome], under_way: Iterable[Alert], promoted: frozenset[tuple[str, str, int]],
     settings: Settings,
 ) -> list[VersionRate]:  # fmt: skip
-    """Return every version of which there is an alert, by source, kind and version."""
+    """Return every version of which there is an alert, by source, kind and version.
+
+    Beside them stands a version that the settings look for and that has raised none yet.
+    """
     of_version: dict[tuple[str, str, int], list[Outcome]] = {}
     first: dict[tuple[str, str, int], date] = {}
     for outcome in outcomes:
@@ -76,13 +79,14 @@ def rates_of(
     followed: dict[tuple[str, str, int], list[date]] = {}
     for alert in under_way:
         followed.setdefault(_version_of(alert), []).append(alert.key.session)
-    names = sorted({*of_version, *followed})
-    for name in names:
+    raised = {*of_version, *followed}
+    for name in raised:
         seen = [outcome.alert.key.session for outcome in of_version.get(name, ())] + followed.get(name, [])
         first[name] = min(seen)
+    kinds = {name[:2] for name in raised}
     found = []
-    for name in names:
-        since = max(first[other] for other in names if other[:2] == name[:2])
+    for name in sorted(raised | {name for name in _looked_for(settings) if name[:2] in kinds}):
+        since = max(first[other] for other in raised if other[:2] == name[:2])
         known = of_version.get(name, [])
         rate_of_all = _with(rate_of(known), followed.get(name, ()))
         common = rate_of(outcome for outcome in known if outcome.alert.key.session >= since)
@@ -121,13 +125,23 @@ def lines_of(found: Sequence[VersionRate], unreal: Sequence[str] = ()) -> list[s
         gaps = f"{rate.followed}/{rate.unresolved}"
         lines.append(_HEAD.format(one.version, state, rate.n, rate.wins, rate.losses, share, mfe, mae, gaps))
         if not one.is_promoted:
-            lines.append(f"    {one.refusal or 'May be promoted: `main.py promote` asks for no more.'}")
+            lines += wrapped(one.refusal or "May be promoted: `main.py promote` asks for no more.", 4)
     lines += [
         "",
         "n: resolved outcomes; MFE, MAE: mean farthest moves, in stops.",
         "open/gap: alerts still followed, alerts that a gap left unmeasured.",
     ]
     return [*lines[1:], *(wrapped(_NOT_REAL.format(", ".join(dict.fromkeys(unreal)))) if unreal else [])]
+
+
+def _looked_for(settings: Settings) -> set[tuple[str, str, int]]:
+    """Return the versions that lanes look for by the settings, those on trial with them."""
+    return {
+        (source, kind, rules.version)
+        for source, kinds in settings.alerts.items()
+        for kind in kinds
+        for rules in (settings.alert_rules[kind], *settings.alert_trials.get(kind, ()))
+    }
 
 
 def _version_of(alert: Alert) -> tuple[str, str, int]:

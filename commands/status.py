@@ -82,7 +82,7 @@ def _head(status: dict[str, Any], width: int) -> list[str]:
         f"trace {process['trace_bytes'] / 1e6:.1f} MB", f"{conflated} quotes conflated",
     )  # fmt: skip
     lines = in_lines(facts, width, ", ")
-    lines += [_hub(hub, process["at_utc"]) for hub in status.get("hubs", ())]
+    lines += [line for hub in status.get("hubs", ()) for line in textwrap.wrap(_hub(hub, process["at_utc"]), width)]
     for name in ("latched", "ended", "trace_failed"):
         if process[name] is not None:
             lines += textwrap.wrap(f"{name}: {process[name]}", width)

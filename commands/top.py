@@ -22,10 +22,11 @@ from commands.lines import in_lines
 from commands.logbook import Entry, tail
 from domain.alarm import Severity
 from domain.instants import exchange_clock, session_of
+from domain.risk.reject import RejectCode
 from domain.wording import duration_text, reason_text, usd_text
 
 _EVERY_S: Final = 1.0
-_LINES_KEPT: Final = 40
+_LINES_KEPT: Final = 400  # many of them of shadows, which are left out
 _LEVELS: Final = {0: "running", 1: "no entries", 2: "FLATTEN"}
 _PHASES: Final = {
     "closed_day": "market closed", "pre": "before the open", "open": "open, no entries yet",
@@ -85,7 +86,7 @@ def screen(answer: dict[str, Any], entries: Sequence[Entry], width: int, height:
     room = height - len(lines)
     if room > 0:
         today = session_of(desk.at_utc).isoformat()
-        lines += [_line(entry) for entry in entries if entry.date == today][-room:]
+        lines += [_line(entry) for entry in entries if entry.date == today and not _is_of_shadow(entry)][-room:]
     return [line if len(line) <= width else f"{line[: width - 1]}…" for line in lines[:height]]
 
 
@@ -99,8 +100,12 @@ def _head(desk: DeskFacts, process: dict[str, Any], width: int) -> list[str]:
         f"{exchange_clock(desk.at_utc)} New York", phase, desk.mode or "mode not known", level,
         f"up {duration_text(process['uptime_s'] * 1000)}",
     )  # fmt: skip
-    marked = "open not marked" if desk.unrealised_cents is None else f"open {_signed(desk.unrealised_cents)}"
-    money = (f"Day P&L {_signed(desk.total_cents)}", f"realised {_signed(desk.realised_cents)}", marked, _stop(desk))
+    money = (
+        f"Day P&L {_signed(desk.total_cents)}", f"realised {_signed(desk.realised_cents)}",
+        f"open {_signed(desk.unrealised_cents)}",
+        *((f"fees to close {_signed(-desk.exit_fees_cents)}",) if desk.exit_fees_cents else ()),
+        *((f"{desk.unmarked} of unknown worth left out",) if desk.unmarked else ()), _stop(desk),
+    )  # fmt: skip
     risk = (
         f"open {len(desk.held)} of {desk.positions_max}",
         f"trades {desk.trades}" + (f" ({desk.wins} won)" if desk.trades else ""),
@@ -149,6 +154,11 @@ def _price(ticks: float | None) -> str:
 
 def _signed(cents: float) -> str:
     return f"{'+' if cents > 0 else ''}{usd_text(cents)}"
+
+
+def _is_of_shadow(entry: Entry) -> bool:
+    """Return whether a line says that a shadow was not traded: of a day they are many, and none was to be."""
+    return entry.topic == "reject" and entry.text.endswith(RejectCode.SHADOW_SIGNAL)
 
 
 def _line(entry: Entry) -> str:

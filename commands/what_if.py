@@ -1,7 +1,8 @@
 """`main.py replay --settings FILE --what-if`: the day of a trace traded twice, with its own settings and with others.
 
-Both are backtests on what is stored of the day, so that what differs comes from the settings alone; an order that is on
-record fills as it did, another by the model of backtests.
+Both are backtests that hear what the desk heard then, at the same instants, so that what differs comes from the
+settings alone; an order that is on record fills as it did, another by the model of backtests. Of a contract that the
+desk did not watch nobody knows more than the series keep.
 """
 
 from __future__ import annotations
@@ -24,9 +25,12 @@ from config.settings import Settings
 from domain.instants import BUCKET_NS, exchange_clock
 from domain.units import Cents, Utc
 from domain.wording import reason_text
+from simulation.backtest.heard import heard_in
 from simulation.backtest.model import FillModel
+from simulation.backtest.recorded import load
 from simulation.backtest.recorded_fills import fills_of
 from simulation.backtest.run import Backtest, Day, Trade
+from simulation.backtest.traced import with_traced
 from simulation.days.sweep import quick_folder
 from simulation.inprocess.port import PAPER
 from storage.queries import LedgerReader
@@ -76,11 +80,13 @@ def on_paper(settings: Settings) -> Settings:
 
 def _traded(folder: DataFolder, session: date, settings: Settings, model: FillModel) -> Day:
     then = LedgerReader(folder.ledgers, settings.desk)
+    traces = folder.traces_of(session)
     nav_cents = Cents((then.day(session) or {}).get("start_nav_cents") or settings.demo.nav_usd * 100)
     with tempfile.TemporaryDirectory(dir=quick_folder()) as ledgers:
         run = Backtest(
             settings, folder.series, folder.warehouse, promotions_of(folder, settings, None), model, nav_cents,
             Path(ledgers), fills_of(then, session),
+            lambda series, day: with_traced(load(series, day), traces), heard_in(traces) if traces else None,
         )  # fmt: skip
         (day,) = run.days((session,))
     return day
@@ -111,15 +117,17 @@ def lines_of(found: WhatIf, file: Path) -> list[str]:
     if len(then.trades) != found.on_record:
         codes = ", ".join(f"{code} {n}" for code, n in then.refused.items()) or "nothing"
         sentence = (
-            f"The day truly had {found.on_record} trades, traded again {len(then.trades)} (refused: {codes}): what is"
-            " stored of its quotes is not all that the desk saw. `--stale 60` lets a quote stand longer."
+            f"The day truly had {found.on_record} trades, traded again {len(then.trades)} (refused: {codes}). What a"
+            " person or a fault did then is not done again (kill levels, a lost session, a restart); nor is known what"
+            " no trace has of its quotes: `--stale 60` lets one stand longer."
         )
         lines += ["", *wrapped(sentence)]
     if then.digest == here.digest:
-        return [*lines, "", "The settings that differ change no alert, no verdict and no fill of this day."]
+        return [*lines, "", "Both come out the same: no alert, no verdict and no fill of this day differs."]
     sentence = (
-        "An order that is on record fills as it did then, another at the touch of the stored quotes, against us;"
-        " after the first trade that differs the day's limits differ too. One day shows what changes, not what pays."
+        "An order that is on record fills as it did then, another at the touch of the quotes that the desk heard,"
+        " against us; of a contract that it did not watch then there are few or none. After the first trade that"
+        " differs the day's limits differ too. One day shows what changes, not what pays."
     )
     return [*lines, "", *wrapped(sentence)]
 
@@ -144,7 +152,7 @@ def _trade_lines(then: Sequence[Trade], here: Sequence[Trade]) -> list[str]:
         trade = one or other
         assert trade is not None  # the key is of one of them
         sizes = " / ".join(dict.fromkeys(str(found.qty) for found in (one, other) if found is not None))
-        reasons = " / ".join(dict.fromkeys(reason_text(found.reason) for found in (one, other) if found is not None))
+        reasons = " / ".join(dict.fromkeys(_reason(found) for found in (one, other) if found is not None))
         name = f"{exchange_clock(trade.opened_utc)} {sizes} {trade.contract}"
         head = f"  {name:<{_NAME}}{_money(one):>{_VALUE}}{_money(other):>{_VALUE}}  "
         lines += wrapped(reasons, 6, first=head)
@@ -153,6 +161,10 @@ def _trade_lines(then: Sequence[Trade], here: Sequence[Trade]) -> list[str]:
 
 def _key(trade: Trade) -> tuple[str, str, Utc]:
     return trade.strategy, trade.contract, Utc(trade.opened_utc // BUCKET_NS)
+
+
+def _reason(trade: Trade) -> str:
+    return trade.closed_by or reason_text(trade.reason)
 
 
 def _money(trade: Trade | None) -> str:

@@ -19,9 +19,9 @@ from commands.traces import UNREADABLE, enveloped, records
 from commands.why_lines import levels_text, verdict_lines
 from config.settings import Settings
 from domain.instants import at_exchange, bucket_of, exchange_clock
+from domain.reports.refusals import code_text, refused_measure
 from domain.risk.gates.sequence import number_of
 from domain.signals.alert import AlertKey
-from domain.wording import measure_text
 from storage.queries import Found, LedgerReader
 
 _FORMS: Final = (
@@ -63,6 +63,7 @@ def act(arguments: Namespace) -> int:
     settings = settings_of(arguments)
     folder = DataFolder(settings.data_dir)
     ledger = LedgerReader(folder.ledgers, settings.desk)
+    arguments.signal = [word for words in arguments.signal for word in words.split()]  # quoted as one, or not
     day = _day_of(arguments, folder, ledger)
     if day is not None:
         from commands.why_not_day import show  # noqa: PLC0415 - Arrow, which the answer about one signal never needs
@@ -187,10 +188,10 @@ def _read_trace(path: Path, key: AlertKey, answer: Answer) -> None:
 
 def _of_attempt(row: Found, orders: list[Found]) -> str:
     if row["code"] is not None:
-        measure = measure_text(row["measured"], row["limit_value"], row["unit"])
+        measure = refused_measure(row)
         measured = f": {measure}" if measure else ""
         where = "" if row["gate"] is None else f" by gate {number_of(row['gate'])} ({row['gate']})"
-        return f"Refused{where}, {row['code']}{measured}."
+        return f"Refused{where}, {code_text(row)}{measured}."
     if row["amended_code"] is not None:
         return f"Approved, but it came to nothing: {row['amended_code']} ({row['amended_words']})."
     filled = sum(execution["qty"] for order in orders if not order["is_exit"] for execution in order["executions"])

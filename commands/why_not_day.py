@@ -19,13 +19,14 @@ from commands.why_lines import levels_text
 from config.settings import Settings
 from domain.features.evidence import Evidence
 from domain.instants import exchange_clock
+from domain.reports.refusals import code_text, refused_measure
+from domain.risk.reject import RejectCode
 from domain.signals.conditioned import ConditionEvaluator
 from domain.signals.evaluator import Reading, reading_of
 from domain.signals.nearest_miss import Miss, nearest_miss
 from domain.signals.nearest_threshold import NearThreshold, nearest_threshold
 from domain.signals.snapshot import Snapshot
 from domain.units import Ticks, Utc
-from domain.wording import measure_text
 from storage.queries import Found, LedgerReader
 from storage.series_reader import SeriesReader
 from storage.series_rows import READINGS
@@ -81,7 +82,7 @@ def kinds_of(session: date, settings: Settings, folder: DataFolder, ledger: Ledg
                 raised = [
                     row for row in alerts if (row["source"], row["ticker"], row["kind"]) == (source, ticker, kind)
                 ]
-                refusals = [row for row in of_kind if row["code"] is not None or row["amended_code"] is not None]
+                refusals = [row for row in of_kind if code_text(row) not in (None, RejectCode.SHADOW_SIGNAL)]
                 ours = {row["intent_id"] for row in of_kind} & approved
                 looked_at = [r for r in readings if (source, ticker, r.bucket_utc) not in out_of_phase]
                 evaluator = settings.kinds[kind](settings.alert_rules[kind])
@@ -90,7 +91,7 @@ def kinds_of(session: date, settings: Settings, folder: DataFolder, ledger: Ledg
                         lane=f"{source}:{ticker}", kind=kind, alerts=len(raised),
                         shadows=sum(bool(row["is_shadow"]) for row in raised), filled=len(ours & filled),
                         unfilled=len(ours - filled),
-                        refused=Counter(row["code"] or row["amended_code"] for row in refusals),
+                        refused=Counter(code for row in refusals if (code := code_text(row)) is not None),
                         nearest_refusal=min(refusals, key=closeness, default=None), readings=len(readings),
                         not_judged=silences.get((source, ticker, kind), Counter()),
                         nearest_miss=(
@@ -184,8 +185,8 @@ def lines_of(session: date, found: list[KindOfDay]) -> list[str]:
         lines += ["", *wrapped(f"{kind.lane} {kind.kind}: {_fates(kind)}")]
         if kind.nearest_refusal is not None:
             row = kind.nearest_refusal
-            measure = measure_text(row["measured"], row["limit_value"], row["unit"])
-            told = f"{row['code'] or row['amended_code']}{f', {measure}' if measure else ''}"
+            measure = refused_measure(row)
+            told = f"{code_text(row)}{f', {measure}' if measure else ''}"
             lines += wrapped(
                 f"nearest to a trade: {exchange_clock(row['decided_utc'])} {told} ({row['alert_id']})", 2
             )  # fmt: skip

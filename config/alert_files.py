@@ -116,30 +116,47 @@ def _loaded(file: Path) -> ModuleType:
     return module
 
 
-def rules_of(kind: Kind, given: object) -> AlertRules:
+def trials_of(kind: Kind, given: object) -> tuple[AlertRules, ...]:
+    """Return the thresholds of a kind's versions on trial, each over those of its file.
+
+    Raises:
+        AlertFileError: not a list of tables of its thresholds.
+    """
+    if not isinstance(given, list | tuple):
+        raise AlertFileError(f"alert_trials.{kind.name} must be a list of versions, as `[{{version: 2}}]`.")
+    return tuple(rules_of(kind, one, f"alert_trials.{kind.name}.{n}") for n, one in enumerate(given))
+
+
+def rules_of(kind: Kind, given: object, place: str | None = None) -> AlertRules:
     """Return the thresholds of a kind: those of its file, and over them those of the settings.
+
+    Args:
+        kind: a kind of a file.
+        given: what the settings say of it.
+        place: where they say it; `None`: among `alert_rules`.
 
     Raises:
         AlertFileError: not a table of its thresholds.
     """
+    place = place or f"alert_rules.{kind.name}"
     if dataclasses.is_dataclass(given):
         given = dataclasses.asdict(given)  # type: ignore[arg-type]
     if not isinstance(given, Mapping):
-        raise AlertFileError(f"alert_rules.{kind.name} must be thresholds of {kind.path}, as `version: 2`.")
+        raise AlertFileError(f"{place} must be thresholds of {kind.path}, as `version: 2`.")
     told: Mapping[str, Any] = given
     try:
         rules: AlertRules = TypeAdapter(type(kind.rules)).validate_python(merged(dataclasses.asdict(kind.rules), told))
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, ("alert_rules", kind.name, *first["loc"])))
+        where = ".".join(map(str, (place, *first["loc"])))
         raise AlertFileError(
             f"{where}: {first['msg'][0].lower()}{first['msg'][1:]} (the kind is in {kind.path})."
         ) from None
     assert isinstance(rules, ConditionRules)
     if odd := odd_thresholds(rules):
-        raise AlertFileError(f"alert_rules.{kind.name}.{odd[0]} must be a finite number.")
+        raise AlertFileError(f"{place}.{odd[0]} must be a finite number.")
     try:  # under these thresholds it has not been tried yet
         put_to_trial(kind.name, kind.path, kind.evaluator.condition, rules)
     except KindError as error:
-        raise AlertFileError(f"Under alert_rules.{kind.name}: {error}") from None
+        raise AlertFileError(f"Under {place}: {error}") from None
     return rules

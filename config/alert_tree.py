@@ -18,7 +18,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings
 from typing_extensions import TypedDict  # pydantic takes no other before Python 3.12
 
-from config.alert_files import own_kinds, rules_of
+from config.alert_files import own_kinds, rules_of, trials_of
 from domain.ranges import Checked
 from domain.signals.alerts import EVALUATORS
 from domain.signals.evaluator import AlertRules, Evaluator
@@ -70,8 +70,26 @@ class AlertTree(BaseSettings):
         found = handler({kind: rules for kind, rules in given.items() if kind not in own})
         return found | {name: rules_of(kind, given.get(name, {})) for name, kind in own.items()}
 
+    @field_validator("alert_trials", mode="wrap")
+    @classmethod
+    def _with_trials_of_own(cls, given: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+        """Let the files' kinds be tried in other versions like those of the others."""
+        own = own_kinds(info.data.get("alert_files", ()), EVALUATORS)
+        if not own or not isinstance(given, Mapping):
+            return handler(given)
+        found = handler({kind: tried for kind, tried in given.items() if kind not in own})
+        return found | {name: trials_of(own[name], tried) for name, tried in given.items() if name in own}
+
     @field_serializer("alert_rules", mode="wrap")
     def _told_with_own(self, rules: dict[str, AlertRules], handler: SerializerFunctionWrapHandler) -> Any:
         own = self.own_kinds
         told = handler({kind: of_kind for kind, of_kind in rules.items() if kind not in own})
         return told | {kind: asdict(rules[kind]) for kind in own}
+
+    @field_serializer("alert_trials", mode="wrap")
+    def _told_with_trials_of_own(
+        self, trials: dict[str, tuple[AlertRules, ...]], handler: SerializerFunctionWrapHandler
+    ) -> Any:
+        own = self.own_kinds
+        told = handler({kind: tried for kind, tried in trials.items() if kind not in own})
+        return told | {kind: [asdict(one) for one in tried] for kind, tried in trials.items() if kind in own}

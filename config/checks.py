@@ -17,6 +17,7 @@ from typing_extensions import is_typeddict
 
 from config.tree import SettingsTree
 from domain.ranges import Form, Range
+from domain.signals.feed_rules import TODAY
 from domain.signals.spread import PROMOTION, SOURCE
 from domain.signals.strategies import PLANS
 from domain.structure.rules import COVER, COVER_RATIO, SHORT
@@ -257,6 +258,9 @@ def _broker(settings: SettingsTree) -> Iterator[Found]:
 def _market(settings: SettingsTree) -> Iterator[Found]:
     hubs = settings.feed.hubs
     yield from _twice("feed.hubs", (category for categories in hubs.values() for category in categories))
+    dated = [c for wanted in hubs.values() for c in wanted if c.endswith(TODAY)]
+    if dated and settings.feed.source in ("rest", "file"):
+        yield Found("feed.hubs", f"must not name what feed.source hubs alone delivers (given: {_listed(dated)})")
     if not settings.feed.keys:
         yield Found("feed.keys", "must name at least one environment variable (given: none)")
     yield from _twice("feed.keys", settings.feed.keys)
@@ -288,10 +292,12 @@ def _lanes(settings: SettingsTree) -> Iterator[Found]:
 
 def _own_kinds(settings: SettingsTree) -> Iterator[Found]:
     for kind in settings.own_kinds:
-        rules = settings.alert_rules[kind]
-        for leaf in leaves(type(rules), rules, f"alert_rules.{kind}"):
-            if not _fits(leaf):
-                yield Found(leaf.path, f"{_wanted(leaf)} (given: {str(leaf.value)[:40]!r})")
+        of_kind = {f"alert_rules.{kind}": settings.alert_rules[kind]}
+        of_kind |= {f"alert_trials.{kind}.{n}": one for n, one in enumerate(settings.alert_trials.get(kind, ()))}
+        for place, rules in of_kind.items():
+            for leaf in leaves(type(rules), rules, place):
+                if not _fits(leaf):
+                    yield Found(leaf.path, f"{_wanted(leaf)} (given: {str(leaf.value)[:40]!r})")
 
 
 def _promoted(settings: SettingsTree) -> Iterator[Found]:

@@ -58,7 +58,7 @@ Desk = Annotated[
 Category = Annotated[
     str,
     Form(
-        r"(classic|state)_gex_(full|zero|one|\d{8})|state_(delta|gamma|vanna|charm)_(zero|one|\d{8})|orderflow_orderflow",
+        r"(classic|state)_gex_(full|zero|one|today|\d{8})|state_(delta|gamma|vanna|charm)_(zero|one|today|\d{8})|orderflow_orderflow",
         "a category of the vendor, such as classic_gex_zero",
     ),
 ]

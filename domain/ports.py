@@ -201,6 +201,19 @@ class SeriesStore(Protocol[Input_contra, Fact_co]):
         """Stop a running child and write what is in hand."""
 
 
+class ContextStore(Protocol[Fact_co]):
+    """What stored minute bars say of a session, worked out beside the process."""
+
+    def start(self, session: date, at_utc: Utc) -> bool:
+        """Begin to work it out; one that is under way goes on. Return whether there will be something to poll."""
+
+    def poll(self) -> Fact_co | str | None:
+        """Return it once; `None` while it is not ready, a sentence where it failed."""
+
+    def close(self) -> None:
+        """Stop what is under way."""
+
+
 class Screen(Protocol):
     """What people look at: takes facts for a screen and never blocks, fails or waits for anybody who looks."""
 

@@ -86,15 +86,18 @@ _COUNTED: Final = {
 }
 
 
-def measure_text(measured: float | None, limit: float | None, unit: str) -> str:
+def measure_text(measured: float | None, limit: float | None, unit: str, looked_at: str = "") -> str:
     """Return what a gate measured against its limit, as `45 s against 60 s`; empty where it measured nothing.
 
-    A count is said with what its limit is: `3 positions, at most 2`.
+    A count is said with what its limit is: `3 positions, at most 2`. Where no contract passed, `looked_at` (the gate's
+    words) says why, and it alone.
     """
     if measured is None:
         return ""
     if unit == "contracts tried":
-        return _tried_text(measured)
+        return _tried_text(measured, looked_at)
+    if unit == "day trades" and measured < 0:
+        return "day trades not limited"  # how the broker says it
     if unit in _COUNTED:
         return _count_text(measured, limit, unit)
     write, after = _WRITTEN.get(unit, (number_text, unit))
@@ -114,10 +117,11 @@ def _count_text(measured: float, limit: float | None, unit: str) -> str:
     return f"{counted}, none allowed" if limit == 0 else f"{counted}, {bound} {_finite(number_text, limit)}"
 
 
-def _tried_text(n: float) -> str:
+def _tried_text(n: float, why: str) -> str:
     if not n:
-        return "no contract to try"
-    return "1 contract tried, it did not pass" if n == 1 else f"{number_text(n)} contracts tried, none passed"
+        return why or "no contract to try"
+    tried = "1 contract tried, it did not pass" if n == 1 else f"{number_text(n)} contracts tried, none passed"
+    return f"{why.removeprefix('last: ')}; {tried}" if why else tried
 
 
 def _finite(write: Callable[[float], str], value: float) -> str:

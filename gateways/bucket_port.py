@@ -12,6 +12,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from typing import Final, assert_never
 
 import msgspec
@@ -56,7 +57,7 @@ class PortSetup:
     `frame_bytes_max` the decompressed size above which a frame is refused; `on_whole` is called, in the port's thread,
     when a bucket is whole (of use to who paces a simulated market), which it is once each expected pair has data of the
     part of it that begins `whole_from_ns` after its start; `first` are tickers that are waited for, each decoded and
-    told before the others.
+    told before the others; `closed_dates` are further days without a session.
     """
 
     hub: str
@@ -67,6 +68,7 @@ class PortSetup:
     on_whole: Callable[[str, Utc], None] | None = None
     whole_from_ns: int = 0
     first: tuple[str, ...] = ()
+    closed_dates: tuple[date, ...] = ()
 
 
 @dataclass(slots=True)
@@ -88,8 +90,9 @@ class BucketPort(ABC):
         self.name: Final = f"port:hub:{setup.hub}"
         self.setup: Final = setup
         self.folder: Final = BucketFolder(
-            setup.hub, setup.expected, setup.frame_bytes_max, setup.whole_from_ns, mode=self.mode
-        )
+            setup.hub, setup.expected, setup.frame_bytes_max, setup.whole_from_ns, mode=self.mode,
+            closed_dates=setup.closed_dates,
+        )  # fmt: skip
         self.loop: Final = asyncio.new_event_loop()
         self._owner = f"hub:{setup.hub}"
         self._whole_utc = Utc(0)

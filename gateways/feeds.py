@@ -94,7 +94,7 @@ def ports_of(
         hub: PortSetup(
             hub, tuple((ticker, category) for ticker in settings.tickers for category in categories),
             tell_as(f"port:hub:{hub}"), now_utc, feed.rules.frame_bytes_max, on_whole, whole_from_ns,
-            waited_for(settings),
+            waited_for(settings), settings.day.closed_dates,
         )
         for hub, categories in feed.by_hub.items()
     }  # fmt: skip

@@ -10,6 +10,7 @@ from domain.orders.intent import DecisionPrices, Intent, OrderLeg, Permit, Posit
 from domain.risk.gates.types import Finding, Verdict
 from domain.risk.reject import RejectCode
 from domain.signals.alert import AlertKey
+from domain.structure.credit import Terms
 from domain.units import Qty, Ticks, Utc
 from messages.base import Command, Event, Report
 
@@ -27,8 +28,11 @@ class ReservationLimits(msgspec.Struct, frozen=True, kw_only=True):
     one_position_only: bool
 
 
-class ReserveEntry(Command, frozen=True, kw_only=True, tag=_tag):
-    """In one transaction reserve the legs, write the gate row and the watermark, and check the counts again."""
+class ReserveEntry(Command, frozen=True, kw_only=True, tag=_tag, omit_defaults=True):
+    """In one transaction reserve the legs, write the gate row and the watermark, and check the counts again.
+
+    `terms` are those that a structure of two legs is opened on, kept with it; `None` of a single leg.
+    """
 
     intent: Intent
     session: date
@@ -38,6 +42,7 @@ class ReserveEntry(Command, frozen=True, kw_only=True, tag=_tag):
     deadline_utc: Utc
     decided_utc: Utc
     expires_utc: Utc
+    terms: Terms | None = None
 
 
 class EntryReserved(Report, frozen=True, kw_only=True, tag=_tag):

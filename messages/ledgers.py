@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from messages import entries, lifecycle, operator, orders, positions, risk, session, signals
+from messages import entries, lifecycle, operator, orders, positions, risk, session, signals, structures
 
 SharedInput = (
     signals.RecordAlert
@@ -20,6 +20,7 @@ DeskInput = (
     | orders.RecordOrderIds | orders.RecordExecution | orders.RecordCommission | orders.RecordExitIntent
     | orders.BrokerRefused
     | positions.RecordPosition | positions.PositionClosed | positions.EntryAbandoned
+    | structures.StructureChanged | structures.StructureClosed
     | risk.LockDay | risk.RecordStartNav | risk.RecordDay | risk.RecordDayStops
     | session.Reconcile | lifecycle.RequestState
 )  # fmt: skip

@@ -22,12 +22,17 @@ class Started(Report, frozen=True, kw_only=True, tag=_tag):
     restored: Restored | None = None
 
 
-class TimerFired(Report, frozen=True, kw_only=True, tag=_tag):
-    """The timer that the actor armed under `kind` and `subject` is due."""
+class TimerFired(Report, frozen=True, kw_only=True, tag=_tag, omit_defaults=True):
+    """The timer that the actor armed under `kind` and `subject` is due.
+
+    `starved_ms` is how much of the wait (market time) the machine ran nothing of this process, for the kinds that the
+    actor `weighs`.
+    """
 
     kind: str
     subject: str
     due_utc: Utc
+    starved_ms: int = 0
 
 
 class ActorCrashed(Report, frozen=True, kw_only=True, tag=_tag):

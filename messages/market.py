@@ -12,6 +12,7 @@ import msgspec
 
 from domain.instruments import Contract, Quote, Right, Spot
 from domain.market.bars import MinuteBar
+from domain.market.correlation import Breakdown
 from domain.options.profile import Rows
 from domain.signals.feed_rules import rank_of
 from domain.units import Ticks, Utc
@@ -56,6 +57,31 @@ class Negotiated(_Report, frozen=True, kw_only=True):
 
 class NegotiateFailed(_Report, frozen=True, kw_only=True):
     """No addresses, and why in one sentence; `is_final` when a retry cannot help (401, 403)."""
+
+    feed_epoch: int
+    why: str
+    is_final: bool
+    key_n: int = 0
+
+
+class PatchMemberships(_Command, frozen=True, kw_only=True):
+    """Replace all memberships of a key on its live connections: (hub, group) pairs; nobody has to dial again."""
+
+    feed_epoch: int
+    memberships: tuple[tuple[str, str], ...]
+    key_n: int = 0
+
+
+class MembershipsPatched(_Report, frozen=True, kw_only=True):
+    """The memberships in force now; `updated_n` of them stand on connections that live."""
+
+    feed_epoch: int
+    updated_n: int
+    key_n: int = 0
+
+
+class PatchFailed(_Report, frozen=True, kw_only=True):
+    """The memberships are those of before, and why in one sentence; `is_final` as in `NegotiateFailed`."""
 
     feed_epoch: int
     why: str
@@ -245,6 +271,19 @@ class BarsArrived(_Event, frozen=True, kw_only=True):
     hub: str
     at_utc: Utc
     bars: tuple[MinuteBar, ...]
+
+
+class ContextRead(_Event, frozen=True, kw_only=True):
+    """What stored minute bars say of the session beside its readings, as of `at_utc`.
+
+    `broken` are the pairs whose correlation has left its baseline, the furthest first; `None`: no pair has both a
+    correlation and a baseline. `derived` are the derived series that have a value: symbol, name and value.
+    """
+
+    at_utc: Utc
+    session: date
+    broken: tuple[Breakdown, ...] | None
+    derived: tuple[tuple[str, str, float | str], ...] = ()
 
 
 class HubClosed(_Event, frozen=True, kw_only=True):

@@ -79,7 +79,9 @@ class LegChanged(Event, frozen=True, kw_only=True, tag=_tag):
     `qty` is what is held (without a sign), `average_ticks` what its entry filled at, `None` before a fill. `is_flat`:
     nothing is held, no order works, and the broker agrees. `exit_reason` is why it leaves, `None` while it stays.
     `is_free`: it may be sold although it once covered others. `realised_cents` is net of `fees_cents`;
-    `unrealised_cents` at mid, `None` where no mark is known.
+    `unrealised_cents` at mid, `None` where no mark is known; `mark_utc` is the instant of the price behind it.
+    `is_clear`: nothing is held, no order works, and the broker, asked since, holds nothing on the leg's side; what
+    somebody else holds on the other one may keep it from being flat.
     """
 
     ref: PositionRef
@@ -93,6 +95,8 @@ class LegChanged(Event, frozen=True, kw_only=True, tag=_tag):
     fees_cents: Cents
     unrealised_cents: Cents | None
     at_utc: Utc
+    mark_utc: Utc | None = None
+    is_clear: bool = False
 
 
 class SetCover(Command, frozen=True, kw_only=True, tag=_tag):

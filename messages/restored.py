@@ -16,6 +16,7 @@ from domain.risk.kill import KillLevel
 from domain.risk.kill_watch import Norm
 from domain.signals.alert import Alert
 from domain.signals.snapshot import Snapshot
+from domain.structure.credit import Terms
 from domain.units import Cents, Qty, Ticks, Utc
 
 
@@ -119,12 +120,16 @@ class StructureLeg(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StructureRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag):
-    """What the desk's ledger knows of a structure with a live leg; one of the cover covers `ratio` shorts."""
+    """What the desk's ledger knows of a structure with a live leg; one of the cover covers `ratio` shorts.
+
+    `terms` are those that it was opened on, `None` of one whose terms were not kept yet.
+    """
 
     structure_id: str
     cover: StructureLeg
     short: StructureLeg
     ratio: int
+    terms: Terms | None = None
 
 
 class LaneRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag):

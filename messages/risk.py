@@ -48,14 +48,15 @@ class RequestKillLevel(Command, frozen=True, kw_only=True, tag=_tag):
     reply_to: str
 
 
-class KillRaised(Event, frozen=True, kw_only=True, tag=_tag):
-    """In force now."""
+class KillRaised(Event, frozen=True, kw_only=True, tag=_tag, omit_defaults=True):
+    """In force now; `is_restored`: since before this start, which raised nothing."""
 
     IS_VITAL: ClassVar[bool] = True
     level: KillLevel
     kill_epoch: int
     reason: str
     by: str
+    is_restored: bool = False
 
 
 class KillLowered(Event, frozen=True, kw_only=True, tag=_tag):

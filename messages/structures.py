@@ -53,8 +53,8 @@ class StructureChanged(Event, frozen=True, kw_only=True, tag=_tag):
 class StructureClosed(Event, frozen=True, kw_only=True, tag=_tag):
     """Both legs are flat and the broker agrees: what both filled at and came to, net of `fees_cents`.
 
-    `terms` are those on which it was opened, `None` after a restart; the averages are ticks, `None` of a leg that never
-    filled.
+    `terms` are those on which it was opened, `None` of one whose terms were not kept yet; the averages are ticks,
+    `None` of a leg that never filled.
     """
 
     structure_id: str

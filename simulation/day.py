@@ -18,6 +18,7 @@ from simulation.inprocess.broker import InProcessBroker
 from simulation.inprocess.market import InProcessFeed, InProcessHub, InProcessQuotes
 from simulation.market.from_settings import market_of
 from storage.desk_ledger import DeskLedger
+from storage.market_context import StoredContext
 from storage.promotions import promote
 from storage.series import Series
 from storage.shared_ledger import SharedLedger, start_run
@@ -60,11 +61,12 @@ def start_of(settings: Settings) -> VirtualClock:
 
 def stepped_day(
     settings: Settings, folder: Path, *, trace: NoTrace | None = None, shuffle_seed: int | None = None,
-    clock: VirtualClock | None = None, rolls: bool = False,
+    clock: VirtualClock | None = None, rolls: bool = False, tells_context: bool = False,
 ) -> SteppedDay:  # fmt: skip
     """Return a day made from the settings' demo section (seed, session, NAV); the tree has started, nothing has run.
 
-    With `rolls` the market goes on with the next session after the night, for as long as it is run.
+    With `rolls` the market goes on with the next session after the night, for as long as it is run. With
+    `tells_context` risk hears what the minute bars stored in the folder say together, those of sessions before too.
     """
     demo, desk = settings.demo, settings.desk
     clock = clock or start_of(settings)
@@ -80,6 +82,7 @@ def stepped_day(
         DeskLedger(ledgers, desk, run_n, is_durable=False, foreign_allowed=settings.broker.foreign_allowed),
         Warehouse(folder / "warehouse", is_durable=False, seals=False),
         Series(folder / "series", run_n, is_durable=False, seals=False),
+        context=StoredContext(folder / "warehouse", folder / "series", in_child=False) if tells_context else None,
     )
     exchange = Exchange(market, cash_cents=Cents(demo.nav_usd * 100))
     ports: dict[str, DroppablePort] = {}

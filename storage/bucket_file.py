@@ -7,6 +7,7 @@ per-strike columns are lists, a prior a column of its own. Times stand twice: `i
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from datetime import date
 from functools import cache
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -155,45 +157,90 @@ def read(path: Path, shape: Shape) -> pa.Table:
 
 
 def rows_of(table: pa.Table, shape: Shape) -> list[tuple[int, Row]]:
-    """Return the rows of a table, each with its number in its bucket, in the table's order.
+    """Return the rows of a table, each with its number in its bucket, in the table's order."""
+    return Decoded(table, shape).rows(range(table.num_rows))
+
+
+class Decoded:
+    """The rows of a table, made where they are asked for; columns are read once for all of them.
 
     A scalar or a column that the version which wrote a row did not know is left out, as it was then: columns are only
     ever added behind the others, so the hash of the row is that of when it was stored.
     """
-    table = conformed(table, shape)
-    head = {name: table[name].to_pylist() for name, kind in _HEAD if kind not in (_MICROS, pa.date32())}
-    scalars = list(zip(*(table[name].to_pylist() for name in SCALARS[shape]), strict=True))
-    lists = {name: _split(table[name]) for name in list_columns(shape)}
-    found = []
-    for k in range(table.num_rows):
-        strikes = lists["strikes"][k]
+
+    __slots__ = ("_head", "_priors", "_scalars", "_strikes", "_unknown", "_values")
+
+    def __init__(self, table: pa.Table, shape: Shape) -> None:
+        table = conformed(table, shape)
+        names = SCALARS[shape]
+        self._head = {name: table[name].to_pylist() for name, kind in _HEAD if kind not in (_MICROS, pa.date32())}
+        for name in _DICTIONARY:  # the same few words over and over: one string each
+            self._head[name] = [word and sys.intern(word) for word in self._head[name]]
+        self._scalars = np.empty((table.num_rows, len(names)), np.int32)
+        for n, name in enumerate(names):
+            self._scalars[:, n] = pc.fill_null(table[name], 0).to_numpy()
+        has_unknown = any(table[name].null_count for name in names)
+        self._unknown = np.column_stack([table[name].is_null().to_numpy() for name in names]) if has_unknown else None
+        self._strikes = _Block([table["strikes"]])
+        self._values = _Block([table[name] for name in VALUE_COLUMNS[shape]])
+        self._priors = _Block([table[f"prior_{n}"] for n in range(PRIORS[shape])])
+
+    def rows(self, places: Iterable[int]) -> list[tuple[int, Row]]:
+        """Return the rows at some places of the table, each with its number in its bucket."""
+        return [(self._head["row_n"][k], self._row(k)) for k in places]
+
+    def places(self) -> dict[tuple[Utc, int], list[int]]:
+        """Return where the rows of each stored bucket stand, by (bucket, number of its store)."""
+        found: dict[tuple[Utc, int], list[int]] = {}
+        for k, key in enumerate(zip(self._head["bucket_utc"], self._head["store_n"], strict=True)):
+            found.setdefault(key, []).append(k)
+        return found
+
+    def _row(self, k: int) -> Row:
+        head = self._head
+        scalars = self._scalars[k].tolist()
+        if self._unknown is not None:
+            scalars = [value for value, is_unknown in zip(scalars, self._unknown[k], strict=True) if not is_unknown]
+        strikes = self._strikes.of(k, 0)[:, 0]
         profile = Profile(
-            head["ticker"][k], head["category"][k], head["source_utc"][k], head["spot"][k],
-            tuple(value for value in scalars[k] if value is not None), strikes,
-            _stack([lists[name][k] for name in VALUE_COLUMNS[shape]], len(strikes)),
-            _stack([lists[f"prior_{n}"][k] for n in range(PRIORS[shape])], len(strikes)),
+            head["ticker"][k], head["category"][k], head["source_utc"][k], head["spot"][k], tuple(scalars), strikes,
+            self._values.of(k, len(strikes)), self._priors.of(k, len(strikes)),
         )  # fmt: skip
-        row = Row(
+        return Row(
             profile, head["hub"][k], head["frames"][k], head["first_utc"][k], head["last_utc"][k], head["mode"][k],
             head["latency_ms"][k], head["sequence"][k],
         )  # fmt: skip
-        found.append((head["row_n"][k], row))
-    return found
 
 
-def _stack(columns: list[np.ndarray[Any, Any] | None], n: int) -> Any:
-    known = [column for column in columns if column is not None]
-    return np.column_stack(known) if known else np.empty((n, 0), np.int32)
+class _Block:
+    """List columns that stand beside each other, row by row: (values, columns) of its own for each row.
 
+    One matrix of all rows, where every row has every column; what an earlier version wrote is put together row by row.
+    """
 
-def _split(column: pa.ChunkedArray) -> list[Any]:
-    """Return a list column's values row by row; `None` where the row has no such column."""
-    parts: list[Any] = []
-    for chunk in column.chunks:
-        offsets, values = chunk.offsets.to_numpy(), chunk.values.to_numpy()
-        is_null = chunk.is_null().to_numpy(zero_copy_only=False) if chunk.null_count else np.zeros(len(chunk), bool)
-        parts.extend(None if is_null[k] else values[offsets[k] : offsets[k + 1]].copy() for k in range(len(chunk)))
-    return parts
+    __slots__ = ("_lists", "_matrix", "_offsets")
+
+    def __init__(self, columns: Sequence[pa.ChunkedArray]) -> None:
+        wholes = [column.combine_chunks() for column in columns]
+        offsets = [whole.offsets.to_numpy() for whole in wholes]
+        values = [whole.values.to_numpy() for whole in wholes]
+        self._offsets: list[int] = []
+        self._matrix: NDArray[np.int32] | None = None
+        self._lists: list[tuple[pa.ListArray, list[int], NDArray[np.int32]]] = []
+        is_whole = all(
+            not whole.null_count and len(value) == len(values[0]) for whole, value in zip(wholes, values, strict=True)
+        )
+        if wholes and is_whole and all(np.array_equal(one, offsets[0]) for one in offsets):
+            self._matrix, self._offsets = np.column_stack(values), offsets[0].tolist()
+        else:
+            self._lists = [(w, o.tolist(), v) for w, o, v in zip(wholes, offsets, values, strict=True)]
+
+    def of(self, k: int, values_n: int) -> NDArray[np.int32]:
+        """Return a row's columns that are known; `values_n` rows where there is none."""
+        if self._matrix is not None:
+            return self._matrix[self._offsets[k] : self._offsets[k + 1]].copy()
+        known = [values[offsets[k] : offsets[k + 1]] for whole, offsets, values in self._lists if whole[k].is_valid]
+        return np.column_stack(known) if known else np.empty((values_n, 0), np.int32)
 
 
 def write_table(table: pa.Table, shape: Shape, path: Path) -> None:

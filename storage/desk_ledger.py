@@ -12,9 +12,9 @@ from msgspec.structs import replace
 from domain.risk.gates.types import refused
 from domain.risk.reject import RejectCode
 from domain.units import Utc
-from messages import entries, lifecycle, orders, positions, risk, session
+from messages import entries, lifecycle, orders, positions, risk, session, structures
 from messages.ledgers import DeskFact, DeskInput
-from storage import day_rows, fills, order_rows, position_rows, reservations
+from storage import day_rows, fills, order_rows, position_rows, reservations, structure_rows
 from storage.desk_restore import restored_for
 from storage.ledger_file import LedgerFile
 from storage.ledger_schema import DESK
@@ -81,6 +81,10 @@ class DeskLedger(LedgerFile[DeskInput, DeskFact]):
                 position_rows.close_position(db, message, desk)
             case positions.EntryAbandoned():
                 reservations.abandon(db, message.ref.intent_id, message.ref.contract.con_id, message.why, now)
+            case structures.StructureChanged():
+                structure_rows.change(db, message)
+            case structures.StructureClosed():
+                structure_rows.close(db, message)
             case session.Reconcile():
                 self._allowed_con_ids |= allowed_con_ids(message.read, self._foreign_allowed)
                 return reconcile(db, message, desk, run_n, now, self._foreign_allowed)

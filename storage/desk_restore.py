@@ -31,7 +31,7 @@ from messages.restored import (
     StructureLeg,
     StructureRestored,
 )
-from storage import fills, rows
+from storage import fills, rows, structure_rows
 from storage.day_rows import stops_of
 from storage.ledger_schema import LIVE, SHARED, ReservationState
 from storage.promotions import promoted_now
@@ -370,8 +370,12 @@ def _structure(db: sqlite3.Connection, cover_ref: str) -> StructureRestored | No
         )
         for row in found
     )  # fmt: skip
-    assert found[0].structure_id is not None
-    return StructureRestored(structure_id=found[0].structure_id, cover=cover, short=short, ratio=COVER_RATIO)
+    structure_id = found[0].structure_id
+    assert structure_id is not None
+    return StructureRestored(
+        structure_id=structure_id, cover=cover, short=short, ratio=COVER_RATIO,
+        terms=structure_rows.terms_of(db, structure_id),
+    )  # fmt: skip
 
 
 # -- the order session ----------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import sqlite3
 from msgspec.structs import replace
 
 from domain.instants import session_of
-from domain.orders.references import is_exit_ref, is_of_desk
+from domain.orders.references import is_direct, is_exit_ref, is_of_desk
 from domain.position.fills import FIRST_REVISION
 from domain.risk.kill import KillLevel
 from domain.units import Cents, Qty, Utc
@@ -82,11 +82,18 @@ def record_execution(
         *_reopen(db, owner, execution.con_id, desk),
         *_early_fee(db, execution),
     )
-    return facts if closed_by is None else (*facts, _closed_by_another(execution, desk))
+    if closed_by is None or is_direct(execution.order_ref):
+        return facts  # the position says what the direct flatten has closed
+    return (*facts, _closed_by_another(execution, desk))
 
 
 def closing_ref(execution: Execution) -> str:
-    """Return the reference under which an order that is not ours stands in the ledger when it closed what we held."""
+    """Return the reference under which an order stands in the ledger that is none of the desk's and closed its holding.
+
+    That of a direct flatten is ours and stays; one that is not ours is named after the broker's id.
+    """
+    if is_direct(execution.order_ref):
+        return execution.order_ref
     return f"broker:{execution.perm_id or execution.exec_id}"
 
 
@@ -302,7 +309,7 @@ def _owner_of(db: sqlite3.Connection, execution: Execution, desk: str, run_n: in
 
 
 def _closed_for_us(db: sqlite3.Connection, execution: Execution, desk: str, run_n: int, now: Utc) -> _Owner | None:
-    """Return the leg that an order of somebody else has closed (by hand, or the broker's liquidation); `None` for none.
+    """Return the leg that an order of no desk has closed (by hand, a liquidation, our direct flatten); `None`: none.
 
     It closes no more than is held: anything above that is no close of ours. A correction stays with what it corrects.
     """
@@ -370,8 +377,17 @@ def _held_by_another(owner: _Owner, con_id: int, desk: str) -> risk.RaiseKill:
 
 
 def _foreign(execution: Execution, desk: str) -> risk.RaiseKill:
-    why = f"Execution {execution.exec_id} of contract {execution.con_id} belongs to no order of {desk}."
-    return _no_entries(why, desk)
+    return _no_entries(stranger_text(execution, desk), desk)
+
+
+def stranger_text(execution: Execution, desk: str) -> str:
+    """Return how people are told of an execution that is booked to no position of a desk."""
+    if is_direct(execution.order_ref):
+        return (
+            f"The direct flatten closed {execution.qty} of contract {execution.con_id} (execution {execution.exec_id}),"
+            f" which {desk} does not hold by its ledger."
+        )
+    return f"Execution {execution.exec_id} of contract {execution.con_id} belongs to no order of {desk}."
 
 
 def _closed_by_another(execution: Execution, desk: str) -> risk.RaiseKill:

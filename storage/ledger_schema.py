@@ -296,6 +296,27 @@ UPDATE orders SET changed_by = 'ledger', changed_why = 'its reservation had ende
     WHERE r.intent_id = orders.intent_id AND r.leg = orders.leg AND r.state IN ('CLOSED', 'RELEASED', 'ABANDONED'));
 """
 
+# A structure as a whole: the terms that it was opened on (`terms` in full, as JSON), where it stands, what it came to.
+# `cover_ticks` and `short_ticks` are what its legs' entries filled at. The terms of earlier ones were not kept.
+_DESK_V6 = """
+CREATE TABLE structures (
+  structure_id TEXT PRIMARY KEY, desk TEXT NOT NULL, alert_id TEXT NOT NULL, strategy TEXT NOT NULL,
+  ticker TEXT NOT NULL, session TEXT NOT NULL, cover_ref TEXT NOT NULL, short_ref TEXT NOT NULL, terms TEXT,
+  credit_cents INTEGER, gap_cents INTEGER, state TEXT NOT NULL, exit_reason TEXT, cover_ticks REAL, short_ticks REAL,
+  realised_cents INTEGER, fees_cents INTEGER, reserved_utc INTEGER NOT NULL, closed_utc INTEGER,
+  changed_utc INTEGER NOT NULL
+) STRICT;
+CREATE INDEX structures_by_day ON structures (session);
+INSERT INTO structures (structure_id, desk, alert_id, strategy, ticker, session, cover_ref, short_ref, state,
+  reserved_utc, closed_utc, changed_utc)
+  SELECT c.structure_id, c.desk, c.alert_id, c.strategy, c.ticker, c.session, c.order_ref, s.order_ref,
+    iif(c.state IN ('PENDING_ENTRY', 'OPEN') OR s.state IN ('PENDING_ENTRY', 'OPEN'), 'HELD',
+      iif('CLOSED' IN (c.state, s.state), 'CLOSED', 'ABANDONED')),
+    c.reserved_utc, iif(c.state IN ('PENDING_ENTRY', 'OPEN') OR s.state IN ('PENDING_ENTRY', 'OPEN'), NULL,
+      max(ifnull(c.ended_utc, 0), ifnull(s.ended_utc, 0))), c.reserved_utc
+  FROM reservations c JOIN reservations s ON s.structure_id = c.structure_id AND s.leg = 1 WHERE c.leg = 0;
+"""
+
 
 def _desk_v2(db: sqlite3.Connection) -> None:
     script(_DESK_V2)(db)
@@ -304,5 +325,9 @@ def _desk_v2(db: sqlite3.Connection) -> None:
 
 _SHARED = (_SHARED_V1, _SHARED_V2, _SHARED_V3, _SHARED_V4, _SHARED_V5)
 SHARED = Schema("shared", 0x5A480001, tuple(map(script, _SHARED)))
-DESK = Schema("desk", 0x5A480002, (script(_DESK_V1), _desk_v2, script(_DESK_V3), script(_DESK_V4), script(_DESK_V5)))
+DESK = Schema(
+    "desk",
+    0x5A480002,
+    (script(_DESK_V1), _desk_v2, *map(script, (_DESK_V3, _DESK_V4, _DESK_V5, _DESK_V6))),
+)
 SHARED_OWNER = "shared"  # what the shared file carries in place of a desk

@@ -45,8 +45,8 @@ class LedgerReader:
         """Return the session's closed positions, by closing: contract, quantity, result net of fees, reasons."""
         return _rows(
             self._desk,
-            "SELECT p.position_id, p.intent_id, p.source, p.strategy, p.direction, r.alert_id, r.ticker,"
-            " r.trading_class, r.expiry, r.strike_ticks, r.right, p.con_id, p.opened_qty, p.realised_cents,"
+            "SELECT p.position_id, p.intent_id, p.structure_id, p.source, p.strategy, p.direction, r.alert_id,"
+            " r.ticker, r.trading_class, r.expiry, r.strike_ticks, r.right, p.con_id, p.opened_qty, p.realised_cents,"
             " p.fees_cents, p.exit_reason, p.end, p.opened_utc, p.closed_utc, r.order_ref, r.side FROM positions p"
             " LEFT JOIN reservations r ON r.intent_id = p.intent_id AND r.con_id = p.con_id"
             " WHERE p.session = ? AND p.closed_utc IS NOT NULL ORDER BY p.closed_utc, p.position_id",
@@ -134,7 +134,7 @@ class LedgerReader:
             return None
         executions = _rows(
             self._desk,
-            f"SELECT exec_id, revision, side, qty, price_ticks, at_utc, {_FEE} FROM executions e"
+            f"SELECT exec_id, revision, side, qty, price_ticks, at_utc, recorded_utc, {_FEE} FROM executions e"
             " WHERE order_ref = ? AND is_current ORDER BY at_utc, exec_id",
             (order_ref,),
         )

@@ -14,7 +14,7 @@ import msgspec
 
 from domain.instants import SECOND
 from domain.instruments import Side
-from domain.orders.references import is_exit_ref, is_of_desk
+from domain.orders.references import is_direct, is_exit_ref, is_of_desk
 from domain.units import Qty, Ticks, Utc
 from messages import orders, session
 from messages.broker import BrokerOrder, BrokerPosition, BrokerRead, Execution, ReadGroup
@@ -57,12 +57,16 @@ def reconcile(
         session_epoch=message.session_epoch,
         read_n=message.read.read_n,
         adopted_fills=adopted_n + sum(isinstance(fact, orders.FillRecorded) for fact in (*taken, *unexplained)),
-        cancel_refs=tuple(o.order_ref for o in reading.own if o.is_working and _is_unwanted(db, o, run_n)),
+        cancel_refs=tuple(
+            o.order_ref
+            for o in reading.own
+            if o.is_working and _is_unwanted(db, o, run_n) and not _is_exit_of_another(db, reading, o)
+        ),
         foreign_positions=foreign,
-        foreign_orders=_foreign_orders(reading, desk),
+        foreign_orders=_foreign_orders(db, reading, desk),
         unverified=_unverified(db, reading),
         mismatches=(
-            *(_stranger(execution) for execution in strangers if fills.is_foreign(db, execution)),
+            *(_stranger(execution, desk) for execution in strangers if fills.is_foreign(db, execution)),
             *(_adoption(fill) for fill in unexplained if isinstance(fill, orders.FillRecorded)),
             *_short_counts(db, reading),
             *differing,
@@ -91,12 +95,28 @@ def allowed_con_ids(read: BrokerRead | None, foreign_allowed: Collection[str]) -
     return frozenset(of_symbols | {int(one) for one in foreign_allowed if one.isdigit()})
 
 
-def _foreign_orders(reading: _Reading, desk: str) -> tuple[str, ...]:
+def _foreign_orders(db: sqlite3.Connection, reading: _Reading, desk: str) -> tuple[str, ...]:
     return tuple(
         order.order_ref or (f"perm:{order.perm_id}" if order.perm_id else f"without a reference on {order.con_id}")
         for order in reading.read.orders
-        if order.is_working and not is_of_desk(order.order_ref, desk) and order.con_id not in reading.allowed_con_ids
+        if order.is_working
+        and (not is_of_desk(order.order_ref, desk) or _is_exit_of_another(db, reading, order))
+        and order.con_id not in reading.allowed_con_ids
     )
+
+
+def _is_exit_of_another(db: sqlite3.Connection, reading: _Reading, order: BrokerOrder) -> bool:
+    """Return whether an exit bears this desk's name, but is another data folder's: it closes what is held and not ours.
+
+    Nobody else would close that, so it stays. Where nothing is held it could only open a position the other way.
+    """
+    if not reading.has(ReadGroup.POSITIONS) or not is_exit_ref(order.order_ref) or _is_known(db, order.order_ref):
+        return False
+    if rows.exists(db, f"SELECT 1 FROM reservations WHERE con_id = ? AND {LIVE}", (order.con_id,)):
+        return False  # an exit of ours that went out without its record
+    held = sum(position.qty for position in reading.positions if position.contract.con_id == order.con_id)
+    rest = held - fills.net_of_contract(db, order.con_id)
+    return rest > 0 if order.side is Side.SELL else rest < 0
 
 
 def _adopt(
@@ -117,7 +137,9 @@ def _adopt(
     return tuple(facts), adopted_n, tuple(strangers)
 
 
-def _stranger(execution: Execution) -> str:
+def _stranger(execution: Execution, desk: str) -> str:
+    if is_direct(execution.order_ref):
+        return fills.stranger_text(execution, desk)
     return f"Execution {execution.exec_id} of {execution.order_ref or 'no reference'} belongs to no order of ours."
 
 

@@ -15,7 +15,7 @@ from domain.risk.reject import RejectCode
 from domain.signals.alert import AlertKey
 from domain.units import Utc
 from messages import entries
-from storage import order_rows, rows
+from storage import order_rows, rows, structure_rows
 from storage.ledger_schema import IS_TRADE, LIVE, ReservationState
 
 _ENCODE = msgspec.json.Encoder().encode
@@ -70,6 +70,7 @@ def release(db: sqlite3.Connection, message: entries.ReleaseReservation, now: Ut
         (message.reason, now, message.intent_id),
     )
     order_rows.end_released(db, message.intent_id, message.reason, now)
+    structure_rows.release(db, message.intent_id, now)
 
 
 def abandon(db: sqlite3.Connection, intent_id: str, con_id: int, why: str, now: Utc) -> None:
@@ -311,6 +312,7 @@ def _insert_legs(
     try:
         for n, leg in enumerate(attempt.legs):
             _insert_leg(db, attempt, leg, n, desk, run_n, now)
+        structure_rows.insert(db, attempt, desk, now)
     except sqlite3.IntegrityError:
         db.execute("ROLLBACK TO legs")
         return _held(attempt)

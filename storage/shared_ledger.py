@@ -51,7 +51,7 @@ def start_run(folder: Path, desks: Iterable[str], at_utc: Utc, *, traces: Path |
     try:
         for desk in desks:
             open_file(folder / f"{desk}.db", DESK, desk, wait_ms=START_BUSY_MS).close()
-        with transaction(db):
+        with reading(folder / FILE), transaction(db):
             for desk in desks:
                 db.execute("INSERT INTO meta VALUES (?, 'kept') ON CONFLICT DO NOTHING", (f"desk:{desk}",))
             return int(db.execute("INSERT INTO runs (started_utc) VALUES (?)", (at_utc,)).lastrowid or 0)

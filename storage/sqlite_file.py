@@ -74,7 +74,7 @@ def open_file(
         if db is not None:
             db.close()
         raise
-    except (sqlite3.Error, OSError) as error:
+    except (sqlite3.Error, OSError, ValueError) as error:  # ValueError: damaged text that is no UTF-8
         if db is not None:
             db.close()
         raise LedgerRefusedError(_refusal(path, error)) from error
@@ -109,7 +109,7 @@ def open_reader(path: Path, schema: Schema) -> sqlite3.Connection | None:
         if version < schema.version:
             raise LedgerRefusedError(f"The ledger {path} has the old version {version}; start the supervisor once.")
         return db
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         db.close()
         raise LedgerRefusedError(_refusal(path, error)) from error
     except LedgerRefusedError:

@@ -18,7 +18,7 @@ from domain.options.profile import SCALARS, VALUE_COLUMNS, Row, Rows, Shape, sha
 from domain.units import Utc
 from storage import bucket_file, latest, manifest
 from storage.latest import LAST_BUCKET
-from storage.manifest import Gap, Manifest, Part
+from storage.manifest import Bucket, Gap, Manifest, Part
 from storage.scales import in_units, sql_in_units
 from storage.ticker_columns import in_new_york, lists_in_units, of_all_tickers, of_ticker
 
@@ -48,7 +48,7 @@ class WarehouseReader:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._kept: dict[Path, tuple[pa.Table, dict[Utc, list[int]]]] = {}
+        self._kept: dict[Path, tuple[bucket_file.Decoded, dict[tuple[Utc, int], list[int]]]] = {}
         self._manifests: dict[date, tuple[manifest.Stamp, Manifest]] = {}
         self._whole: set[Path] = set()
         self._hot: dict[tuple[Path, str, tuple[str, ...]], pa.Table] = {}
@@ -266,14 +266,11 @@ class WarehouseReader:
             is_other = not part.is_sealed and part.store_n != stored.store_n
             if part.hub == hub and part.first_utc <= bucket_utc <= part.last_utc and not is_other:
                 try:
-                    table = self._bucket_table(found.session, part, bucket_utc)
+                    numbered += self._rows_in(found.session, part, stored)
                 except (pa.ArrowException, OSError) as error:
                     if isinstance(error, FileNotFoundError):
                         raise
                     raise DamagedBucketError(f"Bucket {hub}/{bucket_utc} lies in {part.name}: {error}.") from None
-                if part.is_sealed:
-                    table = table.filter(pc.equal(table["store_n"], stored.store_n))
-                numbered += bucket_file.rows_of(table, part.shape)
         rows = tuple(row for _, row in sorted(numbered, key=lambda pair: pair[0]))
         rebuilt = Rows(f"{session_of(bucket_utc)}/{hub}/{bucket_utc}", rows)
         if rebuilt.content_hash != stored.content_hash:
@@ -290,27 +287,25 @@ class WarehouseReader:
             functools.reduce(pc.and_, (_COMPARE[how](table[name], value) for name, how, value in where))
         )
 
-    def _bucket_table(self, session: date, part: Part, bucket_utc: Utc) -> pa.Table:
-        """Read a bucket's rows from a file.
+    def _rows_in(self, session: date, part: Part, stored: Bucket) -> list[tuple[int, Row]]:
+        """Return a stored bucket's rows in a file, each with its number in the bucket.
 
         A sealed file of moderate size is kept with an index: a replay asks it for one bucket after the other, and
         opening it costs a hundred times the answer.
         """
         path = manifest.folder_of(self._root, session) / part.name
-        if part.rows > KEPT_ROWS_MAX:
-            return pq.read_table(path, filters=[("bucket_utc", "=", bucket_utc)], partitioning=None)
         if not part.is_sealed:
-            return pq.ParquetFile(path).read(use_threads=False)
+            return bucket_file.rows_of(pq.ParquetFile(path).read(use_threads=False), part.shape)
+        if part.rows > KEPT_ROWS_MAX:
+            its_own = [("bucket_utc", "=", stored.bucket_utc), ("store_n", "=", stored.store_n)]
+            return bucket_file.rows_of(pq.read_table(path, filters=its_own, partitioning=None), part.shape)
         known = self._kept.get(path)
         if known is None:
-            table = pq.ParquetFile(path).read(use_threads=False)
-            at: dict[Utc, list[int]] = {}
-            for n, bucket in enumerate(table["bucket_utc"].to_pylist()):
-                at.setdefault(bucket, []).append(n)
-            known = self._kept[path] = table, at
+            decoded = bucket_file.Decoded(pq.ParquetFile(path).read(use_threads=False), part.shape)
+            known = self._kept[path] = decoded, decoded.places()
             while len(self._kept) > KEPT_FILES_MAX:
                 del self._kept[next(iter(self._kept))]
-        return known[0].take(pa.array(known[1].get(bucket_utc, []), pa.int64()))
+        return known[0].rows(known[1].get((stored.bucket_utc, stored.store_n), ()))
 
     def _retried(self, session: date, read: Callable[[Manifest], T]) -> T:
         """Read by the manifest; a file that was sealed over meanwhile is found under the next manifest."""

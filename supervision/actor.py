@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Generic, TypeVar, get_args, get_origin
+from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -19,7 +19,12 @@ class Actor(ABC, Generic[S, M]):
     `S` is its state: a `msgspec.Struct` whose fields are assigned in place (`turn.state.level = ...`) and whose values
     are immutable, so that the shallow copy of a turn is safe. `M` is its inbox: the closed union of what it may be
     sent, `lifecycle.Started` first in every incarnation. `decide` matches it exhaustively and ends in `assert_never`.
+
+    `weighs` are the kinds of timers after which somebody is blamed for a silence: `TimerFired` says of them how much of
+    the wait the machine did not run this process.
     """
+
+    weighs: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -277,12 +277,19 @@ class Host(PostOffice):
             case EndProcess():
                 self.end(effect.why)
 
+    def _starved_ms(self, since_utc: Utc, starved_ns: int) -> int:
+        """Return how much of the market time since then the machine ran nothing of this process."""
+        return 0
+
     def _timer_due(self, cell: Cell, timer: Timer) -> None:
         # Looked at again when it is taken: until then it may be cancelled, moved, or outlived by its incarnation.
         if cell.timers.get(timer.key) is not timer:
             return
         kind, subject = timer.key
-        fired = lifecycle.TimerFired(kind=kind, subject=subject, due_utc=timer.at_utc)
+        fired = lifecycle.TimerFired(
+            kind=kind, subject=subject, due_utc=timer.at_utc,
+            starved_ms=0 if timer.began is None else self._starved_ms(*timer.began),
+        )  # fmt: skip
         if cell.mailbox.put(self._outside_mail(fired, f"timer:{cell.name}", timer)) and cell.is_up:
             self._wake(cell)
 

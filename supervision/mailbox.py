@@ -16,14 +16,18 @@ from messages.base import Message
 
 
 class Timer:
-    """One arming of a timer; its identity tells it from later armings of the same (kind, subject)."""
+    """One arming of a timer; its identity tells it from later armings of the same (kind, subject).
 
-    __slots__ = ("at_utc", "cause_seq", "key")
+    `began` is when it was armed and how long the process had starved by then (ns), of a kind that is weighed.
+    """
+
+    __slots__ = ("at_utc", "began", "cause_seq", "key")
 
     def __init__(self, kind: str, subject: str, at_utc: Utc, cause_seq: int) -> None:
         self.key = (kind, subject)
         self.at_utc = at_utc
         self.cause_seq = cause_seq
+        self.began: tuple[Utc, int] | None = None
 
 
 class Mail(msgspec.Struct, eq=False, gc=False):

@@ -20,13 +20,19 @@ class Policy:
     it), unless an actor that was made on demand lives: then something may be held, and the process that watches it
     stays. Whoever is not ended is started again after a pause that grows. Entries stop either way.
 
-    `gives_way`: before it takes a message it waits a moment for the actors with `end_on_spent_budget` to be done with
-    theirs (live runtime only).
+    `gives_way`: before it takes a message it waits a moment for the actors with `end_on_spent_budget`, and for those
+    that `goes_first` says, to be done with theirs (live runtime only).
     """
 
     latch_on_crash: bool = False
     end_on_spent_budget: bool = False
     gives_way: bool = False
+    goes_first: bool = False
+
+    @property
+    def is_given_way(self) -> bool:
+        """Whether those that give way do so for it."""
+        return self.goes_first or self.end_on_spent_budget
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ import msgspec
 from config.tree import Supervision
 from domain.alarm import Severity
 from domain.instants import MS, SECOND, session_of
+from domain.starved import is_machines
 from domain.units import Utc
 from messages.lifecycle import (
     ActorCrashed,
@@ -84,6 +85,8 @@ class SupervisorState(msgspec.Struct):
 class SupervisorActor(Actor[SupervisorState, Inbox]):
     """One for one: addresses are names and state comes back from the ledger, so no child needs its siblings."""
 
+    weighs = frozenset((Timer.READ_AGAIN,))
+
     def __init__(self, name: str, tree: Tree, rules: Supervision) -> None:
         super().__init__(name)
         self._tree = tree
@@ -107,7 +110,7 @@ class SupervisorActor(Actor[SupervisorState, Inbox]):
             case TimerFired():
                 match Timer(message.kind):
                     case Timer.READ_AGAIN:
-                        self._read_again(turn, message.subject)
+                        self._read_again(turn, message.subject, message.starved_ms)
                     case Timer.PAUSE:
                         self._after_pause(turn, message.subject)
                     case Timer.END:
@@ -161,7 +164,11 @@ class SupervisorActor(Actor[SupervisorState, Inbox]):
         turn.tell(ledger, RequestState(name=name, reply_to=self.name, session=session, read_n=state.read_n))
         turn.arm(Timer.READ_AGAIN, turn.now + self._read_again_ns, name)
 
-    def _read_again(self, turn: Turn[SupervisorState], name: str) -> None:
+    def _read_again(self, turn: Turn[SupervisorState], name: str, starved_ms: int) -> None:
+        """Ask a ledger once more that stays silent; on a busy machine it has more time for the answer under way."""
+        if is_machines(starved_ms, self._rules.stuck_after_ms):
+            turn.arm(Timer.READ_AGAIN, turn.now + starved_ms * MS, name)
+            return
         ledger = self._ledger_of(name)
         if ledger is None or all(name != awaited.name for awaited in turn.state.awaited):
             return
@@ -215,8 +222,12 @@ class SupervisorActor(Actor[SupervisorState, Inbox]):
         self._begin(turn, name)
 
     def _on_stuck(self, turn: Turn[SupervisorState], message: ActorStuck) -> None:
-        text = f"{message.name} has had {message.tag} in hand for {message.for_ms} ms"
-        _alarm(turn, f"stuck:{message.name}", text)
+        after_s = _STUCK_RESTART * self._rules.stuck_after_ms / 1000
+        what = f"{message.name} has been busy with one message ({message.tag}) for {message.for_ms / 1000:.0f} s"
+        remedy = (
+            f"the machine is overloaded, or its disk is slow: relieve it; after {after_s:.0f} s it is started again"
+        )
+        _alarm(turn, f"stuck:{message.name}", f"{what}: {remedy}.")
         if message.for_ms >= _STUCK_RESTART * self._rules.stuck_after_ms:
             turn.effects.append(FenceActor(message.name, message.incarnation, message.message_id))
 

@@ -8,9 +8,10 @@ has moved is handed on. The others that were told are woken when the thread ends
 wait for the disk: until then they would only take the interpreter from it. No wake-up is held for long: those of a
 chain that has lasted for `HELD_AT_MOST_S` are sent by a thread of their own.
 
-Actors whose policy `gives_way` (market data, stores, screens) take no mail while one on whom money depends has some,
-for `GIVE_WAY_AT_MOST_S` a message, and compute one after the other: of eight tickers that close together, the one with
-an order is not done last.
+Actors whose policy `gives_way` (market data, stores, screens) take no mail while one on whom money depends, or that
+`goes_first`, has some, for `GIVE_WAY_AT_MOST_S` a message, and compute one after the other. Such a turn lasts until the
+chain that it began has ended: of eight tickers that close together, the next is not begun between a reading and the
+order that it leads to.
 """
 
 from __future__ import annotations
@@ -25,16 +26,18 @@ from typing import Any
 
 import pykka
 
+from domain.instants import MS
 from domain.units import Utc
 from messages import lifecycle
 from messages.base import Message
-from supervision.actor import IoActor
+from supervision.actor import Actor, IoActor
 from supervision.cell import Cell
 from supervision.clock import MarketClock
 from supervision.host import Host
 from supervision.mailbox import Timer
 from supervision.post import SUPERVISOR, sentence
 from supervision.spec import Tree
+from supervision.starvation import StarvationMeter
 from supervision.trace import Trace
 
 HELD_AT_MOST_S = 0.005  # a chain ends long before that, unless one of its actors is slow or a port's sink blocks
@@ -50,7 +53,7 @@ class LiveShell(pykka.ThreadingActor):
     `serves` says whose: cell and incarnation, replaced together when two shells change places. `held` are cells whose
     wake-ups are held back, one a mail, while the thread `is_going_on`; whoever takes one out sends it. `onward` is the
     one of them with which the thread means to go on, if that is still in there when its turn is over. `began_s` is when
-    the present chain began (of `time.monotonic`).
+    the present chain began (of `time.monotonic`), `turn` the lock that it holds while it computes beside others.
     """
 
     use_daemon_thread = True
@@ -68,6 +71,7 @@ class LiveShell(pykka.ThreadingActor):
         self.is_going_on = False
         self.held: deque[Cell] = deque()
         self.began_s = 0.0
+        self.turn: threading.Lock | None = None
         cell.shell = self
 
     def on_start(self) -> None:
@@ -112,9 +116,10 @@ class LiveRuntime(Host):
         super().__init__(tree, trace, clock, run_n, mailbox_soft_bound)
         self.this = threading.local()  # `shell`: that of the present thread, if it is an actor's
         self._beside = threading.Lock()
-        self._money: tuple[dict[str, Cell], list[Cell]] = ({}, [])
+        self._first: tuple[dict[str, Cell], list[Cell]] = ({}, [])
         self._places = threading.Lock()  # who serves which cell; taken last of all
         self.market_clock = clock
+        self.starvation: StarvationMeter | None = None  # the watchdog's
         self._timers: list[tuple[Utc, int, Cell, Timer]] = []
         self._timer_n = 0
         self._timers_changed = threading.Condition()
@@ -186,52 +191,50 @@ class LiveRuntime(Host):
         shell.began_s = time.monotonic()
         while True:
             cell, incarnation = shell.serves
-            turn = self._begin_beside(shell, cell) if cell.spec.policy.gives_way else None
+            if cell.spec.policy.gives_way:
+                self._begin_beside(shell, cell)
             shell.is_going_on = _may_move(cell)
             try:
                 self.handle_next(cell, incarnation, shell)
             finally:
-                if turn is not None:
-                    turn.release()
                 shell.is_going_on = False
                 onward = _taken_onward(shell)
                 has_changed = onward is not None and self._change_places(shell, onward)
                 if onward is not None and not has_changed:
                     self.wake(onward)
                 if not has_changed:
+                    _end_turn(shell)
                     self.trace.settle()
                 if not has_changed or _is_io(shell.serves[0]):
                     self._wake_held(shell)
             if not has_changed:
                 return
 
-    def _begin_beside(self, shell: LiveShell, cell: Cell) -> threading.Lock | None:
-        """Wait for the turn of a cell that gives way; return the lock to be released after it, if any.
+    def _begin_beside(self, shell: LiveShell, cell: Cell) -> None:
+        """Wait for the turn of a cell that gives way; the shell's chain keeps it to its end.
 
         Those that compute do so one after the other: all at once each would take as long as all, and the one with an
         order would be done last. One that does I/O has no part in that: it lets the others compute. Whoever is stuck in
         a turn keeps the lock; the others have another one from then on.
         """
-        if _is_io(cell):
-            self._give_way(shell)
-            return None
-        lock = self._beside
-        if not lock.acquire(blocking=False):
-            self._wake_held(shell)
-            if not lock.acquire(timeout=BESIDE_AT_MOST_S):
-                self._beside = threading.Lock()
-                return None
+        if shell.turn is None and not _is_io(cell):
+            lock = self._beside
+            if not lock.acquire(blocking=False):
+                self._wake_held(shell)
+                if not lock.acquire(timeout=BESIDE_AT_MOST_S):
+                    self._beside = threading.Lock()
+                    return
+            shell.turn = lock
         self._give_way(shell)
-        return lock
 
     def _give_way(self, shell: LiveShell) -> None:
-        """Let those go first without whom money would be unattended: only one thread at a time computes.
+        """Let those go first for whom one gives way: only one thread at a time computes.
 
-        Nothing is held meanwhile, so nobody waits for whom is waited for; and the wait is short, so whoever is stuck
-        there does not hold up the others.
+        No fence is held meanwhile and no wake-up, so nobody waits for whom is waited for; and the wait is short, so
+        whoever is stuck there does not hold up the others.
         """
         until_s = 0.0
-        while self._is_money_busy():
+        while self._are_first_busy():
             if not until_s:
                 self._wake_held(shell)
                 until_s = time.monotonic() + GIVE_WAY_AT_MOST_S
@@ -239,11 +242,11 @@ class LiveRuntime(Host):
                 return
             time.sleep(_GIVE_WAY_S)
 
-    def _is_money_busy(self) -> bool:
+    def _are_first_busy(self) -> bool:
         cells = self.cells
-        if self._money[0] is not cells:  # positions come and go; the dictionary is replaced then
-            self._money = cells, [cell for cell in cells.values() if cell.spec.policy.end_on_spent_budget]
-        return any(cell.in_hand is not None or cell.critical for cell in self._money[1])
+        if self._first[0] is not cells:  # positions come and go; the dictionary is replaced then
+            self._first = cells, [cell for cell in cells.values() if cell.spec.policy.is_given_way]
+        return any(cell.in_hand is not None or cell.critical for cell in self._first[1])
 
     def _change_places(self, shell: LiveShell, onward: Cell) -> bool:
         """Have a shell serve an idle actor, and that one's shell the actor that it has served; False where it cannot.
@@ -266,11 +269,19 @@ class LiveRuntime(Host):
         return True
 
     def _arm(self, cell: Cell, timer: Timer) -> None:
+        if self.starvation is not None and isinstance(cell.actor, Actor) and timer.key[0] in cell.actor.weighs:
+            timer.began = self.clock.now_utc(), self.starvation.total_ns
         with self._timers_changed:
             self._timer_n += 1
             heapq.heappush(self._timers, (timer.at_utc, self._timer_n, cell, timer))
             if self._timers[0][3] is timer:
                 self._timers_changed.notify()
+
+    def _starved_ms(self, since_utc: Utc, starved_ns: int) -> int:
+        if self.starvation is None:
+            return 0
+        lost_ns = (self.starvation.look() - starved_ns) * max(1.0, self.market_clock.rate)
+        return round(min(lost_ns, self.clock.now_utc() - since_utc) / MS)
 
     def _look_at_timers(self) -> None:
         """Have the timers' thread reckon its wait anew: the clock's pace has changed."""
@@ -347,6 +358,12 @@ def _taken_onward(shell: LiveShell) -> Cell | None:
     except (ValueError, IndexError):  # another thread was quicker
         return None
     return onward
+
+
+def _end_turn(shell: LiveShell) -> None:
+    turn, shell.turn = shell.turn, None
+    if turn is not None:
+        turn.release()
 
 
 def _is_io(cell: Cell) -> bool:

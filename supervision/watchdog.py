@@ -19,37 +19,10 @@ from supervision.cell import Cell
 from supervision.host import Host
 from supervision.mailbox import Mail
 from supervision.post import SUPERVISOR, sentence
+from supervision.starvation import StarvationMeter
 
 _STAGES = (1, 5)  # times `stuck_after_ms`: reported, then reported for a restart
 _FRAMES = 12
-
-
-class Starvation:
-    """How long this process wanted to run and was given no processor, ns, as a thread that only waits finds out.
-
-    Its lateness counts by the share of the time in which nothing of the process ran: whoever computes and keeps the
-    interpreter lock makes that thread late, too, and should be reported.
-    """
-
-    def __init__(self, every_ns: int, now_ns: int, cpu_ns: int) -> None:
-        self._every_ns = every_ns
-        self._last_ns, self._last_cpu_ns = now_ns, cpu_ns
-        self.total_ns = 0
-
-    def beat(self, now_ns: int, cpu_ns: int) -> None:
-        """Take note that the thread runs again, which it meant to `every_ns` after it began to wait.
-
-        Args:
-            now_ns: of a clock that goes on while the process does not.
-            cpu_ns: the processor time that all threads of the process have had so far.
-        """
-        since_ns, ran_ns = now_ns - self._last_ns, cpu_ns - self._last_cpu_ns
-        late_ns = max(0, since_ns - self._every_ns)
-        self.total_ns += late_ns * max(0, since_ns - ran_ns) // since_ns if late_ns else 0
-
-    def rest(self, now_ns: int, cpu_ns: int) -> None:
-        """Take note that the thread begins to wait: what it has done until now made it late by its own fault."""
-        self._last_ns, self._last_cpu_ns = now_ns, cpu_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +43,18 @@ class Watchdog:
         host: whose actors it looks at.
         rules: how often it looks, and what is too long.
         now_ns: the clock of `Cell.busy_since_ns`.
-        cpu_ns: reads the processor time of the process.
+        meter: of the time in which the machine ran nothing of this process.
     """
 
     def __init__(
         self, host: Host, rules: Supervision, now_ns: Callable[[], int] = time.perf_counter_ns,
-        cpu_ns: Callable[[], int] = time.process_time_ns,
+        meter: StarvationMeter | None = None,
     ) -> None:  # fmt: skip
         self._host = host
         self._every_ms = rules.watchdog_every_ms
         self._stuck_after_ms = rules.stuck_after_ms
-        self._now_ns, self._cpu_ns = now_ns, cpu_ns
-        self._starvation = Starvation(rules.watchdog_every_ms * 1_000_000, now_ns(), cpu_ns())
+        self._now_ns = now_ns
+        self._meter = meter or StarvationMeter(rules.watchdog_every_ms, now_ns)
         self._seen: dict[str, _Seen] = {}
         self._stop_wanted = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
@@ -106,9 +79,8 @@ class Watchdog:
     def look(self) -> None:
         """Look once at every actor; report each stage of a message once."""
         now_ns = self._now_ns()
-        starvation = self._starvation
-        before_ns = starvation.total_ns
-        starvation.beat(now_ns, self._cpu_ns())
+        before_ns = self._meter.total_ns
+        starved_ns = self._meter.beat()
         for cell in self._host.cells.values():
             mail = cell.in_hand
             since_ns = cell.busy_since_ns
@@ -119,12 +91,12 @@ class Watchdog:
             seen = self._seen.get(cell.name)
             if seen is None or seen.handling != handling:
                 seen = _Seen(handling, before_ns)
-            for_ms = (now_ns - since_ns - (starvation.total_ns - seen.starved_ns)) // 1_000_000
+            for_ms = (now_ns - since_ns - (starved_ns - seen.starved_ns)) // 1_000_000
             reached = sum(for_ms >= stage * self._stuck_after_ms for stage in _STAGES)
             self._seen[cell.name] = replace(seen, reported=max(seen.reported, reached))
             if reached > seen.reported:
                 self._report(cell, mail, for_ms, reached)
-        starvation.rest(self._now_ns(), self._cpu_ns())
+        self._meter.rest()
 
     def _report(self, cell: Cell, mail: Mail, for_ms: int, reached: int) -> None:
         stuck = lifecycle.ActorStuck(

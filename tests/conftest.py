@@ -27,6 +27,7 @@ LONGEST_FIRST = (
     "tests/scenarios/test_full_day.py",
     "tests/views/test_notebooks.py",
     "tests/scenarios/test_backtest_of_a_recorded_day.py",
+    "tests/scenarios/test_parity_of_a_live_day.py",
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from domain.instants import BUCKET_NS, SECOND
+from domain.reports.trades import results_cents
 from domain.risk.kill import KillLevel
 from domain.session.modes import ALLOWS_ENTRIES, ALLOWS_EXITS
 from domain.session.phases import Phase
@@ -38,14 +39,14 @@ def status(view: View) -> models.Status:
         ),
         is_connected=view.ended is None and mode is not None and mode.mode in ALLOWS_EXITS,
         open_positions=sum(row["state"] == "OPEN" for row in ledgers.held) if known else None,
-        trades_today=len(ledgers.today()) if known else None,
+        trades_today=len(results_cents(ledgers.today())) if known else None,
         mode=None if mode is None else mode.mode.value, kill_level=level,
         kill_epoch=None if kill is None else kill["kill_epoch"], kill_reason=_kill_words(kill),
         phase=None if phase is None else phase.phase.value, session=None if shown is None else shown.isoformat(),
         at=iso(view.now_utc or None), desk=view.settings.desk, trading_mode=view.settings.trading_mode,
         profile=view.settings.profile, run_n=view.run_n, tickers=list(view.settings.tickers), hubs=dict(view.hubs),
         allows_actions=view.settings.web.allows_actions and view.ended is None, troubles=troubles(view),
-        ended=view.ended,
+        ended=view.ended, is_finished=view.is_finished,
     )  # fmt: skip
 
 
@@ -65,7 +66,12 @@ def troubles(view: View) -> list[str]:
 
 
 def pipeline(view: View) -> list[models.Stage]:
-    """Return the three stages from the feed to the broker, each with its state and its last sign of life."""
+    """Return the three stages from the feed to the broker, each with its state and its last sign of life.
+
+    A finished day has none: nothing flows, and nothing should.
+    """
+    if view.is_finished:
+        return []
     if view.ended is not None:
         return [_stage(view, *stage, "down", "no supervisor", "") for stage in _STAGES]
     is_on = view.phase is not None and view.phase.phase in _TRADES

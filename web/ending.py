@@ -9,21 +9,32 @@ from web.view import View
 AGAIN = "`main.py dashboard` shows the day again."
 
 
-def ending_of(view: View, why: str | None) -> str:
-    """Return how a run ended: with its day, by a person, or by a trouble (`why`); and what is held."""
-    hours = view.day
+def end(view: View, why: str | None) -> None:
+    """Say in the view how a run ended: with its day, by a person, or by a trouble (`why`); and what is held."""
     at = f"{exchange_clock(view.now_utc)[:5]} New York" if view.now_utc else "an unknown time"
+    hours = view.day
+    view.is_finished = why is None and (hours is None or view.now_utc >= hours.close_utc) and _is_flat(view)
     if why is not None:
-        return f"The supervisor ended at {at}: {why}. {_held(view)} {AGAIN}"
-    if hours is not None and view.now_utc < hours.close_utc:
-        return f"The supervisor was stopped at {at}. {_held(view)} {AGAIN}"
-    return f"The day is over. {_held(view)} {AGAIN}"
+        view.ended = f"The supervisor ended at {at}: {why}. {_held(view)} {AGAIN}"
+    elif hours is not None and view.now_utc < hours.close_utc:
+        view.ended = f"The supervisor was stopped at {at}. {_held(view)} {AGAIN}"
+    else:
+        view.ended = f"The day is over. {_held(view)} {AGAIN}"
 
 
-def day_ended(view: View) -> str:
-    """Return the sentence over a day that is shown from its records."""
-    shown = "no session" if view.session is None else view.session.isoformat()
-    return f"No supervisor runs: this is what {shown} left on record. {_held(view)}"
+def show_record(view: View) -> None:
+    """Say in the view that a day is shown from its records: one that was played to its end, or what there is of it."""
+    day, shown = view.ledgers.day, view.session
+    view.is_finished = day is not None and day["trades"] is not None and _is_flat(view)
+    if view.is_finished:
+        view.ended = f"Finished day {shown}. {_held(view)}"
+    else:
+        what = "no session" if shown is None else shown.isoformat()
+        view.ended = f"No supervisor runs: this is what {what} left on record. {_held(view)}"
+
+
+def _is_flat(view: View) -> bool:
+    return view.ledgers.is_read and not view.ledgers.held
 
 
 def _held(view: View) -> str:

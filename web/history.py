@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from domain.instants import SECOND
 from domain.market.silence import WhySilent
+from domain.reports.trades import results_cents
 from domain.session.modes import Mode
 from storage.manifest import Gap
 from storage.queries import LedgerReader
@@ -32,13 +33,14 @@ def weeks_of(ask: LedgerReader, newest: date) -> list[Week]:
 
 def _week(ask: LedgerReader, monday: date, sessions: list[date]) -> Week:
     trades = [trade for session in sessions for trade in ask.trades(session)]
+    results = results_cents(trades)
     attempts = [attempt for session in sessions for attempt in ask.attempts(session)]
     accepted = {attempt["intent_id"] for attempt in attempts if attempt["code"] is None}
     filled = {trade["intent_id"] for trade in trades if trade["opened_qty"]}
     filled |= {row["intent_id"] for row in ask.held() if row["net_qty"]}
     return Week(
-        monday=monday.isoformat(), sessions=len(sessions), trades=len(trades),
-        wins=sum(trade["realised_cents"] > 0 for trade in trades),
+        monday=monday.isoformat(), sessions=len(sessions), trades=len(results),
+        wins=sum(cents > 0 for cents in results),
         net_pnl=sum(trade["realised_cents"] for trade in trades) / 100,
         fees=sum(trade["fees_cents"] for trade in trades) / 100, accepted=len(accepted),
         refused=len(attempts) - len(accepted),
@@ -52,10 +54,11 @@ def lifetime_of(ask: LedgerReader, market: WarehouseReader, series: SeriesReader
     levels = [0, *(row["level"] for row in ask.kills())]
     runs, sessions, commands = ask.runs(), ask.sessions(), ask.commands()
     trades = [trade for session in sessions for trade in ask.trades(session)]
+    results = results_cents(trades)
     breaks = breaks_of(series)
     return Lifetime(
         since=iso_of(runs[0]["started_utc"]) if runs else None, starts=len(runs), uptime_s=uptime_s,
-        sessions=len(sessions), positions=len(trades), wins=sum(trade["realised_cents"] > 0 for trade in trades),
+        sessions=len(sessions), positions=len(results), wins=sum(cents > 0 for cents in results),
         net_pnl=sum(trade["realised_cents"] for trade in trades) / 100,
         interventions=sum(command["name"] in ("kill", "flatten", "resume") for command in commands),
         alerts=sum(len(ask.alerts(session)) for session in sessions),

@@ -6,6 +6,7 @@ from domain.instants import MINUTE, MS, SECOND
 from domain.instruments import Quote, Side
 from domain.position.exits import HeldPosition
 from domain.position.nearest import Distance, distances
+from domain.reports.trades import results_cents
 from domain.risk.day import hard_limit_cents
 from domain.units import Cents, Qty, Utc
 from storage.queries import Found
@@ -23,7 +24,7 @@ def positions(view: View) -> list[models.Position]:
 
 
 def _position(view: View, row: Found) -> models.Position:
-    fills = view.ledgers.fills_of(row["con_id"], row["reserved_utc"], None)
+    fills = view.ledgers.fills_of(row)
     bought = average_ticks([fill for fill in fills if not fill["is_exit"]])
     quote = view.quotes.get(row["con_id"])
     sign = Side(row["side"]).sign
@@ -72,6 +73,7 @@ def _unrealised(view: View, row: Found, held: int, bought: float | None, quote: 
 def performance(view: View) -> models.Performance:
     """Return the day's money."""
     today, held = view.ledgers.today(), view.ledgers.held
+    results = results_cents(today)
     realised = sum(row["realised_cents"] for row in today)
     realised += sum(row["realised_cents"] or 0 for row in held if row["position_id"] is not None)
     open_pnl = [p.current_pnl for p in positions(view) if p.status != "pending"]
@@ -85,10 +87,10 @@ def performance(view: View) -> models.Performance:
         daily_realized_pnl=realised / 100, unrealized_pnl=unrealised,
         total_pnl=None if unrealised is None else round(realised / 100 + unrealised, 2),
         max_daily_loss=None if hard is None else -hard, risk_breached=locked == "daily_loss",
-        trades_count=len(today), active_positions=sum(r["state"] == "OPEN" for r in held),
+        trades_count=len(results), active_positions=sum(r["state"] == "OPEN" for r in held),
         soft_stop=None if nav is None else -limits.soft_stop_nav * nav / 100, hard_stop=hard,
         start_nav=usd(nav), locked=locked, fees=sum(r["fees_cents"] for r in today) / 100,
-        wins=sum(r["realised_cents"] > 0 for r in today), losses=sum(r["realised_cents"] < 0 for r in today),
+        wins=sum(cents > 0 for cents in results), losses=sum(cents < 0 for cents in results),
         curve=[list(point) for point in view.curve],
     )  # fmt: skip
 

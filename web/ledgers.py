@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from domain.instants import SECOND
+from domain.reports.refusals import code_text
 from domain.signals.outcome import Outcome
 from domain.units import Utc
 from storage.queries import Found, LedgerReader
@@ -32,17 +33,37 @@ class Ledgers(msgspec.Struct):
     day: Found | None = None
     trouble: str | None = None
 
+    def fates(self) -> dict[str, str]:
+        """Return what became of the session's attempts by alert: `traded`, `pending`, `no_fill`, or why it is refused.
+
+        An approved attempt without a reservation that lives or a fill ended without one.
+        """
+        filled = {row["intent_id"] for row in self.executions if not row["is_exit"]} - {None}
+        pending = {row["intent_id"] for row in self.held} - filled
+        return {
+            row["alert_id"]: code_text(row) or (
+                "traded" if row["intent_id"] in filled else "pending" if row["intent_id"] in pending else "no_fill"
+            )
+            for row in self.attempts
+        }  # fmt: skip
+
     def today(self) -> list[Found]:
-        """Return the closed positions of the session, newest first."""
+        """Return the closed positions of the session, newest first; a structure has one for each leg."""
         session = self.session
         return [] if session is None else [row for row in self.trades if row["session"] == session.isoformat()]
 
-    def fills_of(self, con_id: int, from_utc: int, to_utc: int | None) -> list[Found]:
-        """Return a contract's executions between two instants; the broker tells them to the second."""
+    def fills_of(self, row: Found) -> list[Found]:
+        """Return the executions of a position: those of its orders, and what no order brought while it was open.
+
+        The broker tells an execution to the second, so its time alone does not say which position it was of.
+        """
+        from_utc, to_utc = row.get("opened_utc") or row.get("reserved_utc") or 0, row.get("closed_utc")
         return [
             fill for fill in self.executions
-            if fill["con_id"] == con_id and fill["at_utc"] >= from_utc - SECOND
-            and (to_utc is None or fill["at_utc"] <= to_utc + SECOND)
+            if fill["con_id"] == row["con_id"] and (
+                fill["intent_id"] == row["intent_id"] if fill["intent_id"] is not None
+                else from_utc - SECOND <= fill["at_utc"] and (to_utc is None or fill["at_utc"] <= to_utc + SECOND)
+            )
         ]  # fmt: skip
 
 

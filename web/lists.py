@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from domain.ask.question import examples
 from domain.instants import SECOND
 from domain.instruments import Side
+from domain.reports.refusals import code_text, refused_measure
+from domain.reports.trades import closing_text, exit_reasons
+from domain.risk.reject import RejectCode
 from domain.signals.outcome import Outcome, OutcomeState
 from domain.units import Utc
-from domain.wording import measure_text
 from storage.queries import Found
 from web import models
 from web.ledgers import average_ticks, before, label_of, short_label_of, usd
@@ -23,15 +26,16 @@ def trades(view: View, limit: int, before_utc: Utc | None = None) -> list[models
 
 
 def _trade(view: View, row: Found) -> models.Trade:
-    fills = view.ledgers.fills_of(row["con_id"], row["opened_utc"] or 0, row["closed_utc"])
+    fills, sign = view.ledgers.fills_of(row), Side(row["side"] or Side.BUY).sign
     bought = average_ticks([fill for fill in fills if not fill["is_exit"]])
     sold = average_ticks([fill for fill in fills if fill["is_exit"]])
     return models.Trade(
         id=row["position_id"], trade_date=row["session"],
-        entry_credit=None if bought is None else -Side(row["side"] or Side.BUY).sign * bought * row["opened_qty"],
+        entry_credit=None if bought is None else -sign * bought * row["opened_qty"],
         final_pnl=row["realised_cents"] / 100, exit_reason=row["exit_reason"] or row["end"], status="closed",
+        closed_by=closing_text(row, exit_reasons(view.ledgers.executions, row)), structure_id=row["structure_id"],
         ticker=row["ticker"] or "", contract=label_of(row) if row["strike_ticks"] else str(row["con_id"]),
-        qty=row["opened_qty"], fees=row["fees_cents"] / 100, entry_time=iso(row["opened_utc"]),
+        qty=sign * (row["opened_qty"] or 0), fees=row["fees_cents"] / 100, entry_time=iso(row["opened_utc"]),
         exit_time=iso_of(row["closed_utc"]), entry_price=None if bought is None else bought / 100,
         exit_price=None if sold is None else sold / 100, strategy=row["strategy"], alert_id=row["alert_id"],
         order_ref=row["order_ref"],
@@ -41,7 +45,7 @@ def _trade(view: View, row: Found) -> models.Trade:
 def alerts(view: View, limit: int = LIST_MAX, before_utc: Utc | None = None) -> list[models.Alert]:
     """Return the session's alerts, each with what became of it; `before_utc` as in `trades`."""
     known = before(view.ledgers.alerts, "raised_utc", before_utc)
-    became = {row["alert_id"]: row["amended_code"] or row["code"] or "traded" for row in view.ledgers.attempts}
+    became = view.ledgers.fates()
     return [
         _alert(row, became.get(row["alert_id"]), view.outcomes.known.get(row["alert_id"]))
         for row in reversed(known[-limit:])
@@ -67,13 +71,16 @@ def shadows(view: View, limit: int = LIST_MAX, before_utc: Utc | None = None) ->
 
 
 def gates(view: View, limit: int = LIST_MAX) -> models.Gates:
-    """Return the session's attempts by the code that they ended with, and the newest refusals."""
+    """Return the session's attempts by the code that they ended with, and the newest refusals.
+
+    A shadow's is counted alone: it was never to be traded, and there are many; `shadows` lists them.
+    """
     counts: dict[str, int] = {}
     refusals: list[models.Refusal] = []
     for row in reversed(view.ledgers.attempts):
         code = row["amended_code"] or row["code"]
         counts[code or "accepted"] = counts.get(code or "accepted", 0) + 1
-        if code is not None and len(refusals) < limit:
+        if code not in (None, RejectCode.SHADOW_SIGNAL) and len(refusals) < limit:
             refusals.append(_refusal(row, code))
     return models.Gates(counts=dict(sorted(counts.items(), key=lambda item: -item[1])), refusals=refusals)
 
@@ -82,8 +89,8 @@ def _refusal(row: Found, code: str) -> models.Refusal:
     return models.Refusal(
         at=iso_of(row["decided_utc"]), alert_id=row["alert_id"], source=row["source"], ticker=row["ticker"],
         kind=row["kind"], code=code, gate=row["gate"], measured=row["measured"], limit=row["limit_value"],
-        unit=row["unit"], words=row["amended_words"], is_shadow=code == "shadow",
-        text=row["amended_words"] or measure_text(row["measured"], row["limit_value"], row["unit"]),
+        unit=row["unit"], words=row["amended_words"],
+        text=row["amended_words"] or refused_measure(row), because=code_text(row) or code,
     )  # fmt: skip
 
 
@@ -100,6 +107,12 @@ def fills(view: View, limit: int = LIST_MAX, before_utc: Utc | None = None) -> l
         )
         for row in reversed(before(view.ledgers.executions, "at_utc", before_utc)[-limit:])
     ]  # fmt: skip
+
+
+def questions(view: View) -> tuple[str, ...]:
+    """Return questions to begin with, about this day's trades and refusals."""
+    refused = [row for row in reversed(view.ledgers.attempts) if row["code"] not in (None, RejectCode.SHADOW_SIGNAL)]
+    return examples((*view.ledgers.today(), *view.ledgers.held), refused)
 
 
 def marks_of(view: View, ticker: str) -> list[tuple[int, str, str]]:

@@ -6,15 +6,14 @@ import asyncio
 import time
 from contextlib import suppress
 from datetime import date
-from typing import Any
 
-import orjson
 import pyarrow as pa
 
 from storage.manifest import WarehouseRefusedError
 from web import desk, holdings, lists
 from web.app import Control
 from web.stream import Stream, push_chart
+from web.told import as_json, push_all, push_flow, push_held, push_status
 from web.view import View
 
 PULSE_S = 0.25
@@ -26,6 +25,7 @@ STATUS_EVERY_S = 1.0
 OUTCOMES_EVERY_S = 5.0
 CONTEXT_EVERY_S = 60.0
 CONTEXT_AFTER_S = 1.0  # a page that was just opened is served first: this takes a while the first time
+FIRST_ANSWER_S = 1.0  # what the first page waits for the supervisor's word, at most
 LAST_LOOKS = 20
 LAST_LOOK_S = 0.05
 
@@ -48,6 +48,12 @@ class Pulse:
         """Note that a slot has a new fact."""
         self._moved.add(slot.partition(":")[0])
 
+    async def begin(self) -> None:
+        """Ask the supervisor for the first time, and wait a moment for it: a first page knows the kill level then."""
+        if self._view.ended is None:
+            self._asking = asyncio.create_task(self._ask())
+            await asyncio.wait((self._asking,), timeout=FIRST_ANSWER_S)
+
     async def run(self) -> None:
         """Go on for ever; what fails once is tried again."""
         while True:
@@ -56,7 +62,7 @@ class Pulse:
                 self._view.page_trouble = None
             except Exception as error:  # a bug, or a file that nobody foresaw: said on the page, and tried again
                 self._view.page_trouble = f"The page is not up to date ({type(error).__name__}: {error})."
-            await asyncio.sleep(PULSE_S if self._stream.clients else IDLE_PULSE_S)
+            await self._pause()
 
     async def finish(self) -> None:
         """Push for the last time, and wait a moment for the pages to take it."""
@@ -68,14 +74,26 @@ class Pulse:
                 return
             await asyncio.sleep(LAST_LOOK_S)
 
+    async def _pause(self) -> None:
+        """Wait for the next look; whoever opens a page while nobody looks is told at once."""
+        if self._stream.clients:
+            await asyncio.sleep(PULSE_S)
+            return
+        self._stream.joined.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stream.joined.wait(), IDLE_PULSE_S)
+
     async def _once(self) -> None:
         view = self._view
+        push_status(view, self._stream)
         if view.ended is None and self._is_due("ask", STATUS_EVERY_S) and (self._asking is None or self._asking.done()):
             self._asking = asyncio.create_task(self._ask())
         if self._stream.clients and self._is_due("context", CONTEXT_EVERY_S):
             self._looking = asyncio.create_task(self._look_around())
         moved, self._moved = self._moved, set()
         self._is_ledger_new |= await view.read_ledgers()
+        if self._is_ledger_new:
+            push_all(view, self._stream)  # at once: what is read below may take a while
         for ticker in self._stream.tickers | set(view.settings.tickers[:1]):
             is_new = (
                 view.is_market_behind(ticker)
@@ -98,7 +116,7 @@ class Pulse:
         with suppress(OSError, WarehouseRefusedError, pa.ArrowException):
             found = await self._view.context()
             if found is not None:
-                self._stream.push("context", _json(found))
+                self._stream.push("context", as_json(found))
 
     async def _ask(self) -> None:
         """Ask the supervisor how it and its actors do; this may take as long as it is stuck."""
@@ -116,47 +134,31 @@ class Pulse:
 
     async def _push(self, moved: set[str]) -> None:
         view, push = self._view, self._stream.push
-        push("status", _json(desk.status(view).model_copy(update={"at": None})))
+        push_status(view, self._stream)
         if view.ledgers.is_read:
             await self._push_records()
         if self._is_due("slow", SLOW_EVERY_S):
-            push("market", _json(desk.market(view)))
-            push("pipeline", _json([stage.model_dump() for stage in desk.pipeline(view)]))
+            push_flow(view, self._stream)
         if moved & {"account", "port"}:
-            push("account", _json(desk.account(view)))
+            push("account", as_json(desk.account(view)))
         if "alarm" in moved:
-            push("alarms", _json([line.model_dump() for line in desk.alarm_lines(view)]))
+            push("alarms", as_json([line.model_dump() for line in desk.alarm_lines(view)]))
         if self._is_ledger_new or "reading" in moved:
             for ticker in self._stream.tickers:
                 push_chart(view, self._stream, ticker)
         if self._is_due("actors", ACTORS_EVERY_S):
-            push("actors", _json(desk.actors(view)))
+            push("actors", as_json(desk.actors(view)))
 
     async def _push_records(self) -> None:
-        view, push = self._view, self._stream.push
+        view, stream = self._view, self._stream
         if self._is_ledger_new:
-            push("trades", _json([trade.model_dump() for trade in lists.trades(view, 50)]))
-            push("fills", _json([fill.model_dump() for fill in lists.fills(view, 50)]))
-            push("gates", _json(lists.gates(view, 30)))
-            push("weeks", _json([week.model_dump() for week in await view.weeks()]))
-        if self._is_ledger_new or self._is_due("held", SLOW_EVERY_S):
-            push("positions", _json([position.model_dump() for position in holdings.positions(view)]))
-            push(
-                "performance",
-                _json(
-                    holdings.performance(view).model_copy(update={"curve": [list(point) for point in view.curve[-1:]]})
-                ),
-            )
+            stream.push("weeks", as_json([week.model_dump() for week in await view.weeks()]))
+        if self._is_due("held", SLOW_EVERY_S):
+            push_held(view, stream)
 
     def _push_alerts(self) -> None:
         if not self._view.ledgers.is_read:
             return
         for kind, found in (("alerts", lists.alerts), ("shadows", lists.shadows)):
-            self._stream.push(kind, _json([alert.model_dump() for alert in found(self._view, 30)]))
-        self._stream.push("rates", _json([rate.model_dump() for rate in self._view.outcomes.rates()]))
-
-
-def _json(value: Any) -> bytes:
-    if hasattr(value, "model_dump_json"):
-        return bytes(value.model_dump_json().encode())
-    return orjson.dumps(value)
+            self._stream.push(kind, as_json([alert.model_dump() for alert in found(self._view, 30)]))
+        self._stream.push("rates", as_json([rate.model_dump() for rate in self._view.outcomes.rates()]))

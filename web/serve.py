@@ -19,7 +19,7 @@ from config.secrets import secret
 from config.settings import Settings, from_json
 from domain.signals.offer import SOURCE as OUTSIDE
 from web.app import Control, make_app
-from web.ending import ending_of
+from web.ending import end
 from web.feed import is_loopback, token_beyond_loopback
 from web.guard import Guard
 from web.link import BEAT_EVERY_S, LINE_MAX, Beat, Bye, Fact, Hello, heard, line_of, message_of
@@ -71,24 +71,26 @@ async def _serve(
     )  # fmt: skip
     server = _server(app, settings, listener)
     pulse = Pulse(view, stream, control)
-    work = [_hear(reader, view, pulse), _beat(writer, stream), pulse.run()]
+    work = [_hear(reader, view, pulse), _beat(writer, stream)]
     if public is not None:
         readable = make_public_app(view, settings.web.public, settings.web.rate_per_s)
         work.append(_server(readable, settings, public).serve(sockets=[public]))
-    await _until_one_ends(server, view, listener, work)
+    await _until_one_ends(server, view, listener, pulse, work)
 
 
 async def _until_one_ends(
-    server: uvicorn.Server, view: View, listener: socket.socket, work: list[Coroutine[Any, Any, None]]
-) -> None:
+    server: uvicorn.Server, view: View, listener: socket.socket, pulse: Pulse, work: list[Coroutine[Any, Any, None]]
+) -> None:  # fmt: skip
     """Serve until the supervisor is gone, or this process is no good any more: it is started again.
 
-    Whoever asks first waits for the ledgers, and for the facts that say which session is theirs.
+    Whoever asks first waits for the ledgers, for the facts that say which session is theirs, and for the supervisor's
+    first word.
     """
-    tasks = [asyncio.create_task(one) for one in work]
+    tasks = [asyncio.create_task(one) for one in (*work, pulse.run())]
     for task in tasks:
         task.add_done_callback(lambda _: setattr(server, "should_exit", True))
     try:
+        await pulse.begin()
         for _ in range(FIRST_READS):  # again where the facts have told of another session meanwhile
             await view.read_ledgers()
         await server.serve(sockets=[listener])
@@ -107,8 +109,8 @@ def serve_finished(view: View, listener: socket.socket, ask: Ask, is_over: Calla
             rate_per_s=settings.web.rate_per_s, allows_actions=False,
         )  # fmt: skip
         app = make_app(view, stream, guard, lambda _: {"error": view.ended}, ask)
-        work = [Pulse(view, stream, lambda _: {}).run(), _until(is_over)]
-        await _until_one_ends(_server(app, settings, listener), view, listener, work)
+        pulse = Pulse(view, stream, lambda _: {})
+        await _until_one_ends(_server(app, settings, listener), view, listener, pulse, [_until(is_over)])
 
     asyncio.run(run())
 
@@ -149,7 +151,7 @@ async def _hear(reader: asyncio.StreamReader, view: View, pulse: Pulse) -> None:
                 view.take(said.at_utc, message_of(said))
                 pulse.note(said.slot)
             elif isinstance(said, Bye):
-                view.ended = ending_of(view, said.why)
+                end(view, said.why)
                 await pulse.finish()
                 return
 

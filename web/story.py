@@ -11,9 +11,11 @@ from typing import Any
 
 from domain.instants import BUCKET_NS
 from domain.orders.references import parse_order_ref, position_of
+from domain.reports.refusals import code_text, refused_measure
+from domain.reports.trades import closing_text, exit_reasons
 from domain.signals.alert import AlertKey
 from domain.units import Utc
-from domain.wording import measure_text, reason_text
+from domain.wording import measure_text
 from storage.queries import Found, LedgerReader
 from web.models import Story, StoryStep
 from web.times import iso_of
@@ -77,7 +79,8 @@ def _of_attempt(row: Found) -> Steps:
     if row["code"] is None:
         steps.append((at_utc, "gates", f"{len(gates)} passed{_closest(row['verdicts'])}"))
     else:
-        steps.append((at_utc, "refused", f"{_words(row['code'])} at gate {_words(row['gate'] or '')}{_measured(row)}"))
+        why = f"{_words(code_text(row) or '')} at gate {_words(row['gate'] or '')}"
+        steps.append((at_utc, "refused", f"{why}{_measured(row)}"))
     if row["amended_code"] is not None:
         steps.append((Utc(row["amended_utc"]), "refused", f"{_words(row['amended_code'])}: {row['amended_words']}"))
     return steps
@@ -86,7 +89,7 @@ def _of_attempt(row: Found) -> Steps:
 def _measured(row: Found) -> str:
     if row["measured"] is None or row["limit_value"] is None:
         return f" ({row['looked_at']})" if row["looked_at"] else ""
-    return f": {measure_text(row['measured'], row['limit_value'], row['unit'])}"
+    return f": {refused_measure(row)}"
 
 
 def _closest(verdicts: Iterable[dict[str, Any]]) -> str:
@@ -135,10 +138,11 @@ def _of_event(order: Found, event: Found, contract: str) -> tuple[str, str] | No
 
 
 def _of_closing(ask: LedgerReader, alert_id: str, session: date) -> Steps:
+    executions = ask.executions(session)
     return [
         (
             Utc(row["closed_utc"]), "won" if row["realised_cents"] > 0 else "lost",
-            f"{reason_text(row['exit_reason'] or row['end'])}, {_signed(row['realised_cents'] / 100)} net"
+            f"{closing_text(row, exit_reasons(executions, row))}, {_signed(row['realised_cents'] / 100)} net"
             f" of {row['fees_cents'] / 100:.2f} fees",
         )
         for row in ask.trades(session)

@@ -41,6 +41,7 @@ class Stream:
 
     def __init__(self, clients_max: int) -> None:
         self.clients: set[Client] = set()
+        self.joined = asyncio.Event()
         self.bytes_sent = 0
         self._clients_max = clients_max
         self._newest: dict[str, bytes] = {}
@@ -82,6 +83,7 @@ class Stream:
         """Yield what a page is owed, the whole of what is known first, until it goes."""
         client.pending = {kind: frame for kind, frame in self._newest.items() if _is_of(kind, client.ticker)}
         self.clients.add(client)
+        self.joined.set()
         try:
             yield b"retry: 1000\n\n"
             yield self._owed(client, view) + _frame("whole", b"{}")  # what comes after this is news

@@ -35,7 +35,7 @@ from web.outcomes import Outcomes
 from web.story import story_of
 
 ALARMS_MAX = 50
-ANSWER_AGE_MAX_S = 5.0  # of what the supervisor said of itself; older, and the ledger counts
+ANSWER_AGE_MAX_S = 60.0  # of what the supervisor said of itself: on a busy machine it takes its time
 
 
 class View:
@@ -64,6 +64,7 @@ class View:
         self.market_trouble: str | None = None
         self.page_trouble: str | None = None
         self.ended: str | None = None  # why there is no supervisor any more, in a sentence
+        self.is_finished = False  # and its day was played to the end, with nothing held
         self.heard_utc: dict[str, Utc] = {}  # the last sign of life of each kind
         self.process: dict[str, Any] = {}
         self.actor_rows: list[dict[str, Any]] = []
@@ -160,11 +161,15 @@ class View:
 
     @property
     def kill(self) -> Found | None:
-        """The kill level in force: as its actor said, else as it stands on record; `None` where nobody knows it."""
-        told_s = self.answered_s
-        if self._kill_told is not None and told_s is not None and time.monotonic() - told_s < ANSWER_AGE_MAX_S:
-            return self._kill_told
-        return self.ledgers.kill
+        """The kill level in force: what its actor said or what is on record, whichever has the later epoch.
+
+        `None` where nobody knows it. Each change has an epoch of its own and is on record at once, so an answer that is
+        some seconds old hides none.
+        """
+        told_s, told, recorded = self.answered_s, self._kill_told, self.ledgers.kill
+        if told is None or told_s is None or time.monotonic() - told_s >= ANSWER_AGE_MAX_S:
+            return recorded
+        return recorded if recorded is not None and recorded["kill_epoch"] > told["kill_epoch"] else told
 
     async def read_ledgers(self) -> bool:
         """Read the ledgers again where their files have changed; return whether they had."""

@@ -58,6 +58,8 @@ Inbox = (
 class IBKRActor(Actor[IBKRState, Inbox]):
     """`ibkr:<desk>`: owns the mode, the session epoch and the live orders of one account."""
 
+    weighs = frozenset((Timer.READ_BACK, Timer.RECONCILE, Timer.RECORD))
+
     def __init__(self, name: str, settings: Settings) -> None:
         super().__init__(name)
         desk = name.partition(":")[2]
@@ -197,9 +199,9 @@ class IBKRActor(Actor[IBKRState, Inbox]):
             case Timer.LINK:
                 gateway_link.on_wait_over(turn, w.port, w.rules, w.gateways)
             case Timer.READ_BACK:
-                settlement.on_read_back_overdue(w, turn)
+                settlement.on_read_back_overdue(w, turn, message.starved_ms)
             case Timer.RECONCILE:
-                settlement.on_reconcile_overdue(w, turn)
+                settlement.on_reconcile_overdue(w, turn, message.starved_ms)
             case Timer.STABLE:
                 link.change_mode(w, turn, ModeEvent.STABLE, "stable for the whole warm-up")
             case Timer.INACTIVE:
@@ -209,7 +211,7 @@ class IBKRActor(Actor[IBKRState, Inbox]):
             case Timer.READ_AGAIN | Timer.READ_REST | Timer.AGREE:
                 start_read(w, turn)
             case Timer.RECORD:
-                fills.on_record_overdue(w, turn, message.subject)
+                fills.on_record_overdue(w, turn, message.subject, message.starved_ms)
             case Timer.PREOPEN_CHECK:
                 preopen.on_check_due(w, turn)
             case Timer.PREOPEN_REPORT:

@@ -14,7 +14,9 @@ from domain.instants import MS
 from domain.instruments import Side
 from domain.orders.references import is_ours
 from domain.orders.table import Order, OrderStage, OrderStatus, find
+from domain.starved import busy_text, is_machines
 from domain.units import Qty
+from domain.wording import duration_text
 from messages import broker, orders
 from messages.broker import Execution
 from supervision.turn import Turn
@@ -67,20 +69,49 @@ def on_commission(turn: Turn[IBKRState], fact: broker.CommissionReported) -> Non
 
 def on_execution_recorded(turn: Turn[IBKRState], fact: orders.ExecutionRecorded) -> None:
     """Wait no longer: the ledger has told whom the execution concerns."""
-    _take_out(turn, _subject(fact.exec_id, fact.revision))
-    turn.disarm(Timer.RECORD, _subject(fact.exec_id, fact.revision))
+    subject = _subject(fact.exec_id, fact.revision)
+    _take_out(turn, subject)
+    turn.state.told_early -= {subject}
+    turn.disarm(Timer.RECORD, subject)
 
 
-def on_record_overdue(wiring: Wiring, turn: Turn[IBKRState], subject: str) -> None:
-    """Tell the position its fill without the ledger, and halt entries."""
-    execution = _take_out(turn, subject)
+def on_record_overdue(wiring: Wiring, turn: Turn[IBKRState], subject: str, starved_ms: int) -> None:
+    """Tell the position its fill without the ledger, and halt entries; on a busy machine the ledger gets more time."""
+    state, execution = turn.state, _take_out(turn, subject)
     if execution is not None:
         tell_fill(wiring, turn, execution)
-        text = (
-            f"The ledger has not taken execution {execution.exec_id} in {wiring.record_wait_ms} ms; its position was"
-            f" told without it. Look at the disk and at the ledger's actor; entries are off."
-        )
-        halt(turn, "ledger_silent", text)
+    elif subject not in state.told_early:
+        return
+    state.told_early -= {subject}
+    is_excused = say_ledger_silent(
+        turn, starved_ms, wiring.record_wait_ms, f"The ledger has not taken execution {subject.rpartition('/')[0]}",
+        "its position was told without it",
+    )  # fmt: skip
+    if is_excused:
+        state.told_early |= {subject}
+        turn.arm(Timer.RECORD, turn.now + starved_ms * MS, subject)
+
+
+def say_ledger_silent(turn: Turn[IBKRState], starved_ms: int, waited_ms: int, what: str, meanwhile: str) -> bool:
+    """Halt entries for a ledger that does not answer; where the machine may be to blame, only say so and return True.
+
+    Args:
+        turn: in which the wait is over.
+        starved_ms: how much of it the machine ran nothing of this process.
+        waited_ms: how long it was.
+        what: the ledger did not do, as the beginning of a sentence.
+        meanwhile: how things go on, as the end of one.
+    """
+    if is_machines(starved_ms, waited_ms):
+        text = f"{what} in time, but {busy_text(starved_ms, waited_ms)}; {meanwhile}."
+        alarm(turn, "machine_busy", Severity.WARNING, text)
+        return True
+    text = (
+        f"{what} within {duration_text(waited_ms)}, and the machine was not busy; {meanwhile}. Entries are off: look at"
+        f" the disk, and at the ledger's actor (main.py status)"
+    )
+    halt(turn, "ledger_silent", text)
+    return False
 
 
 def tell_fill(wiring: Wiring, turn: Turn[IBKRState], execution: Execution) -> None:

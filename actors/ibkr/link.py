@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from actors import gateway_link
 from actors.ibkr.orders import withdraw_all
 from actors.ibkr.preopen import WEEKLY_LOGIN
@@ -19,6 +21,11 @@ from messages import broker, risk, session
 from messages.lifecycle import Started
 from messages.restored import IbkrRestored, OwnOrder
 from supervision.turn import Turn
+
+ID_TAKEN: Final = (
+    "Another program, perhaps a second supervisor, is logged in with it: end that one, or give this one its own in"
+    " broker.client_ids."
+)
 
 
 def start(wiring: Wiring, turn: Turn[IBKRState], message: Started) -> None:
@@ -77,7 +84,8 @@ def on_link_failed(wiring: Wiring, turn: Turn[IBKRState], fact: broker.LinkFaile
     state = turn.state
     state.health = gateway_health.after_error(state.health, state.link.dial_n, fact.why)
     login = f" {WEEKLY_LOGIN}" if is_weekly_login_due(turn.now) else ""
-    text = f"No session with the IB Gateway: {fact.why.rstrip('.')}. Retrying.{login}"
+    taken = f" {ID_TAKEN}" if fact.is_id_in_use else ""
+    text = f"No session with the IB Gateway: {fact.why.rstrip('.')}.{taken} Retrying.{login}"
     alarm(turn, "gateway", Severity.WARNING, text)
     gateway_link.follow(turn, wiring.port, link)
 

@@ -6,7 +6,7 @@ none only where its group was read whole. Exits need open orders and positions, 
 
 from __future__ import annotations
 
-from actors.ibkr.fills import counted, tell_fill
+from actors.ibkr.fills import counted, say_ledger_silent, tell_fill
 from actors.ibkr.link import change_mode, finished, lose, suspend
 from actors.ibkr.orders import withdraw_all
 from actors.ibkr.read_back import start_read
@@ -26,6 +26,7 @@ from domain.orders.references import is_exit_ref
 from domain.orders.table import Order, OrderEvent, OrderStage, OrderStatus, Trouble, find
 from domain.risk.kill import KillLevel
 from domain.session.modes import ModeEvent
+from domain.starved import is_machines
 from domain.units import Qty, Utc
 from messages import broker, orders, session
 from messages.broker import BrokerOrder, BrokerRead, ReadGroup
@@ -56,14 +57,21 @@ def on_broker_read_failed(wiring: Wiring, turn: Turn[IBKRState], fact: broker.Br
         lose(wiring, turn, f"read-back failed: {fact.why}")
 
 
-def on_read_back_overdue(wiring: Wiring, turn: Turn[IBKRState]) -> None:
-    """Close the link: it looks alive and does not answer."""
-    if turn.state.reading is not None:
-        lose(wiring, turn, "the read-back was not answered")
+def on_read_back_overdue(wiring: Wiring, turn: Turn[IBKRState], starved_ms: int) -> None:
+    """Close the link: it looks alive and does not answer; wait on where the machine took a good part of the time."""
+    if turn.state.reading is None:
+        return
+    if is_machines(starved_ms, 2 * wiring.rules.read_back_ms):
+        turn.arm(Timer.READ_BACK, turn.now + starved_ms * MS)
+        return
+    lose(wiring, turn, "the read-back was not answered")
 
 
-def on_reconcile_overdue(wiring: Wiring, turn: Turn[IBKRState]) -> None:
-    """Go on without the ledger, so that exits may leave; entries wait until it has compared a read-back."""
+def on_reconcile_overdue(wiring: Wiring, turn: Turn[IBKRState], starved_ms: int) -> None:
+    """Go on without the ledger, so that exits may leave; entries wait until it has compared a read-back.
+
+    On a busy machine nobody is to blame: that is told, and the next read-back is compared.
+    """
     read = turn.state.read
     if read is None:
         return
@@ -72,8 +80,11 @@ def on_reconcile_overdue(wiring: Wiring, turn: Turn[IBKRState]) -> None:
         if order is not None and counted(order, execution) is not order:
             turn.state.keep(counted(order, execution))
             tell_fill(wiring, turn, execution)
-    text = "The ledger does not answer: exits go by the broker's own account of things. Look at the disk."
-    halt(turn, "ledger_silent", text)
+    say_ledger_silent(
+        turn, starved_ms, wiring.rules.read_back_ms,
+        "The ledger did not compare the broker's account with its own",
+        "exits go by the broker's account, entries wait for the ledger",
+    )  # fmt: skip
     _settle_all(wiring, turn, read, None)
 
 

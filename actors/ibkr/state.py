@@ -72,7 +72,8 @@ class IBKRState(msgspec.Struct, kw_only=True):
     the ledger has compared it. `reading` is the read-back under way, `read` the one at the ledger; `failed` are the
     groups that the last one could not read. `used_refs` are never sent again; `positions` are (con_id, signed qty) as
     the broker last reported them, `touched` those reported since the read-back under way began, `con_ids` those whose
-    position is told. `unrecorded` are executions of which the ledger has not spoken. `is_morning`: the next whole
+    position is told. `unrecorded` are executions of which the ledger has not spoken; of those
+    `told_early` (id and revision) it gets more time, because the machine was busy. `is_morning`: the next whole
     read-back opens the session. `is_ending`: the process ends, so no entry leaves; `withdrawn_for` waits for the word
     that none is under way.
     """
@@ -105,6 +106,7 @@ class IBKRState(msgspec.Struct, kw_only=True):
     touched: frozenset[int] = frozenset()
     con_ids: tuple[int, ...] = ()
     unrecorded: tuple[Execution, ...] = ()
+    told_early: frozenset[str] = frozenset()
     foreign: tuple[str, ...] = ()
     checked: AccountChecked | None = None
     account: AccountRead | None = None

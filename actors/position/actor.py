@@ -72,6 +72,8 @@ Inbox = (
 class PositionActor(Actor[PositionData, Inbox]):
     """The position of one desk in one contract."""
 
+    weighs = frozenset((Timer.RECORD, Timer.AGREE))
+
     def __init__(self, name: str, settings: Settings) -> None:
         super().__init__(name)
         _, _, con_id = name.split(":")
@@ -193,7 +195,7 @@ def _on_timer(rules: PositionRules, turn: PositionTurn, fired: lifecycle.TimerFi
             on_news_overdue(rules, turn, fired.subject, LegStage.CANCELLING)
         case Timer.RECORD:
             order_ref, tier = parse_tier_subject(fired.subject)
-            on_record_overdue(rules, turn, order_ref, tier)
+            on_record_overdue(rules, turn, order_ref, tier, fired.starved_ms)
         case Timer.TIER:
             order_ref, tier = parse_tier_subject(fired.subject)
             if on_tier_due(rules, turn, order_ref, tier):
@@ -205,7 +207,7 @@ def _on_timer(rules: PositionRules, turn: PositionTurn, fired: lifecycle.TimerFi
         case Timer.SLOW:
             on_slow_check(rules, turn)
         case Timer.AGREE:
-            on_agreement_due(rules, turn)
+            on_agreement_due(rules, turn, fired.starved_ms)
         case Timer.FEES:
             pass  # the wait is over: steering looks again
         case Timer.RETRY:

@@ -16,6 +16,7 @@ from domain.orders.references import position_of
 from domain.position.cycle import EndReason, PositionEvent, PositionState
 from domain.risk.kill import KillLevel
 from domain.session.phases import Phase
+from domain.starved import is_machines
 from domain.units import Qty, Utc
 
 _ALIVE = frozenset({PositionState.OPEN, PositionState.PENDING_EXIT, PositionState.SETTLING})
@@ -54,13 +55,17 @@ def _await_agreement(turn: PositionTurn, due_utc: Utc) -> None:
         turn.arm(Timer.AGREE, due_utc)
 
 
-def on_agreement_due(rules: PositionRules, turn: PositionTurn) -> None:
+def on_agreement_due(rules: PositionRules, turn: PositionTurn, starved_ms: int) -> None:
     """Dispute when broker and ledger had their time and still differ; ask again for as long as they do.
 
-    Where nothing was read since a restart the broker is asked first: its word may be older than this actor.
+    Where nothing was read since a restart the broker is asked first: its word may be older than this actor. On a busy
+    machine both have more time before the first dispute.
     """
     state = turn.state
     state.agree_due_utc = None
+    if state.disputed_utc is None and is_machines(starved_ms, rules.exits.agreement_ms):
+        _await_agreement(turn, turn.now + starved_ms * MS)
+        return
     if state.cycle not in _COMPARED or state.is_link_up is False:
         return
     is_read_since = state.broker_qty is not None and state.broker_read_utc >= state.last_fill_utc

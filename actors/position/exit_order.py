@@ -50,6 +50,7 @@ from domain.position import exits
 from domain.position.cycle import ExitKind, ExitReason, PositionEvent, PositionState
 from domain.position.exits import WantedExit
 from domain.risk.kill import KillLevel
+from domain.starved import busy_text, is_machines
 from domain.units import Qty, Ticks, Utc
 from messages import orders
 
@@ -237,15 +238,35 @@ def on_exit_intent_recorded(rules: PositionRules, turn: PositionTurn, report: or
     order = _awaiting_record(turn.state, report.order_ref, report.tier)
     if order is not None:
         _proceed(rules, turn, order, report.tier)
+    elif (subject := tier_subject(report.order_ref, report.tier)) in turn.state.sent_early:
+        turn.state.sent_early -= {subject}
+        turn.disarm(Timer.RECORD, subject)
 
 
-def on_record_overdue(rules: PositionRules, turn: PositionTurn, order_ref: str, tier: Tier) -> None:
-    """Send it anyway: an exit never waits for a disk, but entries halt when it does not answer."""
-    order = _awaiting_record(turn.state, order_ref, tier)
-    if order is not None:
+def on_record_overdue(rules: PositionRules, turn: PositionTurn, order_ref: str, tier: Tier, starved_ms: int) -> None:
+    """Send it anyway: an exit never waits for a disk, but entries halt when it does not answer.
+
+    On a busy machine it has more time before they do.
+    """
+    state, subject, waited_ms = turn.state, tier_subject(order_ref, tier), rules.exits.record_wait_ms
+    order = _awaiting_record(state, order_ref, tier)
+    if order is None and subject not in state.sent_early:
+        return
+    state.sent_early -= {subject}
+    is_excused = is_machines(starved_ms, waited_ms)
+    if not is_excused:
         why = f"{turn.name}: the ledger did not record exit {order_ref} in time; it goes on anyway"
         reports.raise_kill(turn, why)
+    if order is not None:
         _proceed(rules, turn, order, tier)
+    if is_excused:
+        state.sent_early |= {subject}
+        arm_in(turn, Timer.RECORD, starved_ms, subject)
+        text = (
+            f"The ledger did not record exit {order_ref} in time, but {busy_text(starved_ms, waited_ms)};"
+            " the exit goes on anyway."
+        )
+        reports.alarm(turn, "machine_busy", Severity.WARNING, text)
 
 
 def _awaiting_record(state: PositionData, order_ref: str, tier: Tier) -> LiveOrder | None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from actors.position import reports
 from actors.position.exit_order import forget_refusals
 from actors.position.state import PositionRules, PositionTurn, Timer, arm_in, keep_order, move
+from domain.alarm import Severity
+from domain.instruments import Side
 from domain.orders.live_order import is_resting_stop, raised_in_place
 from domain.orders.order_pair import OrderRole
-from domain.orders.references import is_brokers_close, position_of
+from domain.orders.references import is_direct, position_of
 from domain.orders.tiers import Tier
 from domain.position.cycle import ExitReason, PositionEvent, PositionState
 from domain.position.exits import MarketWatch, WantedExit, is_spot_stale
-from domain.position.fills import FillTotals, new_life, with_fees, with_fill
+from domain.position.fills import FillTotals, is_from_outside, new_life, with_fees, with_fill
 from domain.units import Cents, Qty
 from messages import orders
 
@@ -54,11 +56,26 @@ def on_fill(rules: PositionRules, turn: PositionTurn, report: orders.FillRecorde
         _note_stop(turn, report.order_ref)
     if more_qty:
         reports.fill_booked(turn, report, Qty(abs(more_qty)))
+    if more_qty > 0 and is_direct(report.order_ref):
+        _note_direct(turn, report, more_qty)
 
 
 def _life_of(turn: PositionTurn, order_ref: str) -> str:
-    """Return the position that an order belongs to; what somebody else closes is the last one's."""
-    return turn.state.opened_ref().position_id if is_brokers_close(order_ref) else position_of(order_ref)
+    """Return the position that an order belongs to; what no order of its own closes is the last one's."""
+    return turn.state.opened_ref().position_id if is_from_outside(order_ref) else position_of(order_ref)
+
+
+def _note_direct(turn: PositionTurn, report: orders.FillRecorded, qty: Qty) -> None:
+    """Say what the direct flatten has closed of this position; it was a person's, or the hard stop's, doing."""
+    state = turn.state
+    if state.wanted is None:
+        state.reason = ExitReason.OPERATOR
+    done = "sold" if report.side is Side.SELL else "bought back"
+    text = (
+        f"The direct flatten {done} {qty} {state.opened_ref().contract.label} at {report.price_ticks / 100:.2f}"
+        f" (execution {report.exec_id}): booked to this position."
+    )
+    reports.alarm(turn, f"direct:{report.con_id}", Severity.WARNING, text)
 
 
 def _on_first_fill(rules: PositionRules, turn: PositionTurn) -> None:

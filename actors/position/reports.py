@@ -78,15 +78,23 @@ def leg_changed(turn: PositionTurn) -> None:
     state = turn.state
     if state.ref is None or not state.ref.is_leg:
         return
-    unrealised_cents = mark_of(state.fills, state.watch, state.ref.contract.multiplier, turn.now).unrealised_cents
+    mark = mark_of(state.fills, state.watch, state.ref.contract.multiplier, turn.now)
     turn.publish(
         positions.LegChanged(
             ref=state.ref, qty=state.fills.held, average_ticks=state.fills.average_ticks,
             is_entry_over=state.orders.entry is None, is_flat=state.cycle is PositionState.FLAT,
             exit_reason=_leaves_for(state), is_free=state.is_free, realised_cents=realised_cents(state),
-            fees_cents=fees_cents(state), unrealised_cents=unrealised_cents, at_utc=turn.now,
+            fees_cents=fees_cents(state), unrealised_cents=mark.unrealised_cents, at_utc=turn.now, mark_utc=mark.at_utc,
+            is_clear=_is_clear(state),
         )
     )  # fmt: skip
+
+
+def _is_clear(state: PositionData) -> bool:
+    """Return whether nothing is held nor can be, by the broker's newest word too; the other side is not ours."""
+    if state.fills.held > 0 or state.orders.entry is not None or state.orders.exit is not None:
+        return False
+    return state.broker_qty is not None and state.is_broker_newer and state.fills.sign * state.broker_qty <= 0
 
 
 def _leaves_for(state: PositionData) -> ExitReason | None:
@@ -219,7 +227,9 @@ def reported(state: PositionData) -> Reported:
     )  # fmt: skip
     if state.ref is None or not state.ref.is_leg:
         return shown, kept, ()
-    of_leg = (state.cycle, state.fills, state.orders.entry is None, _leaves_for(state), state.is_free)
+    of_leg = (
+        state.cycle, state.fills, state.orders.entry is None, _leaves_for(state), state.is_free, _is_clear(state)
+    )  # fmt: skip
     return shown, kept, of_leg
 
 

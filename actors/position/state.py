@@ -84,8 +84,9 @@ class PositionData(msgspec.Struct, kw_only=True):
     Of exits that do not go: `retry_utc` ends a pause of ours, `refused_until_utc` one after a refusal of the broker's;
     `trouble` is why the last one did not leave; `refusals` counts the broker's since a fill, `refused_type` is the type
     of the last new order that it refused. `no_market_until_utc` is a halt that only the broker session has told,
-    `resumed_utc` a resume of which no quote was seen yet. `stuck_since_utc` is since when something is held and cannot
-    be closed, `is_stuck_told` whether the kill level was raised for it.
+    `resumed_utc` a resume of which no quote was seen yet. `sent_early` are exits at a tier that went before their
+    record, for which the ledger has more time because the machine was busy. `stuck_since_utc` is since when something
+    is held and cannot be closed, `is_stuck_told` whether the kill level was raised for it.
     """
 
     cycle: PositionState = PositionState.FLAT
@@ -135,6 +136,7 @@ class PositionData(msgspec.Struct, kw_only=True):
     refused_type: OrderType | None = None
     is_disaster_refused: bool = False
     trouble: str = ""
+    sent_early: frozenset[str] = frozenset()
     stuck_since_utc: Utc | None = None
     is_stuck_told: bool = False
 

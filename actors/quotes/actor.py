@@ -91,7 +91,7 @@ class QuotesActor(Actor[QuotesState, Inbox]):
             case market.ChainFailed():
                 lines.on_chain_failed(w, turn, message)
             case market.LinesRefused():
-                lines.on_lines_refused(turn, message)
+                lines.on_lines_refused(w, turn, message)
             case market.RequestContracts():
                 offers.offer_contracts(w, turn, message)
             case market.RequestQuote():

@@ -64,14 +64,23 @@ def on_chain_due(wiring: Wiring, turn: Turn[QuotesState], ticker: str) -> None:
 # -- lines --------------------------------------------------------------------------------------
 
 
-def on_lines_refused(turn: Turn[QuotesState], fact: market.LinesRefused) -> None:
-    """Forget lines that the broker refused; what is held and refused is worth a page."""
+def on_lines_refused(wiring: Wiring, turn: Turn[QuotesState], fact: market.LinesRefused) -> None:
+    """Forget lines that the broker refused; what is held and refused is worth a page, what a signal needs a line."""
     state = turn.state
     state.lines = {con_id: contract for con_id, contract in state.lines.items() if con_id not in fact.con_ids}
     held = [contract.label for contract in state.watched if contract.con_id in fact.con_ids]
     if held:
         text = f"no market data for held {', '.join(held)} (code {fact.vendor_code})"
         alarm(turn, "lines", text, Severity.CRITICAL)
+    wanted = {**_requested(state), **_demanded(state)}
+    without = {wanted[con_id].ticker for con_id in fact.con_ids if con_id in wanted}
+    if without and not held:
+        text = (
+            f"{', '.join(sorted(without))}: the broker refuses a line that a signal needs (code {fact.vendor_code}), so"
+            f" its entry may find no quote. Lower connection.lines_max ({wiring.rules.lines_max}) to what the account"
+            f" grants, or watch fewer tickers."
+        )
+        alarm(turn, "lines_refused", text)
 
 
 def replan(wiring: Wiring, turn: Turn[QuotesState]) -> None:
@@ -91,7 +100,7 @@ def replan(wiring: Wiring, turn: Turn[QuotesState]) -> None:
     state.centres, state.calm = centres, calm
     if not state.link.is_up:
         return
-    firm = {**_closely(state), **{c.con_id: c for demand in state.demands.values() for c in demand.contracts}}
+    firm = {**_closely(state), **_demanded(state)}
     plan, state.without = contract_choice.line_plan(firm.values(), windows, wiring.option_lines)
     _say_who_is_without(wiring, turn)
     gone = tuple(sorted(state.lines.keys() - plan.keys()))
@@ -126,25 +135,35 @@ def stream_closely(wiring: Wiring, turn: Turn[QuotesState], con_id: int) -> None
 
 def _closely(state: QuotesState) -> dict[int, Contract]:
     """Return what is held or asked for."""
-    close = {contract.con_id: contract for contract in state.watched}
-    for request in state.requests:
-        contract = state.contract(request.con_id)
-        if contract is not None:
-            close[request.con_id] = contract
-    return close
+    return {**{contract.con_id: contract for contract in state.watched}, **_requested(state)}
+
+
+def _requested(state: QuotesState) -> dict[int, Contract]:
+    """Return the contracts of which somebody waits for a quote."""
+    wanted = {request.con_id: state.contract(request.con_id) for request in state.requests}
+    return {con_id: contract for con_id, contract in wanted.items() if contract is not None}
+
+
+def _demanded(state: QuotesState) -> dict[int, Contract]:
+    """Return the contracts that are streamed for a signal on a ticker without a window."""
+    return {contract.con_id: contract for demand in state.demands.values() for contract in demand.contracts}
 
 
 def _say_who_is_without(wiring: Wiring, turn: Turn[QuotesState]) -> None:
-    """Name, once a session, the tickers whose contracts get no line before a signal comes."""
+    """Name, once a session and when all windows are placed, the tickers whose contracts get no line of their own."""
     state = turn.state
-    news = [ticker for ticker in state.without if ticker not in state.said]
-    if news:
-        state.said |= frozenset(news)
+    if state.without and not state.is_said and all(_is_placed(state, ticker) for ticker in wiring.classes):
+        state.is_said = True
         text = (
-            f"{', '.join(news)}: no room within {wiring.rules.lines_max} market data lines; their contracts are quoted"
-            f" when a signal comes. Raise connection.lines_max where the account has more."
+            f"{', '.join(state.without)}: no room within {wiring.rules.lines_max} market data lines; their contracts"
+            f" are quoted when a signal comes. Raise connection.lines_max where the account has more."
         )
-        alarm(turn, "lines_budget", text)
+        alarm(turn, "lines_budget", text, Severity.INFO)  # as it is meant to be: no entry lacks a quote for it
+
+
+def _is_placed(state: QuotesState, ticker: str) -> bool:
+    chain = state.chains.get(ticker)
+    return chain is not None and (ticker in state.centres or not chain.contracts)
 
 
 def have_moved(state: QuotesState, spots: Iterable[Spot]) -> bool:

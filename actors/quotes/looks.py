@@ -34,7 +34,7 @@ def on_phase(wiring: Wiring, turn: Turn[QuotesState], message: session.PhaseChan
         return
     state.session = message.session
     state.chains, state.hours, state.centres, state.calm, state.demands = {}, {}, {}, {}, {}
-    state.said, state.halted = frozenset(), frozenset()
+    state.is_said, state.halted = False, frozenset()
     report_utc = message.open_utc - wiring.day.preopen_report_ms * MS
     if message.phase is Phase.PRE and turn.now < report_utc:
         turn.arm(Timer.PREOPEN, report_utc)

@@ -49,8 +49,8 @@ class QuotesState(msgspec.Struct, kw_only=True):
     """Everything the actor knows; mappings are replaced, never changed.
 
     `lines` are the contracts streamed now; `centres` (ticker to strike) what the windows stand on, `calm` the doubled
-    prices between which they stay there; `without` are tickers whose window has no room, `said` those of this session
-    that people know of. `watched` are published until somebody unwatches them; `requests` wait for a fresh tick,
+    prices between which they stay there; `without` are tickers whose window has no room, which people know once it
+    `is_said`. `watched` are published until somebody unwatches them; `requests` wait for a fresh tick,
     `offers` for quotes of a ticker `demands`; `close_con_ids` are those that the port was told to watch closely.
     `asked_utc` is when an underlying's line was asked for last; `halted` are (ticker, con_id). `sampled_utc` is
     when quotes were last told for keeping, `sampled_quotes` and `sampled_spots` what they were then; `chain_read_utc`
@@ -66,7 +66,7 @@ class QuotesState(msgspec.Struct, kw_only=True):
     centres: Mapping[str, Ticks] = {}
     calm: Mapping[str, tuple[int, int]] = {}
     without: tuple[str, ...] = ()
-    said: frozenset[str] = frozenset()
+    is_said: bool = False
     lines: Mapping[int, Contract] = {}
     quotes: Mapping[int, Quote] = {}
     spots: Mapping[str, Spot] = {}

@@ -4,7 +4,8 @@ Decisions are taken one at a time (`entry`), so that counts cannot race. The day
 a position (`day`), level 1 is asked for where an automatic rule says so (`automatic_kill`) or knows nothing (`inputs`).
 
 Restarted: decisions, closed trades, lock, stops, start NAV and promotions come from the ledger, live reservations count
-as pending with an unknown mark, phase, kill level and mode are asked for, the rest must be told again by its owners
+as pending with an unknown mark, phase, kill level and mode are asked for, promotions that the ledger could not read are
+asked for again (`promotions`), the rest must be told again by its owners
 (liquid hours and halts within minutes); unknown refuses.
 """
 
@@ -14,7 +15,17 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
-from actors.risk import automatic_kill, day, entry, holdings, inputs, market_state, permit, structure_entry
+from actors.risk import (
+    automatic_kill,
+    day,
+    entry,
+    holdings,
+    inputs,
+    market_state,
+    permit,
+    promotions,
+    structure_entry,
+)
 from actors.risk.state import RiskState, Timer
 from config.settings import Settings
 from domain.instants import BUCKET_NS, MS
@@ -35,12 +46,14 @@ EntryMessage = (
 Inbox = (
     lifecycle.Started
     | lifecycle.TimerFired
+    | lifecycle.StateRead
     | signals.SignalRaised
     | signals.PromotionChanged
     | EntryMessage
     | market.SpotsChanged
     | market.HoursRead
     | market.HaltChanged
+    | market.ContextRead
     | positions.PositionOpened
     | positions.PositionChanged
     | positions.PositionClosed
@@ -91,8 +104,8 @@ class RiskActor(Actor[RiskState, Inbox]):
                     structure_entry.on_signal(rules, turn, message)
                 else:
                     entry.on_signal(rules, turn, message)
-            case signals.PromotionChanged():
-                market_state.on_promotion(turn, message)
+            case signals.PromotionChanged() | lifecycle.StateRead():
+                promotions.hear(turn, message)
             case (
                 market.ContractsOffered() | market.QuoteRead() | market.QuoteUnavailable() | entries.EntryReserved()
                 | entries.EntryRefused() | entries.EntryAmended() | entries.RequestPermit() | orders.WhatIfRead()
@@ -100,10 +113,8 @@ class RiskActor(Actor[RiskState, Inbox]):
                 self._on_entry(turn, message)
             case market.SpotsChanged():
                 automatic_kill.on_spots(rules, turn, message)
-            case market.HoursRead():
-                market_state.on_hours(turn, message)
-            case market.HaltChanged():
-                market_state.on_halt(turn, message)
+            case market.HoursRead() | market.HaltChanged() | market.ContextRead():
+                market_state.hear(turn, message)
             case positions.PositionOpened():
                 holdings.on_opened(rules, turn, message)
             case positions.PositionChanged():
@@ -198,6 +209,8 @@ def start(rules: DeskRules, turn: Turn[RiskState], message: lifecycle.Started) -
     elif state.view.stops.breach_utc is not None and not is_hard:
         turn.arm(Timer.DAY_LOSS, turn.now + rules.limits.daily_loss_confirm_ms * MS)
     inputs.look(rules, turn)
+    if known.promoted is None:
+        promotions.note_unknown(turn)
     for alert_id, _ in known.pending_alerts:
         turn.arm(Timer.ALERT, stale_from_utc(rules, AlertKey.parse(alert_id)), alert_id)
 
@@ -224,5 +237,7 @@ def on_timer(rules: DeskRules, turn: Turn[RiskState], message: lifecycle.TimerFi
             day.verify_flat(turn)
         case Timer.SETTLE:
             day.record_day(turn)
+        case Timer.PROMOTIONS:
+            promotions.ask(turn)
         case other:
             assert_never(other)

@@ -14,7 +14,7 @@ from domain.limits import HardStopAction
 from domain.position.cycle import ExitReason
 from domain.risk import day, desk_view
 from domain.risk.day import DayStops, LockReason
-from domain.risk.desk_view import AccountFacts, Funds
+from domain.risk.desk_view import AccountFacts, DayPnl, Funds
 from domain.risk.gates.types import DeskRules
 from domain.risk.kill import KillLevel
 from domain.session.phases import Phase
@@ -94,11 +94,11 @@ def evaluate(rules: DeskRules, turn: Turn[RiskState]) -> None:
     if stops.breach_utc is not None and before.breach_utc is None and not stops.is_hard:
         turn.arm(Timer.DAY_LOSS, turn.now + limits.daily_loss_confirm_ms * MS)
     if stops.is_hard and not before.is_hard:
-        stop_day(rules, turn, pnl.cents)
+        stop_day(rules, turn, pnl)
     record_stops(turn, view.session, view.start_nav_cents)
     flatten_limit = -limits.auto_flatten_nav * view.start_nav_cents
     if day.is_at_or_below(pnl.cents, flatten_limit):
-        reason = f"day P&L {pnl.cents / 100:.2f} USD is at or below {flatten_limit / 100:.2f} USD, where all is closed"
+        reason = f"day P&L {pnl_text(pnl)} is at or below {flatten_limit / 100:.2f} USD, where all is closed"
         ask_once(turn, "day_pnl", KillLevel.FLATTEN, reason)
     else:
         cause_gone(turn.state, "day_pnl")
@@ -113,13 +113,21 @@ def record_stops(turn: Turn[RiskState], of_session: date, start_nav_cents: Cents
         turn.tell("desk_ledger", risk.RecordDayStops(session=of_session, stops=stops, at_utc=turn.now))
 
 
-def stop_day(rules: DeskRules, turn: Turn[RiskState], pnl_cents: Cents) -> None:
+def stop_day(rules: DeskRules, turn: Turn[RiskState], pnl: DayPnl) -> None:
     """Lock the day for its loss, and flatten where the desk says so."""
     ask_for_lock(turn, LockReason.DAILY_LOSS)
-    text = f"Day P&L {pnl_cents / 100:.2f} USD is at the daily loss limit; the day is locked."
+    text = f"Day P&L {pnl_text(pnl)} is at the daily loss limit; the day is locked."
     turn.publish(operator.Alarm(key="daily_loss", severity=Severity.HIGH, text=text, at_utc=turn.now))
     if rules.limits.on_hard_stop == HardStopAction.FLATTEN:
         turn.tell("positions", positions.FlattenPosition(reason=ExitReason.KILL))
+
+
+def pnl_text(pnl: DayPnl) -> str:
+    """Return the day's P&L as people are told it: what is known, and what is left out and counts as lost."""
+    if not pnl.worst:
+        return f"{pnl.cents / 100:.2f} USD"
+    labels = ", ".join(holding.contract.label for holding in pnl.worst)
+    return f"is {pnl.known_cents / 100:.2f} USD as far as known; with {labels}, whose price is not known, as lost it"
 
 
 def on_confirmation_due(rules: DeskRules, turn: Turn[RiskState]) -> None:

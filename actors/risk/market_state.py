@@ -1,14 +1,29 @@
-"""What risk is told of trading itself: liquid hours, halts, and which alerts may trade."""
+"""What risk is told of the market beside its prices: liquid hours, halts, and correlations that break down."""
 
 from __future__ import annotations
+
+from typing import assert_never
 
 from actors.risk.state import RiskState
 from domain.alarm import Severity
 from domain.instants import exchange_clock, session_of
 from domain.risk import desk_view
 from domain.risk.desk_view import Halt, Hours
-from messages import market, operator, signals
+from messages import market, operator
 from supervision.turn import Turn
+
+
+def hear(turn: Turn[RiskState], message: market.HoursRead | market.HaltChanged | market.ContextRead) -> None:
+    """Take what is told of the market into account."""
+    match message:
+        case market.HoursRead():
+            on_hours(turn, message)
+        case market.HaltChanged():
+            on_halt(turn, message)
+        case market.ContextRead():
+            on_context(turn, message)
+        case _:
+            assert_never(message)
 
 
 def on_hours(turn: Turn[RiskState], message: market.HoursRead) -> None:
@@ -37,7 +52,6 @@ def on_halt(turn: Turn[RiskState], message: market.HaltChanged) -> None:
     turn.state.view = desk_view.with_halt(turn.state.view, message.ticker, halt)
 
 
-def on_promotion(turn: Turn[RiskState], message: signals.PromotionChanged) -> None:
-    """Let a kind of alert trade from now on, or no longer: what is under way is asked again at its last look."""
-    promotion = (message.source, message.kind, message.version)
-    turn.state.view = desk_view.with_promotion(turn.state.view, promotion, message.is_promoted)
+def on_context(turn: Turn[RiskState], message: market.ContextRead) -> None:
+    """Keep which pairs have left their baseline: sizes are cut meanwhile."""
+    turn.state.view = desk_view.with_broken(turn.state.view, message.broken, message.at_utc)

@@ -8,7 +8,7 @@ import msgspec
 
 from domain.risk.attempt import Attempt
 from domain.risk.day import DayStops
-from domain.risk.desk_view import DeskView
+from domain.risk.desk_view import DeskView, Promotion
 from domain.risk.kill import KillLevel, KillWatch
 from domain.risk.structure_attempt import StructureAttempt
 from domain.units import Utc
@@ -23,6 +23,7 @@ class Timer(StrEnum):
     INPUTS = "inputs"  # an input of the rules may have been unknown for too long
     VERIFY_FLAT = "verify_flat"  # the how-manieth look
     SETTLE = "settle"  # the day's row is due
+    PROMOTIONS = "promotions"  # what may trade is asked for again
 
 
 class RiskState(msgspec.Struct):
@@ -33,7 +34,8 @@ class RiskState(msgspec.Struct):
     for and not yet reported; `causes` are those of levels asked for that still stand, so that a person who lowers the
     level is not overruled by the same facts.
     `recorded` are the day's stops on record, `held_since_utc` is since when something is held, `inputs_due_utc` when
-    the inputs are looked at next.
+    the inputs are looked at next. While it is not known what may trade, `promotions_asked_n` counts how often it was
+    asked for, and `withdrawn` is what may not, whatever the answer.
     """
 
     view: DeskView = DeskView()
@@ -50,3 +52,5 @@ class RiskState(msgspec.Struct):
     has_asked_lock: bool = False
     has_told_flat: bool = False
     has_recorded_day: bool = False
+    promotions_asked_n: int = 0
+    withdrawn: frozenset[Promotion] = frozenset()

@@ -241,6 +241,7 @@ def _reserve(rules: DeskRules, turn: Turn[RiskState], attempt: StructureAttempt)
         deadline_utc=_entry_deadline_utc(rules, attempt),
         decided_utc=turn.now,
         expires_utc=attempt.wait_until(wait_ms, turn.now),
+        terms=attempt.terms,
     )
     turn.tell("desk_ledger", request)
 

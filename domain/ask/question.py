@@ -7,14 +7,15 @@ a day). Whatever else a sentence holds is passed over; a sentence without such a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date, time
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
-from domain.instruments import Right
+from domain.instants import exchange_clock
+from domain.instruments import Right, Side
 from domain.reports.period import Span
 from domain.units import Ticks
 
@@ -66,14 +67,34 @@ EXAMPLES: Final = (
     "what is the status?",
     "what is open?",
     "how much did we make this week?",
-    "what did we trade yesterday?",
-    "why did we buy the 5890 put?",
-    "why did we sell the 5890 put?",
-    "why no trade in QQQ at 11:30?",
+    "what did we trade today?",
     "what was refused today?",
     "which alerts were there?",
     "what data is missing?",
 )
+
+
+def examples(trades: Iterable[Mapping[str, Any]], refusals: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Return questions to begin with, each of which this day's records answer.
+
+    Args:
+        trades: closed or held positions as a ledger has them, the one to be asked about first.
+        refusals: refused attempts likewise.
+    """
+    of_day: list[str] = []
+    for trade in trades:
+        if trade["strike_ticks"]:
+            contract = f"the {trade['strike_ticks'] / 100:g} {'put' if trade['right'] == Right.PUT else 'call'}"
+            is_sold = trade["side"] == Side.SELL
+            of_day.append(f"why did we {'sell' if is_sold else 'buy'} {contract}?")
+            if trade.get("closed_utc"):
+                of_day.append(f"why did we close {contract}?")
+            break
+    for refusal in refusals:
+        of_day.append(f"why no trade in {refusal['ticker']} at {exchange_clock(refusal['decided_utc'])[:5]}?")
+        break
+    return (*EXAMPLES[:2], *of_day, *EXAMPLES[2:])
+
 
 _REF: Final = re.compile(r"\bZH-[A-Za-z0-9_]+-[A-Z2-7]{12}(?:-(?:e|x\d+))?\b|\b\d{8}-[^\s-]+-\S+?-\d{6}-[^\s-]+-\d+\b")
 _RIGHTS: Final = r"(?P<right>puts?|calls?|[pc])"

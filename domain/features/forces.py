@@ -10,6 +10,7 @@ outcomes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
@@ -155,15 +156,13 @@ def explained(features: Floats, context: Floats) -> tuple[Push, ...]:
         features: (73,) of one reading, NaN = missing.
         context: (4,) of the same reading.
     """
-    terms = _terms(features[:, None, None], context[:, None, None])[..., 0, 0]
+    terms: list[list[float]] = _terms(features[:, None, None], context[:, None, None])[..., 0, 0].T.tolist()
+    values: list[float] = features.tolist()
     found: list[Push] = []
     factor = 1.0
-    for row, (force, inputs) in enumerate(INPUTS.items()):
-        present = [at for at in range(len(inputs)) if not np.isnan(terms[at, row])]
-        pushes = [
-            Push(force, inputs[at].name, float(features[_ROWS[at, row]]), float(terms[at, row]) / len(present) * factor)
-            for at in present
-        ]
+    for (force, inputs), of_force in zip(INPUTS.items(), terms, strict=True):
+        present = [(one.name, term) for one, term in zip(inputs, of_force, strict=False) if not math.isnan(term)]
+        pushes = [Push(force, name, values[INDEX[name]], term / len(present) * factor) for name, term in present]
         if force == GAMMA:
             factor = 1.0 - GAMMA_SCALES * sum(push.push for push in pushes) * len(present) / len(inputs)
         found += sorted(pushes, key=lambda push: -abs(push.push))

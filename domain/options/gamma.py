@@ -20,8 +20,8 @@ from domain.options import black_scholes
 from domain.options.black_scholes import Bools, Floats
 
 MULTIPLIER = 100.0
-GRID_REACH = 0.03  # the zero gamma is sought within ±3 % of spot
-GRID_POINTS = 121  # 5 bps apart, the narrowest band in which a flip is confirmed
+GRID_REACH = 0.03  # the zero gamma is sought within ±3 % of spot, and farther out only where there is none
+GRID_STEP = 0.0005  # of spot; 5 bps are the narrowest band in which a flip is confirmed
 
 
 class ChainRefusal(StrEnum):
@@ -166,14 +166,19 @@ def profile_of(chain: Chain) -> GammaProfile | ChainRefusal:
     )
 
 
-def zero_gamma(chain: Chain, weights: Floats) -> float | None:
+def zero_gamma(chain: Chain, weights: Floats, reach: float = GRID_REACH) -> float | None:
     """Return the spot in USD at which the profile's sum changes sign, of several the nearest to spot.
 
-    The sum of sign × γ × weight × S² is taken on a grid of ±3 % around spot and the crossing
-    interpolated linearly. `None` where it does not change sign within the grid. `weights` are
-    contracts of each row (its open interest, its volume).
+    The sum of sign × γ × weight × S² is taken on a grid of ±3 % around spot, then of ± `reach` where it does not change
+    sign there, and the crossing interpolated linearly. `None` where there is none. `weights` are contracts of each row
+    (its open interest, its volume).
     """
-    grid, total = net_gamma_around(chain, weights)
+    found = _nearest_crossing(chain, weights, GRID_REACH)
+    return _nearest_crossing(chain, weights, reach) if found is None and reach > GRID_REACH else found
+
+
+def _nearest_crossing(chain: Chain, weights: Floats, reach: float) -> float | None:
+    grid, total = net_gamma_around(chain, weights, reach)
     before, after = total[:-1], total[1:]
     crossing = np.flatnonzero((before * after < 0.0) | ((before == 0.0) & (after != 0.0)))
     if len(crossing) == 0:
@@ -183,9 +188,9 @@ def zero_gamma(chain: Chain, weights: Floats) -> float | None:
     return float(found[np.argmin(np.abs(found - chain.spot))])
 
 
-def net_gamma_around(chain: Chain, weights: Floats) -> tuple[Floats, Floats]:
-    """Return a grid of spots ±3 % around spot in USD, and net gamma there up to a constant factor."""
-    grid = chain.spot * np.linspace(1.0 - GRID_REACH, 1.0 + GRID_REACH, GRID_POINTS)
+def net_gamma_around(chain: Chain, weights: Floats, reach: float = GRID_REACH) -> tuple[Floats, Floats]:
+    """Return a grid of spots around spot in USD, as far as a share of it, and net gamma there up to a constant."""
+    grid = chain.spot * np.linspace(1.0 - reach, 1.0 + reach, 2 * round(reach / GRID_STEP) + 1)
     return grid, _net_gamma(chain, weights, grid)
 
 

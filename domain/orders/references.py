@@ -14,6 +14,7 @@ import msgspec
 
 ORDER_REF_MAX = 32  # what the broker keeps of a reference without cutting it
 PREFIX = "ZH-"
+DIRECT = "direct"  # stands for the desk in the references of the flatten that needs no actor
 _BROKERS = "broker:"  # and the broker's own id of the order
 _ORDER_REF = re.compile(r"ZH-(?P<desk>[^-]+)-(?P<digest>[A-Z2-7]{12})-(?:e|x(?P<exit_n>\d+))")
 
@@ -34,6 +35,11 @@ def is_ours(order_ref: str) -> bool:
 def is_brokers_close(order_ref: str) -> bool:
     """Return whether a reference is the ledger's name for an order of somebody else that closed what we held."""
     return order_ref.startswith(_BROKERS)
+
+
+def is_direct(order_ref: str) -> bool:
+    """Return whether a reference is that of a direct flatten: ours, whatever position it closed."""
+    return is_of_desk(order_ref, DIRECT)
 
 
 def is_of_desk(order_ref: str, desk: str) -> bool:

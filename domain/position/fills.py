@@ -13,7 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from domain.instruments import Side
-from domain.orders.references import is_brokers_close, position_of
+from domain.orders.references import is_brokers_close, is_direct, position_of
 from domain.units import Cents, Qty
 
 FIRST_REVISION = 1  # IB numbers the versions of an execution .01, .02, ...; a correction has a higher one
@@ -91,10 +91,10 @@ class Fills(msgspec.Struct, frozen=True):
     def fees_cents(self, position_id: str) -> Cents:
         """Return the fees so far of a position's orders, in cents; its own, and those that closed it for somebody."""
         own = (row.fees_cents for row in self.rows if position_of(row.order_ref) == position_id)
-        return Cents(sum(own) + sum(row.fees_cents for row in self._brokers_closes()))
+        return Cents(sum(own) + sum(row.fees_cents for row in self._closes_from_outside()))
 
-    def _brokers_closes(self) -> tuple[OrderRow, ...]:
-        return tuple(row for row in self.rows[self.past_rows :] if is_brokers_close(row.order_ref))
+    def _closes_from_outside(self) -> tuple[OrderRow, ...]:
+        return tuple(row for row in self.rows[self.past_rows :] if is_from_outside(row.order_ref))
 
     @property
     def is_closed_by_others(self) -> bool:
@@ -125,6 +125,11 @@ class Fills(msgspec.Struct, frozen=True):
             cost_of_closed = self.opened_cost_ticks * multiplier - self.cost_cents(multiplier)
             gain = self.closed_cost_ticks * multiplier - cost_of_closed
         return Cents(self.sign * gain)
+
+
+def is_from_outside(order_ref: str) -> bool:
+    """Return whether an order closed a position without being its own: somebody else's, or our direct flatten's."""
+    return is_brokers_close(order_ref) or is_direct(order_ref)
 
 
 def new_life(fills: Fills, side: Side) -> Fills:

@@ -111,12 +111,12 @@ def is_worth_a_record(recorded: DayStops, stops: DayStops, start_nav_cents: Cent
 
 def loss_streak(closed: tuple[Closed, ...]) -> int:
     """Return how many losing structures in a row end the day so far, by close time; one that did not lose ends it."""
-    closed = _by_unit(closed)
+    closed = by_unit(closed)
     ended = max([(c.closed_utc, c.position_id) for c in closed if c.realised_cents >= 0], default=None)
     return len(closed) if ended is None else sum([(c.closed_utc, c.position_id) > ended for c in closed])
 
 
-def _by_unit(closed: tuple[Closed, ...]) -> tuple[Closed, ...]:
+def by_unit(closed: tuple[Closed, ...]) -> tuple[Closed, ...]:
     """Return what was closed with the legs of a structure as one: their results together, at the last one's close."""
     if all(one.structure_id is None for one in closed):
         return closed
@@ -138,7 +138,7 @@ def _together(one: Closed, other: Closed) -> Closed:
 
 def summarise(closed: tuple[Closed, ...], stops: DayStops) -> DaySummary:
     """Return the figures of the day's row."""
-    closed = _by_unit(closed)
+    closed = by_unit(closed)
     return DaySummary(
         trades=len(closed),
         wins=sum(c.realised_cents > 0 for c in closed),

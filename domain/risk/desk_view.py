@@ -14,9 +14,10 @@ from datetime import date
 import msgspec
 from msgspec.structs import replace
 
-from domain.instants import session_of
+from domain.instants import MINUTE, session_of
 from domain.instruments import Contract, Side, Spot
 from domain.limits import OverlayRules
+from domain.market.correlation import Breakdown
 from domain.options.fees import order_fee_cents
 from domain.orders.intent import PositionRef
 from domain.risk.day import Closed, DayStops
@@ -27,6 +28,8 @@ from domain.session.modes import AccountClass, Mode
 from domain.session.phases import REGULAR, Phase
 from domain.signals.alert import AlertKey
 from domain.units import Cents, Qty, Utc
+
+BROKEN_AGE_NS = 60 * MINUTE  # told every quarter of an hour
 
 
 class AccountFacts(msgspec.Struct, frozen=True):
@@ -127,9 +130,15 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DayPnl(msgspec.Struct, frozen=True):
-    """The day's P&L; `unmarked` are the holdings whose mark is not known, `worst` those of them at their worst case."""
+    """The day's P&L, as the stops judge it and as it is known.
+
+    `unmarked` are the holdings whose mark is not known, `worst` those of them that count at their worst case in
+    `cents`. `known_cents` leaves the unmarked out, but for what their part exits have brought: it is what people are
+    told, with how many are left out. Without any, both are the same.
+    """
 
     cents: Cents
+    known_cents: Cents
     unmarked: tuple[Holding, ...] = ()
     worst: tuple[Holding, ...] = ()
 
@@ -139,7 +148,8 @@ class DeskView(msgspec.Struct, frozen=True, kw_only=True):
 
     `hours` and `halts` are by ticker; what happened to trading before `halts_from_utc` is not known. `promoted` may
     trade; what is not in it may not, or is not known where the ledger has not told (`is_promoted_known`). `minutes`
-    are of the tickers that may be traded. `unreadable` says why account values that came could not be used.
+    are of the tickers that may be traded. `broken` are the pairs whose correlation had left its baseline at
+    `broken_utc`, `None` where nobody told. `unreadable` says why account values that came could not be used.
     """
 
     session: date | None = None
@@ -164,6 +174,8 @@ class DeskView(msgspec.Struct, frozen=True, kw_only=True):
     stops: DayStops = DayStops()
     spots: Mapping[str, Spot] = {}
     minutes: Mapping[str, Minutes] = {}
+    broken: tuple[Breakdown, ...] | None = None
+    broken_utc: Utc = Utc(0)
     hours: Mapping[str, Hours] = {}
     halts: Mapping[str, Halt] = {}
     halts_from_utc: Utc = Utc(0)
@@ -175,6 +187,16 @@ class DeskView(msgspec.Struct, frozen=True, kw_only=True):
 def with_kill(view: DeskView, level: KillLevel, epoch: int) -> DeskView:
     """Return the view after a report of the kill level."""
     return replace(view, kill_level=level, kill_epoch=epoch)
+
+
+def with_broken(view: DeskView, broken: tuple[Breakdown, ...] | None, at_utc: Utc) -> DeskView:
+    """Return the view after a report of the correlations."""
+    return replace(view, broken=broken, broken_utc=at_utc)
+
+
+def broken_now(view: DeskView, now: Utc) -> tuple[Breakdown, ...] | None:
+    """Return the pairs whose correlation has left its baseline; `None` where nobody has told for an hour."""
+    return view.broken if now - view.broken_utc <= BROKEN_AGE_NS else None
 
 
 def with_mode(view: DeskView, mode: Mode, session_epoch: int) -> DeskView:
@@ -420,20 +442,25 @@ def day_pnl(view: DeskView, now: Utc, age_max_ns: int) -> DayPnl:
     there never was one.
     """
     total: int = sum([c.realised_cents for c in view.closed])
+    known = total
     unmarked: list[Holding] = []
     worst: list[Holding] = []
     for h in view.holdings:
         total += h.realised_cents
-        if not is_marked(view, h, now, age_max_ns):
+        known += h.realised_cents
+        is_known = is_marked(view, h, now, age_max_ns)
+        if not is_known:
             unmarked.append(h)
             if now - h.marked_utc > age_max_ns and does_age(view, now):
                 worst.append(h)
                 total += _worst_cents(view, h)
                 continue
-        total += h.unrealised_cents or 0
+        worth = h.unrealised_cents or 0
         if not h.is_pending and view.session is not None:
-            total -= exit_fees_cents(view.session, h)
-    return DayPnl(Cents(total), tuple(unmarked), tuple(worst))
+            worth -= exit_fees_cents(view.session, h)
+        total += worth
+        known += worth if is_known else 0
+    return DayPnl(Cents(total), Cents(known), tuple(unmarked), tuple(worst))
 
 
 def premium_cents(view: DeskView, ticker: str | None = None) -> Cents:

@@ -19,7 +19,7 @@ from domain.orders.intent import DecisionPrices, EntryPlan, Intent, PlannedLeg, 
 from domain.orders.references import intent_id, position_id
 from domain.risk import attempt as attempts
 from domain.risk.day import loss_streak
-from domain.risk.desk_view import DeskView, Pending, spot_of, unspent_cents
+from domain.risk.desk_view import DeskView, Pending, broken_now, spot_of, unspent_cents
 from domain.risk.gates import sequence as gates
 from domain.risk.gates.types import DeskRules, Epochs, Finding, Gate, Snapshot, Verdict, missing, passed, refused
 from domain.risk.kill import VIX
@@ -277,8 +277,9 @@ def _judge(rules: DeskRules, view: DeskView, attempt: StructureAttempt, now: Utc
         return refused(RejectCode.BAD_SIZE, cuts, 1, "factor", "a cut refuses a structure, whose sizes are fixed")
     cover = attempt.legs[0].ticker or ""
     overlay = overlay_of(
-        rules.limits.overlay, spot_of(view, VIX), view.minutes.get(cover, Minutes()), attempt.intent.confidence, now
-    )
+        rules.limits.overlay, spot_of(view, VIX), view.minutes.get(cover, Minutes()), attempt.intent.confidence, now,
+        broken_now(view, now),
+    )  # fmt: skip
     if overlay.factor < 1:
         return refused(RejectCode.RISK_OVERLAY, overlay.factor, 1, "factor", overlay.why)
     credit, edge, gap = terms.credit_cents / 100, terms.edge_cents / 100, terms.gap_cents / 100

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import date
 from typing import Final, NamedTuple
 
 from domain.instants import MS
 from domain.limits import FeedRules
+from domain.session import calendar
 from domain.units import Ticks, Utc
 
 LEAP_MAX: Final = 0.15  # of a price within a bucket: beyond the widest halt of the market (20 % a day is level 3)
 AGREE_MAX: Final = 0.05  # between two buckets that say the same
 PRIORITY: Final = ("SPX", "SPY", "QQQ", "IWM", "VIX")
+TODAY: Final = "_today"  # ends a category of the vendor's explicit expiries that follows the session's date
+SPOT: Final = "_spot"
 _RANKS: Final = {ticker: n for n, ticker in enumerate(PRIORITY)}
 
 
@@ -90,6 +94,47 @@ def packed(
             carried[key_n].append(ticker)
     used_n = max(1, sum(map(bool, groups)))
     return Packed(tuple(map(tuple, groups[:used_n])), tuple(map(tuple, carried[:used_n])), tuple(left_out))
+
+
+def expiry_on(day: date, closed_dates: Collection[date] = ()) -> date:
+    """Return the expiry that categories of today's have on a New York date: it, or the first session after it."""
+    found = calendar.day(day, closed_dates) or calendar.next_session(day, closed_dates)
+    return found.session
+
+
+def at_expiry(name: str, expiry: date) -> str:
+    """Return the vendor's name of a category or group: one of today's expiry bears its date, others stay."""
+    return f"{name.removesuffix(TODAY)}_{expiry:%Y%m%d}" if name.endswith(TODAY) else name
+
+
+def memberships(
+    groups: Sequence[str], hubs: Mapping[str, Sequence[str]], expiry: date, memberships_max: int
+) -> tuple[tuple[str, str], ...]:
+    """Return where a key's groups are joined: pairs of a hub and the vendor's name of a group.
+
+    A ticker's spot is joined on each hub that analyses it, where the key has room for that; else, and of tickers that
+    only have a spot, on the first.
+
+    Args:
+        groups: as `packed` gives them; each belongs to a hub that has its category.
+        hubs: the categories of each hub.
+        expiry: of categories of today's.
+        memberships_max: groups that one key may carry.
+    """
+    joined: list[tuple[str, str]] = []
+    spots: dict[str, list[str]] = {group: [] for group in groups if group.endswith(SPOT)}
+    for hub, categories in hubs.items():
+        for spot, at in spots.items():
+            own = [f"{spot.removesuffix(SPOT)}_{category}" for category in categories]
+            found = [group for group in own if group in groups]
+            joined += [(hub, at_expiry(group, expiry)) for group in found]
+            if found:
+                at.append(hub)
+    first = next(iter(hubs))
+    everywhere = [(hub, spot) for spot, at in spots.items() for hub in at or [first]]
+    if len(joined) + len(everywhere) > memberships_max:
+        everywhere = [(next(iter(at), first), spot) for spot, at in spots.items()]
+    return (*joined, *everywhere)
 
 
 def pause_ns(attempts: int, rules: FeedRules) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from domain.instruments import DataType, Spot
 from domain.position.cycle import ExitReason
 from domain.structure.rules import SpreadRules
@@ -14,14 +16,32 @@ def is_assignment_near(spot: Spot | None, strike_ticks: Ticks, rules: SpreadRule
     return is_live and spot is not None and spot.price_ticks > strike_ticks + rules.threshold_ticks
 
 
-def exit_of(spot: Spot | None, strike_ticks: Ticks, pnl_cents: Cents | None, rules: SpreadRules) -> ExitReason | None:
+class Marked(msgspec.Struct, frozen=True):
+    """The result of a leg by its mark, net of fees; `worst_cents` where it is unknown, `None` where nothing bounds it.
+
+    `is_blind`: no mark has been known for as long as the desk bears.
+    """
+
+    cents: Cents | None
+    worst_cents: Cents | None
+    is_blind: bool = False
+
+
+def exit_of(
+    spot: Spot | None, strike_ticks: Ticks, cover: Marked, short: Marked, rules: SpreadRules
+) -> ExitReason | None:
     """Return why the spread should be closed now; `None` where it may stay.
 
-    `spot` is the fund's price. `pnl_cents` is the result of both legs by their marks net of fees, `None` while a mark
-    is not known: the desk's own rules for unknown marks hold then.
+    `spot` is the fund's price. A mark that is not known never switches the loss off: a leg without one for too long
+    counts at its worst case.
     """
     if is_assignment_near(spot, strike_ticks, rules):
         return ExitReason.ASSIGNMENT_RISK
-    if pnl_cents is not None and pnl_cents < -rules.max_position_loss_cents:
-        return ExitReason.POSITION_LOSS
+    counted = [(leg.worst_cents if leg.is_blind else leg.cents) for leg in (cover, short)]
+    is_blind = cover.is_blind or short.is_blind
+    if None in counted:
+        is_unbounded = any(leg.is_blind and leg.worst_cents is None for leg in (cover, short))
+        return ExitReason.BLIND if is_unbounded else None
+    if sum(cents for cents in counted if cents is not None) < -rules.max_position_loss_cents:
+        return ExitReason.BLIND if is_blind else ExitReason.POSITION_LOSS
     return None

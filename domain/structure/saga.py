@@ -172,7 +172,8 @@ class Leg(msgspec.Struct, frozen=True):
 
     `qty` is what was reserved, `ordered` what its entry was sent for, `held` what executions say is held of it (without
     a sign), `was_held` whether anything ever was. `is_flat`: its life is over and the broker agrees. `is_leaving`: it
-    wants an exit. `is_free`: it may be sold, for all that was told to it (of the cover).
+    wants an exit. `is_free`: it may be sold, for all that was told to it (of the cover). `is_clear`: the broker holds
+    nothing of it on its side and no order works, though it may not be flat: somebody else holds the contract, too.
     """
 
     qty: Qty
@@ -183,6 +184,7 @@ class Leg(msgspec.Struct, frozen=True):
     is_flat: bool = False
     is_leaving: bool = False
     is_free: bool = False
+    is_clear: bool = False
 
     @property
     def may_be_held(self) -> bool:
@@ -297,9 +299,10 @@ def _due(saga: Saga) -> SagaEvent | None:
             return None
         return SagaEvent.COVER_BOUGHT if cover.held > 0 else SagaEvent.COVER_FAILED
     if state is SagaState.BUYING_BACK:
-        if short.may_be_held:
+        if short.may_be_held and not (short.is_clear and short.at_most == 0):
             return None
-        return SagaEvent.ALL_GONE if cover.held == 0 and cover.is_flat else SagaEvent.SHORTS_GONE
+        is_all_gone = cover.held == 0 and cover.is_flat and not short.may_be_held
+        return SagaEvent.ALL_GONE if is_all_gone else SagaEvent.SHORTS_GONE
     if cover.held == 0:
         return SagaEvent.COVER_LOST
     is_short_wrong = cover.is_leaving or short.is_leaving or saga.uncovered_qty > 0

@@ -4,12 +4,14 @@ A broker gives so many lines at once and no chain in one answer. So each expiry'
 those around the money are streamed a few at a time until each has told its volatility and open interest; then the next
 ones. Volatilities are as old as the last round, the spot is streamed all the time.
 
-What lies outside the band is not known: walls and levels are those of the band.
+What lies outside the band is not known: walls and levels are those of the band. A round that brought a part of its
+band, or quotes that are not live, is refused with its reason; the last whole one stands until it is too old.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -38,6 +40,7 @@ BETWEEN_S: Final = 0.5  # real, between two tickers
 LOOK_S: Final = 1.0  # real, between two looks at the clock out of hours
 BEFORE_OPEN_NS: Final = 15 * MINUTE
 SPOT_AGE_NS_MAX: Final = MINUTE
+WHOLE_SHARE: Final = 0.9  # of a band's contracts; a few at its rim may have nothing to tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +63,14 @@ class Band:
 
 @dataclass(slots=True)
 class _Round:
-    """One ticker's turn: contracts not asked for yet, those that stream now, and what has been told of any."""
+    """One ticker's turn: how many contracts are wanted, those not asked for yet, those that stream now, what came."""
 
     ticker: str
+    wanted_n: int
     left: list[Contract]
     batch: dict[int, Contract] = field(default_factory=dict)
     told: dict[int, tuple[Contract, Quote]] = field(default_factory=dict)
+    is_refused: bool = False
 
 
 @dataclass(slots=True)
@@ -265,7 +270,7 @@ class BrokerChains:
             self._whys[ticker] = f"The broker {no_price if spot is None else no_chain} {ticker}."
             self._later(BETWEEN_S, self._next_ticker)
             return
-        self._round = _Round(ticker, wanted)
+        self._round = _Round(ticker, len(wanted), wanted)
         self._next_batch(self._round)
 
     def _next_batch(self, of: _Round) -> None:
@@ -293,6 +298,7 @@ class BrokerChains:
             return
         for con_id in refused.con_ids:
             of.batch.pop(con_id, None)
+        of.is_refused = True  # the broker's own word says more than what is missing for it
         self._whys[of.ticker] = (
             f"The broker refuses market data lines (code {refused.vendor_code}); lower feed.chain.lines or"
             " connection.lines_max, or look at the account's subscriptions."
@@ -309,15 +315,17 @@ class BrokerChains:
             self._next_batch(of)
             return
         self._round = None
-        if of.told:
-            now, told = self._now_utc(), tuple(of.told.values())
+        told = tuple(of.told.values())
+        why = refusal_of(of.ticker, of.wanted_n, told)
+        if why is None:
+            now = self._now_utc()
             self._chains[of.ticker] = chain_of(of.ticker, now, told)
             self._whys.pop(of.ticker, None)
             if now - self._kept_utc.get(of.ticker, Utc(0)) >= self._band.keep_every_ns:
                 self._kept_utc[of.ticker] = now
                 self._keep(market.ChainRead(ticker=of.ticker, at_utc=now, spot=self._spots[of.ticker], quotes=told))
-        else:
-            self._whys.setdefault(of.ticker, f"The broker quotes nothing of the chain of {of.ticker}.")
+        elif not of.is_refused:
+            self._whys[of.ticker] = why
         self._later(BETWEEN_S, self._next_ticker)
 
 
@@ -328,6 +336,28 @@ def around(contracts: tuple[Contract, ...], spot_ticks: int, strikes_n: int) -> 
     above = [strike for strike in strikes if strike > spot_ticks][:strikes_n]
     kept = {*below, *above}
     return sorted((c for c in contracts if c.strike_ticks in kept), key=lambda c: (c.strike_ticks, c.right.value))
+
+
+def refusal_of(ticker: str, wanted_n: int, told: tuple[tuple[Contract, Quote], ...]) -> str | None:
+    """Return why what was told of a band is not used: too little of it, or not live; `None`: it is whole."""
+    of_how_many = f"of {wanted_n} contracts in the chain of {ticker}"
+    enough_n = WHOLE_SHARE * wanted_n
+    if not told:
+        return f"The broker quotes nothing of the chain of {ticker}."
+    others = Counter(quote.data_type for _, quote in told if quote.data_type is not DataType.LIVE)
+    if len(told) - others.total() < enough_n and others:
+        kinds = ", ".join(f"{n} {kind.name.lower().replace('_', ' ')}" for kind, n in others.most_common())
+        return (
+            f"The broker's quotes {of_how_many} are not live ({kinds}): subscribe to them, and close other sessions of"
+            " the same user."
+        )
+    whole_n = sum(quote.data_type is DataType.LIVE and _is_whole(quote) for _, quote in told)
+    if whole_n < enough_n:
+        return (
+            f"The broker told volatility and open interest of only {whole_n} {of_how_many}; a part is not used in the"
+            " place of the whole. Look at the gateway if this lasts."
+        )
+    return None
 
 
 def chain_of(ticker: str, at_utc: Utc, told: tuple[tuple[Contract, Quote], ...]) -> ChainQuotes:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import date, time
 from typing import Final
 
@@ -15,7 +15,7 @@ import msgspec
 
 from domain.instants import BUCKET_NS, MINUTE, MS, SECOND, at_exchange, bucket_of, session_of
 from domain.options.profile import IngestMode, Profile, Row, Rows
-from domain.signals.feed_rules import SpotWatch, in_priority
+from domain.signals.feed_rules import TODAY, SpotWatch, at_expiry, expiry_on, in_priority
 from domain.units import Ticks, Utc
 from gateways.flow import Flow
 from gateways.gexbot import codec
@@ -96,6 +96,7 @@ class BucketFolder:
         frame_bytes_max: decompressed size above which a frame is refused.
         whole_from_ns: a bucket is whole once each expected key has a frame of this part of it, or later.
         mode: what its rows say of how they came.
+        closed_dates: further days without a session, for the expiry that categories of today's have.
     """
 
     def __init__(
@@ -105,6 +106,7 @@ class BucketFolder:
         frame_bytes_max: int = codec.PAYLOAD_BYTES_MAX,
         whole_from_ns: int = 0,
         mode: IngestMode = IngestMode.LIVE,
+        closed_dates: Collection[date] = (),
     ) -> None:
         self._mode = mode
         self._hub = hub
@@ -113,6 +115,9 @@ class BucketFolder:
         order = in_priority(dict.fromkeys(key.ticker for key in keys))
         self._keys = sorted(keys, key=lambda key: order.index(key.ticker))
         self._expected = frozenset(self._keys)
+        self._of_today = tuple(key for key in self._keys if key.category.endswith(TODAY))
+        self._closed_dates = closed_dates
+        self._ours: tuple[date, dict[Group, Group]] = date.min, {}
         self._tickers = frozenset(key.ticker for key in self._keys)
         self._open: dict[Utc, dict[Group, _Slot]] = {}
         self._late: dict[tuple[Utc, Group], _Slot] = {}
@@ -135,6 +140,8 @@ class BucketFolder:
     def fold(self, group: str, data_b64: str, received_utc: Utc, sequence: int) -> Refused | None:
         """Take one frame; `received_utc` is the port's clock at reception. A refusal is counted and returned."""
         key = codec.parse_group(group)
+        if key is not None and self._of_today:
+            key = self._dated(session_of(received_utc)).get(key, key)
         is_spot = key is not None and key.category == SPOT_CATEGORY
         if key is None or not (is_spot or key in self._expected):
             return self._refuse(codec.unknown_group(group))
@@ -161,6 +168,14 @@ class BucketFolder:
         if refusal is None:
             self._newest_utc[key] = source_utc
         return refusal
+
+    def _dated(self, day: date) -> dict[Group, Group]:
+        """Return our keys of today's categories by the vendor's on a New York date."""
+        if self._ours[0] != day:
+            expiry = expiry_on(day, self._closed_dates)
+            names = {Group(key.ticker, at_expiry(key.category, expiry)): key for key in self._of_today}
+            self._ours = day, names
+        return self._ours[1]
 
     def keep(self, profile: Profile, received_utc: Utc, *, is_cover: bool = False) -> Refused | None:
         """Take a profile that came decoded; as a cover it counts only where no frame came. A refusal is counted."""

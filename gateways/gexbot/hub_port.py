@@ -22,7 +22,7 @@ from domain.units import Utc
 from gateways.bucket_port import BucketPort, End, PortSetup
 from gateways.gexbot.codec import Refused
 from gateways.gexbot.negotiate import USER_AGENT, AddressBook, hidden
-from gateways.gexbot.rest import NOT_POLLED, NoAnswer, RestClient, RestPoller
+from gateways.gexbot.rest import NoAnswer, RestClient, RestPoller, is_polled
 from messages import market
 
 SUBPROTOCOL: Final = "json.reliable.webpubsub.azure.v1"
@@ -132,7 +132,7 @@ class HubPort(BucketPort):
     def not_polled(self, absent: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
         """Return those of the absent pairs that polling leaves out."""
         polled = self._polled_tickers()
-        return tuple(pair for pair in absent if pair[0] in polled and pair[1] in NOT_POLLED)
+        return tuple(pair for pair in absent if pair[0] in polled and not is_polled(pair[1]))
 
     def _polled_tickers(self) -> frozenset[str]:
         if self._cover is None:
@@ -143,7 +143,7 @@ class HubPort(BucketPort):
     def _want(self) -> None:
         if self._poller is not None:
             polled = self._polled_tickers()
-            wanted = {pair for pair in self.setup.expected if pair[0] in polled and pair[1] not in NOT_POLLED}
+            wanted = {pair for pair in self.setup.expected if pair[0] in polled and is_polled(pair[1])}
             if wanted != self._poller.wanted:
                 self._poller.want(wanted)
 

@@ -16,6 +16,7 @@ import orjson
 from urllib3.exceptions import HTTPError, LocationValueError
 from urllib3.util import parse_url
 
+from domain.signals.feed_rules import TODAY
 from domain.units import Utc
 from gateways.bucket_port import Tell
 from gateways.gexbot.bounded import bounded_pools
@@ -30,6 +31,7 @@ TIMEOUT_S: Final = 10.0
 TOKEN_LIFE_S: Final = 900  # "about 15 minutes", looked at when dialling only
 _FINAL_STATUS: Final = {400, 401, 403, 404, 405}
 _V2_PREFIX: Final = "v2_"
+_DATE: Final = re.compile(r"_\d{8}$")
 _TOKEN: Final = re.compile(r"((?:access|awps_reconnection)_token=)[^&\s'\"]+")
 
 
@@ -82,7 +84,7 @@ class AddressBook:
 
 def _is_of(group: str, categories: Collection[str]) -> bool:
     key = parse_group(group)
-    return key is not None and key.category in categories
+    return key is not None and (key.category in categories or _DATE.sub(TODAY, key.category) in categories)
 
 
 _NOTHING: Final[tuple[int, Addresses, tuple[str, ...]]] = (-1, Addresses({}), ())
@@ -117,6 +119,21 @@ def negotiate_legacy(url: str, key: str, timeout_s: float = TIMEOUT_S) -> Addres
     return found
 
 
+def patch(url: str, key: str, memberships: Sequence[tuple[str, str]], timeout_s: float = TIMEOUT_S) -> int | Refusal:
+    """Replace all memberships (our hub, group) on the key's live connections; return how many stand on them now.
+
+    Blocks up to `timeout_s` real seconds.
+    """
+    body = {"groups": [{"hub": _V2_PREFIX + hub, "group": group} for hub, group in memberships]}
+    answer = _asked("PATCH", url, key, body, timeout_s)
+    if isinstance(answer, Refusal):
+        return answer
+    match _json(answer[1]):
+        case {"updated_groups": int(updated_n)}:
+            return updated_n
+    return Refusal(f"{answer[0]} answered without updated_groups", is_final=False)
+
+
 def _negotiated(
     method: str, url: str, key: str, body: dict[str, list[str]] | None, timeout_s: float
 ) -> Addresses | Refusal:
@@ -148,7 +165,8 @@ def _asked(method: str, url: str, key: str, body: object, timeout_s: float) -> t
     except ValueError:  # it names the header's value, and that is the key
         return Refusal("the key holds characters that no header may carry", is_final=True)
     if status != 200:
-        why = f"{host} refused to negotiate with {status}: {_reason(answer)}"
+        asked = "to change memberships" if method == "PATCH" else "to negotiate"
+        why = f"{host} refused {asked} with {status}: {_reason(answer)}"
         return Refusal(why, is_final=status in _FINAL_STATUS)
     return host, answer
 
@@ -190,8 +208,11 @@ def _json(answer: bytes) -> object:
         return None
 
 
+FeedCommand = market.Negotiate | market.PatchMemberships
+
+
 class FeedPort:
-    """The feed's port: a thread that negotiates on command and tells `feed` how it went.
+    """The feed's port: a thread that negotiates, and replaces memberships, on command and tells `feed` how it went.
 
     Args:
         url: of negotiate.
@@ -222,14 +243,14 @@ class FeedPort:
         self._tell = tell
         self._now_utc = now_utc
         self._token_life_ns = token_life_ns
-        self._commands: queue.SimpleQueue[market.Negotiate | None] = queue.SimpleQueue()
+        self._commands: queue.SimpleQueue[FeedCommand | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
 
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
 
-    def post(self, command: market.Negotiate) -> None:
+    def post(self, command: FeedCommand) -> None:
         """Take a command; never blocks."""
         self._commands.put(command)
 
@@ -240,7 +261,20 @@ class FeedPort:
 
     def _run(self) -> None:
         while (command := self._commands.get()) is not None:
-            self._tell(FEED, self._negotiate(command))
+            if isinstance(command, market.Negotiate):
+                self._tell(FEED, self._negotiate(command))
+            else:
+                self._tell(FEED, self._patch(command))
+
+    def _patch(self, command: market.PatchMemberships) -> market.MembershipsPatched | market.PatchFailed:
+        key = self._keys[command.key_n]
+        result = patch(self._url, key, command.memberships)
+        if isinstance(result, Refusal):
+            return market.PatchFailed(
+                feed_epoch=command.feed_epoch, why=hidden(result.why, key), is_final=result.is_final,
+                key_n=command.key_n,
+            )  # fmt: skip
+        return market.MembershipsPatched(feed_epoch=command.feed_epoch, updated_n=result, key_n=command.key_n)
 
     def _negotiate(self, command: market.Negotiate) -> market.Negotiated | market.NegotiateFailed:
         asked_utc = self._now_utc()

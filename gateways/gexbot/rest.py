@@ -22,6 +22,7 @@ from urllib3.exceptions import HTTPError, LocationValueError
 
 from domain.instants import SECOND, bucket_of
 from domain.options.profile import Profile
+from domain.signals.feed_rules import TODAY
 from domain.units import Utc
 from gateways.gexbot.bounded import bounded_pools
 from gateways.gexbot.codec import Refused
@@ -51,6 +52,11 @@ class NoAnswer(msgspec.Struct, frozen=True):
     code: str
     wait_s: float = 0.0
     is_final: bool = False
+
+
+def is_polled(category: str) -> bool:
+    """Return whether a failover asks for a category; there is no REST of explicit expiries."""
+    return category not in NOT_POLLED and not category.endswith(TODAY)
 
 
 def path_of(ticker: str, category: str) -> str:

@@ -22,6 +22,7 @@ from domain.units import Qty, Ticks
 from gateways.ib import library
 from gateways.ib.codes import CLIENT_ID_IN_USE
 from gateways.ib.translate import ib_chain, ib_order_of, ib_underlying
+from gateways.ib.wire import number_of
 
 T = TypeVar("T")
 
@@ -64,6 +65,15 @@ class TriedOrder(msgspec.Struct, frozen=True):
     warning: str = ""
 
 
+class TriedSale(msgspec.Struct, frozen=True, kw_only=True):
+    """What the broker says to a sale of calls that nothing covers for it; `margin_usd` is `None` where it told none."""
+
+    of: str
+    qty: Qty
+    refusal: Notice | None = None
+    margin_usd: float | None = None
+
+
 class Seen(msgspec.Struct, kw_only=True):
     """What a gateway showed; everything after `is_spoken` is empty where it is False.
 
@@ -85,15 +95,20 @@ class Seen(msgspec.Struct, kw_only=True):
     listed: tuple[Listed, ...] = ()
     lines: tuple[Line, ...] = ()
     tried: TriedOrder | None = None
+    sale: TriedSale | None = None
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """What to look at: the first client id that gets in asks; option classes by ticker; the account, if one is set."""
+    """What to look at: the first client id that gets in asks; option classes by ticker; the account, if one is set.
+
+    `sold` names a ticker and how many calls of it would be sold uncovered; `None`: none are.
+    """
 
     client_ids: tuple[int, ...]
     classes: dict[str, str]
     account: str | None = None
     tries_order: bool = False
+    sold: tuple[str, Qty] | None = None
 
 
 async def look(host: str, port: int, asked: Asked, now_s: Callable[[], float] = time.time) -> Seen:
@@ -201,6 +216,8 @@ async def _ask(ib: Any, said: _Said, seen: Seen, asked: Asked, now_s: Callable[[
         option = await _look_at_market(ib, said, seen, ticker, trading_class)
         if asked.tries_order and account and option is not None and seen.tried is None:
             seen.tried = await _try_order(ib, said, option, account)
+        if asked.tries_order and account and option is not None and asked.sold is not None and asked.sold[0] == ticker:
+            seen.sale = await _try_sale(ib, said, option, asked.sold[1], account)
 
 
 async def _look_at_market(ib: Any, said: _Said, seen: Seen, ticker: str, trading_class: str) -> Any:
@@ -253,8 +270,21 @@ def _price(ticker: Any) -> float | None:
 
 async def _try_order(ib: Any, said: _Said, option: Any, account: str) -> TriedOrder:
     """Ask what an order for one contract would need; IB sends none that is marked so, and this would hardly fill."""
-    order = ib_order_of("ZH-doctor-what-if", Side.BUY, Qty(1), OrderType.LIMIT, Ticks(5), None, account)
+    state, refusal = await _what_if(ib, said, option, Side.BUY, Qty(1), Ticks(5), account)
+    return TriedOrder(option.tradingClass, refusal, str(getattr(state, "warningText", "") or "").strip())
+
+
+async def _try_sale(ib: Any, said: _Said, option: Any, qty: Qty, account: str) -> TriedSale:
+    """Ask what so many calls, sold uncovered, would block."""
+    state, refusal = await _what_if(ib, said, option, Side.SELL, qty, Ticks(5_000), account)
+    margin_usd = number_of(str(getattr(state, "initMarginChange", "")))
+    return TriedSale(of=option.tradingClass, qty=qty, refusal=refusal, margin_usd=margin_usd)
+
+
+async def _what_if(
+    ib: Any, said: _Said, option: Any, side: Side, qty: Qty, limit_ticks: Ticks, account: str
+) -> tuple[Any, Notice | None]:
+    order = ib_order_of("ZH-doctor-what-if", side, qty, OrderType.LIMIT, limit_ticks, None, account)
     first = len(said.notices)
     state = await _within(ib.whatIfOrderAsync(option, order))  # which marks it as a question
-    refusal = next((notice for _, notice in said.notices[first:] if notice.code in _REFUSED), None)
-    return TriedOrder(option.tradingClass, refusal, str(getattr(state, "warningText", "") or "").strip())
+    return state, next((notice for _, notice in said.notices[first:] if notice.code in _REFUSED), None)

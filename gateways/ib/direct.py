@@ -18,7 +18,7 @@ from config.tree import Gateway
 from domain.instants import MS, SECOND, exchange_clock, session_of
 from domain.instruments import Contract, OrderType, Side
 from domain.limits import ConnectionRules
-from domain.orders.references import exit_ref, is_of_desk, is_ours, position_id
+from domain.orders.references import DIRECT, exit_ref, is_direct, is_ours, position_id
 from domain.orders.request import OrderRequest
 from domain.ports import Clock
 from domain.session import calendar
@@ -31,19 +31,19 @@ from messages.base import Message
 T = TypeVar("T", bound=Message)
 Say = Callable[[str], None]
 
-DESK: Final = "direct"  # stands in the references of the orders sent here
 WAIT_S: Final = 10.0  # real: for the broker to carry out a cancel, or to fill an order at market
 LOOK_EVERY_S: Final = 0.5
 ORDER_LIFE_NS: Final = 5 * SECOND
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What became of a flatten: what was sold, what is still held of ours, by contract id, and what still works."""
+    """What became of a flatten: what was sold, bought back and left of ours, by contract id, and what still works."""
 
     sold: dict[int, Qty]
     left: dict[int, Qty]
     working: tuple[str, ...]
     why: str = ""
+    bought: dict[int, Qty] = {}
 
     @property
     def is_flat(self) -> bool:
@@ -139,7 +139,10 @@ def _flatten(line: _Line, owned: _Ours, say: Say, wait_s: float) -> Outcome:
         say(f"{contract.label}: selling {qty} at market")
         line.trade(contract, Side.SELL, qty)
     outcome = _outcome(line, owned, plan, say, wait_s)
-    return msgspec.structs.replace(outcome, left=beyond | outcome.left | shorts)
+    bought = {contract.con_id: Qty(qty + shorts.get(contract.con_id, 0)) for contract, qty in back}
+    return msgspec.structs.replace(
+        outcome, left=beyond | outcome.left | shorts, bought={con_id: qty for con_id, qty in bought.items() if qty}
+    )
 
 
 def _beyond(read: broker.BrokerRead, owned: _Ours, planned: Mapping[int, Qty], say: Say) -> dict[int, Qty]:
@@ -180,16 +183,31 @@ def _to_buy_back(read: broker.BrokerRead, owned: _Ours) -> list[tuple[Contract, 
 
 def _buy_back(line: _Line, owned: _Ours, back: list[tuple[Contract, Qty]], say: Say, wait_s: float) -> dict[int, Qty]:
     """Buy shorts back and wait until the broker says that they are gone; return what is left of them, negative."""
+    if not back:
+        return {}
     for contract, qty in back:
         say(f"{contract.label}: buying {qty} back at market")
         line.trade(contract, Side.BUY, qty)
     until_s = time.monotonic() + wait_s
-    left = _left_of([], back)
-    while left and time.monotonic() < until_s:
-        left = _left_of([], _to_buy_back(line.read(), owned))
-        if left:
-            time.sleep(LOOK_EVERY_S)
+    while True:
+        read = line.read()
+        left = _left_of([], _to_buy_back(read, owned))
+        if not left or time.monotonic() >= until_s:
+            break
+        time.sleep(LOOK_EVERY_S)
+    for contract, qty in back:
+        rest = -left.get(contract.con_id, 0)
+        at = _price_text(line, read, contract)
+        say(f"{contract.label}: bought back {qty - rest}{at}" + (f", {rest} still short: look there" if rest else ""))
     return left
+
+
+def _price_text(line: _Line, read: broker.BrokerRead, contract: Contract) -> str:
+    """Return at which average price this run's order of a contract was filled, as ` at 4.90`; empty where none was."""
+    ref = line.sent.get(contract.con_id)
+    fills = [execution for execution in read.executions if execution.order_ref == ref]
+    qty = sum(execution.qty for execution in fills)
+    return f" at {sum(e.qty * e.price_ticks for e in fills) / qty / 100:.2f}" if qty else ""
 
 
 def _cancel_all(line: _Line, say: Say, wait_s: float) -> broker.BrokerRead:
@@ -229,7 +247,7 @@ def _done_directly(read: broker.BrokerRead, side: Side, booked: Set[str]) -> dic
     done: dict[int, Qty] = {}
     for execution in read.executions:
         is_new = execution.exec_id not in booked
-        if is_new and is_of_desk(execution.order_ref, DESK) and execution.side is side:
+        if is_new and is_direct(execution.order_ref) and execution.side is side:
             done[execution.con_id] = done.get(execution.con_id, Qty(0)) + execution.qty
     return done
 
@@ -246,7 +264,8 @@ def _outcome(line: _Line, owned: _Ours, plan: list[tuple[Contract, Qty]], say: S
     sold = {con_id: Qty(qty - left.get(con_id, 0)) for con_id, qty in before.items()}
     for contract, qty in plan:
         rest = left.get(contract.con_id, 0)
-        say(f"{contract.label}: sold {qty - rest}" + (f", {rest} still held: look at the broker" if rest else ""))
+        at = _price_text(line, read, contract)
+        say(f"{contract.label}: sold {qty - rest}{at}" + (f", {rest} still held: look at the broker" if rest else ""))
     for why in line.refusals():
         say(f"the broker says: {why}")
     working = tuple(order.order_ref for order in read.orders if order.is_working and is_ours(order.order_ref))
@@ -278,8 +297,9 @@ class _Line:
         self._epoch = 0
         self._read_n = 0
         self._known_refs: set[str] = set()
+        self.sent: dict[int, str] = {}  # the reference of the order that was sent, by contract
         self._port = OrdersPort(
-            f"port:{DESK}", gateways=gateways, client_id=client_id, rules=rules, clock=clock,
+            f"port:{DIRECT}", gateways=gateways, client_id=client_id, rules=rules, clock=clock,
             tell=lambda _, message: self._heard.put(message), account=account,
         )  # fmt: skip
 
@@ -344,15 +364,16 @@ class _Line:
     def trade(self, contract: Contract, side: Side, qty: Qty) -> None:
         """Send one market order that closes."""
         now = self._clock.now_utc()
+        self.sent[contract.con_id] = order_ref = self._new_ref(contract)
         order = OrderRequest(
-            order_ref=self._new_ref(contract), contract=contract, side=side, qty=qty, order_type=OrderType.MARKET,
+            order_ref=order_ref, contract=contract, side=side, qty=qty, order_type=OrderType.MARKET,
             limit_ticks=None, is_exit=True, deadline_utc=Utc(now + ORDER_LIFE_NS),
         )  # fmt: skip
         self._port.post(broker.PlaceOrder(order=order, session_epoch=self._epoch, kill_epoch=0))
 
     def _new_ref(self, contract: Contract) -> str:
         """Return a reference that no order of today has."""
-        stem = position_id(DESK, f"{contract.con_id}/{session_of(self.now_utc())}")
+        stem = position_id(DIRECT, f"{contract.con_id}/{session_of(self.now_utc())}")
         n = 1
         while exit_ref(stem, n) in self._known_refs:
             n += 1

@@ -5,6 +5,7 @@ A cause is given only where the records show it. What they do not explain stays 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from enum import StrEnum
@@ -12,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from domain.instants import SECOND
+from domain.instants import MS, SECOND, exchange_clock
 from domain.risk.reject import EXPLAINED, RejectCode
 from domain.units import Utc
 from simulation.backtest.recorded import RecordedDay
@@ -44,6 +45,7 @@ OF_QUOTES: Final = frozenset(
     }
 )  # fmt: skip
 _ALL_DAY: Final = "*"
+_ACKNOWLEDGED_NS: Final = 100 * MS  # from the quote that an order was changed on to the record of its change
 
 
 class What(StrEnum):
@@ -56,7 +58,10 @@ class What(StrEnum):
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that happened, said so that two that are equal say the same; `code` is that of a refusal."""
+    """One thing that happened, said so that two that are equal say the same; `code` is that of a refusal.
+
+    `changed_utc` are the instants at which an order was recorded and its terms were changed.
+    """
 
     what: What
     key: str
@@ -67,6 +72,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     con_id: int | None = None
     bucket_utc: Utc = Utc(0)
     is_shadow: bool = False
+    changed_utc: tuple[Utc, ...] = ()
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,11 +90,12 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Parity(msgspec.Struct, frozen=True, kw_only=True):
-    """A day beside its backtest: how many of each were the same, and what was not."""
+    """A day beside its backtest: how many of each were the same, and what was not; `is_heard` as in `Records`."""
 
     session: date
     same: dict[str, int]
     differences: tuple[Difference, ...]
+    is_heard: bool = False
 
     @property
     def unexplained(self) -> tuple[Difference, ...]:
@@ -101,7 +108,8 @@ class Records(msgspec.Struct, frozen=True):
 
     `readings` is what each reading lacked when it was made, by (ticker, bucket); `last_utc` the last instant of which
     anything is; `promoted_utc` are the instants of words on promotions within the session; `foreign` counts executions
-    that the desk did not order; `damaged` are buckets that could not be read.
+    that the desk did not order; `damaged` are buckets that could not be read. `is_heard`: the backtest heard of markets
+    what the desk heard, at the same instants, and not samples of it.
     """
 
     readings: Mapping[tuple[str, int], tuple[str, ...]]
@@ -110,6 +118,7 @@ class Records(msgspec.Struct, frozen=True):
     promoted_utc: tuple[Utc, ...] = ()
     foreign: int = 0
     damaged: tuple[str, ...] = ()
+    is_heard: bool = False
 
 
 def items_of(reader: LedgerReader, session: date) -> tuple[Item, ...]:
@@ -118,7 +127,8 @@ def items_of(reader: LedgerReader, session: date) -> tuple[Item, ...]:
     intents = dict.fromkeys(row["intent_id"] for row in attempts if row["intent_id"])
     orders = [order for intent in intents for ref in reader.orders_of(intent) if (order := reader.order(ref))]
     return (
-        *map(_alert, reader.alerts(session)), *_gates(attempts), *map(_order, orders),
+        *map(_alert, reader.alerts(session)), *_gates(attempts),
+        *(_order(order, reader.order_events(order["order_ref"])) for order in orders),
         *(_fill(order) for order in orders if order["executions"]),
     )  # fmt: skip
 
@@ -144,13 +154,14 @@ def _gates(attempts: Iterable[Mapping[str, Any]]) -> Iterable[Item]:
         )  # fmt: skip
 
 
-def _order(row: Mapping[str, Any]) -> Item:
+def _order(row: Mapping[str, Any], events: Iterable[Mapping[str, Any]]) -> Item:
     limit = "the market" if row["limit_ticks"] is None else f"{row['limit_ticks'] / 100:.2f}"
     contract = f"{row['trading_class']} {row['strike_ticks'] / 100:g}{row['right']}"
     why = f", {row['exit_reason']}" if row["is_exit"] else ""
     return Item(
         what=What.ORDER, key=row["order_ref"], ticker=row["ticker"], at_utc=Utc(row["at_utc"]), con_id=row["con_id"],
         says=f"{row['side']} {row['qty']} {contract} at {limit}{why}",
+        changed_utc=tuple(Utc(event["at_utc"]) for event in events if event["event"] in ("intended", "changed")),
     )  # fmt: skip
 
 
@@ -186,7 +197,7 @@ def compare(session: date, then: Sequence[Item], here: Sequence[Item], records: 
         )  # fmt: skip
         for of in (item.ticker, _ALL_DAY):
             differs.setdefault(of, f"the {item.what} {item.key}")
-    return Parity(session=session, same=same, differences=tuple(found))
+    return Parity(session=session, same=same, differences=tuple(found), is_heard=records.is_heard)
 
 
 def _when(one: Item | None, other: Item | None) -> tuple[int, int, str]:
@@ -209,7 +220,8 @@ def _cause(one: Item | None, other: Item | None, records: Records, differs: Mapp
             earlier = differs.get(item.ticker)
             if one is None or other is None:
                 return None if earlier is None else f"follows from {earlier}"
-            return _of_quote(item, records) or (None if earlier is None else f"follows from {earlier}")
+            of_quote = _of_pace(one, other, records) if records.is_heard else _of_quote(item, records)
+            return of_quote or (None if earlier is None else f"follows from {earlier}")
 
 
 def _of_alert(one: Item | None, other: Item | None, records: Records, differs: Mapping[str, str]) -> str | None:
@@ -242,8 +254,43 @@ def _of_gate(one: Item | None, other: Item | None, records: Records, differs: Ma
         return f"follows from {earlier}"
     if codes & FOLLOWS and records.foreign:
         return f"{records.foreign} executions that the desk did not order are not repeated"
+    if codes & OF_QUOTES and records.is_heard:
+        return None if one is None or other is None else _of_pace(one, other, records)
     if codes & OF_QUOTES:
         return "quotes are on record as samples: the gate looked at others"
+    return None
+
+
+def _of_pace(one: Item, other: Item, records: Records) -> str | None:
+    """Return that a quote came between the instants of then and here; a desk takes time to work, its backtest none.
+
+    A change of then that was not made here would have been as much earlier or later as the order itself.
+    """
+    ahead_ns = one.at_utc - other.at_utc
+    spans = [(one.at_utc, other.at_utc)]
+    for n, changed_utc in enumerate(one.changed_utc):
+        is_here = n < len(other.changed_utc)
+        spans.append((changed_utc, other.changed_utc[n] if is_here else changed_utc - ahead_ns - _ACKNOWLEDGED_NS))
+    for then_utc, here_utc in spans:
+        quoted_utc = _quoted_between(one, min(then_utc, here_utc), max(then_utc, here_utc), records)
+        if quoted_utc is not None and ahead_ns:
+            word = "earlier" if ahead_ns > 0 else "later"
+            return (
+                f"{abs(ahead_ns) / MS:.0f} ms {word} here (a desk takes time to work, its backtest none), and the quote"
+                f" of {exchange_clock(quoted_utc)} lies between"
+            )
+    return None
+
+
+def _quoted_between(item: Item, after_utc: int, until_utc: int, records: Records) -> Utc | None:
+    """Return the instant of a quote that was heard in a span, of the item's contract or else of its ticker's."""
+    day = records.recorded
+    mine = [item.con_id] if item.con_id is not None else [c.con_id for c in day.contracts if c.ticker == item.ticker]
+    for con_id in mine:
+        at_utc = day.columns[con_id].at_utc if con_id in day.columns else ()
+        n = bisect_right(at_utc, until_utc)
+        if n and at_utc[n - 1] > after_utc:
+            return Utc(at_utc[n - 1])
     return None
 
 

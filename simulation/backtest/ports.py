@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import date
 from typing import Any, Final, cast
 
@@ -116,25 +117,33 @@ class RecordedHub(InProcessPort[HubCommand]):
 
     def _seal(self, bucket_utc: Utc) -> None:
         rows = self._rows(bucket_utc)
-        self.rows_n += len(rows)
-        present = {(row.profile.ticker, row.profile.category) for row in rows}
+        present = {_key(row) for row in rows.rows}
         self._tell(
             market.BucketSealed(
-                hub=self._hub, bucket_utc=bucket_utc, rows=Rows(f"{self._hub}/{bucket_utc}", rows),
+                hub=self._hub, bucket_utc=bucket_utc, rows=rows,
                 absent=tuple(key for key in self._keys if key not in present),
-                counts=market.FrameCounts(accepted=len(rows)), why_absent="not recorded",
+                counts=market.FrameCounts(accepted=len(rows.rows)), why_absent="not recorded",
             )
         )  # fmt: skip
 
-    def _rows(self, bucket_utc: Utc) -> tuple[Row, ...]:
+    def _rows(self, bucket_utc: Utc, absent: Collection[tuple[str, str]] = ()) -> Rows:
+        """Return what is stored of a bucket and wanted, without the pairs that were absent; count it."""
+        ref = f"{self._hub}/{bucket_utc}"
         try:
             found = self._reader.read_bucket(self._session, self._hub, bucket_utc)
         except DamagedBucketError as error:
             self.damaged.append(str(error))
-            return ()
-        wanted = set(self._keys)
-        rows = () if found is None else found.rows
-        return tuple(row for row in rows if (row.profile.ticker, row.profile.category) in wanted)
+            return Rows(ref, ())
+        if found is None:
+            return Rows(ref, ())
+        wanted = set(self._keys).difference(absent)
+        rows = tuple(row for row in found.rows if _key(row) in wanted)
+        self.rows_n += len(rows)
+        return Rows(ref, rows, found.content_hash if len(rows) == len(found.rows) else None)
+
+
+def _key(row: Row) -> tuple[str, str]:
+    return row.profile.ticker, row.profile.category
 
 
 class StoredAlready:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
+from typing import Final
 
 import msgspec
 
+from domain.instants import SECOND
 from domain.instruments import Side
 from domain.units import Cents, Qty, Ticks, Utc
 from simulation.backtest.exchange import BacktestExchange
@@ -15,7 +17,12 @@ from simulation.backtest.model import FillModel
 from simulation.broker.events import ExchangeEvent
 from simulation.broker.exchange import Exchange
 from simulation.broker.working import Working
-from storage.queries import LedgerReader
+from simulation.inprocess.broker import InProcessBroker
+from simulation.market.market import Market
+from storage.queries import Found, LedgerReader
+from supervision.stepped import SteppedRuntime
+
+_TOLD_WITHIN_NS: Final = 2 * SECOND  # of its second at the latest; what came later was read back
 
 
 class Fill(msgspec.Struct, frozen=True):
@@ -44,10 +51,16 @@ def fills_of(reader: LedgerReader, session: date) -> dict[str, Filled]:
     return {
         order["order_ref"]: Filled(
             order["con_id"], Side(order["side"]),
-            tuple(Fill(Utc(e["at_utc"]), Qty(e["qty"]), Ticks(e["price_ticks"])) for e in order["executions"]),
+            tuple(Fill(_filled_utc(e), Qty(e["qty"]), Ticks(e["price_ticks"])) for e in order["executions"]),
         )
         for order in orders if order is not None
     }  # fmt: skip
+
+
+def _filled_utc(execution: Found) -> Utc:
+    """Return when an execution was: brokers tell whole seconds, so within them the instant of its record is nearer."""
+    at_utc, recorded_utc = execution["at_utc"], execution["recorded_utc"]
+    return Utc(recorded_utc if at_utc < recorded_utc <= at_utc + _TOLD_WITHIN_NS else at_utc)
 
 
 class RecordedFillsExchange(BacktestExchange):
@@ -64,9 +77,20 @@ class RecordedFillsExchange(BacktestExchange):
         if known is None or (known.con_id, known.side) != (order.con_id, order.side):
             return super()._match(working, now_utc)
         left, events = self._left[order.order_ref], list[ExchangeEvent]()
-        if now_utc < working.due_utc or not self._is_trading(now_utc):
+        if now_utc <= working.at_utc or not self._is_trading(now_utc):
             return events
         while left and left[0].at_utc <= now_utc and (rest := Qty(working.order.qty - working.filled_qty)):
             fill = left.pop(0)
             events += Exchange._filled(self, working, min(rest, fill.qty), fill.price_ticks, now_utc)
         return events
+
+
+class RecordedFillsBroker(InProcessBroker):
+    """The order session over recorded fills: it also looks at the very instants at which something was filled."""
+
+    def __init__(
+        self, owner: str, runtime: SteppedRuntime, market: Market, exchange: Exchange, recorded: RecordedFills
+    ) -> None:
+        super().__init__(owner, runtime, market, exchange)
+        for at_utc in sorted({fill.at_utc for filled in recorded.values() for fill in filled.fills}):
+            runtime.call_at(at_utc, self._step)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Final
@@ -18,16 +18,18 @@ import msgspec
 from config.settings import Settings
 from domain.instants import MINUTE, MS, SECOND
 from domain.position.cycle import EndReason
+from domain.reports.trades import closing_text, exit_reasons
 from domain.session import calendar
 from domain.session.calendar import TradingDay
 from domain.units import Cents, Utc
 from main import Port, Stores, assemble
 from simulation.backtest.exchange import BacktestExchange
+from simulation.backtest.heard import Heard, HeardHub, HeardQuotes, Hearing
 from simulation.backtest.market import RecordedMarket
 from simulation.backtest.model import FillModel
 from simulation.backtest.ports import RecordedHub, RecordedQuotes, StoredAlready, as_market
 from simulation.backtest.recorded import RecordedDay, load
-from simulation.backtest.recorded_fills import RecordedFills, RecordedFillsExchange
+from simulation.backtest.recorded_fills import RecordedFills, RecordedFillsBroker, RecordedFillsExchange
 from simulation.inprocess.broker import InProcessBroker
 from simulation.inprocess.market import InProcessFeed
 from storage.desk_ledger import DeskLedger
@@ -45,7 +47,10 @@ Promotions = Mapping[str, tuple[str, ...]]  # by source, each as KIND-version
 
 
 class Trade(msgspec.Struct, frozen=True, kw_only=True):
-    """One closed position: money in cents, net of fees; instants in ns UTC."""
+    """One closed position: money in cents, net of fees; instants in ns UTC.
+
+    `reason` is the code of its last part, `closed_by` says those of all parts in words.
+    """
 
     session: date
     ticker: str
@@ -57,6 +62,7 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     opened_utc: Utc
     closed_utc: Utc
+    closed_by: str = ""
 
 
 class Day(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,14 +119,19 @@ class Backtest:
         nav_cents: cash at the start.
         folder: where the ledgers of the run lie; empty.
         fills: what orders on record were filled with, which then fill the same way; `None`: all by the model.
+        heard: what the market side heard of one session, with its instants; `None`: it hears series and warehouse.
+        load_day: what is stored of a session; where it is known from elsewhere, too, that as well.
     """
 
     def __init__(
         self, settings: Settings, series: Path, warehouse: Path, promotions: Promotions, model: FillModel,
         nav_cents: Cents, folder: Path, fills: RecordedFills | None = None,
+        load_day: Callable[[Path, date], RecordedDay] = load, heard: Iterable[Heard] | None = None,
     ) -> None:  # fmt: skip
         self._settings = settings
         self._fills = fills
+        self._heard = heard
+        self._load = load_day
         self._series = series
         self._warehouse = warehouse
         self._promotions = promotions
@@ -139,7 +150,7 @@ class Backtest:
 
     def _run(self, hours: TradingDay) -> Day:
         settings, session = self._settings, hours.session
-        recorded, desk = load(self._series, session), settings.desk
+        recorded, desk = self._load(self._series, session), settings.desk
         market = RecordedMarket(recorded, hours, self._model.stale_ms)
         exchange = (
             BacktestExchange(market, self._nav_cents, self._model) if self._fills is None
@@ -172,15 +183,20 @@ class Backtest:
         shown = as_market(market)
 
         def make_ports(runtime: SteppedRuntime) -> Iterable[Port]:
+            orders, quotes, fills = f"ibkr:{desk}", f"quotes:{desk}", self._fills
+            hearing = None if self._heard is None else Hearing(runtime, self._heard)
             for hub, categories in settings.feed.by_hub.items():
                 keys = tuple((ticker, category) for ticker in settings.tickers for category in categories)
-                hubs.append(RecordedHub(f"hub:{hub}", runtime, market, reader, recorded.session, keys))
+                of_hub = (f"hub:{hub}", runtime, market, reader, recorded.session, keys)
+                hubs.append(RecordedHub(*of_hub) if hearing is None else HeardHub(*of_hub).listen(hearing))
             return (
-                InProcessBroker(f"ibkr:{desk}", runtime, shown, exchange),
-                RecordedQuotes(f"quotes:{desk}", runtime, market, recorded),
+                InProcessBroker(orders, runtime, shown, exchange) if fills is None
+                else RecordedFillsBroker(orders, runtime, shown, exchange, fills),
+                RecordedQuotes(quotes, runtime, market, recorded) if hearing is None
+                else HeardQuotes(quotes, runtime, market, hearing),
                 InProcessFeed("feed", runtime, shown, tuple(settings.feed.by_hub)),
                 *hubs,
-            )
+            )  # fmt: skip
 
         return assemble(
             settings, stores, lambda tree: SteppedRuntime(tree, clock, run_n, NoTrace(clock)), make_ports
@@ -193,7 +209,9 @@ class Backtest:
         attempts, alerts, closed = ledger.attempts(session), ledger.alerts(session), ledger.trades(session)
         executions = ledger.executions(session)
         refused = Counter(code for row in attempts if (code := row["code"] or row["amended_code"]))
-        filled = tuple(_trade(session, row) for row in closed if row["opened_qty"])
+        filled = tuple(
+            _trade(session, row, exit_reasons(executions, row)) for row in closed if row["opened_qty"]
+        )  # fmt: skip
         held = sum(1 for position in exchange.positions() if position.qty)
         passed = len(attempts) - refused.total()
         return Day(
@@ -208,12 +226,12 @@ class Backtest:
         )  # fmt: skip
 
 
-def _trade(session: date, row: Found) -> Trade:
+def _trade(session: date, row: Found, reasons: list[str]) -> Trade:
     contract = f"{row['trading_class']} {row['strike_ticks'] / 100:g}{row['right']}"
     return Trade(
         session=session, ticker=row["ticker"], contract=contract, strategy=row["strategy"] or "", qty=row["opened_qty"],
         pnl_cents=row["realised_cents"], fees_cents=row["fees_cents"], reason=row["exit_reason"] or row["end"] or "",
-        opened_utc=row["opened_utc"], closed_utc=row["closed_utc"],
+        opened_utc=row["opened_utc"], closed_utc=row["closed_utc"], closed_by=closing_text(row, reasons),
     )  # fmt: skip
 
 

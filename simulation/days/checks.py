@@ -15,12 +15,14 @@ from domain.orders.request import OrderRequest
 from domain.risk.kill import KillLevel
 from domain.session.modes import ALLOWS_EXITS, Mode
 from domain.session.phases import Phase
+from domain.signals import spread
 from domain.units import Qty, Utc
-from messages import broker, entries, lifecycle, operator, orders, positions, risk, session
+from messages import broker, entries, lifecycle, operator, orders, positions, risk, session, signals, structures
 from messages.base import Message
 from simulation.broker.orders import Order
 from simulation.days.faults import Fault
 from simulation.days.scene import Scene
+from simulation.days.structure_checks import StructureChecks
 
 CALM: Final = 45 * SECOND  # without a fault or an order: then everything agrees
 FLATTEN_WAIT: Final = 75 * SECOND  # after a flatten, with the broker reachable
@@ -54,6 +56,7 @@ class Checks:
         self._flat_checked = False
         self._beat_utc = Utc(0)
         self.signals: dict[str, Utc] = {}
+        self.structures = StructureChecks(scene)
         self.is_reachable: Callable[[], bool] = lambda: False
         self._reachable_since: Utc | None = None
         self.watched: dict[type[Message], Callable[[str, Any, Utc], None]] = {
@@ -71,6 +74,9 @@ class Checks:
             entries.EntryAmended: self._on_amended,
             broker.OrderDenied: self._on_held_back,
             orders.SubmitOrder: self._on_submit,
+            signals.SignalRaised: self._on_signal,
+            structures.OpenStructure: self.structures.on_open,
+            structures.StructureChanged: self.structures.on_changed,
         }
 
     # -- what is heard ----------------------------------------------------------------------------
@@ -89,6 +95,7 @@ class Checks:
         self._version = self._agreed = -1
         self._short_since, self._held_since, self._disputed = {}, {}, set()
         self._is_close_judged = None
+        self.structures.new_session()
 
     def _on_kill(self, _to: str, told: risk.KillRaised | risk.KillLowered, now: Utc) -> None:
         if told.level != self._kill[0]:
@@ -134,6 +141,10 @@ class Checks:
         state = None if cell is None else cell.state
         if state is not None and state.is_broker_newer and order.qty > max(state.broker_qty or 0, 0):
             self._scene.breaks(f"exit {order.order_ref} is for {order.qty}, the broker has told {state.broker_qty}")
+
+    def _on_signal(self, _to: str, told: signals.SignalRaised, now: Utc) -> None:
+        if told.intent.source == spread.SOURCE:  # its lane raises it; the others' are ours
+            self.signals.setdefault(told.intent.alert_id, now)
 
     def _on_crash(self, _to: str, told: lifecycle.ActorCrashed, now: Utc) -> None:
         if INJECTED not in told.error:
@@ -240,12 +251,15 @@ class Checks:
             seen.add(order.order_ref)
             if now - scene.came_back.get(order.order_ref, Utc(-COMES_BACK_WAIT)) < COMES_BACK_WAIT:
                 continue
-            if order.side is Side.SELL:
+            if self.structures.is_short_leg(order.con_id) and is_exit_ref(order.order_ref):
+                exits.setdefault(order.con_id, []).append(order.order_ref)
+            elif order.side is Side.SELL and not self.structures.is_opening_sale(order.order_ref):
                 selling[order.con_id] = selling.get(order.con_id, 0) + state.remaining_qty
                 exits.setdefault(order.con_id, []).append(order.order_ref)
         for con_id, refs in exits.items():
             if len(refs) > 1:
                 scene.breaks(f"two live exit orders of {con_id}: {', '.join(refs)}")
+        self.structures.look_at_book()
         for con_id in exchange.touched:
             qty = exchange.position(con_id).qty
             if self._held_since.get(con_id, (None, now))[0] != qty:
@@ -253,11 +267,10 @@ class Checks:
             by_hand = now - scene.touched_by_hand.get(con_id, Utc(0)) < MINUTE
             if selling.get(con_id, 0) > max(qty, 0) and not by_hand:
                 scene.breaks(f"{selling[con_id]} of {con_id} are for sale and {qty} held")
-            if qty < 0:
-                since = self._short_since.setdefault(con_id, now)
-                if not by_hand and con_id not in scene.touched_by_hand:
+            if -qty > self.structures.covered_qty(con_id):
+                self._short_since.setdefault(con_id, now)
+                if not by_hand and not self._is_touched(con_id):
                     scene.breaks(f"{con_id} is short by {-qty}")
-                _ = since
             else:
                 self._short_since.pop(con_id, None)
 
@@ -286,6 +299,8 @@ class Checks:
         if is_calm and self._agreed != (exchange_version := scene.exchange.version):
             self._agreed = exchange_version
             self._look_at_agreement(now)
+            self.structures.look_at_agreement()
+        self.structures.look_at_unwinds(now, min(self._reachable_for(now), now - scene.disturbed_utc))
         if now >= market.close_utc - self._rules.verify_flat_ms * 1_000_000 and not self._flat_checked:
             self._flat_checked = True
             self._look_flat(now)
@@ -304,11 +319,18 @@ class Checks:
         for position in scene.exchange.positions():
             if position.con_id not in self.ours() or self._is_halted(position.con_id, now):
                 continue
-            bid = scene.market.quote(position.con_id).bid_ticks
-            qty = min(position.qty, self._own_qty(position.con_id))
-            if qty > 0 and bid:
+            quote, own_qty = scene.market.quote(position.con_id), self._own_qty(position.con_id)
+            qty = min(position.qty, own_qty)
+            if qty > 0 and quote.bid_ticks:
                 found.append((position.con_id, Qty(qty)))
+            sold_qty = min(-position.qty, -own_qty)
+            if sold_qty > 0 and quote.ask_ticks and self.structures.is_short_leg(position.con_id):
+                found.append((position.con_id, Qty(-sold_qty)))
         return found
+
+    def _is_touched(self, con_id: int) -> bool:
+        """Return whether somebody traded a contract by hand, or what covers it."""
+        return not self._scene.touched_by_hand.keys().isdisjoint((con_id, *self.structures.covers_of(con_id)))
 
     def _own_qty(self, con_id: int) -> int:
         """Return what the desk's own orders have bought and not sold."""
@@ -368,8 +390,25 @@ class Checks:
                 scene.breaks(f"not flat at the close: {min(position.qty, own_qty)} of {con_id}")
         for con_id in self.ours():
             sold_qty = -self._own_qty(con_id)
-            if sold_qty > 0 and con_id not in scene.touched_by_hand:
+            if self.structures.is_short_leg(con_id):
+                self._look_at_short_leg(con_id, sold_qty)
+            elif sold_qty > 0 and con_id not in scene.touched_by_hand:
                 scene.breaks(f"{sold_qty} more of {con_id} were sold than bought")
+
+    def _look_at_short_leg(self, con_id: int, sold_qty: int) -> None:
+        """Judge a short leg at the close: it is never carried to its expiry where it could have been bought back."""
+        scene, market = self._scene, self._scene.market
+        if sold_qty <= 0 or self._is_touched(con_id):
+            return
+        contract = market.contract(con_id)
+        halt_utc = Utc(0) if contract is None else scene.exchange.halts.get(contract.ticker, Utc(0))
+        could_be_bought = (
+            market.column(con_id).ask[market.path.close_s - 1] > 0 and halt_utc <= market.close_utc - MINUTE
+        )
+        if self._is_close_judged and could_be_bought:
+            scene.breaks(f"not flat at the close: {sold_qty} of {con_id} are short")
+        else:
+            scene.coverage.other("short legs left to settle: nobody could buy them back")
 
     def _look_at_agreement(self, now: Utc) -> None:
         """Compare broker, position and ledger while nothing is under way."""

@@ -15,14 +15,17 @@ from domain.orders.table import ORDERS
 from domain.position.cycle import CYCLE
 from domain.risk.entry_stages import ENTRY
 from domain.risk.reject import RejectCode
+from domain.risk.structure_attempt import STAGES
 from domain.session.dialling import LINKS
 from domain.session.modes import MODES
+from domain.structure.saga import SAGA
 from simulation.days.elsewhere import CODES_ELSEWHERE, EDGES_ELSEWHERE, FAULTS_ELSEWHERE
 from simulation.days.faults import Fault
 
 MACHINES: Final[dict[str, Machine[Any, Any]]] = {
     "MODES": MODES, "LINKS": LINKS, "ORDERS": ORDERS, "LEG_STAGES": LEG_STAGES, "CYCLE": CYCLE, "ENTRY": ENTRY,
 }  # fmt: skip
+OF_SPREADS: Final[dict[str, Machine[Any, Any]]] = {"SAGA": SAGA, "ATTEMPT": STAGES}  # on days that have some
 
 
 def edge_name(machine: str, pair: tuple[Enum, Enum]) -> str:
@@ -30,9 +33,12 @@ def edge_name(machine: str, pair: tuple[Enum, Enum]) -> str:
     return f"{machine} {pair[0].value} -> {pair[1].value}"
 
 
-EDGES: Final[tuple[str, ...]] = tuple(
-    edge_name(name, pair) for name, machine in MACHINES.items() for pair in machine.transitions
-)
+def _edges_of(machines: dict[str, Machine[Any, Any]]) -> tuple[str, ...]:
+    return tuple(edge_name(name, pair) for name, machine in machines.items() for pair in machine.transitions)
+
+
+EDGES: Final = _edges_of(MACHINES)
+EDGES_OF_SPREADS: Final = _edges_of(OF_SPREADS)
 
 
 class _Recorded(dict[Any, Any]):
@@ -55,7 +61,7 @@ _EDGES_TAKEN: Counter[str] = Counter()
 
 def count_edges() -> Counter[str]:
     """Have every machine count the edges that it takes from now on, in this process; return the counts."""
-    for name, machine in MACHINES.items():
+    for name, machine in {**MACHINES, **OF_SPREADS}.items():
         if not isinstance(machine.transitions, _Recorded):
             machine.transitions = _Recorded(name, machine.transitions.items(), _EDGES_TAKEN)
     return _EDGES_TAKEN
@@ -99,10 +105,10 @@ class Judged(msgspec.Struct, frozen=True):
     missing: tuple[str, ...]
 
 
-def judged(coverage: Coverage) -> tuple[Judged, ...]:
-    """Return the verdict on faults, edges and codes."""
+def judged(coverage: Coverage, *, has_spreads: bool = False) -> tuple[Judged, ...]:
+    """Return the verdict on faults, edges and codes; those of the credit spread where days have some."""
     faults = {fault.name: 0 for fault in Fault}
-    edges = dict.fromkeys(EDGES, 0)
+    edges = dict.fromkeys((*EDGES, *EDGES_OF_SPREADS) if has_spreads else EDGES, 0)
     codes = {code.value: 0 for code in RejectCode}
     return (
         _judged("faults injected", faults, coverage.faults, FAULTS_ELSEWHERE),

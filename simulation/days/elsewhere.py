@@ -22,6 +22,20 @@ _CYCLE: Final = (
     "tests/domain/position/test_position_cycle.py::"
     "test_every_pair_is_a_transition_or_ignored_with_a_reason_and_never_both"
 )
+_SAGA: Final = "tests/domain/structure/test_saga.py::test_every_event_is_known_in_every_state"
+_SPREAD: Final = "tests/actors/risk/test_structure_entry.py::test"
+# A spread: what only a late report, a loss of the cover, or the session's end in the midst of it brings about.
+_SAGA_SELDOM: Final = (
+    ("RESERVED", ("cover_failed", "exit_wanted", "cover_found", "short_found", "session_closed")),
+    ("BUYING_COVER", ("exit_wanted", "short_found", "session_closed")),
+    ("SELLING", ("cover_lost", "session_closed")),
+    ("HELD", ("cover_lost", "session_closed")),
+    ("BUYING_BACK", ("all_gone", "session_closed")),
+    ("RELEASING", ("short_found", "cover_failed", "session_closed")),
+    ("SETTLING", ("cover_failed", "all_gone")),
+    ("CLOSED", ("short_found", "cover_found")),
+    ("ABANDONED", ("short_found", "cover_found")),
+)
 _COMES_BACK: Final = f"{_FAULTS}_exit_that_was_given_up_and_comes_back_after_its_position_was_closed_is_cancelled"
 _SHORT: Final = f"{_POSITION}_disputes.py::test_a_short_that_no_fill_explains_is_bought_back_too"
 
@@ -79,6 +93,12 @@ EDGES_ELSEWHERE: Final[dict[str, str]] = {
     "CYCLE SETTLING -> broker_agreed": (
         f"{_POSITION}_exit.py::test_settled_position_ends_when_the_broker_no_longer_holds_it"
     ),
+    **{f"SAGA {state} -> {event}": f"{_SAGA}[{state}-{event}]" for state, events in _SAGA_SELDOM for event in events},
+    "ATTEMPT AWAITS_QUOTES -> denied": f"{_SPREAD}_outside_of_its_window_it_is_refused",
+    "ATTEMPT AWAITS_WHAT_IF -> denied": (
+        f"{_SPREAD}_a_margin_that_is_unknown_or_too_great_refuses[None-missing_input]"
+    ),
+    "ATTEMPT AWAITS_RESERVATION -> denied": f"{_SPREAD}_the_ledger_has_the_last_word",
     # An attempt whose question is never answered: on these days ports and ledgers always answer, or crash.
     "ENTRY AWAITS_CONTRACTS -> timed_out": f"{_RISK}_actor.py::test_an_attempt_that_waits_holds_up_no_other",
     "ENTRY AWAITS_RESERVATION -> timed_out": (
@@ -100,6 +120,7 @@ CODES_ELSEWHERE: Final[dict[str, str]] = {
     "naked_short": f"{_GATE}[long_only-naked_short--]",
     "wrong_trading_class": f"{_GATE}[contract-wrong_trading_class--]",
     "wrong_right": f"{_GATE}[contract-wrong_right--0]",
+    "structure_terms": f"{_SPREAD}_outside_of_its_window_it_is_refused",
     "unknown_contract": f"{_GATE}[contract-unknown_contract--0]",
     "spread_too_wide": f"{_GATE}[spread-spread_too_wide--0]",
     "risk_overlay": f"{_GATE}[size_and_money-risk_overlay--]",

@@ -13,9 +13,11 @@ import msgspec
 
 from config.settings import Settings, load_settings
 from domain.instants import exchange_clock
+from domain.signals.spread import PROMOTION
 from domain.units import Cents, Utc
 from simulation.days.coverage import Coverage
-from simulation.days.plan import plan_day
+from simulation.days.plan import DayPlan, plan_day
+from simulation.days.spreads import with_spreads, without_spreads
 from simulation.days.world import World, executions_hash, fresh_ledgers, make_template
 from supervision.stepped import VirtualClock
 from supervision.trace import FileTrace, Header, Trace
@@ -40,14 +42,17 @@ class DayResult(msgspec.Struct, frozen=True, kw_only=True):
     coverage: Coverage
 
 
-def day_settings() -> Settings:
+def day_settings(*, has_spreads: bool = False) -> Settings:
     """Return the settings of simulated days: the defaults, five tickers, six lanes, the anchored market.
 
     Its prices lead across the levels, so that a day brings about twice the executions of an honest one: what is sought
-    here is action, and says nothing about profit.
+    here is action, and says nothing about profit. `has_spreads`: a share of the days has credit spreads, too.
     """
-    promoted = ["GAMMA_FLIP-1", "STRUCTURE_BREAK-2"]
-    overrides = {"tickers": TICKERS, "lanes": LANES, "promoted": promoted, "market": {"kind": "anchored"}}
+    promoted = ["GAMMA_FLIP-1", "STRUCTURE_BREAK-2", *([PROMOTION] if has_spreads else [])]
+    overrides = {
+        "tickers": TICKERS, "lanes": LANES, "promoted": promoted, "market": {"kind": "anchored"},
+        "spread": {"is_on": has_spreads},
+    }  # fmt: skip
     return load_settings(None, "demo", overrides)
 
 
@@ -104,11 +109,18 @@ class Days:
 
     def __init__(self, settings: Settings, folder: Path, parity_every: int = PARITY_EVERY) -> None:
         self._settings = settings
-        self._variants = variants_of(settings)
+        plain = without_spreads(settings)
+        self._variants = variants_of(plain)
         self._folder = folder
-        self._template = folder / "template"
         self._parity_every = parity_every
-        make_template(settings, self._template, Utc(0))
+        self._templates = {False: folder / "template", True: folder / "template with spreads"}
+        for has_spreads, template in self._templates.items():
+            make_template(settings if has_spreads else plain, template, Utc(0))
+
+    def settings_of(self, plan: DayPlan) -> Settings:
+        """Return the settings that a day is traded with."""
+        variant = self._variants[plan.variant]
+        return variant if plan.spreads is None else with_spreads(variant, plan.spreads)
 
     def run(self, seed: int) -> DayResult:
         """Run a day; on a sample also the way the plain ports step it, whose executions must be the same."""
@@ -138,7 +150,8 @@ class Days:
     def trace(self, seed: int, folder: Path) -> tuple[str, ...]:
         """Run a day with its trace on, into a folder; return what broke."""
         folder.mkdir(parents=True, exist_ok=True)
-        settings = self._settings
+        plan = plan_day(seed, self._settings)
+        settings = self.settings_of(plan)
 
         def make_trace(clock: VirtualClock, run_n: int) -> Trace:
             header = Header(
@@ -149,10 +162,9 @@ class Days:
             path.unlink(missing_ok=True)
             return FileTrace(path, header, clock)
 
-        plan = plan_day(seed, settings)
         ledgers = folder / "ledgers"
-        fresh_ledgers(self._template, ledgers)
-        world = World(self._variants[plan.variant], plan, ledgers, make_trace=make_trace)
+        fresh_ledgers(self._templates[plan.spreads is not None], ledgers)
+        world = World(settings, plan, ledgers, make_trace=make_trace)
         broken = _run(world)
         lines = [f"seed {seed}: {text}" for text in broken or ("nothing broke",)]
         lines += [f"planned {exchange_clock(fault.at_utc)} {fault.kind.value} {fault}" for fault in plan.faults]
@@ -162,9 +174,9 @@ class Days:
 
     def _run(self, seed: int, *, is_dense: bool = False, is_comparable: bool = False) -> tuple[World, tuple[str, ...]]:
         ledgers = self._folder / "ledgers"
-        fresh_ledgers(self._template, ledgers)
         plan = plan_day(seed, self._settings, is_comparable=is_comparable)
-        world = World(self._variants[plan.variant], plan, ledgers, is_dense=is_dense)
+        fresh_ledgers(self._templates[plan.spreads is not None], ledgers)
+        world = World(self.settings_of(plan), plan, ledgers, is_dense=is_dense)
         return world, _run(world)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import date, timedelta
 from typing import Final
 
@@ -27,6 +27,7 @@ from simulation.days.faults import (
     WITH_SIGNALS,
     Fault,
 )
+from simulation.days.spreads import PlannedSpreads, draw_spreads
 
 DAYS_PER_MARKET: Final = 50  # days that share a market: its columns are made once
 FIRST_DATES: Final = (date(2026, 11, 20), date(2026, 3, 6), date(2026, 6, 17), date(2026, 11, 25), date(2026, 12, 23))
@@ -39,6 +40,7 @@ ODD_CHAINS: Final = (Fault.CHAIN_EMPTY, Fault.CHAIN_ODD, Fault.CHAIN_FAILED)
 VARIANTS: Final = ("plain", "plain", "plain", "small", "strict", "roomy", "roomy", "patient", "patient")
 STALLABLE: Final = ("risk", "ibkr", "ibkr", "position", "position", "kill", "quotes", "session", "ledger")
 CRASHABLE: Final = ("risk", "ibkr", "quotes", "kill", "position", "session", "operator", "notifier", "lane")
+OF_SPREADS: Final = ("structure", "structure", "position", "risk", "lane")  # what crashes and stalls around a spread
 
 
 class PlannedSignal(msgspec.Struct, frozen=True):
@@ -68,7 +70,10 @@ class PlannedFault(msgspec.Struct, frozen=True):
 
 
 class DayPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """One simulated day, whole; `order_faults` is the share of orders, changes and cancels that meet one."""
+    """One simulated day, whole; `order_faults` is the share of orders, changes and cancels that meet one.
+
+    `spreads` are its credit spreads, `None` where it has none.
+    """
 
     seed: int
     market_seed: int
@@ -81,6 +86,7 @@ class DayPlan(msgspec.Struct, frozen=True, kw_only=True):
     shuffle_seed: int | None
     variant: str
     odd_chain: tuple[str, Fault] | None
+    spreads: PlannedSpreads | None = None
 
     def drawn(self, *key: object) -> random.Random:
         """Return a generator of its own for a subject, so that what is asked first changes nothing."""
@@ -130,6 +136,9 @@ def plan_day(seed: int, settings: Settings, *, is_comparable: bool = False) -> D
         odd_chain = draw.choice(_lanes(settings))[1], draw.choice(ODD_CHAINS)
     if next_day is not None:
         faults += _faults(draw, settings, next_day, Utc(next_day.open_utc - 1_800 * SECOND), signals)
+    spreads = draw_spreads(seed, day, starts_utc) if settings.spread.is_on else None
+    if spreads is not None:
+        faults = tuple(sorted((*faults, *_faults_of_spreads(seed, settings, day, spreads)), key=lambda f: f.at_utc))
     if is_comparable:
         next_day = None
         faults = tuple(fault for fault in faults if fault.kind not in BY_MESSAGE)
@@ -137,6 +146,7 @@ def plan_day(seed: int, settings: Settings, *, is_comparable: bool = False) -> D
     return DayPlan(
         seed=seed, market_seed=market_seed, day=day, next_day=next_day, starts_utc=starts_utc, signals=signals,
         faults=faults, order_faults=order_faults, shuffle_seed=shuffle_seed, variant=variant, odd_chain=odd_chain,
+        spreads=spreads,
     )  # fmt: skip
 
 
@@ -245,6 +255,23 @@ def _faults(
             after_ns = found[-1].lasting_ns + draw.randrange(60, 1_200) * SECOND
             found.append(PlannedFault(Fault.RESUMED, at_utc + after_ns))
     return tuple(sorted(found, key=lambda fault: fault.at_utc))
+
+
+def _faults_of_spreads(
+    seed: int, settings: Settings, day: TradingDay, spreads: PlannedSpreads
+) -> Iterator[PlannedFault]:
+    """Draw faults around the first spread's opening, and while one is held."""
+    draw = random.Random(f"faults of spreads {seed}")
+    opening_utc = bucket_of(spreads.first_utc) + BUCKET_NS
+    kinds, weights = list(TIMED_FAULTS), list(TIMED_FAULTS.values())
+    for kind in draw.choices(kinds, weights, k=draw.choice((0, 1, 2, 2, 3, 4))):
+        at_utc = Utc(opening_utc + round(draw.expovariate(draw.choice((1.0, 0.2, 1 / 60, 1 / 900))) * SECOND))
+        if at_utc >= day.close_utc:
+            continue
+        fault = _fault(draw, settings, kind, at_utc)
+        if kind in (Fault.ACTOR_CRASHED, Fault.ACTOR_STALLED):
+            fault = msgspec.structs.replace(fault, subject=draw.choice(OF_SPREADS))
+        yield fault
 
 
 def _fault(draw: random.Random, settings: Settings, kind: Fault, at_utc: Utc) -> PlannedFault:

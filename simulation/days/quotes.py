@@ -32,6 +32,7 @@ from simulation.days.faults import Fault
 from simulation.days.plan import PlannedFault
 from simulation.days.runtime import QUOTES_NEXT, DayRuntime, every
 from simulation.days.scene import Scene
+from simulation.days.spreads import AFTER_NS, BEFORE_NS, LOOKED_AT
 from simulation.days.tape import TapeMarket, first_true
 from simulation.inprocess.market import WIDE_EVERY, InProcessQuotes, QuotesCommand
 from simulation.inprocess.port import STEPS_AFTER_CLOSE_NS
@@ -303,7 +304,11 @@ class DayQuotes(InProcessQuotes):
         if self._looked_at_of[0] != now:
             first = bisect_left(self._signals_utc, now - AFTER_SIGNAL_S * SECOND)
             end = bisect_right(self._signals_utc, now + BEFORE_SIGNAL_S * SECOND)
-            self._looked_at_of = now, frozenset([signal.ticker for signal in self._scene.plan.signals[first:end]])
+            looked_at = frozenset([signal.ticker for signal in self._scene.plan.signals[first:end]])
+            spreads = self._scene.plan.spreads
+            if spreads is not None and spreads.is_near(now):
+                looked_at |= LOOKED_AT
+            self._looked_at_of = now, looked_at
         return self._looked_at_of[1]
 
     def _ticker_of(self, con_id: int) -> str:
@@ -481,6 +486,8 @@ def dense_seconds(scene: Scene) -> Bools:
     for signal in plan.signals:
         if tape.path.start_utc <= signal.at_utc < tape.instant_of(tape.path.end_s):
             mark(signal.at_utc - BEFORE_SIGNAL_S * SECOND, signal.at_utc + AFTER_SIGNAL_S * SECOND)
+    if plan.spreads is not None:
+        mark(plan.spreads.first_utc - BEFORE_NS, plan.spreads.until_utc + AFTER_NS)
     for fault in plan.faults:
         if fault.kind in _OF_PRICES:
             mark(fault.at_utc - 2 * SECOND, fault.until_utc + 6 * SECOND)

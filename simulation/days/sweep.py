@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import multiprocessing
 import queue
@@ -52,17 +53,28 @@ def chunks_of(seeds: Iterable[int]) -> Iterator[tuple[int, ...]]:
 
 
 class Results:
-    """An append-only file of results, one line a day; a torn last line is cut."""
+    """An append-only file of results, one line a day and one sweep at a time; a torn last line is cut.
+
+    Raises:
+        SweepError: another sweep has the file, it is none, or of other settings or code.
+    """
 
     def __init__(self, path: Path, settings: Settings, code: str) -> None:
         opening = _Opening(settings.digest(), code)
         self.done: dict[int, DayResult] = {}
-        if path.exists() and path.stat().st_size:
-            self._take(path, opening)
-            self._file: IO[bytes] = path.open("ab")
-        else:
+        try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("wb")
+            self._file: IO[bytes] = path.open("ab")
+        except OSError as error:
+            raise SweepError(f"{path} cannot be written ({error.strerror}); name another file.") from None
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.close()
+            raise SweepError(f"{path} is being written by another sweep; name another file, or wait for it.") from None
+        if self._file.tell():
+            self._take(path, opening)
+        else:
             self._file.write(msgspec.json.encode(opening) + b"\n")
             self._file.flush()
 

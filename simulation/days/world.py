@@ -21,6 +21,7 @@ from domain.risk.kill import KillLevel
 from domain.session.calendar import TradingDay
 from domain.signals.alert import Alert, AlertKey
 from domain.signals.registry import FEATURES
+from domain.signals.spread import SOURCE
 from domain.signals.strategies import intent_of
 from domain.units import Cents, Qty, Ticks, Utc
 from main import Port, Stores, assemble
@@ -566,7 +567,7 @@ class World:
         runtime, desk, subject = self._runtime, self.settings.desk, fault.subject
         if runtime is None:
             return None
-        prefix = {"position": f"position:{desk}:", "lane": "lane:"}.get(subject)
+        prefix = {"position": f"position:{desk}:", "lane": "lane:", "structure": f"structure:{desk}:"}.get(subject)
         names = [n for n in runtime.cells if (n.startswith(prefix) if prefix else n in (subject, f"{subject}:{desk}"))]
         return runtime.cells[self.plan.drawn("struck", fault.at_utc).choice(sorted(names))] if names else None
 
@@ -593,15 +594,17 @@ class World:
         scene, now = self.scene, self.clock.now_utc()
         if not scene.market.open_utc <= now < scene.market.close_utc or self._broker is None:
             return
-        held = [p for p in scene.exchange.positions() if p.con_id in self.checks.ours() and p.qty > 0]
+        ours, is_short_leg = self.checks.ours(), self.checks.structures.is_short_leg
+        held = [p for p in scene.exchange.positions() if p.con_id in ours and (p.qty > 0 or is_short_leg(p.con_id))]
         draw = self.plan.drawn("hand", fault.at_utc)
         if fault.kind in (Fault.MANUAL_CLOSE, Fault.LIQUIDATED):
             if not held:
                 self._strike_later(fault)
                 return
-            position = draw.choice([p for p in held if p.qty > 1] or held)  # part of it, where there are parts
-            qty = position.qty if fault.kind is Fault.LIQUIDATED else Qty(max(1, position.qty // 2))
-            con_id, side, order_type, limit = position.con_id, Side.SELL, OrderType.MARKET, None
+            position = draw.choice([p for p in held if abs(p.qty) > 1] or held)  # part of it, where there are parts
+            qty = abs(position.qty) if fault.kind is Fault.LIQUIDATED else Qty(max(1, abs(position.qty) // 2))
+            side = Side.SELL if position.qty > 0 else Side.BUY
+            con_id, order_type, limit = position.con_id, OrderType.MARKET, None
             scene.touched_by_hand[con_id] = now
         else:
             chain = [c for c in scene.market.contracts(self.settings.tickers[1]) if c.expiry == scene.market.session]
@@ -680,5 +683,5 @@ def make_template(settings: Settings, folder: Path, now: Utc) -> None:
     """Make ledgers with the promotions of the settings."""
     folder.mkdir(parents=True, exist_ok=True)
     start_run(folder, (settings.desk,), now)
-    for source in settings.lanes:
+    for source in (*settings.lanes, *((SOURCE,) if settings.spread.is_on else ())):
         promote(folder, settings.promoted, source, "demo", "named in the settings", now)

@@ -83,6 +83,13 @@ class RefuseRest(_Fault, frozen=True, kw_only=True):
     retry_after_s: int = 0
 
 
+class RefusePatch(_Fault, frozen=True, kw_only=True):
+    """Answer the next `count` changes of memberships with a status; the memberships stay as they are."""
+
+    status: int
+    count: int = 1
+
+
 class EndAtOnce(_Fault, frozen=True, kw_only=True):
     """Let the hub end each new connection as soon as it has said `connected` (a second client on the key, a quota)."""
 
@@ -92,6 +99,7 @@ class EndAtOnce(_Fault, frozen=True, kw_only=True):
 
 HubFault = (
     RefuseRest
+    | RefusePatch
     | EndAtOnce
     | DropHub
     | ForgetConnections

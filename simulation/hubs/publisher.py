@@ -13,10 +13,11 @@ from typing import Final, Protocol, assert_never
 
 import zstandard
 
-from domain.instants import BUCKET_NS, SECOND, bucket_of
+from domain.instants import BUCKET_NS, SECOND, bucket_of, session_of
 from domain.instruments import Spot
 from domain.options.profile import Profile
 from domain.ports import Clock
+from domain.signals.feed_rules import TODAY
 from domain.units import Ticks, Utc
 from gateways.gexbot import codec
 from gateways.gexbot.codec import SPOT_CATEGORY, Group, SpotPrice
@@ -178,7 +179,9 @@ class Publisher:
             if key.category == SPOT_CATEGORY:
                 spot = self._market.spot(key.ticker)
                 return SpotPrice(key.ticker, spot.at_utc, spot.price_ticks)
-            profile = self._market.profile(key.ticker, key.category)
+            date = f"_{session_of(self._market.open_utc):%Y%m%d}"
+            category = key.category.removesuffix(date) + TODAY if key.category.endswith(date) else key.category
+            profile = self._market.profile(key.ticker, category)
         except (KeyError, ValueError):
             return None
         return profile if self._fills_spot else _replaced(profile, profile.source_utc, spot=Ticks(0))

@@ -74,6 +74,7 @@ class Registry:
         self.ended: Callable[[HubConnection, str], None] = lambda _session, _why: None
         self.version = 0  # grows with every change of memberships
         self.negotiated_n = 0
+        self.patch_refusals: list[int] = []
         self.prefix = "red"
 
     def answer(self, request: Request) -> Answer:
@@ -206,10 +207,12 @@ class Registry:
         return Answer(200, {"websocket_urls": urls})
 
     def _patch(self, key: str, memberships: list[object]) -> Answer:
+        if self.patch_refusals:
+            return _error(self.patch_refusals.pop(0), "memberships cannot be changed now")
         by_hub: dict[str, set[str]] = defaultdict(set)
         for item in memberships:
             match item:
-                case {"hub": str(hub), "group": str(group)} if hub in HUBS:
+                case {"hub": str(hub), "group": str(group)} if hub in HUBS and parse_group(group) is not None:
                     by_hub[hub].add(group)
                 case _:
                     return _error(400, f"{item!r} is no membership of a known hub")

@@ -32,6 +32,7 @@ from simulation.hubs.faults import (
     HubFault,
     KillTokens,
     Redeliver,
+    RefusePatch,
     RefuseRest,
     SilenceGroup,
     SpoilFrames,
@@ -180,6 +181,8 @@ class HubServer:
                     self.registry.end(connection, "the service closes this connection")
             case RefuseRest():
                 self.rest.refuse(fault)
+            case RefusePatch():
+                self.registry.patch_refusals += [fault.status] * fault.count
             case EndAtOnce():
                 self._ending[vendor_hub(fault.hub)] = fault.count
                 self._cut(fault.hub)

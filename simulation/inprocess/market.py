@@ -95,14 +95,18 @@ class InProcessQuotes(LinkedPort[QuotesCommand]):
             self._tell(market.QuotesArrived(session_epoch=self._epoch, quotes=tuple(changed), spots=spots))
 
 
-class InProcessFeed(InProcessPort[market.Negotiate]):
-    """Negotiation that always succeeds."""
+class InProcessFeed(InProcessPort[market.Negotiate | market.PatchMemberships]):
+    """Negotiation that always succeeds; the hubs deliver what the settings name, whatever is joined."""
 
     def __init__(self, owner: str, runtime: SteppedRuntime, simulated: Market, hubs: tuple[str, ...]) -> None:
         super().__init__(owner, runtime, simulated)
         self._hubs = hubs
 
-    def _take(self, command: market.Negotiate) -> None:
+    def _take(self, command: market.Negotiate | market.PatchMemberships) -> None:
+        if isinstance(command, market.PatchMemberships):
+            joined_n = len(command.memberships)
+            self._tell(market.MembershipsPatched(feed_epoch=command.feed_epoch, updated_n=joined_n))
+            return
         until_utc = self._now() + TOKEN_LIFE_NS
         self._tell(market.Negotiated(feed_epoch=command.feed_epoch, hubs=self._hubs, token_until_utc=until_utc))
 

@@ -18,6 +18,7 @@ from domain.options.gamma import Chain
 from domain.options.profile import Profile
 from domain.session import calendar
 from domain.session.calendar import CLOSE, EARLY_CLOSE, OPEN, next_midnight
+from domain.signals.feed_rules import TODAY
 from domain.units import Qty, Ticks, Utc
 from simulation.market.chain import OptionChain
 from simulation.market.flow import Flow
@@ -255,7 +256,14 @@ class Market:
         Raises:
             KeyError: no such ticker. ValueError: no such category.
         """
-        return self._listings[ticker].profiles.profile(self._second, category)
+        board = self._listings[ticker].profiles
+        if not category.endswith(TODAY):
+            return board.profile(self._second, category)
+        nearest = board.profile(self._second, category.removesuffix(TODAY) + "_zero")
+        return Profile(
+            ticker, category, nearest.source_utc, nearest.spot, nearest.scalars, nearest.strikes, nearest.values,
+            nearest.priors,
+        )  # fmt: skip
 
     def chain(self, ticker: str) -> tuple[Chain, NDArray[np.int64]]:
         """Return a ticker's option chain (both expiries) with its volatilities, and the instant at which each row ends.

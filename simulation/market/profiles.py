@@ -224,7 +224,7 @@ class ProfileBoard:
         flip, reversal = 0, 0
         if is_classic:
             chain = now.chain(part)
-            found = gamma.zero_gamma(chain, chain.open_interest)
+            found = gamma.zero_gamma(chain, chain.open_interest, self._options.style.flip_reach)
             flip = 0 if found is None else round(found * 100.0)
             reversal = self._risk_reversal(now, part)
         return (

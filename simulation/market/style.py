@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from domain.options.gamma import GRID_REACH
+
 
 class Kind(StrEnum):
     """Which market is simulated."""
@@ -46,9 +48,9 @@ class Style:
     `session_vol` is the index's volatility at the money of one whole session, at a VIX of 16; `smile` are the factors
     of x, x² and x³ at x deviations from spot, known to `wing` deviations. `index_volume` multiplies the index's
     contracts a day, `opens` is the share of trades that open positions. `holds_s` are the seconds for which a size
-    shown stands, and what was taken of it does not come back. `is_honest` has open interest without a clear middle, a
-    strike's call and put quoted at one instant, spreads from the table of premiums, and other tickers' volatility
-    implied as their paths have it.
+    shown stands, and what was taken of it does not come back. `flip_reach` is the share of spot within which the vendor
+    names a zero gamma. `is_honest` has open interest without a clear middle, a strike's call and put quoted at one
+    instant, spreads from the table of premiums, and other tickers' volatility implied as their paths have it.
     """
 
     session_vol: float
@@ -57,6 +59,7 @@ class Style:
     index_volume: float = 1.0
     opens: float = 0.0
     holds_s: int = 1
+    flip_reach: float = GRID_REACH
     is_honest: bool = False
 
 
@@ -86,5 +89,6 @@ def honest_style(factor: float) -> Style:
         index_volume=1.62,
         opens=0.3,
         holds_s=20,
+        flip_reach=0.10,
         is_honest=True,
     )

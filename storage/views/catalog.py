@@ -13,7 +13,17 @@ from storage.views.subjects.earlier import ALERT_LOG, DAILY_SUMMARY, GEX_EXECUTI
 from storage.views.subjects.operations import COMMANDS, KILLS, MODES, TRACE
 from storage.views.subjects.prices import BARS, CHAINS, QUOTES, UNDERLYINGS, longer_bars
 from storage.views.subjects.signals import ALERTS, FEATURES, FORCES, IMPORTED_ALERTS, OUTCOMES, READINGS
-from storage.views.subjects.trades import ATTEMPTS, DAYS, FILLS, GATES, IMPORTED_TRADES, ORDER_EVENTS, ORDERS, POSITIONS
+from storage.views.subjects.trades import (
+    ATTEMPTS,
+    DAYS,
+    FILLS,
+    GATES,
+    IMPORTED_TRADES,
+    ORDER_EVENTS,
+    ORDERS,
+    POSITIONS,
+    STRUCTURES,
+)
 from storage.views.subjects.vendor import ALL_ROWS, DAILY, GAPS, PROFILE, ROWS, vendor_view
 
 ALL = (
@@ -43,6 +53,7 @@ ALL = (
     ORDER_EVENTS,
     FILLS,
     POSITIONS,
+    STRUCTURES,
     DAYS,
     IMPORTED_TRADES,
     TRACE,

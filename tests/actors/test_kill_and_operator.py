@@ -107,10 +107,13 @@ def test_a_lowering_is_durable_first_and_in_force_after(level: KillLevel, wanted
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_restart_comes_up_at_the_level_it_went_down_with(level: KillLevel) -> None:
     kill = started(level)
-    kind = risk.KillLowered if level is RUNNING else risk.KillRaised
+    announced: risk.KillRaised | risk.KillLowered
+    announced = risk.KillRaised(level=level, kill_epoch=4, reason="before", by="ann", is_restored=True)
+    if level is RUNNING:
+        announced = risk.KillLowered(level=level, kill_epoch=4, reason="before", by="ann")
     flatten = [FLATTEN] if level is FLAT else []
     asked = Tell("session", session.RequestPhase(reply_to="kill"))
-    assert kill.sent.effects == [asked, Publish(kind(level=level, kill_epoch=4, reason="before", by="ann")), *flatten]
+    assert kill.sent.effects == [asked, Publish(announced), *flatten]
     assert kill.state.level is level
 
 
@@ -566,6 +569,15 @@ def test_a_promotion_that_its_outcomes_do_not_carry_is_refused_on_record_and_nev
     assert [row.outcome for row in sent.told(operator.RecordCommand, "ledger")] == ["unproven"]
     assert sent.published(signals.PromotionChanged) == []
     assert probe.timers == {}
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_the_credit_spread_may_be_promoted_while_it_is_on(is_on: bool) -> None:
+    on = dataclasses.replace(SETTINGS.spread, is_on=is_on)
+    probe = Probe(OperatorActor("operator", SETTINGS.model_copy(update={"spread": on})), NOW)
+    probe.start()
+    named = {"source": "spread", "kind": "CREDIT_SPREAD", "version": 1}
+    assert bool(probe.feed(operator.Promote(**EDGE, **named)).told(signals.RecordPromotion)) is is_on
 
 
 def test_a_version_that_is_tried_may_be_promoted() -> None:

@@ -195,6 +195,39 @@ def test_an_offer_of_a_bucket_that_the_ledger_knows_is_refused_and_never_raised(
     assert out.published(signals.SignalRaised) == []
 
 
+def test_an_offer_that_the_ledger_refuses_for_its_id_turns_nothing_and_leaves_the_direction() -> None:
+    probe = lane(promoted=("MODEL-1",))
+    probe.state.last_direction = -1
+    out = probe.feed(asked())
+    assert out.published(signals.ReversalRaised) == []
+    (record,) = out.told(signals.RecordAlert)
+    recorded = signals.AlertRecorded(alert_id=record.alert.key.alert_id, is_new=False, offered="outside-SPX-earlier")
+    out = probe.feed(recorded)
+    assert [denied.code for denied in out.told(signals.OfferDenied, "edge:1")] == [OfferRefused.ID_REUSED]
+    assert out.published(signals.ReversalRaised) == []
+    assert (probe.state.last_direction, probe.state.pending, probe.state.offers) == (-1, (), ())
+
+
+def test_an_offer_on_record_turns_what_was_opened_for_the_opposite() -> None:
+    probe = lane(promoted=("MODEL-1",))
+    probe.state.last_direction = -1
+    (record,) = probe.feed(asked()).told(signals.RecordAlert)
+    out = probe.feed(signals.AlertRecorded(alert_id=record.alert.key.alert_id, is_new=True))
+    assert [reversal.direction for reversal in out.published(signals.ReversalRaised)] == [1]
+    assert probe.state.last_direction == 1
+    assert probe.feed(signals.AlertRecorded(alert_id=record.alert.key.alert_id, is_new=True)).messages == []
+
+
+def test_an_offer_whose_record_was_not_heard_of_before_a_crash_turns_positions_when_it_is_raised_again(
+    shared: SharedLedger,
+) -> None:
+    probe = lane(promoted=("MODEL-1",))
+    (record,) = probe.feed(asked()).told(signals.RecordAlert)
+    shared.apply(record, NOW)
+    again = restarted(shared)
+    assert [reversal.direction for reversal in again.sent.published(signals.ReversalRaised)] == [1]
+
+
 @pytest.mark.parametrize(
     ("offer", "code"),
     [

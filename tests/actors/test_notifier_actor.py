@@ -27,7 +27,7 @@ from domain.signals.alert import AlertKey
 from domain.units import Qty
 from messages import broker, entries, lifecycle, market, operator, orders, positions, risk, session
 from messages.base import Message
-from tests.testkit.probe import Probe
+from tests.testkit.probe import Outbox, Probe
 from tests.testkit.signal_histories import CLOSE, OPEN, SESSION, SETTINGS, clock
 
 KEY = AlertKey("gexwatch", "SPX", "GAMMA_FLIP", 1, clock(9, 46))
@@ -89,6 +89,14 @@ LINES = [
     (
         risk.KillRaised(level=KillLevel.NO_ENTRIES, kill_epoch=1, reason="VIX rose", by="risk:paper"), "kill", HIGH,
         "Kill level 1 (no entries), raised by risk:paper: VIX rose. Find the cause before you resume",
+    ),
+    (
+        risk.KillRaised(
+            level=KillLevel.NO_ENTRIES, kill_epoch=1, reason="Look at the disk.", by="ann", is_restored=True
+        ),
+        "kill", HIGH,
+        "Kill level 1 (no entries) stands since before this start, raised by ann: Look at the disk. Find the cause"
+        " before you resume",
     ),
     (
         risk.KillLowered(level=KillLevel.RUNNING, kill_epoch=2, reason="calm again", by="me"), "kill", WARNING,
@@ -255,13 +263,40 @@ def test_a_hub_that_a_new_address_only_moved_is_not_announced() -> None:
     hubs = ("classic", "state_gex", "orderflow")
     for hub in hubs:
         probe.feed(up(hub))
-    probe.feed(down("classic"))
-    lines = [line.text for hub in hubs for line in probe.feed(up(hub)).told(operator.Announce)]
-    assert lines == ["Hub classic connected"]
+    probe.feed(down("classic"), clock(10))
+    back = clock(10) + 5 * SECOND
+    lines = [line.text for hub in hubs for line in probe.feed(up(hub), back).told(operator.Announce)]
+    assert lines == ["Hub classic connected, after 5 s"]
     assert probe.feed(up("classic", key_n=1)).told(operator.Announce), "the session with another key is another"
     assert [line.text for line in probe.feed(up("orderflow", recovered=True)).told(operator.Announce)] == [
         "Hub orderflow connected (recovered)"
     ]
+
+
+def test_end_of_an_outage_says_how_long_it_was_and_that_a_fault_is_over() -> None:
+    probe = notifier()
+    assert texts(probe.feed(mode(Mode.WARMUP, "reconciled"), clock(9)))[0][1] is None
+    probe.feed(mode(Mode.FULLY_LIVE, "stable"), clock(9) + 60 * SECOND)
+    began = clock(10)
+    assert texts(probe.feed(mode(Mode.DEGRADED, "socket closed"), began))[0][1] is None
+    assert texts(probe.feed(mode(Mode.WARMUP, "reconciled"), began + 40 * SECOND)) == [
+        ("Order session: WARMUP (reconciled)", None)
+    ]
+    probe.feed(mode(Mode.DEGRADED, "socket closed"), began + 50 * SECOND)  # the same outage, not over yet
+    assert texts(probe.feed(mode(Mode.FULLY_LIVE, "stable"), began + 200 * SECOND)) == [
+        ("Order session: FULLY_LIVE (stable), after 3 min 20 s", WARNING)
+    ]
+    probe.feed(up(), began)
+    probe.feed(down(), began)
+    probe.feed(down(), began + 10 * SECOND)  # a dial in vain
+    assert texts(probe.feed(up(recovered=True), began + 42 * SECOND)) == [
+        ("Hub classic connected (recovered), after 42 s", WARNING)
+    ]
+    assert texts(probe.feed(up(recovered=True), began + 50 * SECOND))[0][1] is None
+
+
+def texts(sent: Outbox) -> list[tuple[str, Severity | None]]:
+    return [(line.text, line.ends) for line in sent.told(operator.Announce)]
 
 
 @pytest.mark.parametrize(("trading_mode", "is_noted"), [("live", True), ("paper", False)])

@@ -14,6 +14,7 @@ from actors.quotes import QuotesActor
 from actors.quotes.state import QuotesState
 from config.settings import Settings
 from config.tree import Gateway
+from domain.alarm import Severity
 from domain.instants import MINUTE, MS, SECOND, at_exchange
 from domain.instruments import Contract, DataType, Greeks, Quote, Right, Spot
 from domain.options import black_scholes
@@ -505,11 +506,39 @@ def scarce() -> History:
     return h
 
 
-def test_ticker_without_room_gets_no_half_window_and_is_named_once() -> None:
+def budget_alarms(h: History) -> list[tuple[str, Severity]]:
+    """Return the tickers that were said to be without room, and how urgent that was."""
+    return [(a.text.partition(":")[0], a.severity) for a in h.published(Alarm) if a.key == "lines_budget"]
+
+
+def test_ticker_without_room_gets_no_half_window_and_is_named_once_as_no_fault() -> None:
     h = scarce()
     assert not [c for c in h.state.lines.values() if c.ticker == "QQQ"]
     h.arrived(spots=(Spot("SPX", 603_000, h.now),))
-    assert ["QQQ" in alarm.text for alarm in h.published(Alarm) if alarm.key == "lines_budget"] == [True]
+    assert budget_alarms(h) == [("QQQ", Severity.INFO)]
+
+
+def test_tickers_without_room_are_named_together_when_the_last_window_is_placed() -> None:
+    h = History(SCARCE.model_copy(update={"lanes": {"gexwatch": ("SPX",), "advisor": ("QQQ", "IWM")}})).live()
+    iwm = tuple(Contract(c.con_id + 1_000, "IWM", "IWM", TODAY, c.strike_ticks, c.right) for c in QQQ)
+    h.listed(QQQ, ticker="QQQ").arrived(spots=(Spot("QQQ", 52_010, h.now),))
+    assert budget_alarms(h) == []
+    h.listed(iwm, ticker="IWM").arrived(spots=(Spot("IWM", 52_010, h.now),))
+    h.wish("QQQ")
+    h.sleep(61)
+    assert budget_alarms(h) == [("QQQ, IWM", Severity.INFO)]
+
+
+def test_refused_line_that_a_signal_needs_is_said_with_the_setting_to_look_at() -> None:
+    h = scarce()
+    (subscribed,) = h.wish("QQQ").told(m.Subscribe)
+    told = h.feed(m.LinesRefused(session_epoch=h.epoch, con_ids=(subscribed.contracts[0].con_id,), vendor_code=101))
+    (alarm,) = told.published(Alarm)
+    assert (alarm.key, alarm.severity) == ("lines_refused", Severity.WARNING)
+    assert alarm.text.startswith("QQQ:") and "code 101" in alarm.text and "connection.lines_max (58)" in alarm.text
+    h.request(ATM, h.now + SECOND)
+    refused = h.feed(m.LinesRefused(session_epoch=h.epoch, con_ids=(ATM.con_id,), vendor_code=354))
+    assert [alarm.key for alarm in refused.published(Alarm)] == ["lines_refused"]
 
 
 def test_ticker_without_a_line_is_quoted_when_a_signal_comes_and_offered_as_soon_as_it_is() -> None:

@@ -9,14 +9,17 @@ import pytest
 
 from actors.spread_lane import SpreadLaneActor, SpreadLaneState
 from config.settings import load_settings
-from domain.instants import BUCKET_NS, SECOND, at_exchange
+from domain.instants import BUCKET_NS, MS, SECOND, at_exchange
 from domain.instruments import Contract, DataType, Quote, Right, Side, Spot
+from domain.position.cycle import ExitReason
 from domain.risk.reject import RejectCode
 from domain.session.phases import Phase
 from domain.signals import spread
+from domain.structure.saga import SagaState
 from domain.units import Qty, Ticks, Utc
-from messages import entries, market, session, signals
+from messages import entries, market, session, signals, structures
 from messages.restored import LaneRestored
+from tests.testkit import ledger_asks as ask
 from tests.testkit.probe import Outbox, Probe
 
 DAY = date(2026, 11, 20)
@@ -160,3 +163,56 @@ def test_an_alert_that_nobody_decided_on_comes_back_expired() -> None:
     )  # fmt: skip
     (raised,) = lane.start(known, incarnation=2).published(signals.SignalRaised)
     assert raised.intent.expires_utc < lane.now
+
+
+# -- while a spread is under way ------------------------------------------------------------------------
+
+
+def told(state: SagaState, structure_id: str = "s1") -> structures.StructureChanged:
+    return structures.StructureChanged(
+        structure_id=structure_id, state=state, reason=ExitReason.EOD, cover_qty=Qty(1), short_qty=Qty(10),
+        pnl_cents=None, at_utc=NOW,
+    )  # fmt: skip
+
+
+def test_while_a_spread_is_held_nothing_is_looked_for_and_afterwards_it_is_again() -> None:
+    lane = Lane()
+    for state in (SagaState.BUYING_COVER, SagaState.HELD, SagaState.BUYING_BACK):
+        lane.feed(told(state))
+        out = lane.bucket()
+        assert not out.told(market.RequestStrike)
+        assert why(out) == ["s1 is under way"]
+    lane.feed(told(SagaState.CLOSED, "an earlier one"))
+    assert not lane.bucket().told(market.RequestStrike)
+    lane.feed(told(SagaState.CLOSED))
+    assert lane.bucket().told(market.RequestStrike)
+
+
+def test_from_the_handing_over_on_nothing_is_looked_for() -> None:
+    lane = Lane()
+    (recorded,) = lane.look().told(signals.RecordAlert)
+    lane.feed(signals.AlertRecorded(alert_id=recorded.alert.key.alert_id, is_new=True))
+    leg = ask.leg(1)
+    lane.feed(entries.EntryHandedOver(key=recorded.alert.key, intent_id="s1", leg=leg))
+    assert not lane.bucket(Utc(BUCKET + BUCKET_NS)).told(market.RequestStrike)
+
+
+def test_a_lane_that_was_started_again_hears_from_risk_that_one_is_held_and_pauses() -> None:
+    lane = Lane()
+    verdict: Any = None
+    lane.feed(entries.EntryDenied(key=spread.key_of(BUCKET), code=RejectCode.ONE_POSITION_ONLY, verdict=verdict))
+    assert why(lane.bucket()) == ["a spread is under way"]
+    lane.advance(Utc(NOW + SETTINGS.spread.cooldown_ms * MS))
+    lane.spots()
+    assert lane.bucket(Utc(BUCKET + 10 * BUCKET_NS)).told(market.RequestStrike)
+
+
+def test_another_session_begins_without_one() -> None:
+    lane = Lane()
+    lane.feed(told(SagaState.HELD))
+    lane.feed(
+        session.PhaseChanged(
+            phase=Phase.ENTRY, session=date(2026, 11, 23), open_utc=OPEN, close_utc=CLOSE, at_utc=lane.now
+        )
+    )
+    assert lane.bucket().told(market.RequestStrike)

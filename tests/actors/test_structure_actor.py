@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from msgspec.structs import replace
 
 from domain.instants import MINUTE, SECOND
@@ -130,11 +131,54 @@ def test_a_loss_of_both_legs_together_closes_and_that_of_one_alone_does_not() ->
     assert reason(talk.leg(SHORT, 10, unrealised=-110_001), SHORT_ADDRESS) == [ExitReason.POSITION_LOSS]
 
 
-def test_an_unknown_mark_is_no_loss_of_the_structure() -> None:
+def test_a_mark_that_is_not_known_yet_is_no_loss_of_the_structure() -> None:
     talk = SpreadTalk()
     talk.hold()
     assert not reason(talk.leg(SHORT, 10, unrealised=None), SHORT_ADDRESS)
     assert not reason(talk.leg(COVER, 1, unrealised=-80_000), SHORT_ADDRESS)
+
+
+@pytest.mark.parametrize("unrealised", [None, 5_000])
+def test_a_cover_without_a_price_for_a_minute_counts_as_worth_nothing_and_closes_both(unrealised: int | None) -> None:
+    """Only SPX is silent: its last bid stands, or nothing; the sold calls are quoted all the time."""
+    talk = SpreadTalk()
+    talk.hold()
+    talk.leg(COVER, 1, average=2_000, unrealised=5_000)
+    began = talk.now
+    talk.now = Utc(began + 60 * SECOND)
+    age_ns = talk.now - began
+    talk.leg(COVER, 1, average=2_000, unrealised=unrealised, age_ns=age_ns)
+    assert not reason(talk.leg(SHORT, 10, average=250), SHORT_ADDRESS)
+    talk.now = Utc(began + 61 * SECOND)
+    out = talk.leg(SHORT, 10, average=250)
+    assert reason(out, SHORT_ADDRESS) == [ExitReason.BLIND]
+    assert not reason(out, COVER_ADDRESS)  # it goes when the sold ones are gone
+    (alarm,) = [alarm for alarm in out.published(operator.Alarm) if alarm.key == "spread_blind"]
+    assert COVER.ref.contract.label in alarm.text and SHORT.ref.contract.label not in alarm.text
+
+
+def test_a_cover_that_cost_less_than_the_loss_allowed_may_be_silent() -> None:
+    talk = SpreadTalk()
+    talk.hold()
+    talk.leg(COVER, 1, average=400)
+    talk.now = Utc(talk.now + 61 * SECOND)
+    assert not reason(talk.leg(SHORT, 10, average=250), SHORT_ADDRESS)
+
+
+def test_a_short_without_a_price_for_a_minute_closes_both_whatever_it_was_worth() -> None:
+    talk = SpreadTalk()
+    talk.hold()
+    talk.now = Utc(talk.now + 61 * SECOND)
+    out = talk.leg(COVER, 1, average=2_000)
+    assert reason(out, SHORT_ADDRESS) == [ExitReason.BLIND]
+
+
+def test_marks_of_a_spread_grow_old_in_regular_hours_only() -> None:
+    talk = SpreadTalk()
+    talk.hold()
+    talk.phase(Phase.CLOSED)
+    talk.now = Utc(talk.now + 61 * SECOND)
+    assert not reason(talk.leg(COVER, 1, average=2_000), SHORT_ADDRESS)
 
 
 def test_a_leg_that_leaves_at_the_end_of_the_day_keeps_the_order_of_both() -> None:
@@ -224,6 +268,15 @@ def test_what_was_whole_is_held_on() -> None:
     assert not talk.restart(both).told(positions.FlattenPosition)
     assert state(talk) is SagaState.HELD
     assert reason(talk.spy(62_000), SHORT_ADDRESS) == [ExitReason.ASSIGNMENT_RISK]
+
+
+def test_the_terms_survive_a_restart_and_stand_in_its_end() -> None:
+    talk = SpreadTalk()
+    talk.restart(talk.known(talk.reservation(COVER, opened=1, held=1), talk.reservation(SHORT, opened=10, held=10)))
+    talk.spy(62_000)
+    talk.leg(SHORT, 0, is_flat=True)
+    (closed,) = talk.leg(COVER, 0, is_flat=True).published(structures.StructureClosed)
+    assert known(closed.terms).credit_cents == 48_300
 
 
 def test_half_a_structure_is_unwound_and_no_entry_is_sent_again() -> None:

@@ -18,6 +18,7 @@ from commands.doctor_gateway import gateway_findings, masked
 from commands.findings import Finding
 from config.settings import Settings, load_settings
 from domain.instants import SECOND
+from domain.units import Qty
 from gateways.ib import checkup
 from gateways.ib.checkup import Asked, look
 from simulation.gateway.faults import Fault, FaultKind
@@ -198,3 +199,54 @@ async def test_a_gateway_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(("account", "shown"), [("DU1234567", "DU…67"), ("U12", "…")])
 def test_an_account_is_masked(account: str, shown: str) -> None:
     assert masked(account) == shown
+
+
+# -- the spread's sold calls ----------------------------------------------------------------------------
+
+
+async def sold(it: World, *, tries_order: bool = True) -> Finding:
+    """Return what is found of ten SPY calls sold uncovered."""
+    asked = Asked(
+        client_ids=(11,), classes={"SPX": "SPXW", "SPY": "SPY"}, tries_order=tries_order, sold=("SPY", Qty(10))
+    )
+    seen = await look("127.0.0.1", it.port, asked, lambda: it.server.now_utc() / SECOND)
+    rows = gateway_findings(seen, settings(spread={"is_on": True}, promoted=["CREDIT_SPREAD-1"]), None)
+    (row,) = [row for row in rows if row.check == "sold calls of the spread"]
+    return row
+
+
+@in_a_loop
+async def test_the_margin_of_the_spreads_sold_calls_is_asked_and_told_and_nothing_is_sent() -> None:
+    async with world(fault(K.FIELD, field="account.value", value="400000")) as it:
+        row = await sold(it)
+        assert row.is_ok, row
+        assert "10 SPY calls sold uncovered would block" in row.seen
+        assert it.exchange.open_orders() == []
+        assert it.exchange.positions() == []
+
+
+@in_a_loop
+async def test_an_account_that_does_not_carry_the_sold_calls_is_told_before_the_first_spread() -> None:
+    async with world() as it:
+        row = await sold(it)
+    assert not row.is_ok
+    assert row.seen.endswith("would block 120,000 USD; 90,000 USD may be used for it")
+    assert "spread.is_on to false" in row.remedy
+
+
+@in_a_loop
+async def test_a_broker_that_lets_nobody_sell_uncovered_calls_is_told_with_its_remedy() -> None:
+    text = "Order rejected - reason:uncovered option trading"
+    async with world(Fault(K.ORDER_REJECTED, after_n=1, args={"text": text})) as it:
+        row = await sold(it)
+    assert "would refuse 10 SPY calls sold uncovered with 201" in row.seen
+    assert "option level that sells uncovered calls" in row.remedy
+
+
+@in_a_loop
+async def test_without_asking_it_is_said_what_the_sold_calls_need() -> None:
+    async with world() as it:
+        row = await sold(it, tries_order=False)
+    assert row.is_warning
+    assert "Reg T" in row.seen
+    assert "--try-order" in row.remedy

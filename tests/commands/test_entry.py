@@ -79,3 +79,14 @@ def test_without_the_libraries_a_module_says_so_in_the_same_sentence(module: str
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.startswith("This Python has no ")
     assert ended.stderr.endswith(f"`.venv/bin/python -m {module}`.\n")
+
+
+@pytest.mark.parametrize(("said", "answer"), [("statuss", "did you mean 'status'?"), ("xyz", "`main.py --help` lists")])
+def test_a_command_that_is_none_is_told_in_a_line_with_the_nearest(
+    said: str, answer: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        parser().parse_args([said])
+    told = capsys.readouterr().err.splitlines()
+    assert answer in told[-1]
+    assert "choose from" not in told[-1]

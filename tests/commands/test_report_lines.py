@@ -10,7 +10,8 @@ from tests.testkit.web_desk import NOW
 def refused(alert: str, after_ns: int) -> dict[str, object]:
     return {
         "decided_utc": NOW + after_ns, "alert_id": alert, "code": "loss_streak", "measured": 3, "limit_value": 3,
-        "unit": "structures", "amended_code": None, "amended_words": None,
+        "unit": "structures", "amended_code": None, "amended_words": None, "because": "loss_streak",
+        "told": "3 losses in a row, entries end at 3",
     }  # fmt: skip
 
 
@@ -26,3 +27,18 @@ def test_refused_and_unfilled_attempts_stand_in_the_order_of_the_day() -> None:
     assert [line.split()[:2] for line in attempt_lines(found) if line.startswith("  10:")] == [
         ["10:02:00", "first"], ["10:03:00", "second"], ["10:04:00", "third"],
     ]  # fmt: skip
+
+
+def test_shadows_are_counted_and_hide_no_refusal() -> None:
+    shadows = [refused(f"shadow {n}", n) | {"code": "shadow_signal", "because": "shadow_signal"} for n in range(40)]
+    long = refused("20261120-advisor-TSLA-143430-STRUCTURE_BREAK-2", MINUTE) | {"because": "no_contract: illiquid"}
+    found = {
+        "attempts": {"accepted": 1, "shadow_signal": 40, "no_contract": 1},
+        "approved": {"filled": 1, "working": 0, "unfilled": 0}, "refused": [*shadows, long], "unfilled": [],
+    }  # fmt: skip
+    lines = attempt_lines(found)
+    assert lines[0] == "  1 approved (1 filled), 1 refused, 40 shadows (never to be traded)"
+    assert lines[1:] == [
+        "  10:03:00  20261120-advisor-TSLA-143430-STRUCTURE_BREAK-2",
+        "      no_contract: illiquid  3 losses in a row, entries end at 3",
+    ]

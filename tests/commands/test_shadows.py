@@ -43,6 +43,13 @@ def ended(one: Alert, *, is_won: bool) -> Outcome:
     )  # fmt: skip
 
 
+def test_no_line_is_wider_than_a_terminal() -> None:
+    tried = [ended(alert(n, version=2), is_won=n % 2 == 0) for n in range(40)]
+    lines = lines_of(rates_of(tried, [], frozenset(), SETTINGS), ["simulated market with feedback of dealers, seed 54"])
+    assert any("lower bound" in line for line in lines)
+    assert max(map(len, lines)) <= 80
+
+
 def test_versions_are_compared_from_the_first_alert_of_the_youngest_on() -> None:
     live = [ended(alert(n), is_won=False) for n in range(5)]
     live += [ended(alert(n, days=3), is_won=True) for n in range(3)]
@@ -57,6 +64,16 @@ def test_versions_are_compared_from_the_first_alert_of_the_youngest_on() -> None
     assert [one.rate_of_all.n for one in found] == [8, 2]
     assert found[0].refusal is None
     assert found[1].refusal == "2 resolved outcomes, 30 are asked for; let it go on as a shadow."
+
+
+def test_a_version_that_is_looked_for_and_has_found_nothing_yet_stands_beside_the_others() -> None:
+    tried = {"alert_trials": {"VANNA_UNWIND": [{"version": 7, "vanna_min": 0.9}]}}
+    found = rates_of([ended(alert(0), is_won=True)], [], frozenset(), load_settings(profile="demo", overrides=tried))
+    assert [(one.kind, one.version, one.rate.n, one.since) for one in found] == [
+        ("VANNA_UNWIND", 1, 1, SESSION), ("VANNA_UNWIND", 7, 0, SESSION),
+    ]  # fmt: skip
+    rows = [line.split() for line in lines_of(found) if "shadow " in line]
+    assert rows[1] == ["7", "shadow", "0", "0", "0", "–", "–", "–", "0/0"]
 
 
 def test_every_rate_stands_beside_its_n_and_its_bounds_within_80_columns() -> None:

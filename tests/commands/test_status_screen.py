@@ -25,7 +25,11 @@ def status(**process: Any) -> dict[str, Any]:
         }
         for name in ACTORS
     ]  # fmt: skip
-    return {"process": facts | process, "actors": actors}
+    hub = {
+        "hub": "state_greeks_zero", "last_utc": 1_795_186_799_000_000_000, "rate_per_s": 123.4, "lag_ms": 1_234,
+        "conflated": [["SPX", 12_345]],
+    }  # fmt: skip
+    return {"process": facts | process, "actors": actors, "hubs": [hub]}
 
 
 def rendered(width: int, height: int | None = None, **process: Any) -> list[str]:

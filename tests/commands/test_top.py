@@ -41,7 +41,8 @@ HELD = Held(
 )  # fmt: skip
 FACTS = DeskFacts(
     at_utc=NOW, desk="paper", trading_mode="paper", phase="entry", mode="FULLY_LIVE", kill_level=0, locked=None,
-    nav_cents=30_000_000, realised_cents=-145, unrealised_cents=24_000, total_cents=23_565, soft_stop_cents=-450_000,
+    nav_cents=30_000_000, realised_cents=-145, unrealised_cents=24_000, exit_fees_cents=290,
+    unmarked=0, total_cents=23_565, soft_stop_cents=-450_000,
     hard_stop_cents=-600_000, trades=1, wins=0, streak=1, streak_max=3, positions_max=3, held=(HELD,),
 )  # fmt: skip
 PROCESS = {"at_utc": NOW, "uptime_s": 61, "latched": None, "ended": None, "trace_failed": None}
@@ -80,6 +81,17 @@ def test_lines_of_another_day_are_no_news() -> None:
     assert "trouble" not in "".join(screen({"process": PROCESS, "desk": facts}, [of_before, *ENTRIES[:2]], 80, 24))
 
 
+def test_refusals_of_shadows_push_no_line_out() -> None:
+    shadow = Entry(
+        "2026-11-20", "10:41:00", Severity.INFO, "reject", "Refused: VANNA_UNWIND QQQ 10:40:30: shadow_signal"
+    )
+    real = Entry("2026-11-20", "10:42:00", Severity.INFO, "reject", "Refused: GAMMA_FLIP SPX 10:41:30: loss_streak (3)")
+    lines = screen({"process": PROCESS, "desk": msgspec.to_builtins(FACTS)}, [*ENTRIES, *[shadow] * 30, real], 80, 24)
+    assert not [line for line in lines if "shadow_signal" in line]
+    assert "loss_streak" in lines[-1]
+    assert "line 39" in lines[-2]
+
+
 def test_the_newest_lines_are_kept_where_there_is_little_room() -> None:
     assert shown(height=14)[-1].startswith("10:39:00  entry   line 39")
 
@@ -92,7 +104,7 @@ def test_the_newest_lines_are_kept_where_there_is_little_room() -> None:
         ({"mode": None}, "mode not known"),
         ({"locked": "daily_loss"}, "LOCKED for the day: daily_loss"),
         ({"hard_stop_cents": None}, "stop not known yet"),
-        ({"unrealised_cents": None}, "open not marked"),
+        ({"unmarked": 1}, "1 of unknown worth left out"),
         ({"nav_cents": None}, "NAV not known"),
         ({"held": ()}, "No position is open."),
         ({"held": (msgspec.structs.replace(HELD, wanted="premium_stop"),)}, "CLOSING: premium stop"),
@@ -148,7 +160,31 @@ def test_the_desk_is_read_from_the_actors_states() -> None:
     assert (facts.phase, facts.mode, facts.kill_level, facts.trades, facts.wins, facts.streak) == (
         "entry", "FULLY_LIVE", 0, 1, 0, 1,
     )  # fmt: skip
-    assert (facts.realised_cents, facts.unrealised_cents) == (-5_130, 2_000)
+    assert (facts.realised_cents, facts.unrealised_cents, facts.unmarked) == (-5_130, 2_000, 0)
+    assert facts.total_cents == -5_130 + 2_000 - facts.exit_fees_cents, "the parts add up"
+    assert facts.exit_fees_cents > 0
+
+
+def test_what_a_position_of_unknown_worth_may_cost_is_no_part_of_the_days_result() -> None:
+    unknown = msgspec.structs.replace(VIEW.holdings[0], unrealised_cents=None)
+    facts = desk_facts(host(RiskState(view=msgspec.structs.replace(VIEW, holdings=(unknown,)))), SETTINGS)
+    assert facts is not None
+    assert (facts.total_cents, facts.unrealised_cents, facts.exit_fees_cents, facts.unmarked) == (-5_130, 0, 0, 1)
+
+
+def test_the_legs_of_a_structure_are_one_trade() -> None:
+    legs = tuple(
+        Closed(name, "spread", Cents(cents), Cents(290), NOW, structure_id="s1")
+        for name, cents in (("p1", 9_000), ("p2", -4_000))
+    )
+    facts = desk_facts(host(RiskState(view=msgspec.structs.replace(VIEW, closed=legs))), SETTINGS)
+    assert facts is not None
+    assert (facts.trades, facts.wins) == (1, 1)
+
+
+def test_a_position_shows_what_its_actor_knows() -> None:
+    facts = desk_facts(host(RiskState(view=VIEW), position()), SETTINGS)
+    assert facts is not None
     (held,) = facts.held
     assert (held.contract, held.qty, held.cost_ticks, held.bid_ticks, held.ask_ticks) == (
         "SPXW 6005C",

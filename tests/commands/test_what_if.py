@@ -59,7 +59,7 @@ def test_both_days_stand_beside_each_other_with_every_trade() -> None:
 def test_settings_that_change_nothing_are_told_so() -> None:
     lines = lines_of(WhatIf(day(), day(), 0), FILE)
     assert "No trade with either." in lines
-    assert lines[-1] == "The settings that differ change no alert, no verdict and no fill of this day."
+    assert lines[-1] == "Both come out the same: no alert, no verdict and no fill of this day differs."
 
 
 def test_a_day_that_cannot_be_traded_again_as_it_was_says_so_and_what_to_try() -> None:

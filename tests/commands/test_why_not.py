@@ -14,7 +14,9 @@ from commands.folder import DataFolder
 from config.settings import load_settings
 from domain.features.evidence import Evidence
 from domain.features.measures import MEASURES
-from domain.risk.gates.types import Finding, Outcome, Verdict
+from domain.instants import exchange_clock
+from domain.risk.gates.sequence import no_contract
+from domain.risk.gates.types import Finding, Outcome, Verdict, refused
 from domain.risk.reject import RejectCode
 from domain.signals.registry import FEATURES
 from domain.signals.snapshot import Snapshot
@@ -172,6 +174,22 @@ def test_a_signal_that_is_none_gets_one_sentence(world: World, signal: tuple[str
     code, said = world.ask(*signal)
     assert (code, said.count("\n")) == (2, 1)
     assert words in said
+
+
+def test_a_signal_that_is_quoted_as_one_word_is_the_same(world: World) -> None:
+    world.keep(ask.denial(1))
+    clock = exchange_clock(ask.key(1).bucket_utc)
+    assert world.ask(f"gexwatch:SPX GAMMA_FLIP {clock}") == world.ask("gexwatch:SPX", "GAMMA_FLIP", clock)
+
+
+def test_where_no_contract_passed_the_refusal_of_the_nearest_is_the_cause(world: World) -> None:
+    near = refused(RejectCode.ILLIQUID, 5, 2, "contracts", "SPXW 6005C, quoted 2")
+    far = refused(RejectCode.SPREAD_TOO_WIDE, 0.2, 0.08, "of mid", "SPXW 6010C")
+    verdicts = (Verdict("spread", near), Verdict("spread", far), no_contract(2, "last: spread_too_wide"))
+    world.keep(ask.denial(1, RejectCode.NO_CONTRACT, verdicts=verdicts))
+    said = " ".join(world.ask(ask.alert_id(1))[1].split())
+    wanted = "no_contract: illiquid: 5 contracts, at most 2, SPXW 6005C, quoted 2; 2 contracts tried, none passed."
+    assert said.endswith(wanted)
 
 
 def test_the_answer_for_machines_has_the_conclusion(world: World) -> None:

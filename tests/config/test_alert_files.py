@@ -57,11 +57,24 @@ def test_settings_lie_over_the_thresholds_of_the_file(tmp_path: Path) -> None:
     assert (rules.momentum_min, rules.version, rules.cooldown_ms) == (3.0, 2, 900_000)
 
 
+@pytest.mark.parametrize(("rules", "momentum_min"), [("", 1.0), ("alert_rules: {MINE: {momentum_min: 3}}\n", 3.0)])
+def test_another_version_of_a_kind_of_a_file_is_tried_beside_it(
+    tmp_path: Path, rules: str, momentum_min: float
+) -> None:
+    written(tmp_path, GOOD)
+    settings = settings_with(tmp_path, IN_LANE + rules + "alert_trials: {MINE: [{version: 2, alignment_min: 0.1}]}")
+    tried: Any = settings.alert_trials["MINE"][0]
+    assert (tried.version, tried.alignment_min, tried.momentum_min) == (2, 0.1, momentum_min)
+    evaluators = LaneActor("lane:advisor:QQQ", settings)._wiring.evaluators
+    assert [one.version_name for one in evaluators] == ["STRUCTURE_BREAK-2", "MINE-1", "MINE-2"]
+
+
 def test_a_recorded_tree_comes_back_with_the_kinds_of_its_files(tmp_path: Path) -> None:
     written(tmp_path, GOOD)
-    settings = settings_with(tmp_path, IN_LANE + "alert_rules: {MINE: {momentum_min: 3}}")
+    more = "alert_rules: {MINE: {momentum_min: 3}}\nalert_trials: {MINE: [{version: 2, cooldown_ms: 60000}]}"
+    settings = settings_with(tmp_path, IN_LANE + more)
     back = from_json(settings.to_json())
-    assert back.alert_rules == settings.alert_rules
+    assert (back.alert_rules, back.alert_trials) == (settings.alert_rules, settings.alert_trials)
     assert back.digest() == settings.digest()
 
 
@@ -122,6 +135,11 @@ def test_two_files_with_one_name_and_a_file_that_is_not_there_are_refused(tmp_pa
         ("alert_rules: {MINE: 3}", "alert_rules.MINE must be thresholds"),
         ("outside: {kinds: {MINE: 1}}", "outside.kinds.MINE: bears the name of a kind"),
         ("promoted: [MINE-2]", "from 1 to that of alert_rules.MINE, which is 1"),
+        ("alert_trials: {MINE: {version: 2}}", "alert_trials.MINE must be a list of versions, as `[{version: 2}]`"),
+        ("alert_trials: {MINE: [2]}", "alert_trials.MINE.0 must be thresholds of"),
+        ("alert_trials: {MINE: [{mood: 3, version: 2}]}", "alert_trials.MINE.0.mood: unexpected keyword"),
+        ("alert_trials: {MINE: [{momentum_min: 2}]}", "alert_trials.MINE: has version 1 twice; count it up"),
+        ("alert_trials: {MINE: [{version: 2, horizon_ms: -1}]}", "alert_trials.MINE.0.horizon_ms"),
     ],
 )
 def test_settings_that_do_not_fit_the_kind_are_refused_with_their_path(tmp_path: Path, more: str, said: str) -> None:

@@ -217,7 +217,7 @@ def test_a_providers_key_is_not_sent_in_the_clear_beyond_this_machine(name: str,
     load_settings(profile="demo", overrides=nested("feed.provider.rest_url", "http://127.0.0.1:8380"))
 
 
-@pytest.mark.parametrize("name", ["spread-careful", "spread-tight"])
+@pytest.mark.parametrize("name", ["spread-careful", "spread-demo", "spread-tight"])
 def test_the_examples_of_the_spread_can_be_run(name: str) -> None:
     settings = load_settings(HERE / "examples" / f"{name}.yaml", "demo")
     assert settings.spread.is_on

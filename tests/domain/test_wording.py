@@ -61,6 +61,7 @@ def test_a_number_carries_no_places_that_are_nought() -> None:
         (40, 100, "contracts today", "40 contracts traded today, at least 100"),
         (5, 5, "trades", "5 trades today, at most 5"),
         (0, 1, "day trades", "0 day trades left, at least 1"),
+        (-1, 1, "day trades", "day trades not limited"),
         (3, 3, "structures", "3 losses in a row, entries end at 3"),
         (2, 1, "legs", "2 legs, at most 1"),
         (math.nan, 3, "trades", "no number of trades today, at most 3"),
@@ -73,6 +74,11 @@ def test_a_measure_stands_beside_its_limit_in_a_traders_unit(
     measured: float | None, limit: float | None, unit: str, text: str
 ) -> None:
     assert measure_text(measured, limit, unit) == text
+
+
+def test_where_no_contract_passed_the_gates_words_say_why() -> None:
+    assert measure_text(0, 1, "contracts tried", "no IWM C quoted") == "no IWM C quoted"
+    assert measure_text(2, 1, "contracts tried", "last: illiquid") == "illiquid; 2 contracts tried, none passed"
 
 
 def test_every_reason_and_end_is_said_in_words() -> None:

@@ -319,7 +319,7 @@ SHORT = replace(OFFER, direction=-1, target_ticks=Ticks(599_000), stop_ticks=Tic
 
 
 def offered(probe: Probe[LaneState], n: int, offer: Offer) -> tuple[Alert, list[int]]:
-    """Offer a signal in the n-th bucket; return its alert and the directions that positions are turned to."""
+    """Offer a signal in the n-th bucket and record it; return its alert, and the directions that positions turn to."""
     at_utc = Utc(OPEN + n * BUCKET_NS + 2 * SECOND)
     probe.feed(signals.FeaturesComputed(
         ticker="SPX", bucket_utc=Utc(OPEN + (n - 1) * BUCKET_NS), reading_n=n, features=(1.0,), missing=(), forces=(),
@@ -329,6 +329,8 @@ def offered(probe: Probe[LaneState], n: int, offer: Offer) -> tuple[Alert, list[
         reply_to="edge:1", offer_id=str(n), offer=offer, expires_utc=Utc(at_utc + SECOND)
     ))  # fmt: skip
     (record,) = sent.told(signals.RecordAlert)
+    assert sent.published(signals.ReversalRaised) == []  # the ledger may refuse it
+    sent = probe.feed(signals.AlertRecorded(alert_id=record.alert.key.alert_id, is_new=True))
     return record.alert, [raised.direction for raised in sent.published(signals.ReversalRaised)]
 
 

@@ -11,14 +11,16 @@ import pytest
 
 from commands.why import chain_of
 from commands.why_lines import lines_of
-from config.settings import load_settings
-from domain.instants import SECOND, at_exchange
+from config.settings import Settings, load_settings
+from domain.instants import SECOND, at_exchange, exchange_clock
 from domain.instruments import Side, Spot
 from domain.position.cycle import ExitReason
 from domain.units import Ticks, Utc
+from domain.wording import reason_text
 from messages import market
 from simulation.day import SteppedDay, invariants, stepped_day
 from supervision.trace import MemoryTrace
+from tests.testkit.paths import ROOT
 
 pytestmark = pytest.mark.slow
 ON = {
@@ -36,11 +38,14 @@ class SpreadDay:
     """A day, run from 09:35 on until something was told; `now` is where it stands."""
 
     def __init__(self, folder: Path, **spread: Any) -> None:
-        settings = load_settings(profile="demo", overrides=OVERRIDES | {"spread": ON | spread})
+        self.play(folder, load_settings(profile="demo", overrides=OVERRIDES | {"spread": ON | spread}), time(10, 30))
+
+    def play(self, folder: Path, settings: Settings, last: time) -> None:
+        """Stand at 09:35 of a day of these settings, which is run until `last` at most."""
         self.folder = folder
         self.day: SteppedDay = stepped_day(settings, folder)
         self.now = at_exchange(settings.demo.session, time(9, 35))
-        self.last = at_exchange(settings.demo.session, time(10, 30))
+        self.last = at_exchange(settings.demo.session, last)
 
     def run_until(self, kind: str, state: str = "") -> dict[str, Any]:
         """Run until a message of this class, and with this state, was told; return the newest one."""
@@ -50,7 +55,15 @@ class SpreadDay:
             told = [record for record in self.told(kind) if not state or record["message"]["state"] == state]
             if told:
                 return told[-1]
-        raise AssertionError(f"no {kind} {state} by 10:30")
+        raise AssertionError(f"no {kind} {state} by {exchange_clock(self.last)}")
+
+    def scare(self) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        """Let the fund stand more than 10 above the sold strike; return the orders of both legs, and the end."""
+        opened = self.told("structures.OpenStructure")[-1]
+        legs = [opened["message"][leg]["order"] for leg in ("cover", "short")]
+        spot = Spot("SPY", Ticks(legs[1]["contract"]["strike_ticks"] + 1_001), self.now)
+        self.day.runtime.post(opened["to"], market.SpotsChanged(spots=(spot,)), "port:quotes:paper")
+        return legs, self.run_until("structures.StructureClosed")["message"]
 
     def told(self, kind: str) -> list[dict[str, Any]]:
         """Return the records of a message class so far."""
@@ -87,11 +100,7 @@ def test_a_held_spread_is_scared_and_closed_shorts_first_and_why_explains_both_l
     day = SpreadDay(tmp_path)
     day.run_until("structures.StructureChanged", "HELD")
     assert sorted(p.qty for p in day.day.exchange.positions() if p.qty) == [-10, 1]
-    opened = day.told("structures.OpenStructure")[-1]
-    legs = [opened["message"][leg]["order"] for leg in ("cover", "short")]
-    scare = Spot("SPY", Ticks(legs[1]["contract"]["strike_ticks"] + 1_001), day.now)
-    day.day.runtime.post(opened["to"], market.SpotsChanged(spots=(scare,)), "port:quotes:paper")
-    closed = day.run_until("structures.StructureClosed")["message"]
+    legs, closed = day.scare()
     assert closed["reason"] == ExitReason.ASSIGNMENT_RISK
     held = day.held_after_each_fill()
     assert all(0 <= short <= 10 * cover for cover, short in held), held
@@ -100,6 +109,26 @@ def test_a_held_spread_is_scared_and_closed_shorts_first_and_why_explains_both_l
     for leg in legs:
         said = day.why(leg["order_ref"])
         for words in ("credit", "edge", "gap of the strikes", "the short leg needs", "SPXW", "SPY", "assignment risk"):
+            assert words in said, words
+
+
+class DemoDay(SpreadDay):
+    """The day that `run --config config/examples/spread-demo.yaml` plays, in the two underlyings that matter here."""
+
+    def __init__(self, folder: Path) -> None:
+        few = {"tickers": ["SPX", "SPY"], "lanes": {"gexwatch": ["SPX"], "advisor": []}}
+        self.play(folder, load_settings(ROOT / "config/examples/spread-demo.yaml", "demo", few), time(10, 5))
+
+
+def test_the_demo_of_the_example_trades_one_and_why_explains_both_legs_fills_and_exit(tmp_path: Path) -> None:
+    day = DemoDay(tmp_path)
+    day.run_until("structures.StructureChanged", "HELD")
+    legs, closed = day.scare()
+    assert day.held_after_each_fill()[-2:] == [(1, 0), (0, 0)]
+    fills = (f"cover bought at {closed['cover_ticks'] / 100:.2f}", f"shorts sold at {closed['short_ticks'] / 100:.2f}")
+    for leg in legs:
+        said = day.why(leg["order_ref"])
+        for words in ("credit", "edge", "gap of the strikes", *fills, reason_text(closed["reason"])):
             assert words in said, words
 
 

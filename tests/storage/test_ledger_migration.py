@@ -423,6 +423,31 @@ def test_orders_of_version_4_whose_position_has_ended_are_over_and_their_history
     assert ("fill", "ledger") not in rows(tmp_path / "paper.db", "SELECT event, by FROM order_events")
 
 
+def test_a_structure_of_version_5_gets_its_row_without_its_terms(tmp_path: Path) -> None:
+    shutil.copy(DATA / "ledger_v5" / "paper.db", tmp_path)
+    legs = (
+        ("c", 0, "OPEN"), ("c", 1, "OPEN"), ("d", 0, "CLOSED"), ("d", 1, "ABANDONED"), ("a", 0, "RELEASED"),
+        ("a", 1, "RELEASED"),
+    )  # fmt: skip
+    db = sqlite3.connect(tmp_path / "paper.db")
+    columns = [row[1] for row in db.execute("PRAGMA table_info(reservations)")]
+    (old,) = db.execute(f"SELECT {', '.join(columns)} FROM reservations WHERE state = 'CLOSED' LIMIT 1").fetchall()
+    for con_id, (name, leg, state) in enumerate(legs):
+        row = dict(zip(columns, old, strict=True)) | {
+            "intent_id": name, "structure_id": name, "leg": leg, "state": state, "order_ref": f"{name}{leg}",
+            "con_id": con_id,
+        }  # fmt: skip
+        db.execute(f"INSERT INTO reservations VALUES ({', '.join('?' * len(row))})", tuple(row.values()))
+    db.commit()
+    db.close()
+    open_file(tmp_path / "paper.db", DESK, "paper").close()
+    found = rows(tmp_path / "paper.db", "SELECT structure_id, cover_ref, short_ref, state, terms FROM structures")
+    assert sorted(found) == sorted(
+        (name, f"{name}0", f"{name}1", state, None)
+        for name, state in (("c", "HELD"), ("d", "CLOSED"), ("a", "ABANDONED"))
+    )  # fmt: skip
+
+
 def test_alerts_of_version_4_are_kept_and_came_of_no_offer(tmp_path: Path) -> None:
     shutil.copy(DATA / "ledger_v4" / "ledger.db", tmp_path)
     (kept,) = rows(tmp_path / "ledger.db", "SELECT * FROM alerts")

@@ -328,6 +328,34 @@ def test_a_close_by_hand_or_by_the_broker_is_booked_with_its_executions(ledger: 
     assert LedgerReader(tmp_path, "paper").held()[0]["net_qty"] == 0
 
 
+def directly(exec_id: str = "d.1", qty: int = 2) -> Execution:
+    return replace(by_hand(exec_id, qty), order_ref="ZH-direct-ABCDEFGHIJKL-x1")
+
+
+def test_what_our_direct_flatten_sold_is_booked_as_ours_and_halts_nothing(ledger: DeskLedger, tmp_path: Path) -> None:
+    ledger.apply(ask.reserve(), ask.T0)
+    ledger.apply(ask.execution(), ask.T0)
+    closes = (directly("d.1", 1), directly("d.2", 1))
+    found, facts = reconciled(ledger, ask.read((filled_order(),), (ask.fill(), *closes)))
+    booked = [f for f in facts if isinstance(f, orders.FillRecorded) and f.side is Side.SELL]
+    assert [(f.order_ref, f.filled_qty_total) for f in booked] == [
+        ("ZH-direct-ABCDEFGHIJKL-x1", 1), ("ZH-direct-ABCDEFGHIJKL-x1", 2),
+    ]  # fmt: skip
+    assert not any(isinstance(fact, risk.RaiseKill) for fact in facts)
+    assert (found.mismatches, found.foreign_positions) == ((), ())
+    assert LedgerReader(tmp_path, "paper").held()[0]["net_qty"] == 0
+
+
+def test_what_a_direct_flatten_closed_and_no_ledger_holds_is_said_in_those_words(ledger: DeskLedger) -> None:
+    ledger.apply(ask.reserve(), ask.T0)
+    ledger.apply(ask.execution(), ask.T0)
+    found, facts = reconciled(ledger, ask.read((filled_order(),), (ask.fill(), directly(qty=3))))
+    (raised,) = [fact for fact in facts if isinstance(fact, risk.RaiseKill)]
+    words = "The direct flatten closed 3 of contract 1 (execution d.1), which paper does not hold by its ledger."
+    assert raised.reason == words
+    assert words in found.mismatches
+
+
 @pytest.mark.parametrize(
     "stranger", [by_hand(qty=3), by_hand(con_id=9), replace(by_hand(), side=Side.BUY)], ids=["more", "other", "buy"]
 )

@@ -20,12 +20,14 @@ from domain.instants import SECOND
 from domain.instruments import Side
 from domain.orders.table import OrderStatus
 from domain.orders.tiers import Tier
+from domain.position.cycle import ExitReason
 from domain.risk.day import DayStops, DaySummary
 from domain.risk.kill import KillLevel
 from domain.risk.reject import RejectCode
 from domain.signals.outcome import begun
-from domain.units import Cents, Utc
-from messages import entries, lifecycle, operator, orders, risk, session, signals
+from domain.structure.saga import SagaState
+from domain.units import Cents, Qty, Utc
+from messages import entries, lifecycle, operator, orders, risk, session, signals, structures
 from messages.base import Message
 from messages.ledgers import DeskInput, SharedInput
 from messages.restored import ActorsRestored
@@ -48,11 +50,24 @@ PROMOTED = signals.RecordPromotion(
     at_utc=ask.T0,
 )  # fmt: skip
 LOWERED = risk.RecordKill(level=KillLevel.RUNNING, kill_epoch=4, reason="r", by="cli", at_utc=ask.T0)
+STRUCTURE = ask.reserve(legs=(ask.leg(1), ask.leg(2)))
+LEAVES = structures.StructureChanged(
+    structure_id="i1", state=SagaState.BUYING_BACK, reason=ExitReason.EOD, cover_qty=Qty(1), short_qty=Qty(10),
+    pnl_cents=None, at_utc=ask.T0,
+)  # fmt: skip
+STRUCTURE_CLOSED = structures.StructureClosed(
+    structure_id="i1", reason=ExitReason.EOD, terms=None, cover_ticks=2_000.0, short_ticks=None,
+    realised_cents=Cents(5), fees_cents=Cents(9), closed_utc=ask.T0,
+)  # fmt: skip
 
 # What a record is called -> what was recorded before it, and the record itself.
 DESK_RECORDS: dict[str, tuple[tuple[DeskInput, ...], DeskInput]] = {
     "entry reserved": ((), ask.reserve()),
     "structure reserved": ((), ask.reserve(legs=(ask.leg(1), ask.leg(2)))),
+    "structure that leaves": ((STRUCTURE,), LEAVES),
+    "structure that is over": ((STRUCTURE, LEAVES), replace(LEAVES, state=SagaState.CLOSED)),
+    "structure closed": ((STRUCTURE, LEAVES), STRUCTURE_CLOSED),
+    "structure released": ((STRUCTURE,), RELEASED),
     "entry refused by a count": ((ask.reserve(1),), ask.reserve(2, positions_max=1)),
     "entry refused by the holder": ((ask.reserve(1, con_id=2),), ask.reserve(2)),
     "entry refused by its tombstone": ((RELEASED,), ask.reserve()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,18 @@ import pytest
 from domain.instants import SECOND
 from domain.instruments import Side
 from domain.orders.references import structure_key
+from domain.position.cycle import ExitReason
 from domain.risk.reject import RejectCode
-from domain.units import Qty
-from messages import entries, lifecycle
+from domain.structure.saga import SagaState
+from domain.units import Cents, Qty
+from messages import entries, lifecycle, structures
 from messages.restored import ActorsRestored, PositionRestored, StructureRestored
 from storage.desk_ledger import DeskLedger
 from storage.shared_ledger import start_run
 from tests.testkit import ledger_asks as ask
 from tests.testkit.narrow import known
 from tests.testkit.spread_ledger import filled, spread
+from tests.testkit.spread_world import TERMS
 
 
 @pytest.fixture
@@ -111,6 +115,59 @@ def test_a_structure_comes_back_with_what_its_legs_hold(ledger: DeskLedger) -> N
     assert (found.cover.opened_qty, found.cover.held_qty, found.cover.is_live) == (1, 1, True)
     assert (found.short.opened_qty, found.short.held_qty, found.short.is_live) == (10, 6, True)
     assert found.short.reservation.ref.side is Side.SELL
+
+
+def row_of(tmp_path: Path, *columns: str) -> tuple[Any, ...]:
+    """Return columns of the one structure on record."""
+    with sqlite3.connect(tmp_path / "paper.db") as db:
+        (row,) = db.execute(f"SELECT {', '.join(columns)} FROM structures").fetchall()
+    db.close()
+    return tuple(row)
+
+
+def changed(state: SagaState, reason: ExitReason | None = None) -> structures.StructureChanged:
+    return structures.StructureChanged(
+        structure_id="i1", state=state, reason=reason, cover_qty=Qty(1), short_qty=Qty(10), pnl_cents=None,
+        at_utc=ask.T0 + SECOND,
+    )  # fmt: skip
+
+
+def test_the_terms_are_kept_with_the_reservation_and_come_back(ledger: DeskLedger, tmp_path: Path) -> None:
+    ledger.apply(spread(terms=TERMS), ask.T0)
+    assert restored(ledger, f"structure:paper:{structure_key(ask.ref(1))}").terms == TERMS
+    assert row_of(tmp_path, "state", "credit_cents", "gap_cents", "cover_ref", "short_ref") == (
+        "RESERVED", 48_300, 0, ask.ref(1), ask.ref(101),
+    )  # fmt: skip
+
+
+def test_a_structure_that_was_refused_leaves_no_row(ledger: DeskLedger, tmp_path: Path) -> None:
+    ledger.apply(ask.reserve(7, legs=(ask.leg(7, 22, qty=Qty(1)),)), ask.T0)
+    assert code_of(ledger, spread(terms=TERMS)) is RejectCode.DUPLICATE_POSITION
+    with pytest.raises(ValueError, match="not enough values"):
+        row_of(tmp_path, "state")
+
+
+def test_the_row_follows_its_structure_to_what_it_came_to(ledger: DeskLedger, tmp_path: Path) -> None:
+    ledger.apply(spread(terms=TERMS), ask.T0)
+    ledger.apply(changed(SagaState.HELD), ask.T0)
+    assert row_of(tmp_path, "state", "exit_reason", "closed_utc") == ("HELD", None, None)
+    ledger.apply(changed(SagaState.CLOSED, ExitReason.ASSIGNMENT_RISK), ask.T0)
+    closed = structures.StructureClosed(
+        structure_id="i1", reason=ExitReason.ASSIGNMENT_RISK, terms=TERMS, cover_ticks=2_000.0, short_ticks=250.0,
+        realised_cents=Cents(15_000), fees_cents=Cents(1_900), closed_utc=ask.T0 + SECOND,
+    )  # fmt: skip
+    ledger.apply(closed, ask.T0)
+    assert row_of(tmp_path, "state", "exit_reason", "realised_cents", "short_ticks", "closed_utc") == (
+        "CLOSED", "assignment_risk", 15_000, 250.0, ask.T0 + SECOND,
+    )  # fmt: skip
+    ledger.apply(changed(SagaState.BUYING_BACK, ExitReason.ASSIGNMENT_RISK), ask.T0)  # a fill that was told late
+    assert row_of(tmp_path, "state", "closed_utc") == ("BUYING_BACK", None)
+
+
+def test_what_was_released_before_its_actor_had_it_is_over(ledger: DeskLedger, tmp_path: Path) -> None:
+    ledger.apply(spread(terms=TERMS), ask.T0)
+    ledger.apply(entries.ReleaseReservation(intent_id="i1", reason="nothing"), ask.T0 + SECOND)
+    assert row_of(tmp_path, "state", "closed_utc") == ("ABANDONED", ask.T0 + SECOND)
 
 
 def test_a_structure_whose_legs_are_over_does_not_come_back(ledger: DeskLedger) -> None:

@@ -12,7 +12,7 @@ from supervision.spec import Policy
 from tests.testkit.live import Start, eventually, starter
 from tests.testkit.toys import Log, Toy, say, spec, toy_tree
 
-MONEY, BESIDE = Policy(end_on_spent_budget=True), Policy(gives_way=True)
+MONEY, FIRST, BESIDE = Policy(end_on_spent_budget=True), Policy(goes_first=True), Policy(gives_way=True)
 NEVER_S = 3600.0
 
 
@@ -23,17 +23,17 @@ def start() -> Iterator[Start]:
 
 
 class Tree:
-    """Money `m:1`, which a test can hold up, two actors that give way, `w:1` and `w:2`, and one of neither kind."""
+    """Money `m:1`, which a test can hold up, two actors that give way, `w:1` and `w:2`, and `a:1` of neither kind."""
 
-    def __init__(self, start: Start) -> None:
+    def __init__(self, start: Start, first: Policy = MONEY) -> None:
         self.log: Log = []
         self.held = threading.Event()
         holds = {"k": self.held}
         h = toy_tree(
-            spec("m:1", lambda n: Toy(n, self.log, holds), policy=MONEY),
+            spec("m:1", lambda n: Toy(n, self.log, holds), policy=first),
             spec("w:1", lambda n: Toy(n, self.log, holds), policy=BESIDE),
             spec("w:2", lambda n: Toy(n, self.log), policy=BESIDE),
-            spec("a:1", lambda n: Toy(n, self.log)), log=self.log,
+            spec("a:1", lambda n: Toy(n, self.log, holds)), log=self.log,
         )  # fmt: skip
         self.runtime = start(h)
         self.texts = h.texts
@@ -44,11 +44,14 @@ class Tree:
         assert eventually(lambda: "hold k" in self.texts("m:1"))
 
 
-def test_money_is_done_before_what_gives_way_begins(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("first", [MONEY, FIRST], ids=["money", "goes first"])
+def test_who_comes_first_is_done_before_what_gives_way_begins(
+    start: Start, monkeypatch: pytest.MonkeyPatch, first: Policy
+) -> None:
     monkeypatch.setattr(threaded, "GIVE_WAY_AT_MOST_S", NEVER_S)
-    tree = Tree(start)
+    tree = Tree(start, first)
     waits = threading.Event()
-    real = threaded.LiveRuntime._is_money_busy
+    real = threaded.LiveRuntime._are_first_busy
 
     def notes(runtime: threaded.LiveRuntime) -> bool:
         is_busy = real(runtime)
@@ -56,7 +59,7 @@ def test_money_is_done_before_what_gives_way_begins(start: Start, monkeypatch: p
             waits.set()
         return is_busy
 
-    monkeypatch.setattr(threaded.LiveRuntime, "_is_money_busy", notes)
+    monkeypatch.setattr(threaded.LiveRuntime, "_are_first_busy", notes)
     tree.hold_money()
     tree.runtime.post("m:1", say("next"), "edge:t")
     tree.runtime.post("w:1", say("beside"), "edge:t")
@@ -124,3 +127,48 @@ def test_one_that_is_stuck_in_its_turn_delays_the_others_once(start: Start, monk
         assert not tree.runtime.is_idle("w:1")
     finally:
         tree.held.set()
+
+
+def test_the_next_turn_waits_for_what_the_one_before_has_led_to(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threaded, "BESIDE_AT_MOST_S", 120.0)
+    tree = Tree(start)
+    seen = threading.Event()
+    real = threaded.LiveRuntime._wake_held
+
+    def notes(runtime: threaded.LiveRuntime, shell: threaded.LiveShell) -> None:
+        if shell.serves[0].name == "w:2":  # it waits for its turn, or has had it
+            seen.set()
+        real(runtime, shell)
+
+    tree.runtime.post("w:1", say("tell a:1 hold k"), "edge:t")
+    assert eventually(lambda: "hold k" in tree.texts("a:1"))
+    monkeypatch.setattr(threaded.LiveRuntime, "_wake_held", notes)
+    tree.runtime.post("w:2", say("second"), "edge:t")
+    try:
+        assert seen.wait(60)
+        assert "second" not in tree.texts("w:2")
+        assert not tree.runtime.is_idle("a:1")
+    finally:
+        tree.held.set()
+    assert eventually(lambda: "second" in tree.texts("w:2"))
+
+
+def test_what_a_turn_has_led_to_delays_the_next_for_a_moment_at_most(start: Start) -> None:
+    tree = Tree(start)
+    tree.runtime.post("w:1", say("tell a:1 hold k"), "edge:t")
+    assert eventually(lambda: "hold k" in tree.texts("a:1"))
+    try:
+        tree.runtime.post("w:2", say("second"), "edge:t")
+        assert eventually(lambda: "second" in tree.texts("w:2"))
+        assert not tree.runtime.is_idle("a:1")
+    finally:
+        tree.held.set()
+
+
+def test_a_turn_that_leads_to_another_who_gives_way_does_not_wait_for_itself(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threaded, "BESIDE_AT_MOST_S", NEVER_S)
+    tree = Tree(start)
+    tree.runtime.post("w:1", say("tell w:2 tell w:1 back"), "edge:t")
+    assert eventually(lambda: "back" in tree.texts("w:1"))

@@ -21,6 +21,7 @@ from supervision.cell import Cell
 from supervision.clock import MarketClock, Segment, real_ns
 from supervision.mailbox import Timer
 from supervision.spec import Template
+from supervision.starvation import StarvationMeter
 from supervision.threaded import LiveRuntime
 from supervision.trace import MemoryTrace, NoTrace
 from supervision.turn import Turn
@@ -179,7 +180,8 @@ def test_stuck_actor_is_reported_with_its_stack_then_fenced_and_its_zombie_is_re
     h = toy_tree(spec("a:1", make), spec("b:1", lambda n: Toy(n, log)), log=log, rules=rules)
     runtime = start(h)
     now = FakeNs()
-    watchdog = Watchdog(runtime, rules, now, now)  # nothing but this process runs
+    meter = StarvationMeter(rules.watchdog_every_ms, now, now, lambda: 0)  # nothing but this process runs
+    watchdog = Watchdog(runtime, rules, now, meter)
     real_post = runtime.post
 
     def post(to: str, message: Message, sender: str) -> None:

@@ -15,6 +15,7 @@ import pytest
 from domain.instants import at_exchange
 from messages.broker import AmendOrder, PlaceOrder
 from messages.envelope import Envelope, Handled, HandlingOutcome, decode, encode
+from messages.market import SpotsChanged
 from supervision.mailbox import Mail
 from supervision.stepped import VirtualClock
 from supervision.trace import FileTrace, Header, RunReader, TraceError, TraceReader, seal, segments_of
@@ -60,6 +61,23 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     assert decode(first.message) == say("text 0")
     assert trace.bytes_written == trace.path.stat().st_size
     assert TraceReader(trace.path).header() == header()
+
+
+def test_the_market_lane_of_who_only_shows_it_is_left_out_and_leaves_no_gap(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    trace = FileTrace(path, header(), VirtualClock(9), only_shown=("web",))
+    newest = one_of(SpotsChanged)
+    shown = Mail(newest, encode(newest), "quotes:a", "1/quotes:a/1/1/0", 1, 5)
+    for n, (to, of) in enumerate((("web", shown), ("risk:a", shown), ("web", mail("said", 2))), start=1):
+        seq, at_utc = trace.receipt(to, 1, n, of)
+        assert at_utc == 9
+        trace.handled(seq, HandlingOutcome.OK, 0, b"")
+    trace.close()
+    _, *found = TraceReader(path)
+    assert [(type(r), r.seq) for r in found if not isinstance(r, Header)] == [
+        (Envelope, 1), (Handled, 1), (Envelope, 2), (Handled, 2),
+    ]  # fmt: skip
+    assert [r.to for r in found if isinstance(r, Envelope)] == ["risk:a", "web"]
 
 
 def test_tail_torn_at_any_byte_is_cut_and_never_misread(tmp_path: Path) -> None:

@@ -90,14 +90,15 @@ class Probe(Generic[S]):
             lifecycle.Started(name=self.actor.name, incarnation=incarnation, run_n=run_n, restored=restored)
         )
 
-    def fire(self, kind: str, subject: str = "") -> Outbox:
-        """Let a running timer come due, at its own instant.
+    def fire(self, kind: str, subject: str = "", starved_ms: int = 0) -> Outbox:
+        """Let a running timer come due, at its own instant; so much of the wait the machine ran nothing of ours.
 
         Raises:
             KeyError: no such timer is armed.
         """
         due_utc = self.timers.pop((kind, subject))
-        return self.feed(lifecycle.TimerFired(kind=kind, subject=subject, due_utc=due_utc), max(self.now, due_utc))
+        fired = lifecycle.TimerFired(kind=kind, subject=subject, due_utc=due_utc, starved_ms=starved_ms)
+        return self.feed(fired, max(self.now, due_utc))
 
     def advance(self, to_utc: Utc) -> Outbox:
         """Let everything come due up to an instant, in order, and stand there."""

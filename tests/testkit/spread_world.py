@@ -99,7 +99,8 @@ class SpreadTalk(Probe[StructureData]):
     def leg(
         self, which: ReservedLeg, qty: int, *, is_entry_over: bool = True, is_flat: bool = False,
         is_leaving: bool = False, reason: ExitReason = ExitReason.EOD, is_free: bool = False,
-        average: float | None = None, realised: int = 0, unrealised: int | None = 0, fees: int = 0,
+        average: float | None = None, realised: int = 0, unrealised: int | None = 0, fees: int = 0, age_ns: int = 0,
+        is_clear: bool = False,
     ) -> Outbox:  # fmt: skip
         """Let a leg say where it stands."""
         return self.feed(
@@ -108,6 +109,7 @@ class SpreadTalk(Probe[StructureData]):
                 exit_reason=reason if is_leaving else None, is_free=is_free, realised_cents=Cents(realised),
                 fees_cents=Cents(fees),
                 unrealised_cents=None if unrealised is None else Cents(unrealised), at_utc=self.now,
+                mark_utc=None if unrealised is None else Utc(self.now - age_ns), is_clear=is_clear,
             )
         )  # fmt: skip
 
@@ -140,4 +142,6 @@ class SpreadTalk(Probe[StructureData]):
 
     def known(self, cover: restored.StructureLeg, short: restored.StructureLeg) -> restored.StructureRestored:
         """Return what the ledger gives back of the structure."""
-        return restored.StructureRestored(structure_id=STRUCTURE, cover=cover, short=short, ratio=COVER_RATIO)
+        return restored.StructureRestored(
+            structure_id=STRUCTURE, cover=cover, short=short, ratio=COVER_RATIO, terms=TERMS
+        )

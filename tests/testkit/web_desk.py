@@ -14,6 +14,8 @@ from domain.alarm import Severity
 from domain.instants import BUCKET_NS, SECOND, at_exchange
 from domain.instruments import DataType, Greeks, Quote, Side, Spot
 from domain.options.profile import GEX_SCALARS, Profile, Row, Rows
+from domain.position.cycle import EndReason, PositionState
+from domain.risk.day import DaySummary
 from domain.risk.kill import KillLevel
 from domain.session.modes import AccountClass, Mode
 from domain.session.phases import Phase
@@ -53,6 +55,32 @@ def write_desk(folder: Path, words: str | None = None) -> None:
     """
     write_ledgers(folder / "ledgers", words)
     write_market(folder, 0, LAST)
+
+
+def write_finished(folder: Path) -> None:
+    """Write a day that is over: one trade was closed, one entry never filled, nothing is held."""
+    ledgers = folder / "ledgers"
+    ledgers.mkdir(parents=True)
+    start_run(ledgers, ("paper",), ask.T0)
+    shared = SharedLedger(ledgers, ("paper",), is_durable=False)
+    shared.open()
+    for n in (1, 2):
+        shared.apply(ask.alert(n), ask.T0)
+    shared.close()
+    desk = DeskLedger(ledgers, "paper", run_n=1, is_durable=False)
+    desk.open()
+    summary = DaySummary(
+        trades=1, wins=0, losses=1, realised_cents=Cents(-12_000), fees_cents=Cents(260), drawdown_cents=Cents(12_000)
+    )
+    entries: tuple[DeskInput, ...] = (
+        ask.reserve(1), ask.execution(1, price_ticks=505), ask.position(1), ask.exit_intent(1),
+        ask.execution(1, exec_id="x.1", order_ref=ask.ref(1, "x1"), side=Side.SELL, price_ticks=450), ask.closed(1),
+        ask.reserve(2), ask.position(2, state=PositionState.FLAT, opened_utc=None, end=EndReason.ABANDONED),
+        ask.abandoned(2), risk.RecordDay(session=DAY, summary=summary, at_utc=NOW),
+    )  # fmt: skip
+    for entry in entries:
+        desk.apply(entry, ask.T0)
+    desk.close()
 
 
 def write_ledgers(folder: Path, words: str | None = None) -> None:

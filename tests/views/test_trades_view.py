@@ -1,4 +1,4 @@
-"""The view `trades`: what is open, awaited, closed in parts, and what never filled."""
+"""The view `trades`: what is open or was closed, in parts too; a structure is one trade, and no fill is none."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from storage.desk_ledger import DeskLedger
 from storage.shared_ledger import start_run
 from storage.views.database import Database
 from tests.testkit import ledger_asks as ask
+from tests.testkit.spread_ledger import SPY, filled, spread
 
 Row = tuple[str, str | None, int | None]
 
@@ -42,13 +43,19 @@ def trades(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Row]:
         ask.position(4, state=PositionState.PENDING_ENTRY, opened_utc=None),
     ):
         desk.apply(message, ask.T0)
+    desk.apply(spread(5), ask.T0)
+    filled(desk, ask.ref(5), 5, Side.BUY, 1, "c.1", price_ticks=1_460)
+    filled(desk, ask.ref(105), 22, Side.SELL, 10, "c.2", price_ticks=160)
+    short = ask.position_ref(5, position_id=ask.stem(105), contract=SPY, side=Side.SELL)
+    for leg in (ask.position(5), ask.position(5, ref=short)):
+        desk.apply(leg, ask.T0)
     desk.close()
     found = Database(folder.root).query("SELECT id, status, exit_reason, quantity FROM trades").to_pylist()
     return {row["id"]: (row["status"], row["exit_reason"], row["quantity"]) for row in found}
 
 
-def test_an_entry_that_never_filled_is_abandoned_not_open(trades: dict[str, Row]) -> None:
-    assert trades[ask.stem(2)] == ("abandoned", None, None)
+def test_an_entry_without_a_fill_is_no_trade(trades: dict[str, Row]) -> None:
+    assert not {ask.stem(2), ask.stem(4)} & set(trades)
 
 
 def test_a_trade_that_was_closed_in_parts_shows_the_reason_of_each(trades: dict[str, Row]) -> None:
@@ -59,5 +66,6 @@ def test_what_is_held_is_open_without_a_reason(trades: dict[str, Row]) -> None:
     assert trades[ask.stem(3)][:2] == ("open", None)
 
 
-def test_an_entry_that_works_is_pending_not_open(trades: dict[str, Row]) -> None:
-    assert trades[ask.stem(4)][:2] == ("pending", None)
+def test_the_legs_of_a_structure_are_one_trade(trades: dict[str, Row]) -> None:
+    (structure,) = set(trades) - {ask.stem(1), ask.stem(3)}
+    assert trades[structure][0] == "open"

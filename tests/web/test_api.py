@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+import orjson
 import pytest
 
 from commands.control import ControlServer
@@ -22,6 +23,7 @@ T = TypeVar("T")
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d-0[45]:00")
 NUMBER = (int, float)
 AUTH = {"x-zerohour-token": TOKEN}
+FIRST = re.compile(r'<script type="application/json" id="first">(.*?)</script>')
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +76,17 @@ def test_status_has_the_fields_and_types_of_the_systems_before(served: Desk) -> 
     )  # fmt: skip
     assert (found["is_trading"], found["open_positions"], found["trades_today"]) == (True, 1, 1)
     assert (found["mode"], found["kill_level"], found["phase"]) == ("FULLY_LIVE", 0, "entry")
+
+
+def test_the_page_comes_with_where_the_desk_stands(served: Desk) -> None:
+    first = FIRST.search(served.get("/").text)
+    assert first is not None
+    told = orjson.loads(first[1])
+    assert (told["status"]["kill_level"], told["status"]["mode"]) == (0, "FULLY_LIVE")
+    assert told["performance"]["total_pnl"] == 80.0
+    assert told["market"]["spx_price"] == desk.spot_at(desk.LAST) / 100
+    assert "DU***67" in first[1]
+    assert desk.ACCOUNT not in first[1]
 
 
 def test_positions_tell_what_is_held_and_which_exit_is_nearest(served: Desk) -> None:

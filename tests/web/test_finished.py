@@ -21,6 +21,7 @@ from domain.units import Cents, Utc
 from messages import positions
 from tests.testkit import ledger_asks as ask
 from tests.testkit import web_desk as desk
+from tests.testkit.browser import Watched, chromium
 from tests.testkit.paths import ROOT
 from web import desk as standing
 from web import holdings, lists
@@ -42,6 +43,18 @@ def test_a_finished_session_is_shown_as_it_stands_in_its_ledgers(tmp_path: Path)
     assert [trade.final_pnl for trade in lists.trades(view, 50)] == [-120.0]
     assert [position.contract for position in holdings.positions(view)] == ["SPXW 6015C"]
     assert {stage.state for stage in standing.pipeline(view)} == {"down"}
+    assert not status.is_finished, "something is held, and nobody watches"
+
+
+def test_a_day_that_was_played_to_its_end_is_no_outage(tmp_path: Path) -> None:
+    desk.write_finished(tmp_path)
+    view = view_of(DataFolder(tmp_path), desk.settings(tmp_path), desk.DAY)
+    status = standing.status(view)
+    assert status.is_finished
+    assert status.ended == "Finished day 2026-11-20. 1 trade, \u2212120.00 USD net; nothing is held."
+    assert standing.pipeline(view) == [], "nothing flows, and nothing should"
+    assert not status.allows_actions
+    assert [alert.became for alert in lists.alerts(view)] == ["no_fill", "traded"]
 
 
 def test_a_folder_without_a_session_and_a_session_that_it_has_not_are_said(tmp_path: Path) -> None:
@@ -73,6 +86,28 @@ def test_the_command_serves_the_day_on_loopback_and_changes_nothing(tmp_path: Pa
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0
     assert (tmp_path / "ledgers" / "paper.db").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_the_page_of_a_finished_day_is_calm_and_offers_no_action(tmp_path: Path) -> None:
+    desk.write_finished(tmp_path)
+    command = [sys.executable, "-u", "main.py", "--data", str(tmp_path), "dashboard", "--port", "31600"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().split()[1]
+        try:
+            with chromium() as browser:
+                watched = Watched(browser, url)
+                watched.wait_for_text("#link", "Finished day 2026-11-20")
+                watched.wait_for_text("#trades tbody tr", "premium stop")
+                for hidden in ("#mode", "#kill", "#clock", "#alarm-chip", "#entries", "#close-all", "#lost"):
+                    assert not watched.page.is_visible(hidden), hidden
+                assert watched.page.locator("#stages li").count() == 0
+                assert watched.complaints == []
+                watched.context.close()
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(60)
 
 
 def changed(unrealised_cents: int | None) -> positions.PositionChanged:

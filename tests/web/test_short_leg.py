@@ -8,14 +8,17 @@ from pathlib import Path
 import pytest
 
 from commands.held import holdings
+from domain.instants import SECOND
 from domain.instruments import DataType, Greeks, Quote, Side
-from domain.units import Ticks
+from domain.units import Qty, Ticks, Utc
 from storage.desk_ledger import DeskLedger
 from storage.queries import LedgerReader
 from storage.shared_ledger import start_run
 from tests.testkit import ledger_asks as ask
 from tests.testkit import web_desk as desk
-from tests.testkit.spread_ledger import filled, spread
+from tests.testkit.spread_ledger import SPY, filled, spread
+from web import desk as standing
+from web import lists
 from web.holdings import performance, positions
 from web.ledgers import ledgers_of
 from web.view import View
@@ -55,6 +58,29 @@ def test_the_page_counts_it_with_its_sign(folder: Path) -> None:
     assert (short.greeks.delta, short.greeks.theta) == (-500.0, 300.0)
     assert (cover.exits, short.exits) == ([], []), "both close on the word of their spread"
     assert performance(view).unrealized_pnl == -1000.0
+
+
+def test_a_closed_spread_is_one_trade_and_its_short_leg_shows_what_it_brought(folder: Path) -> None:
+    ledger = DeskLedger(folder / "ledgers", "paper", run_n=1, is_durable=False)
+    ledger.open()
+    short = ask.position_ref(1, position_id=ask.stem(101), contract=SPY, side=Side.SELL)
+    late = Utc(ask.T0 + 3 * SECOND)  # the broker tells the fill's second, our clock when it was heard
+    ledger.apply(ask.position(1, ref=short, opened_utc=late), ask.T0)
+    for closed in (
+        ask.closed(1, realised_cents=12_000, opened_qty=Qty(1), opened_utc=late),
+        ask.closed(1, realised_cents=-14_000, ref=short, opened_qty=Qty(10), opened_utc=late),
+    ):
+        ledger.apply(closed, ask.T0)
+    ledger.close()
+    view = View(desk.settings(folder), folder, 1, None)
+    view.ledgers = ledgers_of(LedgerReader(folder / "ledgers", "paper"), date.fromisoformat(str(ask.DAY)))
+    legs = {trade.id: trade for trade in lists.trades(view, 50)}
+    sold = legs[ask.stem(101)]
+    assert (sold.qty, sold.entry_price, sold.entry_credit) == (-10, 1.6, 1600.0)
+    assert len({trade.structure_id for trade in legs.values()}) == 1
+    money = performance(view)
+    assert (money.trades_count, money.wins, money.losses) == (1, 0, 1), "the spread lost 20 USD"
+    assert standing.status(view).trades_today == 1
 
 
 def test_each_leg_is_told_at_its_own_price(folder: Path) -> None:

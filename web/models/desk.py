@@ -8,7 +8,8 @@ from web.models.base import Model
 class Status(Model):
     """Where the desk stands; `is_trading`: entries are allowed now. `troubles`: what a person should know first.
 
-    `ended` says why there is no supervisor any more: all that is told is what it left.
+    `ended` says why there is no supervisor any more: all that is told is what it left. `is_finished`: it was played to
+    its end, and nothing is held.
     """
 
     is_trading: bool
@@ -31,6 +32,7 @@ class Status(Model):
     allows_actions: bool
     troubles: list[str]
     ended: str | None
+    is_finished: bool
 
 
 class Stage(Model):
@@ -102,13 +104,20 @@ class Position(Model):
 
 
 class Trade(Model):
-    """A closed position; `final_pnl` is net of `fees`. `entry_credit` as in `Position`."""
+    """A closed position; `final_pnl` is net of `fees`. `entry_credit` as in `Position`.
+
+    `qty` is negative where it was sold to open. `exit_reason` is the code of the last part that was closed,
+    `closed_by` says the reasons of all parts in words. The legs of a structure share its `structure_id`: they are one
+    trade; `None`: it was none's.
+    """
 
     id: str
     trade_date: str
     entry_credit: float | None
     final_pnl: float
     exit_reason: str | None
+    closed_by: str
+    structure_id: str | None
     status: str
     ticker: str
     contract: str

@@ -52,7 +52,10 @@ class Rate(Model):
 
 
 class Refusal(Model):
-    """An attempt that was refused, with what the deciding gate measured; `text` says it in a trader's units."""
+    """An attempt that was refused, with what the deciding gate measured; `text` says it in a trader's units.
+
+    `because` is the code, and where no contract passed that of the nearest one behind it.
+    """
 
     at: str
     alert_id: str
@@ -60,17 +63,17 @@ class Refusal(Model):
     ticker: str
     kind: str
     code: str
+    because: str
     gate: str | None
     measured: float | None
     limit: float | None
     unit: str
     words: str | None
     text: str
-    is_shadow: bool
 
 
 class Gates(Model):
-    """The attempts of a session: how many ended with which code, and the newest refusals."""
+    """The attempts of a session: how many ended with which code, and the newest refusals of what might have traded."""
 
     counts: dict[str, int]
     refusals: list[Refusal]

@@ -158,4 +158,9 @@ $('window').addEventListener('change', (event) => {
   price.setWindow(Number(event.target.value))
 })
 setInterval(tell, TELL_EVERY_MS)
+
+// What the page came with: the bar stands before anything is fetched.
+const { performance: money, ...first } = JSON.parse($('first').textContent)
+for (const [kind, told] of Object.entries(first)) handlers[kind](told)
+if (money) showMoney(money)
 stream.open()

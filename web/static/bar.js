@@ -4,13 +4,15 @@ import { clock, count, money, number, setText, tone, words } from './format.js'
 const $ = (id) => document.getElementById(id)
 const BEYOND = 1.15 // the ruler goes a little beyond the hard stop
 
-let ended = null // why there is no supervisor any more, where the page was told
+let status = null // as it was told last
+let isUp = null // whether the line is; null before it ever was
 
-export const showLink = (isUp) => {
+/** Take whether the line to the server is up. */
+export const showLink = (isUpNow) => {
+  isUp = isUpNow
+  paintLink()
   const lost = $('lost')
-  if (ended) return // what the line carries next says whether it goes on
-  $('link').classList.toggle('on', isUp)
-  setText($('link').lastElementChild, isUp ? 'Live' : 'Lost')
+  if (status?.ended) return // what the line carries next says whether it goes on
   if (!isUp && lost.hidden) {
     const since = new Date().toLocaleTimeString('en-GB')
     lost.textContent = `Connection lost at ${since}. Figures below are from then. Trying again every second.`
@@ -18,22 +20,31 @@ export const showLink = (isUp) => {
   lost.hidden = isUp
 }
 
-export const showStatus = (status) => {
-  const { mode, kill_level: level } = status
-  ended = status.ended
+/** What is shown is of now only where the line is up and a supervisor speaks on it. */
+const paintLink = () => {
+  const { ended, is_finished: isFinished, session } = status ?? {}
+  const text = isFinished ? `Finished day ${session}` : ended ? 'Ended' : isUp == null ? 'Connecting' : isUp ? 'Live' : 'Lost'
+  setText($('link').lastElementChild, text)
+  $('link').classList.toggle('on', Boolean(isUp && status && !ended))
+  $('link').firstElementChild.hidden = Boolean(isFinished)
+}
+
+export const showStatus = (told) => {
+  status = told
+  const { mode, kill_level: level, ended, is_finished: isFinished } = status
+  document.documentElement.classList.toggle('finished', isFinished) // nothing can be done, and nothing is wrong
   setText($('ended'), ended ?? '')
   $('ended').hidden = !ended
-  setText($('link').lastElementChild, ended ? 'Ended' : 'Live')
-  $('link').classList.toggle('on', !ended)
+  paintLink()
   setText($('mode'), ended ? 'no supervisor' : mode ? words(mode) : 'no mode yet')
   $('mode').classList.toggle('bad', !status.is_connected)
   const why = level && status.kill_reason ? `: ${status.kill_reason}` : ''
   setText($('kill'), `Kill level ${level ?? '–'}${why}`)
   $('kill').classList.toggle('bad', level > 0 && !ended)
-  $('kill').title = level == null ? 'Not known: the supervisor has not answered for some seconds.' : (status.kill_reason ?? '')
+  $('kill').title = level == null ? 'Not known: the supervisor has not answered for a minute.' : (status.kill_reason ?? '')
   setText($('troubles'), status.troubles.join(' '))
   $('troubles').hidden = !status.troubles.length
-  document.title = `${status.profile === 'demo' ? 'Demo' : status.trading_mode} · Zerohour`
+  document.title = `${isFinished ? 'Finished day' : status.profile === 'demo' ? 'Demo' : status.trading_mode} · Zerohour`
 }
 
 /** Say in the bar that somebody should look, where an alarm is high or critical. */

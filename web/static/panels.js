@@ -90,12 +90,13 @@ const showBook = (positions) => {
 }
 
 export const showTrades = (trades) => {
-  const net = trades.length && trades.filter((trade) => trade.trade_date === trades[0].trade_date)
-  const sum = net ? net.reduce((total, trade) => total + trade.final_pnl, 0) : 0
-  setText($('trades-count'), net ? `${net.length} today, ${money(sum)} net` : '')
+  const today = trades.filter((trade) => trade.trade_date === trades[0].trade_date)
+  const sum = today.reduce((total, trade) => total + trade.final_pnl, 0)
+  const n = new Set(today.map((trade) => trade.structure_id ?? trade.id)).size // the legs of a structure are one trade
+  setText($('trades-count'), n ? `${n} today, ${money(sum)} net` : '')
   fill($('trades').tBodies[0], trades, (trade) => `${trade.id}/${trade.exit_time}`, (trade) => [
     [clock(trade.exit_time)], [trade.contract, 'text', trade.alert_id ?? undefined], [String(trade.qty)], [number(trade.entry_price), 'wide'],
-    [number(trade.exit_price), 'wide'], [words(trade.exit_reason), 'text'],
+    [number(trade.exit_price), 'wide'], [trade.closed_by, 'text long'],
     [money(trade.final_pnl), tone(trade.final_pnl)],
   ])
 }
@@ -136,16 +137,17 @@ export const showFills = (fills) => {
 }
 
 export const showGates = ({ counts, refusals }) => {
-  const refused = Object.entries(counts).filter(([code]) => code !== 'accepted')
+  const { accepted = 0, shadow_signal: shadows = 0, ...others } = counts
+  const refused = Object.entries(others)
   const total = refused.reduce((sum, [, n]) => sum + n, 0)
-  setText($('gates-count'), `${total} refused, ${counts.accepted ?? 0} accepted`)
+  setText($('gates-count'), `${total} refused, ${accepted} accepted${shadows ? `, ${count(shadows, 'shadow')} not to be traded` : ''}`)
   $('gate-counts').replaceChildren(...refused.map(([code, n]) => {
     const item = document.createElement('li')
     item.textContent = `${words(code)} ${n}`
     return item
   }))
   fill($('refusals').tBodies[0], refusals, (row) => `${row.alert_id}/${row.at}`, (row) => [
-    [clock(row.at)], [`${row.ticker} ${words(row.kind)}`, 'text', row.alert_id], [words(row.code), 'text'],
+    [clock(row.at)], [`${row.ticker} ${words(row.kind)}`, 'text', row.alert_id], [words(row.because), 'text'],
     [row.text, 'text long faint'],
   ])
 }

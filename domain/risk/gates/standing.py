@@ -173,17 +173,13 @@ def daily_loss(_: Intent, s: Snapshot) -> Finding:
         return missing("start NAV")
     limit = hard_limit_cents(start, s.rules.limits)
     pnl = day_pnl(s.view, s.now, s.rules.kill.unknown_input_ms * MS)
+    told = None if pnl.worst else pnl.cents  # a worst case is judged, but it is no measurement
     if s.view.stops.is_hard:
-        return refused(RejectCode.DAILY_LOSS, pnl.cents, limit, "cents", "latched")
+        return refused(RejectCode.DAILY_LOSS, told, limit, "cents", "latched")
     if is_at_or_below(pnl.cents, limit):
         worst = ", ".join(h.contract.label for h in pnl.worst)
-        return refused(
-            RejectCode.DAILY_LOSS,
-            pnl.cents,
-            limit,
-            "cents",
-            f"day P&L, without a mark: {worst}" if worst else "day P&L",
-        )
+        looked_at = f"day P&L at its worst case ({pnl.known_cents / 100:.2f} USD are known), without a mark: {worst}"
+        return refused(RejectCode.DAILY_LOSS, told, limit, "cents", looked_at if worst else "day P&L")
     if pnl.unmarked:
         labels = ", ".join(h.contract.label for h in pnl.unmarked)
         return missing(f"mark of {labels}", pnl.cents, limit, "cents")

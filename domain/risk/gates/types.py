@@ -71,8 +71,10 @@ class Sizing(msgspec.Struct, frozen=True):
     @property
     def reason(self) -> str:
         """What went in, in one line."""
-        bounds = f"risk {self.by_risk:.2f}, premium {self.by_premium:.2f}, cap {self.cap}"
-        return f"{bounds}, cuts {self.cuts:g}, overlay {self.overlay.factor:g} ({self.overlay.why})"
+        bounds = f"contracts by risk {self.by_risk:.2f}, by premium {self.by_premium:.2f}, by the cap {self.cap}"
+        return (
+            f"{bounds}; times {self.cuts:g} for losses and {self.overlay.factor:g} for the market ({self.overlay.why})"
+        )
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,39 +12,49 @@ def _plain(name: str, unit: str = "", meaning: str = "") -> Column:
 TRADES = View(
     "trades",
     "compatibility",
-    "one closed or open trade, as the spread system named it",
+    "one closed or open trade, as the spread system named it: the legs of a structure are one, an entry without a fill"
+    " is none",
     (
-        _plain("id", "", "the position"),
+        _plain("id", "", "the position, or the structure"),
         _plain("trade_date", "date", "exchange date"),
-        _plain("entry_time", "New York"),
-        _plain("exit_time", "New York"),
+        _plain("entry_time", "New York", "the first fill"),
+        _plain("exit_time", "New York", "`NULL`: open"),
         _plain("symbol", "", "ticker"),
         _plain("strategy"),
-        _plain("contract", "", "class, expiry, strike and right"),
-        _plain("quantity", "contracts"),
+        _plain("contract", "", "class, expiry, strike and right; of a structure those of each leg"),
+        _plain("quantity", "contracts", "of the first leg"),
         _plain("entry_credit", USD, "what the entry brought: negative, a debit"),
         _plain("exit_debit", USD, "what the exit cost: negative, a credit"),
         _plain("final_pnl", USD, "after fees; `NULL`: open"),
         _plain("fees", USD),
-        _plain("exit_reason", "", "why it was closed, of each part in order; `NULL`: it is open, or never filled"),
-        _plain("status", "", "`pending` (no fill yet), `open`, `closed` or `abandoned` (never filled)"),
+        _plain("exit_reason", "", "why it was closed, of each part in order; `NULL`: it is open"),
+        _plain("status", "", "`open` or `closed`"),
     ),
-    "SELECT p.position_id AS id, p.session AS trade_date, p.opened_ny AS entry_time, p.closed_ny AS exit_time,"
-    " p.ticker AS symbol,"
-    " p.strategy, concat_ws(' ', p.ticker, p.expiry, concat(p.strike::DECIMAL(12, 2)::VARCHAR, p.\"right\")) AS"
-    " contract,"
-    " p.qty AS quantity, f.entry AS entry_credit, -f.exit AS exit_debit, if(p.closed_utc IS NULL, NULL, p.pnl) AS"
-    " final_pnl,"
-    ' p.fees, if(p.closed_utc IS NULL, NULL, coalesce(r.reasons, p.exit_reason, p."end")) AS exit_reason,'
-    " CASE WHEN p.\"end\" = 'abandoned' THEN 'abandoned' WHEN p.closed_utc IS NOT NULL THEN 'closed'"
-    " WHEN p.opened_utc IS NULL THEN 'pending' ELSE 'open' END AS status"
-    " FROM positions p LEFT JOIN (SELECT desk, intent_id, con_id,"
+    "WITH legs AS (SELECT p.*, b.structure_id, b.leg, f.entry, f.exit, concat_ws(' ', c.trading_class,"
+    ' p.expiry, concat(p.strike::DECIMAL(12, 2)::VARCHAR, p."right")) AS contract,'
+    ' coalesce(r.reasons, p.exit_reason, p."end") AS reasons FROM positions p'
+    " JOIN base_positions b ON b.desk = p.desk AND b.position_id = p.position_id"
+    " LEFT JOIN base_reservations c ON c.desk = p.desk AND c.intent_id = p.intent_id AND c.con_id = p.con_id"
+    " LEFT JOIN (SELECT desk, intent_id, con_id,"
     " sum(cash) FILTER (NOT is_exit) AS entry, sum(cash) FILTER (is_exit) AS exit FROM fills GROUP BY ALL) f"
-    " USING (desk, intent_id, con_id) LEFT JOIN (SELECT desk, intent_id, con_id,"
-    " string_agg(exit_reason, ', ' ORDER BY n) AS reasons FROM (SELECT f.desk, f.intent_id, f.con_id, o.exit_reason,"
+    " ON f.desk = p.desk AND f.intent_id = p.intent_id AND f.con_id = p.con_id"
+    " LEFT JOIN (SELECT desk, intent_id, con_id, string_agg(exit_reason, ', ' ORDER BY n) AS reasons FROM"
+    " (SELECT f.desk, f.intent_id, f.con_id, o.exit_reason,"
     " min(o.exit_n) AS n FROM fills f JOIN base_orders o ON o.desk = f.desk AND o.order_ref = f.order_ref"
-    " WHERE f.is_exit GROUP BY ALL) GROUP BY ALL) r USING (desk, intent_id, con_id)",
-    ("positions", "fills", "base_orders"),
+    " WHERE f.is_exit GROUP BY ALL) GROUP BY ALL) r ON r.desk = p.desk AND r.intent_id = p.intent_id"
+    " AND r.con_id = p.con_id WHERE p.opened_utc IS NOT NULL),"
+    " structures AS (SELECT desk, coalesce(structure_id, position_id) AS id,"
+    " bool_and(closed_utc IS NOT NULL) AS is_over,"
+    " min(session) AS trade_date, min(opened_ny) AS entry_time, max(closed_ny) AS closed_ny,"
+    " any_value(ticker) AS symbol, any_value(strategy) AS strategy,"
+    " string_agg(contract, ' / ' ORDER BY leg) AS contract, arg_min(qty, leg) AS quantity, sum(entry) AS entry_credit,"
+    " -sum(exit) AS exit_debit, sum(pnl) AS pnl, sum(fees) AS fees, string_agg(DISTINCT reasons, ', ') AS reasons"
+    " FROM legs GROUP BY ALL)"
+    " SELECT id, trade_date, entry_time, if(is_over, closed_ny, NULL) AS exit_time, symbol, strategy, contract,"
+    " quantity, entry_credit, exit_debit, if(is_over, pnl, NULL) AS final_pnl, fees,"
+    " if(is_over, reasons, NULL) AS exit_reason,"
+    " if(is_over, 'closed', 'open') AS status FROM structures ORDER BY entry_time",
+    ("positions", "fills", "base_orders", "base_positions", "base_reservations"),
 )
 DAILY_SUMMARY = View(
     "daily_summary",
@@ -70,17 +80,17 @@ SYSTEM_STATE = View(
     "compatibility",
     "one named value of the system's present state",
     (
-        _plain("key", "", "`kill_level`, `kill_reason`, `open_positions`, `last_start`"),
+        _plain("key", "", "`kill_level`, `kill_reason`, `open_positions` (a structure is one), `last_start`"),
         _plain("value", "", "as text"),
         _plain("updated_at", "UTC", "since when"),
     ),
     "SELECT 'kill_level' AS key, coalesce(max_by(level, kill_epoch), 0)::VARCHAR AS value, max_by(at_utc,"
     " kill_epoch) AS updated_at FROM kills"
     " UNION ALL SELECT 'kill_reason', coalesce(max_by(reason, kill_epoch), ''), max_by(at_utc, kill_epoch) FROM kills"
-    " UNION ALL SELECT 'open_positions', count(*)::VARCHAR, max(opened_utc) FROM positions WHERE closed_utc IS NULL"
-    " AND opened_utc IS NOT NULL"
+    " UNION ALL SELECT 'open_positions', count(DISTINCT coalesce(structure_id, position_id))::VARCHAR,"
+    " utc(max(opened_utc)) FROM base_positions WHERE closed_utc IS NULL AND opened_utc IS NOT NULL"
     " UNION ALL SELECT 'last_start', coalesce(max(run_n), 0)::VARCHAR, utc(max(started_utc)) FROM base_runs",
-    ("kills", "positions", "base_runs"),
+    ("kills", "base_positions", "base_runs"),
 )
 GEX_EXECUTION_LOG = View(
     "gex_execution_log",

@@ -254,6 +254,39 @@ POSITIONS = View(
     " ON r.desk = p.desk AND r.intent_id = p.intent_id AND r.con_id = p.con_id",
     ("base_positions", "base_reservations"),
 )
+STRUCTURES = View(
+    "structures",
+    "trades",
+    "one structure of two legs, open or over",
+    (
+        Column("structure_id", "", "the intent that opened it"),
+        DESK,
+        SESSION,
+        ALERT_ID,
+        STRATEGY,
+        TICKER,
+        Column("cover_ref", "", "entry order of the leg that is bought and covers"),
+        Column("short_ref", "", "entry order of the leg that is sold"),
+        Column("credit", USD, "net credit after the fees of both round trips, as it was decided; `NULL`: not kept yet"),
+        Column("gap", USD, "what the distance of the strikes costs where both end in the money"),
+        Column("edge", USD, "the credit less the gap"),
+        Column("terms", "JSON", "all terms: ratio, strikes, both quotes, fees (ticks and cents)"),
+        Column("state", "", "`RESERVED` to `HELD`, then `CLOSED` or `ABANDONED` (nothing filled)"),
+        Column("exit_reason", "", "why it was left"),
+        Column("cover_price", USD, "what the cover filled at, per unit"),
+        Column("short_price", USD, "what the shorts filled at, per unit"),
+        Column("pnl", USD, "realised by both legs, after fees; `NULL`: it is not closed"),
+        Column("fees", USD, "fees in it"),
+        *instant("reserved", "when both legs were reserved"),
+        *instant("closed", "when it ended; `NULL`: it has not"),
+    ),
+    "SELECT structure_id, desk, session::DATE AS session, alert_id, strategy, ticker, cover_ref, short_ref,"
+    " credit_cents / 100.0 AS credit, gap_cents / 100.0 AS gap, (credit_cents - gap_cents) / 100.0 AS edge, terms,"
+    " state, exit_reason, cover_ticks / 100.0 AS cover_price, short_ticks / 100.0 AS short_price,"
+    " realised_cents / 100.0 AS pnl, fees_cents / 100.0 AS fees,"
+    f" {clocks('reserved_utc', 'reserved')}, {clocks('closed_utc', 'closed')} FROM base_structures",
+    ("base_structures",),
+)
 DAYS = View(
     "days",
     "trades",

@@ -262,6 +262,19 @@ def test_a_close_by_somebody_else_is_named_so_when_the_fee_of_the_entry_came_bef
     assert history.last(positions.PositionClosed).end is EndReason.BROKER_LIQUIDATION
 
 
+def test_a_close_by_our_direct_flatten_is_told_in_words_and_is_nobody_elses() -> None:
+    history = held()
+    history.fill(2, 480, "ZH-direct-ABCDEFGHIJKL-x1")
+    (told,) = [alarm for alarm in history.all(operator.Alarm) if alarm.key == "direct:812"]
+    assert "The direct flatten sold 2 SPXW" in told.text and "at 4.80" in told.text
+    history.fee(90, "ZH-direct-ABCDEFGHIJKL-x1")
+    history.broker(0)
+    history.wait(RULES.record_wait_ms)
+    closed = history.last(positions.PositionClosed)
+    assert (closed.end, closed.reason) == (EndReason.CLOSED, ExitReason.OPERATOR)
+    assert closed.fees_cents >= 90
+
+
 def test_a_fill_of_what_was_never_opened_is_a_fault() -> None:
     with pytest.raises(ValueError, match="never opened"):
         History().fill(1, 500)

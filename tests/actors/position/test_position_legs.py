@@ -142,6 +142,29 @@ def test_a_short_is_bought_back_at_the_ask_and_then_at_the_market() -> None:
     assert leg(history).is_flat
 
 
+@pytest.mark.parametrize(("broker_qty", "is_clear"), [(1, True), (0, True), (-1, False)])
+def test_a_short_is_clear_when_the_broker_says_so_after_its_last_fill(broker_qty: int, is_clear: bool) -> None:
+    history = History(SHORT)
+    history.open(10, limit=500)
+    history.broker(0)
+    history.order_sent()
+    history.ack()
+    history.wait(1)
+    history.fill(10, 500)
+    history.ended(ENTRY, 10)
+    history.quote(520, 530)
+    flatten(history)
+    history.order_sent(EXIT_1)
+    history.ack(EXIT_1)
+    history.fill(10, 530, EXIT_1)
+    history.ended(EXIT_1, 10)
+    assert not leg(history).is_clear, "the broker's last word is older than the fills"
+    history.broker(broker_qty)
+    assert (leg(history).is_clear, leg(history).qty) == (is_clear, 0)
+    if broker_qty:
+        assert not leg(history).is_flat
+
+
 def test_a_working_limit_of_a_purchase_is_never_lowered() -> None:
     history = held(SHORT, qty=10)
     history.quote(520, 530)

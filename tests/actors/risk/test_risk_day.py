@@ -262,6 +262,9 @@ def test_a_mark_that_stops_coming_is_level_one_and_its_worst_case_latches_the_st
     assert [lock.reason for lock in talk.told(risk.LockDay)] == ["daily_loss"]
     assert talk.told(positions.FlattenPosition, "positions")
     assert talk.state.view.stops.drawdown_cents < 2_000  # a worst case is no drawdown
+    (told,) = [alarm for alarm in talk.published(operator.Alarm) if alarm.key == "daily_loss"]
+    assert "as far as known; with SPXW 20261120 6000C, whose price is not known, as lost it is at" in told.text
+    assert "2,0" not in told.text and "-20" not in told.text  # nor is it told as a loss
 
 
 def test_a_position_that_tells_no_mark_is_as_blind_as_one_that_tells_nothing(talk: DeskTalk) -> None:

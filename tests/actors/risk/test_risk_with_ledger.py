@@ -8,19 +8,20 @@ from typing import Self
 
 import pytest
 
+from domain.alarm import Severity
 from domain.instants import BUCKET_NS, SECOND
 from domain.position.cycle import PositionState
 from domain.risk.reject import RejectCode
-from messages import entries, lifecycle, positions, risk
+from messages import entries, lifecycle, operator, positions, risk, signals
 from messages.base import Message
 from storage.desk_ledger import DeskLedger
 from storage.promotions import promote
 from supervision.effects import Tell
 from tests.testkit.desk_talk import DeskTalk
-from tests.testkit.desk_world import BUCKET, DAY, INTENT, NAV, NOW, SETTINGS, alert, ref, signal
+from tests.testkit.desk_world import BUCKET, DAY, INTENT, MORNING, NAV, NOW, SETTINGS, alert, ref, signal
 from tests.testkit.narrow import of_class
 
-TO_RISK = (entries.EntryReserved, entries.EntryRefused, risk.DayLocked, risk.StartNavRecorded)
+TO_RISK = (entries.EntryReserved, entries.EntryRefused, risk.DayLocked, risk.StartNavRecorded, lifecycle.StateRead)
 
 
 class LedgerTalk(DeskTalk):
@@ -73,6 +74,36 @@ def test_an_entry_is_reserved_once_and_survives_the_desk(ledger: DeskLedger) -> 
     assert again.hear(signal()).code is RejectCode.COOLDOWN
     again.now += 30 * SECOND
     assert again.hear(signal(alert(BUCKET + BUCKET_NS))).code is RejectCode.COOLDOWN
+
+
+def test_desk_that_started_without_the_shared_ledger_opens_when_it_can_be_read(
+    ledger: DeskLedger, tmp_path: Path
+) -> None:
+    shared = tmp_path / "ledger.db"
+    whole = shared.read_bytes()
+    shared.write_bytes(b"not a ledger" * 500)
+    desk = LedgerTalk(ledger)
+    (told,) = [alarm for alarm in desk.published(operator.Alarm) if alarm.key == "promotions"]
+    assert (told.severity, "ledger.db" in told.text) == (Severity.HIGH, True)
+    desk.hear(*MORNING)
+    asked = [desk.timers["promotions", ""] - desk.now]
+    for _ in range(8):
+        desk.fire("promotions")
+        desk.write()
+        asked.append(desk.timers["promotions", ""] - desk.now)
+    assert asked == sorted(asked)
+    assert (asked[0], asked[-1]) == (SECOND, 30 * SECOND)
+    desk.sent.effects.clear()
+    desk.written = 0
+    shared.write_bytes(whole)
+    desk.hear(signals.PromotionChanged(source="gexwatch", kind="OTHER", version=1, is_promoted=False, by="ann"))
+    desk.fire("promotions")
+    desk.write()
+    (told,) = [alarm for alarm in desk.published(operator.Alarm) if alarm.key == "promotions"]
+    assert (told.severity, "3 kinds" in told.text) == (Severity.INFO, True)
+    assert ("promotions", "") not in desk.timers
+    assert ("gexwatch", "OTHER", 1) not in desk.state.view.promoted  # withdrawn meanwhile
+    assert ("gexwatch", "GAMMA_FLIP", 1) in desk.state.view.promoted
 
 
 def test_a_refused_alert_stays_decided_after_a_restart(ledger: DeskLedger) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.ask.question import EXAMPLES, Question, Topic, When, question_of
+from domain.ask.question import EXAMPLES, Question, Topic, When, examples, question_of
 from domain.instruments import Right
 from domain.reports.period import Span
 
@@ -126,3 +126,16 @@ def test_no_text_is_too_odd(text: str) -> None:
 )
 def test_no_order_of_words_is_too_odd(words: list[str]) -> None:
     question_of(" ".join(words), TICKERS)
+
+
+def test_questions_to_begin_with_are_of_this_days_trades_and_refusals() -> None:
+    bought = {"strike_ticks": 22_900, "right": "C", "side": "BUY", "closed_utc": 1}
+    sold = {"strike_ticks": 59_750, "right": "P", "side": "SELL"}
+    refused = {"ticker": "SPY", "decided_utc": 1_795_196_613_025_072_530}
+    found = examples([bought, sold], [refused])
+    assert set(found) - set(EXAMPLES) == {
+        "why did we buy the 229 call?", "why did we close the 229 call?", "why no trade in SPY at 12:43?",
+    }  # fmt: skip
+    assert set(examples([sold], [])) - set(EXAMPLES) == {"why did we sell the 597.5 put?"}
+    assert examples([], []) == EXAMPLES, "without a trade nobody is asked about one"
+    assert all(question_of(question, ["SPY"]) is not None for question in found)

@@ -74,9 +74,24 @@ def test_of_two_flips_the_nearest_to_spot_is_given() -> None:
     assert low == pytest.approx(5_975.0, abs=2.0) and high == pytest.approx(6_025.0, abs=2.0)
 
 
+@pytest.mark.parametrize("strike", [180.0 * 0.92, 180.0 * 1.08])
+def test_a_flip_far_from_spot_is_found_where_it_is_looked_for_that_far(strike: float) -> None:
+    far = [(strike, "P", 9.0, 0.0), (180.0, "C", 1.0, 0.0)]
+    chain = chain_of(far, spot=180.0, iv=0.3)
+    assert gamma.zero_gamma(chain, chain.open_interest) is None
+    flip = gamma.zero_gamma(chain, chain.open_interest, 0.10)
+    assert flip is not None and 0.03 < abs(flip / 180.0 - 1.0) < 0.08
+
+
+def test_a_flip_near_spot_is_the_same_however_far_is_looked() -> None:
+    chain = chain_of(BALANCED)
+    assert gamma.zero_gamma(chain, chain.open_interest, 0.10) == gamma.zero_gamma(chain, chain.open_interest)
+
+
 def test_chain_of_calls_alone_has_no_flip() -> None:
     chain = chain_of([(6_000.0, "C", 5.0, 1.0)])
     assert gamma.zero_gamma(chain, chain.open_interest) is None
+    assert gamma.zero_gamma(chain, chain.open_interest, 0.10) is None
 
 
 @pytest.mark.parametrize(

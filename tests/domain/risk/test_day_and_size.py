@@ -124,7 +124,7 @@ def test_a_bound_that_is_no_number_or_below_nothing_sizes_nothing(nav: float) ->
 def test_the_overlay_multiplies_the_size_and_is_said() -> None:
     sizing = size_entry(NAV, 600, 100, 0.35, 310, 99, 1.0, Overlay(0.5, "VIX 31"), LIMITS)
     assert sizing.qty == 2  # of 4.7
-    assert sizing.reason.endswith("cuts 1, overlay 0.5 (VIX 31)")
+    assert sizing.reason.endswith("times 1 for losses and 0.5 for the market (VIX 31)")
 
 
 # -- the day ------------------------------------------------------------------------------------
@@ -205,12 +205,13 @@ def test_a_holding_without_a_mark_for_a_minute_counts_as_worth_nothing() -> None
         held = holding("b", unrealised_cents=mark, marked_utc=at, is_pending=is_pending)
         pnl = day_pnl(view(holdings=(fresh, held)), NOW, AGE)
         assert (pnl.cents, len(pnl.unmarked), len(pnl.worst)) == (5_000 - fee + cents, unmarked, worst), (at, mark)
+        assert pnl.known_cents == 5_000 - fee + (0 if unmarked else cents), "what is not known is left out"
 
 
 def test_what_is_sold_and_not_agreed_on_yet_needs_no_mark() -> None:
     """The last fill has closed it, and the broker's word is waited for, however long that takes."""
     sold = holding(qty=0, unrealised_cents=0, marked_utc=0, realised_cents=-4_000)
-    assert day_pnl(view(holdings=(sold,)), NOW, AGE) == DayPnl(-4_000)
+    assert day_pnl(view(holdings=(sold,)), NOW, AGE) == DayPnl(-4_000, -4_000)
     assert not sold.needs_mark
 
 

@@ -198,13 +198,23 @@ def test_time_since_a_resume_is_told_in_milliseconds() -> None:
     assert (found.code, found.measured) == (RejectCode.HALTED, 250)
 
 
-@pytest.mark.parametrize(
-    ("marked_utc", "looked_at"), [(NOW, "day P&L"), (0, f"day P&L, without a mark: {OTHER_CALL.label}")]
-)
-def test_loss_of_the_day_names_what_has_no_mark(marked_utc: int, looked_at: str) -> None:
-    held = holding(unrealised_cents=-NAV, marked_utc=marked_utc, cost_cents=NAV)
+def test_loss_of_the_day_is_told_as_measured_where_every_mark_is_known() -> None:
+    held = holding(unrealised_cents=-NAV, marked_utc=NOW, cost_cents=NAV)
     found = standing.daily_loss(intent(), snapshot(holdings=(held,)))
-    assert (found.code, found.looked_at) == (RejectCode.DAILY_LOSS, looked_at)
+    assert (found.code, found.looked_at) == (RejectCode.DAILY_LOSS, "day P&L")
+    assert found.measured is not None
+    assert found.measured <= -NAV
+
+
+@pytest.mark.parametrize("stops", [DayStops(), DayStops(is_hard=True)])
+def test_worst_case_of_what_has_no_mark_refuses_and_is_told_as_no_measurement(stops: DayStops) -> None:
+    held = holding(unrealised_cents=-NAV, marked_utc=0, cost_cents=NAV, realised_cents=-123_00)
+    found = standing.daily_loss(intent(), snapshot(holdings=(held,), stops=stops))
+    assert (found.code, found.measured) == (RejectCode.DAILY_LOSS, None)
+    if not stops.is_hard:
+        assert found.looked_at == (
+            f"day P&L at its worst case (-123.00 USD are known), without a mark: {OTHER_CALL.label}"
+        )
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from domain.structure.credit import (
     unmet_before_quotes,
     unmet_on_quotes,
 )
-from domain.structure.exits import exit_of
+from domain.structure.exits import Marked, exit_of
 from domain.structure.rules import COVER_RATIO, SpreadRules
 from domain.structure.settlement import LegResult, result_of
 from domain.units import Cents, Qty, Ticks, Utc
@@ -187,11 +187,30 @@ def test_a_held_spread_is_closed_for_assignment_or_loss(
     price: int, kind: DataType, pnl: int | None, wanted: ExitReason | None
 ) -> None:
     spot = Spot("SPY", Ticks(price), Utc(0), kind)
-    assert exit_of(spot, Ticks(60_000), None if pnl is None else Cents(pnl), RULES) is wanted
+    short = Marked(None if pnl is None else Cents(pnl), None)
+    assert exit_of(spot, Ticks(60_000), Marked(Cents(0), Cents(-9_999_999)), short, RULES) is wanted
 
 
 def test_without_a_price_of_the_fund_the_loss_still_counts() -> None:
-    assert exit_of(None, Ticks(60_000), Cents(-50_001), RULES) is ExitReason.POSITION_LOSS
+    short = Marked(Cents(-50_001), None)
+    assert exit_of(None, Ticks(60_000), Marked(Cents(0), Cents(0)), short, RULES) is ExitReason.POSITION_LOSS
+
+
+@pytest.mark.parametrize(
+    ("cover", "short", "wanted"),
+    [
+        (Marked(Cents(0), Cents(-50_000), is_blind=True), Marked(Cents(0), None), None),
+        (Marked(Cents(0), Cents(-50_001), is_blind=True), Marked(Cents(0), None), ExitReason.BLIND),
+        (Marked(None, Cents(-60_000), is_blind=True), Marked(Cents(20_000), None), None),
+        (Marked(None, Cents(-60_000), is_blind=True), Marked(None, None), None),  # known soon, or blind as well
+        (Marked(Cents(0), Cents(0)), Marked(Cents(0), None, is_blind=True), ExitReason.BLIND),
+        (Marked(None, None, is_blind=True), Marked(Cents(0), None), ExitReason.BLIND),
+    ],
+)
+def test_a_leg_without_a_mark_for_too_long_counts_at_its_worst(
+    cover: Marked, short: Marked, wanted: ExitReason | None
+) -> None:
+    assert exit_of(None, Ticks(60_000), cover, short, RULES) is wanted
 
 
 # -- settlement ---------------------------------------------------------------------------------------

@@ -133,6 +133,22 @@ def test_the_shorts_are_bought_back_before_the_cover_is_free(reason: ExitReason)
     assert cover_gone(out).state is S.CLOSED
 
 
+def test_shorts_that_are_clear_at_the_broker_let_the_cover_go_though_somebody_else_holds_the_contract() -> None:
+    out = leaving(held(), ExitReason.EOD)
+    gone = replace(out.short, held=Qty(0), is_leaving=True)
+    assert advance(replace(out, short=gone)).state is S.BUYING_BACK
+    out = advance(replace(out, short=replace(gone, is_clear=True)))
+    assert (out.state, wishes(out)) == (S.RELEASING, (Wish.FREE_COVER, Wish.CLOSE_COVER))
+    assert cover_gone(out).state is S.RELEASING  # the short leg is not flat: a person is asked for
+    assert short_gone(cover_gone(out)).state is S.CLOSED
+
+
+def test_a_clear_word_does_not_outweigh_an_entry_that_works() -> None:
+    out = leaving(sold(short_sent(bought(cover_sent(NEW))), 0, EntryPart.WORKING), ExitReason.EOD)
+    out = replace(out, short=replace(out.short, is_clear=True))
+    assert advance(out).state is S.BUYING_BACK
+
+
 def test_a_graver_reason_takes_the_place_of_a_lesser_one() -> None:
     out = leaving(leaving(held(), ExitReason.POSITION_LOSS), ExitReason.KILL)
     assert out.reason is ExitReason.KILL

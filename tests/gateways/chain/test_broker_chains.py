@@ -13,14 +13,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from config.settings import load_settings
 from config.tree import Gateway
 from domain.instants import MINUTE, SECOND, at_exchange
+from domain.instruments import DataType, Greeks, Quote
 from domain.options.chain_files import NoChain
-from domain.units import Utc
+from domain.units import Ticks, Utc
 from gateways.bucket_port import PortSetup
-from gateways.chain.broker_chains import SPOT_AGE_NS_MAX, Band, BrokerChains
+from gateways.chain.broker_chains import SPOT_AGE_NS_MAX, Band, BrokerChains, refusal_of
 from gateways.chain.hub_port import ChainHubPort
 from gateways.chain.sources import ChainNow
 from gateways.ib.quotes_port import QuotesPort
@@ -190,6 +192,48 @@ def test_contracts_are_asked_for_in_a_sessions_hours_and_just_before(
     no_port: Any = object()
     source = BrokerChains("port:chains:paper", lambda _: no_port, 1, BAND, FEED, lambda: at_exchange(on, clock), print)
     assert source._is_wanted() is is_wanted
+
+
+def quotes_of(world: World, n: int, **changes: Any) -> tuple[tuple[Any, Quote], ...]:
+    contract = world.call
+    whole = Quote(
+        con_id=contract.con_id, bid_ticks=500, ask_ticks=510, bid_size=1, ask_size=1, at_utc=NOON, open_interest=10,
+        greeks=Greeks(0.2, 0.5, 0.1, 0.0, 0.1, Ticks(600_000), NOON),
+    )  # fmt: skip
+    return ((contract, structs.replace(whole, **changes)),) * n
+
+
+def test_part_of_a_band_is_refused_with_how_many_of_how_many() -> None:
+    with gateway() as world:
+        assert refusal_of("SPX", 20, quotes_of(world, 18)) is None
+        assert "only 17 of 20" in (refusal_of("SPX", 20, quotes_of(world, 17)) or "")
+        without = quotes_of(world, 17) + quotes_of(world, 3, open_interest=None)
+        assert "only 17 of 20" in (refusal_of("SPX", 20, without) or "")
+        assert "quotes nothing" in (refusal_of("SPX", 20, ()) or "")
+
+
+@pytest.mark.parametrize("kind", [DataType.FROZEN, DataType.DELAYED, DataType.DELAYED_FROZEN, DataType.UNKNOWN])
+def test_quotes_of_a_band_that_are_not_live_are_refused_with_what_they_are(kind: DataType) -> None:
+    with gateway() as world:
+        told = quotes_of(world, 17) + quotes_of(world, 3, data_type=kind)
+        why = refusal_of("SPX", 20, told) or ""
+        assert f"3 {kind.name.lower().replace('_', ' ')}" in why and "not live" in why
+        assert refusal_of("SPX", 20, quotes_of(world, 18) + quotes_of(world, 2, data_type=kind)) is None
+
+
+def test_round_that_brings_a_part_leaves_the_whole_chain_in_its_place() -> None:
+    kept: list[market.ChainRead] = []
+    with gateway(market=options()) as world, chains_of(world, replace(BAND, lines=40), kept=kept) as source:
+        first = read(source, world, "SPX").quotes.at_utc or 0
+        world.inject(Fault(kind=FaultKind.DELAYED_DATA, duration_s=1e6))
+        until(source, world, "SPX", lambda _: "not live" in source._whys.get("SPX", ""))
+        stands_utc = source._chains["SPX"].at_utc or 0
+        stored_n = sum(one.ticker == "SPX" for one in kept)
+        source._whys.clear()
+        until(source, world, "SPX", lambda _: "not live" in source._whys.get("SPX", ""))  # another round
+        assert source._chains["SPX"].at_utc == stands_utc >= first
+        assert sum(one.ticker == "SPX" for one in kept) == stored_n
+        assert len(source._chains["SPX"].strikes) == 2 * 2 * 2 * BAND.strikes_around
 
 
 def test_delayed_prices_are_not_used() -> None:

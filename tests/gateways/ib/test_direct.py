@@ -64,7 +64,7 @@ def test_what_our_ledgers_own_is_sold_at_market_once_however_often_it_runs() -> 
         assert outcome == Outcome({world.call.con_id: Qty(2)}, {}, ())
         assert outcome.is_flat
         assert position(world) == 0
-        assert any("sold 2" in line for line in said)
+        assert any("sold 2 at 5.00" in line for line in said), said
         again, said = flatten(world, {world.call.con_id: 2})
         assert (again.sold, again.is_flat, position(world)) == ({}, True, 0)
         assert any("nothing of ours" in line for line in said)
@@ -90,6 +90,8 @@ def test_what_our_ledgers_sold_to_open_is_bought_back_once_and_no_more_than_they
         assert position(world) == -3
         outcome, said = flatten(world, {world.call.con_id: -2})
         assert (outcome.is_flat, position(world)) == (True, -1)
+        assert outcome.bought == {world.call.con_id: Qty(2)}
+        assert any("bought back 2 at 5.10" in line for line in said), said
         again, said = flatten(world, {world.call.con_id: -2})
         assert (again.left, position(world)) == ({world.call.con_id: Qty(-1)}, -1), "whose that is, a person must say"
         assert any("-1 at the broker beyond what an earlier flatten closed" in line for line in said)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from msgspec.structs import replace
@@ -13,9 +13,10 @@ from domain.units import Cents, Qty, Ticks, Utc
 from simulation.backtest.model import FillModel
 from simulation.backtest.parity import Difference, Item, Records, What, compare
 from simulation.backtest.recorded import RecordedDay
-from simulation.backtest.recorded_fills import Fill, Filled, RecordedFillsExchange
+from simulation.backtest.recorded_fills import Fill, Filled, RecordedFillsExchange, fills_of
 from simulation.broker.events import Execution
 from simulation.broker.orders import Order
+from storage.queries import LedgerReader
 from tests.testkit.recorded_days import CALL, SESSION, at, column, market_of
 
 BUCKET = at(600)
@@ -78,6 +79,29 @@ def test_a_cause_is_named(then: list[Item], here: list[Item], records: Records, 
     assert (found.cause is None) if cause is None else cause in (found.cause or "")
 
 
+HEARD = replace(WHOLE, is_heard=True)  # the call ticked at second 700
+
+
+def test_where_the_same_was_heard_a_quote_that_lies_between_then_and_here_is_the_cause_and_samples_are_none() -> None:
+    later, raised = replace(ORDER, at_utc=at(700.2)), "BUY 1 at 1.20"
+    (found,) = differences([later], [replace(ORDER, says=raised, at_utc=at(699.9))], HEARD)
+    assert "300 ms earlier here" in (found.cause or "")
+    (found,) = differences([later], [replace(ORDER, says=raised, at_utc=at(700.1))], HEARD)
+    assert found.cause is None  # no quote in these 100 ms
+    gates = [replace(PASSED, at_utc=at(700.2))], [refused("spread_too_wide", seconds=699.9)]
+    assert "300 ms earlier here" in (differences(*gates, HEARD)[0].cause or "")
+    assert differences([PASSED], [refused("spread_too_wide")], HEARD)[0].cause is None
+
+
+def test_a_change_of_an_order_that_was_not_made_here_had_seen_a_quote_that_comes_too_late_here() -> None:
+    then = replace(ORDER, at_utc=at(696), changed_utc=(at(696), at(700.03)))
+    here = replace(ORDER, at_utc=at(695.99), changed_utc=(at(695.99),), says="BUY 1 at 1.00")
+    (found,) = differences([then], [here], HEARD)
+    assert "10 ms earlier here" in (found.cause or "")
+    (found,) = differences([replace(then, changed_utc=(at(696), at(705)))], [here], HEARD)
+    assert found.cause is None
+
+
 def test_what_depends_on_an_earlier_difference_follows_from_it_and_never_from_a_later_one() -> None:
     first = refused("spread_too_wide", "A", seconds=700)
     after = refused("max_positions", "B", seconds=800, ticker="QQQ")
@@ -123,6 +147,31 @@ def order(ref: str = "O", qty: int = 3, side: Side = Side.BUY) -> Order:
 
 def filled(*told: tuple[float, int, int], con_id: int = CALL.con_id) -> Filled:
     return Filled(con_id, Side.BUY, tuple(Fill(Utc(at(s)), Qty(qty), Ticks(price)) for s, qty, price in told))
+
+
+class OneOrder:
+    """A ledger of one order with these executions: when the broker says that they were, and when they were recorded."""
+
+    def __init__(self, *executions: tuple[float, float]) -> None:
+        self._executions = [
+            {"at_utc": at(told), "recorded_utc": at(recorded), "qty": 1, "price_ticks": 107}
+            for told, recorded in executions
+        ]
+
+    def attempts(self, _: object) -> list[dict[str, Any]]:
+        return [{"intent_id": "I"}]
+
+    def orders_of(self, _: str) -> list[str]:
+        return ["O"]
+
+    def order(self, ref: str) -> dict[str, Any]:
+        return {"order_ref": ref, "con_id": CALL.con_id, "side": "BUY", "executions": self._executions}
+
+
+def test_a_fill_told_in_whole_seconds_was_when_it_was_recorded_unless_it_was_read_back_later() -> None:
+    ledger = OneOrder((700, 700.4), (701, 760), (702.3, 702.3))
+    found = fills_of(cast(LedgerReader, ledger), SESSION)["O"].fills
+    assert [fill.at_utc for fill in found] == [at(700.4), at(701), at(702.3)]
 
 
 def test_an_order_on_record_fills_as_it_did_then_and_never_before_it_is_sent() -> None:

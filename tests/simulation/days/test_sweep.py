@@ -44,6 +44,21 @@ def test_results_of_other_code_are_refused(tmp_path: Path) -> None:
         Results(tmp_path / "foreign", day_settings(), "code")
 
 
+def test_a_second_sweep_does_not_write_into_the_results_of_the_first(tmp_path: Path) -> None:
+    path = tmp_path / "days.jsonl"
+    first = Results(path, day_settings(), "code")
+    with pytest.raises(SweepError, match="another sweep"):
+        Results(path, day_settings(), "code")
+    first.add(result(1))
+    first.close()
+    assert sorted(Results(path, day_settings(), "code").done) == [1]
+
+
+def test_a_results_file_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SweepError, match="cannot be written"):
+        Results(tmp_path, day_settings(), "code")
+
+
 def test_chunks_hold_the_days_of_one_market() -> None:
     assert list(chunks_of(range(48, 53))) == [(48, 49), (50, 51, 52)]
     assert list(chunks_of([])) == []
