@@ -34,14 +34,22 @@ def _no_settings_of_this_shell(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
 def findings(root: Path, capsys: pytest.CaptureFixture[str], *, config: str = "") -> tuple[int, list[dict[str, Any]]]:
-    """Return the exit code and what was found."""
+    """Return the exit code and what was found; what somebody else serves on this machine is no finding of ours."""
     call = ["--data", str(root), "doctor", "--json"]
     if config:
         file = root.parent / "mine.yaml"
         file.write_text(config, encoding="utf-8")
         call = ["--config", str(file), *call]
-    code = main(call)
+    with pytest.MonkeyPatch.context() as patch:
+        if "web:" not in config:
+            patch.setenv("ZEROHOUR_WEB__PORT", str(free_port()))
+        code = main(call)
     return code, orjson.loads(capsys.readouterr().out)
 
 

@@ -35,6 +35,7 @@ COLUMNS = {
         "gate_log": ("ticker", "kind", "source", "strategy", "unit"),
         "reservations": ("ticker", "kind", "source", "strategy"),
         "positions": ("exit_reason", "strategy", "source"),
+        "orders": ("exit_reason",),
     },
 }
 CODE = "UPDATE gate_log SET code = ? || code WHERE code IS NOT NULL"
