@@ -230,7 +230,9 @@ def patch(feed: Wiring, turn: Turn[FeedState], key_n: int) -> None:
     key, expiry = turn.state.keys[key_n], feed.expiry(turn.now)
     put(turn, key_n, replace(key, patched=expiry))
     joined = memberships(feed.packed.groups[key_n], feed.hubs, expiry, feed.rules.memberships_max)
-    turn.tell(PORT, market.PatchMemberships(feed_epoch=key.feed_epoch, memberships=joined, key_n=key_n))
+    standing_n = sum(hub in key.up for hub, _ in joined)
+    command = market.PatchMemberships(feed_epoch=key.feed_epoch, memberships=joined, standing_n=standing_n, key_n=key_n)
+    turn.tell(PORT, command)
 
 
 def on_patched(turn: Turn[FeedState], patched: market.MembershipsPatched) -> None:

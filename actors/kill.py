@@ -23,7 +23,7 @@ from domain.risk import kill_watch
 from domain.risk.kill import KillLevel, LoweringRefused, lowering_refused, raised
 from domain.risk.kill_watch import Norm, Raise, Watch
 from domain.session.phases import REGULAR, Phase
-from domain.starved import busy_text, is_machines
+from domain.starved import busy_text, excused_ms, is_machines
 from domain.units import Qty, Utc
 from messages import broker, lifecycle, market, operator, orders, positions, risk, session
 from messages.restored import KillRestored
@@ -149,7 +149,7 @@ class KillActor(Actor[KillState, Inbox]):
             case lifecycle.TimerFired():
                 match Timer(message.kind):
                     case Timer.RECORD:
-                        on_record_overdue(turn, int(message.subject), wiring.wait_ns, message.starved_ms)
+                        on_record_overdue(turn, int(message.subject), wiring.wait_ns, message)
                     case Timer.SHORT:
                         found = kill_watch.short_overdue(turn.state.watch, int(message.subject), wiring.rules, turn.now)
                         raise_by_itself(wiring, turn, found)
@@ -300,16 +300,19 @@ def on_recorded(turn: Turn[KillState], epoch: int) -> None:
     confirm(turn, command.command_id)
 
 
-def on_record_overdue(turn: Turn[KillState], epoch: int, wait_ns: int, starved_ms: int) -> None:
+def on_record_overdue(turn: Turn[KillState], epoch: int, wait_ns: int, fired: lifecycle.TimerFired) -> None:
     """Answer a ledger that stays silent: a lowering is given up (and overwritten), a raise stands unrecorded.
 
-    On a busy machine it has more time.
+    On a busy machine it has more time, which is told.
     """
-    state = turn.state
+    state, waited_ms = turn.state, wait_ns // MS
     if epoch not in state.unrecorded:
         return
-    if is_machines(starved_ms, wait_ns // MS):
-        turn.arm(Timer.RECORD, turn.now + starved_ms * MS, str(epoch))
+    if more_ms := excused_ms(fired.starved_ms, waited_ms, fired.excused_ms):
+        turn.arm(Timer.RECORD, turn.now + more_ms * MS, str(epoch), fired.excused_ms + more_ms)
+        busy = busy_text(fired.starved_ms, waited_ms)
+        text = f"The ledger did not record kill level {state.level} (epoch {epoch}) in time, but {busy}."
+        turn.publish(operator.Alarm(key="machine_busy", severity=Severity.WARNING, text=text, at_utc=turn.now))
         return
     forget_record(state, epoch)
     text = f"The kill level {state.level} could not be recorded in time (epoch {epoch}); check the ledger."

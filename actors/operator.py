@@ -22,12 +22,13 @@ from msgspec.structs import replace
 
 from config.settings import Settings
 from config.tree import PromotionRules
+from domain.alarm import Severity
 from domain.instants import MS
 from domain.risk.kill import KillLevel
 from domain.signals import spread
 from domain.signals.offer import SOURCE as OUTSIDE
 from domain.signals.rates import PromotionRefused
-from domain.starved import is_machines
+from domain.starved import busy_text, excused_ms
 from messages import lifecycle, operator, risk, signals
 from supervision.actor import Actor
 from supervision.turn import Turn
@@ -128,7 +129,7 @@ class OperatorActor(Actor[OperatorState, Inbox]):
             case lifecycle.TimerFired():
                 match Timer(message.kind):
                     case Timer.RECORD:
-                        on_promotion_overdue(turn, message.subject, self._wait_ns, message.starved_ms)
+                        on_promotion_overdue(turn, message.subject, self._wait_ns, message)
                     case never:
                         assert_never(never)
             case risk.KillRaised() | risk.KillLowered():
@@ -262,14 +263,18 @@ def why_refused(recorded: signals.PromotionRecorded) -> str:
             return f"{recorded.why} (A person who wants it all the same says --unproven.)"
 
 
-def on_promotion_overdue(turn: Turn[OperatorState], command_id: str, wait_ns: int, starved_ms: int) -> None:
+def on_promotion_overdue(turn: Turn[OperatorState], command_id: str, wait_ns: int, fired: lifecycle.TimerFired) -> None:
     """Give up a promotion that the ledger has not recorded in time; a withdrawal holds until the next start.
 
     The record may yet be written: a promotion is withdrawn behind it, so that no restart trades what was given up. On a
-    busy machine the ledger has more time.
+    busy machine the ledger has more time, which is told.
     """
-    if is_machines(starved_ms, wait_ns // MS):
-        turn.arm(Timer.RECORD, turn.now + starved_ms * MS, command_id)
+    waited_ms = wait_ns // MS
+    if more_ms := excused_ms(fired.starved_ms, waited_ms, fired.excused_ms):
+        turn.arm(Timer.RECORD, turn.now + more_ms * MS, command_id, fired.excused_ms + more_ms)
+        busy = busy_text(fired.starved_ms, waited_ms)
+        text = f"The ledger did not record promotion {command_id} in time, but {busy}."
+        turn.publish(operator.Alarm(key="machine_busy", severity=Severity.WARNING, text=text, at_utc=turn.now))
         return
     found = take_promotion(turn, command_id)
     if found is None:

@@ -304,10 +304,11 @@ def _on_timer(turn: StructureTurn, timer: Timer) -> None:
 
 
 def _page_short_left(turn: StructureTurn, saga: Saga, short: ReservedLeg) -> None:
-    contract = short.ref.contract
+    contract, held = short.ref.contract, saga.short.held
+    what = f"{held} are still short" if held else "nobody has confirmed that none is short"
     text = (
-        f"{contract.label}: {saga.short.held} are still short 5 min before the close; buy them back by hand, or with"
-        " `main.py flatten --direct`"
+        f"{contract.label}: {what} 5 min before the close; look at the account, and buy back what is short by hand, or"
+        " with `main.py flatten --direct --force`"
     )
     turn.publish(
         operator.Alarm(

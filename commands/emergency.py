@@ -5,8 +5,10 @@ Nothing heavy is imported here, since a signal that comes before its handler sta
 
 from __future__ import annotations
 
+import os
 import queue
 import signal
+import stat
 import threading
 import time
 from collections.abc import Callable
@@ -80,9 +82,7 @@ class KillFile:
     def _read(self) -> _Writing | None:
         """Return which writing of the file it is, and what it says; `None` where there is no file."""
         try:
-            about = self._path.stat()
-            with self._path.open("rb") as opened:
-                text = opened.read(64).decode("utf-8", "replace").strip()
+            about, text = _read(self._path)
         except FileNotFoundError:
             return None
         except OSError:
@@ -134,10 +134,29 @@ class EmergencyWatch:
             self._fail(f"the watch over SIGUSR2 and the KILL file failed: {type(error).__name__}: {error}")
 
 
-def keep_level(path: Path, level: int) -> bool:
-    """Leave a KILL file behind, so that the next start comes up at this level at least; False where that failed."""
+def _read(path: Path) -> tuple[os.stat_result, str]:
+    """Return what a file is and the beginning of what it says; never waits, as a pipe without a writer would.
+
+    Raises:
+        OSError: it cannot be read, or is no regular file.
+    """
+    opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
-        known = path.read_text(encoding="utf-8", errors="replace").strip() if path.exists() else None
+        about = os.fstat(opened)
+        if not stat.S_ISREG(about.st_mode):
+            raise OSError(f"{path} is no regular file")
+        return about, os.read(opened, 64).decode("utf-8", "replace").strip()
+    finally:
+        os.close(opened)
+
+
+def keep_level(path: Path, level: int) -> bool:
+    """Leave a KILL file behind, so that the next start comes up at this level at least; False where that failed.
+
+    What is there and cannot be read is left as it is: False, though it counts as 2.
+    """
+    try:
+        known = _read(path)[1] if path.exists() else None
         if known is None or LEVELS.get(known, 2) < level:
             path.write_text(f"{level}\n", encoding="utf-8")
     except OSError:

@@ -21,10 +21,12 @@ from domain.session import calendar
 from domain.units import Qty, Utc
 from gateways.ib.direct import DirectError, Outcome, flatten_direct
 from messages import operator
+from storage.reconcile import allowed_con_ids
 from storage.sqlite_file import LedgerRefusedError
 from supervision.clock import LedClock, MarketClock
 
 LOOK_EVERY_S: Final = 0.5
+RETRY_EVERY_S: Final = 10.0  # real: between two attempts to flatten
 Flatten = Callable[[dict[int, Qty], Callable[[str], None]], Outcome]
 
 
@@ -81,39 +83,42 @@ class HardStop:
     def what_may_be_held(self) -> dict[int, Qty]:
         """Return what of ours may be held, by contract id: the broker's word where it stands, else our own.
 
-        What was sold to open is negative.
+        What was sold to open is negative. Of a contract that nobody of ours holds nothing counts; only where the desk's
+        ledger cannot be asked, what is bought of a contract that the order session follows, unless it may stay.
         """
-        ours = self._ours()
+        ours, is_asked = self._ours()
         session = self._running.session_view()
-        if session is not None:
-            known = {*ours, *session.con_ids}
-            return {
-                con_id: qty
-                for con_id, qty in session.positions
-                if con_id in known and (qty > 0 or (qty < 0 and ours.get(con_id, 0) < 0))
-            }
-        return ours
+        if session is None:
+            return ours
+        allowed = allowed_con_ids(session.read, [str(one) for one in self._settings.broker.foreign_allowed])
+        followed = frozenset() if is_asked else frozenset(session.con_ids) - allowed
+        return {
+            con_id: qty
+            for con_id, qty in session.positions
+            if qty * ours.get(con_id, 0) > 0 or (con_id not in ours and con_id in followed and qty > 0)
+        }
 
-    def _ours(self) -> dict[int, Qty]:
-        """Return what the ledgers own, and the positions hold in memory: the larger of both, by contract."""
+    def _ours(self) -> tuple[dict[int, Qty], bool]:
+        """Return what the ledgers own, and the positions hold in memory: the larger of both, by contract.
+
+        And whether the desk's ledger was among those that could be asked.
+        """
+        desks, is_asked = desks_of(self._folder.ledgers), True
         try:
-            found = owned(self._folder.ledgers, desks_of(self._folder.ledgers))
+            found = owned(self._folder.ledgers, desks)
         except (LedgerRefusedError, *UNREADABLE) as error:
             if not self._has_missed_ledger:
                 self._has_missed_ledger = True
                 self._page(f"The ledgers cannot be asked what is held ({error}) The positions' own memory counts.")
-            found = {}
+            found, is_asked = {}, False
         for con_id, qty in self._running.held_in_memory().items():
             found[con_id] = max(qty, found.get(con_id, Qty(0)), key=abs)
-        return found
+        return found, is_asked and self._settings.desk in desks
 
     def _to_close(self) -> dict[int, Qty]:
         """Return what is to be closed: never more of a contract than is ours, nor than the broker says."""
-        ours, told = self._ours(), self.what_may_be_held()
-        return ours | {
-            con_id: min(qty, ours[con_id], key=abs) if qty * ours.get(con_id, 0) > 0 else qty
-            for con_id, qty in told.items()
-        }
+        (ours, _), told = self._ours(), self.what_may_be_held()
+        return ours | {con_id: min(qty, ours.get(con_id, qty), key=abs) for con_id, qty in told.items()}
 
     def _booked(self) -> frozenset[str]:
         try:
@@ -133,19 +138,39 @@ class HardStop:
         self._running.close(are_entries_withdrawn=True)  # the global cancel takes them
         if isinstance(self._clock, LedClock):
             self._clock.follow(1.0)
+        self._flatten_until_the_close(held)
+        keep_level(self._folder.kill_file, 1)
+        self._running.runtime.end("the hard stop before the close; the next start comes up at kill level 1")
+
+    def _flatten_until_the_close(self, held: dict[int, Qty]) -> None:
+        """Flatten again and again until nothing is left, the close has come or the process is to end.
+
+        An attempt counts what an earlier one has closed, so each is asked for the same. The first failure and the last
+        one are pages, those between are lines.
+        """
+        announce = self._page
+        while True:
+            failure = self._attempt(held)
+            if not failure:
+                self.is_flat = True
+                self._page("Flat by the direct flatten; the ledger learns of it with the next start.")
+                return
+            if not self.is_due(self._clock.now_utc()):
+                self._page(f"{failure} Close it by the broker's own screen NOW.")
+                return
+            announce(f"{failure} Close it by the broker's own screen; it is tried again in {RETRY_EVERY_S:g} s.")
+            announce = self._say
+            if self._over.wait(RETRY_EVERY_S):
+                return
+
+    def _attempt(self, held: dict[int, Qty]) -> str:
+        """Flatten once; return why that did not make it flat, as one sentence, empty where it did."""
         try:
             outcome = self._flatten(held, self._say)
         except DirectError as error:
-            self._page(f"The direct flatten failed: {error} Close the positions by the broker's own screen NOW.")
-        else:
-            left = ", ".join(f"{qty} of contract {con_id}" for con_id, qty in outcome.left.items())
-            self.is_flat = outcome.is_flat
-            if self.is_flat:
-                self._page("Flat by the direct flatten; the ledger learns of it with the next start.")
-            else:
-                self._page(f"STILL NOT FLAT: {left or outcome.why}. Close it by the broker's own screen NOW.")
-        keep_level(self._folder.kill_file, 1)
-        self._running.runtime.end("the hard stop before the close; the next start comes up at kill level 1")
+            return f"The direct flatten failed: {error}."
+        left = ", ".join(f"{qty} of contract {con_id}" for con_id, qty in outcome.left.items())
+        return "" if outcome.is_flat else f"STILL NOT FLAT: {left or outcome.why or 'orders still work'}."
 
     def _directly(self, held: dict[int, Qty], say: Callable[[str], None]) -> Outcome:
         broker = self._settings.broker

@@ -50,10 +50,13 @@ Days = Annotated[int, Range(1, 36_500)]
 Address = Annotated[str, Form(r"\S*", "a folder or an address without spaces, or empty")]
 Network = Annotated[str, Form(r"[0-9a-fA-F.:]+(/\d{1,3})?", "an address or a network, as 192.168.1.0/24")]
 Symbol = Annotated[str, Form(r"[A-Z][A-Z0-9 .]{0,11}", "a symbol in capitals, or a conId")]
-# Order references carry the desk's name and have 32 characters.
+# Order references carry the desk's name and have 32 characters; `direct` stands in those of the flatten without a desk.
 Desk = Annotated[
     str,
-    Form(r"(?!(ledger|shared)$)[A-Za-z][A-Za-z0-9_]{0,11}", "a name of at most 12 letters, digits and _, not ledger"),
+    Form(
+        r"(?!(ledger|shared|direct)$)[A-Za-z][A-Za-z0-9_]{0,11}",
+        "a name of at most 12 letters, digits and _, not ledger, shared or direct",
+    ),
 ]
 Category = Annotated[
     str,

@@ -25,14 +25,15 @@ class Started(Report, frozen=True, kw_only=True, tag=_tag):
 class TimerFired(Report, frozen=True, kw_only=True, tag=_tag, omit_defaults=True):
     """The timer that the actor armed under `kind` and `subject` is due.
 
-    `starved_ms` is how much of the wait (market time) the machine ran nothing of this process, for the kinds that the
-    actor `weighs`.
+    `starved_ms` is how much of the wait (market time) the machine kept this process waiting for a processor, for the
+    kinds that the actor `weighs`; `excused_ms` is what the actor said when it armed it.
     """
 
     kind: str
     subject: str
     due_utc: Utc
     starved_ms: int = 0
+    excused_ms: int = 0
 
 
 class ActorCrashed(Report, frozen=True, kw_only=True, tag=_tag):

@@ -65,10 +65,14 @@ class NegotiateFailed(_Report, frozen=True, kw_only=True):
 
 
 class PatchMemberships(_Command, frozen=True, kw_only=True):
-    """Replace all memberships of a key on its live connections: (hub, group) pairs; nobody has to dial again."""
+    """Replace all memberships of a key on its live connections: (hub, group) pairs; nobody has to dial again.
+
+    `standing_n` of them are of hubs whose session stands: where fewer are changed, it has failed.
+    """
 
     feed_epoch: int
     memberships: tuple[tuple[str, str], ...]
+    standing_n: int = 0
     key_n: int = 0
 
 

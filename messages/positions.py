@@ -163,12 +163,17 @@ class RecordPosition(Command, frozen=True, kw_only=True, tag=_tag):
     settlement_ticks: Ticks | None = None
 
 
-class BrokerPositionRead(Report, frozen=True, kw_only=True, tag=_tag):
-    """The quantity that the broker holds in this contract (signed), read at `read_utc`."""
+class BrokerPositionRead(Report, frozen=True, kw_only=True, tag=_tag, omit_defaults=True):
+    """The quantity that the broker holds in this contract (signed), read at `read_utc`.
+
+    `has_executions`: False where the last read-back could not read the day's executions, so that the contract may have
+    been closed by one of which no ledger has heard.
+    """
 
     con_id: int
     qty: Qty
     read_utc: Utc
+    has_executions: bool = True
 
 
 class FlattenPosition(Command, frozen=True, kw_only=True, tag=_tag):

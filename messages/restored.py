@@ -93,6 +93,7 @@ class PositionRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag):
     """What the desk's ledger knows of one contract today: the live reservation, its orders' fills, the position row.
 
     `settlement_ticks` is the underlying's settlement price of the contract's own session, `None` where not known.
+    `is_free`: every other leg of its structure is over, so that what covers them may be sold.
     """
 
     reservation: Reservation | None
@@ -108,10 +109,14 @@ class PositionRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag):
     opened_utc: Utc | None
     took_part: bool
     settlement_ticks: Ticks | None = None
+    is_free: bool = False
 
 
 class StructureLeg(msgspec.Struct, frozen=True, kw_only=True):
-    """One leg of a structure: its reservation, whether that is live, and what its executions opened and still hold."""
+    """One leg of a structure: its reservation, whether that is live, and what its executions opened and still hold.
+
+    One that is not live holds nothing.
+    """
 
     reservation: Reservation
     is_live: bool
@@ -122,7 +127,7 @@ class StructureLeg(msgspec.Struct, frozen=True, kw_only=True):
 class StructureRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag):
     """What the desk's ledger knows of a structure with a live leg; one of the cover covers `ratio` shorts.
 
-    `terms` are those that it was opened on, `None` of one whose terms were not kept yet.
+    `terms` are those that it was opened on, `None` of one whose terms were not kept, or cannot be read.
     """
 
     structure_id: str

@@ -298,7 +298,16 @@ def _position(db: sqlite3.Connection, con_id: int) -> PositionRestored:
         opened_utc=known.opened_utc,
         took_part=known.took_part,
         settlement_ticks=known.settlement_ticks or _settlement_ticks(db, live),
+        is_free=_is_alone(db, live),
     )
+
+
+def _is_alone(db: sqlite3.Connection, held: ReservationRow) -> bool:
+    """Return whether every other leg of its structure is over, so that there is nothing left to cover."""
+    if held.structure_id is None:
+        return False
+    others = f"SELECT 1 FROM reservations WHERE structure_id = ? AND con_id <> ? AND {LIVE}"
+    return not rows.exists(db, others, (held.structure_id, held.con_id))
 
 
 def _settlement_ticks(db: sqlite3.Connection, held: ReservationRow) -> Ticks | None:
@@ -366,7 +375,8 @@ def _structure(db: sqlite3.Connection, cover_ref: str) -> StructureRestored | No
     cover, short = (
         StructureLeg(
             reservation=row.reservation, is_live=row.state in _LIVE_STATES, opened_qty=row.opened_qty,
-            held_qty=Qty(max(row.opened_qty - row.closed_qty, 0)),
+            # one that is over holds nothing, though no execution may have closed it: it expired, or somebody else did
+            held_qty=Qty(max(row.opened_qty - row.closed_qty, 0) if row.state in _LIVE_STATES else 0),
         )
         for row in found
     )  # fmt: skip

@@ -53,6 +53,7 @@ def reconcile(
     taken = _take_over(db, reading, desk, run_n, now)
     unexplained = _adopt_unexplained(db, reading, desk, run_n, now)
     foreign, differing = _compare_positions(db, reading)
+    of_others = _exits_of_others(db, reading)
     reconciled = session.Reconciled(
         session_epoch=message.session_epoch,
         read_n=message.read.read_n,
@@ -60,10 +61,10 @@ def reconcile(
         cancel_refs=tuple(
             o.order_ref
             for o in reading.own
-            if o.is_working and _is_unwanted(db, o, run_n) and not _is_exit_of_another(db, reading, o)
+            if o.is_working and _is_unwanted(db, o, run_n) and o.order_ref not in of_others
         ),
         foreign_positions=foreign,
-        foreign_orders=_foreign_orders(db, reading, desk),
+        foreign_orders=_foreign_orders(reading, desk, of_others),
         unverified=_unverified(db, reading),
         mismatches=(
             *(_stranger(execution, desk) for execution in strangers if fills.is_foreign(db, execution)),
@@ -95,28 +96,38 @@ def allowed_con_ids(read: BrokerRead | None, foreign_allowed: Collection[str]) -
     return frozenset(of_symbols | {int(one) for one in foreign_allowed if one.isdigit()})
 
 
-def _foreign_orders(db: sqlite3.Connection, reading: _Reading, desk: str) -> tuple[str, ...]:
+def _foreign_orders(reading: _Reading, desk: str, of_others: frozenset[str]) -> tuple[str, ...]:
     return tuple(
         order.order_ref or (f"perm:{order.perm_id}" if order.perm_id else f"without a reference on {order.con_id}")
         for order in reading.read.orders
         if order.is_working
-        and (not is_of_desk(order.order_ref, desk) or _is_exit_of_another(db, reading, order))
+        and (not is_of_desk(order.order_ref, desk) or order.order_ref in of_others)
         and order.con_id not in reading.allowed_con_ids
     )
 
 
-def _is_exit_of_another(db: sqlite3.Connection, reading: _Reading, order: BrokerOrder) -> bool:
-    """Return whether an exit bears this desk's name, but is another data folder's: it closes what is held and not ours.
+def _exits_of_others(db: sqlite3.Connection, reading: _Reading) -> frozenset[str]:
+    """Return the exits that bear this desk's name, but are another data folder's: they close what is held and not ours.
 
-    Nobody else would close that, so it stays. Where nothing is held it could only open a position the other way.
+    Nobody else would close that, so they stay, in the order in which they were read, while they close no more in all
+    than is held: what is left of any further one could only open a position the other way.
     """
-    if not reading.has(ReadGroup.POSITIONS) or not is_exit_ref(order.order_ref) or _is_known(db, order.order_ref):
-        return False
-    if rows.exists(db, f"SELECT 1 FROM reservations WHERE con_id = ? AND {LIVE}", (order.con_id,)):
-        return False  # an exit of ours that went out without its record
-    held = sum(position.qty for position in reading.positions if position.contract.con_id == order.con_id)
-    rest = held - fills.net_of_contract(db, order.con_id)
-    return rest > 0 if order.side is Side.SELL else rest < 0
+    if not reading.has(ReadGroup.POSITIONS):
+        return frozenset()
+    held = {position.contract.con_id: position.qty for position in reading.positions}
+    closing: defaultdict[tuple[int, Side], int] = defaultdict(int)
+    kept: set[str] = set()
+    for order in reading.own:
+        if not order.is_working or not is_exit_ref(order.order_ref) or _is_known(db, order.order_ref):
+            continue
+        if rows.exists(db, f"SELECT 1 FROM reservations WHERE con_id = ? AND {LIVE}", (order.con_id,)):
+            continue  # an exit of ours that went out without its record
+        rest = held.get(order.con_id, 0) - fills.net_of_contract(db, order.con_id)
+        more = closing[order.con_id, order.side] + order.qty - order.filled_qty
+        if more <= -_signed(order.side, Qty(rest)):
+            closing[order.con_id, order.side] = more
+            kept.add(order.order_ref)
+    return frozenset(kept)
 
 
 def _adopt(

@@ -74,6 +74,14 @@ def close(db: sqlite3.Connection, event: structures.StructureClosed) -> None:
 
 
 def terms_of(db: sqlite3.Connection, structure_id: str) -> Terms | None:
-    """Return the terms on which a structure was opened; `None` where they are not on record."""
-    row = db.execute("SELECT terms FROM structures WHERE structure_id = ?", (structure_id,)).fetchone()
-    return None if row is None or row[0] is None else _DECODE(row[0])
+    """Return the terms on which a structure was opened; `None` where they are not on record, or cannot be read.
+
+    They are told of its end and steer nothing: damaged ones do not keep its actor, which watches the legs, away.
+    """
+    row = db.execute("SELECT CAST(terms AS BLOB) FROM structures WHERE structure_id = ?", (structure_id,)).fetchone()
+    if row is None or row[0] is None:
+        return None
+    try:
+        return _DECODE(row[0])
+    except (msgspec.MsgspecError, ValueError):
+        return None

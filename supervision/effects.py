@@ -26,12 +26,16 @@ class Publish(msgspec.Struct, frozen=True, tag="publish"):
     event: Event
 
 
-class SetTimer(msgspec.Struct, frozen=True, tag="set_timer"):
-    """Arm (or move) this actor's timer: `lifecycle.TimerFired{kind, subject}` arrives at `at_utc` or soon after."""
+class SetTimer(msgspec.Struct, frozen=True, tag="set_timer", omit_defaults=True):
+    """Arm (or move) this actor's timer: `lifecycle.TimerFired{kind, subject}` arrives at `at_utc` or soon after.
+
+    It says `excused_ms` again: for how long the silence it waits out has been excused already.
+    """
 
     kind: str
     subject: str
     at_utc: Utc
+    excused_ms: int = 0
 
 
 class CancelTimer(msgspec.Struct, frozen=True, tag="cancel_timer"):

@@ -257,7 +257,7 @@ class Host(PostOffice):
         """Carry out what concerns the actor itself, or is the supervisor's to ask for."""
         match effect:
             case SetTimer():
-                timer = Timer(effect.kind, effect.subject, effect.at_utc, seq)
+                timer = Timer(effect.kind, effect.subject, effect.at_utc, seq, effect.excused_ms)
                 cell.timers[timer.key] = timer
                 self._arm(cell, timer)
             case CancelTimer():
@@ -278,7 +278,7 @@ class Host(PostOffice):
                 self.end(effect.why)
 
     def _starved_ms(self, since_utc: Utc, starved_ns: int) -> int:
-        """Return how much of the market time since then the machine ran nothing of this process."""
+        """Return for how much of the market time since then the machine kept this process waiting for a processor."""
         return 0
 
     def _timer_due(self, cell: Cell, timer: Timer) -> None:
@@ -288,7 +288,7 @@ class Host(PostOffice):
         kind, subject = timer.key
         fired = lifecycle.TimerFired(
             kind=kind, subject=subject, due_utc=timer.at_utc,
-            starved_ms=0 if timer.began is None else self._starved_ms(*timer.began),
+            starved_ms=0 if timer.began is None else self._starved_ms(*timer.began), excused_ms=timer.excused_ms,
         )  # fmt: skip
         if cell.mailbox.put(self._outside_mail(fired, f"timer:{cell.name}", timer)) and cell.is_up:
             self._wake(cell)

@@ -21,12 +21,13 @@ class Timer:
     `began` is when it was armed and how long the process had starved by then (ns), of a kind that is weighed.
     """
 
-    __slots__ = ("at_utc", "began", "cause_seq", "key")
+    __slots__ = ("at_utc", "began", "cause_seq", "excused_ms", "key")
 
-    def __init__(self, kind: str, subject: str, at_utc: Utc, cause_seq: int) -> None:
+    def __init__(self, kind: str, subject: str, at_utc: Utc, cause_seq: int, excused_ms: int = 0) -> None:
         self.key = (kind, subject)
         self.at_utc = at_utc
         self.cause_seq = cause_seq
+        self.excused_ms = excused_ms
         self.began: tuple[Utc, int] | None = None
 
 

@@ -14,10 +14,10 @@ _TASKS: Final = "/proc/self/task"
 class Starvation:
     """How long this process wanted to run and was given no processor, ns, as a thread that only waits finds out.
 
-    Where the kernel counts how long threads stood in the queue for a processor, that counts, as far as nothing else of
-    the process ran meanwhile: on a busy machine who only waits is woken soon, and who computes is kept waiting. Where
-    it does not, the thread's lateness counts by the share of the time in which nothing of the process ran: whoever
-    computes and keeps the interpreter lock makes that thread late, too, and should be reported.
+    Where the kernel counts how long threads stood in the queue for a processor, the longest counts, as far as nothing
+    of the process ran meanwhile: on a busy machine who only waits is woken soon, and who computes is kept waiting.
+    Where it does not, the thread's lateness counts by the share of the time in which nothing of the process ran:
+    whoever computes and keeps the interpreter lock makes that thread late, too, and should be reported.
     """
 
     def __init__(self, every_ns: int, now_ns: int, cpu_ns: int) -> None:
@@ -31,7 +31,7 @@ class Starvation:
         Args:
             now_ns: of a clock that goes on while the process does not.
             cpu_ns: the processor time that all threads of the process have had so far.
-            queued_ns: how long its threads have stood in the queue since the last note; 0 where nobody counts.
+            queued_ns: how long one of its threads has stood in the queue since the last note; 0 where nobody counts.
         """
         since_ns, ran_ns = now_ns - self._last_ns, cpu_ns - self._last_cpu_ns
         idle_ns = max(0, since_ns - ran_ns)
@@ -45,27 +45,35 @@ class Starvation:
 
 
 class Queued:
-    """How long the threads of this process stood in the queue for a processor, as Linux counts it."""
+    """How long a thread of this process stood in the queue for a processor, as Linux counts it.
 
-    def __init__(self) -> None:
+    Args:
+        tasks: the folder of the threads, each with its `schedstat`.
+    """
+
+    def __init__(self, tasks: str = _TASKS) -> None:
+        self._tasks = tasks
         self._last: dict[str, int] = {}
         self.since_last_ns()
 
     def since_last_ns(self) -> int:
-        """Return the sum of all threads since the last call, ns; 0 where the kernel does not tell."""
+        """Return what the thread that lost most has lost since the last call, ns; 0 where the kernel does not tell.
+
+        Threads that stand there at the same time lose the same time, so that their sum would say nothing.
+        """
         last, now = self._last, {}
         try:
-            threads = os.listdir(_TASKS)
+            threads = os.listdir(self._tasks)
         except OSError:
             return 0
         for thread in threads:
             try:
-                with open(f"{_TASKS}/{thread}/schedstat", "rb", buffering=0) as file:
+                with open(f"{self._tasks}/{thread}/schedstat", "rb", buffering=0) as file:
                     now[thread] = int(file.read(80).split()[1])
             except (OSError, ValueError, IndexError):
                 continue  # it has ended since, or this kernel does not count
         self._last = now
-        return sum(max(0, queued_ns - last.get(thread, 0)) for thread, queued_ns in now.items())
+        return max((0, *(queued_ns - last.get(thread, 0) for thread, queued_ns in now.items())))
 
 
 class StarvationMeter:
@@ -75,7 +83,7 @@ class StarvationMeter:
         every_ms: how long the thread that calls `beat` and `rest` waits between them.
         now_ns: a clock that goes on while the process does not.
         cpu_ns: reads the processor time of the process.
-        queued_ns: reads how long its threads have stood in the queue since the last reading.
+        queued_ns: reads how long one of its threads has stood in the queue since the last reading.
     """
 
     def __init__(

@@ -14,7 +14,7 @@ import msgspec
 from config.tree import Supervision
 from domain.alarm import Severity
 from domain.instants import MS, SECOND, session_of
-from domain.starved import is_machines
+from domain.starved import busy_text, excused_ms
 from domain.units import Utc
 from messages.lifecycle import (
     ActorCrashed,
@@ -110,7 +110,7 @@ class SupervisorActor(Actor[SupervisorState, Inbox]):
             case TimerFired():
                 match Timer(message.kind):
                     case Timer.READ_AGAIN:
-                        self._read_again(turn, message.subject, message.starved_ms)
+                        self._read_again(turn, message.subject, message)
                     case Timer.PAUSE:
                         self._after_pause(turn, message.subject)
                     case Timer.END:
@@ -164,13 +164,15 @@ class SupervisorActor(Actor[SupervisorState, Inbox]):
         turn.tell(ledger, RequestState(name=name, reply_to=self.name, session=session, read_n=state.read_n))
         turn.arm(Timer.READ_AGAIN, turn.now + self._read_again_ns, name)
 
-    def _read_again(self, turn: Turn[SupervisorState], name: str, starved_ms: int) -> None:
+    def _read_again(self, turn: Turn[SupervisorState], name: str, fired: TimerFired) -> None:
         """Ask a ledger once more that stays silent; on a busy machine it has more time for the answer under way."""
-        if is_machines(starved_ms, self._rules.stuck_after_ms):
-            turn.arm(Timer.READ_AGAIN, turn.now + starved_ms * MS, name)
-            return
-        ledger = self._ledger_of(name)
+        ledger, waited_ms = self._ledger_of(name), self._rules.stuck_after_ms
         if ledger is None or all(name != awaited.name for awaited in turn.state.awaited):
+            return
+        if more_ms := excused_ms(fired.starved_ms, waited_ms, fired.excused_ms):
+            turn.arm(Timer.READ_AGAIN, turn.now + more_ms * MS, name, fired.excused_ms + more_ms)
+            text = f"{ledger} has not said what it knows of {name}, but {busy_text(fired.starved_ms, waited_ms)}."
+            _alarm(turn, "machine_busy", text, Severity.WARNING)
             return
         self._read(turn, name, ledger)
         _alarm(turn, f"read:{name}", f"{ledger} has not said what it knows of {name}")
@@ -248,5 +250,5 @@ def _without(awaited: tuple[Awaited, ...], name: str) -> tuple[Awaited, ...]:
     return tuple(one for one in awaited if one.name != name)
 
 
-def _alarm(turn: Turn[SupervisorState], key: str, text: str) -> None:
-    turn.publish(Alarm(key=key, severity=Severity.HIGH, text=text, at_utc=turn.now))
+def _alarm(turn: Turn[SupervisorState], key: str, text: str, severity: Severity = Severity.HIGH) -> None:
+    turn.publish(Alarm(key=key, severity=severity, text=text, at_utc=turn.now))

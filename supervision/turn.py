@@ -38,9 +38,9 @@ class Turn(Generic[S]):
         """Let everybody know who subscribes to this event; the sender does not know who that is."""
         self.effects.append(Publish(event))
 
-    def arm(self, kind: str, at_utc: Utc, subject: str = "") -> None:
-        """Arm (or move) the timer of this kind and subject: `TimerFired` comes at `at_utc` or soon after."""
-        self.effects.append(SetTimer(kind, subject, at_utc))
+    def arm(self, kind: str, at_utc: Utc, subject: str = "", excused_ms: int = 0) -> None:
+        """Arm (or move) the timer of this kind and subject: it comes, with `excused_ms`, at `at_utc` or soon after."""
+        self.effects.append(SetTimer(kind, subject, at_utc, excused_ms))
 
     def disarm(self, kind: str, subject: str = "") -> None:
         """Disarm a timer; nothing happens where none is armed."""

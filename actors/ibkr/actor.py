@@ -199,9 +199,9 @@ class IBKRActor(Actor[IBKRState, Inbox]):
             case Timer.LINK:
                 gateway_link.on_wait_over(turn, w.port, w.rules, w.gateways)
             case Timer.READ_BACK:
-                settlement.on_read_back_overdue(w, turn, message.starved_ms)
+                settlement.on_read_back_overdue(w, turn, message)
             case Timer.RECONCILE:
-                settlement.on_reconcile_overdue(w, turn, message.starved_ms)
+                settlement.on_reconcile_overdue(w, turn, message)
             case Timer.STABLE:
                 link.change_mode(w, turn, ModeEvent.STABLE, "stable for the whole warm-up")
             case Timer.INACTIVE:
@@ -211,7 +211,7 @@ class IBKRActor(Actor[IBKRState, Inbox]):
             case Timer.READ_AGAIN | Timer.READ_REST | Timer.AGREE:
                 start_read(w, turn)
             case Timer.RECORD:
-                fills.on_record_overdue(w, turn, message.subject, message.starved_ms)
+                fills.on_record_overdue(w, turn, message)
             case Timer.PREOPEN_CHECK:
                 preopen.on_check_due(w, turn)
             case Timer.PREOPEN_REPORT:

@@ -14,10 +14,10 @@ from domain.instants import MS
 from domain.instruments import Side
 from domain.orders.references import is_ours
 from domain.orders.table import Order, OrderStage, OrderStatus, find
-from domain.starved import busy_text, is_machines
+from domain.starved import busy_text, excused_ms
 from domain.units import Qty
 from domain.wording import duration_text
-from messages import broker, orders
+from messages import broker, lifecycle, orders
 from messages.broker import Execution
 from supervision.turn import Turn
 
@@ -75,43 +75,51 @@ def on_execution_recorded(turn: Turn[IBKRState], fact: orders.ExecutionRecorded)
     turn.disarm(Timer.RECORD, subject)
 
 
-def on_record_overdue(wiring: Wiring, turn: Turn[IBKRState], subject: str, starved_ms: int) -> None:
+def on_record_overdue(wiring: Wiring, turn: Turn[IBKRState], fired: lifecycle.TimerFired) -> None:
     """Tell the position its fill without the ledger, and halt entries; on a busy machine the ledger gets more time."""
-    state, execution = turn.state, _take_out(turn, subject)
+    state, subject = turn.state, fired.subject
+    execution = _take_out(turn, subject)
     if execution is not None:
         tell_fill(wiring, turn, execution)
     elif subject not in state.told_early:
         return
     state.told_early -= {subject}
-    is_excused = say_ledger_silent(
-        turn, starved_ms, wiring.record_wait_ms, f"The ledger has not taken execution {subject.rpartition('/')[0]}",
+    more_ms = say_ledger_silent(
+        turn, fired, wiring.record_wait_ms, f"The ledger has not taken execution {subject.rpartition('/')[0]}",
         "its position was told without it",
     )  # fmt: skip
-    if is_excused:
+    if more_ms:
         state.told_early |= {subject}
-        turn.arm(Timer.RECORD, turn.now + starved_ms * MS, subject)
+        turn.arm(Timer.RECORD, turn.now + more_ms * MS, subject, fired.excused_ms + more_ms)
 
 
-def say_ledger_silent(turn: Turn[IBKRState], starved_ms: int, waited_ms: int, what: str, meanwhile: str) -> bool:
-    """Halt entries for a ledger that does not answer; where the machine may be to blame, only say so and return True.
+def say_ledger_silent(
+    turn: Turn[IBKRState], fired: lifecycle.TimerFired, waited_ms: int, what: str, meanwhile: str
+) -> int:
+    """Halt entries for a ledger that does not answer; where the machine may be to blame, only say so.
+
+    Returns for how much longer it is excused, ms; 0: entries are halted.
 
     Args:
         turn: in which the wait is over.
-        starved_ms: how much of it the machine ran nothing of this process.
+        fired: says how much of it the machine took, and for how long the ledger has been excused before.
         waited_ms: how long it was.
         what: the ledger did not do, as the beginning of a sentence.
         meanwhile: how things go on, as the end of one.
     """
-    if is_machines(starved_ms, waited_ms):
-        text = f"{what} in time, but {busy_text(starved_ms, waited_ms)}; {meanwhile}."
+    if more_ms := excused_ms(fired.starved_ms, waited_ms, fired.excused_ms):
+        text = f"{what} in time, but {busy_text(fired.starved_ms, waited_ms)}; {meanwhile}."
         alarm(turn, "machine_busy", Severity.WARNING, text)
-        return True
+        return more_ms
+    waited, machine = duration_text(waited_ms + fired.excused_ms), "the machine was not busy"
+    if fired.excused_ms:
+        machine = "a busy machine alone does not explain that"
     text = (
-        f"{what} within {duration_text(waited_ms)}, and the machine was not busy; {meanwhile}. Entries are off: look at"
-        f" the disk, and at the ledger's actor (main.py status)"
+        f"{what} within {waited}, and {machine}; {meanwhile}. Entries are off: look at the disk, and at the ledger's"
+        f" actor (main.py status)"
     )
     halt(turn, "ledger_silent", text)
-    return False
+    return 0
 
 
 def tell_fill(wiring: Wiring, turn: Turn[IBKRState], execution: Execution) -> None:

@@ -7,6 +7,7 @@ from domain.orders.table import Order, OrderStatus, Trouble
 from domain.risk.reject import RejectCode
 from domain.units import Qty, Utc
 from messages import broker, orders, positions
+from messages.broker import ReadGroup
 from supervision.turn import Turn
 
 
@@ -73,5 +74,8 @@ def record_ids(turn: Turn[IBKRState], order: Order, status: OrderStatus, by: str
 
 def report_position(wiring: Wiring, turn: Turn[IBKRState], con_id: int, read_utc: Utc) -> None:
     """Tell a position what the broker holds of its contract, as last reported."""
-    qty = turn.state.position(con_id)
-    turn.report(wiring.position(con_id), positions.BrokerPositionRead(con_id=con_id, qty=qty, read_utc=read_utc))
+    told = positions.BrokerPositionRead(
+        con_id=con_id, qty=turn.state.position(con_id), read_utc=read_utc,
+        has_executions=all(failure.group is not ReadGroup.EXECUTIONS for failure in turn.state.failed),
+    )  # fmt: skip
+    turn.report(wiring.position(con_id), told)

@@ -6,6 +6,8 @@ none only where its group was read whole. Exits need open orders and positions, 
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from actors.ibkr.fills import counted, say_ledger_silent, tell_fill
 from actors.ibkr.link import change_mode, finished, lose, suspend
 from actors.ibkr.orders import withdraw_all
@@ -26,9 +28,9 @@ from domain.orders.references import is_exit_ref
 from domain.orders.table import Order, OrderEvent, OrderStage, OrderStatus, Trouble, find
 from domain.risk.kill import KillLevel
 from domain.session.modes import ModeEvent
-from domain.starved import is_machines
+from domain.starved import busy_text, excused_ms
 from domain.units import Qty, Utc
-from messages import broker, orders, session
+from messages import broker, lifecycle, orders, session
 from messages.broker import BrokerOrder, BrokerRead, ReadGroup
 from supervision.turn import Turn
 
@@ -57,17 +59,20 @@ def on_broker_read_failed(wiring: Wiring, turn: Turn[IBKRState], fact: broker.Br
         lose(wiring, turn, f"read-back failed: {fact.why}")
 
 
-def on_read_back_overdue(wiring: Wiring, turn: Turn[IBKRState], starved_ms: int) -> None:
+def on_read_back_overdue(wiring: Wiring, turn: Turn[IBKRState], fired: lifecycle.TimerFired) -> None:
     """Close the link: it looks alive and does not answer; wait on where the machine took a good part of the time."""
     if turn.state.reading is None:
         return
-    if is_machines(starved_ms, 2 * wiring.rules.read_back_ms):
-        turn.arm(Timer.READ_BACK, turn.now + starved_ms * MS)
+    waited_ms = 2 * wiring.rules.read_back_ms
+    if more_ms := excused_ms(fired.starved_ms, waited_ms, fired.excused_ms):
+        turn.arm(Timer.READ_BACK, turn.now + more_ms * MS, excused_ms=fired.excused_ms + more_ms)
+        text = f"The read-back was not answered in time, but {busy_text(fired.starved_ms, waited_ms)}."
+        alarm(turn, "machine_busy", Severity.WARNING, text)
         return
     lose(wiring, turn, "the read-back was not answered")
 
 
-def on_reconcile_overdue(wiring: Wiring, turn: Turn[IBKRState], starved_ms: int) -> None:
+def on_reconcile_overdue(wiring: Wiring, turn: Turn[IBKRState], fired: lifecycle.TimerFired) -> None:
     """Go on without the ledger, so that exits may leave; entries wait until it has compared a read-back.
 
     On a busy machine nobody is to blame: that is told, and the next read-back is compared.
@@ -80,8 +85,8 @@ def on_reconcile_overdue(wiring: Wiring, turn: Turn[IBKRState], starved_ms: int)
         if order is not None and counted(order, execution) is not order:
             turn.state.keep(counted(order, execution))
             tell_fill(wiring, turn, execution)
-    say_ledger_silent(
-        turn, starved_ms, wiring.rules.read_back_ms,
+    turn.state.reconcile_excused_ms += say_ledger_silent(
+        turn, replace(fired, excused_ms=turn.state.reconcile_excused_ms), wiring.rules.read_back_ms,
         "The ledger did not compare the broker's account with its own",
         "exits go by the broker's account, entries wait for the ledger",
     )  # fmt: skip
@@ -91,6 +96,7 @@ def on_reconcile_overdue(wiring: Wiring, turn: Turn[IBKRState], starved_ms: int)
 def on_reconciled(wiring: Wiring, turn: Turn[IBKRState], fact: session.Reconciled) -> None:
     """Settle every order, cancel what nobody wants, halt on what is foreign; then exits and the warm-up may go on."""
     read = turn.state.read
+    turn.state.reconcile_excused_ms = 0
     if read is not None and fact.read_n == read.read_n:  # else an answer to a read-back that was given up
         _settle_all(wiring, turn, read, fact)
 
@@ -100,7 +106,7 @@ def _settle_all(wiring: Wiring, turn: Turn[IBKRState], read: BrokerRead, fact: s
     state = turn.state
     was_known, was_whole = state.is_known, state.is_reconciled
     is_whole = read.is_complete and fact is not None
-    state.read = None
+    state.read, state.failed = None, read.failed
     turn.disarm(Timer.RECONCILE)
     _settle(wiring, turn, read)
     _cancel_unwanted(wiring, turn, read, () if fact is None else fact.cancel_refs, is_first=not was_whole)
@@ -131,7 +137,6 @@ def _settle_all(wiring: Wiring, turn: Turn[IBKRState], read: BrokerRead, fact: s
 
 def _say_what_failed(turn: Turn[IBKRState], read: BrokerRead) -> None:
     """Tell people which groups cannot be read, in the broker's words, and whether an exit could leave."""
-    turn.state.failed = read.failed
     if not read.failed:
         return
     what = "; ".join(f"{failure.group.value}: {failure.why.rstrip('.')}" for failure in read.failed)

@@ -73,7 +73,8 @@ class IBKRState(msgspec.Struct, kw_only=True):
     groups that the last one could not read. `used_refs` are never sent again; `positions` are (con_id, signed qty) as
     the broker last reported them, `touched` those reported since the read-back under way began, `con_ids` those whose
     position is told. `unrecorded` are executions of which the ledger has not spoken; of those
-    `told_early` (id and revision) it gets more time, because the machine was busy. `is_morning`: the next whole
+    `told_early` (id and revision) it gets more time, because the machine was busy; for so many ms that has excused it
+    from comparing since it last did: `reconcile_excused_ms`. `is_morning`: the next whole
     read-back opens the session. `is_ending`: the process ends, so no entry leaves; `withdrawn_for` waits for the word
     that none is under way.
     """
@@ -107,6 +108,7 @@ class IBKRState(msgspec.Struct, kw_only=True):
     con_ids: tuple[int, ...] = ()
     unrecorded: tuple[Execution, ...] = ()
     told_early: frozenset[str] = frozenset()
+    reconcile_excused_ms: int = 0
     foreign: tuple[str, ...] = ()
     checked: AccountChecked | None = None
     account: AccountRead | None = None

@@ -28,6 +28,7 @@ from actors.position.exit_triggers import (
     on_quote,
     on_reversal,
     on_slow_check,
+    on_state_read,
 )
 from actors.position.fills import on_commission, on_fill
 from actors.position.link import on_mode_changed, on_reconcile_finished
@@ -55,7 +56,7 @@ from messages import broker, entries, lifecycle, market, orders, positions, risk
 from supervision.actor import Actor
 
 Inbox = (
-    lifecycle.Started | lifecycle.TimerFired
+    lifecycle.Started | lifecycle.TimerFired | lifecycle.StateRead
     | entries.OpenPosition | entries.PermitRenewed | entries.PermitRefused
     | broker.OrderSent | broker.OrderDenied
     | orders.OrderAcknowledged | orders.OrderRejected | orders.OrderClosed | orders.ModifyRefused | orders.OrderFound
@@ -142,13 +143,15 @@ class PositionActor(Actor[PositionData, Inbox]):
             case orders.ExitIntentRecorded():
                 on_exit_intent_recorded(rules, turn, message)
             case positions.BrokerPositionRead():
-                on_broker_quantity(rules, turn, message.qty, message.read_utc)
+                on_broker_quantity(rules, turn, message.qty, message.read_utc, message.has_executions)
             case positions.FlattenPosition():
                 request_exit(turn, WantedExit(message.reason))
             case positions.SetCover():
                 on_cover_set(turn, message)
             case positions.RequestLeg():
                 on_leg_requested(turn, message)
+            case lifecycle.StateRead():
+                on_state_read(turn, message)
             case market.QuoteUnavailable():
                 on_quote(rules, turn, message.last, None)
             case market.HaltChanged():
@@ -194,8 +197,7 @@ def _on_timer(rules: PositionRules, turn: PositionTurn, fired: lifecycle.TimerFi
         case Timer.CANCEL:
             on_news_overdue(rules, turn, fired.subject, LegStage.CANCELLING)
         case Timer.RECORD:
-            order_ref, tier = parse_tier_subject(fired.subject)
-            on_record_overdue(rules, turn, order_ref, tier, fired.starved_ms)
+            on_record_overdue(rules, turn, fired)
         case Timer.TIER:
             order_ref, tier = parse_tier_subject(fired.subject)
             if on_tier_due(rules, turn, order_ref, tier):
@@ -207,7 +209,7 @@ def _on_timer(rules: PositionRules, turn: PositionTurn, fired: lifecycle.TimerFi
         case Timer.SLOW:
             on_slow_check(rules, turn)
         case Timer.AGREE:
-            on_agreement_due(rules, turn, fired.starved_ms)
+            on_agreement_due(rules, turn, fired)
         case Timer.FEES:
             pass  # the wait is over: steering looks again
         case Timer.RETRY:

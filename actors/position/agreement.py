@@ -16,15 +16,21 @@ from domain.orders.references import position_of
 from domain.position.cycle import EndReason, PositionEvent, PositionState
 from domain.risk.kill import KillLevel
 from domain.session.phases import Phase
-from domain.starved import is_machines
+from domain.starved import busy_text, excused_ms
 from domain.units import Qty, Utc
+from messages import lifecycle
 
 _ALIVE = frozenset({PositionState.OPEN, PositionState.PENDING_EXIT, PositionState.SETTLING})
 _COMPARED = frozenset({PositionState.FLAT, PositionState.OPEN, PositionState.PENDING_EXIT})
 
 
-def on_broker_quantity(rules: PositionRules, turn: PositionTurn, qty: Qty, read_utc: Utc) -> None:
-    """Take the signed quantity that the broker holds; a difference that lasts becomes a dispute."""
+def on_broker_quantity(
+    rules: PositionRules, turn: PositionTurn, qty: Qty, read_utc: Utc, has_executions: bool
+) -> None:  # fmt: skip
+    """Take the signed quantity that the broker holds; a difference that lasts becomes a dispute.
+
+    `has_executions`: whether the read-back behind it could read the day's executions.
+    """
     state = turn.state
     if state.ref is None or read_utc < state.broker_read_utc <= turn.now:
         return  # overtaken by a later word (one that stands in the future was read before a clock stepped back)
@@ -32,6 +38,7 @@ def on_broker_quantity(rules: PositionRules, turn: PositionTurn, qty: Qty, read_
         state.retry_utc = Utc(0)  # what denied the last exit may have been this
     state.broker_qty = qty
     state.broker_read_utc = read_utc
+    state.has_executions = has_executions
     state.is_broker_newer = read_utc >= state.last_fill_utc
     if state.is_broker_newer:
         state.asks_first = False
@@ -49,23 +56,20 @@ def _ledger_qty(turn: PositionTurn) -> Qty:
     return Qty(0) if state.cycle is PositionState.FLAT else state.fills.signed_held
 
 
-def _await_agreement(turn: PositionTurn, due_utc: Utc) -> None:
+def _await_agreement(turn: PositionTurn, due_utc: Utc, excused_before_ms: int = 0) -> None:
     if turn.state.agree_due_utc is None:
         turn.state.agree_due_utc = due_utc
-        turn.arm(Timer.AGREE, due_utc)
+        turn.arm(Timer.AGREE, due_utc, excused_ms=excused_before_ms)
 
 
-def on_agreement_due(rules: PositionRules, turn: PositionTurn, starved_ms: int) -> None:
+def on_agreement_due(rules: PositionRules, turn: PositionTurn, fired: lifecycle.TimerFired) -> None:
     """Dispute when broker and ledger had their time and still differ; ask again for as long as they do.
 
     Where nothing was read since a restart the broker is asked first: its word may be older than this actor. On a busy
-    machine both have more time before the first dispute.
+    machine the broker is asked, too, and both have more time before the first dispute.
     """
     state = turn.state
     state.agree_due_utc = None
-    if state.disputed_utc is None and is_machines(starved_ms, rules.exits.agreement_ms):
-        _await_agreement(turn, turn.now + starved_ms * MS)
-        return
     if state.cycle not in _COMPARED or state.is_link_up is False:
         return
     is_read_since = state.broker_qty is not None and state.broker_read_utc >= state.last_fill_utc
@@ -73,9 +77,18 @@ def on_agreement_due(rules: PositionRules, turn: PositionTurn, starved_ms: int) 
     is_closed = state.cycle is not PositionState.FLAT and state.fills.held == 0 and is_idle
     is_unconfirmed = is_closed and not _is_broker_flat(turn)
     is_different = state.broker_qty is not None and state.broker_qty != _ledger_qty(turn)
-    if is_read_since and is_different:
+    waited_ms = rules.exits.agreement_ms
+    more_ms = excused_ms(fired.starved_ms, waited_ms, fired.excused_ms) if state.disputed_utc is None else 0
+    if more_ms and (is_different or is_unconfirmed):
+        state.asks_first = False
+        request_order_state(rules, turn, state.entry_ref)
+        text = f"Broker and ledger do not agree in time, but {busy_text(fired.starved_ms, waited_ms)}."
+        reports.alarm(turn, "machine_busy", Severity.WARNING, text)
+        _await_agreement(turn, turn.now + more_ms * MS, fired.excused_ms + more_ms)
+    elif is_read_since and is_different:
         if state.disputed_utc is not None:
             request_order_state(rules, turn, state.entry_ref)  # the answer comes after a read-back
+            _say_what_is_not_booked(rules, turn)
         reports.disputed(rules, turn, f"the broker holds {state.broker_qty}, the ledger {_ledger_qty(turn)}")
         _await_agreement(turn, turn.now + rules.exits.stuck_page_ms * MS)
     elif (state.asks_first or state.is_link_up is None) and (is_different or is_unconfirmed):
@@ -98,6 +111,24 @@ def _is_gone(rules: PositionRules, turn: PositionTurn) -> bool:
     return is_old and state.broker_read_utc > state.disputed_utc
 
 
+def _is_bookable(turn: PositionTurn) -> bool:
+    """Return whether a close by somebody else may be estimated: its execution, were there one, would be in the books.
+
+    Once the day is over nothing later can show it.
+    """
+    return turn.state.has_executions or is_settlement_due(turn) or is_over(turn)
+
+
+def _say_what_is_not_booked(rules: PositionRules, turn: PositionTurn) -> None:
+    """Page, as often as the broker is asked, for a close that waits for executions which cannot be read."""
+    if _is_gone(rules, turn) and not _is_bookable(turn):
+        text = (
+            f"{turn.state.opened_ref().contract.label}: the broker no longer holds the {turn.state.fills.held} of the"
+            " ledger, and its executions cannot be read: nothing is booked until they are; look at the gateway"
+        )
+        reports.alarm(turn, f"unread:{rules.con_id}", Severity.CRITICAL, text)
+
+
 def steer_flat(rules: PositionRules, turn: PositionTurn) -> None:
     """End the life when nothing is held, no order lives and the broker agrees."""
     state = turn.state
@@ -107,7 +138,8 @@ def steer_flat(rules: PositionRules, turn: PositionTurn) -> None:
         return
     if state.cycle is PositionState.SETTLING:
         if state.close_qty == 0:
-            _end_gone(rules, turn)
+            if _is_bookable(turn):
+                _end_gone(rules, turn)
         elif _is_broker_flat_since_close(turn) or is_settlement_due(turn):
             end, worth_ticks = end_expired(turn)
             _end_life(rules, turn, end, worth_ticks)
@@ -118,7 +150,7 @@ def steer_flat(rules: PositionRules, turn: PositionTurn) -> None:
                 _end_life(rules, turn, EndReason.BROKER_LIQUIDATION if is_by_others else EndReason.CLOSED, None)
         else:
             _await_agreement(turn, turn.now + rules.exits.agreement_ms * MS)
-    elif _is_gone(rules, turn):
+    elif _is_gone(rules, turn) and _is_bookable(turn):
         _end_gone(rules, turn)
 
 

@@ -21,6 +21,7 @@ from actors.position.state import (
     arm_in,
     keep_order,
     move,
+    parse_tier_subject,
     tier_subject,
 )
 from domain.alarm import Severity
@@ -50,9 +51,9 @@ from domain.position import exits
 from domain.position.cycle import ExitKind, ExitReason, PositionEvent, PositionState
 from domain.position.exits import WantedExit
 from domain.risk.kill import KillLevel
-from domain.starved import busy_text, is_machines
+from domain.starved import busy_text, excused_ms
 from domain.units import Qty, Ticks, Utc
-from messages import orders
+from messages import lifecycle, orders
 
 _REFUSALS_MAX = 3  # refusals of the broker's in a row from which on every one is paged
 _BACK_OFF_MAX = 8  # times `ack_wait_ms`: the longest pause after a refusal
@@ -243,27 +244,28 @@ def on_exit_intent_recorded(rules: PositionRules, turn: PositionTurn, report: or
         turn.disarm(Timer.RECORD, subject)
 
 
-def on_record_overdue(rules: PositionRules, turn: PositionTurn, order_ref: str, tier: Tier, starved_ms: int) -> None:
+def on_record_overdue(rules: PositionRules, turn: PositionTurn, fired: lifecycle.TimerFired) -> None:
     """Send it anyway: an exit never waits for a disk, but entries halt when it does not answer.
 
     On a busy machine it has more time before they do.
     """
-    state, subject, waited_ms = turn.state, tier_subject(order_ref, tier), rules.exits.record_wait_ms
+    state, subject, waited_ms = turn.state, fired.subject, rules.exits.record_wait_ms
+    order_ref, tier = parse_tier_subject(subject)
     order = _awaiting_record(state, order_ref, tier)
     if order is None and subject not in state.sent_early:
         return
     state.sent_early -= {subject}
-    is_excused = is_machines(starved_ms, waited_ms)
-    if not is_excused:
+    more_ms = excused_ms(fired.starved_ms, waited_ms, fired.excused_ms)
+    if not more_ms:
         why = f"{turn.name}: the ledger did not record exit {order_ref} in time; it goes on anyway"
         reports.raise_kill(turn, why)
     if order is not None:
         _proceed(rules, turn, order, tier)
-    if is_excused:
+    if more_ms:
         state.sent_early |= {subject}
-        arm_in(turn, Timer.RECORD, starved_ms, subject)
+        turn.arm(Timer.RECORD, turn.now + more_ms * MS, subject, fired.excused_ms + more_ms)
         text = (
-            f"The ledger did not record exit {order_ref} in time, but {busy_text(starved_ms, waited_ms)};"
+            f"The ledger did not record exit {order_ref} in time, but {busy_text(fired.starved_ms, waited_ms)};"
             " the exit goes on anyway."
         )
         reports.alarm(turn, "machine_busy", Severity.WARNING, text)

@@ -14,7 +14,8 @@ from domain.position.cycle import ExitReason, PositionState
 from domain.position.exits import WantedExit
 from domain.risk.kill import KillLevel
 from domain.units import Utc
-from messages import market, positions, risk, signals
+from messages import lifecycle, market, positions, risk, signals
+from messages.restored import PositionRestored
 
 _TRADED = frozenset({PositionState.OPEN, PositionState.PENDING_EXIT})
 
@@ -99,6 +100,15 @@ def on_cover_set(turn: PositionTurn, command: positions.SetCover) -> None:
     ref = turn.state.ref
     if ref is not None and ref.structure_id == command.structure_id:
         turn.state.is_free = command.is_free
+
+
+def on_state_read(turn: PositionTurn, message: lifecycle.StateRead) -> None:
+    """Let what covers others go where the ledger says that they are over: its structure may not be there to say so."""
+    ref, known = turn.state.ref, message.restored
+    if ref is None or not isinstance(known, PositionRestored) or known.reservation is None:
+        return
+    if known.is_free and known.reservation.ref.position_id == ref.position_id:
+        turn.state.is_free = True
 
 
 def on_leg_requested(turn: PositionTurn, command: positions.RequestLeg) -> None:

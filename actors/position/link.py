@@ -38,4 +38,5 @@ def on_reconcile_finished(rules: PositionRules, turn: PositionTurn, event: sessi
         if order is not None and order.stage is LegStage.UNKNOWN:
             request_order_state(rules, turn, order.ref)
     qty = next((qty for con_id, qty in event.positions if con_id == rules.con_id), Qty(0))
-    on_broker_quantity(rules, turn, qty, event.read_utc)
+    has_executions = state.has_executions and event.is_complete  # of a link's first; the answer to a question says more
+    on_broker_quantity(rules, turn, qty, event.read_utc, has_executions)

@@ -80,7 +80,7 @@ def on_order_denied(rules: PositionRules, turn: PositionTurn, report: broker.Ord
     if report.code is RejectCode.EXIT_HALTED:
         turn.state.no_market_until_utc = turn.now + rules.exits.stuck_page_ms * MS
     if report.broker_qty is not None:
-        on_broker_quantity(rules, turn, report.broker_qty, turn.now)
+        on_broker_quantity(rules, turn, report.broker_qty, turn.now, turn.state.has_executions)
 
 
 def on_order_rejected(rules: PositionRules, turn: PositionTurn, report: orders.OrderRejected) -> None:

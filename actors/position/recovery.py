@@ -48,6 +48,7 @@ def _restore(
     state = turn.state
     state.ref = reservation.ref
     state.entry_ref = reservation.order_ref
+    state.is_free = known.is_free
     state.fills = _fills(reservation, known.fills)
     state.exit_n = known.exit_n
     state.reason = known.exit_reason

@@ -39,8 +39,11 @@ def open_text(turn: PositionTurn) -> str:
 def remedy(turn: PositionTurn) -> str:
     """Return what a person should do about what is open: what covers sold contracts must be the last to go."""
     if turn.state.is_held_back:
-        return "do NOT sell it before the sold contracts are bought back; `main.py flatten --direct` does both in order"
-    return "close it by hand, or with `main.py flatten --direct`"
+        return (
+            "while the broker shows any of the contracts short that it covers, do NOT sell it: they are bought back"
+            " first (`main.py flatten --direct --force` does both in order); where none is short, sell it by hand"
+        )
+    return "close it by hand, or with `main.py flatten --direct --force`"
 
 
 # -- events --------------------------------------------------------------------------------------
@@ -74,17 +77,23 @@ def changed(turn: PositionTurn) -> None:
 
 
 def leg_changed(turn: PositionTurn) -> None:
-    """Publish where a leg of a structure stands; nothing of what is none."""
+    """Publish where a leg of a structure stands; nothing of what is none.
+
+    Nothing is held of one whose life is over, and it came to what its end said, though no execution may say so: it was
+    closed by somebody else, or it expired.
+    """
     state = turn.state
     if state.ref is None or not state.ref.is_leg:
         return
+    is_flat = state.cycle is PositionState.FLAT
+    ends = (past.realised_cents for past in state.past if is_flat and past.ref.position_id == state.ref.position_id)
     mark = mark_of(state.fills, state.watch, state.ref.contract.multiplier, turn.now)
     turn.publish(
         positions.LegChanged(
-            ref=state.ref, qty=state.fills.held, average_ticks=state.fills.average_ticks,
-            is_entry_over=state.orders.entry is None, is_flat=state.cycle is PositionState.FLAT,
-            exit_reason=_leaves_for(state), is_free=state.is_free, realised_cents=realised_cents(state),
-            fees_cents=fees_cents(state), unrealised_cents=mark.unrealised_cents, at_utc=turn.now, mark_utc=mark.at_utc,
+            ref=state.ref, qty=Qty(0) if is_flat else state.fills.held, average_ticks=state.fills.average_ticks,
+            is_entry_over=state.orders.entry is None, is_flat=is_flat, exit_reason=_leaves_for(state),
+            is_free=state.is_free, realised_cents=next(ends, realised_cents(state)), fees_cents=fees_cents(state),
+            unrealised_cents=Cents(0) if is_flat else mark.unrealised_cents, at_utc=turn.now, mark_utc=mark.at_utc,
             is_clear=_is_clear(state),
         )
     )  # fmt: skip

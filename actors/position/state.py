@@ -72,10 +72,12 @@ class PositionData(msgspec.Struct, kw_only=True):
     `is_link_up` is `None` while nothing is known of the broker session (it refuses by itself what it cannot send).
     `reason` is the exit last wanted and `end` how the last life ended; `past` are the ends that were published.
 
-    `is_free`: a leg that covers others may be sold; only its structure says so, and again after a restart.
+    `is_free`: a leg that covers others may be sold; its structure says so, and again after a restart, or the ledger,
+    where every other leg is over: it gives it back so, and is asked with each page that it cannot be sold.
 
     Of the broker: `broker_qty` is signed, `is_broker_newer` says that it was reported after the last fill, `gap_qty`
-    what the ledger held more than the broker when both were last compared; `agree_after_utc` is the instant before
+    what the ledger held more than the broker when both were last compared, `has_executions` that the read-back behind
+    it showed the day's executions too; `agree_after_utc` is the instant before
     which it says nothing about flat, `close_qty` what it was at the close, which was at `settling_utc`.
     `agree_due_utc` and `fees_due_utc` are running waits, `disputed_utc` is when the difference was published;
     `asks_first`: restored, and the broker's last word may be older than this actor, so that it is asked for another
@@ -120,6 +122,7 @@ class PositionData(msgspec.Struct, kw_only=True):
     broker_qty: Qty | None = None
     broker_read_utc: Utc = Utc(0)
     is_broker_newer: bool = False
+    has_executions: bool = True
     gap_qty: Qty = Qty(0)
     close_qty: Qty | None = None
     settling_utc: Utc | None = None

@@ -6,7 +6,7 @@ from actors.position import reports
 from actors.position.exit_ticket import is_market_barred, ticket_of
 from actors.position.state import AFTER_HOURS, PositionRules, PositionTurn, Timer, arm_in, move
 from domain.alarm import Severity
-from domain.instants import SECOND
+from domain.instants import SECOND, session_of
 from domain.instruments import Side
 from domain.orders.live_order import LegStage, LiveOrder, is_resting_stop
 from domain.position import exits
@@ -14,7 +14,7 @@ from domain.position.cycle import ExitReason, PositionEvent, PositionState
 from domain.position.exits import WantedExit
 from domain.risk.kill import KillLevel
 from domain.units import Qty
-from messages import positions
+from messages import lifecycle, positions
 
 _WATCHED = frozenset({PositionState.OPEN, PositionState.PENDING_EXIT})
 
@@ -75,6 +75,9 @@ def on_stuck_due(rules: PositionRules, turn: PositionTurn) -> None:
     if not state.is_stuck_told:
         state.is_stuck_told = True
         reports.raise_kill(turn, text)
+    if state.is_held_back:  # its structure is silent, and may not be there: the ledger knows what is left to cover
+        asked = lifecycle.RequestState(name=turn.name, reply_to=turn.name, session=session_of(turn.now))
+        turn.tell("desk_ledger", asked)
     arm_in(turn, Timer.STUCK, rules.exits.stuck_page_ms)
 
 
@@ -109,7 +112,7 @@ def _obstacle(rules: PositionRules, turn: PositionTurn) -> str:
     if state.short_qty:
         return f"the broker holds {-state.short_qty} short; it is bought back at kill level 2"
     if state.is_held_back and state.fills.held > 0:
-        return "it covers sold contracts that are not bought back yet"
+        return "it covers sold contracts, and its spread has not said yet that none of them is left"
     if state.closable_qty <= 0 or state.disputed_utc is not None:
         return f"the ledger holds {state.fills.signed_held}, the broker {state.broker_qty}"
     if is_market_barred(turn):

@@ -269,6 +269,8 @@ class FeedPort:
     def _patch(self, command: market.PatchMemberships) -> market.MembershipsPatched | market.PatchFailed:
         key = self._keys[command.key_n]
         result = patch(self._url, key, command.memberships)
+        if isinstance(result, int) and result < command.standing_n:
+            result = Refusal(f"the vendor changed {result} of {command.standing_n} groups", is_final=False)
         if isinstance(result, Refusal):
             return market.PatchFailed(
                 feed_epoch=command.feed_epoch, why=hidden(result.why, key), is_final=result.is_final,

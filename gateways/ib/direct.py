@@ -131,10 +131,13 @@ def _flatten(line: _Line, owned: _Ours, say: Say, wait_s: float) -> Outcome:
         say(f"{closed}: orders are cancelled, nothing is sold")
         return Outcome({}, beyond | _left_of(plan, back), (), closed)
     shorts = _buy_back(line, owned, back, say, wait_s)
-    if shorts:
-        kept = [contract.label for contract, _ in plan if contract.ticker == COVER]
-        say(f"shorts are left: what covers them is kept ({', '.join(kept) or 'nothing'}); buy them back by hand")
-        plan = [(contract, qty) for contract, qty in plan if contract.ticker != COVER]
+    open_shorts = {con_id for con_id, qty in (beyond | shorts).items() if qty < 0}
+    if open_shorts:
+        rights = {p.contract.right for p in read.positions if p.contract.con_id in open_shorts}
+        kept = [(c, qty) for c, qty in plan if c.ticker == COVER and c.right in rights]
+        labels = ", ".join(contract.label for contract, _ in kept) or "nothing"
+        say(f"shorts are left: what may cover them is kept ({labels}); buy them back by hand")
+        plan = [step for step in plan if step not in kept]
     for contract, qty in plan:
         say(f"{contract.label}: selling {qty} at market")
         line.trade(contract, Side.SELL, qty)

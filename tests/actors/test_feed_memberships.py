@@ -66,6 +66,14 @@ def test_over_a_night_the_groups_of_the_next_expiry_are_joined_and_nobody_dials(
     assert not probe.sent.told(market.UseAddress)
 
 
+def test_as_many_are_to_be_changed_as_hubs_that_stand_have_joined() -> None:
+    probe = in_force()
+    probe.feed(market.HubUp(hub="classic", feed_epoch=probe.state.keys[0].feed_epoch, recovered=False))
+    to_monday(probe)
+    command = patched(probe.sent)
+    assert command.standing_n == sum(hub == "classic" for hub, _ in command.memberships) > 0
+
+
 def test_over_a_weekend_they_are_changed_once() -> None:
     probe = in_force()
     probe.sent.effects.clear()

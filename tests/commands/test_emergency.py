@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import queue
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -80,6 +81,19 @@ def test_a_kill_file_that_cannot_be_read_counts_as_2_once(world: World) -> None:
     assert world.look() == [2]
     assert "cannot be read" in world.reason
     assert world.look() == [2], "the same fault every second is one command"
+
+
+def test_a_pipe_or_a_socket_in_place_of_the_kill_file_counts_as_2_and_blocks_nobody(world: World) -> None:
+    os.mkfifo(world.path)
+    assert world.look() == [2]
+    assert "cannot be read" in world.reason
+    assert not keep_level(world.path, 2)
+    world.path.unlink()
+    assert world.look() == [2]
+    with socket.socket(socket.AF_UNIX) as there:
+        there.bind(os.path.relpath(world.path))
+        assert world.look() == [2, 2]
+        assert not keep_level(world.path, 1)
 
 
 def test_the_file_written_again_after_it_was_taken_away_is_a_command_of_its_own(world: World) -> None:

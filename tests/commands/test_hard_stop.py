@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from actors.ibkr.state import IBKRState
+from commands import hard_stop
 from commands.folder import DataFolder
 from commands.hard_stop import HardStop
 from config.tree import Gateway
@@ -85,7 +86,7 @@ class FakeClock:
 class World:
     """A hard stop whose direct flatten is a fake that answers as told."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, foreign_allowed: tuple[int | str, ...] = ()) -> None:
         self.folder = DataFolder(root)
         self.folder.make()
         self.running = FakeSupervisor(None, {})
@@ -94,7 +95,10 @@ class World:
         self.answer: Callable[[], Outcome] = lambda: Outcome({CON_ID: Qty(2)}, {}, ())
         running: Any = self.running
         clock: Any = self.clock
-        self.stop = HardStop(running, settings_for(4002), self.folder, clock, (), self.flatten)
+        settings = settings_for(4002)
+        allowing = dataclasses.replace(settings.broker, foreign_allowed=foreign_allowed)
+        settings = settings.model_copy(update={"broker": allowing})
+        self.stop = HardStop(running, settings, self.folder, clock, (), self.flatten)
 
     def flatten(self, held: dict[int, Qty], say: Callable[[str], None]) -> Outcome:
         self.flattened.append(held)
@@ -146,7 +150,9 @@ def test_what_a_structure_sold_to_open_is_flattened_too_and_a_strangers_short_is
     assert world.flattened == [{CON_ID: -10}]
 
 
-@pytest.mark.parametrize(("ours", "broker_qty", "closed"), [(2, 5, 2), (5, 2, 2), (-2, -5, -2), (2, -3, 2)])
+@pytest.mark.parametrize(
+    ("ours", "broker_qty", "closed"), [(2, 5, 2), (5, 2, 2), (-2, -5, -2), (2, -3, 2), (-2, 3, -2)]
+)
 def test_no_more_is_closed_than_is_ours_nor_than_the_broker_holds(
     world: World, ours: int, broker_qty: int, closed: int
 ) -> None:
@@ -189,11 +195,47 @@ def test_a_ledger_that_cannot_be_read_leaves_the_memory_and_says_so(world: World
     assert "cannot be asked" in world.running.lines()[0]
 
 
+def test_what_a_ledger_that_can_be_asked_does_not_own_is_not_sold_though_the_session_follows_it(world: World) -> None:
+    world.keep(ask.reserve(8), ask.execution(8))
+    world.running.view = knows((CON_ID, 2), (8, 2), con_ids=(CON_ID, 8))
+    assert world.stop.what_may_be_held() == {8: 2}
+
+
+def test_a_holding_that_may_stay_is_not_sold_where_no_ledger_can_be_asked(tmp_path: Path) -> None:
+    allowing = World(tmp_path, foreign_allowed=(CON_ID, "SPY"))
+    allowing.running.view = knows((CON_ID, 2), (8, 2), con_ids=(CON_ID, 8))
+    assert allowing.stop.what_may_be_held() == {8: 2}
+    allowing.running.memory = {CON_ID: Qty(2)}
+    assert allowing.stop.what_may_be_held() == {CON_ID: 2, 8: 2}, "what a position of ours holds is ours"
+
+
+def test_a_flatten_that_failed_is_tried_again_until_it_is_flat(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hard_stop, "RETRY_EVERY_S", 0.0)
+    world.running.view = knows((CON_ID, 2))
+
+    def answer() -> Outcome:
+        if len(world.flattened) == 1:
+            raise DirectError("no gateway answers")
+        return Outcome({}, {CON_ID: Qty(2)} if len(world.flattened) == 2 else {}, ())
+
+    world.answer = answer
+    lines = world.act()
+    assert world.flattened == 3 * [{CON_ID: 2}]
+    again = "Close it by the broker's own screen; it is tried again in 0 s."
+    assert [line for line in lines if "tried again" in line] == [
+        f"[hard_stop] The direct flatten failed: no gateway answers. {again}",
+        f"Direct flatten: STILL NOT FLAT: 2 of contract 7. {again}",
+    ]
+    assert lines[-1] == FLAT
+    assert world.stop.is_flat
+
+
 @pytest.mark.parametrize("is_error", [True, False])
 def test_what_could_not_be_closed_is_a_page_that_says_what_is_left(world: World, is_error: bool) -> None:
     world.running.view = knows((CON_ID, 2))
 
     def answer() -> Outcome:
+        world.clock.at_utc = CLOSE
         if is_error:
             raise DirectError("no gateway answers")
         return Outcome({}, {CON_ID: Qty(2)}, ())

@@ -110,6 +110,7 @@ RULES = {"trading_class": "SPXW", "premium_min_ticks": 200, "premium_max_ticks":
         ({"demo": {"start_clock": "09:20:00Z"}}, "demo.start_clock: must be New York time without an offset"),
         ({"entry": {"spread_share_by_time": [{"after_open_ms": 5, "share": 0.4}] * 2}}, "in the order of after_open"),
         ({"desk": "a-b"}, "desk: must be a name"),
+        ({"desk": "direct"}, "desk: must be a name of at most 12 letters, digits and _, not ledger, shared or direct"),
         ({"desk": "abcdefghijklm"}, "desk: must be a name of at most 12"),
         ({"entry": {"positions_max": True}}, "entry.positions_max: must not be true or false (given: true)"),
         ({"trading_mode": "alive"}, "trading_mode: input should be 'paper' or 'live'"),

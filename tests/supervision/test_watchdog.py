@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -137,6 +138,17 @@ def test_kernel_counts_how_long_threads_of_this_process_stood_in_the_queue() -> 
     queued = Queued()
     assert queued.since_last_ns() >= 0
     assert queued.since_last_ns() >= 0
+
+
+def test_threads_that_stand_in_the_queue_at_the_same_time_lose_that_time_once(tmp_path: Path) -> None:
+    for thread_n in range(47):
+        (tmp_path / str(thread_n)).mkdir()
+        (tmp_path / str(thread_n) / "schedstat").write_text("1000 5000 3\n")
+    queued = Queued(str(tmp_path))
+    for thread_n in range(47):
+        (tmp_path / str(thread_n) / "schedstat").write_text(f"2000 {5_000 + 6 * MS - thread_n} 4\n")
+    assert queued.since_last_ns() == 6 * MS
+    assert queued.since_last_ns() == 0
 
 
 BEATS = st.lists(st.tuples(st.integers(1, 10**11), st.integers(0, 10**11), st.integers(0, 10**11)), max_size=20)

@@ -65,6 +65,7 @@ class Probe(Generic[S]):
         self.now = now
         self.state = actor.initial()
         self.timers: dict[tuple[str, str], Utc] = {}
+        self.excused_ms: dict[tuple[str, str], int] = {}
         self.sent = Outbox([])
 
     def feed(self, message: Message, at: Utc | None = None) -> Outbox:
@@ -77,6 +78,7 @@ class Probe(Generic[S]):
             match effect:
                 case SetTimer():
                     self.timers[effect.kind, effect.subject] = effect.at_utc
+                    self.excused_ms[effect.kind, effect.subject] = effect.excused_ms
                 case CancelTimer():
                     self.timers.pop((effect.kind, effect.subject), None)
                 case _:
@@ -91,13 +93,16 @@ class Probe(Generic[S]):
         )
 
     def fire(self, kind: str, subject: str = "", starved_ms: int = 0) -> Outbox:
-        """Let a running timer come due, at its own instant; so much of the wait the machine ran nothing of ours.
+        """Let a running timer come due, at its own instant; so much of the wait the machine kept us waiting.
 
         Raises:
             KeyError: no such timer is armed.
         """
         due_utc = self.timers.pop((kind, subject))
-        fired = lifecycle.TimerFired(kind=kind, subject=subject, due_utc=due_utc, starved_ms=starved_ms)
+        fired = lifecycle.TimerFired(
+            kind=kind, subject=subject, due_utc=due_utc, starved_ms=starved_ms,
+            excused_ms=self.excused_ms[kind, subject],
+        )  # fmt: skip
         return self.feed(fired, max(self.now, due_utc))
 
     def advance(self, to_utc: Utc) -> Outbox:

@@ -166,7 +166,8 @@ def test_people_are_told_why_the_broker_session_did_not_send_it() -> None:
         denied = broker.OrderDenied(order_ref=f"{STEM}-x{n}", code=RejectCode.EXIT_OVERSELL, why="one works")
         history.feed(denied)
         quoted_for(history, 2)
-    assert page_of(history).endswith("exit_oversell: one works; close it by hand, or with `main.py flatten --direct`")
+    remedy = "exit_oversell: one works; close it by hand, or with `main.py flatten --direct --force`"
+    assert page_of(history).endswith(remedy)
 
 
 def test_people_are_told_that_no_quote_can_be_traded_on() -> None:

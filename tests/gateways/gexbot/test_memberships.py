@@ -6,6 +6,7 @@ import asyncio
 from datetime import date, time, timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from domain.instants import at_exchange
 from domain.signals.feed_rules import expiry_on, memberships
@@ -94,6 +95,9 @@ def test_over_a_night_todays_groups_follow_on_the_session_that_stands() -> None:
                 told = await asked(server, of(monday))
                 assert isinstance(told, market.MembershipsPatched)
                 assert told.updated_n == 4, "two groups and two spots on the one hub that is dialled"
+                short = await asked(server, replace(of(monday), standing_n=5))
+                assert isinstance(short, market.PatchFailed)
+                assert (short.why, short.is_final) == ("the vendor changed 4 of 5 groups", False)
                 before = published[dated(friday)]
                 clock.put(at_exchange(monday, time(9, 40)))
                 await until(lambda: published[dated(monday)] > 2)

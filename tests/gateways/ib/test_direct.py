@@ -131,13 +131,22 @@ def test_what_was_bought_again_after_a_direct_flatten_is_sold_by_the_next_one() 
 
 
 def test_what_covers_is_kept_while_a_short_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(direct, "_buy_back", lambda *_: {999: Qty(-1)})
     with gateway() as world:
-        with held(world):
-            pass
-        outcome, said = flatten(world, {world.call.con_id: 2})
-        assert (outcome.sold, outcome.left, position(world)) == ({}, {world.call.con_id: Qty(2), 999: Qty(-1)}, 2)
-        assert any("what covers them is kept" in line for line in said)
+        put = world.market.contract(world.market.put)
+        short = next(iter(world.market.contracts("SPY")))
+        assert short.right is world.call.right
+        world.market.set(short.con_id, 50, 51)
+        world.do(lambda: setattr(world.exchange._account.portfolio, "cash_cents", 1_000_000_000))
+        with held(world) as (port, mailbox):
+            port.post(place(world, "ZH-paper-put-e", contract=put))
+            port.post(place(world, "ZH-paper-short-e", contract=short, side=Side.SELL, qty=1, limit_ticks=40))
+            for ref in ("ZH-paper-put-e", "ZH-paper-short-e"):
+                mailbox.wait(broker.OrderStatusReported, partial(is_filled, ref))
+        monkeypatch.setattr(direct, "_buy_back", lambda *_: {short.con_id: Qty(-1)})
+        outcome, said = flatten(world, {world.call.con_id: 2, put.con_id: 2, short.con_id: -1})
+        assert outcome.sold == {put.con_id: 2}, "a put covers no call"
+        assert (outcome.left, position(world)) == ({world.call.con_id: 2, short.con_id: -1}, 2)
+        assert any(f"what may cover them is kept ({world.call.label})" in line for line in said)
 
 
 def test_what_stands_in_no_ledger_is_left_alone() -> None:
