@@ -113,7 +113,7 @@ CODES_ELSEWHERE: Final[dict[str, str]] = {
     "not_live_port": f"{_GATE}[port_and_account-not_live_port--]",
     "account_mismatch": f"{_GATE}[port_and_account-account_mismatch--0]",
     "mode_data_only": f"{_GATE}[broker_mode-mode_data_only--]",
-    # Three at once by three strategies, of which a fourth signal comes: fewer than one in ten thousand of these days.
+    # A strategy that holds one position at once is refused for that first; the other days allow eight in all.
     "max_positions": f"{_GATE}[positions_global-max_positions--0]",
     # A loss at its limit locks the day in the same turn.
     "daily_loss": f"{_GATE}[daily_loss-daily_loss--0]",

@@ -11,7 +11,7 @@ import pytest
 from commands.folder import DataFolder
 from storage.views.database import Database
 from tests.testkit.anchored import ANCHORED_ENVIRONMENT
-from tests.testkit.supervisor_child import ENTRIES_FILL, Supervisor
+from tests.testkit.supervisor_child import ENTRIES_FILL, Supervisor, live_folder
 
 pytestmark = pytest.mark.slow
 BROKERS_CHAINS = {
@@ -28,13 +28,8 @@ A_SECOND_ENTRY_S = 300
 
 @pytest.fixture
 def data(tmp_path: Path) -> Iterator[Path]:
-    folder = DataFolder(tmp_path / "data")
-    yield folder.root
-    for running in Supervisor.started:  # a test that failed has left it alone
-        running.end_if_left()
-    left = folder.sim("gateway")
-    if left is not None:
-        left.end()
+    with live_folder(tmp_path / "data") as root:
+        yield root
 
 
 def test_a_day_on_the_brokers_chains_trades_without_the_vendor_and_stores_them(data: Path) -> None:

@@ -15,7 +15,7 @@ from commands.traces import records
 from config.settings import load_settings
 from storage.queries import LedgerReader
 from tests.testkit.anchored import ANCHORED_ENVIRONMENT
-from tests.testkit.supervisor_child import ENTRIES_FILL, Supervisor, eventually, main_py
+from tests.testkit.supervisor_child import ENTRIES_FILL, Supervisor, eventually, live_folder, main_py
 
 pytestmark = pytest.mark.slow
 # The first trade opens shortly after 09:46.
@@ -26,14 +26,8 @@ A_SECOND_ENTRY_S = 300  # on a busy machine the first one can end without a fill
 
 @pytest.fixture
 def data(tmp_path: Path) -> Iterator[Path]:
-    folder = DataFolder(tmp_path / "data")
-    yield folder.root
-    for running in Supervisor.started:  # a test that failed has left it alone
-        running.end_if_left()
-    for what in ("gateway", "hubs"):
-        left = folder.sim(what)
-        if left is not None:
-            left.end()
+    with live_folder(tmp_path / "data") as root:
+        yield root
 
 
 def placed(folder: DataFolder) -> list[str]:

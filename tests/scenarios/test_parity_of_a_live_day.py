@@ -13,7 +13,7 @@ from commands.folder import DataFolder
 from config.settings import load_settings
 from storage.queries import LedgerReader
 from tests.testkit.anchored import ANCHORED_ENVIRONMENT
-from tests.testkit.supervisor_child import ENTRIES_FILL, Supervisor, main_py
+from tests.testkit.supervisor_child import ENTRIES_FILL, Supervisor, live_folder, main_py
 
 pytestmark = pytest.mark.slow
 # The first trade opens shortly after 09:46.
@@ -22,14 +22,8 @@ BEFORE_THE_FIRST_TRADE = {**ANCHORED_ENVIRONMENT, **ENTRIES_FILL, "ZEROHOUR_DEMO
 
 @pytest.fixture
 def data(tmp_path: Path) -> Iterator[Path]:
-    folder = DataFolder(tmp_path / "data")
-    yield folder.root
-    for running in Supervisor.started:  # a test that failed has left it alone
-        running.end_if_left()
-    for what in ("gateway", "hubs"):
-        left = folder.sim(what)
-        if left is not None:
-            left.end()
+    with live_folder(tmp_path / "data") as root:
+        yield root
 
 
 def test_a_live_stretch_and_its_backtest_show_the_same_signals_gates_orders_and_fills(data: Path) -> None:
