@@ -11,7 +11,8 @@ import pytest
 from commands.folder import DataFolder
 from storage.views.database import Database
 from tests.testkit.anchored import ANCHORED_ENVIRONMENT
-from tests.testkit.supervisor_child import ENTRIES_FILL, Supervisor, live_folder
+from tests.testkit.live_folder import live_folder
+from tests.testkit.supervisor_child import ENTRIES_FILL, Supervisor
 
 pytestmark = pytest.mark.slow
 BROKERS_CHAINS = {

@@ -15,7 +15,8 @@ from commands.traces import records
 from config.settings import load_settings
 from storage.queries import LedgerReader
 from tests.testkit.anchored import ANCHORED_ENVIRONMENT
-from tests.testkit.supervisor_child import ENTRIES_FILL, Supervisor, eventually, live_folder, main_py
+from tests.testkit.live_folder import live_folder
+from tests.testkit.supervisor_child import ENTRIES_FILL, Supervisor, eventually, main_py
 
 pytestmark = pytest.mark.slow
 # The first trade opens shortly after 09:46.

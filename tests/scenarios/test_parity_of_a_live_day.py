@@ -13,7 +13,8 @@ from commands.folder import DataFolder
 from config.settings import load_settings
 from storage.queries import LedgerReader
 from tests.testkit.anchored import ANCHORED_ENVIRONMENT
-from tests.testkit.supervisor_child import ENTRIES_FILL, Supervisor, live_folder, main_py
+from tests.testkit.live_folder import live_folder
+from tests.testkit.supervisor_child import ENTRIES_FILL, Supervisor, main_py
 
 pytestmark = pytest.mark.slow
 # The first trade opens shortly after 09:46.

@@ -8,11 +8,10 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
-from commands.folder import DataFolder
 from tests.testkit.paths import ROOT
 
 # For tests that need a position: whatever the pace of the machine, an entry's limit is the ask at once, and stands for
@@ -46,19 +45,6 @@ def eventually(is_so: Callable[[], object], timeout_s: float = 120) -> None:
             return
         pause.wait(0.02)
     raise AssertionError(f"not so within {timeout_s} s")
-
-
-@contextlib.contextmanager
-def live_folder(root: Path) -> Iterator[Path]:
-    """Give a data folder, and end whatever a test that failed has left running on it."""
-    folder = DataFolder(root)
-    yield folder.root
-    for running in Supervisor.started:
-        running.end_if_left()
-    for what in ("gateway", "hubs"):
-        left = folder.sim(what)
-        if left is not None:
-            left.end()
 
 
 class Supervisor:
