@@ -32,19 +32,21 @@ from actors.position import PositionActor
 from actors.quotes import QuotesActor
 from actors.reading import ReadingActor
 from actors.risk import RiskActor
+from actors.router import RouterActor
 from actors.series import Line, SeriesActor
 from actors.session import SessionActor
 from actors.spread_lane import SpreadLaneActor
 from actors.structure import StructureActor
 from actors.warehouse import WarehouseActor
 from actors.web import WebActor
+from config.desks import of_desk
 from config.settings import Settings
 from domain.instants import MS, SECOND
 from domain.ports import ContextStore, LedgerStore, Screen, SeriesStore, WarehouseStore
 from domain.position.cycle import ExitReason
 from domain.risk.kill import KillLevel
 from domain.signals import spread
-from messages import broker, entries, market, operator, orders, positions, risk, session, signals, structures
+from messages import broker, desks, entries, market, operator, orders, positions, risk, session, signals, structures
 from messages.base import Event, Message
 from messages.ledgers import DeskFact, DeskInput, SharedFact, SharedInput
 from messages.restored import ReadingRestored
@@ -78,6 +80,7 @@ SUBSCRIBERS: Final[Subscribers] = {
     broker.AccountUnreadable: ("risk", "notifier", "web"),
     broker.ClockRead: ("kill",),
     orders.BrokerRefused: ("desk_ledger", "kill", "notifier"),
+    orders.SliceNoted: ("desk_ledger",),
     risk.KillRaised: ("risk", "ibkr", "positions", "notifier", "operator"),
     risk.KillLowered: ("risk", "ibkr", "positions", "notifier", "operator"),
     risk.DaySettled: ("notifier",),
@@ -115,6 +118,8 @@ SUBSCRIBERS: Final[Subscribers] = {
     positions.PositionChanged: ("risk", "kill", "web"),
     positions.PositionClosed: ("desk_ledger", "risk", "kill", "notifier", "web"),
     positions.EntryAbandoned: ("desk_ledger", "risk", "notifier"),
+    positions.ExitsTightened: ("desk_ledger",),
+    positions.ShadowClosed: ("desk_ledger",),
     positions.PositionDisputed: ("ibkr", "notifier"),
     positions.DayFlattened: ("notifier",),
     positions.HoldingsChecked: ("notifier",),
@@ -122,6 +127,7 @@ SUBSCRIBERS: Final[Subscribers] = {
     structures.StructureChanged: ("desk_ledger", "spread_lane"),
     structures.StructureClosed: ("desk_ledger",),
     operator.Alarm: ("notifier", "web"),
+    desks.RouteChanged: ("risk",),
 }
 # Events that nobody acts on yet: they stand in the trace.
 RECORD_ONLY: Final[frozenset[type[Event]]] = frozenset({signals.NotEvaluated})
@@ -133,7 +139,11 @@ _PLAIN = Policy()
 _MONEY = Policy(end_on_spent_budget=True)  # without it positions would be unattended: start the whole process again
 _VITAL = Policy(latch_on_crash=True, end_on_spent_budget=True)  # it holds what stops entries
 _BESIDE = Policy(gives_way=True)  # what it does can wait while an order is on its way
+_LAST = Policy(gives_way=True, goes_last=True)  # and what nobody who may lead to an order waits for
 _AHEAD = Policy(goes_first=True)  # an entry waits for its quote
+SHARED_NOTIFIER: Final = "notifier:shared"  # of several desks, what is no desk's own (no desk can be called so)
+_OF_DESK = ("risk", "ibkr", "quotes", "ledger", "position", "structure", "kill", "notifier")  # `kind:<desk>` of several
+_OF_FIRST_DESK = ("web", "series", "spread_lane", "structures")  # who hears one desk alone, that of `desk`
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,14 +158,40 @@ class Stores:
     context: ContextStore[market.ContextRead] | None = None  # None: nobody works out what minute bars say together
 
 
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """One desk: the settings as it sees them, its ledger, and whether it may trade live money in this run."""
+
+    settings: Settings
+    ledger: LedgerStore[DeskInput, DeskFact]
+    is_live_armed: bool = False
+
+    @property
+    def name(self) -> str:
+        """What its actors, its ledger and its order references are called by."""
+        return self.settings.desk
+
+
+def desks_beside(settings: Settings, ledger: LedgerStore[DeskInput, DeskFact]) -> tuple[Desk, ...]:
+    """Return the desks beside that of the settings, each armed where it is live: for trees that only replay."""
+    return tuple(Desk(of_desk(settings, name), ledger, one.kind == "live") for name, one in settings.desks.items())
+
+
 def build_tree(
-    settings: Settings, stores: Stores, names: Callable[[], Iterable[str]], *, is_live_armed: bool = False
-) -> Tree:
-    """Return the tree; `names` gives the addresses there are now (positions come and go)."""
-    desk, screen, series = settings.desk, stores.screen, stores.series
-    shared, own = "ledger", f"ledger:{desk}"
+    settings: Settings, stores: Stores, names: Callable[[], Iterable[str]], *, is_live_armed: bool = False,
+    beside: tuple[Desk, ...] = (),
+) -> Tree:  # fmt: skip
+    """Return the tree; `names` gives the addresses there are now (positions come and go).
+
+    With desks `beside` that of the settings, each has a kill level and a notifier of its own, and what happens to its
+    actors means nothing to the others.
+    """
+    screen, series = stores.screen, stores.series
+    every = (Desk(settings, stores.desk_ledger, is_live_armed), *beside)
+    known = tuple(desk.name for desk in every) if beside else ()
+    shared, own = "ledger", f"ledger:{settings.desk}"
     lanes = [f"lane:{source}:{ticker}" for source, tickers in settings.lanes.items() for ticker in tickers]
-    has_spread, structure = settings.spread.is_on, f"structure:{desk}:"
+    has_spread, structure = settings.spread.is_on, f"structure:{settings.desk}:"
     readings, kept = [f"reading:{ticker}" for ticker in settings.tickers], None if series is None else "series"
 
     def child(
@@ -167,22 +203,34 @@ def build_tree(
         children=(
             child("supervisor", lambda name: SupervisorActor(name, tree, settings.supervision)),
             child(shared, lambda name: LedgerActor(name, stores.ledger), policy=_MONEY),
-            child(own, lambda name: DeskLedgerActor(name, stores.desk_ledger), policy=_MONEY),
-            child("kill", lambda name: KillActor(name, settings), shared, _VITAL),
-            child("notifier", lambda name: NotifierActor(name, settings)),
-            child("operator", lambda name: OperatorActor(name, settings)),
-            child("warehouse", lambda name: _warehouse(name, stores.warehouse, settings), policy=_BESIDE),
+            *(child(f"ledger:{desk.name}", partial(_desk_ledger, desk), policy=_money(desk, known)) for desk in every),
+            *(
+                child(f"kill:{desk.name}", partial(_kill, desk), shared, _vital(desk, known))
+                for desk in (every if known else ())
+            ),
+            *(() if known else (child("kill", lambda name: KillActor(name, settings), shared, _VITAL),)),
+            child(SHARED_NOTIFIER if known else "notifier", lambda name: NotifierActor(name, settings)),
+            *(child(f"notifier:{desk.name}", partial(_notifier, desk)) for desk in (every if known else ())),
+            child("operator", lambda name: OperatorActor(name, settings, known)),
+            *((child("router", lambda name: RouterActor(name, settings), shared),) if known else ()),
+            child("warehouse", lambda name: _warehouse(name, stores.warehouse, settings), policy=_LAST),
             *(
                 ()
                 if series is None
-                else (child("series", lambda name: SeriesActor(name, series, stores.context), policy=_BESIDE),)
+                else (child("series", lambda name: SeriesActor(name, series, stores.context), policy=_LAST),)
             ),
-            child(f"risk:{desk}", lambda name: RiskActor(name, settings, is_live_armed), own, _MONEY),
-            child(f"ibkr:{desk}", lambda name: IBKRActor(name, settings), own, _VITAL),
-            child(f"quotes:{desk}", lambda name: QuotesActor(name, settings), policy=_AHEAD),
+            *(
+                spec
+                for desk in every
+                for spec in (
+                    child(f"risk:{desk.name}", partial(_risk, desk, known), f"ledger:{desk.name}", _money(desk, known)),
+                    child(f"ibkr:{desk.name}", partial(_ibkr, desk), f"ledger:{desk.name}", _vital(desk, known)),
+                    child(f"quotes:{desk.name}", partial(_quotes, desk), policy=_AHEAD),
+                )
+            ),
             *(child(lane, lambda name: LaneActor(name, settings), shared) for lane in lanes),
             *((child(spread.LANE, lambda name: SpreadLaneActor(name, settings), shared),) if has_spread else ()),
-            child("outcomes", lambda name: OutcomesActor(name, settings), shared, _BESIDE),
+            child("outcomes", lambda name: OutcomesActor(name, settings), shared, _LAST),
             *(child(reading, lambda name: ReadingActor(name, settings), kept, _BESIDE) for reading in readings),
             *(
                 child(f"hub:{hub}", lambda name: HubActor(name, settings), policy=_BESIDE)
@@ -190,18 +238,62 @@ def build_tree(
             ),
             child("feed", lambda name: FeedActor(name, settings)),
             child("session", lambda name: SessionActor(name, settings)),
-            *(() if screen is None else (child("web", lambda name: WebActor(name, screen), policy=_BESIDE),)),
+            *(() if screen is None else (child("web", lambda name: WebActor(name, screen), policy=_LAST),)),
         ),
         templates=(
-            Template(f"position:{desk}:", lambda name: PositionActor(name, settings), own, _MONEY),
-            Template(structure, lambda name: StructureActor(name, settings), own, _MONEY),
+            *(
+                Template(f"position:{desk.name}:", partial(_position, desk), f"ledger:{desk.name}", _money(desk, known))
+                for desk in every
+            ),
+            Template(structure, lambda name: StructureActor(name, settings), own, _money(every[0], known)),
         ),
-        route=routes(settings, names, is_shown=screen is not None, is_kept=series is not None),
+        route=routes(settings, names, is_shown=screen is not None, is_kept=series is not None, desk_names=known),
         subscribers=SUBSCRIBERS,
-        on_halt=halt,
-        rosters=((own, f"positions:{desk}"), *(((own, f"structures:{desk}"),) if has_spread else ())),
+        on_halt=partial(halt, desk_names=known),
+        rosters=(
+            *((f"ledger:{desk.name}", f"positions:{desk.name}") for desk in every),
+            *(((own, f"structures:{settings.desk}"),) if has_spread else ()),
+        ),
     )
     return tree
+
+
+def _money(desk: Desk, known: tuple[str, ...]) -> Policy:
+    """Return the policy of what watches money: of several desks, one that fails must not end the others' process."""
+    return Policy(goes_first=True, group=desk.name) if known else _MONEY
+
+
+def _vital(desk: Desk, known: tuple[str, ...]) -> Policy:
+    """Return the policy of what stops entries: of several desks, its latch is that of the desk's ports alone."""
+    return Policy(latch_on_crash=True, goes_first=True, group=desk.name) if known else _VITAL
+
+
+def _desk_ledger(desk: Desk, name: str) -> DeskLedgerActor:
+    return DeskLedgerActor(name, desk.ledger)
+
+
+def _kill(desk: Desk, name: str) -> KillActor:
+    return KillActor(name, desk.settings)
+
+
+def _notifier(desk: Desk, name: str) -> NotifierActor:
+    return NotifierActor(name, desk.settings)
+
+
+def _risk(desk: Desk, known: tuple[str, ...], name: str) -> RiskActor:
+    return RiskActor(name, desk.settings, desk.is_live_armed, is_one_of_several=bool(known))
+
+
+def _ibkr(desk: Desk, name: str) -> IBKRActor:
+    return IBKRActor(name, desk.settings)
+
+
+def _quotes(desk: Desk, name: str) -> QuotesActor:
+    return QuotesActor(name, desk.settings)
+
+
+def _position(desk: Desk, name: str) -> PositionActor:
+    return PositionActor(name, desk.settings)
 
 
 def _warehouse(name: str, store: MarketStore, settings: Settings) -> WarehouseActor:
@@ -209,9 +301,14 @@ def _warehouse(name: str, store: MarketStore, settings: Settings) -> WarehouseAc
 
 
 def routes(
-    settings: Settings, names: Callable[[], Iterable[str]], *, is_shown: bool = False, is_kept: bool = False
-) -> Route:
-    """Return what maps a role to addresses: one desk, so a role of the desk is the same for every sender."""
+    settings: Settings, names: Callable[[], Iterable[str]], *, is_shown: bool = False, is_kept: bool = False,
+    desk_names: tuple[str, ...] = (),
+) -> Route:  # fmt: skip
+    """Return what maps a role to addresses; `desk_names` are the desks of a process with several.
+
+    With one desk a role of the desk is the same for every sender; of several, it is that of the sender's own desk, and
+    that of every desk for whoever is of none.
+    """
     desk = settings.desk
     position, structure = f"position:{desk}:", f"structure:{desk}:"
     by_ticker = {
@@ -247,21 +344,61 @@ def routes(
             raise KeyError(role)
         return (position + key,) if kind == "position" and ":" not in key else (role,)
 
+    return _route_of_several(route, names, desk_names) if desk_names else route
+
+
+def _route_of_several(of_first: Route, names: Callable[[], Iterable[str]], desk_names: tuple[str, ...]) -> Route:
+    """Return the route of a process with several desks, over that of the first desk alone."""
+
+    def route(sender: str, role: str) -> tuple[str, ...]:
+        own = desk_names[0] if sender in _OF_FIRST_DESK else desk_of(sender, desk_names)
+        wanted = (own,) if own else desk_names
+        kind, colon, key = role.partition(":")
+        if role in _OF_FIRST_DESK:
+            return of_first(sender, role) if own in ("", desk_names[0]) else ()
+        if role == "notifier":
+            return (f"notifier:{own}",) if own else (SHARED_NOTIFIER,)
+        if role == "desk_ledger":
+            return tuple(f"ledger:{desk}" for desk in wanted)
+        if role in ("risk", "ibkr", "quotes", "kill"):
+            return tuple(f"{role}:{desk}" for desk in wanted)
+        if role == "positions":
+            prefixes = tuple(f"position:{desk}:" for desk in wanted)
+            return tuple(sorted(name for name in names() if name.startswith(prefixes)))
+        if kind == "positions" and key in desk_names:
+            return tuple(sorted(name for name in names() if name.startswith(f"position:{key}:")))
+        if kind == "position" and colon and ":" not in key:
+            return tuple(f"position:{desk}:{key}" for desk in wanted)
+        if role == "router":
+            return (role,)
+        return of_first(sender, role)
+
     return route
 
 
-def halt(why: Halt) -> tuple[Tell, ...]:
+def desk_of(name: str, desk_names: Iterable[str]) -> str:
+    """Return the desk of several that an actor or a port is of; empty: of none."""
+    kind, _, rest = name.removeprefix("port:").partition(":")
+    desk = rest.partition(":")[0]
+    return desk if kind in _OF_DESK and desk in desk_names else ""
+
+
+def halt(why: Halt, desk_names: tuple[str, ...] = ()) -> tuple[Tell, ...]:
     """Return what is told when trading must stop: no entries, and after a vital loss the broker's truth afresh.
 
-    A level 2 that was lost on its way is carried out past the kill switch: it would fail on the same message again.
+    A level 2 that was lost on its way is carried out past the kill switch: it would fail on the same message again. Of
+    several desks, what an actor of one has lost stops that one alone.
     """
-    raised = Tell("kill", risk.RaiseKill(level=KillLevel.NO_ENTRIES, reason=why.reason, by=why.by))
+    desk = desk_of(why.subject, desk_names)
+    of_desk = f":{desk}" if desk else ""
+    raised = Tell(f"kill{of_desk}", risk.RaiseKill(level=KillLevel.NO_ENTRIES, reason=why.reason, by=why.by))
     if not why.is_vital_loss:
         return (raised,)
-    reconciled = Tell("ibkr", session.RequestReconcile(why=why.reason))
+    reconciled = Tell(f"ibkr{of_desk}", session.RequestReconcile(why=why.reason))
     if not why.is_stop_lost:
         return raised, reconciled
-    return raised, Tell("positions", positions.FlattenPosition(reason=ExitReason.KILL)), reconciled
+    flattened = Tell(f"positions{of_desk}", positions.FlattenPosition(reason=ExitReason.KILL))
+    return raised, flattened, reconciled
 
 
 class Port(Protocol):
@@ -295,6 +432,7 @@ def assemble(
     console: Callable[[operator.Announce], None] = lambda _: None,
     *,
     is_live_armed: bool = False,
+    beside: tuple[Desk, ...] = (),
 ) -> Assembled[R, P]:
     """Put tree, runtime and ports together: the one composition of live days, simulated days and benchmarks.
 
@@ -305,8 +443,10 @@ def assemble(
         make_ports: makes the ports, which tell what they hear through the runtime.
         console: takes the lines for people.
         is_live_armed: whether live money may be traded in this run.
+        beside: the desks beside that of the settings.
     """
-    runtime: R = make_runtime(build_tree(settings, stores, lambda: runtime.cells, is_live_armed=is_live_armed))
+    tree = build_tree(settings, stores, lambda: runtime.cells, is_live_armed=is_live_armed, beside=beside)
+    runtime: R = make_runtime(tree)
     ports = tuple(make_ports(runtime))
     for port in ports:
         runtime.sinks[port.name] = port.post

@@ -57,8 +57,9 @@ class DeskLedgerActor(IoActor[Inbox]):
             case (
                 entries.ReserveEntry() | entries.ReleaseReservation() | entries.RecordDenial() | entries.EntryAmended()
                 | orders.RecordOrderIds() | orders.RecordExecution() | orders.RecordCommission()
-                | orders.RecordExitIntent() | orders.BrokerRefused()
+                | orders.RecordExitIntent() | orders.BrokerRefused() | orders.RecordSlice() | orders.SliceNoted()
                 | positions.RecordPosition() | positions.PositionClosed() | positions.EntryAbandoned()
+                | positions.ExitsTightened() | positions.ShadowClosed()
                 | structures.StructureChanged() | structures.StructureClosed()
                 | risk.LockDay() | risk.RecordStartNav() | risk.RecordDay() | risk.RecordDayStops()
                 | session.Reconcile() | lifecycle.RequestState()
@@ -76,8 +77,8 @@ class DeskLedgerActor(IoActor[Inbox]):
 
     def _tell(self, turn: Turn[None], message: DeskInput, fact: DeskFact) -> None:
         match fact:
-            case orders.ExitIntentRecorded() | lifecycle.StateRead():
-                if isinstance(message, orders.RecordExitIntent | lifecycle.RequestState):
+            case orders.ExitIntentRecorded() | orders.SliceRecorded() | lifecycle.StateRead():
+                if isinstance(message, orders.RecordExitIntent | orders.RecordSlice | lifecycle.RequestState):
                     turn.report(message.reply_to, fact)
             case orders.FillRecorded() | orders.CommissionRecorded():
                 turn.report(f"position:{self._desk}:{fact.con_id}", fact)

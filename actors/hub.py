@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from config.feeds import packing
 from config.settings import Settings
 from domain.alarm import Severity
-from domain.instants import MS, SECOND, exchange_clock, session_of
+from domain.instants import BUCKET_NS, MS, SECOND, exchange_clock, session_of
 from domain.limits import FeedRules
 from domain.options.profile import IngestMode, Rows
 from domain.session import calendar
@@ -87,6 +87,7 @@ class HubState(msgspec.Struct):
     """The sessions by key; buckets due and closed last; groups that are silent while the hub is not, since when.
 
     `ahead` are the tickers that were handed on before the others, each with its bucket, of buckets that are due.
+    `flowed_utc` is when a session that had been quiet delivered again.
     """
 
     sessions: tuple[Session, ...]
@@ -97,6 +98,7 @@ class HubState(msgspec.Struct):
     is_silence_told: bool = False
     silent_groups: tuple[tuple[str, str, Utc], ...] = ()
     told_groups: tuple[tuple[str, str], ...] = ()
+    flowed_utc: Utc | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,6 +297,7 @@ def on_flows(hub: Wiring, turn: Turn[HubState], key_n: int) -> None:
     """Leave it to the session again."""
     session = turn.state.sessions[key_n]
     keep_session(turn, key_n, replace(session, quiet_utc=None))
+    turn.state.flowed_utc = turn.now
     turn.disarm(Timer.COVER, str(key_n))
     if session.is_covered:
         end_cover(hub, turn, key_n)
@@ -476,6 +479,8 @@ def watch_silence(hub: Wiring, turn: Turn[HubState], sealed: market.BucketSealed
         return
     if state.silent_since_utc is None:
         state.silent_since_utc = sealed.bucket_utc
+    if state.flowed_utc is not None and state.flowed_utc >= sealed.bucket_utc + BUCKET_NS:
+        return  # that it delivers again was said before this bucket of the silence came
     silent_ns = turn.now - state.silent_since_utc
     if not state.is_silence_told and silent_ns >= hub.rules.silence_ms * MS:
         state.is_silence_told = True

@@ -1,9 +1,9 @@
 """`kill`: the level that stops entries (1) or flattens everything (2), and the epoch that voids older permits.
 
 A raise is in force first and durable after; a lowering is durable first. Starts at the level that the ledger gives
-back, and at 1 where it gives none or where a real desk is new: its first start is a person's. One desk: the global
-level is the account's. The automatic rules that need no position's or account's state are watched here
-(`domain.risk.kill_watch`).
+back, and at 1 where it gives none or where a real desk is new: its first start is a person's. It is the process's
+level, or as `kill:<desk>` that of one of several desks. The automatic rules that need no position's or account's state
+are watched here (`domain.risk.kill_watch`).
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class KillActor(Actor[KillState, Inbox]):
             case risk.KillRecorded():
                 on_recorded(turn, message.kill_epoch)
             case risk.RequestKillLevel():
-                turn.report(message.reply_to, in_force(turn.state))
+                turn.report(message.reply_to, in_force(turn))
             case market.BucketNotStored():
                 halt = risk.RaiseKill(level=KillLevel.NO_ENTRIES, reason=message.why, by="warehouse")
                 raise_level(turn, halt, wiring.wait_ns)
@@ -296,7 +296,10 @@ def on_recorded(turn: Turn[KillState], epoch: int) -> None:
     state.level, state.reason, state.by = command.level, command.reason, command.by
     state.in_force_epoch = epoch
     state.lowering = None
-    turn.publish(risk.KillLowered(level=command.level, kill_epoch=epoch, reason=command.reason, by=command.by))
+    lowered = risk.KillLowered(
+        level=command.level, kill_epoch=epoch, reason=command.reason, by=command.by, desk=desk_of(turn.name)
+    )  # fmt: skip
+    turn.publish(lowered)
     confirm(turn, command.command_id)
 
 
@@ -324,7 +327,7 @@ def on_record_overdue(turn: Turn[KillState], epoch: int, wait_ns: int, fired: li
     state.lowering = None
     state.epoch += 1
     state.in_force_epoch = state.epoch
-    turn.publish(in_force(state))
+    turn.publish(in_force(turn))
     record(turn, state.level, state.reason, state.by, wait_ns)
     deny(turn, command, LoweringRefused.LEDGER_SILENT, "The ledger did not record it; nothing changed.")
 
@@ -332,15 +335,23 @@ def on_record_overdue(turn: Turn[KillState], epoch: int, wait_ns: int, fired: li
 # -- what is told -------------------------------------------------------------------------------
 
 
-def in_force(state: KillState) -> risk.KillRaised | risk.KillLowered:
+def desk_of(name: str) -> str:
+    """Return whose level it is: the desk of `kill:<desk>`; empty: the process's."""
+    return name.partition(":")[2]
+
+
+def in_force(turn: Turn[KillState]) -> risk.KillRaised | risk.KillLowered:
     """Return the event that tells the level in force."""
+    state = turn.state
     kind = risk.KillLowered if state.level is KillLevel.RUNNING else risk.KillRaised
-    return kind(level=state.level, kill_epoch=state.in_force_epoch, reason=state.reason, by=state.by)
+    return kind(
+        level=state.level, kill_epoch=state.in_force_epoch, reason=state.reason, by=state.by, desk=desk_of(turn.name)
+    )
 
 
 def announce(turn: Turn[KillState], *, is_restored: bool = False) -> None:
     """Publish the level in force, and have everything closed where it is level 2."""
-    event = in_force(turn.state)
+    event = in_force(turn)
     if is_restored and isinstance(event, risk.KillRaised):
         event = msgspec.structs.replace(event, is_restored=True)
     turn.publish(event)
@@ -352,7 +363,10 @@ def record(turn: Turn[KillState], level: KillLevel, reason: str, by: str, wait_n
     """Have a level recorded under the newest epoch, and wait for the ledger's answer."""
     epoch = turn.state.epoch
     turn.state.unrecorded = (*turn.state.unrecorded, epoch)
-    turn.tell("ledger", risk.RecordKill(level=level, kill_epoch=epoch, reason=reason, by=by, at_utc=turn.now))
+    row = risk.RecordKill(
+        level=level, kill_epoch=epoch, reason=reason, by=by, at_utc=turn.now, desk=desk_of(turn.name)
+    )  # fmt: skip
+    turn.tell("ledger", row)
     turn.arm(Timer.RECORD, turn.now + wait_ns, str(epoch))
 
 
@@ -364,7 +378,9 @@ def forget_record(state: KillState, epoch: int) -> None:
 def confirm(turn: Turn[KillState], command_id: str | None) -> None:
     """Answer a person's command with the level in force; nobody waits where it is none."""
     if command_id is not None:
-        detail = f"Kill level is {turn.state.level} (epoch {turn.state.in_force_epoch})."
+        desk = desk_of(turn.name)
+        whose = f"Kill level of desk {desk}" if desk else "Kill level"
+        detail = f"{whose} is {turn.state.level} (epoch {turn.state.in_force_epoch})."
         turn.report("operator", operator.CommandDone(command_id=command_id, detail=detail))
 
 

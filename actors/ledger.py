@@ -9,7 +9,7 @@ from typing import assert_never
 
 from actors.ledger_outage import OutageWatch, Timer
 from domain.ports import LedgerStore
-from messages import lifecycle, operator, risk, signals
+from messages import desks, lifecycle, operator, risk, signals
 from messages.ledgers import SharedFact, SharedInput
 from supervision.actor import IoActor
 from supervision.turn import Turn
@@ -53,7 +53,7 @@ class LedgerActor(IoActor[Inbox]):
                         assert_never(unknown)
             case (
                 signals.RecordAlert() | signals.RecordPromotion() | signals.RecordOutcome() | risk.RecordKill()
-                | risk.RecordSpread() | operator.RecordCommand() | lifecycle.RequestState()
+                | risk.RecordSpread() | operator.RecordCommand() | desks.RecordRoute() | lifecycle.RequestState()
             ):  # fmt: skip
                 for fact in self._store.apply(message, turn.now):
                     _tell(turn, message, fact)
@@ -75,6 +75,8 @@ def _tell(turn: Turn[None], message: SharedInput, fact: SharedFact) -> None:
         case signals.PromotionRecorded():
             turn.report("operator", fact)
         case risk.KillRecorded():
-            turn.report("kill", fact)
+            turn.report(f"kill:{fact.desk}" if fact.desk else "kill", fact)
+        case desks.RouteRecorded():
+            turn.report("router", fact)
         case _:
             assert_never(fact)

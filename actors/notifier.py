@@ -32,6 +32,7 @@ from messages import broker, entries, lifecycle, market, operator, orders, posit
 from supervision.actor import Actor
 from supervision.turn import Turn
 
+SHARED: Final = "shared"  # `notifier:shared` tells what is of no desk, or of all
 REPEAT_PAUSE_NS = 30 * SECOND  # between two announcements of one alarm
 _URGENCY: Final = {severity: n for n, severity in enumerate(Severity)}
 
@@ -174,8 +175,22 @@ def announce(turn: Turn[NotifierState], line: Line | None) -> None:
         return
     turn.tell(
         "port:console",
-        operator.Announce(topic=line.topic, severity=line.severity, text=line.text, at_utc=turn.now, ends=line.ends),
+        operator.Announce(
+            topic=line.topic, severity=line.severity, text=named(turn.name, line.text), at_utc=turn.now, ends=line.ends
+        ),
     )
+
+
+def named(name: str, text: str) -> str:
+    """Return a line with the desk that it is about, of the notifier of one of several (`notifier:<desk>`).
+
+    The key of an alarm stays in front.
+    """
+    desk = name.partition(":")[2]
+    if not desk or desk == SHARED:
+        return text
+    head, bracket, rest = text.partition("] ") if text.startswith("[") else ("", "", text)
+    return f"{head}{bracket}{desk}: {rest}"
 
 
 def on_alarm(turn: Turn[NotifierState], alarm: operator.Alarm) -> None:

@@ -14,6 +14,7 @@ once more where a resume came after it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import assert_never
 
@@ -24,19 +25,20 @@ from config.settings import Settings
 from config.tree import PromotionRules
 from domain.alarm import Severity
 from domain.instants import MS
+from domain.position import adaptive
 from domain.risk.kill import KillLevel
 from domain.signals import spread
 from domain.signals.offer import SOURCE as OUTSIDE
 from domain.signals.rates import PromotionRefused
 from domain.starved import busy_text, excused_ms
-from messages import lifecycle, operator, risk, signals
+from messages import desks, lifecycle, operator, risk, signals
 from supervision.actor import Actor
 from supervision.turn import Turn
 
 KEPT = 200  # commands remembered; a person does not give more in a day
 Kinds = frozenset[tuple[str, str, int]]  # (source, kind, version) that a lane looks for
 Promotion = operator.Promote | operator.Demote
-Asked = operator.Kill | operator.Resume | operator.Flatten | Promotion
+Asked = operator.Kill | operator.Resume | operator.Flatten | operator.Switch | Promotion
 Answer = operator.CommandDone | operator.CommandDenied
 Inbox = (
     lifecycle.Started
@@ -65,15 +67,21 @@ class CommandRefused(StrEnum):
     ID_REUSED = "id_reused"  # its id names another command
     OVERTAKEN = "overtaken"  # a withdrawal came before the promotion was in force
     UNPROVEN = "unproven"  # its outcomes do not reach what the settings ask for
+    UNKNOWN_DESK = "unknown_desk"  # no desk of the process, or none is named and there are several
     OUTDATED = "outdated"  # it was carried out once, and a later command or a rule undid it
 
 
 class Known(msgspec.Struct, frozen=True):
-    """One command as it came first, who waits for its answer, and the answer once there is one."""
+    """One command as it came first, who waits for its answer, and the answer once there is one.
+
+    A raise for every desk has `due_n` answers to come, of which `told` is what came.
+    """
 
     command: Asked
     waiting: tuple[str, ...]
     answer: Answer | None = None
+    due_n: int = 1
+    told: tuple[str, ...] = ()
 
     @property
     def command_id(self) -> str:
@@ -84,12 +92,13 @@ class Known(msgspec.Struct, frozen=True):
 class OperatorState(msgspec.Struct):
     """The commands remembered, oldest first, and the promotions that wait for their record.
 
-    `level` is the kill level in force, whoever set it; `None`: not told yet.
+    `levels` are the kill levels in force by desk (one without a name of a process with one desk), whoever set them;
+    what is not in it was not told yet.
     """
 
     commands: tuple[Known, ...] = ()
     promotions: tuple[signals.RecordPromotion, ...] = ()
-    level: KillLevel | None = None
+    levels: Mapping[str, KillLevel] = {}
 
 
 class OperatorActor(Actor[OperatorState, Inbox]):
@@ -97,10 +106,12 @@ class OperatorActor(Actor[OperatorState, Inbox]):
 
     weighs = frozenset((Timer.RECORD,))
 
-    def __init__(self, name: str, settings: Settings) -> None:
+    def __init__(self, name: str, settings: Settings, desk_names: tuple[str, ...] = ()) -> None:
         super().__init__(name)
         self._wait_ns = settings.exits.record_wait_ms * MS
         self._proof = settings.promotion
+        self._desks = desk_names
+        self._own = settings.desk
         self._kinds = frozenset(
             (source, kind, rules.version)
             for source in settings.lanes
@@ -109,6 +120,8 @@ class OperatorActor(Actor[OperatorState, Inbox]):
         ) | {(OUTSIDE, kind, version) for kind, version in settings.outside.kinds.items()}
         if settings.spread.is_on:
             self._kinds |= {(spread.SOURCE, spread.KIND, spread.VERSION)}
+        if settings.exits.adaptive.is_on:
+            self._kinds |= {(adaptive.SOURCE, adaptive.KIND, settings.exits.adaptive.version)}
 
     def initial(self) -> OperatorState:
         """Return a state that remembers nothing."""
@@ -117,8 +130,8 @@ class OperatorActor(Actor[OperatorState, Inbox]):
     def decide(self, turn: Turn[OperatorState], message: Inbox) -> None:
         """Carry a command or an answer."""
         match message:
-            case operator.Kill() | operator.Resume() | operator.Flatten():
-                on_command(turn, message)
+            case operator.Kill() | operator.Resume() | operator.Flatten() | operator.Switch():
+                on_command(turn, self._of_process(message), desk_names=self._desks)
             case operator.Promote() | operator.Demote():
                 if on_command(turn, message, self._kinds):
                     request_promotion(turn, row_of(turn, message, self._proof), self._wait_ns)
@@ -133,17 +146,27 @@ class OperatorActor(Actor[OperatorState, Inbox]):
                     case never:
                         assert_never(never)
             case risk.KillRaised() | risk.KillLowered():
-                turn.state.level = message.level
+                turn.state.levels = {**turn.state.levels, message.desk: message.level}
             case lifecycle.Started():
                 turn.tell("kill", risk.RequestKillLevel(reply_to=turn.name))
             case _:
                 assert_never(message)
 
+    def _of_process(self, message: Asked) -> Asked:
+        """Return a command without its desk's name where that is the process's only one."""
+        is_own = not self._desks and desk_of(message) == self._own
+        if is_own and isinstance(message, operator.Kill | operator.Resume | operator.Flatten):
+            return replace(message, desk="")
+        return message
 
-def on_command(turn: Turn[OperatorState], message: Asked, kinds: Kinds = frozenset()) -> bool:
+
+def on_command(
+    turn: Turn[OperatorState], message: Asked, kinds: Kinds = frozenset(), desk_names: tuple[str, ...] = ()
+) -> bool:
     """Carry a new command to its owner; a repeated one waits for the answer of the first, or gets it.
 
-    Returns whether the command is new and not refused; `kinds` are what may be promoted.
+    Returns whether the command is new and not refused; `kinds` are what may be promoted, `desk_names` the desks of a
+    process with several.
     """
     if isinstance(message, operator.Kill | operator.Flatten):
         message = replace(message, command_id=own_id(turn.state, message))
@@ -158,9 +181,10 @@ def on_command(turn: Turn[OperatorState], message: Asked, kinds: Kinds = frozens
         if message.reply_to not in known.waiting:
             keep(turn.state, replace(known, waiting=(*known.waiting, message.reply_to)))
         return False
-    command = Known(message, (message.reply_to,))
+    is_for_all = isinstance(message, operator.Kill | operator.Flatten) and not message.desk
+    command = Known(message, (message.reply_to,), due_n=max(1, len(desk_names)) if is_for_all else 1)
     keep(turn.state, command)
-    refusal = refusal_of(turn, message, kinds)
+    refusal = refusal_of(turn, message, kinds) or desk_refused(message, desk_names)
     if refusal is not None:
         on_answer(turn, refusal)
         return False
@@ -174,6 +198,13 @@ def on_command(turn: Turn[OperatorState], message: Asked, kinds: Kinds = frozens
         case operator.Resume():
             record(turn, command, "asked")
             lower_kill(turn, message)
+        case operator.Switch():
+            record(turn, command, "asked")
+            switch = desks.SwitchStrategy(
+                command_id=message.command_id, strategy=message.strategy, from_desk=message.from_desk,
+                to_desk=message.to_desk, by=message.by, reason=message.reason,
+            )  # fmt: skip
+            turn.tell("router", switch)
         case operator.Promote() | operator.Demote():
             record(turn, command, "asked")
         case _:
@@ -183,7 +214,7 @@ def on_command(turn: Turn[OperatorState], message: Asked, kinds: Kinds = frozens
 
 def refusal_of(turn: Turn[OperatorState], message: Asked, kinds: Kinds) -> operator.CommandDenied | None:
     """Return why a command is not carried to its owner; what makes trading safer is never too late."""
-    is_loosening = isinstance(message, operator.Resume | operator.Promote)
+    is_loosening = isinstance(message, operator.Resume | operator.Promote | operator.Switch)
     if is_loosening and turn.now > message.expires_utc:
         detail = "The command came after its expiry; look at the status and give it again."
         return operator.CommandDenied(command_id=message.command_id, code=CommandRefused.EXPIRED, detail=detail)
@@ -196,6 +227,42 @@ def refusal_of(turn: Turn[OperatorState], message: Asked, kinds: Kinds) -> opera
         detail = f"No lane looks for {message.source} {message.kind}-{message.version}; there are: {there_are}."
         return operator.CommandDenied(command_id=message.command_id, code=CommandRefused.UNKNOWN_KIND, detail=detail)
     return None
+
+
+def desk_refused(message: Asked, desk_names: tuple[str, ...]) -> operator.CommandDenied | None:
+    """Return why a command cannot be for the desk that it names, or for none; a raise without a name is for all."""
+    detail = ""
+    there_are = f"there are: {', '.join(desk_names)}"
+    match message:
+        case operator.Kill() | operator.Resume() | operator.Flatten():
+            if message.desk and message.desk not in desk_names:
+                detail = f"There is no desk {message.desk} beside others here{f'; {there_are}' if desk_names else ''}."
+            elif isinstance(message, operator.Resume) and not message.desk and desk_names:
+                detail = f"Each desk has a kill level of its own: name one (--desk); {there_are}."
+        case operator.Switch():
+            unknown = [desk for desk in (message.from_desk, message.to_desk) if desk and desk not in desk_names]
+            if not desk_names:
+                detail = "This process has one desk; name others in the settings (desks) to switch between them."
+            elif unknown:
+                detail = f"There is no desk {unknown[0]}; {there_are}."
+        case operator.Promote() | operator.Demote():
+            pass
+        case never:
+            assert_never(never)
+    if not detail:
+        return None
+    code = CommandRefused.UNKNOWN_DESK
+    return operator.CommandDenied(command_id=message.command_id, code=code, detail=detail)
+
+
+def desk_of(command: Asked) -> str:
+    """Return the one desk whose kill level a command is about; empty: every desk's, or none's."""
+    return command.desk if isinstance(command, operator.Kill | operator.Resume | operator.Flatten) else ""
+
+
+def kill_of(desk: str) -> str:
+    """Return the role that keeps a desk's kill level; of every desk, where none is named."""
+    return f"kill:{desk}" if desk else "kill"
 
 
 def row_of(turn: Turn[OperatorState], message: Promotion, proof: PromotionRules) -> signals.RecordPromotion:
@@ -247,9 +314,16 @@ def on_promotion_recorded(turn: Turn[OperatorState], recorded: signals.Promotion
         on_answer(turn, operator.CommandDenied(command_id=command_id, code=code, detail=why_refused(recorded)))
         return
     turn.publish(promotion_changed(found))
-    verb = "trade from now on" if found.is_promoted else "are shadows from now on"
-    detail = f"Alerts {found.source} {found.kind}-{found.version} {verb}."
-    on_answer(turn, operator.CommandDone(command_id=command_id, detail=detail))
+    on_answer(turn, operator.CommandDone(command_id=command_id, detail=in_force_text(found)))
+
+
+def in_force_text(row: signals.RecordPromotion) -> str:
+    """Return in a sentence what a promotion or its withdrawal changes."""
+    if row.source == adaptive.SOURCE:
+        verb = "closes the positions" if row.is_promoted else "is a shadow beside those"
+        return f"Exit profile {row.kind}-{row.version} {verb} that are opened from now on; what is held stays as it is."
+    verb = "trade from now on" if row.is_promoted else "are shadows from now on"
+    return f"Alerts {row.source} {row.kind}-{row.version} {verb}."
 
 
 def why_refused(recorded: signals.PromotionRecorded) -> str:
@@ -322,7 +396,7 @@ def promotion_changed(row: signals.RecordPromotion) -> signals.PromotionChanged:
 def raise_kill(turn: Turn[OperatorState], message: operator.Kill | operator.Flatten, level: KillLevel) -> None:
     """Tell the kill switch to raise its level."""
     command = risk.RaiseKill(level=level, reason=message.reason, by=message.by, command_id=message.command_id)
-    turn.tell("kill", command)
+    turn.tell(kill_of(message.desk), command)
 
 
 def lower_kill(turn: Turn[OperatorState], message: operator.Resume) -> None:
@@ -334,7 +408,7 @@ def lower_kill(turn: Turn[OperatorState], message: operator.Resume) -> None:
         expected_epoch=message.expected_epoch,
         command_id=message.command_id,
     )
-    turn.tell("kill", command)
+    turn.tell(kill_of(message.desk), command)
 
 
 def on_answer(turn: Turn[OperatorState], message: Answer) -> None:
@@ -342,6 +416,11 @@ def on_answer(turn: Turn[OperatorState], message: Answer) -> None:
     command = find(turn.state, message.command_id)
     if command is None or command.answer is not None:
         return
+    if command.due_n > 1 and isinstance(message, operator.CommandDone):
+        keep(turn.state, replace(command, due_n=command.due_n - 1, told=(*command.told, message.detail)))
+        return
+    if command.told:
+        message = replace(message, detail=" ".join((*command.told, message.detail)))
     record(turn, command, "done" if isinstance(message, operator.CommandDone) else message.code)
     for reply_to in command.waiting:
         turn.report(reply_to, message)
@@ -355,11 +434,21 @@ def record(turn: Turn[OperatorState], known: Known, outcome: str) -> None:
         command_id=command.command_id,
         name=name_of(command),
         by=command.by,
-        reason=command.reason,
+        reason=reason_of(command),
         outcome=outcome,
         at_utc=turn.now,
     )
     turn.tell("ledger", row)
+
+
+def reason_of(command: Asked) -> str:
+    """Return the reason on record; with the desks that a command is about, where it names them."""
+    match command:
+        case operator.Switch():
+            origin = f" from {command.from_desk}" if command.from_desk else ""
+            return f"{command.strategy}{origin} to {command.to_desk}: {command.reason}"
+        case _:
+            return f"desk {desk}: {command.reason}" if (desk := desk_of(command)) else command.reason
 
 
 # -- what is remembered -------------------------------------------------------------------------
@@ -395,8 +484,9 @@ def is_undone(state: OperatorState, known: Known) -> bool:
     """Return whether a resume was carried out after a command was answered (the newest stand last)."""
     later = state.commands[state.commands.index(known) + 1 :]
     return known.answer is not None and any(
-        isinstance(after.command, operator.Resume) and isinstance(after.answer, operator.CommandDone) for after in later
-    )
+        isinstance(after.command, operator.Resume) and isinstance(after.answer, operator.CommandDone)
+        and desk_of(known.command) in ("", after.command.desk) for after in later
+    )  # fmt: skip
 
 
 def is_outdated(state: OperatorState, known: Known) -> bool:
@@ -405,9 +495,10 @@ def is_outdated(state: OperatorState, known: Known) -> bool:
         return False
     later = state.commands[state.commands.index(known) + 1 :]
     match known.command:
-        case operator.Resume(level=level):
-            return (state.level is not None and state.level > level) or any(
+        case operator.Resume(level=level, desk=desk):
+            return state.levels.get(desk, KillLevel.RUNNING) > level or any(
                 isinstance(after.command, operator.Kill | operator.Flatten)
+                and after.command.desk in ("", desk)
                 and not isinstance(after.answer, operator.CommandDenied)
                 for after in later
             )
@@ -418,6 +509,11 @@ def is_outdated(state: OperatorState, known: Known) -> bool:
             )
         case operator.Kill() | operator.Flatten() | operator.Demote():
             return False
+        case operator.Switch():
+            return any(
+                isinstance(after.command, operator.Switch) and after.command.strategy == known.command.strategy
+                and isinstance(after.answer, operator.CommandDone) for after in later
+            )  # fmt: skip
         case never:
             assert_never(never)
 

@@ -206,10 +206,23 @@ def _start(rules: Rules, turn: StructureTurn, message: lifecycle.Started) -> Non
     state.is_waiting = not cover.was_held and not short.was_held
     state.saga = saga if is_whole or state.is_waiting else leaving(saga, ExitReason.UNWIND)
     state.told_cover = state.told_short = Told(unrealised_cents=None, marked_utc=turn.now)
+    if known.are_terms_damaged is True:
+        _say_damaged(turn, known.structure_id)
     _arm_last_call(rules, turn, state.short)
     turn.arm(Timer.CHECK, turn.now + CHECK_NS)
     if state.is_waiting:
         turn.arm(Timer.RESTORED, turn.now + WAIT_NS)
+
+
+def _say_damaged(turn: StructureTurn, structure_id: str) -> None:
+    """Halt entries for terms that cannot be read: the ledger is damaged, and who knows what else of it is."""
+    text = (
+        f"Spread {structure_id}: the terms on which it was opened cannot be read in the ledger, which is damaged; both"
+        " legs are watched and closed as ever. Restore the ledger from a backup after the close."
+    )
+    alarm = operator.Alarm(key=f"terms:{structure_id}", severity=Severity.CRITICAL, text=text, at_utc=turn.now)
+    turn.publish(alarm)
+    turn.tell("kill", risk.RaiseKill(level=KillLevel.NO_ENTRIES, reason=text, by=turn.name))
 
 
 def _order_of(reservation: restored.Reservation) -> OrderLeg:

@@ -7,7 +7,6 @@ port, the trace, the actors and the real order port.
 
 from __future__ import annotations
 
-import gc
 import random
 import time
 from dataclasses import dataclass, field
@@ -68,8 +67,6 @@ def run(scale: float = 1.0) -> Report:
         rig = Rig(folder, has_quotes_port=True, gateway="exits_child")
         try:
             start(rig, RATES[0])
-            gc.collect()
-            gc.freeze()
             for n in range(max(1, round(ROUNDS * scale))):
                 for rate in RATES if n % 2 == 0 else reversed(RATES):
                     rig.gateway.tell(f"ticks {rate}")

@@ -61,6 +61,7 @@ LAST_GATEWAY_KILL_S = 660  # the broker's own look at C-10 is its server's
 END_TIMEOUT_S = 300.0
 EVENT_WAIT_S = 12.0
 BAD_STARTS_MAX = 3
+STANDS = " stands since before this start"  # as the supervisor says of a level that its ledger gave back
 START_S = 8.0  # of a supervisor: reading back, reconciling, becoming stable
 
 
@@ -283,10 +284,18 @@ class Play:
             readings_doubled=report["readings"]["doubled"],
             is_flat_by_broker=report["is_flat_by_broker"],
             held_at_verify=None if verify is None else len(verify),
-            levels=[line for line in self._lines if "Kill level" in line and "Kill level 0: entries" not in line],
+            levels=raised_levels(self._lines),
             seconds=seconds,
             tail=self._lines,
         )
+
+
+def raised_levels(printed: Sequence[str]) -> list[str]:
+    """Return the lines that tell of a kill level that was raised while a supervisor ran.
+
+    One that stands since before a start was raised only once, and what a start says of the level is no news either.
+    """
+    return [line for line in printed if "Kill level" in line and ", raised by " in line and STANDS not in line]
 
 
 def start_cents(settings: Settings) -> Cents:

@@ -6,7 +6,6 @@ the same readings and lanes in one loop that also keeps the gateway's connection
 
 from __future__ import annotations
 
-import gc
 import socket
 import threading
 import time
@@ -73,8 +72,6 @@ def run(scale: float = 1.0) -> Report:
         rig = Rig(folder, rejects=0, has_quotes_port=True)
         try:
             load.rate(FRAMES_A_SECOND)
-            gc.collect()
-            gc.freeze()
             calm, outage = Lateness(), Lateness()
             for n in range(rounds):
                 kinds = [(calm, False), (outage, True)]

@@ -51,6 +51,7 @@ from storage.shared_ledger import SharedLedger, start_run
 from storage.warehouse import Warehouse
 from supervision.actor import Actor
 from supervision.clock import MarketClock
+from supervision.collecting import IdleCollector
 from supervision.spec import ChildSpec, Tree
 from supervision.supervisor import SupervisorActor
 from supervision.threaded import LiveRuntime
@@ -262,6 +263,7 @@ class Rig:
             made.start()
         self.runtime.start_tree()
         self.wait(self.is_ready, READY_S)
+        self._collector = IdleCollector(self.runtime.is_at_rest).started()
 
     def _make_ports(
         self, runtime: LiveRuntime, gateway: Gateway, has_quotes_port: bool
@@ -355,6 +357,7 @@ class Rig:
 
     def close(self) -> None:
         """Stop everything."""
+        self._collector.close()
         self.runtime.stop()
         for port in self._ports:
             port.close()

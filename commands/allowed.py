@@ -8,7 +8,8 @@ from typing import NamedTuple
 from commands.cli import CommandError
 from commands.folder import DataFolder
 from commands.readiness import armed
-from commands.unattended import may_hold
+from commands.unattended import may_hold, real_desks
+from config.desks import desk_names, of_desk
 from config.secrets import secret
 from config.settings import Settings, SettingsError
 from domain.alarm import Severity
@@ -17,6 +18,16 @@ from domain.units import Utc
 from messages import operator
 
 DEMO_KEY = "gexbot_custom_demo"
+
+
+class AllowedDesk(NamedTuple):
+    """What a start may do with a desk beside that of `desk`: the settings as it sees them, its account, its arming."""
+
+    settings: Settings
+    kind: DeskKind
+    account: str | None
+    is_armed: bool
+    told: tuple[operator.Alarm, ...]
 
 
 class Allowed(NamedTuple):
@@ -59,6 +70,56 @@ def allowed_of(settings: Settings, folder: DataFolder, now_utc: Utc) -> Allowed:
         settings, of_live = armed(settings, folder, now_utc)
         told += of_live
     return Allowed(settings, keys, names, account, is_armed, tuple(told))
+
+
+def allowed_beside(
+    settings: Settings, folder: DataFolder, account: str | None, now_utc: Utc
+) -> tuple[AllowedDesk, ...]:
+    """Return what a start may do with each desk beside that of `desk`, whose account is `account`; empty: none is.
+
+    Raises:
+        CommandError: a desk has no account, that of another one, or is live and not armed (with nothing held).
+        LedgerRefusedError: a ledger cannot be used.
+    """
+    found: list[AllowedDesk] = []
+    of_account = {} if account is None else {account: settings.desk}
+    for name, beside in settings.desks.items():
+        own, kind = of_desk(settings, name), DeskKind(beside.kind)
+        if kind is DeskKind.SIM:
+            found.append(AllowedDesk(own, kind, None, is_armed=False, told=()))
+            continue
+        number = secret(own.broker.account_env)
+        if number is None:
+            raise CommandError(f"Desk {name} has no account: set {own.broker.account_env} to its number, then start.")
+        other = of_account.setdefault(number, name)
+        if other != name:
+            raise CommandError(
+                f"Desk {name} and desk {other} have one account: {own.broker.account_env} names the same; give each its"
+                " own."
+            )
+        is_armed, told = False, list[operator.Alarm]()
+        if kind is DeskKind.LIVE:
+            is_armed = _is_armed(own, number, is_held=may_hold(folder.ledgers, name))
+            if not is_armed:
+                text = f"{_not_armed(own)} What is held is watched; nothing is opened."
+                told.append(operator.Alarm(key="not_armed", severity=Severity.HIGH, text=text, at_utc=now_utc))
+            own, of_live = armed(own, folder, now_utc)
+            told += of_live
+        found.append(AllowedDesk(own, kind, number, is_armed, tuple(told)))
+    return tuple(found)
+
+
+def left_alone(settings: Settings, folder: DataFolder, now_utc: Utc) -> tuple[operator.Alarm, ...]:
+    """Return an alarm for each desk of the folder that may hold something at a broker and that the settings do not name."""
+    known = desk_names(settings)
+    return tuple(
+        operator.Alarm(
+            key=f"desk_left:{desk}", severity=Severity.CRITICAL, at_utc=now_utc,
+            text=f"Desk {desk} may hold something, and these settings do not name it: nobody watches it.",
+        )
+        for desk in real_desks(folder.ledgers)
+        if desk not in known and may_hold(folder.ledgers, desk)
+    )  # fmt: skip
 
 
 def kind_of(settings: Settings) -> DeskKind:
@@ -108,4 +169,5 @@ def _is_armed(settings: Settings, account: str | None, *, is_held: bool) -> bool
 
 
 def _not_armed(settings: Settings) -> str:
-    return f"trading_mode is live, but this run is not armed: set {settings.live_armed_env}=yes if you mean it."
+    what = f"Desk {settings.desk} is live" if settings.desk in settings.desks else "trading_mode is live"
+    return f"{what}, but this run is not armed: set {settings.live_armed_env}=yes if you mean it."

@@ -73,6 +73,10 @@ def _running(command: Adder) -> None:
     run.add_argument("--fresh", action="store_true", help="demo: do not resume an unfinished day")
 
 
+def _add_desk(made: argparse.ArgumentParser, text: str = "of this desk (default: that of `desk`)") -> None:
+    made.add_argument("--desk", metavar="NAME", help=f"where there are several: {text}")
+
+
 def _looking(command: Adder) -> None:
     """Add what looks at a run and its traces."""
     status = command("status", "the actor tree and what it is doing")
@@ -81,6 +85,7 @@ def _looking(command: Adder) -> None:
 
     top = command("top", "one calm screen of the running desk: risk, positions, what happened last")
     top.add_argument("--json", action="store_true", help="once, for machines")
+    _add_desk(top)
 
     logs = command("logs", "the plain log of what the console said")
     logs.add_argument("-f", "--follow", action="store_true", help="go on until interrupted")
@@ -114,6 +119,7 @@ def _looking(command: Adder) -> None:
     )  # fmt: skip
     why_not.add_argument("--session", help="YYYY-MM-DD (default: the last one)")
     why_not.add_argument("--json", action="store_true", help="for machines")
+    _add_desk(why_not)
 
 
 def _operating(command: Adder) -> None:
@@ -126,6 +132,14 @@ def _operating(command: Adder) -> None:
     flatten.add_argument("--direct", action="store_true", help="with the supervisor dead: through an own client id")
     flatten.add_argument("--yes", action="store_true", help="--direct: do not ask")
     flatten.add_argument("--force", action="store_true", help="--direct: stop, or kill, a supervisor that is alive")
+    switch = command("switch", "let another desk trade a strategy in place of the one that does, while it is flat")
+    switch.add_argument("strategy", metavar="STRATEGY", help="which, as gexwatch")
+    switch.add_argument("to_desk", metavar="DESK", help="the desk that trades it from now on")
+    switch.add_argument(
+        "--from", dest="from_desk", metavar="DESK", help="in place of which (default: of the only one that trades it)"
+    )
+    for made in (kill, resume, flatten):
+        _add_desk(made, "of this desk alone (default: of every desk; resume wants one)")
     promote = command("promote", "let alerts of a source, kind and version trade (a person, with a reason)")
     demote = command("demote", "make alerts of a source, kind and version shadows again")
     for made in (promote, demote):
@@ -134,7 +148,7 @@ def _operating(command: Adder) -> None:
     promote.add_argument(
         "--unproven", action="store_true", help="without the outcomes that the settings ask for; the record says so"
     )
-    for made in (kill, resume, flatten, promote, demote):
+    for made in (kill, resume, flatten, switch, promote, demote):
         made.add_argument("--reason", required=True, help="why, for the record")
         made.add_argument("--by", default="cli", help="who, for the record")
 
@@ -150,6 +164,8 @@ def _reporting(command: Adder) -> None:
     report.add_argument("--last", type=_at_least_one, metavar="N", help="the newest N sessions, a line each")
     report.add_argument("--csv", action="store_true", help="the trades (with --last: the sessions) as CSV")
     report.add_argument("--json", action="store_true", help="for machines")
+    _add_desk(report, "this desk's (default: that of `desk`)")
+    report.add_argument("--desks", action="store_true", help="every desk beside the others, trade by trade")
 
     tax = command("tax", "Form 8949 with wash sales and Form 6781 of a year, of desks that trade live money")
     tax.add_argument("year", type=int, metavar="YEAR", help="the tax year")
@@ -199,19 +215,22 @@ def _simulating(command: Adder) -> None:
     init.add_argument("--yes", action="store_true", help="ask nothing: a paper desk with the defaults")
     init.add_argument("--force", action="store_true", help="replace what is there")
 
-    sim = command("sim", "the simulated IB Gateway, GEX hubs or data provider, stand-alone, for anybody's client")
+    sim = command("sim", "a simulated IB Gateway, GEX hubs, data provider or REST broker, alone, for anybody's client")
     sim.add_argument(
-        "what", choices=("gateway", "hubs", "provider", "clock", "stop"),
+        "what", choices=("gateway", "hubs", "provider", "tastytrade", "clock", "stop"),
         help="clock publishes one for both in --clock FILE; stop ends those of an unfinished demo day",
     )  # fmt: skip
     sim.add_argument("--host", default="127.0.0.1", help="address to listen on")
-    sim.add_argument("--port", type=int, help="port to listen on (default: gateway 4002, others any free one)")
+    sim.add_argument("--port", type=int, help="port to listen on (default: gateway 4002, tastytrade 4004, others any)")
     sim.add_argument("--run-folder", type=Path, help=argparse.SUPPRESS)
     sim.add_argument("--seed", type=int, help="seed of the market")
     sim.add_argument("--rate", type=float, help="market seconds per real second (default 1)")
     sim.add_argument("--clock", type=Path, metavar="FILE", help="follow a published clock (or publish it there)")
     sim.add_argument(
         "--start", metavar="'[YYYY-MM-DD ]HH:MM:SS'", help="market time at the start, New York (default: 10:00:00)"
+    )
+    sim.add_argument(
+        "--accounts", metavar="NAME,NAME", help="accounts of the gateway's login, five at most (default: DU1234567)"
     )
     sim.add_argument("--faults", type=Path, help="a fault script (YAML)")
     sim.add_argument(
@@ -373,8 +392,9 @@ def _trying(command: Adder) -> None:
         "--market", type=Path, metavar="FOLDER", help="trade nothing: say what of a recorded day is recorded"
     )
     simulate.add_argument(
-        "--with", dest="extras", action="append", choices=("spreads",), default=[], metavar="WHAT",
-        help="spreads: a share of the days also has credit spreads (the others stay as they are without)",
+        "--with", dest="extras", action="append", choices=("spreads", "twap"), default=[], metavar="WHAT",
+        help="spreads: a share of the days also has credit spreads; twap: on a share of them entries go out in slices"
+        " (the others stay as they are without)",
     )  # fmt: skip
     simulate.add_argument(
         "--parity-every", type=int, default=200, metavar="N", help="compare each N-th day with one stepped every second"

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from commands.cli import CommandError
 from config.settings import Settings
 from domain.instants import at_exchange, exchange_clock, session_of
+from domain.orders.capabilities import TASTYTRADE
 from domain.session import calendar
 from domain.units import Utc
 from simulation.pace.nights import session_after, session_at
@@ -72,9 +73,13 @@ def led_clock(settings: Settings, path: Path) -> LedClock:
     Raises:
         CommandError: the desk trades live money, a server is not this machine's, or the clock cannot be led.
     """
-    if settings.trading_mode == "live":
+    if settings.trading_mode == "live" or any(beside.kind == "live" for beside in settings.desks.values()):
         raise CommandError("--clock: a desk that trades live money goes by the real market's clock; leave it out.")
-    hosts = (*(gateway.host for gateway in settings.broker.gateways), urlsplit(settings.feed.negotiate_url).hostname)
+    urls = [settings.feed.negotiate_url]
+    if settings.broker.orders == TASTYTRADE:
+        urls += [settings.broker.tastytrade.rest_url, settings.broker.tastytrade.stream_url]
+    gateways = (*settings.broker.gateways, *(one for beside in settings.desks.values() for one in beside.gateways))
+    hosts = (*(gateway.host for gateway in gateways), *(urlsplit(url).hostname for url in urls))
     for host in hosts:
         if not _is_loopback(host):
             raise CommandError(

@@ -20,6 +20,16 @@ from commands.folder import Control, write_private
 
 Handler = Callable[[dict[str, Any]], dict[str, Any]]
 _LINE_MAX = 65_536
+_READS = frozenset({"status", "desk"})
+_SILENT = (
+    "The supervisor does not answer: it is paused, stuck, or its machine is overloaded. Look at its process; `main.py"
+    " flatten --direct` closes what is held without it."
+)
+_UNKNOWN = (
+    "The supervisor did not answer in time: whether it was done is not known. Look at `main.py status`, and give the"
+    " command again; `main.py flatten --direct` closes what is held without it."
+)
+SWITCH_WAIT_S = 60.0  # real: for a switch of a strategy, in which two desks read their brokers back
 
 
 class ControlServer:
@@ -76,9 +86,7 @@ def request(path: Path, what: dict[str, Any], timeout_s: float = 5.0) -> dict[st
                 line = answer.readline()
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         if isinstance(error, TimeoutError):
-            raise CommandError(
-                "The supervisor did not answer in time: the outcome is unknown, look at `main.py status`.", 3
-            ) from None
+            raise CommandError(_SILENT if what.get("do") in _READS else _UNKNOWN, 3) from None
         where = path.parent.parent
         raise CommandError(
             f"No supervisor runs on {where}; start one with `main.py run`, or name its --data.", 3

@@ -11,6 +11,7 @@ from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Final
+from urllib.parse import urlsplit
 
 import orjson
 
@@ -23,14 +24,17 @@ from commands.folder import DataFolder, settings_of
 from commands.key_locks import KeyLocks
 from commands.lines import wrapped
 from commands.shadows import promoted_of
+from config.desks import desk_names
 from config.feeds import packing
 from config.secrets import secret
 from config.settings import Settings
 from config.tree import Gateway
+from domain.orders.capabilities import IB
 from domain.structure.rules import COVER, SHORT
 from domain.units import Cents, Utc
 from gateways.gexbot.negotiate import Addresses, Refusal, negotiate, negotiate_legacy
 from gateways.ib.checkup import Asked, look
+from gateways.tastytrade.session import account_class_of
 from storage.queries import LedgerReader
 from storage.sqlite_file import LedgerRefusedError
 
@@ -52,7 +56,18 @@ def act(arguments: Namespace) -> int:
             print("\n".join(wrapped(f"{finding.check}: {finding.seen}", 5, first=mark)))
             if not finding.is_ok:
                 print("\n".join(wrapped(f"-> {finding.remedy}", 5, first="     ")))
+        print(f"\n{_verdict(found)}")
     return 1 if any(finding.is_fault for finding in found) else 0
+
+
+def _verdict(found: list[Finding]) -> str:
+    """Return all findings in a sentence."""
+    faults = sum(finding.is_fault for finding in found)
+    warnings = sum(not finding.is_ok for finding in found) - faults
+    words = [f"{n} {what}{'' if n == 1 else 's'}" for n, what in ((faults, "fault"), (warnings, "warning")) if n]
+    if not words:
+        return "Nothing is in the way."
+    return f"{' and '.join(words)}{'; a run needs the faults mended' if faults else ', nothing that is in the way'}."
 
 
 def _always(settings: Settings) -> list[Finding]:
@@ -66,7 +81,7 @@ def _always(settings: Settings) -> list[Finding]:
         *_alert_files(settings),
         Finding("python", (3, 11) <= version < (3, 14), ".".join(map(str, version)), "Use Python 3.11, 3.12 or 3.13."),
         *folder_findings(folder, settings.warehouse.disk_free_min_mb),
-        *ledger_findings(folder, settings.desk),
+        *(finding for desk in desk_names(settings) for finding in ledger_findings(folder, desk)),
         files_ahead(folder, time.time()),
         *_web_port(settings, folder),
     ]
@@ -151,7 +166,7 @@ def _real(settings: Settings, *, tries_order: bool) -> list[Finding]:
         is_set = secret(name) is not None
         remedy = f"Set {name} in the environment or in .env, or name a file that holds it in {name}_FILE."
         found.append(Finding(what, is_set or not is_needed, "set" if is_set else "not set", remedy))
-    found += [*_account(settings), *_promoted(settings)]
+    found += [*_account(settings), *_rest_broker(settings), *_promoted(settings)]
     if is_clock_led() is False:
         remedy = "Start a time service (chrony, systemd-timesyncd): 500 ms off the broker's clock ends entries."
         found.append(Finding("clock", False, "follows no time server", remedy, is_warning=True))
@@ -162,6 +177,21 @@ def _real(settings: Settings, *, tries_order: bool) -> list[Finding]:
     if is_providers:
         found += list(provider_findings(settings, Utc(time.time_ns())))
     return [*found, *notify_findings(settings)]
+
+
+def _rest_broker(settings: Settings) -> Iterator[Finding]:
+    """Look at what orders to a broker beside IB need; nothing is asked of it."""
+    if settings.broker.orders == IB:
+        return
+    own = settings.broker.tastytrade
+    for name, what in ((own.client_secret_env, "broker's secret"), (own.refresh_token_env, "broker's token")):
+        is_set = secret(name) is not None
+        remedy = f"Set {name} in the environment or in .env, or name a file that holds it in {name}_FILE."
+        yield Finding(what, is_set, "set" if is_set else "not set", remedy)
+    kind = account_class_of(urlsplit(own.rest_url).hostname or "")
+    remedy = f"trading_mode is {settings.trading_mode}: correct broker.tastytrade.rest_url, or trading_mode."
+    seen = f"{settings.broker.orders}, {kind} by its host; `flatten --direct` and the hard stop go there by REST alone"
+    yield Finding("orders", kind.value == settings.trading_mode, seen, remedy)
 
 
 def _gateway(settings: Settings, gateway: Gateway, *, tries_order: bool) -> Iterator[Finding]:
@@ -262,6 +292,7 @@ def _web_port(settings: Settings, folder: DataFolder) -> Iterator[Finding]:
         with socket.create_server((settings.web.host, settings.web.port)):
             return
     except OSError as error:
-        seen = f"{settings.web.host}:{settings.web.port} cannot be taken ({error.strerror})"
+        why = str(error.strerror).partition(" (while")[0]  # the library adds the address
+        seen = f"{settings.web.host}:{settings.web.port} cannot be taken ({why})"
         remedy = "Stop what uses it, or set web.port; `run` takes the next free one and prints it."
         yield Finding("dashboard", False, seen, remedy, is_warning=True)

@@ -38,6 +38,7 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "promote": (
         ('promote gexwatch GAMMA_FLIP-1 --reason "40 outcomes, +"', "they may trade, if their outcomes carry it"),
         ('promote gexwatch GAMMA_FLIP-1 --reason "a test" --unproven', "whatever they came to; the record says so"),
+        ('promote exits ADAPTIVE-1 --reason "34 of 41"', "it closes the positions that are opened from now on"),
     ),
     "report": (
         ("report", "the last session"),
@@ -55,6 +56,9 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "dashboard": (
         ("dashboard", "the newest session in the browser, after its supervisor has ended"),
         ("dashboard 2026-11-20 --port 5001", "an older one, elsewhere"),
+    ),
+    "switch": (
+        ('switch gexwatch real --reason "30 sessions on paper"', "desk real trades it now, once it is flat at both"),
     ),
     "demote": (('demote gexwatch GAMMA_FLIP-1 --reason "watch it again"', "these alerts are shadows again"),),
     "shadows": (("shadows", "win rates with n and bounds, each kind's versions side by side"),),
@@ -82,6 +86,7 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("sim gateway --port 4002", "a simulated IB Gateway for any client"),
         ("sim hubs --seed 7", "simulated GEX hubs"),
         ("sim provider --port 8380", "a simulated provider of chains, prices and bars"),
+        ("sim tastytrade --port 4004", "a simulated REST and stream broker that takes orders"),
     ),
     "sql": (
         ('sql "SELECT status, count(*) FROM trades GROUP BY ALL"', "one query"),

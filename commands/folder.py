@@ -16,6 +16,7 @@ import msgspec
 import psutil
 
 from commands.cli import CommandError
+from config.desks import desk_names, of_desk
 from config.settings import Settings, SettingsError, load_settings
 
 ORDERS = "orders.jsonl"  # in the run folder of a demo: the simulated broker's journal, which outlives its process
@@ -173,6 +174,10 @@ class DataFolder:
         except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             return None
 
+    def sim_book(self, desk: str) -> Path:
+        """Return the file of the book of a desk whose orders are filled in this process."""
+        return self.run / f"orders-{desk}.jsonl"
+
     def is_supervised(self) -> bool:
         """Return whether a supervisor runs on the folder; one that was killed leaves its address, but is gone."""
         try:
@@ -228,6 +233,18 @@ def settings_of(arguments: Namespace, **overrides: Any) -> Settings:
             if found is not None and said.get(flag) is not None:
                 raise CommandError(f"--{flag}: {found}.") from None
         raise
+
+
+def at_desk(settings: Settings, name: str | None) -> Settings:
+    """Return the settings as a desk of theirs sees them; `None`: that of `desk`.
+
+    Raises:
+        CommandError: there is no such desk.
+    """
+    known = desk_names(settings)
+    if name is not None and name not in known:
+        raise CommandError(f"There is no desk {name!r} in these settings; there are: {', '.join(known)}.")
+    return settings if name is None else of_desk(settings, name)
 
 
 def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import date
 from typing import Final
 
 from commands.emergency import keep_level
 from commands.folder import DataFolder
-from commands.held import booked, desks_of, owned
+from commands.held import booked, contracts, desks_at, owned
 from commands.live import Supervisor
 from commands.traces import UNREADABLE
 from config.secrets import secret
@@ -17,9 +18,13 @@ from config.settings import Settings
 from config.tree import Gateway
 from domain.alarm import Severity
 from domain.instants import MS, session_of
+from domain.orders.capabilities import IB
 from domain.session import calendar
 from domain.units import Qty, Utc
-from gateways.ib.direct import DirectError, Outcome, flatten_direct
+from gateways.brokers import DirectSetup, direct_way
+from gateways.contract_book import ContractBook
+from gateways.direct import DirectError, Outcome
+from gateways.direct import flatten as flatten_at
 from messages import operator
 from storage.reconcile import allowed_con_ids
 from storage.sqlite_file import LedgerRefusedError
@@ -34,7 +39,8 @@ class HardStop:
     """A thread that looks at the broker's book from C-5 to the close.
 
     What it must not depend on is an actor that decides: it reads what the order session knows of the broker where that
-    session stands, else what the ledgers and the positions' own states say.
+    session stands, else what the ledgers and the positions' own states say. Of several desks, each has one; the process
+    ends when none of `beside`, those of the other desks, has anything left to close.
     """
 
     def __init__(
@@ -45,21 +51,27 @@ class HardStop:
         self._settings = settings
         self._folder = folder
         self._clock = clock
-        self._gateways = gateways
-        self._account = secret(settings.broker.account_env)  # now: minutes before the close no file may fail
+        self._contracts = ContractBook()
+        account = secret(settings.broker.account_env)  # now: minutes before the close no file may fail
+        self._way = direct_way(DirectSetup(settings, gateways, clock, account, self._contracts))
         self._flatten = flatten or self._directly
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._guarded, name="hard-stop", daemon=True)
         self._has_missed_ledger = False
+        self.desk = settings.desk
+        self.beside: tuple[HardStop, ...] = ()
+        self._is_acting = False
+        self._is_done = False
         self.is_flat = False  # it has acted, and nothing is left; the ledgers learn of it with the next start
 
     def start(self) -> None:
         """Begin to look."""
         self._thread.start()
 
-    def close(self) -> None:
-        """End; a flatten under way is waited for."""
-        self._over.set()
+    def close(self, *, may_finish: bool = False) -> None:
+        """End; an attempt to flatten is waited for, and the next ones, too, where it `may_finish` what it has begun."""
+        if not (may_finish and self._is_acting):
+            self._over.set()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join()
 
@@ -70,7 +82,16 @@ class HardStop:
                     self._act()
                     return
         except BaseException as error:
+            self._is_acting = False
             self._running.runtime.fail(f"the hard stop failed: {type(error).__name__}: {error}")
+        finally:
+            self._is_done = True
+
+    def is_at_work(self) -> bool:
+        """Return whether it closes what is held, or is about to."""
+        if self._is_done:
+            return False
+        return self._is_acting or (self.is_due(self._clock.now_utc()) and bool(self.what_may_be_held()))
 
     def is_due(self, now: Utc) -> bool:
         """Return whether it is between C-5 and the close of a session."""
@@ -87,7 +108,7 @@ class HardStop:
         ledger cannot be asked, what is bought of a contract that the order session follows, unless it may stay.
         """
         ours, is_asked = self._ours()
-        session = self._running.session_view()
+        session = self._running.session_view(self._settings.desk)
         if session is None:
             return ours
         allowed = allowed_con_ids(session.read, [str(one) for one in self._settings.broker.foreign_allowed])
@@ -103,7 +124,7 @@ class HardStop:
 
         And whether the desk's ledger was among those that could be asked.
         """
-        desks, is_asked = desks_of(self._folder.ledgers), True
+        desks, is_asked = desks_at(self._folder.ledgers, self._settings), True
         try:
             found = owned(self._folder.ledgers, desks)
         except (LedgerRefusedError, *UNREADABLE) as error:
@@ -111,7 +132,7 @@ class HardStop:
                 self._has_missed_ledger = True
                 self._page(f"The ledgers cannot be asked what is held ({error}) The positions' own memory counts.")
             found, is_asked = {}, False
-        for con_id, qty in self._running.held_in_memory().items():
+        for con_id, qty in self._running.held_in_memory(self._settings.desk).items():
             found[con_id] = max(qty, found.get(con_id, Qty(0)), key=abs)
         return found, is_asked and self._settings.desk in desks
 
@@ -122,12 +143,13 @@ class HardStop:
 
     def _booked(self) -> frozenset[str]:
         try:
-            return booked(self._folder.ledgers, desks_of(self._folder.ledgers))
+            return booked(self._folder.ledgers, desks_at(self._folder.ledgers, self._settings))
         except (LedgerRefusedError, *UNREADABLE):
             return frozenset()  # then nothing that was sold directly is taken for booked
 
     def _act(self) -> None:
-        """Stop everything that could send an order, close what is held, and end the process."""
+        """Stop everything that could send an order, close what is held, and end the process when nobody else does."""
+        self._is_acting = True
         held = self._to_close()
         what = ", ".join(f"{qty} of contract {con_id}" for con_id, qty in held.items())
         minutes = self._settings.day.verify_flat_again_ms // 60_000
@@ -140,6 +162,9 @@ class HardStop:
             self._clock.follow(1.0)
         self._flatten_until_the_close(held)
         keep_level(self._folder.kill_file, 1)
+        self._is_acting, self._is_done = False, True  # before it looks at the others: none waits for one that waits
+        while any(other.is_at_work() for other in self.beside) and not self._over.wait(LOOK_EVERY_S):
+            pass
         self._running.runtime.end("the hard stop before the close; the next start comes up at kill level 1")
 
     def _flatten_until_the_close(self, held: dict[int, Qty]) -> None:
@@ -173,11 +198,17 @@ class HardStop:
         return "" if outcome.is_flat else f"STILL NOT FLAT: {left or outcome.why or 'orders still work'}."
 
     def _directly(self, held: dict[int, Qty], say: Callable[[str], None]) -> Outcome:
-        broker = self._settings.broker
-        return flatten_direct(
-            self._gateways, broker.client_ids.direct, self._account, held,
-            booked=self._booked(), rules=self._settings.connection, clock=self._clock, say=say,
-        )  # fmt: skip
+        if self._settings.broker.orders != IB:
+            self._note_contracts()
+        return flatten_at(self._way, held, booked=self._booked(), clock=self._clock, say=say)
+
+    def _note_contracts(self) -> None:
+        """Learn whose contract a symbol is: by the last reading of the broker, and by the ledgers where they answer."""
+        session = self._running.session_view(self._settings.desk)
+        if session is not None and session.read is not None:
+            self._contracts.note(position.contract for position in session.read.positions)
+        with suppress(LedgerRefusedError, *UNREADABLE):
+            self._contracts.note(contracts(self._folder.ledgers, desks_at(self._folder.ledgers, self._settings)))
 
     def _page(self, text: str) -> None:
         self._announce("alarm", Severity.CRITICAL, f"[hard_stop] {text}")

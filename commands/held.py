@@ -8,8 +8,9 @@ from typing import Any, Final
 
 import msgspec
 
+from config.settings import Settings
 from domain.instants import exchange_clock
-from domain.instruments import Side
+from domain.instruments import Contract, Side
 from domain.orders.table import OrderStatus
 from domain.position.cycle import ExitReason, PositionState
 from domain.units import Qty
@@ -17,13 +18,15 @@ from storage.lost import SHARED_FILE
 from storage.queries import Found, LedgerReader
 
 _IN_FORCE: Final = frozenset((OrderStatus.PENDING, OrderStatus.WORKING))
+_OVER: Final = frozenset((OrderStatus.FILLED, OrderStatus.CANCELLED, OrderStatus.INACTIVE))
 
 
 class Holding(msgspec.Struct, frozen=True, kw_only=True):
     """A contract that a desk holds or awaits; quantities are signed, `qty` 0 where an entry's fill is not known.
 
-    `entry` says what is unknown of an entry that may fill or have filled, `protected_by` what stands at the broker;
-    both are empty where there is nothing to say. `price_ticks` is what it cost on average, `None` where nobody told.
+    `reserved_qty` is the most that may be held. `entry` says what is unknown of an entry that may fill or have filled,
+    `protected_by` what stands at the broker; both are empty where there is nothing to say. `price_ticks` is what it cost
+    on average, `None` where nobody told.
     """
 
     con_id: int
@@ -65,11 +68,12 @@ def holdings(ledger: LedgerReader) -> list[Holding]:
 def _holding(ledger: LedgerReader, row: Found) -> Holding:
     known = (ledger.order(ref) for ref in ledger.orders_of(row["intent_id"]))
     orders = [order for order in known if order is not None and order["con_id"] == row["con_id"]]  # not another leg's
+    most = row["qty"] if _is_unfilled(row) else abs(row["net_qty"]) + _unfilled_qty(orders)
     return Holding(
         con_id=row["con_id"],
         contract=contract_of(row),
         qty=Qty(row["net_qty"]),
-        reserved_qty=Qty(row["qty"] if row["side"] == Side.BUY else -row["qty"]),
+        reserved_qty=Qty(most if row["side"] == Side.BUY else -most),
         strategy=row["strategy"],
         order_ref=row["order_ref"],
         entry=_entry(row, orders),
@@ -83,9 +87,20 @@ def contract_of(row: Mapping[str, Any]) -> str:
     return f"{row['trading_class']} {(row['strike_ticks'] or 0) / 100:g}{row['right']}"
 
 
+def _is_unfilled(row: Found) -> bool:
+    return row["state"] == PositionState.PENDING_ENTRY or not row["net_qty"]
+
+
+def _unfilled_qty(orders: list[Found]) -> Qty:
+    """Return what the entry's orders that are not over may have filled beyond their executions."""
+    alive = (order for order in orders if not order["is_exit"] and order["status"] not in _OVER)
+    return Qty(sum(max(order["qty"] - sum(fill["qty"] for fill in order["executions"]), 0) for order in alive))
+
+
 def _entry(row: Found, orders: list[Found]) -> str:
-    if row["state"] != PositionState.PENDING_ENTRY and row["net_qty"]:
-        return ""
+    if not _is_unfilled(row):
+        rest = _unfilled_qty(orders)
+        return f"{rest} more of its entry may have filled" if rest else ""
     entry = next((order for order in orders if not order["is_exit"]), None)
     text = f"an entry of {row['qty']} may have filled"
     return text if entry is None else f"{text}; it ends by itself at {exchange_clock(entry['deadline_utc'])} New York"
@@ -115,6 +130,17 @@ def desks_of(ledgers: Path) -> list[str]:
     return sorted(path.stem for path in ledgers.glob("*.db") if path.name != SHARED_FILE)
 
 
+def desks_at(ledgers: Path, settings: Settings) -> list[str]:
+    """Return the desks of a folder whose account is that of these settings' desk.
+
+    A desk of `desks` is alone in its account; what else lies in the folder is of the account of `desk`.
+    """
+    found = desks_of(ledgers)
+    if settings.desk in settings.desks:
+        return [desk for desk in found if desk == settings.desk]
+    return [desk for desk in found if desk not in settings.desks]
+
+
 def owned(ledgers: Path, desks: list[str]) -> dict[int, Qty]:
     """Return how much of each contract is ours at most, by contract id: what is held, and what entries may have filled.
 
@@ -130,6 +156,16 @@ def owned(ledgers: Path, desks: list[str]) -> dict[int, Qty]:
             if qty:
                 found[holding.con_id] = Qty(found.get(holding.con_id, 0) + qty)
     return found
+
+
+def contracts(ledgers: Path, desks: list[str]) -> list[Contract]:
+    """Return the contracts that these desks ever reserved.
+
+    Raises:
+        LedgerRefusedError: a ledger cannot be used.
+    """
+    rows = (row for desk in desks for row in LedgerReader(ledgers, desk).contracts().values())
+    return [msgspec.convert(row, Contract, strict=False) for row in rows]
 
 
 def booked(ledgers: Path, desks: list[str]) -> frozenset[str]:

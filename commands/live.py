@@ -9,44 +9,52 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from actors.ibkr.state import IBKRState
 from actors.position.state import PositionData
-from commands.allowed import allowed_of, kind_of
+from commands.allowed import AllowedDesk, allowed_beside, allowed_of, kind_of, left_alone
 from commands.cli import VERSION, CommandError
 from commands.control import ControlServer
 from commands.dashboard import feed_or_alarm, open_at_last
 from commands.folder import DataFolder
+from commands.held import contracts
 from commands.housekeeping import Housekeeper
 from commands.key_locks import KeyLocks
 from commands.notify_port import does_its_work, notify_port_of
 from commands.requests import answer
+from config.desks import desk_names, quotes_of
 from config.settings import Settings
 from config.tree import Gateway
 from domain.alarm import Severity
+from domain.desks import DeskKind
 from domain.instants import MS, SECOND, at_exchange, session_of
+from domain.orders.capabilities import IB
 from domain.risk.kill import KillLevel
 from domain.session import calendar
 from domain.signals import spread
 from domain.signals.feed_rules import in_priority
 from domain.signals.offer import SOURCE as OUTSIDE
-from domain.units import Qty, Utc
+from domain.units import Cents, Qty, Utc
+from gateways.brokers import BrokerSetupError, OrderPort, OrderPortSetup, order_port
 from gateways.chain.broker_chains import Band, BrokerChains
+from gateways.contract_book import ContractBook
 from gateways.feeds import AnyPort, ports_of
-from gateways.ib.link import IbPort
-from gateways.ib.orders_port import OrdersPort
 from gateways.ib.quotes_port import QuotesPort
 from gateways.notify.port import NotifyPort
-from main import Stores, assemble
+from main import Desk, Stores, assemble
 from messages import operator, orders, risk
 from messages.base import Message
+from simulation.beside.heard_market import HeardMarket
+from simulation.beside.orders_port import SimOrdersPort
+from simulation.broker.kept import BookInUseError
 from simulation.hubs.publisher import LAST_FROM_NS
 from simulation.market.chain_source import MarketChains
 from simulation.market.from_settings import market_of
@@ -61,6 +69,7 @@ from storage.series import Series
 from storage.shared_ledger import SharedLedger, start_run
 from storage.warehouse import Warehouse
 from supervision.clock import LedClock, MarketClock
+from supervision.collecting import IdleCollector
 from supervision.starvation import StarvationMeter
 from supervision.threaded import LiveRuntime
 from supervision.trace import FileTrace, Header
@@ -69,7 +78,6 @@ from supervision.wall import STEP_NS, WallStep, WallWatcher
 from supervision.watchdog import Watchdog
 from web.feed import Feed
 
-P = TypeVar("P", bound=IbPort)
 _SEAL = "import os,sys,pathlib; os.nice(10); from supervision.trace import seal; seal(pathlib.Path(sys.argv[1]))"
 WITHDRAW_S = 5.0  # real seconds for the broker to confirm that entries are cancelled
 CALM_EVERY_S = 0.02
@@ -106,6 +114,8 @@ class Supervisor:
     screen: Feed | None = None
     housekeeper: Housekeeper | None = None
     notify: NotifyPort | None = None
+    collector: IdleCollector | None = None
+    beside: tuple[str, ...] = ()
     is_closed: bool = False
     _closing: threading.Lock = field(default_factory=threading.Lock)
 
@@ -125,6 +135,8 @@ class Supervisor:
                 self.screen.close(self.runtime.ended)
             self.control.close()
             self.watchdog.close()
+            if self.collector is not None:
+                self.collector.close()
             self.runtime.stop()
             if self.housekeeper is not None:
                 self.housekeeper.close()
@@ -139,35 +151,50 @@ class Supervisor:
     def _withdraw_entries(self) -> bool:
         """Cancel working entries, each terminal at the broker, and let the ledger take what comes of it."""
         for port in self.ports:
-            if isinstance(port, OrdersPort):
+            if isinstance(port, OrderPort):
                 port.refuse_entries("the supervisor is stopping")
-        asked = orders.WithdrawEntries(reply_to="edge:stop")
-        is_sure = isinstance(
-            self.runtime.ask("stop", f"ibkr:{self.desk}", asked, WITHDRAW_S), orders.EntriesWithdrawn
-        )  # fmt: skip
+        with ThreadPoolExecutor(len(self.desks)) as asking:  # each desk has the whole time
+            is_sure = all(asking.map(self._withdraw_of, self.desks))
         until_s, calm = time.monotonic() + WITHDRAW_S, 0
         while calm < CALM_LOOKS and time.monotonic() < until_s:  # its news passes through positions to the ledger
             time.sleep(CALM_EVERY_S)
             calm = calm + 1 if self._are_money_actors_idle() else 0
         return is_sure
 
+    @property
+    def desks(self) -> tuple[str, ...]:
+        """The desks of the process, that of `desk` first."""
+        return self.desk, *self.beside
+
+    def _withdraw_of(self, desk: str) -> bool:
+        edge = "stop" if desk == self.desk else f"stop:{desk}"
+        asked = orders.WithdrawEntries(reply_to=f"edge:{edge}")
+        return isinstance(self.runtime.ask(edge, f"ibkr:{desk}", asked, WITHDRAW_S), orders.EntriesWithdrawn)
+
     def _are_money_actors_idle(self) -> bool:
-        names = (f"ibkr:{self.desk}", f"ledger:{self.desk}", *self._positions())
+        own = (f"{kind}:{desk}" for desk in self.desks for kind in ("ibkr", "ledger"))
+        names = (*own, *(name for desk in self.desks for name in self._positions(desk)))
         return all(self.runtime.is_idle(name) or not self.runtime.cells[name].is_up for name in names)
 
-    def _positions(self) -> list[str]:
-        return [name for name in tuple(self.runtime.cells) if name.startswith(f"position:{self.desk}:")]
+    def _positions(self, desk: str) -> list[str]:
+        return [name for name in tuple(self.runtime.cells) if name.startswith(f"position:{desk}:")]
 
-    def session_view(self) -> IBKRState | None:
-        """Return what the order session knows of the broker; `None` where it does not stand, or has read nothing."""
-        cell = self.runtime.cells.get(f"ibkr:{self.desk}")
+    def session_view(self, desk: str = "") -> IBKRState | None:
+        """Return what a desk's order session knows of the broker (empty: that of `desk`).
+
+        `None`: it does not stand, or has read nothing.
+        """
+        cell = self.runtime.cells.get(f"ibkr:{desk or self.desk}")
         state = None if cell is None or not cell.is_up else cell.state
         return state if isinstance(state, IBKRState) and state.is_known and state.link.is_up else None
 
-    def held_in_memory(self) -> dict[int, Qty]:
-        """Return what the positions hold by their own states, signed, by contract id (a crashed one: what it knew)."""
+    def held_in_memory(self, desk: str) -> dict[int, Qty]:
+        """Return what a desk's positions hold by their own states (a crashed one: what it knew).
+
+        Signed, by contract id.
+        """
         found: dict[int, Qty] = {}
-        for name in self._positions():
+        for name in self._positions(desk):
             state = self.runtime.cells[name].state
             if isinstance(state, PositionData) and state.fills.held > 0:
                 found[int(name.rpartition(":")[2])] = state.fills.signed_held
@@ -191,13 +218,12 @@ def start(
         CommandError: a ledger cannot be used, or a secret is missing (with something held: the account alone).
     """
     allowed, key_locks = allowed_of(settings, folder, clock.now_utc()), KeyLocks()
+    beside = allowed_beside(settings, folder, allowed.account, clock.now_utc())
     settings, keys, account = allowed.settings, allowed.keys, allowed.account
     if settings.profile == "real":
         key_locks.take(dict(zip(allowed.key_names, keys, strict=False)))
     try:
-        run_n = start_run(folder.ledgers, (settings.desk,), clock.now_utc(), traces=folder.traces)
-        note_kind(folder.ledgers, settings.desk, kind_of(settings), clock.now_utc())
-        _promote(settings, folder, clock)
+        run_n = _begin_run(settings, beside, folder, clock)
     except Exception as error:
         raise CommandError(f"The ledger in {folder.ledgers} cannot be used: {error}", 3) from None
     screen, unseen = feed_or_alarm(settings, folder, run_n, account, clock.now_utc())
@@ -208,7 +234,7 @@ def start(
         is_buffered=True, only_shown=("web",),
     )  # fmt: skip
     stores = Stores(
-        SharedLedger(folder.ledgers, (settings.desk,)),
+        SharedLedger(folder.ledgers, desk_names(settings)),
         DeskLedger(folder.ledgers, settings.desk, run_n, foreign_allowed=settings.broker.foreign_allowed),
         Warehouse(folder.warehouse, free_min_mb=settings.warehouse.disk_free_min_mb),
         Series(folder.series, run_n),
@@ -224,6 +250,8 @@ def start(
         if notify is not None:
             notify.post(line)
 
+    sessions = _sessions_of(settings, gateways, account, beside, folder)
+
     def note_whole(hub: str, bucket_utc: Utc) -> None:
         for note in whole:
             note(hub, bucket_utc)
@@ -235,9 +263,10 @@ def start(
             tree, trace, clock, run_n, settings.supervision.sync_every_ms / 1000,
             settings.supervision.mailbox_soft_bound,
         ),
-        lambda runtime: _ports(settings, runtime, clock, gateways, url, keys, account, note_whole),
+        lambda runtime: _ports(settings, runtime, clock, url, keys, note_whole, sessions),
         show,
         is_live_armed=allowed.is_armed,
+        beside=tuple(_desk_of(desk, folder, run_n) for desk in beside),
     )  # fmt: skip
     runtime, ports = assembled.runtime, assembled.ports
     timekeeper: Timekeeper
@@ -253,8 +282,8 @@ def start(
     runtime.starvation = StarvationMeter(settings.supervision.watchdog_every_ms)
     watchdog = Watchdog(runtime, settings.supervision, meter=runtime.starvation)
     runtime.start_tree()
-    for alarm in (*allowed.told, *unseen):
-        runtime.publish(alarm, "port:start")
+    left = left_alone(settings, folder, clock.now_utc())
+    _tell_of_start(runtime, (*allowed.told, *unseen, *left), beside)
     timekeeper.start()
     housekeeper = Housekeeper(settings, folder, clock, lambda alarm: runtime.publish(alarm, "port:housekeeping"))
     housekeeper.start()
@@ -265,7 +294,7 @@ def start(
         notify.start()
     return Supervisor(
         runtime, trace, ports, watchdog, control, console, run_n, stop_wanted, timekeeper, settings.desk, key_locks,
-        screen, housekeeper, notify,
+        screen, housekeeper, notify, IdleCollector(runtime.is_at_rest).started(), tuple(settings.desks),
     )  # fmt: skip
 
 
@@ -314,12 +343,15 @@ def pace_driver(
         *(f"lane:{source}:{ticker}" for source, tickers in settings.lanes.items() for ticker in tickers),
         "warehouse",
     )
-    desk = settings.desk
-    held = f"position:{desk}:"
+    names = desk_names(settings)
+    held = tuple(f"position:{desk}:" for desk in names)
+    kills = tuple(f"kill:{desk}" for desk in names) if settings.desks else ("kill",)
+    sessions = tuple(f"{kind}:{desk}" for desk in names for kind in ("risk", "ibkr"))
+    ledgers = tuple(f"ledger:{desk}" for desk in names)
 
     def of_desk() -> tuple[str, ...]:
         positions = (name for name in runtime.cells if name.startswith(held))
-        return (*positions, f"risk:{desk}", f"ibkr:{desk}", "operator", "kill", f"ledger:{desk}", "ledger")
+        return (*positions, *sessions, "operator", *kills, *ledgers, "ledger")
 
     ahead_ns = settings.exits.record_wait_ms * MS * DESK_AHEAD_PERCENT // 100
     return PaceDriver(
@@ -346,32 +378,134 @@ def tell_step(runtime: LiveRuntime, step: WallStep) -> None:
     )
 
 
+class DeskSessions(NamedTuple):
+    """What a desk's sessions are made of: the settings as it sees them, its gateways, its account, its contracts.
+
+    `book` is the file of a simulated desk's exchange, `None` of one with a broker.
+    """
+
+    settings: Settings
+    gateways: tuple[Gateway, ...]
+    account: str | None
+    contracts: ContractBook
+    book: Path | None = None
+
+
+def _tell_of_start(runtime: LiveRuntime, alarms: tuple[operator.Alarm, ...], beside: tuple[AllowedDesk, ...]) -> None:
+    """Say what a start may not do, of each desk in its own name."""
+    for alarm in alarms:
+        runtime.publish(alarm, "port:start")
+    for name, alarm in ((desk.settings.desk, alarm) for desk in beside for alarm in desk.told):
+        runtime.publish(alarm, f"port:ibkr:{name}")
+
+
+def _begin_run(settings: Settings, beside: tuple[AllowedDesk, ...], folder: DataFolder, clock: MarketClock) -> int:
+    """Count the start, and keep whose money each desk trades with and what may trade; return the run's number."""
+    now = clock.now_utc()
+    run_n = start_run(folder.ledgers, desk_names(settings), now, traces=folder.traces)
+    note_kind(folder.ledgers, settings.desk, kind_of(settings), now)
+    for desk in beside:
+        note_kind(folder.ledgers, desk.settings.desk, desk.kind, now)
+    _promote(settings, folder, clock)
+    return run_n
+
+
+def _sessions_of(
+    settings: Settings, gateways: tuple[Gateway, ...], account: str | None, beside: tuple[AllowedDesk, ...],
+    folder: DataFolder,
+) -> tuple[DeskSessions, ...]:  # fmt: skip
+    of_first = DeskSessions(settings, gateways, account, known_contracts(settings, folder))
+    known = {settings.desk: of_first}
+    for desk in sorted(beside, key=lambda desk: desk.kind is DeskKind.SIM):  # those whose quotes others see come first
+        name, own = desk.settings.desk, desk.settings
+        if desk.kind is DeskKind.SIM:
+            source, contracts = known[quotes_of(settings, name)], contracts_of(own, folder)
+            known[name] = DeskSessions(own, source.gateways, source.account, contracts, folder.sim_book(name))
+        else:
+            known[name] = DeskSessions(own, own.broker.gateways, desk.account, known_contracts(own, folder))
+    return tuple(known.values())
+
+
+def _desk_of(desk: AllowedDesk, folder: DataFolder, run_n: int) -> Desk:
+    name, allowed = desk.settings.desk, desk.settings.broker.foreign_allowed
+    return Desk(desk.settings, DeskLedger(folder.ledgers, name, run_n, foreign_allowed=allowed), desk.is_armed)
+
+
+def known_contracts(settings: Settings, folder: DataFolder) -> ContractBook:
+    """Return the contracts that a desk ever reserved: what it holds has its ids before any chain is listed.
+
+    IB has ids of its own, and needs none of them.
+    """
+    return ContractBook() if settings.broker.orders == IB else contracts_of(settings, folder)
+
+
+def contracts_of(settings: Settings, folder: DataFolder) -> ContractBook:
+    """Return the contracts that a desk ever reserved."""
+    return ContractBook(contracts(folder.ledgers, [settings.desk]))
+
+
 def _ports(
-    settings: Settings, runtime: LiveRuntime, clock: MarketClock, gateways: tuple[Gateway, ...], url: str,
-    keys: tuple[str, ...], account: str | None, on_whole: Callable[[str, Utc], None],
+    settings: Settings, runtime: LiveRuntime, clock: MarketClock, url: str, keys: tuple[str, ...],
+    on_whole: Callable[[str, Utc], None], sessions: tuple[DeskSessions, ...],
 ) -> list[AnyPort]:  # fmt: skip
-    desk = settings.desk
+    """Return the ports of every desk (the first of `sessions` is that of `desk`), and those of the feed."""
+    of_first = sessions[0]
+    ports = [port for of_desk in sessions for port in _ports_of_desk(of_desk, runtime, clock)]
+    orders_ports = {port.name.rpartition(":")[2]: port for port in ports if isinstance(port, OrderPort)}
 
-    def teller(name: str) -> Callable[[str, Message], None]:
-        return lambda to, message: runtime.post(to, message, name)
+    def refuse_all(why: str) -> None:
+        for port in orders_ports.values():
+            port.refuse_entries(why)
 
-    def of_broker(kind: str, cls: type[P], client_id: int) -> P:
-        name = f"port:{kind}:{desk}"
-        return cls(
-            name, gateways=gateways, client_id=client_id, rules=settings.connection, clock=clock, tell=teller(name),
-            account=account,
-        )  # fmt: skip
-
-    order_port = of_broker("ibkr", OrdersPort, settings.broker.client_ids.orders)
-    runtime.on_latch = order_port.refuse_entries
-    quotes = of_broker("quotes", QuotesPort, settings.broker.client_ids.quotes)
+    runtime.on_latch = refuse_all
+    runtime.on_group_latch = lambda desk, why: orders_ports[desk].refuse_entries(why)
     is_asked = settings.feed.chain.origin == "broker"  # whatever the source: with another they are stored alone
-    chains = _broker_chains(settings, runtime, gateways, clock, account) if is_asked else None
+    chains = _broker_chains(settings, runtime, of_first.gateways, clock, of_first.account) if is_asked else None
     feed = ports_of(
-        settings, url=url, keys=keys, tell_as=teller, now_utc=clock.now_utc, on_whole=on_whole,
-        whole_from_ns=LAST_FROM_NS, chains=chains or _chains(settings),
+        settings, url=url, keys=keys, tell_as=partial(_teller, runtime, of_first.contracts), now_utc=clock.now_utc,
+        on_whole=on_whole, whole_from_ns=LAST_FROM_NS, chains=chains or _chains(settings),
     )  # fmt: skip
-    return [order_port, quotes, *((chains,) if chains is not None else ()), *feed]
+    return [*ports, *((chains,) if chains is not None else ()), *feed]
+
+
+def _teller(runtime: LiveRuntime, contracts: ContractBook, name: str) -> Callable[[str, Message], None]:
+    def tell(to: str, message: Message) -> None:
+        contracts.hear(message)  # of the quote session: a broker without contract ids is told whose they are
+        runtime.post(to, message, name)
+
+    return tell
+
+
+def _ports_of_desk(of_desk: DeskSessions, runtime: LiveRuntime, clock: MarketClock) -> list[AnyPort]:
+    settings, gateways, account, contracts, book = of_desk
+    name, quotes = f"port:ibkr:{settings.desk}", f"port:quotes:{settings.desk}"
+    teller = partial(_teller, runtime, contracts)
+    heard = None if book is None else HeardMarket(
+        clock.now_utc(), settings.day.closed_dates, contracts.all(), settings.desks[settings.desk].sim
+    )  # fmt: skip
+
+    def tell_quotes(to: str, message: Message) -> None:
+        if heard is not None:
+            heard.hear(message)
+        teller(quotes)(to, message)
+
+    try:
+        if heard is None or book is None:
+            setup = OrderPortSetup(name, settings, gateways, clock, teller(name), account, contracts)
+            orders_port = order_port(setup)
+        else:
+            rules = settings.desks[settings.desk].sim
+            orders_port = SimOrdersPort(
+                name, clock, teller(name), heard, book, cash_cents=Cents(rules.nav_usd * 100),
+                latency_ms=rules.latency_ms, port=settings.broker.paper_port,
+            )  # fmt: skip
+    except (BrokerSetupError, BookInUseError) as error:
+        raise CommandError(str(error), 3) from None
+    quotes_port = QuotesPort(
+        quotes, gateways=gateways, client_id=settings.broker.client_ids.quotes, rules=settings.connection, clock=clock,
+        tell=tell_quotes, account=account,
+    )  # fmt: skip
+    return [orders_port, quotes_port]
 
 
 def _broker_chains(
@@ -409,10 +543,15 @@ def _header(settings: Settings, clock: MarketClock, run_n: int) -> Header:
     )  # fmt: skip
 
 
+def money_names(desks: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the actors that handle orders and money, but for the positions, of a process with these desks."""
+    kills = ("kill",) if len(desks) == 1 else tuple(f"kill:{desk}" for desk in desks)
+    return (*kills, *(f"{kind}:{desk}" for desk in desks for kind in ("risk", "ibkr", "ledger")))
+
+
 def notify_of(settings: Settings, folder: DataFolder, runtime: LiveRuntime) -> NotifyPort | None:
     """Return what sends lines for people beyond the console; `None` where nobody is to be told anything."""
-    desk = settings.desk
-    money = ("kill", f"risk:{desk}", f"ibkr:{desk}", f"ledger:{desk}", "session")
+    money = (*money_names(desk_names(settings)), "session")
 
     def tell(what: str, severity: Severity, text: str) -> None:
         now = runtime.clock.now_utc()

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 from domain.alarm import Severity
 from domain.instants import exchange_clock, session_of
+from domain.notices.alarm_words import announced_text, key_suffix
 from messages.operator import Announce
 from web.masking import masked_text
 
@@ -34,7 +35,9 @@ class Entry(NamedTuple):
 
     def __str__(self) -> str:
         """Return it for people."""
-        return f"{self.date} {self.clock}  {self.severity.value:<8}  {self.topic:<7} {self.text}"
+        text = announced_text(self.topic, self.severity, self.text)
+        head = f"{self.date} {self.clock}  {self.severity.value:<8}  {self.topic:<7}"
+        return f"{head} {text}{key_suffix(self.topic, self.text)}"
 
 
 class _Quiet(RotatingFileHandler):

@@ -23,7 +23,7 @@ from commands.replay_difference import Difference, Sent, differences, outbox_lin
 from config.settings import Settings, from_json, overlaid
 from domain.instants import exchange_clock
 from domain.options.profile import Rows, content_hash_of
-from main import Stores, build_tree
+from main import Stores, build_tree, desks_beside
 from messages import market
 from messages.base import Message
 from messages.envelope import Envelope, decode
@@ -163,7 +163,8 @@ def maker(settings: Settings) -> Callable[[str], Actor[Any, Any] | None]:
     """Return what makes the pure actors of a tree by name; `None` for everybody else."""
     nothing: Any = _NoStore()
     screen = nothing if settings.web.is_on else None  # the supervisor starts the dashboard's actor only where it is on
-    tree = build_tree(settings, Stores(nothing, nothing, nothing, nothing, screen), tuple)
+    stores = Stores(nothing, nothing, nothing, nothing, screen)
+    tree = build_tree(settings, stores, tuple, beside=desks_beside(settings, nothing))
 
     def make(name: str) -> Actor[Any, Any] | None:
         try:

@@ -15,11 +15,11 @@ from commands import report_lines
 from commands.book import Book
 from commands.cli import CommandError
 from commands.flatness import Look, looks_of_book, looks_of_trace, was_flat
-from commands.folder import DataFolder, settings_of
+from commands.folder import DataFolder, at_desk, settings_of
 from commands.held import contract_of, holdings
 from commands.report_figures import approved_facts, fates, figures_of
 from commands.report_origin import source_of, totals_by_origin
-from commands.report_outcomes import outcome_facts
+from commands.report_outcomes import exit_facts, outcome_facts
 from commands.report_sessions import print_trades, show_last
 from commands.traces import UNREADABLE, enveloped, records
 from config.settings import Settings
@@ -39,7 +39,11 @@ def act(arguments: Namespace) -> int:
 
         if report_period.is_wanted(arguments):
             return report_period.act(arguments)
-    settings = settings_of(arguments)
+    if arguments.desks:
+        from commands import report_desks  # noqa: PLC0415 - rarely asked for
+
+        return report_desks.act(arguments, DataFolder(settings_of(arguments).data_dir))
+    settings = at_desk(settings_of(arguments), arguments.desk)
     folder = DataFolder(settings.data_dir)
     if arguments.last is not None:
         ledger = LedgerReader(folder.ledgers, settings.desk)
@@ -115,7 +119,7 @@ def facts(settings: Settings, folder: DataFolder, session: date) -> dict[str, An
     gaps = totals_of([WarehouseReader(folder.warehouse).manifest(session)])
     attempts = ledger.attempts(session)
     of_session = [path for path in folder.traces_newest_first() if path.parent.name == session.isoformat()]
-    trace = trace_facts(of_session)
+    trace = trace_facts(of_session, settings.desk if settings.desks else "")
     looks = _looks(settings, folder, session, trace.pop("holdings"), contracts)
     executions = ledger.executions(session)
     for row in executions:
@@ -148,6 +152,7 @@ def facts(settings: Settings, folder: DataFolder, session: date) -> dict[str, An
             if row["code"] is not None or row["amended_code"] is not None
         ],
         "outcomes": outcome_facts(ledger, session),
+        "exit_profiles": exit_facts(ledger, session),
         "unfilled": _unfilled(ledger, attempts, trades, live),
         "refusals": ledger.refusals(session),
         "held": [row for row in live if row["net_qty"]],
@@ -211,8 +216,11 @@ def _stage(folder: DataFolder, day: dict[str, Any] | None) -> str:
     return "running" if folder.is_supervised() else "stopped"
 
 
-def trace_facts(paths: list[Path]) -> dict[str, Any]:
-    """Count readings and modes in the traces of a session, oldest first; what is damaged is named and left out."""
+def trace_facts(paths: list[Path], desk: str = "") -> dict[str, Any]:
+    """Count readings and modes in the traces of a session, oldest first; what is damaged is named and left out.
+
+    `desk` is whose order session counts where there were several.
+    """
     modes: list[tuple[str, str]] = []
     computed: Counter[tuple[str, str, int]] = Counter()  # by who heard it: a lane, or the record alone
     holdings_told: list[dict[str, Any]] = []
@@ -230,9 +238,10 @@ def trace_facts(paths: list[Path]) -> dict[str, Any]:
                     if record is None:
                         raise ValueError
                     whole, message = record
+                    is_other = bool(desk) and whole["from"] != f"ibkr:{desk}"
                     if message["type"] == "positions.HoldingsChecked":
-                        holdings_told.append(message)
-                    elif is_mode and whole["to"] == "notifier":
+                        holdings_told += [] if is_other else [message]
+                    elif is_mode and whole["to"].partition(":")[0] == "notifier" and not is_other:
                         modes.append((exchange_clock(message["at_utc"]), str(message["mode"])))
                     elif message["type"] == "signals.FeaturesComputed":
                         computed[whole["to"], str(message["ticker"]), int(message["bucket_utc"])] += 1

@@ -8,8 +8,9 @@ from typing import Any, Final
 from commands.held import Holding, contract_of
 from commands.lines import WIDTH, wrapped
 from commands.report_origin import Origin, lines_by_origin
-from commands.report_outcomes import outcome_lines
+from commands.report_outcomes import exit_lines, outcome_lines
 from domain.instants import exchange_clock
+from domain.orders.references import slice_n
 from domain.reports.trades import closing_text
 from domain.risk.reject import RejectCode
 from domain.wording import usd_text
@@ -27,6 +28,8 @@ def lines_of(found: dict[str, Any]) -> list[str]:
         lines += ["", "Fills", *(line for row in found["executions"] for line in _fill(row))]
     if found.get("outcomes"):
         lines += ["", "Alerts", *(line for text in outcome_lines(found["outcomes"]) for line in _fitted(text))]
+    if found.get("exit_profiles"):
+        lines += ["", "Exit profiles", *(line for text in exit_lines(found["exit_profiles"]) for line in _fitted(text))]
     lines += ["", "Attempts", *attempt_lines(found)]
     if found["refusals"]:
         lines += ["", "Refused by the broker"]
@@ -116,6 +119,7 @@ def _fill(row: Found) -> list[str]:
         *(["adopted from the broker's position"] if row["is_adopted"] else []),
         *(["not ours"] if row["is_foreign"] else []),
         *(["time not sure"] if row["is_time_uncertain"] else []),
+        *([f"slice {n} of its entry"] if (n := slice_n(row["order_ref"])) is not None else []),
     ]
     head = f"  {exchange_clock(row['at_utc'])} {row['side']:<4} {row['qty']:>3} {row['contract']:<12} {price:>9}  "
     return _wrapped(row["order_ref"] + (f" ({', '.join(notes)})" if notes else ""), len(head), first=head)

@@ -1,4 +1,4 @@
-"""What became of a session's alerts, for its report: a line each source, kind and version, every rate with its n."""
+"""What became of a session's alerts and shadows of exits, for its report: a line each, every rate with its n."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 
 import msgspec
 
-from domain.signals.rates import Rate, rates_by_version
+from domain.position.adaptive import KIND
+from domain.signals.rates import Rate, rates_by_version, share_of
+from domain.wording import usd_text
 from storage.queries import LedgerReader
 
 
@@ -44,4 +46,29 @@ def outcome_lines(found: list[dict[str, Any]]) -> list[str]:
         parts += [f"{row['unresolved']} unmeasured"] if row.get("unresolved") else []
         parts += [f"{row['followed']} under way"] if row["followed"] else []
         lines.append(f"  {row['source']} {row['kind']}-{row['version']}: {', '.join(parts)}")
+    return lines
+
+
+def exit_facts(ledger: LedgerReader, session: date) -> list[dict[str, Any]]:
+    """Return what the shadows of exit profiles would have made of the session's positions, by version; no fees."""
+    of_version: dict[int, list[dict[str, Any]]] = {}
+    for row in ledger.shadow_exits(session):
+        of_version.setdefault(row["version"], []).append(row)
+    found = []
+    for version, rows in sorted(of_version.items()):
+        own = [row for row in rows if row["shadow_reason"] is not None]
+        share = share_of(sum(row["shadow_cents"] > row["fixed_cents"] for row in own), len(own))
+        sums = {name: sum(row[name] for row in rows) for name in ("fixed_cents", "shadow_cents")}
+        found.append({"profile": f"{KIND}-{version}", "positions": len(rows), **msgspec.to_builtins(share), **sums})
+    return found
+
+
+def exit_lines(found: list[dict[str, Any]]) -> list[str]:
+    """Return the lines for people."""
+    lines = []
+    for row in found:
+        made = f"{usd_text(row['shadow_cents'])} at the bid where {usd_text(row['fixed_cents'])} was made, before fees"
+        share = f"more in {row['wins']} of {row['n']} ({row['lower']:.2f}–{row['upper']:.2f})" if row["n"] else ""
+        parts = [f"{row['positions']} position{'s' * (row['positions'] != 1)}", made, *filter(None, (share,))]
+        lines.append(f"  {row['profile']} would have: {', '.join(parts)}")
     return lines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import gc
 import os
@@ -15,7 +16,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import assert_never
 
-from commands import live, report, requests
+from commands import live, report, report_desks, requests
 from commands.cli import CommandError
 from commands.clocks import led_clock, market_text
 from commands.dashboard import line_of
@@ -27,10 +28,12 @@ from commands.lines import paragraphs, wrapped
 from commands.logbook import LogBook
 from commands.service import is_well, service_line
 from commands.sim import SERVERS, close_of, provenance_of, recorded_of
+from config.desks import desk_names, is_simulated, of_desk
 from config.settings import Settings, SettingsError, from_json
 from config.tree import Broker, Feed, Gateway
 from domain.alarm import Severity
 from domain.instants import at_exchange, exchange_clock
+from domain.notices.alarm_words import announced_text, key_suffix
 from domain.risk.kill import KillLevel
 from domain.session import calendar
 from domain.units import Utc
@@ -84,13 +87,15 @@ def say(text: str) -> None:
 
 
 def _run_real(settings: Settings, folder: DataFolder, stop: threading.Event, clock: MarketClock) -> int:
-    say(f"Starting desk {settings.desk} on {folder.root.resolve()}. Ctrl-C stops cleanly.")
+    named = f"desks {', '.join(desk_names(settings))}" if settings.desks else f"desk {settings.desk}"
+    say(f"Starting {named} on {folder.root.resolve()}. Ctrl-C stops cleanly.")
     if isinstance(clock, LedClock):
         say(
             f"A simulated market's clock is led: {market_text(settings, clock.now_utc())}, up to"
             f" {settings.demo.rate:g} times as fast while nothing is at stake. No real money, no real market."
         )
-    say(_level_text(settings, folder))
+    for desk in desk_names(settings):
+        say(_level_text(of_desk(settings, desk), folder))
     held = held_from_before(settings, folder)
     running = live.start(
         settings, folder, clock, settings.broker.gateways, settings.feed.negotiate_url, stop, settings.demo.rate
@@ -98,11 +103,11 @@ def _run_real(settings: Settings, folder: DataFolder, stop: threading.Event, clo
     _say_where_to_look(settings, running)
     for line in held:
         say(line)
-    hard_stop = HardStop(running, settings, folder, clock, settings.broker.gateways)
-    _watch(running, clock, None, folder, hard_stop)
+    stops = _hard_stops(running, settings, folder, clock, settings.broker.gateways)
+    _watch(running, clock, None, folder, stops)
     if isinstance(clock, LedClock):
         clock.follow(1.0)  # a market goes on without its desks
-    still_open = [] if hard_stop.is_flat else _open_now(settings, folder)
+    still_open = _open_now(settings, folder, stops)
     if still_open:
         say("\n".join(["", *still_open]))
         say(
@@ -117,40 +122,63 @@ def _say_where_to_look(settings: Settings, running: live.Supervisor) -> None:
         say(line_of(settings, running.screen.url))
 
 
+def _hard_stops(
+    running: live.Supervisor, settings: Settings, folder: DataFolder, clock: MarketClock, gateways: tuple[Gateway, ...]
+) -> tuple[HardStop, ...]:
+    """Return one for each desk that has a broker of its own."""
+    own = tuple(of_desk(settings, name) for name in settings.desks if not is_simulated(settings, name))
+    beside = (HardStop(running, desk, folder, clock, desk.broker.gateways) for desk in own)
+    stops = (HardStop(running, settings, folder, clock, gateways), *beside)
+    for one in stops:
+        one.beside = tuple(other for other in stops if other is not one)
+    return stops
+
+
 def _level_text(settings: Settings, folder: DataFolder) -> str:
     """Return at which kill level a real desk starts, and with which command a person lowers it."""
+    whose, option = (f"Desk {settings.desk}: ", f" --desk {settings.desk}") if settings.desks else ("", "")
     try:
         seen = LedgerReader(folder.ledgers, settings.desk).kill()
     except LedgerRefusedError:
         return "The kill level is not known before the ledger can be read."  # the start says why, in its own words
     if seen is None:
         return (
-            "This desk is new: it starts at kill level 1, without entries. When the gateway, the account and the"
-            ' settings are as you want them: `main.py resume --reason "first start"`.'
+            f"{whose}This desk is new: it starts at kill level 1, without entries. When gateway, account and"
+            f' settings are as you want them: `main.py resume{option} --reason "first start"`.'
         )
     if seen["level"] == KillLevel.RUNNING:
-        return "Kill level 0: entries are allowed as soon as the session is stable."
+        return f"{whose}Kill level 0: entries are allowed as soon as the session is stable."
     return (
-        f"Kill level {seen['level']} since {exchange_clock(seen['at_utc'])} New York, by {seen['by']}:"
-        f" {seen['reason']}. `main.py resume --reason ...` lowers it."
+        f"{whose}Kill level {seen['level']} since {exchange_clock(seen['at_utc'])} New York, by {seen['by']}:"
+        f" {seen['reason']}. `main.py resume{option} --reason ...` lowers it."
     )
 
 
 def held_from_before(settings: Settings, folder: DataFolder) -> list[str]:
     """Return a line for each position that an earlier run left: what, at which price, and what watches it now."""
-    try:
-        found = holdings(LedgerReader(folder.ledgers, settings.desk))
-    except LedgerRefusedError:
-        return []  # a new desk, or the start says in its own words what is wrong
-    return [f"Held from before: {holding.told(is_supervised=True)}." for holding in found]
+    found = []
+    for desk in desk_names(settings):
+        with contextlib.suppress(LedgerRefusedError):  # a new desk, or the start says in its own words what is wrong
+            told = [holding.told(is_supervised=True) for holding in holdings(LedgerReader(folder.ledgers, desk))]
+            found += [f"Held from before{f' at desk {desk}' if settings.desks else ''}: {text}." for text in told]
+    return found
 
 
-def _open_now(settings: Settings, folder: DataFolder) -> list[str]:
-    """Return what is held or may be, a line each under a heading; empty where nothing is."""
-    try:
-        found = [f"  {holding.sentence}" for holding in holdings(LedgerReader(folder.ledgers, settings.desk))]
-    except LedgerRefusedError as error:
-        return ["Whether something is held is not known:", f"  {error}"]
+def _open_now(settings: Settings, folder: DataFolder, stops: tuple[HardStop, ...] = ()) -> list[str]:
+    """Return what is held or may be, a line each under a heading; empty where nothing is.
+
+    What a hard stop has closed the ledgers learn of later.
+    """
+    flat = {stop.desk for stop in stops if stop.is_flat}
+    found: list[str] = []
+    for desk in desk_names(settings):
+        if desk in flat:
+            continue
+        at = f"{desk}: " if settings.desks else ""
+        try:
+            found += [f"  {at}{holding.sentence}" for holding in holdings(LedgerReader(folder.ledgers, desk))]
+        except LedgerRefusedError as error:
+            return ["Whether something is held is not known:", f"  {error}"]
     return ["Open:", *found] if found else []
 
 
@@ -180,9 +208,9 @@ def _run_demo(settings: Settings, folder: DataFolder, arguments: Namespace, stop
     _say_where_to_look(settings, running)
     for line in held:
         say(line)
-    hard_stop = HardStop(running, settings, folder, clock, gateways)
-    finished = _watch(running, clock, close_of(settings), folder, hard_stop)
-    still_open = [] if hard_stop.is_flat else _open_now(settings, folder)
+    stops = _hard_stops(running, settings, folder, clock, gateways)
+    finished = _watch(running, clock, close_of(settings), folder, stops)
+    still_open = _open_now(settings, folder, stops)
     if running.runtime.ended or (still_open and not finished):
         clock.follow(1.0, clock.now_utc())  # nobody minds what is open, so the market waits for the next start
         say("\n".join(["", *still_open]))
@@ -205,6 +233,8 @@ def _run_demo(settings: Settings, folder: DataFolder, arguments: Namespace, stop
         folder.end_demo()
     bad, lines = report.lines_of(settings, folder, settings.demo.session)
     say("\n".join(["", *lines]))
+    if settings.desks:
+        say("\n".join(["", *report_desks.lines_of(report_desks.report_of(folder, settings.demo.session))]))
     if not finished:
         say("`main.py run` starts a new day.")
     elif running.screen is not None:
@@ -252,7 +282,7 @@ def _world(
     if calendar.day(settings.demo.session, settings.day.closed_dates) is None:
         raise CommandError(f"{settings.demo.session} is no session of the exchange; choose another demo.session.")
     _stop_world(folder)
-    for record in (folder.pace, folder.book, folder.orders):
+    for record in (folder.pace, folder.book, folder.orders, *map(folder.sim_book, settings.desks)):
         record.unlink(missing_ok=True)
     folder.begin_demo()
     folder.settings.write_bytes(settings.to_json())
@@ -315,8 +345,9 @@ def _stop_world(folder: DataFolder) -> None:
 
 
 def _watch(
-    running: live.Supervisor, clock: MarketClock, until_utc: Utc | None, folder: DataFolder, hard_stop: HardStop
-) -> bool:
+    running: live.Supervisor, clock: MarketClock, until_utc: Utc | None, folder: DataFolder,
+    stops: tuple[HardStop, ...],
+) -> bool:  # fmt: skip
     """Print what is announced until the day is over, a signal or a request comes; True when the day is over."""
 
     def raise_kill(level: int, reason: str, edge: str, command_id: str) -> None:
@@ -327,7 +358,8 @@ def _watch(
     gc.collect()
     gc.freeze()
     emergency.start()
-    hard_stop.start()
+    for hard_stop in stops:
+        hard_stop.start()
     service = service_line(os.environ, lambda: is_well(running))
     if service is not None:
         service.start()
@@ -342,7 +374,8 @@ def _watch(
         service.close()
     are_entries_out = running.close()
     emergency.close()
-    hard_stop.close()
+    for hard_stop in stops:  # one desk's end cuts off no other's hard stop; a person's does
+        hard_stop.close(may_finish=len(stops) > 1 and not stop.is_set())
     while _print_line(running, log, wait_s=0):
         pass
     log.close()
@@ -356,11 +389,7 @@ def _watch(
 
 def _keep_kill_level(running: live.Supervisor, folder: DataFolder) -> None:
     """See to it that the next start comes up at level 1 at least, also where the ledger did not take that down."""
-    try:
-        seen = LedgerReader(folder.ledgers, running.desk).kill()
-    except LedgerRefusedError:
-        seen = None
-    if seen is not None and seen["level"] > KillLevel.RUNNING:
+    if all(_is_raised(folder, desk) for desk in running.desks):
         return
     if keep_level(folder.kill_file, KillLevel.NO_ENTRIES):
         say(
@@ -369,6 +398,14 @@ def _keep_kill_level(running: live.Supervisor, folder: DataFolder) -> None:
         )
     else:
         say(f"Neither the ledger nor {folder.kill_file} can be written: mend the disk before the next start.")
+
+
+def _is_raised(folder: DataFolder, desk: str) -> bool:
+    try:
+        seen = LedgerReader(folder.ledgers, desk).kill()
+    except LedgerRefusedError:
+        return False
+    return seen is not None and seen["level"] > KillLevel.RUNNING
 
 
 def _print_line(running: live.Supervisor, log: LogBook, wait_s: float) -> bool:
@@ -389,6 +426,6 @@ def shown(line: Announce) -> str:
     """
     urgent = "" if line.severity is Severity.INFO else f"{line.severity.value.upper()}: "
     head = f"{exchange_clock(line.at_utc)}  {line.topic:<7} "
-    if not sys.stdout.isatty():
-        return f"{head}{urgent}{line.text}"
-    return "\n".join(wrapped(f"{urgent}{line.text}", len(head), first=head))
+    said = announced_text(line.topic, line.severity, line.text)
+    text = f"{urgent}{said}{key_suffix(line.topic, line.text)}"
+    return "\n".join(wrapped(text, len(head), first=head)) if sys.stdout.isatty() else f"{head}{text}"

@@ -1,6 +1,6 @@
-"""`make screenshots`: plays a demo day until something is held, and takes pictures of its dashboard.
+"""`make screenshots`: plays a demo day until some trades are closed and something is held, and takes pictures of it.
 
-Wide and narrow, dark and light.
+Wide and narrow, dark and light; of the wide ones the first screen, and of the dark one the whole page too.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FLAGS: Final = (
 SIZES: Final = {"1440": (1440, 900), "390": (390, 844)}
 SCHEMES: Final = ("dark", "light")
 LATEST: Final = "15:00"
-SETTLE_S = 2.0  # until the tables have come and the charts are drawn
+SETTLE_S = 5.0  # until the tables have come, the newest buckets are stored and the charts are drawn
 _PREFIX = "Dashboard: "
 
 
@@ -39,8 +39,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--url", help="a dashboard that is served already; without it a demo day is played")
     parser.add_argument(
-        "--until", default="09:40",
-        help="New York's clock (HH:MM): the pictures are taken at the first position after it, at 15:00 in any case",
+        "--trades", type=int, default=2,
+        help="the pictures are taken at the first position after so many closed trades, at 15:00 in any case",
     )  # fmt: skip
     parser.add_argument("--to", type=Path, default=ROOT / "docs" / "pictures", help="the folder that they go to")
     given = parser.parse_args()
@@ -50,7 +50,7 @@ def main() -> None:
         take(given.url, given.to)
         return
     with demo_day() as url:
-        wait_until(url, given.until)
+        wait_for_trades(url, given.trades)
         take(url, given.to)
 
 
@@ -76,19 +76,22 @@ def demo_day() -> Iterator[str]:
                 subprocess.run(stop, cwd=ROOT, check=False, stdout=subprocess.DEVNULL)
 
 
-def wait_until(url: str, clock: str) -> None:
-    """Wait until something is held after this time, or the day is nearly over."""
+def wait_for_trades(url: str, trades: int) -> None:
+    """Wait until so many trades are closed and something is held, or the day is nearly over."""
     while True:
         with suppress(OSError), urllib.request.urlopen(f"{url}/api/status", timeout=10) as answer:
             found = orjson.loads(answer.read())  # on a busy machine an answer may be late: it is asked again
-            at = (found["at"] or "")[11:16]
-            if at >= LATEST or (at >= clock and found["open_positions"]):
+            is_filled = (found["trades_today"] or 0) >= trades and found["open_positions"]
+            if is_filled or (found["at"] or "")[11:16] >= LATEST:
                 return
         time.sleep(1)
 
 
 def take(url: str, folder: Path) -> None:
-    """Write `dashboard-<width>-<scheme>.png`: the first screen of the wide ones, the whole of the narrow ones."""
+    """Write `dashboard-<width>-<scheme>.png`: the first screen of the wide ones, the whole of the narrow ones.
+
+    `dashboard-whole-dark.png` is the whole of the wide one.
+    """
     from playwright.sync_api import sync_playwright  # noqa: PLC0415 - a library of the tests
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -106,6 +109,9 @@ def take(url: str, folder: Path) -> None:
                 path = folder / f"dashboard-{name}-{scheme}.png"
                 page.screenshot(path=path, full_page=name == "390")
                 print(path)
+                if (name, scheme) == ("1440", "dark"):
+                    page.screenshot(path=folder / "dashboard-whole-dark.png", full_page=True)
+                    print(folder / "dashboard-whole-dark.png")
                 page.close()
         browser.close()
 

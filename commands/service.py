@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, MutableMapping
 from typing import Final
 
-from commands.live import Supervisor
+from commands.live import Supervisor, money_names
 
 _BEATS_A_LIMIT: Final = 3  # so that one beat may be late
 
@@ -81,6 +81,7 @@ def is_well(running: Supervisor) -> bool:
 
     One that is closed goes on until it has ended: the hard stop closes positions then, and no actor has a part in that.
     """
-    money = ("supervisor", "kill", f"risk:{running.desk}", f"ibkr:{running.desk}", f"ledger:{running.desk}")
-    is_money = (name in money or name.startswith(f"position:{running.desk}:") for name in running.watchdog.stuck())
+    money = ("supervisor", *money_names(running.desks))
+    held = tuple(f"position:{desk}:" for desk in running.desks)
+    is_money = (name in money or name.startswith(held) for name in running.watchdog.stuck())
     return running.runtime.ended is None and (running.is_closed or not any(is_money))

@@ -1,5 +1,7 @@
 """`main.py shadows`: win rates of every kind and version, live ones and shadows side by side, with n and bounds.
 
+Below them stands the adaptive exit profile, where one follows positions, beside what these came to.
+
 The versions of a kind are compared on the same readings: from the session on in which the youngest of them raised its
 first alert. What a promotion asks for is judged by all outcomes of a version.
 """
@@ -9,7 +11,7 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Iterable, Sequence
 from datetime import date
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import orjson
@@ -18,13 +20,38 @@ from commands.folder import DataFolder, settings_of
 from commands.lines import wrapped
 from commands.session_market import market_of
 from config.settings import Settings
+from domain.position import adaptive
 from domain.signals.alert import Alert
 from domain.signals.outcome import Outcome
-from domain.signals.rates import Rate, promotion_of, rate_of
+from domain.signals.rates import Rate, exits_promotion_of, promotion_of, rate_of, share_of
+from domain.units import Cents
+from domain.wording import usd_text
 from storage.queries import LedgerReader
 
 _HEAD: Final = "  {:<8}{:>7}{:>7}{:>6}{:>7}{:>18}{:>6}{:>6}{:>10}"
 _NOT_REAL: Final = "No real market made these outcomes, or it is not on record ({}): they say nothing about profit."
+
+
+class ProfileRate(msgspec.Struct, frozen=True, kw_only=True):
+    """A version of the adaptive exit profile beside the fixed one, on the same positions.
+
+    `n` are those that its shadow left by itself, of which it would have made more in `wins`; `same` those that it left
+    with the position. `fixed_cents` and `shadow_cents` are sums over all, before fees. `refusal`: as of a kind.
+    """
+
+    source: str
+    kind: str
+    version: int
+    is_promoted: bool
+    n: int
+    wins: int
+    rate: float | None
+    lower: float | None
+    upper: float | None
+    same: int
+    fixed_cents: int
+    shadow_cents: int
+    refusal: str | None
 
 
 class VersionRate(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,12 +77,14 @@ def act(arguments: Namespace) -> int:
     ledger = LedgerReader(folder.ledgers, settings.desk)
     outcomes = list(ledger.outcomes())
     found = rates_of(outcomes, ledger.open_alerts(), promoted_of(ledger), settings)
+    profiles = profiles_of(ledger.shadow_exits(), promoted_of(ledger), settings)
     if arguments.json:
-        print(orjson.dumps(msgspec.to_builtins(found), option=orjson.OPT_INDENT_2).decode())
+        print(orjson.dumps(msgspec.to_builtins([*found, *profiles]), option=orjson.OPT_INDENT_2).decode())
     else:
         markets = [market_of(folder, day) for day in sorted({outcome.alert.key.session for outcome in outcomes})]
         print("\n".join(lines_of(found, [market.name for market in markets if not market.is_real])))
-    return 0 if found else 1
+        print("\n".join(profile_lines(profiles)), end="\n" * bool(profiles))
+    return 0 if found or profiles else 1
 
 
 def promoted_of(ledger: LedgerReader) -> frozenset[tuple[str, str, int]]:
@@ -100,6 +129,52 @@ def rates_of(
             )
         )  # fmt: skip
     return found
+
+
+def profiles_of(
+    exits: Iterable[dict[str, Any]], promoted: frozenset[tuple[str, str, int]], settings: Settings
+) -> list[ProfileRate]:
+    """Return every version of the adaptive exit profile that a shadow followed, and the one that the settings name."""
+    of_version: dict[int, list[dict[str, Any]]] = {}
+    for row in exits:
+        of_version.setdefault(row["version"], []).append(row)
+    rules = settings.exits.adaptive
+    if rules.is_on:
+        of_version.setdefault(rules.version, [])
+    found = []
+    for version, rows in sorted(of_version.items()):
+        own = [row for row in rows if row["shadow_reason"] is not None]
+        share = share_of(sum(row["shadow_cents"] > row["fixed_cents"] for row in own), len(own))
+        name = (adaptive.SOURCE, adaptive.KIND, version)
+        refusal = exits_promotion_of(share, settings.promotion.outcomes_min, settings.promotion.rate_floor)
+        found.append(
+            ProfileRate(
+                source=name[0], kind=name[1], version=version, is_promoted=name in promoted, n=share.n, wins=share.wins,
+                rate=share.rate, lower=share.lower, upper=share.upper, same=len(rows) - share.n,
+                fixed_cents=sum(row["fixed_cents"] for row in rows),
+                shadow_cents=sum(row["shadow_cents"] for row in rows),
+                refusal=None if name in promoted or refusal is None else refusal.why,
+            )
+        )  # fmt: skip
+    return found
+
+
+def profile_lines(found: Sequence[ProfileRate]) -> list[str]:
+    """Return the exit profiles for people; nothing where no shadow follows positions."""
+    if not found:
+        return []
+    lines = ["", "Exit profiles beside the fixed one, on the same positions (before fees)"]
+    for one in found:
+        state = "in force" if one.is_promoted else "shadow"
+        share = "–" if one.rate is None else f"{one.wins} of {one.n}, {one.rate:.2f} ({one.lower:.2f}–{one.upper:.2f})"
+        sums = f"{usd_text(Cents(one.shadow_cents))} where the fixed one made {usd_text(Cents(one.fixed_cents))}"
+        lines += wrapped(
+            f"{one.source} {one.kind}-{one.version} ({state}): made more in {share}; left with the position in"
+            f" {one.same}; in all {sums}.", 2,
+        )  # fmt: skip
+        if not one.is_promoted:
+            lines += wrapped(one.refusal or "May be promoted: `main.py promote` asks for no more.", 4)
+    return lines
 
 
 def lines_of(found: Sequence[VersionRate], unreal: Sequence[str] = ()) -> list[str]:

@@ -1,4 +1,4 @@
-"""`main.py sim gateway|hubs|provider|clock`: the simulated broker or feed in its own process, for anybody's client.
+"""`main.py sim gateway|hubs|provider|tastytrade|clock`: a simulated broker or feed in its own process.
 
 Alone it goes on with the next session after each; its own clock skips the nights. With `--run-folder` it is part of a
 demo day: it takes the clock from there and leaves its pid and ports beside it.
@@ -23,8 +23,9 @@ from commands.folder import BOOK, ORDERS, DataFolder, SimProcess, settings_of, w
 from config.settings import Settings, from_json
 from domain.instants import SECOND, at_exchange
 from domain.units import Cents, Utc
-from simulation.broker.exchange import Exchange
+from simulation.broker.exchange import ACCOUNT, Exchange
 from simulation.broker.kept import BookInUseError, KeptExchange
+from simulation.broker.login import ACCOUNTS_MAX
 from simulation.gateway.control import FaultControl
 from simulation.gateway.faults import Fault, FaultKind, FaultScriptError, load_faults
 from simulation.gateway.server import GatewayServer
@@ -37,9 +38,11 @@ from simulation.market_data.server import ProviderServer
 from simulation.pace.nights import session_at, skip_nights
 from simulation.pace.pacer import RATE_MAX
 from simulation.pace.stakes import Stake
+from simulation.tastytrade.control import TastytradeControl
+from simulation.tastytrade.server import TastytradeServer
 from supervision.clock import MarketClock
 
-GATEWAY_PORT = 4002
+GATEWAY_PORT, REST_PORT = 4002, 4004
 SERVERS = ("hubs", "provider", "gateway")
 
 
@@ -60,7 +63,9 @@ def act(arguments: Namespace) -> int:
         settings = _settings_alone(arguments, arguments.start)
         clock = MarketClock.starting(at_exchange(settings.demo.session, settings.demo.start_clock), settings.demo.rate)
     with asyncio.Runner() as runner:
-        serve = {"gateway": _serve_gateway, "hubs": _serve_hubs, "provider": _serve_provider}[arguments.what]
+        serve = {
+            "gateway": _serve_gateway, "hubs": _serve_hubs, "provider": _serve_provider, "tastytrade": _serve_rest,
+        }[arguments.what]  # fmt: skip
         runner.run(serve(settings, clock, arguments))
     return 0
 
@@ -129,7 +134,7 @@ async def _serve_gateway(settings: Settings, clock: MarketClock, arguments: Name
                 duration_s=_real_s(demo.gateway_drop_s),
             ),
         )
-    server = GatewayServer(world, exchange, clock, faults)
+    server = GatewayServer(world, exchange, clock, faults, others=_others_of(settings, world, arguments))
     before = _before("gateway", arguments)
     wanted = before.port if before else 0 if arguments.run_folder is not None else arguments.port or GATEWAY_PORT
     try:
@@ -170,13 +175,37 @@ def _exchange_of(settings: Settings, world: Market, clock: MarketClock, argument
     """Return the broker; that of a demo day keeps its book, and goes on with that of a process which was killed."""
     cash_cents = Cents(settings.demo.nav_usd * 100)
     if arguments.run_folder is None:
-        return Exchange(world, cash_cents=cash_cents)
+        return Exchange(world, account=_accounts_of(arguments)[0], cash_cents=cash_cents)
     try:
         kept = KeptExchange(world, arguments.run_folder / ORDERS, cash_cents=cash_cents)
     except BookInUseError as error:
         raise CommandError(f"The simulated gateway of this day runs already: {error}.", 3) from None
     kept.catch_up(clock.now_utc(), world.step)
     return kept
+
+
+def _others_of(settings: Settings, world: Market, arguments: Namespace) -> Sequence[Exchange]:
+    """Return the further accounts of the login, each with as much cash as the first."""
+    cash_cents = Cents(settings.demo.nav_usd * 100)
+    names = _accounts_of(arguments)[1:]
+    return [Exchange(world, account=name, cash_cents=cash_cents, number=n) for n, name in enumerate(names, 1)]
+
+
+def _accounts_of(arguments: Namespace) -> list[str]:
+    """Return the accounts of the gateway's login, one at least.
+
+    Raises:
+        CommandError: too many of them, one twice, or one without a name; any at all for a demo day.
+    """
+    if arguments.accounts is not None and arguments.run_folder is not None:
+        raise CommandError("A demo day has one account, whose book is kept: leave --accounts out.")
+    names = [ACCOUNT] if arguments.accounts is None else [name.strip() for name in arguments.accounts.split(",")]
+    if not all(names) or len(set(names)) < len(names) or len(names) > ACCOUNTS_MAX:
+        raise CommandError(
+            f"--accounts wants 1 to {ACCOUNTS_MAX} names with commas between them, each once: --accounts"
+            " DU1234567,DU7654321."
+        )
+    return names
 
 
 def _before(what: str, arguments: Namespace) -> SimProcess | None:
@@ -238,11 +267,44 @@ async def _serve_provider(settings: Settings, clock: MarketClock, arguments: Nam
     await server.close()
 
 
-def _refuse_script(arguments: Namespace) -> None:
-    if arguments.faults is not None or arguments.control_port is not None:
+async def _serve_rest(settings: Settings, clock: MarketClock, arguments: Namespace) -> None:
+    """Serve the broker of Tastytrade's shape; alone, or beside a gateway of the same seed and clock."""
+    if (arguments.faults, arguments.accounts) != (None, None):
         raise CommandError(
-            "Fault scripts and the control port are the gateway's:"
-            " `main.py sim gateway --faults FILE --control-port 4003`."
+            "Fault scripts and --accounts are the gateway's; this broker's faults are set with --control-port."
+        )
+    world = market_of(settings, rolls=True)
+    exchange = Exchange(world, cash_cents=Cents(settings.demo.nav_usd * 100))
+    server, wanted = TastytradeServer(world, exchange, clock), arguments.port or REST_PORT
+    control = None if arguments.control_port is None else TastytradeControl(server)
+    try:
+        await server.start(arguments.host, wanted)
+        if control is not None:
+            wanted = arguments.control_port
+            await control.start(wanted)
+    except (OSError, OverflowError) as error:
+        raise CommandError(
+            f"Port {wanted} cannot be used ({error}); stop what listens there or give --port.", 3
+        ) from None
+    _say_ready("tastytrade", settings, arguments, clock, server.port)
+    print(
+        f"Its REST is {server.rest_url}, its account stream {server.stream_url}, its account {server.account};"
+        " any client secret and refresh token will do.",
+        flush=True,
+    )
+    if control is not None:
+        print(f"Its faults are set at http://127.0.0.1:{control.port}/faults (GET, POST, DELETE).", flush=True)
+    await _until_told(settings, clock, arguments)
+    if control is not None:
+        await control.stop()
+    await server.stop()
+
+
+def _refuse_script(arguments: Namespace) -> None:
+    if (arguments.faults, arguments.control_port, arguments.accounts) != (None, None, None):
+        raise CommandError(
+            "Fault scripts, the control port and accounts are the gateway's:"
+            " `main.py sim gateway --faults FILE --control-port 4003 --accounts DU1234567,DU7654321`."
         )
 
 

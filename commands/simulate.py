@@ -25,7 +25,7 @@ from simulation.days.sweep import Pace, Results, SweepError, quick_folder, sourc
 JUDGED_FROM: Final = 2_000  # fewer days cannot reach everything: their coverage is shown and not judged
 FACTS_FROM: Final = 200  # days from which the stylised facts of their markets are shown beneath
 MARKETS_SHOWN: Final = 20
-SPREADS: Final = "spreads"  # `--with`
+SPREADS, SLICES = "spreads", "twap"  # `--with`
 _SHOWN_MAX: Final = 10
 
 
@@ -37,7 +37,7 @@ def act(arguments: Namespace) -> int:
     """
     if arguments.market is not None:
         return market_record.show(arguments.market, arguments.seed, as_json=arguments.json)
-    settings = day_settings(has_spreads=SPREADS in arguments.extras)
+    settings = day_settings(has_spreads=SPREADS in arguments.extras, has_slices=SLICES in arguments.extras)
     if arguments.facts or arguments.feedback is not None:  # facts of the anchored market would be facts of nothing
         feedback = settings.market.feedback if arguments.feedback is None else arguments.feedback
         settings = settings.model_copy(update={"market": MarketDrawn("honest", feedback)})
@@ -117,7 +117,7 @@ def _report(found: list[DayResult], arguments: Namespace) -> int:
         coverage.add(result.coverage)
     broken = [result for result in found if result.broken]
     compared = [result.is_same for result in found if result.is_same is not None]
-    verdicts = judged(coverage, has_spreads=SPREADS in arguments.extras)
+    verdicts = judged(coverage, has_spreads=SPREADS in arguments.extras, has_slices=SLICES in arguments.extras)
     missing = [f"{verdict.title}: {name}" for verdict in verdicts for name in verdict.missing]
     is_judged = len(found) >= JUDGED_FROM
     row: dict[str, Any] = {

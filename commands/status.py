@@ -83,10 +83,23 @@ def _head(status: dict[str, Any], width: int) -> list[str]:
     )  # fmt: skip
     lines = in_lines(facts, width, ", ")
     lines += [line for hub in status.get("hubs", ()) for line in textwrap.wrap(_hub(hub, process["at_utc"]), width)]
+    gateways = (f"{row['session']}: {row['text']}" for row in status.get("gateways", ()))
+    lines += [line for text in gateways for line in textwrap.wrap(text, width)]
+    kills = status.get("kills") or {}
+    if len(kills) > 1:
+        told = (f"{name}: {_level(row)}" for name, row in kills.items())
+        lines += [line for text in told for line in textwrap.wrap(text, width)]
     for name in ("latched", "ended", "trace_failed"):
         if process[name] is not None:
             lines += textwrap.wrap(f"{name}: {process[name]}", width)
     return lines
+
+
+def _level(row: dict[str, Any] | None) -> str:
+    """Return a desk's kill level, and why it stands."""
+    if row is None:
+        return "down, so its level is not known"
+    return f"level {row['level']}" + (f", raised by {row['by']}: {row['reason']}" if row["level"] else "")
 
 
 def _hub(hub: dict[str, Any], now_utc: int) -> str:

@@ -18,15 +18,21 @@ from commands.cli import CommandError
 from commands.control import request
 from commands.desk_facts import DeskFacts, Held
 from commands.folder import DataFolder, settings_of
-from commands.lines import in_lines
+from commands.lines import in_lines, wrapped
 from commands.logbook import Entry, tail
 from domain.alarm import Severity
 from domain.instants import exchange_clock, session_of
+from domain.notices.alarm_words import TOPIC as ALARM
+from domain.notices.alarm_words import announced_text, plain_text
 from domain.risk.reject import RejectCode
 from domain.wording import duration_text, reason_text, usd_text
 
 _EVERY_S: Final = 1.0
 _LINES_KEPT: Final = 400  # many of them of shadows, which are left out
+_WRONG: Final = {
+    "latched": "ENTRIES LATCHED OFF until it is started again", "ended": "THE SUPERVISOR IS ENDING",
+    "trace_failed": "THE TRACE CANNOT BE WRITTEN",
+}  # fmt: skip
 _LEVELS: Final = {0: "running", 1: "no entries", 2: "FLATTEN"}
 _PHASES: Final = {
     "closed_day": "market closed", "pre": "before the open", "open": "open, no entries yet",
@@ -42,19 +48,19 @@ def act(arguments: Namespace) -> int:
     """Show the screen until interrupted; once, where nobody can watch."""
     folder = DataFolder(settings_of(arguments).data_dir)
     if arguments.json:
-        print(msgspec.json.format(msgspec.json.encode(_asked(folder)), indent=2).decode())
+        print(msgspec.json.format(msgspec.json.encode(_asked(folder, arguments.desk)), indent=2).decode())
         return 0
     if not sys.stdout.isatty():
-        size = shutil.get_terminal_size((80, 24))
-        print("\n".join(screen(_asked(folder), tail(folder.log, _LINES_KEPT), size.columns, size.lines)))
+        size, asked = shutil.get_terminal_size((80, 24)), _asked(folder, arguments.desk)
+        print("\n".join(screen(asked, tail(folder.log, _LINES_KEPT), size.columns, size.lines)))
         return 0
-    _asked(folder)  # its refusal belongs on the usual screen
+    _asked(folder, arguments.desk)  # its refusal belongs on the usual screen
     out = sys.stdout
     try:
         out.write(_ALTERNATE)
         while True:
             size = shutil.get_terminal_size()
-            lines = screen(_asked(folder), tail(folder.log, _LINES_KEPT), size.columns, size.lines - 1)
+            lines = screen(_asked(folder, arguments.desk), tail(folder.log, _LINES_KEPT), size.columns, size.lines - 1)
             out.write(_HOME + "".join(f"{line}{_CLEAR_LINE}\n" for line in lines) + _CLEAR_BELOW)
             out.flush()
             time.sleep(_EVERY_S)
@@ -63,8 +69,10 @@ def act(arguments: Namespace) -> int:
         out.flush()
 
 
-def _asked(folder: DataFolder) -> dict[str, Any]:
-    answer = request(folder.control, {"do": "desk"})
+def _asked(folder: DataFolder, desk: str | None) -> dict[str, Any]:
+    answer = request(folder.control, {"do": "desk", "desk": desk} if desk else {"do": "desk"})
+    if "is no request" not in answer.get("error", "is no request"):
+        raise CommandError(f"{answer['error'][0].upper()}{answer['error'][1:]}.")
     if "process" not in answer:
         raise CommandError("The supervisor is of a version without this screen; use `main.py status --watch`.", 3)
     return answer
@@ -73,7 +81,10 @@ def _asked(folder: DataFolder) -> dict[str, Any]:
 def screen(answer: dict[str, Any], entries: Sequence[Entry], width: int, height: int) -> list[str]:
     """Lay it out: what is wrong, risk, positions, then as many of the newest lines as there is room for."""
     process = answer["process"]
-    wrong = [f"{name}: {process[name]}" for name in ("latched", "ended", "trace_failed") if process.get(name)]
+    wrong = [
+        line for name, words in _WRONG.items() if process.get(name)
+        for line in wrapped(f"{words}: {plain_text(process[name])}", 2, columns=width)
+    ]  # fmt: skip
     found = answer.get("desk")
     if found is None:
         head = [
@@ -86,7 +97,8 @@ def screen(answer: dict[str, Any], entries: Sequence[Entry], width: int, height:
     room = height - len(lines)
     if room > 0:
         today = session_of(desk.at_utc).isoformat()
-        lines += [_line(entry) for entry in entries if entry.date == today and not _is_of_shadow(entry)][-room:]
+        newest = [entry for entry in entries if entry.date == today and not _is_of_shadow(entry)][-room:]
+        lines += [line for entry in newest for line in _lines(entry, width)][-room:]
     return [line if len(line) <= width else f"{line[: width - 1]}…" for line in lines[:height]]
 
 
@@ -161,6 +173,10 @@ def _is_of_shadow(entry: Entry) -> bool:
     return entry.topic == "reject" and entry.text.endswith(RejectCode.SHADOW_SIGNAL)
 
 
-def _line(entry: Entry) -> str:
+def _lines(entry: Entry, width: int) -> list[str]:
+    """Return a line of the log, an alarm with all its words, since what to do stands at their end."""
     urgent = "" if entry.severity is Severity.INFO else f"{entry.severity.value.upper()}: "
-    return f"{entry.clock}  {entry.topic:<7} {urgent}{entry.text}"
+    head, text = f"{entry.clock}  {entry.topic:<7} ", announced_text(entry.topic, entry.severity, entry.text)
+    if entry.topic != ALARM:
+        return [f"{head}{urgent}{text}"]
+    return wrapped(f"{urgent}{text}", len(head), first=head, columns=width)

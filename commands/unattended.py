@@ -27,6 +27,16 @@ def may_hold(ledgers: Path, desk: str) -> bool:
         return True
 
 
+def real_desks(ledgers: Path) -> list[str]:
+    """Return the desks that have a ledger and are not known to be simulated: what they hold is held at a broker."""
+    desks = desks_of(ledgers)
+    try:
+        simulated = {desk for desk, kind in kinds(ledgers).items() if kind is DeskKind.SIM}
+    except LedgerRefusedError:
+        simulated = set()
+    return [desk for desk in desks if desk not in simulated]
+
+
 def tried_again(error: Exception, arguments: Namespace) -> Exception:
     """Return what ends a start: where a desk of the folder may hold something, never with "do not start again"."""
     if getattr(error, "code", WRONG_CALL) != WRONG_CALL or not _is_anything_held(_root_of(arguments)):
@@ -47,9 +57,4 @@ def _root_of(arguments: Namespace) -> Path:
 
 def _is_anything_held(root: Path) -> bool:
     ledgers = DataFolder(root).ledgers
-    desks = desks_of(ledgers)
-    try:
-        simulated = {desk for desk, kind in kinds(ledgers).items() if kind is DeskKind.SIM}
-    except LedgerRefusedError:
-        simulated = set()
-    return any(may_hold(ledgers, desk) for desk in desks if desk not in simulated)
+    return any(may_hold(ledgers, desk) for desk in real_desks(ledgers))

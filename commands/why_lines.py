@@ -46,6 +46,9 @@ STEPS: Final = {
     "broker.ErrorReported": "error",
     "broker.ExecutionReported": "execution",
     "orders.FillRecorded": "fill",
+    "entries.SliceRefused": "slice",
+    "orders.RecordSlice": "slice",
+    "orders.SliceNoted": "slices",
     "orders.RecordExitIntent": "exit",
     "positions.PositionOpened": "opened",
     "positions.PositionClosed": "closed",
@@ -181,6 +184,11 @@ def _reserved(leg: dict[str, Any]) -> str:
     return f"{leg['side']} {leg['qty']} {_contract(leg['contract'])} at {price}{quote}{spot}{')' if quote else ''}"
 
 
+def _sliced(message: dict[str, Any]) -> str:
+    twap = message.get("twap")
+    return "" if twap is None else f" of {twap['total_qty']} in {twap['slices']} slices"
+
+
 def _exit(message: dict[str, Any]) -> str:
     severity = SEVERITY[ExitReason(message["reason"])]
     how = _TIERS[Tier(message["tier"])]
@@ -217,7 +225,12 @@ _SAID: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
     "market.ContractsOffered": _offered,
     "entries.RecordDenial": lambda message: str(message["code"]),
     "entries.ReserveEntry": _reserve,
-    "entries.OpenPosition": lambda m: f"{m['order_ref']} {m['qty']} at {_price(m['limit_ticks'])}",
+    "entries.OpenPosition": lambda m: f"{m['order_ref']} {m['qty']}{_sliced(m)} at {_price(m['limit_ticks'])}",
+    "entries.SliceRefused": lambda m: _plain({**m, **m["verdict"]["finding"], "why": m["verdict"]["gate"]}),
+    "orders.RecordSlice": lambda m: (
+        f"{m['n']} of {m['slices']}: {m['order_ref']} {m['qty']} at {_price(m['limit_ticks'])}"
+    ),
+    "orders.SliceNoted": lambda m: f"{m['event']}: {m['why']}",
     "orders.SubmitOrder": lambda message: _plain(message["order"]),
     "broker.PlaceOrder": lambda message: _plain(message["order"]),
     "orders.ModifyOrder": lambda message: _plain(message["change"]),

@@ -12,7 +12,7 @@ import msgspec
 import orjson
 
 from commands.cli import CommandError
-from commands.folder import DataFolder, settings_of
+from commands.folder import DataFolder, at_desk, settings_of
 from commands.held import contract_of
 from commands.lines import wrapped
 from commands.traces import UNREADABLE, enveloped, records
@@ -60,7 +60,7 @@ class Answer(msgspec.Struct, kw_only=True):
 
 def act(arguments: Namespace) -> int:
     """Find the bucket and say what became of it; 1 where nothing at all is known of it."""
-    settings = settings_of(arguments)
+    settings = at_desk(settings_of(arguments), arguments.desk)
     folder = DataFolder(settings.data_dir)
     ledger = LedgerReader(folder.ledgers, settings.desk)
     arguments.signal = [word for words in arguments.signal for word in words.split()]  # quoted as one, or not

@@ -15,7 +15,10 @@ from urllib.parse import urlsplit
 
 from typing_extensions import is_typeddict
 
-from config.tree import SettingsTree
+from config.desks import desk_names, is_simulated, of_desk, traded_at
+from config.tree import DeskBeside, SettingsTree
+from domain.limits import EntryLimits
+from domain.orders.capabilities import IB, TASTYTRADE
 from domain.ranges import Form, Range
 from domain.signals.feed_rules import TODAY
 from domain.signals.spread import PROMOTION, SOURCE
@@ -183,6 +186,11 @@ BELOW: Final = (
     ("spread.entry_after_open_ms", "spread.entry_until_ms"),
     ("supervision.watchdog_every_ms", "supervision.stuck_after_ms"),
 )
+# What holds for every strategy: its profile says so and cannot say otherwise.
+ALWAYS: Final = (
+    ("no_naked_short", "no desk sells to open what nothing covers"),
+    ("force_cancel_all_before_eod_flatten", "an order that still works could fill after the position is closed"),
+)
 # (a, b): a must not be above b.
 AT_MOST: Final = (
     ("entry.positions_per_ticker_max", "entry.positions_max"),
@@ -200,7 +208,7 @@ def together(settings: SettingsTree) -> tuple[Found, ...]:
     """Find settings that contradict each other, and names that nothing bears."""
     checks = (
         _order, _sums, _broker, _market, _lanes, _own_kinds, _promoted, _trials, _outside, _tickers, _strategies,
-        _spread, _chain, _provider, _demo,
+        _spread, _chain, _provider, _demo, _desks, _traded_at,
     )  # fmt: skip
     return tuple(found for check in checks for found in check(settings))
 
@@ -215,11 +223,11 @@ def _order(settings: SettingsTree) -> Iterator[Found]:
     rows = [row.after_open_ms for row in settings.entry.spread_share_by_time]
     if sorted(set(rows)) != rows:
         yield Found("entry.spread_share_by_time", f"must be in the order of after_open_ms, each once (given: {rows})")
-    for name in ("vix", "realised", "confidence"):
-        levels = [row.at_least for row in getattr(settings.entry.overlay, name)]
+    tables = [f"entry.overlay.{name}" for name in ("vix", "realised", "confidence")]
+    for path in (*tables, "exits.adaptive.realised", "exits.adaptive.left"):
+        levels = [row.at_least for row in value_at(settings, path)]
         if not levels or levels[0] != 0 or sorted(set(levels)) != levels:
-            what = f"must begin at 0 and rise, each level once (given: {levels})"
-            yield Found(f"entry.overlay.{name}", what)
+            yield Found(path, f"must begin at 0 and rise, each level once (given: {levels})")
 
 
 def value_at(settings: SettingsTree, path: str) -> Any:
@@ -235,9 +243,21 @@ def _sums(settings: SettingsTree) -> Iterator[Found]:
     if (steps := exits.entry_mid_ms + exits.entry_step_ms) > exits.entry_total_ms:
         what = f"must not be below entry_mid_ms + entry_step_ms (given: {exits.entry_total_ms} and {steps})"
         yield Found("exits.entry_total_ms", what)
+    if settings.entry.twap_min_qty is not None:
+        yield from _slices(settings.entry, exits.entry_total_ms)
     if day.entry_after_open_ms + day.entry_stop_ms >= SESSION_MS:
         given = f"(given: {day.entry_after_open_ms} and {day.entry_stop_ms})"
         yield Found("day.entry_stop_ms", f"leaves no time for entries after day.entry_after_open_ms {given}")
+
+
+def _slices(entry: EntryLimits, order_ms: int) -> Iterator[Found]:
+    """Find slices that would be empty, or come before the one before them is over."""
+    if entry.twap_min_qty is not None and entry.twap_min_qty < entry.twap_slices:
+        what = f"must not be below entry.twap_slices (given: {entry.twap_min_qty} and {entry.twap_slices})"
+        yield Found("entry.twap_min_qty", what)
+    if (gap_ms := entry.twap_duration_ms // entry.twap_slices) < order_ms:
+        what = f"leaves {gap_ms} ms for each of entry.twap_slices, which may take exits.entry_total_ms, {order_ms}"
+        yield Found("entry.twap_duration_ms", f"{what} (given: {entry.twap_duration_ms})")
 
 
 def _broker(settings: SettingsTree) -> Iterator[Found]:
@@ -352,6 +372,9 @@ def _strategies(settings: SettingsTree) -> Iterator[Found]:
         if rules.signal_age_max_ms <= settings.entry.intent_deadline_ms:
             given = f"(given: {rules.signal_age_max_ms} and {settings.entry.intent_deadline_ms})"
             yield Found(f"strategies.{source}.signal_age_max_ms", f"must be above entry.intent_deadline_ms {given}")
+        for name, why in ALWAYS:
+            if not getattr(rules, name):
+                yield Found(f"strategies.{source}.{name}", f"must be true: {why} (given: false)")
 
 
 def _spread(settings: SettingsTree) -> Iterator[Found]:
@@ -404,6 +427,90 @@ def _provider(settings: SettingsTree) -> Iterator[Found]:
 
 def _demo(settings: SettingsTree) -> Iterator[Found]:
     yield from _unknown("demo.hub_dropped", (settings.demo.hub_dropped,), settings.feed.hubs)
+
+
+def _desks(settings: SettingsTree) -> Iterator[Found]:
+    """Find desks that could meet: at a gateway, in one account, in one ledger."""
+    sessions: dict[tuple[str, int, int], str] = {}
+    logins: dict[tuple[str, int], str] = {}
+    accounts: dict[str, str] = {}
+    for name in desk_names(settings):
+        path, beside = f"desks.{name}", settings.desks.get(name)
+        if beside is not None and name == settings.desk:
+            yield Found(path, "is the desk of `desk` already; give it another name")
+            return
+        if beside is not None:
+            yield from _desk_alone(settings, path, beside)
+        if beside is not None and beside.kind == "sim" and not _has_quotes(settings, beside):
+            continue
+        broker = of_desk(settings, name).broker
+        ids, is_sim = broker.client_ids, is_simulated(settings, name)
+        for gateway in broker.gateways:
+            if not is_sim and broker.orders == IB:
+                other = logins.setdefault((gateway.host, gateway.port), name)
+                if other != name:
+                    what = f"must not be those of desk {other}: an emergency cancels all orders of a gateway's login"
+                    yield Found(f"{path}.gateways", f"{what} (given: {gateway.host}:{gateway.port})")
+            for client_id in (
+                (ids.quotes,) if is_sim else dict.fromkeys((ids.orders, ids.quotes, ids.chains, ids.direct))
+            ):
+                other = sessions.setdefault((gateway.host, gateway.port, client_id), name)
+                if other != name:
+                    where = f"{gateway.host}:{gateway.port}"
+                    what = f"must not be those of desk {other} at {where}, one process each (given: {client_id})"
+                    yield Found(f"{path}.sim.quotes_client_id" if is_sim else f"{path}.client_ids", what)
+                    break
+        if is_sim:
+            continue
+        other = accounts.setdefault(broker.account_env, name)
+        if other != name:
+            what = f"must not be that of desk {other}: an account has one desk (given: {broker.account_env})"
+            yield Found(f"{path}.account_env", what)
+
+
+def _has_quotes(settings: SettingsTree, beside: DeskBeside) -> bool:
+    """Return whether a simulated desk names a desk that has a quote session."""
+    source = beside.quotes_of or settings.desk
+    return source in desk_names(settings) and not is_simulated(settings, source)
+
+
+def _desk_alone(settings: SettingsTree, path: str, beside: DeskBeside) -> Iterator[Found]:
+    """Find what a desk lacks, or has and cannot use."""
+    if beside.kind == "sim":
+        for given in ("gateways", "port", "account_env", "armed_env", "client_ids"):
+            if getattr(beside, given):
+                yield Found(f"{path}.{given}", "is nothing of a sim desk, whose orders are filled here; take it out")
+        if not _has_quotes(settings, beside):
+            yield Found(f"{path}.quotes_of", f"must name a desk with a gateway (given: {beside.quotes_of!r})")
+        return
+    if settings.profile == "demo":
+        yield Found(f"{path}.kind", f"must be sim in profile demo, which knows one gateway (given: {beside.kind!r})")
+    for wanted in ("gateways", "account_env", "client_ids"):
+        if not getattr(beside, wanted):
+            yield Found(f"{path}.{wanted}", f"must be set: a {beside.kind} desk has {wanted} of its own")
+    if beside.quotes_of is not None:
+        yield Found(f"{path}.quotes_of", "is for sim desks; this one has a quote session of its own")
+    others = [settings.broker.orders, *(other.broker for other in settings.desks.values() if other is not beside)]
+    if beside.broker == TASTYTRADE and TASTYTRADE in others:
+        yield Found(f"{path}.broker", "is another desk's already: broker.tastytrade names one account")
+    if beside.kind == "live" and beside.armed_env is None:
+        yield Found(f"{path}.armed_env", 'must name the variable that arms this live desk with "yes"')
+    if beside.kind == "paper" and beside.armed_env is not None:
+        yield Found(f"{path}.armed_env", "is for live desks; take it out")
+    taken = [other.armed_env for other in settings.desks.values() if other is not beside]
+    if beside.armed_env is not None and beside.armed_env in (settings.live_armed_env, *taken):
+        yield Found(f"{path}.armed_env", f"must arm this desk alone (given: {beside.armed_env})")
+
+
+def _traded_at(settings: SettingsTree) -> Iterator[Found]:
+    known = desk_names(settings)
+    for source, rules in settings.strategies.items():
+        yield from _unknown(f"strategies.{source}.desks", rules.desks, known)
+        yield from _unknown(f"strategies.{source}.switch_to", rules.switch_to, known)
+        yield from _twice(f"strategies.{source}.desks", rules.desks)
+        for name in rules.switch_to:
+            if name in traded_at(settings)[source]:
+                yield Found(f"strategies.{source}.switch_to", f"names {name}, which trades it from the start")
 
 
 def _unknown(path: str, names: Iterable[str], known: Iterable[str]) -> Iterator[Found]:

@@ -299,10 +299,18 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         text = f"{path} sets {name} twice, in lines {first} and {again}; leave one of them."
         raise SettingsError(text, {name: "set twice"}) from None
     except yaml.YAMLError as error:
-        raise SettingsError(f"{path} is not YAML ({error.__class__.__name__}): {error}; mend the file.") from None
+        raise SettingsError(f"{path} is not YAML{_where(error)}; mend the file.") from None
     if not isinstance(content, dict):
         raise SettingsError(f"{path} must hold settings as `name: value`; it holds {type(content).__name__}.")
     return content
+
+
+def _where(error: yaml.YAMLError) -> str:
+    """Return where a file stops being YAML and why, as ` in line 3, column 7: ...`, in one line."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return f" ({' '.join(str(error).split())})"
+    mark = error.problem_mark
+    return f" in line {mark.line + 1}, column {mark.column + 1}: {error.problem or error.context}"
 
 
 def _case_folded(value: Any) -> Any:

@@ -7,6 +7,7 @@ from datetime import date, time
 from pathlib import Path
 from typing import Annotated, ClassVar, Final, Literal, assert_never
 
+from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from config.alert_tree import AlertTree
@@ -23,10 +24,12 @@ from domain.limits import (
     TickerRules,
 )
 from domain.ranges import (
+    BriefMs,
     Checked,
     ClientId,
     Count,
     DayMs,
+    DeskName,
     EnvName,
     Form,
     LongMs,
@@ -50,14 +53,6 @@ Days = Annotated[int, Range(1, 36_500)]
 Address = Annotated[str, Form(r"\S*", "a folder or an address without spaces, or empty")]
 Network = Annotated[str, Form(r"[0-9a-fA-F.:]+(/\d{1,3})?", "an address or a network, as 192.168.1.0/24")]
 Symbol = Annotated[str, Form(r"[A-Z][A-Z0-9 .]{0,11}", "a symbol in capitals, or a conId")]
-# Order references carry the desk's name and have 32 characters; `direct` stands in those of the flatten without a desk.
-Desk = Annotated[
-    str,
-    Form(
-        r"(?!(ledger|shared|direct)$)[A-Za-z][A-Za-z0-9_]{0,11}",
-        "a name of at most 12 letters, digits and _, not ledger, shared or direct",
-    ),
-]
 Category = Annotated[
     str,
     Form(
@@ -93,8 +88,24 @@ class ClientIds:
 
 
 @dataclass(frozen=True, slots=True)
+class Tastytrade:
+    """The account at Tastytrade for `broker.orders: tastytrade`: where it is, and which variables carry its secrets."""
+
+    __pydantic_config__: ClassVar = _STRICT
+    rest_url: Annotated[
+        str, Form(r"https?://\S+", "an address that begins with https:// (http:// on this machine)")
+    ] = "https://api.cert.tastyworks.com"
+    stream_url: Annotated[str, Form(r"wss?://\S+", "an address that begins with wss:// (ws:// on this machine)")] = (
+        "wss://streamer.cert.tastyworks.com"
+    )
+    client_secret_env: EnvName = "ZEROHOUR_TASTYTRADE_SECRET"
+    refresh_token_env: EnvName = "ZEROHOUR_TASTYTRADE_TOKEN"
+    account_env: EnvName = "ZEROHOUR_TASTYTRADE_ACCOUNT"
+
+
+@dataclass(frozen=True, slots=True)
 class Broker:
-    """Where the order and quote sessions dial, and as whom."""
+    """Where the order and quote sessions dial, and as whom; `orders` says which broker the orders go to."""
 
     __pydantic_config__: ClassVar = _STRICT
     gateways: tuple[Gateway, ...]
@@ -103,6 +114,47 @@ class Broker:
     account_env: EnvName
     client_ids: ClientIds
     foreign_allowed: tuple[ConId | Symbol, ...]
+    orders: Literal["ib", "tastytrade"] = "ib"
+    tastytrade: Tastytrade = Tastytrade()
+
+
+@dataclass(frozen=True, slots=True)
+class SimDesk:
+    """The account and the fills of a desk whose orders meet another desk's quotes in this process.
+
+    An order is looked at `latency_ms` after it came; it takes `size_share` of the size that is quoted on the other
+    side, and pays `cross_share` of the spread from the mid (1: the quoted price, more: worse than it). Its quotes come
+    over a session of `quotes_client_id` at the other desk's gateways.
+    """
+
+    __pydantic_config__: ClassVar = _STRICT
+    nav_usd: Annotated[int, Range(1, 1_000_000_000)] = 300_000
+    latency_ms: BriefMs = 150
+    cross_share: Annotated[float, Range(0.5, 3)] = 1.0
+    size_share: Annotated[float, Range(0, 1, is_open=True)] = 0.5
+    quotes_client_id: ClientId = 41
+
+
+@dataclass(frozen=True, slots=True)
+class DeskBeside:
+    """A desk beside that of `desk`: whose money, at which gateways, and as whom its sessions log in there.
+
+    `broker` is whom its orders go to; quotes are the gateways'. `port` is the only one that it trades on (`None`: that
+    of `broker` for its kind). `armed_env` must be "yes" for a live one. A `sim` desk has no gateway: its orders are
+    filled in this process, from the quotes of `quotes_of` (`None`: the desk of `desk`).
+    """
+
+    __pydantic_config__: ClassVar = _STRICT
+    kind: Literal["live", "paper", "sim"]
+    broker: Literal["ib", "tastytrade"] = "ib"
+    gateways: tuple[Gateway, ...] = ()
+    port: Port | None = None
+    account_env: EnvName | None = None
+    armed_env: EnvName | None = None
+    client_ids: ClientIds | None = None
+    foreign_allowed: tuple[ConId | Symbol, ...] = ()
+    quotes_of: DeskName | None = None
+    sim: SimDesk = SimDesk()
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,7 +408,7 @@ class SettingsTree(AlertTree):
     profile: Literal["demo", "real"]
     trading_mode: Literal["paper", "live"]
     live_armed_env: EnvName
-    desk: Desk
+    desk: DeskName
     data_dir: Annotated[Path, Checked("any folder; `run` makes it, `doctor` looks at it")]
     tickers: tuple[Ticker, ...]
     spot_only: tuple[Ticker, ...]
@@ -365,6 +417,7 @@ class SettingsTree(AlertTree):
     promoted: tuple[Annotated[str, Checked("a kind of EVALUATORS and one of its versions")], ...]
     feed: Feed
     broker: Broker
+    desks: dict[DeskName, DeskBeside] = Field(default_factory=dict)
     connection: ConnectionRules
     day: DayRules
     entry: EntryLimits

@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, time
 from enum import StrEnum
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Final
 
-from domain.ranges import Bps, BriefMs, Checked, Count, DayMs, LongMs, Name, PauseMs, Range, RealMs, Share
+from domain.ranges import Bps, BriefMs, Checked, Count, DayMs, DeskName, LongMs, Name, PauseMs, Range, RealMs, Share
 from domain.units import Cents, Qty, Ticks
 
 PriceTicks = Annotated[Ticks, Range(1, 10_000_000)]
@@ -45,7 +45,13 @@ class TickerRules:
 
 @dataclass(frozen=True, slots=True)
 class StrategyRules:
-    """What one strategy (a lane's orders) does and may do; `plan` names a row of `domain.signals.strategies.PLANS`."""
+    """What one strategy (a lane's orders) does and may do; `plan` names a row of `domain.signals.strategies.PLANS`.
+
+    `desks` trade it side by side from the first start on (empty: the desk of `desk` alone), and it may be switched to
+    those of `switch_to` besides. Its profile of invariants are `one_position_only`, `no_naked_short`,
+    `forbid_add_to_loser`, `forbid_reverse_without_flat` and `force_cancel_all_before_eod_flatten`; the second and the
+    last hold for every strategy and may only be true.
+    """
 
     __pydantic_config__: ClassVar = _STRICT
     plan: Annotated[str, Checked("a row of PLANS")]
@@ -54,6 +60,12 @@ class StrategyRules:
     trades_per_day_max: Count
     one_position_only: bool
     long_only: bool
+    no_naked_short: bool = True
+    forbid_add_to_loser: bool = True
+    forbid_reverse_without_flat: bool = True
+    force_cancel_all_before_eod_flatten: bool = True
+    desks: tuple[DeskName, ...] = ()
+    switch_to: tuple[DeskName, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +162,9 @@ class EntryLimits:
     liquidity: Liquidity
     overlay: OverlayRules
     losses_cut: Share = 0.5
+    twap_min_qty: Annotated[Qty, Range(2, 1_000)] | None = None
+    twap_slices: Annotated[int, Range(2, 50)] = 4
+    twap_duration_ms: LongMs = 120_000
 
     def spread_share_at(self, after_open_ms: int) -> float:
         """Return the widest spread (share of mid) at this time after the open."""
@@ -158,6 +173,38 @@ class EntryLimits:
             if row.after_open_ms <= after_open_ms:
                 share = row.share
         return self.spread_share_max if share is None else share
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleRow:
+    """The scale of a stop from a level on, up to the next row's."""
+
+    __pydantic_config__: ClassVar = _STRICT
+    at_least: Annotated[float, Range(0, 10_000)]
+    scale: Annotated[float, Range(0.05, 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptiveRules:
+    """The adaptive exit profile (`domain.position.adaptive`): scales of premium and underlying stop.
+
+    `realised` goes by the underlying's realised volatility a year (a share), `left` by the minutes to the flatten time;
+    both tables begin at 0. For the last `take_decay_ms` before that time the gain at which profit is taken falls in a
+    straight line, to `take_floor` of itself.
+    """
+
+    __pydantic_config__: ClassVar = _STRICT
+    is_on: bool
+    version: Count
+    realised: tuple[ScaleRow, ...]
+    left: tuple[ScaleRow, ...]
+    take_decay_ms: DayMs
+    take_floor: Annotated[float, Range(0.05, 1)]
+
+
+NOT_ADAPTIVE: Final = AdaptiveRules(
+    is_on=False, version=1, realised=(ScaleRow(0, 1),), left=(ScaleRow(0, 1),), take_decay_ms=1, take_floor=1
+)  # what a day was traded with before there was an adaptive profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +243,7 @@ class ExitRules:
     stuck_page_ms: LongMs
     disaster_stop: bool
     disaster_stop_premium: Share
+    adaptive: AdaptiveRules = NOT_ADAPTIVE
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,14 @@ Deviations = Annotated[float, Range(-100, 100)]
 
 Port = Annotated[int, Range(1, 65_535)]
 ClientId = Annotated[int, Range(1, 2**31 - 1)]
+# Order references carry the desk's name and have 32 characters; `direct` stands in those of the flatten without a desk.
+DeskName = Annotated[
+    str,
+    Form(
+        r"(?!(ledger|shared|direct)$)[A-Za-z][A-Za-z0-9_]{0,11}",
+        "a name of at most 12 letters, digits and _, not ledger, shared or direct",
+    ),
+]
 Name = Annotated[str, Form(r"[A-Za-z][A-Za-z0-9_]*", "a name of letters, digits and _ that begins with a letter")]
 Ticker = Annotated[str, Form(r"[A-Z][A-Z0-9._]{0,11}", "a ticker in capitals")]
 EnvName = Annotated[str, Form(r"[A-Z][A-Z0-9_]*", "the name of an environment variable, in capitals")]

@@ -19,12 +19,15 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
     Traits of a class, for the runtime: `IS_VITAL`, losing one in silence could cost money, so a dead letter of it halts
     entries and asks for a reconciliation; `CONFLATES`, only the newest of a `slot` matters, so it travels in the market
-    lane of a mailbox. Traits of one message: `is_synced_first`, the trace is durable before it leaves for a port;
-    `stops_everything`, whoever should have carried it out wanted everything closed, so that is done without him.
+    lane of a mailbox; `GOES_FIRST`, an order waits for it: until the I/O actor that it is told to has handled it, or
+    the port has spoken, nobody else who was told something is woken (live, for a moment at most). Traits of one
+    message: `is_synced_first`, the trace is durable before it leaves for a port; `stops_everything`, whoever should
+    have carried it out wanted everything closed, so that is done without him.
     """
 
     IS_VITAL: ClassVar[bool] = False
     CONFLATES: ClassVar[bool] = False
+    GOES_FIRST: ClassVar[bool] = False
 
     def slot(self) -> str:
         """Return what the newest message replaces (of classes that conflate)."""

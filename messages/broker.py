@@ -6,12 +6,16 @@ carries its session epoch; what is told of an older epoch is void. `BrokerComman
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import ClassVar, Final, Protocol
+from typing import ClassVar, Final, Protocol, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from domain.instruments import Contract, OrderType, Side
+from domain.orders.capabilities import BrokerCapability
+from domain.orders.combo import ComboLeg
 from domain.orders.request import OrderChange, OrderRequest
 from domain.orders.table import CodeMeaning, OrderStatus
 from domain.risk.kill import KillLevel
@@ -150,26 +154,35 @@ class LatchKill(Command, frozen=True, kw_only=True, tag=_tag):
     kill_epoch: int
 
 
-class PlaceOrder(Command, frozen=True, kw_only=True, tag=_tag):
-    """Write this order, unless the deadline, the session epoch or the kill latch says no."""
+class PlaceOrder(Command, frozen=True, kw_only=True, tag=_tag, omit_defaults=True):
+    """Write this order, unless the deadline, the session epoch or the kill latch says no.
+
+    With `legs` it is one order for all of them at their net price, and its contract their `combo_contract`.
+    """
 
     IS_VITAL: ClassVar[bool] = True
+    GOES_FIRST: ClassVar[bool] = True
     order: OrderRequest
     session_epoch: int
     kill_epoch: int
+    legs: tuple[ComboLeg, ...] = ()
 
     def is_synced_first(self) -> bool:
         """Return whether it is an entry: an exit never waits for a disk."""
         return not self.order.is_exit
 
 
-class AskMargin(Command, frozen=True, kw_only=True, tag=_tag):
-    """Ask what this order would need of the account's margin; it is not placed. The answer is `MarginTold`."""
+class AskMargin(Command, frozen=True, kw_only=True, tag=_tag, omit_defaults=True):
+    """Ask what this order would need of the account's margin; it is not placed. The answer is `MarginTold`.
+
+    `legs` as of `PlaceOrder`.
+    """
 
     session_epoch: int
     request_id: str
     reply_to: str
     order: OrderRequest
+    legs: tuple[ComboLeg, ...] = ()
 
 
 class MarginTold(Report, frozen=True, kw_only=True, tag=_tag):
@@ -186,6 +199,7 @@ class AmendOrder(Command, frozen=True, kw_only=True, tag=_tag):
     """Write this change of a working order."""
 
     IS_VITAL: ClassVar[bool] = True
+    GOES_FIRST: ClassVar[bool] = True
     change: OrderChange
     session_epoch: int
     kill_epoch: int
@@ -243,6 +257,9 @@ class OrderStatusReported(Report, frozen=True, kw_only=True, tag=_tag):
 
 class Execution(msgspec.Struct, frozen=True, kw_only=True):
     """One execution: `exec_id` is its base, `revision` the last part of the vendor's id; `raw` is the vendor's text.
+
+    A combination has one of the whole, under `COMBO_CON_ID` and at the net price, which holds nothing by itself, and
+    one of each leg.
 
     `is_time_uncertain`: the vendor's instant could not be read, `at_utc` is when it was heard. `is_adopted`: the broker
     holds what no execution explains, so this one was made from its position; the price is the broker's average cost.
@@ -348,6 +365,14 @@ class BrokerOrder(msgspec.Struct, frozen=True, kw_only=True):
     is_of_other_client: bool = False
 
 
+Referenced = TypeVar("Referenced", BrokerOrder, Execution)
+
+
+def with_ref(row: Referenced, refs: Mapping[int, str]) -> Referenced:
+    """Return a row that bears no reference with that of its perm id; any other, or one that is not known, as it is."""
+    return row if row.order_ref else replace(row, order_ref=refs.get(row.perm_id, ""))
+
+
 class BrokerPosition(msgspec.Struct, frozen=True, kw_only=True):
     """A position in a read-back; `qty` is signed."""
 
@@ -377,6 +402,23 @@ class BrokerRead(Report, frozen=True, kw_only=True, tag=_tag):
         """Whether open orders and positions were read: with the ledger they are enough for an exit."""
         return not any(failure.group in (ReadGroup.ORDERS, ReadGroup.POSITIONS) for failure in self.failed)
 
+    @property
+    def nameless(self) -> frozenset[int]:
+        """The perm ids of orders and executions that bear no reference; 0 is none."""
+        orders = (order.perm_id for order in self.orders if order.perm_id and not order.order_ref)
+        executions = (fill.perm_id for fill in self.executions if fill.perm_id and not fill.order_ref)
+        return frozenset((*orders, *executions))
+
+    def with_refs(self, refs: Mapping[int, str]) -> BrokerRead:
+        """Return it with the references that rows lack, by perm id; itself where no row lacks one that is known."""
+        if self.nameless.isdisjoint(refs):
+            return self
+        return replace(
+            self,
+            orders=tuple(with_ref(order, refs) for order in self.orders),
+            executions=tuple(with_ref(execution, refs) for execution in self.executions),
+        )
+
 
 class BrokerReadFailed(Report, frozen=True, kw_only=True, tag=_tag):
     """The read-back as a whole stalled or broke (the link is no good)."""
@@ -404,6 +446,10 @@ class BrokerPort(Protocol):
     @property
     def name(self) -> str:
         """The address, `port:ibkr:<desk>`; the owner's is the same without `port:`."""
+
+    @property
+    def capabilities(self) -> frozenset[BrokerCapability]:
+        """What this broker can do beyond single orders, as `domain/orders/capabilities.py` has it by name."""
 
     def post(self, command: BrokerCommand) -> None:
         """Take a command; neither block nor raise."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import date
+from typing import ClassVar
 
 import msgspec
 
 from domain.orders.intent import DecisionPrices, Intent, OrderLeg, Permit, PositionRef
+from domain.orders.twap import TwapPlan
 from domain.risk.gates.types import Finding, Verdict
 from domain.risk.reject import RejectCode
 from domain.signals.alert import AlertKey
@@ -19,21 +21,24 @@ def _tag(name: str) -> str:
     return f"entries.{name}"
 
 
-class ReservationLimits(msgspec.Struct, frozen=True, kw_only=True):
+class ReservationLimits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the reservation's transaction checks again, so that the store needs no settings."""
 
     positions_max: int
     positions_per_ticker_max: int
     trades_per_day_max: int
     one_position_only: bool
+    forbid_reverse_without_flat: bool = True
 
 
 class ReserveEntry(Command, frozen=True, kw_only=True, tag=_tag, omit_defaults=True):
     """In one transaction reserve the legs, write the gate row and the watermark, and check the counts again.
 
-    `terms` are those that a structure of two legs is opened on, kept with it; `None` of a single leg.
+    `terms` are those that a structure of two legs is opened on, kept with it; `None` of a single leg. `first_qty` is
+    the size of the first order where the entry goes out in slices; `None`: one order for all of it.
     """
 
+    GOES_FIRST: ClassVar[bool] = True
     intent: Intent
     session: date
     legs: tuple[OrderLeg, ...]
@@ -43,6 +48,7 @@ class ReserveEntry(Command, frozen=True, kw_only=True, tag=_tag, omit_defaults=T
     decided_utc: Utc
     expires_utc: Utc
     terms: Terms | None = None
+    first_qty: Qty | None = None
 
 
 class EntryReserved(Report, frozen=True, kw_only=True, tag=_tag):
@@ -105,8 +111,12 @@ class EntryAmended(Event, frozen=True, kw_only=True, tag=_tag):
     at_utc: Utc
 
 
-class OpenPosition(Command, frozen=True, kw_only=True, tag=_tag):
-    """Open with this reserved intent; `decision` is what the gates saw."""
+class OpenPosition(Command, frozen=True, kw_only=True, tag=_tag, omit_defaults=True):
+    """Open with this reserved intent; `decision` is what the gates saw.
+
+    `twap`: `qty` is the first slice of an entry in slices; `None`: it is the whole entry. `exits` are the promoted exit
+    profiles, as `KIND-version`: one that the position knows rules its exits.
+    """
 
     ref: PositionRef
     order_ref: str
@@ -115,6 +125,34 @@ class OpenPosition(Command, frozen=True, kw_only=True, tag=_tag):
     decision: DecisionPrices
     permit: Permit
     deadline_utc: Utc
+    twap: TwapPlan | None = None
+    exits: tuple[str, ...] = ()
+
+
+class RequestSlice(Command, frozen=True, kw_only=True, tag=_tag):
+    """May the next slice of my entry go out? `decision` is what the gates saw when the entry was decided."""
+
+    ref: PositionRef
+    order_ref: str
+    qty: Qty
+    decision: DecisionPrices
+    reply_to: str
+
+
+class SliceAllowed(Report, frozen=True, kw_only=True, tag=_tag):
+    """The gates let this slice pass, at this limit."""
+
+    order_ref: str
+    limit_ticks: Ticks
+    permit: Permit
+
+
+class SliceRefused(Report, frozen=True, kw_only=True, tag=_tag):
+    """This slice was refused by a gate; `is_final`: no other can follow either."""
+
+    order_ref: str
+    verdict: Verdict
+    is_final: bool
 
 
 class RequestPermit(Command, frozen=True, kw_only=True, tag=_tag):

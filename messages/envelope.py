@@ -9,10 +9,25 @@ import msgspec
 
 from domain.options.profile import Rows
 from domain.units import Utc
-from messages import broker, entries, lifecycle, market, operator, orders, positions, risk, session, signals, structures
+from messages import (
+    broker,
+    desks,
+    entries,
+    lifecycle,
+    market,
+    operator,
+    orders,
+    positions,
+    risk,
+    session,
+    signals,
+    structures,
+)  # fmt: skip
 from messages.base import SCHEMA, Message
 
-CONVERSATIONS = (broker, entries, lifecycle, market, operator, orders, positions, risk, session, signals, structures)
+CONVERSATIONS = (
+    broker, desks, entries, lifecycle, market, operator, orders, positions, risk, session, signals, structures,
+)  # fmt: skip
 
 
 def _message_types() -> tuple[type[Message], ...]:

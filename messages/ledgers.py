@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from messages import entries, lifecycle, operator, orders, positions, risk, session, signals, structures
+from messages import desks, entries, lifecycle, operator, orders, positions, risk, session, signals, structures
 
 SharedInput = (
     signals.RecordAlert
@@ -11,15 +11,19 @@ SharedInput = (
     | risk.RecordKill
     | risk.RecordSpread
     | operator.RecordCommand
+    | desks.RecordRoute
     | lifecycle.RequestState
 )
-SharedFact = signals.AlertRecorded | signals.PromotionRecorded | risk.KillRecorded | lifecycle.StateRead
+SharedFact = (
+    signals.AlertRecorded | signals.PromotionRecorded | risk.KillRecorded | desks.RouteRecorded | lifecycle.StateRead
+)  # fmt: skip
 
 DeskInput = (
     entries.ReserveEntry | entries.ReleaseReservation | entries.RecordDenial | entries.EntryAmended
     | orders.RecordOrderIds | orders.RecordExecution | orders.RecordCommission | orders.RecordExitIntent
-    | orders.BrokerRefused
+    | orders.BrokerRefused | orders.RecordSlice | orders.SliceNoted
     | positions.RecordPosition | positions.PositionClosed | positions.EntryAbandoned
+    | positions.ExitsTightened | positions.ShadowClosed
     | structures.StructureChanged | structures.StructureClosed
     | risk.LockDay | risk.RecordStartNav | risk.RecordDay | risk.RecordDayStops
     | session.Reconcile | lifecycle.RequestState
@@ -28,6 +32,7 @@ DeskInput = (
 DeskFact = (
     entries.EntryReserved | entries.EntryRefused
     | orders.FillRecorded | orders.CommissionRecorded | orders.ExitIntentRecorded | orders.ExecutionRecorded
+    | orders.SliceRecorded
     | risk.DayLocked | risk.StartNavRecorded | risk.RaiseKill
     | session.Reconciled | lifecycle.StateRead
 )  # fmt: skip

@@ -399,11 +399,12 @@ class QuotesArrived(_Report, frozen=True, kw_only=True):
 
 
 class LinesRefused(_Report, frozen=True, kw_only=True):
-    """The broker refused these streams (101 and kin)."""
+    """The broker refused these streams (101 and kin); `remedy` is a sentence, empty where it is a matter of lines."""
 
     session_epoch: int
     con_ids: tuple[int, ...]
     vendor_code: int
+    remedy: str = ""
 
 
 class RequestContracts(_Command, frozen=True, kw_only=True):

@@ -22,24 +22,36 @@ class OperatorCommand(Command, frozen=True, kw_only=True):
     expires_utc: Utc
 
 
-class Kill(OperatorCommand, frozen=True, kw_only=True, tag=_tag):
-    """Raise the kill level."""
+class Kill(OperatorCommand, frozen=True, kw_only=True, tag=_tag, omit_defaults=True):
+    """Raise the kill level: of `desk`, or (empty) of every desk."""
 
     level: KillLevel
+    desk: str = ""
 
 
-class Resume(OperatorCommand, frozen=True, kw_only=True, tag=_tag):
-    """A person lowers the kill level, with a reason.
+class Resume(OperatorCommand, frozen=True, kw_only=True, tag=_tag, omit_defaults=True):
+    """A person lowers the kill level, with a reason; of several desks, that of `desk`.
 
     Refused when the kill epoch is not `expected_epoch`, the one that the person saw (`None`: whatever it is).
     """
 
     level: KillLevel
     expected_epoch: int | None = None
+    desk: str = ""
 
 
-class Flatten(OperatorCommand, frozen=True, kw_only=True, tag=_tag):
-    """Raise the kill level to 2: cancel, flatten, no entries."""
+class Flatten(OperatorCommand, frozen=True, kw_only=True, tag=_tag, omit_defaults=True):
+    """Raise the kill level to 2: cancel, flatten, no entries; of `desk`, or (empty) of every desk."""
+
+    desk: str = ""
+
+
+class Switch(OperatorCommand, frozen=True, kw_only=True, tag=_tag):
+    """Let `to_desk` trade a strategy in place of `from_desk`; refused unless it is flat at both."""
+
+    strategy: str
+    from_desk: str
+    to_desk: str
 
 
 class Promote(OperatorCommand, frozen=True, kw_only=True, tag=_tag):

@@ -231,9 +231,43 @@ class CommissionRecorded(Report, frozen=True, kw_only=True, tag=_tag):
     charged_qty_total: Qty
 
 
+class RecordSlice(Command, frozen=True, kw_only=True, tag=_tag):
+    """The next order of an entry in slices is about to be sent: slice `n` (from 2) of `slices`."""
+
+    intent_id: str
+    reply_to: str
+    con_id: int
+    order_ref: str
+    side: Side
+    qty: Qty
+    limit_ticks: Ticks
+    n: int
+    slices: int
+    at_utc: Utc
+
+
+class SliceRecorded(Report, frozen=True, kw_only=True, tag=_tag):
+    """The slice's order is durable."""
+
+    order_ref: str
+
+
+class SliceNoted(Event, frozen=True, kw_only=True, tag=_tag):
+    """What became of an entry in slices besides its orders: `event` is `passed over` or `slices ended`; `why` says it.
+
+    `order_ref` is the order that the entry began with.
+    """
+
+    order_ref: str
+    event: str
+    why: str
+    at_utc: Utc
+
+
 class RecordExitIntent(Command, frozen=True, kw_only=True, tag=_tag):
     """An exit order is about to be sent or changed."""
 
+    GOES_FIRST: ClassVar[bool] = True
     position_id: str
     reply_to: str
     con_id: int

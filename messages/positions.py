@@ -10,6 +10,7 @@ from domain.orders.intent import PositionRef
 from domain.orders.tiers import Tier
 from domain.position.cycle import EndReason, ExitKind, ExitReason, PositionState
 from domain.position.day import DayMark
+from domain.position.shadow import WouldBeExit
 from domain.units import Cents, Qty, Ticks, Utc
 from messages.base import Command, Event, Report
 
@@ -112,6 +113,42 @@ class RequestLeg(Command, frozen=True, kw_only=True, tag=_tag):
     ref: PositionRef
 
 
+class ExitsTightened(Event, frozen=True, kw_only=True, tag=_tag):
+    """The scales of the adaptive profile `version` from now on: first those of the entry, then each change of them.
+
+    `realised` is the underlying's volatility a year, `None` while not known, `left_ms` the time to the flatten,
+    negative past it.
+    `is_in_force`: the position leaves by it; else it only follows as a shadow.
+    """
+
+    ref: PositionRef
+    version: int
+    stop_scale: float
+    take_scale: float
+    realised: float | None
+    left_ms: int
+    is_in_force: bool
+    at_utc: Utc
+
+
+class ShadowClosed(Event, frozen=True, kw_only=True, tag=_tag):
+    """What the adaptive profile `version` would have made of a position that is closed, beside what it made; no fees.
+
+    `sales` are its would-be exits, at the bid; `left` contracts went with the position, at its own price.
+    """
+
+    ref: PositionRef
+    version: int
+    fixed_cents: Cents
+    shadow_cents: Cents
+    fixed_reason: ExitReason | None
+    sales: tuple[WouldBeExit, ...]
+    left: Qty
+    stop_scale: float
+    take_scale: float
+    at_utc: Utc
+
+
 class EntryAbandoned(Event, frozen=True, kw_only=True, tag=_tag):
     """The entry ended without a fill; the reservation can go."""
 
@@ -167,13 +204,15 @@ class BrokerPositionRead(Report, frozen=True, kw_only=True, tag=_tag, omit_defau
     """The quantity that the broker holds in this contract (signed), read at `read_utc`.
 
     `has_executions`: False where the last read-back could not read the day's executions, so that the contract may have
-    been closed by one of which no ledger has heard.
+    been closed by one of which no ledger has heard. `is_taken_back`: the ledger had it booked as over, and holds it to
+    be ours after all.
     """
 
     con_id: int
     qty: Qty
     read_utc: Utc
     has_executions: bool = True
+    is_taken_back: bool = False
 
 
 class FlattenPosition(Command, frozen=True, kw_only=True, tag=_tag):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from domain.instruments import Side
 from domain.orders.intent import PositionRef
@@ -89,11 +90,24 @@ class RiskRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag):
     promoted: tuple[tuple[str, str, int], ...] | None = None
 
 
-class PositionRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag):
+class Tightened(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the adaptive profile `version` has tightened a position's exits, and whether it leaves by it."""
+
+    version: int
+    stop_scale: float
+    take_scale: float
+    is_in_force: bool
+
+
+class PositionRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag, omit_defaults=True):
     """What the desk's ledger knows of one contract today: the live reservation, its orders' fills, the position row.
 
+    `entry` is the newest order of an entry in slices; `None`: the reservation's own is the only one.
+
     `settlement_ticks` is the underlying's settlement price of the contract's own session, `None` where not known.
-    `is_free`: every other leg of its structure is over, so that what covers them may be sold.
+    `is_free`: every other leg of its structure is over, so that what covers them may be sold. `is_estimated`: its end
+    was booked at an estimate before, and executions have come since that say what it was. `tightened`: unset where
+    the adaptive profile was off at its entry. What is unset is not written, so that earlier traces stay as they are.
     """
 
     reservation: Reservation | None
@@ -108,8 +122,12 @@ class PositionRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag):
     entry_iv: float | None
     opened_utc: Utc | None
     took_part: bool
-    settlement_ticks: Ticks | None = None
-    is_free: bool = False
+    # Made by a factory these stand in every trace, as they always did; what came later is left out where nothing is.
+    settlement_ticks: Ticks | None = msgspec.field(default_factory=lambda: None)
+    is_free: bool = msgspec.field(default_factory=bool)
+    is_estimated: bool | UnsetType = UNSET
+    tightened: Tightened | UnsetType = UNSET
+    entry: OwnOrder | None = None
 
 
 class StructureLeg(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,17 +142,19 @@ class StructureLeg(msgspec.Struct, frozen=True, kw_only=True):
     held_qty: Qty
 
 
-class StructureRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag):
+class StructureRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag, omit_defaults=True):
     """What the desk's ledger knows of a structure with a live leg; one of the cover covers `ratio` shorts.
 
-    `terms` are those that it was opened on, `None` of one whose terms were not kept, or cannot be read.
+    `terms` are those that it was opened on, `None` of one whose terms were not kept, or cannot be read
+    (`are_terms_damaged`).
     """
 
     structure_id: str
     cover: StructureLeg
     short: StructureLeg
     ratio: int
-    terms: Terms | None = None
+    terms: Terms | None = msgspec.field(default_factory=lambda: None)  # in every trace, as of a position
+    are_terms_damaged: bool | UnsetType = UNSET
 
 
 class LaneRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag):
@@ -166,6 +186,12 @@ class ReadingRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag):
     window: tuple[Snapshot, ...]
 
 
+class RoutesRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag):
+    """The newest word on each strategy that was switched: (strategy, the desks that trade it)."""
+
+    routes: tuple[tuple[str, tuple[str, ...]], ...]
+
+
 class IbkrRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag):
     """The orders that may still live at the broker."""
 
@@ -180,5 +206,5 @@ class ActorsRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag):
 
 Restored = (
     KillRestored | RiskRestored | PositionRestored | StructureRestored | LaneRestored | OutcomesRestored
-    | ReadingRestored | IbkrRestored | ActorsRestored
+    | ReadingRestored | RoutesRestored | IbkrRestored | ActorsRestored
 )  # fmt: skip

@@ -49,7 +49,10 @@ class RequestKillLevel(Command, frozen=True, kw_only=True, tag=_tag):
 
 
 class KillRaised(Event, frozen=True, kw_only=True, tag=_tag, omit_defaults=True):
-    """In force now; `is_restored`: since before this start, which raised nothing."""
+    """In force now; `is_restored`: since before this start, which raised nothing.
+
+    `desk` is whose level it is where the process has several desks; empty: the process's.
+    """
 
     IS_VITAL: ClassVar[bool] = True
     level: KillLevel
@@ -57,31 +60,35 @@ class KillRaised(Event, frozen=True, kw_only=True, tag=_tag, omit_defaults=True)
     reason: str
     by: str
     is_restored: bool = False
+    desk: str = ""
 
 
-class KillLowered(Event, frozen=True, kw_only=True, tag=_tag):
-    """In force now, durable before."""
+class KillLowered(Event, frozen=True, kw_only=True, tag=_tag, omit_defaults=True):
+    """In force now, durable before; `desk` as of `KillRaised`."""
 
     level: KillLevel
     kill_epoch: int
     reason: str
     by: str
+    desk: str = ""
 
 
-class RecordKill(Command, frozen=True, kw_only=True, tag=_tag):
-    """Keep level and epoch, who and why."""
+class RecordKill(Command, frozen=True, kw_only=True, tag=_tag, omit_defaults=True):
+    """Keep level and epoch, who and why; `desk` as of `KillRaised`."""
 
     level: KillLevel
     kill_epoch: int
     reason: str
     by: str
     at_utc: Utc
+    desk: str = ""
 
 
-class KillRecorded(Report, frozen=True, kw_only=True, tag=_tag):
-    """The kill row is durable."""
+class KillRecorded(Report, frozen=True, kw_only=True, tag=_tag, omit_defaults=True):
+    """The kill row is durable; `desk` as of `KillRaised`."""
 
     kill_epoch: int
+    desk: str = ""
 
 
 class RecordSpread(Command, frozen=True, kw_only=True, tag=_tag):

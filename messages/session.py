@@ -7,7 +7,7 @@ from datetime import date
 import msgspec
 
 from domain.instruments import Contract
-from domain.session.modes import AccountClass, Mode
+from domain.session.modes import ALLOWS_EXITS, AccountClass, Mode
 from domain.session.phases import Phase
 from domain.units import Qty, Utc
 from messages.base import Command, Event, Report
@@ -42,10 +42,14 @@ class AccountChecked(Event, frozen=True, kw_only=True, tag=_tag):
     account_matches: bool
 
 
-class RequestReconcile(Command, frozen=True, kw_only=True, tag=_tag):
-    """Something vital was lost or disputed; read the broker back and reconcile."""
+class RequestReconcile(Command, frozen=True, kw_only=True, tag=_tag, omit_defaults=True):
+    """Something vital was lost or disputed; read the broker back and reconcile.
+
+    `stands_down`: as after a dial, with data alone until it has reconciled, and with the whole warm-up after that.
+    """
 
     why: str
+    stands_down: bool = False
 
 
 class Reconcile(Command, frozen=True, kw_only=True, tag=_tag):
@@ -64,8 +68,12 @@ class Unverified(msgspec.Struct, frozen=True, kw_only=True):
     deadline_utc: Utc
 
 
-class Reconciled(Report, frozen=True, kw_only=True, tag=_tag):
-    """The comparison with read-back `read_n`. `cancel_refs`: own orders no longer wanted; `foreign_*`: not ours."""
+class Reconciled(Report, frozen=True, kw_only=True, tag=_tag, omit_defaults=True):
+    """The comparison with read-back `read_n`. `cancel_refs`: own orders no longer wanted; `foreign_*`: not ours.
+
+    `taken_back`: what is held and ours, but was nobody's any more by the ledger, and is a position's again; repeated
+    until its position records itself. `named`: by perm id the references of rows that bore none.
+    """
 
     session_epoch: int
     read_n: int
@@ -75,6 +83,8 @@ class Reconciled(Report, frozen=True, kw_only=True, tag=_tag):
     foreign_orders: tuple[str, ...]
     unverified: tuple[Unverified, ...]
     mismatches: tuple[str, ...]
+    taken_back: tuple[BrokerPosition, ...] = ()
+    named: tuple[tuple[int, str], ...] = ()
 
 
 class ReconcileFinished(Event, frozen=True, kw_only=True, tag=_tag):
@@ -90,14 +100,23 @@ class ReconcileFinished(Event, frozen=True, kw_only=True, tag=_tag):
     is_complete: bool = True
 
 
-class ModeChanged(Event, frozen=True, kw_only=True, tag=_tag):
-    """The mode in force."""
+class ModeChanged(Event, frozen=True, kw_only=True, tag=_tag, omit_defaults=True):
+    """The mode in force.
+
+    `exits_go_on`: the desk stands down for a switch on a link that stands, so that exits leave whatever the mode is.
+    """
 
     mode: Mode
     mode_n: int
     session_epoch: int
     cause: str
     at_utc: Utc
+    exits_go_on: bool = False
+
+    @property
+    def allows_exits(self) -> bool:
+        """Whether an exit may leave."""
+        return self.exits_go_on or self.mode in ALLOWS_EXITS
 
 
 class RequestMode(Command, frozen=True, kw_only=True, tag=_tag):

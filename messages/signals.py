@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from typing import ClassVar
 
 import msgspec
 
@@ -107,6 +108,7 @@ class RecordAlert(Command, frozen=True, kw_only=True, tag=_tag):
     alert's source and ticker (`None`: it came of none).
     """
 
+    GOES_FIRST: ClassVar[bool] = True
     reply_to: str
     alert: Alert
     features: tuple[float | None, ...]

@@ -14,7 +14,7 @@ from domain.risk.reject import RejectCode
 from domain.units import Utc
 from messages import entries, lifecycle, orders, positions, risk, session, structures
 from messages.ledgers import DeskFact, DeskInput
-from storage import day_rows, fills, order_rows, position_rows, reservations, structure_rows
+from storage import day_rows, exit_rows, fills, order_rows, position_rows, reservations, structure_rows
 from storage.desk_restore import restored_for
 from storage.ledger_file import LedgerFile
 from storage.ledger_schema import DESK
@@ -75,12 +75,20 @@ class DeskLedger(LedgerFile[DeskInput, DeskFact]):
             case orders.RecordExitIntent():
                 position_rows.record_exit_intent(db, message, desk, run_n, now)
                 return (orders.ExitIntentRecorded(order_ref=message.order_ref, tier=message.tier),)
+            case orders.RecordSlice():
+                return reservations.record_slice(db, message, desk, run_n, now)
+            case orders.SliceNoted():
+                order_rows.record_note(db, message)
             case positions.RecordPosition():
                 position_rows.record_position(db, message, desk)
             case positions.PositionClosed():
                 position_rows.close_position(db, message, desk)
             case positions.EntryAbandoned():
                 reservations.abandon(db, message.ref.intent_id, message.ref.contract.con_id, message.why, now)
+            case positions.ExitsTightened():
+                exit_rows.record_change(db, message)
+            case positions.ShadowClosed():
+                exit_rows.record_shadow(db, message, desk)
             case structures.StructureChanged():
                 structure_rows.change(db, message)
             case structures.StructureClosed():
@@ -108,6 +116,8 @@ class DeskLedger(LedgerFile[DeskInput, DeskFact]):
                 return replace(fact, is_durable=False)
             case orders.ExitIntentRecorded():
                 return None  # it says that the record is durable; the exit goes without it
+            case orders.SliceRecorded():
+                return None  # it says that the record is durable; no slice goes without it
             case entries.EntryReserved() | entries.EntryRefused():
                 return None  # refused before it came here
             case (

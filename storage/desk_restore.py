@@ -7,11 +7,13 @@ from contextlib import closing, suppress
 from datetime import date
 from pathlib import Path
 
+from msgspec import UNSET
+
 from domain.instruments import Contract, Right, Side
 from domain.orders.intent import PositionRef
 from domain.orders.references import PREFIX, entry_ref, position_of, structure_key
 from domain.orders.tiers import Tier
-from domain.position.cycle import ExitKind, ExitReason, PositionState
+from domain.position.cycle import EndReason, ExitKind, ExitReason, PositionState
 from domain.risk.day import Closed
 from domain.risk.desk_view import Decision
 from domain.risk.reject import RejectCode
@@ -31,7 +33,7 @@ from messages.restored import (
     StructureLeg,
     StructureRestored,
 )
-from storage import fills, rows, structure_rows
+from storage import exit_rows, fills, rows, structure_rows
 from storage.day_rows import stops_of
 from storage.ledger_schema import LIVE, SHARED, ReservationState
 from storage.promotions import promoted_now
@@ -245,6 +247,8 @@ class _Known(rows.Row, frozen=True):
     opened_utc: Utc | None = None
     took_part: bool = False
     settlement_ticks: Ticks | None = None
+    end: EndReason | None = None
+    closed_utc: Utc | None = None
 
 
 class _Exit(rows.Row, frozen=True):
@@ -299,7 +303,21 @@ def _position(db: sqlite3.Connection, con_id: int) -> PositionRestored:
         took_part=known.took_part,
         settlement_ticks=known.settlement_ticks or _settlement_ticks(db, live),
         is_free=_is_alone(db, live),
+        entry=_slice(db, live),
+        tightened=exit_rows.tightened_of(db, live.reservation.ref.position_id) or UNSET,
+        is_estimated=(known.end is EndReason.BROKER_LIQUIDATION and known.closed_utc is not None) or UNSET,
     )
+
+
+def _slice(db: sqlite3.Connection, held: ReservationRow) -> OwnOrder | None:
+    """Return the newest order of an entry that went out in slices; `None` where one order was all of it."""
+    newest = rows.first_row(
+        db, _OrderRow,
+        f"SELECT {rows.columns_of(_OrderRow)} FROM orders WHERE intent_id = ? AND con_id = ? AND NOT is_exit"
+        " ORDER BY at_utc DESC, rowid DESC LIMIT 1",
+        (held.intent_id, held.con_id),
+    )  # fmt: skip
+    return None if newest is None or newest.qty == held.qty else newest.own_order
 
 
 def _is_alone(db: sqlite3.Connection, held: ReservationRow) -> bool:
@@ -382,9 +400,10 @@ def _structure(db: sqlite3.Connection, cover_ref: str) -> StructureRestored | No
     )  # fmt: skip
     structure_id = found[0].structure_id
     assert structure_id is not None
+    terms, are_damaged = structure_rows.terms_of(db, structure_id)
     return StructureRestored(
-        structure_id=structure_id, cover=cover, short=short, ratio=COVER_RATIO,
-        terms=structure_rows.terms_of(db, structure_id),
+        structure_id=structure_id, cover=cover, short=short, ratio=COVER_RATIO, terms=terms,
+        are_terms_damaged=are_damaged or UNSET,
     )  # fmt: skip
 
 

@@ -6,19 +6,20 @@ import sqlite3
 
 from msgspec.structs import replace
 
-from domain.instants import session_of
+from domain.instants import SECOND, session_of
 from domain.orders.references import is_direct, is_exit_ref, is_of_desk
+from domain.position.cycle import EndReason
 from domain.position.fills import FIRST_REVISION
 from domain.risk.kill import KillLevel
-from domain.units import Cents, Qty, Utc
+from domain.units import Cents, Qty, Ticks, Utc
 from messages import orders, risk
 from messages.broker import Execution
 from storage import adopted, rows
-from storage.ledger_schema import LIVE
+from storage.ledger_schema import IS_TRADE, LIVE
 
 Fact = orders.FillRecorded | orders.CommissionRecorded | risk.RaiseKill
 
-_REOPEN = "UPDATE reservations SET state = 'OPEN', ended_why = NULL, ended_utc = NULL WHERE intent_id = ? AND leg = ?"
+_ESTIMATED = f"end = '{EndReason.BROKER_LIQUIDATION.value}' AND closed_utc IS NOT NULL"  # of a position's row
 
 
 class _Owner(rows.Row, frozen=True):
@@ -28,12 +29,24 @@ class _Owner(rows.Row, frozen=True):
     leg: int
 
 
+class _Live(_Owner, frozen=True):
+    """A reserved leg that is pending or held, and since when."""
+
+    reserved_utc: Utc
+
+
 class _Kept(rows.Row, frozen=True):
     """What became of an execution that is kept already."""
 
     is_current: bool
     is_foreign: bool
     order_ref: str
+    qty: Qty
+    price_ticks: Ticks
+
+    def says(self, execution: Execution) -> bool:
+        """Return whether an execution says no more than this."""
+        return (self.qty, self.price_ticks) == (execution.qty, execution.price_ticks) or execution.is_adopted
 
 
 def record_execution(
@@ -47,12 +60,8 @@ def record_execution(
     nowhere. A repeat writes nothing and is told again, as
     the first answer may have been lost after its COMMIT: positions take totals, which a repeat leaves as they are.
     """
-    kept = rows.first_row(
-        db,
-        _Kept,
-        f"SELECT {rows.columns_of(_Kept)} FROM executions WHERE exec_id = ? AND revision = ?",
-        (execution.exec_id, execution.revision),
-    )
+    execution = _numbered(db, execution)
+    kept = _kept(db, execution)
     if kept is not None:
         return _told_again(db, execution, kept)
     if execution.qty < 1:
@@ -77,14 +86,38 @@ def record_execution(
         return (_fill(db, execution, was_adopted),) if is_replaced else ()
     if owner is None:
         return () if execution.con_id in foreign_allowed else (_foreign(execution, desk),)
+    is_estimated = _is_estimated(db, owner, execution.con_id)
+    if is_estimated and _is_overtaken(db, owner, execution.con_id):
+        return (_estimate_stands(execution, owner, desk),)
     facts: tuple[Fact, ...] = (
         _fill(db, execution, was_adopted),
-        *_reopen(db, owner, execution.con_id, desk),
+        *_reopen(db, owner, execution.con_id, desk, is_closed_again=is_estimated),
         *_early_fee(db, execution),
     )
     if closed_by is None or is_direct(execution.order_ref):
         return facts  # the position says what the direct flatten has closed
     return (*facts, _closed_by_another(execution, desk))
+
+
+def _kept(db: sqlite3.Connection, execution: Execution) -> _Kept | None:
+    return rows.first_row(
+        db,
+        _Kept,
+        f"SELECT {rows.columns_of(_Kept)} FROM executions WHERE exec_id = ? AND revision = ?",
+        (execution.exec_id, execution.revision),
+    )
+
+
+def _numbered(db: sqlite3.Connection, execution: Execution) -> Execution:
+    """Return an execution under the next free revision where its own stands for another quantity or price.
+
+    Not every broker numbers corrections: one that was made while nobody listened comes as the first word of it.
+    """
+    kept = _kept(db, execution)
+    while kept is not None and not kept.says(execution):
+        execution = replace(execution, revision=execution.revision + 1)
+        kept = _kept(db, execution)
+    return execution
 
 
 def closing_ref(execution: Execution) -> str:
@@ -169,7 +202,7 @@ def is_recorded_before(db: sqlite3.Connection, execution: Execution, at_utc: Utc
     return rows.exists(
         db,
         "SELECT 1 FROM executions WHERE exec_id = :exec_id AND revision = :revision AND recorded_utc < :at_utc",
-        {"exec_id": execution.exec_id, "revision": execution.revision, "at_utc": at_utc},
+        {"exec_id": execution.exec_id, "revision": _numbered(db, execution).revision, "at_utc": at_utc},
     )
 
 
@@ -249,6 +282,16 @@ def net_of_contract(db: sqlite3.Connection, con_id: int) -> Qty:
     return _net(db, "con_id = ? AND NOT is_foreign", (con_id,))
 
 
+def foreign_net_of_contract(db: sqlite3.Connection, con_id: int) -> Qty:
+    """Return the signed quantity that executions of nobody of ours hold of a contract, as far as they were read."""
+    return _net(db, "con_id = ? AND is_foreign", (con_id,))
+
+
+def is_traded_by_others(db: sqlite3.Connection, con_id: int) -> bool:
+    """Return whether an execution of nobody of ours is known of a contract."""
+    return rows.exists(db, "SELECT 1 FROM executions WHERE con_id = ? AND is_foreign AND is_current", (con_id,))
+
+
 def _net(db: sqlite3.Connection, where: str, values: rows.Values) -> Qty:
     sql = "SELECT ifnull(sum(iif(side = 'BUY', qty, -qty)), 0) FROM executions WHERE is_current AND"
     return Qty(rows.number(db, f"{sql} {where}", values))
@@ -301,7 +344,7 @@ def _owner_of(db: sqlite3.Connection, execution: Execution, desk: str, run_n: in
         return None
     holder = rows.first_row(
         db, _Owner, f"SELECT intent_id, leg FROM reservations WHERE con_id = ? AND {LIVE}", (execution.con_id,)
-    )
+    ) or _estimated(db, execution)
     if holder is None:
         return None
     _adopt_exit(db, execution, holder, desk, run_n, now)
@@ -312,6 +355,7 @@ def _closed_for_us(db: sqlite3.Connection, execution: Execution, desk: str, run_
     """Return the leg that an order of no desk has closed (by hand, a liquidation, our direct flatten); `None`: none.
 
     It closes no more than is held: anything above that is no close of ours. A correction stays with what it corrects.
+    A close that was booked at an estimate is looked for where nobody holds the contract, or did not yet.
     """
     if is_of_desk(execution.order_ref, desk):
         return None
@@ -319,18 +363,59 @@ def _closed_for_us(db: sqlite3.Connection, execution: Execution, desk: str, run_
     known = rows.first_row(db, _Owner, "SELECT intent_id, leg FROM orders WHERE order_ref = ?", (ref,))
     if known is not None and execution.revision > FIRST_REVISION:
         return known
-    holder = rows.first_row(
+    live = rows.first_row(
         db,
-        _Owner,
-        f"SELECT intent_id, leg FROM reservations WHERE con_id = ? AND {LIVE} AND side <> ?",
+        _Live,
+        f"SELECT {rows.columns_of(_Live)} FROM reservations WHERE con_id = ? AND {LIVE} AND side <> ?",
         (execution.con_id, execution.side.value),
     )
-    if holder is None or execution.qty > abs(net_of_contract(db, execution.con_id)):
+    before = _estimated(db, execution) if live is None or execution.at_utc < live.reserved_utc - SECOND else None
+    if before is None and (live is None or execution.qty > abs(net_of_contract(db, execution.con_id))):
         return None
+    holder = before or live
+    assert holder is not None
     if known is not None:
         return known
     _adopt_exit(db, replace(execution, order_ref=ref), holder, desk, run_n, now)
     return holder
+
+
+def _estimated(db: sqlite3.Connection, execution: Execution) -> _Owner | None:
+    """Return the newest leg whose close was booked at an estimate and may have been this execution; `None`: none.
+
+    No more was closed than its executions leave open, in its own time. Instants are told in whole seconds.
+    """
+    found = rows.all_rows(
+        db,
+        _Owner,
+        "SELECT r.intent_id, r.leg FROM reservations r JOIN positions p USING (intent_id, con_id)"
+        f" WHERE con_id = :con_id AND r.side <> :side AND p.{_ESTIMATED}"
+        " AND (:is_uncertain OR :at_utc BETWEEN r.reserved_utc - :second AND p.closed_utc + :second)"
+        " ORDER BY r.reserved_utc DESC",
+        {
+            "con_id": execution.con_id, "side": execution.side.value, "is_uncertain": execution.is_time_uncertain,
+            "at_utc": execution.at_utc, "second": SECOND,
+        },
+    )  # fmt: skip
+    is_open = "intent_id = ? AND con_id = ? AND NOT is_foreign"
+    nets = ((leg, _net(db, is_open, (leg.intent_id, execution.con_id))) for leg in found)
+    return next((leg for leg, net in nets if execution.qty <= abs(net)), None)
+
+
+def _is_estimated(db: sqlite3.Connection, owner: _Owner, con_id: int) -> bool:
+    """Return whether a leg's end was booked without the executions of its close, or with somebody else's."""
+    sql = f"SELECT 1 FROM positions WHERE intent_id = ? AND con_id = ? AND {_ESTIMATED}"
+    return rows.exists(db, sql, (owner.intent_id, con_id))
+
+
+def _is_overtaken(db: sqlite3.Connection, owner: _Owner, con_id: int) -> bool:
+    """Return whether the contract was traded for another intent after this leg's."""
+    return rows.exists(
+        db,
+        f"SELECT 1 FROM reservations WHERE con_id = :con_id AND {IS_TRADE} AND reserved_utc >"
+        " (SELECT reserved_utc FROM reservations WHERE intent_id = :intent_id AND leg = :leg)",
+        {"con_id": con_id, "intent_id": owner.intent_id, "leg": owner.leg},
+    )
 
 
 def _adopt_exit(db: sqlite3.Connection, execution: Execution, holder: _Owner, desk: str, run_n: int, now: Utc) -> None:
@@ -356,23 +441,49 @@ def _adopt_exit(db: sqlite3.Connection, execution: Execution, holder: _Owner, de
     )
 
 
-def _reopen(db: sqlite3.Connection, owner: _Owner, con_id: int, desk: str) -> tuple[Fact, ...]:
-    """Open the reservation of a fill, also one that was given up: a late fill is adopted."""
+def _reopen(
+    db: sqlite3.Connection, owner: _Owner, con_id: int, desk: str, *, is_closed_again: bool
+) -> tuple[Fact, ...]:  # fmt: skip
+    """Open the reservation of a fill, also one that was given up: a late fill is adopted.
+
+    `is_closed_again`: also where nothing is held, so that its position books its end anew.
+    """
     key = (owner.intent_id, owner.leg)
     is_open = rows.exists(
         db, "SELECT 1 FROM reservations WHERE intent_id = ? AND leg = ? AND state = 'OPEN'", key
     )  # fmt: skip
-    if is_open or _net(db, "intent_id = ? AND con_id = ?", (owner.intent_id, con_id)) == 0:
+    is_held = _net(db, "intent_id = ? AND con_id = ?", (owner.intent_id, con_id)) != 0
+    if is_open or not (is_held or is_closed_again):
         return ()
     try:
-        db.execute(_REOPEN, key)
+        open_again(db, *key)
     except sqlite3.IntegrityError:
         return (_held_by_another(owner, con_id, desk),)
     return ()
 
 
+def open_again(db: sqlite3.Connection, intent_id: str, leg: int) -> None:
+    """Open the reservation of a leg that was over.
+
+    Raises:
+        sqlite3.IntegrityError: another intent holds the contract.
+    """
+    db.execute(
+        "UPDATE reservations SET state = 'OPEN', ended_why = NULL, ended_utc = NULL WHERE intent_id = ? AND leg = ?",
+        (intent_id, leg),
+    )
+
+
 def _held_by_another(owner: _Owner, con_id: int, desk: str) -> risk.RaiseKill:
     why = f"Contract {con_id} was filled late for {owner.intent_id} while another intent holds it."
+    return _no_entries(why, desk)
+
+
+def _estimate_stands(execution: Execution, owner: _Owner, desk: str) -> risk.RaiseKill:
+    why = (
+        f"Execution {execution.exec_id} closed contract {execution.con_id} for {owner.intent_id}, whose result was"
+        " booked at an estimate and stays, as the contract was traded again since: compare the broker's statement."
+    )
     return _no_entries(why, desk)
 
 

@@ -192,6 +192,25 @@ ALTER TABLE alerts ADD COLUMN offer_id TEXT;
 CREATE UNIQUE INDEX one_alert_per_offer ON alerts (source, ticker, offer_id) WHERE offer_id IS NOT NULL;
 """
 
+# Where a process has several desks, each has a kill level of its own, and a person may switch a strategy from one to
+# another: which desks trade it (a JSON list) from then on, and who said so.
+_SHARED_V6 = """
+CREATE TABLE desk_kills (
+  desk TEXT NOT NULL, kill_epoch INTEGER NOT NULL, level INTEGER NOT NULL, reason TEXT NOT NULL, by TEXT NOT NULL,
+  at_utc INTEGER NOT NULL, PRIMARY KEY (desk, kill_epoch)
+) STRICT;
+CREATE TABLE routes (
+  n INTEGER PRIMARY KEY, strategy TEXT NOT NULL, desks TEXT NOT NULL, by TEXT NOT NULL, reason TEXT NOT NULL,
+  command_id TEXT NOT NULL UNIQUE, at_utc INTEGER NOT NULL
+) STRICT;
+CREATE TRIGGER route_is_kept BEFORE DELETE ON routes BEGIN
+  SELECT RAISE(ABORT, 'a word on where a strategy trades is never deleted');
+END;
+CREATE TRIGGER route_stands BEFORE UPDATE ON routes BEGIN
+  SELECT RAISE(ABORT, 'a word on where a strategy trades is never changed');
+END;
+"""
+
 # `claimed_qty` of an adopted execution: what the broker's status said was filled in all. `price_ticks` of an order's
 # event is the limit, or the price of a fill. An order's history is written by its rows' own changes, so that nothing
 # can change an order without leaving one.
@@ -318,16 +337,34 @@ INSERT INTO structures (structure_id, desk, alert_id, strategy, ticker, session,
 """
 
 
+# How far the adaptive exit profile tightened each position, and what its shadow would have made beside what was made
+# (USD cents before fees; `sales` as JSON, `left_qty` went with the position).
+_DESK_V7 = """
+CREATE TABLE exit_changes (
+  n INTEGER PRIMARY KEY, position_id TEXT NOT NULL, version INTEGER NOT NULL, at_utc INTEGER NOT NULL,
+  stop_scale REAL NOT NULL, take_scale REAL NOT NULL, realised REAL, left_ms INTEGER NOT NULL,
+  is_in_force INTEGER NOT NULL, UNIQUE (position_id, version, at_utc)
+) STRICT;
+CREATE TABLE shadow_exits (
+  position_id TEXT NOT NULL, version INTEGER NOT NULL, desk TEXT NOT NULL, session TEXT NOT NULL, ticker TEXT NOT NULL,
+  fixed_cents INTEGER NOT NULL, shadow_cents INTEGER NOT NULL, fixed_reason TEXT, shadow_reason TEXT,
+  sales TEXT NOT NULL, left_qty INTEGER NOT NULL, stop_scale REAL NOT NULL, take_scale REAL NOT NULL,
+  at_utc INTEGER NOT NULL, PRIMARY KEY (position_id, version)
+) STRICT;
+CREATE INDEX shadow_exits_by_version ON shadow_exits (version);
+"""
+
+
 def _desk_v2(db: sqlite3.Connection) -> None:
     script(_DESK_V2)(db)
     name_gates(db)
 
 
-_SHARED = (_SHARED_V1, _SHARED_V2, _SHARED_V3, _SHARED_V4, _SHARED_V5)
+_SHARED = (_SHARED_V1, _SHARED_V2, _SHARED_V3, _SHARED_V4, _SHARED_V5, _SHARED_V6)
 SHARED = Schema("shared", 0x5A480001, tuple(map(script, _SHARED)))
 DESK = Schema(
     "desk",
     0x5A480002,
-    (script(_DESK_V1), _desk_v2, *map(script, (_DESK_V3, _DESK_V4, _DESK_V5, _DESK_V6))),
+    (script(_DESK_V1), _desk_v2, *map(script, (_DESK_V3, _DESK_V4, _DESK_V5, _DESK_V6, _DESK_V7))),
 )
 SHARED_OWNER = "shared"  # what the shared file carries in place of a desk

@@ -54,15 +54,18 @@ def end_all(db: sqlite3.Connection, intent_id: str, con_id: int, why: str, now: 
     )
 
 
+def record_note(db: sqlite3.Connection, note: orders.SliceNoted) -> None:
+    """Keep what became of an entry in slices, once, in the history of its first order."""
+    _note(db, note.order_ref, note.at_utc, note.event, note.why, "desk")
+
+
 def record_refusal(db: sqlite3.Connection, refusal: orders.BrokerRefused) -> None:
     """Keep the broker's words about an order that it refused, once."""
-    values = {
-        "order_ref": refusal.order_ref,
-        "at_utc": refusal.at_utc,
-        "event": "refused",
-        "words": f"{refusal.vendor_code}: {refusal.text}",
-        "by": "broker",
-    }
+    _note(db, refusal.order_ref, refusal.at_utc, "refused", f"{refusal.vendor_code}: {refusal.text}", "broker")
+
+
+def _note(db: sqlite3.Connection, order_ref: str, at_utc: Utc, event: str, words: str, by: str) -> None:
+    values = {"order_ref": order_ref, "at_utc": at_utc, "event": event, "words": words, "by": by}
     known = "SELECT 1 FROM order_events WHERE (order_ref, at_utc, event, words) = (:order_ref, :at_utc, :event, :words)"
     if not rows.exists(db, known, values):
         rows.insert(db, "order_events", values)

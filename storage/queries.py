@@ -36,6 +36,7 @@ class LedgerReader:
     """
 
     def __init__(self, folder: Path, desk: str) -> None:
+        self.desk = desk
         self._shared = _File(folder, SHARED_FILE, SHARED, None)
         self._desk = _File(folder, f"{desk}.db", DESK, desk)
 
@@ -51,6 +52,15 @@ class LedgerReader:
             " LEFT JOIN reservations r ON r.intent_id = p.intent_id AND r.con_id = p.con_id"
             " WHERE p.session = ? AND p.closed_utc IS NOT NULL ORDER BY p.closed_utc, p.position_id",
             (session.isoformat(),),
+        )
+
+    def shadow_exits(self, session: date | None = None) -> list[Found]:
+        """Return what the shadows of exit profiles came to beside their positions: of a session, or of all."""
+        return _rows(
+            self._desk,
+            "SELECT version, fixed_cents, shadow_cents, shadow_reason, at_utc FROM shadow_exits"
+            " WHERE session = ifnull(?, session) ORDER BY at_utc, position_id",
+            (None if session is None else session.isoformat(),),
         )
 
     def held(self) -> list[Found]:
@@ -225,12 +235,35 @@ class LedgerReader:
 
     def kill(self) -> Found | None:
         """Return the kill level in force with epoch, reason, by whom and when; `None` where none was ever recorded."""
-        rows = _rows(self._shared, "SELECT * FROM kill ORDER BY kill_epoch DESC LIMIT 1")
-        return rows[0] if rows else None
+        of_process = _rows(self._shared, "SELECT * FROM kill ORDER BY kill_epoch DESC LIMIT 1")
+        own = _rows(
+            self._shared,
+            "SELECT kill_epoch, level, reason, by, at_utc FROM desk_kills WHERE desk = ?"
+            " ORDER BY kill_epoch DESC LIMIT 1",
+            (self.desk,),
+        )
+        newest = max((*of_process, *own), key=lambda row: (row["at_utc"], row["level"]), default=None)
+        first = _rows(self._shared, "SELECT value FROM meta WHERE key = 'first_desk'")
+        is_beside = bool(first) and first[0]["value"] != self.desk
+        if is_beside and not own:
+            return None
+        return own[0] if is_beside and newest is not None and newest["level"] < own[0]["level"] else newest
 
     def kills(self) -> list[Found]:
         """Return every kill level that was ever recorded, in order, with its epoch, reason, by whom and when."""
-        return _rows(self._shared, "SELECT * FROM kill ORDER BY kill_epoch")
+        of_process = _rows(self._shared, "SELECT * FROM kill ORDER BY kill_epoch")
+        own = _rows(
+            self._shared,
+            "SELECT kill_epoch, level, reason, by, at_utc FROM desk_kills WHERE desk = ? ORDER BY kill_epoch",
+            (self.desk,),
+        )
+        return sorted((*of_process, *own), key=lambda row: int(row["at_utc"])) if own else of_process
+
+    def routes(self) -> list[Found]:
+        """Return every word on where a strategy trades in order: its desks, by whom and why."""
+        rows = _rows(self._shared, "SELECT strategy, desks, by, reason, command_id, at_utc FROM routes ORDER BY n")
+        with reading(self._shared.path):
+            return [row | {"desks": msgspec.json.decode(row["desks"], type=list[str])} for row in rows]
 
     def promotions(self) -> list[Found]:
         """Return every word on promotions in order: source, kind, version, whether it may trade, by whom and why."""

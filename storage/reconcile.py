@@ -9,18 +9,24 @@ from __future__ import annotations
 import sqlite3
 from collections import defaultdict
 from collections.abc import Collection, Iterable
+from typing import Final
 
 import msgspec
 
-from domain.instants import SECOND
+from domain.instants import SECOND, session_of
 from domain.instruments import Side
 from domain.orders.references import is_direct, is_exit_ref, is_of_desk
+from domain.position.cycle import EndReason, PositionState
 from domain.units import Qty, Ticks, Utc
 from messages import orders, session
 from messages.broker import BrokerOrder, BrokerPosition, BrokerRead, Execution, ReadGroup
 from storage import adopted, fills, order_rows, rows
 from storage.desk_restore import RESERVATION_COLUMNS, ReservationRow
-from storage.ledger_schema import LIVE
+from storage.ledger_schema import IS_TRADE, LIVE
+
+_EXPIRED: Final = frozenset(
+    end.value for end in (EndReason.EXPIRED, EndReason.EXPIRED_UNPRICED, EndReason.SETTLED, EndReason.ASSIGNED)
+)
 
 
 class _Reading(msgspec.Struct, frozen=True):
@@ -46,17 +52,20 @@ def reconcile(
     answer was lost after its COMMIT. Executions are adopted before positions are compared, so that a fill of the same
     read does not look foreign. `foreign_allowed`: symbols and contract ids of holdings that may stay though not ours.
     """
-    reading = _reading_of(db, message.read, desk, foreign_allowed)
+    named = _refs_of_nameless(db, message.read)
+    read = message.read.with_refs(named)
+    reading = _reading_of(db, read, desk, foreign_allowed)
     facts, adopted_n, strangers = _adopt(db, reading, desk, run_n, now)
-    for order in message.read.orders:
+    for order in read.orders:
         order_rows.record_ids(db, order.order_ref, order.perm_id, order.status.value, now, order.limit_ticks)
     taken = _take_over(db, reading, desk, run_n, now)
     unexplained = _adopt_unexplained(db, reading, desk, run_n, now)
+    taken_back, unwatched = _take_back(db, reading, run_n, now)
     foreign, differing = _compare_positions(db, reading)
     of_others = _exits_of_others(db, reading)
     reconciled = session.Reconciled(
         session_epoch=message.session_epoch,
-        read_n=message.read.read_n,
+        read_n=read.read_n,
         adopted_fills=adopted_n + sum(isinstance(fact, orders.FillRecorded) for fact in (*taken, *unexplained)),
         cancel_refs=tuple(
             o.order_ref
@@ -70,10 +79,22 @@ def reconcile(
             *(_stranger(execution, desk) for execution in strangers if fills.is_foreign(db, execution)),
             *(_adoption(fill) for fill in unexplained if isinstance(fill, orders.FillRecorded)),
             *_short_counts(db, reading),
+            *unwatched,
             *differing,
         ),
+        taken_back=taken_back,
+        named=tuple(sorted(named.items())),
     )
     return (*facts, *taken, *unexplained, reconciled)
+
+
+def _refs_of_nameless(db: sqlite3.Connection, read: BrokerRead) -> dict[int, str]:
+    """Return by perm id the references of rows that bear none, as far as the ledger has one order of that number."""
+    found = {
+        perm_id: [ref for (ref,) in db.execute("SELECT order_ref FROM orders WHERE perm_id = ?", (perm_id,))]
+        for perm_id in read.nameless
+    }
+    return {perm_id: refs[0] for perm_id, refs in found.items() if len(refs) == 1}
 
 
 def _reading_of(db: sqlite3.Connection, read: BrokerRead, desk: str, foreign_allowed: Collection[str]) -> _Reading:
@@ -110,7 +131,8 @@ def _exits_of_others(db: sqlite3.Connection, reading: _Reading) -> frozenset[str
     """Return the exits that bear this desk's name, but are another data folder's: they close what is held and not ours.
 
     Nobody else would close that, so they stay, in the order in which they were read, while they close no more in all
-    than is held: what is left of any further one could only open a position the other way.
+    than is held: what is left of any further one could only open a position the other way. The broker answers with
+    open orders first and with executions last, so that what filled in between is counted by these.
     """
     if not reading.has(ReadGroup.POSITIONS):
         return frozenset()
@@ -123,11 +145,18 @@ def _exits_of_others(db: sqlite3.Connection, reading: _Reading) -> frozenset[str
         if rows.exists(db, f"SELECT 1 FROM reservations WHERE con_id = ? AND {LIVE}", (order.con_id,)):
             continue  # an exit of ours that went out without its record
         rest = held.get(order.con_id, 0) - fills.net_of_contract(db, order.con_id)
-        more = closing[order.con_id, order.side] + order.qty - order.filled_qty
+        left_qty = order.qty - max(order.filled_qty, _executed(reading.read, order.order_ref))
+        more = closing[order.con_id, order.side] + left_qty
         if more <= -_signed(order.side, Qty(rest)):
             closing[order.con_id, order.side] = more
             kept.add(order.order_ref)
     return frozenset(kept)
+
+
+def _executed(read: BrokerRead, order_ref: str) -> int:
+    """Return how much of an order the executions of a reading show as filled."""
+    newest = {e.exec_id: e.qty for e in sorted(read.executions, key=lambda e: e.revision) if e.order_ref == order_ref}
+    return sum(newest.values())
 
 
 def _adopt(
@@ -262,7 +291,9 @@ def _add_entries_without_a_status(
             entry
             for entry in rows.all_rows(
                 db, _Entry,
-                "SELECT o.order_ref, o.side, o.qty FROM orders o WHERE o.con_id = ? AND NOT o.is_exit", (con_id,),
+                "SELECT o.order_ref, o.side, o.qty FROM orders o WHERE o.con_id = ? AND NOT o.is_exit"
+                " AND o.status NOT IN ('cancelled', 'inactive')",
+                (con_id,),
             )
             if entry.order_ref not in read_refs
             and 0 < _signed(entry.side, Qty(more)) <= entry.qty - fills.totals_of(db, entry.order_ref)[0]
@@ -329,6 +360,90 @@ def _is_unwanted(db: sqlite3.Connection, order: BrokerOrder, run_n: int) -> bool
     if is_exit_ref(order.order_ref):  # an exit that went out without its record
         return not rows.exists(db, f"SELECT 1 FROM reservations WHERE con_id = ? AND {LIVE}", (order.con_id,))
     return True
+
+
+class _Traded(rows.Row, frozen=True):
+    """A leg that was traded and is over, and how its position ended."""
+
+    intent_id: str
+    leg: int
+    run_n: int
+    end: str | None
+
+
+def _take_back(
+    db: sqlite3.Connection, reading: _Reading, run_n: int, now: Utc
+) -> tuple[tuple[BrokerPosition, ...], tuple[str, ...]]:
+    """Open the newest reservation of what is held, ours, and nobody's by the ledger; return it, and what people read.
+
+    Held and ours: our executions make exactly what the broker holds (a damaged ledger, an end booked at an estimate
+    that was none) and nobody else has traded the contract, or it is short in a contract that an earlier run has traded,
+    and nobody else's executions say why. What has expired is left to its settlement. What no reservation explains, or
+    may be somebody else's, can only be told. What was taken back is said again until its position has recorded itself.
+    """
+    if not reading.has(ReadGroup.POSITIONS):
+        return (), ()
+    taken: list[BrokerPosition] = []
+    texts: list[str] = []
+    for position in reading.positions:
+        con_id, label = position.contract.con_id, position.contract.label
+        net = fills.net_of_contract(db, con_id)
+        is_explained = net == position.qty
+        is_open = rows.exists(db, f"SELECT 1 FROM reservations WHERE con_id = ? AND {LIVE}", (con_id,))
+        if is_open and is_explained and position.qty and _is_unheard(db, con_id):
+            taken.append(position)
+        is_short_of_nobody = (
+            position.qty < 0
+            and reading.has(ReadGroup.EXECUTIONS)  # else somebody else's may say why
+            and net + fills.foreign_net_of_contract(db, con_id) != position.qty
+        )
+        is_nothing = position.qty == 0 or position.contract.expiry < session_of(now)
+        if is_nothing or is_open or not (is_explained or is_short_of_nobody):
+            continue
+        traded = rows.first_row(
+            db, _Traded,
+            "SELECT r.intent_id, r.leg, r.run_n, (SELECT end FROM positions p WHERE p.intent_id = r.intent_id"
+            " AND p.con_id = r.con_id ORDER BY p.changed_utc DESC LIMIT 1) FROM reservations r"
+            f" WHERE r.con_id = ? AND {IS_TRADE} ORDER BY r.reserved_utc DESC LIMIT 1",
+            (con_id,),
+        )  # fmt: skip
+        if traded is None:
+            if is_explained:
+                texts.append(
+                    f"The broker holds {position.qty:+d} of {label}, which our executions made and nobody watches:"
+                    " close it (`main.py flatten --direct --force`)."
+                )
+        elif traded.end not in _EXPIRED and is_explained and (doubt := _doubt(db, reading, con_id)):
+            texts.append(
+                f"The broker holds {position.qty:+d} of {label}, which nobody watches, and {doubt}: if it is not"
+                " somebody else's, close it (`main.py flatten --direct --force`)."
+            )
+        elif traded.end not in _EXPIRED and (is_explained or traded.run_n < run_n):
+            fills.open_again(db, traded.intent_id, traded.leg)
+            taken.append(position)
+            bought = ", and is bought back" if position.qty < 0 else ""
+            texts.append(
+                f"The broker holds {position.qty:+d} of {label}, which is ours and nobody watched: it is watched"
+                f" again{bought}."
+            )
+    return tuple(taken), tuple(texts)
+
+
+def _is_unheard(db: sqlite3.Connection, con_id: int) -> bool:
+    """Return whether the holder of a contract was opened again, and its position has recorded nothing since its end."""
+    return rows.exists(
+        db,
+        "SELECT 1 FROM positions p JOIN reservations r USING (intent_id, con_id)"
+        f" WHERE con_id = ? AND r.{LIVE} AND p.state = ? AND p.closed_utc IS NOT NULL",
+        (con_id, PositionState.FLAT.value),
+    )
+
+
+def _doubt(db: sqlite3.Connection, reading: _Reading, con_id: int) -> str:
+    """Return why what our executions make may be somebody else's all the same; empty where nothing says so."""
+    if not reading.has(ReadGroup.EXECUTIONS):
+        return "the executions that would say whose it is cannot be read"
+    return "somebody else has traded it, too" if fills.is_traded_by_others(db, con_id) else ""
 
 
 def _compare_positions(db: sqlite3.Connection, reading: _Reading) -> tuple[tuple[BrokerPosition, ...], tuple[str, ...]]:

@@ -14,7 +14,7 @@ from domain.risk.gates.types import Finding, Verdict, refused
 from domain.risk.reject import RejectCode
 from domain.signals.alert import AlertKey
 from domain.units import Utc
-from messages import entries
+from messages import entries, orders
 from storage import order_rows, rows, structure_rows
 from storage.ledger_schema import IS_TRADE, LIVE, ReservationState
 
@@ -56,6 +56,54 @@ def _answer(intent_id: str, finding: Finding | None) -> Answer:
     if finding is None:
         return entries.EntryReserved(intent_id=intent_id)
     return entries.EntryRefused(intent_id=intent_id, finding=finding)
+
+
+def record_slice(
+    db: sqlite3.Connection, slice_: orders.RecordSlice, desk: str, run_n: int, now: Utc
+) -> tuple[orders.SliceRecorded, ...]:
+    """Keep the order of a slice with its live reservation; nothing is told of one whose reservation is over.
+
+    Nor of one that is kept already: a slice is sent once. It needs the reservation of this run, as no entry is sent
+    again after a restart.
+    """
+    holder = rows.first_row(
+        db, _Reserved,
+        f"SELECT {rows.columns_of(_Reserved)} FROM reservations"
+        f" WHERE intent_id = ? AND con_id = ? AND run_n = ? AND {LIVE}",
+        (slice_.intent_id, slice_.con_id, run_n),
+    )  # fmt: skip
+    if holder is None:
+        return ()
+    is_new = rows.insert(
+        db,
+        "orders",
+        {
+            "order_ref": slice_.order_ref,
+            "desk": desk,
+            "intent_id": slice_.intent_id,
+            "leg": holder.leg,
+            "structure_id": holder.structure_id,
+            "con_id": slice_.con_id,
+            "is_exit": False,
+            "side": slice_.side.value,
+            "qty": slice_.qty,
+            "limit_ticks": slice_.limit_ticks,
+            "status": "intended",
+            "run_n": run_n,
+            "at_utc": slice_.at_utc,
+            "changed_utc": now,
+            "changed_why": f"slice {slice_.n} of {slice_.slices}",
+        },
+        "ON CONFLICT DO NOTHING",
+    )
+    return (orders.SliceRecorded(order_ref=slice_.order_ref),) if is_new else ()
+
+
+class _Reserved(rows.Row, frozen=True):
+    """The reserved leg that a slice belongs to."""
+
+    leg: int
+    structure_id: str | None
 
 
 def release(db: sqlite3.Connection, message: entries.ReleaseReservation, now: Utc) -> None:
@@ -269,7 +317,7 @@ def _refusal_by_counts(db: sqlite3.Connection, found: _Found, attempt: entries.R
     live = rows.all_rows(db, _Live, _LIVE_NOW, (attempt.session.isoformat(),))
     wanted = {leg.contract.ticker: _direction_of(attempt, leg) for leg in attempt.legs}
     against = sum(one.direction == -wanted.get(one.ticker, 0) for one in live)
-    if against:
+    if against and limits.forbid_reverse_without_flat:
         looked_at = "live reservations of the other direction"
         return refused(RejectCode.REVERSE_WITHOUT_FLAT, against, 0, "positions", looked_at)
     held = {one.intent_id: one.strategy for one in live}
@@ -405,7 +453,7 @@ def _insert_order(
             "con_id": leg.contract.con_id,
             "is_exit": False,
             "side": leg.side.value,
-            "qty": leg.qty,
+            "qty": leg.qty if attempt.first_qty is None else attempt.first_qty,
             "limit_ticks": leg.limit_ticks,
             "status": "intended",
             "run_n": run_n,

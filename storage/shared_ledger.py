@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Callable, Iterable
+from contextlib import closing, suppress
 from datetime import date
 from itertools import count
 from pathlib import Path
@@ -12,20 +12,21 @@ from typing import assert_never
 
 import msgspec
 
+from domain.position.adaptive import SOURCE
 from domain.risk.kill import KillLevel
 from domain.risk.kill_watch import Norm
-from domain.signals.rates import PromotionRefused, promotion_of, rate_of
+from domain.signals.rates import PromotionRefusal, PromotionRefused, exits_promotion_of, promotion_of, rate_of
 from domain.units import Utc
-from messages import lifecycle, operator, risk, signals
+from messages import desks, lifecycle, operator, risk, signals
 from messages.ledgers import SharedFact, SharedInput
-from messages.restored import KillRestored, LaneRestored, OutcomesRestored, Restored
-from storage import rows
+from messages.restored import KillRestored, LaneRestored, OutcomesRestored, Restored, RoutesRestored
+from storage import exit_rows, rows
 from storage.alert_rows import AlertRow, alert_of_offer, insert_outcome, open_alerts, outcomes_of
 from storage.ledger_file import LedgerFile
 from storage.ledger_schema import DESK, SHARED, SHARED_OWNER
 from storage.lost import SHARED_FILE, refuse_lost
 from storage.promotions import free_id, insert_promotion, is_promoted_now, promoted_of, word_of_command
-from storage.sqlite_file import START_BUSY_MS, LedgerRefusedError, open_file, open_reader, reading, transaction
+from storage.sqlite_file import START_BUSY_MS, LedgerRefusedError, is_empty, open_file, open_reader, reading, transaction
 
 FILE = SHARED_FILE
 _NORM_SESSIONS = 20
@@ -38,7 +39,8 @@ Facts = tuple[SharedFact, ...]
 def start_run(folder: Path, desks: Iterable[str], at_utc: Utc, *, traces: Path | None = None) -> int:
     """Bring every ledger to this version, count a start of the supervisor and return its number, durably.
 
-    The desks' files are migrated here, too: other lanes and desks read them from the first message on. A ledger that
+    The desks' files are migrated here, too: other lanes and desks read them from the first message on. So are those of
+    desks that the start does not name, where that is possible: they tell what else may be held. A ledger that
     was lost or emptied is refused: a new one beside what is left would know of no position. `traces` is the folder of
     the traces, which earlier runs have left.
 
@@ -47,13 +49,24 @@ def start_run(folder: Path, desks: Iterable[str], at_utc: Utc, *, traces: Path |
     """
     desks = tuple(desks)
     refuse_lost(folder, desks, traces)
+    before = sorted(path.stem for path in folder.glob("*.db") if path.name != FILE)
     db = open_file(folder / FILE, SHARED, SHARED_OWNER, wait_ms=START_BUSY_MS)
     try:
         for desk in desks:
             open_file(folder / f"{desk}.db", DESK, desk, wait_ms=START_BUSY_MS).close()
+        for desk in before:
+            path = folder / f"{desk}.db"
+            if desk not in desks and not is_empty(path):
+                with suppress(LedgerRefusedError):  # whoever asks it is told why
+                    open_file(path, DESK, desk).close()
         with reading(folder / FILE), transaction(db):
             for desk in desks:
                 db.execute("INSERT INTO meta VALUES (?, 'kept') ON CONFLICT DO NOTHING", (f"desk:{desk}",))
+            if len(desks) > 1:  # whose level the process's own was: never that of a desk that is new in a used folder
+                owner = desks[0] if desks[0] in before or not before else before[0]
+                db.execute("INSERT INTO meta VALUES ('first_desk', ?) ON CONFLICT DO NOTHING", (owner,))
+            elif desks:
+                db.execute("UPDATE meta SET value = ? WHERE key = 'first_desk'", desks)
             return int(db.execute("INSERT INTO runs (started_utc) VALUES (?)", (at_utc,)).lastrowid or 0)
     finally:
         db.close()
@@ -82,7 +95,7 @@ class SharedLedger(LedgerFile[SharedInput, SharedFact]):
             case signals.RecordAlert():
                 return (_record_alert(db, message, now),)
             case signals.RecordPromotion():
-                return (_record_promotion(db, message),)
+                return (self._record_promotion(db, message),)
             case signals.RecordOutcome():
                 insert_outcome(db, message)
             case risk.RecordKill():
@@ -91,11 +104,23 @@ class SharedLedger(LedgerFile[SharedInput, SharedFact]):
                 _record_spread(db, message)
             case operator.RecordCommand():
                 _record_command(db, message)
+            case desks.RecordRoute():
+                return (_record_route(db, message),)
             case lifecycle.RequestState():
                 pass  # answered apart: a question needs no transaction
             case _:
                 assert_never(message)
         return ()
+
+    def _record_promotion(self, db: sqlite3.Connection, message: signals.RecordPromotion) -> signals.PromotionRecorded:
+        def refusal() -> PromotionRefusal | None:
+            if message.source == SOURCE:
+                shown = exit_rows.proof_of(self._folder, self._desks, message.version)
+                return exits_promotion_of(shown, message.outcomes_min, message.rate_floor)
+            rate = rate_of(outcomes_of(db, message.source, message.kind, message.version))
+            return promotion_of(rate, message.outcomes_min, message.rate_floor)
+
+        return _record_promotion(db, message, refusal)
 
     def _provisional(self, fact: SharedFact) -> SharedFact | None:
         """Return answers to questions alone: whoever waits for a record waits for a durable one."""
@@ -104,7 +129,11 @@ class SharedLedger(LedgerFile[SharedInput, SharedFact]):
     def _restored_for(self, db: sqlite3.Connection, asked: lifecycle.RequestState) -> Restored | None:
         match asked.name.split(":"):
             case ["kill"]:
-                return _kill(db, asked.session)
+                return _kill(db, asked.session, self._desks[0])
+            case ["kill", desk]:
+                return _kill(db, asked.session, desk, is_beside=desk != self._desks[0] or not _is_owner(db, desk))
+            case ["router"]:
+                return _routes(db)
             case ["lane", source, ticker]:
                 return self._lane(db, asked.session.isoformat(), source, ticker)
             case ["outcomes"]:
@@ -183,10 +212,13 @@ def _record_alert(db: sqlite3.Connection, message: signals.RecordAlert, now: Utc
     return signals.AlertRecorded(alert_id=key.alert_id, is_new=is_new, offered=offered)
 
 
-def _record_promotion(db: sqlite3.Connection, message: signals.RecordPromotion) -> signals.PromotionRecorded:
+def _record_promotion(
+    db: sqlite3.Connection, message: signals.RecordPromotion, refusal_of: Callable[[], PromotionRefusal | None]
+) -> signals.PromotionRecorded:
     """Keep a word on a kind of alert, or say why not.
 
     A promotion that came before turns nothing on that a later word turned off; a withdrawal always holds.
+    `refusal_of` looks at what was shown so far, where a proof is asked for.
     """
     command_id, word = message.command_id, (message.source, message.kind, message.version, message.is_promoted)
     before = word_of_command(db, command_id)
@@ -196,8 +228,7 @@ def _record_promotion(db: sqlite3.Connection, message: signals.RecordPromotion) 
             refused = PromotionRefused.ID_REUSED
         return signals.PromotionRecorded(command_id=command_id, refused=refused)
     if message.is_promoted and message.outcomes_min:
-        rate = rate_of(outcomes_of(db, message.source, message.kind, message.version))
-        refusal = promotion_of(rate, message.outcomes_min, message.rate_floor)
+        refusal = refusal_of()
         if refusal is not None:
             return signals.PromotionRecorded(
                 command_id=command_id, refused=PromotionRefused.UNPROVEN, why=refusal.why
@@ -211,21 +242,33 @@ def _record_promotion(db: sqlite3.Connection, message: signals.RecordPromotion) 
 
 
 def _record_kill(db: sqlite3.Connection, kill: risk.RecordKill) -> risk.KillRecorded:
-    """Keep one row per epoch; should two say one epoch, the higher level stands."""
+    """Keep one row per epoch (of a desk); should two say one epoch, the higher level stands."""
+    table, owner = ("desk_kills", {"desk": kill.desk}) if kill.desk else ("kill", {})
+    row = {
+        "kill_epoch": kill.kill_epoch, "level": kill.level, "reason": kill.reason, "by": kill.by, "at_utc": kill.at_utc,
+    }  # fmt: skip
     rows.insert(
         db,
-        "kill",
-        {
-            "kill_epoch": kill.kill_epoch,
-            "level": kill.level,
-            "reason": kill.reason,
-            "by": kill.by,
-            "at_utc": kill.at_utc,
-        },
+        table,
+        owner | row,
         "ON CONFLICT DO UPDATE SET level = excluded.level, reason = excluded.reason, by = excluded.by,"
-        " at_utc = excluded.at_utc WHERE excluded.level > kill.level",
+        f" at_utc = excluded.at_utc WHERE excluded.level > {table}.level",
     )
-    return risk.KillRecorded(kill_epoch=kill.kill_epoch)
+    return risk.KillRecorded(kill_epoch=kill.kill_epoch, desk=kill.desk)
+
+
+def _record_route(db: sqlite3.Connection, route: desks.RecordRoute) -> desks.RouteRecorded:
+    """Keep a word on where a strategy trades, once a command."""
+    rows.insert(
+        db,
+        "routes",
+        {
+            "strategy": route.strategy, "desks": _ENCODE(route.desks).decode(), "by": route.by, "reason": route.reason,
+            "command_id": route.command_id, "at_utc": route.at_utc,
+        },
+        "ON CONFLICT DO NOTHING",
+    )  # fmt: skip
+    return desks.RouteRecorded(command_id=route.command_id)
 
 
 def _record_command(db: sqlite3.Connection, command: operator.RecordCommand) -> None:
@@ -271,12 +314,13 @@ def _record_spread(db: sqlite3.Connection, spread: risk.RecordSpread) -> None:
 # -- what comes back ------------------------------------------------------------------------------
 
 
-def _kill(db: sqlite3.Connection, session: date) -> KillRestored:
-    """Return the level in force; a ledger that cannot be read means level 1."""
+def _kill(db: sqlite3.Connection, session: date, desk: str, *, is_beside: bool = False) -> KillRestored:
+    """Return the level in force of a desk; a ledger that cannot be read means level 1.
+
+    A desk is new where nothing was ever recorded of it; the process's own level was that of its first desk.
+    """
     try:
-        row = rows.first_row(
-            db, _KillRow, f"SELECT {rows.columns_of(_KillRow)} FROM kill ORDER BY kill_epoch DESC LIMIT 1"
-        )
+        row = _newest_kill(db, desk, is_beside=is_beside)
         norms = _spread_norms(db, session)
     except (sqlite3.Error, msgspec.ValidationError) as error:
         why = f"The shared ledger cannot be read ({error})."
@@ -288,6 +332,42 @@ def _kill(db: sqlite3.Connection, session: date) -> KillRestored:
     return KillRestored(
         level=row.level, kill_epoch=row.kill_epoch, reason=row.reason, by=row.by, spread_norms=norms
     )  # fmt: skip
+
+
+def _is_owner(db: sqlite3.Connection, desk: str) -> bool:
+    """Return whether the process's own level was that of this desk."""
+    row = db.execute("SELECT value FROM meta WHERE key = 'first_desk'").fetchone()
+    return row is None or row[0] == desk
+
+
+def _newest_kill(db: sqlite3.Connection, desk: str, *, is_beside: bool) -> _KillRow | None:
+    """Return the level of a desk, under an epoch above all that were given out; `None` where it has none yet.
+
+    That of the first desk is the newer of its own and the process's. Of another, a word on the process's (of the first
+    desk alone, or of a restored backup) can raise it and never lower it.
+    """
+    columns = rows.columns_of(_KillRow)
+    of_process = rows.first_row(db, _KillRow, f"SELECT {columns} FROM kill ORDER BY kill_epoch DESC LIMIT 1")
+    own = rows.first_row(
+        db, _KillRow, f"SELECT {columns} FROM desk_kills WHERE desk = ? ORDER BY kill_epoch DESC LIMIT 1", (desk,)
+    )
+    if own is None:
+        return None if is_beside else of_process
+    if of_process is None:
+        return own
+    newer = max(of_process, own, key=lambda row: (row.at_utc, row.level))
+    newer = own if is_beside and newer.level < own.level else newer
+    return msgspec.structs.replace(newer, kill_epoch=max(of_process.kill_epoch, own.kill_epoch))
+
+
+def _routes(db: sqlite3.Connection) -> RoutesRestored | None:
+    """Return the newest word on each strategy; `None` where it cannot be read."""
+    try:
+        found = db.execute("SELECT strategy, desks FROM routes ORDER BY n").fetchall()
+        newest = {str(strategy): msgspec.json.decode(told, type=tuple[str, ...]) for strategy, told in found}
+    except (sqlite3.Error, msgspec.MsgspecError):
+        return None
+    return RoutesRestored(routes=tuple(sorted(newest.items())))
 
 
 def _spread_norms(db: sqlite3.Connection, session: date) -> tuple[Norm, ...]:
@@ -305,3 +385,4 @@ class _KillRow(rows.Row, frozen=True):
     kill_epoch: int
     reason: str
     by: str
+    at_utc: Utc

@@ -73,15 +73,16 @@ def close(db: sqlite3.Connection, event: structures.StructureClosed) -> None:
     )  # fmt: skip
 
 
-def terms_of(db: sqlite3.Connection, structure_id: str) -> Terms | None:
-    """Return the terms on which a structure was opened; `None` where they are not on record, or cannot be read.
+def terms_of(db: sqlite3.Connection, structure_id: str) -> tuple[Terms | None, bool]:
+    """Return the terms on which a structure was opened, and whether those on record cannot be read.
 
-    They are told of its end and steer nothing: damaged ones do not keep its actor, which watches the legs, away.
+    `None` where they were not kept, or cannot be read. They are told of its end and steer nothing: damaged ones do not
+    keep its actor, which watches the legs, away.
     """
     row = db.execute("SELECT CAST(terms AS BLOB) FROM structures WHERE structure_id = ?", (structure_id,)).fetchone()
     if row is None or row[0] is None:
-        return None
+        return None, False
     try:
-        return _DECODE(row[0])
+        return _DECODE(row[0]), False
     except (msgspec.MsgspecError, ValueError):
-        return None
+        return None, True

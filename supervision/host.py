@@ -212,7 +212,7 @@ class Host(PostOffice):
                 to = effect.to
                 targets.append((to,) if to in self.cells else self._addresses(sender, to))
             elif type(effect) is Publish:
-                targets.append(self._subscriptions.addresses(sender, effect.event))
+                targets.append(self._subscriptions.addresses(sender, effect.event, self.cells))
             elif type(effect) in _OWN_EFFECTS:
                 targets.append(_NO_TARGETS)
             else:
@@ -351,7 +351,7 @@ class Host(PostOffice):
         cell.crashes += 1
         why = f"{cell.name} crashed: {sentence(error)}"
         if cell.spec.policy.latch_on_crash or cell.name == SUPERVISOR:
-            self.latch(why)
+            self.latch(why, cell.spec.policy.group)
         if cell.name != SUPERVISOR:
             crashed = lifecycle.ActorCrashed(
                 name=cell.name, incarnation=cell.incarnation, seq=seq,

@@ -46,6 +46,8 @@ class PostOffice(ABC):
         self.dead_letters = 0
         self.latched: str | None = None
         self.on_latch: Callable[[str], None] = _nothing
+        self.latched_groups: dict[str, str] = {}
+        self.on_group_latch: Callable[[str, str], None] = _nothing_of_group
         self.observers: dict[type[Message], Observer] = {}
         self._subscriptions = Subscriptions(tree.subscribers, self._addresses)
         self._asleep: dict[str, Cell] = {}
@@ -57,12 +59,16 @@ class PostOffice(ABC):
     def _wake(self, cell: Cell) -> None:
         """See to it that `handle_next` is called once more for this cell."""
 
-    def _let_go(self) -> None:  # noqa: B027 - a runtime of one thread holds none back
-        """Send the wake-ups that the present thread holds back: it is about to wait for the disk."""
+    def _hold_for(self, port: str) -> None:  # noqa: B027 - a runtime of one thread wakes nobody
+        """Hold back what the present thread would wake others for until this port has spoken: an order leaves by it."""
 
-    def latch(self, why: str) -> None:
-        """Set the process latch, and let those who obey it know; the first reason stays."""
-        if self.latched is None:
+    def latch(self, why: str, group: str = "") -> None:
+        """Set the process latch, or that of a group, and let those who obey it know; the first reason stays."""
+        if group:
+            if group not in self.latched_groups:
+                self.latched_groups = {**self.latched_groups, group: why}
+                self.on_group_latch(group, why)
+        elif self.latched is None:
             self.latched = why
             self.on_latch(why)
 
@@ -85,7 +91,7 @@ class PostOffice(ABC):
             KeyError: a subscriber's role that nobody declared.
         """
         mail = self._outside_mail(event, sender)
-        addresses = self._subscriptions.addresses(sender, event)
+        addresses = self._subscriptions.addresses(sender, event, self.cells)
         if type(event) in self.observers:
             self.observers[type(event)](event, "")
         for address in addresses:
@@ -154,8 +160,9 @@ class PostOffice(ABC):
 
     def _hand_over(self, address: str, sink: Callable[[Message], None], mail: Mail) -> None:
         self._receipt(address, mail)
+        if mail.message.GOES_FIRST:
+            self._hold_for(address)
         if mail.message.is_synced_first():
-            self._let_go()
             self.trace.sync()
             if self.trace.failed is not None:
                 self.latch(self.trace.failed)
@@ -246,6 +253,10 @@ class PostOffice(ABC):
 
 def _nothing(why: str) -> None:
     """Stand where nobody wants to know of the latch."""
+
+
+def _nothing_of_group(_group: str, _why: str) -> None:
+    """Stand where there are no groups."""
 
 
 def sentence(error: BaseException) -> str:

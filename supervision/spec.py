@@ -20,14 +20,19 @@ class Policy:
     it), unless an actor that was made on demand lives: then something may be held, and the process that watches it
     stays. Whoever is not ended is started again after a pause that grows. Entries stop either way.
 
+    `group`: the latch is that of this group's ports alone, and what else the crash means is told as theirs; empty: the
+    process's.
+
     `gives_way`: before it takes a message it waits a moment for the actors with `end_on_spent_budget`, and for those
-    that `goes_first` says, to be done with theirs (live runtime only).
+    that `goes_first` says, to be done with theirs (live runtime only). `goes_last`: for those that give way, too.
     """
 
     latch_on_crash: bool = False
     end_on_spent_budget: bool = False
     gives_way: bool = False
     goes_first: bool = False
+    goes_last: bool = False
+    group: str = ""
 
     @property
     def is_given_way(self) -> bool:
@@ -59,13 +64,14 @@ class Template:
 class Halt:
     """Why trading must stop: `is_vital_loss` when a message was lost that could cost money.
 
-    `is_stop_lost` when that message would have closed everything that is open.
+    `is_stop_lost` when that message would have closed everything that is open. `subject` is the actor that failed.
     """
 
     by: str
     reason: str
     is_vital_loss: bool = False
     is_stop_lost: bool = False
+    subject: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,8 @@ class Subscriptions:
 
     Args:
         subscribers: event class to roles; a role may hold fields of the event in braces (`lanes:{ticker}`).
-        route: maps (sender, role) to addresses, each once.
+        route: maps (sender, role) to addresses, each once; for one sender and role it gives the same while the
+            addresses that there are stay the same.
     """
 
     def __init__(self, subscribers: Subscribers, route: Route) -> None:
@@ -33,13 +34,30 @@ class Subscriptions:
             event: tuple((role, _role_of(role) if fields_of(role) else None) for role in roles)
             for event, roles in subscribers.items()
         }
+        self._keyed = frozenset(e for e, roles in self._roles.items() if any(keyed is not None for _, keyed in roles))
+        self._known: tuple[object, dict[tuple[str, type[Event]], tuple[str, ...]]] = (None, {})
 
-    def addresses(self, sender: str, event: Event) -> tuple[str, ...]:
+    def addresses(self, sender: str, event: Event, there: object) -> tuple[str, ...]:
         """Return who hears this event now, each address once, in the order of the table; nobody is an empty tuple.
+
+        `there` is the object that says which addresses there are: while it is the same one, an event whose roles are
+        not keyed is not looked up again. Whoever looks up beside its change finds what is newer than `there`.
 
         Raises:
             KeyError: a role that nobody declared.
         """
+        kind = type(event)
+        if kind in self._keyed:
+            return self._looked_up(sender, event)
+        known = self._known
+        if known[0] is not there:
+            known = self._known = there, {}
+        found = known[1].get((sender, kind))
+        if found is None:
+            found = known[1][sender, kind] = self._looked_up(sender, event)
+        return found
+
+    def _looked_up(self, sender: str, event: Event) -> tuple[str, ...]:
         found: tuple[str, ...] = ()
         for role, keyed in self._roles.get(type(event), ()):
             more = self._route(sender, role if keyed is None else keyed(event))

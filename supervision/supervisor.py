@@ -197,12 +197,12 @@ class SupervisorActor(Actor[SupervisorState, Inbox]):
         count = sum(crash.name == name for crash in state.crashes)
         policy = self._tree.child(name).policy
         if policy.latch_on_crash:  # the latch stops entries at the port; the level says so at the first gate
-            self._halt(turn, f"{name} crashed")
+            self._halt(turn, f"{name} crashed", subject=name)
         if count <= self._rules.restarts_max:
             self._begin(turn, name)
             return
         why = f"{name} crashed {count} times in {self._rules.restarts_window_ms / 1000:.0f} s"
-        self._halt(turn, why)
+        self._halt(turn, why, subject=name)
         _alarm(turn, f"budget:{name}", why)
         if policy.end_on_spent_budget and not state.on_demand:
             turn.effects.append(SetLatch(why))
@@ -238,12 +238,13 @@ class SupervisorActor(Actor[SupervisorState, Inbox]):
         if message.tag != _ALARM_TAG:  # whoever cannot handle one alarm must not be sent another about it
             _alarm(turn, f"dead_letter:{message.name}", text)
         if message.is_vital:
-            self._halt(turn, text, is_vital_loss=True, is_stop_lost=message.is_stop_lost)
+            self._halt(turn, text, is_vital_loss=True, is_stop_lost=message.is_stop_lost, subject=message.name)
 
     def _halt(
-        self, turn: Turn[SupervisorState], reason: str, is_vital_loss: bool = False, is_stop_lost: bool = False
-    ) -> None:
-        turn.effects += self._tree.on_halt(Halt(self.name, reason, is_vital_loss, is_stop_lost))
+        self, turn: Turn[SupervisorState], reason: str, is_vital_loss: bool = False, is_stop_lost: bool = False,
+        subject: str = "",
+    ) -> None:  # fmt: skip
+        turn.effects += self._tree.on_halt(Halt(self.name, reason, is_vital_loss, is_stop_lost, subject))
 
 
 def _without(awaited: tuple[Awaited, ...], name: str) -> tuple[Awaited, ...]:

@@ -1,17 +1,21 @@
 """The live runtime: a pykka thread per actor; the pykka inbox carries wake-ups, the mail stands in the mailboxes.
 
 A thread that has decided for one actor goes on with the first idle actor that it told: waking another thread for it
-would cost more than the decision. (A pure one before one that does I/O; of these only such as any thread may serve.)
+would cost more than the decision. (A pure one before one that does I/O, unless an order waits for that: the message
+`GOES_FIRST`. Of those that do I/O only such as any thread may serve.)
 The two actors' shells change places before that, so each actor always has a thread that waits for its mail or handles
 it, and one that gets stuck takes no other along. A wake-up says whom it is for; one that comes to a thread whose actor
-has moved is handed on. The others that were told are woken when the thread ends its chain, turns to I/O or is about to
-wait for the disk: until then they would only take the interpreter from it. No wake-up is held for long: those of a
-chain that has lasted for `HELD_AT_MOST_S` are sent by a thread of their own.
+has moved is handed on. The others that were told are woken when the thread ends its chain or turns to I/O: until then
+they would only take the interpreter from it. They wait for I/O that goes first, too: each statement of SQLite gives the
+interpreter away, and has it back when whoever took it is done. Where the chain has ended in an order, they are woken
+once its port has spoken: the order's bytes leave before anybody works on what the order has led to. No wake-up is held
+for long: those of a chain, or of an order, that has lasted for `HELD_AT_MOST_S` are sent by a thread of their own.
 
 Actors whose policy `gives_way` (market data, stores, screens) take no mail while one on whom money depends, or that
-`goes_first`, has some, for `GIVE_WAY_AT_MOST_S` a message, and compute one after the other. Such a turn lasts until the
-chain that it began has ended: of eight tickers that close together, the next is not begun between a reading and the
-order that it leads to.
+`goes_first`, has some, or an order is leaving, for `GIVE_WAY_AT_MOST_S` a message, and compute one after the other.
+Such a turn lasts until the chain that it began has ended: of eight tickers that close together, the next is not begun
+between a reading and the order that it leads to. Those that `goes_last` says (stores, screens, what looks back) wait
+for them, too, unless `FEW` messages wait there already: of eight tickers the last is read before the first is stored.
 """
 
 from __future__ import annotations
@@ -42,6 +46,8 @@ from supervision.trace import Trace
 
 HELD_AT_MOST_S = 0.005  # a chain ends long before that, unless one of its actors is slow or a port's sink blocks
 GIVE_WAY_AT_MOST_S = 0.005
+LAST_AT_MOST_S = 0.02
+FEW = 32
 _GIVE_WAY_S = 0.0002
 BESIDE_AT_MOST_S = 0.05  # of eight tickers that close together the last one waits for seven
 _LOOK_AGAIN_S = 1.0  # a clock that another process leads may change without a word
@@ -52,8 +58,9 @@ class LiveShell(pykka.ThreadingActor):
 
     `serves` says whose: cell and incarnation, replaced together when two shells change places. `held` are cells whose
     wake-ups are held back, one a mail, while the thread `is_going_on`; whoever takes one out sends it. `onward` is the
-    one of them with which the thread means to go on, if that is still in there when its turn is over. `began_s` is when
-    the present chain began (of `time.monotonic`), `turn` the lock that it holds while it computes beside others.
+    one of them with which the thread means to go on, if that is still in there when its turn is over. `leaves_by` is
+    the port that has been handed an order and has not spoken since; empty: none. `began_s` is when the present chain
+    began, or that order left (of `time.monotonic`), `turn` the lock that it holds while it computes beside others.
     """
 
     use_daemon_thread = True
@@ -70,6 +77,7 @@ class LiveShell(pykka.ThreadingActor):
         self.onward: Cell | None = None
         self.is_going_on = False
         self.held: deque[Cell] = deque()
+        self.leaves_by = ""
         self.began_s = 0.0
         self.turn: threading.Lock | None = None
         cell.shell = self
@@ -92,6 +100,7 @@ class LiveShell(pykka.ThreadingActor):
             runtime.fail(f"the runtime failed in {self.serves[0].name}: {sentence(error)}")
         cell, incarnation = self.serves
         if runtime.is_stopping or not cell.is_current(incarnation):
+            runtime.free(self)
             self.stop()
 
     def on_stop(self) -> None:
@@ -116,8 +125,9 @@ class LiveRuntime(Host):
         super().__init__(tree, trace, clock, run_n, mailbox_soft_bound)
         self.this = threading.local()  # `shell`: that of the present thread, if it is an actor's
         self._beside = threading.Lock()
-        self._first: tuple[dict[str, Cell], list[Cell]] = ({}, [])
+        self._first: tuple[dict[str, Cell], list[Cell], list[Cell]] = ({}, [], [])
         self._places = threading.Lock()  # who serves which cell; taken last of all
+        self._leaving: dict[str, LiveShell] = {}  # by port, who has handed it an order of which it has not spoken
         self.market_clock = clock
         self.starvation: StarvationMeter | None = None  # the watchdog's
         self._timers: list[tuple[Utc, int, Cell, Timer]] = []
@@ -147,7 +157,9 @@ class LiveRuntime(Host):
             self.wake(cell)
             return
         shell.held.append(cell)
-        if _may_be_gone_on_with(cell) and (shell.onward is None or (_is_io(shell.onward) and not _is_io(cell))):
+        if shell.leaves_by or not _may_be_gone_on_with(cell):
+            return
+        if shell.onward is None or _urgency(cell) > _urgency(shell.onward):
             shell.onward = cell
 
     def wake(self, cell: Cell) -> None:
@@ -167,18 +179,51 @@ class LiveRuntime(Host):
                 return  # another thread was quicker
             self.wake(cell)
 
-    def _let_go(self) -> None:
+    def _hold_for(self, port: str) -> None:
         shell: LiveShell | None = getattr(self.this, "shell", None)
+        if shell is None or not shell.is_going_on:
+            return
+        for other in {shell, self._leaving.get(port, shell)}:
+            if other.leaves_by:  # one order at a time, of a thread and of a port
+                self.free(other)
+        shell.onward, shell.began_s, shell.leaves_by = None, time.monotonic(), port
+        self._leaving[port] = shell
+
+    def free(self, shell: LiveShell) -> None:
+        """Send what a shell's thread holds back, also for an order that leaves; from any thread."""
+        port, shell.leaves_by = shell.leaves_by, ""
+        if port and self._leaving.get(port) is shell:
+            self._leaving.pop(port, None)
+        self._wake_held(shell)
+
+    def post(self, to: str, message: Message, sender: str) -> None:
+        """Put a message from outside the tree into a mailbox; a port that speaks has done what it was last told.
+
+        Raises:
+            KeyError: a role that nobody declared.
+        """
+        super().post(to, message, sender)
+        shell = self._leaving.pop(sender, None)
         if shell is not None:
-            shell.onward = None
-            self._wake_held(shell)
+            self.free(shell)
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether an order has been handed to a port that has not spoken since."""
+        return bool(self._leaving)
+
+    def is_at_rest(self) -> bool:
+        """Return whether nobody has anything to do at this moment (from any thread)."""
+        cells = self.cells.values()
+        return not (self.is_leaving or any(cell.in_hand is not None or cell.mailbox.depth() for cell in cells))
 
     def _run_held(self) -> None:
         while not self._stop_wanted.wait(HELD_AT_MOST_S):
-            for cell in self.cells.values():
-                shell = cell.shell
-                if isinstance(shell, LiveShell) and shell.held and time.monotonic() - shell.began_s > HELD_AT_MOST_S:
-                    self._wake_held(shell)
+            # One whose order leaves may be nobody's any more: its actor has been started anew meanwhile.
+            for shell in (*(cell.shell for cell in self.cells.values()), *list(self._leaving.values())):
+                is_holding = isinstance(shell, LiveShell) and (shell.held or shell.leaves_by)
+                if is_holding and time.monotonic() - shell.began_s > HELD_AT_MOST_S:
+                    self.free(shell)
 
     def _start_shell(self, cell: Cell, incarnation: int) -> None:
         LiveShell.start(self, cell, incarnation)
@@ -188,10 +233,14 @@ class LiveRuntime(Host):
 
         The wake-up that was saved is sent after all where going on is not possible.
         """
+        if shell.leaves_by:
+            self.free(shell)
         shell.began_s = time.monotonic()
         while True:
             cell, incarnation = shell.serves
-            if cell.spec.policy.gives_way:
+            if cell.spec.policy.goes_last:
+                self._give_way(shell, cell)
+            elif cell.spec.policy.gives_way:
                 self._begin_beside(shell, cell)
             shell.is_going_on = _may_move(cell)
             try:
@@ -205,7 +254,7 @@ class LiveRuntime(Host):
                 if not has_changed:
                     _end_turn(shell)
                     self.trace.settle()
-                if not has_changed or _is_io(shell.serves[0]):
+                if not shell.leaves_by and (not has_changed or not _urgency(shell.serves[0])):
                     self._wake_held(shell)
             if not has_changed:
                 return
@@ -225,28 +274,32 @@ class LiveRuntime(Host):
                     self._beside = threading.Lock()
                     return
             shell.turn = lock
-        self._give_way(shell)
+        self._give_way(shell, cell)
 
-    def _give_way(self, shell: LiveShell) -> None:
+    def _give_way(self, shell: LiveShell, cell: Cell) -> None:
         """Let those go first for whom one gives way: only one thread at a time computes.
 
         No fence is held meanwhile and no wake-up, so nobody waits for whom is waited for; and the wait is short, so
         whoever is stuck there does not hold up the others.
         """
-        until_s = 0.0
-        while self._are_first_busy():
+        until_s, is_last = 0.0, cell.spec.policy.goes_last
+        while self._are_first_busy(is_last) and not (is_last and len(cell.critical) > FEW):
             if not until_s:
                 self._wake_held(shell)
-                until_s = time.monotonic() + GIVE_WAY_AT_MOST_S
+                until_s = time.monotonic() + (LAST_AT_MOST_S if is_last else GIVE_WAY_AT_MOST_S)
             elif time.monotonic() > until_s:
                 return
             time.sleep(_GIVE_WAY_S)
 
-    def _are_first_busy(self) -> bool:
+    def _are_first_busy(self, is_last: bool) -> bool:
+        """Return whether those have anything to do for whom one gives way who goes last, or does not."""
         cells = self.cells
         if self._first[0] is not cells:  # positions come and go; the dictionary is replaced then
-            self._first = cells, [cell for cell in cells.values() if cell.spec.policy.is_given_way]
-        return any(cell.in_hand is not None or cell.critical for cell in self._first[1])
+            first = [cell for cell in cells.values() if cell.spec.policy.is_given_way]
+            beside = [cell for cell in cells.values() if cell.spec.policy.gives_way and not cell.spec.policy.goes_last]
+            self._first = cells, first, first + beside
+        before = self._first[2] if is_last else self._first[1]
+        return self.is_leaving or any(cell.in_hand is not None or cell.critical for cell in before)
 
     def _change_places(self, shell: LiveShell, onward: Cell) -> bool:
         """Have a shell serve an idle actor, and that one's shell the actor that it has served; False where it cannot.
@@ -370,6 +423,16 @@ def _is_io(cell: Cell) -> bool:
     return isinstance(cell.actor, IoActor)
 
 
+def _urgency(cell: Cell) -> int:
+    """Return 2 where an order waits for the mail that a cell has, 1 for another pure actor's, 0 for other I/O."""
+    try:
+        if cell.critical[0].message.GOES_FIRST:
+            return 2
+    except IndexError:  # its own thread was quicker
+        pass
+    return int(not _is_io(cell))
+
+
 def _may_move(cell: Cell) -> bool:
     """Return whether any thread may handle a cell's mail: not that of I/O which is bound to its own, nor of the
     supervisor, who holds the fences of others."""
@@ -378,5 +441,6 @@ def _may_move(cell: Cell) -> bool:
 
 
 def _may_be_gone_on_with(cell: Cell) -> bool:
-    """Return whether a cell looks idle but for the one mail that was just put there."""
-    return cell.in_hand is None and cell.started is None and cell.mailbox.depth() == 1 and _may_move(cell)
+    """Return whether a cell looks idle but for one mail, that of its critical lane where something waits in both."""
+    is_idle = cell.in_hand is None and cell.started is None and (len(cell.critical) or cell.mailbox.depth()) == 1
+    return is_idle and not cell.spec.policy.goes_last and _may_move(cell)

@@ -265,6 +265,7 @@ def _add_actions(app: FastAPI, view: View, control: Control) -> None:
         }  # fmt: skip
         if what == "start":
             wanted |= {"level": 0, "expected_epoch": asked.expected_epoch}
+            wanted |= {"desk": view.settings.desk} if view.settings.desks else {}  # of several, the one that is shown
         elif what != "close_all":
             wanted["level"] = asked.level if what == "kill" else 1
         answered = await _asked(control, wanted)

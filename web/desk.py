@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from domain.alarm import Severity
 from domain.instants import BUCKET_NS, SECOND
+from domain.notices.alarm_words import alarm_text, part_text, plain_text
 from domain.reports.trades import results_cents
 from domain.risk.kill import KillLevel
 from domain.session.modes import ALLOWS_ENTRIES, ALLOWS_EXITS
 from domain.session.phases import Phase
+from messages import operator
 from storage.queries import Found
 from web import models
 from web.ledgers import usd
@@ -20,6 +23,8 @@ _INGEST = ("ingest", "reading", BUCKET_S)
 _SIGNAL = ("signal", "reading", BUCKET_S)
 _EXECUTION = ("execution", "spots", SPOTS_EVERY_S)
 _STAGES = (_INGEST, _SIGNAL, _EXECUTION)
+_OF_THE_SESSION = frozenset({"gateway", "read_back"})  # alarms that a session fully live again has put right
+_OF_A_HUB = frozenset({"silent", "breaker"})
 LATE_AFTER = 3  # of a stage's own pauses without a sign
 _TRADES = frozenset({Phase.OPEN, Phase.ENTRY, Phase.LATE, Phase.PANIC, Phase.FLATTEN})
 
@@ -57,7 +62,7 @@ def troubles(view: View) -> list[str]:
     if not view.ledgers.is_read and view.ledgers.trouble is None:
         found.append("The ledgers are not read yet: what is held is not known.")
     if latched:
-        found.append(f"Entries are latched off until the supervisor is started again: {latched}.")
+        found.append(f"Entries are latched off until the supervisor is started again: {plain_text(latched)}.")
     if ended:
         found.append(f"The supervisor is ending: {ended}.")
     if view.process.get("trace_failed"):
@@ -98,7 +103,7 @@ def _signal(view: View, *, is_on: bool) -> models.Stage:
     late = _late(view, "reading", BUCKET_S) if is_on else None
     why: str | None
     if down:
-        state, why = "down", f"{', '.join(down)} is down"
+        state, why = "down", f"not running: {', '.join(down)}"
     elif late or missing:
         state, why = "degraded", late or f"{', '.join(missing)}: not every category came"
     else:
@@ -113,7 +118,7 @@ def _execution(view: View, *, is_on: bool) -> models.Stage:
     why: str | None
     if mode is None or mode not in ALLOWS_EXITS or down:
         words = "not known" if mode is None else mode.value.replace("_", " ").lower()
-        state, why = "down", f"{', '.join(down)} is down" if down else f"order session: {words}"
+        state, why = "down", f"not running: {', '.join(down)}" if down else f"order session: {words}"
     elif mode not in ALLOWS_ENTRIES:
         state, why = "degraded", "warm-up: exits only"
     else:
@@ -141,7 +146,9 @@ def _late(view: View, sign: str, every_s: int) -> str | None:
 
 
 def _down(view: View, beginnings: tuple[str, ...]) -> list[str]:
-    return [row["name"] for row in view.actor_rows if row["name"].startswith(beginnings) and not row["is_up"]]
+    """Return what of the desk does not run, in a trader's words."""
+    names = [row["name"] for row in view.actor_rows if row["name"].startswith(beginnings) and not row["is_up"]]
+    return [part_text(name) for name in names]
 
 
 def account(view: View) -> models.Account:
@@ -198,10 +205,31 @@ def reading(view: View, ticker: str) -> models.Reading | None:
 
 def alarm_lines(view: View) -> list[models.AlarmLine]:
     """Return the newest alarm of each key, newest first."""
-    return [
-        models.AlarmLine(at=iso_of(a.at_utc), key=a.key, severity=a.severity.value, text=a.text) for a in view.alarms
-    ]
+    return [_alarm_line(view, alarm) for alarm in view.alarms]
+
+
+def _alarm_line(view: View, alarm: operator.Alarm) -> models.AlarmLine:
+    is_over = _is_over(view, alarm)
+    said_as = Severity.INFO if is_over else alarm.severity  # of what has passed nothing is to be done
+    return models.AlarmLine(
+        at=iso_of(alarm.at_utc), key=alarm.key, severity=alarm.severity.value,
+        text=alarm_text(alarm.key, said_as, alarm.text), is_over=is_over,
+    )  # fmt: skip
+
+
+def _is_over(view: View, alarm: operator.Alarm) -> bool:
+    """Return whether what an alarm said has passed: a session that stands again, a hub that delivers again."""
+    if alarm.key in _OF_THE_SESSION:
+        mode = view.mode
+        return mode is not None and mode.mode in ALLOWS_ENTRIES and mode.at_utc > alarm.at_utc
+    hub, _, what = alarm.key.rpartition(":")
+    return what in _OF_A_HUB and any(
+        other.key == f"{hub}:cover" and other.severity is Severity.INFO and other.at_utc >= alarm.at_utc
+        for other in view.alarms
+    )
 
 
 def _kill_words(kill: Found | None) -> str | None:
-    return None if kill is None or not kill["reason"] else f"{kill['reason']} ({kill['by']})"
+    if kill is None or not kill["reason"]:
+        return None
+    return f"{plain_text(kill['reason'])} ({part_text(kill['by'])})"

@@ -42,9 +42,16 @@ def _trade(view: View, row: Found) -> models.Trade:
     )  # fmt: skip
 
 
-def alerts(view: View, limit: int = LIST_MAX, before_utc: Utc | None = None) -> list[models.Alert]:
-    """Return the session's alerts, each with what became of it; `before_utc` as in `trades`."""
+def alerts(
+    view: View, limit: int = LIST_MAX, before_utc: Utc | None = None, *, shadows: bool | None = None
+) -> list[models.Alert]:
+    """Return the session's alerts, each with what became of it; `before_utc` as in `trades`.
+
+    `shadows`: those alone that were never to be traded, or none of them; `None`: all.
+    """
     known = before(view.ledgers.alerts, "raised_utc", before_utc)
+    if shadows is not None:
+        known = [row for row in known if bool(row["is_shadow"]) is shadows]
     became = view.ledgers.fates()
     return [
         _alert(row, became.get(row["alert_id"]), view.outcomes.known.get(row["alert_id"]))
@@ -67,7 +74,7 @@ def _alert(row: Found, became: str | None, outcome: Outcome | None) -> models.Al
 
 def shadows(view: View, limit: int = LIST_MAX, before_utc: Utc | None = None) -> list[models.Alert]:
     """Return the session's alerts that were never to be traded; `before_utc` as in `trades`."""
-    return [alert for alert in alerts(view, len(view.ledgers.alerts) or 1, before_utc) if alert.is_shadow][:limit]
+    return alerts(view, limit, before_utc, shadows=True)
 
 
 def gates(view: View, limit: int = LIST_MAX) -> models.Gates:

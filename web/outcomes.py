@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import numpy as np
-from numpy.typing import NDArray
-
-from domain.instants import BUCKET_NS
 from domain.session.calendar import TradingDay
 from domain.signals.alert import Alert, AlertKey
-from domain.signals.outcome import First, Outcome, OutcomeState, outcome_in
+from domain.signals.outcome import First, Outcome, OutcomeState
 from domain.signals.rates import rates_by_version
 from domain.units import Ticks, Utc
+from storage.alert_outcomes import outcomes_in
 from storage.queries import Found
 from storage.warehouse_reader import WarehouseReader
 from web import models
-from web.gamma_day import CATEGORY
 
 MINUTE_MS = 60_000
 
@@ -36,12 +32,7 @@ class Outcomes:
             Exception: a file is damaged, or gone meanwhile.
         """
         self.known |= {outcome.alert.key.alert_id: outcome for outcome in recorded}
-        wanted = [row for row in alerts if self._is_open(row["alert_id"])]
-        for ticker in sorted({row["ticker"] for row in wanted}):
-            spots = _spots(reader, day, ticker)
-            for row in wanted:
-                if row["ticker"] == ticker:
-                    self.known[row["alert_id"]] = outcome_in(_alert(row), spots, day.open_utc, day.close_utc)
+        self.known |= outcomes_in(reader, day, [_alert(row) for row in alerts if self._is_open(row["alert_id"])])
 
     def _is_open(self, alert_id: str) -> bool:
         known = self.known.get(alert_id)
@@ -68,7 +59,8 @@ def words_of(outcome: Outcome | None) -> str | None:
     if outcome.first is not First.NEITHER:
         reached_ms = outcome.target_ms if outcome.first is First.TARGET else outcome.stop_ms
         return f"{outcome.first.value} in {max(1, round((reached_ms or 0) / MINUTE_MS))} min"
-    moves = f"+{outcome.mfe_bps:.0f} / \N{MINUS SIGN}{outcome.mae_bps:.0f} bps"
+    best, worst = abs(outcome.mfe_bps), abs(outcome.mae_bps)  # a zero may have a sign of its own
+    moves = f"+{best:.0f} / \N{MINUS SIGN}{worst:.0f} bps"
     return f"{moves} so far" if outcome.state is OutcomeState.FOLLOWED else f"neither, {moves}"
 
 
@@ -78,14 +70,3 @@ def _alert(row: Found) -> Alert:
         target_ticks=Ticks(row["target_ticks"]), stop_ticks=Ticks(row["stop_ticks"]), horizon_ms=row["horizon_ms"],
         is_shadow=bool(row["is_shadow"]), raised_utc=Utc(row["raised_utc"]),
     )  # fmt: skip
-
-
-def _spots(reader: WarehouseReader, day: TradingDay, ticker: str) -> NDArray[np.float64]:
-    """Return a ticker's spots by bucket in ticks, as far as they are stored; silent ones are NaN."""
-    table = reader.series(day.session, ticker, CATEGORY, ())
-    at = (table["bucket_utc"].to_numpy().astype("datetime64[ns]").astype(np.int64) - day.open_utc) // BUCKET_NS
-    prices = np.round(table["spot"].to_numpy().astype(np.float64) * 100)
-    is_in = (at >= 0) & (at < day.buckets)
-    spots = np.full(int(at[is_in].max()) + 1 if is_in.any() else 0, np.nan)
-    spots[at[is_in]] = prices[is_in]
-    return spots

@@ -26,6 +26,7 @@ OUTCOMES_EVERY_S = 5.0
 CONTEXT_EVERY_S = 60.0
 CONTEXT_AFTER_S = 1.0  # a page that was just opened is served first: this takes a while the first time
 FIRST_ANSWER_S = 1.0  # what the first page waits for the supervisor's word, at most
+ALERTS_LISTED = 30
 LAST_LOOKS = 20
 LAST_LOOK_S = 0.05
 
@@ -141,7 +142,7 @@ class Pulse:
             push_flow(view, self._stream)
         if moved & {"account", "port"}:
             push("account", as_json(desk.account(view)))
-        if "alarm" in moved:
+        if moved & {"alarm", "mode"}:  # a session that stands again ends some
             push("alarms", as_json([line.model_dump() for line in desk.alarm_lines(view)]))
         if self._is_ledger_new or "reading" in moved:
             for ticker in self._stream.tickers:
@@ -159,6 +160,7 @@ class Pulse:
     def _push_alerts(self) -> None:
         if not self._view.ledgers.is_read:
             return
-        for kind, found in (("alerts", lists.alerts), ("shadows", lists.shadows)):
-            self._stream.push(kind, as_json([alert.model_dump() for alert in found(self._view, 30)]))
+        for kind, shadows in (("alerts", False), ("shadows", True)):  # of the many shadows none pushes an alert out
+            found = lists.alerts(self._view, ALERTS_LISTED, shadows=shadows)
+            self._stream.push(kind, as_json([alert.model_dump() for alert in found]))
         self._stream.push("rates", as_json([rate.model_dump() for rate in self._view.outcomes.rates()]))

@@ -21,7 +21,9 @@ from web.models import Story, StoryStep
 from web.times import iso_of
 
 Steps = list[tuple[Utc, str, str]]
-_SHOWN_EVENTS = {"refused": "refused", "cancelled": "order", "rejected": "refused"}
+_SHOWN_EVENTS = {
+    "refused": "refused", "cancelled": "order", "rejected": "refused", "passed over": "order", "slices ended": "order",
+}  # fmt: skip
 
 
 def story_of(ask: LedgerReader, ref: str) -> Story | None:

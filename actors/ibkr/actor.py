@@ -115,7 +115,10 @@ class IBKRActor(Actor[IBKRState, Inbox]):
                 if message.session_epoch == turn.state.session_epoch:
                     self._on_read_back(turn, message)
             case session.RequestReconcile():
-                start_read(w, turn)
+                if message.stands_down:
+                    link.stand_down(w, turn, message.why)
+                else:
+                    start_read(w, turn)
             case positions.PositionDisputed():
                 # None of this run's orders may be of its contract: a position of an earlier run waits for the answer.
                 turn.state.follow_contract(message.con_id)

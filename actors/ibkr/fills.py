@@ -24,7 +24,10 @@ from supervision.turn import Turn
 
 def on_execution(wiring: Wiring, turn: Turn[IBKRState], fact: broker.ExecutionReported) -> None:
     """Hand an execution to the ledger; one that is not ours is looked into by a read-back."""
-    state, execution = turn.state, fact.execution
+    state = turn.state
+    execution = fact.execution
+    if not execution.order_ref:  # the table is gone through only for who needs it
+        execution = broker.with_ref(execution, state.refs)
     if not is_ours(execution.order_ref):
         start_read(wiring, turn)
         return

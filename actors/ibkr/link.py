@@ -93,7 +93,7 @@ def on_link_failed(wiring: Wiring, turn: Turn[IBKRState], fact: broker.LinkFaile
 def lose(wiring: Wiring, turn: Turn[IBKRState], cause: str, *, is_socket_up: bool = False) -> None:
     """Close the link, or wait on a socket that stayed up; every order whose bytes left is in doubt."""
     state = turn.state
-    was_of_use = state.is_reconciled
+    was_of_use = state.is_reconciled or state.exits_go_on
     link = dialling.lose(
         state.link, wiring.rules, wiring.gateways, turn.now, is_socket_up=is_socket_up, was_of_use=was_of_use
     )
@@ -122,12 +122,24 @@ def suspend(wiring: Wiring, turn: Turn[IBKRState], cause: str) -> None:
     _forget_truth(wiring, turn, ModeEvent.LOST, cause)
 
 
+def stand_down(wiring: Wiring, turn: Turn[IBKRState], cause: str) -> None:
+    """Let no entry leave until the broker has been read and the warm-up is over, as after a dial; exits go on."""
+    turn.state.is_reconciled = False
+    forget_read(turn)
+    change_mode(wiring, turn, ModeEvent.STOOD_DOWN, cause)
+    start_read(wiring, turn)
+
+
 def _forget_truth(wiring: Wiring, turn: Turn[IBKRState], event: ModeEvent, cause: str) -> None:
     state = turn.state
     state.is_known = state.is_reconciled = False
     forget_read(turn)
     state.table = doubt_sent(state.table, state.next_read_n)
     change_mode(wiring, turn, event, cause)
+    if state.exits_go_on:  # the mode of a desk that stands down stays, but it means a lost link now
+        state.exits_go_on = False
+        state.mode_n += 1
+        turn.publish(_mode_changed(turn, cause))
 
 
 def on_farm_notice(wiring: Wiring, turn: Turn[IBKRState], fact: broker.FarmNotice) -> None:
@@ -179,14 +191,16 @@ def change_mode(wiring: Wiring, turn: Turn[IBKRState], event: ModeEvent, cause: 
     if mode is not state.mode:
         state.mode = mode
         state.mode_n += 1
+        state.exits_go_on = event is ModeEvent.STOOD_DOWN
         turn.publish(_mode_changed(turn, cause))
 
 
 def _mode_changed(turn: Turn[IBKRState], cause: str) -> session.ModeChanged:
     state = turn.state
     return session.ModeChanged(
-        mode=state.mode, mode_n=state.mode_n, session_epoch=state.session_epoch, cause=cause, at_utc=turn.now
-    )
+        mode=state.mode, mode_n=state.mode_n, session_epoch=state.session_epoch, cause=cause, at_utc=turn.now,
+        exits_go_on=state.exits_go_on,
+    )  # fmt: skip
 
 
 def report_mode(turn: Turn[IBKRState], request: session.RequestMode) -> None:

@@ -72,10 +72,13 @@ def record_ids(turn: Turn[IBKRState], order: Order, status: OrderStatus, by: str
     turn.tell("desk_ledger", ids)
 
 
-def report_position(wiring: Wiring, turn: Turn[IBKRState], con_id: int, read_utc: Utc) -> None:
+def report_position(
+    wiring: Wiring, turn: Turn[IBKRState], con_id: int, read_utc: Utc, *, is_taken_back: bool = False
+) -> None:
     """Tell a position what the broker holds of its contract, as last reported."""
     told = positions.BrokerPositionRead(
         con_id=con_id, qty=turn.state.position(con_id), read_utc=read_utc,
         has_executions=all(failure.group is not ReadGroup.EXECUTIONS for failure in turn.state.failed),
+        is_taken_back=is_taken_back,
     )  # fmt: skip
     turn.report(wiring.position(con_id), told)

@@ -6,6 +6,8 @@ none only where its group was read whole. Exits need open orders and positions, 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from msgspec.structs import replace
 
 from actors.ibkr.fills import counted, say_ledger_silent, tell_fill
@@ -26,12 +28,13 @@ from domain.instants import MS
 from domain.instruments import Side
 from domain.orders.references import is_exit_ref
 from domain.orders.table import Order, OrderEvent, OrderStage, OrderStatus, Trouble, find
+from domain.position.cycle import ExitReason
 from domain.risk.kill import KillLevel
 from domain.session.modes import ModeEvent
 from domain.starved import busy_text, excused_ms
 from domain.units import Qty, Utc
-from messages import broker, lifecycle, orders, session
-from messages.broker import BrokerOrder, BrokerRead, ReadGroup
+from messages import broker, lifecycle, orders, positions, session
+from messages.broker import BrokerOrder, BrokerPosition, BrokerRead, ReadGroup, Referenced
 from supervision.turn import Turn
 
 READ_ONLY = "Read-Only"  # the broker's own words, in its error 321
@@ -43,6 +46,7 @@ def on_broker_read(wiring: Wiring, turn: Turn[IBKRState], read: BrokerRead) -> N
     state = turn.state
     if read.read_n != state.reading:
         return  # given up since, or of a link before
+    read = read.with_refs(state.refs)
     state.reading, state.read = None, read
     if ReadGroup.POSITIONS not in _failed(read):
         newer = {row for row in state.positions if row[0] in state.touched}
@@ -98,7 +102,7 @@ def on_reconciled(wiring: Wiring, turn: Turn[IBKRState], fact: session.Reconcile
     read = turn.state.read
     turn.state.reconcile_excused_ms = 0
     if read is not None and fact.read_n == read.read_n:  # else an answer to a read-back that was given up
-        _settle_all(wiring, turn, read, fact)
+        _settle_all(wiring, turn, read.with_refs(dict(fact.named)), fact)
 
 
 def _settle_all(wiring: Wiring, turn: Turn[IBKRState], read: BrokerRead, fact: session.Reconciled | None) -> None:
@@ -110,13 +114,18 @@ def _settle_all(wiring: Wiring, turn: Turn[IBKRState], read: BrokerRead, fact: s
     turn.disarm(Timer.RECONCILE)
     _settle(wiring, turn, read)
     _cancel_unwanted(wiring, turn, read, () if fact is None else fact.cancel_refs, is_first=not was_whole)
+    taken_back = () if fact is None else fact.taken_back
     if fact is not None:
         _halt_on_foreign(turn, fact)
+        for position in taken_back:
+            state.follow_contract(position.contract.con_id)
     if ReadGroup.POSITIONS not in _failed(read):
         for con_id in state.con_ids:
             # positions reported since the read-back began may be newer than it: the latest word goes out
-            report_position(wiring, turn, con_id, read.read_utc)
+            is_back = any(position.contract.con_id == con_id for position in taken_back)
+            report_position(wiring, turn, con_id, read.read_utc, is_taken_back=is_back)
         state.read_utc = read.read_utc
+    _buy_back(wiring, turn, taken_back)
     _say_what_failed(turn, read)
     if is_whole:
         state.is_known = state.is_reconciled = True
@@ -133,6 +142,14 @@ def _settle_all(wiring: Wiring, turn: Turn[IBKRState], read: BrokerRead, fact: s
         start_read(wiring, turn)
     elif not is_whole:
         turn.arm(Timer.READ_REST, turn.now + wiring.rules.read_rest_ms * MS)
+
+
+def _buy_back(wiring: Wiring, turn: Turn[IBKRState], taken_back: tuple[BrokerPosition, ...]) -> None:
+    """Have what is short and had no watcher closed like at kill level 2: no short stays uncovered."""
+    for position in taken_back:
+        if position.qty < 0:
+            flatten = positions.FlattenPosition(reason=ExitReason.KILL)
+            turn.tell(wiring.position(position.contract.con_id), flatten)
 
 
 def _say_what_failed(turn: Turn[IBKRState], read: BrokerRead) -> None:
@@ -207,21 +224,25 @@ def _halt_on_foreign(turn: Turn[IBKRState], fact: session.Reconciled) -> None:
 def _settle(wiring: Wiring, turn: Turn[IBKRState], read: BrokerRead) -> None:
     """Believe the read-back about every order, then answer the queries that it can answer."""
     state = turn.state
-    for order in state.table:
-        state.keep(_settle_order(wiring, turn, order, read))
+    executions, found = _by_ref(read.executions), _by_ref(read.orders)
+    for was in state.table:
+        order = was
+        for execution in executions.get(was.order_ref, ()):
+            order = counted(order, execution)
+        state.keep(_settle_order(wiring, turn, order, read, _one_of(found.get(was.order_ref, ()))))
     state.used_refs |= {order.order_ref for order in read.orders if order.order_ref}
     if ReadGroup.ORDERS not in _failed(read):
         state.strays = _strays(state, read)
     state.queries = tuple(query for query in state.queries if not _is_answered(turn, query, read))
 
 
-def _settle_order(wiring: Wiring, turn: Turn[IBKRState], order: Order, read: BrokerRead) -> Order:
-    for execution in read.executions:
-        if execution.order_ref == order.order_ref:
-            order = counted(order, execution)
+def _settle_order(
+    wiring: Wiring, turn: Turn[IBKRState], order: Order, read: BrokerRead, found: BrokerOrder | None
+) -> Order:
+    """Return an order, its executions counted, as a read-back that found it (`None`: nowhere) leaves it."""
     if read.read_n < order.settle_n:
         return order  # it began before the order, or what was sent or heard of it since
-    found, failed = _found(read, order.order_ref), _failed(read)
+    failed = _failed(read)
     if found is not None and found.is_working:
         return _settle_working(wiring, turn, order, found, failed)
     if order.stage is OrderStage.ENDED or ReadGroup.ORDERS in failed:
@@ -310,8 +331,16 @@ def _strays(state: IBKRState, read: BrokerRead) -> tuple[Stray, ...]:
     )
 
 
-def _found(read: BrokerRead, order_ref: str) -> BrokerOrder | None:
-    of_ref = [order for order in read.orders if order.order_ref == order_ref]
+def _by_ref(rows: Iterable[Referenced]) -> dict[str, list[Referenced]]:
+    """Return what a read-back tells of each order of ours."""
+    of_ref: dict[str, list[Referenced]] = {}
+    for row in rows:
+        of_ref.setdefault(row.order_ref, []).append(row)
+    return of_ref
+
+
+def _one_of(of_ref: Sequence[BrokerOrder]) -> BrokerOrder | None:
+    """Return the order among those of one reference: the one that works, else the newest."""
     return next((order for order in of_ref if order.is_working), of_ref[-1] if of_ref else None)
 
 
@@ -320,7 +349,7 @@ def _is_answered(turn: Turn[IBKRState], query: Query, read: BrokerRead) -> bool:
     order_ref, failed = query.order_ref, _failed(read)
     if query.read_n > read.read_n:
         return False
-    found = _found(read, order_ref)
+    found = _one_of([order for order in read.orders if order.order_ref == order_ref])
     fills = {e.exec_id: e for e in sorted(read.executions, key=lambda e: e.revision) if e.order_ref == order_ref}
     if not (found is not None and found.is_working):
         needed = {ReadGroup.ORDERS, ReadGroup.EXECUTIONS}

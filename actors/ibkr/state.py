@@ -68,21 +68,22 @@ class ExitSent(msgspec.Struct, frozen=True):
 class IBKRState(msgspec.Struct, kw_only=True):
     """Everything the actor knows.
 
-    `is_known`: open orders and positions were read on this link, so exits may leave; `is_reconciled`: all was read and
-    the ledger has compared it. `reading` is the read-back under way, `read` the one at the ledger; `failed` are the
-    groups that the last one could not read. `used_refs` are never sent again; `positions` are (con_id, signed qty) as
-    the broker last reported them, `touched` those reported since the read-back under way began, `con_ids` those whose
-    position is told. `unrecorded` are executions of which the ledger has not spoken; of those
-    `told_early` (id and revision) it gets more time, because the machine was busy; for so many ms that has excused it
-    from comparing since it last did: `reconcile_excused_ms`. `is_morning`: the next whole
-    read-back opens the session. `is_ending`: the process ends, so no entry leaves; `withdrawn_for` waits for the word
-    that none is under way.
+    `exits_go_on`: it stands down for a switch, and its link has not been lost since. `is_known`: open orders and
+    positions were read on this link, so exits may leave; `is_reconciled`: all was read and the ledger has compared it.
+    `reading` is the read-back under way, `read` the one at the ledger; `failed` are the groups that the last one could
+    not read. `used_refs` are never sent again; `positions` are (con_id, signed qty) as the broker last reported them,
+    `touched` those reported since the read-back under way began, `con_ids` those whose position is told. `unrecorded`
+    are executions of which the ledger has not spoken; of those `told_early` (id and revision) it gets more time,
+    because the machine was busy; for so many ms that has excused it from comparing since it last did:
+    `reconcile_excused_ms`. `is_morning`: the next whole read-back opens the session. `is_ending`: the process ends, so
+    no entry leaves; `withdrawn_for` waits for the word that none is under way.
     """
 
     link: Link = Link()
     health: tuple[GatewayHealth, ...] = ()
     mode: Mode = Mode.DATA_ONLY
     mode_n: int = 0
+    exits_go_on: bool = False
     is_known: bool = False
     is_reconciled: bool = False
     kill_level: KillLevel = KillLevel.RUNNING
@@ -129,6 +130,11 @@ class IBKRState(msgspec.Struct, kw_only=True):
     def allows_exits(self) -> bool:
         """Whether an exit may leave: the mode says so, or what an exit needs was read on this link."""
         return self.mode in ALLOWS_EXITS or (self.is_known and self.link.is_up)
+
+    @property
+    def refs(self) -> dict[int, str]:
+        """Our references by the broker's own number, for what it tells without one."""
+        return {order.perm_id: order.order_ref for order in self.table if order.perm_id}
 
     def position(self, con_id: int) -> Qty:
         """Return what the broker holds of a contract, signed, as far as reported."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from actors.position.agreement import on_agreement_due, on_broker_quantity, steer_flat
+from actors.position.agreement import on_agreement_due, on_broker_position, steer_flat
 from actors.position.day import on_day_due, on_phase_changed, steer_day, take_phase
 from actors.position.entry_order import cancel_entry, on_open_position, on_permit_renewed, raise_limit, steer_entry
 from actors.position.exit_order import (
@@ -44,6 +44,13 @@ from actors.position.order_news import (
 )
 from actors.position.recovery import on_news_overdue, on_order_found, on_order_not_found, on_started
 from actors.position.reports import report_changes, reported
+from actors.position.slices import (
+    on_slice_allowed,
+    on_slice_due,
+    on_slice_recorded,
+    on_slice_refused,
+    steer_slices,
+)
 from actors.position.state import PositionData, PositionRules, PositionTurn, Timer, parse_tier_subject
 from actors.position.watchers import on_stuck_due, steer_short, steer_stuck
 from config.settings import Settings
@@ -58,6 +65,7 @@ from supervision.actor import Actor
 Inbox = (
     lifecycle.Started | lifecycle.TimerFired | lifecycle.StateRead
     | entries.OpenPosition | entries.PermitRenewed | entries.PermitRefused
+    | entries.SliceAllowed | entries.SliceRefused | orders.SliceRecorded
     | broker.OrderSent | broker.OrderDenied
     | orders.OrderAcknowledged | orders.OrderRejected | orders.OrderClosed | orders.ModifyRefused | orders.OrderFound
     | orders.OrderNotFound | orders.ExitHeld | orders.FillRecorded | orders.CommissionRecorded
@@ -79,8 +87,8 @@ class PositionActor(Actor[PositionData, Inbox]):
         super().__init__(name)
         _, _, con_id = name.split(":")
         self._rules = PositionRules(
-            con_id=int(con_id), exits=settings.exits, connection=settings.connection, day=settings.day,
-            tickers=settings.ticker_rules,
+            con_id=int(con_id), exits=settings.exits, connection=settings.connection, overlay=settings.entry.overlay,
+            day=settings.day, tickers=settings.ticker_rules,
         )  # fmt: skip
 
     def initial(self) -> PositionData:
@@ -92,7 +100,7 @@ class PositionActor(Actor[PositionData, Inbox]):
         held, exit_ = state.held(), state.orders.exit
         if state.ref is None or held is None or state.cycle is not PositionState.OPEN or state.day is None:
             return None
-        if state.ref.is_leg:
+        if state.ref.is_leg or state.is_adaptive or self._rules.exits.adaptive.is_on:
             return None
         is_exit_quiet = exit_ is None or (is_resting_stop(exit_) and exit_.stage is LegStage.WORKING)
         if state.orders.entry is not None or not is_exit_quiet or state.wanted is not None or state.resumed_utc:
@@ -118,6 +126,12 @@ class PositionActor(Actor[PositionData, Inbox]):
                 on_permit_renewed(rules, turn, message)
             case entries.PermitRefused():
                 pass  # the entry stays at the limit it has
+            case entries.SliceAllowed():
+                on_slice_allowed(rules, turn, message)
+            case entries.SliceRefused():
+                on_slice_refused(turn, message)
+            case orders.SliceRecorded():
+                on_slice_recorded(rules, turn, message)
             case broker.OrderSent():
                 on_order_sent(turn, message)
             case broker.OrderDenied():
@@ -143,7 +157,7 @@ class PositionActor(Actor[PositionData, Inbox]):
             case orders.ExitIntentRecorded():
                 on_exit_intent_recorded(rules, turn, message)
             case positions.BrokerPositionRead():
-                on_broker_quantity(rules, turn, message.qty, message.read_utc, message.has_executions)
+                on_broker_position(rules, turn, message)
             case positions.FlattenPosition():
                 request_exit(turn, WantedExit(message.reason))
             case positions.SetCover():
@@ -159,7 +173,7 @@ class PositionActor(Actor[PositionData, Inbox]):
             case session.PhaseChanged():
                 on_phase_changed(turn, message)
             case session.ModeChanged():
-                on_mode_changed(turn, message.mode)
+                on_mode_changed(turn, message)
             case session.ReconcileFinished():
                 on_reconcile_finished(rules, turn, message)
             case risk.KillRaised() | risk.KillLowered():
@@ -180,6 +194,7 @@ def _steer(rules: PositionRules, turn: PositionTurn) -> None:
     steer_day(rules, turn)
     settle_orders(rules, turn)
     steer_entry(turn)
+    steer_slices(turn)
     steer_short(rules, turn)
     steer_exit(rules, turn)
     steer_cancels(rules, turn)
@@ -206,6 +221,8 @@ def _on_timer(rules: PositionRules, turn: PositionTurn, fired: lifecycle.TimerFi
             raise_limit(rules, turn)
         case Timer.ENTRY_CANCEL | Timer.ENTRY_DEADLINE:
             cancel_entry(turn)
+        case Timer.SLICE:
+            on_slice_due(rules, turn)
         case Timer.SLOW:
             on_slow_check(rules, turn)
         case Timer.AGREE:

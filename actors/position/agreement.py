@@ -5,31 +5,39 @@ What is closed by somebody else is found here too: the broker holds nothing any 
 
 from __future__ import annotations
 
-from actors.position import reports
+from actors.position import adaptive, reports
 from actors.position.day import is_over
 from actors.position.recovery import request_order_state
 from actors.position.settlement import end_expired, is_settlement_due
-from actors.position.state import PositionRules, PositionTurn, Timer, move
+from actors.position.state import AFTER_HOURS, PositionRules, PositionTurn, Timer, arm_in, move
 from domain.alarm import Severity
 from domain.instants import MS
 from domain.orders.references import position_of
 from domain.position.cycle import EndReason, PositionEvent, PositionState
+from domain.position.exits import MarketWatch
 from domain.risk.kill import KillLevel
 from domain.session.phases import Phase
 from domain.starved import busy_text, excused_ms
 from domain.units import Qty, Utc
-from messages import lifecycle
+from messages import lifecycle, positions
 
 _ALIVE = frozenset({PositionState.OPEN, PositionState.PENDING_EXIT, PositionState.SETTLING})
 _COMPARED = frozenset({PositionState.FLAT, PositionState.OPEN, PositionState.PENDING_EXIT})
 
 
+def on_broker_position(rules: PositionRules, turn: PositionTurn, read: positions.BrokerPositionRead) -> None:
+    """Take what the broker holds, and hold again what the ledger has taken back."""
+    on_broker_quantity(rules, turn, read.qty, read.read_utc, read.has_executions, is_taken_back=read.is_taken_back)
+
+
 def on_broker_quantity(
-    rules: PositionRules, turn: PositionTurn, qty: Qty, read_utc: Utc, has_executions: bool
+    rules: PositionRules, turn: PositionTurn, qty: Qty, read_utc: Utc, has_executions: bool,
+    *, is_taken_back: bool = False,
 ) -> None:  # fmt: skip
     """Take the signed quantity that the broker holds; a difference that lasts becomes a dispute.
 
-    `has_executions`: whether the read-back behind it could read the day's executions.
+    `has_executions`: whether the read-back behind it could read the day's executions. `is_taken_back`: the ledger says
+    that it is ours; by its quantity alone it may as well be somebody else's.
     """
     state = turn.state
     if state.ref is None or read_utc < state.broker_read_utc <= turn.now:
@@ -43,11 +51,38 @@ def on_broker_quantity(
     if state.is_broker_newer:
         state.asks_first = False
         state.gap_qty = max(Qty(state.fills.held - state.fills.sign * qty), Qty(0))
+    if is_taken_back and _is_held_after_all(turn):
+        _take_back(rules, turn)
     if qty == _ledger_qty(turn):
         state.retry_utc = Utc(0)
         state.disputed_utc = None
     elif state.cycle in _COMPARED and state.phase is not Phase.CLOSED:
         _await_agreement(turn, turn.now + rules.exits.agreement_ms * MS)
+
+
+def _is_held_after_all(turn: PositionTurn) -> bool:
+    """Return whether the broker holds just what was booked as closed without an execution of its close."""
+    state = turn.state
+    is_over = state.cycle is PositionState.FLAT and state.is_estimated and state.phase not in AFTER_HOURS
+    return is_over and state.fills.held > 0 and state.broker_qty == state.fills.signed_held
+
+
+def _take_back(rules: PositionRules, turn: PositionTurn) -> None:
+    """Hold it again: its exits watch it from now on, and its end will be booked anew."""
+    state = turn.state
+    move(turn, PositionEvent.HELD_AFTER_ALL)
+    state.end = None
+    state.watch = MarketWatch(turn.now)
+    state.agree_after_utc = turn.now
+    text = (
+        f"{state.opened_ref().contract.label}: the broker holds {state.broker_qty}, which was booked as closed at an"
+        " estimate: it is held and watched again"
+    )
+    reports.alarm(turn, f"held_again:{rules.con_id}", Severity.CRITICAL, text)
+    reports.raise_kill(turn, text)
+    reports.opened(turn)
+    reports.watch_contract(turn)
+    arm_in(turn, Timer.SLOW, rules.exits.slow_check_ms)
 
 
 def _ledger_qty(turn: PositionTurn) -> Qty:
@@ -148,6 +183,7 @@ def steer_flat(rules: PositionRules, turn: PositionTurn) -> None:
             if not _is_fee_awaited(rules, turn):
                 is_by_others = state.fills.is_closed_by_others
                 _end_life(rules, turn, EndReason.BROKER_LIQUIDATION if is_by_others else EndReason.CLOSED, None)
+                _say_replaced(rules, turn)
         else:
             _await_agreement(turn, turn.now + rules.exits.agreement_ms * MS)
     elif _is_gone(rules, turn) and _is_bookable(turn):
@@ -182,11 +218,26 @@ def _end_gone(rules: PositionRules, turn: PositionTurn) -> None:
     )
     reports.alarm(turn, f"gone:{rules.con_id}", Severity.CRITICAL, text)
     _end_life(rules, turn, EndReason.BROKER_LIQUIDATION, price_ticks * state.fills.held)
+    state.is_estimated = True
+
+
+def _say_replaced(rules: PositionRules, turn: PositionTurn) -> None:
+    """Say that an estimated result was replaced, once its close is on record."""
+    state = turn.state
+    if not state.is_estimated:
+        return
+    state.is_estimated = False
+    text = (
+        f"{state.opened_ref().contract.label}: the executions of its close have been read; the result that was booked"
+        f" at an estimate is now {reports.realised_cents(state) / 100:+.2f} USD net"
+    )
+    reports.alarm(turn, f"replaced:{rules.con_id}", Severity.WARNING, text)
 
 
 def _end_life(rules: PositionRules, turn: PositionTurn, end: EndReason, settled_ticks: int | None) -> None:
     state = turn.state
     reports.closed(turn, end, settled_ticks)
+    adaptive.end(rules, turn, end, settled_ticks)
     move(turn, PositionEvent.BROKER_AGREED)
     state.wanted = None
     state.end = end

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actors.position import reports
+from actors.position import adaptive, reports
 from actors.position.day import begin_day
 from actors.position.state import (
     AFTER_HOURS,
@@ -18,10 +18,12 @@ from actors.position.state import (
 from domain.instants import MS, SECOND
 from domain.instruments import OrderType
 from domain.options.tick_rules import rule_of
+from domain.orders.intent import Permit
 from domain.orders.live_order import LegStage, LiveOrder, settled, unwanted, with_limit
 from domain.orders.order_pair import OrderPair, OrderRole
 from domain.orders.request import OrderChange, OrderRequest
 from domain.orders.tiers import Tier, raised_entry_ticks
+from domain.orders.twap import Twap, begun
 from domain.position.cycle import NO_FILL, EndReason, PositionEvent, PositionState, can_enter
 from domain.position.day import day_of, phase_of
 from domain.position.exits import MarketWatch, tradable_quote
@@ -32,7 +34,7 @@ from domain.session.phases import Phase
 from domain.units import Qty, Ticks, Utc
 from messages import entries, orders
 
-_NO_ENTRIES = AFTER_HOURS | {Phase.LATE, Phase.PANIC, Phase.FLATTEN}
+NO_ENTRIES = AFTER_HOURS | {Phase.LATE, Phase.PANIC, Phase.FLATTEN}
 
 
 def on_open_position(rules: PositionRules, turn: PositionTurn, command: entries.OpenPosition) -> None:
@@ -48,24 +50,49 @@ def on_open_position(rules: PositionRules, turn: PositionTurn, command: entries.
         reports.entry_amended(turn, command.ref, code, why)
         reports.leg_refused(turn, command.ref)
         return
-    _begin_life(rules, turn, command)
-    ref = command.ref
-    request = OrderRequest(
-        order_ref=command.order_ref, contract=ref.contract, side=ref.side, qty=command.qty,
-        order_type=OrderType.LIMIT, limit_ticks=command.limit_ticks, is_exit=False, deadline_utc=command.deadline_utc,
-        good_till_utc=_full_second(command.deadline_utc),
-    )  # fmt: skip
-    turn.tell("ibkr", orders.SubmitOrder(order=request, reply_to=turn.name, permit=command.permit, held_qty=Qty(0)))
+    entry = _entry_of(turn, command.order_ref, command.qty, command.limit_ticks, command.deadline_utc)
+    _begin_life(rules, turn, command, entry)
+    _submit(turn, entry, command.limit_ticks, command.permit)
     reports.watch_contract(turn)  # after the order, which waits for nothing
+    _arm_entry(rules, turn, entry, is_leg=command.ref.is_leg)
+    arm_in(turn, Timer.SLOW, rules.exits.slow_check_ms)
+
+
+def send_slice(rules: PositionRules, turn: PositionTurn, order_ref: str, twap: Twap, permit: Permit) -> None:
+    """Send the next order of an entry in slices, with the life of any entry's."""
+    deadline_utc = Utc(turn.now + rules.exits.entry_total_ms * MS)
+    entry = _entry_of(turn, order_ref, twap.qty, twap.limit_ticks, deadline_utc)
+    keep_order(turn, OrderRole.ENTRY, entry)
+    _submit(turn, entry, twap.limit_ticks, permit)
+    _arm_entry(rules, turn, entry, is_leg=False)
+
+
+def _entry_of(turn: PositionTurn, order_ref: str, qty: Qty, limit_ticks: Ticks, deadline_utc: Utc) -> LiveOrder:
+    return LiveOrder(
+        ref=order_ref, qty=qty, tier=Tier.MID, order_type=OrderType.LIMIT, limit_ticks=limit_ticks,
+        stage=LegStage.SENT, sent_utc=turn.now, deadline_utc=deadline_utc, reached=True,
+    )  # fmt: skip
+
+
+def _submit(turn: PositionTurn, entry: LiveOrder, limit_ticks: Ticks, permit: Permit) -> None:
+    ref = turn.state.opened_ref()
+    request = OrderRequest(
+        order_ref=entry.ref, contract=ref.contract, side=ref.side, qty=entry.qty, order_type=OrderType.LIMIT,
+        limit_ticks=limit_ticks, is_exit=False, deadline_utc=entry.deadline_utc,
+        good_till_utc=_full_second(entry.deadline_utc),
+    )  # fmt: skip
+    turn.tell("ibkr", orders.SubmitOrder(order=request, reply_to=turn.name, permit=permit, held_qty=Qty(0)))
+
+
+def _arm_entry(rules: PositionRules, turn: PositionTurn, entry: LiveOrder, *, is_leg: bool) -> None:
     exits = rules.exits
-    arm_in(turn, Timer.ACK, exits.ack_wait_ms, command.order_ref)
-    if ref.is_leg:  # at the touch from the start: no step up, and the structure says how long it may work
-        turn.arm(Timer.ENTRY_DEADLINE, command.deadline_utc)
+    arm_in(turn, Timer.ACK, exits.ack_wait_ms, entry.ref)
+    if is_leg:  # at the touch from the start: no step up, and the structure says how long it may work
+        turn.arm(Timer.ENTRY_DEADLINE, entry.deadline_utc)
     else:
         arm_in(turn, Timer.ENTRY_STEP, exits.entry_mid_ms)
         arm_in(turn, Timer.ENTRY_CANCEL, exits.entry_mid_ms + exits.entry_step_ms)
-        turn.arm(Timer.ENTRY_DEADLINE, min(command.deadline_utc, turn.now + exits.entry_total_ms * MS))
-    arm_in(turn, Timer.SLOW, exits.slow_check_ms)
+        turn.arm(Timer.ENTRY_DEADLINE, min(entry.deadline_utc, Utc(turn.now + exits.entry_total_ms * MS)))
 
 
 def _full_second(instant_utc: Utc) -> Utc:
@@ -73,24 +100,21 @@ def _full_second(instant_utc: Utc) -> Utc:
     return Utc(-(-instant_utc // SECOND) * SECOND)
 
 
-def _begin_life(rules: PositionRules, turn: PositionTurn, command: entries.OpenPosition) -> None:
+def _begin_life(rules: PositionRules, turn: PositionTurn, command: entries.OpenPosition, entry: LiveOrder) -> None:
     state = turn.state
-    entry = LiveOrder(
-        ref=command.order_ref, qty=command.qty, tier=Tier.MID, order_type=OrderType.LIMIT,
-        limit_ticks=command.limit_ticks, stage=LegStage.SENT, sent_utc=turn.now, deadline_utc=command.deadline_utc,
-        reached=True,
-    )  # fmt: skip
     state.ref = command.ref
     state.is_free = False
     state.entry_ref = command.order_ref
     state.decision = command.decision
     state.permit = command.permit
+    state.twap = None if command.twap is None else begun(command.twap, command.limit_ticks, turn.now)
     state.fills = new_life(state.fills, command.ref.side)
     state.orders = OrderPair(entry=entry)
     state.exit_n = 0
     state.wanted = None
     state.reason = None
     state.end = None
+    state.is_estimated = False
     state.watch = MarketWatch(turn.now, last_bid_ticks=command.decision.bid_ticks)
     state.opened_utc = None
     state.entry_spot_ticks = None
@@ -107,6 +131,7 @@ def _begin_life(rules: PositionRules, turn: PositionTurn, command: entries.OpenP
     state.trouble = ""
     state.agree_after_utc = turn.now
     begin_day(rules, turn)
+    adaptive.begin(rules, turn, command)
     move(turn, PositionEvent.OPEN_REQUESTED)
 
 
@@ -134,7 +159,7 @@ def _refusal(rules: PositionRules, turn: PositionTurn, command: entries.OpenPosi
         return RejectCode.HALTED, "trading is halted"
     own = phase_of(day_of(command.ref.contract.expiry, turn.now, rules.day), turn.now)
     for phase in (own, state.phase):
-        if phase in _NO_ENTRIES:
+        if phase in NO_ENTRIES:
             is_closed = phase in AFTER_HOURS
             code = RejectCode.SESSION_CLOSED if is_closed else RejectCode.ENTRY_WINDOW
             return code, f"the day's phase is {phase}"
@@ -187,7 +212,7 @@ def steer_entry(turn: PositionTurn) -> None:
     """Cancel an entry that is past its window or in the way of an exit."""
     state = turn.state
     is_halted = state.kill_level >= KillLevel.NO_ENTRIES
-    if state.orders.entry is not None and (state.wanted is not None or is_halted or state.phase in _NO_ENTRIES):
+    if state.orders.entry is not None and (state.wanted is not None or is_halted or state.phase in NO_ENTRIES):
         cancel_entry(turn)
 
 

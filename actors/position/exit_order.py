@@ -155,8 +155,8 @@ def _plan_stop(rules: PositionRules, turn: PositionTurn) -> None:
     state = turn.state
     if not rules.exits.disaster_stop or state.is_disaster_refused or is_market_barred(turn):
         return
-    if state.opened_ref().is_leg:
-        return
+    if state.opened_ref().is_leg or (state.twap is not None and state.twap.is_on):
+        return  # one stop for all of an entry in slices, once none follows
     average, closable = state.fills.average_ticks, state.closable_qty
     if state.orders.exit is None and state.orders.entry is None and closable > 0 and average:
         ticket, trigger = stop_ticket(rules, turn, average)

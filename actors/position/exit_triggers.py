@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actors.position import reports
+from actors.position import adaptive, reports
 from actors.position.exit_order import request_exit
 from actors.position.exit_ticket import note_resume
 from actors.position.settlement import note_underlying
@@ -61,14 +61,14 @@ def _look(rules: PositionRules, turn: PositionTurn, *, is_slow_due: bool) -> Non
         if is_slow_due and exits.is_resubscribe_due(state.watch, turn.now, rules.exits):
             reports.request_quote(rules, turn)
         return
-    ticker = rules.ticker(state.opened_ref())
-    state.watch = exits.observe(state.watch, held, turn.now, rules.exits, ticker)
-    hard = exits.pick_hard(state.watch, held, turn.now, rules.exits, ticker)
+    profile = adaptive.look(rules, turn, held, is_slow_due=is_slow_due)
+    state.watch = exits.observe(state.watch, held, turn.now, profile.exits, profile.ticker)
+    hard = exits.pick_hard(state.watch, held, turn.now, profile.exits, profile.ticker)
     if hard is not None:
         request_exit(turn, hard)
     if not is_slow_due:
         return
-    slow = exits.pick_slow(state.watch, held, turn.now, rules.exits, ticker)
+    slow = exits.pick_slow(state.watch, held, turn.now, profile.exits, profile.ticker)
     if slow is not None:
         request_exit(turn, slow)
     if exits.is_resubscribe_due(state.watch, turn.now, rules.exits):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actors.position import reports
+from actors.position import adaptive, reports
 from actors.position.exit_order import forget_refusals
 from actors.position.state import PositionRules, PositionTurn, Timer, arm_in, keep_order, move
 from domain.alarm import Severity
@@ -40,6 +40,8 @@ def on_fill(rules: PositionRules, turn: PositionTurn, report: orders.FillRecorde
     state.fills = after
     state.last_fill_utc = turn.now
     state.is_broker_newer = False
+    if is_restart:
+        state.is_estimated = False
     if was is PositionState.FLAT:
         state.watch = MarketWatch(turn.now)
         state.took_part = False
@@ -87,6 +89,7 @@ def _on_first_fill(rules: PositionRules, turn: PositionTurn) -> None:
     greeks = None if state.watch.quote is None else state.watch.quote.greeks
     state.entry_iv = None if greeks is None else greeks.iv
     state.opened_utc = turn.now
+    adaptive.on_first_fill(rules, turn)
     reports.opened(turn)
     arm_in(turn, Timer.SLOW, rules.exits.slow_check_ms)
 
@@ -108,7 +111,7 @@ def on_commission(turn: PositionTurn, report: orders.CommissionRecorded) -> None
         return  # a fee that came after the life's end and a restart: the ledger has it
     row = state.fills.row(report.order_ref)
     known_cents = Cents(0) if row is None else row.fees_cents
-    side = state.ref.side if report.order_ref == state.entry_ref else state.ref.side.opposite
+    side = state.ref.side if state.is_entry(report.order_ref) else state.ref.side.opposite
     state.fills = with_fees(
         state.fills, report.order_ref, side, report.commission_cents_total, report.charged_qty_total
     )

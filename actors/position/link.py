@@ -8,16 +8,15 @@ from actors.position.recovery import request_order_state
 from actors.position.state import PositionRules, PositionTurn, keep_order
 from domain.orders.live_order import LegStage, doubted, dropped
 from domain.orders.order_pair import OrderRole
-from domain.session.modes import ALLOWS_EXITS, Mode
 from domain.units import Qty, Utc
 from messages import session
 
 
-def on_mode_changed(turn: PositionTurn, mode: Mode) -> None:
+def on_mode_changed(turn: PositionTurn, change: session.ModeChanged) -> None:
     """Take the mode; a loss puts every order in doubt, and the entry's intent is no longer wanted after it."""
     state = turn.state
-    state.mode = mode
-    was_up, state.is_link_up = state.is_link_up, mode in ALLOWS_EXITS
+    state.mode = change.mode
+    was_up, state.is_link_up = state.is_link_up, change.allows_exits
     if state.is_link_up or was_up is False:
         return
     cancel_entry(turn)

@@ -7,6 +7,7 @@ from actors.position.agreement import on_broker_quantity
 from actors.position.entry_order import finish_entry
 from actors.position.exit_order import count_refusal, finish_exit, replace_exit
 from actors.position.recovery import request_order_state
+from actors.position.slices import stop_slices
 from actors.position.state import PositionRules, PositionTurn, Timer, arm_in, keep_order
 from domain.instants import MS
 from domain.orders.live_order import (
@@ -73,7 +74,7 @@ def on_order_denied(rules: PositionRules, turn: PositionTurn, report: broker.Ord
     filled = turn.state.fills.filled(order.ref)
     keep_order(turn, role, ended(order, filled, is_sure=True))
     if role is OrderRole.ENTRY:
-        if not filled:
+        if not _is_in_slices(turn, report.code.value) and not filled:
             reports.entry_amended(turn, turn.state.opened_ref(), report.code, report.why)
         return
     turn.state.trouble = f"{report.code.value}: {report.why}"
@@ -93,13 +94,20 @@ def on_order_rejected(rules: PositionRules, turn: PositionTurn, report: orders.O
     if role is OrderRole.ENTRY:
         keep_order(turn, role, ended(order, Qty(0)))
         arm_in(turn, Timer.QUERY, rules.exits.record_wait_ms, order.ref)
-        if not turn.state.fills.filled(order.ref) and order.ended_qty is None:
+        is_in_slices = _is_in_slices(turn, words)
+        if not is_in_slices and not turn.state.fills.filled(order.ref) and order.ended_qty is None:
             reports.entry_amended(turn, turn.state.opened_ref(), RejectCode.BROKER_REJECTED, words)
         return
     if order.reached or order.stage is LegStage.SENT:  # told twice it is one refusal
         count_refusal(rules, turn, order, words, is_change=False)
     keep_order(turn, role, unsent(order))
     request_order_state(rules, turn, order.ref)
+
+
+def _is_in_slices(turn: PositionTurn, why: str) -> bool:
+    """Return whether the order follows one of this entry that filled: no slice follows, and the attempt stands."""
+    stop_slices(turn, why)
+    return turn.state.twap is not None and turn.state.fills.opened_qty > 0
 
 
 def on_modify_refused(rules: PositionRules, turn: PositionTurn, report: orders.ModifyRefused) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actors.position import reports
+from actors.position import adaptive, reports
 from actors.position.day import begin_day
 from actors.position.exit_order import arm_tier
 from actors.position.state import PositionRules, PositionTurn, Timer, arm_in, keep_order
@@ -57,6 +57,8 @@ def _restore(
     state.entry_iv = known.entry_iv
     state.took_part = known.took_part
     state.settlement_ticks = known.settlement_ticks
+    state.is_estimated = known.is_estimated is True
+    adaptive.take_back(rules, turn, known.tightened)
     state.watch = MarketWatch(turn.now)
     state.last_fill_utc = turn.now
     state.agree_after_utc = turn.now
@@ -67,7 +69,7 @@ def _restore(
         state.settling_utc = min(turn.now, state.day.close_utc)
     if state.cycle is PositionState.PENDING_EXIT and known.exit_reason is not None:
         state.wanted = WantedExit(known.exit_reason, known.exit_kind or ExitKind.FULL, known.tier)
-    state.orders = _orders_looked_for(known, reservation, state.fills, turn.now)
+    state.orders = _orders_looked_for(rules, known, reservation, state.fills, turn.now)
     reports.watch_contract(turn)
     if state.fills.opened_qty and known.opened_utc is None:
         state.opened_utc = turn.now
@@ -75,7 +77,7 @@ def _restore(
     if state.orders.exit is not None:
         request_order_state(rules, turn, state.orders.exit.ref)
     if state.orders.entry is not None:  # not at once: the mail that made this actor may be the entry's own
-        arm_in(turn, Timer.QUERY, rules.exits.ack_wait_ms, reservation.order_ref)
+        arm_in(turn, Timer.QUERY, rules.exits.ack_wait_ms, state.orders.entry.ref)
     arm_in(turn, Timer.SLOW, rules.exits.slow_check_ms)
 
 
@@ -97,13 +99,17 @@ def _cycle(recorded: PositionState, fills: Fills) -> PositionState:
 
 
 def _orders_looked_for(
-    known: restored.PositionRestored, reservation: restored.Reservation, fills: Fills, now: Utc
+    rules: PositionRules, known: restored.PositionRestored, reservation: restored.Reservation, fills: Fills, now: Utc
 ) -> OrderPair:
     entry = exit_ = None
-    if fills.filled(reservation.order_ref) < reservation.qty:
+    ref, qty, deadline_utc = reservation.order_ref, reservation.qty, reservation.deadline_utc
+    if known.entry is not None:  # of an entry in slices the newest alone may work, and it may have left just now
+        ref, qty = known.entry.order_ref, known.entry.qty
+        deadline_utc = max(deadline_utc, Utc(now + rules.exits.entry_total_ms * MS))
+    if fills.filled(ref) < qty:
         entry = LiveOrder(
-            ref=reservation.order_ref, qty=reservation.qty, tier=Tier.MID, order_type=None, limit_ticks=None,
-            stage=LegStage.UNKNOWN, sent_utc=Utc(0), deadline_utc=reservation.deadline_utc, reached=True,
+            ref=ref, qty=qty, tier=Tier.MID, order_type=None, limit_ticks=None,
+            stage=LegStage.UNKNOWN, sent_utc=Utc(0), deadline_utc=deadline_utc, reached=True,
             cancel_wanted=True, cancel_utc=now,
         )  # fmt: skip
     if known.exit_order_ref is not None and fills.held > 0:

@@ -132,7 +132,8 @@ def closed(turn: PositionTurn, end: EndReason, settled_ticks: int | None) -> Non
         realised_cents=realised_cents(state, settled_ticks), fees_cents=fees_cents(state),
         opened_utc=state.opened_utc or turn.now,
         closed_utc=day.close_utc if day is not None and is_at_close else turn.now,
-        is_correction=any(past.ref.position_id == ref.position_id for past in state.past), took_part=state.took_part,
+        is_correction=state.is_estimated or any(past.ref.position_id == ref.position_id for past in state.past),
+        took_part=state.took_part,
     )  # fmt: skip
     _publish_closed(turn, event)
 
@@ -159,7 +160,7 @@ def fill_booked(turn: PositionTurn, fill: orders.FillRecorded, qty: Qty) -> None
         positions.FillBooked(
             ref=state.opened_ref(), side=fill.side, qty=qty,
             price_ticks=fill.price_ticks if fill.is_price_known else None,
-            is_entry=fill.order_ref == state.entry_ref, held_qty=state.fills.held, at_utc=fill.at_utc,
+            is_entry=state.is_entry(fill.order_ref), held_qty=state.fills.held, at_utc=fill.at_utc,
         )
     )  # fmt: skip
 

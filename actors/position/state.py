@@ -8,16 +8,21 @@ import msgspec
 
 from domain.instants import MS
 from domain.instruments import OrderType, Side
-from domain.limits import ConnectionRules, DayRules, ExitRules, TickerRules
+from domain.limits import ConnectionRules, DayRules, ExitRules, OverlayRules, TickerRules
 from domain.orders.intent import DecisionPrices, Permit, PositionRef
 from domain.orders.live_order import LiveOrder
 from domain.orders.order_pair import OrderPair, OrderRole
+from domain.orders.references import is_slice_ref, position_of
 from domain.orders.tiers import Tier
+from domain.orders.twap import Twap
+from domain.position.adaptive import Scales
 from domain.position.cycle import CYCLE, EndReason, ExitReason, PositionEvent, PositionState
 from domain.position.day import PositionDay
 from domain.position.exits import HeldPosition, MarketWatch, WantedExit
 from domain.position.fills import Fills
+from domain.position.shadow import Shadow
 from domain.risk.kill import KillLevel
+from domain.risk.overlay import Minutes
 from domain.session.modes import Mode
 from domain.session.phases import Phase
 from domain.units import Qty, Ticks, Utc
@@ -39,6 +44,7 @@ class Timer(StrEnum):
     ENTRY_STEP = "entry_step"
     ENTRY_CANCEL = "entry_cancel"
     ENTRY_DEADLINE = "entry_deadline"
+    SLICE = "slice"  # the next slice of an entry is due; or the word on it is overdue
     SLOW = "slow"  # time for the slow exit rules
     AGREE = "agree"  # broker and ledger had their time to agree
     FEES = "fees"  # commission reports had their time
@@ -56,6 +62,7 @@ class PositionRules(msgspec.Struct, frozen=True, kw_only=True):
     con_id: int
     exits: ExitRules
     connection: ConnectionRules
+    overlay: OverlayRules
     day: DayRules
     tickers: dict[str, TickerRules]
 
@@ -71,6 +78,12 @@ class PositionData(msgspec.Struct, kw_only=True):
     after a restart. `day` is the position's own, `told_phase` what `session` said last, `phase` what counts of both.
     `is_link_up` is `None` while nothing is known of the broker session (it refuses by itself what it cannot send).
     `reason` is the exit last wanted and `end` how the last life ended; `past` are the ends that were published.
+    `is_estimated`: the end of this life was booked without the executions of its close.
+    Of the adaptive exit profile: `is_adaptive`, whether this life leaves by it; its `scales` and whether the first ones
+    were told, the `minutes` that its volatility is taken of, and the `shadow` of it. `is_scale_fixed`: they are of a
+    version that is no longer the settings', and stay as they are.
+
+    `twap` is the entry in slices, if it is one of this incarnation's; `entry_ref` is its first order.
 
     `is_free`: a leg that covers others may be sold; its structure says so, and again after a restart, or the ledger,
     where every other leg is over: it gives it back so, and is asked with each page that it cannot be sold.
@@ -97,12 +110,20 @@ class PositionData(msgspec.Struct, kw_only=True):
     entry_ref: str = ""
     decision: DecisionPrices | None = None
     permit: Permit | None = None
+    twap: Twap | None = None
     fills: Fills = Fills()
     orders: OrderPair = OrderPair()
     exit_n: int = 0
     wanted: WantedExit | None = None
     reason: ExitReason | None = None
     end: EndReason | None = None
+    is_estimated: bool = False
+    is_adaptive: bool = False
+    scales: Scales = Scales()
+    has_told_scales: bool = False
+    is_scale_fixed: bool = False
+    minutes: Minutes = Minutes()
+    shadow: Shadow | None = None
     past: tuple[PositionClosed, ...] = ()
     watch: MarketWatch = MarketWatch(Utc(0))
     opened_utc: Utc | None = None
@@ -152,6 +173,11 @@ class PositionData(msgspec.Struct, kw_only=True):
         if self.ref is None:
             raise ValueError("this position was never opened; the ledger must give it back")
         return self.ref
+
+    def is_entry(self, order_ref: str) -> bool:
+        """Return whether an order is the entry's of this life, or one of its slices."""
+        is_own_slice = is_slice_ref(order_ref) and position_of(order_ref) == position_of(self.entry_ref)
+        return order_ref == self.entry_ref or is_own_slice
 
     def held(self) -> HeldPosition | None:
         """Return what the exits look at; `None` while nothing is held."""

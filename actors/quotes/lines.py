@@ -70,15 +70,18 @@ def on_lines_refused(wiring: Wiring, turn: Turn[QuotesState], fact: market.Lines
     state.lines = {con_id: contract for con_id, contract in state.lines.items() if con_id not in fact.con_ids}
     held = [contract.label for contract in state.watched if contract.con_id in fact.con_ids]
     if held:
-        text = f"no market data for held {', '.join(held)} (code {fact.vendor_code})"
+        remedy = f": {fact.remedy}" if fact.remedy else ""
+        text = f"no market data for held {', '.join(held)} (code {fact.vendor_code}){remedy}"
         alarm(turn, "lines", text, Severity.CRITICAL)
     wanted = {**_requested(state), **_demanded(state)}
     without = {wanted[con_id].ticker for con_id in fact.con_ids if con_id in wanted}
     if without and not held:
+        of_lines = (
+            f"Lower connection.lines_max ({wiring.rules.lines_max}) to what the account grants, or watch fewer tickers."
+        )
         text = (
             f"{', '.join(sorted(without))}: the broker refuses a line that a signal needs (code {fact.vendor_code}), so"
-            f" its entry may find no quote. Lower connection.lines_max ({wiring.rules.lines_max}) to what the account"
-            f" grants, or watch fewer tickers."
+            f" its entry may find no quote. {fact.remedy or of_lines}"
         )
         alarm(turn, "lines_refused", text)
 

@@ -24,6 +24,8 @@ from actors.risk import (
     market_state,
     permit,
     promotions,
+    routing,
+    slices,
     structure_entry,
 )
 from actors.risk.state import RiskState, Timer
@@ -35,13 +37,13 @@ from domain.risk.gates.types import DeskRules
 from domain.signals.alert import AlertKey
 from domain.signals.spread import SOURCE
 from domain.units import Utc
-from messages import broker, entries, lifecycle, market, orders, positions, restored, risk, session, signals
+from messages import broker, desks, entries, lifecycle, market, orders, positions, restored, risk, session, signals
 from supervision.actor import Actor
 from supervision.turn import Turn
 
 EntryMessage = (
     market.ContractsOffered | market.QuoteRead | market.QuoteUnavailable | entries.EntryReserved | entries.EntryRefused
-    | entries.EntryAmended | entries.RequestPermit | orders.WhatIfRead
+    | entries.EntryAmended | entries.RequestPermit | entries.RequestSlice | orders.WhatIfRead
 )  # fmt: skip
 Inbox = (
     lifecycle.Started
@@ -68,14 +70,19 @@ Inbox = (
     | risk.KillLowered
     | risk.DayLocked
     | risk.StartNavRecorded
+    | desks.HoldStrategy
+    | desks.RouteChanged
 )
 
 
 class RiskActor(Actor[RiskState, Inbox]):
     """Lets intents through the gates, and stops the day when it must."""
 
-    def __init__(self, name: str, settings: Settings, is_live_armed: bool = False) -> None:
+    def __init__(
+        self, name: str, settings: Settings, is_live_armed: bool = False, *, is_one_of_several: bool = False
+    ) -> None:
         super().__init__(name)
+        self._is_one_of_several = is_one_of_several
         self.rules = DeskRules(
             desk=settings.desk,
             trading_mode=settings.trading_mode,
@@ -100,15 +107,13 @@ class RiskActor(Actor[RiskState, Inbox]):
         rules = self.rules
         match message:
             case signals.SignalRaised():
-                if structure_entry.is_structure(rules, message.intent):
-                    structure_entry.on_signal(rules, turn, message)
-                else:
-                    entry.on_signal(rules, turn, message)
+                self._on_signal(turn, message)
             case signals.PromotionChanged() | lifecycle.StateRead():
                 promotions.hear(turn, message)
             case (
                 market.ContractsOffered() | market.QuoteRead() | market.QuoteUnavailable() | entries.EntryReserved()
-                | entries.EntryRefused() | entries.EntryAmended() | entries.RequestPermit() | orders.WhatIfRead()
+                | entries.EntryRefused() | entries.EntryAmended() | entries.RequestPermit() | entries.RequestSlice()
+                | orders.WhatIfRead()
             ):  # fmt: skip
                 self._on_entry(turn, message)
             case market.SpotsChanged():
@@ -133,6 +138,7 @@ class RiskActor(Actor[RiskState, Inbox]):
                 day.on_account_unreadable(turn, message)
             case session.ReconcileFinished():
                 day.on_reconciled(turn, message)
+                routing.on_reconciled(rules, turn, message)
             case session.PhaseChanged():
                 day.on_phase(rules, turn, message)
             case risk.KillRaised() | risk.KillLowered():
@@ -141,12 +147,24 @@ class RiskActor(Actor[RiskState, Inbox]):
                 day.on_locked(turn, message)
             case risk.StartNavRecorded():
                 day.on_start_nav(rules, turn, message)
+            case desks.RouteChanged() | desks.HoldStrategy():
+                routing.hear(rules, turn, message)
             case lifecycle.Started():
                 start(rules, turn, message)
+                routing.start(turn, is_one_of_several=self._is_one_of_several)
             case lifecycle.TimerFired():
                 on_timer(rules, turn, message)
             case _:
                 assert_never(message)
+
+    def _on_signal(self, turn: Turn[RiskState], message: signals.SignalRaised) -> None:
+        rules = self.rules
+        if not routing.trades(turn.state, message.intent.strategy):
+            return
+        if structure_entry.is_structure(rules, message.intent):
+            structure_entry.on_signal(rules, turn, message)
+        else:
+            entry.on_signal(rules, turn, message)
 
     def _on_entry(self, turn: Turn[RiskState], message: EntryMessage) -> None:
         rules = self.rules
@@ -156,9 +174,11 @@ class RiskActor(Actor[RiskState, Inbox]):
             case market.QuoteRead():
                 entry.on_quote(rules, turn, message)
                 structure_entry.on_quote(rules, turn, message)
+                slices.on_quote(rules, turn, message)
             case market.QuoteUnavailable():
                 entry.on_quote_unavailable(rules, turn, message)
                 structure_entry.on_quote_unavailable(rules, turn, message)
+                slices.on_quote_unavailable(turn, message)
             case entries.EntryReserved():
                 entry.on_reserved(rules, turn, message)
                 structure_entry.on_reserved(rules, turn, message.intent_id)
@@ -171,6 +191,8 @@ class RiskActor(Actor[RiskState, Inbox]):
                 entry.on_amended(turn, message)
             case entries.RequestPermit():
                 permit.on_permit_requested(rules, turn, message)
+            case entries.RequestSlice():
+                slices.on_slice_requested(rules, turn, message)
             case _:
                 assert_never(message)
 
@@ -192,13 +214,14 @@ def start(rules: DeskRules, turn: Turn[RiskState], message: lifecycle.Started) -
         raise TypeError(f"{turn.name} cannot start from {type(known).__name__}")
     is_hard = known.stops.is_hard or known.day_locked == LockReason.DAILY_LOSS
     state.recorded = known.stops
+    held = {reservation.ref.position_id for reservation in known.reservations}
     state.view = DeskView(
         session=known.session,
         start_nav_cents=known.start_nav_cents,
         day_locked=known.day_locked,
         decisions=decisions_of(known.decisions),
         holdings=tuple(holdings.of_reservation(reservation, turn.now) for reservation in known.reservations),
-        closed=known.closed,
+        closed=tuple(closed for closed in known.closed if closed.position_id not in held),  # held again: counts once
         stops=replace(known.stops, is_hard=is_hard),
         promoted=frozenset(known.promoted or ()),
         is_promoted_known=known.promoted is not None,
@@ -228,7 +251,8 @@ def on_timer(rules: DeskRules, turn: Turn[RiskState], message: lifecycle.TimerFi
             entry.on_silence(rules, turn, message.subject)
             structure_entry.on_silence(rules, turn, message.subject)
         case Timer.ALERT:
-            entry.on_alert_stale(turn, message.subject)
+            if routing.trades(turn.state, AlertKey.parse(message.subject).source):
+                entry.on_alert_stale(turn, message.subject)
         case Timer.DAY_LOSS:
             day.on_confirmation_due(rules, turn)
         case Timer.INPUTS:

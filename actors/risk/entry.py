@@ -15,6 +15,8 @@ from domain.instants import MS, session_of
 from domain.instruments import Contract, Quote
 from domain.options.tick_rules import rule_of
 from domain.orders.intent import Intent
+from domain.orders.twap import plan_of
+from domain.position import adaptive
 from domain.risk import attempt as attempts
 from domain.risk import desk_view
 from domain.risk.attempt import Approval, Attempt, Choice
@@ -275,6 +277,7 @@ def submit(rules: DeskRules, turn: Turn[RiskState], attempt: Attempt, choice: Ch
         limit_ticks=entry_limit_ticks(attempt.leg.side, quote, prices, rule),
         epochs=Epochs(view.kill_epoch, view.session_epoch),
         deadline_utc=turn.now + (wait_ms + rules.exits.entry_total_ms) * MS,
+        twap=plan_of(rules.limits, choice.qty),
     )
     attempt = advance(turn, attempt.approved(approval), EntryEvent.QUOTE_PASSED, wait_ms)
     strategy = rules.strategies[intent.strategy]
@@ -289,10 +292,12 @@ def submit(rules: DeskRules, turn: Turn[RiskState], attempt: Attempt, choice: Ch
             positions_per_ticker_max=rules.limits.positions_per_ticker_max,
             trades_per_day_max=strategy.trades_per_day_max,
             one_position_only=strategy.one_position_only,
+            forbid_reverse_without_flat=strategy.forbid_reverse_without_flat,
         ),
         deadline_utc=approval.deadline_utc,
         decided_utc=turn.now,
         expires_utc=attempt.wait_until(wait_ms, turn.now),
+        first_qty=None if approval.twap is None else approval.twap.qty_until(1),
     )
     turn.tell("desk_ledger", request)
 
@@ -311,11 +316,13 @@ def hand_over(rules: DeskRules, turn: Turn[RiskState], attempt: Attempt, choice:
     opening = entries.OpenPosition(
         ref=ref,
         order_ref=leg.order_ref,
-        qty=leg.qty,
+        qty=leg.qty if approval.twap is None else approval.twap.qty_until(1),
         limit_ticks=leg.limit_ticks,
         decision=approval.prices,
         permit=permit_of(rules, approval.epochs, turn.now),
         deadline_utc=approval.deadline_utc,
+        twap=approval.twap,
+        exits=adaptive.names_of(turn.state.view.promoted),
     )
     turn.tell(f"position:{rules.desk}:{contract.con_id}", opening)
     turn.publish(entries.EntryHandedOver(key=intent.key, intent_id=intent.intent_id, leg=leg))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from actors.risk.state import RiskState
 from domain.instants import MS
 from domain.orders.intent import Permit
-from domain.orders.references import position_of
+from domain.orders.references import is_slice_ref, position_of
 from domain.risk.attempt import intent_behind, snapshot_of
 from domain.risk.gates import sequence as gates
 from domain.risk.gates.types import DeskRules, Epochs
@@ -24,7 +24,8 @@ def on_permit_requested(rules: DeskRules, turn: Turn[RiskState], message: entrie
     """Check the gates of the hand-over again; the intent must still be one that this desk awaits."""
     view = turn.state.view
     position_id = position_of(message.order_ref)
-    of_intent = (h for h in view.holdings if h.ref.intent_id == message.intent_id and h.is_pending)
+    is_slice = is_slice_ref(message.order_ref)  # of an entry that has filled in part
+    of_intent = (h for h in view.holdings if h.ref.intent_id == message.intent_id and (h.is_pending or is_slice))
     holding = next((h for h in of_intent if not h.ref.is_leg or h.ref.position_id == position_id), None)
     if holding is None:
         refuse(turn, message, "no such entry is pending")

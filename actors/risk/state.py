@@ -12,6 +12,7 @@ from domain.risk.desk_view import DeskView, Promotion
 from domain.risk.kill import KillLevel, KillWatch
 from domain.risk.structure_attempt import StructureAttempt
 from domain.units import Utc
+from messages.entries import RequestSlice
 
 
 class Timer(StrEnum):
@@ -26,21 +27,41 @@ class Timer(StrEnum):
     PROMOTIONS = "promotions"  # what may trade is asked for again
 
 
+class SliceCheck(msgspec.Struct, frozen=True):
+    """A further slice of an entry whose fresh quote was asked for at `asked_utc`."""
+
+    question: RequestSlice
+    request_id: str
+    asked_utc: Utc
+
+
+class Held(msgspec.Struct, frozen=True):
+    """A strategy held for a switch since `asked_utc`; `is_reconciling`: the answer waits for the broker's word."""
+
+    switch_n: int
+    strategy: str
+    is_reconciling: bool
+    asked_utc: Utc
+
+
 class RiskState(msgspec.Struct):
     """Everything that `risk` knows.
 
-    `attempts` are under way, in the order of their signals, and so are `structures`, those of several legs; `stage_n`
+    `attempts` are under way, in the order of their signals, and so are `structures`, those of several legs; `slices`
+    are looked at for entries under way; `stage_n`
     counts the stages of this incarnation (timers and requests carry it). `asked_level` is the kill level that was asked
     for and not yet reported; `causes` are those of levels asked for that still stand, so that a person who lowers the
     level is not overruled by the same facts.
     `recorded` are the day's stops on record, `held_since_utc` is since when something is held, `inputs_due_utc` when
     the inputs are looked at next. While it is not known what may trade, `promotions_asked_n` counts how often it was
-    asked for, and `withdrawn` is what may not, whatever the answer.
+    asked for, and `withdrawn` is what may not, whatever the answer. Of several desks, `traded` are the strategies
+    of this one (`None`: it is the only one), `held_for` is the switch that holds one of them.
     """
 
     view: DeskView = DeskView()
     attempts: tuple[Attempt, ...] = ()
     structures: tuple[StructureAttempt, ...] = ()
+    slices: tuple[SliceCheck, ...] = ()
     incarnation: int = 0
     stage_n: int = 0
     watch: KillWatch = KillWatch()
@@ -54,3 +75,5 @@ class RiskState(msgspec.Struct):
     has_recorded_day: bool = False
     promotions_asked_n: int = 0
     withdrawn: frozenset[Promotion] = frozenset()
+    traded: frozenset[str] | None = None
+    held_for: Held | None = None

@@ -237,6 +237,7 @@ def _reserve(rules: DeskRules, turn: Turn[RiskState], attempt: StructureAttempt)
             positions_per_ticker_max=rules.limits.positions_per_ticker_max,
             trades_per_day_max=strategy.trades_per_day_max,
             one_position_only=strategy.one_position_only,
+            forbid_reverse_without_flat=strategy.forbid_reverse_without_flat,
         ),
         deadline_utc=_entry_deadline_utc(rules, attempt),
         decided_utc=turn.now,

@@ -11,13 +11,14 @@ from types import ModuleType
 from typing import Any, get_args, get_type_hints
 
 from commands.reference.markdown import code, doc, first_line, table
+from config.desks import desk_names
 from config.settings import load_settings
 from domain.signals import spread
 from gateways.gexbot.hub_port import HubPort
 from gateways.gexbot.negotiate import FeedPort
 from gateways.ib.orders_port import OrdersPort
 from gateways.ib.quotes_port import QuotesPort
-from main import RECORD_ONLY, SUBSCRIBERS, Stores, build_tree
+from main import RECORD_ONLY, SUBSCRIBERS, Stores, build_tree, desks_beside
 from messages import broker, lifecycle, market, operator, orders, risk, signals
 from messages.base import SCHEMA, Command, Event, Message
 from messages.envelope import MESSAGE_TYPES
@@ -31,7 +32,8 @@ PORTS: dict[str, type[Any]] = {
 _SPEAKERS = {
     "gateways/ib/orders_port.py": ("port:ibkr",), "gateways/ib/orders_session.py": ("port:ibkr",),
     "gateways/ib/quotes_port.py": ("port:quotes",), "gateways/ib": ("port:ibkr", "port:quotes"),
-    "gateways/ib/account.py": ("port:ibkr",), "gateways/ib/direct.py": ("edge",),
+    "gateways/ib/account.py": ("port:ibkr",), "gateways/direct.py": ("edge",),
+    "gateways/tastytrade": ("port:ibkr",), "gateways/port_thread.py": ("port:ibkr", "port:quotes"),
     "gateways/chain/broker_chains.py": ("port:chains",),
     "gateways/gexbot/negotiate.py": ("port:feed",), "gateways/feeds.py": ("port:feed",), "gateways": ("port:hub",),
     "storage/shared_ledger.py": ("ledger",), "storage/warehouse.py": ("warehouse",),
@@ -75,11 +77,13 @@ def actor_classes() -> dict[str, type[Any]]:
     """Return the class of each kind of actor, by the first part of its address (`desk_ledger` for a desk's ledger)."""
     none: Any = None
     shown: Any = object()  # series are kept and somebody looks, so their actors are there
-    settings = load_settings(profile="demo", overrides={"spread": {"is_on": True}})
-    tree = build_tree(settings, Stores(none, none, none, shown, screen=shown), lambda: ())
+    overrides = {"spread": {"is_on": True}, "desks": {"model": {"kind": "sim"}}}
+    settings = load_settings(profile="demo", overrides=overrides)
+    stores = Stores(none, none, none, shown, screen=shown)
+    tree = build_tree(settings, stores, lambda: (), beside=desks_beside(settings, none))
     made = {spec.name: type(spec.make()) for spec in tree.children}
     made |= {template.prefix: type(template.make(template.prefix + "0")) for template in tree.templates}
-    other = {f"ledger:{settings.desk}": "desk_ledger", spread.LANE: "spread_lane"}
+    other = {f"ledger:{desk}": "desk_ledger" for desk in desk_names(settings)} | {spread.LANE: "spread_lane"}
     return {other.get(name, name.partition(":")[0]): cls for name, cls in made.items()}
 
 

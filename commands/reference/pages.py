@@ -23,12 +23,12 @@ from commands.reference.names import names_page
 from commands.reference.settings import settings_page
 from config.settings import load_settings
 from domain.fsm import Machine
-from domain.orders import live_order
+from domain.orders import live_order, twap
 from domain.orders import table as orders_table
 from domain.position import cycle
 from domain.risk import entry_stages, reject, structure_attempt
 from domain.risk.gates.sequence import GATES, gates_of, number_of
-from domain.session import dialling, modes, phases
+from domain.session import desk_switch, dialling, modes, phases
 from domain.structure import saga
 from gateways.ib import codes
 from main import Stores, build_tree
@@ -81,10 +81,12 @@ def state_machines_page() -> list[str]:
     ]  # fmt: skip
     lines += _machine("Connection modes", modes, modes.MODES)
     lines += _machine("Link to a gateway", dialling, dialling.LINKS)
+    lines += _machine("Switch of a strategy", desk_switch, desk_switch.SWITCHES)
     lines += _machine("Position life cycle", cycle, cycle.CYCLE)
     lines += ["Ends of a position: " + ", ".join(code(end.value) for end in cycle.EndReason) + ".", ""]
     lines += ["Exit reasons, most severe first: " + ", ".join(code(r.value) for r in cycle.ExitReason) + ".", ""]
     lines += _machine("A position's own order", live_order, live_order.LEG_STAGES)
+    lines += _machine("An entry in slices", twap, twap.TWAP)
     lines += _machine("Entry stages", entry_stages, entry_stages.ENTRY)
     lines += ["What silence means, per stage:", ""]
     lines += table(

@@ -63,7 +63,7 @@ def _section(
                 f"`{f.name}`",
                 _unit(f.name),
                 _allowed(hints[f.name]),
-                *(_value(row[f.name]) for row in values.values()),
+                *(_value(row.get(f.name, f.default)) for row in values.values()),
             )
             for f in dataclasses.fields(item)
         )
@@ -93,7 +93,7 @@ def _flat(
 
 
 def _value(value: Any) -> str:
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return ", ".join(_value(item) for item in value) or "none"
     if isinstance(value, dict):
         return ", ".join(f"{k} {_value(v)}" for k, v in value.items())

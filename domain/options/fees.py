@@ -93,6 +93,13 @@ def order_fee_cents(
     session: date, trading_class: str, qty: Qty, premium_ticks: float, *, is_sale: bool, volume_month: int = 0
 ) -> Cents:
     """Return the estimated fees of one order at `premium_ticks`, in cents, rounded up; 0 where `qty` is 0."""
+    return _order_fee_cents(session, trading_class, qty, premium_ticks, is_sale, volume_month)
+
+
+@lru_cache(maxsize=4_096)  # the day's P&L asks for every holding again whenever one of them is marked
+def _order_fee_cents(
+    session: date, trading_class: str, qty: Qty, premium_ticks: float, is_sale: bool, volume_month: int
+) -> Cents:
     if qty < 1:
         return Cents(0)
     s = schedule_on(session)

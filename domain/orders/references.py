@@ -1,6 +1,7 @@
-"""The grammar of order references, in one place: `ZH-<desk>-<12 base32 characters of sha256(intent)>-<e|xN>`.
+"""The grammar of order references, in one place: `ZH-<desk>-<12 base32 characters of sha256(intent)>-<e|eN|xN>`.
 
-A reference is a function of the intent, so a repeated decision gives the same one; at most 32 ASCII characters.
+A reference is a function of the intent, so a repeated decision gives the same one; at most 32 ASCII characters. `eN`
+is the n-th slice of an entry, from 2 (its first is `e`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ ORDER_REF_MAX = 32  # what the broker keeps of a reference without cutting it
 PREFIX = "ZH-"
 DIRECT = "direct"  # stands for the desk in the references of the flatten that needs no actor
 _BROKERS = "broker:"  # and the broker's own id of the order
-_ORDER_REF = re.compile(r"ZH-(?P<desk>[^-]+)-(?P<digest>[A-Z2-7]{12})-(?:e|x(?P<exit_n>\d+))")
+_ORDER_REF = re.compile(r"ZH-(?P<desk>[^-]+)-(?P<digest>[A-Z2-7]{12})-(?:e\d*|x(?P<exit_n>\d+))")
 
 
 class OrderName(msgspec.Struct, frozen=True):
@@ -79,6 +80,29 @@ def structure_key(order_ref: str) -> str:
 def entry_ref(position: str) -> str:
     """Return the reference of a position's entry order."""
     return f"{position}-e"
+
+
+def slice_ref(position: str, n: int) -> str:
+    """Return the reference of the n-th order (from 1) of an entry in slices; the first is the entry's own.
+
+    Raises:
+        ValueError: `n` < 1, or the reference would be too long.
+    """
+    ref = entry_ref(position) if n == 1 else f"{position}-e{n}"
+    if n < 1 or len(ref) > ORDER_REF_MAX:
+        raise ValueError(f"{ref!r} is no order reference: slices count from 1, {ORDER_REF_MAX} characters at most")
+    return ref
+
+
+def slice_n(order_ref: str) -> int | None:
+    """Return which slice of its entry our reference names, from 2 (`...-eN`); `None`: the first, or no entry's."""
+    kind = order_ref.rpartition("-")[2]
+    return int(kind[1:]) if kind.startswith("e") and kind[1:].isdecimal() else None
+
+
+def is_slice_ref(order_ref: str) -> bool:
+    """Return whether a reference of ours names a slice after an entry's first."""
+    return slice_n(order_ref) is not None
 
 
 def exit_ref(position: str, exit_n: int) -> str:

@@ -272,6 +272,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Table = tuple[Order, ...]
+_LAST_PLACES: Final[dict[str, int]] = {}
+_HINTS_MAX: Final = 65_536
 
 
 def find(table: Table, order_ref: str) -> Order | None:
@@ -287,10 +289,16 @@ def put(table: Table, order: Order) -> Table:
 
 
 def _place_of(table: Table, order_ref: str) -> int | None:
-    # From the newest on: what is asked for is nearly always there, however many orders the day has had.
-    for back, order in enumerate(reversed(table), 1):
+    # Where it was found last is only a hint: another table may have another order there.
+    hint = _LAST_PLACES.get(order_ref)
+    if hint is not None and hint < len(table) and table[hint].order_ref == order_ref:
+        return hint
+    for at, order in enumerate(table):
         if order.order_ref == order_ref:
-            return len(table) - back
+            if len(_LAST_PLACES) >= _HINTS_MAX:
+                _LAST_PLACES.clear()
+            _LAST_PLACES[order_ref] = at
+            return at
     return None
 
 

@@ -70,6 +70,7 @@ class PositionEvent(StrEnum):
     EXIT_WANTED = "exit_wanted"
     PART_TAKEN = "part_taken"
     SHORT_FOUND = "short_found"  # the broker holds less than nothing of what may only be held long
+    HELD_AFTER_ALL = "held_after_all"  # the broker holds again what was booked as closed without an execution
     BROKER_AGREED = "broker_agreed"
     SESSION_CLOSED = "session_closed"
 
@@ -82,6 +83,7 @@ _TRANSITIONS: dict[tuple[PositionState, PositionEvent], PositionState] = {
     (_S.FLAT, _E.OPENING_FILL): _S.OPEN,  # an entry given up filled after all (late report after a reconnect)
     (_S.FLAT, _E.CLOSING_FILL): _S.PENDING_EXIT,  # more was closed than held: not flat until the broker agrees
     (_S.FLAT, _E.SHORT_FOUND): _S.PENDING_EXIT,  # bought back at kill level 2
+    (_S.FLAT, _E.HELD_AFTER_ALL): _S.OPEN,
     (_S.PENDING_ENTRY, _E.OPENING_FILL): _S.OPEN,
     (_S.PENDING_ENTRY, _E.CLOSING_FILL): _S.PENDING_EXIT,  # a late close of the life before: as above
     (_S.PENDING_ENTRY, _E.ENTRY_ENDED): _S.FLAT,
@@ -106,6 +108,7 @@ _TRANSITIONS: dict[tuple[PositionState, PositionEvent], PositionState] = {
 _NOT_FLAT = "only a flat position can be opened: the intent is given back to the ledger"
 _FILLS_STAY = "the entry's end changes nothing: what filled is held"
 _NO_EXIT = "no exit is running, so none can have taken a part"
+_NOT_OVER = "its life is not over, so that nothing was booked as closed"
 
 _IGNORED: dict[tuple[PositionState, PositionEvent], str] = {
     (_S.FLAT, _E.ENTRY_ENDED): "the entry had been given up before its end was reported",
@@ -114,17 +117,21 @@ _IGNORED: dict[tuple[PositionState, PositionEvent], str] = {
     (_S.FLAT, _E.BROKER_AGREED): "both sides are flat already",
     (_S.FLAT, _E.SESSION_CLOSED): "nothing is held: the actor retires",
     (_S.PENDING_ENTRY, _E.OPEN_REQUESTED): _NOT_FLAT,
+    (_S.PENDING_ENTRY, _E.HELD_AFTER_ALL): _NOT_OVER,
     (_S.PENDING_ENTRY, _E.EXIT_WANTED): "nothing is held yet: the entry is cancelled, a fill starts the exit",
     (_S.PENDING_ENTRY, _E.PART_TAKEN): _NO_EXIT,
     (_S.PENDING_ENTRY, _E.BROKER_AGREED): "the broker holds nothing yet: the entry's end decides",
     (_S.PENDING_ENTRY, _E.SESSION_CLOSED): "nothing is held: the entry ends on broker evidence",
     (_S.PENDING_ENTRY, _E.SHORT_FOUND): "the entry is cancelled first: looked at again when it has ended",
     (_S.OPEN, _E.OPEN_REQUESTED): _NOT_FLAT,
+    (_S.OPEN, _E.HELD_AFTER_ALL): _NOT_OVER,
     (_S.OPEN, _E.ENTRY_ENDED): _FILLS_STAY,
     (_S.OPEN, _E.PART_TAKEN): _NO_EXIT,
     (_S.PENDING_EXIT, _E.OPEN_REQUESTED): _NOT_FLAT,
+    (_S.PENDING_EXIT, _E.HELD_AFTER_ALL): _NOT_OVER,
     (_S.PENDING_EXIT, _E.ENTRY_ENDED): _FILLS_STAY,
     (_S.SETTLING, _E.OPEN_REQUESTED): _NOT_FLAT,
+    (_S.SETTLING, _E.HELD_AFTER_ALL): _NOT_OVER,
     (_S.SETTLING, _E.ENTRY_ENDED): _FILLS_STAY,
     (_S.SETTLING, _E.EXIT_WANTED): "the session is over: nothing can be closed any more",
     (_S.SETTLING, _E.SHORT_FOUND): "the session is over: nothing can be bought back any more",

@@ -93,6 +93,11 @@ def settle_utc(day: PositionDay) -> Utc:
     return next(at_utc for at_utc, mark in day.marks if mark is DayMark.SETTLE)
 
 
+def flatten_utc(day: PositionDay) -> Utc:
+    """Return the instant at which everything is closed."""
+    return next(at_utc for at_utc, mark in day.marks if mark is DayMark.FLATTEN)
+
+
 def later(own: Phase, told: Phase) -> Phase:
     """Return the later of two words on the same day's phase: an unforeseen early close counts, a late word does not."""
     if own is Phase.CLOSED:

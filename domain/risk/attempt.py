@@ -11,6 +11,7 @@ from domain.limits import EntryLimits
 from domain.options.fees import round_trip_cents
 from domain.orders.intent import DecisionPrices, EntryPlan, Intent, OrderLeg, PlannedLeg, PositionRef
 from domain.orders.references import entry_ref, position_id
+from domain.orders.twap import TwapPlan
 from domain.risk.desk_view import DeskView, Pending, spot_of
 from domain.risk.entry_stages import ENTRY, EntryEvent, EntryStage
 from domain.risk.gates.types import DeskRules, Epochs, Finding, Sizing, Snapshot, Verdict, refused
@@ -28,12 +29,16 @@ class Choice(msgspec.Struct, frozen=True):
 
 
 class Approval(msgspec.Struct, frozen=True):
-    """What the last look approved; `deadline_utc` is when the entry order must have ended."""
+    """What the last look approved; `deadline_utc` is when the entry order must have ended.
+
+    `twap` is how the entry goes out in slices; `None`: as one order.
+    """
 
     prices: DecisionPrices
     limit_ticks: Ticks
     epochs: Epochs
     deadline_utc: Utc
+    twap: TwapPlan | None = None
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):

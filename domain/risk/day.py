@@ -112,13 +112,17 @@ def is_worth_a_record(recorded: DayStops, stops: DayStops, start_nav_cents: Cent
 def loss_streak(closed: tuple[Closed, ...]) -> int:
     """Return how many losing structures in a row end the day so far, by close time; one that did not lose ends it."""
     closed = by_unit(closed)
-    ended = max([(c.closed_utc, c.position_id) for c in closed if c.realised_cents >= 0], default=None)
-    return len(closed) if ended is None else sum([(c.closed_utc, c.position_id) > ended for c in closed])
+    ended_utc = max([c.closed_utc for c in closed if c.realised_cents >= 0], default=None)
+    if ended_utc is None:
+        return len(closed)
+    since = [c for c in closed if c.closed_utc >= ended_utc]  # a few of a day's many
+    ended = max((c.closed_utc, c.position_id) for c in since if c.realised_cents >= 0)
+    return sum((c.closed_utc, c.position_id) > ended for c in since)
 
 
 def by_unit(closed: tuple[Closed, ...]) -> tuple[Closed, ...]:
     """Return what was closed with the legs of a structure as one: their results together, at the last one's close."""
-    if all(one.structure_id is None for one in closed):
+    if not [one for one in closed if one.structure_id is not None]:
         return closed
     units: dict[str, Closed] = {}
     for one in closed:

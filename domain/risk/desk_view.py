@@ -81,11 +81,14 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 class Decisions(msgspec.Struct, frozen=True):
-    """The session's decisions in their order; `newest` of each kind by bucket, `sent` those that sent an order."""
+    """The session's decisions in their order, and what is looked up in them.
+
+    `newest` is the one of each kind by bucket, `sent_utc` when each source last had an order sent for each ticker.
+    """
 
     rows: tuple[Decision, ...] = ()
     newest: Mapping[Kind, Decision] = {}
-    sent: tuple[Decision, ...] = ()
+    sent_utc: Mapping[tuple[str, str], Utc] = {}
 
 
 class Pending(msgspec.Struct, frozen=True):
@@ -316,11 +319,11 @@ def _with_row(decisions: Decisions, row: Decision) -> Decisions:
     newest = decisions.newest.get(kind)
     if newest is None or row.key.bucket_utc >= newest.key.bucket_utc:
         newest = row
-    return Decisions(
-        rows=(*decisions.rows, row),
-        newest={**decisions.newest, kind: newest},
-        sent=(*decisions.sent, row) if row.code in SENT else decisions.sent,
-    )
+    sent_utc = decisions.sent_utc
+    if row.code in SENT:
+        place = row.key.source, row.key.ticker
+        sent_utc = {**sent_utc, place: max(row.decided_utc, sent_utc.get(place, row.decided_utc))}
+    return Decisions(rows=(*decisions.rows, row), newest={**decisions.newest, kind: newest}, sent_utc=sent_utc)
 
 
 def with_decision(view: DeskView, decision: Decision) -> DeskView:
@@ -342,8 +345,7 @@ def amended(view: DeskView, key: AlertKey, code: RejectCode) -> DeskView:
 
 def last_sent_utc(view: DeskView, source: str, ticker: str) -> Utc | None:
     """Return the instant at which this source last had an order sent for this ticker."""
-    sent = (d.decided_utc for d in view.decisions.sent if d.key.source == source and d.key.ticker == ticker)
-    return max(sent, default=None)
+    return view.decisions.sent_utc.get((source, ticker))
 
 
 def deciding_row(view: DeskView, key: AlertKey) -> Decision | None:
@@ -368,8 +370,11 @@ def holding_of(view: DeskView, position_id: str) -> Holding | None:
 def with_holding(view: DeskView, holding: Holding) -> DeskView:
     """Return the view with a holding in the place of the one of the same position, or at the end.
 
-    Of an entry that has filled nothing yet, what it may still cost stays counted as it was.
+    Of an entry that has filled nothing yet, what it may still cost stays counted as it was. A position that was booked
+    as closed and is held again counts as held alone: its end will be booked anew.
     """
+    if any(c.position_id == holding.ref.position_id for c in view.closed):
+        view = replace(view, closed=tuple(c for c in view.closed if c.position_id != holding.ref.position_id))
     old = holding_of(view, holding.ref.position_id)
     if old is None:
         return replace(view, holdings=(*view.holdings, holding))

@@ -32,6 +32,7 @@ class ModeEvent(StrEnum):
     RESTORED = "restored"  # the broker says that its server link is back, on a socket that stayed up
     DISTURBED = "disturbed"  # a fault without a loss, such as a broken farm
     RECONCILED = "reconciled"  # session up and broker truth taken over
+    STOOD_DOWN = "stood_down"  # a person has a strategy switched to this desk, or from it
     STABLE = "stable"  # the whole warm-up passed without a fault
 
 
@@ -43,6 +44,8 @@ MODES: Final = Machine(
         (Mode.WARMUP, ModeEvent.STABLE): Mode.FULLY_LIVE,
         (Mode.WARMUP, ModeEvent.LOST): Mode.DEGRADED,
         (Mode.WARMUP, ModeEvent.RESTORED): Mode.DEGRADED,  # what happened meanwhile is read back before any exit
+        (Mode.WARMUP, ModeEvent.STOOD_DOWN): Mode.DATA_ONLY,
+        (Mode.FULLY_LIVE, ModeEvent.STOOD_DOWN): Mode.DATA_ONLY,
         (Mode.WARMUP, ModeEvent.DISTURBED): Mode.WARMUP,  # the stability clock starts again
         (Mode.FULLY_LIVE, ModeEvent.LOST): Mode.DEGRADED,
         (Mode.FULLY_LIVE, ModeEvent.RESTORED): Mode.DEGRADED,
@@ -52,6 +55,8 @@ MODES: Final = Machine(
         (Mode.DATA_ONLY, ModeEvent.RESTORED): "the first reconciliation has not finished; it is read again",
         (Mode.DATA_ONLY, ModeEvent.DISTURBED): "no stability clock runs",
         (Mode.DATA_ONLY, ModeEvent.STABLE): "no stability clock runs",
+        (Mode.DATA_ONLY, ModeEvent.STOOD_DOWN): "it has not reconciled yet",
+        (Mode.DEGRADED, ModeEvent.STOOD_DOWN): "the link is lost: only a reconciliation ends that",
         (Mode.DEGRADED, ModeEvent.LOST): "lost already",
         (Mode.DEGRADED, ModeEvent.RESTORED): "only a reconciliation ends the degraded mode",
         (Mode.DEGRADED, ModeEvent.DISTURBED): "no stability clock runs",

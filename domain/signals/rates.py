@@ -60,6 +60,26 @@ def wilson(wins: int, n: int, z: float = Z_95) -> tuple[float, float]:
     return 0.0 if wins == 0 else max(centre - reach, 0.0), 1.0 if wins == n else min(centre + reach, 1.0)
 
 
+class ShareRate(msgspec.Struct, frozen=True):
+    """A share of n with Wilson's bounds at 95 %; `None` where n is 0."""
+
+    n: int
+    wins: int
+    rate: float | None
+    lower: float | None
+    upper: float | None
+
+
+def share_of(wins: int, n: int) -> ShareRate:
+    """Return the share of n that was won, with its bounds.
+
+    Raises:
+        ValueError: there are more wins than n.
+    """
+    lower, upper = wilson(wins, n) if n else (None, None)
+    return ShareRate(n, wins, wins / n if n else None, lower, upper)
+
+
 def rate_of(outcomes: Iterable[Outcome]) -> Rate:
     """Return the rate of outcomes, in any order."""
     found = list(outcomes)
@@ -110,5 +130,25 @@ def promotion_of(rate: Rate, n_min: int, floor: float) -> PromotionRefusal | Non
         return PromotionRefusal(
             f"The lower bound of the win rate is {rate.lower:.3f} (n = {rate.n}), not above {floor:.3f}; let it go on"
             " as a shadow, or change its thresholds and count its version up."
+        )
+    return None
+
+
+def exits_promotion_of(rate: ShareRate, n_min: int, floor: float) -> PromotionRefusal | None:
+    """Return why an exit profile may not rule yet; `None` where it may (the operator decides).
+
+    Args:
+        rate: the share of the positions that its shadow left by itself in which it would have made more.
+        n_min: such positions that are asked for.
+        floor: that the lower bound of the share must be above.
+    """
+    if rate.n < n_min or rate.lower is None:
+        return PromotionRefusal(
+            f"{rate.n} positions that its shadow left by itself, {n_min} are asked for; let it go on as a shadow."
+        )
+    if rate.lower <= floor:
+        return PromotionRefusal(
+            f"The lower bound of the share that it would have made more of is {rate.lower:.3f} (n = {rate.n}), not"
+            f" above {floor:.3f}; let it go on as a shadow, or change its tables and count its version up."
         )
     return None

@@ -22,7 +22,7 @@ from domain.units import Qty, Ticks
 from gateways.ib import library
 from gateways.ib.codes import CLIENT_ID_IN_USE
 from gateways.ib.translate import ib_chain, ib_order_of, ib_underlying
-from gateways.ib.wire import number_of
+from gateways.ib.wire import number_of, unreached
 
 T = TypeVar("T")
 
@@ -120,7 +120,7 @@ async def look(host: str, port: int, asked: Asked, now_s: Callable[[], float] = 
     try:
         await _reach(host, port)
     except OSError as error:
-        seen.why = error.strerror or str(error) or "no answer"
+        seen.why = unreached(error)
         seen.other_ports = tuple([other for other in OTHER_PORTS if other != port and await _answers(host, other)])
         return seen
     seen.is_reached = True

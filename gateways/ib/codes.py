@@ -20,7 +20,9 @@ RESTORED: Final = 1102
 FARM: Final = frozenset({2103, 2104, 2105, 2106, 2107, 2108, 2119, 2157, 2158})
 FARM_BROKEN: Final = frozenset({2103, 2105, 2157})
 POSITIONS_NOT_READY: Final = 2151
-LINES_REFUSED: Final = frozenset({NO_LINE_LEFT, 354, 10089, 10186, 10190, 10197})
+_NOT_SUBSCRIBED: Final = frozenset({354, 10089, 10186})
+_COMPETING: Final = 10197
+LINES_REFUSED: Final = frozenset({NO_LINE_LEFT, 10190, _COMPETING}) | _NOT_SUBSCRIBED
 
 _MEANINGS: Final[dict[CodeMeaning, frozenset[int]]] = {
     CodeMeaning.LINK: LINK_LOST | {RESTORED_DATA_LOST, RESTORED, CLIENT_ID_IN_USE, 1300, 502, 504, 507},
@@ -51,6 +53,15 @@ STATUSES: Final[dict[str, OrderStatus]] = {
 WORKING: Final = frozenset({OrderStatus.PENDING, OrderStatus.WORKING, OrderStatus.CANCELLING})
 
 _DATA_TYPES: Final = {member.value: member for member in DataType}
+
+
+def remedy_of(code: int) -> str:
+    """Return what to do about a line that was refused, a sentence; empty where it is a matter of how many there are."""
+    if code == _COMPETING:
+        return "Another session of this login has the market data: log it out (TWS, phone, web)."
+    if code in _NOT_SUBSCRIBED:
+        return "The account has no live data for it: subscribe in the broker's client portal, and share it with paper."
+    return ""
 
 
 def meaning_of(code: int) -> CodeMeaning:

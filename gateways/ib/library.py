@@ -39,13 +39,13 @@ def chosen(name: str) -> str:
 NAME: Final = chosen(os.environ.get(VARIABLE, ""))  # also the name of the library's logger
 
 if TYPE_CHECKING or NAME == DEFAULT:
-    from ib_insync import IB, Contract, ContractDetails, LimitOrder, Option, Order, OrderState, Stock
+    from ib_insync import IB, ComboLeg, Contract, ContractDetails, LimitOrder, Option, Order, OrderState, Stock
     from ib_insync.client import Client
     from ib_insync.decoder import Decoder
     from ib_insync.objects import ExecutionFilter
     from ib_insync.util import UNSET_DOUBLE
 else:
-    from ib_async import IB, Contract, ContractDetails, LimitOrder, Option, Order, OrderState, Stock
+    from ib_async import IB, ComboLeg, Contract, ContractDetails, LimitOrder, Option, Order, OrderState, Stock
     from ib_async.client import Client
     from ib_async.decoder import Decoder as _Decoder
     from ib_async.objects import ExecutionFilter
@@ -65,6 +65,6 @@ else:
 
 
 __all__ = (
-    "IB", "UNSET_DOUBLE", "Client", "Contract", "ContractDetails", "Decoder", "ExecutionFilter", "LimitOrder",
-    "Option", "Order", "OrderState", "Stock",
+    "IB", "UNSET_DOUBLE", "Client", "ComboLeg", "Contract", "ContractDetails", "Decoder", "ExecutionFilter",
+    "LimitOrder", "Option", "Order", "OrderState", "Stock",
 )  # fmt: skip

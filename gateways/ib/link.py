@@ -9,12 +9,10 @@ us. Every dial has a fresh `Session`; callbacks of an older one are counted and 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import threading
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine
-from typing import Any, Final, Protocol, TypeVar
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Final, Protocol, TypeVar
 
 from config.tree import Gateway
 from domain.limits import ConnectionRules
@@ -36,21 +34,17 @@ from gateways.ib.codes import (
 )
 from gateways.ib.decoding import MESSAGES, ORDER_PATH, WireClient
 from gateways.ib.translate import account_class_of
-from gateways.ib.wire import UNSET_INT
+from gateways.ib.wire import UNSET_INT, unreached
+from gateways.port_thread import PortThread, Tell
 from messages import broker
-from messages.base import Message
 
 REQUESTS_PER_S = 45  # IB cuts a client off beyond 50 messages a second
 ID_MAX: Final = UNSET_INT - 1  # the largest order or request id that IB takes
-RESTART_PAUSE_S: Final = 1.0  # before a task that died is started again
 FOREIGN_PAUSE_S: Final = 1.0  # messages of other accounts come in crowds; they are told together, once a session
 UNREADABLE_EVERY_S: Final = 1.0  # one report a kind of message, however many of it cannot be read
 
-Tell = Callable[[str, Message], None]
 A = TypeVar("A", bound="AnyAnswers")
-C = TypeVar("C")
 R = TypeVar("R")
-Work = Callable[[], Coroutine[Any, Any, None]]
 
 # What the library has to say is either told by us or of no use.
 logging.getLogger(library.NAME).setLevel(logging.CRITICAL + 1)
@@ -115,10 +109,12 @@ class Session:
         """Whether a message that names an account is for us: the one door for all of them.
 
         A login may see several accounts. Messages of the others are dropped and counted; the first ones are told.
+        What names an account before it is known which one is ours is dropped, too: the read-back that follows has it.
         """
         if not self.is_current:
             return False
-        if not account or not self.port.account or account == self.port.account:
+        ours = self.port.account if self.is_up else self.port.account_of(self)
+        if not account or account == ours or (self.is_up and not ours):
             return True
         if not self.foreign_n:
             self.port.loop.call_later(FOREIGN_PAUSE_S, self._report_foreign)
@@ -143,7 +139,7 @@ class Session:
         except TimeoutError:
             raise DialError(f"{host}:{port} did not answer within {timeout_s:.1f} s") from None
         except OSError as error:
-            raise DialError(f"{host}:{port} cannot be reached: {error.strerror or error}") from None
+            raise DialError(f"{host}:{port} cannot be reached: {unreached(error)}") from None
         self.is_up = True
 
     def close(self) -> None:
@@ -299,8 +295,8 @@ class Session:
             self.report_error(None, 0, text, CodeMeaning.INFORMATIONAL)
 
 
-class IbPort(ABC):
-    """A port: its thread, its loop, its present session, its heartbeat.
+class IbPort(PortThread):
+    """A port: its present session, its heartbeat.
 
     Args:
         name: `port:ibkr:<desk>` or `port:quotes:<desk>`; facts go to the name without `port:`.
@@ -326,41 +322,28 @@ class IbPort(ABC):
         tell: Tell,
         account: str | None = None,
     ) -> None:
-        self._name = name
+        super().__init__(name, tell)
         self.rules = rules
         self.clock = clock
-        self.loop = asyncio.new_event_loop()
-        self.loop.set_exception_handler(self._on_loop_fault)
         self.session = None
         self.dropped = 0
         self.account = ""
-        self._owner = name.removeprefix("port:")
         self._gateways = gateways
         self._client_id = client_id
-        self._tell = tell
         self._wanted_account = account
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-
-    @property
-    def name(self) -> str:
-        """The address."""
-        return self._name
 
     @property
     def client_id(self) -> int:
         """IB's id of this connection."""
         return self._client_id
 
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
+    def epoch(self) -> int:
+        """Return the session epoch of now; 0 without a session."""
+        return 0 if self.session is None else self.session.epoch
 
-    def close(self, timeout_s: float = 5.0) -> None:
-        """Close the connection and end the thread."""
-        with contextlib.suppress(RuntimeError):
-            self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(timeout_s)
+    def on_end(self) -> None:
+        """Drop the connection."""
+        self._hang_up()
 
     # -- for sessions and subclasses, on the port's own loop ------------------------------------
 
@@ -372,63 +355,12 @@ class IbPort(ABC):
     def on_open(self) -> None:
         """The session is up: ask for what every session of this port needs."""
 
-    def on_time(self, session: Session, epoch_s: int, sent_utc: Utc, heard_utc: Utc) -> None:  # noqa: B027 - optional
+    def on_time(self, session: Session, epoch_s: int, sent_utc: Utc, heard_utc: Utc) -> None:
         """The gateway said which second it is; asked and heard at these instants of our clock."""
-
-    def take_soon(self, take: Callable[[C], None], command: C) -> None:
-        """Have a command taken on the loop; never blocks, and after `close` it is dropped."""
-        with contextlib.suppress(RuntimeError):
-            self.loop.call_soon_threadsafe(self._take_watched, take, command)
-
-    def report(self, fact: Message) -> None:
-        """Tell the owner."""
-        self._tell(self._owner, fact)
-
-    def fault(self, what: str, why: str, *, is_order_path: bool) -> None:
-        """Tell the owner that something of this port died or could not be read."""
-        epoch = self.session.epoch if self.session is not None else 0
-        self.report(
-            broker.PortFaulted(
-                session_epoch=epoch, what=what, why=why, is_order_path=is_order_path and self.is_order_path
-            )
-        )
 
     def seconds(self, duration_ms: int) -> float:
         """Return in seconds how long this port waits for itself, in real time."""
         return duration_ms / 1000
-
-    def spawn(
-        self,
-        what: str,
-        work: Work,
-        *,
-        while_session: Session | None = None,
-        on_death: Callable[[str], None] | None = None,
-    ) -> None:
-        """Run a task on the loop; if it dies, that is told, and `on_death` may answer whoever waits for it.
-
-        With `while_session` it is started again after a pause, as long as that session stands.
-        """
-        task = self.loop.create_task(work())
-        self._tasks.add(task)
-
-        def ended(task: asyncio.Task[None]) -> None:
-            self._tasks.discard(task)
-            error = None if task.cancelled() else task.exception()
-            if error is None:
-                return
-            why = f"{type(error).__name__}: {error}"
-            self.fault(what, why, is_order_path=True)
-            if on_death is not None:
-                on_death(why)
-            if while_session is not None:
-                self.loop.call_later(RESTART_PAUSE_S, again)
-
-        def again() -> None:
-            if self.session is while_session:
-                self.spawn(what, work, while_session=while_session, on_death=on_death)
-
-        task.add_done_callback(ended)
 
     def lost(self, session: Session, cause: str) -> None:
         """End a session that was up; an older one or a second call says nothing."""
@@ -452,33 +384,6 @@ class IbPort(ABC):
             case broker.CloseLink():
                 if self.session is not None and self.session.epoch <= command.session_epoch:
                     self._hang_up()
-
-    # -- the thread -----------------------------------------------------------------------------
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self.loop)
-        try:
-            self.loop.run_forever()
-            if self.session is not None:
-                session, self.session = self.session, None
-                session.close()
-            for task in list(self._tasks):
-                task.cancel()
-            self.loop.run_until_complete(asyncio.gather(*self._tasks, return_exceptions=True))
-            self.loop.run_until_complete(asyncio.sleep(0))  # lets the aborted transport say its last
-        finally:
-            self.loop.close()
-
-    def _take_watched(self, take: Callable[[C], None], command: C) -> None:
-        try:
-            take(command)
-        except Exception as error:  # a command that breaks the port is told, and the port goes on
-            self.fault(f"carrying out {type(command).__name__}", f"{type(error).__name__}: {error}", is_order_path=True)
-
-    def _on_loop_fault(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        error = context.get("exception")
-        why = f"{type(error).__name__}: {error}" if error is not None else str(context.get("message", ""))
-        self.fault("a callback of the loop", why, is_order_path=True)
 
     def _hang_up(self) -> None:
         session, self.session = self.session, None
@@ -521,10 +426,15 @@ class IbPort(ABC):
             )
         )
 
-    def _report_up(self, session: Session, gateway_n: int, port: int) -> None:
-        accounts = session.client.getAccounts()
+    def account_of(self, session: Session) -> str:
+        """Return which of a session's accounts is ours: the configured one, else the first; empty: not known yet."""
+        accounts = session.client.getAccounts() if session.client.isReady() else []
         wanted = self._wanted_account
-        self.account = wanted if wanted is not None and wanted in accounts else accounts[0]
+        return wanted if wanted is not None and wanted in accounts else next(iter(accounts), "")
+
+    def _report_up(self, session: Session, gateway_n: int, port: int) -> None:
+        wanted = self._wanted_account
+        self.account = self.account_of(session)
         account_class = account_class_of(self.account)
         is_wanted = self.account == wanted if wanted is not None else account_class is AccountClass.PAPER
         self.report(

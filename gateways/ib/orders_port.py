@@ -13,6 +13,8 @@ from typing import NamedTuple, TypeVar, assert_never
 from config.tree import Gateway
 from domain.instants import MS
 from domain.limits import ConnectionRules
+from domain.orders.capabilities import CAPABILITIES, IB, BrokerCapability
+from domain.orders.combo import COMBO_CON_ID, refusal_of
 from domain.orders.references import is_ours
 from domain.orders.table import CodeMeaning
 from domain.ports import Clock
@@ -24,8 +26,10 @@ from gateways.ib import translate as tr
 from gateways.ib.answers import RequestError
 from gateways.ib.codes import WORKING
 from gateways.ib.decoding import UnreadableError
-from gateways.ib.link import IbPort, Session, Tell
+from gateways.ib.link import IbPort, Session
 from gateways.ib.orders_session import Groups, KnownOrder, OrderRow, OrdersSession
+from gateways.last_check import NO_LINK, Fault, last_check, order_of
+from gateways.port_thread import Tell
 from messages import broker
 from messages.broker import (
     QTY_UNKNOWN,
@@ -42,8 +46,6 @@ T = TypeVar("T")
 
 ACCOUNT_EVERY_S = 60.0  # real: the account's values are asked for again, so that unchanged ones stay fresh
 
-Fault = tuple[RejectCode, str]
-NO_LINK: Fault = (RejectCode.NOT_CONNECTED, "there is no link to the broker")
 NOT_SENT = "not connected, or the gateway has lost its own link"
 NOT_OURS = "not of this session: another client id has it, or nobody"
 
@@ -79,6 +81,11 @@ class OrdersPort(IbPort, BrokerPort):
         self._entries_refused: str | None = None
         self._reading = asyncio.Lock()
         self._clock_answers: tuple[Answer, ...] = ()
+
+    @property
+    def capabilities(self) -> frozenset[BrokerCapability]:
+        """What this broker can do."""
+        return CAPABILITIES[IB]
 
     def refuse_entries(self, why: str) -> None:
         """Refuse every entry until the process ends (the kill actor or its like failed); any thread may call."""
@@ -127,7 +134,7 @@ class OrdersPort(IbPort, BrokerPort):
             )
             order.whatIf = True
             session.questions[order_id] = partial(self._on_margin, command)
-            session.client.placeOrder(order_id, tr.ib_option(asked.contract), order)
+            session.client.placeOrder(order_id, tr.ib_traded(asked.contract, command.legs), order)
         except (ConnectionError, ValueError) as error:
             self._tell_margin(command, None, str(error))
 
@@ -152,7 +159,10 @@ class OrdersPort(IbPort, BrokerPort):
         session = self.session
         if session is not None:
             self._clock_answers = ()
-            self.spawn("following the account", lambda: self._follow_account(session), while_session=session)
+            self.spawn(
+                "following the account", lambda: self._follow_account(session),
+                is_wanted=lambda: self.session is session,
+            )  # fmt: skip
 
     def on_time(self, session: Session, epoch_s: int, sent_utc: Utc, heard_utc: Utc) -> None:
         if heard_utc < sent_utc:
@@ -189,11 +199,11 @@ class OrdersPort(IbPort, BrokerPort):
         if session is None or not session.is_up or session.is_cut:
             self._deny(order.order_ref, NO_LINK)
             return
-        fault = self._fault(session, command, order.deadline_utc, order.is_exit)
+        fault = self._fault(session, command)
         if fault is None and order.order_ref in session.by_ref:
             fault = RejectCode.DUPLICATE_REF, "this ref is at the broker already"
-        if fault is None and order.good_till_utc is not None and order.good_till_utc <= self.clock.now_utc():
-            fault = RejectCode.DEADLINE_PASSED, "its good-till has passed"
+        if fault is None and command.legs and (why := refusal_of(command.legs, self.capabilities)) is not None:
+            fault = RejectCode.UNKNOWN_CONTRACT, why
         if fault is not None:
             self._deny(order.order_ref, fault)
             return
@@ -202,7 +212,7 @@ class OrdersPort(IbPort, BrokerPort):
         except ConnectionError as error:
             self._deny(order.order_ref, (RejectCode.NOT_CONNECTED, str(error)))
             return
-        known = KnownOrder(order.order_ref, order_id, tr.ib_option(order.contract), order.side)
+        known = KnownOrder(order.order_ref, order_id, tr.ib_traded(order.contract, command.legs), order.side)
         known.qty, known.order_type = order.qty, order.order_type
         known.limit_ticks, known.stop_ticks = order.limit_ticks, order.stop_ticks
         known.good_till = tr.good_till_text(order.good_till_utc)
@@ -215,7 +225,7 @@ class OrdersPort(IbPort, BrokerPort):
         if session is None or not session.is_up or session.is_cut:
             self._deny(change.order_ref, NO_LINK)
             return
-        fault = self._fault(session, command, change.deadline_utc, change.is_exit)
+        fault = self._fault(session, command)
         known = session.by_ref.get(change.order_ref)
         if fault is not None or known is None:
             self._deny(change.order_ref, fault or (RejectCode.NOT_CONNECTED, f"it cannot be changed: {NOT_OURS}"))
@@ -227,22 +237,11 @@ class OrdersPort(IbPort, BrokerPort):
         if self._write(session, changed):
             known.is_unheard = True
 
-    def _fault(
-        self, session: OrdersSession, command: broker.PlaceOrder | broker.AmendOrder, deadline_utc: Utc, is_exit: bool
-    ) -> Fault | None:
+    def _fault(self, session: OrdersSession, command: broker.PlaceOrder | broker.AmendOrder) -> Fault | None:
         """Return what forbids the write: the last check, on the loop that writes."""
-        if command.session_epoch != session.epoch:
-            return RejectCode.PERMIT_SESSION, f"session epoch {command.session_epoch}, now {session.epoch}"
-        late_ms = (self.clock.now_utc() - deadline_utc) // MS
-        if late_ms > 0:
-            return RejectCode.DEADLINE_PASSED, f"{late_ms} ms late at the socket"
-        if is_exit:
-            return None
-        latch = self._latch
-        if self._entries_refused is not None:
-            return RejectCode.PERMIT_KILLED, self._entries_refused
-        if latch.level > KillLevel.RUNNING or command.kill_epoch < latch.kill_epoch:
-            return RejectCode.PERMIT_KILLED, f"kill level {latch.level}, epoch {latch.kill_epoch}"
+        fault = last_check(command, self.clock.now_utc(), session.epoch, self._latch, self._entries_refused)
+        if fault is not None or order_of(command).is_exit:
+            return fault
         if not session.has_room():
             # what waits in the library's queue cannot be stopped by a kill or a deadline any more
             return RejectCode.NOT_CONNECTED, "the connection's pace is used up"
@@ -369,8 +368,10 @@ class OrdersPort(IbPort, BrokerPort):
         )  # fmt: skip
         executions = {e.exec_id: e for e in sorted(told, key=lambda e: e.revision)}
         filled: dict[int, Qty] = {}
+        combos = {execution.perm_id for execution in executions.values() if execution.con_id == COMBO_CON_ID}
         for execution in executions.values():
-            filled[execution.perm_id] = filled.get(execution.perm_id, Qty(0)) + execution.qty
+            if execution.con_id == COMBO_CON_ID or execution.perm_id not in combos:  # of a combination the whole counts
+                filled[execution.perm_id] = filled.get(execution.perm_id, Qty(0)) + execution.qty
         found = [
             order
             for group, rows in (

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple, TypeVar
 
 from domain.instruments import OrderType, Side
+from domain.orders.combo import COMBO_CLASS
 from domain.orders.table import CodeMeaning, OrderStatus
 from domain.units import Cents, Qty, Ticks
 from gateways.ib import translate as tr
@@ -98,6 +99,7 @@ class OrdersSession(Session):
         self._completed_orders = self.expecting(Answers[OrderRow](port.loop, ReadGroup.COMPLETED))
         self._positions = self.expecting(Answers[broker.BrokerPosition](port.loop, ReadGroup.POSITIONS))
         self._executions = self.expecting(Answers[ExecutionRow](port.loop, ReadGroup.EXECUTIONS))
+        self._foreign_executions: set[str] = set()  # of other accounts
         self._account = AccountValues()
         self._account_due: asyncio.TimerHandle | None = None
 
@@ -233,6 +235,7 @@ class OrdersSession(Session):
     def execDetails(self, request_id: int, contract: IbContract, fill: WireFill) -> None:
         """An execution: live, or an answer."""
         if not self.is_ours(fill.account):
+            self._foreign_executions.add(fill.exec_id)
             return
         known = self.by_ref.get(fill.order_ref)
         if known is not None:
@@ -250,7 +253,7 @@ class OrdersSession(Session):
             UnreadableError: its main facts are not to be known.
         """
         known, heard_utc = self.by_ref.get(fill.order_ref), self.port.clock.now_utc()
-        if known is None:
+        if known is None or known.contract.secType == COMBO_CLASS:  # a leg has neither its side nor its price
             return tr.execution_of(contract, fill, heard_utc, is_live=is_live)
         return tr.execution_of(
             contract, fill, heard_utc, is_live=is_live, side=known.side, con_id=known.contract.conId,
@@ -264,9 +267,10 @@ class OrdersSession(Session):
     def commissionReport(self, exec_id: str, commission: float | None, currency: str) -> None:
         """The fee of one execution, live or read back, sometimes before it; not yet known, it is told again later.
 
-        One in another currency than ours is not converted: no rate is known here.
+        One in another currency than ours is not converted: no rate is known here. It names no account, so that of a
+        foreign execution is known by its id.
         """
-        if not self.is_current or commission is None:
+        if not self.is_current or commission is None or exec_id in self._foreign_executions:
             return
         base, revision = tr.split_exec_id(exec_id)
         self.port.report(

@@ -16,7 +16,7 @@ from domain.instruments import Contract, DataType, Greeks, Quote, Right, Spot
 from domain.units import Qty, Ticks, Utc
 from gateways.ib import translate as tr
 from gateways.ib.answers import Answers, RequestError
-from gateways.ib.codes import LINES_REFUSED, NO_LINE_LEFT, NO_SECURITY, data_type_of
+from gateways.ib.codes import LINES_REFUSED, NO_LINE_LEFT, NO_SECURITY, data_type_of, remedy_of
 from gateways.ib.decoding import CONTRACT_DETAILS, UnreadableError
 from gateways.ib.library import Contract as IbContract
 from gateways.ib.library import ContractDetails
@@ -130,9 +130,14 @@ class QuotesSession(Session):
         if code in (NO_LINE_LEFT, NO_SECURITY):
             self.forget(line)
         if line.ticker:
-            self.report_error(None, code, f"{line.ticker}: {text}")
+            remedy = remedy_of(code)
+            self.report_error(None, code, f"{line.ticker}: {text}" + (f" - {remedy}" if remedy else ""))
         else:
-            self.port.report(m.LinesRefused(session_epoch=self.epoch, con_ids=(line.con_id,), vendor_code=code))
+            self.port.report(
+                m.LinesRefused(
+                    session_epoch=self.epoch, con_ids=(line.con_id,), vendor_code=code, remedy=remedy_of(code)
+                )
+            )
 
     # -- lines ----------------------------------------------------------------------------------
 

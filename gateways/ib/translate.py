@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import Final
 
 from domain.indices import INDICES
 from domain.instants import SECOND
 from domain.instruments import Contract, OrderType, Right, Side
+from domain.orders.combo import COMBO_CLASS, ComboLeg
 from domain.session.modes import AccountClass
 from domain.units import Cents, Qty, Ticks, Utc
 from gateways.ib.decoding import UnreadableError, WireFill
 from gateways.ib.library import UNSET_DOUBLE, Order
+from gateways.ib.library import ComboLeg as IbLeg
 from gateways.ib.library import Contract as IbContract
 from gateways.ib.wire import known, number_of, plausible_instant_of
 from messages.broker import Execution
@@ -121,6 +124,19 @@ def ib_option(contract: Contract) -> IbContract:
         currency="USD",
         tradingClass=contract.trading_class,
     )
+
+
+def ib_combo(legs: Sequence[ComboLeg]) -> IbContract:
+    """Return a combination as IB wants it in requests: a bag of contract ids, each leg with its side and ratio."""
+    bag = [IbLeg(conId=leg.contract.con_id, ratio=leg.ratio, action=leg.side.value, exchange="SMART") for leg in legs]
+    return IbContract(
+        secType=COMBO_CLASS, symbol=legs[0].contract.ticker, exchange="SMART", currency="USD", comboLegs=bag
+    )  # fmt: skip
+
+
+def ib_traded(contract: Contract, legs: Sequence[ComboLeg]) -> IbContract:
+    """Return what an order trades as IB wants it: the combination where there are legs, the option otherwise."""
+    return ib_combo(legs) if legs else ib_option(contract)
 
 
 def ib_chain(ticker: str, trading_class: str, expiry: date, right: Right) -> IbContract:

@@ -155,3 +155,10 @@ def _interval(piece: str, day: str, zone: tzinfo) -> tuple[date, Utc, Utc] | Non
     if closes <= opens:
         return None
     return closes.date(), from_datetime(opens), from_datetime(closes)
+
+
+def unreached(error: OSError) -> str:
+    """Return in words why an address could not be dialled."""
+    if isinstance(error, ConnectionRefusedError):
+        return "nothing listens there"
+    return error.strerror or str(error) or "no answer"

@@ -20,6 +20,7 @@ import msgspec
 
 from config.tree import Notify, NotifyTarget
 from domain.alarm import Severity
+from domain.notices.alarm_words import announced_key, announced_text
 from domain.notices.outbox import Failure, Notice, Outbox, Pauses, body_of, most_urgent
 from gateways.notify.talk import HEARTBEAT, Beginning, Job, Ping, Result, Wanted, answer_of, line_of
 from messages.operator import Announce
@@ -194,9 +195,10 @@ class NotifyPort:
         now_s = time.monotonic()
         while self._arrived:
             line = self._arrived.popleft()
-            notice = Notice(line.topic, line.severity, self._mask(line.text))
+            text = announced_text(line.topic, line.severity, line.text)
+            notice = Notice(line.topic, line.severity, self._mask(text))
             for name, box in self._usable().items():
-                if _wants(self._rules.targets[name], line) and not _is_about(name, notice):
+                if _wants(self._rules.targets[name], line) and not _is_about(name, line):
                     box.put(notice, now_s)
 
     def _hand_out(self, link: socket.socket) -> None:
@@ -279,9 +281,9 @@ def _wants(target: NotifyTarget, line: Announce) -> bool:
     return line.topic in target.topics and urgency >= _ORDER.index(target.severity_min)
 
 
-def _is_about(name: str, notice: Notice) -> bool:
+def _is_about(name: str, line: Announce) -> bool:
     """Return whether a line is our own alarm about a target: it is for the others."""
-    return notice.text.startswith((f"[{_KEY}{name}]", f"[{_KEY}{name}:"))
+    return f"{announced_key(line.topic, line.text)}:".startswith(f"{_KEY}{name}:")
 
 
 def _drain(sock: socket.socket) -> None:

@@ -100,8 +100,11 @@ class TapeOfQuotes:
         if at is None:
             return None
         tape = self.tapes[con_id]
-        bid_size, ask_size = (Qty(int(column[at])) for column in tape.sizes)
-        return Quote(con_id, ticks(tape.bid[at]), ticks(tape.ask[at]), bid_size, ask_size, Utc(int(tape.ts[at])))
+        bid_sizes, ask_sizes = tape.sizes
+        return Quote(
+            con_id, ticks(tape.bid.item(at)), ticks(tape.ask.item(at)), Qty(int(bid_sizes.item(at))),
+            Qty(int(ask_sizes.item(at))), Utc(tape.ts.item(at)),
+        )  # fmt: skip
 
     def spot(self, ticker: str) -> Spot:
         """Return a price that never moves: the rule looks at none."""
@@ -202,7 +205,9 @@ class Driver:
         self.woken += 1
         self._tape.stand(con_id, at)
         self._port.tell((self._shown(con_id),), (tape.contract.ticker, SPX, VIX))
-        seen = QuoteSeen(bid_ticks=ticks(tape.bid[at]), ask_ticks=ticks(tape.ask[at]), mean_usd=float(tape.mean[at]))
+        seen = QuoteSeen(
+            bid_ticks=ticks(tape.bid.item(at)), ask_ticks=ticks(tape.ask.item(at)), mean_usd=tape.mean.item(at)
+        )
         runtime.post(self._lane(con_id), seen, self._port.name)
         runtime.run_until(now)
 

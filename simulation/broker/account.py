@@ -6,8 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from domain.instruments import Side
+from domain.orders.combo import Holding, worst_loss_cents
 from domain.units import Cents, Qty, Ticks
-from simulation.broker.combos import Holding, price_of, side_of, touch, worst_loss_cents
+from simulation.broker.combos import price_of, side_of, touch
 from simulation.broker.fees import COMMISSION_ORDER_CENTS_MIN, commission_cents, exchange_fee_cents
 from simulation.broker.orders import Order
 from simulation.broker.portfolio import Portfolio, Position

@@ -1,4 +1,4 @@
-"""Combinations: what all legs together cost at the quotes of the moment, and what they can lose."""
+"""Combinations: what all legs together cost at the quotes of the moment."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ from collections.abc import Sequence
 
 import msgspec
 
-from domain.instruments import Contract, Right, Side
-from domain.units import Cents, Qty, Ticks
+from domain.instruments import Side
+from domain.units import Qty, Ticks
 from simulation.broker.orders import Leg, Order
 from simulation.broker.quoted import QuotedMarket
 
-COMBO_CON_ID = 28_812_380  # the contract id under which IB reports every combination of options
 INDEX_INCREMENT_TICKS, INCREMENT_TICKS = 5, 1  # of the price of all legs together
-
-Holding = tuple[Contract, Qty]  # signed
 
 
 class Touch(msgspec.Struct, frozen=True):
@@ -53,26 +50,3 @@ def touch(market: QuotedMarket, order: Order) -> Touch | None:
         prices.append(price)
         sizes.append(size // leg.ratio)
     return Touch(price_of(order.legs, prices), Qty(min(sizes)), tuple(prices))
-
-
-def worst_loss_cents(holdings: Sequence[Holding]) -> Cents | None:
-    """Return what holdings of one ticker lose at most when they expire; `None` where that has no bound.
-
-    A long that expires before a short covers nothing.
-    """
-    shorts_until = max((contract.expiry for contract, qty in holdings if qty < 0), default=None)
-    if shorts_until is None:
-        return Cents(0)
-    counted = [(contract, qty) for contract, qty in holdings if qty < 0 or contract.expiry >= shorts_until]
-    if sum(qty * contract.multiplier for contract, qty in counted if contract.right is Right.CALL) < 0:
-        return None
-    prices = {0, *(contract.strike_ticks for contract, _ in counted)}
-    return Cents(max(0, *(-_value_cents(counted, price) for price in prices)))
-
-
-def _value_cents(holdings: Sequence[Holding], price_ticks: int) -> int:
-    def intrinsic(contract: Contract) -> int:
-        gap = price_ticks - contract.strike_ticks
-        return max(0, gap if contract.right is Right.CALL else -gap)
-
-    return sum(qty * contract.multiplier * intrinsic(contract) for contract, qty in holdings)

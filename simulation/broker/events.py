@@ -36,6 +36,7 @@ class PositionChange(msgspec.Struct, frozen=True):
     position: Position
     at_utc: Utc
     settled_cents: Cents | None = None
+    account: str = ""
 
 
 class OrderError(msgspec.Struct, frozen=True):

@@ -32,7 +32,10 @@ from simulation.broker.portfolio import Position
 from simulation.broker.quoted import QuotedMarket
 from simulation.broker.working import Working
 
+ACCOUNT = "DU1234567"  # unless told otherwise
 CASH_CENTS = Cents(10_000_000)  # what an account starts with unless told otherwise
+LATENCY_MS = 20  # and how long an order is on its way
+PERM_IDS_OF_ACCOUNT = 20_000  # a day, of the 100,000 that a day has
 # FINRA's pattern day trader rule, as far as one day goes.
 DAY_TRADES_FREE_CENTS = Cents(2_500_000)
 DAY_TRADES_MAX = 3
@@ -43,20 +46,23 @@ class Exchange:
 
     `cash_cents` is what the account starts with; `latency_ms` of market time pass before an order
     can match (0: it matches within `place`). `series` sets permanent and execution ids apart from
-    those of other days and runs; `None` takes the session's date.
+    those of other days and runs; `None` takes the session's date. `number` (0 to 4) sets them apart from those of
+    other accounts of one login.
     """
 
     def __init__(
         self,
         market: QuotedMarket,
         *,
-        account: str = "DU1234567",
+        account: str = ACCOUNT,
         cash_cents: Cents = CASH_CENTS,
-        latency_ms: int = 20,
+        latency_ms: int = LATENCY_MS,
         series: int | None = None,
+        number: int = 0,
     ) -> None:
         self.market = market
         self.account = account
+        self._number = number
         self._account = Account(market, cash_cents)
         self._portfolio = self._account.portfolio
         self._latency_ns = latency_ms * MS
@@ -75,8 +81,9 @@ class Exchange:
     def _begin(self, series: int | None = None) -> None:
         """Begin a session: yesterday's orders and executions are nobody's any more, positions and cash stay."""
         self._open_utc = self.market.open_utc
-        self._series = session_of(self._open_utc).toordinal() if series is None else series
-        self._perm_id = 1_000_000_000 + self._series % 10_000 * 100_000  # stays below 2**31
+        series = session_of(self._open_utc).toordinal() if series is None else series
+        self._series = series + (self._number << 24)
+        self._perm_id = 1_000_000_000 + series % 10_000 * 100_000 + self._number * PERM_IDS_OF_ACCOUNT  # below 2**31
         self.held_at_close: tuple[Position, ...] | None = None  # as the settlement found it; `None` before
         for client_id, order_id in self._orders:
             self._ids_used[client_id] = max(self._ids_used.get(client_id, 0), order_id)
@@ -127,7 +134,8 @@ class Exchange:
         last = self._last_ids.get(client_id)
         if last is None:
             used = (oid for cid, oid in self._orders if cid == client_id)
-            last = self._last_ids[client_id] = max(used, default=self._ids_used.get(client_id, 0))
+            last = max(0, max(used, default=self._ids_used.get(client_id, 0)))  # those of orders by hand are below 0
+            self._last_ids[client_id] = last
         return last + 1
 
     def account_values(self) -> dict[str, Cents]:
@@ -261,7 +269,7 @@ class Exchange:
             commission, exec_id=new_id, realised_cents=None if realised is None else realised - change
         )
         self._executions.append((execution, corrected))
-        return [execution, corrected, PositionChange(self._portfolio.position(order.con_id), now_utc)]
+        return [execution, corrected, self._position_change(order.con_id, now_utc)]
 
     def step(self, now_utc: Utc) -> list[ExchangeEvent]:
         """Match what can be matched by now, expire what is past its time, settle at the close."""
@@ -449,7 +457,7 @@ class Exchange:
         execution = Execution(exec_id, order, qty, price, working.filled_qty, working.cost_ticks, now_utc)
         commission = Commission(exec_id, order, fee, realised)
         self._executions.append((execution, commission))
-        position = PositionChange(self._portfolio.position(order.con_id), now_utc)
+        position = self._position_change(order.con_id, now_utc)
         return [execution, state, commission, position, *self._fit_others(working, qty, now_utc)]
 
     def _filled_combo(
@@ -481,12 +489,15 @@ class Exchange:
             cost_ticks = leg_qty * leg_price + sum(e.qty * e.price_ticks for e in own)
             execution = Execution(f"{base}.{number:02d}.01", of_leg, leg_qty, leg_price, cum_qty, cost_ticks, now_utc)
             fills.append((execution, Commission(execution.exec_id, of_leg, fee, realised)))
-            positions.append(PositionChange(self._portfolio.position(leg.con_id), now_utc))
+            positions.append(self._position_change(leg.con_id, now_utc))
         state = self._advance(working, OrderStep.FILLED_ALL if is_all else OrderStep.FILLED_PART, now_utc)
         self._executions += fills
         executions = [execution for execution, _ in fills]
         commissions = [commission for _, commission in fills]
         return [*executions, state, *commissions, *positions, *self._fit_others(working, qty, now_utc)]
+
+    def _position_change(self, con_id: int, now_utc: Utc, settled_cents: Cents | None = None) -> PositionChange:
+        return PositionChange(self._portfolio.position(con_id), now_utc, settled_cents, self.account)
 
     def _fit_others(self, filled: Working, qty: Qty, now_utc: Utc) -> list[ExchangeEvent]:
         """Cancel or reduce the other orders of the group of one that has filled."""
@@ -512,8 +523,7 @@ class Exchange:
             if contract is None or contract.expiry > today:
                 continue
             paid = self._portfolio.settle(contract, self._intrinsic_ticks(contract))
-            flat = self._portfolio.position(contract.con_id)
-            events.append(PositionChange(flat, now_utc, paid))
+            events.append(self._position_change(contract.con_id, now_utc, paid))
         return events
 
     def _intrinsic_ticks(self, contract: Contract) -> Ticks:

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import msgspec
 
-from domain.instants import SECOND
+from domain.instants import SECOND, session_of
 from domain.units import Cents, Qty, Ticks, Utc
 from simulation.broker.events import Commission, ExchangeEvent, Execution, OrderError, PositionChange
-from simulation.broker.exchange import CASH_CENTS, Exchange
+from simulation.broker.exchange import CASH_CENTS, LATENCY_MS, Exchange
 from simulation.broker.orders import TERMINAL, Order
 from simulation.broker.portfolio import Position
 from simulation.broker.quoted import QuotedMarket
@@ -62,8 +62,10 @@ class KeptExchange(Exchange):
         BookInUseError: another process keeps it.
     """
 
-    def __init__(self, market: QuotedMarket, path: Path, *, cash_cents: Cents = CASH_CENTS) -> None:
-        super().__init__(market, cash_cents=cash_cents)
+    def __init__(
+        self, market: QuotedMarket, path: Path, *, cash_cents: Cents = CASH_CENTS, latency_ms: int = LATENCY_MS
+    ) -> None:
+        super().__init__(market, cash_cents=cash_cents, latency_ms=latency_ms)
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -76,6 +78,15 @@ class KeptExchange(Exchange):
         for entry in entries_of(path):
             self._take(entry)
         self._kept_n = len(self._executions)
+
+    def begin_newer(self) -> None:
+        """Begin the market's session where the book is of one before it: positions and cash stay."""
+        if self._kept_utc is not None and session_of(self._kept_utc) < session_of(self.market.open_utc):
+            self._begin()
+
+    def _begin(self, series: int | None = None) -> None:
+        super()._begin(series)
+        self._kept_n = 0
 
     def close(self) -> None:
         """Give the book back."""

@@ -10,7 +10,7 @@ from typing import Any, Final
 from config.settings import Settings
 from domain.instants import MINUTE, MS, SECOND, exchange_clock
 from domain.instruments import Side
-from domain.orders.references import is_exit_ref, is_ours
+from domain.orders.references import is_exit_ref, is_ours, is_slice_ref, position_of
 from domain.orders.request import OrderRequest
 from domain.risk.kill import KillLevel
 from domain.session.modes import ALLOWS_EXITS, Mode
@@ -218,8 +218,24 @@ class Checks:
         level, level_utc = self._kill
         if level > KillLevel.RUNNING and level_utc + late_ns < now:
             scene.breaks(f"entry {order.order_ref} was sent at kill level {level}")
-        if not self._rows("SELECT 1 FROM reservations WHERE order_ref = ?", order.order_ref):
+        reserved = "SELECT r.qty FROM orders o JOIN reservations r USING (intent_id, leg) WHERE o.order_ref = ?"
+        found = self._rows(f"{reserved} AND NOT o.is_exit", order.order_ref)
+        if not found:
             scene.breaks(f"entry {order.order_ref} was sent without a reservation")
+        elif self._bought_qty(order.order_ref) + order.qty > found[0][0]:
+            scene.breaks(f"entry {order.order_ref} is for more than the {found[0][0]} that are reserved")
+        if is_slice_ref(order.order_ref):
+            scene.coverage.other("slices sent after an entry's first")
+
+    def _bought_qty(self, order_ref: str) -> int:
+        """Return how many contracts the other entry orders of a position have brought, or may still bring."""
+        exchange, stem = self._scene.exchange, position_of(order_ref)
+        live = {state.order.order_ref for state in exchange.open_orders()}
+        return sum(
+            w.order.qty if ref in live else w.filled_qty
+            for w in exchange._orders.values()
+            if (ref := w.order.order_ref) != order_ref and position_of(ref) == stem and not is_exit_ref(ref)
+        )
 
     def on_order(self, order_ref: str, now: Utc) -> None:
         """Look at the book after an order was placed or changed."""

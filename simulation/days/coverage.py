@@ -12,6 +12,7 @@ import msgspec
 from domain.fsm import Machine
 from domain.orders.live_order import LEG_STAGES
 from domain.orders.table import ORDERS
+from domain.orders.twap import TWAP
 from domain.position.cycle import CYCLE
 from domain.risk.entry_stages import ENTRY
 from domain.risk.reject import RejectCode
@@ -26,6 +27,7 @@ MACHINES: Final[dict[str, Machine[Any, Any]]] = {
     "MODES": MODES, "LINKS": LINKS, "ORDERS": ORDERS, "LEG_STAGES": LEG_STAGES, "CYCLE": CYCLE, "ENTRY": ENTRY,
 }  # fmt: skip
 OF_SPREADS: Final[dict[str, Machine[Any, Any]]] = {"SAGA": SAGA, "ATTEMPT": STAGES}  # on days that have some
+OF_SLICES: Final[dict[str, Machine[Any, Any]]] = {"TWAP": TWAP}  # on days whose entries are sliced
 
 
 def edge_name(machine: str, pair: tuple[Enum, Enum]) -> str:
@@ -39,6 +41,7 @@ def _edges_of(machines: dict[str, Machine[Any, Any]]) -> tuple[str, ...]:
 
 EDGES: Final = _edges_of(MACHINES)
 EDGES_OF_SPREADS: Final = _edges_of(OF_SPREADS)
+EDGES_OF_SLICES: Final = _edges_of(OF_SLICES)
 
 
 class _Recorded(dict[Any, Any]):
@@ -61,7 +64,7 @@ _EDGES_TAKEN: Counter[str] = Counter()
 
 def count_edges() -> Counter[str]:
     """Have every machine count the edges that it takes from now on, in this process; return the counts."""
-    for name, machine in {**MACHINES, **OF_SPREADS}.items():
+    for name, machine in {**MACHINES, **OF_SPREADS, **OF_SLICES}.items():
         if not isinstance(machine.transitions, _Recorded):
             machine.transitions = _Recorded(name, machine.transitions.items(), _EDGES_TAKEN)
     return _EDGES_TAKEN
@@ -105,10 +108,11 @@ class Judged(msgspec.Struct, frozen=True):
     missing: tuple[str, ...]
 
 
-def judged(coverage: Coverage, *, has_spreads: bool = False) -> tuple[Judged, ...]:
-    """Return the verdict on faults, edges and codes; those of the credit spread where days have some."""
+def judged(coverage: Coverage, *, has_spreads: bool = False, has_slices: bool = False) -> tuple[Judged, ...]:
+    """Return the verdict on faults, edges and codes; those of credit spreads and of slices where days have some."""
     faults = {fault.name: 0 for fault in Fault}
-    edges = dict.fromkeys((*EDGES, *EDGES_OF_SPREADS) if has_spreads else EDGES, 0)
+    more = (*(EDGES_OF_SPREADS if has_spreads else ()), *(EDGES_OF_SLICES if has_slices else ()))
+    edges = dict.fromkeys((*EDGES, *more), 0)
     codes = {code.value: 0 for code in RejectCode}
     return (
         _judged("faults injected", faults, coverage.faults, FAULTS_ELSEWHERE),

@@ -17,6 +17,10 @@ _ORDERS: Final = (
     "tests/domain/orders/test_modes_and_orders_table.py::"
     "test_every_pair_of_order_stage_and_event_is_a_change_or_ignored_with_a_reason"
 )
+_MODES: Final = (
+    "tests/domain/orders/test_modes_and_orders_table.py::"
+    "test_every_pair_of_mode_and_event_is_a_change_or_ignored_with_a_reason"
+)
 _LEG: Final = "tests/domain/orders/test_live_order.py::test_every_pair_is_a_transition_ignored_with_a_reason_or_raises"
 _CYCLE: Final = (
     "tests/domain/position/test_position_cycle.py::"
@@ -41,6 +45,9 @@ _SHORT: Final = f"{_POSITION}_disputes.py::test_a_short_that_no_fill_explains_is
 
 FAULTS_ELSEWHERE: Final[dict[str, str]] = {}
 EDGES_ELSEWHERE: Final[dict[str, str]] = {
+    # A person's switch of a strategy, which wants a second desk.
+    "MODES WARMUP -> stood_down": f"{_MODES}[WARMUP-stood_down]",
+    "MODES FULLY_LIVE -> stood_down": f"{_MODES}[FULLY_LIVE-stood_down]",
     # The order session's own table: an answer that overtakes the word that the bytes have left.
     "ORDERS handed -> refused": f"{_ORDERS}[handed-refused]",
     "ORDERS handed -> doubted": f"{_ORDERS}[handed-doubted]",
@@ -68,8 +75,15 @@ EDGES_ELSEWHERE: Final[dict[str, str]] = {
         f"{_POSITION}_exit.py::test_flatten_time_without_a_bid_sends_one_limit_at_the_minimum_tick_and_no_market"
     ),
     "LEG_STAGES cancelling -> found_working": f"{_LEG}[cancelling-found_working]",
+    # A slice whose record is overdue, or that is stopped in the moment that the ledger takes.
+    "TWAP recording -> stopped": (
+        f"{_POSITION}_slices.py::test_silence_of_the_gates_or_of_the_ledger_ends_the_slices[True]"
+    ),
     # A position: shorts, fills that no order of this life explains, fills after the close.
     "CYCLE FLAT -> short_found": f"{_SHORT}[True]",
+    "CYCLE FLAT -> held_after_all": (
+        "tests/incidents/test_estimated_closes.py::test_what_the_broker_holds_after_all_is_watched_again[1]"
+    ),
     "CYCLE FLAT -> opening_fill": (
         "tests/incidents/test_position_incidents.py::"
         "test_zombie_a_fill_after_the_entry_was_given_up_is_adopted_and_sold_by_the_rules"

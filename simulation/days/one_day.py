@@ -17,6 +17,7 @@ from domain.signals.spread import PROMOTION
 from domain.units import Cents, Utc
 from simulation.days.coverage import Coverage
 from simulation.days.plan import DayPlan, plan_day
+from simulation.days.sliced import with_slices, without_slices
 from simulation.days.spreads import with_spreads, without_spreads
 from simulation.days.world import World, executions_hash, fresh_ledgers, make_template
 from supervision.stepped import VirtualClock
@@ -42,17 +43,20 @@ class DayResult(msgspec.Struct, frozen=True, kw_only=True):
     coverage: Coverage
 
 
-def day_settings(*, has_spreads: bool = False) -> Settings:
+def day_settings(*, has_spreads: bool = False, has_slices: bool = False) -> Settings:
     """Return the settings of simulated days: the defaults, five tickers, six lanes, the anchored market.
 
     Its prices lead across the levels, so that a day brings about twice the executions of an honest one: what is sought
-    here is action, and says nothing about profit. `has_spreads`: a share of the days has credit spreads, too.
+    here is action, and says nothing about profit. `has_spreads`: a share of the days has credit spreads, too;
+    `has_slices`: on a share of them entries go out in slices.
     """
     promoted = ["GAMMA_FLIP-1", "STRUCTURE_BREAK-2", *([PROMOTION] if has_spreads else [])]
     overrides = {
         "tickers": TICKERS, "lanes": LANES, "promoted": promoted, "market": {"kind": "anchored"},
         "spread": {"is_on": has_spreads},
     }  # fmt: skip
+    if has_slices:
+        overrides["entry"] = {"twap_min_qty": 4}  # a day with slices has its own
     return load_settings(None, "demo", overrides)
 
 
@@ -109,18 +113,20 @@ class Days:
 
     def __init__(self, settings: Settings, folder: Path, parity_every: int = PARITY_EVERY) -> None:
         self._settings = settings
-        plain = without_spreads(settings)
+        plain = without_slices(without_spreads(settings))
         self._variants = variants_of(plain)
         self._folder = folder
         self._parity_every = parity_every
         self._templates = {False: folder / "template", True: folder / "template with spreads"}
         for has_spreads, template in self._templates.items():
-            make_template(settings if has_spreads else plain, template, Utc(0))
+            make_template(without_slices(settings) if has_spreads else plain, template, Utc(0))
 
     def settings_of(self, plan: DayPlan) -> Settings:
         """Return the settings that a day is traded with."""
-        variant = self._variants[plan.variant]
-        return variant if plan.spreads is None else with_spreads(variant, plan.spreads)
+        settings = self._variants[plan.variant]
+        if plan.spreads is not None:
+            settings = with_spreads(settings, plan.spreads)
+        return settings if plan.slices is None else with_slices(settings, plan.slices)
 
     def run(self, seed: int) -> DayResult:
         """Run a day; on a sample also the way the plain ports step it, whose executions must be the same."""

@@ -27,6 +27,7 @@ from simulation.days.faults import (
     WITH_SIGNALS,
     Fault,
 )
+from simulation.days.sliced import PlannedSlices, draw_slices
 from simulation.days.spreads import PlannedSpreads, draw_spreads
 
 DAYS_PER_MARKET: Final = 50  # days that share a market: its columns are made once
@@ -72,7 +73,7 @@ class PlannedFault(msgspec.Struct, frozen=True):
 class DayPlan(msgspec.Struct, frozen=True, kw_only=True):
     """One simulated day, whole; `order_faults` is the share of orders, changes and cancels that meet one.
 
-    `spreads` are its credit spreads, `None` where it has none.
+    `spreads` are its credit spreads, `None` where it has none; `slices` is how its entries go out, `None`: whole.
     """
 
     seed: int
@@ -87,6 +88,7 @@ class DayPlan(msgspec.Struct, frozen=True, kw_only=True):
     variant: str
     odd_chain: tuple[str, Fault] | None
     spreads: PlannedSpreads | None = None
+    slices: PlannedSlices | None = None
 
     def drawn(self, *key: object) -> random.Random:
         """Return a generator of its own for a subject, so that what is asked first changes nothing."""
@@ -146,7 +148,7 @@ def plan_day(seed: int, settings: Settings, *, is_comparable: bool = False) -> D
     return DayPlan(
         seed=seed, market_seed=market_seed, day=day, next_day=next_day, starts_utc=starts_utc, signals=signals,
         faults=faults, order_faults=order_faults, shuffle_seed=shuffle_seed, variant=variant, odd_chain=odd_chain,
-        spreads=spreads,
+        spreads=spreads, slices=None if settings.entry.twap_min_qty is None else draw_slices(seed),
     )  # fmt: skip
 
 

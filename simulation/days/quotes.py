@@ -140,7 +140,10 @@ class DayQuotes(InProcessQuotes):
         start_utc = self._grid_utc
         second = min(max((first_utc - start_utc) // SECOND, 0), self._end_s)
         last_s = (max(self._last_told_utc, self._started_utc) - start_utc) // SECOND
-        at = max(second, min(self._wide_before(last_s + IDLE_S), self._next_dense(second), self._next_move(second)))
+        # What was found before holds while it lies ahead; asked for at every step, a call each would cost as much.
+        dense_s = self._dense_s if self._dense_s >= second else self._next_dense(second)
+        moves_s = self._moves_s if self._moves_s >= second else self._next_move(second)
+        at = max(second, min(self._wide_before(last_s + IDLE_S), dense_s, moves_s))
         look = at + 1
         looks_utc = self._looks_utc()
         if looks_utc is not None:

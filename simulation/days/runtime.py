@@ -30,7 +30,7 @@ class DayRuntime(SteppedRuntime):
     def _drain(self) -> None:
         if self._ready:
             super()._drain()
-        self.after_step(self._virtual.now_utc())
+        self.after_step(self._virtual.at_utc)
 
     def stall(self, cell: Cell, until_utc: Utc) -> None:
         """Let an actor take no mail until an instant, like a thread that does not get its turn; its mail waits."""

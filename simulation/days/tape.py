@@ -88,12 +88,12 @@ class TapeBoard:
         views = self._views.get(con_id)
         if views is None or not views[0] <= second < views[1]:
             views = self._views[con_id] = self._views_at(con_id, second)
-        first_s, _, at_s, bid, ask, bid_size, ask_size, iv, delta = views
-        n = second - first_s
-        at = at_s[n]
+        n = second - views[0]
+        at = views[2][n]
         last = self._last.get(con_id)
         if last is not None and last[0] == at:
             return last[1]
+        _, _, _, bid, ask, bid_size, ask_size, iv, delta = views
         at_utc = self._start_utc + at * SECOND
         greeks = Greeks(iv[n], delta[n], 0.0, 0.0, 0.0, self._spot_ticks[at], at_utc)
         quote = Quote(con_id, bid[n], ask[n], bid_size[n], ask_size[n], at_utc, DataType.LIVE, None, greeks)
@@ -129,8 +129,8 @@ class TapeBoard:
         spot = options.spots[at]
         left = np.maximum(options.expiry_s[row] - at, 0).astype(np.float64)
         iv = options.surface(np.full(len(at), row), at, spot, left)
-        strike, is_call = options.strikes[row], bool(options.is_call[row])
-        model = black_scholes.values(spot, strike, left / SECONDS_PER_YEAR, iv, is_call)
+        strike, is_call = float(options.strikes[row]), bool(options.is_call[row])
+        model = black_scholes.shown(spot, strike, left / SECONDS_PER_YEAR, iv, is_call)
         bid, ask = shown_prices(self._rule, options, model, at, marks, self._salt)
         bid_size, ask_size = (shown_sizes(options, at, marks, self._salt, side) for side in (1, 2))
         bid_size = np.where(bid > 0.0, bid_size, 0.0)

@@ -85,11 +85,16 @@ class InjectedError(RuntimeError):
 
 
 class WatchedTrace:
-    """A trace that also keeps a ring of what was handled, tells the checks, and is where a process may die."""
+    """A trace that also keeps a ring of what was handled, tells the checks, and is where a process may die.
 
-    def __init__(self, inner: Trace, scene: Scene, checks: Checks) -> None:
+    One that keeps no records is not called for each message: it would stamp with the same clock.
+    """
+
+    def __init__(self, inner: Trace, scene: Scene, checks: Checks, clock: VirtualClock) -> None:
         self._inner = inner
-        self._receipt = inner.receipt
+        self._receipt = inner.receipt if inner.records else None
+        self._clock = clock
+        self._seq = 0
         self._keep = scene.ring.append
         self._watcher_of = checks.watched.get
         self.dies_in: int | None = None
@@ -115,7 +120,11 @@ class WatchedTrace:
             self.dies_in -= 1
             if self.dies_in < 0:
                 raise ProcessKilled
-        stamped = seq, at_utc = self._receipt(to, incarnation, inbox_n, mail)
+        if self._receipt is None:
+            self._seq = seq = self._seq + 1
+            at_utc = self._clock.at_utc
+        else:
+            seq, at_utc = self._receipt(to, incarnation, inbox_n, mail)
         if at_utc != self._at_utc:
             self._at_utc, self._at_seq = at_utc, seq
         elif seq - self._at_seq > STORM:
@@ -125,7 +134,7 @@ class WatchedTrace:
         watcher = self._watcher_of(type(message))
         if watcher is not None:
             watcher(to, message, at_utc)
-        return stamped
+        return seq, at_utc
 
 
 class _Failing:
@@ -379,7 +388,7 @@ class World:
             NoWarehouse(),
         )
         self.checks.new_life(now)
-        trace = self._trace = WatchedTrace(self._make_trace(clock, run_n), scene, self.checks)
+        trace = self._trace = WatchedTrace(self._make_trace(clock, run_n), scene, self.checks, clock)
         shuffle_seed = self.plan.shuffle_seed
 
         def make_runtime(tree: Tree) -> DayRuntime:

@@ -8,11 +8,11 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 from domain.units import Utc
 from simulation.gateway.garble import Garbler
-from simulation.gateway.subscription import Subscription
+from simulation.gateway.subscription import Subscription, TickStream
 from simulation.gateway.wire.frames import (
     SERVER_VERSION_MAX,
     SERVER_VERSION_MIN,
@@ -29,6 +29,16 @@ from simulation.gateway.wire.requests import FieldReader
 log = logging.getLogger(__name__)
 
 UNREAD_BYTES_MAX = 1 << 18  # of ticks that a client leaves unread; orders are never held back
+
+
+class KeptBars(NamedTuple):
+    """Historical bars that a client has kept up to date: what of, and from which bar on it has not heard all."""
+
+    ticker: str
+    size_s: int
+    form: int
+    volume_per_s: int
+    from_utc: Utc
 
 
 class Gateway(Protocol):
@@ -63,8 +73,13 @@ class ApiClient(asyncio.Protocol):
         self.version = 0
         self.client_id: int | None = None
         self.subscriptions: dict[int, Subscription] = {}
+        self.real_time_bars: dict[int, KeptBars] = {}  # by request
+        self.tick_streams: dict[int, TickStream] = {}  # by request
+        self.kept_bars: dict[int, KeptBars] = {}  # by request
         self.wants_positions = False
-        self.wants_account = False
+        self.binds_manual_orders = False
+        self.follows_account = ""
+        self.profits: dict[int, tuple[str, int | None]] = {}  # by request: the account, and the contract of a position
         self.requests_s: deque[float] = deque()  # when the requests of the last second came
         self.is_closed = False
         self.garbler: Garbler | None = None

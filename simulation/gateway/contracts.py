@@ -13,7 +13,7 @@ from domain.indices import INDICES
 from domain.instants import exchange_clock, session_of
 from domain.instruments import Contract
 from domain.options.tick_rules import BOUNDARY_TICKS, INDEX_RULE, PENNY_AT_ALL_PRICES_RULE, PENNY_RULE, rule_of
-from simulation.broker.combos import COMBO_CON_ID
+from domain.orders.combo import COMBO_CON_ID
 from simulation.broker.orders import Order
 from simulation.broker.quoted import QuotedMarket
 from simulation.gateway.wire.frames import encode, usd

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from domain.instruments import Side
 from domain.units import Qty
 from simulation.gateway.fields import FIELDS
 
@@ -29,6 +30,7 @@ class FaultKind(StrEnum):
     PACING = "pacing"  # 100 and a cut at more than 50 messages a second
     COMPETING_SESSION = "competing_session"  # 10197 for every subscription, no ticks
     DELAYED_DATA = "delayed_data"  # subscriptions get delayed tick types (args type: 2 frozen, 3, 4)
+    LINE_LIMIT = "line_limit"  # 101 for whoever subscribes beyond args lines (default 0) of the whole account
     NOT_SUBSCRIBED = "not_subscribed"  # 354 (args code) for subscriptions of args of (a ticker or a class; all without)
     NOT_PERMITTED = "not_permitted"  # no contract of the option class in args of is listed
     READ_ONLY = "read_only"  # 321, id -1, instead of open and completed orders; every order is refused
@@ -41,12 +43,13 @@ class FaultKind(StrEnum):
     FIRST_PRINT = "first_print"  # args ticks: what an underlying's first last is, before the market's own
     HALTED = "halted"  # args ticker: its lines and those of its options are halted (49), then not
     ERROR_SENT = "error_sent"  # args id, code, text: to every client, at once
+    MANUAL_ORDER = "manual_order"  # args con_id, side, qty, limit_ticks (else MKT), account: a person's own, at once
 
     ORDER_REJECTED = "order_rejected"  # Inactive, 201, Inactive
     ORDER_ERROR = "order_error"  # args code, text, id (-1: it names no order); the order never lived
     ORDER_NOTICE = "order_notice"  # args code, text (399, 10349); the order lives
     ORDER_SILENCE = "order_silence"  # args reaches: true if the order lives all the same
-    ORDER_DELAYED = "order_delayed"  # its callbacks come duration_s late
+    ORDER_DELAYED = "order_delayed"  # its callbacks come duration_s late (args of: fills, those of its fills alone)
     PARTIAL_FILLS = "partial_fills"  # args pieces: sizes, one a step
     CALLBACKS_DUPLICATED = "callbacks_duplicated"  # every callback of the order twice
     CALLBACKS_REORDERED = "callbacks_reordered"  # args first: status or commission
@@ -73,6 +76,7 @@ LINK_FAULTS = frozenset(
         _K.PACING,
         _K.COMPETING_SESSION,
         _K.DELAYED_DATA,
+        _K.LINE_LIMIT,
         _K.NOT_SUBSCRIBED,
         _K.NOT_PERMITTED,
         _K.READ_ONLY,
@@ -85,6 +89,7 @@ LINK_FAULTS = frozenset(
         _K.FIRST_PRINT,
         _K.HALTED,
         _K.ERROR_SENT,
+        _K.MANUAL_ORDER,
     }
 )
 MODIFY_FAULTS = frozenset(
@@ -100,6 +105,7 @@ WHAT_IF_FAULTS = frozenset({_K.ORDER_REJECTED})  # those that hit an order which
 ORDER_FAULTS = frozenset(FaultKind) - LINK_FAULTS - MODIFY_FAULTS - CANCEL_FAULTS
 
 
+FILLS = "fills"
 GROUPS = ("orders", "completed", "positions", "executions")
 LIVE, FROZEN, DELAYED = 1, 2, 3  # IB's kinds of market data; 4 is delayed and frozen
 FaultArg = str | int | float | bool | list[int]
@@ -123,7 +129,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Refuse arguments that the fault could not use.
 
         Raises:
-            ValueError: a clock that is none; sizes, an order of callbacks, a field or a group that cannot be.
+            ValueError: a clock that is none; sizes, an order of callbacks, a field, a group or a side that cannot be.
         """
         time.fromisoformat(self.at_clock or "00:00:00")
         pieces = self.args.get("pieces", [1] if self.kind is not FaultKind.PARTIAL_FILLS else [])
@@ -135,6 +141,10 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"{self.kind} needs group, one of {', '.join(GROUPS)}")
         if self.args.get("first", "status") not in ("status", "commission"):
             raise ValueError(f"{self.kind} needs first: status or commission")
+        if self.kind is FaultKind.ORDER_DELAYED and self.args.get("of", FILLS) != FILLS:
+            raise ValueError(f"{self.kind} needs of: {FILLS}, or nothing for all of its callbacks")
+        if self.args.get("side", Side.BUY) not in (Side.BUY, Side.SELL):
+            raise ValueError(f"{self.kind} needs side: BUY or SELL")
 
     def code(self, default: int) -> int:
         """Return the vendor code of the fault."""

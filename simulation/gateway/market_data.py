@@ -11,7 +11,7 @@ from simulation.broker.quoted import QuotedMarket
 from simulation.gateway.clients import Clients, Handler
 from simulation.gateway.connection import ApiClient
 from simulation.gateway.contracts import NO_SECURITY, Catalogue, Instrument, market_rule
-from simulation.gateway.faults import ActiveFaults, Fault, FaultKind
+from simulation.gateway.faults import ActiveFaults, FaultKind
 from simulation.gateway.subscription import Subscription
 from simulation.gateway.wire.frames import encode
 from simulation.gateway.wire.requests import FieldReader
@@ -100,11 +100,9 @@ class MarketData:
         found = self._catalogue.find(query)
         if len(found) != 1:
             client.error(request, 200, NO_SECURITY)
-        elif (refused := self._not_subscribed(found[0])) is not None:
-            client.error(request, refused.code(354), refused.text(NOT_SUBSCRIBED))
-        elif self._active.is_competing:
-            client.error(request, 10197, COMPETING)
-        elif not is_snapshot and self._clients.lines_used() >= self._lines_max:
+        elif (refused := self.refusal(found[0])) is not None:
+            client.error(request, *refused)
+        elif not is_snapshot and self._clients.lines_used() >= self._lines_allowed():
             client.error(request, 101, "Max number of tickers has been reached")
         else:
             is_delayed = self._active.is_data_delayed
@@ -121,11 +119,17 @@ class MarketData:
             else:
                 client.subscriptions[request] = subscription
 
-    def _not_subscribed(self, instrument: Instrument) -> Fault | None:
-        """Return the fault that refuses the market data of an instrument; `None` where the account has them."""
+    def _lines_allowed(self) -> int:
+        """Return how many market data lines the account has at the moment."""
+        return min([self._lines_max, *(fault.number("lines", 0) for fault in self._active.of(FaultKind.LINE_LIMIT))])
+
+    def refusal(self, instrument: Instrument) -> tuple[int, str] | None:
+        """Return code and text of what refuses the market data of an instrument; `None` where the account has them."""
         name = instrument.trading_class if isinstance(instrument, Contract) else instrument.ticker
-        faults = self._active.of(FaultKind.NOT_SUBSCRIBED)
-        return next((fault for fault in faults if fault.args.get("of", name) == name), None)
+        for fault in self._active.of(FaultKind.NOT_SUBSCRIBED):
+            if fault.args.get("of", name) == name:
+                return fault.code(354), fault.text(NOT_SUBSCRIBED)
+        return (10197, COMPETING) if self._active.is_competing else None
 
     def _cancel(self, client: ApiClient, fields: list[str]) -> None:
         request = FieldReader(fields, at=2).number()

@@ -15,6 +15,7 @@ from domain.instants import SECOND, at_exchange, session_of
 from domain.ports import Clock
 from domain.units import Utc
 from simulation.broker.exchange import Exchange
+from simulation.broker.login import Login
 from simulation.gateway.account_requests import AccountRequests
 from simulation.gateway.clients import Clients, Handler
 from simulation.gateway.connection import ApiClient, Gateway
@@ -24,9 +25,11 @@ from simulation.gateway.garble import Garbler
 from simulation.gateway.history import History
 from simulation.gateway.market_data import MarketData
 from simulation.gateway.order_routing import OrderRouting
+from simulation.gateway.profit import Profit
 from simulation.gateway.protocol import REQUESTS, START_API, Treatment
 from simulation.gateway.replay import Callback, Recipient, frames_of
 from simulation.gateway.strangers import Strangers
+from simulation.gateway.tick_by_tick import TickByTick
 from simulation.gateway.wire.frames import encode, epoch_s
 from simulation.gateway.wire.orders import LIVE, error
 from simulation.gateway.wire.requests import FieldReader
@@ -59,7 +62,7 @@ class SteppedMarket(ListedMarket, Protocol):
 class GatewayServer:
     """Listens for TWS clients; broker truth lives in the exchange and survives every connection.
 
-    `make_connection` makes the server's end of a connection.
+    `others` are further accounts of the same login; `make_connection` makes the server's end of a connection.
     """
 
     def __init__(
@@ -73,9 +76,10 @@ class GatewayServer:
         latency_s: float = 0.02,
         period_s: float = PERIOD_S,
         make_connection: Callable[[Gateway], ApiClient] = ApiClient,
+        others: Sequence[Exchange] = (),
     ) -> None:
         self._market = market
-        self._exchange = exchange
+        self._login = login = Login((exchange, *others))
         self._clock = clock
         self._latency_s = latency_s
         self._period_s = period_s
@@ -87,18 +91,23 @@ class GatewayServer:
         self._garbler = Garbler()
         self._strangers = Strangers(catalogue, self._active, self.now_utc)
         self._account = AccountRequests(
-            exchange, catalogue, self._clients, self._active, self._strangers, self.now_utc
+            login, catalogue, self._clients, self._active, self._strangers, self.now_utc
         )  # fmt: skip
+        self._profit = Profit(login, self._clients)
         self._data = MarketData(market, catalogue, self._clients, self._active, lines_max)
         self._orders = OrderRouting(
-            exchange, catalogue, self._clients, self._account, self._active, self._strangers,
+            login, catalogue, self._clients, self._account, self._active, self._strangers,
             now_utc=self.now_utc, elapsed_s=self.elapsed_s, match_soon=self.match_soon,
         )  # fmt: skip
+        self._ticks = TickByTick(market, catalogue, self._clients, self._data)
+        self._history = History(market, catalogue, self._clients)
         self._handlers: dict[int, Handler] = {
             49: self._current_time,
             **self._account.handlers,
+            **self._profit.handlers,
             **self._data.handlers,
-            **History(market, catalogue).handlers,
+            **self._ticks.handlers,
+            **self._history.handlers,
             **self._orders.handlers,
         }
         self._listener: asyncio.Server | None = None
@@ -187,8 +196,8 @@ class GatewayServer:
             return False
         notices = FARM_NOTICES if self._active.is_link_up else ((1100, LINK_LOST),)
         connection.send(
-            encode(15, 1, self._exchange.account),
-            encode(9, 1, self._exchange.next_order_id(client_id)),
+            self._account.managed(),
+            encode(9, 1, self._login.next_order_id(client_id)),
             *(error(-1, code, text, connection.version) for code, text in notices),
         )
         return True
@@ -243,10 +252,13 @@ class GatewayServer:
             self._match()
             if self._active.is_data_flowing:
                 self._data.push_all()
+                self._ticks.push_all()
             if loop.time() >= account_due or now >= account_due_utc:
                 account_due, account_due_utc = loop.time() + ACCOUNT_PERIOD_S, Utc(now + ACCOUNT_PERIOD_NS)
                 if self._active.is_link_up:
                     self._account.report_account()
+                    self._profit.report()
+                    self._history.report()
             due = max(due + self._period_s, loop.time())
             await asyncio.sleep(due - loop.time())
 
@@ -259,7 +271,7 @@ class GatewayServer:
         now = self.now_utc()
         self._market.step(max(now, self._market.now_utc))
         self._catalogue.follow()
-        self._orders.deliver(self._exchange.step(now))
+        self._orders.deliver(self._login.step(now))
 
     def _later(self, delay_s: float, call: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
@@ -301,7 +313,7 @@ class GatewayServer:
             ValueError: one of them cannot be written; nothing was sent.
         """
         clients = self._clients.admitted()
-        account = self._exchange.account
+        account = self._login.first.account
         written = [
             frames_of(callbacks, Recipient(client.client_id or 0, account, client.version)) for client in clients
         ]
@@ -344,6 +356,8 @@ class GatewayServer:
                 self._data.report_halt(str(fault.args.get("ticker", "")), is_halted=True)
             case FaultKind.ERROR_SENT:
                 self._error_to_all(fault)
+            case FaultKind.MANUAL_ORDER:
+                self._orders.order_by_hand(fault)
         self._later(fault.duration_s, partial(self._end, fault))
 
     def _end(self, fault: Fault) -> None:

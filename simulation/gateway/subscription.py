@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from enum import IntEnum
 
 from domain.instants import SECOND
 from domain.instruments import Contract, Greeks, Quote, Right, Spot
@@ -18,6 +19,24 @@ OPEN_INTEREST_TYPES = (27, 28)  # of calls, of puts
 NO_BID = "-1"
 STOCK_SIZE = Qty(100)
 PRINT_EVERY_NS = SECOND  # an index is calculated, a large stock trades this often, also where the price stays the same
+
+
+class TickKind(IntEnum):
+    """IB's kinds of tick-by-tick data, by their number in the answer; what a request calls them is `KINDS`."""
+
+    LAST = 1
+    ALL_LAST = 2
+    BID_ASK = 3
+    MIDPOINT = 4
+
+
+class TickStream:
+    """One tick-by-tick request, and what it was told last."""
+
+    def __init__(self, instrument: Instrument, kind: TickKind) -> None:
+        self.instrument = instrument
+        self.kind = kind
+        self.told: tuple[object, ...] = ()
 
 
 class Subscription:

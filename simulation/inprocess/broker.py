@@ -9,6 +9,8 @@ from msgspec.structs import replace
 
 from domain.instants import MS, SECOND
 from domain.instruments import Contract
+from domain.orders.capabilities import CAPABILITIES, IB, BrokerCapability
+from domain.orders.combo import ComboLeg, refusal_of
 from domain.orders.request import OrderChange, OrderRequest
 from domain.orders.table import CodeMeaning
 from domain.risk.kill import KillLevel
@@ -18,7 +20,7 @@ from gateways.ib.codes import STATUSES, meaning_of
 from messages import broker
 from simulation.broker.events import Commission, ExchangeEvent, Execution, OrderError, PositionChange
 from simulation.broker.exchange import Exchange
-from simulation.broker.orders import TERMINAL, Order, OrderState, TimeInForce, WhatIf
+from simulation.broker.orders import TERMINAL, Leg, Order, OrderState, TimeInForce, WhatIf
 from simulation.broker.portfolio import Position
 from simulation.inprocess.port import PAPER, STEP_NS, LinkedPort, Login
 from simulation.market.market import Market
@@ -35,6 +37,8 @@ NOT_CANCELLED = "cannot cancel: not connected, or not of this session"
 class InProcessBroker(LinkedPort[broker.BrokerCommand], broker.BrokerPort):
     """The order session over the in-process exchange, whose own open orders it knows from the start."""
 
+    step_ns = STEP_NS  # between two looks of the exchange at its orders
+
     def __init__(
         self, owner: str, runtime: SteppedRuntime, market: Market, exchange: Exchange, login: Login = PAPER
     ) -> None:
@@ -44,7 +48,12 @@ class InProcessBroker(LinkedPort[broker.BrokerCommand], broker.BrokerPort):
         self._orders: dict[str, Order] = {order.order_ref: order for order in own}
         self._refs: dict[int, str] = {order.order_id: order.order_ref for order in own}
         self._latch = broker.LatchKill(level=KillLevel.RUNNING, kill_epoch=0)
-        self._every(STEP_NS, self._step)
+        self._every(self.step_ns, self._step)
+
+    @property
+    def capabilities(self) -> frozenset[BrokerCapability]:
+        """What this broker can do: it stands for IB."""
+        return CAPABILITIES[IB]
 
     def _take(self, command: broker.BrokerCommand) -> None:
         match command:
@@ -98,9 +107,9 @@ class InProcessBroker(LinkedPort[broker.BrokerCommand], broker.BrokerPort):
     def _step(self) -> None:
         now = self._market_now()
         self._report(self._exchange.step(now))
-        if now % ACCOUNT_EVERY_NS < STEP_NS:
+        if now % ACCOUNT_EVERY_NS < self.step_ns:
             self._report_account()
-        if now % CLOCK_EVERY_NS < STEP_NS:
+        if now % CLOCK_EVERY_NS < self.step_ns:
             self._report_clock()
 
     # orders out
@@ -128,14 +137,16 @@ class InProcessBroker(LinkedPort[broker.BrokerCommand], broker.BrokerPort):
             code = RejectCode.DUPLICATE_REF
         if code is None and till is not None and till <= self._now():
             code = RejectCode.DEADLINE_PASSED
+        why = WHY_DENIED
+        if code is None and command.legs and (unknown := refusal_of(command.legs, self.capabilities)) is not None:
+            code, why = RejectCode.UNKNOWN_CONTRACT, unknown
         if code is not None:
-            self._tell(broker.OrderDenied(order_ref=request.order_ref, code=code, why=WHY_DENIED))
+            self._tell(broker.OrderDenied(order_ref=request.order_ref, code=code, why=why))
             return
         now = self._market_now()
-        order = Order(
-            con_id=request.contract.con_id, side=request.side, qty=request.qty, type=request.order_type,
-            client_id=CLIENT_ID, order_id=self._exchange.next_order_id(CLIENT_ID), limit_ticks=request.limit_ticks,
-            stop_ticks=request.stop_ticks, order_ref=request.order_ref, good_till_utc=till,
+        order = replace(
+            _order_of(request, command.legs), order_id=self._exchange.next_order_id(CLIENT_ID),
+            stop_ticks=request.stop_ticks, good_till_utc=till,
             tif=TimeInForce.DAY if till is None else TimeInForce.GTD,
         )  # fmt: skip
         self._orders[order.order_ref] = order
@@ -174,14 +185,10 @@ class InProcessBroker(LinkedPort[broker.BrokerCommand], broker.BrokerPort):
 
     def _tell_margin(self, command: broker.AskMargin) -> None:
         """Tell what the exchange says that an order would block; nothing where it says nothing."""
-        asked, found = command.order, None
+        found = None
         if self._is_up and command.session_epoch == self._epoch:
-            order = Order(
-                con_id=asked.contract.con_id, side=asked.side, qty=asked.qty, type=asked.order_type,
-                client_id=CLIENT_ID, order_id=0, limit_ticks=asked.limit_ticks, order_ref=asked.order_ref,
-            )  # fmt: skip
             self._market_now()
-            found = self._exchange.what_if(order)
+            found = self._exchange.what_if(_order_of(command.order, command.legs))
         why = "" if isinstance(found, WhatIf) else "not connected" if found is None else found.text
         self._tell(
             broker.MarginTold(
@@ -273,6 +280,15 @@ class InProcessBroker(LinkedPort[broker.BrokerCommand], broker.BrokerPort):
             )
         )  # fmt: skip
         self._report(commission for _, commission in executions)
+
+
+def _order_of(request: OrderRequest, legs: tuple[ComboLeg, ...]) -> Order:
+    """Return an order as the exchange takes it, without an id of its own."""
+    return Order(
+        con_id=request.contract.con_id, side=request.side, qty=request.qty,
+        type=request.order_type, client_id=CLIENT_ID, order_id=0, limit_ticks=request.limit_ticks,
+        order_ref=request.order_ref, legs=tuple(Leg(leg.contract.con_id, leg.ratio, leg.side) for leg in legs),
+    )  # fmt: skip
 
 
 def _broker_order(state: OrderState) -> broker.BrokerOrder:

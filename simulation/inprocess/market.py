@@ -84,13 +84,13 @@ class InProcessQuotes(LinkedPort[QuotesCommand]):
             return
         self._market_now()
         changed = []
-        quote_of, last = self._market.quote, self._last
+        quote_of, spot_of, last = self._market.quote, self._market.spot, self._last
         for con_id in sorted(con_ids):
             quote, known = quote_of(con_id), last.get(con_id)
             if quote is not known and quote != known:
                 last[con_id] = quote
                 changed.append(quote)
-        spots = tuple(self._market.spot(ticker) for ticker in sorted(self._tickers))
+        spots = tuple([spot_of(ticker) for ticker in sorted(self._tickers)])
         if changed or spots:
             self._tell(market.QuotesArrived(session_epoch=self._epoch, quotes=tuple(changed), spots=spots))
 

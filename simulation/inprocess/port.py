@@ -45,6 +45,7 @@ class InProcessPort(ABC, Generic[C]):
         self._name = f"port:{owner}"
         self._runtime = runtime
         self._market = market
+        self._now: Callable[[], Utc] = runtime.clock.now_utc
 
     @property
     def name(self) -> str:
@@ -68,9 +69,6 @@ class InProcessPort(ABC, Generic[C]):
     def _tell(self, message: Message) -> None:
         self._runtime.post(self._owner, message, self._name)
 
-    def _now(self) -> Utc:
-        return self._runtime.clock.now_utc()
-
     def _market_now(self) -> Utc:
         """Return the virtual instant, with the market moved there."""
         now = self._now()
@@ -82,13 +80,20 @@ class InProcessPort(ABC, Generic[C]):
 
     def _every(self, period_ns: int, act: Callable[[], None]) -> None:
         def again() -> None:
-            act()
+            wait_ns = max(period_ns, STEP_NS)  # one that failed is done again, and not as fast as it can fail
+            try:
+                act()
+                wait_ns = period_ns
+            finally:
+                after(wait_ns)
+
+        def after(wait_ns: int) -> None:
             now, market = self._now(), self._market
             is_over = now > market.close_utc + STEPS_AFTER_CLOSE_NS
             if market.over_utc is not None and (is_over or now < market.path.start_utc):
-                self._later(max(period_ns, NIGHT_STEP_NS), again)
+                self._later(max(wait_ns, NIGHT_STEP_NS), again)
             elif not is_over:
-                self._later(period_ns, again)
+                self._later(wait_ns, again)
 
         self._later(period_ns, again)
 

@@ -20,6 +20,7 @@ from simulation.market.flow import Flow
 from simulation.market.tape import Tape
 
 Longs = NDArray[np.int64]
+Model = black_scholes.Values | black_scholes.Shown
 
 # Spreads before they are rounded outwards to increments, by premium, of an index at 6,000. Measured by others on real
 # 0DTE days: 0.40 at premiums of 10 to 20 USD, 0.70 to 1.20 at 20 to 40, wider in the first 25 min.
@@ -140,7 +141,7 @@ def shown_sizes(options: OptionChain, at: Longs, marks: Longs, salt: int, side: 
 
 
 def shown_prices(
-    rule: TickRule, options: OptionChain, model: black_scholes.Values, at: Longs, marks: Longs, salt: int
+    rule: TickRule, options: OptionChain, model: Model, at: Longs, marks: Longs, salt: int
 ) -> tuple[Floats, Floats]:
     """Return bid and ask in ticks of quotes made at seconds; a bid under a tick is none."""
     jitter = noise(at * 4_096 + marks, salt) - 0.5
@@ -152,9 +153,7 @@ def shown_prices(
     return _rounded(rule, model.price * 100.0, 50.0 * width, jitter)
 
 
-def prices(
-    rule: TickRule, model: black_scholes.Values, spot: Floats, stress: Floats, jitter: Floats
-) -> tuple[Floats, Floats]:
+def prices(rule: TickRule, model: Model, spot: Floats, stress: Floats, jitter: Floats) -> tuple[Floats, Floats]:
     """Return the anchored market's bid and ask in ticks: wider with price, gamma, stress and in the wings."""
     fair = model.price * 100.0
     step = np.where(fair < BOUNDARY_TICKS, rule.low_ticks, rule.high_ticks)

@@ -16,12 +16,14 @@ from storage.views.subjects.signals import ALERTS, FEATURES, FORCES, IMPORTED_AL
 from storage.views.subjects.trades import (
     ATTEMPTS,
     DAYS,
+    EXIT_CHANGES,
     FILLS,
     GATES,
     IMPORTED_TRADES,
     ORDER_EVENTS,
     ORDERS,
     POSITIONS,
+    SHADOW_EXITS,
     STRUCTURES,
 )
 from storage.views.subjects.vendor import ALL_ROWS, DAILY, GAPS, PROFILE, ROWS, vendor_view
@@ -54,6 +56,8 @@ ALL = (
     FILLS,
     POSITIONS,
     STRUCTURES,
+    EXIT_CHANGES,
+    SHADOW_EXITS,
     DAYS,
     IMPORTED_TRADES,
     TRACE,

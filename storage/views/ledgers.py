@@ -16,7 +16,7 @@ from storage.sqlite_file import Schema, open_reader, reading
 _SHARED = ("alerts", "outcomes", "kill", "commands", "promotions", "runs")
 _DESK = (
     "reservations", "orders", "executions", "commissions", "positions", "gate_log", "day", "order_events",
-    "structures",
+    "structures", "exit_changes", "shadow_exits",
 )  # fmt: skip
 TABLES = frozenset(f"base_{name}" for name in (*_SHARED, *_DESK))
 _TYPES = {"INTEGER": pa.int64(), "REAL": pa.float64(), "TEXT": pa.string()}

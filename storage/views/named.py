@@ -7,14 +7,22 @@ never without its `n`, and comes with its Wilson interval of 95 %.
 from __future__ import annotations
 
 from datetime import date
+from typing import Any
 
 import pyarrow as pa
 
 from domain.market.bars import Bars
 from domain.market.derived import TABLE, all_values
 from domain.options.profile import SCALARS, VALUE_COLUMNS, Shape, shape_of
+from domain.session import calendar
+from domain.signals.alert import Alert, AlertKey
+from domain.signals.outcome import First, Outcome, OutcomeState
+from domain.signals.rates import rate_of
+from domain.units import Ticks
+from storage.alert_outcomes import outcomes_in
 from storage.gap_totals import GapKind
 from storage.minute_bars import SESSIONS, TICKERS, correlated, joined_sessions, minute_bars
+from storage.queries import LedgerReader
 from storage.views.database import Database, QueryError
 
 Z95 = 1.959963984540054
@@ -197,49 +205,96 @@ def _shape(category: str) -> Shape:
 
 # -- signals ---------------------------------------------------------------------------------------
 
-# What became of an alert, followed in the spots of its ticker's rows until its horizon: whichever of target and stop
-# came first; neither: by the sign at the end. A spot counts from the instant on at which the alert was found.
-_OUTCOMES = """
-WITH ticks AS (
-  SELECT DISTINCT session, ticker, last_utc, spot FROM rows WHERE spot IS NOT NULL
-), followed AS (
-  SELECT a.alert_id, a.direction, a.entry, a.target, a.stop, t.last_utc, t.spot,
-    (t.spot - a.entry) * a.direction AS gain
-  FROM alerts a JOIN ticks t ON t.session = a.session AND t.ticker = a.ticker AND t.last_utc > a.raised_utc
-    AND t.last_utc <= a.raised_utc + to_milliseconds((a.horizon_s * 1000)::BIGINT)
-), measured AS (
-  SELECT alert_id, count(*) AS ticks, max(gain) AS best, min(gain) AS worst, arg_max(gain, last_utc) AS at_end,
-    min(last_utc) FILTER ((spot - target) * direction >= 0) AS hit_utc,
-    min(last_utc) FILTER ((stop - spot) * direction >= 0) AS stopped_utc
-  FROM followed GROUP BY alert_id
-)
-SELECT a.alert_id, a.session, a.source, a.ticker, a.kind, a.version, a.is_shadow, a.direction, a.raised_utc,
-  a.raised_ny,
-  a.entry, a.target, a.stop, m.best AS best_move, m.worst AS worst_move, m.at_end AS end_move,
-  CASE WHEN m.ticks IS NULL THEN 'no data'
-    WHEN m.hit_utc IS NOT NULL AND (m.stopped_utc IS NULL OR m.hit_utc < m.stopped_utc) THEN 'target'
-    WHEN m.stopped_utc IS NOT NULL THEN 'stop' WHEN m.at_end > 0 THEN 'up at the horizon'
-    ELSE 'down at the horizon' END AS outcome,
-  if(m.ticks IS NULL, NULL, (m.hit_utc IS NOT NULL AND (m.stopped_utc IS NULL OR m.hit_utc < m.stopped_utc))
-    OR (m.hit_utc IS NULL AND m.stopped_utc IS NULL AND m.at_end > 0)) AS is_win
-FROM alerts a LEFT JOIN measured m USING (alert_id)
-"""
+_OUTCOMES = pa.schema([
+    ("alert_id", pa.string()), ("session", pa.date32()), ("source", pa.string()), ("ticker", pa.string()),
+    ("kind", pa.string()), ("version", pa.int64()), ("is_shadow", pa.bool_()), ("direction", pa.int64()),
+    ("raised_utc", pa.timestamp("us")), ("raised_ny", pa.timestamp("us")), ("entry", pa.float64()),
+    ("target", pa.float64()), ("stop", pa.float64()), ("best_move", pa.float64()), ("worst_move", pa.float64()),
+    ("outcome", pa.string()), ("is_win", pa.bool_()),
+])  # fmt: skip
+_PERFORMANCE = pa.schema([
+    ("source", pa.string()), ("kind", pa.string()), ("version", pa.int64()), ("is_shadow", pa.bool_()),
+    ("alerts", pa.int64()), ("n", pa.int64()), ("wins", pa.int64()), ("losses", pa.int64()), ("rate", pa.float64()),
+    ("rate_low", pa.float64()), ("rate_high", pa.float64()), ("mean_best_stops", pa.float64()),
+    ("mean_worst_stops", pa.float64()),
+])  # fmt: skip
 
 
 def alert_outcomes(db: Database) -> pa.Table:
-    """Return what became of each alert: best, worst and last move in its direction (USD), outcome, whether it won."""
-    return db.query(f"{_OUTCOMES} ORDER BY raised_utc, alert_id")
+    """Return what became of each alert: best and worst move in its direction (USD), outcome, whether it won.
+
+    `outcome` is `target` or `stop`, whichever was reached first, `neither`, `under way`, or `not measured` (a gap, no
+    data). `is_win` is true where the target was first, `NULL` where the alert was not followed to its horizon. What is
+    recorded stands; what is under way is followed in the stored spots.
+    """
+    rows = []
+    for row, outcome in _followed(db):
+        is_over = outcome is not None and outcome.state is OutcomeState.RESOLVED
+        first = First.NEITHER if outcome is None else outcome.first
+        if outcome is None or outcome.state is OutcomeState.UNRESOLVED:
+            said = "not measured"
+        else:
+            said = first.value if is_over or first is not First.NEITHER else "under way"
+        to_usd = row["entry"] / 1e4
+        rows.append(
+            row
+            | {
+                "best_move": None if outcome is None else outcome.mfe_bps * to_usd,
+                "worst_move": None if outcome is None else -outcome.mae_bps * to_usd,
+                "outcome": said, "is_win": first is First.TARGET if is_over else None,
+            }
+        )  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=_OUTCOMES)
 
 
 def alert_performance(db: Database) -> pa.Table:
-    """Return the win rate per source, kind and version with its Wilson interval; no data counts for nothing."""
-    return db.query(
-        f"SELECT source, kind, version, is_shadow, count(*) AS alerts, count(is_win) AS n,"
-        f" count(*) FILTER (is_win) AS wins, {_wilson('count(*) FILTER (is_win)', 'count(is_win)')},"
-        " avg(end_move / entry * 1e4) AS mean_end_bps, avg(best_move / entry * 1e4) AS mean_best_bps,"
-        f" avg(worst_move / entry * 1e4) AS mean_worst_bps FROM ({_OUTCOMES}) GROUP BY ALL"
-        " ORDER BY source, kind, version, is_shadow"
+    """Return the win rate per source, kind and version with its Wilson interval; no data counts for nothing.
+
+    `n` alerts were followed to their horizon, of them `wins` reached the target first and `losses` the stop.
+    `mean_best_stops` and `mean_worst_stops` are their mean farthest moves in units of the stop.
+    """
+    found: dict[tuple[str, str, int, bool], list[Outcome | None]] = {}
+    for row, outcome in _followed(db):
+        found.setdefault((row["source"], row["kind"], row["version"], row["is_shadow"]), []).append(outcome)
+    rows = []
+    for version in sorted(found):
+        rate = rate_of(outcome for outcome in found[version] if outcome is not None)
+        rows.append(
+            dict(zip(("source", "kind", "version", "is_shadow"), version, strict=True))
+            | {
+                "alerts": len(found[version]), "n": rate.n, "wins": rate.wins, "losses": rate.losses,
+                "rate": rate.rate, "rate_low": rate.lower, "rate_high": rate.upper,
+                "mean_best_stops": rate.mean_mfe_stops, "mean_worst_stops": rate.mean_mae_stops,
+            }
+        )  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=_PERFORMANCE)
+
+
+def _followed(db: Database) -> list[tuple[dict[str, Any], Outcome | None]]:
+    """Return each alert with its outcome as recorded, else as far as the stored spots tell; `None`: no session."""
+    rows = db.rows(
+        "SELECT alert_id, session, source, ticker, kind, version, is_shadow, direction, raised_utc, raised_ny, entry,"
+        " target, stop, horizon_s FROM alerts ORDER BY raised_utc, alert_id"
     )
+    known = {outcome.alert.key.alert_id: outcome for outcome in LedgerReader(db.folder / "ledgers", "").outcomes()}
+    open_: dict[date, list[Alert]] = {}
+    for row in rows:
+        if row["alert_id"] not in known:
+            open_.setdefault(row["session"], []).append(_alert(row))
+    for session, alerts in open_.items():
+        hours = calendar.day(session)
+        if hours is not None:
+            known |= outcomes_in(db.warehouse, hours, alerts)
+    return [(row, known.get(row["alert_id"])) for row in rows]
+
+
+def _alert(row: dict[str, Any]) -> Alert:
+    entry, target, stop = (Ticks(round(row[name] * 100)) for name in ("entry", "target", "stop"))
+    key = AlertKey.parse(row["alert_id"])
+    return Alert(
+        key=key, direction=row["direction"], entry_ticks=entry, target_ticks=target, stop_ticks=stop,
+        horizon_ms=round(row["horizon_s"] * 1000), is_shadow=row["is_shadow"], raised_utc=key.bucket_utc,
+    )  # fmt: skip
 
 
 # -- trades ----------------------------------------------------------------------------------------

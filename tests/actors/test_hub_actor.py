@@ -382,6 +382,18 @@ def test_a_silent_hub_is_reported_once_and_again_after_it_spoke() -> None:
     assert alarms == [0, 1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0]
 
 
+def test_the_last_bucket_of_a_silence_does_not_call_a_hub_silent_that_delivers_again() -> None:
+    probe = hub()
+    alarms = []
+    for n in range(6):
+        bucket_utc = BUCKET + n * BUCKET_NS
+        if n == 1:  # frames come again a moment before the bucket is sealed in which none came
+            probe.feed(market.HubFlows(hub="classic"), bucket_utc + BUCKET_NS + SECOND // 2)
+        out = probe.feed(sealed((), bucket_utc), bucket_utc + BUCKET_NS + SECOND)
+        alarms.append(len(out.published(operator.Alarm)))
+    assert alarms == [0, 0, 1, 0, 0, 0]  # and when it falls silent again, that is said
+
+
 @pytest.mark.parametrize(
     ("counts", "said"),
     [

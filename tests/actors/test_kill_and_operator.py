@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -586,3 +588,34 @@ def test_a_version_that_is_tried_may_be_promoted() -> None:
     probe = Probe(OperatorActor("operator", SETTINGS.model_copy(update={"alert_trials": trials})), NOW)
     probe.start()
     assert probe.feed(operator.Promote(**EDGE, **{**FLIP, "version": 2})).told(signals.RecordPromotion)
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_an_exit_profile_may_be_promoted_while_it_is_on_and_its_answer_speaks_of_exits(is_on: bool) -> None:
+    adaptive = dataclasses.replace(SETTINGS.exits.adaptive, is_on=is_on, version=3)
+    exits = dataclasses.replace(SETTINGS.exits, adaptive=adaptive)
+    probe = Probe(OperatorActor("operator", SETTINGS.model_copy(update={"exits": exits})), NOW)
+    probe.start()
+    named = {"source": "exits", "kind": "ADAPTIVE", "version": 3}
+    assert bool(probe.feed(operator.Promote(**EDGE, **named)).told(signals.RecordPromotion)) is is_on
+    if is_on:
+        sent = probe.feed(signals.PromotionRecorded(command_id="c1"))
+        (done,) = sent.told(operator.CommandDone, "edge:cli")
+        assert done.detail.startswith("Exit profile ADAPTIVE-3 closes the positions that are opened from now on")
+        assert [event.is_promoted for event in sent.published(signals.PromotionChanged)] == [True]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [partial(operator.Kill, level=NO_ENTRIES), operator.Flatten, partial(operator.Resume, level=RUNNING)],
+    ids=["kill", "flatten", "resume"],
+)
+def test_the_only_desk_of_a_process_may_be_named(
+    kind: Callable[..., operator.Kill | operator.Flatten | operator.Resume],
+) -> None:
+    probe = Probe(OperatorActor("operator", SETTINGS), NOW)
+    asked = kind(command_id="c1", reply_to="edge:cli", by="ann", reason="why", expires_utc=NOW, desk=SETTINGS.desk)
+    sent = probe.feed(asked)
+    assert [*sent.told(risk.RaiseKill, "kill"), *sent.told(risk.LowerKill, "kill")]
+    other = replace(asked, command_id="c2", desk="other")
+    assert probe.feed(other).told(operator.CommandDenied, "edge:cli")[0].code == "unknown_desk"

@@ -541,6 +541,21 @@ def test_refused_line_that_a_signal_needs_is_said_with_the_setting_to_look_at() 
     assert [alarm.key for alarm in refused.published(Alarm)] == ["lines_refused"]
 
 
+def test_line_that_is_refused_for_another_reason_is_said_with_the_ports_own_remedy() -> None:
+    remedy = "Another session of this login has the market data: log it out."
+    h = scarce()
+    (subscribed,) = h.wish("QQQ").told(m.Subscribe)
+    con_id = subscribed.contracts[0].con_id
+    refused = m.LinesRefused(session_epoch=h.epoch, con_ids=(con_id,), vendor_code=10197, remedy=remedy)
+    (alarm,) = h.feed(refused).published(Alarm)
+    assert alarm.text.endswith(remedy)
+    assert "lines_max" not in alarm.text
+    h.feed(m.WatchContract(contract=ATM))
+    held = m.LinesRefused(session_epoch=h.epoch, con_ids=(ATM.con_id,), vendor_code=10197, remedy=remedy)
+    (alarm,) = h.feed(held).published(Alarm)
+    assert alarm.text.endswith(f"(code 10197): {remedy}")
+
+
 def test_ticker_without_a_line_is_quoted_when_a_signal_comes_and_offered_as_soon_as_it_is() -> None:
     h = scarce()
     told = h.wish("QQQ")

@@ -6,9 +6,13 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from actors.notifier import kill_text
 from benchmarks.book_judge import Verdict, judge
+from benchmarks.kill_nine import raised_levels
 from domain.instruments import OrderType, Side
+from domain.risk.kill import KillLevel
 from domain.units import Cents, Qty, Ticks, Utc
+from messages.risk import KillLowered, KillRaised
 from simulation.broker.events import Commission, Execution
 from simulation.broker.kept import Entry
 from simulation.broker.orders import IBStatus, Order
@@ -99,3 +103,15 @@ def test_what_works_or_is_held_at_the_close_and_shorts_are_counted() -> None:
     assert found(held, ROWS, TRADES) == {"contracts held at the close": 1}
     short = [*DAY[:4], entry(cash=START - 260, held=Qty(-1)), DAY[4]]
     assert found(short, ROWS, TRADES) == {"short positions": 1}
+
+
+def test_a_level_that_a_restart_has_found_in_force_is_not_counted_as_raised() -> None:
+    def line(level: KillLevel, *, is_restored: bool = False) -> str:
+        raised = KillRaised(level=level, kill_epoch=2, reason="VIX is up", by="risk", is_restored=is_restored)
+        return f"10:00:00 {kill_text(raised)}"
+
+    first = line(KillLevel.NO_ENTRIES)
+    lowered = KillLowered(level=KillLevel.RUNNING, kill_epoch=3, reason="over", by="cli")
+    start = "Kill level 1 since 10:00:00 New York, by risk: VIX is up."
+    printed = [first, line(KillLevel.NO_ENTRIES, is_restored=True), f"10:01:00 {kill_text(lowered)}", start]
+    assert raised_levels(printed) == [first]

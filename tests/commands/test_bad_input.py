@@ -39,6 +39,27 @@ def test_a_file_of_settings_that_cannot_be_used_is_named(tmp_path: Path, content
             use()
 
 
+@pytest.mark.parametrize(
+    ("content", "where"),
+    [
+        (b"desk: a\nentry: [1,\n", "line 3, column 1"),
+        (b"desk: a\n\tentry: 1\n", "line 2, column 1: found character '\\t' that cannot start any token"),
+        (b"desk: a: b\n", "line 1, column 8: mapping values are not allowed here"),
+        (b"desk: \x00\n", "special characters are not allowed"),
+    ],
+)
+def test_a_file_that_is_no_yaml_is_named_in_one_line_with_the_place(tmp_path: Path, content: bytes, where: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(content)
+    with pytest.raises(SettingsError) as refused:
+        load_settings(path)
+    said = str(refused.value)
+    assert said.startswith(f"{path} is not YAML")
+    assert where in said
+    assert said.endswith("; mend the file.")
+    assert "\n" not in said
+
+
 def test_traces_of_other_names_are_passed_over(tmp_path: Path) -> None:
     folder = DataFolder(tmp_path)
     day = folder.traces / "2026-11-20"

@@ -23,6 +23,7 @@ class FakePort(OrdersPort):
     """An order port without a thread and a link."""
 
     def __init__(self, log: Log) -> None:
+        self._name = "port:ibkr:paper"
         self.log = log
 
     def refuse_entries(self, why: str) -> None:

@@ -193,6 +193,7 @@ async def test_a_gateway_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(checkup, "OTHER_PORTS", ())
     async with _a_free_port() as port:
         (row,) = gateway_findings(await look("127.0.0.1", port, Asked(client_ids=(1,), classes={})), settings(), None)
+    assert row.seen == f"127.0.0.1:{port} cannot be reached (nothing listens there)"
     assert "Start IB Gateway and log in" in row.remedy
 
 

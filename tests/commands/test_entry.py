@@ -60,6 +60,7 @@ def test_without_the_libraries_every_command_says_how_to_get_them_in_one_sentenc
     needed |= {"sql": ["SELECT 1"], "export": ["gaps"], "chain": ["SPX"], "gamma": ["chain.csv"]}
     needed |= {"restore": ["--from", "copies"], "tax": ["2026"], "completion": ["bash"], "ask": ["status"]}
     needed |= {name: ["gexwatch", "A-1", "--reason", "r"] for name in ("promote", "demote")}
+    needed["switch"] = ["gexwatch", "real", "--reason", "r"]
     needed |= {"backtest": ["2026-11-20", "2026-11-20"], "new-alert": ["GAP_FILL"]}
     needed |= {"sweep": ["2026-11-20", "2026-11-20", "exits.premium_stop=0.3"]}
     needed |= {"fit-exits": ["2026-11-20", "2026-11-20"]}

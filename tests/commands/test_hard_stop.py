@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from actors.ibkr.state import IBKRState
@@ -20,13 +21,15 @@ from domain.instants import MINUTE, SECOND
 from domain.instruments import Side
 from domain.orders.table import OrderStatus
 from domain.units import Qty, Utc
-from gateways.ib.direct import DirectError, Outcome
+from gateways.direct import DirectError, Outcome
 from messages import broker, operator
 from storage.desk_ledger import DeskLedger
 from storage.shared_ledger import start_run
 from tests.testkit import ledger_asks as ask
 from tests.testkit.gateway_world import CLOSE, NOON
-from tests.testkit.ibkr_world import gateway, orders_port, place, settings_for
+from tests.testkit.ibkr_world import EPOCH, gateway, orders_port, place, settings_for
+from tests.testkit.tastytrade_world import SECRET, dialled, rest_broker
+from tests.testkit.tastytrade_world import place as place_there
 
 CON_ID = 7
 FLAT = "[hard_stop] Flat by the direct flatten; the ledger learns of it with the next start."
@@ -56,10 +59,10 @@ class FakeSupervisor:
         self.memory = memory
         self.closed: list[bool] = []
 
-    def session_view(self) -> IBKRState | None:
+    def session_view(self, desk: str = "") -> IBKRState | None:
         return self.view
 
-    def held_in_memory(self) -> dict[int, Qty]:
+    def held_in_memory(self, desk: str = "") -> dict[int, Qty]:
         return self.memory
 
     def close(self, *, are_entries_withdrawn: bool = False) -> bool:
@@ -230,6 +233,64 @@ def test_a_flatten_that_failed_is_tried_again_until_it_is_flat(world: World, mon
     assert world.stop.is_flat
 
 
+def test_the_first_of_two_hard_stops_that_is_flat_does_not_end_the_retries_of_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hard_stop, "RETRY_EVERY_S", 0.0)
+    monkeypatch.setattr(hard_stop, "LOOK_EVERY_S", 0.01)
+    first, second = World(tmp_path / "first"), World(tmp_path / "second")
+    second.running = first.running
+    second.stop._running = first.stop._running
+    first.stop.beside, second.stop.beside = (second.stop,), (first.stop,)
+    first.running.view = knows((CON_ID, 2))
+    is_first_flat, may_second = threading.Event(), threading.Event()
+
+    def answer_first() -> Outcome:
+        is_first_flat.set()
+        return Outcome({}, {}, ())
+
+    def answer_second() -> Outcome:
+        is_first_flat.wait(60)
+        if not may_second.is_set():
+            return Outcome({}, {CON_ID: Qty(2)}, ())
+        return Outcome({}, {}, ())
+
+    first.answer, second.answer = answer_first, answer_second
+    second.stop.start()
+    first.stop.start()
+    assert is_first_flat.wait(60)
+    while len(second.flattened) < 20 and not first.running.runtime.ended:  # it goes on and on beside one that is flat
+        pass
+    assert (first.running.runtime.ended, first.stop.is_flat, second.stop.is_flat) == ([], True, False)
+    may_second.set()
+    assert first.running.runtime.has_ended.wait(60)
+    for one in (first, second):
+        one.stop.close(may_finish=True)
+    assert second.stop.is_flat
+
+
+def test_what_a_hard_stop_has_begun_it_may_finish_though_the_process_is_to_end(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hard_stop, "RETRY_EVERY_S", 0.0)
+    has_begun, may_end = threading.Event(), threading.Event()
+    world.running.view = knows((CON_ID, 2))
+
+    def answer() -> Outcome:
+        has_begun.set()
+        may_end.wait(60)
+        return Outcome({}, {CON_ID: Qty(2)} if len(world.flattened) < 3 else {}, ())
+
+    world.answer = answer
+    world.stop.start()
+    assert has_begun.wait(60)
+    closing = threading.Thread(target=lambda: world.stop.close(may_finish=True))
+    closing.start()
+    may_end.set()
+    closing.join(60)
+    assert (world.stop.is_flat, len(world.flattened)) == (True, 3)
+
+
 @pytest.mark.parametrize("is_error", [True, False])
 def test_what_could_not_be_closed_is_a_page_that_says_what_is_left(world: World, is_error: bool) -> None:
     world.running.view = knows((CON_ID, 2))
@@ -256,6 +317,46 @@ def test_a_bug_in_the_hard_stop_ends_the_process_and_is_not_swallowed(world: Wor
     world.answer = broken
     world.act()
     assert "the hard stop failed: RuntimeError: bug" in world.running.runtime.ended
+
+
+@pytest.mark.parametrize("knows_ledger", [True, False])
+def test_at_the_rest_broker_what_is_left_open_is_sold_also_where_the_ledger_does_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, knows_ledger: bool
+) -> None:
+    monkeypatch.setenv("ZEROHOUR_TASTYTRADE_SECRET", SECRET[0])
+    monkeypatch.setenv("ZEROHOUR_TASTYTRADE_TOKEN", SECRET[1])
+    with rest_broker() as there:
+        with dialled(there) as (port, mailbox):
+            port.post(place_there(there))
+            mailbox.wait(broker.OrderStatusReported, lambda f: f.status is OrderStatus.FILLED)
+            port.post(broker.ReadBack(session_epoch=EPOCH, read_n=1))
+            read = mailbox.wait(broker.BrokerRead)
+        contract = there.call
+        settings = settings_for(4002)
+        day = dataclasses.replace(settings.day, verify_flat_again_ms=(CLOSE - NOON) // 10**6 + 60_000)  # due at noon
+        address = dataclasses.replace(
+            settings.broker.tastytrade, rest_url=there.server.rest_url, stream_url="ws://127.0.0.1:9"
+        )
+        at_rest = dataclasses.replace(settings.broker, orders="tastytrade", tastytrade=address)
+        view = knows((contract.con_id, 2), con_ids=(contract.con_id,))
+        folder = DataFolder(tmp_path)
+        folder.make()
+        if knows_ledger:
+            start_run(folder.ledgers, ("paper",), ask.T0)
+            ledger = DeskLedger(folder.ledgers, "paper", run_n=1)
+            ledger.open()
+            ledger.apply(ask.reserve(1, legs=(ask.leg(1, contract=contract),)), ask.T0)
+            ledger.close()
+        else:
+            view = msgspec.structs.replace(view, read=read)
+        supervisor: Any = FakeSupervisor(view, {contract.con_id: Qty(2)})
+        clock: Any = there.clock
+        stop = HardStop(supervisor, settings.model_copy(update={"day": day, "broker": at_rest}), folder, clock, ())
+        stop.start()
+        assert supervisor.runtime.has_ended.wait(60)
+        stop.close()
+        assert there.do(lambda: there.exchange.position(contract.con_id).qty) == 0
+        assert supervisor.lines()[-1] == FLAT
 
 
 def test_against_a_gateway_what_a_broken_position_left_open_is_sold_and_its_order_cancelled(tmp_path: Path) -> None:

@@ -48,6 +48,16 @@ def test_logs_shows_the_newest_of_a_level_and_a_topic(tmp_path: Path, capsys: py
         assert [said.split()[-1] for said in capsys.readouterr().out.splitlines()] == wanted
 
 
+def test_logs_says_alarms_in_plain_words_and_the_file_keeps_what_was_announced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "[copy:mirror] The fault of copy:mirror is over."
+    path = book(tmp_path, line(text, topic="alarm"))
+    assert main(["--data", str(tmp_path), "logs"]) == 0
+    assert capsys.readouterr().out.endswith("alarm   It works again: mirror. [copy:mirror]\n")
+    assert text in path.read_text(encoding="utf-8")
+
+
 def test_a_folder_without_a_log_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--data", str(tmp_path), "logs"]) == 1
     assert "no supervisor ran" in capsys.readouterr().err

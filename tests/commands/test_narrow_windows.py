@@ -41,6 +41,14 @@ def test_a_line_of_the_console_says_how_urgent_it_is(severity: Severity) -> None
     assert shown(announced(severity)) == f"10:00:00  alarm   {urgent}{LONG}"
 
 
+def test_an_alarm_is_said_in_plain_words_with_what_to_do_and_its_key_last() -> None:
+    text = "[crash:web] web crashed: KeyError: 1"
+    assert shown(announced(Severity.HIGH, text)) == (
+        "10:00:00  alarm   HIGH: The dashboard's feed failed and is started again from what is on record (KeyError: 1)."
+        " Nothing is lost and nothing is to be done: keep the trace and report it, it is a bug. [crash:web]"
+    )
+
+
 def test_the_console_wraps_in_a_terminal_and_keeps_one_line_in_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "\n" not in shown(announced(Severity.HIGH))
     monkeypatch.setattr("sys.stdout", window(monkeypatch, 80))

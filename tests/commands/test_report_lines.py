@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from commands import report_lines
 from commands.report_lines import attempt_lines
 from domain.instants import MINUTE
 from tests.testkit.web_desk import NOW
@@ -42,3 +45,12 @@ def test_shadows_are_counted_and_hide_no_refusal() -> None:
         "  10:03:00  20261120-advisor-TSLA-143430-STRUCTURE_BREAK-2",
         "      no_contract: illiquid  3 losses in a row, entries end at 3",
     ]
+
+
+@pytest.mark.parametrize(("ref", "said"), [("ZH-paper-A-e", ""), ("ZH-paper-A-e3", "(slice 3 of its entry)")])
+def test_a_fill_says_of_which_slice_of_its_entry_it_is(ref: str, said: str) -> None:
+    fill = {
+        "at_utc": NOW, "side": "BUY", "qty": 2, "contract": "SPXW 6000C", "price_ticks": 510, "order_ref": ref,
+        "is_adopted": False, "is_foreign": False, "is_time_uncertain": False,
+    }  # fmt: skip
+    assert " ".join(report_lines._fill(fill)).endswith(f"{ref} {said}".strip())

@@ -41,7 +41,7 @@ class Desk:
         self.folder = DataFolder(root)
         self.folder.make()
         self.settings: Settings = load_settings(profile="real", overrides={"data_dir": str(root)})
-        self.running: Any = type("Running", (), {"desk": "paper"})
+        self.running: Any = type("Running", (), {"desk": "paper", "desks": ("paper",)})
 
     def record(self, level: KillLevel) -> None:
         start_run(self.folder.ledgers, ("paper",), ask.T0)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from commands.cli import main
-from commands.report_outcomes import outcome_facts, outcome_lines
-from commands.shadows import lines_of, rates_of
+from commands.report_outcomes import exit_facts, exit_lines, outcome_facts, outcome_lines
+from commands.shadows import lines_of, profile_lines, profiles_of, rates_of
 from config.settings import load_settings
 from domain.features.forces import Push
 from domain.instants import at_exchange
@@ -19,8 +20,10 @@ from domain.signals.alert import Alert, AlertKey
 from domain.signals.outcome import Outcome, OutcomeState, begun
 from domain.units import Ticks, Utc
 from messages import signals
+from storage.desk_ledger import DeskLedger
 from storage.queries import LedgerReader
 from storage.shared_ledger import SharedLedger, start_run
+from tests.testkit import ledger_asks as ask
 from tests.testkit.signal_histories import OPEN, SESSION
 
 SETTINGS = load_settings(profile="demo")
@@ -161,3 +164,48 @@ def test_the_report_tells_what_the_sessions_alerts_came_to_each_rate_with_its_n(
         "  advisor VANNA_UNWIND-1: 4 shadows, target first 2 of 3 (0.21–0.94), 1 under way",
     ]
     assert outcome_lines(outcome_facts(LedgerReader(tmp_path, "paper"), SESSION + timedelta(days=1))) == []
+
+
+def shadow_row(fixed: int, shadow: int, *, is_own: bool = True, version: int = 1) -> dict[str, Any]:
+    reason = "premium_stop" if is_own else None
+    return {"version": version, "fixed_cents": fixed, "shadow_cents": shadow, "shadow_reason": reason}
+
+
+def test_exit_profiles_stand_beside_the_fixed_one_with_n_and_bounds() -> None:
+    rows = [shadow_row(-12_000, -8_000), shadow_row(5_000, 4_000), shadow_row(1_000, 1_000, is_own=False)]
+    (found,) = profiles_of(rows, frozenset(), SETTINGS)
+    assert (found.kind, found.version, found.n, found.wins, found.same) == ("ADAPTIVE", 1, 2, 1, 1)
+    assert (found.fixed_cents, found.shadow_cents) == (-6_000, -3_000)
+    assert found.refusal is not None
+    lines = profile_lines([found])
+    assert "1 of 2, 0.50 (0.09–0.91)" in " ".join(" ".join(lines).split())
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_profile_that_is_on_and_has_shown_nothing_yet_stands_there_and_none_where_it_is_off() -> None:
+    assert profiles_of([], frozenset(), SETTINGS) == []
+    on = load_settings(profile="demo", overrides={"exits": {"adaptive": {"is_on": True, "version": 4}}})
+    (found,) = profiles_of([], frozenset({("exits", "ADAPTIVE", 4)}), on)
+    assert (found.version, found.n, found.is_promoted, found.refusal) == (4, 0, True, None)
+    assert "in force" in " ".join(profile_lines([found]))
+
+
+def test_the_command_and_the_report_tell_what_shadows_of_exits_came_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "ledgers"
+    folder.mkdir()
+    start_run(folder, ("paper",), ask.T0)
+    ledger = DeskLedger(folder, "paper", run_n=1)
+    ledger.open()
+    for n in (1, 2):
+        ledger.apply(ask.shadow_closed(n), ask.T0)
+    ledger.close()
+    assert main(["--data", str(tmp_path), "shadows", "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert (found["kind"], found["n"], found["wins"]) == ("ADAPTIVE", 2, 2)
+    assert main(["--data", str(tmp_path), "shadows"]) == 0
+    assert "made more in 2 of 2" in " ".join(capsys.readouterr().out.split())
+    told = exit_facts(LedgerReader(folder, "paper"), ask.DAY)
+    assert [(one["profile"], one["positions"], one["n"]) for one in told] == [("ADAPTIVE-1", 2, 2)]
+    assert "more in 2 of 2 (0.34–1.00)" in exit_lines(told)[0]

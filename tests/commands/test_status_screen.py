@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import io
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from rich.console import Console
 
+from actors.ibkr.state import IBKRState
+from commands.requests import gateways_seen
 from commands.status import screen
+from domain.instants import SECOND
+from domain.session.dialling import LinkState
+from domain.session.gateway_health import GatewayHealth
 
 ACTORS = ["supervisor", "position:paper:1234567890", *(f"lane:gexwatch:T{n}" for n in range(28))]
 
@@ -92,3 +98,28 @@ def test_each_hub_has_its_rate_its_last_frame_and_its_lag() -> None:
     assert "hub classic: 12.3 frames/s, last 0.4 s ago, lag 35 ms" in shown.get()
     assert "hub orderflow: nothing yet" in shown.get()
     assert "hub provider: 1.0 frames/s, last 0.0 s ago, lag 3 ms, 12 conflated" in shown.get()
+
+
+def test_each_gateway_has_its_state_its_round_trip_and_its_errors_however_narrow_the_window() -> None:
+    text = "gateway 1 up, up 5400 s, 12 ms, 3 errors, last: heartbeat overdue (3.0 s)"
+    seen = status() | {"gateways": [{"session": "ibkr:paper", "text": text}]}
+    for width in (60, 140):
+        console = Console(width=width, file=io.StringIO(), color_system=None)
+        with console.capture() as shown:
+            console.print(screen(seen, width))
+        assert f"ibkr:paper: {text}" in " ".join(line.strip() for line in shown.get().splitlines())
+
+
+def test_the_rows_of_gateways_are_those_that_each_order_session_knows() -> None:
+    up = GatewayHealth(gateway_n=1, state=LinkState.UP, since_utc=0, up_before_ns=SECOND, round_trip_ms=12)
+    down = GatewayHealth(gateway_n=0, state=LinkState.DOWN, since_utc=SECOND, errors=2, last_error="reset")
+    states = {"ibkr:paper": IBKRState(health=(up, down)), "kill": object(), "ibkr:other": IBKRState(health=(down,))}
+    runtime: Any = SimpleNamespace(
+        cells={name: SimpleNamespace(name=name, state=state) for name, state in states.items()},
+        clock=SimpleNamespace(now_utc=lambda: 4 * SECOND),
+    )
+    rows = gateways_seen(runtime)
+    assert [(row["session"], row["gateway_n"], row["state"], row["errors"], row["up_s"]) for row in rows] == [
+        ("ibkr:other", 0, "down", 2, 0), ("ibkr:paper", 0, "down", 2, 0), ("ibkr:paper", 1, "up", 0, 5),
+    ]  # fmt: skip
+    assert rows[2]["text"] == "gateway 1 up, up 5 s, 12 ms"

@@ -110,12 +110,24 @@ def test_the_newest_lines_are_kept_where_there_is_little_room() -> None:
         ({"held": (msgspec.structs.replace(HELD, wanted="premium_stop"),)}, "CLOSING: premium stop"),
         ({"held": (msgspec.structs.replace(HELD, state="pending"),)}, "entry works"),
         ({"held": (msgspec.structs.replace(HELD, left=None, bid_ticks=None),)}, "not known"),
-        ({"process": {"latched": "kill crashed"}}, "latched: kill crashed"),
+        ({"process": {"latched": "kill crashed"}}, "until it is started again: The kill switch failed"),
     ],
     ids=str,
 )
 def test_what_is_wrong_or_not_known_is_said(changes: dict[str, Any], said: str) -> None:
     assert said in "\n".join(shown(**changes))
+
+
+def test_an_alarm_is_in_plain_words_and_whole_with_what_to_do() -> None:
+    text = "[read:position:paper:7] ledger:paper has not said what it knows of position:paper:7"
+    alarm = Entry("2026-11-20", "10:43:00", Severity.HIGH, "alarm", text)
+    lines = screen({"process": PROCESS, "desk": msgspec.to_builtins(FACTS)}, [*ENTRIES, alarm], 80, 24)
+    assert max(map(len, lines)) <= 80
+    said = " ".join(" ".join(lines).split())
+    assert said.endswith(
+        "10:43:00 alarm HIGH: The ledger does not answer what is on record of the position in contract 7. It is asked"
+        " again: look at the disk, and restart if this lasts."
+    )
 
 
 def test_a_desk_whose_risk_actor_is_down_says_so() -> None:

@@ -16,6 +16,7 @@ from domain.instruments import Side
 from domain.orders.table import OrderStatus
 from domain.position.cycle import ExitReason
 from domain.risk.reject import RejectCode
+from domain.units import Qty, Ticks
 from messages import orders
 from messages.base import Message
 from storage.desk_ledger import DeskLedger
@@ -91,6 +92,27 @@ def test_a_direct_flatten_owns_what_is_held_and_what_entries_may_have_filled(tmp
     )  # fmt: skip
     assert desks_of(folder.ledgers) == ["paper"]
     assert owned(folder.ledgers, ["paper"]) == {1: 2, 2: 2}
+
+
+@pytest.mark.parametrize(
+    ("status", "filled", "most"), [(None, 0, 7), (OrderStatus.WORKING, 1, 7), (OrderStatus.CANCELLED, 1, 4)]
+)
+def test_a_direct_flatten_owns_what_a_further_slice_may_have_filled(
+    tmp_path: Path, status: OrderStatus | None, filled: int, most: int
+) -> None:
+    """A position was open with 3 of 10, and the supervisor was killed while its second slice of 4 worked."""
+    second = ask.ref(1, "e2")
+    sent = orders.RecordSlice(
+        intent_id="i1", reply_to="position:paper:1", con_id=1, order_ref=second, side=Side.BUY, qty=Qty(4),
+        limit_ticks=Ticks(500), n=2, slices=3, at_utc=ask.T0 + SECOND,
+    )  # fmt: skip
+    news: list[Message] = [] if status is None else [ids_of(1, status, "e2")]
+    news += [ask.execution(1, "00e1.2", order_ref=second, qty=Qty(filled))] * bool(filled)
+    folder = folder_of(
+        tmp_path, ask.reserve(1, legs=(ask.leg(1, qty=Qty(10)),), first_qty=Qty(3)),
+        ask.execution(1, qty=Qty(3)), ask.position(1), sent, *news,
+    )  # fmt: skip
+    assert owned(folder.ledgers, ["paper"]) == {1: most}
 
 
 def test_fills_with_prices_entries_without_one_and_the_brokers_words_stand_in_the_report(

@@ -113,6 +113,21 @@ RULES = {"trading_class": "SPXW", "premium_min_ticks": 200, "premium_max_ticks":
         ({"desk": "direct"}, "desk: must be a name of at most 12 letters, digits and _, not ledger, shared or direct"),
         ({"desk": "abcdefghijklm"}, "desk: must be a name of at most 12"),
         ({"entry": {"positions_max": True}}, "entry.positions_max: must not be true or false (given: true)"),
+        (
+            {"entry": {"twap_min_qty": 3}}, "entry.twap_min_qty: must not be below entry.twap_slices (given: 3 and 4)",
+        ),
+        (
+            {"entry": {"twap_min_qty": 4, "twap_duration_ms": 30_000}},
+            "entry.twap_duration_ms: leaves 7500 ms for each of entry.twap_slices, which may take",
+        ),
+        (
+            {"strategies": {"gexwatch": {"no_naked_short": False}}},
+            "strategies.gexwatch.no_naked_short: must be true: no desk sells to open what nothing covers",
+        ),
+        (
+            {"strategies": {"advisor": {"force_cancel_all_before_eod_flatten": False}}},
+            "strategies.advisor.force_cancel_all_before_eod_flatten: must be true: an order that still works could",
+        ),
         ({"trading_mode": "alive"}, "trading_mode: input should be 'paper' or 'live'"),
     ],
 )  # fmt: skip

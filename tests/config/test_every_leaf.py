@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+from dataclasses import is_dataclass
 from datetime import date, time
 from enum import Enum
 from pathlib import Path
@@ -25,6 +26,8 @@ LISTS: dict[str, Any] = {  # what is empty in the defaults, so that its leaves a
     "feed": {"folder": "data"},
     "entry": {"daily_loss_max_cents": 100_000},
     "spread": {"ex_dividend_dates": ["2026-12-18"]},
+    "desks": {"model": {"kind": "sim", "quotes_of": "paper", "sim": {"nav_usd": 300_000}}},
+    "strategies": {"gexwatch": {"desks": ["paper"], "switch_to": ["model"]}},
 }
 WRONG: tuple[Any, ...] = (float("nan"), float("inf"), -float("inf"), -1, 10**30, "x y", True, [], None)
 FOLDERS = ("data_dir", "demo.market_folder", "feed.chain.folder", "feed.folder")  # take any name
@@ -43,6 +46,8 @@ def full() -> Settings:
 def is_bounded(kind: Any, marks: tuple[Any, ...]) -> bool:
     if kind in (bool, NoneType, date, time) or get_origin(kind) is Literal:
         return True
+    if is_dataclass(kind):
+        return True  # its leaves are walked where it is given: these are client ids, as `broker` has them
     return (isinstance(kind, type) and issubclass(kind, Enum)) or any(
         isinstance(mark, Range | Form) or (isinstance(mark, Checked) and bool(mark.why)) for mark in marks
     )

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from types import SimpleNamespace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_type_hints
 
+import pytest
+
+from config.tree import Broker
 from domain.instants import SECOND
+from domain.orders.capabilities import CAPABILITIES, BrokerCapability, can
 from domain.units import Utc
+from gateways.brokers import MAKERS
 from gateways.ib.orders_port import OrdersPort
 from messages.base import Message
 from simulation.broker.exchange import Exchange
 from simulation.inprocess.broker import InProcessBroker
 from tests.testkit.acme_port import AcmeOrdersPort
-from tests.testkit.broker_contract import Bench, walk_conversation
+from tests.testkit.broker_contract import Bench, walk_capabilities, walk_conversation
 from tests.testkit.gateway_world import NOON, FakeMarket
 from tests.testkit.ibkr_world import Mailbox, RealClock, gateway, make_port
+from tests.testkit.tastytrade_world import make_port as make_rest_port
+from tests.testkit.tastytrade_world import rest_broker
 
 T = TypeVar("T", bound=Message)
 
@@ -52,32 +60,67 @@ class VirtualTime:
         return found[0]
 
 
-def test_ib_order_port_speaks_the_broker_conversation() -> None:
+@contextmanager
+def ib() -> Iterator[Bench]:
     with gateway() as world:
         heard = Mailbox()
         port: Any = make_port(OrdersPort, world, heard.tell)
         try:
-            walk_conversation(Bench(port, heard, world.clock.now_utc, world.call, 510, 450, 600))
+            yield Bench(port, heard, world.clock.now_utc, world.call, 510, 450, 600)
         finally:
             port.close()
 
 
-def test_example_port_of_the_guide_speaks_the_broker_conversation() -> None:
+@contextmanager
+def in_process() -> Iterator[Bench]:
+    market, time = FakeMarket(), VirtualTime()
+    runtime: Any = time
+    port = InProcessBroker("ibkr:paper", runtime, market, Exchange(market, latency_ms=1))
+    contract = market.contract(market.call)
+    assert contract is not None
+    yield Bench(port, time, lambda: time.now, contract, 510, 450, 600)
+
+
+@contextmanager
+def tastytrade() -> Iterator[Bench]:
+    with rest_broker() as world:
+        heard = Mailbox()
+        port = make_rest_port(world, heard)
+        try:
+            yield Bench(port, heard, world.clock.now_utc, world.call, 510, 450, 600)
+        finally:
+            port.close()
+
+
+@contextmanager
+def example_of_the_guide() -> Iterator[Bench]:
     market, clock, heard = FakeMarket(), RealClock(), Mailbox()
     contract = market.contract(market.call)
     assert contract is not None
     port = AcmeOrdersPort("port:ibkr:paper", tell=heard.tell, now_utc=clock.now_utc, port=4002)
     port.start()
     try:
-        walk_conversation(Bench(port, heard, clock.now_utc, contract, ask_ticks=510, far_ticks=450, far_ask_ticks=600))
+        yield Bench(port, heard, clock.now_utc, contract, ask_ticks=510, far_ticks=450, far_ask_ticks=600)
     finally:
         port.close()
 
 
-def test_in_process_port_speaks_the_broker_conversation() -> None:
-    market, time = FakeMarket(), VirtualTime()
-    runtime: Any = time
-    port = InProcessBroker("ibkr:paper", runtime, market, Exchange(market, latency_ms=1))
-    contract = market.contract(market.call)
-    assert contract is not None
-    walk_conversation(Bench(port, time, lambda: time.now, contract, 510, 450, 600))
+BROKERS = (ib, in_process, tastytrade, example_of_the_guide)
+
+
+@pytest.mark.parametrize("bench_of", BROKERS, ids=lambda bench_of: bench_of.__name__)
+def test_order_port_speaks_the_broker_conversation(bench_of: Callable[[], AbstractContextManager[Bench]]) -> None:
+    with bench_of() as bench:
+        walk_conversation(bench)
+
+
+@pytest.mark.parametrize("bench_of", BROKERS, ids=lambda bench_of: bench_of.__name__)
+def test_order_port_does_what_its_capabilities_say(bench_of: Callable[[], AbstractContextManager[Bench]]) -> None:
+    with bench_of() as bench:
+        walk_capabilities(bench)
+
+
+def test_every_broker_of_the_settings_has_capabilities_and_a_maker() -> None:
+    names = set(get_args(get_type_hints(Broker)["orders"]))
+    assert names == set(CAPABILITIES) == set(MAKERS)
+    assert not can("a broker that nobody knows", BrokerCapability.WHAT_IF)

@@ -253,4 +253,7 @@ def test_traits_of_money_are_where_they_must_be() -> None:
         "KillRaised", "FlattenPosition",
     }  # fmt: skip
     assert {kind.__name__ for kind in MESSAGE_TYPES if "is_synced_first" in vars(kind)} == {"PlaceOrder", "AmendOrder"}
+    assert {kind.__name__ for kind in MESSAGE_TYPES if kind.GOES_FIRST} == {
+        "RecordAlert", "ReserveEntry", "RecordExitIntent", "PlaceOrder", "AmendOrder",
+    }  # fmt: skip
     assert {kind.__name__ for kind in MESSAGE_TYPES if kind.CONFLATES} == {"QuoteChanged", "SpotsChanged"}

@@ -16,6 +16,7 @@ import yaml
 from commands import cli
 from commands.reference.settings import comments
 from config.settings import HERE, SettingsError, load_settings
+from domain.notices.alarm_words import REMEDIES
 from simulation.gateway.faults import load_faults
 from tests.testkit.paths import ROOT
 
@@ -79,7 +80,7 @@ def blocks(page: Path, language: str) -> Iterator[str]:
 
 # Blocks that show settings of code which the page says how to write: what is refused of them until then.
 OF_CODE_TO_COME = {
-    ("docs/guides/add-a-broker.md", "orders: ib"): "orders is not a setting",
+    ("docs/guides/add-a-broker.md", "broker: {orders: acme}"): "broker.orders",
     ("docs/guides/add-an-alert.md", "alert_files: [strategies/momentum.py]"): "there is no Python file",
 }
 
@@ -133,6 +134,7 @@ KEY_ARGUMENTS: dict[str, dict[str, int]] = {
     "actors/ibkr": {"alarm": 1, "halt": 1},
     "actors/ledger_outage.py": {"_alarm": 1},
     "actors/position": {"alarm": 1},
+    "actors/router.py": {"alarm": 1},
     "commands/housekeeping.py": {"_alarm": 0, "_well": 0},
     "supervision": {"_alarm": 0, "_halt": 0},
     "supervision/supervisor.py": {"_alarm": 1},
@@ -197,6 +199,7 @@ def test_every_alarm_has_its_entry_in_the_runbook_and_no_entry_is_of_the_past() 
     assert {"daily_loss", "foreign", "budget:<>", "feed:<>", "hub:<>:silent", "trace"} <= keys  # the search works
     assert sorted(keys - entries) == [], "docs/operations/runbook.md has no entry"
     assert sorted(entries - keys) == [], "docs/operations/runbook.md has an entry that nothing raises"
+    assert set(REMEDIES) == keys | {"hard_stop"}, "domain/notices/alarm_words.py says what to do about each"
 
 
 def test_a_function_that_hands_a_key_on_is_seen(tmp_path: Path) -> None:

@@ -162,3 +162,22 @@ def test_exits_of_another_folder_stay_while_they_close_no_more_than_is_held(
     assert len(fact.cancel_refs) == len(exits) - kept
     assert sorted((*fact.cancel_refs, *fact.foreign_orders)) == [order.order_ref for order in at_work]
     ledger.close()
+
+
+@pytest.mark.parametrize(("filled", "holds", "is_kept"), [((1,), 1, True), ((1, 1), 0, True), ((), 1, False)])
+def test_an_exit_of_another_folder_that_fills_between_the_brokers_answers_is_not_cancelled(
+    tmp_path: Path, filled: tuple[int, ...], holds: int, is_kept: bool
+) -> None:
+    """Its open order was read before the fill, the position after it: it seemed to close more than is held."""
+    start_run(tmp_path, ("paper",), ask.T0)
+    ledger = DeskLedger(tmp_path, "paper", run_n=1)
+    ledger.open()
+    order = ask.broker_order(5, ask.ref(77, "x1"), side=Side.SELL, qty=Qty(2), filled_qty=Qty(0))
+    sold = tuple(
+        ask.fill(5, f"other.{n}", order_ref=order.order_ref, side=Side.SELL, qty=Qty(qty), at_utc=ask.T0)
+        for n, qty in enumerate(filled)
+    )
+    told = ledger.apply(ask.read((order,), sold, (ask.broker_position(5, holds),) * bool(holds)), ask.T0)
+    (fact,) = [one for one in told if isinstance(one, Reconciled)]
+    assert (fact.cancel_refs == ()) is is_kept
+    ledger.close()

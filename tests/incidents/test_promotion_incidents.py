@@ -209,7 +209,7 @@ def test_an_operator_that_starts_asks_for_the_level_in_force() -> None:
     probe = Probe(OperatorActor("operator", SETTINGS), NOW)
     assert probe.start().told(risk.RequestKillLevel, "kill") == [risk.RequestKillLevel(reply_to="operator")]
     probe.feed(raised(KillLevel.NO_ENTRIES))
-    assert probe.state.level is KillLevel.NO_ENTRIES
+    assert probe.state.levels == {"": KillLevel.NO_ENTRIES}
 
 
 def test_a_repeated_resume_after_a_raise_that_was_refused_gets_its_old_answer() -> None:

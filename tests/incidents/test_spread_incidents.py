@@ -133,6 +133,25 @@ def test_damaged_terms_do_not_take_the_watcher_of_a_spread_away(
         db.execute("UPDATE structures SET terms = CAST(? AS TEXT)", (damaged,))
     found = given_back(ledger, STRUCTURE_NAME)
     assert (found.terms, found.cover.held_qty, found.short.held_qty) == (None, 1, 10)
+    assert found.are_terms_damaged is True
+
+
+@pytest.mark.parametrize("are_damaged", [True, False])
+def test_damaged_terms_halt_entries_in_a_sentence_and_both_legs_are_closed_in_time(are_damaged: bool) -> None:
+    """Nobody was told that the ledger is damaged, and the desk went on trading."""
+    talk = SpreadTalk()
+    both = talk.known(talk.reservation(COVER, opened=1, held=1), talk.reservation(SHORT, opened=10, held=10))
+    talk.restart(replace(both, terms=None, are_terms_damaged=are_damaged))
+    raised = talk.sent.told(risk.RaiseKill, "kill")
+    told = [alarm for alarm in talk.sent.published(operator.Alarm) if alarm.key.startswith("terms:")]
+    assert [level.level for level in raised] == [KillLevel.NO_ENTRIES] * are_damaged
+    assert len(told) == are_damaged
+    assert all("\n" not in alarm.text and "backup" in alarm.text for alarm in told)
+    assert known(talk.state.saga).state is SagaState.HELD
+    leaving = talk.leg(SHORT, 10, is_leaving=True)  # by its own end of the day
+    assert not leaving.told(positions.FlattenPosition, COVER_ADDRESS), "the cover is the last to go"
+    clear = talk.leg(SHORT, 0, is_flat=True, is_clear=True)
+    assert clear.told(positions.FlattenPosition, COVER_ADDRESS)
 
 
 def test_a_page_five_minutes_before_the_close_never_counts_none_as_still_short() -> None:

@@ -37,7 +37,7 @@ ROOMS: Final = (
     ),
     Room(
         "gateways/ib",
-        ("gateways/ib/orders_port.py", "gateways/ib/orders_session.py"),
+        ("gateways/ib/orders_port.py", "gateways/ib/orders_session.py", "gateways/last_check.py"),
         ("tests/gateways/ib", "tests/gateways/test_broker_contract.py"),
     ),
     Room("actors/ibkr", ("actors/ibkr/*.py",), ("tests/actors/ibkr",)),

@@ -26,6 +26,7 @@ class Sabotage(msgspec.Struct, frozen=True):
 
 
 _POSITION: Final = "tests/actors/position"
+_REST = "tests/gateways/tastytrade/test_orders_port.py"
 _IBKR: Final = "tests/actors/ibkr"
 
 TABLE: Final = (
@@ -51,6 +52,50 @@ TABLE: Final = (
         "    is_part = False\n",
         f"{_POSITION}/test_position_exit.py::"
         "test_take_profit_of_more_sells_half_rounded_up_then_the_rest_with_the_stop_at_entry",
+    ),
+    Sabotage(
+        "exits that only ever tighten",
+        "domain/position/adaptive.py",
+        "    return Scales(min(old.stop, new.stop), min(old.take, new.take))\n",
+        "    return new\n",
+        "tests/domain/position/test_adaptive.py::test_over_any_path_a_held_positions_stops_only_ever_tighten",
+    ),
+    Sabotage(
+        "a shadow that only looks",
+        "actors/position/adaptive.py",
+        "    return tight if state.is_adaptive else fixed\n",
+        "    return tight\n",
+        f"{_POSITION}/test_position_adaptive.py::"
+        "test_a_shadow_sends_nothing_and_is_sold_at_the_bid_where_the_tighter_stop_is_reached",
+    ),
+    Sabotage(
+        "the proof of an exit profile",
+        "storage/shared_ledger.py",
+        "                return exits_promotion_of(shown, message.outcomes_min, message.rate_floor)\n",
+        "                return None if shown else None\n",
+        "tests/storage/test_exit_profiles.py::test_a_promotion_of_a_profile_needs_what_its_shadow_has_shown",
+    ),
+    Sabotage(
+        "the watcher of what is short",
+        "storage/reconcile.py",
+        "            taken.append(position)\n",
+        "",
+        "tests/incidents/test_unwatched_positions.py::test_a_short_of_ours_without_a_watcher_is_taken_back",
+    ),
+    Sabotage(
+        "the purchase of a short that nobody watched",
+        "actors/ibkr/settlement.py",
+        "        if position.qty < 0:\n            flatten = ",
+        "        if position.qty > 0:\n            flatten = ",
+        "tests/incidents/test_unwatched_positions.py::"
+        "test_a_position_that_was_taken_back_is_told_and_a_short_is_closed_like_at_kill_level_2",
+    ),
+    Sabotage(
+        "the execution in the place of an estimate",
+        "storage/fills.py",
+        "    if is_open or not (is_held or is_closed_again):\n",
+        "    if is_open or not is_held:\n",
+        "tests/incidents/test_estimated_closes.py::test_executions_that_come_after_an_estimate_open_the_position_again",
     ),
     Sabotage(
         "the cover before the shorts",
@@ -79,6 +124,71 @@ TABLE: Final = (
         "            if saga.state is SagaState.SELLING:\n                _want_out(turn, ExitReason.UNWIND)\n",
         "            pass\n",
         "tests/actors/test_structure_actor.py::test_shorts_that_do_not_fill_in_thirty_seconds_are_unwound",
+    ),
+    Sabotage(
+        "no slice of an entry after a kill",
+        "actors/position/slices.py",
+        '    if state.kill_level >= KillLevel.NO_ENTRIES:\n        return f"kill level {state.kill_level.value}"\n',
+        "",
+        f"{_POSITION}/test_position_slices.py::"
+        "test_whatever_ends_an_entry_ends_its_slices_in_every_stage[kill-waiting]",
+    ),
+    Sabotage(
+        "no slice of an entry that filled nothing",
+        "actors/position/slices.py",
+        "    if state.orders.entry is None and state.cycle is not PositionState.OPEN:\n",
+        "    if False:\n",
+        f"{_POSITION}/test_position_slices.py::test_a_first_slice_without_a_fill_ends_the_entry",
+    ),
+    Sabotage(
+        "a slice looked for as long as it may arrive",
+        "actors/position/recovery.py",
+        "        deadline_utc = max(deadline_utc, Utc(now + rules.exits.entry_total_ms * MS))\n",
+        "",
+        f"{_POSITION}/test_position_slices.py::"
+        "test_after_a_restart_a_slice_that_nobody_knows_is_looked_for_until_it_cannot_arrive_any_more",
+    ),
+    Sabotage(
+        "one stop at the broker for all slices",
+        "actors/position/exit_order.py",
+        " or (state.twap is not None and state.twap.is_on):\n",
+        ":\n",
+        f"{_POSITION}/test_position_slices.py::test_a_stop_at_the_broker_is_placed_for_all_of_it_once_no_slice_follows",
+    ),
+    Sabotage(
+        "the desk looked at again after a slice's quote",
+        "actors/risk/slices.py",
+        " or _desk_reject(rules, turn, question)\n",
+        "\n",
+        "tests/actors/risk/test_risk_slices.py::test_what_stops_the_desk_ends_the_slices_before_its_quote_and_after",
+    ),
+    Sabotage(
+        "no more in slices than the whole entry",
+        "domain/orders/twap.py",
+        "Qty(self.plan.qty_until(n) - filled_qty)",
+        "self.plan.qty_until(n)",
+        "tests/domain/orders/test_twap.py::test_whatever_happens_no_more_is_ordered_than_the_whole",
+    ),
+    Sabotage(
+        "a slice recorded once",
+        "storage/reservations.py",
+        "    return (orders.SliceRecorded(order_ref=slice_.order_ref),) if is_new else ()\n",
+        "    return (orders.SliceRecorded(order_ref=slice_.order_ref),)\n",
+        "tests/storage/test_slice_records.py::test_a_slice_is_on_record_once_with_its_place_among_the_others",
+    ),
+    Sabotage(
+        "of a combination the whole alone counted",
+        "gateways/ib/orders_port.py",
+        "            if execution.con_id == COMBO_CON_ID or execution.perm_id not in combos:",
+        "            if True:",
+        "tests/gateways/test_combo_orders.py::test_ib_port_sends_several_legs_as_one_order_and_reads_them_back",
+    ),
+    Sabotage(
+        "combinations kept from a broker that takes none",
+        "domain/orders/combo.py",
+        "    if BrokerCapability.COMBOS not in capabilities:\n",
+        "    if False:\n",
+        "tests/domain/orders/test_combo.py::test_a_broker_that_takes_none_is_given_none_and_no_legs_either",
     ),
     Sabotage(
         "a cover that its position does not sell",
@@ -197,17 +307,16 @@ TABLE: Final = (
     ),
     Sabotage(
         "the port's own checks",
-        "gateways/ib/orders_port.py",
-        "        if command.session_epoch != session.epoch:\n            return RejectCode.PERMIT_SESSION",
-        "        return None\n"
-        "        if command.session_epoch != session.epoch:\n            return RejectCode.PERMIT_SESSION",
+        "gateways/last_check.py",
+        "    if command.session_epoch != session_epoch:\n        return RejectCode.PERMIT_SESSION",
+        "    return None\n    if command.session_epoch != session_epoch:\n        return RejectCode.PERMIT_SESSION",
         "tests/gateways/ib/test_orders_port.py::test_last_check_keeps_an_order_off_the_socket",
     ),
     Sabotage(
         "the port's kill latch",
-        "gateways/ib/orders_port.py",
-        "        if latch.level > KillLevel.RUNNING or command.kill_epoch < latch.kill_epoch:\n",
-        "        if False:\n",
+        "gateways/last_check.py",
+        "    if latch.level > KillLevel.RUNNING or command.kill_epoch < latch.kill_epoch:\n",
+        "    if False:\n",
         "tests/gateways/ib/test_orders_port.py::test_kill_latch_stops_entries_and_lets_exits_pass",
     ),
 )
@@ -328,16 +437,16 @@ SURVIVORS: Final = (
     ),
     Sabotage(
         "the port's deadline",
-        "gateways/ib/orders_port.py",
-        "        if late_ms > 0:\n",
-        "        if False:\n",
+        "gateways/last_check.py",
+        "    if (late_ms := (now - order.deadline_utc) // MS) > 0:\n",
+        "    if (late_ms := 0) > 0:\n",
         "tests/gateways/ib/test_orders_port.py::test_last_check_keeps_an_order_off_the_socket",
     ),
     Sabotage(
         "the port's session epoch",
-        "gateways/ib/orders_port.py",
-        "        if command.session_epoch != session.epoch:\n            return RejectCode.PERMIT_SESSION",
-        "        if False:\n            return RejectCode.PERMIT_SESSION",
+        "gateways/last_check.py",
+        "    if command.session_epoch != session_epoch:\n        return RejectCode.PERMIT_SESSION",
+        "    if False:\n        return RejectCode.PERMIT_SESSION",
         "tests/gateways/ib/test_orders_port.py::test_last_check_keeps_an_order_off_the_socket",
     ),
     Sabotage(
@@ -349,10 +458,38 @@ SURVIVORS: Final = (
     ),
     Sabotage(
         "the port's good-till",
-        "gateways/ib/orders_port.py",
-        "order.good_till_utc <= self.clock.now_utc():\n",
-        "order.good_till_utc <= 0:\n",
+        "gateways/last_check.py",
+        "    if till is not None and till <= now:\n",
+        "    if False:\n",
         "tests/gateways/ib/test_broker_cases.py::test_order_whose_good_till_has_passed_never_leaves",
+    ),
+    Sabotage(
+        "the REST port's check where its connection stands",
+        "gateways/tastytrade/orders_port.py",
+        "body, check=partial(self._check, session, command),",
+        "body,",
+        f"{_REST}::test_a_kill_that_comes_while_the_connection_is_made_stops_the_entry",
+    ),
+    Sabotage(
+        "an exit at a REST broker that only closes",
+        "gateways/tastytrade/bodies.py",
+        "    if order.is_exit:\n",
+        "    if False:\n",
+        f"{_REST}::test_an_exit_never_sells_what_is_not_held",
+    ),
+    Sabotage(
+        "the doubt about an order whose answer never came",
+        "gateways/tastytrade/orders_port.py",
+        '            self._doubt(session, ref, 0, f"{error}; it may have arrived")\n',
+        "            session.refs_used.discard(ref)\n",
+        f"{_REST}::test_an_order_without_an_answer_is_in_doubt_found_and_never_sent_again",
+    ),
+    Sabotage(
+        "the look at the orders that the stream does not tell of",
+        "gateways/tastytrade/orders_port.py",
+        "                is_good = await self._look_once(session)\n",
+        "                is_good = True\n",
+        f"{_REST}::test_a_fill_that_the_stream_does_not_tell_is_found_all_the_same",
     ),
     Sabotage(
         "the port's duplicate reference",

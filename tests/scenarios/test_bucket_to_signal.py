@@ -91,7 +91,7 @@ class World:
                         self.send(name, address, effect.message)
                 case Publish():
                     self.published.append(effect.event)
-                    for address in LISTENERS.addresses(name, effect.event):
+                    for address in LISTENERS.addresses(name, effect.event, ROUTE):
                         self.send(name, address, effect.event)
                 case SetTimer():
                     self.timers[name, effect.kind, effect.subject] = effect.at_utc

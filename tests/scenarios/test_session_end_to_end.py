@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from actors.ibkr import IBKRActor
 from actors.ibkr.state import IBKRState
@@ -22,7 +22,7 @@ from messages.base import Message
 from messages.lifecycle import Started
 from messages.positions import BrokerPositionRead
 from simulation.gateway.faults import Fault, FaultKind
-from tests.testkit.ibkr_world import World, gateway, make_port, settings_for
+from tests.testkit.ibkr_world import gateway, make_port, settings_for
 from tests.testkit.probe import Outbox, Probe
 
 T = TypeVar("T", bound=Message)
@@ -37,15 +37,23 @@ OWNER = "position:paper:1007"
 class Desk:
     """Runs one actor in the test's thread: its mail, its timers, and a ledger that adopts every execution once."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: Any) -> None:
         self.world = world
         actor = IBKRActor("ibkr:paper", settings_for(world.port, **QUICK))
         self.probe: Probe[IBKRState] = Probe(actor, world.clock.now_utc())
         self.mail: queue.Queue[Message] = queue.Queue()
         self.executions: dict[str, int] = {}
         self.recorded_n = 0
-        self.port: OrdersPort = make_port(OrdersPort, world, lambda _to, message: self.mail.put(message), **QUICK)
+        self.port = self.port_of(world)
         self.mail.put(Started(name="ibkr:paper", incarnation=1, run_n=1))
+
+    def port_of(self, world: Any) -> broker.BrokerPort:
+        """Make and start the port; what it hears goes to the mail."""
+        port: OrdersPort = make_port(OrdersPort, world, self.hear, **QUICK)
+        return port
+
+    def hear(self, _to: str, message: Message) -> None:
+        self.mail.put(message)
 
     @property
     def state(self) -> IBKRState:

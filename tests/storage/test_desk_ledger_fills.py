@@ -15,6 +15,7 @@ from domain.instruments import Side
 from domain.orders.table import OrderStatus
 from domain.orders.tiers import Tier
 from domain.position.cycle import ExitKind, ExitReason, PositionState
+from domain.units import Qty
 from messages import entries, lifecycle, orders, risk, session
 from messages.base import Message
 from messages.ledgers import DeskInput
@@ -113,6 +114,32 @@ def test_any_order_of_executions_corrections_and_repeats_gives_the_same_totals(
     last = facts[-1]
     assert isinstance(last, orders.FillRecorded)
     assert (last.filled_qty_total, last.filled_cost_ticks_total) == (fill.qty, fill.cost_ticks)
+
+
+def test_a_correction_under_the_number_of_what_it_corrects_takes_the_next_one(ledger: DeskLedger) -> None:
+    """A broker that numbers nothing is read anew after a restart: what was corrected meanwhile comes as a first word."""
+    ledger.apply(ask.reserve(), ask.T0)
+    told(ledger, ask.execution(qty=2))
+    for _ in range(2):
+        (fill, *_) = told(ledger, ask.execution(qty=1))
+        assert isinstance(fill, orders.FillRecorded)
+        assert (fill.revision, fill.filled_qty_total) == (2, 1)
+    assert told(ledger, ask.execution(qty=2)) == (), "an older word once more"
+    (fill, *_) = told(ledger, ask.execution(qty=2, revision=2))
+    assert isinstance(fill, orders.FillRecorded)
+    assert (fill.revision, fill.filled_qty_total) == (3, 2)
+
+
+def test_a_correction_that_was_made_while_nobody_ran_is_read_back(ledger: DeskLedger) -> None:
+    ledger.apply(ask.reserve(), ask.T0)
+    told(ledger, ask.execution(qty=2))
+    facts = ledger.apply(ask.read((), (ask.fill(qty=Qty(1)),), (ask.broker_position(1, 1),)), ask.T0 + 60 * SECOND)
+    assert [(fill.revision, fill.filled_qty_total) for fill in facts if isinstance(fill, orders.FillRecorded)] == [
+        (2, 1)
+    ]
+    facts = ledger.apply(ask.read((), (ask.fill(qty=Qty(1)),), (ask.broker_position(1, 1),)), ask.T0 + 60 * SECOND)
+    (found,) = [fact for fact in facts if isinstance(fact, session.Reconciled)]
+    assert found.mismatches == ()
 
 
 def test_an_execution_whose_position_is_over_is_not_told_again(ledger: DeskLedger) -> None:

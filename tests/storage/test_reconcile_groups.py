@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from domain.instants import SECOND
 from domain.instruments import Side
 from domain.orders.table import OrderStatus
-from domain.units import Utc
+from domain.units import Qty, Ticks, Utc
 from messages import entries, lifecycle, orders, risk, session
 from messages.base import Message
 from messages.broker import BrokerOrder, BrokerPosition, Execution, GroupFailure, ReadGroup
@@ -170,6 +170,22 @@ def test_open_orders_and_positions_are_enough_where_the_history_cannot_be_read(l
     assert [type(fact) for fact in facts] == [orders.FillRecorded]
 
 
+def test_a_slice_that_was_cancelled_does_not_explain_what_its_successor_has_filled(ledger: DeskLedger) -> None:
+    ledger.apply(ask.reserve(1, legs=(ask.leg(1, qty=Qty(10)),), first_qty=Qty(3)), ask.T0)
+    ledger.apply(ask.execution(qty=Qty(1)), ask.T0)
+    ledger.apply(orders.RecordOrderIds(order_ref=ask.ref(1), perm_id=901, status="cancelled"), ask.T0)
+    second = orders.RecordSlice(
+        intent_id="i1", reply_to="position:paper:1", con_id=1, order_ref=ask.ref(1, "e2"), side=Side.BUY, qty=Qty(4),
+        limit_ticks=Ticks(500), n=2, slices=3, at_utc=ask.T0,
+    )  # fmt: skip
+    ledger.apply(second, ask.T0)
+    read = broken(ask.read((), (), (ask.broker_position(1, 3),)), ReadGroup.EXECUTIONS, ReadGroup.COMPLETED)
+    _, facts = reconciled(ledger, read)
+    (fill,) = facts
+    assert isinstance(fill, orders.FillRecorded)
+    assert (fill.order_ref, fill.qty) == (ask.ref(1, "e2"), 2)
+
+
 def test_what_no_entry_of_ours_can_explain_stays_foreign(ledger: DeskLedger) -> None:
     ledger.apply(ask.reserve(), ask.T0)
     for strange in (ask.broker_position(1, 3), ask.broker_position(1, -1), ask.broker_position(7, 2)):
@@ -283,6 +299,19 @@ def test_a_perm_id_of_0_names_no_order_and_replaces_none(ledger: DeskLedger, tmp
     order = LedgerReader(tmp_path, "paper").order(ask.ref(1))
     assert order is not None
     assert order["perm_id"] == 901
+
+
+def test_rows_without_a_reference_are_those_of_the_order_that_has_their_perm_id(ledger: DeskLedger) -> None:
+    ledger.apply(ask.reserve(), ask.T0)
+    ledger.apply(orders.RecordOrderIds(order_ref=ask.ref(1), perm_id=901, status="working"), ask.T0)
+    nameless = filled_order(order_ref=""), ask.broker_order(8, "", perm_id=977)
+    read = ask.read(nameless, (ask.fill(order_ref=""),), (ask.broker_position(),))
+    found, facts = reconciled(ledger, read)
+    assert found.named == ((901, ask.ref(1)),)
+    assert [fact.order_ref for fact in facts if isinstance(fact, orders.FillRecorded)] == [ask.ref(1)]
+    assert found.adopted_fills == 1
+    assert found.foreign_positions == ()
+    assert found.foreign_orders == ("perm:977",)
 
 
 @pytest.mark.parametrize("qty", [0, -2])

@@ -27,7 +27,7 @@ from domain.risk.reject import RejectCode
 from domain.signals.outcome import begun
 from domain.structure.saga import SagaState
 from domain.units import Cents, Qty, Utc
-from messages import entries, lifecycle, operator, orders, risk, session, signals, structures
+from messages import desks, entries, lifecycle, operator, orders, risk, session, signals, structures
 from messages.base import Message
 from messages.ledgers import DeskInput, SharedInput
 from messages.restored import ActorsRestored
@@ -95,6 +95,11 @@ DESK_RECORDS: dict[str, tuple[tuple[DeskInput, ...], DeskInput]] = {
     "position": ((ask.reserve(), ask.execution()), ask.position(took_part=True)),
     "position closed": ((ask.reserve(), ask.execution(), ask.position()), ask.closed()),
     "entry abandoned": ((ask.reserve(),), ask.abandoned()),
+    "exits tightened": ((ask.reserve(), ask.tightened()), ask.tightened(stop_scale=0.9, at_utc=ask.T0 + 9 * SECOND)),
+    "shadow closed": ((ask.reserve(), ask.execution(), ask.closed()), ask.shadow_closed()),
+    "word on slices": ((ask.reserve(),), orders.SliceNoted(
+        order_ref=ask.ref(1), event="slices ended", why="kill level 1", at_utc=ask.T0
+    )),
     "day lock": ((), risk.LockDay(session=ask.DAY, reason="daily_loss", at_utc=ask.T0)),
     "start NAV": ((), risk.RecordStartNav(session=ask.DAY, nav_cents=Cents(30_000_000), at_utc=ask.T0)),
     "day": ((), risk.RecordDay(session=ask.DAY, summary=SUMMARY, at_utc=ask.T0)),
@@ -121,6 +126,9 @@ SHARED_RECORDS: dict[str, tuple[tuple[SharedInput, ...], SharedInput]] = {
     "spread": ((), risk.RecordSpread(session=ask.DAY, slot_min=600, median=0.1, at_utc=ask.T0)),
     "promotion": ((), PROMOTED),
     "promotion withdrawn": ((PROMOTED,), replace(PROMOTED, command_id="p2", is_promoted=False, at_utc=ask.T0 + 1)),
+    "route": ((), desks.RecordRoute(
+        command_id="s1", strategy="gexwatch", desks=("paper",), by="ann", reason="r", at_utc=ask.T0
+    )),
     "command": (
         (), operator.RecordCommand(command_id="c", name="Kill", by="cli", reason="r", outcome="done", at_utc=ask.T0),
     ),
@@ -187,6 +195,7 @@ def test_a_record_that_comes_again_changes_no_row_and_is_answered_alike(
 
 def test_every_record_is_among_them() -> None:
     applied = {type(record) for *_, record in CASES}
+    applied.add(orders.RecordSlice)  # not answered twice, as it may have been sent: test_slice_records.py
     assert applied == {*get_args(DeskInput), *get_args(SharedInput)} - {lifecycle.RequestState}
 
 

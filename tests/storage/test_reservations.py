@@ -173,6 +173,7 @@ def test_a_locked_day_refuses_and_cannot_be_unlocked(ledger: DeskLedger, tmp_pat
         ({"positions_per_ticker_max": 1}, RejectCode.TICKER_LIMIT),
         ({"one_position_only": True}, RejectCode.ONE_POSITION_ONLY),
         ({"direction": -1}, RejectCode.REVERSE_WITHOUT_FLAT),
+        ({"direction": -1, "forbid_reverse_without_flat": False}, None),
         ({"trades_per_day_max": 2, "positions_max": 2, "positions_per_ticker_max": 2}, None),
         ({"direction": -1, "ticker": "QQQ"}, None),
         ({"positions_per_ticker_max": 1, "ticker": "QQQ"}, None),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from messages import operator
@@ -9,7 +11,8 @@ from messages.base import Event, Message
 from messages.envelope import encode
 from messages.lifecycle import TimerFired
 from supervision import outbox
-from supervision.stepped import VirtualClock
+from supervision.spec import Template
+from supervision.stepped import SteppedRuntime, VirtualClock
 from supervision.subscriptions import Subscriptions
 from supervision.trace import NoTrace
 from tests.testkit.narrow import of_class
@@ -108,6 +111,46 @@ def test_roles_are_keyed_by_fields_of_the_event() -> None:
         return (f"<{role}>",)
 
     table = Subscriptions({operator.Alarm: ("lane:{key}:{severity.value}", "all")}, route)
-    assert table.addresses("a:1", alarm("x", key="SPX")) == ("<lane:SPX:info>", "<all>")
+    assert table.addresses("a:1", alarm("x", key="SPX"), None) == ("<lane:SPX:info>", "<all>")
     assert asked == [("a:1", "lane:SPX:info"), ("a:1", "all")]
-    assert table.addresses("a:1", TimerFired(kind="k", subject="", due_utc=0)) == ()
+    assert table.addresses("a:1", TimerFired(kind="k", subject="", due_utc=0), None) == ()
+    assert table.addresses("a:1", alarm("x", key="SPY"), None) == ("<lane:SPY:info>", "<all>")
+
+
+def test_an_event_is_looked_up_anew_for_each_sender_and_whenever_the_addresses_have_changed() -> None:
+    there: dict[str, None] = {"position:1": None}
+    asked: list[str] = []
+
+    def route(sender: str, role: str) -> tuple[str, ...]:
+        asked.append(sender)
+        return (*there, sender)
+
+    table = Subscriptions({operator.Alarm: ("positions",)}, route)
+    for _ in range(2):
+        assert table.addresses("a:1", alarm("x"), there) == ("position:1", "a:1")
+    assert table.addresses("b:1", alarm("x"), there) == ("position:1", "b:1")
+    there = {**there, "position:2": None}
+    assert table.addresses("a:1", alarm("x"), there) == ("position:1", "position:2", "a:1")
+    assert asked == ["a:1", "b:1", "a:1"]
+
+
+def test_a_role_of_everybody_there_reaches_an_actor_that_was_made_since() -> None:
+    log: Log = []
+    made = Template("made:", lambda name: Toy(name, log))
+    teller = spec("a:1", lambda name: Toy(name, log))
+    h = toy_tree(teller, log=log, templates=(made,), subscribers={operator.Alarm: ("everybody",)})
+    runtime: SteppedRuntime | None = None
+
+    def route(sender: str, role: str) -> tuple[str, ...]:
+        if role != "everybody":
+            return (role,)
+        assert runtime is not None
+        return tuple(sorted(name for name in runtime.cells if name.startswith("made:")))
+
+    runtime = stepped(replace(h, tree=replace(h.tree, route=route)))
+    for text in ("tell made:1 hello", "publish one", "tell made:2 hello", "publish two"):
+        runtime.post("a:1", say(text), "edge:test")
+        runtime.run_until(runtime.clock.now_utc() + 1)
+    assert [(name, text) for name, text in log if text in ("one", "two")] == [
+        ("made:1", "one"), ("made:1", "two"), ("made:2", "two"),
+    ]  # fmt: skip

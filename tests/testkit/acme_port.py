@@ -12,12 +12,14 @@ from typing import assert_never
 import msgspec
 
 from domain.instruments import Contract, OrderType, Side
+from domain.orders.capabilities import BrokerCapability
 from domain.orders.request import OrderChange, OrderRequest
 from domain.orders.table import CodeMeaning, OrderStatus
 from domain.risk.kill import KillLevel
 from domain.risk.reject import RejectCode
 from domain.session.modes import AccountClass
 from domain.units import Cents, Qty, Ticks, Utc
+from gateways.last_check import NO_LINK, Fault, last_check
 from messages import broker
 from messages.base import Message
 
@@ -42,6 +44,10 @@ class AcmeOrdersPort(broker.BrokerPort):
     @property
     def name(self) -> str:
         return self._name
+
+    @property
+    def capabilities(self) -> frozenset[BrokerCapability]:
+        return frozenset((BrokerCapability.CHANGE_OF_SIZE,))
 
     def start(self) -> None:
         """The thread starts with the first command."""
@@ -111,30 +117,20 @@ class AcmeOrdersPort(broker.BrokerPort):
 
     # -- the last check, orders ---------------------------------------------------------------------
 
-    def _fault(
-        self, command: broker.PlaceOrder | broker.AmendOrder, order: OrderRequest | OrderChange
-    ) -> RejectCode | None:
+    def _fault(self, command: broker.PlaceOrder | broker.AmendOrder) -> Fault | None:
         if self._epoch is None:
-            return RejectCode.NOT_CONNECTED
-        if command.session_epoch != self._epoch:
-            return RejectCode.PERMIT_SESSION
-        if self._now() > order.deadline_utc:
-            return RejectCode.DEADLINE_PASSED
-        latch = self._latch
-        is_killed = latch.level > KillLevel.RUNNING or command.kill_epoch < latch.kill_epoch
-        if not order.is_exit and (is_killed or self._refused is not None):
-            return RejectCode.PERMIT_KILLED
-        return None
+            return NO_LINK
+        return last_check(command, self._now(), self._epoch, self._latch, self._refused)
 
-    def _deny(self, order_ref: str, code: RejectCode) -> None:
-        self._report(broker.OrderDenied(order_ref=order_ref, code=code, why="last check at the port"))
+    def _deny(self, order_ref: str, fault: Fault) -> None:
+        self._report(broker.OrderDenied(order_ref=order_ref, code=fault[0], why=fault[1]))
 
     def _place(self, command: broker.PlaceOrder, order: OrderRequest) -> None:
-        code = self._fault(command, order)
-        if code is None and order.order_ref in self._rows:
-            code = RejectCode.DUPLICATE_REF
-        if code is not None:
-            self._deny(order.order_ref, code)
+        fault = self._fault(command)
+        if fault is None and order.order_ref in self._rows:
+            fault = RejectCode.DUPLICATE_REF, "this ref is at the broker already"
+        if fault is not None:
+            self._deny(order.order_ref, fault)
             return
         self._orders[order.order_ref] = order
         number = len(self._orders)
@@ -151,9 +147,9 @@ class AcmeOrdersPort(broker.BrokerPort):
         self._match(self._rows[order.order_ref], order.contract)
 
     def _amend(self, command: broker.AmendOrder, change: OrderChange) -> None:
-        code, row = self._fault(command, change), self._rows.get(change.order_ref)
-        if code is not None or row is None or not row.is_working:
-            self._deny(change.order_ref, code or RejectCode.NOT_CONNECTED)
+        fault, row = self._fault(command), self._rows.get(change.order_ref)
+        if fault is not None or row is None or not row.is_working:
+            self._deny(change.order_ref, fault or (RejectCode.NOT_CONNECTED, "it does not work"))
             return
         changed = msgspec.structs.replace(
             row, qty=change.qty, order_type=change.order_type, limit_ticks=change.limit_ticks

@@ -1,6 +1,6 @@
 """What every broker port must do, as one walk through the broker conversation: hand it a bench with your port on it.
 
-Two ports walk it in `tests/gateways/test_broker_contract.py`; `docs/guides/add-a-broker.md` says how to add one.
+All ports walk it in `tests/gateways/test_broker_contract.py`; `docs/guides/add-a-broker.md` says how to add one.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 from domain.instants import SECOND
 from domain.instruments import Contract, OrderType, Side
+from domain.orders.capabilities import BrokerCapability
 from domain.orders.request import OrderChange, OrderRequest
 from domain.orders.table import CodeMeaning, OrderStatus
 from domain.risk.kill import KillLevel
@@ -66,7 +67,7 @@ class Walk:
         return self.wait(broker.LinkUp, lambda up: up.session_epoch == self.epoch)
 
     def place(
-        self, ref: str, limit_ticks: Ticks, *, kill_epoch: int = 1, epoch: int | None = None, **more: Any
+        self, ref: str, limit_ticks: Ticks | None, *, kill_epoch: int = 1, epoch: int | None = None, **more: Any
     ) -> None:
         fields: dict[str, Any] = {
             "contract": self._bench.contract, "side": Side.BUY, "qty": 2, "order_type": OrderType.LIMIT,
@@ -75,9 +76,9 @@ class Walk:
         order = OrderRequest(order_ref=ref, limit_ticks=limit_ticks, **(fields | more))
         self.post(broker.PlaceOrder(order=order, session_epoch=epoch or self.epoch, kill_epoch=kill_epoch))
 
-    def amend(self, ref: str, limit_ticks: Ticks | None, *, is_exit: bool = False) -> None:
+    def amend(self, ref: str, limit_ticks: Ticks | None, *, is_exit: bool = False, qty: int = 2) -> None:
         change = OrderChange(
-            order_ref=ref, qty=Qty(2), order_type=OrderType.LIMIT if limit_ticks is not None else OrderType.MARKET,
+            order_ref=ref, qty=Qty(qty), order_type=OrderType.LIMIT if limit_ticks is not None else OrderType.MARKET,
             limit_ticks=limit_ticks, is_exit=is_exit, deadline_utc=self._bench.now_utc() + 10 * SECOND,
         )  # fmt: skip
         self.post(broker.AmendOrder(change=change, session_epoch=self.epoch, kill_epoch=1))
@@ -205,3 +206,45 @@ def _round_trip(walk: Walk, bench: Bench) -> None:
     assert {e.side for e in walk.filled(EXIT)} == {Side.SELL}
     walk.wait(broker.PositionReported, lambda p: (p.contract.con_id, p.qty) == (con_id, 0))
     assert walk.read_back().positions == ()
+
+
+def walk_capabilities(bench: Bench) -> None:
+    """Ask a port for what its capabilities say, and for what they do not say.
+
+    Raises:
+        AssertionError: it does less than it says, or more without a word.
+    """
+    walk, can = Walk(bench, epoch=1 << 20), bench.port.capabilities
+    walk.dial()
+    assert walk.read_back().is_complete
+    _what_if(walk, bench, BrokerCapability.WHAT_IF in can)
+    walk.place(ENTRY, bench.far_ticks)
+    walk.status(ENTRY, OrderStatus.WORKING)
+    walk.amend(ENTRY, bench.far_ticks, qty=3)
+    if BrokerCapability.CHANGE_OF_SIZE in can:
+        walk.wait(broker.OrderStatusReported, lambda f: (f.order_ref, f.qty) == (ENTRY, 3))
+    else:
+        assert walk.denied(ENTRY) is RejectCode.MISSING_INPUT
+    if BrokerCapability.GOOD_TILL in can:
+        walk.place(KILLED, bench.far_ticks, good_till_utc=bench.now_utc() + 2 * SECOND)
+        walk.status(KILLED, OrderStatus.CANCELLED)
+    if BrokerCapability.STOP in can:
+        walk.place(LATE, bench.ask_ticks)
+        walk.filled(LATE)
+        more = {"side": Side.SELL, "is_exit": True, "order_type": OrderType.STOP, "stop_ticks": Ticks(300)}
+        walk.place(EXIT, None, **more)
+        walk.wait(broker.OrderStatusReported, lambda f: (f.order_ref, f.order_type) == (EXIT, OrderType.STOP))
+        assert any(row.order_ref == EXIT and row.is_working for row in walk.read_back().orders)
+
+
+def _what_if(walk: Walk, bench: Bench, is_said: bool) -> None:
+    """A what-if is answered with a margin or a reason, and places nothing."""
+    asked = OrderRequest(
+        order_ref="ZH-paper-w-e", contract=bench.contract, side=Side.BUY, qty=Qty(1), order_type=OrderType.LIMIT,
+        limit_ticks=bench.ask_ticks, is_exit=False, deadline_utc=bench.now_utc() + 10 * SECOND,
+    )  # fmt: skip
+    walk.post(broker.AskMargin(session_epoch=walk.epoch, request_id="1", reply_to="risk:paper", order=asked))
+    told = walk.wait(broker.MarginTold)
+    assert (told.request_id, told.reply_to) == ("1", "risk:paper")
+    assert (told.init_margin_change_cents is not None) is is_said is not bool(told.why)
+    assert not walk.of(broker.OrderSent)

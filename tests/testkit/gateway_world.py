@@ -113,6 +113,7 @@ class World(msgspec.Struct):
     server: GatewayServer
     port: int
     clients: list[Any] = []
+    others: tuple[Exchange, ...] = ()
 
     async def connect(self, client_id: int = 7, timeout: float = 30.0) -> Any:
         """Connect an unmodified client."""
@@ -132,16 +133,21 @@ class World(msgspec.Struct):
 
 
 @asynccontextmanager
-async def world(*faults: Fault, lines_max: int = 100, now_utc: Utc = NOON, latency_ms: int = 1) -> AsyncIterator[World]:
-    """Run a gateway on a free port."""
+async def world(
+    *faults: Fault, lines_max: int = 100, now_utc: Utc = NOON, latency_ms: int = 1, others: tuple[str, ...] = ()
+) -> AsyncIterator[World]:
+    """Run a gateway on a free port; `others` are further accounts of its login."""
     market = FakeMarket(now_utc)
     exchange = Exchange(market, latency_ms=latency_ms)
+    beside = tuple(
+        Exchange(market, account=name, latency_ms=latency_ms, number=number) for number, name in enumerate(others, 1)
+    )
     server = GatewayServer(
         market, exchange, FakeClock(now_utc), faults, lines_max=lines_max,
-        latency_s=latency_ms / 1000 + 0.001, period_s=0.01,
+        latency_s=latency_ms / 1000 + 0.001, period_s=0.01, others=beside,
     )  # fmt: skip
     port = await server.start()
-    it = World(market, exchange, server, port)
+    it = World(market, exchange, server, port, others=beside)
     try:
         yield it
     finally:

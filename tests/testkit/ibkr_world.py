@@ -74,14 +74,20 @@ class Mailbox:
 class World:
     """A gateway on loopback, its market and exchange, and the thread that runs it."""
 
-    def __init__(self, *faults: Fault, lines_max: int = 100, market: Any = None) -> None:
+    def __init__(
+        self, *faults: Fault, lines_max: int = 100, market: Any = None, others: tuple[str, ...] = (),
+        account: str = "DU1234567",
+    ) -> None:  # fmt: skip
         self.clock = RealClock()
         self.market: Any = FakeMarket(NOON) if market is None else market
-        self.exchange = Exchange(self.market, latency_ms=1)
+        self.exchange = Exchange(self.market, account=account, latency_ms=1)
+        self.others = tuple(
+            Exchange(self.market, account=name, latency_ms=1, number=number) for number, name in enumerate(others, 1)
+        )
         self.loop = asyncio.new_event_loop()
         self.server = GatewayServer(
             self.market, self.exchange, self.clock, faults,
-            lines_max=lines_max, latency_s=0.002, period_s=0.01,
+            lines_max=lines_max, latency_s=0.002, period_s=0.01, others=self.others,
         )  # fmt: skip
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -136,9 +142,12 @@ def settings_for(port: int, **changes: int) -> Settings:
 
 
 @contextmanager
-def gateway(*faults: Fault, lines_max: int = 100, market: Any = None) -> Iterator[World]:
-    """Run a gateway on a free port; `market` takes the place of the few contracts that most tests need."""
-    world = World(*faults, lines_max=lines_max, market=market)
+def gateway(*faults: Fault, lines_max: int = 100, market: Any = None, others: tuple[str, ...] = ()) -> Iterator[World]:
+    """Run a gateway on a free port; `market` takes the place of the few contracts that most tests need.
+
+    `others` are further accounts of its login.
+    """
+    world = World(*faults, lines_max=lines_max, market=market, others=others)
     try:
         yield world
     finally:
@@ -146,27 +155,34 @@ def gateway(*faults: Fault, lines_max: int = 100, market: Any = None) -> Iterato
 
 
 def make_port(
-    kind: type[IbPort], world: World | None, tell: Any, *, port: int = 0, client_id: int = 11, **changes: int
-) -> Any:
-    """Make a port of a kind for this gateway; not yet dialling."""
+    kind: type[IbPort], world: World | None, tell: Any, *, port: int = 0, client_id: int = 11,
+    account: str | None = None, **changes: int,
+) -> Any:  # fmt: skip
+    """Make a port of a kind for this gateway (or for the one at `port`); not yet dialling."""
     name = "port:ibkr:paper" if kind is OrdersPort else "port:quotes:paper"
     made = kind(
         name,
-        gateways=(Gateway("127.0.0.1", world.port if world is not None else port),),
+        gateways=(Gateway("127.0.0.1", port or (world.port if world is not None else 0)),),
         client_id=client_id,
         rules=rules(**changes),
         clock=world.clock if world is not None else RealClock(),
         tell=tell,
+        account=account,
     )
     made.start()
     return made
 
 
 @contextmanager
-def orders_port(world: World, *, is_dialled: bool = True, **changes: int) -> Iterator[tuple[OrdersPort, Mailbox]]:
-    """An order port and its mailbox, connected and read back once (which subscribes to positions)."""
+def orders_port(
+    world: World, *, is_dialled: bool = True, account: str | None = None, at_port: int = 0, **changes: int
+) -> Iterator[tuple[OrdersPort, Mailbox]]:
+    """An order port and its mailbox, connected and read back once (which subscribes to positions).
+
+    `at_port` is where it dials in place of the gateway's own port.
+    """
     mailbox = Mailbox()
-    port = make_port(OrdersPort, world, mailbox.tell, **changes)
+    port = make_port(OrdersPort, world, mailbox.tell, account=account, port=at_port, **changes)
     try:
         if is_dialled:
             port.post(broker.Dial(session_epoch=EPOCH, gateway_n=0))

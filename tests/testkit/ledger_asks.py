@@ -13,6 +13,7 @@ from domain.orders.intent import DecisionPrices, EntryPlan, Intent, OrderLeg, Pl
 from domain.orders.table import OrderStatus
 from domain.orders.tiers import Tier
 from domain.position.cycle import EndReason, ExitKind, ExitReason, PositionState
+from domain.position.shadow import WouldBeExit
 from domain.risk.gates.types import Finding, Outcome, Verdict
 from domain.risk.reject import RejectCode
 from domain.signals.alert import Alert, AlertKey
@@ -91,7 +92,10 @@ def reserve(n: int = 1, con_id: int | None = None, **changes: Any) -> entries.Re
 
     Fields of the key, the intent and the limits may be given as well as the message's own.
     """
-    limits = {"positions_max": 9, "positions_per_ticker_max": 9, "trades_per_day_max": 9, "one_position_only": False}
+    limits = {
+        "positions_max": 9, "positions_per_ticker_max": 9, "trades_per_day_max": 9, "one_position_only": False,
+        "forbid_reverse_without_flat": True,
+    }  # fmt: skip
     values: dict[str, Any] = {
         "intent": intent(n, **changes),
         "session": DAY,
@@ -227,6 +231,28 @@ def closed(n: int = 1, realised_cents: int = -12_000, **changes: Any) -> positio
         "closed_utc": T0 + 60 * SECOND,
     }
     return positions.PositionClosed(**(values | changes))
+
+
+def tightened(n: int = 1, **changes: Any) -> positions.ExitsTightened:
+    """The adaptive exit profile of `n`'s position is told for the first time."""
+    values: dict[str, Any] = {
+        "ref": position_ref(n), "version": 1, "stop_scale": 1.0, "take_scale": 1.0, "realised": None,
+        "left_ms": 20_700_000, "is_in_force": False, "at_utc": T0 + 2 * SECOND,
+    }  # fmt: skip
+    return positions.ExitsTightened(**(values | changes))
+
+
+def shadow_closed(
+    n: int = 1, fixed_cents: int = -12_000, shadow_cents: int = -8_000, **changes: Any
+) -> positions.ShadowClosed:
+    """The shadow of `n`'s position has sold both contracts by itself."""
+    sale = WouldBeExit(ExitReason.PREMIUM_STOP, Qty(2), Ticks(460), Utc(T0 + 30 * SECOND))
+    values: dict[str, Any] = {
+        "ref": position_ref(n), "version": 1, "fixed_cents": Cents(fixed_cents), "shadow_cents": Cents(shadow_cents),
+        "fixed_reason": ExitReason.PREMIUM_STOP, "sales": (sale,), "left": Qty(0), "stop_scale": 0.75,
+        "take_scale": 1.0, "at_utc": T0 + 60 * SECOND,
+    }  # fmt: skip
+    return positions.ShadowClosed(**(values | changes))
 
 
 def abandoned(n: int = 1, con_id: int | None = None) -> positions.EntryAbandoned:

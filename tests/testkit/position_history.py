@@ -163,6 +163,11 @@ class History(Probe[PositionData]):
     def broker(self, qty: int) -> Outbox:
         return self.feed(positions.BrokerPositionRead(con_id=812, qty=Qty(qty), read_utc=self.now))
 
+    def taken_back(self, qty: int) -> Outbox:
+        """Say what the broker holds, and that the ledger has taken it back as ours."""
+        told = positions.BrokerPositionRead(con_id=812, qty=Qty(qty), read_utc=self.now, is_taken_back=True)
+        return self.feed(told)
+
     def quote(self, bid: int | None, ask: int | None, spot: int = 600_000, iv: float | None = None) -> Outbox:
         greeks = None if iv is None else Greeks(iv, 0.5, 0.01, -1.0, 0.1, Ticks(spot), self.now)
         quote = Quote(
@@ -178,8 +183,12 @@ class History(Probe[PositionData]):
             )
         )
 
-    def mode(self, mode: Mode) -> Outbox:
-        return self.feed(session.ModeChanged(mode=mode, mode_n=1, session_epoch=1, cause="test", at_utc=self.now))
+    def mode(self, mode: Mode, *, exits_go_on: bool = False) -> Outbox:
+        return self.feed(
+            session.ModeChanged(
+                mode=mode, mode_n=1, session_epoch=1, cause="test", at_utc=self.now, exits_go_on=exits_go_on
+            )
+        )
 
     def reconciled(self, qty: int) -> Outbox:
         held = ((812, Qty(qty)),) if qty else ()

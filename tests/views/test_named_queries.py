@@ -9,7 +9,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from domain.signals.rates import rates_by_version
 from storage.gap_totals import totals_of
+from storage.queries import LedgerReader
 from storage.views import named
 from storage.views.database import Database, QueryError
 from tests.testkit import bucket_rows as make
@@ -95,25 +97,40 @@ def test_a_months_aggregates_count_every_row(db: Database) -> None:
 
 def test_what_became_of_an_alert_is_what_its_spots_say(db: Database) -> None:
     outcomes = named.alert_outcomes(db).to_pylist()
-    assert outcomes
+    assert {row["outcome"] for row in outcomes} & {"target", "stop", "neither"}
     for row in outcomes:
         (alert,) = db.rows(f"SELECT * FROM alerts WHERE alert_id = '{row['alert_id']}'")
-        spots = [
-            r["spot"]
-            for r in db.rows(
-                f"SELECT DISTINCT last_utc, spot FROM rows WHERE ticker = '{alert['ticker']}' AND last_utc >"
-                f" TIMESTAMP '{alert['raised_utc']}' AND last_utc <= TIMESTAMP '{alert['raised_utc']}'"
-                f" + INTERVAL {int(alert['horizon_s'])} SECOND ORDER BY last_utc"
-            )
-        ]
+        found = db.rows(
+            f"SELECT DISTINCT bucket_utc, spot FROM rows WHERE ticker = '{alert['ticker']}' AND category ="
+            f" 'classic_gex_zero' AND bucket_utc > TIMESTAMP '{alert['bucket_utc']}' AND bucket_utc <= TIMESTAMP"
+            f" '{alert['bucket_utc']}' + INTERVAL {int(alert['horizon_s'])} SECOND ORDER BY bucket_utc"
+        )
+        spots = [one["spot"] for one in found if one["spot"] is not None]
         up = alert["direction"]
         hit = next((n for n, spot in enumerate(spots) if (spot - alert["target"]) * up >= 0), math.inf)
         stopped = next((n for n, spot in enumerate(spots) if (alert["stop"] - spot) * up >= 0), math.inf)
-        if hit == stopped == math.inf:
-            assert row["is_win"] == ((spots[-1] - alert["entry"]) * up > 0)
+        if row["is_win"] is not None:
+            assert row["is_win"] == (hit < stopped)
+            assert row["outcome"] == ("target" if hit < stopped else "stop" if stopped < hit else "neither")
+            best = max(0.0, *((spot - alert["entry"]) * up for spot in spots))
+            assert row["best_move"] == pytest.approx(best, abs=1e-6)
         else:
-            assert (row["is_win"], row["outcome"]) == ((True, "target") if hit < stopped else (False, "stop"))
-        assert row["best_move"] == pytest.approx(max((spot - alert["entry"]) * up for spot in spots))
+            assert row["outcome"] in {"under way", "not measured", "target", "stop"}
+
+
+def test_a_win_is_the_same_to_notebook_page_and_promotion(db: Database) -> None:
+    recorded = LedgerReader(db.folder / "ledgers", "paper").outcomes()
+    rates = rates_by_version(recorded)
+    assert recorded
+    found = {
+        (row["source"], row["kind"], row["version"], row["is_shadow"]): row
+        for row in named.alert_performance(db).to_pylist()
+    }
+    for version, rate in rates.items():
+        row = found[version]
+        if row["alerts"] == rate.n + rate.unresolved:  # nothing of it is under way
+            assert (row["n"], row["wins"], row["losses"]) == (rate.n, rate.wins, rate.losses)
+            assert (row["rate"], row["rate_low"], row["rate_high"]) == (rate.rate, rate.lower, rate.upper)
 
 
 def test_rates_have_their_n_and_wilsons_interval(db: Database) -> None:

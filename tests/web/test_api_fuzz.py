@@ -35,7 +35,7 @@ def test_every_operation_answers_as_described_whatever_it_is_asked(
         tmp_path, lanes={"outside": ["SPX"]}, outside={"kinds": {"MODEL": 1}}, rate_per_s=10_000.0
     )  # fmt: skip
     with shown(tmp_path, known) as served:
-        schema = schemathesis.openapi.from_url(f"{served.url}/openapi.json")
+        schema = schemathesis.openapi.from_url(f"{served.url}/openapi.json", timeout=60)
         tried = set()
         for found in schema.get_all_operations():
             assert isinstance(found, Ok), found

@@ -76,6 +76,7 @@ def test_every_panel_fills(page: Watched) -> None:
     page.wait_for_text("#shadows-title", "Shadow log")
     page.wait_for_text("#forces", "gamma")
     page.wait_for_text("#alarms", "DU***67")
+    assert page.page.get_attribute("#alarms li", "title") == "In the runbook: gateway"
     page.wait_for_text("#actors tbody tr", "risk:paper")
     page.wait_for_text("#correlations tbody tr", "SPY/QQQ")
     assert page.text("#mode") == "fully live"
@@ -108,6 +109,7 @@ def test_on_a_phone_a_position_tells_its_greeks_and_its_nearest_exits(browser: B
     phone.wait_for_text("#positions .more", "delta +102, gamma +4.0")
     assert "take profit 7.50 (60 % left)" in phone.text("#positions .more")
     assert not phone.page.is_visible("#positions th:has-text('Nearest exit')")
+    assert phone.page.input_value("#window") == "60"  # so that a candle is still one
     phone.context.close()
 
 

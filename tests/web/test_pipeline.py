@@ -68,5 +68,5 @@ def test_a_stage_without_a_sign_of_life_is_degraded_in_the_session_alone(tmp_pat
 def test_an_actor_that_is_down_takes_its_stage_down(tmp_path: Path) -> None:
     made = view(tmp_path)
     made.actor_rows = [actor("lane:gexwatch:SPX", is_up=False), actor("risk:paper", is_up=False)]
-    assert states(made)["signal"] == ("down", "lane:gexwatch:SPX is down")
-    assert states(made)["execution"] == ("down", "risk:paper is down")
+    assert states(made)["signal"] == ("down", "not running: the alerts of SPX")
+    assert states(made)["execution"] == ("down", "not running: the risk check")

@@ -12,7 +12,7 @@ from domain.signals.outcome import OutcomeState, begun
 from tests.commands.test_shadows import alert, ended
 from tests.testkit.narrow import known
 from tests.testkit.signal_histories import SESSION
-from web.outcomes import Outcomes
+from web.outcomes import Outcomes, words_of
 
 
 class Reader:
@@ -51,3 +51,8 @@ def test_what_is_not_recorded_yet_is_followed_and_gives_way_to_the_record() -> N
     recorded = ended(alert(1), is_won=False)
     outcomes.read(reader, day, [row(1)], (recorded,))
     assert outcomes.known[alert(1).key.alert_id].state is OutcomeState.RESOLVED
+
+
+def test_a_move_of_nothing_has_one_sign() -> None:
+    seen = replace(begun(alert(1), known(calendar.day(SESSION, ())).close_utc), mfe_bps=-0.0, mae_bps=-0.0)
+    assert words_of(seen) == "+0 / \N{MINUS SIGN}0 bps so far"

@@ -9,8 +9,15 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from domain.alarm import Severity
+from domain.instants import SECOND
+from domain.session.modes import Mode
+from domain.units import Utc
+from messages import operator, session
 from storage.warehouse_reader import WarehouseReader
 from tests.testkit import web_desk as desk
+from web import lists
+from web.desk import alarm_lines, status, troubles
 from web.gamma_day import GammaDay
 from web.stream import Client, Stream
 from web.told import push_all
@@ -79,3 +86,56 @@ def test_a_page_that_begins_is_told_bar_and_panels_of_one_moment(tmp_path: Path)
     for kind in (b"positions", b"performance", b"trades", b"fills", b"gates", b"market", b"pipeline"):
         assert b"event: " + kind + b"\n" in told
     assert b"SPXW 6015C" in told
+
+
+def alarm(view: View, key: str, text: str, severity: Severity = Severity.WARNING, after_s: int = 0) -> None:
+    at_utc = Utc(desk.NOW + after_s * SECOND)
+    view.take(at_utc, operator.Alarm(key=key, severity=severity, text=text, at_utc=at_utc))
+
+
+def test_alarms_and_the_kill_level_are_told_in_plain_words(tmp_path: Path) -> None:
+    view = View(desk.settings(tmp_path), tmp_path, 1, None)
+    alarm(view, "mailbox:risk:paper", "risk:paper has more than 1000 messages waiting", Severity.HIGH)
+    (line,) = alarm_lines(view)
+    assert line.text.startswith("The risk check cannot keep up: more than 1,000 messages wait for it. Entries are off")
+    assert (line.key, line.is_over) == ("mailbox:risk:paper", False)
+    why = "hub:classic crashed 4 times in 60 s"
+    view.answered({
+        "process": {"at_utc": int(desk.NOW), "latched": "kill crashed: KeyError: 1"}, "actors": [],
+        "kill": {"level": 1, "kill_epoch": 3, "reason": why, "by": "supervisor"},
+    })  # fmt: skip
+    assert status(view).kill_reason == "Hub classic failed 4 times in 60 s and is not started again (the supervisor)"
+    assert "The kill switch failed" in " ".join(troubles(view))
+
+
+def test_an_alarm_about_the_session_or_a_hub_is_over_when_it_stands_again(tmp_path: Path) -> None:
+    view = View(desk.settings(tmp_path), tmp_path, 1, None)
+    alarm(view, "gateway", "No session with the IB Gateway.")
+    alarm(view, "hub:classic:silent", "Hub classic has been silent for 62 s of market time.")
+    alarm(view, "hub:flow:silent", "Hub flow has been silent for 62 s of market time.")
+    alarm(view, "hub:classic:cover", "Hub classic delivers again: REST has handed back.", Severity.INFO, after_s=3)
+
+    def over() -> set[str]:
+        return {line.key for line in alarm_lines(view) if line.is_over}
+
+    assert over() == {"hub:classic:silent"}
+    for mode, is_over in ((Mode.WARMUP, False), (Mode.FULLY_LIVE, True)):
+        at_utc = Utc(desk.NOW + 10 * SECOND)
+        view.take(at_utc, session.ModeChanged(mode=mode, mode_n=5, session_epoch=8, cause="stable", at_utc=at_utc))
+        assert ("gateway" in over()) is is_over
+    (text,) = (line.text for line in alarm_lines(view) if line.key == "gateway")
+    assert text == "No session with the IB Gateway."  # of what has passed nothing is to be done
+    alarm(view, "gateway", "No session with the IB Gateway.", after_s=20)
+    assert "gateway" not in over()
+
+
+def test_of_many_shadows_none_pushes_an_alert_out_of_the_list(tmp_path: Path) -> None:
+    desk.write_desk(tmp_path)
+    view = View(desk.settings(tmp_path), tmp_path, 1, None)
+    view.show(desk.DAY)
+    assert asyncio.run(view.read_ledgers())
+    real = view.ledgers.alerts[0] | {"is_shadow": 0}
+    view.ledgers.alerts = [real, *(real | {"alert_id": f"{real['alert_id']}{n}", "is_shadow": 1} for n in range(40))]
+    assert [one.is_shadow for one in lists.alerts(view, 30, shadows=False)] == [False]
+    assert len(lists.shadows(view, 30)) == 30
+    assert len(lists.alerts(view, 50)) == 41

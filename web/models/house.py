@@ -27,12 +27,13 @@ class Actors(Model):
 
 
 class AlarmLine(Model):
-    """An alarm, newest first."""
+    """An alarm, newest first; `is_over`: what it says has passed meanwhile. `key` is its entry in the runbook."""
 
     at: str
     key: str
     severity: str
     text: str
+    is_over: bool
 
 
 class Reply(Model):

@@ -25,9 +25,12 @@ const json = async (url) => {
   return response.json()
 }
 
+/** The minutes that the chart shows: on a phone at first fewer, so that a candle is still one. */
+const windowChosen = remembered('window', matchMedia('(max-width: 900px)').matches ? '60' : '150')
+
 const day = new Day(remembered('ticker', 'SPX'))
 const heat = new Heat(day)
-const price = new PriceChart($('chart'), day, heat, Number(remembered('minutes', '1')), Number(remembered('window', '150')))
+const price = new PriceChart($('chart'), day, heat, Number(remembered('minutes', '1')), Number(windowChosen))
 const through = new HeatChart($('heat'), day, heat)
 const result = new PnlChart($('money'), day)
 const charts = [price, through, result]
@@ -152,7 +155,7 @@ $('minutes').addEventListener('change', (event) => {
   remember('minutes', event.target.value)
   price.setWidth(Number(event.target.value))
 })
-$('window').value = remembered('window', '150')
+$('window').value = windowChosen
 $('window').addEventListener('change', (event) => {
   remember('window', event.target.value)
   price.setWindow(Number(event.target.value))

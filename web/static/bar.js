@@ -49,7 +49,7 @@ export const showStatus = (told) => {
 
 /** Say in the bar that somebody should look, where an alarm is high or critical. */
 export const showAlarmCount = (alarms) => {
-  const grave = alarms.filter(({ severity }) => severity === 'high' || severity === 'critical').length
+  const grave = alarms.filter(({ severity, is_over: isOver }) => !isOver && (severity === 'high' || severity === 'critical')).length
   $('alarm-chip').hidden = !grave
   setText($('alarm-chip'), count(grave, 'alarm'))
 }

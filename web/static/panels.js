@@ -106,7 +106,7 @@ const arrow = (direction) => (direction < 0 ? '▼' : '▲')
 export const showAlerts = (alerts) => {
   fill($('alerts').tBodies[0], alerts, (alert) => alert.alert_id, (alert) => [
     [clock(alert.at)], [`${arrow(alert.direction)} ${alert.ticker} ${words(alert.kind)}`, 'text', alert.alert_id],
-    [number(alert.price), 'wide'], [alert.is_shadow ? 'shadow' : words(alert.became ?? 'being decided'), 'text faint'],
+    [number(alert.price), 'wide'], [words(alert.became ?? 'being decided'), 'text faint'],
     [alert.outcome ?? '–', 'text faint'],
   ])
 }
@@ -260,14 +260,16 @@ const shown = ({ name, value }) =>
   /^(gap|iwm_spy_rotation|qqq_against)/.test(name) ? `${money(100 * value)} %` : number(value, name.endsWith('ratio') ? 4 : 0)
 
 export const showAlarms = (alarms) => {
-  setText($('alarms-count'), alarms.length ? String(alarms.length) : '')
-  $('alarms').replaceChildren(...alarms.map(({ at, severity, text }) => {
+  const standing = alarms.filter((alarm) => !alarm.is_over).length
+  setText($('alarms-count'), alarms.length ? (standing === alarms.length ? String(standing) : `${standing}, ${alarms.length - standing} over`) : '')
+  $('alarms').replaceChildren(...alarms.map(({ at, key, severity, text, is_over: isOver }) => {
     const item = document.createElement('li')
     const time = document.createElement('time')
     time.textContent = clock(at)
-    const words_ = severity === 'info' ? text : `${severity}: ${text}`
-    item.append(time, words_)
-    if (severity === 'high' || severity === 'critical') item.className = 'bad'
+    item.append(time, isOver ? `over: ${text}` : severity === 'info' ? text : `${severity}: ${text}`)
+    item.title = `In the runbook: ${key}`
+    if (isOver) item.className = 'faint'
+    else if (severity === 'high' || severity === 'critical') item.className = 'bad'
     return item
   }))
   told($('alarms').parentElement, alarms.length)

@@ -1,6 +1,6 @@
 // Candles, gamma behind them, levels, entries and exits, and the gamma profile: all on one price axis.
 import { number } from './format.js'
-import { Plot, asTable, colours, isNarrow, note } from './plot.js'
+import { Plot, asTable, colours, note } from './plot.js'
 
 const AXIS = 64 // width of the price axis
 const FOOT = 22 // height of the time axis
@@ -12,7 +12,7 @@ const HEAT_SHADE = 0.42 // of the heat behind the candles
 const STEPS = [0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 50, 100]
 
 export class PriceChart {
-  /** @param {number} minutes width of a candle @param {number} window minutes on a wide screen */
+  /** @param {number} minutes width of a candle @param {number} window minutes shown */
   constructor(figure, day, heat, minutes, window) {
     this.day = day
     this.heat = heat
@@ -36,11 +36,11 @@ export class PriceChart {
     this.plot.dirty()
   }
 
-  /** Show this many minutes, or half of them on a phone. */
+  /** Show this many minutes. */
   setShown(minutes) {
     this.window = minutes
     this.offset = 0
-    this.shown = Math.max(LEAST, Math.round((isNarrow() && minutes < 390 ? minutes / 2 : minutes) / (this.width / 2)))
+    this.shown = Math.max(LEAST, Math.round(minutes / (this.width / 2)))
   }
 
   listen(box) {

@@ -103,6 +103,9 @@ GATES: Final[tuple[Gate, ...]] = (
 LAST_LOOK: Final = tuple(gate for gate in GATES if gate.is_last_look)
 # What a kill, a lost session or a locked day could have changed since the last look.
 HAND_OVER: Final = tuple(gate for gate in GATES if gate.is_hand_over)
+# What is asked of each further slice of an entry: may the desk enter at all (before its quote and after), then these.
+SLICE: Final = GATES[: next(n for n, gate in enumerate(GATES, start=1) if gate.name == "session")]
+SLICE_QUOTE: Final = (QUOTE_FRESH, "bid_present", "spread", FRESH_QUOTE)
 _IN_PHASE: Final = {phase: tuple(gate for gate in GATES if gate.phase is phase) for phase in GatePhase}
 _NUMBERS: Final = {gate.name: n for n, gate in enumerate(GATES, start=1)}
 

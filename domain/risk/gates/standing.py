@@ -8,8 +8,8 @@ from __future__ import annotations
 from domain.instants import BUCKET_NS, MS, SECOND, exchange_clock, session_of
 from domain.orders.intent import Intent
 from domain.risk.day import hard_limit_cents, is_at_or_below, loss_streak
-from domain.risk.desk_view import Funds, day_pnl, deciding_row, is_marked, last_sent_utc, trades_today
-from domain.risk.gates.types import Finding, Snapshot, missing, passed, refused
+from domain.risk.desk_view import AccountFacts, Funds, day_pnl, deciding_row, is_marked, last_sent_utc, trades_today
+from domain.risk.gates.types import DeskRules, Finding, Snapshot, missing, passed, refused
 from domain.risk.kill import KillLevel
 from domain.risk.measured import is_over, is_under
 from domain.risk.reject import REFUSED_IN_MODE, RejectCode
@@ -33,18 +33,27 @@ def kill_level(_: Intent, s: Snapshot) -> Finding:
 
 def live_flag(_: Intent, s: Snapshot) -> Finding:
     """Live only when armed for this run."""
-    if s.rules.trading_mode == "live" and not s.rules.is_live_armed:
+    return armed(s.rules)
+
+
+def armed(rules: DeskRules) -> Finding:
+    """Return whether the desk is armed, where it trades live money."""
+    if rules.trading_mode == "live" and not rules.is_live_armed:
         return refused(RejectCode.LIVE_NOT_ENABLED, looked_at="trading_mode live, not armed")
-    return passed(looked_at=f"trading_mode {s.rules.trading_mode}")
+    return passed(looked_at=f"trading_mode {rules.trading_mode}")
 
 
 def port_and_account(_: Intent, s: Snapshot) -> Finding:
     """The connected port and account are those of the trading mode."""
-    account = s.view.account
+    return right_account(s.rules, s.view.account)
+
+
+def right_account(rules: DeskRules, account: AccountFacts | None) -> Finding:
+    """Return whether the desk is connected to the port and the class of account of its mode."""
     if account is None:
         return missing("account facts")
-    is_paper = s.rules.trading_mode == "paper"
-    wanted = s.rules.paper_port if is_paper else s.rules.live_port
+    is_paper = rules.trading_mode == "paper"
+    wanted = rules.paper_port if is_paper else rules.live_port
     if account.port != wanted:
         code = RejectCode.NOT_PAPER_PORT if is_paper else RejectCode.NOT_LIVE_PORT
         return refused(code, account.port, wanted, "port", "connected port")
@@ -234,7 +243,9 @@ def account_age(s: Snapshot, funds: Funds) -> Finding | None:
 
 
 def no_adding_to_a_loser(intent: Intent, s: Snapshot) -> Finding:
-    """Nothing more in a direction that is open at a loss."""
+    """Nothing more in a direction that is open at a loss, unless the strategy's profile allows it."""
+    if not s.strategy.forbid_add_to_loser:
+        return passed(looked_at=f"the profile of {intent.strategy} allows it")
     worst: Cents | None = None
     for h in s.view.holdings:
         if h.is_pending or h.contract.ticker != intent.ticker or h.ref.direction != intent.direction:
@@ -249,7 +260,9 @@ def no_adding_to_a_loser(intent: Intent, s: Snapshot) -> Finding:
 
 
 def no_reverse(intent: Intent, s: Snapshot) -> Finding:
-    """Nothing against a direction that is open, pending or under way."""
+    """Nothing against a direction that is open, pending or under way, unless the strategy's profile allows it."""
+    if not s.strategy.forbid_reverse_without_flat:
+        return passed(looked_at=f"the profile of {intent.strategy} allows it")
     against = -intent.direction
     open_ = [
         h.contract.label for h in s.view.holdings if (h.contract.ticker, h.ref.direction) == (intent.ticker, against)

@@ -54,17 +54,36 @@ def position_end() -> bytes:
 
 
 def account_multi(request_id: int, values: Mapping[str, Cents], account: str) -> list[bytes]:
-    """Write accountUpdateMulti (73) for every value and its end (74)."""
-    rows = [encode(73, 1, request_id, account, "", tag, usd(cents), "USD") for tag, cents in values.items()]
-    return [*rows, encode(74, 1, request_id)]
+    """Write accountUpdateMulti (73) for every value."""
+    return [encode(73, 1, request_id, account, "", tag, usd(cents), "USD") for tag, cents in values.items()]
+
+
+def account_multi_end(request_id: int) -> bytes:
+    """Write accountUpdateMultiEnd (74)."""
+    return encode(74, 1, request_id)
+
+
+def position_multi(request_id: int, position: Position, contract: tuple[str, ...], account: str) -> bytes:
+    """Write positionMulti (71); the exchange is empty, there is no model."""
+    fields = (*contract[:7], "", *contract[8:])
+    return encode(71, 1, request_id, account, *fields, position.qty, position.average_cost_usd, "")
+
+
+def position_multi_end(request_id: int) -> bytes:
+    """Write positionMultiEnd (72)."""
+    return encode(72, 1, request_id)
 
 
 def account_summary(request_id: int, values: Mapping[str, Cents], tags: str, account: str) -> list[bytes]:
-    """Write accountSummary (63) for the tags asked for (all if none is named) and its end (64)."""
+    """Write accountSummary (63) for the tags asked for (all if none is named)."""
     wanted = {tag for tag in tags.split(",") if tag and not tag.startswith("$")}
-    rows = [
+    return [
         encode(63, 1, request_id, account, tag, usd(cents), "USD")
         for tag, cents in values.items()
         if not wanted or tag in wanted
     ]
-    return [*rows, encode(64, 1, request_id)]
+
+
+def account_summary_end(request_id: int) -> bytes:
+    """Write accountSummaryEnd (64)."""
+    return encode(64, 1, request_id)

@@ -164,7 +164,9 @@ ORDER_EVENTS = View(
         DESK,
         Column("order_ref", "", "the order"),
         *instant("at", "when"),
-        Column("event", "", "the new status, `changed`, `fill`, `correction`, `adopted`"),
+        Column(
+            "event", "", "the new status, `changed`, `fill`, `correction`, `adopted`, `passed over`, `slices ended`"
+        ),
         Column("qty", "contracts", "of the order or the fill"),
         Column("order_type", "", "`LMT` or `MKT`"),
         Column("price", USD, "limit, or price of the fill"),
@@ -286,6 +288,50 @@ STRUCTURES = View(
     " realised_cents / 100.0 AS pnl, fees_cents / 100.0 AS fees,"
     f" {clocks('reserved_utc', 'reserved')}, {clocks('closed_utc', 'closed')} FROM base_structures",
     ("base_structures",),
+)
+EXIT_CHANGES = View(
+    "exit_changes",
+    "trades",
+    "one change of a position's scales under the adaptive exit profile, its first ones included",
+    (
+        Column("position_id", "", "the position"),
+        DESK,
+        Column("version", "", "of the profile's tables"),
+        *instant("changed", "from when on"),
+        Column("stop_scale", "", "factor on premium and underlying stop"),
+        Column("take_scale", "", "factor on the gain at which profit is taken"),
+        Column("realised", "", "volatility of the underlying a year, as a share; `NULL`: not known"),
+        Column("left_ms", "ms", "time to the flatten"),
+        Column("is_in_force", "", "the position leaves by it; else a shadow does"),
+    ),
+    f"SELECT position_id, desk, version, {clocks('at_utc', 'changed')}, stop_scale, take_scale, realised, left_ms,"
+    " is_in_force <> 0 AS is_in_force FROM base_exit_changes",
+    ("base_exit_changes",),
+)
+SHADOW_EXITS = View(
+    "shadow_exits",
+    "trades",
+    "one closed position that an exit profile followed as a shadow",
+    (
+        Column("position_id", "", "the position"),
+        DESK,
+        SESSION,
+        TICKER,
+        Column("version", "", "of the profile's tables"),
+        Column("fixed_pnl", USD, "what the position made, before fees"),
+        Column("shadow_pnl", USD, "what the profile would have made, at the bid, before fees"),
+        Column("fixed_reason", "", "why the position was closed"),
+        Column("shadow_reason", "", "why the shadow sold last; `NULL`: it left with the position"),
+        Column("sales", "JSON", "its would-be exits: reason, quantity, bid (ticks), instant"),
+        Column("left_qty", "", "contracts that went with the position, at its price"),
+        Column("stop_scale", "", "factor on the stops at the end"),
+        Column("take_scale", "", "factor on the profits at the end"),
+        *instant("closed", "when the position was closed"),
+    ),
+    "SELECT position_id, desk, session::DATE AS session, ticker, version, fixed_cents / 100.0 AS fixed_pnl,"
+    " shadow_cents / 100.0 AS shadow_pnl, fixed_reason, shadow_reason, sales, left_qty, stop_scale, take_scale,"
+    f" {clocks('at_utc', 'closed')} FROM base_shadow_exits",
+    ("base_shadow_exits",),
 )
 DAYS = View(
     "days",

@@ -78,6 +78,32 @@ def test_only_a_links_first_reconciliation_is_published() -> None:
     assert len(h.published(session.ReconcileFinished)) == 1
 
 
+def test_a_desk_that_stands_down_reconciles_and_warms_up_anew_while_exits_go_on() -> None:
+    h = History().live({7: 2})
+    h.feed(session.RequestReconcile(why="gexwatch is being switched", stands_down=True))
+    assert h.mode() is Mode.DATA_ONLY
+    assert h.submit().told(broker.OrderDenied), "no entry leaves"
+    assert h.submit_exit().told(broker.PlaceOrder), "the link stands, and what is held is known"
+    h.read(held={7: 2})
+    assert h.mode() is Mode.WARMUP
+    assert [finished.is_complete for finished in h.published(session.ReconcileFinished)] == [True]
+    h.sleep(60.1)
+    assert h.mode() is Mode.FULLY_LIVE
+
+
+def test_positions_hear_that_exits_go_on_while_a_desk_stands_down_until_its_link_is_lost() -> None:
+    h = History().live({7: 2})
+    h.feed(session.RequestReconcile(why="gexwatch is being switched", stands_down=True))
+    assert h.feed(session.RequestMode(reply_to=OWNER)).told(session.ModeChanged)[0].allows_exits, "to a newcomer, too"
+    h.lost()
+    changes = [(change.mode, change.allows_exits) for change in h.published(session.ModeChanged)]
+    assert changes == [(Mode.DATA_ONLY, True), (Mode.DATA_ONLY, False)]
+    h.back()
+    assert not h.feed(session.RequestMode(reply_to=OWNER)).told(session.ModeChanged)[0].allows_exits
+    h.read(held={7: 2})
+    assert h.mode() is Mode.WARMUP
+
+
 @pytest.mark.parametrize("with_account", [True, False])
 def test_whoever_starts_is_told_the_mode_and_the_account_only_where_asked_for(with_account: bool) -> None:
     h = History().live({7: 2})

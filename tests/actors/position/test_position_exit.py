@@ -414,6 +414,21 @@ def test_held_exit_stands_and_goes_after_the_reconciliation() -> None:
     assert history.last_order.order_ref == EXIT_1
 
 
+def test_a_desk_that_stands_down_holds_back_no_exit_and_withdraws_no_entry() -> None:
+    held = History()
+    held.hold()
+    held.mode(Mode.DATA_ONLY, exits_go_on=True)
+    held.feed(positions.FlattenPosition(reason=ExitReason.EOD))
+    assert held.last_order.order_ref == EXIT_1
+
+    entering = History()
+    entering.open()
+    entering.order_sent()
+    entering.ack()
+    entering.mode(Mode.DATA_ONLY, exits_go_on=True)
+    assert not entering.all(orders.CancelOrder)
+
+
 def test_exit_held_by_the_session_is_decided_afresh() -> None:
     history = stopped()
     history.feed(orders.ExitHeld(order_ref=EXIT_1, mode=Mode.DEGRADED))

@@ -545,3 +545,15 @@ def test_an_entry_pays_no_more_when_what_stood_at_the_hand_over_no_longer_stands
 
 def test_an_entry_that_the_desk_does_not_await_gets_no_permit(talk: DeskTalk) -> None:
     assert talk.hear(WISH).last(entries.PermitRefused).why == "no such entry is pending"
+
+
+@pytest.mark.parametrize("is_promoted", [True, False])
+def test_a_position_is_opened_with_the_names_of_the_promoted_exit_profiles(is_promoted: bool) -> None:
+    talk = DeskTalk().morning()
+    talk.hear(
+        signals.PromotionChanged(source="exits", kind="ADAPTIVE", version=2, is_promoted=is_promoted, by="ann"),
+        signal(),
+    )  # fmt: skip
+    talk.offer().fresh().reserve()
+    (opened,) = talk.told(entries.OpenPosition)
+    assert opened.exits == ("ADAPTIVE-2",) * is_promoted

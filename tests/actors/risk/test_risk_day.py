@@ -14,11 +14,12 @@ from domain.instants import BUCKET_NS, SECOND
 from domain.instruments import Spot
 from domain.orders.references import entry_ref
 from domain.position.cycle import EndReason, ExitReason, PositionState
-from domain.risk.day import DaySummary
+from domain.risk.day import Closed, DaySummary
 from domain.risk.kill import KillLevel
 from domain.risk.reject import RejectCode
 from domain.session.modes import Mode
 from domain.session.phases import Phase
+from domain.units import Cents
 from messages import broker, entries, lifecycle, market, operator, positions, risk, session, signals
 from messages.restored import KillRestored, Reservation, RiskRestored
 from tests.testkit.desk_talk import DeskTalk
@@ -463,6 +464,13 @@ def test_a_live_reservation_counts_as_pending_with_an_unknown_mark() -> None:
     assert talk.hear(signal()).denied.verdict.gate == "daily_loss"
     talk.hear(changed(0, PositionState.PENDING_ENTRY, 0), signal(alert(kind="OTHER")))
     assert (shape(talk), talk.code) == ([(INTENT, True, 2, 0)], RejectCode.ONE_POSITION_ONLY)
+
+
+def test_a_restart_counts_what_is_held_again_once() -> None:
+    """Its row keeps the estimated result until its end is booked anew."""
+    booked = Closed(OWN.position_id, OWN.strategy, Cents(-100_000), Cents(300), NOW)
+    talk = DeskTalk(restored=restored(reservations=(RESERVED,), closed=(booked,)))
+    assert (shape(talk), talk.state.view.closed) == ([(INTENT, True, 2, None)], ())
 
 
 def test_latches_best_and_first_breach_survive_a_restart(talk: DeskTalk) -> None:

@@ -56,6 +56,19 @@ def test_arrays_give_what_single_numbers_give(reference: list[dict[str, Any]]) -
             assert float(one) == float(many[n])
 
 
+@pytest.mark.parametrize("is_call", [True, False])
+def test_what_a_quote_is_made_of_is_what_stands_among_the_values_to_the_last_bit(is_call: bool) -> None:
+    draw = np.random.default_rng(7)
+    n = 2_000
+    spot = 6_000.0 * np.exp(draw.normal(0.0, 0.01, n))
+    years = draw.choice((0.0, 1.0, 60.0, 3_600.0, 23_400.0), n) / (365.0 * 86_400.0)  # out of time among them
+    iv = np.where(draw.random(n) < 0.05, 0.0, draw.uniform(0.05, 1.5, n))
+    for strike in (5_900.0, 6_000.0, float(spot[3])):
+        whole, alone = (of(spot, strike, years, iv, is_call) for of in (black_scholes.values, black_scholes.shown))
+        for name in alone._fields:
+            assert np.array_equal(getattr(alone, name), getattr(whole, name)), name
+
+
 def test_gamma_alone_is_the_gamma_among_the_values(reference: list[dict[str, Any]]) -> None:
     for row in (r for r in reference if r["r"] == 0.0 and r["q"] == 0.0):
         alone = float(black_scholes.gamma(row["S"], row["K"], row["T"], row["sigma"]))

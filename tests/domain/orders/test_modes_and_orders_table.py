@@ -37,7 +37,7 @@ def test_entries_are_allowed_only_after_reconciling_and_a_whole_warm_up_since_th
     for event in events:
         was = mode
         mode = MODES.next(mode, event)
-        lost = event is ModeEvent.LOST or (event is ModeEvent.RESTORED and was in ALLOWS_EXITS)
+        lost = event in (ModeEvent.LOST, ModeEvent.STOOD_DOWN) or (event is ModeEvent.RESTORED and was in ALLOWS_EXITS)
         since_loss = [] if lost else [*since_loss, event]
         if mode in ALLOWS_ENTRIES:
             assert ModeEvent.RECONCILED in since_loss

@@ -582,6 +582,23 @@ def test_a_pending_position_is_no_loser_but_counts_against_the_reverse() -> None
 
 
 @pytest.mark.parametrize(
+    ("gate", "key", "holdings", "code"),
+    [
+        ("no_adding_to_a_loser", "forbid_add_to_loser", held(holding(unrealised_cents=-1)), R.ADD_TO_LOSER),
+        ("no_reverse", "forbid_reverse_without_flat", held(holding(direction=-1)), R.REVERSE_WITHOUT_FLAT),
+        ("one_position", "one_position_only", held(holding(strategy="gexwatch")), R.ONE_POSITION_ONLY),
+    ],
+)
+def test_each_invariant_holds_for_a_strategy_whose_profile_says_so_and_for_no_other(
+    gate: str, key: str, holdings: dict[str, Any], code: R
+) -> None:
+    profile = SETTINGS.strategies["gexwatch"]
+    for is_on in (True, False):
+        found = finding_of(gate, holdings | {"strategy": dataclasses.replace(profile, **{key: is_on})})
+        assert found.code is (code if is_on else None)
+
+
+@pytest.mark.parametrize(
     ("holdings", "code"),
     [(held(holding(unrealised_cents=-1)), R.ADD_TO_LOSER), (held(holding(direction=-1)), R.REVERSE_WITHOUT_FLAT)],
 )

@@ -93,7 +93,7 @@ def test_desk_that_was_told_nothing_knows_of_no_hours_session_halt_or_promotion(
 @pytest.mark.parametrize("code", [None, *RejectCode])
 def test_order_was_sent_where_the_broker_itself_refused_it_or_knew_its_ref(code: RejectCode | None) -> None:
     is_sent = code in {None, RejectCode.BROKER_REJECTED, RejectCode.DUPLICATE_REF}
-    assert bool(view(decisions=[decided(FIRST, code)]).decisions.sent) is is_sent
+    assert bool(view(decisions=[decided(FIRST, code)]).decisions.sent_utc) is is_sent
 
 
 def test_attempt_that_came_to_nothing_changes_its_own_row_alone() -> None:
@@ -295,3 +295,16 @@ def test_risk_of_a_contract_is_its_stop_and_the_fees_of_its_round_trip() -> None
     fees_cents = round_trip_cents(DAY, "SPXW", Qty(1), 1_030)
     stop_cents = SETTINGS.entry.risk_stop_multiple * SETTINGS.exits.premium_stop * 103_000
     assert sizing.by_risk == pytest.approx(SETTINGS.entry.risk_nav * NAV / (stop_cents + fees_cents))
+
+
+def test_what_was_booked_as_closed_and_is_held_again_counts_once() -> None:
+    """An estimated result of a position that was held after all was doubled by its mark: a hard stop for nothing."""
+    again = holding("a", unrealised_cents=-5_000)
+    booked = replace(lost(1, -100_000), position_id=again.ref.position_id)
+    seen = desk_view.with_holding(view(closed=(booked, lost(2))), again)
+    assert seen.closed == (lost(2),)
+    assert desk_view.day_pnl(seen, NOW, AGE).cents == desk_view.day_pnl(
+        view(holdings=(again,), closed=(lost(2),)), NOW, AGE
+    ).cents
+    ended = desk_view.with_closed(seen, replace(booked, realised_cents=-3_000), is_correction=True)
+    assert [one.realised_cents for one in ended.closed] == [-100, -3_000]

@@ -106,7 +106,7 @@ def test_every_bucket_holds_the_three_classic_categories_and_they_reach_a_lane(r
             seen += reading.feed(event).published(signals.FeaturesComputed)
     assert [event.is_complete for event in seen] == [True, True]
     assert all(event.spot and event.zero_gamma for event in seen)
-    assert "lane:gexwatch:SPX" in listeners.addresses("reading:SPX", seen[0])
+    assert "lane:gexwatch:SPX" in listeners.addresses("reading:SPX", seen[0], ())
     lane = Probe(LaneActor("lane:gexwatch:SPX", SETTINGS), FIRST)
     lane.start()
     lane.feed(session.PhaseChanged(phase=Phase.ENTRY, session=SESSION, open_utc=FIRST, close_utc=FIRST, at_utc=FIRST))

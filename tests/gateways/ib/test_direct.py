@@ -17,8 +17,10 @@ from domain.instants import MINUTE, at_exchange
 from domain.instruments import Side
 from domain.orders.table import OrderStatus
 from domain.units import Qty
-from gateways.ib import direct
-from gateways.ib.direct import DirectError, Outcome, flatten_direct
+from gateways import direct
+from gateways.direct import DirectError, Outcome
+from gateways.direct import flatten as flatten_at
+from gateways.ib.direct import ib_way
 from gateways.ib.orders_port import OrdersPort
 from messages import broker
 from simulation.gateway.faults import Fault, FaultKind
@@ -28,15 +30,16 @@ from tests.testkit.ibkr_world import Mailbox, RealClock, World, gateway, orders_
 DIRECT_ID = 90
 
 
-def flatten(world: World, owned: dict[int, int], **more: Any) -> tuple[Outcome, list[str]]:
+def flatten(world: World, owned: dict[int, int], wait_s: float = 2.0, **more: Any) -> tuple[Outcome, list[str]]:
     said: list[str] = []
-    arguments: dict[str, Any] = {
-        "rules": rules(heartbeat_every_ms=100), "clock": world.clock, "say": said.append, "wait_s": 2.0,
-    }  # fmt: skip
-    outcome = flatten_direct(
-        (Gateway("127.0.0.1", world.port),), DIRECT_ID, None, owned, **(arguments | more)
-    )  # fmt: skip
-    return outcome, said
+    found: dict[int, Any] = dict(owned)
+    way = way_of(world, (Gateway("127.0.0.1", world.port),))._replace(wait_s=wait_s)
+    return flatten_at(way, found, clock=world.clock, say=said.append, **more), said
+
+
+def way_of(world: World, gateways: tuple[Gateway, ...], account: str | None = None) -> direct.Way:
+    fast = rules(heartbeat_every_ms=100)
+    return ib_way(gateways, DIRECT_ID, account, rules=fast, clock=world.clock)._replace(wait_s=2.0)
 
 
 @contextmanager
@@ -217,10 +220,8 @@ def test_no_gateway_is_one_sentence_with_the_remedy() -> None:
 
 def test_another_account_than_the_configured_one_is_left_alone() -> None:
     with gateway() as world, pytest.raises(DirectError, match="not the configured one"):
-        flatten_direct(
-            (Gateway("127.0.0.1", world.port),), DIRECT_ID, "DU0000001", {}, rules=rules(), clock=world.clock,
-            say=lambda _: None,
-        )  # fmt: skip
+        way = way_of(world, (Gateway("127.0.0.1", world.port),), "DU0000001")
+        flatten_at(way, {}, clock=world.clock, say=lambda _: None)
 
 
 def test_orders_that_cannot_be_read_end_it_with_a_reason_instead_of_an_empty_answer() -> None:
@@ -234,9 +235,7 @@ def test_a_gateway_that_is_not_the_first_is_found() -> None:
         with held(world):
             pass
         addresses = (Gateway("127.0.0.1", taken.getsockname()[1]), Gateway("127.0.0.1", world.port))
-        outcome = flatten_direct(
-            addresses, DIRECT_ID, None, {world.call.con_id: Qty(2)}, rules=rules(heartbeat_every_ms=100),
-            clock=world.clock, say=lambda _: None, wait_s=2.0,
-        )  # fmt: skip
+        way, owned = way_of(world, addresses), {world.call.con_id: Qty(2)}
+        outcome = flatten_at(way, owned, clock=world.clock, say=lambda _: None)
         assert outcome.is_flat
         assert world.clock.now_utc() < at_exchange(SESSION, time(12)) + MINUTE

@@ -592,3 +592,25 @@ def test_an_account_that_is_overdue_is_told_once(desk: Desk) -> None:
     desk.session._account._told_why = ""
     desk.session.account_overdue()
     assert len(told_soon(desk)) == 1
+
+
+def test_what_names_an_account_before_ours_is_known_is_left_to_the_read_back(desk: Desk) -> None:
+    desk.session.is_up, accounts = False, list[str]()
+    vars(desk.client).update(isReady=lambda: True, getAccounts=lambda: accounts)
+    for _ in ("not told yet", "of another account than the first"):
+        desk.session.execDetails(-1, IB_CALL, fill()._replace(account="DU2"))
+        desk.session.position("DU2", IB_CALL, 3.0, 510.0)
+        desk.opens(account="DU2")
+        assert desk.heard == []
+        accounts.append("DU1")
+    desk.session.position("DU1", IB_CALL, 3.0, 510.0)
+    assert [fact.qty for fact in desk.of(broker.PositionReported)] == [3]
+
+
+def test_the_fee_of_an_execution_of_another_account_is_not_ours(desk: Desk) -> None:
+    desk.port.account = "DU1"
+    desk.session.execDetails(-1, IB_CALL, fill()._replace(account="DU2"))
+    desk.session.execDetails(-1, IB_CALL, fill(2)._replace(account="DU1"))
+    for n in (1, 2):
+        desk.session.commissionReport(f"a.{n:02}.01", 1.3, "USD")
+    assert [fee.exec_id for fee in desk.of(broker.CommissionReported)] == ["a.02"]

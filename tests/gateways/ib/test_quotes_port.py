@@ -140,6 +140,20 @@ def test_lines_beyond_the_brokers_limit_are_named() -> None:
         assert "SPX" in mailbox.wait(broker.ErrorReported).text
 
 
+def test_a_competing_session_is_told_with_its_remedy_and_the_data_come_back_after_it() -> None:
+    with gateway() as world, quotes_port(world) as (port, mailbox):
+        port.post(m.Subscribe(session_epoch=EPOCH, contracts=(world.call,), tickers=("SPX",)))
+        wait_bid(mailbox, world, 500)
+        world.inject(Fault(FaultKind.COMPETING_SESSION, duration_s=60))
+        refused = mailbox.wait(m.LinesRefused)
+        assert (refused.con_ids, refused.vendor_code) == ((world.call.con_id,), 10197)
+        assert "log it out" in refused.remedy
+        assert "log it out" in mailbox.wait(broker.ErrorReported, lambda e: e.vendor_code == 10197).text
+        world.do(world.server.end_faults)
+        world.do(lambda: world.market.set(world.call.con_id, 470, 480))
+        wait_bid(mailbox, world, 470)
+
+
 def test_delayed_data_is_marked_as_such() -> None:
     with gateway(Fault(FaultKind.DELAYED_DATA, duration_s=60)) as world, quotes_port(world) as (port, mailbox):
         subscribe(port, world)

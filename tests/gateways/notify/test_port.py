@@ -255,6 +255,17 @@ def test_lines_that_could_not_be_sent_by_the_end_are_counted(tmp_path: Path, ser
         assert sending.close(0.5) == 2
 
 
+def test_an_alarm_comes_in_plain_words_with_what_to_do(tmp_path: Path, server: Webhooks) -> None:
+    with port(tmp_path, rules()) as sending:
+        text = "[budget:hub:classic] hub:classic crashed 4 times in 60 s"
+        sending.post(line(text, topic="alarm", severity=Severity.HIGH))
+        assert server.wait_for(1)
+    assert server.bodies == [
+        "HIGH alarm: Hub classic failed 4 times in 60 s and is not started again. Entries are off: if it comes back"
+        " after a restart, close everything at the broker's own screen."
+    ]
+
+
 def test_an_alarm_about_a_target_goes_to_the_others(
     tmp_path: Path, server: Webhooks, monkeypatch: pytest.MonkeyPatch
 ) -> None:

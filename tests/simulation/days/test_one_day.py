@@ -8,8 +8,14 @@ import pytest
 
 from actors.position import actor as position_actor
 from actors.position.state import PositionData
+from domain.instants import SECOND
 from simulation.days.one_day import Days, day_settings
+from simulation.days.plan import plan_day
+from simulation.days.world import World, fresh_ledgers
 from simulation.inprocess.broker import InProcessBroker
+from supervision.post import RECORD
+from supervision.stepped import VirtualClock
+from supervision.trace import MemoryTrace, NoTrace, Trace
 
 SEED = 10  # a patient desk: kills of the process, a failing ledger, a slow port, faults of a third of its orders
 SOLD_BY_HAND = 106  # part of a position, a flatten within the next seconds
@@ -24,6 +30,32 @@ def test_a_day_is_the_same_each_time_and_stepped_every_second(tmp_path: Path) ->
     assert (first.digest, first.messages, first.executions) == (again.digest, again.messages, again.executions)
     assert first.executions > 0
     assert days.is_same(SEED)
+
+
+def test_a_day_is_stamped_alike_with_its_records_and_without(tmp_path: Path) -> None:
+    settings = day_settings()
+    Days(settings, tmp_path, parity_every=0)
+    plan = plan_day(SEED, settings)
+    heard: list[list[tuple[int, str, object]]] = []
+
+    def quiet(clock: VirtualClock, _: int) -> Trace:
+        return NoTrace(clock)
+
+    def recorded(clock: VirtualClock, _: int) -> Trace:
+        return MemoryTrace(clock)
+
+    for make_trace in (quiet, recorded):
+        fresh_ledgers(tmp_path / "template", tmp_path / "ledgers")
+        world = World(settings, plan, tmp_path / "ledgers", make_trace=make_trace)
+        world.begin()
+        world.go(60 * SECOND)
+        ring = list(world.scene.ring)
+        world.end()
+        assert [seq for seq, _, _, _ in ring] == list(range(ring[0][0], ring[0][0] + len(ring)))
+        heard.append([(at, to, message) for _, at, to, message in ring if to != RECORD])
+    quietly, on_record = heard
+    assert len(quietly) > 50
+    assert quietly[-len(on_record) :] == on_record[-len(quietly) :]
 
 
 @pytest.mark.slow

@@ -12,8 +12,8 @@ from ib_insync import ComboLeg, Contract, MarketOrder
 
 from domain.instruments import Contract as Listed
 from domain.instruments import Right
+from domain.orders.combo import worst_loss_cents
 from domain.units import Qty
-from simulation.broker.combos import worst_loss_cents
 from simulation.gateway.faults import Fault, FaultKind
 from tests.testkit.gateway_world import NEXT_SESSION, SESSION, World, limit, until, world
 

@@ -291,6 +291,26 @@ def test_delayed_acknowledgement_comes_late_and_in_order() -> None:
     asyncio.run(scenario())
 
 
+def test_delayed_fill_comes_late_while_the_order_is_acknowledged_at_once() -> None:
+    async def scenario() -> None:
+        async with world(Fault(K.ORDER_DELAYED, duration_s=0.5, args={"of": "fills"})) as it:
+            ib = await it.connect()
+            trade = await placed(it, ib)
+            await until(ib, lambda: trade.orderStatus.status == "Submitted")
+            while not it.exchange.executions():
+                await asyncio.sleep(0)
+            assert not trade.fills
+            await until(ib, trade.isDone)
+            assert len(trade.fills) == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_delay_of_something_else_than_fills_is_refused() -> None:
+    with pytest.raises(ValueError, match="of: fills"):
+        Fault(K.ORDER_DELAYED, args={"of": "cancels"})
+
+
 def test_duplicated_callbacks_carry_the_same_execution() -> None:
     async def scenario() -> None:
         async with world(Fault(K.CALLBACKS_DUPLICATED)) as it:
@@ -462,6 +482,26 @@ def test_competing_session_and_delayed_data_reach_the_subscriber() -> None:
             assert ticker.marketDataType == 3
             it.server.inject(Fault(K.COMPETING_SESSION, duration_s=3_600))
             await until(ib, lambda: codes == [10197, 10197])
+
+    asyncio.run(scenario())
+
+
+def test_lines_are_as_few_as_the_fault_says_and_a_snapshot_needs_none() -> None:
+    async def scenario() -> None:
+        async with world() as it:
+            ib = await it.connect()
+            codes = codes_of(ib)
+            first = ib.reqMktData(await it.qualified(ib), "", False, False)
+            await until(ib, lambda: first.bid == 5.0)
+            it.server.inject(Fault(K.LINE_LIMIT, duration_s=3_600, args={"lines": 1}))
+            ib.reqMktData(await it.qualified(ib, "P"), "", False, False)
+            await until(ib, lambda: codes == [101])
+            (shown,) = await ib.reqTickersAsync(await it.qualified(ib, "P"))
+            assert shown.bid == 4.5
+            it.server.end_faults()
+            second = ib.reqMktData(await it.qualified(ib, "P"), "", False, False)
+            await until(ib, lambda: second.bid == 4.5)
+            assert codes == [101]
 
     asyncio.run(scenario())
 

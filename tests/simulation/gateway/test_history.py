@@ -13,10 +13,11 @@ from ib_insync import Index, Option, Stock
 
 from domain.instants import MINUTE, SECOND, from_datetime
 from simulation.broker.exchange import Exchange
+from simulation.gateway import server as server_module
 from simulation.gateway.server import GatewayServer
 from simulation.market.market import Market
 from tests.simulation.gateway.test_market_day import SESSION, SetClock
-from tests.testkit.gateway_world import new_client
+from tests.testkit.gateway_world import new_client, until
 
 SPX = Index("SPX", "CBOE", "USD")
 FARM_NOTICES = (2104, 2106, 2158)
@@ -94,5 +95,33 @@ def test_what_there_is_none_of_is_refused_on_its_own_id(
             ib.errorEvent += lambda request_id, number, text, about: codes.append(number)
             assert await bars(ib, contract, size, span, kind=kind) == []
             assert [number for number in codes if number not in FARM_NOTICES] == [code]
+
+    asyncio.run(scenario())
+
+
+def test_bars_are_kept_up_to_date_until_they_are_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "ACCOUNT_PERIOD_S", 0.02)
+
+    async def scenario() -> None:
+        async with connected() as (_, clock, ib):
+            clock.now += 30 * SECOND
+            kept = await ib.reqHistoricalDataAsync(SPX, "", "1 D", "1 min", "TRADES", True, 2, keepUpToDate=True)
+            known = len(kept)
+            assert kept[-1].barCount == 30
+            clock.now += 75 * SECOND
+            await until(ib, lambda: len(kept) == known + 1 and kept[-1].barCount == 45)
+            again = await bars(ib, SPX)
+            whole, last = kept[-2], kept[-1]
+            assert (whole.open, whole.high, whole.low, whole.close, whole.barCount) == (
+                again[-2].open, again[-2].high, again[-2].low, again[-2].close, 60,
+            )  # fmt: skip
+            assert (last.open, last.high, last.low, last.close) == (
+                again[-1].open, again[-1].high, again[-1].low, again[-1].close,
+            )  # fmt: skip
+            ib.cancelHistoricalData(kept)
+            await ib.reqCurrentTimeAsync()
+            clock.now += 60 * SECOND
+            assert len(await bars(ib, SPX)) == known + 2
+            assert len(kept) == known + 1
 
     asyncio.run(scenario())

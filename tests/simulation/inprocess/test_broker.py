@@ -328,3 +328,17 @@ def test_a_port_of_the_next_process_knows_the_orders_that_are_open() -> None:
     status, error = of_class(broker.OrderStatusReported, told[0]), of_class(broker.ErrorReported, told[1])
     assert len(told) == 2
     assert (status.status, error.order_ref) == (OrderStatus.CANCELLED, "ZH-paper-A-e")
+
+
+def test_an_exchange_whose_step_failed_goes_on_a_moment_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench()
+    bench.place(limit_ticks=480)
+    with monkeypatch.context() as broken, pytest.raises(OSError, match="disk full"):
+        broken.setattr(bench.exchange, "step", fails)
+        bench.runtime.run(2 * SECOND)
+    bench.market.set(bench.market.call, 470, 480)
+    assert of_class(broker.ExecutionReported, bench.runtime.run(2 * SECOND)[0]).execution.qty == 1
+
+
+def fails(_now: Utc) -> None:
+    raise OSError("disk full")

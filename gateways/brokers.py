@@ -1,0 +1,158 @@
+"""The brokers that orders can go to, by their names in the settings: the port that each makes, and its direct flatten.
+
+What another broker needs is a row in each of two tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple, Protocol, runtime_checkable
+
+from config.secrets import secret
+from config.settings import Settings
+from config.tree import Gateway
+from domain.orders.capabilities import IB, TASTYTRADE
+from domain.orders.references import DIRECT
+from domain.ports import Clock
+from domain.session.modes import AccountClass
+from gateways.contract_book import ContractBook
+from gateways.direct import DirectError, Way
+from gateways.ib.direct import ib_way
+from gateways.ib.orders_port import OrdersPort
+from gateways.port_thread import Tell
+from gateways.tastytrade.orders_port import TastytradeOrdersPort
+from gateways.tastytrade.session import Secrets
+from messages.broker import BrokerPort
+
+REST_TRIES: Final = 3  # a single request is refused or lost now and then
+REST_LOOK_S: Final = 1.0  # each reading is three requests, and the vendor counts them
+
+
+@runtime_checkable
+class OrderPort(BrokerPort, Protocol):
+    """A broker's order port in a live process, where a latch of the whole process refuses entries, too."""
+
+    def refuse_entries(self, why: str) -> None:
+        """Refuse every entry until the process ends; any thread may call."""
+
+
+class OrderPortSetup(NamedTuple):
+    """What a port is made of.
+
+    `settings` are those of the desk alone, `gateways` its IB Gateways, `account` the IB account that they name;
+    `contracts` is where the quote session's contracts are noted.
+    """
+
+    name: str
+    settings: Settings
+    gateways: tuple[Gateway, ...]
+    clock: Clock
+    tell: Tell
+    account: str | None
+    contracts: ContractBook
+
+
+class DirectSetup(NamedTuple):
+    """What the way of a direct flatten is made of.
+
+    `settings` are those of the desk alone, `gateways` its IB Gateways, `account` the IB account that they name;
+    `contracts` is where the contracts of our ledgers are noted, before a flatten at the latest.
+    """
+
+    settings: Settings
+    gateways: tuple[Gateway, ...]
+    clock: Clock
+    account: str | None
+    contracts: ContractBook
+
+
+class BrokerSetupError(Exception):
+    """A broker's port cannot be made; one sentence with the remedy."""
+
+
+def _ib(setup: OrderPortSetup) -> OrdersPort:
+    return OrdersPort(
+        setup.name, gateways=setup.gateways, client_id=setup.settings.broker.client_ids.orders,
+        rules=setup.settings.connection, clock=setup.clock, tell=setup.tell, account=setup.account,
+    )  # fmt: skip
+
+
+def _tastytrade(setup: OrderPortSetup) -> TastytradeOrdersPort:
+    return _tastytrade_port(setup, _login_of(setup.settings), setup.settings.broker.tastytrade.stream_url)
+
+
+class _Login(NamedTuple):
+    secrets: Secrets
+    account: str | None
+
+
+def _login_of(settings: Settings) -> _Login:
+    own = settings.broker.tastytrade
+    names = (own.client_secret_env, own.refresh_token_env)
+    found = [secret(name) for name in names]
+    if None in found:
+        missing = " and ".join(name for name, value in zip(names, found, strict=True) if value is None)
+        raise BrokerSetupError(
+            f"broker.orders is tastytrade, but the environment does not carry its login: set {missing} (or name a file"
+            " in the same name with _FILE), then start again."
+        )
+    client_secret, refresh_token = (str(value) for value in found)
+    return _Login(Secrets(client_secret, refresh_token), secret(own.account_env))
+
+
+def _tastytrade_port(setup: OrderPortSetup, login: _Login, stream_url: str | None) -> TastytradeOrdersPort:
+    broker = setup.settings.broker
+    try:
+        return TastytradeOrdersPort(
+            setup.name, rest_url=broker.tastytrade.rest_url, stream_url=stream_url, secrets=login.secrets,
+            rules=setup.settings.connection, clock=setup.clock, tell=setup.tell, contracts=setup.contracts,
+            account=login.account,
+            ports={AccountClass.PAPER: broker.paper_port, AccountClass.LIVE: broker.live_port},
+        )  # fmt: skip
+    except ValueError as error:
+        raise BrokerSetupError(f"broker.tastytrade: {error}.") from None
+
+
+def _ib_directly(setup: DirectSetup) -> Way:
+    settings = setup.settings
+    return ib_way(
+        setup.gateways, settings.broker.client_ids.direct, setup.account, rules=settings.connection, clock=setup.clock
+    )
+
+
+def _tastytrade_directly(setup: DirectSetup) -> Way:
+    login = _login_of(setup.settings)  # now: minutes before the close no file may fail
+
+    def make(tell: Tell) -> TastytradeOrdersPort:
+        port = OrderPortSetup(f"port:{DIRECT}", setup.settings, (), setup.clock, tell, None, setup.contracts)
+        try:
+            return _tastytrade_port(port, login, None)  # an account stream that is down must not hinder it
+        except BrokerSetupError as error:
+            raise DirectError(str(error).removesuffix(".")) from None
+
+    return Way(
+        make, setup.settings.connection, REST_TRIES, tries=REST_TRIES, look_s=REST_LOOK_S, contracts=setup.contracts,
+        whom="broker", remedy="try it again",
+    )  # fmt: skip
+
+
+DIRECT_WAYS: Final[Mapping[str, Callable[[DirectSetup], Way]]] = {IB: _ib_directly, TASTYTRADE: _tastytrade_directly}
+MAKERS: Final[Mapping[str, Callable[[OrderPortSetup], OrderPort]]] = {IB: _ib, TASTYTRADE: _tastytrade}
+
+
+def order_port(setup: OrderPortSetup) -> OrderPort:
+    """Return the order port of the broker that the settings name; not yet started.
+
+    Raises:
+        BrokerSetupError: a secret is missing, or its address is no good.
+    """
+    return MAKERS[setup.settings.broker.orders](setup)
+
+
+def direct_way(setup: DirectSetup) -> Way:
+    """Return how a direct flatten speaks to the broker that the settings name; its secrets are read now.
+
+    Raises:
+        BrokerSetupError: a secret is missing.
+    """
+    return DIRECT_WAYS[setup.settings.broker.orders](setup)

@@ -1,0 +1,1 @@
+"""A desk whose orders are filled in this process, beside desks at a broker."""
