@@ -250,11 +250,11 @@ def test_a_real_desk_trades_on_without_its_dashboard_which_comes_when_it_can(tmp
             stderr=out, env=os.environ | {"ZEROHOUR_ENV_FILE": "", "ZEROHOUR_GEXBOT_KEY": f"none of {tmp_path}"},
         )  # fmt: skip
         try:
-            told = "HIGH: [dashboard] There is no dashboard yet"
+            told = "HIGH: There is no dashboard yet"
             eventually(lambda: running.poll() is not None or told in said.read_text())
             assert main_py(data, "status").returncode == 0  # it runs, and answers
             taken.close()
-            eventually(lambda: "[dashboard:open] Dashboard: http://127.0.0.1:" in said.read_text())
+            eventually(lambda: "Dashboard: http://127.0.0.1:" in said.read_text())
         finally:
             running.kill()
             running.wait(30)

@@ -113,7 +113,7 @@ def test_python_collects_again_when_the_collectors_thread_has_died() -> None:
 
     collector = IdleCollector(fail).started()
     try:
-        gc.set_threshold(10, 10, 10)
+        gc.set_threshold(500, 10, 10)  # due at each look, overdue at none
         assert eventually(is_on_again)
     finally:
         collector.close()

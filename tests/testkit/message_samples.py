@@ -21,6 +21,7 @@ _PLAIN: dict[Any, st.SearchStrategy[Any]] = {
     bool: st.booleans(),
     str: _TEXT,
     type(None): st.none(),
+    msgspec.UnsetType: st.just(msgspec.UNSET),
     date: st.dates(),
     Rows: st.builds(lambda ref, digest: Rows(ref, (), digest), _TEXT, st.text("0123456789abcdef", min_size=1)),
 }
