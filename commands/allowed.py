@@ -9,25 +9,31 @@ from commands.cli import CommandError
 from commands.folder import DataFolder
 from commands.readiness import armed
 from commands.unattended import may_hold, real_desks
-from config.desks import desk_names, of_desk
+from config.desks import desk_names, is_simulated, of_desk
 from config.secrets import secret
 from config.settings import Settings, SettingsError
 from domain.alarm import Severity
 from domain.desks import DeskKind
 from domain.units import Utc
 from messages import operator
+from storage.shared_ledger import bring_up
+from storage.sqlite_file import LedgerRefusedError
 
 DEMO_KEY = "gexbot_custom_demo"
 
 
 class AllowedDesk(NamedTuple):
-    """What a start may do with a desk beside that of `desk`: the settings as it sees them, its account, its arming."""
+    """What a start may do with a desk beside that of `desk`: the settings as it sees them, its account, its arming.
+
+    One that `is_left_out` has no session in this run.
+    """
 
     settings: Settings
     kind: DeskKind
     account: str | None
     is_armed: bool
     told: tuple[operator.Alarm, ...]
+    is_left_out: bool = False
 
 
 class Allowed(NamedTuple):
@@ -50,7 +56,7 @@ def allowed_of(settings: Settings, folder: DataFolder, now_utc: Utc) -> Allowed:
         LedgerRefusedError: a ledger cannot be used.
     """
     told: list[operator.Alarm] = []
-    is_held = settings.profile == "real" and may_hold(folder.ledgers, settings.desk)
+    is_held = settings.profile == "real" and is_any_held(settings, folder)
     names = key_names_of(settings)
     try:
         keys = keys_of(settings)
@@ -77,40 +83,86 @@ def allowed_beside(
 ) -> tuple[AllowedDesk, ...]:
     """Return what a start may do with each desk beside that of `desk`, whose account is `account`; empty: none is.
 
+    While another desk may hold something, one that cannot start is left out with an alarm.
+
     Raises:
         CommandError: a desk has no account, that of another one, or is live and not armed (with nothing held).
+        SettingsError: the file of a secret cannot be read.
         LedgerRefusedError: a ledger cannot be used.
     """
     found: list[AllowedDesk] = []
     of_account = {} if account is None else {account: settings.desk}
-    for name, beside in settings.desks.items():
-        own, kind = of_desk(settings, name), DeskKind(beside.kind)
-        if kind is DeskKind.SIM:
-            found.append(AllowedDesk(own, kind, None, is_armed=False, told=()))
-            continue
-        number = secret(own.broker.account_env)
-        if number is None:
-            raise CommandError(f"Desk {name} has no account: set {own.broker.account_env} to its number, then start.")
-        other = of_account.setdefault(number, name)
-        if other != name:
-            raise CommandError(
-                f"Desk {name} and desk {other} have one account: {own.broker.account_env} names the same; give each its"
-                " own."
-            )
-        is_armed, told = False, list[operator.Alarm]()
-        if kind is DeskKind.LIVE:
-            is_armed = _is_armed(own, number, is_held=may_hold(folder.ledgers, name))
-            if not is_armed:
-                text = f"{_not_armed(own)} What is held is watched; nothing is opened."
-                told.append(operator.Alarm(key="not_armed", severity=Severity.HIGH, text=text, at_utc=now_utc))
-            own, of_live = armed(own, folder, now_utc)
-            told += of_live
-        found.append(AllowedDesk(own, kind, number, is_armed, tuple(told)))
+    for name in settings.desks:
+        try:
+            found.append(_allowed_desk(settings, name, folder, of_account, now_utc))
+        except (CommandError, SettingsError, LedgerRefusedError) as error:
+            alarm = LeftOut(settings, folder, now_utc).add(name, error)
+            own, kind = of_desk(settings, name), DeskKind(settings.desks[name].kind)
+            found.append(AllowedDesk(own, kind, None, is_armed=False, told=(alarm,), is_left_out=True))
     return tuple(found)
 
 
+def _allowed_desk(
+    settings: Settings, name: str, folder: DataFolder, of_account: dict[str, str], now_utc: Utc
+) -> AllowedDesk:
+    own, kind = of_desk(settings, name), DeskKind(settings.desks[name].kind)
+    bring_up(folder.ledgers, name)
+    if kind is DeskKind.SIM:
+        return AllowedDesk(own, kind, None, is_armed=False, told=())
+    number = secret(own.broker.account_env)
+    if number is None:
+        raise CommandError(f"Desk {name} has no account: set {own.broker.account_env} to its number, then start.")
+    other = of_account.setdefault(number, name)
+    if other != name:
+        raise CommandError(
+            f"Desk {name} and desk {other} have one account: {own.broker.account_env} names the same; give each its"
+            " own."
+        )
+    is_armed, told = False, list[operator.Alarm]()
+    if kind is DeskKind.LIVE:
+        is_armed = _is_armed(own, number, is_held=is_any_held(settings, folder))
+        if not is_armed:
+            text = f"{_not_armed(own)} What is held is watched; nothing is opened."
+            told.append(operator.Alarm(key="not_armed", severity=Severity.HIGH, text=text, at_utc=now_utc))
+        own, of_live = armed(own, folder, now_utc)
+        told += of_live
+    return AllowedDesk(own, kind, number, is_armed, tuple(told))
+
+
+def is_any_held(settings: Settings, folder: DataFolder, *, but: str = "") -> bool:
+    """Return whether a desk of the process, but for one, holds or may hold something at a broker."""
+    names = (name for name in desk_names(settings) if name != but and not is_simulated(settings, name))
+    return any(may_hold(folder.ledgers, name) for name in names)
+
+
+class LeftOut:
+    """Leaves out desks that cannot start while another one may hold something; `told` are the alarms of it."""
+
+    def __init__(self, settings: Settings, folder: DataFolder, now_utc: Utc) -> None:
+        self._settings = settings
+        self._folder = folder
+        self._now_utc = now_utc
+        self.told: list[operator.Alarm] = []
+
+    def add(self, desk: str, error: Exception) -> operator.Alarm:
+        """Leave a desk out.
+
+        Raises:
+            Exception: `error`, where it is the first desk, or no other one may hold anything.
+        """
+        if desk == self._settings.desk or not is_any_held(self._settings, self._folder, but=desk):
+            raise error
+        text = f"Desk {desk} has not started, and nobody watches it: {error} The others have: something is held."
+        alarm = operator.Alarm(key=f"left_out:{desk}", severity=Severity.CRITICAL, text=text, at_utc=self._now_utc)
+        self.told.append(alarm)
+        return alarm
+
+
 def left_alone(settings: Settings, folder: DataFolder, now_utc: Utc) -> tuple[operator.Alarm, ...]:
-    """Return an alarm for each desk of the folder that may hold something at a broker and that the settings do not name."""
+    """Return an alarm for each desk of the folder that may hold something and that the settings do not name.
+
+    A simulated one holds nothing at a broker.
+    """
     known = desk_names(settings)
     return tuple(
         operator.Alarm(

@@ -64,8 +64,10 @@ def flatten(arguments: Namespace, settings: Settings, folder: DataFolder) -> int
     # The file is the whole process's: where one of several desks was flattened, the others keep what they hold.
     level = 1 if settings.desks and arguments.desk is not None else 2
     if keep_level(folder.kill_file, level):
-        which = ", at every desk" if settings.desks else ""
-        print(f"Left {folder.kill_file} with {level} in it: the next start comes up at kill level {level} (no entries){which}.")
+        what = (
+            f"the next start comes up at kill level {level} (no entries){', at every desk' if settings.desks else ''}"
+        )
+        print(f"Left {folder.kill_file} with {level} in it: {what}.")
     else:
         print(f"{folder.kill_file} cannot be written: the next start may trade. Do not start it before that is mended.")
     with _running(clock):

@@ -25,8 +25,8 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
     """A contract that a desk holds or awaits; quantities are signed, `qty` 0 where an entry's fill is not known.
 
     `reserved_qty` is the most that may be held. `entry` says what is unknown of an entry that may fill or have filled,
-    `protected_by` what stands at the broker; both are empty where there is nothing to say. `price_ticks` is what it cost
-    on average, `None` where nobody told.
+    `protected_by` what stands at the broker; both are empty where there is nothing to say. `price_ticks` is what it
+    cost on average, `None` where nobody told.
     """
 
     con_id: int

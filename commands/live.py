@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
 from actors.ibkr.state import IBKRState
 from actors.position.state import PositionData
-from commands.allowed import AllowedDesk, allowed_beside, allowed_of, kind_of, left_alone
+from commands.allowed import AllowedDesk, LeftOut, allowed_beside, allowed_of, kind_of, left_alone
 from commands.cli import VERSION, CommandError
 from commands.control import ControlServer
 from commands.dashboard import feed_or_alarm, open_at_last
@@ -36,7 +36,7 @@ from config.tree import Gateway
 from domain.alarm import Severity
 from domain.desks import DeskKind
 from domain.instants import MS, SECOND, at_exchange, session_of
-from domain.orders.capabilities import IB
+from domain.orders.capabilities import IB, BrokerCapability
 from domain.risk.kill import KillLevel
 from domain.session import calendar
 from domain.signals import spread
@@ -116,6 +116,7 @@ class Supervisor:
     notify: NotifyPort | None = None
     collector: IdleCollector | None = None
     beside: tuple[str, ...] = ()
+    left_out: frozenset[str] = frozenset()
     is_closed: bool = False
     _closing: threading.Lock = field(default_factory=threading.Lock)
 
@@ -251,6 +252,7 @@ def start(
             notify.post(line)
 
     sessions = _sessions_of(settings, gateways, account, beside, folder)
+    out = LeftOut(settings, folder, clock.now_utc())
 
     def note_whole(hub: str, bucket_utc: Utc) -> None:
         for note in whole:
@@ -263,7 +265,7 @@ def start(
             tree, trace, clock, run_n, settings.supervision.sync_every_ms / 1000,
             settings.supervision.mailbox_soft_bound,
         ),
-        lambda runtime: _ports(settings, runtime, clock, url, keys, note_whole, sessions),
+        lambda runtime: _ports(settings, runtime, clock, url, keys, note_whole, sessions, out),
         show,
         is_live_armed=allowed.is_armed,
         beside=tuple(_desk_of(desk, folder, run_n) for desk in beside),
@@ -283,7 +285,7 @@ def start(
     watchdog = Watchdog(runtime, settings.supervision, meter=runtime.starvation)
     runtime.start_tree()
     left = left_alone(settings, folder, clock.now_utc())
-    _tell_of_start(runtime, (*allowed.told, *unseen, *left), beside)
+    _tell_of_start(runtime, (*allowed.told, *unseen, *left, *out.told), beside)
     timekeeper.start()
     housekeeper = Housekeeper(settings, folder, clock, lambda alarm: runtime.publish(alarm, "port:housekeeping"))
     housekeeper.start()
@@ -295,6 +297,7 @@ def start(
     return Supervisor(
         runtime, trace, ports, watchdog, control, console, run_n, stop_wanted, timekeeper, settings.desk, key_locks,
         screen, housekeeper, notify, IdleCollector(runtime.is_at_rest).started(), tuple(settings.desks),
+        frozenset(port.name.rpartition(":")[2] for port in ports if isinstance(port, NoSession)),
     )  # fmt: skip
 
 
@@ -389,6 +392,28 @@ class DeskSessions(NamedTuple):
     account: str | None
     contracts: ContractBook
     book: Path | None = None
+    is_left_out: bool = False
+
+
+class NoSession:
+    """Stands for the sessions of a desk that cannot start: its actors hear nothing, and so open nothing."""
+
+    capabilities: Final = frozenset[BrokerCapability]()
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def start(self) -> None:
+        """Do nothing: there is no thread."""
+
+    def post(self, command: Any, /) -> None:
+        """Take a command, which nobody carries out."""
+
+    def refuse_entries(self, why: str) -> None:
+        """Do nothing: every order is as good as refused."""
+
+    def close(self) -> None:
+        """Do nothing."""
 
 
 def _tell_of_start(runtime: LiveRuntime, alarms: tuple[operator.Alarm, ...], beside: tuple[AllowedDesk, ...]) -> None:
@@ -402,9 +427,11 @@ def _tell_of_start(runtime: LiveRuntime, alarms: tuple[operator.Alarm, ...], bes
 def _begin_run(settings: Settings, beside: tuple[AllowedDesk, ...], folder: DataFolder, clock: MarketClock) -> int:
     """Count the start, and keep whose money each desk trades with and what may trade; return the run's number."""
     now = clock.now_utc()
-    run_n = start_run(folder.ledgers, desk_names(settings), now, traces=folder.traces)
+    out = [desk.settings.desk for desk in beside if desk.is_left_out]
+    names = tuple(name for name in desk_names(settings) if name not in out)
+    run_n = start_run(folder.ledgers, names, now, traces=folder.traces)
     note_kind(folder.ledgers, settings.desk, kind_of(settings), now)
-    for desk in beside:
+    for desk in (desk for desk in beside if not desk.is_left_out):
         note_kind(folder.ledgers, desk.settings.desk, desk.kind, now)
     _promote(settings, folder, clock)
     return run_n
@@ -418,7 +445,9 @@ def _sessions_of(
     known = {settings.desk: of_first}
     for desk in sorted(beside, key=lambda desk: desk.kind is DeskKind.SIM):  # those whose quotes others see come first
         name, own = desk.settings.desk, desk.settings
-        if desk.kind is DeskKind.SIM:
+        if desk.is_left_out:
+            known[name] = DeskSessions(own, own.broker.gateways, None, ContractBook(), is_left_out=True)
+        elif desk.kind is DeskKind.SIM:
             source, contracts = known[quotes_of(settings, name)], contracts_of(own, folder)
             known[name] = DeskSessions(own, source.gateways, source.account, contracts, folder.sim_book(name))
         else:
@@ -447,10 +476,11 @@ def contracts_of(settings: Settings, folder: DataFolder) -> ContractBook:
 def _ports(
     settings: Settings, runtime: LiveRuntime, clock: MarketClock, url: str, keys: tuple[str, ...],
     on_whole: Callable[[str, Utc], None], sessions: tuple[DeskSessions, ...],
+    out: LeftOut,
 ) -> list[AnyPort]:  # fmt: skip
     """Return the ports of every desk (the first of `sessions` is that of `desk`), and those of the feed."""
     of_first = sessions[0]
-    ports = [port for of_desk in sessions for port in _ports_of_desk(of_desk, runtime, clock)]
+    ports = [port for of_desk in sessions for port in _ports_or_none(of_desk, runtime, clock, out)]
     orders_ports = {port.name.rpartition(":")[2]: port for port in ports if isinstance(port, OrderPort)}
 
     def refuse_all(why: str) -> None:
@@ -476,8 +506,19 @@ def _teller(runtime: LiveRuntime, contracts: ContractBook, name: str) -> Callabl
     return tell
 
 
+def _ports_or_none(of_desk: DeskSessions, runtime: LiveRuntime, clock: MarketClock, out: LeftOut) -> list[AnyPort]:
+    """Return the ports of a desk, or those of a desk that is left out."""
+    desk = of_desk.settings.desk
+    if not of_desk.is_left_out:
+        try:
+            return _ports_of_desk(of_desk, runtime, clock)
+        except CommandError as error:
+            out.add(desk, error)
+    return [NoSession(f"port:ibkr:{desk}"), NoSession(f"port:quotes:{desk}")]
+
+
 def _ports_of_desk(of_desk: DeskSessions, runtime: LiveRuntime, clock: MarketClock) -> list[AnyPort]:
-    settings, gateways, account, contracts, book = of_desk
+    settings, gateways, account, contracts, book, _ = of_desk
     name, quotes = f"port:ibkr:{settings.desk}", f"port:quotes:{settings.desk}"
     teller = partial(_teller, runtime, contracts)
     heard = None if book is None else HeardMarket(

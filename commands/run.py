@@ -126,7 +126,8 @@ def _hard_stops(
     running: live.Supervisor, settings: Settings, folder: DataFolder, clock: MarketClock, gateways: tuple[Gateway, ...]
 ) -> tuple[HardStop, ...]:
     """Return one for each desk that has a broker of its own."""
-    own = tuple(of_desk(settings, name) for name in settings.desks if not is_simulated(settings, name))
+    names = (name for name in settings.desks if not is_simulated(settings, name) and name not in running.left_out)
+    own = tuple(of_desk(settings, name) for name in names)
     beside = (HardStop(running, desk, folder, clock, desk.broker.gateways) for desk in own)
     stops = (HardStop(running, settings, folder, clock, gateways), *beside)
     for one in stops:

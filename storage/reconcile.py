@@ -391,7 +391,7 @@ def _take_back(
         is_explained = net == position.qty
         is_open = rows.exists(db, f"SELECT 1 FROM reservations WHERE con_id = ? AND {LIVE}", (con_id,))
         if is_open and is_explained and position.qty and _is_unheard(db, con_id):
-            taken.append(position)
+            taken.append(position)  # the first answer may have been lost after its COMMIT
         is_short_of_nobody = (
             position.qty < 0
             and reading.has(ReadGroup.EXECUTIONS)  # else somebody else's may say why

@@ -26,7 +26,15 @@ from storage.ledger_file import LedgerFile
 from storage.ledger_schema import DESK, SHARED, SHARED_OWNER
 from storage.lost import SHARED_FILE, refuse_lost
 from storage.promotions import free_id, insert_promotion, is_promoted_now, promoted_of, word_of_command
-from storage.sqlite_file import START_BUSY_MS, LedgerRefusedError, is_empty, open_file, open_reader, reading, transaction
+from storage.sqlite_file import (
+    START_BUSY_MS,
+    LedgerRefusedError,
+    is_empty,
+    open_file,
+    open_reader,
+    reading,
+    transaction,
+)
 
 FILE = SHARED_FILE
 _NORM_SESSIONS = 20
@@ -55,10 +63,9 @@ def start_run(folder: Path, desks: Iterable[str], at_utc: Utc, *, traces: Path |
         for desk in desks:
             open_file(folder / f"{desk}.db", DESK, desk, wait_ms=START_BUSY_MS).close()
         for desk in before:
-            path = folder / f"{desk}.db"
-            if desk not in desks and not is_empty(path):
+            if desk not in desks:
                 with suppress(LedgerRefusedError):  # whoever asks it is told why
-                    open_file(path, DESK, desk).close()
+                    bring_up(folder, desk)
         with reading(folder / FILE), transaction(db):
             for desk in desks:
                 db.execute("INSERT INTO meta VALUES (?, 'kept') ON CONFLICT DO NOTHING", (f"desk:{desk}",))
@@ -70,6 +77,17 @@ def start_run(folder: Path, desks: Iterable[str], at_utc: Utc, *, traces: Path |
             return int(db.execute("INSERT INTO runs (started_utc) VALUES (?)", (at_utc,)).lastrowid or 0)
     finally:
         db.close()
+
+
+def bring_up(folder: Path, desk: str) -> None:
+    """Bring a desk's ledger to this version, where there is one; none is made.
+
+    Raises:
+        LedgerRefusedError: it cannot be used.
+    """
+    path = folder / f"{desk}.db"
+    if path.exists() and not is_empty(path):
+        open_file(path, DESK, desk, wait_ms=START_BUSY_MS).close()
 
 
 class SharedLedger(LedgerFile[SharedInput, SharedFact]):

@@ -61,6 +61,7 @@ def on_changed(rules: DeskRules, turn: Turn[RiskState], message: positions.Posit
         marked_utc=marked_utc,
         realised_cents=message.realised_cents,
         fees_cents=message.fees_cents,
+        ordered=desk_view.still_ordered(desk_view.holding_of(view, ref.position_id), message.qty, turn.now),
     )
     turn.state.view = desk_view.with_holding(view, holding)
     day.evaluate(rules, turn)

@@ -2,7 +2,8 @@
 
 A check begins with the position's question, asks for a fresh quote, and ends with the answer. One that gets no answer
 is forgotten with the position's next question: the position waits for no more than a moment. What a slice costs is
-judged beside what is held and pending; the rest of the entry is nobody's until it is asked for.
+judged beside what is held and pending, and counts with its position from then on until it has filled, the next one is
+asked for, or its order cannot live any more; the rest of the entry is nobody's until it is asked for.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from domain.options.fees import round_trip_cents
 from domain.options.tick_rules import rule_of
 from domain.orders.intent import DecisionPrices, Intent
 from domain.risk import attempt as attempts
-from domain.risk.desk_view import holding_of
+from domain.risk import desk_view
+from domain.risk.desk_view import Ordered, holding_of
 from domain.risk.gates import sequence as gates
 from domain.risk.gates.types import DeskRules, Epochs, GatePhase, Snapshot, Verdict, missing, refused
 from domain.risk.reject import RejectCode
 from domain.risk.sizing import entry_limit_ticks, size_of
-from domain.units import Cents, Qty
+from domain.units import Cents, Qty, Utc
 from messages import entries, market
 from supervision.turn import Turn
 
@@ -30,6 +32,7 @@ from supervision.turn import Turn
 def on_slice_requested(rules: DeskRules, turn: Turn[RiskState], message: entries.RequestSlice) -> None:
     """Ask the gates of the desk, then ask for a fresh quote; refuse what the desk does not hold."""
     state, ref = turn.state, message.ref
+    state.view = desk_view.with_ordered(state.view, ref.position_id, None)  # asked for once the one before is over
     holding = holding_of(state.view, ref.position_id)
     if holding is None or holding.is_pending or holding.ref.is_leg:
         _refuse(turn, message, Verdict("kill_level", missing("no such position is held")))
@@ -63,6 +66,9 @@ def on_quote(rules: DeskRules, turn: Turn[RiskState], message: market.QuoteRead)
     permit = permit_of(rules, Epochs(view.kill_epoch, view.session_epoch), turn.now)
     answer = entries.SliceAllowed(order_ref=question.order_ref, limit_ticks=limit, permit=permit)
     turn.report(question.reply_to, answer)
+    until_utc = Utc(turn.now + 2 * rules.exits.entry_total_ms * MS)  # its life, and as long for its way there and back
+    ordered = Ordered(question.qty, Cents(limit * ref.contract.multiplier), until_utc)
+    turn.state.view = desk_view.with_ordered(view, ref.position_id, ordered)
 
 
 def on_quote_unavailable(turn: Turn[RiskState], message: market.QuoteUnavailable) -> None:

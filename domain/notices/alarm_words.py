@@ -32,6 +32,7 @@ REMEDIES: Final = {
     "promotions": "",
     "routes": "",
     "route:<>": "",
+    "left_out:<>": "Mend what the text names and start again; look at the desk's account at the broker's own screen.",
     "desk_left:<>": "Name the desk in the settings and start again, or close it at the broker's own screen.",
     "direct:<>": "Nothing is to be done.",
     "spread_blind": "",

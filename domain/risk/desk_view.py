@@ -105,11 +105,20 @@ class Pending(msgspec.Struct, frozen=True):
     is_sending: bool
 
 
+class Ordered(msgspec.Struct, frozen=True):
+    """What a further order of an entry may still buy until then: contracts, each at that price at most."""
+
+    qty: Qty
+    each_cents: Cents
+    until_utc: Utc
+
+
 class Holding(msgspec.Struct, frozen=True, kw_only=True):
     """A position that is pending or open.
 
     `cost_cents` without fees; `realised_cents` is what part exits have brought, net of `fees_cents`; `unrealised_cents`
     is the last mark known, of `marked_utc`, `None` where there never was one (`marked_utc` is when it was heard of).
+    `ordered` is the slice of its entry that is under way, `None` where none is.
     """
 
     ref: PositionRef
@@ -120,6 +129,12 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
     marked_utc: Utc
     realised_cents: Cents = Cents(0)
     fees_cents: Cents = Cents(0)
+    ordered: Ordered | None = None
+
+    @property
+    def ordered_cents(self) -> Cents:
+        """What the slice under way may still cost."""
+        return Cents(0) if self.ordered is None else Cents(self.ordered.qty * self.ordered.each_cents)
 
     @property
     def contract(self) -> Contract:
@@ -383,6 +398,22 @@ def with_holding(view: DeskView, holding: Holding) -> DeskView:
     return replace(view, holdings=tuple(holding if h is old else h for h in view.holdings))
 
 
+def with_ordered(view: DeskView, position_id: str, ordered: Ordered | None) -> DeskView:
+    """Return the view with what a slice of a position may still cost; nothing changes where it is not held."""
+    return replace(
+        view,
+        holdings=tuple(replace(h, ordered=ordered) if h.ref.position_id == position_id else h for h in view.holdings),
+    )
+
+
+def still_ordered(old: Holding | None, qty: Qty, now: Utc) -> Ordered | None:
+    """Return what is left of a slice under way once `qty` is held; `None` once its order cannot live any more."""
+    if old is None or old.ordered is None or now >= old.ordered.until_utc:
+        return None
+    left = old.ordered.qty - max(qty - old.qty, 0)
+    return replace(old.ordered, qty=Qty(left)) if left > 0 else None
+
+
 def without_holding(view: DeskView, position_id: str) -> DeskView:
     """Return the view without a holding; nothing changes where there is none."""
     return replace(view, holdings=tuple(h for h in view.holdings if h.ref.position_id != position_id))
@@ -469,7 +500,7 @@ def day_pnl(view: DeskView, now: Utc, age_max_ns: int) -> DayPnl:
 
 
 def premium_cents(view: DeskView, ticker: str | None = None) -> Cents:
-    """Return the premium that is held or pending, of one underlying or of all; of a structure what it cost in all.
+    """Return the premium that is held, ordered or pending, of one underlying or of all; of a structure what it cost.
 
     A structure counts with the underlying of what it bought; one that brought in more than it cost counts nothing.
     """
@@ -477,7 +508,7 @@ def premium_cents(view: DeskView, ticker: str | None = None) -> Cents:
     for h in view.holdings:
         is_of_ticker = ticker is None or h.contract.ticker == ticker
         if not h.ref.is_leg:
-            plain += h.cost_cents if is_of_ticker else 0
+            plain += h.cost_cents + h.ordered_cents if is_of_ticker else 0
             continue
         is_bought = h.ref.side is Side.BUY
         nets[h.ref.unit] = nets.get(h.ref.unit, 0) + (h.cost_cents if is_bought else -h.cost_cents)
@@ -487,5 +518,6 @@ def premium_cents(view: DeskView, ticker: str | None = None) -> Cents:
 
 
 def unspent_cents(view: DeskView) -> Cents:
-    """Return what pending entries may still cost: the account's funds do not know of it yet."""
-    return Cents(sum(h.cost_cents for h in view.holdings if h.is_pending and h.ref.side is Side.BUY))
+    """Return what pending entries and slices may still cost: the account's funds do not know of it yet."""
+    pending = sum(h.cost_cents for h in view.holdings if h.is_pending and h.ref.side is Side.BUY)
+    return Cents(pending + sum(h.ordered_cents for h in view.holdings))

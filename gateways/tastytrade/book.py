@@ -78,8 +78,8 @@ class OrderBook:
         if not now.ref:
             now = replace(now, ref=next((other.ref for other in self._linked(now) if other.ref), ""))
         self._rows[row.order_id] = now
+        named = self._spread(now) if now.ref else ()
         key, chain = self._put(now)
-        named = self._name_linked(now) if now.ref else ()
         counted = tuple(self._counted(key, now.ref, chain[0], f) for f in row.fills if self._is_news(f, is_newer))
         is_over = now.status in OVER and (was is None or was.status not in OVER)
         has_others = any(self._rows[other].status not in OVER for other in chain if other < now.order_id)
@@ -104,22 +104,21 @@ class OrderBook:
             if other.order_id in near or row.order_id in (other.replaces_id, other.replacing_id)
         ]
 
-    def _name_linked(self, row: OrderRow) -> tuple[Counted, ...]:
-        """Give the reference of an order to all of its chain that bear none; return their fills, told of nobody yet.
+    def _spread(self, row: OrderRow) -> tuple[Counted, ...]:
+        """Put an order with its reference in its chain, and all that it replaces or is replaced by and bear none.
 
-        A fill may have been told without the reference: it has a version more.
+        Returns the fills that were told without the reference: they are told again, a version on.
         """
+        key, chain = self._put(row)
         told: list[Counted] = []
+        was_key = f"#{row.order_id}"
+        if self._chains.pop(was_key, None) is not None:
+            fills = [fill for fill_key, fill in self._of_fill.values() if fill_key == was_key]
+            told += (self._counted(key, row.ref, chain[0], fill) for fill in fills)
         for other in self._linked(row):
-            if other.ref or other.order_id == row.order_id:
-                continue
-            was_key = f"#{other.order_id}"
-            self._chains.pop(was_key, None)
-            named = self._rows[other.order_id] = replace(other, ref=row.ref)
-            key, chain = self._put(named)
-            of_it = [fill for fill_key, fill in self._of_fill.values() if fill_key == was_key]
-            told += (self._counted(key, named.ref, chain[0], fill) for fill in of_it)
-            told += self._name_linked(named)
+            if not other.ref:
+                named = self._rows[other.order_id] = replace(other, ref=row.ref)
+                told += self._spread(named)
         return tuple(told)
 
     def _is_news(self, fill: Fill, is_newer: bool) -> bool:

@@ -204,8 +204,14 @@ class TastytradeOrdersPort(PortThread, broker.BrokerPort):
 
     def _renew_soon(self) -> None:
         """Have a fresh token before the one in hand ends: no order waits for it, and none is denied for it."""
-        if self._renewing is None or self._renewing.done():
-            self._renewing = self.spawn("renewing the token", self._login.renew)
+        if self._login.may_renew and (self._renewing is None or self._renewing.done()):
+            self._renewing = self.spawn("renewing the login", self._renew)
+
+    async def _renew(self) -> None:
+        try:
+            await self._login.refresh()
+        except BrokerError as error:
+            self.fault("renew the login", str(error), is_order_path=False)
 
     # -- the link -------------------------------------------------------------------------------
 

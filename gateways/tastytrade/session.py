@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, NamedTuple
@@ -19,7 +18,7 @@ PAPER_HOSTS: Final = LOOPBACK | {"api.cert.tastyworks.com"}  # the vendor's sand
 LIVE_HOSTS: Final = frozenset({"api.tastyworks.com"})
 LOGIN_PAUSE_S: Final = 60.0  # real: after a refused login; doubles. The vendor shuts out who tries too often, for hours
 LOGIN_PAUSE_MAX_S: Final = 3_600.0
-BUSY_PAUSE_S: Final = 5.0  # real: after a login that was not refused and brought no token all the same
+BUSY_PAUSE_S: Final = 5.0  # real: after a login that the vendor was too busy for
 TOKEN_SHARE: Final = 0.6  # of a token's life, after which a new one is asked for
 PAGES_MAX: Final = 100
 
@@ -58,8 +57,8 @@ class Login:
         self._fresh_until_s = 0.0
         self._good_until_s = 0.0
         self._refused = ""
-        self._pause_s = LOGIN_PAUSE_S
-        self._again_s = 0.0
+        self._pause_s, self._early_pause_s = LOGIN_PAUSE_S, BUSY_PAUSE_S
+        self._again_s = self._early_s = 0.0
 
     @property
     def is_fresh(self) -> bool:
@@ -71,15 +70,15 @@ class Login:
         """Whether the vendor takes the token still, though a newer one may be due."""
         return bool(self.token) and time.monotonic() < self._good_until_s
 
+    @property
+    def may_renew(self) -> bool:
+        """Whether a login may be tried that nothing waits for yet: one that failed is given more and more time."""
+        return time.monotonic() >= max(self._again_s, self._early_s)
+
     def forget(self, token: str) -> None:
         """Drop a token that the vendor did not take, unless there is a newer one already."""
         if token == self.token:
             self._fresh_until_s = self._good_until_s = 0.0
-
-    async def renew(self) -> None:
-        """Have a fresh token if there is one to be had; the one in hand is good meanwhile."""
-        with contextlib.suppress(BrokerError):
-            await self.refresh()
 
     async def refresh(self) -> None:
         """Have a fresh token; a login that was refused is not tried again before its pause is over.
@@ -104,7 +103,7 @@ class Login:
             told = answer.body if isinstance(answer.body, Mapping) else {}
             token, life_s = told.get("access_token"), told.get("expires_in")
             if answer.is_good and isinstance(token, str) and token:
-                self.token, self._pause_s = token, LOGIN_PAUSE_S
+                self.token, self._pause_s, self._early_pause_s = token, LOGIN_PAUSE_S, BUSY_PAUSE_S
                 life_s = float(life_s) if isinstance(life_s, int | float) and life_s > 0 else 900.0
                 self._fresh_until_s, self._good_until_s = asked_s + life_s * TOKEN_SHARE, asked_s + life_s
                 return
@@ -116,9 +115,10 @@ class Login:
             raise self._put_off(why, BUSY_PAUSE_S if answer.status == TOO_MANY else 0.0)
 
     def _put_off(self, why: str, pause_s: float = 0.0) -> BrokerError:
-        """Try no sooner again than after a pause, which is never none while the token in hand is good."""
-        self._refused = why
-        self._again_s = time.monotonic() + max(pause_s, BUSY_PAUSE_S if self.is_good else 0.0)
+        """Try again after a pause, and while the token in hand is good, not before a longer one."""
+        now_s = time.monotonic()
+        self._refused, self._again_s = why, now_s + pause_s
+        self._early_s, self._early_pause_s = now_s + self._early_pause_s, min(self._early_pause_s * 2, LOGIN_PAUSE_S)
         return BrokerError(why)
 
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from commands.allowed import left_alone
+import pytest
+
+from commands.allowed import allowed_beside, allowed_of, left_alone
+from commands.cli import CommandError
 from commands.folder import DataFolder
 from config.settings import load_settings
+from domain.alarm import Severity
 from domain.desks import DeskKind
 from storage.desk_kinds import note_kind
 from storage.desk_ledger import DeskLedger
@@ -45,3 +49,84 @@ def test_an_unnamed_ledger_of_an_older_version_is_brought_up_at_a_start_and_is_n
     start_run(folder.ledgers, ("paper",), ask.T0)
     (alarm,) = left_alone(load_settings(profile="real"), folder, ask.T0)
     assert alarm.key == "desk_left:damaged"
+
+
+REAL = {
+    "kind": "live", "gateways": [{"host": "127.0.0.1", "port": 4001}], "account_env": "REAL_ACCOUNT",
+    "armed_env": "REAL_ARMED", "client_ids": {"orders": 21, "quotes": 22, "chains": 23, "direct": 29},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("account", "Desk real has no account: set REAL_ACCOUNT"),
+        ("shared", "Desk real and desk paper have one account"),
+        ("secret", "REAL_ACCOUNT_FILE"),
+        ("ledger", "real.db"),
+    ],
+)
+def test_a_flat_desk_that_cannot_start_keeps_none_that_holds_something_unwatched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, said: str
+) -> None:
+    for name in ("REAL_ACCOUNT", "REAL_ARMED", "ZEROHOUR_IB_ACCOUNT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ZEROHOUR_IB_ACCOUNT", "DU1234567")
+    monkeypatch.setenv("ZEROHOUR_GEXBOT_KEY", "gexbot_custom_test")
+    folder = DataFolder(tmp_path)
+    folder.make()
+    settings = load_settings(profile="real", overrides={"data_dir": str(tmp_path), "desks": {"real": REAL}})
+    start_run(folder.ledgers, ("paper", "real"), ask.T0)
+    if fault in ("shared", "ledger"):
+        monkeypatch.setenv("REAL_ACCOUNT", "DU1234567" if fault == "shared" else "U7654321")
+    if fault == "secret":
+        monkeypatch.setenv("REAL_ACCOUNT_FILE", str(tmp_path / "is_not_there"))
+    if fault == "ledger":
+        (folder.ledgers / "real.db").write_bytes(b"no ledger" * 1000)
+    with pytest.raises(Exception, match=said):  # nothing is held
+        allowed_beside(settings, folder, "DU1234567", ask.T0)
+    ledger = DeskLedger(folder.ledgers, "paper", run_n=1)
+    ledger.open()
+    ledger.apply(ask.reserve(1), ask.T0)
+    ledger.close()
+    (real,) = allowed_beside(settings, folder, "DU1234567", ask.T0)
+    assert real.is_left_out
+    (alarm,) = real.told
+    assert (alarm.severity, said in alarm.text) == (Severity.CRITICAL, True)
+
+
+def test_a_live_desk_that_is_not_armed_starts_without_entries_beside_one_that_holds_something(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("REAL_ARMED", raising=False)
+    monkeypatch.setenv("REAL_ACCOUNT", "U7654321")
+    monkeypatch.setenv("REAL_ARMED_REASON", "a test")
+    folder = DataFolder(tmp_path)
+    folder.make()
+    settings = load_settings(profile="real", overrides={"data_dir": str(tmp_path), "desks": {"real": REAL}})
+    start_run(folder.ledgers, ("paper", "real"), ask.T0)
+    with pytest.raises(CommandError, match="not armed"):
+        allowed_beside(settings, folder, "DU1234567", ask.T0)
+    ledger = DeskLedger(folder.ledgers, "paper", run_n=1)
+    ledger.open()
+    ledger.apply(ask.reserve(1), ask.T0)
+    ledger.close()
+    (real,) = allowed_beside(settings, folder, "DU1234567", ask.T0)
+    assert (real.is_left_out, real.is_armed) == (False, False)
+
+
+def test_without_the_vendors_key_a_start_goes_on_while_another_desk_holds_something(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ZEROHOUR_GEXBOT_KEY", raising=False)
+    folder = DataFolder(tmp_path)
+    folder.make()
+    settings = load_settings(profile="real", overrides={"data_dir": str(tmp_path), "desks": {"real": REAL}})
+    start_run(folder.ledgers, ("paper", "real"), ask.T0)
+    with pytest.raises(CommandError, match="ZEROHOUR_GEXBOT_KEY"):
+        allowed_of(settings, folder, ask.T0)
+    ledger = DeskLedger(folder.ledgers, "real", run_n=1)
+    ledger.open()
+    ledger.apply(ask.reserve(1), ask.T0)
+    ledger.close()
+    assert [alarm.key for alarm in allowed_of(settings, folder, ask.T0).told] == ["vendor_key"]

@@ -204,7 +204,9 @@ def test_one_of_several_desks_that_is_flattened_leaves_the_others_at_level_1(
     two = TwoDesks(desk, tmp_path)
     assert (two.flatten("--desk", "paper"), desk.held) == (0, 0)
     assert two.folder.kill_file.read_text().strip() == "1"
-    assert "with 1 in it: the next start comes up at kill level 1 (no entries), at every desk." in capsys.readouterr().out
+    assert (
+        "with 1 in it: the next start comes up at kill level 1 (no entries), at every desk." in capsys.readouterr().out
+    )
 
 
 def test_the_flags_of_a_direct_flatten_mean_nothing_to_another(desk: Desk) -> None:

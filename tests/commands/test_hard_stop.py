@@ -28,6 +28,7 @@ from storage.shared_ledger import start_run
 from tests.testkit import ledger_asks as ask
 from tests.testkit.gateway_world import CLOSE, NOON
 from tests.testkit.ibkr_world import EPOCH, gateway, orders_port, place, settings_for
+from tests.testkit.supervisor_child import eventually
 from tests.testkit.tastytrade_world import SECRET, dialled, rest_broker
 from tests.testkit.tastytrade_world import place as place_there
 
@@ -259,8 +260,7 @@ def test_the_first_of_two_hard_stops_that_is_flat_does_not_end_the_retries_of_th
     second.stop.start()
     first.stop.start()
     assert is_first_flat.wait(60)
-    while len(second.flattened) < 20 and not first.running.runtime.ended:  # it goes on and on beside one that is flat
-        pass
+    eventually(lambda: len(second.flattened) >= 20 or first.running.runtime.ended)  # it goes on beside one that is flat
     assert (first.running.runtime.ended, first.stop.is_flat, second.stop.is_flat) == ([], True, False)
     may_second.set()
     assert first.running.runtime.has_ended.wait(60)

@@ -157,6 +157,6 @@ def test_a_hard_stop_that_closed_a_stuck_supervisor_is_well_until_it_is_done() -
 
 def supervisor(stuck: tuple[str, ...], ended: str | None) -> Any:
     return SimpleNamespace(
-        desks=("paper",), runtime=SimpleNamespace(ended=ended), watchdog=SimpleNamespace(stuck=lambda: frozenset(stuck)),
-        is_closed=False,
+        desks=("paper",), runtime=SimpleNamespace(ended=ended), is_closed=False,
+        watchdog=SimpleNamespace(stuck=lambda: frozenset(stuck)),
     )  # fmt: skip

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import queue
+import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from commands import live
 from commands.cli import CommandError
 from domain.desks import DeskKind
+from domain.session.modes import Mode
+from messages.operator import Announce
 from storage.desk_kinds import kinds
+from storage.desk_ledger import DeskLedger
 from storage.queries import LedgerReader
+from storage.shared_ledger import start_run
+from supervision.clock import MarketClock, Segment, real_ns
+from tests.testkit import ledger_asks as ask
 from tests.testkit.gateway_desks import ENVIRONMENT, GatewayDesks, live_beside
 from tests.testkit.ibkr_world import World
 from tests.testkit.supervisor_child import eventually
@@ -91,3 +102,44 @@ def test_a_desk_without_its_account_or_its_arming_starts_nothing(
     with pytest.raises(CommandError) as refused:
         desks.start()
     assert str(refused.value) == "Desk real has no account: set ZEROHOUR_REAL_ACCOUNT to its number, then start."
+
+
+def test_a_desk_that_cannot_start_is_left_out_while_another_one_holds_something(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    with contextlib.ExitStack() as stack:
+        worlds = {"paper": World(), "real": World(account="U7654321")}
+        for world in worlds.values():
+            stack.callback(world.close)
+        beside = {"real": live_beside(worlds["real"]), "model": {"kind": "sim"}}
+        desks = GatewayDesks(tmp_path, beside, worlds, desks=["paper"], switch_to=["real"])
+        stack.callback(desks.close)
+        folder, clock = desks.folder, MarketClock(Segment(real_ns(), desks.paper.clock.now_utc()))
+        folder.make()
+        start_run(folder.ledgers, ("paper", "real", "model"), ask.T0)
+        ledger = DeskLedger(folder.ledgers, "paper", run_n=1)
+        ledger.open()
+        ledger.apply(ask.reserve(1), ask.T0)
+        ledger.close()
+        (folder.ledgers / "real.db").write_bytes(b"no ledger" * 1000)
+        book = stack.enter_context(folder.sim_book("model").open("ab"))
+        fcntl.flock(book, fcntl.LOCK_EX)  # as another process would
+        desks.running = running = live.start(
+            desks.settings, folder, clock, desks.settings.broker.gateways, desks.settings.feed.negotiate_url,
+            threading.Event(),
+        )  # fmt: skip
+        assert running.left_out == {"real", "model"}
+        eventually(lambda: desks.mode("paper") is Mode.FULLY_LIVE)
+        said: list[str] = []
+        for desk in ("real", "model"):
+            eventually(partial(_has_said, running.console, said, f"Desk {desk} has not started"))
+            assert desks.mode(desk) is not Mode.FULLY_LIVE
+        assert not running.runtime.latched
+
+
+def _has_said(console: queue.SimpleQueue[Announce], said: list[str], what: str) -> bool:
+    while not console.empty():
+        said.append(console.get().text)
+    return any(what in text for text in said)

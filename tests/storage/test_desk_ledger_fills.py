@@ -117,7 +117,7 @@ def test_any_order_of_executions_corrections_and_repeats_gives_the_same_totals(
 
 
 def test_a_correction_under_the_number_of_what_it_corrects_takes_the_next_one(ledger: DeskLedger) -> None:
-    """A broker that numbers nothing is read anew after a restart: what was corrected meanwhile comes as a first word."""
+    """A broker may number nothing: what was corrected while nobody listened comes as a first word."""
     ledger.apply(ask.reserve(), ask.T0)
     told(ledger, ask.execution(qty=2))
     for _ in range(2):

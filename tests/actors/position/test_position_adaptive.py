@@ -303,9 +303,7 @@ def test_another_version_or_a_profile_that_is_switched_off_loosens_no_stop_that_
     h = Adaptive(is_on=is_on)
     h.now = at_exchange(SESSION, time(15, 10))  # where a profile in force would tighten further
     h.restart(
-        replace(
-            held_position(), tightened=Tightened(version=version, stop_scale=0.9, take_scale=0.9, is_in_force=True)
-        )
+        replace(held_position(), tightened=Tightened(version=version, stop_scale=0.9, take_scale=0.9, is_in_force=True))
     )
     h.reconciled(2)
     assert isinstance(h.actor, PositionActor)

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from domain.instants import MS
 from domain.instruments import DataType, Quote
 from domain.orders.intent import DecisionPrices, PositionRef
 from domain.orders.references import slice_ref
 from domain.orders.twap import TwapPlan
 from domain.position.cycle import PositionState
+from domain.risk import desk_view
 from domain.risk.kill import KillLevel
 from domain.risk.reject import RejectCode
 from domain.session.modes import Mode
@@ -92,6 +94,28 @@ def test_a_slice_that_passes_gets_a_limit_not_above_the_decisions_ask_and_a_perm
     assert (answer.order_ref, answer.limit_ticks) == (SECOND, 1_030)
     assert (answer.permit.kill_epoch, answer.permit.session_epoch) == (3, 7)
     assert answer.permit.expires_utc > desk.now
+
+
+@pytest.mark.parametrize("how", ["it fills", "the next one is asked for", "its order cannot live any more"])
+def test_a_slice_on_its_way_counts_as_premium_until_its_order_is_over(how: str) -> None:
+    """Another lane's entry was judged as if the slice were not on its way: together they were more than is allowed."""
+    desk = ask(entered()).fresh(quote(bid=1_020, ask=1_060))
+    (answer,) = answers(desk)
+    assert isinstance(answer, entries.SliceAllowed)
+    most = answer.limit_ticks * 100
+    desk.hear(held(1))
+    assert desk_view.premium_cents(desk.state.view) == 101_500 + most
+    assert desk_view.premium_cents(desk.state.view, "QQQ") == 0
+    assert desk_view.unspent_cents(desk.state.view) == most
+    if how == "it fills":
+        desk.hear(held(2))
+    elif how == "the next one is asked for":
+        ask(desk)
+    else:
+        desk.now += 2 * IN_SLICES.exits.entry_total_ms * MS
+        desk.hear(held(1))
+    assert desk_view.unspent_cents(desk.state.view) == 0
+    assert desk_view.premium_cents(desk.state.view) == 101_500 * (2 if how == "it fills" else 1)
 
 
 @pytest.mark.parametrize("is_during", [False, True])

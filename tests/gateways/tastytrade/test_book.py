@@ -123,6 +123,15 @@ def test_a_replacement_without_a_reference_is_the_order_that_it_replaces() -> No
     assert book.ref_of(2) == REF
 
 
+def test_a_replacement_whose_link_is_told_late_leaves_its_own_chain() -> None:
+    book = OrderBook()
+    book.take(row(2, LIVE, 4, 520, ref="", updated_ms=1))
+    book.take(row(1, LIVE, updated_ms=1))
+    assert [view.ref for view in book.views()] == [REF, ""]
+    book.take(row(2, LIVE, 4, 520, ref="", replaces_id=1, updated_ms=2))
+    assert [(view.ref, view.raw) for view in book.views()] == [(REF, "1:Live:0/4 2:Live:0/4")]
+
+
 def test_fills_that_were_told_of_nobody_are_told_again_once_their_order_has_its_reference() -> None:
     book = OrderBook()
     (told,) = book.take(row(2, LIVE, 4, 520, ref="", fills=(fill(1),))).fills

@@ -92,6 +92,7 @@ def test_a_login_that_fails_while_its_token_lives_denies_nothing(
             port.post(place(world, ref, side=Side.SELL, is_exit=True, limit_ticks=500, qty=1))
             status(heard, OrderStatus.FILLED, ref)
         assert not heard.of(broker.OrderDenied)
+        assert not heard.wait(broker.PortFaulted).is_order_path  # who can still mend it is told
 
 
 def test_a_login_that_hangs_holds_up_no_exit_while_the_token_lives(monkeypatch: pytest.MonkeyPatch) -> None:
