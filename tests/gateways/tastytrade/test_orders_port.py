@@ -104,19 +104,6 @@ def test_a_login_that_hangs_holds_up_no_exit_while_the_token_lives(monkeypatch: 
         status(heard, OrderStatus.FILLED)
 
 
-def test_a_vendor_that_is_too_busy_for_a_login_refused_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateways.tastytrade.session.BUSY_PAUSE_S", 0.0, raising=False)
-    with rest_broker() as world, dialled(world) as (port, heard):
-        world.do(lambda: world.faults.troubles.append(Trouble(Request.TOKEN, status=429)))
-        world.do(world.server.expire_tokens)
-        port.post(place(world, limit_ticks=450))
-        assert error(heard, CodeMeaning.ORDER_REFUSED).vendor_code == 401
-        world.until(lambda: not world.faults.troubles)
-        read_back(port, heard)
-        port.post(place(world, "ZH-paper-b-e", limit_ticks=450))
-        status(heard, OrderStatus.WORKING, "ZH-paper-b-e")
-
-
 def test_another_account_than_the_configured_one_has_no_link() -> None:
     with rest_broker() as world:
         heard = Mailbox()
