@@ -42,7 +42,8 @@ def test_what_a_client_said_is_told_and_what_it_could_not_read_or_hear_is_an_err
         return [*rows, *await table([OURS], wanted[-1:])]
 
     said = dict(asyncio.run(play()))
-    assert said["order_rejected"] == "ok: Inactive, Cancelled, 201, Inactive"
+    # What the gateway still says once the awaited code was heard may come in time for the table, or not.
+    assert said["order_rejected"].startswith("ok: Inactive, Cancelled, 201")
     assert said["field, a message cut off"].startswith("ok: cannot be read (")
     assert said["declared readable"].startswith("**protocol error: ")
     assert said["pacing"] == "ok: 100, gone, let in again"
