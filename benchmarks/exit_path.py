@@ -67,11 +67,12 @@ def run(scale: float = 1.0) -> Report:
         rig = Rig(folder, has_quotes_port=True, gateway="exits_child")
         try:
             start(rig, RATES[0])
+            tickers = streamed(rig)
             for n in range(max(1, round(ROUNDS * scale))):
                 for rate in RATES if n % 2 == 0 else reversed(RATES):
                     rig.gateway.tell(f"ticks {rate}")
                     for i in range(TRIALS):
-                        trial(rig, rig.settings.tickers[i % len(rig.settings.tickers)], rate, measured)
+                        trial(rig, tickers[i % len(tickers)], rate, measured)
         finally:
             rig.close()
         parts = _parts(rig, folder / "trace.jsonl", measured)
@@ -85,6 +86,15 @@ def start(rig: Rig, rate: int) -> None:
     for ticker in rig.settings.tickers:
         close_one(rig, ticker, DOWN)
     time.sleep(START_S)
+
+
+def streamed(rig: Rig) -> list[str]:
+    """Return the tickers that the line budget has room for.
+
+    The others' lines are asked for with each signal, at the pace that IB allows: not two signals a second.
+    """
+    without = rig.runtime.cells[f"quotes:{rig.settings.desk}"].state.without
+    return [ticker for ticker in rig.settings.tickers if ticker not in without]
 
 
 def trial(rig: Rig, ticker: str, rate: int, measured: Measured) -> None:

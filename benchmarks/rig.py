@@ -5,7 +5,7 @@ simulated market whose spot it moves across zero gamma), hubs and feed have no p
 otherwise, quotes come from a pump of this process. It lists whole chains (162 contracts a ticker) and ticks what is
 streamed, closely watched lines every 50 ms and the others every 250 ms; its model greeks are always older than the
 rules allow, so each offer reckons its own. Rules have their real-life values but those that forbid many orders in a row
-(cooldowns, trades a day, losing streaks, volatility of the hour, age of the signal, warm-up) or that
+(cooldowns, trades a day, losing streaks, losses of the day, volatility of the hour, age of the signal, warm-up) or that
 take a benchmark's rejects and outages for trouble (the automatic kill level).
 """
 
@@ -194,7 +194,9 @@ def bench_settings(tickers: tuple[str, ...], port: int) -> Settings:
     strategies = {source: dataclasses.replace(rules, **loose) for source, rules in settings.strategies.items()}
     connection = dataclasses.replace(settings.connection, warm_up_ms=0)
     overlay = dataclasses.replace(settings.entry.overlay, realised_returns_min=10**6)
-    entry = dataclasses.replace(settings.entry, loss_streak_max=10**6, overlay=overlay)
+    # Exits that stops make lose: every trial is of the same size, however many have lost before.
+    whole: dict[str, Any] = dict.fromkeys(("losses_cut", "soft_stop_nav", "daily_loss_nav", "auto_flatten_nav"), 1.0)
+    entry = dataclasses.replace(settings.entry, loss_streak_max=10**6, overlay=overlay, **whole)
     kill = dataclasses.replace(settings.kill, rejects_max=10**6, disconnects_max=10**6)
     return settings.model_copy(
         update={"strategies": strategies, "connection": connection, "entry": entry, "kill": kill}

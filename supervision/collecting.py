@@ -2,17 +2,21 @@
 
 A collection holds the interpreter: of the youngest objects for a fifth of a millisecond, of all objects of a whole tree
 for 50 to 70 (whoever is about to sell waits that long). So what stands at the start is set aside for good, and the rest
-is collected as often as Python would, by a thread of its own, when no actor has anything to do.
+is collected by a thread of its own, when no actor has anything to do: young objects as often as Python would, all of
+them at most every ten minutes. An actor that has nothing to do now may have a stop to execute a millisecond later.
 """
 
 from __future__ import annotations
 
 import gc
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Final, Self
 
 LOOK_EVERY_S: Final = 0.1
+WHOLE_EVERY_S: Final = 600.0
+WHOLE: Final = 2  # the generation of all objects
 OVERDUE: Final = 100  # times the youngest generation's threshold: so much is collected whoever is busy
 
 
@@ -21,10 +25,13 @@ class IdleCollector:
 
     Args:
         is_idle: whether nothing is under way now; asked from a thread of the collector's own.
+        now_s: a clock that never goes back, s.
     """
 
-    def __init__(self, is_idle: Callable[[], bool]) -> None:
+    def __init__(self, is_idle: Callable[[], bool], now_s: Callable[[], float] = time.monotonic) -> None:
         self._is_idle = is_idle
+        self._now_s = now_s
+        self._whole_due_s = now_s() + WHOLE_EVERY_S
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="collector", daemon=True)
 
@@ -44,10 +51,13 @@ class IdleCollector:
 
     def look(self) -> None:
         """Collect what is due, unless somebody is busy and it is not overdue."""
-        counts, thresholds = gc.get_count(), gc.get_threshold()
-        generation = due(counts, thresholds)
+        counts, thresholds, now_s = gc.get_count(), gc.get_threshold(), self._now_s()
+        oldest = WHOLE if now_s >= self._whole_due_s else WHOLE - 1
+        generation = due(counts[: oldest + 1], thresholds[: oldest + 1])
         if generation is not None and (counts[0] > OVERDUE * thresholds[0] or self._is_idle()):
             gc.collect(generation)
+            if generation == WHOLE:
+                self._whole_due_s = now_s + WHOLE_EVERY_S
 
     def _run(self) -> None:
         try:

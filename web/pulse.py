@@ -23,10 +23,12 @@ ACTORS_EVERY_S = 3.0
 MARKET_EVERY_S = 1.0  # a look into the warehouse, while a bucket is expected
 STATUS_EVERY_S = 1.0
 OUTCOMES_EVERY_S = 5.0
+SHADOWS_EVERY_S = 10.0
 CONTEXT_EVERY_S = 60.0
 CONTEXT_AFTER_S = 1.0  # a page that was just opened is served first: this takes a while the first time
 FIRST_ANSWER_S = 1.0  # what the first page waits for the supervisor's word, at most
 ALERTS_LISTED = 30
+ALERT_SHOWN = {"alert_id", "at", "ticker", "kind", "direction", "price", "became", "outcome"}  # `/api/alerts` has all
 LAST_LOOKS = 20
 LAST_LOOK_S = 0.05
 
@@ -69,6 +71,8 @@ class Pulse:
         """Push for the last time, and wait a moment for the pages to take it."""
         await self._view.read_ledgers()
         self._is_ledger_new = True
+        self._due_s.clear()
+        self._push_alerts()
         await self._push(self._moved)
         for _ in range(LAST_LOOKS):
             if self._stream.is_flushed:
@@ -161,6 +165,8 @@ class Pulse:
         if not self._view.ledgers.is_read:
             return
         for kind, shadows in (("alerts", False), ("shadows", True)):  # of the many shadows none pushes an alert out
+            if shadows and not self._is_due("shadows", SHADOWS_EVERY_S):
+                continue  # they move on all the time, and nobody acts on one
             found = lists.alerts(self._view, ALERTS_LISTED, shadows=shadows)
-            self._stream.push(kind, as_json([alert.model_dump() for alert in found]))
+            self._stream.push(kind, as_json([alert.model_dump(include=ALERT_SHOWN) for alert in found]))
         self._stream.push("rates", as_json([rate.model_dump() for rate in self._view.outcomes.rates()]))

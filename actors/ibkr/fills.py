@@ -38,6 +38,8 @@ def on_execution(wiring: Wiring, turn: Turn[IBKRState], fact: broker.ExecutionRe
     if order is not None:
         before_qty = order.filled_qty
         order = counted(order, execution)
+        if order.is_exit:  # it came to something: it is no part of a storm
+            state.exits_sent = tuple(sent for sent in state.exits_sent if sent.order_ref != order.order_ref)
         if order.side is Side.SELL and order.filled_qty != before_qty:
             # The broker's own report replaces this estimate; until then no exit may sell the same contracts again. A
             # purchase is not estimated: what the broker does not report yet cannot be sold.

@@ -23,7 +23,7 @@ from messages import broker, orders
 from messages.broker import QTY_UNKNOWN
 from supervision.turn import Turn
 
-EXITS_A_MINUTE: Final = 6  # new exit orders of one contract; tiers are changes of one order, so a storm is a fault
+EXITS_A_MINUTE: Final = 6  # new exit orders of one contract of which nothing filled; tiers are changes of one order
 
 
 def submit_order(wiring: Wiring, turn: Turn[IBKRState], command: orders.SubmitOrder) -> None:
@@ -74,7 +74,7 @@ def _submit_exit(wiring: Wiring, turn: Turn[IBKRState], command: orders.SubmitOr
         on_stray_in_the_way(wiring, turn, con_id)
         start_read(wiring, turn)
         return
-    state.exits_sent = (*state.exits_sent, ExitSent(con_id, turn.now))
+    state.exits_sent = (*state.exits_sent, ExitSent(order.order_ref, con_id, turn.now))
     _place(wiring, turn, order, command.reply_to, state.kill_epoch)
 
 

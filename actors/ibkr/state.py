@@ -59,8 +59,9 @@ class Stray(msgspec.Struct, frozen=True):
 
 
 class ExitSent(msgspec.Struct, frozen=True):
-    """When a new exit order of a contract was sent."""
+    """When a new exit order of a contract was sent, as long as nothing of it has filled."""
 
+    order_ref: str
     con_id: int
     at_utc: Utc
 

@@ -100,6 +100,18 @@ def test_garbage_that_is_overdue_is_collected_whoever_is_busy(monkeypatch: pytes
     assert gone() is None, kept
 
 
+def test_all_objects_are_collected_at_most_every_ten_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    collected: list[int] = []
+    clock = iter((0.0, 599.0, 600.0, 601.0, 1199.0, 1200.0))
+    collector = IdleCollector(lambda: True, lambda: next(clock))
+    monkeypatch.setattr(gc, "get_count", lambda: (701, 11, 11))
+    monkeypatch.setattr(gc, "get_threshold", lambda: THRESHOLDS)
+    monkeypatch.setattr(gc, "collect", collected.append)
+    for _ in range(5):
+        collector.look()
+    assert collected == [1, 2, 1, 1, 2]
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_python_collects_again_when_the_collectors_thread_has_died() -> None:
     def fail() -> bool:

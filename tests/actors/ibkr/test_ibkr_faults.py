@@ -437,6 +437,18 @@ def test_exit_orders_of_a_contract_are_bounded_in_a_minute_and_the_storm_is_page
     assert h.submit_exit(exit_n(7)).told(broker.PlaceOrder)
 
 
+def test_exits_that_filled_are_no_storm() -> None:
+    h = History().live({7: 8})
+    for n in range(1, 8):
+        held = 9 - n
+        assert h.submit_exit(exit_n(n), qty=1, held=held).told(broker.PlaceOrder), n
+        h.sent(exit_n(n))
+        h.fill(exit_n(n), 1, exec_id=f"x{n}", side=Side.SELL)
+        h.feed(orders.ExecutionRecorded(exec_id=f"x{n}", revision=1))
+        h.holds(held - 1)
+    assert not h.published(Alarm)
+
+
 # -- fills and the ledger -----------------------------------------------------------------------
 
 
