@@ -209,7 +209,8 @@ def is_recorded_before(db: sqlite3.Connection, execution: Execution, at_utc: Utc
 def record_commission(db: sqlite3.Connection, fee: orders.RecordCommission, now: Utc) -> tuple[Fact, ...]:
     """Keep one fee; it is told where its execution is known and ours, else when that arrives.
 
-    A repeat is told again while its position lives, for the same reason as that of an execution.
+    A repeat is told again while its position lives, for the same reason as that of an execution; one that names
+    another amount replaces what was kept.
     """
     is_new = rows.insert(
         db,
@@ -220,7 +221,9 @@ def record_commission(db: sqlite3.Connection, fee: orders.RecordCommission, now:
             "commission_cents": fee.commission_cents,
             "recorded_utc": now,
         },
-        "ON CONFLICT DO NOTHING",  # the broker reports the fees of the day with every read-back
+        # The broker reports the fees of the day with every read-back; another amount replaces the one before.
+        "ON CONFLICT DO UPDATE SET commission_cents = excluded.commission_cents, recorded_utc = excluded.recorded_utc"
+        " WHERE commission_cents <> excluded.commission_cents",
     )
     row = db.execute(
         "SELECT order_ref, con_id, intent_id FROM executions WHERE exec_id = ? AND is_current AND NOT is_foreign",

@@ -318,7 +318,7 @@ def _price_of(db: sqlite3.Connection, missing: _Missing, position: BrokerPositio
 
     The average cost is that of all that is held, in cents per contract with its multiplier.
     """
-    if position is not None and position.qty and position.avg_cost_cents > 0:
+    if position is not None and position.qty and position.avg_cost_cents > 0 and position.contract.multiplier > 0:
         return Ticks(round(position.avg_cost_cents / position.contract.multiplier))
     if missing.limit_ticks is not None and missing.limit_ticks > 0:
         return missing.limit_ticks

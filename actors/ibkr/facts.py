@@ -67,6 +67,8 @@ def on_order_status(wiring: Wiring, turn: Turn[IBKRState], fact: broker.OrderSta
     match fact.status:
         case OrderStatus.PENDING | OrderStatus.WORKING if order.perm_id:
             was_given_up = order.stage is OrderStage.MISSING
+            if order.stage is OrderStage.ENDED and order.is_inactive:  # taken as refused, and the broker has it again
+                start_read(wiring, turn)
             order = _acknowledge(turn, order, fact)
             if was_given_up:  # its position was told that it is nowhere, and has acted on that
                 withdraw_all(wiring, turn, (order,))

@@ -43,7 +43,10 @@ def on_execution(wiring: Wiring, turn: Turn[IBKRState], fact: broker.ExecutionRe
         if order.side is Side.SELL and order.filled_qty != before_qty:
             # The broker's own report replaces this estimate; until then no exit may sell the same contracts again. A
             # purchase is not estimated: what the broker does not report yet cannot be sold.
-            estimate = Qty(state.position(execution.con_id) - (order.filled_qty - before_qty))
+            held_qty = state.position(execution.con_id)
+            estimate = Qty(held_qty - (order.filled_qty - before_qty))
+            if order.is_exit:  # that position may be of after this sale: a short is the broker's word alone
+                estimate = max(estimate, min(held_qty, Qty(0)))
             state.keep_position(execution.con_id, estimate)
         if order.filled_qty >= order.qty and order.stage is not OrderStage.ENDED:
             order = order.ended(state.next_read_n)

@@ -229,11 +229,24 @@ def _settle(wiring: Wiring, turn: Turn[IBKRState], read: BrokerRead) -> None:
         order = was
         for execution in executions.get(was.order_ref, ()):
             order = counted(order, execution)
-        state.keep(_settle_order(wiring, turn, order, read, _one_of(found.get(was.order_ref, ()))))
+        rows = found.get(was.order_ref, ())
+        if len({row.perm_id for row in rows if row.is_working and row.perm_id}) > 1:
+            order = _marked_as_doubled(turn, order)
+        state.keep(_settle_order(wiring, turn, order, read, _one_of(rows)))
     state.used_refs |= {order.order_ref for order in read.orders if order.order_ref}
+    state.queries = tuple(query for query in state.queries if not _is_answered(wiring, turn, query, read))
     if ReadGroup.ORDERS not in _failed(read):
         state.strays = _strays(state, read)
-    state.queries = tuple(query for query in state.queries if not _is_answered(turn, query, read))
+
+
+def _marked_as_doubled(turn: Turn[IBKRState], order: Order) -> Order:
+    """Return an order that works twice at the broker marked to be cancelled until none of the two is left."""
+    text = (
+        f"Order {order.order_ref} works twice at the broker: both are cancelled. Look at the orders of contract"
+        f" {order.con_id} in TWS; together they could trade more than is held."
+    )
+    alarm(turn, f"doubled:{order.order_ref}", Severity.CRITICAL, text)
+    return order.marked_for_cancel()
 
 
 def _settle_order(
@@ -313,7 +326,7 @@ def _is_for_nothing(state: IBKRState, order: Order, failed: frozenset[ReadGroup]
 def _settle_ended(turn: Turn[IBKRState], order: Order, found: BrokerOrder | None) -> Order:
     status = found.status if found is not None else OrderStatus.UNKNOWN
     if status is OrderStatus.INACTIVE and not order.filled_qty:
-        return reject(turn, order, order.trouble or Trouble(0, "inactive"))
+        return reject(turn, order.marked_inactive(), order.trouble or Trouble(0, "inactive"))
     ended = order.ended(order.settle_n)
     cause = OrderStatus.FILLED if order.filled_qty >= order.qty else status
     record_ids(turn, ended, cause, "read-back")
@@ -344,8 +357,12 @@ def _one_of(of_ref: Sequence[BrokerOrder]) -> BrokerOrder | None:
     return next((order for order in of_ref if order.is_working), of_ref[-1] if of_ref else None)
 
 
-def _is_answered(turn: Turn[IBKRState], query: Query, read: BrokerRead) -> bool:
-    """Answer a query where this read-back began after it and holds what the answer needs."""
+def _is_answered(wiring: Wiring, turn: Turn[IBKRState], query: Query, read: BrokerRead) -> bool:
+    """Answer a query where this read-back began after it and holds what the answer needs.
+
+    An exit that works and that its position alone knows (it went out without its record, in an earlier life) comes into
+    the table: else it could be neither changed nor cancelled.
+    """
     order_ref, failed = query.order_ref, _failed(read)
     if query.read_n > read.read_n:
         return False
@@ -360,7 +377,15 @@ def _is_answered(turn: Turn[IBKRState], query: Query, read: BrokerRead) -> bool:
     if found is None and not fills:
         turn.report(query.reply_to, orders.OrderNotFound(order_ref=order_ref, read_back_utc=read.read_utc))
         return True
+    if found is not None and found.is_working and is_exit_ref(order_ref) and find(turn.state.table, order_ref) is None:
+        order = _adopted(wiring, found)
+        for execution in fills.values():
+            order = counted(order, execution)
+        turn.state.keep(order)
+        turn.state.follow_contract(order.con_id)
     filled_qty = Qty(sum(execution.qty for execution in fills.values()))
+    if found is not None and is_exit_ref(order_ref):  # what the broker calls sold is not sold again for want of a fill
+        filled_qty = max(filled_qty, found.filled_qty)
     answer = orders.OrderFound(
         order_ref=order_ref,
         perm_id=found.perm_id if found is not None else next(iter(fills.values())).perm_id,

@@ -1,7 +1,8 @@
 """The grammar of order references, in one place: `ZH-<desk>-<12 base32 characters of sha256(intent)>-<e|eN|xN>`.
 
 A reference is a function of the intent, so a repeated decision gives the same one; at most 32 ASCII characters. `eN`
-is the n-th slice of an entry, from 2 (its first is `e`).
+is the n-th slice of an entry, from 2 (its first is `e`). Where the number of an exit has more digits than there is room
+for behind a long desk name, the numbers go on in base 62 with a letter in front: 99, a0, a1 and so on.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import string
 from functools import lru_cache
 
 import msgspec
@@ -17,7 +19,9 @@ ORDER_REF_MAX = 32  # what the broker keeps of a reference without cutting it
 PREFIX = "ZH-"
 DIRECT = "direct"  # stands for the desk in the references of the flatten that needs no actor
 _BROKERS = "broker:"  # and the broker's own id of the order
-_ORDER_REF = re.compile(r"ZH-(?P<desk>[^-]+)-(?P<digest>[A-Z2-7]{12})-(?:e\d*|x(?P<exit_n>\d+))")
+_ORDER_REF = re.compile(r"ZH-(?P<desk>[^-]+)-(?P<digest>[A-Z2-7]{12})-(?:e\d*|x(?P<exit_n>\d+|[A-Za-z][0-9A-Za-z]*))")
+_DIGITS = string.digits + string.ascii_letters
+_LETTERS_FROM = len(string.digits)
 
 
 class OrderName(msgspec.Struct, frozen=True):
@@ -112,9 +116,34 @@ def exit_ref(position: str, exit_n: int) -> str:
         ValueError: `exit_n` < 1, or the reference would be too long.
     """
     ref = f"{position}-x{exit_n}"
+    if len(ref) > ORDER_REF_MAX:
+        ref = f"{position}-x{_in_letters(exit_n, ORDER_REF_MAX - len(position) - len('-x'))}"
     if exit_n < 1 or len(ref) > ORDER_REF_MAX:
         raise ValueError(f"{ref!r} is no order reference: exits are counted from 1, {ORDER_REF_MAX} characters at most")
     return ref
+
+
+def _in_letters(number: int, room: int) -> str:
+    """Return a number with more decimal digits than `room` in base 62, counted from the first such one.
+
+    The first of its digits is a letter; it has more than `room` where even they do not reach.
+    """
+    base = len(_DIGITS)
+    rest, text = number - 10**room + _LETTERS_FROM * base ** (room - 1), ""
+    while rest:
+        rest, digit = divmod(rest, base)
+        text = _DIGITS[digit] + text
+    return text
+
+
+def _number_of(text: str) -> int:
+    """Return the number of an exit that stands in its reference."""
+    if text.isdecimal():
+        return int(text)
+    base, number = len(_DIGITS), 0
+    for digit in text:
+        number = number * base + _DIGITS.index(digit)
+    return number - _LETTERS_FROM * base ** (len(text) - 1) + 10 ** len(text)
 
 
 def position_of(order_ref: str) -> str:
@@ -128,4 +157,4 @@ def parse_order_ref(text: str) -> OrderName | None:
     if match is None:
         return None
     exit_n = match["exit_n"]
-    return OrderName(match["desk"], match["digest"], None if exit_n is None else int(exit_n))
+    return OrderName(match["desk"], match["digest"], None if exit_n is None else _number_of(exit_n))

@@ -331,6 +331,7 @@ class IbPort(PortThread):
         self._gateways = gateways
         self._client_id = client_id
         self._wanted_account = account
+        self._first_account: str | None = None
 
     @property
     def client_id(self) -> int:
@@ -427,16 +428,22 @@ class IbPort(PortThread):
         )
 
     def account_of(self, session: Session) -> str:
-        """Return which of a session's accounts is ours: the configured one, else the first; empty: not known yet."""
+        """Return which of a session's accounts is ours: the configured one, else the first; empty: not known yet.
+
+        The first is that of this port's first session: a later one that lists its accounts in another order, or other
+        ones, does not make another's money ours.
+        """
         accounts = session.client.getAccounts() if session.client.isReady() else []
-        wanted = self._wanted_account
+        wanted = self._wanted_account or self._first_account
         return wanted if wanted is not None and wanted in accounts else next(iter(accounts), "")
 
     def _report_up(self, session: Session, gateway_n: int, port: int) -> None:
-        wanted = self._wanted_account
+        wanted = self._wanted_account or self._first_account
         self.account = self.account_of(session)
         account_class = account_class_of(self.account)
         is_wanted = self.account == wanted if wanted is not None else account_class is AccountClass.PAPER
+        if is_wanted:
+            self._first_account = self.account
         self.report(
             broker.LinkUp(
                 session_epoch=session.epoch,

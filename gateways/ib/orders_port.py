@@ -16,7 +16,7 @@ from domain.limits import ConnectionRules
 from domain.orders.capabilities import CAPABILITIES, IB, BrokerCapability
 from domain.orders.combo import COMBO_CON_ID, refusal_of
 from domain.orders.references import is_ours
-from domain.orders.table import CodeMeaning
+from domain.orders.table import CodeMeaning, OrderStatus
 from domain.ports import Clock
 from domain.risk.kill import KillLevel
 from domain.risk.reject import RejectCode
@@ -408,7 +408,8 @@ class OrdersPort(IbPort, BrokerPort):
             total = known.qty if known is not None else QTY_UNKNOWN
             if is_own and known is None:
                 raise UnreadableError(f"no quantity of order {order.permId}")
-        is_working = row.status in WORKING
+        # what stands among the open orders works where its status is no word that we know
+        is_working = row.status in WORKING or (row.status is OrderStatus.UNKNOWN and row.client_id is not None)
         return BrokerOrder(
             order_ref=order.orderRef,
             perm_id=order.permId,

@@ -20,6 +20,7 @@ FIELDS: dict[str, tuple[int, int | str]] = {
     "open.account": (5, 20),
     "open.client_id": (5, 24),
     "open.perm_id": (5, 25),
+    "open.status": (5, "status"),
     "open.warning": (5, "warningText"),
     "open.legs": (5, "comboLegs"),
     "open.conditions": (5, "conditions"),

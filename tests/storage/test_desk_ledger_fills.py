@@ -213,6 +213,22 @@ def test_a_fee_after_the_close_corrects_the_recorded_result(ledger: DeskLedger) 
     assert tuple(row) == (370, 130)
 
 
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_a_fee_that_is_told_again_with_another_amount_replaces_the_first(ledger: DeskLedger, is_closed: bool) -> None:
+    ledger.apply(ask.reserve(), ask.T0)
+    told(ledger, ask.execution())
+    ledger.apply(ask.commission(cents=0), ask.T0)
+    if is_closed:
+        ledger.apply(ask.position(), ask.T0)
+        ledger.apply(ask.closed(realised_cents=500, fees_cents=0), ask.T0)
+    (fact,) = ledger.apply(ask.commission(cents=130), ask.T0)
+    assert isinstance(fact, orders.CommissionRecorded)
+    assert fact.commission_cents_total == 130
+    if is_closed:
+        row = ledger._db.execute("SELECT realised_cents, fees_cents FROM positions").fetchone()
+        assert tuple(row) == (370, 130)
+
+
 # -- what a position gets back ------------------------------------------------------------------
 
 

@@ -124,6 +124,15 @@ def test_a_position_that_the_broker_and_a_filled_order_agree_on_is_adopted_and_c
     assert LedgerReader(tmp_path, "paper").held()[0]["state"] == "OPEN"
 
 
+def test_a_position_whose_multiplier_cannot_be_read_is_adopted_at_the_limit(ledger: DeskLedger) -> None:
+    ledger.apply(ask.reserve(), ask.T0)
+    position = ask.broker_position()
+    position = replace(position, contract=replace(position.contract, multiplier=0))
+    _, (fill,) = reconciled(ledger, ask.read((filled_order(limit_ticks=480),), (), (position,)))
+    assert isinstance(fill, orders.FillRecorded)
+    assert (fill.qty, fill.price_ticks, fill.is_price_known) == (2, 480, False)
+
+
 def test_an_entry_that_was_given_up_and_is_held_after_all_is_adopted(ledger: DeskLedger, tmp_path: Path) -> None:
     ledger.apply(ask.reserve(), ask.T0)
     ledger.apply(ask.abandoned(), ask.T0)

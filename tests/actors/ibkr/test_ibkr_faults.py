@@ -247,6 +247,102 @@ def test_position_read_before_a_sale_does_not_offer_the_sold_contracts_again() -
     assert (denied.code, denied.broker_qty) == (RejectCode.EXIT_OVERSELL, 0)
 
 
+@pytest.mark.parametrize("is_first", [True, False], ids=["position first", "execution first"])
+def test_sale_whose_position_is_told_before_its_execution_makes_no_short(is_first: bool) -> None:
+    h = History().live({7: 2}).working(EXIT)
+    h.feed(session.RequestReconcile(why="test"))
+    told = h.holds(0).messages if is_first else []
+    h.fill(EXIT, 2, side=Side.SELL)
+    told += h.read().messages  # a contract that is flat stands in no read-back
+    assert h.state.position(7) == 0
+    assert {read.qty for read in told if isinstance(read, positions.BrokerPositionRead)} == {0}
+
+
+def test_sale_of_more_than_the_broker_holds_is_a_short_when_the_broker_says_so() -> None:
+    h = History().live({7: 1}).working(EXIT)
+    h.fill(EXIT, 2, side=Side.SELL)
+    assert [read.qty for read in h.holds(-1).told(positions.BrokerPositionRead, OWNER)] == [-1]
+
+
+def test_sold_to_open_is_estimated_below_nothing() -> None:
+    h = History().live()
+    h.submit(side=Side.SELL)
+    h.fill(ENTRY, 2, side=Side.SELL)
+    assert h.state.position(7) == -2
+
+
+def test_exit_that_the_broker_calls_filled_is_not_over_unsold_while_its_execution_is_missing() -> None:
+    h = History().live({7: 2}).working(EXIT)
+    h.query(EXIT)
+    told = h.read(ended_order(EXIT, OrderStatus.FILLED, 2, side=Side.SELL), held={7: 2})
+    (found,) = told.told(orders.OrderFound)
+    assert (found.is_working, found.filled_qty) == (False, 2)
+
+
+def test_entry_is_what_its_executions_say() -> None:
+    h = History().live().working()
+    h.query()
+    (found,) = h.read(ended_order(ENTRY, OrderStatus.FILLED, 2)).told(orders.OrderFound)
+    assert found.filled_qty == 0
+
+
+def test_order_that_works_twice_is_cancelled_until_none_is_left_and_paged() -> None:
+    h = History().live({7: 2}).working(EXIT)
+    h.status(EXIT, OrderStatus.WORKING, perm_id=901)  # a change on a bad link made two of it
+    twice = [broker_order(EXIT, side=Side.SELL, perm_id=perm_id) for perm_id in (900, 901)]
+    told = h.read(*twice, held={7: 2})
+    assert [cancel.order_ref for cancel in told.told(broker.WithdrawOrder)] == [EXIT]
+    assert [alarm.severity for alarm in told.published(Alarm)] == [Severity.CRITICAL]
+    h.status(EXIT, OrderStatus.CANCELLED)
+    h.query(EXIT)
+    told = h.read(twice[1], held={7: 2})
+    assert [cancel.order_ref for cancel in told.told(broker.WithdrawOrder)] == [EXIT]
+    (denied,) = h.submit_exit(EXIT_2).told(broker.OrderDenied)
+    assert denied.code is RejectCode.EXIT_OVERSELL
+
+
+@pytest.mark.parametrize("is_cancel", [False, True], ids=["change", "cancel"])
+def test_exit_that_only_its_position_knows_after_a_restart_can_be_changed_and_cancelled(is_cancel: bool) -> None:
+    h = started()
+    works = broker_order(EXIT, side=Side.SELL)  # it went out while the ledger could not record it
+    h.read(works, held={7: 2})
+    (denied,) = h.submit_exit(EXIT).told(broker.OrderDenied)
+    assert denied.code is RejectCode.DUPLICATE_REF
+    h.query(EXIT)
+    assert [found.is_working for found in h.read(works, held={7: 2}).told(orders.OrderFound, OWNER)] == [True]
+    if is_cancel:
+        assert h.cancel(EXIT).told(broker.WithdrawOrder)
+    else:
+        (amended,) = h.modify(EXIT, order_type=OrderType.MARKET, limit_ticks=None).told(broker.AmendOrder)
+        assert amended.change.order_type is OrderType.MARKET
+    (denied,) = h.submit_exit(EXIT_2).told(broker.OrderDenied)
+    assert denied.why == f"exit order {EXIT} works"
+
+
+def test_order_that_is_read_twice_works_once() -> None:
+    h = History().live({7: 2}).working(EXIT)
+    h.query(EXIT)
+    rows = [broker_order(EXIT, side=Side.SELL, perm_id=perm_id) for perm_id in (0, 900)]
+    assert not h.read(*rows, held={7: 2}).told(broker.WithdrawOrder)
+
+
+@pytest.mark.parametrize("is_told", [True, False], ids=["status", "read-back alone"])
+def test_order_taken_as_refused_that_wakes_is_read_back_and_its_owner_hears_of_it(is_told: bool) -> None:
+    h = History().live({7: 2}).working(EXIT)
+    if is_told:
+        h.status(EXIT, OrderStatus.INACTIVE)
+        h.sleep(2.1)
+    else:
+        h.query(EXIT)
+    told = h.read(ended_order(EXIT, OrderStatus.INACTIVE, 0, side=Side.SELL), held={7: 2})
+    assert told.told(orders.OrderRejected)
+    assert h.status(EXIT, OrderStatus.WORKING).told(broker.ReadBack)
+    told = h.read(broker_order(EXIT, side=Side.SELL), held={7: 2})
+    assert told.told(orders.OrderAcknowledged, OWNER)  # who has another one by now cancels it
+    (denied,) = h.submit_exit(EXIT_2).told(broker.OrderDenied)
+    assert denied.code is RejectCode.EXIT_OVERSELL
+
+
 # -- what an order may and may not do -----------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from domain.instruments import OrderType, Side, Spot
 from domain.orders.tiers import Tier
@@ -49,6 +50,15 @@ def test_premium_stop_needs_two_ticks_far_enough_apart() -> None:
     assert history.last(orders.SubmitOrder).held_qty == 2
     assert (submit.order_type, submit.limit_ticks, submit.is_exit) == (OrderType.LIMIT, 320, True)
     assert history.cycle() is PositionState.PENDING_EXIT
+
+
+def test_desk_with_a_long_name_exits_after_its_ninety_ninth_order_of_a_position_too() -> None:
+    history = History()
+    history.hold()
+    history.state.ref = replace(history.ref, position_id="ZH-live_account-ABCDEFGHIJKL")
+    history.state.exit_n = 99  # each was held back, as beside an order that somebody left in TWS: one every two seconds
+    tape(history, [(320, 325), (320, 325)])
+    assert history.last_order.order_ref == "ZH-live_account-ABCDEFGHIJKL-xa0"
 
 
 def test_tick_above_the_stop_breaks_the_run() -> None:

@@ -72,9 +72,23 @@ def test_a_reference_may_be_as_long_as_the_broker_keeps_and_no_longer() -> None:
     position = position_id(desk, "i")
     assert len(exit_ref(position, 99)) == 32
     with pytest.raises(ValueError, match="no order reference"):
-        exit_ref(position, 100)
-    with pytest.raises(ValueError, match="no order reference"):
         position_id(f"{desk}d", "i")
+
+
+def test_exits_behind_a_long_desk_name_do_not_end_with_the_ninety_ninth() -> None:
+    position = position_id("live_account", "i")
+    most = 99 + 52 * 62
+    found = [exit_ref(position, n).removeprefix(f"{position}-x") for n in (99, 100, 161, 162, most)]
+    assert found == ["99", "a0", "aZ", "b0", "ZZ"]
+    refs = [exit_ref(position, n) for n in range(1, most + 1)]
+    assert len(set(refs)) == most
+    assert max(map(len, refs)) == ORDER_REF_MAX
+    for n, ref in enumerate(refs, 1):
+        name = parse_order_ref(ref)
+        assert name is not None
+        assert (name.exit_n, is_exit_ref(ref), position_of(ref)) == (n, True, position)
+    with pytest.raises(ValueError, match="no order reference"):
+        exit_ref(position, most + 1)
 
 
 def test_exit_and_entry_are_told_apart_by_the_end_of_the_reference() -> None:

@@ -395,6 +395,16 @@ def test_case_7_an_open_order_whose_tail_cannot_be_read_stands_as_working(name: 
         assert (order.order_ref, order.is_working, order.qty, order.limit_ticks) == (ENTRY, True, 2, 450)
 
 
+@pytest.mark.parametrize("status", ["PendingReplace", "", "submitted "])
+def test_an_open_order_whose_status_nobody_knows_works(status: str) -> None:
+    with gateway() as world, orders_port(world) as (port, mailbox):
+        port.post(place(world, limit_ticks=450))
+        mailbox.wait(broker.OrderStatusReported, lambda f: f.perm_id > 0)
+        world.inject(field("open.status", status))
+        (order,) = read_back(port, mailbox).orders
+        assert (order.order_ref, order.is_working, order.status) == (ENTRY, True, OrderStatus.UNKNOWN)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "qty"),
     [("open.quantity", "NaN", 2), ("open.strike", "1.7976931348623157E308", 2), ("open.limit", "", 2)],

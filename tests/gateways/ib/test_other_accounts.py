@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from config.tree import Gateway
 from domain.orders.table import CodeMeaning
 from gateways.ib.library import Option
 from gateways.ib.orders_port import OrdersPort
@@ -16,7 +17,7 @@ from messages import broker
 from messages.base import Message
 from simulation.gateway.faults import Fault, FaultKind
 from tests.testkit.gateway_world import limit, new_client, until
-from tests.testkit.ibkr_world import EPOCH, Mailbox, World, gateway, orders_port, place
+from tests.testkit.ibkr_world import EPOCH, Mailbox, World, gateway, orders_port, place, rules
 
 OURS, THEIRS, NOBODYS = "DU1234567", "DU7654321", "DU0000000"
 ENTRY = "ZH-paper-a-e"
@@ -113,3 +114,43 @@ def test_the_account_that_is_configured_is_traded_though_it_is_not_the_first() -
 def test_an_account_that_the_login_does_not_have_is_not_taken_for_another() -> None:
     with desk(account=NOBODYS) as (_, _, mailbox):
         assert not mailbox.wait(broker.LinkUp).account_matches
+
+
+@contextmanager
+def two_gateways(first: World, second: World) -> Iterator[tuple[OrdersPort, Mailbox]]:
+    """Run a port without a configured account, connected to the first of two gateways and then to the second."""
+    mailbox = Mailbox()
+    port = OrdersPort(
+        "port:ibkr:paper", gateways=(Gateway("127.0.0.1", first.port), Gateway("127.0.0.1", second.port)),
+        client_id=OUR_CLIENT_ID, rules=rules(), clock=first.clock, tell=mailbox.tell,
+    )  # fmt: skip
+    port.start()
+    try:
+        port.post(broker.Dial(session_epoch=EPOCH, gateway_n=0))
+        assert mailbox.wait(broker.LinkUp).account_matches
+        port.post(broker.Dial(session_epoch=EPOCH + 1, gateway_n=1))
+        yield port, mailbox
+    finally:
+        port.close()
+
+
+@contextmanager
+def login(account: str, *others: str) -> Iterator[World]:
+    """Run a gateway whose login has these accounts."""
+    world = World(account=account, others=others)
+    try:
+        yield world
+    finally:
+        world.close()
+
+
+def test_another_paper_account_after_a_reconnect_is_not_taken_for_the_desks() -> None:
+    with login(OURS) as first, login(THEIRS) as second, two_gateways(first, second) as (_, mailbox):
+        link = mailbox.wait(broker.LinkUp, lambda up: up.session_epoch == EPOCH + 1)
+        assert not link.account_matches
+
+
+def test_the_desks_account_stays_its_own_though_a_later_login_lists_another_one_first() -> None:
+    with login(OURS) as first, login(THEIRS, OURS) as second, two_gateways(first, second) as (port, mailbox):
+        assert mailbox.wait(broker.LinkUp, lambda up: up.session_epoch == EPOCH + 1).account_matches
+        assert port.account == OURS
