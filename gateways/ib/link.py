@@ -305,7 +305,7 @@ class IbPort(PortThread):
         rules: what the port does for itself takes real time.
         clock: the market's clock.
         tell: takes an address and a message; called from this port's thread.
-        account: the configured account; `None` takes the session's first (paper only).
+        account: the configured account; `None` takes the first one of the port's first session (paper only).
     """
 
     session: Session | None
