@@ -129,7 +129,7 @@ def _in_letters(number: int, room: int) -> str:
     The first of its digits is a letter; it has more than `room` where even they do not reach.
     """
     base = len(_DIGITS)
-    rest, text = number - 10**room + _LETTERS_FROM * base ** (room - 1), ""
+    rest, text = int(number - 10**room + _LETTERS_FROM * base ** (room - 1)), ""
     while rest:
         rest, digit = divmod(rest, base)
         text = _DIGITS[digit] + text
@@ -143,7 +143,7 @@ def _number_of(text: str) -> int:
     base, number = len(_DIGITS), 0
     for digit in text:
         number = number * base + _DIGITS.index(digit)
-    return number - _LETTERS_FROM * base ** (len(text) - 1) + 10 ** len(text)
+    return int(number - _LETTERS_FROM * base ** (len(text) - 1) + 10 ** len(text))
 
 
 def position_of(order_ref: str) -> str:
