@@ -148,8 +148,11 @@ def _operating(command: Adder) -> None:
     promote.add_argument(
         "--unproven", action="store_true", help="without the outcomes that the settings ask for; the record says so"
     )
-    for made in (kill, resume, flatten, switch, promote, demote):
+    for made in (kill, flatten):  # whoever is in a hurry is not asked for words
+        made.add_argument("--reason", default="no reason was given", help="why, for the record")
+    for made in (resume, switch, promote, demote):
         made.add_argument("--reason", required=True, help="why, for the record")
+    for made in (kill, resume, flatten, switch, promote, demote):
         made.add_argument("--by", default="cli", help="who, for the record")
 
 

@@ -38,6 +38,8 @@ def answer_of(asked: Question | None, desk: Desk) -> Answer:
     if asked is None:
         known = "\n".join(f"  {example}" for example in _examples(desk))
         return Answer(text=f"I did not understand that. I can answer questions such as:\n{known}", is_known=False)
+    if asked.unclear:
+        return Answer(text=asked.unclear, is_known=False)
     needs_a_session = asked.topic not in (Topic.STATUS, Topic.POSITIONS) and asked.ref is None
     if needs_a_session and not desk.asked(asked.when)[1]:
         named = ", ".join(map(str, desk.sessions()[:_SESSIONS_NAMED]))

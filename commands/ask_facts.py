@@ -11,10 +11,12 @@ from commands.cli import CommandError
 from commands.control import request
 from commands.folder import DataFolder
 from commands.held import contract_of, holdings
+from config.desks import desk_names, of_desk
 from config.settings import Settings
 from domain.ask.answer import Answer, Citation, cited
 from domain.ask.question import Question, When
 from domain.instants import MS, exchange_clock, session_of
+from domain.instruments import Right
 from domain.reports.period import Span, period_of
 from domain.reports.refusals import code_text, refused_measure
 from domain.reports.trades import closing_text, exit_reasons, results_cents
@@ -24,6 +26,7 @@ from storage.gap_totals import totals_of
 from storage.queries import Found, LedgerReader
 from storage.warehouse_reader import WarehouseReader
 
+_WEEK_DAYS: Final = 7
 _LISTED: Final = 12  # of a list, the newest
 
 
@@ -40,9 +43,14 @@ class Desk:
     def running(self, what: str) -> dict[str, Any] | None:
         """Return what the running supervisor tells; `None` where none runs, or it does not answer."""
         try:
-            return request(self.folder.control, {"do": what})
+            return request(self.folder.control, {"do": what, "desk": self.settings.desk})
         except CommandError:
             return None
+
+    def each(self) -> list[Desk]:
+        """Return every desk of the process; of one alone, this one."""
+        names = desk_names(self.settings)
+        return [Desk(of_desk(self.settings, name), self.folder) for name in names] if len(names) > 1 else [self]
 
     def sessions(self) -> list[date]:
         """Return the sessions that anything is known of, newest first."""
@@ -60,6 +68,10 @@ class Desk:
         Days are counted from the newest session on record: in a demo, and on a Sunday, "today" is that one.
         """
         when, known = when or When(), self.sessions()
+        if when.weekday is not None:
+            fits = (day for day in known if day.weekday() == when.weekday and (known[0] - day).days < _WEEK_DAYS)
+            found = list(fits)[:1]
+            return f"session {found[0]}" if found else "no such session", found
         if when.span is Span.DAY:
             found = [when.on] if when.on in known else [] if when.on else known[when.back : when.back + 1]
             name = str(when.on or (found[0] if found else "that day"))
@@ -82,17 +94,17 @@ def status(desk: Desk) -> Answer:
     if kill is not None:
         sources += cited(f"{desk.shared} kill", [f"kill_epoch {kill['kill_epoch']}"])
     level = (told or {}).get("kill") or kill
-    lines = [_alive(told, runs)]
+    lines = [_alive(told, runs, is_there=desk.folder.is_supervised())]
     if facts is not None:
         lines.append(
             f"Phase {facts['phase'] or 'not known'}, order session {facts['mode'] or 'not known'}, trading mode"
             f" {facts['trading_mode']}."
         )
-    if level is None or not level["level"]:
-        lines.append("The kill level is 0: entries are allowed as far as it goes.")
+    kills = (told or {}).get("kills") or {}
+    if len(kills) > 1:
+        lines += [f"{name}: {_level(row)}" for name, row in kills.items()]
     else:
-        what = "no entries" if level["level"] == 1 else "everything is closed"
-        lines.append(f"The kill level is {level['level']} ({what}), raised by {level['by']}: {level['reason']}.")
+        lines.append(_level(level))
     process = (told or {}).get("process") or {}
     lines += [f"Entries are latched off: {process['latched']}."] if process.get("latched") else []
     lines += [f"The day is locked: {reason_text(facts['locked'])}."] if facts and facts["locked"] else []
@@ -100,12 +112,27 @@ def status(desk: Desk) -> Answer:
     return Answer(text="\n".join([*lines, open_now.text]), citations=(*sources, *open_now.citations))
 
 
-def _alive(told: dict[str, Any] | None, runs: list[Found]) -> str:
+def _level(level: dict[str, Any] | None) -> str:
+    """Say which kill level is in force; one that nobody told is not 0."""
+    if level is None:
+        return "The kill level is not known: none is on record, and nobody tells it."
+    if not level["level"]:
+        return "The kill level is 0: entries are allowed as far as it goes."
+    what = "no entries" if level["level"] == 1 else "everything is closed"
+    return f"The kill level is {level['level']} ({what}), raised by {level['by']}: {level['reason']}."
+
+
+def _alive(told: dict[str, Any] | None, runs: list[Found], *, is_there: bool) -> str:
     if told is not None:
         process = told["process"]
         down = [actor["name"] for actor in told["actors"] if not actor["is_up"]]
         ill = f"; DOWN: {', '.join(down)}" if down else "; all its actors are up"
         return f"A supervisor runs (run {process['run_n']}), at {exchange_clock(process['at_utc'])} New York{ill}."
+    if is_there:
+        return (
+            "A supervisor runs and does not answer: it is paused, stuck, or its machine is overloaded. What follows is"
+            " from the records; `main.py flatten --direct` closes what is held without it."
+        )
     if not runs:
         return "No supervisor runs, and none has run here yet; `main.py run` starts one."
     last = runs[-1]
@@ -114,7 +141,17 @@ def _alive(told: dict[str, Any] | None, runs: list[Found]) -> str:
 
 
 def positions(desk: Desk) -> Answer:
-    """Say what is held or may be, what it is worth as far as a running supervisor tells, and what guards it."""
+    """Say what every desk holds or may hold, what it is worth as far as a supervisor tells, and what guards it."""
+    told = [(one.settings.desk, _positions(one)) for one in desk.each()]
+    if len(told) == 1:
+        return told[0][1]
+    return Answer(
+        text="\n".join(f"Desk {name}: {answer.text}" for name, answer in told),
+        citations=tuple(citation for _, answer in told for citation in answer.citations),
+    )
+
+
+def _positions(desk: Desk) -> Answer:
     found, facts = holdings(desk.ledger), (desk.running("desk") or {}).get("desk")
     if not found:
         return Answer(
@@ -136,8 +173,8 @@ def positions(desk: Desk) -> Answer:
 def pnl(desk: Desk, asked: Question) -> Answer:
     """Say what closed trades brought, net of fees, and what a running day adds."""
     title, days = desk.asked(asked.when)
-    rows = [(day, row) for day in days for row in desk.ledger.trades(day) if asked.ticker in (None, row["ticker"])]
-    title += f", {asked.ticker}" if asked.ticker else ""
+    rows = [(day, row) for day in days for row in desk.ledger.trades(day) if _is_asked(row, asked)]
+    title += "".join(f", {what}" for what in _contract_asked(asked)) + _of_desk(desk)
     if not rows:
         text = f"{_capital(title)}: no trade was closed, so nothing was realised."
         return Answer(text=text, citations=_days(desk, days))
@@ -166,8 +203,8 @@ def pnl(desk: Desk, asked: Question) -> Answer:
 def trades(desk: Desk, asked: Question) -> Answer:
     """List the closed trades and what is open."""
     title, days = desk.asked(asked.when)
-    rows = [row for day in days for row in desk.ledger.trades(day) if asked.ticker in (None, row["ticker"])]
-    of = f" in {asked.ticker}" if asked.ticker else ""
+    rows = [row for day in days for row in desk.ledger.trades(day) if _is_asked(row, asked)]
+    of = "".join(f" in {what}" for what in _contract_asked(asked)) + _of_desk(desk)
     lines = [
         f"{_capital(title)}: {_counted(results_cents(rows), 'closed ')}{of}.",
         *_listed(rows, lambda row: _trade(desk, row)),
@@ -243,6 +280,30 @@ def refusal_text(row: Found) -> str:
     said = measure or row["amended_words"] or row["looked_at"]
     told = f"{code_text(row)}{f', {said}' if said else ''}"
     return f"{exchange_clock(row['decided_utc'])} {row['ticker']} {row['kind']}: {told}"
+
+
+def _is_asked(row: Found, asked: Question) -> bool:
+    """Return whether a trade is of the ticker, the strike and the right that a question names."""
+    return (
+        asked.ticker in (None, row["ticker"])
+        and asked.strike_ticks in (None, row["strike_ticks"])
+        and asked.right in (None, row["right"])
+    )
+
+
+def _contract_asked(asked: Question) -> list[str]:
+    """Return the ticker and the contract that a question names as one text; none where it names none."""
+    strike = None if asked.strike_ticks is None else f"{asked.strike_ticks / 100:g}"
+    right = None if asked.right is None else "put" if asked.right is Right.PUT else "call"
+    text = " ".join(what for what in (asked.ticker, strike, right) if what is not None)
+    return [text] if text else []
+
+
+def _of_desk(desk: Desk) -> str:
+    """Return whose figures these are, where there are several desks."""
+    names = desk_names(desk.settings)
+    others = ", ".join(name for name in names if name != desk.settings.desk)
+    return f", desk {desk.settings.desk} alone (not {others})" if len(names) > 1 else ""
 
 
 def _counted(results: list[int], which: str = "") -> str:

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 from domain.alarm import Severity
 from domain.instants import exchange_clock, session_of
 from domain.notices.alarm_words import announced_text, key_suffix
+from domain.wording import printable
 from messages.operator import Announce
 from web.masking import masked_text
 
@@ -57,7 +58,7 @@ class LogBook:
 
     def write(self, line: Announce) -> None:
         """Add what was announced."""
-        text = " ".join(str(masked_text(line.text)).split())
+        text = printable(str(masked_text(line.text)))
         day = session_of(line.at_utc).isoformat()
         whole = _BETWEEN.join((day, exchange_clock(line.at_utc), line.severity.value, line.topic, text))
         self._file.emit(logging.LogRecord("zerohour", logging.INFO, "", 0, whole, None, None))

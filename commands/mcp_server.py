@@ -95,8 +95,11 @@ class Desktop:
             return self._box.call(name, arguments)
         try:
             return action.run(self._box, msgspec.convert(dict(arguments), action.takes))
-        except (msgspec.ValidationError, CommandError) as error:
-            raise ToolRefusedError(masked(f"The kill level was not raised: {error}".encode()).decode()) from None
+        except msgspec.ValidationError as error:
+            raise ToolRefusedError(f"The kill level was not raised: {error}") from None
+        except CommandError as error:  # of silence nobody knows what it means: it is no "not"
+            said = f"It is not confirmed that the kill level was raised: {error}"
+            raise ToolRefusedError(masked(said.encode()).decode()) from None
 
     def _raise_kill(self, box: Toolbox, given: OfKill) -> Answer:
         told = request(

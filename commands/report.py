@@ -30,6 +30,7 @@ from simulation.pace.record import PaceRecord
 from storage.gap_totals import totals_of
 from storage.queries import Found, LedgerReader
 from storage.warehouse_reader import WarehouseReader
+from web.masking import masked_text
 
 
 def act(arguments: Namespace) -> int:
@@ -63,7 +64,7 @@ def act(arguments: Namespace) -> int:
             " warehouse and traces from a copy.",
             3,
         ) from None
-    print(shown)
+    print(masked_text(shown))
     return 1 if is_bad(found) else 0
 
 

@@ -39,6 +39,7 @@ from storage.desk_kinds import kinds
 from storage.queries import LedgerReader
 from storage.views.database import Database, QueryError
 from storage.views.periods import Found, PeriodQueries
+from web.masking import masked
 
 _WIDTH: Final = 80
 _STEPS: Final = {"alert": "alert found", "decided": "gates decided", "ordered": "order recorded"}
@@ -62,6 +63,7 @@ def act(arguments: Namespace) -> int:
         report = report_of(folder, period)
     except QueryError as error:
         raise CommandError(str(error), 3) from None
+    report = msgspec.json.decode(masked(msgspec.json.encode(report)), type=Report)  # reasons and words of brokers
     if arguments.json:
         print(orjson.dumps(msgspec.to_builtins(report), option=orjson.OPT_INDENT_2).decode())
     elif arguments.html is not None:
@@ -117,7 +119,7 @@ def report_of(folder: DataFolder, period: Period) -> Report:
     kind_of = kinds(folder.ledgers)
     desks = sorted({row["desk"] for row in (*ask.money(), *ask.attempts())}, key=lambda desk: _rank(kind_of, desk))
     sections = (
-        _money(ask.money(), kind_of), *_origins(folder, sessions, desks), _curve(ask.curve()),
+        _money(ask.money(), kind_of, ask.unfinished()), *_origins(folder, sessions, desks), _curve(ask.curve()),
         _reasons(ask.by_reason()), _fill_rate(ask.fills_by_time()), _slippage(ask.slippage()),
         _rejects(ask.rejects(), ask.attempts()), _spread(ask.spread_rejects()), _latency(ask.latency()),
         _gaps(ask.gaps()), _people(ask.kills(), ask.interventions(), ask.incidents()),
@@ -142,15 +144,22 @@ def _table(columns: Iterable[tuple[str, Kind]], rows: Iterable[tuple[Cell, ...]]
     return Table(tuple(Column(title, kind) for title, kind in columns), tuple(rows))
 
 
-def _money(rows: Found, kind_of: dict[str, DeskKind]) -> Section:
+def _money(rows: Found, kind_of: dict[str, DeskKind], unfinished: Found) -> Section:
     columns = (
         ("desk", Kind.TEXT), ("days", Kind.COUNT), ("trades", Kind.COUNT), ("won", Kind.RATE), ("net", Kind.MONEY),
         ("fees", Kind.MONEY), ("worst", Kind.MONEY), ("fall", Kind.MONEY),
     )  # fmt: skip
     ranked = sorted(rows, key=lambda row: _rank(kind_of, row["desk"]))
+    says = "net of fees; fall: the largest of the running total" if rows else "no trade was closed"
+    if unfinished:
+        days: dict[date, list[str]] = {}
+        for row in unfinished:
+            days.setdefault(row["session"], []).append(row["desk"])
+        named = ", ".join(f"{day} ({', '.join(desks)})" for day, desks in days.items())
+        says += f"; not summed up, so not over or cut short: {named}; what is open is not in it"
     return Section(
         "Money by desk, USD" if rows else "Money by desk",
-        "net of fees; fall: the largest of the running total" if rows else "no trade was closed",
+        says,
         _table(columns, (
             (row["desk"], row["sessions"], row["n"], Rate(row["wins"], row["n"]), row["pnl"], -row["fees"] or 0.0,
              row["worst"], -row["drawdown"] or 0.0) for row in ranked

@@ -16,7 +16,7 @@ from commands.lines import WIDTH, wrapped
 from commands.report_figures import approved_facts, figures_of
 from domain.instants import NEW_YORK, to_datetime
 from domain.units import Utc
-from domain.wording import usd_text
+from domain.wording import csv_text, usd_text
 from storage.queries import Found, LedgerReader
 
 _CLOSED: Final = "eod"  # every day ends so
@@ -65,6 +65,7 @@ def day_of(ledger: LedgerReader, session: date) -> dict[str, Any]:
         "refused": sum(row["code"] is not None for row in attempts),
         "without_fill": approved["unfilled"],
         "locked": day.get("locked_why"),
+        "is_over": day.get("trades") is not None,
     }
 
 
@@ -79,6 +80,8 @@ def table_of(rows: Sequence[dict[str, Any]]) -> list[str]:
         )
         if row["locked"] not in (None, _CLOSED):
             lines.append(f"           locked: {row['locked']}")
+        if not row["is_over"]:
+            lines.append("           not summed up: it is not over, or was cut short; what is open is not in it")
     n, won, pnl = (sum(row[name] for row in rows) for name in ("trades", "won", "pnl_usd"))
     rate = f"won {won} of {n} ({won / n:.0%}, n = {n})" if n else "no trades"
     count = f"{len(rows)} session{'s' * (len(rows) != 1)}"
@@ -125,4 +128,6 @@ def _ny(instant_utc: int | None) -> str:
 def _print_csv(rows: Iterable[dict[str, Any]], columns: Sequence[str], out: TextIO | None = None) -> None:
     writer = csv.DictWriter(out or sys.stdout, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(
+        {name: csv_text(value) if isinstance(value, str) else value for name, value in row.items()} for row in rows
+    )

@@ -18,6 +18,7 @@ from config.desks import desk_names, of_desk
 from config.settings import Settings
 from domain.risk.kill import KillLevel
 from domain.units import Utc
+from domain.wording import printable
 from gateways.bucket_port import BucketPort
 from gateways.feeds import AnyPort
 from messages import operator
@@ -137,7 +138,8 @@ def _operate(runtime: LiveRuntime, request: dict[str, Any]) -> dict[str, Any]:
         detail = "Name the kill epoch that you saw (expected_epoch); the status shows it as kill_epoch."
         return {"denied": "epoch_missing", "detail": detail}
     edge = f"cli:{secrets.token_hex(6)}"
-    command_id, reply_to, by, reason = asked.command_id or edge, f"edge:{edge}", asked.by, asked.reason
+    command_id, reply_to = asked.command_id or edge, f"edge:{edge}"
+    by, reason = printable(asked.by), printable(asked.reason)  # shown on screens for as long as the level stands
     expires_utc = expires_utc_of(runtime)
     command: operator.OperatorCommand
     match asked.do:

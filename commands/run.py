@@ -37,11 +37,13 @@ from domain.notices.alarm_words import announced_text, key_suffix
 from domain.risk.kill import KillLevel
 from domain.session import calendar
 from domain.units import Utc
+from domain.wording import printable
 from messages.operator import Announce
 from storage.queries import LedgerReader
 from storage.sqlite_file import LedgerRefusedError
 from supervision.clock import ClockFileError, LedClock, MarketClock
 from supervision.trace import seal
+from web.masking import masked
 
 _START_TIMEOUT_S = 30.0
 _LINE_WAIT_S = 0.1
@@ -77,7 +79,11 @@ def act(arguments: Namespace) -> int:
 
 
 def say(text: str) -> None:
-    """Print a text; a console that is gone or full must never end a run (the trace has it all)."""
+    """Print a text; a console that is gone or full must never end a run (the trace has it all).
+
+    A service's console is a log: no account number stands in it.
+    """
+    text = masked(text.encode(errors="replace")).decode()
     try:
         print(paragraphs(text) if sys.stdout.isatty() else text, flush=True)
     except OSError:
@@ -427,6 +433,6 @@ def shown(line: Announce) -> str:
     """
     urgent = "" if line.severity is Severity.INFO else f"{line.severity.value.upper()}: "
     head = f"{exchange_clock(line.at_utc)}  {line.topic:<7} "
-    said = announced_text(line.topic, line.severity, line.text)
+    said = printable(announced_text(line.topic, line.severity, line.text))
     text = f"{urgent}{said}{key_suffix(line.topic, line.text)}"
     return "\n".join(wrapped(text, len(head), first=head)) if sys.stdout.isatty() else f"{head}{text}"

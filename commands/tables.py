@@ -13,6 +13,8 @@ from typing import Any, TextIO
 import orjson
 import pyarrow as pa
 
+from domain.wording import csv_text, printable
+
 CELL_MAX = 60
 TEXT_MIN = 10  # columns that a text keeps where the window is narrow
 _BETWEEN = "  "
@@ -112,12 +114,14 @@ def cell(value: Any) -> str:
             text = str(value)
         case _:
             text = _text(value)
-    text = " ".join(text.split())
+    text = printable(text)
     return text if len(text) <= CELL_MAX else f"{text[: CELL_MAX - 1]}…"
 
 
 def _csv(value: Any) -> Any:
-    return _text(value) if isinstance(value, list | dict) else value
+    if isinstance(value, list | dict):
+        return _text(value)
+    return csv_text(value) if isinstance(value, str) else value
 
 
 def _text(value: Any) -> str:

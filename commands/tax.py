@@ -194,6 +194,11 @@ def _notes(year: TaxYear, found: TaxTrades, settings: Settings) -> list[str]:
     ]
     if found.unpriced:
         notes.append(f"Booked as worthless without a settlement price: {', '.join(found.unpriced)}.")
+    if found.closed_by_others:
+        notes.append(
+            f"Closed by somebody else, taken at what the ledger booked: {', '.join(found.closed_by_others)}; compare"
+            " your broker's price."
+        )
     if found.adopted:
         notes.append(f"{found.adopted} fills were taken from what the broker held: compare their prices.")
     if found.estimated_fees:
@@ -248,7 +253,8 @@ def _plain(
 ) -> dict[str, Any]:
     facts: dict[str, Any] = msgspec.to_builtins(year)
     facts["exercised"] = [f"{piece.qty} {piece.opened_by.security.label}" for piece in year.exercised]
-    of_trades = {name: getattr(found, name) for name in ("estimated_fees", "others", "adopted", "unpriced")}
+    names = ("estimated_fees", "others", "adopted", "unpriced", "closed_by_others")
+    of_trades = {name: getattr(found, name) for name in names}
     return {"desks": desks, "no_advice": NO_ADVICE, **facts, **of_trades} | (
         {"readings": msgspec.to_builtins(others), "windows": msgspec.to_builtins(windows)} if others else {}
     )

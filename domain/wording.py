@@ -8,6 +8,7 @@ from typing import Final
 
 from domain.instruments import DataType
 
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 _REASONS: Final = {
     "eod": "end of day",
     "iv_crush": "IV crush",
@@ -18,6 +19,25 @@ _REASONS: Final = {
     "position_loss": "loss of both legs",
     "unwind": "unwound, a leg was missing",
 }
+
+
+def printable(text: str) -> str:
+    """Return a text in one line without what a terminal would act on: control signs, and marks of direction."""
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+
+
+def csv_text(text: str) -> str:
+    """Return a text as a cell of a CSV file: one that a spreadsheet would run as a formula begins with an apostrophe.
+
+    Such texts are words of people and of brokers; a number that is written as text stays as it is.
+    """
+    if not text.startswith(_FORMULA):
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return text
 
 
 def duration_text(ms: float) -> str:

@@ -21,8 +21,10 @@ from domain.tax.lots import Security, Trade
 from domain.units import Cents, Qty, Ticks, Utc
 from storage.views.database import Database
 
-# How a position can end without a trade.
-_ENDS: Final = (EndReason.EXPIRED, EndReason.EXPIRED_UNPRICED, EndReason.SETTLED, EndReason.ASSIGNED)
+# How a position can end without an execution of our orders.
+_ENDS: Final = (
+    EndReason.EXPIRED, EndReason.EXPIRED_UNPRICED, EndReason.SETTLED, EndReason.ASSIGNED, EndReason.BROKER_LIQUIDATION
+)  # fmt: skip
 _CONTRACTS: Final = (
     'SELECT DISTINCT desk, con_id, underlying, trading_class, expiry, strike_ticks, "right", multiplier'
     " FROM base_reservations"
@@ -44,7 +46,8 @@ class TaxTrades(msgspec.Struct, frozen=True):
 
     `estimated_fees` counts executions whose commission nobody reported, `others` those of orders that are not ours
     (left out), `adopted` those that were made from what the broker held (compare the price), `unpriced` names what was
-    booked as worthless because nobody knew the settlement price.
+    booked as worthless because nobody knew the settlement price, `closed_by_others` what somebody else closed: at
+    what the ledger booked, which is an estimate until it can be read.
     """
 
     trades: tuple[Trade, ...]
@@ -52,6 +55,7 @@ class TaxTrades(msgspec.Struct, frozen=True):
     others: int
     adopted: int
     unpriced: tuple[str, ...]
+    closed_by_others: tuple[str, ...] = ()
 
 
 def tax_trades(db: Database, desks: Collection[str]) -> TaxTrades:
@@ -85,7 +89,7 @@ def tax_trades(db: Database, desks: Collection[str]) -> TaxTrades:
             trade_id=row["exec_id"], account=row["desk"], security=_security(contract), side=side, qty=qty,
             cash_cents=Cents(gross - fee), at_utc=Utc(row["at_utc"]), session=session, order_ref=row["order_ref"],
         ))  # fmt: skip
-    unpriced = []
+    unpriced, closed_by_others = [], []
     for row in db.rows(_POSITIONS):
         of_position = row["desk"], row["intent_id"], row["con_id"]
         left = held[of_position]
@@ -93,19 +97,22 @@ def tax_trades(db: Database, desks: Collection[str]) -> TaxTrades:
             continue
         contract = contracts[row["desk"], row["con_id"]]
         trades.append(_settled(row, contract, left, row["gross_cents"] - cash[of_position]))
-        if row["end"] == EndReason.EXPIRED_UNPRICED:
-            unpriced.append(f"{abs(left)} {_security(contract).label}")
+        named = f"{abs(left)} {_security(contract).label}"
+        unpriced += [named] if row["end"] == EndReason.EXPIRED_UNPRICED else []
+        closed_by_others += [named] if row["end"] == EndReason.BROKER_LIQUIDATION else []
     return TaxTrades(
-        tuple(trades), estimated, len(rows) - len(ours), sum(bool(row["is_adopted"]) for row in ours), tuple(unpriced)
-    )
+        tuple(trades), estimated, len(rows) - len(ours), sum(bool(row["is_adopted"]) for row in ours), tuple(unpriced),
+        tuple(closed_by_others),
+    )  # fmt: skip
 
 
 def _settled(row: dict[str, Any], contract: dict[str, Any], left: int, cents: int) -> Trade:
-    """Return what took the rest of a position off at its expiry."""
+    """Return what took the rest of a position off; a later run may have booked what had expired before."""
+    session = min(session_of(Utc(row["closed_utc"])), date.fromisoformat(contract["expiry"]))
     return Trade(
         trade_id=f"{row['position_id']}:{row['end']}", account=row["desk"], security=_security(contract),
         side=Side.SELL if left > 0 else Side.BUY, qty=Qty(abs(left)), cash_cents=Cents(cents),
-        at_utc=Utc(row["closed_utc"]), session=session_of(Utc(row["closed_utc"])), how=row["end"],
+        at_utc=Utc(row["closed_utc"]), session=session, how=row["end"],
     )  # fmt: skip
 
 

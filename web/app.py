@@ -322,7 +322,7 @@ def _add_house(app: FastAPI, view: View, stream: Stream, guard: Guard) -> None:
 
     @app.post("/login", include_in_schema=False)
     async def signed_in(request: Request) -> Response:
-        shown = (await request.body()).decode(errors="replace").partition("token=")[2]
+        shown = (await request.body()).decode(errors="replace").partition("token=")[2].strip()
         if not guard.is_remote_token(shown):
             return refusal(Refused(401, "That is not the token."))
         response = RedirectResponse("/", 303)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from config.desks import desk_names
 from domain.alarm import Severity
 from domain.instants import BUCKET_NS, SECOND
 from domain.notices.alarm_words import alarm_text, part_text, plain_text
@@ -25,6 +26,7 @@ _EXECUTION = ("execution", "spots", SPOTS_EVERY_S)
 _STAGES = (_INGEST, _SIGNAL, _EXECUTION)
 _OF_THE_SESSION = frozenset({"gateway", "read_back"})  # alarms that a session fully live again has put right
 _OF_A_HUB = frozenset({"silent", "breaker"})
+OLD_NS = 60 * SECOND  # a price that is older is said to be
 LATE_AFTER = 3  # of a stage's own pauses without a sign
 _TRADES = frozenset({Phase.OPEN, Phase.ENTRY, Phase.LATE, Phase.PANIC, Phase.FLATTEN})
 
@@ -38,17 +40,19 @@ def status(view: View) -> models.Status:
     is_locked = ledgers.day is not None and ledgers.day["locked_why"] is not None
     is_latched = view.process.get("latched") is not None
     shown, known = view.session, ledgers.is_read
+    is_heard = view.ended is None and not view.is_unheard
     return models.Status(
         is_trading=(
-            view.ended is None and is_open and level == KillLevel.RUNNING and not is_locked and not is_latched
+            is_heard and is_open and level == KillLevel.RUNNING and not is_locked and not is_latched
         ),
-        is_connected=view.ended is None and mode is not None and mode.mode in ALLOWS_EXITS,
+        is_connected=is_heard and mode is not None and mode.mode in ALLOWS_EXITS,
         open_positions=sum(row["state"] == "OPEN" for row in ledgers.held) if known else None,
         trades_today=len(results_cents(ledgers.today())) if known else None,
         mode=None if mode is None else mode.mode.value, kill_level=level,
         kill_epoch=None if kill is None else kill["kill_epoch"], kill_reason=_kill_words(kill),
         phase=None if phase is None else phase.phase.value, session=None if shown is None else shown.isoformat(),
-        at=iso(view.now_utc or None), desk=view.settings.desk, trading_mode=view.settings.trading_mode,
+        at=iso(view.now_utc or None), desk=view.settings.desk, desks=list(desk_names(view.settings)),
+        trading_mode=view.settings.trading_mode,
         profile=view.settings.profile, run_n=view.run_n, tickers=list(view.settings.tickers), hubs=dict(view.hubs),
         allows_actions=view.settings.web.allows_actions and view.ended is None, troubles=troubles(view),
         ended=view.ended, is_finished=view.is_finished,
@@ -79,6 +83,8 @@ def pipeline(view: View) -> list[models.Stage]:
         return []
     if view.ended is not None:
         return [_stage(view, *stage, "down", "no supervisor", "") for stage in _STAGES]
+    if view.is_unheard:
+        return [_stage(view, *stage, "down", "the supervisor does not answer", "") for stage in _STAGES]
     is_on = view.phase is not None and view.phase.phase in _TRADES
     return [_ingest(view, is_on=is_on), _signal(view, is_on=is_on), _execution(view, is_on=is_on)]
 
@@ -165,13 +171,21 @@ def account(view: View) -> models.Account:
 
 
 def market(view: View) -> models.Market:
-    """Return the prices of the underlyings: the broker's, else those of the newest reading."""
-    prices = {t: r.spot / 100 for t, r in view.readings.items() if r.spot is not None}
-    prices |= {ticker: spot.price_ticks / 100 for ticker, spot in view.spots.items()}
+    """Return the prices of the underlyings: the broker's, or the newest reading's where the broker's are old."""
+    seen = {t: (r.bucket_utc + BUCKET_NS, r.spot / 100) for t, r in view.readings.items() if r.spot is not None}
+    for ticker, spot in view.spots.items():
+        if ticker not in seen or spot.at_utc + OLD_NS >= seen[ticker][0]:
+            seen[ticker] = spot.at_utc, spot.price_ticks / 100
+    prices = {ticker: price for ticker, (_, price) in sorted(seen.items())}
+    old = {
+        ticker: (view.now_utc - at_utc) // SECOND
+        for ticker, (at_utc, _) in sorted(seen.items())
+        if view.now_utc - at_utc > OLD_NS
+    }
     spy, spx = prices.get("SPY"), prices.get("SPX")
     return models.Market(
         spy_price=spy, spx_price=spx, ratio=round(spx / spy, 4) if spx and spy else None,
-        prices=dict(sorted(prices.items())), at=iso(view.now_utc or None),
+        prices=prices, old_s=old, at=iso(view.now_utc or None),
     )  # fmt: skip
 
 

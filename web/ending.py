@@ -40,11 +40,19 @@ def _is_flat(view: View) -> bool:
 def _held(view: View) -> str:
     if not view.ledgers.is_read:
         return "What is held is not known: the ledger could not be read."
-    held = [row for row in view.ledgers.held if row["state"] == "OPEN"]
-    if held:
-        many = f"{len(held)} position{'' if len(held) == 1 else 's'}"
-        return f"{many} open, and nobody watches: start the supervisor, or close by hand."
+    held = sum(row["state"] == "OPEN" for row in view.ledgers.held)
+    unsure = len(view.ledgers.held) - held  # what an entry order holds is not known before the broker is read
+    if view.ledgers.held:
+        parts = [f"{count_text(held, 'position')} open"] if held else []
+        parts += [f"{count_text(unsure, 'entry order')} that may have filled"] if unsure else []
+        return f"{' and '.join(parts)}, and nobody watches: start the supervisor, or close by hand."
     money = holdings.performance(view)
-    trades = f"{money.trades_count} trade{'' if money.trades_count == 1 else 's'}"
+    trades = count_text(money.trades_count, "trade")
     result = f"{money.daily_realized_pnl:+,.2f}".replace("-", "\N{MINUS SIGN}")
-    return f"{trades}, {result} USD net; nothing is held."
+    of_desk = f" at desk {view.settings.desk}" if view.settings.desks else ""  # of others this page tells nothing
+    return f"{trades}, {result} USD net; nothing is held{of_desk}."
+
+
+def count_text(n: int, noun: str) -> str:
+    """Return a count with its noun: `1 position`, `2 positions`."""
+    return f"{n} {noun}{'' if n == 1 else 's'}"

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from web.answers import client_of, refusal
@@ -33,6 +33,7 @@ ACTIONS = "/api/action/"
 SIGNALS = "/api/signals"
 QUESTIONS = "/api/ask"
 BODY_MAX = 65_536
+NO_TOKEN = 401
 PACKED_LEVEL = 4  # what is packed for each answer; level 9 would take many times as long, for a tenth fewer bytes
 _STYLE = re.compile(r'<link rel="stylesheet" href="/static/([\w.-]+)">')
 _SCRIPT = re.compile(r'<script src="/static/([\w.-]+)"></script>')
@@ -70,7 +71,8 @@ class Front:
             self._check(scope["path"], client_of(request), request.headers)
             _check_size(request)
         except Refused as refused:
-            await refusal(refused)(scope, receive, send)
+            is_page = refused.status == NO_TOKEN and scope["path"] == "/"  # people are shown where to sign in
+            await (RedirectResponse("/login", 303) if is_page else refusal(refused))(scope, receive, send)
             return
         file = self._files.get(scope["path"]) if request.method in ("GET", "HEAD") else None
         if file is not None and FIRST in file.plain:

@@ -33,18 +33,22 @@ class Ledgers(msgspec.Struct):
     day: Found | None = None
     trouble: str | None = None
 
-    def fates(self) -> dict[str, str]:
+    def fates(self, before_utc: Utc | None = None) -> dict[str, str]:
         """Return what became of the session's attempts by alert: `traded`, `pending`, `no_fill`, or why it is refused.
 
-        An approved attempt without a reservation that lives or a fill ended without one.
+        An approved attempt without a reservation that lives or a fill ended without one. `before_utc`: as it was known
+        then; what has filled or was refused since is pending.
         """
         filled = {row["intent_id"] for row in self.executions if not row["is_exit"]} - {None}
-        pending = {row["intent_id"] for row in self.held} - filled
+        known = before(self.executions, "at_utc", before_utc)
+        filled_by_then = {row["intent_id"] for row in known if not row["is_exit"]}
+        pending = ({row["intent_id"] for row in self.held} | filled) - filled_by_then
         return {
-            row["alert_id"]: code_text(row) or (
-                "traded" if row["intent_id"] in filled else "pending" if row["intent_id"] in pending else "no_fill"
+            row["alert_id"]: "pending" if _is_later(row["amended_utc"], before_utc) else code_text(row) or (
+                "traded" if row["intent_id"] in filled_by_then
+                else "pending" if row["intent_id"] in pending else "no_fill"
             )
-            for row in self.attempts
+            for row in before(self.attempts, "decided_utc", before_utc)
         }  # fmt: skip
 
     def today(self) -> list[Found]:
@@ -112,6 +116,10 @@ def usd(hundredths: float | None) -> float | None:
 def before(rows: list[Found], column: str, before_utc: Utc | None) -> list[Found]:
     """Return the rows that had happened by an instant; all where there is none."""
     return rows if before_utc is None else [row for row in rows if row[column] <= before_utc]
+
+
+def _is_later(at_utc: int | None, before_utc: Utc | None) -> bool:
+    return at_utc is not None and before_utc is not None and at_utc > before_utc
 
 
 def _all_trades(ask: LedgerReader, shown: date) -> list[Found]:

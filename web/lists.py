@@ -52,11 +52,11 @@ def alerts(
     known = before(view.ledgers.alerts, "raised_utc", before_utc)
     if shadows is not None:
         known = [row for row in known if bool(row["is_shadow"]) is shadows]
-    became = view.ledgers.fates()
-    return [
-        _alert(row, became.get(row["alert_id"]), view.outcomes.known.get(row["alert_id"]))
-        for row in reversed(known[-limit:])
-    ]
+    became = view.ledgers.fates(before_utc)
+    outcomes = view.outcomes.known
+    if before_utc is not None:  # an outcome tells of the market up to its end
+        outcomes = {key: outcome for key, outcome in outcomes.items() if outcome.end_utc <= before_utc}
+    return [_alert(row, became.get(row["alert_id"]), outcomes.get(row["alert_id"])) for row in reversed(known[-limit:])]
 
 
 def _alert(row: Found, became: str | None, outcome: Outcome | None) -> models.Alert:

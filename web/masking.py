@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-# Interactive Brokers: paper DU and DF, live U and F, then digits. The text may be JSON, in which a line end before the
-# number is written with a letter.
-_ACCOUNT = re.compile(rb"(\b|_|\\[bfnrt]|\\u[0-9A-Fa-f]{4})(DU|DF|U|F)\d{3,7}(\d{2})(?=\b|_)")
+from domain.accounts import BEFORE, NUMBER
+
+_ACCOUNT = re.compile(rf"{BEFORE}{NUMBER}(?=\b|_)".encode())
 
 
 def masked(raw: bytes) -> bytes:

@@ -30,6 +30,7 @@ class ViewCollector(Collector):
                 ("hard_stop_usd", "The result at which the day is locked.", money.hard_stop),
             ))  # fmt: skip
         yield from _plain((
+            ("supervisor_answers", "The supervisor answers.", float(not self._view.ended and not self._view.silence)),
             ("trading", "Entries are allowed now.", float(status.is_trading)),
             ("connected", "The order session stands.", float(status.is_connected)),
             ("kill_level", "Kill level in force.", status.kill_level),

@@ -23,6 +23,7 @@ from web.ending import end
 from web.feed import is_loopback, token_beyond_loopback
 from web.guard import Guard
 from web.link import BEAT_EVERY_S, LINE_MAX, Beat, Bye, Fact, Hello, heard, line_of, message_of
+from web.patience import Patient
 from web.public import make_public_app
 from web.pulse import Pulse
 from web.questions import Ask
@@ -32,6 +33,7 @@ from web.view import View
 NICENESS = 5
 LOOK_EVERY_S = 0.2
 FIRST_READS = 2
+PLACES = 200  # for connections beside the pages that follow
 
 ControlOf = Callable[[Path], Control]
 AskOf = Callable[[Settings, Path], Ask]
@@ -125,7 +127,8 @@ def _server(app: ASGIApp, settings: Settings, listener: socket.socket) -> uvicor
     is_tls = not is_loopback(listener.getsockname()[0])
     tls = settings.web.tls
     how = uvicorn.Config(
-        app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1, server_header=False,
+        app, http=Patient, limit_concurrency=settings.web.clients_max + PLACES, log_level="warning", lifespan="off",
+        timeout_graceful_shutdown=1, server_header=False,
         proxy_headers=False,  # who a caller is decides what it may do: nobody says that of itself
         ssl_certfile=tls.certificate if is_tls else None, ssl_keyfile=tls.key if is_tls else None,
     )  # fmt: skip

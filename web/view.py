@@ -69,6 +69,7 @@ class View:
         self.process: dict[str, Any] = {}
         self.actor_rows: list[dict[str, Any]] = []
         self.answered_s: float | None = None
+        self._heard_s: float | None = None  # of an answer, or of anything pushed
         self.silence: str | None = None
         self._kill_told: Found | None = None
         self._folder = data_dir / "ledgers"
@@ -84,7 +85,7 @@ class View:
 
     def take(self, at_utc: Utc, fact: Message) -> None:
         """Take a pushed fact."""
-        self.now_utc = max(self.now_utc, at_utc)
+        self.now_utc, self._heard_s = max(self.now_utc, at_utc), time.monotonic()
         match fact:
             case session.PhaseChanged():
                 self.phase = fact
@@ -156,8 +157,15 @@ class View:
             return
         self.process, self.actor_rows = status["process"], status["actors"]
         self.now_utc = max(self.now_utc, Utc(self.process["at_utc"]))
-        self.answered_s, self.silence = time.monotonic(), None
+        self.answered_s = self._heard_s = time.monotonic()
+        self.silence = None
         self._kill_told = status.get("kill")
+
+    @property
+    def is_unheard(self) -> bool:
+        """Whether the supervisor gives no answer and has pushed nothing for a minute: what it said last is no word."""
+        heard_s = self._heard_s
+        return self.silence is not None and (heard_s is None or time.monotonic() - heard_s >= ANSWER_AGE_MAX_S)
 
     @property
     def kill(self) -> Found | None:

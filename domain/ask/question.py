@@ -35,17 +35,27 @@ class Topic(StrEnum):
 
 
 class When(msgspec.Struct, frozen=True):
-    """Which sessions: a span, counted back from the newest one (0: its own), or that of a date."""
+    """Which sessions: a span, counted back from the newest one (0: its own), or that of a date.
+
+    `weekday`: the newest session of that day (Monday is 0) among the last seven days.
+    """
 
     span: Span = Span.DAY
     back: int = 0
     on: date | None = None
+    weekday: int | None = None
+
+    @property
+    def is_past(self) -> bool:
+        """Return whether it is certainly another than the newest session alone."""
+        return self.span is not Span.DAY or self.back > 0 or self.on is not None or self.weekday is not None
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked; `None` where the sentence does not say.
 
     `ref` is an order reference or an alert id, `clock` is New York's. `is_exit`: of a trade, why it was closed.
+    `unclear` says in a sentence what of the question is not known here: an answer without it would be to another one.
     """
 
     topic: Topic
@@ -56,6 +66,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     clock: time | None = None
     ref: str | None = None
     is_exit: bool = False
+    unclear: str = ""
 
     @property
     def is_about_one(self) -> bool:
@@ -112,6 +123,7 @@ _DATE: Final = re.compile(r"\b(?P<date>\d{4}-\d{2}-\d{2})\b")
 _WHENS: Final = tuple(
     (re.compile(pattern), when)
     for pattern, when in (
+        (r"\bday before yesterday\b", When(Span.DAY, 2)),
         (r"\b(last|previous) week\b", When(Span.WEEK, 1)),
         (r"\b(last|previous) month\b", When(Span.MONTH, 1)),
         (r"\bweek(ly)?\b", When(Span.WEEK)),
@@ -120,6 +132,28 @@ _WHENS: Final = tuple(
         (r"\b(today|tonight|now|this morning|this afternoon|last (day|session)|so far)\b", When()),
     )
 )
+_WEEKDAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+_WEEKDAY: Final = re.compile(rf"\b({'|'.join(_WEEKDAYS)})('s)?\b")
+_MONTHS: Final = (
+    "jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?"
+    "|nov(?:ember)?|dec(?:ember)?"
+)
+# Periods that people name and that nothing here sums up.
+_NO_PERIOD: Final = re.compile(
+    r"\b(years?|yearly|annual(ly)?|quarters?|quarterly|ytd|mtd|all time|ever|since|ago|between|until|tomorrow"
+    r"|(before|after) (\d|noon|lunch|the (open|close))|next (day|week|month|session)|weekends?|fortnight"
+    r"|(last|past) (few|couple|hour|year)"
+    r"|(\d+|two|three|four|five|six|seven|ten) (days?|weeks?|months?|sessions?|hours?|minutes?)"
+    rf"|(in|of|for|during|last|this) ({_MONTHS})|({_MONTHS})\.? \d{{1,2}}(st|nd|rd|th)?"
+    rf"|\d{{1,2}}/\d{{1,2}}(/\d{{2,4}})?|{'|'.join(f'{day}s' for day in _WEEKDAYS)})\b"
+)
+_NAMED: Final = re.compile(
+    r"\b(?:in|on|of|for|with|from|trade|traded|buy|bought|sell|sold)\s+\$?([A-Z][A-Z0-9.]{1,5})\b"
+)
+_NO_TICKERS: Final = frozenset(
+    ("PNL", "USD", "ET", "EST", "EDT", "NY", "AM", "PM", "OK", "TODAY", "PUT", "PUTS", "CALL", "CALLS")
+)
+_OF_NOW: Final = frozenset((Topic.STATUS, Topic.POSITIONS))
 _WHY: Final = re.compile(
     r"\bwhy\b|\bhow come\b|\bwhat('s| is| was) the reason\b|\breasons? (for|of|behind)\b|\bexplain\b"
 )
@@ -169,12 +203,51 @@ def question_of(text: str, tickers: Iterable[str]) -> Question | None:
     said = " ".join((text if ref is None else text.replace(ref, " ")).lower().split())
     when, said = _when(said)
     strike, right, rest = _contract(said)
+    known = tuple(tickers)
+    named = None if text.isupper() else _NAMED.search(text)
+    word = None if named is None or named[1] in _NO_TICKERS else named[1]
+    of_class = next((ticker for ticker in known if word in (f"{ticker}W", f"{ticker}P")), None)  # as SPXW is of SPX
     asked = Question(
-        topic=Topic.STATUS, when=when, ticker=_ticker(rest, tickers), strike_ticks=strike, right=right,
+        topic=Topic.STATUS, when=when, ticker=_ticker(rest, known) or of_class, strike_ticks=strike, right=right,
         clock=_clock(rest), ref=ref, is_exit=_CLOSED.search(said) is not None,
     )  # fmt: skip
     topic = _topic(said, asked)
-    return None if topic is None else msgspec.structs.replace(asked, topic=topic)
+    if topic is None:
+        return None
+    asked = msgspec.structs.replace(asked, topic=topic)
+    return msgspec.structs.replace(asked, unclear=_unclear(said, asked, word, known))
+
+
+def _unclear(said: str, asked: Question, named: str | None, tickers: Iterable[str]) -> str:
+    """Return what of a question cannot be answered, as a sentence; empty where nothing is left out that decides.
+
+    `named` is a word in capitals that stands where a ticker would.
+    """
+    if asked.ref is not None:
+        return ""
+    if named is not None and asked.ticker is None:
+        return f"{named} is no ticker that is followed here; there are: {', '.join(tickers)}."
+    if asked.topic is Topic.WHY:  # a contract and a time say enough
+        return ""
+    if asked.topic in _OF_NOW:
+        if asked.when is None or not asked.when.is_past:
+            return ""
+        return "That can be told of now alone; `what did we trade yesterday?` lists trades of before."
+    if found := _DATE.search(said):
+        if asked.when is None:
+            return f"{found['date']} is no date; write it as 2026-11-20."
+        said = said.replace(found[0], " ")
+    is_mixed = asked.when is not None and asked.when.weekday is not None and re.search(r"\bweek|\bmonth", said)
+    period = _NO_PERIOD.search(said)
+    if period is not None or is_mixed:
+        what = period[0] if period is not None else "a weekday of another week"
+        return (
+            f"A period such as {what!r} is not known here; name a day (2026-11-20, yesterday, Friday), a week (this"
+            " week, last week) or a month."
+        )
+    if asked.topic is Topic.PNL and asked.clock is not None:
+        return "P&L is summed up by whole sessions; `what did we trade today?` lists each trade with its time."
+    return ""
 
 
 def _topic(said: str, asked: Question) -> Topic | None:
@@ -200,6 +273,9 @@ def _when(said: str) -> tuple[When | None, str]:
             return None, said
         span = next((when.span for pattern, when in _WHENS if pattern.search(said)), Span.DAY)
         return When(span, on=on), said.replace(found[0], " ")
+    day = _WEEKDAY.search(said)
+    if day is not None:
+        return When(weekday=_WEEKDAYS.index(day[1])), said
     return next((when for pattern, when in _WHENS if pattern.search(said)), None), said
 
 

@@ -8,8 +8,10 @@ warehouse, and cannot be set otherwise; lines of traces come to it masked, from 
 from __future__ import annotations
 
 import re
+import resource
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,16 +20,19 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from domain.accounts import BEFORE, NUMBER
 from storage.views import ledgers
 from storage.views.catalog import VIEWS
 from storage.views.database import Database, QueryError
 
 MEMORY: Final = "512MB"
+ANSWER_BYTES_MAX: Final = 16_000_000  # of all rows together
+PROCESS_BYTES_MAX: Final = (
+    1_000_000_000  # that a query may add to the process: DuckDB's limit does not count long texts
+)
 _AGAIN_S: Final = 0.02
 _LINES_AT_ONCE: Final = 2048
-# Interactive Brokers: paper DU and DF, live U and F, then digits; the letters and the last two digits stay.
-# The texts are JSON, too, in which a line end before the number is written with a letter.
-_ACCOUNT: Final = r"(\b|_|\\[bfnrt]|\\u[0-9A-Fa-f]{4})(DU|DF|U|F)\d{3,7}(\d{2})(\b|_)"
+_ACCOUNT: Final = rf"{BEFORE}{NUMBER}(\b|_)"  # without a look ahead, which DuckDB does not know
 _MASK: Final = r"\1\2***\3\4"
 _NODES: Final = frozenset(("SELECT_NODE", "SET_OPERATION_NODE", "CTE_NODE", "RECURSIVE_CTE_NODE"))
 _TABLES: Final = frozenset(("range", "generate_series", "unnest"))
@@ -94,11 +99,12 @@ class GuardedDatabase(Database):
         watch = threading.Thread(target=end_when_late, name="query limit", daemon=True)
         watch.start()
         try:
-            found = self.query(f"SELECT * FROM (\n{sql.strip().rstrip(';')}\n) LIMIT {self._rows_max + 1}")
-        except (QueryError, duckdb.Error) as error:
+            with _bounded():
+                found = self.query(f"SELECT * FROM (\n{sql.strip().rstrip(';')}\n) LIMIT {self._rows_max + 1}")
+        except (QueryError, duckdb.Error, MemoryError) as error:
             if is_late.is_set():
                 what = f"took longer than {self.timeout_s:g} s"
-            elif "Out of Memory" in str(error):
+            elif isinstance(error, MemoryError) or "Out of Memory" in str(error):
                 what = f"needs more than {MEMORY}"
             else:
                 raise
@@ -106,6 +112,11 @@ class GuardedDatabase(Database):
         finally:
             is_done.set()
             watch.join()  # the next query is not the one that was late
+        if found.nbytes > ANSWER_BYTES_MAX:
+            raise QueryError(
+                f"The answer has {found.nbytes / 1e6:,.0f} MB, and {ANSWER_BYTES_MAX / 1e6:.0f} MB is the most; ask for"
+                " fewer columns, or for shorter texts."
+            )
         return found.slice(0, self._rows_max), found.num_rows > self._rows_max
 
     def _tree(self, sql: str) -> dict[str, Any]:
@@ -126,6 +137,24 @@ class GuardedDatabase(Database):
 
     def _register(self, base: str, table: pa.Table) -> None:
         super()._register(base, _masked(table) if base in ledgers.TABLES else table)
+
+
+@contextmanager
+def _bounded() -> Iterator[None]:
+    """Let the process grow by so much and no more: beyond it an allocation fails, before the machine has none left."""
+    try:
+        status = Path("/proc/self/status").read_text("ascii", "replace")
+    except OSError:  # no Linux: DuckDB's own limit is all there is
+        yield
+        return
+    used = 1024 * int(status.partition("VmData:")[2].split()[0])
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    most = used + PROCESS_BYTES_MAX
+    resource.setrlimit(resource.RLIMIT_DATA, (most if soft == resource.RLIM_INFINITY else min(soft, most), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
 class _Stream:

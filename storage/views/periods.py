@@ -164,5 +164,14 @@ class PeriodQueries:
             f" positions WHERE {_IN} UNION ALL SELECT session FROM days WHERE {_IN}) ORDER BY session"
         )
 
+    def unfinished(self) -> Found:
+        """Return a row a desk and session of the period that was not summed up: it goes on, or it was cut short."""
+        return self._rows(
+            f"SELECT DISTINCT desk, session FROM (SELECT desk, session FROM attempts WHERE {_IN} UNION ALL SELECT desk,"
+            f" session FROM positions WHERE {_IN} UNION ALL SELECT desk, session FROM days WHERE {_IN}) s WHERE NOT"
+            " EXISTS (FROM days d WHERE d.desk = s.desk AND d.session = s.session AND d.trades IS NOT NULL)"
+            " ORDER BY session, desk"
+        )
+
     def _rows(self, sql: str) -> Found:
         return self._db.rows(sql, self._values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -111,6 +112,62 @@ def test_pnl_is_net_and_cites_the_positions(folder: DataFolder) -> None:
 
 def test_pnl_of_another_ticker_leaves_the_trade_out(folder: DataFolder) -> None:
     assert "no trade was closed" in answer(folder, "how much did we make in QQQ").text
+
+
+def test_pnl_of_another_contract_leaves_the_trade_out(folder: DataFolder) -> None:
+    assert "-120.00 USD" in answer(folder, "how much did we make on the 6005 call").text
+    for text in ("how much did we make on the 7000 call", "how much did we lose on puts"):
+        assert "no trade was closed" in answer(folder, text).text
+
+
+def test_a_question_of_which_a_part_is_not_known_is_not_answered_without_it(folder: DataFolder) -> None:
+    for text in ("how much did we make this year", "how much did we make in AMZN", "what was open yesterday"):
+        found = answer(folder, text)
+        assert (found.is_known, "USD" in found.text) == (False, False), text
+
+
+def test_a_weekday_is_the_newest_of_its_name_within_a_week(folder: DataFolder) -> None:
+    assert "Session 2026-11-20" in answer(folder, "what did we trade on Friday").text
+    assert "No session like that" in answer(folder, "what did we trade on Monday").text
+
+
+def test_a_kill_level_that_nobody_knows_is_not_called_0(tmp_path: Path) -> None:
+    empty = DataFolder(tmp_path)
+    empty.make()
+    found = answer(empty, "status").text
+    assert "kill level is not known" in found
+    assert "entries are allowed" not in found
+
+
+def test_a_supervisor_that_does_not_answer_is_not_said_to_be_gone(folder: DataFolder) -> None:
+    go_on = threading.Event()
+
+    def hang(_: dict[str, Any]) -> dict[str, Any]:
+        go_on.wait(60)
+        return {}
+
+    control = ControlServer(folder.control, hang)
+    try:
+        found = answer(folder, "status").text
+    finally:
+        go_on.set()
+        control.close()
+    assert "A supervisor runs and does not answer" in found
+    assert "No supervisor runs" not in found
+
+
+def test_what_is_open_names_what_every_desk_holds(folder: DataFolder) -> None:
+    beside = {"kind": "sim"}
+    several = load_settings(profile="demo", overrides={"data_dir": str(folder.root), "desks": {"shadow": beside}})
+    ledger = DeskLedger(folder.ledgers, "shadow", run_n=1)
+    ledger.open()
+    for message in (ask.reserve(5), ask.execution(5, exec_id="5.1", price_ticks=500), ask.position(5)):
+        ledger.apply(message, ask.T0)
+    found = answer_to("what is open?", several, folder)
+    assert "Desk paper: Nothing is held" in found.text
+    assert "Desk shadow: Open: 1." in found.text
+    assert "ledgers/shadow.db reservations" in sources(found)
+    assert "desk paper alone (not shadow)" in answer_to("how much did we make today", several, folder).text
 
 
 def test_rejects_are_counted_by_code(folder: DataFolder) -> None:

@@ -74,6 +74,13 @@ def test_without_the_libraries_every_command_says_how_to_get_them_in_one_sentenc
     assert ended.stderr.count("\n") == 1
 
 
+def test_what_makes_trading_safer_asks_for_no_reason_and_what_loosens_it_does() -> None:
+    for call in (["kill", "1"], ["kill", "2"], ["flatten"], ["flatten", "--direct"]):
+        assert parser().parse_args(call).reason == "no reason was given"
+    with pytest.raises(SystemExit):
+        parser().parse_args(["resume"])
+
+
 @pytest.mark.parametrize("module", ["commands.reference", "benchmarks"])
 def test_without_the_libraries_a_module_says_so_in_the_same_sentence(module: str) -> None:
     ended = python(*WITHOUT_LIBRARIES, "-m", module)

@@ -10,6 +10,7 @@ from commands import logbook, logs
 from commands.cli import main
 from commands.folder import DataFolder
 from commands.logbook import Entry, LogBook, tail
+from commands.run import say, shown
 from domain.alarm import Severity
 from messages.operator import Announce
 from tests.testkit import ledger_asks as ask
@@ -32,6 +33,16 @@ def test_what_was_announced_is_read_back_with_the_account_masked(tmp_path: Path)
     path = book(tmp_path, line("Filled\nfor DU1234567", Severity.HIGH))
     assert tail(path, 5) == [Entry("2026-11-20", "10:00:00", Severity.HIGH, "entry", "Filled for DU***67")]
     assert "1234567" not in path.read_text(encoding="utf-8")
+
+
+def test_a_console_names_no_account_and_takes_no_words_for_orders(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = "Refused:\x1b[2J\n10:00:00  exit    sold for DUM1234567"
+    say(shown(line(words)))
+    assert capsys.readouterr().out == "10:00:00  entry   Refused: [2J 10:00:00 exit sold for DUM***67\n"
+    (kept,) = tail(book(tmp_path, line(words)), 5)
+    assert kept.text == "Refused: [2J 10:00:00 exit sold for DUM***67"
 
 
 def test_logs_shows_the_newest_of_a_level_and_a_topic(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -137,6 +137,18 @@ def test_where_the_settings_say_so_it_is_raised_and_never_lowered(folder: DataFo
     assert all(result.is_error for result in refused)
 
 
+def test_silence_is_not_said_to_be_a_refusal(folder: DataFolder) -> None:
+    control = ControlServer(folder.control, lambda _: {"error": "no answer in time: the outcome is unknown"})
+    try:
+        (unsure,) = call(
+            folder, ("raise_kill_level", {"level": 1, "reason": "asked by a test"}), ZEROHOUR_MCP__ALLOWS_KILL="true"
+        )
+    finally:
+        control.close()
+    assert unsure.is_error
+    assert text_of(unsure).startswith("It is not confirmed that the kill level was raised")
+
+
 def test_raising_it_without_a_supervisor_is_refused_in_a_sentence(folder: DataFolder) -> None:
     (refused,) = call(
         folder, ("raise_kill_level", {"level": 1, "reason": "asked by a test"}), ZEROHOUR_MCP__ALLOWS_KILL="true"

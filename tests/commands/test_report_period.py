@@ -14,6 +14,7 @@ from domain.position.cycle import ExitReason
 from domain.risk.reject import RejectCode
 from storage.shared_ledger import start_run
 from tests.testkit import ledger_asks as ask
+from tests.testkit.asked_desk import ACCOUNT, MASKED, asked_desk
 from tests.testkit.browser import PHONE, WIDE, Watched, chromium
 from tests.testkit.money_desk import Desk
 
@@ -121,6 +122,31 @@ def test_the_page_asks_nobody_for_anything_and_fits_a_phone(
             assert shown.evaluate("document.documentElement.scrollWidth") <= size["width"]
             assert (watched.hosts, watched.complaints) == ({""}, [])
             watched.context.close()
+
+
+def test_no_report_names_an_account(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked_desk(tmp_path)
+    page = tmp_path / "day.html"
+    report(capsys, tmp_path, "day", "--html", str(page))
+    shown = [
+        page.read_text(encoding="utf-8"),
+        *(report(capsys, tmp_path, "day", *more)[1] for more in ((), ("--json",))),
+    ]
+    assert [(MASKED in text, ACCOUNT in text) for text in shown] == [(True, False)] * 3
+
+
+def test_a_day_that_was_not_summed_up_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    desk = Desk(tmp_path, "paper", DeskKind.PAPER)
+    desk.trade(1, 500, 600, day=-1)
+    desk.sum_up(-1)
+    desk.trade(2, 500, 600)
+    desk.trade(3, 500, None)
+    _, out, _ = report(capsys, tmp_path, "week")
+    assert "not summed up, so not over or cut short: 2026-11-20 (paper)" in " ".join(out.split())
+    _, out, _ = report(capsys, tmp_path, "day", "2026-11-19")
+    assert "not summed up" not in out
+    code = main(["--data", str(tmp_path), "report", "--last", "2"])
+    assert (code, capsys.readouterr().out.count("not summed up")) == (0, 1)
 
 
 def test_a_name_with_markup_is_text_on_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -99,6 +99,30 @@ def test_an_exercise_into_shares_is_no_row(tmp_path: Path, capsys: pytest.Captur
     assert "2 QQQ 20261120 517P became shares: 1,001.00 USD" in text
 
 
+def test_what_expired_is_of_its_expiry_though_a_later_run_booked_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    desk = Desk(tmp_path, "mine", DeskKind.LIVE)
+    desk.trade(1, 500, None, qqq(7))
+    desk.expire(1, qqq(7), EndReason.EXPIRED, 0, 500, days=3)
+    _, out, _ = tax(capsys, tmp_path, "--csv")
+    (found,) = csv.DictReader(io.StringIO(out))
+    assert (found["acquired"], found["sold"]) == ("2026-11-20", "2026-11-20")
+
+
+def test_what_somebody_else_closed_stands_on_the_forms_at_what_the_ledger_booked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    desk = Desk(tmp_path, "mine", DeskKind.LIVE)
+    desk.trade(1, 500, None, qqq(7))
+    desk.expire(1, qqq(7), EndReason.BROKER_LIQUIDATION, 700, 500)
+    _, out, _ = tax(capsys, tmp_path, "--csv")
+    (found,) = csv.DictReader(io.StringIO(out))
+    assert (found["proceeds"], found["basis"], found["gain"]) == ("1400.00", "1001.00", "399.00")
+    _, text, _ = tax(capsys, tmp_path)
+    assert "Closed by somebody else" in text
+
+
 def test_a_fill_without_a_commission_report_is_estimated_and_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

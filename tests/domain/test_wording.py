@@ -7,7 +7,16 @@ import math
 import pytest
 
 from domain.position.cycle import EndReason, ExitReason
-from domain.wording import duration_text, measure_text, number_text, reason_text, reasons_text, usd_text
+from domain.wording import (
+    csv_text,
+    duration_text,
+    measure_text,
+    number_text,
+    printable,
+    reason_text,
+    reasons_text,
+    usd_text,
+)
 
 
 @pytest.mark.parametrize(
@@ -89,3 +98,16 @@ def test_every_reason_and_end_is_said_in_words() -> None:
 
 def test_reasons_of_the_parts_are_said_once_each_in_their_order() -> None:
     assert reasons_text(["take_profit", "take_profit", "no_progress"]) == "take profit, then no progress"
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [("=HYPERLINK(1)", "'=HYPERLINK(1)"), ("@sum", "'@sum"), ("+a", "'+a"), ("-12.50", "-12.50"), ("+1e3", "+1e3"),
+     ("news", "news"), ("", "")],
+)  # fmt: skip
+def test_a_cell_of_a_csv_file_is_no_formula(text: str, cell: str) -> None:
+    assert csv_text(text) == cell
+
+
+def test_nothing_that_a_terminal_acts_on_is_printed() -> None:
+    assert printable("news\x1b[2J\x07\n at\u202e 10:00 in Z\u00fcrich") == "news [2J at 10:00 in Z\u00fcrich"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -153,6 +154,14 @@ def test_an_account_number_is_masked_whatever_stands_before_it_in_json(before: s
     assert "7654321" not in of_ledger and "1234567" not in of_ledger
 
 
+@pytest.mark.parametrize(("number", "shown"), [("DUM7654321", "DUM***21"), ("5WT00001", "5WT***01")])
+def test_account_numbers_of_every_form_are_masked_in_queries(number: str, shown: str) -> None:
+    raw = f'{{"text":"of {number}."}}'
+    found = duckdb.execute(f"SELECT {GuardedDatabase._LINE} FROM (SELECT ?::JSON AS message)", [raw]).fetchone()
+    (of_ledger,) = _masked(pa.table({"raw": [raw]})).column("raw").to_pylist()
+    assert found == (of_ledger,) == (f'{{"text":"of {shown}."}}',)
+
+
 def test_no_arithmetic_on_texts_brings_an_account_number_out(guarded: GuardedDatabase) -> None:
     sql = "SELECT list_aggregate(string_split(reason, ''), 'string_agg', '-') AS letters FROM kills"
     (letters,) = guarded.answer(sql)[0].column("letters").to_pylist()
@@ -185,6 +194,17 @@ def test_a_query_that_takes_too_long_is_ended_and_the_next_is_answered(folder: P
         db.answer(
             "SELECT sum(a.range * b.range) FROM range(10000000) a, range(10000000) b WHERE a.range % 7 = b.range % 5"
         )
+    assert db.answer("SELECT 1 AS one")[0].column("one").to_pylist() == [1]
+
+
+def test_texts_without_end_cost_the_machine_no_more_than_a_gigabyte(folder: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    db = GuardedDatabase(folder, 200, timeout_s=60)
+    with pytest.raises(QueryError, match="more than 512MB"):
+        db.answer("SELECT repeat('x', 20000000) FROM range(100)")
+    with pytest.raises(QueryError, match="MB is the most"):
+        db.answer("SELECT repeat('x', 3000000) FROM range(6)")
+    assert resource.getrlimit(resource.RLIMIT_DATA) == before
     assert db.answer("SELECT 1 AS one")[0].column("one").to_pylist() == [1]
 
 

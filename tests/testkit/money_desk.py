@@ -8,8 +8,10 @@ from domain.desks import DeskKind
 from domain.instants import SECOND, session_of
 from domain.instruments import Contract, Right, Side
 from domain.position.cycle import EndReason, ExitReason
+from domain.risk.day import DaySummary
 from domain.risk.reject import RejectCode
-from domain.units import Utc
+from domain.units import Cents, Utc
+from messages import risk
 from storage.desk_kinds import note_kind
 from storage.desk_ledger import DeskLedger
 from storage.shared_ledger import start_run
@@ -59,9 +61,18 @@ class Desk:
     def _at(day: int, minute: int) -> Utc:
         return Utc(ask.T0 + day * 86_400 * SECOND + minute * 60 * SECOND)
 
-    def expire(self, n: int, contract: Contract, end: EndReason, worth: int, bought: int) -> None:
-        """Let two that were bought expire, worth so many cents a unit."""
-        self._close(n, contract, end, 2 * 100 * (worth - bought), ask.T0 + 6 * 3600 * SECOND)
+    def expire(self, n: int, contract: Contract, end: EndReason, worth: int, bought: int, *, days: int = 0) -> None:
+        """Let two that were bought expire, worth so many cents a unit; booked `days` later."""
+        at = Utc(ask.T0 + (6 * 3600 + days * 86_400) * SECOND)
+        self._close(n, contract, end, 2 * 100 * (worth - bought), at)
+
+    def sum_up(self, day: int = 0) -> None:
+        """Write the day's summary, as at its end."""
+        at = self._at(day, 6 * 60)
+        summary = DaySummary(
+            trades=1, wins=1, losses=0, realised_cents=Cents(0), fees_cents=Cents(0), drawdown_cents=Cents(0)
+        )
+        self.ledger.apply(risk.RecordDay(session=session_of(at), summary=summary, at_utc=at), at)
 
     def _ref(self, n: int, suffix: str = "e") -> str:
         return ask.ref(n, suffix).replace("ZH-paper", f"ZH-{self.name}")

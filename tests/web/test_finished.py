@@ -19,6 +19,7 @@ from domain.instants import MINUTE, SECOND
 from domain.session import calendar
 from domain.units import Cents, Utc
 from messages import positions
+from storage.desk_ledger import DeskLedger
 from tests.testkit import ledger_asks as ask
 from tests.testkit import web_desk as desk
 from tests.testkit.browser import Watched, chromium
@@ -55,6 +56,19 @@ def test_a_day_that_was_played_to_its_end_is_no_outage(tmp_path: Path) -> None:
     assert standing.pipeline(view) == [], "nothing flows, and nothing should"
     assert not status.allows_actions
     assert [alert.became for alert in lists.alerts(view)] == ["no_fill", "traded"]
+
+
+def test_an_entry_that_may_have_filled_is_not_said_to_be_nothing(tmp_path: Path) -> None:
+    desk.write_finished(tmp_path)
+    ledger = DeskLedger(tmp_path / "ledgers", "paper", run_n=1)
+    ledger.open()
+    ledger.apply(ask.reserve(4), ask.T0)
+    ledger.close()
+    status = standing.status(view_of(DataFolder(tmp_path), desk.settings(tmp_path), desk.DAY))
+    assert not status.is_finished
+    assert status.ended is not None
+    assert "1 entry order that may have filled, and nobody watches" in status.ended
+    assert "nothing is held" not in status.ended
 
 
 def test_a_folder_without_a_session_and_a_session_that_it_has_not_are_said(tmp_path: Path) -> None:

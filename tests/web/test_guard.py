@@ -221,6 +221,9 @@ def test_addresses_are_told_as_a_browser_takes_them() -> None:
     [
         ("DU1234567 is not U7654321", "DU***67 is not U***21"),
         ("order ZH-paper-U23456723456-e of 20261120", "order ZH-paper-U23456723456-e of 20261120"),
+        ("DUM1234567, DUN123456 and U12345678", "DUM***67, DUN***56 and U***78"),
+        ("of 5WT00001 at the second broker", "of 5WT***01 at the second broker"),
+        ("SPXW 251120P05890000 and 0000e0d5.6548ab12.01.01", "SPXW 251120P05890000 and 0000e0d5.6548ab12.01.01"),
         (None, None),
         (r'{"text":"\nDU7654321_"}', r'{"text":"\nDU***21_"}'),
     ],

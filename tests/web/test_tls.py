@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from tests.testkit import web_desk as desk
+from tests.testkit.browser import chromium
 from tests.testkit.certificates import certificate_in
 from tests.testkit.supervisor_child import eventually
 from tests.testkit.web_child import Desk
@@ -37,6 +38,13 @@ def test_other_machines_are_served_with_tls_and_a_token_alone(tmp_path: Path, mo
             cookie = signed_in.headers["set-cookie"].lower()
             assert all(word in cookie for word in ("secure", "httponly", "samesite=strict"))
             assert page.get("/api/status").status_code == 200  # by the cookie
+            with chromium() as browser:
+                phone = browser.new_context(ignore_https_errors=True).new_page()
+                phone.goto(url)
+                phone.fill("input[name=token]", TOKEN)
+                phone.click("button")
+                phone.wait_for_selector("html[data-ready]")
+                assert phone.url == f"{url}/"
             acted = page.post("/api/action/stop", json={})
             assert acted.status_code == 401  # a cookie alone never acts
         with pytest.raises(httpx.HTTPError):

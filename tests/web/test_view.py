@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from msgspec.structs import replace
 
 from domain.alarm import Severity
 from domain.instants import SECOND
@@ -17,7 +18,7 @@ from messages import operator, session
 from storage.warehouse_reader import WarehouseReader
 from tests.testkit import web_desk as desk
 from web import lists
-from web.desk import alarm_lines, status, troubles
+from web.desk import alarm_lines, market, pipeline, status, troubles
 from web.gamma_day import GammaDay
 from web.stream import Client, Stream
 from web.told import push_all
@@ -86,6 +87,62 @@ def test_a_page_that_begins_is_told_bar_and_panels_of_one_moment(tmp_path: Path)
     for kind in (b"positions", b"performance", b"trades", b"fills", b"gates", b"market", b"pipeline"):
         assert b"event: " + kind + b"\n" in told
     assert b"SPXW 6015C" in told
+
+
+def test_a_supervisor_that_is_silent_for_a_minute_is_not_said_to_trade(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view, at_s = View(desk.settings(tmp_path), tmp_path, 1, None), 100.0
+    monkeypatch.setattr("web.view.time.monotonic", lambda: at_s)
+    for _, fact in desk.facts():
+        view.take(desk.NOW, fact)
+    kill = {"level": 0, "kill_epoch": 3, "reason": "first start", "by": "test"}
+    view.answered({"process": {"at_utc": int(desk.NOW)}, "actors": [], "kill": kill})
+    view.ledgers.kill = kill
+
+    def told() -> tuple[bool, bool, set[str]]:
+        found = status(view)
+        return found.is_trading, found.is_connected, {stage.state for stage in pipeline(view)}
+
+    assert told()[:2] == (True, True)
+    at_s += 50.0
+    view.answered({"error": "The supervisor does not answer."})
+    assert told()[:2] == (True, True), "a busy machine takes its time"
+    at_s += 20.0
+    assert told() == (False, False, {"down"})
+    view.take(desk.NOW, desk.spots(desk.spot_at(desk.LAST), desk.NOW))
+    assert told()[:2] == (True, True), "what it pushes is a sign of life"
+
+
+def test_an_old_price_gives_way_to_a_newer_reading_and_is_said_to_be_old(tmp_path: Path) -> None:
+    view = View(desk.settings(tmp_path), tmp_path, 1, None)
+    for _, fact in desk.facts():
+        view.take(desk.NOW, fact)
+    assert market(view).old_s == {}
+    of_broker, reading = market(view).prices["SPX"], view.readings["SPX"]
+    fresh = replace(reading, bucket_utc=Utc(desk.NOW + 5 * 60 * SECOND), spot=reading.spot + 1_000)
+    view.take(Utc(desk.NOW + 330 * SECOND), fresh)
+    assert market(view).prices["SPX"] == fresh.spot / 100 != of_broker
+    view.take(Utc(desk.NOW + 500 * SECOND), desk.facts()[0][1])
+    assert market(view).old_s["SPX"] == 170
+
+
+def test_what_the_public_is_told_late_tells_of_nothing_younger(tmp_path: Path) -> None:
+    desk.write_desk(tmp_path)
+    view = View(desk.settings(tmp_path), tmp_path, 1, None)
+    view.show(desk.DAY)
+    assert asyncio.run(view.read_ledgers())
+    asyncio.run(view.read_outcomes())
+    now = {one.alert_id: (one.became, one.outcome) for one in lists.alerts(view, 50)}
+    assert "traded" in {became for became, _ in now.values()}
+    assert any(outcome for _, outcome in now.values())
+    raised_utc = max(row["raised_utc"] for row in view.ledgers.alerts)
+    late = lists.alerts(view, 50, Utc(raised_utc))
+    assert len(late) == len(now)
+    assert not {one.outcome for one in late} - {None}, "their horizon was not over by then"
+    filled_utc = min(row["at_utc"] for row in view.ledgers.executions)
+    before = lists.alerts(view, 50, Utc(filled_utc - 1))
+    assert "traded" not in {one.became for one in before}
 
 
 def alarm(view: View, key: str, text: str, severity: Severity = Severity.WARNING, after_s: int = 0) -> None:

@@ -9,7 +9,7 @@ class Status(Model):
     """Where the desk stands; `is_trading`: entries are allowed now. `troubles`: what a person should know first.
 
     `ended` says why there is no supervisor any more: all that is told is what it left. `is_finished`: it was played to
-    its end, and nothing is held.
+    its end, and nothing is held. `desks` are those that stop and close together; the figures are of `desk`.
     """
 
     is_trading: bool
@@ -24,6 +24,7 @@ class Status(Model):
     session: str | None
     at: str | None
     desk: str
+    desks: list[str]
     trading_mode: str
     profile: str
     run_n: int
@@ -162,12 +163,16 @@ class Account(Model):
 
 
 class Market(Model):
-    """Prices of the underlyings; `ratio` is SPX over SPY."""
+    """Prices of the underlyings; `ratio` is SPX over SPY.
+
+    `old_s` names those that are older than a minute, with their age in s; `at` is the market's clock.
+    """
 
     spy_price: float | None
     spx_price: float | None
     ratio: float | None
     prices: dict[str, float]
+    old_s: dict[str, int]
     at: str | None
 
 

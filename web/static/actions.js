@@ -37,8 +37,9 @@ export class Actions {
   }
 
   async closeAll() {
-    const n = this.status.open_positions
-    const held = n == null ? 'whatever is open' : count(n, 'open position')
+    const { open_positions: n, desk, desks } = this.status
+    const own = n == null ? 'whatever is open' : count(n, 'open position')
+    const held = desks.length > 1 ? `whatever is open at every desk (${desks.join(', ')}; ${desk}: ${own})` : own
     const text = `This closes ${held} at market, cancels every order, and stops entries (kill level 2).`
     const reason = await ask('Close everything?', text, 'Close all', false)
     if (reason != null) await this.act('close_all', { reason }, 'Everything is being closed (kill level 2).')
@@ -53,7 +54,9 @@ export class Actions {
         body: JSON.stringify({ ...body, command_id: `web:${crypto.randomUUID()}` }),
       })
       const answer = await response.json()
-      tell(response.ok ? done : `Not done: ${answer.detail ?? answer.error ?? response.status}`)
+      const said = answer.detail ?? answer.error ?? response.status
+      // 503: nobody answered, which is not the same as not done; the sentence says what is known.
+      tell(response.ok ? done : response.status === 503 ? `No answer. ${said}` : `Not done: ${said}`)
     } catch {
       tell('No answer: the outcome is unknown. Look at the kill level and the positions before you repeat it.')
     }

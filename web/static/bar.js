@@ -1,5 +1,5 @@
 // The bar at the top: connection, mode, kill level, price, and the day's result on a ruler between its stops.
-import { clock, count, money, number, setText, tone, words } from './format.js'
+import { age, clock, count, money, number, setText, tone, words } from './format.js'
 
 const $ = (id) => document.getElementById(id)
 const BEYOND = 1.15 // the ruler goes a little beyond the hard stop
@@ -56,7 +56,7 @@ export const showAlarmCount = (alarms) => {
 
 export const showMarket = (market, ticker) => {
   setText($('ticker-name'), ticker)
-  setText($('price'), number(market.prices[ticker]))
+  setText($('price'), `${number(market.prices[ticker])}${age(market.old_s[ticker])}`)
   setText($('clock'), `${clock(market.at)} New York`)
 }
 

@@ -24,6 +24,10 @@ export const words = (code) => (code ? code.replaceAll('_', ' ').toLowerCase() :
 /** Milliseconds with their unit: `0.3 ms`, `1.2 s`. */
 export const duration = (ms) => (ms == null ? '–' : ms < 1000 ? `${number(ms, 1)} ms` : `${number(ms / 1000, 1)} s`)
 
+/** How old a price is, where it is old (`old_s` of the market): ` (3 min old)`, else nothing. */
+export const age = (seconds) =>
+  seconds == null ? '' : ` (${seconds < 7200 ? `${Math.floor(seconds / 60)} min` : `${Math.floor(seconds / 3600)} h`} old)`
+
 /** Which colour a figure has, as a class; the sign says it too. */
 export const tone = (value) => (value == null || value === 0 ? '' : value < 0 ? 'down' : 'up')
 

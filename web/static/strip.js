@@ -1,5 +1,5 @@
 // The strip under the bar: the pipeline with its pulse, the underlyings, the account.
-import { clock, number, setText } from './format.js'
+import { age, clock, number, setText } from './format.js'
 
 const $ = (id) => document.getElementById(id)
 const SIGNS = { operational: '●', degraded: '◐', down: '○' }
@@ -61,8 +61,10 @@ export const pairs = (list, items) => {
   })
 }
 
-export const showUnderlyings = ({ spx_price: spx, spy_price: spy, ratio }) => {
-  pairs($('market'), [['SPX', number(spx)], ['SPY', number(spy)], ['Ratio', number(ratio, 4), 'SPX over SPY']])
+export const showUnderlyings = ({ spx_price: spx, spy_price: spy, ratio, old_s: old }) => {
+  pairs($('market'), [
+    ['SPX', number(spx) + age(old.SPX)], ['SPY', number(spy) + age(old.SPY)], ['Ratio', number(ratio, 4), 'SPX over SPY'],
+  ])
 }
 
 export const showAccount = (account) => {

@@ -97,6 +97,43 @@ def test_sessions_are_counted_from_the_newest(text: str, when: When | None) -> N
     assert asked(f"how much did we make {text}").when == when
 
 
+@pytest.mark.parametrize(
+    ("text", "when"),
+    [("on Friday", When(weekday=4)), ("last monday", When(weekday=0)), ("the day before yesterday", When(Span.DAY, 2)),
+     ("the day before", When(Span.DAY, 1))],
+)  # fmt: skip
+def test_days_are_named_as_people_do(text: str, when: When) -> None:
+    found = asked(f"how much did we make {text}")
+    assert (found.when, found.unclear) == (when, "")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["how much did we make this year", "P&L ytd", "trades in the last 5 days", "what did we trade two days ago",
+     "how much did we make in October", "what did we lose on Nov 20", "p&l since the open", "alerts on 11/20",
+     "how much did we make on Mondays", "P&L of last week's Friday", "how much did we make on 2026-13-40",
+     "how much did we make before 11:00", "p&l after 14:30", "how much did we make in AMZN", "trades in SPXX",
+     "what was open yesterday", "what was the status last week", "how much did we make tomorrow"],
+)  # fmt: skip
+def test_what_would_be_another_question_is_said_to_be_unclear(text: str) -> None:
+    assert asked(text).unclear
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["WHAT DID WE TRADE TODAY", "how much did we make so far this week", "trades of PUTS", "P&L in USD today",
+     "why did we buy the 5890 put 2 hours ago", "what was refused at 10:01?", "alerts of GAMMA_FLIP",
+     "what is open now", "may we trade today", "how are we doing"],
+)  # fmt: skip
+def test_what_leaves_nothing_out_is_not_unclear(text: str) -> None:
+    assert not asked(text).unclear
+
+
+def test_a_trading_class_names_its_ticker() -> None:
+    found = asked("trades in SPXW")
+    assert (found.ticker, found.unclear) == ("SPX", "")
+
+
 def test_a_ticker_is_a_whole_word() -> None:
     assert asked("trades in qqq").ticker == "QQQ"
     assert asked("trades in es_spx").ticker == "ES_SPX"
