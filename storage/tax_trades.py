@@ -89,7 +89,8 @@ def tax_trades(db: Database, desks: Collection[str]) -> TaxTrades:
             trade_id=row["exec_id"], account=row["desk"], security=_security(contract), side=side, qty=qty,
             cash_cents=Cents(gross - fee), at_utc=Utc(row["at_utc"]), session=session, order_ref=row["order_ref"],
         ))  # fmt: skip
-    unpriced, closed_by_others = [], []
+    unpriced: list[str] = []
+    closed_by_others: list[str] = []
     for row in db.rows(_POSITIONS):
         of_position = row["desk"], row["intent_id"], row["con_id"]
         left = held[of_position]

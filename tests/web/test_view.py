@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from domain.alarm import Severity
 from domain.instants import SECOND
 from domain.session.modes import Mode
-from domain.units import Utc
+from domain.units import Ticks, Utc
 from messages import operator, session
 from storage.warehouse_reader import WarehouseReader
 from tests.testkit import web_desk as desk
@@ -119,10 +119,10 @@ def test_an_old_price_gives_way_to_a_newer_reading_and_is_said_to_be_old(tmp_pat
     for _, fact in desk.facts():
         view.take(desk.NOW, fact)
     assert market(view).old_s == {}
-    of_broker, reading = market(view).prices["SPX"], view.readings["SPX"]
-    fresh = replace(reading, bucket_utc=Utc(desk.NOW + 5 * 60 * SECOND), spot=reading.spot + 1_000)
+    of_broker, spot = market(view).prices["SPX"], Ticks(desk.spot_at(desk.LAST) + 1_000)
+    fresh = replace(view.readings["SPX"], bucket_utc=Utc(desk.NOW + 5 * 60 * SECOND), spot=spot)
     view.take(Utc(desk.NOW + 330 * SECOND), fresh)
-    assert market(view).prices["SPX"] == fresh.spot / 100 != of_broker
+    assert market(view).prices["SPX"] == spot / 100 != of_broker
     view.take(Utc(desk.NOW + 500 * SECOND), desk.facts()[0][1])
     assert market(view).old_s["SPX"] == 170
 
