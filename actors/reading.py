@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from config.settings import Settings
 from domain.features import frames
 from domain.features.evidence import evidence_of
-from domain.features.measures import with_measures
+from domain.features.measures import Floats, with_measures
 from domain.instants import session_of
 from domain.options.profile import Row
 from domain.session import calendar
@@ -57,7 +57,7 @@ class OpenBucket(msgspec.Struct, frozen=True):
 
 
 class ReadingState(msgspec.Struct):
-    """Buckets being joined, ascending; the session's window as packed `rows`, the newest of the bucket `last_utc`."""
+    """Buckets being joined, ascending; the session's `window` (`domain/features/frames`), its newest of `last_utc`."""
 
     open: tuple[OpenBucket, ...] = ()
     closed_utc: Utc = Utc(0)
@@ -65,7 +65,7 @@ class ReadingState(msgspec.Struct):
     day: TradingDay | None = None
     reading_n: int = 0
     last_utc: Utc | None = None
-    rows: bytes = b""
+    window: Floats = frames.NO_WINDOW
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ def take_up(reading: Wiring, state: ReadingState, started: lifecycle.Started) ->
     if not isinstance(known, ReadingRestored):
         return
     begin_session(reading, state, known.session)
-    state.rows = frames.packed(known.window)
+    state.window = frames.window_of(known.window)
     state.reading_n = known.reading_n
     state.last_utc = state.closed_utc = known.window[-1].bucket_utc
 
@@ -178,10 +178,10 @@ def close(reading: Wiring, turn: Turn[ReadingState], bucket: OpenBucket) -> None
     if state.day is None:
         return
     snapshot = with_measures(reduced(bucket.bucket_utc, bucket.rows), bucket.rows, state.day)
-    state.rows = frames.appended(state.rows, state.last_utc, snapshot)
+    state.window = frames.appended(state.window, state.last_utc, snapshot)
     state.last_utc = bucket.bucket_utc
     state.reading_n += 1
-    evidence = evidence_of(frames.live(state.rows, bucket.bucket_utc, state.day))
+    evidence = evidence_of(frames.live(state.window, bucket.bucket_utc, state.day))
     delivered = {row.profile.category for row in bucket.rows}
     turn.publish(
         signals.FeaturesComputed(
@@ -207,7 +207,7 @@ def begin_session(reading: Wiring, state: ReadingState, today: date) -> None:
     state.day = calendar.day(today, reading.closed_dates)
     state.reading_n = 0
     state.last_utc = None
-    state.rows = b""
+    state.window = frames.NO_WINDOW
 
 
 def _is_open(turn: Turn[ReadingState], bucket_utc: Utc) -> bool:

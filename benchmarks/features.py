@@ -21,7 +21,7 @@ from benchmarks.feature_sessions import FULL, session_of, snapshots_of
 from benchmarks.figures import SPREAD, Report, percentile, spread
 from config.settings import load_settings
 from domain.features.evidence import evidence_of
-from domain.features.frames import appended, live, packed
+from domain.features.frames import NO_WINDOW, appended, live, window_of
 from domain.features.measures import Floats, with_measures
 from domain.options.profile import PRIORS, SCALARS, VALUE_COLUMNS, Profile, Row, shape_of
 from domain.signals.alerts import evaluators_of
@@ -91,7 +91,7 @@ def _us_each(seconds: float) -> str:
 def _measure_live(report: Report, readings: int) -> None:
     windows = [snapshots_of(session_of(seed))[:240] for seed in range(TICKERS)]
     rows = [_rows(seed, windows[seed][-1].end_utc) for seed in range(TICKERS)]
-    held = [packed(window) for window in windows]
+    held = [window_of(window) for window in windows]
     one_ns, together_ns = list[int](), list[int]()
     for _ in range(readings):
         began_ns = time.thread_time_ns()
@@ -115,7 +115,7 @@ def _measure_live(report: Report, readings: int) -> None:
     )
 
 
-def _read(window: tuple[Snapshot, ...], held: bytes, rows: tuple[Row, ...]) -> None:
+def _read(window: tuple[Snapshot, ...], held: Floats, rows: tuple[Row, ...]) -> None:
     """Do what the reading's actor does for the evidence of a bucket."""
     bucket_utc = window[-1].end_utc
     snapshot = with_measures(reduced(bucket_utc, rows), rows, FULL)
@@ -178,13 +178,13 @@ def _one_session(turn: int) -> tuple[int, float, float, int]:
 def _loop_s() -> float:
     """Return the CPU seconds of the live path over one session of one ticker, a reading after the other."""
     snapshots: tuple[Snapshot, ...] = snapshots_of(_sessions(0)[0])
-    rows, last_utc = b"", None
+    window, last_utc = NO_WINDOW, None
 
     def play() -> None:
-        nonlocal rows, last_utc
+        nonlocal window, last_utc
         for snapshot in snapshots:
-            rows, last_utc = appended(rows, last_utc, snapshot), snapshot.bucket_utc
-            evidence_of(live(rows, last_utc, FULL))
+            window, last_utc = appended(window, last_utc, snapshot), snapshot.bucket_utc
+            evidence_of(live(window, last_utc, FULL))
 
     return _cpu_s(play)
 

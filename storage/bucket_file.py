@@ -147,13 +147,31 @@ def conformed(table: pa.Table, shape: Shape) -> pa.Table:
     return pa.table(columns, schema=schema)
 
 
-def read(path: Path, shape: Shape) -> pa.Table:
+def read(path: Path, shape: Shape, ticker: str | None = None) -> pa.Table:
     """Return a file's rows with today's columns.
+
+    With a `ticker` rows of others are passed over, as far as the file tells without being read where they stand (a
+    sealed one does: each ticker has row groups of its own); whatever else is read stays in.
 
     Raises:
         OSError, pa.ArrowException: it cannot be read.
     """
-    return conformed(pq.ParquetFile(path).read(use_threads=False), shape)
+    file = pq.ParquetFile(path)
+    if ticker is None:
+        return conformed(file.read(use_threads=False), shape)
+    return conformed(file.read_row_groups(_row_groups_of(file, ticker), use_threads=False), shape)
+
+
+def _row_groups_of(file: pq.ParquetFile, ticker: str) -> list[int]:
+    """Return the row groups that may hold rows of a ticker: all whose statistics do not say otherwise."""
+    about = file.metadata
+    at = about.schema.names.index("ticker")
+    found = []
+    for n in range(about.num_row_groups):
+        known = about.row_group(n).column(at).statistics
+        if known is None or not known.has_min_max or known.min <= ticker <= known.max:
+            found.append(n)
+    return found
 
 
 def rows_of(table: pa.Table, shape: Shape) -> list[tuple[int, Row]]:

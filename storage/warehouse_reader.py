@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable
 from datetime import date, datetime
 from pathlib import Path
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     import duckdb
 
 T = TypeVar("T")
-Condition = tuple[str, str, Any]
 
 RETRIES = 5
 START_UTC = Utc(0)
@@ -34,7 +32,6 @@ KEPT_ROWS_MAX = 50_000
 KEPT_FILES_MAX = 8
 KNOWN_FILES_MAX = 20_000
 KEPT_HOT_MAX = 1_000
-_COMPARE = {"=": pc.equal, ">=": pc.greater_equal, "<": pc.less}
 
 VIEWS = {Shape.GEX: "gex", Shape.GREEK: "greeks", Shape.ORDERFLOW: "orderflow"}
 
@@ -123,15 +120,10 @@ class WarehouseReader:
         wanted = sorted(known)[-buckets_n:]
         if not wanted:
             return ()
-        where: list[Condition] = [
-            ("ticker", "=", ticker),
-            ("bucket_utc", ">=", wanted[0]),
-            ("bucket_utc", "<", until_utc),
-        ]
         by_bucket: dict[Utc, list[Row]] = {bucket_utc: [] for bucket_utc in wanted}
         for part in found.parts:
             if part.last_utc >= wanted[0] and part.first_utc < until_utc:
-                table = self._table(found.session, part, where)
+                table = self._table(found.session, part, ticker, wanted[0], until_utc)
                 for bucket_utc, (_, row) in zip(
                     table["bucket_utc"].to_pylist(), bucket_file.rows_of(table, part.shape), strict=True
                 ):
@@ -277,15 +269,16 @@ class WarehouseReader:
             raise DamagedBucketError(f"Bucket {rebuilt.ref} does not have the hash that it was stored with.")
         return rebuilt
 
-    def _table(self, session: date, part: Part, where: list[Condition]) -> pa.Table:
-        """Read the rows of a file that meet all conditions; none from a file that cannot be read."""
+    def _table(self, session: date, part: Part, ticker: str, first_utc: Utc, until_utc: Utc) -> pa.Table:
+        """Return a file's rows of a ticker from one instant until before another; none of what cannot be read."""
+        path = manifest.folder_of(self._root, session) / part.name
         try:
-            table = bucket_file.read(manifest.folder_of(self._root, session) / part.name, part.shape)
+            table = bucket_file.read(path, part.shape, ticker)
         except pa.ArrowInvalid:
-            table = bucket_file.schema_of(part.shape).empty_table()
-        return table.filter(
-            functools.reduce(pc.and_, (_COMPARE[how](table[name], value) for name, how, value in where))
-        )
+            return bucket_file.schema_of(part.shape).empty_table()
+        at = table["bucket_utc"]
+        is_within = pc.and_(pc.greater_equal(at, first_utc), pc.less(at, until_utc))
+        return table.filter(pc.and_(pc.equal(table["ticker"], ticker), is_within))
 
     def _rows_in(self, session: date, part: Part, stored: Bucket) -> list[tuple[int, Row]]:
         """Return a stored bucket's rows in a file, each with its number in the bucket.

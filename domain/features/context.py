@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from domain.features.formulas import PER_MINUTE, rounded
+from domain.features.formulas import PER_MINUTE
 from domain.features.frames import BEFORE, COLUMNS, Frames, last_seen, window_extremes
 from domain.features.measures import Floats
 from domain.signals.snapshot import WINDOW
@@ -24,31 +24,35 @@ FORMULAS: Final = {
 }
 _HALF_HOUR: Final = 30 * PER_MINUTE
 _LEVELS_AT: Final = np.array([COLUMNS.index(name) for name in ("major_pos_vol", "major_neg_vol")])
-_SIDES: Final = np.array([1.0, -1.0]).reshape(2, 1, 1)  # beyond is above the positive major, below the negative one
 
 
 def context_of(frames: Frames) -> Floats:
-    """Return (4, series, evaluated) in the order of `CONTEXT`, rounded as features are; NaN = missing.
+    """Return the context in the order of `CONTEXT`, not rounded yet, as features are; NaN = missing.
 
     An age is missing where spot was on the near side not within the window, or not since the level stands: a level that
     jumps over spot is not broken by spot.
+
+    Returns:
+        (4, series, evaluated), live (4,); not finite where something was divided by nothing.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         spot = frames.column("spot")
-        low, high = window_extremes(spot, _HALF_HOUR)
-        low_before, high_before = window_extremes(spot[..., :-_HALF_HOUR], _HALF_HOUR, BEFORE - _HALF_HOUR)
-        before = high_before - low_before
-        out = np.empty((len(CONTEXT), *low.shape))
+        low, high = map(frames.told, window_extremes(spot, _HALF_HOUR))
+        before = window_extremes(spot[..., :-_HALF_HOUR], _HALF_HOUR, BEFORE - _HALF_HOUR)
+        low_before, high_before = map(frames.told, before)
+        ages = frames.told(_ages(spot, frames.values[_LEVELS_AT]))
+        out = np.empty((len(CONTEXT), *ages.shape[1:]))
         out[0] = np.log(frames.now("iv") / frames.ago("iv", 15 * PER_MINUTE))
-        out[1] = (high - low) / np.where(before > 0.0, before, np.nan)
-        out[2:] = _ages(spot, frames.values[_LEVELS_AT])
-        return rounded(out)
+        out[1] = (high - low) / (high_before - low_before)
+        out[2:] = ages
+        return out
 
 
 def _ages(spot: Floats, levels: Floats) -> Floats:
     """Return the readings since the near side was last seen, while the level has been the one of now."""
     near_or_new = np.ones((2, *levels.shape), np.bool_)
-    np.less_equal(_SIDES * (spot - levels), 0.0, out=near_or_new[0])
+    np.less_equal(spot, levels[0], out=near_or_new[0, 0])  # beyond is above the positive major,
+    np.greater_equal(spot, levels[1], out=near_or_new[0, 1])  # and below the negative one
     np.not_equal(levels[..., 1:], levels[..., :-1], out=near_or_new[1, ..., 1:])  # a missing level begins anew, as NaN
     seen, since = last_seen(near_or_new)
     age = np.arange(BEFORE, spot.shape[-1]) - seen

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import msgspec
@@ -10,9 +9,10 @@ import numpy as np
 
 from domain.features.context import context_of
 from domain.features.forces import INPUTS, Push, explained, forces_of
-from domain.features.formulas import features_of
+from domain.features.formulas import features_of, rounded
 from domain.features.frames import Frames
 from domain.features.measures import Floats
+from domain.signals.registry import FEATURES
 
 
 class Force(msgspec.Struct, frozen=True):
@@ -40,22 +40,33 @@ class Evidence(msgspec.Struct, frozen=True):
         return explained(_numbers(self.features), _numbers(self.context))
 
 
+def said_of(frames: Frames) -> tuple[Floats, Floats]:
+    """Return features and context of the readings evaluated, rounded together to 12 significant digits; NaN = missing.
+
+    Returns:
+        (73, series, evaluated) in the registry's order, and (4, …) in that of `CONTEXT`; live (73,) and (4,).
+    """
+    both = rounded(np.concatenate([features_of(frames), context_of(frames)]))
+    return both[: len(FEATURES)], both[len(FEATURES) :]
+
+
 def evidence_of(frames: Frames) -> Evidence:
-    """Return what the newest reading of one series says."""
-    features, context = features_of(frames), context_of(frames)
+    """Return what the newest reading says, live."""
+    features, context = said_of(frames)
     forces = forces_of(features, context)
-    scored = zip(INPUTS, forces.scores[:, 0, -1].tolist(), forces.confidences[:, 0, -1].tolist(), strict=True)
+    scored = zip(INPUTS, forces.scores.tolist(), forces.confidences.tolist(), strict=True)
+    (alignment,) = _values(forces.alignment[None])
     return Evidence(
-        features=_values(features[:, 0, -1]),
-        context=_values(context[:, 0, -1]),
-        forces=tuple(Force(name, score, confidence) for name, score, confidence in scored),
-        alignment=_values(forces.alignment[0, -1:])[0],
+        features=_values(features),
+        context=_values(context),
+        forces=tuple([Force(name, score, confidence) for name, score, confidence in scored]),
+        alignment=alignment,
     )
 
 
 def _values(numbers: Floats) -> tuple[float | None, ...]:
-    return tuple(None if math.isnan(value) else value for value in numbers.tolist())
+    return tuple([None if value != value else value for value in numbers.tolist()])  # noqa: PLR0124 - NaN is missing
 
 
 def _numbers(values: Sequence[float | None]) -> Floats:
-    return np.array([np.nan if value is None else value for value in values], np.float64)
+    return np.array(values, np.float64)  # `None` becomes NaN

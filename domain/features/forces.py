@@ -18,6 +18,7 @@ import numpy as np
 
 from domain.features.context import CONTEXT
 from domain.features.formulas import rounded
+from domain.features.frames import chosen
 from domain.features.measures import Floats
 from domain.signals.registry import INDEX
 
@@ -48,8 +49,8 @@ class Push(NamedTuple):
 class Forces(NamedTuple):
     """Scores and confidences (5, series, evaluated) in the order of `INPUTS`, and the alignment (series, evaluated).
 
-    The scores of the four directions are scaled by gamma. An alignment is NaN where fewer than three of them are
-    confident.
+    Live there are no axes for series and readings. The scores of the four directions are scaled by gamma. An alignment
+    is NaN where fewer than three of them are confident.
     """
 
     scores: Floats
@@ -91,31 +92,34 @@ _WIDEST: Final = max(map(len, INPUTS.values()))
 # Inputs by place and force; a force with fewer has places that never count.
 _PLACES: Final = [[inputs[n] if n < len(inputs) else None for inputs in INPUTS.values()] for n in range(_WIDEST)]
 _ROWS: Final = np.array([[0 if one is None else INDEX[one.name] for one in row] for row in _PLACES])
-_SCALES: Final = np.array([[np.nan if one is None else one.scale for one in row] for row in _PLACES])[..., None, None]
+_SCALES: Final = np.array([[np.nan if one is None else one.scale for one in row] for row in _PLACES])
 _CARRIER_AT: Final = {None: 0} | {carrier: 1 + n for n, carrier in enumerate(CARRIERS)}  # 0: goes by itself
 _CARRIED: Final = np.array([[_CARRIER_AT[None if one is None else one.carrier] for one in row] for row in _PLACES])
-_SIZES: Final = np.array([len(inputs) for inputs in INPUTS.values()], np.float64)[:, None, None]
+_SIZES: Final = np.array([len(inputs) for inputs in INPUTS.values()], np.float64)
 
 
 def forces_of(features: Floats, context: Floats, weights: Mapping[str, float] = WEIGHTS) -> Forces:
-    """Return forces and alignment of features (73, series, evaluated) and their context."""
+    """Return forces and alignment of features (73, series, evaluated) and their context; live without those axes."""
     terms = _terms(features, context)
-    is_there = ~np.isnan(terms)
+    is_there = terms == terms  # noqa: PLR0124 - NaN is missing
     present = _sum(is_there.astype(np.float64))
     scores = _sum(np.where(is_there, terms, 0.0)) / np.maximum(present, 1.0)
-    confidences = present / _SIZES
-    scaled = scores[1:] * _gamma_factor(scores[0], confidences[0])
-    scores[1:] = np.minimum(np.maximum(scaled, -1.0), 1.0)
-    alignment = alignment_of(scores, confidences, weights)
-    out = rounded(np.concatenate([scores, confidences, alignment[None]]))
+    confidences = (present.T / _SIZES).T
+    scores[1:] *= _gamma_factor(scores[0], confidences[0])
+    np.minimum(np.maximum(scores, -1.0), 1.0, out=scores)
+    out = np.empty((2 * len(scores) + 1, *scores.shape[1:]))
+    out[: len(scores)], out[len(scores) : -1] = scores, confidences
+    out[-1] = alignment_of(scores, confidences, weights)
+    out = rounded(out)
     n = len(INPUTS)
     return Forces(out[:n], out[n : 2 * n], out[2 * n])
 
 
 def _terms(features: Floats, context: Floats) -> Floats:
     """Return what each input presses, (places, forces, series, evaluated); NaN = missing."""
-    terms = np.tanh(features[_ROWS] / _SCALES)
-    carriers = np.ones((1 + len(CARRIERS), *features.shape[1:]))  # the first: what goes by itself
+    terms = np.tanh((features[_ROWS].T / _SCALES.T).T)
+    carriers = np.empty((1 + len(CARRIERS), *features.shape[1:]))
+    carriers[0] = 1.0  # what goes by itself
     carriers[_CARRIER_AT["time"]] = features[INDEX["price_time_of_day"]]
     carriers[_CARRIER_AT["iv"]] = np.tanh(context[CONTEXT.index("iv_change_15m")] / IV_MOVE)
     carriers[_CARRIER_AT["dex"]] = np.tanh(features[INDEX["flow_dex_5m_z"]] / DEX_Z)
@@ -133,12 +137,11 @@ def alignment_of(scores: Floats, confidences: Floats, weights: Mapping[str, floa
     comes first in both arrays, is not among them.
     """
     counted = (confidences[1:] >= CONFIDENT).astype(np.float64)
-    weighing = counted * np.array([weights[name] for name in DIRECTED])[:, None, None]
-    weighed, confident = weighing * scores[1:], _sum(counted)
-    weight = _sum(weighing)
-    mean = _sum(weighed) / np.where(weight > 0.0, weight, np.nan)
+    weighing = (counted.T * np.array([weights[name] for name in DIRECTED])).T
+    confident, weight = _sum(counted), _sum(weighing)
+    mean = _sum(weighing * scores[1:]) / chosen(weight > 0.0, weight)
     agreeing = _sum(counted * (scores[1:] * mean > 0.0))
-    return np.where(confident >= FORCES_MIN, mean * agreeing / np.maximum(confident, 1.0), np.nan)
+    return chosen(confident >= FORCES_MIN, mean * agreeing / np.maximum(confident, 1.0))
 
 
 def _sum(parts: Floats) -> Floats:
@@ -156,7 +159,7 @@ def explained(features: Floats, context: Floats) -> tuple[Push, ...]:
         features: (73,) of one reading, NaN = missing.
         context: (4,) of the same reading.
     """
-    terms: list[list[float]] = _terms(features[:, None, None], context[:, None, None])[..., 0, 0].T.tolist()
+    terms: list[list[float]] = _terms(features, context).T.tolist()
     values: list[float] = features.tolist()
     found: list[Push] = []
     factor = 1.0

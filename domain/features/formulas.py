@@ -1,7 +1,8 @@
 """The formulas of the 73 features, each once, over `Frames`: the newest reading live, or whole sessions in columns.
 
 Names, units and what missing inputs do stand in the registry. Only operations that treat each element by itself are
-used (and sums by doubling), so that live and columns agree to the last bit. NaN is missing, and what is not finite is.
+used (and sums by doubling), so that live and columns agree to the last bit. NaN is missing, and what is not finite is:
+`rounded` says so of what was divided by nothing.
 """
 
 from __future__ import annotations
@@ -10,7 +11,16 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from domain.features.frames import BEFORE, COLUMNS, Frames, evaluated, last_seen, window_extremes, window_sums
+from domain.features.frames import (
+    BEFORE,
+    COLUMNS,
+    Frames,
+    chosen,
+    last_seen,
+    window_alike,
+    window_extremes,
+    window_sums,
+)
 from domain.features.measures import MEASURES, Floats
 from domain.features.order_statistics import robust_z
 from domain.instants import BUCKET_NS, MINUTE
@@ -25,8 +35,6 @@ QUADRANT_READINGS: Final = 15 * PER_MINUTE
 QUADRANT_MIN: Final = QUADRANT_READINGS // 2
 DIVERGENCE_MAX: Final = 4.0
 _NONE: Final = 4  # no quadrant
-_DIGIT_BITS: Final = 6
-_DIGIT: Final = (1 << _DIGIT_BITS) - 1
 SCALED: Final = tuple(MAGNITUDES)
 _Z_INPUTS_AT: Final = np.array([COLUMNS.index(name) for name in (*SCALED, *(level for _, level in FLOWS))])
 _QUADRANT_AT: Final = np.array([COLUMNS.index(name) for name in ("agg_dex", "zcvr")])
@@ -40,9 +48,11 @@ _SLOWEST: Final = WINDOW - Z_READINGS
 _AS_MEASURED: Final = np.array([INDEX[name] for name in MEASURES if name in INDEX])
 _MEASURED_AT: Final = np.array([n for n, name in enumerate(COLUMNS) if name in INDEX])
 _POWER_MAX: Final = 22  # powers of ten up to here are exact
+_SHIFT: Final = float(DIGITS - 1 + _POWER_MAX)
 _UP: Final = np.array([float(f"1e{max(n, 0)}") for n in range(-_POWER_MAX, _POWER_MAX + 1)])
 _DOWN: Final = _UP[::-1].copy()
 RETURN_MINUTES: Final = (5, 15, 30, 60)
+_SQUARES: Final = (15 * PER_MINUTE, 30 * PER_MINUTE)  # so many are summed
 
 
 class Quotient(NamedTuple):
@@ -54,16 +64,15 @@ class Quotient(NamedTuple):
     times: float = 1.0
 
 
-# Beside the measures: `move` is the expected move until the close, `gross` is `gross_vol` where it is positive.
-_MADE: Final = ("move", "gross", "nothing", "one")
+_MADE: Final = ("move", "nothing", "one")  # beside the measures; `move` is the expected move until the close
 QUOTIENTS: Final = {
     **{f"loc_{level}_bps": Quotient("spot", level, level, 1e4) for level in LEVELS},
     **{f"loc_{level}_moves": Quotient("spot", level, "move") for level in LEVELS_IN_MOVES},
-    **{f"chg_net_{m}m": Quotient("net_vol", f"net_vol[{m}]", "gross") for m in (1, 5, 10, 15, 30)},
+    **{f"chg_net_{m}m": Quotient("net_vol", f"net_vol[{m}]", "gross_vol") for m in (1, 5, 10, 15, 30)},
     **{f"chg_zero_gamma_{m}m_bps": Quotient("zero_gamma", f"zero_gamma[{m}]", "spot", 1e4) for m in (5, 15, 30)},
     **{f"chg_major_{s}_15m_bps": Quotient(f"major_{s}_vol", f"major_{s}_vol[15]", "spot", 1e4) for s in ("pos", "neg")},
     "chg_max_strike_bps": Quotient("max_strike_5", "spot", "spot", 1e4),
-    "chg_max_size": Quotient("max_change_5", "nothing", "gross"),
+    "chg_max_size": Quotient("max_change_5", "nothing", "gross_vol"),
     "flow_dex_15m": Quotient("agg_dex", "agg_dex[15]", "one"),
 }
 _RETURNED: Final = tuple(f"spot[{m}]" for m in RETURN_MINUTES)
@@ -72,38 +81,41 @@ _KNOWN_AT: Final = {name: n for n, name in enumerate((*COLUMNS, *_EARLIER, *_MAD
 _SPLIT: Final = [text.removesuffix("]").split("[") for text in _EARLIER]
 _EARLIER_AT: Final = np.array([COLUMNS.index(name) for name, _ in _SPLIT])
 _EARLIER_BY: Final = np.array([int(minutes) * PER_MINUTE for _, minutes in _SPLIT])
-_INPUTS_AT: Final = np.array([COLUMNS.index(name) for name in ("spot", "iv", "gross_vol")])
 _OF, _LESS, _BY = (np.array([_KNOWN_AT[q[n]] for q in QUOTIENTS.values()]) for n in range(3))  # type: ignore[index]
-_TIMES: Final = np.array([q.times for q in QUOTIENTS.values()])[:, None, None]
+_TIMES: Final = np.array([q.times for q in QUOTIENTS.values()])
 _QUOTIENTS_TO: Final = np.array([INDEX[name] for name in QUOTIENTS])
 _RETURNED_AT: Final = np.array([_KNOWN_AT[name] for name in _RETURNED])
 _RETURNS_TO: Final = np.array([INDEX[f"price_return_{m}m_bps"] for m in RETURN_MINUTES])
 
 
 def features_of(frames: Frames) -> Floats:
-    """Return (73, series, evaluated) in the registry's order, rounded to 12 significant digits; NaN = missing."""
+    """Return the features in the registry's order as they come out, not rounded (`said_of`) yet; NaN = missing.
+
+    Returns:
+        (73, series, evaluated), live (73,); not finite where something was divided by nothing.
+    """
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         known = _known(frames)
         spot = known[_KNOWN_AT["spot"]]
         returns = np.log(spot / known[_RETURNED_AT])
-        squares = _squared_returns(frames)
-        out = np.empty((len(FEATURES), *spot.shape))
+        out = np.empty((len(FEATURES), *known.shape[1:]))
         out[_AS_MEASURED] = known[_MEASURED_AT]
-        out[_QUOTIENTS_TO] = (known[_OF] - known[_LESS]) / known[_BY] * _TIMES
+        out[_QUOTIENTS_TO] = (((known[_OF] - known[_LESS]) / known[_BY]).T * _TIMES).T
         out[_Z_TO] = _scaled(frames)
         out[_RETURNS_TO] = returns * 1e4
         out[INDEX["chg_flip_age"]] = _flip_age(frames)
         out[INDEX["greek_charm_near_left"]] = known[_KNOWN_AT["charm_near"]] * (1.0 - frames.elapsed)
         out[INDEX["flow_quadrant"]] = _quadrant(frames)
-        of_15m, of_30m = window_sums(squares, (15 * PER_MINUTE, 30 * PER_MINUTE), squares.shape[-1] - spot.shape[-1])
-        moved = dict(zip(RETURN_MINUTES, returns, strict=True))
-        out[INDEX["flow_divergence"]] = _divergence(out[INDEX["flow_dex_15m_z"]], moved[15], of_15m)
+        of_15m, of_30m = map(frames.told, window_sums(_squared_returns(frames), _SQUARES, max(_SQUARES) - 1))
+        _, moved_15m, moved_30m, _ = returns  # by `RETURN_MINUTES`
+        # Where nothing has moved both are 0, and 0 ÷ 0 is missing.
+        out[INDEX["flow_divergence"]] = _divergence(out[INDEX["flow_dex_15m_z"]], moved_15m / np.sqrt(of_15m))
         out[INDEX["price_realised_vol_30m"]] = np.sqrt(of_30m / (30 * PER_MINUTE) * READINGS_PER_YEAR)
-        out[INDEX["price_momentum"]] = moved[30] / np.sqrt(np.where(of_30m > 0.0, of_30m, np.nan))
-        low, high = window_extremes(frames.column("spot"), WINDOW)
-        out[INDEX["price_range_position"]] = (spot - low) / np.where(high > low, high - low, np.nan)
+        out[INDEX["price_momentum"]] = moved_30m / np.sqrt(of_30m)
+        low, high = map(frames.told, window_extremes(frames.column("spot"), WINDOW))
+        out[INDEX["price_range_position"]] = (spot - low) / (high - low)
         out[INDEX["price_time_of_day"]] = frames.elapsed
-        return rounded(out)
+        return out
 
 
 def _known(frames: Frames) -> Floats:
@@ -112,10 +124,8 @@ def _known(frames: Frames) -> Floats:
     known = np.empty((len(_KNOWN_AT), *now.shape[1:]))
     known[: len(COLUMNS)] = now
     known[len(COLUMNS) : -len(_MADE)] = frames.earlier(_EARLIER_AT, _EARLIER_BY)
-    left = np.where(frames.minutes_left > 0.0, frames.minutes_left, np.nan)
-    spot, iv, gross = now[_INPUTS_AT]
-    known[_KNOWN_AT["move"]] = spot * iv * np.sqrt(left / MINUTES_PER_YEAR)
-    known[_KNOWN_AT["gross"]] = np.where(gross > 0.0, gross, np.nan)
+    spot, iv = known[_KNOWN_AT["spot"]], known[_KNOWN_AT["iv"]]
+    known[_KNOWN_AT["move"]] = spot * iv * np.sqrt(frames.minutes_left / MINUTES_PER_YEAR)  # 0 when none is left
     known[_KNOWN_AT["nothing"]], known[_KNOWN_AT["one"]] = 0.0, 1.0
     return known
 
@@ -126,11 +136,10 @@ def rounded(values: Floats) -> Floats:
     NaN where a value is not finite. A very small value (below 1e-11) keeps 22 decimals.
     """
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        digits = DIGITS - 1 - np.floor(np.log10(np.abs(values)))
-        at = (np.minimum(np.maximum(digits, -_POWER_MAX), _POWER_MAX) + _POWER_MAX).astype(np.intp)
+        at = (_SHIFT - np.floor(np.log10(np.abs(values)))).astype(np.intp)
         up, down = _UP.take(at, mode="clip"), _DOWN.take(at, mode="clip")
         found = np.rint(values * up / down) / up * down
-        return np.where(np.isfinite(found), found, np.nan)
+        return np.asarray(found - (found - found))  # takes 0 from what is finite, and makes NaN of what is not
 
 
 def _scaled(frames: Frames) -> Floats:
@@ -138,52 +147,43 @@ def _scaled(frames: Frames) -> Floats:
     inputs = frames.values.take(_Z_INPUTS_AT, axis=0)
     length, n = inputs.shape[-1], len(SCALED)
     flows = inputs[n:]
-    series = np.empty((len(_Z_TO), inputs.shape[1], length - _SLOWEST))
-    series[:n] = inputs[:n, :, _SLOWEST:]
+    series = np.empty((len(_Z_TO), *inputs.shape[1:-1], length - _SLOWEST))
+    series[:n] = inputs[:n, ..., _SLOWEST:]
     for minutes in FLOW_MINUTES:
         before = flows[..., _SLOWEST - minutes * PER_MINUTE : length - minutes * PER_MINUTE]
         np.subtract(flows[..., _SLOWEST:], before, out=series[n : n + len(FLOWS)])
         n += len(FLOWS)
     z = robust_z(series.reshape(-1, series.shape[-1]), Z_READINGS, Z_READINGS_MIN)
-    return z.reshape(*series.shape[:-1], -1)
+    return frames.told(z.reshape(*series.shape[:-1], -1))
 
 
 def _flip_age(frames: Frames) -> Floats:
     """Return the readings since spot was last on the other side ÷ 240; at zero gamma counts as above."""
     above = frames.column("spot") - frames.column("zero_gamma")
-    was_above, was_below = last_seen(np.array([above >= 0.0, above < 0.0]))
-    now = evaluated(above)
-    places = np.arange(BEFORE, above.shape[-1])
-    age = places - np.where(now >= 0.0, was_below, was_above)
-    return np.where(np.isnan(now), np.nan, np.minimum(age, WINDOW) / WINDOW)
+    was_above, was_below = map(frames.told, last_seen(np.array([above >= 0.0, above < 0.0])))
+    now = frames.evaluated(above)
+    age = frames.evaluated(np.arange(above.shape[-1])) - chosen(now >= 0.0, was_below, was_above)
+    return chosen(now == now, np.minimum(age, WINDOW) / WINDOW)  # noqa: PLR0124 - NaN is missing
 
 
 def _quadrant(frames: Frames) -> Floats:
-    """Return the share of the present readings of 15 min whose signs of dex and convexity flow are those of now.
-
-    The counts of the five are digits of one whole number, six bits each: one running sum counts them all.
-    """
-    flows = frames.values[_QUADRANT_AT, :, BEFORE - QUADRANT_READINGS :]
+    """Return the share of the present readings of 15 min whose signs of dex and convexity flow are those of now."""
+    flows = frames.values[_QUADRANT_AT, ..., BEFORE - QUADRANT_READINGS :]
     dex, cvr = flows[..., 1:] - flows[..., :-1]
-    digit = _DIGIT_BITS * np.where(np.isnan(dex + cvr), _NONE, 2 * (dex >= 0.0) + (cvr >= 0.0))
-    so_far = np.zeros((digit.shape[0], digit.shape[1] + 1), np.int64)
-    np.cumsum(1 << digit, axis=-1, out=so_far[:, 1:])
-    counts = so_far[:, QUADRANT_READINGS:] - so_far[:, :-QUADRANT_READINGS]
-    now = digit[:, QUADRANT_READINGS - 1 :]
-    same, absent = (counts >> now) & _DIGIT, counts >> _NONE * _DIGIT_BITS
+    quadrants = np.where(np.isnan(dex + cvr), _NONE, 2 * (dex >= 0.0) + (cvr >= 0.0))
+    alike, absent = map(frames.told, window_alike(quadrants, QUADRANT_READINGS, _NONE))
     present = QUADRANT_READINGS - absent
-    return np.where((now != _NONE * _DIGIT_BITS) & (present >= QUADRANT_MIN), same / present, np.nan)
+    is_known = (frames.told(quadrants[..., QUADRANT_READINGS - 1 :]) != _NONE) & (present >= QUADRANT_MIN)
+    return chosen(is_known, alike / present)
 
 
-def _divergence(dex_z: Floats, moved: Floats, squares: Floats) -> Floats:
+def _divergence(dex_z: Floats, moved: Floats) -> Floats:
     """Return z of the flow less the return of 15 min over the root of its squared returns, within ±4."""
-    size = np.sqrt(squares)
-    apart = dex_z - moved / np.where(size > 0.0, size, np.nan)
-    return np.minimum(np.maximum(apart, -DIVERGENCE_MAX), DIVERGENCE_MAX)
+    return np.minimum(np.maximum(dex_z - moved, -DIVERGENCE_MAX), DIVERGENCE_MAX)
 
 
 def _squared_returns(frames: Frames) -> Floats:
     """Return the squared returns of 30 s, as many before the evaluated ones as are summed."""
-    spot = frames.column("spot")[..., BEFORE - 30 * PER_MINUTE :]
+    spot = frames.column("spot")[..., BEFORE - max(_SQUARES) :]
     returns = np.log(spot[..., 1:] / spot[..., :-1])
     return np.multiply(returns, returns)

@@ -1,15 +1,16 @@
 """The measures of many readings on the grid of 30 s: one ticker's window live, many tickers × sessions in columns.
 
 A formula is written once over `Frames`: `now` are the readings that are evaluated, `ago` the same ones so many readings
-before. Live there is one of them with 239 before it; a session's columns are the same with 239 empty readings in front,
-so that nothing crosses a night. A reading that is missing is a place of NaN, never a place left out.
+before. Live there is one of them with 239 before it, and what is said of it is a number; a session's columns are the
+same with 239 empty readings in front, so that nothing crosses a night. A reading that is missing is a place of NaN,
+never a place left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from domain.signals.snapshot import WINDOW, Snapshot
 from domain.units import Utc
 
 Places = NDArray[np.intp]
+A = TypeVar("A", Floats, Places)
 
 BEFORE: Final = WINDOW - 1
 PRICES: Final = (
@@ -30,16 +32,22 @@ PRICES: Final = (
 COLUMNS: Final = (*PRICES, *MEASURES)
 _AT: Final = {name: n for n, name in enumerate(COLUMNS)}
 _NO_MEASURES: Final = (None,) * len(MEASURES)
-_ROW_BYTES: Final = 8 * len(COLUMNS)
-_EMPTY_ROW: Final = np.full(len(COLUMNS), np.nan).tobytes()
+NO_WINDOW: Final = np.full((len(COLUMNS), WINDOW), np.nan)
+NO_WINDOW.setflags(write=False)
+_DIGIT_BITS: Final = 6
+_DIGIT: Final = (1 << _DIGIT_BITS) - 1
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Frames:
     """Measures of series (a ticker in a session each) over readings, and what the clock says of those evaluated.
 
+    Live there is one series, of which the newest reading is evaluated: no axis stands for either, so that formulas
+    compute with plain numbers, many times as fast as with arrays of one.
+
     Args:
-        values: (measures, series, 239 + readings evaluated), NaN = missing, in the order of `COLUMNS`.
+        values: (measures, series, 239 + readings evaluated), live (measures, 240); NaN = missing, in the order of
+            `COLUMNS`.
         elapsed: (series, evaluated) share of the session that is over at the end of the reading.
         minutes_left: (series, evaluated) from the end of the reading to the close.
     """
@@ -47,6 +55,11 @@ class Frames:
     values: Floats
     elapsed: Floats
     minutes_left: Floats
+
+    @property
+    def is_live(self) -> bool:
+        """Whether there is one reading alone, without axes for series and readings evaluated."""
+        return self.values.ndim == 2
 
     def column(self, name: str) -> Floats:
         """Return a measure of all readings, those before the evaluated ones too."""
@@ -58,36 +71,56 @@ class Frames:
         stacked: Floats = self.values[[_AT[name] for name in names]]
         return stacked
 
+    def evaluated(self, column: A) -> A:
+        """Return the part of columns that is evaluated."""
+        part: A = column[..., -1] if self.is_live else column[..., BEFORE:]
+        return part
+
+    def told(self, found: A) -> A:
+        """Return what windows say, (…, evaluated), as it is said here: live without that axis."""
+        told: A = found[..., 0] if self.is_live else found
+        return told
+
     def now(self, name: str) -> Floats:
         """Return a measure of the readings evaluated."""
-        return evaluated(self.column(name))
+        return self.evaluated(self.column(name))
 
     def now_all(self) -> Floats:
         """Return all measures of the readings evaluated."""
-        return evaluated(self.values)
+        return self.evaluated(self.values)
 
     def ago(self, name: str, readings: int) -> Floats:
         """Return a measure so many readings before."""
         column = self.column(name)
-        return column[..., BEFORE - readings : column.shape[-1] - readings]
+        return self.told(column[..., BEFORE - readings : column.shape[-1] - readings])
 
     def earlier(self, at: Places, readings: Places) -> Floats:
         """Return the measures at these places of `COLUMNS`, each as it was so many readings before, stacked."""
+        found: Floats
+        if self.is_live:
+            found = self.values[at, BEFORE - readings]
+            return found
         places = np.arange(BEFORE, self.values.shape[-1]) - readings[:, None]
-        found: Floats = self.values[at[:, None], :, places]
+        found = self.values[at[:, None], :, places]
         return found.transpose(0, 2, 1)
 
 
-def evaluated(column: Floats) -> Floats:
-    """Return the part of a column that is evaluated."""
-    return column[..., BEFORE:]
+def chosen(condition: NDArray[np.bool_], one: Floats, other: Floats | float = np.nan) -> Floats:
+    """Return `one` where the condition holds, else `other`: `np.where`, but for plain numbers many times as fast."""
+    if condition.ndim:
+        return np.where(condition, one, other)
+    return one if condition else np.float64(other)  # type: ignore[return-value]
 
 
 def last_seen(conditions: NDArray[np.bool_]) -> Places:
-    """Return at which place each condition was last true, seen from the readings evaluated; −240 where it never was."""
-    places = np.arange(conditions.shape[-1])
-    seen: Places = np.maximum.accumulate(np.where(conditions, places, -WINDOW), axis=-1)[..., BEFORE:]
-    return seen
+    """Return at which place each condition was last true, seen from the readings evaluated; −1 where it never was."""
+    places = conditions * np.arange(1, conditions.shape[-1] + 1)
+    seen: Places
+    if conditions.shape[-1] == WINDOW:
+        seen = np.maximum.reduce(places, axis=-1, keepdims=True)
+    else:
+        seen = np.maximum.accumulate(places, axis=-1)[..., BEFORE:]
+    return seen - 1
 
 
 def window_sums(column: Floats, windows: Sequence[int], before: int = BEFORE) -> list[Floats]:
@@ -131,41 +164,63 @@ def window_extremes(column: Floats, readings: int, before: int = BEFORE) -> tupl
     return low, -high
 
 
+def window_alike(kinds: Places, readings: int, none: int) -> tuple[Places, Places]:
+    """Return how many of the last so many readings are of the kind of the newest, and how many are of the kind `none`.
+
+    `kinds`, whole numbers up to `none` (at most 9), begin with the `readings` − 1 before those evaluated (at most 63 in
+    all). In columns the counts of all kinds are digits of one whole number, six bits each: one running sum counts them.
+    """
+    if kinds.shape[-1] == readings:
+        both = kinds == kinds[..., -1:], kinds == none
+        alike, absent = (np.add.reduce(one, axis=-1, keepdims=True, dtype=np.intp) for one in both)
+        return alike, absent
+    digit = _DIGIT_BITS * kinds
+    so_far = np.zeros((*digit.shape[:-1], digit.shape[-1] + 1), np.int64)
+    np.cumsum(1 << digit, axis=-1, out=so_far[..., 1:])
+    counts = so_far[..., readings:] - so_far[..., :-readings]
+    now = digit[..., readings - 1 :]
+    return (counts >> now) & _DIGIT, (counts >> none * _DIGIT_BITS) & _DIGIT
+
+
 # -- live ---------------------------------------------------------------------------------------
 
 
-def row_of(snapshot: Snapshot) -> bytes:
-    """Return a snapshot as a packed row."""
-    measures = snapshot.measures or _NO_MEASURES
-    cells = [getattr(snapshot, name) for name in PRICES]
-    return np.array([np.nan if v is None else v for v in (*cells, *measures)], np.float64).tobytes()
+def row_of(snapshot: Snapshot) -> Floats:
+    """Return a snapshot's measures in the order of `COLUMNS`, NaN = missing."""
+    prices = [getattr(snapshot, name) for name in PRICES]
+    return np.array([*prices, *(snapshot.measures or _NO_MEASURES)], np.float64)  # `None` becomes NaN
 
 
-def appended(rows: bytes, last_utc: Utc | None, snapshot: Snapshot) -> bytes:
-    """Return the packed window with one more snapshot behind that of `last_utc`, and empty rows for those between."""
-    between = 0 if last_utc is None else (snapshot.bucket_utc - last_utc) // BUCKET_NS - 1
-    new = _EMPTY_ROW * min(between, WINDOW - 1) + row_of(snapshot)
-    kept = memoryview(rows)[max(0, len(rows) + len(new) - WINDOW * _ROW_BYTES) :]
-    return b"".join((kept, new))
+def appended(window: Floats, last_utc: Utc | None, snapshot: Snapshot) -> Floats:
+    """Return the window with one more snapshot behind that of `last_utc`, and empty readings for those between.
+
+    Args:
+        window: (measures, 240), the newest last; never changed.
+        last_utc: the bucket of the newest; `None`: the window is empty.
+        snapshot: of a later bucket.
+    """
+    later = 1 if last_utc is None else min((snapshot.bucket_utc - last_utc) // BUCKET_NS, WINDOW)
+    out = np.empty_like(window)
+    out[:, :-later] = window[:, later:]
+    out[:, -later:-1] = np.nan
+    out[:, -1] = row_of(snapshot)
+    out.setflags(write=False)
+    return out
 
 
-def packed(window: Sequence[Snapshot]) -> bytes:
-    """Return snapshots of one session, ascending, as a packed window."""
-    rows, last_utc = b"", None
-    for snapshot in window:
-        rows, last_utc = appended(rows, last_utc, snapshot), snapshot.bucket_utc
-    return rows
+def window_of(snapshots: Sequence[Snapshot]) -> Floats:
+    """Return the window of one session's snapshots, ascending: (measures, 240), NaN = missing."""
+    window, last_utc = NO_WINDOW, None
+    for snapshot in snapshots:
+        window, last_utc = appended(window, last_utc, snapshot), snapshot.bucket_utc
+    return window
 
 
-def live(rows: bytes, bucket_utc: Utc, day: TradingDay) -> Frames:
-    """Return the frames of a packed window whose newest row is the bucket."""
-    known = np.frombuffer(rows, np.float64).reshape(-1, len(COLUMNS))
-    values = np.empty((len(COLUMNS), 1, WINDOW))
-    values[:, 0, : WINDOW - len(known)] = np.nan
-    values[:, 0, WINDOW - len(known) :] = known.T
-    end_utc = bucket_utc + BUCKET_NS
-    elapsed = (end_utc - day.open_utc) / (day.close_utc - day.open_utc)
-    return Frames(values, np.array([[elapsed]]), np.array([[(day.close_utc - end_utc) / MINUTE]]))
+def live(window: Floats, bucket_utc: Utc, day: TradingDay) -> Frames:
+    """Return the frames of a window whose newest reading is the bucket's."""
+    end_utc, open_utc, close_utc = bucket_utc + BUCKET_NS, day.open_utc, day.close_utc
+    elapsed = (end_utc - open_utc) / (close_utc - open_utc)
+    return Frames(window, np.array(elapsed), np.array((close_utc - end_utc) / MINUTE))
 
 
 # -- columns ------------------------------------------------------------------------------------
@@ -193,5 +248,5 @@ def session_columns(snapshots: Sequence[Snapshot], day: TradingDay) -> Floats:
     """Return one session's snapshots as (measures, readings), on the grid of its buckets."""
     out = np.full((len(COLUMNS), day.buckets), np.nan)
     for snapshot in snapshots:
-        out[:, (snapshot.bucket_utc - day.open_utc) // BUCKET_NS] = np.frombuffer(row_of(snapshot), np.float64)
+        out[:, (snapshot.bucket_utc - day.open_utc) // BUCKET_NS] = row_of(snapshot)
     return out

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
+import msgspec
 import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from domain.instants import MINUTE
-from domain.options.profile import CLIPPED, SCALARS, VALUE_COLUMNS, Profile, Row
+from domain.options.profile import CLIPPED, SCALAR_AT, VALUE_COLUMNS, Ints, Profile, Row
 from domain.session.calendar import TradingDay
 from domain.signals.registry import FLOW, ZERO
 from domain.signals.snapshot import IV_MAX, IV_SCALE, MINUTES_PER_YEAR, Snapshot
@@ -44,12 +45,14 @@ EXPOSURES: Final = (
 FLOWS: Final = ("agg_dex", "zgr", "zcvr")
 MEASURES: Final = (*SUMS, *SHAPES, *EXPOSURES, *FLOWS)
 
-# Where a scalar or a column stands in its shape; no name is in two.
-_SCALAR_AT: Final = {name: n for names in SCALARS.values() for n, name in enumerate(names)}
+# Where a column stands in its shape; no name is in two.
 _COLUMN_AT: Final = {name: n for names in VALUE_COLUMNS.values() for n, name in enumerate(names)}
 _EXPOSED: Final = {f"state_{name}": name for name in GREEKS}
-_WANTED: Final = (
-    (ZERO, "gex_vol"), (ZERO, "gex_oi"), ("state_gex_zero", "gex_vol"), *((name, "exposure") for name in _EXPOSED),
+_WANTED: Final = tuple(
+    (key, _COLUMN_AT[key[1]])
+    for key in (
+        (ZERO, "gex_vol"), (ZERO, "gex_oi"), ("state_gex_zero", "gex_vol"), *((name, "exposure") for name in _EXPOSED),
+    )
 )  # fmt: skip
 
 Found = dict[str, float | None]
@@ -93,11 +96,11 @@ def measured(
 
 
 def _scalar(profile: Profile, name: str, scale: float) -> float | None:
-    value = profile.scalars[_SCALAR_AT[name]]
+    value = profile.scalars[SCALAR_AT[name]]
     return None if abs(value) >= CLIPPED else value / scale
 
 
-class _Column(NamedTuple):
+class _Column(msgspec.Struct, gc=False):
     """A column along strikes in its unit, its absolute values, and the sums of both."""
 
     values: Floats
@@ -119,20 +122,29 @@ def _columns(profiles: Mapping[str, Profile]) -> _Columns:
 
     Those of as many strikes are summed together: a bucket's have the same ones, and calls are what it costs.
     """
-    by_length: dict[int, list[tuple[str, str]]] = {}
-    for wanted in _WANTED:
-        profile = profiles.get(wanted[0])
-        if profile is not None and len(profile.strikes):
-            by_length.setdefault(len(profile.strikes), []).append(wanted)
+    by_length: dict[int, tuple[list[tuple[str, str]], list[Ints]]] = {}
+    for key, at in _WANTED:
+        profile = profiles.get(key[0])
+        if profile is not None and (length := len(profile.strikes)):
+            if length not in by_length:
+                by_length[length] = [], []
+            keys, parts = by_length[length]
+            keys.append(key)
+            parts.append(profile.values[:, at])
     found: _Columns = {}
-    for names in by_length.values():
-        values = np.array([profiles[category].values[:, _COLUMN_AT[name]] for category, name in names]) / HUNDREDTHS
+    for keys, parts in by_length.values():
+        values = np.array(parts) / HUNDREDTHS
         sizes = np.abs(values)
-        sums = zip(np.add.reduce(values, axis=1).tolist(), np.add.reduce(sizes, axis=1).tolist(), strict=True)
-        for wanted, column, size, (net, gross) in zip(names, values, sizes, sums, strict=True):
+        nets, grosses = _totals(values), _totals(sizes)
+        for key, column, size, net, gross in zip(keys, values, sizes, nets, grosses, strict=True):
             if gross < CLIPPED / HUNDREDTHS or size.max() < CLIPPED / HUNDREDTHS:
-                found[wanted] = _Column(column, size, net, gross)
+                found[key] = _Column(column, size, net, gross)
     return found
+
+
+def _totals(rows: Floats) -> list[float]:
+    totals: list[float] = _total(rows, axis=1).tolist()
+    return totals
 
 
 def _sums(zero: Profile, columns: _Columns) -> Found:
@@ -145,7 +157,7 @@ def _sums(zero: Profile, columns: _Columns) -> Found:
             found |= {
                 f"gross_{kind}": gross, f"call_{kind}": (gross + net) / 2.0, f"put_{kind}": (net - gross) / 2.0,
             }  # fmt: skip
-    strike = zero.scalars[_SCALAR_AT["max_strike_5"]]
+    strike = zero.scalars[SCALAR_AT["max_strike_5"]]
     found["max_strike_5"] = float(strike) if strike else None
     found["max_change_5"] = _scalar(zero, "max_change_5", THOUSANDTHS)
     return found
@@ -154,24 +166,28 @@ def _sums(zero: Profile, columns: _Columns) -> Found:
 def _shape(zero: Profile, found: _Column | None, spot: float) -> Found:
     if found is None or found.gross <= 0.0:
         return {}
-    column, size, _, gross = found
+    column, size, gross = found.values, found.size, found.gross
     share = size / gross
     away = (zero.strikes.astype(np.float64) - spot) / spot * 1e4  # bps of spot
     centre = float(_total(share * away))
     off = away - centre
-    squares = share * off * off
-    variance = float(_total(squares))
-    above, at_or_below = int(away.searchsorted(0.0, "right")), int(away.searchsorted(0.0, "left"))
+    moments = np.empty((3, len(share)))
+    squares = moments[0]
+    np.multiply(share * off, off, out=squares)
+    np.multiply(squares, off, out=moments[1])
+    np.multiply(share, share, out=moments[2])
+    variance, skew, concentration = _totals(moments)
+    at_or_below, above = (int(at) for at in (away.searchsorted(0.0, "left"), away.searchsorted(0.0, "right")))
     signs = np.sign(column[column != 0.0])
     inside = 0 < above < len(column)
     return {
         "shape_centre_bps": centre,
         "shape_spread_bps": math.sqrt(variance),
-        "shape_skew": float(_total(squares * off)) / variance**1.5 if variance > 0.0 else None,
-        "shape_concentration": float(_total(share * share)),
+        "shape_skew": skew / variance**1.5 if variance > 0.0 else None,
+        "shape_concentration": concentration,
         "shape_share_above": float(_total(share[above:])),
         "shape_share_below": float(_total(share[:at_or_below])),
-        "shape_largest_wall": float(np.maximum.reduce(share)),
+        "shape_largest_wall": float(share[share.argmax()]),
         "shape_sign_changes": float(np.count_nonzero(signs[1:] != signs[:-1])),
         "shape_slope_at_spot": float(column[above] - column[above - 1]) / gross if inside else None,
         "shape_gap_up_bps": _gap(size[above:], away[above:]),
@@ -206,7 +222,7 @@ def _exposures(profiles: Mapping[str, Profile], columns: _Columns, spot: Ticks |
 def _near(profile: Profile, column: _Column, spot: float) -> float:
     """Return the sum within 25 bps of spot, of the nearest strike at least."""
     away = np.abs(profile.strikes - spot)
-    return float(_total(column.values[away <= max(NEAR * spot, float(np.minimum.reduce(away)))]))
+    return float(_total(column.values[away <= max(NEAR * spot, float(away[away.argmin()]))]))
 
 
 def _skew(gamma: Profile, spot: float, iv: float, minutes_left: float) -> float | None:

@@ -8,6 +8,7 @@ reading at a time, in ranks. Both end in the same numbers, for an order statisti
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -50,16 +51,24 @@ def _ranks(count: Ints) -> Ints:
     return ranks
 
 
+@cache
+def _ranks_of_one(width: int, least: int) -> Ints:
+    """Return (width + 1, 3): the ranks by how many of a window are present; `width` where they are too few."""
+    ranks = _ranks(np.arange(width + 1)[:, None])[..., 0].T.copy()
+    ranks[:least] = width
+    return ranks
+
+
 def _of_one_window(column: Floats, least: int) -> Floats:
     """Return the quartiles of the only window there is, as live."""
-    window = np.sort(column, axis=1)  # NaN behind all
-    width = window.shape[1]
-    count = np.full((len(window), 1), width, np.intp)
-    is_short = np.isnan(window[:, -1])
-    if is_short.any():
-        count[is_short] = np.count_nonzero(window[is_short] == window[is_short], axis=1, keepdims=True)
-    found = window[np.arange(len(window))[:, None], _ranks(count)]
-    return np.where(count >= least, found, np.nan)
+    series_n, width = column.shape
+    window = np.empty((series_n, width + 1))
+    window[:, :width], window[:, width] = column, np.nan
+    window.sort(axis=1)  # NaN behind all
+    count = np.isnan(window).argmax(axis=1)
+    at = _ranks_of_one(width, least).take(count, axis=0).T + np.arange(0, window.size, width + 1)
+    found: Floats = window.take(at)[..., None]
+    return found
 
 
 def _present(column: Floats, width: int) -> Ints:

@@ -58,6 +58,7 @@ SCALARS: dict[Shape, tuple[str, ...]] = {
     Shape.GREEK: GREEK_SCALARS,
     Shape.ORDERFLOW: ORDERFLOW_SCALARS,
 }
+SCALAR_AT = {name: n for names in SCALARS.values() for n, name in enumerate(names)}  # no name is in two shapes
 VALUE_COLUMNS: dict[Shape, tuple[str, ...]] = {
     Shape.GEX: ("gex_vol", "gex_oi"),
     Shape.GREEK: ("call_ivol", "put_ivol", "exposure"),
@@ -100,7 +101,7 @@ class Profile:
         priors: (n, PRIORS[shape]) wire integers.
     """
 
-    __slots__ = ("category", "priors", "scalars", "source_utc", "spot", "strikes", "ticker", "values")
+    __slots__ = ("_digest", "category", "priors", "scalars", "source_utc", "spot", "strikes", "ticker", "values")
 
     def __init__(
         self,
@@ -121,6 +122,7 @@ class Profile:
         self.strikes = strikes
         self.values = values
         self.priors = priors
+        self._digest = b""
         for array in (strikes, values, priors):
             array.setflags(write=False)
 
@@ -143,12 +145,17 @@ class Profile:
         return column
 
     def digest(self) -> bytes:
-        """Return a hash of everything that the profile says (blake2b, 16 bytes)."""
-        h = hashlib.blake2b(digest_size=16)
-        h.update(f"{self.ticker}|{self.category}|{self.source_utc}|{self.spot}|{self.scalars}".encode())
-        for array in (self.strikes, self.values, self.priors):
-            h.update(np.ascontiguousarray(array).tobytes())
-        return h.digest()
+        """Return a hash of everything that the profile says (blake2b, 16 bytes).
+
+        It is computed once: a bucket is hashed whole for the store, and ticker by ticker for those who read it.
+        """
+        if not self._digest:
+            h = hashlib.blake2b(digest_size=16)
+            h.update(f"{self.ticker}|{self.category}|{self.source_utc}|{self.spot}|{self.scalars}".encode())
+            for array in (self.strikes, self.values, self.priors):
+                h.update(np.ascontiguousarray(array).tobytes())
+            self._digest = h.digest()
+        return self._digest
 
 
 class Row(msgspec.Struct, frozen=True):

@@ -79,16 +79,20 @@ def seen_of(reading: Reading) -> Seen:
     forces = {force.name: force for force in reading.forces}
     scores = [forces[name].score if name in forces else None for name in INPUTS]
     confidences = [forces[name].confidence if name in forces else None for name in INPUTS]
+    context = reading.context or (None,) * len(CONTEXT)
+    told = _column((*reading.features, *context, *scores, *confidences, reading.alignment, reading.spot))
+    features_n, forces_at = len(reading.features), len(reading.features) + len(context)
+    confidences_at = forces_at + len(INPUTS)
     return Seen(
-        spot=_column((reading.spot,))[0],
-        features=_column(reading.features),
-        context=_column(reading.context or (None,) * len(CONTEXT)),
-        forces=Forces(_column(scores), _column(confidences), _column((reading.alignment,))[0]),
+        spot=told[-1],
+        features=told[:features_n],
+        context=told[features_n:forces_at],
+        forces=Forces(told[forces_at:confidences_at], told[confidences_at:-2], told[-2]),
     )
 
 
 def _column(values: Sequence[float | None]) -> Floats:
-    return np.array([np.nan if value is None else value for value in values], np.float64).reshape(-1, 1, 1)
+    return np.array(values, np.float64).reshape(-1, 1, 1)  # `None` becomes NaN
 
 
 class _Asking(Seen):

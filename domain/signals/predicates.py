@@ -13,9 +13,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.features.context import CONTEXT, context_of
+from domain.features.context import CONTEXT
+from domain.features.evidence import said_of
 from domain.features.forces import INPUTS, Forces, forces_of
-from domain.features.formulas import features_of
 from domain.features.frames import Frames
 from domain.features.measures import Floats
 from domain.instants import BUCKET_NS, MS
@@ -53,7 +53,7 @@ class Seen(NamedTuple):
 
 def seen_in(frames: Frames) -> Seen:
     """Return what conditions look at, of all readings evaluated."""
-    features, context = features_of(frames), context_of(frames)
+    features, context = said_of(frames)
     return Seen(frames.now("spot"), features, context, forces_of(features, context))
 
 

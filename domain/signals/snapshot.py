@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from domain.instants import BUCKET_NS
-from domain.options.profile import Profile, Row
+from domain.options.profile import SCALAR_AT, Profile, Row
 from domain.signals.registry import ZERO
 from domain.units import Ticks, Utc
 
@@ -80,7 +80,7 @@ def _spot(profiles: Mapping[str, Profile]) -> Ticks | None:
 
 def _named(profile: Profile | None, scalar: str) -> Ticks | None:
     """Return a level; on the wire 0 says that there is none."""
-    level = 0 if profile is None else profile.scalar(scalar)
+    level = 0 if profile is None else profile.scalars[SCALAR_AT[scalar]]
     return Ticks(level) if level else None
 
 

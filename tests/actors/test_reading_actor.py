@@ -27,7 +27,7 @@ from tests.testkit.signal_histories import OPEN, SESSION, SETTINGS, clock, fired
 
 HUBS = {hub: tuple(wanted) for hub, wanted in SETTINGS.feed.hubs.items()}
 NAME = "reading:SPX"
-ROW_BYTES = 8 * len(frames.COLUMNS)
+SPOT_AT = frames.COLUMNS.index("spot")
 LEVELS = {
     "classic_gex_zero": {"zero_gamma": 599_000, "major_pos_vol": 602_500},
     "state_gamma_zero": {"major_long_gamma": 601_000},
@@ -200,15 +200,13 @@ def test_a_marker_of_every_ticker_closes_the_one_that_had_no_rows() -> None:
 def test_the_window_keeps_240_readings_and_starts_afresh_with_a_session() -> None:
     probe = reading()
     for n in range(250):
-        probe.feed(due(n))
-        close(probe, n)
-    assert len(probe.state.rows) == 240 * ROW_BYTES
+        hear(probe, whole(n))
+    assert probe.state.window.shape == (len(frames.COLUMNS), 240)
+    assert probe.state.window[SPOT_AT].tolist() == [spot_of(n) for n in range(10, 250)]
     assert probe.state.reading_n == 250
-    monday_n = 3 * 24 * 120
-    probe.feed(due(monday_n))
-    (first,) = computed(close(probe, monday_n))
+    (first,) = computed(hear(probe, whole(3 * 24 * 120)))  # on Monday
     assert first.reading_n == 1
-    assert len(probe.state.rows) == ROW_BYTES
+    assert np.flatnonzero(~np.isnan(probe.state.window[SPOT_AT])).tolist() == [239]
 
 
 def test_a_reading_that_restarts_goes_on_as_if_it_had_never_ended() -> None:
@@ -258,4 +256,5 @@ def test_a_restored_window_is_void_in_the_next_session() -> None:
     probe.start(ReadingRestored(session=yesterday, reading_n=780, window=(known,)))
     (first,) = computed(hear(probe, whole(0)))
     assert first.snapshot is not None
-    assert (first.reading_n, probe.state.rows) == (1, frames.row_of(first.snapshot))
+    assert first.reading_n == 1
+    assert np.array_equal(probe.state.window, frames.window_of([first.snapshot]), equal_nan=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -65,6 +66,17 @@ def test_a_stored_bucket_comes_back_as_it_was_before_and_after_sealing(tmp_path:
     assert_rows_back(tmp_path, 5)
     parts = manifest.load(tmp_path, make.DAY).parts
     assert [(part.hub, part.is_sealed) for part in parts] == [(hub, True) for hub in sorted(HUBS)]
+
+
+def test_of_a_sealed_day_one_tickers_rows_are_read_alone(tmp_path: Path) -> None:
+    warehouse = stored_day(tmp_path)
+    sealed(warehouse)
+    folder = manifest.folder_of(tmp_path, make.DAY)
+    for part in manifest.load(tmp_path, make.DAY).parts:
+        whole = bucket_file.read(folder / part.name, part.shape)
+        for ticker in ("QQQ", "SPX", "NONE", "ZZZ"):
+            of_ticker = whole.filter(pc.equal(whole["ticker"], ticker))
+            assert bucket_file.read(folder / part.name, part.shape, ticker) == of_ticker
 
 
 def test_a_reference_of_a_trace_is_resolved_to_the_same_rows(tmp_path: Path) -> None:

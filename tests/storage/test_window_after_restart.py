@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from actors.reading import ReadingActor
 from benchmarks.feature_sessions import FULL, HALF, session_of, silent, snapshots_of
-from domain.features.evidence import evidence_of
-from domain.features.formulas import features_of
-from domain.features.frames import appended, columns, live
+from domain.features.evidence import evidence_of, said_of
+from domain.features.frames import appended, columns, live, window_of
 from domain.features.measures import Floats
 from domain.instants import BUCKET_NS
 from domain.session.calendar import TradingDay
@@ -25,7 +24,7 @@ from tests.testkit.probe import Probe
 from tests.testkit.signal_histories import SETTINGS
 
 
-def restarted(folder: Path, day: TradingDay, values: Floats, *, is_sealed: bool, cut: int) -> tuple[bytes, int, Utc]:
+def restarted(folder: Path, day: TradingDay, values: Floats, *, is_sealed: bool, cut: int) -> tuple[Floats, int, Utc]:
     """Store a session until a crash in the middle of a line; return what a reading of a new process takes up."""
     series = Series(folder, 1, is_durable=False, seals=False)
     told = readings_of("SPX", day, snapshots_of(values, day))
@@ -41,7 +40,7 @@ def restarted(folder: Path, day: TradingDay, values: Floats, *, is_sealed: bool,
     now = Utc(told[-1].bucket_utc + 2 * BUCKET_NS)
     probe = Probe(ReadingActor("reading:SPX", SETTINGS), now)
     probe.start(Series(folder, 2, is_durable=False, seals=False).restored("SPX", day.session, now))
-    return probe.state.rows, probe.state.reading_n, probe.state.closed_utc
+    return probe.state.window, probe.state.reading_n, probe.state.closed_utc
 
 
 @pytest.mark.slow
@@ -56,16 +55,14 @@ def test_the_window_comes_back_as_it_was_with_gaps_and_an_early_close(
     values = silent(session_of(seed, day), *gaps, *range(at, min(at + down, day.buckets - 1)))
     known = silent(values, *range(at, day.buckets))
     with tempfile.TemporaryDirectory() as folder:
-        rows, reading_n, closed_utc = restarted(Path(folder), day, known, is_sealed=is_sealed, cut=cut)
+        window, reading_n, closed_utc = restarted(Path(folder), day, known, is_sealed=is_sealed, cut=cut)
     before = snapshots_of(known, day)
-    whole, last_utc = b"", None
-    for snapshot in before:
-        whole, last_utc = appended(whole, last_utc, snapshot), snapshot.bucket_utc
-    assert (rows, reading_n, closed_utc) == (whole, len(before), last_utc)
+    assert np.array_equal(window, window_of(before), equal_nan=True)
+    assert (reading_n, closed_utc) == (len(before), before[-1].bucket_utc)
     # The first reading after the restart says what its session says in columns.
     after = next(one for one in snapshots_of(values, day) if one.bucket_utc > closed_utc)
-    now = live(appended(rows, closed_utc, after), after.bucket_utc, day)
+    now = live(appended(window, closed_utc, after), after.bucket_utc, day)
     n = (after.bucket_utc - day.open_utc) // BUCKET_NS
-    together = features_of(columns([values], [day]))[:, 0, n]
-    assert np.array_equal(features_of(now)[:, 0, 0], together, equal_nan=True)
+    together = said_of(columns([values], [day]))[0][:, 0, n]
+    assert np.array_equal(said_of(now)[0], together, equal_nan=True)
     assert evidence_of(now).features == tuple(None if np.isnan(value) else value for value in together.tolist())

@@ -8,7 +8,7 @@ from typing import Any
 from actors.lane import LaneActor
 from config.settings import Settings
 from domain.features.evidence import evidence_of
-from domain.features.frames import appended, live
+from domain.features.frames import NO_WINDOW, appended, live
 from domain.instants import MS
 from domain.session import calendar
 from domain.session.calendar import TradingDay
@@ -20,10 +20,10 @@ from tests.testkit.probe import Probe
 
 def readings_of(ticker: str, day: TradingDay, snapshots: Iterable[Snapshot]) -> list[signals.FeaturesComputed]:
     """Return what the reading's actor publishes of a session's snapshots."""
-    rows, last_utc, out = b"", None, []
+    window, last_utc, out = NO_WINDOW, None, []
     for n, snapshot in enumerate(snapshots, 1):
-        rows, last_utc = appended(rows, last_utc, snapshot), snapshot.bucket_utc
-        evidence = evidence_of(live(rows, last_utc, day))
+        window, last_utc = appended(window, last_utc, snapshot), snapshot.bucket_utc
+        evidence = evidence_of(live(window, last_utc, day))
         out.append(signals.FeaturesComputed(
             ticker=ticker, bucket_utc=last_utc, reading_n=n, features=evidence.features, missing=(), forces=(),
             alignment=evidence.alignment, spot=snapshot.spot, zero_gamma=snapshot.zero_gamma, is_complete=True,

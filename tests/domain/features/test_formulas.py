@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 
 from benchmarks.feature_sessions import AT, FULL, session_of
-from domain.features.context import CONTEXT, context_of
-from domain.features.formulas import features_of, rounded
+from domain.features.context import CONTEXT
+from domain.features.evidence import said_of
+from domain.features.formulas import rounded
 from domain.features.frames import columns
 from domain.features.measures import Floats
 from domain.signals.registry import FEATURES, INDEX
 
 VALUES = session_of(11)
 FRAMES = columns([VALUES], [FULL])
-FOUND = features_of(FRAMES)[:, 0]
-BESIDE = context_of(FRAMES)[:, 0]
+FOUND, BESIDE = (said[:, 0] for said in said_of(FRAMES))
 READINGS = [0, 1, 5, 29, 30, 31, 45, 61, 130, 238, 239, 240, 333, 500, 641, 779]
 NAN = math.nan
 
@@ -192,7 +192,7 @@ def test_spot_at_a_level_is_on_its_near_side() -> None:
     values[AT["spot"], 300] = 600_000.0
     values[AT["spot"], 301:] = 600_600.0
     values[AT["spot"], 310:] = 599_400.0
-    above, below = context_of(columns([values], [FULL]))[2:, 0]
+    above, below = said_of(columns([values], [FULL]))[1][2:, 0]
     assert (above[300], above[303]) == (0.0, 3.0)
     assert np.isnan(above[299])
     assert below[313] == 4.0
@@ -203,7 +203,7 @@ def test_a_level_that_jumps_over_spot_begins_anew() -> None:
     values[AT["spot"]] = 600_000.0
     values[AT["major_pos_vol"], :300] = 601_000.0
     values[AT["major_pos_vol"], 300:] = 599_000.0
-    found = context_of(columns([values], [FULL]))[CONTEXT.index("above_pos_age"), 0]
+    found = said_of(columns([values], [FULL]))[1][CONTEXT.index("above_pos_age"), 0]
     assert found[299] == 0.0
     assert np.isnan(found[300:]).all()
 
@@ -214,7 +214,7 @@ def test_spot_at_zero_gamma_is_above_it() -> None:
     values[AT["zero_gamma"]] = 601_000.0
     values[AT["zero_gamma"], 90:100] = 599_000.0
     values[AT["zero_gamma"], 100] = 600_000.0
-    age = features_of(columns([values], [FULL]))[INDEX["chg_flip_age"], 0]
+    age = said_of(columns([values], [FULL]))[0][INDEX["chg_flip_age"], 0]
     assert [age[95] * 240, age[100] * 240, age[103] * 240] == pytest.approx([6, 11, 3])
     assert (age[50], age[400]) == (1.0, 1.0)
 

@@ -8,11 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.feature_sessions import AT, FULL, HALF, session_of, silent, snapshots_of
-from domain.features.context import context_of
-from domain.features.evidence import evidence_of
+from domain.features.evidence import evidence_of, said_of
 from domain.features.forces import forces_of
-from domain.features.formulas import features_of
-from domain.features.frames import BEFORE, COLUMNS, Frames, appended, columns, live, packed, session_columns
+from domain.features.frames import (
+    BEFORE,
+    COLUMNS,
+    NO_WINDOW,
+    Frames,
+    appended,
+    columns,
+    live,
+    session_columns,
+    window_of,
+)
 from domain.features.measures import Floats
 from domain.instants import BUCKET_NS
 from domain.session.calendar import TradingDay
@@ -23,7 +31,7 @@ from domain.units import Utc
 
 def all_of(frames: Frames) -> Floats:
     """Return features, context, scores, confidences and alignment, one below the other."""
-    features, context = features_of(frames), context_of(frames)
+    features, context = said_of(frames)
     forces = forces_of(features, context)
     return np.concatenate([features, context, forces.scores, forces.confidences, forces.alignment[None]])
 
@@ -31,12 +39,12 @@ def all_of(frames: Frames) -> Floats:
 def live_at(snapshots: tuple[Snapshot, ...], day: TradingDay, reading: int) -> Floats:
     """Return what the window says live that has come to `reading`, one snapshot after the other."""
     bucket_utc = Utc(day.open_utc + reading * BUCKET_NS)
-    rows, last_utc = b"", None
+    window, last_utc = NO_WINDOW, None
     for snapshot in snapshots:
         if bucket_utc - 250 * BUCKET_NS <= snapshot.bucket_utc <= bucket_utc:
-            rows, last_utc = appended(rows, last_utc, snapshot), snapshot.bucket_utc
+            window, last_utc = appended(window, last_utc, snapshot), snapshot.bucket_utc
     assert last_utc == bucket_utc
-    return all_of(live(rows, bucket_utc, day))[:, 0, 0]
+    return all_of(live(window, bucket_utc, day))
 
 
 @pytest.mark.slow
@@ -58,13 +66,11 @@ def test_live_and_columns_say_the_same_with_gaps_and_early_closes(
 def test_a_restart_in_mid_window_changes_nothing() -> None:
     values = silent(session_of(5), 300, 301, 350)
     known = snapshots_of(values)[:400]
-    rows = packed(known[-WINDOW:])  # what comes back of the store
-    assert rows == packed(known)
+    window = window_of(known[-WINDOW:])  # what comes back of the store
+    assert np.array_equal(window, window_of(known), equal_nan=True)
     together = all_of(columns([values], [FULL]))
     reading = (known[-1].bucket_utc - FULL.open_utc) // BUCKET_NS
-    assert np.array_equal(
-        all_of(live(rows, known[-1].bucket_utc, FULL))[:, 0, 0], together[:, 0, reading], equal_nan=True
-    )
+    assert np.array_equal(all_of(live(window, known[-1].bucket_utc, FULL)), together[:, 0, reading], equal_nan=True)
 
 
 def test_nothing_crosses_a_night() -> None:
@@ -91,7 +97,7 @@ def test_what_is_older_than_the_window_says_nothing() -> None:
 
 
 def test_with_every_measure_there_every_feature_is_there_an_hour_after_the_open() -> None:
-    found = features_of(columns([session_of(4, missing=0.0, wild=0)], [FULL]))
+    found, _ = said_of(columns([session_of(4, missing=0.0, wild=0)], [FULL]))
     absent = [f.name for f in FEATURES if np.isnan(found[INDEX[f.name], 0, 120:779]).mean() > 0.05]
     assert absent == []
 
@@ -99,7 +105,7 @@ def test_with_every_measure_there_every_feature_is_there_an_hour_after_the_open(
 def test_evidence_is_the_newest_reading_with_none_for_what_is_missing() -> None:
     values = silent(session_of(6), 100)
     snapshots = snapshots_of(values)[:300]
-    evidence = evidence_of(live(packed(snapshots), snapshots[-1].bucket_utc, FULL))
+    evidence = evidence_of(live(window_of(snapshots), snapshots[-1].bucket_utc, FULL))
     reading = (snapshots[-1].bucket_utc - FULL.open_utc) // BUCKET_NS
     column = all_of(columns([values], [FULL]))[:, 0, reading]
     told = [*evidence.features, *evidence.context, *(f.score for f in evidence.forces)]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.features.frames import BEFORE, evaluated, window_extremes, window_sums
+from domain.features.frames import BEFORE, last_seen, window_alike, window_extremes, window_sums
 
 
 @settings(max_examples=60, deadline=None)
@@ -45,4 +45,24 @@ def test_extremes_pass_over_what_is_missing(readings: int, seed: int) -> None:
         assert (low[0, at], high[0, at]) == ((present.min(), present.max()) if len(present) else pytest.approx(
             (np.nan, np.nan), nan_ok=True
         ))  # fmt: skip
-    assert evaluated(column).shape == low.shape
+    assert low.shape == high.shape == (1, 7)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 4), min_size=30, max_size=45))
+def test_kinds_alike_are_counted_in_one_window_as_in_columns(kinds: list[int]) -> None:
+    alike, absent = window_alike(np.array([kinds]), 30, 4)
+    for at in range(len(kinds) - 29):
+        window = kinds[at : at + 30]
+        assert (alike[0, at], absent[0, at]) == (window.count(window[-1]), window.count(4))
+        one_alike, one_absent = window_alike(np.array(window), 30, 4)
+        assert (one_alike[0], one_absent[0]) == (alike[0, at], absent[0, at])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sets(st.integers(0, BEFORE + 20)), st.integers(0, 20))
+def test_when_a_condition_was_last_true_is_said_of_one_window_as_in_columns(places: set[int], at: int) -> None:
+    condition = np.isin(np.arange(BEFORE + 21), list(places))
+    seen = last_seen(condition[None])[0]
+    assert seen[at] == max((place for place in places if place <= BEFORE + at), default=-1)
+    assert last_seen(condition[at : at + BEFORE + 1])[0] == max(seen[at] - at, -1)

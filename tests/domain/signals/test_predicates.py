@@ -12,7 +12,7 @@ import pytest
 from benchmarks.feature_sessions import HALF, session_of, silent, snapshots_of
 from domain.features.context import CONTEXT
 from domain.features.forces import INPUTS, Forces
-from domain.features.frames import appended, columns, live
+from domain.features.frames import NO_WINDOW, appended, columns, live
 from domain.instants import BUCKET_NS
 from domain.signals.predicates import (
     CONDITIONS,
@@ -175,12 +175,12 @@ def test_live_and_columns_raise_the_same_alerts() -> None:
     together = seen_in(columns(sessions, days))
     fired: dict[str, list[tuple[int, int, int]]] = {kind: [] for kind in CONDITIONS}
     for series, day in enumerate(days):
-        rows, last_utc = b"", None
+        window, last_utc = NO_WINDOW, None
         for snapshot in snapshots_of(sessions[series], day):
-            rows, last_utc = appended(rows, last_utc, snapshot), snapshot.bucket_utc
-            seen_now, reading = seen_in(live(rows, last_utc, day)), (last_utc - day.open_utc) // BUCKET_NS
+            window, last_utc = appended(window, last_utc, snapshot), snapshot.bucket_utc
+            seen_now, reading = seen_in(live(window, last_utc, day)), (last_utc - day.open_utc) // BUCKET_NS
             for kind, (condition, _) in CONDITIONS.items():
-                way = int(condition(seen_now, LOOSE[kind])[0, 0])
+                way = int(condition(seen_now, LOOSE[kind]))
                 before = [at for one, at, _ in fired[kind] if one == series]
                 if way and (not before or reading - before[-1] >= 30):
                     fired[kind].append((series, reading, way))

@@ -28,7 +28,7 @@ def window_of(spots: list[int | None]) -> tuple[Snapshot, ...]:
 
 def values_of(window: tuple[Snapshot, ...]) -> tuple[float | None, ...]:
     """Return the 73 features of the newest snapshot."""
-    return evidence_of(frames.live(frames.packed(window), window[-1].bucket_utc, DAY)).features
+    return evidence_of(frames.live(frames.window_of(window), window[-1].bucket_utc, DAY)).features
 
 
 def value(window: tuple[Snapshot, ...], name: str) -> float | None:

@@ -7,7 +7,7 @@ from datetime import date
 import pytest
 
 from domain.features.evidence import evidence_of
-from domain.features.frames import live, packed
+from domain.features.frames import live, window_of
 from domain.features.measures import with_measures
 from domain.instants import BUCKET_NS, SECOND, at_exchange
 from domain.options import gamma
@@ -49,7 +49,7 @@ def test_at_three_in_the_afternoon_no_feature_is_missing(seed: int, nature: Natu
             rows = tuple(Row(profile, "hub", 1, bucket_utc, bucket_utc) for profile in profiles)
             window.append(with_measures(reduced(bucket_utc, rows), rows, day))
     for ticker, window in windows.items():
-        evidence = evidence_of(live(packed(window), window[-1].bucket_utc, day))
+        evidence = evidence_of(live(window_of(window), window[-1].bucket_utc, day))
         missing = [f.name for f, value in zip(FEATURES, evidence.features, strict=True) if value is None]
         assert missing == [], ticker
         assert {force.confidence for force in evidence.forces} == {1.0}, ticker
