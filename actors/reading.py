@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from config.settings import Settings
 from domain.features import frames
 from domain.features.evidence import evidence_of
-from domain.features.measures import Floats, with_measures
+from domain.features.measures import with_measures
 from domain.instants import session_of
 from domain.options.profile import Row
 from domain.session import calendar
@@ -65,7 +65,7 @@ class ReadingState(msgspec.Struct):
     day: TradingDay | None = None
     reading_n: int = 0
     last_utc: Utc | None = None
-    window: Floats = frames.NO_WINDOW
+    window: frames.Window = frames.NO_WINDOW
 
 
 @dataclass(frozen=True, slots=True)

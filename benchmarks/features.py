@@ -21,7 +21,7 @@ from benchmarks.feature_sessions import FULL, session_of, snapshots_of
 from benchmarks.figures import SPREAD, Report, percentile, spread
 from config.settings import load_settings
 from domain.features.evidence import evidence_of
-from domain.features.frames import NO_WINDOW, appended, live, window_of
+from domain.features.frames import NO_WINDOW, Window, appended, live, window_of
 from domain.features.measures import Floats, with_measures
 from domain.options.profile import PRIORS, SCALARS, VALUE_COLUMNS, Profile, Row, shape_of
 from domain.signals.alerts import evaluators_of
@@ -115,7 +115,7 @@ def _measure_live(report: Report, readings: int) -> None:
     )
 
 
-def _read(window: tuple[Snapshot, ...], held: Floats, rows: tuple[Row, ...]) -> None:
+def _read(window: tuple[Snapshot, ...], held: Window, rows: tuple[Row, ...]) -> None:
     """Do what the reading's actor does for the evidence of a bucket."""
     bucket_utc = window[-1].end_utc
     snapshot = with_measures(reduced(bucket_utc, rows), rows, FULL)

@@ -32,8 +32,6 @@ PRICES: Final = (
 COLUMNS: Final = (*PRICES, *MEASURES)
 _AT: Final = {name: n for n, name in enumerate(COLUMNS)}
 _NO_MEASURES: Final = (None,) * len(MEASURES)
-NO_WINDOW: Final = np.full((len(COLUMNS), WINDOW), np.nan)
-NO_WINDOW.setflags(write=False)
 _DIGIT_BITS: Final = 6
 _DIGIT: Final = (1 << _DIGIT_BITS) - 1
 
@@ -185,42 +183,54 @@ def window_alike(kinds: Places, readings: int, none: int) -> tuple[Places, Place
 # -- live ---------------------------------------------------------------------------------------
 
 
+class Window:
+    """The last 240 readings of a session: `values` (measures, 240), NaN = missing, the newest last; never changed."""
+
+    __slots__ = ("values",)
+
+    def __init__(self, values: Floats) -> None:
+        values.setflags(write=False)
+        self.values = values
+
+
+NO_WINDOW: Final = Window(np.full((len(COLUMNS), WINDOW), np.nan))
+
+
 def row_of(snapshot: Snapshot) -> Floats:
     """Return a snapshot's measures in the order of `COLUMNS`, NaN = missing."""
     prices = [getattr(snapshot, name) for name in PRICES]
     return np.array([*prices, *(snapshot.measures or _NO_MEASURES)], np.float64)  # `None` becomes NaN
 
 
-def appended(window: Floats, last_utc: Utc | None, snapshot: Snapshot) -> Floats:
+def appended(window: Window, last_utc: Utc | None, snapshot: Snapshot) -> Window:
     """Return the window with one more snapshot behind that of `last_utc`, and empty readings for those between.
 
     Args:
-        window: (measures, 240), the newest last; never changed.
-        last_utc: the bucket of the newest; `None`: the window is empty.
+        window: what is known of the session.
+        last_utc: the bucket of its newest; `None`: there is none yet.
         snapshot: of a later bucket.
     """
     later = 1 if last_utc is None else min((snapshot.bucket_utc - last_utc) // BUCKET_NS, WINDOW)
-    out = np.empty_like(window)
-    out[:, :-later] = window[:, later:]
-    out[:, -later:-1] = np.nan
-    out[:, -1] = row_of(snapshot)
-    out.setflags(write=False)
-    return out
+    values = np.empty_like(window.values)
+    values[:, :-later] = window.values[:, later:]
+    values[:, -later:-1] = np.nan
+    values[:, -1] = row_of(snapshot)
+    return Window(values)
 
 
-def window_of(snapshots: Sequence[Snapshot]) -> Floats:
-    """Return the window of one session's snapshots, ascending: (measures, 240), NaN = missing."""
+def window_of(snapshots: Sequence[Snapshot]) -> Window:
+    """Return the window of one session's snapshots, ascending."""
     window, last_utc = NO_WINDOW, None
     for snapshot in snapshots:
         window, last_utc = appended(window, last_utc, snapshot), snapshot.bucket_utc
     return window
 
 
-def live(window: Floats, bucket_utc: Utc, day: TradingDay) -> Frames:
+def live(window: Window, bucket_utc: Utc, day: TradingDay) -> Frames:
     """Return the frames of a window whose newest reading is the bucket's."""
     end_utc, open_utc, close_utc = bucket_utc + BUCKET_NS, day.open_utc, day.close_utc
     elapsed = (end_utc - open_utc) / (close_utc - open_utc)
-    return Frames(window, np.array(elapsed), np.array((close_utc - end_utc) / MINUTE))
+    return Frames(window.values, np.array(elapsed), np.array((close_utc - end_utc) / MINUTE))
 
 
 # -- columns ------------------------------------------------------------------------------------

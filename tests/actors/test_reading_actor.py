@@ -201,12 +201,12 @@ def test_the_window_keeps_240_readings_and_starts_afresh_with_a_session() -> Non
     probe = reading()
     for n in range(250):
         hear(probe, whole(n))
-    assert probe.state.window.shape == (len(frames.COLUMNS), 240)
-    assert probe.state.window[SPOT_AT].tolist() == [spot_of(n) for n in range(10, 250)]
+    assert probe.state.window.values.shape == (len(frames.COLUMNS), 240)
+    assert probe.state.window.values[SPOT_AT].tolist() == [spot_of(n) for n in range(10, 250)]
     assert probe.state.reading_n == 250
     (first,) = computed(hear(probe, whole(3 * 24 * 120)))  # on Monday
     assert first.reading_n == 1
-    assert np.flatnonzero(~np.isnan(probe.state.window[SPOT_AT])).tolist() == [239]
+    assert np.flatnonzero(~np.isnan(probe.state.window.values[SPOT_AT])).tolist() == [239]
 
 
 def test_a_reading_that_restarts_goes_on_as_if_it_had_never_ended() -> None:
@@ -257,4 +257,4 @@ def test_a_restored_window_is_void_in_the_next_session() -> None:
     (first,) = computed(hear(probe, whole(0)))
     assert first.snapshot is not None
     assert first.reading_n == 1
-    assert np.array_equal(probe.state.window, frames.window_of([first.snapshot]), equal_nan=True)
+    assert np.array_equal(probe.state.window.values, frames.window_of([first.snapshot]).values, equal_nan=True)

@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 
 from commands.reference.conversations import actor_classes
+from domain.features.frames import NO_WINDOW, Window, appended
 from domain.options.profile import Profile
 from domain.risk.kill import KillLevel
+from domain.signals.snapshot import Snapshot
 from domain.units import Ticks, Utc
 from supervision.actor import Actor
 
@@ -22,7 +24,10 @@ SCALARS = (int, float, str, bool, bytes, date, time, NoneType)
 # Their interface changes nothing, so the type checker refuses an assignment into one: mappings are replaced as a whole.
 CONTAINERS = (Union, UnionType, tuple, frozenset, Mapping)
 # Classes that are values although no declaration says so, with the reason.
-VALUES: dict[type[Any], str] = {Profile: "its arrays are locked when it is made (see the test below)"}
+VALUES: dict[type[Any], str] = {
+    Profile: "its arrays are locked when it is made (see the test below)",
+    Window: "and so is its array",
+}
 
 
 def state_of(actor: type[Any]) -> type[msgspec.Struct] | None:
@@ -121,3 +126,9 @@ def test_the_arrays_of_a_profile_cannot_be_written() -> None:
     for array in (made.strikes, made.values, made.priors):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 1
+
+
+def test_the_array_of_a_window_cannot_be_written() -> None:
+    for window in (NO_WINDOW, appended(NO_WINDOW, None, Snapshot(Utc(0)))):
+        with pytest.raises(ValueError, match="read-only"):
+            window.values[0, 0] = 1.0

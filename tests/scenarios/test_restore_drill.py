@@ -119,7 +119,7 @@ def test_a_restored_supervisor_reconciles_what_happened_since_and_goes_on_withou
     assert ask("SELECT exec_id, side FROM fills ORDER BY at_utc") == fills
     (found,) = ask("SELECT state, pnl IS NOT NULL AS is_booked, closed_utc IS NOT NULL AS is_over FROM positions")
     assert found == closed
-    spots = day.runtime.cells["reading:SPX"].state.window[COLUMNS.index("spot")]
+    spots = day.runtime.cells["reading:SPX"].state.window.values[COLUMNS.index("spot")]
     assert np.count_nonzero(~np.isnan(spots)) > 70  # 49 min of the backup, and what has come since
     assert day.runtime.dead_letters == 0
     assert [cell.name for cell in day.runtime.cells.values() if cell.crashes] == []

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from actors.reading import ReadingActor
 from benchmarks.feature_sessions import FULL, HALF, session_of, silent, snapshots_of
 from domain.features.evidence import evidence_of, said_of
-from domain.features.frames import appended, columns, live, window_of
+from domain.features.frames import Window, appended, columns, live, window_of
 from domain.features.measures import Floats
 from domain.instants import BUCKET_NS
 from domain.session.calendar import TradingDay
@@ -24,7 +24,7 @@ from tests.testkit.probe import Probe
 from tests.testkit.signal_histories import SETTINGS
 
 
-def restarted(folder: Path, day: TradingDay, values: Floats, *, is_sealed: bool, cut: int) -> tuple[Floats, int, Utc]:
+def restarted(folder: Path, day: TradingDay, values: Floats, *, is_sealed: bool, cut: int) -> tuple[Window, int, Utc]:
     """Store a session until a crash in the middle of a line; return what a reading of a new process takes up."""
     series = Series(folder, 1, is_durable=False, seals=False)
     told = readings_of("SPX", day, snapshots_of(values, day))
@@ -57,7 +57,7 @@ def test_the_window_comes_back_as_it_was_with_gaps_and_an_early_close(
     with tempfile.TemporaryDirectory() as folder:
         window, reading_n, closed_utc = restarted(Path(folder), day, known, is_sealed=is_sealed, cut=cut)
     before = snapshots_of(known, day)
-    assert np.array_equal(window, window_of(before), equal_nan=True)
+    assert np.array_equal(window.values, window_of(before).values, equal_nan=True)
     assert (reading_n, closed_utc) == (len(before), before[-1].bucket_utc)
     # The first reading after the restart says what its session says in columns.
     after = next(one for one in snapshots_of(values, day) if one.bucket_utc > closed_utc)
