@@ -36,7 +36,7 @@ class Rules(ConditionRules):
     gap_min: float
 
 
-RULES = Rules(**BASE, alignment_min=0.0, gap_min=0.005)  # type: ignore[arg-type]
+RULES = Rules(**BASE, alignment_min=0.0, gap_min=0.005)
 
 
 def condition(seen: Seen, rules: Rules) -> Directions:

@@ -119,7 +119,7 @@ def test_categories_that_are_joined_and_left_on_a_session_that_stands_come_and_g
             before = {"classic": ("classic_gex_zero", "classic_gex_full")}
             after = {"classic": ("classic_gex_zero", "classic_gex_one")}
             client = Client(server, now_utc=clock.now_utc, tickers=TICKERS, categories=before["classic"])
-            client.groups = packed(TICKERS, (), before, 150).groups[0]
+            client.groups = list(packed(TICKERS, (), before, 150).groups[0])
             async with connected(client):
                 (connection,) = server.registry.connections.values()
                 published = server.publisher.published
