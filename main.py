@@ -85,6 +85,7 @@ SUBSCRIBERS: Final[Subscribers] = {
     risk.KillLowered: ("risk", "ibkr", "positions", "notifier", "operator"),
     risk.DaySettled: ("notifier",),
     # market data
+    market.MembershipsChanged: ("hubs", "readings"),
     market.BucketDue: ("hubs", "readings", "spread_lane"),
     market.RowsArrived: ("reading:{ticker}",),
     market.HubClosed: ("readings",),
@@ -100,7 +101,7 @@ SUBSCRIBERS: Final[Subscribers] = {
     market.QuotesSampled: ("series",),
     market.ChainRead: ("series",),
     market.BarsArrived: ("series",),
-    market.ContextRead: ("risk",),
+    market.ContextRead: ("risk", "lanes"),
     # from a reading to an entry
     signals.FeaturesComputed: ("lanes:{ticker}", "series", "web"),
     signals.AlertRaised: ("outcomes",),

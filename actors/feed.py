@@ -3,11 +3,14 @@
 A negotiation ends all sessions of its key, so it gives every hub a new address, never twice at once, and a hub that
 fails again and again does not take the healthy ones with it. What a key has joined follows the date where categories of
 today's expiry are kept: at midnight the memberships are replaced on the sessions that stand, and once more on one that
-is dialled anew with an older address. On a crash: the next incarnation negotiates afresh under a higher epoch.
+is dialled anew with an older address. A person may have other categories joined, on every key or on none. On a crash:
+the next incarnation negotiates afresh under a higher epoch, what the settings said at the start of the process.
 """
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -29,8 +32,10 @@ from supervision.actor import Actor
 from supervision.turn import Turn
 
 PORT = "port:feed"
+Hubs = Mapping[str, tuple[str, ...]]
 RUN_SHIFT, INCARNATION_SHIFT = 20, 10  # an epoch is run_n, incarnation and a count, so that it never goes back
 SPARE_NS = 60 * MINUTE
+NOT_CHANGED = "memberships_not_changed"
 
 Inbox = (
     lifecycle.Started
@@ -39,6 +44,7 @@ Inbox = (
     | market.NegotiateFailed
     | market.MembershipsPatched
     | market.PatchFailed
+    | market.ChangeMemberships
     | market.RequestAddress
     | market.HubUp
     | market.HubDown
@@ -75,10 +81,23 @@ class KeyState(msgspec.Struct, frozen=True):
     patches: int = 0
 
 
+class Change(msgspec.Struct, frozen=True):
+    """Memberships that a person changes: by which command, what they were, and the keys that have not answered yet."""
+
+    command_id: str
+    before: Hubs
+    waiting: tuple[int, ...]
+
+
 class FeedState(msgspec.Struct):
-    """What is known of each key; `up` there are the hubs whose session with it stands."""
+    """What is known of each key; `up` there are the hubs whose session with it stands.
+
+    `hubs` are the categories joined since a person changed them, `None`: those of the settings; `change` is under way.
+    """
 
     keys: tuple[KeyState, ...]
+    hubs: Hubs | None = None
+    change: Change | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +107,7 @@ class Wiring:
     `follows_date`: categories of today's expiry are kept; `can_patch`: the memberships are the server's to replace.
     """
 
-    hubs: dict[str, tuple[str, ...]]
+    hubs: Hubs
     packed: Packed
     rules: FeedRules
     closed_dates: tuple[date, ...]
@@ -105,13 +124,15 @@ class FeedActor(Actor[FeedState, Inbox]):
 
     def __init__(self, name: str, settings: Settings) -> None:
         super().__init__(name)
-        feed = settings.feed
-        is_streamed = feed.source == "hubs"
-        self._wiring = Wiring(
-            feed.by_hub, packing(settings), feed.rules, settings.day.closed_dates,
-            follows_date=is_streamed and any(c.endswith(TODAY) for wanted in feed.hubs.values() for c in wanted),
-            can_patch=is_streamed and feed.protocol == "v2",
-        )  # fmt: skip
+        self._settings = settings
+        self._wiring = wiring_of(settings)
+
+    def _with(self, hubs: Hubs | None) -> Wiring:
+        """Return the wiring with these categories."""
+        if hubs is None:
+            return self._wiring
+        feed = dataclasses.replace(self._settings.feed, hubs=dict(hubs))
+        return wiring_of(self._settings.model_copy(update={"feed": feed}))
 
     def initial(self) -> FeedState:
         """Hold no addresses."""
@@ -119,25 +140,44 @@ class FeedActor(Actor[FeedState, Inbox]):
 
     def decide(self, turn: Turn[FeedState], message: Inbox) -> None:
         """Keep exactly one negotiation of each key under way or in force."""
+        feed = self._with(turn.state.hubs)
         match message:
             case lifecycle.Started():
-                start(self._wiring, turn, message)
+                start(feed, turn, message)
             case lifecycle.TimerFired():
-                on_timer(self._wiring, turn, Timer(message.kind), message.subject)
+                on_timer(feed, turn, Timer(message.kind), message.subject)
             case market.Negotiated():
-                on_negotiated(self._wiring, turn, message)
+                on_negotiated(feed, turn, message)
             case market.NegotiateFailed():
-                on_failed(self._wiring, turn, message)
+                if is_of_change(turn.state, message):
+                    take_back(self._with(known_before(turn.state)), turn, message.why)
+                on_failed(feed, turn, message)
             case market.MembershipsPatched():
-                on_patched(turn, message)
+                on_patched(feed, turn, message)
             case market.PatchFailed():
-                on_patch_failed(self._wiring, turn, message)
+                if is_of_change(turn.state, message):
+                    take_back(self._with(known_before(turn.state)), turn, message.why)
+                else:
+                    on_patch_failed(feed, turn, message)
+            case market.ChangeMemberships():
+                change(feed, self._with(message.hubs), turn, message)
             case market.RequestAddress():
-                on_request(self._wiring, turn, message)
+                on_request(feed, turn, message)
             case market.HubUp() | market.HubDown():
-                note_hub(self._wiring, turn, message)
+                note_hub(feed, turn, message)
             case _:
                 assert_never(message)
+
+
+def wiring_of(settings: Settings) -> Wiring:
+    """Return what the settings say of the feed."""
+    feed = settings.feed
+    is_streamed = feed.source == "hubs"
+    return Wiring(
+        feed.by_hub, packing(settings), feed.rules, settings.day.closed_dates,
+        follows_date=is_streamed and any(c.endswith(TODAY) for wanted in feed.hubs.values() for c in wanted),
+        can_patch=is_streamed and feed.protocol == "v2",
+    )  # fmt: skip
 
 
 def on_timer(feed: Wiring, turn: Turn[FeedState], kind: Timer, subject: str) -> None:
@@ -209,6 +249,7 @@ def on_negotiated(feed: Wiring, turn: Turn[FeedState], facts: market.Negotiated)
         if hub not in facts.hubs:
             publish_alarm(turn, f"feed:{hub}", f"The vendor gave no address for hub {hub}.")
     roll(feed, turn, facts.key_n)  # the answer may have come after midnight
+    settle(feed, turn, facts.key_n)
 
 
 # -- memberships that follow the date -----------------------------------------------------------
@@ -235,11 +276,12 @@ def patch(feed: Wiring, turn: Turn[FeedState], key_n: int) -> None:
     turn.tell(PORT, command)
 
 
-def on_patched(turn: Turn[FeedState], patched: market.MembershipsPatched) -> None:
+def on_patched(feed: Wiring, turn: Turn[FeedState], patched: market.MembershipsPatched) -> None:
     """Take note that the memberships are those of the day."""
     key = turn.state.keys[patched.key_n]
     if patched.feed_epoch == key.feed_epoch:
         put(turn, patched.key_n, replace(key, patches=0))
+        settle(feed, turn, patched.key_n)
 
 
 def on_patch_failed(feed: Wiring, turn: Turn[FeedState], failed: market.PatchFailed) -> None:
@@ -258,6 +300,94 @@ def on_patch_failed(feed: Wiring, turn: Turn[FeedState], failed: market.PatchFai
         return
     wait_ns = feed.rules.breaker_pause_ms * MS if failed.is_final else pause_ns(key.patches, feed.rules)
     turn.arm(Timer.PATCH, Utc(turn.now + wait_ns), f"{key_n}:{key.feed_epoch}")
+
+
+# -- memberships that a person changes ----------------------------------------------------------
+
+
+def change(feed: Wiring, wanted: Wiring, turn: Turn[FeedState], asked: market.ChangeMemberships) -> None:
+    """Have every key join other categories; until all have, what comes of both is taken."""
+    state, hubs = turn.state, asked.hubs
+    why = why_unchangeable(feed, wanted, state, hubs)
+    if why is not None:
+        deny(turn, asked.command_id, why)
+        return
+    state.change = Change(asked.command_id, feed.hubs, tuple(range(len(state.keys))))
+    state.hubs = hubs
+    both = {hub: tuple(dict.fromkeys((*feed.hubs[hub], *hubs[hub]))) for hub in feed.hubs}
+    turn.publish(market.MembershipsChanged(hubs=both))
+    if wanted.follows_date:
+        turn.arm(Timer.ROLL, next_midnight(session_of(turn.now)))
+    for key_n in range(len(state.keys)):
+        patch(wanted, turn, key_n)
+
+
+def why_unchangeable(feed: Wiring, wanted: Wiring, state: FeedState, hubs: Hubs) -> str | None:
+    """Return in a sentence why categories cannot be changed while the feed runs; `None`: they can."""
+    if not feed.can_patch:
+        return "This feed joins nothing that could be changed (feed.source hubs and feed.protocol v2 do)"
+    if hubs.keys() != feed.hubs.keys():
+        return f"Hubs come and go with a start: {', '.join(sorted(hubs.keys() ^ feed.hubs.keys()))}"
+    if (wanted.packed.tickers, wanted.packed.left_out) != (feed.packed.tickers, feed.packed.left_out):
+        return "So many categories need other keys for some tickers"
+    if hubs == feed.hubs:
+        return "The feed has joined exactly these categories already"
+    if state.change is not None:
+        return "Another change is under way; give it again in a moment"
+    if any(key.token_until_utc is None for key in state.keys):
+        return "The feed has no addresses now; give it again once the hubs are up"
+    return None
+
+
+def is_of_change(state: FeedState, failed: market.PatchFailed | market.NegotiateFailed) -> bool:
+    """Return whether a refusal is one of what a person changes."""
+    waits = state.change is not None and failed.key_n in state.change.waiting
+    return waits and failed.feed_epoch == state.keys[failed.key_n].feed_epoch
+
+
+def known_before(state: FeedState) -> Hubs | None:
+    """Return the categories of before the change that is under way."""
+    return None if state.change is None else state.change.before
+
+
+def settle(feed: Wiring, turn: Turn[FeedState], key_n: int) -> None:
+    """Take note that a key has joined what a person wanted; with the last one it is in force."""
+    state = turn.state
+    if state.change is None or key_n not in state.change.waiting:
+        return
+    state.change = replace(state.change, waiting=tuple(other for other in state.change.waiting if other != key_n))
+    if state.change.waiting:
+        return
+    done, state.change = state.change, None
+    turn.publish(market.MembershipsChanged(hubs=feed.hubs))
+    now, before = categories_in(feed.hubs), categories_in(done.before)
+    parts = (("Joined", now - before), ("left", before - now))
+    detail = "; ".join(f"{what}: {', '.join(sorted(names))}" for what, names in parts if names)
+    turn.report("operator", operator.CommandDone(command_id=done.command_id, detail=f"{detail or 'Moved'}."))
+
+
+def take_back(before: Wiring, turn: Turn[FeedState], why: str) -> None:
+    """Have every key join what it had before: a key has refused what a person wanted."""
+    state = turn.state
+    refused, state.change = state.change, None
+    state.hubs = before.hubs
+    turn.publish(market.MembershipsChanged(hubs=before.hubs))
+    for key_n, key in enumerate(state.keys):
+        if key.token_until_utc is not None:
+            patch(before, turn, key_n)
+    if refused is not None:
+        deny(turn, refused.command_id, f"The vendor did not change it, and it stays as it was: {why.rstrip('.')}")
+
+
+def categories_in(hubs: Hubs) -> set[str]:
+    """Return the categories of all hubs."""
+    return {category for wanted in hubs.values() for category in wanted}
+
+
+def deny(turn: Turn[FeedState], command_id: str, why: str) -> None:
+    """Answer that memberships are not changed."""
+    detail = f"{why}. Whatever the settings file says is in force with the next start."
+    turn.report("operator", operator.CommandDenied(command_id=command_id, code=NOT_CHANGED, detail=detail))
 
 
 # -- addresses ----------------------------------------------------------------------------------

@@ -46,6 +46,7 @@ Inbox = (
     | market.HubDown
     | market.HubQuiet
     | market.HubFlows
+    | market.MembershipsChanged
     | market.BucketDue
     | market.TickerSealed
     | market.BucketSealed
@@ -87,7 +88,8 @@ class HubState(msgspec.Struct):
     """The sessions by key; buckets due and closed last; groups that are silent while the hub is not, since when.
 
     `ahead` are the tickers that were handed on before the others, each with its bucket, of buckets that are due.
-    `flowed_utc` is when a session that had been quiet delivered again.
+    `flowed_utc` is when a session that had been quiet delivered again; `categories` are what was changed in this run,
+    `None`: nothing was.
     """
 
     sessions: tuple[Session, ...]
@@ -99,6 +101,7 @@ class HubState(msgspec.Struct):
     silent_groups: tuple[tuple[str, str, Utc], ...] = ()
     told_groups: tuple[tuple[str, str], ...] = ()
     flowed_utc: Utc | None = None
+    categories: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +158,10 @@ class HubActor(Actor[HubState, Inbox]):
                 on_quiet(self._wiring, turn, message)
             case market.HubFlows():
                 on_flows(self._wiring, turn, message.key_n)
+            case market.MembershipsChanged():
+                turn.state.categories = message.hubs[self._wiring.hub]
+                expected = expected_of(self._wiring, turn.state)
+                turn.tell(self._wiring.port, market.FollowCategories(expected=expected))
             case market.BucketDue():
                 seal(self._wiring, turn, message)
             case market.TickerSealed():
@@ -381,13 +388,20 @@ def give_up_bucket(hub: Wiring, turn: Turn[HubState], bucket_utc: Utc) -> None:
         hub=hub.hub,
         bucket_utc=bucket_utc,
         rows=Rows(f"{hub.hub}/{bucket_utc}", ()),
-        absent=hub.expected,
+        absent=expected_of(hub, state),
         counts=market.FrameCounts(),
         why_absent=NOT_SEALED,
     )
     close_bucket(state, bucket_utc)
     hand_on(hub, turn, empty)
     store(turn, empty, hub.rules)
+
+
+def expected_of(hub: Wiring, state: HubState) -> tuple[tuple[str, str], ...]:
+    """Return the (ticker, category) pairs that the hub is to deliver now."""
+    if state.categories is None:
+        return hub.expected
+    return tuple((ticker, category) for ticker in hub.tickers for category in state.categories)
 
 
 def close_bucket(state: HubState, bucket_utc: Utc) -> None:

@@ -15,7 +15,9 @@ import msgspec
 from msgspec.structs import replace
 
 from config.settings import Settings
+from domain.instants import BUCKET_NS
 from domain.limits import StrategyRules
+from domain.market.derived import Told, values_at
 from domain.session.phases import EVALUATED, Phase
 from domain.signals.alert import Alert, AlertKey
 from domain.signals.alerts import evaluators_of
@@ -24,7 +26,7 @@ from domain.signals.offer import SOURCE as OUTSIDE
 from domain.signals.offer import Offer, OfferRefused, Place, Refusal, alert_of, offer_of
 from domain.signals.strategies import intent_of
 from domain.units import Utc
-from messages import entries, lifecycle, session, signals
+from messages import entries, lifecycle, market, session, signals
 from messages.restored import LaneRestored
 from supervision.actor import Actor
 from supervision.turn import Turn
@@ -43,6 +45,7 @@ Inbox = (
     | signals.ReadingsRead
     | signals.AlertRecorded
     | signals.PromotionChanged
+    | market.ContextRead
     | entries.EntryDenied
     | entries.EntryHandedOver
     | signals.OfferSignal
@@ -64,7 +67,8 @@ class LaneState(msgspec.Struct):
 
     `watches` are the evaluators' states, in their order; `bucket_utc` is the last bucket judged; `pending` are alerts
     on their way to the ledger; `promoted` are `kind-version` names; `last_direction` is that of the last alert that
-    was no shadow, `last_answer` what became of the last signal. Of the lanes for signals from outside:
+    was no shadow, `last_answer` what became of the last signal; `derived` are the derived series as they were told
+    last, and before that. Of the lanes for signals from outside:
     `seen` is the newest reading, `offers` are the last that became alerts.
     """
 
@@ -77,6 +81,7 @@ class LaneState(msgspec.Struct):
     last_answer: str | None = None
     seen: signals.FeaturesComputed | None = None
     offers: tuple[Offered, ...] = ()
+    derived: tuple[Told, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +129,8 @@ class LaneActor(Actor[LaneState, Inbox]):
                 on_alert_recorded(self._wiring, turn, message.alert_id)
             case signals.PromotionChanged():
                 on_promotion(self._wiring, turn, message)
+            case market.ContextRead():
+                turn.state.derived = (*turn.state.derived[-1:], Told(message.told_utc, message.derived))
             case entries.EntryDenied():
                 turn.state.last_answer = f"{message.key.alert_id} {message.code}"
             case entries.EntryHandedOver():
@@ -190,7 +197,8 @@ def on_features(lane: Wiring, turn: Turn[LaneState], seen: signals.FeaturesCompu
             publish_not_evaluated(lane, turn, evaluator, seen.bucket_utc, f"phase {phase}")
         return
     reading = reading_of(
-        seen.bucket_utc, seen.spot, seen.zero_gamma, seen.features, seen.evidence, seen.snapshot
+        seen.bucket_utc, seen.spot, seen.zero_gamma, seen.features, seen.evidence, seen.snapshot,
+        values_at(state.derived, Utc(seen.bucket_utc + BUCKET_NS)),
     )  # fmt: skip
     judgements = [
         (evaluator, evaluator.evaluate(watch, reading))

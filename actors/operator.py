@@ -31,14 +31,14 @@ from domain.signals import spread
 from domain.signals.offer import SOURCE as OUTSIDE
 from domain.signals.rates import PromotionRefused
 from domain.starved import busy_text, excused_ms
-from messages import desks, lifecycle, operator, risk, signals
+from messages import desks, lifecycle, market, operator, risk, signals
 from supervision.actor import Actor
 from supervision.turn import Turn
 
 KEPT = 200  # commands remembered; a person does not give more in a day
 Kinds = frozenset[tuple[str, str, int]]  # (source, kind, version) that a lane looks for
 Promotion = operator.Promote | operator.Demote
-Asked = operator.Kill | operator.Resume | operator.Flatten | operator.Switch | Promotion
+Asked = operator.Kill | operator.Resume | operator.Flatten | operator.Switch | operator.Memberships | Promotion
 Answer = operator.CommandDone | operator.CommandDenied
 Inbox = (
     lifecycle.Started
@@ -130,7 +130,7 @@ class OperatorActor(Actor[OperatorState, Inbox]):
     def decide(self, turn: Turn[OperatorState], message: Inbox) -> None:
         """Carry a command or an answer."""
         match message:
-            case operator.Kill() | operator.Resume() | operator.Flatten() | operator.Switch():
+            case operator.Kill() | operator.Resume() | operator.Flatten() | operator.Switch() | operator.Memberships():
                 on_command(turn, self._of_process(message), desk_names=self._desks)
             case operator.Promote() | operator.Demote():
                 if on_command(turn, message, self._kinds):
@@ -205,6 +205,9 @@ def on_command(
                 to_desk=message.to_desk, by=message.by, reason=message.reason,
             )  # fmt: skip
             turn.tell("router", switch)
+        case operator.Memberships():
+            record(turn, command, "asked")
+            turn.tell("feed", market.ChangeMemberships(command_id=message.command_id, hubs=message.hubs))
         case operator.Promote() | operator.Demote():
             record(turn, command, "asked")
         case _:
@@ -214,7 +217,9 @@ def on_command(
 
 def refusal_of(turn: Turn[OperatorState], message: Asked, kinds: Kinds) -> operator.CommandDenied | None:
     """Return why a command is not carried to its owner; what makes trading safer is never too late."""
-    is_loosening = isinstance(message, operator.Resume | operator.Promote | operator.Switch)
+    is_loosening = isinstance(
+        message, operator.Resume | operator.Promote | operator.Switch | operator.Memberships
+    )  # fmt: skip
     if is_loosening and turn.now > message.expires_utc:
         detail = "The command came after its expiry; look at the status and give it again."
         return operator.CommandDenied(command_id=message.command_id, code=CommandRefused.EXPIRED, detail=detail)
@@ -245,7 +250,7 @@ def desk_refused(message: Asked, desk_names: tuple[str, ...]) -> operator.Comman
                 detail = "This process has one desk; name others in the settings (desks) to switch between them."
             elif unknown:
                 detail = f"There is no desk {unknown[0]}; {there_are}."
-        case operator.Promote() | operator.Demote():
+        case operator.Promote() | operator.Demote() | operator.Memberships():
             pass
         case never:
             assert_never(never)
@@ -514,6 +519,11 @@ def is_outdated(state: OperatorState, known: Known) -> bool:
                 isinstance(after.command, operator.Switch) and after.command.strategy == known.command.strategy
                 and isinstance(after.answer, operator.CommandDone) for after in later
             )  # fmt: skip
+        case operator.Memberships():
+            return any(
+                isinstance(after.command, operator.Memberships) and isinstance(after.answer, operator.CommandDone)
+                for after in later
+            )
         case never:
             assert_never(never)
 

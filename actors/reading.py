@@ -29,7 +29,14 @@ from messages.restored import ReadingRestored
 from supervision.actor import Actor
 from supervision.turn import Turn
 
-Inbox = lifecycle.Started | lifecycle.TimerFired | market.BucketDue | market.RowsArrived | market.HubClosed
+Inbox = (
+    lifecycle.Started
+    | lifecycle.TimerFired
+    | market.BucketDue
+    | market.RowsArrived
+    | market.HubClosed
+    | market.MembershipsChanged
+)
 
 
 class Timer(StrEnum):
@@ -57,7 +64,10 @@ class OpenBucket(msgspec.Struct, frozen=True):
 
 
 class ReadingState(msgspec.Struct):
-    """Buckets being joined, ascending; the session's `window` (`domain/features/frames`), its newest of `last_utc`."""
+    """Buckets being joined, ascending; the session's `window` (`domain/features/frames`), its newest of `last_utc`.
+
+    `categories` are what a whole bucket holds since that was changed in this run, `None`: it was not.
+    """
 
     open: tuple[OpenBucket, ...] = ()
     closed_utc: Utc = Utc(0)
@@ -66,6 +76,7 @@ class ReadingState(msgspec.Struct):
     reading_n: int = 0
     last_utc: Utc | None = None
     window: frames.Window = frames.NO_WINDOW
+    categories: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +125,8 @@ class ReadingActor(Actor[ReadingState, Inbox]):
                         on_deadline(self._wiring, turn, Utc(int(message.subject)))
                     case never:
                         assert_never(never)
+            case market.MembershipsChanged():
+                turn.state.categories = tuple(category for wanted in message.hubs.values() for category in wanted)
             case lifecycle.Started():
                 take_up(self._wiring, turn.state, message)
             case _:
@@ -183,12 +196,13 @@ def close(reading: Wiring, turn: Turn[ReadingState], bucket: OpenBucket) -> None
     state.reading_n += 1
     evidence = evidence_of(frames.live(state.window, bucket.bucket_utc, state.day))
     delivered = {row.profile.category for row in bucket.rows}
+    wanted = reading.categories if state.categories is None else state.categories
     turn.publish(
         signals.FeaturesComputed(
             ticker=reading.ticker,
             bucket_utc=bucket.bucket_utc,
             reading_n=state.reading_n,
-            missing=tuple(category for category in reading.categories if category not in delivered),
+            missing=tuple(category for category in wanted if category not in delivered),
             spot=snapshot.spot,
             zero_gamma=snapshot.zero_gamma,
             is_complete=reading.is_complete(bucket),

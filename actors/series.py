@@ -1,6 +1,6 @@
 """The series' actor: keeps readings, quotes, chains, bars and modes as they pass, and gives readings back on a restart.
 
-In hours it has worked out, now and then, what the stored minute bars say together, and publishes that.
+In hours it has worked out, now and then, what the stored minute bars say together; it publishes that and keeps it.
 
 What is taken is written together by a timer that lies behind everything that waits in the mailbox already. The actor
 keeps nothing of its own: what is in hand belongs to the store and survives an incarnation.
@@ -12,6 +12,8 @@ from datetime import date, timedelta
 from enum import StrEnum
 from typing import assert_never
 
+import msgspec
+
 from domain.alarm import Severity
 from domain.instants import MINUTE, SECOND, session_of
 from domain.ports import ContextStore, SeriesStore
@@ -22,7 +24,14 @@ from messages.restored import ReadingRestored
 from supervision.actor import IoActor
 from supervision.turn import Turn
 
-Line = signals.FeaturesComputed | market.QuotesSampled | market.ChainRead | market.BarsArrived | session.ModeChanged
+Line = (
+    signals.FeaturesComputed
+    | market.QuotesSampled
+    | market.ChainRead
+    | market.BarsArrived
+    | market.ContextRead
+    | session.ModeChanged
+)
 Store = SeriesStore[Line, ReadingRestored]
 Context = ContextStore[market.ContextRead]
 Inbox = (
@@ -86,6 +95,8 @@ class SeriesActor(IoActor[Inbox]):
         match message:
             case lifecycle.Started():
                 turn.arm(Timer.SEAL, turn.now + _SEAL_NS)
+                for said in self._store.take_findings():
+                    _alarm(turn, said, Severity.WARNING)
                 if self._context is not None:
                     turn.arm(Timer.CONTEXT, turn.now + _SEAL_NS)
                 if self._store.in_hand:
@@ -97,9 +108,7 @@ class SeriesActor(IoActor[Inbox]):
                 | market.BarsArrived()
                 | session.ModeChanged()
             ):
-                if not self._store.in_hand:
-                    turn.arm(Timer.FLUSH, turn.now + _FLUSH_NS)
-                self._store.take(message)
+                self._keep(turn, message)
             case lifecycle.RequestState():
                 _, _, ticker = message.name.partition(":")
                 restored = self._store.restored(ticker, message.session, turn.now)
@@ -153,7 +162,15 @@ class SeriesActor(IoActor[Inbox]):
         elif isinstance(found, str):
             _alarm(turn, found, Severity.WARNING)
         elif found.broken is not None or found.derived:
-            turn.publish(found)
+            told = msgspec.structs.replace(found, told_utc=turn.now)
+            turn.publish(told)
+            if told.derived:
+                self._keep(turn, told)
+
+    def _keep(self, turn: Turn[None], message: Line) -> None:
+        if not self._store.in_hand:
+            turn.arm(Timer.FLUSH, turn.now + _FLUSH_NS)
+        self._store.take(message)
 
     def _poll_seal(self, turn: Turn[None]) -> None:
         why = self._store.poll_seal()

@@ -148,11 +148,12 @@ def _operating(command: Adder) -> None:
     promote.add_argument(
         "--unproven", action="store_true", help="without the outcomes that the settings ask for; the record says so"
     )
+    memberships = command("memberships", "join the categories that the settings file has under feed.hubs now")
     for made in (kill, flatten):  # whoever is in a hurry is not asked for words
         made.add_argument("--reason", default="no reason was given", help="why, for the record")
-    for made in (resume, switch, promote, demote):
+    for made in (resume, switch, promote, demote, memberships):
         made.add_argument("--reason", required=True, help="why, for the record")
-    for made in (kill, resume, flatten, switch, promote, demote):
+    for made in (kill, resume, flatten, switch, promote, demote, memberships):
         made.add_argument("--by", default="cli", help="who, for the record")
 
 
@@ -337,6 +338,7 @@ def _filing(command: Adder) -> None:
     imported.add_argument("--category", help="the vendor's category of a history file, where its name does not say")
     imported.add_argument("--sqlite", type=Path, metavar="FILE", help="another program's database")
     imported.add_argument("--map", type=Path, metavar="FILE", help="names of its tables and columns (YAML)")
+    imported.add_argument("--again", action="store_true", help="files that were imported before, too")
     imported.add_argument("--json", action="store_true", help="for machines")
 
     notebooks = command("notebooks", "execute the notebooks on a data folder and render them to docs/notebooks")

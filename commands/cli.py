@@ -112,6 +112,7 @@ _MODULES = {
     "replay": "replay", "why": "why",
     "why-not": "why_not", "kill": "operate", "resume": "operate", "flatten": "operate", "promote": "operate",
     "demote": "operate", "switch": "operate",
+    "memberships": "operate",
     "shadows": "shadows", "report": "report", "tax": "tax", "notify": "notify",
     "dashboard": "finished",
     "backtest": "backtest", "sweep": "sweep", "fit-exits": "fit_exits",

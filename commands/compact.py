@@ -34,14 +34,14 @@ def seal_whole(root: Path, wanted: date | None = None, today: date | None = None
     Days before `today` are over: what they lack up to their close goes on record.
 
     Raises:
-        CommandError: the warehouse is in use, or a seal failed.
+        CommandError: the warehouse is in use, or a seal failed; the other days were sealed.
     """
     warehouse = Warehouse(root)
     try:
         warehouse.open()
     except WarehouseRefusedError as error:
         raise CommandError(str(error), 3) from None
-    lines = list(warehouse.take_findings())
+    lines, failed = list(warehouse.take_findings()), list[str]()
     try:
         for session in (wanted,) if wanted is not None else manifest.sessions_in(root):
             if today is not None and session < today:
@@ -51,9 +51,12 @@ def seal_whole(root: Path, wanted: date | None = None, today: date | None = None
                 continue
             why = warehouse.wait_for_seal()
             if why:
-                raise CommandError(why, 3)
+                failed.append(why)
+                continue
             parts = manifest.load(root, session).parts
             lines.append(f"{session}: {before} files are {len(parts)} now, {sum(part.rows for part in parts)} rows.")
     finally:
         warehouse.close()
+    if failed:
+        raise CommandError(" ".join([*lines, *failed]), 3)
     return lines

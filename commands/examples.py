@@ -60,6 +60,12 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "switch": (
         ('switch gexwatch real --reason "30 sessions on paper"', "desk real trades it now, once it is flat at both"),
     ),
+    "memberships": (
+        (
+            '--config my.yaml memberships --reason "state gex of all expiries too"',
+            "feed.hubs of the file, at once",
+        ),
+    ),
     "demote": (('demote gexwatch GAMMA_FLIP-1 --reason "watch it again"', "these alerts are shadows again"),),
     "shadows": (("shadows", "win rates with n and bounds, each kind's versions side by side"),),
     "shell": (("shell", "queries one after the other, with history"),),

@@ -13,6 +13,7 @@ import orjson
 from domain.features.context import CONTEXT, FORMULAS
 from domain.features.forces import CARRIERS, INPUTS
 from domain.instants import BUCKET_NS
+from domain.market.derived import TABLE
 from domain.signals.registry import FEATURES, Feature, Group
 
 WIDTH_MAX = 100
@@ -45,6 +46,9 @@ def _print_forces(width: int) -> None:
     print("beside them")
     for name in CONTEXT:
         show(f"{name}: {FORMULAS[name]}")
+    print("derived series of minute bars, for alert kinds of one's own")
+    for one in TABLE:
+        show(f"{one.symbol}.{one.name}: {one.formula}")
     print("forces (mean of tanh(value ÷ scale); gamma scales the four others)")
     for force, inputs in INPUTS.items():
         parts = (f"{one.name} ÷ {one.scale:g}" + (f" × {one.carrier}" if one.carrier else "") for one in inputs)

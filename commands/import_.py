@@ -127,7 +127,7 @@ def _one(work: _Import, journal: Journal, file: Path, count: str) -> Done:
     begun_s = time.monotonic()
     try:
         digest = digest_of(file, f"{work.asked}|{file.name}")  # the name may say what no byte does
-        before = journal.find(digest)
+        before = None if work.arguments.again else journal.find(digest)
         if before is not None:
             done.kind, done.known_n, done.is_skipped = before.kind, before.new_n + before.known_n, True
             done.refused = Counter(before.refused)
@@ -453,7 +453,7 @@ def _line(done: Done) -> str:
     if done.why:
         return f"{done.name}: not imported: {done.why}"
     if done.is_skipped:
-        return f"{done.name}: {done.kind}, imported before ({done.known_n:,} rows)"
+        return f"{done.name}: {done.kind}, imported before ({done.known_n:,} rows; --again stores what is lost)"
     rate = f", {done.read_n / done.seconds:,.0f} a second" if done.seconds > 0.5 else ""
     known = f", {done.known_n:,} were there" if done.known_n else ""
     return f"{done.name}: {done.kind}, {done.read_n:,} read, {done.new_n:,} rows stored{known}{rate}"

@@ -1,4 +1,4 @@
-"""`main.py kill|resume|flatten|switch|promote|demote`: people's commands to a running supervisor."""
+"""`main.py kill|resume|flatten|switch|promote|demote|memberships`: people's commands to a running supervisor."""
 
 from __future__ import annotations
 
@@ -41,9 +41,12 @@ def act(arguments: Namespace) -> int:
                 "from_desk": arguments.from_desk or "",
                 "to_desk": arguments.to_desk,
             }
+        case "memberships":
+            what["hubs"] = settings.feed.hubs
         case _:
             what |= _promotion(arguments)
-    answered = request(folder.control, what, timeout_s=SWITCH_WAIT_S + 2 if arguments.command == "switch" else 6.0)
+    is_slow = arguments.command in ("switch", "memberships")  # others are asked first
+    answered = request(folder.control, what, timeout_s=SWITCH_WAIT_S + 2 if is_slow else 6.0)
     if "done" in answered:
         print(answered["done"])
         return 0

@@ -56,7 +56,7 @@ def answer(
         case "stop":
             stop_wanted.set()
             return {"done": "the supervisor is stopping"}
-        case "kill" | "resume" | "flatten" | "promote" | "demote" | "switch":
+        case "kill" | "resume" | "flatten" | "promote" | "demote" | "switch" | "memberships":
             return _operate(runtime, request)
         case "signal":
             return offer(runtime, request, expires_utc_of(runtime))
@@ -109,7 +109,7 @@ def raise_kill(runtime: LiveRuntime, level: KillLevel, reason: str, edge: str, c
 class OperatorRequest(msgspec.Struct, frozen=True):
     """A person's command as it comes over the control line; `expected_epoch` is the kill epoch that he saw."""
 
-    do: Literal["kill", "resume", "flatten", "promote", "demote", "switch"]
+    do: Literal["kill", "resume", "flatten", "promote", "demote", "switch", "memberships"]
     by: str
     reason: str
     level: KillLevel = KillLevel.FLATTEN
@@ -123,6 +123,7 @@ class OperatorRequest(msgspec.Struct, frozen=True):
     strategy: str = ""
     from_desk: str = ""
     to_desk: str = ""
+    hubs: dict[str, tuple[str, ...]] = {}
 
 
 def _operate(runtime: LiveRuntime, request: dict[str, Any]) -> dict[str, Any]:
@@ -162,6 +163,10 @@ def _operate(runtime: LiveRuntime, request: dict[str, Any]) -> dict[str, Any]:
                 command_id=command_id, reply_to=reply_to, by=by, reason=reason, expires_utc=expires_utc,
                 strategy=asked.strategy, from_desk=asked.from_desk, to_desk=asked.to_desk,
             )  # fmt: skip
+        case "memberships":
+            command = operator.Memberships(
+                command_id=command_id, reply_to=reply_to, by=by, reason=reason, expires_utc=expires_utc, hubs=asked.hubs
+            )
         case "promote":
             command = operator.Promote(
                 command_id=command_id, reply_to=reply_to, by=by, reason=reason, expires_utc=expires_utc,
@@ -174,7 +179,8 @@ def _operate(runtime: LiveRuntime, request: dict[str, Any]) -> dict[str, Any]:
             )  # fmt: skip
         case _:
             assert_never(asked.do)
-    answered = runtime.ask(edge, "operator", command, SWITCH_WAIT_S if asked.do == "switch" else ANSWER_WAIT_S)
+    wait_s = SWITCH_WAIT_S if asked.do in ("switch", "memberships") else ANSWER_WAIT_S
+    answered = runtime.ask(edge, "operator", command, wait_s)
     match answered:
         case operator.CommandDone():
             return {"done": answered.detail}

@@ -67,6 +67,8 @@ def _answer(db: Database, sql: str, rows_max: int, *, is_csv: bool) -> None:
     except KeyboardInterrupt:
         print("Interrupted.")
         return
+    if db.left_out is not None:
+        print(db.left_out, file=sys.stderr)
     if is_csv:
         print_csv(found)
     else:

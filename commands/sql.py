@@ -23,6 +23,8 @@ def act(arguments: Namespace) -> int:
         raise CommandError(f"{error} `main.py shell` lists the views (.views, .columns VIEW).") from None
     except WarehouseRefusedError as error:
         raise CommandError(str(error), 3) from None
+    if db.left_out is not None:
+        print(db.left_out, file=sys.stderr)
     if arguments.json:
         print_json(found)
     elif arguments.csv:

@@ -18,7 +18,8 @@ from commands.traces import UNREADABLE, enveloped, records
 from commands.why_lines import levels_text
 from config.settings import Settings
 from domain.features.evidence import Evidence
-from domain.instants import exchange_clock
+from domain.instants import BUCKET_NS, exchange_clock
+from domain.market.derived import values_at
 from domain.reports.refusals import code_text, refused_measure
 from domain.risk.reject import RejectCode
 from domain.signals.conditioned import ConditionEvaluator
@@ -27,6 +28,7 @@ from domain.signals.nearest_miss import Miss, nearest_miss
 from domain.signals.nearest_threshold import NearThreshold, nearest_threshold
 from domain.signals.snapshot import Snapshot
 from domain.units import Ticks, Utc
+from storage.derived_told import derived_told
 from storage.queries import Found, LedgerReader
 from storage.series_reader import SeriesReader
 from storage.series_rows import READINGS
@@ -127,14 +129,17 @@ class _Line(msgspec.Struct, frozen=True):
 
 def _readings(folder: DataFolder, session: date) -> dict[str, list[Reading]]:
     """Return the day's stored readings by ticker, in the order of their buckets."""
-    table = SeriesReader(folder.series).day(READINGS, session).select(
+    reader = SeriesReader(folder.series)
+    told = derived_told(reader, session)
+    table = reader.day(READINGS, session).select(
         ["ticker", "bucket_utc", "features", "spot", "zero_gamma", "snapshot", "evidence"]
     )  # fmt: skip
     out: dict[str, list[Reading]] = {}
     for row in sorted(table.to_pylist(), key=lambda row: row["bucket_utc"]):
         line = msgspec.convert(row, _Line)
+        seen = values_at(told, Utc(line.bucket_utc + BUCKET_NS))
         out.setdefault(row["ticker"], []).append(
-            reading_of(line.bucket_utc, line.spot, line.zero_gamma, line.features, line.evidence, line.snapshot)
+            reading_of(line.bucket_utc, line.spot, line.zero_gamma, line.features, line.evidence, line.snapshot, seen)
         )
     return out
 

@@ -172,6 +172,9 @@ class WarehouseStore(Protocol[Input_contra, Fact_co]):
 class SeriesStore(Protocol[Input_contra, Fact_co]):
     """The writer of readings, quotes and chains; no fault of the disk is raised."""
 
+    def take_findings(self) -> tuple[str, ...]:
+        """Return what is wrong with what lies there and what was done about it, in sentences."""
+
     @property
     def in_hand(self) -> int:
         """Lines taken but not written yet."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -33,7 +34,7 @@ OTHERS_AFTER_S: Final = 0.05  # real: by then whoever was waited for has decided
 BETWEEN_S: Final = 0.001  # real, between two tickers that nobody waits for
 
 Tell = Callable[[str, Message], None]
-Command = market.DialHub | market.SealBucket | market.CoverHub
+Command = market.DialHub | market.SealBucket | market.CoverHub | market.FollowCategories
 
 
 class End(msgspec.Struct, frozen=True):
@@ -80,6 +81,11 @@ class _Sealing:
     left: list[str]
 
 
+def _others_in(setup: PortSetup) -> tuple[str, ...]:
+    tickers = dict.fromkeys(ticker for ticker, _ in setup.expected)
+    return tuple(ticker for ticker in tickers if ticker not in setup.first)
+
+
 class BucketPort(ABC):
     """A hub's port; `mode` is what its rows say of how they came, `capabilities` what the source can do."""
 
@@ -88,7 +94,7 @@ class BucketPort(ABC):
 
     def __init__(self, setup: PortSetup) -> None:
         self.name: Final = f"port:hub:{setup.hub}"
-        self.setup: Final = setup
+        self.setup = setup
         self.folder: Final = BucketFolder(
             setup.hub, setup.expected, setup.frame_bytes_max, setup.whole_from_ns, mode=self.mode,
             closed_dates=setup.closed_dates,
@@ -97,8 +103,7 @@ class BucketPort(ABC):
         self._owner = f"hub:{setup.hub}"
         self._whole_utc = Utc(0)
         self._started_utc = Utc(0)
-        tickers = dict.fromkeys(ticker for ticker, _ in setup.expected)
-        self._others: Final = tuple(ticker for ticker in tickers if ticker not in setup.first)
+        self._others = _others_in(setup)
         self._sealing: _Sealing | None = None
         self._up: set[int] = set()
         self._was_down = True
@@ -115,6 +120,12 @@ class BucketPort(ABC):
 
     def cover(self, command: market.CoverHub) -> None:  # noqa: B027 - a source may have no other way
         """Begin or end to stand in for sessions that do not deliver; a source without another way does nothing."""
+
+    def follow(self, expected: tuple[tuple[str, str], ...]) -> None:
+        """Take, and miss, these (ticker, category) pairs from now on."""
+        self.setup = dataclasses.replace(self.setup, expected=expected)
+        self.folder.expect(expected)
+        self._others = _others_in(self.setup)
 
     def begin(self) -> None:  # noqa: B027 - most sources have nothing to do before they are told
         """Do what runs as long as the port does; called in the port's thread, with its loop."""
@@ -195,6 +206,8 @@ class BucketPort(ABC):
                 self._keepers[command.key_n] = self.loop.create_task(self._keep_session(command, older))
             case market.CoverHub():
                 self.cover(command)
+            case market.FollowCategories():
+                self.follow(command.expected)
             case _:
                 assert_never(command)
 

@@ -5,6 +5,7 @@ Who says what to whom: `docs/reference/messages.md` (generated from the inboxes 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 from typing import ClassVar
 
@@ -91,6 +92,25 @@ class PatchFailed(_Report, frozen=True, kw_only=True):
     why: str
     is_final: bool
     key_n: int = 0
+
+
+class ChangeMemberships(_Command, frozen=True, kw_only=True):
+    """A person wants other categories of the hubs (by hub, all of each), without a restart; `operator` is answered."""
+
+    command_id: str
+    hubs: Mapping[str, tuple[str, ...]]
+
+
+class MembershipsChanged(_Event, frozen=True, kw_only=True):
+    """The categories that each hub is to deliver from now on; while they are changed, those of before as well."""
+
+    hubs: Mapping[str, tuple[str, ...]]
+
+
+class FollowCategories(_Command, frozen=True, kw_only=True):
+    """Take, and miss, these (ticker, category) pairs from now on."""
+
+    expected: tuple[tuple[str, str], ...]
 
 
 class UseAddress(_Command, frozen=True, kw_only=True):
@@ -281,13 +301,15 @@ class ContextRead(_Event, frozen=True, kw_only=True):
     """What stored minute bars say of the session beside its readings, as of `at_utc`.
 
     `broken` are the pairs whose correlation has left its baseline, the furthest first; `None`: no pair has both a
-    correlation and a baseline. `derived` are the derived series that have a value: symbol, name and value.
+    correlation and a baseline. `derived` are the derived series that have a value: symbol, name and value. `told_utc`
+    is when it was told; 0 in a trace of before it was said.
     """
 
     at_utc: Utc
     session: date
     broken: tuple[Breakdown, ...] | None
     derived: tuple[tuple[str, str, float | str], ...] = ()
+    told_utc: Utc = Utc(0)
 
 
 class HubClosed(_Event, frozen=True, kw_only=True):

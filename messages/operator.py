@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from domain.alarm import Severity
 from domain.risk.kill import KillLevel
 from domain.units import Utc
@@ -52,6 +54,12 @@ class Switch(OperatorCommand, frozen=True, kw_only=True, tag=_tag):
     strategy: str
     from_desk: str
     to_desk: str
+
+
+class Memberships(OperatorCommand, frozen=True, kw_only=True, tag=_tag):
+    """Join these categories of the vendor's hubs (by hub, all of each) in place of those of now."""
+
+    hubs: Mapping[str, tuple[str, ...]]
 
 
 class Promote(OperatorCommand, frozen=True, kw_only=True, tag=_tag):

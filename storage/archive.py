@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from storage import manifest
+from storage.manifest import WarehouseRefusedError
 from storage.series_reader import LINES, sessions_in
 from storage.series_rows import QUOTES, UNDERLYINGS
 from storage.targets import Target, TargetError
@@ -152,7 +153,12 @@ def clean(root: Path) -> None:
 def _rows(root: Path) -> Iterable[Unit]:
     for session in manifest.sessions_in(root):
         folder = manifest.folder_of(root, session)
-        unfinished = None if manifest.load(root, session).is_whole else "not sealed whole: `main.py compact` does it"
+        try:
+            is_whole = manifest.load(root, session).is_whole
+        except WarehouseRefusedError as error:  # one day's damage holds up no other
+            unfinished: str | None = str(error)
+        else:
+            unfinished = None if is_whole else "not sealed whole: `main.py compact` does it"
         yield Unit("warehouse", session, Tier.BUCKETS, folder, _files(folder), unfinished)
 
 

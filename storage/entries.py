@@ -74,9 +74,22 @@ def entry_of(
     silent = (*silent_of(message, is_stored=True), *((Silence(pairs, CANNOT_BE_STORED),) if pairs else ()))
     bucket = Bucket(message.bucket_utc, store_n, rows.content_hash)
     parts = tuple(part for part, _ in tables)
-    late = (row.profile for row in rows.rows if row.mode is IngestMode.LATE)
-    filled = tuple(dict.fromkeys((profile.ticker, profile.category) for profile in late))
+    modes, missed = (
+        {(row.profile.ticker, row.profile.category): row.mode for row in rows.rows},
+        missed_at(found, message),
+    )
+    filled = tuple(pair for pair, mode in modes.items() if mode is IngestMode.LATE or pair in missed)
     return Entry(hub, message.bucket_utc, bucket, added, silent, parts, filled), tables
+
+
+def missed_at(found: Manifest, message: market.StoreBucket) -> frozenset[tuple[str, str]]:
+    """Return the (ticker, category) pairs that are on record as missing in a bucket which is stored only now.
+
+    A day that was ended by a clock that ran ahead has such gaps; so has a bucket that was given up.
+    """
+    at, hub = message.bucket_utc, message.hub
+    gaps = (gap for gap in found.gaps if gap.from_utc <= at < gap.to_utc and gap.hub == hub and not gap.cover)
+    return frozenset((gap.ticker, gap.category) for gap in gaps)
 
 
 def without_unencodable(message: market.StoreBucket) -> tuple[market.StoreBucket, tuple[RefusedRow, ...]]:

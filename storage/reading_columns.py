@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from datetime import date
 
@@ -16,6 +17,7 @@ from domain.instants import BUCKET_NS
 from domain.session.calendar import TradingDay
 from domain.signals.columns import TickerDay
 from domain.signals.snapshot import reduced
+from storage.derived_told import derived_told
 from storage.series_reader import SeriesReader
 from storage.series_rows import READINGS
 from storage.warehouse_reader import WarehouseReader
@@ -72,8 +74,8 @@ def ticker_days(
     stored = stored_days(series, day)
     lacking = [ticker for ticker in wanted if ticker not in stored]
     made = days_of_rows(warehouse, day, lacking) if day.session in warehouse.sessions() else {}
-    both = stored | made
-    return [both[ticker] for ticker in wanted if ticker in both], sorted(made)
+    both, told = stored | made, derived_told(series, day.session)
+    return [dataclasses.replace(both[ticker], told=told) for ticker in wanted if ticker in both], sorted(made)
 
 
 def sessions_of(series: SeriesReader, warehouse: WarehouseReader, first: date, last: date) -> list[date]:

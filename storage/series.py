@@ -2,7 +2,7 @@
 
 A line counts once its line end is in the file. What a crash cut is cut off at the next start; what a full disk refuses
 waits in memory, in order and up to a bound, and what goes beyond that is counted. Readings are synced; the others are
-in the file at once, and on the disk with the next reading.
+in the file at once, and on the disk with the next reading. A Parquet file that was cut is set aside at the next start.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections import deque
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 
@@ -22,12 +23,15 @@ from domain.signals.evaluator import Reading, reading_of
 from domain.signals.snapshot import WINDOW
 from domain.units import Ticks, Utc
 from messages.restored import ReadingRestored
+from storage.bucket_file import is_whole_file
 from storage.series_reader import LINES, SEALED, SeriesReader, distinct, sessions_in
 from storage.series_rows import KINDS, READINGS, ReadingLine, Told, lines_of
 from storage.sqlite_file import sync
 
 REPO = Path(__file__).resolve().parents[1]
 WAITING_MAX = 100_000
+_ASIDE = "damaged-"
+_NAMED_MAX = 3
 _DECODER = msgspec.json.Decoder(ReadingLine)
 
 
@@ -52,6 +56,23 @@ class Series:
         self._windows: dict[str, deque[ReadingLine]] = {}
         self._child: _SealChild | None = None
         self.lost_n = 0
+
+    def take_findings(self) -> tuple[str, ...]:
+        """Set the Parquet files that were cut aside, and return in a sentence which they are."""
+        found = []
+        for session in sessions_in(self._root):
+            for path in sorted((self._root / session.isoformat()).glob(f"*{SEALED}")):
+                with suppress(OSError):
+                    if not path.name.startswith(_ASIDE) and not is_whole_file(path):
+                        path.rename(path.with_name(f"{_ASIDE}{path.name}"))
+                        found.append(f"{session}/{path.name}")
+        if not found:
+            return ()
+        more = f" and {len(found) - _NAMED_MAX} more" if len(found) > _NAMED_MAX else ""
+        return (
+            f"What was cut cannot be read: {', '.join(found[:_NAMED_MAX])}{more} in {self._root}. It is kept beside as"
+            f" {_ASIDE}… and left out of every answer; take it from a backup, or import it --again. Look at the disk.",
+        )
 
     @property
     def in_hand(self) -> int:
@@ -245,7 +266,11 @@ def seal(root: Path, session: date) -> None:
         lines = folder / f"{kind}{LINES}"
         if not lines.exists():
             continue
-        table = distinct(reader.day(kind, session), how.key).sort_by([(name, "ascending") for name in how.key])
+        rows = reader.day(kind, session)
+        if reader.damaged:  # what is written over could not be mended any more
+            names = ", ".join(path.name for path in reader.damaged)
+            raise SystemExit(f"{names} cannot be read: take it from a backup, or move it away")
+        table = distinct(rows, how.key).sort_by([(name, "ascending") for name in how.key])
         if table.num_rows:
             aside = folder / f"{kind}{SEALED}.tmp"
             pq.write_table(table, aside, compression="zstd", compression_level=6)

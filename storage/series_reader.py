@@ -1,4 +1,7 @@
-"""Reading series from any process beside their writer: a day's lines, its Parquet file, or both, as one Arrow table."""
+"""Reading series from any process beside their writer: a day's lines, its Parquet file, or both, as one Arrow table.
+
+A file that cannot be read holds up no other: it is left out, and named in `damaged`.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,7 @@ class SeriesReader:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._kept: dict[Path, tuple[tuple[int, int], pa.Table]] = {}
+        self.damaged: dict[Path, str] = {}  # what was left out so far, and why
 
     def sessions(self) -> tuple[date, ...]:
         """Return the days that there are, ascending."""
@@ -69,6 +73,11 @@ class SeriesReader:
             table = _sealed(path, schema) if lines is None else parsed(path.read_bytes(), lines)
         except FileNotFoundError:
             return None
+        except (pa.ArrowException, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # not the file is at fault, but the way to it
+            self.damaged[path] = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            table = schema.empty_table()
         self._kept[path] = stamp, table
         return table
 

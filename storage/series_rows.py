@@ -27,6 +27,7 @@ CHAINS: Final = "chains"
 UNDERLYINGS: Final = "underlyings"
 BARS: Final = "bars"
 MODES: Final = "modes"
+DERIVED: Final = "derived"
 
 
 class ReadingLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,8 +111,22 @@ class ModeLine(msgspec.Struct, frozen=True, kw_only=True):
     run_n: int
 
 
-Line = ReadingLine | QuoteLine | SpotLine | BarLine | ModeLine
-Told = signals.FeaturesComputed | market.QuotesSampled | market.ChainRead | market.BarsArrived | ModeChanged
+class DerivedLine(msgspec.Struct, frozen=True, kw_only=True):
+    """The value of one derived series of a symbol as it was told: a number, or a word; of bars up to `at_utc`."""
+
+    told_utc: Utc
+    at_utc: Utc
+    symbol: str
+    name: str
+    value: float | None
+    text: str | None
+
+
+Line = ReadingLine | QuoteLine | SpotLine | BarLine | ModeLine | DerivedLine
+Told = (
+    signals.FeaturesComputed | market.QuotesSampled | market.ChainRead | market.BarsArrived | market.ContextRead
+    | ModeChanged
+)  # fmt: skip
 
 
 class Kind(msgspec.Struct, frozen=True):
@@ -176,6 +191,14 @@ KINDS: Final = {
         ]),
         ("run_n", "mode_n", "at_utc"),
     ),
+    DERIVED: Kind(
+        DerivedLine,
+        pa.schema([
+            ("told_utc", pa.int64()), ("at_utc", pa.int64()), ("symbol", pa.string()), ("name", pa.string()),
+            ("value", pa.float64()), ("text", pa.string()),
+        ]),
+        ("symbol", "name", "told_utc"),
+    ),
 }  # fmt: skip
 
 
@@ -206,6 +229,13 @@ def lines_of(message: Told, run_n: int) -> Iterator[tuple[str, str, Line]]:
         case market.BarsArrived():
             for bar in message.bars:
                 yield session_of(bar.begin_utc).isoformat(), BARS, _bar(message, bar)
+        case market.ContextRead():
+            session = message.session.isoformat()
+            for symbol, name, value in message.derived:
+                yield session, DERIVED, DerivedLine(
+                    told_utc=message.told_utc, at_utc=message.at_utc, symbol=symbol, name=name,
+                    value=None if isinstance(value, str) else value, text=value if isinstance(value, str) else None,
+                )  # fmt: skip
         case ModeChanged():
             changed = ModeLine(
                 at_utc=message.at_utc, mode=message.mode.value, cause=message.cause, mode_n=message.mode_n,

@@ -48,6 +48,7 @@ class WarehouseReader:
         self._kept: dict[Path, tuple[bucket_file.Decoded, dict[tuple[Utc, int], list[int]]]] = {}
         self._manifests: dict[date, tuple[manifest.Stamp, Manifest]] = {}
         self._whole: set[Path] = set()
+        self.damaged: set[Path] = set()  # inside; left out of `files` once somebody has stumbled over them
         self._hot: dict[tuple[Path, str, tuple[str, ...]], pa.Table] = {}
 
     def sessions(self) -> tuple[date, ...]:
@@ -322,7 +323,21 @@ class WarehouseReader:
         for path in paths:
             if path not in self._whole and bucket_file.is_whole_file(path):
                 self._whole.add(path)
-        return [path for path in paths if path in self._whole]
+        return [path for path in paths if path in self._whole and path not in self.damaged]
+
+    def leave_out_damaged(self, paths: Iterable[Path]) -> bool:
+        """Read files to their end, leave those out that cannot be, and return whether there were any."""
+        known_n = len(self.damaged)
+        for path in paths:
+            try:
+                with pq.ParquetFile(path) as file:
+                    for _ in file.iter_batches(bucket_file.ROW_GROUP):
+                        pass
+            except FileNotFoundError:
+                continue  # sealed over meanwhile
+            except (pa.ArrowException, OSError, ValueError):
+                self.damaged.add(path)
+        return len(self.damaged) > known_n
 
     def views(self, sessions: Iterable[date]) -> duckdb.DuckDBPyConnection:
         """Return an in-memory DuckDB with views `gex`, `greeks`, `orderflow` (scaled to units) and a table `gaps`.

@@ -199,7 +199,8 @@ def actors(view: View) -> models.Actors:
         for row in view.actor_rows
     ]  # fmt: skip
     return models.Actors(
-        rows=rows, rss_mb=view.process.get("rss_mb"), uptime_s=view.process.get("uptime_s"),
+        rows=rows, conflated=sum(row["conflated"] for row in view.actor_rows),
+        rss_mb=view.process.get("rss_mb"), uptime_s=view.process.get("uptime_s"),
         latched=view.process.get("latched"), ended=view.process.get("ended") or view.ended, why_unknown=view.silence,
     )  # fmt: skip
 

@@ -46,6 +46,9 @@ class ViewCollector(Collector):
     def _actors(self) -> Iterator[GaugeMetricFamily]:
         mail = GaugeMetricFamily("zerohour_actor_mail", "Messages that wait.", labels=["actor"])
         up = GaugeMetricFamily("zerohour_actor_up", "The actor stands.", labels=["actor"])
+        conflated = GaugeMetricFamily(
+            "zerohour_actor_conflated", "Prices that a newer one took the place of unread.", labels=["actor"]
+        )
         restarts = GaugeMetricFamily("zerohour_actor_restarts", "Restarts in this run.", labels=["actor"])
         p99 = GaugeMetricFamily("zerohour_actor_p99_seconds", "99 of 100 messages are faster.", labels=["actor"])
         for row in desk.actors(self._view).rows:
@@ -54,7 +57,9 @@ class ViewCollector(Collector):
             restarts.add_metric([row.name], row.restarts)
             if row.p99_ms is not None:
                 p99.add_metric([row.name], row.p99_ms / 1000)
-        yield from (mail, up, restarts, p99)
+        for told in self._view.actor_rows:
+            conflated.add_metric([told["name"]], told["conflated"])
+        yield from (mail, up, restarts, conflated, p99)
 
 
 def _plain(figures: tuple[tuple[str, str, float | None], ...]) -> Iterator[GaugeMetricFamily]:

@@ -8,6 +8,7 @@ from commands.features import window_text
 from commands.reference.markdown import code, doc, table
 from domain.features import forces
 from domain.features.context import FORMULAS
+from domain.market import derived
 from domain.signals import outcome, predicates, registry
 from domain.signals.registry import FEATURES, Feature, Group
 
@@ -30,6 +31,11 @@ def features_page() -> list[str]:
         lines += table(("feature", "unit", "inputs", "looks back", "formula", "without its inputs"), map(_row, found))
     lines += ["## Beside them", "", "Looked at by forces and alert kinds, and no features:", ""]
     lines += table(("name", "formula"), ((code(name), formula) for name, formula in FORMULAS.items()))
+    lines += ["## Derived series", "", _after_first(doc(derived)), ""]
+    series = ((code(f"{one.symbol}.{one.name}"), one.formula, ", ".join(one.inputs)) for one in derived.TABLE)
+    lines += table(("asked for as", "formula", "bars of"), series)
+    regimes = ", ".join(f"{code(name)} {number:g}" for name, number in derived.REGIMES.items())
+    lines += [f"In a condition a regime is a number: {regimes} (`REGIMES`).", ""]
     lines += ["## Forces", "", _after_first(doc(forces)), ""]
     lines += table(("force", "input", "scale", "goes with"), _inputs())
     lines += table(("carrier", "is"), ((code(name), formula) for name, formula in forces.CARRIERS.items()))

@@ -2,11 +2,14 @@
 
 Evaluators name a series and get a value at an instant or `None`; nothing here looks ahead: a value at a bar uses that
 bar's close and what came before. Prices are closes in ticks; shares are fractions (0.01 is 1 %).
+
+Live they are worked out every quarter of an hour and told with their instant (`Told`); a reading sees what was told
+last before it ended, and nothing that is older than `VALID_NS`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -14,14 +17,17 @@ import msgspec
 import numpy as np
 
 from domain.instants import MINUTE, session_of
-from domain.market.bars import BarRefusal, Bars, Joined, derived, joined, regular
+from domain.market.bars import BarRefusal, Bars, Floats, Joined, derived, joined, regular
 from domain.market.overnight import Night, night
 from domain.units import Utc
 
 AllBars = Mapping[str, Bars]  # minute bars by ticker, of the last sessions
 
+Value = tuple[str, str, float | str]  # symbol, name and value of a series that has one
+
 BREAKOUT_SESSIONS: Final = 5
 NARROW_SESSIONS: Final = 7
+VALID_NS: Final = 31 * MINUTE  # two tellings may fail to come
 
 
 class Regime(StrEnum):
@@ -211,3 +217,34 @@ TABLE: Final[tuple[Series, ...]] = (
 def all_values(bars: AllBars) -> dict[tuple[str, str], float | str | None]:
     """Return the newest value of every series by (symbol, name)."""
     return {(series.symbol, series.name): series.compute(bars) for series in TABLE}
+
+
+# -- as evaluators see them ---------------------------------------------------------------------
+
+PLACES: Final = {f"{series.symbol}.{series.name}": n for n, series in enumerate(TABLE)}  # by the name they are asked by
+REGIMES: Final[Mapping[str, float]] = {
+    Regime.QUIET: 0.0, Regime.TREND_UP: 1.0, Regime.TREND_DOWN: -1.0, Regime.WIDE_RANGE: 2.0,
+}  # fmt: skip
+
+
+class Told(msgspec.Struct, frozen=True):
+    """What was told of the derived series at an instant: those that had a value."""
+
+    told_utc: Utc
+    values: tuple[Value, ...]
+
+
+def values_at(told: Sequence[Told], end_utc: Utc) -> tuple[Value, ...]:
+    """Return what a reading that ends at an instant sees, nothing where none of it is valid; `told` ascends."""
+    known = next((one for one in reversed(told) if one.told_utc <= end_utc), None)
+    return () if known is None or end_utc - known.told_utc > VALID_NS else known.values
+
+
+def numbers_of(values: Iterable[Value]) -> Floats:
+    """Return values in the order of `TABLE`, a regime by its number in `REGIMES`, NaN where there is none."""
+    found = np.full(len(TABLE), np.nan)
+    for symbol, name, value in values:
+        at = PLACES.get(f"{symbol}.{name}")
+        if at is not None:  # what another version told is not asked for
+            found[at] = REGIMES.get(value, np.nan) if isinstance(value, str) else value
+    return found

@@ -21,6 +21,7 @@ from domain.features.frames import COLUMNS, columns
 from domain.features.measures import Floats
 from domain.instants import BUCKET_NS, MS
 from domain.limits import DayRules
+from domain.market.derived import TABLE, Told, numbers_of, values_at
 from domain.session import calendar
 from domain.session.calendar import TradingDay
 from domain.session.phases import EVALUATED
@@ -36,17 +37,25 @@ _AT = {name: n for n, name in enumerate(COLUMNS)}
 
 @dataclass(frozen=True, eq=False, slots=True)
 class TickerDay:
-    """One ticker's session: measures (columns, readings), NaN = missing, and of which buckets there was a reading."""
+    """One ticker's session: measures (columns, readings), NaN = missing, and of which buckets there was a reading.
+
+    `told` are the derived series as they were told in it, ascending.
+    """
 
     ticker: str
     day: TradingDay
     values: Floats
     is_read: NDArray[np.bool_]
+    told: tuple[Told, ...] = ()
 
     @classmethod
     def of(cls, ticker: str, day: TradingDay, values: Floats) -> TickerDay:
         """Return a session in which every bucket of which anything is known had a reading."""
         return cls(ticker, day, values, np.asarray((~np.isnan(values)).any(axis=0)))
+
+    def end_of(self, at: int) -> Utc:
+        """Return when a bucket of the session ends."""
+        return Utc(self.day.open_utc + (at + 1) * BUCKET_NS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +97,7 @@ def alerts_in(days: Sequence[TickerDay], lane: Lane, rules: DayRules, memory: Me
         memory: what is known of earlier sessions.
     """
     seen = seen_in(columns([one.values for one in days], [one.day for one in days]))
+    seen = seen._replace(derived=_derived(days, seen.spot.shape[-1]))
     is_judged = np.zeros(seen.spot.shape, np.bool_)
     for series, one in enumerate(days):
         is_judged[series, : one.day.buckets] = one.is_read & in_phase(one.day, rules)
@@ -96,9 +106,20 @@ def alerts_in(days: Sequence[TickerDay], lane: Lane, rules: DayRules, memory: Me
         version = evaluator.version_name
         for series, at, terms in _terms(seen, is_judged, days, evaluator, memory):
             one = days[series]
-            memory.last_utc[one.ticker, version] = Utc(one.day.open_utc + (at + 1) * BUCKET_NS)
+            memory.last_utc[one.ticker, version] = one.end_of(at)
             found.append((at, series, place, _found(seen, series, at, one, lane, evaluator, terms)))
     return tuple(one for *_, one in sorted(found, key=lambda entry: entry[:3]))
+
+
+def _derived(days: Sequence[TickerDay], readings_n: int) -> Floats | None:
+    """Return (derived series, series, readings) of what was told; `None` where nothing was."""
+    if not any(one.told for one in days):
+        return None
+    found = np.full((len(TABLE), len(days), readings_n), np.nan)
+    for series, one in enumerate(days):
+        for at in range(one.day.buckets if one.told else 0):
+            found[:, series, at] = numbers_of(values_at(one.told, one.end_of(at)))
+    return found
 
 
 def in_phase(day: TradingDay, rules: DayRules) -> NDArray[np.bool_]:
@@ -169,7 +190,7 @@ def readings_in(
         yield at, Reading(
             Utc(one.day.open_utc + at * BUCKET_NS), features[n], None if spot is None else Ticks(int(spot)),
             None if zero is None else Ticks(int(zero)), context[n], _forces(scores[n], confidences[n]),
-            alignments[n][0], net_gamma,
+            alignments[n][0], net_gamma, values_at(one.told, one.end_of(at)),
         )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from domain.features.context import AGES, CONTEXT
 from domain.features.forces import INPUTS, Forces
 from domain.features.measures import Floats
+from domain.market.derived import PLACES, numbers_of
 from domain.signals.evaluator import AlertRules, Evaluated, Evaluator, EvaluatorState, Reading, alert_end
 from domain.signals.predicates import Condition, ConditionRules, Seen
 from domain.signals.registry import FEATURES, INDEX
@@ -61,9 +62,13 @@ class ConditionEvaluator(Evaluator[ConditionRules, EvaluatorState]):
         if reading.alignment is None:
             missing.append("alignment")
         for name in self.inputs:
-            known: Sequence[float | None] = reading.features if name in INDEX else reading.context
-            at = INDEX[name] if name in INDEX else CONTEXT.index(name)
-            if at >= len(known) or known[at] is None:
+            if name in PLACES:
+                is_known = any(f"{symbol}.{series}" == name for symbol, series, _ in reading.derived)
+            else:
+                known: Sequence[float | None] = reading.features if name in INDEX else reading.context
+                at = INDEX[name] if name in INDEX else CONTEXT.index(name)
+                is_known = at < len(known) and known[at] is not None
+            if not is_known:
                 missing.append(name)
         return missing
 
@@ -88,6 +93,7 @@ def seen_of(reading: Reading) -> Seen:
         features=told[:features_n],
         context=told[features_n:forces_at],
         forces=Forces(told[forces_at:confidences_at], told[confidences_at:-2], told[-2]),
+        derived=numbers_of(reading.derived).reshape(-1, 1, 1) if reading.derived else None,
     )
 
 

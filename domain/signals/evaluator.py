@@ -15,6 +15,7 @@ import msgspec
 from domain.features.evidence import Evidence, Force
 from domain.features.measures import MEASURES
 from domain.instants import BUCKET_NS, MS, bucket_of
+from domain.market.derived import Value
 from domain.ranges import Bps, Count, DayMs, PauseMs
 from domain.signals.registry import INDEX
 from domain.signals.snapshot import Snapshot
@@ -25,7 +26,8 @@ class Reading(msgspec.Struct, frozen=True):
     """What an evaluator sees of one bucket; `None` is missing.
 
     `net_gamma` is the sum over strikes at spot by open interest, as zero gamma is. `context`, `forces` and `alignment`
-    are those of the evidence; a reading stored by a version that had none has neither.
+    are those of the evidence; a reading stored by a version that had none has neither. `derived` are the derived series
+    that were told and valid when it ended.
     """
 
     bucket_utc: Utc
@@ -36,6 +38,7 @@ class Reading(msgspec.Struct, frozen=True):
     forces: tuple[Force, ...] = ()
     alignment: float | None = None
     net_gamma: float | None = None
+    derived: tuple[Value, ...] = ()
 
     @property
     def end_utc(self) -> Utc:
@@ -52,16 +55,16 @@ _NET_GAMMA: Final = MEASURES.index("net_oi")
 
 def reading_of(
     bucket_utc: Utc, spot: Ticks | None, zero_gamma: Ticks | None, features: tuple[float | None, ...],
-    evidence: Evidence | None, snapshot: Snapshot | None,
+    evidence: Evidence | None, snapshot: Snapshot | None, derived: tuple[Value, ...] = (),
 ) -> Reading:  # fmt: skip
     """Return a reading as evaluators see it; `features` count only where there is no evidence."""
     measures = None if snapshot is None else snapshot.measures
     net_gamma = None if measures is None else measures[_NET_GAMMA]
     if evidence is None:
-        return Reading(bucket_utc, features, spot, zero_gamma, net_gamma=net_gamma)
+        return Reading(bucket_utc, features, spot, zero_gamma, net_gamma=net_gamma, derived=derived)
     return Reading(
         bucket_utc, evidence.features, spot, zero_gamma, evidence.context, evidence.forces, evidence.alignment,
-        net_gamma,
+        net_gamma, derived,
     )  # fmt: skip
 
 

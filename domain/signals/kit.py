@@ -17,12 +17,13 @@ import numpy as np
 
 from domain.features.context import CONTEXT
 from domain.features.forces import INPUTS, Forces
+from domain.market.derived import PLACES, REGIMES, Regime
 from domain.signals.conditioned import ConditionEvaluator, conditioned
 from domain.signals.evaluator import Evaluated, EvaluatorState, Reading
 from domain.signals.predicates import Condition, ConditionRules, Directions, Seen, fires
 from domain.signals.registry import FEATURES
 
-__all__ = ["ConditionRules", "Directions", "Seen", "fires"]  # what a file needs; the rest is ours
+__all__ = ["REGIMES", "ConditionRules", "Directions", "Regime", "Seen", "fires"]  # what a file needs; the rest is ours
 
 _TRIED: Final = (2, 32)  # series and readings of the trial that a condition is put to
 
@@ -100,13 +101,13 @@ def put_to_trial(name: str, path: str, condition: Condition, rules: ConditionRul
             )
 
 
-_ROWS: Final = 1 + len(FEATURES) + len(CONTEXT) + 2 * len(INPUTS) + 1
+_ROWS: Final = 1 + len(FEATURES) + len(CONTEXT) + 2 * len(INPUTS) + 1 + len(PLACES)
 
 
 def _readings(values: np.ndarray[Any, np.dtype[np.float64]]) -> Seen:
-    parts = np.split(values, np.cumsum([1, len(FEATURES), len(CONTEXT), len(INPUTS), len(INPUTS)]))
-    spot, features, context, scores, confidences, alignment = parts
-    return Seen(6e5 + spot[0], features, context, Forces(scores, confidences, alignment[0]))
+    parts = np.split(values, np.cumsum([1, len(FEATURES), len(CONTEXT), len(INPUTS), len(INPUTS), 1]))
+    spot, features, context, scores, confidences, alignment, derived = parts
+    return Seen(6e5 + spot[0], features, context, Forces(scores, confidences, alignment[0]), derived)
 
 
 def fault_of(error: BaseException, path: str) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domain.features.forces import Forces
+from domain.market.derived import PLACES
 from domain.ranges import Range
 from domain.signals.conditioned import ConditionEvaluator, seen_of
 from domain.signals.evaluator import Reading
@@ -112,7 +113,15 @@ def _together(parts: list[Seen]) -> Seen:
     return Seen(
         join([one.spot for one in parts]), join([one.features for one in parts]), join([one.context for one in parts]),
         Forces(*(join([getattr(one.forces, name) for one in parts]) for name in Forces._fields)),
+        _derived(parts),
     )  # fmt: skip
+
+
+def _derived(parts: list[Seen]) -> NDArray[np.float64] | None:
+    if all(one.derived is None for one in parts):
+        return None
+    none = np.full((len(PLACES), 1, 1), np.nan)
+    return np.concatenate([none if one.derived is None else one.derived for one in parts], axis=-1)
 
 
 def _ranges(rules_type: type[ConditionRules]) -> dict[str, Range]:

@@ -19,6 +19,7 @@ from domain.features.forces import INPUTS, Forces, forces_of
 from domain.features.frames import Frames
 from domain.features.measures import Floats
 from domain.instants import BUCKET_NS, MS
+from domain.market.derived import PLACES
 from domain.ranges import Bps, Count, Deviations, Moves, Score, Share, SignedScore
 from domain.signals.evaluator import AlertRules
 from domain.signals.registry import INDEX
@@ -29,16 +30,26 @@ _FORCES: Final = {name: n for n, name in enumerate(INPUTS)}
 
 
 class Seen(NamedTuple):
-    """What a condition looks at: (…, series, evaluated) arrays, NaN = missing; `spot` in ticks."""
+    """What a condition looks at: (…, series, evaluated) arrays, NaN = missing; `spot` in ticks.
+
+    `derived` are the derived series in the order of their table; `None`: none of them was told.
+    """
 
     spot: Floats
     features: Floats
     context: Floats
     forces: Forces
+    derived: Floats | None = None
 
     def feature(self, name: str) -> Floats:
-        """Return one feature, or one of the context."""
-        found: Floats = self.features[INDEX[name]] if name in INDEX else self.context[CONTEXT.index(name)]
+        """Return one feature, one of the context, or a derived series as `SYMBOL.name`."""
+        found: Floats
+        if name in INDEX:
+            found = self.features[INDEX[name]]
+        elif name in PLACES:
+            found = np.full_like(self.spot, np.nan) if self.derived is None else self.derived[PLACES[name]]
+        else:
+            found = self.context[CONTEXT.index(name)]
         return found
 
     def score(self, force: str) -> Floats:

@@ -111,14 +111,8 @@ class BucketFolder:
         self._mode = mode
         self._hub = hub
         self._bytes_max = frame_bytes_max
-        keys = [Group(*pair) for pair in expected]
-        order = in_priority(dict.fromkeys(key.ticker for key in keys))
-        self._keys = sorted(keys, key=lambda key: order.index(key.ticker))
-        self._expected = frozenset(self._keys)
-        self._of_today = tuple(key for key in self._keys if key.category.endswith(TODAY))
         self._closed_dates = closed_dates
-        self._ours: tuple[date, dict[Group, Group]] = date.min, {}
-        self._tickers = frozenset(key.ticker for key in self._keys)
+        self.expect(expected)
         self._open: dict[Utc, dict[Group, _Slot]] = {}
         self._late: dict[tuple[Utc, Group], _Slot] = {}
         self._newest_utc: dict[Group, Utc] = {}
@@ -136,6 +130,16 @@ class BucketFolder:
         self._session: date | None = None
         self._open_utc = Utc(0)
         self._watches: dict[str, SpotWatch] = {}
+
+    def expect(self, expected: Iterable[tuple[str, str]]) -> None:
+        """Take, and miss, these (ticker, category) pairs from now on; what is kept of others is let go at its seal."""
+        keys = [Group(*pair) for pair in expected]
+        order = in_priority(dict.fromkeys(key.ticker for key in keys))
+        self._keys = sorted(keys, key=lambda key: order.index(key.ticker))
+        self._expected = frozenset(self._keys)
+        self._of_today = tuple(key for key in self._keys if key.category.endswith(TODAY))
+        self._ours: tuple[date, dict[Group, Group]] = date.min, {}
+        self._tickers = frozenset(key.ticker for key in self._keys)
 
     def fold(self, group: str, data_b64: str, received_utc: Utc, sequence: int) -> Refused | None:
         """Take one frame; `received_utc` is the port's clock at reception. A refusal is counted and returned."""

@@ -129,6 +129,12 @@ class HubPort(BucketPort):
             self._quiet.discard(command.key_n)
         self._want()
 
+    def follow(self, expected: tuple[tuple[str, str], ...]) -> None:
+        """Take, and miss, these pairs from now on; what is polled follows, and so does what a fresh session joins."""
+        super().follow(expected)
+        self._categories = frozenset(category for _, category in expected)
+        self._want()
+
     def not_polled(self, absent: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
         """Return those of the absent pairs that polling leaves out."""
         polled = self._polled_tickers()

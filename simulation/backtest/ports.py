@@ -18,7 +18,7 @@ from storage.warehouse_reader import DamagedBucketError, WarehouseReader
 from supervision.stepped import SteppedRuntime
 
 HELD_EVERY: Final = 2  # steps between two words of what is held, where nothing new was recorded
-HubCommand = market.DialHub | market.SealBucket | market.CoverHub
+HubCommand = market.DialHub | market.SealBucket | market.CoverHub | market.FollowCategories
 
 
 def as_market(recorded: RecordedMarket) -> Market:
@@ -112,7 +112,7 @@ class RecordedHub(InProcessPort[HubCommand]):
                 self._tell(market.HubUp(hub=self._hub, feed_epoch=command.feed_epoch, recovered=False))
             case market.SealBucket():
                 self._seal(command.bucket_utc)
-            case market.CoverHub():
+            case market.CoverHub() | market.FollowCategories():
                 pass  # what was recorded is all there is
 
     def _seal(self, bucket_utc: Utc) -> None:

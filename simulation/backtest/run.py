@@ -10,6 +10,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -17,12 +18,14 @@ import msgspec
 
 from config.settings import Settings
 from domain.instants import MINUTE, MS, SECOND
+from domain.market.derived import Told
 from domain.position.cycle import EndReason
 from domain.reports.trades import closing_text, exit_reasons
 from domain.session import calendar
 from domain.session.calendar import TradingDay
 from domain.units import Cents, Utc
 from main import Port, Stores, assemble
+from messages.market import ContextRead
 from simulation.backtest.exchange import BacktestExchange
 from simulation.backtest.heard import Heard, HeardHub, HeardQuotes, Hearing
 from simulation.backtest.market import RecordedMarket
@@ -32,9 +35,11 @@ from simulation.backtest.recorded import RecordedDay, load
 from simulation.backtest.recorded_fills import RecordedFills, RecordedFillsBroker, RecordedFillsExchange
 from simulation.inprocess.broker import InProcessBroker
 from simulation.inprocess.market import InProcessFeed
+from storage.derived_told import derived_told
 from storage.desk_ledger import DeskLedger
 from storage.promotions import promote
 from storage.queries import Found, LedgerReader
+from storage.series_reader import SeriesReader
 from storage.shared_ledger import SharedLedger, start_run
 from storage.warehouse_reader import WarehouseReader
 from supervision.stepped import SteppedRuntime, VirtualClock
@@ -163,11 +168,22 @@ class Backtest:
         hubs: list[RecordedHub] = []
         runtime = self._runtime(clock, run_n, recorded, market, exchange, hubs)
         runtime.start_tree()
+        for told in derived_told(SeriesReader(self._series), session):
+            runtime.call_at(told.told_utc, partial(self._tell_derived, runtime, session, told))
         runtime.run_until(Utc(hours.close_utc + settings.day.settlement_ms * MS + AFTER_NS))
         crashed = tuple(sorted(cell.name for cell in runtime.cells.values() if cell.crashes))
         runtime.close()
         self._nav_cents = exchange.account_values()["NetLiquidation"]
         return self._day(recorded, exchange, hubs, crashed)
+
+    def _tell_derived(self, runtime: SteppedRuntime, session: date, told: Told) -> None:
+        """Tell the lanes what they were told of derived series."""
+        read = ContextRead(
+            at_utc=told.told_utc, session=session, broken=None, derived=told.values, told_utc=told.told_utc
+        )  # fmt: skip
+        for source, tickers in self._settings.lanes.items():
+            for ticker in tickers:
+                runtime.post(f"lane:{source}:{ticker}", read, "series")
 
     def _runtime(
         self, clock: VirtualClock, run_n: int, recorded: RecordedDay, market: RecordedMarket,

@@ -14,7 +14,7 @@ from simulation.market.market import Market
 from supervision.stepped import SteppedRuntime
 
 QuotesCommand = broker.LinkCommand | market.ListChain | market.Subscribe | market.Unsubscribe | market.WatchClosely
-HubCommand = market.DialHub | market.SealBucket | market.CoverHub
+HubCommand = market.DialHub | market.SealBucket | market.CoverHub | market.FollowCategories
 
 WIDE_EVERY = 5  # steps between batches of quotes that nobody holds or waits for
 TOKEN_LIFE_NS = 3600 * SECOND
@@ -172,8 +172,8 @@ class InProcessHub(InProcessPort[HubCommand]):
                 self._dial(command.feed_epoch)
             case market.SealBucket():
                 self._seal(command.bucket_utc)
-            case market.CoverHub():
-                pass  # in process nothing is silent, and nothing is polled
+            case market.CoverHub() | market.FollowCategories():
+                pass  # in process nothing is silent, nothing is polled, and nobody joins anything
             case _:
                 assert_never(command)
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from storage.aside import written_aside
+from storage.bucket_file import is_whole_file
 from storage.manifest import sync_folder
 
 BARS: Final = "bars"
@@ -51,7 +52,7 @@ def add(root: Path, session: date, kind: str, table: pa.Table) -> bool:
     """
     folder = root / session.isoformat()
     path = folder / f"{kind}-import-{digest_of(table)}.parquet"
-    if path.exists():
+    if path.exists() and is_whole_file(path):
         return False
     folder.mkdir(parents=True, exist_ok=True)
     with written_aside(path, is_durable=True) as aside:

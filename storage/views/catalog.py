@@ -11,7 +11,7 @@ from __future__ import annotations
 from domain.options.profile import GEX_SCALARS, GREEK_SCALARS, ORDERFLOW_SCALARS
 from storage.views.subjects.earlier import ALERT_LOG, DAILY_SUMMARY, GEX_EXECUTION_LOG, SYSTEM_STATE, TRADES
 from storage.views.subjects.operations import COMMANDS, KILLS, MODES, TRACE
-from storage.views.subjects.prices import BARS, CHAINS, QUOTES, UNDERLYINGS, longer_bars
+from storage.views.subjects.prices import BARS, CHAINS, DERIVED, QUOTES, UNDERLYINGS, longer_bars
 from storage.views.subjects.signals import ALERTS, FEATURES, FORCES, IMPORTED_ALERTS, OUTCOMES, READINGS
 from storage.views.subjects.trades import (
     ATTEMPTS,
@@ -47,6 +47,7 @@ ALL = (
     QUOTES,
     CHAINS,
     UNDERLYINGS,
+    DERIVED,
     DAILY,
     GAPS,
     ATTEMPTS,

@@ -25,7 +25,7 @@ from storage.gap_totals import GapKind, gap_rows_of
 from storage.imports.series_days import ALERTS, FOREIGN_SCHEMA, TRADES
 from storage.manifest import Manifest
 from storage.series_reader import SeriesReader, with_evidence, with_session
-from storage.series_rows import BARS, CHAINS, MODES, QUOTES, READINGS, UNDERLYINGS
+from storage.series_rows import BARS, CHAINS, DERIVED, MODES, QUOTES, READINGS, UNDERLYINGS
 from storage.views import ledgers, traces
 from storage.views.catalog import VIEWS
 from storage.warehouse_reader import WarehouseReader
@@ -34,7 +34,7 @@ RETRIES = 8
 _SHAPES = {"base_gex": Shape.GEX, "base_greek": Shape.GREEK, "base_orderflow": Shape.ORDERFLOW}
 _SERIES = {
     "base_quotes": QUOTES, "base_chains": CHAINS, "base_underlyings": UNDERLYINGS, "base_bars": BARS,
-    "base_modes": MODES,
+    "base_modes": MODES, "base_derived": DERIVED,
 }  # fmt: skip
 _IMPORTED = {
     "base_foreign_alerts": (ALERTS, FOREIGN_SCHEMA[ALERTS]),
@@ -94,6 +94,7 @@ class Database:
         self.warehouse = WarehouseReader(folder / "warehouse")
         self.series = SeriesReader(folder / "series")
         self._traced = traces.TraceReadings()
+        self._damaged_daily: list[Path] = []
         self._db = duckdb.connect()
         with suppress(duckdb.Error):  # in a notebook without widgets there is none, and turning it off is an error
             self._db.execute("SET enable_progress_bar = false")
@@ -127,7 +128,8 @@ class Database:
                 found = self._db.sql(sql, params=values or None)
                 return pa.table({}) if found is None else found.to_arrow_table()
             except (FileNotFoundError, duckdb.Error, pa.ArrowException) as error:
-                if attempt == RETRIES or not _is_of_a_file(error):
+                is_over = attempt == RETRIES or not (_is_of_a_file(error) or self._found_damaged(error))
+                if is_over:
                     raise QueryError(_sentence(error)) from None
         raise AssertionError("unreachable")
 
@@ -180,10 +182,36 @@ class Database:
         told = (with_session(with_evidence(table), day).select(columns) for day, table in days.items())
         return pa.concat_tables([traced, *told])
 
+    def _found_damaged(self, error: Exception) -> bool:
+        """Return whether files of the warehouse that a query stumbled over are damaged inside; they are left out then.
+
+        Nobody looks into every file beforehand: it would cost more than the query.
+        """
+        if not isinstance(error, duckdb.InvalidInputException) or "file" not in str(error):
+            return False
+        days = [self.warehouse.manifest(day) for day in self.sessions()]
+        paths = [path for day in days for shape in Shape for path in self.warehouse.files(day, shape)]
+        return self.warehouse.leave_out_damaged(paths)
+
     def _daily(self) -> pa.Table:
         paths = {path.stem: path for path in sorted((self.folder / "aggregates").glob("????-??-??.parquet"))}
-        days = self._in_view(date.fromisoformat(stem) for stem in paths)
-        return pa.concat_tables([DAILY.empty_table(), *(pq.read_table(paths[str(day)], schema=DAILY) for day in days)])
+        tables = [DAILY.empty_table()]
+        for day in self._in_view(date.fromisoformat(stem) for stem in paths):
+            path = paths[day.isoformat()]
+            try:
+                tables.append(pq.read_table(path, schema=DAILY))
+            except pa.ArrowException:
+                self._damaged_daily.append(path)
+        return pa.concat_tables(tables)
+
+    @property
+    def left_out(self) -> str | None:
+        """In a sentence, which files queries so far had to leave out; `None` where none."""
+        found = {*self.series.damaged, *self.warehouse.damaged, *self._damaged_daily}
+        if not found:
+            return None
+        names = ", ".join(sorted(path.relative_to(self.folder).as_posix() for path in found))
+        return f"Left out, because it cannot be read: {names} in {self.folder}. Take it from a backup."
 
     def _register(self, base: str, table: pa.Table) -> None:
         self._db.register(base, table)

@@ -177,3 +177,123 @@ def test_a_source_without_hubs_has_no_category_of_today() -> None:
     given = {"source": "rest", "hubs": {"state_greeks": ["state_gamma_today"]}}
     with pytest.raises(SettingsError, match=r"what feed.source hubs alone delivers"):
         load_settings(profile="demo", overrides={"feed": given})
+
+
+# -- what a person changes ----------------------------------------------------------------------
+
+KEPT = {hub: tuple(categories) for hub, categories in settings().feed.hubs.items()}
+WANTED = KEPT | {"classic": ("classic_gex_zero", "classic_gex_full"), "state_greeks": ("state_gamma_today",)}
+
+
+def asked_for(
+    probe: Probe[FeedState], hubs: dict[str, tuple[str, ...]] | None = None, command_id: str = "m1"
+) -> Outbox:
+    return probe.feed(market.ChangeMemberships(command_id=command_id, hubs=WANTED if hubs is None else hubs))
+
+
+def answered(probe: Probe[FeedState], key_n: int = 0) -> Outbox:
+    epoch = probe.state.keys[key_n].feed_epoch
+    return probe.feed(market.MembershipsPatched(feed_epoch=epoch, updated_n=9, key_n=key_n))
+
+
+def declined(probe: Probe[FeedState], key_n: int = 0) -> Outbox:
+    epoch = probe.state.keys[key_n].feed_epoch
+    return probe.feed(market.PatchFailed(feed_epoch=epoch, why="not in the tier.", is_final=True, key_n=key_n))
+
+
+def changed(out: Outbox) -> list[dict[str, tuple[str, ...]]]:
+    return [dict(event.hubs) for event in out.published(market.MembershipsChanged)]
+
+
+def test_other_categories_are_joined_on_the_sessions_that_stand_and_both_are_taken_until_they_are() -> None:
+    probe = in_force()
+    out = asked_for(probe)
+    groups = {group for _, group in patched(out).memberships}
+    assert {"SPX_classic_gex_full", "SPX_classic_gex_zero", "QQQ_state_gamma_20261120"} <= groups
+    assert not any("charm" in group for group in groups)
+    (both,) = changed(out)
+    assert set(both["state_greeks"]) == {"state_gamma_today", "state_charm_today"}
+    assert set(both["classic"]) == {"classic_gex_zero", "classic_gex_full"}
+    assert not out.told(operator.CommandDone)
+    done = answered(probe)
+    assert changed(done) == [WANTED]
+    (answer,) = done.told(operator.CommandDone, "operator")
+    assert answer.detail == "Joined: classic_gex_full; left: state_charm_today."
+    assert not any(one.told(market.UseAddress) or one.told(market.Negotiate) for one in (out, done)), "nobody dials"
+
+
+def test_what_is_changed_is_what_is_negotiated_next_and_joined_anew_on_a_fresh_session() -> None:
+    probe = in_force()
+    asked_for(probe)
+    answered(probe)
+    up = market.HubUp(hub="classic", feed_epoch=probe.state.keys[0].feed_epoch, recovered=False)
+    assert "SPX_classic_gex_full" in {group for _, group in patched(probe.feed(up)).memberships}
+    request = market.RequestAddress(hub="classic", feed_epoch=probe.state.keys[0].feed_epoch, failures=1)
+    probe.feed(request, Utc(NOW + 900 * SECOND))
+    negotiated = probe.sent.told(market.Negotiate)[-1]
+    assert "SPX_classic_gex_full" in negotiated.groups
+    assert not any("charm" in group for group in negotiated.groups)
+
+
+def test_a_change_that_one_key_refuses_is_taken_back_on_all_and_no_address_is_asked_for() -> None:
+    probe = in_force()
+    asked_for(probe)
+    out = declined(probe)
+    assert changed(out) == [KEPT]
+    groups = {group for _, group in patched(out).memberships}
+    assert "SPX_classic_gex_full" not in groups and "SPX_state_charm_20261120" in groups
+    (denied,) = out.told(operator.CommandDenied, "operator")
+    assert denied.detail.startswith("The vendor did not change it, and it stays as it was: not in the tier. Whatever")
+    assert probe.state.hubs == KEPT
+    assert len(probe.sent.told(market.Negotiate)) == 1
+    assert not answered(probe).effects
+
+
+def test_a_renegotiation_that_fails_under_a_change_takes_it_back() -> None:
+    probe = in_force()
+    asked_for(probe)
+    request = market.RequestAddress(hub="classic", feed_epoch=probe.state.keys[0].feed_epoch, failures=1)
+    probe.feed(request, Utc(NOW + 900 * SECOND))
+    epoch = probe.state.keys[0].feed_epoch
+    out = probe.feed(market.NegotiateFailed(feed_epoch=epoch, why="403", is_final=True))
+    assert changed(out) == [KEPT]
+    assert out.told(operator.CommandDenied, "operator")
+    probe.advance(Utc(NOW + 2_000 * SECOND))
+    assert "SPX_classic_gex_full" not in probe.sent.told(market.Negotiate)[-1].groups
+
+
+@pytest.mark.parametrize(
+    ("hubs", "why"),
+    [
+        (KEPT, "joined exactly these categories already"),
+        (KEPT | {"other": ("classic_gex_one",)}, "Hubs come and go with a start: other"),
+        ({"classic": ("classic_gex_zero",)}, "Hubs come and go with a start: "),
+        (KEPT | {"orderflow": tuple(f"state_gex_202612{n:02}" for n in range(1, 31))}, "need other keys"),
+    ],
+)  # fmt: skip
+def test_what_needs_a_start_is_refused_with_its_reason(hubs: dict[str, tuple[str, ...]], why: str) -> None:
+    probe = Probe(FeedActor("feed", settings_of_five_tickers()), NOW)
+    (asked,) = probe.start().told(market.Negotiate)
+    token = Utc(NOW + 900 * SECOND)
+    probe.feed(market.Negotiated(feed_epoch=asked.feed_epoch, hubs=tuple(HUBS), token_until_utc=token))
+    out = asked_for(probe, hubs)
+    (denied,) = out.told(operator.CommandDenied, "operator")
+    assert why in denied.detail and denied.detail.endswith("is in force with the next start.")
+    assert not out.told(market.PatchMemberships) and not changed(out)
+
+
+def settings_of_five_tickers() -> Settings:
+    return settings().model_copy(update={"tickers": ("SPX", "SPY", "QQQ", "IWM", "NDX"), "spot_only": ()})
+
+
+def test_nothing_is_changed_beside_another_change_or_without_addresses_or_by_the_older_protocol() -> None:
+    probe = in_force()
+    asked_for(probe)
+    (busy,) = asked_for(probe, KEPT, "m2").told(operator.CommandDenied, "operator")
+    assert (busy.command_id, busy.detail[:26]) == ("m2", "Another change is under wa")
+    dialling = Probe(FeedActor("feed", settings()), NOW)
+    dialling.start()
+    (without,) = asked_for(dialling).told(operator.CommandDenied, "operator")
+    assert "no addresses now" in without.detail
+    (older,) = asked_for(in_force("legacy")).told(operator.CommandDenied, "operator")
+    assert "feed.protocol v2" in older.detail

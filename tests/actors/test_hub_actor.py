@@ -303,6 +303,17 @@ def test_a_silent_port_closes_the_bucket_with_everything_absent_and_a_gap() -> N
     assert store.why_absent == NOT_SEALED
 
 
+def test_categories_that_were_changed_are_those_that_the_port_takes_and_a_silent_bucket_lacks() -> None:
+    probe = hub()
+    hubs = SETTINGS.feed.hubs | {HUB: ("classic_gex_zero",)}
+    everything = tuple((ticker, "classic_gex_zero") for ticker in ORDER)
+    (follow,) = probe.feed(market.MembershipsChanged(hubs=hubs)).told(market.FollowCategories, f"port:{NAME}")
+    assert follow.expected == everything
+    due(probe)
+    closed = probe.fire(Timer.CLOSE, str(BUCKET)).published(market.HubClosed)
+    assert [one.absent for one in closed] == [everything]
+
+
 def test_an_answer_after_that_is_stored_as_late_and_told_to_no_reading() -> None:
     probe = hub()
     due(probe)

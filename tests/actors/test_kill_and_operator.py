@@ -373,6 +373,22 @@ def test_raise_and_flatten_go_to_the_owner_before_they_are_recorded(command: Mes
     assert words(probe.feed(DONE)) == [("ledger", "RecordCommand", "done"), ("edge:cli", "CommandDone", "")]
 
 
+def test_a_change_of_memberships_is_recorded_goes_to_the_feed_and_is_outdated_by_a_later_one() -> None:
+    probe, hubs = desk(), {"classic": ("classic_gex_zero",)}
+    first = operator.Memberships(hubs=hubs, **EDGE)
+    sent = probe.feed(first)
+    assert words(sent) == [("ledger", "RecordCommand", "asked"), ("feed", "ChangeMemberships", "")]
+    assert sent.told(operator.RecordCommand)[0].name == "memberships"
+    assert words(probe.feed(DONE)) == [("ledger", "RecordCommand", "done"), ("edge:cli", "CommandDone", "")]
+    assert words(probe.feed(first)) == [("edge:cli", "CommandDone", "")]
+    probe.feed(operator.Memberships(hubs={}, **EDGE | {"command_id": "c2"}))
+    probe.feed(replace(DONE, command_id="c2"))
+    (denied,) = probe.feed(first).told(operator.CommandDenied)
+    assert denied.code == "outdated"
+    late = operator.Memberships(hubs=hubs, **EDGE | {"command_id": "c3", "expires_utc": NOW - 1})
+    assert [answer.code for answer in probe.feed(late).told(operator.CommandDenied)] == ["expired"]
+
+
 def test_a_resume_is_recorded_before_it_goes_to_the_owner() -> None:
     sent = desk().feed(operator.Resume(level=RUNNING, **EDGE))
     assert words(sent) == [("ledger", "RecordCommand", "asked"), ("kill", "LowerKill", "")]

@@ -180,6 +180,15 @@ def test_silent_categories_are_named_and_what_needs_them_is_missing() -> None:
     assert one.evidence.features[INDEX["loc_long_gamma_bps"]] is not None
 
 
+def test_what_a_whole_bucket_holds_follows_the_categories_that_were_changed() -> None:
+    probe = reading()
+    wanted = {hub: categories[:1] for hub, categories in SETTINGS.feed.by_hub.items()}
+    probe.feed(market.MembershipsChanged(hubs=wanted))
+    probe.feed(due(0))
+    (read,) = probe.advance(due(0).close_by_utc).published(signals.FeaturesComputed)
+    assert read.missing == tuple(category for categories in wanted.values() for category in categories)
+
+
 def test_every_reading_has_73_features_five_forces_and_a_number() -> None:
     found = in_order(4)
     told = [c.evidence for c in found if c.evidence is not None]

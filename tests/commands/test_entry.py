@@ -65,7 +65,7 @@ def test_without_the_libraries_every_command_says_how_to_get_them_in_one_sentenc
     needed |= {"sweep": ["2026-11-20", "2026-11-20", "exits.premium_stop=0.3"]}
     needed |= {"fit-exits": ["2026-11-20", "2026-11-20"]}
     needed |= {"evaluate": ["GAMMA_FLIP", "2026-11-20", "2026-11-20"]}
-    more = needed.get(command, ["--reason", "r"] if command in ("resume", "flatten") else [])
+    more = needed.get(command, ["--reason", "r"] if command in ("resume", "flatten", "memberships") else [])
     parser().parse_args([command, *more])  # the call itself is right
     ended = python(*WITHOUT_LIBRARIES, "main.py", command, *more)
     assert (ended.returncode, ended.stdout) == (2, "")

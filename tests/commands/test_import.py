@@ -6,6 +6,7 @@ import fcntl
 import gzip
 import io
 import json
+import shutil
 import sqlite3
 import zipfile
 from contextlib import closing
@@ -95,6 +96,18 @@ def test_importing_twice_is_importing_once_also_without_the_journal(tmp_path: Pa
     third = told(tmp_path, capsys, file)[0]
     assert (third["stored"], third["known"], third["was_imported_before"]) == (0, 4, False)
     assert told(tmp_path, capsys, file)[0]["was_imported_before"]
+    assert rows(tmp_path, "SELECT count(*) AS n FROM rows") == [{"n": 4}]
+
+
+def test_what_was_imported_and_is_lost_since_comes_back_when_it_is_asked_for_again(
+    tmp_path: Path, capsys: Said
+) -> None:
+    file = write(tmp_path / NAME, day())
+    assert told(tmp_path, capsys, file)[0]["stored"] == 4
+    shutil.rmtree(manifest.folder_of(tmp_path / "data" / "warehouse", SESSION))
+    assert call(tmp_path, file) == 0
+    assert "imported before (4 rows; --again stores what is lost)" in capsys.readouterr().out
+    assert told(tmp_path, capsys, file, "--again")[0]["stored"] == 4
     assert rows(tmp_path, "SELECT count(*) AS n FROM rows") == [{"n": 4}]
 
 

@@ -18,6 +18,7 @@ from moto.server import ThreadedMotoServer
 from commands.archive import carry_out
 from domain.units import Utc
 from storage import archive as archives
+from storage import manifest
 from storage.archive import RetentionDays, Tier, archive, clean, indexed, retire, units
 from storage.backup import back_up, backups, made_at
 from storage.backup_keys import IDENTITY_ENV, RECIPIENT_ENV, BackupError, identity_of, new_key, recipient_of
@@ -170,6 +171,18 @@ def test_a_deletion_that_a_crash_broke_off_is_finished_and_half_a_day_is_never_s
     assert "traces" not in {unit.kind for unit in units(root)}
     clean(root)
     assert not list((root / "traces").iterdir())
+
+
+def test_a_day_whose_manifest_is_damaged_holds_up_no_other(root: Path, tmp_path: Path) -> None:
+    stored_day(root / "warehouse", 1).close()
+    file = manifest.folder_of(root / "warehouse", make.DAY) / manifest.FILE
+    file.write_bytes(b'{"session":')
+    by_kind = {unit.kind: unit.unfinished for unit in units(root)}
+    assert by_kind == {"quotes": None, "series": None, "traces": None, "warehouse": by_kind["warehouse"]}
+    assert "cannot be read" in str(by_kind["warehouse"]) and "start the supervisor once" in str(by_kind["warehouse"])
+    copy = SecondCopy(root, Target(str(tmp_path / "copy")))
+    assert copy.refresh(DAY) >= 4
+    assert (tmp_path / "copy" / "traces" / str(DAY) / "run-1.jsonl.zst").exists()
 
 
 # -- targets ----------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import pytest
 from domain.instants import BUCKET_NS
 from domain.market.silence import WhySilent
 from storage import manifest
+from storage.gap_totals import totals_of
 from storage.warehouse import Warehouse
 from storage.warehouse_reader import WarehouseReader
 from tests.testkit import bucket_rows as make
@@ -70,3 +71,20 @@ def test_a_day_of_which_nothing_was_stored_is_no_gap(tmp_path: Path) -> None:
     warehouse = opened(tmp_path)
     warehouse.end_day(make.DAY)
     assert manifest.sessions_in(tmp_path) == ()
+
+
+def test_rows_that_come_after_a_clock_that_ran_ahead_had_ended_the_day_are_missing_no_longer(tmp_path: Path) -> None:
+    warehouse = stored(tmp_path, LAST_N - 4)
+    warehouse.end_day(make.DAY)  # the clock said 16:00
+    sealed(warehouse, session=make.DAY)
+    assert gaps(tmp_path) == expected(4)
+    warehouse.close()
+    warehouse = stored(tmp_path, LAST_N - 3, LAST_N - 2)  # it was set right, and the supervisor started again
+    found = manifest.load(tmp_path, make.DAY)
+    rows_n = sum(part.rows for part in found.parts)
+    pairs_n = sum(2 * len(categories) for categories in HUBS.values())
+    totals = totals_of((found,))
+    assert (totals.missing_n, totals.covered_n) == (2 * pairs_n, 2 * pairs_n)
+    assert rows_n == 3 * pairs_n, "rows stored and rows missing are the five buckets"
+    warehouse.end_day(make.DAY)
+    assert totals_of((manifest.load(tmp_path, make.DAY),)) == totals

@@ -6,20 +6,25 @@ from datetime import date, time
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from actors.risk import RiskActor
 from actors.series import CONTEXT_EVERY_NS, SeriesActor, Timer
 from config.settings import load_settings
 from domain.instants import MINUTE, SECOND, at_exchange
 from domain.market.correlation import Breakdown
+from domain.market.derived import Told
 from domain.risk.desk_view import broken_now, with_broken
 from domain.risk.sizing import size_of
 from domain.units import Utc
 from messages import lifecycle, market, operator
 from messages.envelope import decode, encode
 from simulation.day import stepped_day
+from storage.derived_told import derived_told
 from storage.market_context import StoredContext, context_of
-from storage.series import Series
+from storage.series import Series, seal
+from storage.series_reader import SeriesReader
+from storage.views.database import Database
 from supervision.effects import Publish, SetTimer
 from supervision.turn import Turn
 from tests.storage.test_minute_bars import DAY, write_sessions
@@ -85,7 +90,9 @@ def test_with_too_few_sessions_for_a_baseline_nothing_is_begun(tmp_path: Path) -
 
 def test_a_child_that_fails_is_a_sentence(tmp_path: Path) -> None:
     (first, *_) = write_sessions(tmp_path, 12)
-    (tmp_path / "series" / first.isoformat() / "bars.parquet").write_text("no Parquet")
+    folder = tmp_path / "warehouse" / f"date={first}"
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text('{"schema": 99}')  # of a newer version, which nobody may guess at
     context = StoredContext(tmp_path / "warehouse", tmp_path / "series")
     context.start(DAY, NOON)
     said = waited_for(context)
@@ -132,7 +139,31 @@ def test_in_hours_it_is_begun_every_quarter_of_an_hour_and_published_once_it_is_
     assert again == {Timer.CONTEXT: NOON + CONTEXT_EVERY_NS, Timer.POLL_CONTEXT: NOON + SECOND}
     assert not handled(actor, fired(Timer.POLL_CONTEXT), NOON + SECOND).published(market.ContextRead)
     scripted.found = market.ContextRead(at_utc=NOON, session=DAY, broken=BROKEN)
-    assert handled(actor, fired(Timer.POLL_CONTEXT), NOON + 2 * SECOND).effects == [Publish(scripted.found)]
+    told_utc = Utc(NOON + 2 * SECOND)
+    published = Publish(replace(scripted.found, told_utc=told_utc))
+    assert handled(actor, fired(Timer.POLL_CONTEXT), told_utc).effects == [published]
+
+
+def test_what_lanes_are_told_is_stored_with_its_instant_and_queried(tmp_path: Path) -> None:
+    scripted = Scripted()
+    actor = SeriesActor("series", Series(tmp_path / "series", 1), scripted)
+    told = []
+    for minutes, gap in ((0, 0.25), (15, -0.5)):
+        values = (("QQQ", "gap", gap), ("SPY", "hourly_regime", "quiet"))
+        at_utc, told_utc = Utc(NOON + minutes * MINUTE), Utc(NOON + minutes * MINUTE + 3 * SECOND)
+        scripted.found = market.ContextRead(at_utc=at_utc, session=DAY, broken=None, derived=values)
+        handled(actor, fired(Timer.POLL_CONTEXT), told_utc)
+        told.append(Told(told_utc, values))
+    handled(actor, fired(Timer.FLUSH), told_utc)
+    for is_sealed in (False, True):
+        if is_sealed:
+            seal(tmp_path / "series", DAY)
+        assert derived_told(SeriesReader(tmp_path / "series"), DAY) == tuple(told)
+        rows = Database(tmp_path).rows("SELECT symbol, series, value, text FROM derived ORDER BY told_utc, symbol")
+        assert [tuple(row.values()) for row in rows] == [
+            ("QQQ", "gap", 0.25, None), ("SPY", "hourly_regime", None, "quiet"),
+            ("QQQ", "gap", -0.5, None), ("SPY", "hourly_regime", None, "quiet"),
+        ]  # fmt: skip
 
 
 @pytest.mark.parametrize("is_given", [False, True])
@@ -161,7 +192,7 @@ def test_a_broken_correlation_cuts_the_size_for_an_hour_and_not_told_changes_not
 
 
 @pytest.mark.slow
-def test_on_a_stepped_day_risk_hears_how_it_compares_with_the_sessions_before(tmp_path: Path) -> None:
+def test_on_a_stepped_day_risk_and_lanes_hear_how_it_compares_with_the_sessions_before(tmp_path: Path) -> None:
     write_sessions(tmp_path, 14)
     for lines in (tmp_path / "series" / DAY.isoformat()).glob("*"):
         lines.unlink()
@@ -171,6 +202,9 @@ def test_on_a_stepped_day_risk_hears_how_it_compares_with_the_sessions_before(tm
         day.run(at_exchange(DAY, time(9, 57)))
         seen = day.runtime.cells["risk:paper"].state.view
         assert broken_now(seen, day.runtime.clock.now_utc()) is not None
+        lanes = [cell.state for name, cell in day.runtime.cells.items() if name.startswith("lane:")]
+        assert lanes
+        assert all(lane.derived and lane.derived[-1].values for lane in lanes)
     finally:
         day.runtime.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import date, time
 from pathlib import Path
 
@@ -24,9 +25,9 @@ from messages import market, signals
 from storage.series import Series, seal
 from storage.series_reader import SeriesReader, with_evidence
 from storage.series_rows import CHAINS, KINDS, QUOTES, READINGS, UNDERLYINGS
-from storage.views.database import Database
+from storage.views.database import DAILY, Database
 
-DAY = date(2026, 11, 20)
+DAY, LATER_DAY = date(2026, 11, 20), date(2026, 11, 23)
 OPEN = at_exchange(DAY, time(9, 30))
 LATER = Utc(OPEN + 2_000 * BUCKET_NS)
 CONTRACT = Contract(7, "SPX", "SPXW", DAY, Ticks(600_000), Right.CALL)
@@ -258,3 +259,82 @@ def test_a_minute_that_is_told_again_is_read_as_it_was_told_last(tmp_path: Path,
         {"ticker": "SPX", "close": 6002.0, "volume": None, "ticks": None, "source": "provider"},
         {"ticker": "SPY", "close": 6001.0, "volume": 900, "ticks": None, "source": "provider"},
     ]
+
+
+# -- files that cannot be read ------------------------------------------------------------------
+
+
+def sealed_days(root: Path) -> Path:
+    """Seal two days of readings and return the file of the earlier one."""
+    for day in (DAY, LATER_DAY):
+        one = reading(0)
+        stored(root / "series", msgspec.structs.replace(one, bucket_utc=at_exchange(day, time(9, 30))))
+        seal(root / "series", day)
+    return root / "series" / DAY.isoformat() / f"{READINGS}.parquet"
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def spoil(path: Path) -> None:
+    """Change bytes inside a file; both ends stay."""
+    raw = bytearray(path.read_bytes())
+    raw[4 : len(raw) // 2] = bytes(len(raw) // 2 - 4)
+    path.write_bytes(raw)
+
+
+@pytest.mark.parametrize("damage", [cut, spoil])
+def test_a_damaged_day_holds_up_no_query_of_the_others_and_is_named(
+    tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    damage(sealed_days(tmp_path))
+    db = Database(tmp_path)
+    assert db.rows("SELECT session FROM readings") == [{"session": LATER_DAY}]
+    assert db.left_out is not None
+    assert f"series/{DAY}/readings.parquet" in db.left_out
+
+
+def test_a_cut_file_is_set_aside_at_the_next_start_and_said_once(tmp_path: Path) -> None:
+    path = sealed_days(tmp_path)
+    cut(path)
+    damaged = path.read_bytes()
+    (said,) = Series(tmp_path / "series", 2).take_findings()
+    assert f"{DAY}/readings.parquet" in said and "backup" in said
+    assert path.with_name("damaged-readings.parquet").read_bytes() == damaged
+    assert Series(tmp_path / "series", 3).take_findings() == ()
+    assert Database(tmp_path).rows("SELECT session FROM readings") == [{"session": LATER_DAY}]
+
+
+@pytest.mark.parametrize("damage", [cut, spoil])
+def test_a_window_whose_file_is_damaged_does_not_come_back_and_stops_nothing(
+    tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    damage(sealed_days(tmp_path))
+    series = Series(tmp_path / "series", 2)
+    assert series.restored("SPX", DAY, LATER) is None
+    assert series.readings("SPX", DAY, LATER) == ()
+    assert series.spots("SPX", DAY, LATER) == ()
+
+
+def test_a_seal_does_not_write_over_what_it_cannot_read(tmp_path: Path) -> None:
+    path = sealed_days(tmp_path)
+    spoil(path)
+    damaged = path.read_bytes()
+    stored(tmp_path / "series", reading(1))
+    with pytest.raises(SystemExit, match=r"readings\.parquet cannot be read: take it from a backup"):
+        seal(tmp_path / "series", DAY)
+    assert path.read_bytes() == damaged
+    assert path.with_suffix(".jsonl").exists()
+
+
+def test_an_aggregate_that_cannot_be_read_holds_up_no_other(tmp_path: Path) -> None:
+    folder = tmp_path / "aggregates"
+    folder.mkdir()
+    rows = [{"session": LATER_DAY, "ticker": "SPX", "category": "classic_gex_zero", "rows": 780}]
+    pq.write_table(pa.Table.from_pylist(rows, schema=DAILY), folder / f"{LATER_DAY}.parquet")
+    (folder / f"{DAY}.parquet").write_bytes(b"PAR1 and no more")
+    db = Database(tmp_path)
+    assert db.rows("SELECT session, rows FROM daily") == [{"session": LATER_DAY, "rows": 780}]
+    assert db.left_out is not None
+    assert f"aggregates/{DAY}.parquet" in db.left_out

@@ -14,7 +14,7 @@ from domain.session import calendar
 from domain.session.calendar import TradingDay
 from domain.signals.columns import Found
 from domain.signals.snapshot import Snapshot
-from messages import session, signals
+from messages import market, session, signals
 from tests.testkit.probe import Probe
 
 
@@ -37,8 +37,13 @@ def lived(
     lane: str,
     days: Sequence[tuple[TradingDay, Sequence[signals.FeaturesComputed]]],
     promoted: Sequence[str] = (),
+    told: Sequence[market.ContextRead] = (),
 ) -> list[signals.RecordAlert]:
-    """Return what a lane's actor has recorded over sessions, each reading handled when a whole bucket is closed."""
+    """Return what a lane's actor has recorded over sessions, each reading handled when a whole bucket is closed.
+
+    `told` are the derived series that it hears meanwhile, ascending.
+    """
+    waiting = list(told)
     first, _ = days[0]
     probe = Probe(LaneActor(lane, settings), first.open_utc)
     probe.start()
@@ -56,6 +61,8 @@ def lived(
                 probe.feed(session.PhaseChanged(
                     phase=phase, session=day.session, open_utc=day.open_utc, close_utc=day.close_utc, at_utc=at_utc,
                 ), at_utc)  # fmt: skip
+            while waiting and waiting[0].told_utc <= now:
+                probe.feed(waiting[0], waiting.pop(0).told_utc)
             for record in probe.feed(reading, now).told(signals.RecordAlert):
                 probe.feed(signals.AlertRecorded(alert_id=record.alert.key.alert_id, is_new=True), now)
     return probe.sent.told(signals.RecordAlert)

@@ -27,7 +27,7 @@ TOKEN = "a-run-token-of-the-tests"
 
 def actor(name: str, **changes: Any) -> dict[str, Any]:
     """One row of the supervisor's status."""
-    row = {"name": name, "is_up": True, "depth": 0, "restarts": 0, "p99_us": 210}
+    row = {"name": name, "is_up": True, "depth": 0, "restarts": 0, "p99_us": 210, "conflated": 0}
     return row | changes
 
 
@@ -75,7 +75,12 @@ class Desk:
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Answer the control line as a supervisor does."""
         if request["do"] == "status":
-            rows = [actor("supervisor"), actor("risk:paper"), actor("hub:classic", depth=2), actor("hub:orderflow")]
+            rows = [
+                actor("supervisor"),
+                actor("risk:paper"),
+                actor("hub:classic", depth=2, conflated=3),
+                actor("hub:orderflow"),
+            ]
             process = {
                 "at_utc": int(desk.NOW), "latched": None, "ended": None, "trace_failed": None, "rss_mb": 180,
                 "uptime_s": 61, "dead_letters": 0,

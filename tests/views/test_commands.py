@@ -15,7 +15,7 @@ from storage import manifest
 from storage.views.database import Database
 from storage.views.named import contract_quotes
 from tests.testkit import bucket_rows as make
-from tests.testkit.warehouse_days import opened, store, stored_day
+from tests.testkit.warehouse_days import damage_log, opened, store, stored_day
 
 pytestmark = pytest.mark.slow
 
@@ -146,6 +146,24 @@ def test_compact_makes_a_day_whole_and_not_beside_a_writer(tmp_path: Path, capsy
     assert manifest.load(tmp_path / "warehouse", make.DAY).is_whole
     assert call(tmp_path, "compact") == 0
     assert "already" in capsys.readouterr().out
+
+
+def test_compact_goes_on_past_a_day_of_which_something_is_damaged(tmp_path: Path, capsys: Said) -> None:
+    monday_n = 3 * 24 * 120  # buckets after Friday's
+    warehouse = opened(tmp_path / "warehouse")
+    for n in (0, 1, monday_n, monday_n + 1):
+        store(warehouse, make.bucket(n))
+    warehouse.close()
+    part, _ = manifest.load(tmp_path / "warehouse", make.DAY).parts
+    file = manifest.folder_of(tmp_path / "warehouse", make.DAY) / part.name
+    raw = bytearray(file.read_bytes())
+    raw[40 : len(raw) // 2] = bytes(len(raw) // 2 - 40)
+    file.write_bytes(raw)
+    damage_log(tmp_path / "warehouse", part)
+    assert call(tmp_path, "compact") == 3
+    said = capsys.readouterr().err
+    assert "4 rows are lost" in said
+    assert "2026-11-23: 2 files are 1 now, 8 rows." in said
 
 
 def test_a_chain_fits_80_columns_with_volatility_greeks_and_open_interest(folder: Path, capsys: Said) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -32,7 +32,7 @@ from storage.warehouse_reader import WarehouseReader
 from tests.testkit import bucket_rows as make
 from tests.testkit import ledger_asks as ask
 from tests.testkit.paths import ROOT
-from tests.testkit.warehouse_days import HUBS, damage_log, opened, store, stored_day
+from tests.testkit.warehouse_days import HUBS, damage_log, opened, sealed, store, stored_day
 
 pytestmark = pytest.mark.slow
 
@@ -298,6 +298,24 @@ def test_a_cut_file_is_left_out_and_the_gap_is_told_once_the_writer_saw_it(tmp_p
     (gap,) = db.rows("SELECT * FROM gaps")
     assert (gap["hub"], gap["ticker"], gap["rows"], gap["buckets"]) == (part.hub, None, part.rows, 1)
     assert gap["why"].startswith("damaged")
+
+
+def test_a_file_that_is_damaged_inside_is_left_out_and_named_and_the_others_answer(tmp_path: Path) -> None:
+    warehouse = stored_day(tmp_path / "warehouse", 2)
+    store(warehouse, make.bucket(3 * 24 * 120))  # Monday's
+    sealed(warehouse, session=make.DAY)
+    warehouse.close()
+    (file,) = manifest.folder_of(tmp_path / "warehouse", make.DAY).glob("whole-classic-*")
+    raw = bytearray(file.read_bytes())
+    for at in range(100, len(raw) // 2, 97):
+        raw[at] ^= 0x55
+    file.write_bytes(raw)
+    db = Database(tmp_path)
+    found = db.rows("SELECT session, count(*) AS n, sum(spot) > 0 AS is_read FROM rows GROUP BY ALL ORDER BY 1")
+    assert [(row["session"], row["n"]) for row in found] == [(make.DAY, 8), (date(2026, 11, 23), 4)]
+    assert db.left_out is not None and file.name in db.left_out
+    with pytest.raises(QueryError, match="There is no view rowz"):
+        db.rows("SELECT * FROM rowz")
 
 
 WRITER = """

@@ -272,6 +272,11 @@ def test_metrics_tell_money_positions_and_actors(served: Desk) -> None:
     assert "zerohour_open_positions 1.0" in text
     assert "zerohour_realized_usd -120.0" in text
     assert 'zerohour_actor_mail{actor="hub:classic"} 2.0' in text
+    assert 'zerohour_actor_conflated{actor="hub:classic"} 3.0' in text
+
+
+def test_prices_that_gave_way_to_newer_ones_are_counted_for_people(served: Desk) -> None:
+    assert served.get("/api/actors").json()["conflated"] == 3
 
 
 # -- actions ------------------------------------------------------------------------------------

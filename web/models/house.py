@@ -16,9 +16,13 @@ class ActorRow(Model):
 
 
 class Actors(Model):
-    """The tree of actors; `why_unknown` where the supervisor does not answer."""
+    """The tree of actors; `why_unknown` where the supervisor does not answer.
+
+    `conflated` counts the prices in this run that a newer one took the place of before anybody had read them.
+    """
 
     rows: list[ActorRow]
+    conflated: int
     rss_mb: int | None
     uptime_s: int | None
     latched: str | None

@@ -152,11 +152,12 @@ export const showGates = ({ counts, refusals }) => {
   ])
 }
 
-export const showActors = ({ rows, rss_mb: memory, uptime_s: uptime, why_unknown: why }) => {
+export const showActors = ({ rows, conflated, rss_mb: memory, uptime_s: uptime, why_unknown: why }) => {
   const up = rows.filter((row) => row.is_up).length
   const restarts = rows.reduce((sum, row) => sum + row.restarts, 0)
   const facts = [`${up} of ${rows.length} up`, count(restarts, 'restart')]
   if (memory != null) facts.push(`${memory} MB`, `up ${Math.floor(uptime / 60)} min`)
+  if (conflated) facts.push(`${count(conflated, 'price')} overtaken by newer ones`)
   setText($('actors-count'), why ?? facts.join(', '))
   fill($('actors').tBodies[0], treeOf(rows), (row) => row.name, (row) => [
     [`${row.depth ? '\u2003└ ' : ''}${row.shown}${row.is_up ? '' : ' is down'}`, row.is_up ? 'text' : 'text bad'],

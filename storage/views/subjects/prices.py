@@ -125,3 +125,21 @@ UNDERLYINGS = View(
     " data_type = 1 AS is_live, mode FROM base_underlyings",
     ("base_underlyings",),
 )
+DERIVED = View(
+    "derived",
+    "market",
+    "one derived series of a symbol (gap, regime of the hour, rotation, volatility terms) as lanes were told it, every"
+    " quarter of an hour once ten sessions are stored",
+    (
+        SESSION,
+        *instant("told", "when it was told: what readings that ended later saw"),
+        *instant("at", "up to when bars were used"),
+        Column("symbol", "", "what it is about"),
+        Column("series", "", "its name; a condition asks for `symbol.series`"),
+        Column("value", "", "a share, a ratio or a flag; `NULL`: it is a word"),
+        Column("text", "", "the word of a regime; `NULL`: it is a number"),
+    ),
+    f"SELECT session, {clocks('told_utc', 'told')}, {clocks('at_utc', 'at')}, symbol, name AS series, value, text"
+    " FROM base_derived",
+    ("base_derived",),
+)

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from domain.instants import at_exchange
-from domain.signals.feed_rules import expiry_on, memberships
+from domain.signals.feed_rules import expiry_on, memberships, packed
 from domain.units import Utc
 from gateways.gexbot import codec
 from gateways.gexbot.folding import BucketFolder
@@ -32,6 +32,7 @@ from tests.testkit.hub_fakes import (
 
 HUBS = {"classic": ("classic_gex_zero",), "state_greeks": ("state_gamma_today",)}
 TICKERS = ("SPX", "QQQ")
+FRIDAY = date(2026, 11, 20)
 GROUPS = tuple(f"{ticker}_{category}" for ticker in TICKERS for own in HUBS.values() for category in own) + tuple(
     f"{ticker}_spot" for ticker in TICKERS
 )
@@ -107,6 +108,43 @@ def test_over_a_night_todays_groups_follow_on_the_session_that_stands() -> None:
                 assert {row.profile.category for row in sealed.rows.rows} == {"state_gamma_today"}
                 assert not sealed.absent
                 assert "unknown_group" not in dict(sealed.counts.refused)
+
+    asyncio.run(main())
+
+
+def test_categories_that_are_joined_and_left_on_a_session_that_stands_come_and_go_with_their_buckets() -> None:
+    async def main() -> None:
+        fake, clock = FakeMarket(TICKERS), FakeClock()
+        async with serving(HubServer(fake, clock, min_interval_real_ms=10)) as server:
+            before = {"classic": ("classic_gex_zero", "classic_gex_full")}
+            after = {"classic": ("classic_gex_zero", "classic_gex_one")}
+            client = Client(server, now_utc=clock.now_utc, tickers=TICKERS, categories=before["classic"])
+            client.groups = list(packed(TICKERS, (), before, 150).groups[0])
+            async with connected(client):
+                (connection,) = server.registry.connections.values()
+                published = server.publisher.published
+                await until(lambda: published["SPX_classic_gex_full"] > 2)
+
+                def expect(*categories: str) -> None:
+                    expected = tuple((ticker, category) for ticker in TICKERS for category in categories)
+                    client.port.post(market.FollowCategories(expected=expected))
+
+                expect(*before["classic"], "classic_gex_one")
+                groups = packed(TICKERS, (), after, 150).groups[0]
+                patch = market.PatchMemberships(feed_epoch=1, memberships=memberships(groups, after, FRIDAY, 150))
+                told = await asked(server, patch)
+                assert isinstance(told, market.MembershipsPatched)
+                expect(*after["classic"])
+                left = published["SPX_classic_gex_full"]
+                await until(lambda: published["SPX_classic_gex_one"] > 2)
+                await client.drained(fake)
+                sealed = await client.seal_all(clock.now_utc())
+                assert published["SPX_classic_gex_full"] == left
+                assert list(server.registry.connections.values()) == [connection], "nobody has dialled"
+                rows = {row.profile.category for bucket in sealed for row in bucket.rows.rows}
+                assert rows == set(after["classic"])
+                assert not {category for bucket in sealed for _, category in bucket.absent} & {"classic_gex_full"}
+                assert not any("unknown_group" in dict(bucket.counts.refused) for bucket in sealed)
 
     asyncio.run(main())
 
