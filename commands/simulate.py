@@ -25,7 +25,8 @@ from simulation.days.sweep import Pace, Results, SweepError, quick_folder, sourc
 JUDGED_FROM: Final = 2_000  # fewer days cannot reach everything: their coverage is shown and not judged
 FACTS_FROM: Final = 200  # days from which the stylised facts of their markets are shown beneath
 MARKETS_SHOWN: Final = 20
-SPREADS, SLICES = "spreads", "twap"  # `--with`
+# `--with`: what a share of the days has besides, and the name that `day_settings` and `judged` have for it.
+EXTRAS: Final = {"spreads": "has_spreads", "twap": "has_slices", "desks": "has_desks", "rest": "has_rest"}
 _SHOWN_MAX: Final = 10
 
 
@@ -37,7 +38,7 @@ def act(arguments: Namespace) -> int:
     """
     if arguments.market is not None:
         return market_record.show(arguments.market, arguments.seed, as_json=arguments.json)
-    settings = day_settings(has_spreads=SPREADS in arguments.extras, has_slices=SLICES in arguments.extras)
+    settings = day_settings(**_extras(arguments))
     if arguments.facts or arguments.feedback is not None:  # facts of the anchored market would be facts of nothing
         feedback = settings.market.feedback if arguments.feedback is None else arguments.feedback
         settings = settings.model_copy(update={"market": MarketDrawn("honest", feedback)})
@@ -62,6 +63,10 @@ def act(arguments: Namespace) -> int:
         print()
         market_facts.show(settings, _markets_of(seeds), workers, as_json=False, with_alerts=False)
     return code
+
+
+def _extras(arguments: Namespace) -> dict[str, bool]:
+    return {name: extra in arguments.extras for extra, name in EXTRAS.items()}
 
 
 def _markets_of(seeds: range) -> list[tuple[int, date]]:
@@ -95,7 +100,7 @@ def _sweep(settings: Settings, seeds: range, results: Results, arguments: Namesp
         if result.broken:
             broken[0] += 1
             if not arguments.json:
-                console.print(_finding(result, traces))
+                console.print(_finding(result, traces, arguments.extras))
         shown.update(pace.line(result, done, wanted, broken[0]))
 
     workers = arguments.workers or os.cpu_count() or 1
@@ -106,9 +111,12 @@ def _sweep(settings: Settings, seeds: range, results: Results, arguments: Namesp
         )  # fmt: skip
 
 
-def _finding(result: DayResult, traces: Path | None) -> str:
+def _finding(result: DayResult, traces: Path | None, extras: list[str]) -> str:
     where = "" if traces is None else f" --trace {traces / f'seed-{result.seed}'}"
-    return f"Seed {result.seed}: {'; '.join(result.broken)}\n  main.py simulate --only-seed {result.seed}{where}"
+    options = "".join(f" --with {extra}" for extra in extras)
+    return (
+        f"Seed {result.seed}: {'; '.join(result.broken)}\n  main.py simulate --only-seed {result.seed}{options}{where}"
+    )
 
 
 def _report(found: list[DayResult], arguments: Namespace) -> int:
@@ -117,7 +125,7 @@ def _report(found: list[DayResult], arguments: Namespace) -> int:
         coverage.add(result.coverage)
     broken = [result for result in found if result.broken]
     compared = [result.is_same for result in found if result.is_same is not None]
-    verdicts = judged(coverage, has_spreads=SPREADS in arguments.extras, has_slices=SLICES in arguments.extras)
+    verdicts = judged(coverage, **_extras(arguments))
     missing = [f"{verdict.title}: {name}" for verdict in verdicts for name in verdict.missing]
     is_judged = len(found) >= JUDGED_FROM
     row: dict[str, Any] = {
@@ -132,7 +140,7 @@ def _report(found: list[DayResult], arguments: Namespace) -> int:
         }
         print(orjson.dumps(row, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_INDENT_2).decode())
     else:
-        print(_text(row, verdicts, broken, is_judged))
+        print(_text(row, verdicts, broken, arguments.extras, is_judged=is_judged))
     return 1 if broken or (missing and is_judged) else 0
 
 
@@ -140,7 +148,9 @@ def _mean(values: list[float]) -> float:
     return round(sum(values) / len(values), 4) if values else 0.0
 
 
-def _text(row: dict[str, Any], verdicts: tuple[Judged, ...], broken: list[DayResult], is_judged: bool) -> str:
+def _text(
+    row: dict[str, Any], verdicts: tuple[Judged, ...], broken: list[DayResult], extras: list[str], *, is_judged: bool
+) -> str:
     lines = [
         f"{row['days']} days from seed {row['seed']}: {row['messages']:,} messages, {row['executions']:,} executions,"
         f" {row['cpu_s_a_day']} CPU s a day",
@@ -157,7 +167,7 @@ def _text(row: dict[str, Any], verdicts: tuple[Judged, ...], broken: list[DayRes
         lines.append(f"(under {JUDGED_FROM} days what was not reached is not held against them)")
     if broken:
         lines.append(f"\n{len(broken)} days broke an invariant:")
-        lines += [f"  {_finding(result, None)}" for result in broken[:_SHOWN_MAX]]
+        lines += [f"  {_finding(result, None, extras)}" for result in broken[:_SHOWN_MAX]]
     else:
         lines.append("\nno invariant broken")
     return "\n".join(lines)

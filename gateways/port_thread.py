@@ -25,15 +25,16 @@ class PortThread(ABC):
     Args:
         name: `port:<owner>`; facts go to the owner.
         tell: takes an address and a message; called from this port's thread.
+        loop: what it runs on; `None`: a loop of its own. Whoever gives one runs it.
     """
 
     is_order_path = True  # whether what dies here may concern orders or executions
 
-    def __init__(self, name: str, tell: Tell) -> None:
+    def __init__(self, name: str, tell: Tell, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self._name = name
         self._owner = name.removeprefix("port:")
         self._tell = tell
-        self.loop = asyncio.new_event_loop()
+        self.loop = loop or asyncio.new_event_loop()
         self.loop.set_exception_handler(self._on_loop_fault)
         self._tasks: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)

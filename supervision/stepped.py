@@ -231,4 +231,6 @@ class SteppedRuntime(Host):
         for cell in self.cells.values():
             if cell.shell is not None:
                 self.close_actor(cell, cell.incarnation)
+        for cell in (*self.cells.values(), *self._asleep.values()):  # a retired actor's shell is in the registry still
+            if cell.shell is not None:
                 pykka.ActorRegistry.unregister(cell.shell)

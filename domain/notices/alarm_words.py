@@ -27,6 +27,7 @@ REMEDIES: Final = {
     "out_of_reach:<>": "",
     "cancel:<>": "",
     "exit_storm:<>": "",
+    "doubled:<>": "",
     "ledger_silent": "",
     "machine_busy": "End other programs, or give the machine more processors.",
     "promotions": "",

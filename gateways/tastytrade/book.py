@@ -4,7 +4,7 @@ The vendor changes an order by replacing it: the new one has an id of its own an
 one reference are a chain and one order of ours: its permanent id is that of the first, its quantity the first's size,
 its fills those of all. One that bears no reference has that of what it replaces, or is replaced by: somebody else may
 have replaced our order, or the vendor left it out. Taking a row twice, late or out of turn changes nothing that is
-true.
+true. What the vendor's list has shown and shows no more in two lists running is gone, until it is told of again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ from gateways.tastytrade.wire import Fill, OrderRow
 
 
 class View(NamedTuple):
-    """A chain as one order; `live_id` is what a change or a cancel goes to, 0 where nothing works any more."""
+    """A chain as one order; `live_id` is what a change or a cancel goes to, 0 where nothing works any more.
+
+    `is_gone`: it had not ended, and the vendor shows it no more.
+    """
 
     ref: str
     perm_id: int
@@ -38,6 +41,7 @@ class View(NamedTuple):
     live_id: int
     raw: str
     reason: str
+    is_gone: bool = False
 
     @property
     def is_working(self) -> bool:
@@ -69,9 +73,21 @@ class OrderBook:
         self._chains: dict[str, list[int]] = {}
         self._revisions: dict[str, int] = {}
         self._of_fill: dict[str, tuple[str, Fill]] = {}
+        self._listed: set[int] = set()
+        self._missing: set[int] = set()
+        self._gone: set[int] = set()
+
+    def note_list(self, order_ids: Iterable[int]) -> None:
+        """Take note of which orders a whole list has shown, after they were taken."""
+        shown = set(order_ids)
+        missing = self._listed - shown
+        self._gone |= missing & self._missing
+        self._missing = missing
+        self._listed |= shown
 
     def take(self, row: OrderRow) -> Taken:
         """Take a row over, as far as it is news."""
+        self._gone.discard(row.order_id)
         was = self._rows.get(row.order_id)
         is_newer = was is None or _age(row) >= _age(was)
         now = row if was is None else _merged(*((was, row) if is_newer else (row, was)))
@@ -169,17 +185,18 @@ class OrderBook:
         first, head = rows[0], _head(rows)
         filled = Qty(sum(row.filled_qty for row in rows))
         status = status_of(head.status)
-        live_id = 0 if head.status in OVER else head.order_id
+        is_gone = head.status not in OVER and head.order_id in self._gone and filled < first.size
+        live_id = 0 if is_gone or head.status in OVER else head.order_id
         if not live_id and filled >= first.size:
             status = OrderStatus.FILLED
-        elif not live_id and head.replacing_id and head.replacing_id not in self._rows:
+        elif not live_id and not is_gone and head.replacing_id and head.replacing_id not in self._rows:
             live_id, status = head.order_id, OrderStatus.PENDING  # it goes on in an order that nobody told of yet
         elif not live_id and (filled or len(rows) > 1) and status is OrderStatus.INACTIVE:
             status = OrderStatus.CANCELLED  # it has worked
         raw = " ".join(f"{row.order_id}:{row.status}:{row.filled_qty}/{row.size}" for row in rows)
         return View(
             "" if key.startswith("#") else key, first.order_id, first.symbol, first.underlying, first.side, first.size,
-            filled, head.order_type, head.limit_ticks, status, live_id, raw, head.reason,
+            filled, head.order_type, head.limit_ticks, status, live_id, raw, head.reason, is_gone,
         )  # fmt: skip
 
 

@@ -81,6 +81,7 @@ class TastytradeOrdersPort(PortThread, broker.BrokerPort):
         account: the configured account; `None` takes the login's first (paper only).
         ports: what `LinkUp` names as the port, by the class of account that the host stands for. Sandbox and production
             differ by host, the desk's checks by port: each host says the port that its kind of desk may trade on.
+        loop: what it runs on; `None`: a loop and a thread of its own.
 
     Raises:
         ValueError: the secrets would travel without TLS.
@@ -89,9 +90,9 @@ class TastytradeOrdersPort(PortThread, broker.BrokerPort):
     def __init__(
         self, name: str, *, rest_url: str, stream_url: str | None, secrets: Secrets, rules: ConnectionRules,
         clock: Clock, tell: Tell, contracts: ContractBook, account: str | None = None,
-        ports: Mapping[AccountClass, int] | None = None,
+        ports: Mapping[AccountClass, int] | None = None, loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:  # fmt: skip
-        super().__init__(name, tell)
+        super().__init__(name, tell, loop)
         self._requests = Requests(rest_url, clock.now_utc)
         if stream_url is not None and not (stream_url.startswith("wss:") or is_local(stream_url)):
             raise ValueError(f"{stream_url} is no address with TLS: give one that begins with wss://")
@@ -100,7 +101,7 @@ class TastytradeOrdersPort(PortThread, broker.BrokerPort):
         self._wanted_account = account
         self._account_class = se.account_class_of(self._requests.host)
         self._port = (ports or {}).get(self._account_class, 0)
-        self._login = Login(secrets, self._ask)
+        self._login = Login(secrets, self._ask, self.loop.time)
         self._renewing: asyncio.Task[None] | None = None
         self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix=f"{name} writes")
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix=f"{name} reads")
@@ -110,6 +111,8 @@ class TastytradeOrdersPort(PortThread, broker.BrokerPort):
         self._unreadable_s = float("-inf")
         self._reading = asyncio.Lock()
         self.session: Session | None = None
+
+    beat_s = BEAT_S
 
     @property
     def capabilities(self) -> frozenset[BrokerCapability]:
@@ -189,18 +192,25 @@ class TastytradeOrdersPort(PortThread, broker.BrokerPort):
             except BrokerError as error:
                 raise NotSentError(str(error)) from None
         token = self._login.token if with_token else ""
-        threads = self._readers if method == "GET" else self._writers
-        ask = partial(
-            self._requests.ask, method, path, body, token, timeout_s=(within_ms or self._rules.read_back_ms) / 1000,
-            check=check, on_sent=on_sent,
-        )  # fmt: skip
-        try:
-            answer = await self.loop.run_in_executor(threads, ask)
-        except RuntimeError:  # the threads have ended with the port
-            raise NotSentError("the port is closed") from None
+        timeout_s = (within_ms or self._rules.read_back_ms) / 1000
+        answer = await self._answered(method, path, body, token, timeout_s, check, on_sent)
         if answer.status == UNAUTHORIZED:
             self._login.forget(token)
         return answer if self.session is None else answer._replace(account=self.session.account)
+
+    async def _answered(
+        self, method: str, path: str, body: object, token: str, timeout_s: float,
+        check: Callable[[], None] | None, on_sent: Callable[[], None] | None,
+    ) -> Answer:  # fmt: skip
+        """Send one request on a thread and return its answer, as `Requests.ask` does."""
+        threads = self._readers if method == "GET" else self._writers
+        ask = partial(
+            self._requests.ask, method, path, body, token, timeout_s=timeout_s, check=check, on_sent=on_sent
+        )  # fmt: skip
+        try:
+            return await self.loop.run_in_executor(threads, ask)
+        except RuntimeError:  # the threads have ended with the port
+            raise NotSentError("the port is closed") from None
 
     def _renew_soon(self) -> None:
         """Have a fresh token before the one in hand ends: no order waits for it, and none is denied for it."""
@@ -280,12 +290,20 @@ class TastytradeOrdersPort(PortThread, broker.BrokerPort):
 
     async def _open_stream(self, session: Session, url: str) -> None:
         within_s = self._rules.connect_timeout_ms / 1000
-        stream = session.stream = await AccountStream.open(
+        stream = session.stream = await self._dial_stream(session, url, within_s)
+        self.spawn("the account stream", lambda: self._listen(session, stream))
+        await stream.subscribe(session.account, max(within_s, self._rules.heartbeat_max_ms / 1000))
+
+    async def _dial_stream(self, session: Session, url: str, within_s: float) -> AccountStream:
+        """Dial the account stream.
+
+        Raises:
+            StreamError: nobody answers there.
+        """
+        return await AccountStream.open(
             url, within_s, lambda: self._login.token, partial(self._on_row, session),
             partial(self._unreadable, session, "the account stream"),
         )  # fmt: skip
-        self.spawn("the account stream", lambda: self._listen(session, stream))
-        await stream.subscribe(session.account, max(within_s, self._rules.heartbeat_max_ms / 1000))
 
     async def _listen(self, session: Session, stream: AccountStream) -> None:
         """Read the stream until it ends or no heartbeat is answered any more."""
@@ -324,7 +342,7 @@ class TastytradeOrdersPort(PortThread, broker.BrokerPort):
                 if lost_n >= BEATS_LOST:
                     self._lost(session, f"{lost_n} requests in a row failed: {error}")
                     return
-            await asyncio.sleep(BEAT_S if not lost_n else self._rules.heartbeat_max_ms / 1000)
+            await asyncio.sleep(self.beat_s if not lost_n else self._rules.heartbeat_max_ms / 1000)
 
     def _tell_account(self, session: Session, answer: Answer) -> None:
         now = self._clock.now_utc()
@@ -651,6 +669,8 @@ class TastytradeOrdersPort(PortThread, broker.BrokerPort):
         view = session.book.view(ref) if ref else None
         if view is None or not session.is_up or self.session is not session or session.told.get(ref) == view:
             return
+        if view.is_gone:
+            return  # nobody knows how it stands: a read-back says that it is nowhere
         if ref in session.changing and not view.is_working and view.status is not OrderStatus.FILLED:
             return
         session.told[ref] = view
@@ -784,6 +804,7 @@ class TastytradeOrdersPort(PortThread, broker.BrokerPort):
         try:
             rows = await se.items(self._ask, session.path("orders/live"))
             are_read = [self._take_row(session, row) for row in rows]
+            session.book.note_list(order_id for row in rows if (order_id := wire.id_of(row)) is not None)
             why = "" if all(are_read) else "a row cannot be read"
         except BrokerError as error:
             why = str(error)
@@ -798,7 +819,7 @@ class TastytradeOrdersPort(PortThread, broker.BrokerPort):
         self.report(
             broker.BrokerRead(
                 session_epoch=session.epoch, read_n=command.read_n, read_utc=self._clock.now_utc(),
-                orders=tuple(self._broker_order(view) for view in session.book.views()),
+                orders=tuple(self._broker_order(view) for view in session.book.views() if not view.is_gone),
                 executions=tuple(self._execution(counted) for counted in session.book.fills()),
                 positions=tuple(positions), failed=tuple(failed),
             )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -47,11 +46,15 @@ def account_class_of(host: str) -> AccountClass:
 
 
 class Login:
-    """The token of now, for as long as the process lives: a new dial does not need a new one."""
+    """The token of now, for as long as the process lives: a new dial does not need a new one.
 
-    def __init__(self, secrets: Secrets, ask: Ask) -> None:
+    `now_s` tells monotonic seconds.
+    """
+
+    def __init__(self, secrets: Secrets, ask: Ask, now_s: Callable[[], float]) -> None:
         self._secrets = secrets
         self._ask = ask
+        self._now_s = now_s
         self._lock = asyncio.Lock()
         self.token = ""
         self._fresh_until_s = 0.0
@@ -63,17 +66,17 @@ class Login:
     @property
     def is_fresh(self) -> bool:
         """Whether the token has long enough to live."""
-        return bool(self.token) and time.monotonic() < self._fresh_until_s
+        return bool(self.token) and self._now_s() < self._fresh_until_s
 
     @property
     def is_good(self) -> bool:
         """Whether the vendor takes the token still, though a newer one may be due."""
-        return bool(self.token) and time.monotonic() < self._good_until_s
+        return bool(self.token) and self._now_s() < self._good_until_s
 
     @property
     def may_renew(self) -> bool:
         """Whether a login may be tried that nothing waits for yet: one that failed is given more and more time."""
-        return time.monotonic() >= max(self._again_s, self._early_s)
+        return self._now_s() >= max(self._again_s, self._early_s)
 
     def forget(self, token: str) -> None:
         """Drop a token that the vendor did not take, unless there is a newer one already."""
@@ -89,13 +92,13 @@ class Login:
         async with self._lock:
             if self.is_fresh:
                 return
-            if (wait_s := self._again_s - time.monotonic()) > 0:
+            if (wait_s := self._again_s - self._now_s()) > 0:
                 raise BrokerError(f"{self._refused}; the next attempt is in {wait_s:.0f} s")
             body = {
                 "grant_type": "refresh_token", "client_secret": self._secrets.client_secret,
                 "refresh_token": self._secrets.refresh_token,
             }  # fmt: skip
-            asked_s = time.monotonic()
+            asked_s = self._now_s()
             try:
                 answer = await self._ask("POST", "/oauth/token", body, with_token=False)
             except (NotSentError, NoAnswerError) as error:
@@ -116,7 +119,7 @@ class Login:
 
     def _put_off(self, why: str, pause_s: float = 0.0) -> BrokerError:
         """Try again after a pause, and while the token in hand is good, not before a longer one."""
-        now_s = time.monotonic()
+        now_s = self._now_s()
         self._refused, self._again_s = why, now_s + pause_s
         self._early_s, self._early_pause_s = now_s + self._early_pause_s, min(self._early_pause_s * 2, LOGIN_PAUSE_S)
         return BrokerError(why)

@@ -204,6 +204,11 @@ def order_of(row: object, heard_utc: Utc) -> OrderRow:
     )  # fmt: skip
 
 
+def id_of(row: object) -> int | None:
+    """Return an order's id; `None` where it cannot be read."""
+    return whole_of(row.get("id")) if isinstance(row, Mapping) else None
+
+
 def _fill_of(order_id: int, row: object, symbol: str, side: Side, heard_utc: Utc) -> Fill:
     found = row if isinstance(row, Mapping) else {}
     fill_id, qty, price = (

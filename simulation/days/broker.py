@@ -26,7 +26,7 @@ from simulation.days.plan import PlannedFault
 from simulation.days.runtime import EXCHANGE_FIRST, DayRuntime, every
 from simulation.days.scene import Scene
 from simulation.inprocess.broker import CLIENT_ID, CLOCK_EVERY_NS, InProcessBroker
-from simulation.inprocess.port import STEPS_AFTER_CLOSE_NS
+from simulation.inprocess.port import PAPER, STEPS_AFTER_CLOSE_NS, Login
 
 WRONG_PORT: Final = 4001
 NIGHT_BEAT_NS: Final = 900 * SECOND  # between two words of the account while nothing is traded
@@ -43,7 +43,7 @@ _WORDS = {
 class DayBroker(InProcessBroker):
     """Faults of orders are drawn by their reference, so that both ways of stepping a day meet the same ones."""
 
-    def __init__(self, owner: str, runtime: DayRuntime, scene: Scene, checks: Checks) -> None:
+    def __init__(self, owner: str, runtime: DayRuntime, scene: Scene, checks: Checks, login: Login = PAPER) -> None:
         self._day_runtime = runtime
         self._scene = scene
         self._checks = checks
@@ -58,7 +58,7 @@ class DayBroker(InProcessBroker):
         self._is_under_way = self._is_late = False
         self._late: list[broker.PlaceOrder] = []
         self._failing: ReadGroup | None = None
-        super().__init__(owner, runtime, scene.market, scene.exchange)
+        super().__init__(owner, runtime, scene.market, scene.exchange, login)
         for command, due_utc in scene.under_way.values():
             self._await_return(command, due_utc)
 
@@ -170,12 +170,13 @@ class DayBroker(InProcessBroker):
             case Fault.LINK_DIES_DIALLING:
                 self._tell(broker.LinkLost(session_epoch=self._epoch, cause="closed during the handshake"))
             case Fault.LINK_WRONG_ACCOUNT | Fault.LINK_WRONG_PORT:
-                is_port = fault is Fault.LINK_WRONG_PORT
+                is_port, login = fault is Fault.LINK_WRONG_PORT, self._login
+                is_paper = login.account_class is AccountClass.PAPER
                 self._tell(
                     broker.LinkUp(
                         session_epoch=self._epoch, gateway_n=command.gateway_n, account_matches=is_port,
-                        next_order_id=1, port=WRONG_PORT if is_port else self._login.port,
-                        account_class=AccountClass.PAPER if is_port else AccountClass.LIVE,
+                        next_order_id=1, port=(WRONG_PORT if is_paper else PAPER.port) if is_port else login.port,
+                        account_class=AccountClass.PAPER if is_port is is_paper else AccountClass.LIVE,
                     )
                 )  # fmt: skip
                 self._later(20 * SECOND, self._lose_wrong_link)

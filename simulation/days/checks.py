@@ -38,6 +38,7 @@ class Checks:
         self._scene = scene
         self._desk = settings.desk
         self._rules = settings.day
+        self._has_spread = settings.spread.is_on
         self._permit_ns = settings.entry.permit_ms * MS
         self._folder = folder
         self._latch = broker.LatchKill(level=KillLevel.RUNNING, kill_epoch=0)
@@ -58,6 +59,7 @@ class Checks:
         self.signals: dict[str, Utc] = {}
         self.structures = StructureChecks(scene)
         self.is_reachable: Callable[[], bool] = lambda: False
+        self.on_entry: Callable[[str, str, str], None] = _nothing  # its desk, the order, the strategy
         self._reachable_since: Utc | None = None
         self.watched: dict[type[Message], Callable[[str, Any, Utc], None]] = {
             risk.KillRaised: self._on_kill,
@@ -117,7 +119,7 @@ class Checks:
         self._disputed.add(told.con_id)
 
     def _on_denied(self, to: str, told: entries.EntryDenied, now: Utc) -> None:
-        if to == "notifier":
+        if to.partition(":")[0] == "notifier":
             self._scene.coverage.code(told.code.value)
 
     def _on_verdicts(self, _to: str, told: entries.RecordDenial | entries.ReserveEntry, now: Utc) -> None:
@@ -126,7 +128,7 @@ class Checks:
                 self._scene.coverage.code(verdict.finding.code.value)
 
     def _on_amended(self, to: str, told: entries.EntryAmended, now: Utc) -> None:
-        if to == "notifier":
+        if to.partition(":")[0] == "notifier":
             self._scene.coverage.code(told.code.value)
 
     def _on_held_back(self, _to: str, told: broker.OrderDenied, now: Utc) -> None:
@@ -143,7 +145,7 @@ class Checks:
             self._scene.breaks(f"exit {order.order_ref} is for {order.qty}, the broker has told {state.broker_qty}")
 
     def _on_signal(self, _to: str, told: signals.SignalRaised, now: Utc) -> None:
-        if told.intent.source == spread.SOURCE:  # its lane raises it; the others' are ours
+        if told.intent.source == spread.SOURCE and self._has_spread:  # its lane raises it; the others' are ours
             self.signals.setdefault(told.intent.alert_id, now)
 
     def _on_crash(self, _to: str, told: lifecycle.ActorCrashed, now: Utc) -> None:
@@ -180,18 +182,24 @@ class Checks:
         if ref in self._sent:
             scene.breaks(f"{ref} was sent twice")
         self._sent.add(ref)
-        if order.is_exit:
-            self._look_at_exit(order, now)
+        self.on_taken(command, now, is_late=is_late)
+
+    def on_taken(self, command: broker.PlaceOrder, now: Utc, *, is_late: bool) -> None:
+        """Look at an order that a port takes up, whose bytes leave now or in a moment."""
+        if command.order.is_exit:
+            self._look_at_exit(command.order, now)
         else:
             self._look_at_entry(command, now, is_late=is_late)
 
     def _look_at_exit(self, order: OrderRequest, now: Utc) -> None:
-        """Look whether an exit sells at most what the broker has held for a while."""
+        """Look whether an exit sells, or buys back, at most what the broker has held for a while."""
         con_id = order.contract.con_id
         held, since_utc = self._held_since.get(con_id, (Qty(0), now))
         is_told = now - since_utc > MINUTE and self._reachable_for(now) > MINUTE and not self._is_silent(con_id)
         if order.side is Side.SELL and is_told and order.qty > max(held, 0):
             self._scene.breaks(f"exit {order.order_ref} is for {order.qty}, the broker has long held {held}")
+        if order.side is Side.BUY and is_told and order.qty > max(-held, 0):
+            self._scene.breaks(f"exit {order.order_ref} buys {order.qty}, the broker has long held {held}")
 
     def _is_silent(self, con_id: int) -> bool:
         """Return whether the broker says nothing of a contract by itself."""
@@ -206,7 +214,7 @@ class Checks:
             scene.breaks(f"entry {order.order_ref} was sent without a good-till to come")
         if latch.level > KillLevel.RUNNING or command.kill_epoch < latch.kill_epoch:
             scene.breaks(f"entry {order.order_ref} was sent past the port's kill latch")
-        if scene.runtime is not None and scene.runtime.latched:
+        if scene.runtime is not None and (scene.runtime.latched or self._desk in scene.runtime.latched_groups):
             scene.breaks(f"entry {order.order_ref} was sent past the process latch")
         if is_late:
             return  # it was handed over before: what the port has been told since waits behind it
@@ -218,12 +226,16 @@ class Checks:
         level, level_utc = self._kill
         if level > KillLevel.RUNNING and level_utc + late_ns < now:
             scene.breaks(f"entry {order.order_ref} was sent at kill level {level}")
-        reserved = "SELECT r.qty FROM orders o JOIN reservations r USING (intent_id, leg) WHERE o.order_ref = ?"
-        found = self._rows(f"{reserved} AND NOT o.is_exit", order.order_ref)
+        reserved = (
+            "SELECT r.qty, r.strategy FROM orders o JOIN reservations r USING (intent_id, leg) WHERE o.order_ref = ?"
+        )
+        found = self.rows(f"{reserved} AND NOT o.is_exit", order.order_ref)
         if not found:
             scene.breaks(f"entry {order.order_ref} was sent without a reservation")
         elif self._bought_qty(order.order_ref) + order.qty > found[0][0]:
             scene.breaks(f"entry {order.order_ref} is for more than the {found[0][0]} that are reserved")
+        else:
+            self.on_entry(self._desk, order.order_ref, found[0][1])
         if is_slice_ref(order.order_ref):
             scene.coverage.other("slices sent after an entry's first")
 
@@ -447,20 +459,23 @@ class Checks:
         """Compare executions and attempts with the ledger when a session is over."""
         scene = self._scene
         recorded: dict[str, int] = dict(
-            self._rows("SELECT order_ref, sum(qty) FROM executions WHERE is_current GROUP BY order_ref")
+            self.rows("SELECT order_ref, sum(qty) FROM executions WHERE is_current GROUP BY order_ref")
         )
         is_settled = self._reachable_for(now) > CALM
-        for working in scene.exchange._orders.values():
+        filled: dict[str, int] = {}
+        for working in scene.exchange._orders.values():  # one that was replaced by another has filled in both
             ref = working.order.order_ref
-            if is_ours(ref) and is_settled and recorded.get(ref, 0) != working.filled_qty:
-                scene.breaks(f"{ref}: {working.filled_qty} filled and {recorded.get(ref, 0)} recorded")
+            filled[ref] = filled.get(ref, 0) + working.filled_qty
+        for ref, qty in filled.items():
+            if is_ours(ref) and is_settled and recorded.get(ref, 0) != qty:
+                scene.breaks(f"{ref}: {qty} filled and {recorded.get(ref, 0)} recorded")
         self._look_at_close()
         self._look_at_attempts()
 
     def _look_at_attempts(self) -> None:
         scene = self._scene
         rows: dict[str, list[str | None]] = {}
-        for alert_id, code in self._rows("SELECT alert_id, code FROM gate_log ORDER BY n"):
+        for alert_id, code in self.rows("SELECT alert_id, code FROM gate_log ORDER BY n"):
             rows.setdefault(alert_id, []).append(code)
         for alert_id in self.signals:
             found = rows.get(alert_id, [])
@@ -469,15 +484,20 @@ class Checks:
             elif sum(code is None for code in found) > 1:
                 scene.breaks(f"attempt {alert_id} was accepted twice")
         sent = {w.order.order_ref for w in scene.exchange._orders.values() if not is_exit_ref(w.order.order_ref)}
-        for alert_id, ref in self._rows("SELECT alert_id, order_ref FROM reservations"):
+        for alert_id, ref in self.rows("SELECT alert_id, order_ref FROM reservations"):
             if ref in sent and all(code is not None for code in rows.get(alert_id, [])):
                 scene.coverage.other("rows amended after an order was sent")
 
-    def _rows(self, query: str, *values: object) -> list[Any]:
+    def rows(self, query: str, *values: object) -> list[Any]:
+        """Return what the desk's ledger answers now."""
         with sqlite3.connect(self._folder / f"{self._desk}.db") as db:
             found = db.execute(query, values).fetchall()
         db.close()
         return found
+
+
+def _nothing(*_of_one_desk: str) -> None:
+    pass
 
 
 INJECTED: Final = "injected"

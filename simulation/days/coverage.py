@@ -17,17 +17,19 @@ from domain.position.cycle import CYCLE
 from domain.risk.entry_stages import ENTRY
 from domain.risk.reject import RejectCode
 from domain.risk.structure_attempt import STAGES
+from domain.session.desk_switch import SWITCHES
 from domain.session.dialling import LINKS
 from domain.session.modes import MODES
 from domain.structure.saga import SAGA
 from simulation.days.elsewhere import CODES_ELSEWHERE, EDGES_ELSEWHERE, FAULTS_ELSEWHERE
-from simulation.days.faults import Fault
+from simulation.days.faults import OF_REST, Fault
 
 MACHINES: Final[dict[str, Machine[Any, Any]]] = {
     "MODES": MODES, "LINKS": LINKS, "ORDERS": ORDERS, "LEG_STAGES": LEG_STAGES, "CYCLE": CYCLE, "ENTRY": ENTRY,
 }  # fmt: skip
 OF_SPREADS: Final[dict[str, Machine[Any, Any]]] = {"SAGA": SAGA, "ATTEMPT": STAGES}  # on days that have some
 OF_SLICES: Final[dict[str, Machine[Any, Any]]] = {"TWAP": TWAP}  # on days whose entries are sliced
+OF_DESKS: Final[dict[str, Machine[Any, Any]]] = {"SWITCHES": SWITCHES}  # on days with a second desk
 
 
 def edge_name(machine: str, pair: tuple[Enum, Enum]) -> str:
@@ -42,6 +44,7 @@ def _edges_of(machines: dict[str, Machine[Any, Any]]) -> tuple[str, ...]:
 EDGES: Final = _edges_of(MACHINES)
 EDGES_OF_SPREADS: Final = _edges_of(OF_SPREADS)
 EDGES_OF_SLICES: Final = _edges_of(OF_SLICES)
+EDGES_OF_DESKS: Final = _edges_of(OF_DESKS)
 
 
 class _Recorded(dict[Any, Any]):
@@ -64,7 +67,7 @@ _EDGES_TAKEN: Counter[str] = Counter()
 
 def count_edges() -> Counter[str]:
     """Have every machine count the edges that it takes from now on, in this process; return the counts."""
-    for name, machine in {**MACHINES, **OF_SPREADS, **OF_SLICES}.items():
+    for name, machine in {**MACHINES, **OF_SPREADS, **OF_SLICES, **OF_DESKS}.items():
         if not isinstance(machine.transitions, _Recorded):
             machine.transitions = _Recorded(name, machine.transitions.items(), _EDGES_TAKEN)
     return _EDGES_TAKEN
@@ -108,10 +111,16 @@ class Judged(msgspec.Struct, frozen=True):
     missing: tuple[str, ...]
 
 
-def judged(coverage: Coverage, *, has_spreads: bool = False, has_slices: bool = False) -> tuple[Judged, ...]:
-    """Return the verdict on faults, edges and codes; those of credit spreads and of slices where days have some."""
-    faults = {fault.name: 0 for fault in Fault}
-    more = (*(EDGES_OF_SPREADS if has_spreads else ()), *(EDGES_OF_SLICES if has_slices else ()))
+def judged(
+    coverage: Coverage, *, has_spreads: bool = False, has_slices: bool = False, has_desks: bool = False,
+    has_rest: bool = False,
+) -> tuple[Judged, ...]:  # fmt: skip
+    """Return the verdict on faults, edges and codes; those of what only some days have, where days have some."""
+    faults = {fault.name: 0 for fault in Fault if has_rest or fault not in OF_REST}
+    more = (
+        *(EDGES_OF_SPREADS if has_spreads else ()), *(EDGES_OF_SLICES if has_slices else ()),
+        *(EDGES_OF_DESKS if has_desks else ()),
+    )  # fmt: skip
     edges = dict.fromkeys((*EDGES, *more), 0)
     codes = {code.value: 0 for code in RejectCode}
     return (

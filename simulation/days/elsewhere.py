@@ -26,6 +26,7 @@ _CYCLE: Final = (
     "tests/domain/position/test_position_cycle.py::"
     "test_every_pair_is_a_transition_or_ignored_with_a_reason_and_never_both"
 )
+_SWITCH: Final = "tests/domain/session/test_desk_switch.py::test_every_pair_is_a_change_or_ignored_with_a_reason"
 _SAGA: Final = "tests/domain/structure/test_saga.py::test_every_event_is_known_in_every_state"
 _SPREAD: Final = "tests/actors/risk/test_structure_entry.py::test"
 # A spread: what only a late report, a loss of the cover, or the session's end in the midst of it brings about.
@@ -48,6 +49,11 @@ EDGES_ELSEWHERE: Final[dict[str, str]] = {
     # A person's switch of a strategy, which wants a second desk.
     "MODES WARMUP -> stood_down": f"{_MODES}[WARMUP-stood_down]",
     "MODES FULLY_LIVE -> stood_down": f"{_MODES}[FULLY_LIVE-stood_down]",
+    # A switch: a desk or the ledger that does not answer in time, and what is found held at the second look alone.
+    "SWITCHES holding -> overdue": f"{_SWITCH}[holding-overdue]",
+    "SWITCHES reconciling -> not_flat": f"{_SWITCH}[reconciling-not_flat]",
+    "SWITCHES reconciling -> overdue": f"{_SWITCH}[reconciling-overdue]",
+    "SWITCHES recording -> overdue": f"{_SWITCH}[recording-overdue]",
     # The order session's own table: an answer that overtakes the word that the bytes have left.
     "ORDERS handed -> refused": f"{_ORDERS}[handed-refused]",
     "ORDERS handed -> doubted": f"{_ORDERS}[handed-doubted]",

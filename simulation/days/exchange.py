@@ -45,8 +45,10 @@ def grid_from(instant_utc: Utc) -> Utc:
 class DayExchange(Exchange):
     """One account on a tape; `version` counts what happened to orders and positions."""
 
-    def __init__(self, market: TapeMarket, plan: DayPlan, coverage: Coverage, cash_cents: Cents, series: int) -> None:
-        super().__init__(market, cash_cents=cash_cents, series=series)
+    def __init__(
+        self, market: TapeMarket, plan: DayPlan, coverage: Coverage, cash_cents: Cents, series: int, number: int = 0
+    ) -> None:
+        super().__init__(market, cash_cents=cash_cents, series=series, number=number)
         self.tape = market
         self._plan = plan
         self._coverage = coverage

@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
+from domain.orders.capabilities import IB, TASTYTRADE
+
 
 class Fault(StrEnum):
     """A kind of fault; the value is what coverage prints."""
@@ -111,6 +113,32 @@ class Fault(StrEnum):
     CANCEL_161 = "cancel: 161"
     CANCEL_LOST = "cancel: lost on the way"
     CANCEL_FILLED_SILENT = "cancel: fill first, reported late"
+    # a request about an order to the REST broker
+    REST_REFUSED = "rest order: 422"
+    REST_BUSY = "rest order: 429"
+    REST_TOKEN_OLD = "rest order: 401"
+    REST_FAILED = "rest order: 503, nothing done"
+    REST_TAKEN = "rest order: 502, and done"
+    REST_CUT = "rest order: cut, nothing done"
+    REST_CUT_TAKEN = "rest order: cut, and done"
+    REST_LATE = "rest order: done, answered late"
+    REST_HIDDEN = "rest order: 502, taken, in no list for a while"
+    REST_CHANGE_WAITS = "rest change: the replacement waits"
+    REST_CHANGE_CROSSED = "rest change: a fill crosses it"
+    REST_CANCEL_CROSSED = "rest cancel: a fill crosses it"
+    # the REST broker for a while
+    REST_DOWN = "rest: nobody answers"
+    REST_UNANSWERED = "rest: requests go unanswered, the stream is mute"
+    REST_LISTS_FAIL = "rest: orders and positions cannot be read"
+    REST_POSITIONS_FAIL = "rest: positions cannot be read"
+    REST_TOKENS_EXPIRED = "rest: every token expired"
+    REST_LOGIN_REFUSED = "rest: tokens expired, logins fail"
+    REST_ROWS_SPOILED = "rest: rows that cannot be read"
+    STREAM_DROPPED = "stream: ended, what happens meanwhile is missed"
+    STREAM_SILENT = "stream: tells nothing"
+    STREAM_MUTE = "stream: heartbeats go unanswered"
+    STREAM_TWICE = "stream: everything twice"
+    STREAM_SHUFFLED = "stream: late and in any order"
 
 
 NEW_FAULTS: Final = (
@@ -134,6 +162,35 @@ ERROR_OF_CHANGE: Final = {
     Fault.CHANGE_REFUSED_105: 105, Fault.CHANGE_REFUSED_161: 161, Fault.CHANGE_REFUSED_201: 201,
     Fault.CHANGE_REFUSED_321: 321, Fault.CHANGE_PHANTOM: 104,
 }  # fmt: skip
+_REST_FAULTS: Final = (
+    Fault.REST_REFUSED, Fault.REST_BUSY, Fault.REST_TOKEN_OLD, Fault.REST_FAILED, Fault.REST_TAKEN, Fault.REST_CUT,
+    Fault.REST_CUT_TAKEN, Fault.REST_LATE,
+)  # fmt: skip
+ORDER_FAULTS: Final[dict[str, dict[str, tuple[Fault, ...]]]] = {
+    IB: {"new": NEW_FAULTS, "change": CHANGE_FAULTS, "cancel": CANCEL_FAULTS},
+    TASTYTRADE: {
+        "new": (
+            *_REST_FAULTS, Fault.REST_HIDDEN, Fault.NEW_REJECTED, Fault.PARTIAL_FILLS, Fault.PARTIAL_FILLS,
+            Fault.CORRECTED,
+        ),
+        "change": (*_REST_FAULTS, Fault.REST_CHANGE_WAITS, Fault.REST_CHANGE_WAITS, Fault.REST_CHANGE_CROSSED),
+        "cancel": (*_REST_FAULTS, Fault.REST_CANCEL_CROSSED, Fault.REST_CANCEL_CROSSED),
+    },
+}  # fmt: skip
+# What a fault of the order session's link is at the REST broker.
+AT_REST: Final[dict[Fault, Fault]] = {
+    Fault.LINK_RESET: Fault.REST_DOWN, Fault.LINK_OUT_AT_CLOSE: Fault.REST_DOWN,
+    Fault.LINK_BLACK_HOLE: Fault.REST_UNANSWERED, Fault.LINK_CUT: Fault.STREAM_DROPPED,
+    Fault.LINK_CUT_DATA_LOST: Fault.STREAM_SILENT, Fault.LINK_RESTORED_UNASKED: Fault.STREAM_TWICE,
+    Fault.LINK_ID_IN_USE: Fault.REST_TOKENS_EXPIRED, Fault.LINK_WRONG_ACCOUNT: Fault.REST_LOGIN_REFUSED,
+    Fault.LINK_WRONG_PORT: Fault.REST_LOGIN_REFUSED, Fault.LINK_SHORT_OF_BROKER: Fault.REST_LISTS_FAIL,
+    Fault.LINK_DIES_DIALLING: Fault.STREAM_MUTE, Fault.FARM_BROKEN: Fault.STREAM_SHUFFLED,
+    Fault.READ_GROUP_FAILED: Fault.REST_POSITIONS_FAIL, Fault.READ_FAILED: Fault.REST_LISTS_FAIL,
+    Fault.READ_SILENT: Fault.REST_ROWS_SPOILED,
+}  # fmt: skip
+OF_REST: Final = frozenset({
+    *AT_REST.values(), *(fault for faults in ORDER_FAULTS[TASTYTRADE].values() for fault in faults)
+} - {Fault.NEW_REJECTED, Fault.PARTIAL_FILLS, Fault.CORRECTED})  # fmt: skip
 # What a fault at an instant may be, with its weight. The others come with a day, or with an order.
 TIMED_FAULTS: Final[dict[Fault, float]] = {
     Fault.LINK_RESET: 3, Fault.LINK_BLACK_HOLE: 2, Fault.LINK_CUT: 2, Fault.LINK_CUT_DATA_LOST: 1,

@@ -13,8 +13,10 @@ import msgspec
 
 from config.settings import Settings, load_settings
 from domain.instants import exchange_clock
+from domain.orders.capabilities import TASTYTRADE
 from domain.signals.spread import PROMOTION
 from domain.units import Cents, Utc
+from simulation.days.beside import SECOND_DESK, with_desk, without_desks
 from simulation.days.coverage import Coverage
 from simulation.days.plan import DayPlan, plan_day
 from simulation.days.sliced import with_slices, without_slices
@@ -43,20 +45,27 @@ class DayResult(msgspec.Struct, frozen=True, kw_only=True):
     coverage: Coverage
 
 
-def day_settings(*, has_spreads: bool = False, has_slices: bool = False) -> Settings:
+def day_settings(
+    *, has_spreads: bool = False, has_slices: bool = False, has_desks: bool = False, has_rest: bool = False
+) -> Settings:
     """Return the settings of simulated days: the defaults, five tickers, six lanes, the anchored market.
 
     Its prices lead across the levels, so that a day brings about twice the executions of an honest one: what is sought
     here is action, and says nothing about profit. `has_spreads`: a share of the days has credit spreads, too;
-    `has_slices`: on a share of them entries go out in slices.
+    `has_slices`: on a share of them entries go out in slices; `has_desks`: a share has a second desk; `has_rest`: the
+    orders of a desk go to the REST broker on a share of them.
     """
     promoted = ["GAMMA_FLIP-1", "STRUCTURE_BREAK-2", *([PROMOTION] if has_spreads else [])]
-    overrides = {
+    overrides: dict[str, object] = {
         "tickers": TICKERS, "lanes": LANES, "promoted": promoted, "market": {"kind": "anchored"},
         "spread": {"is_on": has_spreads},
     }  # fmt: skip
     if has_slices:
         overrides["entry"] = {"twap_min_qty": 4}  # a day with slices has its own
+    if has_desks:
+        overrides["desks"] = {SECOND_DESK: {"kind": "sim"}}  # a day with a second desk has its own
+    if has_rest:
+        overrides["broker"] = {"orders": TASTYTRADE}  # a day at the REST broker says which desk
     return load_settings(None, "demo", overrides)
 
 
@@ -113,32 +122,37 @@ class Days:
 
     def __init__(self, settings: Settings, folder: Path, parity_every: int = PARITY_EVERY) -> None:
         self._settings = settings
-        plain = without_slices(without_spreads(settings))
+        plain = without_desks(without_slices(without_spreads(settings)))
         self._variants = variants_of(plain)
         self._folder = folder
         self._parity_every = parity_every
         self._templates = {False: folder / "template", True: folder / "template with spreads"}
         for has_spreads, template in self._templates.items():
-            make_template(without_slices(settings) if has_spreads else plain, template, Utc(0))
+            make_template(without_desks(without_slices(settings)) if has_spreads else plain, template, Utc(0))
 
     def settings_of(self, plan: DayPlan) -> Settings:
         """Return the settings that a day is traded with."""
         settings = self._variants[plan.variant]
         if plan.spreads is not None:
             settings = with_spreads(settings, plan.spreads)
-        return settings if plan.slices is None else with_slices(settings, plan.slices)
+        if plan.slices is not None:
+            settings = with_slices(settings, plan.slices)
+        return settings if plan.beside is None else with_desk(settings, plan.beside)
 
     def run(self, seed: int) -> DayResult:
         """Run a day; on a sample also the way the plain ports step it, whose executions must be the same."""
         began = time.process_time()
         world, broken = self._run(seed)
         cpu_s = time.process_time() - began
-        is_same = self.is_same(seed) if self._parity_every and seed % self._parity_every == 0 else None
+        is_compared = bool(self._parity_every) and seed % self._parity_every == 0
+        is_same = self.is_same(seed) if is_compared else None
         if is_same is False:
             broken = (*broken, "stepped as the plain ports do, the day had other executions")
+        if is_compared and world.plan.beside is not None and not self.is_apart(seed):
+            broken = (*broken, "without what went wrong at the second desk, the first had other executions")
         result = DayResult(
             seed=seed, cpu_s=round(cpu_s, 4), messages=world.messages, lives=world.lives,
-            executions=world.executions, digest=executions_hash(world.scene.exchange),
+            executions=world.executions, digest=_digest(world),
             broken=broken, is_same=is_same, coverage=world.coverage,
         )  # fmt: skip
         del world
@@ -147,10 +161,21 @@ class Days:
 
     def is_same(self, seed: int) -> bool:
         """Return whether a day comes to the same executions, stepped by event and every second."""
-        found = [
-            executions_hash(self._run(seed, is_dense=is_dense, is_comparable=True)[0].scene.exchange)
-            for is_dense in (False, True)
-        ]
+        found = [_digest(self._run(seed, is_dense=is_dense, is_comparable=True)[0]) for is_dense in (False, True)]
+        return found[0] == found[1]
+
+    def is_apart(self, seed: int) -> bool:
+        """Return whether the first desk comes to the same executions, whatever goes wrong at the second.
+
+        What is told to every desk at once, and what strikes by the number of messages, is left out.
+        """
+        found = []
+        for is_troubled in (True, False):
+            plan = plan_day(seed, self._settings, is_comparable=True)
+            if not is_troubled and plan.beside is not None:
+                quiet = msgspec.structs.replace(plan.beside, order_faults=0.0)
+                plan = msgspec.structs.replace(plan, beside=quiet, faults_beside=())
+            found.append(executions_hash(self._played(plan, is_dense=False)[0].scene.exchange))
         return found[0] == found[1]
 
     def trace(self, seed: int, folder: Path) -> tuple[str, ...]:
@@ -173,17 +198,26 @@ class Days:
         world = World(settings, plan, ledgers, make_trace=make_trace)
         broken = _run(world)
         lines = [f"seed {seed}: {text}" for text in broken or ("nothing broke",)]
-        lines += [f"planned {exchange_clock(fault.at_utc)} {fault.kind.value} {fault}" for fault in plan.faults]
+        planned = (*plan.faults, *plan.faults_beside)
+        lines += [f"planned {exchange_clock(fault.at_utc)} {fault.kind.value} {fault}" for fault in planned]
+        lines += [] if plan.beside is None else [f"second desk: {plan.beside}"]
         lines += [f"{seq} {exchange_clock(at)} {at} -> {to}: {message}" for seq, at, to, message in world.scene.ring]
         (folder / "findings.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
         return broken
 
     def _run(self, seed: int, *, is_dense: bool = False, is_comparable: bool = False) -> tuple[World, tuple[str, ...]]:
+        return self._played(plan_day(seed, self._settings, is_comparable=is_comparable), is_dense=is_dense)
+
+    def _played(self, plan: DayPlan, *, is_dense: bool) -> tuple[World, tuple[str, ...]]:
         ledgers = self._folder / "ledgers"
-        plan = plan_day(seed, self._settings, is_comparable=is_comparable)
         fresh_ledgers(self._templates[plan.spreads is not None], ledgers)
         world = World(self.settings_of(plan), plan, ledgers, is_dense=is_dense)
         return world, _run(world)
+
+
+def _digest(world: World) -> str:
+    """Return the hash of the executions of every desk."""
+    return executions_hash(*(desk.scene.exchange for desk in world.desks))
 
 
 def _run(world: World) -> tuple[str, ...]:

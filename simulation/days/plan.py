@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, timedelta
 from typing import Final
 
@@ -11,17 +11,17 @@ import msgspec
 
 from config.settings import Settings
 from domain.instants import BUCKET_NS, MINUTE, MS, SECOND, bucket_of
+from domain.orders.capabilities import IB, TASTYTRADE
 from domain.session import calendar
 from domain.session.calendar import TradingDay
 from domain.units import Utc
+from simulation.days.beside import FAULTS_OF_A_DESK, OF_A_DESK, OF_THE_PROCESS, QUIET_SHARE, PlannedDesk, draw_desk
 from simulation.days.faults import (
     AFTER_LOSS,
     BY_MESSAGE,
-    CANCEL_FAULTS,
-    CHANGE_FAULTS,
     IN_A_STALL,
     LOSSES,
-    NEW_FAULTS,
+    ORDER_FAULTS,
     STOPPING,
     TIMED_FAULTS,
     WITH_SIGNALS,
@@ -37,6 +37,7 @@ SHUFFLED_SHARE: Final = 0.2
 SHADOW_SHARE: Final = 0.04
 LATE_SHARE: Final = 0.06
 ODD_CHAIN_SHARE: Final = 0.06
+REST_SHARE: Final = 0.4  # of the days with one desk: its orders go to the REST broker
 ODD_CHAINS: Final = (Fault.CHAIN_EMPTY, Fault.CHAIN_ODD, Fault.CHAIN_FAILED)
 VARIANTS: Final = ("plain", "plain", "plain", "small", "strict", "roomy", "roomy", "patient", "patient")
 STALLABLE: Final = ("risk", "ibkr", "ibkr", "position", "position", "kill", "quotes", "session", "ledger")
@@ -74,6 +75,7 @@ class DayPlan(msgspec.Struct, frozen=True, kw_only=True):
     """One simulated day, whole; `order_faults` is the share of orders, changes and cancels that meet one.
 
     `spreads` are its credit spreads, `None` where it has none; `slices` is how its entries go out, `None`: whole.
+    `broker` is whom orders go to; `beside` is a second desk (`None`: there is one), `faults_beside` are its faults.
     """
 
     seed: int
@@ -89,6 +91,18 @@ class DayPlan(msgspec.Struct, frozen=True, kw_only=True):
     odd_chain: tuple[str, Fault] | None
     spreads: PlannedSpreads | None = None
     slices: PlannedSlices | None = None
+    broker: str = IB
+    beside: PlannedDesk | None = None
+    faults_beside: tuple[PlannedFault, ...] = ()
+
+    def of_desk(self, number: int) -> DayPlan:
+        """Return the day as a desk meets it, counted from 0; spreads are the first one's."""
+        if number == 0 or self.beside is None:
+            return self
+        return msgspec.structs.replace(
+            self, faults=self.faults_beside, order_faults=self.beside.order_faults, broker=self.beside.broker,
+            spreads=None,
+        )  # fmt: skip
 
     def drawn(self, *key: object) -> random.Random:
         """Return a generator of its own for a subject, so that what is asked first changes nothing."""
@@ -99,7 +113,7 @@ class DayPlan(msgspec.Struct, frozen=True, kw_only=True):
         draw = self.drawn(what, order_ref, n)
         if draw.random() >= self.order_faults:
             return None
-        return draw.choice({"new": NEW_FAULTS, "change": CHANGE_FAULTS, "cancel": CANCEL_FAULTS}[what])
+        return draw.choice(ORDER_FAULTS[self.broker][what])
 
 
 def market_seed_of(seed: int) -> int:
@@ -141,14 +155,25 @@ def plan_day(seed: int, settings: Settings, *, is_comparable: bool = False) -> D
     spreads = draw_spreads(seed, day, starts_utc) if settings.spread.is_on else None
     if spreads is not None:
         faults = tuple(sorted((*faults, *_faults_of_spreads(seed, settings, day, spreads)), key=lambda f: f.at_utc))
+    has_rest = settings.broker.orders == TASTYTRADE
+    beside: PlannedDesk | None = None
+    faults_beside: tuple[PlannedFault, ...] = ()
+    if settings.desks:
+        signals_utc = [signal.at_utc for signal in signals]
+        beside = draw_desk(seed, settings, day, starts_utc, signals_utc, has_rest=has_rest)
+        faults_beside = () if beside is None else _faults_beside(seed, settings, day, starts_utc, signals)
+    is_at_rest = beside is None and has_rest and random.Random(f"rest {seed}").random() < REST_SHARE
     if is_comparable:
         next_day = None
+        faults_beside = tuple(fault for fault in faults_beside if fault.kind not in BY_MESSAGE)
+        beside = None if beside is None else msgspec.structs.replace(beside, switches=())
         faults = tuple(fault for fault in faults if fault.kind not in BY_MESSAGE)
         shuffle_seed = None
     return DayPlan(
         seed=seed, market_seed=market_seed, day=day, next_day=next_day, starts_utc=starts_utc, signals=signals,
         faults=faults, order_faults=order_faults, shuffle_seed=shuffle_seed, variant=variant, odd_chain=odd_chain,
         spreads=spreads, slices=None if settings.entry.twap_min_qty is None else draw_slices(seed),
+        broker=TASTYTRADE if is_at_rest else IB, beside=beside, faults_beside=faults_beside,
     )  # fmt: skip
 
 
@@ -219,11 +244,30 @@ def _with_more(
     return _sorted((*more, *signals))
 
 
-def _faults(
-    draw: random.Random, settings: Settings, day: TradingDay, starts_utc: Utc, signals: tuple[PlannedSignal, ...]
+def _faults_beside(
+    seed: int, settings: Settings, day: TradingDay, starts_utc: Utc, signals: tuple[PlannedSignal, ...]
 ) -> tuple[PlannedFault, ...]:
+    """Draw what goes wrong with a second desk alone."""
+    draw = random.Random(f"faults beside {seed}")
+    if draw.random() < QUIET_SHARE:
+        return ()
+    found = _faults(draw, settings, day, starts_utc, signals, FAULTS_OF_A_DESK)
+    return tuple(_of_a_desk(draw, fault) for fault in found if fault.kind not in OF_THE_PROCESS)
+
+
+def _of_a_desk(draw: random.Random, fault: PlannedFault) -> PlannedFault:
+    """Return a fault that strikes actors of a desk where it strikes any."""
+    if fault.kind not in (Fault.ACTOR_CRASHED, Fault.ACTOR_STALLED):
+        return fault
+    return msgspec.structs.replace(fault, subject=draw.choice(OF_A_DESK))
+
+
+def _faults(
+    draw: random.Random, settings: Settings, day: TradingDay, starts_utc: Utc, signals: tuple[PlannedSignal, ...],
+    weighed: Mapping[Fault, float] = TIMED_FAULTS,
+) -> tuple[PlannedFault, ...]:  # fmt: skip
     """Draw faults: half of them shortly after a signal, when most is under way, the others anywhere."""
-    kinds, weights = list(TIMED_FAULTS), list(TIMED_FAULTS.values())
+    kinds, weights = list(weighed), list(weighed.values())
     found: list[PlannedFault] = []
     ahead = [signal.at_utc for signal in signals if starts_utc < signal.at_utc < day.close_utc]
     for kind in draw.choices(kinds, weights, k=draw.choice((0, 1, 2, 3, 4, 5, 6, 8))):

@@ -16,8 +16,8 @@ from simulation.days.plan import DayPlan, PlannedFault
 from simulation.days.tape import TapeMarket
 
 if TYPE_CHECKING:
+    from simulation.days.runtime import DayRuntime
     from supervision.cell import Cell
-    from supervision.stepped import SteppedRuntime
 
 RING: Final = 400
 
@@ -26,25 +26,27 @@ class Scene:
     """One faulty day in hand; it outlives the process that trades it.
 
     `is_dense` steps every port each second, as the plain stepped ports do; else they act when something can change.
+    Of several desks each has a scene; findings, the last messages and injected crashes are those of the `first` one.
     """
 
     def __init__(
-        self, plan: DayPlan, market: TapeMarket, exchange: DayExchange, coverage: Coverage, is_dense: bool
-    ) -> None:
+        self, plan: DayPlan, market: TapeMarket, exchange: DayExchange, coverage: Coverage, is_dense: bool,
+        first: Scene | None = None,
+    ) -> None:  # fmt: skip
         self.plan = plan
         self.market = market
         self.exchange = exchange
         self.coverage = coverage
         self.is_dense = is_dense
-        self.runtime: SteppedRuntime | None = None
+        self.runtime: DayRuntime | None = None
         self.faults = list(plan.faults)
-        self.broken: list[str] = []
-        self.ring: deque[tuple[int, Utc, str, Message]] = deque(maxlen=RING)
+        self.broken: list[str] = [] if first is None else first.broken
+        self.ring: deque[tuple[int, Utc, str, Message]] = deque(maxlen=RING) if first is None else first.ring
         self.disturbed_utc = Utc(0)
         self.touched_by_hand: dict[int, Utc] = {}
         self.came_back: dict[str, Utc] = {}
         self.under_way: dict[str, tuple[PlaceOrder, Utc]] = {}  # exits that were lost, and when they come back
-        self.injected_crashes: set[str] = set()
+        self.injected_crashes: set[str] = set() if first is None else first.injected_crashes
         self.read_faults: list[PlannedFault] = []
         self._seen: set[PlannedFault] = set()
 

@@ -13,50 +13,48 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
+from config.desks import desk_names, of_desk
 from config.settings import Settings
-from domain.instants import BUCKET_NS, MS, SECOND, bucket_of
-from domain.instruments import OrderType, Side
+from domain.instants import BUCKET_NS, SECOND, bucket_of
 from domain.orders.intent import Intent
-from domain.risk.kill import KillLevel
 from domain.session.calendar import TradingDay
 from domain.signals.alert import Alert, AlertKey
 from domain.signals.registry import FEATURES
 from domain.signals.spread import SOURCE
 from domain.signals.strategies import intent_of
-from domain.units import Cents, Qty, Ticks, Utc
-from main import Port, Stores, assemble
-from messages import lifecycle, operator, signals
+from domain.units import Cents, Ticks, Utc
+from main import Desk, Port, Stores, assemble
+from messages import operator, signals
 from messages.base import Message
 from messages.ledgers import DeskFact, DeskInput, SharedFact, SharedInput
-from simulation.broker.orders import Order
-from simulation.days.broker import DayBroker
-from simulation.days.checks import INJECTED, Checks
+from simulation.days.beside import PlannedSwitch
+from simulation.days.checks import Checks
 from simulation.days.coverage import Coverage, count_edges
-from simulation.days.exchange import HAND_CLIENT_ID, DayExchange, grid_after
+from simulation.days.desk import EDGE, DayDesk, Watcher, watchers_of
+from simulation.days.desks_checks import DesksChecks
+from simulation.days.exchange import DayExchange, grid_after
 from simulation.days.faults import Fault
 from simulation.days.plan import DayPlan, PlannedFault, PlannedSignal
-from simulation.days.quotes import DayQuotes, strikes_around
 from simulation.days.runtime import DayRuntime
 from simulation.days.scene import Scene
-from simulation.days.tape import market_for
+from simulation.days.tape import TapeMarket, market_for
 from simulation.market.from_settings import nature_of
 from storage.desk_ledger import DeskLedger
 from storage.promotions import promote
 from storage.shared_ledger import SharedLedger, start_run
-from supervision.cell import Cell
 from supervision.mailbox import Mail
 from supervision.spec import Tree
 from supervision.stepped import VirtualClock
 from supervision.trace import NoTrace, Trace
 
 SIGNALS: Final = "port:signals"
-EDGE: Final = "edge:days"
-RETRY_NS: Final = 23 * SECOND  # between two tries of a fault that needs something held, or an order
-# These wait for something to strike; until then nothing is disturbed.
-TRIED_AGAIN: Final = frozenset({Fault.VANISHED, Fault.MANUAL_CLOSE, Fault.LIQUIDATED})
-FLATTEN_TOO: Final = 0.6  # of what is sold by hand: the rest is flattened before the ledger knows of the sale
 STORM: Final = 20_000  # messages at one instant
 RESTART_NS: Final = 3 * SECOND  # whoever starts the process again after it ended by itself
+# What disturbs every desk: the process, or actors that are no desk's own.
+OF_EVERY_DESK: Final = frozenset({
+    Fault.PROCESS_KILLED, Fault.PROCESS_KILLED_AGAIN, Fault.DEMOTED, Fault.SESSION_GIVEN_UP, Fault.SHARED_LEDGER_FAILED,
+})  # fmt: skip
+OF_NO_DESK: Final = frozenset(("session", "operator", "lane", "ledger"))
 # What may have begun while the process was away: the next one meets it.
 STILL_THERE: Final = frozenset({
     Fault.LINK_RESET, Fault.LINK_BLACK_HOLE, Fault.LINK_OUT_AT_CLOSE, Fault.LINK_SHORT_OF_BROKER, Fault.QUOTES_RESET,
@@ -77,26 +75,19 @@ class ProcessKilled(BaseException):
     """The process is gone between two messages."""
 
 
-class InjectedError(RuntimeError):
-    """A fault of ours, so that nobody takes it for the program's own."""
-
-    def __init__(self) -> None:
-        super().__init__(INJECTED)
-
-
 class WatchedTrace:
     """A trace that also keeps a ring of what was handled, tells the checks, and is where a process may die.
 
     One that keeps no records is not called for each message: it would stamp with the same clock.
     """
 
-    def __init__(self, inner: Trace, scene: Scene, checks: Checks, clock: VirtualClock) -> None:
+    def __init__(self, inner: Trace, scene: Scene, watched: dict[type[Message], Watcher], clock: VirtualClock) -> None:
         self._inner = inner
         self._receipt = inner.receipt if inner.records else None
         self._clock = clock
         self._seq = 0
         self._keep = scene.ring.append
-        self._watcher_of = checks.watched.get
+        self._watcher_of = watched.get
         self.dies_in: int | None = None
         self._at_utc, self._at_seq = Utc(0), 0
         self.handled = inner.handled
@@ -160,8 +151,8 @@ class _Failing:
 class FailingShared(_Failing, SharedLedger):
     """The shared ledger on a disk that fails."""
 
-    def __init__(self, folder: Path, desk: str, scene: Scene, clock: VirtualClock) -> None:
-        super().__init__(folder, (desk,), is_durable=False)
+    def __init__(self, folder: Path, desks: tuple[str, ...], scene: Scene, clock: VirtualClock) -> None:
+        super().__init__(folder, desks, is_durable=False)
         self._failing_as(scene, clock, Fault.SHARED_LEDGER_FAILED)
 
     def apply(self, message: SharedInput, now: Utc) -> tuple[SharedFact, ...]:
@@ -249,21 +240,32 @@ class World:
         self._make_trace = make_trace or (lambda clock, _: NoTrace(clock))
         market = market_for(plan.market_seed, plan.day.session, settings.tickers, nature_of(settings))
         market.rewind()
-        cash = Cents(settings.demo.nav_usd * 100)
-        exchange = DayExchange(market, plan, self.coverage, cash, plan.day.session.toordinal())
-        self.scene = Scene(plan, market, exchange, self.coverage, is_dense)
-        self.checks = Checks(self.scene, settings, folder)
-        self.checks.is_reachable = lambda: self._broker is not None and self._broker.is_reachable
+        self._cash = Cents(settings.demo.nav_usd * 100)
+        self._is_dense = is_dense
+        self.desks: tuple[DayDesk, ...] = ()
+        for name in desk_names(settings):
+            self.desks += (self._make_desk(name, market),)
+        self.scene, self.checks = self.desks[0].scene, self.desks[0].checks
+        self._between = DesksChecks(self.desks) if len(self.desks) > 1 else None
         self.lives = self.executions = 0
         self.messages = 0
-        self._broker: DayBroker | None = None
-        self._quotes: DayQuotes | None = None
         self._runtime: DayRuntime | None = None
         self._trace: WatchedTrace | None = None
         self._dead_for: PlannedFault | None = None
-        self._hand_n = 0
         self._alerts: dict[str, Alert] = {}
         self._commands = 0
+
+    def _make_desk(self, name: str, market: TapeMarket) -> DayDesk:
+        """Make a desk with its broker's book; each has faults of its own, and all break one day."""
+        plan, number = self.plan.of_desk(len(self.desks)), len(self.desks)
+        exchange = DayExchange(
+            market, plan, self.coverage, self._cash, self.plan.day.session.toordinal(), number
+        )  # fmt: skip
+        first = self.desks[0].scene if self.desks else None
+        scene = Scene(plan, market, exchange, self.coverage, self._is_dense, first)
+        settings = of_desk(self.settings, name)
+        checks = Checks(scene, settings, self.folder)
+        return DayDesk(settings, scene, checks, self.clock, is_one_of_several=bool(self.settings.desks))
 
     # -- lives ------------------------------------------------------------------------------------
 
@@ -275,13 +277,23 @@ class World:
             self.coverage.fault(Fault.SHUFFLED)
         self.begin()
         self._run_until(Utc(self.plan.day.close_utc + END_WAIT))
-        self.checks.at_end(self.clock.now_utc())
+        self._judge()
         if self.plan.next_day is not None:
             self._run_night(self.plan.next_day)
-        self.executions += len(self.scene.exchange.executions())
+        self.executions += self._executions()
         if self._runtime is not None:
             self._end_life()
         self.coverage.edges = {name: n - before.get(name, 0) for name, n in edges.items() if n > before.get(name, 0)}
+
+    def _judge(self) -> None:
+        """Look at a session that is over."""
+        for desk in self.desks:
+            desk.checks.at_end(self.clock.now_utc())
+        if self._between is not None:
+            self._between.at_end()
+
+    def _executions(self) -> int:
+        return sum(len(desk.scene.exchange.executions()) for desk in self.desks)
 
     def begin(self) -> None:
         """Start the process for the first time."""
@@ -315,18 +327,15 @@ class World:
             return
         market = market_for(NIGHT_SEED, day.session, self.settings.tickers, nature_of(self.settings))
         market.rewind()
-        old = self.scene.exchange
-        self.executions += len(old.executions())
-        exchange = DayExchange(
-            market, self.plan, self.coverage, Cents(old.account_values()["TotalCashValue"]), day.session.toordinal()
-        )
-        self.scene.turn(market, exchange)
-        self.checks.new_session()
-        if self._broker is not None and self._quotes is not None:
-            self._broker.turn()
-            self._quotes.turn()
+        self.executions += self._executions()
+        for number, desk in enumerate(self.desks):
+            cash = Cents(desk.scene.exchange.account_values()["TotalCashValue"])
+            exchange = DayExchange(market, desk.scene.plan, self.coverage, cash, day.session.toordinal(), number)
+            desk.scene.turn(market, exchange)
+            desk.checks.new_session()
+            desk.turn()
         self._run_until(Utc(day.close_utc + END_WAIT))
-        self.checks.at_end(self.clock.now_utc())
+        self._judge()
 
     def _run_until(self, end_utc: Utc) -> None:
         while self.clock.now_utc() < end_utc and not self.scene.broken:
@@ -354,18 +363,22 @@ class World:
         """Let the broker go on alone, then start the process again at a whole second."""
         self._end_life()
         until_utc = grid_after(self.clock.now_utc() + lasting_ns)
-        self.scene.disturb(until_utc)
-        exchange, market = self.scene.exchange, self.scene.market
+        for desk in self.desks:
+            desk.scene.disturb(until_utc)
         for fault in self.scene.faults:
             if self.clock.now_utc() < fault.at_utc <= until_utc and fault.kind is Fault.HALT:
                 self._strike(fault)
+        market = self.scene.market
         while True:
-            due_utc = exchange.next_due(self.clock.now_utc())
+            due = [(at_utc, desk) for desk in self.desks if (at_utc := desk.next_due(self.clock.now_utc())) is not None]
+            due_utc = min((at_utc for at_utc, _ in due), default=None)
             if due_utc is None or due_utc > until_utc:
                 break
             self.clock.advance(due_utc)
             market.step(max(due_utc, market.now_utc))
-            exchange.step(due_utc)
+            for at_utc, desk in due:
+                if at_utc == due_utc:
+                    desk.step_alone(due_utc)
         self.clock.advance(until_utc)
         self._begin_life()
 
@@ -373,48 +386,70 @@ class World:
         runtime = self._runtime
         assert runtime is not None
         self.messages += runtime.steps
-        self.scene.runtime = None
-        self._runtime = self._broker = self._quotes = None
+        for desk in self.desks:
+            desk.scene.runtime = None
+            desk.end_life()
+        self._runtime = None
         runtime.close()
 
     def _begin_life(self) -> None:
         settings, scene, clock = self.settings, self.scene, self.clock
-        now, desk = clock.now_utc(), settings.desk
+        now, names = clock.now_utc(), desk_names(settings)
         self.lives += 1
-        run_n = start_run(self.folder, (desk,), now)
-        stores = Stores(
-            FailingShared(self.folder, desk, scene, clock),
-            FailingDesk(self.folder, desk, run_n, scene, clock),
-            NoWarehouse(),
+        run_n = start_run(self.folder, names, now)
+        first, *others = (
+            FailingDesk(self.folder, desk.name, run_n, desk.scene, clock) for desk in self.desks
+        )  # fmt: skip
+        stores = Stores(FailingShared(self.folder, names, scene, clock), first, NoWarehouse())
+        beside = tuple(
+            Desk(desk.settings, ledger, desk.settings.trading_mode == "live")
+            for desk, ledger in zip(self.desks[1:], others, strict=True)
         )
-        self.checks.new_life(now)
-        trace = self._trace = WatchedTrace(self._make_trace(clock, run_n), scene, self.checks, clock)
+        for desk in self.desks:
+            desk.checks.new_life(now)
+        watched = watchers_of(self.desks)
+        trace = self._trace = WatchedTrace(self._make_trace(clock, run_n), scene, watched, clock)
         shuffle_seed = self.plan.shuffle_seed
 
         def make_runtime(tree: Tree) -> DayRuntime:
             return DayRuntime(trading_side(tree), clock, run_n, trace, shuffle_seed)
 
         def make_ports(runtime: DayRuntime) -> Iterable[Port]:
-            around = strikes_around(settings.connection)
-            self._broker = DayBroker(f"ibkr:{desk}", runtime, scene, self.checks)
-            self._quotes = DayQuotes(f"quotes:{desk}", runtime, scene, around)
-            return self._broker, self._quotes
+            return tuple(port for desk in self.desks for port in desk.begin_life(runtime))
 
-        runtime = self._runtime = assemble(settings, stores, make_runtime, make_ports).runtime
-        scene.runtime = runtime
-        runtime.after_step = self.checks.after_step
+        runtime = self._runtime = assemble(settings, stores, make_runtime, make_ports, beside=beside).runtime
+        for desk in self.desks:
+            desk.scene.runtime = runtime
+        runtime.after_step = self._after_step()
         runtime.sinks[SIGNALS] = self._on_recorded
-        runtime.sinks[EDGE] = lambda _message: None
+        runtime.sinks[EDGE] = self._on_answer
+        for switch in () if self.plan.beside is None else self.plan.beside.switches:
+            if switch.at_utc > now:
+                runtime.call_at(switch.at_utc, partial(self._switch, switch))
         for signal in self.plan.signals:
             if signal.at_utc > now:
                 runtime.call_at(signal.at_utc, partial(self._find, signal))
-        for fault in self.scene.faults:
-            if fault.at_utc > now:
-                runtime.call_at(fault.at_utc, partial(self._strike, fault))
-            elif fault.kind in STILL_THERE and fault.until_utc > now:
-                rest = replace(fault, at_utc=now, lasting_ns=fault.until_utc - now)
-                runtime.call_at(now, partial(self._strike, rest))
+        for desk in self.desks:
+            for fault in desk.scene.faults:
+                if fault.at_utc > now:
+                    runtime.call_at(fault.at_utc, partial(self._strike, fault, desk))
+                elif fault.kind in STILL_THERE and fault.until_utc > now:
+                    rest = replace(fault, at_utc=now, lasting_ns=fault.until_utc - now)
+                    runtime.call_at(now, partial(self._strike, rest, desk))
         runtime.start_tree()
+
+    def _after_step(self) -> Callable[[Utc], None]:
+        """Return what looks at everything after an instant."""
+        between = self._between
+        if between is None:
+            return self.checks.after_step
+        looks = [*(desk.checks.after_step for desk in self.desks), between.after_step]
+
+        def look(now: Utc) -> None:
+            for one in looks:
+                one(now)
+
+        return look
 
     # -- signals ----------------------------------------------------------------------------------
 
@@ -444,7 +479,9 @@ class World:
         assert runtime is not None
         source = alert.key.source
         intent = intent_of(alert, source, self.settings.strategies[source])
-        self.checks.signals[message.alert_id] = self.clock.now_utc()
+        for desk in self.desks:
+            if desk.trades(source):
+                desk.checks.signals[message.alert_id] = self.clock.now_utc()
         self.coverage.other("signals")
         runtime.publish(signals.SignalRaised(intent=intent), SIGNALS)
         draw = self.plan.drawn("twice", message.alert_id)
@@ -464,99 +501,66 @@ class World:
 
     # -- faults -----------------------------------------------------------------------------------
 
-    def _strike(self, fault: PlannedFault) -> None:
-        """Let a planned fault happen."""
-        scene, now = self.scene, self.clock.now_utc()
-        kind = fault.kind
-        if kind not in TRIED_AGAIN:
-            scene.disturb(now, fault.until_utc)
+    def _strike(self, fault: PlannedFault, desk: DayDesk | None = None) -> None:
+        """Let a planned fault happen, at the desk that it was planned for; what is the process's is everybody's."""
+        now, kind, desk = self.clock.now_utc(), fault.kind, desk or self.desks[0]
+        if kind in OF_EVERY_DESK or fault.subject in OF_NO_DESK:
+            for one in self.desks:
+                one.scene.disturb(now, fault.until_utc)
         match kind:
-            case (
-                Fault.LINK_RESET | Fault.LINK_BLACK_HOLE | Fault.LINK_CUT | Fault.LINK_CUT_DATA_LOST
-                | Fault.LINK_RESTORED_UNASKED | Fault.LINK_ID_IN_USE | Fault.LINK_WRONG_ACCOUNT
-                | Fault.LINK_SHORT_OF_BROKER | Fault.LINK_DIES_DIALLING | Fault.LINK_OUT_AT_CLOSE
-                | Fault.FARM_BROKEN | Fault.LINK_WRONG_PORT
-            ):  # fmt: skip
-                if self._broker is not None:
-                    self._broker.strike(fault)
-            case Fault.QUOTES_RESET | Fault.QUOTES_CUT:
-                if self._quotes is not None:
-                    self._quotes.strike(fault)
             case Fault.PROCESS_KILLED | Fault.PROCESS_KILLED_AGAIN:
                 if self._trace is not None:
                     self.coverage.fault(kind)
                     self._dead_for = fault
                     self._trace.dies_in = fault.n
-            case Fault.ACTOR_CRASHED | Fault.SESSION_GIVEN_UP:
-                self._crash(fault)
-            case Fault.ACTOR_STALLED:
-                self._stall(fault)
-            case Fault.HALT:
+            case Fault.DEMOTED:
                 self.coverage.fault(kind)
-                scene.exchange.halt_until(fault.subject, fault.until_utc)
-                if self._quotes is not None and self._runtime is not None:
-                    self._quotes.halt(fault.subject, True)
-                    self._runtime.call_at(fault.until_utc, partial(self._end_halt, fault.subject))
-            case Fault.READ_GROUP_FAILED | Fault.READ_FAILED | Fault.READ_SILENT:
-                scene.read_faults.append(fault)
-                if self._broker is not None:
-                    self._broker.strike(PlannedFault(Fault.LINK_RESET, now, SECOND))
-            case Fault.STOPPED | Fault.FLATTENED | Fault.RESUMED | Fault.DEMOTED:
-                if kind is Fault.RESUMED and self._is_latched():
-                    return
-                self.coverage.fault(kind)
-                self._command(kind)
-                if kind is Fault.DEMOTED and self._runtime is not None:
+                self._promote(operator.Demote)
+                if self._runtime is not None:
                     self._runtime.call_at(fault.until_utc, partial(self._promote, operator.Promote))
-            case Fault.VANISHED:
-                if self._broker is None or not self._broker.vanish():
-                    self._strike_later(fault)
-                else:
-                    self.coverage.fault(kind)
-                    scene.disturb(now, fault.until_utc)
-            case Fault.FOREIGN_POSITION | Fault.FOREIGN_ORDER | Fault.MANUAL_CLOSE | Fault.LIQUIDATED:
-                self._trade_by_hand(fault)
+            case Fault.HALT:
+                for one in self.desks:
+                    one.strike(fault)
+            case Fault.RESUMED if self._is_latched(desk):
+                desk.scene.disturb(now, fault.until_utc)
             case _:
-                pass  # it is in force by itself from now on: whoever meets it asks the scene
+                desk.strike(fault)
 
-    def _strike_later(self, fault: PlannedFault) -> None:
-        """Try again a little later what finds nothing to strike."""
-        if self._runtime is not None:
-            self._runtime.call_at(self.clock.now_utc() + RETRY_NS, partial(self._strike, fault))
+    def _switch(self, switch: PlannedSwitch) -> None:
+        """Have a person switch a strategy from the desk that trades it to the other."""
+        runtime, between = self._runtime, self._between
+        if runtime is None or between is None:
+            return
+        now, at = self.clock.now_utc(), between.route_of(switch.strategy)
+        if len(at) != 1:
+            self.coverage.other("switches: nobody trades it, or both")
+            return
+        self._commands += 1
+        (to_desk,) = (desk.name for desk in self.desks if desk.name not in at)
+        command = operator.Switch(
+            command_id=f"switch-{self._commands}", reply_to=EDGE, by="people", reason="drawn",
+            expires_utc=Utc(now + 60 * SECOND), strategy=switch.strategy, from_desk=at[0], to_desk=to_desk,
+        )  # fmt: skip
+        between.on_asked(command, now)
+        for desk in self.desks:
+            desk.scene.disturb(now)
+        runtime.post("operator", command, EDGE)
 
-    def _end_halt(self, ticker: str) -> None:
-        if self._quotes is not None:
-            self._quotes.halt(ticker, False)
+    def _on_answer(self, message: Message) -> None:
+        """Hear what became of a person's command."""
+        if self._between is not None and isinstance(message, operator.CommandDone | operator.CommandDenied):
+            self._between.on_answer(message, self.clock.now_utc())
 
-    def _is_latched(self) -> bool:
-        """Return whether a resume would be refused for the process latch; whoever asked starts the process again."""
-        if self._runtime is None or not self._runtime.latched or self._trace is None:
+    def _is_latched(self, desk: DayDesk) -> bool:
+        """Return whether a resume would be refused for a latch; whoever asked starts the process again."""
+        if self._runtime is None or not desk.is_latched or self._trace is None:
             return False
         now = self.clock.now_utc()
         self.coverage.other("processes started again for their latch")
-        self.scene.faults.append(PlannedFault(Fault.RESUMED, now + RESUME_AGAIN_NS))
+        desk.scene.faults.append(PlannedFault(Fault.RESUMED, now + RESUME_AGAIN_NS))
         self._dead_for = PlannedFault(Fault.PROCESS_KILLED, now, RESTART_NS)
         self._trace.dies_in = 0
         return True
-
-    def _command(self, kind: Fault) -> None:
-        runtime, now = self._runtime, self.clock.now_utc()
-        if runtime is None:
-            return
-        self._commands += 1
-        common: dict[str, Any] = {
-            "command_id": f"days-{self._commands}", "reply_to": EDGE, "by": "people", "reason": "drawn",
-            "expires_utc": now + 60 * SECOND,
-        }  # fmt: skip
-        match kind:
-            case Fault.STOPPED:
-                runtime.post("operator", operator.Kill(level=KillLevel.NO_ENTRIES, **common), EDGE)
-            case Fault.FLATTENED:
-                runtime.post("operator", operator.Flatten(**common), EDGE)
-            case Fault.DEMOTED:
-                self._promote(operator.Demote)
-            case _:
-                runtime.post("operator", operator.Resume(level=KillLevel.RUNNING, **common), EDGE)
 
     def _promote(self, command: type[operator.Promote] | type[operator.Demote]) -> None:
         """Promote or demote the first source's kind."""
@@ -566,76 +570,15 @@ class World:
         source, kinds = next(iter(self.settings.alerts.items()))
         version = self.settings.alert_rules[kinds[0]].version
         told = command(
-            command_id=f"days-{self._commands}", reply_to=EDGE, by="people", reason="drawn", source=source,
+            command_id=f"days-p{self._commands}", reply_to=EDGE, by="people", reason="drawn", source=source,
             kind=kinds[0], version=version, expires_utc=self.clock.now_utc() + 60 * SECOND,
         )  # fmt: skip
         self._runtime.post("operator", told, EDGE)
 
-    def _struck(self, fault: PlannedFault) -> Cell | None:
-        """Return the actor that a fault strikes; `None` where there is none of that kind."""
-        runtime, desk, subject = self._runtime, self.settings.desk, fault.subject
-        if runtime is None:
-            return None
-        prefix = {"position": f"position:{desk}:", "lane": "lane:", "structure": f"structure:{desk}:"}.get(subject)
-        names = [n for n in runtime.cells if (n.startswith(prefix) if prefix else n in (subject, f"{subject}:{desk}"))]
-        return runtime.cells[self.plan.drawn("struck", fault.at_utc).choice(sorted(names))] if names else None
 
-    def _crash(self, fault: PlannedFault) -> None:
-        cell = self._struck(fault)
-        if cell is None:
-            return
-        self.coverage.fault(fault.kind)
-        self.scene.injected_crashes.add(cell.name)
-        is_given_up = fault.kind is Fault.SESSION_GIVEN_UP
-        spared = 0 if is_given_up else self.plan.drawn("spared", fault.at_utc).choice((0, 0, 0, 1, 2, 3, 5))
-        plant_crashes(cell, fault.n, spared=spared, with_started=is_given_up)
-
-    def _stall(self, fault: PlannedFault) -> None:
-        cell = self._struck(fault)
-        if cell is None or self._runtime is None or not cell.is_up:
-            return
-        self.coverage.fault(fault.kind)
-        if cell.name.startswith("ibkr:"):
-            self.checks.order_session_stalled(fault.until_utc)
-        self._runtime.stall(cell, fault.until_utc)
-
-    def _trade_by_hand(self, fault: PlannedFault) -> None:
-        scene, now = self.scene, self.clock.now_utc()
-        if not scene.market.open_utc <= now < scene.market.close_utc or self._broker is None:
-            return
-        ours, is_short_leg = self.checks.ours(), self.checks.structures.is_short_leg
-        held = [p for p in scene.exchange.positions() if p.con_id in ours and (p.qty > 0 or is_short_leg(p.con_id))]
-        draw = self.plan.drawn("hand", fault.at_utc)
-        if fault.kind in (Fault.MANUAL_CLOSE, Fault.LIQUIDATED):
-            if not held:
-                self._strike_later(fault)
-                return
-            position = draw.choice([p for p in held if abs(p.qty) > 1] or held)  # part of it, where there are parts
-            qty = abs(position.qty) if fault.kind is Fault.LIQUIDATED else Qty(max(1, abs(position.qty) // 2))
-            side = Side.SELL if position.qty > 0 else Side.BUY
-            con_id, order_type, limit = position.con_id, OrderType.MARKET, None
-            scene.touched_by_hand[con_id] = now
-        else:
-            chain = [c for c in scene.market.contracts(self.settings.tickers[1]) if c.expiry == scene.market.session]
-            con_id, qty, side = draw.choice(chain).con_id, Qty(1), Side.BUY
-            scene.touched_by_hand[con_id] = now
-            is_order = fault.kind is Fault.FOREIGN_ORDER
-            order_type, limit = (OrderType.LIMIT, Ticks(1)) if is_order else (OrderType.MARKET, None)
-        self.coverage.fault(fault.kind)
-        scene.disturb(now, fault.until_utc)
-        self._hand_n += 1
-        order = Order(
-            con_id=con_id, side=side, qty=qty, type=order_type, client_id=HAND_CLIENT_ID, order_id=self._hand_n,
-            limit_ticks=limit,
-        )  # fmt: skip
-        self._broker.trade_by_hand(order)
-        if side is Side.SELL and draw.random() < FLATTEN_TOO and self._runtime is not None:
-            self.coverage.fault(Fault.FLATTENED)
-            soon_utc = now + draw.randrange(1, 8_000) * MS
-            self._runtime.call_at(soon_utc, partial(self._command, Fault.FLATTENED))
-
-
-KEPT: Final = ("supervisor", "ledger", "kill", "notifier", "operator", "risk", "ibkr", "quotes", "lane", "session")
+KEPT: Final = (
+    "supervisor", "ledger", "kill", "notifier", "operator", "router", "risk", "ibkr", "quotes", "lane", "session",
+)  # fmt: skip
 
 
 def trading_side(tree: Tree) -> Tree:
@@ -646,36 +589,10 @@ def trading_side(tree: Tree) -> Tree:
     return dataclasses.replace(tree, children=children, subscribers=subscribers)
 
 
-def plant_crashes(cell: Cell, count: int, *, spared: int, with_started: bool) -> None:
-    """Have an actor raise at its next `count` messages but `spared`, over as many incarnations as that takes."""
-    left, before = [count], [spared]
-    make = cell.spec.make
-
-    def raising(decide: Any) -> Any:
-        def act(turn: Any, message: Any) -> None:
-            if before[0] > 0:
-                before[0] -= 1
-            elif left[0] > 0 and (with_started or type(message) is not lifecycle.Started):
-                left[0] -= 1
-                raise InjectedError
-            decide(turn, message)
-
-        return act
-
-    def made() -> Any:
-        actor: Any = make()
-        if left[0] > 0:
-            actor.decide = raising(actor.decide)
-        return actor
-
-    cell.spec = dataclasses.replace(cell.spec, make=made)
-    cell.decide = raising(cell.decide)
-
-
-def executions_hash(exchange: DayExchange) -> str:
+def executions_hash(*exchanges: DayExchange) -> str:
     """Return the hash of a day's executions: reference, side, quantity, price and instant of each, in order."""
     digest = hashlib.blake2b(digest_size=12)
-    for execution, _ in exchange.executions():
+    for execution, _ in (row for exchange in exchanges for row in exchange.executions()):
         order = execution.order
         row = (order.order_ref, order.con_id, order.side.value, execution.qty, execution.price_ticks, execution.at_utc)
         digest.update(repr(row).encode())

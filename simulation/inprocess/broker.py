@@ -44,6 +44,7 @@ class InProcessBroker(LinkedPort[broker.BrokerCommand], broker.BrokerPort):
     ) -> None:
         super().__init__(owner, runtime, market, login)
         self._exchange = exchange
+        self._desk = owner.partition(":")[2]
         own = [state.order for state in exchange.open_orders() if state.order.client_id == CLIENT_ID]
         self._orders: dict[str, Order] = {order.order_ref: order for order in own}
         self._refs: dict[int, str] = {order.order_id: order.order_ref for order in own}
@@ -126,7 +127,7 @@ class InProcessBroker(LinkedPort[broker.BrokerCommand], broker.BrokerPort):
             return RejectCode.DEADLINE_PASSED
         latch = self._latch
         is_latched = latch.level > KillLevel.RUNNING or command.kill_epoch < latch.kill_epoch
-        if not order.is_exit and (is_latched or self._runtime.latched):
+        if not order.is_exit and (is_latched or self._runtime.latched or self._desk in self._runtime.latched_groups):
             return RejectCode.PERMIT_KILLED
         return None
 

@@ -147,12 +147,16 @@ class OrderDesk:
     def step(self) -> None:
         """Let the exchange match, and replacements whose time has come replace; a new session begins with no orders."""
         if self.exchange.market.open_utc != self._open_utc:
-            self._open_utc = self.exchange.market.open_utc
-            self.placed.clear()
-            self.fees.clear()
+            self.begin()
         self.take(self.exchange.step(self._now()))
         for placed in [p for p in self.placed.values() if p.due_utc is not None and p.due_utc <= self._now()]:
             self._replace_now(self.placed[placed.replaces_id], placed)
+
+    def begin(self) -> None:
+        """Begin a session: yesterday's orders and fees are nobody's any more."""
+        self._open_utc = self.exchange.market.open_utc
+        self.placed.clear()
+        self.fees.clear()
 
     def take(self, events: Iterable[ExchangeEvent]) -> None:
         """Keep what the exchange says of orders of this broker, and of positions."""

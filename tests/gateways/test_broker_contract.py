@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from types import SimpleNamespace
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, cast, get_args, get_type_hints
 
 import pytest
 
@@ -15,14 +15,17 @@ from domain.instants import SECOND
 from domain.orders.capabilities import CAPABILITIES, BrokerCapability, can
 from domain.units import Utc
 from gateways.brokers import MAKERS
+from gateways.contract_book import ContractBook
 from gateways.ib.orders_port import OrdersPort
 from messages.base import Message
 from simulation.broker.exchange import Exchange
 from simulation.inprocess.broker import InProcessBroker
+from simulation.inprocess.tastytrade import SECRETS, SteppedTastytrade
+from simulation.tastytrade.service import TastytradeService
 from tests.testkit.acme_port import AcmeOrdersPort
 from tests.testkit.broker_contract import Bench, walk_capabilities, walk_conversation
 from tests.testkit.gateway_world import NOON, FakeMarket
-from tests.testkit.ibkr_world import Mailbox, RealClock, gateway, make_port
+from tests.testkit.ibkr_world import Mailbox, RealClock, gateway, make_port, rules
 from tests.testkit.tastytrade_world import make_port as make_rest_port
 from tests.testkit.tastytrade_world import rest_broker
 
@@ -35,6 +38,7 @@ class VirtualTime:
     latched: str | None = None
 
     def __init__(self) -> None:
+        self.latched_groups: dict[str, str] = {}
         self.now = NOON
         self.clock = SimpleNamespace(now_utc=lambda: self.now)
         self.heard: list[Message] = []
@@ -93,6 +97,20 @@ def tastytrade() -> Iterator[Bench]:
 
 
 @contextmanager
+def tastytrade_on_virtual_time() -> Iterator[Bench]:
+    market, time = FakeMarket(), VirtualTime()
+    contract = market.contract(market.call)
+    assert contract is not None
+    runtime, exchange = cast("Any", time), Exchange(market, latency_ms=1)
+    service = TastytradeService(market, exchange, time.clock, SECRETS, now_s=lambda: time.now / SECOND)
+    port = SteppedTastytrade("ibkr:paper", runtime, service, rules(), 4002, ContractBook(market.contracts("SPX")))
+    try:
+        yield Bench(port, time, lambda: time.now, contract, 510, 450, 600)
+    finally:
+        port.close()
+
+
+@contextmanager
 def example_of_the_guide() -> Iterator[Bench]:
     market, clock, heard = FakeMarket(), RealClock(), Mailbox()
     contract = market.contract(market.call)
@@ -105,7 +123,7 @@ def example_of_the_guide() -> Iterator[Bench]:
         port.close()
 
 
-BROKERS = (ib, in_process, tastytrade, example_of_the_guide)
+BROKERS = (ib, in_process, tastytrade, tastytrade_on_virtual_time, example_of_the_guide)
 
 
 @pytest.mark.parametrize("bench_of", BROKERS, ids=lambda bench_of: bench_of.__name__)

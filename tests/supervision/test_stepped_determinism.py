@@ -11,7 +11,7 @@ from pathlib import Path
 import pykka
 import pytest
 
-from supervision.spec import Policy
+from supervision.spec import Policy, Template
 from supervision.stepped import SteppedShell, VirtualClock
 from supervision.trace import MemoryTrace, NoTrace
 from tests.supervision.test_replay import run, tree_of
@@ -95,6 +95,17 @@ def test_shells_leave_pykkas_registry_and_nobody_may_ask() -> None:
     runtime.post("a:1", say("raise"), "edge:test")
     runtime.run_until(1)
     assert len(pykka.ActorRegistry.get_by_class(SteppedShell)) >= len(runtime.cells)
+    runtime.close()
+    assert len(pykka.ActorRegistry.get_all()) == before
+
+
+def test_shells_of_actors_that_have_retired_leave_the_registry_too() -> None:
+    log: Log = []
+    before = len(pykka.ActorRegistry.get_all())
+    runtime = stepped(toy_tree(log=log, templates=(Template("position:paper:", lambda n: Toy(n, log)),)))
+    runtime.post("position:paper:7", say("retire"), "edge:test")
+    runtime.run_until(1)
+    assert "position:paper:7" not in runtime.cells
     runtime.close()
     assert len(pykka.ActorRegistry.get_all()) == before
 

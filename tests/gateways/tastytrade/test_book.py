@@ -165,3 +165,29 @@ def test_an_order_of_nobody_has_no_reference_and_stands_for_itself() -> None:
     book.take(row(8, LIVE, ref=""))
     assert [(view.ref, view.perm_id) for view in book.views()] == [("", 7), ("", 8)]
     assert book.refs() == frozenset()
+
+
+def test_what_two_lists_running_show_no_more_is_gone_until_it_is_told_of_again() -> None:
+    book = OrderBook()
+    book.take(row(1, LIVE))
+    book.note_list([])
+    book.note_list([])
+    assert [view.is_working for view in book.views()] == [True], "no list has shown it yet: it may be too new for one"
+    book.note_list([1])
+    book.note_list([])
+    assert book.working() != [], "one list may lack what moved while it was read"
+    book.note_list([])
+    (view,) = book.views()
+    assert (view.is_gone, view.is_working) == (True, False)
+    book.take(row(1, LIVE))
+    (view,) = book.views()
+    assert (view.is_gone, view.is_working) == (False, True)
+
+
+def test_what_has_ended_is_not_gone_though_no_list_shows_it() -> None:
+    book = OrderBook()
+    book.take(row(1, FILLED, fills=(fill(1, 4),)))
+    for shown in ([1], [], []):
+        book.note_list(shown)
+    (view,) = book.views()
+    assert (view.is_gone, view.status) == (False, OrderStatus.FILLED)

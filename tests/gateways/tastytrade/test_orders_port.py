@@ -164,7 +164,7 @@ def test_an_order_that_never_arrived_is_in_doubt_too_and_stands_in_no_read_back(
         world.faults.troubles.append(trouble)
         port.post(place(world, limit_ticks=450))
         error(heard, CodeMeaning.ORDER_UNKNOWN)
-        assert read_back(port, heard).orders == ()
+        assert read_back(port, heard, 2).orders == ()
         assert world.asked("POST", "/orders") == 1
 
 
@@ -184,7 +184,7 @@ def test_a_refusal_leaves_no_order_and_no_doubt(code: int) -> None:
         port.post(place(world, limit_ticks=450))
         assert error(heard, CodeMeaning.ORDER_REFUSED).vendor_code == code
         assert heard.wait(broker.OrderSent).order_ref == REF
-        assert read_back(port, heard).orders == ()
+        assert read_back(port, heard, 2).orders == ()
 
 
 def test_an_order_is_sent_when_its_bytes_left_and_known_before_its_answer() -> None:
@@ -260,6 +260,17 @@ def test_a_change_of_size_is_denied_and_the_order_stands() -> None:
         port.post(amend(world, qty=3, limit_ticks=450))
         assert denied(heard).code is RejectCode.MISSING_INPUT
         assert world.asked("PATCH") == 0
+
+
+def test_an_order_that_the_vendor_shows_no_more_is_nowhere_and_can_be_asked_for_no_longer() -> None:
+    with rest_broker() as world, dialled(world) as (port, heard):
+        port.post(place(world, limit_ticks=450))
+        status(heard, OrderStatus.WORKING)
+        assert [order.order_ref for order in read_back(port, heard).orders] == [REF]
+        world.do(world.server.desk.placed.clear)
+        assert read_back(port, heard, 2).orders == ()
+        port.post(amend(world, limit_ticks=460))
+        assert denied(heard).code is RejectCode.NOT_CONNECTED
 
 
 # -- replacing ----------------------------------------------------------------------------------
@@ -531,7 +542,7 @@ def test_a_margin_is_told_without_placing_anything() -> None:
         port.post(broker.AskMargin(session_epoch=EPOCH, request_id="1", reply_to="risk:paper", order=asked))
         told = heard.wait(broker.MarginTold)
         assert (told.init_margin_change_cents, told.why) == (102_000, "")
-        assert read_back(port, heard).orders == ()
+        assert read_back(port, heard, 2).orders == ()
 
 
 def test_a_broker_that_answers_nothing_any_more_is_a_lost_link(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,7 @@ class FakeRuntime:
         self.clock = self
         self.now = NOON
         self.latched: str | None = None
+        self.latched_groups: dict[str, str] = {}
         self.told: list[Message] = []
         self._later: list[tuple[Utc, int, Callable[[], None]]] = []
         self._n = 0
