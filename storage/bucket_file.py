@@ -36,7 +36,7 @@ HEAD_NAMES = tuple(name for name, _ in _HEAD)
 _DICTIONARY = ["hub", "category", "ticker", "mode"]
 COLUMNS = 1  # the version of the columns: raise it when one is added, and keep reading files that have it not
 ROW_GROUP = 4_096
-_LOGGED = pa.ipc.IpcWriteOptions(compression="lz4")
+_LOGGED = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)  # a body is too small to share
 _MAGIC = b"PAR1"
 _INT32 = np.iinfo(np.int32)
 SORT = ("ticker", "category", "bucket_utc", "store_n", "row_n")
@@ -159,19 +159,20 @@ def read(path: Path, shape: Shape, ticker: str | None = None) -> pa.Table:
     file = pq.ParquetFile(path)
     if ticker is None:
         return conformed(file.read(use_threads=False), shape)
-    return conformed(file.read_row_groups(_row_groups_of(file, ticker), use_threads=False), shape)
+    return conformed(file.read_row_groups(row_groups_of(file.metadata, ticker), use_threads=False), shape)
 
 
-def _row_groups_of(file: pq.ParquetFile, ticker: str) -> list[int]:
-    """Return the row groups that may hold rows of a ticker: all whose statistics do not say otherwise."""
-    about = file.metadata
-    at = about.schema.names.index("ticker")
-    found = []
-    for n in range(about.num_row_groups):
-        known = about.row_group(n).column(at).statistics
-        if known is None or not known.has_min_max or known.min <= ticker <= known.max:
-            found.append(n)
-    return found
+def row_groups_of(about: pq.FileMetaData, ticker: str, category: str | None = None) -> list[int]:
+    """Return the row groups that may hold rows of a ticker and category: all whose statistics do not say otherwise."""
+    wanted = [("ticker", ticker), *([("category", category)] if category is not None else [])]
+    at = [(about.schema.names.index(name), word) for name, word in wanted]
+    groups = ((n, about.row_group(n)) for n in range(about.num_row_groups))
+    return [n for n, group in groups if all(_may_hold(group.column(k), word) for k, word in at)]
+
+
+def _may_hold(column: pq.ColumnChunkMetaData, word: str) -> bool:
+    known = column.statistics
+    return known is None or not known.has_min_max or known.min <= word <= known.max
 
 
 def rows_of(table: pa.Table, shape: Shape) -> list[tuple[int, Row]]:

@@ -13,12 +13,12 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
+from contextlib import ExitStack
 from datetime import date
 from pathlib import Path
 
 import msgspec
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from domain.options.profile import Shape
@@ -26,6 +26,7 @@ from storage import bucket_file, bucket_log, manifest
 from storage.aside import written_aside
 from storage.disk_space import disk_text
 from storage.manifest import PARTS, Damaged, LoggedPart, Manifest, Part
+from storage.ticker_columns import of_ticker
 
 REPO = Path(__file__).resolve().parents[1]
 _UNREADABLE = (pa.ArrowException, OSError, ValueError)
@@ -106,6 +107,7 @@ def seal(root: Path, session: date, until_log_n: int, *, is_whole: bool) -> Seal
         sealed = [folder / part.name for part in whole if part.is_sealed]
         try:
             rows_n = _merge(shape, sealed, hot, folder / name)
+            hot.clear()  # not in memory beside those of the next hub
         except OSError:
             for part in made:
                 (folder / part.name).unlink(missing_ok=True)
@@ -129,7 +131,8 @@ def _readable(
         try:
             if part.is_sealed:
                 with pq.ParquetFile(folder / part.name) as file:
-                    rows_n = sum(batch.num_rows for batch in file.iter_batches(bucket_file.ROW_GROUP))
+                    groups = range(file.num_row_groups)
+                    rows_n = sum(file.read_row_group(n, use_threads=False).num_rows for n in groups)
             else:
                 hot.append(hot_table(folder, part, logged.get(part.name)))
                 rows_n = hot[-1].num_rows
@@ -158,18 +161,23 @@ def _merge(shape: Shape, sealed: list[Path], hot: list[pa.Table], path: Path) ->
     """Write one file ticker by ticker, so that a day needs the memory of one ticker; return the number of rows."""
     schema = bucket_file.schema_of(shape)
     recent = pa.concat_tables([schema.empty_table(), *hot])
-    tickers = set(recent["ticker"].unique().to_pylist())
-    for one in sealed:
-        tickers.update(pq.read_table(one, columns=["ticker"], partitioning=None)["ticker"].unique().to_pylist())
     rows_n, options = 0, bucket_file.write_options(shape, level=3)
-    with written_aside(path, is_durable=True) as aside, pq.ParquetWriter(aside, schema, **options) as writer:
-        for ticker in sorted(tickers):
-            pieces = [pq.read_table(one, filters=[("ticker", "=", ticker)], partitioning=None) for one in sealed]
-            pieces.append(recent.filter(pc.equal(recent["ticker"], ticker)))
+    with ExitStack() as stack:
+        files = [stack.enter_context(pq.ParquetFile(one)) for one in sealed]
+        aside = stack.enter_context(written_aside(path, is_durable=True))
+        writer = stack.enter_context(pq.ParquetWriter(aside, schema, **options))
+        told = (recent, *(file.read(columns=["ticker"], use_threads=False) for file in files))
+        for ticker in sorted({word for table in told for word in table["ticker"].unique().to_pylist()}):
+            pieces = [of_ticker(_row_groups(file, ticker), ticker) for file in files]
+            pieces.append(of_ticker(recent, ticker))
             whole = pa.concat_tables([bucket_file.conformed(piece, shape) for piece in pieces])
             writer.write_table(whole.sort_by([(key, "ascending") for key in bucket_file.SORT]), bucket_file.ROW_GROUP)
             rows_n += whole.num_rows
     return rows_n
+
+
+def _row_groups(file: pq.ParquetFile, ticker: str) -> pa.Table:
+    return file.read_row_groups(bucket_file.row_groups_of(file.metadata, ticker), use_threads=False)
 
 
 def adopted(found: Manifest, made: tuple[Part, ...], replaced: tuple[str, ...], log_n: int) -> Manifest:

@@ -19,7 +19,7 @@ from storage import bucket_file, latest, manifest
 from storage.latest import LAST_BUCKET
 from storage.manifest import Bucket, Gap, Manifest, Part
 from storage.scales import in_units, sql_in_units
-from storage.ticker_columns import in_new_york, lists_in_units, of_all_tickers, of_ticker
+from storage.ticker_columns import TickerColumns, in_new_york, in_order, lists_in_units, where
 
 if TYPE_CHECKING:
     import duckdb
@@ -31,7 +31,6 @@ START_UTC = Utc(0)
 KEPT_ROWS_MAX = 50_000
 KEPT_FILES_MAX = 8
 KNOWN_FILES_MAX = 20_000
-KEPT_HOT_MAX = 1_000
 
 VIEWS = {Shape.GEX: "gex", Shape.GREEK: "greeks", Shape.ORDERFLOW: "orderflow"}
 
@@ -49,7 +48,8 @@ class WarehouseReader:
         self._manifests: dict[date, tuple[manifest.Stamp, Manifest]] = {}
         self._whole: set[Path] = set()
         self.damaged: set[Path] = set()  # inside; left out of `files` once somebody has stumbled over them
-        self._hot: dict[tuple[Path, str, tuple[str, ...]], pa.Table] = {}
+        self._files: dict[tuple[date, Shape], tuple[Manifest, list[tuple[Part, Path]]]] = {}
+        self._columns = TickerColumns()
 
     def sessions(self) -> tuple[date, ...]:
         """Return the sessions that there are, ascending."""
@@ -148,19 +148,8 @@ class WarehouseReader:
         return self._retried(session, lambda found: self._series(found, ticker, category, tuple(scalars)))
 
     def _series(self, found: Manifest, ticker: str, category: str, scalars: tuple[str, ...]) -> pa.Table:
-        shape = shape_of(category)
         names = ["bucket", "store_n", "ticker", "category", "spot", *scalars]
-        pieces = [pa.schema([bucket_file.schema_of(shape).field(name) for name in names]).empty_table()]
-        paths = set(self.files(found, shape))
-        folder = manifest.folder_of(self._root, found.session)
-        files = (folder / part.name for part in found.parts if part.shape is shape)
-        pieces += [self._of_ticker(path, ticker, category, names) for path in files if path in paths]
-        table = pa.concat_tables(pieces, promote_options="permissive").sort_by(
-            [("bucket", "ascending"), ("store_n", "ascending")]
-        )
-        buckets = table["bucket"].to_numpy()
-        is_last = pa.array(np.append(buckets[1:] != buckets[:-1], True) if len(buckets) else [], pa.bool_())
-        table = table.filter(is_last)
+        table = self._of_ticker(found, ticker, category, names, START_UTC)
         columns = {
             "bucket_utc": table["bucket"],
             "bucket_ny": in_new_york(table["bucket"], found.session),
@@ -194,39 +183,22 @@ class WarehouseReader:
     def _profiles(
         self, found: Manifest, ticker: str, category: str, column: str, since_utc: Utc, scalars: tuple[str, ...]
     ) -> pa.Table:
-        shape = shape_of(category)
         names = ["bucket_utc", "store_n", "ticker", "category", "spot", *scalars, "strikes", column]
-        pieces = [pa.schema([bucket_file.schema_of(shape).field(name) for name in names]).empty_table()]
-        paths = set(self.files(found, shape))
-        folder = manifest.folder_of(self._root, found.session)
-        parts = (part for part in found.parts if part.shape is shape and part.last_utc >= since_utc)
-        pieces += [
-            self._of_ticker(folder / part.name, ticker, category, names)
-            for part in parts
-            if folder / part.name in paths
-        ]
-        table = pa.concat_tables(pieces, promote_options="permissive")
-        table = table.filter(pc.greater_equal(table["bucket_utc"], since_utc))
-        table = table.sort_by([("bucket_utc", "ascending"), ("store_n", "ascending")])
-        buckets = table["bucket_utc"].to_numpy()
-        is_last = pa.array(np.append(buckets[1:] != buckets[:-1], True) if len(buckets) else [], pa.bool_())
-        return table.filter(is_last)
+        table = self._of_ticker(found, ticker, category, names, since_utc)
+        return table.filter(pc.greater_equal(table["bucket_utc"], since_utc)) if since_utc > START_UTC else table
 
-    def _of_ticker(self, path: Path, ticker: str, category: str, names: list[str]) -> pa.Table:
-        """Read one ticker and category of a file; what a hot file gave is kept, since it costs more to open than hold.
+    def _of_ticker(self, found: Manifest, ticker: str, category: str, names: list[str], since_utc: Utc) -> pa.Table:
+        """Return a day of one ticker and category, ascending by the first of `names`; files before `since_utc` not.
 
-        It is kept of all tickers, which are few rows and read together anyway, so that the next ticker costs nothing. A
-        file never changes under its name, and one that was sealed over is not asked for again.
+        Of a bucket that was stored more than once, the last store counts.
         """
-        if not path.name.startswith("hot-"):
-            return of_ticker(path, ticker, category, names)
-        key = path, category, tuple(names)
-        known = self._hot.get(key)
-        if known is None:
-            known = self._hot[key] = of_all_tickers(path, category, names)
-            while len(self._hot) > KEPT_HOT_MAX:
-                del self._hot[next(iter(self._hot))]
-        return known.filter(pc.equal(known["ticker"], ticker))
+        paths: dict[bool, list[Path]] = {True: [], False: []}
+        for part, path in self._whole_files(found, shape_of(category)):
+            if part.last_utc >= since_utc:
+                paths[part.is_sealed].append(path)
+        table = in_order(self._columns.read(paths[True], paths[False], ticker, category, names), names[0], "store_n")
+        buckets = table[names[0]].to_numpy()
+        return where(table, np.append(buckets[1:] != buckets[:-1], True) if len(buckets) else np.empty(0, np.bool_))
 
     def _last_bucket(self, found: Manifest) -> pa.Table:
         newest: dict[str, Utc] = {}
@@ -316,14 +288,24 @@ class WarehouseReader:
         Raises:
             FileNotFoundError: sealed over meanwhile, the next manifest knows better.
         """
+        return [path for _, path in self._whole_files(found, shape)]
+
+    def _whole_files(self, found: Manifest, shape: Shape) -> list[tuple[Part, Path]]:
+        """Return `files` with what the manifest says of them; kept as long as the manifest is the same."""
+        known = self._files.get((found.session, shape))
+        if known is not None and known[0] is found:
+            return known[1]
         folder = manifest.folder_of(self._root, found.session)
-        paths = [folder / part.name for part in found.parts if part.shape is shape]
+        named = [(part, folder / part.name) for part in found.parts if part.shape is shape]
         if len(self._whole) > KNOWN_FILES_MAX:
             self._whole.clear()
-        for path in paths:
+        for _, path in named:
             if path not in self._whole and bucket_file.is_whole_file(path):
                 self._whole.add(path)
-        return [path for path in paths if path in self._whole and path not in self.damaged]
+        whole = [(part, path) for part, path in named if path in self._whole and path not in self.damaged]
+        if len(whole) == len(named):
+            self._files[found.session, shape] = found, whole
+        return whole
 
     def leave_out_damaged(self, paths: Iterable[Path]) -> bool:
         """Read files to their end, leave those out that cannot be, and return whether there were any."""
@@ -337,6 +319,7 @@ class WarehouseReader:
                 continue  # sealed over meanwhile
             except (pa.ArrowException, OSError, ValueError):
                 self.damaged.add(path)
+        self._files.clear()
         return len(self.damaged) > known_n
 
     def views(self, sessions: Iterable[date]) -> duckdb.DuckDBPyConnection:
