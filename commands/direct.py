@@ -16,7 +16,7 @@ from commands.cli import CommandError
 from commands.control import request
 from commands.emergency import keep_level
 from commands.folder import Control, DataFolder, at_desk
-from commands.held import booked, contracts, desks_at, holdings, owned
+from commands.held import account_key, booked, contracts, desks_at, holdings, owned
 from config.desks import desk_names, is_simulated, of_desk
 from config.secrets import secret
 from config.settings import Settings, SettingsError
@@ -143,9 +143,11 @@ def _not_flattened(title: str, error: Exception) -> CommandError:
 def _flatten_one(account: _Account, folder: DataFolder, clock: MarketClock) -> Outcome:
     settings = account.settings
     known = () if settings.broker.orders == IB else contracts(folder.ledgers, account.desks)
-    way = direct_way(
-        DirectSetup(settings, account.gateways, clock, secret(settings.broker.account_env), ContractBook(known))
-    )
+    setup = DirectSetup(
+        settings, account.gateways, clock, secret(settings.broker.account_env), ContractBook(known),
+        account_key(folder.ledgers, [settings.desk, *account.desks]),
+    )  # fmt: skip
+    way = direct_way(setup)
     return flatten_at(
         way, account.ours, booked=booked(folder.ledgers, account.desks), clock=clock,
         say=lambda text: print(f"  {account.title}{text}", flush=True),

@@ -10,7 +10,7 @@ from typing import Final
 
 from commands.emergency import keep_level
 from commands.folder import DataFolder
-from commands.held import booked, contracts, desks_at, owned
+from commands.held import account_key, booked, contracts, desks_at, owned
 from commands.live import Supervisor
 from commands.traces import UNREADABLE
 from config.secrets import secret
@@ -53,7 +53,8 @@ class HardStop:
         self._clock = clock
         self._contracts = ContractBook()
         account = secret(settings.broker.account_env)  # now: minutes before the close no file may fail
-        self._way = direct_way(DirectSetup(settings, gateways, clock, account, self._contracts))
+        key = account_key(folder.ledgers, [settings.desk])
+        self._way = direct_way(DirectSetup(settings, gateways, clock, account, self._contracts, key))
         self._flatten = flatten or self._directly
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._guarded, name="hard-stop", daemon=True)

@@ -141,6 +141,15 @@ def desks_at(ledgers: Path, settings: Settings) -> list[str]:
     return [desk for desk in found if desk not in settings.desks]
 
 
+def account_key(ledgers: Path, desks: list[str]) -> str:
+    """Return what tells the account of these desks from others, by the first ledger that knows; empty: none does.
+
+    Raises:
+        LedgerRefusedError: a ledger cannot be used.
+    """
+    return next(filter(None, (LedgerReader(ledgers, desk).account_key() for desk in desks)), "")
+
+
 def owned(ledgers: Path, desks: list[str]) -> dict[int, Qty]:
     """Return how much of each contract is ours at most, by contract id: what is held, and what entries may have filled.
 

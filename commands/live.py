@@ -25,7 +25,7 @@ from commands.cli import VERSION, CommandError
 from commands.control import ControlServer
 from commands.dashboard import feed_or_alarm, open_at_last
 from commands.folder import DataFolder
-from commands.held import contracts
+from commands.held import account_key, contracts
 from commands.housekeeping import Housekeeper
 from commands.key_locks import KeyLocks
 from commands.notify_port import does_its_work, notify_port_of
@@ -384,7 +384,8 @@ def tell_step(runtime: LiveRuntime, step: WallStep) -> None:
 class DeskSessions(NamedTuple):
     """What a desk's sessions are made of: the settings as it sees them, its gateways, its account, its contracts.
 
-    `book` is the file of a simulated desk's exchange, `None` of one with a broker.
+    `book` is the file of a simulated desk's exchange, `None` of one with a broker; `account_key` is of the account that
+    its ledger is of (empty: not known).
     """
 
     settings: Settings
@@ -393,6 +394,7 @@ class DeskSessions(NamedTuple):
     contracts: ContractBook
     book: Path | None = None
     is_left_out: bool = False
+    account_key: str = ""
 
 
 class NoSession:
@@ -441,7 +443,11 @@ def _sessions_of(
     settings: Settings, gateways: tuple[Gateway, ...], account: str | None, beside: tuple[AllowedDesk, ...],
     folder: DataFolder,
 ) -> tuple[DeskSessions, ...]:  # fmt: skip
-    of_first = DeskSessions(settings, gateways, account, known_contracts(settings, folder))
+    def with_broker(own: Settings, gateways: tuple[Gateway, ...], account: str | None) -> DeskSessions:
+        key = account_key(folder.ledgers, [own.desk])
+        return DeskSessions(own, gateways, account, known_contracts(own, folder), account_key=key)
+
+    of_first = with_broker(settings, gateways, account)
     known = {settings.desk: of_first}
     for desk in sorted(beside, key=lambda desk: desk.kind is DeskKind.SIM):  # those whose quotes others see come first
         name, own = desk.settings.desk, desk.settings
@@ -451,7 +457,7 @@ def _sessions_of(
             source, contracts = known[quotes_of(settings, name)], contracts_of(own, folder)
             known[name] = DeskSessions(own, source.gateways, source.account, contracts, folder.sim_book(name))
         else:
-            known[name] = DeskSessions(own, own.broker.gateways, desk.account, known_contracts(own, folder))
+            known[name] = with_broker(own, own.broker.gateways, desk.account)
     return tuple(known.values())
 
 
@@ -518,7 +524,7 @@ def _ports_or_none(of_desk: DeskSessions, runtime: LiveRuntime, clock: MarketClo
 
 
 def _ports_of_desk(of_desk: DeskSessions, runtime: LiveRuntime, clock: MarketClock) -> list[AnyPort]:
-    settings, gateways, account, contracts, book, _ = of_desk
+    settings, gateways, account, contracts, book, _, key = of_desk
     name, quotes = f"port:ibkr:{settings.desk}", f"port:quotes:{settings.desk}"
     teller = partial(_teller, runtime, contracts)
     heard = None if book is None else HeardMarket(
@@ -532,7 +538,7 @@ def _ports_of_desk(of_desk: DeskSessions, runtime: LiveRuntime, clock: MarketClo
 
     try:
         if heard is None or book is None:
-            setup = OrderPortSetup(name, settings, gateways, clock, teller(name), account, contracts)
+            setup = OrderPortSetup(name, settings, gateways, clock, teller(name), account, contracts, key)
             orders_port = order_port(setup)
         else:
             rules = settings.desks[settings.desk].sim

@@ -40,7 +40,7 @@ class OrderPortSetup(NamedTuple):
     """What a port is made of.
 
     `settings` are those of the desk alone, `gateways` its IB Gateways, `account` the IB account that they name;
-    `contracts` is where the quote session's contracts are noted.
+    `contracts` is where the quote session's contracts are noted, `account_key` of the ledger's account (or empty).
     """
 
     name: str
@@ -50,13 +50,15 @@ class OrderPortSetup(NamedTuple):
     tell: Tell
     account: str | None
     contracts: ContractBook
+    account_key: str = ""
 
 
 class DirectSetup(NamedTuple):
     """What the way of a direct flatten is made of.
 
     `settings` are those of the desk alone, `gateways` its IB Gateways, `account` the IB account that they name;
-    `contracts` is where the contracts of our ledgers are noted, before a flatten at the latest.
+    `contracts` is where the contracts of our ledgers are noted, before a flatten at the latest; `account_key` is of the
+    account that they are of (empty: unknown).
     """
 
     settings: Settings
@@ -64,6 +66,7 @@ class DirectSetup(NamedTuple):
     clock: Clock
     account: str | None
     contracts: ContractBook
+    account_key: str = ""
 
 
 class BrokerSetupError(Exception):
@@ -74,6 +77,7 @@ def _ib(setup: OrderPortSetup) -> OrdersPort:
     return OrdersPort(
         setup.name, gateways=setup.gateways, client_id=setup.settings.broker.client_ids.orders,
         rules=setup.settings.connection, clock=setup.clock, tell=setup.tell, account=setup.account,
+        account_key=setup.account_key,
     )  # fmt: skip
 
 
@@ -116,8 +120,9 @@ def _tastytrade_port(setup: OrderPortSetup, login: _Login, stream_url: str | Non
 def _ib_directly(setup: DirectSetup) -> Way:
     settings = setup.settings
     return ib_way(
-        setup.gateways, settings.broker.client_ids.direct, setup.account, rules=settings.connection, clock=setup.clock
-    )
+        setup.gateways, settings.broker.client_ids.direct, setup.account, rules=settings.connection, clock=setup.clock,
+        account_key=setup.account_key,
+    )  # fmt: skip
 
 
 def _tastytrade_directly(setup: DirectSetup) -> Way:

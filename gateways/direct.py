@@ -366,7 +366,10 @@ class _Line:
             answer = self._wait(broker.LinkUp, broker.LinkFailed, self._rules.connect_timeout_ms)
             if isinstance(answer, broker.LinkUp):
                 if not answer.account_matches:
-                    raise DirectError(f"the {self.way.whom} is logged in to an account that is not the configured one")
+                    raise DirectError(
+                        f"the {self.way.whom} is logged in to an account that is not the configured one, or not that of"
+                        " our ledgers; log it in to that one"
+                    )
                 self._learn_time()
                 return
             whys.append(answer.why if isinstance(answer, broker.LinkFailed) else "no answer")

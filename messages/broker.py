@@ -49,7 +49,7 @@ class LinkUp(Report, frozen=True, kw_only=True, tag=_tag):
     """Connected and synchronised. The account number stays in the port.
 
     `account_class` is by the account's form; `account_matches` compares it with the configured one (True where none is
-    configured for paper).
+    configured for paper). `account_key` tells it apart from others without its number; empty where a port tells none.
     """
 
     session_epoch: int
@@ -58,6 +58,7 @@ class LinkUp(Report, frozen=True, kw_only=True, tag=_tag):
     account_class: AccountClass
     account_matches: bool
     next_order_id: int
+    account_key: str = ""
 
 
 class LinkFailed(Report, frozen=True, kw_only=True, tag=_tag):
@@ -374,7 +375,7 @@ def with_ref(row: Referenced, refs: Mapping[int, str]) -> Referenced:
 
 
 class BrokerPosition(msgspec.Struct, frozen=True, kw_only=True):
-    """A position in a read-back; `qty` is signed."""
+    """A position in a read-back; `qty` is signed, of what is no option `QTY_UNKNOWN` where it cannot be read."""
 
     contract: Contract
     qty: Qty

@@ -357,11 +357,15 @@ class HoursRead(_Event, frozen=True, kw_only=True):
 
 
 class HaltChanged(_Event, frozen=True, kw_only=True):
-    """Trading of this underlying was halted, or goes on again."""
+    """Trading of this underlying was halted, or goes on again.
+
+    `is_told_again`: that it goes on is no news; it is said to whoever has heard of a halt before the sender crashed.
+    """
 
     ticker: str
     is_halted: bool
     at_utc: Utc
+    is_told_again: bool = False
 
 
 class SpreadsRead(_Event, frozen=True, kw_only=True):

@@ -53,10 +53,14 @@ class RequestReconcile(Command, frozen=True, kw_only=True, tag=_tag, omit_defaul
 
 
 class Reconcile(Command, frozen=True, kw_only=True, tag=_tag):
-    """Compare the broker's truth with ours, adopt fills, name what is foreign."""
+    """Compare the broker's truth with ours, adopt fills, name what is foreign.
+
+    `account_key` tells whose truth it is, for the next start to look for (`broker.LinkUp`); empty: not known.
+    """
 
     session_epoch: int
     read: BrokerRead
+    account_key: str = ""
 
 
 class Unverified(msgspec.Struct, frozen=True, kw_only=True):

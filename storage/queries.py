@@ -42,6 +42,11 @@ class LedgerReader:
 
     # -- the desk -------------------------------------------------------------------------------
 
+    def account_key(self) -> str:
+        """Return what tells the account that the desk trades from others (`broker.LinkUp`); empty: not known."""
+        found = _rows(self._desk, "SELECT value FROM meta WHERE key = 'account'", ())
+        return str(found[0]["value"]) if found else ""
+
     def trades(self, session: date) -> list[Found]:
         """Return the session's closed positions, by closing: contract, quantity, result net of fees, reasons."""
         return _rows(

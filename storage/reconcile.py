@@ -52,6 +52,8 @@ def reconcile(
     answer was lost after its COMMIT. Executions are adopted before positions are compared, so that a fill of the same
     read does not look foreign. `foreign_allowed`: symbols and contract ids of holdings that may stay though not ours.
     """
+    if message.account_key:
+        _keep_account(db, message.account_key)
     named = _refs_of_nameless(db, message.read)
     read = message.read.with_refs(named)
     reading = _reading_of(db, read, desk, foreign_allowed)
@@ -86,6 +88,14 @@ def reconcile(
         named=tuple(sorted(named.items())),
     )
     return (*facts, *taken, *unexplained, reconciled)
+
+
+def _keep_account(db: sqlite3.Connection, account_key: str) -> None:
+    db.execute(
+        "INSERT INTO meta VALUES ('account', ?) ON CONFLICT DO UPDATE SET value = excluded.value"
+        " WHERE value <> excluded.value",
+        (account_key,),
+    )
 
 
 def _refs_of_nameless(db: sqlite3.Connection, read: BrokerRead) -> dict[int, str]:
@@ -316,12 +326,23 @@ def _signed(side: Side, qty: Qty) -> int:
 def _price_of(db: sqlite3.Connection, missing: _Missing, position: BrokerPosition | None) -> Ticks:
     """Return the price at which a missing fill is booked: the broker's average cost, else the limit, else our cost.
 
-    The average cost is that of all that is held, in cents per contract with its multiplier.
+    The average cost is that of all that is held, in cents per contract with its multiplier: it says nothing of what an
+    exit was filled at. That is booked at the worst there can have been, its limit or for a sale nothing at all, so that
+    the day's stop sees the loss before the execution comes.
     """
-    if position is not None and position.qty and position.avg_cost_cents > 0 and position.contract.multiplier > 0:
+    is_exit = is_exit_ref(missing.order_ref)
+    if (
+        not is_exit
+        and position is not None
+        and position.qty
+        and position.avg_cost_cents > 0
+        and position.contract.multiplier > 0
+    ):
         return Ticks(round(position.avg_cost_cents / position.contract.multiplier))
     if missing.limit_ticks is not None and missing.limit_ticks > 0:
         return missing.limit_ticks
+    if is_exit and missing.side is Side.SELL:
+        return Ticks(0)
     (average,) = db.execute(
         "SELECT sum(qty * price_ticks) * 1.0 / sum(qty) FROM executions WHERE con_id = ? AND is_current AND side <> ?",
         (missing.con_id, missing.side.value),

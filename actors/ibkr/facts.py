@@ -19,7 +19,7 @@ from actors.ibkr.reports import (
 from actors.ibkr.state import IBKRState, Timer, Wiring
 from domain.instants import MS
 from domain.orders.references import is_of_desk
-from domain.orders.table import ORDERS, CodeMeaning, Order, OrderEvent, OrderStage, OrderStatus, Trouble, find
+from domain.orders.table import ORDERS, CodeMeaning, Ending, Order, OrderEvent, OrderStage, OrderStatus, Trouble, find
 from domain.session import gateway_health
 from messages import broker
 from supervision.turn import Turn
@@ -73,6 +73,8 @@ def on_order_status(wiring: Wiring, turn: Turn[IBKRState], fact: broker.OrderSta
             if was_given_up:  # its position was told that it is nowhere, and has acted on that
                 withdraw_all(wiring, turn, (order,))
                 return
+        case OrderStatus.CANCELLED if _is_end_in_question(order, fact):
+            order = _confirm_end(wiring, turn, order, fact)
         case OrderStatus.FILLED:
             order = _end(turn, order, fact)
         case OrderStatus.CANCELLED if not is_doubted:
@@ -93,6 +95,26 @@ def _end(turn: Turn[IBKRState], order: Order, fact: broker.OrderStatusReported) 
         record_ids(turn, order, fact.status)
         report_closed(turn, order, fact.status.value, fact.filled_qty)
     return order.ended(turn.state.next_read_n)
+
+
+def _is_end_in_question(order: Order, fact: broker.OrderStatusReported) -> bool:
+    """Return whether an exit was cancelled as we asked with less than all of it filled: the rest is sold again then."""
+    is_alive = order.is_under_way and order.stage is not OrderStage.IN_DOUBT
+    is_whole = max(order.filled_qty, fact.filled_qty) >= order.qty
+    return order.is_exit and order.is_cancel_wanted and is_alive and not is_whole
+
+
+def _confirm_end(wiring: Wiring, turn: Turn[IBKRState], order: Order, fact: broker.OrderStatusReported) -> Order:
+    """Have the broker read back before the position is told: an order that is called cancelled may turn out filled.
+
+    An execution behind that word would otherwise meet the exit in its place, and more would be sold than is held. That
+    costs one read-back, and no more than `query_wait_ms`: then the word is believed, as a crossed stop cannot wait.
+    """
+    record_ids(turn, order, fact.status)
+    ended = order.ended(turn.state.next_read_n).with_ending(Ending(fact.status, fact.filled_qty))
+    turn.arm(Timer.CANCEL, turn.now + wiring.rules.query_wait_ms * MS, order.order_ref)
+    start_read(wiring, turn)
+    return ended
 
 
 def _acknowledge(turn: Turn[IBKRState], was: Order, fact: broker.OrderStatusReported) -> Order:

@@ -60,7 +60,7 @@ def on_link_up(wiring: Wiring, turn: Turn[IBKRState], fact: broker.LinkUp) -> No
     if link is None:
         return
     gateway_link.follow(turn, wiring.port, link)
-    state.account_fault = ""
+    state.account_fault, state.account_key = "", fact.account_key
     state.checked = session.AccountChecked(
         port=fact.port, account_class=fact.account_class, account_matches=fact.account_matches
     )
@@ -68,7 +68,8 @@ def on_link_up(wiring: Wiring, turn: Turn[IBKRState], fact: broker.LinkUp) -> No
     if not is_right:
         text = (
             f"gateway {fact.gateway_n} is not the {wiring.account_class} account on port {wiring.wanted_port}"
-            f" (port {fact.port}, account {fact.account_class}); nothing is traded on it"
+            f" (port {fact.port}, account {fact.account_class}) that this desk trades; nothing is traded on it. Log it"
+            " in to that one, or name another by broker.account_env"
         )
         halt(turn, "wrong_account", text)
         return

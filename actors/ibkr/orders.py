@@ -7,7 +7,7 @@ from typing import Final
 
 from actors.ibkr.last_resort import on_order_out_of_reach, on_stray_in_the_way
 from actors.ibkr.read_back import start_read
-from actors.ibkr.reports import report_change_refused, report_closed, report_denied, report_held
+from actors.ibkr.reports import report_change_refused, report_closed, report_denied, report_held, tell_ending
 from actors.ibkr.state import ExitSent, IBKRState, Query, Timer, Wiring, alarm
 from domain.alarm import Severity
 from domain.instants import MINUTE, MS
@@ -194,9 +194,13 @@ def withdraw_all(wiring: Wiring, turn: Turn[IBKRState], wanted: Iterable[Order])
 def on_cancel_overdue(wiring: Wiring, turn: Turn[IBKRState], order_ref: str) -> None:
     """Read the broker back for a cancel without an end, unless that was done since: it is sent again where it works.
 
-    An order that was given up has no position any more that would ask for it.
+    An order that was given up has no position any more that would ask for it. An end that no read-back has confirmed in
+    time is believed.
     """
     order = find(turn.state.table, order_ref)
+    if order is not None and order.ending is not None and turn.state.link.is_up:
+        turn.state.keep(tell_ending(turn, order, order.ending))
+        return
     if order is None or not order.is_under_way or turn.state.read_n >= order.cancel_n:
         return
     text = (

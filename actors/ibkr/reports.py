@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from actors.ibkr.state import IBKRState, Wiring
-from domain.orders.table import Order, OrderStatus, Trouble
+from domain.orders.table import Ending, Order, OrderStatus, Trouble
 from domain.risk.reject import RejectCode
 from domain.units import Qty, Utc
 from messages import broker, orders, positions
@@ -44,6 +44,12 @@ def report_closed(turn: Turn[IBKRState], order: Order, cause: str, reported_qty:
     """Report that an order ended, with the most that is known to have filled."""
     total = max(order.filled_qty, reported_qty)
     turn.report(order.owner, orders.OrderClosed(order_ref=order.order_ref, cause=cause, filled_qty_total=total))
+
+
+def tell_ending(turn: Turn[IBKRState], order: Order, ending: Ending, claimed_qty: Qty | None = None) -> Order:
+    """Report an end that was to be confirmed, and return the order without it; `claimed_qty`: what a row says."""
+    report_closed(turn, order, ending.status.value, max(ending.filled_qty, claimed_qty or 0))
+    return order.with_ending(None)
 
 
 def reject(turn: Turn[IBKRState], order: Order, trouble: Trouble) -> Order:

@@ -21,6 +21,7 @@ from actors.ibkr.reports import (
     report_change_refused,
     report_closed,
     report_position,
+    tell_ending,
 )
 from actors.ibkr.state import IBKRState, Query, Stray, Timer, Wiring, alarm, halt
 from domain.alarm import Severity
@@ -52,7 +53,8 @@ def on_broker_read(wiring: Wiring, turn: Turn[IBKRState], read: BrokerRead) -> N
         newer = {row for row in state.positions if row[0] in state.touched}
         rows = {(p.contract.con_id, p.qty) for p in read.positions if p.contract.con_id not in state.touched}
         state.positions = tuple(sorted(rows | newer))
-    turn.tell("desk_ledger", session.Reconcile(session_epoch=state.session_epoch, read=read))
+    compare = session.Reconcile(session_epoch=state.session_epoch, read=read, account_key=state.account_key)
+    turn.tell("desk_ledger", compare)
     turn.disarm(Timer.READ_BACK)
     turn.arm(Timer.RECONCILE, turn.now + wiring.rules.read_back_ms * MS)
 
@@ -208,7 +210,7 @@ def _adopted(wiring: Wiring, found: BrokerOrder) -> Order:
 def _halt_on_foreign(turn: Turn[IBKRState], fact: session.Reconciled) -> None:
     """Raise what is not ours, or does not agree, once for as long as it stays the same."""
     seen = (
-        *(f"position {p.contract.label} {p.qty:+d}" for p in fact.foreign_positions),
+        *(f"position {p.contract.label} {_qty_text(p.qty)}" for p in fact.foreign_positions),
         *(f"order {ref or 'without a ref'}" for ref in fact.foreign_orders),
         *(f"mismatch {text}" for text in fact.mismatches),
     )
@@ -216,6 +218,10 @@ def _halt_on_foreign(turn: Turn[IBKRState], fact: session.Reconciled) -> None:
     turn.state.foreign = seen
     if is_news:
         halt(turn, "foreign", f"the broker's book is not ours: {'; '.join(seen)}")
+
+
+def _qty_text(qty: Qty) -> str:
+    return "of a size that cannot be read" if qty == broker.QTY_UNKNOWN else f"{qty:+d}"
 
 
 # -- orders and queries -------------------------------------------------------------------------
@@ -257,7 +263,9 @@ def _settle_order(
         return order  # it began before the order, or what was sent or heard of it since
     failed = _failed(read)
     if found is not None and found.is_working:
-        return _settle_working(wiring, turn, order, found, failed)
+        return _settle_working(wiring, turn, order.with_ending(None), found, failed)
+    if order.ending is not None and read.allows_exits:
+        return tell_ending(turn, order, order.ending, None if found is None else found.filled_qty)
     if order.stage is OrderStage.ENDED or ReadGroup.ORDERS in failed:
         return order
     if found is not None or (order.filled_qty and ReadGroup.EXECUTIONS not in failed):

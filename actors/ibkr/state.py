@@ -115,6 +115,7 @@ class IBKRState(msgspec.Struct, kw_only=True):
     checked: AccountChecked | None = None
     account: AccountRead | None = None
     account_fault: str = ""
+    account_key: str = ""
     read_utc: Utc = Utc(0)
 
     @property

@@ -54,7 +54,8 @@ def on_broker_quantity(
     if is_taken_back and _is_held_after_all(turn):
         _take_back(rules, turn)
     if qty == _ledger_qty(turn):
-        state.retry_utc = Utc(0)
+        if not state.has_tried_often:  # else one exit after another that something at the broker holds back
+            state.retry_utc = Utc(0)
         state.disputed_utc = None
     elif state.cycle in _COMPARED and state.phase is not Phase.CLOSED:
         _await_agreement(turn, turn.now + rules.exits.agreement_ms * MS)

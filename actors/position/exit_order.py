@@ -56,7 +56,7 @@ from domain.units import Qty, Ticks, Utc
 from messages import lifecycle, orders
 
 _REFUSALS_MAX = 3  # refusals of the broker's in a row from which on every one is paged
-_BACK_OFF_MAX = 8  # times `ack_wait_ms`: the longest pause after a refusal
+_BACK_OFF_MAX = 8  # times `ack_wait_ms`: the longest pause after a refusal, or after very many exits
 
 
 def request_exit(turn: PositionTurn, wanted: WantedExit) -> None:
@@ -401,8 +401,9 @@ def finish_exit(rules: PositionRules, turn: PositionTurn, order: LiveOrder) -> N
 
 
 def _try_later(rules: PositionRules, turn: PositionTurn) -> None:
-    """Send no exit before a while has passed (the last one did not leave)."""
-    turn.state.retry_utc = turn.now + rules.exits.ack_wait_ms * MS
+    """Send no exit before a while has passed (the last one did not leave); a longer one after very many."""
+    times = _BACK_OFF_MAX if turn.state.has_tried_often else 1
+    turn.state.retry_utc = turn.now + times * rules.exits.ack_wait_ms * MS
     _arm_retry(turn)
 
 

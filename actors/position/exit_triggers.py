@@ -80,6 +80,8 @@ def on_halt(turn: PositionTurn, event: market.HaltChanged) -> None:
     state = turn.state
     if state.ref is None or event.ticker != state.ref.contract.ticker:
         return
+    if event.is_told_again and not state.is_halted:
+        return
     if state.is_halted and not event.is_halted:
         state.resumed_utc = event.at_utc
     elif event.is_halted:

@@ -30,6 +30,7 @@ from messages.positions import PositionClosed
 from messages.session import PhaseChanged
 from supervision.turn import Turn
 
+_MANY_EXITS = 50  # of one position; each uses up a number, and behind a long desk name there is room for some thousands
 AFTER_HOURS = frozenset({Phase.CLOSED_DAY, Phase.PRE, Phase.CLOSED})
 
 
@@ -221,6 +222,11 @@ class PositionData(msgspec.Struct, kw_only=True):
     def cover_qty(self) -> Qty:
         """How many contracts may be bought back: the short, where it was reported after the last fill."""
         return self.short_qty if self.is_broker_newer else Qty(0)
+
+    @property
+    def has_tried_often(self) -> bool:
+        """Whether so many exits were made that the next ones take their time, unless the broker's holding changes."""
+        return self.exit_n >= _MANY_EXITS
 
     @property
     def exit_reason(self) -> ExitReason | None:

@@ -71,6 +71,8 @@ class QuotesActor(Actor[QuotesState, Inbox]):
             case Started():
                 turn.tell("session", session.RequestPhase(reply_to=turn.name))
                 gateway_link.start(turn, w.port, w.rules, w.gateways, message.run_n, message.incarnation)
+                if message.incarnation > 1:
+                    turn.state.untold = frozenset(w.underlyings)
             case TimerFired():
                 self._on_timer(turn, message)
             case (

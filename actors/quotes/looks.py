@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from actors.quotes.halts import tell_trading
 from actors.quotes.keeping import read_chains
 from actors.quotes.lines import list_chains, replan
 from actors.quotes.state import QuotesState, Timer, Wiring, alarm
@@ -66,6 +67,8 @@ def on_look_due(wiring: Wiring, turn: Turn[QuotesState]) -> None:
     read_chains(wiring, turn)
     if state.link.is_up:
         _revive(wiring, turn)
+    if state.untold:
+        tell_trading(turn, Utc(turn.now - LOOK_NS))
     if state.looks % HOURS_EVERY == 0:
         for hours in state.hours.values():
             turn.publish(hours)

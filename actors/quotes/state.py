@@ -52,7 +52,8 @@ class QuotesState(msgspec.Struct, kw_only=True):
     prices between which they stay there; `without` are tickers whose window has no room, which people know once it
     `is_said`. `watched` are published until somebody unwatches them; `requests` wait for a fresh tick,
     `offers` for quotes of a ticker `demands`; `close_con_ids` are those that the port was told to watch closely.
-    `asked_utc` is when an underlying's line was asked for last; `halted` are (ticker, con_id). `sampled_utc` is
+    `asked_utc` is when an underlying's line was asked for last; `halted` are (ticker, con_id), `untold` the
+    underlyings of which others may know a halt from before a crash that nobody has spoken of since. `sampled_utc` is
     when quotes were last told for keeping, `sampled_quotes` and `sampled_spots` what they were then; `chain_read_utc`
     is the same instant of each ticker's chain.
     """
@@ -72,6 +73,7 @@ class QuotesState(msgspec.Struct, kw_only=True):
     spots: Mapping[str, Spot] = {}
     asked_utc: Mapping[str, Utc] = {}
     halted: frozenset[tuple[str, int]] = frozenset()
+    untold: frozenset[str] = frozenset()
     looks: int = 0
     watched: tuple[Contract, ...] = ()
     requests: tuple[market.RequestQuote, ...] = ()

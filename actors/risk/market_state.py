@@ -47,7 +47,10 @@ def on_hours(turn: Turn[RiskState], message: market.HoursRead) -> None:
 
 
 def on_halt(turn: Turn[RiskState], message: market.HaltChanged) -> None:
-    """Keep that trading was halted or resumed."""
+    """Keep that trading was halted or resumed; that it goes on resumes nothing where no halt is known."""
+    known = turn.state.view.halts.get(message.ticker)
+    if message.is_told_again and (known is None or not known.is_halted):
+        return
     halt = Halt(message.is_halted, message.at_utc)
     turn.state.view = desk_view.with_halt(turn.state.view, message.ticker, halt)
 

@@ -156,13 +156,21 @@ class Counted(msgspec.Struct, frozen=True):
     price_ticks: Ticks = NO_PRICE
 
 
+class Ending(msgspec.Struct, frozen=True):
+    """An end as a status tells it, and how many contracts were filled by then."""
+
+    status: OrderStatus
+    filled_qty: Qty
+
+
 class Order(msgspec.Struct, frozen=True, kw_only=True):
     """One order of ours.
 
     `qty` is the total, what is filled included; `handed_utc` when it was given to the port; `settle_n` is the first
     read-back that may say what became of it: one that began earlier knows nothing of what was sent, doubted or ended
     since. `change` was sent and not confirmed; `cancel_n` is the first read-back after a cancel was sent (0: none was);
-    `is_elsewhere`: it works under another client id, so we can neither change nor cancel it.
+    `is_elsewhere`: it works under another client id, so we can neither change nor cancel it. `ending` is an end by the
+    broker's status of which its position is told only after one more read-back (`None`: nothing is awaited).
     """
 
     order_ref: str
@@ -184,6 +192,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     is_cancel_wanted: bool = False
     cancel_n: int = 0
     is_elsewhere: bool = False
+    ending: Ending | None = None
 
     @property
     def filled_qty(self) -> Qty:
@@ -223,6 +232,10 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     def ended(self, settle_n: int) -> Order:
         """Return the order as over; only a read-back from `settle_n` on can bring it back."""
         return replace(self.after(OrderEvent.ENDED), settle_n=max(settle_n, self.settle_n), change=None)
+
+    def with_ending(self, ending: Ending | None) -> Order:
+        """Return the order with an end that is to be confirmed before it is told; `None`: with none."""
+        return replace(self, ending=ending)
 
     def executed(self, exec_id: str, revision: int, qty: Qty, price_ticks: Ticks = NO_PRICE) -> Order:
         """Return the order with an execution counted once, at its highest revision."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from enum import StrEnum
 from typing import Final
 
@@ -23,6 +24,11 @@ class AccountClass(StrEnum):
     PAPER = "paper"
     LIVE = "live"
     UNKNOWN = "unknown"
+
+
+def account_key(account: str) -> str:
+    """Return what tells the accounts of a login apart without giving their numbers away; empty for none."""
+    return hashlib.sha256(account.encode()).hexdigest()[:4] if account else ""
 
 
 class ModeEvent(StrEnum):

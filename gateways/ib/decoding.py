@@ -149,12 +149,9 @@ class WireDecoder(Decoder):
         self._session.commissionReport(exec_id, number_of(commission), currency)
 
     def position(self, fields: list[str]) -> None:
-        """A position; the average cost may be unknown, the quantity may not."""
-        quantity = number_of(fields[14])
-        if quantity is None:
-            raise UnreadableError(f"a position of {fields[14]!r}")
+        """A position; average cost and quantity may be unknown."""
         average = number_of(fields[15]) if len(fields) > 15 else None
-        self._session.position(fields[2], self._contract(fields[3:14]), quantity, average)
+        self._session.position(fields[2], self._contract(fields[3:14]), number_of(fields[14]), average)
 
     def openOrder(self, fields: list[str]) -> None:
         """An open order; where the tail cannot be read, what stands before it is enough to know of the order."""

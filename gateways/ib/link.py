@@ -18,7 +18,7 @@ from config.tree import Gateway
 from domain.limits import ConnectionRules
 from domain.orders.table import CodeMeaning
 from domain.ports import Clock
-from domain.session.modes import AccountClass
+from domain.session.modes import AccountClass, account_key
 from domain.units import Utc
 from gateways.ib import library
 from gateways.ib.answers import Answers, RequestError
@@ -306,6 +306,8 @@ class IbPort(PortThread):
         clock: the market's clock.
         tell: takes an address and a message; called from this port's thread.
         account: the configured account; `None` takes the first one of the port's first session (paper only).
+        account_key: of the account that the ledger is of (`domain.session.modes.account_key`), for where none is
+            configured; empty: not known.
     """
 
     session: Session | None
@@ -321,6 +323,7 @@ class IbPort(PortThread):
         clock: Clock,
         tell: Tell,
         account: str | None = None,
+        account_key: str = "",
     ) -> None:
         super().__init__(name, tell)
         self.rules = rules
@@ -331,6 +334,7 @@ class IbPort(PortThread):
         self._gateways = gateways
         self._client_id = client_id
         self._wanted_account = account
+        self._account_key = account_key
         self._first_account: str | None = None
 
     @property
@@ -430,18 +434,25 @@ class IbPort(PortThread):
     def account_of(self, session: Session) -> str:
         """Return which of a session's accounts is ours: the configured one, else the first; empty: not known yet.
 
-        The first is that of this port's first session: a later one that lists its accounts in another order, or other
-        ones, does not make another's money ours.
+        The first is that of the ledger, else of this port's first session: a later one that lists its accounts in
+        another order, or other ones, does not make another's money ours.
         """
         accounts = session.client.getAccounts() if session.client.isReady() else []
+        is_known = bool(self._wanted_account or self._first_account or self._account_key)
+        return next((one for one in accounts if is_known and self._is_wanted(one)), next(iter(accounts), ""))
+
+    def _is_wanted(self, account: str) -> bool:
+        """Return whether an account is the one configured, or traded before; any paper one where there is neither."""
         wanted = self._wanted_account or self._first_account
-        return wanted if wanted is not None and wanted in accounts else next(iter(accounts), "")
+        if wanted is not None:
+            return account == wanted
+        if self._account_key:
+            return account_key(account) == self._account_key
+        return account_class_of(account) is AccountClass.PAPER
 
     def _report_up(self, session: Session, gateway_n: int, port: int) -> None:
-        wanted = self._wanted_account or self._first_account
         self.account = self.account_of(session)
-        account_class = account_class_of(self.account)
-        is_wanted = self.account == wanted if wanted is not None else account_class is AccountClass.PAPER
+        is_wanted = self._is_wanted(self.account)
         if is_wanted:
             self._first_account = self.account
         self.report(
@@ -449,9 +460,10 @@ class IbPort(PortThread):
                 session_epoch=session.epoch,
                 gateway_n=gateway_n,
                 port=port,
-                account_class=account_class,
+                account_class=account_class_of(self.account),
                 account_matches=is_wanted,
                 next_order_id=session.client._reqIdSeq,
+                account_key=account_key(self.account) if is_wanted else "",
             )
         )
 

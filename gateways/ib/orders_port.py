@@ -73,10 +73,12 @@ class OrdersPort(IbPort, BrokerPort):
         clock: Clock,
         tell: Tell,
         account: str | None = None,
+        account_key: str = "",
     ) -> None:
         super().__init__(
-            name, gateways=gateways, client_id=client_id, rules=rules, clock=clock, tell=tell, account=account
-        )
+            name, gateways=gateways, client_id=client_id, rules=rules, clock=clock, tell=tell, account=account,
+            account_key=account_key,
+        )  # fmt: skip
         self._latch = broker.LatchKill(level=KillLevel.RUNNING, kill_epoch=0)
         self._entries_refused: str | None = None
         self._reading = asyncio.Lock()

@@ -283,13 +283,21 @@ class OrdersSession(Session):
             )
         )
 
-    def position(self, account: str, contract: IbContract, qty: float, average_cost: float | None) -> None:
-        """A position: live, or of a read-back."""
+    def position(self, account: str, contract: IbContract, qty: float | None, average_cost: float | None) -> None:
+        """A position: live, or of a read-back.
+
+        We trade options alone: a number of shares (or the like) that cannot be read halts entries as a stranger's
+        holding, and must not hold up our exits.
+
+        Raises:
+            UnreadableError: it has no contract id, or its quantity cannot be read and it may be of ours.
+        """
         if not self.is_ours(account):
             return
+        may_be_ours = contract.secType in ("OPT", "")
         row = broker.BrokerPosition(
             contract=tr.contract_of(contract),
-            qty=tr.needed_qty(qty, "a position"),
+            qty=tr.needed_qty(qty, "a position") if may_be_ours else tr.qty_or_unknown(qty),
             avg_cost_cents=Cents(0) if average_cost is None else tr.cents_of(average_cost),
         )
         self._positions.add(row)

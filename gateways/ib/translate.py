@@ -18,7 +18,7 @@ from gateways.ib.library import UNSET_DOUBLE, Order
 from gateways.ib.library import ComboLeg as IbLeg
 from gateways.ib.library import Contract as IbContract
 from gateways.ib.wire import known, number_of, plausible_instant_of
-from messages.broker import Execution
+from messages.broker import QTY_UNKNOWN, Execution
 
 # What is no option (stock after an assignment) stands in our books as a contract that no rule of ours can match.
 NO_EXPIRY: Final = date.max
@@ -65,6 +65,12 @@ def needed_qty(quantity: float | None, what: str) -> Qty:
     if qty is None:
         raise UnreadableError(f"no quantity of {what}")
     return qty
+
+
+def qty_or_unknown(quantity: float | None) -> Qty:
+    """Return a number of contracts or shares, `QTY_UNKNOWN` where it cannot be read."""
+    qty = qty_of(quantity)
+    return QTY_UNKNOWN if qty is None else qty
 
 
 def type_of(text: str) -> OrderType | None:

@@ -58,6 +58,7 @@ FIELDS: dict[str, tuple[int, int | str]] = {
     "commission.currency": (59, 4),
     "position.account": (61, 2),
     "position.con_id": (61, 3),
+    "position.security": (61, 5),
     "position.expiry": (61, 6),
     "position.strike": (61, 7),
     "position.quantity": (61, 14),

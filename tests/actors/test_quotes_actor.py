@@ -467,6 +467,43 @@ def test_halted_line_that_is_dropped_halts_nothing_for_ever() -> None:
     assert [change.is_halted for change in told.published(m.HaltChanged)] == [False]
 
 
+def restarted() -> History:
+    """One that crashed while SPX was halted, is connected again and hears of no halt."""
+    h = History()
+    h.probe.start(incarnation=2)
+    h.feed(
+        session.PhaseChanged(
+            phase=Phase.ENTRY, session=TODAY, open_utc=NOON - 150 * MINUTE, close_utc=CLOSE, at_utc=NOON
+        )
+    )
+    h.link_up().listed()
+    return h
+
+
+def test_underlying_that_trades_after_a_crash_is_told_again_once_to_whoever_knows_of_a_halt() -> None:
+    h = restarted()
+    assert not h.sleep(15).published(m.HaltChanged)  # not priced since
+    h.arrived(spots=(Spot("SPX", 600_050, h.now),))
+    (told,) = h.sleep(15).published(m.HaltChanged)
+    assert (told.ticker, told.is_halted, told.is_told_again) == ("SPX", False, True)
+    h.arrived(spots=(Spot("SPX", 600_060, h.now),))
+    assert not h.sleep(60).published(m.HaltChanged)
+
+
+def test_underlying_that_is_still_halted_after_a_crash_is_not_told_as_trading() -> None:
+    h = restarted()
+    h.feed(m.HaltHeard(session_epoch=h.epoch, con_id=416_904, ticker="SPX", is_halted=True))
+    h.arrived(spots=(Spot("SPX", 600_050, h.now),))
+    assert all(told.is_halted for told in h.sleep(60).published(m.HaltChanged))
+    told = h.feed(m.HaltHeard(session_epoch=h.epoch, con_id=416_904, ticker="SPX", is_halted=False))
+    assert [change.is_told_again for change in told.published(m.HaltChanged)] == [False]
+
+
+def test_first_start_tells_nobody_that_an_underlying_trades() -> None:
+    h = History().live()
+    assert not h.sleep(60).published(m.HaltChanged)
+
+
 def test_port_task_that_died_is_said() -> None:
     h = History().live()
     fault = broker.PortFaulted(session_epoch=h.epoch, what="list a chain", why="x", is_order_path=False)

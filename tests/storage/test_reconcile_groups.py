@@ -162,6 +162,29 @@ def test_an_exit_whose_execution_is_missing_is_adopted_too(ledger: DeskLedger) -
     assert len(found.mismatches) == 1
 
 
+def test_whose_account_the_ledger_is_of_is_known_to_the_next_start(ledger: DeskLedger, tmp_path: Path) -> None:
+    reader = LedgerReader(tmp_path, "paper")
+    reconciled(ledger, ask.read())
+    assert reader.account_key() == ""
+    for account_key in ("1a2b", "1a2b", "", "3c4d"):  # the last one is configured by now
+        reconciled(ledger, replace(ask.read(), account_key=account_key))
+    assert reader.account_key() == "3c4d"
+
+
+@pytest.mark.parametrize(("limit_ticks", "price_ticks"), [(430, 430), (None, 0)])
+def test_an_exit_whose_execution_is_missing_is_booked_at_the_worst_there_can_have_been(
+    ledger: DeskLedger, limit_ticks: int | None, price_ticks: int
+) -> None:
+    ledger.apply(ask.reserve(), ask.T0)
+    ledger.apply(ask.execution(), ask.T0)
+    ledger.apply(ask.exit_intent(), ask.T0)
+    sold = filled_order(order_ref=ask.ref(1, "x1"), side=Side.SELL, filled_qty=1, limit_ticks=limit_ticks)
+    _, facts = reconciled(ledger, ask.read((filled_order(), sold), (ask.fill(),), (held_alone(1, 1, 51_234),)))
+    fill = facts[-1]
+    assert isinstance(fill, orders.FillRecorded)
+    assert (fill.qty, fill.price_ticks, fill.is_price_known) == (1, price_ticks, False)
+
+
 def test_a_filled_status_alone_or_a_position_alone_is_not_adopted(ledger: DeskLedger) -> None:
     ledger.apply(ask.reserve(), ask.T0)
     status, facts = reconciled(ledger, ask.read((filled_order(),)))

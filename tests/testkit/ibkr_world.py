@@ -156,7 +156,7 @@ def gateway(*faults: Fault, lines_max: int = 100, market: Any = None, others: tu
 
 def make_port(
     kind: type[IbPort], world: World | None, tell: Any, *, port: int = 0, client_id: int = 11,
-    account: str | None = None, **changes: int,
+    account: str | None = None, account_key: str = "", **changes: int,
 ) -> Any:  # fmt: skip
     """Make a port of a kind for this gateway (or for the one at `port`); not yet dialling."""
     name = "port:ibkr:paper" if kind is OrdersPort else "port:quotes:paper"
@@ -168,6 +168,7 @@ def make_port(
         clock=world.clock if world is not None else RealClock(),
         tell=tell,
         account=account,
+        **({"account_key": account_key} if account_key else {}),
     )
     made.start()
     return made
@@ -175,14 +176,22 @@ def make_port(
 
 @contextmanager
 def orders_port(
-    world: World, *, is_dialled: bool = True, account: str | None = None, at_port: int = 0, **changes: int
+    world: World,
+    *,
+    is_dialled: bool = True,
+    account: str | None = None,
+    account_key: str = "",
+    at_port: int = 0,
+    **changes: int,
 ) -> Iterator[tuple[OrdersPort, Mailbox]]:
     """An order port and its mailbox, connected and read back once (which subscribes to positions).
 
     `at_port` is where it dials in place of the gateway's own port.
     """
     mailbox = Mailbox()
-    port = make_port(OrdersPort, world, mailbox.tell, account=account, port=at_port, **changes)
+    port = make_port(
+        OrdersPort, world, mailbox.tell, account=account, account_key=account_key, port=at_port, **changes
+    )  # fmt: skip
     try:
         if is_dialled:
             port.post(broker.Dial(session_epoch=EPOCH, gateway_n=0))

@@ -9,7 +9,7 @@ import pytest
 
 from domain.alarm import Severity
 from domain.instants import MINUTE, SECOND, at_exchange
-from domain.instruments import OrderType, Side
+from domain.instruments import Contract, OrderType, Right, Side
 from domain.orders.intent import Permit
 from domain.orders.table import CodeMeaning, OrderStage, OrderStatus
 from domain.risk.kill import KillLevel
@@ -1266,3 +1266,90 @@ def test_gateway_of_another_account_is_named_before_the_open() -> None:
     (text,) = [alarm.text for alarm in told.published(Alarm) if alarm.key == "preopen"]
     assert "logged in to another account" in text
     assert "no gateway was dialled" not in text
+
+
+# -- an exit that is called cancelled -----------------------------------------------------------
+
+
+def cancelled_exit(filled_qty: int = 0) -> History:
+    """An exit of two that its position has cancelled, as the broker says."""
+    h = History().live({7: 2}).working(EXIT)
+    h.cancel(EXIT)
+    h.status(EXIT, OrderStatus.CANCELLED, filled_qty=filled_qty)
+    return h
+
+
+def test_cancelled_exit_that_turns_out_filled_is_told_with_its_fills_and_nothing_is_sold_twice() -> None:
+    h = cancelled_exit()
+    assert not h.told(orders.OrderClosed)
+    assert len(h.told(broker.ReadBack)) == 1
+    told = h.read(ended_order(EXIT, OrderStatus.CANCELLED, 0), executions=[broker_fill(EXIT, 2, side=Side.SELL)])
+    assert [closed.filled_qty_total for closed in told.told(orders.OrderClosed)] == [2]
+    assert h.submit_exit(EXIT_2).told(broker.OrderDenied)[0].code is RejectCode.EXIT_OVERSELL
+
+
+@pytest.mark.parametrize("rows", [(), (ended_order(EXIT, OrderStatus.CANCELLED, 0),)])
+def test_cancelled_exit_is_told_once_a_read_back_that_began_behind_that_word_has_nothing_against_it(
+    rows: tuple[broker.BrokerOrder, ...],
+) -> None:
+    h = History().live({7: 2}).working(EXIT)
+    h.feed(session.RequestReconcile(why="test"))  # this one began before the cancel's end
+    h.cancel(EXIT)
+    h.status(EXIT, OrderStatus.CANCELLED)
+    h.status(EXIT, OrderStatus.CANCELLED)
+    assert not h.read(held={7: 2}).told(orders.OrderClosed)
+    (closed,) = h.read(*rows, held={7: 2}).told(orders.OrderClosed)
+    assert (closed.cause, closed.filled_qty_total) == ("cancelled", 0)
+    assert h.submit_exit(EXIT_2).told(broker.PlaceOrder)
+    assert not h.sleep(5).told(orders.OrderClosed)
+
+
+def test_cancelled_exit_waits_no_longer_for_a_slow_read_back_than_for_the_answer_to_a_question() -> None:
+    h = cancelled_exit(filled_qty=1)
+    assert not h.sleep(1.9).told(orders.OrderClosed)
+    assert [closed.filled_qty_total for closed in h.sleep(0.2).told(orders.OrderClosed)] == [1]
+    assert not h.read(held={7: 1}).told(orders.OrderClosed)
+
+
+def test_cancelled_exit_that_the_broker_calls_filled_without_an_execution_is_told_as_filled() -> None:
+    h = cancelled_exit()
+    (closed,) = h.read_but(ReadGroup.EXECUTIONS, rows=[ended_order(EXIT, OrderStatus.FILLED, 2)]).told(
+        orders.OrderClosed
+    )
+    assert closed.filled_qty_total == 2
+
+
+def test_cancelled_exit_that_a_read_back_finds_working_is_cancelled_again() -> None:
+    h = cancelled_exit()
+    told = h.read(broker_order(EXIT, side=Side.SELL), held={7: 2})
+    assert not told.told(orders.OrderClosed)
+    assert told.told(broker.WithdrawOrder)
+    h.status(EXIT, OrderStatus.CANCELLED)
+    assert h.read(held={7: 2}).told(orders.OrderClosed)
+
+
+def test_cancelled_exit_whose_link_is_lost_is_told_by_the_read_back_of_the_next_one() -> None:
+    h = cancelled_exit()
+    h.lost()
+    assert not h.sleep(0.5).told(orders.OrderClosed)
+    h.back()
+    assert h.read(held={7: 2}).told(orders.OrderClosed)
+
+
+def test_shares_of_a_number_that_cannot_be_read_halt_entries_by_name() -> None:
+    h = History().live()
+    h.feed(session.RequestReconcile(why="test"))
+    h.broker_read()
+    shares = broker.BrokerPosition(
+        contract=Contract(5, "AAPL", "STK", date.max, 0, Right.CALL, 1), qty=broker.QTY_UNKNOWN, avg_cost_cents=0
+    )
+    told = h.reconciled(foreign_positions=(shares,))
+    (page,) = [alarm.text for alarm in told.published(Alarm) if alarm.key == "foreign"]
+    assert page.endswith("of a size that cannot be read")
+    assert told.told(risk.RaiseKill)
+
+
+def test_whose_account_was_read_is_told_to_the_ledger() -> None:
+    h = History().start()
+    h.up(account_key="1a2b")
+    assert [asked.account_key for asked in h.broker_read().told(session.Reconcile)] == ["1a2b"]

@@ -12,6 +12,7 @@ from domain.risk.kill import KillLevel
 from domain.risk.reject import RejectCode
 from domain.session.modes import Mode
 from domain.session.phases import Phase
+from domain.units import Qty
 from messages import broker, market, operator, orders, positions, risk, signals
 from tests.testkit.position_history import (
     ENTRY,
@@ -59,6 +60,33 @@ def test_desk_with_a_long_name_exits_after_its_ninety_ninth_order_of_a_position_
     history.state.exit_n = 99  # each was held back, as beside an order that somebody left in TWS: one every two seconds
     tape(history, [(320, 325), (320, 325)])
     assert history.last_order.order_ref == "ZH-live_account-ABCDEFGHIJKL-xa0"
+
+
+def denied_again_and_again(history: History, ms: int) -> int:
+    """Deny every exit for so long beside an order that somebody left, each followed by a read-back's word, 5 a second.
+
+    Returns how many left the position.
+    """
+    before_n = history.state.exit_n
+    for _ in range(ms // 200):
+        exit_ = history.state.orders.exit
+        if exit_ is not None:
+            code = RejectCode.EXIT_OVERSELL
+            history.feed(broker.OrderDenied(order_ref=exit_.ref, code=code, why="a stray", broker_qty=Qty(2)))
+        history.wait(200)
+        history.broker(2)
+    return history.state.exit_n - before_n
+
+
+def test_exit_that_is_held_back_for_long_uses_up_few_numbers_and_goes_at_once_when_the_holding_changes() -> None:
+    history = History()
+    history.hold(2)
+    history.feed(positions.FlattenPosition(reason=ExitReason.KILL))
+    assert denied_again_and_again(history, 20_000) >= 45  # at first each word of the broker's is an occasion
+    assert denied_again_and_again(history, 60_000) <= 5
+    before_n = history.state.exit_n
+    history.broker(1)
+    assert history.state.exit_n == before_n + 1
 
 
 def test_tick_above_the_stop_breaks_the_run() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from domain.instants import SECOND
 from domain.instruments import DataType, OrderType, Quote, Spot
@@ -204,6 +205,19 @@ def test_an_end_of_day_after_a_resume_waits_no_longer_than_the_blind_rule_for_a_
         history.wait(5000)
         history.found(EXIT_1, working=True, filled=0, order_type=OrderType.LIMIT, limit=440)
     assert history.last_change.order_type is OrderType.MARKET
+
+
+def test_that_it_trades_again_told_after_a_crash_ends_a_halt_and_lifts_no_refusal_of_the_broker() -> None:
+    history = History()
+    history.hold()
+    trades = market.HaltChanged(ticker="SPX", is_halted=False, at_utc=history.now, is_told_again=True)
+    history.state.no_market_until_utc = history.now + SECOND
+    history.feed(trades)
+    assert history.state.no_market_until_utc > history.now
+    halt(history)
+    history.feed(replace(trades, at_utc=history.now))
+    assert not history.state.is_halted
+    assert history.state.resumed_utc == history.now
 
 
 def test_a_halt_of_another_underlying_is_none_of_ours() -> None:

@@ -392,6 +392,15 @@ def test_a_halt_and_two_minutes_after_it_refuse_and_its_repetition_is_no_new_one
     assert talk.last(market.RequestContracts).ticker == "SPX"
 
 
+def test_that_it_trades_told_after_a_crash_ends_a_halt_and_is_no_resume_where_none_is_known(talk: DeskTalk) -> None:
+    trades = replace(HALTED, is_halted=False, is_told_again=True)
+    talk.hear(trades, signal())
+    assert talk.last(market.RequestContracts).ticker == "SPX"
+    talk.hear(HALTED, replace(trades, at_utc=talk.now))
+    assert not talk.state.view.halts["SPX"].is_halted
+    assert talk.hear(signal(alert(BUCKET + BUCKET_NS))).code is RejectCode.HALTED  # for a while after the resume
+
+
 def test_another_tickers_halt_is_none_of_ours(talk: DeskTalk) -> None:
     talk.hear(replace(HALTED, ticker="QQQ"), signal())
     assert talk.last(market.RequestContracts).ticker == "SPX"

@@ -497,6 +497,26 @@ def test_case_7_a_position_that_cannot_be_read_is_a_failed_group_and_never_absen
         assert not read.allows_exits
 
 
+def test_shares_whose_number_cannot_be_read_are_a_strangers_holding_and_hold_up_no_exit() -> None:
+    with gateway() as world, orders_port(world) as (port, mailbox):
+        filled(world, port, mailbox)
+        mailbox.wait(broker.PositionReported)
+        world.inject(field("position.quantity", "NaN"))
+        world.inject(field("position.security", "STK"))
+        read = read_back(port, mailbox)
+        assert [(p.contract.trading_class, p.qty) for p in read.positions] == [("STK", QTY_UNKNOWN)]
+        assert not read.failed
+
+
+def test_a_position_of_another_account_that_cannot_be_read_is_nothing_to_us() -> None:
+    with gateway() as world, orders_port(world) as (port, mailbox):
+        filled(world, port, mailbox)
+        mailbox.wait(broker.PositionReported)
+        world.inject(field("position.quantity", "NaN"))
+        world.inject(field("position.account", "DU0000000"))
+        assert not read_back(port, mailbox).failed
+
+
 @pytest.mark.parametrize(
     ("name", "value"), [("position.expiry", ""), ("position.strike", "NaN"), ("position.average", "")]
 )

@@ -16,6 +16,7 @@ from config.tree import Gateway
 from domain.instants import MINUTE, at_exchange
 from domain.instruments import Side
 from domain.orders.table import OrderStatus
+from domain.session.modes import account_key
 from domain.units import Qty
 from gateways import direct
 from gateways.direct import DirectError, Outcome
@@ -37,9 +38,9 @@ def flatten(world: World, owned: dict[int, int], wait_s: float = 2.0, **more: An
     return flatten_at(way, found, clock=world.clock, say=said.append, **more), said
 
 
-def way_of(world: World, gateways: tuple[Gateway, ...], account: str | None = None) -> direct.Way:
+def way_of(world: World, gateways: tuple[Gateway, ...], account: str | None = None, key: str = "") -> direct.Way:
     fast = rules(heartbeat_every_ms=100)
-    return ib_way(gateways, DIRECT_ID, account, rules=fast, clock=world.clock)._replace(wait_s=2.0)
+    return ib_way(gateways, DIRECT_ID, account, rules=fast, clock=world.clock, account_key=key)._replace(wait_s=2.0)
 
 
 @contextmanager
@@ -221,6 +222,12 @@ def test_no_gateway_is_one_sentence_with_the_remedy() -> None:
 def test_another_account_than_the_configured_one_is_left_alone() -> None:
     with gateway() as world, pytest.raises(DirectError, match="not the configured one"):
         way = way_of(world, (Gateway("127.0.0.1", world.port),), "DU0000001")
+        flatten_at(way, {}, clock=world.clock, say=lambda _: None)
+
+
+def test_another_account_than_that_of_the_ledgers_is_left_alone() -> None:
+    with gateway() as world, pytest.raises(DirectError, match="not that of our ledgers"):
+        way = way_of(world, (Gateway("127.0.0.1", world.port),), key=account_key("DU0000001"))
         flatten_at(way, {}, clock=world.clock, say=lambda _: None)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from config.tree import Gateway
 from domain.orders.table import CodeMeaning
+from domain.session.modes import account_key
 from gateways.ib.library import Option
 from gateways.ib.orders_port import OrdersPort
 from messages import broker
@@ -109,6 +110,21 @@ def test_the_account_that_is_configured_is_traded_though_it_is_not_the_first() -
         assert [p.qty for p in world.others[0].positions()] == [2]
         assert world.exchange.positions() == []
         assert mailbox.wait(broker.PositionReported).qty == 2
+
+
+def test_the_account_of_the_ledger_is_traded_after_a_restart_though_it_is_not_the_first() -> None:
+    with desk(account_key=account_key(THEIRS)) as (world, port, mailbox):
+        link = mailbox.wait(broker.LinkUp)
+        assert (link.account_matches, link.account_key) == (True, account_key(THEIRS))
+        port.post(place(world))
+        mailbox.wait(broker.ExecutionReported)
+        assert [p.qty for p in world.others[0].positions()] == [2]
+
+
+def test_a_login_without_the_account_of_the_ledger_is_not_taken_for_it() -> None:
+    with desk(account_key=account_key(NOBODYS)) as (_, _, mailbox):
+        link = mailbox.wait(broker.LinkUp)
+        assert (link.account_matches, link.account_key) == (False, "")
 
 
 def test_an_account_that_the_login_does_not_have_is_not_taken_for_another() -> None:
