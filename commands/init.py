@@ -40,7 +40,7 @@ def act(arguments: Namespace) -> int:
     if there and not arguments.force:
         raise CommandError(f"{there[0]} is there already; move it away, or replace it with --force.")
     base = load_settings(profile="real")
-    answers = defaults(base) if arguments.yes else asked(base)
+    answers = defaults(base, folder) if arguments.yes else asked(base, folder)
     texts = (settings_text(answers), env_text(answers, base))
     _check(texts[0])
     try:
@@ -53,25 +53,26 @@ def act(arguments: Namespace) -> int:
     return 0
 
 
-def defaults(base: Settings) -> Answers:
-    """Return what stands where nobody answers: a paper desk at the gateway that answers here."""
+def defaults(base: Settings, folder: Path) -> Answers:
+    """Return what stands where nobody answers: a paper desk at the gateway that answers here, its data in its folder."""
     gateway = base.broker.gateways[0]
     found = _answering(gateway.host)
     port = next((port for port in found if port in _PAPER_PORTS), gateway.port)
     return Answers(
         trading_mode="paper", host=gateway.host, port=port, account="", source=base.feed.source, key="",
         lanes={source: list(tickers) for source, tickers in base.lanes.items() if base.alerts[source]},
-        data_dir="data", day_loss_usd=None, web_port=base.web.port,
+        data_dir="data" if folder.resolve() == ROOT else str(folder.resolve() / "data"),
+        day_loss_usd=None, web_port=base.web.port,
     )  # fmt: skip
 
 
-def asked(base: Settings) -> Answers:
+def asked(base: Settings, folder: Path) -> Answers:
     """Ask a person.
 
     Raises:
-        CommandError: he stopped answering.
+        CommandError: the answers ended before the questions.
     """
-    plain = defaults(base)
+    plain = defaults(base, folder)
     print("A few questions; Enter takes what stands in brackets. Nothing is written before the last is answered.\n")
     mode = _ask("Trade on paper or live?", plain.trading_mode, _one_of("paper", "live"))
     host = _ask("Address of IB Gateway or TWS", plain.host, _not_empty)

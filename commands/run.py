@@ -45,7 +45,7 @@ from supervision.clock import ClockFileError, LedClock, MarketClock
 from supervision.trace import seal
 from web.masking import masked
 
-_START_TIMEOUT_S = 30.0
+_START_TIMEOUT_S = 180.0  # what a busy machine needs; a server that has ended is not waited for
 _LINE_WAIT_S = 0.1
 
 
@@ -195,7 +195,7 @@ def _run_demo(settings: Settings, folder: DataFolder, arguments: Namespace, stop
     is_other = asked.to_json() != settings.to_json()
     gateway, hubs, provider = (folder.sim(what) for what in ("gateway", "hubs", "provider"))
     if gateway is None or any(folder.sim(what) is None for what in _servers(settings)):
-        raise CommandError("The simulated market or broker died at once; look at the logs in the run folder.", 3)
+        raise CommandError(f"The simulated market or broker died at once; the logs in {folder.run} say why.", 3)
     settings = settings.model_copy(update={"broker": _with_port(settings, gateway.port)})
     if provider is not None:
         settings = settings.model_copy(update={"feed": _with_provider(settings, provider.port)})
@@ -322,14 +322,27 @@ def _start_missing(settings: Settings, folder: DataFolder, stop: threading.Event
         CommandError: one does not start, or this process was told to stop.
     """
     wanted = _servers(settings)
-    started = [_start_sim(what, folder) for what in wanted if folder.sim(what) is None]
+    started = {what: _start_sim(what, folder) for what in wanted if folder.sim(what) is None}
     deadline = real_time.monotonic() + _START_TIMEOUT_S
-    while not all(folder.sim(what) for what in wanted):
-        if stop.wait(0.05) or real_time.monotonic() > deadline:
-            for process in started:
+    while missing := [what for what in wanted if folder.sim(what) is None]:
+        ended = [what for what in missing if what in started and started[what].poll() is not None]
+        if stop.wait(0.05) or ended or real_time.monotonic() > deadline:
+            for process in started.values():
                 process.terminate()
-            why = "was stopped before it began" if stop.is_set() else "did not start; see the logs in the run folder"
-            raise CommandError(f"The simulated market {why}.", 130 if stop.is_set() else 3)
+            if stop.is_set():
+                raise CommandError("The simulated market was stopped before it began.", 130)
+            raise CommandError(_no_market_text(ended, missing, folder), 3)
+
+
+def _no_market_text(ended: list[str], missing: list[str], folder: DataFolder) -> str:
+    named = ended or missing
+    logs = " and ".join(str(folder.run / f"sim-{what}.log") for what in named)
+    if ended:
+        return f"Of the simulated market {' and '.join(named)} ended before the day began; {logs} says why."
+    return (
+        f"Of the simulated market {' and '.join(named)} did not come up within {_START_TIMEOUT_S:.0f} s; nothing was"
+        f" begun. A machine this busy needs other programs ended first; what was said so far is in {logs}."
+    )
 
 
 def _start_sim(what: str, folder: DataFolder) -> subprocess.Popen[bytes]:

@@ -211,7 +211,9 @@ def _fates(kind: KindOfDay) -> str:
     if not kind.alerts and not kind.refused:
         return f"no alert in {kind.readings} readings" if kind.readings else "nothing was read"
     parts = [f"{kind.alerts} alert{'s' * (kind.alerts != 1)}"]
-    parts += [f"{kind.shadows} of them shadows"] if kind.shadows else []
+    if kind.shadows:
+        whole = "a shadow" if kind.alerts == 1 else "all shadows"
+        parts.append(whole if kind.shadows == kind.alerts else f"{kind.shadows} of them shadows")
     parts += [f"{kind.filled} traded"] if kind.filled else []
     parts += [f"{kind.unfilled} without a fill"] if kind.unfilled else []
     parts += [f"refused by {code} {n}" for code, n in kind.refused.most_common()]

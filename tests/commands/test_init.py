@@ -41,7 +41,19 @@ def test_enter_at_every_question_gives_a_paper_desk_that_loads(tmp_path: Path, m
     assert answered(monkeypatch, tmp_path / "desk", *DEFAULTS) == 0
     plain = load_settings(profile="real")
     mine = load_settings(tmp_path / "desk" / "zerohour.yaml")
-    assert mine.to_json() == plain.to_json()
+    assert mine.data_dir == tmp_path / "desk" / "data"
+    assert mine.model_copy(update={"data_dir": plain.data_dir}).to_json() == plain.to_json()
+
+
+def test_two_desks_in_folders_of_their_own_share_no_data(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        assert main(["init", "--yes", "--out", str(tmp_path / name)]) == 0
+    one, two = (load_settings(tmp_path / name / "zerohour.yaml").data_dir for name in ("one", "two"))
+    assert (one, two) == (tmp_path / "one" / "data", tmp_path / "two" / "data")
+
+
+def test_a_desk_beside_the_program_keeps_its_data_there() -> None:
+    assert init.defaults(load_settings(profile="real"), init.ROOT).data_dir == "data"
 
 
 def test_what_is_answered_stands_in_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 from commands import run
-from commands.cli import main
+from commands.cli import CommandError, main
 from commands.folder import DataFolder
 from commands.live import seal_beside
 from config.settings import Settings, load_settings
@@ -63,6 +64,14 @@ class Desk:
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
     return Desk(tmp_path)
+
+
+def test_a_server_of_the_demo_that_ends_at_once_is_named_with_its_log_and_not_waited_for(tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path)
+    folder.make()  # without the settings of a day, which the servers cannot go without
+    with pytest.raises(CommandError, match=r"(hubs|gateway) ended before the day began; .*sim-\w+\.log") as refused:
+        run._start_missing(load_settings(), folder, threading.Event())
+    assert refused.value.code == 3
 
 
 def test_a_new_real_desk_is_told_the_one_command_that_starts_it(desk: Desk) -> None:
