@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import gc
 import hashlib
 import resource
 import subprocess
@@ -40,6 +41,7 @@ from simulation.days.sweep import quick_folder
 from simulation.days.world import NoWarehouse, trading_side
 from simulation.market.market import Market
 from storage.desk_ledger import DeskLedger
+from storage.ledger_file import Together
 from storage.promotions import promote
 from storage.shared_ledger import SharedLedger, start_run
 from supervision.spec import Tree
@@ -96,6 +98,7 @@ def run(file: Path, threshold: float) -> Result:
 
 def traded(file: Path, threshold: float) -> tuple[Result, list[Fill]]:
     """Run the day, and return its fills in order beside what it came to."""
+    gc.freeze()  # the modules: no collection of the run's need look at them
     began, began_cpu = time.perf_counter(), time.process_time()
     rules = LaneRules(threshold)
     about = msgspec.json.decode(file.with_suffix(".json").read_bytes(), type=DayFile)
@@ -199,9 +202,10 @@ def _runtime(
     desk = settings.desk
     run_n = start_run(folder, (desk,), clock.now_utc())
     promote(folder, settings.promoted, SOURCE, "settings", "the benchmark's rule", clock.now_utc())
+    together = Together()
     stores = Stores(
-        SharedLedger(folder, (desk,), is_durable=False), DeskLedger(folder, desk, run_n, is_durable=False),
-        NoWarehouse(),
+        SharedLedger(folder, (desk,), is_durable=False, together=together),
+        DeskLedger(folder, desk, run_n, is_durable=False, together=together), NoWarehouse(),
     )  # fmt: skip
     shown: Any = market
 

@@ -12,7 +12,7 @@ from actors.risk.state import RiskState
 from config.settings import Settings
 from domain.instants import MS
 from domain.position.nearest import Distance, distances
-from domain.risk.day import by_unit, hard_limit_cents, loss_streak
+from domain.risk.day import by_unit, hard_limit_cents
 from domain.risk.desk_view import DeskView, day_pnl
 from domain.units import Utc
 from supervision.host import Host
@@ -71,11 +71,11 @@ def desk_facts(host: Host, settings: Settings) -> DeskFacts | None:
         return None
     now, view, limits = host.clock.now_utc(), state.view, settings.entry
     start = view.start_nav_cents
-    realised = sum(one.realised_cents for one in view.closed) + sum(held.realised_cents for held in view.holdings)
+    realised = view.closed.realised_cents + sum(held.realised_cents for held in view.holdings)
     pnl = day_pnl(view, now, settings.kill.unknown_input_ms * MS)
     unmarked = [held for held in pnl.unmarked if not held.is_pending]
     marked = sum(held.unrealised_cents or 0 for held in view.holdings if held not in pnl.unmarked)
-    closed = by_unit(view.closed)
+    closed = by_unit(tuple(view.closed))
     return DeskFacts(
         at_utc=now, desk=settings.desk, trading_mode=settings.trading_mode,
         phase=None if view.phase is None else view.phase.value, mode=None if view.mode is None else view.mode.value,
@@ -86,7 +86,7 @@ def desk_facts(host: Host, settings: Settings) -> DeskFacts | None:
         soft_stop_cents=None if start is None else -round(limits.soft_stop_nav * start),
         hard_stop_cents=None if start is None else hard_limit_cents(start, limits),
         trades=len(closed), wins=sum(one.realised_cents > 0 for one in closed),
-        streak=loss_streak(view.closed), streak_max=limits.loss_streak_max, positions_max=limits.positions_max,
+        streak=view.closed.streak, streak_max=limits.loss_streak_max, positions_max=limits.positions_max,
         held=tuple(_held(host, settings, view, now)),
     )  # fmt: skip
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -258,7 +259,13 @@ def _parsed(text: str) -> Any:
 
     Whoever takes the result must not change it.
     """
-    loader = yaml.SafeLoader(text)
+    if yaml.__with_libyaml__:
+        with suppress(yaml.YAMLError):  # what is wrong with it is told in the words of the other parser
+            return _loaded(yaml.CSafeLoader(text))
+    return _loaded(yaml.SafeLoader(text))
+
+
+def _loaded(loader: yaml.CSafeLoader | yaml.SafeLoader) -> Any:
     try:
         node = loader.get_single_node()
         if node is None:

@@ -16,7 +16,7 @@ from messages import entries, lifecycle, orders, positions, risk, session, struc
 from messages.ledgers import DeskFact, DeskInput
 from storage import day_rows, exit_rows, fills, order_rows, position_rows, reservations, structure_rows
 from storage.desk_restore import restored_for
-from storage.ledger_file import LedgerFile
+from storage.ledger_file import LedgerFile, Together
 from storage.ledger_schema import DESK
 from storage.reconcile import allowed_con_ids, reconcile
 
@@ -32,13 +32,14 @@ class DeskLedger(LedgerFile[DeskInput, DeskFact]):
         run_n: the number of this start; entries reserved in an earlier run are no longer wanted.
         is_durable: False leaves out every fsync (simulated days that nobody resumes).
         foreign_allowed: symbols and contract ids of holdings that are not ours and may stay.
+        together: the ledgers of its stepped run; `None`: each message is a transaction of its own.
     """
 
     def __init__(
         self, folder: Path, desk: str, run_n: int, *, is_durable: bool = True,
-        foreign_allowed: Collection[int | str] = (),
+        foreign_allowed: Collection[int | str] = (), together: Together | None = None,
     ) -> None:  # fmt: skip
-        super().__init__(folder / f"{desk}.db", DESK, desk, is_durable=is_durable)
+        super().__init__(folder / f"{desk}.db", DESK, desk, is_durable=is_durable, together=together)
         self._folder = folder
         self._desk = desk
         self._run_n = run_n

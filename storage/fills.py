@@ -38,6 +38,7 @@ class _Live(_Owner, frozen=True):
 class _Kept(rows.Row, frozen=True):
     """What became of an execution that is kept already."""
 
+    revision: int
     is_current: bool
     is_foreign: bool
     order_ref: str
@@ -60,18 +61,16 @@ def record_execution(
     nowhere. A repeat writes nothing and is told again, as
     the first answer may have been lost after its COMMIT: positions take totals, which a repeat leaves as they are.
     """
-    execution = _numbered(db, execution)
-    kept = _kept(db, execution)
+    versions = _versions(db, execution)
+    execution = _numbered(execution, versions)
+    kept = versions.get(execution.revision)
     if kept is not None:
         return _told_again(db, execution, kept)
     if execution.qty < 1:
         _insert(db, execution, _Owner("", 0), desk, now, is_current=False)
         return (_no_quantity(execution, desk),)
-    (highest,) = db.execute(
-        "SELECT max(revision) FROM executions WHERE exec_id = ? AND qty >= 1", (execution.exec_id,)
-    ).fetchone()
-    is_current = highest is None or execution.revision > highest
-    if is_current:
+    is_current = all(execution.revision > version.revision for version in versions.values() if version.qty >= 1)
+    if is_current and versions:
         db.execute("UPDATE executions SET is_current = 0 WHERE exec_id = ? AND is_current", (execution.exec_id,))
     owner = _owner_of(db, execution, desk, run_n, now)
     closed_by = None
@@ -99,25 +98,21 @@ def record_execution(
     return (*facts, _closed_by_another(execution, desk))
 
 
-def _kept(db: sqlite3.Connection, execution: Execution) -> _Kept | None:
-    return rows.first_row(
-        db,
-        _Kept,
-        f"SELECT {rows.columns_of(_Kept)} FROM executions WHERE exec_id = ? AND revision = ?",
-        (execution.exec_id, execution.revision),
-    )
+def _versions(db: sqlite3.Connection, execution: Execution) -> dict[int, _Kept]:
+    """Return what is kept of an execution, by revision."""
+    sql = f"SELECT {rows.columns_of(_Kept)} FROM executions WHERE exec_id = ?"
+    return {kept.revision: kept for kept in rows.all_rows(db, _Kept, sql, (execution.exec_id,))}
 
 
-def _numbered(db: sqlite3.Connection, execution: Execution) -> Execution:
+def _numbered(execution: Execution, versions: dict[int, _Kept]) -> Execution:
     """Return an execution under the next free revision where its own stands for another quantity or price.
 
     Not every broker numbers corrections: one that was made while nobody listened comes as the first word of it.
     """
-    kept = _kept(db, execution)
-    while kept is not None and not kept.says(execution):
-        execution = replace(execution, revision=execution.revision + 1)
-        kept = _kept(db, execution)
-    return execution
+    revision = execution.revision
+    while (kept := versions.get(revision)) is not None and not kept.says(execution):
+        revision += 1
+    return execution if revision == execution.revision else replace(execution, revision=revision)
 
 
 def closing_ref(execution: Execution) -> str:
@@ -199,10 +194,11 @@ def forget_foreign(db: sqlite3.Connection, execution: Execution) -> None:
 
 def is_recorded_before(db: sqlite3.Connection, execution: Execution, at_utc: Utc) -> bool:
     """Return whether an execution was kept before an instant."""
+    revision = _numbered(execution, _versions(db, execution)).revision
     return rows.exists(
         db,
         "SELECT 1 FROM executions WHERE exec_id = :exec_id AND revision = :revision AND recorded_utc < :at_utc",
-        {"exec_id": execution.exec_id, "revision": _numbered(db, execution).revision, "at_utc": at_utc},
+        {"exec_id": execution.exec_id, "revision": revision, "at_utc": at_utc},
     )
 
 
@@ -245,6 +241,13 @@ _FEES = (
 )
 
 
+# An execution has the intent of its order; by the contract alone a day's trades in it would be gone through each time.
+_OF_LEG = (
+    "e.intent_id = :intent_id AND +e.con_id = :con_id"
+    " AND e.order_ref IN (SELECT order_ref FROM orders WHERE intent_id = :intent_id)"
+)
+
+
 def fees_of(db: sqlite3.Connection, order_ref: str) -> tuple[Cents, Qty]:
     """Return the fees of an order (the highest revision of each execution's), and the contracts that they are for."""
     cents, qty = db.execute(
@@ -256,15 +259,15 @@ def fees_of(db: sqlite3.Connection, order_ref: str) -> tuple[Cents, Qty]:
 
 def fees_of_leg(db: sqlite3.Connection, intent_id: str, con_id: int) -> Cents:
     """Return the fees of all that one leg of an intent has traded."""
-    sql = f"SELECT ifnull(sum(cents), 0) FROM ({_FEES} e.intent_id = ? AND e.con_id = ?)"
-    return Cents(rows.number(db, sql, (intent_id, con_id)))
+    sql = f"SELECT ifnull(sum(cents), 0) FROM ({_FEES} {_OF_LEG})"
+    return Cents(rows.number(db, sql, {"intent_id": intent_id, "con_id": con_id}))
 
 
 def _add_late_fees(db: sqlite3.Connection, intent_id: str, con_id: int) -> None:
     """Bring a closed position's result in line with fees that it had not heard of when it closed."""
     db.execute(
         "UPDATE positions SET realised_cents = realised_cents + fees_cents - late.cents, fees_cents = late.cents FROM"
-        f" (SELECT sum(cents) AS cents FROM ({_FEES} e.intent_id = :intent_id AND e.con_id = :con_id)) AS late"
+        f" (SELECT sum(cents) AS cents FROM ({_FEES} {_OF_LEG})) AS late"
         " WHERE closed_utc IS NOT NULL AND intent_id = :intent_id AND con_id = :con_id AND late.cents IS NOT NULL",
         {"intent_id": intent_id, "con_id": con_id},
     )
@@ -296,7 +299,7 @@ def is_traded_by_others(db: sqlite3.Connection, con_id: int) -> bool:
 
 
 def _net(db: sqlite3.Connection, where: str, values: rows.Values) -> Qty:
-    sql = "SELECT ifnull(sum(iif(side = 'BUY', qty, -qty)), 0) FROM executions WHERE is_current AND"
+    sql = "SELECT ifnull(sum(iif(side = 'BUY', qty, -qty)), 0) FROM executions e WHERE is_current AND"
     return Qty(rows.number(db, f"{sql} {where}", values))
 
 
@@ -455,7 +458,7 @@ def _reopen(
     is_open = rows.exists(
         db, "SELECT 1 FROM reservations WHERE intent_id = ? AND leg = ? AND state = 'OPEN'", key
     )  # fmt: skip
-    is_held = _net(db, "intent_id = ? AND con_id = ?", (owner.intent_id, con_id)) != 0
+    is_held = _net(db, _OF_LEG, {"intent_id": owner.intent_id, "con_id": con_id}) != 0
     if is_open or not (is_held or is_closed_again):
         return ()
     try:

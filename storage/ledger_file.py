@@ -11,7 +11,8 @@ import os
 import sqlite3
 from abc import ABC, abstractmethod
 from collections import deque
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -28,8 +29,29 @@ Fact = TypeVar("Fact")
 
 # How long the one writer waits for another program's lock: as long as a fill may wait for its record.
 WRITER_BUSY_MS = 200
+TOGETHER_MAX = 512  # messages of one transaction, where they share any: written once more should one of them fail
 
 _Identity = tuple[int, int]
+
+
+class Together:
+    """The ledgers of one stepped run, each of whose transactions holds many messages (`TOGETHER_MAX` at most).
+
+    What they answer is not on disk yet; a run that nobody resumes does not need it there. Whoever reads a file beside
+    its writer has all of them committed first.
+    """
+
+    def __init__(self) -> None:
+        self._commits: list[Callable[[], None]] = []
+
+    def join(self, commit: Callable[[], None]) -> None:
+        """Take a ledger in; `commit` ends its transaction."""
+        self._commits.append(commit)
+
+    def commit(self) -> None:
+        """Commit what every ledger was told so far."""
+        for commit in self._commits:
+            commit()
 
 
 class _Waiting(msgspec.Struct, Generic[In], frozen=True):
@@ -48,9 +70,12 @@ class LedgerFile(ABC, Generic[In, Fact]):
         schema: its kind.
         owner: whose it is; a file of another owner is refused.
         is_durable: False leaves out every fsync (simulated days that nobody resumes).
+        together: the ledgers of its stepped run; `None`: each message is a transaction of its own.
     """
 
-    def __init__(self, path: Path, schema: Schema, owner: str, *, is_durable: bool) -> None:
+    def __init__(
+        self, path: Path, schema: Schema, owner: str, *, is_durable: bool, together: Together | None = None
+    ) -> None:
         self._path = path
         self._schema = schema
         self._owner = owner
@@ -62,8 +87,14 @@ class LedgerFile(ABC, Generic[In, Fact]):
         self._copy: sqlite3.Connection | None = None
         self._set_aside: list[SetAside] = []
         self._untold: list[tuple[In, Fact]] = []  # recorded while nobody was there to tell it
+        self._together = together
+        self._uncommitted: list[_Waiting[In]] = []  # what the open transaction holds
+        if together is not None:
+            together.join(self.commit)
 
     # -- what a kind of ledger adds -------------------------------------------------------------
+
+    _looks_beside: tuple[type, ...] = (RequestState,)  # messages for which other files may be read
 
     @abstractmethod
     def _answer(self, db: sqlite3.Connection, question: RequestState) -> tuple[Fact, ...]:
@@ -89,6 +120,7 @@ class LedgerFile(ABC, Generic[In, Fact]):
         Raises:
             LedgerRefusedError: unreadable, of a newer version, or another owner's.
         """
+        self.commit()
         if self._outage is not None:
             return
         self._release()
@@ -104,6 +136,7 @@ class LedgerFile(ABC, Generic[In, Fact]):
 
     def close(self) -> None:
         """Release the file; what waits is recorded first where that can be done now, and is kept otherwise."""
+        self.commit()
         if self._outage is not None:
             self._untold += self._recover(self._outage.since_utc)
         if self._outage is None:
@@ -147,6 +180,11 @@ class LedgerFile(ABC, Generic[In, Fact]):
 
         A message that cannot be kept though the file is well is set aside: it would fail again.
         """
+        if self._together is not None:
+            if isinstance(message, self._looks_beside):
+                self._together.commit()
+            elif len(self._uncommitted) >= TOGETHER_MAX:
+                self.commit()
         if self._outage is not None:
             return self._apart(message, now)
         try:
@@ -170,10 +208,55 @@ class LedgerFile(ABC, Generic[In, Fact]):
     def _carry_out(self, db: sqlite3.Connection, message: In, now: Utc) -> tuple[Fact, ...]:
         if isinstance(message, RequestState):
             return self._answer(db, message)
-        if db is self._open_db:
-            self._check_file()
+        if db is not self._open_db:
+            with transaction(db):
+                return self._written(db, message, now)
+        if self._together is not None:
+            return self._written_together(db, message, now)
+        self._check_file()
         with transaction(db):
             return self._written(db, message, now)
+
+    def _written_together(self, db: sqlite3.Connection, message: In, now: Utc) -> tuple[Fact, ...]:
+        """Write one message in the transaction of many, which its failure must not cost the others."""
+        if not self._uncommitted:
+            self._check_file()
+            db.execute("BEGIN IMMEDIATE")
+        try:
+            facts = self._written(db, message, now)
+        except BaseException:
+            self._write_anew(db)
+            raise
+        self._uncommitted.append(_Waiting(message, now, True))
+        return facts
+
+    def _write_anew(self, db: sqlite3.Connection) -> None:
+        """Write what was not committed once more, each message by itself; what cannot be written waits."""
+        earlier, self._uncommitted = self._uncommitted, []
+        try:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            while earlier:
+                with transaction(db):
+                    self._written(db, earlier[0].message, earlier[0].at_utc)
+                del earlier[0]
+        except (sqlite3.Error, OSError):
+            self._waiting.extend(earlier)
+            raise
+
+    def commit(self) -> None:
+        """End the transaction that messages share; what the file does not take waits, as in any outage."""
+        if not self._uncommitted:
+            return
+        now = self._uncommitted[0].at_utc
+        try:
+            self._db.execute("COMMIT")
+            self._uncommitted.clear()
+        except sqlite3.Error as error:
+            with suppress(sqlite3.Error, OSError):
+                self._write_anew(self._db)
+            if self._waiting:
+                self._begin_outage(fault_of(self._path, error) or Fault(FaultKind.DISK, str(error)), now)
 
     def _check_file(self) -> None:
         """Refuse to write into a file that nobody will open again."""

@@ -27,13 +27,16 @@ def record_exit_intent(db: sqlite3.Connection, exit_: orders.RecordExitIntent, d
     Raises:
         ValueError: nobody ever reserved the contract.
     """
+    of_contract = f"r.con_id = :con_id ORDER BY NOT r.{LIVE}, r.reserved_utc DESC LIMIT 1"
+    wanted = {"position_id": exit_.position_id, "con_id": exit_.con_id}
     holder = rows.first_row(
         db,
         _Holder,
-        "SELECT r.intent_id, r.leg, r.structure_id FROM reservations r"
-        " LEFT JOIN positions p ON p.intent_id = r.intent_id AND p.con_id = r.con_id AND p.position_id = ?"
-        f" WHERE r.con_id = ? ORDER BY p.position_id IS NULL, NOT r.{LIVE}, r.reserved_utc DESC LIMIT 1",
-        (exit_.position_id, exit_.con_id),
+        "SELECT r.intent_id, r.leg, r.structure_id FROM positions p JOIN reservations r USING (intent_id, con_id)"
+        f" WHERE p.position_id = :position_id AND {of_contract}",
+        wanted,
+    ) or rows.first_row(  # goes through all that were ever reserved: only for a position that has no row yet
+        db, _Holder, f"SELECT r.intent_id, r.leg, r.structure_id FROM reservations r WHERE {of_contract}", wanted
     )
     if holder is None:
         raise ValueError(f"exit {exit_.order_ref} of contract {exit_.con_id}, which nobody reserved")

@@ -233,7 +233,10 @@ def _earlier_answer(db: sqlite3.Connection, attempt: entries.ReserveEntry) -> An
 
 
 class _Found(rows.Row, frozen=True):
-    """What an attempt is checked against but for what is live, read at once; `trades` counts intents."""
+    """What an attempt is checked against but for what is live, read at once.
+
+    `trades` counts intents; 0 where all reservations that ever were are fewer than it may have.
+    """
 
     given_up_why: str | None
     locked_why: str | None
@@ -258,8 +261,9 @@ SELECT
   (SELECT locked_why FROM day WHERE session = :session),
   EXISTS (SELECT 1 FROM gate_log WHERE alert_id = :alert_id),
   mark.bucket_utc, mark.alert_id,
-  (SELECT count(DISTINCT intent_id) FROM reservations
-    WHERE session = :session AND strategy = :strategy AND {IS_TRADE})
+  iif((SELECT ifnull(max(rowid), 0) FROM reservations) < :trades_max, 0,
+    (SELECT count(DISTINCT intent_id) FROM reservations
+      WHERE session = :session AND strategy = :strategy AND {IS_TRADE}))
 FROM (SELECT 1) LEFT JOIN watermarks mark
   ON (mark.source, mark.ticker, mark.kind, mark.version) = (:source, :ticker, :kind, :version)
 """
@@ -285,6 +289,7 @@ def _look(db: sqlite3.Connection, attempt: entries.ReserveEntry) -> _Found:
             "kind": key.kind,
             "version": key.version,
             "strategy": intent.strategy,
+            "trades_max": attempt.limits.trades_per_day_max,
         },
     )
     assert found is not None

@@ -22,7 +22,7 @@ from messages.ledgers import SharedFact, SharedInput
 from messages.restored import KillRestored, LaneRestored, OutcomesRestored, Restored, RoutesRestored
 from storage import exit_rows, rows
 from storage.alert_rows import AlertRow, alert_of_offer, insert_outcome, open_alerts, outcomes_of
-from storage.ledger_file import LedgerFile
+from storage.ledger_file import LedgerFile, Together
 from storage.ledger_schema import DESK, SHARED, SHARED_OWNER
 from storage.lost import SHARED_FILE, refuse_lost
 from storage.promotions import free_id, insert_promotion, is_promoted_now, promoted_of, word_of_command
@@ -97,10 +97,15 @@ class SharedLedger(LedgerFile[SharedInput, SharedFact]):
         folder: the data folder.
         desks: the desks whose gate logs tell which alerts were decided on.
         is_durable: False leaves out every fsync (simulated days that nobody resumes).
+        together: the ledgers of its stepped run; `None`: each message is a transaction of its own.
     """
 
-    def __init__(self, folder: Path, desks: tuple[str, ...], *, is_durable: bool = True) -> None:
-        super().__init__(folder / FILE, SHARED, SHARED_OWNER, is_durable=is_durable)
+    _looks_beside = (lifecycle.RequestState, signals.RecordPromotion)
+
+    def __init__(
+        self, folder: Path, desks: tuple[str, ...], *, is_durable: bool = True, together: Together | None = None
+    ) -> None:
+        super().__init__(folder / FILE, SHARED, SHARED_OWNER, is_durable=is_durable, together=together)
         self._folder = folder
         self._desks = desks
 

@@ -49,13 +49,13 @@ def on_check_due(turn: Turn[IBKRState], mark: DayMark) -> None:
 def withdraw_entries(wiring: Wiring, turn: Turn[IBKRState], reply_to: str) -> None:
     """Cancel every entry for a process that is about to end; no new one leaves from now on."""
     turn.state.is_ending, turn.state.withdrawn_for = True, reply_to
-    withdraw_all(wiring, turn, [order for order in turn.state.table if not order.is_exit and order.is_under_way])
+    withdraw_all(wiring, turn, [order for order in turn.state.table.under_way if not order.is_exit])
 
 
 def answer_when_withdrawn(turn: Turn[IBKRState]) -> None:
     """Say once that no entry is under way any more."""
     state = turn.state
-    if not state.withdrawn_for or any(not order.is_exit and order.is_under_way for order in state.table):
+    if not state.withdrawn_for or any(not order.is_exit for order in state.table.under_way):
         return
     turn.report(state.withdrawn_for, orders.EntriesWithdrawn())
     state.withdrawn_for = ""

@@ -11,7 +11,8 @@ from actors.ibkr.read_back import forget_read, start_read
 from actors.ibkr.state import IBKRState, Timer, Wiring, alarm, halt
 from domain.alarm import Severity
 from domain.instants import MS
-from domain.orders.table import Order, OrderStage, doubt_sent
+from domain.keyed import Keyed
+from domain.orders.table import Order, OrderStage, doubt_sent, table_of
 from domain.risk.kill import KillLevel
 from domain.session import dialling, gateway_health
 from domain.session.dialling import LinkState
@@ -32,8 +33,8 @@ def start(wiring: Wiring, turn: Turn[IBKRState], message: Started) -> None:
     """Doubt every order that may still live at the broker, and dial."""
     state = turn.state
     if isinstance(message.restored, IbkrRestored):
-        state.table = tuple(_restored(wiring, turn, own) for own in message.restored.orders)
-        state.used_refs = frozenset(order.order_ref for order in state.table)
+        state.table = table_of(_restored(wiring, turn, own) for own in message.restored.orders)
+        state.used_refs = Keyed((order.order_ref, order.order_ref) for order in state.table)
         state.con_ids = tuple(sorted({order.con_id for order in state.table}))
     turn.tell("kill", risk.RequestKillLevel(reply_to=turn.name))
     turn.tell("session", session.RequestPhase(reply_to=turn.name))
@@ -235,7 +236,7 @@ def on_kill_level(wiring: Wiring, turn: Turn[IBKRState], level: KillLevel, kill_
     turn.tell(wiring.port, broker.LatchKill(level=level, kill_epoch=kill_epoch))
     if level is KillLevel.RUNNING:
         return
-    withdraw_all(wiring, turn, [order for order in state.table if not order.is_exit and order.is_under_way])
+    withdraw_all(wiring, turn, [order for order in state.table.under_way if not order.is_exit])
     if level is KillLevel.FLATTEN and state.link.state is LinkState.DOWN and wiring.gateways > 1:
         link = dialling.dial_next_gateway(state.link, wiring.rules, wiring.gateways, turn.now)
         gateway_link.follow(turn, wiring.port, link)

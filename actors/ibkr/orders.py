@@ -101,7 +101,7 @@ def _place(wiring: Wiring, turn: Turn[IBKRState], order: OrderRequest, owner: st
             settle_n=state.next_read_n,
         )
     )  # fmt: skip
-    state.used_refs |= {order.order_ref}
+    state.use_ref(order.order_ref)
     state.follow_contract(con_id)
     turn.tell(wiring.port, broker.PlaceOrder(order=order, session_epoch=state.session_epoch, kill_epoch=kill_epoch))
 

@@ -183,16 +183,14 @@ def _cancel_unwanted(
     life that is over. It is put there, so that its cancel is looked after.
     """
     state = turn.state
-    known = {order.order_ref for order in state.table}
+    known = state.table.orders
     strange = [o for o in read.orders if o.is_working and o.order_ref in cancel_refs and o.order_ref not in known]
     for found in strange:
         state.keep(_adopted(wiring, found))
     refs = cancel_refs if is_first else tuple(found.order_ref for found in strange)
     is_killed = state.kill_level > KillLevel.RUNNING
     unwanted = [
-        order
-        for order in state.table
-        if (order.order_ref in refs or (is_killed and not order.is_exit)) and order.is_under_way
+        order for order in state.table.under_way if order.order_ref in refs or (is_killed and not order.is_exit)
     ]
     withdraw_all(wiring, turn, unwanted)
 
@@ -239,7 +237,9 @@ def _settle(wiring: Wiring, turn: Turn[IBKRState], read: BrokerRead) -> None:
         if len({row.perm_id for row in rows if row.is_working and row.perm_id}) > 1:
             order = _marked_as_doubled(turn, order)
         state.keep(_settle_order(wiring, turn, order, read, _one_of(rows)))
-    state.used_refs |= {order.order_ref for order in read.orders if order.order_ref}
+    for one in read.orders:
+        if one.order_ref:
+            state.use_ref(one.order_ref)
     state.queries = tuple(query for query in state.queries if not _is_answered(wiring, turn, query, read))
     if ReadGroup.ORDERS not in _failed(read):
         state.strays = _strays(state, read)
@@ -344,7 +344,7 @@ def _settle_ended(turn: Turn[IBKRState], order: Order, found: BrokerOrder | None
 
 def _strays(state: IBKRState, read: BrokerRead) -> tuple[Stray, ...]:
     """Return the orders that our table does not have and that work to sell a contract of ours: they are on sale too."""
-    own = {order.order_ref for order in state.table}
+    own = state.table.orders
     return tuple(
         Stray(f"order {order.order_ref or f'perm:{order.perm_id}'}", order.con_id, Qty(order.qty - order.filled_qty))
         for order in read.orders

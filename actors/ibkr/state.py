@@ -9,6 +9,7 @@ import msgspec
 
 from actors.gateway_link import LINK_TIMER
 from domain.alarm import Severity
+from domain.keyed import Keyed
 from domain.limits import ConnectionRules, DayRules
 from domain.orders.table import Order, Table, put
 from domain.risk.kill import KillLevel
@@ -99,8 +100,8 @@ class IBKRState(msgspec.Struct, kw_only=True):
     read: BrokerRead | None = None
     failed: tuple[GroupFailure, ...] = ()
     is_read_wanted: bool = False
-    table: Table = ()
-    used_refs: frozenset[str] = frozenset()
+    table: Table = Table()
+    used_refs: Keyed[str] = Keyed()
     queries: tuple[Query, ...] = ()
     exits_sent: tuple[ExitSent, ...] = ()
     strays: tuple[Stray, ...] = ()
@@ -146,6 +147,11 @@ class IBKRState(msgspec.Struct, kw_only=True):
         """Put an order into the table, in place of what was known of it."""
         self.table = put(self.table, order)
 
+    def use_ref(self, order_ref: str) -> None:
+        """Take note of a reference that is never sent again."""
+        if order_ref not in self.used_refs:
+            self.used_refs = self.used_refs.put(order_ref, order_ref)
+
     def keep_position(self, con_id: int, qty: Qty) -> None:
         """Keep the broker's quantity of a contract as of now; flat ones are left out."""
         rest = tuple(row for row in self.positions if row[0] != con_id)
@@ -154,11 +160,12 @@ class IBKRState(msgspec.Struct, kw_only=True):
 
     def follow_contract(self, con_id: int) -> None:
         """Tell the position of this contract from now on what the broker holds."""
-        self.con_ids = tuple(sorted({*self.con_ids, con_id}))
+        if con_id not in self.con_ids:
+            self.con_ids = tuple(sorted((*self.con_ids, con_id)))
 
     def forget_contracts(self) -> None:
         """Follow only what a session that is over leaves: what the broker holds, and what an order may still change."""
-        alive = {order.con_id for order in self.table if order.is_under_way}
+        alive = {order.con_id for order in self.table.under_way}
         self.con_ids = tuple(con_id for con_id in self.con_ids if con_id in alive or self.position(con_id))
 
 

@@ -199,8 +199,8 @@ def _is_broker_flat_since_close(turn: PositionTurn) -> bool:
 def _is_fee_awaited(rules: PositionRules, turn: PositionTurn) -> bool:
     """Return whether commission reports are still waited for (once), so that the result is net of what they say."""
     state, position_id = turn.state, turn.state.opened_ref().position_id
-    rows = (row for row in state.fills.rows if position_of(row.order_ref) == position_id and row.qty)
-    if all(row.charged_qty >= row.qty for row in rows):
+    short = [row for row in state.fills.rows if row.charged_qty < row.qty]
+    if not any(position_of(row.order_ref) == position_id for row in short):
         return False
     if state.fees_due_utc is None:
         due_utc = turn.now + rules.exits.record_wait_ms * MS

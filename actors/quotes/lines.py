@@ -41,6 +41,7 @@ def on_chain_listed(wiring: Wiring, turn: Turn[QuotesState], fact: market.ChainL
     today = contract_choice.chain_of(contract for contract in fact.contracts if contract.expiry == state.session)
     hours = market.HoursRead(ticker=fact.ticker, session=state.session, hours=fact.hours)
     state.chains = {**state.chains, fact.ticker: today}
+    state.windows = {ticker: window for ticker, window in state.windows.items() if ticker != fact.ticker}
     state.hours = {**state.hours, fact.ticker: hours}
     turn.publish(hours)
     replan(wiring, turn)
@@ -95,12 +96,16 @@ def replan(wiring: Wiring, turn: Turn[QuotesState]) -> None:
         chain, spot = state.chains.get(ticker), state.spots.get(ticker)
         if chain is None or not chain.contracts or spot is None:
             continue
+        known, still = state.windows.get(ticker), calm.get(ticker)
+        if known is not None and still is not None and still[0] < 2 * spot.price_ticks <= still[1]:
+            windows[ticker] = known
+            continue
         around = wiring.strikes_around(ticker)
         centre = contract_choice.centre(chain.strikes, spot.price_ticks, centres.get(ticker), around)
         if centre != centres.get(ticker) or ticker not in calm:
             centres[ticker], calm[ticker] = centre, contract_choice.calm_range(chain.strikes, centre, around)
         windows[ticker] = contract_choice.window(chain, centre, around)
-    state.centres, state.calm = centres, calm
+    state.centres, state.calm, state.windows = centres, calm, windows
     if not state.link.is_up:
         return
     firm = {**_closely(state), **_demanded(state)}

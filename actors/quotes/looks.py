@@ -34,7 +34,8 @@ def on_phase(wiring: Wiring, turn: Turn[QuotesState], message: session.PhaseChan
     if message.session == state.session:
         return
     state.session = message.session
-    state.chains, state.hours, state.centres, state.calm, state.demands = {}, {}, {}, {}, {}
+    state.chains, state.hours, state.demands = {}, {}, {}
+    state.centres, state.calm, state.windows = {}, {}, {}
     state.is_said, state.halted = False, frozenset()
     report_utc = message.open_utc - wiring.day.preopen_report_ms * MS
     if message.phase is Phase.PRE and turn.now < report_utc:

@@ -31,6 +31,7 @@ from actors.risk import (
 from actors.risk.state import RiskState, Timer
 from config.settings import Settings
 from domain.instants import BUCKET_NS, MS
+from domain.risk.closed import closed_today
 from domain.risk.day import LockReason
 from domain.risk.desk_view import DeskView, decisions_of
 from domain.risk.gates.types import DeskRules
@@ -221,7 +222,7 @@ def start(rules: DeskRules, turn: Turn[RiskState], message: lifecycle.Started) -
         day_locked=known.day_locked,
         decisions=decisions_of(known.decisions),
         holdings=tuple(holdings.of_reservation(reservation, turn.now) for reservation in known.reservations),
-        closed=tuple(closed for closed in known.closed if closed.position_id not in held),  # held again: counts once
+        closed=closed_today(one for one in known.closed if one.position_id not in held),  # held again: counts once
         stops=replace(known.stops, is_hard=is_hard),
         promoted=frozenset(known.promoted or ()),
         is_promoted_known=known.promoted is not None,

@@ -209,6 +209,6 @@ def record_day(turn: Turn[RiskState]) -> None:
     if state.has_recorded_day or state.view.session is None:
         return
     state.has_recorded_day = True
-    summary = day.summarise(state.view.closed, state.view.stops)
+    summary = day.summarise(tuple(state.view.closed), state.view.stops)
     turn.tell("desk_ledger", risk.RecordDay(session=state.view.session, summary=summary, at_utc=turn.now))
     turn.publish(risk.DaySettled(session=state.view.session, summary=summary, at_utc=turn.now))

@@ -8,6 +8,7 @@ from domain.instants import MS
 from domain.risk.gates.types import DeskRules
 from domain.risk.inputs import inputs_of
 from domain.risk.kill import KillLevel
+from domain.units import Utc
 from supervision.turn import Turn
 
 _CAUSE = "unknown:"
@@ -31,9 +32,11 @@ def look(rules: DeskRules, turn: Turn[RiskState]) -> None:
             f"{name} is not known for {age_ms / 1000:g} s while a position is held; look at the feed and the gateway"
         )
         ask_once(turn, f"{_CAUSE}{name}", KillLevel.NO_ENTRIES, reason)
-    due = [known.unknown_from_utc + 1 for known in inputs if known.unknown_from_utc >= turn.now]
-    if due and (state.inputs_due_utc is None or state.inputs_due_utc <= turn.now):
-        state.inputs_due_utc = min(due)
+    if state.inputs_due_utc is not None and state.inputs_due_utc > turn.now:
+        return
+    due = [known.unknown_from_utc for known in inputs if known.unknown_from_utc >= turn.now]
+    if due:
+        state.inputs_due_utc = Utc(min(due) + 1)
         turn.arm(Timer.INPUTS, state.inputs_due_utc)
 
 

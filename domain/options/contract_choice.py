@@ -106,7 +106,7 @@ def line_plan(
     plan, without = {contract.con_id: contract for contract in held}, []
     for ticker, chosen in windows.items():
         more = {contract.con_id: contract for contract in chosen}
-        if len(plan.keys() | more.keys()) <= max(lines, len(plan)):
+        if len(plan) + sum([con_id not in plan for con_id in more]) <= max(lines, len(plan)):
             plan |= more
         else:
             without.append(ticker)

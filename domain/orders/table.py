@@ -6,6 +6,7 @@ when the link was lost, is in doubt until a read-back that began after the doubt
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import Final
 
@@ -14,6 +15,7 @@ from msgspec.structs import replace
 
 from domain.fsm import Machine
 from domain.instruments import OrderType, Side
+from domain.keyed import Keyed
 from domain.units import Qty, Ticks, Utc
 
 
@@ -284,50 +286,59 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         return replace(self, is_elsewhere=is_elsewhere)
 
 
-Table = tuple[Order, ...]
-_LAST_PLACES: Final[dict[str, int]] = {}
-_HINTS_MAX: Final = 65_536
+class Table(msgspec.Struct, frozen=True):
+    """Orders by reference as they came; `under_way` are those of them that may still fill, in the same order."""
+
+    orders: Keyed[Order] = Keyed()
+    under_way: tuple[Order, ...] = ()
+
+    def __iter__(self) -> Iterator[Order]:
+        return iter(self.orders)
+
+    def __len__(self) -> int:
+        return len(self.orders)
+
+
+def table_of(orders: Iterable[Order]) -> Table:
+    """Return a table of orders; of two of one reference it holds the later one."""
+    rows = Keyed((order.order_ref, order) for order in orders)
+    return Table(rows, tuple([order for order in rows if order.is_under_way]))
 
 
 def find(table: Table, order_ref: str) -> Order | None:
     """Return the order of a reference; `None` if there is none."""
-    at = _place_of(table, order_ref)
-    return None if at is None else table[at]
+    return table.orders.get(order_ref)
 
 
 def put(table: Table, order: Order) -> Table:
     """Return the table with this order in place of the one of the same reference (or added)."""
-    at = _place_of(table, order.order_ref)
-    return (*table, order) if at is None else (*table[:at], order, *table[at + 1 :])
-
-
-def _place_of(table: Table, order_ref: str) -> int | None:
-    # Where it was found last is only a hint: another table may have another order there.
-    hint = _LAST_PLACES.get(order_ref)
-    if hint is not None and hint < len(table) and table[hint].order_ref == order_ref:
-        return hint
-    for at, order in enumerate(table):
-        if order.order_ref == order_ref:
-            if len(_LAST_PLACES) >= _HINTS_MAX:
-                _LAST_PLACES.clear()
-            _LAST_PLACES[order_ref] = at
-            return at
-    return None
+    known = table.orders.get(order.order_ref)
+    if known is order:
+        return table
+    orders, under_way = table.orders.put(order.order_ref, order), table.under_way
+    if known is not None and known.is_under_way:
+        under_way = tuple(
+            [order if one is known else one for one in under_way if one is not known or order.is_under_way]
+        )
+    elif order.is_under_way:  # one that comes back has the place that it had
+        under_way = (*under_way, order) if known is None else tuple([one for one in orders if one.is_under_way])
+    return Table(orders, under_way)
 
 
 def doubt_sent(table: Table, clear_n: int) -> Table:
     """Return the table with every order whose bytes left in doubt until read-back `clear_n` (the link was lost)."""
-    return tuple(
-        order.doubted(clear_n) if order.stage in (OrderStage.SENT, OrderStage.WORKING) else order for order in table
-    )
+    for order in table.under_way:
+        if order.stage in (OrderStage.SENT, OrderStage.WORKING):
+            table = put(table, order.doubted(clear_n))
+    return table
 
 
 def working_exit(table: Table, con_id: int) -> Order | None:
     """Return the exit order of a contract that may still fill; there is at most one."""
-    return next((o for o in table if o.con_id == con_id and o.is_exit and o.is_under_way), None)
+    return next((order for order in table.under_way if order.con_id == con_id and order.is_exit), None)
 
 
 def selling_qty(table: Table, con_id: int) -> Qty:
     """Return what the sell orders under way may still sell of a contract."""
-    selling = (o for o in table if o.con_id == con_id and o.side is Side.SELL and o.is_under_way)
-    return Qty(sum(order.most_qty - order.filled_qty for order in selling))
+    selling = [order for order in table.under_way if order.con_id == con_id and order.side is Side.SELL]
+    return Qty(sum([order.most_qty - order.filled_qty for order in selling]))

@@ -9,10 +9,13 @@ names. Costs are in ticks × contracts before the multiplier.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 from msgspec.structs import replace
 
 from domain.instruments import Side
+from domain.keyed import Keyed
 from domain.orders.references import is_brokers_close, is_direct, position_of
 from domain.units import Cents, Qty
 
@@ -53,16 +56,17 @@ class Fills(msgspec.Struct, frozen=True):
     """What is known of one contract: order totals of the session, and the sums of the present life.
 
     `side` is the one that opened this life; `opened_*` sums the fills of this side, `closed_*` those of the other. The
-    first `past_rows` rows are of earlier lives.
+    first `past_rows` rows are of earlier lives. `charged` are the fees of each position's own orders.
     """
 
     side: Side = Side.BUY
-    rows: tuple[OrderRow, ...] = ()
+    rows: Keyed[OrderRow] = Keyed()
     opened_qty: Qty = Qty(0)
     opened_cost_ticks: int = 0
     closed_qty: Qty = Qty(0)
     closed_cost_ticks: int = 0
     past_rows: int = 0
+    charged: Mapping[str, Cents] = {}
 
     @property
     def held(self) -> Qty:
@@ -86,20 +90,17 @@ class Fills(msgspec.Struct, frozen=True):
 
     def row(self, order_ref: str) -> OrderRow | None:
         """Return the totals of one order; `None` for one that nothing was recorded of."""
-        return next((row for row in self.rows if row.order_ref == order_ref), None)
+        return self.rows.get(order_ref)
 
     def fees_cents(self, position_id: str) -> Cents:
         """Return the fees so far of a position's orders, in cents; its own, and those that closed it for somebody."""
-        own = (row.fees_cents for row in self.rows if position_of(row.order_ref) == position_id)
-        return Cents(sum(own) + sum(row.fees_cents for row in self._closes_from_outside()))
-
-    def _closes_from_outside(self) -> tuple[OrderRow, ...]:
-        return tuple(row for row in self.rows[self.past_rows :] if is_from_outside(row.order_ref))
+        from_outside = [row.fees_cents for row in self.rows.since(self.past_rows) if is_from_outside(row.order_ref)]
+        return Cents(self.charged.get(position_id, 0) + sum(from_outside))
 
     @property
     def is_closed_by_others(self) -> bool:
         """Whether this life was closed by somebody else's orders alone."""
-        closing = [row for row in self.rows[self.past_rows :] if row.side is not self.side and row.qty]
+        closing = [row for row in self.rows.since(self.past_rows) if row.side is not self.side and row.qty]
         return bool(closing) and all(is_brokers_close(row.order_ref) for row in closing)
 
     def filled(self, order_ref: str) -> Qty:
@@ -134,7 +135,7 @@ def is_from_outside(order_ref: str) -> bool:
 
 def new_life(fills: Fills, side: Side) -> Fills:
     """Return the orders' totals with all sums at nothing, for a life that `side` opens."""
-    return Fills(side=side, rows=fills.rows, past_rows=len(fills.rows))
+    return Fills(side=side, rows=fills.rows, past_rows=len(fills.rows), charged=fills.charged)
 
 
 def with_fill(fills: Fills, told: FillTotals) -> Fills:
@@ -176,11 +177,11 @@ def _told(row: OrderRow, told: FillTotals) -> OrderRow:
 
 def with_fees(fills: Fills, order_ref: str, side: Side, fees_cents_total: Cents, charged_qty: Qty) -> Fills:
     """Return the fills with the fees of an order so far, which are for `charged_qty` of its contracts."""
-    row = fills.row(order_ref) or OrderRow(order_ref, side)
-    return _with_row(fills, replace(row, fees_cents=fees_cents_total, charged_qty=charged_qty))
+    row, position_id = fills.row(order_ref) or OrderRow(order_ref, side), position_of(order_ref)
+    of_position = Cents(fills.charged.get(position_id, 0) + fees_cents_total - row.fees_cents)
+    fills = _with_row(fills, replace(row, fees_cents=fees_cents_total, charged_qty=charged_qty))
+    return replace(fills, charged={**fills.charged, position_id: of_position})
 
 
 def _with_row(fills: Fills, changed: OrderRow) -> Fills:
-    if fills.row(changed.order_ref) is not None:
-        return replace(fills, rows=tuple(changed if row.order_ref == changed.order_ref else row for row in fills.rows))
-    return replace(fills, rows=(*fills.rows, changed))
+    return replace(fills, rows=fills.rows.put(changed.order_ref, changed))

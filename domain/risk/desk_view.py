@@ -20,6 +20,7 @@ from domain.limits import OverlayRules
 from domain.market.correlation import Breakdown
 from domain.options.fees import order_fee_cents
 from domain.orders.intent import PositionRef
+from domain.risk.closed import ClosedToday
 from domain.risk.day import Closed, DayStops
 from domain.risk.kill import KillLevel
 from domain.risk.overlay import Minutes, with_price
@@ -188,7 +189,7 @@ class DeskView(msgspec.Struct, frozen=True, kw_only=True):
     is_promoted_known: bool = False
     decisions: Decisions = Decisions()
     holdings: tuple[Holding, ...] = ()
-    closed: tuple[Closed, ...] = ()
+    closed: ClosedToday = ClosedToday()
     stops: DayStops = DayStops()
     spots: Mapping[str, Spot] = {}
     minutes: Mapping[str, Minutes] = {}
@@ -306,7 +307,7 @@ def in_phase(view: DeskView, session: date, phase: Phase, open_utc: Utc, close_u
         start_nav_cents=None,
         day_locked=None,
         decisions=Decisions(),
-        closed=(),
+        closed=ClosedToday(),
         stops=DayStops(),
         hours={},
         halts={},
@@ -388,8 +389,9 @@ def with_holding(view: DeskView, holding: Holding) -> DeskView:
     Of an entry that has filled nothing yet, what it may still cost stays counted as it was. A position that was booked
     as closed and is held again counts as held alone: its end will be booked anew.
     """
-    if any(c.position_id == holding.ref.position_id for c in view.closed):
-        view = replace(view, closed=tuple(c for c in view.closed if c.position_id != holding.ref.position_id))
+    closed = view.closed.without(holding.ref.position_id)
+    if closed is not view.closed:
+        view = replace(view, closed=closed)
     old = holding_of(view, holding.ref.position_id)
     if old is None:
         return replace(view, holdings=(*view.holdings, holding))
@@ -427,10 +429,10 @@ def with_closed(view: DeskView, closed: Closed, *, is_correction: bool) -> DeskV
     view = without_holding(view, closed.position_id)
     if view.session is not None and session_of(closed.closed_utc) != view.session:
         return view
-    others = tuple(c for c in view.closed if c.position_id != closed.position_id)
-    if len(others) < len(view.closed) and not is_correction:
+    others = view.closed.without(closed.position_id)
+    if others is not view.closed and not is_correction:
         return view
-    return replace(view, closed=(*others, closed))
+    return replace(view, closed=others.plus(closed))
 
 
 # -- sums ---------------------------------------------------------------------------------------
@@ -439,7 +441,7 @@ def with_closed(view: DeskView, closed: Closed, *, is_correction: bool) -> DeskV
 def trades_today(view: DeskView, strategy: str) -> int:
     """Return how many positions the strategy has had: pending, open, closed (an entry without a fill is no trade)."""
     held = {h.ref.unit for h in view.holdings if h.ref.strategy == strategy}
-    return len(held.union([c.unit for c in view.closed if c.strategy == strategy]))
+    return view.closed.trades_with(held, strategy)
 
 
 def exit_fees_cents(session: date, holding: Holding) -> Cents:
@@ -477,8 +479,7 @@ def day_pnl(view: DeskView, now: Utc, age_max_ns: int) -> DayPnl:
     A holding without a mark for `age_max_ns` counts at its worst case; before that at its last mark, or at cost where
     there never was one.
     """
-    total: int = sum([c.realised_cents for c in view.closed])
-    known = total
+    total = known = int(view.closed.realised_cents)
     unmarked: list[Holding] = []
     worst: list[Holding] = []
     for h in view.holdings:

@@ -8,24 +8,29 @@ from __future__ import annotations
 
 import msgspec
 
-from domain.instruments import DataType
+from domain.instruments import Contract, DataType
 from domain.risk.desk_view import DeskView, does_age, spot_of
 from domain.risk.kill import SPX, VIX
 from domain.units import Utc
 
 
 class Input(msgspec.Struct, frozen=True):
-    """One input by its name for people, and from when on not knowing it counts."""
+    """One input, a contract where it is the mark of one, and from when on not knowing it counts."""
 
-    name: str
+    of: Contract | str
     unknown_from_utc: Utc
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.of if isinstance(self.of, str) else f"the mark of {self.of.label}"
 
 
 def inputs_of(view: DeskView, held_since_utc: Utc, age_max_ns: int, now: Utc) -> tuple[Input, ...]:
     """Return the inputs that will be, or are, unknown unless somebody speaks; none outside of regular hours."""
     if not does_age(view, now):
         return ()
-    heard = [(f"the mark of {h.contract.label}", h.marked_utc) for h in view.holdings if h.needs_mark]
+    heard: list[tuple[Contract | str, Utc]] = [(h.ref.contract, h.marked_utc) for h in view.holdings if h.needs_mark]
     if view.start_nav_cents is None:
         heard.append(("the account's net liquidation at the start of the day", held_since_utc))
     for ticker in (VIX, SPX):
@@ -33,4 +38,4 @@ def inputs_of(view: DeskView, held_since_utc: Utc, age_max_ns: int, now: Utc) ->
         is_live = spot is not None and spot.data_type is DataType.LIVE
         last = spot.at_utc if spot is not None and is_live else Utc(0)
         heard.append((f"a live price of {ticker}", max(last, held_since_utc)))
-    return tuple(Input(name, last + age_max_ns) for name, last in heard)
+    return tuple([Input(of, Utc(last + age_max_ns)) for of, last in heard])

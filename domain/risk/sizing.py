@@ -12,7 +12,6 @@ from domain.limits import EntryLimits
 from domain.options.fees import round_trip_cents
 from domain.options.tick_rules import TickRule, passive, round_down, round_up
 from domain.orders.intent import DecisionPrices
-from domain.risk.day import loss_streak
 from domain.risk.desk_view import DeskView, broken_now, spot_of
 from domain.risk.gates.types import DeskRules, Sizing
 from domain.risk.kill import VIX
@@ -67,7 +66,7 @@ def size_of(
         stop_share=rules.exits.premium_stop,
         fees_cents=round_trip_cents(view.session, contract.trading_class, Qty(1), quote.ask_ticks),
         cap=rules.tickers[contract.ticker].size_cap,
-        cuts=cuts_of(view.stops.is_soft, loss_streak(view.closed), rules.limits.losses_cut),
+        cuts=cuts_of(view.stops.is_soft, view.closed.streak, rules.limits.losses_cut),
         overlay=overlay_of(rules.limits.overlay, spot_of(view, VIX), minutes, confidence, now, broken_now(view, now)),
         limits=rules.limits,
     )

@@ -18,7 +18,6 @@ from domain.instruments import Contract, Quote, Side, Spot
 from domain.orders.intent import DecisionPrices, EntryPlan, Intent, PlannedLeg, PositionRef
 from domain.orders.references import intent_id, position_id
 from domain.risk import attempt as attempts
-from domain.risk.day import loss_streak
 from domain.risk.desk_view import DeskView, Pending, broken_now, spot_of, unspent_cents
 from domain.risk.gates import sequence as gates
 from domain.risk.gates.types import DeskRules, Epochs, Finding, Gate, Snapshot, Verdict, missing, passed, refused
@@ -272,7 +271,7 @@ def _judge(rules: DeskRules, view: DeskView, attempt: StructureAttempt, now: Utc
     lost = sum(c.realised_cents for c in view.closed if c.strategy == attempt.intent.strategy)
     if lost <= -spread.max_daily_loss_cents:
         return refused(RejectCode.DAILY_LOSS, lost, -spread.max_daily_loss_cents, "cents", "closed spreads of today")
-    cuts = cuts_of(view.stops.is_soft, loss_streak(view.closed), rules.limits.losses_cut)
+    cuts = cuts_of(view.stops.is_soft, view.closed.streak, rules.limits.losses_cut)
     if cuts < 1:
         return refused(RejectCode.BAD_SIZE, cuts, 1, "factor", "a cut refuses a structure, whose sizes are fixed")
     cover = attempt.legs[0].ticker or ""

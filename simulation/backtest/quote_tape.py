@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
+from itertools import accumulate, islice
 from typing import Any, Final, assert_never, cast
 
 import numpy as np
@@ -64,11 +65,10 @@ class Tape:
 
 def slow_mean(mids: Floats) -> Floats:
     """Return the exponential mean after each mid, from the first one on; the recurrence itself, to the last bit."""
-    found, mean = [], float(mids[0]) if len(mids) else 0.0
-    for mid in mids.tolist():
-        mean += MEAN_SHARE * (mid - mean)
-        found.append(mean)
-    return np.array(found)
+    all_mids: list[float] = mids.tolist()
+    first = all_mids[0] if all_mids else 0.0
+    after = accumulate(all_mids, lambda mean, mid: mean + MEAN_SHARE * (mid - mean), initial=first)
+    return np.fromiter(islice(after, 1, None), np.float64, len(all_mids))
 
 
 class TapeOfQuotes:
@@ -80,10 +80,12 @@ class TapeOfQuotes:
         self.open_utc, self.close_utc, self.now_utc = open_utc, close_utc, Utc(0)
         self.tapes = {tape.contract.con_id: tape for tape in tapes}
         self._at: dict[int, int] = {}
+        self._shown: dict[int, Quote] = {}
 
     def stand(self, con_id: int, at: int) -> None:
         """Let a contract stand at one of its quotes."""
         self._at[con_id] = at
+        self._shown.pop(con_id, None)
 
     def step(self, to_utc: Utc) -> None:
         """Move the clock; never back."""
@@ -96,15 +98,17 @@ class TapeOfQuotes:
 
     def quote(self, con_id: int) -> Quote | None:
         """Return the quote at which a contract stands; `None` before the first."""
-        at = self._at.get(con_id)
+        shown = self._shown.get(con_id)
+        at = self._at.get(con_id) if shown is None else None
         if at is None:
-            return None
+            return shown
         tape = self.tapes[con_id]
         bid_sizes, ask_sizes = tape.sizes
-        return Quote(
+        self._shown[con_id] = quote = Quote(
             con_id, ticks(tape.bid.item(at)), ticks(tape.ask.item(at)), Qty(int(bid_sizes.item(at))),
             Qty(int(ask_sizes.item(at))), Utc(tape.ts.item(at)),
         )  # fmt: skip
+        return quote
 
     def spot(self, ticker: str) -> Spot:
         """Return a price that never moves: the rule looks at none."""

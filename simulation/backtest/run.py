@@ -37,6 +37,7 @@ from simulation.inprocess.broker import InProcessBroker
 from simulation.inprocess.market import InProcessFeed
 from storage.derived_told import derived_told
 from storage.desk_ledger import DeskLedger
+from storage.ledger_file import Together
 from storage.promotions import promote
 from storage.queries import Found, LedgerReader
 from storage.series_reader import SeriesReader
@@ -190,9 +191,10 @@ class Backtest:
         exchange: BacktestExchange, hubs: list[RecordedHub],
     ) -> SteppedRuntime:  # fmt: skip
         settings, desk, folder = self._settings, self._settings.desk, self._folder
+        allowed, together = settings.broker.foreign_allowed, Together()
         stores = Stores(
-            SharedLedger(folder, (desk,), is_durable=False),
-            DeskLedger(folder, desk, run_n, is_durable=False, foreign_allowed=settings.broker.foreign_allowed),
+            SharedLedger(folder, (desk,), is_durable=False, together=together),
+            DeskLedger(folder, desk, run_n, is_durable=False, foreign_allowed=allowed, together=together),
             StoredAlready(),
         )
         reader = WarehouseReader(self._warehouse)

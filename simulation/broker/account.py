@@ -30,7 +30,7 @@ class Account:
         marked = [(p, self._mark_cents(p)) for p in self.portfolio.held()]
         value = Cents(sum(mark for _, mark in marked))
         net = self.portfolio.cash_cents + value
-        margin = self._margin_cents(self._holdings())
+        margin = self._margin_of_held()
         free = self.portfolio.cash_cents - margin
         return {
             "NetLiquidation": net,
@@ -47,6 +47,10 @@ class Account:
             "UnrealizedPnL": Cents(sum(mark - p.cost_cents for p, mark in marked)),
             "RealizedPnL": self.portfolio.realised_cents,
         }
+
+    def available_cents(self) -> Cents:
+        """Return what is free for orders, as `values` has it under AvailableFunds."""
+        return Cents(self.portfolio.cash_cents - self._margin_of_held())
 
     def mark_ticks(self, con_id: int) -> float:
         """Return the mark of an option in ticks: mid, else the bid, else nothing."""
@@ -96,6 +100,11 @@ class Account:
     def _holdings(self) -> list[Holding]:
         held = ((self._market.contract(p.con_id), p.qty) for p in self.portfolio.held())
         return [(contract, qty) for contract, qty in held if contract is not None]
+
+    def _margin_of_held(self) -> Cents:
+        """Return the margin of what is held: none where nothing is short."""
+        is_short = any(position.qty < 0 for position in self.portfolio.held())
+        return self._margin_cents(self._holdings()) if is_short else Cents(0)
 
     def _margin_cents(self, holdings: Iterable[Holding]) -> Cents:
         """Return the margin of holdings: by ticker that of its naked shorts, or the most that all can lose if less."""

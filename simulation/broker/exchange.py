@@ -347,7 +347,7 @@ class Exchange:
             return "Exchange is closed."
         if self._families.is_covered(order) or (old is not None and self._held_against(order, old)):
             return ""
-        if self._account.needed_cents(order, self._selling(order))[0] > self._account.values()["AvailableFunds"]:
+        if self._account.needed_cents(order, self._selling(order))[0] > self._account.available_cents():
             return "Available funds are insufficient for this order"
         return ""
 

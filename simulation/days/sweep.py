@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import hashlib
 import multiprocessing
 import queue
@@ -120,6 +121,7 @@ def _work(raw: bytes, tasks: Any, results: Any, parity_every: int, traces: str |
     settings, parent = from_json(raw), multiprocessing.parent_process()
     with tempfile.TemporaryDirectory(prefix="zerohour-days-", dir=quick_folder()) as name:
         days, traced = Days(settings, Path(name), parity_every), 0
+        gc.freeze()  # the modules: no collection of a day's need look at them
         with suppress(KeyboardInterrupt):
             while True:
                 chunk = tasks.get()

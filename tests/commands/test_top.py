@@ -24,6 +24,7 @@ from domain.instruments import DataType, Quote, Side
 from domain.position.cycle import PositionState
 from domain.position.exits import MarketWatch
 from domain.position.fills import Fills, FillTotals, with_fill
+from domain.risk.closed import closed_today
 from domain.risk.day import Closed
 from domain.risk.desk_view import DeskView, Funds, Holding
 from domain.risk.kill import KillLevel
@@ -148,7 +149,7 @@ VIEW = DeskView(
     session=ask.DAY, phase=Phase.ENTRY, close_utc=Utc(ask.T0 + 360 * MINUTE), kill_level=KillLevel.RUNNING,
     mode=Mode.FULLY_LIVE, funds=Funds(Cents(30_000_000), Cents(30_000_000), None, NOW),
     start_nav_cents=Cents(30_000_000),
-    closed=(Closed("p0", "gexwatch", Cents(-5_000), Cents(290), NOW),),
+    closed=closed_today((Closed("p0", "gexwatch", Cents(-5_000), Cents(290), NOW),)),
     holdings=(
         Holding(
             ref=ask.position_ref(1), qty=Qty(2), cost_cents=Cents(100_000), is_pending=False,
@@ -189,7 +190,7 @@ def test_the_legs_of_a_structure_are_one_trade() -> None:
         Closed(name, "spread", Cents(cents), Cents(290), NOW, structure_id="s1")
         for name, cents in (("p1", 9_000), ("p2", -4_000))
     )
-    facts = desk_facts(host(RiskState(view=msgspec.structs.replace(VIEW, closed=legs))), SETTINGS)
+    facts = desk_facts(host(RiskState(view=msgspec.structs.replace(VIEW, closed=closed_today(legs)))), SETTINGS)
     assert facts is not None
     assert (facts.trades, facts.wins) == (1, 1)
 

@@ -14,6 +14,7 @@ import pytest
 
 from commands.reference.conversations import actor_classes
 from domain.features.frames import NO_WINDOW, Window, appended
+from domain.keyed import Keyed
 from domain.options.profile import Profile
 from domain.risk.kill import KillLevel
 from domain.signals.snapshot import Snapshot
@@ -27,6 +28,7 @@ CONTAINERS = (Union, UnionType, tuple, frozenset, Mapping)
 VALUES: dict[type[Any], str] = {
     Profile: "its arrays are locked when it is made (see the test below)",
     Window: "and so is its array",
+    Keyed: "a change gives another one (tests/domain/test_keyed.py)",
 }
 
 
@@ -55,7 +57,7 @@ def mutable_in(kind: Any, path: str, above: frozenset[Any]) -> Iterator[str]:
         return
     if origin is Annotated:
         yield from mutable_in(parts[0], path, above)
-    elif origin in CONTAINERS:
+    elif origin in CONTAINERS or origin in VALUES:
         for part in parts:
             if part is not Ellipsis:
                 yield from mutable_in(part, path, above)

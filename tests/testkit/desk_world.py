@@ -12,6 +12,7 @@ from domain.instants import BUCKET_NS, MINUTE, SECOND, at_exchange
 from domain.instruments import Contract, DataType, Quote, Right, Side, Spot
 from domain.orders.intent import EntryPlan, Intent, PlannedLeg, PositionRef
 from domain.orders.references import intent_id, position_id
+from domain.risk.closed import closed_today
 from domain.risk.day import Closed
 from domain.risk.desk_view import (
     AccountFacts,
@@ -120,9 +121,11 @@ def ref(intent: str = INTENT, contract: Contract = CALL, strategy: str = "gexwat
 
 
 def view(**changes: Any) -> DeskView:
-    """Return a read model on which nothing stands in the way; `decisions` are given as they came."""
+    """Return a read model on which nothing stands in the way; `decisions` and `closed` are given as they came."""
     if "decisions" in changes:
         changes["decisions"] = decisions_of(changes["decisions"])
+    if "closed" in changes:
+        changes["closed"] = closed_today(changes["closed"])
     base = DeskView(
         session=DAY,
         phase=Phase.ENTRY,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from domain.instants import BUCKET_NS, MS, SECOND, exchange_clock, session_of
 from domain.orders.intent import Intent
-from domain.risk.day import hard_limit_cents, is_at_or_below, loss_streak
+from domain.risk.day import hard_limit_cents, is_at_or_below
 from domain.risk.desk_view import AccountFacts, Funds, day_pnl, deciding_row, is_marked, last_sent_utc, trades_today
 from domain.risk.gates.types import DeskRules, Finding, Snapshot, missing, passed, refused
 from domain.risk.kill import KillLevel
@@ -197,7 +197,7 @@ def daily_loss(_: Intent, s: Snapshot) -> Finding:
 
 def losses_in_a_row(_: Intent, s: Snapshot) -> Finding:
     """Losing structures in a row today, account-wide."""
-    streak = loss_streak(s.view.closed)
+    streak = s.view.closed.streak
     limit = s.rules.limits.loss_streak_max
     if not streak < limit:
         return refused(RejectCode.LOSS_STREAK, streak, limit, "structures", "closed today")

@@ -391,7 +391,7 @@ def test_a_new_session_starts_clean(talk: DeskTalk) -> None:
     tomorrow = DAY.replace(day=23)
     talk.hear(session.PhaseChanged(phase=Phase.PRE, session=tomorrow, open_utc=OPEN, close_utc=CLOSE, at_utc=talk.now))
     view = talk.state.view
-    assert (view.day_locked, view.closed, view.decisions.rows, view.start_nav_cents) == (None, (), (), None)
+    assert (view.day_locked, tuple(view.closed), view.decisions.rows, view.start_nav_cents) == (None, (), (), None)
 
 
 def test_what_is_said_of_another_session_changes_nothing(talk: DeskTalk) -> None:
@@ -470,7 +470,7 @@ def test_a_restart_counts_what_is_held_again_once() -> None:
     """Its row keeps the estimated result until its end is booked anew."""
     booked = Closed(OWN.position_id, OWN.strategy, Cents(-100_000), Cents(300), NOW)
     talk = DeskTalk(restored=restored(reservations=(RESERVED,), closed=(booked,)))
-    assert (shape(talk), talk.state.view.closed) == ([(INTENT, True, 2, None)], ())
+    assert (shape(talk), tuple(talk.state.view.closed)) == ([(INTENT, True, 2, None)], ())
 
 
 def test_latches_best_and_first_breach_survive_a_restart(talk: DeskTalk) -> None:

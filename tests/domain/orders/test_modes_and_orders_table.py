@@ -100,7 +100,7 @@ def test_doubt_remembers_which_read_back_may_clear_it() -> None:
 
 
 def test_lost_link_doubts_the_orders_whose_bytes_left_and_no_others() -> None:
-    orders = tuple(msgspec.structs.replace(ORDER, order_ref=stage.value, stage=stage) for stage in OrderStage)
+    orders = table.table_of(msgspec.structs.replace(ORDER, order_ref=stage.value, stage=stage) for stage in OrderStage)
     doubted = {o.order_ref for o in table.doubt_sent(orders, 3) if o.stage is OrderStage.IN_DOUBT and o.settle_n == 3}
     assert doubted == {"sent", "working"}
 
@@ -124,7 +124,7 @@ def test_table_finds_the_exit_under_way_and_what_is_on_sale() -> None:
         stage=OrderStage.WORKING,
         executions=(table.Counted("a", 1, 1),),
     )
-    orders = table.put(table.put((), ORDER), exit_order)
+    orders = table.table_of((ORDER, exit_order))
     assert table.working_exit(orders, 7) == exit_order
     assert table.selling_qty(orders, 7) == 2
     ended = table.put(orders, msgspec.structs.replace(exit_order, stage=OrderStage.ENDED))
@@ -173,8 +173,8 @@ def test_an_order_with_a_change_under_way_may_fill_as_much_as_either_of_both() -
     more = working.with_change(table.Terms(None, None, 5), 1)
     less = working.with_change(table.Terms(None, None, 2), 1)
     assert [order.most_qty for order in (working, more, less)] == [3, 5, 3]
-    assert table.selling_qty((more,), 7) == 5
-    assert table.selling_qty((less,), 7) == 3
+    assert table.selling_qty(table.table_of((more,)), 7) == 5
+    assert table.selling_qty(table.table_of((less,)), 7) == 3
 
 
 def test_a_doubt_about_an_order_that_is_over_or_given_up_moves_nothing() -> None:

@@ -302,7 +302,7 @@ def test_what_was_booked_as_closed_and_is_held_again_counts_once() -> None:
     again = holding("a", unrealised_cents=-5_000)
     booked = replace(lost(1, -100_000), position_id=again.ref.position_id)
     seen = desk_view.with_holding(view(closed=(booked, lost(2))), again)
-    assert seen.closed == (lost(2),)
+    assert tuple(seen.closed) == (lost(2),)
     counted_once = view(holdings=(again,), closed=(lost(2),))
     assert desk_view.day_pnl(seen, NOW, AGE) == desk_view.day_pnl(counted_once, NOW, AGE)
     ended = desk_view.with_closed(seen, replace(booked, realised_cents=-3_000), is_correction=True)
