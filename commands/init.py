@@ -54,7 +54,7 @@ def act(arguments: Namespace) -> int:
 
 
 def defaults(base: Settings, folder: Path) -> Answers:
-    """Return what stands where nobody answers: a paper desk at the gateway that answers here, its data in its folder."""
+    """Return what stands where nobody answers: a paper desk at the gateway that answers here, data in its folder."""
     gateway = base.broker.gateways[0]
     found = _answering(gateway.host)
     port = next((port for port in found if port in _PAPER_PORTS), gateway.port)

@@ -48,7 +48,7 @@ def report_closed(turn: Turn[IBKRState], order: Order, cause: str, reported_qty:
 
 def tell_ending(turn: Turn[IBKRState], order: Order, ending: Ending, claimed_qty: Qty | None = None) -> Order:
     """Report an end that was to be confirmed, and return the order without it; `claimed_qty`: what a row says."""
-    report_closed(turn, order, ending.status.value, max(ending.filled_qty, claimed_qty or 0))
+    report_closed(turn, order, ending.status.value, max(ending.filled_qty, claimed_qty or Qty(0)))
     return order.with_ending(None)
 
 

@@ -93,7 +93,7 @@ def test_an_entry_that_never_arrived_is_given_up_after_its_wait() -> None:
         d.world.faults.troubles.append(Trouble(Request.PLACE, is_cut=True))
         d.submit()
         d.until(lambda: d.of(broker.OrderSent))
-        d.until(lambda: not d.state.table[0].is_under_way)
+        d.until(lambda: not d.state.table.under_way)
         assert (d.executions, d.held()) == ({}, 0)
         assert d.world.asked("POST", "/orders") == 1
 
