@@ -397,11 +397,12 @@ def _trying(command: Adder) -> None:
         "--market", type=Path, metavar="FOLDER", help="trade nothing: say what of a recorded day is recorded"
     )
     simulate.add_argument(
-        "--with", dest="extras", action="append", choices=("spreads", "twap", "desks", "rest"), default=[],
-        metavar="WHAT",
+        "--with", dest="extras", action="append", default=[], metavar="WHAT",
+        choices=("spreads", "twap", "desks", "rest", "slow-reads"),
         help="spreads: a share of the days also has credit spreads; twap: on a share of them entries go out in slices;"
         " desks: a share has a second desk beside the first; rest: on a share of them one desk's orders go to the REST"
-        " broker (the others stay as they are without)",
+        " broker (the others stay as they are without); slow-reads: on all of them read-backs take up to 1.2 s and"
+        " reports come in any order, mostly positions before executions",
     )  # fmt: skip
     simulate.add_argument(
         "--parity-every", type=int, default=200, metavar="N", help="compare each N-th day with one stepped every second"

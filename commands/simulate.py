@@ -26,7 +26,10 @@ JUDGED_FROM: Final = 2_000  # fewer days cannot reach everything: their coverage
 FACTS_FROM: Final = 200  # days from which the stylised facts of their markets are shown beneath
 MARKETS_SHOWN: Final = 20
 # `--with`: what a share of the days has besides, and the name that `day_settings` and `judged` have for it.
-EXTRAS: Final = {"spreads": "has_spreads", "twap": "has_slices", "desks": "has_desks", "rest": "has_rest"}
+EXTRAS: Final = {
+    "spreads": "has_spreads", "twap": "has_slices", "desks": "has_desks", "rest": "has_rest",
+    "slow-reads": "has_slow_reads",
+}  # fmt: skip
 _SHOWN_MAX: Final = 10
 
 

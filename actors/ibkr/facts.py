@@ -91,6 +91,8 @@ def on_order_status(wiring: Wiring, turn: Turn[IBKRState], fact: broker.OrderSta
 
 
 def _end(turn: Turn[IBKRState], order: Order, fact: broker.OrderStatusReported) -> Order:
+    if order.ending is not None:  # said again: the read-back under way will do
+        return order.with_ending(Ending(fact.status, max(order.ending.filled_qty, fact.filled_qty)))
     if order.stage is not OrderStage.ENDED:
         record_ids(turn, order, fact.status)
         report_closed(turn, order, fact.status.value, fact.filled_qty)

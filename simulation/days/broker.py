@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from msgspec.structs import replace
@@ -18,7 +18,7 @@ from domain.units import Cents, Qty, Utc
 from messages import broker
 from messages.base import Message
 from messages.broker import ReadGroup
-from simulation.broker.events import OrderError
+from simulation.broker.events import ExchangeEvent, OrderError, PositionChange
 from simulation.broker.orders import Order
 from simulation.days.checks import Checks
 from simulation.days.faults import ERROR_OF_CHANGE, Fault
@@ -29,6 +29,7 @@ from simulation.inprocess.broker import CLIENT_ID, CLOCK_EVERY_NS, InProcessBrok
 from simulation.inprocess.port import PAPER, STEPS_AFTER_CLOSE_NS, Login
 
 WRONG_PORT: Final = 4001
+POSITIONS_FIRST_SHARE: Final = 0.7  # of the reports of a day with slow read-backs; the others come in any order
 NIGHT_BEAT_NS: Final = 900 * SECOND  # between two words of the account while nothing is traded
 HEARTBEAT_NS: Final = 3_500 * MS  # a black hole is noticed after so long
 _WORDS = {
@@ -58,6 +59,7 @@ class DayBroker(InProcessBroker):
         self._is_under_way = self._is_late = False
         self._late: list[broker.PlaceOrder] = []
         self._failing: ReadGroup | None = None
+        self._told_n = self._executed_n = 0  # reports that told something, and executions among them
         super().__init__(owner, runtime, scene.market, scene.exchange, login)
         for command, due_utc in scene.under_way.values():
             self._await_return(command, due_utc)
@@ -371,6 +373,9 @@ class DayBroker(InProcessBroker):
             return
         if self._failing is not None and isinstance(message, broker.BrokerRead):
             message = self._without(message, self._failing)
+        if isinstance(message, broker.BrokerRead) and self._scene.plan.has_slow_reads:
+            self._tell_slowly(message)
+            return
         ref = self._ref_of(message)
         fault = self._scene.plan.fault_of("new", ref) if ref else None
         if fault is None:
@@ -409,7 +414,38 @@ class DayBroker(InProcessBroker):
                 self._tell_now(message)
 
     def _tell_now(self, message: Message) -> None:
+        if isinstance(message, broker.ExecutionReported):
+            self._executed_n += 1
         super()._tell(message)
+
+    def _tell_slowly(self, read: broker.BrokerRead) -> None:
+        """Hand a read-back on after a while; it is read again where something fills meanwhile, as by the real port.
+
+        It says how the broker stood when it was read.
+        """
+        self._count(Fault.READ_SLOW)
+        executed_n, epoch = self._executed_n, self._epoch
+
+        def act() -> None:
+            if self._epoch != epoch or not self.is_reachable:
+                return
+            if self._executed_n != executed_n:
+                self._read_back(broker.ReadBack(session_epoch=epoch, read_n=read.read_n))
+            else:
+                self._tell_now(replace(read, read_utc=self._market_now()))
+
+        self._later(self._scene.plan.drawn("read", epoch, read.read_n, executed_n).randrange(20, 1_200) * MS + 1, act)
+
+    def _report(self, events: Iterable[ExchangeEvent]) -> None:
+        told = list(events)
+        if told and self._scene.plan.has_slow_reads:
+            self._told_n += 1
+            draw = self._scene.plan.drawn("order", self._epoch, self._told_n)
+            if draw.random() < POSITIONS_FIRST_SHARE:
+                told.sort(key=lambda event: not isinstance(event, PositionChange))
+            else:
+                draw.shuffle(told)
+        super()._report(told)
 
     def _tell_later(self, fault: Fault, message: Message, ref: str, least_ms: int, most_ms: int) -> None:
         self._count(fault)

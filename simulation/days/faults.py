@@ -67,6 +67,7 @@ class Fault(StrEnum):
     READ_GROUP_FAILED = "read-back: a group fails"
     READ_FAILED = "read-back: fails"
     READ_SILENT = "read-back: no answer"
+    READ_SLOW = "read-back: slow, and reports in any order, positions before executions"
     ACCOUNT_BAD = "account: values that cannot be used"
     CLOCK_OFF = "account: the broker's clock is off"
     # a new order
@@ -188,6 +189,7 @@ AT_REST: Final[dict[Fault, Fault]] = {
     Fault.READ_GROUP_FAILED: Fault.REST_POSITIONS_FAIL, Fault.READ_FAILED: Fault.REST_LISTS_FAIL,
     Fault.READ_SILENT: Fault.REST_ROWS_SPOILED,
 }  # fmt: skip
+OF_SLOW_READS: Final = frozenset({Fault.READ_SLOW})  # of days that have slow read-backs
 OF_REST: Final = frozenset({
     *AT_REST.values(), *(fault for faults in ORDER_FAULTS[TASTYTRADE].values() for fault in faults)
 } - {Fault.NEW_REJECTED, Fault.PARTIAL_FILLS, Fault.CORRECTED})  # fmt: skip

@@ -18,7 +18,7 @@ from domain.signals.spread import PROMOTION
 from domain.units import Cents, Utc
 from simulation.days.beside import SECOND_DESK, with_desk, without_desks
 from simulation.days.coverage import Coverage
-from simulation.days.plan import DayPlan, plan_day
+from simulation.days.plan import SLOW_READ_BACK_MS, DayPlan, plan_day
 from simulation.days.sliced import with_slices, without_slices
 from simulation.days.spreads import with_spreads, without_spreads
 from simulation.days.world import World, executions_hash, fresh_ledgers, make_template
@@ -46,14 +46,20 @@ class DayResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def day_settings(
-    *, has_spreads: bool = False, has_slices: bool = False, has_desks: bool = False, has_rest: bool = False
+    *,
+    has_spreads: bool = False,
+    has_slices: bool = False,
+    has_desks: bool = False,
+    has_rest: bool = False,
+    has_slow_reads: bool = False,
 ) -> Settings:
     """Return the settings of simulated days: the defaults, five tickers, six lanes, the anchored market.
 
     Its prices lead across the levels, so that a day brings about twice the executions of an honest one: what is sought
     here is action, and says nothing about profit. `has_spreads`: a share of the days has credit spreads, too;
     `has_slices`: on a share of them entries go out in slices; `has_desks`: a share has a second desk; `has_rest`: the
-    orders of a desk go to the REST broker on a share of them.
+    orders of a desk go to the REST broker on a share of them; `has_slow_reads`: on all of them read-backs take time and
+    reports come in any order.
     """
     promoted = ["GAMMA_FLIP-1", "STRUCTURE_BREAK-2", *([PROMOTION] if has_spreads else [])]
     overrides: dict[str, object] = {
@@ -66,6 +72,8 @@ def day_settings(
         overrides["desks"] = {SECOND_DESK: {"kind": "sim"}}  # a day with a second desk has its own
     if has_rest:
         overrides["broker"] = {"orders": TASTYTRADE}  # a day at the REST broker says which desk
+    if has_slow_reads:
+        overrides["connection"] = {"read_back_ms": SLOW_READ_BACK_MS}  # by this the plan knows it
     return load_settings(None, "demo", overrides)
 
 

@@ -31,6 +31,7 @@ from simulation.days.sliced import PlannedSlices, draw_slices
 from simulation.days.spreads import PlannedSpreads, draw_spreads
 
 DAYS_PER_MARKET: Final = 50  # days that share a market: its columns are made once
+SLOW_READ_BACK_MS: Final = 5_000  # `connection.read_back_ms` where days have slow read-backs: the marker of them
 FIRST_DATES: Final = (date(2026, 11, 20), date(2026, 3, 6), date(2026, 6, 17), date(2026, 11, 25), date(2026, 12, 23))
 NIGHT_SHARE: Final = 0.02
 SHUFFLED_SHARE: Final = 0.2
@@ -75,6 +76,7 @@ class DayPlan(msgspec.Struct, frozen=True, kw_only=True):
     """One simulated day, whole; `order_faults` is the share of orders, changes and cancels that meet one.
 
     `spreads` are its credit spreads, `None` where it has none; `slices` is how its entries go out, `None`: whole.
+    `has_slow_reads`: read-backs take time and reports come in any order.
     `broker` is whom orders go to; `beside` is a second desk (`None`: there is one), `faults_beside` are its faults.
     """
 
@@ -94,6 +96,7 @@ class DayPlan(msgspec.Struct, frozen=True, kw_only=True):
     broker: str = IB
     beside: PlannedDesk | None = None
     faults_beside: tuple[PlannedFault, ...] = ()
+    has_slow_reads: bool = False
 
     def of_desk(self, number: int) -> DayPlan:
         """Return the day as a desk meets it, counted from 0; spreads are the first one's."""
@@ -174,6 +177,7 @@ def plan_day(seed: int, settings: Settings, *, is_comparable: bool = False) -> D
         faults=faults, order_faults=order_faults, shuffle_seed=shuffle_seed, variant=variant, odd_chain=odd_chain,
         spreads=spreads, slices=None if settings.entry.twap_min_qty is None else draw_slices(seed),
         broker=TASTYTRADE if is_at_rest else IB, beside=beside, faults_beside=faults_beside,
+        has_slow_reads=settings.connection.read_back_ms == SLOW_READ_BACK_MS,
     )  # fmt: skip
 
 

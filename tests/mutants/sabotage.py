@@ -46,6 +46,14 @@ TABLE: Final = (
         "tests/domain/orders/test_live_order.py::test_an_order_ends_only_when_its_fills_are_recorded",
     ),
     Sabotage(
+        "the read-back behind a cancelled exit",
+        "actors/ibkr/facts.py",
+        "        case OrderStatus.CANCELLED if _is_end_in_question(order, fact):\n",
+        "        case OrderStatus.CANCELLED if False:\n",
+        f"{_IBKR}/test_ibkr_faults.py::"
+        "test_cancelled_exit_that_turns_out_filled_is_told_with_its_fills_and_nothing_is_sold_twice",
+    ),
+    Sabotage(
         "exit-kind tracking",
         "actors/position/exit_order.py",
         "    is_part = state.wanted is not None and state.wanted.kind is ExitKind.TAKE_PART\n",

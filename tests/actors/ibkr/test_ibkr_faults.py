@@ -1275,7 +1275,8 @@ def cancelled_exit(filled_qty: int = 0) -> History:
     """An exit of two that its position has cancelled, as the broker says."""
     h = History().live({7: 2}).working(EXIT)
     h.cancel(EXIT)
-    h.status(EXIT, OrderStatus.CANCELLED, filled_qty=filled_qty)
+    for _ in range(2):  # brokers say it twice
+        h.status(EXIT, OrderStatus.CANCELLED, filled_qty=filled_qty)
     return h
 
 
