@@ -20,7 +20,7 @@ from domain.instants import MS, session_of
 from domain.limits import KillRules
 from domain.position.cycle import ExitReason
 from domain.risk import kill_watch
-from domain.risk.kill import KillLevel, LoweringRefused, lowering_refused, raised
+from domain.risk.kill import NEW_DESK, KillLevel, LoweringRefused, lowering_refused, raised
 from domain.risk.kill_watch import Norm, Raise, Watch
 from domain.session.phases import REGULAR, Phase
 from domain.starved import busy_text, excused_ms, is_machines
@@ -171,8 +171,7 @@ def start(wiring: Wiring, turn: Turn[KillState], message: lifecycle.Started) -> 
         return
     state.norms = restored.spread_norms
     if restored.is_new and not wiring.starts_itself:
-        reason = "a new desk: look at its settings and start it (main.py resume --level 0 --reason ...)"
-        first = risk.RaiseKill(level=KillLevel.NO_ENTRIES, reason=reason, by=turn.name)
+        first = risk.RaiseKill(level=KillLevel.NO_ENTRIES, reason=NEW_DESK, by=turn.name)
         state.epoch = restored.kill_epoch
         raise_level(turn, first, wiring.wait_ns)
         return

@@ -17,7 +17,7 @@ from domain.instants import MS, SECOND, exchange_clock, session_of
 from domain.instruments import Contract
 from domain.position.cycle import NO_FILL, ExitReason
 from domain.position.day import DayMark
-from domain.risk.kill import KillLevel
+from domain.risk.kill import NEW_DESK, KillLevel
 from domain.session import calendar
 from domain.session.modes import Mode
 from domain.session.phases import Phase
@@ -280,7 +280,8 @@ def line_of_level(message: risk.KillRaised | risk.KillLowered) -> Line | None:
     """Return the line of a change of the kill level."""
     match message:
         case risk.KillRaised():
-            return Line("kill", Severity.HIGH, kill_text(message).rstrip(".") + ". Find the cause before you resume")
+            remedy = "" if message.reason == NEW_DESK else ". Find the cause before you resume"
+            return Line("kill", Severity.HIGH, kill_text(message).rstrip(".") + remedy)
         case risk.KillLowered():
             # without a reason the level is as it always was: nobody lowered it
             return Line("kill", Severity.WARNING, kill_text(message)) if message.reason else None

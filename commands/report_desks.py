@@ -13,6 +13,7 @@ import orjson
 from commands.cli import CommandError
 from commands.folder import DataFolder
 from commands.held import contract_of, desks_of
+from commands.report_figures import refused_n
 from domain.desks import DeskKind
 from domain.instants import exchange_clock
 from domain.signals.alert import AlertKey
@@ -132,7 +133,7 @@ def _day(rows: _Rows, kind: DeskKind | None) -> DeskDay:
         desk=rows.desk, kind=kind, trades=len(rows.trades), wins=sum(row["realised_cents"] > 0 for row in rows.trades),
         realised_cents=sum(row["realised_cents"] for row in rows.trades),
         fees_cents=sum(row["fees_cents"] or 0 for row in rows.trades),
-        refused=sum(row["code"] is not None for row in rows.attempts), open=len(rows.held),
+        refused=refused_n(rows.attempts), open=len(rows.held),
     )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from domain.reports.trades import results_cents
+from domain.risk.reject import RejectCode
 from storage.queries import Found
 
 
@@ -19,6 +20,11 @@ def figures_of(trades: list[Found], executions: list[Found]) -> dict[str, float]
         "slippage_n": sum(row["qty"] for row in entries),
         "slippage_ticks": sum(row["qty"] * row["slippage_ticks"] for row in entries),
     }
+
+
+def refused_n(attempts: list[Found]) -> int:
+    """Count the attempts that were refused; shadows are none, since nobody meant them to be traded."""
+    return sum(row["code"] not in (None, RejectCode.SHADOW_SIGNAL) for row in attempts)
 
 
 def approved_facts(attempts: list[Found], trades: list[Found], live: list[Found]) -> dict[str, int]:

@@ -13,7 +13,7 @@ import orjson
 from commands.cli import CommandError
 from commands.held import contract_of
 from commands.lines import WIDTH, wrapped
-from commands.report_figures import approved_facts, figures_of
+from commands.report_figures import approved_facts, figures_of, refused_n
 from domain.instants import NEW_YORK, to_datetime
 from domain.units import Utc
 from domain.wording import csv_text, usd_text
@@ -62,7 +62,7 @@ def day_of(ledger: LedgerReader, session: date) -> dict[str, Any]:
         "fees_usd": sum(row["fees_cents"] or 0 for row in trades) / 100,
         "fall_usd": None if day.get("drawdown_cents") is None else day["drawdown_cents"] / 100,
         "entry_above_mid_usd": round(figures["slippage_ticks"] / n / 100, 4) if n else None,
-        "refused": sum(row["code"] is not None for row in attempts),
+        "refused": refused_n(attempts),
         "without_fill": approved["unfilled"],
         "locked": day.get("locked_why"),
         "is_over": day.get("trades") is not None,

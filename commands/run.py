@@ -7,6 +7,7 @@ import dataclasses
 import gc
 import os
 import queue
+import shlex
 import signal
 import subprocess
 import sys
@@ -73,7 +74,7 @@ def act(arguments: Namespace) -> int:
         if settings.profile == "demo":
             return _run_demo(settings, folder, arguments, stop)
         clock = MarketClock.real() if arguments.clock is None else led_clock(settings, arguments.clock)
-        return _run_real(settings, folder, stop, clock)
+        return _run_real(settings, folder, stop, clock, _call_of(arguments))
     finally:
         folder.unlock()
 
@@ -92,7 +93,13 @@ def say(text: str) -> None:
             os.dup2(nowhere, stream.fileno())
 
 
-def _run_real(settings: Settings, folder: DataFolder, stop: threading.Event, clock: MarketClock) -> int:
+def _call_of(arguments: Namespace) -> str:
+    """Return how a command is called for the desk that these arguments name."""
+    named = {"--config": arguments.config, "--data": arguments.data}
+    return shlex.join(["main.py", *(word for option, path in named.items() if path for word in (option, str(path)))])
+
+
+def _run_real(settings: Settings, folder: DataFolder, stop: threading.Event, clock: MarketClock, call: str) -> int:
     named = f"desks {', '.join(desk_names(settings))}" if settings.desks else f"desk {settings.desk}"
     say(f"Starting {named} on {folder.root.resolve()}. Ctrl-C stops cleanly.")
     if isinstance(clock, LedClock):
@@ -101,7 +108,7 @@ def _run_real(settings: Settings, folder: DataFolder, stop: threading.Event, clo
             f" {settings.demo.rate:g} times as fast while nothing is at stake. No real money, no real market."
         )
     for desk in desk_names(settings):
-        say(_level_text(of_desk(settings, desk), folder))
+        say(_level_text(of_desk(settings, desk), folder, call))
     held = held_from_before(settings, folder)
     running = live.start(
         settings, folder, clock, settings.broker.gateways, settings.feed.negotiate_url, stop, settings.demo.rate
@@ -117,8 +124,8 @@ def _run_real(settings: Settings, folder: DataFolder, stop: threading.Event, clo
     if still_open:
         say("\n".join(["", *still_open]))
         say(
-            "Nobody watches it now. `main.py run --profile real` reads the broker back and goes on with it;"
-            " `main.py flatten --direct --reason ...` closes it without the supervisor."
+            f"Nobody watches it now. `{call} run --profile real` reads the broker back and goes on with it;"
+            f" `{call} flatten --direct --reason ...` closes it without the supervisor."
         )
     return 1 if running.runtime.ended or still_open else 0
 
@@ -141,7 +148,7 @@ def _hard_stops(
     return stops
 
 
-def _level_text(settings: Settings, folder: DataFolder) -> str:
+def _level_text(settings: Settings, folder: DataFolder, call: str = "main.py") -> str:
     """Return at which kill level a real desk starts, and with which command a person lowers it."""
     whose, option = (f"Desk {settings.desk}: ", f" --desk {settings.desk}") if settings.desks else ("", "")
     try:
@@ -151,13 +158,13 @@ def _level_text(settings: Settings, folder: DataFolder) -> str:
     if seen is None:
         return (
             f"{whose}This desk is new: it starts at kill level 1, without entries. When gateway, account and"
-            f' settings are as you want them: `main.py resume{option} --reason "first start"`.'
+            f' settings are as you want them: `{call} resume{option} --reason "first start"`.'
         )
     if seen["level"] == KillLevel.RUNNING:
         return f"{whose}Kill level 0: entries are allowed as soon as the session is stable."
     return (
         f"{whose}Kill level {seen['level']} since {exchange_clock(seen['at_utc'])} New York, by {seen['by']}:"
-        f" {seen['reason']}. `main.py resume{option} --reason ...` lowers it."
+        f" {seen['reason']}. `{call} resume{option} --reason ...` lowers it."
     )
 
 

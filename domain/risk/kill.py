@@ -36,6 +36,7 @@ class LoweringRefused(StrEnum):
     LEDGER_SILENT = "ledger_silent"  # it could not be recorded in time
 
 
+NEW_DESK = "a new desk: look at its settings and start it (main.py resume --reason ...)"  # why it begins at level 1
 VIX, SPX = "VIX", "SPX"
 _EPSILON = 1e-9  # what a share of a price computed in floats may lose
 

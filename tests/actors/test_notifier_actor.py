@@ -19,7 +19,7 @@ from domain.position.cycle import NO_FILL, EndReason, ExitReason
 from domain.position.day import DayMark
 from domain.risk.day import DaySummary
 from domain.risk.gates.types import Finding, Outcome, Verdict
-from domain.risk.kill import KillLevel
+from domain.risk.kill import NEW_DESK, KillLevel
 from domain.risk.reject import RejectCode
 from domain.session.modes import Mode
 from domain.session.phases import Phase
@@ -89,6 +89,10 @@ LINES = [
     (
         risk.KillRaised(level=KillLevel.NO_ENTRIES, kill_epoch=1, reason="VIX rose", by="risk:paper"), "kill", HIGH,
         "Kill level 1 (no entries), raised by risk:paper: VIX rose. Find the cause before you resume",
+    ),
+    (
+        risk.KillRaised(level=KillLevel.NO_ENTRIES, kill_epoch=1, reason=NEW_DESK, by="kill"), "kill", HIGH,
+        f"Kill level 1 (no entries), raised by kill: {NEW_DESK}",
     ),
     (
         risk.KillRaised(

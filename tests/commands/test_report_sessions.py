@@ -12,10 +12,12 @@ import pytest
 
 from commands.cli import main
 from commands.folder import DataFolder
+from commands.report_desks import report_of
 from commands.report_sessions import table_of
 from domain.instants import SECOND
 from domain.instruments import Side
 from domain.position.cycle import ExitReason
+from domain.risk.reject import RejectCode
 from domain.units import Utc
 from storage.desk_ledger import DeskLedger
 from storage.shared_ledger import start_run
@@ -54,6 +56,7 @@ def folder(tmp_path: Path) -> DataFolder:
         (ask.reserve(2), ask.T0),
         (ask.abandoned(2), ask.T0),
         (ask.denial(3), ask.T0),
+        (ask.denial(4, code=RejectCode.SHADOW_SIGNAL), ask.T0),
     ):
         desk.apply(message, now)
     desk.close()
@@ -69,6 +72,9 @@ def test_the_last_sessions_are_a_line_each_oldest_first_with_their_sum(
     folder: DataFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines = said(folder, capsys, "--last", "20").splitlines()
+    not_summed_up = [n for n, line in enumerate(lines) if "not summed up" in line]
+    assert not_summed_up == [2, 4]  # neither day was played to its end
+    lines = [line for n, line in enumerate(lines) if n not in not_summed_up]
     assert [line.split()[0] for line in lines[1:3]] == ["2026-11-19", "2026-11-20"]
     assert lines[2].split() == ["2026-11-20", "1", "1", "+387.40", "2.60", "1", "1"]
     assert " ".join(lines[4:]) == "2 sessions: +337.40 USD, won 1 of 2 (50%, n = 2); largest fall of a day not known"
@@ -100,6 +106,14 @@ def test_the_trades_of_a_session_as_csv_name_their_alerts_and_the_entries_withou
     assert rows[0]["opened_ny"] == "2026-11-20 10:00:01"
 
 
+def test_a_shadow_is_no_refusal_in_any_report(folder: DataFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--data", str(folder.root), "report", "--last", "5", "--json"]) == 0
+    assert [row["refused"] for row in orjson.loads(capsys.readouterr().out)] == [0, 1]
+    assert [day.refused for day in report_of(folder, ask.DAY).desks] == [1]
+    main(["--data", str(folder.root), "report"])
+    assert "1 refused, 1 shadow" in capsys.readouterr().out
+
+
 def test_a_folder_without_sessions_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--data", str(tmp_path / "new"), "report", "--last", "5"]) == 1
     assert "no session was run" in capsys.readouterr().err
@@ -108,7 +122,7 @@ def test_a_folder_without_sessions_says_so(tmp_path: Path, capsys: pytest.Captur
 def test_a_locked_day_is_told_and_the_largest_fall_too() -> None:
     row = {
         "session": "2026-11-20", "trades": 0, "won": 0, "pnl_usd": 0.0, "fees_usd": 0.0, "fall_usd": 12.5,
-        "refused": 0, "without_fill": 0, "locked": "daily_loss",
+        "refused": 0, "without_fill": 0, "locked": "daily_loss", "is_over": True,
     }  # fmt: skip
     lines = table_of([row, row | {"fall_usd": 700.0, "locked": "eod"}])
     assert [line.strip() for line in lines if "locked" in line] == ["locked: daily_loss"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import subprocess
 import sys
 import threading
@@ -14,12 +16,12 @@ import pytest
 from msgspec.structs import replace
 
 from commands import run
-from commands.cli import CommandError, main
+from commands.cli import CommandError, main, parser
 from commands.folder import DataFolder
 from commands.live import seal_beside
 from config.settings import Settings, load_settings
 from domain.instants import MINUTE, session_of
-from domain.risk.kill import KillLevel
+from domain.risk.kill import NEW_DESK, KillLevel
 from domain.units import Utc
 from messages import orders, risk
 from messages.envelope import HandlingOutcome
@@ -78,6 +80,17 @@ def test_a_new_real_desk_is_told_the_one_command_that_starts_it(desk: Desk) -> N
     said = run._level_text(desk.settings, desk.folder)
     assert "new: it starts at kill level 1" in said
     assert '`main.py resume --reason "first start"`' in said
+
+
+def test_the_command_that_starts_a_desk_names_its_settings_file_and_data_folder(desk: Desk) -> None:
+    arguments = parser().parse_args(["--config", "my desk.yaml", "--data", "there", "run"])
+    said = run._level_text(desk.settings, desk.folder, run._call_of(arguments))
+    assert """`main.py --config 'my desk.yaml' --data there resume --reason "first start"`""" in said
+
+
+def test_what_a_new_desk_says_of_its_kill_level_is_a_command_that_is_taken() -> None:
+    (call,) = re.findall(r"\(main\.py (.*)\)", NEW_DESK)
+    assert parser().parse_args(shlex.split(call)).level == KillLevel.RUNNING
 
 
 @pytest.mark.parametrize("level", [KillLevel.NO_ENTRIES, KillLevel.FLATTEN])

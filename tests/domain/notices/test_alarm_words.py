@@ -48,6 +48,14 @@ def test_nothing_of_the_inside_is_named(key: str, text: str) -> None:
             "The broker's session cannot keep up: more than 1,000 messages wait for it. Entries are off and nothing is"
             " lost: look at main.py status, resume when it has caught up.",
         ),
+        (
+            "stuck:reading:SPX", "reading:SPX has been busy with one message (market.HubClosed) for 3 s: relieve it.",
+            "One message has kept the readings of SPX busy for 3 s: relieve it.",
+        ),
+        (
+            "hub:classic:stored", "Bucket 12:59:30 of classic is not durable yet. Check the disk.",
+            "The data of hub classic at 12:59:30 are not safe on the disk yet. Free or mend the disk.",
+        ),
         ("not_flat", "Not flat near the close: 2 SPXW 5890P.",
          "Not flat near the close: 2 SPXW 5890P. Close it at the broker's own screen now."),
         ("notify:phone:lost", "3 lines for phone were lost.",
