@@ -156,7 +156,7 @@ class Days:
         is_same = self.is_same(seed) if is_compared else None
         if is_same is False:
             broken = (*broken, "stepped as the plain ports do, the day had other executions")
-        if is_compared and world.plan.beside is not None and not self.is_apart(seed):
+        if is_compared and world.plan.beside is not None and not self.is_apart(self.comparable(seed)):
             broken = (*broken, "without what went wrong at the second desk, the first had other executions")
         result = DayResult(
             seed=seed, cpu_s=round(cpu_s, 4), messages=world.messages, lives=world.lives,
@@ -172,18 +172,17 @@ class Days:
         found = [_digest(self._run(seed, is_dense=is_dense, is_comparable=True)[0]) for is_dense in (False, True)]
         return found[0] == found[1]
 
-    def is_apart(self, seed: int) -> bool:
-        """Return whether the first desk comes to the same executions, whatever goes wrong at the second.
+    def comparable(self, seed: int) -> DayPlan:
+        """Return the plan of a day without what strikes by the number of messages, and without switches."""
+        return plan_day(seed, self._settings, is_comparable=True)
 
-        What is told to every desk at once, and what strikes by the number of messages, is left out.
-        """
-        found = []
-        for is_troubled in (True, False):
-            plan = plan_day(seed, self._settings, is_comparable=True)
-            if not is_troubled and plan.beside is not None:
-                quiet = msgspec.structs.replace(plan.beside, order_faults=0.0)
-                plan = msgspec.structs.replace(plan, beside=quiet, faults_beside=())
-            found.append(executions_hash(self._played(plan, is_dense=False)[0].scene.exchange))
+    def is_apart(self, plan: DayPlan) -> bool:
+        """Return whether the first desk of a comparable day has the same executions, whatever strikes the second."""
+        assert plan.beside is not None
+        calm = msgspec.structs.replace(
+            plan, beside=msgspec.structs.replace(plan.beside, order_faults=0.0), faults_beside=()
+        )  # fmt: skip
+        found = [executions_hash(self._played(one, is_dense=False)[0].scene.exchange) for one in (plan, calm)]
         return found[0] == found[1]
 
     def trace(self, seed: int, folder: Path) -> tuple[str, ...]:
