@@ -361,9 +361,9 @@ def settle(feed: Wiring, turn: Turn[FeedState], key_n: int) -> None:
     done, state.change = state.change, None
     turn.publish(market.MembershipsChanged(hubs=feed.hubs))
     now, before = categories_in(feed.hubs), categories_in(done.before)
-    parts = (("Joined", now - before), ("left", before - now))
-    detail = "; ".join(f"{what}: {', '.join(sorted(names))}" for what, names in parts if names)
-    turn.report("operator", operator.CommandDone(command_id=done.command_id, detail=f"{detail or 'Moved'}."))
+    parts = (("Joined", now - before), ("Left", before - now))
+    detail = " ".join(f"{what}: {', '.join(sorted(names))}." for what, names in parts if names)
+    turn.report("operator", operator.CommandDone(command_id=done.command_id, detail=detail or "Moved to other hubs."))
 
 
 def take_back(before: Wiring, turn: Turn[FeedState], why: str) -> None:

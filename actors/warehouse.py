@@ -31,7 +31,7 @@ Inbox = lifecycle.Started | lifecycle.TimerFired | market.StoreBucket | session.
 class Timer(StrEnum):
     """`FLUSH`: store what is in hand; `SHOW`: let people query it.
 
-    `SEAL`, `SEAL_WHOLE` (the closed day): start a seal; `POLL_SEAL`: look at it.
+    `SEAL`, `SEAL_WHOLE` (the closed day): start a seal, and tidy up after the one before; `POLL_SEAL`: look at it.
     """
 
     FLUSH = "flush"
@@ -105,6 +105,7 @@ class WarehouseActor(IoActor[Inbox]):
             case Timer.SHOW:
                 self._store.show()
             case Timer.SEAL:
+                self._store.tidy()
                 if not self._start_seal(turn, is_whole=False):
                     turn.arm(Timer.SEAL, turn.now + self._seal_every_ns)
             case Timer.SEAL_WHOLE:

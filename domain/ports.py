@@ -162,6 +162,9 @@ class WarehouseStore(Protocol[Input_contra, Fact_co]):
         before the newest that is not sealed whole yet, else the newest.
         """
 
+    def tidy(self) -> None:
+        """Take away what only readers of before a day was sealed whole may still look for."""
+
     def poll_seal(self) -> str | None:
         """Take over what the child sealed; `None` while it runs, `""` when done, else why it failed in one sentence."""
 

@@ -24,6 +24,7 @@ from storage.targets import Target, TargetError
 
 INDEX = "archive.json"
 _GONE = ".removing-"
+_DERIVED = ("live-", "empty-")  # plain names of a day that is over; they go by themselves
 _TICKS = (QUOTES, UNDERLYINGS)
 
 
@@ -159,7 +160,8 @@ def _rows(root: Path) -> Iterable[Unit]:
             unfinished: str | None = str(error)
         else:
             unfinished = None if is_whole else "not sealed whole: `main.py compact` does it"
-        yield Unit("warehouse", session, Tier.BUCKETS, folder, _files(folder), unfinished)
+        files = tuple(path for path in _files(folder) if not path.name.startswith(_DERIVED))
+        yield Unit("warehouse", session, Tier.BUCKETS, folder, files, unfinished)
 
 
 def _series(root: Path) -> Iterable[Unit]:

@@ -4,7 +4,7 @@ The files that the manifest names lie under `_parts`, where a glob does not look
 each of them is shown under a plain name (`live-<hub>-<shape>-<slot>.parquet`, a second link to the same file) that is
 only ever replaced by rename while the day runs: by an empty file when its rows are sealed elsewhere, by the next part
 after that. So a glob beside the writer always finds the files that it listed, whole. When the day is over each hub and
-shape has one file, and the plain names of before are gone.
+shape has one file; the plain names of before show nothing then, and are gone a while later.
 
 Plain names are derived: the manifest is the truth, and `show` makes them right after a crash.
 """

@@ -66,6 +66,7 @@ class Warehouse:
         self._are_names_stale: set[date] = set()
         self._begun: set[tuple[date, str]] = set()  # what this process stored of already
         self._refusals_said: set[str] = set()  # what comes in every bucket is said once
+        self._to_tidy: set[date] = set()
         self._child: SealChild | None = None
         self.rows_stored_n = 0
         self.rows_not_stored_n = 0
@@ -117,6 +118,7 @@ class Warehouse:
         if self._child is not None:
             self._child.stop()
             self._child = None
+        self.tidy()
         for session in tuple(self._logs):
             self._close_log(session)
         if self._lock is not None:
@@ -353,6 +355,17 @@ class Warehouse:
                 if path.relative_to(folder).as_posix() not in named:
                     path.unlink(missing_ok=True)
 
+    def tidy(self) -> None:
+        """Take the plain names away that show nothing since their day was sealed whole.
+
+        Not at once: a glob that has listed them is to find them. What fails here is made up for at the next start.
+        """
+        for session in tuple(self._to_tidy):
+            self._to_tidy.discard(session)
+            with suppress(OSError, WarehouseRefusedError):
+                found = manifest.load(self._root, session)
+                plain_names.drop_empty(manifest.folder_of(self._root, session), found)
+
     def wait_for_seal(self) -> str:
         """Wait for a running seal and take it over; return why it failed, empty when all is well."""
         if self._child is not None:
@@ -390,7 +403,7 @@ class Warehouse:
         self._manifests[session] = found = manifest.load(self._root, session)
         plain_names.show_parts(folder, made)
         if is_whole:
-            plain_names.drop_empty(folder, found)
+            self._to_tidy.add(session)
         if found.is_whole:
             self._unfinished.discard(session)
         for name in sealed.replaced:

@@ -213,6 +213,9 @@ class NoWarehouse:
         """Return that the disk is well."""
         return None
 
+    def tidy(self) -> None:
+        """Take nothing away."""
+
     def end_day(self, session: Any) -> None:
         """Put nothing on record."""
 

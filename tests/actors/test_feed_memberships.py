@@ -218,7 +218,7 @@ def test_other_categories_are_joined_on_the_sessions_that_stand_and_both_are_tak
     done = answered(probe)
     assert changed(done) == [WANTED]
     (answer,) = done.told(operator.CommandDone, "operator")
-    assert answer.detail == "Joined: classic_gex_full; left: state_charm_today."
+    assert answer.detail == "Joined: classic_gex_full. Left: state_charm_today."
     assert not any(one.told(market.UseAddress) or one.told(market.Negotiate) for one in (out, done)), "nobody dials"
 
 

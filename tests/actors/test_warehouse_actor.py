@@ -35,6 +35,7 @@ class FakeWarehouse:
         self.seals: list[date | None] = []
         self.ended: list[date] = []
         self.shows_n = 0
+        self.tidied_n = 0
         self.looks: deque[str | None] = deque()
 
     def open(self) -> None:
@@ -56,6 +57,9 @@ class FakeWarehouse:
 
     def disk_fault(self) -> str | None:
         return self.fault
+
+    def tidy(self) -> None:
+        self.tidied_n += 1
 
     def end_day(self, session: date) -> None:
         assert not self.taken, "after what is in hand"
@@ -140,6 +144,7 @@ def test_a_seal_is_looked_after_and_the_next_one_planned() -> None:
     assert again == seal
     store.has_work = False
     assert handle(actor, fired(Timer.SEAL)).effects == [seal]
+    assert store.tidied_n == 2, "what the seal before has left is tidied up"
 
 
 def test_a_closed_day_is_sealed_whole_after_a_seal_under_way() -> None:

@@ -14,6 +14,7 @@ from domain.instants import BUCKET_NS, MINUTE
 from domain.options.profile import Rows
 from messages import market
 from storage import manifest
+from storage.archive import units
 from storage.warehouse import Warehouse
 from tests.testkit import bucket_rows as make
 from tests.testkit.narrow import known
@@ -66,11 +67,13 @@ def test_a_finished_day_is_one_file_a_hub_and_shape(tmp_path: Path) -> None:
     sealed(warehouse)
     store(warehouse, *(make.bucket(3, hub, c) for hub, c in HUBS.items()))
     sealed(warehouse, session=make.DAY)
+    assert rows_n(tmp_path) == 32
+    warehouse.tidy()
     assert plain_files(tmp_path) == [
         "whole-classic-gex-2.parquet", "whole-orderflow-orderflow-2.parquet", "whole-state_greeks_zero-greek-2.parquet",
     ]  # fmt: skip
     assert rows_n(tmp_path) == rows_n(tmp_path, "**/*.parquet") == 32
-    assert not list((manifest.folder_of(tmp_path, make.DAY) / manifest.PARTS).iterdir())
+    assert not (manifest.folder_of(tmp_path, make.DAY) / manifest.PARTS).exists()
 
 
 def test_rows_that_come_after_the_day_was_finished_are_read_too_and_sealed_in(tmp_path: Path) -> None:
@@ -80,6 +83,7 @@ def test_rows_that_come_after_the_day_was_finished_are_read_too_and_sealed_in(tm
     assert rows_n(tmp_path) == 20
     sealed(warehouse, session=make.DAY)
     assert rows_n(tmp_path) == distinct_n(tmp_path) == 20
+    warehouse.tidy()
     assert len(plain_files(tmp_path)) == len(HUBS)
 
 
@@ -97,6 +101,7 @@ def test_several_days_stay_side_by_side_and_one_that_was_left_unfinished_is_seal
     warehouse = opened(tmp_path)
     store(warehouse, next_day(0), next_day(1))
     sealed(warehouse)
+    warehouse.tidy()
     assert plain_files(tmp_path) == sorted(f"whole-{name}-1.parquet" for name in (
         "classic-gex", "orderflow-orderflow", "state_greeks_zero-greek",
     ))  # fmt: skip
@@ -171,6 +176,20 @@ def test_a_glob_beside_a_writer_that_stores_and_seals_never_fails(tmp_path: Path
     assert rows_n(tmp_path) == distinct_n(tmp_path) == sum(part.rows for part in parts)
     buckets = manifest.load(tmp_path, make.DAY).buckets["classic"]
     assert [b.bucket_utc for b in buckets] == [make.T0 + n * BUCKET_NS for n in range(len(buckets))]
+
+
+def test_names_that_a_glob_listed_stay_when_the_day_is_made_whole_until_they_are_tidied_away(tmp_path: Path) -> None:
+    root = tmp_path / "warehouse"
+    warehouse = stored_day(root, 3)
+    listed = [str(path) for path in manifest.folder_of(root, make.DAY).glob("*.parquet")]
+    sealed(warehouse, session=make.DAY)
+    assert counted(f"SELECT count(*) FROM read_parquet({listed})") == 0
+    assert rows_n(root) == distinct_n(root) == 24
+    (before,) = units(tmp_path)
+    warehouse.close()
+    assert not any(Path(path).exists() for path in listed)
+    assert rows_n(root) == 24
+    assert units(tmp_path) == (before,), "an archive that was made meanwhile holds what is there now"
 
 
 def test_a_stepped_day_leaves_the_same(tmp_path: Path) -> None:
