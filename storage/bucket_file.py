@@ -136,7 +136,11 @@ def from_bytes(raw: bytes, shape: Shape) -> pa.Table:
 
 def conformed(table: pa.Table, shape: Shape) -> pa.Table:
     """Return a table of any earlier version with today's columns: what a version did not know is null."""
-    schema = schema_of(shape)
+    return with_columns(table, schema_of(shape))
+
+
+def with_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return exactly these columns of a table; what it has not is null."""
     if table.schema.equals(schema):
         return table
     columns = [

@@ -66,7 +66,8 @@ class TickerColumns:
             return schema.empty_table()
         with pq.ParquetFile(path, metadata=about) as file:
             table = file.read_row_groups(groups, columns=schema.names, use_threads=False)
-        return _with_columns(where(table, _is(table, "ticker", ticker) & _is(table, "category", category)), schema)
+        is_asked = _is(table, "ticker", ticker) & _is(table, "category", category)
+        return bucket_file.with_columns(where(table, is_asked), schema)
 
     def _footer(self, path: Path) -> pq.FileMetaData:
         found = path.stat()
@@ -107,15 +108,7 @@ def _schema(category: str, names: list[str]) -> pa.Schema:
 
 def _of_all_tickers(path: Path, category: str, schema: pa.Schema) -> pa.Table:
     table = pq.ParquetFile(path).read(columns=schema.names, use_threads=False)
-    return _with_columns(where(table, _is(table, "category", category)), schema)
-
-
-def _with_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Return what was read of a file with these columns; one that an earlier version did not know is null."""
-    for field in schema:
-        if field.name not in table.column_names:
-            table = table.append_column(field, pa.nulls(table.num_rows, field.type))
-    return table.select(schema.names).cast(schema)
+    return bucket_file.with_columns(where(table, _is(table, "category", category)), schema)
 
 
 def of_ticker(table: pa.Table, ticker: str) -> pa.Table:
