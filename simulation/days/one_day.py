@@ -182,7 +182,7 @@ class Days:
         calm = msgspec.structs.replace(
             plan, beside=msgspec.structs.replace(plan.beside, order_faults=0.0), faults_beside=()
         )  # fmt: skip
-        found = [executions_hash(self._played(one, is_dense=False)[0].scene.exchange) for one in (plan, calm)]
+        found = [executions_hash(self.played(one, is_dense=False)[0].scene.exchange) for one in (plan, calm)]
         return found[0] == found[1]
 
     def trace(self, seed: int, folder: Path) -> tuple[str, ...]:
@@ -213,9 +213,10 @@ class Days:
         return broken
 
     def _run(self, seed: int, *, is_dense: bool = False, is_comparable: bool = False) -> tuple[World, tuple[str, ...]]:
-        return self._played(plan_day(seed, self._settings, is_comparable=is_comparable), is_dense=is_dense)
+        return self.played(plan_day(seed, self._settings, is_comparable=is_comparable), is_dense=is_dense)
 
-    def _played(self, plan: DayPlan, *, is_dense: bool) -> tuple[World, tuple[str, ...]]:
+    def played(self, plan: DayPlan, *, is_dense: bool) -> tuple[World, tuple[str, ...]]:
+        """Play a plan; return its world and what broke."""
         ledgers = self._folder / "ledgers"
         fresh_ledgers(self._templates[plan.spreads is not None], ledgers)
         world = World(self.settings_of(plan), plan, ledgers, is_dense=is_dense)

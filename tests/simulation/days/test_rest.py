@@ -5,7 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+import pytest
+from msgspec.structs import replace
+
 from domain.orders.capabilities import IB, TASTYTRADE
+from gateways.tastytrade.orders_port import TastytradeOrdersPort
 from simulation.days.faults import AT_REST, OF_REST, ORDER_FAULTS, Fault
 from simulation.days.one_day import DayResult, Days, day_settings
 from simulation.days.plan import REST_SHARE, plan_day
@@ -13,7 +17,8 @@ from simulation.days.plan import REST_SHARE, plan_day
 SETTINGS: Final = day_settings(has_rest=True)
 WITH_DESKS: Final = day_settings(has_rest=True, has_desks=True)
 PLAIN: Final = day_settings()
-BUSY: Final = 5  # some twenty executions over the REST broker, half of the requests of an order at fault
+BUSY: Final = 5  # some twenty executions over the REST broker
+SLOW_PORT: Final = 79  # takes entries after their time
 
 
 def run(folder: Path, seed: int) -> DayResult:
@@ -50,3 +55,33 @@ def test_what_goes_wrong_with_a_link_is_something_at_the_rest_broker_too() -> No
     assert not OF_REST & {fault for faults in ORDER_FAULTS[IB].values() for fault in faults}
     assert all(fault.name.startswith(("REST_", "STREAM_")) for fault in OF_REST)
     assert {fault for fault in Fault if fault.name.startswith(("REST_", "STREAM_"))} == OF_REST
+
+
+# -- whole days -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_day_at_the_rest_broker_is_the_same_each_time_and_stepped_every_second(tmp_path: Path) -> None:
+    days = Days(SETTINGS, tmp_path, parity_every=0)
+    first, again = days.run(BUSY), days.run(BUSY)
+    assert first.broken == ()
+    assert (first.digest, first.messages, first.executions) == (again.digest, again.messages, again.executions)
+    assert first.executions > 0
+    assert days.is_same(BUSY)
+
+
+@pytest.mark.slow
+def test_a_day_on_which_nearly_every_request_about_an_order_meets_a_fault_breaks_nothing(tmp_path: Path) -> None:
+    days = Days(SETTINGS, tmp_path, parity_every=0)
+    world, broken = days.played(replace(plan_day(BUSY, SETTINGS), order_faults=0.9), is_dense=False)
+    assert broken == ()
+    assert world.executions > 0
+    taken_unanswered = {"REST_TAKEN", "REST_CUT_TAKEN", "REST_CANCEL_CROSSED", "REST_CHANGE_CROSSED"}
+    assert taken_unanswered <= world.coverage.faults.keys()
+
+
+@pytest.mark.slow
+def test_a_port_without_its_last_check_breaks_an_invariant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TastytradeOrdersPort, "_check", lambda _port, _session, _command: None)
+    broken = run(tmp_path, SLOW_PORT).broken
+    assert any("was sent" in text for text in broken), broken
