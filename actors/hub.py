@@ -88,6 +88,7 @@ class HubState(msgspec.Struct):
     """The sessions by key; buckets due and closed last; groups that are silent while the hub is not, since when.
 
     `ahead` are the tickers that were handed on before the others, each with its bucket, of buckets that are due.
+    `overdue` are the buckets that people know not to be durable yet.
     `flowed_utc` is when a session that had been quiet delivered again; `categories` are what was changed in this run,
     `None`: nothing was.
     """
@@ -102,6 +103,7 @@ class HubState(msgspec.Struct):
     told_groups: tuple[tuple[str, str], ...] = ()
     flowed_utc: Utc | None = None
     categories: tuple[str, ...] | None = None
+    overdue: tuple[Utc, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,9 +171,10 @@ class HubActor(Actor[HubState, Inbox]):
             case market.BucketSealed():
                 on_sealed(self._wiring, turn, message)
             case market.BucketStored():
-                turn.disarm(Timer.STORED, str(message.bucket_utc))
+                on_stored(self._wiring, turn, message.bucket_utc)
             case market.BucketNotStored():
                 turn.disarm(Timer.STORED, str(message.bucket_utc))
+                turn.state.overdue = ()  # what is durable after this ends no alarm: this bucket is not
                 text = f"Bucket {exchange_clock(message.bucket_utc)} of {message.hub} was not stored: {message.why}"
                 publish_alarm(turn, "stored", text)
             case _:
@@ -193,6 +196,7 @@ def on_timer(hub: Wiring, turn: Turn[HubState], timer: Timer, subject: str) -> N
             give_up_bucket(hub, turn, Utc(int(subject)))
         case Timer.STORED:
             clock = exchange_clock(Utc(int(subject)))
+            turn.state.overdue = (*turn.state.overdue, Utc(int(subject)))
             publish_alarm(turn, "stored", f"Bucket {clock} of {hub.hub} is not durable yet. Check the disk.")
         case _:
             assert_never(timer)
@@ -441,6 +445,18 @@ def store(turn: Turn[HubState], sealed: market.BucketSealed, rules: FeedRules) -
         ),
     )
     turn.arm(Timer.STORED, turn.now + rules.stored_wait_ms * MS, str(sealed.bucket_utc))
+
+
+def on_stored(hub: Wiring, turn: Turn[HubState], bucket_utc: Utc) -> None:
+    """Wait for it no more; with the last of those that were overdue the alarm is over."""
+    state = turn.state
+    turn.disarm(Timer.STORED, str(bucket_utc))
+    if bucket_utc not in state.overdue:
+        return
+    state.overdue = tuple(other for other in state.overdue if other != bucket_utc)
+    if not state.overdue:
+        text = f"Bucket {exchange_clock(bucket_utc)} of {hub.hub} is durable."
+        publish_alarm(turn, "stored", text, Severity.INFO)
 
 
 def store_earlier(turn: Turn[HubState], sealed: market.BucketSealed) -> None:

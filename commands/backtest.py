@@ -54,7 +54,8 @@ def act(arguments: Namespace) -> int:
             shown.update(f"{session}, {len(days)} of {len(sessions)} done")
             days += run.days((session,))
     missing = missing_of(first, last, settings, len(days))
-    report = report_of(first, last, settings.desk, days, missing, nav_cents, model)
+    chain_every_ms = settings.warehouse.chain_every_ms
+    report = report_of(first, last, settings.desk, days, missing, nav_cents, model, chain_every_ms)
     if arguments.html is not None:
         write_page(arguments.html, page_of(report))
     if arguments.json:

@@ -8,6 +8,7 @@ from datetime import date
 
 from domain.instants import NEW_YORK, to_datetime
 from domain.reports.model import Cell, Chart, Column, Form, Kind, Rate, Report, Section, Series, Table
+from domain.risk.reject import RejectCode
 from domain.units import Cents
 from domain.wording import reason_text
 from simulation.backtest.figures import RUIN_SHARE, YEAR_DAYS, Figures, falls, figures_of
@@ -18,15 +19,19 @@ _NOTHING = Table((), ())
 
 
 def report_of(
-    first: date, last: date, desk: str, days: Sequence[Day], missing: int, nav_cents: Cents, model: FillModel
-) -> Report:
-    """Return the report of days in their order; `missing` sessions of the exchange have nothing stored."""
+    first: date, last: date, desk: str, days: Sequence[Day], missing: int, nav_cents: Cents, model: FillModel,
+    chain_every_ms: int,
+) -> Report:  # fmt: skip
+    """Return the report of days in their order; `missing` sessions of the exchange have nothing stored.
+
+    `chain_every_ms` is how often these settings have the quotes of a chain kept.
+    """
     counted = f"{len(days)} session{'s' * (len(days) != 1)}"
     title = f"Backtest {first} to {last}: {counted}" + (f", {missing} not stored" if missing else "")
     figures = figures_of(days, nav_cents)
     sections = (
-        _result(figures, days, nav_cents), _assumptions(model), _equity(days, nav_cents), _fall(days, nav_cents),
-        _exits(days), _hours(days), _idle(days), _refused(days), _sessions(days),
+        _result(figures, days, nav_cents, chain_every_ms), _assumptions(model), _equity(days, nav_cents),
+        _fall(days, nav_cents), _exits(days), _hours(days), _idle(days), _refused(days), _sessions(days),
     )  # fmt: skip
     return Report(title, first, last, (f"{desk} (backtest)",), sections)
 
@@ -39,7 +44,7 @@ def _usd(cents: float | None) -> str:
     return "none" if cents is None else f"{cents / 100:+,.2f}"
 
 
-def _result(figures: Figures, days: Sequence[Day], nav_cents: Cents) -> Section:
+def _result(figures: Figures, days: Sequence[Day], nav_cents: Cents, chain_every_ms: int) -> Section:
     ruin = "not told: fewer than 20 days" if figures.ruin is None else str(figures.ruin)
     nav = days[-1].nav_cents if days else nav_cents
     rows: list[tuple[Cell, ...]] = [
@@ -70,7 +75,19 @@ def _result(figures: Figures, days: Sequence[Day], nav_cents: Cents) -> Section:
         else ""
     )
     says += f" Crashed: {', '.join(broken)}." if broken else ""
+    says += _sparse(days, chain_every_ms)
     return Section("Result, USD", says.strip(), _table((("what", Kind.TEXT), ("value", Kind.TEXT)), rows))
+
+
+def _sparse(days: Sequence[Day], chain_every_ms: int) -> str:
+    """Return why entries met no fresh quote, with the remedy; empty where none was refused for that."""
+    stale = sum(day.refused.get(RejectCode.STALE_QUOTE, 0) for day in days)
+    if not stale:
+        return ""
+    return (
+        f" {stale} attempts met a quote that was too old: quotes of chains are kept every {chain_every_ms / 1000:g} s"
+        " here (`warehouse.chain_every_ms`); record days with 5000 ms there to backtest them."
+    )
 
 
 def _assumptions(model: FillModel) -> Section:

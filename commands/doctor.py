@@ -81,7 +81,9 @@ def _always(settings: Settings) -> list[Finding]:
         *_alert_files(settings),
         Finding("python", (3, 11) <= version < (3, 14), ".".join(map(str, version)), "Use Python 3.11, 3.12 or 3.13."),
         *folder_findings(folder, settings.warehouse.disk_free_min_mb),
-        *(finding for desk in desk_names(settings) for finding in ledger_findings(folder, desk)),
+        *dict.fromkeys(  # the shared ledger once, however many desks ask for it
+            finding for desk in desk_names(settings) for finding in ledger_findings(folder, desk)
+        ),
         files_ahead(folder, time.time()),
         *_web_port(settings, folder),
     ]

@@ -50,3 +50,8 @@ def in_lines(facts: Sequence[str], columns: int, between: str = "  ") -> list[st
     gap = between[:-1].replace(" ", _NO_BREAK) + " "  # a line may end at its last space alone
     joined = gap.join(fact.replace(" ", _NO_BREAK) for fact in facts)
     return [line.rstrip(_NO_BREAK).replace(_NO_BREAK, " ") for line in textwrap.wrap(joined, columns)]
+
+
+def counted(n: int, noun: str) -> str:
+    """Return how many of what, as `1 day` and `2,000 days`."""
+    return f"{n:,} {noun}{'s' * (n != 1)}"

@@ -128,7 +128,7 @@ def _fill(row: Found) -> list[str]:
 def attempt_lines(found: dict[str, Any]) -> list[str]:
     """Return how many attempts ended how, and those that were refused or not filled, in the order of the day.
 
-    Shadows are counted alone: of a day they are many, and none was to be traded.
+    Shadows are counted alone: of a day they are many, and none may trade before its kind is promoted.
     """
     counts = dict(found["attempts"])
     if not counts:
@@ -136,7 +136,7 @@ def attempt_lines(found: dict[str, Any]) -> list[str]:
     approved, shadows = counts.pop("accepted", 0), counts.pop(RejectCode.SHADOW_SIGNAL, 0)
     fates = (("filled", "filled"), ("working", "working"), ("unfilled", "without a fill"))
     shown = ", ".join(f"{found['approved'][fate]} {text}" for fate, text in fates if found["approved"][fate])
-    beside = f", {shadows} shadow{'s' * (shadows != 1)} (never to be traded)" if shadows else ""
+    beside = f", {shadows} shadow{'s' * (shadows != 1)} (not traded until promoted)" if shadows else ""
     lines = _wrapped(f"{approved} approved{f' ({shown})' if shown else ''}, {sum(counts.values())} refused{beside}", 2)
     refused = (row for row in found["refused"] if row["code"] != RejectCode.SHADOW_SIGNAL)
     ends = [(row["decided_utc"], _refused(row)) for row in refused]

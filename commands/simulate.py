@@ -14,6 +14,7 @@ from rich.console import Console
 
 from commands import market_facts, market_record
 from commands.cli import CommandError
+from commands.lines import counted
 from config.settings import Settings
 from config.tree import MarketDrawn
 from domain.session import calendar
@@ -154,23 +155,35 @@ def _mean(values: list[float]) -> float:
 def _text(
     row: dict[str, Any], verdicts: tuple[Judged, ...], broken: list[DayResult], extras: list[str], *, is_judged: bool
 ) -> str:
-    lines = [
-        f"{row['days']} days from seed {row['seed']}: {row['messages']:,} messages, {row['executions']:,} executions,"
-        f" {row['cpu_s_a_day']} CPU s a day",
-        f"{row['compared']} days also stepped every second: {row['same']} with the same executions",
-    ]
-    for verdict in verdicts:
-        known = len(verdict.reached) + len(verdict.elsewhere) + len(verdict.missing)
-        lines.append(f"\n{verdict.title}: {len(verdict.reached)} of {known}")
-        lines += [f"  {name}: {count}" for name, count in sorted(verdict.reached.items(), key=lambda row: -row[1])]
-        lines += [f"  {name}: not here; {test}" for name, test in verdict.elsewhere.items()]
-        lines += [f"  {name}: NOT REACHED" for name in verdict.missing]
-    lines += ["", *(f"{name}: {count}" for name, count in sorted(row["others"].items()))]
-    if not is_judged:
-        lines.append(f"(under {JUDGED_FROM} days what was not reached is not held against them)")
-    if broken:
-        lines.append(f"\n{len(broken)} days broke an invariant:")
-        lines += [f"  {_finding(result, None, extras)}" for result in broken[:_SHOWN_MAX]]
+    lines = [_verdict(row, verdicts, is_judged=is_judged)]
+    lines += [f"  {_finding(result, None, extras)}" for result in broken[:_SHOWN_MAX]]
+    if len(broken) > _SHOWN_MAX:
+        lines.append(f"  and {len(broken) - _SHOWN_MAX} more (--json has them all)")
+    told = (
+        f"{counted(row['days'], 'day')} from seed {row['seed']}", f"{row['messages']:,} messages",
+        f"{row['executions']:,} executions", f"{row['cpu_s_a_day']} CPU s a day",
+    )  # fmt: skip
+    lines.append(", ".join(told))
+    if row["compared"]:
+        lines.append(
+            f"{counted(row['compared'], 'day')} also stepped every second: {row['same']} with the same executions"
+        )
+    lines += ["", f"{'':<38}{'reached':>9}{'tested elsewhere':>18}{'not reached':>13}"]
+    lines += [
+        f"{v.title:<38}{len(v.reached):>9}{len(v.elsewhere):>18}{len(v.missing):>13}" for v in verdicts
+    ]  # fmt: skip
+    if is_judged:
+        lines += [f"not reached, {verdict.title}: {name}" for verdict in verdicts for name in verdict.missing]
     else:
-        lines.append("\nno invariant broken")
+        lines.append(f"(--json names them; under {JUDGED_FROM:,} days what was not reached is no fault)")
+    if row["others"]:
+        lines += ["", *(f"{name}: {count:,}" for name, count in sorted(row["others"].items()))]
     return "\n".join(lines)
+
+
+def _verdict(row: dict[str, Any], verdicts: tuple[Judged, ...], *, is_judged: bool) -> str:
+    """Return what the days say, in a line."""
+    if row["broken"]:
+        return f"BROKEN: {len(row['broken'])} of {counted(row['days'], 'day')} broke an invariant"
+    missing = sum(len(verdict.missing) for verdict in verdicts) if is_judged else 0
+    return "no invariant broken" + (f", but {missing} that should have been reached were not" if missing else "")

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from commands.control import request
 from commands.folder import DataFolder, settings_of
-from commands.lines import in_lines
+from commands.lines import WIDTH, in_lines
 from domain.instants import exchange_clock
 
 _WIDE = 110  # columns from which everything fits
@@ -30,7 +30,7 @@ def act(arguments: Namespace) -> int:
     if arguments.json:
         print(orjson.dumps(request(folder.control, {"do": "status"}), option=orjson.OPT_INDENT_2).decode())
         return 0
-    console = Console(width=None if sys.stdout.isatty() else 140)
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
     if not arguments.watch:
         console.print(screen(request(folder.control, {"do": "status"}), console.width))
         return 0

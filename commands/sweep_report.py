@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
+from commands.lines import counted
 from domain.reports.model import Cell, Chart, Column, Form, Kind, Rate, Report, Section, Series, Table
 from domain.units import Cents
 from simulation.backtest.model import FillModel
@@ -42,17 +43,13 @@ def report_of(
     place = {session: n for n, session in enumerate(sessions)}
     for n, row in rows:
         nets[n, place[row["session"]]] = row["net_cents"]
-    counted = f"{_counted(len(combinations), 'combination')} on {_counted(len(sessions), 'session')}"
-    title = f"Sweep {first} to {last}: {counted}" + (f", {missing} not stored" if missing else "")
+    tried = f"{counted(len(combinations), 'combination')} on {counted(len(sessions), 'session')}"
+    title = f"Sweep {first} to {last}: {tried}" + (f", {missing} not stored" if missing else "")
     sections = (
         _spread(nets), _values(combinations, nets), _forward(nets, sessions),
         _combinations(combinations, nets, rows), _taken(nav_cents, model),
     )  # fmt: skip
     return Report(title, first, last, (f"{desk} (backtest)",), sections)
-
-
-def _counted(n: int, noun: str) -> str:
-    return f"{n:,} {noun}{'s' * (n != 1)}"
 
 
 def _table(columns: Iterable[tuple[str, Kind]], rows: Iterable[tuple[Cell, ...]]) -> Table:

@@ -12,7 +12,7 @@ import msgspec
 import orjson
 
 from commands.folder import DataFolder
-from commands.lines import wrapped
+from commands.lines import counted, wrapped
 from commands.report_figures import fates
 from commands.traces import UNREADABLE, enveloped, records
 from commands.why_lines import levels_text
@@ -185,16 +185,11 @@ def _messages(lines: Iterable[bytes]) -> Iterable[dict[str, Any]]:
 
 def lines_of(session: date, found: list[KindOfDay]) -> list[str]:
     """Return the day for people."""
-    lines = [f"Session {session}, New York's clock"]
+    lines = [f"Session {session}, New York's clock", *_sum(found)]
     for kind in found:
         lines += ["", *wrapped(f"{kind.lane} {kind.kind}: {_fates(kind)}")]
         if kind.nearest_refusal is not None:
-            row = kind.nearest_refusal
-            measure = refused_measure(row)
-            told = f"{code_text(row)}{f', {measure}' if measure else ''}"
-            lines += wrapped(
-                f"nearest to a trade: {exchange_clock(row['decided_utc'])} {told} ({row['alert_id']})", 2
-            )  # fmt: skip
+            lines += wrapped(f"nearest to a trade: {_refusal(kind.nearest_refusal)}", 2)
         if kind.nearest_miss is not None:
             lines += wrapped(f"nearest to an alert: {_miss(kind.nearest_miss)}", 2)
         if kind.nearest_threshold is not None:
@@ -207,10 +202,40 @@ def lines_of(session: date, found: list[KindOfDay]) -> list[str]:
     return lines
 
 
+def _sum(found: list[KindOfDay]) -> list[str]:
+    """Return the day's sum: what became of all attempts, the refusals by code, and the nearest misses of all kinds."""
+    if not found:
+        return []
+    alerts, shadows = sum(kind.alerts for kind in found), sum(kind.shadows for kind in found)
+    filled, unfilled = sum(kind.filled for kind in found), sum(kind.unfilled for kind in found)
+    refused: Counter[str] = sum((kind.refused for kind in found), Counter())
+    tried = filled + unfilled + refused.total()
+    lines = wrapped(
+        f"{counted(alerts, 'alert')} ({shadows} of them shadows), {counted(tried, 'attempt')}: {filled} traded,"
+        f" {unfilled} without a fill, {refused.total()} refused"
+    )
+    if refused:
+        lines += wrapped(f"refused by {', '.join(f'{code} {n}' for code, n in refused.most_common())}", 2)
+    refusals = [kind.nearest_refusal for kind in found if kind.nearest_refusal is not None]
+    if refusals:
+        lines += wrapped(f"nearest of all to a trade: {_refusal(min(refusals, key=closeness))}", 2)
+    missed = [(kind, kind.nearest_miss) for kind in found if kind.nearest_miss is not None]
+    if missed:
+        kind, miss = min(missed, key=lambda row: row[1].distance_bps)
+        lines += wrapped(f"nearest of all to an alert: {kind.lane} {kind.kind} {_miss(miss)}", 2)
+    return lines
+
+
+def _refusal(row: Found) -> str:
+    measure = refused_measure(row)
+    told = f"{code_text(row)}{f', {measure}' if measure else ''}"
+    return f"{exchange_clock(row['decided_utc'])} {told} ({row['alert_id']})"
+
+
 def _fates(kind: KindOfDay) -> str:
     if not kind.alerts and not kind.refused:
         return f"no alert in {kind.readings} readings" if kind.readings else "nothing was read"
-    parts = [f"{kind.alerts} alert{'s' * (kind.alerts != 1)}"]
+    parts = [counted(kind.alerts, "alert")]
     if kind.shadows:
         whole = "a shadow" if kind.alerts == 1 else "all shadows"
         parts.append(whole if kind.shadows == kind.alerts else f"{kind.shadows} of them shadows")

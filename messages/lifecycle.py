@@ -77,6 +77,12 @@ class ActorStuck(Report, frozen=True, kw_only=True, tag=_tag):
     stack: str
 
 
+class ActorFreed(Report, frozen=True, kw_only=True, tag=_tag):
+    """A message that had been in hand for too long is no longer, and its actor is up."""
+
+    name: str
+
+
 class StartActor(Command, frozen=True, kw_only=True, tag=_tag):
     """Mail arrived for a name that a template can make, or an actor is found not to be up."""
 

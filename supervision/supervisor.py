@@ -18,6 +18,7 @@ from domain.starved import busy_text, excused_ms
 from domain.units import Utc
 from messages.lifecycle import (
     ActorCrashed,
+    ActorFreed,
     ActorRetired,
     ActorStuck,
     MessageDeadLettered,
@@ -34,7 +35,17 @@ from supervision.effects import EndProcess, FenceActor, SetLatch, StartIncarnati
 from supervision.spec import Halt, Tree
 from supervision.turn import Turn
 
-Inbox = Started | StateRead | TimerFired | StartActor | ActorCrashed | ActorRetired | ActorStuck | MessageDeadLettered
+Inbox = (
+    Started
+    | StateRead
+    | TimerFired
+    | StartActor
+    | ActorCrashed
+    | ActorFreed
+    | ActorRetired
+    | ActorStuck
+    | MessageDeadLettered
+)
 
 _PAUSE_MIN_NS, _PAUSE_MAX_NS = 2 * SECOND, 30 * SECOND  # before an actor whose budget is spent is started again
 _LAST_WORDS_NS = SECOND  # what others have to record before the process ends
@@ -125,6 +136,9 @@ class SupervisorActor(Actor[SupervisorState, Inbox]):
                 turn.state.on_demand = tuple(name for name in turn.state.on_demand if name != message.name)
             case ActorStuck():
                 self._on_stuck(turn, message)
+            case ActorFreed():
+                text = f"{message.name} goes on: the message that kept it busy is done with."
+                _alarm(turn, f"stuck:{message.name}", text, Severity.INFO)
             case MessageDeadLettered():
                 self._on_dead_letter(turn, message)
             case _:

@@ -56,6 +56,7 @@ class Watchdog:
         self._now_ns = now_ns
         self._meter = meter or StarvationMeter(rules.watchdog_every_ms, now_ns)
         self._seen: dict[str, _Seen] = {}
+        self._told: dict[str, tuple[int, str]] = {}  # by actor, the message reported last of those still in hand
         self._stop_wanted = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
         self._thread.start()
@@ -84,6 +85,7 @@ class Watchdog:
         for cell in self._host.cells.values():
             mail = cell.in_hand
             since_ns = cell.busy_since_ns
+            self._look_if_freed(cell, mail)
             if mail is None or cell.in_hand is not mail:  # the instant belongs to this very message
                 self._seen.pop(cell.name, None)
                 continue
@@ -96,7 +98,17 @@ class Watchdog:
             self._seen[cell.name] = replace(seen, reported=max(seen.reported, reached))
             if reached > seen.reported:
                 self._report(cell, mail, for_ms, reached)
+                self._told[cell.name] = handling
         self._meter.rest()
+
+    def _look_if_freed(self, cell: Cell, mail: Mail | None) -> None:
+        """Report once that an actor that was said to be stuck is not; one that is not up has yet to come back."""
+        told = self._told.get(cell.name)
+        if told is None or not cell.is_up or (mail is not None and told == (cell.incarnation, mail.message_id)):
+            return
+        del self._told[cell.name]
+        if cell.name != SUPERVISOR:
+            self._host.post(SUPERVISOR, lifecycle.ActorFreed(name=cell.name), "watchdog")
 
     def _report(self, cell: Cell, mail: Mail, for_ms: int, reached: int) -> None:
         stuck = lifecycle.ActorStuck(

@@ -74,8 +74,8 @@ def performance(view: View) -> models.Performance:
     """Return the day's money."""
     today, held = view.ledgers.today(), view.ledgers.held
     results = results_cents(today)
-    realised = sum(row["realised_cents"] for row in today)
-    realised += sum(row["realised_cents"] or 0 for row in held if row["position_id"] is not None)
+    of_held = sum(row["realised_cents"] or 0 for row in held if row["position_id"] is not None)
+    realised = sum(row["realised_cents"] for row in today) + of_held
     open_pnl = [p.current_pnl for p in positions(view) if p.status != "pending"]
     unrealised = None if None in open_pnl else round(sum(pnl for pnl in open_pnl if pnl is not None), 2)
     row = view.ledgers.day
@@ -84,7 +84,7 @@ def performance(view: View) -> models.Performance:
     hard = None if nav is None else hard_limit_cents(nav, limits) / 100
     locked = None if row is None else row["locked_why"]
     return models.Performance(
-        daily_realized_pnl=realised / 100, unrealized_pnl=unrealised,
+        daily_realized_pnl=realised / 100, held_realized_pnl=of_held / 100, unrealized_pnl=unrealised,
         total_pnl=None if unrealised is None else round(realised / 100 + unrealised, 2),
         max_daily_loss=None if hard is None else -hard, risk_breached=locked == "daily_loss",
         trades_count=len(results), active_positions=sum(r["state"] == "OPEN" for r in held),

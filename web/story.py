@@ -15,7 +15,7 @@ from domain.reports.refusals import code_text, refused_measure
 from domain.reports.trades import closing_text, exit_reasons
 from domain.signals.alert import AlertKey
 from domain.units import Utc
-from domain.wording import measure_text
+from domain.wording import measure_text, reason_text
 from storage.queries import Found, LedgerReader
 from web.models import Story, StoryStep
 from web.times import iso_of
@@ -129,14 +129,32 @@ def _of_event(order: Found, event: Found, contract: str) -> tuple[str, str] | No
     what = event["event"]
     if what == "intended":
         limit = f" at {_usd(event['price_ticks'])}" if event["price_ticks"] is not None else ""
-        why = f"{_words(event['words'])}: " if event["words"] else ""
+        said = reason_text(event["words"]) if order["is_exit"] else _words(event["words"])
+        why = f"{said}: " if said else ""
         how = " at market" if event["order_type"] == "MKT" else limit
         return ("exit" if order["is_exit"] else "order"), f"{why}{order['side'].lower()} {event['qty']} {contract}{how}"
     if what in ("fill", "adopted", "correction"):
-        return "fill", f"{event['qty']} at {_usd(event['price_ticks'])}{'' if what == 'fill' else f' ({what})'}"
+        note = "" if what == "fill" else f" ({what})"
+        raised = (
+            f"; its limit of {_usd(order['limit_ticks'])} was raised while it worked"
+            if _is_raised(order, event)
+            else ""
+        )
+        return "fill", f"{event['qty']} at {_usd(event['price_ticks'])}{note}{raised}"
     if what in _SHOWN_EVENTS:
         return _SHOWN_EVENTS[what], f"{_words(what)} {event['words']}".strip()
     return None
+
+
+def _is_raised(order: Found, event: Found) -> bool:
+    """Return whether an entry was bought above the limit that it began with; the ledger keeps no later one.
+
+    No broker fills above the limit in force, so it had been raised; the legs of a structure have their own terms.
+    """
+    if order["is_exit"] or order["side"] != "BUY" or order["structure_id"] is not None:
+        return False
+    limit, price = order["limit_ticks"], event["price_ticks"]
+    return limit is not None and price is not None and price > limit
 
 
 def _of_closing(ask: LedgerReader, alert_id: str, session: date) -> Steps:

@@ -141,7 +141,8 @@ def on_error(wiring: Wiring, turn: Turn[IBKRState], fact: broker.ErrorReported) 
     """Take a vendor code on an order by its meaning; what is not known for sure is asked, never assumed cancelled."""
     state = turn.state
     words = f"{fact.vendor_code} {fact.text}"
-    state.health = gateway_health.after_error(state.health, state.link.dial_n, words)
+    if fact.meaning is not CodeMeaning.ORDER_CANCELLED:  # an order's end, as a cancel or its deadline brings: no fault
+        state.health = gateway_health.after_error(state.health, state.link.dial_n, words)
     order = find(state.table, fact.order_ref) if fact.order_ref is not None else None
     if order is None or not order.is_under_way:
         return

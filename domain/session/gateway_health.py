@@ -33,7 +33,8 @@ class GatewayHealth(msgspec.Struct, frozen=True, kw_only=True):
     def words(self, now: Utc) -> str:
         """Return the row for people."""
         trip = "" if self.round_trip_ms is None else f", {self.round_trip_ms} ms"
-        errors = f", {self.errors} errors, last: {self.last_error}" if self.errors else ""
+        counted = f"{self.errors} error{'s' * (self.errors != 1)}"
+        errors = f", {counted}, last: {self.last_error}" if self.errors else ""
         return f"gateway {self.gateway_n} {self.state.value}, up {self.up_s(now)} s{trip}{errors}"
 
 

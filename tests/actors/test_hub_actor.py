@@ -8,6 +8,7 @@ import pytest
 from msgspec import structs
 
 from actors.hub import NOT_SEALED, HubActor, HubState, Timer
+from domain.alarm import Severity
 from domain.instants import BUCKET_NS, SECOND
 from domain.units import Utc
 from messages import market, operator
@@ -370,7 +371,28 @@ def test_a_bucket_that_is_not_durable_in_time_raises_an_alarm() -> None:
     assert probe.timers == {(Timer.STORED, str(BUCKET)): DUE + SECOND}
     assert probe.fire(Timer.STORED, str(BUCKET)).published(operator.Alarm)
     stored = market.BucketStored(hub=HUB, bucket_utc=BUCKET, content_hash="0")
+    cancelled, over = probe.feed(stored).effects
+    assert cancelled == CancelTimer(Timer.STORED, str(BUCKET))
+    assert isinstance(over, Publish)
+    assert isinstance(over.event, operator.Alarm)
+    assert (over.event.key, over.event.severity) == (f"{NAME}:stored", Severity.INFO)
     assert probe.feed(stored).effects == [CancelTimer(Timer.STORED, str(BUCKET))]
+
+
+def test_alarm_of_buckets_that_are_not_durable_is_over_with_the_last_of_them_and_never_where_one_was_lost() -> None:
+    def told_of(probe: Probe[HubState], bucket_utc: int) -> list[Severity]:
+        stored = market.BucketStored(hub=HUB, bucket_utc=Utc(bucket_utc), content_hash="0")
+        return [alarm.severity for alarm in probe.feed(stored).published(operator.Alarm)]
+
+    first, second = BUCKET, Utc(BUCKET + BUCKET_NS)
+    for is_lost in (False, True):
+        probe = hub()
+        for bucket_utc in (first, second):
+            probe.feed(fired(Timer.STORED, bucket_utc))
+        assert told_of(probe, first) == []
+        if is_lost:
+            probe.feed(market.BucketNotStored(hub=HUB, bucket_utc=first, why="no space left on the device"))
+        assert told_of(probe, second) == ([] if is_lost else [Severity.INFO])
 
 
 def test_a_bucket_that_was_not_stored_raises_an_alarm() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import sqlite3
 import threading
@@ -113,6 +114,12 @@ def test_sound_ledgers_are_named_with_their_version_and_nothing_changes(
         "ledger.db", "paper.db",
     ]  # fmt: skip
     assert everything(root) == before
+
+
+def test_of_two_desks_each_ledger_is_named_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, found = findings(used(tmp_path / "data").root, capsys, config="desks: {model: {kind: sim}}\n")
+    seen = [row["seen"].rpartition("/")[2] for row in found if row["check"] == "ledger"]
+    assert [re.split("[, ]", text)[0] for text in seen] == ["ledger.db", "paper.db", "model.db"]
 
 
 def test_what_stands_in_the_log_of_a_killed_writer_counts_and_stays(

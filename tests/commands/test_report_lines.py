@@ -40,7 +40,7 @@ def test_shadows_are_counted_and_hide_no_refusal() -> None:
         "approved": {"filled": 1, "working": 0, "unfilled": 0}, "refused": [*shadows, long], "unfilled": [],
     }  # fmt: skip
     lines = attempt_lines(found)
-    assert lines[0] == "  1 approved (1 filled), 1 refused, 40 shadows (never to be traded)"
+    assert lines[0] == "  1 approved (1 filled), 1 refused, 40 shadows (not traded until promoted)"
     assert lines[1:] == [
         "  10:03:00  20261120-advisor-TSLA-143430-STRUCTURE_BREAK-2",
         "      no_contract: illiquid  3 losses in a row, entries end at 3",

@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from actors.ibkr.state import IBKRState
+from commands.cli import main
 from commands.requests import gateways_seen
 from commands.status import screen
 from domain.instants import SECOND
@@ -108,6 +109,19 @@ def test_each_gateway_has_its_state_its_round_trip_and_its_errors_however_narrow
         with console.capture() as shown:
             console.print(screen(seen, width))
         assert f"ibkr:paper: {text}" in " ".join(line.strip() for line in shown.get().splitlines())
+
+
+def test_piped_it_keeps_to_80_columns(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("commands.status.request", lambda *_: status())
+    assert main(["status"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > len(ACTORS)
+    assert max(map(len, lines)) <= 80
+
+
+def test_one_error_of_a_gateway_is_counted_as_one() -> None:
+    row = GatewayHealth(gateway_n=0, state=LinkState.DOWN, since_utc=SECOND, errors=1, last_error="reset")
+    assert row.words(SECOND) == "gateway 0 down, up 0 s, 1 error, last: reset"
 
 
 def test_the_rows_of_gateways_are_those_that_each_order_session_knows() -> None:

@@ -210,6 +210,11 @@ def test_a_day_names_what_was_refused_and_what_came_nearest(world: World) -> Non
         code = main(["--data", str(world.folder.root), "why-not", *signal])
         said = " ".join(world._capsys.readouterr().out.split())
         assert code == 0
+        assert said.startswith(
+            f"Session {ask.DAY}, New York's clock 1 alert (0 of them shadows), 2 attempts: 0 traded, 0 without a fill,"
+            " 2 refused refused by stale_quote 2"
+            f" nearest of all to a trade: 10:00:00 stale_quote, 3.1 s against 3 s ({ask.alert_id(1)}) "
+        ), "the sum stands first"
         assert "gexwatch:SPX GAMMA_FLIP: 1 alert, refused by stale_quote 2" in said
         assert f"nearest to a trade: 10:00:00 stale_quote, 3.1 s against 3 s ({ask.alert_id(1)})" in said
         assert "without a judgement, of 0 readings: phase late 2" in said
@@ -245,6 +250,8 @@ def test_a_day_whose_readings_are_stored_names_the_nearest_miss(world: World) ->
     (folder / "readings.jsonl").write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
     assert main(["--data", str(world.folder.root), "why-not", ask.DAY.isoformat()]) == 0
     said = " ".join(world._capsys.readouterr().out.split())
+    assert "0 alerts (0 of them shadows), 0 attempts: 0 traded, 0 without a fill, 0 refused" in said
+    assert "nearest of all to an alert: gexwatch:SPX " in said
     assert "no alert in 4 readings" in said
     assert "nearest to an alert: 10:01:30 3.3 bps away, spot 6001.00, zero gamma 6000.00" in said
 

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import pytest
 
 from config.tree import Supervision
+from domain.alarm import Severity
 from domain.units import Utc
 from messages import lifecycle, operator
 from messages.base import Message
@@ -216,6 +217,10 @@ def test_stuck_actor_is_reported_with_its_stack_then_fenced_and_its_zombie_is_re
         zombie.join(10)
         assert not zombie.is_alive()  # it noticed, and went
         assert "zombie" not in h.texts("b:1")
+        watchdog.look()
+        assert eventually(
+            lambda: [m.severity for m in h.heard["notifier"] if m.key == "stuck:a:1"][2:] == [Severity.INFO]
+        )
         assert cell.state == ToyState(3)
         assert runtime.dead_letters == 1
     finally:

@@ -40,6 +40,7 @@ class Held:
         self.runtime = start(h)
         self.now, self.cpu, self.post_takes_ms = FakeNs(), FakeNs(), 0
         self.reported: list[lifecycle.ActorStuck] = []
+        self.freed: list[str] = []
         rules = dataclasses.replace(RULES, stuck_after_ms=STUCK_MS, watchdog_every_ms=EVERY_MS)
         monkeypatch.setattr(Watchdog, "_run", lambda _: None)  # the test looks, not the thread
         self.queued_ms = 0
@@ -49,6 +50,9 @@ class Held:
         self._toy = toys[0]
 
     def _post(self, to: str, message: Message, sender: str) -> None:
+        if isinstance(message, lifecycle.ActorFreed):
+            self.freed.append(message.name)
+            return
         assert isinstance(message, lifecycle.ActorStuck)
         self.reported.append(message)
         self.now.ns += self.post_takes_ms * MS
@@ -94,6 +98,40 @@ def test_time_lost_before_a_message_began_is_not_taken_off(held: Held) -> None:
 def test_actor_that_computes_and_lets_nobody_else_run_is_reported(held: Held) -> None:
     held.take_in_hand()
     assert held.look_after(STUCK_MS, STUCK_MS) == [STUCK_MS]
+
+
+def test_actor_that_was_stuck_is_said_to_go_on_once_it_is_done(held: Held) -> None:
+    held.take_in_hand()
+    held.look_after(STUCK_MS, STUCK_MS)
+    held.look_after(EVERY_MS, EVERY_MS)
+    assert held.freed == []
+    held.release.set()
+    eventually(lambda: held.runtime.cells["a:1"].in_hand is None)
+    for _ in range(2):
+        held.look_after(EVERY_MS, 0)
+    assert held.freed == ["a:1"]
+
+
+def test_actor_that_was_stuck_goes_on_when_it_is_up_again_and_not_before(held: Held) -> None:
+    held.take_in_hand()
+    held.look_after(STUCK_MS, STUCK_MS)
+    cell = held.runtime.cells["a:1"]
+    cell.is_up = False  # fenced, and not started again yet
+    held.look_after(EVERY_MS, 0)
+    assert held.freed == []
+    cell.is_up, cell.incarnation = True, 2
+    held.look_after(EVERY_MS, 0)
+    assert held.freed == ["a:1"]
+    cell.incarnation = 1
+
+
+def test_actor_that_was_never_reported_is_not_said_to_go_on(held: Held) -> None:
+    held.take_in_hand()
+    held.look_after(EVERY_MS, EVERY_MS)
+    held.release.set()
+    eventually(lambda: held.runtime.cells["a:1"].in_hand is None)
+    held.look_after(EVERY_MS, 0)
+    assert held.freed == []
 
 
 def test_who_was_reported_for_a_restart_is_stuck_until_the_message_is_done(held: Held) -> None:

@@ -150,6 +150,7 @@ def test_performance_is_the_day_between_its_stops(served: Desk) -> None:
         },
     )  # fmt: skip
     assert (found["daily_realized_pnl"], found["unrealized_pnl"], found["total_pnl"]) == (-120.0, 200.0, 80.0)
+    assert found["held_realized_pnl"] == 0.0
     assert (found["max_daily_loss"], found["hard_stop"], found["soft_stop"]) == (6_000.0, -6_000.0, -4_500.0)
 
 
@@ -222,6 +223,7 @@ def test_the_chain_of_a_trade_is_told_by_any_of_its_references(served: Desk) -> 
     kinds = [step["kind"] for step in found["steps"]]
     assert sorted(kinds) == ["alert", "exit", "fill", "fill", "gates", "lost", "order", "reading"]
     assert [step["at"] for step in found["steps"]] == sorted(step["at"] for step in found["steps"])
+    assert "2 at 5.05; its limit of 5.00 was raised while it worked" in [step["text"] for step in found["steps"]]
     assert found["steps"][-1]["text"] == "premium stop, \u2212120.00 net of 2.60 fees"
     assert served.get(f"/api/why/{ask.alert_id(1)}").json()["steps"] == found["steps"]
     refused = served.get(f"/api/why/{ask.alert_id(2)}").json()["steps"]

@@ -20,6 +20,7 @@ from tests.testkit import web_desk as desk
 from web import lists
 from web.desk import alarm_lines, market, pipeline, status, troubles
 from web.gamma_day import GammaDay
+from web.holdings import performance
 from web.stream import Client, Stream
 from web.told import push_all
 from web.view import View
@@ -87,6 +88,18 @@ def test_a_page_that_begins_is_told_bar_and_panels_of_one_moment(tmp_path: Path)
     for kind in (b"positions", b"performance", b"trades", b"fills", b"gates", b"market", b"pipeline"):
         assert b"event: " + kind + b"\n" in told
     assert b"SPXW 6015C" in told
+
+
+def test_what_is_realised_of_positions_still_held_is_told_apart_from_the_trades(tmp_path: Path) -> None:
+    desk.write_desk(tmp_path)
+    view = View(desk.settings(tmp_path), tmp_path, 1, None)
+    view.show(desk.DAY)
+    assert asyncio.run(view.read_ledgers())
+    trades = performance(view)
+    assert (trades.daily_realized_pnl, trades.held_realized_pnl) == (-120.0, 0.0)
+    view.ledgers.held = [row | {"realised_cents": -360} for row in view.ledgers.held]
+    with_fees = performance(view)
+    assert (with_fees.daily_realized_pnl, with_fees.held_realized_pnl) == (-123.6, -3.6)
 
 
 def test_a_supervisor_that_is_silent_for_a_minute_is_not_said_to_trade(

@@ -179,10 +179,12 @@ class Market(Model):
 class Performance(Model):
     """The day's money. The stops are the P&L at which they bite; `max_daily_loss` is the hard one as an amount.
 
+    `held_realized_pnl`, of `daily_realized_pnl`, is of positions still held: their fees, and parts closed already.
     `curve` is the P&L by time: pairs of seconds since the epoch and USD.
     """
 
     daily_realized_pnl: float
+    held_realized_pnl: float
     unrealized_pnl: float | None
     total_pnl: float | None
     max_daily_loss: float | None

@@ -17,6 +17,7 @@ import { Stream } from './stream.js'
 import { offerWhy, refreshWhy } from './timeline.js'
 
 const TELL_EVERY_MS = 5000 // how often the sentences beside the charts are written anew
+const SUM_AFTER_MS = 10000 // how long after a change the sum of everything on record is fetched anew
 
 const $ = (id) => document.getElementById(id)
 const json = async (url) => {
@@ -76,7 +77,10 @@ const handlers = {
     fillKnown = newest
   },
   gates: showGates,
-  weeks: showWeeks,
+  weeks: (weeks) => {
+    showWeeks(weeks)
+    sumSoon()
+  },
   account: showAccount,
   actors: showActors,
   context: showContext,
@@ -91,6 +95,19 @@ const handlers = {
   'reading:': showForces,
 }
 
+/** Fetch the sum of everything on record: it can wait, or be missing. */
+const sum = () => json('/api/lifetime').then(showLifetime, () => {})
+
+let summing = null
+
+/** Fetch the sum again a while after the ledgers have changed, so that it agrees with the other counts. */
+const sumSoon = () => {
+  summing ??= setTimeout(() => {
+    summing = null
+    sum()
+  }, SUM_AFTER_MS)
+}
+
 /** Fetch what is missing; nothing of it is a reason not to follow what comes. */
 const catchUp = async () => {
   const [hello, money] = await Promise.all([json('/api/hello'), json('/api/performance').catch(() => null), loadDay()])
@@ -100,7 +117,7 @@ const catchUp = async () => {
     stream.open() // of the ticker that is followed in the other's stead
     return
   }
-  json('/api/lifetime').then(showLifetime, () => {}) // a sum that can wait, or be missing
+  sum()
   if (money) {
     result.load(money) // else the ledgers are not read yet: the stream tells when they are
     showMoney(money)

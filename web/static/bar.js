@@ -64,7 +64,10 @@ export const showMoney = (money_) => {
   const { total_pnl: total, hard_stop: hard, soft_stop: soft } = money_
   setText($('pnl'), money(total))
   $('pnl').className = tone(total)
-  setText($('pnl-parts'), `realised ${money(money_.daily_realized_pnl, 0)}, open ${money(money_.unrealized_pnl, 0)}`)
+  const ofHeld = money_.held_realized_pnl
+  const held = ofHeld ? ` (${money(ofHeld)} of what is held)` : ''
+  $('pnl-parts').title = ofHeld ? 'Fees so far, and parts closed already, of open positions; the list of trades has none of it' : ''
+  setText($('pnl-parts'), `realised ${money(money_.daily_realized_pnl, ofHeld ? 2 : 0)}${held}, open ${money(money_.unrealized_pnl, 0)}`)
   const edge = Math.abs(hard ?? 1) * BEYOND
   const place = (value) => 50 + (Math.max(-1, Math.min(1, value / edge)) * 50)
   const filled = document.querySelector('#risk .ruler i')

@@ -56,7 +56,7 @@ export const showPositions = (positions) => {
 const positionCells = (p) => [
   [p.contract, '', p.order_ref], [p.status === 'pending' ? `(${p.qty})` : String(p.qty)], [number(p.entry_price), 'wide'],
   [number(p.bid)], [number(p.ask)], [money(p.current_pnl), tone(p.current_pnl)],
-  [p.wanted_exit ? `${words(p.wanted_exit)} now` : p.status === 'pending' ? 'entry works' : nearest(p.nearest), 'wide text'],
+  [p.wanted_exit ? `${EXITS[p.wanted_exit] ?? words(p.wanted_exit)} now` : p.status === 'pending' ? 'entry works' : nearest(p.nearest), 'wide text'],
   [p.nearest && !p.wanted_exit ? percent(p.nearest.left) : '', 'wide'],
 ]
 
@@ -70,7 +70,7 @@ const more = ({ greeks, exits, quote_age_s: age }) => [
   exits.slice(0, EXITS_SHOWN).map((exit) => `${nearest(exit)} (${percent(exit.left)} left)`).join(', '),
 ].filter(Boolean).join(' · ')
 
-const EXITS = { underlying_stop: 'spot stop', eod: 'day end', disaster_stop: 'last stop' }
+const EXITS = { underlying_stop: 'spot stop', eod: 'day end', disaster_stop: 'last stop', blind: 'no quotes' }
 
 const nearest = (exit) => {
   if (!exit) return '–'
@@ -261,7 +261,7 @@ const shown = ({ name, value }) =>
   /^(gap|iwm_spy_rotation|qqq_against)/.test(name) ? `${money(100 * value)} %` : number(value, name.endsWith('ratio') ? 4 : 0)
 
 export const showAlarms = (alarms) => {
-  const standing = alarms.filter((alarm) => !alarm.is_over).length
+  const standing = alarms.filter((alarm) => !alarm.is_over && alarm.severity !== 'info').length
   setText($('alarms-count'), alarms.length ? (standing === alarms.length ? String(standing) : `${standing}, ${alarms.length - standing} over`) : '')
   $('alarms').replaceChildren(...alarms.map(({ at, key, severity, text, is_over: isOver }) => {
     const item = document.createElement('li')

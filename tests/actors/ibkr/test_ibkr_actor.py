@@ -521,6 +521,7 @@ def test_202_alone_is_settled_by_the_read_back() -> None:
     h = History().live().working()
     h.error(ENTRY, 202, CodeMeaning.ORDER_CANCELLED)
     assert not h.told(orders.OrderClosed)
+    assert [row.errors for row in h.state.health] == [0], "a cancelled order is no fault of the gateway"
     h.read(ended_order(ENTRY, OrderStatus.CANCELLED, 1), executions=[broker_fill(ENTRY, 1)])
     assert h.told(orders.OrderClosed)[0].filled_qty_total == 1
 

@@ -22,6 +22,8 @@ FROM_INSIDE = [
     ("hub:classic:cover", "Hub classic has delivered nothing since 12:59:59: REST stands in until it does."),
     ("hub:classic:cover", "Hub classic delivers again: REST has handed back."),
     ("hub:classic:stored", "Bucket 12:59:30 of classic is not durable yet. Check the disk."),
+    ("hub:classic:stored", "Bucket 12:59:30 of classic is durable."),
+    ("stuck:warehouse", "warehouse goes on: the message that kept it busy is done with."),
     ("copy:mirror", "The fault of copy:mirror is over."),
 ]  # fmt: skip
 
