@@ -119,7 +119,7 @@ class OperatorActor(Actor[OperatorState, Inbox]):
             for rules in (settings.alert_rules[kind], *settings.alert_trials.get(kind, ()))
         ) | {(OUTSIDE, kind, version) for kind, version in settings.outside.kinds.items()}
         if settings.spread.is_on:
-            self._kinds |= {(spread.SOURCE, spread.KIND, spread.VERSION)}
+            self._kinds |= {(spread.SOURCE, spread.kind_of(settings.spread), spread.VERSION)}
         if settings.exits.adaptive.is_on:
             self._kinds |= {(adaptive.SOURCE, adaptive.KIND, settings.exits.adaptive.version)}
 

@@ -23,7 +23,7 @@ from domain.session.phases import Phase
 from domain.signals import spread
 from domain.signals.alert import Alert
 from domain.signals.registry import FEATURES
-from domain.structure.credit import Terms, ratio_of, strikes_at, terms_of, unmet_before_quotes, unmet_on_quotes
+from domain.structure.credit import Terms, ratio_of, strikes_of, terms_of, unmet_before_quotes, unmet_on_quotes
 from domain.structure.rules import COVER, SHORT, SpreadRules
 from domain.structure.saga import OVER
 from domain.units import Utc
@@ -121,11 +121,13 @@ class SpreadLaneActor(Actor[SpreadLaneState, Inbox]):
             case market.QuoteRead():
                 _on_quote(wiring, turn, message)
             case market.QuoteUnavailable():
-                _on_no_quote(turn, message)
+                _on_no_quote(wiring, turn, message)
             case signals.AlertRecorded():
                 _on_recorded(wiring, turn, message.alert_id)
             case signals.PromotionChanged():
-                if (message.source, message.kind, message.version) == (spread.SOURCE, spread.KIND, spread.VERSION):
+                if (message.source, message.kind, message.version) == (
+                    spread.SOURCE, spread.kind_of(wiring.rules), spread.VERSION,
+                ):  # fmt: skip
                     state.is_promoted = message.is_promoted
             case entries.EntryDenied():
                 _on_denied(wiring, turn, message.code)
@@ -147,7 +149,7 @@ def _start(wiring: Wiring, turn: LaneTurn, started: lifecycle.Started) -> None:
     known = started.restored
     if not isinstance(known, LaneRestored):
         return
-    turn.state.is_promoted = spread.PROMOTION in known.promoted
+    turn.state.is_promoted = f"{spread.kind_of(wiring.rules)}-{spread.VERSION}" in known.promoted
     for alert in known.unraised:
         turn.publish(signals.AlertRaised(alert=alert))
         plan = spread.plan_of(alert.entry_ticks, alert.entry_ticks, wiring.rules)
@@ -192,19 +194,20 @@ def _look(wiring: Wiring, turn: LaneTurn, bucket_utc: Utc) -> None:
     if state.phase is None or state.phase.phase is not Phase.ENTRY:
         return  # outside of the day's entry window nothing is looked for, and nothing is said
     if state.under_way is not None or turn.now < state.quiet_until_utc:
-        _say(turn, bucket_utc, f"{state.under_way or 'a spread'} is under way")
+        _say(wiring, turn, bucket_utc, f"{state.under_way or 'a spread'} is under way")
         return
     ratio = _ratio(wiring, turn)
     unmet = unmet_before_quotes(
         state.phase.session, state.phase.open_utc, Utc(bucket_utc + BUCKET_NS), ratio, wiring.rules
     )
-    if unmet is not None or ratio is None or state.cover is None or state.short is None:
+    sold = state.cover if wiring.rules.is_vertical else state.short
+    if unmet is not None or ratio is None or state.cover is None or sold is None:
         if unmet is not None and unmet.condition.value != "window":
-            _say(turn, bucket_utc, unmet.text)
+            _say(wiring, turn, bucket_utc, unmet.text)
         return
     state.asked = asked = AskedQuotes(bucket_utc, ratio)
-    strikes = strikes_at(state.cover.price_ticks, state.short.price_ticks)
-    for n, (ticker, strike) in enumerate(zip((COVER, SHORT), strikes, strict=True)):
+    strikes = strikes_of(state.cover.price_ticks, sold.price_ticks, wiring.rules)
+    for n, (ticker, strike) in enumerate(zip((COVER, wiring.rules.short_ticker), strikes, strict=True)):
         turn.tell(
             "quotes",
             market.RequestStrike(
@@ -216,11 +219,13 @@ def _look(wiring: Wiring, turn: LaneTurn, bucket_utc: Utc) -> None:
 
 
 def _ratio(wiring: Wiring, turn: LaneTurn) -> float | None:
-    """Return the ratio of two live prices that are not old; `None` without them."""
-    state = turn.state
-    for spot in (state.cover, state.short):
+    """Return the ratio of two live prices that are not old; `None` without them. A vertical has one price alone."""
+    state, is_vertical = turn.state, wiring.rules.is_vertical
+    for spot in (state.cover,) if is_vertical else (state.cover, state.short):
         if spot is None or spot.data_type != DataType.LIVE or turn.now - spot.at_utc > wiring.spot_age_max_ns:
             return None
+    if is_vertical:
+        return 1.0
     assert state.cover is not None
     assert state.short is not None
     return ratio_of(state.cover.price_ticks, state.short.price_ticks)
@@ -245,16 +250,16 @@ def _on_quote(wiring: Wiring, turn: LaneTurn, read: market.QuoteRead) -> None:
     unmet = unmet_on_quotes(terms, wiring.rules)
     state.asked = None
     if unmet is not None or terms is None:
-        _say(turn, asked.bucket_utc, "no terms" if unmet is None else unmet.text)
+        _say(wiring, turn, asked.bucket_utc, "no terms" if unmet is None else unmet.text)
     else:
         _record(wiring, turn, asked.bucket_utc, terms)
 
 
-def _on_no_quote(turn: LaneTurn, unavailable: market.QuoteUnavailable) -> None:
+def _on_no_quote(wiring: Wiring, turn: LaneTurn, unavailable: market.QuoteUnavailable) -> None:
     asked = turn.state.asked
     if asked is not None and _leg_of(asked, unavailable.request_id) is not None:
         turn.state.asked = None
-        _say(turn, asked.bucket_utc, f"quotes: {unavailable.why}")
+        _say(wiring, turn, asked.bucket_utc, f"quotes: {unavailable.why}")
 
 
 def _leg_of(asked: AskedQuotes | None, request_id: str) -> int | None:
@@ -291,10 +296,10 @@ def _on_recorded(wiring: Wiring, turn: LaneTurn, alert_id: str) -> None:
         turn.publish(signals.AlertRaised(alert=found.alert))
 
 
-def _say(turn: LaneTurn, bucket_utc: Utc, why: str) -> None:
+def _say(wiring: Wiring, turn: LaneTurn, bucket_utc: Utc, why: str) -> None:
     turn.publish(
         signals.NotEvaluated(
-            source=spread.SOURCE, ticker=spread.PAIR, kind=spread.KIND, bucket_utc=bucket_utc, why=why,
-            version=spread.VERSION,
+            source=spread.SOURCE, ticker=spread.PAIR, kind=spread.kind_of(wiring.rules), bucket_utc=bucket_utc,
+            why=why, version=spread.VERSION,
         )
     )  # fmt: skip

@@ -8,17 +8,23 @@ takes the other along. On a crash the ledger gives back what both legs hold; the
 from __future__ import annotations
 
 from enum import StrEnum
+from math import gcd
 from typing import Final, assert_never
 
 import msgspec
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from config.settings import Settings
 from domain.alarm import Severity
-from domain.instants import MS, SECOND
-from domain.instruments import Side, Spot
-from domain.limits import DayRules
+from domain.instants import MS, SECOND, full_second
+from domain.instruments import Contract, OrderType, Side, Spot
+from domain.limits import DayRules, ExitRules
+from domain.orders.combo import ComboLeg, combo_contract, increment_ticks
 from domain.orders.intent import DecisionPrices, OrderLeg, Permit
+from domain.orders.references import exit_ref
+from domain.orders.request import OrderPart, OrderRequest
+from domain.orders.tiers import Tier, tier_wait_ms
 from domain.position.cycle import ExitReason
 from domain.position.day import DayMark, day_of
 from domain.risk.kill import KillLevel
@@ -35,14 +41,16 @@ from domain.structure.saga import (
     Wish,
     advance,
     cover_sent,
+    entry_asked,
     leaving,
+    leaving_as_one,
     moved,
     short_sent,
     wishes,
 )
 from domain.structure.settlement import LegResult, result_of
-from domain.units import Cents, Qty, Utc
-from messages import entries, lifecycle, market, operator, positions, restored, risk, session, structures
+from domain.units import Cents, Qty, Ticks, Utc
+from messages import entries, lifecycle, market, operator, orders, positions, restored, risk, session, structures
 from messages.structures import ReservedLeg
 from supervision.actor import Actor
 from supervision.turn import Turn
@@ -59,6 +67,9 @@ Inbox = (
 )
 
 
+JOINT_EXIT_N: Final = 1  # both legs leave as one before either has left by itself, or not at all
+JOIN_NS: Final = 2 * SECOND  # both legs have said by then that they take part in one order, or they leave one by one
+_LEG_BY_LEG: Final = frozenset({Phase.PANIC, Phase.FLATTEN, Phase.CLOSED})
 CHECK_NS: Final = 10 * SECOND
 WAIT_NS: Final = 5 * SECOND
 
@@ -66,7 +77,8 @@ WAIT_NS: Final = 5 * SECOND
 class Timer(StrEnum):
     """What a structure waits for."""
 
-    LEG = "leg"  # the shorts should be sold by now
+    LEG = "leg"  # the shorts should be sold by now, or one order have opened both legs
+    JOINT = "joint"  # one order should have closed both legs by now
     CHECK = "check"  # a leg under way is asked where it stands
     RESTORED = "restored"  # the mail that made this actor was not the entry's own
     LAST_CALL = "last_call"  # a short should be bought back by now
@@ -76,7 +88,7 @@ class Told(msgspec.Struct, frozen=True):
     """What a leg told of its money; `average_ticks` is `None` before a fill.
 
     `marked_utc` is the instant of the price behind `unrealised_cents`; where there never was one, since when it is
-    missed.
+    missed. `joint_ref` and `joint_ticks` are those of an order for both legs that it takes part in.
     """
 
     average_ticks: float | None = None
@@ -84,6 +96,8 @@ class Told(msgspec.Struct, frozen=True):
     fees_cents: Cents = Cents(0)
     unrealised_cents: Cents | None = Cents(0)
     marked_utc: Utc = Utc(0)
+    joint_ref: str = ""
+    joint_ticks: Ticks | None = None
 
 
 class StructureData(msgspec.Struct):
@@ -122,6 +136,8 @@ class Rules(msgspec.Struct, frozen=True):
     spread: SpreadRules
     day: DayRules
     mark_age_max_ns: int
+    exits: ExitRules
+    order_wait_ns: int  # an order that the broker has not heard of by then is none
 
 
 class StructureActor(Actor[StructureData, Inbox]):
@@ -129,7 +145,10 @@ class StructureActor(Actor[StructureData, Inbox]):
 
     def __init__(self, name: str, settings: Settings) -> None:
         super().__init__(name)
-        self._rules = Rules(settings.spread, settings.day, settings.kill.unknown_input_ms * MS)
+        self._rules = Rules(
+            settings.spread, settings.day, settings.kill.unknown_input_ms * MS, settings.exits,
+            settings.connection.abandon_wait_ms * MS,
+        )  # fmt: skip
 
     def initial(self) -> StructureData:
         """Return the state before anything is known."""
@@ -178,7 +197,7 @@ def _open(rules: Rules, turn: StructureTurn, command: structures.OpenStructure) 
     state.structure_id, state.cover, state.short = command.structure_id, command.cover, command.short
     state.terms, state.permit, state.deadline_utc = command.terms, command.permit, command.deadline_utc
     legs = Leg(command.cover.order.qty), Leg(command.short.order.qty)
-    state.saga = Saga(cover=legs[0], short=legs[1], ratio=command.ratio)
+    state.saga = Saga(cover=legs[0], short=legs[1], ratio=command.ratio, is_combo=command.is_combo)
     _arm_last_call(rules, turn, command.short)
     turn.arm(Timer.CHECK, turn.now + CHECK_NS)
 
@@ -252,7 +271,10 @@ def _on_leg(turn: StructureTurn, report: positions.LegChanged) -> None:
         saga = leaving(saga, report.exit_reason)  # by itself: the end of the day, a kill, a person's word
     was = state.told_cover if is_cover else state.told_short
     marked_utc = was.marked_utc if report.mark_utc is None else report.mark_utc
-    told = Told(report.average_ticks, report.realised_cents, report.fees_cents, report.unrealised_cents, marked_utc)
+    told = Told(
+        report.average_ticks, report.realised_cents, report.fees_cents, report.unrealised_cents, marked_utc,
+        report.joint_ref or "", report.joint_ticks if report.joint_ticks is not UNSET else None,
+    )  # fmt: skip
     if is_cover:
         state.saga, state.told_cover = replace(saga, cover=_told(saga.cover, report)), told
     else:
@@ -266,6 +288,7 @@ def _told(leg: Leg, report: positions.LegChanged) -> Leg:
         leg, held=report.qty, was_held=leg.was_held or report.qty > 0,
         entry=EntryPart.OVER if report.is_entry_over else EntryPart.WORKING, is_flat=report.is_flat,
         is_leaving=report.exit_reason is not None, is_free=report.is_free, is_clear=report.is_clear,
+        is_joint=report.joint_ref is not UNSET,
     )  # fmt: skip
 
 
@@ -307,8 +330,11 @@ def _on_timer(turn: StructureTurn, timer: Timer) -> None:
         case Timer.CHECK:
             _check_legs(turn, saga)
         case Timer.LEG:
-            if saga.state is SagaState.SELLING:
+            if saga.state in (SagaState.SELLING, SagaState.ENTERING):
                 _want_out(turn, ExitReason.UNWIND)
+        case Timer.JOINT:
+            if saga.state is SagaState.LEAVING:
+                _want_out(turn, saga.reason or ExitReason.UNWIND)
         case Timer.LAST_CALL:
             if saga.short.may_be_held and state.short is not None:
                 _page_short_left(turn, saga, state.short)
@@ -363,11 +389,13 @@ def _steer(rules: Rules, turn: StructureTurn) -> None:
     if state.saga.state is SagaState.HELD:
         strike = state.short.ref.contract.strike_ticks
         cover_mark, short_mark = (_marked(rules, turn, leg, told) for leg, told in _legs(state))
-        reason = exit_of(state.spot, strike, cover_mark, short_mark, rules.spread)
+        spot = state.spot if state.short.ref.contract.ticker == SHORT else None  # who owns an index is assigned none
+        reason = exit_of(spot, strike, cover_mark, short_mark, rules.spread)
         if reason is ExitReason.BLIND:
             _page_blind(rules, turn, cover_mark, short_mark)
         if reason is not None:
-            state.saga = advance(leaving(state.saga, reason))
+            is_late = state.phase is None or state.phase in _LEG_BY_LEG
+            state.saga = advance((leaving if is_late else leaving_as_one)(state.saga, reason))
     for wish in wishes(state.saga):
         _carry_out(rules, turn, wish, state.cover, state.short)
     _steer_uncovered(turn)
@@ -410,6 +438,14 @@ def _carry_out(rules: Rules, turn: StructureTurn, wish: Wish, cover: ReservedLeg
     match wish:
         case Wish.OPEN_COVER:
             _open_cover(turn, saga, cover)
+        case Wish.JOIN_ENTRY:
+            _ask_for_entry(turn, saga, cover, short)
+        case Wish.SEND_ENTRY:
+            _send_entry(turn, saga, cover, short)
+        case Wish.JOIN_EXIT:
+            _ask_for_exit(turn, saga, cover, short, reason)
+        case Wish.SEND_EXIT:
+            _send_exit(rules, turn, saga, cover, short)
         case Wish.OPEN_SHORT:
             if not state.has_asked:
                 state.has_asked = True
@@ -429,15 +465,114 @@ def _carry_out(rules: Rules, turn: StructureTurn, wish: Wish, cover: ReservedLeg
 
 
 def _open_cover(turn: StructureTurn, saga: Saga, cover: ReservedLeg) -> None:
+    turn.state.saga = cover_sent(saga)
+    _open_leg(turn, cover, is_joint=False)
+
+
+def _open_leg(turn: StructureTurn, leg: ReservedLeg, *, is_joint: bool) -> None:
+    """Have a leg's position begin its life under the permit of the entry."""
     state = turn.state
     assert state.permit is not None  # only `OpenStructure` leads here
-    state.saga = cover_sent(saga)
     turn.tell(
-        _position(turn, cover),
+        _position(turn, leg),
         entries.OpenPosition(
-            ref=cover.ref, order_ref=cover.order.order_ref, qty=cover.order.qty, limit_ticks=cover.order.limit_ticks,
-            decision=_decision(cover), permit=state.permit, deadline_utc=state.deadline_utc,
+            ref=leg.ref, order_ref=leg.order.order_ref, qty=leg.order.qty, limit_ticks=leg.order.limit_ticks,
+            decision=_decision(leg), permit=state.permit, deadline_utc=state.deadline_utc, is_joint=is_joint,
         ),
+    )  # fmt: skip
+
+
+# -- one order for both legs ----------------------------------------------------------------------
+
+
+def _ask_for_entry(turn: StructureTurn, saga: Saga, cover: ReservedLeg, short: ReservedLeg) -> None:
+    """Have both legs begin their lives; the order that opens them goes out once both say that they take part."""
+    turn.state.saga = entry_asked(saga)
+    turn.arm(Timer.LEG, turn.state.deadline_utc)
+    for leg in (cover, short):
+        _open_leg(turn, leg, is_joint=True)
+
+
+def _send_entry(turn: StructureTurn, saga: Saga, cover: ReservedLeg, short: ReservedLeg) -> None:
+    state = turn.state
+    state.saga = replace(saga, is_sent=True)
+    parts = _parts(turn, (cover, cover.order.order_ref, Qty(0)), (short, short.order.order_ref, Qty(0)))
+    request = OrderRequest(
+        order_ref=cover.order.order_ref, contract=_combo(parts), side=Side.BUY, qty=_units(cover, short),
+        order_type=OrderType.LIMIT, limit_ticks=_net_ticks(parts, cover.order.limit_ticks, short.order.limit_ticks),
+        is_exit=False, deadline_utc=state.deadline_utc, good_till_utc=full_second(state.deadline_utc),
+    )  # fmt: skip
+    turn.tell(
+        "ibkr",
+        orders.SubmitOrder(order=request, reply_to=turn.name, permit=state.permit, held_qty=Qty(0), parts=parts),
+    )
+
+
+def _ask_for_exit(
+    turn: StructureTurn, saga: Saga, cover: ReservedLeg, short: ReservedLeg, reason: ExitReason
+) -> None:  # fmt: skip
+    """Ask both legs to take part in one order that closes them; one that does not leaves them to go one by one."""
+    turn.state.saga = replace(saga, has_asked=True)
+    turn.arm(Timer.JOINT, turn.now + JOIN_NS)
+    combo_ref = exit_ref(cover.ref.position_id, JOINT_EXIT_N)
+    for leg, held in ((cover, saga.cover.held), (short, saga.short.held)):
+        turn.tell(
+            _position(turn, leg),
+            positions.JoinExit(
+                structure_id=turn.state.structure_id, exit_n=JOINT_EXIT_N, qty=held, combo_ref=combo_ref, reason=reason
+            ),
+        )  # fmt: skip
+
+
+def _send_exit(rules: Rules, turn: StructureTurn, saga: Saga, cover: ReservedLeg, short: ReservedLeg) -> None:
+    """Sell the combination at its touch; what that leaves after a stop's wait goes leg by leg, to the market."""
+    state = turn.state
+    told_cover, told_short = state.told_cover, state.told_short
+    if told_cover.joint_ticks is None or told_short.joint_ticks is None:
+        return  # the wait for both ends it
+    state.saga = replace(saga, is_sent=True)
+    parts = _parts(
+        turn, (cover, told_cover.joint_ref, saga.cover.held), (short, told_short.joint_ref, saga.short.held)
+    )  # fmt: skip
+    step = increment_ticks(cover.order.contract.ticker)
+    net = _net_ticks(parts, told_cover.joint_ticks, told_short.joint_ticks)
+    request = OrderRequest(
+        order_ref=told_cover.joint_ref, contract=_combo(parts), side=Side.SELL, qty=_units(cover, short),
+        order_type=OrderType.LIMIT, limit_ticks=Ticks(net // step * step), is_exit=True,
+        deadline_utc=turn.now + rules.order_wait_ns,
+    )  # fmt: skip
+    wait_ms = tier_wait_ms(saga.reason or ExitReason.UNWIND, Tier.BID, rules.exits)
+    turn.arm(Timer.JOINT, turn.now + wait_ms * MS)
+    turn.tell(
+        "ibkr", orders.SubmitOrder(order=request, reply_to=turn.name, permit=None, held_qty=Qty(0), parts=parts)
+    )  # fmt: skip
+
+
+def _parts(turn: StructureTurn, *legs: tuple[ReservedLeg, str, Qty]) -> tuple[OrderPart, ...]:
+    """Return the legs of an order for both, from what was reserved, its reference and what is held of it."""
+    unit = gcd(*(leg.order.qty for leg, _, _ in legs))
+    return tuple(
+        OrderPart(
+            order_ref=order_ref, owner=_position(turn, leg), held_qty=held,
+            leg=ComboLeg(leg.order.contract, leg.order.side, leg.order.qty // unit),
+        )
+        for leg, order_ref, held in legs
+    )  # fmt: skip
+
+
+def _combo(parts: tuple[OrderPart, ...]) -> Contract:
+    return combo_contract([part.leg for part in parts])
+
+
+def _units(*legs: ReservedLeg) -> Qty:
+    """Return how many combinations the legs make."""
+    return Qty(gcd(*(leg.order.qty for leg in legs)))
+
+
+def _net_ticks(parts: tuple[OrderPart, ...], *prices: Ticks) -> Ticks:
+    """Return the price of one combination at prices of its legs."""
+    return Ticks(
+        sum(part.leg.side.sign * part.leg.ratio * price for part, price in zip(parts, prices, strict=True))
     )  # fmt: skip
 
 

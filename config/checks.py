@@ -21,8 +21,9 @@ from domain.limits import EntryLimits
 from domain.orders.capabilities import IB, TASTYTRADE
 from domain.ranges import Form, Range
 from domain.signals.feed_rules import TODAY
-from domain.signals.spread import PROMOTION, SOURCE
+from domain.signals.spread import PROMOTIONS, SOURCE
 from domain.signals.strategies import PLANS
+from domain.structure.credit import COVER_STEP_TICKS
 from domain.structure.rules import COVER, COVER_RATIO, SHORT
 
 SESSION_MS: Final = 23_400_000  # 09:30 to 16:00
@@ -323,7 +324,7 @@ def _own_kinds(settings: SettingsTree) -> Iterator[Found]:
 def _promoted(settings: SettingsTree) -> Iterator[Found]:
     rules: Mapping[str, Any] = settings.alert_rules
     for name in settings.promoted:
-        if name == PROMOTION:
+        if name in PROMOTIONS:
             continue
         kind, _, version = name.rpartition("-")
         if kind not in settings.kinds:
@@ -387,6 +388,9 @@ def _spread(settings: SettingsTree) -> Iterator[Found]:
         yield Found("spread.signal_age_max_ms", f"must be above entry.intent_deadline_ms {given}")
     if SOURCE in settings.lanes or SOURCE in settings.strategies:
         yield Found("spread.is_on", f"is the switch of the spread; take {SOURCE} out of lanes and strategies")
+    if rules.width_ticks % COVER_STEP_TICKS:
+        what = f"must be 0, or a multiple of {COVER_STEP_TICKS / 100:g} as the strikes are"
+        yield Found("spread.vertical_width", f"{what} (given: {rules.vertical_width})")
     if not rules.is_on:
         return
     if settings.trading_mode == "live" and not rules.is_live_allowed:

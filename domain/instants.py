@@ -63,6 +63,11 @@ def _local_s(instant_utc: Utc) -> int:
     return (instant_utc + _offset_ns(instant_utc // _HOUR)) // SECOND
 
 
+def full_second(instant_utc: Utc) -> Utc:
+    """Return the instant at the next full second, or itself where it is one: a venue knows no finer ones."""
+    return Utc(-(-instant_utc // SECOND) * SECOND)
+
+
 def session_of(instant_utc: Utc) -> date:
     """Return New York's date at an instant."""
     return _date(_local_s(instant_utc) // 86_400)

@@ -35,7 +35,8 @@ class ReserveEntry(Command, frozen=True, kw_only=True, tag=_tag, omit_defaults=T
     """In one transaction reserve the legs, write the gate row and the watermark, and check the counts again.
 
     `terms` are those that a structure of two legs is opened on, kept with it; `None` of a single leg. `first_qty` is
-    the size of the first order where the entry goes out in slices; `None`: one order for all of it.
+    the size of the first order where the entry goes out in slices; `None`: one order for all of it. `is_combo`: the
+    legs go out as one order for the combination, under the first one's reference.
     """
 
     GOES_FIRST: ClassVar[bool] = True
@@ -49,6 +50,7 @@ class ReserveEntry(Command, frozen=True, kw_only=True, tag=_tag, omit_defaults=T
     expires_utc: Utc
     terms: Terms | None = None
     first_qty: Qty | None = None
+    is_combo: bool = False
 
 
 class EntryReserved(Report, frozen=True, kw_only=True, tag=_tag):
@@ -115,7 +117,8 @@ class OpenPosition(Command, frozen=True, kw_only=True, tag=_tag, omit_defaults=T
     """Open with this reserved intent; `decision` is what the gates saw.
 
     `twap`: `qty` is the first slice of an entry in slices; `None`: it is the whole entry. `exits` are the promoted exit
-    profiles, as `KIND-version`: one that the position knows rules its exits.
+    profiles, as `KIND-version`: one that the position knows rules its exits. `is_joint`: the entry is a leg of an order
+    for a combination, which the structure sends once all legs have said that they take part.
     """
 
     ref: PositionRef
@@ -127,6 +130,7 @@ class OpenPosition(Command, frozen=True, kw_only=True, tag=_tag, omit_defaults=T
     deadline_utc: Utc
     twap: TwapPlan | None = None
     exits: tuple[str, ...] = ()
+    is_joint: bool = False
 
 
 class RequestSlice(Command, frozen=True, kw_only=True, tag=_tag):

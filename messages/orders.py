@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 from domain.instruments import OrderType, Side
+from domain.orders.combo import ComboLeg
 from domain.orders.intent import Permit
-from domain.orders.request import OrderChange, OrderRequest
+from domain.orders.request import OrderChange, OrderPart, OrderRequest
 from domain.orders.tiers import Tier
 from domain.position.cycle import ExitKind, ExitReason
 from domain.session.modes import Mode
@@ -19,24 +20,31 @@ def _tag(name: str) -> str:
     return f"orders.{name}"
 
 
-class SubmitOrder(Command, frozen=True, kw_only=True, tag=_tag):
+class SubmitOrder(Command, frozen=True, kw_only=True, tag=_tag, omit_defaults=True):
     """Send this order; an entry carries a permit, an exit needs none.
 
     `held_qty` of an exit is what the ledger says is held: min(ledger, broker) bounds what is sent (`exit_oversell`).
+    `parts` are the legs of one for a combination, bounded each by itself: news of it go to each part's owner, under the
+    part's reference.
     """
 
     order: OrderRequest
     reply_to: str
     permit: Permit | None
     held_qty: Qty
+    parts: tuple[OrderPart, ...] = ()
 
 
-class RequestWhatIf(Command, frozen=True, kw_only=True, tag=_tag):
-    """Ask the broker what this order would need of the account; nothing is sent to the market."""
+class RequestWhatIf(Command, frozen=True, kw_only=True, tag=_tag, omit_defaults=True):
+    """Ask the broker what this order would need of the account; nothing is sent to the market.
+
+    `legs` are those of one for a combination.
+    """
 
     request_id: str
     reply_to: str
     order: OrderRequest
+    legs: tuple[ComboLeg, ...] = ()
 
 
 class WhatIfRead(Report, frozen=True, kw_only=True, tag=_tag):
@@ -264,8 +272,8 @@ class SliceNoted(Event, frozen=True, kw_only=True, tag=_tag):
     at_utc: Utc
 
 
-class RecordExitIntent(Command, frozen=True, kw_only=True, tag=_tag):
-    """An exit order is about to be sent or changed."""
+class RecordExitIntent(Command, frozen=True, kw_only=True, tag=_tag, omit_defaults=True):
+    """An exit order is about to be sent or changed; `combo_ref`: as a leg of the combination of this reference."""
 
     GOES_FIRST: ClassVar[bool] = True
     position_id: str
@@ -279,6 +287,7 @@ class RecordExitIntent(Command, frozen=True, kw_only=True, tag=_tag):
     qty: Qty
     tier: Tier
     at_utc: Utc
+    combo_ref: str = ""
 
 
 class ExitIntentRecorded(Report, frozen=True, kw_only=True, tag=_tag):

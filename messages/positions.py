@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import date
 from typing import ClassVar
 
+from msgspec import UNSET, UnsetType
+
 from domain.instruments import Side
 from domain.orders.intent import PositionRef
 from domain.orders.tiers import Tier
@@ -82,7 +84,9 @@ class LegChanged(Event, frozen=True, kw_only=True, tag=_tag):
     `is_free`: it may be sold although it once covered others. `realised_cents` is net of `fees_cents`;
     `unrealised_cents` at mid, `None` where no mark is known; `mark_utc` is the instant of the price behind it.
     `is_clear`: nothing is held, no order works, and the broker, asked since, holds nothing on the leg's side; what
-    somebody else holds on the other one may keep it from being flat.
+    somebody else holds on the other one may keep it from being flat. `joint_ref` is the reference under which it takes
+    part in an order for all legs, not told where it takes part in none; `joint_ticks` is what its leg could trade at by
+    itself when it joined.
     """
 
     ref: PositionRef
@@ -98,6 +102,22 @@ class LegChanged(Event, frozen=True, kw_only=True, tag=_tag):
     at_utc: Utc
     mark_utc: Utc | None = None
     is_clear: bool = False
+    joint_ref: str | UnsetType = UNSET
+    joint_ticks: Ticks | UnsetType = UNSET
+
+
+class JoinExit(Command, frozen=True, kw_only=True, tag=_tag):
+    """To a leg: take part in one order that closes all legs, the `exit_n`-th of this position; `LegChanged` answers.
+
+    `qty` is what of it the order is to close, all that is held. The order goes by `combo_ref` at the broker, and is
+    sent by the structure. A leg that leaves by itself, or has another order under way, does not take part.
+    """
+
+    structure_id: str
+    exit_n: int
+    qty: Qty
+    combo_ref: str
+    reason: ExitReason
 
 
 class SetCover(Command, frozen=True, kw_only=True, tag=_tag):

@@ -49,14 +49,15 @@ class OrderFill(msgspec.Struct, frozen=True, kw_only=True):
     first_utc: Utc
 
 
-class OwnOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """An order that is non-terminal in the ledger."""
+class OwnOrder(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An order that is non-terminal in the ledger; `combo_ref`: a leg of the combination of this reference."""
 
     order_ref: str
     con_id: int
     is_exit: bool
     side: Side
     qty: Qty
+    combo_ref: str = ""
 
 
 class KillRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag):

@@ -23,10 +23,11 @@ class ReservedLeg(msgspec.Struct, frozen=True):
     order: OrderLeg
 
 
-class OpenStructure(Command, frozen=True, kw_only=True, tag=_tag):
+class OpenStructure(Command, frozen=True, kw_only=True, tag=_tag, omit_defaults=True):
     """Open these reserved legs, the cover first; `ratio` is how many shorts one of the cover covers.
 
     `permit` is for the cover's entry; the shorts' asks for one of its own. `terms` are those of the last look.
+    `is_combo`: both legs go out as one order, under this permit.
     """
 
     structure_id: str
@@ -36,6 +37,7 @@ class OpenStructure(Command, frozen=True, kw_only=True, tag=_tag):
     terms: Terms
     permit: Permit
     deadline_utc: Utc
+    is_combo: bool = False
 
 
 class StructureChanged(Event, frozen=True, kw_only=True, tag=_tag):

@@ -401,8 +401,9 @@ def _structure(db: sqlite3.Connection, cover_ref: str) -> StructureRestored | No
     structure_id = found[0].structure_id
     assert structure_id is not None
     terms, are_damaged = structure_rows.terms_of(db, structure_id)
+    is_vertical = found[0].underlying == found[1].underlying
     return StructureRestored(
-        structure_id=structure_id, cover=cover, short=short, ratio=COVER_RATIO, terms=terms,
+        structure_id=structure_id, cover=cover, short=short, ratio=1 if is_vertical else COVER_RATIO, terms=terms,
         are_terms_damaged=are_damaged or UNSET,
     )  # fmt: skip
 
@@ -416,12 +417,14 @@ class _OrderRow(rows.Row, frozen=True):
     is_exit: bool
     side: Side
     qty: Qty
+    combo_ref: str | None
 
     @property
     def own_order(self) -> OwnOrder:
         return OwnOrder(
-            order_ref=self.order_ref, con_id=self.con_id, is_exit=self.is_exit, side=self.side, qty=self.qty
-        )
+            order_ref=self.order_ref, con_id=self.con_id, is_exit=self.is_exit, side=self.side, qty=self.qty,
+            combo_ref=self.combo_ref or "",
+        )  # fmt: skip
 
 
 def _ibkr(db: sqlite3.Connection, session: date) -> IbkrRestored:

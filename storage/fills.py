@@ -14,7 +14,7 @@ from domain.risk.kill import KillLevel
 from domain.units import Cents, Qty, Ticks, Utc
 from messages import orders, risk
 from messages.broker import Execution
-from storage import adopted, rows
+from storage import adopted, combo_shares, rows
 from storage.ledger_schema import IS_TRADE, LIVE
 
 Fact = orders.FillRecorded | orders.CommissionRecorded | risk.RaiseKill
@@ -60,9 +60,13 @@ def record_execution(
     foreign, in silence where its contract is among `foreign_allowed`; one of less than one contract is kept, but counts
     nowhere. A repeat writes nothing and is told again, as
     the first answer may have been lost after its COMMIT: positions take totals, which a repeat leaves as they are.
+    One of a combination's leg is kept with that leg; the whole's holds nothing, and is not kept.
     """
-    versions = _versions(db, execution)
-    execution = _numbered(execution, versions)
+    of_leg = combo_shares.execution_of_leg(db, execution)
+    if of_leg is None:
+        return ()
+    versions = _versions(db, of_leg)
+    execution = _numbered(of_leg, versions)
     kept = versions.get(execution.revision)
     if kept is not None:
         return _told_again(db, execution, kept)

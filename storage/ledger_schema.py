@@ -355,6 +355,12 @@ CREATE INDEX shadow_exits_by_version ON shadow_exits (version);
 """
 
 
+# The broker's reference of the combination that an order is a leg of; `NULL`: an order by itself.
+_DESK_V8 = """
+ALTER TABLE orders ADD COLUMN combo_ref TEXT;
+"""
+
+
 def _desk_v2(db: sqlite3.Connection) -> None:
     script(_DESK_V2)(db)
     name_gates(db)
@@ -365,6 +371,6 @@ SHARED = Schema("shared", 0x5A480001, tuple(map(script, _SHARED)))
 DESK = Schema(
     "desk",
     0x5A480002,
-    (script(_DESK_V1), _desk_v2, *map(script, (_DESK_V3, _DESK_V4, _DESK_V5, _DESK_V6, _DESK_V7))),
+    (script(_DESK_V1), _desk_v2, *map(script, (_DESK_V3, _DESK_V4, _DESK_V5, _DESK_V6, _DESK_V7, _DESK_V8))),
 )
 SHARED_OWNER = "shared"  # what the shared file carries in place of a desk

@@ -62,6 +62,7 @@ def record_exit_intent(db: sqlite3.Connection, exit_: orders.RecordExitIntent, d
             "run_n": run_n,
             "at_utc": exit_.at_utc,
             "changed_utc": now,
+            "combo_ref": exit_.combo_ref or None,
         },
         "ON CONFLICT DO UPDATE SET position_id = excluded.position_id, qty = excluded.qty, exit_n = excluded.exit_n,"
         " exit_reason = excluded.exit_reason, exit_kind = excluded.exit_kind, tier = excluded.tier,"

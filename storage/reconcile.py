@@ -20,13 +20,17 @@ from domain.position.cycle import EndReason, PositionState
 from domain.units import Qty, Ticks, Utc
 from messages import orders, session
 from messages.broker import BrokerOrder, BrokerPosition, BrokerRead, Execution, ReadGroup
-from storage import adopted, fills, order_rows, rows
+from storage import adopted, combo_shares, fills, order_rows, rows
 from storage.desk_restore import RESERVATION_COLUMNS, ReservationRow
 from storage.ledger_schema import IS_TRADE, LIVE
 
 _EXPIRED: Final = frozenset(
     end.value for end in (EndReason.EXPIRED, EndReason.EXPIRED_UNPRICED, EndReason.SETTLED, EndReason.ASSIGNED)
 )
+
+
+# The legs of a combination share its number, and the broker knows them by the first one's reference.
+_OF_NUMBER: Final = "SELECT DISTINCT ifnull(combo_ref, order_ref) FROM orders WHERE perm_id = ?"
 
 
 class _Reading(msgspec.Struct, frozen=True):
@@ -55,7 +59,7 @@ def reconcile(
     if message.account_key:
         _keep_account(db, message.account_key)
     named = _refs_of_nameless(db, message.read)
-    read = message.read.with_refs(named)
+    read = combo_shares.read_of_legs(db, message.read.with_refs(named))
     reading = _reading_of(db, read, desk, foreign_allowed)
     facts, adopted_n, strangers = _adopt(db, reading, desk, run_n, now)
     for order in read.orders:
@@ -100,10 +104,7 @@ def _keep_account(db: sqlite3.Connection, account_key: str) -> None:
 
 def _refs_of_nameless(db: sqlite3.Connection, read: BrokerRead) -> dict[int, str]:
     """Return by perm id the references of rows that bear none, as far as the ledger has one order of that number."""
-    found = {
-        perm_id: [ref for (ref,) in db.execute("SELECT order_ref FROM orders WHERE perm_id = ?", (perm_id,))]
-        for perm_id in read.nameless
-    }
+    found = {perm_id: [ref for (ref,) in db.execute(_OF_NUMBER, (perm_id,))] for perm_id in read.nameless}
     return {perm_id: refs[0] for perm_id, refs in found.items() if len(refs) == 1}
 
 

@@ -320,8 +320,8 @@ def _refusal_by_counts(db: sqlite3.Connection, found: _Found, attempt: entries.R
         looked_at = "reservations of the session and strategy"
         return refused(RejectCode.MAX_TRADES, found.trades, limits.trades_per_day_max, "trades", looked_at)
     live = rows.all_rows(db, _Live, _LIVE_NOW, (attempt.session.isoformat(),))
-    wanted = {leg.contract.ticker: _direction_of(attempt, leg) for leg in attempt.legs}
-    against = sum(one.direction == -wanted.get(one.ticker, 0) for one in live)
+    wanted = {(leg.contract.ticker, _direction_of(attempt, leg)) for leg in attempt.legs}
+    against = sum((one.ticker, -one.direction) in wanted for one in live)
     if against and limits.forbid_reverse_without_flat:
         looked_at = "live reservations of the other direction"
         return refused(RejectCode.REVERSE_WITHOUT_FLAT, against, 0, "positions", looked_at)
@@ -331,7 +331,7 @@ def _refusal_by_counts(db: sqlite3.Connection, found: _Found, attempt: entries.R
         return refused(RejectCode.ONE_POSITION_ONLY, of_strategy, 1, "positions", "live reservations of the strategy")
     if len(held) >= limits.positions_max:
         return refused(RejectCode.MAX_POSITIONS, len(held), limits.positions_max, "positions", "live reservations")
-    of_ticker = max(sum(one.ticker == ticker for one in live) for ticker in wanted)
+    of_ticker = max(len({one.intent_id for one in live if one.ticker == ticker}) for ticker, _ in wanted)
     if of_ticker >= limits.positions_per_ticker_max:
         looked_at = "live reservations of the ticker"
         return refused(RejectCode.TICKER_LIMIT, of_ticker, limits.positions_per_ticker_max, "positions", looked_at)
@@ -464,8 +464,15 @@ def _insert_order(
             "run_n": run_n,
             "at_utc": now,
             "changed_utc": now,
+            "changed_why": _as_one(attempt),
+            "combo_ref": attempt.legs[0].order_ref if attempt.is_combo else None,
         },
     )
+
+
+def _as_one(attempt: entries.ReserveEntry) -> str:
+    """Return what the history of a leg's order says where it goes out with the others as one; else nothing."""
+    return f"one order with {', '.join(leg.contract.label for leg in attempt.legs)}" if attempt.is_combo else ""
 
 
 class _GateRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -215,6 +215,8 @@ class IBKRActor(Actor[IBKRState, Inbox]):
                 start_read(w, turn)
             case Timer.RECORD:
                 fills.on_record_overdue(w, turn, message)
+            case Timer.LEGS:
+                fills.on_legs_due(w, turn, message.subject)
             case Timer.PREOPEN_CHECK:
                 preopen.on_check_due(w, turn)
             case Timer.PREOPEN_REPORT:

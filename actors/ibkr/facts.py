@@ -14,6 +14,7 @@ from actors.ibkr.reports import (
     report_acknowledged,
     report_change_refused,
     report_closed,
+    report_placed,
     report_position,
 )
 from actors.ibkr.state import IBKRState, Timer, Wiring
@@ -32,7 +33,7 @@ def on_order_sent(turn: Turn[IBKRState], fact: broker.OrderSent) -> None:
     order = find(turn.state.table, fact.order_ref)
     if order is not None and order.stage is OrderStage.HANDED:
         turn.state.keep(order.after(OrderEvent.WRITTEN))
-        turn.report(order.owner, fact)
+        report_placed(turn, order, fact)
 
 
 def on_order_denied(turn: Turn[IBKRState], fact: broker.OrderDenied) -> None:
@@ -42,7 +43,7 @@ def on_order_denied(turn: Turn[IBKRState], fact: broker.OrderDenied) -> None:
         return
     if order.stage is OrderStage.HANDED:
         turn.state.keep(order.after(OrderEvent.DENIED))
-        turn.report(order.owner, fact)
+        report_placed(turn, order, fact)
     else:
         turn.state.keep(order.without_change())
         report_change_refused(turn, order, Trouble(0, f"{fact.code.value}: {fact.why}"))

@@ -12,6 +12,7 @@ from actors.ibkr.state import IBKRState, Timer, Wiring, alarm, halt
 from domain.alarm import Severity
 from domain.instants import MS
 from domain.instruments import Side
+from domain.orders.combo import COMBO_CON_ID
 from domain.orders.references import is_ours
 from domain.orders.table import Order, OrderStage, OrderStatus, find
 from domain.starved import busy_text, excused_ms
@@ -31,20 +32,23 @@ def on_execution(wiring: Wiring, turn: Turn[IBKRState], fact: broker.ExecutionRe
     if not is_ours(execution.order_ref):
         start_read(wiring, turn)
         return
-    turn.tell("desk_ledger", orders.RecordExecution(execution=execution))
-    state.unrecorded = (*state.unrecorded, execution)
-    turn.arm(Timer.RECORD, turn.now + wiring.record_wait_ms * MS, _subject(execution.exec_id, execution.revision))
+    is_whole = execution.con_id == COMBO_CON_ID  # of a combination: it holds nothing, its legs' own executions do
+    if not is_whole:
+        turn.tell("desk_ledger", orders.RecordExecution(execution=execution))
+        state.unrecorded = (*state.unrecorded, execution)
+        turn.arm(Timer.RECORD, turn.now + wiring.record_wait_ms * MS, _subject(execution.exec_id, execution.revision))
     order = find(state.table, execution.order_ref)
     if order is not None:
-        before_qty = order.filled_qty
+        share = next((share for share in order.shares if not order.legs or share.con_id == execution.con_id), None)
+        before_qty = order.filled_of(share) if share is not None else Qty(0)
         order = counted(order, execution)
         if order.is_exit:  # it came to something: it is no part of a storm
             state.exits_sent = tuple(sent for sent in state.exits_sent if sent.order_ref != order.order_ref)
-        if order.side is Side.SELL and order.filled_qty != before_qty:
+        if share is not None and share.side is Side.SELL and order.filled_of(share) != before_qty:
             # The broker's own report replaces this estimate; until then no exit may sell the same contracts again. A
             # purchase is not estimated: what the broker does not report yet cannot be sold.
             held_qty = state.position(execution.con_id)
-            estimate = Qty(held_qty - (order.filled_qty - before_qty))
+            estimate = Qty(held_qty - (order.filled_of(share) - before_qty))
             if order.is_exit:  # that position may be of after this sale: a short is the broker's word alone
                 estimate = max(estimate, min(held_qty, Qty(0)))
             state.keep_position(execution.con_id, estimate)
@@ -53,13 +57,44 @@ def on_execution(wiring: Wiring, turn: Turn[IBKRState], fact: broker.ExecutionRe
             record_ids(turn, order, OrderStatus.FILLED)
             report_closed(turn, order, OrderStatus.FILLED.value, order.filled_qty)
         state.keep(order)
+        watch_legs(wiring, turn, order)
+    if is_whole:
+        return
     turn.arm(Timer.AGREE, turn.now + wiring.rules.query_wait_ms * MS, str(execution.con_id))
     state.follow_contract(execution.con_id)
 
 
 def counted(order: Order, execution: Execution) -> Order:
     """Return the order with an execution counted once, at its highest revision."""
-    return order.executed(execution.exec_id, execution.revision, execution.qty, execution.price_ticks)
+    return order.executed(
+        execution.exec_id, execution.revision, execution.qty, execution.price_ticks, execution.con_id
+    )  # fmt: skip
+
+
+def watch_legs(wiring: Wiring, turn: Turn[IBKRState], order: Order) -> None:
+    """Give the legs of a combination time to fill alike; their executions come one by one."""
+    if order.is_lopsided and not order.is_disputed:
+        turn.arm(Timer.LEGS, turn.now + wiring.rules.query_wait_ms * MS, order.order_ref)
+    elif order.legs:
+        turn.disarm(Timer.LEGS, order.order_ref)
+
+
+def on_legs_due(wiring: Wiring, turn: Turn[IBKRState], order_ref: str) -> None:
+    """Dispute a combination whose legs have not filled alike in time: halt entries, and read the broker back.
+
+    What is held of each leg is its position's; what it lacks is closed leg by leg.
+    """
+    order = find(turn.state.table, order_ref)
+    if order is None or not order.is_lopsided or order.is_disputed:
+        return
+    turn.state.keep(order.disputed())
+    legs = ", ".join(f"{order.filled_of(leg)} of contract {leg.con_id} ({leg.ratio} each)" for leg in order.legs)
+    text = (
+        f"Order {order_ref} is one for a combination, and its legs have not filled alike: {legs}. The broker is read"
+        " back, and what is held is closed leg by leg; compare the broker's executions."
+    )
+    halt(turn, f"legs:{order_ref}", text)
+    start_read(wiring, turn)
 
 
 def on_commission(turn: Turn[IBKRState], fact: broker.CommissionReported) -> None:
@@ -133,11 +168,12 @@ def say_ledger_silent(
 def tell_fill(wiring: Wiring, turn: Turn[IBKRState], execution: Execution) -> None:
     """Tell a position an execution that the ledger has not told, with the totals that are known here."""
     order = find(turn.state.table, execution.order_ref)
-    qty, cost_ticks = execution.qty, execution.qty * execution.price_ticks
-    if order is not None:  # then it counts this execution already
-        qty, cost_ticks = order.filled_qty, order.filled_cost_ticks
+    order_ref, qty, cost_ticks = execution.order_ref, execution.qty, execution.qty * execution.price_ticks
+    for share in () if order is None else order.shares:  # the order counts this execution already
+        if order is not None and (not order.legs or share.con_id == execution.con_id):
+            order_ref, qty, cost_ticks = share.order_ref, order.filled_of(share), order.filled_cost_ticks_of(share)
     fill = orders.FillRecorded(
-        order_ref=execution.order_ref, con_id=execution.con_id, side=execution.side, exec_id=execution.exec_id,
+        order_ref=order_ref, con_id=execution.con_id, side=execution.side, exec_id=execution.exec_id,
         revision=execution.revision, qty=execution.qty, price_ticks=execution.price_ticks, at_utc=execution.at_utc,
         filled_qty_total=qty, filled_cost_ticks_total=cost_ticks, is_durable=False,
         is_price_known=not execution.is_adopted,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import gcd
 from typing import Final
 
 from actors import gateway_link
@@ -12,12 +13,14 @@ from actors.ibkr.state import IBKRState, Timer, Wiring, alarm, halt
 from domain.alarm import Severity
 from domain.instants import MS
 from domain.keyed import Keyed
-from domain.orders.table import Order, OrderStage, doubt_sent, table_of
+from domain.orders.combo import COMBO_CON_ID
+from domain.orders.table import Order, OrderStage, Share, Table, doubt_sent, table_of
 from domain.risk.kill import KillLevel
 from domain.session import dialling, gateway_health
 from domain.session.dialling import LinkState
 from domain.session.gateway_health import is_weekly_login_due
 from domain.session.modes import MODES, Mode, ModeEvent
+from domain.units import Qty
 from messages import broker, risk, session
 from messages.lifecycle import Started
 from messages.restored import IbkrRestored, OwnOrder
@@ -33,9 +36,9 @@ def start(wiring: Wiring, turn: Turn[IBKRState], message: Started) -> None:
     """Doubt every order that may still live at the broker, and dial."""
     state = turn.state
     if isinstance(message.restored, IbkrRestored):
-        state.table = table_of(_restored(wiring, turn, own) for own in message.restored.orders)
-        state.used_refs = Keyed((order.order_ref, order.order_ref) for order in state.table)
-        state.con_ids = tuple(sorted({order.con_id for order in state.table}))
+        state.table = _restored(wiring, turn, message.restored.orders)
+        state.used_refs = Keyed((share.order_ref, share.order_ref) for order in state.table for share in order.shares)
+        state.con_ids = tuple(sorted({con_id for order in state.table for con_id in order.con_ids}))
     turn.tell("kill", risk.RequestKillLevel(reply_to=turn.name))
     turn.tell("session", session.RequestPhase(reply_to=turn.name))
     state.link = dialling.begin(message.run_n, message.incarnation, turn.now)
@@ -43,10 +46,23 @@ def start(wiring: Wiring, turn: Turn[IBKRState], message: Started) -> None:
     gateway_link.follow(turn, wiring.port, dialling.dial(state.link, wiring.rules, wiring.gateways, turn.now))
 
 
-def _restored(wiring: Wiring, turn: Turn[IBKRState], own: OwnOrder) -> Order:
+def _restored(wiring: Wiring, turn: Turn[IBKRState], known: tuple[OwnOrder, ...]) -> Table:
+    """Return the orders that may still live, in doubt; the legs of a combination are one order at the broker."""
+    refs = dict.fromkeys(own.combo_ref or own.order_ref for own in known)
+    groups = [[own for own in known if ref in (own.combo_ref, own.order_ref)] for ref in refs]
+    return table_of(_restored_order(wiring, turn, ref, owns) for ref, owns in zip(refs, groups, strict=True))
+
+
+def _restored_order(wiring: Wiring, turn: Turn[IBKRState], order_ref: str, owns: list[OwnOrder]) -> Order:
+    first, qty = owns[0], Qty(gcd(*(own.qty for own in owns)))
+    legs = tuple(
+        Share(own.order_ref, own.con_id, wiring.position(own.con_id), own.side, own.qty // qty)
+        for own in owns
+        if own.combo_ref
+    )
     return Order(
-        order_ref=own.order_ref, con_id=own.con_id, owner=wiring.position(own.con_id), side=own.side,
-        is_exit=own.is_exit, qty=own.qty, stage=OrderStage.IN_DOUBT, handed_utc=turn.now,
+        order_ref=order_ref, con_id=COMBO_CON_ID if legs else first.con_id, owner=wiring.position(first.con_id),
+        side=first.side, is_exit=first.is_exit, qty=qty, stage=OrderStage.IN_DOUBT, handed_utc=turn.now, legs=legs,
     )  # fmt: skip
 
 

@@ -13,8 +13,18 @@ from domain.alarm import Severity
 from domain.instants import MINUTE, MS
 from domain.instruments import OrderType, Side
 from domain.orders.intent import Permit
-from domain.orders.request import OrderChange, OrderRequest
-from domain.orders.table import Order, OrderStage, Terms, Trouble, find, selling_qty, working_exit
+from domain.orders.request import OrderChange
+from domain.orders.table import (
+    Order,
+    OrderStage,
+    Share,
+    Terms,
+    Trouble,
+    find,
+    find_share,
+    selling_qty,
+    working_exit,
+)
 from domain.risk.kill import KillLevel
 from domain.risk.reject import REFUSED_IN_MODE, RejectCode
 from domain.session.modes import ALLOWS_ENTRIES
@@ -29,19 +39,36 @@ EXITS_A_MINUTE: Final = 6  # new exit orders of one contract of which nothing fi
 def submit_order(wiring: Wiring, turn: Turn[IBKRState], command: orders.SubmitOrder) -> None:
     """Send a new order, refuse it with a code, or hold an exit until the mode allows it."""
     state, order = turn.state, command.order
-    if order.order_ref in state.used_refs:
-        report_denied(turn, command.reply_to, order.order_ref, RejectCode.DUPLICATE_REF, "this ref was used before")
+    refs = {order.order_ref, *(part.order_ref for part in command.parts)}
+    if any(ref in state.used_refs for ref in refs):
+        _deny(turn, command, RejectCode.DUPLICATE_REF, "this ref was used before")
     elif turn.now > order.deadline_utc:
-        report_denied(turn, command.reply_to, order.order_ref, RejectCode.DEADLINE_PASSED, "came after its deadline")
+        _deny(turn, command, RejectCode.DEADLINE_PASSED, "came after its deadline")
     elif order.is_exit:
         _submit_exit(wiring, turn, command)
     else:
         fault = _entry_fault(turn, command)
         if fault is not None:
-            report_denied(turn, command.reply_to, order.order_ref, *fault)
+            _deny(turn, command, *fault)
         else:
             assert command.permit is not None
-            _place(wiring, turn, order, command.reply_to, command.permit.kill_epoch)
+            _place(wiring, turn, command, command.permit.kill_epoch)
+
+
+def _receivers(command: orders.SubmitOrder) -> tuple[tuple[str, str], ...]:
+    """Return (owner, reference) of all whom news of an order concern: of a combination the owner of each leg."""
+    parts = tuple((part.owner, part.order_ref) for part in command.parts)
+    return parts or ((command.reply_to, command.order.order_ref),)
+
+
+def _deny(turn: Turn[IBKRState], command: orders.SubmitOrder, code: RejectCode, why: str) -> None:
+    for owner, order_ref in _receivers(command):
+        report_denied(turn, owner, order_ref, code, why)
+
+
+def _hold(turn: Turn[IBKRState], command: orders.SubmitOrder) -> None:
+    for owner, order_ref in _receivers(command):
+        report_held(turn, owner, order_ref)
 
 
 def _entry_fault(turn: Turn[IBKRState], command: orders.SubmitOrder) -> tuple[RejectCode, str] | None:
@@ -57,10 +84,17 @@ def _entry_fault(turn: Turn[IBKRState], command: orders.SubmitOrder) -> tuple[Re
 
 def _submit_exit(wiring: Wiring, turn: Turn[IBKRState], command: orders.SubmitOrder) -> None:
     state, order, con_id = turn.state, command.order, command.order.contract.con_id
+    if command.parts:
+        _submit_combo_exit(wiring, turn, command)
+        return
     under_way = working_exit(state.table, con_id)
+    if under_way is not None and under_way.legs:  # a leg that leaves by itself: the combination goes first
+        withdraw_all(wiring, turn, (under_way,))
+        _hold(turn, command)
+        return
     is_in_doubt = under_way is not None and under_way.stage is OrderStage.IN_DOUBT
     if not state.allows_exits or is_in_doubt or _is_storm(turn, con_id):
-        report_held(turn, command.reply_to, order.order_ref)
+        _hold(turn, command)
         return
     if under_way is not None:
         why: str | None = f"exit order {under_way.order_ref} works"
@@ -75,7 +109,28 @@ def _submit_exit(wiring: Wiring, turn: Turn[IBKRState], command: orders.SubmitOr
         start_read(wiring, turn)
         return
     state.exits_sent = (*state.exits_sent, ExitSent(order.order_ref, con_id, turn.now))
-    _place(wiring, turn, order, command.reply_to, state.kill_epoch)
+    _place(wiring, turn, command, state.kill_epoch)
+
+
+def _submit_combo_exit(wiring: Wiring, turn: Turn[IBKRState], command: orders.SubmitOrder) -> None:
+    """Send the exit of a combination where every leg of it could leave by itself, too; else none of them does."""
+    state, order = turn.state, command.order
+    con_ids = [part.leg.contract.con_id for part in command.parts]
+    under_way = [working.order_ref for con_id in con_ids if (working := working_exit(state.table, con_id)) is not None]
+    if not state.allows_exits or any(_is_storm(turn, con_id) for con_id in con_ids):
+        _hold(turn, command)
+        return
+    oversold = (
+        _oversell(state, con_id, part.side_in(order.side), Qty(order.qty * part.leg.ratio), part.held_qty)
+        for con_id, part in zip(con_ids, command.parts, strict=True)
+    )
+    why = f"exit order {under_way[0]} works" if under_way else next((text for text in oversold if text), None)
+    if why is not None:
+        _deny(turn, command, RejectCode.EXIT_OVERSELL, why)
+        start_read(wiring, turn)
+        return
+    state.exits_sent = (*state.exits_sent, *(ExitSent(order.order_ref, con_id, turn.now) for con_id in con_ids))
+    _place(wiring, turn, command, state.kill_epoch)
 
 
 def _is_storm(turn: Turn[IBKRState], con_id: int) -> bool:
@@ -92,18 +147,31 @@ def _is_storm(turn: Turn[IBKRState], con_id: int) -> bool:
     return True
 
 
-def _place(wiring: Wiring, turn: Turn[IBKRState], order: OrderRequest, owner: str, kill_epoch: int) -> None:
-    state, con_id = turn.state, order.contract.con_id
-    state.keep(
-        Order(
-            order_ref=order.order_ref, con_id=con_id, owner=owner, side=order.side, is_exit=order.is_exit,
-            qty=order.qty, order_type=order.order_type, limit_ticks=order.limit_ticks, handed_utc=turn.now,
-            settle_n=state.next_read_n,
-        )
+def _place(wiring: Wiring, turn: Turn[IBKRState], command: orders.SubmitOrder, kill_epoch: int) -> None:
+    state, order = turn.state, command.order
+    kept = Order(
+        order_ref=order.order_ref, con_id=order.contract.con_id, owner=command.reply_to, side=order.side,
+        is_exit=order.is_exit, qty=order.qty, order_type=order.order_type, limit_ticks=order.limit_ticks,
+        handed_utc=turn.now, settle_n=state.next_read_n, legs=_shares_of(command),
     )  # fmt: skip
-    state.use_ref(order.order_ref)
-    state.follow_contract(con_id)
-    turn.tell(wiring.port, broker.PlaceOrder(order=order, session_epoch=state.session_epoch, kill_epoch=kill_epoch))
+    state.keep(kept)
+    for share in kept.shares:
+        state.use_ref(share.order_ref)
+        state.follow_contract(share.con_id)
+    legs = tuple(part.leg for part in command.parts)
+    turn.tell(
+        wiring.port,
+        broker.PlaceOrder(order=order, session_epoch=state.session_epoch, kill_epoch=kill_epoch, legs=legs),
+    )
+
+
+def _shares_of(command: orders.SubmitOrder) -> tuple[Share, ...]:
+    return tuple(
+        Share(
+            part.order_ref, part.leg.contract.con_id, part.owner, part.side_in(command.order.side), part.leg.ratio
+        )
+        for part in command.parts
+    )  # fmt: skip
 
 
 def on_margin(wiring: Wiring, turn: Turn[IBKRState], message: orders.RequestWhatIf | broker.MarginTold) -> None:
@@ -123,17 +191,21 @@ def on_margin(wiring: Wiring, turn: Turn[IBKRState], message: orders.RequestWhat
     turn.tell(
         wiring.port,
         broker.AskMargin(
-            session_epoch=state.session_epoch, request_id=asked.request_id, reply_to=asked.reply_to, order=asked.order
+            session_epoch=state.session_epoch, request_id=asked.request_id, reply_to=asked.reply_to, order=asked.order,
+            legs=asked.legs,
         ),
-    )
+    )  # fmt: skip
 
 
 def modify_order(wiring: Wiring, turn: Turn[IBKRState], command: orders.ModifyOrder) -> None:
     """Change a working order; what cannot be changed now is refused (entries) or held (exits), the order stands."""
     state, change = turn.state, command.change
-    order = find(state.table, change.order_ref)
+    order = _known(turn, change.order_ref)
     if order is None or order.stage is OrderStage.MISSING:
         ask_broker(wiring, turn, change.order_ref, command.reply_to)
+        return
+    if order.legs:
+        report_change_refused(turn, order, Trouble(0, "an order for a combination is cancelled, never changed"))
         return
     if order.stage is OrderStage.ENDED:
         report_closed(turn, order, "ended before the change", order.filled_qty)
@@ -156,13 +228,19 @@ def modify_order(wiring: Wiring, turn: Turn[IBKRState], command: orders.ModifyOr
 
 def cancel_order(wiring: Wiring, turn: Turn[IBKRState], command: orders.CancelOrder) -> None:
     """Cancel an order; while it is in doubt or the link is down, the read-back to come does it."""
-    order = find(turn.state.table, command.order_ref)
+    order = _known(turn, command.order_ref)
     if order is None or order.stage is OrderStage.MISSING:
         ask_broker(wiring, turn, command.order_ref, command.reply_to)
     elif order.stage is OrderStage.ENDED:
         report_closed(turn, order, "ended before the cancel", order.filled_qty)
     else:
         withdraw_all(wiring, turn, (order,))
+
+
+def _known(turn: Turn[IBKRState], order_ref: str) -> Order | None:
+    """Return the order that a position knows by this reference; `None` if there is none."""
+    found = find_share(turn.state.table, order_ref)
+    return None if found is None else found[0]
 
 
 def ask_broker(wiring: Wiring, turn: Turn[IBKRState], order_ref: str, reply_to: str, con_id: int | None = None) -> None:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from actors.ibkr.state import IBKRState, Wiring
 from domain.orders.table import Ending, Order, OrderStatus, Trouble
 from domain.risk.reject import RejectCode
-from domain.units import Qty, Utc
+from domain.units import Qty, Ticks, Utc
 from messages import broker, orders, positions
 from messages.broker import ReadGroup
 from supervision.turn import Turn
+
+
+def report_placed(turn: Turn[IBKRState], order: Order, fact: broker.OrderSent | broker.OrderDenied) -> None:
+    """Pass on to all that an order is for whether its bytes left."""
+    for share in order.shares:
+        turn.report(share.owner, replace(fact, order_ref=share.order_ref))
 
 
 def report_denied(
@@ -28,22 +36,37 @@ def report_change_refused(turn: Turn[IBKRState], order: Order, trouble: Trouble)
     """Report that a change was refused and the order stands, to everybody where it was the broker who refused."""
     if trouble.vendor_code:
         _publish_refusal(turn, order, trouble)
-    refused = orders.ModifyRefused(order_ref=order.order_ref, vendor_code=trouble.vendor_code, text=trouble.text)
-    turn.report(order.owner, refused)
+    for share in order.shares:
+        refused = orders.ModifyRefused(order_ref=share.order_ref, vendor_code=trouble.vendor_code, text=trouble.text)
+        turn.report(share.owner, refused)
 
 
 def report_acknowledged(turn: Turn[IBKRState], order: Order) -> None:
     """Report that the broker has the order as it stands."""
-    acknowledged = orders.OrderAcknowledged(
-        order_ref=order.order_ref, perm_id=order.perm_id, order_type=order.order_type, limit_ticks=order.limit_ticks
-    )
-    turn.report(order.owner, acknowledged)
+    for share in order.shares:
+        acknowledged = orders.OrderAcknowledged(
+            order_ref=share.order_ref, perm_id=order.perm_id, order_type=order.order_type,
+            limit_ticks=_own_limit_ticks(order),
+        )  # fmt: skip
+        turn.report(share.owner, acknowledged)
+
+
+def _own_limit_ticks(order: Order) -> Ticks | None:
+    """Return the limit of an order; that of a combination is no leg's."""
+    return None if order.legs else order.limit_ticks
 
 
 def report_closed(turn: Turn[IBKRState], order: Order, cause: str, reported_qty: Qty) -> None:
     """Report that an order ended, with the most that is known to have filled."""
-    total = max(order.filled_qty, reported_qty)
-    turn.report(order.owner, orders.OrderClosed(order_ref=order.order_ref, cause=cause, filled_qty_total=total))
+    for share in order.shares:
+        total = max(order.filled_of(share), Qty(reported_qty * share.ratio))
+        turn.report(share.owner, orders.OrderClosed(order_ref=share.order_ref, cause=cause, filled_qty_total=total))
+
+
+def report_missing(turn: Turn[IBKRState], order: Order, read_utc: Utc) -> None:
+    """Report that the broker knows nothing of an order."""
+    for share in order.shares:
+        turn.report(share.owner, orders.OrderNotFound(order_ref=share.order_ref, read_back_utc=read_utc))
 
 
 def tell_ending(turn: Turn[IBKRState], order: Order, ending: Ending, claimed_qty: Qty | None = None) -> Order:
@@ -57,8 +80,9 @@ def reject(turn: Turn[IBKRState], order: Order, trouble: Trouble) -> Order:
     ended = order.ended(turn.state.next_read_n)
     record_ids(turn, ended, OrderStatus.INACTIVE)
     _publish_refusal(turn, order, trouble)
-    rejected = orders.OrderRejected(order_ref=order.order_ref, vendor_code=trouble.vendor_code, text=trouble.text)
-    turn.report(order.owner, rejected)
+    for share in order.shares:
+        rejected = orders.OrderRejected(order_ref=share.order_ref, vendor_code=trouble.vendor_code, text=trouble.text)
+        turn.report(share.owner, rejected)
     return ended
 
 
@@ -72,10 +96,12 @@ def _publish_refusal(turn: Turn[IBKRState], order: Order, trouble: Trouble) -> N
 
 def record_ids(turn: Turn[IBKRState], order: Order, status: OrderStatus, by: str = "broker") -> None:
     """Have the ledger keep the broker's id, the status and the limit, and who told them."""
-    ids = orders.RecordOrderIds(
-        order_ref=order.order_ref, perm_id=order.perm_id, status=status.value, limit_ticks=order.limit_ticks, by=by
-    )
-    turn.tell("desk_ledger", ids)
+    for share in order.shares:
+        ids = orders.RecordOrderIds(
+            order_ref=share.order_ref, perm_id=order.perm_id, status=status.value, limit_ticks=_own_limit_ticks(order),
+            by=by,
+        )  # fmt: skip
+        turn.tell("desk_ledger", ids)
 
 
 def report_position(

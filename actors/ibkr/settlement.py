@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
 
-from actors.ibkr.fills import counted, say_ledger_silent, tell_fill
+from actors.ibkr.fills import counted, say_ledger_silent, tell_fill, watch_legs
 from actors.ibkr.link import change_mode, finished, lose, suspend
 from actors.ibkr.orders import withdraw_all
 from actors.ibkr.read_back import start_read
@@ -20,6 +20,7 @@ from actors.ibkr.reports import (
     report_acknowledged,
     report_change_refused,
     report_closed,
+    report_missing,
     report_position,
     tell_ending,
 )
@@ -27,8 +28,9 @@ from actors.ibkr.state import IBKRState, Query, Stray, Timer, Wiring, alarm, hal
 from domain.alarm import Severity
 from domain.instants import MS
 from domain.instruments import Side
+from domain.orders.combo import COMBO_CON_ID
 from domain.orders.references import is_exit_ref
-from domain.orders.table import Order, OrderEvent, OrderStage, OrderStatus, Trouble, find
+from domain.orders.table import Order, OrderEvent, OrderStage, OrderStatus, Trouble, find, find_share
 from domain.position.cycle import ExitReason
 from domain.risk.kill import KillLevel
 from domain.session.modes import ModeEvent
@@ -90,7 +92,8 @@ def on_reconcile_overdue(wiring: Wiring, turn: Turn[IBKRState], fired: lifecycle
         order = find(turn.state.table, execution.order_ref)
         if order is not None and counted(order, execution) is not order:
             turn.state.keep(counted(order, execution))
-            tell_fill(wiring, turn, execution)
+            if execution.con_id != COMBO_CON_ID:
+                tell_fill(wiring, turn, execution)
     turn.state.reconcile_excused_ms += say_ledger_silent(
         turn, replace(fired, excused_ms=turn.state.reconcile_excused_ms), wiring.rules.read_back_ms,
         "The ledger did not compare the broker's account with its own",
@@ -233,6 +236,7 @@ def _settle(wiring: Wiring, turn: Turn[IBKRState], read: BrokerRead) -> None:
         order = was
         for execution in executions.get(was.order_ref, ()):
             order = counted(order, execution)
+        watch_legs(wiring, turn, order)
         rows = found.get(was.order_ref, ())
         if len({row.perm_id for row in rows if row.is_working and row.perm_id}) > 1:
             order = _marked_as_doubled(turn, order)
@@ -280,7 +284,7 @@ def _settle_order(
         if order.stage is OrderStage.IN_DOUBT:
             turn.arm(Timer.READ_AGAIN, given_up_utc)
         return order
-    turn.report(order.owner, orders.OrderNotFound(order_ref=order.order_ref, read_back_utc=read.read_utc))
+    report_missing(turn, order, read.read_utc)
     missing = order.after(OrderEvent.NOT_FOUND)
     record_ids(turn, missing, OrderStatus.UNKNOWN, "read-back")
     return missing
@@ -327,8 +331,7 @@ def _is_for_nothing(state: IBKRState, order: Order, failed: frozenset[ReadGroup]
     """Return whether an exit works although the broker holds nothing that it could close."""
     if not order.is_exit or ReadGroup.POSITIONS in failed:
         return False
-    held_qty = state.position(order.con_id)
-    return held_qty <= 0 if order.side is Side.SELL else held_qty >= 0
+    return any(state.position(share.con_id) * share.side.sign >= 0 for share in order.shares)
 
 
 def _settle_ended(turn: Turn[IBKRState], order: Order, found: BrokerOrder | None) -> Order:
@@ -374,8 +377,16 @@ def _is_answered(wiring: Wiring, turn: Turn[IBKRState], query: Query, read: Brok
     order_ref, failed = query.order_ref, _failed(read)
     if query.read_n > read.read_n:
         return False
-    found = _one_of([order for order in read.orders if order.order_ref == order_ref])
-    fills = {e.exec_id: e for e in sorted(read.executions, key=lambda e: e.revision) if e.order_ref == order_ref}
+    joint, share = find_share(turn.state.table, order_ref) or (None, None)
+    is_leg = joint is not None and share is not None and bool(joint.legs)
+    broker_ref = joint.order_ref if joint is not None else order_ref
+    ratio = share.ratio if share is not None else 1
+    found = _one_of([order for order in read.orders if order.order_ref == broker_ref])
+    fills = {
+        e.exec_id: e
+        for e in sorted(read.executions, key=lambda e: e.revision)
+        if e.order_ref == broker_ref and (not is_leg or share is None or e.con_id == share.con_id)
+    }
     if not (found is not None and found.is_working):
         needed = {ReadGroup.ORDERS, ReadGroup.EXECUTIONS}
         if found is None and not fills:
@@ -385,7 +396,7 @@ def _is_answered(wiring: Wiring, turn: Turn[IBKRState], query: Query, read: Brok
     if found is None and not fills:
         turn.report(query.reply_to, orders.OrderNotFound(order_ref=order_ref, read_back_utc=read.read_utc))
         return True
-    if found is not None and found.is_working and is_exit_ref(order_ref) and find(turn.state.table, order_ref) is None:
+    if found is not None and found.is_working and is_exit_ref(order_ref) and joint is None:
         order = _adopted(wiring, found)
         for execution in fills.values():
             order = counted(order, execution)
@@ -393,15 +404,15 @@ def _is_answered(wiring: Wiring, turn: Turn[IBKRState], query: Query, read: Brok
         turn.state.follow_contract(order.con_id)
     filled_qty = Qty(sum(execution.qty for execution in fills.values()))
     if found is not None and is_exit_ref(order_ref):  # what the broker calls sold is not sold again for want of a fill
-        filled_qty = max(filled_qty, found.filled_qty)
+        filled_qty = max(filled_qty, Qty(found.filled_qty * ratio))
     answer = orders.OrderFound(
         order_ref=order_ref,
         perm_id=found.perm_id if found is not None else next(iter(fills.values())).perm_id,
         is_working=found is not None and found.is_working,
         filled_qty=filled_qty,
-        qty=found.qty if found is not None else filled_qty,
+        qty=Qty(found.qty * ratio) if found is not None else filled_qty,
         order_type=found.order_type if found is not None else None,
-        limit_ticks=found.limit_ticks if found is not None else None,
+        limit_ticks=found.limit_ticks if found is not None and not is_leg else None,
         status=(found.status if found is not None else OrderStatus.UNKNOWN).value,
         read_back_utc=read.read_utc,
     )

@@ -25,7 +25,7 @@ from supervision.turn import Turn
 
 
 class Timer(StrEnum):
-    """What the actor waits for; the last six have a subject: an instant of the day, an order, a contract, a fill."""
+    """What the actor waits for; the last seven have a subject: an instant of the day, an order, a contract, a fill."""
 
     LINK = LINK_TIMER
     READ_BACK = "read_back"  # the port's answer
@@ -41,6 +41,7 @@ class Timer(StrEnum):
     CANCEL = "cancel"  # the end of an order whose cancel was sent
     AGREE = "agree"  # the broker's position after a fill
     RECORD = "record"  # the ledger's word that it has an execution
+    LEGS = "legs"  # of a combination's order: its legs should have filled alike by now
 
 
 class Query(msgspec.Struct, frozen=True):
@@ -165,7 +166,7 @@ class IBKRState(msgspec.Struct, kw_only=True):
 
     def forget_contracts(self) -> None:
         """Follow only what a session that is over leaves: what the broker holds, and what an order may still change."""
-        alive = {order.con_id for order in self.table.under_way}
+        alive = {con_id for order in self.table.under_way for con_id in order.con_ids}
         self.con_ids = tuple(con_id for con_id in self.con_ids if con_id in alive or self.position(con_id))
 
 

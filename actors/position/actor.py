@@ -12,6 +12,7 @@ from actors.position.agreement import on_agreement_due, on_broker_position, stee
 from actors.position.day import on_day_due, on_phase_changed, steer_day, take_phase
 from actors.position.entry_order import cancel_entry, on_open_position, on_permit_renewed, raise_limit, steer_entry
 from actors.position.exit_order import (
+    join_exit,
     on_exit_held,
     on_exit_intent_recorded,
     on_record_overdue,
@@ -71,6 +72,7 @@ Inbox = (
     | orders.OrderNotFound | orders.ExitHeld | orders.FillRecorded | orders.CommissionRecorded
     | orders.ExitIntentRecorded
     | positions.BrokerPositionRead | positions.FlattenPosition | positions.SetCover | positions.RequestLeg
+    | positions.JoinExit
     | market.QuoteChanged | market.QuoteRead | market.QuoteUnavailable | market.HaltChanged
     | session.PhaseChanged | session.ModeChanged | session.ReconcileFinished
     | risk.KillRaised | risk.KillLowered
@@ -160,6 +162,8 @@ class PositionActor(Actor[PositionData, Inbox]):
                 on_broker_position(rules, turn, message)
             case positions.FlattenPosition():
                 request_exit(turn, WantedExit(message.reason))
+            case positions.JoinExit():
+                join_exit(rules, turn, message)
             case positions.SetCover():
                 on_cover_set(turn, message)
             case positions.RequestLeg():

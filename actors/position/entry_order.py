@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from actors.position import adaptive, reports
 from actors.position.day import begin_day
 from actors.position.state import (
@@ -15,7 +17,7 @@ from actors.position.state import (
     keep_order,
     move,
 )
-from domain.instants import MS, SECOND
+from domain.instants import MS, full_second
 from domain.instruments import OrderType
 from domain.options.tick_rules import rule_of
 from domain.orders.intent import Permit
@@ -51,8 +53,10 @@ def on_open_position(rules: PositionRules, turn: PositionTurn, command: entries.
         reports.leg_refused(turn, command.ref)
         return
     entry = _entry_of(turn, command.order_ref, command.qty, command.limit_ticks, command.deadline_utc)
+    entry = replace(entry, is_joint=command.is_joint)
     _begin_life(rules, turn, command, entry)
-    _submit(turn, entry, command.limit_ticks, command.permit)
+    if not entry.is_joint:
+        _submit(turn, entry, command.limit_ticks, command.permit)
     reports.watch_contract(turn)  # after the order, which waits for nothing
     _arm_entry(rules, turn, entry, is_leg=command.ref.is_leg)
     arm_in(turn, Timer.SLOW, rules.exits.slow_check_ms)
@@ -79,7 +83,7 @@ def _submit(turn: PositionTurn, entry: LiveOrder, limit_ticks: Ticks, permit: Pe
     request = OrderRequest(
         order_ref=entry.ref, contract=ref.contract, side=ref.side, qty=entry.qty, order_type=OrderType.LIMIT,
         limit_ticks=limit_ticks, is_exit=False, deadline_utc=entry.deadline_utc,
-        good_till_utc=_full_second(entry.deadline_utc),
+        good_till_utc=full_second(entry.deadline_utc),
     )  # fmt: skip
     turn.tell("ibkr", orders.SubmitOrder(order=request, reply_to=turn.name, permit=permit, held_qty=Qty(0)))
 
@@ -93,11 +97,6 @@ def _arm_entry(rules: PositionRules, turn: PositionTurn, entry: LiveOrder, *, is
         arm_in(turn, Timer.ENTRY_STEP, exits.entry_mid_ms)
         arm_in(turn, Timer.ENTRY_CANCEL, exits.entry_mid_ms + exits.entry_step_ms)
         turn.arm(Timer.ENTRY_DEADLINE, min(entry.deadline_utc, Utc(turn.now + exits.entry_total_ms * MS)))
-
-
-def _full_second(instant_utc: Utc) -> Utc:
-    """Return the instant at the next full second (the venue knows no finer ones), or itself where it is one."""
-    return Utc(-(-instant_utc // SECOND) * SECOND)
 
 
 def _begin_life(rules: PositionRules, turn: PositionTurn, command: entries.OpenPosition, entry: LiveOrder) -> None:

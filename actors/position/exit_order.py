@@ -26,7 +26,7 @@ from actors.position.state import (
 )
 from domain.alarm import Severity
 from domain.instants import MS
-from domain.instruments import OrderType
+from domain.instruments import OrderType, Side
 from domain.orders.live_order import (
     LegStage,
     LiveOrder,
@@ -51,9 +51,10 @@ from domain.position import exits
 from domain.position.cycle import ExitKind, ExitReason, PositionEvent, PositionState
 from domain.position.exits import WantedExit
 from domain.risk.kill import KillLevel
+from domain.session.phases import Phase
 from domain.starved import busy_text, excused_ms
 from domain.units import Qty, Ticks, Utc
-from messages import lifecycle, orders
+from messages import lifecycle, orders, positions
 
 _REFUSALS_MAX = 3  # refusals of the broker's in a row from which on every one is paged
 _BACK_OFF_MAX = 8  # times `ack_wait_ms`: the longest pause after a refusal, or after very many exits
@@ -76,6 +77,7 @@ def steer_exit(rules: PositionRules, turn: PositionTurn) -> None:
     state = turn.state
     if state.cycle is PositionState.OPEN and state.wanted is not None and state.fills.held > 0:
         move(turn, PositionEvent.EXIT_WANTED)
+    _leave_combination(turn)
     _cancel_excess(turn)
     if not _can_send(state) or _is_pause(turn):
         return
@@ -92,9 +94,62 @@ def steer_exit(rules: PositionRules, turn: PositionTurn) -> None:
     elif state.fills.held <= 0:
         return
     elif state.orders.exit is not None:
-        _plan_change(rules, turn, state.orders.exit, wanted)
+        if not state.orders.exit.is_joint:
+            _plan_change(rules, turn, state.orders.exit, wanted)
     elif not _is_entry_in_the_way(rules, turn):
         _plan_new(rules, turn, wanted)
+
+
+def join_exit(rules: PositionRules, turn: PositionTurn, command: positions.JoinExit) -> None:
+    """Take part in one order that closes all legs of the structure, if nothing else is under way; tell either way.
+
+    Nothing of it is sent from here: the order for the combination is the structure's, and this is its leg.
+    """
+    state = turn.state
+    if state.ref is None or state.ref.structure_id != command.structure_id:
+        return
+    quote = exits.tradable_quote(state.watch, turn.now, rules.exits)
+    touch_ticks = None if quote is None else quote.bid_ticks if state.ref.side is Side.BUY else quote.ask_ticks
+    if not touch_ticks or not _can_join(turn, command):
+        reports.leg_changed(turn)
+        return
+    state.exit_n, state.reason = command.exit_n, command.reason
+    order = LiveOrder(
+        ref=exit_ref(state.ref.position_id, command.exit_n), qty=command.qty, tier=Tier.NONE,
+        order_type=OrderType.LIMIT, limit_ticks=touch_ticks, stage=LegStage.SENT, sent_utc=turn.now,
+        deadline_utc=turn.now + rules.connection.abandon_wait_ms * MS, is_joint=True,
+    )  # fmt: skip
+    keep_order(turn, OrderRole.EXIT, order)
+    state.agree_after_utc = turn.now
+    state.sent_early |= {tier_subject(order.ref, Tier.NONE)}  # it goes out without waiting for its record
+    _record_intent(rules, turn, order, WantedExit(command.reason), Tier.NONE, command.qty, command.combo_ref)
+    arm_in(turn, Timer.ACK, rules.exits.ack_wait_ms, order.ref)
+
+
+def _can_join(turn: PositionTurn, command: positions.JoinExit) -> bool:
+    state = turn.state
+    is_idle = state.orders.entry is None and state.orders.exit is None and state.wanted is None
+    is_sound = state.disputed_utc is None and state.short_since_utc is None and not state.is_halted
+    return (
+        state.cycle is PositionState.OPEN
+        and is_idle
+        and is_sound
+        and _can_send(state)
+        and not _is_pause(turn)
+        and state.phase not in (Phase.PANIC, Phase.FLATTEN)
+        and 0 < command.qty == state.fills.held
+        and command.exit_n > state.exit_n
+    )
+
+
+def _leave_combination(turn: PositionTurn) -> None:
+    """Have the combination's order cancelled where this leg leaves by itself, or the day's last minutes have come."""
+    state = turn.state
+    order = state.orders.exit
+    if order is None or not order.is_joint or order.cancel_wanted:
+        return
+    if state.wanted is not None or state.phase in (Phase.PANIC, Phase.FLATTEN):
+        keep_order(turn, OrderRole.EXIT, unwanted(order))
 
 
 def _can_send(state: PositionData) -> bool:
@@ -116,7 +171,7 @@ def _cancel_excess(turn: PositionTurn) -> None:
     order, most = state.orders.exit, state.fills.held
     if order is None or order.cancel_wanted or order.is_buy_back:
         return
-    if state.disputed_utc is not None or state.short_qty or state.is_held_back:
+    if state.disputed_utc is not None or state.short_qty or (state.is_held_back and not order.is_joint):
         most = state.closable_qty
     if order.stage is LegStage.RECORDING:
         if most <= 0:
@@ -219,13 +274,14 @@ def _plan_change(rules: PositionRules, turn: PositionTurn, order: LiveOrder, wan
 
 
 def _record_intent(
-    rules: PositionRules, turn: PositionTurn, order: LiveOrder, wanted: WantedExit, tier: Tier, qty: Qty
-) -> None:
+    rules: PositionRules, turn: PositionTurn, order: LiveOrder, wanted: WantedExit, tier: Tier, qty: Qty,
+    combo_ref: str = "",
+) -> None:  # fmt: skip
     ref = turn.state.opened_ref()
     intent = orders.RecordExitIntent(
         position_id=ref.position_id, reply_to=turn.name, con_id=rules.con_id, order_ref=order.ref,
         exit_n=turn.state.exit_n, side=ref.side if order.is_buy_back else ref.side.opposite, reason=wanted.reason,
-        kind=wanted.kind, qty=qty, tier=tier, at_utc=turn.now,
+        kind=wanted.kind, qty=qty, tier=tier, at_utc=turn.now, combo_ref=combo_ref,
     )  # fmt: skip
     turn.tell("desk_ledger", intent)
     arm_in(turn, Timer.RECORD, rules.exits.record_wait_ms, tier_subject(order.ref, tier))

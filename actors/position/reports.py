@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from actors.position.state import PositionData, PositionRules, PositionTurn
 from domain.alarm import Severity
 from domain.instants import MS
 from domain.orders.intent import PositionRef
+from domain.orders.live_order import LiveOrder
 from domain.position.cycle import EndReason, ExitReason, PositionState
 from domain.position.mark import mark_of
 from domain.risk.kill import KillLevel
@@ -85,7 +87,7 @@ def leg_changed(turn: PositionTurn) -> None:
     state = turn.state
     if state.ref is None or not state.ref.is_leg:
         return
-    is_flat = state.cycle is PositionState.FLAT
+    is_flat, joint = state.cycle is PositionState.FLAT, _joint(state)
     ends = (past.realised_cents for past in state.past if is_flat and past.ref.position_id == state.ref.position_id)
     mark = mark_of(state.fills, state.watch, state.ref.contract.multiplier, turn.now)
     turn.publish(
@@ -94,9 +96,16 @@ def leg_changed(turn: PositionTurn) -> None:
             is_entry_over=state.orders.entry is None, is_flat=is_flat, exit_reason=_leaves_for(state),
             is_free=state.is_free, realised_cents=next(ends, realised_cents(state)), fees_cents=fees_cents(state),
             unrealised_cents=Cents(0) if is_flat else mark.unrealised_cents, at_utc=turn.now, mark_utc=mark.at_utc,
-            is_clear=_is_clear(state),
+            is_clear=_is_clear(state), joint_ref=UNSET if joint is None else joint.ref,
+            joint_ticks=UNSET if joint is None or joint.limit_ticks is None else joint.limit_ticks,
         )
     )  # fmt: skip
+
+
+def _joint(state: PositionData) -> LiveOrder | None:
+    """Return the order for all legs that this one takes part in."""
+    live = (state.orders.entry, state.orders.exit)
+    return next((order for order in live if order is not None and order.is_joint), None)
 
 
 def _is_clear(state: PositionData) -> bool:
@@ -238,7 +247,8 @@ def reported(state: PositionData) -> Reported:
     if state.ref is None or not state.ref.is_leg:
         return shown, kept, ()
     of_leg = (
-        state.cycle, state.fills, state.orders.entry is None, _leaves_for(state), state.is_free, _is_clear(state)
+        state.cycle, state.fills, state.orders.entry is None, _leaves_for(state), state.is_free, _is_clear(state),
+        _joint(state) is None,
     )  # fmt: skip
     return shown, kept, of_leg
 

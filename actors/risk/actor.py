@@ -31,6 +31,7 @@ from actors.risk import (
 from actors.risk.state import RiskState, Timer
 from config.settings import Settings
 from domain.instants import BUCKET_NS, MS
+from domain.orders.capabilities import BrokerCapability, can
 from domain.risk.closed import closed_today
 from domain.risk.day import LockReason
 from domain.risk.desk_view import DeskView, decisions_of
@@ -97,6 +98,7 @@ class RiskActor(Actor[RiskState, Inbox]):
             strategies=settings.strategies | ({SOURCE: settings.spread.strategy} if settings.spread.is_on else {}),
             tickers=settings.ticker_rules,
             spread=settings.spread if settings.spread.is_on else None,
+            takes_combos=can(settings.broker.orders, BrokerCapability.COMBOS),
         )
 
     def initial(self) -> RiskState:

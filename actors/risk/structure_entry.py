@@ -12,7 +12,8 @@ from actors.risk.entry import reject_of, tell_denial
 from actors.risk.permit import permit_of
 from actors.risk.state import RiskState, Timer
 from domain.instants import MS, session_of
-from domain.instruments import OrderType
+from domain.instruments import OrderType, Side
+from domain.orders.combo import combo_contract
 from domain.orders.intent import Intent, OrderLeg
 from domain.orders.references import entry_ref, structure_key
 from domain.orders.request import OrderRequest
@@ -43,13 +44,18 @@ def on_signal(rules: DeskRules, turn: Turn[RiskState], message: signals.SignalRa
     if any(attempt.intent.key == intent.key for attempt in state.structures):
         return
     deadline_utc = turn.now + (rules.limits.intent_deadline_ms + _what_if_ms(rules)) * MS
-    attempt = StructureAttempt(intent=intent, deadline_utc=deadline_utc)
+    attempt = StructureAttempt(intent=intent, deadline_utc=deadline_utc, is_combo=_is_combo(rules, intent))
     attempt = attempt.judged(*_run(rules, turn, attempt, gates.in_phase(GatePhase.STANDING)))
     if gates.first_reject(attempt.verdicts) is not None:
         deny(turn, attempt)
         return
     not_older_utc = Utc(turn.now - rules.limits.quote_age_max_ms * MS)
     _ask_quotes(rules, turn, attempt, StructureEvent.ADMITTED, not_older_utc)
+
+
+def _is_combo(rules: DeskRules, intent: Intent) -> bool:
+    """Return whether both legs go out as one order: of one underlying, where the broker takes that."""
+    return rules.takes_combos and len({leg.ticker for leg in intent.plan.legs}) == 1
 
 
 def _what_if_ms(rules: DeskRules) -> int:
@@ -203,9 +209,12 @@ def _look(rules: DeskRules, turn: Turn[RiskState], attempt: StructureAttempt) ->
 
 
 def _ask_margin(rules: DeskRules, turn: Turn[RiskState], attempt: StructureAttempt) -> None:
-    """Ask the broker what the short leg would need, before anything is bought."""
+    """Ask the broker what the short leg would need, before anything is bought; or both, where they are one order."""
     wait_ms = _what_if_ms(rules)
     attempt = _advance(turn, attempt, StructureEvent.TERMS_PASSED, wait_ms)
+    if attempt.is_combo:
+        _ask_margin_of_both(rules, turn, attempt)
+        return
     _, leg = attempt.legs
     _, seen = attempt.looked
     ref = attempts.reference_of(rules.desk, attempt.intent, 1, seen.contract)
@@ -215,6 +224,18 @@ def _ask_margin(rules: DeskRules, turn: Turn[RiskState], attempt: StructureAttem
         deadline_utc=attempt.deadline_utc,
     )  # fmt: skip
     turn.tell("ibkr", orders.RequestWhatIf(request_id=attempt.request_id, reply_to=turn.name, order=asked))
+
+
+def _ask_margin_of_both(rules: DeskRules, turn: Turn[RiskState], attempt: StructureAttempt) -> None:
+    legs, limit_ticks = attempts.combo_of(attempt), attempts.combo_limit(attempt)
+    cover = attempts.reference_of(rules.desk, attempt.intent, 0, attempt.looked[0].contract)
+    asked = OrderRequest(
+        order_ref=entry_ref(cover.position_id), contract=combo_contract(legs), side=Side.BUY,
+        qty=Qty(attempt.legs[0].ratio // legs[0].ratio), order_type=OrderType.LIMIT, limit_ticks=limit_ticks,
+        is_exit=False, deadline_utc=attempt.deadline_utc,
+    )  # fmt: skip
+    request = orders.RequestWhatIf(request_id=attempt.request_id, reply_to=turn.name, order=asked, legs=legs)
+    turn.tell("ibkr", request)
 
 
 def _reserve(rules: DeskRules, turn: Turn[RiskState], attempt: StructureAttempt) -> None:
@@ -243,6 +264,7 @@ def _reserve(rules: DeskRules, turn: Turn[RiskState], attempt: StructureAttempt)
         decided_utc=turn.now,
         expires_utc=attempt.wait_until(wait_ms, turn.now),
         terms=attempt.terms,
+        is_combo=attempt.is_combo,
     )
     turn.tell("desk_ledger", request)
 
@@ -290,6 +312,7 @@ def _hand_over(rules: DeskRules, turn: Turn[RiskState], attempt: StructureAttemp
         terms=terms,
         permit=permit_of(rules, attempt.epochs, turn.now),
         deadline_utc=_entry_deadline_utc(rules, attempt),
+        is_combo=attempt.is_combo,
     )
     turn.tell(f"structure:{rules.desk}:{structure_key(cover.order.order_ref)}", opening)
     for leg in legs:

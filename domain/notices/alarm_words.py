@@ -55,6 +55,7 @@ REMEDIES: Final = {
     "assigned:<>": "",
     "short_left:<>": "",
     "terms:<>": "",
+    "legs:<>": "Compare the broker's executions of the order, then resume.",
     "not_flat:<>:<>": "",
     "hard_stop": "",
     "not_flat": "Close it at the broker's own screen now.",

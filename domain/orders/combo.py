@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from domain.indices import INDICES
 from domain.instruments import Contract, Right, Side
 from domain.orders.capabilities import BrokerCapability
 from domain.units import Cents, Qty, Ticks
@@ -38,6 +39,11 @@ class ComboLeg(msgspec.Struct, frozen=True):
     contract: Contract
     side: Side
     ratio: int = 1
+
+
+def increment_ticks(ticker: str) -> int:
+    """Return the step of the net price of a combination in this ticker's options."""
+    return 5 if ticker in INDICES else 1
 
 
 def combo_contract(legs: Sequence[ComboLeg]) -> Contract:

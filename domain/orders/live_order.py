@@ -99,6 +99,8 @@ class LiveOrder(msgspec.Struct, frozen=True):
     is the broker's total when it said that the order ended, `is_ended_sure` when executions were read back for it.
     `stop_ticks` is the trigger of a stop that rests at the broker, and `is_buy_back` marks the purchase that covers a
     short.
+    `is_joint`: it is a leg of an order for a combination, which its structure sends and prices; a position only ever
+    cancels it, and with it all of the combination; `limit_ticks` is then what its leg could trade at by itself.
     `change` is a modification whose intent is being recorded, with its `change_qty`. `reason` is the exit it was
     last priced for (`None` for an entry and after a read-back).
     """
@@ -121,6 +123,7 @@ class LiveOrder(msgspec.Struct, frozen=True):
     change_qty: Qty = Qty(0)
     stop_ticks: Ticks | None = None
     is_buy_back: bool = False
+    is_joint: bool = False
 
 
 # -- on its way ----------------------------------------------------------------------------------

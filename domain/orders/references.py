@@ -151,6 +151,14 @@ def position_of(order_ref: str) -> str:
     return order_ref.rpartition("-")[0]
 
 
+def share_ref(combo_ref: str, leg_entry_ref: str) -> str:
+    """Return under which reference a position knows its leg of a combination's order: its own stem, the same suffix.
+
+    So a leg's part of an order can be told from the broker's reference and the contract alone.
+    """
+    return f"{position_of(leg_entry_ref)}-{combo_ref.rpartition('-')[2]}"
+
+
 def parse_order_ref(text: str) -> OrderName | None:
     """Return what an order reference says; `None` for one that is not ours."""
     match = _ORDER_REF.fullmatch(text)

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from domain.fsm import Machine
 from domain.instruments import OrderType, Side
 from domain.keyed import Keyed
+from domain.orders.combo import COMBO_CON_ID
 from domain.units import Qty, Ticks, Utc
 
 
@@ -150,12 +151,30 @@ class Terms(msgspec.Struct, frozen=True):
 
 
 class Counted(msgspec.Struct, frozen=True):
-    """An execution as it counts: its base id, the highest revision so far, and quantity and price of that revision."""
+    """An execution as it counts: its base id, the highest revision so far, and quantity and price of that revision.
+
+    `con_id` is told of an order for a combination alone: which leg it is of, or `COMBO_CON_ID` of the whole.
+    """
 
     exec_id: str
     revision: int
     qty: Qty
     price_ticks: Ticks = NO_PRICE
+    con_id: int = 0
+
+
+class Share(msgspec.Struct, frozen=True):
+    """What an order is to a position: of one for a combination a leg of it, else all of it.
+
+    `order_ref` is the reference under which `owner` knows it; `ratio` contracts go with each unit of the order, on
+    `side`.
+    """
+
+    order_ref: str
+    con_id: int
+    owner: str
+    side: Side
+    ratio: int = 1
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -173,6 +192,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     since. `change` was sent and not confirmed; `cancel_n` is the first read-back after a cancel was sent (0: none was);
     `is_elsewhere`: it works under another client id, so we can neither change nor cancel it. `ending` is an end by the
     broker's status of which its position is told only after one more read-back (`None`: nothing is awaited).
+
+    `legs` are those of an order for a combination, whose quantities count combinations and whose `con_id` is
+    `COMBO_CON_ID`; it is only ever cancelled, never changed. `is_disputed`: its legs did not fill alike in time.
     """
 
     order_ref: str
@@ -195,16 +217,47 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     cancel_n: int = 0
     is_elsewhere: bool = False
     ending: Ending | None = None
+    legs: tuple[Share, ...] = ()
+    is_disputed: bool = False
 
     @property
     def filled_qty(self) -> Qty:
-        """What the executions reported add up to."""
+        """What the executions reported add up to; of a combination those whose every leg is there."""
+        if self.legs:
+            return Qty(min(self.filled_of(leg) // leg.ratio for leg in self.legs))
         return Qty(sum(execution.qty for execution in self.executions))
 
     @property
-    def filled_cost_ticks(self) -> int:
-        """Quantity times price, over the executions reported."""
-        return sum(execution.qty * execution.price_ticks for execution in self.executions)
+    def shares(self) -> tuple[Share, ...]:
+        """What the order is to each position that it trades for."""
+        return self.legs or (Share(self.order_ref, self.con_id, self.owner, self.side),)
+
+    @property
+    def con_ids(self) -> tuple[int, ...]:
+        """The contracts that it trades."""
+        return tuple(leg.con_id for leg in self.legs) or (self.con_id,)
+
+    @property
+    def is_lopsided(self) -> bool:
+        """Whether a leg has filled for other combinations than another one, or than the executions of the whole say."""
+        if not self.legs:
+            return False
+        whole_qty = sum(execution.qty for execution in self.executions if execution.con_id == COMBO_CON_ID)
+        most = max(whole_qty, *(-(-self.filled_of(leg) // leg.ratio) for leg in self.legs))
+        return most > self.filled_qty
+
+    def filled_of(self, share: Share) -> Qty:
+        """Return how many contracts the executions reported show of a share."""
+        return Qty(sum(execution.qty for execution in self._executions_of(share)))
+
+    def filled_cost_ticks_of(self, share: Share) -> int:
+        """Return quantity times price, over the executions reported of a share."""
+        return sum(execution.qty * execution.price_ticks for execution in self._executions_of(share))
+
+    def _executions_of(self, share: Share) -> tuple[Counted, ...]:
+        if not self.legs:
+            return self.executions
+        return tuple(execution for execution in self.executions if execution.con_id == share.con_id)
 
     @property
     def most_qty(self) -> Qty:
@@ -239,13 +292,16 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         """Return the order with an end that is to be confirmed before it is told; `None`: with none."""
         return replace(self, ending=ending)
 
-    def executed(self, exec_id: str, revision: int, qty: Qty, price_ticks: Ticks = NO_PRICE) -> Order:
+    def executed(
+        self, exec_id: str, revision: int, qty: Qty, price_ticks: Ticks = NO_PRICE, con_id: int = 0
+    ) -> Order:  # fmt: skip
         """Return the order with an execution counted once, at its highest revision."""
         known = next((counted for counted in self.executions if counted.exec_id == exec_id), None)
         if known is not None and known.revision >= revision:
             return self
         rest = tuple(counted for counted in self.executions if counted.exec_id != exec_id)
-        return replace(self, executions=(*rest, Counted(exec_id, revision, qty, price_ticks)))
+        counted = Counted(exec_id, revision, qty, price_ticks, con_id if self.legs else 0)
+        return replace(self, executions=(*rest, counted))
 
     def with_perm_id(self, perm_id: int) -> Order:
         """Return the order with the broker's id."""
@@ -281,6 +337,10 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         """Return the order whose cancel was sent; where a read-back from `cancel_n` on finds it, it is sent again."""
         return replace(self, is_cancel_wanted=True, cancel_n=cancel_n)
 
+    def disputed(self) -> Order:
+        """Return the order whose legs did not fill alike in time."""
+        return replace(self, is_disputed=True)
+
     def placed_by(self, *, is_elsewhere: bool) -> Order:
         """Return the order with whether another client's session placed it."""
         return replace(self, is_elsewhere=is_elsewhere)
@@ -310,6 +370,14 @@ def find(table: Table, order_ref: str) -> Order | None:
     return table.orders.get(order_ref)
 
 
+def find_share(table: Table, order_ref: str) -> tuple[Order, Share] | None:
+    """Return the order that a position knows by this reference, and what it is to it; `None` if there is none."""
+    order = find(table, order_ref) or next((o for o in table if any(s.order_ref == order_ref for s in o.legs)), None)
+    if order is None:
+        return None
+    return order, next(share for share in order.shares if share.order_ref == order_ref)
+
+
 def put(table: Table, order: Order) -> Table:
     """Return the table with this order in place of the one of the same reference (or added)."""
     known = table.orders.get(order.order_ref)
@@ -334,11 +402,16 @@ def doubt_sent(table: Table, clear_n: int) -> Table:
 
 
 def working_exit(table: Table, con_id: int) -> Order | None:
-    """Return the exit order of a contract that may still fill; there is at most one."""
-    return next((order for order in table.under_way if order.con_id == con_id and order.is_exit), None)
+    """Return the exit order of a contract that may still fill; there is at most one, of its own or of a combination."""
+    return next((order for order in table.under_way if order.is_exit and con_id in order.con_ids), None)
 
 
 def selling_qty(table: Table, con_id: int) -> Qty:
     """Return what the sell orders under way may still sell of a contract."""
-    selling = [order for order in table.under_way if order.con_id == con_id and order.side is Side.SELL]
-    return Qty(sum([order.most_qty - order.filled_qty for order in selling]))
+    selling = [
+        order.most_qty * share.ratio - order.filled_of(share)
+        for order in table.under_way
+        for share in order.shares
+        if share.con_id == con_id and share.side is Side.SELL
+    ]
+    return Qty(sum(selling))

@@ -7,6 +7,7 @@ Gates of the desk are asked once, those of an underlying once a leg; the first r
 from __future__ import annotations
 
 from enum import StrEnum
+from math import gcd
 from typing import Final
 
 import msgspec
@@ -15,6 +16,7 @@ from msgspec.structs import replace
 from domain.fsm import Machine
 from domain.instants import MS
 from domain.instruments import Contract, Quote, Side, Spot
+from domain.orders.combo import ComboLeg
 from domain.orders.intent import DecisionPrices, EntryPlan, Intent, PlannedLeg, PositionRef
 from domain.orders.references import intent_id, position_id
 from domain.risk import attempt as attempts
@@ -88,7 +90,8 @@ class LegQuote(msgspec.Struct, frozen=True):
 class StructureAttempt(msgspec.Struct, frozen=True, kw_only=True):
     """An attempt; `seen` are the quotes of this look by leg, `decided` those of the first one.
 
-    `margin_cents` is what the broker says the short leg needs more, `terms` are those of the newest look.
+    `margin_cents` is what the broker says the short leg needs more, `terms` are those of the newest look. `is_combo`:
+    both legs go out as one order, which the broker is asked about.
     """
 
     intent: Intent
@@ -102,6 +105,7 @@ class StructureAttempt(msgspec.Struct, frozen=True, kw_only=True):
     fresh_from_utc: Utc = Utc(0)
     terms: Terms | None = None
     margin_cents: Cents | None = None
+    is_combo: bool = False
     epochs: Epochs = Epochs(0, 0)
 
     @property
@@ -168,6 +172,21 @@ def reference_of(desk: str, intent: Intent, n: int, contract: Contract) -> Posit
 def prices_of(leg: LegQuote) -> DecisionPrices:
     """Return what a leg was decided on."""
     return attempts.decision_prices(leg.quote, leg.spot)
+
+
+def combo_of(attempt: StructureAttempt) -> tuple[ComboLeg, ...]:
+    """Return the legs of this look as one order has them, for each combination that is bought."""
+    unit = gcd(*(leg.ratio for leg in attempt.legs))
+    return tuple(
+        ComboLeg(seen.contract, leg.side, leg.ratio // unit)
+        for leg, seen in zip(attempt.legs, attempt.looked, strict=True)
+    )  # fmt: skip
+
+
+def combo_limit(attempt: StructureAttempt) -> Ticks:
+    """Return the net price at which one combination is bought, by its legs' own limits; below zero where that pays."""
+    priced = zip(attempt.legs, combo_of(attempt), attempt.looked, strict=True)
+    return Ticks(sum(part.side.sign * part.ratio * limit_of(leg, seen.quote) for leg, part, seen in priced))
 
 
 def limit_of(leg: PlannedLeg, quote: Quote) -> Ticks:
@@ -247,10 +266,13 @@ def terms_of_look(view: DeskView, attempt: StructureAttempt, rules: SpreadRules)
 
 
 def _ratio(view: DeskView, attempt: StructureAttempt) -> float | None:
+    """Return the ratio of both underlyings; 1 where they are the same, `None` without a price of each."""
     spots = [spot_of(view, leg.ticker or "") for leg in attempt.legs]
     if attempt.looked:
         spots = [leg.spot or spot for leg, spot in zip(attempt.looked, spots, strict=True)]
     cover, short = spots
+    if cover is not None and attempt.legs[0].ticker == attempt.legs[1].ticker:
+        return 1.0
     return None if cover is None or short is None else ratio_of(cover.price_ticks, short.price_ticks)
 
 
@@ -300,10 +322,14 @@ def money(rules: DeskRules, view: DeskView, attempt: StructureAttempt, beside: t
     if funds is None or terms is None or margin is None:
         return Verdict(TERMS, missing("margin of the short leg" if funds is not None else "account values"))
     cost = attempt.legs[0].ratio * terms.cover_ask_ticks * 100
+    if attempt.is_combo:  # the broker's figure is that of both legs; at least what both can lose is set aside
+        margin, cost = max(margin, terms.worst_cents), Cents(0)
     need = margin + cost + terms.fees_cents + sum(p.cost_cents for p in beside)
     need += unspent_cents(view)
     bound = rules.limits.cash_share_max * funds.available_cents
     looked_at = f"margin of the short leg {margin / 100:.2f} USD, cover and fees"
+    if attempt.is_combo:
+        looked_at = f"margin of both legs as one order, or their worst loss, {margin / 100:.2f} USD, and fees"
     if need > bound:
         return Verdict(TERMS, refused(RejectCode.BUYING_POWER, need, bound, "cents", looked_at))
     return Verdict(TERMS, passed(need, bound, "cents", looked_at))

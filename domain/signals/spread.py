@@ -10,7 +10,7 @@ from domain.orders import references
 from domain.orders.intent import EntryPlan, Intent, PlannedLeg
 from domain.signals.alert import UP, Alert, AlertKey
 from domain.structure.credit import Terms
-from domain.structure.rules import COVER, COVER_RATIO, SHORT, SpreadRules
+from domain.structure.rules import COVER, SHORT, SpreadRules
 from domain.units import Ticks, Utc
 
 SOURCE: Final = "spread"  # also the name of its strategy
@@ -18,12 +18,20 @@ PAIR: Final = f"{COVER}-{SHORT}"
 KIND: Final = "CREDIT_SPREAD"
 VERSION: Final = 1
 PROMOTION: Final = f"{KIND}-{VERSION}"
+VERTICAL: Final = "CREDIT_VERTICAL"  # both legs of the index: a kind of its own, which is promoted by itself
+KINDS: Final = (KIND, VERTICAL)
+PROMOTIONS: Final = tuple(f"{kind}-{VERSION}" for kind in KINDS)
 LANE: Final = f"lane:{SOURCE}:{PAIR}"
 
 
-def key_of(bucket_utc: Utc) -> AlertKey:
+def kind_of(rules: SpreadRules) -> str:
+    """Return the kind of the alerts that these rules make."""
+    return VERTICAL if rules.is_vertical else KIND
+
+
+def key_of(bucket_utc: Utc, kind: str = KIND) -> AlertKey:
     """Return the key of the spread's alert of a bucket (its start)."""
-    return AlertKey(SOURCE, PAIR, KIND, VERSION, bucket_utc)
+    return AlertKey(SOURCE, PAIR, kind, VERSION, bucket_utc)
 
 
 def alert_of(
@@ -35,7 +43,7 @@ def alert_of(
     fund would stand at its assignment threshold: an outcome follows one price, a spread has none of its own.
     """
     return Alert(
-        key=key_of(bucket_utc),
+        key=key_of(bucket_utc, kind_of(rules)),
         direction=UP,
         entry_ticks=spot_ticks,
         target_ticks=Ticks(max(terms.cover_strike_ticks, spot_ticks + 1)),
@@ -54,8 +62,8 @@ def thresholds_of(terms: Terms, rules: SpreadRules) -> tuple[tuple[str, float], 
         ("gap", terms.gap_cents / 100),
         ("fees", terms.fees_cents / 100),
         ("ratio", round(terms.ratio, 6)),
-        ("spx_strike", terms.cover_strike_ticks / 100),
-        ("spy_strike", terms.short_strike_ticks / 100),
+        ("cover_strike" if rules.is_vertical else "spx_strike", terms.cover_strike_ticks / 100),
+        ("short_strike" if rules.is_vertical else "spy_strike", terms.short_strike_ticks / 100),
         ("min_entry_credit", float(rules.min_entry_credit)),
         ("max_position_loss", float(rules.max_position_loss)),
     )
@@ -66,9 +74,9 @@ def plan_of(cover_strike_ticks: Ticks, short_strike_ticks: Ticks, rules: SpreadR
     return EntryPlan(
         (
             PlannedLeg(Right.CALL, Side.BUY, rules.spx_contracts_per_spread, COVER, cover_strike_ticks),
-            PlannedLeg(Right.CALL, Side.SELL, rules.spy_contracts_per_spread, SHORT, short_strike_ticks),
+            PlannedLeg(Right.CALL, Side.SELL, rules.short_contracts, rules.short_ticker, short_strike_ticks),
         ),
-        cover_ratio=COVER_RATIO,
+        cover_ratio=rules.cover_ratio,
     )
 
 

@@ -1,8 +1,9 @@
 """What a credit spread brings in, what it can lose, and whether it may be opened: pure arithmetic over two quotes.
 
-Bought is one call of the index at its ask, sold are calls of the fund at their bid, both at the money. Prices are ticks
-per unit of the underlying, money is cents, all of one spread with the contracts that the rules name. Source of the
-formulas and conditions: risk-and-execution.md §6.
+Bought is one call of the index at its ask, sold are calls of the fund at their bid, both at the money; or, as a
+vertical, a call of the index at the money is sold and one above it bought. Prices are ticks per unit of the underlying,
+money is cents, all of one spread with the contracts that the rules name. Source of the formulas and conditions:
+risk-and-execution.md §6.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ COVER_STEP_TICKS: Final = 500  # the index's strikes are chosen on a grid of 5.0
 SHORT_STEP_TICKS: Final = 100
 COVER_CLASS: Final = "SPXW"
 SHORT_CLASS: Final = "SPY"
+NET_WIDTH_SHARE: Final = 0.3  # of the net mid of a combination, the most that its net spread may be
+NET_MID_MIN_TICKS: Final = 50  # a smaller net mid counts as this much
 _DIVIDEND_MONTHS: Final = (3, 6, 9, 12)
 
 
@@ -56,6 +59,19 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
         """What is lost at worst, as a positive number."""
         return Cents(-self.edge_cents)
 
+    @property
+    def net_width_ticks(self) -> Ticks:
+        """Ask less bid of one cover and one short together."""
+        return Ticks(
+            self.cover_ask_ticks - self.cover_bid_ticks + self.short_ask_ticks - self.short_bid_ticks
+        )  # fmt: skip
+
+    @property
+    def net_mid_ticks(self) -> float:
+        """What one cover costs more than one short brings, both at mid; below zero where opening pays."""
+        cover, short = self.cover_bid_ticks + self.cover_ask_ticks, self.short_bid_ticks + self.short_ask_ticks
+        return (cover - short) / 2
+
 
 class Condition(StrEnum):
     """What must hold for a spread to be opened, in the order in which it is asked."""
@@ -65,6 +81,7 @@ class Condition(StrEnum):
     RATIO = "ratio"
     QUOTES = "quotes"
     SPX_SPREAD = "spx_spread"
+    NET_SPREAD = "net_spread"
     CREDIT = "credit"
     WORST_CASE = "worst_case"
 
@@ -91,6 +108,17 @@ def strikes_at(cover_spot_ticks: Ticks, short_spot_ticks: Ticks) -> tuple[Ticks,
     return _nearest(cover_spot_ticks, COVER_STEP_TICKS), _nearest(short_spot_ticks, SHORT_STEP_TICKS)
 
 
+def strikes_of(cover_spot_ticks: Ticks, short_spot_ticks: Ticks, rules: SpreadRules) -> tuple[Ticks, Ticks]:
+    """Return the strikes of cover and short: both at the money, of a vertical the cover's its width above the short's.
+
+    `short_spot_ticks` is the price of the sold leg's underlying.
+    """
+    if not rules.is_vertical:
+        return strikes_at(cover_spot_ticks, short_spot_ticks)
+    short = _nearest(short_spot_ticks, COVER_STEP_TICKS)
+    return Ticks(short + rules.width_ticks), short
+
+
 def _nearest(price_ticks: int, step: int) -> Ticks:
     return Ticks((2 * price_ticks + step) // (2 * step) * step)
 
@@ -107,9 +135,10 @@ def terms_of(
     (cover_strike, bought), (short_strike, sold) = cover, short
     if not (bought.bid_ticks and bought.ask_ticks and sold.bid_ticks and sold.ask_ticks):
         return None
-    covers, shorts = rules.spx_contracts_per_spread, rules.spy_contracts_per_spread
+    covers, shorts = rules.spx_contracts_per_spread, rules.short_contracts
+    short_class = COVER_CLASS if rules.is_vertical else SHORT_CLASS
     fees = round_trip_cents(session, COVER_CLASS, covers, bought.ask_ticks)
-    fees = Cents(fees + round_trip_cents(session, SHORT_CLASS, shorts, sold.bid_ticks))
+    fees = Cents(fees + round_trip_cents(session, short_class, shorts, sold.bid_ticks))
     gross = (shorts * sold.bid_ticks - covers * bought.ask_ticks) * MULTIPLIER
     gap = covers * max(0.0, cover_strike - ratio * short_strike) * MULTIPLIER
     return Terms(
@@ -137,11 +166,16 @@ def _quarterly(day: date) -> date | None:
 def unmet_before_quotes(
     session: date, open_utc: Utc, now: Utc, ratio: float | None, rules: SpreadRules
 ) -> Unmet | None:
-    """Return the first condition that fails before anything is quoted: window, ex-dividend date, ratio."""
+    """Return the first condition that fails before anything is quoted: window, ex-dividend date, ratio.
+
+    The last two are the fund's: a vertical has none of it.
+    """
     since_ms, first_ms, last_ms = (now - open_utc) // MS, rules.entry_after_open_ms, rules.entry_until_ms
     if not first_ms <= since_ms < last_ms:
         near_ms = first_ms if since_ms < first_ms else last_ms
         return Unmet(Condition.WINDOW, since_ms / 1_000, near_ms / 1_000, "s after the open", "the spread's window")
+    if rules.is_vertical:
+        return None if ratio is not None else Unmet(Condition.RATIO, None, None, "", "no price of SPX")
     if is_ex_dividend(session, rules):
         return Unmet(Condition.EX_DIVIDEND, None, None, "", f"SPY is ex-dividend on {session}")
     if ratio is None:
@@ -161,6 +195,9 @@ def unmet_on_quotes(terms: Terms | None, rules: SpreadRules) -> Unmet | None:
         return Unmet(Condition.QUOTES, None, None, "", "a quote is crossed")
     if width > rules.spx_spread_max_ticks:
         return Unmet(Condition.SPX_SPREAD, width, rules.spx_spread_max_ticks, "ticks", "ask less bid of the SPX call")
+    net_most = NET_WIDTH_SHARE * max(abs(terms.net_mid_ticks), NET_MID_MIN_TICKS)
+    if rules.is_vertical and terms.net_width_ticks > net_most:
+        return Unmet(Condition.NET_SPREAD, terms.net_width_ticks, net_most, "ticks", "ask less bid of both legs")
     if terms.credit_cents < rules.min_entry_credit_cents:
         looked_at = f"net credit after fees of {terms.fees_cents / 100:.2f} USD"
         return Unmet(Condition.CREDIT, terms.credit_cents, rules.min_entry_credit_cents, "cents", looked_at)

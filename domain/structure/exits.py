@@ -42,6 +42,6 @@ def exit_of(
     if None in counted:
         is_unbounded = any(leg.is_blind and leg.worst_cents is None for leg in (cover, short))
         return ExitReason.BLIND if is_unbounded else None
-    if sum(cents for cents in counted if cents is not None) < -rules.max_position_loss_cents:
+    if sum(cents for cents in counted if cents is not None) < -rules.exit_loss_cents:
         return ExitReason.BLIND if is_blind else ExitReason.POSITION_LOSS
     return None

@@ -25,6 +25,10 @@ class SpreadRules:
     `is_live_allowed`: it may be on where the trading mode is live, although another underlying covers its short leg.
     `entry_after_open_ms` and `entry_until_ms` count from the open, and `leg_timeout_ms` is how long a leg's entry may
     work. `ex_dividend_dates` are further dates of the fund beside its quarterly ones.
+
+    With a `vertical_width` the sold leg is of the index, too, that far below the bought one: a vertical, which a broker
+    that can takes as one order. It is left at a `vertical_loss` by its marks: its worst case is bounded when it is
+    opened, and no loss passes that.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
@@ -48,6 +52,9 @@ class SpreadRules:
     signal_age_max_ms: LongMs
     cooldown_ms: PauseMs
     ex_dividend_dates: tuple[date, ...]
+    # The last two are absent from what was recorded before there were verticals.
+    vertical_width: Annotated[float, Range(0, 1_000)] = 0.0
+    vertical_loss: Annotated[float, Range(0, 1_000_000, is_open=True)] = 250.0
 
     @property
     def strategy(self) -> StrategyRules:
@@ -62,6 +69,31 @@ class SpreadRules:
         )
 
     @property
+    def is_vertical(self) -> bool:
+        """Whether both legs are of the index."""
+        return self.vertical_width > 0
+
+    @property
+    def width_ticks(self) -> Ticks:
+        """How far the strikes of a vertical lie apart."""
+        return Ticks(round(self.vertical_width * 100))
+
+    @property
+    def short_ticker(self) -> str:
+        """The underlying of the sold leg."""
+        return COVER if self.is_vertical else SHORT
+
+    @property
+    def short_contracts(self) -> Qty:
+        """How many contracts of the sold leg a spread has."""
+        return self.spx_contracts_per_spread if self.is_vertical else self.spy_contracts_per_spread
+
+    @property
+    def cover_ratio(self) -> int:
+        """How many sold contracts a bought one covers."""
+        return 1 if self.is_vertical else COVER_RATIO
+
+    @property
     def min_entry_credit_cents(self) -> Cents:
         """The least net credit after round-trip fees."""
         return cents_of(self.min_entry_credit)
@@ -70,6 +102,11 @@ class SpreadRules:
     def max_position_loss_cents(self) -> Cents:
         """The loss that one spread may make, at worst when it is opened and by its marks while it is held."""
         return cents_of(self.max_position_loss)
+
+    @property
+    def exit_loss_cents(self) -> Cents:
+        """The loss by the marks of both legs at which a held spread is closed."""
+        return cents_of(self.vertical_loss) if self.is_vertical else self.max_position_loss_cents
 
     @property
     def max_daily_loss_cents(self) -> Cents:

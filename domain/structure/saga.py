@@ -4,6 +4,10 @@ The table says which state follows; `Saga` holds what is known of both legs, and
 those facts. It is level-triggered: what should be done follows from where things stand, so that a report told twice, a
 leg that was started again, or a restart of the whole changes nothing but what is missing.
 
+Where the broker takes both legs as one order (`is_combo`), that is how they are opened, and closed while nothing is
+urgent: both legs first say that they take part, then the order is sent. What it leaves undone, and whatever is urgent
+(kill, end of day, a person's word), goes leg by leg as ever; a leg's own exit waits until the order for both is over.
+
 What holds after every step: Σ short contracts, held or on sale, ≤ what the held cover covers, and the cover is free to
 be sold only when no short is left nor can come to be.
 """
@@ -27,7 +31,9 @@ class SagaState(StrEnum):
     RESERVED = "RESERVED"  # both legs are reserved, nothing was sent
     BUYING_COVER = "BUYING_COVER"
     SELLING = "SELLING"  # the cover is held; the shorts are being sold
+    ENTERING = "ENTERING"  # one order opens both legs
     HELD = "HELD"
+    LEAVING = "LEAVING"  # one order closes both legs
     BUYING_BACK = "BUYING_BACK"  # out: the shorts first
     RELEASING = "RELEASING"  # no short is left: the cover is sold
     SETTLING = "SETTLING"  # the session is over and something was still held
@@ -42,7 +48,10 @@ class SagaEvent(StrEnum):
     COVER_BOUGHT = "cover_bought"  # its entry is over and something is held
     COVER_FAILED = "cover_failed"  # its entry is over and nothing is held
     SHORT_SOLD = "short_sold"  # in full
+    COMBO_SENT = "combo_sent"  # both legs were asked to take part in one order
+    BOTH_OPENED = "both_opened"  # it has opened both, in full
     EXIT_WANTED = "exit_wanted"
+    EXIT_AS_ONE = "exit_as_one"  # an exit is wanted that one order may try first
     COVER_LOST = "cover_lost"  # it ended by itself: closed at the broker by somebody else
     SHORT_FOUND = "short_found"  # a short is held where none should be: a fill that was reported late
     COVER_FOUND = "cover_found"
@@ -57,6 +66,7 @@ OVER = frozenset({_S.CLOSED, _S.ABANDONED})
 
 _TRANSITIONS: dict[tuple[SagaState, SagaEvent], SagaState] = {
     (_S.RESERVED, _E.COVER_SENT): _S.BUYING_COVER,
+    (_S.RESERVED, _E.COMBO_SENT): _S.ENTERING,
     (_S.RESERVED, _E.COVER_FAILED): _S.ABANDONED,  # its order was refused before it left
     (_S.RESERVED, _E.EXIT_WANTED): _S.ABANDONED,
     (_S.RESERVED, _E.COVER_FOUND): _S.RELEASING,
@@ -71,11 +81,20 @@ _TRANSITIONS: dict[tuple[SagaState, SagaEvent], SagaState] = {
     (_S.SELLING, _E.EXIT_WANTED): _S.BUYING_BACK,
     (_S.SELLING, _E.COVER_LOST): _S.BUYING_BACK,
     (_S.SELLING, _E.SESSION_CLOSED): _S.SETTLING,
+    (_S.ENTERING, _E.BOTH_OPENED): _S.HELD,
+    (_S.ENTERING, _E.EXIT_WANTED): _S.BUYING_BACK,  # what has not filled is given up, what has is closed leg by leg
+    (_S.ENTERING, _E.COVER_FAILED): _S.ABANDONED,
+    (_S.ENTERING, _E.SESSION_CLOSED): _S.SETTLING,
+    (_S.HELD, _E.EXIT_AS_ONE): _S.LEAVING,
+    (_S.LEAVING, _E.EXIT_WANTED): _S.BUYING_BACK,  # leg by leg from here on
+    (_S.LEAVING, _E.ALL_GONE): _S.CLOSED,
+    (_S.LEAVING, _E.SESSION_CLOSED): _S.SETTLING,
     (_S.HELD, _E.EXIT_WANTED): _S.BUYING_BACK,
     (_S.HELD, _E.COVER_LOST): _S.BUYING_BACK,
     (_S.HELD, _E.SESSION_CLOSED): _S.SETTLING,
     (_S.BUYING_BACK, _E.SHORTS_GONE): _S.RELEASING,
     (_S.BUYING_BACK, _E.ALL_GONE): _S.CLOSED,
+    (_S.BUYING_BACK, _E.COVER_FAILED): _S.ABANDONED,  # an order for both legs was given up before it filled
     (_S.BUYING_BACK, _E.SESSION_CLOSED): _S.SETTLING,
     (_S.RELEASING, _E.SHORT_FOUND): _S.BUYING_BACK,
     (_S.RELEASING, _E.COVER_FAILED): _S.ABANDONED,  # the cover's entry was given up before it filled
@@ -95,7 +114,8 @@ _OUT_ALREADY = "it is on its way out already"
 _ENTRY_OVER = "the cover's entry is over: what filled is held"
 _OVER = "nothing is held any more"
 _AT_SETTLEMENT = "the session is over: nothing can be traded any more"
-_LEG_BY_LEG = "the shorts are gone first, then the cover"
+_AS_ONE = "one order for both legs: its end decides"
+_NOT_AS_ONE = "only a whole structure that is held leaves as one"
 
 _IGNORED: dict[tuple[SagaState, SagaEvent], str] = {
     (_S.RESERVED, _E.COVER_BOUGHT): "told as COVER_FOUND: nothing of ours was sent yet",
@@ -126,7 +146,6 @@ _IGNORED: dict[tuple[SagaState, SagaEvent], str] = {
     (_S.HELD, _E.ALL_GONE): "told as COVER_LOST",
     (_S.BUYING_BACK, _E.COVER_SENT): _SENT_ONCE,
     (_S.BUYING_BACK, _E.COVER_BOUGHT): _ENTRY_OVER,
-    (_S.BUYING_BACK, _E.COVER_FAILED): _LEG_BY_LEG,
     (_S.BUYING_BACK, _E.SHORT_SOLD): "its entry filled while its cancel was on the way: bought back with the rest",
     (_S.BUYING_BACK, _E.EXIT_WANTED): _OUT_ALREADY,
     (_S.BUYING_BACK, _E.COVER_LOST): "the shorts are bought back already",
@@ -148,6 +167,24 @@ _IGNORED: dict[tuple[SagaState, SagaEvent], str] = {
     (_S.SETTLING, _E.COVER_FOUND): _AT_SETTLEMENT,
     (_S.SETTLING, _E.SHORTS_GONE): "both legs settle, each by itself",
     (_S.SETTLING, _E.SESSION_CLOSED): "settling already",
+    **{
+        (state, event): _AS_ONE
+        for state in (_S.ENTERING, _S.LEAVING)
+        for event in _E
+        if (state, event) not in _TRANSITIONS
+    },
+    **{
+        (state, _E.COMBO_SENT): _SENT_ONCE
+        for state in _S
+        if state not in (_S.RESERVED, _S.ENTERING, _S.LEAVING, _S.SETTLING, *OVER)
+    },
+    **{(state, _E.BOTH_OPENED): _AS_ONE for state in _S if state not in (_S.ENTERING, _S.LEAVING, _S.SETTLING, *OVER)},
+    **{
+        (state, _E.EXIT_AS_ONE): _NOT_AS_ONE
+        for state in _S
+        if state not in (_S.HELD, _S.ENTERING, _S.LEAVING, _S.SETTLING, *OVER)
+    },
+    **{(_S.SETTLING, event): _AT_SETTLEMENT for event in (_E.COMBO_SENT, _E.BOTH_OPENED, _E.EXIT_AS_ONE)},
     **{
         (state, event): _OVER
         for state in (_S.CLOSED, _S.ABANDONED)
@@ -174,6 +211,7 @@ class Leg(msgspec.Struct, frozen=True):
     a sign), `was_held` whether anything ever was. `is_flat`: its life is over and the broker agrees. `is_leaving`: it
     wants an exit. `is_free`: it may be sold, for all that was told to it (of the cover). `is_clear`: the broker holds
     nothing of it on its side and no order works, though it may not be flat: somebody else holds the contract, too.
+    `is_joint`: it takes part in an order for both legs.
     """
 
     qty: Qty
@@ -185,6 +223,7 @@ class Leg(msgspec.Struct, frozen=True):
     is_leaving: bool = False
     is_free: bool = False
     is_clear: bool = False
+    is_joint: bool = False
 
     @property
     def may_be_held(self) -> bool:
@@ -201,6 +240,10 @@ class Wish(StrEnum):
     """What the structure wants done."""
 
     OPEN_COVER = "open_cover"
+    JOIN_ENTRY = "join_entry"  # both legs are asked to take part in one order
+    SEND_ENTRY = "send_entry"  # they do
+    JOIN_EXIT = "join_exit"
+    SEND_EXIT = "send_exit"
     OPEN_SHORT = "open_short"
     CLOSE_SHORT = "close_short"
     HOLD_COVER = "hold_cover"
@@ -209,13 +252,20 @@ class Wish(StrEnum):
 
 
 class Saga(msgspec.Struct, frozen=True):
-    """One structure: its state, both legs, how many shorts a cover covers, and why it leaves (`None`: it does not)."""
+    """One structure: its state, both legs, how many shorts a cover covers, and why it leaves (`None`: it does not).
+
+    `is_combo`: the broker takes both legs as one order. `has_asked` is whether both legs were asked to take part in
+    one in this state, `is_sent` whether it was sent.
+    """
 
     cover: Leg
     short: Leg
     ratio: int
     state: SagaState = SagaState.RESERVED
     reason: ExitReason | None = None
+    is_combo: bool = False
+    has_asked: bool = False
+    is_sent: bool = False
 
     @property
     def is_over(self) -> bool:
@@ -239,9 +289,21 @@ class Saga(msgspec.Struct, frozen=True):
         return Qty(max(0, self.short.held - self.cover.held * self.ratio))
 
 
+# One order may try these exits first; the others are urgent, or nothing is known of the prices.
+AS_ONE = frozenset({ExitReason.POSITION_LOSS, ExitReason.ASSIGNMENT_RISK})
+
+
 def moved(saga: Saga, event: SagaEvent) -> Saga:
     """Return the structure after an event."""
     return replace(saga, state=SAGA.next(saga.state, event))
+
+
+def leaving_as_one(saga: Saga, reason: ExitReason) -> Saga:
+    """Return the structure with an exit wanted that one order for both legs may try first, where it can be one."""
+    is_whole = saga.cover.held == saga.cover.qty and saga.short.held == saga.short.qty
+    if not saga.is_combo or saga.state is not SagaState.HELD or reason not in AS_ONE or not is_whole:
+        return leaving(saga, reason)
+    return moved(replace(saga, reason=reason, has_asked=False, is_sent=False), SagaEvent.EXIT_AS_ONE)
 
 
 def leaving(saga: Saga, reason: ExitReason) -> Saga:
@@ -257,6 +319,14 @@ def cover_sent(saga: Saga) -> Saga:
     """Return the structure once the cover's entry was handed to its position."""
     cover = replace(saga.cover, ordered=saga.cover.qty, entry=EntryPart.WORKING)
     return moved(replace(saga, cover=cover), SagaEvent.COVER_SENT)
+
+
+def entry_asked(saga: Saga) -> Saga:
+    """Return the structure once both legs were asked to take part in one order that opens them."""
+    cover, short = (
+        replace(leg, ordered=leg.qty, entry=EntryPart.WORKING) for leg in (saga.cover, saga.short)
+    )  # fmt: skip
+    return moved(replace(saga, cover=cover, short=short, has_asked=True), SagaEvent.COMBO_SENT)
 
 
 def short_sent(saga: Saga) -> Saga:
@@ -292,6 +362,10 @@ def _due(saga: Saga) -> SagaEvent | None:
         if state is not SagaState.RELEASING:
             return SagaEvent.COVER_FOUND if cover.held > 0 else None
         return _end_of(saga)
+    if state is SagaState.ENTERING:
+        return _due_of_entry(saga)
+    if state is SagaState.LEAVING:
+        return _due_of_exit(saga)
     if state is SagaState.BUYING_COVER:
         if short.held > 0:
             return SagaEvent.SHORT_FOUND
@@ -302,6 +376,8 @@ def _due(saga: Saga) -> SagaEvent | None:
         if short.may_be_held and not (short.is_clear and short.at_most == 0):
             return None
         is_all_gone = cover.held == 0 and cover.is_flat and not short.may_be_held
+        if saga.is_combo and is_all_gone and not cover.was_held and not short.was_held:
+            return SagaEvent.COVER_FAILED
         return SagaEvent.ALL_GONE if is_all_gone else SagaEvent.SHORTS_GONE
     if cover.held == 0:
         return SagaEvent.COVER_LOST
@@ -313,6 +389,33 @@ def _due(saga: Saga) -> SagaEvent | None:
         is_sold = short.entry is EntryPart.OVER and short.held > 0
         return SagaEvent.EXIT_WANTED if is_short_wrong else SagaEvent.SHORT_SOLD if is_sold else None
     return SagaEvent.EXIT_WANTED if is_short_wrong or short.held < short.ordered else None
+
+
+def _due_of_entry(saga: Saga) -> SagaEvent | None:
+    """Return the event of one order that opens both legs: what it left, once both legs say that it is over."""
+    cover, short = saga.cover, saga.short
+    if cover.is_leaving or short.is_leaving:
+        return SagaEvent.EXIT_WANTED
+    parts = (cover.entry, short.entry)
+    if not saga.is_sent and EntryPart.OVER in parts and parts != (EntryPart.OVER, EntryPart.OVER):
+        return SagaEvent.EXIT_WANTED  # one leg does not take part: the other is given up, too
+    if parts != (EntryPart.OVER, EntryPart.OVER):
+        return None
+    if cover.held == cover.qty and short.held == short.qty:
+        return SagaEvent.BOTH_OPENED
+    return SagaEvent.EXIT_WANTED if cover.held > 0 or short.held > 0 else SagaEvent.COVER_FAILED
+
+
+def _due_of_exit(saga: Saga) -> SagaEvent | None:
+    """Return the event of one order that closes both legs: where it left something, that goes leg by leg."""
+    cover, short = saga.cover, saga.short
+    if cover.is_leaving or short.is_leaving:
+        return SagaEvent.EXIT_WANTED
+    if not saga.is_sent or cover.is_joint or short.is_joint:
+        return None
+    if cover.held > 0 or short.held > 0:
+        return SagaEvent.EXIT_WANTED
+    return SagaEvent.ALL_GONE if cover.is_flat and short.is_flat else None
 
 
 def _end_of(saga: Saga) -> SagaEvent | None:
@@ -328,7 +431,15 @@ def wishes(saga: Saga) -> tuple[Wish, ...]:
     cover, short = saga.cover, saga.short
     match saga.state:
         case SagaState.RESERVED:
-            return (Wish.OPEN_COVER,) if cover.entry is EntryPart.UNSENT else ()
+            if cover.entry is not EntryPart.UNSENT:
+                return ()
+            return (Wish.JOIN_ENTRY,) if saga.is_combo else (Wish.OPEN_COVER,)
+        case SagaState.ENTERING:
+            return (Wish.SEND_ENTRY,) if not saga.is_sent and cover.is_joint and short.is_joint else ()
+        case SagaState.LEAVING:
+            if not saga.has_asked:
+                return (Wish.JOIN_EXIT,)
+            return (Wish.SEND_EXIT,) if not saga.is_sent and cover.is_joint and short.is_joint else ()
         case SagaState.SELLING:
             is_due = short.entry is EntryPart.UNSENT and saga.sellable_qty > 0
             return (Wish.OPEN_SHORT,) if is_due else ()

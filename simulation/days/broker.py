@@ -240,7 +240,7 @@ class DayBroker(InProcessBroker):
             self._late.append(command)
             self._later(wait_ms * MS + 3, lambda: self._arrive(command))
             return
-        is_sale = command.order.side is Side.SELL and command.order.order_type is OrderType.LIMIT
+        is_sale = command.order.side is Side.SELL and command.order.order_type is OrderType.LIMIT and not command.legs
         if fault is Fault.NEW_COMES_BACK and is_sale and self._refusal(command.order, command) is None:
             sent = broker.OrderSent(order_ref=order_ref, session_epoch=self._epoch, order_id=0, sent_utc=self._now())
             self._tell(sent)

@@ -10,6 +10,7 @@ from typing import Any, Final
 from config.settings import Settings
 from domain.instants import MINUTE, MS, SECOND, exchange_clock
 from domain.instruments import Side
+from domain.orders.combo import COMBO_CON_ID
 from domain.orders.references import is_exit_ref, is_ours, is_slice_ref, position_of
 from domain.orders.request import OrderRequest
 from domain.risk.kill import KillLevel
@@ -21,6 +22,7 @@ from messages import broker, entries, lifecycle, operator, orders, positions, ri
 from messages.base import Message
 from simulation.broker.orders import Order
 from simulation.days.faults import Fault
+from simulation.days.pieces import contracts_of, pieces_of
 from simulation.days.scene import Scene
 from simulation.days.structure_checks import StructureChecks
 
@@ -136,13 +138,20 @@ class Checks:
 
     def _on_submit(self, _to: str, told: orders.SubmitOrder, now: Utc) -> None:
         order = told.order
-        if not order.is_exit or order.side is not Side.SELL:
+        if not order.is_exit:
             return
-        self._look_at_exit(order, now)
-        cell = self._scene.cell(told.reply_to)
+        for part in told.parts:
+            self._look_at_closing(part.order_ref, part.owner, part.side_in(order.side), order.qty * part.leg.ratio)
+        if order.side is Side.SELL and not told.parts:
+            self._look_at_exit(order, now)
+            self._look_at_closing(order.order_ref, told.reply_to, order.side, order.qty)
+
+    def _look_at_closing(self, order_ref: str, owner: str, side: Side, qty: int) -> None:
+        """Look whether an exit closes at most what its position was told last that the broker holds."""
+        cell = self._scene.cell(owner)
         state = None if cell is None else cell.state
-        if state is not None and state.is_broker_newer and order.qty > max(state.broker_qty or 0, 0):
-            self._scene.breaks(f"exit {order.order_ref} is for {order.qty}, the broker has told {state.broker_qty}")
+        if state is not None and state.is_broker_newer and qty > max(-side.sign * (state.broker_qty or 0), 0):
+            self._scene.breaks(f"exit {order_ref} is for {qty}, the broker has told {state.broker_qty}")
 
     def _on_signal(self, _to: str, told: signals.SignalRaised, now: Utc) -> None:
         if told.intent.source == spread.SOURCE and self._has_spread:  # its lane raises it; the others' are ours
@@ -193,12 +202,12 @@ class Checks:
 
     def _look_at_exit(self, order: OrderRequest, now: Utc) -> None:
         """Look whether an exit sells, or buys back, at most what the broker has held for a while."""
-        con_id = order.contract.con_id
+        con_id = order.contract.con_id  # a combination's holds nothing, and sells what its legs' positions hold
         held, since_utc = self._held_since.get(con_id, (Qty(0), now))
         is_told = now - since_utc > MINUTE and self._reachable_for(now) > MINUTE and not self._is_silent(con_id)
-        if order.side is Side.SELL and is_told and order.qty > max(held, 0):
+        if order.side is Side.SELL and con_id != COMBO_CON_ID and is_told and order.qty > max(held, 0):
             self._scene.breaks(f"exit {order.order_ref} is for {order.qty}, the broker has long held {held}")
-        if order.side is Side.BUY and is_told and order.qty > max(-held, 0):
+        if order.side is Side.BUY and con_id != COMBO_CON_ID and is_told and order.qty > max(-held, 0):
             self._scene.breaks(f"exit {order.order_ref} buys {order.qty}, the broker has long held {held}")
 
     def _is_silent(self, con_id: int) -> bool:
@@ -279,7 +288,10 @@ class Checks:
             seen.add(order.order_ref)
             if now - scene.came_back.get(order.order_ref, Utc(-COMES_BACK_WAIT)) < COMES_BACK_WAIT:
                 continue
-            if self.structures.is_short_leg(order.con_id) and is_exit_ref(order.order_ref):
+            if order.legs:  # an entry sells nothing that it does not cover itself
+                for con_id, _ in contracts_of(order) if is_exit_ref(order.order_ref) else ():
+                    exits.setdefault(con_id, []).append(order.order_ref)
+            elif self.structures.is_short_leg(order.con_id) and is_exit_ref(order.order_ref):
                 exits.setdefault(order.con_id, []).append(order.order_ref)
             elif order.side is Side.SELL and not self.structures.is_opening_sale(order.order_ref):
                 selling[order.con_id] = selling.get(order.con_id, 0) + state.remaining_qty
@@ -362,14 +374,11 @@ class Checks:
 
     def _own_qty(self, con_id: int) -> int:
         """Return what the desk's own orders have bought and not sold."""
-        own = (
-            w for w in self._scene.exchange._orders.values() if is_ours(w.order.order_ref) and w.order.con_id == con_id
-        )
-        return sum(w.filled_qty if w.order.side is Side.BUY else -w.filled_qty for w in own)
+        return sum(piece.signed_qty for piece in pieces_of(self._scene.exchange) if piece.con_id == con_id)
 
     def ours(self) -> set[int]:
         """Return the contracts that the desk has ordered."""
-        return {w.order.con_id for w in self._scene.exchange._orders.values() if is_ours(w.order.order_ref)}
+        return {piece.con_id for piece in pieces_of(self._scene.exchange)}
 
     def _look_at_flatten(self, now: Utc) -> None:
         wanted = []

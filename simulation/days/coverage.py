@@ -20,7 +20,7 @@ from domain.risk.structure_attempt import STAGES
 from domain.session.desk_switch import SWITCHES
 from domain.session.dialling import LINKS
 from domain.session.modes import MODES
-from domain.structure.saga import SAGA
+from domain.structure.saga import SAGA, SagaEvent, SagaState
 from simulation.days.elsewhere import CODES_ELSEWHERE, EDGES_ELSEWHERE, FAULTS_ELSEWHERE
 from simulation.days.faults import OF_REST, OF_SLOW_READS, Fault
 
@@ -42,7 +42,13 @@ def _edges_of(machines: dict[str, Machine[Any, Any]]) -> tuple[str, ...]:
 
 
 EDGES: Final = _edges_of(MACHINES)
-EDGES_OF_SPREADS: Final = _edges_of(OF_SPREADS)
+OF_ONE_ORDER: Final = tuple(  # on days that have spreads whose legs go out as one
+    edge_name("SAGA", pair)
+    for pair, after in SAGA.transitions.items()
+    if not {pair[0], after}.isdisjoint((SagaState.ENTERING, SagaState.LEAVING))
+    or pair == (SagaState.BUYING_BACK, SagaEvent.COVER_FAILED)
+)
+EDGES_OF_SPREADS: Final = tuple(name for name in _edges_of(OF_SPREADS) if name not in OF_ONE_ORDER)
 EDGES_OF_SLICES: Final = _edges_of(OF_SLICES)
 EDGES_OF_DESKS: Final = _edges_of(OF_DESKS)
 
@@ -113,14 +119,14 @@ class Judged(msgspec.Struct, frozen=True):
 
 def judged(
     coverage: Coverage, *, has_spreads: bool = False, has_slices: bool = False, has_desks: bool = False,
-    has_rest: bool = False, has_slow_reads: bool = False,
+    has_rest: bool = False, has_slow_reads: bool = False, has_combos: bool = False,
 ) -> tuple[Judged, ...]:  # fmt: skip
     """Return the verdict on faults, edges and codes; those of what only some days have, where days have some."""
     absent = (frozenset() if has_rest else OF_REST) | (frozenset() if has_slow_reads else OF_SLOW_READS)
     faults = {fault.name: 0 for fault in Fault if fault not in absent}
     more = (
         *(EDGES_OF_SPREADS if has_spreads else ()), *(EDGES_OF_SLICES if has_slices else ()),
-        *(EDGES_OF_DESKS if has_desks else ()),
+        *(EDGES_OF_DESKS if has_desks else ()), *(OF_ONE_ORDER if has_combos else ()),
     )  # fmt: skip
     edges = dict.fromkeys((*EDGES, *more), 0)
     codes = {code.value: 0 for code in RejectCode}

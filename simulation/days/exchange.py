@@ -16,6 +16,7 @@ from simulation.broker.exchange import Exchange
 from simulation.broker.orders import IBStatus, Order
 from simulation.days.coverage import Coverage
 from simulation.days.faults import Fault
+from simulation.days.pieces import contracts_of
 from simulation.days.plan import DayPlan
 from simulation.days.tape import TapeMarket
 
@@ -85,7 +86,7 @@ class DayExchange(Exchange):
     def fill_now(self, client_id: int, order_id: int, now_utc: Utc) -> list[ExchangeEvent]:
         """Fill the rest of a live order at once, if the exchange is trading."""
         working = self._open.get((client_id, order_id))
-        contract = None if working is None else self.market.contract(working.order.con_id)
+        contract = None if working is None else self.market.contract(contracts_of(working.order)[0][0])
         if working is None or contract is None or not self._is_open_for(contract.ticker, now_utc):
             return []
         self._note(working.order.con_id, now_utc)
@@ -94,7 +95,7 @@ class DayExchange(Exchange):
     def revise(self, exec_id: str) -> tuple[Execution, Commission] | None:
         """Correct an execution's price by one increment against the account; return its next revision."""
         for at, (execution, commission) in enumerate(self._executions):
-            if execution.exec_id != exec_id:
+            if execution.exec_id != exec_id or execution.order.legs:  # a combination's whole holds nothing
                 continue
             base, _, revision = exec_id.rpartition(".")
             changed_id = f"{base}.{int(revision) + 1:02d}"

@@ -14,13 +14,13 @@ import msgspec
 from config.settings import Settings, load_settings
 from domain.instants import exchange_clock
 from domain.orders.capabilities import TASTYTRADE
-from domain.signals.spread import PROMOTION
+from domain.signals.spread import PROMOTION, VERSION, VERTICAL
 from domain.units import Cents, Utc
 from simulation.days.beside import SECOND_DESK, with_desk, without_desks
 from simulation.days.coverage import Coverage
 from simulation.days.plan import SLOW_READ_BACK_MS, DayPlan, plan_day
 from simulation.days.sliced import with_slices, without_slices
-from simulation.days.spreads import with_spreads, without_spreads
+from simulation.days.spreads import WIDTH_USD, with_spreads, without_spreads
 from simulation.days.world import World, executions_hash, fresh_ledgers, make_template
 from supervision.stepped import VirtualClock
 from supervision.trace import FileTrace, Header, Trace
@@ -52,6 +52,7 @@ def day_settings(
     has_desks: bool = False,
     has_rest: bool = False,
     has_slow_reads: bool = False,
+    has_combos: bool = False,
 ) -> Settings:
     """Return the settings of simulated days: the defaults, five tickers, six lanes, the anchored market.
 
@@ -59,12 +60,14 @@ def day_settings(
     here is action, and says nothing about profit. `has_spreads`: a share of the days has credit spreads, too;
     `has_slices`: on a share of them entries go out in slices; `has_desks`: a share has a second desk; `has_rest`: the
     orders of a desk go to the REST broker on a share of them; `has_slow_reads`: on all of them read-backs take time and
-    reports come in any order.
+    reports come in any order; `has_combos`: the spreads are verticals that go out as one order, with `has_spreads`
+    those of every other day.
     """
     promoted = ["GAMMA_FLIP-1", "STRUCTURE_BREAK-2", *([PROMOTION] if has_spreads else [])]
+    promoted += [f"{VERTICAL}-{VERSION}"] if has_combos else []
     overrides: dict[str, object] = {
         "tickers": TICKERS, "lanes": LANES, "promoted": promoted, "market": {"kind": "anchored"},
-        "spread": {"is_on": has_spreads},
+        "spread": {"is_on": has_spreads or has_combos, "vertical_width": WIDTH_USD if has_combos else 0},
     }  # fmt: skip
     if has_slices:
         overrides["entry"] = {"twap_min_qty": 4}  # a day with slices has its own

@@ -14,6 +14,7 @@ from domain.instants import BUCKET_NS, MINUTE, MS, SECOND, bucket_of
 from domain.orders.capabilities import IB, TASTYTRADE
 from domain.session import calendar
 from domain.session.calendar import TradingDay
+from domain.signals.spread import PROMOTION
 from domain.units import Utc
 from simulation.days.beside import FAULTS_OF_A_DESK, OF_A_DESK, OF_THE_PROCESS, QUIET_SHARE, PlannedDesk, draw_desk
 from simulation.days.faults import (
@@ -28,7 +29,7 @@ from simulation.days.faults import (
     Fault,
 )
 from simulation.days.sliced import PlannedSlices, draw_slices
-from simulation.days.spreads import PlannedSpreads, draw_spreads
+from simulation.days.spreads import PlannedSpreads, as_verticals, draw_spreads
 
 DAYS_PER_MARKET: Final = 50  # days that share a market: its columns are made once
 SLOW_READ_BACK_MS: Final = 5_000  # `connection.read_back_ms` where days have slow read-backs: the marker of them
@@ -156,6 +157,8 @@ def plan_day(seed: int, settings: Settings, *, is_comparable: bool = False) -> D
     if next_day is not None:
         faults += _faults(draw, settings, next_day, Utc(next_day.open_utc - 1_800 * SECOND), signals)
     spreads = draw_spreads(seed, day, starts_utc) if settings.spread.is_on else None
+    if spreads is not None and settings.spread.is_vertical and _is_vertical_day(settings, seed):
+        spreads = as_verticals(spreads, seed)
     if spreads is not None:
         faults = tuple(sorted((*faults, *_faults_of_spreads(seed, settings, day, spreads)), key=lambda f: f.at_utc))
     has_rest = settings.broker.orders == TASTYTRADE
@@ -179,6 +182,11 @@ def plan_day(seed: int, settings: Settings, *, is_comparable: bool = False) -> D
         broker=TASTYTRADE if is_at_rest else IB, beside=beside, faults_beside=faults_beside,
         has_slow_reads=settings.connection.read_back_ms == SLOW_READ_BACK_MS,
     )  # fmt: skip
+
+
+def _is_vertical_day(settings: Settings, seed: int) -> bool:
+    """Return whether a day's spreads are verticals: all are, or every other day's where both are promoted."""
+    return PROMOTION not in settings.promoted or seed % 2 == 0
 
 
 def _day(session: date) -> TradingDay:

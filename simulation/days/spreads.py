@@ -15,12 +15,13 @@ from config.settings import Settings
 from domain.instants import MINUTE, MS, SECOND
 from domain.session.calendar import TradingDay
 from domain.structure.rules import COVER, SHORT
-from domain.units import Ticks, Utc
+from domain.units import Qty, Ticks, Utc
 
 SHARE: Final = 0.4  # of the days
 LAST_NS: Final = 100 * MINUTE  # before the close the last window has begun
 POOR_SHARE: Final = 0.15  # of them: an account that the margin of the shorts is too much for
 NAV_USD: Final = 1_000_000
+WIDTH_USD: Final = 10.0  # of verticals, where a day draws no other
 LOOKED_AT: Final = frozenset((COVER, SHORT))
 BEFORE_NS: Final = 12 * SECOND  # the window, within which quotes of both underlyings are told
 AFTER_NS: Final = 45 * SECOND
@@ -29,7 +30,8 @@ AFTER_NS: Final = 45 * SECOND
 class PlannedSpreads(msgspec.Struct, frozen=True, kw_only=True):
     """When spreads are looked for on a day, and what takes them out.
 
-    `opens_utc` is the session's open; the window counts from there. Amounts in USD, as the settings have them.
+    `opens_utc` is the session's open; the window counts from there. Amounts in USD, as the settings have them. With a
+    `width_usd` they are verticals of so many `contracts`, which go out as one order.
     """
 
     opens_utc: Utc
@@ -39,6 +41,9 @@ class PlannedSpreads(msgspec.Struct, frozen=True, kw_only=True):
     threshold_usd: float
     loss_usd: float
     is_poor: bool
+    width_usd: float = 0.0
+    vertical_loss_usd: float = 0.0
+    contracts: int = 1
 
     @property
     def first_utc(self) -> Utc:
@@ -53,6 +58,15 @@ class PlannedSpreads(msgspec.Struct, frozen=True, kw_only=True):
     def is_near(self, now: Utc) -> bool:
         """Return whether quotes of both underlyings may be looked at now."""
         return self.first_utc - BEFORE_NS <= now <= self.until_utc + AFTER_NS
+
+
+def as_verticals(planned: PlannedSpreads, seed: int) -> PlannedSpreads:
+    """Return the spreads of a day as verticals, drawn by a generator of their own."""
+    draw = random.Random(f"combos {seed}")
+    return msgspec.structs.replace(
+        planned, width_usd=draw.choice((5.0, 10.0, 10.0, 25.0)), contracts=draw.choice((1, 1, 2, 3)),
+        vertical_loss_usd=draw.choice((30.0, 100.0, 250.0, 5_000.0)), loss_usd=10_000.0, is_poor=False,
+    )  # fmt: skip
 
 
 def draw_spreads(seed: int, day: TradingDay, starts_utc: Utc) -> PlannedSpreads | None:
@@ -85,8 +99,12 @@ def with_spreads(settings: Settings, planned: PlannedSpreads) -> Settings:
         settings.spread, is_on=True, max_spreads_per_day=4, min_entry_credit=-3_000.0, cooldown_ms=60_000,
         max_position_loss=planned.loss_usd, max_daily_loss=20_000.0, assignment_risk_threshold=planned.threshold_usd,
         entry_after_open_ms=planned.first_ms, entry_until_ms=planned.until_ms, leg_timeout_ms=planned.leg_timeout_ms,
-        spx_spread_max_ticks=Ticks(500),
+        spx_spread_max_ticks=Ticks(500), vertical_width=planned.width_usd,
     )  # fmt: skip
+    if planned.width_usd:
+        spread = replace(
+            spread, spx_contracts_per_spread=Qty(planned.contracts), vertical_loss=planned.vertical_loss_usd
+        )  # fmt: skip
     wide = {
         ticker: replace(settings.ticker_rules[ticker], spread_cap_ticks=Ticks(500), premium_max_ticks=Ticks(9_000))
         for ticker in LOOKED_AT

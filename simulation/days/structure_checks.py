@@ -6,17 +6,17 @@ shorts are gone. What is to be unwound comes to its end, and whatever is held of
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
 
 from domain.instants import SECOND
 from domain.instruments import Side
-from domain.orders.references import is_exit_ref, is_ours, position_of
+from domain.orders.references import is_exit_ref, position_of
 from domain.structure.saga import SagaState
 from domain.units import Utc
 from messages import structures
+from simulation.days.pieces import pieces_of
 from simulation.days.scene import Scene
 
 UNWIND_WAIT: Final = 240 * SECOND  # undisturbed and with the broker reachable: both legs are gone by then
@@ -35,7 +35,11 @@ class Watched(msgspec.Struct, frozen=True):
 
 
 class StructureChecks:
-    """Looks at every structure of the day; what is wrong goes to the scene."""
+    """Looks at every structure of the day; what is wrong goes to the scene.
+
+    An order for both legs stands under the cover's reference. It fills whole or not at all, so that it neither puts a
+    short on sale nor a cover.
+    """
 
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
@@ -90,7 +94,7 @@ class StructureChecks:
         A cover that was sold by hand is the desk's as far as it knows: the book's own rule looks at that.
         """
         for structure_id, one in self._known.items():
-            cover, for_sale = self._own_qty(one.cover), self._remaining(one.cover, is_exit=True)
+            cover, for_sale = self._own_qty(one, one.cover_con_id), self._remaining(one.cover, is_exit=True)
             short, selling = self._short_qty(one), self._remaining(one.short, is_exit=False)
             if short + selling > one.ratio * max(cover - for_sale, 0):
                 self._scene.breaks(
@@ -116,7 +120,7 @@ class StructureChecks:
         """Look whether what is held of a structure has an actor that knows it, while nothing is under way."""
         for structure_id, one in self._known.items():
             by_hand = {one.cover_con_id, one.short_con_id} & self._scene.touched_by_hand.keys()
-            is_held = self._own_qty(one.cover) != 0 or self._own_qty(one.short) != 0
+            is_held = self._own_qty(one, one.cover_con_id) != 0 or self._own_qty(one, one.short_con_id) != 0
             if is_held and not by_hand and self._state_of(one) in (None, SagaState.CLOSED, SagaState.ABANDONED):
                 self._scene.breaks(f"{structure_id} is held at the broker, and its actor is {self._state_of(one)}")
 
@@ -131,11 +135,13 @@ class StructureChecks:
     def _is_held(self, one: Watched) -> bool:
         """Return whether the broker holds anything of either leg that the desk has opened."""
         position = self._scene.exchange.position
-        return self._short_qty(one) > 0 or min(self._own_qty(one.cover), position(one.cover_con_id).qty) > 0
+        cover_qty = min(self._own_qty(one, one.cover_con_id), position(one.cover_con_id).qty)
+        return self._short_qty(one) > 0 or cover_qty > 0
 
     def _short_qty(self, one: Watched) -> int:
         """Return how many of a structure's contracts the broker holds short: what was bought by hand is gone."""
-        return max(0, min(-self._own_qty(one.short), -self._scene.exchange.position(one.short_con_id).qty))
+        own_qty = self._own_qty(one, one.short_con_id)
+        return max(0, min(-own_qty, -self._scene.exchange.position(one.short_con_id).qty))
 
     def _is_tradable(self, one: Watched, now: Utc) -> bool:
         exchange, market = self._scene.exchange, self._scene.market
@@ -147,10 +153,13 @@ class StructureChecks:
                 return False
         return True
 
-    def _own_qty(self, stem: str) -> int:
-        """Return what a position's own orders have bought and not sold."""
-        own = self._orders_of(stem)
-        return sum(w.filled_qty if w.order.side is Side.BUY else -w.filled_qty for w in own)
+    def _own_qty(self, one: Watched, con_id: int) -> int:
+        """Return what a structure's own orders have bought of a contract and not sold."""
+        stems = (one.cover, one.short)
+        return sum(
+            piece.signed_qty for piece in pieces_of(self._scene.exchange)
+            if piece.con_id == con_id and position_of(piece.order_ref) in stems
+        )  # fmt: skip
 
     def _remaining(self, stem: str, *, is_exit: bool) -> int:
         """Return how many contracts a position's working orders sell still; one that came back has its own rule."""
@@ -158,10 +167,5 @@ class StructureChecks:
             state.remaining_qty for state in self._scene.exchange.open_orders()
             if state.order.side is Side.SELL and position_of(state.order.order_ref) == stem
             and is_exit_ref(state.order.order_ref) is is_exit and state.order.order_ref not in self._scene.came_back
+            and not state.order.legs
         )  # fmt: skip
-
-    def _orders_of(self, stem: str) -> Iterator[Any]:
-        for working in self._scene.exchange._orders.values():
-            ref = working.order.order_ref
-            if is_ours(ref) and position_of(ref) == stem:
-                yield working

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from actors.spread_lane import SpreadLaneActor, SpreadLaneState
-from config.settings import load_settings
+from config.settings import Settings, load_settings
 from domain.instants import BUCKET_NS, MS, SECOND, at_exchange
 from domain.instruments import Contract, DataType, Quote, Right, Side, Spot
 from domain.position.cycle import ExitReason
@@ -32,9 +32,9 @@ SETTINGS = load_settings(profile="demo", overrides={"spread": {"is_on": True}})
 class Lane(Probe[SpreadLaneState]):
     """A lane in its window with prices of both underlyings."""
 
-    def __init__(self, *, is_promoted: bool = True) -> None:
-        super().__init__(SpreadLaneActor(spread.LANE, SETTINGS), NOW)
-        promoted = (spread.PROMOTION,) if is_promoted else ()
+    def __init__(self, *, is_promoted: bool = True, settings: Settings = SETTINGS) -> None:
+        super().__init__(SpreadLaneActor(spread.LANE, settings), NOW)
+        promoted = (f"{spread.kind_of(settings.spread)}-{spread.VERSION}",) if is_promoted else ()
         self.start(LaneRestored(last_alerts=(), last_direction=None, unraised=(), promoted=promoted))
         self.phase(Phase.ENTRY)
         self.spots()
@@ -96,6 +96,36 @@ def test_a_recorded_alert_is_raised_with_both_legs() -> None:
     assert [(leg.side, leg.ticker, leg.ratio) for leg in legs] == [(Side.BUY, "SPX", 1), (Side.SELL, "SPY", 10)]
     assert raised.intent.plan.is_covered
     assert out.published(signals.AlertRaised)
+
+
+def test_a_vertical_needs_the_index_alone_and_is_raised_with_both_legs_of_it() -> None:
+    vertical = {"is_on": True, "vertical_width": 10, "min_entry_credit": 0, "max_position_loss": 900}
+    lane = Lane(settings=load_settings(profile="demo", overrides={"spread": vertical}))
+    lane.spots(600_260, 30_000)  # the fund's price says nothing of it
+    cover, short = lane.bucket().told(market.RequestStrike, "quotes")
+    assert [(one.ticker, one.strike_ticks) for one in (cover, short)] == [("SPX", 601_500), ("SPX", 600_500)]
+    lane.quote(cover, 1_500, 1_520)
+    (recorded,) = lane.quote(short, 2_000, 2_030).told(signals.RecordAlert, "ledger")
+    assert (recorded.alert.key.kind, recorded.alert.is_shadow) == ("CREDIT_VERTICAL", False)
+    known = dict(recorded.thresholds)
+    assert (known["cover_strike"], known["short_strike"], known["gap"]) == (6_015, 6_005, 1_000)
+    out = lane.feed(signals.AlertRecorded(alert_id=recorded.alert.key.alert_id, is_new=True))
+    plan = out.published(signals.SignalRaised)[0].intent.plan
+    assert [(leg.side, leg.ticker, leg.ratio) for leg in plan.legs] == [(Side.BUY, "SPX", 1), (Side.SELL, "SPX", 1)]
+    assert plan.cover_ratio == 1
+
+
+def test_a_vertical_is_promoted_by_itself() -> None:
+    lane = Lane(is_promoted=False, settings=load_settings(profile="demo", overrides={
+        "spread": {"is_on": True, "vertical_width": 10},
+    }))  # fmt: skip
+    for kind, is_promoted in ((spread.KIND, False), (spread.VERTICAL, True)):
+        lane.feed(
+            signals.PromotionChanged(
+                source=spread.SOURCE, kind=kind, version=spread.VERSION, is_promoted=True, by="test"
+            )
+        )
+        assert lane.state.is_promoted is is_promoted
 
 
 def test_a_shadow_is_recorded_as_one() -> None:

@@ -6,6 +6,7 @@ from datetime import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import orjson
 import pytest
 
@@ -17,7 +18,7 @@ from domain.instruments import Side, Spot
 from domain.position.cycle import ExitReason
 from domain.units import Ticks, Utc
 from domain.wording import reason_text
-from messages import market
+from messages import market, positions
 from simulation.day import SteppedDay, invariants, stepped_day
 from supervision.trace import MemoryTrace
 from tests.testkit.paths import ROOT
@@ -140,3 +141,47 @@ def test_a_short_leg_that_does_not_fill_in_its_time_is_unwound(tmp_path: Path) -
     assert all(0 <= short <= 10 * cover for cover, short in held), held
     assert held[-1] == (0, 0)
     assert invariants(day.day) == []
+
+
+VERTICAL = {"vertical_width": 10, "min_entry_credit": 0, "spx_contracts_per_spread": 2}
+
+
+class VerticalDay(SpreadDay):
+    """A day whose spreads are verticals of SPX, which go out as one order."""
+
+    def __init__(self, folder: Path, **spread: Any) -> None:
+        more = {"promoted": ["CREDIT_VERTICAL-1"], "spread": ON | VERTICAL | spread}
+        self.play(folder, load_settings(profile="demo", overrides=OVERRIDES | more), time(10, 30))
+
+    def lose(self) -> None:
+        """Let the structure hear that its sold leg has lost more than a spread may."""
+        told = self.told("positions.LegChanged")
+        short = next(r for r in reversed(told) if r["message"]["ref"]["side"] == Side.SELL)
+        report = msgspec.convert(
+            {k: v for k, v in short["message"].items() if k != "type"} | {"unrealised_cents": -1_000_000},
+            positions.LegChanged, strict=False,
+        )  # fmt: skip
+        opened = self.told("structures.OpenStructure")[-1]
+        self.day.runtime.post(opened["to"], report, "position:paper:0")
+
+
+def test_a_vertical_is_opened_and_left_as_one_order_and_why_explains_both_legs(tmp_path: Path) -> None:
+    day = VerticalDay(tmp_path)
+    held = day.run_until("structures.StructureChanged", "HELD")["message"]
+    assert (held["cover_qty"], held["short_qty"]) == (2, 2)
+    opened = day.told("structures.OpenStructure")[-1]["message"]
+    legs = [opened[leg]["order"] for leg in ("cover", "short")]
+    assert legs[0]["contract"]["strike_ticks"] - legs[1]["contract"]["strike_ticks"] == 1_000
+    (placed,) = day.told("broker.PlaceOrder")
+    assert placed["message"]["order"]["limit_ticks"] == legs[0]["limit_ticks"] - legs[1]["limit_ticks"]
+    day.lose()
+    closed = day.run_until("structures.StructureClosed")["message"]
+    assert closed["reason"] == ExitReason.POSITION_LOSS
+    sent = [record["message"] for record in day.told("broker.PlaceOrder")]
+    assert [(one["order"]["is_exit"], len(one["legs"])) for one in sent] == [(False, 2), (True, 2)]
+    assert not [p for p in day.day.exchange.positions() if p.qty]
+    assert invariants(day.day) == []
+    for leg in legs:
+        said = day.why(leg["order_ref"])
+        for words in ("credit", "edge", "gap of the strikes", "SPXW", reason_text(closed["reason"])):
+            assert words in said, (leg["order_ref"], words)

@@ -423,6 +423,17 @@ def test_orders_of_version_4_whose_position_has_ended_are_over_and_their_history
     assert ("fill", "ledger") not in rows(tmp_path / "paper.db", "SELECT event, by FROM order_events")
 
 
+def test_an_order_of_version_7_was_an_order_by_itself(tmp_path: Path) -> None:
+    shutil.copy(DATA / "ledger_v7" / "paper.db", tmp_path)
+    columns = [row[1] for row in rows(tmp_path / "paper.db", "PRAGMA table_info(orders)")]
+    kept = f"SELECT {', '.join(map(str, columns))} FROM orders ORDER BY order_ref"
+    old = rows(tmp_path / "paper.db", kept)
+    open_file(tmp_path / "paper.db", DESK, "paper").close()
+    assert old
+    assert rows(tmp_path / "paper.db", kept) == old
+    assert rows(tmp_path / "paper.db", "SELECT DISTINCT combo_ref FROM orders") == [(None,)]
+
+
 def test_a_structure_of_version_5_gets_its_row_without_its_terms(tmp_path: Path) -> None:
     shutil.copy(DATA / "ledger_v5" / "paper.db", tmp_path)
     legs = (

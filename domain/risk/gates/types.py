@@ -49,6 +49,7 @@ class DeskRules(msgspec.Struct, frozen=True, kw_only=True):
     strategies: Mapping[str, StrategyRules]
     tickers: Mapping[str, TickerRules]
     spread: SpreadRules | None = None  # None: this desk trades no spread
+    takes_combos: bool = False  # whether its broker takes several legs as one order
 
 
 class Epochs(msgspec.Struct, frozen=True):

@@ -9,22 +9,34 @@ import pytest
 from msgspec.structs import replace
 
 from actors import structure
+from actors.ibkr import orders as ibkr_orders
+from actors.position import exit_order
+from actors.position.state import keep_order
+from config.settings import Settings
+from domain.orders.order_pair import OrderRole
+from domain.orders.table import Order, Table
 from domain.structure import saga as sagas
 from domain.structure.saga import EntryPart, Saga, SagaState, Wish
 from messages import entries
 from simulation.days.one_day import DayResult, Days, day_settings
 from simulation.days.plan import plan_day
 from simulation.days.spreads import SHARE
+from storage import combo_shares
 
 HELD_AND_LEFT: Final = 79  # one spread, held until SPY stands above the strike; the process is started again
+IN_AND_OUT_AS_ONE: Final = 277  # verticals without a fault of their orders, each left at its loss
+LEFT_LEG_BY_LEG: Final = 63  # orders for both that are refused, cancelled or lost
+UNWOUND_LEG_BY_LEG: Final = 119
 UNFILLED: Final = 70  # shorts that do not fill in 2 s, again and again
 SETTINGS: Final = day_settings(has_spreads=True)
 PLAIN: Final = day_settings()
+COMBOS: Final = day_settings(has_combos=True)
+BOTH: Final = day_settings(has_spreads=True, has_combos=True)
 
 
-def run(folder: Path, seed: int) -> DayResult:
+def run(folder: Path, seed: int, settings: Settings = SETTINGS) -> DayResult:
     """Play a day that may have spreads."""
-    return Days(SETTINGS, folder, parity_every=0).run(seed)
+    return Days(settings, folder, parity_every=0).run(seed)
 
 
 def reached(result: DayResult) -> set[str]:
@@ -54,6 +66,22 @@ def test_the_other_faults_and_signals_of_a_day_with_spreads_stay() -> None:
         assert [fault for fault in wide.faults if fault in plain.faults] == list(plain.faults)
 
 
+def test_with_combinations_alone_every_spread_is_a_vertical_and_with_spreads_every_other_seeds() -> None:
+    alone = [plan.spreads for seed in range(80) if (plan := plan_day(seed, COMBOS)).spreads is not None]
+    assert alone
+    assert all(spreads is not None and spreads.width_usd for spreads in alone)
+    both = [(seed, plan.spreads) for seed in range(80) if (plan := plan_day(seed, BOTH)).spreads is not None]
+    assert {bool(spreads is not None and spreads.width_usd) is (seed % 2 == 0) for seed, spreads in both} == {True}
+
+
+def test_a_day_of_plain_spreads_is_planned_and_set_as_if_nobody_had_heard_of_verticals(tmp_path: Path) -> None:
+    plain, both = (Days(settings, tmp_path / name) for name, settings in (("plain", SETTINGS), ("both", BOTH)))
+    odd = [seed for seed in range(1, 60, 2) if plan_day(seed, SETTINGS).spreads is not None]
+    for seed in odd:
+        assert plan_day(seed, BOTH) == plan_day(seed, SETTINGS)
+        assert both.settings_of(plan_day(seed, BOTH)).spread == plain.settings_of(plan_day(seed, SETTINGS)).spread
+
+
 # -- whole days -----------------------------------------------------------------------------------------
 
 
@@ -69,6 +97,26 @@ def test_shorts_that_do_not_fill_are_unwound_and_nothing_breaks(tmp_path: Path) 
     result = run(tmp_path, UNFILLED)
     assert result.broken == ()
     assert "CLOSED for unwind" in reached(result)
+
+
+@pytest.mark.slow
+def test_verticals_are_opened_and_closed_as_one_order_and_nothing_breaks(tmp_path: Path) -> None:
+    result = run(tmp_path, IN_AND_OUT_AS_ONE, COMBOS)
+    assert result.broken == ()
+    assert {"ENTERING", "HELD", "LEAVING for position_loss", "CLOSED for position_loss"} <= reached(result)
+    assert "BUYING_BACK for position_loss" not in reached(result)
+
+
+@pytest.mark.slow
+def test_what_one_order_leaves_goes_leg_by_leg_and_nothing_breaks(tmp_path: Path) -> None:
+    result = run(tmp_path, LEFT_LEG_BY_LEG, COMBOS)
+    assert result.broken == ()
+    assert {"LEAVING for position_loss", "BUYING_BACK for position_loss"} <= reached(result)
+
+
+@pytest.mark.slow
+def test_a_day_of_verticals_comes_to_the_same_stepped_every_second(tmp_path: Path) -> None:
+    assert Days(COMBOS, tmp_path, parity_every=0).is_same(IN_AND_OUT_AS_ONE)
 
 
 LEAVING: Final = (SagaState.BUYING_BACK, SagaState.RELEASING)
@@ -119,3 +167,37 @@ def test_a_saga_without_a_guard_breaks_an_invariant(
     monkeypatch.setattr(structure, guard, without)
     broken = run(tmp_path, seed).broken
     assert any(word in text for text in broken for word in words), broken
+
+
+def _forgetting(turn: Any) -> None:
+    """Let a leg that is to leave by itself forget the order for both."""
+    order = turn.state.orders.exit
+    if order is not None and order.is_joint and turn.state.wanted is not None:
+        keep_order(turn, OrderRole.EXIT, None)
+
+
+def _own_alone(table: Table, con_id: int) -> Order | None:
+    """Find a contract's own exit, and no order for both legs."""
+    return next((o for o in table if o.is_exit and o.is_under_way and o.con_id == con_id), None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("guards", "seed", "words"),
+    [
+        (
+            ((exit_order, "_leave_combination", _forgetting), (ibkr_orders, "working_exit", _own_alone)),
+            LEFT_LEG_BY_LEG, "two live exit orders",
+        ),
+        (((structure, "wishes", _with_the_cover_lifted_early),), UNWOUND_LEG_BY_LEG, "for sale"),
+        (((combo_shares, "execution_of_leg", lambda _, execution: execution),), LEFT_LEG_BY_LEG, "recorded"),
+    ],
+    ids=["a leg leaves beside the order for both", "cover lifted early", "fills of all legs kept with one"],
+)  # fmt: skip
+def test_one_order_without_its_guards_breaks_an_invariant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, guards: tuple[tuple[Any, str, Any], ...], seed: int, words: str
+) -> None:
+    for module, guard, without in guards:
+        monkeypatch.setattr(module, guard, without)
+    broken = run(tmp_path, seed, COMBOS).broken
+    assert any(words in text for text in broken), broken
