@@ -108,8 +108,8 @@ TABLE: Final = (
     Sabotage(
         "the cover before the shorts",
         "domain/structure/saga.py",
-        "            return (Wish.OPEN_COVER,) if cover.entry is EntryPart.UNSENT else ()\n",
-        "            return (Wish.OPEN_SHORT, Wish.OPEN_COVER) if cover.entry is EntryPart.UNSENT else ()\n",
+        "            return (Wish.JOIN_ENTRY,) if saga.is_combo else (Wish.OPEN_COVER,)\n",
+        "            return (Wish.OPEN_SHORT, Wish.OPEN_COVER)\n",
         "tests/domain/structure/test_saga.py::test_the_cover_is_bought_before_anything_is_sold",
     ),
     Sabotage(
@@ -129,9 +129,18 @@ TABLE: Final = (
     Sabotage(
         "the unwind of a leg that does not fill",
         "actors/structure.py",
-        "            if saga.state is SagaState.SELLING:\n                _want_out(turn, ExitReason.UNWIND)\n",
+        "            if saga.state in (SagaState.SELLING, SagaState.ENTERING):\n"
+        "                _want_out(turn, ExitReason.UNWIND)\n",
         "            pass\n",
         "tests/actors/test_structure_actor.py::test_shorts_that_do_not_fill_in_thirty_seconds_are_unwound",
+    ),
+    Sabotage(
+        "an order for both legs goes before a leg's own exit",
+        "actors/ibkr/orders.py",
+        "    if under_way is not None and under_way.legs:",
+        "    if under_way is not None and not under_way.shares:",
+        "tests/actors/ibkr/test_ibkr_combinations.py::"
+        "test_a_legs_own_exit_waits_until_the_combination_that_works_is_cancelled",
     ),
     Sabotage(
         "no slice of an entry after a kill",
@@ -432,7 +441,7 @@ SURVIVORS: Final = (
     Sabotage(
         "the position's own look at the hour",
         "actors/position/entry_order.py",
-        "        if phase in _NO_ENTRIES:\n            is_closed",
+        "        if phase in NO_ENTRIES:\n            is_closed",
         "        if False:\n            is_closed",
         f"{_POSITION}/test_position_day.py::test_no_entry_leaves_outside_the_positions_own_window",
     ),
