@@ -33,12 +33,14 @@ STEP_NS: Final = 100 * MS  # market time between two looks of the exchange at it
 class LoopRuntime:
     """What an in-process port needs of a runtime, live: a clock, a way to tell, and calls at instants to come.
 
-    `latched` says why no entry may leave; `None`: they may. A call that fails is told and ends nothing.
+    `latched` says why no entry may leave; `None`: they may. `latched_groups` are desks of which that is so: none here,
+    where each desk's port has a loop of its own. A call that fails is told and ends nothing.
     """
 
     def __init__(self, name: str, clock: Clock, tell: Tell) -> None:
         self.clock = clock
         self.latched: str | None = None
+        self.latched_groups: dict[str, str] = {}
         self._name = name
         self._tell = tell
         self._due: list[tuple[Utc, int, Callable[[], None]]] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 from functools import partial
 from pathlib import Path
@@ -29,7 +30,8 @@ from tests.testkit.supervisor_child import eventually
 
 LOOKS_A_SECOND, BUCKET_S = 50, 31
 ENVIRONMENT = {
-    "ZEROHOUR_GEXBOT_KEY": "gexbot_custom_test", "ZEROHOUR_IB_ACCOUNT": "DU1234567",
+    "ZEROHOUR_GEXBOT_KEY": f"gexbot_custom_test{os.getpid()}",  # one supervisor a key: tests run side by side
+    "ZEROHOUR_IB_ACCOUNT": "DU1234567",
     "ZEROHOUR_REAL_ACCOUNT": "U7654321", "ZEROHOUR_REAL_ARMED": "yes", "ZEROHOUR_REAL_ARMED_REASON": "a test",
 }  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import types
 import typing
+from collections.abc import Mapping
 from datetime import date
 from functools import cache
 from typing import Any
@@ -41,6 +42,8 @@ def strategy(wanted: Any) -> st.SearchStrategy[Any]:
         if len(arguments) == 2 and arguments[1] is Ellipsis:
             return st.lists(strategy(arguments[0]), max_size=3).map(tuple)
         return st.tuples(*(strategy(part) for part in arguments))
+    if origin is Mapping:
+        return st.dictionaries(*(strategy(part) for part in arguments), max_size=3)
     if isinstance(wanted, type) and issubclass(wanted, enum.Enum):
         return st.sampled_from(list(wanted))
     if isinstance(wanted, type) and issubclass(wanted, msgspec.Struct):
@@ -62,6 +65,8 @@ def one_of(wanted: Any) -> Any:
         return arguments[0]
     if origin is tuple:
         return () if arguments[-1] is Ellipsis else tuple(one_of(part) for part in arguments)
+    if origin is Mapping:
+        return {}
     if issubclass(wanted, enum.Enum):
         return next(iter(wanted))
     hints = typing.get_type_hints(wanted)

@@ -11,7 +11,9 @@ from domain.session.desk_switch import SWITCHES, SwitchEvent, SwitchRefused, Swi
 
 @pytest.mark.parametrize(("state", "event"), list(itertools.product(SwitchState, SwitchEvent)))
 def test_every_pair_is_a_change_or_ignored_with_a_reason(state: SwitchState, event: SwitchEvent) -> None:
-    assert SWITCHES.changes(state, event) != ((state, event) in SWITCHES.ignored)
+    after = SWITCHES.transitions.get((state, event))
+    assert (after is not None) != ((state, event) in SWITCHES.ignored)
+    assert SWITCHES.next(state, event) is (state if after is None else after)
 
 
 def test_nothing_is_done_that_was_not_flat_twice_and_recorded() -> None:
