@@ -321,15 +321,17 @@ def logged_parts(folder: Path, first_n: int, until_n: int | None = None) -> list
 def folded(base: Manifest, entries: Iterable[Entry]) -> Manifest:
     """Return the manifest with what entries of the log add; a part that was set aside as damaged stays out."""
     aside = {lost.part.name for lost in base.damaged}
-    parts, gaps, hubs = list(base.parts), Gaps(base.gaps), dict(base.hubs)
+    parts, gaps, hubs = list(base.parts), None, dict(base.hubs)
     buckets: defaultdict[str, list[Bucket]] = defaultdict(list)
     is_changed = False
     for entry in entries:
         is_changed = True
         parts += [part for part in entry.parts if damaged_name(part.name) not in aside]
-        for silence in entry.silent:
-            gaps.add(entry.hub, entry.bucket_utc, silence)
-        gaps.fill(entry.hub, entry.bucket_utc, entry.filled)
+        if entry.silent or entry.filled:  # most entries are of a whole bucket, and gaps can be many
+            gaps = gaps or Gaps(base.gaps)
+            for silence in entry.silent:
+                gaps.add(entry.hub, entry.bucket_utc, silence)
+            gaps.fill(entry.hub, entry.bucket_utc, entry.filled)
         if entry.bucket is not None:
             buckets[entry.hub].append(entry.bucket)
         if entry.counts is not None:
@@ -337,7 +339,8 @@ def folded(base: Manifest, entries: Iterable[Entry]) -> Manifest:
     if not is_changed:
         return base
     stored = base.buckets | {hub: (*base.buckets.get(hub, ()), *more) for hub, more in buckets.items()}
-    return msgspec.structs.replace(base, parts=tuple(parts), buckets=stored, gaps=gaps.all(), hubs=hubs)
+    found = base.gaps if gaps is None else gaps.all()
+    return msgspec.structs.replace(base, parts=tuple(parts), buckets=stored, gaps=found, hubs=hubs)
 
 
 def damaged_name(name: str) -> str:
@@ -386,40 +389,46 @@ class Gaps:
     """The gaps of a session, to which buckets are added; an interval that ends where one begins grows."""
 
     def __init__(self, gaps: Iterable[Gap] = ()) -> None:
-        self._found = list(gaps)
-        self._newest = {(g.hub, g.ticker, g.category): k for k, g in enumerate(self._found)}
+        self._found: list[Gap] = []
+        self._of_key: defaultdict[tuple[str, str, str], list[int]] = defaultdict(list)  # places in `_found`
+        for gap in gaps:
+            self._put(gap)
 
     def add(self, hub: str, bucket_utc: Utc, silence: Silence) -> None:
         """Add the (ticker, category) pairs silent from a bucket on; one that an interval holds already adds nothing."""
         why, cover, to_utc = silence.why, silence.cover, Utc(bucket_utc + silence.buckets_n * BUCKET_NS)
         for ticker, category in silence.pairs:
-            key = hub, ticker, category
-            at = self._newest.get(key)
-            last = self._found[at] if at is not None else None
+            of_key = self._of_key[hub, ticker, category]
+            last = self._found[of_key[-1]] if of_key else None
             if last is not None and last.from_utc <= bucket_utc < last.to_utc:
                 continue
-            if at is not None and last is not None and (last.to_utc, last.why, last.cover) == (bucket_utc, why, cover):
-                self._found[at] = msgspec.structs.replace(last, to_utc=to_utc)
+            if last is not None and (last.to_utc, last.why, last.cover) == (bucket_utc, why, cover):
+                self._found[of_key[-1]] = msgspec.structs.replace(last, to_utc=to_utc)
             else:
-                self._newest[key] = len(self._found)
-                self._found.append(Gap(hub, ticker, category, bucket_utc, to_utc, why, cover))
+                self._put(Gap(hub, ticker, category, bucket_utc, to_utc, why, cover))
 
     def fill(self, hub: str, bucket_utc: Utc, pairs: Iterable[tuple[str, str]]) -> None:
         """Mark one bucket of the gaps of (ticker, category) pairs as covered by rows that came late."""
         end_utc = Utc(bucket_utc + BUCKET_NS)
         for key in ((hub, *pair) for pair in pairs):
-            of_key = (k for k, gap in enumerate(self._found) if (gap.hub, gap.ticker, gap.category) == key)
+            of_key = self._of_key[key]
             at = next((k for k in of_key if self._found[k].from_utc <= bucket_utc < self._found[k].to_utc), None)
             if at is None or self._found[at].cover:
                 continue
-            whole, is_newest = self._found[at], self._newest[key] == at
+            whole = self._found[at]
             spans = ((whole.from_utc, bucket_utc, ""), (bucket_utc, end_utc, LATE), (end_utc, whole.to_utc, ""))
             self._found[at], *more = (
                 Gap(*key, from_utc, to_utc, whole.why, cover) for from_utc, to_utc, cover in spans if from_utc < to_utc
             )
-            self._found += more
-            if is_newest and more:
-                self._newest[key] = len(self._found) - 1
+            is_newest = of_key[-1] == at
+            for gap in more:
+                self._put(gap)
+            if more and not is_newest:
+                of_key.sort(key=lambda k: self._found[k].from_utc)
+
+    def _put(self, gap: Gap) -> None:
+        self._of_key[gap.hub, gap.ticker, gap.category].append(len(self._found))
+        self._found.append(gap)
 
     def all(self) -> tuple[Gap, ...]:
         """Return all gaps in the order in which they began."""

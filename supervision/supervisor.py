@@ -33,6 +33,7 @@ from messages.restored import ActorsRestored
 from supervision.actor import Actor
 from supervision.effects import EndProcess, FenceActor, SetLatch, StartIncarnation
 from supervision.spec import Halt, Tree
+from supervision.stuck import restart_after_ms
 from supervision.turn import Turn
 
 Inbox = (
@@ -49,7 +50,6 @@ Inbox = (
 
 _PAUSE_MIN_NS, _PAUSE_MAX_NS = 2 * SECOND, 30 * SECOND  # before an actor whose budget is spent is started again
 _LAST_WORDS_NS = SECOND  # what others have to record before the process ends
-_STUCK_RESTART = 5  # a message in hand for this many times `stuck_after_ms` costs the incarnation
 _ALARM_TAG = str(Alarm.__struct_config__.tag)
 
 
@@ -238,13 +238,12 @@ class SupervisorActor(Actor[SupervisorState, Inbox]):
         self._begin(turn, name)
 
     def _on_stuck(self, turn: Turn[SupervisorState], message: ActorStuck) -> None:
-        after_s = _STUCK_RESTART * self._rules.stuck_after_ms / 1000
+        restart_ms = restart_after_ms(message.tag, self._rules.stuck_after_ms)
         what = f"{message.name} has been busy with one message ({message.tag}) for {message.for_ms / 1000:.0f} s"
-        remedy = (
-            f"the machine is overloaded, or its disk is slow: relieve it; after {after_s:.0f} s it is started again"
-        )
-        _alarm(turn, f"stuck:{message.name}", f"{what}: {remedy}.")
-        if message.for_ms >= _STUCK_RESTART * self._rules.stuck_after_ms:
+        remedy = "the machine is overloaded, or its disk is slow: relieve it"
+        again = f"after {restart_ms / 1000:.0f} s it is started again"
+        _alarm(turn, f"stuck:{message.name}", f"{what}: {remedy}; {again}.")
+        if message.for_ms >= restart_ms:
             turn.effects.append(FenceActor(message.name, message.incarnation, message.message_id))
 
     def _on_dead_letter(self, turn: Turn[SupervisorState], message: MessageDeadLettered) -> None:

@@ -20,8 +20,9 @@ from supervision.host import Host
 from supervision.mailbox import Mail
 from supervision.post import SUPERVISOR, sentence
 from supervision.starvation import StarvationMeter
+from supervision.stuck import restart_after_ms
 
-_STAGES = (1, 5)  # times `stuck_after_ms`: reported, then reported for a restart
+_STAGES = 2  # reported, then reported for a restart
 _FRAMES = 12
 
 
@@ -68,7 +69,7 @@ class Watchdog:
 
     def stuck(self) -> frozenset[str]:
         """Return the actors whose message in hand was reported for a restart, from any thread."""
-        return frozenset(name for name, seen in tuple(self._seen.items()) if seen.reported == len(_STAGES))
+        return frozenset(name for name, seen in tuple(self._seen.items()) if seen.reported == _STAGES)
 
     def _run(self) -> None:
         try:
@@ -94,7 +95,8 @@ class Watchdog:
             if seen is None or seen.handling != handling:
                 seen = _Seen(handling, before_ns)
             for_ms = (now_ns - since_ns - (starved_ns - seen.starved_ns)) // 1_000_000
-            reached = sum(for_ms >= stage * self._stuck_after_ms for stage in _STAGES)
+            limits_ms = (self._stuck_after_ms, restart_after_ms(tag_of(mail.message), self._stuck_after_ms))
+            reached = sum(for_ms >= limit_ms for limit_ms in limits_ms)
             self._seen[cell.name] = replace(seen, reported=max(seen.reported, reached))
             if reached > seen.reported:
                 self._report(cell, mail, for_ms, reached)
@@ -119,7 +121,7 @@ class Watchdog:
             self._host.post(SUPERVISOR, stuck, "watchdog")
             return
         self._host.latch(f"the supervisor has had {stuck.tag} in hand for {for_ms} ms")
-        if reached == len(_STAGES):
+        if reached == _STAGES:
             self._host.end(f"the supervisor is stuck in {stuck.tag}:\n{stuck.stack}")
 
 

@@ -205,3 +205,15 @@ def test_starvation_never_exceeds_the_time_in_which_nothing_ran_and_never_shrink
         lost_ns = starvation.total_ns - before_ns
         assert 0 <= lost_ns <= max(0, since_ns - ran_ns)
         assert queued_ns or lost_ns <= max(0, since_ns - EVERY_MS * MS)
+
+
+def test_a_start_costs_its_incarnation_later_than_other_messages(held: Held) -> None:
+    held.take_in_hand()
+    mail = held.runtime.cells["a:1"].in_hand
+    assert mail is not None
+    mail.message = lifecycle.Started(name="a:1", incarnation=1, run_n=1)
+    assert held.look_after(STUCK_MS, STUCK_MS) == [STUCK_MS]  # said as early
+    assert held.look_after(28 * STUCK_MS, 28 * STUCK_MS) == []
+    assert held.watchdog.stuck() == frozenset()  # what it reads again takes as long again
+    held.look_after(STUCK_MS, STUCK_MS)
+    assert held.watchdog.stuck() == {"a:1"}
