@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from domain.instants import BUCKET_NS
 from domain.units import Utc
-from storage.manifest import LATE, Gap, Gaps, Manifest, Silence, folded
+from storage.manifest import LATE, Entry, Gap, Gaps, HubCounts, Manifest, Silence, folded
 
 BUCKETS = 12
 KEYS = (("classic", "SPX", "gex_zero"), ("classic", "QQQ", "gex_zero"), ("orderflow", "SPX", "orderflow"))
@@ -71,4 +71,4 @@ def test_a_bucket_that_comes_late_is_sought_among_the_gaps_of_its_own_series() -
 
 def test_a_whole_bucket_leaves_the_gaps_as_they_are() -> None:
     base = Manifest(date(2026, 11, 20), gaps=(Gap("classic", "SPX", "gex", _at(0), _at(5), "down"),))
-    assert folded(base, ()).gaps is base.gaps
+    assert folded(base, (Entry("classic", _at(9), counts=HubCounts(rows=1)),)).gaps is base.gaps
