@@ -2,8 +2,8 @@
 """The market-data session's port: chains, subscriptions, and what ticks add up to, told in batches.
 
 Ticks are folded here, below the trace: contracts watched closely and underlyings are told within `held_batch_ms`, all
-others within `quote_batch_ms`. While a contract is watched closely, each of these lines has that pace for itself, so
-the tick that crosses a stop waits for no other line's batch.
+others within `quote_batch_ms`. While a contract is watched closely, each of these lines has that pace for itself, and a
+price that moves is told at once: the tick that crosses a stop waits for no batch, be it another line's or its own.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from gateways.ib.decoding import CONTRACT_DETAILS, UnreadableError
 from gateways.ib.library import Contract as IbContract
 from gateways.ib.library import ContractDetails
 from gateways.ib.link import IbPort, Session
+from gateways.ib.told_pace import ToldPace
 from gateways.ib.wire import hours_of
 from messages import broker
 from messages import market as m
@@ -46,7 +47,7 @@ class Line:
 
     __slots__ = (
         "ask", "ask_size", "at_utc", "bid", "bid_size", "con_id", "data_type", "greeks", "is_halted", "last",
-        "open_interest", "request_id", "right", "ticker", "told_s", "unconfirmed", "volume",
+        "open_interest", "pace", "request_id", "right", "ticker", "told_prices", "unconfirmed", "volume",
     )  # fmt: skip
 
     def __init__(self, request_id: int, con_id: int, ticker: str, right: Right | None) -> None:
@@ -65,7 +66,8 @@ class Line:
         self.is_halted: bool | None = None
         self.data_type = DataType.UNKNOWN
         self.at_utc = Utc(0)
-        self.told_s = 0.0  # of the loop's clock
+        self.pace = ToldPace()
+        self.told_prices: tuple[Ticks | None, ...] = ()
 
     @property
     def mid(self) -> Ticks | None:
@@ -85,6 +87,11 @@ class Line:
         if self.last is None and first is not None and mid is not None and agree(first, mid, MID_SHARE):
             self.last = first
 
+    @property
+    def prices(self) -> tuple[Ticks | None, ...]:
+        """What exits look at: bid and ask of an option, the price of an underlying."""
+        return (self.last if self.last is not None else self.mid,) if self.ticker else (self.bid, self.ask)
+
     def quote(self) -> Quote:
         """Return the quote as it stands."""
         return Quote(
@@ -94,7 +101,7 @@ class Line:
 
     def spot(self) -> Spot | None:
         """Return the underlying's price: the last trade, or the mid before there is one; `None` without either."""
-        price = self.last if self.last is not None else self.mid
+        (price,) = self.prices
         return None if price is None else Spot(self.ticker, price, self.at_utc, self.data_type)
 
 
@@ -292,23 +299,28 @@ class QuotesSession(Session):
         due = self._due[is_close]
         if due is not None and not has_own_pace:
             return
-        rules = self.port.rules
-        batch_s = self.port.seconds(rules.held_batch_ms if is_close else rules.quote_batch_ms)
-        loop = self.port.loop
+        batch_s, loop = self._batch_s(is_close), self.port.loop
+        own_s = line.pace.due_s(batch_s, is_moved=line.prices != line.told_prices)
         # the first news after a pause goes out with what came in the same packet, later ones at the batch's pace
-        due_s = max(loop.time(), (line.told_s if has_own_pace else self._last_s[is_close]) + batch_s)
+        due_s = max(loop.time(), own_s if has_own_pace else self._last_s[is_close] + batch_s)
         if due is not None:
             if due.when() <= due_s:
                 return
             due.cancel()
         self._due[is_close] = loop.call_at(due_s, self._flush, is_close)
 
+    def _batch_s(self, is_close: bool) -> float:
+        rules = self.port.rules
+        return self.port.seconds(rules.held_batch_ms if is_close else rules.quote_batch_ms)
+
     def _flush(self, is_close: bool) -> None:
         news, self._news[is_close] = self._news[is_close], {}
         self._due[is_close] = None
-        now_s = self._last_s[is_close] = self.port.loop.time()
+        now_s, batch_s = self.port.loop.time(), self._batch_s(is_close)
+        self._last_s[is_close] = now_s
         for line in news.values():
-            line.told_s = now_s
+            line.pace.tell(now_s, batch_s, is_moved=line.prices != line.told_prices)
+            line.told_prices = line.prices
         if not news or not self.is_current:
             return
         lines = news.values()

@@ -106,6 +106,16 @@ def test_held_contract_waits_for_no_other_lines_batch() -> None:
         wait_bid(mailbox, world, 500)
 
 
+def test_a_price_that_moves_waits_for_no_batch_of_its_own_line() -> None:
+    with gateway() as world, quotes_port(world, held_batch_ms=600_000) as (port, mailbox):
+        port.post(m.WatchClosely(session_epoch=EPOCH, con_ids=(world.call.con_id,)))
+        port.post(m.Subscribe(session_epoch=EPOCH, contracts=(world.call,), tickers=("SPX",)))
+        wait_bid(mailbox, world, 500)
+        mailbox.wait(m.QuotesArrived, partial(has_spot, "SPX"))  # each line's next batch is due in ten minutes
+        world.do(partial(world.market.set, world.market.call, 300, 510))
+        wait_bid(mailbox, world, 300)
+
+
 def test_many_ticks_within_a_batch_become_one_quote() -> None:
     with gateway() as world, quotes_port(world, quote_batch_ms=300) as (port, mailbox):
         subscribe(port, world)
