@@ -21,7 +21,8 @@ from domain.session import calendar
 from simulation.days.coverage import Coverage, Judged, judged
 from simulation.days.one_day import DayResult, Days, day_settings
 from simulation.days.plan import market_seed_of, session_of_market
-from simulation.days.sweep import Pace, Results, SweepError, quick_folder, source_digest, sweep
+from simulation.days.results import Results, SweepError, source_digest
+from simulation.days.sweep import Pace, quick_folder, sweep
 
 JUDGED_FROM: Final = 2_000  # fewer days cannot reach everything: their coverage is shown and not judged
 FACTS_FROM: Final = 200  # days from which the stylised facts of their markets are shown beneath
@@ -49,14 +50,15 @@ def act(arguments: Namespace) -> int:
     seeds = range(arguments.seed, arguments.seed + arguments.days)
     workers = arguments.workers or os.cpu_count() or 1
     if arguments.facts:
-        return market_facts.show(settings, [(seed, settings.demo.session) for seed in seeds], workers, arguments.json)
+        places = [(seed, settings.demo.session) for seed in seeds]
+        return market_facts.show(settings, places, workers, arguments.json, resume=arguments.resume)
     if arguments.only_seed is not None:
         return _only(settings, arguments.only_seed, arguments.trace)
     with tempfile.TemporaryDirectory() as aside:
         path = arguments.resume or Path(aside) / "days.jsonl"
         traces = arguments.trace or path.with_suffix(".traces") if arguments.resume else arguments.trace
         try:
-            results = Results(path, settings, source_digest())
+            results = Results(path, settings, source_digest(), DayResult)
             _sweep(settings, seeds, results, arguments, traces)
         except SweepError as error:
             raise CommandError(str(error), 2) from None
@@ -96,7 +98,9 @@ def _only(settings: Settings, seed: int, folder: Path | None) -> int:
     return 1 if broken else 0
 
 
-def _sweep(settings: Settings, seeds: range, results: Results, arguments: Namespace, traces: Path | None) -> None:
+def _sweep(
+    settings: Settings, seeds: range, results: Results[DayResult], arguments: Namespace, traces: Path | None
+) -> None:
     pace, broken = Pace(), [0]
     console = Console(stderr=True)
 

@@ -27,7 +27,8 @@ from domain.units import Cents
 from simulation.backtest.cluster import ClusterError, run_on_cluster
 from simulation.backtest.model import FillModel
 from simulation.backtest.run import Backtest, Day
-from simulation.days.sweep import quick_folder, source_digest
+from simulation.days.results import source_digest
+from simulation.days.sweep import quick_folder
 
 _WAIT_S: Final = 0.5
 _TEMPORARY: Final = ".tmp"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import gc
-import hashlib
 import multiprocessing
 import queue
 import tempfile
@@ -12,33 +10,17 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, Final
-
-import msgspec
+from typing import Any, Final
 
 from config.settings import Settings, from_json
 from simulation.days.one_day import DayResult, Days
 from simulation.days.plan import market_seed_of
+from simulation.days.results import Results, SweepError
 
 TRACED_MAX: Final = 20  # findings of which the trace is kept
 _WAIT_S: Final = 0.5
-_ROOT: Final = Path(__file__).parents[2]
-_ROOMS: Final = ("domain", "messages", "config", "supervision", "actors", "gateways", "storage", "simulation")
-_ENCODER = msgspec.json.Encoder()
-_DECODER = msgspec.json.Decoder(DayResult)
 
 Progress = Callable[[DayResult, int, int], None]
-
-
-class SweepError(Exception):
-    """A sweep cannot begin or go on; one sentence with the remedy."""
-
-
-class _Opening(msgspec.Struct, frozen=True):
-    """First line of a results file: what the days were made of."""
-
-    settings_digest: str
-    code: str
 
 
 def chunks_of(seeds: Iterable[int]) -> Iterator[tuple[int, ...]]:
@@ -51,69 +33,6 @@ def chunks_of(seeds: Iterable[int]) -> Iterator[tuple[int, ...]]:
         chunk.append(seed)
     if chunk:
         yield tuple(chunk)
-
-
-class Results:
-    """An append-only file of results, one line a day and one sweep at a time; a torn last line is cut.
-
-    Raises:
-        SweepError: another sweep has the file, it is none, or of other settings or code.
-    """
-
-    def __init__(self, path: Path, settings: Settings, code: str) -> None:
-        opening = _Opening(settings.digest(), code)
-        self.done: dict[int, DayResult] = {}
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file: IO[bytes] = path.open("ab")
-        except OSError as error:
-            raise SweepError(f"{path} cannot be written ({error.strerror}); name another file.") from None
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._file.close()
-            raise SweepError(f"{path} is being written by another sweep; name another file, or wait for it.") from None
-        if self._file.tell():
-            self._take(path, opening)
-        else:
-            self._file.write(msgspec.json.encode(opening) + b"\n")
-            self._file.flush()
-
-    def _take(self, path: Path, opening: _Opening) -> None:
-        whole = path.read_bytes()
-        kept = whole[: whole.rfind(b"\n") + 1]
-        if len(kept) < len(whole):
-            with path.open("r+b") as file:
-                file.truncate(len(kept))
-        first, *lines = kept.splitlines() or [b""]
-        try:
-            found = msgspec.json.decode(first, type=_Opening)
-            results = [_DECODER.decode(line) for line in lines]
-        except msgspec.DecodeError as error:
-            raise SweepError(f"{path} is no results file ({error}); name another one.") from None
-        if found != opening:
-            raise SweepError(f"{path} holds days of other settings or another version of the code; name another file.")
-        self.done = {result.seed: result for result in results}
-
-    def add(self, result: DayResult) -> None:
-        """Append a day."""
-        self.done[result.seed] = result
-        self._file.write(_ENCODER.encode(result) + b"\n")
-        self._file.flush()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-
-def source_digest() -> str:
-    """Return a digest of the program's source: results of two versions must not be mixed."""
-    digest = hashlib.blake2b(digest_size=12)
-    of_rooms = [path for room in _ROOMS for path in sorted((_ROOT / room).rglob("*.py"))]
-    for path in (*of_rooms, _ROOT / "main.py"):
-        digest.update(path.relative_to(_ROOT).as_posix().encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def _work(raw: bytes, tasks: Any, results: Any, parity_every: int, traces: str | None) -> None:
@@ -144,7 +63,7 @@ def quick_folder() -> str | None:
 
 
 def sweep(
-    settings: Settings, seeds: Iterable[int], results: Results, *, workers: int, traces: Path | None,
+    settings: Settings, seeds: Iterable[int], results: Results[DayResult], *, workers: int, traces: Path | None,
     progress: Progress, parity_every: int,
 ) -> None:  # fmt: skip
     """Run every seed that the results lack; results come in as they are made.
@@ -173,7 +92,7 @@ def sweep(
             process.join()
 
 
-def _collect(processes: list[Any], found: Any, results: Results, progress: Progress, wanted: int) -> None:
+def _collect(processes: list[Any], found: Any, results: Results[DayResult], progress: Progress, wanted: int) -> None:
     done = ended = 0
     while ended < len(processes):
         try:

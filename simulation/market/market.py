@@ -54,9 +54,9 @@ class _Listing:
         tape: Tape | None,
     ) -> None:
         self.options = OptionChain(seed, ticker, path, expiries)
-        flow = Flow(seed, self.options)
-        self.quotes = QuoteBoard(seed, self.options, flow, tape)
-        self.profiles = ProfileBoard(self.options, flow, snapshot_s)
+        self.flow = Flow(seed, self.options)
+        self.quotes = QuoteBoard(seed, self.options, self.flow, tape)
+        self.profiles = ProfileBoard(self.options, self.flow, snapshot_s)
 
 
 class Market:
@@ -281,6 +281,15 @@ class Market:
             KeyError: no such ticker.
         """
         return self._listings[ticker].profiles.chain(self._second, "zero")
+
+    def made_of(self, ticker: str) -> tuple[OptionChain, Flow]:
+        """Return the chain and the order flow of a ticker's session, for whoever computes all of it at once.
+
+        Raises:
+            KeyError: no such ticker.
+        """
+        listing = self._listings[ticker]
+        return listing.options, listing.flow
 
     def settlement_ticks(self, ticker: str) -> Ticks:
         """Return the closing price that options settle to: the official one, where a record has it.

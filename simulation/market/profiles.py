@@ -8,7 +8,6 @@ saturates. Priors are those of the last whole minute at least as long ago as the
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from functools import cached_property
 from typing import cast
 
@@ -146,8 +145,8 @@ class ProfileBoard:
     def __init__(self, options: OptionChain, flow: Flow, snapshot_s: int) -> None:
         self._options, self._flow, self._snapshot_s = options, flow, snapshot_s
         self._levels: Longs = np.rint(options.single_ladder.levels * 100.0).astype(np.int64)
-        self._minutes: OrderedDict[int, _Instant] = OrderedDict()
-        self._seconds: OrderedDict[int, _Instant] = OrderedDict()
+        self._minutes: dict[int, _Instant] = {}
+        self._seconds: dict[int, _Instant] = {}
 
     def profile(self, second: int, category: str) -> Profile:
         """Return the profile of a category at the last snapshot up to a second; after the close it stands still.
@@ -167,8 +166,8 @@ class ProfileBoard:
         if part not in ("zero", "one") and (kind, part) != ("gex", "full"):
             raise ValueError(f"the simulated market has no category {category!r}")
         column = now.column(category)
-        before = [self._before(second, lag).column(category) for lag in LAGS_MIN]
-        priors = np.stack(before[: PRIORS[shape]], axis=1)
+        before = [self._before(second, lag).column(category) for lag in LAGS_MIN[: PRIORS[shape]]]
+        priors = np.stack(before, axis=1)
         if shape is Shape.GREEK:
             width, rows = self._options.width, now.rows(part)
             iv = np.rint(now.iv[rows] * 1_000.0).astype(np.int64)
@@ -213,7 +212,7 @@ class ProfileBoard:
         if found is None:
             found = kept[second] = _Instant(self._options, self._flow, second)
             if len(kept) > (KEPT_MINUTES if is_minute else KEPT_SECONDS):
-                kept.popitem(last=False)
+                del kept[min(kept)]  # the longest ago, not the first that was looked at: lags come back to minutes
         return found
 
     def _before(self, second: int, minutes: int) -> _Instant:

@@ -7,6 +7,7 @@ lanes' own evaluators find on the index's readings. What an alert is worth is th
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from datetime import date
@@ -18,35 +19,27 @@ import msgspec
 import numpy as np
 
 from config.settings import Settings, from_json
-from domain.features.frames import session_columns
-from domain.features.measures import Floats, with_measures
-from domain.instants import BUCKET_NS, MINUTE
-from domain.options.profile import Row
+from domain.features.measures import Floats
+from domain.instants import MINUTE
 from domain.session import calendar
 from domain.session.calendar import TradingDay
 from domain.signals.alerts import EVALUATORS, evaluators_of
 from domain.signals.columns import Lane, Memory, TickerDay, alerts_in
 from domain.signals.outcome import PATH_MINUTES
-from domain.signals.snapshot import reduced
 from domain.units import Utc
 from simulation.market import facts
 from simulation.market.from_settings import nature_of
 from simulation.market.market import Market
+from simulation.market.readings import readings_of
 from simulation.market.style import Kind, Nature
 
 TICKER: Final = "SPX"
-SNAPSHOT_S: Final = 30
 JUDGED_FROM: Final = 100  # fewer days say too little
 WORTH_MIN: Final = 15
 NOTHING_FED_BACK: Final = "1 at feedback 0"
 DEVIATIONS: Final = (-2.9, 1.5, 2.9)
 PREMIUMS_USD: Final = ((10.0, 20.0), (20.0, 40.0))
 LATER_MIN: Final = (60, 120, 180, 240, 300, 360)
-# What features, forces and conditions are made of; the others would only take time.
-LOOKED_AT: Final = (
-    "classic_gex_zero", "state_gex_zero", "state_gamma_zero", "state_vanna_zero", "state_charm_zero",
-    "state_vanna_one", "state_charm_one", "orderflow_orderflow",
-)  # fmt: skip
 
 
 class DayFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,7 +74,9 @@ def measure_day(seed: int, session: date, nature: Nature, settings: Settings, *,
     day = calendar.day(session)
     if day is None:
         raise ValueError(f"{session} is no session")
-    market = Market(seed, session, (TICKER,), snapshot_s=SNAPSHOT_S, nature=nature)
+    market = Market(seed, session, (TICKER,), nature=nature)
+    # Readings come first: they draw the order flow of the whole day, of which the rest looks at some whole minutes.
+    worth = _worth(readings_of(*market.made_of(TICKER), day), day, settings) if with_alerts else {}
     narrow: tuple[list[float], list[float]] = ([], [])
     early: tuple[list[float], list[float]] = ([], [])
     crossings: list[facts.Crossings] = []
@@ -113,33 +108,21 @@ def measure_day(seed: int, session: date, nature: Nature, settings: Settings, *,
         crossings=[one.levels for one in crossings], wrong=[one.is_wrong for one in crossings],
         levels_usd=[one.nearest_usd for one in crossings if one.nearest_usd is not None],
         straddle_bps=(paid - bought.mid_usd) / spot * facts.BPS,
-        worth_bps=_worth(seed, day, nature, settings) if with_alerts else {},
+        worth_bps=worth,
     )  # fmt: skip
 
 
-def _worth(seed: int, day: TradingDay, nature: Nature, settings: Settings) -> dict[str, list[float]]:
+def _worth(readings: Floats, day: TradingDay, settings: Settings) -> dict[str, list[float]]:
     """Return what each kind's alerts on the index were worth, in bps."""
     rules = settings.alert_rules
     evaluators = evaluators_of([kind for kind in EVALUATORS if kind in rules], rules, {})
-    one = TickerDay.of(TICKER, day, readings_of(seed, day, nature))
+    one = TickerDay.of(TICKER, day, readings)
     worth: dict[str, list[float]] = {evaluator.kind: [] for evaluator in evaluators}
     for found in alerts_in([one], Lane("survey", evaluators), settings.day, Memory()):
         after = found.outcome.path_bps[PATH_MINUTES.index(WORTH_MIN)]
         if after is not None:
             worth[found.alert.key.kind].append(after)
     return worth
-
-
-def readings_of(seed: int, day: TradingDay, nature: Nature) -> Floats:
-    """Return the index's readings of a day (measures, buckets), each of what its bucket's last snapshot says."""
-    market = Market(seed, day.session, (TICKER,), snapshot_s=SNAPSHOT_S, nature=nature)
-    snapshots = []
-    for n in range(day.buckets):
-        bucket_utc = Utc(day.open_utc + n * BUCKET_NS)
-        market.step(Utc(bucket_utc + BUCKET_NS - 1))
-        rows = tuple(Row(market.profile(TICKER, name), "hub", 1, bucket_utc, bucket_utc) for name in LOOKED_AT)
-        snapshots.append(with_measures(reduced(bucket_utc, rows), rows, day))
-    return session_columns(snapshots, day)
 
 
 def _measured(place: tuple[int, date], raw: bytes, with_alerts: bool) -> DayFigures:
@@ -150,9 +133,20 @@ def _measured(place: tuple[int, date], raw: bytes, with_alerts: bool) -> DayFigu
 def survey(
     settings: Settings, places: Sequence[tuple[int, date]], *, workers: int, with_alerts: bool
 ) -> Iterator[DayFigures]:
-    """Yield the figures of the settings' market at each seed and session, as they come, over several processes."""
+    """Yield the figures of the settings' market at each seed and session, as they come, over several processes.
+
+    Raises:
+        BrokenProcessPool: a process died.
+    """
+    if not places:
+        return
     measure = partial(_measured, raw=settings.to_json(), with_alerts=with_alerts)
-    with ProcessPoolExecutor(min(workers, len(places)), get_context("spawn")) as pool:
+    # Ctrl-C is answered by whoever reads this: a process would count it as one day that failed, and go on.
+    pool = ProcessPoolExecutor(
+        min(workers, len(places)), get_context("spawn"), initializer=signal.signal,
+        initargs=(signal.SIGINT, signal.SIG_IGN),
+    )  # fmt: skip
+    with pool:
         yield from pool.map(measure, places)
 
 

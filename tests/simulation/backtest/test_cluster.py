@@ -13,7 +13,7 @@ import pytest
 
 from simulation.backtest.cluster import LOCAL, ClusterError, run_on_cluster
 from simulation.backtest.sweep import SweepError, Task, Unit, _answer, recorded_digest, sweep
-from simulation.days.sweep import source_digest
+from simulation.days.results import source_digest
 from tests.simulation.backtest.test_sweep import Rows, swept, units_of
 from tests.testkit import swept_days
 from tests.testkit.paths import ROOT
