@@ -59,9 +59,9 @@ def _of_settings(told: dict[str, Any]) -> Market:
         return RECORDED_INDEX
     if told["profile"] == "demo":
         kind = kind_of(told)
-        return SIMULATED if kind is None else Market(f"simulated {kind}, made from a seed", False)
+        return SIMULATED if kind is None else Market(f"simulated {kind}", False)
     feed = told["feed"]
     url = {"provider": feed.get("provider", {}).get("rest_url", "")}.get(feed["source"], feed["negotiate_url"])
     if feed["source"] != "file" and urlsplit(url).hostname in _LOOPBACK:
         return SERVERS
-    return Market(f"recorded from the market, by feed.source {feed['source']}", True)
+    return Market(f"recorded from the market ({feed['source']})", True)

@@ -7,7 +7,7 @@ the domain. Only what readings are made of is computed: no priors, and no scalar
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,10 +26,11 @@ from simulation.market.flow import Flow
 from simulation.market.profiles import SATURATION, to_wire
 
 Longs = NDArray[np.int64]
+A = TypeVar("A", Floats, Longs)
 
 BUCKET_S: Final = BUCKET_NS // SECOND
-LAG: Final = 5 * MINUTE // BUCKET_NS  # buckets, of the largest change that readings know
-A_MINUTE: Final = MINUTE // BUCKET_NS
+PER_MINUTE: Final = MINUTE // BUCKET_NS
+CHANGE_MIN: Final = 5  # minutes, of the largest change that readings know
 
 
 class _Category(NamedTuple):
@@ -81,8 +82,7 @@ class _Day:
 
     def categories(self) -> dict[str, _Category]:
         """Return the categories that features, forces and conditions are made of."""
-        by_gamma = MULTIPLIER * self.spot * self.spot * 0.01
-        gamma_usd = self._greeks.gamma * by_gamma
+        gamma_usd = self._greeks.gamma * (MULTIPLIER * self.spot * self.spot * 0.01)
         calls, puts = self._sides(gamma_usd * self._net, "zero")
         gex, net_gamma = to_wire(calls - puts), to_wire(calls + puts)
         vanna_usd = self._greeks.vanna * (MULTIPLIER * self.spot * 0.01) * self._net
@@ -105,8 +105,9 @@ class _Day:
             to_wire(calls - puts)
             for calls, puts in (self._sides(gamma_usd * held, "zero") for held in (self._volume, self._open))
         )
-        before = np.arange(len(by_volume)) // A_MINUTE * A_MINUTE - LAG  # of whole minutes; before the open is nothing
-        change = by_volume - np.where(before[:, None] >= 0, by_volume[before], 0)
+        minutes = np.arange(len(by_volume)) // PER_MINUTE
+        before = (minutes - CHANGE_MIN) * PER_MINUTE
+        change = by_volume - np.where(before[:, None] >= 0, by_volume[before], 0)  # nothing trades before the open
         largest = np.abs(change).argmax(axis=1)
         changed = np.take_along_axis(change, largest[:, None], axis=1)[:, 0]
         scalars = {
@@ -128,11 +129,11 @@ class _Day:
         return 0 if found is None else round(found * 100.0)
 
     def _orderflow(self, gex: Longs, net_gamma: Longs) -> _Category:
-        traded = [_clipped_usd(side) for side in self._sides(self._traded_usd, "zero")]
+        call_agg, put_agg = (_sum_to_wire(side) for side in self._sides(self._traded_usd, "zero"))
         delta_usd = self._greeks.delta * (MULTIPLIER * self.spot) * self._net
-        call_dex, put_dex = (_clipped_usd(side) for side in self._sides(delta_usd, "one"))
+        call_dex, put_dex = (_sum_to_wire(side) for side in self._sides(delta_usd, "one"))
         return self._category("orderflow_orderflow", {
-            "agg_dex": _clipped(np.add(*traded)), "zgr": _clipped(gex.sum(axis=1)),
+            "agg_dex": _clipped(call_agg + put_agg), "zgr": _clipped(gex.sum(axis=1)),
             "zcvr": _clipped(net_gamma.sum(axis=1)), "one_net_call_dex": call_dex, "one_net_put_dex": put_dex,
             "one_net_dex": _clipped(call_dex + put_dex),
         })  # fmt: skip
@@ -144,10 +145,10 @@ class _Day:
     def _category(self, category: str, scalars: dict[str, Longs], *columns: Longs) -> _Category:
         zeros = np.zeros(len(self.spot), np.int64)
         told = [scalars.get(name, zeros) for name in SCALARS[shape_of(category)]]
-        values = np.stack(columns, axis=2) if columns else np.zeros((len(zeros), 0, 0), np.int64)
-        return _Category(np.stack(told, axis=1).tolist(), values.astype(np.int32))
+        values = np.stack(columns, axis=2).astype(np.int32) if columns else np.zeros((len(zeros), 0, 0), np.int32)
+        return _Category(np.stack(told, axis=1).tolist(), values)
 
-    def _sides(self, of_rows: Floats | Longs, part: str) -> tuple[Floats | Longs, ...]:
+    def _sides(self, of_rows: A, part: str) -> tuple[A, A]:
         """Return the calls and the puts of the nearest expiry (`zero`) or of the next one (`one`), by strike."""
         width, half = self._options.width, self._options.per_expiry
         first = {"zero": 0, "one": half}[part]
@@ -163,6 +164,6 @@ def _clipped(hundredths: Longs) -> Longs:
     return np.clip(hundredths, -SATURATION, SATURATION)
 
 
-def _clipped_usd(by_strike: Floats | Longs) -> Longs:
-    """Return a sum over strikes in the wire's integers."""
-    return to_wire(np.asarray(by_strike.sum(axis=1), np.float64))
+def _sum_to_wire(usd: Floats) -> Longs:
+    """Return the sum over strikes in the wire's integers."""
+    return to_wire(usd.sum(axis=1))

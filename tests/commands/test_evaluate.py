@@ -29,6 +29,7 @@ EVE = calendar.day(date(2026, 12, 24))
 assert EVE is not None
 DAYS = (HALF, EVE)
 PERIOD = ("2026-11-01", "2026-12-31")
+NAME_MAX = 44  # of a market, in the table of an evaluation 80 columns wide
 
 
 @pytest.fixture(scope="module")
@@ -227,8 +228,9 @@ def test_the_market_of_a_session_is_what_its_run_was_made_of(tmp_path: Path) -> 
     folder = DataFolder(tmp_path)
     markets = [market_of(folder, date(2026, 11, n)) for n in range(16, 21)]
     assert markets[:2] + markets[3:] == [SIMULATED, RECORDED_INDEX, SERVERS, UNKNOWN]
-    assert market_of(folder, date(2026, 11, 23)).name == "simulated honest market, feedback 1, made from a seed"
+    assert market_of(folder, date(2026, 11, 23)).name == "simulated honest market, feedback 1"
     assert [market.is_real for market in markets] == [False, False, True, False, False]
+    assert max(len(market.name) for market in (*markets, market_of(folder, date(2026, 11, 23)))) <= NAME_MAX
 
 
 @pytest.mark.slow

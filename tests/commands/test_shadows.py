@@ -81,12 +81,12 @@ def test_a_version_that_is_looked_for_and_has_found_nothing_yet_stands_beside_th
 
 def test_every_rate_stands_beside_its_n_and_its_bounds_within_80_columns() -> None:
     found = rates_of([ended(alert(n), is_won=n < 9) for n in range(12)], [], frozenset(), SETTINGS)
-    lines = lines_of(found, ["simulated honest market, feedback 1, made from a seed"] * 2)
+    lines = lines_of(found, ["simulated honest market, feedback 1"] * 2)
     (row,) = [line for line in lines if "shadow " in line]
     assert row.split() == ["1", "shadow", "12", "9", "3", "0.75", "(0.47–0.91)", "2.0", "0.5", "0/0"]
     assert max(map(len, lines)) <= 80
     said = " ".join(lines)
-    assert said.endswith("(simulated honest market, feedback 1, made from a seed): they say nothing about profit.")
+    assert said.endswith("(simulated honest market, feedback 1): they say nothing about profit.")
 
 
 def test_a_version_with_enough_outcomes_may_be_promoted() -> None:

@@ -100,7 +100,7 @@ def test_days_that_were_measured_are_kept_and_not_measured_again(
     at_once = capsys.readouterr().out
     resumed = [*command, "--resume", str(tmp_path / "facts.jsonl")]
     monkeypatch.setattr(market_facts, "survey", Surveyed(dies_at=3))
-    assert main(resumed) == 1
+    assert main(resumed) == 2
     assert "run the same command to go on" in capsys.readouterr().err
     monkeypatch.setattr(market_facts, "survey", going_on := Surveyed())
     assert main(resumed) == 0
@@ -112,7 +112,7 @@ def test_a_process_that_dies_is_told_with_the_way_to_lose_nothing(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(market_facts, "survey", Surveyed(dies_at=1))
-    assert main(["simulate", "--facts", "--days", "2"]) == 1
+    assert main(["simulate", "--facts", "--days", "2"]) == 2
     assert "--resume FILE" in capsys.readouterr().err
 
 

@@ -54,7 +54,7 @@ def test_a_minute_is_computed_once_though_priors_come_back_to_it_for_half_an_hou
     make = profiles._Instant.__init__
 
     def counted(self: profiles._Instant, *arguments: object) -> None:
-        make(self, *arguments)  # type: ignore[arg-type]
+        make(self, *arguments)
         computed[self.second] += 1
 
     monkeypatch.setattr(profiles._Instant, "__init__", counted)
