@@ -34,7 +34,7 @@ from simulation.market.readings import readings_of
 from simulation.market.style import Kind, Nature
 
 TICKER: Final = "SPX"
-JUDGED_FROM: Final = 100  # fewer days say too little
+JUDGED_FROM: Final = 200  # even then the variance ratio of 130 min has a standard error of half its bounds
 WORTH_MIN: Final = 15
 NOTHING_FED_BACK: Final = "1 at feedback 0"
 DEVIATIONS: Final = (-2.9, 1.5, 2.9)

@@ -89,7 +89,7 @@ def test_a_t_counts_days_and_not_what_happened_within_them() -> None:
 def test_what_is_not_judged_of_a_market_has_no_verdict() -> None:
     fact = Fact("t", "0", 5.0, -2.0, 2.0, needs=0.0)
     assert [fact.verdict(nature, 200) for nature in (HONEST, IDLE)] == ["-", "no"]
-    assert fact.verdict(IDLE, 5) == "-", "a few days say too little"
+    assert [fact.verdict(IDLE, days) for days in (5, 199)] == ["-", "-"], "fewer days say too little"
     assert fact._replace(needs=None).verdict(HONEST, 200) == "no"
 
 
