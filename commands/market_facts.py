@@ -74,6 +74,7 @@ def _lines(nature: Nature, days: Sequence[DayFigures], facts: Sequence[Fact], wo
         "", f"{'':37}{'real days':>16}{'simulated':>11}  agrees",
     ]  # fmt: skip
     lines += [f"{fact.name:37}{fact.real:>16}{fact.value:>11.3f}  {fact.verdict(nature, len(days))}" for fact in facts]
+    lines += ["(-: not judged of such a market, or of so few days)"]
     lines += ["", f"{'before costs':37}{'n':>6}{'mean, bps':>12}{'t':>8}"]
     lines += [f"{one.kind:37}{one.alerts:>6}{one.mean_bps:>12.2f}{one.t:>8.2f}" for one in worth]
     lines += [

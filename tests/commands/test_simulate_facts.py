@@ -98,6 +98,7 @@ def test_days_that_were_measured_are_kept_and_not_measured_again(
     monkeypatch.setattr(market_facts, "survey", Surveyed())
     assert main(command) == 0
     at_once = capsys.readouterr().out
+    assert "(-: not judged" in at_once
     resumed = [*command, "--resume", str(tmp_path / "facts.jsonl")]
     monkeypatch.setattr(market_facts, "survey", Surveyed(dies_at=3))
     assert main(resumed) == 2
