@@ -22,6 +22,7 @@ from domain.options.profile import Profile, Row, shape_of
 from domain.units import Ticks, Utc
 from messages import market
 from storage import bucket_file, bucket_log, manifest
+from storage.bucket_columns import columns_of
 from storage.manifest import Part
 from storage.views.database import Database
 from storage.views.named import day_series, heatmap, last_bucket, month_aggregates
@@ -230,7 +231,7 @@ def _one_file(root: Path, batch: tuple[market.StoreBucket, ...]) -> tuple[int, i
     path = root / "one.parquet"
     began = time.perf_counter_ns()
     tables = [
-        bucket_file.table_of(shape, rows, synthetic.SESSION, message.bucket_utc, 0)
+        bucket_file.table_of(columns_of(shape, rows, synthetic.SESSION, message.bucket_utc, 0))
         for message in batch
         for shape, rows in bucket_file.by_shape(message.rows.rows).items()
     ]

@@ -7,13 +7,14 @@ per-strike columns are lists, a prior a column of its own. Times stand twice: `i
 
 from __future__ import annotations
 
+import struct
 import sys
 from collections.abc import Iterable, Sequence
-from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,6 +23,8 @@ from numpy.typing import NDArray
 
 from domain.options.profile import PRIORS, SCALARS, VALUE_COLUMNS, Profile, Row, Shape
 from domain.units import Utc
+from storage import bucket_columns
+from storage.bucket_columns import Columns, list_columns
 
 _INTS = pa.list_(pa.int32())
 _MICROS = pa.timestamp("us")
@@ -36,73 +39,48 @@ HEAD_NAMES = tuple(name for name, _ in _HEAD)
 _DICTIONARY = ["hub", "category", "ticker", "mode"]
 COLUMNS = 1  # the version of the columns: raise it when one is added, and keep reading files that have it not
 ROW_GROUP = 4_096
-_LOGGED = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)  # a body is too small to share
 _MAGIC = b"PAR1"
-_INT32 = np.iinfo(np.int32)
 SORT = ("ticker", "category", "bucket_utc", "store_n", "row_n")
-
-
-def list_columns(shape: Shape) -> tuple[str, ...]:
-    """Return the per-strike columns of a shape: strikes, values, priors (`prior_0` is the most recent)."""
-    return ("strikes", *VALUE_COLUMNS[shape], *(f"prior_{n}" for n in range(PRIORS[shape])))
 
 
 @cache
 def schema_of(shape: Shape) -> pa.Schema:
     """Return the Arrow schema of a shape."""
-    scalars = [(name, pa.int32()) for name in SCALARS[shape]]
-    return pa.schema([*_HEAD, *scalars, *((name, _INTS) for name in list_columns(shape))])
+    return _schema_with(SCALARS[shape], list_columns(shape))
 
 
-def _lists(columns: NDArray[np.int32], names: Iterable[str], offsets: pa.Array) -> dict[str, pa.Array]:
-    """Return the columns of rows that lie one below the other as lists, one a row."""
-    return {
-        name: pa.ListArray.from_arrays(offsets, pa.array(np.ascontiguousarray(columns[:, k])))
-        for k, name in enumerate(names)
-    }
+@cache
+def _schema_with(scalars: tuple[str, ...], lists: tuple[str, ...]) -> pa.Schema:
+    return pa.schema([*_HEAD, *((name, pa.int32()) for name in scalars), *((name, _INTS) for name in lists)])
 
 
-def table_of(shape: Shape, rows: Sequence[tuple[int, Row]], session: date, bucket_utc: Utc, store_n: int) -> pa.Table:
-    """Return the table of one stored bucket's rows of one shape; each row comes with its number in the bucket.
-
-    Raises:
-        OverflowError, pa.ArrowInvalid: an integer does not fit the column.
-    """
-    n = len(rows)
-    profiles = [row.profile for _, row in rows]
-    columns: dict[str, Any] = {
-        "instant": [row.last_utc // 1_000 for _, row in rows], "hub": [row.hub for _, row in rows],
-        "category": [p.category for p in profiles], "ticker": [p.ticker for p in profiles],
-        "mode": [row.mode for _, row in rows], "latency_ms": [row.latency_ms for _, row in rows],
-        "sequence": [row.sequence for _, row in rows], "frames": [row.frames for _, row in rows],
-        "row_n": [k for k, _ in rows], "source_utc": [p.source_utc for p in profiles],
-        "first_utc": [row.first_utc for _, row in rows], "last_utc": [row.last_utc for _, row in rows],
-        "spot": [p.spot for p in profiles],
+def table_of(columns: Columns) -> pa.Table:
+    """Return the table of one stored bucket's rows of one shape, with the columns that its version knew."""
+    about, heads = columns.about, columns.heads
+    schema = _schema_with(about.scalars, about.lists)
+    words = pa.array(about.words, pa.string())
+    same = {
+        "bucket": about.bucket_utc // 1_000, "session": about.session, "store_n": about.store_n,
+        "bucket_utc": about.bucket_utc,
     }  # fmt: skip
-    same = {"bucket": bucket_utc // 1_000, "session": session, "store_n": store_n, "bucket_utc": bucket_utc}
-    scalars = np.array([p.scalars for p in profiles], np.int64).reshape(n, len(SCALARS[shape]))
-    if scalars.size and not (_INT32.min <= scalars.min() and scalars.max() <= _INT32.max):
-        raise OverflowError(f"a scalar of {rows[0][1].hub} does not fit 32 bits")
-    by_name = np.ascontiguousarray(scalars.T, np.int32)
-    columns |= {name: pa.array(by_name[k]) for k, name in enumerate(SCALARS[shape])}
-    # Column by column of all rows at once: row by row it is half of a bucket's way to the disk.
-    offsets = np.zeros(n + 1, np.int32)
-    np.cumsum([len(p.strikes) for p in profiles], out=offsets[1:])
-    starts, strikes_n = pa.array(offsets), int(offsets[-1])
-    blocks = (
-        (np.concatenate([p.strikes for p in profiles]).reshape(strikes_n, 1), ("strikes",)),
-        (np.concatenate([p.values for p in profiles]), VALUE_COLUMNS[shape]),
-        (np.concatenate([p.priors for p in profiles]), tuple(f"prior_{k}" for k in range(PRIORS[shape]))),
-    )
-    for block, names in blocks:
-        columns |= _lists(block, names, starts)
-    schema = schema_of(shape)
+    offsets = pa.array(columns.offsets())
+    scalars = np.ascontiguousarray(heads["scalars"].T)
+    lists = (columns.strikes, *columns.values.T, *columns.priors.T)
+
+    def column(name: str, kind: pa.DataType) -> pa.Array:
+        if name in same:
+            return pa.repeat(pa.scalar(same[name], kind), about.rows_n)
+        if name in _DICTIONARY:
+            return words.take(pa.array(np.ascontiguousarray(heads[name])))
+        if name == "instant":
+            return pa.array(heads["last_utc"] // 1_000).cast(kind)
+        return pa.array(np.ascontiguousarray(heads[name]))
+
     made = [
-        pa.repeat(pa.scalar(same[f.name], f.type), n) if f.name in same
-        else columns[f.name] if isinstance(columns[f.name], pa.Array)
-        else pa.array(columns[f.name], f.type)
-        for f in schema
-    ]  # fmt: skip
+        *(column(name, kind) for name, kind in _HEAD),
+        *(pa.array(values) for values in scalars),
+        *(pa.ListArray.from_arrays(offsets, pa.array(np.ascontiguousarray(values))) for values in lists),
+    ]
     return pa.table(made, schema=schema)
 
 
@@ -116,22 +94,18 @@ def write_options(shape: Shape, *, level: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def to_bytes(table: pa.Table) -> bytes:
-    """Return a table as the log keeps it (an Arrow stream, lz4: four times as fast as Parquet, half as small)."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema, options=_LOGGED) as writer:
-        writer.write_table(table)
-    raw: bytes = sink.getvalue().to_pybytes()
-    return raw
-
-
 def from_bytes(raw: bytes, shape: Shape) -> pa.Table:
-    """Return the table that `to_bytes` was given, with today's columns.
+    """Return the rows of a body of the log, with today's columns.
 
     Raises:
         pa.ArrowException: it is none.
     """
-    return conformed(pa.ipc.open_stream(raw).read_all(), shape)
+    if not raw.startswith(bucket_columns.MAGIC):  # of manifests of version 2: an Arrow stream
+        return conformed(pa.ipc.open_stream(raw).read_all(), shape)
+    try:
+        return conformed(table_of(bucket_columns.from_bytes(raw)), shape)
+    except (ValueError, OSError, msgspec.MsgspecError, struct.error) as error:
+        raise pa.ArrowInvalid(f"no columns of a bucket: {error}") from error
 
 
 def conformed(table: pa.Table, shape: Shape) -> pa.Table:

@@ -6,21 +6,21 @@ from collections import Counter
 from typing import Final
 
 import msgspec
-import pyarrow as pa
 
 from domain.instants import session_of
 from domain.options.profile import IngestMode, Row, Rows
 from messages import market
 from storage import bucket_file, plain_names
+from storage.bucket_columns import Columns, columns_of
 from storage.identities import violations_in
 from storage.manifest import PARTS, Bucket, Entry, HubCounts, Manifest, Part, Silence
 
 NOT_POLLED: Final = "not_polled"
 BY_REST: Final = "rest"
 CANNOT_BE_STORED: Final = "cannot be stored"
-UNENCODABLE: Final = (OverflowError, ValueError, TypeError, pa.ArrowException)
+UNENCODABLE: Final = (OverflowError, ValueError, TypeError)
 
-Made = list[tuple[Part, pa.Table]]
+Made = list[tuple[Part, Columns]]
 
 
 class RefusedRow(msgspec.Struct, frozen=True):
@@ -51,17 +51,17 @@ def entry_of(
     same = [bucket for bucket in stored if bucket.bucket_utc == message.bucket_utc]
     if any(bucket.content_hash == rows.content_hash for bucket in same):
         return None, []
-    store_n, violations, tables = len(same), Counter[str](), Made()
+    store_n, violations, parts_made = len(same), Counter[str](), Made()
     for shape, numbered in bucket_file.by_shape(rows.rows).items():
         name = f"{PARTS}/hot-{hub}-{message.bucket_utc}-{store_n}-{shape.value}.part"
-        slot = plain_names.free_slot((*found.parts, *(part for part, _ in (*made, *tables))), hub, shape)
+        slot = plain_names.free_slot((*found.parts, *(part for part, _ in (*made, *parts_made))), hub, shape)
         part = Part(
             name, hub, shape, message.bucket_utc, message.bucket_utc, len(numbered), store_n=store_n,
             content_hash=rows.content_hash, slot=slot, columns_n=bucket_file.COLUMNS,
         )  # fmt: skip
-        table = bucket_file.table_of(shape, numbered, found.session, message.bucket_utc, store_n)
-        violations += violations_in(table, shape)
-        tables.append((part, table))
+        columns = columns_of(shape, numbered, found.session, message.bucket_utc, store_n)
+        violations += violations_in(columns, shape)
+        parts_made.append((part, columns))
     added = HubCounts(
         rows=len(rows.rows),
         accepted=counts.accepted,
@@ -73,13 +73,13 @@ def entry_of(
     pairs = tuple(dict.fromkeys((row.ticker, row.category) for row in refused))
     silent = (*silent_of(message, is_stored=True), *((Silence(pairs, CANNOT_BE_STORED),) if pairs else ()))
     bucket = Bucket(message.bucket_utc, store_n, rows.content_hash)
-    parts = tuple(part for part, _ in tables)
+    parts = tuple(part for part, _ in parts_made)
     modes, missed = (
         {(row.profile.ticker, row.profile.category): row.mode for row in rows.rows},
         missed_at(found, message),
     )
     filled = tuple(pair for pair, mode in modes.items() if mode is IngestMode.LATE or pair in missed)
-    return Entry(hub, message.bucket_utc, bucket, added, silent, parts, filled), tables
+    return Entry(hub, message.bucket_utc, bucket, added, silent, parts, filled), parts_made
 
 
 def missed_at(found: Manifest, message: market.StoreBucket) -> frozenset[tuple[str, str]]:
@@ -99,8 +99,7 @@ def without_unencodable(message: market.StoreBucket) -> tuple[market.StoreBucket
     refused: list[RefusedRow] = []
     for row in message.rows.rows:
         try:
-            table = bucket_file.table_of(row.profile.shape, [(0, row)], session, message.bucket_utc, 0)
-            violations_in(table, row.profile.shape)
+            columns_of(row.profile.shape, [(0, row)], session, message.bucket_utc, 0)
         except UNENCODABLE as error:
             refused.append(RefusedRow(row.profile.ticker, row.profile.category, str(error)))
         else:

@@ -7,13 +7,12 @@ identity may be off by half a unit per term.
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from domain.options.profile import Shape
+from storage.bucket_columns import Columns
 
 _TOTALS = (
     ("agg_dex", "agg_call_dex", "agg_put_dex"),
@@ -23,28 +22,35 @@ _TOTALS = (
 )
 
 
-def violations_in(table: pa.Table, shape: Shape) -> Counter[str]:
-    """Return how many rows of a table of one shape (`bucket_file.table_of`) break each identity, by its name."""
+_SUMMED = ("gex_vol", "gex_oi")  # their scalar is `sum_` and the name
+
+
+def violations_in(columns: Columns, shape: Shape) -> Counter[str]:
+    """Return how many rows of one shape break each identity, by its name."""
     broken: dict[str, NDArray[np.bool_]] = {}
     if shape is Shape.GEX:
-        broken = {name: _sum_is_off(table, name) for name in ("gex_vol", "gex_oi")}
+        broken = _sums_that_are_off(columns)
     if shape is Shape.ORDERFLOW:
         broken = {
-            total: np.abs(_ints(table, total) - _ints(table, call) - _ints(table, put)) > 1
+            total: np.abs(_wide(columns, total) - _wide(columns, call) - _wide(columns, put)) > 1
             for total, call, put in _TOTALS
         }
     return Counter({name: int(rows.sum()) for name, rows in broken.items() if rows.any()})
 
 
-def _sum_is_off(table: pa.Table, name: str) -> NDArray[np.bool_]:
-    lists = table[name].combine_chunks()
-    offsets = lists.offsets.to_numpy()
-    upto = np.concatenate([[0], np.cumsum(lists.values.to_numpy(), dtype=np.int64)])
-    totals = 10 * (upto[offsets[1:]] - upto[offsets[:-1]])
-    off: NDArray[np.bool_] = np.abs(totals - _ints(table, f"sum_{name}")) > 5 * (np.diff(offsets) + 1)
-    return off
+def _sums_that_are_off(columns: Columns) -> dict[str, NDArray[np.bool_]]:
+    names, strikes_n = columns.about.values, columns.heads["strikes_n"]
+    totals = np.zeros((columns.about.rows_n, len(names)), np.int64)
+    has_strikes = strikes_n > 0
+    if has_strikes.any():
+        begins = columns.offsets()[:-1][has_strikes]
+        totals[has_strikes] = 10 * np.add.reduceat(columns.values, begins, axis=0, dtype=np.int64)
+    rounding = 5 * (strikes_n + 1)
+    return {
+        name: np.abs(totals[:, k] - _wide(columns, f"sum_{name}")) > rounding
+        for k, name in enumerate(names) if name in _SUMMED
+    }  # fmt: skip
 
 
-def _ints(table: pa.Table, name: str) -> NDArray[Any]:
-    found: NDArray[Any] = table[name].to_numpy().astype(np.int64)
-    return found
+def _wide(columns: Columns, name: str) -> NDArray[np.int64]:
+    return columns.scalar(name).astype(np.int64)

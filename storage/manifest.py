@@ -29,7 +29,7 @@ FILE = "manifest.json"
 LATE = "late"  # what covers a gap whose rows came after their bucket was closed
 LATEST = "latest.arrow"  # each hub's newest bucket, an entry of its own
 PARTS = "_parts"  # beside the plain names; a leading underscore hides it from what walks data folders
-SCHEMA = 2  # 1: every bucket's files stood in manifest.json, there was no log
+SCHEMA = 3  # 1: every bucket's files stood in manifest.json, there was no log; 2: its rows were Arrow streams
 RELOADS = 20
 _LOG = re.compile(r"log-(\d{6})\.log")
 _FOLDER = re.compile(r"date=(\d{4}-\d{2}-\d{2})")
@@ -291,6 +291,14 @@ def load_base(root: Path, session: date) -> Manifest:
         raise DamagedManifestError(
             f"The manifest {path} cannot be read ({error}); start the supervisor once, which makes it anew."
         ) from error
+
+
+def version_of(root: Path, session: date) -> int | None:
+    """Return the version that a session's `manifest.json` says; `None` where it says none."""
+    try:
+        return msgspec.json.decode((folder_of(root, session) / FILE).read_bytes(), type=_Version).schema
+    except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
+        return None
 
 
 def encode_entries(entries: Iterable[Entry]) -> bytes:

@@ -24,12 +24,12 @@ import pyarrow as pa
 from domain.instants import session_of
 from domain.options.profile import Rows
 from messages import market
-from storage import bucket_file, latest, manifest, plain_names
+from storage import bucket_columns, bucket_file, latest, manifest, plain_names
 from storage.bucket_log import LogWriter
 from storage.disk_space import is_full
 from storage.downtime import downtime_before, downtime_until_close
-from storage.entries import UNENCODABLE, entry_of, refused_text, silent_of, without_unencodable
-from storage.manifest import FILE, PARTS, Entry, Manifest, Part, Silence, WarehouseRefusedError
+from storage.entries import UNENCODABLE, Made, entry_of, refused_text, silent_of, without_unencodable
+from storage.manifest import PARTS, SCHEMA, Entry, Manifest, Part, Silence, WarehouseRefusedError
 from storage.recovery import recovered
 from storage.seal import SealChild, Sealed, adopted
 from storage.start_up import damaged_text, put_in_order, remake, set_aside, without_damaged, write_hot
@@ -57,7 +57,7 @@ class Warehouse:
         self._is_durable = is_durable
         self._lock: IO[bytes] | None = None
         self._logs: dict[date, LogWriter] = {}
-        self._to_show: defaultdict[date, list[tuple[Part, pa.Table]]] = defaultdict(list)
+        self._to_show: defaultdict[date, Made] = defaultdict(list)
         self._in_hand: list[market.StoreBucket] = []
         self._manifests: dict[date, Manifest] = {}
         self._unfinished: set[date] = set()
@@ -155,14 +155,15 @@ class Warehouse:
             folder, shown = manifest.folder_of(self._root, session), self._to_show.get(session, [])
             try:
                 found = self._manifest(session)
-                for part, table in shown:
+                tables = [(part, bucket_file.table_of(columns)) for part, columns in shown]
+                for part, table in tables:
                     write_hot(folder, part, table)
                 if session in self._are_names_stale:
                     remake(folder, manifest.logged_parts(folder, found.log_n))
                     plain_names.show(folder, found)
                 else:
                     plain_names.show_parts(folder, (part for part, _ in shown))
-                latest.write(folder, shown)
+                latest.write(folder, tables)
             except (OSError, pa.ArrowException, WarehouseRefusedError):
                 self._are_names_stale.add(session)
             else:
@@ -175,13 +176,13 @@ class Warehouse:
         return self._manifests[session]
 
     def _store(self, session: date, messages: list[market.StoreBucket]) -> list[Outcome]:
-        made: list[tuple[Part, pa.Table]] = []
+        made: Made = []
         try:
             found = self._manifest(session)
             entries = [*self._lost_entries(session), *self._downtime(session, found, messages)]
             kept = [self._encoded(found, entries, message, made) for message in messages]
             if entries:
-                bodies = [bucket_file.to_bytes(table) for _, table in made]
+                bodies = [bucket_columns.to_bytes(columns) for _, columns in made]
                 self._log(session).append(manifest.encode_entries(entries), bodies)
         except (OSError, WarehouseRefusedError) as error:
             self._give_up(session)
@@ -201,15 +202,13 @@ class Warehouse:
             for m, rows in zip(messages, kept, strict=True)
         ]
 
-    def _encoded(
-        self, found: Manifest, entries: list[Entry], message: market.StoreBucket, made: list[tuple[Part, pa.Table]]
-    ) -> Rows:
+    def _encoded(self, found: Manifest, entries: list[Entry], message: market.StoreBucket, made: Made) -> Rows:
         """Add what a bucket brings to the log, and return its rows that can be stored: one bad row costs no other."""
         try:
-            new, tables = entry_of(found, entries, made, message)
+            new, parts = entry_of(found, entries, made, message)
         except UNENCODABLE:
             message, refused = without_unencodable(message)
-            new, tables = entry_of(found, entries, made, message, refused)
+            new, parts = entry_of(found, entries, made, message, refused)
             self.rows_not_stored_n += len(refused)
             said = refused_text(message, refused)
             if said not in self._refusals_said:
@@ -217,7 +216,7 @@ class Warehouse:
                 self._findings.append(said)
         if new is not None:
             entries.append(new)
-            made += tables
+            made += parts
         return message.rows
 
     def _lost_entries(self, session: date) -> Iterator[Entry]:
@@ -242,8 +241,9 @@ class Warehouse:
         if session not in self._logs:
             folder = manifest.folder_of(self._root, session)
             (folder / PARTS).mkdir(parents=True, exist_ok=True)
-            if not (folder / FILE).exists():
-                manifest.swap(self._root, Manifest(session), is_durable=self._is_durable)
+            # A program that cannot read what is about to be written refuses the day instead of calling it damaged.
+            if manifest.version_of(self._root, session) != SCHEMA:
+                manifest.swap(self._root, manifest.load_base(self._root, session), is_durable=self._is_durable)
             first_n = self._manifest(session).log_n
             number = max((n + 1 for n, _ in manifest.logs_of(folder)), default=first_n)
             path = folder / PARTS / manifest.log_name(max(number, first_n))

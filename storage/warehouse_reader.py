@@ -16,6 +16,7 @@ from domain.instants import BUCKET_NS, session_of, to_datetime
 from domain.options.profile import SCALARS, VALUE_COLUMNS, Row, Rows, Shape, shape_of
 from domain.units import Utc
 from storage import bucket_file, latest, manifest
+from storage.bucket_columns import list_columns
 from storage.latest import LAST_BUCKET
 from storage.manifest import Bucket, Gap, Manifest, Part
 from storage.scales import in_units, sql_in_units
@@ -384,6 +385,6 @@ def _scaled(shape: Shape) -> list[str]:
     scalars = [f"{sql_in_units(name, name)} AS {name}" for name in ("spot", *SCALARS[shape])]
     lists = [
         f"list_transform({name}, lambda x: {sql_in_units('x', name)}) AS {name}"
-        for name in (bucket_file.list_columns(shape) if VALUE_COLUMNS[shape] else ())
+        for name in (list_columns(shape) if VALUE_COLUMNS[shape] else ())
     ]
     return [*plain, *scalars, *lists]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -72,6 +73,7 @@ CLIPPED = 2_147_483_647  # where thousandths saturate, on both sides of 0: "at l
 PRIORS: dict[Shape, int] = {Shape.GEX: 5, Shape.GREEK: 3, Shape.ORDERFLOW: 0}
 
 
+@lru_cache(maxsize=1_024)
 def shape_of(category: str) -> Shape:
     """Return what a category carries.
 

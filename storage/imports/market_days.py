@@ -21,6 +21,7 @@ from domain.options.profile import Row, Shape
 from domain.units import Utc
 from storage import bucket_file, manifest
 from storage.aside import written_aside
+from storage.bucket_columns import columns_of
 from storage.manifest import Part
 from storage.warehouse import Warehouse
 from storage.warehouse_reader import WarehouseReader
@@ -123,7 +124,7 @@ def _free_name(folder: Path, hub: str, shape: Shape) -> str:
 def _write(folder: Path, name: str, shape: Shape, session: date, rows: Sequence[tuple[Utc, Row]]) -> None:
     """Write one sorted file and sync it."""
     numbered = list(enumerate(row for _, row in rows))
-    table = bucket_file.table_of(shape, numbered, session, Utc(0), IMPORT_STORE_N)
+    table = bucket_file.table_of(columns_of(shape, numbered, session, Utc(0), IMPORT_STORE_N))
     buckets = [bucket_utc for bucket_utc, _ in rows]
     for column, values in (("bucket_utc", buckets), ("bucket", [bucket_utc // 1_000 for bucket_utc in buckets])):
         at = table.schema.get_field_index(column)

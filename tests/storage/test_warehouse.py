@@ -16,6 +16,7 @@ from domain.instants import BUCKET_NS
 from domain.options.profile import SCALARS, Profile, Row, Rows
 from messages import market
 from storage import bucket_file, manifest
+from storage.bucket_columns import columns_of, to_bytes
 from storage.identities import violations_in
 from storage.manifest import Gap
 from storage.warehouse_reader import WarehouseReader
@@ -46,7 +47,9 @@ def test_any_wire_integers_come_back_bit_for_bit(
     )  # fmt: skip
     said = Row(profile, "hub", 3, instant_utc - 1, instant_utc, "rest", -4, 2**40)
     path = tmp_path_factory.mktemp("rows") / "x.parquet"
-    table = bucket_file.table_of(profile.shape, [(7, said)], make.DAY, make.T0, 2)
+    columns = columns_of(profile.shape, [(7, said)], make.DAY, make.T0, 2)
+    table = bucket_file.from_bytes(to_bytes(columns), profile.shape)
+    assert table == bucket_file.table_of(columns)
     bucket_file.write_table(table, profile.shape, path)
     import pyarrow.parquet as pq  # noqa: PLC0415
 
@@ -181,7 +184,7 @@ def test_an_identity_may_be_off_by_rounding_only(
 
     def broken(by: int) -> dict[str, int]:
         rows = list(enumerate((row, changed(row, name, by), row)))
-        return violations_in(bucket_file.table_of(row.profile.shape, rows, make.DAY, make.T0, 0), row.profile.shape)
+        return violations_in(columns_of(row.profile.shape, rows, make.DAY, make.T0, 0), row.profile.shape)
 
     assert broken(within) == {}
     assert broken(beyond) == {identity: 1}
