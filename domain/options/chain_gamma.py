@@ -276,7 +276,9 @@ def gamma_of(
     refusal = refusal_of(chain)
     if refusal is not None:
         only_expired = found.refused.get(RowRefusal.EXPIRED, 0) == len(quotes.strikes)
-        return ChainRefusal.NO_TIME_LEFT if only_expired else refusal
+        # Without volatility and quotes, as at night, no row is left: the chain named contracts all the same.
+        nothing_left = ChainRefusal.ALL_ZERO if refusal is ChainRefusal.EMPTY else refusal
+        return ChainRefusal.NO_TIME_LEFT if only_expired else nothing_left
     by_oi = chain.gamma_usd * chain.open_interest
     by_volume = chain.gamma_usd * chain.volume * chain.ladder.sign
     if not (by_oi.any() or by_volume.any()):

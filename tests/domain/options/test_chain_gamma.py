@@ -169,6 +169,8 @@ def test_a_volatility_that_is_not_given_comes_from_bid_and_ask() -> None:
     [
         ([], ChainRefusal.EMPTY),
         ([{"oi": 0.0}], ChainRefusal.ALL_ZERO),
+        ([{"oi": 0.0, "iv": 0.0, "bid": 0.0, "ask": 0.0}], ChainRefusal.ALL_ZERO),
+        ([{"iv": 0.0, "bid": 0.0, "ask": 0.0}, {"minutes": -1.0}], ChainRefusal.ALL_ZERO),
         ([{"minutes": -1.0}], ChainRefusal.NO_TIME_LEFT),
         ([{"strike": 1.0, "oi": 100.0, "minutes": 1.0}], ChainRefusal.ALL_ZERO),
     ],
