@@ -49,7 +49,7 @@ def execution_of(
     known = _newest(db, order_ref)
     held = known.qty if known is not None and known.is_current else 0
     return Execution(
-        exec_id=_exec_id(order_ref), revision=1 if known is None else known.revision + 1, order_ref=order_ref,
+        exec_id=exec_id_of(order_ref), revision=1 if known is None else known.revision + 1, order_ref=order_ref,
         perm_id=0, con_id=con_id, side=side, qty=Qty(held + missing), price_ticks=price_ticks, at_utc=at_utc,
         raw="adopted from the broker's position", is_adopted=True,
     )  # fmt: skip
@@ -84,7 +84,7 @@ def claim(db: sqlite3.Connection, execution: Execution, filled_qty: Qty) -> None
 
 def was_made(db: sqlite3.Connection, order_ref: str) -> bool:
     """Return whether an order ever had an adopted execution."""
-    return rows.exists(db, "SELECT 1 FROM executions WHERE exec_id = ?", (_exec_id(order_ref),))
+    return rows.exists(db, "SELECT 1 FROM executions WHERE exec_id = ?", (exec_id_of(order_ref),))
 
 
 def make_room(db: sqlite3.Connection, order_ref: str, now: Utc) -> bool:
@@ -115,7 +115,8 @@ def make_room(db: sqlite3.Connection, order_ref: str, now: Utc) -> bool:
     return True
 
 
-def _exec_id(order_ref: str) -> str:
+def exec_id_of(order_ref: str) -> str:
+    """Return the id of an order's adopted execution."""
     return f"adopted:{order_ref}"
 
 
@@ -124,5 +125,5 @@ def _newest(db: sqlite3.Connection, order_ref: str) -> _Adopted | None:
         db,
         _Adopted,
         f"SELECT {rows.columns_of(_Adopted)} FROM executions WHERE exec_id = ? ORDER BY revision DESC LIMIT 1",
-        (_exec_id(order_ref),),
+        (exec_id_of(order_ref),),
     )

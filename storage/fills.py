@@ -7,7 +7,7 @@ import sqlite3
 from msgspec.structs import replace
 
 from domain.instants import SECOND, session_of
-from domain.orders.references import is_direct, is_exit_ref, is_of_desk
+from domain.orders.references import entry_ref, is_direct, is_exit_ref, is_of_desk, is_ours, position_of
 from domain.position.cycle import EndReason
 from domain.position.fills import FIRST_REVISION
 from domain.risk.kill import KillLevel
@@ -35,6 +35,30 @@ class _Live(_Owner, frozen=True):
     reserved_utc: Utc
 
 
+class _Known(rows.Row, frozen=True):
+    """What the ledger knows of an execution and its order before it is kept, read at once.
+
+    `intent_id` and `leg` are those of its order, `None` where the order is not known. `is_kept`: a version of it is;
+    `was_adopted`: its order ever had an adopted execution; `has_fee`: its fee came first. Of its leg: `is_open`, and
+    `is_estimated`: its end was booked without the executions of its close, or with somebody else's. `of_legs`: the
+    order's intent has several legs.
+    """
+
+    intent_id: str | None
+    leg: int | None
+    is_kept: bool
+    was_adopted: bool
+    has_fee: bool
+    is_open: bool
+    is_estimated: bool
+    of_legs: bool
+
+    @property
+    def owner(self) -> _Owner | None:
+        """The reserved leg of its order."""
+        return None if self.intent_id is None or self.leg is None else _Owner(self.intent_id, self.leg)
+
+
 class _Kept(rows.Row, frozen=True):
     """What became of an execution that is kept already."""
 
@@ -44,6 +68,7 @@ class _Kept(rows.Row, frozen=True):
     order_ref: str
     qty: Qty
     price_ticks: Ticks
+    recorded_utc: Utc
 
     def says(self, execution: Execution) -> bool:
         """Return whether an execution says no more than this."""
@@ -62,11 +87,14 @@ def record_execution(
     the first answer may have been lost after its COMMIT: positions take totals, which a repeat leaves as they are.
     One of a combination's leg is kept with that leg; the whole's holds nothing, and is not kept.
     """
-    of_leg = combo_shares.execution_of_leg(db, execution)
-    if of_leg is None:
-        return ()
-    versions = _versions(db, of_leg)
-    execution = _numbered(of_leg, versions)
+    known = _known(db, execution)
+    if known.of_legs:
+        of_leg = combo_shares.execution_of_leg(db, execution)
+        if of_leg is None:
+            return ()
+        execution, known = of_leg, _known(db, of_leg)
+    versions = _versions(db, execution) if known.is_kept else {}
+    execution = _numbered(execution, versions)
     kept = versions.get(execution.revision)
     if kept is not None:
         return _told_again(db, execution, kept)
@@ -76,30 +104,59 @@ def record_execution(
     is_current = all(execution.revision > version.revision for version in versions.values() if version.qty >= 1)
     if is_current and versions:
         db.execute("UPDATE executions SET is_current = 0 WHERE exec_id = ? AND is_current", (execution.exec_id,))
-    owner = _owner_of(db, execution, desk, run_n, now)
-    closed_by = None
+    owner, closed_by = known.owner or _exit_owner(db, execution, desk, run_n, now), None
     if owner is None:
         owner = closed_by = _closed_for_us(db, execution, desk, run_n, now)
         if closed_by is not None:
             execution = replace(execution, order_ref=closing_ref(execution))
+    if owner is not None and known.owner is None:
+        known = _known(db, execution)  # its order has just been adopted
     _insert(db, execution, owner, desk, now, is_current=is_current)
-    was_adopted = owner is not None and adopted.was_made(db, execution.order_ref)
+    was_adopted = owner is not None and (known.was_adopted or execution.is_adopted)
     is_replaced = was_adopted and not execution.is_adopted and adopted.make_room(db, execution.order_ref, now)
     if not is_current:
         return (_fill(db, execution, was_adopted),) if is_replaced else ()
     if owner is None:
         return () if execution.con_id in foreign_allowed else (_foreign(execution, desk),)
-    is_estimated = _is_estimated(db, owner, execution.con_id)
-    if is_estimated and _is_overtaken(db, owner, execution.con_id):
+    if known.is_estimated and _is_overtaken(db, owner, execution.con_id):
         return (_estimate_stands(execution, owner, desk),)
     facts: tuple[Fact, ...] = (
         _fill(db, execution, was_adopted),
-        *_reopen(db, owner, execution.con_id, desk, is_closed_again=is_estimated),
-        *_early_fee(db, execution),
+        *(() if known.is_open else _reopen(db, owner, execution.con_id, desk, is_closed_again=known.is_estimated)),
+        *((_commission(db, execution.order_ref, execution.con_id),) if known.has_fee else ()),
     )
     if closed_by is None or is_direct(execution.order_ref):
         return facts  # the position says what the direct flatten has closed
     return (*facts, _closed_by_another(execution, desk))
+
+
+_KNOWN = f"""
+SELECT o.intent_id, o.leg,
+  EXISTS (SELECT 1 FROM executions WHERE exec_id = :exec_id),
+  EXISTS (SELECT 1 FROM executions WHERE exec_id = :adopted_id),
+  EXISTS (SELECT 1 FROM commissions WHERE exec_id = :exec_id),
+  EXISTS (SELECT 1 FROM reservations r WHERE r.intent_id = o.intent_id AND r.leg = o.leg AND r.state = 'OPEN'),
+  EXISTS (SELECT 1 FROM positions p WHERE p.intent_id = o.intent_id AND p.con_id = :con_id AND p.{_ESTIMATED}),
+  (SELECT count(*) FROM reservations WHERE intent_id =
+    (SELECT intent_id FROM reservations WHERE order_ref = :entry_ref)) > 1
+FROM (SELECT 1) LEFT JOIN orders o ON o.order_ref = :order_ref
+"""
+
+
+def _known(db: sqlite3.Connection, execution: Execution) -> _Known:
+    """Return what is known of an execution and its order."""
+    order_ref = execution.order_ref
+    found = rows.first_row(
+        db,
+        _Known,
+        _KNOWN,
+        {
+            "exec_id": execution.exec_id, "adopted_id": adopted.exec_id_of(order_ref), "con_id": execution.con_id,
+            "order_ref": order_ref, "entry_ref": entry_ref(position_of(order_ref)) if is_ours(order_ref) else "",
+        },
+    )  # fmt: skip
+    assert found is not None
+    return found
 
 
 def _versions(db: sqlite3.Connection, execution: Execution) -> dict[int, _Kept]:
@@ -198,12 +255,9 @@ def forget_foreign(db: sqlite3.Connection, execution: Execution) -> None:
 
 def is_recorded_before(db: sqlite3.Connection, execution: Execution, at_utc: Utc) -> bool:
     """Return whether an execution was kept before an instant."""
-    revision = _numbered(execution, _versions(db, execution)).revision
-    return rows.exists(
-        db,
-        "SELECT 1 FROM executions WHERE exec_id = :exec_id AND revision = :revision AND recorded_utc < :at_utc",
-        {"exec_id": execution.exec_id, "revision": revision, "at_utc": at_utc},
-    )
+    versions = _versions(db, execution)
+    kept = versions.get(_numbered(execution, versions).revision)
+    return kept is not None and kept.recorded_utc < at_utc
 
 
 def record_commission(db: sqlite3.Connection, fee: orders.RecordCommission, now: Utc) -> tuple[Fact, ...]:
@@ -225,18 +279,32 @@ def record_commission(db: sqlite3.Connection, fee: orders.RecordCommission, now:
         "ON CONFLICT DO UPDATE SET commission_cents = excluded.commission_cents, recorded_utc = excluded.recorded_utc"
         " WHERE commission_cents <> excluded.commission_cents",
     )
-    row = db.execute(
-        "SELECT order_ref, con_id, intent_id FROM executions WHERE exec_id = ? AND is_current AND NOT is_foreign",
-        (fee.exec_id,),
-    ).fetchone()
-    if row is None:
+    charged = rows.first_row(db, _Charged, _CHARGED, (fee.exec_id,))
+    if charged is None or not (is_new or charged.is_live):
         return ()
-    order_ref, con_id = str(row[0]), int(row[1])
-    if is_new:
-        _add_late_fees(db, str(row[2]), con_id)
-    elif not _is_live(db, order_ref):
-        return ()
-    return (_commission(db, order_ref, con_id),)
+    if is_new and charged.is_closed:
+        _add_late_fees(db, charged.intent_id, charged.con_id)
+    return (_commission(db, charged.order_ref, charged.con_id),)
+
+
+class _Charged(rows.Row, frozen=True):
+    """The execution of ours that a fee is for: whether its position has ended, whether its order's leg is live."""
+
+    order_ref: str
+    con_id: int
+    intent_id: str
+    is_closed: bool
+    is_live: bool
+
+
+_CHARGED = f"""
+SELECT e.order_ref, e.con_id, e.intent_id,
+  EXISTS (SELECT 1 FROM positions p WHERE p.intent_id = e.intent_id AND p.con_id = e.con_id
+    AND p.closed_utc IS NOT NULL),
+  EXISTS (SELECT 1 FROM orders o JOIN reservations r USING (intent_id, leg)
+    WHERE o.order_ref = e.order_ref AND r.{LIVE})
+FROM executions e WHERE e.exec_id = ? AND e.is_current AND NOT e.is_foreign
+"""
 
 
 _FEES = (
@@ -341,15 +409,12 @@ def _early_fee(db: sqlite3.Connection, execution: Execution) -> tuple[Fact, ...]
     return (_commission(db, execution.order_ref, execution.con_id),)
 
 
-def _owner_of(db: sqlite3.Connection, execution: Execution, desk: str, run_n: int, now: Utc) -> _Owner | None:
-    """Return the leg of an execution's order; `None` is foreign.
+def _exit_owner(db: sqlite3.Connection, execution: Execution, desk: str, run_n: int, now: Utc) -> _Owner | None:
+    """Return the leg that an exit of ours without a record has closed; `None` is foreign.
 
     An exit goes out even where its intent could not be recorded, so an own exit reference that is not known belongs
     to the contract's live holder. An unknown entry reference does not: entries are never sent unrecorded.
     """
-    known = rows.first_row(db, _Owner, "SELECT intent_id, leg FROM orders WHERE order_ref = ?", (execution.order_ref,))
-    if known is not None:
-        return known
     if not is_of_desk(execution.order_ref, desk) or not is_exit_ref(execution.order_ref):
         return None
     holder = rows.first_row(
@@ -412,12 +477,6 @@ def _estimated(db: sqlite3.Connection, execution: Execution) -> _Owner | None:
     return next((leg for leg, net in nets if execution.qty <= abs(net)), None)
 
 
-def _is_estimated(db: sqlite3.Connection, owner: _Owner, con_id: int) -> bool:
-    """Return whether a leg's end was booked without the executions of its close, or with somebody else's."""
-    sql = f"SELECT 1 FROM positions WHERE intent_id = ? AND con_id = ? AND {_ESTIMATED}"
-    return rows.exists(db, sql, (owner.intent_id, con_id))
-
-
 def _is_overtaken(db: sqlite3.Connection, owner: _Owner, con_id: int) -> bool:
     """Return whether the contract was traded for another intent after this leg's."""
     return rows.exists(
@@ -459,11 +518,7 @@ def _reopen(
     `is_closed_again`: also where nothing is held, so that its position books its end anew.
     """
     key = (owner.intent_id, owner.leg)
-    is_open = rows.exists(
-        db, "SELECT 1 FROM reservations WHERE intent_id = ? AND leg = ? AND state = 'OPEN'", key
-    )  # fmt: skip
-    is_held = _net(db, _OF_LEG, {"intent_id": owner.intent_id, "con_id": con_id}) != 0
-    if is_open or not (is_held or is_closed_again):
+    if not is_closed_again and _net(db, _OF_LEG, {"intent_id": owner.intent_id, "con_id": con_id}) == 0:
         return ()
     try:
         open_again(db, *key)

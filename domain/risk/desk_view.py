@@ -119,7 +119,8 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
 
     `cost_cents` without fees; `realised_cents` is what part exits have brought, net of `fees_cents`; `unrealised_cents`
     is the last mark known, of `marked_utc`, `None` where there never was one (`marked_utc` is when it was heard of).
-    `ordered` is the slice of its entry that is under way, `None` where none is.
+    `ordered` is the slice of its entry that is under way, `None` where none is. `exit_fees_cents` are the estimated
+    fees of closing it at its mark, `None` where nobody has worked them out in this session yet.
     """
 
     ref: PositionRef
@@ -131,6 +132,7 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
     realised_cents: Cents = Cents(0)
     fees_cents: Cents = Cents(0)
     ordered: Ordered | None = None
+    exit_fees_cents: Cents | None = None
 
     @property
     def ordered_cents(self) -> Cents:
@@ -304,6 +306,7 @@ def in_phase(view: DeskView, session: date, phase: Phase, open_utc: Utc, close_u
     return replace(
         view,
         session=session,
+        holdings=tuple(replace(h, exit_fees_cents=None) for h in view.holdings),
         start_nav_cents=None,
         day_locked=None,
         decisions=Decisions(),
@@ -393,10 +396,12 @@ def with_holding(view: DeskView, holding: Holding) -> DeskView:
     if closed is not view.closed:
         view = replace(view, closed=closed)
     old = holding_of(view, holding.ref.position_id)
+    if old is not None and holding.is_pending:
+        holding = replace(holding, qty=old.qty, cost_cents=old.cost_cents)
+    elif view.session is not None:
+        holding = replace(holding, exit_fees_cents=exit_fees_cents(view.session, holding))
     if old is None:
         return replace(view, holdings=(*view.holdings, holding))
-    if holding.is_pending:
-        holding = replace(holding, qty=old.qty, cost_cents=old.cost_cents)
     return replace(view, holdings=tuple(holding if h is old else h for h in view.holdings))
 
 
@@ -446,19 +451,25 @@ def trades_today(view: DeskView, strategy: str) -> int:
 
 def exit_fees_cents(session: date, holding: Holding) -> Cents:
     """Return the estimated fees of closing a holding at its mark."""
-    if holding.qty < 1:
+    qty, ref = holding.qty, holding.ref
+    if qty < 1:
         return Cents(0)
-    sign = 1 if holding.ref.side is Side.BUY else -1
+    sign = 1 if ref.side is Side.BUY else -1
     worth = holding.cost_cents + sign * (holding.unrealised_cents or 0)
-    premium = 0 if worth < 0 else worth / (holding.qty * holding.contract.multiplier)
-    return order_fee_cents(session, holding.contract.trading_class, holding.qty, premium, is_sale=True)
+    premium = 0 if worth < 0 else worth / (qty * ref.contract.multiplier)
+    return order_fee_cents(session, ref.contract.trading_class, qty, premium, is_sale=True)
 
 
 def is_marked(view: DeskView, holding: Holding, now: Utc, age_max_ns: int) -> bool:
     """Return whether a mark is known and young enough; a market that is closed lets none grow old."""
+    return _is_marked(holding, now - age_max_ns if does_age(view, now) else None)
+
+
+def _is_marked(holding: Holding, oldest_utc: Utc | None) -> bool:
+    """Return whether a mark is known and not older than `oldest_utc` (`None`: none grows old)."""
     if holding.unrealised_cents is None:
         return False
-    return not holding.needs_mark or now - holding.marked_utc <= age_max_ns or not does_age(view, now)
+    return oldest_utc is None or holding.marked_utc >= oldest_utc or not holding.needs_mark
 
 
 def does_age(view: DeskView, now: Utc) -> bool:
@@ -482,19 +493,22 @@ def day_pnl(view: DeskView, now: Utc, age_max_ns: int) -> DayPnl:
     total = known = int(view.closed.realised_cents)
     unmarked: list[Holding] = []
     worst: list[Holding] = []
+    session, oldest_utc = view.session, now - age_max_ns if does_age(view, now) else None
     for h in view.holdings:
-        total += h.realised_cents
-        known += h.realised_cents
-        is_known = is_marked(view, h, now, age_max_ns)
+        realised_cents = h.realised_cents
+        total += realised_cents
+        known += realised_cents
+        is_known = _is_marked(h, oldest_utc)
         if not is_known:
             unmarked.append(h)
-            if now - h.marked_utc > age_max_ns and does_age(view, now):
+            if oldest_utc is not None and h.marked_utc < oldest_utc:
                 worst.append(h)
                 total += _worst_cents(view, h)
                 continue
         worth = h.unrealised_cents or 0
-        if not h.is_pending and view.session is not None:
-            worth -= exit_fees_cents(view.session, h)
+        if not h.is_pending and session is not None:
+            fees_cents = h.exit_fees_cents
+            worth -= exit_fees_cents(session, h) if fees_cents is None else fees_cents
         total += worth
         known += worth if is_known else 0
     return DayPnl(Cents(total), Cents(known), tuple(unmarked), tuple(worst))

@@ -16,6 +16,7 @@ LATER = Utc(ask.T0 + 1)
 ONE_LIFE: tuple[DeskInput, ...] = (
     ask.reserve(1), ask.execution(1), ask.commission(), ask.position(1), ask.exit_intent(1),
     ask.execution(1, exec_id="x.1", order_ref=ask.ref(1, "x1"), side=Side.SELL), ask.commission("x.1"), ask.closed(1),
+    ask.commission("x.1", cents=140),
 )  # fmt: skip
 # What is no table, and those that are live at once, of which there are few and which have an index of their own.
 GONE_THROUGH = ("SCAN (subquery", "SCAN late", "SCAN CONSTANT ROW", "SCAN reservations USING INDEX one_live_holder")
@@ -26,6 +27,26 @@ def ledger(tmp_path: Path) -> DeskLedger:
     desk = DeskLedger(tmp_path, "paper", run_n=1)
     desk.open()
     return desk
+
+
+def _said(ledger: DeskLedger, message: DeskInput) -> list[str]:
+    said: list[str] = []
+    ledger._db.set_trace_callback(said.append)
+    ledger.apply(message, ask.T0)
+    ledger._db.set_trace_callback(None)
+    return [sql.lstrip() for sql in said]
+
+
+def test_a_fill_is_looked_up_in_three_statements_and_its_fee_writes_nothing_into_a_held_position(
+    ledger: DeskLedger,
+) -> None:
+    ledger.apply(ask.reserve(1), ask.T0)
+    fill = _said(ledger, ask.execution(1))
+    assert sum(sql.startswith("SELECT") for sql in fill) <= 3, "what is known, the order's totals, what is held"
+    ledger.apply(ask.position(1), ask.T0)
+    fee = _said(ledger, ask.commission())
+    assert sum(sql.startswith("SELECT") for sql in fee) <= 2
+    assert not any(sql.startswith("UPDATE positions") for sql in fee)
 
 
 def test_no_message_of_a_positions_life_goes_through_a_whole_table(ledger: DeskLedger) -> None:

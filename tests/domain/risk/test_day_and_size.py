@@ -18,7 +18,7 @@ from domain.options.tick_rules import INDEX_RULE
 from domain.orders.intent import DecisionPrices
 from domain.risk import kill
 from domain.risk.day import Closed, DayStops, evaluate, hard_limit_cents, is_worth_a_record, loss_streak, summarise
-from domain.risk.desk_view import DayPnl, day_pnl, premium_cents
+from domain.risk.desk_view import DayPnl, DeskView, day_pnl, in_phase, premium_cents, with_holding
 from domain.risk.kill import KillLevel, KillWatch, LoweringRefused
 from domain.risk.overlay import Overlay
 from domain.risk.sizing import cuts_of, entry_limit_ticks, size_entry, size_of
@@ -398,3 +398,34 @@ def test_the_legs_of_a_structure_are_one_trade_one_win_and_one_loss() -> None:
     assert (found.trades, found.wins, found.losses, found.realised_cents, found.fees_cents) == (2, 1, 1, 9_999, 25)
     assert loss_streak((*legs, lost)) == 1
     assert loss_streak(legs[:1]) == 1
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 9), st.integers(0, 30), st.one_of(st.none(), st.integers(-50_000, 50_000)), st.booleans()
+        ),
+        max_size=12,
+    )
+)
+def test_fees_to_close_are_the_same_kept_with_each_holding_or_worked_out_anew_also_on_another_day(
+    told: list[tuple[int, int, int | None, bool]],
+) -> None:
+    kept = view()
+    for n, qty, mark_cents, is_pending in told:
+        held = holding(f"p{n}", qty=qty, cost_cents=qty * 120_000, unrealised_cents=mark_cents, is_pending=is_pending)
+        kept = with_holding(kept, held)
+    assert _results(kept) == _results(_without_fees(kept))
+    assert all(held.exit_fees_cents is not None for held in kept.holdings if not held.is_pending)
+    # Before 2020 a contract above 10.00 cost more.
+    earlier = in_phase(kept, date(2019, 11, 20), Phase.ENTRY, kept.open_utc, kept.close_utc)
+    assert _results(earlier) == _results(_without_fees(earlier))
+
+
+def _without_fees(kept: DeskView) -> DeskView:
+    return replace(kept, holdings=tuple(replace(held, exit_fees_cents=None) for held in kept.holdings))
+
+
+def _results(kept: DeskView) -> tuple[int, int]:
+    pnl = day_pnl(kept, NOW, 60 * SECOND)
+    return pnl.cents, pnl.known_cents
