@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from domain.instruments import Contract, OrderType, Right, Side
@@ -37,13 +38,13 @@ class Talk(SpreadTalk):
             )
         )  # fmt: skip
 
-    def joins(self, which: ReservedLeg, qty: int, ref: str, ticks: int, *, is_entry_over: bool) -> Outbox:
-        """Let a leg say that it takes part in an order for both."""
+    def joins(self, which: ReservedLeg, qty: int, ref: str, ticks: int | None, *, is_entry_over: bool) -> Outbox:
+        """Let a leg say that it takes part in an order for both, at its touch (`None`: it has no price)."""
         return self.feed(
             positions.LegChanged(
                 ref=which.ref, qty=Qty(qty), average_ticks=None, is_entry_over=is_entry_over, is_flat=False,
                 exit_reason=None, is_free=False, realised_cents=0, fees_cents=0, unrealised_cents=0, at_utc=self.now,
-                mark_utc=self.now, joint_ref=ref, joint_ticks=Ticks(ticks),
+                mark_utc=self.now, joint_ref=ref, joint_ticks=UNSET if ticks is None else Ticks(ticks),
             )
         )  # fmt: skip
 
@@ -149,6 +150,7 @@ def test_a_loss_leaves_as_one_order_at_the_touch() -> None:
     assert (order.order_ref, order.side, order.qty, order.is_exit, order.good_till_utc) == (
         combo_ref, Side.SELL, 2, True, None,
     )  # fmt: skip
+    assert order.deadline_utc > talk.now
     assert order.limit_ticks == -805  # 19.00 less 27.02, on the grid of combinations of an index, toward the fill
     assert [(part.held_qty, part.leg) for part in sent.parts] == [(2, one) for one in LEGS]
     for which in (COVER, SHORT):
@@ -165,6 +167,18 @@ def test_where_it_does_not_fill_the_short_is_bought_back_first() -> None:
     out = talk.wait(2.1)
     assert (state(talk), flattened(out)) == (SagaState.BUYING_BACK, [AT[SHORT.ref.position_id]])
     assert not out.told(positions.SetCover)
+
+
+@pytest.mark.parametrize("unpriced", [COVER, SHORT])
+def test_a_leg_that_takes_part_without_a_price_sends_nothing_and_both_go_one_by_one(unpriced: ReservedLeg) -> None:
+    talk = Talk()
+    talk.hold_as_one()
+    talk.lose()
+    for which in (COVER, SHORT):
+        ticks = None if which is unpriced else 1_900
+        talk.joins(which, 2, exit_ref(which.ref.position_id, 1), ticks, is_entry_over=True)
+    assert not talk.sent.told(orders.SubmitOrder)[1:]
+    assert flattened(talk.wait(2.1)) == [AT[SHORT.ref.position_id]]
 
 
 def test_a_leg_that_does_not_take_part_sends_both_one_by_one() -> None:
@@ -193,10 +207,11 @@ def test_what_is_urgent_never_waits_for_one_order(reason: ExitReason) -> None:
         assert len(talk.sent.told(orders.SubmitOrder)) == sent
 
 
-def test_in_the_days_last_minutes_both_leave_one_by_one() -> None:
+@pytest.mark.parametrize("phase", [Phase.PANIC, Phase.FLATTEN, None])
+def test_in_the_days_last_minutes_and_at_an_unknown_hour_both_leave_one_by_one(phase: Phase | None) -> None:
     talk = Talk()
     talk.hold_as_one()
-    talk.phase(Phase.PANIC)
+    talk.state.phase = phase
     assert not talk.lose().told(positions.JoinExit)
     assert state(talk) is SagaState.BUYING_BACK
 

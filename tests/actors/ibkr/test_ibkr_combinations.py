@@ -10,7 +10,7 @@ from domain.instruments import Contract, OrderType, Right, Side
 from domain.orders.combo import COMBO_CON_ID, ComboLeg, combo_contract
 from domain.orders.intent import Permit
 from domain.orders.request import OrderPart, OrderRequest
-from domain.orders.table import OrderStage, OrderStatus
+from domain.orders.table import CodeMeaning, OrderStage, OrderStatus
 from domain.risk.kill import KillLevel
 from domain.risk.reject import RejectCode
 from domain.units import Qty, Ticks
@@ -225,6 +225,16 @@ def test_an_exit_of_a_combination_is_held_while_exits_may_not_leave() -> None:
     assert told(h, orders.ExitHeld) == BOTH_EXITS
 
 
+def test_a_storm_of_one_legs_exits_holds_the_combination_too() -> None:
+    h = held()
+    for n in range(1, 7):
+        h.submit_exit(ref(7, f"x{n}"), side=Side.BUY)
+        h.sent(ref(7, f"x{n}"))
+        h.error(ref(7, f"x{n}"), 110, CodeMeaning.ORDER_REFUSED)
+    assert not submit(h, "x7").told(broker.PlaceOrder)
+    assert told(h, orders.ExitHeld) == [(OWNERS[con_id], ref(con_id, "x7")) for con_id in (7, 8)]
+
+
 # -- cancelled whole, never changed ---------------------------------------------------------------------
 
 
@@ -270,6 +280,7 @@ def test_after_a_restart_the_legs_are_one_order_again(suffix: str) -> None:
     h.up()
     order = h.order(ref(8, suffix))
     assert (order.qty, order.con_ids, order.con_id, len(h.state.table)) == (2, (8, 7), COMBO_CON_ID, 1)
+    assert [leg.ratio for leg in order.legs] == [1, 1]
     h.read(broker_order(ref(8, suffix), con_id=COMBO_CON_ID, limit_ticks=-300), held=HELD)
     assert h.order(ref(8, suffix)).stage is OrderStage.WORKING
     assert sorted(told(h, orders.OrderAcknowledged)) == [(OWNERS[c], ref(c, suffix)) for c in (7, 8)]

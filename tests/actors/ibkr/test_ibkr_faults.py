@@ -545,6 +545,23 @@ def test_exits_that_filled_are_no_storm() -> None:
     assert not h.published(Alarm)
 
 
+def test_one_exit_that_filled_takes_none_of_the_others_out_of_a_storm() -> None:
+    h = History().live({7: 8})
+    for n in range(1, 7):
+        assert h.submit_exit(exit_n(n), qty=1, held=8).told(broker.PlaceOrder)
+        h.sent(exit_n(n))
+        if n == 6:
+            h.fill(exit_n(n), 1, side=Side.SELL)
+            h.feed(orders.ExecutionRecorded(exec_id="e1", revision=1))
+            h.holds(7)
+        else:
+            h.error(exit_n(n), 110, CodeMeaning.ORDER_REFUSED)
+    assert h.submit_exit(exit_n(7), qty=1, held=7).told(broker.PlaceOrder)
+    h.sent(exit_n(7))
+    h.error(exit_n(7), 110, CodeMeaning.ORDER_REFUSED)
+    assert h.submit_exit(exit_n(8), qty=1, held=7).told(orders.ExitHeld)
+
+
 # -- fills and the ledger -----------------------------------------------------------------------
 
 
@@ -1335,6 +1352,31 @@ def test_cancelled_exit_whose_link_is_lost_is_told_by_the_read_back_of_the_next_
     assert not h.sleep(0.5).told(orders.OrderClosed)
     h.back()
     assert h.read(held={7: 2}).told(orders.OrderClosed)
+
+
+def test_exit_that_was_sold_whole_as_its_cancel_came_is_told_at_once() -> None:
+    h = History().live({7: 2}).working(EXIT)
+    h.cancel(EXIT)
+    told = h.status(EXIT, OrderStatus.CANCELLED, filled_qty=2)
+    assert [closed.filled_qty_total for closed in told.told(orders.OrderClosed)] == [2]
+    assert not told.told(broker.ReadBack)
+
+
+def test_cancelled_exit_in_doubt_is_not_told_before_its_read_back() -> None:
+    h = History().live({7: 2}).working(EXIT)
+    h.cancel(EXIT)
+    h.error(EXIT, 104, UNKNOWN)
+    h.status(EXIT, OrderStatus.CANCELLED)
+    h.sleep(2.5)
+    assert not h.told(orders.OrderClosed)
+    assert h.read(held={7: 2}, executions=[broker_fill(EXIT, 1, side=Side.SELL)]).told(orders.OrderClosed)
+
+
+def test_most_that_was_said_of_a_cancelled_exit_counts_in_whatever_order_it_is_said() -> None:
+    h = cancelled_exit()
+    for status, filled_qty in ((OrderStatus.FILLED, 2), (OrderStatus.CANCELLED, 1)):
+        assert not h.status(EXIT, status, filled_qty=filled_qty).told(orders.OrderClosed)
+    assert [closed.filled_qty_total for closed in h.sleep(2.1).told(orders.OrderClosed)] == [2]
 
 
 def test_shares_of_a_number_that_cannot_be_read_halt_entries_by_name() -> None:

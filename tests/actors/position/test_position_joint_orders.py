@@ -124,6 +124,13 @@ def test_a_leg_that_joins_has_its_part_recorded_and_sends_nothing(ref: PositionR
 
 
 @BOTH
+def test_a_leg_of_one_contract_joins_too(ref: PositionRef) -> None:
+    history = held(ref, 1)
+    join(history, qty=1)
+    assert [intent.qty for intent in history.all(orders.RecordExitIntent)] == [1]
+
+
+@BOTH
 def test_a_leg_does_not_join_what_is_not_its_own_or_not_all_of_it(ref: PositionRef) -> None:
     for changes in ({"qty": 1}, {"structure_id": "s2"}, {"exit_n": 0}):
         history = held(ref)

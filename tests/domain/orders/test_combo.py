@@ -9,6 +9,7 @@ from itertools import permutations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from domain.instruments import Contract, Right, Side
 from domain.orders.capabilities import CAPABILITIES, IB, TASTYTRADE
@@ -17,6 +18,7 @@ from domain.orders.combo import (
     ComboKind,
     ComboLeg,
     combo_contract,
+    increment_ticks,
     kind_of,
     refusal_of,
     worst_loss_cents,
@@ -40,6 +42,7 @@ VERTICAL = (leg(B, 6000, C), leg(S, 6010, C))
 BUTTERFLY = (leg(B, 5990, P), leg(S, 6000, P, 2), leg(B, 6010, P))
 CONDOR = (leg(B, 5980, P), leg(S, 5990, P), leg(S, 6010, C), leg(B, 6020, C))
 CALENDAR = (leg(S, 6000, C), leg(B, 6000, C, expiry=TOMORROW))
+ALSO_6000 = ComboLeg(replace(option(6000, C), con_id=9, trading_class="SPX"), S)
 
 
 @pytest.mark.parametrize(
@@ -57,6 +60,7 @@ CALENDAR = (leg(S, 6000, C), leg(B, 6000, C, expiry=TOMORROW))
         ((leg(B, 6000, C), leg(S, 6000, P)), None),  # a synthetic share
         ((leg(B, 6000, C), leg(S, 6010, C, 2)), None),
         ((leg(B, 6000, C), leg(S, 6000, C)), None),
+        ((leg(B, 6000, C), ALSO_6000), None),  # of one strike, settled in the morning and at the close
         ((leg(B, 6000, C), leg(S, 6010, C, ticker="SPY")), None),
         ((leg(B, 6000, C), leg(S, 6010, C, expiry=TOMORROW)), None),  # a diagonal
         ((leg(B, 5990, P), leg(S, 6000, P), leg(B, 6010, P)), None),
@@ -64,6 +68,7 @@ CALENDAR = (leg(S, 6000, C), leg(B, 6000, C, expiry=TOMORROW))
         ((leg(B, 5990, P), leg(S, 6000, P, 2), leg(S, 6010, P)), None),
         ((leg(B, 5980, P), leg(S, 5990, P), leg(B, 6010, C), leg(S, 6020, C)), None),
         ((leg(B, 6000, P), leg(S, 6010, P), leg(S, 5990, C), leg(B, 6020, C)), None),  # the sides cross
+        ((leg(B, 5980, P), leg(S, 6005, P), leg(S, 6000, C), leg(B, 6020, C)), None),  # so do the sold ones
         ((), None),
     ],
 )  # fmt: skip
@@ -90,6 +95,10 @@ def test_what_stands_for_a_combination_is_no_contract_that_could_be_traded() -> 
     assert (stands.con_id, stands.trading_class, stands.ticker, stands.strike_ticks) == (COMBO_CON_ID, "BAG", "SPX", 0)
 
 
+def test_a_net_price_steps_by_a_nickel_in_options_of_an_index_and_by_a_cent_in_others() -> None:
+    assert [increment_ticks(ticker) for ticker in ("SPX", "SPY", "NVDA")] == [5, 1, 1]
+
+
 def holdings(legs: Sequence[ComboLeg]) -> list[tuple[Contract, Qty]]:
     return [(one.contract, Qty(one.ratio * one.side.sign)) for one in legs]
 
@@ -98,7 +107,8 @@ def holdings(legs: Sequence[ComboLeg]) -> list[tuple[Contract, Qty]]:
     ("legs", "worst_usd"),
     [
         (VERTICAL, 0), ((leg(S, 6000, C), leg(B, 6010, C)), 1_000), (CONDOR, 1_000), (BUTTERFLY, 0),
-        ((leg(S, 5990, P), leg(B, 6000, P, 2), leg(S, 6010, P)), 1_000),
+        ((leg(S, 5990, P), leg(B, 6000, P, 2), leg(S, 6010, P)), 1_000), ((leg(S, 6000, P),), 600_000),
+        ((leg(B, 6000, P), leg(B, 5900, C), leg(S, 7000, C)), 0),  # it is worth something at any price
     ],
 )  # fmt: skip
 def test_the_most_a_combination_loses_is_the_width_of_its_wings(legs: tuple[ComboLeg, ...], worst_usd: int) -> None:

@@ -40,8 +40,10 @@ def test_the_sums_are_those_over_all_that_closed(rows: list[Closed]) -> None:
 
 @given(ends(), st.integers(0, 8))
 def test_without_one_they_are_what_they_are_where_it_never_came(rows: list[Closed], n: int) -> None:
-    without = closed_today(rows).without(f"p{n}")
+    closed = closed_today(rows)
+    without = closed.without(f"p{n}")
     assert without == closed_today(one for one in rows if one.position_id != f"p{n}")
+    assert (without is closed) is (n >= len(rows))
 
 
 def test_a_correction_takes_the_place_of_a_result_and_a_repeat_does_not() -> None:

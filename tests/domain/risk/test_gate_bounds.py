@@ -9,12 +9,12 @@ import pytest
 
 from domain.instants import BUCKET_NS, MS, SECOND
 from domain.orders.intent import EntryPlan, PlannedLeg
-from domain.risk.desk_view import Funds, Pending
+from domain.risk.desk_view import Funds, Ordered, Pending, still_ordered
 from domain.risk.gates import quote as gates
 from domain.risk.gates import sequence, standing
 from domain.risk.gates.types import Finding, Sizing
 from domain.risk.reject import RejectCode
-from domain.units import Cents, Qty
+from domain.units import Cents, Qty, Utc
 from tests.testkit.desk_world import (
     BUCKET,
     CLOSE,
@@ -165,3 +165,15 @@ def test_nothing_against_the_direction_and_nothing_of_the_strategy_is_told_as_no
     assert (found.code, found.measured, found.limit) == (None, 0, 0)
     found = judged(standing.one_position)
     assert (found.code, found.measured, found.limit) == (None, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("qty", "age_ns", "left"),
+    [(2, 0, 3), (4, 0, 1), (5, 0, None), (9, 0, None), (1, 0, 3), (2, 9, 3), (2, 10, None), (2, 11, None)],
+)
+def test_what_a_slice_may_still_buy_falls_with_its_fills_alone_and_ends_with_its_time(
+    qty: int, age_ns: int, left: int | None
+) -> None:
+    held = holding(qty=Qty(2), ordered=Ordered(Qty(3), Cents(100), Utc(NOW + 10)))
+    found = still_ordered(held, Qty(qty), Utc(NOW + age_ns))
+    assert (None if found is None else found.qty) == left

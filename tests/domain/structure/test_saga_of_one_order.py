@@ -78,7 +78,8 @@ def test_both_legs_are_asked_first_and_the_order_is_sent_when_both_take_part() -
 
 def test_a_whole_fill_is_held_and_none_ends_it() -> None:
     assert (held().state, wishes(held())) == (S.HELD, ())
-    assert over(sent(entry_asked(NEW)), 0, 0).state is S.ABANDONED
+    none = over(sent(entry_asked(NEW)), 0, 0)
+    assert (none.state, none.reason) == (S.ABANDONED, None)
 
 
 @pytest.mark.parametrize(("cover", "short"), [(1, 1), (2, 1), (0, 2), (1, 2)])
@@ -117,6 +118,9 @@ def test_only_what_is_not_urgent_leaves_as_one(reason: ExitReason) -> None:
     assert out.state is (S.LEAVING if reason in AS_ONE else S.BUYING_BACK)
     assert out.reason is reason
     assert leaving_as_one(replace(held(), is_combo=False), reason).state is S.BUYING_BACK
+    for leg in ("cover", "short"):  # what is not whole goes leg by leg, too
+        part = replace(held(), **{leg: replace(getattr(held(), leg), held=Qty(1))})
+        assert leaving_as_one(part, reason).state is S.BUYING_BACK
     assert not {ExitReason.KILL, ExitReason.EOD, ExitReason.OPERATOR, ExitReason.BLIND} & AS_ONE
 
 
@@ -134,16 +138,18 @@ def test_a_whole_exit_ends_it_once_both_are_flat() -> None:
     for leg in ("cover", "short"):
         out = told(out, leg, held=Qty(0), is_joint=False)
     assert out.state is S.LEAVING  # the broker has not agreed yet
-    assert told(told(out, "cover", is_flat=True), "short", is_flat=True).state is S.CLOSED
+    out = told(out, "cover", is_flat=True)
+    assert out.state is S.LEAVING
+    assert told(out, "short", is_flat=True).state is S.CLOSED
 
 
-@pytest.mark.parametrize(("cover", "short", "wanted"), [(2, 2, Wish.CLOSE_SHORT), (1, 1, Wish.CLOSE_SHORT)])
-def test_what_an_exit_leaves_goes_leg_by_leg(cover: int, short: int, wanted: Wish) -> None:
+@pytest.mark.parametrize(("cover", "short"), [(2, 2), (1, 1), (1, 0), (0, 1)])
+def test_what_an_exit_leaves_goes_leg_by_leg(cover: int, short: int) -> None:
     out = leaving_now()
     out = told(out, "cover", held=Qty(cover), is_joint=False)
     assert out.state is S.LEAVING  # the other says the same in a moment
     out = told(out, "short", held=Qty(short), is_joint=False)
-    assert (out.state, out.reason, wishes(out)) == (S.BUYING_BACK, ExitReason.POSITION_LOSS, (wanted,))
+    assert (out.state, out.reason, wishes(out)) == (S.BUYING_BACK, ExitReason.POSITION_LOSS, (Wish.CLOSE_SHORT,))
 
 
 def test_a_wait_that_is_over_goes_leg_by_leg() -> None:

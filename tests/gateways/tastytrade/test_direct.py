@@ -14,7 +14,7 @@ from domain.orders.table import OrderStatus
 from domain.units import Qty
 from gateways.brokers import BrokerSetupError, DirectSetup, direct_way
 from gateways.contract_book import ContractBook
-from gateways.direct import DirectError, Outcome, flatten
+from gateways.direct import DirectError, Outcome, Way, flatten
 from messages import broker
 from simulation.tastytrade.faults import Request, Trouble
 from tests.testkit.ibkr_world import settings_for
@@ -34,6 +34,17 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         yield world
 
 
+def way_of(world: World, contracts: ContractBook | None = None, **tastytrade: Any) -> Way:
+    """Return the way of the settings' broker with short waits; the account stream's address leads nowhere."""
+    own: dict[str, Any] = {"rest_url": world.server.rest_url, "stream_url": "ws://127.0.0.1:9"}
+    settings = settings_for(4002, heartbeat_max_ms=300)
+    address = dataclasses.replace(settings.broker.tastytrade, **(own | tastytrade))
+    orders = dataclasses.replace(settings.broker, orders=TASTYTRADE, tastytrade=address)
+    settings = settings.model_copy(update={"broker": orders})
+    book = ContractBook(world.market.contracts("SPX")) if contracts is None else contracts
+    return direct_way(DirectSetup(settings, (), world.clock, None, book))._replace(wait_s=2.0, look_s=0.1)
+
+
 def close_all(
     world: World,
     owned: int = 2,
@@ -41,16 +52,10 @@ def close_all(
     more: dict[int, Qty] | None = None,
     **tastytrade: Any,
 ) -> tuple[Outcome, list[str]]:
-    """Flatten with short waits, as the settings' broker says; the account stream's address leads nowhere."""
-    own: dict[str, Any] = {"rest_url": world.server.rest_url, "stream_url": "ws://127.0.0.1:9"}
-    settings = settings_for(4002, heartbeat_max_ms=300)
-    address = dataclasses.replace(settings.broker.tastytrade, **(own | tastytrade))
-    orders = dataclasses.replace(settings.broker, orders=TASTYTRADE, tastytrade=address)
-    settings = settings.model_copy(update={"broker": orders})
-    book = ContractBook(world.market.contracts("SPX")) if contracts is None else contracts
-    way = direct_way(DirectSetup(settings, (), world.clock, None, book))._replace(wait_s=2.0, look_s=0.1)
+    """Flatten by the way of the settings' broker."""
     said: list[str] = []
-    outcome = flatten(way, {world.call.con_id: Qty(owned)} | (more or {}), clock=world.clock, say=said.append)
+    held = {world.call.con_id: Qty(owned)} | (more or {})
+    outcome = flatten(way_of(world, contracts, **tastytrade), held, clock=world.clock, say=said.append)
     return outcome, said
 
 
@@ -71,6 +76,14 @@ def test_what_our_ledgers_own_is_sold_once_by_rest_alone_however_often_it_runs(w
     again, said = close_all(world)
     assert (again.sold, again.is_flat, position(world), sold(world)) == ({}, True, 0, 2)
     assert any("nothing of ours" in line for line in said), said
+
+
+def test_what_it_logs_in_with_is_read_when_the_way_is_made(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    way = way_of(world)
+    for name in ("SECRET", "TOKEN"):  # minutes before the close a file may not be read any more
+        monkeypatch.delenv(f"ZEROHOUR_TASTYTRADE_{name}")
+    outcome = flatten(way, {world.call.con_id: Qty(2)}, clock=world.clock, say=lambda _: None)
+    assert (outcome.is_flat, position(world)) == (True, 0)
 
 
 @pytest.mark.parametrize(("owned", "left"), [(1, 1), (5, 0), (0, 2)])
