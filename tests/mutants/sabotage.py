@@ -54,6 +54,49 @@ TABLE: Final = (
         "test_cancelled_exit_that_turns_out_filled_is_told_with_its_fills_and_nothing_is_sold_twice",
     ),
     Sabotage(
+        "no read-back of before the cancel's end",
+        "actors/ibkr/facts.py",
+        "    ended = order.ended(turn.state.next_read_n).with_ending(",
+        "    ended = order.ended(turn.state.read_n).with_ending(",
+        f"{_IBKR}/test_ibkr_faults.py::"
+        "test_cancelled_exit_is_told_once_a_read_back_that_began_behind_that_word_has_nothing_against_it",
+    ),
+    Sabotage(
+        "a cancelled exit that works after all",
+        "actors/ibkr/settlement.py",
+        "    if order.is_cancel_wanted:\n        turn.state.keep(order)\n",
+        "    if False:\n        turn.state.keep(order)\n",
+        f"{_IBKR}/test_ibkr_faults.py::test_cancelled_exit_that_a_read_back_finds_working_is_cancelled_again",
+    ),
+    Sabotage(
+        "one order that works twice",
+        "actors/ibkr/settlement.py",
+        "row.is_working and row.perm_id}) > 1:\n",
+        "row.is_working and row.perm_id}) > 2:\n",
+        f"{_IBKR}/test_ibkr_faults.py::test_order_that_works_twice_is_cancelled_until_none_is_left_and_paged",
+    ),
+    Sabotage(
+        "exit orders of a contract in a minute",
+        "actors/ibkr/orders.py",
+        " or is_in_doubt or _is_storm(turn, con_id):\n",
+        " or is_in_doubt:\n",
+        f"{_IBKR}/test_ibkr_faults.py::test_exit_orders_of_a_contract_are_bounded_in_a_minute_and_the_storm_is_paged",
+    ),
+    Sabotage(
+        "exits that filled and are no storm",
+        "actors/ibkr/fills.py",
+        "for sent in state.exits_sent if sent.order_ref != order.order_ref)",
+        "for sent in state.exits_sent if sent.order_ref)",
+        f"{_IBKR}/test_ibkr_faults.py::test_exits_that_filled_are_no_storm",
+    ),
+    Sabotage(
+        "no short by estimate",
+        "actors/ibkr/fills.py",
+        "                estimate = max(estimate, min(held_qty, Qty(0)))\n",
+        "                pass\n",
+        f"{_IBKR}/test_ibkr_faults.py::test_sale_whose_position_is_told_before_its_execution_makes_no_short",
+    ),
+    Sabotage(
         "exit-kind tracking",
         "actors/position/exit_order.py",
         "    is_part = state.wanted is not None and state.wanted.kind is ExitKind.TAKE_PART\n",
@@ -91,6 +134,29 @@ TABLE: Final = (
         "tests/incidents/test_unwatched_positions.py::test_a_short_of_ours_without_a_watcher_is_taken_back",
     ),
     Sabotage(
+        "a short of nobody only where executions were read",
+        "storage/reconcile.py",
+        "            and reading.has(ReadGroup.EXECUTIONS)  # else somebody else's may say why\n",
+        "",
+        "tests/incidents/test_unwatched_positions.py::"
+        "test_a_short_is_left_alone_while_executions_cannot_be_read_as_they_may_be_somebody_elses",
+    ),
+    Sabotage(
+        "a short that somebody else's executions explain",
+        "storage/reconcile.py",
+        "            and net + fills.foreign_net_of_contract(db, con_id) != position.qty\n",
+        "",
+        "tests/incidents/test_unwatched_positions.py::test_a_short_that_somebody_else_has_sold_stays_his",
+    ),
+    Sabotage(
+        "the hard stop's login before it is needed",
+        "gateways/brokers.py",
+        "    login = _login_of(setup.settings)  # now: minutes before the close no file may fail\n\n"
+        "    def make(tell: Tell) -> TastytradeOrdersPort:\n",
+        "    def make(tell: Tell) -> TastytradeOrdersPort:\n        login = _login_of(setup.settings)\n",
+        "tests/gateways/tastytrade/test_direct.py::test_what_it_logs_in_with_is_read_when_the_way_is_made",
+    ),
+    Sabotage(
         "the purchase of a short that nobody watched",
         "actors/ibkr/settlement.py",
         "        if position.qty < 0:\n            flatten = ",
@@ -117,14 +183,14 @@ TABLE: Final = (
         "domain/structure/saga.py",
         "        return Qty(min(share, self.covered_qty))\n",
         "        return Qty(self.short.qty)\n",
-        "tests/domain/structure/test_saga.py::TestAnyOrder",
+        "tests/domain/structure/test_saga.py::test_shorts_that_a_plan_wants_beyond_the_ratio_are_not_sold",
     ),
     Sabotage(
         "the cover held back while a short may be held",
         "domain/structure/saga.py",
         "        if short.may_be_held and not (short.is_clear and short.at_most == 0):\n            return None\n",
         "",
-        "tests/domain/structure/test_saga.py::TestAnyOrder",
+        "tests/domain/structure/test_saga.py::test_the_shorts_are_bought_back_before_the_cover_is_free",
     ),
     Sabotage(
         "the unwind of a leg that does not fill",
@@ -135,12 +201,86 @@ TABLE: Final = (
         "tests/actors/test_structure_actor.py::test_shorts_that_do_not_fill_in_thirty_seconds_are_unwound",
     ),
     Sabotage(
+        "the unwind of one order that does not fill",
+        "actors/structure.py",
+        "            if saga.state in (SagaState.SELLING, SagaState.ENTERING):\n",
+        "            if saga.state is SagaState.SELLING:\n",
+        "tests/actors/test_structure_as_one.py::test_an_order_that_does_not_fill_in_its_time_is_unwound",
+    ),
+    Sabotage(
+        "one order for both that waits for both",
+        "domain/structure/saga.py",
+        "            return (Wish.SEND_ENTRY,) if not saga.is_sent and cover.is_joint and short.is_joint else ()\n",
+        "            return (Wish.SEND_ENTRY,) if not saga.is_sent and cover.is_joint else ()\n",
+        "tests/domain/structure/test_saga_of_one_order.py::"
+        "test_both_legs_are_asked_first_and_the_order_is_sent_when_both_take_part",
+    ),
+    Sabotage(
+        "the shorts first where one order left something",
+        "domain/structure/saga.py",
+        "    (_S.LEAVING, _E.EXIT_WANTED): _S.BUYING_BACK,",
+        "    (_S.LEAVING, _E.EXIT_WANTED): _S.RELEASING,",
+        "tests/domain/structure/test_saga_of_one_order.py::test_what_an_exit_leaves_goes_leg_by_leg",
+    ),
+    Sabotage(
+        "the shorts first on the way out",
+        "domain/structure/saga.py",
+        "(*held_back, Wish.CLOSE_SHORT) if",
+        "(*held_back, Wish.FREE_COVER, Wish.CLOSE_SHORT) if",
+        "tests/domain/structure/test_saga.py::test_the_shorts_are_bought_back_before_the_cover_is_free",
+    ),
+    Sabotage(
+        "the cover taken back for a short that is reported late",
+        "domain/structure/saga.py",
+        "    (_S.RELEASING, _E.SHORT_FOUND): _S.BUYING_BACK,",
+        "    (_S.RELEASING, _E.SHORT_FOUND): _S.RELEASING,",
+        "tests/actors/test_structure_actor.py::test_a_short_reported_late_takes_the_cover_back",
+    ),
+    Sabotage(
+        "what is urgent never waits for one order",
+        "domain/structure/saga.py",
+        " or reason not in AS_ONE or",
+        " or",
+        "tests/domain/structure/test_saga_of_one_order.py::test_only_what_is_not_urgent_leaves_as_one",
+    ),
+    Sabotage(
+        "the end of the wait for one order",
+        "actors/structure.py",
+        "            if saga.state is SagaState.LEAVING:\n",
+        "            if False:\n",
+        "tests/actors/test_structure_as_one.py::test_where_it_does_not_fill_the_short_is_bought_back_first",
+    ),
+    Sabotage(
         "an order for both legs goes before a leg's own exit",
         "actors/ibkr/orders.py",
         "    if under_way is not None and under_way.legs:",
         "    if under_way is not None and not under_way.shares:",
         "tests/actors/ibkr/test_ibkr_combinations.py::"
         "test_a_legs_own_exit_waits_until_the_combination_that_works_is_cancelled",
+    ),
+    Sabotage(
+        "a leg's own exit goes before one for both",
+        "actors/ibkr/orders.py",
+        '    why = f"exit order {under_way[0]} works" if under_way else next(',
+        "    why = next(",
+        "tests/actors/ibkr/test_ibkr_combinations.py::"
+        "test_an_exit_of_a_combination_is_refused_while_a_leg_leaves_by_itself",
+    ),
+    Sabotage(
+        "of no leg more closed than ledger and broker hold",
+        "actors/ibkr/orders.py",
+        "next((text for text in oversold if text), None)\n",
+        "next((text for text in oversold if not text), None)\n",
+        "tests/actors/ibkr/test_ibkr_combinations.py::"
+        "test_an_exit_of_a_combination_closes_of_no_leg_more_than_ledger_and_broker_hold",
+    ),
+    Sabotage(
+        "a leg that leaves by itself takes back the order for both",
+        "actors/position/exit_order.py",
+        "    if state.wanted is not None or state.phase in (Phase.PANIC, Phase.FLATTEN):\n        keep_order(",
+        "    if False:\n        keep_order(",
+        f"{_POSITION}/test_position_joint_orders.py::"
+        "test_a_leg_that_is_to_leave_by_itself_cancels_it_first_and_goes_when_it_is_over",
     ),
     Sabotage(
         "no slice of an entry after a kill",
@@ -178,6 +318,13 @@ TABLE: Final = (
         " or _desk_reject(rules, turn, question)\n",
         "\n",
         "tests/actors/risk/test_risk_slices.py::test_what_stops_the_desk_ends_the_slices_before_its_quote_and_after",
+    ),
+    Sabotage(
+        "what a slice on its way may still cost",
+        "domain/risk/desk_view.py",
+        "h.cost_cents + h.ordered_cents if is_of_ticker",
+        "h.cost_cents if is_of_ticker",
+        "tests/actors/risk/test_risk_slices.py::test_a_slice_on_its_way_counts_as_premium_until_its_order_is_over",
     ),
     Sabotage(
         "no more in slices than the whole entry",
@@ -242,6 +389,14 @@ TABLE: Final = (
         "    attempt = attempt.judged(attempts.money(rules, turn.state.view, attempt, _beside(turn.state, attempt)))\n",
         "",
         "tests/actors/risk/test_structure_entry.py::test_a_margin_that_is_unknown_or_too_great_refuses",
+    ),
+    Sabotage(
+        "at least the worst loss of one order for both legs",
+        "domain/risk/structure_attempt.py",
+        "margin, cost = max(margin, terms.worst_cents), Cents(0)",
+        "margin, cost = margin, Cents(0)",
+        "tests/actors/risk/test_vertical_entry.py::"
+        "test_what_is_set_aside_is_the_brokers_figure_or_the_worst_loss_where_it_is_more",
     ),
     Sabotage(
         "UNIQUE reservation",

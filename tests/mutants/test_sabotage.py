@@ -18,7 +18,7 @@ def run(row: Sabotage, *, is_sound: bool = False) -> subprocess.CompletedProcess
     """Run the row's test on a desk without the guard, or on the sound one."""
     module = ["pytest", "-p", "no:cacheprovider", row.test] if is_sound else ["tests.mutants.sabotage", row.name]
     return subprocess.run(
-        [sys.executable, "-m", *module], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-m", *module], cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
     )
 
 

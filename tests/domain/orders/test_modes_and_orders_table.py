@@ -133,6 +133,20 @@ def test_table_finds_the_exit_under_way_and_what_is_on_sale() -> None:
     assert table.selling_qty(ended, 7) == 0
 
 
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(OrderStage))))
+def test_orders_under_way_are_those_that_may_fill_in_the_order_in_which_they_came(
+    told: list[tuple[str, OrderStage]],
+) -> None:
+    orders = table.Table()
+    for ref, stage in told:
+        order = msgspec.structs.replace(ORDER, order_ref=ref, stage=stage)
+        orders = table.put(orders, order)
+        assert table.put(orders, order) is orders
+        assert orders.under_way == tuple(one for one in orders if one.is_under_way)
+    assert list(orders) == [table.find(orders, ref) for ref in dict(told)]
+    assert orders == table.table_of(orders)
+
+
 @pytest.mark.parametrize("code", [104, 105, 161, 10147, 10148, 31337, 0, -1])
 def test_codes_of_an_order_that_may_live_mean_ask_never_cancelled(code: int) -> None:
     assert meaning_of(code) is CodeMeaning.ORDER_UNKNOWN
