@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from actors.ibkr.state import Timer
 from domain.instruments import Contract, OrderType, Right, Side
 from domain.orders.combo import COMBO_CON_ID, ComboLeg, combo_contract
 from domain.orders.intent import Permit
@@ -14,14 +15,15 @@ from domain.orders.table import CodeMeaning, OrderStage, OrderStatus
 from domain.risk.kill import KillLevel
 from domain.risk.reject import RejectCode
 from domain.units import Qty, Ticks
-from messages import broker, operator, orders, positions, risk
+from messages import broker, lifecycle, operator, orders, positions, risk
 from messages.restored import IbkrRestored, OwnOrder
-from tests.testkit.ibkr_history import CALL, NOON, PORT, History, broker_order, ended_order
+from tests.testkit.ibkr_history import CALL, ENTRY, NOON, PORT, History, broker_order, ended_order
 from tests.testkit.probe import Outbox
 
 ABOVE = Contract(8, "SPX", "SPXW", CALL.expiry, Ticks(601_000), Right.CALL)
 STEMS = {7: "ZH-paper-aaaaaaaaaaaa", 8: "ZH-paper-bbbbbbbbbbbb"}
 LEGS = (ComboLeg(ABOVE, Side.BUY), ComboLeg(CALL, Side.SELL))
+TWO_TO_ONE = (ComboLeg(ABOVE, Side.BUY), ComboLeg(CALL, Side.SELL, 2))
 OWNERS = {7: "position:paper:7", 8: "position:paper:8"}
 HELD = {7: -2, 8: 2}
 
@@ -33,11 +35,13 @@ def ref(con_id: int, suffix: str = "e") -> str:
 HEAD, HEAD_EXIT = ref(8), ref(8, "x1")
 
 
-def submit(h: History, suffix: str = "e", held: int = 2, **more: Any) -> Outbox:
+def submit(
+    h: History, suffix: str = "e", held: int = 2, legs: tuple[ComboLeg, ...] = LEGS, **more: Any
+) -> Outbox:  # fmt: skip
     """Send two combinations: bought as they are named, or sold again."""
     is_exit = suffix.startswith("x")
     fields: dict[str, Any] = {
-        "order_ref": ref(8, suffix), "contract": combo_contract(LEGS), "side": Side.SELL if is_exit else Side.BUY,
+        "order_ref": ref(8, suffix), "contract": combo_contract(legs), "side": Side.SELL if is_exit else Side.BUY,
         "qty": Qty(2), "order_type": OrderType.LIMIT, "limit_ticks": Ticks(-300), "is_exit": is_exit,
         "deadline_utc": h.now + 10 * 10**9, "good_till_utc": None if is_exit else h.now + 15 * 10**9,
     }  # fmt: skip
@@ -45,7 +49,7 @@ def submit(h: History, suffix: str = "e", held: int = 2, **more: Any) -> Outbox:
         OrderPart(
             order_ref=ref(leg.contract.con_id, suffix), owner=OWNERS[leg.contract.con_id], leg=leg, held_qty=Qty(held)
         )
-        for leg in LEGS
+        for leg in legs
     )  # fmt: skip
     permit = None if is_exit else Permit(h.state.kill_epoch, h.epoch, h.now + 2 * 10**9)
     order = OrderRequest(**(fields | more))
@@ -63,8 +67,8 @@ def fill(h: History, con_id: int, side: Side, qty: int = 2, suffix: str = "e", e
     return h.feed(broker.ExecutionReported(session_epoch=h.epoch, execution=execution))
 
 
-def working(h: History, suffix: str = "e") -> History:
-    submit(h, suffix)
+def working(h: History, suffix: str = "e", **more: Any) -> History:
+    submit(h, suffix, **more)
     h.sent(ref(8, suffix))
     h.status(ref(8, suffix), OrderStatus.WORKING, limit_ticks=-300)
     h.probe.sent = Outbox([])
@@ -78,6 +82,11 @@ def held() -> History:
 def told(h: History, kind: type[Any]) -> list[tuple[str, str]]:
     """Return (owner, reference) of the reports of a class."""
     return [(owner, m.order_ref) for owner in OWNERS.values() for m in h.told(kind, owner)]
+
+
+def waits(h: History) -> list[str]:
+    """Return the orders whose legs should have filled alike by some instant."""
+    return [subject for kind, subject in h.probe.timers if kind == Timer.LEGS]
 
 
 BOTH = [(OWNERS[7], ref(7)), (OWNERS[8], ref(8))]
@@ -108,6 +117,7 @@ def test_only_the_legs_executions_are_recorded_and_the_order_ends_when_every_leg
     assert h.order(HEAD).stage is OrderStage.ENDED
     assert told(h, orders.OrderClosed) == BOTH
     assert [m.execution.con_id for m in h.told(orders.RecordExecution, "desk_ledger")] == [8, 7]
+    assert h.state.con_ids == (7, 8), "nobody holds the whole"
     h.sleep(5)
     assert not [m for m in h.told(risk.RaiseKill, "kill") if "combination" in m.reason]
 
@@ -136,6 +146,9 @@ def test_a_denial_and_a_rejection_reach_both() -> None:
 def test_a_reference_of_any_leg_is_used_once() -> None:
     h = working(History().live())
     assert [m.code for m in h.submit(ref(7)).told(broker.OrderDenied)] == [RejectCode.DUPLICATE_REF]
+    h = History().live()
+    h.submit(ref(7))
+    assert {m.code for m in submit(h).told(broker.OrderDenied)} == {RejectCode.DUPLICATE_REF}
 
 
 # -- legs that do not fill alike ----------------------------------------------------------------------
@@ -156,6 +169,23 @@ def test_legs_that_do_not_fill_alike_are_a_dispute_that_halts_entries_and_asks_t
     assert len([m for m in h.told(risk.RaiseKill, "kill") if "combination" in m.reason]) == 1
 
 
+def test_a_wait_for_the_legs_that_is_over_as_they_have_filled_alike_disputes_nothing() -> None:
+    h = working(History().live())
+    fill(h, 8, Side.BUY)
+    assert waits(h) == [HEAD]
+    fill(h, 7, Side.SELL)
+    assert waits(h) == []
+    for order_ref in (HEAD, "ZH-paper-cccccccccccc-e"):  # it was on its way already
+        h.feed(lifecycle.TimerFired(kind=Timer.LEGS, subject=order_ref, due_utc=h.now))
+    assert not [m for m in h.told(risk.RaiseKill, "kill") if "combination" in m.reason]
+
+
+def test_no_legs_of_a_plain_order_are_waited_for() -> None:
+    h = History().live().working()
+    h.fill(ENTRY, 1)
+    assert waits(h) == []
+
+
 def test_a_leg_whose_execution_only_the_read_back_shows_ends_the_dispute() -> None:
     h = working(History().live())
     fill(h, 8, Side.BUY)
@@ -170,6 +200,34 @@ def test_a_leg_whose_execution_only_the_read_back_shows_ends_the_dispute() -> No
     assert not [m for m in h.told(risk.RaiseKill, "kill") if "combination" in m.reason]
     (found,) = [m for m in h.told(orders.OrderFound) if m.order_ref == ref(7)]
     assert (found.filled_qty, found.qty, found.limit_ticks) == (2, 2, None)
+
+
+def test_of_a_leg_its_own_executions_are_told_and_of_an_order_its_own() -> None:
+    h = working(History().live())
+    fills = [
+        broker.Execution(
+            exec_id=f"{con_id}{n}", revision=1, order_ref=order_ref, perm_id=n, con_id=con_id, side=side, qty=Qty(qty),
+            price_ticks=Ticks(500), at_utc=NOON, raw="",
+        )
+        for n, (order_ref, con_id, side, qty) in enumerate(
+            ((HEAD, 8, Side.BUY, 2), (HEAD, 7, Side.SELL, 1), ("ZH-paper-cccccccccccc-e", 7, Side.SELL, 5)), 900
+        )
+    ]  # fmt: skip
+    for order_ref in (ref(7), "ZH-paper-cccccccccccc-e"):
+        h.query(order_ref)
+        h.read(executions=fills, held={7: -6, 8: 2})
+    assert {m.order_ref: m.filled_qty for m in h.told(orders.OrderFound)} == {ref(7): 1, "ZH-paper-cccccccccccc-e": 5}
+
+
+def test_of_a_leg_that_goes_twice_with_each_its_own_number_is_told_and_closed() -> None:
+    h = working(History().live({7: -4, 8: 2}), "x1", held=4, legs=TWO_TO_ONE)
+    h.query(ref(7, "x1"))
+    h.read(ended_order(HEAD_EXIT, OrderStatus.FILLED, 2, con_id=COMBO_CON_ID, side=Side.SELL))
+    (found,) = h.told(orders.OrderFound)
+    assert (found.filled_qty, found.qty) == (4, 4)
+    assert {m.order_ref: m.filled_qty_total for m in h.told(orders.OrderClosed)} == {HEAD_EXIT: 2, ref(7, "x1"): 4}
+    out = submit(History().live({7: -2, 8: 2}), "x1", held=4, legs=TWO_TO_ONE)
+    assert {m.code for m in out.told(broker.OrderDenied)} == {RejectCode.EXIT_OVERSELL}
 
 
 # -- never two exits of a leg, never more than is held -------------------------------------------------
@@ -218,6 +276,12 @@ def test_what_a_combination_sells_is_on_sale_and_its_fill_lowers_what_may_be_sol
     assert h.state.position(7) == -2  # a purchase is not estimated
 
 
+def test_what_a_combination_sells_to_open_is_short_before_the_broker_says_so() -> None:
+    h = working(History().live())
+    fill(h, 7, Side.SELL)
+    assert (h.state.position(7), h.state.position(8)) == (-2, 0)
+
+
 def test_an_exit_of_a_combination_is_held_while_exits_may_not_leave() -> None:
     h = held()
     h.lost()
@@ -249,6 +313,7 @@ def test_a_combination_is_never_changed() -> None:
     out = h.modify(ref(7, "x1"), is_exit=True)
     assert not out.told(broker.AmendOrder)
     assert told(h, orders.ModifyRefused) == BOTH_EXITS
+    assert not out.published(orders.BrokerRefused), "it is our own word"
 
 
 def test_a_kill_cancels_an_entry_that_works() -> None:
@@ -281,6 +346,7 @@ def test_after_a_restart_the_legs_are_one_order_again(suffix: str) -> None:
     order = h.order(ref(8, suffix))
     assert (order.qty, order.con_ids, order.con_id, len(h.state.table)) == (2, (8, 7), COMBO_CON_ID, 1)
     assert [leg.ratio for leg in order.legs] == [1, 1]
+    assert (order.side, order.owner) == (Side.SELL if order.is_exit else Side.BUY, OWNERS[8])
     h.read(broker_order(ref(8, suffix), con_id=COMBO_CON_ID, limit_ticks=-300), held=HELD)
     assert h.order(ref(8, suffix)).stage is OrderStage.WORKING
     assert sorted(told(h, orders.OrderAcknowledged)) == [(OWNERS[c], ref(c, suffix)) for c in (7, 8)]

@@ -1329,6 +1329,15 @@ def test_cancelled_exit_waits_no_longer_for_a_slow_read_back_than_for_the_answer
     assert not h.read(held={7: 1}).told(orders.OrderClosed)
 
 
+def test_time_for_the_read_back_of_a_cancelled_exit_begins_with_the_brokers_word() -> None:
+    h = History().live({7: 2}).working(EXIT)
+    h.cancel(EXIT)
+    h.sleep(1.5)
+    h.status(EXIT, OrderStatus.CANCELLED)
+    assert not h.sleep(1.9).told(orders.OrderClosed)
+    assert h.sleep(0.2).told(orders.OrderClosed)
+
+
 def test_cancelled_exit_that_the_broker_calls_filled_without_an_execution_is_told_as_filled() -> None:
     h = cancelled_exit()
     (closed,) = h.read_but(ReadGroup.EXECUTIONS, rows=[ended_order(EXIT, OrderStatus.FILLED, 2)]).told(

@@ -6,8 +6,8 @@ import pytest
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from domain.instants import SECOND
-from domain.instruments import Side
+from domain.instants import MS, SECOND
+from domain.instruments import OrderType, Side
 from domain.orders.intent import DecisionPrices, PositionRef
 from domain.orders.tiers import Tier
 from domain.position.cycle import ExitKind, ExitReason, PositionState
@@ -16,8 +16,8 @@ from domain.risk.reject import RejectCode
 from domain.session.modes import Mode
 from domain.session.phases import Phase
 from domain.units import Qty, Ticks
-from messages import broker, entries, orders, positions, risk
-from tests.testkit.position_history import ENTRY, EXIT_1, EXIT_2, REF, History, held_position
+from messages import broker, entries, market, orders, positions, risk
+from tests.testkit.position_history import ENTRY, EXIT_1, EXIT_2, REF, History, held_position, settings
 
 COVER = replace(REF, structure_id="s1", strategy="spread")
 SHORT = replace(COVER, side=Side.SELL, direction=-1)
@@ -120,7 +120,21 @@ def test_a_leg_that_joins_has_its_part_recorded_and_sends_nothing(ref: PositionR
     assert (intent.order_ref, intent.qty, intent.side, intent.combo_ref) == (EXIT_1, 2, ref.side.opposite, COMBO)
     assert not history.all(orders.SubmitOrder)
     assert (leg(history).joint_ref, leg(history).joint_ticks) == (EXIT_1, price)
-    assert leg(history).exit_reason is None
+    assert (leg(history).exit_reason, leg(history).is_entry_over) == (None, True)
+    order = history.state.orders.exit
+    assert order is not None
+    assert (order.order_type, order.tier, intent.tier) == (OrderType.LIMIT, Tier.NONE, Tier.NONE)
+    assert order.deadline_utc == order.sent_utc + settings().connection.abandon_wait_ms * MS
+
+
+@BOTH
+def test_a_ledger_that_does_not_record_a_legs_part_halts_entries(ref: PositionRef) -> None:
+    for records in (True, False):
+        history = held(ref)
+        history.records_exits = records
+        join(history)
+        history.wait(250)
+        assert bool(history.all(risk.RaiseKill, "kill")) is not records
 
 
 @BOTH
@@ -139,13 +153,23 @@ def test_a_leg_does_not_join_what_is_not_its_own_or_not_all_of_it(ref: PositionR
 
 
 @BOTH
+def test_a_leg_of_which_a_late_fill_has_closed_the_last_does_not_join_with_none(ref: PositionRef) -> None:
+    history = held(ref)
+    history.fill(2, 490, EXIT_1)
+    assert history.cycle() is PositionState.OPEN
+    join(history, exit_n=2, qty=0)
+    assert not history.all(orders.RecordExitIntent)
+
+
+@BOTH
 def test_a_leg_that_leaves_by_itself_or_cannot_be_priced_does_not_join(ref: PositionRef) -> None:
-    leaving, blind, lost, late = held(ref), held(ref), held(ref), held(ref)
+    leaving, blind, lost, late, halted = held(ref), held(ref), held(ref), held(ref), held(ref)
     leaving.feed(positions.FlattenPosition(reason=ExitReason.UNWIND))
     blind.wait(60_000)
     lost.mode(Mode.DEGRADED)
     late.phase(Phase.PANIC)
-    for history in (leaving, blind, lost, late):
+    halted.feed(market.HaltChanged(ticker="SPX", is_halted=True, at_utc=halted.now))
+    for history in (leaving, blind, lost, late, halted):
         before = len(history.all(orders.RecordExitIntent))
         join(history)
         assert len(history.all(orders.RecordExitIntent)) == before
