@@ -254,8 +254,8 @@ class Wish(StrEnum):
 class Saga(msgspec.Struct, frozen=True):
     """One structure: its state, both legs, how many shorts a cover covers, and why it leaves (`None`: it does not).
 
-    `is_combo`: the broker takes both legs as one order. `has_asked` is whether both legs were asked to take part in
-    one in this state, `is_sent` whether it was sent.
+    `is_combo`: the broker takes both legs as one order. `has_asked` is whether both legs were asked to leave in one,
+    `is_sent` whether the order of this state was sent.
     """
 
     cover: Leg
@@ -326,7 +326,7 @@ def entry_asked(saga: Saga) -> Saga:
     cover, short = (
         replace(leg, ordered=leg.qty, entry=EntryPart.WORKING) for leg in (saga.cover, saga.short)
     )  # fmt: skip
-    return moved(replace(saga, cover=cover, short=short, has_asked=True), SagaEvent.COMBO_SENT)
+    return moved(replace(saga, cover=cover, short=short), SagaEvent.COMBO_SENT)
 
 
 def short_sent(saga: Saga) -> Saga:

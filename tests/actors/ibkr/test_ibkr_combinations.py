@@ -254,6 +254,8 @@ def test_an_exit_of_a_combination_is_refused_while_a_leg_leaves_by_itself() -> N
     out = submit(h, "x2")
     assert not out.told(broker.PlaceOrder)
     assert {m.code for m in out.told(broker.OrderDenied)} == {RejectCode.EXIT_OVERSELL}
+    h.submit_exit(ref(8, "x1"), contract=ABOVE)
+    assert {m.why for m in submit(h, "x3").told(broker.OrderDenied)} == {f"exit order {ref(8, 'x1')} works"}
 
 
 @pytest.mark.parametrize(("broker_holds", "ledger"), [({7: -2, 8: 1}, 2), ({7: -1, 8: 2}, 2), (HELD, 1), ({8: 2}, 2)])

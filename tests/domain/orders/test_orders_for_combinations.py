@@ -60,6 +60,8 @@ def test_what_a_combination_sells_counts_for_the_leg_that_it_sells() -> None:
     table = table_of((filled(ORDER, 11, 1, "1"),))
     assert selling_qty(table, 11) == 2
     assert selling_qty(table, 22) == 0
+    opening = replace(ORDER, legs=(replace(COVER, side=Side.BUY), replace(SHORT, side=Side.SELL)))
+    assert selling_qty(table_of((opening,)), 22) == 6
 
 
 def test_an_order_is_found_by_the_reference_of_any_of_its_legs() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -36,6 +37,20 @@ def test_the_sums_are_those_over_all_that_closed(rows: list[Closed]) -> None:
         held = {"p0", "p3", "s1", "another"}
         expected = held.union(one.unit for one in rows if one.strategy == strategy)
         assert closed.trades_with(held, strategy) == len(expected)
+
+
+@pytest.mark.parametrize(
+    ("told", "streak"),
+    [
+        ([(10, 0), (20, -1)], 1), ([(20, 5), (10, -5)], 0), ([(10, 5), (15, -5), (20, 5)], 0),
+        ([(10, -5), (30, -5), (20, 5)], 1), ([(20, 5), (40, -5), (10, 5), (15, -5)], 1),
+    ],
+)  # fmt: skip
+def test_losses_in_a_row_are_counted_by_the_time_of_their_ends_in_whatever_order_they_are_told(
+    told: list[tuple[int, int]], streak: int
+) -> None:
+    rows = [Closed(f"p{n}", "a", Cents(cents), Cents(0), Utc(NOW + at)) for n, (at, cents) in enumerate(told)]
+    assert closed_today(rows).streak == loss_streak(tuple(rows)) == streak
 
 
 @given(ends(), st.integers(0, 8))

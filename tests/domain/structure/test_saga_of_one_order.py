@@ -109,6 +109,19 @@ def test_an_exit_that_is_wanted_meanwhile_takes_the_entry_back() -> None:
     assert over(out, 0, 0).state is S.ABANDONED
 
 
+@pytest.mark.parametrize("leg", ["cover", "short"])
+def test_a_leg_that_leaves_by_itself_takes_the_entry_back(leg: str) -> None:
+    out = told(sent(entry_asked(NEW)), leg, is_leaving=True)
+    assert (out.state, out.reason) == (S.BUYING_BACK, ExitReason.UNWIND)
+
+
+def test_where_neither_leg_takes_part_it_ends_without_a_reason() -> None:
+    asked = entry_asked(NEW)
+    gone = replace(asked.cover, entry=EntryPart.OVER, is_flat=True)
+    out = advance(replace(asked, cover=gone, short=gone))
+    assert (out.state, out.reason) == (S.ABANDONED, None)
+
+
 # -- out --------------------------------------------------------------------------------------------
 
 
