@@ -58,6 +58,7 @@ ALSO_6000 = ComboLeg(replace(option(6000, C), con_id=9, trading_class="SPX"), S)
         (VERTICAL[:1], None),
         ((leg(B, 6000, C), leg(B, 6010, C)), None),
         ((leg(B, 6000, C), leg(S, 6000, P)), None),  # a synthetic share
+        ((leg(B, 6000, C), leg(S, 6010, P)), None),
         ((leg(B, 6000, C), leg(S, 6010, C, 2)), None),
         ((leg(B, 6000, C), leg(S, 6000, C)), None),
         ((leg(B, 6000, C), ALSO_6000), None),  # of one strike, settled in the morning and at the close
@@ -108,6 +109,7 @@ def holdings(legs: Sequence[ComboLeg]) -> list[tuple[Contract, Qty]]:
     [
         (VERTICAL, 0), ((leg(S, 6000, C), leg(B, 6010, C)), 1_000), (CONDOR, 1_000), (BUTTERFLY, 0),
         ((leg(S, 5990, P), leg(B, 6000, P, 2), leg(S, 6010, P)), 1_000), ((leg(S, 6000, P),), 600_000),
+        ((leg(B, 6000, C),), 0),
         ((leg(B, 6000, P), leg(B, 5900, C), leg(S, 7000, C)), 0),  # it is worth something at any price
     ],
 )  # fmt: skip
@@ -131,6 +133,11 @@ def test_no_price_at_expiry_costs_more_than_the_worst(
         for strike, ratio, side in zip(strikes, (1, 2, 1), sides, strict=True)
     )
     assert -paid <= worst
+
+
+def test_a_long_that_ends_before_the_last_of_the_shorts_covers_none_of_them() -> None:
+    legs = (leg(S, 6000, P), leg(S, 6000, P, expiry=TOMORROW), leg(B, 5990, P, 2))
+    assert worst_loss_cents(holdings(legs)) == 2 * 600_000 * 100
 
 
 def test_a_short_call_that_nothing_covers_to_its_end_has_no_worst() -> None:

@@ -74,6 +74,8 @@ def test_each_slice_is_due_one_gap_after_the_one_before() -> None:
     assert (first.qty, first.due_utc) == (2, 7 + 30_000 * MS)
     second = first.after(TwapEvent.SLICE_ENDED).asking(Qty(2))
     assert (second.n, second.qty, second.due_utc, second.is_last) == (2, 3, 7 + 60_000 * MS, False)
+    allowed = second.allowed(Ticks(510))
+    assert (allowed.stage, allowed.limit_ticks) == (TwapStage.RECORDING, 510)
 
 
 @pytest.mark.parametrize("event", TwapEvent)

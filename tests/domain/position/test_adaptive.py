@@ -59,6 +59,12 @@ def test_a_scale_of_one_is_the_fixed_profile() -> None:
     assert profile_of(EXITS, SINGLE, Scales()) == Profile(EXITS, SINGLE)
 
 
+def test_of_two_scales_the_tighter_one_of_each_counts() -> None:
+    assert (
+        tighter(Scales(0.9, 0.5), Scales(0.8, 0.7)) == tighter(Scales(0.8, 0.7), Scales(0.9, 0.5)) == Scales(0.8, 0.5)
+    )
+
+
 def test_no_size_is_scaled_to_nothing() -> None:
     tiny = replace(SPX, underlying_stop_ticks=Ticks(1))
     assert profile_of(EXITS, tiny, Scales(0.1)).ticker.underlying_stop_ticks == 1
