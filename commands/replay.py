@@ -110,7 +110,7 @@ def replay_share(
     segments: tuple[Path, ...], settings: bytes, warehouse: Path, share: int, shares: int
 ) -> tuple[ReplayReport, int]:
     """Replay one share of a run's actors: hubs and readings (which need the rows) are one, everybody else another."""
-    chosen = from_json(settings)
+    chosen = from_json(settings, is_judged=False)
     values = Values(WarehouseReader(warehouse))
 
     def is_mine(address: str) -> bool:
@@ -149,7 +149,7 @@ def _settings_lines(override: Path | None, changed: list[Difference]) -> list[st
 
 def _settings(header: Header, override: Path | None) -> Settings:
     recorded = bytes(header.settings)
-    settings = from_json(recorded)  # says it where the run's own settings are of another version
+    settings = from_json(recorded, is_judged=False)  # says it where the run's own settings are of another version
     return settings if override is None else overlaid(recorded, override)
 
 

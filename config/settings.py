@@ -207,14 +207,19 @@ def _refuse_rate(user: Mapping[str, Any], path: Path | None) -> None:
         )
 
 
-def from_json(raw: bytes) -> Settings:
+def from_json(raw: bytes, *, is_judged: bool = True) -> Settings:
     """Read back what `Settings.to_json` wrote (the environment is not looked at).
+
+    Args:
+        raw: the tree.
+        is_judged: ranges and contradictions are refused as anywhere. `False` for what a run that is over was made
+            with: a simulated day may have had what nobody may trade with, an older version other ranges.
 
     Raises:
         SettingsError: not a settings tree of this version.
     """
     try:
-        return _Recorded(**orjson.loads(raw))
+        return (_Recorded if is_judged else _Over)(**orjson.loads(raw))
     except ValidationError as error:
         raise SettingsError(f"This version cannot take the recorded settings. {_refusal(error, None)}") from None
     except (orjson.JSONDecodeError, TypeError) as error:
@@ -247,6 +252,14 @@ class _Recorded(Settings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Take what was recorded alone."""
         return (init_settings,)
+
+
+class _Over(_Recorded):
+    """Settings of a run that is over: they were in force, whatever would be allowed today."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Settings:
+        return self
 
 
 class _DuplicateError(Exception):

@@ -32,9 +32,11 @@ _SPREAD: Final = "tests/actors/risk/test_structure_entry.py::test"
 # A spread: what only a late report, a loss of the cover, or the session's end in the midst of it brings about.
 _SAGA_SELDOM: Final = (
     ("RESERVED", ("cover_failed", "exit_wanted", "cover_found", "short_found", "session_closed")),
-    ("BUYING_COVER", ("exit_wanted", "short_found", "session_closed")),
+    ("BUYING_COVER", ("cover_failed", "exit_wanted", "short_found", "session_closed")),
     ("SELLING", ("cover_lost", "session_closed")),
+    ("ENTERING", ("session_closed",)),
     ("HELD", ("cover_lost", "session_closed")),
+    ("LEAVING", ("session_closed",)),
     ("BUYING_BACK", ("all_gone", "session_closed")),
     ("RELEASING", ("short_found", "cover_failed", "session_closed")),
     ("SETTLING", ("cover_failed", "all_gone")),
@@ -143,6 +145,8 @@ CODES_ELSEWHERE: Final[dict[str, str]] = {
     "wrong_trading_class": f"{_GATE}[contract-wrong_trading_class--]",
     "wrong_right": f"{_GATE}[contract-wrong_right--0]",
     "structure_terms": f"{_SPREAD}_outside_of_its_window_it_is_refused",
+    # A premium outside of the bounds is nearly always refused for something else first.
+    "premium_bounds": f"{_GATE}[size_and_money-premium_bounds--0]",
     "unknown_contract": f"{_GATE}[contract-unknown_contract--0]",
     "spread_too_wide": f"{_GATE}[spread-spread_too_wide--0]",
     "risk_overlay": f"{_GATE}[size_and_money-risk_overlay--]",
@@ -154,6 +158,7 @@ CODES_ELSEWHERE: Final[dict[str, str]] = {
     "exit_unreconciled": f"{_FAULTS}_refused_change_says_why",
     "exit_halted": f"{_POSITION}_market.py::test_a_market_order_denied_for_a_halt_that_nobody_told_goes_as_a_limit",
     "permit_expired": f"{_FAULTS}_permit_is_good_until_its_expiry_and_not_a_nanosecond_longer",
+    "permit_killed": f"{_POSITION}_entry.py::test_denied_entry_gives_its_reservation_back",
     "permit_session": f"{_GATE}[reservation-permit_session--]",
     "deadline_passed": f"{_FAULTS}_refused_change_says_why",
     "duplicate_ref": f"{_IBKR}_refs_of_earlier_runs_are_never_sent_again",

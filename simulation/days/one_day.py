@@ -144,6 +144,7 @@ class Days:
     def settings_of(self, plan: DayPlan) -> Settings:
         """Return the settings that a day is traded with."""
         settings = self._variants[plan.variant]
+        settings = settings.model_copy(update={"broker": replace(settings.broker, orders=plan.broker)})
         if plan.spreads is not None:
             settings = with_spreads(settings, plan.spreads)
         if plan.slices is not None:

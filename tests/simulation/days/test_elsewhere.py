@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from domain.risk.reject import RejectCode
-from simulation.days.coverage import EDGES, EDGES_OF_DESKS, EDGES_OF_SLICES, EDGES_OF_SPREADS
+from simulation.days.coverage import EDGES, EDGES_OF_DESKS, EDGES_OF_SLICES, EDGES_OF_SPREADS, OF_ONE_ORDER
 from simulation.days.elsewhere import CODES_ELSEWHERE, EDGES_ELSEWHERE, FAULTS_ELSEWHERE
 from simulation.days.faults import Fault
 from tests.testkit.paths import ROOT
@@ -20,7 +20,7 @@ from tests.testkit.paths import ROOT
 
 def test_only_what_exists_is_named() -> None:
     assert set(FAULTS_ELSEWHERE) <= {fault.name for fault in Fault}
-    assert set(EDGES_ELSEWHERE) <= {*EDGES, *EDGES_OF_SPREADS, *EDGES_OF_SLICES, *EDGES_OF_DESKS}
+    assert set(EDGES_ELSEWHERE) <= {*EDGES, *EDGES_OF_SPREADS, *OF_ONE_ORDER, *EDGES_OF_SLICES, *EDGES_OF_DESKS}
     assert set(CODES_ELSEWHERE) <= {code.value for code in RejectCode}
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from actors.position import actor as position_actor
 from actors.position.state import PositionData
+from config.settings import from_json
 from domain.instants import SECOND
 from simulation.days.one_day import Days, day_settings
 from simulation.days.plan import plan_day
@@ -56,6 +57,16 @@ def test_a_day_is_stamped_alike_with_its_records_and_without(tmp_path: Path) -> 
     quietly, on_record = heard
     assert len(quietly) > 50
     assert quietly[-len(on_record) :] == on_record[-len(quietly) :]
+
+
+def test_whatever_a_day_is_traded_with_is_read_back_for_its_replay(tmp_path: Path) -> None:
+    everything = day_settings(
+        has_spreads=True, has_slices=True, has_desks=True, has_rest=True, has_slow_reads=True, has_combos=True
+    )
+    days = Days(everything, tmp_path)
+    for seed in range(40):
+        recorded = days.settings_of(plan_day(seed, everything)).to_json()
+        assert from_json(recorded, is_judged=False).to_json() == recorded
 
 
 @pytest.mark.slow

@@ -42,6 +42,13 @@ def test_the_rest_of_a_day_stays_as_it_is_at_ib() -> None:
         assert (wide.signals, wide.faults, wide.order_faults) == (plain.signals, plain.faults, plain.order_faults)
 
 
+def test_a_desk_knows_whose_capabilities_it_has(tmp_path: Path) -> None:
+    days = Days(SETTINGS, tmp_path)
+    plans = [plan_day(seed, SETTINGS) for seed in range(20)]
+    brokers = {(plan.broker, days.settings_of(plan).broker.orders) for plan in plans}
+    assert brokers == {(IB, IB), (TASTYTRADE, TASTYTRADE)}
+
+
 def test_of_a_day_with_two_desks_at_most_one_is_at_the_rest_broker() -> None:
     plans = [plan_day(seed, WITH_DESKS) for seed in range(200)]
     brokers = {(plan.of_desk(0).broker, plan.of_desk(1).broker) for plan in plans if plan.beside is not None}
