@@ -31,7 +31,7 @@ from storage.warehouse_reader import WarehouseReader
 from supervision.actor import Actor
 from supervision.effects import Effect, Publish, Tell
 from supervision.replay import Divergence, ReplayReport, UnresolvedError, joined, replay
-from supervision.trace import Header, RunReader, TraceError, TraceReader, segments_of
+from supervision.trace import SIMULATED, Header, RunReader, TraceError, TraceReader, segments_of
 
 _BUCKETS_KEPT = 16
 _SHARES = (("hub:", "reading:"), ())  # who is driven by which process: those that need rows, and the rest
@@ -116,7 +116,8 @@ def replay_share(
     def is_mine(address: str) -> bool:
         return shares == 1 or address.startswith(_SHARES[0]) == (share == 0)
 
-    report = replay(RunReader(segments), maker(chosen), values.fill, is_mine=is_mine)
+    is_simulated = read_header(segments[0]).session == SIMULATED
+    report = replay(RunReader(segments), maker(chosen, is_simulated=is_simulated), values.fill, is_mine=is_mine)
     return report, values.missing
 
 
@@ -159,11 +160,14 @@ class _NoStore:
     in_hand = 0
 
 
-def maker(settings: Settings) -> Callable[[str], Actor[Any, Any] | None]:
-    """Return what makes the pure actors of a tree by name; `None` for everybody else."""
+def maker(settings: Settings, *, is_simulated: bool = False) -> Callable[[str], Actor[Any, Any] | None]:
+    """Return what makes the pure actors of a tree by name; `None` for everybody else.
+
+    `is_simulated`: the tree is that of a simulated day, which has no actor `series` and none `web`.
+    """
     nothing: Any = _NoStore()
     screen = nothing if settings.web.is_on else None  # the supervisor starts the dashboard's actor only where it is on
-    stores = Stores(nothing, nothing, nothing, nothing, screen)
+    stores = Stores(nothing, nothing, nothing) if is_simulated else Stores(nothing, nothing, nothing, nothing, screen)
     tree = build_tree(settings, stores, tuple, beside=desks_beside(settings, nothing))
 
     def make(name: str) -> Actor[Any, Any] | None:

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import date
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 import zstandard
@@ -32,6 +32,7 @@ from supervision.unwritten import Unwritten, rest_of, write_rest
 
 _NEVER = Utc(2**63 - 1)
 SEAL_LEVEL = 6  # of zstd: a ninth smaller than 3 with many quotes, at a quarter of its speed; beyond 9 nothing is won
+SIMULATED: Final = "simulated"  # `Header.session` of a simulated day: it keeps no series, and nobody looks at it
 
 
 class TraceError(Exception):

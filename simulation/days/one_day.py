@@ -23,7 +23,7 @@ from simulation.days.sliced import with_slices, without_slices
 from simulation.days.spreads import WIDTH_USD, with_spreads, without_spreads
 from simulation.days.world import World, executions_hash, fresh_ledgers, make_template
 from supervision.stepped import VirtualClock
-from supervision.trace import FileTrace, Header, Trace
+from supervision.trace import SIMULATED, FileTrace, Header, Trace
 
 HOUR_MS: Final = 3_600_000
 PARITY_EVERY: Final = 200
@@ -197,7 +197,7 @@ class Days:
 
         def make_trace(clock: VirtualClock, run_n: int) -> Trace:
             header = Header(
-                run_n=run_n, session="simulated", started_utc=clock.now_utc(), rate=1.0,
+                run_n=run_n, session=SIMULATED, started_utc=clock.now_utc(), rate=1.0,
                 settings_digest=settings.digest(), code_version="", settings=msgspec.Raw(settings.to_json()),
             )  # fmt: skip
             path = folder / f"trace-{run_n}.jsonl"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from actors.position import actor as position_actor
 from actors.position.state import PositionData
+from commands.replay import replay_share
 from config.settings import from_json
 from domain.instants import SECOND
 from simulation.days.one_day import Days, day_settings
@@ -16,10 +18,11 @@ from simulation.days.world import World, fresh_ledgers
 from simulation.inprocess.broker import InProcessBroker
 from supervision.post import RECORD
 from supervision.stepped import VirtualClock
-from supervision.trace import MemoryTrace, NoTrace, Trace
+from supervision.trace import SIMULATED, FileTrace, Header, MemoryTrace, NoTrace, Trace
 
 SEED = 10  # a patient desk: kills of the process, a failing ledger, a slow port, faults of a third of its orders
 SOLD_BY_HAND = 106  # part of a position, a flatten within the next seconds
+LIVE_BESIDE = 219  # a patient desk, and an armed one that trades live money
 SLOW_PORT = 15  # takes an entry after its deadline
 
 
@@ -67,6 +70,29 @@ def test_whatever_a_day_is_traded_with_is_read_back_for_its_replay(tmp_path: Pat
     for seed in range(40):
         recorded = days.settings_of(plan_day(seed, everything)).to_json()
         assert from_json(recorded, is_judged=False).to_json() == recorded
+
+
+def test_the_trace_of_a_day_with_two_desks_is_replayed_without_a_difference(tmp_path: Path) -> None:
+    everything = day_settings(has_desks=True)
+    days, plan = Days(everything, tmp_path), plan_day(LIVE_BESIDE, everything)
+    settings, path = days.settings_of(plan), tmp_path / "trace-1.jsonl"
+    assert plan.beside is not None
+
+    def make_trace(clock: VirtualClock, run_n: int) -> Trace:
+        header = Header(
+            run_n=run_n, session=SIMULATED, started_utc=clock.now_utc(), rate=1.0, settings_digest="",
+            code_version="", settings=msgspec.Raw(settings.to_json()),
+        )  # fmt: skip
+        return FileTrace(path, header, clock)
+
+    fresh_ledgers(tmp_path / "template", tmp_path / "ledgers")
+    world = World(settings, plan, tmp_path / "ledgers", make_trace=make_trace)
+    world.begin()
+    world.go(20 * SECOND)
+    world.end()
+    report, _ = replay_share((path,), settings.to_json(), tmp_path / "warehouse", 0, 1)
+    assert report.divergence is None
+    assert report.envelopes > 50
 
 
 @pytest.mark.slow
