@@ -1,10 +1,10 @@
 """The lane of the credit spread, `lane:spread:SPX-SPY`: looks once a bucket, in its window, whether one may be opened.
 
-It knows no other lane. With prices of both underlyings at a ratio within bounds it has the calls at the money quoted;
-where credit and worst case hold, that is recorded as an alert and, once recorded, raised as a signal. Risk judges all
-of it again, on quotes of its own. While a spread is under way nothing is looked for. On a crash: a recorded alert that
-nobody decided on is raised as expired, so that it leaves its gate row; the next bucket is looked at afresh, and where
-risk then says that one is held, there is a pause.
+It knows no other lane. With prices of both underlyings at a ratio within bounds it has the calls at the money quoted,
+or the legs of what is opened in place of the spread; where credit and worst case hold, that is recorded as an alert
+and, once recorded, raised as a signal. Risk judges all of it again, on quotes of its own. While a spread is under way
+nothing is looked for. On a crash: a recorded alert that nobody decided on is raised as expired, so that it leaves its
+gate row; the next bucket is looked at afresh, and where risk then says that one is held, there is a pause.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from config.settings import Settings
 from domain.instants import BUCKET_NS, MS, session_of
-from domain.instruments import Contract, DataType, Quote, Right, Spot
+from domain.instruments import Contract, DataType, Quote, Spot
 from domain.orders.intent import EntryPlan
 from domain.risk.reject import RejectCode
 from domain.session.phases import Phase
@@ -48,11 +48,11 @@ Inbox = (
 
 
 class AskedQuotes(msgspec.Struct, frozen=True):
-    """What was asked for of one bucket, and which legs were answered (the cover first)."""
+    """What was asked for of one bucket, and which legs were answered (each cover before its short)."""
 
     bucket_utc: Utc
     ratio: float
-    seen: tuple[tuple[Contract, Quote] | None, ...] = (None, None)
+    seen: tuple[tuple[Contract, Quote] | None, ...]
 
     def id_of(self, n: int) -> str:
         """Name the request for a leg."""
@@ -152,7 +152,7 @@ def _start(wiring: Wiring, turn: LaneTurn, started: lifecycle.Started) -> None:
     turn.state.is_promoted = f"{spread.kind_of(wiring.rules)}-{spread.VERSION}" in known.promoted
     for alert in known.unraised:
         turn.publish(signals.AlertRaised(alert=alert))
-        plan = spread.plan_of(alert.entry_ticks, alert.entry_ticks, wiring.rules)
+        plan = spread.plan_of(strikes_of(alert.entry_ticks, alert.entry_ticks, wiring.rules), wiring.rules)
         expired = replace(spread.intent_of(alert, plan, wiring.rules), expires_utc=Utc(0))
         turn.publish(signals.SignalRaised(intent=expired))
 
@@ -188,7 +188,7 @@ def _take_spots(state: SpreadLaneState, spots: tuple[Spot, ...]) -> None:
 
 
 def _look(wiring: Wiring, turn: LaneTurn, bucket_utc: Utc) -> None:
-    """Look at a bucket that has just ended: ask for both calls at the money, or say why not."""
+    """Look at a bucket that has just ended: ask for a quote of each leg, or say why not."""
     state = turn.state
     state.asked = None
     if state.phase is None or state.phase.phase is not Phase.ENTRY:
@@ -200,31 +200,33 @@ def _look(wiring: Wiring, turn: LaneTurn, bucket_utc: Utc) -> None:
     unmet = unmet_before_quotes(
         state.phase.session, state.phase.open_utc, Utc(bucket_utc + BUCKET_NS), ratio, wiring.rules
     )
-    sold = state.cover if wiring.rules.is_vertical else state.short
+    sold = state.cover if wiring.rules.is_of_index else state.short
     if unmet is not None or ratio is None or state.cover is None or sold is None:
         if unmet is not None and unmet.condition.value != "window":
             _say(wiring, turn, bucket_utc, unmet.text)
         return
-    state.asked = asked = AskedQuotes(bucket_utc, ratio)
-    strikes = strikes_of(state.cover.price_ticks, sold.price_ticks, wiring.rules)
-    for n, (ticker, strike) in enumerate(zip((COVER, wiring.rules.short_ticker), strikes, strict=True)):
+    plan = spread.plan_of(strikes_of(state.cover.price_ticks, sold.price_ticks, wiring.rules), wiring.rules)
+    state.asked = asked = AskedQuotes(bucket_utc, ratio, (None,) * len(plan.legs))
+    for n, leg in enumerate(plan.legs):
+        assert leg.ticker is not None
+        assert leg.strike_ticks is not None
         turn.tell(
             "quotes",
             market.RequestStrike(
-                request_id=asked.id_of(n), reply_to=turn.name, ticker=ticker, right=Right.CALL, strike_ticks=strike,
-                newer_than_utc=Utc(turn.now - wiring.quote_age_max_ns),
+                request_id=asked.id_of(n), reply_to=turn.name, ticker=leg.ticker, right=leg.right,
+                strike_ticks=leg.strike_ticks, newer_than_utc=Utc(turn.now - wiring.quote_age_max_ns),
                 expires_utc=Utc(turn.now + wiring.quote_wait_ns),
             ),
         )  # fmt: skip
 
 
 def _ratio(wiring: Wiring, turn: LaneTurn) -> float | None:
-    """Return the ratio of two live prices that are not old; `None` without them. A vertical has one price alone."""
-    state, is_vertical = turn.state, wiring.rules.is_vertical
-    for spot in (state.cover,) if is_vertical else (state.cover, state.short):
+    """Return the ratio of two live prices that are not old; `None` without them. What is of the index has one alone."""
+    state, is_of_index = turn.state, wiring.rules.is_of_index
+    for spot in (state.cover,) if is_of_index else (state.cover, state.short):
         if spot is None or spot.data_type != DataType.LIVE or turn.now - spot.at_utc > wiring.spot_age_max_ns:
             return None
-    if is_vertical:
+    if is_of_index:
         return 1.0
     assert state.cover is not None
     assert state.short is not None
@@ -232,21 +234,18 @@ def _ratio(wiring: Wiring, turn: LaneTurn) -> float | None:
 
 
 def _on_quote(wiring: Wiring, turn: LaneTurn, read: market.QuoteRead) -> None:
-    """Take the quote of a leg; with both, judge the spread."""
+    """Take the quote of a leg; with all of them, judge the spread."""
     state, asked = turn.state, turn.state.asked
     n = _leg_of(asked, read.request_id)
     if asked is None or n is None:
         return
     seen = tuple((read.contract, read.quote) if at == n else old for at, old in enumerate(asked.seen))
     state.asked = asked = replace(asked, seen=seen)
-    cover, short = asked.seen
-    if cover is None or short is None:
+    quoted = [(leg[0].strike_ticks, leg[1]) for leg in asked.seen if leg is not None]
+    if len(quoted) < len(asked.seen):
         return
-    (bought, its_quote), (sold, other_quote) = cover, short
-    terms = terms_of(
-        session_of(asked.bucket_utc), asked.ratio, (bought.strike_ticks, its_quote), (sold.strike_ticks, other_quote),
-        wiring.rules,
-    )  # fmt: skip
+    cover, short, *further = quoted
+    terms = terms_of(session_of(asked.bucket_utc), asked.ratio, cover, short, wiring.rules, *further)
     unmet = unmet_on_quotes(terms, wiring.rules)
     state.asked = None
     if unmet is not None or terms is None:
@@ -277,7 +276,7 @@ def _record(wiring: Wiring, turn: LaneTurn, bucket_utc: Utc, terms: Terms) -> No
         bucket_utc, state.cover.price_ticks, terms, wiring.rules, turn.now, state.phase.close_utc,
         is_shadow=not state.is_promoted,
     )  # fmt: skip
-    plan = spread.plan_of(terms.cover_strike_ticks, terms.short_strike_ticks, wiring.rules)
+    plan = spread.plan_of(terms.strikes_ticks, wiring.rules)
     state.found = (*state.found, Found(alert, plan))
     record = signals.RecordAlert(
         reply_to=turn.name, alert=alert, thresholds=spread.thresholds_of(terms, wiring.rules),

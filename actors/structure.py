@@ -1,12 +1,13 @@
 """StructureActor: the saga of one structure, `structure:<desk>:<key>`; its legs are positions and act on its word.
 
-The cover is bought first and free to be sold last. Each report of a leg changes facts; then the saga is brought to them
-(`domain/structure/saga.py`) and what it wishes is told. What a leg does by itself (kill, end of day, a person's word)
-takes the other along. On a crash the ledger gives back what both legs hold; the legs report the rest within seconds.
+What covers is bought first and free to be sold last. Each report of a leg changes facts; then the saga is brought to
+them (`domain/structure/saga.py`) and what it wishes is told. What a leg does by itself (kill, end of day, a person's
+word) takes the others along. On a crash the ledger gives back what its legs hold; they report the rest within seconds.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from math import gcd
 from typing import Final, assert_never
@@ -30,11 +31,12 @@ from domain.position.day import DayMark, day_of
 from domain.risk.kill import KillLevel
 from domain.session.phases import REGULAR, Phase
 from domain.structure.credit import Terms
-from domain.structure.exits import Marked, exit_of
-from domain.structure.rules import SHORT, SpreadRules
+from domain.structure.exits import Marked, early_exit_of, exit_of
+from domain.structure.rules import COVER, SHORT, SpreadRules
 from domain.structure.saga import (
     EntryPart,
     Leg,
+    Pair,
     Saga,
     SagaEvent,
     SagaState,
@@ -42,11 +44,14 @@ from domain.structure.saga import (
     advance,
     cover_sent,
     entry_asked,
+    is_to_free,
+    is_to_leave,
     leaving,
     leaving_as_one,
     moved,
     short_sent,
     wishes,
+    with_legs,
 )
 from domain.structure.settlement import LegResult, result_of
 from domain.units import Cents, Qty, Ticks, Utc
@@ -67,8 +72,8 @@ Inbox = (
 )
 
 
-JOINT_EXIT_N: Final = 1  # both legs leave as one before either has left by itself, or not at all
-JOIN_NS: Final = 2 * SECOND  # both legs have said by then that they take part in one order, or they leave one by one
+JOINT_EXIT_N: Final = 1  # all legs leave as one before any has left by itself, or not at all
+JOIN_NS: Final = 2 * SECOND  # all legs have said by then that they take part in one order, or they leave one by one
 _LEG_BY_LEG: Final = frozenset({Phase.PANIC, Phase.FLATTEN, Phase.CLOSED})
 CHECK_NS: Final = 10 * SECOND
 WAIT_NS: Final = 5 * SECOND
@@ -77,8 +82,8 @@ WAIT_NS: Final = 5 * SECOND
 class Timer(StrEnum):
     """What a structure waits for."""
 
-    LEG = "leg"  # the shorts should be sold by now, or one order have opened both legs
-    JOINT = "joint"  # one order should have closed both legs by now
+    LEG = "leg"  # the shorts should be sold by now, or one order have opened all legs
+    JOINT = "joint"  # one order should have closed all legs by now
     CHECK = "check"  # a leg under way is asked where it stands
     RESTORED = "restored"  # the mail that made this actor was not the entry's own
     LAST_CALL = "last_call"  # a short should be bought back by now
@@ -88,7 +93,7 @@ class Told(msgspec.Struct, frozen=True):
     """What a leg told of its money; `average_ticks` is `None` before a fill.
 
     `marked_utc` is the instant of the price behind `unrealised_cents`; where there never was one, since when it is
-    missed. `joint_ref` and `joint_ticks` are those of an order for both legs that it takes part in.
+    missed. `joint_ref` and `joint_ticks` are those of an order for all legs that it takes part in.
     """
 
     average_ticks: float | None = None
@@ -103,28 +108,30 @@ class Told(msgspec.Struct, frozen=True):
 class StructureData(msgspec.Struct):
     """State of one structure; nothing before `OpenStructure` or what the ledger gives back.
 
+    `legs` are what was reserved, each cover before its short, as in the saga, and `told` what each told of its money.
     `is_waiting`: restored, nothing ever filled, and the mail that made this actor may be `OpenStructure` itself.
-    `permit` is for the cover's entry. `has_asked` is whether a permit for the shorts was asked for, `uncovered_utc`
-    since when more is short than is covered, `has_ended` whether its end was published. `given_back` are the positions
-    whose entry was never sent and whose reservation was told to be free.
+    `permit` is for the cover's entry. `has_asked` is whether a permit for the shorts was asked for, `uncovered` since
+    when more is short than is covered, by contract; `has_ended` whether its end was published. `given_back` are the
+    positions whose entry was never sent and whose reservation was told to be free. `spot` is the fund's price,
+    `index_spot` the index's.
     """
 
     structure_id: str = ""
     saga: Saga | None = None
-    cover: ReservedLeg | None = None
-    short: ReservedLeg | None = None
+    legs: tuple[ReservedLeg, ...] = ()
+    told: tuple[Told, ...] = ()
     terms: Terms | None = None
     permit: Permit | None = None
     deadline_utc: Utc = Utc(0)
-    told_cover: Told = Told()
-    told_short: Told = Told()
     spot: Spot | None = None
+    index_spot: Spot | None = None
     is_waiting: bool = False
     has_asked: bool = False
-    uncovered_utc: Utc | None = None
+    uncovered: Mapping[int, Utc] = {}
     has_ended: bool = False
     given_back: tuple[str, ...] = ()
     phase: Phase | None = None
+    close_utc: Utc | None = None
 
 
 StructureTurn = Turn[StructureData]
@@ -169,7 +176,7 @@ class StructureActor(Actor[StructureData, Inbox]):
             case entries.PermitRefused():
                 _want_out(turn, ExitReason.UNWIND)
             case session.PhaseChanged():
-                turn.state.phase = message.phase
+                turn.state.phase, turn.state.close_utc = message.phase, message.close_utc
             case lifecycle.Started():
                 _start(rules, turn, message)
             case lifecycle.TimerFired():
@@ -193,13 +200,19 @@ def _open(rules: Rules, turn: StructureTurn, command: structures.OpenStructure) 
         return
     turn.disarm(Timer.RESTORED)
     state.is_waiting = False
-    state.told_cover = state.told_short = Told(marked_utc=turn.now)
-    state.structure_id, state.cover, state.short = command.structure_id, command.cover, command.short
+    state.structure_id, state.legs = command.structure_id, (command.cover, command.short, *command.further)
+    state.told = (Told(marked_utc=turn.now),) * len(state.legs)
     state.terms, state.permit, state.deadline_utc = command.terms, command.permit, command.deadline_utc
-    legs = Leg(command.cover.order.qty), Leg(command.short.order.qty)
-    state.saga = Saga(cover=legs[0], short=legs[1], ratio=command.ratio, is_combo=command.is_combo)
+    state.saga = _saga_of([Leg(leg.order.qty) for leg in state.legs], command.ratio, is_combo=command.is_combo)
     _arm_last_call(rules, turn, command.short)
     turn.arm(Timer.CHECK, turn.now + CHECK_NS)
+
+
+def _saga_of(legs: Sequence[Leg], ratio: int, *, is_combo: bool = False) -> Saga:
+    pairs = [Pair(cover, short) for cover, short in zip(legs[::2], legs[1::2], strict=True)]
+    return Saga(
+        cover=pairs[0].cover, short=pairs[0].short, ratio=ratio, is_combo=is_combo, further=tuple(pairs[1:])
+    )  # fmt: skip
 
 
 def _arm_last_call(rules: Rules, turn: StructureTurn, short: ReservedLeg) -> None:
@@ -209,25 +222,24 @@ def _arm_last_call(rules: Rules, turn: StructureTurn, short: ReservedLeg) -> Non
 
 
 def _start(rules: Rules, turn: StructureTurn, message: lifecycle.Started) -> None:
-    """Take back what the ledger says both legs hold; what is not whole is unwound: no entry is ever sent again."""
+    """Take back what the ledger says the legs hold; what is not whole is unwound: no entry is ever sent again."""
     turn.tell("session", session.RequestPhase(reply_to=turn.name))
     known = message.restored
     if not isinstance(known, restored.StructureRestored):
         return
     state = turn.state
     state.structure_id, state.terms = known.structure_id, known.terms
-    state.cover, state.short = (
-        ReservedLeg(leg.reservation.ref, _order_of(leg.reservation)) for leg in (known.cover, known.short)
-    )
-    cover, short = (_leg_of(leg) for leg in (known.cover, known.short))
-    saga = Saga(cover=cover, short=short, ratio=known.ratio, state=SagaState.HELD)
-    is_whole = cover.held == cover.qty and short.held == short.qty
-    state.is_waiting = not cover.was_held and not short.was_held
+    of_legs = (known.cover, known.short, *known.further)
+    state.legs = tuple(ReservedLeg(leg.reservation.ref, _order_of(leg.reservation)) for leg in of_legs)
+    legs = [_leg_of(leg) for leg in of_legs]
+    saga = replace(_saga_of(legs, known.ratio), state=SagaState.HELD)
+    is_whole = all(leg.held == leg.qty for leg in legs)
+    state.is_waiting = not any(leg.was_held for leg in legs)
     state.saga = saga if is_whole or state.is_waiting else leaving(saga, ExitReason.UNWIND)
-    state.told_cover = state.told_short = Told(unrealised_cents=None, marked_utc=turn.now)
+    state.told = (Told(unrealised_cents=None, marked_utc=turn.now),) * len(state.legs)
     if known.are_terms_damaged is True:
         _say_damaged(turn, known.structure_id)
-    _arm_last_call(rules, turn, state.short)
+    _arm_last_call(rules, turn, state.legs[1])
     turn.arm(Timer.CHECK, turn.now + CHECK_NS)
     if state.is_waiting:
         turn.arm(Timer.RESTORED, turn.now + WAIT_NS)
@@ -236,7 +248,7 @@ def _start(rules: Rules, turn: StructureTurn, message: lifecycle.Started) -> Non
 def _say_damaged(turn: StructureTurn, structure_id: str) -> None:
     """Halt entries for terms that cannot be read: the ledger is damaged, and who knows what else of it is."""
     text = (
-        f"Spread {structure_id}: the terms on which it was opened cannot be read in the ledger, which is damaged; both"
+        f"Spread {structure_id}: the terms on which it was opened cannot be read in the ledger, which is damaged; its"
         " legs are watched and closed as ever. Restore the ledger from a backup after the close."
     )
     alarm = operator.Alarm(key=f"terms:{structure_id}", severity=Severity.CRITICAL, text=text, at_utc=turn.now)
@@ -263,22 +275,28 @@ def _leg_of(known: restored.StructureLeg) -> Leg:
 def _on_leg(turn: StructureTurn, report: positions.LegChanged) -> None:
     """Take what a leg says of itself; one of another structure is none of ours."""
     state, saga = turn.state, turn.state.saga
-    if saga is None or report.ref.structure_id != state.structure_id or state.cover is None:
+    if saga is None or report.ref.structure_id != state.structure_id:
         return
-    is_cover = report.ref.position_id == state.cover.ref.position_id
-    leg = saga.cover if is_cover else saga.short
+    ids = [leg.ref.position_id for leg in state.legs]
+    if report.ref.position_id not in ids:
+        return
+    n = ids.index(report.ref.position_id)
+    leg, was = saga.legs[n], state.told[n]
     if report.exit_reason is not None and not leg.is_leaving and leg.entry is not EntryPart.UNSENT:
         saga = leaving(saga, report.exit_reason)  # by itself: the end of the day, a kill, a person's word
-    was = state.told_cover if is_cover else state.told_short
     marked_utc = was.marked_utc if report.mark_utc is None else report.mark_utc
     told = Told(
         report.average_ticks, report.realised_cents, report.fees_cents, report.unrealised_cents, marked_utc,
         report.joint_ref or "", report.joint_ticks if report.joint_ticks is not UNSET else None,
     )  # fmt: skip
-    if is_cover:
-        state.saga, state.told_cover = replace(saga, cover=_told(saga.cover, report)), told
-    else:
-        state.saga, state.told_short = replace(saga, short=_told(saga.short, report)), told
+    state.saga = _with_leg(saga, n, _told(saga.legs[n], report))
+    state.told = (*state.told[:n], told, *state.told[n + 1 :])
+
+
+def _with_leg(saga: Saga, n: int, leg: Leg) -> Saga:
+    """Return the structure with these facts of one leg."""
+    legs = saga.legs
+    return with_legs(saga, (*legs[:n], leg, *legs[n + 1 :]))
 
 
 def _told(leg: Leg, report: positions.LegChanged) -> Leg:
@@ -296,13 +314,16 @@ def _on_spots(turn: StructureTurn, event: market.SpotsChanged) -> None:
     for spot in event.spots:
         if spot.ticker == SHORT:
             turn.state.spot = spot
+        elif spot.ticker == COVER:
+            turn.state.index_spot = spot
 
 
 def _on_permit(turn: StructureTurn, report: entries.PermitRenewed) -> None:
     """Sell what the cover covers, if that is still what is waited for."""
-    state, saga, short = turn.state, turn.state.saga, turn.state.short
-    if saga is None or short is None or report.order_ref != short.order.order_ref or not _awaits_permit(saga):
+    state, saga = turn.state, turn.state.saga
+    if saga is None or not _awaits_permit(saga) or report.order_ref != state.legs[1].order.order_ref:
         return
+    short = state.legs[1]
     saga = short_sent(saga)
     state.saga = saga
     turn.tell(
@@ -336,14 +357,15 @@ def _on_timer(turn: StructureTurn, timer: Timer) -> None:
             if saga.state is SagaState.LEAVING:
                 _want_out(turn, saga.reason or ExitReason.UNWIND)
         case Timer.LAST_CALL:
-            if saga.short.may_be_held and state.short is not None:
-                _page_short_left(turn, saga, state.short)
+            for short, facts in zip(state.legs[1::2], saga.shorts, strict=True):
+                if facts.may_be_held:
+                    _page_short_left(turn, facts, short)
         case _:
             assert_never(timer)
 
 
-def _page_short_left(turn: StructureTurn, saga: Saga, short: ReservedLeg) -> None:
-    contract, held = short.ref.contract, saga.short.held
+def _page_short_left(turn: StructureTurn, facts: Leg, short: ReservedLeg) -> None:
+    contract, held = short.ref.contract, facts.held
     what = f"{held} are still short" if held else "nobody has confirmed that none is short"
     text = (
         f"{contract.label}: {what} 5 min before the close; look at the account, and buy back what is short by hand, or"
@@ -365,8 +387,8 @@ def _check_legs(turn: StructureTurn, saga: Saga) -> None:
     turn.arm(Timer.CHECK, turn.now + CHECK_NS)
     if saga.state is SagaState.HELD:
         return
-    for leg, facts in ((state.cover, saga.cover), (state.short, saga.short)):
-        if leg is not None and facts.may_be_held:
+    for leg, facts in zip(state.legs, saga.legs, strict=True):
+        if facts.may_be_held:
             turn.tell(_position(turn, leg), positions.RequestLeg(ref=leg.ref))
 
 
@@ -381,30 +403,32 @@ def _want_out(turn: StructureTurn, reason: ExitReason) -> None:
 def _steer(rules: Rules, turn: StructureTurn) -> None:
     """Bring the saga to the facts, and tell what it wishes."""
     state = turn.state
-    if state.saga is None or state.cover is None or state.short is None or state.is_waiting:
+    if state.saga is None or state.is_waiting:
         return
     if state.phase is Phase.CLOSED and not state.saga.is_over and state.saga.state is not SagaState.SETTLING:
         state.saga = moved(state.saga, SagaEvent.SESSION_CLOSED)
     state.saga = advance(state.saga)
     if state.saga.state is SagaState.HELD:
-        strike = state.short.ref.contract.strike_ticks
-        cover_mark, short_mark = (_marked(rules, turn, leg, told) for leg, told in _legs(state))
-        spot = state.spot if state.short.ref.contract.ticker == SHORT else None  # who owns an index is assigned none
-        reason = exit_of(spot, strike, cover_mark, short_mark, rules.spread)
+        marks = [_marked(rules, turn, leg, told) for leg, told in zip(state.legs, state.told, strict=True)]
+        reason = _reason_to_leave(rules, turn, marks)
         if reason is ExitReason.BLIND:
-            _page_blind(rules, turn, cover_mark, short_mark)
+            _page_blind(rules, turn, marks)
         if reason is not None:
             is_late = state.phase is None or state.phase in _LEG_BY_LEG
             state.saga = advance((leaving if is_late else leaving_as_one)(state.saga, reason))
     for wish in wishes(state.saga):
-        _carry_out(rules, turn, wish, state.cover, state.short)
+        _carry_out(rules, turn, wish)
     _steer_uncovered(turn)
 
 
-def _legs(state: StructureData) -> tuple[tuple[ReservedLeg, Told], ...]:
-    assert state.cover is not None
-    assert state.short is not None
-    return (state.cover, state.told_cover), (state.short, state.told_short)
+def _reason_to_leave(rules: Rules, turn: StructureTurn, marks: Sequence[Marked]) -> ExitReason | None:
+    state, sold = turn.state, [leg.ref.contract for leg in turn.state.legs[1::2]]
+    if sold[0].ticker == SHORT:
+        return exit_of(state.spot, sold[0].strike_ticks, marks[0], marks[1], rules.spread)
+    left_ns = None if state.close_utc is None else state.close_utc - turn.now
+    # Who owns an index is assigned none.
+    reason = exit_of(None, sold[0].strike_ticks, marks[0], marks[1], rules.spread, *marks[2:])
+    return reason or early_exit_of(left_ns, state.index_spot, sold, marks, state.terms, rules.spread)
 
 
 def _marked(rules: Rules, turn: StructureTurn, leg: ReservedLeg, told: Told) -> Marked:
@@ -419,49 +443,64 @@ def _marked(rules: Rules, turn: StructureTurn, leg: ReservedLeg, told: Told) -> 
     return Marked(cents, worst, is_blind)
 
 
-def _page_blind(rules: Rules, turn: StructureTurn, cover: Marked, short: Marked) -> None:
-    legs = ((leg, mark) for (leg, _), mark in zip(_legs(turn.state), (cover, short), strict=True))
+def _page_blind(rules: Rules, turn: StructureTurn, marks: Sequence[Marked]) -> None:
+    legs = zip(turn.state.legs, marks, strict=True)
     labels = ", ".join(leg.ref.contract.label for leg, mark in legs if mark.is_blind)
+    whole = "both legs are closed, the sold calls first" if len(marks) == 2 else "all legs are closed, the sold first"
     text = (
         f"{labels}: no price for {rules.mark_age_max_ns // SECOND} s, so that the loss of the spread is not known: it"
-        " counts at its worst case, and both legs are closed, the sold calls first. Look at the market data."
+        f" counts at its worst case, and {whole}. Look at the market data."
     )
     turn.publish(
         operator.Alarm(key="spread_blind", severity=Severity.CRITICAL, text=text, at_utc=turn.now)
     )  # fmt: skip
 
 
-def _carry_out(rules: Rules, turn: StructureTurn, wish: Wish, cover: ReservedLeg, short: ReservedLeg) -> None:
+def _carry_out(rules: Rules, turn: StructureTurn, wish: Wish) -> None:
     state, saga = turn.state, turn.state.saga
     assert saga is not None  # wishes are those of a saga
     reason = saga.reason or ExitReason.UNWIND
     match wish:
         case Wish.OPEN_COVER:
-            _open_cover(turn, saga, cover)
+            _open_cover(turn, saga, state.legs[0])
         case Wish.JOIN_ENTRY:
-            _ask_for_entry(turn, saga, cover, short)
+            _ask_for_entry(turn, saga)
         case Wish.SEND_ENTRY:
-            _send_entry(turn, saga, cover, short)
+            _send_entry(turn, saga)
         case Wish.JOIN_EXIT:
-            _ask_for_exit(turn, saga, cover, short, reason)
+            _ask_for_exit(turn, saga, reason)
         case Wish.SEND_EXIT:
-            _send_exit(rules, turn, saga, cover, short)
+            _send_exit(rules, turn, saga)
         case Wish.OPEN_SHORT:
             if not state.has_asked:
                 state.has_asked = True
-                _ask_permit(rules, turn, short)
-        case Wish.CLOSE_SHORT:
-            turn.tell(_position(turn, short), positions.FlattenPosition(reason=reason))
-            state.saga = replace(saga, short=replace(saga.short, is_leaving=True))
+                _ask_permit(rules, turn, state.legs[1])
+        case Wish.CLOSE_SHORT | Wish.CLOSE_COVER:
+            _close(turn, saga, 1 if wish is Wish.CLOSE_SHORT else 0, reason)
         case Wish.HOLD_COVER | Wish.FREE_COVER:
-            is_free = wish is Wish.FREE_COVER
-            turn.tell(_position(turn, cover), positions.SetCover(structure_id=state.structure_id, is_free=is_free))
-            state.saga = replace(saga, cover=replace(saga.cover, is_free=is_free))
-        case Wish.CLOSE_COVER:
-            turn.tell(_position(turn, cover), positions.FlattenPosition(reason=reason))
-            state.saga = replace(saga, cover=replace(saga.cover, is_leaving=True))
+            _set_covers(turn, saga, is_free=wish is Wish.FREE_COVER)
         case _:
             assert_never(wish)
+
+
+def _close(turn: StructureTurn, saga: Saga, first: int, reason: ExitReason) -> None:
+    """Have what is left of one side leave: from 0 on the covers, from 1 on the shorts."""
+    legs = list(saga.legs)
+    for n in range(first, len(legs), 2):
+        if is_to_leave(legs[n]):
+            turn.tell(_position(turn, turn.state.legs[n]), positions.FlattenPosition(reason=reason))
+            legs[n] = replace(legs[n], is_leaving=True)
+    turn.state.saga = with_legs(saga, legs)
+
+
+def _set_covers(turn: StructureTurn, saga: Saga, *, is_free: bool) -> None:
+    legs = list(saga.legs)
+    for n in range(0, len(legs), 2):
+        if is_to_free(legs[n]) if is_free else legs[n].is_free:
+            command = positions.SetCover(structure_id=turn.state.structure_id, is_free=is_free)
+            turn.tell(_position(turn, turn.state.legs[n]), command)
+            legs[n] = replace(legs[n], is_free=is_free)
+    turn.state.saga = with_legs(saga, legs)
 
 
 def _open_cover(turn: StructureTurn, saga: Saga, cover: ReservedLeg) -> None:
@@ -482,24 +521,25 @@ def _open_leg(turn: StructureTurn, leg: ReservedLeg, *, is_joint: bool) -> None:
     )  # fmt: skip
 
 
-# -- one order for both legs ----------------------------------------------------------------------
+# -- one order for all legs -----------------------------------------------------------------------
 
 
-def _ask_for_entry(turn: StructureTurn, saga: Saga, cover: ReservedLeg, short: ReservedLeg) -> None:
-    """Have both legs begin their lives; the order that opens them goes out once both say that they take part."""
+def _ask_for_entry(turn: StructureTurn, saga: Saga) -> None:
+    """Have all legs begin their lives; the order that opens them goes out once all say that they take part."""
     turn.state.saga = entry_asked(saga)
     turn.arm(Timer.LEG, turn.state.deadline_utc)
-    for leg in (cover, short):
+    for leg in turn.state.legs:
         _open_leg(turn, leg, is_joint=True)
 
 
-def _send_entry(turn: StructureTurn, saga: Saga, cover: ReservedLeg, short: ReservedLeg) -> None:
+def _send_entry(turn: StructureTurn, saga: Saga) -> None:
     state = turn.state
     state.saga = replace(saga, is_sent=True)
-    parts = _parts(turn, (cover, cover.order.order_ref, Qty(0)), (short, short.order.order_ref, Qty(0)))
+    orders_of_legs = [leg.order for leg in state.legs]
+    parts = _parts(turn, [order.order_ref for order in orders_of_legs], [Qty(0)] * len(orders_of_legs))
     request = OrderRequest(
-        order_ref=cover.order.order_ref, contract=_combo(parts), side=Side.BUY, qty=_units(cover, short),
-        order_type=OrderType.LIMIT, limit_ticks=_net_ticks(parts, cover.order.limit_ticks, short.order.limit_ticks),
+        order_ref=orders_of_legs[0].order_ref, contract=_combo(parts), side=Side.BUY, qty=_units(state.legs),
+        order_type=OrderType.LIMIT, limit_ticks=_net_ticks(parts, [order.limit_ticks for order in orders_of_legs]),
         is_exit=False, deadline_utc=state.deadline_utc, good_till_utc=full_second(state.deadline_utc),
     )  # fmt: skip
     turn.tell(
@@ -508,36 +548,33 @@ def _send_entry(turn: StructureTurn, saga: Saga, cover: ReservedLeg, short: Rese
     )
 
 
-def _ask_for_exit(
-    turn: StructureTurn, saga: Saga, cover: ReservedLeg, short: ReservedLeg, reason: ExitReason
-) -> None:  # fmt: skip
-    """Ask both legs to take part in one order that closes them; one that does not leaves them to go one by one."""
-    turn.state.saga = replace(saga, has_asked=True)
+def _ask_for_exit(turn: StructureTurn, saga: Saga, reason: ExitReason) -> None:
+    """Ask all legs to take part in one order that closes them; one that does not leaves them to go one by one."""
+    state = turn.state
+    state.saga = replace(saga, has_asked=True)
     turn.arm(Timer.JOINT, turn.now + JOIN_NS)
-    combo_ref = exit_ref(cover.ref.position_id, JOINT_EXIT_N)
-    for leg, held in ((cover, saga.cover.held), (short, saga.short.held)):
+    combo_ref = exit_ref(state.legs[0].ref.position_id, JOINT_EXIT_N)
+    for leg, facts in zip(state.legs, saga.legs, strict=True):
         turn.tell(
             _position(turn, leg),
             positions.JoinExit(
-                structure_id=turn.state.structure_id, exit_n=JOINT_EXIT_N, qty=held, combo_ref=combo_ref, reason=reason
+                structure_id=state.structure_id, exit_n=JOINT_EXIT_N, qty=facts.held, combo_ref=combo_ref, reason=reason
             ),
         )  # fmt: skip
 
 
-def _send_exit(rules: Rules, turn: StructureTurn, saga: Saga, cover: ReservedLeg, short: ReservedLeg) -> None:
-    """Sell the combination at its touch; what that leaves after a stop's wait goes leg by leg, to the market."""
+def _send_exit(rules: Rules, turn: StructureTurn, saga: Saga) -> None:
+    """Sell the combination at its touch; what that leaves after its wait goes leg by leg, to the market."""
     state = turn.state
-    told_cover, told_short = state.told_cover, state.told_short
-    if told_cover.joint_ticks is None or told_short.joint_ticks is None:
-        return  # the wait for both ends it
+    touches = [told.joint_ticks for told in state.told if told.joint_ticks is not None]
+    if len(touches) < len(state.legs):
+        return  # the wait for all of them ends it
     state.saga = replace(saga, is_sent=True)
-    parts = _parts(
-        turn, (cover, told_cover.joint_ref, saga.cover.held), (short, told_short.joint_ref, saga.short.held)
-    )  # fmt: skip
-    step = increment_ticks(cover.order.contract.ticker)
-    net = _net_ticks(parts, told_cover.joint_ticks, told_short.joint_ticks)
+    parts = _parts(turn, [told.joint_ref for told in state.told], [leg.held for leg in saga.legs])
+    step = increment_ticks(state.legs[0].order.contract.ticker)
+    net = _net_ticks(parts, touches)
     request = OrderRequest(
-        order_ref=told_cover.joint_ref, contract=_combo(parts), side=Side.SELL, qty=_units(cover, short),
+        order_ref=state.told[0].joint_ref, contract=_combo(parts), side=Side.SELL, qty=_units(state.legs),
         order_type=OrderType.LIMIT, limit_ticks=Ticks(net // step * step), is_exit=True,
         deadline_utc=turn.now + rules.order_wait_ns,
     )  # fmt: skip
@@ -548,15 +585,16 @@ def _send_exit(rules: Rules, turn: StructureTurn, saga: Saga, cover: ReservedLeg
     )  # fmt: skip
 
 
-def _parts(turn: StructureTurn, *legs: tuple[ReservedLeg, str, Qty]) -> tuple[OrderPart, ...]:
-    """Return the legs of an order for both, from what was reserved, its reference and what is held of it."""
-    unit = gcd(*(leg.order.qty for leg, _, _ in legs))
+def _parts(turn: StructureTurn, order_refs: Sequence[str], held: Sequence[Qty]) -> tuple[OrderPart, ...]:
+    """Return the legs of an order for all, each with its reference and what is held of it."""
+    legs = turn.state.legs
+    unit = _units(legs)
     return tuple(
         OrderPart(
-            order_ref=order_ref, owner=_position(turn, leg), held_qty=held,
+            order_ref=order_ref, owner=_position(turn, leg), held_qty=qty,
             leg=ComboLeg(leg.order.contract, leg.order.side, leg.order.qty // unit),
         )
-        for leg, order_ref, held in legs
+        for leg, order_ref, qty in zip(legs, order_refs, held, strict=True)
     )  # fmt: skip
 
 
@@ -564,12 +602,12 @@ def _combo(parts: tuple[OrderPart, ...]) -> Contract:
     return combo_contract([part.leg for part in parts])
 
 
-def _units(*legs: ReservedLeg) -> Qty:
+def _units(legs: Sequence[ReservedLeg]) -> Qty:
     """Return how many combinations the legs make."""
     return Qty(gcd(*(leg.order.qty for leg in legs)))
 
 
-def _net_ticks(parts: tuple[OrderPart, ...], *prices: Ticks) -> Ticks:
+def _net_ticks(parts: tuple[OrderPart, ...], prices: Sequence[Ticks]) -> Ticks:
     """Return the price of one combination at prices of its legs."""
     return Ticks(
         sum(part.leg.side.sign * part.leg.ratio * price for part, price in zip(parts, prices, strict=True))
@@ -604,23 +642,24 @@ def _steer_uncovered(turn: StructureTurn) -> None:
     """Tell the kill switch of shorts that no cover stands behind, and when they are gone."""
     state = turn.state
     assert state.saga is not None
-    assert state.short is not None
-    qty, con_id = state.saga.uncovered_qty, state.short.ref.contract.con_id
-    if qty and state.uncovered_utc is None:
-        state.uncovered_utc = turn.now
-        turn.publish(positions.ShortFound(con_id=con_id, qty=Qty(-qty), since_utc=turn.now))
-    elif not qty and state.uncovered_utc is not None:
-        turn.publish(positions.ShortFound(con_id=con_id, qty=Qty(0), since_utc=state.uncovered_utc))
-        state.uncovered_utc = None
+    for short, pair in zip(state.legs[1::2], state.saga.pairs, strict=True):
+        con_id, qty = short.ref.contract.con_id, pair.uncovered_qty(state.saga.ratio)
+        since = state.uncovered.get(con_id)
+        if qty and since is None:
+            state.uncovered = {**state.uncovered, con_id: turn.now}
+            turn.publish(positions.ShortFound(con_id=con_id, qty=Qty(-qty), since_utc=turn.now))
+        elif not qty and since is not None:
+            turn.publish(positions.ShortFound(con_id=con_id, qty=Qty(0), since_utc=since))
+            state.uncovered = {known: at for known, at in state.uncovered.items() if known != con_id}
 
 
 # -- what is told ---------------------------------------------------------------------------------
 
 
 def pnl_of(state: StructureData) -> Cents | None:
-    """Return the result of both legs by their marks, net of fees; `None` while a mark is not known."""
+    """Return the result of all legs by their marks, net of fees; `None` while a mark is not known."""
     total = 0
-    for told in (state.told_cover, state.told_short):
+    for told in state.told:
         if told.unrealised_cents is None:
             return None
         total += told.realised_cents + told.unrealised_cents
@@ -629,7 +668,9 @@ def pnl_of(state: StructureData) -> Cents | None:
 
 def _shown(state: StructureData) -> tuple[object, ...]:
     saga = state.saga
-    return () if saga is None or state.is_waiting else (saga.state, saga.reason, saga.cover.held, saga.short.held)
+    if saga is None or state.is_waiting:
+        return ()
+    return saga.state, saga.reason, *(leg.held for leg in saga.legs)
 
 
 def _tell_changes(turn: StructureTurn, before: tuple[object, ...]) -> None:
@@ -638,8 +679,9 @@ def _tell_changes(turn: StructureTurn, before: tuple[object, ...]) -> None:
         return
     turn.publish(
         structures.StructureChanged(
-            structure_id=state.structure_id, state=saga.state, reason=saga.reason, cover_qty=saga.cover.held,
-            short_qty=saga.short.held, pnl_cents=pnl_of(state), at_utc=turn.now,
+            structure_id=state.structure_id, state=saga.state, reason=saga.reason,
+            cover_qty=Qty(sum(leg.held for leg in saga.covers)), short_qty=Qty(sum(leg.held for leg in saga.shorts)),
+            pnl_cents=pnl_of(state), at_utc=turn.now,
         )
     )  # fmt: skip
     if saga.is_over:
@@ -654,8 +696,8 @@ def _tell_changes(turn: StructureTurn, before: tuple[object, ...]) -> None:
 def _give_back_unsent(turn: StructureTurn, saga: Saga) -> None:
     """Give back what was reserved for a leg whose entry was never sent: nobody else knows that it never will be."""
     state = turn.state
-    for part, reserved in ((saga.cover, state.cover), (saga.short, state.short)):
-        if reserved is not None and part.entry is EntryPart.UNSENT and reserved.ref.position_id not in state.given_back:
+    for part, reserved in zip(saga.legs, state.legs, strict=True):
+        if part.entry is EntryPart.UNSENT and reserved.ref.position_id not in state.given_back:
             state.given_back = (*state.given_back, reserved.ref.position_id)
             turn.publish(
                 positions.EntryAbandoned(
@@ -666,12 +708,18 @@ def _give_back_unsent(turn: StructureTurn, saga: Saga) -> None:
 
 def _publish_closed(turn: StructureTurn, saga: Saga) -> None:
     state = turn.state
-    legs = (LegResult(told.realised_cents, told.fees_cents) for told in (state.told_cover, state.told_short))
+    legs = (LegResult(told.realised_cents, told.fees_cents) for told in state.told)
     result = result_of(state.structure_id, legs, saga.reason, turn.now)
     turn.publish(
         structures.StructureClosed(
             structure_id=state.structure_id, reason=saga.reason, terms=state.terms,
-            cover_ticks=state.told_cover.average_ticks, short_ticks=state.told_short.average_ticks,
+            cover_ticks=_together(state.told[::2]), short_ticks=_together(state.told[1::2]),
             realised_cents=result.realised_cents, fees_cents=result.fees_cents, closed_utc=turn.now,
         )
     )  # fmt: skip
+
+
+def _together(told: Sequence[Told]) -> float | None:
+    """Return what one of each of these legs filled at; `None` where one never filled."""
+    filled = [leg.average_ticks for leg in told if leg.average_ticks is not None]
+    return sum(filled) if len(filled) == len(told) else None

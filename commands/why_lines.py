@@ -29,9 +29,9 @@ STEPS: Final = {
     "entries.EntryReserved": "reserved",
     "entries.EntryRefused": "refused",
     "orders.WhatIfRead": "margin",
-    "structures.OpenStructure": "both legs",
+    "structures.OpenStructure": "all legs",
     "structures.StructureChanged": "structure",
-    "structures.StructureClosed": "both closed",
+    "structures.StructureClosed": "all closed",
     "entries.OpenPosition": "handed over",
     "orders.SubmitOrder": "submit",
     "orders.ModifyOrder": "modify",
@@ -132,8 +132,19 @@ def _terms(message: dict[str, Any]) -> str:
     credit, gap = terms["credit_cents"], terms["gap_cents"]
     return (
         f"credit {usd_text(credit)} net of fees {usd_text(terms['fees_cents'])}, gap of the strikes {usd_text(gap)},"
-        f" edge {usd_text(credit - gap)}, SPX/SPY {terms['ratio']:.4f}"
+        f" edge {usd_text(credit - gap)}, {_index_or_ratio(terms)}"
     )
+
+
+def _index_or_ratio(terms: dict[str, Any]) -> str:
+    """Return what else its terms say: at two underlyings their ratio, at one the strikes of all legs."""
+    if terms["ratio"] != 1:
+        return f"SPX/SPY {terms['ratio']:.4f}"
+    calls, *puts = (
+        f"{pair['short_strike_ticks'] / 100:g}/{pair['cover_strike_ticks'] / 100:g}"
+        for pair in (terms, *terms.get("further", ()))
+    )
+    return f"sold/bought calls {calls}" + "".join(f", puts {put}" for put in puts)
 
 
 def _structure(message: dict[str, Any]) -> str:

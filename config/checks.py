@@ -18,13 +18,13 @@ from typing_extensions import is_typeddict
 from config.desks import desk_names, is_simulated, of_desk, traded_at
 from config.tree import DeskBeside, SettingsTree
 from domain.limits import EntryLimits
-from domain.orders.capabilities import IB, TASTYTRADE
+from domain.orders.capabilities import IB, TASTYTRADE, BrokerCapability, can
 from domain.ranges import Form, Range
 from domain.signals.feed_rules import TODAY
-from domain.signals.spread import PROMOTIONS, SOURCE
+from domain.signals.spread import OF_COMBINATION, PROMOTIONS, SOURCE
 from domain.signals.strategies import PLANS
 from domain.structure.credit import COVER_STEP_TICKS
-from domain.structure.rules import COVER, COVER_RATIO, SHORT
+from domain.structure.rules import COVER, COVER_RATIO, SHORT, Combination
 
 SESSION_MS: Final = 23_400_000  # 09:30 to 16:00
 
@@ -388,9 +388,11 @@ def _spread(settings: SettingsTree) -> Iterator[Found]:
         yield Found("spread.signal_age_max_ms", f"must be above entry.intent_deadline_ms {given}")
     if SOURCE in settings.lanes or SOURCE in settings.strategies:
         yield Found("spread.is_on", f"is the switch of the spread; take {SOURCE} out of lanes and strategies")
-    if rules.width_ticks % COVER_STEP_TICKS:
+    if round(rules.vertical_width * 100) % COVER_STEP_TICKS:
         what = f"must be 0, or a multiple of {COVER_STEP_TICKS / 100:g} as the strikes are"
         yield Found("spread.vertical_width", f"{what} (given: {rules.vertical_width})")
+    if rules.combination is not None:
+        yield from _combination(settings)
     if not rules.is_on:
         return
     if settings.trading_mode == "live" and not rules.is_live_allowed:
@@ -401,6 +403,24 @@ def _spread(settings: SettingsTree) -> Iterator[Found]:
             yield Found("spread.is_on", f"needs {ticker}, which tickers does not name; add it there")
         if ticker not in settings.ticker_rules:
             yield Found("spread.is_on", f"needs {ticker}, which has no rules; add ticker_rules.{ticker}")
+
+
+def _combination(settings: SettingsTree) -> Iterator[Found]:
+    rules, broker = settings.spread, settings.broker.orders
+    if rules.combination is Combination.CALENDAR:
+        what = f"must be {' or '.join(OF_COMBINATION)}, or null: every leg expires today, and one of a calendar later"
+        yield Found("spread.combination", f"{what} (given: {rules.combination})")
+    if rules.vertical_width > 0:
+        what = "and vertical_width exclude each other; set one to null or 0"
+        yield Found("spread.combination", f"{what} (given: {rules.combination} and {rules.vertical_width:g})")
+    if not can(broker, BrokerCapability.COMBOS):
+        what = "is one order, which this broker does not take; set broker.orders to one that does, or this to null"
+        yield Found("spread.combination", f"{what} (given: {rules.combination} at {broker})")
+    step = COVER_STEP_TICKS / 100
+    for name, usd, least in (("wing_width", rules.wing_width, step), ("short_distance", rules.short_distance, 0.0)):
+        if usd < least or round(usd * 100) % COVER_STEP_TICKS:
+            what = f"must be a multiple of {step:g} as the strikes are, and not below {least:g}"
+            yield Found(f"spread.{name}", f"{what} (given: {usd})")
 
 
 def _chain(settings: SettingsTree) -> Iterator[Found]:

@@ -147,7 +147,7 @@ class StructureRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag, omi
     """What the desk's ledger knows of a structure with a live leg; one of the cover covers `ratio` shorts.
 
     `terms` are those that it was opened on, `None` of one whose terms were not kept, or cannot be read
-    (`are_terms_damaged`).
+    (`are_terms_damaged`). `further` are the legs of further pairs, each cover before its short.
     """
 
     structure_id: str
@@ -156,6 +156,7 @@ class StructureRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag, omi
     ratio: int
     terms: Terms | None = msgspec.field(default_factory=lambda: None)  # in every trace, as of a position
     are_terms_damaged: bool | UnsetType = UNSET
+    further: tuple[StructureLeg, ...] = ()
 
 
 class LaneRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag):

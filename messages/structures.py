@@ -1,4 +1,4 @@
-"""Structures conversation: legs of different underlyings under one exit authority, opened and closed in order."""
+"""Structures conversation: legs under one exit authority, each sold one covered by a bought one, opened in order."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class OpenStructure(Command, frozen=True, kw_only=True, tag=_tag, omit_defaults=
     """Open these reserved legs, the cover first; `ratio` is how many shorts one of the cover covers.
 
     `permit` is for the cover's entry; the shorts' asks for one of its own. `terms` are those of the last look.
-    `is_combo`: both legs go out as one order, under this permit.
+    `is_combo`: all legs go out as one order, under this permit. `further` are the legs of further pairs, each cover
+    before its short; with them it is one order or none.
     """
 
     structure_id: str
@@ -38,10 +39,14 @@ class OpenStructure(Command, frozen=True, kw_only=True, tag=_tag, omit_defaults=
     permit: Permit
     deadline_utc: Utc
     is_combo: bool = False
+    further: tuple[ReservedLeg, ...] = ()
 
 
 class StructureChanged(Event, frozen=True, kw_only=True, tag=_tag):
-    """Where a structure stands; `pnl_cents` by the marks of both legs net of fees, `None` while one is not known."""
+    """Where a structure stands; `pnl_cents` by the marks of all legs net of fees, `None` while one is not known.
+
+    `cover_qty` is held of all covers together, `short_qty` of all shorts.
+    """
 
     structure_id: str
     state: SagaState
@@ -53,10 +58,10 @@ class StructureChanged(Event, frozen=True, kw_only=True, tag=_tag):
 
 
 class StructureClosed(Event, frozen=True, kw_only=True, tag=_tag):
-    """Both legs are flat and the broker agrees: what both filled at and came to, net of `fees_cents`.
+    """All legs are flat and the broker agrees: what they filled at and came to, net of `fees_cents`.
 
-    `terms` are those on which it was opened, `None` of one whose terms were not kept yet; the averages are ticks,
-    `None` of a leg that never filled.
+    `terms` are those on which it was opened, `None` of one whose terms were not kept yet; the averages are ticks, of
+    one of each cover and of each short together, `None` where such a leg never filled.
     """
 
     structure_id: str

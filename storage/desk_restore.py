@@ -321,11 +321,11 @@ def _slice(db: sqlite3.Connection, held: ReservationRow) -> OwnOrder | None:
 
 
 def _is_alone(db: sqlite3.Connection, held: ReservationRow) -> bool:
-    """Return whether every other leg of its structure is over, so that there is nothing left to cover."""
+    """Return whether every leg on the other side of its structure is over, so that there is nothing left to cover."""
     if held.structure_id is None:
         return False
-    others = f"SELECT 1 FROM reservations WHERE structure_id = ? AND con_id <> ? AND {LIVE}"
-    return not rows.exists(db, others, (held.structure_id, held.con_id))
+    others = f"SELECT 1 FROM reservations WHERE structure_id = ? AND con_id <> ? AND side <> ? AND {LIVE}"
+    return not rows.exists(db, others, (held.structure_id, held.con_id, held.side.value))
 
 
 def _settlement_ticks(db: sqlite3.Connection, held: ReservationRow) -> Ticks | None:
@@ -377,7 +377,7 @@ class _LegRow(ReservationRow, frozen=True):
 
 
 def _structure(db: sqlite3.Connection, cover_ref: str) -> StructureRestored | None:
-    """Return a structure by the entry order of its cover; `None` for one that is over, or of other than two legs."""
+    """Return a structure by the entry order of its first cover; `None` for one that is over, or of single legs."""
     filled = (
         "(SELECT ifnull(sum(e.qty), 0) FROM orders o JOIN executions e ON e.order_ref = o.order_ref AND e.is_current"
         " WHERE o.intent_id = r.intent_id AND o.leg = r.leg AND o.is_exit = {})"
@@ -388,9 +388,9 @@ def _structure(db: sqlite3.Connection, cover_ref: str) -> StructureRestored | No
         " (SELECT structure_id FROM reservations WHERE order_ref = ?) ORDER BY leg",
         (cover_ref,),
     )  # fmt: skip
-    if len(found) != len(Side) or not any(row.state in _LIVE_STATES for row in found):
+    if not found or len(found) % 2 or not any(row.state in _LIVE_STATES for row in found):
         return None
-    cover, short = (
+    legs = tuple(
         StructureLeg(
             reservation=row.reservation, is_live=row.state in _LIVE_STATES, opened_qty=row.opened_qty,
             # one that is over holds nothing, though no execution may have closed it: it expired, or somebody else did
@@ -401,10 +401,10 @@ def _structure(db: sqlite3.Connection, cover_ref: str) -> StructureRestored | No
     structure_id = found[0].structure_id
     assert structure_id is not None
     terms, are_damaged = structure_rows.terms_of(db, structure_id)
-    is_vertical = found[0].underlying == found[1].underlying
+    is_of_one = found[0].underlying == found[1].underlying
     return StructureRestored(
-        structure_id=structure_id, cover=cover, short=short, ratio=1 if is_vertical else COVER_RATIO, terms=terms,
-        are_terms_damaged=are_damaged or UNSET,
+        structure_id=structure_id, cover=legs[0], short=legs[1], ratio=1 if is_of_one else COVER_RATIO, terms=terms,
+        are_terms_damaged=are_damaged or UNSET, further=legs[2:],
     )  # fmt: skip
 
 

@@ -7,8 +7,7 @@ import sqlite3
 import msgspec
 
 from domain.instants import MS
-from domain.instruments import Side
-from domain.orders.intent import OrderLeg
+from domain.orders.intent import OrderLeg, leg_direction
 from domain.risk.gates.sequence import RESERVATION
 from domain.risk.gates.types import Finding, Verdict, refused
 from domain.risk.reject import RejectCode
@@ -343,9 +342,9 @@ def _has_gate_row(db: sqlite3.Connection, alert_id: str) -> bool:
 
 
 def _direction_of(attempt: entries.ReserveEntry, leg: OrderLeg) -> int:
-    """Return the direction of a leg: the intent's, against it for what a structure sells."""
-    is_sold = len(attempt.legs) > 1 and leg.side is Side.SELL
-    return -attempt.intent.direction if is_sold else attempt.intent.direction
+    """Return the direction of a leg: the intent's, of a structure each leg's own."""
+    direction = attempt.intent.direction
+    return direction if len(attempt.legs) == 1 else leg_direction(direction, leg.side, leg.contract.right)
 
 
 # -- writing --------------------------------------------------------------------------------------

@@ -17,10 +17,13 @@ _DECODE = msgspec.json.Decoder(Terms).decode
 
 
 def insert(db: sqlite3.Connection, attempt: entries.ReserveEntry, desk: str, now: Utc) -> None:
-    """Write the row of a structure whose two legs are being reserved; nothing of an attempt at anything else."""
+    """Write the row of a structure whose legs are being reserved; nothing of an attempt at anything else.
+
+    `cover_ref` and `short_ref` are those of its first pair; the reservations of its id are all its legs.
+    """
     if len(attempt.legs) == 1:
         return
-    (cover, short), terms = attempt.legs, attempt.terms
+    (cover, short), terms = attempt.legs[:2], attempt.terms
     rows.insert(
         db,
         "structures",

@@ -1,10 +1,12 @@
-"""The entry pipeline of a structure: both legs quoted, judged and reserved at once, then handed to its own actor.
+"""The entry pipeline of a structure: all legs quoted, judged and reserved at once, then handed to its own actor.
 
 As for a single leg: decide, ask, decide; an attempt that waits holds up no other. The broker is asked what the short
 leg would need before anything is bought. Stages and judgements: `domain/risk/structure_attempt.py`.
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -31,11 +33,13 @@ from messages import entries, market, orders, signals, structures
 from messages.structures import ReservedLeg
 from supervision.turn import Turn
 
+PAIRED: Final = (2, 4)  # how many legs a structure has
+
 
 def is_structure(rules: DeskRules, intent: Intent) -> bool:
-    """Return whether an intent is for a structure that this desk trades: two legs, each with an underlying named."""
+    """Return whether an intent is for a structure that this desk trades: pairs of legs, each with an underlying."""
     legs = intent.plan.legs
-    return rules.spread is not None and len(legs) == 2 and all(leg.ticker in rules.tickers for leg in legs)
+    return rules.spread is not None and len(legs) in PAIRED and all(leg.ticker in rules.tickers for leg in legs)
 
 
 def on_signal(rules: DeskRules, turn: Turn[RiskState], message: signals.SignalRaised) -> None:
@@ -44,8 +48,12 @@ def on_signal(rules: DeskRules, turn: Turn[RiskState], message: signals.SignalRa
     if any(attempt.intent.key == intent.key for attempt in state.structures):
         return
     deadline_utc = turn.now + (rules.limits.intent_deadline_ms + _what_if_ms(rules)) * MS
-    attempt = StructureAttempt(intent=intent, deadline_utc=deadline_utc, is_combo=_is_combo(rules, intent))
+    attempt = StructureAttempt(
+        intent=intent, deadline_utc=deadline_utc, seen=_unseen(intent), is_combo=_is_combo(rules, intent)
+    )  # fmt: skip
     attempt = attempt.judged(*_run(rules, turn, attempt, gates.in_phase(GatePhase.STANDING)))
+    if gates.first_reject(attempt.verdicts) is None:
+        attempt = attempt.judged(*_as_one_or_not(attempt))
     if gates.first_reject(attempt.verdicts) is not None:
         deny(turn, attempt)
         return
@@ -54,8 +62,18 @@ def on_signal(rules: DeskRules, turn: Turn[RiskState], message: signals.SignalRa
 
 
 def _is_combo(rules: DeskRules, intent: Intent) -> bool:
-    """Return whether both legs go out as one order: of one underlying, where the broker takes that."""
+    """Return whether all legs go out as one order: of one underlying, where the broker takes that."""
     return rules.takes_combos and len({leg.ticker for leg in intent.plan.legs}) == 1
+
+
+def _as_one_or_not(attempt: StructureAttempt) -> tuple[Verdict, ...]:
+    """Return the refusal of more than two legs where they cannot be one order: they are not opened one by one."""
+    refusal = None if attempt.is_combo or len(attempt.legs) == 2 else gates.no_combo_orders(attempt.intent.plan)
+    return () if refusal is None else (refusal,)
+
+
+def _unseen(intent: Intent) -> tuple[None, ...]:
+    return (None,) * len(intent.plan.legs)
 
 
 def _what_if_ms(rules: DeskRules) -> int:
@@ -81,7 +99,7 @@ def _awaiting(state: RiskState, request_id: str, *stages: StructureStage) -> Str
 
 
 def on_quote(rules: DeskRules, turn: Turn[RiskState], message: market.QuoteRead) -> None:
-    """Take the quote of a leg; with both, look."""
+    """Take the quote of a leg; with all of them, look."""
     request_id, _, n = message.request_id.rpartition("/")
     attempt = _awaiting(turn.state, request_id, *attempts.QUOTING)
     if attempt is None or not n.isdecimal():
@@ -114,7 +132,7 @@ def on_margin(rules: DeskRules, turn: Turn[RiskState], message: orders.WhatIfRea
     if gates.first_reject(attempt.verdicts) is not None:
         deny(turn, attempt)
         return
-    attempt = replace(attempt, decided=attempt.looked, seen=(None, None), fresh_from_utc=turn.now)
+    attempt = replace(attempt, decided=attempt.looked, seen=_unseen(attempt.intent), fresh_from_utc=turn.now)
     _ask_quotes(rules, turn, attempt, StructureEvent.MARGIN_PASSED, turn.now)
 
 
@@ -187,7 +205,7 @@ def _ask_quotes(
 
 
 def _look(rules: DeskRules, turn: Turn[RiskState], attempt: StructureAttempt) -> None:
-    """Judge both quotes and the terms that they make."""
+    """Judge the quotes and the terms that they make."""
     state, is_last = turn.state, attempt.stage is StructureStage.AWAITS_FRESH_QUOTES
     assert rules.spread is not None  # only then an attempt begins
     asked = gates.in_phase(GatePhase.SUBMIT if is_last else GatePhase.CANDIDATE)
@@ -209,11 +227,11 @@ def _look(rules: DeskRules, turn: Turn[RiskState], attempt: StructureAttempt) ->
 
 
 def _ask_margin(rules: DeskRules, turn: Turn[RiskState], attempt: StructureAttempt) -> None:
-    """Ask the broker what the short leg would need, before anything is bought; or both, where they are one order."""
+    """Ask the broker what the short leg would need, before anything is bought; or all, where they are one order."""
     wait_ms = _what_if_ms(rules)
     attempt = _advance(turn, attempt, StructureEvent.TERMS_PASSED, wait_ms)
     if attempt.is_combo:
-        _ask_margin_of_both(rules, turn, attempt)
+        _ask_margin_of_all(rules, turn, attempt)
         return
     _, leg = attempt.legs
     _, seen = attempt.looked
@@ -226,7 +244,7 @@ def _ask_margin(rules: DeskRules, turn: Turn[RiskState], attempt: StructureAttem
     turn.tell("ibkr", orders.RequestWhatIf(request_id=attempt.request_id, reply_to=turn.name, order=asked))
 
 
-def _ask_margin_of_both(rules: DeskRules, turn: Turn[RiskState], attempt: StructureAttempt) -> None:
+def _ask_margin_of_all(rules: DeskRules, turn: Turn[RiskState], attempt: StructureAttempt) -> None:
     legs, limit_ticks = attempts.combo_of(attempt), attempts.combo_limit(attempt)
     cover = attempts.reference_of(rules.desk, attempt.intent, 0, attempt.looked[0].contract)
     asked = OrderRequest(
@@ -239,7 +257,7 @@ def _ask_margin_of_both(rules: DeskRules, turn: Turn[RiskState], attempt: Struct
 
 
 def _reserve(rules: DeskRules, turn: Turn[RiskState], attempt: StructureAttempt) -> None:
-    """Look at the desk once more, then ask for both reservations in one transaction."""
+    """Look at the desk once more, then ask for all reservations in one transaction."""
     attempt = attempt.judged(*_run(rules, turn, attempt, gates.LAST_LOOK, "last look"))
     if gates.first_reject(attempt.verdicts) is not None:
         deny(turn, attempt)
@@ -274,11 +292,8 @@ def _entry_deadline_utc(rules: DeskRules, attempt: StructureAttempt) -> Utc:
     return Utc(attempt.deadline_utc + rules.spread.leg_timeout_ms * MS)
 
 
-def _reserved_legs(rules: DeskRules, attempt: StructureAttempt) -> tuple[ReservedLeg, ReservedLeg]:
-    cover, short = (
-        _reserved(rules, attempt, n, seen) for n, seen in enumerate(attempt.looked)
-    )  # fmt: skip
-    return cover, short
+def _reserved_legs(rules: DeskRules, attempt: StructureAttempt) -> tuple[ReservedLeg, ...]:
+    return tuple(_reserved(rules, attempt, n, seen) for n, seen in enumerate(attempt.looked))
 
 
 def _reserved(rules: DeskRules, attempt: StructureAttempt, n: int, seen: LegQuote) -> ReservedLeg:
@@ -291,7 +306,7 @@ def _reserved(rules: DeskRules, attempt: StructureAttempt, n: int, seen: LegQuot
 
 
 def _hand_over(rules: DeskRules, turn: Turn[RiskState], attempt: StructureAttempt) -> None:
-    """Hand both legs to the structure's actor; until their positions report, both count as pending."""
+    """Hand all legs to the structure's actor; until their positions report, they count as pending."""
     intent, terms = attempt.intent, attempt.terms
     assert terms is not None  # the conditions passed on them
     legs = _reserved_legs(rules, attempt)
@@ -303,7 +318,7 @@ def _hand_over(rules: DeskRules, turn: Turn[RiskState], attempt: StructureAttemp
             marked_utc=turn.now,
         )  # fmt: skip
         turn.state.view = desk_view.with_holding(turn.state.view, pending)
-    cover, short = legs
+    cover, short, *further = legs
     opening = structures.OpenStructure(
         structure_id=intent.intent_id,
         cover=cover,
@@ -313,6 +328,7 @@ def _hand_over(rules: DeskRules, turn: Turn[RiskState], attempt: StructureAttemp
         permit=permit_of(rules, attempt.epochs, turn.now),
         deadline_utc=_entry_deadline_utc(rules, attempt),
         is_combo=attempt.is_combo,
+        further=tuple(further),
     )
     turn.tell(f"structure:{rules.desk}:{structure_key(cover.order.order_ref)}", opening)
     for leg in legs:

@@ -23,6 +23,14 @@ class PlannedLeg(msgspec.Struct, frozen=True):
     strike_ticks: Ticks | None = None
 
 
+def leg_direction(direction: int, side: Side, right: Right) -> int:
+    """Return the direction of a leg of a structure: of a bought call and a sold put the structure's own.
+
+    A sold call and a bought put gain on the other side.
+    """
+    return direction * side.sign * (1 if right is Right.CALL else -1)
+
+
 class EntryPlan(msgspec.Struct, frozen=True):
     """The legs of an entry, in the order in which their contracts are chosen.
 

@@ -1,4 +1,4 @@
-"""One attempt at opening a structure of two underlyings, as a value, and how the gates look at it.
+"""One attempt at opening a structure, as a value, and how the gates look at it.
 
 Gates of the desk are asked once, those of an underlying once a leg; the first refusal decides, as for a single leg.
 `actors/risk/structure_entry.py` moves it. Its sizes are fixed: what would cut a single leg's size refuses it.
@@ -17,7 +17,7 @@ from domain.fsm import Machine
 from domain.instants import MS
 from domain.instruments import Contract, Quote, Side, Spot
 from domain.orders.combo import ComboLeg
-from domain.orders.intent import DecisionPrices, EntryPlan, Intent, PlannedLeg, PositionRef
+from domain.orders.intent import DecisionPrices, EntryPlan, Intent, PlannedLeg, PositionRef, leg_direction
 from domain.orders.references import intent_id, position_id
 from domain.risk import attempt as attempts
 from domain.risk.desk_view import DeskView, Pending, broken_now, spot_of, unspent_cents
@@ -91,7 +91,7 @@ class StructureAttempt(msgspec.Struct, frozen=True, kw_only=True):
     """An attempt; `seen` are the quotes of this look by leg, `decided` those of the first one.
 
     `margin_cents` is what the broker says the short leg needs more, `terms` are those of the newest look. `is_combo`:
-    both legs go out as one order, which the broker is asked about.
+    all legs go out as one order, which the broker is asked about.
     """
 
     intent: Intent
@@ -100,7 +100,7 @@ class StructureAttempt(msgspec.Struct, frozen=True, kw_only=True):
     stage_n: int = 0
     request_id: str = ""
     verdicts: tuple[Verdict, ...] = ()
-    seen: tuple[LegQuote | None, ...] = (None, None)
+    seen: tuple[LegQuote | None, ...]
     decided: tuple[LegQuote, ...] = ()
     fresh_from_utc: Utc = Utc(0)
     terms: Terms | None = None
@@ -109,10 +109,9 @@ class StructureAttempt(msgspec.Struct, frozen=True, kw_only=True):
     epochs: Epochs = Epochs(0, 0)
 
     @property
-    def legs(self) -> tuple[PlannedLeg, PlannedLeg]:
-        """The cover and the short."""
-        cover, short = self.intent.plan.legs
-        return cover, short
+    def legs(self) -> tuple[PlannedLeg, ...]:
+        """The legs, each cover before its short."""
+        return self.intent.plan.legs
 
     @property
     def looked(self) -> tuple[LegQuote, ...]:
@@ -121,9 +120,9 @@ class StructureAttempt(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def pending(self) -> Pending:
-        """The attempt as the others count it; it costs its cover at the ask."""
+        """The attempt as the others count it; it costs its covers at the ask."""
         terms, intent = self.terms, self.intent
-        cost = 0 if terms is None else self.legs[0].ratio * terms.cover_ask_ticks * 100
+        cost = 0 if terms is None else self.legs[0].ratio * terms.covers_ask_ticks * 100
         is_sending = self.stage is StructureStage.AWAITS_RESERVATION
         return Pending(intent.source, intent.ticker, intent.strategy, intent.direction, Cents(cost), is_sending)
 
@@ -150,7 +149,7 @@ class StructureAttempt(msgspec.Struct, frozen=True, kw_only=True):
 def leg_intent(intent: Intent, leg: PlannedLeg) -> Intent:
     """Return the intent as the gates of a leg's underlying see it: its ticker, its direction, this leg alone."""
     assert leg.ticker is not None  # the legs of a structure are named
-    direction = intent.direction if leg.side is Side.BUY else -intent.direction
+    direction = leg_direction(intent.direction, leg.side, leg.right)
     return replace(intent, key=replace(intent.key, ticker=leg.ticker), direction=direction, plan=EntryPlan((leg,)))
 
 
@@ -257,21 +256,20 @@ def terms_of_look(view: DeskView, attempt: StructureAttempt, rules: SpreadRules)
     """Return the terms of this look's quotes; `None` where one cannot be told."""
     if not attempt.looked or view.session is None:
         return None
-    (cover, short) = attempt.looked
     ratio = _ratio(view, attempt)
     if ratio is None:
         return None
-    strikes = cover.contract.strike_ticks, short.contract.strike_ticks
-    return terms_of(view.session, ratio, (strikes[0], cover.quote), (strikes[1], short.quote), rules)
+    cover, short, *further = ((leg.contract.strike_ticks, leg.quote) for leg in attempt.looked)
+    return terms_of(view.session, ratio, cover, short, rules, *further)
 
 
 def _ratio(view: DeskView, attempt: StructureAttempt) -> float | None:
-    """Return the ratio of both underlyings; 1 where they are the same, `None` without a price of each."""
+    """Return the ratio of both underlyings; 1 where all legs have the same, `None` without a price of each."""
     spots = [spot_of(view, leg.ticker or "") for leg in attempt.legs]
     if attempt.looked:
         spots = [leg.spot or spot for leg, spot in zip(attempt.looked, spots, strict=True)]
-    cover, short = spots
-    if cover is not None and attempt.legs[0].ticker == attempt.legs[1].ticker:
+    cover, short = spots[:2]
+    if cover is not None and len({leg.ticker for leg in attempt.legs}) == 1:
         return 1.0
     return None if cover is None or short is None else ratio_of(cover.price_ticks, short.price_ticks)
 
@@ -317,19 +315,23 @@ def _unmet(unmet: Unmet | None) -> Finding:
 
 
 def money(rules: DeskRules, view: DeskView, attempt: StructureAttempt, beside: tuple[Pending, ...]) -> Verdict:
-    """Return the verdict on buying power: the margin of the short leg, the cover's cost and the fees together."""
+    """Return the verdict on buying power: the margin of the short leg, the cover's cost and the fees together.
+
+    Where all legs are one order, the broker's figure is that of all; at least what they can lose is set aside.
+    """
     funds, terms, margin = view.funds, attempt.terms, attempt.margin_cents
     if funds is None or terms is None or margin is None:
         return Verdict(TERMS, missing("margin of the short leg" if funds is not None else "account values"))
-    cost = attempt.legs[0].ratio * terms.cover_ask_ticks * 100
-    if attempt.is_combo:  # the broker's figure is that of both legs; at least what both can lose is set aside
-        margin, cost = max(margin, terms.worst_cents), Cents(0)
+    cost = attempt.legs[0].ratio * terms.covers_ask_ticks * 100
+    if attempt.is_combo:
+        margin, cost = max(margin, terms.worst_cents), 0
     need = margin + cost + terms.fees_cents + sum(p.cost_cents for p in beside)
     need += unspent_cents(view)
     bound = rules.limits.cash_share_max * funds.available_cents
     looked_at = f"margin of the short leg {margin / 100:.2f} USD, cover and fees"
     if attempt.is_combo:
-        looked_at = f"margin of both legs as one order, or their worst loss, {margin / 100:.2f} USD, and fees"
+        legs = "both legs" if len(attempt.legs) == 2 else "all legs"
+        looked_at = f"margin of {legs} as one order, or their worst loss, {margin / 100:.2f} USD, and fees"
     if need > bound:
         return Verdict(TERMS, refused(RejectCode.BUYING_POWER, need, bound, "cents", looked_at))
     return Verdict(TERMS, passed(need, bound, "cents", looked_at))

@@ -1,9 +1,9 @@
 """What a credit spread brings in, what it can lose, and whether it may be opened: pure arithmetic over two quotes.
 
 Bought is one call of the index at its ask, sold are calls of the fund at their bid, both at the money; or, as a
-vertical, a call of the index at the money is sold and one above it bought. Prices are ticks per unit of the underlying,
-money is cents, all of one spread with the contracts that the rules name. Source of the formulas and conditions:
-risk-and-execution.md §6.
+vertical, a call of the index at the money is sold and one above it bought; as an iron condor or butterfly a put and one
+below it, too, as a further pair. Prices are ticks per unit of the underlying, money is cents, all of one spread with
+the contracts that the rules name. Source of the formulas and conditions: risk-and-execution.md §6.
 """
 
 from __future__ import annotations
@@ -30,12 +30,32 @@ NET_MID_MIN_TICKS: Final = 50  # a smaller net mid counts as this much
 _DIVIDEND_MONTHS: Final = (3, 6, 9, 12)
 
 
-class Terms(msgspec.Struct, frozen=True, kw_only=True):
-    """One spread at two quotes.
+StrikeQuote = tuple[Ticks, Quote]
 
-    `credit_cents` is net of `fees_cents`, the round trip of both legs. `gap_cents` is what the distance of the strikes
-    costs where both legs end in the money; `edge_cents` is the credit less the gap, and `worst_cents` its negative: the
-    most that is lost at expiry while the ratio stands.
+
+class PairTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """One bought leg and the sold one that it covers, at a quote of each."""
+
+    cover_strike_ticks: Ticks
+    short_strike_ticks: Ticks
+    cover_bid_ticks: Ticks
+    cover_ask_ticks: Ticks
+    short_bid_ticks: Ticks
+    short_ask_ticks: Ticks
+
+    @property
+    def is_crossed(self) -> bool:
+        """Whether an ask is below its bid."""
+        return self.cover_ask_ticks < self.cover_bid_ticks or self.short_ask_ticks < self.short_bid_ticks
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One spread at the quotes of its legs; the strikes and prices here are those of its calls.
+
+    `credit_cents` is net of `fees_cents`, the round trip of all legs. `gap_cents` is what the distance of the strikes
+    costs where both legs of a pair end in the money, of several pairs the dearest: the index ends on one side only.
+    `edge_cents` is the credit less the gap, and `worst_cents` its negative: the most that is lost at expiry while the
+    ratio stands. `further` are the puts of an iron condor or butterfly.
     """
 
     ratio: float
@@ -48,6 +68,29 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     fees_cents: Cents
     credit_cents: Cents
     gap_cents: Cents
+    further: tuple[PairTerms, ...] = ()
+
+    @property
+    def pairs(self) -> tuple[PairTerms, ...]:
+        """Every bought leg with the sold one that it covers."""
+        first = PairTerms(
+            cover_strike_ticks=self.cover_strike_ticks, short_strike_ticks=self.short_strike_ticks,
+            cover_bid_ticks=self.cover_bid_ticks, cover_ask_ticks=self.cover_ask_ticks,
+            short_bid_ticks=self.short_bid_ticks, short_ask_ticks=self.short_ask_ticks,
+        )  # fmt: skip
+        return (first, *self.further)
+
+    @property
+    def strikes_ticks(self) -> tuple[Ticks, ...]:
+        """The strikes of all legs, each cover before its short."""
+        return tuple(
+            strike for pair in self.pairs for strike in (pair.cover_strike_ticks, pair.short_strike_ticks)
+        )  # fmt: skip
+
+    @property
+    def covers_ask_ticks(self) -> Ticks:
+        """What one of each bought leg costs."""
+        return Ticks(sum(pair.cover_ask_ticks for pair in self.pairs))
 
     @property
     def edge_cents(self) -> Cents:
@@ -61,16 +104,21 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def net_width_ticks(self) -> Ticks:
-        """Ask less bid of one cover and one short together."""
-        return Ticks(
-            self.cover_ask_ticks - self.cover_bid_ticks + self.short_ask_ticks - self.short_bid_ticks
-        )  # fmt: skip
+        """Ask less bid of one of each leg together."""
+        widths = (
+            pair.cover_ask_ticks - pair.cover_bid_ticks + pair.short_ask_ticks - pair.short_bid_ticks
+            for pair in self.pairs
+        )
+        return Ticks(sum(widths))
 
     @property
     def net_mid_ticks(self) -> float:
-        """What one cover costs more than one short brings, both at mid; below zero where opening pays."""
-        cover, short = self.cover_bid_ticks + self.cover_ask_ticks, self.short_bid_ticks + self.short_ask_ticks
-        return (cover - short) / 2
+        """What one of each cover costs more than one of each short brings, at mid; below zero where opening pays."""
+        doubled = (
+            pair.cover_bid_ticks + pair.cover_ask_ticks - pair.short_bid_ticks - pair.short_ask_ticks
+            for pair in self.pairs
+        )
+        return sum(doubled) / 2
 
 
 class Condition(StrEnum):
@@ -108,15 +156,21 @@ def strikes_at(cover_spot_ticks: Ticks, short_spot_ticks: Ticks) -> tuple[Ticks,
     return _nearest(cover_spot_ticks, COVER_STEP_TICKS), _nearest(short_spot_ticks, SHORT_STEP_TICKS)
 
 
-def strikes_of(cover_spot_ticks: Ticks, short_spot_ticks: Ticks, rules: SpreadRules) -> tuple[Ticks, Ticks]:
-    """Return the strikes of cover and short: both at the money, of a vertical the cover's its width above the short's.
+def strikes_of(cover_spot_ticks: Ticks, short_spot_ticks: Ticks, rules: SpreadRules) -> tuple[Ticks, ...]:
+    """Return the strikes of all legs, each cover before its short, the calls before the puts.
 
-    `short_spot_ticks` is the price of the sold leg's underlying.
+    Both are at the money; of a vertical the cover's is its width above the short's. A combination sells a call above
+    and a put below the index and buys each its width further out. `short_spot_ticks` is the price of the sold legs'
+    underlying.
     """
-    if not rules.is_vertical:
+    if not rules.is_of_index:
         return strikes_at(cover_spot_ticks, short_spot_ticks)
-    short = _nearest(short_spot_ticks, COVER_STEP_TICKS)
-    return Ticks(short + rules.width_ticks), short
+    call = _nearest(short_spot_ticks + rules.distance_ticks, COVER_STEP_TICKS)
+    calls = Ticks(call + rules.width_ticks), call
+    if rules.combination is None:
+        return calls
+    put = _nearest(short_spot_ticks - rules.distance_ticks, COVER_STEP_TICKS)
+    return (*calls, Ticks(put - rules.width_ticks), put)
 
 
 def _nearest(price_ticks: int, step: int) -> Ticks:
@@ -129,22 +183,40 @@ def ratio_of(cover_spot_ticks: Ticks, short_spot_ticks: Ticks) -> float | None:
 
 
 def terms_of(
-    session: date, ratio: float, cover: tuple[Ticks, Quote], short: tuple[Ticks, Quote], rules: SpreadRules
+    session: date, ratio: float, cover: StrikeQuote, short: StrikeQuote, rules: SpreadRules, *further: StrikeQuote
 ) -> Terms | None:
-    """Return the terms of a spread in two (strike, quote); `None` where a side of a quote is missing or nobody bids."""
+    """Return the terms of a spread in the (strike, quote) of its legs, `further` the puts', the cover before its short.
+
+    `None` where a side of a quote is missing or nobody bids.
+    """
+    calls, puts = _pair(cover, short), [_pair(*pair) for pair in zip(further[::2], further[1::2], strict=True)]
+    if calls is None or None in puts:
+        return None
+    pairs = (calls, *(pair for pair in puts if pair is not None))
+    covers, shorts = rules.spx_contracts_per_spread, rules.short_contracts
+    short_class = COVER_CLASS if rules.is_of_index else SHORT_CLASS
+    fees, gross, gap = 0, 0, 0.0
+    for n, pair in enumerate(pairs):
+        fees += round_trip_cents(session, COVER_CLASS, covers, pair.cover_ask_ticks)
+        fees += round_trip_cents(session, short_class, shorts, pair.short_bid_ticks)
+        gross += (shorts * pair.short_bid_ticks - covers * pair.cover_ask_ticks) * MULTIPLIER
+        apart = (pair.cover_strike_ticks - ratio * pair.short_strike_ticks) * (1 if n == 0 else -1)
+        gap = max(gap, covers * max(0.0, apart) * MULTIPLIER)
+    return Terms(
+        ratio=ratio, cover_strike_ticks=calls.cover_strike_ticks, short_strike_ticks=calls.short_strike_ticks,
+        cover_bid_ticks=calls.cover_bid_ticks, cover_ask_ticks=calls.cover_ask_ticks,
+        short_bid_ticks=calls.short_bid_ticks, short_ask_ticks=calls.short_ask_ticks, fees_cents=Cents(fees),
+        credit_cents=Cents(gross - fees), gap_cents=Cents(round(gap)), further=pairs[1:],
+    )  # fmt: skip
+
+
+def _pair(cover: StrikeQuote, short: StrikeQuote) -> PairTerms | None:
     (cover_strike, bought), (short_strike, sold) = cover, short
     if not (bought.bid_ticks and bought.ask_ticks and sold.bid_ticks and sold.ask_ticks):
         return None
-    covers, shorts = rules.spx_contracts_per_spread, rules.short_contracts
-    short_class = COVER_CLASS if rules.is_vertical else SHORT_CLASS
-    fees = round_trip_cents(session, COVER_CLASS, covers, bought.ask_ticks)
-    fees = Cents(fees + round_trip_cents(session, short_class, shorts, sold.bid_ticks))
-    gross = (shorts * sold.bid_ticks - covers * bought.ask_ticks) * MULTIPLIER
-    gap = covers * max(0.0, cover_strike - ratio * short_strike) * MULTIPLIER
-    return Terms(
-        ratio=ratio, cover_strike_ticks=cover_strike, short_strike_ticks=short_strike,
-        cover_bid_ticks=bought.bid_ticks, cover_ask_ticks=bought.ask_ticks, short_bid_ticks=sold.bid_ticks,
-        short_ask_ticks=sold.ask_ticks, fees_cents=fees, credit_cents=Cents(gross - fees), gap_cents=Cents(round(gap)),
+    return PairTerms(
+        cover_strike_ticks=cover_strike, short_strike_ticks=short_strike, cover_bid_ticks=bought.bid_ticks,
+        cover_ask_ticks=bought.ask_ticks, short_bid_ticks=sold.bid_ticks, short_ask_ticks=sold.ask_ticks,
     )  # fmt: skip
 
 
@@ -168,13 +240,13 @@ def unmet_before_quotes(
 ) -> Unmet | None:
     """Return the first condition that fails before anything is quoted: window, ex-dividend date, ratio.
 
-    The last two are the fund's: a vertical has none of it.
+    The last two are the fund's: what is of the index alone has none of it.
     """
     since_ms, first_ms, last_ms = (now - open_utc) // MS, rules.entry_after_open_ms, rules.entry_until_ms
     if not first_ms <= since_ms < last_ms:
         near_ms = first_ms if since_ms < first_ms else last_ms
         return Unmet(Condition.WINDOW, since_ms / 1_000, near_ms / 1_000, "s after the open", "the spread's window")
-    if rules.is_vertical:
+    if rules.is_of_index:
         return None if ratio is not None else Unmet(Condition.RATIO, None, None, "", "no price of SPX")
     if is_ex_dividend(session, rules):
         return Unmet(Condition.EX_DIVIDEND, None, None, "", f"SPY is ex-dividend on {session}")
@@ -187,17 +259,19 @@ def unmet_before_quotes(
 
 
 def unmet_on_quotes(terms: Terms | None, rules: SpreadRules) -> Unmet | None:
-    """Return the first condition that fails on the quotes: both sides there, the index's spread, credit, worst case."""
+    """Return the first condition that fails on the quotes: all sides there, the index's spread, credit, worst case."""
     if terms is None:
         return Unmet(Condition.QUOTES, None, None, "", "a side of a quote is missing")
-    width = terms.cover_ask_ticks - terms.cover_bid_ticks
-    if width < 0 or terms.short_ask_ticks < terms.short_bid_ticks:
+    width = max(pair.cover_ask_ticks - pair.cover_bid_ticks for pair in terms.pairs)
+    if any(pair.is_crossed for pair in terms.pairs):
         return Unmet(Condition.QUOTES, None, None, "", "a quote is crossed")
     if width > rules.spx_spread_max_ticks:
-        return Unmet(Condition.SPX_SPREAD, width, rules.spx_spread_max_ticks, "ticks", "ask less bid of the SPX call")
+        looked_at = "ask less bid of the SPX call" if not terms.further else "ask less bid of a bought leg"
+        return Unmet(Condition.SPX_SPREAD, width, rules.spx_spread_max_ticks, "ticks", looked_at)
     net_most = NET_WIDTH_SHARE * max(abs(terms.net_mid_ticks), NET_MID_MIN_TICKS)
-    if rules.is_vertical and terms.net_width_ticks > net_most:
-        return Unmet(Condition.NET_SPREAD, terms.net_width_ticks, net_most, "ticks", "ask less bid of both legs")
+    if rules.is_of_index and terms.net_width_ticks > net_most:
+        looked_at = "ask less bid of both legs" if not terms.further else "ask less bid of all legs"
+        return Unmet(Condition.NET_SPREAD, terms.net_width_ticks, net_most, "ticks", looked_at)
     if terms.credit_cents < rules.min_entry_credit_cents:
         looked_at = f"net credit after fees of {terms.fees_cents / 100:.2f} USD"
         return Unmet(Condition.CREDIT, terms.credit_cents, rules.min_entry_credit_cents, "cents", looked_at)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
+from enum import StrEnum
 from typing import Annotated, ClassVar, Final
 
 from domain.limits import StrategyRules
@@ -18,6 +19,14 @@ Usd = Annotated[float, Range(0, 1_000_000)]
 Ratio = Annotated[float, Range(1, 100)]
 
 
+class Combination(StrEnum):
+    """What is opened in place of the spread: options of the index as one order, or nothing."""
+
+    IRON_CONDOR = "iron condor"  # a put and a call sold out of the money, each covered by one further out
+    IRON_BUTTERFLY = "iron butterfly"  # the same, both sold at the money
+    CALENDAR = "calendar"  # named to be refused: a leg of it expires later, and no desk takes one
+
+
 @dataclass(frozen=True, slots=True)
 class SpreadRules:
     """The spread's sizes, conditions and exits; `is_on` False leaves its lane and its actor out of the tree.
@@ -29,6 +38,12 @@ class SpreadRules:
     With a `vertical_width` the sold leg is of the index, too, that far below the bought one: a vertical, which a broker
     that can takes as one order. It is left at a `vertical_loss` by its marks: its worst case is bounded when it is
     opened, and no loss passes that.
+
+    A `combination` is such an order, too, of more legs: sold `short_distance` from the index (at the money where it is
+    an iron butterfly), bought `wing_width` further out, `spx_contracts_per_spread` of each. It is opened as one order
+    or not at all. `profit_share` is of the most that it can make, at which it is taken; `leave_before_close_ms` is when
+    it is left whatever it is worth, `in_money_before_close_ms` from when on it is left with a sold leg in the money.
+    These three also hold for a vertical; 0 switches each off.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
@@ -52,9 +67,15 @@ class SpreadRules:
     signal_age_max_ms: LongMs
     cooldown_ms: PauseMs
     ex_dividend_dates: tuple[date, ...]
-    # The last two are absent from what was recorded before there were verticals.
+    # The others are absent from what was recorded before there were verticals and combinations.
     vertical_width: Annotated[float, Range(0, 1_000)] = 0.0
     vertical_loss: Annotated[float, Range(0, 1_000_000, is_open=True)] = 250.0
+    combination: Combination | None = None
+    wing_width: Annotated[float, Range(0, 1_000)] = 10.0
+    short_distance: Annotated[float, Range(0, 1_000)] = 10.0
+    profit_share: Annotated[float, Range(0, 1)] = 0.0
+    leave_before_close_ms: PauseMs = 0
+    in_money_before_close_ms: PauseMs = 0
 
     @property
     def strategy(self) -> StrategyRules:
@@ -70,28 +91,39 @@ class SpreadRules:
 
     @property
     def is_vertical(self) -> bool:
-        """Whether both legs are of the index."""
-        return self.vertical_width > 0
+        """Whether two calls of the index make it, and nothing else."""
+        return self.vertical_width > 0 and self.combination is None
+
+    @property
+    def is_of_index(self) -> bool:
+        """Whether all legs are of the index."""
+        return self.is_vertical or self.combination is not None
 
     @property
     def width_ticks(self) -> Ticks:
-        """How far the strikes of a vertical lie apart."""
-        return Ticks(round(self.vertical_width * 100))
+        """How far what is bought lies from what is sold, of a vertical and of a combination."""
+        return Ticks(round((self.vertical_width if self.combination is None else self.wing_width) * 100))
+
+    @property
+    def distance_ticks(self) -> Ticks:
+        """How far what a combination sells lies from the index."""
+        is_away = self.combination is Combination.IRON_CONDOR
+        return Ticks(round(self.short_distance * 100) if is_away else 0)
 
     @property
     def short_ticker(self) -> str:
         """The underlying of the sold leg."""
-        return COVER if self.is_vertical else SHORT
+        return COVER if self.is_of_index else SHORT
 
     @property
     def short_contracts(self) -> Qty:
-        """How many contracts of the sold leg a spread has."""
-        return self.spx_contracts_per_spread if self.is_vertical else self.spy_contracts_per_spread
+        """How many contracts of a sold leg a spread has."""
+        return self.spx_contracts_per_spread if self.is_of_index else self.spy_contracts_per_spread
 
     @property
     def cover_ratio(self) -> int:
         """How many sold contracts a bought one covers."""
-        return 1 if self.is_vertical else COVER_RATIO
+        return 1 if self.is_of_index else COVER_RATIO
 
     @property
     def min_entry_credit_cents(self) -> Cents:
@@ -106,7 +138,7 @@ class SpreadRules:
     @property
     def exit_loss_cents(self) -> Cents:
         """The loss by the marks of both legs at which a held spread is closed."""
-        return cents_of(self.vertical_loss) if self.is_vertical else self.max_position_loss_cents
+        return cents_of(self.vertical_loss) if self.is_of_index else self.max_position_loss_cents
 
     @property
     def max_daily_loss_cents(self) -> Cents:

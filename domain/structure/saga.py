@@ -1,19 +1,23 @@
-"""The life of a covered structure of two legs: the cover is bought first and sold last, whatever happens between.
+"""The life of a covered structure: what covers is bought first and sold last, whatever happens between.
 
-The table says which state follows; `Saga` holds what is known of both legs, and `advance` brings state and wishes to
+The table says which state follows; `Saga` holds what is known of its legs, and `advance` brings state and wishes to
 those facts. It is level-triggered: what should be done follows from where things stand, so that a report told twice, a
 leg that was started again, or a restart of the whole changes nothing but what is missing.
 
-Where the broker takes both legs as one order (`is_combo`), that is how they are opened, and closed while nothing is
-urgent: both legs first say that they take part, then the order is sent. What it leaves undone, and whatever is urgent
-(kill, end of day, a person's word), goes leg by leg as ever; a leg's own exit waits until the order for both is over.
+Where the broker takes all legs as one order (`is_combo`), that is how they are opened, and closed while nothing is
+urgent: all legs first say that they take part, then the order is sent. What it leaves undone, and whatever is urgent
+(kill, end of day, a person's word), goes leg by leg as ever; a leg's own exit waits until the order for all is over.
 
-What holds after every step: Σ short contracts, held or on sale, ≤ what the held cover covers, and the cover is free to
-be sold only when no short is left nor can come to be.
+A structure of several pairs (the calls and the puts of an iron condor) is opened as one order or not at all, and leaves
+side by side: all shorts, then all covers.
+
+What holds after every step: Σ short contracts, held or on sale, ≤ what the held cover of their own pair covers, and a
+cover is free to be sold only when no short is left nor can come to be.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 import msgspec
@@ -28,12 +32,12 @@ from domain.units import Qty
 class SagaState(StrEnum):
     """Where a structure stands."""
 
-    RESERVED = "RESERVED"  # both legs are reserved, nothing was sent
+    RESERVED = "RESERVED"  # all legs are reserved, nothing was sent
     BUYING_COVER = "BUYING_COVER"
     SELLING = "SELLING"  # the cover is held; the shorts are being sold
-    ENTERING = "ENTERING"  # one order opens both legs
+    ENTERING = "ENTERING"  # one order opens all legs
     HELD = "HELD"
-    LEAVING = "LEAVING"  # one order closes both legs
+    LEAVING = "LEAVING"  # one order closes all legs
     BUYING_BACK = "BUYING_BACK"  # out: the shorts first
     RELEASING = "RELEASING"  # no short is left: the cover is sold
     SETTLING = "SETTLING"  # the session is over and something was still held
@@ -48,8 +52,8 @@ class SagaEvent(StrEnum):
     COVER_BOUGHT = "cover_bought"  # its entry is over and something is held
     COVER_FAILED = "cover_failed"  # its entry is over and nothing is held
     SHORT_SOLD = "short_sold"  # in full
-    COMBO_SENT = "combo_sent"  # both legs were asked to take part in one order
-    BOTH_OPENED = "both_opened"  # it has opened both, in full
+    COMBO_SENT = "combo_sent"  # all legs were asked to take part in one order
+    BOTH_OPENED = "both_opened"  # it has opened all, in full
     EXIT_WANTED = "exit_wanted"
     EXIT_AS_ONE = "exit_as_one"  # an exit is wanted that one order may try first
     COVER_LOST = "cover_lost"  # it ended by itself: closed at the broker by somebody else
@@ -94,7 +98,7 @@ _TRANSITIONS: dict[tuple[SagaState, SagaEvent], SagaState] = {
     (_S.HELD, _E.SESSION_CLOSED): _S.SETTLING,
     (_S.BUYING_BACK, _E.SHORTS_GONE): _S.RELEASING,
     (_S.BUYING_BACK, _E.ALL_GONE): _S.CLOSED,
-    (_S.BUYING_BACK, _E.COVER_FAILED): _S.ABANDONED,  # an order for both legs was given up before it filled
+    (_S.BUYING_BACK, _E.COVER_FAILED): _S.ABANDONED,  # an order for all legs was given up before it filled
     (_S.BUYING_BACK, _E.SESSION_CLOSED): _S.SETTLING,
     (_S.RELEASING, _E.SHORT_FOUND): _S.BUYING_BACK,
     (_S.RELEASING, _E.COVER_FAILED): _S.ABANDONED,  # the cover's entry was given up before it filled
@@ -114,7 +118,7 @@ _OUT_ALREADY = "it is on its way out already"
 _ENTRY_OVER = "the cover's entry is over: what filled is held"
 _OVER = "nothing is held any more"
 _AT_SETTLEMENT = "the session is over: nothing can be traded any more"
-_AS_ONE = "one order for both legs: its end decides"
+_AS_ONE = "one order for all legs: its end decides"
 _NOT_AS_ONE = "only a whole structure that is held leaves as one"
 
 _IGNORED: dict[tuple[SagaState, SagaEvent], str] = {
@@ -165,7 +169,7 @@ _IGNORED: dict[tuple[SagaState, SagaEvent], str] = {
     (_S.SETTLING, _E.COVER_LOST): _AT_SETTLEMENT,
     (_S.SETTLING, _E.SHORT_FOUND): _AT_SETTLEMENT,
     (_S.SETTLING, _E.COVER_FOUND): _AT_SETTLEMENT,
-    (_S.SETTLING, _E.SHORTS_GONE): "both legs settle, each by itself",
+    (_S.SETTLING, _E.SHORTS_GONE): "all legs settle, each by itself",
     (_S.SETTLING, _E.SESSION_CLOSED): "settling already",
     **{
         (state, event): _AS_ONE
@@ -211,7 +215,7 @@ class Leg(msgspec.Struct, frozen=True):
     a sign), `was_held` whether anything ever was. `is_flat`: its life is over and the broker agrees. `is_leaving`: it
     wants an exit. `is_free`: it may be sold, for all that was told to it (of the cover). `is_clear`: the broker holds
     nothing of it on its side and no order works, though it may not be flat: somebody else holds the contract, too.
-    `is_joint`: it takes part in an order for both legs.
+    `is_joint`: it takes part in an order for all legs.
     """
 
     qty: Qty
@@ -236,11 +240,22 @@ class Leg(msgspec.Struct, frozen=True):
         return max(self.held, self.ordered) if self.entry is EntryPart.WORKING else self.held
 
 
+class Pair(msgspec.Struct, frozen=True):
+    """A cover and the short that it covers."""
+
+    cover: Leg
+    short: Leg
+
+    def uncovered_qty(self, ratio: int) -> Qty:
+        """Return how many shorts are held that no cover stands behind, where one covers `ratio` of them."""
+        return Qty(max(0, self.short.held - self.cover.held * ratio))
+
+
 class Wish(StrEnum):
-    """What the structure wants done."""
+    """What the structure wants done: with each leg of that side that it is not done with yet."""
 
     OPEN_COVER = "open_cover"
-    JOIN_ENTRY = "join_entry"  # both legs are asked to take part in one order
+    JOIN_ENTRY = "join_entry"  # all legs are asked to take part in one order
     SEND_ENTRY = "send_entry"  # they do
     JOIN_EXIT = "join_exit"
     SEND_EXIT = "send_exit"
@@ -252,10 +267,10 @@ class Wish(StrEnum):
 
 
 class Saga(msgspec.Struct, frozen=True):
-    """One structure: its state, both legs, how many shorts a cover covers, and why it leaves (`None`: it does not).
+    """One structure: its state, its legs, how many shorts a cover covers, and why it leaves (`None`: it does not).
 
-    `is_combo`: the broker takes both legs as one order. `has_asked` is whether both legs were asked to leave in one,
-    `is_sent` whether the order of this state was sent.
+    `is_combo`: the broker takes all legs as one order. `has_asked` is whether they were asked to leave in one,
+    `is_sent` whether the order of this state was sent. `further` are pairs beside the first.
     """
 
     cover: Leg
@@ -266,6 +281,27 @@ class Saga(msgspec.Struct, frozen=True):
     is_combo: bool = False
     has_asked: bool = False
     is_sent: bool = False
+    further: tuple[Pair, ...] = ()
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """All pairs."""
+        return (Pair(self.cover, self.short), *self.further)
+
+    @property
+    def covers(self) -> tuple[Leg, ...]:
+        """The cover of each pair."""
+        return tuple(pair.cover for pair in self.pairs)
+
+    @property
+    def shorts(self) -> tuple[Leg, ...]:
+        """The short of each pair."""
+        return tuple(pair.short for pair in self.pairs)
+
+    @property
+    def legs(self) -> tuple[Leg, ...]:
+        """All legs, each cover before its short."""
+        return tuple(leg for pair in self.pairs for leg in (pair.cover, pair.short))
 
     @property
     def is_over(self) -> bool:
@@ -285,12 +321,20 @@ class Saga(msgspec.Struct, frozen=True):
 
     @property
     def uncovered_qty(self) -> Qty:
-        """How many shorts are held that no cover stands behind."""
-        return Qty(max(0, self.short.held - self.cover.held * self.ratio))
+        """How many shorts are held that no cover of their own pair stands behind."""
+        return Qty(sum(pair.uncovered_qty(self.ratio) for pair in self.pairs))
 
 
 # One order may try these exits first; the others are urgent, or nothing is known of the prices.
-AS_ONE = frozenset({ExitReason.POSITION_LOSS, ExitReason.ASSIGNMENT_RISK})
+AS_ONE = frozenset(
+    {ExitReason.POSITION_LOSS, ExitReason.ASSIGNMENT_RISK, ExitReason.MAX_HOLD, ExitReason.TAKE_PROFIT}
+)  # fmt: skip
+
+
+def with_legs(saga: Saga, legs: Sequence[Leg]) -> Saga:
+    """Return the structure with these facts of its legs, each cover before its short."""
+    first, *further = (Pair(cover, short) for cover, short in zip(legs[::2], legs[1::2], strict=True))
+    return replace(saga, cover=first.cover, short=first.short, further=tuple(further))
 
 
 def moved(saga: Saga, event: SagaEvent) -> Saga:
@@ -299,8 +343,8 @@ def moved(saga: Saga, event: SagaEvent) -> Saga:
 
 
 def leaving_as_one(saga: Saga, reason: ExitReason) -> Saga:
-    """Return the structure with an exit wanted that one order for both legs may try first, where it can be one."""
-    is_whole = saga.cover.held == saga.cover.qty and saga.short.held == saga.short.qty
+    """Return the structure with an exit wanted that one order for all legs may try first, where it can be one."""
+    is_whole = all(leg.held == leg.qty for leg in saga.legs)
     if not saga.is_combo or saga.state is not SagaState.HELD or reason not in AS_ONE or not is_whole:
         return leaving(saga, reason)
     return moved(replace(saga, reason=reason, has_asked=False, is_sent=False), SagaEvent.EXIT_AS_ONE)
@@ -322,11 +366,9 @@ def cover_sent(saga: Saga) -> Saga:
 
 
 def entry_asked(saga: Saga) -> Saga:
-    """Return the structure once both legs were asked to take part in one order that opens them."""
-    cover, short = (
-        replace(leg, ordered=leg.qty, entry=EntryPart.WORKING) for leg in (saga.cover, saga.short)
-    )  # fmt: skip
-    return moved(replace(saga, cover=cover, short=short), SagaEvent.COMBO_SENT)
+    """Return the structure once all legs were asked to take part in one order that opens them."""
+    asked = [replace(leg, ordered=leg.qty, entry=EntryPart.WORKING) for leg in saga.legs]
+    return moved(with_legs(saga, asked), SagaEvent.COMBO_SENT)
 
 
 def short_sent(saga: Saga) -> Saga:
@@ -357,11 +399,14 @@ def _due(saga: Saga) -> SagaEvent | None:
     if state is SagaState.SETTLING:
         return _end_of(saga)
     if state in OVER or state is SagaState.RESERVED or state is SagaState.RELEASING:
-        if short.at_most > 0:
+        if any(leg.at_most > 0 for leg in saga.shorts):
             return SagaEvent.SHORT_FOUND
-        if state is not SagaState.RELEASING:
-            return SagaEvent.COVER_FOUND if cover.held > 0 else None
-        return _end_of(saga)
+        if state is SagaState.RELEASING:
+            return _end_of(saga)
+        if any(leg.held > 0 for leg in saga.covers):
+            return SagaEvent.COVER_FOUND
+        is_no_order = state is SagaState.RESERVED and saga.further and not saga.is_combo
+        return SagaEvent.EXIT_WANTED if is_no_order else None
     if state is SagaState.ENTERING:
         return _due_of_entry(saga)
     if state is SagaState.LEAVING:
@@ -373,81 +418,91 @@ def _due(saga: Saga) -> SagaEvent | None:
             return None
         return SagaEvent.COVER_BOUGHT if cover.held > 0 else SagaEvent.COVER_FAILED
     if state is SagaState.BUYING_BACK:
-        if short.may_be_held and not (short.is_clear and short.at_most == 0):
+        if any(leg.may_be_held and not (leg.is_clear and leg.at_most == 0) for leg in saga.shorts):
             return None
-        is_all_gone = cover.held == 0 and cover.is_flat and not short.may_be_held
-        if saga.is_combo and is_all_gone and not cover.was_held and not short.was_held:
+        is_all_gone = all(leg.held == 0 and leg.is_flat for leg in saga.covers)
+        is_all_gone = is_all_gone and not any(leg.may_be_held for leg in saga.shorts)
+        if saga.is_combo and is_all_gone and not any(leg.was_held for leg in saga.legs):
             return SagaEvent.COVER_FAILED
         return SagaEvent.ALL_GONE if is_all_gone else SagaEvent.SHORTS_GONE
-    if cover.held == 0:
+    if any(leg.held == 0 for leg in saga.covers):
         return SagaEvent.COVER_LOST
-    is_short_wrong = cover.is_leaving or short.is_leaving or saga.uncovered_qty > 0
+    is_short_wrong = any(leg.is_leaving for leg in saga.legs) or saga.uncovered_qty > 0
     if state is SagaState.SELLING:
         is_nothing_to_sell = short.entry is EntryPart.UNSENT and saga.sellable_qty == 0
         if is_nothing_to_sell or (short.entry is EntryPart.OVER and short.held < short.ordered):
             return SagaEvent.EXIT_WANTED  # too little of the cover filled, or of the shorts, in time
         is_sold = short.entry is EntryPart.OVER and short.held > 0
         return SagaEvent.EXIT_WANTED if is_short_wrong else SagaEvent.SHORT_SOLD if is_sold else None
-    return SagaEvent.EXIT_WANTED if is_short_wrong or short.held < short.ordered else None
+    is_short_wrong = is_short_wrong or any(leg.held < leg.ordered for leg in saga.shorts)
+    return SagaEvent.EXIT_WANTED if is_short_wrong else None
 
 
 def _due_of_entry(saga: Saga) -> SagaEvent | None:
-    """Return the event of one order that opens both legs: what it left, once both legs say that it is over."""
-    cover, short = saga.cover, saga.short
-    if cover.is_leaving or short.is_leaving:
+    """Return the event of one order that opens all legs: what it left, once they all say that it is over."""
+    legs = saga.legs
+    if any(leg.is_leaving for leg in legs):
         return SagaEvent.EXIT_WANTED
-    parts = (cover.entry, short.entry)
-    if not saga.is_sent and EntryPart.OVER in parts and parts != (EntryPart.OVER, EntryPart.OVER):
-        return SagaEvent.EXIT_WANTED  # one leg does not take part: the other is given up, too
-    if parts != (EntryPart.OVER, EntryPart.OVER):
-        return None
-    if cover.held == cover.qty and short.held == short.qty:
+    are_over = [leg.entry is EntryPart.OVER for leg in legs]
+    if not all(are_over):  # where one leg does not take part, the others are given up, too
+        return SagaEvent.EXIT_WANTED if any(are_over) and not saga.is_sent else None
+    if all(leg.held == leg.qty for leg in legs):
         return SagaEvent.BOTH_OPENED
-    return SagaEvent.EXIT_WANTED if cover.held > 0 or short.held > 0 else SagaEvent.COVER_FAILED
+    return SagaEvent.EXIT_WANTED if any(leg.held > 0 for leg in legs) else SagaEvent.COVER_FAILED
 
 
 def _due_of_exit(saga: Saga) -> SagaEvent | None:
-    """Return the event of one order that closes both legs: where it left something, that goes leg by leg."""
-    cover, short = saga.cover, saga.short
-    if cover.is_leaving or short.is_leaving:
+    """Return the event of one order that closes all legs: where it left something, that goes leg by leg."""
+    legs = saga.legs
+    if any(leg.is_leaving for leg in legs):
         return SagaEvent.EXIT_WANTED
-    if not saga.is_sent or cover.is_joint or short.is_joint:
+    if not saga.is_sent or any(leg.is_joint for leg in legs):
         return None
-    if cover.held > 0 or short.held > 0:
+    if any(leg.held > 0 for leg in legs):
         return SagaEvent.EXIT_WANTED
-    return SagaEvent.ALL_GONE if cover.is_flat and short.is_flat else None
+    return SagaEvent.ALL_GONE if all(leg.is_flat for leg in legs) else None
 
 
 def _end_of(saga: Saga) -> SagaEvent | None:
     """Return the event of an end: nothing is held nor can be any more."""
-    cover, short = saga.cover, saga.short
-    if short.may_be_held or cover.may_be_held:
+    if any(leg.may_be_held for leg in saga.legs):
         return None
-    return SagaEvent.ALL_GONE if cover.was_held or short.was_held else SagaEvent.COVER_FAILED
+    return SagaEvent.ALL_GONE if any(leg.was_held for leg in saga.legs) else SagaEvent.COVER_FAILED
 
 
 def wishes(saga: Saga) -> tuple[Wish, ...]:
     """Return what is to be done now, in this order; nothing that was done already as far as the legs' facts say."""
     cover, short = saga.cover, saga.short
+    are_joint = all(leg.is_joint for leg in saga.legs)
     match saga.state:
         case SagaState.RESERVED:
             if cover.entry is not EntryPart.UNSENT:
                 return ()
             return (Wish.JOIN_ENTRY,) if saga.is_combo else (Wish.OPEN_COVER,)
         case SagaState.ENTERING:
-            return (Wish.SEND_ENTRY,) if not saga.is_sent and cover.is_joint and short.is_joint else ()
+            return (Wish.SEND_ENTRY,) if not saga.is_sent and are_joint else ()
         case SagaState.LEAVING:
             if not saga.has_asked:
                 return (Wish.JOIN_EXIT,)
-            return (Wish.SEND_EXIT,) if not saga.is_sent and cover.is_joint and short.is_joint else ()
+            return (Wish.SEND_EXIT,) if not saga.is_sent and are_joint else ()
         case SagaState.SELLING:
             is_due = short.entry is EntryPart.UNSENT and saga.sellable_qty > 0
             return (Wish.OPEN_SHORT,) if is_due else ()
         case SagaState.BUYING_BACK:
-            held_back = (Wish.HOLD_COVER,) if cover.is_free else ()
-            return (*held_back, Wish.CLOSE_SHORT) if short.may_be_held and not short.is_leaving else held_back
-        case SagaState.RELEASING if cover.may_be_held:
-            freed = () if cover.is_free else (Wish.FREE_COVER,)
-            return freed if cover.is_leaving else (*freed, Wish.CLOSE_COVER)
+            held_back = (Wish.HOLD_COVER,) if any(leg.is_free for leg in saga.covers) else ()
+            return (*held_back, Wish.CLOSE_SHORT) if any(map(is_to_leave, saga.shorts)) else held_back
+        case SagaState.RELEASING:
+            freed = (Wish.FREE_COVER,) if any(map(is_to_free, saga.covers)) else ()
+            return (*freed, Wish.CLOSE_COVER) if any(map(is_to_leave, saga.covers)) else freed
         case _:
             return ()
+
+
+def is_to_leave(leg: Leg) -> bool:
+    """Return whether a leg that is to be closed has not been told so yet."""
+    return leg.may_be_held and not leg.is_leaving
+
+
+def is_to_free(leg: Leg) -> bool:
+    """Return whether a cover that may be sold has not been told so yet."""
+    return leg.may_be_held and not leg.is_free

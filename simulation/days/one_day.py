@@ -14,7 +14,7 @@ import msgspec
 from config.settings import Settings, load_settings
 from domain.instants import exchange_clock
 from domain.orders.capabilities import TASTYTRADE
-from domain.signals.spread import PROMOTION, VERSION, VERTICAL
+from domain.signals.spread import OF_ONE_ORDER, PROMOTION, VERSION
 from domain.units import Cents, Utc
 from simulation.days.beside import SECOND_DESK, with_desk, without_desks
 from simulation.days.coverage import Coverage
@@ -60,11 +60,11 @@ def day_settings(
     here is action, and says nothing about profit. `has_spreads`: a share of the days has credit spreads, too;
     `has_slices`: on a share of them entries go out in slices; `has_desks`: a share has a second desk; `has_rest`: the
     orders of a desk go to the REST broker on a share of them; `has_slow_reads`: on all of them read-backs take time and
-    reports come in any order; `has_combos`: the spreads are verticals that go out as one order, with `has_spreads`
-    those of every other day.
+    reports come in any order; `has_combos`: the spreads are verticals, iron condors or iron butterflies that go
+    out as one order, with `has_spreads` those of every other day.
     """
     promoted = ["GAMMA_FLIP-1", "STRUCTURE_BREAK-2", *([PROMOTION] if has_spreads else [])]
-    promoted += [f"{VERTICAL}-{VERSION}"] if has_combos else []
+    promoted += [f"{kind}-{VERSION}" for kind in OF_ONE_ORDER] if has_combos else []
     overrides: dict[str, object] = {
         "tickers": TICKERS, "lanes": LANES, "promoted": promoted, "market": {"kind": "anchored"},
         "spread": {"is_on": has_spreads or has_combos, "vertical_width": WIDTH_USD if has_combos else 0},

@@ -29,7 +29,7 @@ from simulation.days.faults import (
     Fault,
 )
 from simulation.days.sliced import PlannedSlices, draw_slices
-from simulation.days.spreads import PlannedSpreads, as_verticals, draw_spreads
+from simulation.days.spreads import PlannedSpreads, as_combinations, as_verticals, draw_spreads
 
 DAYS_PER_MARKET: Final = 50  # days that share a market: its columns are made once
 SLOW_READ_BACK_MS: Final = 5_000  # `connection.read_back_ms` where days have slow read-backs: the marker of them
@@ -158,7 +158,7 @@ def plan_day(seed: int, settings: Settings, *, is_comparable: bool = False) -> D
         faults += _faults(draw, settings, next_day, Utc(next_day.open_utc - 1_800 * SECOND), signals)
     spreads = draw_spreads(seed, day, starts_utc) if settings.spread.is_on else None
     if spreads is not None and settings.spread.is_vertical and _is_vertical_day(settings, seed):
-        spreads = as_verticals(spreads, seed)
+        spreads = as_combinations(as_verticals(spreads, seed), seed)
     if spreads is not None:
         faults = tuple(sorted((*faults, *_faults_of_spreads(seed, settings, day, spreads)), key=lambda f: f.at_utc))
     has_rest = settings.broker.orders == TASTYTRADE

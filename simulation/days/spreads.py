@@ -14,7 +14,8 @@ import msgspec
 from config.settings import Settings
 from domain.instants import MINUTE, MS, SECOND
 from domain.session.calendar import TradingDay
-from domain.structure.rules import COVER, SHORT
+from domain.signals.spread import OF_COMBINATION
+from domain.structure.rules import COVER, SHORT, Combination
 from domain.units import Qty, Ticks, Utc
 
 SHARE: Final = 0.4  # of the days
@@ -22,6 +23,7 @@ LAST_NS: Final = 100 * MINUTE  # before the close the last window has begun
 POOR_SHARE: Final = 0.15  # of them: an account that the margin of the shorts is too much for
 NAV_USD: Final = 1_000_000
 WIDTH_USD: Final = 10.0  # of verticals, where a day draws no other
+COMBINATION_SHARE: Final = 0.5  # of the days with verticals: they have combinations of more legs instead
 LOOKED_AT: Final = frozenset((COVER, SHORT))
 BEFORE_NS: Final = 12 * SECOND  # the window, within which quotes of both underlyings are told
 AFTER_NS: Final = 45 * SECOND
@@ -31,7 +33,8 @@ class PlannedSpreads(msgspec.Struct, frozen=True, kw_only=True):
     """When spreads are looked for on a day, and what takes them out.
 
     `opens_utc` is the session's open; the window counts from there. Amounts in USD, as the settings have them. With a
-    `width_usd` they are verticals of so many `contracts`, which go out as one order.
+    `width_usd` they are verticals of so many `contracts`, which go out as one order; with a `combination` that in place
+    of them, which may be left early, too.
     """
 
     opens_utc: Utc
@@ -44,6 +47,11 @@ class PlannedSpreads(msgspec.Struct, frozen=True, kw_only=True):
     width_usd: float = 0.0
     vertical_loss_usd: float = 0.0
     contracts: int = 1
+    combination: Combination | None = None
+    distance_usd: float = 0.0
+    profit_share: float = 0.0
+    leave_before_close_ms: int = 0
+    in_money_before_close_ms: int = 0
 
     @property
     def first_utc(self) -> Utc:
@@ -66,6 +74,19 @@ def as_verticals(planned: PlannedSpreads, seed: int) -> PlannedSpreads:
     return msgspec.structs.replace(
         planned, width_usd=draw.choice((5.0, 10.0, 10.0, 25.0)), contracts=draw.choice((1, 1, 2, 3)),
         vertical_loss_usd=draw.choice((30.0, 100.0, 250.0, 5_000.0)), loss_usd=10_000.0, is_poor=False,
+    )  # fmt: skip
+
+
+def as_combinations(planned: PlannedSpreads, seed: int) -> PlannedSpreads:
+    """Return the verticals of a day, on a share of the days combinations of more legs: by a generator of their own."""
+    draw = random.Random(f"condors {seed}")
+    if draw.random() < 1 - COMBINATION_SHARE:
+        return planned
+    early_ms = draw.choice((0, 0, 3_600_000, 4 * 3_600_000))
+    return msgspec.structs.replace(
+        planned, combination=draw.choice(tuple(OF_COMBINATION)), width_usd=draw.choice((5.0, 10.0, 25.0)),
+        distance_usd=draw.choice((5.0, 10.0, 10.0, 20.0)), profit_share=draw.choice((0.0, 0.0, 0.05, 0.3)),
+        leave_before_close_ms=early_ms, in_money_before_close_ms=draw.choice((0, 0, 2 * 3_600_000, 5 * 3_600_000)),
     )  # fmt: skip
 
 
@@ -101,6 +122,13 @@ def with_spreads(settings: Settings, planned: PlannedSpreads) -> Settings:
         entry_after_open_ms=planned.first_ms, entry_until_ms=planned.until_ms, leg_timeout_ms=planned.leg_timeout_ms,
         spx_spread_max_ticks=Ticks(500), vertical_width=planned.width_usd,
     )  # fmt: skip
+    if planned.combination is not None:
+        spread = replace(
+            spread, combination=planned.combination, vertical_width=0.0, wing_width=planned.width_usd,
+            short_distance=planned.distance_usd, profit_share=planned.profit_share,
+            leave_before_close_ms=planned.leave_before_close_ms,
+            in_money_before_close_ms=planned.in_money_before_close_ms,
+        )  # fmt: skip
     if planned.width_usd:
         spread = replace(
             spread, spx_contracts_per_spread=Qty(planned.contracts), vertical_loss=planned.vertical_loss_usd

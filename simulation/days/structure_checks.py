@@ -1,4 +1,4 @@
-"""What must hold of credit spreads after every step of a faulty day, by the broker's own book.
+"""What must hold of structures after every step of a faulty day, by the broker's own book: of each pair by itself.
 
 Never more is short, or on sale, than the held cover covers: so no short comes first, and no cover is let go before the
 shorts are gone. What is to be unwound comes to its end, and whatever is held of a structure has an actor that knows it.
@@ -24,7 +24,7 @@ LEAVING: Final = frozenset({SagaState.BUYING_BACK, SagaState.RELEASING})
 
 
 class Watched(msgspec.Struct, frozen=True):
-    """A structure that was handed to its actor: both positions (the stems of their references) and contracts."""
+    """A pair of a structure that was handed to its actor: both positions (the stems of their references), contracts."""
 
     address: str
     ratio: int
@@ -37,8 +37,8 @@ class Watched(msgspec.Struct, frozen=True):
 class StructureChecks:
     """Looks at every structure of the day; what is wrong goes to the scene.
 
-    An order for both legs stands under the cover's reference. It fills whole or not at all, so that it neither puts a
-    short on sale nor a cover.
+    An order for all legs stands under the first cover's reference. It fills whole or not at all, so that it neither
+    puts a short on sale nor a cover.
     """
 
     def __init__(self, scene: Scene) -> None:
@@ -54,10 +54,14 @@ class StructureChecks:
     def on_open(self, to: str, told: structures.OpenStructure, _now: Utc) -> None:
         """Know a structure from now on."""
         self._scene.coverage.other("spreads: handed over")
-        self._known[told.structure_id] = Watched(
-            to, told.ratio, told.cover.ref.position_id, told.cover.order.contract.con_id, told.short.ref.position_id,
-            told.short.order.contract.con_id,
-        )  # fmt: skip
+        legs = (told.cover, told.short, *told.further)
+        for n, (cover, short) in enumerate(zip(legs[::2], legs[1::2], strict=True)):
+            self._known[f"{told.structure_id}{f'/{n}' if n else ''}"] = Watched(
+                to, told.ratio, cover.ref.position_id, cover.order.contract.con_id, short.ref.position_id,
+                short.order.contract.con_id,
+            )  # fmt: skip
+        if told.further:
+            self._scene.coverage.other("spreads: handed over with two pairs")
 
     def on_changed(self, _to: str, told: structures.StructureChanged, _now: Utc) -> None:
         """Count the states that are reached, and why it is left."""

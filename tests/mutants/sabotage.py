@@ -188,9 +188,33 @@ TABLE: Final = (
     Sabotage(
         "the cover held back while a short may be held",
         "domain/structure/saga.py",
-        "        if short.may_be_held and not (short.is_clear and short.at_most == 0):\n            return None\n",
+        "        if any(leg.may_be_held and not (leg.is_clear and leg.at_most == 0) for leg in saga.shorts):\n"
+        "            return None\n",
         "",
         "tests/domain/structure/test_saga.py::test_the_shorts_are_bought_back_before_the_cover_is_free",
+    ),
+    Sabotage(
+        "both covers held back while a short of either pair may be held",
+        "domain/structure/saga.py",
+        "leg.may_be_held and not (leg.is_clear and leg.at_most == 0) for leg in saga.shorts):",
+        "leg.may_be_held and not (leg.is_clear and leg.at_most == 0) for leg in saga.shorts[:1]):",
+        "tests/domain/structure/test_saga_of_pairs.py::TestAnyOrder",
+    ),
+    Sabotage(
+        "a put covers no call",
+        "domain/structure/saga.py",
+        "        return Qty(sum(pair.uncovered_qty(self.ratio) for pair in self.pairs))\n",
+        "        held = sum(leg.held for leg in self.covers) * self.ratio\n"
+        "        return Qty(max(0, sum(leg.held for leg in self.shorts) - held))\n",
+        "tests/domain/structure/test_saga_of_pairs.py::test_the_cover_of_one_pair_covers_none_of_the_other",
+    ),
+    Sabotage(
+        "more than two legs are one order or none",
+        "actors/risk/structure_entry.py",
+        "    return () if refusal is None else (refusal,)\n",
+        "    return ()\n",
+        "tests/actors/risk/test_condor_entry.py::"
+        "test_where_the_broker_takes_no_combination_it_is_refused_before_anything_is_asked",
     ),
     Sabotage(
         "the unwind of a leg that does not fill",

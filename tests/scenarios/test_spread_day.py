@@ -185,3 +185,34 @@ def test_a_vertical_is_opened_and_left_as_one_order_and_why_explains_both_legs(t
         said = day.why(leg["order_ref"])
         for words in ("credit", "edge", "gap of the strikes", "SPXW", reason_text(closed["reason"])):
             assert words in said, (leg["order_ref"], words)
+
+
+class CondorDay(VerticalDay):
+    """A day whose spreads are iron condors of SPX."""
+
+    def __init__(self, folder: Path, **spread: Any) -> None:
+        condor = {"combination": "iron condor", "spx_contracts_per_spread": 2, "vertical_loss": 5_000}
+        more = {"promoted": ["IRON_CONDOR-1"], "spread": ON | condor | spread}
+        self.play(folder, load_settings(profile="demo", overrides=OVERRIDES | more), time(10, 30))
+
+
+def test_an_iron_condor_is_opened_and_left_as_one_order_of_four_legs_and_why_explains_them_all(tmp_path: Path) -> None:
+    day = CondorDay(tmp_path)
+    held = day.run_until("structures.StructureChanged", "HELD")["message"]
+    assert (held["cover_qty"], held["short_qty"]) == (4, 4)
+    assert sorted(p.qty for p in day.day.exchange.positions() if p.qty) == [-2, -2, 2, 2]
+    day.lose()
+    closed = day.run_until("structures.StructureClosed")["message"]
+    assert closed["reason"] == ExitReason.POSITION_LOSS
+    sent = [record["message"] for record in day.told("broker.PlaceOrder")]
+    assert [(one["order"]["is_exit"], len(one["legs"])) for one in sent] == [(False, 4), (True, 4)]
+    assert not [p for p in day.day.exchange.positions() if p.qty]
+    assert invariants(day.day) == []
+    opened = day.told("structures.OpenStructure")[-1]["message"]
+    legs = (opened["cover"], opened["short"], *opened["further"])
+    bought_put, sold_put = (leg["order"]["contract"]["strike_ticks"] / 100 for leg in opened["further"])
+    for leg in legs:
+        said = day.why(leg["order"]["order_ref"])
+        puts = f"puts {sold_put:g}/{bought_put:g}"
+        for words in ("credit", "edge", "gap of the strikes", puts, "SPXW", reason_text(closed["reason"])):
+            assert words in said, (leg["order"]["order_ref"], words)

@@ -227,3 +227,45 @@ def test_it_counts_once_for_its_ticker(ledger: DeskLedger) -> None:
     ledger.apply(vertical(**limits), ask.T0)
     (answer,) = ledger.apply(ask.reserve(5, **limits), ask.T0)
     assert isinstance(answer, entries.EntryReserved)
+
+
+# -- four legs ------------------------------------------------------------------------------------------
+
+PUTS = tuple(
+    Contract(con_id, "SPX", "SPXW", ask.DAY, Ticks(strike), Right.PUT) for con_id, strike in ((31, 1), (32, 2))
+)
+CONDOR_REFS = (COVER_REF, SHORT_REF, ask.ref(201), ask.ref(301))
+
+
+def condor() -> entries.ReserveEntry:
+    """An attempt at two iron condors, which go out as one order."""
+    calls = vertical().legs
+    puts = (
+        replace(calls[0], contract=PUTS[0], order_ref=CONDOR_REFS[2]),
+        replace(calls[1], contract=PUTS[1], order_ref=CONDOR_REFS[3]),
+    )
+    planned = (PlannedLeg(Right.PUT, Side.BUY, 2, "SPX"), PlannedLeg(Right.PUT, Side.SELL, 2, "SPX"))
+    return vertical(kind="IRON_CONDOR", legs=(*calls, *puts), plan=EntryPlan((*PLAN.legs, *planned)))
+
+
+def test_four_legs_are_reserved_each_in_its_direction_and_come_back_in_pairs(ledger: DeskLedger) -> None:
+    assert isinstance(ledger.apply(condor(), ask.T0)[0], entries.EntryReserved)
+    fills = told(ledger, *FILLS, fill(31, Side.BUY, "p"), fill(32, Side.SELL, "q", qty=1))
+    assert [f.order_ref for f in fills] == list(CONDOR_REFS)
+    found = known(restored(ledger, f"structure:paper:{COVER_REF.split('-')[2]}"))
+    assert isinstance(found, StructureRestored)
+    legs = (found.cover, found.short, *found.further)
+    assert [leg.reservation.ref.contract.con_id for leg in legs] == [1, 22, 31, 32]
+    assert [leg.reservation.ref.direction for leg in legs] == [1, -1, -1, 1]
+    assert [leg.held_qty for leg in legs] == [2, 2, 2, 1]
+
+
+def test_a_cover_is_free_by_the_ledgers_word_once_no_sold_leg_is_left_though_the_other_cover_is(
+    ledger: DeskLedger,
+) -> None:
+    ledger.apply(condor(), ask.T0)
+    told(ledger, *FILLS, fill(31, Side.BUY, "p"), fill(32, Side.SELL, "q"))
+    assert not restored(ledger, "position:paper:31").is_free
+    for con_id in (22, 32):
+        ledger.apply(ask.closed(1, ref=ask.position_ref(1, con_id)), ask.T0)
+        assert restored(ledger, "position:paper:31").is_free is (con_id == 32)

@@ -65,8 +65,9 @@ NAME = f"structure:paper:{structure_key(COVER.order.order_ref)}"
 class SpreadTalk(Probe[StructureData]):
     """One incarnation after another of a structure."""
 
-    def __init__(self) -> None:
-        super().__init__(StructureActor(NAME, settings()), T0)
+    def __init__(self, overrides: dict[str, object] | None = None) -> None:
+        rules = settings() if overrides is None else load_settings(profile="demo", overrides=overrides)
+        super().__init__(StructureActor(NAME, rules), T0)
         self.start()
         self.phase(Phase.ENTRY)
 

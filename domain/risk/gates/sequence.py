@@ -156,7 +156,7 @@ def no_contract(tried: int, why: str, is_none_today: bool = False) -> Verdict:
 
 
 def no_combo_orders(plan: EntryPlan) -> Verdict | None:
-    """Return the refusal of a plan of several legs, which no broker port can order yet; `None` for a single leg."""
+    """Return the refusal of a plan of several legs that cannot be one order; `None` for a single leg."""
     if len(plan.legs) == 1:
         return None
     return Verdict(CONTRACT, missing("a plan of several legs needs a combo order", len(plan.legs), 1, "legs"))

@@ -43,7 +43,7 @@ def wanted(**changes: Any) -> Intent:
     """Return what the lane wants: one SPX call against ten of SPY, at the money."""
     base = Intent(
         intent_id=intent_id(KEY.alert_id, spread.SOURCE), key=KEY, strategy=spread.SOURCE, direction=1,
-        plan=spread.plan_of(Ticks(600_000), Ticks(60_000), SETTINGS.spread), is_shadow=False, raised_utc=NOW,
+        plan=spread.plan_of((Ticks(600_000), Ticks(60_000)), SETTINGS.spread), is_shadow=False, raised_utc=NOW,
         expires_utc=NOW + 60 * SECOND,
     )  # fmt: skip
     return replace(base, **changes)

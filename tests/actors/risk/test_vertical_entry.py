@@ -42,7 +42,7 @@ class VerticalTalk(SpreadTalk):
     def raise_(self, **changes: Any) -> Self:
         intent = Intent(
             intent_id=intent_id(KEY.alert_id, spread.SOURCE), key=KEY, strategy=spread.SOURCE, direction=1,
-            plan=spread.plan_of(Ticks(601_000), Ticks(600_000), SETTINGS.spread), is_shadow=False, raised_utc=NOW,
+            plan=spread.plan_of((Ticks(601_000), Ticks(600_000)), SETTINGS.spread), is_shadow=False, raised_utc=NOW,
             expires_utc=NOW + 60 * SECOND,
         )  # fmt: skip
         return self.hear(signals.SignalRaised(intent=replace(intent, **changes)))

@@ -85,7 +85,7 @@ def test_neither_a_ratio_nor_the_funds_dividend_matters_but_a_price_of_the_index
 
 
 def test_its_plan_covers_one_for_one_and_its_kind_is_its_own() -> None:
-    plan = spread.plan_of(Ticks(601_000), Ticks(600_000), RULES)
+    plan = spread.plan_of((Ticks(601_000), Ticks(600_000)), RULES)
     assert [(leg.ticker, leg.side, leg.ratio) for leg in plan.legs] == [("SPX", Side.BUY, 2), ("SPX", Side.SELL, 2)]
     assert (plan.cover_ratio, plan.is_covered, plan.is_long_only) == (1, True, False)
     assert (spread.kind_of(RULES), spread.kind_of(PLAIN)) == ("CREDIT_VERTICAL", "CREDIT_SPREAD")

@@ -15,6 +15,7 @@ from actors.position.state import keep_order
 from config.settings import Settings
 from domain.orders.order_pair import OrderRole
 from domain.orders.table import Order, Table
+from domain.signals import spread
 from domain.structure import saga as sagas
 from domain.structure.saga import EntryPart, Saga, SagaState, Wish
 from messages import entries
@@ -27,6 +28,8 @@ HELD_AND_LEFT: Final = 79  # one spread, held until SPY stands above the strike;
 IN_AND_OUT_AS_ONE: Final = 277  # verticals without a fault of their orders, each left at its loss
 LEFT_LEG_BY_LEG: Final = 63  # orders for both that are refused, cancelled or lost
 UNWOUND_LEG_BY_LEG: Final = 119
+IRON_CONDOR: Final = 252
+IRON_BUTTERFLY: Final = 5
 UNFILLED: Final = 70  # shorts that do not fill in 2 s, again and again
 SETTINGS: Final = day_settings(has_spreads=True)
 PLAIN: Final = day_settings()
@@ -66,10 +69,11 @@ def test_the_other_faults_and_signals_of_a_day_with_spreads_stay() -> None:
         assert [fault for fault in wide.faults if fault in plain.faults] == list(plain.faults)
 
 
-def test_with_combinations_alone_every_spread_is_a_vertical_and_with_spreads_every_other_seeds() -> None:
+def test_with_combinations_alone_every_spread_is_one_order_and_with_spreads_every_other_seeds() -> None:
     alone = [plan.spreads for seed in range(80) if (plan := plan_day(seed, COMBOS)).spreads is not None]
     assert alone
     assert all(spreads is not None and spreads.width_usd for spreads in alone)
+    assert {spreads.combination for spreads in alone if spreads is not None} == {None, *spread.OF_COMBINATION}
     both = [(seed, plan.spreads) for seed in range(80) if (plan := plan_day(seed, BOTH)).spreads is not None]
     assert {bool(spreads is not None and spreads.width_usd) is (seed % 2 == 0) for seed, spreads in both} == {True}
 
@@ -115,6 +119,17 @@ def test_what_one_order_leaves_goes_leg_by_leg_and_nothing_breaks(tmp_path: Path
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("seed", [IRON_CONDOR, IRON_BUTTERFLY])
+def test_structures_of_four_legs_are_opened_and_closed_as_one_order_and_nothing_breaks(
+    tmp_path: Path, seed: int
+) -> None:
+    result = run(tmp_path, seed, COMBOS)
+    assert result.broken == ()
+    assert {"handed over with two pairs", "ENTERING", "HELD"} <= reached(result)
+    assert any(name.startswith("LEAVING for") for name in reached(result))
+
+
+@pytest.mark.slow
 def test_a_day_of_verticals_comes_to_the_same_stepped_every_second(tmp_path: Path) -> None:
     assert Days(COMBOS, tmp_path, parity_every=0).is_same(IN_AND_OUT_AS_ONE)
 
@@ -134,10 +149,11 @@ def _with_the_cover_lifted_early(saga: Saga) -> tuple[Wish, ...]:
     return (Wish.FREE_COVER, Wish.CLOSE_COVER, *wanted) if is_out else wanted
 
 
-def _with_shorts_first(rules: Any, turn: Any, wish: Wish, cover: Any, short: Any) -> None:
+def _with_shorts_first(rules: Any, turn: Any, wish: Wish) -> None:
     """Sell the shorts with the cover's own permit, the moment that the cover is wanted."""
     if wish is Wish.OPEN_COVER:
         state = turn.state
+        short = state.legs[1]
         sent = replace(state.saga.short, ordered=short.order.qty, entry=EntryPart.WORKING)
         state.saga = replace(state.saga, short=sent)
         turn.tell(
@@ -148,7 +164,7 @@ def _with_shorts_first(rules: Any, turn: Any, wish: Wish, cover: Any, short: Any
                 deadline_utc=state.deadline_utc,
             ),
         )  # fmt: skip
-    _CARRY_OUT(rules, turn, wish, cover, short)
+    _CARRY_OUT(rules, turn, wish)
 
 
 @pytest.mark.slow
