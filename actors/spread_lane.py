@@ -198,8 +198,9 @@ def _look(wiring: Wiring, turn: LaneTurn, bucket_utc: Utc) -> None:
         return
     ratio = _ratio(wiring, turn)
     unmet = unmet_before_quotes(
-        state.phase.session, state.phase.open_utc, Utc(bucket_utc + BUCKET_NS), ratio, wiring.rules
-    )
+        state.phase.session, state.phase.open_utc, Utc(bucket_utc + BUCKET_NS), ratio, wiring.rules,
+        state.phase.close_utc,
+    )  # fmt: skip
     sold = state.cover if wiring.rules.is_of_index else state.short
     if unmet is not None or ratio is None or state.cover is None or sold is None:
         if unmet is not None and unmet.condition.value != "window":

@@ -284,7 +284,7 @@ def _judge(rules: DeskRules, view: DeskView, attempt: StructureAttempt, now: Utc
     if spread is None or view.session is None:
         return missing("rules of the spread" if spread is None else "session")
     terms = attempt.terms
-    unmet = unmet_before_quotes(view.session, view.open_utc, now, _ratio(view, attempt), spread)
+    unmet = unmet_before_quotes(view.session, view.open_utc, now, _ratio(view, attempt), spread, view.close_utc)
     unmet = unmet or unmet_on_quotes(terms, spread)
     if unmet is not None or terms is None:
         return _unmet(unmet)

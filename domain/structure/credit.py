@@ -236,16 +236,21 @@ def _quarterly(day: date) -> date | None:
 
 
 def unmet_before_quotes(
-    session: date, open_utc: Utc, now: Utc, ratio: float | None, rules: SpreadRules
+    session: date, open_utc: Utc, now: Utc, ratio: float | None, rules: SpreadRules, close_utc: Utc | None = None
 ) -> Unmet | None:
     """Return the first condition that fails before anything is quoted: window, ex-dividend date, ratio.
 
+    What is left some time before the close is not opened after that either; `None`: nobody has told the close.
     The last two are the fund's: what is of the index alone has none of it.
     """
     since_ms, first_ms, last_ms = (now - open_utc) // MS, rules.entry_after_open_ms, rules.entry_until_ms
     if not first_ms <= since_ms < last_ms:
         near_ms = first_ms if since_ms < first_ms else last_ms
         return Unmet(Condition.WINDOW, since_ms / 1_000, near_ms / 1_000, "s after the open", "the spread's window")
+    left_ms, early_ms = None if close_utc is None else (close_utc - now) // MS, rules.early_ms
+    if left_ms is not None and early_ms and left_ms <= early_ms:
+        looked_at = "a new one would be left at once"
+        return Unmet(Condition.WINDOW, left_ms / 1_000, early_ms / 1_000, "s before the close", looked_at)
     if rules.is_of_index:
         return None if ratio is not None else Unmet(Condition.RATIO, None, None, "", "no price of SPX")
     if is_ex_dividend(session, rules):

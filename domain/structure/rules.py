@@ -111,6 +111,11 @@ class SpreadRules:
         return Ticks(round(self.short_distance * 100) if is_away else 0)
 
     @property
+    def early_ms(self) -> int:
+        """How long before the close it may be left though nothing is wrong with it; 0: only at the flatten time."""
+        return max(self.leave_before_close_ms, self.in_money_before_close_ms) if self.is_of_index else 0
+
+    @property
     def short_ticker(self) -> str:
         """The underlying of the sold leg."""
         return COVER if self.is_of_index else SHORT

@@ -82,11 +82,11 @@ def as_combinations(planned: PlannedSpreads, seed: int) -> PlannedSpreads:
     draw = random.Random(f"condors {seed}")
     if draw.random() < 1 - COMBINATION_SHARE:
         return planned
-    early_ms = draw.choice((0, 0, 3_600_000, 4 * 3_600_000))
+    early_ms = draw.choice((0, 0, 2_400_000, 7_200_000))
     return msgspec.structs.replace(
         planned, combination=draw.choice(tuple(OF_COMBINATION)), width_usd=draw.choice((5.0, 10.0, 25.0)),
         distance_usd=draw.choice((5.0, 10.0, 10.0, 20.0)), profit_share=draw.choice((0.0, 0.0, 0.05, 0.3)),
-        leave_before_close_ms=early_ms, in_money_before_close_ms=draw.choice((0, 0, 2 * 3_600_000, 5 * 3_600_000)),
+        leave_before_close_ms=early_ms, in_money_before_close_ms=draw.choice((0, 0, 3_600_000, 10_800_000)),
     )  # fmt: skip
 
 

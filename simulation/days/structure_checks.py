@@ -24,7 +24,10 @@ LEAVING: Final = frozenset({SagaState.BUYING_BACK, SagaState.RELEASING})
 
 
 class Watched(msgspec.Struct, frozen=True):
-    """A pair of a structure that was handed to its actor: both positions (the stems of their references), contracts."""
+    """A pair of a structure that was handed to its actor: both positions (the stems of their references), contracts.
+
+    `stems` are those of all its legs: an order for all stands under the first one's.
+    """
 
     address: str
     ratio: int
@@ -32,6 +35,7 @@ class Watched(msgspec.Struct, frozen=True):
     cover_con_id: int
     short: str
     short_con_id: int
+    stems: tuple[str, ...]
 
 
 class StructureChecks:
@@ -55,10 +59,11 @@ class StructureChecks:
         """Know a structure from now on."""
         self._scene.coverage.other("spreads: handed over")
         legs = (told.cover, told.short, *told.further)
+        stems = tuple(leg.ref.position_id for leg in legs)
         for n, (cover, short) in enumerate(zip(legs[::2], legs[1::2], strict=True)):
             self._known[f"{told.structure_id}{f'/{n}' if n else ''}"] = Watched(
                 to, told.ratio, cover.ref.position_id, cover.order.contract.con_id, short.ref.position_id,
-                short.order.contract.con_id,
+                short.order.contract.con_id, stems,
             )  # fmt: skip
         if told.further:
             self._scene.coverage.other("spreads: handed over with two pairs")
@@ -159,10 +164,9 @@ class StructureChecks:
 
     def _own_qty(self, one: Watched, con_id: int) -> int:
         """Return what a structure's own orders have bought of a contract and not sold."""
-        stems = (one.cover, one.short)
         return sum(
             piece.signed_qty for piece in pieces_of(self._scene.exchange)
-            if piece.con_id == con_id and position_of(piece.order_ref) in stems
+            if piece.con_id == con_id and position_of(piece.order_ref) in one.stems
         )  # fmt: skip
 
     def _remaining(self, stem: str, *, is_exit: bool) -> int:

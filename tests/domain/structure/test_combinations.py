@@ -17,7 +17,7 @@ from domain.orders.combo import ComboKind, ComboLeg, kind_of, worst_loss_cents
 from domain.orders.intent import leg_direction
 from domain.position.cycle import ExitReason
 from domain.signals import spread
-from domain.structure.credit import Condition, Terms, strikes_of, terms_of, unmet_on_quotes
+from domain.structure.credit import Condition, Terms, strikes_of, terms_of, unmet_before_quotes, unmet_on_quotes
 from domain.structure.exits import Marked, early_exit_of, exit_of
 from domain.structure.rules import Combination, SpreadRules
 from domain.units import Cents, Qty, Ticks, Utc
@@ -169,6 +169,16 @@ def test_it_is_left_some_time_before_the_close() -> None:
     assert (early(left_ms=60_000), early(left_ms=59_999)) == (None, ExitReason.MAX_HOLD)
     assert early(replace(EARLY, leave_before_close_ms=0), left_ms=1) is None
     assert early(left_ms=None) is None
+
+
+def test_none_is_opened_where_it_would_be_left_at_once() -> None:
+    close, rules = Utc(420 * MINUTE), replace(EARLY, entry_after_open_ms=0, entry_until_ms=86_000_000)
+    at_last = Utc(close - 120_000 * MS)
+    assert unmet_before_quotes(DAY, Utc(0), Utc(at_last - 1), 1.0, rules, close) is None
+    assert known(unmet_before_quotes(DAY, Utc(0), at_last, 1.0, rules, close)).condition is Condition.WINDOW
+    off = replace(rules, leave_before_close_ms=0, in_money_before_close_ms=0)
+    assert unmet_before_quotes(DAY, Utc(0), at_last, 1.0, off, close) is None
+    assert unmet_before_quotes(DAY, Utc(0), at_last, 1.0, rules) is None
 
 
 @pytest.mark.parametrize(("price", "is_in"), [(601_501, True), (601_500, False), (598_500, False), (598_499, True)])

@@ -28,7 +28,7 @@ HELD_AND_LEFT: Final = 79  # one spread, held until SPY stands above the strike;
 IN_AND_OUT_AS_ONE: Final = 277  # verticals without a fault of their orders, each left at its loss
 LEFT_LEG_BY_LEG: Final = 63  # orders for both that are refused, cancelled or lost
 UNWOUND_LEG_BY_LEG: Final = 119
-IRON_CONDOR: Final = 252
+IRON_CONDOR: Final = 154
 IRON_BUTTERFLY: Final = 5
 UNFILLED: Final = 70  # shorts that do not fill in 2 s, again and again
 SETTINGS: Final = day_settings(has_spreads=True)
