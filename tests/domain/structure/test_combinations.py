@@ -174,7 +174,7 @@ def test_it_is_left_some_time_before_the_close() -> None:
 def test_none_is_opened_where_it_would_be_left_at_once() -> None:
     close, rules = Utc(420 * MINUTE), replace(EARLY, entry_after_open_ms=0, entry_until_ms=86_000_000)
     at_last = Utc(close - 120_000 * MS)
-    assert unmet_before_quotes(DAY, Utc(0), Utc(at_last - 1), 1.0, rules, close) is None
+    assert unmet_before_quotes(DAY, Utc(0), Utc(at_last - MS), 1.0, rules, close) is None
     assert known(unmet_before_quotes(DAY, Utc(0), at_last, 1.0, rules, close)).condition is Condition.WINDOW
     off = replace(rules, leave_before_close_ms=0, in_money_before_close_ms=0)
     assert unmet_before_quotes(DAY, Utc(0), at_last, 1.0, off, close) is None
