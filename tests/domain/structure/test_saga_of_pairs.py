@@ -128,7 +128,7 @@ def test_no_cover_is_free_while_a_short_of_the_other_pair_is_held() -> None:
 
 
 def test_the_cover_of_one_pair_covers_none_of_the_other() -> None:
-    out = told(held(), PUT_COVER, held=Qty(0), is_flat=True)
+    out = told(held(), PUT_COVER, CALL_SHORT, held=Qty(0), is_flat=True)
     assert (out.uncovered_qty, out.state) == (2, S.BUYING_BACK)
     assert [pair.uncovered_qty(1) for pair in out.pairs] == [0, 2]
 
