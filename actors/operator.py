@@ -25,7 +25,7 @@ from config.settings import Settings
 from config.tree import PromotionRules
 from domain.alarm import Severity
 from domain.instants import MS
-from domain.position import adaptive
+from domain.position import profiles
 from domain.risk.kill import KillLevel
 from domain.signals import spread
 from domain.signals.offer import SOURCE as OUTSIDE
@@ -120,8 +120,9 @@ class OperatorActor(Actor[OperatorState, Inbox]):
         ) | {(OUTSIDE, kind, version) for kind, version in settings.outside.kinds.items()}
         if settings.spread.is_on:
             self._kinds |= {(spread.SOURCE, spread.kind_of(settings.spread), spread.VERSION)}
-        if settings.exits.adaptive.is_on:
-            self._kinds |= {(adaptive.SOURCE, adaptive.KIND, settings.exits.adaptive.version)}
+        other = profiles.other_of(settings.exits)
+        if other is not None:
+            self._kinds |= {(profiles.SOURCE, other.kind, other.version)}
 
     def initial(self) -> OperatorState:
         """Return a state that remembers nothing."""
@@ -324,7 +325,7 @@ def on_promotion_recorded(turn: Turn[OperatorState], recorded: signals.Promotion
 
 def in_force_text(row: signals.RecordPromotion) -> str:
     """Return in a sentence what a promotion or its withdrawal changes."""
-    if row.source == adaptive.SOURCE:
+    if row.source == profiles.SOURCE:
         verb = "closes the positions" if row.is_promoted else "is a shadow beside those"
         return f"Exit profile {row.kind}-{row.version} {verb} that are opened from now on; what is held stays as it is."
     verb = "trade from now on" if row.is_promoted else "are shadows from now on"

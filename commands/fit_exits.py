@@ -1,8 +1,9 @@
 """`main.py fit-exits FROM TO`: take-profit and hold levels learned from what the desk's positions did after entry.
 
-What is learned is a table with a version, `exit_tables/EXITS-<n>.json` in the data folder, and a shadow: nothing reads
-it but this command, which judges it (`--judge EXITS-<n>`) on sessions after those that it was learned from, and then
-says whether it has shown what a promotion asks for, with the lines that a person would put into the settings.
+What is learned is a table with a version, `exit_tables/EXITS-<n>.json` in the data folder, which nothing trades by.
+`--judge EXITS-<n>` judges it on sessions after those that it was learned from, and says whether it has shown what a
+promotion asks for, with the line of the settings that has it follow positions as a shadow. A person's promotion puts it
+in force.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ from commands.fit_exits_report import ExitTable, Paths, judgement_of, report_of
 from commands.folder import DataFolder, settings_of
 from commands.report_html import page_of
 from commands.report_period import text_of
+from commands.shadows import promoted_of
 from config.settings import Settings
 from domain.position.exit_paths import Levels
+from domain.position.profiles import LEARNED, SOURCE
 from domain.reports.model import Report
 from simulation.backtest.exit_fit import PATHS_MIN, SESSIONS_MIN, fit, judged
 from simulation.backtest.exit_paths import paths_of
@@ -32,7 +35,6 @@ from simulation.backtest.recorded import load
 from storage.queries import LedgerReader
 
 TABLES: Final = "exit_tables"
-NAME: Final = "EXITS"
 _WIDTH: Final = 80
 
 
@@ -86,7 +88,7 @@ def _learn(
             f"{n} closed positions with quotes on {sessions} sessions teach nothing; name a longer period, with"
             f" {PATHS_MIN} positions on {SESSIONS_MIN} sessions at least.", 1,
         )  # fmt: skip
-    before = before_of(settings)
+    before = before_of(settings, _promoted(folder, settings))
     found = fit(paths.found, before, settings.exits.premium_stop)
     table = None
     if found.levels is not None:
@@ -94,7 +96,7 @@ def _learn(
             version=_next_version(folder.root / TABLES), learned_from=first, learned_to=last, levels=found.levels,
             before=before, n=found.n, ahead=found.ahead, chance=found.chance,
         )  # fmt: skip
-        _keep(folder.root / TABLES / f"{NAME}-{table.version}.json", table)
+        _keep(folder.root / TABLES / f"{LEARNED}-{table.version}.json", table)
     report = report_of(first, last, settings.desk, paths, found, table, before)
     return report, {"table": msgspec.to_builtins(table)}, table is not None
 
@@ -108,19 +110,27 @@ def _judge(
             f"{name} was learned from sessions to {table.learned_to}; what it knows already proves nothing, so judge it"
             " on later ones."
         )
-    found = judged(paths.found, table.levels, before_of(settings), settings.exits.premium_stop)
+    found = judged(
+        paths.found, table.levels, before_of(settings, _promoted(folder, settings)), settings.exits.premium_stop
+    )
     report, is_proven = judgement_of(first, last, settings, paths, table, found)
     return report, {"table": msgspec.to_builtins(table), "judged": msgspec.to_builtins(found)}, is_proven
 
 
-def before_of(settings: Settings) -> dict[str, Levels]:
-    """Return the levels in force by ticker."""
-    rules = settings.ticker_rules
+def before_of(settings: Settings, promoted: frozenset[tuple[str, str, int]]) -> dict[str, Levels]:
+    """Return the levels in force by ticker: those of the settings, or learned ones that are promoted."""
+    rules, learned = settings.ticker_rules, settings.exits.learned
+    if learned is not None and (SOURCE, LEARNED, learned.version) in promoted:
+        return dict.fromkeys(sorted(rules), Levels(learned.take, learned.hold_ms))
     return {ticker: Levels(settings.exits.take_single, rules[ticker].max_hold_ms) for ticker in sorted(rules)}
 
 
+def _promoted(folder: DataFolder, settings: Settings) -> frozenset[tuple[str, str, int]]:
+    return promoted_of(LedgerReader(folder.ledgers, settings.desk))
+
+
 def _next_version(tables: Path) -> int:
-    names = (path.stem.rpartition("-")[2] for path in tables.glob(f"{NAME}-*.json"))
+    names = (path.stem.rpartition("-")[2] for path in tables.glob(f"{LEARNED}-*.json"))
     return 1 + max((int(name) for name in names if name.isdecimal()), default=0)
 
 
@@ -143,7 +153,7 @@ def _table(tables: Path, name: str) -> ExitTable:
     try:
         return msgspec.json.decode(path.read_bytes(), type=ExitTable)
     except FileNotFoundError:
-        known = ", ".join(sorted(found.stem for found in tables.glob(f"{NAME}-*.json"))) or "none yet"
+        known = ", ".join(sorted(found.stem for found in tables.glob(f"{LEARNED}-*.json"))) or "none yet"
         raise CommandError(f"There is no exit table {name} in {tables}; there are: {known}.") from None
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CommandError(f"{path} is no exit table ({error}); learn another one.", 3) from None

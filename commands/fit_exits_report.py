@@ -12,6 +12,7 @@ import numpy as np
 
 from config.settings import Settings
 from domain.position.exit_paths import ExitPath, Levels
+from domain.position.profiles import LEARNED, SOURCE, Other
 from domain.reports.model import Cell, Chart, Column, Form, Kind, Rate, Report, Section, Series, Table
 from simulation.backtest.exit_fit import TRIED, Fit, Judged
 
@@ -47,13 +48,14 @@ class ExitTable(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        """As people call it."""
-        return f"EXITS-{self.version}"
+        """As people and promotions call it."""
+        return Other(LEARNED, self.version).name
 
-    def lines(self) -> tuple[str, ...]:
-        """Return the lines of a settings file that put it in force."""
-        tickers = ", ".join(f"{ticker}: {{max_hold_ms: {self.levels.hold_ms}}}" for ticker in self.before)
-        return (f"exits: {{take_single: {self.levels.take:g}}}", f"ticker_rules: {{{tickers}}}")
+    @property
+    def line(self) -> str:
+        """The line of a settings file that has it follow positions as a shadow."""
+        one = self.levels
+        return f"exits: {{learned: {{version: {self.version}, take: {one.take:g}, hold_ms: {one.hold_ms}}}}}"
 
 
 def report_of(
@@ -80,8 +82,10 @@ def judgement_of(
     is_proven = is_enough and better.bounds is not None and better.bounds[0] > 0.5 and (found.mean_cents or 0) > 0
     says = f"{_judged(found)} "
     if is_proven:
-        lines = " and ".join(f"`{line}`" for line in table.lines())
-        says += f"It has shown what a promotion asks for. It is yours to put in force: {lines} in your settings file."
+        says += (
+            "It has shown what a promotion asks for. In your settings file it follows each position as a shadow:"
+            f" `{table.line}`; `main.py promote {SOURCE} {table.name}` puts it in force, once that has shown it, too."
+        )
     elif not is_enough:
         says += f"{better.n} trades that it changes, {wanted.outcomes_min} are asked for; let it go on as a shadow."
     else:

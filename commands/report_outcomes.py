@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from domain.position.adaptive import KIND
+from domain.position.profiles import Other
 from domain.signals.rates import Rate, rates_by_version, share_of
 from domain.wording import usd_text
 from storage.queries import LedgerReader
@@ -50,16 +50,16 @@ def outcome_lines(found: list[dict[str, Any]]) -> list[str]:
 
 
 def exit_facts(ledger: LedgerReader, session: date) -> list[dict[str, Any]]:
-    """Return what the shadows of exit profiles would have made of the session's positions, by version; no fees."""
-    of_version: dict[int, list[dict[str, Any]]] = {}
+    """Return what the shadows of exit profiles would have made of the session's positions, by profile; no fees."""
+    of_profile: dict[Other, list[dict[str, Any]]] = {}
     for row in ledger.shadow_exits(session):
-        of_version.setdefault(row["version"], []).append(row)
+        of_profile.setdefault(Other(row["kind"], row["version"]), []).append(row)
     found = []
-    for version, rows in sorted(of_version.items()):
+    for profile, rows in sorted(of_profile.items()):
         own = [row for row in rows if row["shadow_reason"] is not None]
         share = share_of(sum(row["shadow_cents"] > row["fixed_cents"] for row in own), len(own))
         sums = {name: sum(row[name] for row in rows) for name in ("fixed_cents", "shadow_cents")}
-        found.append({"profile": f"{KIND}-{version}", "positions": len(rows), **msgspec.to_builtins(share), **sums})
+        found.append({"profile": profile.name, "positions": len(rows), **msgspec.to_builtins(share), **sums})
     return found
 
 

@@ -1,6 +1,6 @@
 """`main.py shadows`: win rates of every kind and version, live ones and shadows side by side, with n and bounds.
 
-Below them stands the adaptive exit profile, where one follows positions, beside what these came to.
+Below them stand exit profiles, where one follows positions, beside what these came to.
 
 The versions of a kind are compared on the same readings: from the session on in which the youngest of them raised its
 first alert. What a promotion asks for is judged by all outcomes of a version.
@@ -20,7 +20,7 @@ from commands.folder import DataFolder, settings_of
 from commands.lines import wrapped
 from commands.session_market import market_of
 from config.settings import Settings
-from domain.position import adaptive
+from domain.position.profiles import SOURCE, Other, other_of
 from domain.signals.alert import Alert
 from domain.signals.outcome import Outcome
 from domain.signals.rates import Rate, exits_promotion_of, promotion_of, rate_of, share_of
@@ -33,7 +33,7 @@ _NOT_REAL: Final = "No real market made these outcomes, or it is not on record (
 
 
 class ProfileRate(msgspec.Struct, frozen=True, kw_only=True):
-    """A version of the adaptive exit profile beside the fixed one, on the same positions.
+    """A version of an exit profile beside the fixed one, on the same positions.
 
     `n` are those that its shadow left by itself, of which it would have made more in `wins`; `same` those that it left
     with the position. `fixed_cents` and `shadow_cents` are sums over all, before fees. `refusal`: as of a kind.
@@ -134,22 +134,22 @@ def rates_of(
 def profiles_of(
     exits: Iterable[dict[str, Any]], promoted: frozenset[tuple[str, str, int]], settings: Settings
 ) -> list[ProfileRate]:
-    """Return every version of the adaptive exit profile that a shadow followed, and the one that the settings name."""
-    of_version: dict[int, list[dict[str, Any]]] = {}
+    """Return every exit profile that a shadow followed, and the one that the settings name."""
+    of_profile: dict[Other, list[dict[str, Any]]] = {}
     for row in exits:
-        of_version.setdefault(row["version"], []).append(row)
-    rules = settings.exits.adaptive
-    if rules.is_on:
-        of_version.setdefault(rules.version, [])
+        of_profile.setdefault(Other(row["kind"], row["version"]), []).append(row)
+    other = other_of(settings.exits)
+    if other is not None:
+        of_profile.setdefault(other, [])
     found = []
-    for version, rows in sorted(of_version.items()):
+    for profile, rows in sorted(of_profile.items()):
         own = [row for row in rows if row["shadow_reason"] is not None]
         share = share_of(sum(row["shadow_cents"] > row["fixed_cents"] for row in own), len(own))
-        name = (adaptive.SOURCE, adaptive.KIND, version)
+        name = (SOURCE, profile.kind, profile.version)
         refusal = exits_promotion_of(share, settings.promotion.outcomes_min, settings.promotion.rate_floor)
         found.append(
             ProfileRate(
-                source=name[0], kind=name[1], version=version, is_promoted=name in promoted, n=share.n, wins=share.wins,
+                source=name[0], kind=name[1], version=name[2], is_promoted=name in promoted, n=share.n, wins=share.wins,
                 rate=share.rate, lower=share.lower, upper=share.upper, same=len(rows) - share.n,
                 fixed_cents=sum(row["fixed_cents"] for row in rows),
                 shadow_cents=sum(row["shadow_cents"] for row in rows),

@@ -229,6 +229,8 @@ def _order(settings: SettingsTree) -> Iterator[Found]:
         levels = [row.at_least for row in value_at(settings, path)]
         if not levels or levels[0] != 0 or sorted(set(levels)) != levels:
             yield Found(path, f"must begin at 0 and rise, each level once (given: {levels})")
+    if settings.exits.learned is not None and settings.exits.adaptive.is_on:
+        yield Found("exits.learned", "must be null while exits.adaptive.is_on: one profile at a time follows positions")
 
 
 def value_at(settings: SettingsTree, path: str) -> Any:

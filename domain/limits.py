@@ -202,6 +202,19 @@ class AdaptiveRules:
     take_floor: Annotated[float, Range(0.05, 1)]
 
 
+@dataclass(frozen=True, slots=True)
+class LearnedLevels:
+    """Exit levels learned from positions (`main.py fit-exits`), with the version that they were learned as.
+
+    `take` is the gain on the average fill at which all is sold, `hold_ms` the longest hold.
+    """
+
+    __pydantic_config__: ClassVar = _STRICT
+    version: Count
+    take: Gain
+    hold_ms: DayMs
+
+
 NOT_ADAPTIVE: Final = AdaptiveRules(
     is_on=False, version=1, realised=(ScaleRow(0, 1),), left=(ScaleRow(0, 1),), take_decay_ms=1, take_floor=1
 )  # what a day was traded with before there was an adaptive profile
@@ -244,6 +257,7 @@ class ExitRules:
     disaster_stop: bool
     disaster_stop_premium: Share
     adaptive: AdaptiveRules = NOT_ADAPTIVE
+    learned: LearnedLevels | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from domain.orders.intent import PositionRef
 from domain.orders.tiers import Tier
 from domain.position.cycle import EndReason, ExitKind, ExitReason, PositionState
 from domain.position.day import DayMark
+from domain.position.profiles import ADAPTIVE
 from domain.position.shadow import WouldBeExit
 from domain.units import Cents, Qty, Ticks, Utc
 from messages.base import Command, Event, Report
@@ -134,11 +135,11 @@ class RequestLeg(Command, frozen=True, kw_only=True, tag=_tag):
 
 
 class ExitsTightened(Event, frozen=True, kw_only=True, tag=_tag):
-    """The scales of the adaptive profile `version` from now on: first those of the entry, then each change of them.
+    """The scales of an exit profile beside the fixed one from now on: first those of the entry, then each change.
 
     `realised` is the underlying's volatility a year, `None` while not known, `left_ms` the time to the flatten,
-    negative past it.
-    `is_in_force`: the position leaves by it; else it only follows as a shadow.
+    negative past it. `is_in_force`: the position leaves by it; else it only follows as a shadow. `kind` and `version`
+    name it; of learned levels (`EXITS`) both scales are 1 and never change.
     """
 
     ref: PositionRef
@@ -149,12 +150,14 @@ class ExitsTightened(Event, frozen=True, kw_only=True, tag=_tag):
     left_ms: int
     is_in_force: bool
     at_utc: Utc
+    kind: str = ADAPTIVE
 
 
 class ShadowClosed(Event, frozen=True, kw_only=True, tag=_tag):
-    """What the adaptive profile `version` would have made of a position that is closed, beside what it made; no fees.
+    """What the profile of `kind` and `version` would have made of a position that is closed, beside what it made.
 
-    `sales` are its would-be exits, at the bid; `left` contracts went with the position, at its own price.
+    Both are before fees. `sales` are its would-be exits, at the bid; `left` contracts went with the position, at its
+    own price.
     """
 
     ref: PositionRef
@@ -167,6 +170,7 @@ class ShadowClosed(Event, frozen=True, kw_only=True, tag=_tag):
     stop_scale: float
     take_scale: float
     at_utc: Utc
+    kind: str = ADAPTIVE
 
 
 class EntryAbandoned(Event, frozen=True, kw_only=True, tag=_tag):

@@ -11,6 +11,7 @@ from domain.instruments import Side
 from domain.orders.intent import PositionRef
 from domain.orders.tiers import Tier
 from domain.position.cycle import ExitKind, ExitReason, PositionState
+from domain.position.profiles import ADAPTIVE
 from domain.risk.day import Closed, DayStops
 from domain.risk.desk_view import Decision
 from domain.risk.kill import KillLevel
@@ -92,12 +93,13 @@ class RiskRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag):
 
 
 class Tightened(msgspec.Struct, frozen=True, kw_only=True):
-    """How far the adaptive profile `version` has tightened a position's exits, and whether it leaves by it."""
+    """The exit profile beside the fixed one (`kind`, `version`): how far it has tightened, whether it is in force."""
 
     version: int
     stop_scale: float
     take_scale: float
     is_in_force: bool
+    kind: str = ADAPTIVE
 
 
 class PositionRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag, omit_defaults=True):
@@ -108,7 +110,7 @@ class PositionRestored(msgspec.Struct, frozen=True, kw_only=True, tag=_tag, omit
     `settlement_ticks` is the underlying's settlement price of the contract's own session, `None` where not known.
     `is_free`: every other leg of its structure is over, so that what covers them may be sold. `is_estimated`: its end
     was booked at an estimate before, and executions have come since that say what it was. `tightened`: unset where
-    the adaptive profile was off at its entry. What is unset is not written, so that earlier traces stay as they are.
+    no profile stood beside the fixed one. What is unset is not written, so that earlier traces stay as they are.
     """
 
     reservation: Reservation | None

@@ -1,4 +1,4 @@
-"""The adaptive exit profile in a desk's ledger: how it tightened each position, and what its shadow would have made."""
+"""The other exit profile in a desk's ledger: how it tightened each position, and what its shadow would have made."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from storage.sqlite_file import open_reader, reading
 
 
 class _Change(rows.Row, frozen=True):
+    kind: str
     version: int
     stop_scale: float
     take_scale: float
@@ -29,7 +30,7 @@ def record_change(db: sqlite3.Connection, event: positions.ExitsTightened) -> No
         db,
         "exit_changes",
         {
-            "position_id": event.ref.position_id, "version": event.version, "at_utc": event.at_utc,
+            "position_id": event.ref.position_id, "kind": event.kind, "version": event.version, "at_utc": event.at_utc,
             "stop_scale": event.stop_scale, "take_scale": event.take_scale, "realised": event.realised,
             "left_ms": event.left_ms, "is_in_force": event.is_in_force,
         },
@@ -43,7 +44,7 @@ def record_shadow(db: sqlite3.Connection, event: positions.ShadowClosed, desk: s
         db,
         "shadow_exits",
         {
-            "position_id": event.ref.position_id, "version": event.version, "desk": desk,
+            "position_id": event.ref.position_id, "kind": event.kind, "version": event.version, "desk": desk,
             "session": session_of(event.at_utc).isoformat(), "ticker": event.ref.contract.ticker,
             "fixed_cents": event.fixed_cents, "shadow_cents": event.shadow_cents,
             "fixed_reason": event.fixed_reason and event.fixed_reason.value,
@@ -59,19 +60,23 @@ def tightened_of(db: sqlite3.Connection, position_id: str) -> Tightened | None:
     """Return the tightest scales of a position under the profile that it began with last; `None`: it had none."""
     found = rows.first_row(
         db, _Change,
-        "SELECT version, min(stop_scale), min(take_scale), max(is_in_force) FROM exit_changes WHERE position_id = ?"
-        " GROUP BY version ORDER BY max(n) DESC LIMIT 1",
+        "SELECT kind, version, min(stop_scale), min(take_scale), max(is_in_force) FROM exit_changes"
+        " WHERE position_id = ? GROUP BY kind, version ORDER BY max(n) DESC LIMIT 1",
         (position_id,),
     )  # fmt: skip
     if found is None:
         return None
     return Tightened(
-        version=found.version, stop_scale=found.stop_scale, take_scale=found.take_scale, is_in_force=found.is_in_force
+        kind=found.kind,
+        version=found.version,
+        stop_scale=found.stop_scale,
+        take_scale=found.take_scale,
+        is_in_force=found.is_in_force,
     )
 
 
-def proof_of(folder: Path, desks: tuple[str, ...], version: int) -> ShareRate:
-    """Return in how many of the positions that it left by itself a version would have made more, over all desks.
+def proof_of(folder: Path, desks: tuple[str, ...], kind: str, version: int) -> ShareRate:
+    """Return in how many of the positions that it left by itself a profile would have made more, over all desks.
 
     A desk whose ledger is not there has shown nothing.
 
@@ -88,8 +93,8 @@ def proof_of(folder: Path, desks: tuple[str, ...], version: int) -> ShareRate:
             try:
                 found = db.execute(
                     "SELECT ifnull(sum(shadow_cents > fixed_cents), 0), count(*) FROM shadow_exits"
-                    " WHERE version = ? AND shadow_reason IS NOT NULL",
-                    (version,),
+                    " WHERE (kind, version) = (?, ?) AND shadow_reason IS NOT NULL",
+                    (kind, version),
                 ).fetchone()
             finally:
                 db.close()

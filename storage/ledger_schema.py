@@ -337,7 +337,7 @@ INSERT INTO structures (structure_id, desk, alert_id, strategy, ticker, session,
 """
 
 
-# How far the adaptive exit profile tightened each position, and what its shadow would have made beside what was made
+# How far the other exit profile tightened each position, and what its shadow would have made beside what was made
 # (USD cents before fees; `sales` as JSON, `left_qty` went with the position).
 _DESK_V7 = """
 CREATE TABLE exit_changes (
@@ -360,6 +360,12 @@ _DESK_V8 = """
 ALTER TABLE orders ADD COLUMN combo_ref TEXT;
 """
 
+# Levels learned from positions are an exit profile, too (`EXITS`): a version alone names none.
+_DESK_V9 = """
+ALTER TABLE exit_changes ADD COLUMN kind TEXT NOT NULL DEFAULT 'ADAPTIVE';
+ALTER TABLE shadow_exits ADD COLUMN kind TEXT NOT NULL DEFAULT 'ADAPTIVE';
+"""
+
 
 def _desk_v2(db: sqlite3.Connection) -> None:
     script(_DESK_V2)(db)
@@ -371,6 +377,9 @@ SHARED = Schema("shared", 0x5A480001, tuple(map(script, _SHARED)))
 DESK = Schema(
     "desk",
     0x5A480002,
-    (script(_DESK_V1), _desk_v2, *map(script, (_DESK_V3, _DESK_V4, _DESK_V5, _DESK_V6, _DESK_V7, _DESK_V8))),
-)
+    (
+        script(_DESK_V1), _desk_v2,
+        *map(script, (_DESK_V3, _DESK_V4, _DESK_V5, _DESK_V6, _DESK_V7, _DESK_V8, _DESK_V9)),
+    ),
+)  # fmt: skip
 SHARED_OWNER = "shared"  # what the shared file carries in place of a desk

@@ -63,7 +63,7 @@ class LedgerReader:
         """Return what the shadows of exit profiles came to beside their positions: of a session, or of all."""
         return _rows(
             self._desk,
-            "SELECT version, fixed_cents, shadow_cents, shadow_reason, at_utc FROM shadow_exits"
+            "SELECT kind, version, fixed_cents, shadow_cents, shadow_reason, at_utc FROM shadow_exits"
             " WHERE session = ifnull(?, session) ORDER BY at_utc, position_id",
             (None if session is None else session.isoformat(),),
         )

@@ -12,7 +12,7 @@ from typing import assert_never
 
 import msgspec
 
-from domain.position.adaptive import SOURCE
+from domain.position.profiles import SOURCE
 from domain.risk.kill import KillLevel
 from domain.risk.kill_watch import Norm
 from domain.signals.rates import PromotionRefusal, PromotionRefused, exits_promotion_of, promotion_of, rate_of
@@ -138,7 +138,7 @@ class SharedLedger(LedgerFile[SharedInput, SharedFact]):
     def _record_promotion(self, db: sqlite3.Connection, message: signals.RecordPromotion) -> signals.PromotionRecorded:
         def refusal() -> PromotionRefusal | None:
             if message.source == SOURCE:
-                shown = exit_rows.proof_of(self._folder, self._desks, message.version)
+                shown = exit_rows.proof_of(self._folder, self._desks, message.kind, message.version)
                 return exits_promotion_of(shown, message.outcomes_min, message.rate_floor)
             rate = rate_of(outcomes_of(db, message.source, message.kind, message.version))
             return promotion_of(rate, message.outcomes_min, message.rate_floor)

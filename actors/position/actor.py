@@ -59,6 +59,7 @@ from domain.orders.live_order import LegStage, is_resting_stop
 from domain.position.cycle import PositionState
 from domain.position.day import DayMark, next_mark
 from domain.position.exits import Wakes, WantedExit, wakes_of
+from domain.position.profiles import other_of
 from domain.session.phases import Phase
 from messages import broker, entries, lifecycle, market, orders, positions, risk, session, signals
 from supervision.actor import Actor
@@ -102,7 +103,7 @@ class PositionActor(Actor[PositionData, Inbox]):
         held, exit_ = state.held(), state.orders.exit
         if state.ref is None or held is None or state.cycle is not PositionState.OPEN or state.day is None:
             return None
-        if state.ref.is_leg or state.is_adaptive or self._rules.exits.adaptive.is_on:
+        if state.ref.is_leg or state.is_other_in_force or other_of(self._rules.exits) is not None:
             return None
         is_exit_quiet = exit_ is None or (is_resting_stop(exit_) and exit_.stage is LegStage.WORKING)
         if state.orders.entry is not None or not is_exit_quiet or state.wanted is not None or state.resumed_utc:

@@ -80,9 +80,9 @@ class PositionData(msgspec.Struct, kw_only=True):
     `is_link_up` is `None` while nothing is known of the broker session (it refuses by itself what it cannot send).
     `reason` is the exit last wanted and `end` how the last life ended; `past` are the ends that were published.
     `is_estimated`: the end of this life was booked without the executions of its close.
-    Of the adaptive exit profile: `is_adaptive`, whether this life leaves by it; its `scales` and whether the first ones
-    were told, the `minutes` that its volatility is taken of, and the `shadow` of it. `is_scale_fixed`: they are of a
-    version that is no longer the settings', and stay as they are.
+    Of the exit profile beside the fixed one: `is_other_in_force`, whether this life leaves by it, and its `shadow`. Of
+    the adaptive one: its `scales`, the `minutes` that its volatility is taken of; `is_scale_fixed`: they are of a
+    version that is no longer the settings', and stay as they are. `has_told_scales`: its beginning was told.
 
     `twap` is the entry in slices, if it is one of this incarnation's; `entry_ref` is its first order.
 
@@ -119,7 +119,7 @@ class PositionData(msgspec.Struct, kw_only=True):
     reason: ExitReason | None = None
     end: EndReason | None = None
     is_estimated: bool = False
-    is_adaptive: bool = False
+    is_other_in_force: bool = False
     scales: Scales = Scales()
     has_told_scales: bool = False
     is_scale_fixed: bool = False

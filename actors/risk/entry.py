@@ -16,7 +16,7 @@ from domain.instruments import Contract, Quote
 from domain.options.tick_rules import rule_of
 from domain.orders.intent import Intent
 from domain.orders.twap import plan_of
-from domain.position import adaptive
+from domain.position import profiles
 from domain.risk import attempt as attempts
 from domain.risk import desk_view
 from domain.risk.attempt import Approval, Attempt, Choice
@@ -322,7 +322,7 @@ def hand_over(rules: DeskRules, turn: Turn[RiskState], attempt: Attempt, choice:
         permit=permit_of(rules, approval.epochs, turn.now),
         deadline_utc=approval.deadline_utc,
         twap=approval.twap,
-        exits=adaptive.names_of(turn.state.view.promoted),
+        exits=profiles.names_of(turn.state.view.promoted),
     )
     turn.tell(f"position:{rules.desk}:{contract.con_id}", opening)
     turn.publish(entries.EntryHandedOver(key=intent.key, intent_id=intent.intent_id, leg=leg))

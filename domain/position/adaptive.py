@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
@@ -24,10 +23,9 @@ import msgspec
 
 from domain.instants import MINUTE, MS
 from domain.limits import AdaptiveRules, ExitRules, ScaleRow, TickerRules
+from domain.position.profiles import Profile
 from domain.units import Ticks
 
-SOURCE: Final = "exits"
-KIND: Final = "ADAPTIVE"
 _STEPS: Final = 20  # of a scale of the profit: a change is a row, and not every second is worth one
 _EPSILON: Final = 1e-9
 
@@ -37,23 +35,6 @@ class Scales(msgspec.Struct, frozen=True):
 
     stop: float = 1.0
     take: float = 1.0
-
-
-class Profile(msgspec.Struct, frozen=True):
-    """The rules by which a position's exits are picked."""
-
-    exits: ExitRules
-    ticker: TickerRules
-
-
-def name_of(rules: AdaptiveRules) -> str:
-    """Return how a promotion names the profile, `KIND-version`."""
-    return f"{KIND}-{rules.version}"
-
-
-def names_of(promoted: Iterable[tuple[str, str, int]]) -> tuple[str, ...]:
-    """Return the exit profiles among what is promoted as (source, kind, version), each as `KIND-version`, ascending."""
-    return tuple(sorted(f"{kind}-{version}" for source, kind, version in promoted if source == SOURCE))
 
 
 def scales_at(realised: float | None, left_ns: int, rules: AdaptiveRules) -> Scales:

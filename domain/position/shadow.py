@@ -10,9 +10,9 @@ from msgspec.structs import replace
 
 from domain.limits import ExitRules
 from domain.position import exits
-from domain.position.adaptive import Profile
 from domain.position.cycle import ExitKind, ExitReason
 from domain.position.exits import HeldPosition, MarketWatch, WantedExit
+from domain.position.profiles import Profile
 from domain.units import Qty, Ticks, Utc
 
 

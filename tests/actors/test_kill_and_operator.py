@@ -16,6 +16,7 @@ from actors.kill import KillActor, KillState, Timer
 from actors.operator import KEPT, OperatorActor, OperatorState
 from domain.alarm import Severity
 from domain.instants import MS, SECOND
+from domain.limits import LearnedLevels
 from domain.position.cycle import ExitReason, PositionState
 from domain.risk.kill import KillLevel
 from domain.session.phases import Phase
@@ -604,6 +605,16 @@ def test_a_version_that_is_tried_may_be_promoted() -> None:
     probe = Probe(OperatorActor("operator", SETTINGS.model_copy(update={"alert_trials": trials})), NOW)
     probe.start()
     assert probe.feed(operator.Promote(**EDGE, **{**FLIP, "version": 2})).told(signals.RecordPromotion)
+
+
+def test_learned_exit_levels_may_be_promoted_in_the_version_that_the_settings_have() -> None:
+    exits = dataclasses.replace(SETTINGS.exits, learned=LearnedLevels(version=3, take=0.4, hold_ms=900_000))
+    probe = Probe(OperatorActor("operator", SETTINGS.model_copy(update={"exits": exits})), NOW)
+    probe.start()
+    for version in (2, 3):
+        named = {"command_id": f"c{version}", "source": "exits", "kind": "EXITS", "version": version}
+        sent = probe.feed(operator.Promote(**{**EDGE, **named}))
+        assert bool(sent.told(signals.RecordPromotion)) is (version == 3)
 
 
 @pytest.mark.parametrize("is_on", [True, False])

@@ -11,6 +11,7 @@ from commands import fit_exits
 from commands.cli import main
 from commands.fit_exits_report import Paths
 from config.settings import load_settings
+from domain.limits import LearnedLevels
 from tests.simulation.backtest.test_exit_fit import path_of
 
 Said = pytest.CaptureFixture[str]
@@ -50,18 +51,17 @@ def test_a_table_is_learned_with_a_version_and_judged_on_later_sessions(
     assert call(tmp_path, *LATER, "--judge", "EXITS-1", "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert told["judged"]["better"] == {"hits": 90, "n": 90}
-    assert "exits: {take_single: 0.4}" in told["report"]["sections"][0]["says"]
+    assert "`exits: {learned: {version: 1, take: 0.4," in told["report"]["sections"][0]["says"]
+    assert "`main.py promote exits EXITS-1` puts it in force" in told["report"]["sections"][0]["says"]
 
 
-def test_the_lines_that_a_person_would_take_over_are_settings(tmp_path: Path, peaks: None, capsys: Said) -> None:
+def test_the_line_that_a_person_would_take_over_is_of_the_settings(tmp_path: Path, peaks: None, capsys: Said) -> None:
     assert call(tmp_path, *LEARNED) == 0
     capsys.readouterr()
     table = fit_exits._table(tmp_path / "exit_tables", "EXITS-1")
     file = tmp_path / "desk.yaml"
-    file.write_text("\n".join(table.lines()), "utf-8")
-    settings = load_settings(file)
-    assert settings.exits.take_single == 0.4
-    assert {rules.max_hold_ms for rules in settings.ticker_rules.values()} == {table.levels.hold_ms}
+    file.write_text(table.line, "utf-8")
+    assert load_settings(file).exits.learned == LearnedLevels(version=1, take=0.4, hold_ms=table.levels.hold_ms)
 
 
 def test_a_table_that_has_shown_too_little_stays_a_shadow(tmp_path: Path, peaks: None, capsys: Said) -> None:
@@ -69,7 +69,7 @@ def test_a_table_that_has_shown_too_little_stays_a_shadow(tmp_path: Path, peaks:
     assert call(tmp_path, "2026-09-21", "2026-09-29", "--judge", "EXITS-1") == 1
     said = " ".join(capsys.readouterr().out.split())
     assert "27 trades that it changes, 30 are asked for; let it go on as a shadow." in said
-    assert "yours to put in force" not in said
+    assert "puts it in force" not in said
 
 
 @pytest.mark.parametrize(
@@ -89,6 +89,15 @@ def test_what_cannot_be_is_said_in_one_sentence_and_nothing_is_written(
     assert said in error
     assert error.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_learned_levels_that_are_promoted_are_those_in_force() -> None:
+    levels = {"version": 2, "take": 0.4, "hold_ms": 900_000}
+    settings = load_settings(overrides={"exits": {"learned": levels}})
+    in_force = [
+        fit_exits.before_of(settings, frozenset({("exits", "EXITS", version)}))["SPX"].take for version in (1, 2)
+    ]
+    assert in_force == [settings.exits.take_single, 0.4]
 
 
 def test_a_table_is_not_judged_on_what_it_was_learned_from(tmp_path: Path, peaks: None, capsys: Said) -> None:

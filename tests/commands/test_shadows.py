@@ -168,7 +168,13 @@ def test_the_report_tells_what_the_sessions_alerts_came_to_each_rate_with_its_n(
 
 def shadow_row(fixed: int, shadow: int, *, is_own: bool = True, version: int = 1) -> dict[str, Any]:
     reason = "premium_stop" if is_own else None
-    return {"version": version, "fixed_cents": fixed, "shadow_cents": shadow, "shadow_reason": reason}
+    return {
+        "kind": "ADAPTIVE",
+        "version": version,
+        "fixed_cents": fixed,
+        "shadow_cents": shadow,
+        "shadow_reason": reason,
+    }
 
 
 def test_exit_profiles_stand_beside_the_fixed_one_with_n_and_bounds() -> None:
@@ -184,6 +190,9 @@ def test_exit_profiles_stand_beside_the_fixed_one_with_n_and_bounds() -> None:
 
 def test_a_profile_that_is_on_and_has_shown_nothing_yet_stands_there_and_none_where_it_is_off() -> None:
     assert profiles_of([], frozenset(), SETTINGS) == []
+    levels = {"version": 2, "take": 0.4, "hold_ms": 900_000}
+    (found,) = profiles_of([], frozenset(), load_settings(overrides={"exits": {"learned": levels}}))
+    assert (found.kind, found.version, found.n, found.is_promoted) == ("EXITS", 2, 0, False)
     on = load_settings(profile="demo", overrides={"exits": {"adaptive": {"is_on": True, "version": 4}}})
     (found,) = profiles_of([], frozenset({("exits", "ADAPTIVE", 4)}), on)
     assert (found.version, found.n, found.is_promoted, found.refusal) == (4, 0, True, None)

@@ -114,8 +114,8 @@ TABLE: Final = (
     Sabotage(
         "a shadow that only looks",
         "actors/position/adaptive.py",
-        "    return tight if state.is_adaptive else fixed\n",
-        "    return tight\n",
+        "    return other if state.is_other_in_force else fixed\n",
+        "    return other\n",
         f"{_POSITION}/test_position_adaptive.py::"
         "test_a_shadow_sends_nothing_and_is_sold_at_the_bid_where_the_tighter_stop_is_reached",
     ),

@@ -292,10 +292,11 @@ STRUCTURES = View(
 EXIT_CHANGES = View(
     "exit_changes",
     "trades",
-    "one change of a position's scales under the adaptive exit profile, its first ones included",
+    "one change of a position's scales under the exit profile beside the fixed one, its first ones included",
     (
         Column("position_id", "", "the position"),
         DESK,
+        Column("kind", "", "the profile: `ADAPTIVE`, or `EXITS` (learned levels)"),
         Column("version", "", "of the profile's tables"),
         *instant("changed", "from when on"),
         Column("stop_scale", "", "factor on premium and underlying stop"),
@@ -304,8 +305,8 @@ EXIT_CHANGES = View(
         Column("left_ms", "ms", "time to the flatten"),
         Column("is_in_force", "", "the position leaves by it; else a shadow does"),
     ),
-    f"SELECT position_id, desk, version, {clocks('at_utc', 'changed')}, stop_scale, take_scale, realised, left_ms,"
-    " is_in_force <> 0 AS is_in_force FROM base_exit_changes",
+    f"SELECT position_id, desk, kind, version, {clocks('at_utc', 'changed')}, stop_scale, take_scale, realised,"
+    " left_ms, is_in_force <> 0 AS is_in_force FROM base_exit_changes",
     ("base_exit_changes",),
 )
 SHADOW_EXITS = View(
@@ -317,6 +318,7 @@ SHADOW_EXITS = View(
         DESK,
         SESSION,
         TICKER,
+        Column("kind", "", "the profile: `ADAPTIVE`, or `EXITS` (learned levels)"),
         Column("version", "", "of the profile's tables"),
         Column("fixed_pnl", USD, "what the position made, before fees"),
         Column("shadow_pnl", USD, "what the profile would have made, at the bid, before fees"),
@@ -328,7 +330,7 @@ SHADOW_EXITS = View(
         Column("take_scale", "", "factor on the profits at the end"),
         *instant("closed", "when the position was closed"),
     ),
-    "SELECT position_id, desk, session::DATE AS session, ticker, version, fixed_cents / 100.0 AS fixed_pnl,"
+    "SELECT position_id, desk, session::DATE AS session, ticker, kind, version, fixed_cents / 100.0 AS fixed_pnl,"
     " shadow_cents / 100.0 AS shadow_pnl, fixed_reason, shadow_reason, sales, left_qty, stop_scale, take_scale,"
     f" {clocks('at_utc', 'closed')} FROM base_shadow_exits",
     ("base_shadow_exits",),

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from config.settings import load_settings
 from domain.instants import MINUTE
 from domain.limits import TickerRules
-from domain.position.adaptive import Profile, Scales, name_of, names_of, profile_of, scales_at, tighter
+from domain.position.adaptive import Scales, profile_of, scales_at, tighter
 from domain.position.exits import size_ticks
+from domain.position.profiles import Profile
 from domain.units import Ticks
 
 SETTINGS = load_settings(profile="real")
@@ -68,15 +69,6 @@ def test_of_two_scales_the_tighter_one_of_each_counts() -> None:
 def test_no_size_is_scaled_to_nothing() -> None:
     tiny = replace(SPX, underlying_stop_ticks=Ticks(1))
     assert profile_of(EXITS, tiny, Scales(0.1)).ticker.underlying_stop_ticks == 1
-
-
-def test_a_promotion_names_the_version_of_the_tables() -> None:
-    assert name_of(replace(RULES, version=3)) == "ADAPTIVE-3"
-
-
-def test_of_what_is_promoted_the_exit_profiles_are_named() -> None:
-    promoted = {("exits", "ADAPTIVE", 2), ("gexwatch", "GAMMA_FLIP", 1), ("exits", "ADAPTIVE", 1)}
-    assert names_of(promoted) == ("ADAPTIVE-1", "ADAPTIVE-2")
 
 
 def sizes(profile: Profile, spot: Ticks) -> tuple[float, ...]:

@@ -11,9 +11,10 @@ from config.settings import load_settings
 from domain.instants import MS, SECOND
 from domain.instruments import Quote, Spot
 from domain.position import exits
-from domain.position.adaptive import Profile, Scales, profile_of
+from domain.position.adaptive import Scales, profile_of
 from domain.position.cycle import ExitReason
 from domain.position.exits import HeldPosition, MarketWatch
+from domain.position.profiles import Profile
 from domain.position.shadow import Shadow, looked, result_ticks
 from domain.units import Qty, Ticks, Utc
 
