@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import resource
-import shutil
 import sys
 import tempfile
 import time
@@ -19,9 +18,8 @@ from domain.units import Cents
 from simulation.backtest.model import FillModel
 from simulation.backtest.recorded import sessions_of
 from simulation.backtest.run import Backtest, Day, hash_of
-from simulation.day import start_of, stepped_day
 from simulation.days.sweep import quick_folder
-from supervision.trace import NoTrace
+from simulation.recording import record_day
 
 UNTIL: Final = clock_time(11, 30)  # of each day: enough to enter and to leave
 NAV_CENTS: Final = Cents(30_000_000)
@@ -44,12 +42,7 @@ def settings_of(session: date, seed: int) -> Settings:
 
 def record(folder: Path, session: date, seed: int) -> None:
     """Play a day's first two hours into a data folder."""
-    settings = settings_of(session, seed)
-    clock = start_of(settings)
-    day = stepped_day(settings, folder, trace=NoTrace(clock), clock=clock)
-    day.run(at_exchange(session, UNTIL))
-    day.runtime.close()
-    shutil.rmtree(folder / "ledgers")  # the next day's broker is another one
+    record_day(settings_of(session, seed), folder, at_exchange(session, UNTIL))
 
 
 def backtest(folder: Path) -> None:

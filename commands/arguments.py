@@ -397,6 +397,10 @@ def _trying(command: Adder) -> None:
         "--market", type=Path, metavar="FOLDER", help="trade nothing: say what of a recorded day is recorded"
     )
     simulate.add_argument(
+        "--record", type=Path, metavar="FOLDER",
+        help="check nothing: record so many honest days of the demo, one session after the other, for `backtest`",
+    )  # fmt: skip
+    simulate.add_argument(
         "--with", dest="extras", action="append", default=[], metavar="WHAT",
         choices=("spreads", "twap", "desks", "rest", "slow-reads", "combos"),
         help="spreads: a share of the days also has credit spreads; twap: on a share of them entries go out in slices;"
@@ -417,7 +421,8 @@ def _past_days(command: argparse.ArgumentParser) -> None:
     command.add_argument("last", metavar="TO", help="YYYY-MM-DD, this day included")
     command.add_argument(
         "--promote", action="append", metavar="KIND-VERSION",
-        help="let these alerts trade, of every source (default: what the ledger of the folder says, else the settings)",
+        help="let these alerts trade, of every source, and this exit profile rule (default: what the ledger of the"
+        " folder says, else the settings)",
     )  # fmt: skip
     command.add_argument("--nav", type=_at_least_one, metavar="USD", help="cash at the start (default: demo.nav_usd)")
     command.add_argument("--latency", type=int, metavar="MS", help="from the port to the book (default: 100)")

@@ -22,7 +22,9 @@ from commands.folder import DataFolder, settings_of
 from commands.report_html import page_of
 from commands.report_period import text_of
 from config.settings import Settings
+from domain.position.profiles import SOURCE, other_of
 from domain.session import calendar
+from domain.signals import spread
 from domain.units import Cents
 from simulation.backtest.model import FillModel
 from simulation.backtest.recorded import sessions_of
@@ -144,21 +146,29 @@ def sessions_between(folder: DataFolder, first: date, last: date, settings: Sett
 def promotions_of(folder: DataFolder, settings: Settings, named: list[str] | None) -> dict[str, tuple[str, ...]]:
     """Return what may trade by source: what is named, else what the folder's ledger says, else what the settings do.
 
+    The spread is a source, too, and exit profiles are: what is promoted of them rules exits.
+
     Raises:
-        CommandError: a name is no alert of the settings.
+        CommandError: a name is no alert and no exit profile of the settings.
     """
-    known = {f"{kind}-{rules.version}" for kind, rules in settings.alert_rules.items()}
-    unknown = sorted(set(named or ()) - known)
+    alerts = {f"{kind}-{rules.version}" for kind, rules in settings.alert_rules.items()}
+    lanes, other = tuple(settings.lanes), other_of(settings.exits)
+    if settings.spread.is_on:
+        lanes, alerts = (*lanes, spread.SOURCE), {*alerts, f"{spread.kind_of(settings.spread)}-{spread.VERSION}"}
+    exits = set[str]() if other is None else {other.name}
+    unknown = sorted(set(named or ()) - alerts - exits)
     if unknown:
-        raise CommandError(f"{unknown[0]} is no alert of these settings; give one of {', '.join(sorted(known))}.")
+        known = ", ".join(sorted(alerts | exits))
+        raise CommandError(f"{unknown[0]} is no alert of these settings; give one of {known}.")
     said = LedgerReader(folder.ledgers, settings.desk).promotions() if named is None else []
     if not said:
         wanted = settings.promoted if named is None else tuple(named)
-        return {source: tuple(wanted) for source in settings.lanes}
+        found = dict.fromkeys(lanes, tuple(name for name in wanted if name not in exits))
+        return found | {SOURCE: tuple(name for name in wanted if name in exits)}
     newest = {(row["source"], f"{row['kind']}-{row['version']}"): bool(row["is_promoted"]) for row in said}
     return {
         source: tuple(sorted(name for (of, name), may_trade in newest.items() if of == source and may_trade))
-        for source in settings.lanes
+        for source in (*lanes, SOURCE)
     }
 
 

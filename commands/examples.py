@@ -128,6 +128,7 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "simulate": (
         ("simulate --days 200 --resume days.json", "200 faulty days, interrupted and gone on with at will"),
         ("simulate --facts --days 200 --feedback 0", "what 200 days of a market are like in which nothing pays"),
+        ("simulate --record data/month --days 21", "a simulated month, to backtest and sweep"),
     ),
     "replay": (
         ("replay --settings mine.yaml", "the newest day under other settings: where it would have differed"),

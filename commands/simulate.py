@@ -12,7 +12,7 @@ from typing import Any, Final
 import orjson
 from rich.console import Console
 
-from commands import market_facts, market_record
+from commands import market_days, market_facts, market_record
 from commands.cli import CommandError
 from commands.lines import counted
 from config.settings import Settings
@@ -43,6 +43,8 @@ def act(arguments: Namespace) -> int:
     """
     if arguments.market is not None:
         return market_record.show(arguments.market, arguments.seed, as_json=arguments.json)
+    if arguments.record is not None:
+        return market_days.record(arguments)
     settings = day_settings(**_extras(arguments))
     if arguments.facts or arguments.feedback is not None:  # facts of the anchored market would be facts of nothing
         feedback = settings.market.feedback if arguments.feedback is None else arguments.feedback

@@ -8,9 +8,10 @@ from __future__ import annotations
 import gc
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +21,7 @@ from config.settings import Settings
 from domain.instants import MINUTE, MS, SECOND
 from domain.market.derived import Told
 from domain.position.cycle import EndReason
-from domain.reports.trades import closing_text, exit_reasons
+from domain.reports.trades import by_structure, closing_text, exit_reasons
 from domain.session import calendar
 from domain.session.calendar import TradingDay
 from domain.units import Cents, Utc
@@ -53,9 +54,10 @@ Promotions = Mapping[str, tuple[str, ...]]  # by source, each as KIND-version
 
 
 class Trade(msgspec.Struct, frozen=True, kw_only=True):
-    """One closed position: money in cents, net of fees; instants in ns UTC.
+    """One closed position, or both legs of a structure: money in cents, net of fees; instants in ns UTC.
 
-    `reason` is the code of its last part, `closed_by` says those of all parts in words.
+    `reason` is the code of its last part, `closed_by` says those of all parts in words. Of a structure `contract` and
+    `ticker` name both legs, and `qty` is that of the one that was bought.
     """
 
     session: date
@@ -227,9 +229,7 @@ class Backtest:
         attempts, alerts, closed = ledger.attempts(session), ledger.alerts(session), ledger.trades(session)
         executions = ledger.executions(session)
         refused = Counter(code for row in attempts if (code := row["code"] or row["amended_code"]))
-        filled = tuple(
-            _trade(session, row, exit_reasons(executions, row)) for row in closed if row["opened_qty"]
-        )  # fmt: skip
+        filled = tuple(_trade(session, legs, executions) for legs in by_structure(closed))
         held = sum(1 for position in exchange.positions() if position.qty)
         passed = len(attempts) - refused.total()
         return Day(
@@ -244,12 +244,16 @@ class Backtest:
         )  # fmt: skip
 
 
-def _trade(session: date, row: Found, reasons: list[str]) -> Trade:
-    contract = f"{row['trading_class']} {row['strike_ticks'] / 100:g}{row['right']}"
+def _trade(session: date, closed: Sequence[Found], executions: list[Found]) -> Trade:
+    """Return a trade of its positions by closing: one, or the legs of a structure."""
+    legs, last = sorted(closed, key=itemgetter("side")), closed[-1]  # BUY first: the leg that covers
+    reasons = [reason for leg in closed for reason in exit_reasons(executions, leg)]
     return Trade(
-        session=session, ticker=row["ticker"], contract=contract, strategy=row["strategy"] or "", qty=row["opened_qty"],
-        pnl_cents=row["realised_cents"], fees_cents=row["fees_cents"], reason=row["exit_reason"] or row["end"] or "",
-        opened_utc=row["opened_utc"], closed_utc=row["closed_utc"], closed_by=closing_text(row, reasons),
+        session=session, ticker=legs[0]["ticker"], strategy=legs[0]["strategy"] or "", qty=legs[0]["opened_qty"],
+        contract=" and ".join(f"{leg['trading_class']} {leg['strike_ticks'] / 100:g}{leg['right']}" for leg in legs),
+        pnl_cents=sum(leg["realised_cents"] for leg in legs), fees_cents=sum(leg["fees_cents"] for leg in legs),
+        reason=last["exit_reason"] or last["end"] or "", opened_utc=min(leg["opened_utc"] for leg in legs),
+        closed_utc=last["closed_utc"], closed_by=closing_text(last, list(dict.fromkeys(reasons))),
     )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ LISTS: dict[str, Any] = {  # what is empty in the defaults, so that its leaves a
     "demo": {"market_folder": "data"},
     "feed": {"folder": "data"},
     "entry": {"daily_loss_max_cents": 100_000},
+    "exits": {"learned": {"version": 1, "take": 0.4, "hold_ms": 900_000}},
     "spread": {"ex_dividend_dates": ["2026-12-18"]},
     "desks": {"model": {"kind": "sim", "quotes_of": "paper", "sim": {"nav_usd": 300_000}}},
     "strategies": {"gexwatch": {"desks": ["paper"], "switch_to": ["model"]}},

@@ -1,0 +1,34 @@
+"""Simulated days recorded as a desk records its own, for backtests and sweeps to be tried on."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from config.settings import Settings
+from domain.units import Utc
+from simulation.day import start_of, stepped_day
+from supervision.trace import NoTrace
+
+
+def record_day(settings: Settings, folder: Path, until_utc: Utc | None = None) -> None:
+    """Play the demo day of the settings, and keep what was recorded of its session in a data folder.
+
+    It takes the place of what is there of that session. Ledgers are not kept: the next day's broker is another one.
+
+    Args:
+        settings: with the session, the seed and the start of the day.
+        folder: of the data; it exists.
+        until_utc: where the day ends; `None`: behind its settlement.
+    """
+    session, clock = settings.demo.session, start_of(settings)
+    with tempfile.TemporaryDirectory(prefix=f".{session}-", dir=folder) as name:
+        aside = Path(name)
+        day = stepped_day(settings, aside, trace=NoTrace(clock), clock=clock)
+        day.run(until_utc)
+        day.runtime.close()
+        for kept in (Path("series", session.isoformat()), Path("warehouse", f"date={session}")):
+            shutil.rmtree(folder / kept, ignore_errors=True)
+            (folder / kept).parent.mkdir(exist_ok=True)
+            (aside / kept).rename(folder / kept)

@@ -1,0 +1,52 @@
+"""`main.py simulate --record`: a folder of simulated days that `backtest` takes, recorded once each."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from commands.cli import main
+from commands.market_days import LIST
+
+Said = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> str:
+    """Write settings of one ticker, whose days begin shortly before their end."""
+    path = tmp_path / "short.yaml"
+    path.write_text(
+        "tickers: [SPX]\nlanes: {gexwatch: [SPX], advisor: [SPX]}\ndemo: {start_clock: '15:50:00'}\n", "utf-8"
+    )
+    return str(path)
+
+
+@pytest.mark.slow
+def test_recorded_days_are_there_once_and_are_backtested(config: str, tmp_path: Path, capsys: Said) -> None:
+    folder = tmp_path / "month"
+    words = ["--config", config, "simulate", "--record", str(folder), "--seed", "7"]
+    assert main([*words, "--days", "1"]) == 0
+    first = sorted((path, path.stat().st_mtime_ns) for path in folder.rglob("*.*") if path.name != LIST)
+    assert main([*words, "--days", "2"]) == 0
+    assert "2 sessions from 2026-11-20 to 2026-11-23" in capsys.readouterr().out
+    assert [json.loads(line) for line in (folder / LIST).read_bytes().splitlines()] == [
+        {"session": "2026-11-20", "seed": 7}, {"session": "2026-11-23", "seed": 8}
+    ]  # fmt: skip
+    assert set(first) <= {(path, path.stat().st_mtime_ns) for path in folder.rglob("*.*")}
+    assert main(["--config", config, "--data", str(folder), "backtest", "2026-11-20", "2026-11-23", "--json"]) == 0
+    days = json.loads(capsys.readouterr().out)["days"]
+    assert [(day["session"], day["rows"] > 0, day["quotes"] > 0) for day in days] == [
+        ("2026-11-20", True, True), ("2026-11-23", True, True)
+    ]  # fmt: skip
+    assert main([*words[:-1], "9", "--days", "1"]) == 2
+    assert "has 2026-11-20 of seed 7 already; give --seed 7, or name another folder." in capsys.readouterr().err
+
+
+def test_a_folder_with_something_else_in_it_is_left_alone(config: str, tmp_path: Path, capsys: Said) -> None:
+    assert main(["--config", config, "simulate", "--record", str(tmp_path), "--days", "1"]) == 2
+    error = capsys.readouterr().err
+    assert "holds something else already" in error
+    assert error.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["short.yaml"]
