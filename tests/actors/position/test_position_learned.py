@@ -56,9 +56,9 @@ def test_promoted_levels_take_the_profit_at_any_quantity_and_follow_no_shadow(qt
     h = Learned(is_promoted=True)
     h.hold(qty)
     h.quote(595, 602)
-    assert h.wanted_reason is None
+    before = h.wanted_reason
     h.quote(598, 604)
-    assert h.wanted_reason is ExitReason.TAKE_PROFIT
+    assert (before, h.wanted_reason) == (None, ExitReason.TAKE_PROFIT)
     assert h.state.shadow is None
     assert [event.is_in_force for event in h.all(ExitsTightened)] == [True]
 
@@ -67,10 +67,10 @@ def test_promoted_levels_end_the_hold_and_leave_every_stop_as_it_was() -> None:
     h = Learned(is_promoted=True)
     h.hold(2)
     h.minute(SPOT)
-    assert h.wanted_reason is None
+    before = h.wanted_reason
     h.minute(SPOT)
     h.minute(SPOT)
-    assert h.wanted_reason is ExitReason.MAX_HOLD
+    assert (before, h.wanted_reason) == (None, ExitReason.MAX_HOLD)
     stopped = Learned(is_promoted=True)
     stopped.hold(2)
     for bid, reason in ((335, None), (315, ExitReason.PREMIUM_STOP)):  # the fixed stop: 0.35 below the fill
