@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import orjson
 import yaml
@@ -258,7 +258,7 @@ class _Over(_Recorded):
     """Settings of a run that is over: they were in force, whatever would be allowed today."""
 
     @model_validator(mode="after")
-    def _check(self) -> Settings:
+    def _check(self) -> Self:
         return self
 
 

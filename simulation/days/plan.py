@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, timedelta
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -94,7 +94,7 @@ class DayPlan(msgspec.Struct, frozen=True, kw_only=True):
     odd_chain: tuple[str, Fault] | None
     spreads: PlannedSpreads | None = None
     slices: PlannedSlices | None = None
-    broker: str = IB
+    broker: Literal["ib", "tastytrade"] = IB
     beside: PlannedDesk | None = None
     faults_beside: tuple[PlannedFault, ...] = ()
     has_slow_reads: bool = False
