@@ -434,6 +434,18 @@ def test_an_order_of_version_7_was_an_order_by_itself(tmp_path: Path) -> None:
     assert rows(tmp_path / "paper.db", "SELECT DISTINCT combo_ref FROM orders") == [(None,)]
 
 
+def test_exit_changes_of_version_8_are_those_of_the_adaptive_profile(tmp_path: Path) -> None:
+    shutil.copy(DATA / "ledger_v8" / "paper.db", tmp_path)
+    with sqlite3.connect(tmp_path / "paper.db") as db:
+        db.execute(
+            "INSERT INTO exit_changes (position_id, version, at_utc, stop_scale, take_scale, left_ms, is_in_force)"
+            " SELECT position_id, 1, 1, 0.5, 0.5, 1000, 0 FROM positions LIMIT 1"
+        )
+    db.close()
+    open_file(tmp_path / "paper.db", DESK, "paper").close()
+    assert rows(tmp_path / "paper.db", "SELECT kind, version FROM exit_changes") == [("ADAPTIVE", 1)]
+
+
 def test_a_structure_of_version_5_gets_its_row_without_its_terms(tmp_path: Path) -> None:
     shutil.copy(DATA / "ledger_v5" / "paper.db", tmp_path)
     legs = (
