@@ -16,16 +16,12 @@ Actors whose policy `gives_way` (market data, stores, screens) take no mail whil
 Such a turn lasts until the chain that it began has ended: of eight tickers that close together, the next is not begun
 between a reading and the order that it leads to. Those that `goes_last` says (stores, screens, what looks back) wait
 for them, too, unless `FEW` messages wait there already: of eight tickers the last is read before the first is stored.
-
-Whoever computes without an end of its own (a chain, a store) gives the interpreter away after `SWITCH_AFTER_S`. Python
-would let it have ten times as long, and so long a tick would wait at each thread on its way, those of the ports too.
 """
 
 from __future__ import annotations
 
 import heapq
 import queue
-import sys
 import threading
 import time
 from collections import deque
@@ -52,7 +48,6 @@ HELD_AT_MOST_S = 0.005  # a chain ends long before that, unless one of its actor
 GIVE_WAY_AT_MOST_S = 0.005
 LAST_AT_MOST_S = 0.02
 FEW = 32
-SWITCH_AFTER_S = 0.0005
 _GIVE_WAY_S = 0.0002
 BESIDE_AT_MOST_S = 0.05  # of eight tickers that close together the last one waits for seven
 _LOOK_AGAIN_S = 1.0  # a clock that another process leads may change without a word
@@ -114,7 +109,7 @@ class LiveShell(pykka.ThreadingActor):
 
 
 class LiveRuntime(Host):
-    """Threads, real timers, edges that ask; the process's threads take turns more often from then on."""
+    """Threads, real timers, edges that ask."""
 
     is_timed = True
 
@@ -128,7 +123,6 @@ class LiveRuntime(Host):
         mailbox_soft_bound: int = 10_000,
     ) -> None:
         super().__init__(tree, trace, clock, run_n, mailbox_soft_bound)
-        sys.setswitchinterval(min(SWITCH_AFTER_S, sys.getswitchinterval()))
         self.this = threading.local()  # `shell`: that of the present thread, if it is an actor's
         self._beside = threading.Lock()
         self._first: tuple[dict[str, Cell], list[Cell], list[Cell]] = ({}, [], [])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Iterator
 
@@ -262,12 +261,3 @@ def test_a_turn_does_not_go_on_with_who_waits_for_its_end(start: Start, monkeypa
     assert eventually(lambda: tree.runtime.cells["w:2"].mailbox.depth() == 1)
     tree.held.set()
     assert eventually(lambda: "second" in tree.texts("w:2") and "look back" in tree.texts("z:1"))
-
-
-@pytest.mark.parametrize(("before_s", "then_s"), [(0.005, threaded.SWITCH_AFTER_S), (1e-5, 1e-5)])
-def test_no_thread_keeps_the_interpreter_for_as_long_as_python_would_let_it(
-    start: Start, before_s: float, then_s: float
-) -> None:
-    sys.setswitchinterval(before_s)
-    Tree(start)
-    assert sys.getswitchinterval() == pytest.approx(then_s)
