@@ -299,7 +299,8 @@ class LiveRuntime(Host):
             beside = [cell for cell in cells.values() if cell.spec.policy.gives_way and not cell.spec.policy.goes_last]
             self._first = cells, first, first + beside
         before = self._first[2] if is_last else self._first[1]
-        return self.is_leaving or any(cell.in_hand is not None or cell.critical for cell in before)
+        # The mailbox first: mail that is taken meanwhile is found in hand.
+        return self.is_leaving or any(cell.critical or cell.in_hand is not None for cell in before)
 
     def _change_places(self, shell: LiveShell, onward: Cell) -> bool:
         """Have a shell serve an idle actor, and that one's shell the actor that it has served; False where it cannot.
