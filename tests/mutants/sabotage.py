@@ -198,7 +198,7 @@ TABLE: Final = (
         "domain/structure/saga.py",
         "leg.may_be_held and not (leg.is_clear and leg.at_most == 0) for leg in saga.shorts):",
         "leg.may_be_held and not (leg.is_clear and leg.at_most == 0) for leg in saga.shorts[:1]):",
-        "tests/domain/structure/test_saga_of_pairs.py::TestAnyOrder",
+        "tests/domain/structure/test_saga_of_pairs.py::test_no_cover_is_free_while_a_short_of_the_other_pair_is_held",
     ),
     Sabotage(
         "a put covers no call",

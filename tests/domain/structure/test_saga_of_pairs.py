@@ -174,24 +174,19 @@ def test_a_fill_that_is_reported_after_the_end_is_closed_again(n: int) -> None:
 
 
 class AnyOrder(RuleBasedStateMachine):
-    """One order, and orders of each leg, over a world that fills, refuses, cancels and reports late, leg by leg.
+    """One order of one pair or two, and orders of each leg, over a world that fills, refuses and reports late.
 
     The world keeps what the broker session keeps: no order of a leg works beside an exit for all, which is cancelled.
     """
 
-    @initialize(qty=st.integers(1, 3))
-    def reserve(self, qty: int) -> None:
+    @initialize(qty=st.integers(1, 3), has_puts=st.booleans())
+    def reserve(self, qty: int, has_puts: bool) -> None:
         leg = Leg(Qty(qty))
-        self.saga = Saga(cover=leg, short=leg, ratio=1, is_combo=True, further=(Pair(leg, leg),))
-        self.qty = qty
-        self.held, self.was, self.leaves, self.joint, self.free = (
-            [0] * 4,
-            [False] * 4,
-            [False] * 4,
-            [False] * 4,
-            [False] * 4,
-        )
-        self.entry = [EntryPart.UNSENT] * 4
+        self.saga = Saga(cover=leg, short=leg, ratio=1, is_combo=True, further=(Pair(leg, leg),) * has_puts)
+        self.qty, self.n_legs = qty, len(self.saga.legs)
+        self.held = [0] * self.n_legs
+        self.was, self.leaves, self.joint, self.free = ([False] * self.n_legs for _ in range(4))
+        self.entry = [EntryPart.UNSENT] * self.n_legs
         self.working, self.is_entry, self.sent_n, self.sold_beside_short = 0, True, 0, False
         self.carry_out()
 
@@ -203,7 +198,7 @@ class AnyOrder(RuleBasedStateMachine):
                 match wish:
                     case Wish.JOIN_ENTRY:
                         self.saga = entry_asked(self.saga)
-                        self.entry, self.joint = [EntryPart.WORKING] * 4, [True] * 4
+                        self.entry, self.joint = [EntryPart.WORKING] * self.n_legs, [True] * self.n_legs
                     case Wish.SEND_ENTRY | Wish.SEND_EXIT:
                         self.saga = replace(self.saga, is_sent=True)
                         self.is_entry, self.sent_n = wish is Wish.SEND_ENTRY, self.sent_n + 1
@@ -212,12 +207,11 @@ class AnyOrder(RuleBasedStateMachine):
                     case Wish.JOIN_EXIT:
                         self.saga = replace(self.saga, has_asked=True)
                         if not any(self.leaves):
-                            self.joint = [True] * 4
+                            self.joint = [True] * self.n_legs
                     case Wish.CLOSE_SHORT | Wish.CLOSE_COVER:
                         self.leave(SHORTS if wish is Wish.CLOSE_SHORT else COVERS)
                     case Wish.FREE_COVER | Wish.HOLD_COVER:
-                        for n in COVERS:
-                            self.free[n] = wish is Wish.FREE_COVER
+                        self.free = [n in COVERS and wish is Wish.FREE_COVER for n in range(self.n_legs)]
                         self.saga = told(self.saga, *COVERS, is_free=wish is Wish.FREE_COVER)
                     case _:
                         raise AssertionError(f"{wish} is no wish of one order")
@@ -226,7 +220,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     def leave(self, side: tuple[int, ...]) -> None:
         legs = list(self.saga.legs)
-        for n in side:
+        for n in side[: self.n_legs // 2]:
             if is_to_leave(legs[n]):
                 self.leaves[n], legs[n] = True, replace(legs[n], is_leaving=True)
         self.saga = with_legs(self.saga, legs)
@@ -237,31 +231,33 @@ class AnyOrder(RuleBasedStateMachine):
         n = min(self.working, most)
         self.working -= n
         self.held = [qty + (n if self.is_entry else -n) for qty in self.held]
-        self.was = [True] * 4
+        self.was = [True] * self.n_legs
         if not self.working:
             self.the_order_ends()
 
     @rule()
     def the_order_ends(self) -> None:
-        self.working, self.joint = 0, [False] * 4
+        self.working, self.joint = 0, [False] * self.n_legs
         self.entry = [EntryPart.OVER if part is EntryPart.WORKING else part for part in self.entry]
 
     @rule(n=st.sampled_from(ALL))
     def a_leg_leaves_by_itself(self, n: int) -> None:
-        if self.entry[n] is not EntryPart.UNSENT:
-            self.leaves[n] = True
+        if self.entry[n % self.n_legs] is not EntryPart.UNSENT:
+            self.leaves[n % self.n_legs] = True
 
     @rule(n=st.sampled_from(SHORTS), most=st.integers(1, 3))
     def a_short_is_bought_back(self, n: int, most: int) -> None:
+        n %= self.n_legs
         if self.leaves[n]:
             self.the_order_ends()  # the combination goes first
             self.held[n] -= min(self.held[n], most)
 
     @rule(n=st.sampled_from(COVERS), most=st.integers(1, 3))
     def a_cover_is_sold(self, n: int, most: int) -> None:
+        n %= self.n_legs
         if self.leaves[n] and self.free[n]:
             self.the_order_ends()
-            self.sold_beside_short |= self.held[n] > 0 and any(self.held[m] > 0 for m in SHORTS)
+            self.sold_beside_short |= self.held[n] > 0 and any(self.held[m] > 0 for m in SHORTS[: self.n_legs // 2])
             self.held[n] -= min(self.held[n], most)
 
     @rule(reason=st.sampled_from([ExitReason.KILL, ExitReason.TAKE_PROFIT, ExitReason.MAX_HOLD, ExitReason.UNWIND]))
@@ -271,6 +267,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule(n=st.sampled_from(ALL))
     def a_leg_reports(self, n: int) -> None:
+        n %= self.n_legs
         if self.entry[n] is EntryPart.UNSENT:
             return
         is_flat = self.held[n] == 0 and self.entry[n] is EntryPart.OVER and not self.joint[n]
@@ -282,8 +279,8 @@ class AnyOrder(RuleBasedStateMachine):
 
     @invariant()
     def shorts_are_covered_by_their_own_pair(self) -> None:
-        for cover, short in zip(COVERS, SHORTS, strict=True):
-            assert self.held[short] <= self.held[cover]
+        for cover, short in zip(self.held[::2], self.held[1::2], strict=True):
+            assert short <= cover
         assert not self.sold_beside_short
 
     @invariant()
@@ -308,5 +305,5 @@ class AnyOrder(RuleBasedStateMachine):
         assert set(self.held) == {0}
 
 
-AnyOrder.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+AnyOrder.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
 TestAnyOrder = AnyOrder.TestCase
