@@ -54,10 +54,10 @@ Promotions = Mapping[str, tuple[str, ...]]  # by source, each as KIND-version
 
 
 class Trade(msgspec.Struct, frozen=True, kw_only=True):
-    """One closed position, or both legs of a structure: money in cents, net of fees; instants in ns UTC.
+    """One closed position, or all legs of a structure: money in cents, net of fees; instants in ns UTC.
 
     `reason` is the code of its last part, `closed_by` says those of all parts in words. Of a structure `contract` and
-    `ticker` name both legs, and `qty` is that of the one that was bought.
+    `ticker` name its legs, and `qty` is that of a bought one.
     """
 
     session: date
