@@ -193,7 +193,10 @@ def _notes(year: TaxYear, found: TaxTrades, settings: Settings) -> list[str]:
         ),
     ]
     if found.unpriced:
-        notes.append(f"Booked as worthless without a settlement price: {', '.join(found.unpriced)}.")
+        notes.append(
+            "Booked without a settlement price (what was bought as worthless, what was sold at its last price):"
+            f" {', '.join(found.unpriced)}."
+        )
     if found.closed_by_others:
         notes.append(
             f"Closed by somebody else, taken at what the ledger booked: {', '.join(found.closed_by_others)}; compare"

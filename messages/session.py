@@ -12,6 +12,7 @@ from domain.session.phases import Phase
 from domain.units import Qty, Utc
 from messages.base import Command, Event, Report
 from messages.broker import BrokerPosition, BrokerRead
+from messages.restored import OwnOrder
 
 
 def _tag(name: str) -> str:
@@ -76,7 +77,8 @@ class Reconciled(Report, frozen=True, kw_only=True, tag=_tag, omit_defaults=True
     """The comparison with read-back `read_n`. `cancel_refs`: own orders no longer wanted; `foreign_*`: not ours.
 
     `taken_back`: what is held and ours, but was nobody's any more by the ledger, and is a position's again; repeated
-    until its position records itself. `named`: by perm id the references of rows that bore none.
+    until its position records itself. `named`: by perm id the references of rows that bore none. `combos`: the legs of
+    combinations of ours that work at the broker and are not on record.
     """
 
     session_epoch: int
@@ -89,6 +91,7 @@ class Reconciled(Report, frozen=True, kw_only=True, tag=_tag, omit_defaults=True
     mismatches: tuple[str, ...]
     taken_back: tuple[BrokerPosition, ...] = ()
     named: tuple[tuple[int, str], ...] = ()
+    combos: tuple[OwnOrder, ...] = ()
 
 
 class ReconcileFinished(Event, frozen=True, kw_only=True, tag=_tag):

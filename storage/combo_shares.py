@@ -13,10 +13,12 @@ from msgspec.structs import replace
 
 from domain.instruments import Side
 from domain.orders.combo import COMBO_CON_ID
-from domain.orders.references import entry_ref, is_exit_ref, is_ours, position_of, share_ref
+from domain.orders.references import entry_ref, is_exit_ref, is_of_desk, is_ours, position_of, share_ref
 from domain.units import Qty
 from messages.broker import BrokerOrder, BrokerRead, Execution
+from messages.restored import OwnOrder
 from storage import rows
+from storage.ledger_schema import LIVE
 
 
 class _Leg(rows.Row, frozen=True):
@@ -26,6 +28,7 @@ class _Leg(rows.Row, frozen=True):
     con_id: int
     side: Side
     qty: Qty
+    is_live: bool
 
 
 def execution_of_leg(db: sqlite3.Connection, execution: Execution) -> Execution | None:
@@ -56,6 +59,37 @@ def read_of_legs(db: sqlite3.Connection, read: BrokerRead) -> BrokerRead:
     )
 
 
+def unrecorded(db: sqlite3.Connection, read: BrokerRead, desk: str) -> tuple[OwnOrder, ...]:
+    """Return the legs of this desk's combinations that work at the broker and of which no leg's order is on record.
+
+    An exit goes out without waiting for its record. Its legs must be known all the same: each could leave by itself
+    beside it, and what covers would be sold twice.
+    """
+    found: list[OwnOrder] = []
+    for order in read.orders:
+        if order.is_working and order.con_id == COMBO_CON_ID and is_of_desk(order.order_ref, desk):
+            known = "SELECT 1 FROM orders WHERE combo_ref = ?"
+            if not rows.exists(db, known, (order.order_ref,)):
+                found += shares_on_record(db, order.order_ref, order.qty)
+    return tuple(found)
+
+
+def shares_on_record(db: sqlite3.Connection, combo_ref: str, units: Qty) -> tuple[OwnOrder, ...]:
+    """Return each live leg's part of so many units of a combination, whether or not its own order is on record."""
+    legs, is_exit = _legs_of(db, combo_ref), is_exit_ref(combo_ref)
+    if len(legs) < 2:
+        return ()
+    unit = gcd(*(leg.qty for leg in legs))
+    return tuple(
+        OwnOrder(
+            order_ref=share_ref(combo_ref, leg.order_ref), con_id=leg.con_id, is_exit=is_exit,
+            side=leg.side.opposite if is_exit else leg.side, qty=Qty(units * leg.qty // unit), combo_ref=combo_ref,
+        )
+        for leg in legs
+        if leg.is_live
+    )  # fmt: skip
+
+
 def _shares_of(db: sqlite3.Connection, order: BrokerOrder) -> tuple[BrokerOrder, ...]:
     legs = _legs_of(db, order.order_ref) if order.con_id == COMBO_CON_ID and is_ours(order.order_ref) else ()
     if len(legs) < 2:
@@ -75,7 +109,7 @@ def _legs_of(db: sqlite3.Connection, order_ref: str) -> tuple[_Leg, ...]:
     """Return the legs of the intent that an order belongs to, in their order; one where it is no structure's."""
     return rows.all_rows(
         db, _Leg,
-        f"SELECT {rows.columns_of(_Leg)} FROM reservations WHERE intent_id ="
+        f"SELECT order_ref, con_id, side, qty, {LIVE} FROM reservations WHERE intent_id ="
         " (SELECT intent_id FROM reservations WHERE order_ref = ?) ORDER BY leg",
         (entry_ref(position_of(order_ref)),),
     )  # fmt: skip

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from datetime import date
+from math import gcd
 from pathlib import Path
 
 from msgspec import UNSET
@@ -33,7 +35,7 @@ from messages.restored import (
     StructureLeg,
     StructureRestored,
 )
-from storage import exit_rows, fills, rows, structure_rows
+from storage import combo_shares, exit_rows, fills, rows, structure_rows
 from storage.day_rows import stops_of
 from storage.ledger_schema import LIVE, SHARED, ReservationState
 from storage.promotions import promoted_now
@@ -435,4 +437,18 @@ def _ibkr(db: sqlite3.Connection, session: date) -> IbkrRestored:
         " ORDER BY o.at_utc, o.order_ref",
         (session.isoformat(),),
     )  # fmt: skip
-    return IbkrRestored(orders=tuple(row.own_order for row in found))
+    own = [row.own_order for row in found]
+    return IbkrRestored(orders=(*own, *_other_legs(db, own)))
+
+
+def _other_legs(db: sqlite3.Connection, own: Sequence[OwnOrder]) -> Iterator[OwnOrder]:
+    """Return the live legs of combinations whose own order is not among these: its record came late, or told its end.
+
+    The broker has one order for all of them, so that it is whole here, too.
+    """
+    refs = {order.order_ref for order in own}
+    for combo_ref in dict.fromkeys(order.combo_ref for order in own if order.combo_ref):
+        units = Qty(gcd(*(order.qty for order in own if order.combo_ref == combo_ref)))
+        for share in combo_shares.shares_on_record(db, combo_ref, units):
+            if share.order_ref not in refs:
+                yield share

@@ -90,6 +90,7 @@ def reconcile(
         ),
         taken_back=taken_back,
         named=tuple(sorted(named.items())),
+        combos=combo_shares.unrecorded(db, message.read.with_refs(named), desk),
     )
     return (*facts, *taken, *unexplained, reconciled)
 

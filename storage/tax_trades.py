@@ -45,8 +45,8 @@ class TaxTrades(msgspec.Struct, frozen=True):
     """The trades, and what a person must know of them.
 
     `estimated_fees` counts executions whose commission nobody reported, `others` those of orders that are not ours
-    (left out), `adopted` those that were made from what the broker held (compare the price), `unpriced` names what was
-    booked as worthless because nobody knew the settlement price, `closed_by_others` what somebody else closed: at
+    (left out), `adopted` those that were made from what the broker held (compare the price), `unpriced` names what
+    expired while nobody knew the settlement price, `closed_by_others` what somebody else closed: at
     what the ledger booked, which is an estimate until it can be read.
     """
 

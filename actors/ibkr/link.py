@@ -36,7 +36,7 @@ def start(wiring: Wiring, turn: Turn[IBKRState], message: Started) -> None:
     """Doubt every order that may still live at the broker, and dial."""
     state = turn.state
     if isinstance(message.restored, IbkrRestored):
-        state.table = _restored(wiring, turn, message.restored.orders)
+        state.table = restored(wiring, turn, message.restored.orders)
         state.used_refs = Keyed((share.order_ref, share.order_ref) for order in state.table for share in order.shares)
         state.con_ids = tuple(sorted({con_id for order in state.table for con_id in order.con_ids}))
     turn.tell("kill", risk.RequestKillLevel(reply_to=turn.name))
@@ -46,7 +46,7 @@ def start(wiring: Wiring, turn: Turn[IBKRState], message: Started) -> None:
     gateway_link.follow(turn, wiring.port, dialling.dial(state.link, wiring.rules, wiring.gateways, turn.now))
 
 
-def _restored(wiring: Wiring, turn: Turn[IBKRState], known: tuple[OwnOrder, ...]) -> Table:
+def restored(wiring: Wiring, turn: Turn[IBKRState], known: tuple[OwnOrder, ...]) -> Table:
     """Return the orders that may still live, in doubt; the legs of a combination are one order at the broker."""
     refs = dict.fromkeys(own.combo_ref or own.order_ref for own in known)
     groups = [[own for own in known if ref in (own.combo_ref, own.order_ref)] for ref in refs]

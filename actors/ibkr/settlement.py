@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from msgspec.structs import replace
 
 from actors.ibkr.fills import counted, say_ledger_silent, tell_fill, watch_legs
-from actors.ibkr.link import change_mode, finished, lose, suspend
+from actors.ibkr.link import change_mode, finished, lose, restored, suspend
 from actors.ibkr.orders import withdraw_all
 from actors.ibkr.read_back import start_read
 from actors.ibkr.reports import (
@@ -117,6 +117,8 @@ def _settle_all(wiring: Wiring, turn: Turn[IBKRState], read: BrokerRead, fact: s
     is_whole = read.is_complete and fact is not None
     state.read, state.failed = None, read.failed
     turn.disarm(Timer.RECONCILE)
+    for order in restored(wiring, turn, () if fact is None else fact.combos):
+        _take_over(turn, order)
     _settle(wiring, turn, read)
     _cancel_unwanted(wiring, turn, read, () if fact is None else fact.cancel_refs, is_first=not was_whole)
     taken_back = () if fact is None else fact.taken_back
@@ -147,6 +149,19 @@ def _settle_all(wiring: Wiring, turn: Turn[IBKRState], read: BrokerRead, fact: s
         start_read(wiring, turn)
     elif not is_whole:
         turn.arm(Timer.READ_REST, turn.now + wiring.rules.read_rest_ms * MS)
+
+
+def _take_over(turn: Turn[IBKRState], order: Order) -> None:
+    """Take a combination that works and is not on record into the table, so that no leg leaves beside it.
+
+    One that is there was sent in this life, and the record of its legs is late.
+    """
+    state = turn.state
+    if find(state.table, order.order_ref) is None:
+        state.keep(order)
+        for share in order.shares:
+            state.use_ref(share.order_ref)
+            state.follow_contract(share.con_id)
 
 
 def _buy_back(wiring: Wiring, turn: Turn[IBKRState], taken_back: tuple[BrokerPosition, ...]) -> None:

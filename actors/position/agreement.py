@@ -12,9 +12,11 @@ from actors.position.settlement import end_expired, is_settlement_due
 from actors.position.state import AFTER_HOURS, PositionRules, PositionTurn, Timer, arm_in, move
 from domain.alarm import Severity
 from domain.instants import MS
+from domain.instruments import Side
 from domain.orders.references import position_of
 from domain.position.cycle import EndReason, PositionEvent, PositionState
 from domain.position.exits import MarketWatch
+from domain.position.mark import last_closing_ticks
 from domain.risk.kill import KillLevel
 from domain.session.phases import Phase
 from domain.starved import busy_text, excused_ms
@@ -210,15 +212,16 @@ def _is_fee_awaited(rules: PositionRules, turn: PositionTurn) -> bool:
 
 
 def _end_gone(rules: PositionRules, turn: PositionTurn) -> None:
-    """End a life whose contracts somebody else has closed; the last bid known stands in for the price of it."""
+    """End a life whose contracts somebody else has closed; the last price known to close it stands in for theirs."""
     state = turn.state
-    price_ticks = state.watch.last_bid_ticks or 0
+    price_ticks = last_closing_ticks(state.fills, state.watch)
+    side = "bid" if state.fills.side is Side.BUY else "ask"
     text = (
         f"{state.opened_ref().contract.label}: {state.fills.held} that the ledger holds were closed at the broker by"
-        f" somebody else; booked at the last bid {price_ticks / 100:.2f}: compare the broker's statement"
+        f" somebody else; booked at the last {side} {price_ticks / 100:.2f}: compare the broker's statement"
     )
     reports.alarm(turn, f"gone:{rules.con_id}", Severity.CRITICAL, text)
-    _end_life(rules, turn, EndReason.BROKER_LIQUIDATION, price_ticks * state.fills.held)
+    _end_life(rules, turn, EndReason.BROKER_LIQUIDATION, round(price_ticks * state.fills.held))
     state.is_estimated = True
 
 

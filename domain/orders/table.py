@@ -371,11 +371,13 @@ def find(table: Table, order_ref: str) -> Order | None:
 
 
 def find_share(table: Table, order_ref: str) -> tuple[Order, Share] | None:
-    """Return the order that a position knows by this reference, and what it is to it; `None` if there is none."""
+    """Return the order that a position knows by this reference, and what it is to it; `None` if there is none.
+
+    The reference of a combination is its first leg's: where it is another leg's alone, it names no share.
+    """
     order = find(table, order_ref) or next((o for o in table if any(s.order_ref == order_ref for s in o.legs)), None)
-    if order is None:
-        return None
-    return order, next(share for share in order.shares if share.order_ref == order_ref)
+    share = None if order is None else next((share for share in order.shares if share.order_ref == order_ref), None)
+    return None if order is None or share is None else (order, share)
 
 
 def put(table: Table, order: Order) -> Table:

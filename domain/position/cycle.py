@@ -26,7 +26,7 @@ class EndReason(StrEnum):
 
     CLOSED = "closed"
     EXPIRED = "expired"  # worthless
-    EXPIRED_UNPRICED = "expired_unpriced"  # nobody knows the settlement price: booked as worthless, with an alarm
+    EXPIRED_UNPRICED = "expired_unpriced"  # nobody knows the settlement price: booked at its worst, with an alarm
     SETTLED = "settled"  # in cash
     ASSIGNED = "assigned"  # exercised into shares
     BROKER_LIQUIDATION = "broker_liquidation"  # closed at the broker by somebody else, or by the broker

@@ -35,6 +35,18 @@ def mark_of(fills: Fills, watch: MarketWatch, multiplier: int, now: Utc) -> Mark
     return Mark(None, None)
 
 
+def last_closing_ticks(fills: Fills, watch: MarketWatch) -> float:
+    """Return the last price known at which one contract of what is held could have been closed.
+
+    Of a long one that is the bid, and nothing without one; of a short one the ask, and without one what it was sold
+    for: nothing is never what a short costs.
+    """
+    if fills.side is Side.BUY:
+        return watch.last_bid_ticks or 0
+    ask = None if watch.quote is None else watch.quote.ask_ticks
+    return ask or fills.average_ticks or 0
+
+
 def intrinsic_ticks(contract: Contract, underlying_ticks: Ticks) -> Ticks:
     """Return what one expired contract is worth at the settlement price of its underlying."""
     sign = 1 if contract.right is Right.CALL else -1

@@ -87,7 +87,7 @@ def test_what_expired_is_closed_at_what_it_was_worth(
     (found,) = csv.DictReader(io.StringIO(out))
     assert (found["proceeds"], found["basis"], found["gain"], found["note"]) == row
     _, text, _ = tax(capsys, tmp_path)
-    assert ("Booked as worthless without a settlement price: 2 QQQ" in text) is (end is EndReason.EXPIRED_UNPRICED)
+    assert ("at its last price): 2 QQQ" in text) is (end is EndReason.EXPIRED_UNPRICED)
 
 
 def test_an_exercise_into_shares_is_no_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

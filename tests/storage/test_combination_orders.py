@@ -269,3 +269,46 @@ def test_a_cover_is_free_by_the_ledgers_word_once_no_sold_leg_is_left_though_the
     for con_id in (22, 32):
         ledger.apply(ask.closed(1, ref=ask.position_ref(1, con_id)), ask.T0)
         assert restored(ledger, "position:paper:31").is_free is (con_id == 32)
+
+
+@pytest.mark.parametrize("ended", [1, 101])
+def test_the_order_session_gets_every_leg_though_a_kill_came_between_the_ends_of_two(
+    ledger: DeskLedger, ended: int
+) -> None:
+    ledger.apply(vertical(), ask.T0)
+    ledger.apply(orders.RecordOrderIds(order_ref=ask.ref(ended), perm_id=901, status="cancelled"), ask.T0)
+    found = known(restored(ledger, "ibkr:paper")).orders
+    assert {(own.order_ref, own.con_id, own.side, own.qty, own.combo_ref) for own in found} == {
+        (COVER_REF, 1, Side.BUY, 2, COVER_REF), (SHORT_REF, 22, Side.SELL, 2, COVER_REF),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("n", [1, 101])
+def test_the_order_session_gets_both_legs_of_an_exit_of_which_one_was_recorded_in_time(
+    ledger: DeskLedger, n: int
+) -> None:
+    ledger.apply(vertical(), ask.T0)
+    told(ledger, *FILLS)
+    for ref in (COVER_REF, SHORT_REF):
+        ledger.apply(orders.RecordOrderIds(order_ref=ref, perm_id=901, status="filled"), ask.T0)
+    con_id, side = (1, Side.SELL) if n == 1 else (22, Side.BUY)
+    head = ask.ref(1, "x1")
+    ledger.apply(ask.exit_intent(n, con_id=con_id, side=side, combo_ref=head), ask.T0)
+    found = known(restored(ledger, "ibkr:paper")).orders
+    assert {(own.order_ref, own.con_id, own.side, own.qty, own.combo_ref) for own in found} == {
+        (head, 1, Side.SELL, 2, head), (ask.ref(101, "x1"), 22, Side.BUY, 2, head),
+    }  # fmt: skip
+
+
+def test_a_reading_names_the_legs_of_a_working_exit_that_is_not_on_record(ledger: DeskLedger) -> None:
+    ledger.apply(vertical(), ask.T0)
+    told(ledger, *FILLS)
+    head = ask.ref(1, "x1")
+    order = ask.broker_order(1, order_ref=head, con_id=COMBO_CON_ID, side=Side.SELL, limit_ticks=Ticks(-300))
+    _, answer = reconciled(ledger, ask.read((order,), FILLS, HELD))
+    assert {(own.order_ref, own.con_id, own.side, own.qty, own.combo_ref) for own in answer.combos} == {
+        (head, 1, Side.SELL, 2, head), (ask.ref(101, "x1"), 22, Side.BUY, 2, head),
+    }  # fmt: skip
+    ledger.apply(ask.exit_intent(1, combo_ref=head), ask.T0)
+    _, answer = reconciled(ledger, ask.read((order,), FILLS, HELD))
+    assert answer.combos == ()

@@ -380,3 +380,40 @@ def test_the_margin_of_a_combination_is_asked_for_with_its_legs() -> None:
     )  # fmt: skip
     out = h.feed(orders.RequestWhatIf(request_id="m", reply_to="risk", order=order, legs=LEGS))
     assert out.told(broker.AskMargin, PORT)[0].legs == LEGS
+
+
+def test_a_combination_that_went_out_before_its_record_keeps_its_legs_from_leaving_beside_it() -> None:
+    h = History().start(IbkrRestored(orders=()))
+    h.up()
+    bag = broker_order(HEAD_EXIT, con_id=COMBO_CON_ID, side=Side.SELL, limit_ticks=-300)
+    h.broker_read(bag, held=HELD)
+    h.reconciled(combos=known("x1").orders)
+    assert h.order(HEAD_EXIT).con_ids == (8, 7)
+    for con_id, side in ((8, Side.SELL), (7, Side.BUY)):
+        own = ABOVE if con_id == 8 else CALL
+        assert h.submit_exit(ref(con_id, "x1"), contract=own, side=side).told(broker.OrderDenied)
+        out = h.submit_exit(ref(con_id, "x2"), contract=own, side=side)
+        assert not out.told(broker.PlaceOrder)
+        assert out.told(orders.ExitHeld)
+    assert [m.order_ref for m in h.told(broker.WithdrawOrder, PORT)] == [HEAD_EXIT]
+
+
+def test_a_combination_of_this_life_stays_as_it_is_while_its_record_is_late() -> None:
+    h = working(held(), "x1")
+    h.query(HEAD_EXIT)
+    h.broker_read(broker_order(HEAD_EXIT, con_id=COMBO_CON_ID, side=Side.SELL, limit_ticks=-300), held=HELD)
+    was = h.order(HEAD_EXIT).handed_utc
+    h.reconciled(combos=known("x1").orders)
+    assert (h.order(HEAD_EXIT).handed_utc, h.order(HEAD_EXIT).con_ids) == (was, (8, 7))
+    assert not h.told(broker.WithdrawOrder, PORT)
+
+
+@pytest.mark.parametrize("suffix", ["e", "x1"])
+def test_a_question_about_a_leg_that_is_no_part_of_what_was_restored_is_answered(suffix: str) -> None:
+    only = tuple(own for own in known(suffix).orders if own.con_id == 7)
+    h = History().start(IbkrRestored(orders=only))
+    h.up()
+    h.query(ref(8, suffix))
+    for _ in range(2):
+        h.read(ended_order(ref(8, suffix), OrderStatus.CANCELLED, 0, con_id=COMBO_CON_ID), held=HELD)
+    assert ref(8, suffix) in [m.order_ref for m in h.told(orders.OrderFound)]

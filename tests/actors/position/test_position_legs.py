@@ -5,18 +5,22 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from domain.instruments import OrderType, Side
+from domain.instants import MINUTE, SECOND
+from domain.instruments import Contract, OrderType, Right, Side
 from domain.orders.tiers import Tier
-from domain.position.cycle import ExitReason, PositionState
+from domain.position.cycle import EndReason, ExitReason, PositionState
+from domain.position.exits import MarketWatch
 from domain.risk.kill import KillLevel
 from domain.session.phases import Phase
+from domain.units import Ticks, Utc
 from messages import operator, orders, positions, restored, risk
 from messages.restored import PositionRestored, Reservation
 from tests.testkit.narrow import known
-from tests.testkit.position_history import ENTRY, EXIT_1, REF, History
+from tests.testkit.position_history import CLOSE, ENTRY, EXIT_1, REF, SESSION, History
 
 COVER = replace(REF, structure_id="s1", strategy="spread")
 SHORT = replace(COVER, side=Side.SELL, direction=-1)
+SPY_CALL = Contract(812, "SPY", "SPY", SESSION, Ticks(60_000), Right.CALL)
 
 
 def leg(history: History) -> positions.LegChanged:
@@ -238,3 +242,55 @@ def test_a_cover_that_is_started_again_is_held_back_until_it_is_told_once_more()
     flatten(history)
     assert len(history.all(orders.RecordExitIntent)) == sold
     assert known(leg(history)).is_free is False
+
+
+# -- a short whose end nobody told ---------------------------------------------------------------------
+
+
+def gone(history: History) -> positions.PositionClosed:
+    """Let the broker hold nothing of it any more, without an execution that would say why, until it is booked."""
+    history.broker(0)
+    history.wait(3_000)
+    history.broker(0)
+    history.wait(31_000)
+    history.broker(0)
+    history.wait(1_000)
+    return history.last(positions.PositionClosed)
+
+
+def test_a_short_that_somebody_else_closed_is_booked_at_its_ask_and_never_as_bought_back_for_nothing() -> None:
+    history = held(SHORT, qty=10)
+    history.quote(900, 930)
+    closed = gone(history)
+    assert (closed.end, closed.realised_cents) == (EndReason.BROKER_LIQUIDATION, 10 * (500 - 930) * 100)
+    assert "last ask 9.30" in next(a.text for a in history.all(operator.Alarm) if a.key.startswith("gone:"))
+
+
+def test_a_short_without_any_quote_that_somebody_else_closed_brings_no_profit() -> None:
+    history = held(SHORT, qty=10)
+    history.state.watch = MarketWatch(history.now)
+    assert gone(history).realised_cents == 0
+
+
+@pytest.mark.parametrize(("contract", "is_halted"), [(REF.contract, False), (SPY_CALL, True)])
+@pytest.mark.parametrize("has_quote", [True, False])
+def test_a_short_that_expired_at_an_unknown_price_is_not_booked_as_worthless(
+    contract: Contract, *, is_halted: bool, has_quote: bool
+) -> None:
+    history = History(replace(SHORT, contract=contract))
+    history.now = Utc(CLOSE - 46 * MINUTE)
+    history.hold(10)
+    history.advance(Utc(CLOSE - 5 * SECOND))
+    history.quote(900, 930)
+    history.state.watch = history.state.watch if has_quote else MarketWatch(history.now)
+    history.state.watch = replace(history.state.watch, spot=None)
+    history.advance(CLOSE)
+    history.found(history.last_order.order_ref, working=False, filled=0)
+    history.wait(1_000)
+    levels = len(history.all(risk.RaiseKill))
+    history.broker(0)
+    closed = history.last(positions.PositionClosed)
+    assert (closed.end, closed.realised_cents) == (
+        EndReason.EXPIRED_UNPRICED, 10 * (500 - 930) * 100 if has_quote else 0
+    )  # fmt: skip
+    assert len(history.all(risk.RaiseKill)) - levels == is_halted
