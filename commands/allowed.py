@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import NamedTuple
 
 from commands.cli import CommandError
 from commands.folder import DataFolder
+from commands.held import account_key as ledgers_key
 from commands.readiness import armed
 from commands.unattended import may_hold, real_desks
 from config.desks import desk_names, is_simulated, of_desk
@@ -14,6 +16,7 @@ from config.secrets import secret
 from config.settings import Settings, SettingsError
 from domain.alarm import Severity
 from domain.desks import DeskKind
+from domain.session.modes import account_key
 from domain.units import Utc
 from messages import operator
 from storage.shared_ledger import bring_up
@@ -91,7 +94,7 @@ def allowed_beside(
         LedgerRefusedError: a ledger cannot be used.
     """
     found: list[AllowedDesk] = []
-    of_account = {} if account is None else {account: settings.desk}
+    of_account = {account or _key_of_ledger(settings, folder): settings.desk}
     for name in settings.desks:
         try:
             found.append(_allowed_desk(settings, name, folder, of_account, now_utc))
@@ -100,6 +103,16 @@ def allowed_beside(
             own, kind = of_desk(settings, name), DeskKind(settings.desks[name].kind)
             found.append(AllowedDesk(own, kind, None, is_armed=False, told=(alarm,), is_left_out=True))
     return tuple(found)
+
+
+def _key_of_ledger(settings: Settings, folder: DataFolder) -> str:
+    """Return what tells the account of the first desk's ledger from others, which it trades where none is configured.
+
+    Empty where that is not known, or cannot be read: this desk's own start says so.
+    """
+    with suppress(LedgerRefusedError):
+        return ledgers_key(folder.ledgers, [settings.desk])
+    return ""
 
 
 def _allowed_desk(
@@ -112,7 +125,7 @@ def _allowed_desk(
     number = secret(own.broker.account_env)
     if number is None:
         raise CommandError(f"Desk {name} has no account: set {own.broker.account_env} to its number, then start.")
-    other = of_account.setdefault(number, name)
+    other = of_account.get(account_key(number)) or of_account.setdefault(number, name)
     if other != name:
         raise CommandError(
             f"Desk {name} and desk {other} have one account: {own.broker.account_env} names the same; give each its"

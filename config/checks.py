@@ -472,15 +472,16 @@ def _desks(settings: SettingsTree) -> Iterator[Found]:
         broker = of_desk(settings, name).broker
         ids, is_sim = broker.client_ids, is_simulated(settings, name)
         for gateway in broker.gateways:
+            host = _machine(gateway.host)
             if not is_sim and broker.orders == IB:
-                other = logins.setdefault((gateway.host, gateway.port), name)
+                other = logins.setdefault((host, gateway.port), name)
                 if other != name:
                     what = f"must not be those of desk {other}: an emergency cancels all orders of a gateway's login"
                     yield Found(f"{path}.gateways", f"{what} (given: {gateway.host}:{gateway.port})")
             for client_id in (
                 (ids.quotes,) if is_sim else dict.fromkeys((ids.orders, ids.quotes, ids.chains, ids.direct))
             ):
-                other = sessions.setdefault((gateway.host, gateway.port, client_id), name)
+                other = sessions.setdefault((host, gateway.port, client_id), name)
                 if other != name:
                     where = f"{gateway.host}:{gateway.port}"
                     what = f"must not be those of desk {other} at {where}, one process each (given: {client_id})"
@@ -492,6 +493,12 @@ def _desks(settings: SettingsTree) -> Iterator[Found]:
         if other != name:
             what = f"must not be that of desk {other}: an account has one desk (given: {broker.account_env})"
             yield Found(f"{path}.account_env", what)
+
+
+def _machine(host: str) -> str:
+    """Return one name for a host, however it is written: this machine has several."""
+    name = host.lower().rstrip(".")
+    return "localhost" if name in _LOOPBACK or name.startswith("127.") else name
 
 
 def _has_quotes(settings: SettingsTree, beside: DeskBeside) -> bool:

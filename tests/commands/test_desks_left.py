@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from commands.allowed import allowed_beside, allowed_of, left_alone
 from commands.cli import CommandError
@@ -13,6 +14,7 @@ from commands.folder import DataFolder
 from config.settings import load_settings
 from domain.alarm import Severity
 from domain.desks import DeskKind
+from domain.session.modes import account_key
 from storage.desk_kinds import note_kind
 from storage.desk_ledger import DeskLedger
 from storage.ledger_schema import DESK
@@ -93,6 +95,32 @@ def test_a_flat_desk_that_cannot_start_keeps_none_that_holds_something_unwatched
     assert real.is_left_out
     (alarm,) = real.told
     assert (alarm.severity, said in alarm.text) == (Severity.CRITICAL, True)
+
+
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_a_desk_in_the_account_that_the_first_ones_ledger_is_of_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_damaged: bool
+) -> None:
+    monkeypatch.setenv("OTHER_ACCOUNT", "DU1234567")
+    folder = DataFolder(tmp_path)
+    folder.make()
+    beside = {key: value for key, value in REAL.items() if key != "armed_env"}
+    beside |= {"kind": "paper", "account_env": "OTHER_ACCOUNT", "port": 4001}
+    settings = load_settings(profile="real", overrides={"data_dir": str(tmp_path), "desks": {"other": beside}})
+    start_run(folder.ledgers, ("paper", "other"), ask.T0)
+    ledger = DeskLedger(folder.ledgers, "paper", run_n=1)
+    ledger.open()
+    ledger.apply(replace(ask.read(), account_key=account_key("DU1234567")), ask.T0)
+    ledger.close()
+    if is_damaged:  # its own start says so; another desk's does not end by it
+        (folder.ledgers / "paper.db").write_bytes(b"no ledger" * 1000)
+        (desk,) = allowed_beside(settings, folder, None, ask.T0)
+        assert not desk.is_left_out
+        return
+    with pytest.raises(CommandError, match="Desk other and desk paper have one account"):
+        allowed_beside(settings, folder, None, ask.T0)
+    monkeypatch.setenv("OTHER_ACCOUNT", "DU7654321")
+    assert [desk.account for desk in allowed_beside(settings, folder, None, ask.T0)] == ["DU7654321"]
 
 
 def test_a_live_desk_that_is_not_armed_starts_without_entries_beside_one_that_holds_something(

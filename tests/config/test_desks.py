@@ -67,6 +67,14 @@ def test_a_strategy_names_where_it_trades_and_where_it_may() -> None:
             " (given: 127.0.0.1:4002)",
         ),
         (
+            {"real": REAL | {"gateways": [{"host": "LocalHost", "port": 4002}]}},
+            "desks.real.gateways: must not be those of desk paper",
+        ),
+        (
+            {"real": REAL | {"gateways": [{"host": "127.0.1.1", "port": 4002}]}},
+            "desks.real.gateways: must not be those of desk paper",
+        ),
+        (
             {"real": REAL | {"account_env": "ZEROHOUR_IB_ACCOUNT"}},
             "desks.real.account_env: must not be that of desk paper: an account has one desk",
         ),
