@@ -1,14 +1,15 @@
 """What risk's own rules live on, and which of it has not been known for too long while something is held.
 
-The stops of the day need marks and the start NAV, the automatic kill level the prices of VIX and SPX. A rule that does
-not know its input is no rule: level 1 and an alarm, never a pass (the project's risk specification, section 3).
+The stops of the day need marks and the start NAV, the automatic kill level the prices of VIX and SPX, and the exit of
+what was sold, before it may be exercised, that of its underlying. A rule that does not know its input is no rule:
+level 1 and an alarm, never a pass (the project's risk specification, section 3).
 """
 
 from __future__ import annotations
 
 import msgspec
 
-from domain.instruments import Contract, DataType
+from domain.instruments import Contract, DataType, Side
 from domain.risk.desk_view import DeskView, does_age, spot_of
 from domain.risk.kill import SPX, VIX
 from domain.units import Utc
@@ -33,7 +34,8 @@ def inputs_of(view: DeskView, held_since_utc: Utc, age_max_ns: int, now: Utc) ->
     heard: list[tuple[Contract | str, Utc]] = [(h.ref.contract, h.marked_utc) for h in view.holdings if h.needs_mark]
     if view.start_nav_cents is None:
         heard.append(("the account's net liquidation at the start of the day", held_since_utc))
-    for ticker in (VIX, SPX):
+    sold = (h.ref.contract.ticker for h in view.holdings if h.needs_mark and h.ref.side is Side.SELL)
+    for ticker in dict.fromkeys((VIX, SPX, *sold)):
         spot = spot_of(view, ticker)
         is_live = spot is not None and spot.data_type is DataType.LIVE
         last = spot.at_utc if spot is not None and is_live else Utc(0)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from domain.instants import MINUTE, SECOND
-from domain.instruments import DataType, Spot
+from domain.instruments import DataType, Side, Spot
 from domain.limits import OverlayRow
 from domain.risk.inputs import inputs_of
 from domain.risk.overlay import MINUTES_A_YEAR, Minutes, overlay_of, realised, with_price
@@ -154,6 +154,21 @@ def test_a_pending_entry_needs_a_mark_only_where_nobody_has_spoken_of_it() -> No
     told, untold = holding("a", is_pending=True), holding("b", is_pending=True, unrealised_cents=None)
     names = [i.name for i in inputs_of(view(holdings=(told, untold)), NOW, AGE, NOW)]
     assert sum(name.startswith("the mark") for name in names) == 1
+
+
+def test_the_price_of_what_was_sold_calls_of_is_an_input_while_they_are_held() -> None:
+    of_fund = replace(holding("s").ref, side=Side.SELL, contract=replace(holding("s").ref.contract, ticker="SPY"))
+    sold = replace(holding("s"), ref=of_fund)
+    spy = replace(SPOT, ticker="SPY", at_utc=NOW - 7)
+    for spots, since in (({"SPY": spy}, NOW - 7), ({"SPY": replace(spy, data_type=DataType.DELAYED)}, NOW - 9)):
+        found = {
+            i.name: i.unknown_from_utc - AGE for i in inputs_of(view(holdings=(sold,), spots=spots), NOW - 9, AGE, NOW)
+        }
+        assert found["a live price of SPY"] == since
+    of_index = replace(holding("v"), ref=replace(holding("v").ref, side=Side.SELL))
+    names = [i.name for i in inputs_of(view(holdings=(of_index, holding("c"))), NOW, AGE, NOW)]
+    assert names.count("a live price of SPX") == 1
+    assert not [name for name in names if "SPY" in name]
 
 
 def test_nothing_is_missed_outside_of_regular_hours() -> None:
