@@ -317,7 +317,8 @@ def _unmet(unmet: Unmet | None) -> Finding:
 def money(rules: DeskRules, view: DeskView, attempt: StructureAttempt, beside: tuple[Pending, ...]) -> Verdict:
     """Return the verdict on buying power: the margin of the short leg, the cover's cost and the fees together.
 
-    Where all legs are one order, the broker's figure is that of all; at least what they can lose is set aside.
+    Where all legs are one order, the broker's figure is that of all; at least what they can lose is set aside. What it
+    says would become free pays for nothing.
     """
     funds, terms, margin = view.funds, attempt.terms, attempt.margin_cents
     if funds is None or terms is None or margin is None:
@@ -325,7 +326,7 @@ def money(rules: DeskRules, view: DeskView, attempt: StructureAttempt, beside: t
     cost = attempt.legs[0].ratio * terms.covers_ask_ticks * 100
     if attempt.is_combo:
         margin, cost = max(margin, terms.worst_cents), 0
-    need = margin + cost + terms.fees_cents + sum(p.cost_cents for p in beside)
+    need = max(margin, 0) + cost + terms.fees_cents + sum(p.cost_cents for p in beside)
     need += unspent_cents(view)
     bound = rules.limits.cash_share_max * funds.available_cents
     looked_at = f"margin of the short leg {margin / 100:.2f} USD, cover and fees"

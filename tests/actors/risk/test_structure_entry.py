@@ -188,6 +188,17 @@ def test_a_margin_that_is_unknown_or_too_great_refuses(cents: int | None, code: 
     assert len(talk.told(market.RequestStrike)) == 2  # nothing is asked any more
 
 
+def test_a_margin_that_would_become_free_pays_for_no_cover() -> None:
+    for available, code in ((2_000_00, RejectCode.BUYING_POWER), (30_000_00, None)):
+        talk = SpreadTalk().raise_().quotes()
+        assert talk.state.view.funds is not None
+        talk.state.view = replace(
+            talk.state.view, funds=replace(talk.state.view.funds, available_cents=Cents(available))
+        )
+        talk.margin(-5_000_000_00)
+        assert (talk.code if code else len(talk.told(market.RequestStrike))) == (code or 4)
+
+
 @pytest.mark.parametrize(
     ("steps", "code"),
     [
