@@ -45,6 +45,7 @@ BEAT_S: Final = 5.0  # real: the account is asked for again, which is the heartb
 BEATS_LOST: Final = 3  # so many in a row without an answer are a lost link
 LOOK_S: Final = 2.0  # real: while an order of ours works, the orders are read: a stream may say nothing, or too little
 UNSURE_MAX_S: Final = 60.0  # real: so long what was not answered is looked for; then the actor has given it up
+STREAM_AGAIN_S: Final = 5.0  # real: a stream that did not come up is dialled again
 LOOK_MAX_S: Final = 16.0  # and where the vendor wants to be left alone
 FEES_S: Final = 1.0  # real: after a fill, until its fee is asked for; doubles
 FEES_TRIES: Final = 6
@@ -272,7 +273,10 @@ class TastytradeOrdersPort(PortThread, broker.BrokerPort):
         self.spawn("looking at the orders", lambda: self._look(session), is_wanted=lambda: self.session is session)
 
     async def _open(self, session: Session) -> None:
-        """Log in, open the stream, and read the orders: in this order, so that nothing is missed between the two."""
+        """Log in, open the stream, and read the orders: in this order, so that nothing is missed between the two.
+
+        Where the stream does not come up, exits go by REST alone, as no read-back is whole; it is sought from then on.
+        """
         accounts = [
             str(row["account"].get("account-number") or "")
             for row in await se.items(self._ask, "/customers/me/accounts")
@@ -284,7 +288,10 @@ class TastytradeOrdersPort(PortThread, broker.BrokerPort):
             raise BrokerError("the login has no account" if wanted is None else "the login has another account")
         session.account = found[0]
         if self._stream_url is not None:
-            await self._open_stream(session, self._stream_url)
+            try:
+                await self._open_stream(session, self._stream_url)
+            except StreamError as error:
+                self._do_without_stream(session, self._stream_url, str(error))
         for row in await se.items(self._ask, session.path("orders/live")):
             self._take_row(session, row)
 
@@ -292,7 +299,27 @@ class TastytradeOrdersPort(PortThread, broker.BrokerPort):
         within_s = self._rules.connect_timeout_ms / 1000
         stream = session.stream = await self._dial_stream(session, url, within_s)
         self.spawn("the account stream", lambda: self._listen(session, stream))
-        await stream.subscribe(session.account, max(within_s, self._rules.heartbeat_max_ms / 1000))
+        try:
+            await stream.subscribe(session.account, max(within_s, self._rules.heartbeat_max_ms / 1000))
+        except StreamError:
+            session.stream = None  # what ends it now is no lost link
+            stream.drop()
+            raise
+
+    def _do_without_stream(self, session: Session, url: str, why: str) -> None:
+        session.no_stream = why
+        self.spawn(
+            "seeking the account stream", lambda: self._seek_stream(session, url),
+            is_wanted=lambda: self.session is session,
+        )  # fmt: skip
+
+    async def _seek_stream(self, session: Session, url: str) -> None:
+        """Open the stream as soon as it answers; the next read-back is whole then."""
+        while self.session is session and session.no_stream:
+            await asyncio.sleep(STREAM_AGAIN_S)
+            with contextlib.suppress(StreamError):
+                await self._open_stream(session, url)
+                session.no_stream = ""
 
     async def _dial_stream(self, session: Session, url: str, within_s: float) -> AccountStream:
         """Dial the account stream.
@@ -318,6 +345,8 @@ class TastytradeOrdersPort(PortThread, broker.BrokerPort):
         finally:
             reading.cancel()
             beating.cancel()
+        if session.stream is not stream:
+            return
         if session.is_up:
             self._lost(session, cause)
         else:
@@ -776,6 +805,7 @@ class TastytradeOrdersPort(PortThread, broker.BrokerPort):
         """Read orders, positions and orders again; False where something filled between, so that they do not fit."""
         failed: list[GroupFailure] = []
         positions: list[broker.BrokerPosition] = []
+        no_stream = session.no_stream  # of before it was read: what came in between would be missed
         await self._read_orders(session, failed)
         fills_n = session.fills_n
         try:
@@ -796,6 +826,8 @@ class TastytradeOrdersPort(PortThread, broker.BrokerPort):
                 return False
             self._read_failed(command, "executions kept coming while the broker was read")
         else:
+            if no_stream:  # what ends an order may be heard late: entries wait for the stream, exits do not
+                failed.append(GroupFailure(ReadGroup.COMPLETED, no_stream))
             self._tell_read(session, command, positions, failed)
         return True
 

@@ -133,6 +133,7 @@ class Session:
         self.account = ""
         self.is_up = False
         self.stream: AccountStream | None = None
+        self.no_stream = ""  # why there is none, though there should be
         self.book = OrderBook()
         self.told: dict[str, View] = {}
         self.order_n = 0

@@ -104,8 +104,8 @@ def test_a_desk_in_the_account_that_the_first_ones_ledger_is_of_is_refused(
     monkeypatch.setenv("OTHER_ACCOUNT", "DU1234567")
     folder = DataFolder(tmp_path)
     folder.make()
-    beside = {key: value for key, value in REAL.items() if key != "armed_env"}
-    beside |= {"kind": "paper", "account_env": "OTHER_ACCOUNT", "port": 4001}
+    unarmed = {key: value for key, value in REAL.items() if key != "armed_env"}
+    beside = {**unarmed, "kind": "paper", "account_env": "OTHER_ACCOUNT", "port": 4001}
     settings = load_settings(profile="real", overrides={"data_dir": str(tmp_path), "desks": {"other": beside}})
     start_run(folder.ledgers, ("paper", "other"), ask.T0)
     ledger = DeskLedger(folder.ledgers, "paper", run_n=1)

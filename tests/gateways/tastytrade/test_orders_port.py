@@ -395,6 +395,38 @@ def test_a_stream_that_answers_no_heartbeat_is_a_lost_link() -> None:
         assert "heartbeat is overdue" in heard.wait(broker.LinkLost).cause
 
 
+def test_while_the_stream_is_down_exits_leave_by_rest_and_no_read_back_is_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateways.tastytrade.orders_port.STREAM_AGAIN_S", 0.05)
+    with rest_broker() as world:
+        heard = Mailbox()
+        port = make_port(world, heard, connect_timeout_ms=300, heartbeat_max_ms=300)
+        world.faults.is_mute = True
+        try:
+            port.post(broker.Dial(session_epoch=EPOCH, gateway_n=0))
+            assert heard.wait(broker.LinkUp).session_epoch == EPOCH
+            read = read_back(port, heard)
+            assert (read.allows_exits, read.is_complete) == (True, False)
+            assert {failure.group for failure in read.failed} == {broker.ReadGroup.COMPLETED}
+            assert "stream" in read.failed[0].why
+            port.post(place(world))
+            status(heard, OrderStatus.FILLED)
+            port.post(place(world, EXIT, side=Side.SELL, is_exit=True, limit_ticks=500))
+            status(heard, OrderStatus.FILLED, EXIT)
+            world.faults.is_mute = False
+            for read_n in range(2, 1_000):
+                if read_back(port, heard, read_n).is_complete:
+                    break
+            else:
+                pytest.fail("the stream did not come back")
+            assert not heard.of(broker.LinkLost)
+            world.run(world.server.drop_streams())
+            assert heard.wait(broker.LinkLost).session_epoch == EPOCH
+        finally:
+            port.close()
+
+
 def test_a_fill_that_the_stream_does_not_tell_is_found_all_the_same() -> None:
     with rest_broker() as world, dialled(world) as (port, heard):
         world.faults.is_silent = True
