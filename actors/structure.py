@@ -306,7 +306,7 @@ def _told(leg: Leg, report: positions.LegChanged) -> Leg:
         leg, held=report.qty, was_held=leg.was_held or report.qty > 0,
         entry=EntryPart.OVER if report.is_entry_over else EntryPart.WORKING, is_flat=report.is_flat,
         is_leaving=report.exit_reason is not None, is_free=report.is_free, is_clear=report.is_clear,
-        is_joint=report.joint_ref is not UNSET,
+        is_joint=report.joint_ref is not UNSET, missing=Qty(0) if report.missing_qty is UNSET else report.missing_qty,
     )  # fmt: skip
 
 
@@ -639,11 +639,11 @@ def _position(turn: StructureTurn, leg: ReservedLeg) -> str:
 
 
 def _steer_uncovered(turn: StructureTurn) -> None:
-    """Tell the kill switch of shorts that no cover stands behind, and when they are gone."""
+    """Tell the kill switch of shorts that no cover stands behind, by the broker's word too, and when they are gone."""
     state = turn.state
     assert state.saga is not None
     for short, pair in zip(state.legs[1::2], state.saga.pairs, strict=True):
-        con_id, qty = short.ref.contract.con_id, pair.uncovered_qty(state.saga.ratio)
+        con_id, qty = short.ref.contract.con_id, pair.bare_qty(state.saga.ratio)
         since = state.uncovered.get(con_id)
         if qty and since is None:
             state.uncovered = {**state.uncovered, con_id: turn.now}

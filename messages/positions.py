@@ -87,7 +87,7 @@ class LegChanged(Event, frozen=True, kw_only=True, tag=_tag):
     `is_clear`: nothing is held, no order works, and the broker, asked since, holds nothing on the leg's side; what
     somebody else holds on the other one may keep it from being flat. `joint_ref` is the reference under which it takes
     part in an order for all legs, not told where it takes part in none; `joint_ticks` is what its leg could trade at by
-    itself when it joined.
+    itself when it joined. `missing_qty` is how much of it the broker no longer holds, told where both do not agree.
     """
 
     ref: PositionRef
@@ -105,6 +105,7 @@ class LegChanged(Event, frozen=True, kw_only=True, tag=_tag):
     is_clear: bool = False
     joint_ref: str | UnsetType = UNSET
     joint_ticks: Ticks | UnsetType = UNSET
+    missing_qty: Qty | UnsetType = UNSET
 
 
 class JoinExit(Command, frozen=True, kw_only=True, tag=_tag):

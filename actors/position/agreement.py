@@ -124,8 +124,9 @@ def on_agreement_due(rules: PositionRules, turn: PositionTurn, fired: lifecycle.
         reports.alarm(turn, "machine_busy", Severity.WARNING, text)
         _await_agreement(turn, turn.now + more_ms * MS, fired.excused_ms + more_ms)
     elif is_read_since and is_different:
-        if state.disputed_utc is not None:
+        if state.disputed_utc is not None or state.opened_ref().is_leg:  # a leg that is gone leaves another uncovered
             request_order_state(rules, turn, state.entry_ref)  # the answer comes after a read-back
+        if state.disputed_utc is not None:
             _say_what_is_not_booked(rules, turn)
         reports.disputed(rules, turn, f"the broker holds {state.broker_qty}, the ledger {_ledger_qty(turn)}")
         _await_agreement(turn, turn.now + rules.exits.stuck_page_ms * MS)

@@ -98,6 +98,7 @@ def leg_changed(turn: PositionTurn) -> None:
             unrealised_cents=Cents(0) if is_flat else mark.unrealised_cents, at_utc=turn.now, mark_utc=mark.at_utc,
             is_clear=_is_clear(state), joint_ref=UNSET if joint is None else joint.ref,
             joint_ticks=UNSET if joint is None or joint.limit_ticks is None else joint.limit_ticks,
+            missing_qty=_missing_qty(state) or UNSET,
         )
     )  # fmt: skip
 
@@ -113,6 +114,12 @@ def _is_clear(state: PositionData) -> bool:
     if state.fills.held > 0 or state.orders.entry is not None or state.orders.exit is not None:
         return False
     return state.broker_qty is not None and state.is_broker_newer and state.fills.sign * state.broker_qty <= 0
+
+
+def _missing_qty(state: PositionData) -> Qty:
+    """Return how much of what the ledger holds the broker no longer does, once both had their time to agree."""
+    is_held = state.cycle is not PositionState.FLAT and state.disputed_utc is not None and state.is_broker_newer
+    return Qty(min(state.gap_qty, state.fills.held)) if is_held else Qty(0)
 
 
 def _leaves_for(state: PositionData) -> ExitReason | None:
@@ -248,7 +255,7 @@ def reported(state: PositionData) -> Reported:
         return shown, kept, ()
     of_leg = (
         state.cycle, state.fills, state.orders.entry is None, _leaves_for(state), state.is_free, _is_clear(state),
-        _joint(state) is None,
+        _joint(state) is None, _missing_qty(state),
     )  # fmt: skip
     return shown, kept, of_leg
 

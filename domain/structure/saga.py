@@ -215,7 +215,7 @@ class Leg(msgspec.Struct, frozen=True):
     a sign), `was_held` whether anything ever was. `is_flat`: its life is over and the broker agrees. `is_leaving`: it
     wants an exit. `is_free`: it may be sold, for all that was told to it (of the cover). `is_clear`: the broker holds
     nothing of it on its side and no order works, though it may not be flat: somebody else holds the contract, too.
-    `is_joint`: it takes part in an order for all legs.
+    `is_joint`: it takes part in an order for all legs. `missing` is how much of what is held the broker says is gone.
     """
 
     qty: Qty
@@ -228,6 +228,7 @@ class Leg(msgspec.Struct, frozen=True):
     is_free: bool = False
     is_clear: bool = False
     is_joint: bool = False
+    missing: Qty = Qty(0)
 
     @property
     def may_be_held(self) -> bool:
@@ -249,6 +250,11 @@ class Pair(msgspec.Struct, frozen=True):
     def uncovered_qty(self, ratio: int) -> Qty:
         """Return how many shorts are held that no cover stands behind, where one covers `ratio` of them."""
         return Qty(max(0, self.short.held - self.cover.held * ratio))
+
+    def bare_qty(self, ratio: int) -> Qty:
+        """Return how many shorts are held that no cover stands behind by the broker's word, whatever executions say."""
+        short, cover = (max(0, leg.held - leg.missing) for leg in (self.short, self.cover))
+        return Qty(max(0, short - cover * ratio))
 
 
 class Wish(StrEnum):

@@ -228,6 +228,19 @@ def test_the_end_says_what_both_legs_came_to() -> None:
 # -- what must be said --------------------------------------------------------------------------------
 
 
+def test_a_cover_that_the_broker_says_is_gone_leaves_its_shorts_uncovered_for_the_kill_switch_and_nothing_else() -> (
+    None
+):
+    talk = SpreadTalk()
+    talk.hold()
+    out = talk.leg(COVER, 1, average=2_000, missing=1)
+    assert [(found.con_id, found.qty) for found in out.published(positions.ShortFound)] == [(22, -10)]
+    assert state(talk) is SagaState.HELD, "the broker's word alone may be a late one"
+    assert [found.qty for found in talk.leg(COVER, 1, average=2_000).published(positions.ShortFound)] == [0]
+    talk.leg(SHORT, 10, average=250, missing=10)
+    assert not talk.leg(COVER, 1, average=2_000, missing=1).published(positions.ShortFound), "both are gone"
+
+
 def test_an_uncovered_short_is_told_to_the_kill_switch_and_taken_back() -> None:
     talk = SpreadTalk()
     talk.hold()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import date, time
 from functools import cache
 
+from msgspec import UNSET
+
 from actors.structure import StructureActor, StructureData
 from config.settings import Settings, load_settings
 from domain.instants import SECOND, at_exchange
@@ -101,7 +103,7 @@ class SpreadTalk(Probe[StructureData]):
         self, which: ReservedLeg, qty: int, *, is_entry_over: bool = True, is_flat: bool = False,
         is_leaving: bool = False, reason: ExitReason = ExitReason.EOD, is_free: bool = False,
         average: float | None = None, realised: int = 0, unrealised: int | None = 0, fees: int = 0, age_ns: int = 0,
-        is_clear: bool = False,
+        is_clear: bool = False, missing: int = 0,
     ) -> Outbox:  # fmt: skip
         """Let a leg say where it stands."""
         return self.feed(
@@ -111,6 +113,7 @@ class SpreadTalk(Probe[StructureData]):
                 fees_cents=Cents(fees),
                 unrealised_cents=None if unrealised is None else Cents(unrealised), at_utc=self.now,
                 mark_utc=None if unrealised is None else Utc(self.now - age_ns), is_clear=is_clear,
+                missing_qty=Qty(missing) or UNSET,
             )
         )  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from domain.instants import MINUTE, SECOND
@@ -242,6 +243,30 @@ def test_a_cover_that_is_started_again_is_held_back_until_it_is_told_once_more()
     flatten(history)
     assert len(history.all(orders.RecordExitIntent)) == sold
     assert known(leg(history)).is_free is False
+
+
+# -- a leg that somebody else closed ------------------------------------------------------------------
+
+
+def test_a_cover_that_the_broker_no_longer_holds_is_told_and_looked_into_after_five_seconds() -> None:
+    history = held()
+    history.broker(0)
+    history.wait(4_900)
+    assert leg(history).missing_qty is UNSET
+    asked = len(history.all(orders.RequestOrderState))
+    history.wait(200)
+    assert (leg(history).qty, leg(history).missing_qty) == (1, 1)
+    assert len(history.all(orders.RequestOrderState)) == asked + 1, "its execution is found, if there is one"
+    history.broker(1)
+    assert leg(history).missing_qty is UNSET
+
+
+def test_a_plain_position_waits_before_it_asks_again() -> None:
+    history = History()
+    history.hold(1)
+    history.broker(0)
+    history.wait(5_100)
+    assert not history.all(orders.RequestOrderState)
 
 
 # -- a short whose end nobody told ---------------------------------------------------------------------
