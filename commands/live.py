@@ -54,7 +54,7 @@ from messages import operator, orders, risk
 from messages.base import Message
 from simulation.beside.heard_market import HeardMarket
 from simulation.beside.orders_port import SimOrdersPort
-from simulation.broker.kept import BookInUseError
+from simulation.broker.kept import BookRefusedError
 from simulation.hubs.publisher import LAST_FROM_NS
 from simulation.market.chain_source import MarketChains
 from simulation.market.from_settings import market_of
@@ -486,7 +486,7 @@ def _ports(
 ) -> list[AnyPort]:  # fmt: skip
     """Return the ports of every desk (the first of `sessions` is that of `desk`), and those of the feed."""
     of_first = sessions[0]
-    ports = [port for of_desk in sessions for port in _ports_or_none(of_desk, runtime, clock, out)]
+    ports = [port for of_desk in sessions for port in ports_or_none(of_desk, runtime, clock, out)]
     orders_ports = {port.name.rpartition(":")[2]: port for port in ports if isinstance(port, OrderPort)}
 
     def refuse_all(why: str) -> None:
@@ -512,7 +512,7 @@ def _teller(runtime: LiveRuntime, contracts: ContractBook, name: str) -> Callabl
     return tell
 
 
-def _ports_or_none(of_desk: DeskSessions, runtime: LiveRuntime, clock: MarketClock, out: LeftOut) -> list[AnyPort]:
+def ports_or_none(of_desk: DeskSessions, runtime: LiveRuntime, clock: MarketClock, out: LeftOut) -> list[AnyPort]:
     """Return the ports of a desk, or those of a desk that is left out."""
     desk = of_desk.settings.desk
     if not of_desk.is_left_out:
@@ -546,8 +546,10 @@ def _ports_of_desk(of_desk: DeskSessions, runtime: LiveRuntime, clock: MarketClo
                 name, clock, teller(name), heard, book, cash_cents=Cents(rules.nav_usd * 100),
                 latency_ms=rules.latency_ms, port=settings.broker.paper_port,
             )  # fmt: skip
-    except (BrokerSetupError, BookInUseError) as error:
+    except BrokerSetupError as error:
         raise CommandError(str(error), 3) from None
+    except BookRefusedError as error:
+        raise CommandError(f"{error}.", 3) from None
     quotes_port = QuotesPort(
         quotes, gateways=gateways, client_id=settings.broker.client_ids.quotes, rules=settings.connection, clock=clock,
         tell=tell_quotes, account=account,

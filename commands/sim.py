@@ -24,7 +24,7 @@ from config.settings import Settings, from_json
 from domain.instants import SECOND, at_exchange
 from domain.units import Cents, Utc
 from simulation.broker.exchange import ACCOUNT, Exchange
-from simulation.broker.kept import BookInUseError, KeptExchange
+from simulation.broker.kept import BookInUseError, BookRefusedError, KeptExchange
 from simulation.broker.login import ACCOUNTS_MAX
 from simulation.gateway.control import FaultControl
 from simulation.gateway.faults import Fault, FaultKind, FaultScriptError, load_faults
@@ -180,6 +180,8 @@ def _exchange_of(settings: Settings, world: Market, clock: MarketClock, argument
         kept = KeptExchange(world, arguments.run_folder / ORDERS, cash_cents=cash_cents)
     except BookInUseError as error:
         raise CommandError(f"The simulated gateway of this day runs already: {error}.", 3) from None
+    except BookRefusedError as error:
+        raise CommandError(f"The simulated gateway cannot start: {error}.", 3) from None
     kept.catch_up(clock.now_utc(), world.step)
     return kept
 

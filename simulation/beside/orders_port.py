@@ -100,7 +100,7 @@ class SimOrdersPort(InProcessBroker):
         port: what it calls itself; the desk trades on no other.
 
     Raises:
-        BookInUseError: another process keeps the book.
+        BookRefusedError: another process keeps the book, or it is damaged.
     """
 
     step_ns = STEP_NS

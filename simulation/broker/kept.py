@@ -37,7 +37,11 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     held_at_close: tuple[Position, ...] | None = None
 
 
-class BookInUseError(Exception):
+class BookRefusedError(Exception):
+    """A book that cannot be used; the text is one sentence."""
+
+
+class BookInUseError(BookRefusedError):
     """Another process keeps this book."""
 
 
@@ -60,13 +64,17 @@ class KeptExchange(Exchange):
 
     Raises:
         BookInUseError: another process keeps it.
+        BookRefusedError: it is damaged, or cannot be opened.
     """
 
     def __init__(
         self, market: QuotedMarket, path: Path, *, cash_cents: Cents = CASH_CENTS, latency_ms: int = LATENCY_MS
     ) -> None:
         super().__init__(market, cash_cents=cash_cents, latency_ms=latency_ms)
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        except OSError as error:
+            raise BookRefusedError(f"{path} cannot be opened: {error.strerror}") from None
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -75,8 +83,14 @@ class KeptExchange(Exchange):
         self._size = path.read_bytes().rfind(b"\n") + 1
         os.ftruncate(self._fd, self._size)
         self._kept_utc: Utc | None = None
-        for entry in entries_of(path):
-            self._take(entry)
+        try:
+            for entry in entries_of(path):
+                self._take(entry)
+        except (msgspec.MsgspecError, LookupError, ValueError):
+            os.close(self._fd)
+            raise BookRefusedError(
+                f"{path}, the book of a simulated account, is damaged: move it away, and the account begins anew"
+            ) from None
         self._kept_n = len(self._executions)
 
     def begin_newer(self) -> None:

@@ -8,13 +8,17 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from commands.allowed import allowed_beside, allowed_of, left_alone
+from commands import live
+from commands.allowed import LeftOut, allowed_beside, allowed_of, left_alone
 from commands.cli import CommandError
 from commands.folder import DataFolder
+from config.desks import of_desk
 from config.settings import load_settings
 from domain.alarm import Severity
 from domain.desks import DeskKind
 from domain.session.modes import account_key
+from domain.units import Utc
+from gateways.contract_book import ContractBook
 from storage.desk_kinds import note_kind
 from storage.desk_ledger import DeskLedger
 from storage.ledger_schema import DESK
@@ -158,3 +162,34 @@ def test_without_the_vendors_key_a_start_goes_on_while_another_desk_holds_someth
     ledger.apply(ask.reserve(1), ask.T0)
     ledger.close()
     assert [alarm.key for alarm in allowed_of(settings, folder, ask.T0).told] == ["vendor_key"]
+
+
+class _NoMarket:
+    """A clock that stands, and a runtime that nobody listens to."""
+
+    def now_utc(self) -> Utc:
+        return ask.T0
+
+    def post(self, *_: object) -> None:
+        """Tell nobody."""
+
+
+def test_a_simulated_desk_whose_book_is_damaged_keeps_none_that_holds_something_unwatched(tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path)
+    folder.make()
+    settings = load_settings(profile="real", overrides={"data_dir": str(tmp_path), **OTHER})
+    start_run(folder.ledgers, ("paper", "model"), ask.T0)
+    ledger = DeskLedger(folder.ledgers, "paper", run_n=1)
+    ledger.open()
+    ledger.apply(ask.reserve(1), ask.T0)
+    ledger.close()
+    folder.sim_book("model").parent.mkdir(parents=True, exist_ok=True)
+    folder.sim_book("model").write_bytes(b"nothing of ours\n")
+    out, world = LeftOut(settings, folder, ask.T0), _NoMarket()
+    model = live.DeskSessions(
+        of_desk(settings, "model"), settings.broker.gateways, None, ContractBook([]), folder.sim_book("model")
+    )
+    ports = live.ports_or_none(model, world, world, out)
+    assert [port.name for port in ports] == ["port:ibkr:model", "port:quotes:model"]
+    (alarm,) = out.told
+    assert "is damaged: move it away, and the account begins anew. The others have: something is held." in alarm.text

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from domain.instants import MINUTE, SECOND
 from domain.instruments import OrderType, Side
 from domain.units import Qty, Ticks, Utc
-from simulation.broker.kept import BookInUseError, KeptExchange, entries_of
+from simulation.broker.kept import BookInUseError, BookRefusedError, KeptExchange, entries_of
 from simulation.broker.orders import IBStatus, Order
 from simulation.market.market import Market
 
@@ -111,3 +111,19 @@ def test_a_book_has_one_keeper(tmp_path: Path) -> None:
     with pytest.raises(BookInUseError):
         opened(tmp_path / "orders.jsonl", now)
     keeper.close()
+
+
+@pytest.mark.parametrize("damage", [b"nothing of ours\n", b"\xff\xfe\n", b'{"at_utc": "soon", "cash_cents": 1}\n'])
+def test_a_damaged_book_is_refused_in_a_sentence_and_left_as_it_is(tmp_path: Path, damage: bytes) -> None:
+    path = tmp_path / "orders.jsonl"
+    path.write_bytes(damage)
+    for _ in range(2):  # the refusal lets go of it
+        with pytest.raises(BookRefusedError, match="is damaged: move it away") as refused:
+            opened(path)
+        assert not isinstance(refused.value, BookInUseError)
+    assert path.read_bytes() == damage
+
+
+def test_a_book_that_cannot_be_opened_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(BookRefusedError, match="cannot be opened: Is a directory"):
+        opened(tmp_path)
