@@ -17,6 +17,7 @@ import msgspec
 from domain.instants import MS
 from domain.instruments import Quote
 from domain.options.fees import round_trip_cents
+from domain.session import calendar
 from domain.structure.rules import SpreadRules
 from domain.units import Cents, Ticks, Utc
 
@@ -28,6 +29,7 @@ SHORT_CLASS: Final = "SPY"
 NET_WIDTH_SHARE: Final = 0.3  # of the net mid of a combination, the most that its net spread may be
 NET_MID_MIN_TICKS: Final = 50  # a smaller net mid counts as this much
 _DIVIDEND_MONTHS: Final = (3, 6, 9, 12)
+_CLOSURE_DAYS_MAX: Final = 4  # from a Friday without a session to the nearest session
 
 
 StrikeQuote = tuple[Ticks, Quote]
@@ -223,9 +225,17 @@ def _pair(cover: StrikeQuote, short: StrikeQuote) -> PairTerms | None:
 def is_ex_dividend(day: date, rules: SpreadRules) -> bool:
     """Return whether the fund trades without its dividend from this day on: its quarterly third Friday, or a set date.
 
-    A short call in the money is exercised for the dividend the evening before.
+    Where the exchange is closed on that Friday, the session before it and the one after it count: the fund's sponsor
+    names one of them. A short call in the money is exercised for the dividend the evening before.
     """
-    return day in rules.ex_dividend_dates or day == _quarterly(day)
+    friday = _quarterly(day)
+    if day in rules.ex_dividend_dates or day == friday:
+        return True
+    if friday is None or abs((day - friday).days) > _CLOSURE_DAYS_MAX or calendar.day(friday) is not None:
+        return False
+    first, last = min(day, friday), max(day, friday)
+    between = (first + timedelta(days=n) for n in range(1, (last - first).days))
+    return all(calendar.day(one) is None for one in between)
 
 
 def _quarterly(day: date) -> date | None:

@@ -320,6 +320,8 @@ class TastytradeOrdersPort(PortThread, broker.BrokerPort):
             with contextlib.suppress(StreamError):
                 await self._open_stream(session, url)
                 session.no_stream = ""
+        if self.session is not session and session.stream is not None:  # the link ended while it was dialled
+            session.stream.drop()
 
     async def _dial_stream(self, session: Session, url: str, within_s: float) -> AccountStream:
         """Dial the account stream.

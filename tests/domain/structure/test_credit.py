@@ -139,6 +139,12 @@ def test_the_fund_is_ex_dividend_on_the_third_friday_of_a_quarter(day: date) -> 
     assert not is_ex_dividend(date(2026, 11, 20), RULES)  # a third Friday of another month
 
 
+def test_around_a_third_friday_without_a_session_both_neighbours_count() -> None:
+    found = [date(2026, 6, day) for day in range(8, 31) if is_ex_dividend(date(2026, 6, day), RULES)]
+    assert found == [date(2026, 6, 18), date(2026, 6, 19), *(date(2026, 6, day) for day in (20, 21, 22))]
+    assert [day for day in range(8, 31) if is_ex_dividend(date(2026, 9, day), RULES)] == [18], "a session: it alone"
+
+
 @pytest.mark.parametrize(
     ("change", "wanted"),
     [
