@@ -402,7 +402,7 @@ class OrdersPort(IbPort, BrokerPort):
         """
         order = row.order
         known, is_own = session.by_ref.get(order.orderRef), is_ours(order.orderRef)
-        con_id = tr.contract_of(row.contract).con_id if is_own else max(0, row.contract.conId)
+        con_id = tr.contract_of(row.contract).con_id if is_own else max(0, tr.con_id_of(row.contract))
         executed = filled.get(order.permId, Qty(0)) if order.permId else Qty(0)
         filled_qty = max(executed, tr.qty_of(order.filledQuantity) or Qty(0))
         total = tr.qty_of(order.totalQuantity)

@@ -10,7 +10,7 @@ from typing import Final
 from domain.indices import INDICES
 from domain.instants import SECOND
 from domain.instruments import Contract, OrderType, Right, Side
-from domain.orders.combo import COMBO_CLASS, ComboLeg
+from domain.orders.combo import COMBO_CLASS, COMBO_CON_ID, ComboLeg
 from domain.session.modes import AccountClass
 from domain.units import Cents, Qty, Ticks, Utc
 from gateways.ib.decoding import UnreadableError, WireFill
@@ -92,14 +92,15 @@ def contract_of(c: IbContract) -> Contract:
     Raises:
         UnreadableError: there is no contract id.
     """
-    if c.conId <= 0:
+    con_id = con_id_of(c)
+    if con_id <= 0:
         raise UnreadableError("no contract id")
     if c.secType != "OPT":
         multiplier = int(number_of(c.multiplier) or 1)
-        return Contract(c.conId, c.symbol, c.secType, NO_EXPIRY, Ticks(0), Right.CALL, multiplier)
+        return Contract(con_id, c.symbol, c.secType, NO_EXPIRY, Ticks(0), Right.CALL, multiplier)
     right = {"C": Right.CALL, "P": Right.PUT}.get(c.right[:1])
     return Contract(
-        c.conId,
+        con_id,
         c.symbol,
         c.tradingClass,
         NO_EXPIRY if right is None else _expiry_of(c.lastTradeDateOrContractMonth),
@@ -107,6 +108,15 @@ def contract_of(c: IbContract) -> Contract:
         right or Right.CALL,
         int(number_of(c.multiplier or "100") or 0),
     )
+
+
+def con_id_of(c: IbContract) -> int:
+    """Return the id of a contract, 0 or less where it has none; every combination has the one, whatever IB tells.
+
+    What a combination is of is said by its reference: where its id were not known, nothing of the broker's orders would
+    be, and no exit could leave.
+    """
+    return COMBO_CON_ID if c.secType == COMBO_CLASS else c.conId
 
 
 def _expiry_of(text: str) -> date:
@@ -232,7 +242,8 @@ def execution_of(
     qty = qty_of(fill.shares)
     base, revision = split_exec_id(fill.exec_id)
     told_side = _SIDES.get(fill.side, side)
-    told_con_id = contract.conId if contract.conId > 0 else con_id
+    own_id = con_id_of(contract)
+    told_con_id = own_id if own_id > 0 else con_id
     if not base or qty is None or qty <= 0 or told_side is None or told_con_id <= 0:
         raise UnreadableError(f"execution {fill.exec_id or '?'} of {fill.order_ref or 'no reference'}: id, side, size?")
     price = ticks_of(fill.price) if fill.price is not None else None

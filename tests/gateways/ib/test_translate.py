@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from domain.instants import at_exchange
 from domain.instruments import Contract, OrderType, Right, Side
+from domain.orders.combo import COMBO_CLASS, COMBO_CON_ID
 from domain.session.modes import AccountClass
 from gateways.ib import translate as tr
 from gateways.ib.decoding import UnreadableError, WireFill
@@ -86,6 +87,16 @@ FILL = WireFill(
 )  # fmt: skip
 OPTION = tr.ib_option(Contract(7, "SPX", "SPXW", date(2026, 11, 20), 600_000, Right.CALL))
 NOON = at_exchange(date(2026, 11, 20), time(12))
+
+
+@pytest.mark.parametrize("told", [0, 28_812_380, 99])
+def test_a_combination_is_known_as_one_whatever_id_the_gateway_tells(told: int) -> None:
+    bag = Stock("SPX", "SMART", "USD", conId=told)
+    bag.secType = COMBO_CLASS
+    assert tr.contract_of(bag).con_id == COMBO_CON_ID
+    assert tr.execution_of(bag, FILL, NOON, is_live=True).con_id == COMBO_CON_ID
+    with pytest.raises(UnreadableError):
+        tr.contract_of(Stock("SPX", "SMART", "USD"))
 
 
 def test_raw_text_of_an_execution_leaves_the_account_out() -> None:
