@@ -250,7 +250,7 @@ def ask_broker(wiring: Wiring, turn: Turn[IBKRState], order_ref: str, reply_to: 
     """
     if con_id is not None:
         turn.state.follow_contract(con_id)
-    turn.state.queries = (*turn.state.queries, Query(order_ref, reply_to, turn.state.next_read_n))
+    turn.state.queries = (*turn.state.queries, Query(order_ref, reply_to, turn.state.next_read_n, con_id))
     start_read(wiring, turn)
 
 

@@ -402,6 +402,10 @@ def _is_answered(wiring: Wiring, turn: Turn[IBKRState], query: Query, read: Brok
         for e in sorted(read.executions, key=lambda e: e.revision)
         if e.order_ref == broker_ref and (not is_leg or share is None or e.con_id == share.con_id)
     }
+    told_con_ids = {e.con_id for e in fills.values()} | ({found.con_id} if found is not None else set())
+    if joint is None and query.con_id is not None and COMBO_CON_ID in told_con_ids:
+        # a combination that is over is in no table, and bears its first leg's reference
+        fills = {exec_id: e for exec_id, e in fills.items() if e.con_id == query.con_id}
     if not (found is not None and found.is_working):
         needed = {ReadGroup.ORDERS, ReadGroup.EXECUTIONS}
         if found is None and not fills:

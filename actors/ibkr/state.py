@@ -45,11 +45,12 @@ class Timer(StrEnum):
 
 
 class Query(msgspec.Struct, frozen=True):
-    """A question about an order, and the first read-back that may answer it."""
+    """A question about an order, and the first read-back that may answer it; of a position in `con_id`, if told."""
 
     order_ref: str
     reply_to: str
     read_n: int
+    con_id: int | None = None
 
 
 class Stray(msgspec.Struct, frozen=True):

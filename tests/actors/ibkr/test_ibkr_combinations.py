@@ -417,3 +417,21 @@ def test_a_question_about_a_leg_that_is_no_part_of_what_was_restored_is_answered
     for _ in range(2):
         h.read(ended_order(ref(8, suffix), OrderStatus.CANCELLED, 0, con_id=COMBO_CON_ID), held=HELD)
     assert ref(8, suffix) in [m.order_ref for m in h.told(orders.OrderFound)]
+
+
+def test_of_a_combination_that_is_over_its_first_leg_is_told_its_own_fills_after_a_restart() -> None:
+    h = History().start(IbkrRestored(orders=()))
+    h.up()
+    h.read(held={7: -1, 8: 1})
+    h.feed(orders.RequestOrderState(order_ref=HEAD_EXIT, reply_to=OWNERS[8], con_id=8))
+    fills = [
+        broker.Execution(
+            exec_id=f"{con_id}x1", revision=1, order_ref=HEAD_EXIT, perm_id=900, con_id=con_id, side=side, qty=Qty(1),
+            price_ticks=Ticks(500), at_utc=NOON, raw="",
+        )
+        for con_id, side in ((COMBO_CON_ID, Side.SELL), (8, Side.SELL), (7, Side.BUY))
+    ]  # fmt: skip
+    over = ended_order(HEAD_EXIT, OrderStatus.CANCELLED, 1, con_id=COMBO_CON_ID, side=Side.SELL)
+    h.read(over, executions=fills, held={7: -1, 8: 1})
+    (found,) = h.told(orders.OrderFound, OWNERS[8])
+    assert (found.filled_qty, found.is_working) == (1, False)
