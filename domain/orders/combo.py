@@ -70,7 +70,7 @@ def kind_of(legs: Sequence[ComboLeg]) -> ComboKind | None:
     contracts = [leg.contract for leg in legs]
     if len({(c.ticker, c.multiplier) for c in contracts}) != 1 or len({c.con_id for c in contracts}) < len(legs):
         return None
-    ordered = sorted(legs, key=lambda leg: (leg.contract.strike_ticks, leg.contract.right is Right.CALL))
+    ordered = sorted(legs, key=lambda leg: leg.contract.strike_ticks)
     is_one_day = len({c.expiry for c in contracts}) == 1
     if len(legs) == 2 and not is_one_day:
         return ComboKind.CALENDAR if _is_calendar(ordered) else None
@@ -95,10 +95,11 @@ def _is_calendar(legs: Sequence[ComboLeg]) -> bool:
 
 def _is_butterfly(legs: Sequence[ComboLeg]) -> bool:
     low, middle, high = legs
-    strikes = [leg.contract.strike_ticks for leg in legs]
+    lowest, mid, highest = (leg.contract.strike_ticks for leg in legs)
     return (
         len({leg.contract.right for leg in legs}) == 1
-        and strikes[1] - strikes[0] == strikes[2] - strikes[1] > 0
+        and lowest < mid
+        and mid - lowest == highest - mid
         and (low.ratio, middle.ratio, high.ratio) == (1, 2, 1)
         and low.side is high.side is not middle.side
     )

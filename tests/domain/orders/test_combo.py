@@ -43,6 +43,7 @@ BUTTERFLY = (leg(B, 5990, P), leg(S, 6000, P, 2), leg(B, 6010, P))
 CONDOR = (leg(B, 5980, P), leg(S, 5990, P), leg(S, 6010, C), leg(B, 6020, C))
 CALENDAR = (leg(S, 6000, C), leg(B, 6000, C, expiry=TOMORROW))
 ALSO_6000 = ComboLeg(replace(option(6000, C), con_id=9, trading_class="SPX"), S)
+LATER_6000 = replace(option(6000, C), con_id=8, trading_class="SPXQ")
 
 
 @pytest.mark.parametrize(
@@ -67,6 +68,7 @@ ALSO_6000 = ComboLeg(replace(option(6000, C), con_id=9, trading_class="SPX"), S)
         ((leg(B, 5990, P), leg(S, 6000, P), leg(B, 6010, P)), None),
         ((leg(B, 5990, P), leg(S, 6000, P, 2), leg(B, 6020, P)), None),  # uneven wings
         ((leg(B, 5990, P), leg(S, 6000, P, 2), leg(S, 6010, P)), None),
+        ((leg(B, 6000, C), replace(ALSO_6000, ratio=2), replace(ALSO_6000, contract=LATER_6000, side=B)), None),
         ((leg(B, 5980, P), leg(S, 5990, P), leg(B, 6010, C), leg(S, 6020, C)), None),
         ((leg(B, 6000, P), leg(S, 6010, P), leg(S, 5990, C), leg(B, 6020, C)), None),  # the sides cross
         ((leg(B, 5980, P), leg(S, 6005, P), leg(S, 6000, C), leg(B, 6020, C)), None),  # so do the sold ones
@@ -94,6 +96,7 @@ def test_a_broker_that_takes_none_is_given_none_and_no_legs_either() -> None:
 def test_what_stands_for_a_combination_is_no_contract_that_could_be_traded() -> None:
     stands = combo_contract(CONDOR)
     assert (stands.con_id, stands.trading_class, stands.ticker, stands.strike_ticks) == (COMBO_CON_ID, "BAG", "SPX", 0)
+    assert [combo_contract(legs).expiry for legs in (CALENDAR, CALENDAR[::-1])] == [TODAY, TOMORROW]  # of its first leg
 
 
 def test_a_net_price_steps_by_a_nickel_in_options_of_an_index_and_by_a_cent_in_others() -> None:
@@ -138,6 +141,11 @@ def test_no_price_at_expiry_costs_more_than_the_worst(
 def test_a_long_that_ends_before_the_last_of_the_shorts_covers_none_of_them() -> None:
     legs = (leg(S, 6000, P), leg(S, 6000, P, expiry=TOMORROW), leg(B, 5990, P, 2))
     assert worst_loss_cents(holdings(legs)) == 2 * 600_000 * 100
+
+
+def test_what_is_no_longer_held_lays_claim_to_no_cover() -> None:
+    held = holdings((leg(S, 6010, C), leg(B, 6010, C)))
+    assert worst_loss_cents([*held, (option(6000, C, expiry=TOMORROW), Qty(0))]) == 0
 
 
 def test_a_short_call_that_nothing_covers_to_its_end_has_no_worst() -> None:
