@@ -56,4 +56,15 @@ ROOMS: Final = (
         ("actors/risk/*.py",),
         ("tests/actors/risk", "tests/incidents/test_risk_incidents.py"),
     ),
+    Room(
+        "structure",
+        ("domain/structure/*.py", "actors/structure.py"),
+        (
+            "tests/domain/structure",
+            "tests/actors/test_structure_actor.py",
+            "tests/actors/test_structure_as_one.py",
+            "tests/actors/test_structure_of_pairs.py",
+        ),
+    ),
+    Room("domain/keyed", ("domain/keyed.py",), ("tests/domain/test_keyed.py",)),
 )

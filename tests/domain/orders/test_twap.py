@@ -78,6 +78,12 @@ def test_each_slice_is_due_one_gap_after_the_one_before() -> None:
     assert (allowed.stage, allowed.limit_ticks) == (TwapStage.RECORDING, 510)
 
 
+def test_the_slice_that_the_plan_ends_with_is_the_last() -> None:
+    twap = begun(TwapPlan(total_qty=Qty(4), slices=2, gap_ms=1), Ticks(1), Utc(0))
+    second = twap.after(TwapEvent.SLICE_ENDED).asking(twap.qty)
+    assert (twap.is_last, second.is_last) == (False, True)
+
+
 @pytest.mark.parametrize("event", TwapEvent)
 def test_what_has_ended_stays_ended(event: TwapEvent) -> None:
     over = begun(TwapPlan(total_qty=Qty(4), slices=4, gap_ms=1), Ticks(1), Utc(0)).after(TwapEvent.STOPPED)
