@@ -63,6 +63,7 @@ ROOMS: Final = (
             "tests/domain/structure",
             "tests/actors/test_structure_actor.py",
             "tests/actors/test_structure_as_one.py",
+            "tests/actors/test_structure_messages.py",
             "tests/actors/test_structure_of_pairs.py",
         ),
     ),

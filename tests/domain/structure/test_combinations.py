@@ -13,11 +13,20 @@ from hypothesis import strategies as st
 from config.settings import SettingsError, load_settings
 from domain.instants import MINUTE, MS
 from domain.instruments import Contract, DataType, Quote, Right, Side, Spot
+from domain.options.fees import round_trip_cents
 from domain.orders.combo import ComboKind, ComboLeg, kind_of, worst_loss_cents
 from domain.orders.intent import leg_direction
 from domain.position.cycle import ExitReason
 from domain.signals import spread
-from domain.structure.credit import Condition, Terms, strikes_of, terms_of, unmet_before_quotes, unmet_on_quotes
+from domain.structure.credit import (
+    Condition,
+    Terms,
+    Unmet,
+    strikes_of,
+    terms_of,
+    unmet_before_quotes,
+    unmet_on_quotes,
+)
 from domain.structure.exits import Marked, early_exit_of, exit_of
 from domain.structure.rules import Combination, SpreadRules
 from domain.units import Cents, Qty, Ticks, Utc
@@ -31,6 +40,7 @@ CONDOR = replace(
 BUTTERFLY = replace(CONDOR, combination=Combination.IRON_BUTTERFLY)
 DAY = date(2026, 11, 20)
 QUOTES = ((400, 420), (700, 720), (300, 310), (600, 620))  # call wing, sold call, put wing, sold put
+FEES = sum(round_trip_cents(DAY, "SPXW", Qty(2), Ticks(price)) for price in (420, 700, 310, 600))
 
 
 def quote(bid: int, ask: int) -> Quote:
@@ -48,6 +58,7 @@ def test_a_condor_sells_its_distance_from_the_index_and_buys_its_width_further_o
 
 
 def test_a_butterfly_sells_both_at_the_money() -> None:
+    assert BUTTERFLY.distance_ticks == 0
     assert strikes_of(Ticks(600_240), Ticks(600_240), BUTTERFLY) == (601_000, 600_000, 599_000, 600_000)
 
 
@@ -82,26 +93,44 @@ def test_its_credit_is_that_of_all_touches_and_it_loses_on_one_side_only() -> No
     assert found.covers_ask_ticks == 730
 
 
+def test_of_two_pairs_the_wider_one_is_what_it_may_lose_whichever_it_is() -> None:
+    wide, narrow = (601_500, 603_500), (598_500, 597_500)
+    for calls, puts in ((wide, narrow), ((601_500, 602_500), (598_500, 596_500))):
+        strikes = (calls[1], calls[0], puts[1], puts[0])
+        cover, short, *further = ((Ticks(at), quote(*one)) for at, one in zip(strikes, QUOTES, strict=True))
+        assert known(terms_of(DAY, 1.0, cover, short, CONDOR, *further)).gap_cents == 2 * 2_000 * 100
+
+
 def terms_of_calls() -> Terms:
     calls = replace(CONDOR, combination=None, vertical_width=10.0)
     return known(terms_of(DAY, 1.0, (Ticks(602_500), quote(*QUOTES[0])), (Ticks(601_500), quote(*QUOTES[1])), calls))
 
 
 @pytest.mark.parametrize(
-    ("change", "condition"),
+    ("change", "condition", "looked_at"),
     [
-        ({"quotes": (*QUOTES[:3], (620, 600))}, Condition.QUOTES),
-        ({"quotes": (*QUOTES[:2], (320, 310), QUOTES[3])}, Condition.QUOTES),
-        ({"quotes": (*QUOTES[:2], (200, 310), QUOTES[3])}, Condition.SPX_SPREAD),
-        ({"quotes": ((400, 420), (700, 800), (300, 310), (600, 700))}, Condition.NET_SPREAD),
-        ({"rules": replace(CONDOR, min_entry_credit=2_000.0)}, Condition.CREDIT),
-        ({"rules": replace(CONDOR, max_position_loss=500.0)}, Condition.WORST_CASE),
+        ({"quotes": (*QUOTES[:3], (620, 600))}, Condition.QUOTES, "a quote is crossed"),
+        ({"quotes": (*QUOTES[:2], (320, 310), QUOTES[3])}, Condition.QUOTES, "a quote is crossed"),
+        ({"quotes": (*QUOTES[:2], (200, 310), QUOTES[3])}, Condition.SPX_SPREAD, "ask less bid of a bought leg"),
+        (
+            {"quotes": ((400, 420), (700, 800), (300, 310), (600, 700))}, Condition.NET_SPREAD,
+            "ask less bid of all legs",
+        ),
+        (
+            {"rules": replace(CONDOR, min_entry_credit=2_000.0)}, Condition.CREDIT,
+            f"net credit after fees of {FEES // 100}.{FEES % 100:02} USD",
+        ),
+        (
+            {"rules": replace(CONDOR, max_position_loss=500.0)}, Condition.WORST_CASE,
+            "gap of the strikes 2000.00 USD less the credit",
+        ),
     ],
-)
-def test_the_puts_are_judged_as_the_calls_are(change: dict[str, Any], condition: Condition) -> None:
+)  # fmt: skip
+def test_the_puts_are_judged_as_the_calls_are(change: dict[str, Any], condition: Condition, looked_at: str) -> None:
     rules = change.get("rules", CONDOR)
     assert unmet_on_quotes(terms(), CONDOR) is None
-    assert known(unmet_on_quotes(terms(rules, change.get("quotes", QUOTES)), rules)).condition is condition
+    unmet = known(unmet_on_quotes(terms(rules, change.get("quotes", QUOTES)), rules))
+    assert (unmet.condition, unmet.looked_at) == (condition, looked_at)
 
 
 def test_without_a_side_of_a_put_there_are_no_terms() -> None:
@@ -175,6 +204,9 @@ def test_none_is_opened_where_it_would_be_left_at_once() -> None:
     close, rules = Utc(420 * MINUTE), replace(EARLY, entry_after_open_ms=0, entry_until_ms=86_000_000)
     at_last = Utc(close - 120_000 * MS)
     assert unmet_before_quotes(DAY, Utc(0), Utc(at_last - MS), 1.0, rules, close) is None
+    assert unmet_before_quotes(DAY, Utc(0), Utc(at_last + 1_000 * MS), 1.0, rules, close) == Unmet(
+        Condition.WINDOW, 119, 120, "s before the close", "a new one would be left at once"
+    )
     assert known(unmet_before_quotes(DAY, Utc(0), at_last, 1.0, rules, close)).condition is Condition.WINDOW
     off = replace(rules, leave_before_close_ms=0, in_money_before_close_ms=0)
     assert unmet_before_quotes(DAY, Utc(0), at_last, 1.0, off, close) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -17,6 +18,7 @@ from domain.position.cycle import ExitReason
 from domain.structure.credit import (
     Condition,
     Terms,
+    Unmet,
     is_ex_dividend,
     ratio_of,
     strikes_at,
@@ -33,6 +35,7 @@ from tests.testkit.narrow import known
 DAY = date(2026, 11, 20)
 RULES: SpreadRules = load_settings(profile="demo").spread
 OPEN = Utc(0)
+FEES = round_trip_cents(DAY, "SPXW", Qty(1), 2_000) + round_trip_cents(DAY, "SPY", Qty(10), 250)
 IN_WINDOW = Utc(10 * MINUTE)
 
 
@@ -49,6 +52,10 @@ def terms(
     return terms_of(
         DAY, ratio, (Ticks(cover), bought or quote(1_970, 2_000)), (Ticks(short), sold or quote(250, 251)), RULES
     )
+
+
+# Three pairs, each bought strike before its sold one, with the bid.
+LADDER = ((600_500, 2_000), (60_000, 250), (598_800, 1_900), (60_000, 240), (599_100, 1_800), (60_000, 230))
 
 
 # -- arithmetic -----------------------------------------------------------------------------------
@@ -83,6 +90,21 @@ def test_a_gap_of_the_strikes_is_taken_off_the_credit() -> None:
     assert known(terms(ratio=10.0, cover=599_500)).gap_cents == 0  # a cover below the shorts costs nothing
 
 
+def test_the_gap_is_that_of_the_dearest_pair_at_a_ratio_that_is_no_whole_number() -> None:
+    ratio, legs = 10.003, [(Ticks(strike), quote(bid, bid + 1)) for strike, bid in LADDER]
+    found = known(terms_of(DAY, ratio, legs[0], legs[1], RULES, *legs[2:]))
+    assert [(pair.cover_strike_ticks, pair.short_strike_ticks) for pair in found.pairs] == [
+        (600_500, 60_000), (598_800, 60_000), (599_100, 60_000),
+    ]  # fmt: skip
+    assert found.gap_cents == round((ratio * 60_000 - 598_800) * 100)
+    calls = known(terms_of(DAY, ratio, legs[0], legs[1], RULES))
+    assert calls.gap_cents == round((600_500 - ratio * 60_000) * 100)
+    fees = [round_trip_cents(DAY, "SPXW", Qty(1), bid + 1) for _, bid in LADDER[::2]]
+    fees += [round_trip_cents(DAY, "SPY", Qty(10), bid) for _, bid in LADDER[1::2]]
+    assert found.fees_cents == sum(fees)
+    assert found.credit_cents == (10 * (250 + 240 + 230) - (2_001 + 1_901 + 1_801)) * 100 - sum(fees)
+
+
 @pytest.mark.parametrize(
     ("bought", "sold"),
     [(quote(None, 2_000), None), (quote(0, 2_000), None), (None, quote(0, 251)), (None, quote(250, None))],
@@ -107,6 +129,7 @@ def test_no_expiry_at_the_ratio_loses_more_than_the_worst_case(
 def test_without_a_price_of_the_fund_there_is_no_ratio() -> None:
     assert ratio_of(Ticks(600_000), Ticks(0)) is None
     assert ratio_of(Ticks(600_000), Ticks(60_000)) == 10.0
+    assert ratio_of(Ticks(10), Ticks(1)) == 10.0
 
 
 # -- conditions -------------------------------------------------------------------------------------
@@ -145,6 +168,41 @@ def test_around_a_third_friday_without_a_session_both_neighbours_count() -> None
     assert [day for day in range(8, 31) if is_ex_dividend(date(2026, 9, day), RULES)] == [18], "a session: it alone"
 
 
+def test_the_third_friday_of_a_quarter_that_begins_on_one_is_the_15th() -> None:
+    assert [day for day in range(1, 32) if is_ex_dividend(date(2024, 3, day), RULES)] == [15]
+
+
+@pytest.mark.parametrize(
+    ("minutes", "ratio", "wanted", "text"),
+    [
+        (
+            4.5, 10.0, Unmet(Condition.WINDOW, 270, 300, "s after the open", "the spread's window"),
+            "window: 270 against 300 s after the open (the spread's window)",
+        ),
+        (
+            31, 10.0, Unmet(Condition.WINDOW, 1_860, 1_800, "s after the open", "the spread's window"),
+            "window: 1860 against 1800 s after the open (the spread's window)",
+        ),
+        (
+            10, 9.9000016, Unmet(Condition.RATIO, 9.900002, 9.95, "SPX over SPY", "ratio"),
+            "ratio: 9.9 against 9.95 SPX over SPY (ratio)",
+        ),
+        (
+            10, 10.1000016, Unmet(Condition.RATIO, 10.100002, 10.05, "SPX over SPY", "ratio"),
+            "ratio: 10.1 against 10.05 SPX over SPY (ratio)",
+        ),
+        (10, None, Unmet(Condition.RATIO, None, None, "", "no price of SPX or of SPY"), None),
+    ],
+)  # fmt: skip
+def test_what_is_unmet_before_any_quote_names_what_was_measured_and_the_nearer_limit(
+    minutes: float, ratio: float | None, wanted: Unmet, text: str | None
+) -> None:
+    opens = Utc(570 * MINUTE)
+    unmet = unmet_before_quotes(DAY, opens, Utc(opens + round(minutes * MINUTE)), ratio, RULES)
+    assert unmet == wanted
+    assert known(unmet).text == text or text is None
+
+
 @pytest.mark.parametrize(
     ("change", "wanted"),
     [
@@ -169,6 +227,30 @@ def test_the_credit_just_at_the_least_is_enough() -> None:
     at = next(bid for bid in range(200, 300) if known(terms(sold=quote(bid, 300))).credit_cents >= 40_000)
     assert unmet_on_quotes(terms(sold=quote(at, at + 1)), RULES) is None
     assert known(unmet_on_quotes(terms(sold=quote(at - 1, at)), RULES)).condition is Condition.CREDIT
+
+
+def test_a_market_that_is_locked_is_not_crossed() -> None:
+    assert unmet_on_quotes(terms(bought=quote(2_000, 2_000), sold=quote(250, 250)), RULES) is None
+
+
+def test_the_least_credit_and_the_worst_case_themselves_are_met_and_a_cent_beyond_is_told_with_both() -> None:
+    found = known(terms(cover=600_500))
+    credit, worst = found.credit_cents, found.worst_cents
+    assert (found.fees_cents, found.gap_cents) == (FEES, 50_000)
+    rules = replace(RULES, min_entry_credit=credit / 100, max_position_loss=worst / 100)
+    assert unmet_on_quotes(found, rules) is None
+    looked_at = f"net credit after fees of {FEES // 100}.{FEES % 100:02} USD"
+    more = replace(rules, min_entry_credit=(credit + 1) / 100)
+    assert unmet_on_quotes(found, more) == Unmet(Condition.CREDIT, credit, credit + 1, "cents", looked_at)
+    less = replace(rules, max_position_loss=(worst - 1) / 100)
+    assert unmet_on_quotes(found, less) == Unmet(
+        Condition.WORST_CASE, worst, worst - 1, "cents", "gap of the strikes 500.00 USD less the credit"
+    )
+
+
+def test_a_quote_of_the_bought_call_that_is_too_wide_is_told_as_such() -> None:
+    unmet = unmet_on_quotes(terms(bought=quote(1_949, 2_000)), RULES)
+    assert unmet == Unmet(Condition.SPX_SPREAD, 51, 50, "ticks", "ask less bid of the SPX call")
 
 
 def test_the_sold_contracts_of_the_settings_are_covered() -> None:

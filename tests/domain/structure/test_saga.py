@@ -23,6 +23,8 @@ from domain.structure.saga import (
     Wish,
     advance,
     cover_sent,
+    is_to_free,
+    is_to_leave,
     leaving,
     moved,
     short_sent,
@@ -114,6 +116,27 @@ def test_the_cover_is_bought_before_anything_is_sold() -> None:
     assert short_sent(selling).short.ordered == 10
 
 
+def test_an_order_of_the_cover_that_works_is_waited_for() -> None:
+    assert advance(cover_sent(NEW)).state is S.BUYING_COVER
+
+
+@pytest.mark.parametrize(
+    ("leg", "may_be"),
+    [
+        (Leg(Qty(1)), False),
+        (Leg(Qty(1), held=Qty(1), is_flat=True), True),
+        (Leg(Qty(1), entry=EntryPart.WORKING, is_flat=True), True),
+        (Leg(Qty(1), ordered=Qty(1), entry=EntryPart.OVER), True),
+        (Leg(Qty(1), ordered=Qty(1), entry=EntryPart.OVER, is_flat=True), False),
+    ],
+)
+def test_a_leg_may_be_held_until_the_broker_agrees_that_it_is_gone(leg: Leg, may_be: bool) -> None:
+    assert leg.may_be_held is may_be
+    for is_told in (False, True):
+        assert is_to_free(replace(leg, is_free=is_told)) is (may_be and not is_told)
+        assert is_to_leave(replace(leg, is_leaving=is_told)) is (may_be and not is_told)
+
+
 def test_a_held_structure_wants_nothing() -> None:
     assert held().state is S.HELD
     assert wishes(held()) == ()
@@ -156,6 +179,11 @@ def test_a_graver_reason_takes_the_place_of_a_lesser_one() -> None:
     assert leaving(out, ExitReason.POSITION_LOSS).reason is ExitReason.KILL
 
 
+def test_of_reasons_that_are_as_grave_the_first_stays() -> None:
+    out = leaving(leaving(held(), ExitReason.POSITION_LOSS), ExitReason.ASSIGNMENT_RISK)
+    assert out.reason is ExitReason.POSITION_LOSS
+
+
 # -- what goes wrong ------------------------------------------------------------------------------------
 
 
@@ -185,6 +213,46 @@ def test_a_working_entry_of_shorts_keeps_the_cover() -> None:
 def test_half_a_cover_covers_half_the_shorts() -> None:
     two = Saga(cover=Leg(Qty(2)), short=Leg(Qty(20)), ratio=RATIO)
     assert bought(cover_sent(two), 1).sellable_qty == 10
+
+
+def test_the_whole_cover_covers_all_that_the_plan_sells() -> None:
+    two = Saga(cover=Leg(Qty(2)), short=Leg(Qty(20)), ratio=RATIO)
+    assert short_sent(bought(cover_sent(two), 2)).short.ordered == 20
+    single = Saga(cover=Leg(Qty(1)), short=Leg(Qty(1)), ratio=RATIO)
+    assert wishes(bought(cover_sent(single))) == (Wish.OPEN_SHORT,)
+
+
+def test_a_cover_that_may_be_sold_covers_nothing() -> None:
+    selling = bought(cover_sent(NEW))
+    free = replace(selling, cover=replace(selling.cover, is_free=True))
+    assert (free.covered_qty, free.sellable_qty, wishes(free)) == (0, 0, ())
+    assert advance(free).state is S.RELEASING
+
+
+def test_a_cover_that_goes_while_its_shorts_are_on_sale_takes_them_off() -> None:
+    selling = sold(short_sent(bought(cover_sent(NEW))), 0, EntryPart.WORKING)
+    gone = cover_gone(selling)
+    assert (gone.state, gone.reason, wishes(gone)) == (S.BUYING_BACK, ExitReason.UNWIND, (Wish.CLOSE_SHORT,))
+
+
+def test_a_short_that_is_held_before_the_cover_is_bought_back() -> None:
+    buying = cover_sent(NEW)
+    late = advance(replace(buying, short=replace(buying.short, held=Qty(1), was_held=True)))
+    assert (late.state, wishes(late)) == (S.BUYING_BACK, (Wish.CLOSE_SHORT,))
+
+
+@pytest.mark.parametrize("leg", ["cover", "short"])
+def test_a_leg_that_leaves_while_shorts_are_sold_ends_the_sale(leg: str) -> None:
+    selling = sold(short_sent(bought(cover_sent(NEW))), 4, EntryPart.WORKING)
+    out = advance(replace(selling, **{leg: replace(getattr(selling, leg), is_leaving=True)}))
+    assert out.state is S.BUYING_BACK
+
+
+@pytest.mark.parametrize(("left", "state"), [(2, S.HELD), (1, S.BUYING_BACK)])
+def test_one_contract_less_of_the_cover_than_the_shorts_need_takes_them_home(left: int, state: SagaState) -> None:
+    even = Saga(cover=Leg(Qty(2)), short=Leg(Qty(2)), ratio=1)
+    whole = sold(short_sent(bought(cover_sent(even), 2)), 2)
+    assert advance(replace(whole, cover=replace(whole.cover, held=Qty(left)))).state is state
 
 
 def test_shorts_that_a_plan_wants_beyond_the_ratio_are_not_sold() -> None:

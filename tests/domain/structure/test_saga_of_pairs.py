@@ -127,6 +127,28 @@ def test_no_cover_is_free_while_a_short_of_the_other_pair_is_held() -> None:
         assert [is_to_free(leg) for leg in done.covers] == [True, True]
 
 
+@pytest.mark.parametrize("n", COVERS)
+def test_one_free_cover_is_held_back_when_a_short_is_reported_late(n: int) -> None:
+    freed = told(told(leaving(held(), ExitReason.KILL), *SHORTS, held=Qty(0), is_flat=True), n, is_free=True)
+    late = told(freed, PUT_SHORT, held=Qty(1), is_flat=False)
+    assert (late.state, wishes(late)) == (S.BUYING_BACK, (Wish.HOLD_COVER, Wish.CLOSE_SHORT))
+
+
+@pytest.mark.parametrize("n", COVERS)
+def test_a_cover_that_was_started_again_is_freed_though_the_other_is_free_already(n: int) -> None:
+    done = told(told(leaving(held(), ExitReason.KILL), *SHORTS, held=Qty(0), is_flat=True), *COVERS, is_leaving=True)
+    assert wishes(told(done, *COVERS, is_free=True)) == ()
+    assert wishes(told(done, n, is_free=True)) == (Wish.FREE_COVER,)
+
+
+@pytest.mark.parametrize("n", COVERS)
+def test_a_pair_whose_cover_alone_was_held_comes_to_a_close(n: int) -> None:
+    """Something filled, so that there is a result."""
+    out = over(sent(entry_asked(NEW)), *(2 if m == n else 0 for m in ALL))
+    assert out.state is S.RELEASING
+    assert told(out, n, held=Qty(0), is_flat=True).state is S.CLOSED
+
+
 def test_the_cover_of_one_pair_covers_none_of_the_other() -> None:
     out = told(held(), PUT_COVER, CALL_SHORT, held=Qty(0), is_flat=True)
     assert (out.uncovered_qty, out.state) == (2, S.BUYING_BACK)
@@ -162,6 +184,12 @@ def test_what_is_held_at_the_close_settles_until_every_leg_is_over(n: int) -> No
     out = told(out, *(m for m in ALL if m != n), held=Qty(0), is_flat=True)
     assert out.state is S.SETTLING
     assert told(out, n, held=Qty(0), is_flat=True).state is S.CLOSED
+
+
+def test_a_part_of_a_cover_that_covers_all_that_was_sold_is_unwound_all_the_same() -> None:
+    wide = Saga(cover=TWO, short=TWO, ratio=2, is_combo=True)
+    out = over(sent(entry_asked(wide)), 1, 2)
+    assert (out.state, out.uncovered_qty) == (S.BUYING_BACK, 0)
 
 
 @pytest.mark.parametrize("n", ALL)

@@ -16,6 +16,7 @@ from domain.signals import spread
 from domain.structure.credit import (
     Condition,
     Terms,
+    Unmet,
     strikes_of,
     terms_of,
     unmet_before_quotes,
@@ -60,7 +61,9 @@ def test_a_net_market_that_is_too_wide_is_refused_where_each_leg_is_not() -> Non
     assert unmet_on_quotes(terms(), rules) is None
     wide = terms(bought=(1_500, 1_550), sold=(1_520, 1_600))
     unmet = known(unmet_on_quotes(wide, replace(rules, min_entry_credit=0.0)))
-    assert (unmet.condition, unmet.measured, unmet.limit) == (Condition.NET_SPREAD, 130, 15)
+    assert unmet == Unmet(Condition.NET_SPREAD, 130, 15, "ticks", "ask less bid of both legs")
+    just = terms(bought=(1_512, 1_520), sold=(1_520, 1_527))
+    assert (just.net_width_ticks, unmet_on_quotes(just, replace(rules, min_entry_credit=-100.0))) == (15, None)
     assert known(unmet_on_quotes(wide, replace(rules, vertical_width=0.0))).condition is not Condition.NET_SPREAD
 
 
@@ -93,5 +96,7 @@ def test_its_plan_covers_one_for_one_and_its_kind_is_its_own() -> None:
 
 def test_it_is_off_by_default_and_a_width_that_no_strikes_have_is_refused_in_a_sentence() -> None:
     assert not PLAIN.is_vertical
+    assert replace(PLAIN, vertical_width=0.5).is_vertical
+    assert (RULES.distance_ticks, RULES.early_ms, PLAIN.early_ms) == (0, 0, 0)
     with pytest.raises(SettingsError, match=r"vertical_width.*must be 0, or a multiple of 5 as the strikes are"):
         load_settings(profile="demo", overrides={"spread": {"vertical_width": 7}})
