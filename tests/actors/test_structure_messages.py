@@ -457,14 +457,13 @@ def test_the_loss_of_each_leg_counts_once(n: int) -> None:
 
 @pytest.mark.parametrize(("average", "is_out"), [(125, False), (126, True)])
 def test_a_bought_leg_without_a_price_counts_at_all_that_was_paid_for_it(average: int, is_out: bool) -> None:
-    talk = CondorTalk()
+    talk = CondorTalk(CALL_WING, CALL)
     talk.hold()
     talk.leg(CALL_WING, 2, average=average)
     talk.now = Utc(talk.now + 61 * SECOND)
-    for one in CONDOR[1:]:
-        out = talk.leg(one, 2, average=known(one.order.limit_ticks))
-    reasons = {told.reason for told in talk.sent.told(positions.FlattenPosition)}
-    assert (reasons, bool(out.messages)) == ({ExitReason.BLIND}, True) if is_out else (set(), False)
+    out = talk.leg(CALL, 2, average=700)
+    wanted = [positions.FlattenPosition(reason=ExitReason.BLIND)] if is_out else []
+    assert out.told(positions.FlattenPosition) == wanted
 
 
 # -- started again ----------------------------------------------------------------------------------

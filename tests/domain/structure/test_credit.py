@@ -91,7 +91,7 @@ def test_a_gap_of_the_strikes_is_taken_off_the_credit() -> None:
 
 
 def test_the_gap_is_that_of_the_dearest_pair_at_a_ratio_that_is_no_whole_number() -> None:
-    ratio, legs = 10.003, [(Ticks(strike), quote(bid, bid + 1)) for strike, bid in LADDER]
+    ratio, legs = 10.0037125, [(Ticks(strike), quote(bid, bid + 1)) for strike, bid in LADDER]
     found = known(terms_of(DAY, ratio, legs[0], legs[1], RULES, *legs[2:]))
     assert [(pair.cover_strike_ticks, pair.short_strike_ticks) for pair in found.pairs] == [
         (600_500, 60_000), (598_800, 60_000), (599_100, 60_000),
