@@ -39,7 +39,7 @@ from actors.spread_lane import SpreadLaneActor
 from actors.structure import StructureActor
 from actors.warehouse import WarehouseActor
 from actors.web import WebActor
-from config.desks import of_desk
+from config.desks import of_desk, spread_at
 from config.settings import Settings
 from domain.instants import MS, SECOND
 from domain.ports import ContextStore, LedgerStore, Screen, SeriesStore, WarehouseStore
@@ -142,9 +142,11 @@ _VITAL = Policy(latch_on_crash=True, end_on_spent_budget=True)  # it holds what 
 _BESIDE = Policy(gives_way=True)  # what it does can wait while an order is on its way
 _LAST = Policy(gives_way=True, goes_last=True)  # and what nobody who may lead to an order waits for
 _AHEAD = Policy(goes_first=True)  # an entry waits for its quote
-SHARED_NOTIFIER: Final = "notifier:shared"  # of several desks, what is no desk's own (no desk can be called so)
-_OF_DESK = ("risk", "ibkr", "quotes", "ledger", "position", "structure", "kill", "notifier")  # `kind:<desk>` of several
-_OF_FIRST_DESK = ("web", "series", "spread_lane", "structures")  # who hears one desk alone, that of `desk`
+# Of several desks, what is no desk's own (no desk can be called so); a role that is an address reaches that one alone.
+SHARED_NOTIFIER: Final = "notifier:shared"
+SHARED_WEB: Final = "web:shared"
+# `kind:<desk>` of several
+_OF_DESK = ("risk", "ibkr", "quotes", "ledger", "position", "structure", "kill", "notifier", "web")
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,11 +190,10 @@ def build_tree(
     actors means nothing to the others.
     """
     screen, series = stores.screen, stores.series
-    every = (Desk(settings, stores.desk_ledger, is_live_armed), *beside)
+    every = (Desk(of_desk(settings, settings.desk), stores.desk_ledger, is_live_armed), *beside)
     known = tuple(desk.name for desk in every) if beside else ()
-    shared, own = "ledger", f"ledger:{settings.desk}"
+    shared, has_spread = "ledger", settings.spread.is_on
     lanes = [f"lane:{source}:{ticker}" for source, tickers in settings.lanes.items() for ticker in tickers]
-    has_spread, structure = settings.spread.is_on, f"structure:{settings.desk}:"
     readings, kept = [f"reading:{ticker}" for ticker in settings.tickers], None if series is None else "series"
 
     def child(
@@ -239,21 +240,33 @@ def build_tree(
             ),
             child("feed", lambda name: FeedActor(name, settings)),
             child("session", lambda name: SessionActor(name, settings)),
-            *(() if screen is None else (child("web", lambda name: WebActor(name, screen), policy=_LAST),)),
+            *(
+                ()
+                if screen is None
+                else (
+                    child(name, lambda name: WebActor(name, screen), policy=_LAST)
+                    for name in ((SHARED_WEB, *(f"web:{desk}" for desk in known)) if known else ("web",))
+                )
+            ),
         ),
         templates=(
             *(
                 Template(f"position:{desk.name}:", partial(_position, desk), f"ledger:{desk.name}", _money(desk, known))
                 for desk in every
             ),
-            Template(structure, lambda name: StructureActor(name, settings), own, _money(every[0], known)),
+            *(  # of every desk: what one holds is closed there, also when another desk trades them now
+                Template(
+                    f"structure:{desk.name}:", partial(_structure, desk), f"ledger:{desk.name}", _money(desk, known)
+                )
+                for desk in every
+            ),
         ),
         route=routes(settings, names, is_shown=screen is not None, is_kept=series is not None, desk_names=known),
         subscribers=SUBSCRIBERS,
         on_halt=partial(halt, desk_names=known),
         rosters=(
             *((f"ledger:{desk.name}", f"positions:{desk.name}") for desk in every),
-            *(((own, f"structures:{settings.desk}"),) if has_spread else ()),
+            *((f"ledger:{desk.name}", f"structures:{desk.name}") for desk in every if has_spread),
         ),
     )
     return tree
@@ -295,6 +308,10 @@ def _quotes(desk: Desk, name: str) -> QuotesActor:
 
 def _position(desk: Desk, name: str) -> PositionActor:
     return PositionActor(name, desk.settings)
+
+
+def _structure(desk: Desk, name: str) -> StructureActor:
+    return StructureActor(name, desk.settings)
 
 
 def _warehouse(name: str, store: MarketStore, settings: Settings) -> WarehouseActor:
@@ -345,20 +362,31 @@ def routes(
             raise KeyError(role)
         return (position + key,) if kind == "position" and ":" not in key else (role,)
 
-    return _route_of_several(route, names, desk_names) if desk_names else route
+    return _route_of_several(route, names, desk_names, settings) if desk_names else route
 
 
-def _route_of_several(of_first: Route, names: Callable[[], Iterable[str]], desk_names: tuple[str, ...]) -> Route:
+def _route_of_several(
+    of_first: Route, names: Callable[[], Iterable[str]], desk_names: tuple[str, ...], settings: Settings
+) -> Route:
     """Return the route of a process with several desks, over that of the first desk alone."""
+    of_spread, has_structures = spread_at(settings), settings.spread.is_on
+    of_one = {"series": desk_names[0], spread.LANE: of_spread}
+    hears_one = {"series": desk_names[0], "spread_lane": of_spread}
 
     def route(sender: str, role: str) -> tuple[str, ...]:
-        own = desk_names[0] if sender in _OF_FIRST_DESK else desk_of(sender, desk_names)
+        own = of_one.get(sender) or desk_of(sender, desk_names)
         wanted = (own,) if own else desk_names
         kind, colon, key = role.partition(":")
-        if role in _OF_FIRST_DESK:
-            return of_first(sender, role) if own in ("", desk_names[0]) else ()
+        if role in hears_one:
+            return of_first(sender, role) if own in ("", hears_one[role]) else ()
+        if role == "structures":
+            prefixes = tuple(f"structure:{desk}:" for desk in wanted) if has_structures else ()
+            return tuple(sorted(name for name in names() if name.startswith(prefixes)))
         if role == "notifier":
             return (f"notifier:{own}",) if own else (SHARED_NOTIFIER,)
+        if role == "web":
+            shown = f"web:{own}" if own else SHARED_WEB
+            return (shown,) if of_first(sender, role) else ()
         if role == "desk_ledger":
             return tuple(f"ledger:{desk}" for desk in wanted)
         if role in ("risk", "ibkr", "quotes", "kill"):

@@ -1,5 +1,7 @@
 """The dashboard's actor: hands what happens on to a screen, never in the trading path.
 
+Of several desks each has one of its own (`web:<desk>`), which shows what is that desk's; `web:shared` shows the rest.
+
 It keeps nothing: the screen holds the newest fact of each slot, and what must be exact is read from ledger and
 warehouse by the process that serves. It has a thread of its own, so that no money actor's thread ever does its work,
 and hears nothing vital: a dashboard that fails loses what is on the screen and halts nothing.
@@ -9,6 +11,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from actors.notifier import SHARED
 from domain.ports import Screen
 from messages import broker, lifecycle, market, operator, positions, session, signals
 from messages.base import Message
@@ -42,13 +45,18 @@ class WebActor(IoActor[Inbox]):
     def __init__(self, name: str, screen: Screen) -> None:
         super().__init__(name)
         self._screen = screen
+        kind = name.partition(":")[2]
+        self._desk = "" if kind == SHARED else kind
+        self._is_of_desk = kind != SHARED
 
     def handle(self, turn: Turn[None], message: Inbox) -> None:
         """Show a fact in its slot, or ask (once) for those that nobody reports unasked."""
         match message:
             case lifecycle.Started():
-                turn.tell("session", session.RequestPhase(reply_to=turn.name))
-                turn.tell("ibkr", session.RequestMode(reply_to=turn.name, with_account=True))
+                if not self._desk:
+                    turn.tell("session", session.RequestPhase(reply_to=turn.name))
+                if self._is_of_desk:
+                    turn.tell("ibkr", session.RequestMode(reply_to=turn.name, with_account=True))
             case session.PhaseChanged():
                 self._show(turn, "phase", message)
             case session.ModeChanged():
@@ -73,4 +81,4 @@ class WebActor(IoActor[Inbox]):
                 assert_never(message)
 
     def _show(self, turn: Turn[None], slot: str, fact: Message) -> None:
-        self._screen.show(slot, turn.now, fact)
+        self._screen.show(slot, turn.now, fact, self._desk)

@@ -11,7 +11,7 @@ from commands.folder import DataFolder
 from commands.held import account_key as ledgers_key
 from commands.readiness import armed
 from commands.unattended import may_hold, real_desks
-from config.desks import desk_names, is_simulated, of_desk
+from config.desks import desk_names, is_simulated, kind_at, of_desk
 from config.secrets import secret
 from config.settings import Settings, SettingsError
 from domain.alarm import Severity
@@ -188,10 +188,8 @@ def left_alone(settings: Settings, folder: DataFolder, now_utc: Utc) -> tuple[op
 
 
 def kind_of(settings: Settings) -> DeskKind:
-    """Return whose money a run trades with."""
-    if settings.profile == "demo":
-        return DeskKind.SIM
-    return DeskKind.LIVE if settings.trading_mode == "live" else DeskKind.PAPER
+    """Return whose money a run trades with: that of its first desk."""
+    return kind_at(settings, settings.desk)
 
 
 def keys_of(settings: Settings) -> tuple[str, ...]:

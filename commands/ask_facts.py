@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from commands.cli import CommandError
 from commands.control import request
-from commands.folder import DataFolder
+from commands.folder import DataFolder, at_desk
 from commands.held import contract_of, holdings
-from config.desks import desk_names, of_desk
+from config.desks import desk_names
 from config.settings import Settings
 from domain.ask.answer import Answer, Citation, cited
 from domain.ask.question import Question, When
@@ -33,11 +33,18 @@ _LISTED: Final = 12  # of a list, the newest
 class Desk:
     """What questions are asked of: one desk's folder, read-only."""
 
-    def __init__(self, settings: Settings, folder: DataFolder) -> None:
-        self.settings = settings
+    def __init__(self, settings: Settings, folder: DataFolder, name: str | None = None) -> None:
+        """Ask about a desk of the settings; `None`: that of `desk`.
+
+        Raises:
+            CommandError: there is no such desk.
+        """
+        self._whole = settings
+        self.names = desk_names(settings)
+        self.settings = at_desk(settings, name)
         self.folder = folder
-        self.ledger = LedgerReader(folder.ledgers, settings.desk)
-        self.own = f"ledgers/{settings.desk}.db"
+        self.ledger = LedgerReader(folder.ledgers, self.settings.desk)
+        self.own = f"ledgers/{self.settings.desk}.db"
         self.shared = "ledgers/ledger.db"
 
     def running(self, what: str) -> dict[str, Any] | None:
@@ -49,8 +56,15 @@ class Desk:
 
     def each(self) -> list[Desk]:
         """Return every desk of the process; of one alone, this one."""
-        names = desk_names(self.settings)
-        return [Desk(of_desk(self.settings, name), self.folder) for name in names] if len(names) > 1 else [self]
+        return [Desk(self._whole, self.folder, name) for name in self.names] if len(self.names) > 1 else [self]
+
+    def of(self, name: str) -> Desk:
+        """Return another desk of the same settings.
+
+        Raises:
+            CommandError: there is none.
+        """
+        return Desk(self._whole, self.folder, name)
 
     def sessions(self) -> list[date]:
         """Return the sessions that anything is known of, newest first."""
@@ -301,9 +315,8 @@ def _contract_asked(asked: Question) -> list[str]:
 
 def _of_desk(desk: Desk) -> str:
     """Return whose figures these are, where there are several desks."""
-    names = desk_names(desk.settings)
-    others = ", ".join(name for name in names if name != desk.settings.desk)
-    return f", desk {desk.settings.desk} alone (not {others})" if len(names) > 1 else ""
+    others = ", ".join(name for name in desk.names if name != desk.settings.desk)
+    return f", desk {desk.settings.desk} alone (not {others})" if others else ""
 
 
 def _counted(results: list[int], which: str = "") -> str:

@@ -17,8 +17,6 @@ import pyarrow as pa
 from commands.ask_answers import answer_of
 from commands.ask_facts import Desk
 from commands.cli import CommandError
-from commands.folder import DataFolder
-from config.settings import Settings
 from domain.ask.answer import Answer, cited
 from domain.ask.question import Question, Topic, When
 from domain.instruments import Right
@@ -32,6 +30,7 @@ from storage.views.guarded import GuardedDatabase
 from web.masking import masked
 
 _DATE = Annotated[date | None, msgspec.Meta(description="YYYY-MM-DD; leave it out for the newest session on record")]
+_DESK = Annotated[str, msgspec.Meta(description="one of several desks; leave it out for the first")] | None
 _TICKER = Annotated[str, msgspec.Meta(description="a ticker, as SPX", max_length=12)] | None
 _TIME = (
     Annotated[
@@ -49,7 +48,13 @@ class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """No arguments."""
 
 
-class OfPeriod(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class OfDesk(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which desk, where there are several."""
+
+    desk: _DESK = None
+
+
+class OfPeriod(OfDesk, frozen=True, forbid_unknown_fields=True):
     """Which sessions: those of a day, week or month."""
 
     period: Literal["day", "week", "month"] = "day"
@@ -62,7 +67,7 @@ class OfTicker(OfPeriod, frozen=True, forbid_unknown_fields=True):
     ticker: _TICKER = None
 
 
-class OfTrade(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class OfTrade(OfDesk, frozen=True, forbid_unknown_fields=True):
     """Which trade: by its reference, or by what is known of it; of several that fit, the newest."""
 
     ref: Annotated[str | None, msgspec.Meta(description="an order reference (ZH-...) or an alert id")] = None
@@ -73,7 +78,7 @@ class OfTrade(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     date: _DATE = None
 
 
-class OfSignal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class OfSignal(OfDesk, frozen=True, forbid_unknown_fields=True):
     """Which signal: an alert id, or a ticker and a time; without a time, the whole day."""
 
     ref: Annotated[str | None, msgspec.Meta(description="an alert id")] = None
@@ -112,8 +117,9 @@ class Tool(msgspec.Struct, frozen=True):
 class Toolbox:
     """The tools on one data folder; not for several threads at once."""
 
-    def __init__(self, settings: Settings, folder: DataFolder) -> None:
-        self.desk = Desk(settings, folder)
+    def __init__(self, desk: Desk) -> None:
+        """Ask about a desk, and about another one of its settings where a call names it."""
+        self.desk = desk
 
     def call(self, name: str, arguments: Mapping[str, Any] | None) -> Answer:
         """Run a tool and return its answer, account numbers masked.
@@ -132,9 +138,13 @@ class Toolbox:
             raise ToolRefusedError(masked(str(error).encode()).decode()) from None
         return msgspec.json.decode(masked(msgspec.json.encode(answer)), type=Answer)
 
-    def ask(self, topic: Topic, **what: Any) -> Answer:
-        """Return the answer on a topic."""
-        return answer_of(Question(topic=topic, **what), self.desk)
+    def ask(self, topic: Topic, name: str | None = None, **what: Any) -> Answer:
+        """Return the answer on a topic, at the desk of that name.
+
+        Raises:
+            CommandError: there is no such desk.
+        """
+        return answer_of(Question(topic=topic, **what), self.desk if name is None else self.desk.of(name))
 
     def query(self, sql: str) -> Answer:
         """Return the rows of a query as JSON."""
@@ -155,7 +165,7 @@ def _rows(table: pa.Table) -> list[list[Any]]:
 
 
 def _of_ticker(topic: Topic) -> Callable[[Toolbox, OfTicker], Answer]:
-    return lambda box, given: box.ask(topic, when=_when(given), ticker=given.ticker)
+    return lambda box, given: box.ask(topic, given.desk, when=_when(given), ticker=given.ticker)
 
 
 def _when(given: OfPeriod) -> When:
@@ -164,7 +174,7 @@ def _when(given: OfPeriod) -> When:
 
 def _why(box: Toolbox, given: OfTrade) -> Answer:
     return box.ask(
-        Topic.WHY, ref=given.ref, ticker=given.ticker, clock=_clock(given.time), when=_on(given.date),
+        Topic.WHY, given.desk, ref=given.ref, ticker=given.ticker, clock=_clock(given.time), when=_on(given.date),
         strike_ticks=None if given.strike is None else Ticks(round(given.strike * 100)),
         right=None if given.right is None else Right(given.right[0].upper()),
     )  # fmt: skip
@@ -172,7 +182,7 @@ def _why(box: Toolbox, given: OfTrade) -> Answer:
 
 def _why_not(box: Toolbox, given: OfSignal) -> Answer:
     return box.ask(
-        Topic.WHY_NOT, ref=given.ref, ticker=given.ticker, clock=_clock(given.time), when=_on(given.date)
+        Topic.WHY_NOT, given.desk, ref=given.ref, ticker=given.ticker, clock=_clock(given.time), when=_on(given.date)
     )  # fmt: skip
 
 

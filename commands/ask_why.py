@@ -76,9 +76,10 @@ def _why_ref(desk: Desk, asked: Question) -> Answer:
     ref = asked.ref or ""
     if parse_order_ref(ref) is not None or ref.startswith("ZH-"):
         stem = position_of(ref) if parse_order_ref(ref) is not None else ref
-        order = desk.ledger.order(f"{stem}-e")
-        if order is not None:
-            return _told(desk, order, _session_of(order), asked)
+        for known in (desk, *(other for other in desk.each() if other is not desk)):
+            order = known.ledger.order(f"{stem}-e")
+            if order is not None:
+                return _told(known, order, _session_of(order), asked)
         return Answer(text=f"No order {ref} is on record; `what did we trade?` lists the trades.", is_known=False)
     try:
         key = AlertKey.parse(ref)

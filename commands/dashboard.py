@@ -6,7 +6,7 @@ import os
 import secrets
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -31,13 +31,18 @@ PORTS_TRIED = 100
 COMMAND = (sys.executable, "-m", "commands.serve")
 
 
-def feed_of(settings: Settings, folder: DataFolder, run_n: int, account: str | None) -> Feed | None:
+Accounts = Mapping[str, str | None]  # of the desks beside the first, by desk
+
+
+def feed_of(
+    settings: Settings, folder: DataFolder, run_n: int, account: str | None, accounts: Accounts | None = None
+) -> Feed | None:
     """Return the screen of a supervisor, not started yet; `None` where the dashboard is switched off.
 
     Raises:
         CommandError: it cannot listen where the settings say, or other machines could reach it without a token.
     """
-    return _feed(doors_of(settings), settings, folder, run_n, account) if settings.web.is_on else None
+    return _feed(doors_of(settings), settings, folder, run_n, account, accounts) if settings.web.is_on else None
 
 
 def doors_of(settings: Settings) -> Doors:
@@ -75,12 +80,14 @@ def doors_of(settings: Settings) -> Doors:
 
 
 def _feed(
-    doors: Doors | Callable[[], Doors], settings: Settings, folder: DataFolder, run_n: int, account: str | None
-) -> Feed:
+    doors: Doors | Callable[[], Doors], settings: Settings, folder: DataFolder, run_n: int, account: str | None,
+    accounts: Accounts | None,
+) -> Feed:  # fmt: skip
     web = settings.web
     hello = Hello(
         settings=msgspec.Raw(settings.to_json()), data_dir=str(folder.root.resolve()), token=secrets.token_urlsafe(24),
         run_n=run_n, account=masked_text(account),
+        accounts={desk: masked_text(number) for desk, number in (accounts or {}).items()},
     )  # fmt: skip
     root, log = Path(__file__).resolve().parent.parent, folder.run / "dashboard.log"
     scheme = "https" if not is_loopback(web.host) and web.tls.certificate is not None else "http"
@@ -88,8 +95,9 @@ def _feed(
 
 
 def feed_or_alarm(
-    settings: Settings, folder: DataFolder, run_n: int, account: str | None, now_utc: Utc
-) -> tuple[Feed | None, list[Alarm]]:
+    settings: Settings, folder: DataFolder, run_n: int, account: str | None, now_utc: Utc,
+    accounts: Accounts | None = None,
+) -> tuple[Feed | None, list[Alarm]]:  # fmt: skip
     """Return the screen as `feed_of` does; a real desk's goes on trying to listen, and an alarm says why it must.
 
     Looking on is not trading: nothing waits for it.
@@ -99,13 +107,13 @@ def feed_or_alarm(
         SettingsError: a demo's token cannot be read.
     """
     try:
-        return feed_of(settings, folder, run_n, account), []
+        return feed_of(settings, folder, run_n, account, accounts), []
     except (CommandError, SettingsError) as error:
         if settings.profile == "demo":
             raise
         text = f"There is no dashboard yet: {error} Trading goes on; it is tried again every {AGAIN_S:.0f} s."
         told = Alarm(key="dashboard", severity=Severity.HIGH, text=text, at_utc=now_utc)
-        return _feed(partial(doors_of, settings), settings, folder, run_n, account), [told]
+        return _feed(partial(doors_of, settings), settings, folder, run_n, account, accounts), [told]
 
 
 def open_at_last(settings: Settings, url: str, now_utc: Utc) -> Alarm:

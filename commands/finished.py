@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from actors.notifier import SHARED
 from commands.cli import CommandError
 from commands.dashboard import PORTS_TRIED, listener_of
 from commands.folder import DataFolder, settings_of
@@ -20,16 +21,17 @@ from domain.units import Utc
 from messages.base import Message
 from messages.envelope import Envelope, decode
 from storage.queries import LedgerReader
+from storage.sqlite_file import LedgerRefusedError
 from storage.warehouse_reader import WarehouseReader
 from supervision.trace import TraceError, TraceReader, lines_of
 from web.curve import CurveMaker
+from web.desks import Desks, desks_of
 from web.ending import show_record
 from web.feed import is_loopback, url_of
 from web.ledgers import ledgers_of
 from web.serve import serve_finished
-from web.view import View
 
-_TO_THE_SCREEN = b'"to":"web"'
+_TO_THE_SCREEN = b'"to":"web'  # `web`, or `web:<desk>` and `web:shared` of several
 _HEAD = 200  # bytes of a line in which its address stands
 _ENVELOPE = msgspec.json.Decoder(Envelope)
 
@@ -44,7 +46,7 @@ def act(arguments: Namespace) -> int:
     if not is_loopback(web.host):
         raise CommandError(f"web.host is {web.host}: a finished day is shown on this machine alone; take 127.0.0.1.")
     session = _session(arguments, folder, settings)
-    shown = view_of(folder, settings, session)
+    shown = desks_on_record(folder, settings, session)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -54,29 +56,38 @@ def act(arguments: Namespace) -> int:
     return 0
 
 
-def view_of(folder: DataFolder, settings: Settings, session: date) -> View:
-    """Return what a session left on record, with the settings that its last run had.
+def desks_on_record(folder: DataFolder, settings: Settings, session: date) -> Desks:
+    """Return what a session left on record of every desk, with the settings that its last run had.
 
     Raises:
-        LedgerRefusedError: a ledger cannot be read.
+        LedgerRefusedError: the first desk's ledger cannot be read.
     """
     paths = [path for path in reversed(folder.traces_newest_first()) if path.parent.name == session.isoformat()]
     known = _recorded(paths, settings)
-    view = View(known, folder.root, len(paths), None)
-    view.show(session)
-    view.ledgers = ledgers_of(LedgerReader(folder.ledgers, known.desk), session)
-    maker = None if view.day is None else CurveMaker(view.day, view.ledgers.today())
+    desks, makers = desks_of(known, folder.root, len(paths), None), dict[str, CurveMaker]()
+    for view in desks:
+        view.show(session)
+        try:
+            view.ledgers = ledgers_of(LedgerReader(folder.ledgers, view.settings.desk), session)
+        except LedgerRefusedError as error:
+            if view is desks.first:
+                raise
+            view.ledgers.trouble = str(error)  # of one of several the page says it, and shows the others
+        if view.day is not None:
+            makers[view.settings.desk] = CurveMaker(view.day, view.ledgers.today())
     try:
-        for at_utc, fact in _facts(paths):
-            view.take(at_utc, fact)
+        for at_utc, fact, name in _facts(paths):
+            desks.take(at_utc, fact, name)
+            maker = makers.get(name or desks.first.settings.desk)
             if maker is not None:
                 maker.take(at_utc, fact)
     except TraceError as error:
         print(f"Prices and alarms are missing: {error}", flush=True)
-    if maker is not None:
-        view.curve = maker.finish(view.now_utc)
-    show_record(view)
-    return view
+    for view in desks:
+        if view.settings.desk in makers:
+            view.curve = makers[view.settings.desk].finish(view.now_utc)
+    show_record(desks)
+    return desks
 
 
 def _session(arguments: Namespace, folder: DataFolder, settings: Settings) -> date:
@@ -103,8 +114,8 @@ def _recorded(paths: list[Path], settings: Settings) -> Settings:
     return found.model_copy(update={"web": settings.web, "data_dir": settings.data_dir})
 
 
-def _facts(paths: list[Path]) -> Iterator[tuple[Utc, Message]]:
-    """Return what the screen was told, in order.
+def _facts(paths: list[Path]) -> Iterator[tuple[Utc, Message, str]]:
+    """Return what the screen was told, in order, each with its desk (empty: of none, or of the only one).
 
     Raises:
         TraceError: a trace is damaged.
@@ -115,7 +126,8 @@ def _facts(paths: list[Path]) -> Iterator[tuple[Utc, Message]]:
                 continue
             try:
                 taken = _ENVELOPE.decode(line)
-                yield taken.at_utc, decode(taken.message)
+                name = taken.to.partition(":")[2]
+                yield taken.at_utc, decode(taken.message), "" if name == SHARED else name
             except (
                 msgspec.DecodeError,
                 UnicodeDecodeError,

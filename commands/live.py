@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import msgspec
 
 from actors.ibkr.state import IBKRState
+from actors.notifier import SHARED
 from actors.position.state import PositionData
 from commands.allowed import AllowedDesk, LeftOut, allowed_beside, allowed_of, kind_of, left_alone
 from commands.cli import VERSION, CommandError
@@ -227,12 +228,14 @@ def start(
         run_n = _begin_run(settings, beside, folder, clock)
     except Exception as error:
         raise CommandError(f"The ledger in {folder.ledgers} cannot be used: {error}", 3) from None
-    screen, unseen = feed_or_alarm(settings, folder, run_n, account, clock.now_utc())
+    screen, unseen = feed_or_alarm(
+        settings, folder, run_n, account, clock.now_utc(), {desk.settings.desk: desk.account for desk in beside}
+    )
     path_of = partial(folder.trace, run_n=run_n)
     _write_what_was_left(folder)
     trace = FileTrace(
         path_of(session_of(clock.now_utc())), _header(settings, clock, run_n), clock, path_of, seal_beside,
-        is_buffered=True, only_shown=("web",),
+        is_buffered=True, only_shown=("web", *(f"web:{desk}" for desk in (*desk_names(settings), SHARED))),
     )  # fmt: skip
     stores = Stores(
         SharedLedger(folder.ledgers, desk_names(settings)),

@@ -27,6 +27,7 @@ from mcp_types import (
 )
 from mcp_types import Tool as McpTool
 
+from commands.ask_facts import Desk
 from commands.ask_tools import TOOLS, Tool, Toolbox, ToolRefusedError
 from commands.cli import VERSION, CommandError
 from commands.control import request
@@ -42,10 +43,11 @@ _KILL: Final = "raise_kill_level"
 
 
 class OfKill(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The level to raise to, and why."""
+    """The level to raise to, why, and where."""
 
     level: Annotated[Literal[1, 2], msgspec.Meta(description="1: no entries from now on; 2: close everything as well")]
     reason: Annotated[str, msgspec.Meta(description="why, for the record", min_length=3, max_length=200)]
+    desk: Annotated[str, msgspec.Meta(description="one of several desks alone; left out: every one")] | None = None
 
 
 def act(arguments: Namespace) -> int:
@@ -53,7 +55,8 @@ def act(arguments: Namespace) -> int:
     settings = settings_of(arguments)
     if sys.stdin.isatty():
         print("This waits for an MCP client on standard input; Ctrl-C ends it.", file=sys.stderr)
-    anyio.run(_serve, Desktop(Toolbox(settings, DataFolder(settings.data_dir)), allows_kill=settings.mcp.allows_kill))
+    box = Toolbox(Desk(settings, DataFolder(settings.data_dir)))
+    anyio.run(_serve, Desktop(box, allows_kill=settings.mcp.allows_kill))
     return 0
 
 
@@ -102,9 +105,13 @@ class Desktop:
             raise ToolRefusedError(masked(said.encode()).decode()) from None
 
     def _raise_kill(self, box: Toolbox, given: OfKill) -> Answer:
-        told = request(
-            box.desk.folder.control, {"do": "kill", "level": given.level, "by": "mcp", "reason": given.reason}, 6.0
-        )
+        asked = {"do": "kill", "level": given.level, "by": "mcp", "reason": given.reason}
+        if given.desk is not None:
+            if given.desk not in box.desk.names:
+                known = ", ".join(box.desk.names)
+                raise ToolRefusedError(f"The kill level was not raised: there is no desk {given.desk!r}, only {known}.")
+            asked["desk"] = given.desk
+        told = request(box.desk.folder.control, asked, 6.0)
         if "done" not in told:
             raise CommandError(str(told.get("detail") or told.get("error") or told))
         return Answer(text=str(told["done"]), citations=cited(f"{box.desk.shared} kill", ["the newest kill_epoch"]))

@@ -43,6 +43,7 @@ def answer(
             return seen | {
                 "kill": next(iter(kills.values()), None),
                 "kills": kills,
+                "latched_desks": dict(runtime.latched_groups),
                 "hubs": hubs,
                 "gateways": gateways_seen(runtime),
             }

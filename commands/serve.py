@@ -42,11 +42,11 @@ def ask_of(settings: Settings, data_dir: Path) -> Ask:
     return partial(_answer, settings, DataFolder(data_dir))
 
 
-def _answer(settings: Settings, folder: DataFolder, text: str) -> Answer:
+def _answer(settings: Settings, folder: DataFolder, text: str, desk: str) -> Answer:
     from commands.ask import answer_to  # noqa: PLC0415 - a page that nobody asks anything need not wait for it
 
     try:
-        return answer_to(text, settings, folder)
+        return answer_to(text, settings, folder, desk=desk or None)
     except (CommandError, LedgerRefusedError, WarehouseRefusedError) as error:
         return Answer(text=str(error), is_known=False)
 

@@ -89,6 +89,8 @@ def _head(status: dict[str, Any], width: int) -> list[str]:
     if len(kills) > 1:
         told = (f"{name}: {_level(row)}" for name, row in kills.items())
         lines += [line for text in told for line in textwrap.wrap(text, width)]
+    for desk, why in (status.get("latched_desks") or {}).items():
+        lines += textwrap.wrap(f"latched: desk {desk}: {why}", width)
     for name in ("latched", "ended", "trace_failed"):
         if process[name] is not None:
             lines += textwrap.wrap(f"{name}: {process[name]}", width)

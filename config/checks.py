@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from typing_extensions import is_typeddict
 
-from config.desks import desk_names, is_simulated, of_desk, traded_at
+from config.desks import desk_names, is_simulated, of_desk, spread_at, traded_at
 from config.tree import DeskBeside, SettingsTree
 from domain.limits import EntryLimits
 from domain.orders.capabilities import IB, TASTYTRADE, BrokerCapability, can
@@ -382,6 +382,9 @@ def _strategies(settings: SettingsTree) -> Iterator[Found]:
 
 def _spread(settings: SettingsTree) -> Iterator[Found]:
     rules = settings.spread
+    if (desk := spread_at(settings)) not in desk_names(settings):
+        yield from _unknown("spread.desk", (desk,), desk_names(settings))
+        return
     if (most := COVER_RATIO * rules.spx_contracts_per_spread) < rules.spy_contracts_per_spread:
         what = f"must not be above {COVER_RATIO} times spx_contracts_per_spread, which covers no more"
         yield Found("spread.spy_contracts_per_spread", f"{what} (given: {rules.spy_contracts_per_spread} and {most})")
@@ -397,7 +400,7 @@ def _spread(settings: SettingsTree) -> Iterator[Found]:
         yield from _combination(settings)
     if not rules.is_on:
         return
-    if settings.trading_mode == "live" and not rules.is_live_allowed:
+    if of_desk(settings, spread_at(settings)).trading_mode == "live" and not rules.is_live_allowed:
         what = "sells calls that another underlying covers; set spread.is_live_allowed for trading_mode live"
         yield Found("spread.is_on", what)
     for ticker in (COVER, SHORT):
@@ -408,7 +411,8 @@ def _spread(settings: SettingsTree) -> Iterator[Found]:
 
 
 def _combination(settings: SettingsTree) -> Iterator[Found]:
-    rules, broker = settings.spread, settings.broker.orders
+    rules, desk = settings.spread, spread_at(settings)
+    broker = of_desk(settings, desk).broker.orders
     if rules.combination is Combination.CALENDAR:
         what = f"must be {' or '.join(OF_COMBINATION)}, or null: every leg expires today, and one of a calendar later"
         yield Found("spread.combination", f"{what} (given: {rules.combination})")
@@ -416,7 +420,8 @@ def _combination(settings: SettingsTree) -> Iterator[Found]:
         what = "and vertical_width exclude each other; set one to null or 0"
         yield Found("spread.combination", f"{what} (given: {rules.combination} and {rules.vertical_width:g})")
     if not can(broker, BrokerCapability.COMBOS):
-        what = "is one order, which this broker does not take; set broker.orders to one that does, or this to null"
+        whose = "broker.orders" if desk == settings.desk else f"desks.{desk}.broker"
+        what = f"is one order, which this broker does not take; set {whose} to one that does, or this to null"
         yield Found("spread.combination", f"{what} (given: {rules.combination} at {broker})")
     step = COVER_STEP_TICKS / 100
     for name, usd, least in (("wing_width", rules.wing_width, step), ("short_distance", rules.short_distance, 0.0)):

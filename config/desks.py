@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from config.tree import Broker, SettingsTree
+from domain.desks import DeskKind
 from domain.signals.spread import SOURCE
 
 T = TypeVar("T", bound=SettingsTree)
@@ -27,8 +28,11 @@ def of_desk(settings: T, name: str) -> T:
     Raises:
         KeyError: there is no such desk.
     """
+    spread = settings.spread
+    if name != spread_at(settings) and spread.is_on:
+        spread = dataclasses.replace(spread, is_on=False)  # one desk has structures
     if name == settings.desk:
-        return settings
+        return settings if spread is settings.spread else settings.model_copy(update={"spread": spread})
     beside, broker = settings.desks[name], settings.broker
     is_live = beside.kind == "live"
     port = beside.port or (broker.live_port if is_live else broker.paper_port)
@@ -52,9 +56,14 @@ def of_desk(settings: T, name: str) -> T:
         "exits": exits,
         "desk": name, "broker": own, "trading_mode": "live" if is_live else "paper",
         "live_armed_env": beside.armed_env or settings.live_armed_env,
-        "spread": dataclasses.replace(settings.spread, is_on=False),  # the desk of `desk` alone has structures
+        "spread": spread,
     }  # fmt: skip
     return settings.model_copy(update=seen)
+
+
+def spread_at(settings: SettingsTree) -> str:
+    """Return the desk that trades the credit spread, where it is on."""
+    return settings.spread.desk or settings.desk
 
 
 def _of_simulated(settings: SettingsTree, name: str) -> Broker:
@@ -69,6 +78,19 @@ def is_simulated(settings: SettingsTree, name: str) -> bool:
     return name != settings.desk and settings.desks[name].kind == "sim"
 
 
+def kind_at(settings: SettingsTree, name: str) -> DeskKind:
+    """Return whose money a desk trades with; a demo has none but the simulated broker's.
+
+    Raises:
+        KeyError: there is no such desk.
+    """
+    if name != settings.desk:
+        return DeskKind(settings.desks[name].kind)
+    if settings.profile == "demo":
+        return DeskKind.SIM
+    return DeskKind.LIVE if settings.trading_mode == "live" else DeskKind.PAPER
+
+
 def quotes_of(settings: SettingsTree, name: str) -> str:
     """Return the desk whose quote session a desk sees: its own, of a simulated one another's."""
     if not is_simulated(settings, name):
@@ -79,7 +101,7 @@ def quotes_of(settings: SettingsTree, name: str) -> str:
 def traded_at(settings: SettingsTree) -> Mapping[str, tuple[str, ...]]:
     """Return the desks that trade each strategy as long as nobody has switched it; a switched-off spread is none."""
     found = {name: rules.desks or (settings.desk,) for name, rules in settings.strategies.items()}
-    return found | ({SOURCE: (settings.desk,)} if settings.spread.is_on else {})
+    return found | ({SOURCE: (spread_at(settings),)} if settings.spread.is_on else {})
 
 
 def allowed_at(settings: SettingsTree, strategy: str) -> tuple[str, ...]:

@@ -223,5 +223,8 @@ class ContextStore(Protocol[Fact_co]):
 class Screen(Protocol):
     """What people look at: takes facts for a screen and never blocks, fails or waits for anybody who looks."""
 
-    def show(self, slot: str, at_utc: Utc, fact: msgspec.Struct) -> None:
-        """Show a fact of an instant; a newer one of the same slot replaces it."""
+    def show(self, slot: str, at_utc: Utc, fact: msgspec.Struct, desk: str = "") -> None:
+        """Show a fact of an instant; a newer one of the same slot and desk replaces it.
+
+        `desk` is whose it is where there are several; empty: of none, or of the only one.
+        """

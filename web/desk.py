@@ -1,9 +1,9 @@
-"""Where the desk stands: status, pipeline, account, prices, actors, alarms, from what the supervisor has pushed."""
+"""Where a desk stands: status, pipeline, account, prices, actors, alarms, from what the supervisor has pushed."""
 
 from __future__ import annotations
 
-from config.desks import desk_names
 from domain.alarm import Severity
+from domain.desks import DeskKind
 from domain.instants import BUCKET_NS, SECOND
 from domain.notices.alarm_words import alarm_text, part_text, plain_text
 from domain.reports.trades import results_cents
@@ -38,12 +38,11 @@ def status(view: View) -> models.Status:
     phase, mode = view.phase, view.mode
     is_open = phase is not None and phase.phase is Phase.ENTRY and mode is not None and mode.mode in ALLOWS_ENTRIES
     is_locked = ledgers.day is not None and ledgers.day["locked_why"] is not None
-    is_latched = view.process.get("latched") is not None
     shown, known = view.session, ledgers.is_read
     is_heard = view.ended is None and not view.is_unheard
     return models.Status(
         is_trading=(
-            is_heard and is_open and level == KillLevel.RUNNING and not is_locked and not is_latched
+            is_heard and is_open and level == KillLevel.RUNNING and not is_locked and view.latched is None
         ),
         is_connected=is_heard and mode is not None and mode.mode in ALLOWS_EXITS,
         open_positions=sum(row["state"] == "OPEN" for row in ledgers.held) if known else None,
@@ -51,8 +50,8 @@ def status(view: View) -> models.Status:
         mode=None if mode is None else mode.mode.value, kill_level=level,
         kill_epoch=None if kill is None else kill["kill_epoch"], kill_reason=_kill_words(kill),
         phase=None if phase is None else phase.phase.value, session=None if shown is None else shown.isoformat(),
-        at=iso(view.now_utc or None), desk=view.settings.desk, desks=list(desk_names(view.settings)),
-        trading_mode=view.settings.trading_mode,
+        at=iso(view.now_utc or None), desk=view.settings.desk, desks=list(view.desk_names),
+        kind=view.kind.value, trading_mode=view.settings.trading_mode,
         profile=view.settings.profile, run_n=view.run_n, tickers=list(view.settings.tickers), hubs=dict(view.hubs),
         allows_actions=view.settings.web.allows_actions and view.ended is None, troubles=troubles(view),
         ended=view.ended, is_finished=view.is_finished,
@@ -62,7 +61,7 @@ def status(view: View) -> models.Status:
 def troubles(view: View) -> list[str]:
     """Return in sentences what is wrong with what the page shows, or with the desk."""
     found = [view.silence, view.ledgers.trouble, view.market_trouble, view.money_trouble, view.page_trouble]
-    latched, ended = view.process.get("latched"), view.process.get("ended")
+    latched, ended = view.latched, view.process.get("ended")
     if not view.ledgers.is_read and view.ledgers.trouble is None:
         found.append("The ledgers are not read yet: what is held is not known.")
     if latched:
@@ -154,13 +153,16 @@ def _late(view: View, sign: str, every_s: int) -> str | None:
 def _down(view: View, beginnings: tuple[str, ...]) -> list[str]:
     """Return what of the desk does not run, in a trader's words."""
     names = [row["name"] for row in view.actor_rows if row["name"].startswith(beginnings) and not row["is_up"]]
-    return [part_text(name) for name in names]
+    others = {desk for desk in view.desk_names if desk != view.settings.desk}
+    return [part_text(name) for name in names if name.split(":")[1:2] not in ([other] for other in others)]
 
 
 def account(view: View) -> models.Account:
     """Return the account."""
     money, port = view.money, view.port
     account_class = None if port is None else port.account_class.value
+    if account_class is not None and view.is_one_of_several and view.kind is DeskKind.SIM:
+        account_class = view.kind.value  # beside one of the broker's paper accounts it is not to be taken for one
     if money is None:
         return models.Account(account_id=view.account_id, account_class=account_class, why_unknown=view.money_trouble)
     return models.Account(
@@ -218,17 +220,20 @@ def reading(view: View, ticker: str) -> models.Reading | None:
     )  # fmt: skip
 
 
-def alarm_lines(view: View) -> list[models.AlarmLine]:
-    """Return the newest alarm of each key, newest first."""
-    return [_alarm_line(view, alarm) for alarm in view.alarms]
+def alarm_lines(*views: View) -> list[models.AlarmLine]:
+    """Return the newest alarm of each key of these desks, newest first."""
+    found = [(view, desk, alarm) for view in views for desk, alarm in view.alarms]
+    if len(views) > 1:  # of one they stand in the order in which they came
+        found.sort(key=lambda known: known[2].at_utc, reverse=True)
+    return [_alarm_line(view, desk, alarm) for view, desk, alarm in found]
 
 
-def _alarm_line(view: View, alarm: operator.Alarm) -> models.AlarmLine:
+def _alarm_line(view: View, desk: str, alarm: operator.Alarm) -> models.AlarmLine:
     is_over = _is_over(view, alarm)
     said_as = Severity.INFO if is_over else alarm.severity  # of what has passed nothing is to be done
     return models.AlarmLine(
         at=iso_of(alarm.at_utc), key=alarm.key, severity=alarm.severity.value,
-        text=alarm_text(alarm.key, said_as, alarm.text), is_over=is_over,
+        text=alarm_text(alarm.key, said_as, alarm.text), is_over=is_over, desk=desk or None,
     )  # fmt: skip
 
 
@@ -240,7 +245,7 @@ def _is_over(view: View, alarm: operator.Alarm) -> bool:
     hub, _, what = alarm.key.rpartition(":")
     return what in _OF_A_HUB and any(
         other.key == f"{hub}:cover" and other.severity is Severity.INFO and other.at_utc >= alarm.at_utc
-        for other in view.alarms
+        for _, other in view.alarms
     )
 
 

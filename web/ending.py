@@ -4,33 +4,54 @@ from __future__ import annotations
 
 from domain.instants import exchange_clock
 from web import holdings
+from web.desks import Desks
 from web.view import View
 
 AGAIN = "`main.py dashboard` shows the day again."
 
 
-def end(view: View, why: str | None) -> None:
-    """Say in the view how a run ended: with its day, by a person, or by a trouble (`why`); and what is held."""
+def end(desks: Desks, why: str | None) -> None:
+    """Say in every view how a run ended: with its day, by a person, or by a trouble (`why`); and what is held."""
+    view = desks.first
     at = f"{exchange_clock(view.now_utc)[:5]} New York" if view.now_utc else "an unknown time"
     hours = view.day
-    view.is_finished = why is None and (hours is None or view.now_utc >= hours.close_utc) and _is_flat(view)
+    is_over = why is None and (hours is None or view.now_utc >= hours.close_utc)
     if why is not None:
-        view.ended = f"The supervisor ended at {at}: {why}. {_held(view)} {AGAIN}"
+        how = f"The supervisor ended at {at}: {why}."
     elif hours is not None and view.now_utc < hours.close_utc:
-        view.ended = f"The supervisor was stopped at {at}. {_held(view)} {AGAIN}"
+        how = f"The supervisor was stopped at {at}."
     else:
-        view.ended = f"The day is over. {_held(view)} {AGAIN}"
+        how = "The day is over."
+    _say(desks, f"{how} {_all_held(desks)} {AGAIN}", is_finished=is_over and all(map(_is_flat, desks)))
 
 
-def show_record(view: View) -> None:
-    """Say in the view that a day is shown from its records: one that was played to its end, or what there is of it."""
-    day, shown = view.ledgers.day, view.session
-    view.is_finished = day is not None and day["trades"] is not None and _is_flat(view)
-    if view.is_finished:
-        view.ended = f"Finished day {shown}. {_held(view)}"
+def show_record(desks: Desks) -> None:
+    """Say in every view that a day is shown from its records: one that was played to its end, or what there is of it.
+
+    Of several desks, one that has no row of the day has not traded on it.
+    """
+    shown = desks.first.session
+    days = [view.ledgers.day for view in desks]
+    is_ended = any(day is not None for day in days) and all(day is None or day["trades"] is not None for day in days)
+    is_finished = is_ended and all(map(_is_flat, desks))
+    if is_finished:
+        how = f"Finished day {shown}."
     else:
         what = "no session" if shown is None else shown.isoformat()
-        view.ended = f"No supervisor runs: this is what {what} left on record. {_held(view)}"
+        how = f"No supervisor runs: this is what {what} left on record."
+    _say(desks, f"{how} {_all_held(desks)}", is_finished=is_finished)
+
+
+def _say(desks: Desks, text: str, *, is_finished: bool) -> None:
+    for view in desks:
+        view.ended, view.is_finished = text, is_finished
+
+
+def _all_held(desks: Desks) -> str:
+    """Return what each desk holds, of several with its name."""
+    if len(desks.names) == 1:
+        return _held(desks.first)
+    return " ".join(f"Desk {view.settings.desk}: {_held(view)}" for view in desks)
 
 
 def _is_flat(view: View) -> bool:
@@ -49,8 +70,7 @@ def _held(view: View) -> str:
     money = holdings.performance(view)
     trades = count_text(money.trades_count, "trade")
     result = f"{money.daily_realized_pnl:+,.2f}".replace("-", "\N{MINUS SIGN}")
-    of_desk = f" at desk {view.settings.desk}" if view.settings.desks else ""  # of others this page tells nothing
-    return f"{trades}, {result} USD net; nothing is held{of_desk}."
+    return f"{trades}, {result} USD net; nothing is held."
 
 
 def count_text(n: int, noun: str) -> str:

@@ -34,6 +34,7 @@ BYE_S = 1.5  # for the last word to reach the pages
 CALM_S = 60.0  # a process that lived this long has earned the shortest pause again
 SLOTS_MAX = 2_000
 _CHUNK = 262_144
+_Slot = tuple[str, str]  # with the desk
 
 
 def listen(host: str, port: int, tries: int = 100) -> socket.socket:
@@ -105,8 +106,8 @@ class Feed:
         self._folder = folder
         self._log = log
         self._lock = threading.Lock()
-        self._kept: dict[str, tuple[Utc, msgspec.Struct]] = {}
-        self._new: dict[str, None] = {}
+        self._kept: dict[_Slot, tuple[Utc, msgspec.Struct]] = {}
+        self._new: dict[_Slot, None] = {}
         self._wake_out, self._wake_in = socket.socketpair()
         self._wake_out.setblocking(False)
         self._wake_in.setblocking(False)
@@ -118,12 +119,13 @@ class Feed:
         """Start serving."""
         self._thread.start()
 
-    def show(self, slot: str, at_utc: Utc, fact: msgspec.Struct) -> None:
-        """Take a fact; the newest of a slot wins. Where there are too many slots, the oldest goes."""
+    def show(self, slot: str, at_utc: Utc, fact: msgspec.Struct, desk: str = "") -> None:
+        """Take a fact; the newest of a slot and desk wins. Where there are too many slots, the oldest goes."""
+        its = (slot, desk)
         with self._lock:
             is_idle = not self._new
-            self._kept[slot] = (at_utc, fact)
-            self._new[slot] = None
+            self._kept[its] = (at_utc, fact)
+            self._new[its] = None
             if len(self._kept) > SLOTS_MAX:
                 oldest = next(iter(self._kept))
                 del self._kept[oldest]
@@ -208,13 +210,13 @@ class Feed:
         with self._lock:
             self._new.clear()
             kept = list(self._kept.items())
-        return [fact_line(slot, at_utc, fact) for slot, (at_utc, fact) in kept]
+        return [fact_line(slot, at_utc, fact, desk) for (slot, desk), (at_utc, fact) in kept]
 
     def _take_new(self) -> list[bytes]:
         with self._lock:
-            found = [(slot, self._kept[slot]) for slot in self._new]
+            found = [(its, self._kept[its]) for its in self._new]
             self._new.clear()
-        return [fact_line(slot, at_utc, fact) for slot, (at_utc, fact) in found]
+        return [fact_line(slot, at_utc, fact, desk) for (slot, desk), (at_utc, fact) in found]
 
 
 class _Line:

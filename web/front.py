@@ -54,8 +54,8 @@ class File:
 class Front:
     """The application in front of the API."""
 
-    def __init__(self, app: ASGIApp, guard: Guard, first: Callable[[], bytes]) -> None:
-        """Stand before `app`; `first` gives what the page shows at first, as JSON."""
+    def __init__(self, app: ASGIApp, guard: Guard, first: Callable[[str], bytes]) -> None:
+        """Stand before `app`; `first` gives what the page of a desk (empty: none is named) shows at first, as JSON."""
         self._app = app
         self._guard = guard
         self._first = first
@@ -76,7 +76,8 @@ class Front:
             return
         file = self._files.get(scope["path"]) if request.method in ("GET", "HEAD") else None
         if file is not None and FIRST in file.plain:
-            await _answer_now(file, self._first(), request.headers)(scope, receive, send)
+            told = self._first(request.query_params.get("desk", ""))
+            await _answer_now(file, told, request.headers)(scope, receive, send)
             return
         if file is not None:
             await _answer(file, request.headers)(scope, receive, send)

@@ -20,7 +20,7 @@ LINE_MAX = 4_000_000
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
     """What the process must know first: the whole settings, this run's token, where ledgers and market data lie.
 
-    `account` is masked.
+    `account` is masked; `accounts` are those of the desks beside, by desk, likewise.
     """
 
     settings: msgspec.Raw
@@ -28,14 +28,16 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
     token: str
     run_n: int
     account: str | None = None
+    accounts: dict[str, str | None] = {}
 
 
-class Fact(msgspec.Struct, frozen=True, tag="fact"):
-    """A fact of an instant; `message` as the trace writes it."""
+class Fact(msgspec.Struct, frozen=True, tag="fact", omit_defaults=True):
+    """A fact of an instant; `message` as the trace writes it, `desk` as in `domain.ports.Screen`."""
 
     slot: str
     at_utc: Utc
     message: msgspec.Raw
+    desk: str = ""
 
 
 class Bye(msgspec.Struct, frozen=True, tag="bye"):
@@ -60,9 +62,9 @@ def line_of(said: Hello | Fact | Bye | Beat) -> bytes:
     return _ENCODER.encode(said) + b"\n"
 
 
-def fact_line(slot: str, at_utc: Utc, message: msgspec.Struct) -> bytes:
+def fact_line(slot: str, at_utc: Utc, message: msgspec.Struct, desk: str = "") -> bytes:
     """Return a fact as a line."""
-    return line_of(Fact(slot, at_utc, msgspec.Raw(encode(message))))
+    return line_of(Fact(slot, at_utc, msgspec.Raw(encode(message)), desk))
 
 
 def heard(line: bytes) -> Hello | Fact | Bye:

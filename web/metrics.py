@@ -8,15 +8,16 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from web import desk, holdings
+from web.desks import Desks, desk_lines
 from web.stream import Stream
-from web.view import View
 
 
 class ViewCollector(Collector):
     """Everything as gauges: what is counted is counted elsewhere."""
 
-    def __init__(self, view: View, stream: Stream) -> None:
-        self._view = view
+    def __init__(self, desks: Desks, stream: Stream) -> None:
+        self._desks = desks
+        self._view = desks.first
         self._stream = stream
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
@@ -41,7 +42,32 @@ class ViewCollector(Collector):
             ("dashboard_clients", "Pages that follow.", len(self._stream.clients)),
             ("dashboard_sent_bytes", "Bytes pushed to pages.", self._stream.bytes_sent),
         ))  # fmt: skip
+        if len(self._desks.names) > 1:
+            yield from self._each_desk()
         yield from self._actors()
+
+    def _each_desk(self) -> Iterator[GaugeMetricFamily]:
+        """Yield the figures of several desks, each under its name; those without one are of the first."""
+        labels = ("desk", "kind")
+        figures = {
+            name: GaugeMetricFamily(f"zerohour_desk_{name}", what, labels=labels)
+            for name, what in (
+                ("total_usd", "The session's result so far, with what is held."),
+                ("open_positions", "Positions held."),
+                ("kill_level", "Kill level in force."),
+                ("connected", "The order session stands."),
+                ("trading", "Entries are allowed now."),
+            )
+        }
+        for line in desk_lines(self._desks):
+            known = {
+                "total_usd": line.total_pnl, "open_positions": line.open_positions, "kill_level": line.kill_level,
+                "connected": line.is_connected, "trading": line.is_trading,
+            }  # fmt: skip
+            for name, value in known.items():
+                if value is not None:
+                    figures[name].add_metric((line.desk, line.kind), float(value))
+        yield from figures.values()
 
     def _actors(self) -> Iterator[GaugeMetricFamily]:
         mail = GaugeMetricFamily("zerohour_actor_mail", "Messages that wait.", labels=["actor"])

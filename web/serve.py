@@ -19,6 +19,7 @@ from config.secrets import secret
 from config.settings import Settings, from_json
 from domain.signals.offer import SOURCE as OUTSIDE
 from web.app import Control, make_app
+from web.desks import Desks, desks_of
 from web.ending import end
 from web.feed import is_loopback, token_beyond_loopback
 from web.guard import Guard
@@ -28,7 +29,6 @@ from web.public import make_public_app
 from web.pulse import Pulse
 from web.questions import Ask
 from web.stream import Stream
-from web.view import View
 
 NICENESS = 5
 LOOK_EVERY_S = 0.2
@@ -65,23 +65,23 @@ async def _serve(
     if not isinstance(hello, Hello):
         raise TypeError("the supervisor did not say hello first")
     settings = from_json(bytes(hello.settings))
-    view = View(settings, Path(hello.data_dir), hello.run_n, hello.account)
+    desks = desks_of(settings, Path(hello.data_dir), hello.run_n, hello.account, hello.accounts)
     stream = Stream(settings.web.clients_max)
     control = control_of(Path(hello.data_dir))
     app = make_app(
-        view, stream, _guard(settings, hello, listener), control, ask_of(settings, Path(hello.data_dir))
+        desks, stream, _guard(settings, hello, listener), control, ask_of(settings, Path(hello.data_dir))
     )  # fmt: skip
     server = _server(app, settings, listener)
-    pulse = Pulse(view, stream, control)
-    work = [_hear(reader, view, pulse), _beat(writer, stream)]
+    pulse = Pulse(desks, stream, control)
+    work = [_hear(reader, desks, pulse), _beat(writer, stream)]
     if public is not None:
-        readable = make_public_app(view, settings.web.public, settings.web.rate_per_s)
+        readable = make_public_app(desks.first, settings.web.public, settings.web.rate_per_s)
         work.append(_server(readable, settings, public).serve(sockets=[public]))
-    await _until_one_ends(server, view, listener, pulse, work)
+    await _until_one_ends(server, desks, listener, pulse, work)
 
 
 async def _until_one_ends(
-    server: uvicorn.Server, view: View, listener: socket.socket, pulse: Pulse, work: list[Coroutine[Any, Any, None]]
+    server: uvicorn.Server, desks: Desks, listener: socket.socket, pulse: Pulse, work: list[Coroutine[Any, Any, None]]
 ) -> None:  # fmt: skip
     """Serve until the supervisor is gone, or this process is no good any more: it is started again.
 
@@ -94,25 +94,26 @@ async def _until_one_ends(
     try:
         await pulse.begin()
         for _ in range(FIRST_READS):  # again where the facts have told of another session meanwhile
-            await view.read_ledgers()
+            await desks.read_ledgers()
         await server.serve(sockets=[listener])
     finally:
         for task in tasks:
             task.cancel()
 
 
-def serve_finished(view: View, listener: socket.socket, ask: Ask, is_over: Callable[[], bool]) -> None:
-    """Serve a day that is over, read-only, until it is enough; `view.ended` says that it is over, and why."""
+def serve_finished(desks: Desks, listener: socket.socket, ask: Ask, is_over: Callable[[], bool]) -> None:
+    """Serve a day that is over, read-only, until it is enough; `ended` of the views says that it is over, and why."""
 
     async def run() -> None:
-        settings, stream = view.settings, Stream(view.settings.web.clients_max)
+        settings = desks.first.settings
+        stream = Stream(settings.web.clients_max)
         guard = Guard(
             host=listener.getsockname()[0], run_token=secrets.token_urlsafe(24), remote_token=None,
             rate_per_s=settings.web.rate_per_s, allows_actions=False,
         )  # fmt: skip
-        app = make_app(view, stream, guard, lambda _: {"error": view.ended}, ask)
-        pulse = Pulse(view, stream, lambda _: {})
-        await _until_one_ends(_server(app, settings, listener), view, listener, pulse, [_until(is_over)])
+        app = make_app(desks, stream, guard, lambda _: {"error": desks.first.ended}, ask)
+        pulse = Pulse(desks, stream, lambda _: {})
+        await _until_one_ends(_server(app, settings, listener), desks, listener, pulse, [_until(is_over)])
 
     asyncio.run(run())
 
@@ -145,16 +146,16 @@ def _guard(settings: Settings, hello: Hello, listener: socket.socket) -> Guard:
     )  # fmt: skip
 
 
-async def _hear(reader: asyncio.StreamReader, view: View, pulse: Pulse) -> None:
+async def _hear(reader: asyncio.StreamReader, desks: Desks, pulse: Pulse) -> None:
     """Take facts until the line ends; one that this version does not know is left out."""
     while line := await reader.readline():
         with suppress(msgspec.DecodeError):
             said = heard(line)
             if isinstance(said, Fact):
-                view.take(said.at_utc, message_of(said))
+                desks.take(said.at_utc, message_of(said), said.desk)
                 pulse.note(said.slot)
             elif isinstance(said, Bye):
-                end(view, said.why)
+                end(desks, said.why)
                 await pulse.finish()
                 return
 

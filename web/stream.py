@@ -25,9 +25,10 @@ QUIET_S = 15.0  # then a word is sent, so that both sides notice that the other 
 
 
 class Client:
-    """One page: what it is owed, the ticker that it follows, and the last bucket (of which grid) that it has."""
+    """One page: what it is owed, the desk and the ticker that it follows, the last bucket (of which grid) it has."""
 
-    def __init__(self, ticker: str, since: int, grid_n: int) -> None:
+    def __init__(self, desk: str, ticker: str, since: int, grid_n: int) -> None:
+        self.desk = desk
         self.ticker = ticker
         self.since = since
         self.grid_n = grid_n
@@ -44,7 +45,7 @@ class Stream:
         self.joined = asyncio.Event()
         self.bytes_sent = 0
         self._clients_max = clients_max
-        self._newest: dict[str, bytes] = {}
+        self._newest: dict[tuple[str, str], bytes] = {}  # by kind and desk
 
     @property
     def is_full(self) -> bool:
@@ -56,14 +57,17 @@ class Stream:
         """The tickers that somebody follows."""
         return {client.ticker for client in self.clients}
 
-    def push(self, kind: str, body: bytes) -> None:
-        """Send a kind's newest message to every page, unless it says what the last one said."""
+    def push(self, kind: str, body: bytes, desk: str = "") -> None:
+        """Send a kind's newest message to every page that follows a desk, unless it says what the last one said.
+
+        Empty: it is no desk's own, and every page's.
+        """
         frame = _frame(kind, body)
-        if self._newest.get(kind) == frame:
+        if self._newest.get((kind, desk)) == frame:
             return
-        self._newest[kind] = frame
+        self._newest[kind, desk] = frame
         for client in self.clients:
-            if _is_of(kind, client.ticker):
+            if _is_of(kind, desk, client):
                 client.pending[kind] = frame
                 client.wake.set()
 
@@ -81,7 +85,7 @@ class Stream:
 
     async def follow(self, client: Client, view: View) -> AsyncGenerator[bytes, None]:
         """Yield what a page is owed, the whole of what is known first, until it goes."""
-        client.pending = {kind: frame for kind, frame in self._newest.items() if _is_of(kind, client.ticker)}
+        client.pending = {kind: frame for (kind, desk), frame in self._newest.items() if _is_of(kind, desk, client)}
         self.clients.add(client)
         self.joined.set()
         try:
@@ -127,8 +131,8 @@ class EventResponse(StreamingResponse):
 
 
 def push_chart(view: View, stream: Stream, ticker: str) -> None:
-    """Push what a chart of a ticker needs besides its buckets: entries and exits, and the newest reading."""
-    stream.push(f"marks:{ticker}", orjson.dumps(lists.marks_of(view, ticker)))
+    """Push what a chart of a ticker needs besides its buckets: the desk's entries and exits, the newest reading."""
+    stream.push(f"marks:{ticker}", orjson.dumps(lists.marks_of(view, ticker)), view.settings.desk)
     reading = desk.reading(view, ticker)
     if reading is not None:
         stream.push(f"reading:{ticker}", reading.model_dump_json().encode())
@@ -144,9 +148,9 @@ def _day_frame(client: Client, days: dict[str, GammaDay]) -> bytes:
     return _frame("day", orjson.dumps(news))
 
 
-def _is_of(kind: str, ticker: str) -> bool:
-    """Return whether a kind of message concerns who follows a ticker (`marks:SPX` concerns SPX alone)."""
-    return ":" not in kind or kind.partition(":")[2] == ticker
+def _is_of(kind: str, desk: str, client: Client) -> bool:
+    """Return whether a kind of message of a desk concerns a page (`marks:SPX` concerns who follows SPX alone)."""
+    return desk in ("", client.desk) and (":" not in kind or kind.partition(":")[2] == client.ticker)
 
 
 def _frame(kind: str, body: bytes) -> bytes:

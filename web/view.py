@@ -1,4 +1,4 @@
-"""What the dashboard knows: facts that the supervisor pushed, and what ledgers and warehouse hold.
+"""What the dashboard knows of a desk: facts that the supervisor pushed, and what ledgers and warehouse hold.
 
 Everything that must be exact (trades, positions, refusals, alerts, kill level) is read from the ledgers, again whenever
 their files have changed; pushed facts (quotes, prices, mode, phase) are the newest of their kind.
@@ -14,6 +14,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+from config.desks import desk_names, kind_at, of_desk
 from config.settings import Settings
 from domain.instants import session_of
 from domain.instruments import Quote, Spot
@@ -39,10 +40,16 @@ ANSWER_AGE_MAX_S = 60.0  # of what the supervisor said of itself: on a busy mach
 
 
 class View:
-    """All of it; one thread reads and writes it."""
+    """All of it, of one desk; one thread reads and writes it."""
 
-    def __init__(self, settings: Settings, data_dir: Path, run_n: int, account: str | None) -> None:
-        self.settings = settings
+    def __init__(
+        self, settings: Settings, data_dir: Path, run_n: int, account: str | None, desk: str | None = None
+    ) -> None:  # fmt: skip
+        """Know nothing yet of a desk of the settings; `None`: of that of `desk`."""
+        desk = desk or settings.desk
+        self.desk_names = desk_names(settings)
+        self.kind = kind_at(settings, desk)
+        self.settings = of_desk(settings, desk)  # as the desk sees them
         self.run_n = run_n
         self.account_id = account
         self.now_utc = Utc(0)
@@ -56,7 +63,7 @@ class View:
         self.quotes: dict[int, Quote] = {}
         self.readings: dict[str, signals.FeaturesComputed] = {}
         self.marks: dict[str, positions.PositionChanged] = {}
-        self.alarms: list[operator.Alarm] = []
+        self.alarms: list[tuple[str, operator.Alarm]] = []  # newest first, each with whose it is (empty: no desk's)
         self.days: dict[str, GammaDay] = {}
         self.ledgers = Ledgers()
         self.outcomes = Outcomes()
@@ -67,13 +74,14 @@ class View:
         self.is_finished = False  # and its day was played to the end, with nothing held
         self.heard_utc: dict[str, Utc] = {}  # the last sign of life of each kind
         self.process: dict[str, Any] = {}
+        self.latched: str | None = None  # why entries are latched off: in the process, or at this desk alone
         self.actor_rows: list[dict[str, Any]] = []
         self.answered_s: float | None = None
         self._heard_s: float | None = None  # of an answer, or of anything pushed
         self.silence: str | None = None
         self._kill_told: Found | None = None
         self._folder = data_dir / "ledgers"
-        self._reader = LedgerReader(self._folder, settings.desk)
+        self._reader = LedgerReader(self._folder, desk)
         self._warehouse = WarehouseReader(data_dir / "warehouse")
         self._series = data_dir / "series"
         self._context = MarketContext(self._series)
@@ -81,11 +89,20 @@ class View:
         self._stamp: Stamp = ()
         self._session: date | None = None
 
+    @property
+    def is_one_of_several(self) -> bool:
+        """Whether the process has other desks."""
+        return len(self.desk_names) > 1
+
     # -- what comes in ---------------------------------------------------------------------------
 
-    def take(self, at_utc: Utc, fact: Message) -> None:
-        """Take a pushed fact."""
+    def hear(self, at_utc: Utc) -> None:
+        """Take a sign of life of the supervisor: it has pushed something."""
         self.now_utc, self._heard_s = max(self.now_utc, at_utc), time.monotonic()
+
+    def take(self, at_utc: Utc, fact: Message, desk: str = "") -> None:
+        """Take a pushed fact; `desk` is whose it is where there are several (empty: of none)."""
+        self.hear(at_utc)
         match fact:
             case session.PhaseChanged():
                 self.phase = fact
@@ -117,7 +134,8 @@ class View:
             case positions.PositionClosed():
                 self.marks.pop(fact.ref.position_id, None)
             case operator.Alarm():
-                self.alarms = [fact, *(a for a in self.alarms if a.key != fact.key)][:ALARMS_MAX]
+                others = (known for known in self.alarms if (known[0], known[1].key) != (desk, fact.key))
+                self.alarms = [(desk, fact), *others][:ALARMS_MAX]
             case _:
                 pass  # of no screen yet
 
@@ -155,11 +173,13 @@ class View:
         if "process" not in status:
             self.silence = str(status.get("error", "The supervisor gave no status."))
             return
+        own = self.settings.desk
         self.process, self.actor_rows = status["process"], status["actors"]
+        self.latched = self.process.get("latched") or status.get("latched_desks", {}).get(own)
         self.now_utc = max(self.now_utc, Utc(self.process["at_utc"]))
         self.answered_s = self._heard_s = time.monotonic()
         self.silence = None
-        self._kill_told = status.get("kill")
+        self._kill_told = status.get("kills", {}).get(f"kill:{own}") if self.is_one_of_several else status.get("kill")
 
     @property
     def is_unheard(self) -> bool:

@@ -7,7 +7,7 @@ a day). Whatever else a sentence holds is passed over; a sentence without such a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, time
 from enum import StrEnum
 from typing import Any, Final
@@ -105,6 +105,14 @@ def examples(trades: Iterable[Mapping[str, Any]], refusals: Iterable[Mapping[str
         of_day.append(f"why no trade in {refusal['ticker']} at {exchange_clock(refusal['decided_utc'])[:5]}?")
         break
     return (*EXAMPLES[:2], *of_day, *EXAMPLES[2:])
+
+
+def desk_named(text: str, names: Sequence[str]) -> str | None:
+    """Return which of several desks a question names, as in `at desk real` or `on the paper desk`; `None`: none."""
+    if len(names) == 1:
+        return None
+    either = {name: rf"\bdesk\s+{re.escape(name)}\b|\b{re.escape(name)}\s+desk\b" for name in names}
+    return next((name for name, pattern in either.items() if re.search(pattern, text)), None)
 
 
 _REF: Final = re.compile(r"\bZH-[A-Za-z0-9_]+-[A-Z2-7]{12}(?:-(?:e|x\d+))?\b|\b\d{8}-[^\s-]+-\S+?-\d{6}-[^\s-]+-\d+\b")

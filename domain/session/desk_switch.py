@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from domain.fsm import Machine
+from domain.signals.spread import SOURCE as SPREAD
 
 
 class SwitchState(StrEnum):
@@ -85,9 +86,8 @@ def refusal_of(
     if to_desk not in allowed:
         names = ", ".join(allowed)
         detail = f"The settings let {strategy} trade at {names}, not at {to_desk or 'no desk'}"
-        return Refusal(
-            SwitchRefused.NOT_ALLOWED, f"{detail}; name that desk under strategies.{strategy}.switch_to and start anew."
-        )
+        remedy = "spread.desk" if strategy == SPREAD else f"strategies.{strategy}.switch_to"
+        return Refusal(SwitchRefused.NOT_ALLOWED, f"{detail}; name that desk under {remedy} and start anew.")
     if to_desk in trades:
         return Refusal(SwitchRefused.THERE_ALREADY, f"Desk {to_desk} trades {strategy} already.")
     if from_desk not in trades and (from_desk or trades):

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Annotated, ClassVar, Final
 
 from domain.limits import StrategyRules
-from domain.ranges import BriefMs, Count, DayMs, Form, LongMs, PauseMs, Range
+from domain.ranges import BriefMs, Count, DayMs, DeskName, Form, LongMs, PauseMs, Range
 from domain.units import Cents, Qty, Ticks
 
 COVER: Final = "SPX"  # the underlying of the bought leg, which covers
@@ -44,6 +44,8 @@ class SpreadRules:
     or not at all. `profit_share` is of the most that it can make, at which it is taken; `leave_before_close_ms` is when
     it is left whatever it is worth, `in_money_before_close_ms` from when on it is left with a sold leg in the money.
     These three also hold for a vertical; 0 switches each off.
+
+    `desk` is which of several trades it; `None`: that of `desk`.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
@@ -76,6 +78,7 @@ class SpreadRules:
     profit_share: Annotated[float, Range(0, 1)] = 0.0
     leave_before_close_ms: PauseMs = 0
     in_money_before_close_ms: PauseMs = 0
+    desk: DeskName | None = None
 
     @property
     def strategy(self) -> StrategyRules:

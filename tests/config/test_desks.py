@@ -114,3 +114,40 @@ def test_a_strategy_names_desks_that_are_there(rules: dict[str, Any], said: str)
     with pytest.raises(SettingsError) as refused:
         loaded({"real": REAL}, strategies=merged({"gexwatch": {}}, {"gexwatch": rules}))
     assert said in str(refused.value)
+
+
+SPREAD: dict[str, Any] = {"is_on": True}
+
+
+def test_the_credit_spread_is_on_at_the_desk_that_it_names_and_at_no_other() -> None:
+    settings = loaded({"model": {"kind": "sim"}}, spread=SPREAD | {"desk": "model"})
+    assert [of_desk(settings, name).spread.is_on for name in desk_names(settings)] == [False, True]
+    assert traded_at(settings)["spread"] == allowed_at(settings, "spread") == ("model",)
+    settings = loaded({"model": {"kind": "sim"}}, spread=SPREAD)
+    assert [of_desk(settings, name).spread.is_on for name in desk_names(settings)] == [True, False]
+    assert traded_at(settings)["spread"] == ("paper",), "without a name it is the first one's"
+
+
+TASTY: dict[str, Any] = {
+    "kind": "paper", "broker": "tastytrade", "account_env": "TASTY_ACCOUNT",
+    "gateways": [{"host": "127.0.0.1", "port": 4002}],
+    "client_ids": {"orders": 31, "quotes": 32, "chains": 33, "direct": 39},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        ({"desk": "nobody"}, "spread.desk: names 'nobody'; there are: paper, real, rest"),
+        ({"desk": "real"}, "spread.is_on: sells calls that another underlying covers; set spread.is_live_allowed"),
+        (
+            {"desk": "rest", "combination": "iron condor"},
+            "spread.combination: is one order, which this broker does not take; set desks.rest.broker to one that does",
+        ),
+    ],
+)
+def test_a_desk_that_cannot_trade_the_credit_spread_is_refused(rules: dict[str, Any], said: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        loaded({"real": REAL, "rest": TASTY}, spread=SPREAD | rules)
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)

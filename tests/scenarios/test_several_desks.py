@@ -16,6 +16,7 @@ from domain.instants import SECOND
 from domain.position.cycle import ExitReason
 from domain.risk.kill import KillLevel
 from domain.session.modes import AccountClass, Mode
+from domain.signals.spread import SOURCE
 from domain.units import Utc
 from messages import operator, positions, risk
 from simulation.inprocess.port import Login
@@ -68,6 +69,32 @@ def test_two_desks_trade_one_signal_side_by_side_each_in_its_own_account_and_led
     assert [line.split()[:2] for line in lines[3:5]] == [["real", "live"], ["paper", "paper"]]
     assert not any("total" in line.lower() for line in lines), "no line sums kinds of money"
     assert chosen_desks(DataFolder(tmp_path), ()) == ["real"], "tax takes live money alone"
+
+
+class Shown:
+    """A screen that keeps what it is shown: the slots and the facts of each desk (empty: of none)."""
+
+    def __init__(self) -> None:
+        self.slots: dict[str, dict[str, Any]] = {}
+
+    def show(self, slot: str, _at_utc: Utc, fact: Any, desk: str = "") -> None:
+        self.slots.setdefault(desk, {})[slot] = fact
+
+
+def test_the_screen_is_shown_whose_each_fact_is(tmp_path: Path) -> None:
+    screen = Shown()
+    day = begun(tmp_path, desks=("real",), switch_to=(), screen=screen)
+    day.raise_signal(wait_s=60)
+    day.ports["real"].drop(5 * SECOND)
+    day.run(2)
+    assert set(screen.slots) == {"", "paper", "real"}
+    of_none, of_paper, of_real = (screen.slots[name] for name in ("", "paper", "real"))
+    assert {"phase", "hub:classic"} <= set(of_none) and not {"mode", "account", "port"} & set(of_none)
+    assert (of_paper["mode"].mode, of_real["mode"].mode) == (Mode.FULLY_LIVE, Mode.DEGRADED)
+    assert (of_paper["port"].account_class, of_real["port"].account_class) == (AccountClass.PAPER, AccountClass.LIVE)
+    assert any(slot.startswith("position:ZH-real-") for slot in of_real)
+    assert not any(slot.startswith("position:") for slot in (*of_paper, *of_none))
+    assert "alarm:gateway" in of_real and "alarm:gateway" not in of_paper
 
 
 def test_a_kill_level_an_outage_and_a_crash_of_one_desk_touch_no_other(tmp_path: Path) -> None:
@@ -212,3 +239,34 @@ def test_exits_of_other_strategies_leave_at_once_while_one_is_switched(
     assert day.state("ibkr:paper").mode is Mode.DATA_ONLY
     day.run(15)
     assert (trades(day, "paper"), trades(day, "real")) == (False, True)
+
+
+SPREADS: dict[str, Any] = {  # whatever the credit, one after the other, soon after the open
+    "is_on": True, "is_live_allowed": True, "max_spreads_per_day": 4, "min_entry_credit": 0.0,
+    "cooldown_ms": 60_000, "max_position_loss": 5_000.0, "max_daily_loss": 20_000.0, "entry_after_open_ms": 660_000,
+    "entry_until_ms": 3_600_000, "spx_spread_max_ticks": 500,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["paper", "real"])
+def test_the_credit_spread_trades_at_the_desk_of_its_settings_and_at_no_other(tmp_path: Path, name: str) -> None:
+    other = "real" if name == "paper" else "paper"
+    settings = settings_of(
+        desks=(), switch_to=(), tickers=["SPX", "SPY"], spread={**SPREADS, "desk": name, "vertical_width": 10},
+        promoted=["CREDIT_VERTICAL-1"],
+    )  # fmt: skip
+    day = several_desks(settings, tmp_path)
+    day.run(WARM_S)
+    day.start_desks("paper", "real")
+    day.run(240)  # until volatility is known
+    held = day.held(name)
+    assert sorted(held.values()) == [-1, 1], "what covers, and what it covers"
+    assert not day.held(other)
+    assert [row["structure_id"] is not None for row in day.reader(name).held()] == [True, True]
+    tried = {row["source"] for row in day.reader(other).attempts(settings.demo.session)}
+    assert SOURCE not in tried and day.reader(other).held() == []
+    (structure,) = (cell for cell in day.runtime.cells if cell.startswith("structure:"))
+    assert structure.startswith(f"structure:{name}:")
+    assert isinstance(day.ask(operator.Flatten, 60.0, desk=name), operator.CommandDone)
+    assert not day.held(name)
+    assert day.runtime.dead_letters == 0

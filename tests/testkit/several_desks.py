@@ -11,9 +11,11 @@ from config.desks import desk_names, of_desk
 from config.settings import Settings, load_settings
 from domain.instants import BUCKET_NS, SECOND, bucket_of
 from domain.orders.intent import Intent
+from domain.ports import Screen
 from domain.risk.kill import KillLevel
 from domain.session.modes import AccountClass
 from domain.signals.alert import Alert, AlertKey
+from domain.signals.spread import SOURCE
 from domain.signals.strategies import intent_of
 from domain.units import Cents, Ticks, Utc
 from main import Desk, Stores, assemble
@@ -121,7 +123,7 @@ class SeveralDesks:
 
 def several_desks(
     settings: Settings, folder: Path, *, is_live_armed: bool = True, logins: dict[str, Login] | None = None,
-    at_utc: Utc | None = None,
+    at_utc: Utc | None = None, screen: Screen | None = None,
 ) -> SeveralDesks:  # fmt: skip
     """Start a day with the desks of the settings; the ledgers of an earlier start in the folder are taken up again."""
     clock = start_of(settings)
@@ -131,7 +133,7 @@ def several_desks(
     names, ledgers = desk_names(settings), folder / "ledgers"
     ledgers.mkdir(parents=True, exist_ok=True)
     run_n = start_run(ledgers, names, clock.now_utc())
-    for source in settings.lanes:
+    for source in (*settings.lanes, *((SOURCE,) if settings.spread.is_on else ())):
         promote(ledgers, settings.promoted, source, "test", "named in the settings", clock.now_utc())
 
     def ledger_of(name: str) -> DeskLedger:
@@ -139,7 +141,7 @@ def several_desks(
 
     stores = Stores(
         SharedLedger(ledgers, names, is_durable=False), ledger_of(settings.desk),
-        Warehouse(folder / "warehouse", is_durable=False, seals=False),
+        Warehouse(folder / "warehouse", is_durable=False, seals=False), screen=screen,
     )  # fmt: skip
     beside = tuple(
         Desk(of_desk(settings, name), ledger_of(name), is_live_armed and settings.desks[name].kind == "live")

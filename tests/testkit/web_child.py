@@ -46,7 +46,8 @@ class Desk:
     """A desk that is shown: its feed, what was asked of it, and what it answers."""
 
     def __init__(
-        self, folder: Path, settings: Settings, port: int = 0, run_n: int = 1, account: str = "DU***67"
+        self, folder: Path, settings: Settings, port: int = 0, run_n: int = 1, account: str = "DU***67",
+        accounts: dict[str, str | None] | None = None,
     ) -> None:  # fmt: skip
         self.folder = DataFolder(folder)
         self.folder.make()
@@ -57,7 +58,7 @@ class Desk:
         listener = listen(settings.web.host, port or self.port_of_tests())
         hello = Hello(
             settings=msgspec.Raw(settings.to_json()), data_dir=str(folder), token=TOKEN, run_n=run_n,
-            account=account,
+            account=account, accounts=accounts or {},
         )  # fmt: skip
         command = (sys.executable, "-m", "commands.serve")
         public = listen("127.0.0.1", self.port_of_tests() + 10_000) if settings.web.public.is_on else None

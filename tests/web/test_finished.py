@@ -13,7 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from commands.cli import CommandError
-from commands.finished import act, view_of
+from commands.finished import act, desks_on_record
 from commands.folder import DataFolder
 from domain.instants import MINUTE, SECOND
 from domain.session import calendar
@@ -35,7 +35,7 @@ def arguments(folder: Path, **given: object) -> Namespace:
 
 def test_a_finished_session_is_shown_as_it_stands_in_its_ledgers(tmp_path: Path) -> None:
     desk.write_desk(tmp_path)
-    view = view_of(DataFolder(tmp_path), desk.settings(tmp_path), desk.DAY)
+    view = desks_on_record(DataFolder(tmp_path), desk.settings(tmp_path), desk.DAY).first
     status = standing.status(view)
     assert status.ended is not None
     assert "No supervisor runs: this is what 2026-11-20 left on record." in status.ended
@@ -49,7 +49,7 @@ def test_a_finished_session_is_shown_as_it_stands_in_its_ledgers(tmp_path: Path)
 
 def test_a_day_that_was_played_to_its_end_is_no_outage(tmp_path: Path) -> None:
     desk.write_finished(tmp_path)
-    view = view_of(DataFolder(tmp_path), desk.settings(tmp_path), desk.DAY)
+    view = desks_on_record(DataFolder(tmp_path), desk.settings(tmp_path), desk.DAY).first
     status = standing.status(view)
     assert status.is_finished
     assert status.ended == "Finished day 2026-11-20. 1 trade, \u2212120.00 USD net; nothing is held."
@@ -64,7 +64,7 @@ def test_an_entry_that_may_have_filled_is_not_said_to_be_nothing(tmp_path: Path)
     ledger.open()
     ledger.apply(ask.reserve(4), ask.T0)
     ledger.close()
-    status = standing.status(view_of(DataFolder(tmp_path), desk.settings(tmp_path), desk.DAY))
+    status = standing.status(desks_on_record(DataFolder(tmp_path), desk.settings(tmp_path), desk.DAY).first)
     assert not status.is_finished
     assert status.ended is not None
     assert "1 entry order that may have filled, and nobody watches" in status.ended

@@ -64,13 +64,13 @@ def test_a_page_of_another_site_asks_nothing(served: Desk) -> None:
 def test_one_question_is_answered_at_a_time() -> None:
     begun, enough = threading.Event(), threading.Event()
 
-    def ask(text: str) -> Answer:
+    def ask(text: str, _: str) -> Answer:
         begun.set()
         assert enough.wait(60)
         return Answer(text=text, citations=cited("a table", [1]))
 
     app = FastAPI()
-    add_questions(app, ask)
+    add_questions(app, ask, ("paper",))
     with TestClient(app) as page:
         first: list[int] = []
         asking = threading.Thread(
@@ -89,7 +89,7 @@ def test_records_that_cannot_be_read_are_an_answer_that_says_so(tmp_path: Path) 
     DataFolder(tmp_path).make()
     desk.write_ledgers(tmp_path / "ledgers")
     (tmp_path / "ledgers" / "paper.db").write_bytes(b"no ledger at all" * 400)
-    answer = ask_of(desk.settings(tmp_path), tmp_path)("what is open?")
+    answer = ask_of(desk.settings(tmp_path), tmp_path)("what is open?", "")
     assert not answer.is_known
     assert "paper.db" in answer.text
 

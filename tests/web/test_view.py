@@ -74,7 +74,7 @@ def test_a_page_that_begins_is_told_bar_and_panels_of_one_moment(tmp_path: Path)
 
     async def begun() -> bytes:
         push_all(view, stream)
-        frames = stream.follow(Client("", -1, 0), view)
+        frames = stream.follow(Client("paper", "", -1, 0), view)
         await anext(frames)
         told = await anext(frames)
         await frames.aclose()

@@ -4,7 +4,19 @@
 """
 
 from web.models.base import Model
-from web.models.desk import Account, Fill, GreeksOf, Market, NearestExit, Performance, Position, Stage, Status, Trade
+from web.models.desk import (
+    Account,
+    DeskLine,
+    Fill,
+    GreeksOf,
+    Market,
+    NearestExit,
+    Performance,
+    Position,
+    Stage,
+    Status,
+    Trade,
+)
 from web.models.house import ActorRow, Actors, AlarmLine, Answer, Reply
 from web.models.record import BrokerBreak, GapRow, Lifetime, Week
 from web.models.signals import (
@@ -32,6 +44,7 @@ __all__ = [
     "Context",
     "Correlation",
     "Derived",
+    "DeskLine",
     "Fill",
     "Force",
     "GapRow",

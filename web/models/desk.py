@@ -9,7 +9,8 @@ class Status(Model):
     """Where the desk stands; `is_trading`: entries are allowed now. `troubles`: what a person should know first.
 
     `ended` says why there is no supervisor any more: all that is told is what it left. `is_finished`: it was played to
-    its end, and nothing is held. `desks` are those that stop and close together; the figures are of `desk`.
+    its end, and nothing is held. The figures are of `desk`, which trades money of `kind` (`live`, `paper`, `sim`);
+    `desks` are all of the process.
     """
 
     is_trading: bool
@@ -24,6 +25,7 @@ class Status(Model):
     session: str | None
     at: str | None
     desk: str
+    kind: str
     desks: list[str]
     trading_mode: str
     profile: str
@@ -34,6 +36,26 @@ class Status(Model):
     troubles: list[str]
     ended: str | None
     is_finished: bool
+
+
+class DeskLine(Model):
+    """A desk in a line: what nobody may miss while he looks at another one. `total_pnl` is the day's; USD.
+
+    `kind` is `live`, `paper` or `sim`. `trouble` says what is wrong with what is told of it; `alarms` counts those of
+    it that are high or critical and not over.
+    """
+
+    desk: str
+    kind: str
+    mode: str | None
+    is_connected: bool
+    is_trading: bool
+    open_positions: int | None
+    total_pnl: float | None
+    kill_level: int | None
+    kill_reason: str | None
+    alarms: int
+    trouble: str | None
 
 
 class Stage(Model):

@@ -31,13 +31,17 @@ class Actors(Model):
 
 
 class AlarmLine(Model):
-    """An alarm, newest first; `is_over`: what it says has passed meanwhile. `key` is its entry in the runbook."""
+    """An alarm, newest first; `is_over`: what it says has passed meanwhile. `key` is its entry in the runbook.
+
+    `desk` is whose it is, of several; `None`: of none, or of the only one.
+    """
 
     at: str
     key: str
     severity: str
     text: str
     is_over: bool
+    desk: str | None = None
 
 
 class Reply(Model):

@@ -1,7 +1,8 @@
 // Puts the page together: one day, its charts, the panels, the line to the server.
-import { Actions } from './actions.js'
+import { Actions, notice } from './actions.js'
 import { showAlarmCount, showLink, showMarket, showMoney, showStatus } from './bar.js'
 import { Day } from './day.js'
+import { ofDesk, settle, showDesks } from './desks.js'
 import { setText } from './format.js'
 import { Heat } from './heat.js'
 import { HeatChart } from './heat-chart.js'
@@ -21,7 +22,7 @@ const SUM_AFTER_MS = 10000 // how long after a change the sum of everything on r
 
 const $ = (id) => document.getElementById(id)
 const json = async (url) => {
-  const response = await fetch(url)
+  const response = await fetch(ofDesk(url))
   if (!response.ok) throw new Error(`${url}: ${response.status}`)
   return response.json()
 }
@@ -84,6 +85,7 @@ const handlers = {
   account: showAccount,
   actors: showActors,
   context: showContext,
+  desks: showDesks,
   alarms: (alarms) => {
     showAlarms(alarms)
     showAlarmCount(alarms)
@@ -181,6 +183,7 @@ setInterval(tell, TELL_EVERY_MS)
 
 // What the page came with: the bar stands before anything is fetched.
 const { performance: money, ...first } = JSON.parse($('first').textContent)
+if (!settle(first.status)) notice('There is no such desk here: this is the first one. Choose another above.')
 for (const [kind, told] of Object.entries(first)) handlers[kind](told)
 if (money) showMoney(money)
 stream.open()

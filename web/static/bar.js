@@ -1,4 +1,5 @@
 // The bar at the top: connection, mode, kill level, price, and the day's result on a ruler between its stops.
+import { own } from './desks.js'
 import { age, clock, count, money, number, setText, tone, words } from './format.js'
 
 const $ = (id) => document.getElementById(id)
@@ -23,7 +24,7 @@ export const showLink = (isUpNow) => {
 /** What is shown is of now only where the line is up and a supervisor speaks on it. */
 const paintLink = () => {
   const { ended, is_finished: isFinished, session } = status ?? {}
-  const text = isFinished ? `Finished day ${session}` : ended ? 'Ended' : isUp == null ? 'Connecting' : isUp ? 'Live' : 'Lost'
+  const text = isFinished ? `Finished day ${session}` : ended ? 'Ended' : isUp == null ? 'Connecting' : !isUp ? 'Lost' : own.desk ? 'Connected' : 'Live' // "live" is a kind of money there
   setText($('link').lastElementChild, text)
   $('link').classList.toggle('on', Boolean(isUp && status && !ended))
   $('link').firstElementChild.hidden = Boolean(isFinished)
@@ -38,13 +39,14 @@ export const showStatus = (told) => {
   paintLink()
   setText($('mode'), ended ? 'no supervisor' : mode ? words(mode) : 'no mode yet')
   $('mode').classList.toggle('bad', !status.is_connected)
-  const why = level && status.kill_reason ? `: ${status.kill_reason}` : ''
+  const why = level && status.kill_reason && !own.desk ? `: ${status.kill_reason}` : ''
   setText($('kill'), `Kill level ${level ?? '–'}${why}`)
   $('kill').classList.toggle('bad', level > 0 && !ended)
   $('kill').title = level == null ? 'Not known: the supervisor has not answered for a minute.' : (status.kill_reason ?? '')
   setText($('troubles'), status.troubles.join(' '))
   $('troubles').hidden = !status.troubles.length
-  document.title = `${isFinished ? 'Finished day' : status.profile === 'demo' ? 'Demo' : status.trading_mode} · Zerohour`
+  const whose = own.desk ? `${own.desk} (${status.kind}) · ` : ''
+  document.title = `${whose}${isFinished ? 'Finished day' : status.profile === 'demo' ? 'Demo' : status.trading_mode} · Zerohour`
 }
 
 /** Say in the bar that somebody should look, where an alarm is high or critical. */
@@ -57,7 +59,7 @@ export const showAlarmCount = (alarms) => {
 export const showMarket = (market, ticker) => {
   setText($('ticker-name'), ticker)
   setText($('price'), `${number(market.prices[ticker])}${age(market.old_s[ticker])}`)
-  setText($('clock'), `${clock(market.at)} New York`)
+  setText($('clock'), `${clock(market.at)}${own.desk ? '' : ' New York'}`)
 }
 
 export const showMoney = (money_) => {

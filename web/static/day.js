@@ -1,8 +1,10 @@
 // One ticker's day: bars by 30 s bucket, levels, and gamma by strike; loaded once, then kept up to date by the stream.
+import { ofDesk } from './desks.js'
+
 const bytesOf = (base64) => Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0))
 
 const fetched = async (url) => {
-  const response = await fetch(url)
+  const response = await fetch(ofDesk(url))
   if (!response.ok) throw new Error(`${url}: ${response.status}`)
   return response
 }

@@ -1,4 +1,5 @@
 // The tables and lists: rows keep their place, and only a text that has changed is written.
+import { badge, own } from './desks.js'
 import { clock, count, duration, money, number, percent, setText, tone, words } from './format.js'
 import { pairs } from './strip.js'
 
@@ -263,11 +264,13 @@ const shown = ({ name, value }) =>
 export const showAlarms = (alarms) => {
   const standing = alarms.filter((alarm) => !alarm.is_over && alarm.severity !== 'info').length
   setText($('alarms-count'), alarms.length ? (standing === alarms.length ? String(standing) : `${standing}, ${alarms.length - standing} over`) : '')
-  $('alarms').replaceChildren(...alarms.map(({ at, key, severity, text, is_over: isOver }) => {
+  $('alarms').replaceChildren(...alarms.map(({ at, key, severity, text, is_over: isOver, desk }) => {
     const item = document.createElement('li')
     const time = document.createElement('time')
     time.textContent = clock(at)
-    item.append(time, isOver ? `over: ${text}` : severity === 'info' ? text : `${severity}: ${text}`)
+    item.append(time)
+    if (desk) item.append(badge(own.kinds[desk] ?? 'desk'), ` ${desk}: `)
+    item.append(isOver ? `over: ${text}` : severity === 'info' ? text : `${severity}: ${text}`)
     item.title = `In the runbook: ${key}`
     if (isOver) item.className = 'faint'
     else if (severity === 'high' || severity === 'critical') item.className = 'bad'

@@ -1,4 +1,5 @@
 // A question in plain language, its answer, and the records that the answer stands on.
+import { own } from './desks.js'
 import { setText } from './format.js'
 
 const $ = (id) => document.getElementById(id)
@@ -34,7 +35,7 @@ export class Question {
     show('Looking it up …', [])
     try {
       const response = await fetch('/api/ask', {
-        method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ question: text }),
+        method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ question: text, ...(own.desk && { desk: own.desk }) }),
       })
       const found = await response.json()
       const { text: said, rests_on: rests, by } = found

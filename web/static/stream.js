@@ -1,4 +1,6 @@
 // The line to the server: everything at first, then what changes; after a break the gap is fetched before it goes on.
+import { ofDesk } from './desks.js'
+
 const RETRY_MS = 1000
 const SILENT_MS = 25000 // the server says something at least every 15 s
 
@@ -37,7 +39,7 @@ export class Stream {
 
   listen() {
     const { ticker, last, grid } = this.day
-    const source = new EventSource(`/events?ticker=${ticker}&since=${last}&grid=${grid}`)
+    const source = new EventSource(ofDesk(`/events?ticker=${ticker}&since=${last}&grid=${grid}`))
     this.source = source
     source.onopen = () => {
       this.onLink(true)

@@ -1,4 +1,5 @@
 // The causal chain of a chosen trade, alert or refusal, as a timeline from the reading to how it ended.
+import { ofDesk } from './desks.js'
 import { clock, number, words } from './format.js'
 
 const $ = (id) => document.getElementById(id)
@@ -11,7 +12,7 @@ export const showWhy = async (ref, button) => {
   chosen = ref
   for (const other of document.querySelectorAll('[data-why][aria-current]')) other.removeAttribute('aria-current')
   button?.setAttribute('aria-current', 'true')
-  const response = await fetch(`/api/why/${encodeURIComponent(ref)}`)
+  const response = await fetch(ofDesk(`/api/why/${encodeURIComponent(ref)}`))
   const found = await response.json()
   if (chosen !== ref) return
   const steps = response.ok ? found.steps : []

@@ -118,8 +118,8 @@ def test_a_kill_level_that_reached_every_desk_would_be_seen_in_the_firsts_day(
     assert days.is_apart(plan)
     route_of_several = main._route_of_several
 
-    def to_all(of_first: Any, names: Any, desk_names: tuple[str, ...]) -> Any:
-        route = route_of_several(of_first, names, desk_names)
+    def to_all(of_first: Any, names: Any, desk_names: tuple[str, ...], settings: Any) -> Any:
+        route = route_of_several(of_first, names, desk_names, settings)
 
         def every_ones(sender: str, role: str) -> tuple[str, ...]:
             is_kill = role.partition(":")[0] == "kill"
