@@ -47,6 +47,7 @@ NAMES = (
     "trace_size",
     "full_day",
 )
+ELSEWHERE = ("peers",)  # kept by `make bench-peers`, which has an environment of its own
 RESULTS = Path(__file__).parent / "RESULTS.md"
 REPORTS = Path(__file__).parent / "reports"
 
@@ -110,7 +111,7 @@ def keep(report: Report) -> None:
 
 def write() -> None:
     """Write RESULTS.md from the reports kept."""
-    paths = [REPORTS / f"{name}.json" for name in NAMES]
+    paths = [REPORTS / f"{name}.json" for name in (*NAMES, *ELSEWHERE)]
     reports = [msgspec.json.decode(path.read_bytes(), type=Report) for path in paths if path.exists()]
     lines = [
         "# Measured",

@@ -261,6 +261,9 @@ def pnl_usd(rows: Iterable[tuple[int, bool, int]]) -> float:
 def day_file(given: Path | None, folder: Path) -> Path:
     """Return the day's file: the one given, or the shared benchmark's, made here."""
     if given is not None:
+        for path in (given, given.with_suffix(".json")):
+            if not path.is_file():
+                raise SystemExit(f"There is no {path}; --day wants the day's .npz with its .json beside it.")
         return given
     if not GENERATOR.exists():
         raise SystemExit(f"There is no {GENERATOR}; give the day's file with --day (its .json lies beside it).")

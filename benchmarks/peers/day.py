@@ -42,17 +42,18 @@ def tell(engine: str, run: Callable[[Path, float], tuple[Rows, dict[str, float]]
     With `twice` the first run, which compiles, is told as `cold_s`, and the second as the engine's time.
     """
     path, threshold, out = Path(sys.argv[1]), float(sys.argv[2]), Path(sys.argv[3])
-    cold_s = None
+    cold_s = cold_cpu_s = None
     if twice:
-        began = time.perf_counter()
+        began, began_cpu = time.perf_counter(), time.process_time()
         run(path, threshold)
-        cold_s = round(time.perf_counter() - began, 4)
+        cold_s, cold_cpu_s = round(time.perf_counter() - began, 4), round(time.process_time() - began_cpu, 4)
     began, began_cpu = time.perf_counter(), time.process_time()
     rows, more = run(path, threshold)
     left_out = more.get("left_out_s", 0.0)
     found = {
         "engine": engine, "wall_s": round(time.perf_counter() - began - left_out, 4),
         "cpu_s": round(time.process_time() - began_cpu - more.get("left_out_cpu_s", 0.0), 4), "cold_s": cold_s,
+        "cold_cpu_s": cold_cpu_s,
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, **more,
     }  # fmt: skip
     np.save(out, rows)

@@ -7,6 +7,7 @@ in their last bits, and trades with them.
 from __future__ import annotations
 
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ from benchmarks.peers.day import (
 TICK_USD = 0.05
 
 
-def run(path: Path, threshold: float) -> tuple[Rows, dict[str, float]]:
+def run(path: Path, threshold: float) -> tuple[Rows, dict[str, Any]]:
     """Return the fills, and what the conversion took."""
     day, about = read(path)
     began, began_cpu = time.perf_counter(), time.process_time()
@@ -55,7 +56,9 @@ def run(path: Path, threshold: float) -> tuple[Rows, dict[str, float]]:
     rows = np.empty((len(day["ts"]), 4), np.int64)
     n = _loop(backtest, day["ts"], day["inst"], threshold, rows)
     backtest.close()
-    return rows[:n].copy(), {"left_out_s": round(convert_s, 4), "left_out_cpu_s": round(convert_cpu_s, 4)}
+    return rows[:n].copy(), {
+        "left_out_s": round(convert_s, 4), "left_out_cpu_s": round(convert_cpu_s, 4), "version": version("hftbacktest"),
+    }  # fmt: skip
 
 
 def _asset(events: Any) -> Any:
