@@ -7,15 +7,19 @@ command.
 
 from __future__ import annotations
 
+import fcntl
 import multiprocessing
 import os
+import shutil
+import threading
 from argparse import Namespace
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from itertools import count, islice
+from multiprocessing.connection import wait
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 from rich.console import Console
@@ -55,30 +59,79 @@ def record(arguments: Namespace) -> int:
                 f"{folder} has {one.session} of seed {seed} already; give --seed {seed - n}, or name another folder."
             )
     missing = [one for one in wanted if one.session not in known]
-    workers = min(arguments.workers or os.cpu_count() or 1, max(len(missing), 1))
-    spawn = multiprocessing.get_context("spawn")
-    with Console(stderr=True).status("starting") as shown:
-        try:
-            with ProcessPoolExecutor(workers, spawn, max_tasks_per_child=1) as pool, (folder / LIST).open("ab") as kept:
-                running = {pool.submit(_record, _day(arguments, one).to_json(), folder): one for one in missing}
-                for n, ended in enumerate(as_completed(running), 1):
-                    ended.result()
-                    kept.write(msgspec.json.encode(running[ended]) + b"\n")
-                    kept.flush()
-                    shown.update(f"{n} of {counted(len(missing), 'day')} recorded")
-        except BrokenProcessPool:
-            raise CommandError("A process died; what is recorded is kept, run the same command to go on.", 3) from None
-        except OSError as error:
-            raise CommandError(f"{folder} cannot be written ({error.strerror}); name another folder.", 3) from None
+    try:
+        with Console(stderr=True).status("starting") as shown, (folder / LIST).open("ab") as kept:
+            _alone(kept.fileno(), folder)
+            days = [(_day(arguments, one).to_json(), one) for one in missing]
+            for n, ended in enumerate(_recorded(days, folder, arguments.workers or os.cpu_count() or 1), 1):
+                kept.write(msgspec.json.encode(ended) + b"\n")
+                kept.flush()
+                shown.update(f"{n} of {counted(len(missing), 'day')} recorded")
+    except OSError as error:
+        raise CommandError(f"{folder} cannot be written ({error.strerror}); name another folder.", 3) from None
     span = wanted[0].session, wanted[-1].session
     print(f"{counted(len(wanted), 'session')} from {span[0]} to {span[1]} in {folder}; trade them with:")
     print(f"  main.py --data {folder} backtest {span[0]} {span[1]}")
     return 0
 
 
+def _alone(fd: int, folder: Path) -> None:
+    """Hold the folder for this process, and clear away days that an earlier one left half-way.
+
+    Raises:
+        CommandError: another process records into it.
+    """
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise CommandError(f"Another process records days in {folder}; wait for it, or name another folder.") from None
+    for left in folder.glob(".????-??-??-*"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _recorded(days: Sequence[tuple[bytes, Done]], folder: Path, workers: int) -> Iterator[Done]:
+    """Record days (settings, what it is), each in a process of its own, and return them as they end.
+
+    Raises:
+        CommandError: a process died.
+    """
+    context = multiprocessing.get_context("spawn")
+    running: dict[int, tuple[SpawnProcess, Done]] = {}
+    left = iter(days)
+    try:
+        while True:
+            for raw, one in islice(left, workers - len(running)):
+                process = context.Process(target=_record, args=(raw, folder), daemon=True)
+                process.start()
+                running[process.sentinel] = process, one
+            if not running:
+                return
+            for sentinel in wait(list(running)):
+                process, one = running.pop(cast("int", sentinel))
+                process.join()
+                if process.exitcode:
+                    raise CommandError(
+                        f"The process of {one.session} died (exit code {process.exitcode}); what is recorded is kept,"
+                        " run the same command to go on.", 3,
+                    )  # fmt: skip
+                yield one
+    finally:
+        for process, _ in running.values():
+            process.terminate()
+            process.join()
+
+
 def _record(settings: bytes, folder: Path) -> None:
-    """Record one day (a process of its own)."""
+    """Record one day (a process of its own, which ends with the one that began it)."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     record_day(from_json(settings), folder)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _sessions(settings: Settings, days: int) -> list[date]:

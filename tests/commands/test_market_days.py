@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from commands.cli import main
 from commands.market_days import LIST
+from tests.testkit.paths import ROOT
+from tests.testkit.supervisor_child import eventually
 
 Said = pytest.CaptureFixture[str]
 
@@ -50,3 +56,43 @@ def test_a_folder_with_something_else_in_it_is_left_alone(config: str, tmp_path:
     assert "holds something else already" in error
     assert error.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["short.yaml"]
+
+
+def begun(config: str, folder: Path, days: str) -> subprocess.Popen[str]:
+    """Begin to record, one day at a time, and wait until the first is under way."""
+    process = subprocess.Popen(
+        [sys.executable, "main.py", "--config", config, "simulate", "--record", str(folder), "--days", days,
+         "--workers", "1"], cwd=ROOT, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    eventually(lambda: any(folder.glob(".2026-11-20-*")))
+    return process
+
+
+@pytest.mark.slow
+def test_one_that_is_killed_takes_its_days_along_and_the_next_clears_up(
+    config: str, tmp_path: Path, capsys: Said
+) -> None:
+    folder = tmp_path / "month"
+    again = ["--config", config, "simulate", "--record", str(folder), "--days", "1"]
+    process = begun(config, folder, "1")
+    its_days = psutil.Process(process.pid).children(recursive=True)
+    assert main(again) == 2
+    assert f"Another process records days in {folder}; wait for it" in capsys.readouterr().err
+    process.kill()
+    process.communicate()
+    _, alive = psutil.wait_procs(its_days, timeout=60)
+    assert not alive
+    assert any(folder.glob(".2026-11-20-*"))
+    assert main(again) == 0
+    assert sorted(path.name for path in folder.iterdir()) == [LIST, "series", "warehouse"]
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_it_though_days_are_left(config: str, tmp_path: Path) -> None:
+    process = begun(config, tmp_path / "month", "200")
+    try:
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=60)[1]
+    finally:
+        process.kill()
+    assert (process.returncode, "Traceback" in said) == (130, False)
