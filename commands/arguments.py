@@ -374,6 +374,9 @@ def _trying(command: Adder) -> None:
     fitted.add_argument(
         "--judge", metavar="EXITS-N", help="learn nothing: judge this table on sessions after those it was learned from"
     )
+    fitted.add_argument(
+        "--backtest", action="store_true", help="from positions of a backtest of these days, not from the desk's own"
+    )
     fitted.add_argument("--html", type=Path, metavar="FILE", help="the report as one page with charts, for a browser")
     fitted.add_argument("--json", action="store_true", help="for machines")
 

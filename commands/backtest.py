@@ -6,6 +6,7 @@ import shutil
 import sys
 import tempfile
 from argparse import Namespace
+from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from commands.cli import CommandError
 from commands.folder import DataFolder, settings_of
 from commands.report_html import page_of
 from commands.report_period import text_of
+from commands.session_market import told_of
 from config.settings import Settings
 from domain.position.profiles import SOURCE, other_of
 from domain.session import calendar
@@ -49,15 +51,12 @@ def act(arguments: Namespace) -> int:
     promotions = promotions_of(folder, settings, arguments.promote)
     if arguments.parity:
         return _parity(arguments, settings, folder, sessions, promotions, model)
-    days: list[Day] = []
-    with tempfile.TemporaryDirectory(dir=quick_folder()) as ledgers, Console(stderr=True).status("starting") as shown:
-        run = Backtest(settings, folder.series, folder.warehouse, promotions, model, nav_cents, Path(ledgers))
-        for session in sessions:
-            shown.update(f"{session}, {len(days)} of {len(sessions)} done")
-            days += run.days((session,))
+    with tempfile.TemporaryDirectory(dir=quick_folder()) as ledgers:
+        days = traded(settings, folder, sessions, promotions, model, nav_cents, Path(ledgers))
     missing = missing_of(first, last, settings, len(days))
     chain_every_ms = settings.warehouse.chain_every_ms
-    report = report_of(first, last, settings.desk, days, missing, nav_cents, model, chain_every_ms)
+    market = told_of(folder, sessions)
+    report = report_of(first, last, settings.desk, days, missing, nav_cents, model, chain_every_ms, market)
     if arguments.html is not None:
         write_page(arguments.html, page_of(report))
     if arguments.json:
@@ -73,6 +72,20 @@ def act(arguments: Namespace) -> int:
         width = shutil.get_terminal_size((_WIDTH, 24)).columns if sys.stdout.isatty() else _WIDTH
         print("\n".join(text_of(report, max(width, _WIDTH))))
     return 1 if any(day.crashed or day.held for day in days) else 0
+
+
+def traded(
+    settings: Settings, folder: DataFolder, sessions: Sequence[date], promotions: Promotions, model: FillModel,
+    nav_cents: Cents, ledgers: Path,
+) -> list[Day]:  # fmt: skip
+    """Trade sessions one after the other, with ledgers in an empty folder; how far it is goes to the terminal."""
+    days: list[Day] = []
+    run = Backtest(settings, folder.series, folder.warehouse, promotions, model, nav_cents, ledgers)
+    with Console(stderr=True).status("starting") as shown:
+        for session in sessions:
+            shown.update(f"{session}, {len(days)} of {len(sessions)} done")
+            days += run.days((session,))
+    return days
 
 
 def _parity(

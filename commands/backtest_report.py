@@ -20,17 +20,17 @@ _NOTHING = Table((), ())
 
 def report_of(
     first: date, last: date, desk: str, days: Sequence[Day], missing: int, nav_cents: Cents, model: FillModel,
-    chain_every_ms: int,
+    chain_every_ms: int, market: str,
 ) -> Report:  # fmt: skip
     """Return the report of days in their order; `missing` sessions of the exchange have nothing stored.
 
-    `chain_every_ms` is how often these settings have the quotes of a chain kept.
+    `chain_every_ms` is how often these settings have the quotes of a chain kept; `market` says whose days these are.
     """
     counted = f"{len(days)} session{'s' * (len(days) != 1)}"
     title = f"Backtest {first} to {last}: {counted}" + (f", {missing} not stored" if missing else "")
     figures = figures_of(days, nav_cents)
     sections = (
-        _result(figures, days, nav_cents, chain_every_ms), _assumptions(model), _equity(days, nav_cents),
+        _result(figures, days, nav_cents, chain_every_ms, market), _assumptions(model), _equity(days, nav_cents),
         _fall(days, nav_cents), _exits(days), _hours(days), _idle(days), _refused(days), _sessions(days),
     )  # fmt: skip
     return Report(title, first, last, (f"{desk} (backtest)",), sections)
@@ -44,7 +44,9 @@ def _usd(cents: float | None) -> str:
     return "none" if cents is None else f"{cents / 100:+,.2f}"
 
 
-def _result(figures: Figures, days: Sequence[Day], nav_cents: Cents, chain_every_ms: int) -> Section:
+def _result(
+    figures: Figures, days: Sequence[Day], nav_cents: Cents, chain_every_ms: int, market: str
+) -> Section:  # fmt: skip
     ruin = "not told: fewer than 20 days" if figures.ruin is None else str(figures.ruin)
     nav = days[-1].nav_cents if days else nav_cents
     rows: list[tuple[Cell, ...]] = [
@@ -59,11 +61,11 @@ def _result(figures: Figures, days: Sequence[Day], nav_cents: Cents, chain_every
         (f"years that lose {RUIN_SHARE:.0%} of NAV", ruin),
         ("hash of the run", hash_of(days)),
     ]
-    says = (
-        ""
-        if figures.ruin is None
-        else (f"The risk of ruin draws years of {YEAR_DAYS} of these days with replacement, so it knows no worse day.")
-    )
+    says = market
+    if figures.ruin is not None:
+        says += (
+            f" The risk of ruin draws years of {YEAR_DAYS} of these days with replacement, so it knows no worse day."
+        )
     held = sum(day.held for day in days)
     broken = sorted({name for day in days for name in day.crashed})
     says += f" {held} positions were not closed." if held else ""

@@ -123,6 +123,7 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     ),
     "fit-exits": (
         ("fit-exits 2026-09-01 2026-10-30", "learn levels from two months of positions"),
+        ("fit-exits 2026-09-01 2026-10-30 --backtest", "learn them from what a backtest of these days held"),
         ("fit-exits 2026-11-02 2026-11-30 --judge EXITS-1", "what they would have been worth in the month after"),
     ),
     "simulate": (

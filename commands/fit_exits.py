@@ -3,13 +3,14 @@
 What is learned is a table with a version, `exit_tables/EXITS-<n>.json` in the data folder, which nothing trades by.
 `--judge EXITS-<n>` judges it on sessions after those that it was learned from, and says whether it has shown what a
 promotion asks for, with the line of the settings that has it follow positions as a shadow. A person's promotion puts it
-in force.
+in force. With `--backtest` the positions are those of a backtest of these days.
 """
 
 from __future__ import annotations
 
 import shutil
 import sys
+import tempfile
 from argparse import Namespace
 from datetime import date
 from pathlib import Path
@@ -18,20 +19,25 @@ from typing import Final
 import msgspec
 import orjson
 
-from commands.backtest import day_of, write_page
+from commands.backtest import day_of, promotions_of, sessions_between, traded, write_page
 from commands.cli import CommandError
 from commands.fit_exits_report import ExitTable, Paths, judgement_of, report_of
 from commands.folder import DataFolder, settings_of
+from commands.lines import counted
 from commands.report_html import page_of
 from commands.report_period import text_of
+from commands.session_market import told_of
 from commands.shadows import promoted_of
 from config.settings import Settings
 from domain.position.exit_paths import Levels
 from domain.position.profiles import LEARNED, SOURCE
 from domain.reports.model import Report
+from domain.units import Cents
 from simulation.backtest.exit_fit import PATHS_MIN, SESSIONS_MIN, fit, judged
 from simulation.backtest.exit_paths import paths_of
+from simulation.backtest.model import FillModel
 from simulation.backtest.recorded import load
+from simulation.days.sweep import quick_folder
 from storage.queries import LedgerReader
 
 TABLES: Final = "exit_tables"
@@ -49,11 +55,18 @@ def act(arguments: Namespace) -> int:
     first, last = day_of(arguments.first), day_of(arguments.last)
     if last < first:
         raise CommandError(f"{first} lies after {last}; give the earlier date first.")
-    paths = _paths(folder, settings, first, last)
+    with tempfile.TemporaryDirectory(dir=quick_folder()) as aside:
+        ledgers = folder.ledgers
+        if arguments.backtest:
+            ledgers = Path(aside)
+            _backtest(folder, settings, first, last, ledgers)
+        paths = _paths(folder, settings, first, last, ledgers)
     if arguments.judge is None:
-        report, told, is_good = _learn(folder, settings, first, last, paths)
+        report, told, is_good = _learn(folder, settings, first, last, paths, of_backtest=arguments.backtest)
     else:
         report, told, is_good = _judge(folder, settings, arguments.judge, first, last, paths)
+    if arguments.backtest:
+        report = msgspec.structs.replace(report, desks=(f"{settings.desk} (backtest)",))
     if arguments.html is not None:
         write_page(arguments.html, page_of(report))
     if arguments.json:
@@ -64,8 +77,14 @@ def act(arguments: Namespace) -> int:
     return 0 if is_good else 1
 
 
-def _paths(folder: DataFolder, settings: Settings, first: date, last: date) -> Paths:
-    ledger = LedgerReader(folder.ledgers, settings.desk)
+def _backtest(folder: DataFolder, settings: Settings, first: date, last: date, ledgers: Path) -> None:
+    """Trade what is stored of these days as `main.py backtest` does without options."""
+    sessions, promotions = sessions_between(folder, first, last, settings), promotions_of(folder, settings, None)
+    traded(settings, folder, sessions, promotions, FillModel(), Cents(settings.demo.nav_usd * 100), ledgers)
+
+
+def _paths(folder: DataFolder, settings: Settings, first: date, last: date, ledgers: Path) -> Paths:
+    ledger = LedgerReader(ledgers, settings.desk)
     found, missing = [], 0
     for session in ledger.sessions():
         if first <= session <= last:
@@ -76,17 +95,19 @@ def _paths(folder: DataFolder, settings: Settings, first: date, last: date) -> P
             found += of_day
             missing += without
     known = [path for path in found if path.ticker in settings.ticker_rules]
-    return Paths(tuple(known), missing)
+    return Paths(tuple(known), missing, told_of(folder, sorted({path.session for path in known})))
 
 
 def _learn(
-    folder: DataFolder, settings: Settings, first: date, last: date, paths: Paths
+    folder: DataFolder, settings: Settings, first: date, last: date, paths: Paths, *, of_backtest: bool
 ) -> tuple[Report, dict[str, object], bool]:
     n, sessions = len(paths.found), len({path.session for path in paths.found})
     if n < PATHS_MIN or sessions < SESSIONS_MIN:
+        instead = "" if of_backtest else ", or give --backtest for the positions of a backtest of these days"
         raise CommandError(
-            f"{n} closed positions with quotes on {sessions} sessions teach nothing; name a longer period, with"
-            f" {PATHS_MIN} positions on {SESSIONS_MIN} sessions at least.", 1,
+            f"{counted(n, 'closed position')} with quotes on {counted(sessions, 'session')}"
+            f" {'teaches' if n == 1 else 'teach'} nothing; name a longer period, with"
+            f" {PATHS_MIN} positions on {SESSIONS_MIN} sessions at least{instead}.", 1,
         )  # fmt: skip
     before = before_of(settings, _promoted(folder, settings))
     found = fit(paths.found, before, settings.exits.premium_stop)
@@ -94,7 +115,7 @@ def _learn(
     if found.levels is not None:
         table = ExitTable(
             version=_next_version(folder.root / TABLES), learned_from=first, learned_to=last, levels=found.levels,
-            before=before, n=found.n, ahead=found.ahead, chance=found.chance,
+            before=before, n=found.n, ahead=found.ahead, chance=found.chance, is_of_backtest=of_backtest,
         )  # fmt: skip
         _keep(folder.root / TABLES / f"{LEARNED}-{table.version}.json", table)
     report = report_of(first, last, settings.desk, paths, found, table, before)

@@ -28,14 +28,18 @@ _TAKEN: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """The paths of a period, and of how many closed positions there is no quote."""
+    """The paths of a period, of how many closed positions there is no quote, and whose days these are, in words."""
 
     found: tuple[ExitPath, ...]
     missing: int
+    market: str
 
 
 class ExitTable(msgspec.Struct, frozen=True, kw_only=True):
-    """A version of learned levels, with what it was learned from and what its choice was worth ahead."""
+    """A version of learned levels, with what it was learned from and what its choice was worth ahead.
+
+    `is_of_backtest`: the positions were not the desk's own.
+    """
 
     version: int
     learned_from: date
@@ -45,6 +49,7 @@ class ExitTable(msgspec.Struct, frozen=True, kw_only=True):
     n: int
     ahead: Judged
     chance: Rate | None
+    is_of_backtest: bool = False
 
     @property
     def name(self) -> str:
@@ -68,7 +73,7 @@ def report_of(
         _learned(found, table, before),
         _excursions(paths),
         _forward(found),
-        Section("Taken for granted", _TAKEN, _NOTHING),
+        Section("Taken for granted", f"{paths.market} {_TAKEN}", _NOTHING),
     )
     return Report(title, first, last, (desk,), sections)
 
@@ -91,7 +96,7 @@ def judgement_of(
     else:
         says += "The lower bound of the trades that it betters is not above a half, or it gains nothing; leave it."
     sections = (Section(table.name, says, _levels(table.levels, table.before)), _excursions(paths),
-                Section("Taken for granted", _TAKEN, _NOTHING))  # fmt: skip
+                Section("Taken for granted", f"{paths.market} {_TAKEN}", _NOTHING))  # fmt: skip
     return Report(f"{table.name} judged {first} to {last}", first, last, (settings.desk,), sections), is_proven
 
 

@@ -27,11 +27,11 @@ from rich.console import Console
 from commands.cli import CommandError
 from commands.folder import settings_of
 from commands.lines import counted
+from commands.session_market import RECORDED_LIST
 from config.settings import Settings, from_json
 from domain.session import calendar
 from simulation.recording import record_day
 
-LIST: Final = "recorded.jsonl"
 CHAIN_EVERY_MS: Final = 5_000
 
 
@@ -60,7 +60,7 @@ def record(arguments: Namespace) -> int:
             )
     missing = [one for one in wanted if one.session not in known]
     try:
-        with Console(stderr=True).status("starting") as shown, (folder / LIST).open("ab") as kept:
+        with Console(stderr=True).status("starting") as shown, (folder / RECORDED_LIST).open("ab") as kept:
             _alone(kept.fileno(), folder)
             days = [(_day(arguments, one).to_json(), one) for one in missing]
             for n, ended in enumerate(_recorded(days, folder, arguments.workers or os.cpu_count() or 1), 1):
@@ -149,7 +149,7 @@ def _day(arguments: Namespace, one: Done) -> Settings:
 
 def _done(folder: Path) -> list[Done]:
     """Return what was recorded before; make the folder where it is not there."""
-    listed = folder / LIST
+    listed = folder / RECORDED_LIST
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not listed.exists() and any(folder.iterdir()):

@@ -23,6 +23,7 @@ from commands.cli import CommandError
 from commands.folder import DataFolder, settings_of
 from commands.report_html import page_of
 from commands.report_period import text_of
+from commands.session_market import told_of
 from commands.sweep_report import report_of
 from domain.units import Cents
 from simulation.backtest.model import FillModel
@@ -54,7 +55,7 @@ def act(arguments: Namespace) -> int:
     _write(arguments.out / TABLE, combinations, rows)
     report = report_of(
         first, last, settings.desk, combinations, rows, missing_of(first, last, settings, len(sessions)),
-        nav_cents, model_of(arguments),
+        nav_cents, model_of(arguments), told_of(folder, sessions),
     )  # fmt: skip
     if arguments.html is not None:
         write_page(arguments.html, page_of(report))

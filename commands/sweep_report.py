@@ -35,9 +35,12 @@ _NOTHING: Final = Table((), ())
 
 def report_of(
     first: date, last: date, desk: str, combinations: Sequence[Combination], rows: Rows, missing: int,
-    nav_cents: Cents, model: FillModel,
+    nav_cents: Cents, model: FillModel, market: str,
 ) -> Report:  # fmt: skip
-    """Return the report of all combinations on all sessions; `missing` sessions of the exchange have nothing stored."""
+    """Return the report of all combinations on all sessions; `missing` sessions of the exchange have nothing stored.
+
+    `market` says whose days these are.
+    """
     sessions = sorted({row["session"] for _, row in rows})
     nets = np.zeros((len(combinations), len(sessions)), np.int64)
     place = {session: n for n, session in enumerate(sessions)}
@@ -46,7 +49,7 @@ def report_of(
     tried = f"{counted(len(combinations), 'combination')} on {counted(len(sessions), 'session')}"
     title = f"Sweep {first} to {last}: {tried}" + (f", {missing} not stored" if missing else "")
     sections = (
-        _spread(nets), _values(combinations, nets), _forward(nets, sessions),
+        _spread(nets, market), _values(combinations, nets), _forward(nets, sessions),
         _combinations(combinations, nets, rows), _taken(nav_cents, model),
     )  # fmt: skip
     return Report(title, first, last, (f"{desk} (backtest)",), sections)
@@ -68,10 +71,10 @@ def _taken(nav_cents: Cents, model: FillModel) -> Section:
     return Section("Taken for granted", says, _NOTHING)
 
 
-def _spread(nets: Nets) -> Section:
+def _spread(nets: Nets, market: str) -> Section:
     totals = nets.sum(axis=1)
     spread, chance = spread_of(totals), by_chance(nets)
-    says = f"{spread.gained} gained. " + (
+    says = f"{market} {spread.gained} gained. " + (
         f"Whether the best one could be luck is not told: fewer than {CHANCE_DAYS_MIN} sessions."
         if chance is None
         else f"The best of as many combinations without any edge does as well in {chance} draws of these sessions."

@@ -20,7 +20,7 @@ def test_why_quotes_were_too_old_is_said_beside_the_result_with_the_remedy(refus
         session=DAY, trades=(), rows=10, quotes=3, contracts=2, alerts=7, shadows=0, refused=refused, unfilled=0,
         held=0, nav_cents=Cents(100), digest="0", crashed=(), damaged=(),
     )  # fmt: skip
-    result = report_of(DAY, DAY, "paper", (day,), 0, Cents(100), FillModel(), 300_000).sections[0]
+    result = report_of(DAY, DAY, "paper", (day,), 0, Cents(100), FillModel(), 300_000, "").sections[0]
     said = (
         "6 attempts met a quote that was too old: quotes of chains are kept every 300 s here"
         " (`warehouse.chain_every_ms`); record days with 5000 ms there to backtest them."

@@ -16,7 +16,16 @@ from benchmarks.feature_sessions import HALF, snapshots_of
 from commands.cli import main
 from commands.folder import DataFolder
 from commands.new_alert import TEMPLATE
-from commands.session_market import RECORDED_INDEX, SERVERS, SIMULATED, UNKNOWN, market_of
+from commands.session_market import (
+    IMPORTED,
+    RECORDED_INDEX,
+    RECORDED_LIST,
+    SERVERS,
+    SIMULATED,
+    UNKNOWN,
+    market_of,
+    told_of,
+)
 from config.settings import load_settings
 from domain.session import calendar
 from storage.series import Series
@@ -230,6 +239,15 @@ def test_the_market_of_a_session_is_what_its_run_was_made_of(tmp_path: Path) -> 
     assert markets[:2] + markets[3:] == [SIMULATED, RECORDED_INDEX, SERVERS, UNKNOWN]
     assert market_of(folder, date(2026, 11, 23)).name == "simulated honest market, feedback 1"
     assert [market.is_real for market in markets] == [False, False, True, False, False]
+    (tmp_path / RECORDED_LIST).write_text('{"session":"2026-11-24","seed":5}\n', "utf-8")
+    imported = tmp_path / "series" / "2026-11-25" / "bars-import-1f.parquet"
+    imported.parent.mkdir(parents=True)
+    imported.touch()
+    assert [market_of(folder, date(2026, 11, n)) for n in (24, 25)] == [SIMULATED, IMPORTED]
+    assert told_of(folder, [date(2026, 11, n) for n in (18, 24, 25)]) == (
+        "Market: 1 session recorded from the market (hubs); 1 session simulated, made from a seed; 1 session imported"
+        " from files. What is not recorded from the market proves no profit."
+    )
     assert max(len(market.name) for market in (*markets, market_of(folder, date(2026, 11, 23)))) <= NAME_MAX
 
 

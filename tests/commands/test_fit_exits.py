@@ -28,8 +28,8 @@ def peaks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let each session have three positions that rise to 42 % and end in a loss."""
     found = tuple(path_of(day, peak=0.42, end=-0.3) for day in range(50) for _ in range(3))
 
-    def paths(_folder: object, _settings: object, first: object, last: object) -> Paths:
-        return Paths(tuple(path for path in found if first <= path.session <= last), 2)  # type: ignore[operator]
+    def paths(_folder: object, _settings: object, first: object, last: object, _ledgers: object) -> Paths:
+        return Paths(tuple(path for path in found if first <= path.session <= last), 2, "")  # type: ignore[operator]
 
     monkeypatch.setattr(fit_exits, "_paths", paths)
 
@@ -78,6 +78,8 @@ def test_a_table_that_has_shown_too_little_stays_a_shadow(tmp_path: Path, peaks:
         (["soon", "2026-09-20"], "'soon' is not a date"),
         (["2026-09-20", "2026-09-01"], "lies after"),
         ([*LEARNED], "0 closed positions with quotes on 0 sessions teach nothing; name a longer period"),
+        ([*LEARNED], "or give --backtest for the positions of a backtest of these days."),
+        ([*LEARNED, "--backtest"], "Nothing from 2026-09-01 to 2026-09-20 is stored"),
         ([*LEARNED, "--judge", "EXITS-7"], "There is no exit table EXITS-7"),
     ],
 )

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from commands.cli import main
-from commands.market_days import LIST
+from commands.session_market import RECORDED_LIST
 from tests.testkit.paths import ROOT
 from tests.testkit.supervisor_child import eventually
 
@@ -34,10 +34,10 @@ def test_recorded_days_are_there_once_and_are_backtested(config: str, tmp_path: 
     folder = tmp_path / "month"
     words = ["--config", config, "simulate", "--record", str(folder), "--seed", "7"]
     assert main([*words, "--days", "1"]) == 0
-    first = sorted((path, path.stat().st_mtime_ns) for path in folder.rglob("*.*") if path.name != LIST)
+    first = sorted((path, path.stat().st_mtime_ns) for path in folder.rglob("*.*") if path.name != RECORDED_LIST)
     assert main([*words, "--days", "2"]) == 0
     assert "2 sessions from 2026-11-20 to 2026-11-23" in capsys.readouterr().out
-    assert [json.loads(line) for line in (folder / LIST).read_bytes().splitlines()] == [
+    assert [json.loads(line) for line in (folder / RECORDED_LIST).read_bytes().splitlines()] == [
         {"session": "2026-11-20", "seed": 7}, {"session": "2026-11-23", "seed": 8}
     ]  # fmt: skip
     assert set(first) <= {(path, path.stat().st_mtime_ns) for path in folder.rglob("*.*")}
@@ -84,7 +84,7 @@ def test_one_that_is_killed_takes_its_days_along_and_the_next_clears_up(
     assert not alive
     assert any(folder.glob(".2026-11-20-*"))
     assert main(again) == 0
-    assert sorted(path.name for path in folder.iterdir()) == [LIST, "series", "warehouse"]
+    assert sorted(path.name for path in folder.iterdir()) == [RECORDED_LIST, "series", "warehouse"]
 
 
 @pytest.mark.slow

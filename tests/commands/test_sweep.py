@@ -100,7 +100,7 @@ def test_the_report_shows_how_all_came_out_and_what_the_chosen_ones_were_worth_a
         for n, of_days in enumerate(nets) for session, cents in zip(sessions, of_days, strict=True)
     ]  # fmt: skip
     combinations = combinations_of(["exits.premium_stop=0.25,0.35"])
-    report = report_of(sessions[0], sessions[-1], "paper", combinations, rows, 1, Cents(30_000_000), FillModel())
+    report = report_of(sessions[0], sessions[-1], "paper", combinations, rows, 1, Cents(30_000_000), FillModel(), "")
     assert report.title == "Sweep 2026-11-16 to 2026-11-18: 2 combinations on 3 sessions, 1 not stored"
     spread, forward = report.sections[0], report.sections[2]
     assert [row[1] for row in spread.table.rows] == [0.0, 150.0, 300.0, 450.0, 600.0]

@@ -104,3 +104,20 @@ def test_its_parity_report_names_every_difference_with_its_cause(
     assert told["same"]["fill"] == len({row["order_ref"] for row in live.executions(day)}) > 0
     assert {one["what"] for one in told["differences"]} == {"order"}  # their limits come from samples of quotes
     assert all(one["cause"] for one in told["differences"])
+
+
+def test_exits_are_fitted_to_the_positions_of_its_backtest_where_no_ledger_is_kept(
+    recorded: Recorded, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("series", "warehouse"):
+        (tmp_path / name).symlink_to(recorded.folder / name)
+    file = tmp_path / "desk.yaml"
+    file.write_text("tickers: [SPX]\nlanes: {gexwatch: [SPX], advisor: [SPX]}\n", "utf-8")
+    session = str(recorded.settings.demo.session)
+    words = ["--config", str(file), "--data", str(tmp_path), "fit-exits", session, session]
+    assert main(words) == 1
+    assert "0 closed positions with quotes on 0 sessions teach nothing" in capsys.readouterr().err
+    assert main([*words, "--backtest"]) == 1
+    said = capsys.readouterr().err
+    assert "1 closed position with quotes on 1 session teaches nothing; name a longer period" in said
+    assert "--backtest" not in said
