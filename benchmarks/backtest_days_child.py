@@ -1,4 +1,4 @@
-"""A child of `backtest_days`: records one simulated day into a data folder, or backtests the days of one."""
+"""A child of `backtest_days`: records a simulated day into a data folder, backtests the days of one, or sweeps them."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from domain.units import Cents
 from simulation.backtest.model import FillModel
 from simulation.backtest.recorded import sessions_of
 from simulation.backtest.run import Backtest, Day, hash_of
+from simulation.backtest.sweep import Unit, sweep
 from simulation.days.sweep import quick_folder
 from simulation.recording import record_day
 
@@ -40,9 +41,9 @@ def settings_of(session: date, seed: int) -> Settings:
     )  # fmt: skip
 
 
-def record(folder: Path, session: date, seed: int) -> None:
-    """Play a day's first two hours into a data folder."""
-    record_day(settings_of(session, seed), folder, at_exchange(session, UNTIL))
+def record(folder: Path, session: date, seed: int, *, is_whole: bool) -> None:
+    """Play a day, or its first two hours, into a data folder."""
+    record_day(settings_of(session, seed), folder, None if is_whole else at_exchange(session, UNTIL))
 
 
 def backtest(folder: Path) -> None:
@@ -66,8 +67,28 @@ def backtest(folder: Path) -> None:
     print(json.dumps({"hash": hash_of(days), "cpu_s": spent, "peak_mb": peaks, "trades": trades}))
 
 
+def sweep_of(folder: Path, workers: int) -> None:
+    """Sweep all days of a data folder over processes; print the seconds that it took, their start included."""
+    sessions = sessions_of(folder / "series", folder / "warehouse", date.min, date.max)
+    settings = settings_of(sessions[0], 1)
+    units = [
+        Unit(
+            combination=0, session=session, settings=settings.to_json(), model=FillModel(), nav_cents=NAV_CENTS,
+            promotions=dict.fromkeys(settings.lanes, settings.promoted), series=str(folder / "series"),
+            warehouse=str(folder / "warehouse"),
+        )
+        for session in sessions
+    ]  # fmt: skip
+    with tempfile.TemporaryDirectory() as parts:
+        began = time.perf_counter()
+        list(sweep(units, Path(parts), workers=workers, progress=lambda _n, _of: None))
+        print(round(time.perf_counter() - began, 2))
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "record":
-        record(Path(sys.argv[2]), date.fromisoformat(sys.argv[3]), int(sys.argv[4]))
+        record(Path(sys.argv[2]), date.fromisoformat(sys.argv[3]), int(sys.argv[4]), is_whole="whole" in sys.argv[5:])
+    elif sys.argv[1] == "sweep":
+        sweep_of(Path(sys.argv[2]), int(sys.argv[3]))
     else:
         backtest(Path(sys.argv[2]))

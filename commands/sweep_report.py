@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import date
 from typing import Any, Final
@@ -30,6 +31,7 @@ Rows = Sequence[tuple[int, dict[str, Any]]]
 _BINS: Final = 12
 _SHOWN_MAX: Final = 30  # combinations in the table: the best and the worst half of it
 _NAMES: Final = ("worst", "lower quarter", "median", "upper quarter", "best")
+_REASONS_MAX: Final = 3
 _NOTHING: Final = Table((), ())
 
 
@@ -49,7 +51,7 @@ def report_of(
     tried = f"{counted(len(combinations), 'combination')} on {counted(len(sessions), 'session')}"
     title = f"Sweep {first} to {last}: {tried}" + (f", {missing} not stored" if missing else "")
     sections = (
-        _spread(nets, market), _values(combinations, nets), _forward(nets, sessions),
+        _spread(nets, rows, market), _values(combinations, nets), _forward(nets, sessions),
         _combinations(combinations, nets, rows), _taken(nav_cents, model),
     )  # fmt: skip
     return Report(title, first, last, (f"{desk} (backtest)",), sections)
@@ -71,7 +73,7 @@ def _taken(nav_cents: Cents, model: FillModel) -> Section:
     return Section("Taken for granted", says, _NOTHING)
 
 
-def _spread(nets: Nets, market: str) -> Section:
+def _spread(nets: Nets, runs: Rows, market: str) -> Section:
     totals = nets.sum(axis=1)
     spread, chance = spread_of(totals), by_chance(nets)
     says = f"{market} {spread.gained} gained. " + (
@@ -79,7 +81,13 @@ def _spread(nets: Nets, market: str) -> Section:
         if chance is None
         else f"The best of as many combinations without any edge does as well in {chance} draws of these sessions."
     )
-    counts, edges = np.histogram(totals / 100, bins=_BINS if totals.min() < totals.max() else 1)
+    idle = Counter(row["why_no_entry"] for _, row in runs if row["why_no_entry"] is not None)
+    if idle.total() == len(runs):
+        why = "; ".join(f"{why} ({n} of {len(runs)} runs)" for why, n in idle.most_common(_REASONS_MAX))
+        says = f"{market} Nothing was entered in any run: {why}."
+    counts, edges = np.histogram(totals / 100, bins=_BINS)
+    if totals.min() == totals.max():
+        counts, edges = np.array([len(totals)]), np.array([totals[0] / 100, 0])
     labels = tuple(f"{edge:,.0f}" for edge in edges[:-1])
     chart = Chart(Form.BARS, labels, (Series("combinations, by their net from here on", tuple(map(float, counts))),))
     rows: list[tuple[Cell, ...]] = [
