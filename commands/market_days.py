@@ -11,6 +11,7 @@ import fcntl
 import multiprocessing
 import os
 import shutil
+import sys
 import threading
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
@@ -29,6 +30,7 @@ from commands.folder import settings_of
 from commands.lines import counted
 from commands.session_market import RECORDED_LIST
 from config.settings import Settings, from_json
+from domain.instants import NEW_YORK, at_exchange, to_datetime
 from domain.session import calendar
 from simulation.recording import record_day
 
@@ -58,6 +60,7 @@ def record(arguments: Namespace) -> int:
             raise CommandError(
                 f"{folder} has {one.session} of seed {seed} already; give --seed {seed - n}, or name another folder."
             )
+    _open_all(wanted, first)
     missing = [one for one in wanted if one.session not in known]
     try:
         with Console(stderr=True).status("starting") as shown, (folder / RECORDED_LIST).open("ab") as kept:
@@ -73,6 +76,22 @@ def record(arguments: Namespace) -> int:
     print(f"{counted(len(wanted), 'session')} from {span[0]} to {span[1]} in {folder}; trade them with:")
     print(f"  main.py --data {folder} backtest {span[0]} {span[1]}")
     return 0
+
+
+def _open_all(wanted: Sequence[Done], settings: Settings) -> None:
+    """Check that no day begins after its close: nothing would be recorded of it.
+
+    Raises:
+        CommandError: one does.
+    """
+    for one in wanted:
+        hours = calendar.day(one.session, settings.day.closed_dates)
+        if hours is not None and at_exchange(one.session, settings.demo.start_clock) >= hours.close_utc:
+            close = to_datetime(hours.close_utc).astimezone(NEW_YORK)
+            raise CommandError(
+                f"{one.session} closes at {close:%H:%M} New York, before it begins at demo.start_clock; begin earlier,"
+                " or name another demo.session."
+            )
 
 
 def _alone(fd: int, folder: Path) -> None:
@@ -124,7 +143,10 @@ def _recorded(days: Sequence[tuple[bytes, Done]], folder: Path, workers: int) ->
 def _record(settings: bytes, folder: Path) -> None:
     """Record one day (a process of its own, which ends with the one that began it)."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    record_day(from_json(settings), folder)
+    try:
+        record_day(from_json(settings), folder)
+    except OSError as error:
+        sys.exit(f"{folder} cannot be written ({error.strerror}).")
 
 
 def _end_with_parent() -> None:

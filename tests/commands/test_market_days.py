@@ -96,3 +96,12 @@ def test_ctrl_c_ends_it_though_days_are_left(config: str, tmp_path: Path) -> Non
     finally:
         process.kill()
     assert (process.returncode, "Traceback" in said) == (130, False)
+
+
+def test_a_day_that_would_begin_after_its_close_is_refused_before_any_is_recorded(
+    config: str, tmp_path: Path, capsys: Said
+) -> None:
+    words = ["--config", config, "simulate", "--record", str(tmp_path / "month"), "--days", "6"]
+    assert main(words) == 2
+    assert capsys.readouterr().err.startswith("2026-11-27 closes at 13:00 New York, before it begins at")
+    assert (tmp_path / "month" / RECORDED_LIST).exists() is False
