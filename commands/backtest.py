@@ -54,9 +54,8 @@ def act(arguments: Namespace) -> int:
     with tempfile.TemporaryDirectory(dir=quick_folder()) as ledgers:
         days = traded(settings, folder, sessions, promotions, model, nav_cents, Path(ledgers))
     missing = missing_of(first, last, settings, len(days))
-    chain_every_ms = settings.warehouse.chain_every_ms
     market = told_of(folder, sessions)
-    report = report_of(first, last, settings.desk, days, missing, nav_cents, model, chain_every_ms, market)
+    report = report_of(first, last, settings.desk, days, missing, nav_cents, model, market)
     if arguments.html is not None:
         write_page(arguments.html, page_of(report))
     if arguments.json:

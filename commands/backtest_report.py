@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import date
+from statistics import median
 
 from domain.instants import NEW_YORK, to_datetime
 from domain.reports.model import Cell, Chart, Column, Form, Kind, Rate, Report, Section, Series, Table
@@ -16,21 +17,22 @@ from simulation.backtest.model import FillModel
 from simulation.backtest.run import Day, hash_of
 
 _NOTHING = Table((), ())
+_OFTEN_MS = 5_000  # between two quotes of a contract
 
 
 def report_of(
     first: date, last: date, desk: str, days: Sequence[Day], missing: int, nav_cents: Cents, model: FillModel,
-    chain_every_ms: int, market: str,
+    market: str,
 ) -> Report:  # fmt: skip
     """Return the report of days in their order; `missing` sessions of the exchange have nothing stored.
 
-    `chain_every_ms` is how often these settings have the quotes of a chain kept; `market` says whose days these are.
+    `market` says whose days these are.
     """
     counted = f"{len(days)} session{'s' * (len(days) != 1)}"
     title = f"Backtest {first} to {last}: {counted}" + (f", {missing} not stored" if missing else "")
     figures = figures_of(days, nav_cents)
     sections = (
-        _result(figures, days, nav_cents, chain_every_ms, market), _assumptions(model), _equity(days, nav_cents),
+        _result(figures, days, nav_cents, market), _assumptions(model), _equity(days, nav_cents),
         _fall(days, nav_cents), _exits(days), _hours(days), _idle(days), _refused(days), _sessions(days),
     )  # fmt: skip
     return Report(title, first, last, (f"{desk} (backtest)",), sections)
@@ -44,9 +46,7 @@ def _usd(cents: float | None) -> str:
     return "none" if cents is None else f"{cents / 100:+,.2f}"
 
 
-def _result(
-    figures: Figures, days: Sequence[Day], nav_cents: Cents, chain_every_ms: int, market: str
-) -> Section:  # fmt: skip
+def _result(figures: Figures, days: Sequence[Day], nav_cents: Cents, market: str) -> Section:
     ruin = "not told: fewer than 20 days" if figures.ruin is None else str(figures.ruin)
     nav = days[-1].nav_cents if days else nav_cents
     rows: list[tuple[Cell, ...]] = [
@@ -77,19 +77,22 @@ def _result(
         else ""
     )
     says += f" Crashed: {', '.join(broken)}." if broken else ""
-    says += _sparse(days, chain_every_ms)
+    says += _sparse(days)
     return Section("Result, USD", says.strip(), _table((("what", Kind.TEXT), ("value", Kind.TEXT)), rows))
 
 
-def _sparse(days: Sequence[Day], chain_every_ms: int) -> str:
+def _sparse(days: Sequence[Day]) -> str:
     """Return why entries met no fresh quote, with the remedy; empty where none was refused for that."""
-    stale = sum(day.refused.get(RejectCode.STALE_QUOTE, 0) for day in days)
+    stale = [day for day in days if day.refused.get(RejectCode.STALE_QUOTE, 0)]
     if not stale:
         return ""
-    return (
-        f" {stale} attempts met a quote that was too old: quotes of chains are kept every {chain_every_ms / 1000:g} s"
-        " here (`warehouse.chain_every_ms`); record days with 5000 ms there to backtest them."
+    n, apart_s = sum(day.refused[RejectCode.STALE_QUOTE] for day in stale), median(day.apart_s for day in stale)
+    says = (
+        f" {n} attempts met a quote that was too old: the quotes of a contract are {apart_s:g} s apart here (median)."
     )
+    if apart_s * 1000 > _OFTEN_MS:
+        says += f" Record days with `warehouse.chain_every_ms: {_OFTEN_MS}` to backtest them."
+    return says
 
 
 def _assumptions(model: FillModel) -> Section:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+import numpy as np
 
 from config.settings import Settings
 from domain.instants import MINUTE, MS, SECOND
@@ -78,7 +79,8 @@ class Day(msgspec.Struct, frozen=True, kw_only=True):
 
     `refused` counts refused attempts by code; `held` are positions that nothing closed; `digest` is the hash of its
     alerts, verdicts and executions; `damaged` names buckets that were left out; `unpriced` are positions that
-    expired without a fresh price of their underlying: booked as worthless, while NAV has them at its last price.
+    expired without a fresh price of their underlying: booked as worthless, while NAV has them at its last price;
+    `apart_s` are the seconds between two recorded quotes of a contract, by the median (0: there are none).
     """
 
     session: date
@@ -96,6 +98,7 @@ class Day(msgspec.Struct, frozen=True, kw_only=True):
     crashed: tuple[str, ...]
     damaged: tuple[str, ...]
     unpriced: int = 0
+    apart_s: float = 0.0
 
     @property
     def why_no_entry(self) -> str | None:
@@ -241,7 +244,13 @@ class Backtest:
             digest=_digest(alerts, attempts, executions), crashed=crashed,
             damaged=tuple(text for hub in hubs for text in hub.damaged),
             unpriced=sum(row["end"] == EndReason.EXPIRED_UNPRICED for row in closed),
+            apart_s=_apart_s(recorded),
         )  # fmt: skip
+
+
+def _apart_s(recorded: RecordedDay) -> float:
+    apart = [np.diff(column.at_utc) for column in recorded.columns.values() if len(column.at_utc) > 1]
+    return round(float(np.median(np.concatenate(apart))) / SECOND, 1) if apart else 0.0
 
 
 def _trade(session: date, closed: Sequence[Found], executions: list[Found]) -> Trade:
