@@ -1,9 +1,13 @@
-"""Long files are run first; a failure shows what its supervisors printed; the last line says what was left out."""
+"""Temporary files lie in memory; long files are run first; a failure shows what its supervisors printed; the last line
+says what was left out."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+import shutil
+import tempfile
+from collections.abc import Generator, Mapping
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -12,6 +16,22 @@ from tests.testkit.paths import ABSENT
 from tests.testkit.supervisor_child import Supervisor
 
 os.environ.setdefault("ZEROHOUR_ENV_FILE", "")  # no test, nor a child of one, reads the .env of whoever runs it
+
+
+def folder_of_temporary_files(environment: Mapping[str, str], in_memory: Path, needed_bytes: int) -> Path | None:
+    """Return where tests write; `None`: where Python does by itself.
+
+    That is memory, where it has the room: stores sync thousands of times, which takes a disk milliseconds each. No test
+    takes a disk's power away, and a process that is killed leaves its files the same either way.
+    """
+    if "TMPDIR" in environment or not in_memory.is_dir():  # somebody has named a place
+        return None
+    return in_memory if shutil.disk_usage(in_memory).free >= needed_bytes else None
+
+
+if (found := folder_of_temporary_files(os.environ, Path("/dev/shm"), 4 << 30)) is not None:
+    os.environ["TMPDIR"] = str(found)  # inherited by what a test starts
+    tempfile.tempdir = None  # so that it is asked anew
 # How long an example takes is no finding: a busy machine may take its time.
 settings.register_profile("tests", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")
