@@ -7,7 +7,6 @@ import os
 import re
 from pathlib import Path
 
-import duckdb
 import pytest
 
 from domain.instants import BUCKET_NS
@@ -18,14 +17,10 @@ from storage.start_up import put_in_order
 from storage.warehouse import NOT_STORED, Warehouse
 from storage.warehouse_reader import DamagedBucketError, WarehouseReader
 from tests.testkit import bucket_rows as make
+from tests.testkit.globbed import counted
 from tests.testkit.narrow import known
 from tests.testkit.paths import ROOT
 from tests.testkit.warehouse_days import HUBS, assert_rows_back, damage_log, opened, sealed, store, stored_day
-
-
-def rows_n(root: Path) -> int:
-    sql = f"SELECT count(*) FROM read_parquet('{root}/date=*/*.parquet')"
-    return int(known(duckdb.connect().execute(sql).fetchone())[0])
 
 
 def views_n(root: Path) -> int:
@@ -94,7 +89,7 @@ def test_a_cut_hot_file_is_made_again_from_the_log(tmp_path: Path, left: int) ->
     path.write_bytes(path.read_bytes()[:left])
     warehouse = opened(tmp_path)
     assert warehouse.take_findings() == ()
-    assert rows_n(tmp_path) == views_n(tmp_path) == 24
+    assert counted(tmp_path) == views_n(tmp_path) == 24
     path.write_bytes(path.read_bytes()[:left])
     sealed(warehouse)
     assert_rows_back(tmp_path, 3)
@@ -121,9 +116,9 @@ def test_a_record_of_the_log_that_cannot_be_read_costs_its_buckets_alone_and_is_
     said = " ".join(warehouse.take_findings())
     assert f"{log} is damaged" in said
     assert "3 buckets of 2026-11-20 are lost in the damaged log" in said
-    assert rows_n(tmp_path) == views_n(tmp_path) == 16
+    assert counted(tmp_path) == views_n(tmp_path) == 16
     sealed(warehouse)
-    assert rows_n(tmp_path) == 16
+    assert counted(tmp_path) == 16
     assert (manifest.folder_of(tmp_path, make.DAY) / "_parts" / f"damaged-{log.name}").read_bytes() == raw
 
 
@@ -141,9 +136,9 @@ def test_a_hot_file_that_was_cut_and_is_damaged_in_the_log_is_on_record_and_the_
     warehouse = opened(tmp_path)
     (said,) = warehouse.take_findings()
     assert "4 rows are lost" in said
-    assert rows_n(tmp_path) == views_n(tmp_path) == 20
+    assert counted(tmp_path) == views_n(tmp_path) == 20
     sealed(warehouse, session=make.DAY)
-    assert rows_n(tmp_path) == 20
+    assert counted(tmp_path) == 20
     with pytest.raises(DamagedBucketError):
         WarehouseReader(tmp_path).read_bucket(make.DAY, "classic", part.first_utc)
     (lost,) = manifest.load(tmp_path, make.DAY).damaged
@@ -161,7 +156,7 @@ def test_a_file_that_is_damaged_inside_is_left_out_by_the_seal_and_named(tmp_pat
     damage_log(tmp_path, part)
     assert warehouse.start_seal()
     assert "2 rows are lost" in warehouse.wait_for_seal()
-    assert rows_n(tmp_path) == 22
+    assert counted(tmp_path) == 22
     assert {p.hub for p in manifest.load(tmp_path, make.DAY).parts} == set(HUBS)
 
 
@@ -189,7 +184,7 @@ def test_a_missing_manifest_is_made_anew_from_the_files_and_nothing_is_lost(tmp_
     assert "is missing" in said
     assert "32 rows" in said
     assert_rows_back(tmp_path, 4)
-    assert rows_n(tmp_path) == 32
+    assert counted(tmp_path) == 32
     after = manifest.load(tmp_path, make.DAY)
     assert {hub: set(found) for hub, found in after.buckets.items()} == {
         hub: set(found) for hub, found in before.buckets.items()
@@ -208,7 +203,7 @@ def test_a_file_that_was_sealed_over_is_not_counted_twice_when_the_manifest_is_m
         (folder / name).write_bytes(raw)
     (folder / manifest.FILE).unlink()
     opened(tmp_path)
-    assert rows_n(tmp_path) == views_n(tmp_path) == 16
+    assert counted(tmp_path) == views_n(tmp_path) == 16
     assert_rows_back(tmp_path, 2)
 
 

@@ -7,7 +7,6 @@ import sys
 from datetime import date, timedelta
 from pathlib import Path
 
-import duckdb
 import pytest
 
 from domain.instants import BUCKET_NS, MINUTE
@@ -17,24 +16,19 @@ from storage import manifest
 from storage.archive import units
 from storage.warehouse import Warehouse
 from tests.testkit import bucket_rows as make
-from tests.testkit.narrow import known
+from tests.testkit.globbed import EVERY_DAY, counted
 from tests.testkit.warehouse_days import HUBS, opened, sealed, store, stored_day
 
 ROOT = Path(__file__).parents[2]
 DAY_NS = 24 * 60 * MINUTE
 
 
-def counted(sql: str) -> int:
-    return int(known(duckdb.connect().execute(sql).fetchone())[0])
+def rows_n(root: Path, pattern: str = EVERY_DAY) -> int:
+    return counted(root, pattern=pattern)
 
 
-def rows_n(root: Path, pattern: str = "date=*/*.parquet") -> int:
-    return counted(f"SELECT count(*) FROM read_parquet('{root}/{pattern}')")
-
-
-def distinct_n(root: Path, pattern: str = "date=*/*.parquet") -> int:
-    sql = f"SELECT count(DISTINCT (hub, bucket_utc, store_n, row_n)) FROM read_parquet('{root}/{pattern}')"
-    return counted(sql)
+def distinct_n(root: Path) -> int:
+    return counted(root, "DISTINCT (hub, bucket_utc, store_n, row_n)")
 
 
 def plain_files(root: Path, session: date = make.DAY) -> list[str]:
@@ -142,6 +136,7 @@ sys.path.insert(0, {root!r})
 from pathlib import Path
 from storage.warehouse import Warehouse
 from tests.testkit import bucket_rows as make
+from tests.testkit.globbed import EVERY_DAY, counted
 from tests.testkit.warehouse_days import HUBS
 warehouse = Warehouse(Path({folder!r}))
 warehouse.open()

@@ -12,7 +12,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pyarrow.parquet as pq
 import pytest
 
@@ -21,7 +20,7 @@ from storage import bucket_file, manifest, seal
 from storage.warehouse import Warehouse
 from storage.warehouse_reader import WarehouseReader
 from tests.testkit import bucket_rows as make
-from tests.testkit.narrow import known
+from tests.testkit.globbed import counted
 from tests.testkit.warehouse_days import opened, store
 
 HUBS = {"classic": ("classic_gex_zero",), "orderflow": ("orderflow_orderflow",)}
@@ -139,27 +138,19 @@ def prepared(root: Path, act: Callable[[Warehouse], None]) -> Warehouse:
     return warehouse
 
 
-def rows_n(root: Path) -> tuple[int, int]:
-    sql = (
-        "SELECT count(*), count(DISTINCT (hub, ticker, category, bucket_utc, store_n))"
-        f" FROM read_parquet('{root}/date=*/*.parquet')"
-    )
-    found = known(duckdb.connect().execute(sql).fetchone())
-    return int(found[0]), int(found[1])
-
-
 def assert_whole(root: Path) -> int:
     """Every bucket that is there is whole, once, by reference and by glob; return how many there are of each hub."""
     reader = WarehouseReader(root)
     found = reader.manifest(make.DAY)
-    counted = {len(found.buckets[hub]) for hub in HUBS}
-    assert len(counted) == 1, "a batch of all hubs is stored whole or not at all"
-    (n,) = counted
+    numbers = {len(found.buckets[hub]) for hub in HUBS}
+    assert len(numbers) == 1, "a batch of all hubs is stored whole or not at all"
+    (n,) = numbers
     for k in range(n):
         for said in buckets(k):
             assert reader.read_bucket(make.DAY, said.hub, said.bucket_utc) == said.rows
     assert sum(part.rows for part in found.parts) == sum(counts.rows for counts in found.hubs.values()) == ROWS_N * n
-    assert rows_n(root) == (ROWS_N * n, ROWS_N * n)
+    assert counted(root) == ROWS_N * n
+    assert counted(root, "DISTINCT (hub, ticker, category, bucket_utc, store_n)") == ROWS_N * n
     newest = reader.last_bucket(make.DAY)
     assert newest.num_rows == ROWS_N
     assert set(newest["bucket_utc"].cast("int64").to_pylist()) == {buckets(n - 1)[0].bucket_utc // 1_000}
