@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 from domain.instants import SECOND
-from domain.instruments import OrderType, Side
+from domain.instruments import OrderType
 from domain.orders.request import OrderChange
 from domain.session.modes import Mode
 from messages import broker, orders
 from messages.base import Message
-from messages.positions import BrokerPositionRead
 from simulation.tastytrade.faults import Request, Trouble
-from tests.scenarios.test_session_end_to_end import ENTRY, EXIT, OWNER, QUICK, Desk
+from tests.scenarios.test_session_end_to_end import ENTRY, OWNER, QUICK, Desk
 from tests.testkit.tastytrade_world import make_port, rest_broker
 
 
@@ -42,24 +41,13 @@ class RestDesk(Desk):
 
 @contextmanager
 def desk() -> Iterator[RestDesk]:
-    with rest_broker() as world:
-        it = RestDesk(world)
-        try:
-            yield it
-        finally:
-            it.port.close()
+    with rest_broker() as world, closing(RestDesk(world)) as it:
+        yield it
 
 
 def test_from_dial_to_live_to_a_round_trip_that_the_broker_agrees_with() -> None:
     with desk() as d:
-        d.live()
-        d.submit()
-        d.until(lambda: d.executions and d.of(orders.OrderClosed))
-        d.until(lambda: d.state.position(d.world.call.con_id) == 2)
-        d.submit(EXIT, Side.SELL, 500, held=2)
-        d.until(lambda: len(d.of(orders.OrderClosed)) == 2)
-        d.until(lambda: [p for p in d.of(BrokerPositionRead) if p.qty == 0])
-        assert list(d.executions.values()) == [2, 2]
+        d.makes_a_round_trip()
 
 
 def test_a_fill_during_an_outage_of_the_stream_counts_once_and_the_desk_comes_back_live() -> None:

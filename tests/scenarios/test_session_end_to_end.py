@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -51,6 +51,10 @@ class Desk:
         """Make and start the port; what it hears goes to the mail."""
         port: OrdersPort = make_port(OrdersPort, world, self.hear, **QUICK)
         return port
+
+    def close(self) -> None:
+        """End the port."""
+        self.port.close()
 
     def hear(self, _to: str, message: Message) -> None:
         self.mail.put(message)
@@ -128,27 +132,27 @@ class Desk:
     def query(self) -> None:
         self.mail.put(orders.RequestOrderState(order_ref=ENTRY, reply_to=OWNER))
 
+    def makes_a_round_trip(self) -> None:
+        """Go from dialling to live, buy, and sell again; the broker agrees each time."""
+        self.live()
+        self.submit()
+        self.until(lambda: self.executions and self.of(orders.OrderClosed))
+        self.until(lambda: self.state.position(self.world.call.con_id) == 2)
+        self.submit(EXIT, Side.SELL, 500, held=2)
+        self.until(lambda: len(self.of(orders.OrderClosed)) == 2)
+        self.until(lambda: [p for p in self.of(BrokerPositionRead) if p.qty == 0])
+        assert list(self.executions.values()) == [2, 2]
+
 
 @contextmanager
 def desk(*faults: Fault) -> Iterator[Desk]:
-    with gateway(*faults) as world:
-        it = Desk(world)
-        try:
-            yield it
-        finally:
-            it.port.close()
+    with gateway(*faults) as world, closing(Desk(world)) as it:
+        yield it
 
 
 def test_from_dial_to_live_to_a_round_trip_that_the_broker_agrees_with() -> None:
     with desk() as d:
-        d.live()
-        d.submit()
-        d.until(lambda: d.executions and d.of(orders.OrderClosed))
-        d.until(lambda: d.state.position(d.world.call.con_id) == 2)
-        d.submit(EXIT, Side.SELL, 500, held=2)
-        d.until(lambda: len(d.of(orders.OrderClosed)) == 2)
-        d.until(lambda: [p for p in d.of(BrokerPositionRead) if p.qty == 0])
-        assert list(d.executions.values()) == [2, 2]
+        d.makes_a_round_trip()
 
 
 def test_drop_of_the_gateway_finds_the_fill_of_the_outage_once_and_comes_back_live() -> None:

@@ -8,10 +8,19 @@ from pathlib import Path
 import pytest
 
 from domain.units import Utc
+from storage.desk_ledger import DeskLedger
 from storage.series import seal
 from storage.shared_ledger import start_run
 from tests.storage.test_series import DAY, quoted, reading, stored
 from tests.testkit.small_disks import mounted
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> DeskLedger:
+    """An empty ledger of the desk `paper`, open."""
+    desk = DeskLedger(tmp_path, "paper", run_n=1)
+    desk.open()
+    return desk
 
 
 @pytest.fixture

@@ -34,13 +34,6 @@ from tests.testkit.small_disks import fill
 MB = 1 << 20
 
 
-@pytest.fixture
-def ledger(tmp_path: Path) -> DeskLedger:
-    desk = DeskLedger(tmp_path, "paper", run_n=1)
-    desk.open()
-    return desk
-
-
 @contextmanager
 def locked(path: Path, how: str = "IMMEDIATE") -> Iterator[None]:
     """Another program's write lock on a ledger."""

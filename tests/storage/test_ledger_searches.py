@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pytest
-
 from domain.instruments import Side
 from domain.units import Utc
 from messages.ledgers import DeskInput
@@ -20,13 +16,6 @@ ONE_LIFE: tuple[DeskInput, ...] = (
 )  # fmt: skip
 # What is no table, and those that are live at once, of which there are few and which have an index of their own.
 GONE_THROUGH = ("SCAN (subquery", "SCAN late", "SCAN CONSTANT ROW", "SCAN reservations USING INDEX one_live_holder")
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> DeskLedger:
-    desk = DeskLedger(tmp_path, "paper", run_n=1)
-    desk.open()
-    return desk
 
 
 def _said(ledger: DeskLedger, message: DeskInput) -> list[str]:

@@ -23,21 +23,6 @@ from storage.desk_ledger import DeskLedger
 from tests.testkit import ledger_asks as ask
 
 
-@pytest.fixture
-def ledger(tmp_path: Path) -> DeskLedger:
-    desk = DeskLedger(tmp_path, "paper", run_n=1)
-    desk.open()
-    return desk
-
-
-def rows(folder: Path, sql: str) -> list[tuple[object, ...]]:
-    db = sqlite3.connect(folder / "paper.db")
-    try:
-        return db.execute(sql).fetchall()
-    finally:
-        db.close()
-
-
 def outcome(ledger: DeskLedger, attempt: entries.ReserveEntry, now: int = ask.T0) -> RejectCode | None:
     (fact,) = ledger.apply(attempt, now)
     return fact.finding.code if isinstance(fact, entries.EntryRefused) else None
@@ -45,19 +30,19 @@ def outcome(ledger: DeskLedger, attempt: entries.ReserveEntry, now: int = ask.T0
 
 def test_a_reserved_entry_leaves_reservation_order_gate_row_and_watermark(ledger: DeskLedger, tmp_path: Path) -> None:
     assert ledger.apply(ask.reserve(), ask.T0) == (entries.EntryReserved(intent_id="i1"),)
-    assert rows(tmp_path, "SELECT intent_id, con_id, state, run_n, desk FROM reservations") == [
+    assert ask.rows(tmp_path, "SELECT intent_id, con_id, state, run_n, desk FROM reservations") == [
         ("i1", 1, "PENDING_ENTRY", 1, "paper")
     ]
-    assert rows(tmp_path, "SELECT order_ref, status, is_exit, qty FROM orders") == [(ask.ref(1), "intended", 0, 2)]
-    assert rows(tmp_path, "SELECT alert_id, code, intent_id FROM gate_log") == [(ask.alert_id(1), None, "i1")]
-    assert rows(tmp_path, "SELECT alert_id FROM watermarks") == [(ask.alert_id(1),)]
+    assert ask.rows(tmp_path, "SELECT order_ref, status, is_exit, qty FROM orders") == [(ask.ref(1), "intended", 0, 2)]
+    assert ask.rows(tmp_path, "SELECT alert_id, code, intent_id FROM gate_log") == [(ask.alert_id(1), None, "i1")]
+    assert ask.rows(tmp_path, "SELECT alert_id FROM watermarks") == [(ask.alert_id(1),)]
 
 
 def test_a_reservation_keeps_what_the_gates_saw_and_whose_it_is(ledger: DeskLedger, tmp_path: Path) -> None:
     ledger.apply(ask.reserve(1), ask.T0)
     ledger.apply(ask.reserve(2, legs=(ask.leg(2, side=Side.SELL, decision=None),)), ask.T0)
     seen = "decision_bid_ticks, decision_ask_ticks, decision_spot_ticks"
-    assert rows(tmp_path, f"SELECT alert_id, side, is_shadow, {seen} FROM reservations ORDER BY intent_id") == [
+    assert ask.rows(tmp_path, f"SELECT alert_id, side, is_shadow, {seen} FROM reservations ORDER BY intent_id") == [
         (ask.alert_id(1), "BUY", 0, 490, 510, 600_000),
         (ask.alert_id(2), "SELL", 0, None, None, None),
     ]
@@ -91,12 +76,12 @@ def test_of_refusals_that_apply_together_the_first_in_the_order_of_the_checks_is
 def test_a_held_contract_refuses_a_second_holder_and_keeps_the_refusal(ledger: DeskLedger, tmp_path: Path) -> None:
     ledger.apply(ask.reserve(1, con_id=5), ask.T0)
     assert outcome(ledger, ask.reserve(2, con_id=5)) is RejectCode.DUPLICATE_POSITION
-    assert rows(tmp_path, "SELECT code, gate FROM gate_log ORDER BY n") == [
+    assert ask.rows(tmp_path, "SELECT code, gate FROM gate_log ORDER BY n") == [
         (None, None),
         ("duplicate_position", "reservation"),
     ]
-    assert rows(tmp_path, "SELECT alert_id FROM watermarks") == [(ask.alert_id(2),)]
-    assert rows(tmp_path, "SELECT count(*) FROM orders") == [(1,)]
+    assert ask.rows(tmp_path, "SELECT alert_id FROM watermarks") == [(ask.alert_id(2),)]
+    assert ask.rows(tmp_path, "SELECT count(*) FROM orders") == [(1,)]
 
 
 def test_a_structure_is_reserved_with_all_legs_or_none(ledger: DeskLedger, tmp_path: Path) -> None:
@@ -106,11 +91,11 @@ def test_a_structure_is_reserved_with_all_legs_or_none(ledger: DeskLedger, tmp_p
         for con in (4, 5)
     )
     assert outcome(ledger, ask.reserve(2, legs=pair)) is RejectCode.DUPLICATE_POSITION
-    assert rows(tmp_path, "SELECT con_id FROM reservations") == [(5,)]
+    assert ask.rows(tmp_path, "SELECT con_id FROM reservations") == [(5,)]
     free = (pair[0], msgspec.structs.replace(pair[1], contract=ask.contract(6)))
     assert outcome(ledger, ask.reserve(3, legs=free)) is None
-    assert rows(tmp_path, "SELECT structure_id FROM gate_log WHERE intent_id = 'i3'") == [("i3",)]
-    assert rows(tmp_path, "SELECT leg, con_id, structure_id FROM reservations WHERE intent_id = 'i3'") == [
+    assert ask.rows(tmp_path, "SELECT structure_id FROM gate_log WHERE intent_id = 'i3'") == [("i3",)]
+    assert ask.rows(tmp_path, "SELECT leg, con_id, structure_id FROM reservations WHERE intent_id = 'i3'") == [
         (0, 4, "i3"),
         (1, 6, "i3"),
     ]
@@ -197,7 +182,7 @@ def test_an_entry_that_filled_nothing_is_no_trade(ledger: DeskLedger) -> None:
 def test_a_request_that_waited_past_its_expiry_reserves_nothing(ledger: DeskLedger, tmp_path: Path) -> None:
     attempt = ask.reserve()
     assert outcome(ledger, attempt, now=attempt.expires_utc + 1) is RejectCode.DEADLINE_PASSED
-    assert rows(tmp_path, "SELECT count(*) FROM reservations") == [(0,)]
+    assert ask.rows(tmp_path, "SELECT count(*) FROM reservations") == [(0,)]
 
 
 def test_an_interrupted_attempt_is_written_only_where_no_row_is(ledger: DeskLedger, tmp_path: Path) -> None:
@@ -205,7 +190,7 @@ def test_an_interrupted_attempt_is_written_only_where_no_row_is(ledger: DeskLedg
     ledger.apply(ask.denial(1), ask.T0)
     ledger.apply(interrupted, ask.T0)
     ledger.apply(ask.denial(2, RejectCode.ATTEMPT_INTERRUPTED), ask.T0)
-    assert rows(tmp_path, "SELECT alert_id, code FROM gate_log ORDER BY n") == [
+    assert ask.rows(tmp_path, "SELECT alert_id, code FROM gate_log ORDER BY n") == [
         (ask.alert_id(1), "stale_quote"),
         (ask.alert_id(2), "attempt_interrupted"),
     ]
@@ -216,9 +201,9 @@ def test_a_refusal_says_in_which_unit_it_measured(ledger: DeskLedger, tmp_path: 
     (fact,) = ledger.apply(ask.reserve(2, positions_max=1), ask.T0)
     finding = refused(RejectCode.MAX_POSITIONS, 1, 1, "positions", "live reservations")
     assert fact == entries.EntryRefused(intent_id="i2", finding=finding)
-    assert rows(tmp_path, "SELECT gate, measured, limit_value, unit, looked_at FROM gate_log WHERE code NOT NULL") == [
-        ("reservation", 1.0, 1.0, "positions", "live reservations")
-    ]
+    assert ask.rows(
+        tmp_path, "SELECT gate, measured, limit_value, unit, looked_at FROM gate_log WHERE code NOT NULL"
+    ) == [("reservation", 1.0, 1.0, "positions", "live reservations")]
 
 
 # -- a request that comes again -------------------------------------------------------------------
@@ -287,7 +272,7 @@ def test_a_request_that_comes_again_after_its_position_gets_nothing(ledger: Desk
 def test_a_denial_delivered_twice_is_one_row_with_its_deciding_measure(ledger: DeskLedger, tmp_path: Path) -> None:
     ledger.apply(ask.denial(), ask.T0)
     ledger.apply(ask.denial(), ask.T0 + 1)
-    assert rows(tmp_path, "SELECT code, gate, measured, limit_value, unit FROM gate_log") == [
+    assert ask.rows(tmp_path, "SELECT code, gate, measured, limit_value, unit FROM gate_log") == [
         ("stale_quote", "quote_fresh", 4000.0, 3000.0, "ms")
     ]
 
@@ -313,7 +298,7 @@ def test_two_connections_racing_for_one_contract_have_one_winner(tmp_path: Path)
         thread.join(timeout=60)
     for pair in zip(*codes, strict=True):
         assert set(pair) == {None, RejectCode.DUPLICATE_POSITION}
-    assert rows(tmp_path, "SELECT count(*), count(DISTINCT con_id) FROM reservations") == [(20, 20)]
+    assert ask.rows(tmp_path, "SELECT count(*), count(DISTINCT con_id) FROM reservations") == [(20, 20)]
 
 
 def test_risk_gets_its_session_back(ledger: DeskLedger) -> None:
@@ -346,6 +331,6 @@ def test_a_day_row_is_idempotent_and_keeps_lock_and_start(ledger: DeskLedger, tm
     ledger.apply(risk.LockDay(session=ask.DAY, reason="daily_loss", at_utc=ask.T0), ask.T0)
     ledger.apply(day, ask.T0)
     ledger.apply(day, ask.T0 + 1)
-    assert rows(tmp_path, "SELECT session, locked_why, trades, wins, losses, realised_cents FROM day") == [
+    assert ask.rows(tmp_path, "SELECT session, locked_why, trades, wins, losses, realised_cents FROM day") == [
         ("2026-11-20", "daily_loss", 3, 1, 2, -5)
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +15,6 @@ from messages import entries, lifecycle, orders
 from messages.restored import IbkrRestored, OwnOrder, PositionRestored
 from storage.desk_ledger import DeskLedger
 from tests.testkit import ledger_asks as ask
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> DeskLedger:
-    desk = DeskLedger(tmp_path, "paper", run_n=1)
-    desk.open()
-    return desk
-
-
-def rows(folder: Path, sql: str) -> list[tuple[object, ...]]:
-    db = sqlite3.connect(folder / "paper.db")
-    try:
-        return db.execute(sql).fetchall()
-    finally:
-        db.close()
 
 
 def reserve_in_slices(ledger: DeskLedger) -> None:
@@ -57,19 +41,19 @@ def test_an_entry_in_slices_is_reserved_whole_and_its_first_order_is_the_first_s
     ledger: DeskLedger, tmp_path: Path
 ) -> None:
     reserve_in_slices(ledger)
-    assert rows(tmp_path, "SELECT qty FROM reservations") == [(10,)]
-    assert rows(tmp_path, "SELECT order_ref, qty FROM orders") == [(ask.ref(1), 2)]
+    assert ask.rows(tmp_path, "SELECT qty FROM reservations") == [(10,)]
+    assert ask.rows(tmp_path, "SELECT order_ref, qty FROM orders") == [(ask.ref(1), 2)]
 
 
 def test_a_slice_is_on_record_once_with_its_place_among_the_others(ledger: DeskLedger, tmp_path: Path) -> None:
     reserve_in_slices(ledger)
     assert ledger.apply(slice_of(), ask.T0) == (orders.SliceRecorded(order_ref=ask.ref(1, "e2")),)
     assert ledger.apply(slice_of(), ask.T0) == ()  # it may have been sent: once is enough
-    assert rows(tmp_path, "SELECT order_ref, qty, intent_id, status, is_exit FROM orders ORDER BY at_utc") == [
+    assert ask.rows(tmp_path, "SELECT order_ref, qty, intent_id, status, is_exit FROM orders ORDER BY at_utc") == [
         (ask.ref(1), 2, "i1", "intended", 0), (ask.ref(1, "e2"), 3, "i1", "intended", 0),
     ]  # fmt: skip
     history = f"SELECT event, qty, price_ticks, words, by FROM order_events WHERE order_ref = '{ask.ref(1, 'e2')}'"
-    assert rows(tmp_path, history) == [("intended", 3, 499, "slice 2 of 4", "desk")]
+    assert ask.rows(tmp_path, history) == [("intended", 3, 499, "slice 2 of 4", "desk")]
 
 
 @pytest.mark.parametrize("how", ["never reserved", "released", "another run", "another contract"])
@@ -88,7 +72,7 @@ def test_a_slice_without_a_live_reservation_of_this_run_is_not_recorded(
     if how == "another contract":
         wanted = slice_of(con_id=2)
     assert desk.apply(wanted, ask.T0) == ()
-    assert not any(is_slice_ref(str(ref)) for (ref,) in rows(tmp_path, "SELECT order_ref FROM orders"))
+    assert not any(is_slice_ref(str(ref)) for (ref,) in ask.rows(tmp_path, "SELECT order_ref FROM orders"))
 
 
 def test_fills_of_a_slice_belong_to_the_entry_and_its_position_gets_them_back(ledger: DeskLedger) -> None:
@@ -130,7 +114,7 @@ def test_what_became_of_the_slices_stands_in_the_history_once(ledger: DeskLedger
     )
     for _ in range(2):
         ledger.apply(note, ask.T0)
-    assert rows(tmp_path, "SELECT event, words, by FROM order_events ORDER BY n") == [
+    assert ask.rows(tmp_path, "SELECT event, words, by FROM order_events ORDER BY n") == [
         ("intended", "", "desk"), ("slices ended", "2 of 10 filled: kill level 1", "desk"),
     ]  # fmt: skip
 
@@ -140,4 +124,4 @@ def test_orders_of_slices_that_were_never_sent_end_with_the_position(ledger: Des
     ledger.apply(slice_of(), ask.T0)
     ledger.apply(ask.execution(), ask.T0)
     ledger.apply(ask.closed(1), ask.T0)
-    assert rows(tmp_path, "SELECT status FROM orders ORDER BY at_utc") == [("filled",), ("abandoned",)]
+    assert ask.rows(tmp_path, "SELECT status FROM orders ORDER BY at_utc") == [("filled",), ("abandoned",)]

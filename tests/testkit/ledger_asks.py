@@ -1,10 +1,13 @@
-"""Messages for the ledger tests, with sensible values for what a test does not care about."""
+"""Messages for the ledger tests, with sensible values for what a test does not care about; rows as they lie there."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import sqlite3
+from contextlib import closing
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 from domain.instants import SECOND
@@ -23,6 +26,12 @@ from messages.broker import BrokerOrder, BrokerPosition, BrokerRead, Execution
 
 DAY = date(2026, 11, 20)
 T0 = Utc(1_795_186_800 * SECOND)  # 2026-11-20 10:00 New York
+
+
+def rows(folder: Path, sql: str) -> list[tuple[object, ...]]:
+    """Return what a question finds in the file of the desk `paper`, beside whoever has it open."""
+    with closing(sqlite3.connect(folder / "paper.db")) as db:
+        return db.execute(sql).fetchall()
 
 
 def contract(con_id: int = 1, ticker: str = "SPX") -> Contract:

@@ -220,6 +220,32 @@ def held(qty: int = 2) -> History:
     return history
 
 
+def held_live(qty: int = 2) -> History:
+    """Return a position that holds so many, in a session that is fully live."""
+    history = held(qty)
+    history.mode(Mode.FULLY_LIVE)
+    return history
+
+
+def closed() -> History:
+    """Return a position that was closed, and agreed on."""
+    history = held_live()
+    flatten(history)
+    history.run_to_exit()
+    history.fill(2, 490, EXIT_1)
+    history.broker(0)
+    history.wait(settings().exits.record_wait_ms)
+    assert history.cycle() is PositionState.FLAT
+    return history
+
+
+def quoted_for(history: History, seconds: int, bid: int = 495) -> None:
+    """Let time pass with a market that stands still."""
+    for _ in range(seconds):
+        history.wait(1000)
+        history.quote(bid, bid + 10)
+
+
 def flatten(history: History, reason: ExitReason = ExitReason.OPERATOR) -> None:
     """Have the position closed."""
     history.feed(positions.FlattenPosition(reason=reason))

@@ -10,47 +10,30 @@ from domain.alarm import Severity
 from domain.position.cycle import EndReason, ExitReason, PositionState
 from domain.risk.kill import KillLevel
 from domain.risk.reject import RejectCode
-from domain.session.modes import Mode
 from domain.session.phases import Phase
 from messages import broker, operator, orders, positions, risk
 from tests.testkit.narrow import known
-from tests.testkit.position_history import ENTRY, EXIT_1, EXIT_2, History, settings, tape
+from tests.testkit.position_history import (
+    ENTRY,
+    EXIT_1,
+    EXIT_2,
+    History,
+    closed,
+    held_live,
+    quoted_for,
+    settings,
+    tape,
+)
 
 RULES = settings().exits
-
-
-def held(qty: int = 2) -> History:
-    history = History()
-    history.hold(qty)
-    history.mode(Mode.FULLY_LIVE)
-    return history
-
-
-def quoted_for(history: History, seconds: int, bid: int = 495) -> None:
-    """Time passes with a market that stands still."""
-    for _ in range(seconds):
-        history.wait(1000)
-        history.quote(bid, bid + 10)
 
 
 def denied(history: History, ref: str) -> None:
     history.feed(broker.OrderDenied(order_ref=ref, code=RejectCode.EXIT_OVERSELL, why="oversell"))
 
 
-def flat() -> History:
-    """A position that was closed, and agreed on."""
-    history = held()
-    history.feed(positions.FlattenPosition(reason=ExitReason.OPERATOR))
-    history.run_to_exit()
-    history.fill(2, 490, EXIT_1)
-    history.broker(0)
-    history.wait(RULES.record_wait_ms)
-    assert history.cycle() is PositionState.FLAT
-    return history
-
-
 def test_what_is_being_settled_is_not_left_asleep() -> None:
-    history = held()
+    history = held_live()
     history.phase(Phase.CLOSED)
     assert history.cycle() is PositionState.SETTLING
     assert isinstance(history.actor, PositionActor)
@@ -59,7 +42,7 @@ def test_what_is_being_settled_is_not_left_asleep() -> None:
 
 @pytest.mark.parametrize(("word", "sent"), [(10, 1), (9, 2)])
 def test_pause_after_a_denied_exit_ends_only_with_news_of_the_broker(word: int, sent: int) -> None:
-    history = held(11)
+    history = held_live(11)
     history.broker(10)
     history.feed(positions.FlattenPosition(reason=ExitReason.OPERATOR))
     assert history.last_order.qty == 10
@@ -72,7 +55,7 @@ def test_pause_after_a_denied_exit_ends_only_with_news_of_the_broker(word: int, 
 def test_what_was_long_missing_at_the_broker_stays_missing_after_a_fill(
     broker_qty: int, first: int, second: int
 ) -> None:
-    history = held(10)
+    history = held_live(10)
     history.broker(broker_qty)
     quoted_for(history, 5)
     assert history.all(positions.PositionDisputed)
@@ -87,14 +70,14 @@ def test_what_was_long_missing_at_the_broker_stays_missing_after_a_fill(
 
 def test_difference_after_the_close_is_not_waited_for() -> None:
     for phase, is_awaited in ((Phase.CLOSED, False), (Phase.LATE, True)):
-        history = flat()
+        history = closed()
         history.phase(phase)
         history.broker(2)
         assert (("agree", "") in history.timers) is is_awaited
 
 
 def test_life_that_somebody_else_has_ended_is_over_for_the_ledger_too() -> None:
-    history = held()
+    history = held_live()
     history.broker(0)
     quoted_for(history, 5)
     history.wait(1)
@@ -108,7 +91,7 @@ def test_life_that_somebody_else_has_ended_is_over_for_the_ledger_too() -> None:
 
 
 def test_difference_is_asked_about_each_time_it_is_found_again_and_not_the_first_time() -> None:
-    history = held()
+    history = held_live()
     history.broker(1)
     quoted_for(history, 5)
     assert len(history.all(positions.PositionDisputed)) == 1
@@ -118,7 +101,7 @@ def test_difference_is_asked_about_each_time_it_is_found_again_and_not_the_first
 
 
 def test_flat_position_that_the_broker_has_not_spoken_of_since_its_last_entry_is_no_dispute() -> None:
-    history = flat()
+    history = closed()
     history.broker(2)  # and nobody holds anything by the time that the wait is over
     history.ref = replace(history.ref, intent_id="intent-2")
     history.open()
@@ -131,7 +114,7 @@ def test_flat_position_that_the_broker_has_not_spoken_of_since_its_last_entry_is
 
 @pytest.mark.parametrize(("later_ms", "is_gone"), [(0, False), (1, True)])
 def test_word_of_the_very_instant_of_the_dispute_does_not_confirm_it(later_ms: int, is_gone: bool) -> None:
-    history = held()
+    history = held_live()
     history.quote(495, 505)
     history.broker(0)
     history.wait(RULES.agreement_ms)
@@ -143,7 +126,7 @@ def test_word_of_the_very_instant_of_the_dispute_does_not_confirm_it(later_ms: i
 
 
 def test_more_closed_than_held_is_told_once_even_when_the_life_is_over() -> None:
-    history = held()
+    history = held_live()
     history.phase(Phase.CLOSED)
     history.fill(3, 320, EXIT_1)
     assert history.last(risk.RaiseKill).level is KillLevel.FLATTEN
@@ -155,7 +138,7 @@ def test_more_closed_than_held_is_told_once_even_when_the_life_is_over() -> None
 
 
 def test_fees_that_are_waited_for_have_a_wait_of_their_own() -> None:
-    history = held()
+    history = held_live()
     history.feed(positions.FlattenPosition(reason=ExitReason.OPERATOR))
     history.run_to_exit()
     history.fill(2, 490, EXIT_1)
@@ -164,7 +147,7 @@ def test_fees_that_are_waited_for_have_a_wait_of_their_own() -> None:
 
 
 def test_end_by_somebody_else_is_a_page_with_the_price_it_is_booked_at() -> None:
-    history = held()
+    history = held_live()
     history.quote(480, 490)
     history.broker(0)
     quoted_for(history, 5, bid=480)
@@ -179,7 +162,7 @@ def test_end_by_somebody_else_is_a_page_with_the_price_it_is_booked_at() -> None
 
 
 def test_difference_that_has_not_lasted_takes_nothing_from_what_is_left_after_a_fill() -> None:
-    history = held(10)
+    history = held_live(10)
     history.broker(9)
     tape(history, [(320, 325), (320, 325)])
     assert history.last_order.qty == 9

@@ -5,42 +5,28 @@ from __future__ import annotations
 import pytest
 
 from domain.instants import SECOND
-from domain.position.cycle import ExitReason, PositionState
+from domain.position.cycle import ExitReason
 from domain.risk.kill import KillLevel
 from domain.risk.reject import RejectCode
 from domain.session.modes import Mode
 from domain.session.phases import Phase
 from domain.units import Utc
 from messages import broker, lifecycle, operator, orders, positions, risk, signals
-from tests.testkit.position_history import CLOSE, ENTRY, EXIT_1, STEM, T0, History, settings, tape
+from tests.testkit.position_history import (
+    CLOSE,
+    ENTRY,
+    EXIT_1,
+    STEM,
+    T0,
+    History,
+    closed,
+    held_live,
+    quoted_for,
+    settings,
+    tape,
+)
 
 RULES = settings().exits
-
-
-def held(qty: int = 2) -> History:
-    history = History()
-    history.hold(qty)
-    history.mode(Mode.FULLY_LIVE)
-    return history
-
-
-def quoted_for(history: History, seconds: int, bid: int = 495) -> None:
-    """Time passes with a market that stands still."""
-    for _ in range(seconds):
-        history.wait(1000)
-        history.quote(bid, bid + 10)
-
-
-def flat() -> History:
-    """A position that was closed, and agreed on."""
-    history = held()
-    history.feed(positions.FlattenPosition(reason=ExitReason.OPERATOR))
-    history.run_to_exit()
-    history.fill(2, 490, EXIT_1)
-    history.broker(0)
-    history.wait(RULES.record_wait_ms)
-    assert history.cycle() is PositionState.FLAT
-    return history
 
 
 def killed(history: History) -> None:
@@ -52,14 +38,14 @@ def shorts(history: History) -> list[int]:
 
 
 def test_short_is_told_when_it_is_found_and_when_it_is_gone_and_not_in_between() -> None:
-    history = held()
+    history = held_live()
     for broker_qty, told in ((-2, [-2]), (-2, [-2]), (0, [-2, 0]), (0, [-2, 0])):
         history.broker(broker_qty)
         assert shorts(history) == told
 
 
 def test_short_that_is_bought_back_goes_on_record_as_a_kill() -> None:
-    history = flat()
+    history = closed()
     killed(history)
     history.broker(-1)
     assert history.last(orders.RecordExitIntent).reason is ExitReason.KILL
@@ -68,7 +54,7 @@ def test_short_that_is_bought_back_goes_on_record_as_a_kill() -> None:
 
 
 def test_short_changes_nothing_of_an_exit_that_is_wanted_already() -> None:
-    history = flat()
+    history = closed()
     killed(history)
     history.fill(2, 500, ENTRY)  # it comes late; the level has found nothing to close
     tape(history, [(320, 325), (320, 325)])
@@ -78,7 +64,7 @@ def test_short_changes_nothing_of_an_exit_that_is_wanted_already() -> None:
 
 
 def test_people_are_told_for_how_long_it_could_not_be_closed_and_nothing_once_it_can() -> None:
-    history = held()
+    history = held_live()
     history.mode(Mode.DEGRADED)
     quoted_for(history, 30)
     (page,) = [alarm for alarm in history.all(operator.Alarm) if alarm.key == "stuck:812"]
@@ -103,7 +89,7 @@ def test_an_entry_of_which_nobody_knows_is_paged_while_nobody_can_ask_and_not_on
 
 
 def test_clock_of_what_cannot_be_closed_runs_for_a_short_of_one_contract() -> None:
-    history = flat()
+    history = closed()
     history.broker(-1)
     assert ("stuck", "") in history.timers
 
@@ -160,7 +146,7 @@ def page_of(history: History) -> str:
 
 
 def test_people_are_told_why_the_broker_session_did_not_send_it() -> None:
-    history = held(1)
+    history = held_live(1)
     history.feed(positions.FlattenPosition(reason=ExitReason.OPERATOR))
     for n in range(1, 17):
         denied = broker.OrderDenied(order_ref=f"{STEM}-x{n}", code=RejectCode.EXIT_OVERSELL, why="one works")
@@ -171,7 +157,7 @@ def test_people_are_told_why_the_broker_session_did_not_send_it() -> None:
 
 
 def test_people_are_told_that_no_quote_can_be_traded_on() -> None:
-    history = held()
+    history = held_live()
     history.mode(Mode.DEGRADED)
     history.feed(signals.ReversalRaised(source="gexwatch", ticker="SPX", direction=-1, bucket_utc=T0))
     quoted_for(history, 20)
@@ -183,7 +169,7 @@ def test_people_are_told_that_no_quote_can_be_traded_on() -> None:
 
 @pytest.mark.parametrize(("is_quoted", "words"), [(True, "the exit is under way"), (False, "no quote;")])
 def test_people_are_told_that_the_next_exit_is_about_to_go(is_quoted: bool, words: str) -> None:
-    history = held()
+    history = held_live()
     history.feed(positions.FlattenPosition(reason=ExitReason.OPERATOR))
     history.run_to_exit()
     if is_quoted:
@@ -196,7 +182,7 @@ def test_people_are_told_that_the_next_exit_is_about_to_go(is_quoted: bool, word
 
 
 def test_nobody_is_paged_after_the_close_for_what_could_not_be_closed_before_it() -> None:
-    history = held()
+    history = held_live()
     history.now = Utc(CLOSE - 20 * SECOND)
     history.mode(Mode.DEGRADED)
     assert ("stuck", "") in history.timers
