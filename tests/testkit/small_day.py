@@ -20,8 +20,9 @@ EAGER = {
 
 
 def small_day(folder: Path, until_utc: Utc) -> SteppedDay:
-    """Run the demo's day on the stepped runtime up to an instant, with its trace on disk."""
-    settings = load_settings(profile="demo", overrides=anchored({"web": {"is_on": False}, "alert_rules": EAGER}))
+    """Run three tickers of the demo's day on the stepped runtime up to an instant, with its trace on disk."""
+    few = {"tickers": ["SPX", "SPY", "QQQ"], "web": {"is_on": False}, "alert_rules": EAGER}
+    settings = load_settings(profile="demo", overrides=anchored(few))
     session = settings.demo.session.isoformat()
     header = Header(
         run_n=1, session=session, started_utc=Utc(0), rate=1.0, settings_digest=settings.digest(), code_version="test",

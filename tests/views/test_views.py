@@ -60,7 +60,7 @@ def test_every_column_says_what_it_means_and_every_view_has_its_group() -> None:
 
 def test_readings_are_those_of_the_report(db: Database, folder: Path) -> None:
     found = facts(load_settings(profile="demo"), DataFolder(folder), make.DAY)
-    assert one(db, "SELECT count(*) FROM readings") == found["readings"]["computed"] > 1_000
+    assert one(db, "SELECT count(*) FROM readings") == found["readings"]["computed"] > 700
     assert one(db, "SELECT count(DISTINCT ticker) FROM readings") == found["readings"]["tickers"]
     assert one(db, "SELECT count(*) FROM forces") == 5 * found["readings"]["computed"]
 
@@ -69,7 +69,7 @@ def test_rows_are_what_was_stored_and_what_a_plain_glob_reads(db: Database, fold
     stored_n = sum(part.rows for part in manifest.load(folder / "warehouse", make.DAY).parts)
     by_shape = "SELECT (SELECT count(*) FROM gex) + (SELECT count(*) FROM greeks) + (SELECT count(*) FROM orderflow)"
     glob = f"SELECT count(*) FROM read_parquet('{folder}/warehouse/date=*/*.parquet')"
-    assert one(db, "SELECT count(*) FROM rows") == one(db, by_shape) == one(db, glob) == stored_n > 10_000
+    assert one(db, "SELECT count(*) FROM rows") == one(db, by_shape) == one(db, glob) == stored_n > 9_000
 
 
 def test_one_select_joins_market_signals_and_trades(db: Database) -> None:
@@ -333,7 +333,9 @@ for n in range(100_000):
     warehouse.flush()
     warehouse.show()
     Path({said!r}).write_text(str(n))
-    if n % 8 == 7:
+    if n % 2 == 1:
+        sys.stdin.readline()  # what goes on beside one query; a day of thousands of buckets would only be slow to read
+    if n % 16 == 15:
         warehouse.start_seal()
     assert warehouse.poll_seal() in ("", None)
 """
@@ -343,11 +345,13 @@ def test_two_hundred_queries_beside_a_writer_never_fail_and_see_its_last_bucket(
     said = tmp_path / "said"
     program = WRITER.format(root=str(ROOT), folder=str(tmp_path / "warehouse"), said=str(said))
     db = Database(tmp_path)
-    with subprocess.Popen([sys.executable, "-c", program]) as writer:
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, text=True) as writer:
         try:
+            assert writer.stdin is not None
             while not said.exists() or not said.read_text():
                 assert writer.poll() is None
             for k in range(200):
+                print(file=writer.stdin, flush=True)
                 before = int(said.read_text() or -1)
                 view = ("gex", "orderflow", "rows", "bars", "profile")[k % 5]
                 column = "minute_utc" if view == "bars" else "bucket_utc"
