@@ -44,6 +44,7 @@ from storage.desk_ledger import DeskLedger
 from storage.ledger_file import Together
 from storage.promotions import promote
 from storage.shared_ledger import SharedLedger, start_run
+from supervision.collecting import collected_seldom
 from supervision.spec import Tree
 from supervision.stepped import SteppedRuntime, VirtualClock
 from supervision.trace import NoTrace
@@ -99,6 +100,11 @@ def run(file: Path, threshold: float) -> Result:
 def traded(file: Path, threshold: float) -> tuple[Result, list[Fill]]:
     """Run the day, and return its fills in order beside what it came to."""
     gc.freeze()  # the modules: no collection of the run's need look at them
+    with collected_seldom():
+        return _traded(file, threshold)
+
+
+def _traded(file: Path, threshold: float) -> tuple[Result, list[Fill]]:
     began, began_cpu = time.perf_counter(), time.process_time()
     rules = LaneRules(threshold)
     about = msgspec.json.decode(file.with_suffix(".json").read_bytes(), type=DayFile)

@@ -15,7 +15,7 @@ from pydantic import (
     field_serializer,
     field_validator,
 )
-from pydantic_settings import BaseSettings
+from pydantic_settings import BaseSettings, SettingsConfigDict
 from typing_extensions import TypedDict  # pydantic takes no other before Python 3.12
 
 from config.alert_files import own_kinds, rules_of, trials_of
@@ -39,6 +39,7 @@ else:  # each kind with the rules that its evaluator declares
 class AlertTree(BaseSettings):
     """What can be set about alert kinds; the sources that look for them stand in the whole tree."""
 
+    model_config = SettingsConfigDict(defer_build=True)  # of a tree and those it is part of, a program uses one
     alert_files: tuple[Annotated[Path, Checked("it is read when the settings are loaded")], ...]
     alert_rules: AlertRulesByKind
     alert_trials: AlertTrialsByKind

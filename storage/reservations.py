@@ -245,15 +245,6 @@ class _Found(rows.Row, frozen=True):
     trades: int
 
 
-class _Live(rows.Row, frozen=True):
-    """A pending or held intent in one underlying (a structure is one intent in several)."""
-
-    intent_id: str
-    ticker: str
-    direction: int
-    strategy: str
-
-
 _LOOK = f"""
 SELECT
   (SELECT reason FROM tombstones WHERE intent_id = :intent_id),
@@ -266,6 +257,8 @@ SELECT
 FROM (SELECT 1) LEFT JOIN watermarks mark
   ON (mark.source, mark.ticker, mark.kind, mark.version) = (:source, :ticker, :kind, :version)
 """
+# A pending or held intent in one underlying: intent (a structure is one in several), ticker, direction, strategy.
+_Live = tuple[str, str, int, str]
 # A contract that expired before the session holds nothing back: its position is settled, not traded.
 _LIVE_NOW = (
     "SELECT DISTINCT intent_id, underlying, direction, strategy FROM reservations INDEXED BY one_live_holder"
@@ -318,19 +311,19 @@ def _refusal_by_counts(db: sqlite3.Connection, found: _Found, attempt: entries.R
     if found.trades >= limits.trades_per_day_max:
         looked_at = "reservations of the session and strategy"
         return refused(RejectCode.MAX_TRADES, found.trades, limits.trades_per_day_max, "trades", looked_at)
-    live = rows.all_rows(db, _Live, _LIVE_NOW, (attempt.session.isoformat(),))
+    live: list[_Live] = db.execute(_LIVE_NOW, (attempt.session.isoformat(),)).fetchall()
     wanted = {(leg.contract.ticker, _direction_of(attempt, leg)) for leg in attempt.legs}
-    against = sum((one.ticker, -one.direction) in wanted for one in live)
+    against = sum([(ticker, -direction) in wanted for _, ticker, direction, _ in live])
     if against and limits.forbid_reverse_without_flat:
         looked_at = "live reservations of the other direction"
         return refused(RejectCode.REVERSE_WITHOUT_FLAT, against, 0, "positions", looked_at)
-    held = {one.intent_id: one.strategy for one in live}
-    of_strategy = sum(strategy == intent.strategy for strategy in held.values())
+    held = {intent_id: strategy for intent_id, _, _, strategy in live}
+    of_strategy = sum([strategy == intent.strategy for strategy in held.values()])
     if limits.one_position_only and of_strategy:
         return refused(RejectCode.ONE_POSITION_ONLY, of_strategy, 1, "positions", "live reservations of the strategy")
     if len(held) >= limits.positions_max:
         return refused(RejectCode.MAX_POSITIONS, len(held), limits.positions_max, "positions", "live reservations")
-    of_ticker = max(len({one.intent_id for one in live if one.ticker == ticker}) for ticker, _ in wanted)
+    of_ticker = max(len({intent_id for intent_id, of, _, _ in live if of == ticker}) for ticker, _ in wanted)
     if of_ticker >= limits.positions_per_ticker_max:
         looked_at = "live reservations of the ticker"
         return refused(RejectCode.TICKER_LIMIT, of_ticker, limits.positions_per_ticker_max, "positions", looked_at)

@@ -84,7 +84,7 @@ def steer_day(rules: PositionRules, turn: PositionTurn) -> None:
 def is_over(turn: PositionTurn) -> bool:
     """Return whether the date of the position's day is over: what expired is gone, and so are the day's orders."""
     day = turn.state.day
-    return day is not None and days.next_mark(day, turn.now) is None
+    return day is not None and days.is_over(day, turn.now)
 
 
 def _forget_orders(turn: PositionTurn) -> None:

@@ -82,12 +82,11 @@ def steer_exit(rules: PositionRules, turn: PositionTurn) -> None:
     if not _can_send(state) or _is_pause(turn):
         return
     wanted = state.wanted
-    is_short = state.short_qty > 0 and state.kill_level >= KillLevel.FLATTEN
     if state.cycle is PositionState.OPEN and wanted is None:
         _plan_stop(rules, turn)
     elif state.cycle is not PositionState.PENDING_EXIT or wanted is None:
         return
-    elif is_short:
+    elif state.kill_level >= KillLevel.FLATTEN and state.short_qty > 0:
         is_free = state.orders.exit is None and state.orders.entry is None and not is_market_barred(turn)
         if is_free and state.cover_qty > 0:
             _plan_buy_back(rules, turn, wanted)

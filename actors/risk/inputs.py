@@ -6,7 +6,7 @@ from actors.risk.automatic_kill import ask_once, cause_gone
 from actors.risk.state import RiskState, Timer
 from domain.instants import MS
 from domain.risk.gates.types import DeskRules
-from domain.risk.inputs import inputs_of
+from domain.risk.inputs import first_unknown_utc, inputs_of
 from domain.risk.kill import KillLevel
 from domain.units import Utc
 from supervision.turn import Turn
@@ -24,6 +24,11 @@ def look(rules: DeskRules, turn: Turn[RiskState]) -> None:
         return
     if state.held_since_utc is None:
         state.held_since_utc = turn.now
+    first_utc = first_unknown_utc(state.view, state.held_since_utc, age_ms * MS, turn.now)
+    if first_utc is None or first_utc >= turn.now:  # by far the most frequent: all of it is known
+        forget(state, frozenset())
+        _look_again(turn, first_utc)
+        return
     inputs = inputs_of(state.view, state.held_since_utc, age_ms * MS, turn.now)
     unknown = [known.name for known in inputs if known.unknown_from_utc < turn.now]
     forget(state, frozenset(unknown))
@@ -32,11 +37,16 @@ def look(rules: DeskRules, turn: Turn[RiskState]) -> None:
             f"{name} is not known for {age_ms / 1000:g} s while a position is held; look at the feed and the gateway"
         )
         ask_once(turn, f"{_CAUSE}{name}", KillLevel.NO_ENTRIES, reason)
-    if state.inputs_due_utc is not None and state.inputs_due_utc > turn.now:
-        return
-    due = [known.unknown_from_utc for known in inputs if known.unknown_from_utc >= turn.now]
-    if due:
-        state.inputs_due_utc = Utc(min(due) + 1)
+    known_until = [known.unknown_from_utc for known in inputs if known.unknown_from_utc >= turn.now]
+    _look_again(turn, min(known_until, default=None))
+
+
+def _look_again(turn: Turn[RiskState], known_until_utc: Utc | None) -> None:
+    """Look again once the next input may not be known any more, unless that is to come already."""
+    state = turn.state
+    is_to_come = state.inputs_due_utc is not None and state.inputs_due_utc > turn.now
+    if known_until_utc is not None and not is_to_come:
+        state.inputs_due_utc = Utc(known_until_utc + 1)
         turn.arm(Timer.INPUTS, state.inputs_due_utc)
 
 

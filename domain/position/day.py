@@ -88,6 +88,11 @@ def next_mark(day: PositionDay, now: Utc) -> tuple[Utc, DayMark] | None:
     return next((mark for mark in day.marks if mark[0] > now), None)
 
 
+def is_over(day: PositionDay, now: Utc) -> bool:
+    """Return whether nothing of the day is to come: what expired is gone."""
+    return day.marks[-1][0] <= now and next_mark(day, now) is None
+
+
 def settle_utc(day: PositionDay) -> Utc:
     """Return the instant from which what expired is booked without waiting for the broker's book."""
     return next(at_utc for at_utc, mark in day.marks if mark is DayMark.SETTLE)
@@ -100,6 +105,6 @@ def flatten_utc(day: PositionDay) -> Utc:
 
 def later(own: Phase, told: Phase) -> Phase:
     """Return the later of two words on the same day's phase: an unforeseen early close counts, a late word does not."""
-    if own is Phase.CLOSED:
+    if own is told or own is Phase.CLOSED:
         return own
     return Phase.CLOSED_DAY if Phase.CLOSED_DAY in (own, told) else max(own, told, key=_ORDER.__getitem__)

@@ -29,8 +29,20 @@ class Input(msgspec.Struct, frozen=True):
 
 def inputs_of(view: DeskView, held_since_utc: Utc, age_max_ns: int, now: Utc) -> tuple[Input, ...]:
     """Return the inputs that will be, or are, unknown unless somebody speaks; none outside of regular hours."""
+    heard = _heard(view, held_since_utc, now)
+    return tuple([Input(of, Utc(last + age_max_ns)) for of, last in heard])
+
+
+def first_unknown_utc(view: DeskView, held_since_utc: Utc, age_max_ns: int, now: Utc) -> Utc | None:
+    """Return from when on the first of them is not known; `None` outside of regular hours."""
+    heard = _heard(view, held_since_utc, now)
+    return Utc(min([last for _, last in heard]) + age_max_ns) if heard else None
+
+
+def _heard(view: DeskView, held_since_utc: Utc, now: Utc) -> list[tuple[Contract | str, Utc]]:
+    """Return each input and when it was last heard of; nothing outside of regular hours."""
     if not does_age(view, now):
-        return ()
+        return []
     heard: list[tuple[Contract | str, Utc]] = [(h.ref.contract, h.marked_utc) for h in view.holdings if h.needs_mark]
     if view.start_nav_cents is None:
         heard.append(("the account's net liquidation at the start of the day", held_since_utc))
@@ -40,4 +52,4 @@ def inputs_of(view: DeskView, held_since_utc: Utc, age_max_ns: int, now: Utc) ->
         is_live = spot is not None and spot.data_type is DataType.LIVE
         last = spot.at_utc if spot is not None and is_live else Utc(0)
         heard.append((f"a live price of {ticker}", max(last, held_since_utc)))
-    return tuple([Input(of, Utc(last + age_max_ns)) for of, last in heard])
+    return heard

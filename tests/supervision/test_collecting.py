@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from supervision import collecting
-from supervision.collecting import IdleCollector, due
+from supervision.collecting import SELDOM, IdleCollector, collected_seldom, due
 from supervision.threaded import LiveRuntime
 from tests.testkit.live import Start, eventually, starter
 from tests.testkit.toys import Log, Toy, say, spec, toy_tree
@@ -142,3 +142,14 @@ def test_a_tree_is_idle_while_nobody_has_anything_to_do(start: Start) -> None:
     finally:
         holds["k"].set()
     assert eventually(runtime.is_at_rest)
+
+
+def test_a_run_on_virtual_time_is_collected_seldom_and_afterwards_as_before() -> None:
+    before = gc.get_threshold()
+    with pytest.raises(KeyError), collected_seldom():
+        gone, kept = weakref.ref(Knot()), [made() for _ in range(before[0] // 50)]
+        assert gc.get_threshold() == SELDOM
+        assert gone() is not None, kept
+        raise KeyError
+    assert gc.get_threshold() == before
+    assert gc.isenabled()

@@ -9,8 +9,9 @@ from datetime import date, time
 import pytest
 
 from domain.instants import MINUTE, at_exchange
-from domain.position.day import DayMark, day_of, later, next_mark, phase_of, settle_utc
+from domain.position.day import DayMark, day_of, is_over, later, next_mark, phase_of, settle_utc
 from domain.session.phases import Phase
+from domain.units import Utc
 from tests.testkit.position_history import settings
 
 RULES = settings().day
@@ -56,6 +57,13 @@ def test_marks_come_one_after_the_other_and_end() -> None:
         found.append(due[1])
     assert found == list(DayMark)
     assert now == at_exchange(date(2026, 11, 21), time())
+
+
+@pytest.mark.parametrize("settlement_ms", [RULES.settlement_ms, 24 * 3_600_000])
+def test_a_day_is_over_with_the_last_of_its_marks_in_whatever_order_they_stand(settlement_ms: int) -> None:
+    day = day_of(FULL, at_exchange(FULL, time(10)), dataclasses.replace(RULES, settlement_ms=settlement_ms))
+    last_utc = max(at_utc for at_utc, _ in day.marks)
+    assert [is_over(day, Utc(at_utc)) for at_utc in (day.close_utc, last_utc - 1, last_utc)] == [False, False, True]
 
 
 def test_an_unforeseen_closure_is_a_day_without_trading_that_still_ends() -> None:

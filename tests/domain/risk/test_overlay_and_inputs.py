@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from domain.instants import MINUTE, SECOND
 from domain.instruments import DataType, Side, Spot
 from domain.limits import OverlayRow
-from domain.risk.inputs import inputs_of
+from domain.risk.inputs import first_unknown_utc, inputs_of
 from domain.risk.overlay import MINUTES_A_YEAR, Minutes, overlay_of, realised, with_price
 from domain.session.phases import Phase
 from domain.units import Ticks
@@ -176,3 +176,21 @@ def test_nothing_is_missed_outside_of_regular_hours() -> None:
     assert inputs_of(view(phase=Phase.CLOSED, holdings=held), NOW, AGE, NOW) == ()
     assert inputs_of(view(phase=Phase.FLATTEN, holdings=held), NOW, AGE, CLOSE) == ()
     assert len(inputs_of(view(phase=None, holdings=held), NOW, AGE, NOW)) == 3
+
+
+@given(
+    marks=st.lists(st.tuples(st.integers(-70, 70), st.booleans(), st.booleans()), max_size=5),
+    has_nav=st.booleans(), is_priced=st.booleans(), phase=st.sampled_from((None, Phase.OPEN, Phase.CLOSED)),
+)  # fmt: skip
+def test_the_first_input_that_is_not_known_any_more_is_the_first_of_all(
+    marks: list[tuple[int, bool, bool]], has_nav: bool, is_priced: bool, phase: Phase | None
+) -> None:
+    held = tuple(
+        holding(f"p{n}", marked_utc=NOW + s * SECOND, is_pending=is_pending, unrealised_cents=0 if is_known else None)
+        for n, (s, is_pending, is_known) in enumerate(marks)
+    )
+    seen = view(
+        holdings=held, phase=phase, start_nav_cents=1 if has_nav else None, spots={"SPX": SPOT} if is_priced else {}
+    )
+    each = [one.unknown_from_utc for one in inputs_of(seen, NOW - 9, AGE, NOW)]
+    assert first_unknown_utc(seen, NOW - 9, AGE, NOW) == min(each, default=None)
