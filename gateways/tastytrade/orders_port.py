@@ -45,6 +45,8 @@ BEAT_S: Final = 5.0  # real: the account is asked for again, which is the heartb
 BEATS_LOST: Final = 3  # so many in a row without an answer are a lost link
 LOOK_S: Final = 2.0  # real: while an order of ours works, the orders are read: a stream may say nothing, or too little
 UNSURE_MAX_S: Final = 60.0  # real: so long what was not answered is looked for; then the actor has given it up
+READ_TRIES: Final = 3  # of a read-back of which a request failed
+READ_AGAIN_S: Final = 0.5  # real: before the next
 STREAM_AGAIN_S: Final = 5.0  # real: a stream that did not come up is dialled again
 LOOK_MAX_S: Final = 16.0  # and where the vendor wants to be left alone
 FEES_S: Final = 1.0  # real: after a fill, until its fee is asked for; doubles
@@ -796,15 +798,20 @@ class TastytradeOrdersPort(PortThread, broker.BrokerPort):
             if session is None or not self._is_on(session, command.session_epoch):
                 self._read_failed(command, NO_LINK[1])
                 return
-            until_s = self.loop.time() + self._rules.read_back_ms / 1000
-            while not await self._read(session, command, is_last=self.loop.time() >= until_s):
-                pass
+            until_s, left_n = self.loop.time() + self._rules.read_back_ms / 1000, READ_TRIES
+            while not await self._read(session, command, until_s, left_n):
+                left_n -= 1
 
     def _read_failed(self, command: broker.ReadBack, why: str) -> None:
         self.report(broker.BrokerReadFailed(session_epoch=command.session_epoch, read_n=command.read_n, why=why))
 
-    async def _read(self, session: Session, command: broker.ReadBack, *, is_last: bool) -> bool:
-        """Read orders, positions and orders again; False where something filled between, so that they do not fit."""
+    async def _read(self, session: Session, command: broker.ReadBack, until_s: float, tries_left: int) -> bool:
+        """Read orders, positions and orders again; False where something filled between, so that they do not fit.
+
+        Also for a request that failed, while there are tries and time left: exits would wait for the next read-back,
+        and the vendor answers one request in so many with a 429 or a 5xx.
+        """
+        is_last = self.loop.time() >= until_s
         failed: list[GroupFailure] = []
         positions: list[broker.BrokerPosition] = []
         no_stream = session.no_stream  # of before it was read: what came in between would be missed
@@ -819,6 +826,9 @@ class TastytradeOrdersPort(PortThread, broker.BrokerPort):
             failed.append(GroupFailure(ReadGroup.POSITIONS, str(error)))
         if not failed:
             await self._read_orders(session, failed)
+        if failed and tries_left > 1 and self.loop.time() < until_s and self.session is session:
+            await asyncio.sleep(READ_AGAIN_S)
+            return False
         if self.session is not session:
             self._read_failed(command, "the link was lost while the broker was read")
         elif len({failure.group for failure in failed}) == len(ReadGroup):

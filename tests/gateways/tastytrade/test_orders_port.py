@@ -14,6 +14,7 @@ from domain.risk.kill import KillLevel
 from domain.risk.reject import RejectCode
 from domain.session.modes import AccountClass
 from gateways.contract_book import ID_FLOOR, ContractBook
+from gateways.tastytrade.orders_port import READ_TRIES
 from messages import broker
 from simulation.tastytrade.faults import Request, Trouble
 from tests.testkit.ibkr_world import EPOCH, Mailbox
@@ -476,11 +477,21 @@ def test_a_group_that_cannot_be_read_fails_and_is_not_empty(
     request_kind: Request, groups: set[broker.ReadGroup], allows_exits: bool
 ) -> None:
     with rest_broker() as world, dialled(world) as (port, heard):
-        world.faults.troubles.append(Trouble(request_kind, status=500))
+        world.faults.troubles.extend([Trouble(request_kind, status=500)] * READ_TRIES)
         read = read_back(port, heard)
         assert {failure.group for failure in read.failed} == groups
         assert read.allows_exits is allows_exits
         assert read_back(port, heard, 2).is_complete
+
+
+@pytest.mark.parametrize("request_kind", [Request.POSITIONS, Request.ORDERS])
+@pytest.mark.parametrize("trouble", [{"status": 429}, {"status": 503}, {"is_cut": True}])
+def test_a_request_that_fails_once_makes_no_read_back_incomplete_and_holds_up_no_exit(
+    request_kind: Request, trouble: dict[str, Any]
+) -> None:
+    with rest_broker() as world, dialled(world) as (port, heard):
+        world.faults.troubles.append(Trouble(request_kind, **trouble))
+        assert read_back(port, heard).is_complete
 
 
 def test_a_foreign_order_by_an_amount_of_money_is_a_stranger_and_bars_no_exit() -> None:
