@@ -47,6 +47,7 @@ LOOK_S: Final = 2.0  # real: while an order of ours works, the orders are read: 
 UNSURE_MAX_S: Final = 60.0  # real: so long what was not answered is looked for; then the actor has given it up
 READ_TRIES: Final = 3  # of a read-back of which a request failed
 READ_AGAIN_S: Final = 0.5  # real: before the next
+STREAM_SHARE: Final = 1.5  # of the time of a dial, which is given up after twice that: REST is read in the rest
 STREAM_AGAIN_S: Final = 5.0  # real: a stream that did not come up is dialled again
 LOOK_MAX_S: Final = 16.0  # and where the vendor wants to be left alone
 FEES_S: Final = 1.0  # real: after a fill, until its fee is asked for; doubles
@@ -290,10 +291,9 @@ class TastytradeOrdersPort(PortThread, broker.BrokerPort):
             raise BrokerError("the login has no account" if wanted is None else "the login has another account")
         session.account = found[0]
         if self._stream_url is not None:
-            try:
-                await self._open_stream(session, self._stream_url)
-            except StreamError as error:
-                self._do_without_stream(session, self._stream_url, str(error))
+            session.no_stream = await self._try_stream(session, self._stream_url)
+            if session.no_stream:
+                self._seek_later(session, self._stream_url)
         for row in await se.items(self._ask, session.path("orders/live")):
             self._take_row(session, row)
 
@@ -301,15 +301,27 @@ class TastytradeOrdersPort(PortThread, broker.BrokerPort):
         within_s = self._rules.connect_timeout_ms / 1000
         stream = session.stream = await self._dial_stream(session, url, within_s)
         self.spawn("the account stream", lambda: self._listen(session, stream))
+        is_open = False
         try:
             await stream.subscribe(session.account, max(within_s, self._rules.heartbeat_max_ms / 1000))
-        except StreamError:
-            session.stream = None  # what ends it now is no lost link
-            stream.drop()
-            raise
+            is_open = True
+        finally:
+            if not is_open:
+                session.stream = None  # what ends it now is no lost link
+                stream.drop()
 
-    def _do_without_stream(self, session: Session, url: str, why: str) -> None:
-        session.no_stream = why
+    async def _try_stream(self, session: Session, url: str) -> str:
+        """Open the stream while a dial has time for it; return why it did not come up, empty where it did."""
+        try:
+            async with asyncio.timeout(STREAM_SHARE * self._rules.connect_timeout_ms / 1000):
+                await self._open_stream(session, url)
+        except StreamError as error:
+            return str(error)
+        except TimeoutError:
+            return "the account stream did not come up in time"
+        return ""
+
+    def _seek_later(self, session: Session, url: str) -> None:
         self.spawn(
             "seeking the account stream", lambda: self._seek_stream(session, url),
             is_wanted=lambda: self.session is session,
@@ -319,9 +331,7 @@ class TastytradeOrdersPort(PortThread, broker.BrokerPort):
         """Open the stream as soon as it answers; the next read-back is whole then."""
         while self.session is session and session.no_stream:
             await asyncio.sleep(STREAM_AGAIN_S)
-            with contextlib.suppress(StreamError):
-                await self._open_stream(session, url)
-                session.no_stream = ""
+            session.no_stream = await self._try_stream(session, url)
         if self.session is not session and session.stream is not None:  # the link ended while it was dialled
             session.stream.drop()
 

@@ -402,7 +402,8 @@ def test_while_the_stream_is_down_exits_leave_by_rest_and_no_read_back_is_whole(
     monkeypatch.setattr("gateways.tastytrade.orders_port.STREAM_AGAIN_S", 0.05)
     with rest_broker() as world:
         heard = Mailbox()
-        port = make_port(world, heard, connect_timeout_ms=300, heartbeat_max_ms=300)
+        # Its own waits are longer than a dial is given.
+        port = make_port(world, heard, connect_timeout_ms=800, heartbeat_max_ms=3_600_000)
         world.faults.is_mute = True
         try:
             port.post(broker.Dial(session_epoch=EPOCH, gateway_n=0))
