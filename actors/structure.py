@@ -31,7 +31,7 @@ from domain.position.day import DayMark, day_of
 from domain.risk.kill import KillLevel
 from domain.session.phases import REGULAR, Phase
 from domain.structure.credit import Terms
-from domain.structure.exits import Marked, early_exit_of, exit_of
+from domain.structure.exits import Marked, early_exit_of, exit_of, is_assignment_near
 from domain.structure.rules import COVER, SHORT, SpreadRules
 from domain.structure.saga import (
     EntryPart,
@@ -74,7 +74,7 @@ Inbox = (
 
 JOINT_EXIT_N: Final = 1  # all legs leave as one before any has left by itself, or not at all
 JOIN_NS: Final = 2 * SECOND  # all legs have said by then that they take part in one order, or they leave one by one
-_LEG_BY_LEG: Final = frozenset({Phase.PANIC, Phase.FLATTEN, Phase.CLOSED})
+_LEG_BY_LEG: Final = frozenset({Phase.PANIC, Phase.FLATTEN})
 CHECK_NS: Final = 10 * SECOND
 WAIT_NS: Final = 5 * SECOND
 
@@ -111,9 +111,8 @@ class StructureData(msgspec.Struct):
     `legs` are what was reserved, each cover before its short, as in the saga, and `told` what each told of its money.
     `is_waiting`: restored, nothing ever filled, and the mail that made this actor may be `OpenStructure` itself.
     `permit` is for the cover's entry. `has_asked` is whether a permit for the shorts was asked for, `uncovered` since
-    when more is short than is covered, by contract; `has_ended` whether its end was published. `given_back` are the
-    positions whose entry was never sent and whose reservation was told to be free. `spot` is the fund's price,
-    `index_spot` the index's.
+    when more is short than is covered, by contract. `given_back` are the positions whose entry was never sent and whose
+    reservation was told to be free. `spot` is the fund's price, `index_spot` the index's.
     """
 
     structure_id: str = ""
@@ -128,7 +127,6 @@ class StructureData(msgspec.Struct):
     is_waiting: bool = False
     has_asked: bool = False
     uncovered: Mapping[int, Utc] = {}
-    has_ended: bool = False
     given_back: tuple[str, ...] = ()
     phase: Phase | None = None
     close_utc: Utc | None = None
@@ -355,7 +353,7 @@ def _on_timer(turn: StructureTurn, timer: Timer) -> None:
                 _want_out(turn, ExitReason.UNWIND)
         case Timer.JOINT:
             if saga.state is SagaState.LEAVING:
-                _want_out(turn, saga.reason or ExitReason.UNWIND)
+                state.saga = moved(saga, SagaEvent.EXIT_WANTED)
         case Timer.LAST_CALL:
             for short, facts in zip(state.legs[1::2], saga.shorts, strict=True):
                 if facts.may_be_held:
@@ -405,7 +403,7 @@ def _steer(rules: Rules, turn: StructureTurn) -> None:
     state = turn.state
     if state.saga is None or state.is_waiting:
         return
-    if state.phase is Phase.CLOSED and not state.saga.is_over and state.saga.state is not SagaState.SETTLING:
+    if state.phase is Phase.CLOSED and not state.saga.is_over:
         state.saga = moved(state.saga, SagaEvent.SESSION_CLOSED)
     state.saga = advance(state.saga)
     if state.saga.state is SagaState.HELD:
@@ -423,11 +421,11 @@ def _steer(rules: Rules, turn: StructureTurn) -> None:
 
 def _reason_to_leave(rules: Rules, turn: StructureTurn, marks: Sequence[Marked]) -> ExitReason | None:
     state, sold = turn.state, [leg.ref.contract for leg in turn.state.legs[1::2]]
-    if sold[0].ticker == SHORT:
-        return exit_of(state.spot, sold[0].strike_ticks, marks[0], marks[1], rules.spread)
+    reason = exit_of(marks, rules.spread)
+    if sold[0].ticker == SHORT:  # of an index nothing is assigned
+        is_near = is_assignment_near(state.spot, sold[0].strike_ticks, rules.spread)
+        return ExitReason.ASSIGNMENT_RISK if is_near else reason
     left_ns = None if state.close_utc is None else state.close_utc - turn.now
-    # Who owns an index is assigned none.
-    reason = exit_of(None, sold[0].strike_ticks, marks[0], marks[1], rules.spread, *marks[2:])
     return reason or early_exit_of(left_ns, state.index_spot, sold, marks, state.terms, rules.spread)
 
 
@@ -470,7 +468,7 @@ def _carry_out(rules: Rules, turn: StructureTurn, wish: Wish) -> None:
         case Wish.JOIN_EXIT:
             _ask_for_exit(turn, saga, reason)
         case Wish.SEND_EXIT:
-            _send_exit(rules, turn, saga)
+            _send_exit(rules, turn, saga, reason)
         case Wish.OPEN_SHORT:
             if not state.has_asked:
                 state.has_asked = True
@@ -563,7 +561,7 @@ def _ask_for_exit(turn: StructureTurn, saga: Saga, reason: ExitReason) -> None:
         )  # fmt: skip
 
 
-def _send_exit(rules: Rules, turn: StructureTurn, saga: Saga) -> None:
+def _send_exit(rules: Rules, turn: StructureTurn, saga: Saga, reason: ExitReason) -> None:
     """Sell the combination at its touch; what that leaves after its wait goes leg by leg, to the market."""
     state = turn.state
     touches = [told.joint_ticks for told in state.told if told.joint_ticks is not None]
@@ -578,7 +576,7 @@ def _send_exit(rules: Rules, turn: StructureTurn, saga: Saga) -> None:
         order_type=OrderType.LIMIT, limit_ticks=Ticks(net // step * step), is_exit=True,
         deadline_utc=turn.now + rules.order_wait_ns,
     )  # fmt: skip
-    wait_ms = tier_wait_ms(saga.reason or ExitReason.UNWIND, Tier.BID, rules.exits)
+    wait_ms = tier_wait_ms(reason, Tier.BID, rules.exits)
     turn.arm(Timer.JOINT, turn.now + wait_ms * MS)
     turn.tell(
         "ibkr", orders.SubmitOrder(order=request, reply_to=turn.name, permit=None, held_qty=Qty(0), parts=parts)
@@ -686,10 +684,7 @@ def _tell_changes(turn: StructureTurn, before: tuple[object, ...]) -> None:
     )  # fmt: skip
     if saga.is_over:
         _give_back_unsent(turn, saga)
-    if saga.state is not SagaState.CLOSED:
-        state.has_ended = False
-    elif not state.has_ended:
-        state.has_ended = True
+    if saga.state is SagaState.CLOSED:
         _publish_closed(turn, saga)
 
 

@@ -203,7 +203,7 @@ def terms_of(
         fees += round_trip_cents(session, short_class, shorts, pair.short_bid_ticks)
         gross += (shorts * pair.short_bid_ticks - covers * pair.cover_ask_ticks) * MULTIPLIER
         apart = (pair.cover_strike_ticks - ratio * pair.short_strike_ticks) * (1 if n == 0 else -1)
-        gap = max(gap, covers * max(0.0, apart) * MULTIPLIER)
+        gap = max(gap, covers * apart * MULTIPLIER)
     return Terms(
         ratio=ratio, cover_strike_ticks=calls.cover_strike_ticks, short_strike_ticks=calls.short_strike_ticks,
         cover_bid_ticks=calls.cover_bid_ticks, cover_ask_ticks=calls.cover_ask_ticks,

@@ -31,17 +31,11 @@ class Marked(msgspec.Struct, frozen=True):
     is_blind: bool = False
 
 
-def exit_of(
-    spot: Spot | None, strike_ticks: Ticks, cover: Marked, short: Marked, rules: SpreadRules, *further: Marked
-) -> ExitReason | None:
-    """Return why the spread should be closed now; `None` where it may stay.
+def exit_of(legs: Sequence[Marked], rules: SpreadRules) -> ExitReason | None:
+    """Return why a structure should be closed for what its legs lose; `None` where it may stay.
 
-    `spot` is the fund's price, `further` are the legs of further pairs. A mark that is not known never switches the
-    loss off: a leg without one for too long counts at its worst case.
+    A mark that is not known never switches the loss off: a leg without one for too long counts at its worst case.
     """
-    legs = (cover, short, *further)
-    if is_assignment_near(spot, strike_ticks, rules):
-        return ExitReason.ASSIGNMENT_RISK
     counted = [(leg.worst_cents if leg.is_blind else leg.cents) for leg in legs]
     is_blind = any(leg.is_blind for leg in legs)
     if None in counted:
@@ -79,7 +73,6 @@ def early_exit_of(
         if left_ns < rules.leave_before_close_ms * MS:
             return ExitReason.MAX_HOLD
     known = [leg.cents for leg in legs if leg.cents is not None and not leg.is_blind]
-    credit = 0 if terms is None else terms.credit_cents
-    if rules.profit_share > 0 and credit > 0 and len(known) == len(legs) and sum(known) >= rules.profit_share * credit:
-        return ExitReason.TAKE_PROFIT
-    return None
+    if terms is None or terms.credit_cents <= 0 or rules.profit_share <= 0 or len(known) < len(legs):
+        return None
+    return ExitReason.TAKE_PROFIT if sum(known) >= rules.profit_share * terms.credit_cents else None

@@ -98,7 +98,7 @@ _TRANSITIONS: dict[tuple[SagaState, SagaEvent], SagaState] = {
     (_S.HELD, _E.SESSION_CLOSED): _S.SETTLING,
     (_S.BUYING_BACK, _E.SHORTS_GONE): _S.RELEASING,
     (_S.BUYING_BACK, _E.ALL_GONE): _S.CLOSED,
-    (_S.BUYING_BACK, _E.COVER_FAILED): _S.ABANDONED,  # an order for all legs was given up before it filled
+    (_S.BUYING_BACK, _E.COVER_FAILED): _S.ABANDONED,  # given up before anything filled
     (_S.BUYING_BACK, _E.SESSION_CLOSED): _S.SETTLING,
     (_S.RELEASING, _E.SHORT_FOUND): _S.BUYING_BACK,
     (_S.RELEASING, _E.COVER_FAILED): _S.ABANDONED,  # the cover's entry was given up before it filled
@@ -428,7 +428,7 @@ def _due(saga: Saga) -> SagaEvent | None:
             return None
         is_all_gone = all(leg.held == 0 and leg.is_flat for leg in saga.covers)
         is_all_gone = is_all_gone and not any(leg.may_be_held for leg in saga.shorts)
-        if saga.is_combo and is_all_gone and not any(leg.was_held for leg in saga.legs):
+        if is_all_gone and not any(leg.was_held for leg in saga.legs):
             return SagaEvent.COVER_FAILED
         return SagaEvent.ALL_GONE if is_all_gone else SagaEvent.SHORTS_GONE
     if any(leg.held == 0 for leg in saga.covers):
@@ -438,7 +438,7 @@ def _due(saga: Saga) -> SagaEvent | None:
         is_nothing_to_sell = short.entry is EntryPart.UNSENT and saga.sellable_qty == 0
         if is_nothing_to_sell or (short.entry is EntryPart.OVER and short.held < short.ordered):
             return SagaEvent.EXIT_WANTED  # too little of the cover filled, or of the shorts, in time
-        is_sold = short.entry is EntryPart.OVER and short.held > 0
+        is_sold = short.entry is EntryPart.OVER
         return SagaEvent.EXIT_WANTED if is_short_wrong else SagaEvent.SHORT_SOLD if is_sold else None
     is_short_wrong = is_short_wrong or any(leg.held < leg.ordered for leg in saga.shorts)
     return SagaEvent.EXIT_WANTED if is_short_wrong else None
@@ -478,12 +478,9 @@ def _end_of(saga: Saga) -> SagaEvent | None:
 
 def wishes(saga: Saga) -> tuple[Wish, ...]:
     """Return what is to be done now, in this order; nothing that was done already as far as the legs' facts say."""
-    cover, short = saga.cover, saga.short
-    are_joint = all(leg.is_joint for leg in saga.legs)
+    short, are_joint = saga.short, all(leg.is_joint for leg in saga.legs)
     match saga.state:
         case SagaState.RESERVED:
-            if cover.entry is not EntryPart.UNSENT:
-                return ()
             return (Wish.JOIN_ENTRY,) if saga.is_combo else (Wish.OPEN_COVER,)
         case SagaState.ENTERING:
             return (Wish.SEND_ENTRY,) if not saga.is_sent and are_joint else ()

@@ -316,6 +316,10 @@ def test_reserved_legs_whose_entry_never_comes_are_given_up() -> None:
     assert reason(out, SHORT_ADDRESS) == [ExitReason.UNWIND]
     assert not out.told(entries.OpenPosition)
     assert {one.ref.position_id for one in talk.wait(10).told(positions.RequestLeg)} >= {COVER.ref.position_id}
+    talk.leg(SHORT, 0, is_flat=True)
+    talk.leg(COVER, 0, is_flat=True)
+    assert state(talk) is SagaState.ABANDONED
+    assert not talk.sent.published(structures.StructureClosed)
 
 
 def test_a_leg_of_another_structure_is_none_of_ours() -> None:

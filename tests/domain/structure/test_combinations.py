@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import date
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -192,6 +193,9 @@ def test_profit_is_taken_at_its_share_of_the_credit() -> None:
     assert early(legs=marks(10 * enough, 0, 0, 0, is_blind=True)) is None
     assert early(legs=marks(10 * enough, 0, 0, None)) is None
     assert early(legs=marks(10 * enough, 0, 0, 0), terms=None) is None
+    for credit, gain, wanted in ((5_000, 2_500, ExitReason.TAKE_PROFIT), (1, 1, ExitReason.TAKE_PROFIT), (0, 1, None)):
+        found = msgspec.structs.replace(terms(), credit_cents=credit)
+        assert early(legs=marks(gain, 0, 0, 0), terms=found) is wanted
 
 
 def test_it_is_left_some_time_before_the_close() -> None:
@@ -225,10 +229,9 @@ def test_near_the_close_a_sold_leg_in_the_money_takes_it_out(price: int, is_in: 
 def test_a_loss_of_all_legs_together_takes_it_out() -> None:
     rules = replace(CONDOR, vertical_loss=100.0)
     for puts, wanted in ((-5_000, None), (-5_001, ExitReason.POSITION_LOSS)):
-        assert exit_of(None, Ticks(601_500), *marks(-5_000, 0), rules, *marks(0, puts)) is wanted
-    assert exit_of(None, Ticks(601_500), *marks(0, 0), rules, *marks(0, None)) is None
-    blind = [Marked(None, None, is_blind=True)]
-    assert exit_of(None, Ticks(601_500), *marks(0, 0), rules, *marks(0), *blind) is ExitReason.BLIND
+        assert exit_of(marks(-5_000, 0, 0, puts), rules) is wanted
+    assert exit_of(marks(0, 0, 0, None), rules) is None
+    assert exit_of([*marks(0, 0, 0), Marked(None, None, is_blind=True)], rules) is ExitReason.BLIND
 
 
 # -- settings -----------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from domain.structure.credit import (
     unmet_before_quotes,
     unmet_on_quotes,
 )
-from domain.structure.exits import Marked, exit_of
+from domain.structure.exits import Marked, exit_of, is_assignment_near
 from domain.structure.rules import COVER_RATIO, SpreadRules
 from domain.structure.settlement import LegResult, result_of
 from domain.units import Cents, Qty, Ticks, Utc
@@ -261,27 +261,20 @@ def test_the_sold_contracts_of_the_settings_are_covered() -> None:
 
 
 @pytest.mark.parametrize(
-    ("price", "kind", "pnl", "wanted"),
-    [
-        (61_000, DataType.LIVE, -50_000, None),  # both exactly at their limits
-        (61_001, DataType.LIVE, 0, ExitReason.ASSIGNMENT_RISK),
-        (61_001, DataType.DELAYED, 0, None),
-        (60_000, DataType.LIVE, -50_001, ExitReason.POSITION_LOSS),
-        (61_001, DataType.LIVE, -50_001, ExitReason.ASSIGNMENT_RISK),
-        (60_000, DataType.LIVE, None, None),
-    ],
+    ("price", "kind", "is_near"),
+    [(61_000, DataType.LIVE, False), (61_001, DataType.LIVE, True), (61_001, DataType.DELAYED, False)],
 )
-def test_a_held_spread_is_closed_for_assignment_or_loss(
-    price: int, kind: DataType, pnl: int | None, wanted: ExitReason | None
+def test_assignment_is_near_where_the_fund_stands_far_above_the_sold_strike(
+    price: int, kind: DataType, is_near: bool
 ) -> None:
-    spot = Spot("SPY", Ticks(price), Utc(0), kind)
+    assert is_assignment_near(Spot("SPY", Ticks(price), Utc(0), kind), Ticks(60_000), RULES) is is_near
+    assert not is_assignment_near(None, Ticks(60_000), RULES)
+
+
+@pytest.mark.parametrize(("pnl", "wanted"), [(-50_000, None), (-50_001, ExitReason.POSITION_LOSS), (None, None)])
+def test_a_held_spread_is_closed_for_its_loss(pnl: int | None, wanted: ExitReason | None) -> None:
     short = Marked(None if pnl is None else Cents(pnl), None)
-    assert exit_of(spot, Ticks(60_000), Marked(Cents(0), Cents(-9_999_999)), short, RULES) is wanted
-
-
-def test_without_a_price_of_the_fund_the_loss_still_counts() -> None:
-    short = Marked(Cents(-50_001), None)
-    assert exit_of(None, Ticks(60_000), Marked(Cents(0), Cents(0)), short, RULES) is ExitReason.POSITION_LOSS
+    assert exit_of([Marked(Cents(0), Cents(-9_999_999)), short], RULES) is wanted
 
 
 @pytest.mark.parametrize(
@@ -298,7 +291,7 @@ def test_without_a_price_of_the_fund_the_loss_still_counts() -> None:
 def test_a_leg_without_a_mark_for_too_long_counts_at_its_worst(
     cover: Marked, short: Marked, wanted: ExitReason | None
 ) -> None:
-    assert exit_of(None, Ticks(60_000), cover, short, RULES) is wanted
+    assert exit_of([cover, short], RULES) is wanted
 
 
 # -- settlement ---------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 
 from config.settings import SettingsError, load_settings
+from domain.limits import StrategyRules
 from domain.structure.rules import SpreadRules
 
 EDGES = {
@@ -54,6 +55,14 @@ def test_as_many_shorts_as_the_cover_covers_may_be_sold_and_none_more() -> None:
     for shorts, covers in ((0, 1), (11, 1), (1_001, 100)):
         with pytest.raises(SettingsError, match="spy_contracts_per_spread"):
             load(spy_contracts_per_spread=shorts, spx_contracts_per_spread=covers)
+
+
+def test_the_spread_is_one_of_its_kind_at_a_time_and_sells() -> None:
+    rules = load(max_spreads_per_day=3, signal_age_max_ms=40_000, cooldown_ms=7)
+    assert rules.strategy == StrategyRules(
+        plan="credit_spread", signal_age_max_ms=40_000, cooldown_ms=7, trades_per_day_max=3, one_position_only=True,
+        long_only=False,
+    )  # fmt: skip
 
 
 def test_what_older_records_do_not_have_is_off() -> None:

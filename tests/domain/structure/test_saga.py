@@ -293,6 +293,14 @@ def test_a_fill_after_the_end_is_closed() -> None:
     assert (late.state, late.reason) == (S.RELEASING, ExitReason.UNWIND)
 
 
+def test_where_nothing_ever_filled_there_is_no_result() -> None:
+    """Of a structure that was started again before its entry came."""
+    asked = replace(held(), cover=Leg(Qty(1), Qty(1), entry=EntryPart.WORKING))
+    asked = replace(asked, short=Leg(Qty(10), Qty(10), entry=EntryPart.WORKING))
+    out = cover_gone(leaving(asked, ExitReason.UNWIND))
+    assert (out.state, short_gone(out).state) == (S.BUYING_BACK, S.ABANDONED)
+
+
 def test_an_exit_before_the_cover_filled_ends_without_a_trade() -> None:
     out = leaving(cover_sent(NEW), ExitReason.KILL)
     assert wishes(out) == (Wish.FREE_COVER, Wish.CLOSE_COVER)

@@ -75,8 +75,8 @@ def test_it_is_left_at_a_loss_of_its_own_below_the_worst_that_it_was_opened_on()
     rules = replace(RULES, vertical_loss=250.0, max_position_loss=1_200.0)
     for loss, reason in ((-25_000, None), (-25_100, ExitReason.POSITION_LOSS)):
         cover, short = Marked(Cents(10_000), Cents(0)), Marked(Cents(loss - 10_000), None)
-        assert exit_of(None, Ticks(600_000), cover, short, rules) is reason
-        assert exit_of(None, Ticks(600_000), cover, short, replace(rules, vertical_width=0.0)) is None
+        assert exit_of([cover, short], rules) is reason
+        assert exit_of([cover, short], replace(rules, vertical_width=0.0)) is None
 
 
 def test_neither_a_ratio_nor_the_funds_dividend_matters_but_a_price_of_the_index_does() -> None:
