@@ -202,7 +202,7 @@ def _open(rules: Rules, turn: StructureTurn, command: structures.OpenStructure) 
     state.told = (Told(marked_utc=turn.now),) * len(state.legs)
     state.terms, state.permit, state.deadline_utc = command.terms, command.permit, command.deadline_utc
     state.saga = _saga_of([Leg(leg.order.qty) for leg in state.legs], command.ratio, is_combo=command.is_combo)
-    _arm_last_call(rules, turn, command.short)
+    _arm_last_call(rules, turn, command.short.ref.contract)
     turn.arm(Timer.CHECK, turn.now + CHECK_NS)
 
 
@@ -213,8 +213,8 @@ def _saga_of(legs: Sequence[Leg], ratio: int, *, is_combo: bool = False) -> Saga
     )  # fmt: skip
 
 
-def _arm_last_call(rules: Rules, turn: StructureTurn, short: ReservedLeg) -> None:
-    marks = day_of(short.ref.contract.expiry, turn.now, rules.day).marks
+def _arm_last_call(rules: Rules, turn: StructureTurn, short: Contract) -> None:
+    marks = day_of(short.expiry, turn.now, rules.day).marks
     due_utc = next(at_utc for at_utc, mark in marks if mark is DayMark.VERIFY_AGAIN)
     turn.arm(Timer.LAST_CALL, due_utc)
 
@@ -237,7 +237,7 @@ def _start(rules: Rules, turn: StructureTurn, message: lifecycle.Started) -> Non
     state.told = (Told(unrealised_cents=None, marked_utc=turn.now),) * len(state.legs)
     if known.are_terms_damaged is True:
         _say_damaged(turn, known.structure_id)
-    _arm_last_call(rules, turn, state.legs[1])
+    _arm_last_call(rules, turn, known.short.reservation.ref.contract)
     turn.arm(Timer.CHECK, turn.now + CHECK_NS)
     if state.is_waiting:
         turn.arm(Timer.RESTORED, turn.now + WAIT_NS)
@@ -420,11 +420,12 @@ def _steer(rules: Rules, turn: StructureTurn) -> None:
 
 
 def _reason_to_leave(rules: Rules, turn: StructureTurn, marks: Sequence[Marked]) -> ExitReason | None:
-    state, sold = turn.state, [leg.ref.contract for leg in turn.state.legs[1::2]]
+    state, short = turn.state, turn.state.legs[1].ref.contract
     reason = exit_of(marks, rules.spread)
-    if sold[0].ticker == SHORT:  # of an index nothing is assigned
-        is_near = is_assignment_near(state.spot, sold[0].strike_ticks, rules.spread)
+    if short.ticker == SHORT:  # of an index nothing is assigned
+        is_near = is_assignment_near(state.spot, short.strike_ticks, rules.spread)
         return ExitReason.ASSIGNMENT_RISK if is_near else reason
+    sold = [leg.ref.contract for leg in state.legs[1::2]]
     left_ns = None if state.close_utc is None else state.close_utc - turn.now
     return reason or early_exit_of(left_ns, state.index_spot, sold, marks, state.terms, rules.spread)
 
@@ -569,10 +570,10 @@ def _send_exit(rules: Rules, turn: StructureTurn, saga: Saga, reason: ExitReason
         return  # the wait for all of them ends it
     state.saga = replace(saga, is_sent=True)
     parts = _parts(turn, [told.joint_ref for told in state.told], [leg.held for leg in saga.legs])
-    step = increment_ticks(state.legs[0].order.contract.ticker)
-    net = _net_ticks(parts, touches)
+    combo, net = _combo(parts), _net_ticks(parts, touches)
+    step = increment_ticks(combo.ticker)
     request = OrderRequest(
-        order_ref=state.told[0].joint_ref, contract=_combo(parts), side=Side.SELL, qty=_units(state.legs),
+        order_ref=state.told[0].joint_ref, contract=combo, side=Side.SELL, qty=_units(state.legs),
         order_type=OrderType.LIMIT, limit_ticks=Ticks(net // step * step), is_exit=True,
         deadline_utc=turn.now + rules.order_wait_ns,
     )  # fmt: skip

@@ -79,6 +79,7 @@ class Checks:
             broker.OrderDenied: self._on_held_back,
             orders.SubmitOrder: self._on_submit,
             signals.SignalRaised: self._on_signal,
+            entries.RequestPermit: self.structures.on_permit_asked,
             structures.OpenStructure: self.structures.on_open,
             structures.StructureChanged: self.structures.on_changed,
         }
@@ -340,7 +341,7 @@ class Checks:
             self._agreed = exchange_version
             self._look_at_agreement(now)
             self.structures.look_at_agreement()
-        self.structures.look_at_unwinds(now, min(self._reachable_for(now), now - scene.disturbed_utc))
+        self.structures.look_at_waits(now, min(self._reachable_for(now), now - scene.disturbed_utc))
         if now >= market.close_utc - self._rules.verify_flat_ms * 1_000_000 and not self._flat_checked:
             self._flat_checked = True
             self._look_flat(now)

@@ -1,7 +1,8 @@
 """What must hold of structures after every step of a faulty day, by the broker's own book: of each pair by itself.
 
 Never more is short, or on sale, than the held cover covers: so no short comes first, and no cover is let go before the
-shorts are gone. What is to be unwound comes to its end, and whatever is held of a structure has an actor that knows it.
+shorts are gone; not even leave to sell is asked for before something of the cover was bought. What is being opened or
+unwound comes to its end, and whatever is held of a structure has an actor that knows it.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from domain.instruments import Side
 from domain.orders.references import is_exit_ref, position_of
 from domain.structure.saga import SagaState
 from domain.units import Utc
-from messages import structures
+from messages import entries, structures
 from simulation.days.pieces import pieces_of
 from simulation.days.scene import Scene
 
-UNWIND_WAIT: Final = 240 * SECOND  # undisturbed and with the broker reachable: both legs are gone by then
+UNWIND_WAIT: Final = 240 * SECOND  # undisturbed and with the broker reachable: it is open by then, or all legs are gone
+OPENING: Final = frozenset({SagaState.BUYING_COVER, SagaState.SELLING, SagaState.ENTERING})
 LEAVING: Final = frozenset({SagaState.BUYING_BACK, SagaState.RELEASING})
 
 
@@ -48,12 +50,12 @@ class StructureChecks:
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
         self._known: dict[str, Watched] = {}
-        self._leaving_since: dict[str, Utc] = {}
+        self._waits: dict[str, tuple[frozenset[SagaState] | None, Utc]] = {}
         self._told: dict[str, str] = {}
 
     def new_session(self) -> None:
         """Begin another session."""
-        self._known, self._leaving_since = {}, {}
+        self._known, self._waits = {}, {}
 
     def on_open(self, to: str, told: structures.OpenStructure, _now: Utc) -> None:
         """Know a structure from now on."""
@@ -74,6 +76,12 @@ class StructureChecks:
         if self._told.get(told.structure_id) != said:
             self._told[told.structure_id] = said
             self._scene.coverage.other(said)
+
+    def on_permit_asked(self, _to: str, told: entries.RequestPermit, _now: Utc) -> None:
+        """Look whether a structure that asks for leave to sell has bought something of its cover."""
+        for structure_id, one in self._known.items():
+            if told.reply_to == one.address and not self._was_bought(one):
+                self._scene.breaks(f"{structure_id} asks for leave to sell before anything of its cover was bought")
 
     # -- what others ask --------------------------------------------------------------------------
 
@@ -111,19 +119,22 @@ class StructureChecks:
                     " for sale"
                 )
 
-    def look_at_unwinds(self, now: Utc, quiet_ns: int) -> None:
-        """Look whether what leaves has left; `quiet_ns` is how long nothing has disturbed, with the broker reachable.
+    def look_at_waits(self, now: Utc, quiet_ns: int) -> None:
+        """Look whether what is being opened is open or given up, and what leaves has left.
 
-        A leg that nobody quotes, or whose underlying is halted, cannot leave.
+        `quiet_ns` is how long nothing has disturbed, with the broker reachable. A leg that nobody quotes, or whose
+        underlying is halted, cannot leave.
         """
         for structure_id, one in self._known.items():
             state = self._state_of(one)
-            if state not in LEAVING or not self._is_held(one) or not self._is_tradable(one, now):
-                self._leaving_since.pop(structure_id, None)
-                continue
-            since = self._leaving_since.setdefault(structure_id, now)
-            if min(now - since, quiet_ns) > UNWIND_WAIT:
-                self._scene.breaks(f"{structure_id} is {state.value} for {(now - since) // SECOND} s")
+            can_leave = state in LEAVING and self._is_held(one) and self._is_tradable(one, now)
+            waits = OPENING if state in OPENING else LEAVING if can_leave else None
+            if waits is not self._waits.get(structure_id, (None, now))[0]:
+                self._waits[structure_id] = waits, now
+            elif state is not None and waits is not None:
+                since = self._waits[structure_id][1]
+                if min(now - since, quiet_ns) > UNWIND_WAIT:
+                    self._scene.breaks(f"{structure_id} is {state.value} for {(now - since) // SECOND} s")
 
     def look_at_agreement(self) -> None:
         """Look whether what is held of a structure has an actor that knows it, while nothing is under way."""
@@ -146,6 +157,13 @@ class StructureChecks:
         position = self._scene.exchange.position
         cover_qty = min(self._own_qty(one, one.cover_con_id), position(one.cover_con_id).qty)
         return self._short_qty(one) > 0 or cover_qty > 0
+
+    def _was_bought(self, one: Watched) -> bool:
+        """Return whether the broker ever bought anything of the cover for its own position."""
+        return any(
+            piece.con_id == one.cover_con_id and position_of(piece.order_ref) == one.cover and piece.signed_qty > 0
+            for piece in pieces_of(self._scene.exchange)
+        )
 
     def _short_qty(self, one: Watched) -> int:
         """Return how many of a structure's contracts the broker holds short: what was bought by hand is gone."""

@@ -137,6 +137,7 @@ def test_a_day_of_verticals_comes_to_the_same_stepped_every_second(tmp_path: Pat
 LEAVING: Final = (SagaState.BUYING_BACK, SagaState.RELEASING)
 _WISHES = sagas.wishes
 _CARRY_OUT = structure._carry_out
+_ON_TIMER = structure._on_timer
 
 
 def _without_unwind(saga: Saga) -> tuple[Wish, ...]:
@@ -167,15 +168,20 @@ def _with_shorts_first(rules: Any, turn: Any, wish: Wish) -> None:
     _CARRY_OUT(rules, turn, wish)
 
 
+def _asking_for_the_shorts_at_once(saga: Saga) -> tuple[Wish, ...]:
+    return (Wish.OPEN_SHORT, Wish.OPEN_COVER) if saga.state is SagaState.RESERVED else _WISHES(saga)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("guard", "without", "seed", "words"),
     [
         ("_carry_out", _with_shorts_first, HELD_AND_LEFT, ("the cover is 0",)),
+        ("wishes", _asking_for_the_shorts_at_once, HELD_AND_LEFT, ("asks for leave to sell before",)),
         ("wishes", _with_the_cover_lifted_early, HELD_AND_LEFT, ("for sale",)),
         ("wishes", _without_unwind, UNFILLED, ("is BUYING_BACK", "is RELEASING")),
     ],
-    ids=["shorts first", "cover lifted early", "unwind skipped"],
+    ids=["shorts first", "shorts asked for first", "cover lifted early", "unwind skipped"],
 )
 def test_a_saga_without_a_guard_breaks_an_invariant(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, guard: str, without: object, seed: int, words: tuple[str, ...]
@@ -183,6 +189,24 @@ def test_a_saga_without_a_guard_breaks_an_invariant(
     monkeypatch.setattr(structure, guard, without)
     broken = run(tmp_path, seed).broken
     assert any(word in text for text in broken for word in words), broken
+
+
+def _without_the_wait_for_shorts(turn: Any, timer: structure.Timer) -> None:
+    if timer is not structure.Timer.LEG:
+        _ON_TIMER(turn, timer)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_watched", [True, False])
+def test_a_permit_that_never_comes_is_unwound_and_without_the_wait_for_it_an_invariant_breaks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_watched: bool
+) -> None:
+    monkeypatch.setattr(structure, "_on_permit", lambda *_: None)
+    if not is_watched:
+        monkeypatch.setattr(structure, "_on_timer", _without_the_wait_for_shorts)
+    result = run(tmp_path, HELD_AND_LEFT)
+    assert ("CLOSED for unwind" in reached(result), result.broken == ()) == (is_watched, is_watched), result.broken
+    assert all("is SELLING for" in text for text in result.broken)
 
 
 def _forgetting(turn: Any) -> None:
