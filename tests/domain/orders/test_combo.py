@@ -94,6 +94,7 @@ def test_a_broker_that_takes_none_is_given_none_and_no_legs_either() -> None:
 
 
 def test_what_stands_for_a_combination_is_no_contract_that_could_be_traded() -> None:
+    assert COMBO_CON_ID == 28_812_380  # so do the reports of IB name it
     stands = combo_contract(CONDOR)
     assert (stands.con_id, stands.trading_class, stands.ticker, stands.strike_ticks) == (COMBO_CON_ID, "BAG", "SPX", 0)
     assert [combo_contract(legs).expiry for legs in (CALENDAR, CALENDAR[::-1])] == [TODAY, TOMORROW]  # of its first leg
