@@ -18,6 +18,7 @@ from domain.orders.table import Order, Table
 from domain.signals import spread
 from domain.structure import saga as sagas
 from domain.structure.saga import EntryPart, Saga, SagaState, Wish
+from domain.units import Qty
 from messages import entries
 from simulation.days.one_day import DayResult, Days, day_settings
 from simulation.days.plan import plan_day
@@ -138,6 +139,7 @@ LEAVING: Final = (SagaState.BUYING_BACK, SagaState.RELEASING)
 _WISHES = sagas.wishes
 _CARRY_OUT = structure._carry_out
 _ON_TIMER = structure._on_timer
+_SHORT_SENT = structure.short_sent
 
 
 def _without_unwind(saga: Saga) -> tuple[Wish, ...]:
@@ -168,6 +170,11 @@ def _with_shorts_first(rules: Any, turn: Any, wish: Wish) -> None:
     _CARRY_OUT(rules, turn, wish)
 
 
+def _selling_twice_what_is_covered(saga: Saga) -> Saga:
+    sent = _SHORT_SENT(saga)
+    return replace(sent, short=replace(sent.short, ordered=Qty(2 * sent.short.ordered)))
+
+
 def _asking_for_the_shorts_at_once(saga: Saga) -> tuple[Wish, ...]:
     return (Wish.OPEN_SHORT, Wish.OPEN_COVER) if saga.state is SagaState.RESERVED else _WISHES(saga)
 
@@ -178,10 +185,11 @@ def _asking_for_the_shorts_at_once(saga: Saga) -> tuple[Wish, ...]:
     [
         ("_carry_out", _with_shorts_first, HELD_AND_LEFT, ("the cover is 0",)),
         ("wishes", _asking_for_the_shorts_at_once, HELD_AND_LEFT, ("asks for leave to sell before",)),
+        ("short_sent", _selling_twice_what_is_covered, HELD_AND_LEFT, ("20 on sale, the cover is 1",)),
         ("wishes", _with_the_cover_lifted_early, HELD_AND_LEFT, ("for sale",)),
         ("wishes", _without_unwind, UNFILLED, ("is BUYING_BACK", "is RELEASING")),
     ],
-    ids=["shorts first", "shorts asked for first", "cover lifted early", "unwind skipped"],
+    ids=["shorts first", "shorts asked for first", "more than is covered", "cover lifted early", "unwind skipped"],
 )
 def test_a_saga_without_a_guard_breaks_an_invariant(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, guard: str, without: object, seed: int, words: tuple[str, ...]
