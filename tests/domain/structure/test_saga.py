@@ -103,6 +103,22 @@ def test_the_cover_is_let_go_only_from_states_without_a_short() -> None:
     assert SAGA.transitions[S.BUYING_BACK, E.SHORTS_GONE] is S.RELEASING
 
 
+def test_a_short_is_bought_back_from_wherever_it_is_found() -> None:
+    found = {state: SAGA.next(state, E.SHORT_FOUND) for state in S if SAGA.changes(state, E.SHORT_FOUND)}
+    assert found == dict.fromkeys((S.RESERVED, S.BUYING_COVER, S.RELEASING, S.CLOSED, S.ABANDONED), S.BUYING_BACK)
+
+
+def test_at_the_close_whatever_was_sent_settles_and_what_was_not_is_abandoned() -> None:
+    closed = {state: SAGA.next(state, E.SESSION_CLOSED) for state in S if state not in OVER}
+    assert closed == {**dict.fromkeys(closed, S.SETTLING), S.RESERVED: S.ABANDONED}
+
+
+def test_an_entry_of_which_nothing_filled_is_abandoned() -> None:
+    failed = {state: SAGA.next(state, E.COVER_FAILED) for state in S if SAGA.changes(state, E.COVER_FAILED)}
+    before = (S.RESERVED, S.BUYING_COVER, S.ENTERING, S.BUYING_BACK, S.RELEASING, S.SETTLING)
+    assert failed == dict.fromkeys(before, S.ABANDONED)
+
+
 # -- the plain life -----------------------------------------------------------------------------------
 
 
@@ -188,7 +204,8 @@ def test_of_reasons_that_are_as_grave_the_first_stays() -> None:
 
 
 def test_a_cover_that_does_not_fill_ends_it_before_a_short_exists() -> None:
-    assert bought(cover_sent(NEW), 0).state is S.ABANDONED
+    ended = bought(cover_sent(NEW), 0)
+    assert (ended.state, ended.reason) == (S.ABANDONED, None)
 
 
 def test_shorts_that_do_not_fill_in_time_are_unwound() -> None:
