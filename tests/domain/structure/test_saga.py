@@ -122,6 +122,19 @@ def test_an_entry_of_which_nothing_filled_is_abandoned() -> None:
 # -- the plain life -----------------------------------------------------------------------------------
 
 
+def test_of_a_new_structure_nothing_was_sent_asked_or_held() -> None:
+    def leg(qty: int) -> Leg:
+        return Leg(
+            Qty(qty), ordered=Qty(0), held=Qty(0), was_held=False, entry=EntryPart.UNSENT, is_flat=False,
+            is_leaving=False, is_free=False, is_clear=False, is_joint=False,
+        )  # fmt: skip
+
+    assert NEW == Saga(
+        cover=leg(1), short=leg(10), ratio=RATIO, state=S.RESERVED, reason=None, is_combo=False, has_asked=False,
+        is_sent=False, further=(),
+    )  # fmt: skip
+
+
 def test_the_cover_is_bought_before_anything_is_sold() -> None:
     assert wishes(NEW) == (Wish.OPEN_COVER,)
     buying = cover_sent(NEW)
