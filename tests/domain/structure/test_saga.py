@@ -129,10 +129,10 @@ def test_of_a_new_structure_nothing_was_sent_asked_or_held() -> None:
             is_leaving=False, is_free=False, is_clear=False, is_joint=False,
         )  # fmt: skip
 
-    assert NEW == Saga(
+    assert Saga(
         cover=leg(1), short=leg(10), ratio=RATIO, state=S.RESERVED, reason=None, is_combo=False, has_asked=False,
         is_sent=False, further=(),
-    )  # fmt: skip
+    ) == NEW  # fmt: skip
 
 
 def test_the_cover_is_bought_before_anything_is_sold() -> None:
