@@ -13,8 +13,8 @@ from domain.units import Cents, Utc
 class LegResult(msgspec.Struct, frozen=True):
     """One leg at its end, or so far; `realised_cents` is net of `fees_cents`."""
 
-    realised_cents: Cents = Cents(0)
-    fees_cents: Cents = Cents(0)
+    realised_cents: Cents
+    fees_cents: Cents
 
 
 class SpreadResult(msgspec.Struct, frozen=True, kw_only=True):
