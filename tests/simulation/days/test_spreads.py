@@ -139,7 +139,7 @@ LEAVING: Final = (SagaState.BUYING_BACK, SagaState.RELEASING)
 _WISHES = sagas.wishes
 _CARRY_OUT = structure._carry_out
 _ON_TIMER = structure._on_timer
-_SHORT_SENT = structure.short_sent
+_SHORT_SENT = sagas.short_sent
 
 
 def _without_unwind(saga: Saga) -> tuple[Wish, ...]:
