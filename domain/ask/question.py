@@ -112,7 +112,7 @@ def desk_named(text: str, names: Sequence[str]) -> str | None:
     if len(names) == 1:
         return None
     either = {name: rf"\bdesk\s+{re.escape(name)}\b|\b{re.escape(name)}\s+desk\b" for name in names}
-    return next((name for name, pattern in either.items() if re.search(pattern, text)), None)
+    return next((name for name, pattern in either.items() if re.search(pattern, text, re.IGNORECASE)), None)
 
 
 _REF: Final = re.compile(r"\bZH-[A-Za-z0-9_]+-[A-Z2-7]{12}(?:-(?:e|x\d+))?\b|\b\d{8}-[^\s-]+-\S+?-\d{6}-[^\s-]+-\d+\b")

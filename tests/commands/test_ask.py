@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -12,7 +13,10 @@ from typing import Any
 import orjson
 import pytest
 
+from commands import mcp_server
 from commands.ask import answer_to
+from commands.ask_facts import Desk
+from commands.ask_tools import Toolbox, ToolRefusedError
 from commands.cli import main
 from commands.control import ControlServer
 from commands.folder import DataFolder
@@ -156,9 +160,11 @@ def test_a_supervisor_that_does_not_answer_is_not_said_to_be_gone(folder: DataFo
     assert "No supervisor runs" not in found
 
 
+SIM = {"kind": "sim"}
+
+
 def test_what_is_open_names_what_every_desk_holds(folder: DataFolder) -> None:
-    beside = {"kind": "sim"}
-    several = load_settings(profile="demo", overrides={"data_dir": str(folder.root), "desks": {"shadow": beside}})
+    several = load_settings(profile="demo", overrides={"data_dir": str(folder.root), "desks": {"shadow": SIM}})
     ledger = DeskLedger(folder.ledgers, "shadow", run_n=1)
     ledger.open()
     for message in (ask.reserve(5), ask.execution(5, exec_id="5.1", price_ticks=500), ask.position(5)):
@@ -168,6 +174,32 @@ def test_what_is_open_names_what_every_desk_holds(folder: DataFolder) -> None:
     assert "Desk shadow: Open: 1." in found.text
     assert "ledgers/shadow.db reservations" in sources(found)
     assert "desk paper alone (not shadow)" in answer_to("how much did we make today", several, folder).text
+    named = answer_to("how much did we make today at desk shadow", several, folder).text
+    assert "desk shadow alone (not paper)" in named
+
+
+def test_a_tool_and_a_kill_level_are_of_the_desk_that_a_call_names(
+    folder: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    several = load_settings(profile="demo", overrides={"data_dir": str(folder.root), "desks": {"other": SIM}})
+    box = Toolbox(Desk(several, folder))
+    assert "not paper" in box.call("performance", {"desk": "other"}).text
+    assert "not other" in box.call("performance", {}).text
+    with pytest.raises(ToolRefusedError, match="There is no desk 'nobody' in these settings; there are: paper, other"):
+        box.call("trades", {"desk": "nobody"})
+
+    heard: list[dict[str, Any]] = []
+
+    def request(_path: Path, wanted: dict[str, Any], _wait_s: float) -> dict[str, Any]:
+        heard.append(wanted)
+        return {"done": "raised"}
+
+    monkeypatch.setattr(mcp_server, "request", request)
+    desktop, asked = mcp_server.Desktop(box, allows_kill=True), {"level": 1, "reason": "asked by a test"}
+    for desk in ({"desk": "other"}, {}, {"desk": "nobody"}):
+        told = asyncio.run(desktop.call("raise_kill_level", asked | desk))
+        assert told.is_error is (desk == {"desk": "nobody"})
+    assert [wanted.get("desk") for wanted in heard] == ["other", None]
 
 
 def test_rejects_are_counted_by_code(folder: DataFolder) -> None:

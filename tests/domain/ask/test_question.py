@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.ask.question import EXAMPLES, Question, Topic, When, examples, question_of
+from domain.ask.question import EXAMPLES, Question, Topic, When, desk_named, examples, question_of
 from domain.instruments import Right
 from domain.reports.period import Span
 
@@ -176,3 +176,17 @@ def test_questions_to_begin_with_are_of_this_days_trades_and_refusals() -> None:
     assert set(examples([sold], [])) - set(EXAMPLES) == {"why did we sell the 597.5 put?"}
     assert examples([], []) == EXAMPLES, "without a trade nobody is asked about one"
     assert all(question_of(question, ["SPY"]) is not None for question in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("what did we trade today at desk real?", "real"),
+        ("P&L of the Paper desk this week", "paper"),
+        ("is this a real loss?", None),
+        ("what is open at my desk?", None),
+    ],
+)
+def test_a_desk_is_meant_where_a_question_calls_it_one(text: str, name: str | None) -> None:
+    assert desk_named(text, ("paper", "real")) == name
+    assert desk_named(text, ("paper",)) is None, "of one alone nothing is to be told apart"
