@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import date
+from datetime import date, datetime
 from statistics import median
 
 from domain.instants import NEW_YORK, to_datetime
 from domain.reports.model import Cell, Chart, Column, Form, Kind, Rate, Report, Section, Series, Table
 from domain.risk.reject import RejectCode
-from domain.units import Cents
+from domain.units import Cents, Utc
 from domain.wording import reason_text
 from simulation.backtest.figures import RUIN_SHARE, YEAR_DAYS, Figures, falls, figures_of
 from simulation.backtest.model import FillModel
 from simulation.backtest.run import Day, hash_of
 
 _NOTHING = Table((), ())
+_EXTREMES = 10  # trades shown at each end where they are many
 _OFTEN_MS = 5_000  # between two quotes of a contract
 
 
@@ -29,11 +30,13 @@ def report_of(
     `market` says whose days these are.
     """
     counted = f"{len(days)} session{'s' * (len(days) != 1)}"
-    title = f"Backtest {first} to {last}: {counted}" + (f", {missing} not stored" if missing else "")
+    span = f"{first}" if first == last else f"{first} to {last}"
+    title = f"Backtest {span}: {counted}" + (f", {missing} not stored" if missing else "")
     figures = figures_of(days, nav_cents)
     sections = (
         _result(figures, days, nav_cents, market), _assumptions(model), _equity(days, nav_cents),
-        _fall(days, nav_cents), _exits(days), _hours(days), _idle(days), _refused(days), _sessions(days),
+        _fall(days, nav_cents), _exits(days), _hours(days), _trades(days), _idle(days), _refused(days),
+        _sessions(days),
     )  # fmt: skip
     return Report(title, first, last, (f"{desk} (backtest)",), sections)
 
@@ -106,14 +109,15 @@ def _labels(days: Sequence[Day]) -> tuple[str, ...]:
 def _equity(days: Sequence[Day], nav_cents: Cents) -> Section:
     """Return how NAV has moved since the start: a curve of NAV itself would be flat."""
     moved = (0.0, *((day.nav_cents - nav_cents) / 100 for day in days))
-    chart = Chart(Form.LINES, _labels(days), (Series("NAV less its start", moved),), "USD") if days else None
+    chart = Chart(Form.LINES, _labels(days), (Series("NAV less its start", moved),), "USD") if any(moved) else None
     return Section("NAV less its start, by days' ends, USD", f"ends at {moved[-1]:+,.2f}", _NOTHING, chart)
 
 
 def _fall(days: Sequence[Day], nav_cents: Cents) -> Section:
     values = (0.0, *(-fall / 100 or 0.0 for fall in falls(days, nav_cents)))
-    chart = Chart(Form.LINES, _labels(days), (Series("fall", values),), "USD") if days else None
-    return Section("Fall from the highest NAV, USD", f"largest {min(values):,.2f}", _NOTHING, chart)
+    chart = Chart(Form.LINES, _labels(days), (Series("fall", values),), "USD") if any(values) else None
+    says = f"largest {min(values):,.2f}" if any(values) else "none"
+    return Section("Fall from the highest NAV, USD", says, _NOTHING, chart)
 
 
 def _exits(days: Sequence[Day]) -> Section:
@@ -134,7 +138,7 @@ def _exits(days: Sequence[Day]) -> Section:
 def _hours(days: Sequence[Day]) -> Section:
     by_hour: dict[int, list[int]] = {}
     for trade in (trade for day in days for trade in day.trades):
-        by_hour.setdefault(to_datetime(trade.opened_utc).astimezone(NEW_YORK).hour, []).append(trade.pnl_cents)
+        by_hour.setdefault(_clock(trade.opened_utc).hour, []).append(trade.pnl_cents)
     hours = sorted(by_hour)
     rows: list[tuple[Cell, ...]] = [
         (f"{hour:02}:00", Rate(sum(c > 0 for c in by_hour[hour]), len(by_hour[hour])), sum(by_hour[hour]) / 100)
@@ -145,6 +149,30 @@ def _hours(days: Sequence[Day]) -> Section:
     columns = (("entered from", Kind.TEXT), ("won", Kind.RATE), ("net", Kind.MONEY))
     says = "" if hours else "no trade was closed"
     return Section("P&L by hour of entry (New York), USD", says, _table(columns, rows), chart)
+
+
+def _trades(days: Sequence[Day]) -> Section:
+    """Return all trades as they were closed, or the worst and the best of them where they are many."""
+    found = [trade for day in days for trade in day.trades]
+    says = "" if found else "no trade was closed"
+    if len(found) > 2 * _EXTREMES:
+        found = sorted(found, key=lambda trade: trade.pnl_cents)
+        found = [*found[:_EXTREMES], *found[-_EXTREMES:]]
+        says = f"the {_EXTREMES} worst and the {_EXTREMES} best; --json has all"
+    rows: list[tuple[Cell, ...]] = [
+        (f"{_clock(trade.opened_utc):%m-%d %H:%M:%S}", f"{_clock(trade.closed_utc):%H:%M:%S}",
+         f"{trade.qty} {trade.contract}", trade.pnl_cents / 100, trade.closed_by or reason_text(trade.reason))
+        for trade in found
+    ]  # fmt: skip
+    columns = (
+        ("opened", Kind.TEXT), ("closed", Kind.TEXT), ("what", Kind.TEXT), ("net", Kind.MONEY),
+        ("closed by", Kind.TEXT),
+    )  # fmt: skip
+    return Section("Trades, USD", says, _table(columns, rows))
+
+
+def _clock(at_utc: Utc) -> datetime:
+    return to_datetime(at_utc).astimezone(NEW_YORK)
 
 
 def _idle(days: Sequence[Day]) -> Section:

@@ -35,6 +35,7 @@ svg { width: 100%; min-width: 620px; height: auto; margin: 8px 0 4px; display: b
 .l0 { stroke: var(--c0); } .l1 { stroke: var(--c1); stroke-dasharray: 7 3; }
 .l2 { stroke: var(--c2); stroke-dasharray: 2 3; } .l3 { stroke: var(--c3); stroke-dasharray: 9 3 2 3; }
 .l4 { stroke: var(--c4); } .l5 { stroke: var(--c5); }
+@media (max-width: 600px) { td:not(.n) { white-space: normal; } th, td { padding-right: 10px; } }
 @media print { body { max-width: none; } section { break-inside: avoid; } }
 """
 _TEXT_LONG: Final = 40

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from actors.quotes.keeping import sample
+from actors.quotes.keeping import read_chains, sample
 from actors.quotes.lines import have_moved, replan, stream_closely, watch_closely
+from actors.quotes.looks import LOOK_NS
 from actors.quotes.offers import NO_SESSION, answer_offers
 from actors.quotes.state import QuotesState, Timer, Wiring
+from domain.instants import MS
 from domain.instruments import Contract, Quote
 from messages import market
 from supervision.turn import Turn
@@ -25,6 +27,8 @@ def on_quotes_arrived(wiring: Wiring, turn: Turn[QuotesState], fact: market.Quot
     if spots:
         turn.publish(market.SpotsChanged(spots=tuple(spots.values())))
     sample(wiring, turn)
+    if wiring.chain_every_ms * MS < LOOK_NS:  # the looks come too seldom
+        read_chains(wiring, turn)
     answered = [r for r in state.requests if r.con_id in quotes and _is_fresh(quotes[r.con_id], r)]
     for request in answered:
         _report_quote(turn, request, quotes[request.con_id])

@@ -687,6 +687,16 @@ def test_watched_contracts_and_underlyings_are_told_for_keeping_every_few_second
     assert len(h.published(m.QuotesSampled)) == 3
 
 
+def test_a_band_that_is_wanted_every_five_seconds_is_told_as_often_while_quotes_come() -> None:
+    kept = dataclasses.replace(SETTINGS.warehouse, chain_every_ms=5_000)
+    h = History(SETTINGS.model_copy(update={"warehouse": kept})).live()
+    began = h.now
+    for _ in range(7):
+        h.arrived(quote(ATM, h.now, delta=0.5))
+        h.sleep(2)
+    assert [(read.at_utc - began) // SECOND for read in h.published(m.ChainRead)] == [0, 6, 12]
+
+
 def test_the_band_around_the_money_is_told_for_keeping_at_the_start_and_every_few_minutes() -> None:
     h = History().live()
     h.sleep(15)

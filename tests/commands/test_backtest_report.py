@@ -7,9 +7,11 @@ from datetime import date
 import pytest
 
 from commands.backtest_report import report_of
+from commands.report_period import text_of
 from domain.units import Cents
 from simulation.backtest.model import FillModel
 from simulation.backtest.run import Day
+from tests.testkit.swept_days import day_of
 
 DAY = date(2026, 11, 20)
 
@@ -38,3 +40,24 @@ def test_why_quotes_were_too_old_is_said_beside_the_result_with_the_remedy(
     )  # fmt: skip
     result = report_of(DAY, DAY, "paper", (day,), 0, Cents(100), FillModel(), "").sections[0]
     assert result.says == said
+
+
+def test_all_trades_are_listed_as_they_were_closed_and_the_extremes_of_many() -> None:
+    few = day_of(DAY, [500, -300, 200])
+    report = report_of(DAY, DAY, "paper", (few,), 0, Cents(30_000_000), FillModel(), "")
+    (trades,) = (section for section in report.sections if section.title == "Trades, USD")
+    assert [(row[2], row[3]) for row in trades.table.rows] == [
+        ("1 SPXW 6000C", 5.0), ("1 SPXW 6000C", -3.0), ("1 SPXW 6000C", 2.0)
+    ]  # fmt: skip
+    assert report.title == "Backtest 2026-11-20: 1 session"
+    many = day_of(DAY, list(range(-1_500, 1_500, 100)))
+    report = report_of(DAY, DAY, "paper", (many,), 0, Cents(30_000_000), FillModel(), "")
+    (trades,) = (section for section in report.sections if section.title == "Trades, USD")
+    assert [row[3] for row in trades.table.rows] == [*range(-15, -5), *range(5, 15)]
+    assert trades.says.startswith("the 10 worst and the 10 best")
+    assert all(len(line) <= 80 for line in text_of(report, 80))
+
+
+def test_nothing_is_drawn_where_nothing_moved() -> None:
+    report = report_of(DAY, DAY, "paper", (day_of(DAY, []),), 0, Cents(30_000_000), FillModel(), "")
+    assert [section.title for section in report.sections if section.chart is not None] == []
