@@ -119,5 +119,5 @@ def test_exits_are_fitted_to_the_positions_of_its_backtest_where_no_ledger_is_ke
     assert "0 closed positions with quotes on 0 sessions teach nothing" in capsys.readouterr().err
     assert main([*words, "--backtest"]) == 1
     said = capsys.readouterr().err
-    assert "1 closed position with quotes on 1 session teaches nothing; name a longer period" in said
+    assert "2 closed positions with quotes on 1 session teach nothing; name a longer period" in said
     assert "--backtest" not in said
