@@ -13,7 +13,7 @@ from commands.cli import main
 from commands.notify_port import does_its_work, notify_port_of, title_of
 from config.settings import Settings, load_settings
 from domain.desks import DeskKind
-from tests.testkit.supervisor_child import Supervisor, eventually, main_py
+from tests.testkit.supervisor_child import Supervisor, command, eventually
 from tests.testkit.webhooks import Webhooks, webhooks
 
 NOW_NS = 10**15
@@ -125,11 +125,11 @@ def test_a_running_supervisor_sends_its_lines_and_its_sign_of_life(tmp_path: Pat
         eventually(lambda: {path for path, _ in list(server.asked)} == {"/s3cret", "/beat-s3cret"})
         told = [orjson.loads(body) for path, body in server.asked if path == "/s3cret"]
         assert told[0]["title"] == "Zerohour paper (sim)"
-        main_py(tmp_path / "data", "kill", "1", "--reason", "lunch")
+        command(tmp_path / "data", "kill", "1", "--reason", "lunch")
         assert any("HIGH kill: Kill level 1 (no entries)" in text for text in _until_kill(server))
     finally:
         supervisor.end_if_left()
-        main_py(tmp_path / "data", "sim", "stop")
+        command(tmp_path / "data", "sim", "stop")
 
 
 def _until_kill(server: Webhooks) -> list[str]:

@@ -16,7 +16,7 @@ from config.settings import load_settings
 from storage.queries import LedgerReader
 from tests.testkit.anchored import ANCHORED_ENVIRONMENT
 from tests.testkit.live_folder import live_folder
-from tests.testkit.supervisor_child import ENTRIES_FILL, Supervisor, eventually, main_py
+from tests.testkit.supervisor_child import ENTRIES_FILL, Supervisor, command, eventually, main_py
 
 pytestmark = pytest.mark.slow
 # The first trade opens shortly after 09:46.
@@ -42,7 +42,7 @@ def test_a_killed_supervisor_resumes_with_its_position_and_sends_nothing_twice(d
     assert first.end(signal.SIGKILL) == -signal.SIGKILL
     folder = DataFolder(data)
     assert folder.sim("gateway"), "the broker must outlive the supervisor"
-    report = main_py(data, "report")
+    report = command(data, "report")
     said = " ".join(report.stdout.split())
     assert report.returncode == 1
     assert "no supervisor runs: positions are open (see Open)" in said
@@ -84,7 +84,7 @@ def test_ctrl_c_with_a_position_says_what_is_open_and_the_next_run_goes_on_with_
     second.process.send_signal(signal.SIGUSR2)
     second.wait_for("Kill level 2")
     second.wait_for("Closed")
-    assert main_py(data, "resume", "--reason", "again").returncode == 0
+    assert command(data, "resume", "--reason", "again").returncode == 0
     second.wait_for("Kill level 0")
     second.lines.clear()
     second.process.send_signal(signal.SIGUSR2)
@@ -123,21 +123,21 @@ def test_a_sigusr2_right_at_the_start_is_carried_out_once_the_actors_are_up(data
 
 
 def test_promotions_are_withdrawn_and_given_over_the_control_line(data: Path) -> None:
-    none = main_py(data, "demote", "gexwatch", "GAMMA_FLIP-1", "--reason", "test")
+    none = command(data, "demote", "gexwatch", "GAMMA_FLIP-1", "--reason", "test")
     assert (none.returncode, none.stderr.count("\n")) == (3, 1)
     assert "No supervisor runs" in none.stderr
     data.mkdir(exist_ok=True)
     (data / "KILL").write_text("1")  # on a busy machine a trade could come between two commands
     running = Supervisor(data, **BEFORE_THE_FIRST_TRADE)
     running.wait_for("FULLY_LIVE")
-    assert "are shadows" in main_py(data, "demote", "gexwatch", "GAMMA_FLIP-1", "--reason", "test").stdout
+    assert "are shadows" in command(data, "demote", "gexwatch", "GAMMA_FLIP-1", "--reason", "test").stdout
     flip = "promote", "gexwatch", "GAMMA_FLIP-1", "--reason", "test"
-    refused = main_py(data, *flip)
+    refused = command(data, *flip)
     assert (refused.returncode, refused.stderr.partition(" resolved")[0].isdigit()) == (1, True)
-    assert "trade from now on" in main_py(data, *flip, "--unproven").stdout
-    unknown = main_py(data, "promote", "gexwatch", "NOTHING-1", "--reason", "test")
+    assert "trade from now on" in command(data, *flip, "--unproven").stdout
+    unknown = command(data, "promote", "gexwatch", "NOTHING-1", "--reason", "test")
     assert (unknown.returncode, "there are:" in unknown.stderr) == (1, True)
-    assert main_py(data, "promote", "gexwatch", "GAMMA_FLIP", "--reason", "test").returncode == 2
+    assert command(data, "promote", "gexwatch", "GAMMA_FLIP", "--reason", "test").returncode == 2
     rows = LedgerReader(DataFolder(data).ledgers, "paper").promotions()
     assert [(row["by"], row["is_promoted"]) for row in rows if row["by"] == "cli"] == [("cli", 0), ("cli", 1)]
     assert running.end(signal.SIGTERM) == 0
@@ -152,13 +152,13 @@ def test_operator_commands_reach_a_running_supervisor_and_a_second_one_is_refuse
     assert "Another supervisor" in second.stderr
     assert "Traceback" not in second.stderr
 
-    status = orjson.loads(main_py(data, "status", "--json").stdout)
+    status = orjson.loads(command(data, "status", "--json").stdout)
     assert status["process"]["latched"] is None
     assert {"kill", "risk:paper", "ibkr:paper", "lane:gexwatch:SPX"} <= {a["name"] for a in status["actors"]}
 
-    assert main_py(data, "kill", "1", "--reason", "test").returncode == 0
+    assert command(data, "kill", "1", "--reason", "test").returncode == 0
     running.wait_for("Kill level 1 (no entries), raised by cli: test.")
-    assert main_py(data, "resume", "--reason", "test over").returncode == 0
+    assert command(data, "resume", "--reason", "test over").returncode == 0
     running.wait_for("Kill level 0 (running), lowered by cli: test over")
     (data / "KILL").write_text("1")
     running.wait_for("the KILL file says 1")
@@ -168,7 +168,7 @@ def test_operator_commands_reach_a_running_supervisor_and_a_second_one_is_refuse
     assert folder.sim("gateway") is None
     assert folder.sim("hubs") is None
     assert not folder.control.exists()
-    gone = main_py(data, "status")
+    gone = command(data, "status")
     assert gone.returncode == 3
     assert "No supervisor runs" in gone.stderr
 
@@ -202,13 +202,13 @@ def test_ctrl_c_at_any_moment_of_the_start_leaves_no_process(data: Path) -> None
 
 
 def test_a_report_says_how_far_the_day_has_come(data: Path) -> None:
-    assert "nothing to report" in main_py(data, "report").stderr
+    assert "nothing to report" in command(data, "report").stderr
     running = Supervisor(data, **NOTHING_TRADES)
     running.wait_for("FULLY_LIVE")
-    assert "The day is running" in main_py(data, "report").stdout
-    assert "there are: 2026-11-20" in main_py(data, "report", "2020-01-01").stderr
+    assert "The day is running" in command(data, "report").stdout
+    assert "there are: 2026-11-20" in command(data, "report", "2020-01-01").stderr
     assert running.end(signal.SIGTERM) == 0
-    assert "stopped before its end; nothing is held" in main_py(data, "report").stdout
+    assert "stopped before its end; nothing is held" in command(data, "report").stdout
 
 
 def test_a_real_configuration_without_peers_says_so_and_keeps_trying(data: Path) -> None:

@@ -20,6 +20,7 @@ ANCHORED_ENVIRONMENT: Final[Mapping[str, str]] = {
     "ZEROHOUR_MARKET__KIND": "anchored",
     "ZEROHOUR_DEMO__SEED": str(SEED),
     "ZEROHOUR_LANES__ADVISOR": '["QQQ"]',
+    "ZEROHOUR_TICKERS": '["SPX", "QQQ"]',  # the prices of a ticker are the same whichever others there are
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
+from commands.cli import main
 from tests.testkit.paths import ROOT
 
 # For tests that need a position: whatever the pace of the machine, an entry's limit is the ask at once, and stands for
@@ -31,6 +33,17 @@ def main_py(
         [sys.executable, "main.py", "--data", str(data), *arguments], cwd=ROOT, text=True, capture_output=True,
         timeout=timeout_s, env=os.environ | environment, check=False,
     )  # fmt: skip
+
+
+def command(data: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a short command to its end as `main_py` does, but in this process, which has loaded everything."""
+    out, error = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
+        try:
+            code = main(["--data", str(data), *arguments])
+        except SystemExit as ended:  # the command line could not be read
+            code = int(ended.code or 0)
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), error.getvalue())
 
 
 def eventually(is_so: Callable[[], object], timeout_s: float = 120) -> None:

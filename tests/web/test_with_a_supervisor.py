@@ -10,7 +10,7 @@ import pytest
 
 from storage.queries import LedgerReader
 from tests.testkit.browser import Watched, chromium
-from tests.testkit.supervisor_child import Supervisor, eventually, main_py
+from tests.testkit.supervisor_child import Supervisor, command, eventually
 
 FOR_SIGNALS = "a-token-for-signals-alone"
 
@@ -57,7 +57,7 @@ def test_run_prints_the_address_where_stop_and_close_all_leave_audit_rows(tmp_pa
             eventually(lambda: not _answers(page))
     finally:
         supervisor.end_if_left()
-        main_py(tmp_path / "data", "sim", "stop")
+        command(tmp_path / "data", "sim", "stop")
 
 
 @pytest.mark.slow
@@ -93,7 +93,7 @@ def test_the_page_of_a_demo_day_fills_and_its_buttons_leave_audit_rows(tmp_path:
             assert (page.complaints, page.hosts) == ([], {url.removeprefix("http://")})
     finally:
         supervisor.end_if_left()
-        main_py(tmp_path / "data", "sim", "stop")
+        command(tmp_path / "data", "sim", "stop")
 
 
 def _small(folder: Path) -> Path:
