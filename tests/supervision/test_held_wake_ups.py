@@ -15,7 +15,7 @@ from supervision import threaded
 from supervision.threaded import LiveRuntime, LiveShell
 from supervision.turn import Turn
 from tests.testkit.live import Start, eventually, starter
-from tests.testkit.toys import Log, Toy, ToyStore, say, spec, text_of, toy_tree
+from tests.testkit.toys import Log, Toy, ToyStore, ToyTree, say, spec, text_of, toy_tree
 
 NEVER_S = 3600.0
 
@@ -152,6 +152,18 @@ class Ledger(ToyStore):
             turn.report(name, say("recorded"))
 
 
+def two_and_a_ledger(start: Start, release: threading.Event) -> tuple[ToyTree, LiveRuntime]:
+    """Start `a:1`, `b:1` and the ledger `s:1`, whose records wait for an event; all are idle."""
+    log: Log = []
+    tree = toy_tree(
+        *(spec(name, lambda n: Toy(n, log)) for name in ("a:1", "b:1")),
+        spec("s:1", lambda n: Ledger(n, log, release)), log=log,
+    )  # fmt: skip
+    runtime = start(tree)
+    assert eventually(lambda: all(runtime.is_idle(name) for name in ("a:1", "b:1", "s:1")))
+    return tree, runtime
+
+
 @pytest.mark.parametrize("does_order_wait", [True, False])
 @pytest.mark.parametrize("text", ["tell s:1 record;tell b:1 x", "tell b:1 x;tell s:1 record"])
 def test_whoever_was_told_beside_what_an_order_waits_for_is_woken_when_that_is_recorded(
@@ -160,14 +172,8 @@ def test_whoever_was_told_beside_what_an_order_waits_for_is_woken_when_that_is_r
     monkeypatch.setattr(threaded, "HELD_AT_MOST_S", NEVER_S)
     monkeypatch.setattr(operator.Announce, "GOES_FIRST", does_order_wait)
     monkeypatch.setattr(threaded, "_may_be_gone_on_with", lambda cell: cell.name == "s:1")
-    log: Log = []
     release = threading.Event()
-    h = toy_tree(
-        *(spec(name, lambda n: Toy(n, log)) for name in ("a:1", "b:1")),
-        spec("s:1", lambda n: Ledger(n, log, release)), log=log,
-    )  # fmt: skip
-    runtime = start(h)
-    assert eventually(lambda: all(runtime.is_idle(name) for name in ("a:1", "b:1", "s:1")))
+    h, runtime = two_and_a_ledger(start, release)
     runtime.post("a:1", say(text), "edge:t")
     try:
         assert eventually(lambda: "record" in h.texts("s:1"))
@@ -185,14 +191,8 @@ def test_whoever_was_told_beside_a_slow_record_that_an_order_waits_for_is_woken_
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(operator.Announce, "GOES_FIRST", True)
-    log: Log = []
     release = threading.Event()
-    h = toy_tree(
-        *(spec(name, lambda n: Toy(n, log)) for name in ("a:1", "b:1")),
-        spec("s:1", lambda n: Ledger(n, log, release)), log=log,
-    )  # fmt: skip
-    runtime = start(h)
-    assert eventually(lambda: all(runtime.is_idle(name) for name in ("a:1", "b:1", "s:1")))
+    h, runtime = two_and_a_ledger(start, release)
     runtime.post("a:1", say("tell s:1 record;tell b:1 x"), "edge:t")
     try:
         assert eventually(lambda: "record" in h.texts("s:1") and "x" in h.texts("b:1"))
@@ -206,16 +206,10 @@ def test_a_thread_goes_on_with_what_an_order_waits_for_before_anybody_else(
     start: Start, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
     monkeypatch.setattr(operator.Announce, "GOES_FIRST", property(lambda told: told.text == "record"))
-    log: Log = []
     release = threading.Event()
     release.set()
-    h = toy_tree(
-        *(spec(name, lambda n: Toy(n, log)) for name in ("a:1", "b:1")),
-        spec("s:1", lambda n: Ledger(n, log, release)), log=log,
-    )  # fmt: skip
-    runtime = start(h)
+    h, runtime = two_and_a_ledger(start, release)
     a, b, s = (runtime.cells[name] for name in ("a:1", "b:1", "s:1"))
-    assert eventually(lambda: all(runtime.is_idle(cell.name) for cell in (a, b, s)))
     before = s.thread, a.thread, b.thread
     runtime.post("a:1", say(text), "edge:t")
     assert eventually(lambda: "record" in h.texts("s:1") and "x" in h.texts("b:1"))
@@ -228,16 +222,10 @@ def test_a_thread_goes_on_with_an_actor_whom_only_prices_wait_for_beside_its_ans
     monkeypatch.setattr(threaded, "HELD_AT_MOST_S", NEVER_S)
     monkeypatch.setattr(operator.Announce, "GOES_FIRST", property(lambda told: "record" in told.text))
     monkeypatch.setattr(operator.Announce, "CONFLATES", property(lambda told: told.text == "price"))
-    log: Log = []
     release = threading.Event()
     release.set()
-    h = toy_tree(
-        *(spec(name, lambda n: Toy(n, log)) for name in ("a:1", "b:1")),
-        spec("s:1", lambda n: Ledger(n, log, release)), log=log,
-    )  # fmt: skip
-    runtime = start(h)
-    a, b, s = (runtime.cells[name] for name in ("a:1", "b:1", "s:1"))
-    assert eventually(lambda: all(runtime.is_idle(cell.name) for cell in (a, b, s)))
+    h, runtime = two_and_a_ledger(start, release)
+    a, b = runtime.cells["a:1"], runtime.cells["b:1"]
     before = a.thread
     runtime.post("a:1", say("tell b:1 price;tell s:1 record for b:1"), "edge:t")
     assert eventually(lambda: h.texts("b:1")[1:] == ["recorded", "price"])

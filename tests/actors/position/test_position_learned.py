@@ -10,14 +10,11 @@ from msgspec.structs import replace
 
 from actors.position import PositionActor
 from config.settings import Settings, load_settings
-from domain.instants import MINUTE
 from domain.position.cycle import ExitReason, PositionState
-from domain.units import Utc
 from messages.positions import ExitsTightened, ShadowClosed
 from messages.restored import Tightened
-from tests.actors.position.test_position_adaptive import SPOT, Adaptive, closed, told
-from tests.testkit.position_history import NAME, History, held_position, settings
-from tests.testkit.probe import Outbox
+from tests.actors.position.test_position_adaptive import SPOT, Adaptive, assert_decides_as_without, closed
+from tests.testkit.position_history import NAME, held_position, settings
 
 HOLD_MS = 120_000
 
@@ -130,11 +127,4 @@ def test_what_the_adaptive_profile_tightened_stays_so_beside_learned_levels() ->
 def test_with_a_shadow_of_learned_levels_a_position_decides_as_without(
     steps: list[tuple[int, int, int]], start: int
 ) -> None:
-    plain, shadowed = History(), Learned()
-    for h in (plain, shadowed):
-        h.now = Utc(h.now + start * MINUTE)
-        h.hold(2)
-    for mid, moved, seconds in steps:
-        sent = [Outbox(h.wait(seconds * 1_000).effects + h.quote(mid - 3, mid + 3, SPOT + moved).effects)
-                for h in (plain, shadowed)]  # fmt: skip
-        assert told(sent[0]) == told(sent[1])
+    assert_decides_as_without(Learned(), steps, start)
