@@ -18,7 +18,6 @@ pytestmark = pytest.mark.slow
 BROKERS_CHAINS = {
     **ANCHORED_ENVIRONMENT,
     **ENTRIES_FILL,
-    "ZEROHOUR_TICKERS": '["SPX", "QQQ"]',
     "ZEROHOUR_FEED__SOURCE": "chain",
     "ZEROHOUR_FEED__CHAIN__ORIGIN": "broker",
     "ZEROHOUR_FEED__CHAIN__LINES": "40",

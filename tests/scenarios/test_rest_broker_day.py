@@ -19,7 +19,7 @@ from commands.folder import DataFolder
 from tests.testkit.anchored import ANCHORED_ENVIRONMENT
 from tests.testkit.live_folder import live_folder
 from tests.testkit.paths import ROOT
-from tests.testkit.supervisor_child import ENTRIES_FILL, Supervisor, eventually, main_py
+from tests.testkit.supervisor_child import ENTRIES_FILL, Supervisor, command, eventually
 
 pytestmark = pytest.mark.slow
 SECRETS = {"ZEROHOUR_TASTYTRADE_SECRET": "a-client-secret", "ZEROHOUR_TASTYTRADE_TOKEN": "a-refresh-token"}
@@ -67,7 +67,6 @@ def test_entries_and_exits_of_a_day_go_through_the_rest_broker(data: Path) -> No
     port = free_port()
     environment = {
         **ANCHORED_ENVIRONMENT, **ENTRIES_FILL, **SECRETS,
-        "ZEROHOUR_TICKERS": '["SPX", "QQQ"]',
         "ZEROHOUR_DEMO__START_CLOCK": "11:25:00",  # the first trade opens at 11:36
         "ZEROHOUR_BROKER__ORDERS": "tastytrade",
         "ZEROHOUR_BROKER__TASTYTRADE__REST_URL": f"http://127.0.0.1:{port}",
@@ -90,7 +89,7 @@ def test_entries_and_exits_of_a_day_go_through_the_rest_broker(data: Path) -> No
     finally:
         server.terminate()
         server.wait(60)
-    said = main_py(data, "report").stdout + "\n".join(supervisor.lines)
+    said = command(data, "report").stdout + "\n".join(supervisor.lines)
     assert not any(secret in said for secret in SECRETS.values())
     traces = b"".join(path.read_bytes() for path in DataFolder(data).traces_newest_first())
     assert not any(secret.encode() in traces for secret in (*SECRETS.values(), "5WT00001"))
