@@ -23,7 +23,7 @@ run: $(VENV)/.ready            ## the demo day, from market to money
 	$(PY) main.py run --profile demo
 
 test: $(VENV)/.ready $(CLIENTS)/.ready  ## all tests, foreign clients of the simulated gateway included
-	env -u PYTHONDONTWRITEBYTECODE $(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	env -u PYTHONDONTWRITEBYTECODE $(PY) -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 test-ib-async: $(IB_ASYNC)/.ready  ## the tests of trading, on ib_async in place of ib_insync
 	ZEROHOUR_IB_LIBRARY=ib_async $(IB_ASYNC)/bin/python -m pytest $(TRADING_TESTS)
