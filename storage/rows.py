@@ -59,10 +59,10 @@ def exists(db: sqlite3.Connection, sql: str, values: Values = ()) -> bool:
 
 def insert(db: sqlite3.Connection, table: str, values: Named, on_conflict: str = "") -> bool:
     """Return whether a row was written: `values` by column, or the row in its way changed as `on_conflict` says."""
-    return db.execute(_insert_sql(table, tuple(values), on_conflict), values).rowcount == 1
+    return db.execute(_insert_sql(table, tuple(values), on_conflict), tuple(values.values())).rowcount == 1
 
 
 @lru_cache(maxsize=64)
 def _insert_sql(table: str, columns: tuple[str, ...], on_conflict: str) -> str:
-    named = ", ".join(f":{column}" for column in columns)
-    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({named}) {on_conflict}"
+    places = ", ".join("?" * len(columns))  # bound by place: by name each of them is looked up again
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places}) {on_conflict}"

@@ -118,6 +118,8 @@ def on_commission(turn: PositionTurn, report: orders.CommissionRecorded) -> None
     more_cents = Cents(report.commission_cents_total - known_cents)
     position_id = _life_of(turn, report.order_ref)
     is_over = position_id != state.ref.position_id or state.cycle is PositionState.FLAT
+    if not is_over or not more_cents:
+        return
     past = next((past for past in state.past if past.ref.position_id == position_id), None)
-    if is_over and past is not None and more_cents:
+    if past is not None:
         reports.corrected(turn, past, more_cents)
