@@ -28,6 +28,7 @@ from simulation.days.rest import DayVendor, RestDayBroker
 from simulation.days.runtime import DayRuntime
 from simulation.days.scene import Scene
 from simulation.inprocess.port import PAPER, Login
+from supervision.actor import IoActor
 from supervision.cell import Cell
 from supervision.stepped import VirtualClock
 
@@ -324,7 +325,8 @@ def plant_crashes(cell: Cell, count: int, *, spared: int, with_started: bool) ->
     def made() -> Any:
         actor: Any = make()
         if left[0] > 0:
-            actor.decide = raising(actor.decide)
+            name = "handle" if isinstance(actor, IoActor) else "decide"
+            setattr(actor, name, raising(getattr(actor, name)))
         return actor
 
     cell.spec = dataclasses.replace(cell.spec, make=made)

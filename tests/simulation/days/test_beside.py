@@ -22,6 +22,7 @@ SETTINGS: Final = day_settings(has_desks=True)
 PLAIN: Final = day_settings()
 SWITCHED: Final = 7
 REFUSED: Final = 37  # a switch while something is held
+STRUCK: Final = 1367  # the second desk's ledger, seven times within two seconds
 APART: Final = 0
 APART_ROUTES: Final = 6  # each strategy trades at one desk alone
 
@@ -88,6 +89,14 @@ def test_a_day_of_two_desks_is_the_same_each_time_and_stepped_every_second(tmp_p
 
 
 @pytest.mark.slow
+def test_a_ledger_that_is_struck_at_every_try_of_a_message_breaks_nothing_but_that_rows_place(tmp_path: Path) -> None:
+    """It is made anew each time, and struck again; after the last try the row is given up, with an alarm."""
+    everything = day_settings(has_desks=True, has_rest=True, has_spreads=True, has_slices=True, has_combos=True)
+    result = Days(everything, tmp_path, parity_every=0).run(STRUCK)
+    assert not result.broken
+    assert result.coverage.faults[Fault.ACTOR_CRASHED.name]
+
+
 def test_a_strategy_that_is_flat_is_switched_and_nothing_breaks(tmp_path: Path) -> None:
     result = run(tmp_path, SWITCHED)
     assert result.broken == ()
