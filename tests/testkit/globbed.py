@@ -20,5 +20,10 @@ def _database() -> duckdb.DuckDBPyConnection:
 
 def counted(root: Path, what: str = "*", pattern: str = EVERY_DAY) -> int:
     """Return how many there are in the files of a pattern below a folder: rows, or what else SQL may count."""
-    sql = f"SELECT count({what}) FROM read_parquet('{root}/{pattern}')"
+    return counted_in(f"{root}/{pattern}", what)
+
+
+def counted_in(files: str | list[str], what: str = "*") -> int:
+    """Return how many there are in the files of a pattern, or in those named."""
+    sql = f"SELECT count({what}) FROM read_parquet({files!r})"
     return int(known(_database().execute(sql).fetchone())[0])
