@@ -11,10 +11,11 @@ from msgspec.structs import replace
 
 from config.settings import Settings, load_settings
 from domain.alarm import Severity
+from domain.instants import SECOND
 from domain.instruments import Side
 from domain.risk.kill import KillLevel
 from domain.session.modes import AccountClass, Mode
-from domain.units import Cents
+from domain.units import Cents, Utc
 from messages import broker, market, operator, risk, session
 from messages.base import Message
 from messages.ledgers import DeskInput
@@ -96,7 +97,8 @@ def facts() -> list[tuple[str, Message, str]]:
         ("spots:SPX", desk.spots(desk.spot_at(desk.LAST), desk.NOW), "real"),
         ("mode", lost, "model"),
         ("alarm:read_back", operator.Alarm(
-            key="read_back", severity=Severity.HIGH, text="The broker cannot be read back.", at_utc=desk.NOW
+            key="read_back", severity=Severity.HIGH, text="The broker cannot be read back.",
+            at_utc=Utc(desk.NOW - 5 * SECOND),  # the other desks' sessions stand since later
         ), "model"),
         ("alarm:disk", operator.Alarm(
             key="disk", severity=Severity.WARNING, text="Less than 5 GB are free.", at_utc=desk.NOW
