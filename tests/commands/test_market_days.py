@@ -89,7 +89,7 @@ def test_one_that_is_killed_takes_its_days_along_and_the_next_clears_up(
 
 @pytest.mark.slow
 def test_ctrl_c_ends_it_though_days_are_left(config: str, tmp_path: Path) -> None:
-    process = begun(config, tmp_path / "month", "200")
+    process = begun(config, tmp_path / "month", "4")
     try:
         process.send_signal(signal.SIGINT)
         said = process.communicate(timeout=60)[1]
