@@ -96,6 +96,7 @@ def test_ctrl_c_ends_it_though_days_are_left(config: str, tmp_path: Path) -> Non
     finally:
         process.kill()
     assert (process.returncode, "Traceback" in said) == (130, False)
+    assert not (tmp_path / "month" / "series" / "2026-11-25").exists()
 
 
 def test_a_day_that_would_begin_after_its_close_is_refused_before_any_is_recorded(
