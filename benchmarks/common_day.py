@@ -47,7 +47,7 @@ from storage.shared_ledger import SharedLedger, start_run
 from supervision.collecting import collected_seldom
 from supervision.spec import Tree
 from supervision.stepped import SteppedRuntime, VirtualClock
-from supervision.trace import NoTrace
+from supervision.trace import SIMULATED, FileTrace, Header, NoTrace, Trace
 
 GENERATOR: Final = Path(__file__).parents[2] / "shared" / "bench" / "gen_day.py"
 BEFORE_NS: Final = 600 * 1_000_000_000
@@ -92,19 +92,22 @@ class Result(msgspec.Struct, kw_only=True):
     denied: dict[str, int]
 
 
-def run(file: Path, threshold: float) -> Result:
-    """Run the day of a file (`.npz`, with its `.json` beside it); the time goes from the file to the last fill."""
-    return traded(file, threshold)[0]
+def run(file: Path, threshold: float, record: Path | None = None) -> Result:
+    """Run the day of a file (`.npz`, with its `.json` beside it); the time goes from the file to the last fill.
+
+    With `record` every message is written to a trace there, which is none yet.
+    """
+    return traded(file, threshold, record)[0]
 
 
-def traded(file: Path, threshold: float) -> tuple[Result, list[Fill]]:
+def traded(file: Path, threshold: float, record: Path | None = None) -> tuple[Result, list[Fill]]:
     """Run the day, and return its fills in order beside what it came to."""
     gc.freeze()  # the modules: no collection of the run's need look at them
     with collected_seldom():
-        return _traded(file, threshold)
+        return _traded(file, threshold, record)
 
 
-def _traded(file: Path, threshold: float) -> tuple[Result, list[Fill]]:
+def _traded(file: Path, threshold: float, record: Path | None) -> tuple[Result, list[Fill]]:
     began, began_cpu = time.perf_counter(), time.process_time()
     rules = LaneRules(threshold)
     about = msgspec.json.decode(file.with_suffix(".json").read_bytes(), type=DayFile)
@@ -115,7 +118,7 @@ def _traded(file: Path, threshold: float) -> tuple[Result, list[Fill]]:
     exchange = Exchange(market, cash_cents=NAV_CENTS, latency_ms=0)
     with tempfile.TemporaryDirectory(dir=quick_folder()) as name:
         ports: list[TapeQuotes] = []
-        runtime = _runtime(settings, Path(name), clock, market, exchange, rules, ports)
+        runtime = _runtime(settings, Path(name), clock, market, exchange, rules, ports, record)
         runtime.start_tree()
         runtime.run_until(Utc(about.open_ns))
         driver = Driver(runtime, market, ports[0], rules)
@@ -128,6 +131,8 @@ def _traded(file: Path, threshold: float) -> tuple[Result, list[Fill]]:
                 denied[code] = denied.get(code, 0) + 1
         messages = runtime.steps
         runtime.close()
+        if isinstance(runtime.trace, FileTrace):
+            runtime.trace.close()
     rows = [(e.at_utc, e.order.con_id, e.order.side, e.price_ticks) for e, _ in exchange.executions()]
     named = [(at, about.inst[con_id - FIRST_ID].symbol, _side_n(side), price) for at, con_id, side, price in rows]
     result = Result(
@@ -203,7 +208,7 @@ def _settings(tapes: list[Tape]) -> Settings:
 
 def _runtime(
     settings: Settings, folder: Path, clock: VirtualClock, market: TapeOfQuotes, exchange: Exchange, rules: LaneRules,
-    ports: list[TapeQuotes],
+    ports: list[TapeQuotes], record: Path | None,
 ) -> SteppedRuntime:  # fmt: skip
     desk = settings.desk
     run_n = start_run(folder, (desk,), clock.now_utc())
@@ -214,6 +219,7 @@ def _runtime(
         DeskLedger(folder, desk, run_n, is_durable=False, together=together), NoWarehouse(),
     )  # fmt: skip
     shown: Any = market
+    trace: Trace = NoTrace(clock) if record is None else _recording(record, settings, clock, run_n)
 
     def make_ports(runtime: SteppedRuntime) -> Iterable[Port]:
         ports.append(TapeQuotes(f"quotes:{desk}", runtime, market))
@@ -221,9 +227,22 @@ def _runtime(
         return TapeBroker(f"ibkr:{desk}", runtime, taken, exchange), ports[0]
 
     def make_runtime(tree: Tree) -> SteppedRuntime:
-        return SteppedRuntime(_with_lanes(trading_side(tree), settings, market, rules), clock, run_n, NoTrace(clock))
+        return SteppedRuntime(_with_lanes(trading_side(tree), settings, market, rules), clock, run_n, trace)
 
     return assemble(settings, stores, make_runtime, make_ports).runtime
+
+
+def _recording(file: Path, settings: Settings, clock: VirtualClock, run_n: int) -> FileTrace:
+    """Return a trace that all messages are written to.
+
+    Raises:
+        FileExistsError: there is such a file.
+    """
+    header = Header(
+        run_n=run_n, session=SIMULATED, started_utc=clock.now_utc(), rate=1.0, settings_digest=settings.digest(),
+        code_version="", settings=msgspec.Raw(settings.to_json()),
+    )  # fmt: skip
+    return FileTrace(file, header, clock, is_buffered=True)
 
 
 def _with_lanes(tree: Tree, settings: Settings, market: TapeOfQuotes, rules: LaneRules) -> Tree:
@@ -282,10 +301,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.common_day", description=__doc__)
     parser.add_argument("--thr", type=float, default=1.25, help="entry threshold: 1.25 (1,007 orders) or 1.04 (6,115)")
     parser.add_argument("--day", type=Path, metavar="FILE", help="the day's .npz (default: made as the others make it)")
+    parser.add_argument("--record", type=Path, metavar="FILE", help="write every message to a new trace file")
     parser.add_argument("--json", action="store_true", help="for machines")
     arguments = parser.parse_args()
+    if arguments.record is not None and arguments.record.exists():
+        parser.error(f"{arguments.record} exists; name a file for the trace that does not")
     with tempfile.TemporaryDirectory() as name:
-        result = run(day_file(arguments.day, Path(name)), arguments.thr)
+        result = run(day_file(arguments.day, Path(name)), arguments.thr, arguments.record)
     if arguments.json:
         print(orjson.dumps(msgspec.to_builtins(result)).decode())
     else:

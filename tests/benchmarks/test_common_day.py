@@ -11,6 +11,8 @@ import pytest
 
 from benchmarks.common_day import GENERATOR, day_file, run
 from domain.instants import SECOND
+from messages.envelope import Envelope
+from supervision.trace import TraceReader
 from tests.testkit.paths import ABSENT
 
 OPEN = 1_778_851_800 * SECOND  # 2026-05-15 13:30 UTC
@@ -62,6 +64,19 @@ def test_every_trade_is_that_of_the_plain_rule(day: Path, threshold: float) -> N
     assert orders > 10
     assert (found.orders, found.trades_hash, found.denied) == (orders, digest, {})
     assert found.woken < QUOTES
+
+
+@pytest.mark.slow
+def test_the_day_trades_alike_with_every_message_on_record(day: Path, tmp_path: Path) -> None:
+    file = tmp_path / "trace.jsonl"
+    bare, recorded = run(day, 1.25), run(day, 1.25, file)
+    assert (recorded.trades_hash, recorded.messages) == (bare.trades_hash, bare.messages)
+    reader = TraceReader(file)
+    said = [record for record in reader if isinstance(record, Envelope)]
+    assert not reader.torn
+    assert sum(b"orders.SubmitOrder" in bytes(one.message) for one in said) == bare.orders
+    with pytest.raises(FileExistsError):
+        run(day, 1.25, file)
 
 
 @pytest.mark.slow
