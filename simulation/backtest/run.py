@@ -45,7 +45,6 @@ from storage.queries import Found, LedgerReader
 from storage.series_reader import SeriesReader
 from storage.shared_ledger import SharedLedger, start_run
 from storage.warehouse_reader import WarehouseReader
-from supervision.collecting import collected_seldom
 from supervision.stepped import SteppedRuntime, VirtualClock
 from supervision.trace import NoTrace
 
@@ -156,8 +155,7 @@ class Backtest:
         for session in sessions:
             hours = calendar.day(session, self._settings.day.closed_dates)
             if hours is not None:
-                with collected_seldom():
-                    day = self._run(hours)
+                day = self._run(hours)
                 gc.collect()  # a day is a knot of references: without this some stay in memory
                 yield day
 
