@@ -205,14 +205,18 @@ class Checks:
             self._look_at_entry(command, now, is_late=is_late)
 
     def _look_at_exit(self, order: OrderRequest, now: Utc) -> None:
-        """Look whether an exit sells, or buys back, at most what the broker has held for a while."""
+        """Look whether an exit sells, or buys back, at most what the broker has held for a while, or holds by now.
+
+        A stop that rests at the broker leaves in the very instant of the fill that it is for: the book is looked at
+        only after that instant.
+        """
         con_id = order.contract.con_id  # a combination's holds nothing, and sells what its legs' positions hold
         held, since_utc = self._held_since.get(con_id, (Qty(0), now))
         is_told = now - since_utc > MINUTE and self._reachable_for(now) > MINUTE and not self._is_silent(con_id)
-        if order.side is Side.SELL and con_id != COMBO_CON_ID and is_told and order.qty > max(held, 0):
-            self._scene.breaks(f"exit {order.order_ref} is for {order.qty}, the broker has long held {held}")
-        if order.side is Side.BUY and con_id != COMBO_CON_ID and is_told and order.qty > max(-held, 0):
-            self._scene.breaks(f"exit {order.order_ref} buys {order.qty}, the broker has long held {held}")
+        closable = max(-order.side.sign * qty for qty in (held, self._scene.exchange.position(con_id).qty, 0))
+        if con_id != COMBO_CON_ID and is_told and order.qty > closable:
+            does = "is for" if order.side is Side.SELL else "buys"
+            self._scene.breaks(f"exit {order.order_ref} {does} {order.qty}, the broker has long held {held}")
 
     def _is_silent(self, con_id: int) -> bool:
         """Return whether the broker says nothing of a contract by itself."""
