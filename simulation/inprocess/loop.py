@@ -140,9 +140,10 @@ class SteppedLoop(asyncio.AbstractEventLoop):
 
     def close(self) -> None:
         """End every task, and call nothing any more."""
-        for task in asyncio.all_tasks(self):
-            task.cancel()
-        self.run_ready()
+        while tasks := asyncio.all_tasks(self):  # what waits to be called may start one still
+            for task in tasks:
+                task.cancel()
+            self.run_ready()
         self._is_closed = True
 
 

@@ -96,3 +96,12 @@ def test_after_the_end_of_the_loop_nothing_happens_any_more() -> None:
     bench.runtime.run_until(Utc(FROM + 60 * SECOND))
     assert bench.said == [("ended", 1_000)]
     assert bench.errors == []
+
+
+def test_what_a_waiting_call_starts_ends_with_the_loop_too() -> None:
+    bench = Bench()
+    started: list[asyncio.Task[None]] = []
+    bench.loop.call_soon(lambda: started.append(bench.loop.create_task(asyncio.sleep(1.0))))
+    bench.loop.create_task(asyncio.sleep(1.0))
+    bench.loop.close()
+    assert started and all(task.cancelled() for task in started)
