@@ -63,6 +63,7 @@ class Checks:
         self.structures = StructureChecks(scene)
         self.is_reachable: Callable[[], bool] = lambda: False
         self.on_entry: Callable[[str, str, str], None] = _nothing  # its desk, the order, the strategy
+        self.crashed_utc = Utc(0)  # an actor of the desk, or one that is no desk's own
         self._reachable_since: Utc | None = None
         self.watched: dict[type[Message], Callable[[str, Any, Utc], None]] = {
             risk.KillRaised: self._on_kill,
@@ -162,6 +163,7 @@ class Checks:
     def _on_crash(self, _to: str, told: lifecycle.ActorCrashed, now: Utc) -> None:
         if INJECTED not in told.error:
             self._scene.breaks(f"{told.name} crashed by itself: {told.error.strip().splitlines()[-1][:200]}")
+        self.crashed_utc = now
         self._scene.disturb(now)
 
     def _on_dead_letter(self, _to: str, told: lifecycle.MessageDeadLettered, now: Utc) -> None:

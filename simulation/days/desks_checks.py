@@ -118,7 +118,9 @@ class DesksChecks:
         for command_id, (command, at_utc) in list(self._asked.items()):
             if now - at_utc > OUTCOME_WAIT:
                 del self._asked[command_id]
-                if max(desk.scene.disturbed_utc for desk in self._desks) < at_utc + SECOND:
+                disturbed_utc = max(desk.scene.disturbed_utc for desk in self._desks)  # by the switch itself, too
+                crashed_utc = max(desk.checks.crashed_utc for desk in self._desks)
+                if disturbed_utc < at_utc + SECOND and crashed_utc < at_utc:
                     self._scene.breaks(f"the switch of {command.strategy} has no answer")
                 else:
                     self._scene.coverage.other("switches: without an answer, something else went wrong meanwhile")

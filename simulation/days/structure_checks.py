@@ -166,9 +166,20 @@ class StructureChecks:
         )
 
     def _short_qty(self, one: Watched) -> int:
-        """Return how many of a structure's contracts the broker holds short: what was bought by hand is gone."""
-        own_qty = self._own_qty(one, one.short_con_id)
-        return max(0, min(-own_qty, -self._scene.exchange.position(one.short_con_id).qty))
+        """Return how many of a structure's contracts the broker holds short: what was bought by hand is gone.
+
+        It is gone from whichever structure was handed over first: a later one has sold the same contract anew.
+        """
+        con_id, exchange = one.short_con_id, self._scene.exchange
+        own_qty = sum(piece.signed_qty for piece in pieces_of(exchange) if piece.con_id == con_id)
+        gone = max(0, exchange.position(con_id).qty - own_qty)
+        for other in self._known.values():
+            if other.short_con_id == con_id:
+                sold = max(0, -self._own_qty(other, con_id))
+                if other is one:
+                    return max(0, sold - gone)
+                gone = max(0, gone - sold)
+        return 0
 
     def _is_tradable(self, one: Watched, now: Utc) -> bool:
         exchange, market = self._scene.exchange, self._scene.market

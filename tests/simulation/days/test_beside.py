@@ -10,13 +10,15 @@ from msgspec.structs import replace
 
 import main
 from actors.risk import routing
-from domain.instants import MINUTE
+from domain.instants import MINUTE, SECOND
 from domain.units import Utc
 from messages import desks
-from simulation.days.beside import SECOND_DESK, SHARE
+from simulation.days.beside import SECOND_DESK, SHARE, PlannedSwitch
+from simulation.days.desk import plant_crashes
 from simulation.days.faults import Fault
 from simulation.days.one_day import DayResult, Days, day_settings
 from simulation.days.plan import DayPlan, PlannedFault, plan_day
+from simulation.days.world import World
 
 SETTINGS: Final = day_settings(has_desks=True)
 PLAIN: Final = day_settings()
@@ -138,6 +140,30 @@ def test_a_kill_level_that_reached_every_desk_would_be_seen_in_the_firsts_day(
 
     monkeypatch.setattr(main, "_route_of_several", to_all)
     assert not days.is_apart(plan)
+
+
+@pytest.mark.parametrize("is_crashed", [True, False])
+def test_a_switch_needs_no_answer_where_whoever_took_it_crashed_at_that_instant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_crashed: bool
+) -> None:
+    days = Days(SETTINGS, tmp_path, parity_every=0)
+    plan = stopped_beside(days)
+    assert plan.beside is not None
+    at_utc = Utc(plan.day.open_utc + MINUTE)
+    switch = PlannedSwitch(at_utc, next(strategy for strategy, at in plan.beside.routes if len(at) == 1))
+    plan = replace(plan, signals=(), faults_beside=(), beside=replace(plan.beside, switches=(switch,)))
+    world = World(days.settings_of(plan), plan, tmp_path / "template")
+    world.begin()
+    world.go(at_utc - SECOND - world.clock.now_utc())
+    operator = world.scene.cell("operator")
+    assert operator is not None
+    if is_crashed:
+        plant_crashes(operator, 1, spared=0, with_started=False)
+    else:
+        operator.decide = lambda *_: None
+    world.go(6 * MINUTE)
+    world.end()
+    assert ["has no answer" in text for text in world.scene.broken] == ([] if is_crashed else [True])
 
 
 def _says_flat(rules: Any, turn: Any, held_for: Any) -> None:
