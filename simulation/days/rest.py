@@ -246,6 +246,11 @@ class RestDayBroker(SteppedTastytrade):
         """Return what happens to a request that has arrived."""
         return self._vendor.trouble_of(target, body)
 
+    def look_after_request(self) -> None:
+        """Have what it has brought about told, and matched by the first second at which it can be."""
+        super().look_after_request()
+        self._plan_step()
+
     async def _served(self, asked: Asked, body: bytes) -> Answered | None:
         answer = await super()._served(asked, body)
         self._plan_step()

@@ -157,10 +157,15 @@ class SteppedTastytrade(TastytradeOrdersPort):
         await asyncio.sleep(TRIP_S)
         target = target_of(asked.method, asked.path)
         trouble = None if target is None else self.trouble_of(target, body)
+        self.loop.call_soon(self.look_after_request)
         answer = await self.service.answer(asked, body, trouble)
         self.tell_news()
         await asyncio.sleep(TRIP_S)
         return answer
+
+    def look_after_request(self) -> None:
+        """Have told what a request has brought about as it arrived: its answer may be late, or never come."""
+        self.tell_news()
 
     # -- the stream -----------------------------------------------------------------------------
 

@@ -13,11 +13,13 @@ from gateways.tastytrade.orders_port import TastytradeOrdersPort
 from simulation.days.faults import AT_REST, OF_REST, ORDER_FAULTS, Fault
 from simulation.days.one_day import DayResult, Days, day_settings
 from simulation.days.plan import REST_SHARE, plan_day
+from simulation.days.world import executions_hash
 
 SETTINGS: Final = day_settings(has_rest=True)
 WITH_DESKS: Final = day_settings(has_rest=True, has_desks=True)
 PLAIN: Final = day_settings()
 BUSY: Final = 5  # some twenty executions over the REST broker
+FEW: Final = 1
 SLOW_PORT: Final = 79  # takes entries after their time
 
 
@@ -85,6 +87,15 @@ def test_a_day_on_which_nearly_every_request_about_an_order_meets_a_fault_breaks
     assert world.executions > 0
     taken_unanswered = {"REST_TAKEN", "REST_CUT_TAKEN", "REST_CANCEL_CROSSED", "REST_CHANGE_CROSSED"}
     assert taken_unanswered <= world.coverage.faults.keys()
+
+
+@pytest.mark.slow
+def test_what_a_request_has_brought_about_is_matched_in_time_though_its_answer_is_late(tmp_path: Path) -> None:
+    days = Days(SETTINGS, tmp_path, parity_every=0)
+    plan = replace(days.comparable(FEW), order_faults=0.9)
+    worlds = [days.played(plan, is_dense=is_dense)[0] for is_dense in (False, True)]
+    assert executions_hash(worlds[0].scene.exchange) == executions_hash(worlds[1].scene.exchange)
+    assert worlds[0].executions > 0
 
 
 @pytest.mark.slow
