@@ -72,6 +72,6 @@ def test_what_older_records_do_not_have_is_off() -> None:
         if one.default is not dataclasses.MISSING
     }  # fmt: skip
     assert defaults == {
-        "vertical_width": 0, "vertical_loss": 250, "combination": None, "wing_width": 10, "short_distance": 10,
-        "profit_share": 0, "leave_before_close_ms": 0, "in_money_before_close_ms": 0,
+        "desk": None, "vertical_width": 0, "vertical_loss": 250, "combination": None, "wing_width": 10,
+        "short_distance": 10, "profit_share": 0, "leave_before_close_ms": 0, "in_money_before_close_ms": 0,
     }  # fmt: skip
