@@ -58,7 +58,8 @@ def on_broker_quantity(
     if qty == _ledger_qty(turn):
         if not state.has_tried_often:  # else one exit after another that something at the broker holds back
             state.retry_utc = Utc(0)
-        state.disputed_utc = None
+        if state.fills.held >= 0:  # more closed than held stays in dispute: else each word of the broker opens another
+            state.disputed_utc = None
     elif state.cycle in _COMPARED and state.phase is not Phase.CLOSED:
         _await_agreement(turn, turn.now + rules.exits.agreement_ms * MS)
 

@@ -119,7 +119,7 @@ def _is_clear(state: PositionData) -> bool:
 def _missing_qty(state: PositionData) -> Qty:
     """Return how much of what the ledger holds the broker no longer does, once both had their time to agree."""
     is_held = state.cycle is not PositionState.FLAT and state.disputed_utc is not None and state.is_broker_newer
-    return Qty(min(state.gap_qty, state.fills.held)) if is_held else Qty(0)
+    return Qty(min(state.gap_qty, max(state.fills.held, 0))) if is_held else Qty(0)
 
 
 def _leaves_for(state: PositionData) -> ExitReason | None:

@@ -424,7 +424,8 @@ def _due(saga: Saga) -> SagaEvent | None:
             return None
         return SagaEvent.COVER_BOUGHT if cover.held > 0 else SagaEvent.COVER_FAILED
     if state is SagaState.BUYING_BACK:
-        if any(leg.may_be_held and not (leg.is_clear and leg.at_most == 0) for leg in saga.shorts):
+        # Less than nothing is held of a short that somebody else has bought back, too.
+        if any(leg.may_be_held and not (leg.is_clear and leg.at_most <= 0) for leg in saga.shorts):
             return None
         is_all_gone = all(leg.held == 0 and leg.is_flat for leg in saga.covers)
         is_all_gone = is_all_gone and not any(leg.may_be_held for leg in saga.shorts)

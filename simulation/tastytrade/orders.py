@@ -83,6 +83,7 @@ class OrderDesk:
         self._faults = faults
         self._on_news = on_news
         self._open_utc = exchange.market.open_utc
+        self._last_id = 0  # an id is given once, whatever becomes of its order and of the session
 
     def place(self, order: Order, ref: str, action: str, *, is_strict: bool) -> Placed:
         """Take a new order.
@@ -213,8 +214,8 @@ class OrderDesk:
                 raise RefusedError(f"only {max(can_close, 0)} can be closed")
 
     def _new(self, order: Order, ref: str, action: str) -> Placed:
-        now, order_id = self._now(), self.exchange.next_order_id(CLIENT_ID)
-        order_id = max(order_id, max(self.placed, default=0) + 1)
+        now = self._now()
+        order_id = self._last_id = max(self.exchange.next_order_id(CLIENT_ID), self._last_id + 1)
         seen_utc = Utc(now + round(self._faults.hides_s * SECOND))
         order = replace(order, order_id=order_id, client_id=CLIENT_ID, order_ref=ref)
         placed = self.placed[order_id] = Placed(order_id, ref, action, order, now, seen_utc, fills={})

@@ -189,7 +189,7 @@ TABLE: Final = (
     Sabotage(
         "the cover held back while a short may be held",
         "domain/structure/saga.py",
-        "        if any(leg.may_be_held and not (leg.is_clear and leg.at_most == 0) for leg in saga.shorts):\n"
+        "        if any(leg.may_be_held and not (leg.is_clear and leg.at_most <= 0) for leg in saga.shorts):\n"
         "            return None\n",
         "",
         "tests/domain/structure/test_saga.py::test_the_shorts_are_bought_back_before_the_cover_is_free",
@@ -197,8 +197,8 @@ TABLE: Final = (
     Sabotage(
         "both covers held back while a short of either pair may be held",
         "domain/structure/saga.py",
-        "leg.may_be_held and not (leg.is_clear and leg.at_most == 0) for leg in saga.shorts):",
-        "leg.may_be_held and not (leg.is_clear and leg.at_most == 0) for leg in saga.shorts[:1]):",
+        "leg.may_be_held and not (leg.is_clear and leg.at_most <= 0) for leg in saga.shorts):",
+        "leg.may_be_held and not (leg.is_clear and leg.at_most <= 0) for leg in saga.shorts[:1]):",
         "tests/domain/structure/test_saga_of_pairs.py::test_no_cover_is_free_while_a_short_of_the_other_pair_is_held",
     ),
     Sabotage(

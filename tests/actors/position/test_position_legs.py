@@ -170,6 +170,23 @@ def test_a_short_is_clear_when_the_broker_says_so_after_its_last_fill(broker_qty
         assert not leg(history).is_flat
 
 
+def test_a_short_of_which_more_was_bought_back_than_sold_is_disputed_once_and_is_clear() -> None:
+    history = held(SHORT, qty=10)
+    history.quote(520, 530)
+    flatten(history)
+    history.order_sent(EXIT_1)
+    history.ack(EXIT_1)
+    history.fill(10, 530, EXIT_1)
+    history.ended(EXIT_1, 10)
+    history.fill(2, 530, "broker:7")  # somebody bought, too
+    for _ in range(5):  # each read-back confirms what the executions say
+        history.wait(1_000)
+        history.broker(2)
+    assert history.last(positions.PositionDisputed).why == "more was closed than held: -2"
+    assert len(history.all(positions.PositionDisputed)) == len(history.all(risk.RaiseKill)) == 1
+    assert (leg(history).qty, leg(history).is_clear, leg(history).missing_qty) == (-2, True, UNSET)
+
+
 def test_a_working_limit_of_a_purchase_is_never_lowered() -> None:
     history = held(SHORT, qty=10)
     history.quote(520, 530)

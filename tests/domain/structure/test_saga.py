@@ -196,6 +196,15 @@ def test_shorts_that_are_clear_at_the_broker_let_the_cover_go_though_somebody_el
     assert short_gone(cover_gone(out)).state is S.CLOSED
 
 
+def test_shorts_of_which_more_was_bought_back_than_sold_let_the_cover_go_once_they_are_clear() -> None:
+    out = leaving(held(), ExitReason.KILL)
+    over = replace(out.short, held=Qty(-2), is_leaving=True)
+    assert advance(replace(out, short=over)).state is S.BUYING_BACK
+    out = advance(replace(out, short=replace(over, is_clear=True)))
+    assert (out.state, wishes(out)) == (S.RELEASING, (Wish.FREE_COVER, Wish.CLOSE_COVER))
+    assert cover_gone(out).state is S.RELEASING  # the short leg is in dispute: a person is asked for
+
+
 def test_a_clear_word_does_not_outweigh_an_entry_that_works() -> None:
     out = leaving(sold(short_sent(bought(cover_sent(NEW))), 0, EntryPart.WORKING), ExitReason.EOD)
     out = replace(out, short=replace(out.short, is_clear=True))

@@ -9,8 +9,17 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+from simulation.broker.exchange import Exchange
 from simulation.tastytrade.control import TastytradeControl
 from tests.testkit.tastytrade_world import SECRET, World, rest_broker
+
+LEG = {
+    "instrument-type": "Equity Option", "symbol": "SPXW  261120C06000000", "quantity": 2, "action": "Buy to Open",
+}  # fmt: skip
+BODY = {
+    "time-in-force": "Day", "order-type": "Limit", "price": "4.50", "price-effect": "Debit", "legs": [LEG],
+    "external-identifier": "mine",
+}  # fmt: skip
 
 
 def ask(url: str, method: str = "GET", body: Any = None, **headers: str) -> tuple[int, Any]:
@@ -57,23 +66,30 @@ def test_a_request_without_token_user_agent_or_account_is_refused_as_the_vendor_
 def test_a_full_replacement_is_taken_and_trades_what_is_left() -> None:
     with rest_broker() as world:
         headers = {"User-Agent": "mine/1.0", "Authorization": f"Bearer {token_of(world)}"}
-        leg = {
-            "instrument-type": "Equity Option", "symbol": "SPXW  261120C06000000", "quantity": 2,
-            "action": "Buy to Open",
-        }  # fmt: skip
-        body = {
-            "time-in-force": "Day", "order-type": "Limit", "price": "4.50", "price-effect": "Debit", "legs": [leg],
-            "external-identifier": "mine",
-        }  # fmt: skip
         orders = f"{world.server.rest_url}/accounts/5WT00001/orders"
-        status, told = ask(orders, "POST", body, **headers)
+        status, told = ask(orders, "POST", BODY, **headers)
         assert (status, told["data"]["order"]["status"]) == (201, "Live")
-        status, told = ask(f"{orders}/1", "PUT", body | {"price": "4.60"}, **headers)
+        status, told = ask(f"{orders}/1", "PUT", BODY | {"price": "4.60"}, **headers)
         assert (status, told["data"]["replaces-order-id"], told["data"]["price"]) == (200, 1, "4.60")
-        other = body | {"legs": [leg | {"action": "Sell to Close"}], "price-effect": "Credit"}
+        other = BODY | {"legs": [LEG | {"action": "Sell to Close"}], "price-effect": "Credit"}
         assert ask(f"{orders}/2", "PUT", other, **headers)[0] == 422
         _, told = ask(f"{orders}/live", **headers)
         assert {row["id"]: row["status"] for row in told["data"]["items"]} == {1: "Cancelled", 2: "Live"}
+
+
+def test_an_order_id_is_given_once_whatever_becomes_of_the_order_and_of_the_session() -> None:
+    with rest_broker() as world:
+        headers = {"User-Agent": "mine/1.0", "Authorization": f"Bearer {token_of(world)}"}
+        orders = f"{world.server.rest_url}/accounts/5WT00001/orders"
+
+        def placed_id() -> int:
+            return int(ask(orders, "POST", BODY, **headers)[1]["data"]["order"]["id"])
+
+        assert placed_id() == 1
+        world.do(lambda: world.server.turn(world.market, Exchange(world.market, latency_ms=1)))
+        assert placed_id() == 2
+        world.do(lambda: world.server.desk.placed.pop(2))  # it vanishes from every list
+        assert placed_id() == 3
 
 
 def test_faults_are_set_seen_and_ended_at_the_control_port_and_a_bad_record_changes_nothing() -> None:
