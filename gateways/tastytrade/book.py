@@ -4,13 +4,14 @@ The vendor changes an order by replacing it: the new one has an id of its own an
 one reference are a chain and one order of ours: its permanent id is that of the first, its quantity the first's size,
 its fills those of all. One that bears no reference has that of what it replaces, or is replaced by: somebody else may
 have replaced our order, or the vendor left it out. Taking a row twice, late or out of turn changes nothing that is
-true. What the vendor's list has shown and shows no more in two lists running is gone, until it is told of again.
+true. What the vendor's list has shown and shows no more in two lists running is gone, until it is told of again; so is
+what was told of elsewhere, as an order that works or that replaces one, once no list has shown it for a while.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
@@ -20,6 +21,8 @@ from domain.position.fills import FIRST_REVISION
 from domain.units import Qty, Ticks
 from gateways.tastytrade.codes import CONTINGENT, OVER, PHASES, REJECTED, status_of
 from gateways.tastytrade.wire import Fill, OrderRow
+
+UNSEEN_S: Final = 45.0  # an order that was taken may stand in no list for a while
 
 
 class View(NamedTuple):
@@ -76,18 +79,25 @@ class OrderBook:
         self._listed: set[int] = set()
         self._missing: set[int] = set()
         self._gone: set[int] = set()
+        self._unseen: dict[int, float] = {}  # since when, of what no list has ever shown
 
-    def note_list(self, order_ids: Iterable[int]) -> None:
-        """Take note of which orders a whole list has shown, after they were taken."""
+    def note_list(self, order_ids: Iterable[int], now_s: float) -> None:
+        """Take note of which orders a whole list has shown, after they were taken; `now_s` are monotonic seconds."""
         shown = set(order_ids)
         missing = self._listed - shown
         self._gone |= missing & self._missing
         self._missing = missing
         self._listed |= shown
+        rows = self._rows
+        told = {row.order_id for row in rows.values() if row.status not in OVER}
+        told |= {row.replacing_id for row in rows.values() if row.replacing_id and row.replacing_id not in rows}
+        self._unseen = {order_id: self._unseen.get(order_id, now_s) for order_id in told - self._listed}
+        self._gone |= {order_id for order_id, since_s in self._unseen.items() if now_s - since_s >= UNSEEN_S}
 
     def take(self, row: OrderRow) -> Taken:
         """Take a row over, as far as it is news."""
         self._gone.discard(row.order_id)
+        self._unseen.pop(row.order_id, None)
         was = self._rows.get(row.order_id)
         is_newer = was is None or _age(row) >= _age(was)
         now = row if was is None else _merged(*((was, row) if is_newer else (row, was)))
@@ -185,11 +195,13 @@ class OrderBook:
         first, head = rows[0], _head(rows)
         filled = Qty(sum(row.filled_qty for row in rows))
         status = status_of(head.status)
-        is_gone = head.status not in OVER and head.order_id in self._gone and filled < first.size
+        goes_on = bool(head.replacing_id) and head.replacing_id not in self._rows
+        last_id = head.replacing_id if goes_on and head.status in OVER else head.order_id
+        is_gone = (goes_on or head.status not in OVER) and last_id in self._gone and filled < first.size
         live_id = 0 if is_gone or head.status in OVER else head.order_id
         if not live_id and filled >= first.size:
             status = OrderStatus.FILLED
-        elif not live_id and not is_gone and head.replacing_id and head.replacing_id not in self._rows:
+        elif not live_id and not is_gone and goes_on:
             live_id, status = head.order_id, OrderStatus.PENDING  # it goes on in an order that nobody told of yet
         elif not live_id and (filled or len(rows) > 1) and status is OrderStatus.INACTIVE:
             status = OrderStatus.CANCELLED  # it has worked

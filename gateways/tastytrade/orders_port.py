@@ -858,7 +858,8 @@ class TastytradeOrdersPort(PortThread, broker.BrokerPort):
         try:
             rows = await se.items(self._ask, session.path("orders/live"))
             are_read = [self._take_row(session, row) for row in rows]
-            session.book.note_list(order_id for row in rows if (order_id := wire.id_of(row)) is not None)
+            shown = (order_id for row in rows if (order_id := wire.id_of(row)) is not None)
+            session.book.note_list(shown, self.loop.time())
             why = "" if all(are_read) else "a row cannot be read"
         except BrokerError as error:
             why = str(error)

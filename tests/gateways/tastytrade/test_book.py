@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -12,11 +13,13 @@ from domain.instruments import OrderType, Side
 from domain.orders.table import OrderStatus
 from domain.position.fills import FIRST_REVISION
 from domain.units import Qty, Ticks, Utc
-from gateways.tastytrade.book import OrderBook
+from gateways.tastytrade.book import UNSEEN_S, OrderBook
 from gateways.tastytrade.codes import CANCELLED, CONTINGENT, FILLED, LIVE, REJECTED, REPLACE_REQUESTED, ROUTED
 from gateways.tastytrade.wire import Fill, OrderRow
+from tests.testkit.narrow import known
 
 REF, SYMBOL = "ZH-paper-a-e", "SPXW  261120C06000000"
+NOW_S = 1_000.0
 
 
 def fill(n: int, qty: int = 1, price: int = 510) -> Fill:
@@ -170,13 +173,13 @@ def test_an_order_of_nobody_has_no_reference_and_stands_for_itself() -> None:
 def test_what_two_lists_running_show_no_more_is_gone_until_it_is_told_of_again() -> None:
     book = OrderBook()
     book.take(row(1, LIVE))
-    book.note_list([])
-    book.note_list([])
+    book.note_list([], NOW_S)
+    book.note_list([], NOW_S)
     assert [view.is_working for view in book.views()] == [True], "no list has shown it yet: it may be too new for one"
-    book.note_list([1])
-    book.note_list([])
+    book.note_list([1], NOW_S)
+    book.note_list([], NOW_S)
     assert book.working() != [], "one list may lack what moved while it was read"
-    book.note_list([])
+    book.note_list([], NOW_S)
     (view,) = book.views()
     assert (view.is_gone, view.is_working) == (True, False)
     book.take(row(1, LIVE))
@@ -188,6 +191,32 @@ def test_what_has_ended_is_not_gone_though_no_list_shows_it() -> None:
     book = OrderBook()
     book.take(row(1, FILLED, fills=(fill(1, 4),)))
     for shown in ([1], [], []):
-        book.note_list(shown)
+        book.note_list(shown, NOW_S)
     (view,) = book.views()
     assert (view.is_gone, view.status) == (False, OrderStatus.FILLED)
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_a_replacement_that_no_list_ever_shows_is_gone_after_a_while(is_told: bool) -> None:
+    book = OrderBook()
+    book.take(row(1, CANCELLED, replacing_id=2))
+    if is_told:
+        book.take(row(2, LIVE, 4, 520, replaces_id=1))
+    for after_s in (0.0, 0.2, UNSEEN_S - 0.1):
+        book.note_list([1], NOW_S + after_s)
+        assert known(book.view(REF)).is_working
+    book.note_list([1], NOW_S + UNSEEN_S)
+    view = known(book.view(REF))
+    assert (view.is_gone, view.is_working) == (True, False)
+    book.take(row(2, LIVE, 4, 520, replaces_id=1))  # it is told of after all
+    book.note_list([1], NOW_S + UNSEEN_S + 1)
+    assert known(book.view(REF)).is_working
+
+
+def test_a_replacement_that_a_list_has_shown_is_not_gone() -> None:
+    book = OrderBook()
+    book.take(row(1, CANCELLED, replacing_id=2))
+    book.take(row(2, LIVE, 4, 520, replaces_id=1))
+    for after_s in (0.0, UNSEEN_S, 2 * UNSEEN_S):
+        book.note_list([1, 2], NOW_S + after_s)
+    assert known(book.view(REF)).is_working
