@@ -279,6 +279,7 @@ def test_what_is_done_names_the_desk_and_goes_to_it_alone(browser: Browser, seve
 def test_stop_is_two_presses_of_enter(browser: Browser, several: SeveralShown) -> None:
     watched = at(browser, several, "paper")
     watched.page.wait_for_selector("#entries:enabled")
+    watched.wait_for_text("#entries", "Stop entries")  # the level that the test before has set is looked at each second
     watched.page.focus("#entries")
     watched.page.keyboard.press("Enter")
     watched.page.keyboard.press("Enter")
