@@ -25,6 +25,7 @@ _SHOWN_TO = {
     "positions.PositionOpened": "risk", "positions.PositionClosed": "risk", "positions.EntryAbandoned": "risk",
     "broker.OrderSent": "ibkr", "broker.OrderDenied": "ibkr", "signals.FeaturesComputed": "lane",
     "market.ContractsOffered": "risk", "orders.BrokerRefused": "notifier", "operator.Alarm": "notifier",
+    "structures.StructureChanged": "ledger", "structures.StructureClosed": "ledger",
 }  # fmt: skip
 
 

@@ -109,6 +109,7 @@ def test_a_held_spread_is_scared_and_closed_shorts_first_and_why_explains_both_l
     assert invariants(day.day) == []
     for leg in legs:
         said = day.why(leg["order_ref"])
+        assert said.count(" structure HELD: ") == 1, "the lane hears of it, too"
         for words in ("credit", "edge", "gap of the strikes", "the short leg needs", "SPXW", "SPY", "assignment risk"):
             assert words in said, words
 
