@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import msgspec
@@ -122,10 +122,19 @@ class Desk:
         self.control.close()
 
 
+Shown = TypeVar("Shown", bound=Desk)
+
+
 @contextmanager
 def shown(folder: Path, settings: Settings | None = None, **how: Any) -> Iterator[Desk]:
     """Serve a desk's folder until the end of the block; everything is pushed and read when it begins."""
-    made = Desk(folder, settings or desk.settings(folder), **how)
+    with served(Desk(folder, settings or desk.settings(folder), **how)) as made:
+        yield made
+
+
+@contextmanager
+def served(made: Shown) -> Iterator[Shown]:
+    """Push, read and serve everything of a desk until the end of the block."""
     try:
         made.push_all()
         made.feed.start()

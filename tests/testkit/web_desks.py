@@ -23,8 +23,7 @@ from storage.desk_ledger import DeskLedger
 from storage.shared_ledger import SharedLedger, start_run
 from tests.testkit import ledger_asks as ask
 from tests.testkit import web_desk as desk
-from tests.testkit.supervisor_child import eventually
-from tests.testkit.web_child import Desk, actor
+from tests.testkit.web_child import Desk, actor, served
 
 NAMES = ("paper", "real", "model")
 REAL_ACCOUNT, PAPER_ACCOUNT = "U7654321", desk.ACCOUNT
@@ -143,12 +142,5 @@ class SeveralShown(Desk):
 def several_shown(folder: Path, **web: Any) -> Iterator[SeveralShown]:
     """Write and serve the three desks until the end of the block."""
     write_desks(folder)
-    made = SeveralShown(folder, settings(folder, **web))
-    try:
-        made.push_all()
-        made.feed.start()
-        eventually(made.is_serving)
-        eventually(lambda: made.get("/api/actors").json()["rows"])
+    with served(SeveralShown(folder, settings(folder, **web))) as made:
         yield made
-    finally:
-        made.close()
