@@ -38,7 +38,8 @@ class _Seen:
 class Watchdog:
     """Looks, from its making to its closing, at the messages in hand of a live host; both durations are real time.
 
-    A stuck supervisor cannot be told about itself: the first report sets the process latch, the second ends it all.
+    A stuck supervisor cannot be told about itself: the first report sets the process latch, the second ends it all. Its
+    first `Started`, which makes the tree, may take as long as any start: on a busy machine that is no fault.
 
     Args:
         host: whose actors it looks at.
@@ -120,6 +121,8 @@ class Watchdog:
         if cell.name != SUPERVISOR:
             self._host.post(SUPERVISOR, stuck, "watchdog")
             return
+        if reached < _STAGES and type(mail.message) is lifecycle.Started and cell.incarnation == 1:
+            return  # it makes the whole tree; until it is done nobody whose state a ledger gives back is up
         self._host.latch(f"the supervisor has had {stuck.tag} in hand for {for_ms} ms")
         if reached == _STAGES:
             self._host.end(f"the supervisor is stuck in {stuck.tag}:\n{stuck.stack}")

@@ -14,6 +14,7 @@ import pytest
 
 from config.tree import Supervision
 from domain.alarm import Severity
+from domain.instants import MS
 from domain.units import Utc
 from messages import lifecycle, operator
 from messages.base import Message
@@ -279,6 +280,58 @@ def test_stuck_supervisor_latches_and_then_ends_the_process(start: Start) -> Non
         release.set()
         watchdog.close()
         assert runtime.stop()
+
+
+class SlowStart:
+    """A live tree whose supervisor has its first message, its own `Started`, in hand until it is let go."""
+
+    def __init__(self, stuck_after_ms: int) -> None:
+        self.release, begun = threading.Event(), threading.Event()
+
+        def make(name: str) -> Toy:
+            begun.set()
+            self.release.wait(120)
+            return Toy(name, [])
+
+        h = toy_tree(spec("a:1", make), log=[])
+        clock = MarketClock.real()
+        self.runtime = LiveRuntime(h.tree, NoTrace(clock), clock, 1)
+        self.now = FakeNs()
+        meter = StarvationMeter(5, self.now, self.now, lambda: 0)
+        rules = dataclasses.replace(RULES, stuck_after_ms=stuck_after_ms, watchdog_every_ms=600_000)
+        self.watchdog = Watchdog(self.runtime, rules, self.now, meter)  # the test looks, not the thread
+        self.runtime.start_tree()
+        assert begun.wait(60)
+        self.runtime.cells["supervisor"].busy_since_ns = self.now.ns
+
+    def look_after(self, ms: int) -> None:
+        self.now.ns += ms * MS
+        self.watchdog.look()
+
+
+@pytest.fixture
+def slow_start() -> Iterator[SlowStart]:
+    slow = SlowStart(stuck_after_ms=2_000)
+    yield slow
+    slow.release.set()
+    slow.watchdog.close()
+    assert slow.runtime.stop()
+
+
+def test_start_that_takes_long_does_not_latch_entries_off(slow_start: SlowStart) -> None:
+    slow_start.look_after(2_700)
+    slow_start.look_after(50_000)
+    assert (slow_start.runtime.latched, slow_start.runtime.ended) == (None, None)
+    slow_start.release.set()
+    assert eventually(lambda: slow_start.runtime.cells["a:1"].is_up)
+    slow_start.look_after(60_000)
+    assert (slow_start.runtime.latched, slow_start.runtime.ended) == (None, None)
+
+
+def test_start_that_does_not_end_latches_and_ends_the_process(slow_start: SlowStart) -> None:
+    slow_start.look_after(60_000)
+    assert known(slow_start.runtime.latched).startswith("the supervisor has had ")
+    assert "is stuck in" in known(slow_start.runtime.ended)
 
 
 def test_actor_stuck_in_a_ports_sink_cannot_be_fenced_and_ends_the_process(
