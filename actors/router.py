@@ -2,7 +2,8 @@
 
 A route in force is the newest on record, where the settings still allow it, else that of the settings. What is not
 known trades nowhere: a ledger that cannot be read, a recorded desk that is no more allowed. One switch at a time; the
-desks answer it (`actors/risk/routing.py`), and nothing is in force that is not durable.
+desks answer it (`actors/risk/routing.py`), nothing is in force that is not durable, and none is said not to have
+happened that a restart could find on record.
 """
 
 from __future__ import annotations
@@ -205,13 +206,19 @@ def on_held(turn: Turn[RouterState], answer: desks.StrategyHeld) -> None:
 
 
 def on_recorded(turn: Turn[RouterState], recorded: desks.RouteRecorded) -> None:
-    """Put the new route in force: it is durable."""
+    """Put the new route in force: it is durable; or say that the old one is, which was recorded behind it."""
     switch = turn.state.switch
-    if switch is None or switch.command.command_id != recorded.command_id:
+    if switch is None:
+        return
+    command = switch.command
+    if recorded.command_id == withdrawal_id(command):
+        detail = "The ledger did not record it in time, so nothing was changed; look at the disk, then try again."
+        end(turn, SwitchEvent.WITHDRAWN, Refusal(SwitchRefused.SILENT, detail))
+        return
+    if recorded.command_id != command.command_id:
         return
     if SWITCHES.next(switch.state, SwitchEvent.RECORDED) is not SwitchState.DONE:
         return
-    command = switch.command
     turn.state.routes = {**turn.state.routes, command.strategy: new_route(turn.state, command)}
     finish(turn, switch)
     detail = (
@@ -222,21 +229,44 @@ def on_recorded(turn: Turn[RouterState], recorded: desks.RouteRecorded) -> None:
 
 
 def on_overdue(turn: Turn[RouterState], switch_n: int) -> None:
-    """Give a switch up that somebody has not answered; a record that comes later is overruled by one behind it."""
+    """Give a switch up that a desk has not answered; one that the ledger has not is taken back on record first."""
     switch = turn.state.switch
     if switch is None or switch.n != switch_n:
         return
+    after = SWITCHES.next(switch.state, SwitchEvent.OVERDUE)
+    if after is not SwitchState.WITHDRAWING:
+        detail = (
+            f"No answer of desk {' and desk '.join(switch.awaited)} in time, so nothing was changed; look at its session,"
+            " then try again."
+        )
+        end(turn, SwitchEvent.OVERDUE, Refusal(SwitchRefused.SILENT, detail))
+        return
     command = switch.command
-    if switch.state is SwitchState.RECORDING:
-        undone = desks.RecordRoute(
-            command_id=f"{command.command_id}-withdrawn", strategy=command.strategy,
-            desks=turn.state.routes[command.strategy], by=turn.name,
-            reason=f"switch {command.command_id} was not recorded in time", at_utc=turn.now,
-        )  # fmt: skip
-        turn.tell("ledger", undone)
-    who = f"desk {' and desk '.join(switch.awaited)}" if switch.awaited else "the ledger"
-    detail = f"No answer of {who} in time, so nothing was changed; look at its session, then try again."
-    end(turn, SwitchEvent.OVERDUE, Refusal(SwitchRefused.SILENT, detail))
+    if switch.state is not after:
+        text = (
+            f"The ledger has not recorded the switch of {command.strategy} to desk {command.to_desk} in time: it is taken"
+            f" back, and nobody trades {command.strategy} until that is on record. Look at the disk; should it stay so,"
+            " start the supervisor again and look where it trades."
+        )
+        alarm(turn, f"route:{command.strategy}", text)
+    turn.state.switch = replace(switch, state=after)
+    withdraw(turn, switch)
+
+
+def withdraw(turn: Turn[RouterState], switch: Switching) -> None:
+    """Have the old route recorded behind the new one, which may be durable or not, and wait for that."""
+    command = switch.command
+    undone = desks.RecordRoute(
+        command_id=withdrawal_id(command), strategy=command.strategy, desks=turn.state.routes[command.strategy],
+        by=turn.name, reason=f"switch {command.command_id} was not recorded in time", at_utc=turn.now,
+    )  # fmt: skip
+    turn.tell("ledger", undone)
+    turn.arm(Timer.ANSWER, turn.now + ANSWER_NS, str(switch.n))
+
+
+def withdrawal_id(command: desks.SwitchStrategy) -> str:
+    """Return under which id the old route is recorded again."""
+    return f"{command.command_id}-withdrawn"
 
 
 def end(turn: Turn[RouterState], event: SwitchEvent, refusal: Refusal) -> None:

@@ -1,6 +1,7 @@
 """The switch of a strategy from one desk to another: held at both, flat at both by the broker's word, on record.
 
-While it runs, neither desk takes a signal of the strategy. Rules: the project's risk specification, section 7.
+While it runs, neither desk takes a signal of the strategy. One that the ledger has not confirmed is refused only when
+the old route is durable again: until then a restart may find either. Rules: the project's risk specification, section 7.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ class SwitchState(StrEnum):
     HOLDING = "holding"  # both desks are asked whether the strategy is flat
     RECONCILING = "reconciling"  # both stand down, read the broker and are asked again
     RECORDING = "recording"  # the ledger has the new route
+    WITHDRAWING = "withdrawing"  # it has not said so in time, and has the old route behind it
     DONE = "done"
     REFUSED = "refused"
 
@@ -31,6 +33,7 @@ class SwitchEvent(StrEnum):
     NOT_FLAT = "not_flat"  # one desk holds or awaits something, or may not trade
     RECORDED = "recorded"
     OVERDUE = "overdue"  # an answer has not come in time
+    WITHDRAWN = "withdrawn"  # the old route is durable again
 
 
 SWITCHES: Final = Machine(
@@ -43,11 +46,19 @@ SWITCHES: Final = Machine(
         (SwitchState.RECONCILING, SwitchEvent.NOT_FLAT): SwitchState.REFUSED,
         (SwitchState.RECONCILING, SwitchEvent.OVERDUE): SwitchState.REFUSED,
         (SwitchState.RECORDING, SwitchEvent.RECORDED): SwitchState.DONE,
-        (SwitchState.RECORDING, SwitchEvent.OVERDUE): SwitchState.REFUSED,
+        (SwitchState.RECORDING, SwitchEvent.OVERDUE): SwitchState.WITHDRAWING,
+        (SwitchState.WITHDRAWING, SwitchEvent.WITHDRAWN): SwitchState.REFUSED,
     },
     ignored={
         (SwitchState.RECORDING, SwitchEvent.ALL_FLAT): "an answer that came twice",
         (SwitchState.RECORDING, SwitchEvent.NOT_FLAT): "neither desk takes a signal, so nothing new can be held",
+        (SwitchState.WITHDRAWING, SwitchEvent.ALL_FLAT): "an answer that came twice",
+        (SwitchState.WITHDRAWING, SwitchEvent.NOT_FLAT): "the old route is wanted again anyhow",
+        (SwitchState.WITHDRAWING, SwitchEvent.RECORDED): "too late: the old route is on its way behind it",
+        (SwitchState.WITHDRAWING, SwitchEvent.OVERDUE): "the ledger is asked once more; nobody is told what is not so",
+        **{(state, SwitchEvent.WITHDRAWN): "nothing was withdrawn" for state in (
+            SwitchState.HOLDING, SwitchState.RECONCILING, SwitchState.RECORDING,
+        )},
         **{(state, SwitchEvent.RECORDED): "nothing was handed to the ledger yet" for state in (
             SwitchState.HOLDING, SwitchState.RECONCILING,
         )},

@@ -56,6 +56,7 @@ EDGES_ELSEWHERE: Final[dict[str, str]] = {
     "SWITCHES reconciling -> not_flat": f"{_SWITCH}[reconciling-not_flat]",
     "SWITCHES reconciling -> overdue": f"{_SWITCH}[reconciling-overdue]",
     "SWITCHES recording -> overdue": f"{_SWITCH}[recording-overdue]",
+    "SWITCHES withdrawing -> withdrawn": f"{_SWITCH}[withdrawing-withdrawn]",
     # The order session's own table: an answer that overtakes the word that the bytes have left.
     "ORDERS handed -> refused": f"{_ORDERS}[handed-refused]",
     "ORDERS handed -> doubted": f"{_ORDERS}[handed-doubted]",

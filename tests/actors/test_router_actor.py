@@ -110,12 +110,39 @@ def test_one_switch_at_a_time() -> None:
     assert answer(probe.feed(SWITCH)) == "busy"
 
 
-def test_a_ledger_that_does_not_record_in_time_is_overruled_by_a_word_behind_it() -> None:
-    probe = started()
+def withdrawing(probe: Probe[RouterState]) -> Outbox:
+    """Let the ledger be silent for too long; return what that brings about."""
     recording(probe)
-    overdue = lifecycle.TimerFired(kind=Timer.ANSWER, subject="1", due_utc=NOW + ANSWER_NS)
-    sent = probe.feed(overdue, NOW + ANSWER_NS)
-    assert (answer(sent), route(sent)) == ("silent", [("paper",)])
+    return probe.fire(Timer.ANSWER, "1")
+
+
+def test_a_switch_that_was_not_recorded_in_time_is_refused_when_the_old_route_is_durable_and_not_before() -> None:
+    probe = started()
+    sent = withdrawing(probe)
     (withdrawn,) = sent.told(desks.RecordRoute, "ledger")
     assert (withdrawn.command_id, withdrawn.desks) == ("c1-withdrawn", ("paper",))
+    assert (answer(sent), route(sent)) == (None, []), "a restart may still find the new route"
     assert probe.feed(desks.RouteRecorded(command_id="c1")).effects == []
+    sent = probe.feed(desks.RouteRecorded(command_id="c1-withdrawn"))
+    assert (answer(sent), route(sent)) == ("silent", [("paper",)])
+    assert probe.timers == {}
+
+
+def test_a_ledger_that_stays_silent_is_asked_once_more_and_people_are_told_once() -> None:
+    probe = started()
+    sent = withdrawing(probe)
+    assert [alarm.key for alarm in sent.published(operator.Alarm)] == ["route:gexwatch"]
+    again = probe.fire(Timer.ANSWER, "1")
+    assert [one.command_id for one in again.told(desks.RecordRoute, "ledger")] == ["c1-withdrawn"]
+    assert (answer(again), again.published(operator.Alarm)) == (None, [])
+    asked = probe.feed(desks.RequestRoutes(reply_to="risk:paper")).told(desks.RouteChanged)
+    assert [one.desks for one in asked if one.strategy == "gexwatch"] == [()], "nobody trades it meanwhile"
+    assert answer(probe.feed(desks.RouteRecorded(command_id="c1-withdrawn"))) == "silent"
+
+
+def test_an_overdue_answer_of_a_switch_that_is_over_means_nothing() -> None:
+    probe = started()
+    recording(probe)
+    probe.feed(desks.RouteRecorded(command_id="c1"))
+    overdue = lifecycle.TimerFired(kind=Timer.ANSWER, subject="1", due_utc=NOW + ANSWER_NS)
+    assert probe.feed(overdue, NOW + ANSWER_NS).effects == []
