@@ -110,6 +110,7 @@ class StructureData(msgspec.Struct):
 
     `legs` are what was reserved, each cover before its short, as in the saga, and `told` what each told of its money.
     `is_waiting`: restored, nothing ever filled, and the mail that made this actor may be `OpenStructure` itself.
+    `is_new_run`: the process was started anew, so that each leg looks for its entry at the broker, and cancels it.
     `permit` is for the cover's entry. `has_asked` is whether a permit for the shorts was asked for, `uncovered` since
     when more is short than is covered, by contract. `given_back` are the positions whose entry was never sent and whose
     reservation was told to be free. `spot` is the fund's price, `index_spot` the index's.
@@ -125,6 +126,7 @@ class StructureData(msgspec.Struct):
     spot: Spot | None = None
     index_spot: Spot | None = None
     is_waiting: bool = False
+    is_new_run: bool = False
     has_asked: bool = False
     uncovered: Mapping[int, Utc] = {}
     given_back: tuple[str, ...] = ()
@@ -220,7 +222,10 @@ def _arm_last_call(rules: Rules, turn: StructureTurn, short: Contract) -> None:
 
 
 def _start(rules: Rules, turn: StructureTurn, message: lifecycle.Started) -> None:
-    """Take back what the ledger says the legs hold; what is not whole is unwound: no entry is ever sent again."""
+    """Take back what the ledger says the legs hold; what is not whole is unwound: no entry is ever sent again.
+
+    Where it knows of no fill, the legs may still find some at the broker: that is waited for.
+    """
     turn.tell("session", session.RequestPhase(reply_to=turn.name))
     known = message.restored
     if not isinstance(known, restored.StructureRestored):
@@ -231,9 +236,9 @@ def _start(rules: Rules, turn: StructureTurn, message: lifecycle.Started) -> Non
     state.legs = tuple(ReservedLeg(leg.reservation.ref, _order_of(leg.reservation)) for leg in of_legs)
     legs = [_leg_of(leg) for leg in of_legs]
     saga = replace(_saga_of(legs, known.ratio), state=SagaState.HELD)
-    is_whole = all(leg.held == leg.qty for leg in legs)
     state.is_waiting = not any(leg.was_held for leg in legs)
-    state.saga = saga if is_whole or state.is_waiting else leaving(saga, ExitReason.UNWIND)
+    state.is_new_run = message.incarnation == 1
+    state.saga = saga if saga.is_whole or state.is_waiting else leaving(saga, ExitReason.UNWIND)
     state.told = (Told(unrealised_cents=None, marked_utc=turn.now),) * len(state.legs)
     if known.are_terms_damaged is True:
         _say_damaged(turn, known.structure_id)
@@ -289,6 +294,38 @@ def _on_leg(turn: StructureTurn, report: positions.LegChanged) -> None:
     )  # fmt: skip
     state.saga = _with_leg(saga, n, _told(saga.legs[n], report))
     state.told = (*state.told[:n], told, *state.told[n + 1 :])
+    if state.is_waiting and _are_legs_sure(state.saga):
+        _end_wait(turn, state.saga)
+
+
+def _are_legs_sure(saga: Saga) -> bool:
+    """Return whether nothing more can be found of any leg's entry, or one has begun to leave."""
+    return all(leg.entry is EntryPart.OVER for leg in saga.legs) or any(leg.is_leaving for leg in saga.legs)
+
+
+def _look_at_restored(turn: StructureTurn, saga: Saga) -> None:
+    """Decide on one that the ledger gave back without a fill; in a new run its legs may not have found theirs yet.
+
+    A short without its cover waits for nobody.
+    """
+    state = turn.state
+    if not state.is_waiting:
+        return
+    is_over = state.phase is Phase.CLOSED or saga.uncovered_qty > 0 or _are_legs_sure(saga)
+    if is_over or not state.is_new_run:
+        _end_wait(turn, saga)
+        return
+    turn.arm(Timer.RESTORED, turn.now + WAIT_NS)
+    for leg in state.legs:
+        turn.tell(_position(turn, leg), positions.RequestLeg(ref=leg.ref))
+
+
+def _end_wait(turn: StructureTurn, saga: Saga) -> None:
+    """Hold on what is whole, and unwind what is not."""
+    turn.disarm(Timer.RESTORED)
+    turn.state.is_waiting = False
+    if not saga.is_whole:
+        _want_out(turn, ExitReason.UNWIND)
 
 
 def _with_leg(saga: Saga, n: int, leg: Leg) -> Saga:
@@ -343,9 +380,7 @@ def _on_timer(turn: StructureTurn, timer: Timer) -> None:
         return
     match timer:
         case Timer.RESTORED:
-            if state.is_waiting:
-                state.is_waiting = False
-                _want_out(turn, ExitReason.UNWIND)
+            _look_at_restored(turn, saga)
         case Timer.CHECK:
             _check_legs(turn, saga)
         case Timer.LEG:

@@ -315,6 +315,11 @@ class Saga(msgspec.Struct, frozen=True):
         return self.state in OVER
 
     @property
+    def is_whole(self) -> bool:
+        """Whether all that was reserved is held."""
+        return all(leg.held == leg.qty for leg in self.legs)
+
+    @property
     def covered_qty(self) -> Qty:
         """How many shorts the cover covers that is held and may not be sold."""
         return Qty(0) if self.cover.is_free else Qty(self.cover.held * self.ratio)
@@ -350,8 +355,7 @@ def moved(saga: Saga, event: SagaEvent) -> Saga:
 
 def leaving_as_one(saga: Saga, reason: ExitReason) -> Saga:
     """Return the structure with an exit wanted that one order for all legs may try first, where it can be one."""
-    is_whole = all(leg.held == leg.qty for leg in saga.legs)
-    if not saga.is_combo or saga.state is not SagaState.HELD or reason not in AS_ONE or not is_whole:
+    if not saga.is_combo or saga.state is not SagaState.HELD or reason not in AS_ONE or not saga.is_whole:
         return leaving(saga, reason)
     return moved(replace(saga, reason=reason, has_asked=False, is_sent=False), SagaEvent.EXIT_AS_ONE)
 
@@ -453,7 +457,7 @@ def _due_of_entry(saga: Saga) -> SagaEvent | None:
     are_over = [leg.entry is EntryPart.OVER for leg in legs]
     if not all(are_over):  # where one leg does not take part, the others are given up, too
         return SagaEvent.EXIT_WANTED if any(are_over) and not saga.is_sent else None
-    if all(leg.held == leg.qty for leg in legs):
+    if saga.is_whole:
         return SagaEvent.BOTH_OPENED
     return SagaEvent.EXIT_WANTED if any(leg.held > 0 for leg in legs) else SagaEvent.COVER_FAILED
 

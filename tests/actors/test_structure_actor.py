@@ -310,8 +310,7 @@ def test_the_mail_that_made_the_actor_may_be_the_entry_itself() -> None:
 
 
 def test_reserved_legs_whose_entry_never_comes_are_given_up() -> None:
-    talk = SpreadTalk()
-    talk.restart(talk.known(talk.reservation(COVER), talk.reservation(SHORT)))
+    talk = started_anew()
     out = talk.wait(6)
     assert reason(out, SHORT_ADDRESS) == [ExitReason.UNWIND]
     assert not out.told(entries.OpenPosition)
@@ -320,6 +319,66 @@ def test_reserved_legs_whose_entry_never_comes_are_given_up() -> None:
     talk.leg(COVER, 0, is_flat=True)
     assert state(talk) is SagaState.ABANDONED
     assert not talk.sent.published(structures.StructureClosed)
+
+
+def started_anew(**run: bool) -> SpreadTalk:
+    """Return one whose legs were reserved; of a fill the ledger knows nothing yet."""
+    talk = SpreadTalk()
+    talk.restart(talk.known(talk.reservation(COVER), talk.reservation(SHORT)), **run)
+    talk.phase(Phase.ENTRY)
+    return talk
+
+
+@pytest.mark.parametrize("is_new_run", [False, True])
+def test_whole_one_whose_fills_are_found_after_a_restart_is_held_on(is_new_run: bool) -> None:
+    talk = started_anew(is_new_run=is_new_run)
+    talk.wait(2)
+    talk.leg(COVER, 1, average=2_000)
+    talk.leg(SHORT, 10, average=250)
+    assert not talk.wait(20).told(positions.FlattenPosition)
+    assert state(talk) is SagaState.HELD
+    assert reason(talk.spy(62_000), SHORT_ADDRESS) == [ExitReason.ASSIGNMENT_RISK]
+
+
+def test_fills_are_waited_for_until_no_leg_can_find_any_more() -> None:
+    talk = started_anew(is_new_run=True)
+    for which in (COVER, SHORT):
+        talk.leg(which, 0, is_entry_over=False)
+    asked = talk.wait(7)
+    assert asked.recipients(positions.RequestLeg) == [COVER_ADDRESS, SHORT_ADDRESS]
+    assert not asked.told(positions.FlattenPosition)
+    talk.leg(COVER, 1, average=2_000)
+    assert not talk.leg(SHORT, 10, average=250).told(positions.FlattenPosition)
+    assert (state(talk), talk.timers.get(("restored", ""))) == (SagaState.HELD, None)
+
+
+def test_what_was_found_of_one_leg_alone_is_unwound_as_soon_as_the_other_finds_nothing() -> None:
+    talk = started_anew(is_new_run=True)
+    talk.wait(7)
+    talk.leg(COVER, 1, average=2_000)
+    out = talk.leg(SHORT, 0)
+    assert reason(out, SHORT_ADDRESS) == [ExitReason.UNWIND]
+
+
+def test_a_short_without_its_cover_waits_for_nobody() -> None:
+    talk = started_anew(is_new_run=True)
+    talk.leg(COVER, 0, is_entry_over=False)
+    talk.leg(SHORT, 10, average=250)
+    assert reason(talk.wait(6), SHORT_ADDRESS) == [ExitReason.UNWIND]
+
+
+def test_a_leg_that_leaves_takes_along_one_that_waits_for_its_fills() -> None:
+    talk = started_anew(is_new_run=True)
+    out = talk.leg(COVER, 1, is_leaving=True, reason=ExitReason.KILL)
+    assert reason(out, SHORT_ADDRESS) == [ExitReason.KILL]
+
+
+def test_after_the_close_nothing_is_waited_for() -> None:
+    talk = started_anew(is_new_run=True)
+    talk.leg(COVER, 0, is_entry_over=False)
+    talk.phase(Phase.CLOSED)
+    talk.wait(6)
+    assert state(talk) is SagaState.SETTLING
 
 
 def test_a_leg_of_another_structure_is_none_of_ours() -> None:

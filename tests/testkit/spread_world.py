@@ -73,10 +73,10 @@ class SpreadTalk(Probe[StructureData]):
         self.start()
         self.phase(Phase.ENTRY)
 
-    def restart(self, known: restored.StructureRestored | None) -> Outbox:
-        """Crash: only what the ledger knows comes back."""
+    def restart(self, known: restored.StructureRestored | None, *, is_new_run: bool = False) -> Outbox:
+        """Crash, the actor alone or the process: only what the ledger knows comes back."""
         self.state, self.timers = self.actor.initial(), {}
-        return self.start(known, incarnation=2)
+        return self.start(known, incarnation=1 if is_new_run else 2, run_n=2 if is_new_run else 1)
 
     def wait(self, seconds: float) -> Outbox:
         """Let time pass; timers fire in order."""
