@@ -236,17 +236,17 @@ def on_overdue(turn: Turn[RouterState], switch_n: int) -> None:
     after = SWITCHES.next(switch.state, SwitchEvent.OVERDUE)
     if after is not SwitchState.WITHDRAWING:
         detail = (
-            f"No answer of desk {' and desk '.join(switch.awaited)} in time, so nothing was changed; look at its session,"
-            " then try again."
+            f"No answer of desk {' and desk '.join(switch.awaited)} in time, so nothing was changed; look at its"
+            " session, then try again."
         )
         end(turn, SwitchEvent.OVERDUE, Refusal(SwitchRefused.SILENT, detail))
         return
     command = switch.command
     if switch.state is not after:
         text = (
-            f"The ledger has not recorded the switch of {command.strategy} to desk {command.to_desk} in time: it is taken"
-            f" back, and nobody trades {command.strategy} until that is on record. Look at the disk; should it stay so,"
-            " start the supervisor again and look where it trades."
+            f"The ledger has not recorded the switch of {command.strategy} to desk {command.to_desk} in time: it is"
+            f" taken back, and nobody trades {command.strategy} until that is on record. Look at the disk; should it"
+            " stay so, start the supervisor again and look where it trades."
         )
         alarm(turn, f"route:{command.strategy}", text)
     turn.state.switch = replace(switch, state=after)

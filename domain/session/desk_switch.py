@@ -1,7 +1,8 @@
 """The switch of a strategy from one desk to another: held at both, flat at both by the broker's word, on record.
 
 While it runs, neither desk takes a signal of the strategy. One that the ledger has not confirmed is refused only when
-the old route is durable again: until then a restart may find either. Rules: the project's risk specification, section 7.
+the old route is durable again: until then a restart may find either. Rules: the project's risk specification, section
+7.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from config.tree import SimDesk
 from domain.instants import session_of
-from domain.instruments import Contract, Quote, Spot
+from domain.instruments import Contract, DataType, Quote, Spot
 from domain.options.tick_rules import rule_of
 from domain.session import calendar
 from domain.units import Qty, Ticks, Utc
@@ -31,7 +31,9 @@ class _Path(NamedTuple):
 
 
 class HeardMarket:
-    """Quotes, spots and contracts as they were told last; nothing trades on what a lost session told.
+    """Quotes, spots and contracts as they were told last.
+
+    Nothing trades on what a lost session told, nor on what is delayed or frozen.
 
     Args:
         now_utc: the instant at which it begins.
@@ -99,6 +101,8 @@ class HeardMarket:
         quote, contract = self._quotes.get(con_id), self._contracts.get(con_id)
         if quote is None or contract is None or not (quote.bid_ticks or quote.ask_ticks):
             return None
+        if quote.data_type is not DataType.LIVE:
+            return None
         bid, ask = quote.bid_ticks, quote.ask_ticks
         if bid and ask and bid <= ask:
             rule, mid = rule_of(contract.trading_class), (bid + ask) / 2
@@ -110,6 +114,11 @@ class HeardMarket:
             quote, bid_ticks=bid or None, ask_ticks=ask, bid_size=self._size(quote.bid_size),
             ask_size=self._size(quote.ask_size),
         )  # fmt: skip
+
+    def late_data(self, con_ids: Iterable[int]) -> DataType | None:
+        """Return what kind of data keeps orders of these contracts from filling; `None` where none does."""
+        told = (quote for con_id in con_ids if (quote := self._quotes.get(con_id)) is not None)
+        return next((quote.data_type for quote in told if quote.data_type is not DataType.LIVE), None)
 
     def _size(self, shown: Qty) -> Qty:
         """Return how much of a size an order finds: at least one contract, where there is any."""

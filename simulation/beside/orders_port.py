@@ -7,27 +7,31 @@ from __future__ import annotations
 
 import heapq
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Final, cast
 
 from domain.instants import MS
+from domain.instruments import DataType
 from domain.ports import Clock
+from domain.risk.reject import RejectCode
 from domain.session.modes import AccountClass
 from domain.units import Cents, Utc
+from gateways.ib.codes import meaning_of
 from gateways.port_thread import Tell
 from messages import broker
 from messages.base import Message
 from simulation.beside.heard_market import HeardMarket
 from simulation.broker.kept import KeptExchange
-from simulation.inprocess.broker import ACCOUNT_EVERY_NS, CLOCK_EVERY_NS, InProcessBroker
+from simulation.inprocess.broker import ACCOUNT_EVERY_NS, CLIENT_ID, CLOCK_EVERY_NS, InProcessBroker
 from simulation.inprocess.port import Login
 from simulation.market.market import Market
 from supervision.stepped import SteppedRuntime
 
 POLL_S: Final = 0.02  # real: how often it is looked at what is due
 STEP_NS: Final = 100 * MS  # market time between two looks of the exchange at its orders
+ORDER_NOTICE: Final = 399  # IB's own code of a notice about an order that goes on
 
 
 class LoopRuntime:
@@ -89,6 +93,9 @@ class LoopRuntime:
 class SimOrdersPort(InProcessBroker):
     """`port:ibkr:<desk>` of a `sim` desk.
 
+    Only live quotes fill: while they are delayed or frozen an entry is denied, and of an exit, which waits for live
+    ones, it is told why it does not fill. Both carry the code `delayed_data`.
+
     Args:
         name: the address.
         clock: the market's clock.
@@ -110,6 +117,8 @@ class SimOrdersPort(InProcessBroker):
         latency_ms: int, port: int,
     ) -> None:  # fmt: skip
         self._loop = LoopRuntime(name, clock, tell)
+        self._heard = market
+        self._told_late: frozenset[str] = frozenset()  # the orders that were told to wait for live data
         self._kept = KeptExchange(market, book, cash_cents=cash_cents, latency_ms=latency_ms)
         self._kept.begin_newer()
         login = Login(port=port, account_class=AccountClass.PAPER)
@@ -132,3 +141,39 @@ class SimOrdersPort(InProcessBroker):
     def refuse_entries(self, why: str) -> None:
         """Refuse every entry until the process ends."""
         self._loop.latched = why
+
+    def _place(self, command: broker.PlaceOrder) -> None:
+        order = command.order
+        kind = self._heard.late_data((order.contract.con_id, *(leg.contract.con_id for leg in command.legs)))
+        if kind is None or order.is_exit:
+            super()._place(command)
+            return
+        denied = broker.OrderDenied(order_ref=order.order_ref, code=RejectCode.DELAYED_DATA, why=_late_text(kind))
+        self._tell(denied)
+
+    def _step(self) -> None:
+        super()._step()
+        late = dict(self._late_orders()) if self._is_up else {}
+        for order_ref, kind in late.items():
+            if order_ref not in self._told_late:
+                self._tell(
+                    broker.ErrorReported(
+                        session_epoch=self._epoch, order_ref=order_ref, vendor_code=ORDER_NOTICE,
+                        text=f"{RejectCode.DELAYED_DATA}: {_late_text(kind)}", meaning=meaning_of(ORDER_NOTICE),
+                    )
+                )  # fmt: skip
+        self._told_late = frozenset(late)
+
+    def _late_orders(self) -> Iterator[tuple[str, DataType]]:
+        """Give the own orders that work and whose quotes are not live, and what they are."""
+        for state in self._kept.open_orders():
+            order = state.order
+            kind = self._heard.late_data((order.con_id, *(leg.con_id for leg in order.legs)))
+            if kind is not None and order.client_id == CLIENT_ID:
+                yield order.order_ref, kind
+
+
+def _late_text(kind: DataType) -> str:
+    """Return why nothing fills on data of a kind that is not live."""
+    words = kind.name.lower().replace("_", " ")
+    return f"the quote is {words} (market data type {kind.value}), and orders of a sim desk fill on live quotes alone"
