@@ -211,7 +211,9 @@ class IBKRActor(Actor[IBKRState, Inbox]):
                 facts.on_inactive_unexplained(w, turn, message.subject)
             case Timer.CANCEL:
                 orders.on_cancel_overdue(w, turn, message.subject)
-            case Timer.READ_AGAIN | Timer.READ_REST | Timer.AGREE:
+            case Timer.READ_AGAIN:
+                facts.on_doubt_pause_over(w, turn, message.subject)
+            case Timer.READ_REST | Timer.AGREE:
                 start_read(w, turn)
             case Timer.RECORD:
                 fills.on_record_overdue(w, turn, message)

@@ -20,7 +20,18 @@ from actors.ibkr.reports import (
 from actors.ibkr.state import IBKRState, Timer, Wiring
 from domain.instants import MS
 from domain.orders.references import is_of_desk
-from domain.orders.table import ORDERS, CodeMeaning, Ending, Order, OrderEvent, OrderStage, OrderStatus, Trouble, find
+from domain.orders.table import (
+    ORDERS,
+    CodeMeaning,
+    Ending,
+    Order,
+    OrderEvent,
+    OrderStage,
+    OrderStatus,
+    Trouble,
+    doubt_pause_ns,
+    find,
+)
 from domain.session import gateway_health
 from messages import broker
 from supervision.turn import Turn
@@ -80,6 +91,8 @@ def on_order_status(wiring: Wiring, turn: Turn[IBKRState], fact: broker.OrderSta
             order = _end(turn, order, fact)
         case OrderStatus.CANCELLED if not is_doubted:
             order = _end(turn, order, fact)
+        case OrderStatus.CANCELLED if doubt_pause_ns(order.doubt_n):
+            start_read(wiring, turn)  # what was waited for
         case OrderStatus.INACTIVE if order.is_under_way:
             order = order.marked_inactive()
             if order.trouble is not None and order.filled_qty == 0 and is_doubted:  # its error came before the status
@@ -168,9 +181,24 @@ def on_inactive_unexplained(wiring: Wiring, turn: Turn[IBKRState], order_ref: st
 
 
 def doubt(wiring: Wiring, turn: Turn[IBKRState], order: Order, trouble: Trouble | None) -> None:
-    """Doubt an order until a read-back that begins after now."""
-    turn.state.keep(order.doubted(turn.state.next_read_n, trouble))
-    start_read(wiring, turn)
+    """Doubt an order until a read-back that begins after now; one doubted over and over is asked about ever later."""
+    state, is_new = turn.state, order.stage is not OrderStage.IN_DOUBT
+    doubted = order.doubted(state.next_read_n, trouble)
+    if is_new:
+        doubted = doubted.doubted_anew()
+    state.keep(doubted)
+    pause_ns, is_reading = doubt_pause_ns(doubted.doubt_n), state.reading is not None or state.read is not None
+    if not pause_ns or (is_reading and not is_new):
+        start_read(wiring, turn)
+    elif is_new:
+        turn.arm(Timer.READ_AGAIN, turn.now + pause_ns, order.order_ref)
+
+
+def on_doubt_pause_over(wiring: Wiring, turn: Turn[IBKRState], order_ref: str) -> None:
+    """Read the broker back for an order that is still in doubt; empty: for one that can be given up by now."""
+    order = find(turn.state.table, order_ref) if order_ref else None
+    if order is None or order.stage is OrderStage.IN_DOUBT:
+        start_read(wiring, turn)
 
 
 # -- holdings -----------------------------------------------------------------------------------

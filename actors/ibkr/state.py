@@ -25,7 +25,10 @@ from supervision.turn import Turn
 
 
 class Timer(StrEnum):
-    """What the actor waits for; the last seven have a subject: an instant of the day, an order, a contract, a fill."""
+    """What the actor waits for; the last seven have a subject: an instant of the day, an order, a contract, a fill.
+
+    `READ_AGAIN` has one where an order in doubt is asked about later.
+    """
 
     LINK = LINK_TIMER
     READ_BACK = "read_back"  # the port's answer

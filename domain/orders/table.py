@@ -14,6 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from domain.fsm import Machine
+from domain.instants import SECOND
 from domain.instruments import OrderType, Side
 from domain.keyed import Keyed
 from domain.orders.combo import COMBO_CON_ID
@@ -131,6 +132,20 @@ NO_PRICE: Final = Ticks(0)
 UNDER_WAY: Final = frozenset({OrderStage.HANDED, OrderStage.SENT, OrderStage.WORKING, OrderStage.IN_DOUBT})
 
 
+_DOUBTS_AT_ONCE: Final = 3
+_DOUBT_PAUSE_NS, _DOUBT_PAUSE_MAX_NS = SECOND // 4, 5 * SECOND
+
+
+def doubt_pause_ns(doubt_n: int) -> int:
+    """Return how long the broker is not asked about an order that is doubted for this many times running, ns.
+
+    The first doubts are asked about at once. An order that the broker calls working and yet refuses to change or to
+    cancel would otherwise be asked about as fast as it answers, all day.
+    """
+    doubling = doubt_n - _DOUBTS_AT_ONCE - 1
+    return 0 if doubling < 0 else min(_DOUBT_PAUSE_NS << min(doubling, 10), _DOUBT_PAUSE_MAX_NS)
+
+
 class Trouble(msgspec.Struct, frozen=True):
     """The broker's code and text behind a doubt; code 0 where the doubt is our own.
 
@@ -193,6 +208,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     `is_elsewhere`: it works under another client id, so we can neither change nor cancel it. `ending` is an end by the
     broker's status of which its position is told only after one more read-back (`None`: nothing is awaited).
 
+    `doubt_n` counts the doubts of its own that it came into since anything of it was new: an execution, or a change
+    that the broker confirmed.
+
     `legs` are those of an order for a combination, whose quantities count combinations and whose `con_id` is
     `COMBO_CON_ID`; it is only ever cancelled, never changed. `is_disputed`: its legs did not fill alike in time.
     """
@@ -217,6 +235,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     cancel_n: int = 0
     is_elsewhere: bool = False
     ending: Ending | None = None
+    doubt_n: int = 0
     legs: tuple[Share, ...] = ()
     is_disputed: bool = False
 
@@ -284,6 +303,10 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
             return order
         return replace(order, settle_n=max(clear_n, self.settle_n), trouble=trouble or self.trouble)
 
+    def doubted_anew(self) -> Order:
+        """Return the order with one more doubt of its own counted."""
+        return replace(self, doubt_n=self.doubt_n + 1)
+
     def ended(self, settle_n: int) -> Order:
         """Return the order as over; only a read-back from `settle_n` on can bring it back."""
         return replace(self.after(OrderEvent.ENDED), settle_n=max(settle_n, self.settle_n), change=None)
@@ -301,7 +324,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
             return self
         rest = tuple(counted for counted in self.executions if counted.exec_id != exec_id)
         counted = Counted(exec_id, revision, qty, price_ticks, con_id if self.legs else 0)
-        return replace(self, executions=(*rest, counted))
+        return replace(self, executions=(*rest, counted), doubt_n=0)
 
     def with_perm_id(self, perm_id: int) -> Order:
         """Return the order with the broker's id."""
@@ -310,8 +333,11 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     def with_terms(self, order_type: OrderType | None, limit_ticks: Ticks | None, qty: Qty) -> Order:
         """Return the order with type, price and quantity as the broker has them; a change that they show is over."""
         terms = Terms(order_type, limit_ticks, qty)
-        change = None if terms == self.change else self.change
-        return replace(self, order_type=order_type, limit_ticks=limit_ticks, qty=qty, change=change)
+        is_confirmed = terms == self.change
+        return replace(
+            self, order_type=order_type, limit_ticks=limit_ticks, qty=qty, change=None if is_confirmed else self.change,
+            doubt_n=0 if is_confirmed else self.doubt_n,
+        )  # fmt: skip
 
     def with_change(self, change: Terms, settle_n: int) -> Order:
         """Return the order with a change that was sent; read-backs before `settle_n` know nothing of it."""
