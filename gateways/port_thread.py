@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import threading
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
@@ -37,6 +38,8 @@ class PortThread(ABC):
         self.loop = loop or asyncio.new_event_loop()
         self.loop.set_exception_handler(self._on_loop_fault)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._waiting: deque[tuple[Callable[[Any], None], Any]] = deque()
+        self._is_ending = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     @property
@@ -61,10 +64,17 @@ class PortThread(ABC):
     def on_end(self) -> None:  # noqa: B027 - optional
         """Drop what a session holds, on the loop, before the thread ends."""
 
+    @abstractmethod
+    def refuse(self, command: Any) -> None:
+        """Answer a command that comes while the port ends, or after: nothing is carried out; any thread may call."""
+
     def take_soon(self, take: Callable[[C], None], command: C) -> None:
-        """Have a command taken on the loop; never blocks, and after `close` it is dropped."""
-        with contextlib.suppress(RuntimeError):
-            self.loop.call_soon_threadsafe(self._take_watched, take, command)
+        """Have a command taken on the loop; never blocks. One that comes too late for that is refused."""
+        self._waiting.append((take, command))
+        try:
+            self.loop.call_soon_threadsafe(self._take_next)
+        except RuntimeError:  # the loop has ended
+            self._refuse_waiting()
 
     def report(self, fact: Message) -> None:
         """Tell the owner."""
@@ -109,6 +119,7 @@ class PortThread(ABC):
         asyncio.set_event_loop(self.loop)
         try:
             self.loop.run_forever()
+            self._is_ending = True
             self.on_end()
             for task in list(self._tasks):
                 task.cancel()
@@ -116,6 +127,21 @@ class PortThread(ABC):
             self.loop.run_until_complete(asyncio.sleep(0))  # lets an aborted transport say its last
         finally:
             self.loop.close()
+            self._refuse_waiting()
+
+    def _take_next(self) -> None:
+        if self._is_ending:
+            self._refuse_waiting()
+        elif self._waiting:
+            self._take_watched(*self._waiting.popleft())
+
+    def _refuse_waiting(self) -> None:
+        while self._waiting:
+            try:
+                _, command = self._waiting.popleft()
+            except IndexError:
+                return  # another thread was quicker
+            self.refuse(command)
 
     def _take_watched(self, take: Callable[[C], None], command: C) -> None:
         try:

@@ -34,7 +34,7 @@ _SPEAKERS = {
     "gateways/ib/quotes_port.py": ("port:quotes",), "gateways/ib": ("port:ibkr", "port:quotes"),
     "gateways/ib/account.py": ("port:ibkr",), "gateways/direct.py": ("edge",),
     "gateways/tastytrade": ("port:ibkr",), "gateways/port_thread.py": ("port:ibkr", "port:quotes"),
-    "gateways/chain/broker_chains.py": ("port:chains",),
+    "gateways/chain/broker_chains.py": ("port:chains",), "gateways/closed.py": ("port:ibkr",),
     "gateways/gexbot/negotiate.py": ("port:feed",), "gateways/feeds.py": ("port:feed",), "gateways": ("port:hub",),
     "storage/shared_ledger.py": ("ledger",), "storage/warehouse.py": ("warehouse",),
     "storage/series.py": ("series",), "storage": ("desk_ledger",),

@@ -22,6 +22,7 @@ from domain.risk.kill import KillLevel
 from domain.risk.reject import RejectCode
 from domain.session.clock_offset import Answer, answer_of, bounds, kept
 from domain.units import Cents, Qty, Utc
+from gateways.closed import answer_of_closed
 from gateways.ib import translate as tr
 from gateways.ib.answers import RequestError
 from gateways.ib.codes import WORKING
@@ -94,8 +95,13 @@ class OrdersPort(IbPort, BrokerPort):
         self._entries_refused = why
 
     def post(self, command: BrokerCommand) -> None:
-        """Take a command; never blocks. After `close` it is dropped."""
+        """Take a command; never blocks. After `close` it is refused."""
         self.take_soon(self._take, command)
+
+    def refuse(self, command: BrokerCommand) -> None:
+        answer = answer_of_closed(command)
+        if answer is not None:
+            self.report(answer)
 
     def _take(self, command: BrokerCommand) -> None:
         match command:

@@ -14,6 +14,7 @@ from typing import Final, assert_never
 
 from domain.instruments import Contract, DataType, Greeks, Quote, Right, Spot
 from domain.units import Qty, Ticks, Utc
+from gateways.closed import WHY
 from gateways.ib import translate as tr
 from gateways.ib.answers import Answers, RequestError
 from gateways.ib.codes import LINES_REFUSED, NO_LINE_LEFT, NO_SECURITY, data_type_of, remedy_of
@@ -337,8 +338,15 @@ class QuotesPort(IbPort):
     is_order_path = False
 
     def post(self, command: QuotesCommand) -> None:
-        """Take a command; never blocks. After `close` it is dropped."""
+        """Take a command; never blocks. After `close` it is refused."""
         self.take_soon(self._take, command)
+
+    def refuse(self, command: QuotesCommand) -> None:
+        """Answer what is waited for; subscriptions are asked for again after the next dial."""
+        if isinstance(command, broker.Dial):
+            self.report(broker.LinkFailed(session_epoch=command.session_epoch, why=WHY))
+        elif isinstance(command, m.ListChain):
+            self._chain_failed(command, WHY)
 
     def _take(self, command: QuotesCommand) -> None:
         if isinstance(command, broker.Dial | broker.CloseLink):

@@ -27,6 +27,7 @@ from domain.session.clock_offset import Answer as ClockAnswer
 from domain.session.clock_offset import answer_of, bounds, kept
 from domain.session.modes import AccountClass
 from domain.units import Cents
+from gateways.closed import answer_of_closed
 from gateways.contract_book import ContractBook
 from gateways.last_check import NO_LINK, Fault, last_check, order_of
 from gateways.port_thread import PortThread, Tell
@@ -131,8 +132,13 @@ class TastytradeOrdersPort(PortThread, broker.BrokerPort):
         self._refused = why
 
     def post(self, command: broker.BrokerCommand) -> None:
-        """Take a command; never blocks. After `close` it is dropped."""
+        """Take a command; never blocks. After `close` it is refused."""
         self.take_soon(self._take, command)
+
+    def refuse(self, command: broker.BrokerCommand | broker.OrderSent) -> None:
+        answer = command if isinstance(command, broker.OrderSent) else answer_of_closed(command)
+        if answer is not None:
+            self.report(answer)
 
     def close(self, timeout_s: float = 5.0) -> None:
         """End the link and the threads."""
