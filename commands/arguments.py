@@ -405,12 +405,13 @@ def _trying(command: Adder) -> None:
     )  # fmt: skip
     simulate.add_argument(
         "--with", dest="extras", action="append", default=[], metavar="WHAT",
-        choices=("spreads", "twap", "desks", "rest", "slow-reads", "combos"),
+        choices=("spreads", "twap", "desks", "rest", "slow-reads", "combos", "lost-permits"),
         help="spreads: a share of the days also has credit spreads; twap: on a share of them entries go out in slices;"
         " desks: a share has a second desk beside the first; rest: on a share of them one desk's orders go to the REST"
         " broker (the others stay as they are without); slow-reads: on all of them read-backs take up to 1.2 s and"
         " reports come in any order, mostly positions before executions; combos: the spreads are verticals, iron"
-        " condors and iron butterflies, each one order, with spreads on every other such day",
+        " condors and iron butterflies, each one order, with spreads on every other such day; lost-permits: on all of"
+        " them a share of the risk check's answers on permits and slices never arrives",
     )  # fmt: skip
     simulate.add_argument(
         "--parity-every", type=int, default=200, metavar="N", help="compare each N-th day with one stepped every second"

@@ -30,7 +30,7 @@ MARKETS_SHOWN: Final = 20
 # `--with`: what a share of the days has besides, and the name that `day_settings` and `judged` have for it.
 EXTRAS: Final = {
     "spreads": "has_spreads", "twap": "has_slices", "desks": "has_desks", "rest": "has_rest",
-    "slow-reads": "has_slow_reads", "combos": "has_combos",
+    "slow-reads": "has_slow_reads", "combos": "has_combos", "lost-permits": "has_lost_permits",
 }  # fmt: skip
 _SHOWN_MAX: Final = 10
 

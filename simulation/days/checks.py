@@ -490,6 +490,13 @@ class Checks:
                 scene.breaks(f"{ref}: {qty} filled and {recorded.get(ref, 0)} recorded")
         self._look_at_close()
         self._look_at_attempts()
+        if scene.plan.has_lost_permits and is_settled:
+            self._look_at_reservations()
+
+    def _look_at_reservations(self) -> None:
+        """Look whether what was reserved and never opened was let go, though risk's answer was lost."""
+        for (ref,) in self.rows("SELECT order_ref FROM reservations WHERE state = 'PENDING_ENTRY'"):
+            self._scene.breaks(f"{ref} is still reserved after the close")
 
     def _look_at_attempts(self) -> None:
         scene = self._scene

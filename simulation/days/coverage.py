@@ -22,7 +22,7 @@ from domain.session.dialling import LINKS
 from domain.session.modes import MODES
 from domain.structure.saga import SAGA, SagaEvent, SagaState
 from simulation.days.elsewhere import CODES_ELSEWHERE, EDGES_ELSEWHERE, FAULTS_ELSEWHERE
-from simulation.days.faults import OF_REST, OF_SLOW_READS, Fault
+from simulation.days.faults import OF_LOST_PERMITS, OF_REST, OF_SLOW_READS, Fault
 
 MACHINES: Final[dict[str, Machine[Any, Any]]] = {
     "MODES": MODES, "LINKS": LINKS, "ORDERS": ORDERS, "LEG_STAGES": LEG_STAGES, "CYCLE": CYCLE, "ENTRY": ENTRY,
@@ -120,9 +120,11 @@ class Judged(msgspec.Struct, frozen=True):
 def judged(
     coverage: Coverage, *, has_spreads: bool = False, has_slices: bool = False, has_desks: bool = False,
     has_rest: bool = False, has_slow_reads: bool = False, has_combos: bool = False,
+    has_lost_permits: bool = False,
 ) -> tuple[Judged, ...]:  # fmt: skip
     """Return the verdict on faults, edges and codes; those of what only some days have, where days have some."""
     absent = (frozenset() if has_rest else OF_REST) | (frozenset() if has_slow_reads else OF_SLOW_READS)
+    absent |= frozenset() if has_lost_permits else OF_LOST_PERMITS
     faults = {fault.name: 0 for fault in Fault if fault not in absent}
     more = (
         *(EDGES_OF_SPREADS if has_spreads else ()), *(EDGES_OF_SLICES if has_slices else ()),

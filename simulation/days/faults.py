@@ -52,6 +52,7 @@ class Fault(StrEnum):
     NIGHT = "process: on through the night into a second session"
     LEDGER_FAILED = "ledger: the desk's fails for a while"
     SHARED_LEDGER_FAILED = "ledger: the shared one fails for a while"
+    PERMIT_LOST = "risk: its answer on a permit or a slice lost"
     # people
     STOPPED = "people: kill level 1"
     FLATTENED = "people: kill level 2"
@@ -190,6 +191,7 @@ AT_REST: Final[dict[Fault, Fault]] = {
     Fault.READ_SILENT: Fault.REST_ROWS_SPOILED,
 }  # fmt: skip
 OF_SLOW_READS: Final = frozenset({Fault.READ_SLOW})  # of days that have slow read-backs
+OF_LOST_PERMITS: Final = frozenset({Fault.PERMIT_LOST})  # of days on which answers of risk are lost
 OF_REST: Final = frozenset({
     *AT_REST.values(), *(fault for faults in ORDER_FAULTS[TASTYTRADE].values() for fault in faults)
 } - {Fault.NEW_REJECTED, Fault.PARTIAL_FILLS, Fault.CORRECTED})  # fmt: skip

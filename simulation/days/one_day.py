@@ -18,7 +18,7 @@ from domain.signals.spread import OF_ONE_ORDER, PROMOTION, VERSION
 from domain.units import Cents, Utc
 from simulation.days.beside import SECOND_DESK, with_desk, without_desks
 from simulation.days.coverage import Coverage
-from simulation.days.plan import SLOW_READ_BACK_MS, DayPlan, plan_day
+from simulation.days.plan import LOST_PERMITS_MS, SLOW_READ_BACK_MS, DayPlan, plan_day
 from simulation.days.sliced import with_slices, without_slices
 from simulation.days.spreads import WIDTH_USD, with_spreads, without_spreads
 from simulation.days.world import World, executions_hash, fresh_ledgers, make_template
@@ -53,6 +53,7 @@ def day_settings(
     has_rest: bool = False,
     has_slow_reads: bool = False,
     has_combos: bool = False,
+    has_lost_permits: bool = False,
 ) -> Settings:
     """Return the settings of simulated days: the defaults, five tickers, six lanes, the anchored market.
 
@@ -61,7 +62,8 @@ def day_settings(
     `has_slices`: on a share of them entries go out in slices; `has_desks`: a share has a second desk; `has_rest`: the
     orders of a desk go to the REST broker on a share of them; `has_slow_reads`: on all of them read-backs take time and
     reports come in any order; `has_combos`: the spreads are verticals, iron condors or iron butterflies that go
-    out as one order, with `has_spreads` those of every other day.
+    out as one order, with `has_spreads` those of every other day; `has_lost_permits`: on all of them a share of risk's
+    answers on permits and slices never arrives.
     """
     promoted = ["GAMMA_FLIP-1", "STRUCTURE_BREAK-2", *([PROMOTION] if has_spreads else [])]
     promoted += [f"{kind}-{VERSION}" for kind in OF_ONE_ORDER] if has_combos else []
@@ -69,8 +71,13 @@ def day_settings(
         "tickers": TICKERS, "lanes": LANES, "promoted": promoted, "market": {"kind": "anchored"},
         "spread": {"is_on": has_spreads or has_combos, "vertical_width": WIDTH_USD if has_combos else 0},
     }  # fmt: skip
+    entry: dict[str, object] = {}
     if has_slices:
-        overrides["entry"] = {"twap_min_qty": 4}  # a day with slices has its own
+        entry["twap_min_qty"] = 4  # a day with slices has its own
+    if has_lost_permits:
+        entry["permit_ms"] = LOST_PERMITS_MS  # by this the plan knows it
+    if entry:
+        overrides["entry"] = entry
     if has_desks:
         overrides["desks"] = {SECOND_DESK: {"kind": "sim"}}  # a day with a second desk has its own
     if has_rest:

@@ -33,6 +33,8 @@ from simulation.days.spreads import PlannedSpreads, as_combinations, as_vertical
 
 DAYS_PER_MARKET: Final = 50  # days that share a market: its columns are made once
 SLOW_READ_BACK_MS: Final = 5_000  # `connection.read_back_ms` where days have slow read-backs: the marker of them
+LOST_PERMITS_MS: Final = 1_900  # `entry.permit_ms` where answers of risk are lost: the marker of such days
+LOST_SHARE: Final = 0.3  # of them
 FIRST_DATES: Final = (date(2026, 11, 20), date(2026, 3, 6), date(2026, 6, 17), date(2026, 11, 25), date(2026, 12, 23))
 NIGHT_SHARE: Final = 0.02
 SHUFFLED_SHARE: Final = 0.2
@@ -77,7 +79,8 @@ class DayPlan(msgspec.Struct, frozen=True, kw_only=True):
     """One simulated day, whole; `order_faults` is the share of orders, changes and cancels that meet one.
 
     `spreads` are its credit spreads, `None` where it has none; `slices` is how its entries go out, `None`: whole.
-    `has_slow_reads`: read-backs take time and reports come in any order.
+    `has_slow_reads`: read-backs take time and reports come in any order. `has_lost_permits`: a share of risk's answers
+    on permits and slices never arrives.
     `broker` is whom orders go to; `beside` is a second desk (`None`: there is one), `faults_beside` are its faults.
     """
 
@@ -98,6 +101,7 @@ class DayPlan(msgspec.Struct, frozen=True, kw_only=True):
     beside: PlannedDesk | None = None
     faults_beside: tuple[PlannedFault, ...] = ()
     has_slow_reads: bool = False
+    has_lost_permits: bool = False
 
     def of_desk(self, number: int) -> DayPlan:
         """Return the day as a desk meets it, counted from 0; spreads are the first one's."""
@@ -111,6 +115,10 @@ class DayPlan(msgspec.Struct, frozen=True, kw_only=True):
     def drawn(self, *key: object) -> random.Random:
         """Return a generator of its own for a subject, so that what is asked first changes nothing."""
         return random.Random(f"{self.seed}/{'/'.join(map(str, key))}")
+
+    def is_lost(self, order_ref: str, n: int) -> bool:
+        """Return whether risk's n-th answer to an order never arrives."""
+        return self.has_lost_permits and self.drawn("answer of risk", order_ref, n).random() < LOST_SHARE
 
     def fault_of(self, what: str, order_ref: str, n: int = 0) -> Fault | None:
         """Return what goes wrong with an order (`new`), its n-th change or its n-th cancel; `None`: nothing."""
@@ -181,6 +189,7 @@ def plan_day(seed: int, settings: Settings, *, is_comparable: bool = False) -> D
         spreads=spreads, slices=None if settings.entry.twap_min_qty is None else draw_slices(seed),
         broker=TASTYTRADE if is_at_rest else IB, beside=beside, faults_beside=faults_beside,
         has_slow_reads=settings.connection.read_back_ms == SLOW_READ_BACK_MS,
+        has_lost_permits=settings.entry.permit_ms == LOST_PERMITS_MS,
     )  # fmt: skip
 
 

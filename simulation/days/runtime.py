@@ -11,9 +11,11 @@ from collections.abc import Callable
 from typing import Final
 
 from domain.units import Utc
+from messages.base import Message
 from simulation.inprocess.port import STEPS_AFTER_CLOSE_NS
 from simulation.market.market import Market
 from supervision.cell import Cell
+from supervision.mailbox import Mail
 from supervision.stepped import SteppedRuntime
 
 EXCHANGE_FIRST: Final = 0
@@ -26,6 +28,16 @@ class DayRuntime(SteppedRuntime):
     """The stepped runtime with a look at everything after each instant."""
 
     after_step: Callable[[Utc], None] = staticmethod(lambda _now: None)
+
+    def lose(self, is_lost: Callable[[Message], bool]) -> None:
+        """Let messages to actors be lost of which this says so; nobody hears of them."""
+        put = self._put
+
+        def put_or_lose(cell: Cell, mail: Mail) -> None:
+            if not is_lost(mail.message):
+                put(cell, mail)
+
+        self._put = put_or_lose  # type: ignore[method-assign]
 
     def _drain(self) -> None:
         if self._ready:

@@ -24,7 +24,7 @@ from domain.signals.spread import SOURCE
 from domain.signals.strategies import intent_of
 from domain.units import Cents, Ticks, Utc
 from main import Desk, Port, Stores, assemble
-from messages import operator, signals
+from messages import entries, operator, signals
 from messages.base import Message
 from messages.ledgers import DeskFact, DeskInput, SharedFact, SharedInput
 from simulation.days.beside import PlannedSwitch
@@ -60,6 +60,7 @@ STILL_THERE: Final = frozenset({
     Fault.LINK_RESET, Fault.LINK_BLACK_HOLE, Fault.LINK_OUT_AT_CLOSE, Fault.LINK_SHORT_OF_BROKER, Fault.QUOTES_RESET,
     Fault.READ_SILENT, Fault.READ_FAILED,
 })  # fmt: skip
+OF_RISK: Final = (entries.PermitRenewed, entries.PermitRefused, entries.SliceAllowed, entries.SliceRefused)
 RESUME_AGAIN_NS: Final = 30 * SECOND  # after a restart for a latch
 TWICE_SHARE: Final = 0.05  # of the signals: told once more, as a lane does that was started again
 NIGHT_SEED: Final = 1 << 20  # of the market of all second sessions, so that its columns are shared
@@ -257,6 +258,7 @@ class World:
         self._dead_for: PlannedFault | None = None
         self._alerts: dict[str, Alert] = {}
         self._commands = 0
+        self._answers: dict[str, int] = {}  # of risk, by order
 
     def _make_desk(self, name: str, market: TapeMarket) -> DayDesk:
         """Make a desk with its broker's book; each has faults of its own, and all break one day."""
@@ -423,6 +425,8 @@ class World:
         runtime = self._runtime = assemble(settings, stores, make_runtime, make_ports, beside=beside).runtime
         for desk in self.desks:
             desk.scene.runtime = runtime
+        if self.plan.has_lost_permits:
+            runtime.lose(self._is_lost)
         runtime.after_step = self._after_step()
         runtime.sinks[SIGNALS] = self._on_recorded
         runtime.sinks[EDGE] = self._on_answer
@@ -528,6 +532,16 @@ class World:
                 desk.scene.disturb(now, fault.until_utc)
             case _:
                 desk.strike(fault)
+
+    def _is_lost(self, message: Message) -> bool:
+        """Return whether a message is an answer of risk that never arrives: each is drawn by the order it is about."""
+        if not isinstance(message, OF_RISK):
+            return False
+        n = self._answers[message.order_ref] = self._answers.get(message.order_ref, 0) + 1
+        is_lost = self.plan.is_lost(message.order_ref, n)
+        if is_lost:
+            self.coverage.fault(Fault.PERMIT_LOST)
+        return is_lost
 
     def _switch(self, switch: PlannedSwitch) -> None:
         """Have a person switch a strategy from the desk that trades it to the other."""
