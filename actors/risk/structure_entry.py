@@ -21,7 +21,7 @@ from domain.orders.references import entry_ref, structure_key
 from domain.orders.request import OrderRequest
 from domain.risk import desk_view
 from domain.risk import structure_attempt as attempts
-from domain.risk.attempt import too_late
+from domain.risk.attempt import ledger_slow, too_late
 from domain.risk.desk_view import Decision, Holding, Pending
 from domain.risk.entry_stages import EntryStage
 from domain.risk.gates import sequence as gates
@@ -173,6 +173,8 @@ def on_silence(rules: DeskRules, turn: Turn[RiskState], stage_n: str) -> None:
         return
     gate, code = attempts.SILENCE[attempt.stage]
     finding = refused(code, looked_at=f"no reply in {attempt.stage.value}")
+    if attempt.stage is StructureStage.AWAITS_RESERVATION:
+        finding = ledger_slow(rules.limits, code)
     if turn.now >= attempt.deadline_utc:
         finding = too_late(rules.limits, attempt.deadline_utc, turn.now, EntryStage.AWAITS_QUOTE)
     if attempt.stage is StructureStage.AWAITS_RESERVATION:

@@ -225,4 +225,16 @@ def no_reply(limits: EntryLimits, attempt: Attempt, code: RejectCode, now: Utc) 
     """Return the refusal of an attempt that was not answered."""
     if now >= attempt.deadline_utc:
         return too_late(limits, attempt.deadline_utc, now, attempt.stage)
+    if attempt.stage is EntryStage.AWAITS_RESERVATION:
+        return ledger_slow(limits, code)
     return refused(code, looked_at=f"no reply in {attempt.stage.value}")
+
+
+def ledger_slow(limits: EntryLimits, code: RejectCode) -> Finding:
+    """Return the refusal of an attempt whose reservation the ledger has not confirmed in time."""
+    wait_ms = limits.reservation_wait_ms
+    text = (
+        f"ledger_slow: the desk's ledger has not written the reservation within {wait_ms} ms; look at its disk, and at"
+        " what else this machine does"
+    )
+    return refused(code, wait_ms, wait_ms, "ms", text)

@@ -292,6 +292,12 @@ def test_silence_denies_when_its_time_is_up_and_not_before(
     assert talk.timers == {}
 
 
+def test_a_ledger_that_is_too_slow_is_what_the_refusal_names() -> None:
+    finding = up_to(EntryStage.AWAITS_RESERVATION).wait(250).denied.verdict.finding
+    assert (finding.measured, finding.limit, finding.unit) == (250, 250, "ms")
+    assert finding.looked_at.startswith("ledger_slow: the desk's ledger has not written the reservation within 250 ms")
+
+
 def test_a_reservation_of_unknown_outcome_leaves_a_tombstone_before_its_row() -> None:
     talk = up_to(EntryStage.AWAITS_RESERVATION)
     talk.sent.effects.clear()

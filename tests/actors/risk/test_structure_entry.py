@@ -219,6 +219,13 @@ def test_silence_of_any_stage_refuses(steps: tuple[str, ...], code: RejectCode) 
     assert talk.reserve().told(structures.OpenStructure) == []  # late
 
 
+def test_a_ledger_that_is_too_slow_is_what_the_refusal_names() -> None:
+    talk = SpreadTalk().raise_().quotes().margin().quotes()
+    talk.wait(10_000)
+    (denied,) = talk.published(entries.EntryDenied)
+    assert denied.verdict.finding.looked_at.startswith("ledger_slow: ")
+
+
 def test_a_kill_between_the_last_look_and_the_ledgers_answer_wins() -> None:
     talk = SpreadTalk().raise_().quotes().margin().quotes()
     talk.hear(risk.KillRaised(level=KillLevel.NO_ENTRIES, kill_epoch=9, reason="", by="")).reserve()
