@@ -60,10 +60,15 @@ class Timer(StrEnum):
 
 
 class Lowering(msgspec.Struct, frozen=True):
-    """A lowering that waits for its record, under the epoch that it will take."""
+    """A lowering that waits for its record, under the epoch that it will take.
+
+    `withdrawn_epoch` is that of the level in force, recorded behind a lowering that was not recorded in time: until
+    that is durable, too, a restart may find either, and nobody is told that nothing changed.
+    """
 
     command: risk.LowerKill
     epoch: int
+    withdrawn_epoch: int | None = None
 
 
 class KillState(msgspec.Struct):
@@ -270,6 +275,8 @@ def request_lowering(turn: Turn[KillState], command: risk.LowerKill, wait_ns: in
     """Have the lower level recorded under a new epoch; it is in force when the record is."""
     state = turn.state
     if state.lowering is not None:
+        if state.lowering.withdrawn_epoch is not None:  # its row may have been lost with the ledger: asked once more
+            record(turn, state.level, state.reason, state.by, wait_ns)
         deny(turn, command, LoweringRefused.BUSY, "Another lowering waits for its record; try again.")
         return
     why = lowering_refused(
@@ -285,13 +292,18 @@ def request_lowering(turn: Turn[KillState], command: risk.LowerKill, wait_ns: in
 
 
 def on_recorded(turn: Turn[KillState], epoch: int) -> None:
-    """Let a lowering come into force, if it is still wanted."""
+    """Let a lowering come into force, if it is still wanted; or say that it will not, when that is durable."""
     state = turn.state
     forget_record(state, epoch)
     turn.disarm(Timer.RECORD, str(epoch))
-    if state.lowering is None or state.lowering.epoch != epoch:
+    lowering = state.lowering
+    if lowering is not None and lowering.withdrawn_epoch == epoch:
+        state.lowering = None
+        deny(turn, lowering.command, LoweringRefused.LEDGER_SILENT, "The ledger did not record it; nothing changed.")
         return
-    command = state.lowering.command
+    if lowering is None or lowering.epoch != epoch or lowering.withdrawn_epoch is not None:
+        return
+    command = lowering.command
     state.level, state.reason, state.by = command.level, command.reason, command.by
     state.in_force_epoch = epoch
     state.lowering = None
@@ -321,14 +333,12 @@ def on_record_overdue(turn: Turn[KillState], epoch: int, wait_ns: int, fired: li
     turn.publish(operator.Alarm(key="kill_unrecorded", severity=Severity.HIGH, text=text, at_utc=turn.now))
     if state.lowering is None or state.lowering.epoch != epoch:
         return
-    command = state.lowering.command
     # The record may yet be written: the level in force is recorded behind it under a newer epoch.
-    state.lowering = None
     state.epoch += 1
     state.in_force_epoch = state.epoch
+    state.lowering = msgspec.structs.replace(state.lowering, withdrawn_epoch=state.epoch)
     turn.publish(in_force(turn))
     record(turn, state.level, state.reason, state.by, wait_ns)
-    deny(turn, command, LoweringRefused.LEDGER_SILENT, "The ledger did not record it; nothing changed.")
 
 
 # -- what is told -------------------------------------------------------------------------------

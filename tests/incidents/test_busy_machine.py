@@ -219,6 +219,8 @@ def test_persons_start_is_denied_when_its_record_is_missing_for_twice_the_wait_l
     ))  # fmt: skip
     wait_ms = (kill.timers[KillTimer.RECORD, "5"] - kill.now) // MS
     assert rounds(kill, KillTimer.RECORD, "5", starved_ms=wait_ms) == 2
+    assert len(kill.sent.told(risk.RecordKill)) == 2
+    kill.feed(risk.KillRecorded(kill_epoch=6))
     assert len(kill.sent.told(operator.CommandDenied)) == 1
 
 
