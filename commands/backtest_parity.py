@@ -77,7 +77,7 @@ def _records(
             (row["ticker"], row["bucket_utc"]): () if row["is_complete"] else tuple(row["missing"])
             for row in rows.to_pylist()
         },
-        recorded=recorded, last_utc=Utc(max((at for at, _ in recorded.looks()), default=0)),
+        recorded=recorded, last_utc=Utc(max((at for at, _, _ in recorded.looks()), default=0)),
         promoted_utc=tuple(Utc(at) for at in said if hours.open_utc < at <= hours.close_utc),
         foreign=sum(bool(row["is_foreign"]) for row in then.executions(session)), damaged=damaged,
     )  # fmt: skip

@@ -11,6 +11,7 @@ from pathlib import Path
 from config.settings import Settings
 from domain.units import Utc
 from simulation.day import start_of, stepped_day
+from storage import series
 from storage.warehouse import Warehouse
 from supervision.trace import NoTrace
 
@@ -18,7 +19,7 @@ from supervision.trace import NoTrace
 def record_day(settings: Settings, folder: Path, until_utc: Utc | None = None) -> None:
     """Play the demo day of the settings, and keep what was recorded of its session in a data folder.
 
-    It takes the place of what is there of that session, and its rows are sealed, as those of a finished day are.
+    It takes the place of what is there of that session, and is sealed, rows and series, as a finished day is.
     Ledgers are not kept: the next day's broker is another one.
 
     Args:
@@ -36,6 +37,7 @@ def record_day(settings: Settings, folder: Path, until_utc: Utc | None = None) -
         day.run(until_utc)
         day.runtime.close()
         _seal(aside / "warehouse", session)
+        series.seal(aside / "series", session)
         for kept in (Path("series", session.isoformat()), Path("warehouse", f"date={session}")):
             shutil.rmtree(folder / kept, ignore_errors=True)
             (folder / kept).parent.mkdir(exist_ok=True)

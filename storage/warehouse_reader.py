@@ -41,12 +41,19 @@ class DamagedBucketError(Exception):
 
 
 class WarehouseReader:
-    """Read-only access to a warehouse folder."""
+    """Read-only access to a warehouse folder.
 
-    def __init__(self, root: Path) -> None:
+    Args:
+        root: the folder.
+        is_past: a session's manifest is read once: of one that is being written, what comes later is not seen.
+    """
+
+    def __init__(self, root: Path, *, is_past: bool = False) -> None:
         self._root = root
-        self._kept: dict[Path, tuple[bucket_file.Decoded, dict[tuple[Utc, int], list[int]]]] = {}
+        self._is_past = is_past
+        self._kept: dict[tuple[date, str], tuple[bucket_file.Decoded, dict[tuple[Utc, int], list[int]]]] = {}
         self._manifests: dict[date, tuple[manifest.Stamp, Manifest]] = {}
+        self._stored: tuple[Manifest, dict[tuple[str, Utc], list[Bucket]]] | None = None
         self._whole: set[Path] = set()
         self.damaged: set[Path] = set()  # inside; left out of `files` once somebody has stumbled over them
         self._files: dict[tuple[date, Shape], tuple[Manifest, list[tuple[Part, Path]]]] = {}
@@ -62,8 +69,10 @@ class WarehouseReader:
         Raises:
             WarehouseRefusedError: unreadable or of a newer version.
         """
-        stamp = manifest.stamp_of(self._root, session)
         known = self._manifests.get(session)
+        if known is not None and self._is_past:
+            return known[1]
+        stamp = manifest.stamp_of(self._root, session)
         if known is not None and stamp and known[0] == stamp:
             return known[1]
         found = manifest.load(self._root, session, is_shown_only=True)
@@ -217,14 +226,8 @@ class WarehouseReader:
         return pa.concat_tables([LAST_BUCKET.empty_table(), *pieces]).sort_by(latest.ORDER)
 
     def _bucket(self, found: Manifest, hub: str, bucket_utc: Utc, content_hash: str | None) -> Rows | None:
-        stored = next(
-            (
-                b
-                for b in found.buckets.get(hub, ())
-                if b.bucket_utc == bucket_utc and content_hash in (None, b.content_hash)
-            ),
-            None,
-        )
+        buckets = self._buckets_by_place(found).get((hub, bucket_utc), ())
+        stored = next((b for b in buckets if content_hash in (None, b.content_hash)), None)
         if stored is None:
             return None
         numbered: list[tuple[int, Row]] = []
@@ -243,6 +246,16 @@ class WarehouseReader:
             raise DamagedBucketError(f"Bucket {rebuilt.ref} does not have the hash that it was stored with.")
         return rebuilt
 
+    def _buckets_by_place(self, found: Manifest) -> dict[tuple[str, Utc], list[Bucket]]:
+        """Return a manifest's buckets by hub and instant, as often as each was stored; kept for the newest manifest."""
+        if self._stored is None or self._stored[0] is not found:
+            places: dict[tuple[str, Utc], list[Bucket]] = {}
+            for hub, buckets in found.buckets.items():
+                for bucket in buckets:
+                    places.setdefault((hub, bucket.bucket_utc), []).append(bucket)
+            self._stored = found, places
+        return self._stored[1]
+
     def _table(self, session: date, part: Part, ticker: str, first_utc: Utc, until_utc: Utc) -> pa.Table:
         """Return a file's rows of a ticker from one instant until before another; none of what cannot be read."""
         path = manifest.folder_of(self._root, session) / part.name
@@ -260,18 +273,19 @@ class WarehouseReader:
         A sealed file of moderate size is kept with an index: a replay asks it for one bucket after the other, and
         opening it costs a hundred times the answer.
         """
+        known = self._kept.get((session, part.name)) if part.is_sealed else None
+        if known is not None:
+            return known[0].rows(known[1].get((stored.bucket_utc, stored.store_n), ()))
         path = manifest.folder_of(self._root, session) / part.name
         if not part.is_sealed:
             return bucket_file.rows_of(pq.ParquetFile(path).read(use_threads=False), part.shape)
         if part.rows > KEPT_ROWS_MAX:
             its_own = [("bucket_utc", "=", stored.bucket_utc), ("store_n", "=", stored.store_n)]
             return bucket_file.rows_of(pq.read_table(path, filters=its_own, partitioning=None), part.shape)
-        known = self._kept.get(path)
-        if known is None:
-            decoded = bucket_file.Decoded(pq.ParquetFile(path).read(use_threads=False), part.shape)
-            known = self._kept[path] = decoded, decoded.places()
-            while len(self._kept) > KEPT_FILES_MAX:
-                del self._kept[next(iter(self._kept))]
+        decoded = bucket_file.Decoded(pq.ParquetFile(path).read(use_threads=False), part.shape)
+        known = self._kept[session, part.name] = decoded, decoded.places()
+        while len(self._kept) > KEPT_FILES_MAX:
+            del self._kept[next(iter(self._kept))]
         return known[0].rows(known[1].get((stored.bucket_utc, stored.store_n), ()))
 
     def _retried(self, session: date, read: Callable[[Manifest], T]) -> T:
@@ -280,7 +294,7 @@ class WarehouseReader:
             try:
                 return read(self.manifest(session))
             except FileNotFoundError:
-                continue
+                self._manifests.pop(session, None)
         raise FileNotFoundError(f"the files of {session} change faster than they can be read")
 
     def files(self, found: Manifest, shape: Shape) -> list[Path]:

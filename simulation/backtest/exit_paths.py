@@ -58,7 +58,7 @@ def _path(session: date, row: Found, paid: tuple[int, int], column: Column) -> E
     end = opened + FOLLOWED_NS if is_free else min(closed, opened + FOLLOWED_NS)
     looks = [
         ((at - opened) // MS, (bid + ask) / 2 / average - 1, bid / average - 1)
-        for at, bid, ask in zip(column.at_utc, column.numbers[1], column.numbers[2], strict=True)
+        for at, bid, ask in zip(column.at_utc, column.bid, column.ask, strict=True)
         if opened < at <= end and 0 < bid < ask
     ]
     if not is_free and closed <= opened + FOLLOWED_NS:

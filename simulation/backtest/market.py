@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterable
 from datetime import date
 
 from domain.instants import MS, session_of
 from domain.instruments import Contract, DataType, Greeks, Quote, Spot
 from domain.session.calendar import TradingDay
-from domain.units import Qty, Ticks, Utc
-from simulation.backtest.recorded import UNDERLYING_FROM, Column, RecordedDay
+from domain.units import Ticks, Utc
+from simulation.backtest.recorded import UNDERLYING_FROM, RecordedDay
 
 
 class RecordedMarket:
@@ -29,6 +30,8 @@ class RecordedMarket:
         self._day = day
         self._stale_ns = stale_ms * MS
         self._contracts = {contract.con_id: contract for contract in day.contracts}
+        self._prices_now: dict[str, Spot | None] = {}  # of this instant, as they are asked for
+        self._ticker_of = {contract.con_id: contract.ticker for contract in day.contracts}
         self._by_ticker: dict[str, tuple[Contract, ...]] = {}
         for contract in day.contracts:
             self._by_ticker[contract.ticker] = (*self._by_ticker.get(contract.ticker, ()), contract)
@@ -38,7 +41,9 @@ class RecordedMarket:
 
     def step(self, to_utc: Utc) -> None:
         """Move the market's clock; never back."""
-        self.now_utc = max(self.now_utc, to_utc)
+        if to_utc > self.now_utc:
+            self.now_utc = to_utc
+            self._prices_now.clear()
 
     def contracts(self, ticker: str) -> tuple[Contract, ...]:
         """Return the contracts of a ticker that expire this session and were ever quoted in it."""
@@ -63,21 +68,37 @@ class RecordedMarket:
 
         While it stands its instant is the present one, after that it is the instant of its last tick.
         """
-        column = self._day.columns.get(con_id)
-        at = -1 if column is None else bisect_right(column.at_utc, self.now_utc) - 1
-        if column is None or at < 0:
-            return None
-        quote_utc, bid, ask, bid_size, ask_size = (values[at] for values in column.numbers)
-        return Quote(
-            con_id, _side(bid), _side(ask), Qty(bid_size), Qty(ask_size), self._shown_utc(quote_utc), DataType.LIVE,
-            None, self._greeks(column, at, con_id),
-        )  # fmt: skip
+        return next(iter(self.quotes((con_id,))), None)
+
+    def quotes(self, con_ids: Iterable[int]) -> tuple[Quote, ...]:
+        """Return `quote` of each contract that has one: tens of thousands of them are what a day costs."""
+        now, stale_ns, columns, ticker_of = self.now_utc, self._stale_ns, self._day.columns, self._ticker_of
+        prices = {ticker: self.price(ticker) for ticker in self._by_ticker}
+        spots = {ticker: None if spot is None else spot.price_ticks for ticker, spot in prices.items()}
+        found = []
+        for con_id in con_ids:
+            column = columns.get(con_id)
+            at = -1 if column is None else bisect_right(column.at_utc, now) - 1
+            if column is None or at < 0:
+                continue
+            tick_utc, bid, ask = column.quote_utc[at], column.bid[at], column.ask[at]
+            ivs, deltas, gammas, thetas, vegas = column.greeks
+            iv, delta, spot_ticks, greeks = ivs[at], deltas[at], spots[ticker_of[con_id]], None
+            if spot_ticks is not None and iv == iv and delta == delta:  # noqa: PLR0124 - NaN is missing
+                greeks = Greeks(iv, delta, gammas[at], thetas[at], vegas[at], spot_ticks, now)
+            found.append(
+                Quote(
+                    con_id, None if bid < 0 else bid, None if ask < 0 else ask, column.bid_size[at],
+                    column.ask_size[at], now if now - tick_utc <= stale_ns else tick_utc, DataType.LIVE, None, greeks,
+                )
+            )  # fmt: skip
+        return tuple(found)
 
     def ticked_utc(self, con_id: int) -> Utc:
         """Return the instant of the last tick known of a contract; 0 before the first."""
         column = self._day.columns.get(con_id)
         at = -1 if column is None else bisect_right(column.at_utc, self.now_utc) - 1
-        return Utc(0) if column is None or at < 0 else Utc(column.numbers[0][at])
+        return Utc(0) if column is None or at < 0 else column.quote_utc[at]
 
     def stands(self, quote: Quote) -> bool:
         """Return whether a quote that this market shows now is within its limit of age."""
@@ -85,9 +106,12 @@ class RecordedMarket:
 
     def price(self, ticker: str) -> Spot | None:
         """Return the last price known of an underlying; `None` before the first."""
-        instants, prices = self._day.prices.get(ticker, ([], []))
-        at = bisect_right(instants, self.now_utc) - 1
-        return None if at < 0 else Spot(ticker, Ticks(prices[at]), self._shown_utc(instants[at]))
+        known = self._prices_now
+        if ticker not in known:
+            instants, prices = self._day.prices.get(ticker, ([], []))
+            at = bisect_right(instants, self.now_utc) - 1
+            known[ticker] = None if at < 0 else Spot(ticker, Ticks(prices[at]), self._shown_utc(instants[at]))
+        return known[ticker]
 
     def spot(self, ticker: str) -> Spot:
         """Return the last price known of an underlying.
@@ -118,14 +142,3 @@ class RecordedMarket:
 
     def _shown_utc(self, tick_utc: int) -> Utc:
         return self.now_utc if self.now_utc - tick_utc <= self._stale_ns else Utc(tick_utc)
-
-    def _greeks(self, column: Column, at: int, con_id: int) -> Greeks | None:
-        iv, delta, gamma, theta, vega = column.greeks[at]
-        spot = self.price(self._contracts[con_id].ticker)
-        if iv is None or delta is None or spot is None:
-            return None
-        return Greeks(iv, delta, gamma or 0.0, theta or 0.0, vega or 0.0, spot.price_ticks, self.now_utc)
-
-
-def _side(ticks: int) -> Ticks | None:
-    return None if ticks < 0 else Ticks(ticks)

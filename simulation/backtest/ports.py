@@ -66,26 +66,27 @@ class RecordedQuotes(InProcessQuotes):
     def _step(self) -> None:
         """Tell what was recorded since the last step, and what is held now and then: it stands as it was."""
         self._steps += 1
-        now, changed = self._now(), set[int | str]()
+        now, quoted, priced = self._now(), set[int](), set[str]()
         while self._next_n < len(self._looks) and self._looks[self._next_n][0] <= now:
-            changed.add(self._looks[self._next_n][1])
+            _, con_ids, tickers = self._looks[self._next_n]
+            quoted.update(con_ids)
+            priced.update(tickers)
             self._next_n += 1
         if self._steps % HELD_EVERY == 0:
-            changed |= self._close
-        quoted, priced = changed & self._contracts, changed & self._tickers
-        if quoted or priced:
-            self._tell_quotes({con_id for con_id in self._contracts if con_id in quoted})
+            quoted |= self._close
+        quoted &= self._contracts
+        if quoted or priced & self._tickers:
+            self._tell_quotes(quoted)
 
     def _tell_quotes(self, con_ids: set[int]) -> None:
         """Tell these quotes with the prices of all underlyings, so that both are of one instant."""
         if not self._is_up:
             return
         self._market_now()
-        quotes = (self._recorded.quote(con_id) for con_id in sorted(con_ids))
         spots = (self._recorded.price(ticker) for ticker in sorted(self._tickers))
         self._tell(
             market.QuotesArrived(
-                session_epoch=self._epoch, quotes=tuple(quote for quote in quotes if quote is not None),
+                session_epoch=self._epoch, quotes=self._recorded.quotes(sorted(con_ids)),
                 spots=tuple(spot for spot in spots if spot is not None),
             )
         )  # fmt: skip

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from array import array
+from collections import defaultdict
+from collections.abc import Sequence
 from datetime import date
-from operator import itemgetter
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import pyarrow as pa
@@ -15,33 +17,44 @@ from numpy.typing import NDArray
 
 from domain.instants import MINUTE
 from domain.instruments import Contract, Right
-from domain.units import Ticks
+from domain.units import Qty, Ticks, Utc
 from storage.series_reader import SeriesReader
 from storage.series_rows import BARS, CHAINS, QUOTES, UNDERLYINGS
 from storage.warehouse_reader import WarehouseReader
 
 Longs = NDArray[np.int64]
-Greek = tuple[float | None, ...]  # iv, delta, gamma, theta, vega
+Floats = NDArray[np.float64]
 
 NAMED_FROM: Final = 2_000_000_000  # ids of contracts that were imported without one
 UNDERLYING_FROM: Final = 1_990_000_000
 _PLACE: Final = ("trading_class", "strike", "right")
 _NUMBERS: Final = ("at_utc", "quote_utc", "bid", "ask", "bid_size", "ask_size")
 _GREEKS: Final = ("iv", "delta", "gamma", "theta", "vega")
+_WANTED: Final = ["con_id", "ticker", "expiry", *_PLACE, *_NUMBERS, *_GREEKS]
 
 
 class Column:
-    """What was recorded of one contract: instants of looking and of ticking, ticks, sizes, greeks; a row a look.
+    """What was recorded of one contract: instants of looking and of ticking, ticks, sizes, greeks; a value a look.
 
-    A missing bid or ask is -1.
+    A missing bid or ask is -1, a missing iv or delta NaN, another missing greek 0.
+
+    Args:
+        numbers: by the names of `_NUMBERS`, each a value a look.
+        greeks: a row a look of iv, delta, gamma, theta and vega; missing ones are NaN.
     """
 
-    __slots__ = ("at_utc", "greeks", "numbers")
+    __slots__ = ("ask", "ask_size", "at_utc", "bid", "bid_size", "greeks", "quote_utc")
 
-    def __init__(self, numbers: dict[str, Longs], greeks: list[Greek]) -> None:
-        self.at_utc = numbers["at_utc"].tolist()
-        self.numbers = tuple(numbers[name].tolist() for name in _NUMBERS[1:])
-        self.greeks = greeks
+    def __init__(self, numbers: dict[str, Longs], greeks: Floats) -> None:
+        # A fifth of what lists take, and read as fast: a day has millions of values.
+        at_utc, quote_utc, bid, ask, bid_size, ask_size = (array("q", numbers[name].tobytes()) for name in _NUMBERS)
+        self.at_utc = cast("Sequence[Utc]", at_utc)
+        self.quote_utc = cast("Sequence[Utc]", quote_utc)
+        self.bid, self.ask = cast("Sequence[Ticks]", bid), cast("Sequence[Ticks]", ask)
+        self.bid_size, self.ask_size = cast("Sequence[Qty]", bid_size), cast("Sequence[Qty]", ask_size)
+        needed, others = greeks[:, :2], greeks[:, 2:]
+        whole = np.hstack([needed, np.where(np.isnan(others), 0.0, others)])
+        self.greeks = tuple(array("d", values.tobytes()) for values in whole.T)
 
 
 class RecordedDay:
@@ -59,13 +72,16 @@ class RecordedDay:
         self.columns = columns
         self.prices = prices
 
-    def looks(self) -> list[tuple[int, int | str]]:
-        """Return every recorded quote or price as (instant, contract id or ticker), ascending by instant."""
-        quoted = ((at, con_id) for con_id, column in self.columns.items() for at in column.at_utc)
-        priced = ((at, ticker) for ticker, (instants, _) in sorted(self.prices.items()) for at in instants)
-        found: list[tuple[int, int | str]] = [*quoted, *priced]
-        found.sort(key=itemgetter(0))
-        return found
+    def looks(self) -> list[tuple[int, list[int], list[str]]]:
+        """Return by instant, ascending, which contracts were quoted and which tickers were priced."""
+        quoted, priced = defaultdict[int, list[int]](list), defaultdict[int, list[str]](list)
+        for con_id, column in self.columns.items():
+            for quoted_utc in column.at_utc:
+                quoted[quoted_utc].append(con_id)
+        for ticker, (instants, _) in self.prices.items():
+            for priced_utc in instants:
+                priced[priced_utc].append(ticker)
+        return [(at, quoted.get(at, []), priced.get(at, [])) for at in sorted({*quoted, *priced})]
 
 
 def sessions_of(series: Path, warehouse: Path, first: date, last: date) -> tuple[date, ...]:
@@ -77,7 +93,7 @@ def sessions_of(series: Path, warehouse: Path, first: date, last: date) -> tuple
 def load(series: Path, session: date) -> RecordedDay:
     """Return what is stored of a session's quotes and prices; empty where there is nothing."""
     reader = SeriesReader(series)
-    table = pa.concat_tables([reader.day(QUOTES, session), reader.day(CHAINS, session)])
+    table = pa.concat_tables([reader.day(kind, session).select(_WANTED) for kind in (QUOTES, CHAINS)])
     table = table.filter(pc.equal(table["expiry"], session.isoformat()))
     contracts, columns = _columns(table, session)
     prices = _prices(reader.day(UNDERLYINGS, session), ("at_utc", "price"), 0)
@@ -90,23 +106,28 @@ def _columns(table: pa.Table, session: date) -> tuple[tuple[Contract, ...], dict
     table = table.sort_by([(name, "ascending") for name in (*_PLACE, "at_utc", "quote_utc")])
     if not table.num_rows:
         return (), {}
-    places = [table[name].to_pylist() for name in _PLACE]
-    keys = list(zip(*places, strict=True))
-    starts = [0, *(n for n in range(1, len(keys)) if keys[n] != keys[n - 1]), len(keys)]
+    places = [_codes(table[name]) for name in _PLACE]
+    is_other = np.any([codes[1:] != codes[:-1] for codes in places], axis=0)
+    starts = [0, *(np.flatnonzero(is_other) + 1).tolist(), table.num_rows]
+    heads = [table[name].take(starts[:-1]).to_pylist() for name in ("ticker", *_PLACE)]
     numbers = {name: _longs(table[name], -1 if name in ("bid", "ask") else 0) for name in _NUMBERS}
-    greeks: list[Greek] = list(zip(*(table[name].to_pylist() for name in _GREEKS), strict=True))
-    con_ids, tickers = _longs(table["con_id"], 0), table["ticker"].to_pylist()
+    greeks = np.column_stack([pc.fill_null(table[name], np.nan).to_numpy() for name in _GREEKS])
+    con_ids = _longs(table["con_id"], 0)
     contracts, columns = [], {}
-    for n, (begin, end) in enumerate(itertools.pairwise(starts)):
-        trading_class, strike, right = keys[begin]
+    of_places = zip(itertools.pairwise(starts), *heads, strict=True)
+    for n, ((begin, end), ticker, trading_class, strike, right) in enumerate(of_places):
         con_id = int(con_ids[begin:end].max()) or NAMED_FROM + n
         at_utc = numbers["at_utc"][begin:end]
         keep = begin + np.flatnonzero(np.append(at_utc[1:] != at_utc[:-1], True))
-        contracts.append(Contract(con_id, tickers[begin], trading_class, session, Ticks(strike), Right(right)))
-        columns[con_id] = Column(
-            {name: values[keep] for name, values in numbers.items()}, [greeks[at] for at in keep.tolist()]
-        )
+        contracts.append(Contract(con_id, ticker, trading_class, session, Ticks(strike), Right(right)))
+        columns[con_id] = Column({name: values[keep] for name, values in numbers.items()}, greeks[keep])
     return tuple(contracts), columns
+
+
+def _codes(column: pa.ChunkedArray) -> NDArray[np.int32]:
+    """Return a number for each value: the same for the same."""
+    codes: NDArray[np.int32] = column.combine_chunks().dictionary_encode().indices.to_numpy()
+    return codes
 
 
 def _prices(table: pa.Table, names: tuple[str, str], known_after_ns: int) -> dict[str, tuple[list[int], list[int]]]:

@@ -202,7 +202,7 @@ class Backtest:
             DeskLedger(folder, desk, run_n, is_durable=False, foreign_allowed=allowed, together=together),
             StoredAlready(),
         )
-        reader = WarehouseReader(self._warehouse)
+        reader = WarehouseReader(self._warehouse, is_past=True)
         shown = as_market(market)
 
         def make_ports(runtime: SteppedRuntime) -> Iterable[Port]:

@@ -12,7 +12,7 @@ from domain.instruments import Contract, Quote, Spot
 from domain.units import Utc
 from messages import market
 from simulation.backtest.heard import heard_in
-from simulation.backtest.recorded import Column, Greek, RecordedDay
+from simulation.backtest.recorded import Column, RecordedDay
 
 
 class _Looks(msgspec.Struct):
@@ -30,12 +30,13 @@ class _Looks(msgspec.Struct):
             "bid_size": [quote.bid_size for quote in self.quotes],
             "ask_size": [quote.ask_size for quote in self.quotes],
         }  # fmt: skip
-        greeks: list[Greek] = [
-            (None,) * 5 if (known := quote.greeks) is None
+        greeks = [
+            (np.nan,) * 5 if (known := quote.greeks) is None
             else (known.iv, known.delta, known.gamma, known.theta, known.vega)
             for quote in self.quotes
         ]  # fmt: skip
-        return Column({name: np.asarray(values, np.int64) for name, values in numbers.items()}, greeks)
+        longs = {name: np.asarray(values, np.int64) for name, values in numbers.items()}
+        return Column(longs, np.asarray(greeks, np.float64))
 
 
 def with_traced(day: RecordedDay, traces: Iterable[Path]) -> RecordedDay:

@@ -41,6 +41,7 @@ def test_recorded_days_are_there_once_and_are_backtested(config: str, tmp_path: 
         {"session": "2026-11-20", "seed": 7}, {"session": "2026-11-23", "seed": 8}
     ]  # fmt: skip
     assert set(first) <= {(path, path.stat().st_mtime_ns) for path in folder.rglob("*.*")}
+    assert {path.suffix for path in folder.glob("series/*/*")} == {".parquet"}, "a finished day is sealed"
     assert main(["--config", config, "--data", str(folder), "backtest", "2026-11-20", "2026-11-23", "--json"]) == 0
     days = json.loads(capsys.readouterr().out)["days"]
     assert [(day["session"], day["rows"] > 0, day["quotes"] > 0) for day in days] == [

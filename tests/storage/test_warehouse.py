@@ -114,6 +114,19 @@ def test_a_bucket_told_twice_is_stored_once_and_another_one_of_its_time_beside_i
     assert reader.read_bucket(make.DAY, "classic", make.T0, other.rows.content_hash) == other.rows
 
 
+def test_a_reader_of_past_days_reads_a_manifest_once_and_another_sees_what_comes(tmp_path: Path) -> None:
+    past, present = WarehouseReader(tmp_path, is_past=True), WarehouseReader(tmp_path)
+    warehouse, (hub, categories) = opened(tmp_path), next(iter(HUBS.items()))
+    first, later = (make.bucket(n, hub, categories) for n in range(2))
+    store(warehouse, first)
+    assert past.read_bucket(make.DAY, hub, first.bucket_utc) == first.rows
+    store(warehouse, later)
+    assert past.read_bucket(make.DAY, hub, later.bucket_utc) is None
+    assert present.read_bucket(make.DAY, hub, later.bucket_utc) == later.rows
+    sealed(warehouse)
+    assert past.read_bucket(make.DAY, hub, first.bucket_utc) == first.rows, "the file that it knew is gone"
+
+
 def test_a_hub_of_mixed_categories_keeps_the_order_of_its_rows(tmp_path: Path) -> None:
     said = make.bucket(0, "rest", ("orderflow_orderflow", "classic_gex_zero", "state_gamma_zero"))
     store(opened(tmp_path), said)

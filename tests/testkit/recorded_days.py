@@ -45,7 +45,8 @@ def column(looks: Iterable[Look], size: int = 9) -> Column:
         "bid": [bid for _, bid, _ in rows], "ask": [ask for _, _, ask in rows],
         "bid_size": [size] * len(rows), "ask_size": [size] * len(rows),
     }  # fmt: skip
-    return Column({name: np.array(values, np.int64) for name, values in numbers.items()}, [(None,) * 5] * len(rows))
+    longs = {name: np.array(values, np.int64) for name, values in numbers.items()}
+    return Column(longs, np.full((len(rows), 5), np.nan))
 
 
 def market_of(

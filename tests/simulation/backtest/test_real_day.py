@@ -35,9 +35,9 @@ def test_an_order_at_any_minute_fills_only_on_a_whole_quote_of_the_last_minute(t
         market.step(Utc(now))
         for con_id, column in recorded.columns.items():
             at = bisect_right(column.at_utc, now) - 1
-            _, bid, ask, bid_size, ask_size = (values[at] for values in column.numbers)
+            bid, ask = column.bid[at], column.ask[at]
             side = Side.BUY if n % 2 else Side.SELL
-            size = ask_size if side is Side.BUY else bid_size
+            size = column.ask_size[at] if side is Side.BUY else column.bid_size[at]
             is_whole = at >= 0 and now - column.at_utc[at] <= STALE_NS and 0 < bid < ask and size > 0
             order = Order(
                 con_id=con_id, side=side, qty=Qty(1), type=OrderType.MARKET, client_id=1,

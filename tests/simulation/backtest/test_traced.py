@@ -51,11 +51,11 @@ def test_every_tick_that_was_told_is_in_the_day(tmp_path: Path) -> None:
     day = with_traced(RecordedDay(ask.DAY, (), {}, {}), (first, second))
     assert [contract.con_id for contract in day.contracts] == [1], "a contract without a quote is none"
     column = day.columns[1]
-    assert column.at_utc == [ask.T0 + n * SECOND for n in (1, 2, 3)]
-    quoted, bids, asks, *sizes = column.numbers
-    assert (bids, asks, sizes) == ([500, 505, -1], [520, 520, 520], [[3, 3, 3], [4, 4, 4]])
-    assert quoted == column.at_utc
-    assert column.greeks[0] == (0.2, 0.5, 0.02, -3.0, 0.8)
+    assert list(column.at_utc) == [ask.T0 + n * SECOND for n in (1, 2, 3)]
+    assert list(zip(column.bid, column.ask, strict=True)) == [(500, 520), (505, 520), (-1, 520)]
+    assert list(zip(column.bid_size, column.ask_size, strict=True)) == [(3, 4)] * 3
+    assert column.quote_utc == column.at_utc
+    assert [values[0] for values in column.greeks] == [0.2, 0.5, 0.02, -3.0, 0.8]
     assert day.prices["SPX"][1] == [600_001, 600_002, 600_003]
 
 
