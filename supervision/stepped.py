@@ -28,6 +28,8 @@ from supervision.trace import MemoryTrace, Trace
 from supervision.turn import Turn
 
 _OK = HandlingOutcome.OK
+_FIRST_N = -(1 << 62)
+_RANK_N = 1 << 40
 
 
 class VirtualClock:
@@ -131,6 +133,11 @@ class SteppedRuntime(Host):
         """Call `act` at a virtual instant (in-process ports live on this)."""
         self._later_n += 1
         heapq.heappush(self._later, (at_utc, self._later_n, act))
+
+    def call_first_at(self, at_utc: Utc, rank: int, act: Callable[[], None]) -> None:
+        """Call `act` at an instant before everything of a higher rank, and before everything without one."""
+        self._later_n += 1
+        heapq.heappush(self._later, (at_utc, _FIRST_N + rank * _RANK_N + self._later_n, act))
 
     def run_until(self, until_utc: Utc) -> None:
         """Handle everything that is due up to and including `until_utc`, then stand there.

@@ -23,6 +23,12 @@ class BacktestExchange(Exchange):
         self._recorded = market
         self._crossing = model.crossing
 
+    def next_due(self, first_utc: Utc) -> Utc | None:
+        """Return the first whole second from `first_utc` on at which `step` could change anything; `None`: none."""
+        if self._open:
+            return first_utc
+        return None if self.held_at_close is not None else max(first_utc, self._recorded.close_utc)
+
     def _fillable(self, con_id: int) -> Quote | None:
         """Return the quote that may be traded on; `None` for one that is stale, one-sided, locked or crossed."""
         quote = self._recorded.quote(con_id)

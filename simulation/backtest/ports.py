@@ -1,22 +1,32 @@
-"""The ports of a backtest's market side: recorded quotes, and recorded buckets at the hubs' seals."""
+"""The ports of a backtest: recorded quotes, recorded buckets at the hubs' seals, and the order session over both.
+
+At a whole second the exchange matches first, then quotes are told, then everything else happens. Seconds in which
+neither could do anything are passed over, which changes nothing else (a test holds a dense day to it).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from abc import abstractmethod
+from collections.abc import Callable, Collection
 from datetime import date
+from functools import partial
 from typing import Any, Final, cast
 
 from domain.options.profile import Row, Rows
 from domain.units import Utc
-from messages import market
+from messages import broker, market
+from simulation.backtest.exchange import BacktestExchange
 from simulation.backtest.market import RecordedMarket
 from simulation.backtest.recorded import RecordedDay
+from simulation.days.runtime import EXCHANGE_FIRST, QUOTES_NEXT
+from simulation.inprocess.broker import CLOCK_EVERY_NS, InProcessBroker
 from simulation.inprocess.market import InProcessQuotes, QuotesCommand
-from simulation.inprocess.port import InProcessPort
+from simulation.inprocess.port import STEP_NS, STEPS_AFTER_CLOSE_NS, C, InProcessPort
 from simulation.market.market import Market
 from storage.warehouse_reader import DamagedBucketError, WarehouseReader
 from supervision.stepped import SteppedRuntime
 
+_NEVER_UTC: Final = Utc(1 << 62)
 HELD_EVERY: Final = 2  # steps between two words of what is held, where nothing new was recorded
 HubCommand = market.DialHub | market.SealBucket | market.CoverHub | market.FollowCategories
 
@@ -26,8 +36,62 @@ def as_market(recorded: RecordedMarket) -> Market:
     return cast(Market, recorded)
 
 
-class RecordedQuotes(InProcessQuotes):
+class StepsWhenDue(InProcessPort[C]):
+    """A port that steps at the whole seconds at which something can come of it; a dense one at all of them."""
+
+    is_dense = False
+    _rank: int  # among what steps at the same instant
+    _planned_utc: Utc | None = None
+
+    def _every(self, period_ns: int, act: Callable[[], None]) -> None:
+        self._act = act
+        self._started_utc = self._now()
+        self._plan_step()
+
+    def _plan_step(self) -> None:
+        now = self._now()
+        first_utc = Utc(now + STEP_NS - (now - self._started_utc) % STEP_NS)
+        at_utc = first_utc if self.is_dense else max(first_utc, self._due_utc(first_utc))
+        if at_utc == self._planned_utc or at_utc > self._market.close_utc + STEPS_AFTER_CLOSE_NS:
+            return
+        self._planned_utc = at_utc
+        self._runtime.call_first_at(at_utc, self._rank, partial(self._step_planned, at_utc))
+
+    def _step_planned(self, at_utc: Utc) -> None:
+        if at_utc == self._planned_utc:  # it was not planned anew meanwhile
+            self._planned_utc = None
+            self._act()
+            self._plan_step()
+
+    @abstractmethod
+    def _due_utc(self, first_utc: Utc) -> Utc:
+        """Return the first step from `first_utc`, the next one, on that could do anything."""
+
+
+class RecordedBroker(StepsWhenDue[broker.BrokerCommand], InProcessBroker):
+    """The order session over recorded quotes."""
+
+    _rank = EXCHANGE_FIRST
+
+    def __init__(
+        self, owner: str, runtime: SteppedRuntime, recorded: RecordedMarket, exchange: BacktestExchange
+    ) -> None:
+        self._of_backtest = exchange
+        super().__init__(owner, runtime, as_market(recorded), exchange)
+
+    def _take(self, command: broker.BrokerCommand) -> None:
+        super()._take(command)
+        self._plan_step()
+
+    def _due_utc(self, first_utc: Utc) -> Utc:
+        told_utc = Utc(first_utc + -first_utc % CLOCK_EVERY_NS)  # the account, too
+        return told_utc if (due_utc := self._of_backtest.next_due(first_utc)) is None else min(told_utc, due_utc)
+
+
+class RecordedQuotes(StepsWhenDue[QuotesCommand], InProcessQuotes):
     """The market data session over recorded quotes: told when they were recorded, and at once to who asks."""
+
+    _rank = QUOTES_NEXT
 
     def __init__(self, owner: str, runtime: SteppedRuntime, recorded: RecordedMarket, day: RecordedDay) -> None:
         self._recorded = recorded
@@ -36,6 +100,17 @@ class RecordedQuotes(InProcessQuotes):
         super().__init__(owner, runtime, as_market(recorded))
 
     def _take(self, command: QuotesCommand) -> None:
+        self._take_up(command)
+        self._plan_step()
+
+    def _due_utc(self, first_utc: Utc) -> Utc:
+        next_utc = self._looks[self._next_n][0] if self._next_n < len(self._looks) else _NEVER_UTC
+        after_first = -(first_utc - next_utc) // STEP_NS  # so many steps, the last not before it was recorded
+        due_utc = first_utc + max(0, after_first) * STEP_NS
+        held_utc = first_utc + -(first_utc - self._started_utc) % (HELD_EVERY * STEP_NS)
+        return Utc(min(due_utc, held_utc) if self._close else due_utc)
+
+    def _take_up(self, command: QuotesCommand) -> None:
         if isinstance(command, market.WatchClosely):
             new = set(command.con_ids) - self._close
             super()._take(command)
@@ -65,7 +140,7 @@ class RecordedQuotes(InProcessQuotes):
 
     def _step(self) -> None:
         """Tell what was recorded since the last step, and what is held now and then: it stands as it was."""
-        self._steps += 1
+        self._steps = (self._now() - self._started_utc) // STEP_NS
         now, quoted, priced = self._now(), set[int](), set[str]()
         while self._next_n < len(self._looks) and self._looks[self._next_n][0] <= now:
             _, con_ids, tickers = self._looks[self._next_n]

@@ -14,11 +14,10 @@ from domain.units import Cents, Qty, Ticks, Utc
 from simulation.backtest.exchange import BacktestExchange
 from simulation.backtest.market import RecordedMarket
 from simulation.backtest.model import FillModel
+from simulation.backtest.ports import RecordedBroker
 from simulation.broker.events import ExchangeEvent
 from simulation.broker.exchange import Exchange
 from simulation.broker.working import Working
-from simulation.inprocess.broker import InProcessBroker
-from simulation.market.market import Market
 from storage.queries import Found, LedgerReader
 from supervision.stepped import SteppedRuntime
 
@@ -69,11 +68,11 @@ class RecordedFillsExchange(BacktestExchange):
     def __init__(self, market: RecordedMarket, cash_cents: Cents, model: FillModel, recorded: RecordedFills) -> None:
         super().__init__(market, cash_cents, model)
         self._left = {ref: list(filled.fills) for ref, filled in recorded.items()}
-        self._known = recorded
+        self.recorded = recorded
 
     def _match(self, working: Working, now_utc: Utc) -> list[ExchangeEvent]:
         order = working.order
-        known = self._known.get(order.order_ref)
+        known = self.recorded.get(order.order_ref)
         if known is None or (known.con_id, known.side) != (order.con_id, order.side):
             return super()._match(working, now_utc)
         left, events = self._left[order.order_ref], list[ExchangeEvent]()
@@ -85,12 +84,12 @@ class RecordedFillsExchange(BacktestExchange):
         return events
 
 
-class RecordedFillsBroker(InProcessBroker):
+class RecordedFillsBroker(RecordedBroker):
     """The order session over recorded fills: it also looks at the very instants at which something was filled."""
 
     def __init__(
-        self, owner: str, runtime: SteppedRuntime, market: Market, exchange: Exchange, recorded: RecordedFills
+        self, owner: str, runtime: SteppedRuntime, recorded: RecordedMarket, exchange: RecordedFillsExchange
     ) -> None:
-        super().__init__(owner, runtime, market, exchange)
-        for at_utc in sorted({fill.at_utc for filled in recorded.values() for fill in filled.fills}):
+        super().__init__(owner, runtime, recorded, exchange)
+        for at_utc in sorted({fill.at_utc for filled in exchange.recorded.values() for fill in filled.fills}):
             runtime.call_at(at_utc, self._step)

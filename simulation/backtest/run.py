@@ -32,10 +32,9 @@ from simulation.backtest.exchange import BacktestExchange
 from simulation.backtest.heard import Heard, HeardHub, HeardQuotes, Hearing
 from simulation.backtest.market import RecordedMarket
 from simulation.backtest.model import FillModel
-from simulation.backtest.ports import RecordedHub, RecordedQuotes, StoredAlready, as_market
+from simulation.backtest.ports import RecordedBroker, RecordedHub, RecordedQuotes, StoredAlready, as_market
 from simulation.backtest.recorded import RecordedDay, load
 from simulation.backtest.recorded_fills import RecordedFills, RecordedFillsBroker, RecordedFillsExchange
-from simulation.inprocess.broker import InProcessBroker
 from simulation.inprocess.market import InProcessFeed
 from storage.derived_told import derived_told
 from storage.desk_ledger import DeskLedger
@@ -45,6 +44,7 @@ from storage.queries import Found, LedgerReader
 from storage.series_reader import SeriesReader
 from storage.shared_ledger import SharedLedger, start_run
 from storage.warehouse_reader import WarehouseReader
+from supervision.collecting import collected_seldom
 from supervision.stepped import SteppedRuntime, VirtualClock
 from supervision.trace import NoTrace
 
@@ -155,7 +155,8 @@ class Backtest:
         for session in sessions:
             hours = calendar.day(session, self._settings.day.closed_dates)
             if hours is not None:
-                day = self._run(hours)
+                with collected_seldom():
+                    day = self._run(hours)
                 gc.collect()  # a day is a knot of references: without this some stay in memory
                 yield day
 
@@ -206,17 +207,16 @@ class Backtest:
         shown = as_market(market)
 
         def make_ports(runtime: SteppedRuntime) -> Iterable[Port]:
-            orders, quotes, fills = f"ibkr:{desk}", f"quotes:{desk}", self._fills
+            orders, quotes = (f"ibkr:{desk}", runtime, market), (f"quotes:{desk}", runtime, market)
             hearing = None if self._heard is None else Hearing(runtime, self._heard)
             for hub, categories in settings.feed.by_hub.items():
                 keys = tuple((ticker, category) for ticker in settings.tickers for category in categories)
                 of_hub = (f"hub:{hub}", runtime, market, reader, recorded.session, keys)
                 hubs.append(RecordedHub(*of_hub) if hearing is None else HeardHub(*of_hub).listen(hearing))
             return (
-                InProcessBroker(orders, runtime, shown, exchange) if fills is None
-                else RecordedFillsBroker(orders, runtime, shown, exchange, fills),
-                RecordedQuotes(quotes, runtime, market, recorded) if hearing is None
-                else HeardQuotes(quotes, runtime, market, hearing),
+                RecordedFillsBroker(*orders, exchange) if isinstance(exchange, RecordedFillsExchange)
+                else RecordedBroker(*orders, exchange),
+                RecordedQuotes(*quotes, recorded) if hearing is None else HeardQuotes(*quotes, hearing),
                 InProcessFeed("feed", runtime, shown, tuple(settings.feed.by_hub)),
                 *hubs,
             )  # fmt: skip

@@ -6,7 +6,6 @@ it was asked for. Both ways of stepping a day keep to that, so that ties decide 
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable
 from typing import Final
 
@@ -20,8 +19,6 @@ from supervision.stepped import SteppedRuntime
 
 EXCHANGE_FIRST: Final = 0
 QUOTES_NEXT: Final = 1
-_FIRST_N: Final = -(1 << 62)
-_RANK_N: Final = 1 << 40
 
 
 class DayRuntime(SteppedRuntime):
@@ -55,11 +52,6 @@ class DayRuntime(SteppedRuntime):
                 self._ready.extend([cell] * cell.mailbox.depth())
 
         self.call_at(until_utc, go_on)
-
-    def call_first_at(self, at_utc: Utc, rank: int, act: Callable[[], None]) -> None:
-        """Call `act` at an instant before everything of a higher rank, and before everything without one."""
-        self._later_n += 1
-        heapq.heappush(self._later, (at_utc, _FIRST_N + rank * _RANK_N + self._later_n, act))
 
 
 def every(runtime: DayRuntime, period_ns: int, rank: int, act: Callable[[], None], market: Market) -> None:

@@ -79,21 +79,20 @@ class InProcessPort(ABC, Generic[C]):
         self._runtime.call_at(self._now() + wait_ns, act)
 
     def _every(self, period_ns: int, act: Callable[[], None]) -> None:
+        call_at, now_utc = self._runtime.call_at, self._now
+
         def again() -> None:
             wait_ns = max(period_ns, STEP_NS)  # one that failed is done again, and not as fast as it can fail
             try:
                 act()
                 wait_ns = period_ns
             finally:
-                after(wait_ns)
-
-        def after(wait_ns: int) -> None:
-            now, market = self._now(), self._market
-            is_over = now > market.close_utc + STEPS_AFTER_CLOSE_NS
-            if market.over_utc is not None and (is_over or now < market.path.start_utc):
-                self._later(max(wait_ns, NIGHT_STEP_NS), again)
-            elif not is_over:
-                self._later(wait_ns, again)
+                now, market = now_utc(), self._market
+                is_over = now > market.close_utc + STEPS_AFTER_CLOSE_NS
+                if market.over_utc is not None and (is_over or now < market.path.start_utc):
+                    call_at(now + max(wait_ns, NIGHT_STEP_NS), again)
+                elif not is_over:
+                    call_at(now + wait_ns, again)
 
         self._later(period_ns, again)
 

@@ -151,7 +151,7 @@ def test_a_recorded_fill_comes_at_its_instant_between_the_steps_and_no_change_of
     recorded, world = market_of([(0, 100, 110)]), World([])
     fills = {"O": Filled(CALL.con_id, Side.BUY, (Fill(at(3.25), Qty(1), Ticks(107)),))}
     exchange = RecordedFillsExchange(recorded, Cents(10**9), FillModel(), fills)
-    port = RecordedFillsBroker("ibkr:paper", world.runtime, cast(Any, recorded), exchange, fills)
+    port = RecordedFillsBroker("ibkr:paper", world.runtime, recorded, exchange)
     world.listen("ibkr:paper")
     port.post(broker.Dial(session_epoch=5, gateway_n=0))
     world.run(1)
