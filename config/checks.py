@@ -403,7 +403,7 @@ def _spread(settings: SettingsTree) -> Iterator[Found]:
     if of_desk(settings, spread_at(settings)).trading_mode == "live" and not rules.is_live_allowed:
         what = "sells calls that another underlying covers; set spread.is_live_allowed for trading_mode live"
         yield Found("spread.is_on", what)
-    for ticker in (COVER, SHORT):
+    for ticker in dict.fromkeys((COVER, rules.short_ticker)):
         if ticker not in settings.tickers:
             yield Found("spread.is_on", f"needs {ticker}, which tickers does not name; add it there")
         if ticker not in settings.ticker_rules:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from domain.instruments import OrderType, Quote, Side
+from domain.instruments import Quote, Side
 from domain.options.tick_rules import rule_of
 from domain.units import Cents, Qty, Ticks, Utc
 from simulation.backtest.market import RecordedMarket
 from simulation.backtest.model import FillModel
+from simulation.broker.combos import Touch, price_of, side_of, touch
 from simulation.broker.events import ExchangeEvent
 from simulation.broker.exchange import Exchange
 from simulation.broker.orders import Order
@@ -38,13 +39,13 @@ class BacktestExchange(Exchange):
 
     def _refusal(self, order: Order, now_utc: Utc, old: Working | None = None) -> str:
         """Refuse what nothing could be reckoned for: without a price of the underlying there is no margin."""
-        contract = self._recorded.contract(order.con_id)
+        contract = self._recorded.contract(_con_ids(order)[0])
         if contract is not None and self._recorded.price(contract.ticker) is None:
             return "No price of the underlying yet"
         return super()._refusal(order, now_utc, old)
 
     def _match(self, working: Working, now_utc: Utc) -> list[ExchangeEvent]:
-        if self._fillable(working.order.con_id) is None:
+        if any(self._fillable(con_id) is None for con_id in _con_ids(working.order)):
             return []
         return super()._match(working, now_utc)
 
@@ -55,17 +56,61 @@ class BacktestExchange(Exchange):
 
     def _filled(self, working: Working, qty: Qty, price: Ticks, now_utc: Utc) -> list[ExchangeEvent]:
         """Fill at the price of the book, or as much worse as the model says; a limit is never passed."""
-        quote, order = self._fillable(working.order.con_id), working.order
-        if quote is not None and self._crossing > 1.0 and not working.is_resting:
-            assert quote.bid_ticks is not None  # both sides are there: the quote may be traded on
-            assert quote.ask_ticks is not None
-            is_buy = order.side is Side.BUY
-            beyond = (quote.ask_ticks - quote.bid_ticks) / 2 * (self._crossing - 1.0)
-            contract = self._recorded.contract(order.con_id)
-            assert contract is not None  # the order was taken
-            increment = rule_of(contract.trading_class).increment(price)
-            worse = -int(-beyond // increment) * increment  # whole increments, against us
-            price = Ticks(price + worse) if is_buy else Ticks(max(increment, price - worse))
-            if order.type is OrderType.LIMIT and order.limit_ticks is not None:
-                price = min(price, order.limit_ticks) if is_buy else max(price, order.limit_ticks)
+        order = working.order
+        if not working.is_resting:
+            price = self._worse(
+                order.con_id, order.side, price, None if order.limit is None else abs(order.limit - price)
+            )
         return super()._filled(working, qty, price, now_utc)
+
+    def _touch(self, order: Order) -> Touch | None:
+        """Return what a combination trades at, each leg as an order of its own would, and of no more than is shown."""
+        now = touch(self._recorded, order)
+        if now is None:
+            return None
+        room = None if order.limit is None else max(0, (order.limit - now.price_ticks) * order.side.sign)
+        prices: list[Ticks] = []
+        for leg, price in zip(order.legs, now.leg_ticks, strict=True):
+            worse = self._worse(leg.con_id, side_of(leg, order), price, None if room is None else room // leg.ratio)
+            room = None if room is None else room - leg.ratio * abs(worse - price)
+            prices.append(worse)
+        left = min(self._untaken(leg.con_id, side_of(leg, order)) // leg.ratio for leg in order.legs)
+        return Touch(price_of(order.legs, prices), Qty(left), tuple(prices))
+
+    def _filled_combo(
+        self, working: Working, qty: Qty, leg_ticks: tuple[Ticks, ...], now_utc: Utc
+    ) -> list[ExchangeEvent]:
+        for leg in working.order.legs:
+            side = side_of(leg, working.order)
+            taken = self._taken_of(leg.con_id, side) + leg.ratio * qty
+            self._taken[leg.con_id, side] = self._recorded.ticked_utc(leg.con_id), Qty(taken)
+        return super()._filled_combo(working, qty, leg_ticks, now_utc)
+
+    def _taken_of(self, con_id: int, side: Side) -> int:
+        """Return how much of the quote that stands was taken."""
+        at_utc, taken = self._taken.get((con_id, side), (None, 0))
+        return taken if at_utc == self._recorded.ticked_utc(con_id) else 0
+
+    def _untaken(self, con_id: int, side: Side) -> int:
+        """Return how much of the quote that stands may be taken."""
+        quote = self._fillable(con_id)
+        shown = 0 if quote is None else quote.ask_size if side is Side.BUY else quote.bid_size
+        return max(0, shown - self._taken_of(con_id, side))
+
+    def _worse(self, con_id: int, side: Side, price: Ticks, most: int | None) -> Ticks:
+        """Return a price as much worse as the model says, in whole increments against us, by no more than `most`."""
+        quote, contract = self._fillable(con_id), self._recorded.contract(con_id)
+        if self._crossing == 1.0 or quote is None or contract is None:
+            return price
+        assert quote.bid_ticks is not None  # both sides are there: the quote may be traded on
+        assert quote.ask_ticks is not None
+        beyond = (quote.ask_ticks - quote.bid_ticks) / 2 * (self._crossing - 1.0)
+        increment = rule_of(contract.trading_class).increment(price)
+        worse = -int(-beyond // increment) * increment
+        worse = worse if most is None else min(worse, most)
+        return Ticks(price + worse) if side is Side.BUY else Ticks(max(min(increment, price), price - worse))
+
+
+def _con_ids(order: Order) -> tuple[int, ...]:
+    """Return the contracts that an order trades: its own, or those of its legs."""
+    return tuple(leg.con_id for leg in order.legs) or (order.con_id,)

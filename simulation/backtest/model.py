@@ -43,6 +43,7 @@ class FillModel(msgspec.Struct, frozen=True, kw_only=True):
             "No more fills than the quote shows; a size that is not known fills nothing.",
             f"A quote stands for {self.stale_ms / 1000:g} s after its last tick; without one nothing fills. Nor does"
             " anything fill on a quote without a bid, or whose bid is not below its ask.",
+            "A combination fills all its legs at once, each as an order of its own would.",
             f"An order reaches the book {self.latency_ms} ms after it was sent, and is matched at whole seconds.",
             "Orders move no market, and nobody stands before them in the queue.",
             "What expires is settled in cash at one price per root and expiry: the underlying's last one recorded at or"

@@ -14,7 +14,7 @@ from domain.instruments import Contract, OrderType, Quote, Right, Side
 from domain.options.tick_rules import rule_of
 from domain.units import Cents, Qty, Ticks, Utc
 from simulation.broker.account import Account
-from simulation.broker.combos import INCREMENT_TICKS, INDEX_INCREMENT_TICKS, price_of, side_of, touch
+from simulation.broker.combos import INCREMENT_TICKS, INDEX_INCREMENT_TICKS, Touch, price_of, side_of, touch
 from simulation.broker.events import Commission, ExchangeEvent, Execution, OrderError, PositionChange
 from simulation.broker.families import Families, qty_left
 from simulation.broker.fees import COMMISSION_ORDER_CENTS_MIN, commission_cents, exchange_fee_cents
@@ -409,7 +409,7 @@ class Exchange:
 
     def _match_combo(self, working: Working, now_utc: Utc) -> list[ExchangeEvent]:
         """Fill all legs together at their touches, or none."""
-        order, now = working.order, touch(self.market, working.order)
+        order, now = working.order, self._touch(working.order)
         events: list[ExchangeEvent] = []
         if now is not None and now.qty > 0 and _is_within(order, now.price_ticks):
             wanted = working.pieces.pop(0) if working.pieces else now.qty
@@ -417,6 +417,10 @@ class Exchange:
         if order.tif is TimeInForce.IOC and working.status not in TERMINAL:
             events += self._cancelled(working, now_utc, "immediate or cancel")
         return events
+
+    def _touch(self, order: Order) -> Touch | None:
+        """Return what a combination trades at now; `None` where it does not."""
+        return touch(self.market, order)
 
     def _is_halted(self, con_id: int) -> bool:
         contract = self.market.contract(con_id)

@@ -257,3 +257,9 @@ def test_the_examples_of_the_spread_can_be_run(name: str) -> None:
 )
 def test_a_spread_that_could_not_be_covered_or_traded_is_refused(changes: Any, said: str) -> None:
     assert said in refused(changes)
+
+
+@pytest.mark.parametrize("legs", [{"vertical_width": 10}, {"combination": "iron condor"}])
+def test_a_spread_whose_legs_are_all_of_the_index_needs_no_other_ticker(legs: dict[str, Any]) -> None:
+    alone = {"tickers": ["SPX"], "lanes": {"gexwatch": ["SPX"], "advisor": ["SPX"]}}
+    assert load_settings(overrides={"spread": {"is_on": True, **legs}, **alone}).spread.is_of_index

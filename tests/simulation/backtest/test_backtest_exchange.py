@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from domain.instruments import OrderType, Side
 from domain.units import Cents, Qty, Ticks
@@ -14,8 +15,8 @@ from simulation.backtest.exchange import BacktestExchange
 from simulation.backtest.market import RecordedMarket
 from simulation.backtest.model import FillModel
 from simulation.broker.events import Execution
-from simulation.broker.orders import Order
-from tests.testkit.recorded_days import CALL, Look, at, market_of
+from simulation.broker.orders import Leg, Order
+from tests.testkit.recorded_days import CALL, PUT, Look, at, market_of
 
 LIMIT, MARKET = OrderType.LIMIT, OrderType.MARKET
 
@@ -93,6 +94,77 @@ def test_a_crossing_share_above_one_pays_more_on_each_leg_but_never_passes_a_lim
     assert fills(market_of(looks), order(limit=200), range(5), model) == [(1, 125)]
     assert fills(market_of(looks), order(Side.SELL, None, MARKET), range(5), model) == [(1, 95)]
     assert fills(market_of(looks), order(limit=120), range(5), model) == [(1, 120)]
+
+
+def combination(side: Side = Side.BUY, limit: int = 50, qty: int = 1, ratio: int = 1) -> Order:
+    """Return an order for a call bought and so many puts sold, as one."""
+    legs = (Leg(CALL.con_id, 1, Side.BUY), Leg(PUT.con_id, ratio, Side.SELL))
+    return replace(order(side, limit, qty=qty), con_id=0, legs=legs)
+
+
+def filled_legs(market: RecordedMarket, sent: Order, model: FillModel | None = None) -> list[tuple[int, int, int]]:
+    """Return (contract, price, quantity) of the legs' fills of a combination within five seconds."""
+    exchange = BacktestExchange(market, Cents(10**9), model or FillModel())
+    market.step(at(0))
+    events = exchange.place(sent, at(0))
+    for second in range(1, 5):
+        market.step(at(second))
+        events += exchange.step(at(second))
+    found = [event for event in events if isinstance(event, Execution)]
+    return [(one.order.con_id, one.price_ticks, one.qty) for one in found if one.order.con_id]
+
+
+CALLS, PUTS = [(0, 100, 110)], [(0, 60, 70)]
+
+
+def test_a_combination_fills_each_leg_at_its_own_touch_within_its_limit() -> None:
+    bought = [(CALL.con_id, 110, 1), (PUT.con_id, 60, 1)]
+    assert filled_legs(market_of(CALLS, PUTS), combination(limit=50)) == bought
+    assert filled_legs(market_of(CALLS, PUTS), combination(limit=45)) == []
+    assert filled_legs(market_of(CALLS, PUTS), combination(Side.SELL, 30)) == [
+        (CALL.con_id, 100, 1), (PUT.con_id, 70, 1)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("other", [(0, 0, 70), (0, -1, 70), (0, 70, 70), (0, 75, 70), (0, 60, -1)])
+def test_a_combination_fills_only_where_the_quote_of_every_leg_is_whole(other: Look) -> None:
+    assert filled_legs(market_of(CALLS, [other]), combination(limit=200)) == []
+    assert filled_legs(market_of([other], CALLS), combination(limit=200)) == []
+
+
+def test_a_combination_fills_only_while_the_quote_of_every_leg_stands() -> None:
+    stale = [(-20, 60, 70)]
+    assert filled_legs(market_of(CALLS, stale), combination(limit=200)) == []
+    assert filled_legs(market_of(stale, CALLS), combination(limit=200)) == []
+
+
+def test_a_combination_takes_no_more_than_every_leg_shows_and_that_once() -> None:
+    wanted = combination(qty=5)
+    assert filled_legs(market_of(CALLS, PUTS, size=2), wanted) == [(CALL.con_id, 110, 2), (PUT.con_id, 60, 2)]
+    of_two_puts = combination(limit=200, qty=5, ratio=2)
+    assert filled_legs(market_of(CALLS, PUTS, size=3), of_two_puts) == [(CALL.con_id, 110, 1), (PUT.con_id, 60, 2)]
+
+
+def test_what_a_single_order_took_is_not_shown_to_a_combination() -> None:
+    market = market_of(CALLS, PUTS, size=1)
+    exchange = BacktestExchange(market, Cents(10**9), FillModel(latency_ms=0))
+    market.step(at(1))
+    assert any(isinstance(event, Execution) for event in exchange.place(order(), at(1)))
+    assert not any(isinstance(event, Execution) for event in exchange.place(replace(combination(), order_id=2), at(1)))
+
+
+def test_a_crossing_share_above_one_has_each_leg_of_a_combination_pay_more_but_its_limit_is_kept() -> None:
+    model = FillModel(crossing=2.0)
+    assert filled_legs(market_of(CALLS, PUTS), combination(limit=60), model) == [
+        (CALL.con_id, 115, 1), (PUT.con_id, 55, 1)
+    ]  # fmt: skip
+    assert filled_legs(market_of(CALLS, PUTS), combination(limit=55), model) == [
+        (CALL.con_id, 115, 1), (PUT.con_id, 60, 1)
+    ]  # fmt: skip
+
+
+def test_a_combination_before_any_price_of_the_underlying_is_rejected_not_a_crash() -> None:
+    assert filled_legs(market_of(CALLS, PUTS, prices=[(60, 600_000)]), combination(Side.SELL, 30)) == []
 
 
 @pytest.mark.parametrize("given", [{"crossing": 0.9}, {"crossing": float("nan")}, {"stale_ms": 0}, {"latency_ms": -1}])
