@@ -80,7 +80,7 @@ def _result(figures: Figures, days: Sequence[Day], nav_cents: Cents, market: str
         else ""
     )
     says += f" Crashed: {', '.join(broken)}." if broken else ""
-    says += _sparse(days)
+    says += _sparse(days) + _killed(days)
     return Section("Result, USD", says.strip(), _table((("what", Kind.TEXT), ("value", Kind.TEXT)), rows))
 
 
@@ -96,6 +96,21 @@ def _sparse(days: Sequence[Day]) -> str:
     if apart_s * 1000 > _OFTEN_MS:
         says += f" Record days with `warehouse.chain_every_ms: {_OFTEN_MS}` to backtest them."
     return says
+
+
+def _killed(days: Sequence[Day]) -> str:
+    """Return which kill levels were raised and why; they stand to the end, as nobody lowers one in a backtest."""
+    says = ""
+    highest = 0
+    for day in days:
+        for level, reason in day.killed:
+            says += f" Kill level {level} on {day.session}: {reason}." if level > highest else ""
+            highest = max(highest, level)
+    return says and (
+        f"{says} Nobody lowers it in a backtest, so it refuses entries to the end; backtest the days after it by"
+        " themselves. Where a held contract has no price any more, a wider band has to be recorded"
+        " (connection.strikes_around_index)."
+    )
 
 
 def _assumptions(model: FillModel) -> Section:

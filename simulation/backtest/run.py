@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 
 from config.settings import Settings
-from domain.instants import MINUTE, MS, SECOND
+from domain.instants import MINUTE, MS, SECOND, session_of
 from domain.market.derived import Told
 from domain.position.cycle import EndReason
 from domain.reports.trades import by_structure, closing_text, exit_reasons
@@ -80,6 +80,7 @@ class Day(msgspec.Struct, frozen=True, kw_only=True):
     `refused` counts refused attempts by code; `held` are positions that nothing closed; `digest` is the hash of its
     alerts, verdicts and executions; `damaged` names buckets that were left out; `unpriced` are positions that
     expired without a fresh price of their underlying: booked as worthless, while NAV has them at its last price;
+    `killed` says why kill levels were raised, each level once, the first ones first;
     `apart_s` are the seconds between two recorded quotes of a contract, by the median (0: there are none).
     """
 
@@ -99,6 +100,7 @@ class Day(msgspec.Struct, frozen=True, kw_only=True):
     damaged: tuple[str, ...]
     unpriced: int = 0
     apart_s: float = 0.0
+    killed: tuple[tuple[int, str], ...] = ()
 
     @property
     def why_no_entry(self) -> str | None:
@@ -244,8 +246,17 @@ class Backtest:
             digest=_digest(alerts, attempts, executions), crashed=crashed,
             damaged=tuple(text for hub in hubs for text in hub.damaged),
             unpriced=sum(row["end"] == EndReason.EXPIRED_UNPRICED for row in closed),
-            apart_s=_apart_s(recorded),
+            apart_s=_apart_s(recorded), killed=_killed(ledger.kills(), session),
         )  # fmt: skip
+
+
+def _killed(raised: Iterable[Found], session: date) -> tuple[tuple[int, str], ...]:
+    """Return the kill levels that were raised in a session, each with the reason of its first time."""
+    found: dict[int, str] = {}
+    for row in raised:
+        if row["level"] and session_of(row["at_utc"]) == session:
+            found.setdefault(row["level"], row["reason"])
+    return tuple(found.items())
 
 
 def _apart_s(recorded: RecordedDay) -> float:

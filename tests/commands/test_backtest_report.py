@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 import pytest
+from msgspec.structs import replace
 
 from commands.backtest_report import report_of
 from commands.report_period import text_of
@@ -40,6 +41,23 @@ def test_why_quotes_were_too_old_is_said_beside_the_result_with_the_remedy(
     )  # fmt: skip
     result = report_of(DAY, DAY, "paper", (day,), 0, Cents(100), FillModel(), "").sections[0]
     assert result.says == said
+
+
+def test_a_kill_level_that_ended_the_trading_is_named_with_its_reason_and_the_remedy() -> None:
+    days = [
+        replace(day_of(DAY, []), killed=((1, "no mark for 60 s"), (2, "day P&L is not known"))),
+        replace(day_of(date(2026, 11, 23), []), killed=((2, "once more"),)),
+    ]
+    result = report_of(DAY, date(2026, 11, 23), "paper", days, 0, Cents(100), FillModel(), "").sections[0]
+    assert result.says.startswith(
+        "Kill level 1 on 2026-11-20: no mark for 60 s. Kill level 2 on 2026-11-20: day P&L is not known. Nobody lowers"
+        " it in a backtest, so it refuses entries to the end;"
+    )
+    assert "once more" not in result.says
+    assert "connection.strikes_around_index" in result.says
+    assert (
+        "Kill level" not in report_of(DAY, DAY, "", [day_of(DAY, [])], 0, Cents(100), FillModel(), "").sections[0].says
+    )
 
 
 def test_all_trades_are_listed_as_they_were_closed_and_the_extremes_of_many() -> None:
