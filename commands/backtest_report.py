@@ -147,7 +147,8 @@ def _exits(days: Sequence[Day]) -> Section:
     columns = (("closed by", Kind.TEXT), ("won", Kind.RATE), ("net", Kind.MONEY), ("mean", Kind.MONEY))
     series = Series("net", tuple(sum(cents) / 100 for _, cents in found))
     chart = Chart(Form.BARS, tuple(reason_text(reason) for reason, _ in found), (series,), "USD") if found else None
-    return Section("P&L by exit, USD", "" if found else "no trade was closed", _table(columns, rows), chart)
+    says = "a trade that left in parts stands under its last one" if found else "no trade was closed"
+    return Section("P&L by exit, USD", says, _table(columns, rows), chart)
 
 
 def _hours(days: Sequence[Day]) -> Section:
