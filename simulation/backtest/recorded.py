@@ -98,6 +98,8 @@ def load(series: Path, session: date) -> RecordedDay:
     contracts, columns = _columns(table, session)
     prices = _prices(reader.day(UNDERLYINGS, session), ("at_utc", "price"), 0)
     of_bars = _prices(reader.day(BARS, session), ("begin_utc", "close"), MINUTE)
+    del reader, table
+    pa.default_memory_pool().release_unused()  # tables of 100 MB: the next day's would come on top
     return RecordedDay(session, contracts, columns, of_bars | prices)
 
 
