@@ -24,7 +24,7 @@ from domain.signals.feed_rules import TODAY
 from domain.signals.spread import OF_COMBINATION, PROMOTIONS, SOURCE
 from domain.signals.strategies import PLANS
 from domain.structure.credit import COVER_STEP_TICKS
-from domain.structure.rules import COVER, COVER_RATIO, SHORT, Combination
+from domain.structure.rules import COVER, COVER_RATIO, Combination
 
 SESSION_MS: Final = 23_400_000  # 09:30 to 16:00
 

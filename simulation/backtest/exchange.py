@@ -99,8 +99,10 @@ class BacktestExchange(Exchange):
 
     def _worse(self, con_id: int, side: Side, price: Ticks, most: int | None) -> Ticks:
         """Return a price as much worse as the model says, in whole increments against us, by no more than `most`."""
+        if self._crossing == 1.0:
+            return price
         quote, contract = self._fillable(con_id), self._recorded.contract(con_id)
-        if self._crossing == 1.0 or quote is None or contract is None:
+        if quote is None or contract is None:
             return price
         assert quote.bid_ticks is not None  # both sides are there: the quote may be traded on
         assert quote.ask_ticks is not None

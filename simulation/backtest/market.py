@@ -30,8 +30,8 @@ class RecordedMarket:
         self._day = day
         self._stale_ns = stale_ms * MS
         self._contracts = {contract.con_id: contract for contract in day.contracts}
-        self._prices_now: dict[str, Spot | None] = {}  # of this instant, as they are asked for
         self._ticker_of = {contract.con_id: contract.ticker for contract in day.contracts}
+        self._prices_now: dict[str, Spot | None] = {}  # of this instant, as they are asked for
         self._by_ticker: dict[str, tuple[Contract, ...]] = {}
         for contract in day.contracts:
             self._by_ticker[contract.ticker] = (*self._by_ticker.get(contract.ticker, ()), contract)
