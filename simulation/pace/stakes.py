@@ -25,6 +25,7 @@ class Stake(StrEnum):
 
     DECISION = "a signal is decided"
     ORDER = "an order works"
+    UNQUOTED = "what is held has no quote yet"
     OUTAGE = "a link is down or being dialled"
     HELD = "a position is held"
     NOTHING = "nothing is at stake"
@@ -42,6 +43,8 @@ class Stakes:
         self._decisions: dict[str, Utc] = {}  # alerts and signals without an answer, until when at the latest
         self._entries: dict[str, Utc] = {}  # refs of entry orders that may work
         self._positions: dict[str, PositionState] = {}
+        self._held: dict[str, tuple[int, Utc]] = {}  # contracts of the positions, and since when each is known
+        self._quotes_utc: dict[int, Utc] = {}  # the newest quote of a contract
         self._mode: Mode | None = None
         self._hubs = dict.fromkeys(hubs, False)
         self._quiet: set[tuple[str, int]] = set()  # sessions with hubs (by key) that are up and deliver nothing
@@ -67,6 +70,18 @@ class Stakes:
         if self._asked or self._mode not in ALLOWS_EXITS or not all((*self._hubs.values(), *self._links.values())):
             return Stake.OUTAGE
         return Stake.HELD if PositionState.OPEN in states else Stake.NOTHING
+
+    def held_quoted_utc(self, now: Utc) -> Utc | None:
+        """Return how far every open position is quoted; `None` where one awaits its first quote, as after a restart."""
+        quoted = self.quoted_utc
+        for position_id, state in self._positions.items():
+            if state is PositionState.OPEN:
+                con_id, since_utc = self._held[position_id]
+                if con_id in self._quotes_utc:
+                    quoted = min(quoted, self._quotes_utc[con_id])
+                elif now < since_utc + WAIT_NS:
+                    return None
+        return quoted
 
     @property
     def hubs(self) -> frozenset[str]:
@@ -108,11 +123,13 @@ class Stakes:
         self._entries.pop(message.order_ref, None)
         self._positions.pop(message.ref.position_id, None)
 
-    def _on_position(self, message: positions.PositionChanged, _to: str, _now: Utc) -> None:
+    def _on_position(self, message: positions.PositionChanged, _to: str, now: Utc) -> None:
         self._positions[message.ref.position_id] = message.state
+        self._held.setdefault(message.ref.position_id, (message.ref.contract.con_id, now))
 
-    def _on_opened(self, message: positions.PositionOpened, _to: str, _now: Utc) -> None:
+    def _on_opened(self, message: positions.PositionOpened, _to: str, now: Utc) -> None:
         self._positions.setdefault(message.ref.position_id, PositionState.OPEN)
+        self._held.setdefault(message.ref.position_id, (message.ref.contract.con_id, now))
 
     def _on_closed(self, message: positions.PositionClosed, _to: str, _now: Utc) -> None:
         self._positions.pop(message.ref.position_id, None)
@@ -181,7 +198,9 @@ class Stakes:
     # -- quotes ---------------------------------------------------------------------------------
 
     def _on_quote(self, message: market.QuoteChanged, _to: str, _now: Utc) -> None:
-        self.quoted_utc = max(self.quoted_utc, message.quote.at_utc)
+        quote = message.quote
+        self.quoted_utc = max(self.quoted_utc, quote.at_utc)
+        self._quotes_utc[quote.con_id] = max(self._quotes_utc.get(quote.con_id, Utc(0)), quote.at_utc)
 
     def _on_spots(self, message: market.SpotsChanged, _to: str, _now: Utc) -> None:
         self.quoted_utc = max((self.quoted_utc, *(spot.at_utc for spot in message.spots)))

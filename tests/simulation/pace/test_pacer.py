@@ -109,13 +109,14 @@ class Scene:
         ref = replace(one_of(positions.PositionChanged).ref, position_id=position_id)
         self.hear(make(positions.PositionChanged, ref=ref, state=state))
 
-    def quoted(self, at_utc: Utc) -> None:
+    def quoted(self, at_utc: Utc, con_id: int | None = None) -> None:
         sample = one_of(market.QuoteChanged)
-        self.hear(replace(sample, quote=replace_quote(sample.quote, at_utc)))
+        held = one_of(positions.PositionChanged).ref.contract.con_id
+        self.hear(replace(sample, quote=replace_quote(sample.quote, at_utc, held if con_id is None else con_id)))
 
 
-def replace_quote(quote: Any, at_utc: Utc) -> Any:
-    return type(quote)(quote.con_id, quote.bid_ticks, quote.ask_ticks, quote.bid_size, quote.ask_size, at_utc)
+def replace_quote(quote: Any, at_utc: Utc, con_id: int) -> Any:
+    return type(quote)(con_id, quote.bid_ticks, quote.ask_ticks, quote.bid_size, quote.ask_size, at_utc)
 
 
 INTENT = one_of(signals.SignalRaised).intent
@@ -223,6 +224,39 @@ def test_held_position_keeps_market_time_within_two_seconds_of_its_quotes() -> N
     assert pace.horizon_utc == OPEN + 6 * SECOND and 2 < pace.rate < FAST
     scene.quoted(Utc(OPEN + 3 * SECOND))  # an older one takes nothing back
     assert scene.pace().horizon_utc == pace.horizon_utc
+
+
+def test_position_found_after_a_restart_awaits_its_first_quote_at_half_speed_whatever_else_is_quoted() -> None:
+    scene = Scene(Utc(OPEN + 6 * SECOND))
+    scene.position(PositionState.OPEN)
+    scene.quoted(scene.now, con_id=7)
+    pace = scene.pace()
+    assert (pace.stake, pace.rate) == (Stake.UNQUOTED, 0.5)
+    scene.hear(make(broker.Dial), "port:quotes:paper")
+    assert scene.pace().stake is Stake.UNQUOTED, "its quotes come over the link that is dialled"
+    scene.hear(make(broker.LinkUp), "quotes:paper")
+    scene.quoted(scene.now)
+    assert scene.pace().stake is Stake.HELD
+
+
+def test_position_that_nobody_quotes_keeps_the_clock_at_half_speed_for_a_minute_and_no_longer() -> None:
+    scene = Scene(Utc(OPEN + 6 * SECOND))
+    scene.position(PositionState.OPEN)
+    scene.now = Utc(scene.now + WAIT_NS - 1)
+    scene.quoted(scene.now, con_id=7)
+    assert scene.pace().stake is Stake.UNQUOTED
+    scene.now = Utc(scene.now + 1)
+    assert scene.pace().stake is Stake.HELD
+
+
+def test_clock_waits_for_the_quotes_of_each_held_contract_not_of_any() -> None:
+    scene = Scene(Utc(OPEN + 6 * SECOND))
+    scene.position(PositionState.OPEN)
+    scene.quoted(Utc(OPEN + 4 * SECOND))
+    scene.quoted(scene.now, con_id=7)
+    assert scene.pace().horizon_utc == scene.now
+    scene.real_ns += SECOND + 1
+    assert scene.pace().stake is Stake.OUTAGE
 
 
 def test_market_never_leaves_its_quotes_far_behind_even_with_nothing_at_stake() -> None:
