@@ -48,21 +48,25 @@ class Leaf(NamedTuple):
     arms: tuple[tuple[Any, tuple[Any, ...]], ...]
 
 
-def leaves(hint: Any, value: Any, path: str = "") -> Iterator[Leaf]:
+def leaves(hint: Any, value: Any, path: str = "") -> list[Leaf]:
     """Walk a tree (of dataclasses, or as read from a file) along its types; what is not of their shape is left out."""
-    arms, branch = _shape(hint)
-    if branch is not None and value is not None:
-        yield from _below(branch, value, path)
-    else:
-        yield Leaf(path, value, arms)
+    found: list[Leaf] = []
+    _gather(_shape(hint), value, path, found)
+    return found
+
+
+class _Shape(NamedTuple):
+    """The arms of a type, and the one that has leaves below it (`None`: none has, or it is open which)."""
+
+    arms: tuple[tuple[Any, tuple[Any, ...]], ...]
+    branch: Any
 
 
 @cache
-def _shape(hint: Any) -> tuple[tuple[tuple[Any, tuple[Any, ...]], ...], Any]:
-    """Return the arms of a type, and the one that has leaves below it (`None`: none has, or it is open which)."""
+def _shape(hint: Any) -> _Shape:
     arms = tuple(_arms(hint))
     branches = [kind for kind, _ in arms if _is_branch(kind)]
-    return arms, branches[0] if len(branches) == 1 else None
+    return _Shape(arms, branches[0] if len(branches) == 1 else None)
 
 
 def _arms(hint: Any, marks: tuple[Any, ...] = ()) -> Iterator[tuple[Any, tuple[Any, ...]]]:
@@ -79,47 +83,57 @@ def _is_branch(kind: Any) -> bool:
     return get_origin(kind) in (dict, tuple) or dataclasses.is_dataclass(kind) or is_typeddict(kind)
 
 
-def _below(kind: Any, value: Any, path: str) -> Iterator[Leaf]:
-    if get_origin(kind) is tuple:
+def _gather(shape: _Shape, value: Any, path: str, found: list[Leaf]) -> None:
+    """Add the leaves of a value to those found, in the order of the types."""
+    kind = shape.branch
+    if kind is None or value is None:
+        found.append(Leaf(path, value, shape.arms))
+    elif get_origin(kind) is tuple:
         if isinstance(value, list | tuple):
+            of_item = _shape(get_args(kind)[0])
             for n, item in enumerate(value):
-                yield from leaves(get_args(kind)[0], item, f"{path}.{n}")
+                _gather(of_item, item, f"{path}.{n}", found)
     elif get_origin(kind) is dict:
-        key_hint, item_hint = get_args(kind)
-        for key, item in value.items() if isinstance(value, Mapping) else ():
-            below = _joined(path, key)
-            yield from (Leaf(below, key, leaf.arms) for leaf in leaves(key_hint, key))
-            yield from leaves(item_hint, item, below)
-    else:
-        for name, hint in _hints(kind).items():
-            if isinstance(value, Mapping) and name in value:
-                yield from leaves(hint, value[name], _joined(path, name))
-            elif dataclasses.is_dataclass(value):
-                yield from leaves(hint, getattr(value, name), _joined(path, name))
+        if isinstance(value, Mapping):
+            of_key, of_item = map(_shape, get_args(kind))
+            for key, item in value.items():
+                below = _joined(path, key)
+                found.append(Leaf(below, key, of_key.arms))
+                _gather(of_item, item, below, found)
+    elif isinstance(value, Mapping):
+        for name, of_field in _fields(kind):
+            if name in value:
+                _gather(of_field, value[name], _joined(path, name), found)
+    elif dataclasses.is_dataclass(value):
+        for name, of_field in _fields(kind):
+            _gather(of_field, getattr(value, name), _joined(path, name), found)
 
 
 @cache
-def _hints(kind: Any) -> dict[str, Any]:
-    """Return the types of a section's own leaves (`ClassVar`s are none)."""
+def _fields(kind: Any) -> tuple[tuple[str, _Shape], ...]:
+    """Return the names and shapes of a section's own leaves (`ClassVar`s are none)."""
     hints = get_type_hints(kind, include_extras=True)
-    if not dataclasses.is_dataclass(kind):
-        return hints
-    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
+    if dataclasses.is_dataclass(kind):
+        names: Iterable[str] = [field.name for field in dataclasses.fields(kind)]
+    else:
+        names = kind.model_fields if issubclass(kind, SettingsTree) else hints
+    return tuple((name, _shape(hints[name])) for name in names)
 
 
 def _joined(path: str, name: object) -> str:
     return f"{path}.{name}" if path else str(name)
 
 
-def all_leaves(kind: type[SettingsTree], values: Any) -> Iterator[Leaf]:
+def all_leaves(kind: type[SettingsTree], values: Any) -> list[Leaf]:
     """Walk all settings: a tree, or the layers that it is made from."""
-    hints = _hints(kind)
-    for name in kind.model_fields:
-        if isinstance(values, Mapping):
-            if name in values:
-                yield from leaves(hints[name], values[name], name)
-        else:
-            yield from leaves(hints[name], getattr(values, name), name)
+    found: list[Leaf] = []
+    is_layers = isinstance(values, Mapping)
+    for name, of_field in _fields(kind):
+        if not is_layers:
+            _gather(of_field, getattr(values, name), name, found)
+        elif name in values:
+            _gather(of_field, values[name], name, found)
+    return found
 
 
 def wrong_switches(kind: type[SettingsTree], layers: Any) -> tuple[Found, ...]:

@@ -3,8 +3,10 @@ says what was left out."""
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Generator, Mapping
 from pathlib import Path
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from supervision.collecting import SELDOM
 from tests.testkit.paths import ABSENT
 from tests.testkit.supervisor_child import Supervisor
 
@@ -32,6 +35,9 @@ def folder_of_temporary_files(environment: Mapping[str, str], in_memory: Path, n
 if (found := folder_of_temporary_files(os.environ, Path("/dev/shm"), 4 << 30)) is not None:
     os.environ["TMPDIR"] = str(found)  # inherited by what a test starts
     tempfile.tempdir = None  # so that it is asked anew
+# A shell lets what it starts in the background ignore Ctrl-C, and so would all that the tests start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # How long an example takes is no finding: a busy machine may take its time.
 settings.register_profile("tests", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")
@@ -49,6 +55,22 @@ LONGEST_FIRST = (
     "tests/scenarios/test_backtest_of_a_recorded_day.py",
     "tests/scenarios/test_parity_of_a_live_day.py",
 )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Let Python's garbage collector rest while tests are gathered; from then on it passes over what they consist of.
+
+    Those are half a million objects that stay, and it would look at them again and again.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*SELDOM)
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

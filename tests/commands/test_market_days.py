@@ -24,7 +24,7 @@ def config(tmp_path: Path) -> str:
     """Write settings of one ticker, whose days begin shortly before their end."""
     path = tmp_path / "short.yaml"
     path.write_text(
-        "tickers: [SPX]\nlanes: {gexwatch: [SPX], advisor: [SPX]}\ndemo: {start_clock: '15:50:00'}\n", "utf-8"
+        "tickers: [SPX]\nlanes: {gexwatch: [SPX], advisor: [SPX]}\ndemo: {start_clock: '15:57:00'}\n", "utf-8"
     )
     return str(path)
 
@@ -93,7 +93,7 @@ def test_ctrl_c_ends_it_though_days_are_left(config: str, tmp_path: Path) -> Non
     process = begun(config, tmp_path / "month", "4")
     try:
         process.send_signal(signal.SIGINT)
-        said = process.communicate(timeout=60)[1]
+        said = process.communicate(timeout=300)[1]
     finally:
         process.kill()
     assert (process.returncode, "Traceback" in said) == (130, False)
