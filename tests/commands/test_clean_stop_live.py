@@ -13,7 +13,7 @@ import pytest
 
 from actors.ibkr.state import IBKRState
 from commands import live
-from domain.instants import SECOND
+from domain.instants import MINUTE, SECOND
 from domain.instruments import OrderType, Side
 from domain.orders.intent import Permit
 from domain.orders.request import OrderRequest
@@ -74,7 +74,7 @@ class Desk:
     def live_with_an_entry(self) -> None:
         """Come live, and have an entry acknowledged whose limit nobody sells at."""
         eventually(lambda: self.state().mode is Mode.FULLY_LIVE)
-        deadline_utc = self.world.clock.now_utc() + 10 * SECOND
+        deadline_utc = self.world.clock.now_utc() + MINUTE
         order = OrderRequest(
             order_ref="ZH-paper-aaaaaaaaaaaa-e", contract=self.world.call, side=Side.BUY, qty=2,
             order_type=OrderType.LIMIT, limit_ticks=450, is_exit=False, deadline_utc=deadline_utc,
@@ -114,7 +114,8 @@ def desk(folder: Path) -> Iterator[Desk]:
             it.port.close()
 
 
-def test_a_clean_stop_leaves_no_entry_at_work_at_the_broker(tmp_path: Path) -> None:
+def test_a_clean_stop_leaves_no_entry_at_work_at_the_broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "WITHDRAW_S", 60.0)
     with desk(tmp_path) as d:
         d.live_with_an_entry()
         assert d.supervisor.close()
@@ -125,9 +126,12 @@ def test_a_clean_stop_leaves_no_entry_at_work_at_the_broker(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_a_clean_stop_whose_cancel_the_broker_never_confirms_says_so(tmp_path: Path) -> None:
+def test_a_clean_stop_whose_cancel_the_broker_never_confirms_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "WITHDRAW_S", 0.5)
     with desk(tmp_path) as d:
         d.live_with_an_entry()
-        d.world.inject(Fault(FaultKind.DROP_HALF_OPEN, duration_s=30.0))
+        d.world.inject(Fault(FaultKind.DROP_HALF_OPEN, duration_s=3_600.0))
         assert not d.supervisor.close()
         assert len(d.at_work()) == 1

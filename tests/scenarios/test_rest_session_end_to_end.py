@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
-from domain.instants import SECOND
+from domain.instants import MINUTE
 from domain.instruments import OrderType
 from domain.orders.request import OrderChange
 from domain.session.modes import Mode
@@ -34,7 +34,7 @@ class RestDesk(Desk):
     def modify(self, limit_ticks: int) -> None:
         change = OrderChange(
             order_ref=ENTRY, qty=2, order_type=OrderType.LIMIT, limit_ticks=limit_ticks, is_exit=False,
-            deadline_utc=self.world.clock.now_utc() + 10 * SECOND,
+            deadline_utc=self.world.clock.now_utc() + MINUTE,
         )  # fmt: skip
         self.mail.put(orders.ModifyOrder(change=change, reply_to=OWNER, permit=self.permit()))
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from actors.ibkr import IBKRActor
 from actors.ibkr.state import IBKRState
-from domain.instants import SECOND
+from domain.instants import MINUTE, SECOND
 from domain.instruments import OrderType, Side
 from domain.orders.intent import Permit
 from domain.orders.request import OrderChange, OrderRequest
@@ -27,8 +27,8 @@ from tests.testkit.probe import Outbox, Probe
 
 T = TypeVar("T", bound=Message)
 QUICK = {
-    "warm_up_ms": 50, "heartbeat_every_ms": 50, "heartbeat_max_ms": 1_000, "retry_fast_ms": 20, "query_wait_ms": 300,
-    "abandon_wait_ms": 200,
+    "warm_up_ms": 50, "heartbeat_every_ms": 50, "heartbeat_max_ms": 5_000, "retry_fast_ms": 20, "query_wait_ms": 3_000,
+    "abandon_wait_ms": 2_000,
 }  # fmt: skip
 ENTRY, EXIT = "ZH-paper-aaaaaaaaaaaa-e", "ZH-paper-aaaaaaaaaaaa-x1"
 OWNER = "position:paper:1007"
@@ -117,10 +117,10 @@ class Desk:
         self.until(lambda: self.state.mode is Mode.FULLY_LIVE)
 
     def permit(self) -> Permit:
-        return Permit(0, self.state.session_epoch, self.world.clock.now_utc() + 2 * SECOND)
+        return Permit(0, self.state.session_epoch, self.world.clock.now_utc() + MINUTE)
 
     def submit(self, ref: str = ENTRY, side: Side = Side.BUY, limit_ticks: int = 510, held: int = 0) -> None:
-        is_exit, deadline_utc = side is Side.SELL, self.world.clock.now_utc() + 10 * SECOND
+        is_exit, deadline_utc = side is Side.SELL, self.world.clock.now_utc() + MINUTE
         order = OrderRequest(
             order_ref=ref, contract=self.world.call, side=side, qty=2, order_type=OrderType.LIMIT,
             limit_ticks=limit_ticks, is_exit=is_exit, deadline_utc=deadline_utc,
@@ -172,9 +172,10 @@ def test_drop_of_the_gateway_finds_the_fill_of_the_outage_once_and_comes_back_li
 def test_half_open_link_is_given_up_and_the_order_of_the_dead_socket_is_found_whatever_became_of_it() -> None:
     with desk() as d:
         d.live()
-        d.world.inject(Fault(FaultKind.DROP_HALF_OPEN, duration_s=3.0))
+        d.world.inject(Fault(FaultKind.DROP_HALF_OPEN, duration_s=3_600.0))
         d.submit()
         d.until(lambda: d.state.mode is Mode.DEGRADED)
+        d.world.do(d.world.server.end_faults)
         d.live()
         d.query()
         d.until(lambda: d.of(orders.OrderFound) or d.of(orders.OrderNotFound))
@@ -187,11 +188,13 @@ def test_1100_then_1102_reads_back_the_fill_that_was_never_told() -> None:
         d.live()
         d.submit(limit_ticks=450)
         d.until(lambda: d.of(orders.OrderAcknowledged))
-        d.world.inject(Fault(FaultKind.LINK_LOST, duration_s=2.0, args={"repeat": 3}))
+        d.world.inject(Fault(FaultKind.LINK_LOST, duration_s=3_600.0, args={"repeat": 3}))
         d.until(lambda: d.state.mode is Mode.DEGRADED)
         d.world.do(lambda: d.world.market.set(d.world.market.call, 440, 450))
         d.submit(EXIT, Side.SELL, 400, held=2)
         d.until(lambda: d.of(orders.ExitHeld))
+        d.until(lambda: d.world.do(lambda: d.world.exchange.position(d.world.call.con_id).qty) == 2)
+        d.world.do(d.world.server.end_faults)
         d.live()
         assert d.recorded_n == 1
         modes = [change.mode for change in d.of(session.ModeChanged)]
@@ -206,7 +209,7 @@ def test_modify_that_meets_a_fill_closes_the_order_filled_and_never_cancelled() 
             d.until(partial(d.of, orders.OrderAcknowledged))
             change = OrderChange(
                 order_ref=ENTRY, qty=2, order_type=OrderType.LIMIT, limit_ticks=460, is_exit=False,
-                deadline_utc=d.world.clock.now_utc() + SECOND,
+                deadline_utc=d.world.clock.now_utc() + MINUTE,
             )  # fmt: skip
             d.mail.put(orders.ModifyOrder(change=change, reply_to=OWNER, permit=d.permit()))
             d.until(d.is_closed_and_recorded)

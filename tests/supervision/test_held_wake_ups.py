@@ -120,7 +120,7 @@ def test_an_order_of_a_thread_that_another_has_replaced_leaves_nobody_waiting_fo
     assert cell.shell is not stuck
     stuck.leaves_by, stuck.began_s = "port:x", time.monotonic()
     runtime._leaving["port:x"] = stuck
-    assert eventually(lambda: not runtime.is_leaving, timeout_s=5)
+    assert eventually(lambda: not runtime.is_leaving)
 
 
 def test_two_orders_of_one_turn_leave_by_two_ports_and_nobody_waits_for_the_first_port_for_ever(

@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Error, Page, sync_playwright
 from commands.screenshots import FLAGS, chromium_path
 
 WIDE = {"width": 1440, "height": 900}
+WAIT_MS = 120_000  # of a busy machine
 PHONE = {"width": 390, "height": 844}
 
 
@@ -40,6 +41,7 @@ class Watched:
             color_scheme="light" if scheme == "light" else "dark",
         )
         self.page: Page = self.context.new_page()
+        self.page.set_default_timeout(WAIT_MS)
         self.complaints: list[str] = []
         self.hosts: set[str] = set()
         self.page.on("console", lambda said: self.complaints.append(said.text) if said.type == "error" else None)
@@ -57,4 +59,4 @@ class Watched:
         Raises:
             playwright.sync_api.TimeoutError: it does not.
         """
-        self.page.locator(selector).filter(has_text=text).first.wait_for(timeout=60_000)
+        self.page.locator(selector).filter(has_text=text).first.wait_for()

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from config.settings import Settings, load_settings
 from config.tree import Gateway
-from domain.instants import SECOND
+from domain.instants import MINUTE, SECOND
 from domain.instruments import Contract, OrderType, Side
 from domain.orders.request import OrderChange, OrderRequest
 from domain.units import Utc
@@ -28,6 +28,7 @@ from tests.testkit.gateway_world import NOON, FakeMarket
 T = TypeVar("T", bound=Message)
 SETTINGS = load_settings(profile="real")
 EPOCH = 1 << 20
+PATIENT = {"connect_timeout_ms": 20_000, "heartbeat_max_ms": 20_000}
 
 
 class RealClock:
@@ -127,10 +128,10 @@ class World:
 
 
 def rules(**changes: int) -> Any:
-    """The connection's rules with some changed."""
+    """The connection's rules with some changed; a link that a busy machine keeps waiting is none that is lost."""
     import dataclasses  # noqa: PLC0415
 
-    return dataclasses.replace(SETTINGS.connection, **changes)
+    return dataclasses.replace(SETTINGS.connection, **(PATIENT | changes))
 
 
 def settings_for(port: int, **changes: int) -> Settings:
@@ -222,7 +223,7 @@ def place(
     """A buy of two SPXW calls, at the ask unless said."""
     fields: dict[str, Any] = {
         "order_ref": ref, "contract": world.call, "side": Side.BUY, "qty": 2, "order_type": OrderType.LIMIT,
-        "limit_ticks": 510, "is_exit": False, "deadline_utc": world.clock.now_utc() + 10 * SECOND,
+        "limit_ticks": 510, "is_exit": False, "deadline_utc": world.clock.now_utc() + MINUTE,
     }  # fmt: skip
     order = OrderRequest(**(fields | more))
     return broker.PlaceOrder(order=order, session_epoch=session_epoch, kill_epoch=kill_epoch)
@@ -232,6 +233,6 @@ def amend(world: World, ref: str = "ZH-paper-a-e", **more: Any) -> broker.AmendO
     """The same order again, as a change."""
     fields: dict[str, Any] = {
         "order_ref": ref, "qty": 2, "order_type": OrderType.LIMIT, "limit_ticks": 510, "is_exit": False,
-        "deadline_utc": world.clock.now_utc() + 10 * SECOND,
+        "deadline_utc": world.clock.now_utc() + MINUTE,
     }  # fmt: skip
     return broker.AmendOrder(change=OrderChange(**(fields | more)), session_epoch=EPOCH, kill_epoch=0)

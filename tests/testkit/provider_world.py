@@ -46,7 +46,7 @@ class Clock:
 def settings_of(**provider: Any) -> Settings:
     """Return settings of the source `provider` with one ticker; quick pauses."""
     rules = {"retry_min_ms": 10, "retry_max_ms": 20, "breaker_failures": 1_000}
-    over = {"feed": {"source": "provider", "rules": rules, "provider": {"silent_after_ms": 400, **provider}}}
+    over = {"feed": {"source": "provider", "rules": rules, "provider": {"silent_after_ms": 30_000, **provider}}}
     return load_settings(profile="demo", overrides=over).model_copy(
         update={"tickers": ("SPX",), "spot_only": ("VIX", "SPY"), "lanes": {"gexwatch": ("SPX",)}}
     )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from domain.instants import SECOND
+from domain.instants import MINUTE
 from domain.instruments import Contract, OrderType, Side
 from domain.orders.request import OrderChange, OrderRequest
 from domain.session.modes import AccountClass
@@ -132,7 +132,7 @@ def place(world: World, ref: str = "ZH-paper-a-e", *, kill_epoch: int = 0, **mor
     """A buy of two SPXW calls, at the ask unless said."""
     fields: dict[str, Any] = {
         "order_ref": ref, "contract": world.call, "side": Side.BUY, "qty": 2, "order_type": OrderType.LIMIT,
-        "limit_ticks": 510, "is_exit": False, "deadline_utc": world.clock.now_utc() + 10 * SECOND,
+        "limit_ticks": 510, "is_exit": False, "deadline_utc": world.clock.now_utc() + MINUTE,
     }  # fmt: skip
     return broker.PlaceOrder(order=OrderRequest(**(fields | more)), session_epoch=EPOCH, kill_epoch=kill_epoch)
 
@@ -141,6 +141,6 @@ def amend(world: World, ref: str = "ZH-paper-a-e", **more: Any) -> broker.AmendO
     """The same order at another price."""
     fields: dict[str, Any] = {
         "order_ref": ref, "qty": 2, "order_type": OrderType.LIMIT, "limit_ticks": 510, "is_exit": False,
-        "deadline_utc": world.clock.now_utc() + 10 * SECOND,
+        "deadline_utc": world.clock.now_utc() + MINUTE,
     }  # fmt: skip
     return broker.AmendOrder(change=OrderChange(**(fields | more)), session_epoch=EPOCH, kill_epoch=0)

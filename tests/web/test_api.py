@@ -211,7 +211,7 @@ def test_no_answer_holds_an_account_number(served: Desk) -> None:
 
 
 def test_a_pushed_message_holds_no_account_number(served: Desk) -> None:
-    with httpx.stream("GET", served.url + "/events?ticker=SPX") as events:
+    with httpx.stream("GET", served.url + "/events?ticker=SPX", timeout=60) as events:
         alarm = next(line for line in events.iter_lines() if "The gateway knows account" in line)
     assert "DU***67" in alarm
     assert desk.ACCOUNT not in alarm

@@ -27,7 +27,7 @@ def test_a_process_that_dies_is_started_again_at_the_same_address_with_all_it_kn
     desk.write_desk(tmp_path)
     with shown(tmp_path) as made:
         serving(made.url).kill()
-        eventually(lambda: made.feed.starts == 2)
+        eventually(lambda: made.feed.starts >= 2)
         eventually(made.is_serving)
         eventually(lambda: made.get("/api/status").json()["mode"] == "FULLY_LIVE")
         assert made.get("/api/market").json()["spx_price"] == desk.spot_at(desk.LAST) / 100
@@ -41,7 +41,7 @@ def test_a_process_that_is_killed_while_it_starts_is_started_again(tmp_path: Pat
         made.feed.start()
         eventually(lambda: made.feed.starts == 1)
         serving(made.url).kill()  # before it has heard a word
-        eventually(lambda: made.feed.starts == 2)
+        eventually(lambda: made.feed.starts >= 2)
         eventually(made.is_serving)
         eventually(lambda: made.get("/api/status").json()["mode"] == "FULLY_LIVE")
     finally:
@@ -62,7 +62,7 @@ def test_a_line_that_cannot_be_fed_is_begun_again(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(made.feed, "_take_all", take_all)
     try:
         made.feed.start()
-        eventually(lambda: made.feed.starts == 2)
+        eventually(lambda: made.feed.starts >= 2)
         eventually(made.is_serving)
         assert "a bug in feeding" in (made.folder.run / "dashboard.log").read_text(encoding="utf-8")
     finally:
@@ -78,7 +78,7 @@ def test_a_process_that_is_stuck_is_replaced_and_holds_nobody_up(
         stuck.suspend()
         for n in range(200_000):  # more than any socket buffer takes
             made.feed.show(f"spots:{n % 50}", Utc(n), desk.spots(600_000 + n, Utc(n)))
-        eventually(lambda: made.feed.starts == 2)
+        eventually(lambda: made.feed.starts >= 2)
         eventually(made.is_serving)
         assert not stuck.is_running() or stuck.status() == psutil.STATUS_ZOMBIE
 

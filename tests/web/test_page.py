@@ -123,7 +123,7 @@ def test_the_chain_of_what_was_clicked_comes_into_view(browser: Browser, served:
         box = title.bounding_box()
         return box is not None and 0 <= box["y"] <= PHONE["height"] - box["height"]
 
-    eventually(is_in_view, 20)
+    eventually(is_in_view)
     phone.context.close()
 
 
@@ -165,7 +165,7 @@ def test_an_answer_that_comes_after_another_ticker_was_chosen_is_not_drawn(page:
     held: list[Route] = []
     page.page.route("**/api/day?ticker=QQQ*", lambda route: held.append(route))  # noqa: PLW0108 - no builtin is taken
     page.page.select_option("#ticker", "QQQ")
-    eventually(lambda: page.page.evaluate("0") == 0 and len(held) == 1, 10)  # what is asked lets the page call us
+    eventually(lambda: page.page.evaluate("0") == 0 and len(held) == 1)  # what is asked lets the page call us
     page.page.select_option("#ticker", "SPX")
     page.wait_for_text("#chart .summary", "SPX ")
     known = page.page.text_content("#chart .summary")
@@ -225,7 +225,7 @@ def test_texts_from_outside_are_shown_as_they_are_and_run_nothing(browser: Brows
         assert watched.complaints == ["Failed to load resource: the server responded with a status of 409 (Conflict)"]
         with pytest.raises(Error, match="TrustedHTML"):
             watched.page.evaluate("document.body.innerHTML = '<b>'")
-        policy = httpx.get(made.url).headers["content-security-policy"]
+        policy = httpx.get(made.url, timeout=60).headers["content-security-policy"]
         assert "unsafe" not in policy
         assert policy.startswith("default-src 'none'")
         watched.context.close()
@@ -311,7 +311,7 @@ def test_a_line_that_breaks_is_said_with_its_time_until_it_is_back(browser: Brow
         watched.wait_for_text("#link", "Live")
         serving(made.url).kill()
         watched.wait_for_text("#lost", "Connection lost at")
-        watched.page.wait_for_selector("#lost", state="hidden", timeout=60_000)
+        watched.page.wait_for_selector("#lost", state="hidden")
         watched.wait_for_text("#positions tbody tr", "SPXW 6015C")
         watched.context.close()
 

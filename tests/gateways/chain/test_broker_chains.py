@@ -34,7 +34,7 @@ from tests.testkit.gateway_world import NOON
 from tests.testkit.ibkr_world import World, gateway, rules
 
 SESSION = date(2026, 11, 20)
-WAIT_S = 60.0  # real; a busy machine needs more than a quiet one
+WAIT_S = 240.0  # real; a quiet machine needs 40 for the longest of them
 BAND = Band({"SPX": "SPXW", "QQQ": "QQQ"}, lines=8, strikes_around=4, expiries=2, age_max_ns=30 * MINUTE)
 FEED = load_settings().feed.rules
 PAUSE = threading.Event()

@@ -50,7 +50,8 @@ class StandingClock(FakeClock):
     """A clock that can be put to another date."""
 
     def put(self, at_utc: int) -> None:
-        self._start_utc += at_utc - self.now_utc()
+        with self._lock:
+            self._now_utc = at_utc
 
 
 async def asked(server: HubServer, command: market.PatchMemberships) -> market.MembershipsPatched | market.PatchFailed:

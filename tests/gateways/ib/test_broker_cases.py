@@ -31,6 +31,7 @@ from tests.testkit.ibkr_world import EPOCH, Mailbox, World, amend, gateway, make
 
 TODAY = date(2026, 11, 20)
 LASTING_S = 60.0
+A_SILENCE_MS = 5_000
 ENTRY, EXIT = "ZH-paper-a-e", "ZH-paper-a-x1"
 
 
@@ -91,7 +92,8 @@ def test_case_1_read_only_gateway_fails_the_groups_at_once_with_its_words_and_le
 )
 @pytest.mark.parametrize("how", [{}, {"silent": True}])
 def test_case_1_each_group_of_a_read_back_fails_by_itself(group: str, failed: ReadGroup, how: dict[str, Any]) -> None:
-    with gateway() as world, orders_port(world, read_back_ms=400) as (port, mailbox):
+    wait_ms = A_SILENCE_MS if how else 60_000  # the other three answer in time, however busy the machine
+    with gateway() as world, orders_port(world, read_back_ms=wait_ms) as (port, mailbox):
         world.inject(lasting(FaultKind.GROUP_ERROR, group=group, **how))
         read = read_back(port, mailbox)
         assert set(why_failed(read)) == {failed}
@@ -120,7 +122,7 @@ def test_case_1_a_read_back_of_which_nothing_comes_says_why_for_every_group() ->
 
 
 def test_case_1_a_notice_without_an_id_ends_no_request() -> None:
-    with gateway() as world, orders_port(world, read_back_ms=400) as (port, mailbox):
+    with gateway() as world, orders_port(world, read_back_ms=A_SILENCE_MS) as (port, mailbox):
         world.inject(lasting(FaultKind.GROUP_ERROR, group="orders", silent=True))
         port.post(broker.ReadBack(session_epoch=EPOCH, read_n=1))
         world.inject(Fault(FaultKind.ERROR_SENT, args={"id": -1, "code": 2174, "text": "a warning about time zones"}))
@@ -578,16 +580,17 @@ def test_case_8_account_values_that_cannot_be_read_are_told(value: str) -> None:
 
 
 def test_case_9_zeros_at_the_start_are_no_values() -> None:
-    zeros = Fault(FaultKind.FIELD, duration_s=1.0, args={"field": "account.value", "value": "0.00", "where": "USD"})
+    zeros = field("account.value", "0.00", where="USD")
     with gateway(zeros) as world, orders_port(world, read_back_ms=300) as (_, mailbox):
         assert "not yet known" in mailbox.wait(broker.AccountUnreadable).why
-        assert mailbox.wait(broker.AccountRead, timeout_s=10.0).nav_cents == 10_000_000
+        world.do(world.server.end_faults)
+        assert mailbox.wait(broker.AccountRead).nav_cents == 10_000_000
 
 
 def test_case_9_zeros_that_are_soon_replaced_are_not_worth_a_word() -> None:
     zeros = Fault(FaultKind.FIELD, duration_s=1.0, args={"field": "account.value", "value": "0.00", "where": "USD"})
     with gateway(zeros) as world, orders_port(world) as (_, mailbox):
-        assert mailbox.wait(broker.AccountRead, timeout_s=10.0).nav_cents == 10_000_000
+        assert mailbox.wait(broker.AccountRead).nav_cents == 10_000_000
         assert not mailbox.of(broker.AccountUnreadable)
 
 
@@ -659,7 +662,7 @@ def test_case_12_the_first_print_of_an_index_is_not_believed_before_a_second_agr
     yesterday = SPOTS["SPX"] * 95 // 100
     with gateway(lasting(FaultKind.FIRST_PRINT, ticks=yesterday)) as world, quotes_port(world) as (port, mailbox):
         port.post(m.Subscribe(session_epoch=EPOCH, tickers=("SPX",)))
-        mailbox.wait(m.QuotesArrived, lambda batch: bool(batch.spots), timeout_s=10.0)
+        mailbox.wait(m.QuotesArrived, lambda batch: bool(batch.spots))
         assert yesterday not in spots(mailbox, "SPX")
         assert spots(mailbox, "SPX")[0] == SPOTS["SPX"]
 
@@ -891,9 +894,8 @@ def test_kill_latch_of_an_older_epoch_lowers_nothing_for_a_change_either() -> No
 
 def test_heartbeat_measures_how_far_the_brokers_clock_is_from_ours() -> None:
     with gateway() as world, orders_port(world, heartbeat_every_ms=100) as (_, mailbox):
-        close = mailbox.wait(broker.ClockRead, lambda c: c.most_ms - c.least_ms < 300, timeout_s=10.0)
+        close = mailbox.wait(broker.ClockRead, lambda c: c.most_ms - c.least_ms < 300 and c.round_trip_ms < 200)
         assert close.least_ms <= 0 <= close.most_ms
-        assert close.round_trip_ms < 200
 
 
 def test_brokers_clock_that_is_ahead_of_ours_shows_as_such() -> None:

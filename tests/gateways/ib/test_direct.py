@@ -29,9 +29,10 @@ from tests.testkit.gateway_world import SESSION
 from tests.testkit.ibkr_world import Mailbox, RealClock, World, gateway, orders_port, place, rules
 
 DIRECT_ID = 90
+PATIENT_S = 5.0
 
 
-def flatten(world: World, owned: dict[int, int], wait_s: float = 2.0, **more: Any) -> tuple[Outcome, list[str]]:
+def flatten(world: World, owned: dict[int, int], wait_s: float = PATIENT_S, **more: Any) -> tuple[Outcome, list[str]]:
     said: list[str] = []
     found: dict[int, Any] = dict(owned)
     way = way_of(world, (Gateway("127.0.0.1", world.port),))._replace(wait_s=wait_s)
@@ -40,7 +41,9 @@ def flatten(world: World, owned: dict[int, int], wait_s: float = 2.0, **more: An
 
 def way_of(world: World, gateways: tuple[Gateway, ...], account: str | None = None, key: str = "") -> direct.Way:
     fast = rules(heartbeat_every_ms=100)
-    return ib_way(gateways, DIRECT_ID, account, rules=fast, clock=world.clock, account_key=key)._replace(wait_s=2.0)
+    return ib_way(gateways, DIRECT_ID, account, rules=fast, clock=world.clock, account_key=key)._replace(
+        wait_s=PATIENT_S
+    )
 
 
 @contextmanager

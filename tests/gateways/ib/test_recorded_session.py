@@ -119,7 +119,7 @@ def replayed() -> list[Any]:
         )
         try:
             port.post(broker.Dial(session_epoch=EPOCH, gateway_n=0))
-            mailbox.wait(broker.FarmNotice, lambda f: f.text == "the end", timeout_s=20.0)
+            mailbox.wait(broker.FarmNotice, lambda f: f.text == "the end")
         finally:
             port.close()
             server.join(5.0)

@@ -164,7 +164,7 @@ def test_a_key_in_use_elsewhere_is_said_and_not_dialled_again_for_as_long_as_an_
 
 
 def test_a_session_that_delivers_nothing_is_a_failure_whatever_its_handshake() -> None:
-    with World(starts=False) as world:
+    with World(starts=False, silent_after_ms=400) as world:
         world.server.faults.is_silent = True
         assert pauses_of(world, 6) == [2.0, 4.0, 8.0, 16.0, 300.0, 300.0]
 
@@ -189,7 +189,7 @@ def test_half_a_message_and_an_event_of_no_known_kind_cost_nothing_but_themselve
 
 @pytest.mark.slow
 def test_a_stream_that_falls_silent_is_dialled_anew_until_it_delivers() -> None:
-    with World() as world:
+    with World(silent_after_ms=400) as world:
         world.bucket()
         world.until(lambda: world.port.notes() == ())
         before = world.server.authenticated_n

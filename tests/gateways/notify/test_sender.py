@@ -16,6 +16,7 @@ from gateways.notify.sender import Sender, ping, retry_after
 from tests.testkit.webhooks import Webhooks, webhooks
 
 TOKEN = "s3cr3t" * 10
+PATIENT_S = 60.0
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def target(request: pytest.FixtureRequest, server: Webhooks, monkeypatch: pytest
         "telegram": "tgram://123456789:abcdefghijklmnopqrstuvwxyz123456789/12345",
         "json": f"json://127.0.0.1:{server.port}/in/{TOKEN}",
     }[request.param]
-    return Sender("phone", url, timeout_s=1.0)
+    return Sender("phone", url, PATIENT_S)
 
 
 def send(target: Sender, body: str = "exit: Closed 2 SPXW 5890P: +196.00 net") -> tuple[bool, str, float | None, bool]:
@@ -85,23 +86,23 @@ def test_a_target_that_hangs_fails_in_time(server: Webhooks) -> None:
 def test_a_target_that_is_not_there_fails(server: Webhooks) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         free = taken.getsockname()[1]
-    assert send(Sender("phone", f"json://127.0.0.1:{free}/", timeout_s=1.0))[:2] == (False, "it cannot be reached")
+    assert send(Sender("phone", f"json://127.0.0.1:{free}/", PATIENT_S))[:2] == (False, "it cannot be reached")
 
 
 def test_an_address_that_nobody_knows_is_refused_without_being_printed(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ValueError, match="it is no address") as refused:
-        Sender("phone", f"discord://{TOKEN}", timeout_s=1.0)
+        Sender("phone", f"discord://{TOKEN}", PATIENT_S)
     assert TOKEN not in str(refused.value)
     assert TOKEN not in "".join(capfd.readouterr())
 
 
 def test_the_heartbeats_address_is_asked(server: Webhooks) -> None:
     url = f"http://127.0.0.1:{server.port}/beat"
-    assert ping(url, 1.0).is_ok
+    assert ping(url, PATIENT_S).is_ok
     assert server.asked[0][0] == "/beat"
     server.answers = [(503, {})]
-    assert ping(url, 1.0).why == "HTTP 503"
-    assert ping("no address", 1.0).is_ok is False
+    assert ping(url, PATIENT_S).why == "HTTP 503"
+    assert ping("no address", PATIENT_S).is_ok is False
 
 
 @pytest.mark.parametrize(

@@ -34,15 +34,15 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         yield world
 
 
-def way_of(world: World, contracts: ContractBook | None = None, **tastytrade: Any) -> Way:
-    """Return the way of the settings' broker with short waits; the account stream's address leads nowhere."""
+def way_of(world: World, contracts: ContractBook | None = None, wait_s: float = 5.0, **tastytrade: Any) -> Way:
+    """Return the way of the settings' broker with short looks; the account stream's address leads nowhere."""
     own: dict[str, Any] = {"rest_url": world.server.rest_url, "stream_url": "ws://127.0.0.1:9"}
-    settings = settings_for(4002, heartbeat_max_ms=300)
+    settings = settings_for(4002, heartbeat_max_ms=3_000)
     address = dataclasses.replace(settings.broker.tastytrade, **(own | tastytrade))
     orders = dataclasses.replace(settings.broker, orders=TASTYTRADE, tastytrade=address)
     settings = settings.model_copy(update={"broker": orders})
     book = ContractBook(world.market.contracts("SPX")) if contracts is None else contracts
-    return direct_way(DirectSetup(settings, (), world.clock, None, book))._replace(wait_s=2.0, look_s=0.1)
+    return direct_way(DirectSetup(settings, (), world.clock, None, book))._replace(wait_s=wait_s, look_s=0.1)
 
 
 def close_all(
@@ -50,12 +50,12 @@ def close_all(
     owned: int = 2,
     contracts: ContractBook | None = None,
     more: dict[int, Qty] | None = None,
-    **tastytrade: Any,
+    **way: Any,
 ) -> tuple[Outcome, list[str]]:
     """Flatten by the way of the settings' broker."""
     said: list[str] = []
     held = {world.call.con_id: Qty(owned)} | (more or {})
-    outcome = flatten(way_of(world, contracts, **tastytrade), held, clock=world.clock, say=said.append)
+    outcome = flatten(way_of(world, contracts, **way), held, clock=world.clock, say=said.append)
     return outcome, said
 
 
@@ -170,7 +170,7 @@ def test_an_order_that_cannot_be_cancelled_is_not_sold_beside(world: World) -> N
         port.post(place(world, "ZH-paper-a-x1", side=Side.SELL, is_exit=True, limit_ticks=900, qty=1))
         heard.wait(broker.OrderStatusReported, lambda f: f.status is OrderStatus.WORKING)
     world.faults.refuses_cancels = 100
-    outcome, said = close_all(world)
+    outcome, said = close_all(world, wait_s=0.5)
     assert (outcome.is_flat, outcome.working, outcome.left) == (False, ("ZH-paper-a-x1",), {world.call.con_id: 2})
     assert (sold(world), sum("selling beside them" in line for line in said)) == (0, 3)
 

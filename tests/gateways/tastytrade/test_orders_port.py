@@ -63,6 +63,13 @@ def test_a_refused_login_is_said_and_not_tried_again_at_once() -> None:
             port.close()
 
 
+@pytest.fixture
+def _no_beat(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no heartbeat of the stream meet a token that a test has made old: that would be a lost link."""
+    monkeypatch.setattr("gateways.tastytrade.stream.BEAT_MIN_S", 3_600.0)
+
+
+@pytest.mark.usefixtures("_no_beat")
 def test_a_token_that_ran_out_is_renewed_by_what_may_be_asked_twice() -> None:
     with rest_broker() as world, dialled(world) as (port, heard):
         world.do(world.server.expire_tokens)
@@ -70,6 +77,7 @@ def test_a_token_that_ran_out_is_renewed_by_what_may_be_asked_twice() -> None:
         assert world.asked("POST", "/oauth/token") == 2
 
 
+@pytest.mark.usefixtures("_no_beat")
 def test_an_order_that_met_an_old_token_is_refused_and_not_sent_again() -> None:
     with rest_broker() as world, dialled(world) as (port, heard):
         world.do(world.server.expire_tokens)
@@ -201,7 +209,7 @@ def test_an_order_is_sent_when_its_bytes_left_and_known_before_its_answer() -> N
 
 def test_a_slow_answer_holds_up_no_other_order() -> None:
     with rest_broker() as world, dialled(world) as (port, heard):
-        world.faults.troubles.append(Trouble(Request.PLACE, after_s=5.0))
+        world.faults.troubles.append(Trouble(Request.PLACE, after_s=3_600.0))
         port.post(place(world, limit_ticks=450))
         heard.wait(broker.OrderSent)
         port.post(place(world, "ZH-paper-b-e", limit_ticks=450))
@@ -403,7 +411,7 @@ def test_while_the_stream_is_down_exits_leave_by_rest_and_no_read_back_is_whole(
     with rest_broker() as world:
         heard = Mailbox()
         # Its own waits are longer than a dial is given.
-        port = make_port(world, heard, connect_timeout_ms=800, heartbeat_max_ms=3_600_000)
+        port = make_port(world, heard, connect_timeout_ms=3_000, heartbeat_max_ms=3_600_000)
         world.faults.is_mute = True
         try:
             port.post(broker.Dial(session_epoch=EPOCH, gateway_n=0))

@@ -12,6 +12,7 @@ import pytest
 
 from simulation.gateway.faults import Fault, FaultKind, FaultScriptError, load_faults
 from tests.testkit.gateway_world import World, limit, new_client, until, world
+from tests.testkit.hub_fakes import until as eventually
 
 K = FaultKind
 
@@ -59,14 +60,13 @@ def test_drop_cuts_the_connection_and_the_port_answers_again_afterwards(kind: Fa
             trade = await working(it, ib)
             lost = asyncio.Event()
             ib.disconnectedEvent += lost.set
-            it.server.inject(Fault(kind, duration_s=2))
-            began = time.perf_counter()
+            it.server.inject(Fault(kind, duration_s=3_600))
             await asyncio.wait_for(lost.wait(), 60)
             refused = ConnectionRefusedError if kind is K.DROP_REFUSE else (OSError, TimeoutError)
             with pytest.raises(refused):
                 await it.connect(timeout=0.2)
+            it.server.end_faults()
             again = await asyncio.wait_for(back(it), 60)
-            assert time.perf_counter() - began >= 2
             assert [t.order.permId for t in again.openTrades()] == [trade.order.permId]
 
     asyncio.run(scenario())
@@ -124,11 +124,12 @@ def test_fill_during_1100_is_never_told_and_1102_keeps_the_ticks() -> None:
             contract = await it.qualified(ib)
             ticker = ib.reqMktData(contract, "", False, False)
             trade = await working(it, ib)
-            fault = Fault(K.LINK_LOST, duration_s=2, args={"repeat": 3})
-            it.server.inject(fault)
+            it.server.inject(Fault(K.LINK_LOST, duration_s=3_600, args={"repeat": 3}))
             await until(ib, lambda: 1100 in codes)
             assert ib.isConnected()
             it.market.set(it.market.call, 430, 440)
+            await eventually(lambda: it.exchange.open_orders() == [])
+            it.server.end_faults()
             await until(ib, lambda: codes.count(1102) == 3)
             await until(ib, lambda: ticker.ask == 4.4)
             assert trade.orderStatus.status == "Submitted"
@@ -198,7 +199,7 @@ def test_who_connects_while_the_link_is_lost_is_told_1100() -> None:
             ib = new_client()
             codes = codes_of(ib)
             it.clients.append(ib)
-            await ib.connectAsync("127.0.0.1", it.port, clientId=0, timeout=3)
+            await ib.connectAsync("127.0.0.1", it.port, clientId=0, timeout=30)
             assert codes == [1100]
 
     asyncio.run(scenario())
@@ -508,9 +509,10 @@ def test_lines_are_as_few_as_the_fault_says_and_a_snapshot_needs_none() -> None:
 
 def test_client_id_stays_in_use_for_the_time_of_the_fault() -> None:
     async def scenario() -> None:
-        async with world(Fault(K.CLIENT_ID_IN_USE, duration_s=2)) as it:
+        async with world(Fault(K.CLIENT_ID_IN_USE, duration_s=3_600)) as it:
             with pytest.raises((TimeoutError, ConnectionError)):
                 await it.connect(timeout=0.2)
+            it.server.end_faults()
             assert (await asyncio.wait_for(back(it), 60)).isConnected()
 
     asyncio.run(scenario())
