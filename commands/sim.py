@@ -38,8 +38,6 @@ from simulation.market_data.server import ProviderServer
 from simulation.pace.nights import session_at, skip_nights
 from simulation.pace.pacer import RATE_MAX
 from simulation.pace.stakes import Stake
-from simulation.tastytrade.control import TastytradeControl
-from simulation.tastytrade.server import TastytradeServer
 from supervision.clock import MarketClock
 
 GATEWAY_PORT, REST_PORT = 4002, 4004
@@ -271,6 +269,9 @@ async def _serve_provider(settings: Settings, clock: MarketClock, arguments: Nam
 
 async def _serve_rest(settings: Settings, clock: MarketClock, arguments: Namespace) -> None:
     """Serve the broker of Tastytrade's shape; alone, or beside a gateway of the same seed and clock."""
+    from simulation.tastytrade.control import TastytradeControl  # noqa: PLC0415 - a web framework, which no other needs
+    from simulation.tastytrade.server import TastytradeServer  # noqa: PLC0415
+
     if (arguments.faults, arguments.accounts) != (None, None):
         raise CommandError(
             "Fault scripts and --accounts are the gateway's; this broker's faults are set with --control-port."

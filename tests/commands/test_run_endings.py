@@ -201,7 +201,8 @@ def test_a_start_beside_a_lost_ledger_is_refused_in_one_sentence(desk: Desk, is_
     assert "restore it from a" in ended.stderr
 
 
-def test_the_trading_process_does_not_load_what_only_analysis_needs() -> None:
-    look = "import sys; sys.path.insert(0, '.'); import commands.run; print('duckdb' in sys.modules)"
+@pytest.mark.parametrize("module", ["commands.run", "commands.sim"])
+def test_the_trading_process_and_its_servers_do_not_load_what_only_analysis_and_web_pages_need(module: str) -> None:
+    look = f"import sys; sys.path.insert(0, '.'); import {module}; print({{'duckdb', 'fastapi'}} & set(sys.modules))"
     ended = subprocess.run([sys.executable, "-c", look], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert ended.stdout == "False\n"
+    assert ended.stdout == "set()\n"
