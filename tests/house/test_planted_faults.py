@@ -101,9 +101,12 @@ PLANTS = (
 
 @pytest.fixture(scope="module")
 def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a copy of the checkout, with what mypy knows already where there is any."""
+    """Return a copy of the checkout, with what Python and mypy have made of it already where there is any.
+
+    Bytecode holds as long as its file is as old as it was; a planted one is not.
+    """
     copy = tmp_path_factory.mktemp("scratch")
-    unwanted = shutil.ignore_patterns("__pycache__", "data_dir", "*.pyc")
+    unwanted = shutil.ignore_patterns("data_dir")
     for name in COPIED:
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, copy / name, ignore=unwanted)
