@@ -320,6 +320,8 @@ def _limit(cpu_s: int) -> None:
 
 
 def _live_functions(files: set[str]) -> dict[tuple[str, str, int], list[FunctionType]]:
+    """Return the functions of files that are loaded; those that somebody froze are hidden, and thawed."""
+    gc.unfreeze()
     live: dict[tuple[str, str, int], list[FunctionType]] = {}
     for thing in gc.get_objects():
         if isinstance(thing, FunctionType) and thing.__code__.co_filename in files:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 
-from domain.position.day import _day
+from domain.position.day import _day, day_of
 from tests.mutants import session
 from tests.mutants.campaign import _independent_of
 from tests.mutants.session import HUNG, KILLED, SURVIVED, Begin, Verdict, in_child
@@ -37,6 +39,13 @@ def test_child_whose_test_does_not_end_is_ended_and_the_test_is_named(monkeypatc
             pass
 
     assert in_child(work, 3, 0.0) == Verdict(HUNG, TEST, 3)
+
+
+def test_functions_are_found_though_they_were_set_aside_when_all_tests_were_collected() -> None:
+    gc.freeze()
+    code = day_of.__code__
+    found = session._live_functions({code.co_filename})
+    assert found[code.co_filename, code.co_qualname, code.co_firstlineno] == [day_of]
 
 
 def test_answers_that_our_functions_remember_are_forgotten_and_those_of_the_tests_are_not() -> None:
