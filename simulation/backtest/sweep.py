@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
+import os
 import platform
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,6 +33,7 @@ from simulation.days.sweep import quick_folder
 
 _WAIT_S: Final = 0.5
 _TEMPORARY: Final = ".tmp"
+_DIGEST: Final = b"row"  # in a result's file: of its row
 RESULT: Final = pa.schema(
     [
         ("session", pa.date32()), ("trades", pa.int32()), ("wins", pa.int32()), ("net_cents", pa.int64()),
@@ -135,7 +137,9 @@ def sweep(
     for unit in units:
         of_day = recorded[unit.series, unit.warehouse, unit.session]
         tasks.append(Task(unit, str(parts / unit.name(code, of_day)), of_day))
-    missing = list({task.path: task for task in tasks if not Path(task.path).exists()}.values())
+    missing = list({task.path: task for task in tasks if stored_row(Path(task.path)) is None}.values())
+    for task in missing:  # a damaged one counts as none
+        Path(task.path).unlink(missing_ok=True)
 
     def left(n: int) -> None:
         progress(len(tasks) - n, len(tasks))
@@ -146,7 +150,9 @@ def sweep(
         _run_on_cluster(missing, workers, partial(_answer, act, code), left, address)
     progress(len(tasks), len(tasks))
     for task in tasks:
-        (row,) = pq.read_table(task.path, schema=RESULT).to_pylist()
+        row = stored_row(Path(task.path))
+        if row is None:
+            raise SweepError(f"{task.path} cannot be read again; run the same command to make it anew.")
         yield task.unit.combination, row
 
 
@@ -219,8 +225,35 @@ def _answer(act: Act, code: str, task: Task) -> Answer:
     return row_of(act(unit))
 
 
+def stored_row(path: Path) -> dict[str, Any] | None:
+    """Return a stored result; `None` where there is none, or it is damaged: a wrong figure would look like a right one.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    try:
+        table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
+        (row,) = table.select(RESULT.names).to_pylist()
+    except (pa.ArrowException, OSError, ValueError, ArithmeticError, LookupError):
+        return None
+    found: dict[str, Any] = row
+    return found if (table.schema.metadata or {}).get(_DIGEST) == _digest(found) else None
+
+
+def _digest(row: dict[str, Any]) -> bytes:
+    return hashlib.blake2b(msgspec.json.encode(row), digest_size=16).hexdigest().encode()
+
+
 def _store(path: Path, row: dict[str, Any]) -> None:
-    """Write a result whole or not at all: a process can be killed at any instant."""
-    aside = path.with_suffix(_TEMPORARY)
-    pq.write_table(pa.Table.from_pylist([row], RESULT), aside)
-    aside.replace(path)
+    """Write a result whole or not at all: a process can be killed at any instant, and two may make the same one."""
+    aside = path.with_name(f"{path.stem}-{os.getpid()}{_TEMPORARY}")
+    try:
+        pq.write_table(pa.Table.from_pylist([row], RESULT.with_metadata({_DIGEST: _digest(row)})), aside)
+        aside.replace(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise

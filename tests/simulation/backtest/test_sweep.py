@@ -14,9 +14,9 @@ import pytest
 from config.settings import load_settings
 from domain.units import Cents
 from simulation.backtest.model import FillModel
-from simulation.backtest.sweep import SweepError, Unit, sweep
+from simulation.backtest.sweep import SweepError, Unit, _store, row_of, stored_row, sweep
 from tests.testkit.paths import ROOT
-from tests.testkit.swept_days import DIES_AT, RAN, dies, made_up, ran
+from tests.testkit.swept_days import DIES_AT, RAN, day_of, dies, made_up, ran
 
 SESSIONS = tuple(date(2026, 11, day) for day in (16, 17, 18))
 STOPS = (0.25, 0.3, 0.4)
@@ -109,3 +109,29 @@ def test_a_result_that_was_not_written_whole_is_none(tmp_path: Path) -> None:
     part.rename(part.with_suffix(".tmp"))
     swept(units, tmp_path)
     assert ran(tmp_path / "series") == 2
+
+
+@pytest.mark.slow
+def test_a_result_that_is_cut_is_made_again(tmp_path: Path) -> None:
+    units = units_of(tmp_path, (0.3,))
+    expected = swept(units, tmp_path)
+    parts = sorted((tmp_path / "parts").glob("*.parquet"))
+    parts[0].write_bytes(b"")
+    parts[1].write_bytes(parts[1].read_bytes()[:-9])
+    assert swept(units, tmp_path) == expected
+    assert ran(tmp_path / "series") == len(units) + 2
+    assert sorted((tmp_path / "parts").iterdir()) == parts
+
+
+def test_no_byte_of_a_result_can_be_another_and_its_figures_be_believed(tmp_path: Path) -> None:
+    path = tmp_path / "part.parquet"
+    row = row_of(day_of(SESSIONS[0], [4000, -700]))
+    _store(path, row)
+    whole = path.read_bytes()
+    believed = 0
+    for n in range(len(whole)):
+        path.write_bytes(whole[:n] + bytes([whole[n] ^ 0x10]) + whole[n + 1 :])
+        found = stored_row(path)
+        assert found in (None, row)
+        believed += found is not None
+    assert believed < len(whole)
