@@ -46,7 +46,7 @@ def act(arguments: Namespace) -> int:
     settings = settings_of(arguments)
     folder = DataFolder(settings.data_dir)
     first, last = day_of(arguments.first), day_of(arguments.last)
-    model, nav_cents = model_of(arguments), Cents(arguments.nav * 100 if arguments.nav else settings.demo.nav_usd * 100)
+    model, nav_cents = model_of(arguments), nav_of(arguments, settings)
     sessions = sessions_between(folder, first, last, settings)
     promotions = promotions_of(folder, settings, arguments.promote)
     if arguments.parity:
@@ -120,6 +120,11 @@ def missing_of(first: date, last: date, settings: Settings, stored: int) -> int:
     """Return how many sessions of the exchange have nothing stored."""
     dates = (first + timedelta(days=n) for n in range((last - first).days + 1))
     return sum(calendar.day(day, settings.day.closed_dates) is not None for day in dates) - stored
+
+
+def nav_of(arguments: Namespace, settings: Settings) -> Cents:
+    """Return the cash at the start."""
+    return Cents((arguments.nav or settings.demo.nav_usd) * 100)
 
 
 def model_of(arguments: Namespace) -> FillModel:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import os
 import shutil
 import sys
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,20 +20,26 @@ import pyarrow.parquet as pq
 import yaml
 from rich.console import Console
 
-from commands.backtest import day_of, missing_of, model_of, promotions_of, sessions_between, write_page
+from commands.backtest import day_of, missing_of, model_of, nav_of, promotions_of, sessions_between, write_page
 from commands.cli import CommandError
 from commands.folder import DataFolder, settings_of
 from commands.report_html import page_of
 from commands.report_period import text_of
 from commands.session_market import told_of
 from commands.sweep_report import report_of
-from domain.units import Cents
+from config.settings import Settings
 from simulation.backtest.model import FillModel
 from simulation.backtest.sweep import RESULT, SweepError, Unit, sweep
 
 _WIDTH: Final = 80
 _FILLS: Final = "fills."
 _COMBINATIONS_MAX: Final = 10_000
+# What the call says of its own accord, and with which option: a value of a sweep would change nothing.
+_OF_THE_CALL: Final[Mapping[str, Callable[[Namespace], str]]] = {
+    "data_dir": lambda _: "name the folder with --data",
+    "profile": lambda _: "name it in the settings file",
+    "demo.nav_usd": lambda arguments: "leave --nav out" if arguments.nav else "",
+}
 PARTS, TABLE = "parts", "sweep.parquet"
 
 Combination = dict[str, Any]  # values by setting
@@ -46,16 +54,17 @@ def act(arguments: Namespace) -> int:
     settings, combinations = settings_of(arguments), combinations_of(arguments.values)
     folder = DataFolder(settings.data_dir)
     first, last = day_of(arguments.first), day_of(arguments.last)
-    nav_cents = Cents(arguments.nav * 100 if arguments.nav else settings.demo.nav_usd * 100)
-    units_of = [_unit_of(arguments, folder, n, values, nav_cents) for n, values in enumerate(combinations)]
+    units_of = [_unit_of(arguments, folder, n, values) for n, values in enumerate(combinations)]
+    _refuse_equal(units_of, combinations)
     sessions = sessions_between(folder, first, last, settings)
     # Day by day, so that what is recorded of a day is read while it is in the memory of the machine.
     units = [msgspec.structs.replace(unit, session=day) for day in sessions for unit in units_of]
-    rows = _run(units, arguments.out / PARTS, arguments.workers or os.cpu_count() or 1, arguments.address)
-    _write(arguments.out / TABLE, combinations, rows)
+    with _alone(arguments.out):
+        rows = _run(units, arguments.out / PARTS, arguments.workers or os.cpu_count() or 1, arguments.address)
+        _write(arguments.out / TABLE, combinations, rows)
     report = report_of(
         first, last, settings.desk, combinations, rows, missing_of(first, last, settings, len(sessions)),
-        nav_cents, model_of(arguments), told_of(folder, sessions),
+        nav_of(arguments, settings), model_of(arguments), told_of(folder, sessions),
     )  # fmt: skip
     if arguments.html is not None:
         write_page(arguments.html, page_of(report))
@@ -89,22 +98,102 @@ def combinations_of(given: Sequence[str]) -> list[Combination]:
         if len({repr(value) for value in found}) < len(found):
             raise CommandError(f"{name} has a value twice; give each once.")
         values[name] = found
+    for name in values:
+        whole = next((other for other in values if name.startswith(f"{other}.")), None)
+        if whole is not None:
+            raise CommandError(f"{whole} holds {name}, so one would replace the other; give one of them.")
     made = [dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values())]
     if len(made) > _COMBINATIONS_MAX:
         raise CommandError(f"These are {len(made):,} combinations; give fewer values (at most {_COMBINATIONS_MAX:,}).")
     return made
 
 
-def _unit_of(arguments: Namespace, folder: DataFolder, n: int, values: Combination, nav_cents: Cents) -> Unit:
+def _unit_of(arguments: Namespace, folder: DataFolder, n: int, values: Combination) -> Unit:
     """Return a combination, its session still that of the first day."""
-    of_settings = {name.replace(".", "__"): value for name, value in values.items() if not name.startswith(_FILLS)}
+    of_settings = {name: value for name, value in values.items() if not name.startswith(_FILLS)}
     of_fills = {name.removeprefix(_FILLS): value for name, value in values.items() if name.startswith(_FILLS)}
-    settings = settings_of(arguments, **of_settings)
+    settings = _settled(arguments, of_settings)
     return Unit(
         combination=n, session=day_of(arguments.first), settings=settings.to_json(),
         model=_filled(model_of(arguments), of_fills), promotions=promotions_of(folder, settings, arguments.promote),
-        nav_cents=nav_cents, series=str(folder.series), warehouse=str(folder.warehouse),
+        nav_cents=nav_of(arguments, settings), series=str(folder.series), warehouse=str(folder.warehouse),
     )  # fmt: skip
+
+
+def _settled(arguments: Namespace, values: Combination) -> Settings:
+    """Return the settings with these values, and see that each is in force: the table names it.
+
+    Raises:
+        CommandError: one is no setting, is given by the call, or comes out as something else.
+    """
+    for name, instead in _OF_THE_CALL.items():
+        if name in values and instead(arguments):
+            raise CommandError(f"{name} is given by the call, so it cannot be swept; {instead(arguments)}.")
+    tree: dict[str, Any] = {}
+    for name, value in values.items():
+        *sections, leaf = name.split(".")
+        place = tree
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[leaf] = value
+    settings = settings_of(arguments, **tree)
+    told = orjson.loads(settings.to_json())
+    for name, value in values.items():
+        found, said = told, orjson.loads(orjson.dumps(value))
+        for part in name.split("."):
+            if not isinstance(found, dict) or part not in found:
+                raise CommandError(f"{name} is not a setting; config/defaults.yaml has every name.")
+            found = found[part]
+        if not _agree(said, found):
+            raise CommandError(
+                f"{name}={value!r} comes out as {found!r}: the environment or another setting says so; take that away,"
+                f" or do not sweep {name}."
+            )
+    return settings
+
+
+def _agree(said: Any, found: Any) -> bool:
+    """Return whether what was said is what is in force; of a section what it does not name may be anything."""
+    if isinstance(said, dict):
+        return isinstance(found, dict) and all(name in found and _agree(said[name], found[name]) for name in said)
+    if isinstance(said, list):
+        return isinstance(found, list) and len(said) == len(found) and all(map(_agree, said, found))
+    return isinstance(said, bool) == isinstance(found, bool) and bool(said == found)
+
+
+def _refuse_equal(units: Sequence[Unit], combinations: Sequence[Combination]) -> None:
+    """Refuse two combinations that are the same one: they would count twice.
+
+    Raises:
+        CommandError: there are two.
+    """
+    first: dict[bytes, int] = {}
+    for n, unit in enumerate(units):
+        same = first.setdefault(msgspec.json.encode(msgspec.structs.replace(unit, combination=0)), n)
+        if same != n:
+            told = " and ".join(orjson.dumps(combinations[one]).decode() for one in (same, n))
+            raise CommandError(f"{told} are the same settings; give each value once.")
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Hold the folder of the results for this process.
+
+    Raises:
+        CommandError: another sweep writes to it, or it cannot be made.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        held = os.open(out, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise CommandError(f"{out} cannot be written ({error.strerror}); name another folder.", 3) from None
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise CommandError(f"Another sweep writes to {out}; wait for it, or name another folder with --out.") from None
+    finally:
+        os.close(held)
 
 
 def _filled(model: FillModel, given: Mapping[str, Any]) -> FillModel:

@@ -51,7 +51,7 @@ def report_of(
     tried = f"{counted(len(combinations), 'combination')} on {counted(len(sessions), 'session')}"
     title = f"Sweep {first} to {last}: {tried}" + (f", {missing} not stored" if missing else "")
     sections = (
-        _spread(nets, rows, market), _values(combinations, nets), _forward(nets, sessions),
+        _spread(nets, rows, market), _values(combinations, nets, _idle(combinations, rows)), _forward(nets, sessions),
         _combinations(combinations, nets, rows), _taken(nav_cents, model),
     )  # fmt: skip
     return Report(title, first, last, (f"{desk} (backtest)",), sections)
@@ -98,7 +98,21 @@ def _spread(nets: Nets, runs: Rows, market: str) -> Section:
     return Section("How the combinations spread, USD", says, _table(columns, rows), chart)
 
 
-def _values(combinations: Sequence[Combination], nets: Nets) -> Section:
+def _idle(combinations: Sequence[Combination], rows: Rows) -> list[str]:
+    """Return the settings of several values of which each did the same as the others, whatever else was set."""
+    found = []
+    for name in combinations[0]:
+        did: dict[tuple[Any, ...], set[tuple[Any, ...]]] = {}
+        for n, row in rows:
+            others = tuple(_value(value) for other, value in combinations[n].items() if other != name)
+            did.setdefault((row["session"], *others), set()).add((row["digest"], row["net_cents"]))
+        has_several = len({_value(combination[name]) for combination in combinations}) > 1
+        if has_several and all(len(one) == 1 for one in did.values()):
+            found.append(name)
+    return found
+
+
+def _values(combinations: Sequence[Combination], nets: Nets, idle: Sequence[str]) -> Section:
     totals = nets.sum(axis=1)
     rows: list[tuple[Cell, ...]] = []
     for name in combinations[0]:
@@ -110,7 +124,8 @@ def _values(combinations: Sequence[Combination], nets: Nets) -> Section:
         ("value", Kind.TEXT), ("worst", Kind.MONEY), ("median", Kind.MONEY), ("best", Kind.MONEY),
         ("gained", Kind.RATE),
     )  # fmt: skip
-    return Section("What each value came to, over all others, USD", "", _table(columns, rows))
+    says = f"{', '.join(idle)} changed nothing on any session: alerts, verdicts and fills are the same." if idle else ""
+    return Section("What each value came to, over all others, USD", says, _table(columns, rows))
 
 
 def _low_median_high(spread: Spread) -> tuple[float, float, float]:

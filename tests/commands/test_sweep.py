@@ -13,7 +13,7 @@ import pytest
 
 from commands.cli import main
 from commands.report_period import text_of
-from commands.sweep import PARTS, TABLE, combinations_of
+from commands.sweep import PARTS, TABLE, _alone, combinations_of
 from commands.sweep_report import report_of
 from domain.units import Cents
 from simulation.backtest.model import FillModel
@@ -125,3 +125,64 @@ def test_a_sweep_in_which_nothing_was_entered_says_why() -> None:
     )
     assert report.sections[0].chart is not None
     assert report.sections[0].chart.labels == ("0",)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["exits.premium_stop=0.3,0.4"], "exits.premium_stop=0.3 comes out as 0.36"),
+        (["exits.premium_stop=0.36,0.4"], "exits.premium_stop=0.4 comes out as 0.36"),
+        (["EXITS.take_single=0.4"], "EXITS.take_single is not a setting"),
+        (["exits__take_single=0.4"], "exits__take_single is not a setting"),
+        (["exits.take_single=0.4", "exits={take_single: 0.3}"], "exits holds exits.take_single"),
+        (["exits.take_single=1,1.0"], "are the same settings; give each value once"),
+        (["data_dir=a,b"], "name the folder with --data"),
+        (["profile=demo,real"], "name it in the settings file"),
+        (["demo.nav_usd=100000,200000", "--nav", "5000"], "leave --nav out"),
+        (["exits.disaster_stop=null,true"], "exits.disaster_stop=None comes out as False"),
+    ],
+)
+def test_a_value_that_would_not_be_in_force_is_refused(
+    given: list[str], said: str, tmp_path: Path, capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZEROHOUR_EXITS__PREMIUM_STOP", "0.36")
+    assert main(["--data", str(tmp_path), "sweep", DAY, DAY, *given, "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "given", ["ticker_rules.SPX.max_hold_ms=60000,120000", "demo.nav_usd=100000,200000", "exits={take_single: 0.3}"]
+)
+def test_a_setting_is_named_as_in_the_defaults_however_deep_it_lies(given: str, tmp_path: Path, capsys: Said) -> None:
+    assert main(["--data", str(tmp_path), "sweep", DAY, DAY, given, "--out", str(tmp_path / "out")]) == 1
+    assert "is stored in" in capsys.readouterr().err  # the settings were taken
+
+
+def test_a_setting_that_changed_nothing_is_named() -> None:
+    combinations = combinations_of(["exits.premium_stop=0.25,0.35", "web.port=8050,8051"])
+    rows = [
+        (n, {**row_of(day_of(date(2026, 11, 20), [cents])), "digest": str(cents)})
+        for n, cents in enumerate((100, 100, 300, 300))
+    ]  # fmt: skip
+    report = report_of(
+        date(2026, 11, 20), date(2026, 11, 20), "paper", combinations, rows, 0, Cents(1), FillModel(), ""
+    )
+    assert report.sections[1].says.startswith("web.port changed nothing on any session")
+    rows[3] = (3, {**rows[3][1], "digest": "another"})
+    report = report_of(
+        date(2026, 11, 20), date(2026, 11, 20), "paper", combinations, rows, 0, Cents(1), FillModel(), ""
+    )
+    assert report.sections[1].says == ""
+
+
+def test_a_second_sweep_into_a_folder_is_refused_while_the_first_has_it(tmp_path: Path, capsys: Said) -> None:
+    out = tmp_path / "out"
+    (tmp_path / "data" / "series" / DAY).mkdir(parents=True)
+    words = ["--data", str(tmp_path / "data"), "sweep", DAY, DAY, "exits.premium_stop=0.3", "--out", str(out)]
+    with _alone(out):
+        assert main(words) == 2
+    assert f"Another sweep writes to {out}" in capsys.readouterr().err
+    assert not list(out.iterdir())
