@@ -53,7 +53,7 @@ def act(arguments: Namespace) -> int:
         return _parity(arguments, settings, folder, sessions, promotions, model)
     with tempfile.TemporaryDirectory(dir=quick_folder()) as ledgers:
         days = traded(settings, folder, sessions, promotions, model, nav_cents, Path(ledgers))
-    missing = missing_of(first, last, settings, len(days))
+    missing = missing_of(first, last, settings, sessions)
     market = told_of(folder, sessions)
     report = report_of(first, last, settings.desk, days, missing, nav_cents, model, market)
     if arguments.html is not None:
@@ -116,10 +116,12 @@ def day_of(text: str) -> date:
         raise CommandError(f"{text!r} is not a date; write it as 2026-11-20.") from None
 
 
-def missing_of(first: date, last: date, settings: Settings, stored: int) -> int:
-    """Return how many sessions of the exchange have nothing stored."""
+def missing_of(first: date, last: date, settings: Settings, stored: Sequence[date]) -> tuple[date, ...]:
+    """Return the sessions of the exchange of which nothing is stored."""
     dates = (first + timedelta(days=n) for n in range((last - first).days + 1))
-    return sum(calendar.day(day, settings.day.closed_dates) is not None for day in dates) - stored
+    return tuple(
+        day for day in dates if day not in stored and calendar.day(day, settings.day.closed_dates) is not None
+    )
 
 
 def nav_of(arguments: Namespace, settings: Settings) -> Cents:

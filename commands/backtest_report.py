@@ -18,21 +18,23 @@ from simulation.backtest.run import Day, hash_of
 
 _NOTHING = Table((), ())
 _EXTREMES = 10  # trades shown at each end where they are many
+_SHOWN_MAX = 5  # sessions, files or buckets that are named
 _OFTEN_MS = 5_000  # between two quotes of a contract
 
 
 def report_of(
-    first: date, last: date, desk: str, days: Sequence[Day], missing: int, nav_cents: Cents, model: FillModel,
-    market: str,
+    first: date, last: date, desk: str, days: Sequence[Day], missing: Sequence[date], nav_cents: Cents,
+    model: FillModel, market: str,
 ) -> Report:  # fmt: skip
-    """Return the report of days in their order; `missing` sessions of the exchange have nothing stored.
+    """Return the report of days in their order; of the `missing` sessions of the exchange nothing is stored.
 
     `market` says whose days these are.
     """
     counted = f"{len(days)} session{'s' * (len(days) != 1)}"
     span = f"{first}" if first == last else f"{first} to {last}"
-    title = f"Backtest {span}: {counted}" + (f", {missing} not stored" if missing else "")
+    title = f"Backtest {span}: {counted}" + (f", {len(missing)} not stored" if missing else "")
     figures = figures_of(days, nav_cents)
+    market += record_of(missing, ((day.session, day.lacking, day.damaged) for day in days))
     sections = (
         _result(figures, days, nav_cents, market), _assumptions(model), _equity(days, nav_cents),
         _fall(days, nav_cents), _exits(days), _hours(days), _trades(days), _idle(days), _refused(days),
@@ -82,6 +84,28 @@ def _result(figures: Figures, days: Sequence[Day], nav_cents: Cents, market: str
     says += f" Crashed: {', '.join(broken)}." if broken else ""
     says += _sparse(days) + _killed(days)
     return Section("Result, USD", says.strip(), _table((("what", Kind.TEXT), ("value", Kind.TEXT)), rows))
+
+
+def record_of(missing: Sequence[date], days: Iterable[tuple[date, Sequence[str], Sequence[str]]]) -> str:
+    """Return in sentences what of a period is not on record; empty where all of it is.
+
+    Args:
+        missing: sessions of which nothing is stored.
+        days: each session with what was not recorded of it, and what could not be read and so was left out.
+    """
+    said = f" Nothing is stored of {_some(missing)}." if missing else ""
+    in_part, damaged = list[str](), list[str]()
+    for session, lacking, left_out in days:
+        in_part += [f"{session} ({'; '.join(lacking)})"] if lacking else []
+        damaged += [f"{session} ({_some(left_out)})"] if left_out else []
+    said += f" Recorded in part, so traded in part: {_some(in_part)}." if in_part else ""
+    return said + (f" Damaged and left out: {_some(damaged)}." if damaged else "")
+
+
+def _some(what: Sequence[object]) -> str:
+    """Return the first few of many, and how many more there are."""
+    shown = ", ".join(map(str, what[:_SHOWN_MAX]))
+    return shown + (f" and {len(what) - _SHOWN_MAX} more" if len(what) > _SHOWN_MAX else "")
 
 
 def _sparse(days: Sequence[Day]) -> str:
@@ -215,5 +239,5 @@ def _sessions(days: Sequence[Day]) -> Section:
          f"{day.nav_cents / 100:,.2f}", day.rows, day.quotes, day.digest) for day in days
     ]  # fmt: skip
     damaged = sum(len(day.damaged) for day in days)
-    says = f"{damaged} damaged buckets were left out" if damaged else ""
+    says = f"{damaged} damaged buckets and files were left out" if damaged else ""
     return Section("Sessions", says, _table(columns, rows))

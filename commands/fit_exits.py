@@ -12,6 +12,7 @@ import shutil
 import sys
 import tempfile
 from argparse import Namespace
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Final
@@ -20,6 +21,7 @@ import msgspec
 import orjson
 
 from commands.backtest import day_of, promotions_of, sessions_between, traded, write_page
+from commands.backtest_report import record_of
 from commands.cli import CommandError
 from commands.fit_exits_report import ExitTable, Paths, judgement_of, report_of
 from commands.folder import DataFolder, settings_of
@@ -85,17 +87,20 @@ def _backtest(folder: DataFolder, settings: Settings, first: date, last: date, l
 
 def _paths(folder: DataFolder, settings: Settings, first: date, last: date, ledgers: Path) -> Paths:
     ledger = LedgerReader(ledgers, settings.desk)
-    found, missing = [], 0
+    found, missing, damaged = [], 0, list[tuple[date, Sequence[str], Sequence[str]]]()
     for session in ledger.sessions():
         if first <= session <= last:
             trades = ledger.trades(session)
             if not trades:
                 continue
-            of_day, without = paths_of(load(folder.series, session), trades, ledger.executions(session))
+            day = load(folder.series, session)
+            of_day, without = paths_of(day, trades, ledger.executions(session))
+            damaged.append((session, (), day.damaged))
             found += of_day
             missing += without
     known = [path for path in found if path.ticker in settings.ticker_rules]
-    return Paths(tuple(known), missing, told_of(folder, sorted({path.session for path in known})))
+    market = told_of(folder, sorted({path.session for path in known}))
+    return Paths(tuple(known), missing, market + record_of((), damaged))
 
 
 def _learn(

@@ -63,7 +63,7 @@ def act(arguments: Namespace) -> int:
         rows = _run(units, arguments.out / PARTS, arguments.workers or os.cpu_count() or 1, arguments.address)
         _write(arguments.out / TABLE, combinations, rows)
     report = report_of(
-        first, last, settings.desk, combinations, rows, missing_of(first, last, settings, len(sessions)),
+        first, last, settings.desk, combinations, rows, missing_of(first, last, settings, sessions),
         nav_of(arguments, settings), model_of(arguments), told_of(folder, sessions),
     )  # fmt: skip
     if arguments.html is not None:

@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
+from commands.backtest_report import record_of
 from commands.lines import counted
 from domain.reports.model import Cell, Chart, Column, Form, Kind, Rate, Report, Section, Series, Table
 from domain.units import Cents
@@ -36,10 +37,10 @@ _NOTHING: Final = Table((), ())
 
 
 def report_of(
-    first: date, last: date, desk: str, combinations: Sequence[Combination], rows: Rows, missing: int,
-    nav_cents: Cents, model: FillModel, market: str,
+    first: date, last: date, desk: str, combinations: Sequence[Combination], rows: Rows,
+    missing: Sequence[date], nav_cents: Cents, model: FillModel, market: str,
 ) -> Report:  # fmt: skip
-    """Return the report of all combinations on all sessions; `missing` sessions of the exchange have nothing stored.
+    """Return the report of all combinations on all sessions; of `missing` sessions of the exchange nothing is stored.
 
     `market` says whose days these are.
     """
@@ -49,7 +50,9 @@ def report_of(
     for n, row in rows:
         nets[n, place[row["session"]]] = row["net_cents"]
     tried = f"{counted(len(combinations), 'combination')} on {counted(len(sessions), 'session')}"
-    title = f"Sweep {first} to {last}: {tried}" + (f", {missing} not stored" if missing else "")
+    title = f"Sweep {first} to {last}: {tried}" + (f", {len(missing)} not stored" if missing else "")
+    of_days = {row["session"]: (row["session"], row["lacking"], row["damaged"]) for _, row in rows}
+    market += record_of(missing, (of_days[session] for session in sessions))
     sections = (
         _spread(nets, rows, market), _values(combinations, nets, _idle(combinations, rows)), _forward(nets, sessions),
         _combinations(combinations, nets, rows), _taken(nav_cents, model),

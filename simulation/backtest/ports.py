@@ -23,6 +23,7 @@ from simulation.inprocess.broker import CLOCK_EVERY_NS, InProcessBroker
 from simulation.inprocess.market import InProcessQuotes, QuotesCommand
 from simulation.inprocess.port import STEP_NS, STEPS_AFTER_CLOSE_NS, C, InProcessPort
 from simulation.market.market import Market
+from storage.manifest import WarehouseRefusedError
 from storage.warehouse_reader import DamagedBucketError, WarehouseReader
 from supervision.stepped import SteppedRuntime
 
@@ -175,17 +176,18 @@ class RecordedHub(InProcessPort[HubCommand]):
         keys: tuple[tuple[str, str], ...],
     ) -> None:  # fmt: skip
         super().__init__(owner, runtime, as_market(recorded))
-        self._hub = owner.partition(":")[2]
+        self.hub = owner.partition(":")[2]
         self._reader = reader
         self._session = session
         self._keys = keys
         self.rows_n = 0
-        self.damaged: list[str] = []
+        self.buckets: list[Utc] = []  # of which rows were told
+        self.damaged: dict[str, None] = {}  # what was left out, each in a sentence, in its order
 
     def _take(self, command: HubCommand) -> None:
         match command:
             case market.DialHub():
-                self._tell(market.HubUp(hub=self._hub, feed_epoch=command.feed_epoch, recovered=False))
+                self._tell(market.HubUp(hub=self.hub, feed_epoch=command.feed_epoch, recovered=False))
             case market.SealBucket():
                 self._seal(command.bucket_utc)
             case market.CoverHub() | market.FollowCategories():
@@ -196,7 +198,7 @@ class RecordedHub(InProcessPort[HubCommand]):
         present = {_key(row) for row in rows.rows}
         self._tell(
             market.BucketSealed(
-                hub=self._hub, bucket_utc=bucket_utc, rows=rows,
+                hub=self.hub, bucket_utc=bucket_utc, rows=rows,
                 absent=tuple(key for key in self._keys if key not in present),
                 counts=market.FrameCounts(accepted=len(rows.rows)), why_absent="not recorded",
             )
@@ -204,17 +206,19 @@ class RecordedHub(InProcessPort[HubCommand]):
 
     def _rows(self, bucket_utc: Utc, absent: Collection[tuple[str, str]] = ()) -> Rows:
         """Return what is stored of a bucket and wanted, without the pairs that were absent; count it."""
-        ref = f"{self._hub}/{bucket_utc}"
+        ref = f"{self.hub}/{bucket_utc}"
         try:
-            found = self._reader.read_bucket(self._session, self._hub, bucket_utc)
-        except DamagedBucketError as error:
-            self.damaged.append(str(error))
+            found = self._reader.read_bucket(self._session, self.hub, bucket_utc)
+        except (DamagedBucketError, WarehouseRefusedError, FileNotFoundError) as error:
+            self.damaged[str(error)] = None
             return Rows(ref, ())
         if found is None:
             return Rows(ref, ())
         wanted = set(self._keys).difference(absent)
         rows = tuple(row for row in found.rows if _key(row) in wanted)
         self.rows_n += len(rows)
+        if rows:
+            self.buckets.append(bucket_utc)
         return Rows(ref, rows, found.content_hash if len(rows) == len(found.rows) else None)
 
 

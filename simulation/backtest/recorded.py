@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from array import array
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import date
@@ -24,6 +25,7 @@ from storage.warehouse_reader import WarehouseReader
 
 Longs = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Prices = tuple[list[int], list[int]]  # instants, and prices in ticks
 
 NAMED_FROM: Final = 2_000_000_000  # ids of contracts that were imported without one
 UNDERLYING_FROM: Final = 1_990_000_000
@@ -58,19 +60,24 @@ class Column:
 
 
 class RecordedDay:
-    """One session's quotes by contract id, and prices by ticker: (instants, prices in ticks), both ascending."""
+    """One session's quotes by contract id, and prices by ticker: (instants, prices in ticks), both ascending.
+
+    `damaged` names, in sentences, the files that could not be read and so were left out.
+    """
 
     def __init__(
         self,
         session: date,
         contracts: tuple[Contract, ...],
         columns: dict[int, Column],
-        prices: dict[str, tuple[list[int], list[int]]],
+        prices: dict[str, Prices],
+        damaged: tuple[str, ...] = (),
     ) -> None:
         self.session = session
         self.contracts = contracts
         self.columns = columns
         self.prices = prices
+        self.damaged = damaged
 
     def looks(self) -> list[tuple[int, list[int], list[str]]]:
         """Return by instant, ascending, which contracts were quoted and which tickers were priced."""
@@ -91,16 +98,25 @@ def sessions_of(series: Path, warehouse: Path, first: date, last: date) -> tuple
 
 
 def load(series: Path, session: date) -> RecordedDay:
-    """Return what is stored of a session's quotes and prices; empty where there is nothing."""
+    """Return what is stored of a session's quotes and prices; empty where there is nothing.
+
+    Where recorded prices end early, minute bars go on from there: such a day must not settle at its noon.
+    """
     reader = SeriesReader(series)
     table = pa.concat_tables([reader.day(kind, session).select(_WANTED) for kind in (QUOTES, CHAINS)])
     table = table.filter(pc.equal(table["expiry"], session.isoformat()))
     contracts, columns = _columns(table, session)
     prices = _prices(reader.day(UNDERLYINGS, session), ("at_utc", "price"), 0)
     of_bars = _prices(reader.day(BARS, session), ("begin_utc", "close"), MINUTE)
+    for ticker, known in prices.items():
+        of_ticker = of_bars.get(ticker, ([], []))
+        end = bisect_right(of_ticker[0], known[0][-1] + MINUTE)
+        for values, later in zip(known, of_ticker, strict=True):
+            values.extend(later[end:])
+    damaged = tuple(f"{path.name} cannot be read ({why})" for path, why in sorted(reader.damaged.items()))
     del reader, table
     pa.default_memory_pool().release_unused()  # tables of 100 MB: the next day's would come on top
-    return RecordedDay(session, contracts, columns, of_bars | prices)
+    return RecordedDay(session, contracts, columns, of_bars | prices, damaged)
 
 
 def _columns(table: pa.Table, session: date) -> tuple[tuple[Contract, ...], dict[int, Column]]:
@@ -132,11 +148,11 @@ def _codes(column: pa.ChunkedArray) -> NDArray[np.int32]:
     return codes
 
 
-def _prices(table: pa.Table, names: tuple[str, str], known_after_ns: int) -> dict[str, tuple[list[int], list[int]]]:
+def _prices(table: pa.Table, names: tuple[str, str], known_after_ns: int) -> dict[str, Prices]:
     """Return prices by ticker; what a bar closed at is known once the bar is over."""
     at, price = names
     table = table.sort_by([("ticker", "ascending"), (at, "ascending")])
-    found: dict[str, tuple[list[int], list[int]]] = {}
+    found: dict[str, Prices] = {}
     for ticker, at_utc, ticks in zip(*(table[name].to_pylist() for name in ("ticker", at, price)), strict=True):
         instants, prices = found.setdefault(ticker, ([], []))
         instants.append(at_utc + known_after_ns)

@@ -30,6 +30,7 @@ from main import Port, Stores, assemble
 from messages.market import ContextRead
 from simulation.backtest.exchange import BacktestExchange
 from simulation.backtest.heard import Heard, HeardHub, HeardQuotes, Hearing
+from simulation.backtest.holes import holes_of
 from simulation.backtest.market import RecordedMarket
 from simulation.backtest.model import FillModel
 from simulation.backtest.ports import RecordedBroker, RecordedHub, RecordedQuotes, StoredAlready, as_market
@@ -78,10 +79,11 @@ class Day(msgspec.Struct, frozen=True, kw_only=True):
     """What a session came to; `rows` and `quotes` are what was recorded of it, `nav_cents` is at its end.
 
     `refused` counts refused attempts by code; `held` are positions that nothing closed; `digest` is the hash of its
-    alerts, verdicts and executions; `damaged` names buckets that were left out; `unpriced` are positions that
-    expired without a fresh price of their underlying: booked as worthless, while NAV has them at its last price;
-    `killed` says why kill levels were raised, each level once, the first ones first;
-    `apart_s` are the seconds between two recorded quotes of a contract, by the median (0: there are none).
+    alerts, verdicts and executions; `damaged` names buckets and files that were left out, `lacking` what was not
+    recorded for ten minutes or more; `unpriced` are positions that expired without a fresh price of their underlying:
+    booked as worthless, while NAV has them at its last price; `killed` says why kill levels were raised, each level
+    once, the first ones first; `apart_s` are the seconds between two recorded quotes of a contract, by the median (0:
+    there are none).
     """
 
     session: date
@@ -101,6 +103,7 @@ class Day(msgspec.Struct, frozen=True, kw_only=True):
     unpriced: int = 0
     apart_s: float = 0.0
     killed: tuple[tuple[int, str], ...] = ()
+    lacking: tuple[str, ...] = ()
 
     @property
     def why_no_entry(self) -> str | None:
@@ -183,7 +186,7 @@ class Backtest:
         crashed = tuple(sorted(cell.name for cell in runtime.cells.values() if cell.crashes))
         runtime.close()
         self._nav_cents = exchange.account_values()["NetLiquidation"]
-        return self._day(recorded, exchange, hubs, crashed)
+        return self._day(hours, recorded, exchange, hubs, crashed)
 
     def _tell_derived(self, runtime: SteppedRuntime, session: date, told: Told) -> None:
         """Tell the lanes what they were told of derived series."""
@@ -228,7 +231,8 @@ class Backtest:
         ).runtime
 
     def _day(
-        self, recorded: RecordedDay, exchange: BacktestExchange, hubs: list[RecordedHub], crashed: tuple[str, ...]
+        self, hours: TradingDay, recorded: RecordedDay, exchange: BacktestExchange, hubs: list[RecordedHub],
+        crashed: tuple[str, ...],
     ) -> Day:
         session, ledger = recorded.session, LedgerReader(self._folder, self._settings.desk)
         attempts, alerts, closed = ledger.attempts(session), ledger.alerts(session), ledger.trades(session)
@@ -244,9 +248,10 @@ class Backtest:
             refused=dict(sorted(refused.items(), key=lambda pair: (-pair[1], pair[0]))),
             unfilled=max(0, passed - len(filled) - held), held=held, nav_cents=self._nav_cents,
             digest=_digest(alerts, attempts, executions), crashed=crashed,
-            damaged=tuple(text for hub in hubs for text in hub.damaged),
+            damaged=(*recorded.damaged, *dict.fromkeys(text for hub in hubs for text in hub.damaged)),
             unpriced=sum(row["end"] == EndReason.EXPIRED_UNPRICED for row in closed),
             apart_s=_apart_s(recorded), killed=_killed(ledger.kills(), session),
+            lacking=holes_of(recorded, {hub.hub: hub.buckets for hub in hubs}, hours),
         )  # fmt: skip
 
 

@@ -39,7 +39,8 @@ RESULT: Final = pa.schema(
         ("session", pa.date32()), ("trades", pa.int32()), ("wins", pa.int32()), ("net_cents", pa.int64()),
         ("fees_cents", pa.int64()), ("trade_cents", pa.list_(pa.int64())), ("alerts", pa.int32()),
         ("refused", pa.int32()), ("unfilled", pa.int32()), ("held", pa.int32()), ("crashed", pa.list_(pa.string())),
-        ("why_no_entry", pa.string()), ("digest", pa.string()),
+        ("why_no_entry", pa.string()), ("digest", pa.string()), ("lacking", pa.list_(pa.string())),
+        ("damaged", pa.list_(pa.string())),
     ]
 )  # fmt: skip
 
@@ -109,6 +110,7 @@ def row_of(day: Day) -> dict[str, Any]:
         "fees_cents": sum(trade.fees_cents for trade in day.trades), "trade_cents": cents, "alerts": day.alerts,
         "refused": sum(day.refused.values()), "unfilled": day.unfilled, "held": day.held,
         "crashed": list(day.crashed), "why_no_entry": day.why_no_entry, "digest": day.digest,
+        "lacking": list(day.lacking), "damaged": list(day.damaged),
     }  # fmt: skip
 
 

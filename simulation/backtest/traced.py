@@ -62,7 +62,7 @@ def with_traced(day: RecordedDay, traces: Iterable[Path]) -> RecordedDay:
         for spot in message.spots:
             _add(prices, at_utc, spot)
     columns = day.columns | {con_id: seen.column() for con_id, seen in looks.items() if con_id in contracts}
-    return RecordedDay(day.session, _in_order(contracts, columns), columns, day.prices | prices)
+    return RecordedDay(day.session, _in_order(contracts, columns), columns, day.prices | prices, day.damaged)
 
 
 def _add(prices: dict[str, tuple[list[int], list[int]]], at_utc: Utc, spot: Spot) -> None:

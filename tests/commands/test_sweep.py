@@ -101,12 +101,15 @@ def test_the_report_shows_how_all_came_out_and_what_the_chosen_ones_were_worth_a
     ]  # fmt: skip
     combinations = combinations_of(["exits.premium_stop=0.25,0.35"])
     report = report_of(
-        sessions[0], sessions[-1], "paper", combinations, rows, 1, Cents(30_000_000), FillModel(), "Seeds."
+        sessions[0], sessions[-1], "paper", combinations, rows, (date(2026, 11, 19),), Cents(30_000_000), FillModel(),
+        "Seeds.",
     )
     assert report.title == "Sweep 2026-11-16 to 2026-11-18: 2 combinations on 3 sessions, 1 not stored"
     spread, forward = report.sections[0], report.sections[2]
     assert [row[1] for row in spread.table.rows] == [0.0, 150.0, 300.0, 450.0, 600.0]
-    assert spread.says.startswith("Seeds. 50 % of 2 (9-91) gained. Whether the best one could be luck is not told")
+    assert spread.says.startswith(
+        "Seeds. Nothing is stored of 2026-11-19. 50 % of 2 (9-91) gained. Whether the best one could be luck is"
+    )
     assert forward.says.startswith("The chosen ones came to +0.00 on sessions that they were not chosen on")
     assert [row[1] for row in forward.table.rows] == ["#0", "#1"]
     assert all(len(line) <= 80 for line in text_of(report, 80))
@@ -118,7 +121,7 @@ def test_a_sweep_in_which_nothing_was_entered_says_why() -> None:
     rows = [(n, row_of(day_of(session, []))) for n in range(2) for session in sessions]
     rows[0][1]["why_no_entry"] = "2 alerts, all shadows: nothing of them is promoted"
     combinations = combinations_of(["exits.premium_stop=0.25,0.35"])
-    report = report_of(sessions[0], sessions[-1], "paper", combinations, rows, 0, Cents(30_000_000), FillModel(), "")
+    report = report_of(sessions[0], sessions[-1], "paper", combinations, rows, (), Cents(30_000_000), FillModel(), "")
     assert report.sections[0].says.endswith(
         "Nothing was entered in any run: no alert was found (5 of 6 runs); 2 alerts, all shadows: nothing of them is"
         " promoted (1 of 6 runs)."
@@ -168,12 +171,12 @@ def test_a_setting_that_changed_nothing_is_named() -> None:
         for n, cents in enumerate((100, 100, 300, 300))
     ]  # fmt: skip
     report = report_of(
-        date(2026, 11, 20), date(2026, 11, 20), "paper", combinations, rows, 0, Cents(1), FillModel(), ""
+        date(2026, 11, 20), date(2026, 11, 20), "paper", combinations, rows, (), Cents(1), FillModel(), ""
     )
     assert report.sections[1].says.startswith("web.port changed nothing on any session")
     rows[3] = (3, {**rows[3][1], "digest": "another"})
     report = report_of(
-        date(2026, 11, 20), date(2026, 11, 20), "paper", combinations, rows, 0, Cents(1), FillModel(), ""
+        date(2026, 11, 20), date(2026, 11, 20), "paper", combinations, rows, (), Cents(1), FillModel(), ""
     )
     assert report.sections[1].says == ""
 
