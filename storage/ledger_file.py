@@ -83,6 +83,7 @@ class LedgerFile(ABC, Generic[In, Fact]):
         self._open_db: sqlite3.Connection | None = None
         self._identity: _Identity | None = None  # of the file that was opened first: it stays the same one
         self._outage: Outage | None = None
+        self.first_outage: Outage | None = None  # whose end is no excuse where a run must be repeatable
         self._waiting: deque[_Waiting[In]] = deque()
         self._copy: sqlite3.Connection | None = None
         self._set_aside: list[SetAside] = []
@@ -270,6 +271,7 @@ class LedgerFile(ABC, Generic[In, Fact]):
 
     def _begin_outage(self, fault: Fault, now: Utc) -> None:
         self._outage = Outage(fault.text, fault.kind is FaultKind.LOCKED, now, 0, 0)
+        self.first_outage = self.first_outage or self._outage
         self._wait_for_locks(0)  # from now on the messages wait, not the actor
         self._make_copy()
 

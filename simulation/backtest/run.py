@@ -44,6 +44,7 @@ from storage.promotions import promote
 from storage.queries import Found, LedgerReader
 from storage.series_reader import SeriesReader
 from storage.shared_ledger import SharedLedger, start_run
+from storage.sqlite_file import LedgerRefusedError
 from storage.warehouse_reader import WarehouseReader
 from supervision.collecting import collected_seldom
 from supervision.stepped import SteppedRuntime, VirtualClock
@@ -156,7 +157,11 @@ class Backtest:
         self._folder = folder
 
     def days(self, sessions: Iterable[date]) -> Iterator[Day]:
-        """Trade one session after the other; what is no session of the exchange is passed over."""
+        """Trade one session after the other; what is no session of the exchange is passed over.
+
+        Raises:
+            LedgerRefusedError: a ledger could not be written for a while: what was done from then on says nothing.
+        """
         for session in sessions:
             hours = calendar.day(session, self._settings.day.closed_dates)
             if hours is not None:
@@ -178,13 +183,19 @@ class Backtest:
         for source, kinds in sorted(self._promotions.items()):
             promote(self._folder, kinds, source, "settings", "as the backtest was told", clock.now_utc())
         hubs: list[RecordedHub] = []
-        runtime = self._runtime(clock, run_n, recorded, market, exchange, hubs)
+        allowed, together = settings.broker.foreign_allowed, Together()
+        shared = SharedLedger(self._folder, (desk,), is_durable=False, together=together)
+        own = DeskLedger(self._folder, desk, run_n, is_durable=False, foreign_allowed=allowed, together=together)
+        runtime = self._runtime(clock, run_n, Stores(shared, own, StoredAlready()), recorded, market, exchange, hubs)
         runtime.start_tree()
         for told in derived_told(SeriesReader(self._series), session):
             runtime.call_at(told.told_utc, partial(self._tell_derived, runtime, session, told))
         runtime.run_until(Utc(hours.close_utc + settings.day.settlement_ms * MS + AFTER_NS))
         crashed = tuple(sorted(cell.name for cell in runtime.cells.values() if cell.crashes))
         runtime.close()
+        outage = shared.first_outage or own.first_outage
+        if outage is not None:
+            raise LedgerRefusedError(f"The backtest of {session} came to nothing. {outage.why}")
         self._nav_cents = exchange.account_values()["NetLiquidation"]
         return self._day(hours, recorded, exchange, hubs, crashed)
 
@@ -198,16 +209,10 @@ class Backtest:
                 runtime.post(f"lane:{source}:{ticker}", read, "series")
 
     def _runtime(
-        self, clock: VirtualClock, run_n: int, recorded: RecordedDay, market: RecordedMarket,
+        self, clock: VirtualClock, run_n: int, stores: Stores, recorded: RecordedDay, market: RecordedMarket,
         exchange: BacktestExchange, hubs: list[RecordedHub],
     ) -> SteppedRuntime:  # fmt: skip
-        settings, desk, folder = self._settings, self._settings.desk, self._folder
-        allowed, together = settings.broker.foreign_allowed, Together()
-        stores = Stores(
-            SharedLedger(folder, (desk,), is_durable=False, together=together),
-            DeskLedger(folder, desk, run_n, is_durable=False, foreign_allowed=allowed, together=together),
-            StoredAlready(),
-        )
+        settings, desk = self._settings, self._settings.desk
         reader = WarehouseReader(self._warehouse, is_past=True)
         shown = as_market(market)
 

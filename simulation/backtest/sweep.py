@@ -11,6 +11,7 @@ import hashlib
 import multiprocessing
 import os
 import platform
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
@@ -30,6 +31,7 @@ from simulation.backtest.model import FillModel
 from simulation.backtest.run import Backtest, Day
 from simulation.days.results import source_digest
 from simulation.days.sweep import quick_folder
+from storage.sqlite_file import LedgerRefusedError
 
 _WAIT_S: Final = 0.5
 _TEMPORARY: Final = ".tmp"
@@ -191,7 +193,10 @@ def _work(tasks: list[Task], taken: Any, act: Act) -> None:
             n, taken.value = taken.value, taken.value + 1
         if n >= len(tasks):
             return
-        _store(Path(tasks[n].path), row_of(act(tasks[n].unit)))
+        try:
+            _store(Path(tasks[n].path), row_of(act(tasks[n].unit)))
+        except (LedgerRefusedError, OSError) as error:
+            sys.exit(str(error))
 
 
 def _run_on_cluster(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import resource
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,10 @@ from simulation.backtest.model import FillModel
 from simulation.backtest.recorded import RecordedDay
 from simulation.backtest.run import Backtest, Day
 from simulation.day import start_of, stepped_day
+from storage.desk_ledger import DeskLedger
 from storage.queries import LedgerReader
+from storage.shared_ledger import start_run
+from storage.sqlite_file import LedgerRefusedError
 from supervision.trace import NoTrace
 from tests.testkit.anchored import anchored
 
@@ -121,3 +125,17 @@ def test_exits_are_fitted_to_the_positions_of_its_backtest_where_no_ledger_is_ke
     said = capsys.readouterr().err
     assert "2 closed positions with quotes on 1 session teach nothing; name a longer period" in said
     assert "--backtest" not in said
+
+
+def test_a_day_whose_ledgers_meet_a_full_disk_comes_to_nothing(recorded: Recorded, tmp_path: Path) -> None:
+    desk = recorded.settings.desk
+    start_run(tmp_path, (desk,), Utc(0))
+    DeskLedger(tmp_path, desk, 1).open()
+    bytes_max = sum(path.stat().st_size for path in tmp_path.glob(f"{desk}.db*"))  # new ones fit
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_max, before[1]))
+    try:
+        with pytest.raises(LedgerRefusedError, match=r"^The backtest of 2026-11-19 came to nothing\. The ledger"):
+            backtested(recorded, tmp_path / "full")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
