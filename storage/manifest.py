@@ -31,6 +31,7 @@ LATEST = "latest.arrow"  # each hub's newest bucket, an entry of its own
 PARTS = "_parts"  # beside the plain names; a leading underscore hides it from what walks data folders
 SCHEMA = 3  # 1: every bucket's files stood in manifest.json, there was no log; 2: its rows were Arrow streams
 RELOADS = 20
+IMPORT_STORE_N = -1  # of imported rows; below every live store of the same bucket, which counts where both are there
 _LOG = re.compile(r"log-(\d{6})\.log")
 _FOLDER = re.compile(r"date=(\d{4}-\d{2}-\d{2})")
 

@@ -18,7 +18,7 @@ from domain.units import Utc
 from storage import bucket_file, latest, manifest
 from storage.bucket_columns import list_columns
 from storage.latest import LAST_BUCKET
-from storage.manifest import Bucket, Gap, Manifest, Part
+from storage.manifest import IMPORT_STORE_N, Bucket, Gap, Manifest, Part
 from storage.scales import in_units, sql_in_units
 from storage.ticker_columns import TickerColumns, in_new_york, in_order, lists_in_units, where
 
@@ -30,7 +30,7 @@ T = TypeVar("T")
 RETRIES = 5
 START_UTC = Utc(0)
 KEPT_ROWS_MAX = 50_000
-KEPT_FILES_MAX = 8
+KEPT_FILES_MAX = 16  # of a day of one ticker, imported a category a file, all
 KNOWN_FILES_MAX = 20_000
 
 VIEWS = {Shape.GEX: "gex", Shape.GREEK: "greeks", Shape.ORDERFLOW: "orderflow"}
@@ -54,6 +54,7 @@ class WarehouseReader:
         self._kept: dict[tuple[date, str], tuple[bucket_file.Decoded, dict[tuple[Utc, int], list[int]]]] = {}
         self._manifests: dict[date, tuple[manifest.Stamp, Manifest]] = {}
         self._stored: tuple[Manifest, dict[tuple[str, Utc], list[Bucket]]] | None = None
+        self._imports: dict[tuple[date, str], frozenset[Utc]] = {}
         self._whole: set[Path] = set()
         self.damaged: set[Path] = set()  # inside; left out of `files` once somebody has stumbled over them
         self._files: dict[tuple[date, Shape], tuple[Manifest, list[tuple[Part, Path]]]] = {}
@@ -91,6 +92,35 @@ class WarehouseReader:
             DamagedBucketError: what is stored is not what was written.
         """
         return self._retried(session, lambda found: self._bucket(found, hub, bucket_utc, content_hash))
+
+    def imported_rows(self, session: date, hub: str, bucket_utc: Utc) -> tuple[Row, ...]:
+        """Return what was imported of a bucket, which `read_bucket` knows nothing of; empty where nothing was.
+
+        Raises:
+            DamagedBucketError: it cannot be read.
+        """
+        return self._retried(session, lambda found: self._imported(found, hub, bucket_utc))
+
+    def _imported(self, found: Manifest, hub: str, bucket_utc: Utc) -> tuple[Row, ...]:
+        rows: list[Row] = []
+        for part in found.parts:
+            if not part.is_sealed or part.hub != hub or not part.first_utc <= bucket_utc <= part.last_utc:
+                continue
+            key = found.session, part.name
+            try:
+                if key not in self._imports:
+                    path = manifest.folder_of(self._root, found.session) / part.name
+                    stored = pq.ParquetFile(path).read(columns=["bucket_utc", "store_n"], use_threads=False)
+                    of_imports = stored.filter(pc.equal(stored["store_n"], IMPORT_STORE_N))
+                    self._imports[key] = frozenset(of_imports["bucket_utc"].to_pylist())
+                if bucket_utc in self._imports[key]:
+                    numbered = self._rows_in(found.session, part, Bucket(bucket_utc, IMPORT_STORE_N, ""))
+                    rows += (row for _, row in sorted(numbered, key=lambda pair: pair[0]))
+            except (pa.ArrowException, OSError) as error:
+                if isinstance(error, FileNotFoundError):
+                    raise
+                raise DamagedBucketError(f"Bucket {hub}/{bucket_utc} lies in {part.name}: {error}.") from None
+        return tuple(rows)
 
     def resolve(self, ref: str, content_hash: str | None = None) -> Rows | None:
         """Return rows by their reference in a trace: `[<session>/]<hub>/<bucket_utc>[/<ticker> | /late]`.

@@ -209,17 +209,20 @@ class RecordedHub(InProcessPort[HubCommand]):
         ref = f"{self.hub}/{bucket_utc}"
         try:
             found = self._reader.read_bucket(self._session, self.hub, bucket_utc)
+            imported = self._reader.imported_rows(self._session, self.hub, bucket_utc)
         except (DamagedBucketError, WarehouseRefusedError, FileNotFoundError) as error:
             self.damaged[str(error)] = None
             return Rows(ref, ())
-        if found is None:
-            return Rows(ref, ())
+        stored = () if found is None else found.rows
+        live = set(map(_key, stored))
+        every = (*stored, *(row for row in imported if _key(row) not in live))
         wanted = set(self._keys).difference(absent)
-        rows = tuple(row for row in found.rows if _key(row) in wanted)
+        rows = tuple(row for row in every if _key(row) in wanted)
         self.rows_n += len(rows)
         if rows:
             self.buckets.append(bucket_utc)
-        return Rows(ref, rows, found.content_hash if len(rows) == len(found.rows) else None)
+        is_as_stored = len(rows) == len(every) == len(stored)
+        return Rows(ref, rows, found.content_hash if found is not None and is_as_stored else None)
 
 
 def _key(row: Row) -> tuple[str, str]:

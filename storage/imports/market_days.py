@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from datetime import date
 from itertools import count
 from pathlib import Path
-from typing import Final, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,11 +22,9 @@ from domain.units import Utc
 from storage import bucket_file, manifest
 from storage.aside import written_aside
 from storage.bucket_columns import columns_of
-from storage.manifest import Part
+from storage.manifest import IMPORT_STORE_N, Part
 from storage.warehouse import Warehouse
 from storage.warehouse_reader import WarehouseReader
-
-IMPORT_STORE_N: Final = -1  # below every live store of the same bucket, which counts where both are there
 
 Key = tuple[str, str, Utc]  # ticker, category, bucket
 

@@ -389,3 +389,28 @@ def test_the_category_is_read_from_names_of_the_vendors_form(name: str, category
     assert (None if found is None else found.category) == category
     if found is not None:
         assert found.ticker in ("SPX", "ES_SPX")
+
+
+@pytest.mark.slow
+def test_a_backtest_trades_on_imported_days_of_several_files_as_they_lie_and_compacted(
+    tmp_path: Path, capsys: Said
+) -> None:
+    for name in (NAME, NAME.replace("gex_zero", "gex_full")):
+        assert call(tmp_path, write(tmp_path / name, day())) == 0
+    config = tmp_path / "small.yaml"
+    config.write_text("tickers: [SPX]\nlanes: {gexwatch: [SPX], advisor: []}\n", "utf-8")
+    words = ["--config", str(config), "--data", str(tmp_path / "data")]
+
+    def heard() -> dict[str, Any]:
+        capsys.readouterr()
+        assert main([*words, "backtest", str(SESSION), str(SESSION), "--json"]) == 0
+        (found,) = json.loads(capsys.readouterr().out)["days"]
+        told: dict[str, Any] = found
+        return told
+
+    as_it_lies = heard()
+    assert (as_it_lies["rows"], as_it_lies["damaged"]) == (8, [])
+    assert "no rows of classic 09:31 to 16:00" in as_it_lies["lacking"]
+    assert main([*words, "compact", str(SESSION)]) == 0
+    assert len(list((tmp_path / "data" / "warehouse").rglob("whole-*.parquet"))) == 1
+    assert heard() == as_it_lies
