@@ -136,11 +136,11 @@ def model_of(arguments: Namespace) -> FillModel:
         CommandError: they would fill better than the touch, or before they were sent.
     """
     given = {"latency_ms": arguments.latency, "crossing": arguments.crossing}
-    if arguments.stale is not None:
-        given["stale_ms"] = round(arguments.stale * 1000)
     try:
+        if arguments.stale is not None:
+            given["stale_ms"] = round(arguments.stale * 1000)
         return FillModel(**{name: value for name, value in given.items() if value is not None})
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise CommandError(f"These fills cannot be modelled: {error}.") from None
 
 

@@ -65,6 +65,7 @@ def record(arguments: Namespace) -> int:
     try:
         with Console(stderr=True).status("starting") as shown, (folder / RECORDED_LIST).open("ab") as kept:
             _alone(kept.fileno(), folder)
+            kept.truncate(len(_whole_lines(folder / RECORDED_LIST)))
             days = [(_day(arguments, one).to_json(), one) for one in missing]
             for n, ended in enumerate(_recorded(days, folder, arguments.workers or os.cpu_count() or 1), 1):
                 kept.write(msgspec.json.encode(ended) + b"\n")
@@ -169,6 +170,12 @@ def _day(arguments: Namespace, one: Done) -> Settings:
     )  # fmt: skip
 
 
+def _whole_lines(listed: Path) -> bytes:
+    """Return a list without a last line that a full disk has cut: its day is recorded again."""
+    told = listed.read_bytes()
+    return told[: told.rfind(b"\n") + 1]
+
+
 def _done(folder: Path) -> list[Done]:
     """Return what was recorded before; make the folder where it is not there."""
     listed = folder / RECORDED_LIST
@@ -176,7 +183,7 @@ def _done(folder: Path) -> list[Done]:
         folder.mkdir(parents=True, exist_ok=True)
         if not listed.exists() and any(folder.iterdir()):
             raise CommandError(f"{folder} holds something else already; name a folder that is not there yet.")
-        lines = listed.read_bytes().splitlines() if listed.exists() else []
+        lines = _whole_lines(listed).splitlines() if listed.exists() else []
         return [msgspec.json.decode(line, type=Done) for line in lines]
     except (OSError, msgspec.DecodeError) as error:
         raise CommandError(f"{listed} cannot be used ({error}); name another folder.", 3) from None

@@ -66,7 +66,8 @@ def market_of(folder: DataFolder, session: date) -> Market:
 def simulated_in(folder: DataFolder) -> frozenset[date]:
     """Return the sessions that `simulate --record` has recorded into a folder; none where its list cannot be read."""
     try:
-        lines = (folder.root / RECORDED_LIST).read_bytes().splitlines()
+        whole = (folder.root / RECORDED_LIST).read_bytes()
+        lines = whole[: whole.rfind(b"\n") + 1].splitlines()
         return frozenset(msgspec.json.decode(line, type=_Listed).session for line in lines)
     except (OSError, msgspec.DecodeError):
         return frozenset()

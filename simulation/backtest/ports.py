@@ -210,8 +210,11 @@ class RecordedHub(InProcessPort[HubCommand]):
         try:
             found = self._reader.read_bucket(self._session, self.hub, bucket_utc)
             imported = self._reader.imported_rows(self._session, self.hub, bucket_utc)
-        except (DamagedBucketError, WarehouseRefusedError, FileNotFoundError) as error:
-            self.damaged[str(error)] = None
+        except (DamagedBucketError, WarehouseRefusedError) as error:
+            self.damaged[str(error).removesuffix(".")] = None
+            return Rows(ref, ())
+        except FileNotFoundError:
+            self.damaged[f"a file of {self.hub} that the manifest names is not there"] = None
             return Rows(ref, ())
         stored = () if found is None else found.rows
         live = set(map(_key, stored))

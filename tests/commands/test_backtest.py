@@ -73,6 +73,8 @@ def test_two_processes_with_other_hash_seeds_come_to_the_same(imported: Path, sm
         ([DAY, DAY], "is stored in"),
         ([DAY, DAY, "--crossing", "0.5"], "give 1 to 10"),
         ([DAY, DAY, "--stale", "0"], "more than 0 ms"),
+        ([DAY, DAY, "--stale", "nan"], "These fills cannot be modelled"),
+        ([DAY, DAY, "--stale", "inf"], "These fills cannot be modelled"),
     ],
 )
 def test_what_cannot_be_is_said_in_one_sentence(words: list[str], said: str, tmp_path: Path, capsys: Said) -> None:

@@ -6,12 +6,15 @@ import json
 import signal
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 import psutil
 import pytest
 
+from commands import session_market
 from commands.cli import main
+from commands.folder import DataFolder
 from commands.session_market import RECORDED_LIST
 from tests.testkit.paths import ROOT
 from tests.testkit.supervisor_child import eventually
@@ -107,3 +110,19 @@ def test_a_day_that_would_begin_after_its_close_is_refused_before_any_is_recorde
     assert main(words) == 2
     assert capsys.readouterr().err.startswith("2026-11-27 closes at 13:00 New York, before it begins at")
     assert (tmp_path / "month" / RECORDED_LIST).exists() is False
+
+
+def test_a_list_whose_last_line_was_cut_goes_on_from_the_line_before(config: str, tmp_path: Path, capsys: Said) -> None:
+    folder = tmp_path / "month"
+    folder.mkdir()
+    listed = folder / RECORDED_LIST
+    listed.write_bytes(b'{"session":"2026-11-20","seed":7}\n{"session":"2026-1')
+    assert session_market.simulated_in(DataFolder(folder)) == {date(2026, 11, 20)}
+    words = ["--config", config, "simulate", "--record", str(folder), "--seed", "7", "--days", "1"]
+    assert main(words) == 0
+    assert "1 session from 2026-11-20" in capsys.readouterr().out
+    assert listed.read_bytes() == b'{"session":"2026-11-20","seed":7}\n'
+    listed.write_bytes(b'{"session":"2026-1\n')
+    assert main(words) == 3
+    assert "cannot be used" in capsys.readouterr().err
+    assert listed.read_bytes() == b'{"session":"2026-1\n'
