@@ -29,7 +29,7 @@ from commands.cli import CommandError
 from commands.folder import DataFolder, settings_of
 from config.settings import Settings
 from domain.indices import INDICES
-from domain.instants import NEW_YORK, SECOND, session_of, to_datetime
+from domain.instants import MINUTE, NEW_YORK, SECOND, session_of, to_datetime
 from domain.market import bars as bars_rules
 from domain.market.bars import Bars
 from domain.options.chain_files import NoChain, chain_in
@@ -51,6 +51,7 @@ from storage.series_rows import CHAINS, KINDS, QUOTES
 WHOLE_BYTES_MAX: Final = 512 * 1024 * 1024  # of a file that is read at once (chains, bars)
 MEMBERS_MAX: Final = 20_000
 HEAD_BYTES: Final = 4_096
+BARS_TELLING: Final = 2  # more of them tell how long a bar is
 _DAY: Final = re.compile(r"(?<!\d)(20\d{2})[-_]?(\d{2})[-_]?(\d{2})(?!\d)")  # the first one of a name
 _DAMAGED: Final = (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError)
 
@@ -312,6 +313,14 @@ class _Import:
         done.kind = "bars"
         done.read_n += read.unreadable_n
         done.refused.update({"unreadable": read.unreadable_n} if read.unreadable_n else {})
+        for told in read.bars:
+            begins = np.unique(told.begin_utc)
+            apart_ns = int(np.diff(begins).min()) if len(begins) > BARS_TELLING else MINUTE
+            if apart_ns > MINUTE:
+                raise NotImportedError(
+                    f"the bars of {told.ticker} lie {apart_ns / MINUTE:g} min apart: only bars of one minute are taken,"
+                    " since what a bar closed at is known once it is over."
+                )
         for told in read.bars:
             done.read_n += len(told)
             bars, refused = bars_rules.checked(told)

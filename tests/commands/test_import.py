@@ -414,3 +414,25 @@ def test_a_backtest_trades_on_imported_days_of_several_files_as_they_lie_and_com
     assert main([*words, "compact", str(SESSION)]) == 0
     assert len(list((tmp_path / "data" / "warehouse").rglob("whole-*.parquet"))) == 1
     assert heard() == as_it_lies
+
+
+def test_bars_that_are_longer_than_a_minute_are_refused_whole(tmp_path: Path, capsys: Said) -> None:
+    def csv(*minutes: int) -> Path:
+        path = tmp_path / "spx.csv"
+        lines = [f"{OPEN_S + 60 * minute},6000,6001,5999,6000.5" for minute in minutes]
+        path.write_text("\n".join(["time,open,high,low,close", *lines]), "utf-8")
+        return path
+
+    assert call(tmp_path, csv(0, 5, 10, 15), "--ticker", "SPX") == 1
+    assert "the bars of SPX lie 5 min apart: only bars of one minute are taken" in capsys.readouterr().out
+    assert not list((tmp_path / "data" / "series").rglob("*.parquet"))
+    assert call(tmp_path, csv(0, 5, 6, 15), "--ticker", "SPX") == 0
+
+
+def test_of_a_file_of_two_tickers_neither_is_stored_where_the_bars_of_one_are_too_long(tmp_path: Path) -> None:
+    lines = [f"{OPEN_S + 60 * n},QQQ,600,601,599,600.5" for n in range(4)]
+    lines += [f"{OPEN_S + 300 * n},SPY,600,601,599,600.5" for n in range(4)]
+    path = tmp_path / "both.csv"
+    path.write_text("\n".join(["time,ticker,open,high,low,close", *lines]), "utf-8")
+    assert call(tmp_path, path) == 1
+    assert not list((tmp_path / "data" / "series").rglob("*.parquet"))
