@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from domain.instruments import Quote, Side
+from domain.instruments import DataType, Quote, Side
 from domain.options.tick_rules import rule_of
 from domain.units import Cents, Qty, Ticks, Utc
 from simulation.backtest.market import RecordedMarket
@@ -31,9 +31,11 @@ class BacktestExchange(Exchange):
         return None if self.held_at_close is not None else max(first_utc, self._recorded.close_utc)
 
     def _fillable(self, con_id: int) -> Quote | None:
-        """Return the quote that may be traded on; `None` for one that is stale, one-sided, locked or crossed."""
+        """Return the quote that may be traded on; `None` for a stale, delayed, one-sided, locked or crossed one."""
         quote = self._recorded.quote(con_id)
-        if quote is None or not self._recorded.stands(quote) or not quote.bid_ticks or not quote.ask_ticks:
+        if quote is None or quote.data_type is not DataType.LIVE or not self._recorded.stands(quote):
+            return None
+        if not quote.bid_ticks or not quote.ask_ticks:
             return None
         return quote if quote.bid_ticks < quote.ask_ticks else None
 

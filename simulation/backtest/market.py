@@ -10,7 +10,7 @@ from domain.instants import MS, session_of
 from domain.instruments import Contract, DataType, Greeks, Quote, Spot
 from domain.session.calendar import TradingDay
 from domain.units import Ticks, Utc
-from simulation.backtest.recorded import UNDERLYING_FROM, RecordedDay
+from simulation.backtest.recorded import DATA_TYPES, UNDERLYING_FROM, RecordedDay
 
 
 class RecordedMarket:
@@ -89,7 +89,8 @@ class RecordedMarket:
             found.append(
                 Quote(
                     con_id, None if bid < 0 else bid, None if ask < 0 else ask, column.bid_size[at],
-                    column.ask_size[at], now if now - tick_utc <= stale_ns else tick_utc, DataType.LIVE, None, greeks,
+                    column.ask_size[at], now if now - tick_utc <= stale_ns else tick_utc,
+                    DATA_TYPES.get(column.data_types[at], DataType.UNKNOWN), None, greeks,
                 )
             )  # fmt: skip
         return tuple(found)

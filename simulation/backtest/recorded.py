@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from domain.instants import MINUTE
-from domain.instruments import Contract, Right
+from domain.instruments import Contract, DataType, Right
 from domain.units import Qty, Ticks, Utc
 from storage.series_reader import SeriesReader
 from storage.series_rows import BARS, CHAINS, QUOTES, UNDERLYINGS
@@ -31,21 +31,25 @@ NAMED_FROM: Final = 2_000_000_000  # ids of contracts that were imported without
 UNDERLYING_FROM: Final = 1_990_000_000
 _PLACE: Final = ("trading_class", "strike", "right")
 _NUMBERS: Final = ("at_utc", "quote_utc", "bid", "ask", "bid_size", "ask_size")
+DATA_TYPES: Final = {one.value: one for one in DataType}
+_TYPE_MAX: Final = 127  # as they are kept; nothing that the broker says comes near it
+_MISSING: Final = {"bid": -1, "ask": -1, "data_type": DataType.LIVE.value}
 _GREEKS: Final = ("iv", "delta", "gamma", "theta", "vega")
-_WANTED: Final = ["con_id", "ticker", "expiry", *_PLACE, *_NUMBERS, *_GREEKS]
+_WANTED: Final = ["con_id", "ticker", "expiry", "data_type", *_PLACE, *_NUMBERS, *_GREEKS]
 
 
 class Column:
     """What was recorded of one contract: instants of looking and of ticking, ticks, sizes, greeks; a value a look.
 
-    A missing bid or ask is -1, a missing iv or delta NaN, another missing greek 0.
+    A missing bid or ask is -1, a missing iv or delta NaN, another missing greek 0; without `data_type` a look was of
+    live quotes.
 
     Args:
-        numbers: by the names of `_NUMBERS`, each a value a look.
+        numbers: by the names of `_NUMBERS`, each a value a look; and `data_type`, where it is told.
         greeks: a row a look of iv, delta, gamma, theta and vega; missing ones are NaN.
     """
 
-    __slots__ = ("ask", "ask_size", "at_utc", "bid", "bid_size", "greeks", "quote_utc")
+    __slots__ = ("ask", "ask_size", "at_utc", "bid", "bid_size", "data_types", "greeks", "quote_utc")
 
     def __init__(self, numbers: dict[str, Longs], greeks: Floats) -> None:
         # A fifth of what lists take, and read as fast: a day has millions of values.
@@ -54,6 +58,9 @@ class Column:
         self.quote_utc = cast("Sequence[Utc]", quote_utc)
         self.bid, self.ask = cast("Sequence[Ticks]", bid), cast("Sequence[Ticks]", ask)
         self.bid_size, self.ask_size = cast("Sequence[Qty]", bid_size), cast("Sequence[Qty]", ask_size)
+        told = numbers.get("data_type")
+        types = np.full(len(at_utc), DataType.LIVE.value) if told is None else np.clip(told, 0, _TYPE_MAX)
+        self.data_types = array("b", types.astype(np.int8).tobytes())
         needed, others = greeks[:, :2], greeks[:, 2:]
         whole = np.hstack([needed, np.where(np.isnan(others), 0.0, others)])
         self.greeks = tuple(array("d", values.tobytes()) for values in whole.T)
@@ -106,7 +113,7 @@ def load(series: Path, session: date) -> RecordedDay:
     table = pa.concat_tables([reader.day(kind, session).select(_WANTED) for kind in (QUOTES, CHAINS)])
     table = table.filter(pc.equal(table["expiry"], session.isoformat()))
     contracts, columns = _columns(table, session)
-    prices = _prices(reader.day(UNDERLYINGS, session), ("at_utc", "price"), 0)
+    prices = _prices(_live(reader.day(UNDERLYINGS, session)), ("at_utc", "price"), 0)
     of_bars = _prices(reader.day(BARS, session), ("begin_utc", "close"), MINUTE)
     for ticker, known in prices.items():
         of_ticker = of_bars.get(ticker, ([], []))
@@ -128,7 +135,8 @@ def _columns(table: pa.Table, session: date) -> tuple[tuple[Contract, ...], dict
     is_other = np.any([codes[1:] != codes[:-1] for codes in places], axis=0)
     starts = [0, *(np.flatnonzero(is_other) + 1).tolist(), table.num_rows]
     heads = [table[name].take(starts[:-1]).to_pylist() for name in ("ticker", *_PLACE)]
-    numbers = {name: _longs(table[name], -1 if name in ("bid", "ask") else 0) for name in _NUMBERS}
+    numbers = {name: _longs(table[name], _MISSING.get(name, 0)) for name in (*_NUMBERS, "data_type")}
+    numbers["quote_utc"] = np.minimum(numbers["quote_utc"], numbers["at_utc"])  # no tick is later than its look
     greeks = np.column_stack([pc.fill_null(table[name], np.nan).to_numpy() for name in _GREEKS])
     con_ids = _longs(table["con_id"], 0)
     contracts, columns = [], {}
@@ -146,6 +154,11 @@ def _codes(column: pa.ChunkedArray) -> NDArray[np.int32]:
     """Return a number for each value: the same for the same."""
     codes: NDArray[np.int32] = column.combine_chunks().dictionary_encode().indices.to_numpy()
     return codes
+
+
+def _live(table: pa.Table) -> pa.Table:
+    """Return the prices that were not delayed: of another instant than that of the look, nobody knows which."""
+    return table.filter(pc.equal(pc.fill_null(table["data_type"], DataType.LIVE.value), DataType.LIVE.value))
 
 
 def _prices(table: pa.Table, names: tuple[str, str], known_after_ns: int) -> dict[str, Prices]:

@@ -29,6 +29,7 @@ class _Looks(msgspec.Struct):
             "ask": [_side(quote.ask_ticks) for quote in self.quotes],
             "bid_size": [quote.bid_size for quote in self.quotes],
             "ask_size": [quote.ask_size for quote in self.quotes],
+            "data_type": [quote.data_type for quote in self.quotes],
         }  # fmt: skip
         greeks = [
             (np.nan,) * 5 if (known := quote.greeks) is None

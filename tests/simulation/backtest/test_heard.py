@@ -112,6 +112,9 @@ class OneBucket(msgspec.Struct):
     def read_bucket(self, *_: object) -> OneBucket:
         return self
 
+    def imported_rows(self, *_: object) -> tuple[Row, ...]:
+        return ()
+
 
 def test_a_bucket_is_sealed_when_it_was_with_the_rows_that_were_there_then() -> None:
     keys = tuple(("SPX", category) for category in ("classic_gex_full", "classic_gex_zero"))

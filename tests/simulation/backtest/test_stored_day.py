@@ -9,27 +9,29 @@ import pyarrow.parquet as pq
 import pytest
 
 from domain.instants import MINUTE
+from domain.instruments import DataType, OrderType
 from domain.units import Ticks, Utc
 from simulation.backtest.market import RecordedMarket
 from simulation.backtest.recorded import load
 from storage.series_reader import parsed
 from storage.series_rows import BARS, KINDS, QUOTES, UNDERLYINGS, BarLine, Line, QuoteLine, SpotLine
+from tests.simulation.backtest.test_backtest_exchange import fills, order
 from tests.testkit.recorded_days import CALL, SESSION, at, hours
 
 CLOSE_S = 23_400
 
 
-def quote(second: int, bid: int = 100, ask: int = 110) -> QuoteLine:
+def quote(second: int, data_type: int = 1, ticked_s: int | None = None) -> QuoteLine:
     return QuoteLine(
         at_utc=at(second), con_id=CALL.con_id, ticker="SPX", trading_class="SPXW", expiry=SESSION.isoformat(),
-        strike=CALL.strike_ticks, right="C", bid=Ticks(bid), ask=Ticks(ask), bid_size=1, ask_size=1,
-        quote_utc=at(second), data_type=1, volume=None, open_interest=None, iv=None, delta=None, gamma=None,
-        theta=None, vega=None, spot=None,
+        strike=CALL.strike_ticks, right="C", bid=Ticks(100), ask=Ticks(110), bid_size=1, ask_size=1,
+        quote_utc=at(second if ticked_s is None else ticked_s), data_type=data_type, volume=None,
+        open_interest=None, iv=None, delta=None, gamma=None, theta=None, vega=None, spot=None,
     )  # fmt: skip
 
 
-def spot(second: int, price: int) -> SpotLine:
-    return SpotLine(at_utc=at(second), ticker="SPX", price=Ticks(price), tick_utc=at(second), data_type=1)
+def spot(second: int, price: int, data_type: int = 1) -> SpotLine:
+    return SpotLine(at_utc=at(second), ticker="SPX", price=Ticks(price), tick_utc=at(second), data_type=data_type)
 
 
 def bar(second: int, close: int) -> BarLine:
@@ -85,3 +87,23 @@ def test_of_a_day_whose_prices_were_recorded_to_its_close_no_bar_counts(tmp_path
     write(tmp_path, BARS, bar(60, 1), bar(CLOSE_S, 620_000))
     assert load(tmp_path, SESSION).prices["SPX"][1] == [600_000, 610_000]
     assert settled(tmp_path) == 610_000
+
+
+@pytest.mark.parametrize("data_type", [0, 2, 3, 4, 7])
+def test_what_was_delayed_is_shown_as_such_fills_nothing_and_is_no_price(tmp_path: Path, data_type: int) -> None:
+    write(tmp_path, QUOTES, quote(1, data_type), quote(5))
+    write(tmp_path, UNDERLYINGS, spot(1, 600_000), spot(2, 700_000, data_type))
+    market = RecordedMarket(load(tmp_path, SESSION), hours(), 10_000)
+    market.step(at(3))
+    shown, price = market.quote(CALL.con_id), market.price("SPX")
+    assert shown is not None
+    assert price is not None
+    assert (shown.data_type, price.price_ticks) == (DataType(data_type) if data_type < 5 else DataType.UNKNOWN, 600_000)
+    assert fills(market, order(limit=None, kind=OrderType.MARKET), range(3, 9)) == [(5, 110)]
+
+
+def test_a_tick_that_claims_to_be_later_than_its_look_does_not_stand_longer(tmp_path: Path) -> None:
+    write(tmp_path, QUOTES, quote(1, ticked_s=3_600))
+    write(tmp_path, UNDERLYINGS, spot(1, 600_000))
+    market = RecordedMarket(load(tmp_path, SESSION), hours(), 10_000)
+    assert fills(market, order(limit=None, kind=OrderType.MARKET), range(60, 90)) == []
