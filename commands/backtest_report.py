@@ -81,6 +81,7 @@ def _result(figures: Figures, days: Sequence[Day], nav_cents: Cents, market: str
         if unpriced
         else ""
     )
+    says += _apart(nav - nav_cents - figures.pnl_cents, is_explained=bool(held or unpriced))
     says += f" Crashed: {', '.join(broken)}." if broken else ""
     says += _sparse(days) + _killed(days)
     return Section("Result, USD", says.strip(), _table((("what", Kind.TEXT), ("value", Kind.TEXT)), rows))
@@ -106,6 +107,14 @@ def _some(what: Sequence[object]) -> str:
     """Return the first few of many, and how many more there are."""
     shown = ", ".join(map(str, what[:_SHOWN_MAX]))
     return shown + (f" and {len(what) - _SHOWN_MAX} more" if len(what) > _SHOWN_MAX else "")
+
+
+def _apart(cents: int, *, is_explained: bool) -> str:
+    """Return that NAV, which the exchange keeps, and the trades, which the ledger does, do not come to the same."""
+    if not cents:
+        return ""
+    why = "that is what was not closed or had no price" if is_explained else "that is a fault, so believe neither"
+    return f" NAV moved by {cents / 100:+,.2f} more than the trades add up to; {why}."
 
 
 def _sparse(days: Sequence[Day]) -> str:

@@ -84,8 +84,8 @@ def test_nothing_is_drawn_where_nothing_moved() -> None:
 
 def test_what_is_not_on_record_is_said_with_the_result() -> None:
     days = [
-        msgspec.structs.replace(day_of(date(2026, 11, 20), [500]), lacking=("no quotes of SPX 12:30 to 16:00",)),
-        day_of(date(2026, 11, 23), [500]),
+        msgspec.structs.replace(day_of(date(2026, 11, 20), []), lacking=("no quotes of SPX 12:30 to 16:00",)),
+        day_of(date(2026, 11, 23), []),
         msgspec.structs.replace(
             day_of(date(2026, 11, 24), []), damaged=tuple(f"chains-{n}.parquet cannot be read (cut)" for n in range(7))
         ),
@@ -101,3 +101,18 @@ def test_what_is_not_on_record_is_said_with_the_result() -> None:
 
 def test_of_a_whole_period_nothing_is_said_to_lack() -> None:
     assert record_of((), [(DAY, (), ()), (DAY, (), ())]) == ""
+
+
+@pytest.mark.parametrize(
+    ("unpriced", "nav_cents", "said"),
+    [
+        (0, 30_000_500, ""),
+        (0, 30_000_400, "NAV moved by -1.00 more than the trades add up to; that is a fault, so believe neither."),
+        (1, 30_000_900, "NAV moved by +4.00 more than the trades add up to; that is what was not closed or had no"),
+    ],
+)
+def test_nav_and_trades_that_do_not_come_to_the_same_are_said(unpriced: int, nav_cents: int, said: str) -> None:
+    day = msgspec.structs.replace(day_of(DAY, [500]), nav_cents=Cents(nav_cents), unpriced=unpriced)
+    says = report_of(DAY, DAY, "paper", (day,), (), Cents(30_000_000), FillModel(), "").sections[0].says
+    assert said in says
+    assert ("NAV moved" in says) is bool(said)
