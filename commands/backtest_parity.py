@@ -60,7 +60,8 @@ def parity_of(
         )  # fmt: skip
         (day,) = run.days((session,))
         here = items_of(LedgerReader(Path(name), settings.desk), session)
-    records = _records(settings, folder, recorded, then, day.damaged)
+    buckets = tuple(text for text in day.damaged if text not in recorded.damaged)  # alerts come of no other file
+    records = _records(settings, folder, recorded, then, buckets)
     return compare(session, items, here, replace(records, is_heard=bool(traces)))
 
 

@@ -97,7 +97,7 @@ def record_of(missing: Sequence[date], days: Iterable[tuple[date, Sequence[str],
     said = f" Nothing is stored of {_some(missing)}." if missing else ""
     in_part, damaged = list[str](), list[str]()
     for session, lacking, left_out in days:
-        in_part += [f"{session} ({'; '.join(lacking)})"] if lacking else []
+        in_part += [f"{session} ({_some(lacking)})"] if lacking else []
         damaged += [f"{session} ({_some(left_out)})"] if left_out else []
     said += f" Recorded in part, so traded in part: {_some(in_part)}." if in_part else ""
     return said + (f" Damaged and left out: {_some(damaged)}." if damaged else "")

@@ -188,10 +188,13 @@ def _alone(out: Path) -> Iterator[None]:
     except OSError as error:
         raise CommandError(f"{out} cannot be written ({error.strerror}); name another folder.", 3) from None
     try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CommandError(
+                f"Another sweep writes to {out}; wait for it, or name another folder with --out."
+            ) from None
         yield
-    except BlockingIOError:
-        raise CommandError(f"Another sweep writes to {out}; wait for it, or name another folder with --out.") from None
     finally:
         os.close(held)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import tempfile
 from argparse import Namespace
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Final
@@ -32,7 +31,6 @@ from simulation.backtest.recorded_fills import fills_of
 from simulation.backtest.run import Backtest, Day, Trade
 from simulation.backtest.traced import with_traced
 from simulation.days.sweep import quick_folder
-from simulation.inprocess.port import PAPER
 from storage.queries import LedgerReader
 
 _NAME, _VALUE = 24, 13  # widths of columns; a line has 80
@@ -55,7 +53,7 @@ def what_if(folder: DataFolder, session: date, recorded: Settings, wanted: Setti
         CommandError: nothing of the session is stored.
     """
     sessions_between(folder, session, session, recorded)
-    then, here = (_traded(folder, session, on_paper(settings), model) for settings in (recorded, wanted))
+    then, here = (_traded(folder, session, settings, model) for settings in (recorded, wanted))
     return WhatIf(then, here, len(LedgerReader(folder.ledgers, recorded.desk).trades(session)))
 
 
@@ -70,12 +68,6 @@ def model_of(arguments: Namespace) -> FillModel:
     if not arguments.stale > 0:
         raise CommandError("--stale is how many seconds a quote stands after its last tick: more than 0.")
     return FillModel(stale_ms=round(arguments.stale * 1000))
-
-
-def on_paper(settings: Settings) -> Settings:
-    """Return the settings with the simulated paper account, whatever the port and the money of the run were."""
-    broker = replace(settings.broker, paper_port=PAPER.port)
-    return settings.model_copy(update={"broker": broker, "trading_mode": "paper"})
 
 
 def _traded(folder: DataFolder, session: date, settings: Settings, model: FillModel) -> Day:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from domain.instruments import DataType, Quote, Side
+from domain.instruments import DataType, OrderType, Quote, Side
 from domain.options.tick_rules import rule_of
 from domain.units import Cents, Qty, Ticks, Utc
 from simulation.backtest.market import RecordedMarket
@@ -47,7 +47,10 @@ class BacktestExchange(Exchange):
         return super()._refusal(order, now_utc, old)
 
     def _match(self, working: Working, now_utc: Utc) -> list[ExchangeEvent]:
-        if any(self._fillable(con_id) is None for con_id in _con_ids(working.order)):
+        order = working.order
+        if any(self._fillable(con_id) is None for con_id in _con_ids(order)):
+            if order.type is OrderType.LIMIT and now_utc >= working.due_utc and self._is_trading(now_utc):
+                working.is_resting = True  # it stands in the book when the next quote comes
             return []
         return super()._match(working, now_utc)
 

@@ -9,6 +9,7 @@ import gc
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from functools import partial
 from operator import itemgetter
@@ -37,6 +38,7 @@ from simulation.backtest.ports import RecordedBroker, RecordedHub, RecordedQuote
 from simulation.backtest.recorded import RecordedDay, load
 from simulation.backtest.recorded_fills import RecordedFills, RecordedFillsBroker, RecordedFillsExchange
 from simulation.inprocess.market import InProcessFeed
+from simulation.inprocess.port import PAPER
 from storage.derived_told import derived_told
 from storage.desk_ledger import DeskLedger
 from storage.ledger_file import Together
@@ -54,6 +56,12 @@ BEFORE_OPEN_NS: Final = 10 * MINUTE
 AFTER_NS: Final = 60 * SECOND  # behind the settlement routine
 
 Promotions = Mapping[str, tuple[str, ...]]  # by source, each as KIND-version
+
+
+def on_paper(settings: Settings) -> Settings:
+    """Return the settings with the simulated paper account, whatever the port and the money of a desk are."""
+    broker = replace(settings.broker, paper_port=PAPER.port)
+    return settings.model_copy(update={"broker": broker, "trading_mode": "paper"})
 
 
 class Trade(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,7 +136,7 @@ class Backtest:
     """A data folder's days, traded with its settings.
 
     Args:
-        settings: the whole tree, as a run takes it.
+        settings: the whole tree, as a run takes it; a desk of live money is backtested on paper.
         series: the folder of series (quotes, chains, prices).
         warehouse: the folder of the hubs' rows.
         promotions: which alerts may trade.
@@ -145,7 +153,7 @@ class Backtest:
         nav_cents: Cents, folder: Path, fills: RecordedFills | None = None,
         load_day: Callable[[Path, date], RecordedDay] = load, heard: Iterable[Heard] | None = None,
     ) -> None:  # fmt: skip
-        self._settings = settings
+        self._settings = on_paper(settings)
         self._fills = fills
         self._heard = heard
         self._load = load_day

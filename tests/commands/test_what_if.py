@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from commands.cli import main
-from commands.what_if import WhatIf, lines_of, on_paper
+from commands.what_if import WhatIf, lines_of
 from config.settings import load_settings
 from domain.instants import MINUTE, SECOND
 from domain.units import Cents, Utc
-from simulation.backtest.run import Day, Trade
+from simulation.backtest.run import Day, Trade, on_paper
 from tests.testkit.web_desk import NOW
 
 SESSION = date(2026, 11, 20)

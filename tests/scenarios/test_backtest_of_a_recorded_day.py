@@ -7,6 +7,7 @@ import json
 import resource
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -88,6 +89,18 @@ def test_the_recorded_day_shows_the_same_alerts_and_the_same_run_twice(recorded:
     assert live
     assert alerts_of(tmp_path / "1" / "ledgers") == live
     assert first.unpriced == 1  # the recording ends with a position open
+
+
+def test_a_desk_of_live_money_on_a_port_of_its_own_is_backtested_as_any_other(
+    recorded: Recorded, tmp_path: Path
+) -> None:
+    settings = recorded.settings
+    live = settings.model_copy(
+        update={"trading_mode": "live", "broker": replace(settings.broker, paper_port=7_497, live_port=7_496)}
+    )
+    traded = backtested(recorded._replace(settings=live), tmp_path / "live")
+    assert traded.trades
+    assert traded == backtested(recorded, tmp_path / "paper")
 
 
 def test_its_parity_report_names_every_difference_with_its_cause(

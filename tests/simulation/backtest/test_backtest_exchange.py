@@ -72,6 +72,13 @@ def test_a_gap_longer_than_the_limit_of_age_fills_nothing_until_the_next_quote()
     assert fills(market_of(looks, stale_ms=60_000), order(limit=None, kind=MARKET), range(11, 90)) == [(12, 110)]
 
 
+def test_a_limit_order_that_came_in_a_gap_rests_and_so_fills_at_its_limit_not_at_a_kinder_touch() -> None:
+    looks = [(0, 100, 110), (60, 90, 100)]
+    assert fills(market_of(looks), order(limit=110), range(11, 90)) == [(60, 110)]
+    assert fills(market_of(looks), order(Side.SELL, 80), range(11, 90)) == [(60, 80)]
+    assert fills(market_of(looks), order(limit=110), range(60, 90)) == [(61, 100)]  # it came to a fresh quote
+
+
 def test_an_order_before_any_price_of_the_underlying_is_rejected_not_a_crash() -> None:
     market = market_of([(0, 100, 110)], prices=[(60, 600_000)])
     assert fills(market, order(Side.SELL, None, MARKET), range(59)) == []
