@@ -119,9 +119,7 @@ def day_of(text: str) -> date:
 def missing_of(first: date, last: date, settings: Settings, stored: Sequence[date]) -> tuple[date, ...]:
     """Return the sessions of the exchange of which nothing is stored."""
     dates = (first + timedelta(days=n) for n in range((last - first).days + 1))
-    return tuple(
-        day for day in dates if day not in stored and calendar.day(day, settings.day.closed_dates) is not None
-    )
+    return tuple(day for day in dates if day not in stored and calendar.day(day, settings.day.closed_dates) is not None)
 
 
 def nav_of(arguments: Namespace, settings: Settings) -> Cents:

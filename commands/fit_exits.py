@@ -13,6 +13,7 @@ import sys
 import tempfile
 from argparse import Namespace
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import Final
@@ -170,7 +171,8 @@ def _keep(path: Path, table: ExitTable) -> None:
     except OSError as error:
         raise CommandError(f"{path} cannot be written ({error.strerror}); free the folder or its place.", 3) from None
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
     print(f"Written: {path.resolve()}", file=sys.stderr)
 
 

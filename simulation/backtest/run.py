@@ -244,7 +244,11 @@ class Backtest:
         ).runtime
 
     def _day(
-        self, hours: TradingDay, recorded: RecordedDay, exchange: BacktestExchange, hubs: list[RecordedHub],
+        self,
+        hours: TradingDay,
+        recorded: RecordedDay,
+        exchange: BacktestExchange,
+        hubs: list[RecordedHub],
         crashed: tuple[str, ...],
     ) -> Day:
         session, ledger = recorded.session, LedgerReader(self._folder, self._settings.desk)

@@ -107,3 +107,11 @@ def test_a_table_is_not_judged_on_what_it_was_learned_from(tmp_path: Path, peaks
     capsys.readouterr()
     assert call(tmp_path, "2026-09-20", "2026-10-20", "--judge", "EXITS-1") == 2
     assert "was learned from sessions to 2026-09-20" in capsys.readouterr().err
+
+
+def test_a_table_that_cannot_be_kept_is_said_in_one_sentence(tmp_path: Path, peaks: None, capsys: Said) -> None:
+    (tmp_path / "exit_tables").write_text("a file", "utf-8")
+    assert call(tmp_path, *LEARNED) == 3
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "EXITS-1.json cannot be written" in error

@@ -101,7 +101,14 @@ def test_the_report_shows_how_all_came_out_and_what_the_chosen_ones_were_worth_a
     ]  # fmt: skip
     combinations = combinations_of(["exits.premium_stop=0.25,0.35"])
     report = report_of(
-        sessions[0], sessions[-1], "paper", combinations, rows, (date(2026, 11, 19),), Cents(30_000_000), FillModel(),
+        sessions[0],
+        sessions[-1],
+        "paper",
+        combinations,
+        rows,
+        (date(2026, 11, 19),),
+        Cents(30_000_000),
+        FillModel(),
         "Seeds.",
     )
     assert report.title == "Sweep 2026-11-16 to 2026-11-18: 2 combinations on 3 sessions, 1 not stored"
