@@ -81,9 +81,9 @@ def _result(figures: Figures, days: Sequence[Day], nav_cents: Cents, market: str
         if unpriced
         else ""
     )
-    says += _apart(nav - nav_cents - figures.pnl_cents, is_explained=bool(held or unpriced))
     says += f" Crashed: {', '.join(broken)}." if broken else ""
     says += _sparse(days) + _killed(days)
+    says += _apart(nav - nav_cents - figures.pnl_cents, is_explained=bool(held or unpriced))
     return Section("Result, USD", says.strip(), _table((("what", Kind.TEXT), ("value", Kind.TEXT)), rows))
 
 

@@ -49,7 +49,7 @@ def test_a_kill_level_that_ended_the_trading_is_named_with_its_reason_and_the_re
         replace(day_of(DAY, []), killed=((1, "no mark for 60 s"), (2, "day P&L is not known"))),
         replace(day_of(date(2026, 11, 23), []), killed=((2, "once more"),)),
     ]
-    result = report_of(DAY, date(2026, 11, 23), "paper", days, 0, Cents(100), FillModel(), "").sections[0]
+    result = report_of(DAY, date(2026, 11, 23), "paper", days, (), Cents(100), FillModel(), "").sections[0]
     assert result.says.startswith(
         "Kill level 1 on 2026-11-20: no mark for 60 s. Kill level 2 on 2026-11-20: day P&L is not known. Nobody lowers"
         " it in a backtest, so it refuses entries to the end;"
