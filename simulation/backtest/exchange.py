@@ -9,7 +9,7 @@ from domain.options.tick_rules import rule_of
 from domain.units import Cents, Qty, Ticks, Utc
 from simulation.backtest.market import RecordedMarket
 from simulation.backtest.model import FillModel
-from simulation.broker.combos import Touch, price_of, side_of, touch
+from simulation.broker.combos import Touch, side_of
 from simulation.broker.events import ExchangeEvent
 from simulation.broker.exchange import Exchange
 from simulation.broker.orders import Order
@@ -59,28 +59,29 @@ class BacktestExchange(Exchange):
         ticked_utc = self._recorded.ticked_utc(quote.con_id)
         return super()._available(working, replace(quote, at_utc=ticked_utc))
 
-    def _filled(self, working: Working, qty: Qty, price: Ticks, now_utc: Utc) -> list[ExchangeEvent]:
-        """Fill at the price of the book, or as much worse as the model says; a limit is never passed."""
-        order = working.order
-        if not working.is_resting:
-            price = self._worse(
-                order.con_id, order.side, price, None if order.limit is None else abs(order.limit - price)
-            )
-        return super()._filled(working, qty, price, now_utc)
+    def _met(self, con_id: int) -> Quote | None:
+        """Return the quote that may be traded on, as wide as the model says, in whole increments."""
+        quote = self._fillable(con_id)
+        contract = self._recorded.contract(con_id)
+        if self._crossing == 1.0 or quote is None or contract is None:
+            return quote
+        bid, ask, rule = quote.bid_ticks, quote.ask_ticks, rule_of(contract.trading_class)
+        assert bid is not None  # both sides are there: the quote may be traded on
+        assert ask is not None
+        beyond = (ask - bid) / 2 * (self._crossing - 1.0)
+        up, down = rule.increment(ask), rule.increment(bid)
+        return replace(
+            quote, bid_ticks=Ticks(max(min(down, bid), bid + int(-beyond // down) * down)),
+            ask_ticks=Ticks(ask - int(-beyond // up) * up),
+        )  # fmt: skip
 
     def _touch(self, order: Order) -> Touch | None:
-        """Return what a combination trades at, each leg as an order of its own would, and of no more than is shown."""
-        now = touch(self._recorded, order)
+        """Return what a combination trades at, and of no more than is left of what is shown."""
+        now = super()._touch(order)
         if now is None:
             return None
-        room = None if order.limit is None else max(0, (order.limit - now.price_ticks) * order.side.sign)
-        prices: list[Ticks] = []
-        for leg, price in zip(order.legs, now.leg_ticks, strict=True):
-            worse = self._worse(leg.con_id, side_of(leg, order), price, None if room is None else room // leg.ratio)
-            room = None if room is None else room - leg.ratio * abs(worse - price)
-            prices.append(worse)
         left = min(self._untaken(leg.con_id, side_of(leg, order)) // leg.ratio for leg in order.legs)
-        return Touch(price_of(order.legs, prices), Qty(left), tuple(prices))
+        return replace(now, qty=Qty(left))
 
     def _filled_combo(
         self, working: Working, qty: Qty, leg_ticks: tuple[Ticks, ...], now_utc: Utc
@@ -101,21 +102,6 @@ class BacktestExchange(Exchange):
         quote = self._fillable(con_id)
         shown = 0 if quote is None else quote.ask_size if side is Side.BUY else quote.bid_size
         return max(0, shown - self._taken_of(con_id, side))
-
-    def _worse(self, con_id: int, side: Side, price: Ticks, most: int | None) -> Ticks:
-        """Return a price as much worse as the model says, in whole increments against us, by no more than `most`."""
-        if self._crossing == 1.0:
-            return price
-        quote, contract = self._fillable(con_id), self._recorded.contract(con_id)
-        if quote is None or contract is None:
-            return price
-        assert quote.bid_ticks is not None  # both sides are there: the quote may be traded on
-        assert quote.ask_ticks is not None
-        beyond = (quote.ask_ticks - quote.bid_ticks) / 2 * (self._crossing - 1.0)
-        increment = rule_of(contract.trading_class).increment(price)
-        worse = -int(-beyond // increment) * increment
-        worse = worse if most is None else min(worse, most)
-        return Ticks(price + worse) if side is Side.BUY else Ticks(max(min(increment, price), price - worse))
 
 
 def _con_ids(order: Order) -> tuple[int, ...]:

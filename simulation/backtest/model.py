@@ -13,7 +13,8 @@ class FillModel(msgspec.Struct, frozen=True, kw_only=True):
     """How orders fill.
 
     `latency_ms` from the port to the book; `stale_ms` for which a quote stands after its last tick; `crossing` is the
-    share of half the spread that each leg pays from the mid on: 1 is the touch, more is worse than it.
+    share of half the spread that each leg pays from the mid on: 1 is the touch; with more, every quote counts as that
+    much wider.
 
     Raises:
         ValueError: a share under 1 (better than the touch), or a negative duration.
@@ -35,7 +36,7 @@ class FillModel(msgspec.Struct, frozen=True, kw_only=True):
             "never better than the touch: a purchase pays the ask, a sale gets the bid"
             if self.crossing == 1.0
             else f"{self.crossing:g} times half the spread from the mid on each leg, so worse than the touch; a limit"
-            " order no worse than its limit"
+            " that does not reach so far waits until the market has moved"
         )
         return (
             f"Fills: {beyond}.",

@@ -79,7 +79,7 @@ class Account:
 
     def _needed_for_combo(self, order: Order) -> tuple[Cents, Cents]:
         """Return what a combination adds to the margin together with what it costs, and its fee."""
-        now = touch(self._market, order)
+        now = touch(self._market.quote, order)
         prices = now.leg_ticks if now else tuple(Ticks(round(self.mark_ticks(leg.con_id))) for leg in order.legs)
         price = order.limit if order.limit is not None else price_of(order.legs, prices)
         added: list[Holding] = []

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
-from domain.instruments import Side
+from domain.instruments import Quote, Side
 from domain.units import Qty, Ticks
 from simulation.broker.orders import Leg, Order
-from simulation.broker.quoted import QuotedMarket
 
 INDEX_INCREMENT_TICKS, INCREMENT_TICKS = 5, 1  # of the price of all legs together
 
@@ -35,12 +34,12 @@ def price_of(legs: Sequence[Leg], leg_ticks: Sequence[Ticks]) -> Ticks:
     return Ticks(sum(leg.ratio * price * (1 if leg.side is Side.BUY else -1) for leg, price in priced))
 
 
-def touch(market: QuotedMarket, order: Order) -> Touch | None:
+def touch(quote_of: Callable[[int], Quote | None], order: Order) -> Touch | None:
     """Return what an order for a combination trades at now; `None` where a leg has no price or no size to trade at."""
     prices: list[Ticks] = []
     sizes: list[int] = []
     for leg in order.legs:
-        quote = market.quote(leg.con_id)
+        quote = quote_of(leg.con_id)
         if quote is None:
             return None
         is_buy = side_of(leg, order) is Side.BUY

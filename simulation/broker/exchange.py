@@ -384,7 +384,7 @@ class Exchange:
             return []
         if order.legs:
             return self._match_combo(working, now_utc)
-        quote = self.market.quote(order.con_id)
+        quote = self._met(order.con_id)
         if quote is None:
             return []
         events: list[ExchangeEvent] = []
@@ -420,7 +420,11 @@ class Exchange:
 
     def _touch(self, order: Order) -> Touch | None:
         """Return what a combination trades at now; `None` where it does not."""
-        return touch(self.market, order)
+        return touch(self._met, order)
+
+    def _met(self, con_id: int) -> Quote | None:
+        """Return the quote that an order meets; `None` where nothing trades."""
+        return self.market.quote(con_id)
 
     def _is_halted(self, con_id: int) -> bool:
         contract = self.market.contract(con_id)

@@ -96,11 +96,14 @@ def test_an_order_fills_no_earlier_than_its_latency() -> None:
     assert fills(market_of(looks), order(), range(20), FillModel(latency_ms=4_500)) == [(5, 110)]
 
 
-def test_a_crossing_share_above_one_pays_more_on_each_leg_but_never_passes_a_limit() -> None:
+def test_a_crossing_share_above_one_pays_more_on_each_leg_and_a_limit_at_the_touch_waits_for_the_market() -> None:
     looks, model = [(0, 100, 120)], FillModel(crossing=1.5)
     assert fills(market_of(looks), order(limit=200), range(5), model) == [(1, 125)]
     assert fills(market_of(looks), order(Side.SELL, None, MARKET), range(5), model) == [(1, 95)]
-    assert fills(market_of(looks), order(limit=120), range(5), model) == [(1, 120)]
+    assert fills(market_of(looks), order(limit=120), range(5), model) == []
+    nearer = [*looks, (3, 95, 115)]
+    assert fills(market_of(nearer), order(limit=120), range(5), model) == [(3, 120)]
+    assert fills(market_of(looks), order(limit=120), range(5), FillModel()) == [(1, 120)]
 
 
 def combination(side: Side = Side.BUY, limit: int = 50, qty: int = 1, ratio: int = 1) -> Order:
@@ -160,14 +163,12 @@ def test_what_a_single_order_took_is_not_shown_to_a_combination() -> None:
     assert not any(isinstance(event, Execution) for event in exchange.place(replace(combination(), order_id=2), at(1)))
 
 
-def test_a_crossing_share_above_one_has_each_leg_of_a_combination_pay_more_but_its_limit_is_kept() -> None:
+def test_a_crossing_share_above_one_has_each_leg_of_a_combination_pay_more_within_its_limit() -> None:
     model = FillModel(crossing=2.0)
     assert filled_legs(market_of(CALLS, PUTS), combination(limit=60), model) == [
         (CALL.con_id, 115, 1), (PUT.con_id, 55, 1)
     ]  # fmt: skip
-    assert filled_legs(market_of(CALLS, PUTS), combination(limit=55), model) == [
-        (CALL.con_id, 115, 1), (PUT.con_id, 60, 1)
-    ]  # fmt: skip
+    assert filled_legs(market_of(CALLS, PUTS), combination(limit=55), model) == []
 
 
 def test_a_combination_before_any_price_of_the_underlying_is_rejected_not_a_crash() -> None:
