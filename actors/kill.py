@@ -226,10 +226,9 @@ def on_short(wiring: Wiring, turn: Turn[KillState], message: positions.ShortFoun
 def on_position(wiring: Wiring, turn: Turn[KillState], position_id: str, qty: Qty) -> None:
     """Watch the inputs of the rules while something is held."""
     state = turn.state
-    is_known = any(known == position_id for known, _ in state.held)
     if not qty:
-        state.held = tuple(row for row in state.held if row[0] != position_id)
-    elif not is_known:
+        state.held = tuple([row for row in state.held if row[0] != position_id])
+    elif position_id not in dict(state.held):
         state.held = (*state.held, (position_id, turn.now))
         turn.arm(Timer.SILENT, turn.now + wiring.rules.unknown_input_ms * MS)
 

@@ -159,8 +159,8 @@ class IBKRState(msgspec.Struct, kw_only=True):
 
     def keep_position(self, con_id: int, qty: Qty) -> None:
         """Keep the broker's quantity of a contract as of now; flat ones are left out."""
-        rest = tuple(row for row in self.positions if row[0] != con_id)
-        self.positions = tuple(sorted((*rest, (con_id, qty)))) if qty else rest
+        rest = [row for row in self.positions if row[0] != con_id]
+        self.positions = tuple(sorted([*rest, (con_id, qty)]) if qty else rest)
         self.touched |= {con_id}
 
     def follow_contract(self, con_id: int) -> None:

@@ -11,7 +11,6 @@ from actors.position.settlement import note_underlying
 from actors.position.state import PositionRules, PositionTurn, Timer, keep_order, move
 from domain.alarm import Severity
 from domain.orders.live_order import LegStage, dropped, ended
-from domain.orders.order_pair import OrderRole
 from domain.position import day as days
 from domain.position.cycle import ExitReason, PositionEvent, PositionState
 from domain.position.day import DayMark
@@ -90,9 +89,7 @@ def is_over(turn: PositionTurn) -> bool:
 def _forget_orders(turn: PositionTurn) -> None:
     """Take the orders of a day that is over as ended with what filled of them."""
     state = turn.state
-    for role in OrderRole:
-        order = state.orders.of(role)
-        if order is not None:
-            is_unsent = order.stage is LegStage.RECORDING
-            filled = state.fills.filled(order.ref)
-            keep_order(turn, role, dropped(order) if is_unsent else ended(order, filled, is_sure=True))
+    for role, order in state.orders.by_role():
+        is_unsent = order.stage is LegStage.RECORDING
+        filled = state.fills.filled(order.ref)
+        keep_order(turn, role, dropped(order) if is_unsent else ended(order, filled, is_sure=True))

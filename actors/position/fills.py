@@ -9,11 +9,11 @@ from domain.alarm import Severity
 from domain.instruments import Side
 from domain.orders.live_order import is_resting_stop, raised_in_place
 from domain.orders.order_pair import OrderRole
-from domain.orders.references import is_direct, position_of
+from domain.orders.references import is_direct, is_from_outside, position_of
 from domain.orders.tiers import Tier
 from domain.position.cycle import ExitReason, PositionEvent, PositionState
 from domain.position.exits import MarketWatch, WantedExit, is_spot_stale
-from domain.position.fills import FillTotals, is_from_outside, new_life, with_fees, with_fill
+from domain.position.fills import FillTotals, new_life, with_fees, with_fill
 from domain.units import Cents, Qty
 from messages import orders
 

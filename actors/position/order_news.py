@@ -137,9 +137,8 @@ def steer_cancels(rules: PositionRules, turn: PositionTurn) -> None:
     """Cancel what is no longer wanted; an order that is unknown is found first."""
     if turn.state.is_link_up is False:
         return
-    for role in OrderRole:
-        order = turn.state.orders.of(role)
-        if order is None or not is_cancel_due(order):
+    for role, order in turn.state.orders.by_role():
+        if not is_cancel_due(order):
             continue
         keep_order(turn, role, cancelling(order, turn.now))
         turn.tell("ibkr", orders.CancelOrder(order_ref=order.ref, reply_to=turn.name))

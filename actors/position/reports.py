@@ -22,7 +22,12 @@ Reported = tuple[tuple[object, ...], tuple[object, ...], tuple[object, ...]]
 
 def realised_cents(state: PositionData, settled_ticks: int | None = None) -> Cents:
     """Return what this life has realised so far, net of its fees."""
-    return state.fills.realised_cents(state.opened_ref().contract.multiplier, settled_ticks) - fees_cents(state)
+    return _gained_cents(state, settled_ticks) - fees_cents(state)
+
+
+def _gained_cents(state: PositionData, settled_ticks: int | None = None) -> Cents:
+    """Return what this life has realised so far, before its fees."""
+    return state.fills.realised_cents(state.opened_ref().contract.multiplier, settled_ticks)
 
 
 def fees_cents(state: PositionData) -> Cents:
@@ -68,11 +73,12 @@ def changed(turn: PositionTurn) -> None:
     state = turn.state
     ref = state.opened_ref()
     mark = mark_of(state.fills, state.watch, ref.contract.multiplier, turn.now)
+    paid_cents = fees_cents(state)
     turn.publish(
         positions.PositionChanged(
             ref=ref, state=state.cycle, qty=state.fills.held,
-            cost_cents=state.fills.cost_cents(ref.contract.multiplier), realised_cents=realised_cents(state),
-            fees_cents=fees_cents(state), unrealised_cents=mark.unrealised_cents, mark_utc=mark.at_utc,
+            cost_cents=state.fills.cost_cents(ref.contract.multiplier),
+            realised_cents=_gained_cents(state) - paid_cents, fees_cents=paid_cents, unrealised_cents=mark.unrealised_cents, mark_utc=mark.at_utc,
             exit_reason=state.exit_reason, at_utc=turn.now,
         )
     )  # fmt: skip

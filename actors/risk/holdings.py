@@ -9,7 +9,7 @@ from domain.orders.tiers import AT_MARKET
 from domain.position.cycle import ExitReason, PositionState
 from domain.risk import desk_view
 from domain.risk.day import Closed
-from domain.risk.desk_view import DeskView, Holding
+from domain.risk.desk_view import Holding
 from domain.risk.gates.types import DeskRules
 from domain.risk.kill import KillLevel
 from domain.units import Cents, Utc
@@ -49,9 +49,10 @@ def on_opened(rules: DeskRules, turn: Turn[RiskState], message: positions.Positi
 def on_changed(rules: DeskRules, turn: Turn[RiskState], message: positions.PositionChanged) -> None:
     """Take its quantity and mark over; a flat position that is not counted any more stays forgotten."""
     view, ref = turn.state.view, message.ref
-    if message.state is PositionState.FLAT and desk_view.holding_of(view, ref.position_id) is None:
+    old = desk_view.holding_of(view, ref.position_id)
+    if message.state is PositionState.FLAT and old is None:
         return
-    unrealised_cents, marked_utc = mark_of(view, message, turn.now)
+    unrealised_cents, marked_utc = mark_of(old, message, turn.now)
     holding = Holding(
         ref=ref,
         qty=message.qty,
@@ -61,7 +62,7 @@ def on_changed(rules: DeskRules, turn: Turn[RiskState], message: positions.Posit
         marked_utc=marked_utc,
         realised_cents=message.realised_cents,
         fees_cents=message.fees_cents,
-        ordered=desk_view.still_ordered(desk_view.holding_of(view, ref.position_id), message.qty, turn.now),
+        ordered=desk_view.still_ordered(old, message.qty, turn.now),
     )
     turn.state.view = desk_view.with_holding(view, holding)
     day.evaluate(rules, turn)
@@ -69,8 +70,8 @@ def on_changed(rules: DeskRules, turn: Turn[RiskState], message: positions.Posit
         flatten_again(rules, turn, ref.contract.con_id, message.exit_reason)
 
 
-def mark_of(view: DeskView, message: positions.PositionChanged, now: Utc) -> tuple[Cents | None, Utc]:
-    """Return the last mark known of a position, and of when it is.
+def mark_of(old: Holding | None, message: positions.PositionChanged, now: Utc) -> tuple[Cents | None, Utc]:
+    """Return the last mark known of a position, and of when it is; `old` is the holding before this word of it.
 
     A position that knows none now keeps its old one, for the share of it that is still held.
     """
@@ -78,7 +79,6 @@ def mark_of(view: DeskView, message: positions.PositionChanged, now: Utc) -> tup
         return Cents(0), message.at_utc
     if message.unrealised_cents is not None:
         return message.unrealised_cents, message.mark_utc if message.mark_utc is not None else message.at_utc
-    old = desk_view.holding_of(view, message.ref.position_id)
     if old is None or old.unrealised_cents is None:
         return None, now if old is None else old.marked_utc
     kept = old.unrealised_cents * message.qty // old.qty if 0 < message.qty < old.qty else old.unrealised_cents

@@ -104,6 +104,9 @@ def line_plan(
     wrong half may be there.
     """
     plan, without = {contract.con_id: contract for contract in held}, []
+    whole = plan | {contract.con_id: contract for chosen in windows.values() for contract in chosen}
+    if len(whole) <= lines:  # by far the most frequent: there is room for all of them
+        return whole, ()
     for ticker, chosen in windows.items():
         more = {contract.con_id: contract for contract in chosen}
         if len(plan) + sum([con_id not in plan for con_id in more]) <= max(lines, len(plan)):

@@ -26,6 +26,11 @@ class OrderPair(msgspec.Struct, frozen=True):
         """Return the order of this role."""
         return self.entry if role is OrderRole.ENTRY else self.exit
 
+    def by_role(self) -> list[tuple[OrderRole, LiveOrder]]:
+        """Return the orders that there are, each with its role."""
+        pairs = (OrderRole.ENTRY, self.entry), (OrderRole.EXIT, self.exit)
+        return [(role, order) for role, order in pairs if order is not None]
+
     def with_order(self, role: OrderRole, order: LiveOrder | None) -> OrderPair:
         """Return the pair with this order in its role; one that has ended leaves the pair."""
         kept = None if order is None or order.stage is LegStage.ENDED else order
@@ -36,8 +41,7 @@ class OrderPair(msgspec.Struct, frozen=True):
 
         `None` where there is none, or its intent is still being recorded: the broker's news are of another one then.
         """
-        for role in OrderRole:
-            order = self.of(role)
-            if order is not None and order.ref == order_ref and order.stage is not LegStage.RECORDING:
+        for role, order in self.by_role():
+            if order.ref == order_ref and order.stage is not LegStage.RECORDING:
                 return role, order
         return None

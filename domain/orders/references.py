@@ -19,6 +19,7 @@ ORDER_REF_MAX = 32  # what the broker keeps of a reference without cutting it
 PREFIX = "ZH-"
 DIRECT = "direct"  # stands for the desk in the references of the flatten that needs no actor
 _BROKERS = "broker:"  # and the broker's own id of the order
+_OUTSIDE = (_BROKERS, f"{PREFIX}{DIRECT}-")
 _ORDER_REF = re.compile(r"ZH-(?P<desk>[^-]+)-(?P<digest>[A-Z2-7]{12})-(?:e\d*|x(?P<exit_n>\d+|[A-Za-z][0-9A-Za-z]*))")
 _DIGITS = string.digits + string.ascii_letters
 _LETTERS_FROM = len(string.digits)
@@ -45,6 +46,11 @@ def is_brokers_close(order_ref: str) -> bool:
 def is_direct(order_ref: str) -> bool:
     """Return whether a reference is that of a direct flatten: ours, whatever position it closed."""
     return is_of_desk(order_ref, DIRECT)
+
+
+def is_from_outside(order_ref: str) -> bool:
+    """Return whether an order closed a position without being its own: somebody else's, or our direct flatten's."""
+    return order_ref.startswith(_OUTSIDE)
 
 
 def is_of_desk(order_ref: str, desk: str) -> bool:

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from domain.instruments import Side
 from domain.keyed import Keyed
-from domain.orders.references import is_brokers_close, is_direct, position_of
+from domain.orders.references import is_brokers_close, is_from_outside, position_of
 from domain.units import Cents, Qty
 
 FIRST_REVISION = 1  # IB numbers the versions of an execution .01, .02, ...; a correction has a higher one
@@ -126,11 +126,6 @@ class Fills(msgspec.Struct, frozen=True):
             cost_of_closed = self.opened_cost_ticks * multiplier - self.cost_cents(multiplier)
             gain = self.closed_cost_ticks * multiplier - cost_of_closed
         return Cents(self.sign * gain)
-
-
-def is_from_outside(order_ref: str) -> bool:
-    """Return whether an order closed a position without being its own: somebody else's, or our direct flatten's."""
-    return is_brokers_close(order_ref) or is_direct(order_ref)
 
 
 def new_life(fills: Fills, side: Side) -> Fills:

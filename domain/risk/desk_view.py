@@ -383,7 +383,10 @@ def _kind(key: AlertKey) -> Kind:
 
 def holding_of(view: DeskView, position_id: str) -> Holding | None:
     """Return the holding of a position."""
-    return next((h for h in view.holdings if h.ref.position_id == position_id), None)
+    for holding in view.holdings:
+        if holding.ref.position_id == position_id:
+            return holding
+    return None
 
 
 def with_holding(view: DeskView, holding: Holding) -> DeskView:
@@ -402,7 +405,7 @@ def with_holding(view: DeskView, holding: Holding) -> DeskView:
         holding = replace(holding, exit_fees_cents=exit_fees_cents(view.session, holding))
     if old is None:
         return replace(view, holdings=(*view.holdings, holding))
-    return replace(view, holdings=tuple(holding if h is old else h for h in view.holdings))
+    return replace(view, holdings=tuple([holding if h is old else h for h in view.holdings]))
 
 
 def with_ordered(view: DeskView, position_id: str, ordered: Ordered | None) -> DeskView:
@@ -423,7 +426,7 @@ def still_ordered(old: Holding | None, qty: Qty, now: Utc) -> Ordered | None:
 
 def without_holding(view: DeskView, position_id: str) -> DeskView:
     """Return the view without a holding; nothing changes where there is none."""
-    return replace(view, holdings=tuple(h for h in view.holdings if h.ref.position_id != position_id))
+    return replace(view, holdings=tuple([h for h in view.holdings if h.ref.position_id != position_id]))
 
 
 def with_closed(view: DeskView, closed: Closed, *, is_correction: bool) -> DeskView:
@@ -521,9 +524,10 @@ def premium_cents(view: DeskView, ticker: str | None = None) -> Cents:
     """
     plain, nets, of_ticker = 0, dict[str, int](), set[str]()
     for h in view.holdings:
-        is_of_ticker = ticker is None or h.contract.ticker == ticker
-        if not h.ref.is_leg:
-            plain += h.cost_cents + h.ordered_cents if is_of_ticker else 0
+        is_of_ticker = ticker is None or h.ref.contract.ticker == ticker
+        if h.ref.structure_id is None:
+            if is_of_ticker:
+                plain += h.cost_cents + h.ordered_cents
             continue
         is_bought = h.ref.side is Side.BUY
         nets[h.ref.unit] = nets.get(h.ref.unit, 0) + (h.cost_cents if is_bought else -h.cost_cents)
@@ -534,5 +538,5 @@ def premium_cents(view: DeskView, ticker: str | None = None) -> Cents:
 
 def unspent_cents(view: DeskView) -> Cents:
     """Return what pending entries and slices may still cost: the account's funds do not know of it yet."""
-    pending = sum(h.cost_cents for h in view.holdings if h.is_pending and h.ref.side is Side.BUY)
-    return Cents(pending + sum(h.ordered_cents for h in view.holdings))
+    pending = sum([h.cost_cents for h in view.holdings if h.is_pending and h.ref.side is Side.BUY])
+    return Cents(pending + sum([h.ordered_cents for h in view.holdings if h.ordered is not None]))

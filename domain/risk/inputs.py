@@ -7,12 +7,19 @@ level 1 and an alarm, never a pass (the project's risk specification, section 3)
 
 from __future__ import annotations
 
+from operator import itemgetter
+from typing import Final
+
 import msgspec
 
 from domain.instruments import Contract, DataType, Side
 from domain.risk.desk_view import DeskView, does_age, spot_of
 from domain.risk.kill import SPX, VIX
 from domain.units import Utc
+
+
+_Heard = tuple[Contract | str, Utc]
+_LAST: Final = itemgetter(1)  # when it was heard of
 
 
 class Input(msgspec.Struct, frozen=True):
@@ -36,17 +43,18 @@ def inputs_of(view: DeskView, held_since_utc: Utc, age_max_ns: int, now: Utc) ->
 def first_unknown_utc(view: DeskView, held_since_utc: Utc, age_max_ns: int, now: Utc) -> Utc | None:
     """Return from when on the first of them is not known; `None` outside of regular hours."""
     heard = _heard(view, held_since_utc, now)
-    return Utc(min([last for _, last in heard]) + age_max_ns) if heard else None
+    return Utc(min(map(_LAST, heard)) + age_max_ns) if heard else None
 
 
-def _heard(view: DeskView, held_since_utc: Utc, now: Utc) -> list[tuple[Contract | str, Utc]]:
+def _heard(view: DeskView, held_since_utc: Utc, now: Utc) -> list[_Heard]:
     """Return each input and when it was last heard of; nothing outside of regular hours."""
     if not does_age(view, now):
         return []
-    heard: list[tuple[Contract | str, Utc]] = [(h.ref.contract, h.marked_utc) for h in view.holdings if h.needs_mark]
+    marked = [h for h in view.holdings if h.needs_mark]
+    heard: list[_Heard] = [(h.ref.contract, h.marked_utc) for h in marked]
     if view.start_nav_cents is None:
         heard.append(("the account's net liquidation at the start of the day", held_since_utc))
-    sold = (h.ref.contract.ticker for h in view.holdings if h.needs_mark and h.ref.side is Side.SELL)
+    sold = [h.ref.contract.ticker for h in marked if h.ref.side is Side.SELL]
     for ticker in dict.fromkeys((VIX, SPX, *sold)):
         spot = spot_of(view, ticker)
         is_live = spot is not None and spot.data_type is DataType.LIVE

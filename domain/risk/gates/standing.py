@@ -247,8 +247,9 @@ def no_adding_to_a_loser(intent: Intent, s: Snapshot) -> Finding:
     if not s.strategy.forbid_add_to_loser:
         return passed(looked_at=f"the profile of {intent.strategy} allows it")
     worst: Cents | None = None
+    ticker = intent.ticker
     for h in s.view.holdings:
-        if h.is_pending or h.contract.ticker != intent.ticker or h.ref.direction != intent.direction:
+        if h.ref.contract.ticker != ticker or h.is_pending or h.ref.direction != intent.direction:
             continue
         marked = h.unrealised_cents
         if marked is None or not is_marked(s.view, h, s.now, s.rules.kill.unknown_input_ms * MS):
@@ -263,12 +264,14 @@ def no_reverse(intent: Intent, s: Snapshot) -> Finding:
     """Nothing against a direction that is open, pending or under way, unless the strategy's profile allows it."""
     if not s.strategy.forbid_reverse_without_flat:
         return passed(looked_at=f"the profile of {intent.strategy} allows it")
-    against = -intent.direction
+    ticker, against = intent.ticker, -intent.direction
     open_ = [
-        h.contract.label for h in s.view.holdings if (h.contract.ticker, h.ref.direction) == (intent.ticker, against)
+        h.contract.label
+        for h in s.view.holdings
+        if h.ref.contract.ticker == ticker and h.ref.direction == against
     ]
     under_way = [
-        f"{p.source} {p.ticker}, under way" for p in s.beside if (p.ticker, p.direction) == (intent.ticker, against)
+        f"{p.source} {p.ticker}, under way" for p in s.beside if (p.ticker, p.direction) == (ticker, against)
     ]
     opposite = [*open_, *under_way]
     if opposite:
@@ -278,8 +281,8 @@ def no_reverse(intent: Intent, s: Snapshot) -> Finding:
 
 def one_position(intent: Intent, s: Snapshot) -> Finding:
     """A strategy whose profile says so holds or awaits one position."""
-    count = sum(h.ref.strategy == intent.strategy for h in s.view.holdings)
-    count += sum(p.strategy == intent.strategy for p in s.beside)
+    count = sum([h.ref.strategy == intent.strategy for h in s.view.holdings])
+    count += sum([p.strategy == intent.strategy for p in s.beside])
     if s.strategy.one_position_only and count >= 1:
         return refused(RejectCode.ONE_POSITION_ONLY, count, 1, "positions", intent.strategy)
     return passed(count, 1 if s.strategy.one_position_only else None, "positions", intent.strategy)
@@ -307,8 +310,9 @@ def positions_global(_: Intent, s: Snapshot) -> Finding:
 
 def positions_of_ticker(intent: Intent, s: Snapshot) -> Finding:
     """Open, pending and under way in this ticker."""
-    count = sum(h.contract.ticker == intent.ticker for h in s.view.holdings)
-    count += sum(p.ticker == intent.ticker for p in s.beside)
+    ticker = intent.ticker
+    count = sum([h.ref.contract.ticker == ticker for h in s.view.holdings])
+    count += sum([p.ticker == ticker for p in s.beside])
     limit = s.rules.limits.positions_per_ticker_max
     if not count < limit:
         return refused(RejectCode.TICKER_LIMIT, count, limit, "positions", intent.ticker)

@@ -321,8 +321,7 @@ def holding_of(qty: int, unrealised_cents: int | None) -> Holding:
 def test_a_mark_is_the_last_one_known_for_the_share_that_is_held(
     message: positions.PositionChanged, old: Holding | None, mark: tuple[int | None, int]
 ) -> None:
-    held = view(holdings=() if old is None else (old,))
-    assert holdings.mark_of(held, message, Utc(NOW + 9)) == mark
+    assert holdings.mark_of(old, message, Utc(NOW + 9)) == mark
 
 
 @pytest.mark.parametrize(("qty", "is_told"), [(-1, False), (0, False), (1, True)])
