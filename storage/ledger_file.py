@@ -150,6 +150,8 @@ class LedgerFile(ABC, Generic[In, Fact]):
 
     def take_set_aside(self) -> tuple[SetAside, ...]:
         """Return the messages that no ledger could keep, once; of them nothing happened."""
+        if not self._set_aside:
+            return ()
         taken = tuple(self._set_aside)
         self._set_aside.clear()
         return taken

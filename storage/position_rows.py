@@ -75,13 +75,12 @@ def record_position(db: sqlite3.Connection, message: positions.RecordPosition, d
     _write(
         db,
         message.ref,
-        message.at_utc,
         desk,
         "UPDATE positions SET state = :state, exit_reason = :exit_reason, exit_kind = :exit_kind, exit_n = :exit_n,"
         " tier = :tier, entry_spot_ticks = :entry_spot_ticks, entry_iv = :entry_iv, opened_utc = :opened_utc,"
         " took_part = :took_part, end = ifnull(:end, end),"
         " settlement_ticks = ifnull(:settlement_ticks, settlement_ticks),"
-        " realised_cents = iif(closed_utc IS NULL, :realised_cents, realised_cents), changed_utc = :at_utc"
+        " realised_cents = iif(closed_utc IS NULL, :realised_cents, realised_cents), changed_utc = :changed_utc"
         " WHERE position_id = :position_id",
         {
             "state": message.state.value,
@@ -96,7 +95,7 @@ def record_position(db: sqlite3.Connection, message: positions.RecordPosition, d
             "end": message.end and message.end.value,
             "realised_cents": message.realised_cents,
             "settlement_ticks": message.settlement_ticks,
-            "at_utc": message.at_utc,
+            "changed_utc": message.at_utc,
             "position_id": message.ref.position_id,
         },
     )
@@ -112,12 +111,12 @@ def close_position(db: sqlite3.Connection, closed: positions.PositionClosed, des
     _write(
         db,
         closed.ref,
-        closed.closed_utc,
         desk,
-        "UPDATE positions SET state = 'FLAT', exit_reason = :exit_reason, end = :end, opened_qty = :opened_qty,"
+        "UPDATE positions SET state = :state, exit_reason = :exit_reason, end = :end, opened_qty = :opened_qty,"
         " realised_cents = :realised_cents, fees_cents = :fees_cents, opened_utc = :opened_utc,"
-        " closed_utc = :closed_utc, session = :session, changed_utc = :closed_utc WHERE position_id = :position_id",
+        " closed_utc = :closed_utc, session = :session, changed_utc = :changed_utc WHERE position_id = :position_id",
         {
+            "state": PositionState.FLAT.value,
             "exit_reason": closed.reason and closed.reason.value,
             "end": closed.end.value,
             "opened_qty": closed.opened_qty,
@@ -126,6 +125,7 @@ def close_position(db: sqlite3.Connection, closed: positions.PositionClosed, des
             "opened_utc": closed.opened_utc,
             "closed_utc": closed.closed_utc,
             "session": session_of(closed.closed_utc).isoformat(),
+            "changed_utc": closed.closed_utc,
             "position_id": closed.ref.position_id,
         },
     )
@@ -142,14 +142,10 @@ def close_position(db: sqlite3.Connection, closed: positions.PositionClosed, des
     order_rows.end_all(db, closed.ref.intent_id, closed.ref.contract.con_id, closed.end.value, closed.closed_utc)
 
 
-def _write(db: sqlite3.Connection, ref: PositionRef, at_utc: Utc, desk: str, update: str, values: rows.Named) -> None:
-    """Update a position's row, which is made first where there is none yet."""
-    if db.execute(update, values).rowcount == 0:
-        _insert(db, ref, at_utc, desk)
-        db.execute(update, values)
-
-
-def _insert(db: sqlite3.Connection, ref: PositionRef, at_utc: Utc, desk: str) -> None:
+def _write(db: sqlite3.Connection, ref: PositionRef, desk: str, update: str, columns: rows.Named) -> None:
+    """Update a position's row; where there is none yet, it begins with these columns."""
+    if db.execute(update, columns).rowcount:
+        return
     leg, structure_id = db.execute(
         "SELECT leg, structure_id FROM reservations WHERE intent_id = ? AND con_id = ?",
         (ref.intent_id, ref.contract.con_id),
@@ -159,13 +155,12 @@ def _insert(db: sqlite3.Connection, ref: PositionRef, at_utc: Utc, desk: str) ->
         db,
         "positions",
         {
-            "position_id": ref.position_id,
             "desk": desk,
             "intent_id": ref.intent_id,
             "leg": leg,
             "structure_id": structure_id,
             "con_id": ref.contract.con_id,
-            "session": session_of(at_utc).isoformat(),
+            "session": session_of(columns["changed_utc"]).isoformat(),
             "alert_id": key.alert_id,
             "source": key.source,
             "ticker": key.ticker,
@@ -175,7 +170,6 @@ def _insert(db: sqlite3.Connection, ref: PositionRef, at_utc: Utc, desk: str) ->
             "strategy": ref.strategy,
             "direction": ref.direction,
             "side": ref.side.value,
-            "state": PositionState.FLAT.value,
-            "changed_utc": at_utc,
+            **columns,
         },
     )

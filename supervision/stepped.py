@@ -124,7 +124,8 @@ class SteppedRuntime(Host):
         cell.turn = Turn(cell.name, None, self._virtual.now_utc())
 
     def _arm(self, cell: Cell, timer: Timer) -> None:
-        self.call_at(timer.at_utc, partial(self._timer_due, cell, timer))
+        self._later_n += 1
+        heapq.heappush(self._later, (timer.at_utc, self._later_n, partial(self._timer_due, cell, timer)))
 
     def _on_end(self) -> None:
         """Nothing to do: `run_until` looks at `ended`."""
@@ -149,7 +150,8 @@ class SteppedRuntime(Host):
             at_utc, _, act = heapq.heappop(self._later)
             self._virtual.advance(at_utc)
             act()
-            self._drain()
+            if self._ready:  # most timers were disarmed since
+                self._drain()
         if self.ended is None:
             self._virtual.advance(until_utc)
 

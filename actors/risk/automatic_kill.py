@@ -62,4 +62,5 @@ def ask_once(turn: Turn[RiskState], cause: str, level: KillLevel, reason: str) -
 
 def cause_gone(state: RiskState, cause: str) -> None:
     """Let a cause count anew when it comes back."""
-    state.causes -= {cause}
+    if cause in state.causes:
+        state.causes -= {cause}
