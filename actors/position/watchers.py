@@ -91,16 +91,18 @@ def _is_stuck(turn: PositionTurn) -> bool:
     is_short = state.short_qty > 0
     if state.cycle not in _WATCHED and not is_short:
         return False
-    is_open = state.fills.held != 0 or state.broker_qty not in (None, 0)
-    return is_open and (not state.is_link_up or state.wanted is not None or is_short)
+    if state.is_link_up and state.wanted is None and not is_short:
+        return False
+    return state.fills.held != 0 or state.broker_qty not in (None, 0)
 
 
 def _entry_in_doubt(turn: PositionTurn) -> LiveOrder | None:
     """Return the entry of which nobody knows what became, where it alone says that something may be open."""
     state = turn.state
     entry = state.orders.entry
-    is_alone = state.cycle is PositionState.PENDING_ENTRY and not state.short_qty
-    return entry if is_alone and entry is not None and entry.stage is LegStage.UNKNOWN else None
+    if entry is None or entry.stage is not LegStage.UNKNOWN:
+        return None
+    return entry if state.cycle is PositionState.PENDING_ENTRY and not state.short_qty else None
 
 
 def _obstacle(rules: PositionRules, turn: PositionTurn) -> str:

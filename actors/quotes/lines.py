@@ -93,12 +93,12 @@ def replan(wiring: Wiring, turn: Turn[QuotesState]) -> None:
     centres, calm = dict(state.centres), dict(state.calm)
     windows: dict[str, tuple[Contract, ...]] = {}
     for ticker in wiring.classes:
-        chain, spot = state.chains.get(ticker), state.spots.get(ticker)
-        if chain is None or not chain.contracts or spot is None:
-            continue
-        known, still = state.windows.get(ticker), calm.get(ticker)
-        if known is not None and still is not None and still[0] < 2 * spot.price_ticks <= still[1]:
+        known, still, spot = state.windows.get(ticker), calm.get(ticker), state.spots.get(ticker)
+        if known is not None and still is not None and spot is not None and still[0] < 2 * spot.price_ticks <= still[1]:
             windows[ticker] = known
+            continue
+        chain = state.chains.get(ticker)
+        if chain is None or not chain.contracts or spot is None:
             continue
         around = wiring.strikes_around(ticker)
         centre = contract_choice.centre(chain.strikes, spot.price_ticks, centres.get(ticker), around)

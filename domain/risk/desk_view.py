@@ -119,8 +119,8 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
 
     `cost_cents` without fees; `realised_cents` is what part exits have brought, net of `fees_cents`; `unrealised_cents`
     is the last mark known, of `marked_utc`, `None` where there never was one (`marked_utc` is when it was heard of).
-    `ordered` is the slice of its entry that is under way, `None` where none is. `exit_fees_cents` are the estimated
-    fees of closing it at its mark, `None` where nobody has worked them out in this session yet.
+    `ordered` is the slice of its entry that is under way, `None` where none is. `net_cents` is what it adds to the
+    day's P&L at its mark, `None` where nobody has worked it out in this session yet.
     """
 
     ref: PositionRef
@@ -132,7 +132,7 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
     realised_cents: Cents = Cents(0)
     fees_cents: Cents = Cents(0)
     ordered: Ordered | None = None
-    exit_fees_cents: Cents | None = None
+    net_cents: Cents | None = None
 
     @property
     def ordered_cents(self) -> Cents:
@@ -306,7 +306,7 @@ def in_phase(view: DeskView, session: date, phase: Phase, open_utc: Utc, close_u
     return replace(
         view,
         session=session,
-        holdings=tuple(replace(h, exit_fees_cents=None) for h in view.holdings),
+        holdings=tuple(replace(h, net_cents=None) for h in view.holdings),
         start_nav_cents=None,
         day_locked=None,
         decisions=Decisions(),
@@ -401,8 +401,8 @@ def with_holding(view: DeskView, holding: Holding) -> DeskView:
     old = holding_of(view, holding.ref.position_id)
     if old is not None and holding.is_pending:
         holding = replace(holding, qty=old.qty, cost_cents=old.cost_cents)
-    elif view.session is not None:
-        holding = replace(holding, exit_fees_cents=exit_fees_cents(view.session, holding))
+    if view.session is not None:
+        holding = replace(holding, net_cents=net_cents(view.session, holding))
     if old is None:
         return replace(view, holdings=(*view.holdings, holding))
     return replace(view, holdings=tuple([holding if h is old else h for h in view.holdings]))
@@ -463,6 +463,16 @@ def exit_fees_cents(session: date, holding: Holding) -> Cents:
     return order_fee_cents(session, ref.contract.trading_class, qty, premium, is_sale=True)
 
 
+def net_cents(session: date | None, holding: Holding) -> Cents:
+    """Return what a holding adds to the day's P&L at its last mark, or at cost where there never was one.
+
+    That is what its part exits have brought, and once it is open what it has gained, less the fees of closing it
+    (`session` is `None`: not known).
+    """
+    net = holding.realised_cents + (holding.unrealised_cents or 0)
+    return net if holding.is_pending or session is None else net - exit_fees_cents(session, holding)
+
+
 def is_marked(view: DeskView, holding: Holding, now: Utc, age_max_ns: int) -> bool:
     """Return whether a mark is known and young enough; a market that is closed lets none grow old."""
     return _is_marked(holding, now - age_max_ns if does_age(view, now) else None)
@@ -493,27 +503,17 @@ def day_pnl(view: DeskView, now: Utc, age_max_ns: int) -> DayPnl:
     A holding without a mark for `age_max_ns` counts at its worst case; before that at its last mark, or at cost where
     there never was one.
     """
-    total = known = int(view.closed.realised_cents)
-    unmarked: list[Holding] = []
-    worst: list[Holding] = []
     session, oldest_utc = view.session, now - age_max_ns if does_age(view, now) else None
-    for h in view.holdings:
-        realised_cents = h.realised_cents
-        total += realised_cents
-        known += realised_cents
-        is_known = _is_marked(h, oldest_utc)
-        if not is_known:
-            unmarked.append(h)
-            if oldest_utc is not None and h.marked_utc < oldest_utc:
-                worst.append(h)
-                total += _worst_cents(view, h)
-                continue
-        worth = h.unrealised_cents or 0
-        if not h.is_pending and session is not None:
-            fees_cents = h.exit_fees_cents
-            worth -= exit_fees_cents(session, h) if fees_cents is None else fees_cents
-        total += worth
-        known += worth if is_known else 0
+    nets = [net_cents(session, h) if h.net_cents is None else h.net_cents for h in view.holdings]
+    total = known = view.closed.realised_cents + sum(nets)
+    since_utc = oldest_utc or Utc(0)
+    suspects = [h for h in view.holdings if h.unrealised_cents is None or not h.marked_utc >= since_utc]
+    unmarked = [h for h in suspects if not _is_marked(h, oldest_utc)]
+    worst = [h for h in unmarked if h.marked_utc < since_utc]
+    for h in unmarked:
+        known += h.realised_cents - net_cents(session, h)
+    for h in worst:
+        total += h.realised_cents + _worst_cents(view, h) - net_cents(session, h)
     return DayPnl(Cents(total), Cents(known), tuple(unmarked), tuple(worst))
 
 

@@ -7,19 +7,12 @@ level 1 and an alarm, never a pass (the project's risk specification, section 3)
 
 from __future__ import annotations
 
-from operator import itemgetter
-from typing import Final
-
 import msgspec
 
 from domain.instruments import Contract, DataType, Side
-from domain.risk.desk_view import DeskView, does_age, spot_of
+from domain.risk.desk_view import DeskView, Holding, does_age, spot_of
 from domain.risk.kill import SPX, VIX
 from domain.units import Utc
-
-
-_Heard = tuple[Contract | str, Utc]
-_LAST: Final = itemgetter(1)  # when it was heard of
 
 
 class Input(msgspec.Struct, frozen=True):
@@ -36,22 +29,25 @@ class Input(msgspec.Struct, frozen=True):
 
 def inputs_of(view: DeskView, held_since_utc: Utc, age_max_ns: int, now: Utc) -> tuple[Input, ...]:
     """Return the inputs that will be, or are, unknown unless somebody speaks; none outside of regular hours."""
-    heard = _heard(view, held_since_utc, now)
+    if not does_age(view, now):
+        return ()
+    marked = [h for h in view.holdings if h.needs_mark]
+    heard = [*((h.ref.contract, h.marked_utc) for h in marked), *_heard(view, marked, held_since_utc)]
     return tuple([Input(of, Utc(last + age_max_ns)) for of, last in heard])
 
 
 def first_unknown_utc(view: DeskView, held_since_utc: Utc, age_max_ns: int, now: Utc) -> Utc | None:
     """Return from when on the first of them is not known; `None` outside of regular hours."""
-    heard = _heard(view, held_since_utc, now)
-    return Utc(min(map(_LAST, heard)) + age_max_ns) if heard else None
-
-
-def _heard(view: DeskView, held_since_utc: Utc, now: Utc) -> list[_Heard]:
-    """Return each input and when it was last heard of; nothing outside of regular hours."""
     if not does_age(view, now):
-        return []
+        return None
     marked = [h for h in view.holdings if h.needs_mark]
-    heard: list[_Heard] = [(h.ref.contract, h.marked_utc) for h in marked]
+    first = min([last for _, last in _heard(view, marked, held_since_utc)])
+    return Utc(min([first, *[h.marked_utc for h in marked]]) + age_max_ns)
+
+
+def _heard(view: DeskView, marked: list[Holding], held_since_utc: Utc) -> list[tuple[str, Utc]]:
+    """Return each input beside the marks, and when it was last heard of; `marked` are the holdings that need one."""
+    heard: list[tuple[str, Utc]] = []
     if view.start_nav_cents is None:
         heard.append(("the account's net liquidation at the start of the day", held_since_utc))
     sold = [h.ref.contract.ticker for h in marked if h.ref.side is Side.SELL]

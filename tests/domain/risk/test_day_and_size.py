@@ -408,22 +408,22 @@ def test_the_legs_of_a_structure_are_one_trade_one_win_and_one_loss() -> None:
         max_size=12,
     )
 )
-def test_fees_to_close_are_the_same_kept_with_each_holding_or_worked_out_anew_also_on_another_day(
+def test_what_holdings_add_to_the_day_is_the_same_kept_with_each_holding_or_worked_out_anew_also_on_another_day(
     told: list[tuple[int, int, int | None, bool]],
 ) -> None:
     kept = view()
     for n, qty, mark_cents, is_pending in told:
         held = holding(f"p{n}", qty=qty, cost_cents=qty * 120_000, unrealised_cents=mark_cents, is_pending=is_pending)
         kept = with_holding(kept, held)
-    assert _results(kept) == _results(_without_fees(kept))
-    assert all(held.exit_fees_cents is not None for held in kept.holdings if not held.is_pending)
+    assert _results(kept) == _results(_without_nets(kept))
+    assert all(held.net_cents is not None for held in kept.holdings)
     # Before 2020 a contract above 10.00 cost more.
     earlier = in_phase(kept, date(2019, 11, 20), Phase.ENTRY, kept.open_utc, kept.close_utc)
-    assert _results(earlier) == _results(_without_fees(earlier))
+    assert _results(earlier) == _results(_without_nets(earlier))
 
 
-def _without_fees(kept: DeskView) -> DeskView:
-    return replace(kept, holdings=tuple(replace(held, exit_fees_cents=None) for held in kept.holdings))
+def _without_nets(kept: DeskView) -> DeskView:
+    return replace(kept, holdings=tuple(replace(held, net_cents=None) for held in kept.holdings))
 
 
 def _results(kept: DeskView) -> tuple[int, int]:
