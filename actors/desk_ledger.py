@@ -46,6 +46,18 @@ class DeskLedgerActor(IoActor[Inbox]):
     def handle(self, turn: Turn[None], message: Inbox) -> None:
         """Write, then report what is durable, or what is not durable yet and must be known all the same."""
         match message:
+            case (  # the most frequent first
+                positions.RecordPosition() | orders.RecordOrderIds() | orders.RecordCommission()
+                | orders.RecordExecution() | entries.ReserveEntry() | orders.RecordExitIntent()
+                | positions.PositionClosed() | entries.RecordDenial() | entries.ReleaseReservation()
+                | entries.EntryAmended() | orders.BrokerRefused() | orders.RecordSlice() | orders.SliceNoted()
+                | positions.EntryAbandoned() | positions.ExitsTightened() | positions.ShadowClosed()
+                | structures.StructureChanged() | structures.StructureClosed()
+                | risk.LockDay() | risk.RecordStartNav() | risk.RecordDay() | risk.RecordDayStops()
+                | session.Reconcile() | lifecycle.RequestState()
+            ):  # fmt: skip
+                for fact in self._store.apply(message, turn.now):
+                    self._tell(turn, message, fact)
             case lifecycle.Started():
                 self._retry(turn)  # what an earlier incarnation left waiting
             case lifecycle.TimerFired():
@@ -54,18 +66,6 @@ class DeskLedgerActor(IoActor[Inbox]):
                         self._retry(turn)
                     case unknown:
                         assert_never(unknown)
-            case (
-                entries.ReserveEntry() | entries.ReleaseReservation() | entries.RecordDenial() | entries.EntryAmended()
-                | orders.RecordOrderIds() | orders.RecordExecution() | orders.RecordCommission()
-                | orders.RecordExitIntent() | orders.BrokerRefused() | orders.RecordSlice() | orders.SliceNoted()
-                | positions.RecordPosition() | positions.PositionClosed() | positions.EntryAbandoned()
-                | positions.ExitsTightened() | positions.ShadowClosed()
-                | structures.StructureChanged() | structures.StructureClosed()
-                | risk.LockDay() | risk.RecordStartNav() | risk.RecordDay() | risk.RecordDayStops()
-                | session.Reconcile() | lifecycle.RequestState()
-            ):  # fmt: skip
-                for fact in self._store.apply(message, turn.now):
-                    self._tell(turn, message, fact)
             case _:
                 assert_never(message)
         self._outages.look(turn, self._store)

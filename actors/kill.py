@@ -118,6 +118,10 @@ class KillActor(Actor[KillState, Inbox]):
         """Raise, lower, or report the level in force; and watch what raises it by itself."""
         wiring = self._wiring
         match message:
+            case positions.PositionChanged():
+                on_position(wiring, turn, message.ref.position_id, message.qty)
+            case positions.PositionClosed():
+                on_position(wiring, turn, message.ref.position_id, Qty(0))
             case risk.RaiseKill():
                 raise_level(turn, message, wiring.wait_ns)
             case risk.LowerKill():
@@ -143,10 +147,6 @@ class KillActor(Actor[KillState, Inbox]):
                 raise_by_itself(wiring, turn, found)
             case positions.ShortFound():
                 on_short(wiring, turn, message)
-            case positions.PositionChanged():
-                on_position(wiring, turn, message.ref.position_id, message.qty)
-            case positions.PositionClosed():
-                on_position(wiring, turn, message.ref.position_id, Qty(0))
             case session.PhaseChanged():
                 turn.state.phase = message.phase
             case lifecycle.Started():

@@ -53,6 +53,18 @@ class DeskLedger(LedgerFile[DeskInput, DeskFact]):
     def _written(self, db: sqlite3.Connection, message: DeskInput, now: Utc) -> Facts:
         desk, run_n = self._desk, self._run_n
         match message:
+            case positions.RecordPosition():
+                position_rows.record_position(db, message, desk)
+            case orders.RecordOrderIds():
+                order_rows.record_ids(
+                    db, message.order_ref, message.perm_id, message.status, now, message.limit_ticks, message.by
+                )
+            case orders.RecordExecution():
+                execution = message.execution
+                taken = orders.ExecutionRecorded(exec_id=execution.exec_id, revision=execution.revision)
+                return (*fills.record_execution(db, execution, desk, run_n, now, self._allowed_con_ids), taken)
+            case orders.RecordCommission():
+                return fills.record_commission(db, message, now)
             case entries.ReserveEntry():
                 return (reservations.reserve(db, message, desk, run_n, now),)
             case entries.ReleaseReservation():
@@ -61,18 +73,8 @@ class DeskLedger(LedgerFile[DeskInput, DeskFact]):
                 reservations.record_denial(db, message, desk)
             case entries.EntryAmended():
                 reservations.amend(db, message)
-            case orders.RecordOrderIds():
-                order_rows.record_ids(
-                    db, message.order_ref, message.perm_id, message.status, now, message.limit_ticks, message.by
-                )
             case orders.BrokerRefused():
                 order_rows.record_refusal(db, message)
-            case orders.RecordExecution():
-                execution = message.execution
-                taken = orders.ExecutionRecorded(exec_id=execution.exec_id, revision=execution.revision)
-                return (*fills.record_execution(db, execution, desk, run_n, now, self._allowed_con_ids), taken)
-            case orders.RecordCommission():
-                return fills.record_commission(db, message, now)
             case orders.RecordExitIntent():
                 position_rows.record_exit_intent(db, message, desk, run_n, now)
                 return (orders.ExitIntentRecorded(order_ref=message.order_ref, tier=message.tier),)
@@ -80,8 +82,6 @@ class DeskLedger(LedgerFile[DeskInput, DeskFact]):
                 return reservations.record_slice(db, message, desk, run_n, now)
             case orders.SliceNoted():
                 order_rows.record_note(db, message)
-            case positions.RecordPosition():
-                position_rows.record_position(db, message, desk)
             case positions.PositionClosed():
                 position_rows.close_position(db, message, desk)
             case positions.EntryAbandoned():

@@ -207,12 +207,13 @@ class Host(PostOffice):
             TypeError: an effect that is none.
         """
         targets: Targets = []
+        cells = self.cells
         for effect in effects:
             if type(effect) is Tell:
                 to = effect.to
-                targets.append((to,) if to in self.cells else self._addresses(sender, to))
+                targets.append((to,) if to in cells else self._addresses(sender, to))
             elif type(effect) is Publish:
-                targets.append(self._subscriptions.addresses(sender, effect.event, self.cells))
+                targets.append(self._subscriptions.addresses(sender, effect.event, cells))
             elif type(effect) in _OWN_EFFECTS:
                 targets.append(_NO_TARGETS)
             else:
@@ -224,6 +225,7 @@ class Host(PostOffice):
         raws: list[bytes] | None,
     ) -> None:  # fmt: skip
         """Carry out what a turn decided, in order; an event that nobody hears stands on record alone."""
+        observers = self.observers
         for k, effect in enumerate(effects):
             message: Message
             if type(effect) is Tell:
@@ -233,11 +235,15 @@ class Host(PostOffice):
             else:
                 self._carry_out_own(cell, effect, seq)
                 continue
-            if type(message) in self.observers:
-                self.observers[type(message)](message, to)
+            if observers and type(message) in observers:
+                observers[type(message)](message, to)
             raw, message_id = (b"", "") if raws is None else (raws[k], f"{cell.prefix}/{inbox_n}/{k}")
             for address in targets[k]:
-                self._deliver(address, Mail(message, raw, cell.name, message_id, seq, at_utc))
+                mail, there = Mail(message, raw, cell.name, message_id, seq, at_utc), self.cells.get(address)
+                if there is None:
+                    self._deliver_elsewhere(address, mail)
+                else:
+                    self._put(there, mail)
             if not targets[k] and type(effect) is Publish:
                 self._record(Mail(message, raw, cell.name, message_id, seq, at_utc))
 

@@ -124,8 +124,7 @@ class SteppedRuntime(Host):
         cell.turn = Turn(cell.name, None, self._virtual.now_utc())
 
     def _arm(self, cell: Cell, timer: Timer) -> None:
-        self._later_n += 1
-        heapq.heappush(self._later, (timer.at_utc, self._later_n, partial(self._timer_due, cell, timer)))
+        self.call_at(timer.at_utc, partial(self._timer_due, cell, timer))
 
     def _on_end(self) -> None:
         """Nothing to do: `run_until` looks at `ended`."""

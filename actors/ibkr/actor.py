@@ -84,6 +84,15 @@ class IBKRActor(Actor[IBKRState, Inbox]):
         """Handle one message; what is told of an older epoch is void."""
         w = self._wiring
         match message:
+            # orders: by far the most frequent
+            case (
+                broker.OrderStatusReported() | broker.CommissionReported() | broker.OrderSent()
+                | broker.ExecutionReported() | ExecutionRecorded() | broker.PositionReported()
+                | broker.OrderDenied() | broker.ErrorReported()
+            ):  # fmt: skip
+                self._on_order_fact(turn, message)
+            case SubmitOrder():
+                orders.submit_order(w, turn, message)
             case Started():
                 link.start(w, turn, message)
             case TimerFired():
@@ -123,9 +132,7 @@ class IBKRActor(Actor[IBKRState, Inbox]):
                 # None of this run's orders may be of its contract: a position of an earlier run waits for the answer.
                 turn.state.follow_contract(message.con_id)
                 start_read(w, turn)
-            # orders
-            case SubmitOrder():
-                orders.submit_order(w, turn, message)
+            # what else is asked of orders
             case ModifyOrder():
                 orders.modify_order(w, turn, message)
             case CancelOrder():
@@ -136,11 +143,6 @@ class IBKRActor(Actor[IBKRState, Inbox]):
                 orders.ask_broker(w, turn, message.order_ref, message.reply_to, message.con_id)
             case WithdrawEntries():
                 closing.withdraw_entries(w, turn, message.reply_to)
-            case (
-                broker.OrderSent() | broker.OrderDenied() | broker.OrderStatusReported() | broker.ExecutionReported()
-                | broker.CommissionReported() | broker.ErrorReported() | broker.PositionReported() | ExecutionRecorded()
-            ):  # fmt: skip
-                self._on_order_fact(turn, message)
             case _:
                 assert_never(message)
         closing.answer_when_withdrawn(turn)
@@ -149,22 +151,22 @@ class IBKRActor(Actor[IBKRState, Inbox]):
     def _on_order_fact(self, turn: Turn[IBKRState], message: OrderFact) -> None:
         w = self._wiring
         match message:
-            case broker.OrderSent():
-                facts.on_order_sent(turn, message)
-            case broker.OrderDenied():
-                facts.on_order_denied(turn, message)
             case broker.OrderStatusReported():
                 facts.on_order_status(w, turn, message)
-            case broker.ExecutionReported():
-                fills.on_execution(w, turn, message)
             case broker.CommissionReported():
                 fills.on_commission(turn, message)
+            case broker.OrderSent():
+                facts.on_order_sent(turn, message)
+            case broker.ExecutionReported():
+                fills.on_execution(w, turn, message)
             case ExecutionRecorded():
                 fills.on_execution_recorded(turn, message)
-            case broker.ErrorReported():
-                facts.on_error(w, turn, message)
             case broker.PositionReported():
                 facts.on_position(w, turn, message)
+            case broker.OrderDenied():
+                facts.on_order_denied(turn, message)
+            case broker.ErrorReported():
+                facts.on_error(w, turn, message)
             case _:
                 assert_never(message)
 

@@ -117,8 +117,21 @@ class PositionActor(Actor[PositionData, Inbox]):
         rules, before = self._rules, reported(turn.state)
         take_phase(turn)
         match message:
-            case market.QuoteChanged() | market.QuoteRead():  # by far the most frequent
+            # by far the most frequent: quotes, and what becomes of each order
+            case market.QuoteChanged() | market.QuoteRead():
                 on_quote(rules, turn, message.quote, message.spot)
+            case orders.FillRecorded():
+                on_fill(rules, turn, message)
+            case orders.CommissionRecorded():
+                on_commission(turn, message)
+            case broker.OrderSent():
+                on_order_sent(turn, message)
+            case orders.OrderAcknowledged():
+                on_order_acknowledged(turn, message)
+            case orders.OrderClosed():
+                on_order_closed(rules, turn, message)
+            case positions.BrokerPositionRead():
+                on_broker_position(rules, turn, message)
             case lifecycle.Started():
                 on_started(rules, turn, message)
             case lifecycle.TimerFired():
@@ -135,16 +148,10 @@ class PositionActor(Actor[PositionData, Inbox]):
                 on_slice_refused(turn, message)
             case orders.SliceRecorded():
                 on_slice_recorded(rules, turn, message)
-            case broker.OrderSent():
-                on_order_sent(turn, message)
             case broker.OrderDenied():
                 on_order_denied(rules, turn, message)
-            case orders.OrderAcknowledged():
-                on_order_acknowledged(turn, message)
             case orders.OrderRejected():
                 on_order_rejected(rules, turn, message)
-            case orders.OrderClosed():
-                on_order_closed(rules, turn, message)
             case orders.ModifyRefused():
                 on_modify_refused(rules, turn, message)
             case orders.OrderFound():
@@ -153,14 +160,8 @@ class PositionActor(Actor[PositionData, Inbox]):
                 on_order_not_found(rules, turn, message)
             case orders.ExitHeld():
                 on_exit_held(rules, turn, message)
-            case orders.FillRecorded():
-                on_fill(rules, turn, message)
-            case orders.CommissionRecorded():
-                on_commission(turn, message)
             case orders.ExitIntentRecorded():
                 on_exit_intent_recorded(rules, turn, message)
-            case positions.BrokerPositionRead():
-                on_broker_position(rules, turn, message)
             case positions.FlattenPosition():
                 request_exit(turn, WantedExit(message.reason))
             case positions.JoinExit():

@@ -78,8 +78,9 @@ def changed(turn: PositionTurn) -> None:
         positions.PositionChanged(
             ref=ref, state=state.cycle, qty=state.fills.held,
             cost_cents=state.fills.cost_cents(ref.contract.multiplier),
-            realised_cents=_gained_cents(state) - paid_cents, fees_cents=paid_cents, unrealised_cents=mark.unrealised_cents, mark_utc=mark.at_utc,
-            exit_reason=state.exit_reason, at_utc=turn.now,
+            realised_cents=_gained_cents(state) - paid_cents, fees_cents=paid_cents,
+            unrealised_cents=mark.unrealised_cents, mark_utc=mark.at_utc, exit_reason=state.exit_reason,
+            at_utc=turn.now,
         )
     )  # fmt: skip
 

@@ -214,9 +214,9 @@ class PositionData(msgspec.Struct, kw_only=True):
     @property
     def short_qty(self) -> Qty:
         """How many contracts the broker holds short of what was bought to open."""
-        if self.ref is None or self.ref.side is not Side.BUY or self.broker_qty is None:
+        if self.broker_qty is None or self.broker_qty >= 0 or self.ref is None or self.ref.side is not Side.BUY:
             return Qty(0)
-        return max(Qty(-self.broker_qty), Qty(0))
+        return Qty(-self.broker_qty)
 
     @property
     def cover_qty(self) -> Qty:

@@ -109,6 +109,10 @@ class RiskActor(Actor[RiskState, Inbox]):
         """Take one message into account."""
         rules = self.rules
         match message:
+            case market.SpotsChanged():
+                automatic_kill.on_spots(rules, turn, message)
+            case positions.PositionChanged():
+                holdings.on_changed(rules, turn, message)
             case signals.SignalRaised():
                 self._on_signal(turn, message)
             case signals.PromotionChanged() | lifecycle.StateRead():
@@ -119,14 +123,10 @@ class RiskActor(Actor[RiskState, Inbox]):
                 | orders.WhatIfRead()
             ):  # fmt: skip
                 self._on_entry(turn, message)
-            case market.SpotsChanged():
-                automatic_kill.on_spots(rules, turn, message)
             case market.HoursRead() | market.HaltChanged() | market.ContextRead():
                 market_state.hear(turn, message)
             case positions.PositionOpened():
                 holdings.on_opened(rules, turn, message)
-            case positions.PositionChanged():
-                holdings.on_changed(rules, turn, message)
             case positions.PositionClosed():
                 holdings.on_closed(rules, turn, message)
             case positions.EntryAbandoned():

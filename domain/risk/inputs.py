@@ -32,7 +32,8 @@ def inputs_of(view: DeskView, held_since_utc: Utc, age_max_ns: int, now: Utc) ->
     if not does_age(view, now):
         return ()
     marked = [h for h in view.holdings if h.needs_mark]
-    heard = [*((h.ref.contract, h.marked_utc) for h in marked), *_heard(view, marked, held_since_utc)]
+    marks: list[tuple[Contract | str, Utc]] = [(h.ref.contract, h.marked_utc) for h in marked]
+    heard = (*marks, *_heard(view, marked, held_since_utc))
     return tuple([Input(of, Utc(last + age_max_ns)) for of, last in heard])
 
 
@@ -50,7 +51,8 @@ def _heard(view: DeskView, marked: list[Holding], held_since_utc: Utc) -> list[t
     heard: list[tuple[str, Utc]] = []
     if view.start_nav_cents is None:
         heard.append(("the account's net liquidation at the start of the day", held_since_utc))
-    sold = [h.ref.contract.ticker for h in marked if h.ref.side is Side.SELL]
+    sell = Side.SELL  # a member is looked up anew each time it is named
+    sold = [h.ref.contract.ticker for h in marked if h.ref.side is sell]
     for ticker in dict.fromkeys((VIX, SPX, *sold)):
         spot = spot_of(view, ticker)
         is_live = spot is not None and spot.data_type is DataType.LIVE

@@ -103,7 +103,7 @@ class Account:
 
     def _margin_of_held(self) -> Cents:
         """Return the margin of what is held: none where nothing is short."""
-        is_short = any([position.qty < 0 for position in self.portfolio.held()])
+        is_short = any(position.qty < 0 for position in self.portfolio.held())
         return self._margin_cents(self._holdings()) if is_short else Cents(0)
 
     def _margin_cents(self, holdings: Iterable[Holding]) -> Cents:

@@ -266,13 +266,9 @@ def no_reverse(intent: Intent, s: Snapshot) -> Finding:
         return passed(looked_at=f"the profile of {intent.strategy} allows it")
     ticker, against = intent.ticker, -intent.direction
     open_ = [
-        h.contract.label
-        for h in s.view.holdings
-        if h.ref.contract.ticker == ticker and h.ref.direction == against
+        h.contract.label for h in s.view.holdings if h.ref.contract.ticker == ticker and h.ref.direction == against
     ]
-    under_way = [
-        f"{p.source} {p.ticker}, under way" for p in s.beside if (p.ticker, p.direction) == (ticker, against)
-    ]
+    under_way = [f"{p.source} {p.ticker}, under way" for p in s.beside if (p.ticker, p.direction) == (ticker, against)]
     opposite = [*open_, *under_way]
     if opposite:
         return refused(RejectCode.REVERSE_WITHOUT_FLAT, len(opposite), 0, "positions", opposite[0])

@@ -129,6 +129,7 @@ class Verdict(msgspec.Struct, frozen=True):
         return self.finding.outcome is Outcome.REJECT
 
 
+_PASS, _REJECT = Outcome.PASS, Outcome.REJECT  # asked for with every gate
 Check = Callable[[Intent, Snapshot], Finding]
 
 
@@ -152,14 +153,14 @@ class Gate(msgspec.Struct, frozen=True):
 
 def passed(measured: float | None = None, limit: float | None = None, unit: str = "", looked_at: str = "") -> Finding:
     """Return a finding with nothing against the entry."""
-    return Finding(Outcome.PASS, None, measured, limit, unit, looked_at)
+    return Finding(_PASS, None, measured, limit, unit, looked_at)
 
 
 def refused(
     code: RejectCode, measured: float | None = None, limit: float | None = None, unit: str = "", looked_at: str = ""
 ) -> Finding:
     """Return a finding that refuses the entry."""
-    return Finding(Outcome.REJECT, code, measured, limit, unit, looked_at)
+    return Finding(_REJECT, code, measured, limit, unit, looked_at)
 
 
 def missing(what: str, measured: float | None = None, limit: float | None = None, unit: str = "") -> Finding:

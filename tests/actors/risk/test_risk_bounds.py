@@ -44,7 +44,6 @@ from tests.testkit.desk_world import (
     quote,
     ref,
     signal,
-    view,
 )
 
 CONFIRM_NS = SETTINGS.entry.daily_loss_confirm_ms * MS
