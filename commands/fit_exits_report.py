@@ -164,14 +164,15 @@ def _excursions(paths: Paths) -> Section:
 def _forward(found: Fit) -> Section:
     rows: list[tuple[Cell, ...]] = [
         (
-            f"{fold.cut} sessions", f"{fold.end - fold.cut}",
+            fold.cut, fold.end - fold.cut,
             "those in force" if fold.chosen == 0 else _text(TRIED[fold.chosen - 1]),
             fold.tested_cents / 100, fold.median_cents / 100, fold.beaten,
         )
         for fold in found.folds
     ]  # fmt: skip
     columns = (
-        ("chosen on", Kind.TEXT), ("judged on", Kind.TEXT), ("levels", Kind.TEXT), ("then", Kind.MONEY),
-        ("median of all", Kind.MONEY), ("did worse", Kind.RATE),
+        ("before", Kind.COUNT), ("next", Kind.COUNT), ("levels", Kind.TEXT), ("then", Kind.MONEY),
+        ("median", Kind.MONEY), ("did worse", Kind.RATE),
     )  # fmt: skip
-    return Section("Walk-forward: chosen on the sessions before, judged on the next, USD", "", _table(columns, rows))
+    says = "numbers of sessions, and what the next ones came to at the chosen levels and at the median of all"
+    return Section("Walk-forward: chosen on the sessions before, judged on the next, USD", says, _table(columns, rows))
