@@ -347,8 +347,8 @@ TABLE: Final = (
     Sabotage(
         "what a slice on its way may still cost",
         "domain/risk/desk_view.py",
-        "h.cost_cents + h.ordered_cents if is_of_ticker",
-        "h.cost_cents if is_of_ticker",
+        "plain += h.cost_cents + h.ordered_cents",
+        "plain += h.cost_cents",
         "tests/actors/risk/test_risk_slices.py::test_a_slice_on_its_way_counts_as_premium_until_its_order_is_over",
     ),
     Sabotage(
