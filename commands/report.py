@@ -25,7 +25,7 @@ from commands.traces import UNREADABLE, enveloped, records
 from config.settings import Settings
 from domain.instants import exchange_clock
 from domain.reports.refusals import code_text, refused_measure
-from domain.reports.trades import exit_reasons
+from domain.reports.trades import by_structure, exit_reasons, trade_of
 from simulation.pace.record import PaceRecord
 from storage.gap_totals import totals_of
 from storage.queries import Found, LedgerReader
@@ -115,7 +115,7 @@ def facts(settings: Settings, folder: DataFolder, session: date) -> dict[str, An
     ledger = LedgerReader(folder.ledgers, settings.desk)
     live = ledger.held()
     open_now = holdings(ledger)
-    trades = ledger.trades(session)
+    closed = ledger.trades(session)
     contracts = ledger.contracts()
     gaps = totals_of([WarehouseReader(folder.warehouse).manifest(session)])
     attempts = ledger.attempts(session)
@@ -126,10 +126,10 @@ def facts(settings: Settings, folder: DataFolder, session: date) -> dict[str, An
     for row in executions:
         row["contract"] = contract_of(contracts[row["con_id"]]) if row["con_id"] in contracts else str(row["con_id"])
     source = source_of(of_session)
-    for row in trades:
+    for row in closed:
         row["exit_reasons"] = exit_reasons(executions, row)
-        row["origin"] = source.origin(row, executions).value
-    by_origin = totals_by_origin(trades, source, executions)
+    trades = [trade_of(legs) | {"origin": source.origin_of(legs, executions).value} for legs in by_structure(closed)]
+    by_origin = totals_by_origin(closed, source, executions)
     return {
         "session": session.isoformat(),
         "profile": settings.profile,
@@ -137,12 +137,12 @@ def facts(settings: Settings, folder: DataFolder, session: date) -> dict[str, An
         "market": source.told(by_origin),
         "trades": trades,
         "by_origin": by_origin,
-        "realised_cents": sum(row["realised_cents"] for row in trades),
-        "fees_cents": sum(row["fees_cents"] or 0 for row in trades),
+        "realised_cents": sum(row["realised_cents"] for row in closed),
+        "fees_cents": sum(row["fees_cents"] or 0 for row in closed),
         "executions": executions,
-        "figures": figures_of(trades, executions),
+        "figures": figures_of(closed, executions),
         "attempts": ledger.gate_counts(session),
-        "approved": approved_facts(attempts, trades, live),
+        "approved": approved_facts(attempts, closed, live),
         "refused": [
             {
                 name: row[name]
@@ -154,13 +154,13 @@ def facts(settings: Settings, folder: DataFolder, session: date) -> dict[str, An
         ],
         "outcomes": outcome_facts(ledger, session),
         "exit_profiles": exit_facts(ledger, session),
-        "unfilled": _unfilled(ledger, attempts, trades, live),
+        "unfilled": _unfilled(ledger, attempts, closed, live),
         "refusals": ledger.refusals(session),
         "held": [row for row in live if row["net_qty"]],
         "open": open_now,
         "is_flat": not open_now,
         "looks": looks,
-        "is_flat_by_broker": was_flat(looks, had_positions=bool(trades or executions or open_now)),
+        "is_flat_by_broker": was_flat(looks, had_positions=bool(closed or executions or open_now)),
         "day": ledger.day(session),
         "stage": _stage(folder, ledger.day(session)),
         "kill": ledger.kill(),
@@ -203,6 +203,7 @@ def _unfilled(ledger: LedgerReader, attempts: list[Found], trades: list[Found], 
             "alert_id": row["alert_id"],
             "order_ref": None if order is None else order["order_ref"],
             "contract": None if order is None else contract_of(order),
+            "side": None if order is None else order["side"],
             "qty": None if order is None else order["qty"],
             "limit_ticks": None if order is None else order["limit_ticks"],
             "status": None if order is None else order["status"],

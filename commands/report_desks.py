@@ -16,6 +16,7 @@ from commands.held import contract_of, desks_of
 from commands.report_figures import refused_n
 from domain.desks import DeskKind
 from domain.instants import exchange_clock
+from domain.reports.trades import results_cents, signed_qty
 from domain.signals.alert import AlertKey
 from storage.desk_kinds import kinds
 from storage.queries import Found, LedgerReader
@@ -37,7 +38,10 @@ class DeskDay(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Leg(msgspec.Struct, frozen=True, kw_only=True):
-    """What one desk made of an alert: prices in ticks, `None` where there is none; `what` says what no trade became."""
+    """What one desk made of an alert: prices in ticks, `None` where there is none; `what` says what no trade became.
+
+    A structure has a leg for each contract; `qty` is below 0 where it was sold to open.
+    """
 
     desk: str
     contract: str = ""
@@ -129,8 +133,9 @@ def _rows_of(ledger: LedgerReader, session: date) -> _Rows:
 
 
 def _day(rows: _Rows, kind: DeskKind | None) -> DeskDay:
+    results = results_cents(rows.trades)
     return DeskDay(
-        desk=rows.desk, kind=kind, trades=len(rows.trades), wins=sum(row["realised_cents"] > 0 for row in rows.trades),
+        desk=rows.desk, kind=kind, trades=len(results), wins=sum(cents > 0 for cents in results),
         realised_cents=sum(row["realised_cents"] for row in rows.trades),
         fees_cents=sum(row["fees_cents"] or 0 for row in rows.trades),
         refused=refused_n(rows.attempts), open=len(rows.held),
@@ -145,7 +150,7 @@ def _legs(rows: _Rows, alert_id: str) -> Iterable[Leg]:
             fill for fill in rows.executions if (fill["intent_id"], fill["con_id"]) == (row["intent_id"], row["con_id"])
         ]
         yield Leg(
-            desk=rows.desk, contract=contract_of(row), qty=row["opened_qty"] or 0, net_cents=row["realised_cents"],
+            desk=rows.desk, contract=contract_of(row), qty=signed_qty(row), net_cents=row["realised_cents"],
             entry_ticks=_average(fill for fill in fills if not fill["is_exit"]),
             exit_ticks=_average(fill for fill in fills if fill["is_exit"]),
         )  # fmt: skip

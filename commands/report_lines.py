@@ -11,9 +11,8 @@ from commands.report_origin import Origin, lines_by_origin
 from commands.report_outcomes import exit_lines, outcome_lines
 from domain.instants import exchange_clock
 from domain.orders.references import slice_n
-from domain.reports.trades import closing_text
 from domain.risk.reject import RejectCode
-from domain.wording import usd_text
+from domain.wording import reasons_text, usd_text
 from storage.queries import Found
 
 _TRACES_SHOWN: Final = 3
@@ -62,16 +61,28 @@ def _trades(found: dict[str, Any]) -> list[str]:
         return _wrapped(f"No trade has been closed; {len(held)} open: {what} (see Open).")
     lines = ["Trades"]
     for row in found["trades"]:
-        why = closing_text(row, row["exit_reasons"])
-        head = (
-            f"  {exchange_clock(row['opened_utc'])}-{exchange_clock(row['closed_utc'])}"
-            f" {row['opened_qty']:>3} {contract_of(row):<12}"
-        )
-        lines += _wrapped(why, 6, first=f"{head} {row['realised_cents'] / 100:>+10,.2f} USD  ")
-        origin = "" if row["origin"] == Origin.MARKET else f", {row['origin']}"
-        lines += _wrapped(f"{row['strategy']}, {row['alert_id']}, {row['order_ref']}{origin}", 6)
+        lines += _trade(row)
     lines.append(f"  net {found['realised_cents'] / 100:+,.2f} USD after fees of {usd_text(found['fees_cents'])}")
     return [*lines, *lines_by_origin(found), *_wrapped(_together(found), 2)]
+
+
+def _trade(row: Found) -> list[str]:
+    """Return a trade; of a structure with a line a leg, the sold ones with a quantity below 0."""
+    clocks = f"{exchange_clock(row['opened_utc'])}-{exchange_clock(row['closed_utc'])}"
+    is_structure = len(row["legs"]) > 1
+    what = f"    {row['ticker']:<12}" if is_structure else f"{row['qty']:>3} {contract_of(row):<12}"
+    lines = _wrapped(reasons_text(row["exit_reasons"]), 6, first=f"  {clocks} {what} {_result(row)} USD  ")
+    for leg in row["legs"] if is_structure else ():
+        side = "sold" if leg["qty"] < 0 else "bought"
+        head = f"  {side:>17} {leg['qty']:>3} {contract_of(leg):<12} {_result(leg)} USD  "
+        lines += _wrapped(leg["order_ref"], len(head), first=head)
+    ref = "" if is_structure else f", {row['order_ref']}"
+    origin = "" if row["origin"] == Origin.MARKET else f", {row['origin']}"
+    return [*lines, *_wrapped(f"{row['strategy']}, {row['alert_id']}{ref}{origin}", 6)]
+
+
+def _result(row: Found) -> str:
+    return f"{row['realised_cents'] / 100:>+10,.2f}"
 
 
 def _together(found: dict[str, Any]) -> str:

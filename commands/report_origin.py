@@ -6,7 +6,7 @@ A trade of a demo day is *recorded* where each of its executions met a recorded 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,11 @@ class Source(msgspec.Struct, frozen=True):
         is_recorded = all(self.recorded.is_quoted(contract, Utc(row["at_utc"])) for row in met)
         return Origin.RECORDED if is_recorded else Origin.SYNTHETIC
 
+    def origin_of(self, trade: Iterable[Found], executions: list[Found]) -> Origin:
+        """Return what the prices of a trade were: those of its positions, where they are of one kind."""
+        origins = {self.origin(row, executions) for row in trade}
+        return origins.pop() if len(origins) == 1 else Origin.SYNTHETIC
+
     def told(self, totals: Mapping[str, Mapping[str, int]]) -> str:
         """Return which market it was, for people; only trades on recorded quotes make anything of it real."""
         if not self.is_known:
@@ -99,8 +104,7 @@ def totals_by_origin(trades: list[Found], source: Source, executions: list[Found
     """Return trades, wins and the result by origin; a structure has that of its legs, where they have one."""
     totals: dict[str, dict[str, int]] = {}
     for legs in by_structure(trades):
-        origins = {source.origin(row, executions) for row in legs}
-        origin = origins.pop().value if len(origins) == 1 else Origin.SYNTHETIC.value
+        origin = source.origin_of(legs, executions).value
         cents = sum(row["realised_cents"] for row in legs)
         of_origin = totals.setdefault(origin, {"n": 0, "wins": 0, "realised_cents": 0})
         of_origin["n"] += 1

@@ -150,7 +150,11 @@ def _money(rows: Found, kind_of: dict[str, DeskKind], unfinished: Found) -> Sect
         ("fees", Kind.MONEY), ("worst", Kind.MONEY), ("fall", Kind.MONEY),
     )  # fmt: skip
     ranked = sorted(rows, key=lambda row: _rank(kind_of, row["desk"]))
-    says = "net of fees; fall: the largest of the running total" if rows else "no trade was closed"
+    says = (
+        "net of fees; fall: the largest of a day's P&L, what was open included, or of the total over days"
+        if rows
+        else "no trade was closed"
+    )
     if unfinished:
         days: dict[date, list[str]] = {}
         for row in unfinished:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from typing import Any, Final, TextIO
 
@@ -15,6 +15,7 @@ from commands.held import contract_of
 from commands.lines import WIDTH, wrapped
 from commands.report_figures import approved_facts, figures_of, refused_n
 from domain.instants import NEW_YORK, to_datetime
+from domain.instruments import Side
 from domain.units import Utc
 from domain.wording import csv_text, usd_text
 from storage.queries import Found, LedgerReader
@@ -24,8 +25,8 @@ _HEAD: Final = (
     f"{'session':<10} {'trades':>6} {'won':>4} {'P&L USD':>11} {'fees':>9} {'fall':>9} {'refused':>7} {'no fill':>7}"
 )
 _COLUMNS: Final = (
-    "session", "status", "opened_ny", "closed_ny", "ticker", "contract", "qty", "strategy", "alert_id", "order_ref",
-    "exit_reasons", "pnl_usd", "fees_usd", "origin",
+    "session", "status", "opened_ny", "closed_ny", "ticker", "contract", "side", "qty", "strategy", "alert_id",
+    "order_ref", "exit_reasons", "pnl_usd", "fees_usd", "origin",
 )  # fmt: skip
 
 
@@ -95,8 +96,11 @@ def _largest(rows: Iterable[dict[str, Any]]) -> str:
 
 
 def print_trades(found: dict[str, Any]) -> None:
-    """Print the trades and the entries without a fill of a report as CSV; times in New York."""
-    rows = [_trade(found, row) for row in found["trades"] if row["opened_qty"]]
+    """Print the trades and the entries without a fill of a report as CSV, a row each; times in New York.
+
+    Of a structure contract, side, quantity and order reference are those of its legs, as `SPXW 6000C / SPY 600C`.
+    """
+    rows = [_trade(found, row) for row in found["trades"]]
     rows += [_unfilled(found, row) for row in found["unfilled"]]
     _print_csv(rows, _COLUMNS)
 
@@ -104,19 +108,24 @@ def print_trades(found: dict[str, Any]) -> None:
 def _trade(found: dict[str, Any], row: Found) -> dict[str, Any]:
     return {
         "session": found["session"], "status": "closed", "opened_ny": _ny(row["opened_utc"]),
-        "closed_ny": _ny(row["closed_utc"]), "ticker": row["ticker"], "contract": contract_of(row),
-        "qty": row["opened_qty"], "strategy": row["strategy"], "alert_id": row["alert_id"],
-        "order_ref": row["order_ref"],
-        "exit_reasons": " ".join(row["exit_reasons"] or [row["exit_reason"] or row["end"]]),
+        "closed_ny": _ny(row["closed_utc"]), "ticker": row["ticker"],
+        "contract": _of_legs(row, contract_of), "side": _of_legs(row, lambda leg: leg["side"] or ""),
+        "qty": _of_legs(row, lambda leg: leg["qty"]), "strategy": row["strategy"], "alert_id": row["alert_id"],
+        "order_ref": _of_legs(row, lambda leg: leg["order_ref"] or ""), "exit_reasons": " ".join(row["exit_reasons"]),
         "pnl_usd": f"{row['realised_cents'] / 100:.2f}", "fees_usd": f"{(row['fees_cents'] or 0) / 100:.2f}",
         "origin": row["origin"],
     }  # fmt: skip
 
 
+def _of_legs(trade: Found, told: Callable[[Found], object]) -> str:
+    return " / ".join(str(told(leg)) for leg in trade["legs"])
+
+
 def _unfilled(found: dict[str, Any], row: Found) -> dict[str, Any]:
     return dict.fromkeys(_COLUMNS, "") | {
         "session": found["session"], "status": "no fill", "opened_ny": _ny(row["decided_utc"]),
-        "contract": row["contract"] or "", "qty": row["qty"] or "", "alert_id": row["alert_id"],
+        "contract": row["contract"] or "", "side": row["side"] or "",
+        "qty": "" if row["qty"] is None else Side(row["side"]).sign * row["qty"], "alert_id": row["alert_id"],
         "order_ref": row["order_ref"] or "",
     }  # fmt: skip
 

@@ -22,6 +22,7 @@ from commands.folder import DataFolder
 from commands.lines import wrapped
 from config.settings import Settings
 from domain.instants import BUCKET_NS, exchange_clock
+from domain.reports.trades import results_cents
 from domain.units import Cents, Utc
 from domain.wording import reason_text
 from simulation.backtest.heard import heard_in
@@ -54,7 +55,7 @@ def what_if(folder: DataFolder, session: date, recorded: Settings, wanted: Setti
     """
     sessions_between(folder, session, session, recorded)
     then, here = (_traded(folder, session, settings, model) for settings in (recorded, wanted))
-    return WhatIf(then, here, len(LedgerReader(folder.ledgers, recorded.desk).trades(session)))
+    return WhatIf(then, here, len(results_cents(LedgerReader(folder.ledgers, recorded.desk).trades(session))))
 
 
 def model_of(arguments: Namespace) -> FillModel:

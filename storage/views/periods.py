@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Any, Final
 
+from domain.reports.trades import largest_fall
 from storage.views import named
 from storage.views.database import Database
 
@@ -16,6 +17,13 @@ Found = list[dict[str, Any]]
 SPREAD: Final = "spread_too_wide"
 _IN: Final = "session BETWEEN $first AND $last"
 _CLOSED: Final = f"closed_utc IS NOT NULL AND qty > 0 AND {_IN}"
+# A structure counts once; it stands under the reason of the leg that was closed first.
+_WHOLE: Final = (
+    "whole AS (SELECT desk, session, strategy, coalesce(structure_id, position_id) AS trade_id, sum(pnl) AS pnl,"
+    " sum(fees) AS fees, max(closed_utc) AS closed_utc, max(closed_ny) AS closed_ny,"
+    ' first(coalesce(exit_reason, "end") ORDER BY closed_utc, position_id) AS reason FROM positions'
+    f" WHERE {_CLOSED} GROUP BY desk, session, strategy, trade_id)"
+)
 _HALF_HOUR: Final = "time_bucket(INTERVAL 30 MINUTE, decided_ny)::TIME AS half_hour"
 
 
@@ -29,32 +37,36 @@ class PeriodQueries:
         self._last = last
 
     def money(self) -> Found:
-        """Return a row a desk: sessions, trades, wins, money; the largest fall of the running total of trades."""
-        return self._rows(
-            f"WITH closed AS (SELECT *, sum(pnl) OVER d AS total FROM positions WHERE {_CLOSED}"
-            " WINDOW d AS (PARTITION BY desk ORDER BY closed_utc, position_id)),"
-            " falls AS (SELECT *, greatest(0, max(total) OVER (PARTITION BY desk ORDER BY closed_utc, position_id))"
-            " - total AS fall FROM closed)"
-            " SELECT desk, count(DISTINCT session) AS sessions, count(*) AS n, count(*) FILTER (pnl > 0) AS wins,"
-            " sum(pnl) AS pnl, sum(fees) AS fees, avg(pnl) AS mean, min(pnl) AS worst, max(pnl) AS best,"
-            " max(fall) AS drawdown FROM falls GROUP BY desk ORDER BY desk"
+        """Return a row a desk: sessions, trades, wins, money; the largest fall of its P&L (`largest_fall`)."""
+        rows = self._rows(
+            f"WITH {_WHOLE} SELECT desk, count(DISTINCT session) AS sessions, count(*) AS n,"
+            " count(*) FILTER (pnl > 0) AS wins, sum(pnl) AS pnl, sum(fees) AS fees, avg(pnl) AS mean,"
+            " min(pnl) AS worst, max(pnl) AS best FROM whole GROUP BY desk ORDER BY desk"
         )
+        days = self._rows(
+            f"WITH {_WHOLE} SELECT desk, session, coalesce(list(t.pnl ORDER BY t.closed_utc, t.trade_id) FILTER"
+            " (t.trade_id IS NOT NULL), []) AS results, any_value(d.drawdown) AS drawdown FROM whole t FULL JOIN"
+            f" (FROM days WHERE {_IN}) d USING (desk, session) GROUP BY desk, session ORDER BY desk, session"
+        )
+        by_desk: dict[str, list[tuple[list[float], float | None]]] = {}
+        for day in days:
+            by_desk.setdefault(day["desk"], []).append((day["results"], day["drawdown"]))
+        return [row | {"drawdown": largest_fall(by_desk[row["desk"]])} for row in rows]
 
     def curve(self) -> Found:
         """Return the running total of P&L: a row a desk and closing on one day, a row a desk and day of more."""
         step = "closed_ny" if self._first == self._last else "session::TIMESTAMP"
         return self._rows(
-            f"WITH steps AS (SELECT desk, {step} AS moment, sum(pnl) AS pnl FROM positions WHERE {_CLOSED}"
-            " GROUP BY ALL) SELECT desk, moment, sum(pnl) OVER (PARTITION BY desk ORDER BY moment) AS total FROM steps"
+            f"WITH {_WHOLE}, steps AS (SELECT desk, {step} AS moment, sum(pnl) AS pnl FROM whole GROUP BY ALL)"
+            " SELECT desk, moment, sum(pnl) OVER (PARTITION BY desk ORDER BY moment) AS total FROM steps"
             " ORDER BY desk, moment"
         )
 
     def by_reason(self) -> Found:
         """Return a row a desk, strategy and exit reason: trades, wins, money."""
         return self._rows(
-            'SELECT desk, strategy, coalesce(exit_reason, "end") AS reason, count(*) AS n,'
-            " count(*) FILTER (pnl > 0) AS wins, sum(pnl) AS pnl, avg(pnl) AS mean FROM positions"
-            f" WHERE {_CLOSED} GROUP BY ALL ORDER BY desk, strategy, pnl DESC, reason"
+            f"WITH {_WHOLE} SELECT desk, strategy, reason, count(*) AS n, count(*) FILTER (pnl > 0) AS wins,"
+            " sum(pnl) AS pnl, avg(pnl) AS mean FROM whole GROUP BY ALL ORDER BY desk, strategy, pnl DESC, reason"
         )
 
     def fills_by_time(self) -> Found:

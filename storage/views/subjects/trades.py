@@ -226,6 +226,7 @@ POSITIONS = View(
     "one position, open or closed",
     (
         Column("position_id", "", "the position"),
+        Column("structure_id", "", "the structure that it is a leg of; `NULL`: of none"),
         DESK,
         SESSION,
         INTENT,
@@ -236,6 +237,7 @@ POSITIONS = View(
         KIND,
         *_CONTRACT,
         Column("direction", "", "+1 up, -1 down"),
+        Column("side", "", "`BUY`, or `SELL`: it was sold to open"),
         Column("state", "", "state of its life cycle"),
         Column("qty", "contracts", "how many were opened"),
         Column("entry_spot", USD, "spot at the entry"),
@@ -247,9 +249,9 @@ POSITIONS = View(
         Column("exit_reason", "", "why it was closed"),
         Column("end", "", "how it ended"),
     ),
-    "SELECT p.position_id, p.desk, p.session::DATE AS session, p.intent_id, p.alert_id, p.source, p.strategy,"
-    " p.ticker, p.kind,"
-    f" p.con_id, {_CONTRACT_SQL}, p.direction, p.state, p.opened_qty AS qty, p.entry_spot_ticks / 100.0 AS"
+    "SELECT p.position_id, p.structure_id, p.desk, p.session::DATE AS session, p.intent_id, p.alert_id, p.source,"
+    " p.strategy, p.ticker, p.kind,"
+    f" p.con_id, {_CONTRACT_SQL}, p.direction, r.side, p.state, p.opened_qty AS qty, p.entry_spot_ticks / 100.0 AS"
     " entry_spot, p.entry_iv,"
     f" {clocks('p.opened_utc', 'opened')}, {clocks('p.closed_utc', 'closed')}, p.realised_cents / 100.0 AS pnl,"
     ' p.fees_cents / 100.0 AS fees, p.exit_reason, p."end" FROM base_positions p LEFT JOIN base_reservations r'
