@@ -372,9 +372,13 @@ def refused_text(denied: entries.EntryDenied) -> str:
 
 
 def fill_text(fill: positions.FillBooked) -> str:
-    """Return what was bought or sold and at which price, as `Filled: BUY 1 SPXW 5890P @ 18.80 (1 held)`."""
+    """Return what was bought or sold and at which price, as `Filled: BUY 1 SPXW 5890P @ 18.80 (1 held)`.
+
+    What was sold to open is held below 0.
+    """
     price = "at an unknown price" if fill.price_ticks is None else f"@ {fill.price_ticks / 100:.2f}"
-    return f"Filled: {fill.side.value} {fill.qty} {short(fill.ref.contract)} {price} ({fill.held_qty} held)"
+    held = fill.ref.side.sign * fill.held_qty
+    return f"Filled: {fill.side.value} {fill.qty} {short(fill.ref.contract)} {price} ({held} held)"
 
 
 def closed_text(closed: positions.PositionClosed) -> str:

@@ -11,7 +11,6 @@ from commands.cli import CommandError
 from commands.traces import UNREADABLE
 from domain.ask.answer import Answer
 from domain.ask.question import Question, Topic, examples
-from domain.risk.reject import RejectCode
 
 _SESSIONS_NAMED: Final = 5
 _BY_TOPIC: Final[dict[Topic, Callable[[Desk, Question], Answer]]] = {
@@ -61,6 +60,6 @@ def _examples(desk: Desk) -> tuple[str, ...]:
     trades = [row for day in days for row in reversed(desk.ledger.trades(day))]
     refused = [
         row for day in days for row in reversed(desk.ledger.attempts(day))
-        if row["code"] not in (None, RejectCode.SHADOW_SIGNAL)
+        if row["code"] is not None and not row["is_shadow"]
     ]  # fmt: skip
     return examples((*trades, *desk.ledger.held()), refused)

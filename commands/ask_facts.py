@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import date, timedelta
 from typing import Any, Final
 
@@ -11,17 +11,19 @@ from commands.cli import CommandError
 from commands.control import request
 from commands.folder import DataFolder, at_desk
 from commands.held import contract_of, holdings
+from commands.lanes import is_about
 from config.desks import desk_names
 from config.settings import Settings
 from domain.ask.answer import Answer, Citation, cited
 from domain.ask.question import Question, When
 from domain.instants import MS, exchange_clock, session_of
 from domain.instruments import Right
+from domain.reports.alerts import found_text
 from domain.reports.period import Span, period_of
 from domain.reports.refusals import code_text, refused_measure
-from domain.reports.trades import closing_text, exit_reasons, results_cents
+from domain.reports.trades import by_structure, closing_text, exit_reasons, results_cents, trade_of
 from domain.units import Utc
-from domain.wording import duration_text, reason_text, usd_text
+from domain.wording import duration_text, reason_text, reasons_text, usd_text
 from storage.gap_totals import totals_of
 from storage.queries import Found, LedgerReader
 from storage.warehouse_reader import WarehouseReader
@@ -204,7 +206,7 @@ def pnl(desk: Desk, asked: Question) -> Answer:
             by_day[day] += row["realised_cents"]
         lines += [f"  {day}: {_signed(cents)}" for day, cents in sorted(by_day.items())]
     else:
-        lines += [f"  {_trade(desk, row)}" for _, row in rows]
+        lines += [f"  {text}" for text in _trades(desk, [row for _, row in rows])]
     facts = (desk.running("desk") or {}).get("desk")
     if facts is not None and session_of(facts["at_utc"]) == days[-1] and facts["unrealised_cents"]:
         lines.append(f"Open positions: {_signed(facts['unrealised_cents'])} not realised.")
@@ -221,7 +223,7 @@ def trades(desk: Desk, asked: Question) -> Answer:
     of = "".join(f" in {what}" for what in _contract_asked(asked)) + _of_desk(desk)
     lines = [
         f"{_capital(title)}: {_counted(results_cents(rows), 'closed ')}{of}.",
-        *_listed(rows, lambda row: _trade(desk, row)),
+        *_listed(_trades(desk, rows)),
     ]
     sources = cited(f"{desk.own} positions", [row["position_id"] for row in rows]) or _days(desk, days)
     if days[-1] == desk.sessions()[0]:
@@ -232,20 +234,25 @@ def trades(desk: Desk, asked: Question) -> Answer:
 
 
 def rejects(desk: Desk, asked: Question) -> Answer:
-    """Count the refused attempts by code, and list them with what was measured."""
+    """Count the refused attempts by code, and list them with what was measured; shadows are counted alone."""
     title, days = desk.asked(asked.when)
-    rows = [
+    ended = [
         row
         for day in days
         for row in desk.ledger.attempts(day)
-        if (row["code"] is not None or row["amended_code"] is not None) and asked.ticker in (None, row["ticker"])
+        if (row["code"] is not None or row["amended_code"] is not None) and is_about(row["ticker"], asked.ticker)
     ]
+    rows = [row for row in ended if not row["is_shadow"]]
+    beside = (
+        f" Beside them {len(ended) - len(rows)} shadows, not traded until promoted." if len(ended) > len(rows) else ""
+    )
     if not rows:
-        return Answer(text=f"{_capital(title)}: no attempt was refused.", citations=_days(desk, days))
+        return Answer(text=f"{_capital(title)}: no attempt was refused.{beside}", citations=_days(desk, days))
     counts = Counter(code_text(row) for row in rows)
+    told = ", ".join(f"{code} {n}" for code, n in counts.most_common())
     lines = [
-        f"{_capital(title)}: {len(rows)} refused ({', '.join(f'{code} {n}' for code, n in counts.most_common())}).",
-        *_listed(rows, refusal_text),
+        f"{_capital(title)}: {len(rows)} refused ({told}).{beside}",
+        *_listed([refusal_text(row) for row in rows]),
     ]
     return Answer(text="\n".join(lines), citations=cited(f"{desk.own} gate_log", [f"n {row['n']}" for row in rows]))
 
@@ -253,17 +260,16 @@ def rejects(desk: Desk, asked: Question) -> Answer:
 def alerts(desk: Desk, asked: Question) -> Answer:
     """List the alerts, and whether they could trade."""
     title, days = desk.asked(asked.when)
-    rows = [row for day in days for row in desk.ledger.alerts(day) if asked.ticker in (None, row["ticker"])]
+    rows = [row for day in days for row in desk.ledger.alerts(day) if is_about(row["ticker"], asked.ticker)]
     of = f" in {asked.ticker}" if asked.ticker else ""
     lines = [
         f"{_capital(title)}: {len(rows) or 'no'} alert{'s' * (len(rows) != 1)}{of}.",
         *_listed(
-            rows,
-            lambda row: (
-                f"{exchange_clock(row['raised_utc'])} {row['kind']} {row['ticker']}"
-                f" {'up' if row['direction'] > 0 else 'down'} at {row['entry_ticks'] / 100:,.2f}"
+            [
+                f"{exchange_clock(row['raised_utc'])} {row['kind']} {row['ticker']} {found_text(row)}"
                 f"{' (shadow)' if row['is_shadow'] else ''} {row['alert_id']}"
-            ),
+                for row in rows
+            ]
         ),
     ]
     sources = cited(f"{desk.shared} alerts", [row["alert_id"] for row in rows]) or _days(desk, days)
@@ -299,7 +305,7 @@ def refusal_text(row: Found) -> str:
 def _is_asked(row: Found, asked: Question) -> bool:
     """Return whether a trade is of the ticker, the strike and the right that a question names."""
     return (
-        asked.ticker in (None, row["ticker"])
+        is_about(row["ticker"], asked.ticker)
         and asked.strike_ticks in (None, row["strike_ticks"])
         and asked.right in (None, row["right"])
     )
@@ -323,17 +329,29 @@ def _counted(results: list[int], which: str = "") -> str:
     return f"{len(results) or 'no'} {which}trade{'s' * (len(results) != 1)}"
 
 
-def _trade(desk: Desk, row: Found) -> str:
-    held = duration_text((row["closed_utc"] - row["opened_utc"]) / MS) if row["opened_utc"] else "an unknown time"
+def _trades(desk: Desk, rows: list[Found]) -> list[str]:
+    """Return closed positions as trades, a line each; of a structure with its legs, what was sold below 0."""
+    by_day: dict[date, list[Found]] = {}
+    for row in rows:
+        by_day.setdefault(session_of(Utc(row["closed_utc"])), []).append(row)
+    executions = [fill for day in by_day for fill in desk.ledger.executions(day)]
+    told = [row | {"exit_reasons": exit_reasons(executions, row)} for row in rows]
+    return [_trade(trade_of(legs)) for legs in by_structure(told)]
+
+
+def _trade(trade: Found) -> str:
+    held = duration_text((trade["closed_utc"] - trade["opened_utc"]) / MS)
+    what = " / ".join(f"{leg['qty']} {contract_of(leg)}" for leg in trade["legs"])
+    refs = ", ".join(leg["order_ref"] or leg["position_id"] for leg in trade["legs"])
     return (
-        f"{exchange_clock(row['closed_utc'])} {row['opened_qty']} {contract_of(row)}: {_signed(row['realised_cents'])},"
-        f" {closed_by(desk, row)} after {held} ({row['order_ref'] or row['position_id']})"
+        f"{exchange_clock(trade['closed_utc'])} {what}: {_signed(trade['realised_cents'])},"
+        f" {reasons_text(trade['exit_reasons'])} after {held} ({refs})"
     )
 
 
-def _listed(rows: list[Found], text: Callable[[Found], str]) -> list[str]:
-    left_out = len(rows) - _LISTED
-    lines = [f"  {text(row)}" for row in rows[-_LISTED:]]
+def _listed(texts: list[str]) -> list[str]:
+    left_out = len(texts) - _LISTED
+    lines = [f"  {text}" for text in texts[-_LISTED:]]
     return [f"  and {left_out} before them", *lines] if left_out > 0 else lines
 
 

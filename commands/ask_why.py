@@ -8,6 +8,7 @@ from typing import Any, Final
 from commands.ask_facts import Desk, closed_by, refusal_text
 from commands.cli import CommandError
 from commands.held import contract_of
+from commands.lanes import is_about, looked_for
 from commands.why import chain_of
 from commands.why_lines import STEPS
 from commands.why_not import answer_of
@@ -15,8 +16,11 @@ from commands.why_not_day import kinds_of, lines_of
 from domain.ask.answer import Answer, Citation, cited
 from domain.ask.question import Question
 from domain.instants import MS, SECOND, at_exchange, bucket_of, exchange_clock
+from domain.instruments import Side
 from domain.orders.references import parse_order_ref, position_of
 from domain.orders.tiers import Tier
+from domain.reports.alerts import found_text
+from domain.reports.trades import results_cents
 from domain.signals.alert import AlertKey
 from domain.units import Utc
 from domain.wording import usd_text
@@ -99,19 +103,19 @@ def _session_of(order: Found) -> date:
 
 
 def _entries(desk: Desk, day: date) -> list[Found]:
-    """Return the entry orders of a session, each with its origin and fills."""
-    found = []
+    """Return the entry orders of a session, one a contract, each with its origin and fills."""
+    found: dict[tuple[str, int], Found] = {}
     for row in desk.ledger.attempts(day):
-        refs = desk.ledger.orders_of(row["intent_id"]) if row["intent_id"] else []
-        order = desk.ledger.order(refs[0]) if refs else None
-        if order is not None:
-            found.append(order)
-    return found
+        for ref in desk.ledger.orders_of(row["intent_id"]) if row["intent_id"] else ():
+            order = desk.ledger.order(ref)
+            if order is not None and not order["is_exit"]:
+                found.setdefault((order["intent_id"], order["con_id"]), order)
+    return list(found.values())
 
 
 def _fits(order: Found, asked: Question) -> bool:
     return (
-        asked.ticker in (None, order["ticker"])
+        is_about(order["ticker"], asked.ticker)
         and asked.strike_ticks in (None, order["strike_ticks"])
         and asked.right in (None, order["right"])
     )
@@ -129,7 +133,7 @@ def _is_refused(row: Found, asked: Question, day: date) -> bool:
     if asked.strike_ticks is not None or asked.right is not None or asked.clock is None or row["code"] is None:
         return False
     is_near = abs(row["decided_utc"] - at_exchange(day, asked.clock)) <= _NEAR_NS
-    return is_near and asked.ticker in (None, row["ticker"])
+    return is_near and is_about(row["ticker"], asked.ticker)
 
 
 def _told(desk: Desk, order: Found, day: date, asked: Question) -> Answer:
@@ -137,7 +141,8 @@ def _told(desk: Desk, order: Found, day: date, asked: Question) -> Answer:
     alert_id, ledger = order["alert_id"], desk.ledger
     attempt = next((row for row in ledger.attempts(key=alert_id) if row["intent_id"] == order["intent_id"]), None)
     alert = next((row for row in ledger.alerts(day) if row["alert_id"] == alert_id), None)
-    trade = next((row for row in ledger.trades(day) if row["intent_id"] == order["intent_id"]), None)
+    of_intent = [row for row in ledger.trades(day) if row["intent_id"] == order["intent_id"]]
+    trade = next((row for row in of_intent if row["con_id"] == order["con_id"]), None)
     refs = ledger.orders_of(order["intent_id"])
     entry = [_bought(order, day)]
     if alert is not None:
@@ -147,7 +152,9 @@ def _told(desk: Desk, order: Found, day: date, asked: Question) -> Answer:
         entry.append(f"All {n} gates passed at {exchange_clock(attempt['decided_utc'])}.")
     closed = [] if trade is None else [_closed(desk, trade)]
     told, chain = _chain(desk, order["order_ref"], day)
-    lines = [*closed, *entry] if asked.is_exit else [*entry, *closed]
+    if len(of_intent) > 1:
+        closed.append(f"Its {len(of_intent)} legs together made {_signed(results_cents(of_intent)[0])}.")
+    lines = [*closed, *entry] if _is_of_exit(asked, order) else [*entry, *closed]
     if trade is None and order["executions"]:
         lines.append("It is still held.")
     lines.append(told or f"The whole chain: `main.py why {order['order_ref']}`.")
@@ -160,6 +167,13 @@ def _told(desk: Desk, order: Found, day: date, asked: Question) -> Answer:
         *chain,
     )
     return Answer(text="\n".join(lines), citations=sources)
+
+
+def _is_of_exit(asked: Question, order: Found) -> bool:
+    """Return whether a question is about how a trade was closed: of what was sold to open, that was bought back."""
+    if order["side"] == Side.SELL and asked.side is not None:
+        return asked.side is Side.BUY
+    return asked.is_exit
 
 
 def _bought(order: Found, day: date) -> str:
@@ -180,26 +194,23 @@ def _bought(order: Found, day: date) -> str:
 
 
 def _because(alert: Found) -> str:
-    way = "up" if alert["direction"] > 0 else "down"
     known = [f"{force['name']} {force['score']:+.2f}" for force in alert["forces"] if force["confidence"]]
     forces = f"; forces {', '.join(known)}" if known else ""
-    levels = "".join(
-        f", {name} {alert[field] / 100:,.2f}"
-        for name, field in (("target", "target_ticks"), ("stop", "stop_ticks"))
-        if alert[field] is not None
-    )
     bucket = exchange_clock(alert["bucket_utc"])
     return (
-        f"Because {alert['source']} found {alert['kind']} on {alert['ticker']} in the bucket of {bucket}: {way} at"
-        f" {alert['entry_ticks'] / 100:,.2f}{levels}{forces} ({alert['alert_id']})."
+        f"Because {alert['source']} found {alert['kind']} on {alert['ticker']} in the bucket of {bucket}:"
+        f" {found_text(alert, has_levels=True)}{forces} ({alert['alert_id']})."
     )
+
+
+def _signed(cents: int) -> str:
+    return f"{'+' if cents >= 0 else ''}{usd_text(cents)}"
 
 
 def _closed(desk: Desk, trade: Found) -> str:
-    cents = trade["realised_cents"]
     return (
         f"Closed at {exchange_clock(trade['closed_utc'])} because of: {closed_by(desk, trade)};"
-        f" {'+' if cents >= 0 else ''}{usd_text(cents)} net of {usd_text(trade['fees_cents'] or 0)} fees."
+        f" {_signed(trade['realised_cents'])} net of {usd_text(trade['fees_cents'] or 0)} fees."
     )
 
 
@@ -225,13 +236,13 @@ def _record(record: dict[str, Any], day: date) -> Citation:
 
 def _why_not_day(desk: Desk, asked: Question, day: date) -> Answer:
     kinds = kinds_of(day, desk.settings, desk.folder, desk.ledger)
-    found = [kind for kind in kinds if asked.ticker in (None, kind.lane.partition(":")[2])]
+    found = [kind for kind in kinds if is_about(kind.lane.partition(":")[2], asked.ticker)]
     if not found:
         watched = ", ".join(sorted({kind.lane for kind in kinds})) or "none"
         return Answer(
             text=f"No lane watches {asked.ticker}; the lanes are: {watched}.", citations=cited("settings", ["lanes"])
         )
-    rows = [row for row in desk.ledger.attempts(day) if asked.ticker in (None, row["ticker"])]
+    rows = [row for row in desk.ledger.attempts(day) if is_about(row["ticker"], asked.ticker)]
     return Answer(
         text="\n".join(lines_of(day, found)),
         citations=(*cited(f"{desk.own} gate_log", [f"n {row['n']}" for row in rows]),
@@ -245,20 +256,18 @@ def _of_time(desk: Desk, asked: Question, day: date, clock: time) -> tuple[list[
     lines: list[str] = []
     sources: list[Citation] = []
     for row in desk.ledger.attempts(day):
-        if asked.ticker in (None, row["ticker"]) and abs(row["decided_utc"] - at_utc) <= _NEAR_NS:
+        if is_about(row["ticker"], asked.ticker) and abs(row["decided_utc"] - at_utc) <= _NEAR_NS:
             is_refused = row["code"] is not None or row["amended_code"] is not None
             what = (
                 refusal_text(row) if is_refused else f"{exchange_clock(row['decided_utc'])} {row['ticker']}: approved"
             )
             lines.append(f"  {what} ({row['alert_id']})")
             sources += cited(f"{desk.own} gate_log", [f"n {row['n']}"])
-    for source, tickers in desk.settings.lanes.items():
-        for ticker in (ticker for ticker in tickers if asked.ticker in (None, ticker)):
-            for kind in desk.settings.alerts[source]:
-                version = desk.settings.alert_rules[kind].version
-                said, cites = _of_key(desk, AlertKey(source, ticker, kind, version, bucket_of(at_utc)))
-                lines += [f"  {source}:{ticker} {kind}: {said[-1]}"]
-                sources += cites
+    for one in looked_for(desk.settings):
+        if is_about(one.ticker, asked.ticker):
+            said, cites = _of_key(desk, AlertKey(one.source, one.ticker, one.kind, one.version, bucket_of(at_utc)))
+            lines += [f"  {one.lane} {one.kind}: {said[-1]}"]
+            sources += cites
     return lines, sources
 
 

@@ -234,7 +234,9 @@ def _refused(days: Sequence[Day]) -> Section:
     codes: Counter[str] = sum((Counter(day.refused) for day in days), Counter())
     counted = sorted(codes.items(), key=lambda pair: (-pair[1], pair[0]))
     unfilled = sum(day.unfilled for day in days)
+    shadows = sum(day.shadows for day in days)
     says = f"{codes.total()} attempts were refused, {unfilled} passed and were not filled"
+    says += f"; {shadows} shadows beside them (not traded until promoted)" if shadows else ""
     return Section("Refused by code", says, _table((("code", Kind.TEXT), ("attempts", Kind.COUNT)), counted))
 
 

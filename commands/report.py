@@ -17,7 +17,7 @@ from commands.cli import CommandError
 from commands.flatness import Look, looks_of_book, looks_of_trace, was_flat
 from commands.folder import DataFolder, at_desk, settings_of
 from commands.held import contract_of, holdings
-from commands.report_figures import approved_facts, fates, figures_of
+from commands.report_figures import approved_facts, counts_of, fates, figures_of
 from commands.report_origin import source_of, totals_by_origin
 from commands.report_outcomes import exit_facts, outcome_facts
 from commands.report_sessions import print_trades, show_last
@@ -34,7 +34,10 @@ from web.masking import masked_text
 
 
 def act(arguments: Namespace) -> int:
-    """Show the report of a session; 1 when it is not flat, by our ledger or by the broker, or a reading came twice."""
+    """Show the report of a session; 1 when it is not flat, by our ledger or by the broker, or a reading came twice.
+
+    What a running day holds is its trade, and no fault: it is watched.
+    """
     if arguments.html is not None or (arguments.session or "").isalpha():
         from commands import report_period  # noqa: PLC0415 - DuckDB, which the trading process (`run`) never loads
 
@@ -54,7 +57,7 @@ def act(arguments: Namespace) -> int:
         found = facts(settings, folder, session)
         if arguments.csv:
             print_trades(found)
-            return 1 if is_bad(found) else 0
+            return _code(found)
         shown = orjson.dumps(found, option=orjson.OPT_INDENT_2, default=_plain).decode()
         if not arguments.json:
             shown = "\n".join(report_lines.lines_of(found))
@@ -65,7 +68,11 @@ def act(arguments: Namespace) -> int:
             3,
         ) from None
     print(masked_text(shown))
-    return 1 if is_bad(found) else 0
+    return _code(found)
+
+
+def _code(found: dict[str, Any]) -> int:
+    return 1 if is_bad(found | {"is_flat": found["is_flat"] or found["stage"] == "running"}) else 0
 
 
 def _plain(value: object) -> object:
@@ -141,13 +148,13 @@ def facts(settings: Settings, folder: DataFolder, session: date) -> dict[str, An
         "fees_cents": sum(row["fees_cents"] or 0 for row in closed),
         "executions": executions,
         "figures": figures_of(closed, executions),
-        "attempts": ledger.gate_counts(session),
+        "attempts": counts_of(attempts),
         "approved": approved_facts(attempts, closed, live),
         "refused": [
             {
                 name: row[name]
                 for name in ("decided_utc", "alert_id", "code", "measured", "limit_value", "unit", "amended_code",
-                             "amended_words", "amended_utc")
+                             "amended_words", "amended_utc", "is_shadow")
             } | {"because": code_text(row), "told": "" if row["code"] is None else refused_measure(row)}
             for row in attempts
             if row["code"] is not None or row["amended_code"] is not None
@@ -162,7 +169,7 @@ def facts(settings: Settings, folder: DataFolder, session: date) -> dict[str, An
         "looks": looks,
         "is_flat_by_broker": was_flat(looks, had_positions=bool(closed or executions or open_now)),
         "day": ledger.day(session),
-        "stage": _stage(folder, ledger.day(session)),
+        "stage": stage_of(folder, ledger.day(session)),
         "kill": ledger.kill(),
         "runs": [row["run_n"] for row in ledger.runs()],
         "gap_rows": gaps.absent_n,
@@ -211,7 +218,7 @@ def _unfilled(ledger: LedgerReader, attempts: list[Found], trades: list[Found], 
     return found
 
 
-def _stage(folder: DataFolder, day: dict[str, Any] | None) -> str:
+def stage_of(folder: DataFolder, day: dict[str, Any] | None) -> str:
     """Return how far the day has come: `over` (its summary is written), `running`, or `stopped`."""
     if day is not None and day["trades"] is not None:
         return "over"

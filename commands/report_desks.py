@@ -13,6 +13,7 @@ import orjson
 from commands.cli import CommandError
 from commands.folder import DataFolder
 from commands.held import contract_of, desks_of
+from commands.report import stage_of
 from commands.report_figures import refused_n
 from domain.desks import DeskKind
 from domain.instants import exchange_clock
@@ -68,13 +69,17 @@ class DesksReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def act(arguments: Namespace, folder: DataFolder) -> int:
-    """Print it; 1 where a desk still holds something."""
+    """Print it; 1 where a desk still holds something and its day does not run."""
     found = report_of(folder, _session(arguments.session, folder))
     if arguments.json:
         print(orjson.dumps(msgspec.to_builtins(found), option=orjson.OPT_INDENT_2).decode())
     else:
         print("\n".join(lines_of(found)))
-    return 1 if any(day.open for day in found.desks) else 0
+    return 1 if any(day.open and not _is_running(folder, day.desk, found.session) for day in found.desks) else 0
+
+
+def _is_running(folder: DataFolder, desk: str, session: date) -> bool:
+    return stage_of(folder, LedgerReader(folder.ledgers, desk).day(session)) == "running"
 
 
 def _session(text: str | None, folder: DataFolder) -> date:

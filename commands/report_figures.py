@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from domain.reports.trades import results_cents
 from domain.risk.reject import RejectCode
 from storage.queries import Found
@@ -24,7 +26,16 @@ def figures_of(trades: list[Found], executions: list[Found]) -> dict[str, float]
 
 def refused_n(attempts: list[Found]) -> int:
     """Count the attempts that were refused; shadows are none, since nobody meant them to be traded."""
-    return sum(row["code"] not in (None, RejectCode.SHADOW_SIGNAL) for row in attempts)
+    return sum(row["code"] is not None and not row["is_shadow"] for row in attempts)
+
+
+def counts_of(attempts: list[Found]) -> dict[str, int]:
+    """Count attempts by the code that they ended with, most first: `accepted`, and shadows under that of the check."""
+    counts = Counter(
+        RejectCode.SHADOW_SIGNAL.value if row["is_shadow"] else row["code"] or row["amended_code"] or "accepted"
+        for row in attempts
+    )
+    return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
 def approved_facts(attempts: list[Found], trades: list[Found], live: list[Found]) -> dict[str, int]:

@@ -149,7 +149,7 @@ def attempt_lines(found: dict[str, Any]) -> list[str]:
     shown = ", ".join(f"{found['approved'][fate]} {text}" for fate, text in fates if found["approved"][fate])
     beside = f", {shadows} shadow{'s' * (shadows != 1)} (not traded until promoted)" if shadows else ""
     lines = _wrapped(f"{approved} approved{f' ({shown})' if shown else ''}, {sum(counts.values())} refused{beside}", 2)
-    refused = (row for row in found["refused"] if row["code"] != RejectCode.SHADOW_SIGNAL)
+    refused = (row for row in found["refused"] if not row["is_shadow"])
     ends = [(row["decided_utc"], _refused(row)) for row in refused]
     ends += [(row["decided_utc"], _unfilled(row)) for row in found["unfilled"]]
     return [*lines, *(line for _, told in sorted(ends, key=lambda one: one[0]) for line in told)]

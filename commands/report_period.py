@@ -302,12 +302,18 @@ def _rejects(rows: Found, attempts: Found) -> Section:
     )  # fmt: skip
     return Section(
         "Refused by code and half hour",
-        f"refused: {_by_desk(refused, 'refused', 'n')}" if attempts else "nothing was attempted",
+        f"refused: {_by_desk(refused, 'refused', 'n')}{_shadows(attempts)}" if attempts else "nothing was attempted",
         _table(columns, (
             (desk, code, Rate(sum(row["n"] for row in found), asked.get(desk, 0)),
              clock_text(max(found, key=lambda row: row["n"])["half_hour"])) for (desk, code), found in counted
         )), Chart(Form.HEAT, tuple(map(clock_text, times)), heat) if rows else None,
     )  # fmt: skip
+
+
+def _shadows(attempts: Found) -> str:
+    """Return how many shadows each desk saw; they are no attempts, as none may trade before its kind is promoted."""
+    told = ", ".join(f"{row['desk']} {row['shadows']}" for row in attempts if row["shadows"])
+    return f"; shadows beside them: {told}" if told else ""
 
 
 def _spread(rows: Found) -> Section:

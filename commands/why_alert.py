@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from commands.lines import wrapped
 from domain.instants import exchange_clock
+from domain.reports.alerts import found_text
 from domain.signals.alert import AlertKey
 from domain.signals.outcome import First, Outcome, OutcomeState
 from domain.wording import number_text
@@ -48,11 +49,9 @@ def push_lines(row: Found) -> list[str]:
 
 
 def _found(row: Found) -> str:
-    way = "up" if row["direction"] > 0 else "down"
-    levels = f"target {row['target_ticks'] / 100:.2f}, stop {row['stop_ticks'] / 100:.2f}"
     what = "a shadow" if row["is_shadow"] else "may trade"
     at = exchange_clock(row["raised_utc"])
-    return f"{at}  {way} at {row['entry_ticks'] / 100:.2f}, {levels}, {what}"
+    return f"{at}  {found_text(row, has_levels=True)}, {what}"
 
 
 def _thresholds(row: Found) -> str:

@@ -11,9 +11,11 @@ from commands.lines import wrapped
 from commands.traces import UNREADABLE
 from commands.why_forces import force_lines
 from domain.instants import MS, exchange_clock
+from domain.instruments import Side
 from domain.orders.tiers import Tier
 from domain.position.cycle import ExitReason
 from domain.position.exits import SEVERITY
+from domain.reports.alerts import found_text
 from domain.risk.gates.sequence import number_of
 from domain.signals.alert import AlertKey
 from domain.wording import duration_text, measure_text, reason_text, usd_text
@@ -105,13 +107,9 @@ def levels_text(spot_ticks: int | None, zero_gamma_ticks: int | None) -> str:
 
 def _alert(message: dict[str, Any]) -> str:
     alert = message["alert"]
-    way = "up" if alert["direction"] > 0 else "down"
-    name = msgspec.convert(alert["key"], AlertKey).alert_id
-    levels = ", ".join(
-        f"{what} {_price(alert[field])}" for what, field in (("target", "target_ticks"), ("stop", "stop_ticks"))
-        if alert.get(field) is not None
-    )  # fmt: skip
-    return f"{name}: {way} at {_price(alert['entry_ticks'])}{f', {levels}' if levels else ''}"
+    key = msgspec.convert(alert["key"], AlertKey)
+    told = alert | {"source": key.source, "thresholds": message.get("thresholds")}
+    return f"{key.alert_id}: {found_text(told, has_levels=True)}"
 
 
 def _signal(message: dict[str, Any]) -> str:
@@ -207,6 +205,12 @@ def _exit(message: dict[str, Any]) -> str:
     return f"{reason_text(message['reason'])} (severity {severity} of {_SEVEREST}){part}: {message['qty']} {how}"
 
 
+def _opened(message: dict[str, Any]) -> str:
+    ref = message["ref"]
+    done = "sold" if ref.get("side") == Side.SELL else "bought"
+    return f"{done} {message['qty']} {_contract(ref['contract'])} for {usd_text(message['cost_cents'])}"
+
+
 def _closed(message: dict[str, Any]) -> str:
     cents = message["realised_cents"]
     reason = reason_text(message["reason"] or message["end"])
@@ -253,9 +257,7 @@ _SAID: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
     "broker.ExecutionReported": lambda message: _fill(message["execution"]),
     "orders.FillRecorded": _fill,
     "orders.RecordExitIntent": _exit,
-    "positions.PositionOpened": lambda m: (
-        f"{m['qty']} {_contract(m['ref']['contract'])} for {usd_text(m['cost_cents'])}"
-    ),
+    "positions.PositionOpened": _opened,
     "positions.PositionClosed": _closed,
     "orders.WhatIfRead": _margin,
     "structures.OpenStructure": _terms,

@@ -14,13 +14,17 @@ import orjson
 from commands.cli import CommandError
 from commands.folder import DataFolder, at_desk, settings_of
 from commands.held import contract_of
+from commands.lanes import LANE_OF_SPREAD, looked_for, spreads_on_record
 from commands.lines import wrapped
 from commands.traces import UNREADABLE, enveloped, records
 from commands.why_lines import levels_text, verdict_lines
 from config.settings import Settings
 from domain.instants import at_exchange, bucket_of, exchange_clock
+from domain.instruments import Side
+from domain.reports.alerts import found_text
 from domain.reports.refusals import code_text, refused_measure
 from domain.risk.gates.sequence import number_of
+from domain.signals import spread
 from domain.signals.alert import AlertKey
 from storage.queries import Found, LedgerReader
 
@@ -53,6 +57,11 @@ class Answer(msgspec.Struct, kw_only=True):
             )
         if self.not_evaluated:
             return f"No alert: {self.not_evaluated[-1]}."
+        if self.key.source == spread.SOURCE:
+            return (
+                "The spread's lane said nothing of this bucket: it looks in its window of the day alone, and while no"
+                " supervisor runs or the spread is switched off (spread.is_on) nobody looks."
+            )
         if self.reading is not None:
             return "The lane judged this reading, and what the kind looks for was not there."
         return "No lane read this bucket: the feed was silent, or no supervisor ran (`main.py report` has the gaps)."
@@ -107,18 +116,23 @@ def _key_of(arguments: Namespace, settings: Settings, folder: DataFolder, ledger
             except ValueError:
                 raise CommandError(f"{alert_id!r} is no alert id; {_FORMS}.") from None
         case [lane, kind, clock]:
-            source, _, ticker = lane.removeprefix("lane:").partition(":")
-            if ticker not in settings.lanes.get(source, ()):
-                lanes = ", ".join(f"{source}:{ticker}" for source, on in settings.lanes.items() for ticker in on)
-                raise CommandError(f"There is no lane {lane!r}; there are: {lanes}.")
+            lane = lane.removeprefix("lane:")
+            source, _, ticker = lane.partition(":")
+            looked = looked_for(settings)
+            session = _session(arguments.session, folder, ledger)
+            if source == spread.SOURCE:
+                looked += spreads_on_record((*ledger.attempts(session), *ledger.alerts(session)), looked)
+            kinds = {one.kind: one.version for one in looked if one.lane == lane}
+            if not kinds:
+                lanes = ", ".join(dict.fromkeys(one.lane for one in looked))
+                off = " The spread is switched off (spread.is_on)." if lane == LANE_OF_SPREAD else ""
+                raise CommandError(f"There is no lane {lane!r}; there are: {lanes}.{off}")
             kind, _, version = kind.partition("-")
-            kinds = settings.alerts[source]
             if kind not in kinds:
                 raise CommandError(f"{source} does not look for {kind!r}; it looks for: {', '.join(kinds)}.")
-            known = settings.alert_rules[kind].version
+            known = kinds[kind]
             if version and not version.isdigit():
                 raise CommandError(f"{version!r} is no version of {kind}; write {kind} or {kind}-{known}.")
-            session = _session(arguments.session, folder, ledger)
             bucket = bucket_of(at_exchange(session, _time(clock)))
             return AlertKey(source, ticker, kind, int(version) if version else known, bucket)
         case _:
@@ -194,10 +208,19 @@ def _of_attempt(row: Found, orders: list[Found]) -> str:
         return f"Refused{where}, {code_text(row)}{measured}."
     if row["amended_code"] is not None:
         return f"Approved, but it came to nothing: {row['amended_code']} ({row['amended_words']})."
-    filled = sum(execution["qty"] for order in orders if not order["is_exit"] for execution in order["executions"])
-    refs = ", ".join(order["order_ref"] for order in orders if not order["is_exit"])
-    if filled:
-        return f"It was traded: {filled} filled; `main.py why {refs}` has the whole story."
+    entries = [order for order in orders if not order["is_exit"]]
+    filled = [sum(fill["qty"] for fill in order["executions"]) for order in entries]
+    refs = ", ".join(order["order_ref"] for order in entries)
+    if any(filled):
+        qty = (
+            " and ".join(
+                f"{Side(order['side']).sign * qty} {contract_of(order)}"
+                for order, qty in zip(entries, filled, strict=True)
+            )
+            if len({order["con_id"] for order in entries}) > 1
+            else f"{sum(filled)}"
+        )
+        return f"It was traded: {qty} filled; `main.py why {entries[0]['order_ref']}` has the whole story."
     return f"Approved and sent, without a fill ({refs or 'no order is on record'})."
 
 
@@ -212,8 +235,7 @@ def _lines(answer: Answer) -> list[str]:
     lines += [line for why in answer.not_evaluated for line in wrapped(f"not judged: {why}", 2)]
     if answer.alert is not None:
         shadow = "a shadow" if answer.alert["is_shadow"] else "may trade"
-        way = "up" if answer.alert["direction"] > 0 else "down"
-        lines.append(f"  alert: {way} at {answer.alert['entry_ticks'] / 100:.2f}, {shadow}")
+        lines += wrapped(f"alert: {found_text(answer.alert)}, {shadow}", 2)
     for row in answer.attempts:
         lines.append(f"  decided {exchange_clock(row['decided_utc'])}: {row['code'] or 'approved'}")
         lines += verdict_lines(row["verdicts"])
@@ -222,6 +244,7 @@ def _lines(answer: Answer) -> list[str]:
             lines += wrapped(f"amended {at}: {row['amended_code']}, {row['amended_words']}", 2)
     for order in answer.orders:
         if not order["is_exit"]:
-            lines.append(f"  order {order['order_ref']}: {order['qty']} {contract_of(order)}, {order['status']}")
+            qty = Side(order["side"]).sign * order["qty"]
+            lines.append(f"  order {order['order_ref']}: {qty} {contract_of(order)}, {order['status']}")
     lines += [line for text in answer.damaged for line in wrapped(f"damaged: {text}", 2)]
     return [*lines, *wrapped(answer.conclusion)]

@@ -12,6 +12,7 @@ import msgspec
 import orjson
 
 from commands.folder import DataFolder
+from commands.lanes import looked_for, spreads_on_record
 from commands.lines import counted, wrapped
 from commands.report_figures import fates
 from commands.traces import UNREADABLE, enveloped, records
@@ -21,7 +22,7 @@ from domain.features.evidence import Evidence
 from domain.instants import BUCKET_NS, exchange_clock
 from domain.market.derived import values_at
 from domain.reports.refusals import code_text, refused_measure
-from domain.risk.reject import RejectCode
+from domain.signals import spread
 from domain.signals.conditioned import ConditionEvaluator
 from domain.signals.evaluator import Reading, reading_of
 from domain.signals.nearest_miss import Miss, nearest_miss
@@ -37,7 +38,11 @@ _NOT_EVALUATED = b'"signals.NotEvaluated"'
 
 
 class KindOfDay(msgspec.Struct, kw_only=True):
-    """One lane and kind on one day."""
+    """One lane and kind on one day.
+
+    `readings` are what the lane had to judge. That of the spread reads none: they are then the buckets of which it said
+    why it found nothing (`is_spread`).
+    """
 
     lane: str
     kind: str
@@ -51,6 +56,7 @@ class KindOfDay(msgspec.Struct, kw_only=True):
     not_judged: Counter[str] = msgspec.field(default_factory=Counter)
     nearest_miss: Miss | None = None
     nearest_threshold: NearThreshold | None = None
+    is_spread: bool = False
 
 
 def show(session: date, settings: Settings, folder: DataFolder, ledger: LedgerReader, *, is_json: bool) -> int:
@@ -73,38 +79,31 @@ def kinds_of(session: date, settings: Settings, folder: DataFolder, ledger: Ledg
     approved, filled, _ = fates(attempts, ledger.trades(session), ledger.held())
     silences, out_of_phase = _not_judged(folder, session)
     by_ticker = _readings(folder, session)
+    looked = looked_for(settings)
     found = []
-    for source, tickers in settings.lanes.items():
-        for ticker in tickers:
-            readings = by_ticker.get(ticker, [])
-            for kind in settings.alerts[source]:
-                of_kind = [
-                    row for row in attempts if (row["source"], row["ticker"], row["kind"]) == (source, ticker, kind)
-                ]
-                raised = [
-                    row for row in alerts if (row["source"], row["ticker"], row["kind"]) == (source, ticker, kind)
-                ]
-                refusals = [row for row in of_kind if code_text(row) not in (None, RejectCode.SHADOW_SIGNAL)]
-                ours = {row["intent_id"] for row in of_kind} & approved
-                looked_at = [r for r in readings if (source, ticker, r.bucket_utc) not in out_of_phase]
-                evaluator = settings.kinds[kind](settings.alert_rules[kind])
-                found.append(
-                    KindOfDay(
-                        lane=f"{source}:{ticker}", kind=kind, alerts=len(raised),
-                        shadows=sum(bool(row["is_shadow"]) for row in raised), filled=len(ours & filled),
-                        unfilled=len(ours - filled),
-                        refused=Counter(code for row in refusals if (code := code_text(row)) is not None),
-                        nearest_refusal=min(refusals, key=closeness, default=None), readings=len(readings),
-                        not_judged=silences.get((source, ticker, kind), Counter()),
-                        nearest_miss=(
-                            None if isinstance(evaluator, ConditionEvaluator) else nearest_miss(evaluator, looked_at)
-                        ),
-                        nearest_threshold=(
-                            nearest_threshold(evaluator, looked_at)
-                            if isinstance(evaluator, ConditionEvaluator) else None
-                        ),
-                    )
-                )  # fmt: skip
+    for one in (*looked, *spreads_on_record((*attempts, *alerts), looked)):
+        of_kind, raised = [row for row in attempts if one.is_of(row)], [row for row in alerts if one.is_of(row)]
+        refusals = [row for row in of_kind if code_text(row) is not None and not row["is_shadow"]]
+        ours = {row["intent_id"] for row in of_kind} & approved
+        not_judged = silences.get((one.source, one.ticker, one.kind), Counter())
+        day = KindOfDay(
+            lane=one.lane, kind=one.kind, alerts=len(raised), shadows=sum(bool(row["is_shadow"]) for row in raised),
+            filled=len(ours & filled), unfilled=len(ours - filled),
+            refused=Counter(code for row in refusals if (code := code_text(row)) is not None),
+            nearest_refusal=min(refusals, key=closeness, default=None), not_judged=not_judged,
+        )  # fmt: skip
+        found.append(day)
+        if one.source == spread.SOURCE:
+            day.is_spread, day.readings = True, not_judged.total()
+            continue
+        readings = by_ticker.get(one.ticker, [])
+        looked_at = [r for r in readings if (one.source, one.ticker, r.bucket_utc) not in out_of_phase]
+        evaluator = settings.kinds[one.kind](settings.alert_rules[one.kind])
+        day.readings = len(readings)
+        if isinstance(evaluator, ConditionEvaluator):
+            day.nearest_threshold = nearest_threshold(evaluator, looked_at)
+        else:
+            day.nearest_miss = nearest_miss(evaluator, looked_at)
     return found
 
 
@@ -158,11 +157,18 @@ def _not_judged(
             continue
         for message in _messages(records(path)):
             key = (message["source"], message["ticker"], message["kind"])
-            why = str(message["why"]).partition(" (")[0]
+            why = _short(message["source"], str(message["why"]))
             out.setdefault(key, Counter())[why] += 1
             if why.startswith("phase "):
                 out_of_phase.add((message["source"], message["ticker"], message["bucket_utc"]))
     return out, out_of_phase
+
+
+def _short(source: str, why: str) -> str:
+    """Return why nothing was judged without what is of one bucket alone: what stands in brackets, of a spread all."""
+    if source != spread.SOURCE:
+        return why.partition(" (")[0]
+    return "one is under way" if why.endswith(" is under way") else why.partition(":")[0].replace("_", " ")
 
 
 def _messages(lines: Iterable[bytes]) -> Iterable[dict[str, Any]]:
@@ -196,7 +202,10 @@ def lines_of(session: date, found: list[KindOfDay]) -> list[str]:
             lines += wrapped(f"nearest to an alert: {_threshold(kind.nearest_threshold)}", 2)
         if kind.not_judged:
             counts = ", ".join(f"{why} {n}" for why, n in kind.not_judged.most_common())
-            lines += wrapped(f"without a judgement, of {kind.readings} readings: {counts}", 2)
+            lines += wrapped(
+                f"nothing was opened: {counts}" if kind.is_spread
+                else f"without a judgement, of {kind.readings} readings: {counts}", 2,
+            )  # fmt: skip
     if not found:
         lines += ["", "No lane watches anything: name tickers under `lanes` of the settings."]
     return lines
@@ -234,7 +243,8 @@ def _refusal(row: Found) -> str:
 
 def _fates(kind: KindOfDay) -> str:
     if not kind.alerts and not kind.refused:
-        return f"no alert in {kind.readings} readings" if kind.readings else "nothing was read"
+        what = "buckets" if kind.is_spread else "readings"
+        return f"no alert in {kind.readings} {what}" if kind.readings else "nothing was read"
     parts = [counted(kind.alerts, "alert")]
     if kind.shadows:
         whole = "a shadow" if kind.alerts == 1 else "all shadows"

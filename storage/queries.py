@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from domain.risk.reject import RejectCode
 from domain.signals.alert import Alert
 from domain.signals.outcome import Outcome
 from storage.alert_rows import open_alerts, outcomes_of
@@ -96,7 +97,11 @@ class LedgerReader:
         return {row["code"]: row["n"] for row in rows}
 
     def attempts(self, session: date | None = None, *, key: str | None = None) -> list[Found]:
-        """Return gate rows with their verdicts: of a session, or those whose alert or intent is `key`."""
+        """Return gate rows with their verdicts: of a session, or those whose alert or intent is `key`.
+
+        `is_shadow`: nobody meant it to be traded, whichever gate refused it (a kill level is asked before the shadow
+        check).
+        """
         where = "session = ?" if session is not None else "? IN (alert_id, intent_id)"
         rows = _rows(
             self._desk,
@@ -108,7 +113,22 @@ class LedgerReader:
         with reading(self._desk.path):
             for row in rows:
                 row["verdicts"] = msgspec.json.decode(row["verdicts"])
+        shadows = self._shadows(rows)
+        for row in rows:
+            row["is_shadow"] = row["code"] == RejectCode.SHADOW_SIGNAL or row["alert_id"] in shadows
         return rows
+
+    def _shadows(self, attempts: list[Found]) -> frozenset[str]:
+        """Return those alerts of refused attempts that were shadows from the first."""
+        refused = [row["alert_id"] for row in attempts if row["code"] not in (None, RejectCode.SHADOW_SIGNAL)]
+        if not refused:
+            return frozenset()
+        rows = _rows(
+            self._shared,
+            "SELECT alert_id FROM alerts WHERE is_shadow AND alert_id IN (SELECT value FROM json_each(?))",
+            (msgspec.json.encode(refused).decode(),),
+        )
+        return frozenset(row["alert_id"] for row in rows)
 
     def executions(self, session: date) -> list[Found]:
         """Return the session's executions in force with fee and slippage.

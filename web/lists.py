@@ -85,7 +85,7 @@ def gates(view: View, limit: int = LIST_MAX) -> models.Gates:
     counts: dict[str, int] = {}
     refusals: list[models.Refusal] = []
     for row in reversed(view.ledgers.attempts):
-        code = row["amended_code"] or row["code"]
+        code = RejectCode.SHADOW_SIGNAL if row["is_shadow"] else row["amended_code"] or row["code"]
         counts[code or "accepted"] = counts.get(code or "accepted", 0) + 1
         if code not in (None, RejectCode.SHADOW_SIGNAL) and len(refusals) < limit:
             refusals.append(_refusal(row, code))
@@ -118,7 +118,7 @@ def fills(view: View, limit: int = LIST_MAX, before_utc: Utc | None = None) -> l
 
 def questions(view: View) -> tuple[str, ...]:
     """Return questions to begin with, about this day's trades and refusals."""
-    refused = [row for row in reversed(view.ledgers.attempts) if row["code"] not in (None, RejectCode.SHADOW_SIGNAL)]
+    refused = [row for row in reversed(view.ledgers.attempts) if row["code"] is not None and not row["is_shadow"]]
     return examples((*view.ledgers.today(), *view.ledgers.held), refused)
 
 

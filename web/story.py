@@ -11,9 +11,11 @@ from typing import Any
 
 from domain.instants import BUCKET_NS
 from domain.orders.references import parse_order_ref, position_of
+from domain.reports.alerts import found_text
 from domain.reports.refusals import code_text, refused_measure
 from domain.reports.trades import closing_text, exit_reasons
 from domain.signals.alert import AlertKey
+from domain.signals.spread import SOURCE
 from domain.units import Utc
 from domain.wording import measure_text, reason_text
 from storage.queries import Found, LedgerReader
@@ -69,6 +71,8 @@ def _of_alert(ask: LedgerReader, key: AlertKey, session: date) -> Steps:
     reading = f"{key.ticker} at {_usd(found['entry_ticks'])}{forces}"
     way = "up" if found["direction"] > 0 else "down"
     alert = f"{_words(key.kind)}, {way}; target {_usd(found['target_ticks'])}, stop {_usd(found['stop_ticks'])}"
+    if key.source == SOURCE:  # a spread has no way and no levels of its own
+        reading, alert = f"SPX at {_usd(found['entry_ticks'])}", f"{_words(key.kind)}: {found_text(found)}"
     return [
         (Utc(found["bucket_utc"] + BUCKET_NS), "reading", reading),
         (Utc(found["raised_utc"]), "alert", f"{alert} (shadow)" if found["is_shadow"] else alert),

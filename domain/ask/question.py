@@ -54,7 +54,8 @@ class When(msgspec.Struct, frozen=True):
 class Question(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked; `None` where the sentence does not say.
 
-    `ref` is an order reference or an alert id, `clock` is New York's. `is_exit`: of a trade, why it was closed.
+    `ref` is an order reference or an alert id, `clock` is New York's. `is_exit`: of a trade, why it was closed;
+    `side` is what the sentence says that we did, where it says it.
     `unclear` says in a sentence what of the question is not known here: an answer without it would be to another one.
     """
 
@@ -66,6 +67,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     clock: time | None = None
     ref: str | None = None
     is_exit: bool = False
+    side: Side | None = None
     unclear: str = ""
 
     @property
@@ -178,6 +180,8 @@ _STOPPED: Final = re.compile(
 )
 _TRADING: Final = re.compile(r"\bn(o|')t\s+trading\b|\bn’t trading\b|\bnot (being )?trad(ing|e)\b")
 _CLOSED: Final = re.compile(r"\b(sold|sell|selling|close[ds]?|closing|exit(ed|s)?|got? out|get out|stopped out)\b")
+_SOLD: Final = re.compile(r"\b(sold|sell|selling)\b")
+_BOUGHT: Final = re.compile(r"\b(bought|buy|buying)\b")
 # The first that a sentence holds decides.
 _TOPICS: Final = tuple(
     (re.compile(pattern), topic)
@@ -217,7 +221,7 @@ def question_of(text: str, tickers: Iterable[str]) -> Question | None:
     of_class = next((ticker for ticker in known if word in (f"{ticker}W", f"{ticker}P")), None)  # as SPXW is of SPX
     asked = Question(
         topic=Topic.STATUS, when=when, ticker=_ticker(rest, known) or of_class, strike_ticks=strike, right=right,
-        clock=_clock(rest), ref=ref, is_exit=_CLOSED.search(said) is not None,
+        clock=_clock(rest), ref=ref, is_exit=_CLOSED.search(said) is not None, side=_side(said),
     )  # fmt: skip
     topic = _topic(said, asked)
     if topic is None:
@@ -296,6 +300,12 @@ def _contract(said: str) -> tuple[Ticks | None, Right | None, str]:
             return strike, _right(found["right"]), f"{said[: found.start()]} {said[found.end() :]}"
     found = _RIGHT_ALONE.search(said)
     return None, None if found is None else _right(found["right"]), said
+
+
+def _side(said: str) -> Side | None:
+    if _SOLD.search(said):
+        return Side.SELL
+    return Side.BUY if _BOUGHT.search(said) else None
 
 
 def _right(word: str) -> Right:

@@ -87,12 +87,12 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True):
 class Day(msgspec.Struct, frozen=True, kw_only=True):
     """What a session came to; `rows` and `quotes` are what was recorded of it, `nav_cents` is at its end.
 
-    `refused` counts refused attempts by code; `held` are positions that nothing closed; `digest` is the hash of its
-    alerts, verdicts and executions; `damaged` names buckets and files that were left out, `lacking` what was not
-    recorded for ten minutes or more; `unpriced` are positions that expired without a fresh price of their underlying:
-    booked as worthless, while NAV has them at its last price; `killed` says why kill levels were raised, each level
-    once, the first ones first; `apart_s` are the seconds between two recorded quotes of a contract, by the median (0:
-    there are none).
+    `refused` counts refused attempts by code, without `shadows`; `held` are positions that nothing closed; `digest` is
+    the hash of its alerts, verdicts and executions; `damaged` names buckets and files that were left out, `lacking`
+    what was not recorded for ten minutes or more; `unpriced` are positions that expired without a fresh price of their
+    underlying: booked as worthless, while NAV has them at its last price; `killed` says why kill levels were raised,
+    each level once, the first ones first; `apart_s` are the seconds between two recorded quotes of a contract, by the
+    median (0: there are none).
     """
 
     session: date
@@ -254,10 +254,11 @@ class Backtest:
         session, ledger = recorded.session, LedgerReader(self._folder, self._settings.desk)
         attempts, alerts, closed = ledger.attempts(session), ledger.alerts(session), ledger.trades(session)
         executions = ledger.executions(session)
-        refused = Counter(code for row in attempts if (code := row["code"] or row["amended_code"]))
+        ended = [row for row in attempts if row["code"] or row["amended_code"]]
+        refused = Counter(row["code"] or row["amended_code"] for row in ended if not row["is_shadow"])
         filled = tuple(_trade(session, legs, executions) for legs in by_structure(closed))
         held = sum(1 for position in exchange.positions() if position.qty)
-        passed = len(attempts) - refused.total()
+        passed = len(attempts) - len(ended)
         return Day(
             session=session, trades=filled, rows=sum(hub.rows_n for hub in hubs),
             quotes=sum(len(column.at_utc) for column in recorded.columns.values()), contracts=len(recorded.contracts),

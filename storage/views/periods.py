@@ -88,16 +88,18 @@ class PeriodQueries:
         )
 
     def rejects(self) -> Found:
-        """Return a row a desk, code and half hour: refused attempts."""
+        """Return a row a desk, code and half hour: refused attempts; shadows are none."""
         return self._rows(
-            f"SELECT desk, code, {_HALF_HOUR}, count(*) AS n FROM attempts WHERE NOT is_accepted AND {_IN}"
+            f"SELECT desk, code, {_HALF_HOUR}, count(*) AS n FROM attempts WHERE NOT is_accepted AND NOT"
+            f" is_shadow AND {_IN}"
             " GROUP BY ALL ORDER BY desk, code, half_hour"
         )
 
     def attempts(self) -> Found:
-        """Return a row a desk: all attempts, and how many were accepted."""
+        """Return a row a desk: attempts, how many of them were accepted, and shadows, which are none of them."""
         return self._rows(
-            "SELECT desk, count(*) AS n, count(*) FILTER (is_accepted) AS accepted FROM attempts"
+            "SELECT desk, count(*) FILTER (NOT is_shadow) AS n, count(*) FILTER (is_accepted) AS accepted,"
+            " count(*) FILTER (is_shadow) AS shadows FROM attempts"
             f" WHERE {_IN} GROUP BY desk ORDER BY desk"
         )
 

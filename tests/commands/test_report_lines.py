@@ -14,7 +14,7 @@ def refused(alert: str, after_ns: int) -> dict[str, object]:
     return {
         "decided_utc": NOW + after_ns, "alert_id": alert, "code": "loss_streak", "measured": 3, "limit_value": 3,
         "unit": "structures", "amended_code": None, "amended_words": None, "because": "loss_streak",
-        "told": "3 losses in a row, entries end at 3",
+        "told": "3 losses in a row, entries end at 3", "is_shadow": False,
     }  # fmt: skip
 
 
@@ -33,7 +33,10 @@ def test_refused_and_unfilled_attempts_stand_in_the_order_of_the_day() -> None:
 
 
 def test_shadows_are_counted_and_hide_no_refusal() -> None:
-    shadows = [refused(f"shadow {n}", n) | {"code": "shadow_signal", "because": "shadow_signal"} for n in range(40)]
+    shadows = [
+        refused(f"shadow {n}", n) | {"code": "shadow_signal", "because": "shadow_signal", "is_shadow": True}
+        for n in range(40)
+    ]
     long = refused("20261120-advisor-TSLA-143430-STRUCTURE_BREAK-2", MINUTE) | {"because": "no_contract: illiquid"}
     found = {
         "attempts": {"accepted": 1, "shadow_signal": 40, "no_contract": 1},

@@ -84,3 +84,26 @@ def test_a_damaged_record_is_said_and_the_rest_is_shown() -> None:
     lines = lines_of([step(0, type="broker.OrderStatusReported"), step(0, **STATUS)])
     assert "damaged" in lines[0]
     assert lines[-1].endswith("working, 0 of 1 filled")
+
+
+@pytest.mark.parametrize(("side", "said"), [("BUY", "bought 10"), ("SELL", "sold 10"), (None, "bought 10")])
+def test_what_was_opened_says_whether_it_was_bought_or_sold(side: str | None, said: str) -> None:
+    contract = {"trading_class": "SPY", "strike_ticks": 59_700, "right": "C"}
+    ref = {"contract": contract} | ({} if side is None else {"side": side})
+    opened = {"type": "positions.PositionOpened", "ref": ref, "qty": 10, "cost_cents": 146_000}
+    assert lines_of([step(0, **opened)])[0].endswith(f"{said} SPY 597C for 1,460 USD")
+
+
+def test_the_alert_of_a_spread_says_its_terms_and_no_way_and_levels() -> None:
+    key = {"source": "spread", "ticker": "SPX-SPY", "kind": "CREDIT_SPREAD", "version": 1, "bucket_utc": 0}
+    alert = {"key": key, "direction": 1, "entry_ticks": 597_347, "target_ticks": 597_500, "stop_ticks": 587_300}
+    thresholds = [["credit", 83.0], ["edge", -210.05], ["spx_strike", 5975.0], ["spy_strike", 597.0]]
+    recorded = {"type": "signals.RecordAlert", "alert": alert, "thresholds": thresholds}
+    said = " ".join(" ".join(lines_of([step(0, **recorded)])).split())
+    assert said.endswith(
+        "SPX at 5973.47, credit 83.00 USD net of fees, edge -210.05 USD, call 5975 bought, call 597 sold"
+    )
+    flip = recorded | {"alert": alert | {"key": key | {"source": "gexwatch", "ticker": "SPX"}}}
+    assert " ".join(" ".join(lines_of([step(0, **flip)])).split()).endswith(
+        "up at 5973.47, target 5975.00, stop 5873.00"
+    )

@@ -5,21 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from commands.folder import DataFolder
 from domain.instruments import Side
 from domain.orders.intent import PositionRef
 from domain.position.cycle import ExitReason
 from domain.risk.day import Closed, DayStops, DaySummary, summarise
+from domain.signals.spread import thresholds_of
 from domain.structure.saga import SagaState
 from domain.units import Cents, Qty
 from messages import risk, structures
 from storage.desk_ledger import DeskLedger
-from storage.shared_ledger import start_run
+from storage.shared_ledger import SharedLedger, start_run
 from storage.views.database import Database
 from tests.testkit import ledger_asks as ask
 from tests.testkit.spread_ledger import SPY, filled, spread
-from tests.testkit.spread_world import TERMS
+from tests.testkit.spread_world import TERMS, settings
 
+KEY = ask.key(1, source="spread", ticker="SPX-SPY", kind="CREDIT_SPREAD")
 COVER = ask.position_ref(1, strategy="spread", structure_id="i1")
 SHORT = ask.position_ref(
     1, position_id=ask.stem(101), contract=SPY, side=Side.SELL, strategy="spread", structure_id="i1"
@@ -40,6 +44,14 @@ class Desk:
         filled(self.ledger, ask.ref(101), 22, Side.SELL, 10, "b.1", price_ticks=250)
         self.apply(ask.position(1, ref=COVER), ask.position(1, ref=SHORT))
         self.change(SagaState.HELD)
+
+    def record_alert(self) -> None:
+        """Write the spread's alert, with the terms that the lane records with it."""
+        shared = SharedLedger(self.folder.ledgers, ("paper",))
+        shared.open()
+        found = ask.alert(1, source=KEY.source, ticker=KEY.ticker, kind=KEY.kind)
+        shared.apply(replace(found, thresholds=thresholds_of(TERMS, settings().spread)), ask.T0)
+        shared.close()
 
     def apply(self, *messages: Any) -> None:
         for message in messages:

@@ -22,7 +22,7 @@ export const showWhy = async (ref, button) => {
 }
 
 const title = ({ alert_id: id }) => {
-  const [, , ticker, , kind] = id.split('-')
+  const [, ticker, kind] = id.match(/^\d+-[^-]+-(.+)-\d{6}-(.+)-\d+$/) // a ticker may hold a dash: SPX-SPY
   return `${ticker} ${words(kind)}`
 }
 

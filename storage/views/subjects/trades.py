@@ -64,7 +64,7 @@ ATTEMPTS = View(
         TICKER,
         KIND,
         VERSION,
-        Column("is_shadow", "", "the shadow check refused it"),
+        Column("is_shadow", "", "nobody meant it to be traded: a shadow, whichever gate refused it"),
         *BUCKET,
         *instant("decided", "when it was decided"),
         Column("is_accepted", "", "whether every gate let it pass and nothing refused it afterwards"),
@@ -77,10 +77,11 @@ ATTEMPTS = View(
         Column("amended_words", "", "what refused it after the gates, in words"),
     ),
     "SELECT n, desk, session::DATE AS session, alert_id, intent_id, source, strategy, ticker, kind, version,"
-    f" is_shadow <> 0 AS is_shadow, {clocks('bucket_utc', 'bucket')}, {clocks('decided_utc', 'decided')},"
+    " is_shadow <> 0 OR code IS NOT NULL AND alert_id IN (SELECT alert_id FROM base_alerts WHERE is_shadow <> 0) AS"
+    f" is_shadow, {clocks('bucket_utc', 'bucket')}, {clocks('decided_utc', 'decided')},"
     " coalesce(code, amended_code) IS NULL AS is_accepted, coalesce(code, amended_code) AS code, gate, measured,"
     " limit_value, unit, looked_at, amended_words FROM base_gate_log",
-    ("base_gate_log",),
+    ("base_gate_log", "base_alerts"),
 )
 _VERDICT = (
     '[{"gate":"VARCHAR","finding":{"outcome":"VARCHAR","code":"VARCHAR","measured":"DOUBLE","limit":"DOUBLE",'
