@@ -12,6 +12,7 @@ from commands.control import request
 from commands.folder import DataFolder, at_desk
 from commands.held import contract_of, holdings
 from commands.lanes import is_about
+from commands.lines import counted
 from config.desks import desk_names
 from config.settings import Settings
 from domain.ask.answer import Answer, Citation, cited
@@ -243,9 +244,8 @@ def rejects(desk: Desk, asked: Question) -> Answer:
         if (row["code"] is not None or row["amended_code"] is not None) and is_about(row["ticker"], asked.ticker)
     ]
     rows = [row for row in ended if not row["is_shadow"]]
-    beside = (
-        f" Beside them {len(ended) - len(rows)} shadows, not traded until promoted." if len(ended) > len(rows) else ""
-    )
+    shadows = len(ended) - len(rows)
+    beside = f" Beside them {counted(shadows, 'shadow')}, not traded until promoted." if shadows else ""
     if not rows:
         return Answer(text=f"{_capital(title)}: no attempt was refused.{beside}", citations=_days(desk, days))
     counts = Counter(code_text(row) for row in rows)

@@ -236,7 +236,7 @@ def _refused(days: Sequence[Day]) -> Section:
     unfilled = sum(day.unfilled for day in days)
     shadows = sum(day.shadows for day in days)
     says = f"{codes.total()} attempts were refused, {unfilled} passed and were not filled"
-    says += f"; {shadows} shadows beside them (not traded until promoted)" if shadows else ""
+    says += f"; {shadows} shadow{'s' * (shadows != 1)} beside them (not traded until promoted)" if shadows else ""
     return Section("Refused by code", says, _table((("code", Kind.TEXT), ("attempts", Kind.COUNT)), counted))
 
 

@@ -50,7 +50,7 @@ def story_of(ask: LedgerReader, ref: str) -> Story | None:
     for at_utc, kind, text in steps:
         shown.append(StoryStep(at=iso_of(at_utc), gap_s=round((at_utc - before) / 1e9, 1), kind=kind, text=text))
         before = at_utc
-    return Story(ref=ref, alert_id=alert_id, steps=shown)
+    return Story(ref=ref, alert_id=alert_id, title=f"{key.ticker} {_words(key.kind)}", steps=shown)
 
 
 def _alert_id(ask: LedgerReader, ref: str) -> str | None:

@@ -127,6 +127,10 @@ LINES = [
         "reject", HIGH, "The broker refused exit x1: 201 margin",
     ),
     (fill(1_880), "entry", INFO, "Filled: BUY 1 SPXW 5890P @ 18.80 (1 held)"),
+    (
+        replace(fill(1_880), ref=replace(REF, side=Side.SELL), side=Side.SELL), "entry", INFO,
+        "Filled: SELL 1 SPXW 5890P @ 18.80 (-1 held)",
+    ),
     (fill(None), "entry", INFO, "Filled: BUY 1 SPXW 5890P at an unknown price (1 held)"),
     (
         positions.ShortFound(con_id=7, qty=-1, since_utc=OPEN), "alarm", HIGH,

@@ -13,6 +13,8 @@ from commands.folder import Control, DataFolder, write_private
 from domain.instruments import Side
 from domain.orders.references import parse_order_ref
 from domain.position.cycle import ExitReason
+from domain.risk.day import DayStops, summarise
+from messages import risk
 from messages.base import SCHEMA
 from storage.desk_ledger import DeskLedger
 from storage.shared_ledger import start_run
@@ -84,6 +86,24 @@ def test_a_report_of_a_day_with_an_open_position_says_so_with_its_price(
     assert f"2 SPXW 6005C at 5.05 (gexwatch, {ask.ref(1)}); nothing at the broker protects it" in said
     write_private(made.control, Control(port=1, token="t", pid=os.getpid(), began=psutil.Process().create_time()))
     assert "the running supervisor watches its exits" in " ".join(report(made, capsys).split())
+
+
+def test_what_a_running_day_holds_is_no_fault_and_what_a_stopped_one_holds_is(tmp_path: Path) -> None:
+    made = DataFolder(tmp_path)
+    made.make()
+    start_run(made.ledgers, ("paper",), ask.T0)
+    desk = DeskLedger(made.ledgers, "paper", run_n=1)
+    desk.open()
+    for message in (ask.reserve(1), ask.execution(1, price_ticks=505), ask.position(1)):
+        desk.apply(message, ask.T0)
+    trace(made)
+    calls = [["--data", str(tmp_path), "report", *more] for more in ((), ("--csv",), ("--desks",))]
+    assert [main(call) for call in calls] == [1, 1, 1]
+    write_private(made.control, Control(port=1, token="t", pid=os.getpid(), began=psutil.Process().create_time()))
+    assert [main(call) for call in calls] == [0, 0, 0]
+    over = risk.RecordDay(session=ask.DAY, summary=summarise((), DayStops()), at_utc=ask.T0)
+    desk.apply(over, ask.T0)
+    assert [main(call) for call in calls] == [1, 1, 1], "a day that is over has to be flat"
 
 
 def test_a_trade_in_two_parts_shows_both_reasons_and_the_rates_their_number(

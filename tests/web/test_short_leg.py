@@ -16,11 +16,13 @@ from storage.queries import LedgerReader
 from storage.shared_ledger import start_run
 from tests.testkit import ledger_asks as ask
 from tests.testkit import web_desk as desk
+from tests.testkit.spread_desk import Desk as SpreadDesk
 from tests.testkit.spread_ledger import SPY, filled, spread
 from web import desk as standing
 from web import lists
 from web.holdings import performance, positions
 from web.ledgers import ledgers_of
+from web.story import story_of
 from web.view import View
 
 GREEKS = Greeks(delta=0.5, gamma=0.02, theta=-0.3, vega=0.1, iv=0.12, underlying_ticks=Ticks(60_000), at_utc=desk.NOW)
@@ -81,6 +83,17 @@ def test_a_closed_spread_is_one_trade_and_its_short_leg_shows_what_it_brought(fo
     money = performance(view)
     assert (money.trades_count, money.wins, money.losses) == (1, 0, 1), "the spread lost 20 USD"
     assert standing.status(view).trades_today == 1
+
+
+def test_the_chain_of_a_spread_says_its_terms_and_its_whole_name(tmp_path: Path) -> None:
+    spread_desk = SpreadDesk(tmp_path)
+    spread_desk.record_alert()
+    story = story_of(LedgerReader(spread_desk.folder.ledgers, "paper"), ask.ref(1))
+    assert story is not None
+    assert story.title == "SPX-SPY credit spread"
+    told = {step.kind: step.text for step in story.steps}
+    assert told["reading"] == "SPX at 6,000.00"
+    assert told["alert"].startswith("credit spread: SPX at 6000.00, credit 483.00 USD net of fees")
 
 
 def test_each_leg_is_told_at_its_own_price(folder: Path) -> None:

@@ -109,10 +109,11 @@ class StoryStep(Model):
 
 
 class Story(Model):
-    """The causal chain of an alert: what was seen, decided, ordered, filled, and how it ended."""
+    """The causal chain of an alert (`title`: its ticker and kind): what was seen, decided, ordered, how it ended."""
 
     ref: str
     alert_id: str
+    title: str
     steps: list[StoryStep]
 
 

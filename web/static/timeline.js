@@ -1,6 +1,6 @@
 // The causal chain of a chosen trade, alert or refusal, as a timeline from the reading to how it ended.
 import { ofDesk } from './desks.js'
-import { clock, number, words } from './format.js'
+import { clock, number } from './format.js'
 
 const $ = (id) => document.getElementById(id)
 const NAMES = { won: 'Closed', lost: 'Closed', fill: 'Filled' }
@@ -16,14 +16,9 @@ export const showWhy = async (ref, button) => {
   const found = await response.json()
   if (chosen !== ref) return
   const steps = response.ok ? found.steps : []
-  $('why-ref').textContent = response.ok ? title(found) : found.detail ?? found.error
+  $('why-ref').textContent = response.ok ? found.title : found.detail ?? found.error
   $('why').replaceChildren(...steps.map(item))
   $('why').parentElement.classList.toggle('filled', steps.length > 0)
-}
-
-const title = ({ alert_id: id }) => {
-  const [, ticker, kind] = id.match(/^\d+-[^-]+-(.+)-\d{6}-(.+)-\d+$/) // a ticker may hold a dash: SPX-SPY
-  return `${ticker} ${words(kind)}`
 }
 
 const item = ({ at, gap_s: gap, kind, text }, k) => {
