@@ -382,13 +382,12 @@ def fill_text(fill: positions.FillBooked) -> str:
 
 
 def closed_text(closed: positions.PositionClosed) -> str:
-    """Return what was closed, why (of each part), and its result net of fees."""
+    """Return what was closed (below 0: sold to open), why (of each part), and its result net of fees."""
     first = (ExitReason.TAKE_PROFIT,) if closed.took_part else ()
     why = reasons_text(reason.value for reason in (*first, closed.reason or closed.end))
     sign = "+" if closed.realised_cents >= 0 else ""
-    return (
-        f"Closed {closed.opened_qty} {short(closed.ref.contract)} ({why}): {sign}{usd_text(closed.realised_cents)} net"
-    )
+    qty = closed.ref.side.sign * closed.opened_qty
+    return f"Closed {qty} {short(closed.ref.contract)} ({why}): {sign}{usd_text(closed.realised_cents)} net"
 
 
 def day_text(settled: risk.DaySettled) -> str:

@@ -340,7 +340,8 @@ def _trades(desk: Desk, rows: list[Found]) -> list[str]:
 
 
 def _trade(trade: Found) -> str:
-    held = duration_text((trade["closed_utc"] - trade["opened_utc"]) / MS)
+    since = trade["opened_utc"]
+    held = "an unknown time" if since is None else duration_text((trade["closed_utc"] - since) / MS)
     what = " / ".join(f"{leg['qty']} {contract_of(leg)}" for leg in trade["legs"])
     refs = ", ".join(leg["order_ref"] or leg["position_id"] for leg in trade["legs"])
     return (

@@ -20,7 +20,6 @@ from domain.instruments import Side
 from domain.orders.references import parse_order_ref, position_of
 from domain.orders.tiers import Tier
 from domain.reports.alerts import found_text
-from domain.reports.trades import results_cents
 from domain.signals.alert import AlertKey
 from domain.units import Utc
 from domain.wording import usd_text
@@ -153,7 +152,8 @@ def _told(desk: Desk, order: Found, day: date, asked: Question) -> Answer:
     closed = [] if trade is None else [_closed(desk, trade)]
     told, chain = _chain(desk, order["order_ref"], day)
     if len(of_intent) > 1:
-        closed.append(f"Its {len(of_intent)} legs together made {_signed(results_cents(of_intent)[0])}.")
+        cents = sum(row["realised_cents"] for row in of_intent)
+        closed.append(f"Its {len(of_intent)} legs together made {_signed(cents)}.")
     lines = [*closed, *entry] if _is_of_exit(asked, order) else [*entry, *closed]
     if trade is None and order["executions"]:
         lines.append("It is still held.")

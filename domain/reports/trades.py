@@ -48,7 +48,7 @@ def trade_of(legs: Sequence[Row]) -> Row:
     return shared | {
         "realised_cents": sum(leg["realised_cents"] for leg in ordered),
         "fees_cents": sum(leg["fees_cents"] or 0 for leg in ordered),
-        "opened_utc": min(leg["opened_utc"] for leg in ordered),
+        "opened_utc": min((leg["opened_utc"] for leg in ordered if leg["opened_utc"] is not None), default=None),
         "closed_utc": max(leg["closed_utc"] for leg in ordered),
         "exit_reasons": list(dict.fromkeys(
             reason for leg in ordered for reason in leg["exit_reasons"] or [leg["exit_reason"] or leg["end"]]

@@ -145,6 +145,10 @@ LINES = [
         msgspec.structs.replace(closed(ExitReason.NO_PROGRESS), took_part=True), "exit", INFO,
         "Closed 1 SPXW 5890P (take profit, then no progress): -232.90 USD net",
     ),
+    (
+        replace(closed(ExitReason.NO_PROGRESS), ref=replace(REF, side=Side.SELL)), "exit", INFO,
+        "Closed -1 SPXW 5890P (no progress): -232.90 USD net",
+    ),
     (closed(None, EndReason.EXPIRED), "exit", INFO, "Closed 1 SPXW 5890P (expired): -232.90 USD net"),
     (
         positions.PositionDisputed(position_id="p", con_id=7, ledger_qty=1, broker_qty=0, why="1 against 0"), "alarm",
