@@ -7,9 +7,10 @@ from datetime import date, time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from domain.ask.question import EXAMPLES, Question, Topic, When, desk_named, examples, question_of
-from domain.instruments import Right
+from domain.instruments import Right, Side
 from domain.reports.period import Span
 
 TICKERS = ("SPX", "QQQ", "SPY", "ES_SPX")
@@ -60,7 +61,15 @@ def test_a_sentence_is_about(text: str, topic: Topic) -> None:
      "why 5890 puts?"],
 )  # fmt: skip
 def test_a_contract_is_found_as_people_write_it(text: str) -> None:
-    assert asked(text) == PUT
+    assert replace(asked(text), side=None) == PUT
+
+
+@pytest.mark.parametrize(
+    ("text", "side"),
+    [("why did we buy the 5890 put", Side.BUY), ("why was the 5890 put sold", Side.SELL), ("why the 5890 put", None)],
+)
+def test_what_a_sentence_says_that_we_did_is_told(text: str, side: Side | None) -> None:
+    assert asked(text).side is side
 
 
 def test_a_closing_is_asked_for_as_such() -> None:
