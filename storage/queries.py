@@ -119,9 +119,12 @@ class LedgerReader:
         return rows
 
     def _shadows(self, attempts: list[Found]) -> frozenset[str]:
-        """Return those alerts of refused attempts that were shadows from the first."""
+        """Return those alerts of refused attempts that were shadows from the first.
+
+        A desk's rows are told without the shared ledger, too: whoever needs its alerts is refused when asking for them.
+        """
         refused = [row["alert_id"] for row in attempts if row["code"] not in (None, RejectCode.SHADOW_SIGNAL)]
-        if not refused:
+        if not refused or not self._shared.path.exists():
             return frozenset()
         rows = _rows(
             self._shared,
