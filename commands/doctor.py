@@ -11,7 +11,6 @@ from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Final
-from urllib.parse import urlsplit
 
 import orjson
 
@@ -24,7 +23,7 @@ from commands.folder import DataFolder, settings_of
 from commands.key_locks import KeyLocks
 from commands.lines import wrapped
 from commands.shadows import promoted_of
-from config.desks import desk_names
+from config.desks import desk_names, is_simulated, of_desk
 from config.feeds import packing
 from config.secrets import secret
 from config.settings import Settings
@@ -32,9 +31,9 @@ from config.tree import Gateway
 from domain.orders.capabilities import IB
 from domain.structure.rules import COVER, SHORT
 from domain.units import Cents, Utc
+from gateways.brokers import BrokerSetupError, row_of
 from gateways.gexbot.negotiate import Addresses, Refusal, negotiate, negotiate_legacy
 from gateways.ib.checkup import Asked, look
-from gateways.tastytrade.session import account_class_of
 from storage.queries import LedgerReader
 from storage.sqlite_file import LedgerRefusedError
 
@@ -168,7 +167,7 @@ def _real(settings: Settings, *, tries_order: bool) -> list[Finding]:
         is_set = secret(name) is not None
         remedy = f"Set {name} in the environment or in .env, or name a file that holds it in {name}_FILE."
         found.append(Finding(what, is_set or not is_needed, "set" if is_set else "not set", remedy))
-    found += [*_account(settings), *_rest_broker(settings), *_promoted(settings)]
+    found += [*_account(settings), *_other_brokers(settings), *_promoted(settings)]
     if is_clock_led() is False:
         remedy = "Start a time service (chrony, systemd-timesyncd): 500 ms off the broker's clock ends entries."
         found.append(Finding("clock", False, "follows no time server", remedy, is_warning=True))
@@ -181,19 +180,34 @@ def _real(settings: Settings, *, tries_order: bool) -> list[Finding]:
     return [*found, *notify_findings(settings)]
 
 
-def _rest_broker(settings: Settings) -> Iterator[Finding]:
-    """Look at what orders to a broker beside IB need; nothing is asked of it."""
-    if settings.broker.orders == IB:
+def _other_brokers(settings: Settings) -> Iterator[Finding]:
+    """Look at what the orders of each desk need that go to a broker beside IB; nothing is asked of it."""
+    for name in desk_names(settings):
+        own = of_desk(settings, name)
+        if own.broker.orders != IB and not is_simulated(settings, name):
+            yield from _other_broker(own)
+
+
+def _other_broker(own: Settings) -> Iterator[Finding]:
+    orders = own.broker.orders
+    try:
+        row = row_of(own)
+    except BrokerSetupError as error:
+        why, _, remedy = str(error).partition(": ")
+        yield Finding("orders", False, why, f"{remedy[:1].upper()}{remedy[1:]}")
         return
-    own = settings.broker.tastytrade
-    for name, what in ((own.client_secret_env, "broker's secret"), (own.refresh_token_env, "broker's token")):
+    for name, what in row.login(own).items():
         is_set = secret(name) is not None
         remedy = f"Set {name} in the environment or in .env, or name a file that holds it in {name}_FILE."
         yield Finding(what, is_set, "set" if is_set else "not set", remedy)
-    kind = account_class_of(urlsplit(own.rest_url).hostname or "")
-    remedy = f"trading_mode is {settings.trading_mode}: correct broker.tastytrade.rest_url, or trading_mode."
-    seen = f"{settings.broker.orders}, {kind} by its host; `flatten --direct` and the hard stop go there by REST alone"
-    yield Finding("orders", kind.value == settings.trading_mode, seen, remedy)
+    kind = row.account_class(own)
+    if kind is None:
+        seen = f"{orders}, which says at the first dial whether its account is paper or live"
+        yield Finding("orders", True, seen)
+        return
+    remedy = f"trading_mode is {own.trading_mode}: correct broker.{orders}.rest_url, or trading_mode."
+    seen = f"{orders}, {kind} by its host; `flatten --direct` and the hard stop go there by REST alone"
+    yield Finding("orders", kind.value == own.trading_mode, seen, remedy)
 
 
 def _gateway(settings: Settings, gateway: Gateway, *, tries_order: bool) -> Iterator[Finding]:

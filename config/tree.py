@@ -87,6 +87,9 @@ class ClientIds:
     direct: ClientId
 
 
+BrokerName = Literal["ib", "tastytrade"]  # whom orders can go to
+
+
 @dataclass(frozen=True, slots=True)
 class Tastytrade:
     """The account at Tastytrade for `broker.orders: tastytrade`: where it is, and which variables carry its secrets."""
@@ -114,7 +117,7 @@ class Broker:
     account_env: EnvName
     client_ids: ClientIds
     foreign_allowed: tuple[ConId | Symbol, ...]
-    orders: Literal["ib", "tastytrade"] = "ib"
+    orders: BrokerName = "ib"
     tastytrade: Tastytrade = Tastytrade()
 
 
@@ -146,7 +149,7 @@ class DeskBeside:
 
     __pydantic_config__: ClassVar = _STRICT
     kind: Literal["live", "paper", "sim"]
-    broker: Literal["ib", "tastytrade"] = "ib"
+    broker: BrokerName = "ib"
     gateways: tuple[Gateway, ...] = ()
     port: Port | None = None
     account_env: EnvName | None = None

@@ -1,12 +1,14 @@
 """The brokers that orders can go to, by their names in the settings: the port that each makes, and its direct flatten.
 
-What another broker needs is a row in each of two tables.
+What another broker needs is one row of one table, `BROKERS`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol, runtime_checkable
+from urllib.parse import urlsplit
 
 from config.secrets import secret
 from config.settings import Settings
@@ -21,7 +23,7 @@ from gateways.ib.direct import ib_way
 from gateways.ib.orders_port import OrdersPort
 from gateways.port_thread import Tell
 from gateways.tastytrade.orders_port import TastytradeOrdersPort
-from gateways.tastytrade.session import Secrets
+from gateways.tastytrade.session import Secrets, account_class_of
 from messages.broker import BrokerPort
 
 REST_TRIES: Final = 3  # a single request is refused or lost now and then
@@ -73,6 +75,31 @@ class BrokerSetupError(Exception):
     """A broker's port cannot be made; one sentence with the remedy."""
 
 
+def _no_login(_: Settings) -> Mapping[str, str]:
+    return {}
+
+
+def _not_by_address(_: Settings) -> AccountClass | None:
+    return None
+
+
+class BrokerRow(NamedTuple):
+    """What a process must know of a broker that takes orders.
+
+    Args:
+        port: makes the order port.
+        directly: makes the way of `flatten --direct` and of the hard stop: to a port of their own, which needs as
+            little of the broker as possible. There is no default: who takes orders can be closed without an actor.
+        login: the variables of the environment that it cannot do without, and what each holds.
+        account_class: whose money its address in the settings stands for; `None` where only the broker says.
+    """
+
+    port: Callable[[OrderPortSetup], OrderPort]
+    directly: Callable[[DirectSetup], Way]
+    login: Callable[[Settings], Mapping[str, str]] = _no_login
+    account_class: Callable[[Settings], AccountClass | None] = _not_by_address
+
+
 def _ib(setup: OrderPortSetup) -> OrdersPort:
     return OrdersPort(
         setup.name, gateways=setup.gateways, client_id=setup.settings.broker.client_ids.orders,
@@ -91,8 +118,7 @@ class _Login(NamedTuple):
 
 
 def _login_of(settings: Settings) -> _Login:
-    own = settings.broker.tastytrade
-    names = (own.client_secret_env, own.refresh_token_env)
+    names = tuple(_tastytrade_login(settings))
     found = [secret(name) for name in names]
     if None in found:
         missing = " and ".join(name for name, value in zip(names, found, strict=True) if value is None)
@@ -101,7 +127,16 @@ def _login_of(settings: Settings) -> _Login:
             " in the same name with _FILE), then start again."
         )
     client_secret, refresh_token = (str(value) for value in found)
-    return _Login(Secrets(client_secret, refresh_token), secret(own.account_env))
+    return _Login(Secrets(client_secret, refresh_token), secret(settings.broker.tastytrade.account_env))
+
+
+def _tastytrade_login(settings: Settings) -> Mapping[str, str]:
+    own = settings.broker.tastytrade
+    return {own.client_secret_env: "broker's secret", own.refresh_token_env: "broker's token"}
+
+
+def _tastytrade_class(settings: Settings) -> AccountClass:
+    return account_class_of(urlsplit(settings.broker.tastytrade.rest_url).hostname or "")
 
 
 def _tastytrade_port(setup: OrderPortSetup, login: _Login, stream_url: str | None) -> TastytradeOrdersPort:
@@ -141,23 +176,40 @@ def _tastytrade_directly(setup: DirectSetup) -> Way:
     )  # fmt: skip
 
 
-DIRECT_WAYS: Final[Mapping[str, Callable[[DirectSetup], Way]]] = {IB: _ib_directly, TASTYTRADE: _tastytrade_directly}
-MAKERS: Final[Mapping[str, Callable[[OrderPortSetup], OrderPort]]] = {IB: _ib, TASTYTRADE: _tastytrade}
+BROKERS: Final[Mapping[str, BrokerRow]] = MappingProxyType({
+    IB: BrokerRow(_ib, _ib_directly),
+    TASTYTRADE: BrokerRow(_tastytrade, _tastytrade_directly, _tastytrade_login, _tastytrade_class),
+})  # fmt: skip
+
+
+def row_of(settings: Settings) -> BrokerRow:
+    """Return what is known of the broker that the settings name.
+
+    Raises:
+        BrokerSetupError: nothing is.
+    """
+    name = settings.broker.orders
+    if name not in BROKERS:
+        raise BrokerSetupError(
+            f"broker.orders is {name}, which takes no orders yet: give it a row in BROKERS of gateways/brokers.py"
+            " (docs/guides/add-a-broker.md)."
+        )
+    return BROKERS[name]
 
 
 def order_port(setup: OrderPortSetup) -> OrderPort:
     """Return the order port of the broker that the settings name; not yet started.
 
     Raises:
-        BrokerSetupError: a secret is missing, or its address is no good.
+        BrokerSetupError: a secret is missing, its address is no good, or nobody knows the broker.
     """
-    return MAKERS[setup.settings.broker.orders](setup)
+    return row_of(setup.settings).port(setup)
 
 
 def direct_way(setup: DirectSetup) -> Way:
     """Return how a direct flatten speaks to the broker that the settings name; its secrets are read now.
 
     Raises:
-        BrokerSetupError: a secret is missing.
+        BrokerSetupError: a secret is missing, or nobody knows the broker.
     """
-    return DIRECT_WAYS[setup.settings.broker.orders](setup)
+    return row_of(setup.settings).directly(setup)

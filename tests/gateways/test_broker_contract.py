@@ -14,7 +14,7 @@ from config.tree import Broker
 from domain.instants import SECOND
 from domain.orders.capabilities import CAPABILITIES, BrokerCapability, can
 from domain.units import Utc
-from gateways.brokers import MAKERS
+from gateways.brokers import BROKERS as ROWS
 from gateways.contract_book import ContractBook
 from gateways.ib.orders_port import OrdersPort
 from messages.base import Message
@@ -138,7 +138,7 @@ def test_order_port_does_what_its_capabilities_say(bench_of: Callable[[], Abstra
         walk_capabilities(bench)
 
 
-def test_every_broker_of_the_settings_has_capabilities_and_a_maker() -> None:
+def test_every_broker_of_the_settings_has_capabilities_and_a_row() -> None:
     names = set(get_args(get_type_hints(Broker)["orders"]))
-    assert names == set(CAPABILITIES) == set(MAKERS)
+    assert names == set(CAPABILITIES) == set(ROWS)
     assert not can("a broker that nobody knows", BrokerCapability.WHAT_IF)
