@@ -8,7 +8,14 @@ from __future__ import annotations
 
 import sys
 
+if __name__ == "__mp_main__":  # a process that a command has begun: the command answers Ctrl-C
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 if __name__ == "__main__":
+    from commands import interrupted
+
+    interrupted.before_it_begins()
     from commands.cli import main
 
     sys.exit(main(sys.argv[1:]))

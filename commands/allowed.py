@@ -18,6 +18,7 @@ from domain.alarm import Severity
 from domain.desks import DeskKind
 from domain.session.modes import account_key
 from domain.units import Utc
+from gateways.brokers import BrokerSetupError, row_of
 from messages import operator
 from storage.shared_ledger import bring_up
 from storage.sqlite_file import LedgerRefusedError
@@ -79,6 +80,26 @@ def allowed_of(settings: Settings, folder: DataFolder, now_utc: Utc) -> Allowed:
         settings, of_live = armed(settings, folder, now_utc)
         told += of_live
     return Allowed(settings, keys, names, account, is_armed, tuple(told))
+
+
+def check_new(settings: Settings, folder: DataFolder) -> None:
+    """Refuse what a real desk lacks for its first start, while its data folder is not even made.
+
+    Raises:
+        CommandError: a secret is missing, or live is not armed.
+        SettingsError: the file of a secret cannot be read.
+    """
+    if settings.profile == "demo" or folder.ledgers.exists():  # something may be held: `allowed_of` looks
+        return
+    keys_of(settings)
+    if settings.trading_mode == "live":
+        _is_armed(settings, secret(settings.broker.account_env), is_held=False)
+    try:
+        login = row_of(settings).login(settings)
+    except BrokerSetupError as error:
+        raise CommandError(str(error)) from None
+    for name, what in login.items():
+        _secret(name, f"the {what}")
 
 
 def allowed_beside(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 import tempfile
 from argparse import Namespace
 from collections.abc import Sequence
@@ -12,7 +10,6 @@ from pathlib import Path
 
 import msgspec
 import orjson
-from rich.console import Console
 
 from commands.backtest_parity import lines_of as parity_lines_of
 from commands.backtest_parity import parity_of
@@ -20,8 +17,11 @@ from commands.backtest_parity import report_of as parity_report_of
 from commands.backtest_report import report_of
 from commands.cli import CommandError
 from commands.folder import DataFolder, settings_of
+from commands.interrupted import kept
+from commands.lines import counted
+from commands.pages import WIDTH, tell, try_page, write_page
+from commands.progress import Progress
 from commands.report_html import page_of
-from commands.report_period import text_of
 from commands.session_market import told_of
 from config.settings import Settings
 from domain.position.profiles import SOURCE, other_of
@@ -34,7 +34,7 @@ from simulation.backtest.run import Backtest, Day, Promotions, hash_of
 from simulation.days.sweep import quick_folder
 from storage.queries import LedgerReader
 
-_WIDTH = 80
+AGAIN = "Nothing is kept of it: the same command begins again."
 
 
 def act(arguments: Namespace) -> int:
@@ -49,27 +49,18 @@ def act(arguments: Namespace) -> int:
     model, nav_cents = model_of(arguments), nav_of(arguments, settings)
     sessions = sessions_between(folder, first, last, settings)
     promotions = promotions_of(folder, settings, arguments.promote)
+    try_page(arguments.html)
     if arguments.parity:
         return _parity(arguments, settings, folder, sessions, promotions, model)
-    with tempfile.TemporaryDirectory(dir=quick_folder()) as ledgers:
+    with kept(AGAIN), tempfile.TemporaryDirectory(dir=quick_folder()) as ledgers:
         days = traded(settings, folder, sessions, promotions, model, nav_cents, Path(ledgers))
     missing = missing_of(first, last, settings, sessions)
     market = told_of(folder, sessions)
     report = report_of(first, last, settings.desk, days, missing, nav_cents, model, market)
-    if arguments.html is not None:
-        write_page(arguments.html, page_of(report))
-    if arguments.json:
-        found = {
-            "hash": hash_of(days),
-            "model": model,
-            "assumptions": model.assumptions(),
-            "days": days,
-            "report": report,
-        }
-        print(orjson.dumps(msgspec.to_builtins(found), option=orjson.OPT_INDENT_2).decode())
-    elif arguments.html is None:
-        width = shutil.get_terminal_size((_WIDTH, 24)).columns if sys.stdout.isatty() else _WIDTH
-        print("\n".join(text_of(report, max(width, _WIDTH))))
+    tell(
+        arguments, report,
+        {"hash": hash_of(days), "model": model, "assumptions": model.assumptions(), "days": days},
+    )  # fmt: skip
     return 1 if any(day.crashed or day.held for day in days) else 0
 
 
@@ -80,11 +71,18 @@ def traded(
     """Trade sessions one after the other, with ledgers in an empty folder; how far it is goes to the terminal."""
     days: list[Day] = []
     run = Backtest(settings, folder.series, folder.warehouse, promotions, model, nav_cents, ledgers)
-    with Console(stderr=True).status("starting") as shown:
-        for session in sessions:
-            shown.update(f"{session}, {len(days)} of {len(sessions)} done")
-            days += run.days((session,))
+    with Progress() as shown:
+        for n, session in enumerate(sessions, 1):
+            shown.at(f"{session}, {n - 1} of {len(sessions)} done")
+            found = tuple(run.days((session,)))
+            days += found
+            shown.line(f"{session}: {_came_to(found)} ({n} of {counted(len(sessions), 'session')})")
     return days
+
+
+def _came_to(days: Sequence[Day]) -> str:
+    cents = [trade.pnl_cents for day in days for trade in day.trades]
+    return f"{sum(cents) / 100:+,.2f} USD net" if cents else "nothing was traded"
 
 
 def _parity(
@@ -94,13 +92,14 @@ def _parity(
     """Compare one day with what ran then; 1 when a difference has no cause in the records."""
     if len(sessions) > 1:
         raise CommandError("--parity compares one day; give the same date twice.")
-    parity = parity_of(settings, folder, sessions[0], promotions, model, arguments.nav)
+    with kept(AGAIN):
+        parity = parity_of(settings, folder, sessions[0], promotions, model, arguments.nav)
     if arguments.html is not None:
         write_page(arguments.html, page_of(parity_report_of(parity, settings.desk)))
     if arguments.json:
         print(orjson.dumps(msgspec.to_builtins(parity), option=orjson.OPT_INDENT_2).decode())
     elif arguments.html is None:
-        print("\n".join(parity_lines_of(parity, _WIDTH)))
+        print("\n".join(parity_lines_of(parity, WIDTH)))
     return 1 if parity.unexplained else 0
 
 
@@ -187,16 +186,3 @@ def promotions_of(folder: DataFolder, settings: Settings, named: list[str] | Non
         source: tuple(sorted(name for (of, name), may_trade in newest.items() if of == source and may_trade))
         for source in (*lanes, SOURCE)
     }
-
-
-def write_page(path: Path, page: str) -> None:
-    """Write a report's page, and say where.
-
-    Raises:
-        CommandError: it cannot be written.
-    """
-    try:
-        path.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise CommandError(f"{path} cannot be written ({error.strerror}); name another file.", 3) from None
-    print(f"Written: {path.resolve()}", file=sys.stderr)

@@ -2,7 +2,7 @@
 
 0 done · 1 done, and what it found is bad (a divergence, a doctor's finding, a day not flat) · 2 the call or the
 settings are wrong · 3 something needed could not be reached, or a ledger or the warehouse cannot be used ·
-130 interrupted (Ctrl-C on `run` is a clean stop: 0)
+130 interrupted, with a line on what is kept (Ctrl-C on `run` is a clean stop: 0)
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 
+from commands import interrupted
 from commands.arguments import build
 from commands.emergency import SIGNALS
 
@@ -71,6 +72,7 @@ def main(argv: Sequence[str]) -> int:
             import_module("supervision.trace").TraceError,
         )
     try:
+        interrupted.it_begins()
         take_env_file()
         code = act(arguments)
         sys.stdout.flush()  # whoever read it may be gone: that shows here, not at the end of the process
@@ -83,11 +85,15 @@ def main(argv: Sequence[str]) -> int:
             error = import_module("commands.unattended").tried_again(error, arguments)
         print(error, file=sys.stderr)
         return error.code if isinstance(error, CommandError) else 2
-    except KeyboardInterrupt:
-        return 130
+    except KeyboardInterrupt as error:
+        interrupted.it_ends()
+        print(interrupted.line_of(arguments.command, error), file=sys.stderr)
+        return interrupted.CODE
     except BrokenPipeError:  # whoever read the output has enough of it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    finally:
+        interrupted.it_ends()
 
 
 _ROOMS = frozenset(

@@ -6,7 +6,6 @@ stored. Each session is read, judged and let go, so that memory does not grow wi
 
 from __future__ import annotations
 
-import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from datetime import date
@@ -14,13 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import orjson
 
 from commands.cli import CommandError
 from commands.evaluate_report import Evaluation, Wanted, evaluation_of
 from commands.folder import DataFolder, settings_of
-from commands.report_html import page_of
-from commands.report_period import text_of
+from commands.pages import tell, try_page
 from commands.session_market import market_of
 from config.alert_files import AlertFileError, own_kinds
 from config.settings import Settings
@@ -33,7 +30,6 @@ from storage.reading_columns import sessions_of, ticker_days
 from storage.series_reader import SeriesReader
 from storage.warehouse_reader import WarehouseReader
 
-_WIDTH = 80
 _ALERTS_SHOWN = 40
 
 
@@ -44,15 +40,10 @@ def act(arguments: Namespace) -> int:
     if last < first:
         raise CommandError(f"{last} is before {first}; give the earlier date first.")
     wanted = wanted_of(settings, arguments.name, arguments.ticker)
+    try_page(arguments.html)
     found = evaluated(settings, DataFolder(settings.data_dir), wanted, first, last)
     report = evaluation_of(found, None if arguments.html or arguments.json else _ALERTS_SHOWN)
-    if arguments.html is not None:
-        _write(arguments.html, page_of(report))
-    elif arguments.json:
-        told = {"report": msgspec.to_builtins(report), "alerts": [_told(one) for one in found.alerts]}
-        sys.stdout.write(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode() + "\n")
-    else:
-        print("\n".join(text_of(report, _WIDTH)))
+    tell(arguments, report, {"alerts": [_told(one) for one in found.alerts]} if arguments.json else {})
     return 0
 
 
@@ -148,14 +139,6 @@ def _date(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise CommandError(f"{text!r} is not a date; write it as 2026-11-20.") from None
-
-
-def _write(path: Path, page: str) -> None:
-    try:
-        path.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise CommandError(f"{path} cannot be written ({error.strerror}); name another file.", 3) from None
-    print(f"Written: {path.resolve()}")
 
 
 def _told(one: Found) -> dict[str, Any]:

@@ -8,7 +8,6 @@ in force. With `--backtest` the positions are those of a backtest of these days.
 
 from __future__ import annotations
 
-import shutil
 import sys
 import tempfile
 from argparse import Namespace
@@ -21,14 +20,14 @@ from typing import Final
 import msgspec
 import orjson
 
-from commands.backtest import day_of, promotions_of, sessions_between, traded, write_page
+from commands.backtest import day_of, promotions_of, sessions_between, traded
 from commands.backtest_report import record_of
 from commands.cli import CommandError
 from commands.fit_exits_report import ExitTable, Paths, judgement_of, report_of
 from commands.folder import DataFolder, settings_of
+from commands.interrupted import kept
 from commands.lines import counted
-from commands.report_html import page_of
-from commands.report_period import text_of
+from commands.pages import tell, try_page
 from commands.session_market import told_of
 from commands.shadows import promoted_of
 from config.settings import Settings
@@ -44,7 +43,8 @@ from simulation.days.sweep import quick_folder
 from storage.queries import LedgerReader
 
 TABLES: Final = "exit_tables"
-_WIDTH: Final = 80
+_WANTED: Final = f"name a longer period, with {PATHS_MIN} positions on {SESSIONS_MIN} sessions at least"
+_NONE_WRITTEN: Final = "No table was written: the same command begins again."
 
 
 def act(arguments: Namespace) -> int:
@@ -58,11 +58,14 @@ def act(arguments: Namespace) -> int:
     first, last = day_of(arguments.first), day_of(arguments.last)
     if last < first:
         raise CommandError(f"{first} lies after {last}; give the earlier date first.")
-    with tempfile.TemporaryDirectory(dir=quick_folder()) as aside:
+    try_page(arguments.html)
+    if arguments.judge is not None:
+        _later_than(_table(folder.root / TABLES, arguments.judge), arguments.judge, first)
+    with kept(_NONE_WRITTEN), tempfile.TemporaryDirectory(dir=quick_folder()) as aside:
         ledgers = folder.ledgers
         if arguments.backtest:
             ledgers = Path(aside)
-            _backtest(folder, settings, first, last, ledgers)
+            _backtest(folder, settings, first, last, ledgers, may_teach=arguments.judge is None)
         paths = _paths(folder, settings, first, last, ledgers)
     if arguments.judge is None:
         report, told, is_good = _learn(folder, settings, first, last, paths, of_backtest=arguments.backtest)
@@ -70,19 +73,22 @@ def act(arguments: Namespace) -> int:
         report, told, is_good = _judge(folder, settings, arguments.judge, first, last, paths)
     if arguments.backtest:
         report = msgspec.structs.replace(report, desks=(f"{settings.desk} (backtest)",))
-    if arguments.html is not None:
-        write_page(arguments.html, page_of(report))
-    if arguments.json:
-        print(orjson.dumps({**told, "report": msgspec.to_builtins(report)}, option=orjson.OPT_INDENT_2).decode())
-    elif arguments.html is None:
-        width = shutil.get_terminal_size((_WIDTH, 24)).columns if sys.stdout.isatty() else _WIDTH
-        print("\n".join(text_of(report, max(width, _WIDTH))))
+    tell(arguments, report, told)
     return 0 if is_good else 1
 
 
-def _backtest(folder: DataFolder, settings: Settings, first: date, last: date, ledgers: Path) -> None:
-    """Trade what is stored of these days as `main.py backtest` does without options."""
+def _backtest(
+    folder: DataFolder, settings: Settings, first: date, last: date, ledgers: Path, *, may_teach: bool
+) -> None:
+    """Trade what is stored of these days as `main.py backtest` does without options.
+
+    Raises:
+        CommandError: something is to be learned of them, and they are fewer than what anything is learned from.
+    """
     sessions, promotions = sessions_between(folder, first, last, settings), promotions_of(folder, settings, None)
+    if may_teach and len(sessions) < SESSIONS_MIN:
+        stored = f"{counted(len(sessions), 'stored session')} {'teaches' if len(sessions) == 1 else 'teach'} nothing"
+        raise CommandError(f"{stored}; {_WANTED}.", 1)
     traded(settings, folder, sessions, promotions, FillModel(), Cents(settings.demo.nav_usd * 100), ledgers)
 
 
@@ -112,8 +118,7 @@ def _learn(
         instead = "" if of_backtest else ", or give --backtest for the positions of a backtest of these days"
         raise CommandError(
             f"{counted(n, 'closed position')} with quotes on {counted(sessions, 'session')}"
-            f" {'teaches' if n == 1 else 'teach'} nothing; name a longer period, with"
-            f" {PATHS_MIN} positions on {SESSIONS_MIN} sessions at least{instead}.", 1,
+            f" {'teaches' if n == 1 else 'teach'} nothing; {_WANTED}{instead}.", 1,
         )  # fmt: skip
     before = before_of(settings, _promoted(folder, settings))
     found = fit(paths.found, before, settings.exits.premium_stop)
@@ -132,16 +137,20 @@ def _judge(
     folder: DataFolder, settings: Settings, name: str, first: date, last: date, paths: Paths
 ) -> tuple[Report, dict[str, object], bool]:
     table = _table(folder.root / TABLES, name)
-    if first <= table.learned_to:
-        raise CommandError(
-            f"{name} was learned from sessions to {table.learned_to}; what it knows already proves nothing, so judge it"
-            " on later ones."
-        )
     found = judged(
         paths.found, table.levels, before_of(settings, _promoted(folder, settings)), settings.exits.premium_stop
     )
     report, is_proven = judgement_of(first, last, settings, paths, table, found)
     return report, {"table": msgspec.to_builtins(table), "judged": msgspec.to_builtins(found)}, is_proven
+
+
+def _later_than(table: ExitTable, name: str, first: date) -> None:
+    """Refuse to judge a table on what it was learned from."""
+    if first <= table.learned_to:
+        raise CommandError(
+            f"{name} was learned from sessions to {table.learned_to}; what it knows already proves nothing, so judge it"
+            " on later ones."
+        )
 
 
 def before_of(settings: Settings, promoted: frozenset[tuple[str, str, int]]) -> dict[str, Levels]:

@@ -27,6 +27,7 @@ import pyarrow as pa
 
 from commands.cli import CommandError
 from commands.folder import DataFolder, settings_of
+from commands.interrupted import kept
 from config.settings import Settings
 from domain.indices import INDICES
 from domain.instants import MINUTE, NEW_YORK, SECOND, session_of, to_datetime
@@ -97,6 +98,7 @@ def act(arguments: Namespace) -> int:
         for sentence in days.findings():
             print(sentence, file=sys.stderr)
         work = _Import(settings, folder, days, arguments)
+        held.enter_context(kept("Files that were imported whole are kept: the same command goes on with the rest."))
         for n, file in enumerate(files, 1):
             results.append(_one(work, journal, file, f"[{n}/{len(files)}]"))
     if arguments.json:

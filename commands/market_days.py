@@ -23,11 +23,12 @@ from pathlib import Path
 from typing import Final, cast
 
 import msgspec
-from rich.console import Console
 
 from commands.cli import CommandError
 from commands.folder import settings_of
+from commands.interrupted import kept as kept_on_interrupt
 from commands.lines import counted
+from commands.progress import Progress
 from commands.session_market import RECORDED_LIST
 from config.settings import Settings, from_json
 from domain.instants import NEW_YORK, at_exchange, to_datetime
@@ -62,15 +63,24 @@ def record(arguments: Namespace) -> int:
             )
     _open_all(wanted, first)
     missing = [one for one in wanted if one.session not in known]
+    done = f"The days that were recorded whole are kept in {folder}: the same command goes on with the rest."
+    workers = arguments.workers or os.cpu_count() or 1
     try:
-        with Console(stderr=True).status("starting") as shown, (folder / RECORDED_LIST).open("ab") as kept:
+        with kept_on_interrupt(done), Progress() as shown, (folder / RECORDED_LIST).open("ab") as kept:
             _alone(kept.fileno(), folder)
             kept.truncate(len(_whole_lines(folder / RECORDED_LIST)))
             days = [(_day(arguments, one).to_json(), one) for one in missing]
-            for n, ended in enumerate(_recorded(days, folder, arguments.workers or os.cpu_count() or 1), 1):
+            of = counted(len(missing), "day")
+            if missing:
+                at_once = min(workers, len(missing))
+                shown.line(
+                    f"Recording {of} in {folder}, {at_once} at a time; each takes minutes, and a line when it ends."
+                )
+            for n, ended in enumerate(_recorded(days, folder, workers), 1):
                 kept.write(msgspec.json.encode(ended) + b"\n")
                 kept.flush()
-                shown.update(f"{n} of {counted(len(missing), 'day')} recorded")
+                shown.line(f"{ended.session} recorded ({n} of {of})")
+                shown.at(f"{n} of {of} recorded")
     except OSError as error:
         raise CommandError(f"{folder} cannot be written ({error.strerror}); name another folder.", 3) from None
     span = wanted[0].session, wanted[-1].session

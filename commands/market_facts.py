@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from rich.console import Console
 
 from commands.cli import CommandError
+from commands.interrupted import kept as kept_on_interrupt
+from commands.interrupted import left_in
+from commands.progress import Progress
 from config.settings import Settings
 from simulation.days.results import Results, SweepError, source_digest
 from simulation.market.from_settings import nature_of
@@ -35,7 +37,8 @@ def show(
         kept = None if resume is None else Results(resume, settings, source_digest(), DayFigures)
     except SweepError as error:
         raise CommandError(str(error), 2) from None
-    days = _measured(settings, places, workers, kept, with_alerts=with_alerts)
+    with kept_on_interrupt(left_in(resume)):
+        days = _measured(settings, places, workers, kept, with_alerts=with_alerts)
     nature, facts = nature_of(settings), facts_of(days)
     worth = [straddle_of(days), *worth_of(days)]
     print(_json(nature, days, facts, worth) if as_json else "\n".join(_lines(nature, days, facts, worth)))
@@ -50,14 +53,14 @@ def _measured(
     found = {} if kept is None else dict(kept.done)
     wanted = [place for place in places if place[0] not in found]
     began = time.monotonic()
-    with Console(stderr=True).status("starting") as shown:
+    with Progress() as shown:
         try:
             for n, one in enumerate(survey(settings, wanted, workers=workers, with_alerts=with_alerts), 1):
                 found[one.seed] = one
                 if kept is not None:
                     kept.add(one)
                 left_min = (time.monotonic() - began) / n * (len(wanted) - n) / 60.0
-                shown.update(f"{n}/{len(wanted)} days measured, {left_min:.1f} min left")
+                shown.at(f"{n}/{len(wanted)} days measured, {left_min:.1f} min left")
         except BrokenProcessPool:
             remedy = "with --resume FILE nothing measured is lost" if kept is None else "run the same command to go on"
             raise CommandError(f"A process that measured days died, perhaps for want of memory; {remedy}.") from None

@@ -102,7 +102,12 @@ def _replayed(path: Path, override: Path | None, warehouse: Path) -> tuple[Repla
             with ProcessPoolExecutor(shares, mp_context=spawned) as pool:
                 raw = settings.to_json()
                 shared = repeat(segments), repeat(raw), repeat(warehouse)
-                parts = list(pool.map(replay_share, *shared, range(shares), repeat(shares)))
+                try:
+                    parts = list(pool.map(replay_share, *shared, range(shares), repeat(shares)))
+                except KeyboardInterrupt:
+                    for child in multiprocessing.active_children():  # the pool would wait until each is done
+                        child.terminate()
+                    raise
     return joined([part for part, _ in parts]), sum(missing for _, missing in parts)
 
 

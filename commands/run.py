@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import assert_never
 
 from commands import live, report, report_desks, requests
+from commands.allowed import check_new
 from commands.cli import CommandError
 from commands.clocks import led_clock, market_text
 from commands.dashboard import line_of
@@ -63,6 +64,7 @@ def act(arguments: Namespace) -> int:
     if settings.profile == "demo" and arguments.clock is not None:
         raise CommandError("--clock: a demo day makes a clock of its own; leave it out, or run profile real.")
     folder = DataFolder(settings.data_dir)
+    check_new(settings, folder)
     folder.make()
     folder.lock()
     stop = threading.Event()
@@ -127,6 +129,8 @@ def _run_real(settings: Settings, folder: DataFolder, stop: threading.Event, clo
             f"Nobody watches it now. `{call} run --profile real` reads the broker back and goes on with it;"
             f" `{call} flatten --direct --reason ...` closes it without the supervisor."
         )
+    elif not running.runtime.ended:
+        say("Stopped: nothing is held. The same command starts it again.")
     return 1 if running.runtime.ended or still_open else 0
 
 

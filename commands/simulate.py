@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import orjson
-from rich.console import Console
 
 from commands import market_days, market_facts, market_record
 from commands.cli import CommandError
+from commands.interrupted import kept, left_in
 from commands.lines import counted
+from commands.progress import Progress
 from config.settings import Settings
 from config.tree import MarketDrawn
 from domain.session import calendar
@@ -104,17 +105,16 @@ def _sweep(
     settings: Settings, seeds: range, results: Results[DayResult], arguments: Namespace, traces: Path | None
 ) -> None:
     pace, broken = Pace(), [0]
-    console = Console(stderr=True)
 
     def progress(result: DayResult, done: int, wanted: int) -> None:
         if result.broken:
             broken[0] += 1
             if not arguments.json:
-                console.print(_finding(result, traces, arguments.extras))
-        shown.update(pace.line(result, done, wanted, broken[0]))
+                shown.line(_finding(result, traces, arguments.extras))
+        shown.at(pace.line(result, done, wanted, broken[0]))
 
     workers = arguments.workers or os.cpu_count() or 1
-    with console.status("starting") as shown:
+    with kept(left_in(arguments.resume)), Progress() as shown:
         sweep(
             settings, seeds, results, workers=workers, traces=traces, progress=progress,
             parity_every=arguments.parity_every,

@@ -5,8 +5,6 @@ from __future__ import annotations
 import fcntl
 import itertools
 import os
-import shutil
-import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,20 +16,19 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
-from rich.console import Console
 
-from commands.backtest import day_of, missing_of, model_of, nav_of, promotions_of, sessions_between, write_page
+from commands.backtest import day_of, missing_of, model_of, nav_of, promotions_of, sessions_between
 from commands.cli import CommandError
 from commands.folder import DataFolder, settings_of
-from commands.report_html import page_of
-from commands.report_period import text_of
+from commands.interrupted import kept
+from commands.pages import tell, try_page
+from commands.progress import Progress
 from commands.session_market import told_of
 from commands.sweep_report import report_of
 from config.settings import Settings
 from simulation.backtest.model import FillModel
 from simulation.backtest.sweep import RESULT, SweepError, Unit, sweep
 
-_WIDTH: Final = 80
 _FILLS: Final = "fills."
 _COMBINATIONS_MAX: Final = 10_000
 # What the call says of its own accord, and with which option: a value of a sweep would change nothing.
@@ -59,6 +56,7 @@ def act(arguments: Namespace) -> int:
     sessions = sessions_between(folder, first, last, settings)
     # Day by day, so that what is recorded of a day is read while it is in the memory of the machine.
     units = [msgspec.structs.replace(unit, session=day) for day in sessions for unit in units_of]
+    try_page(arguments.html)
     with _alone(arguments.out):
         rows = _run(units, arguments.out / PARTS, arguments.workers or os.cpu_count() or 1, arguments.address)
         _write(arguments.out / TABLE, combinations, rows)
@@ -66,15 +64,11 @@ def act(arguments: Namespace) -> int:
         first, last, settings.desk, combinations, rows, missing_of(first, last, settings, sessions),
         nav_of(arguments, settings), model_of(arguments), told_of(folder, sessions),
     )  # fmt: skip
-    if arguments.html is not None:
-        write_page(arguments.html, page_of(report))
-    if arguments.json:
-        found = {"combinations": combinations, "report": report, "table": str(arguments.out / TABLE)}
-        print(orjson.dumps(msgspec.to_builtins(found), option=orjson.OPT_INDENT_2).decode())
-    elif arguments.html is None:
-        width = shutil.get_terminal_size((_WIDTH, 24)).columns if sys.stdout.isatty() else _WIDTH
-        print("\n".join(text_of(report, max(width, _WIDTH))))
-        print(f"\nA row a combination and session: {arguments.out / TABLE}")
+    table = str(arguments.out / TABLE)
+    tell(
+        arguments, report, {"combinations": combinations, "table": table},
+        "", f"A row a combination and session: {table}",
+    )  # fmt: skip
     return 1 if any(row["crashed"] or row["held"] for _, row in rows) else 0
 
 
@@ -211,10 +205,11 @@ def _filled(model: FillModel, given: Mapping[str, Any]) -> FillModel:
 
 
 def _run(units: list[Unit], parts: Path, workers: int, address: str | None) -> list[tuple[int, dict[str, Any]]]:
-    with Console(stderr=True).status("starting") as shown:
+    done = f"The days that were done are kept in {parts}: the same command goes on with the rest."
+    with kept(done), Progress() as shown:
         try:
             told = sweep(
-                units, parts, workers=workers, progress=lambda n, of: shown.update(f"{n} of {of} days done"),
+                units, parts, workers=workers, progress=lambda n, of: shown.at(f"{n} of {of} days done"),
                 address=address,
             )  # fmt: skip
             return list(told)

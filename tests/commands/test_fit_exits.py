@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -115,3 +116,24 @@ def test_a_table_that_cannot_be_kept_is_said_in_one_sentence(tmp_path: Path, pea
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "EXITS-1.json cannot be written" in error
+
+
+def test_too_few_sessions_are_refused_before_they_are_backtested(
+    tmp_path: Path, capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fit_exits, "sessions_between", lambda *_: (date(2026, 9, 1), date(2026, 9, 2)))
+    monkeypatch.setattr(fit_exits, "traded", lambda *_: pytest.fail("the backtest has begun"))
+    assert call(tmp_path, *LEARNED, "--backtest") == 1
+    assert capsys.readouterr().err == (
+        "2 stored sessions teach nothing; name a longer period, with 30 positions on 5 sessions at least.\n"
+    )
+
+
+def test_a_table_that_cannot_be_judged_is_refused_before_the_backtest(
+    tmp_path: Path, peaks: None, capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert call(tmp_path, *LEARNED) == 0
+    monkeypatch.setattr(fit_exits, "_backtest", lambda *_, **__: pytest.fail("the backtest has begun"))
+    assert call(tmp_path, "2026-09-20", "2026-10-20", "--judge", "EXITS-1", "--backtest") == 2
+    assert call(tmp_path, *LATER, "--judge", "EXITS-7", "--backtest") == 2
+    assert "There is no exit table EXITS-7" in capsys.readouterr().err

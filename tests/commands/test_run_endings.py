@@ -206,3 +206,30 @@ def test_the_trading_process_and_its_servers_do_not_load_what_only_analysis_and_
     look = f"import sys; sys.path.insert(0, '.'); import {module}; print({{'duckdb', 'fastapi'}} & set(sys.modules))"
     ended = subprocess.run([sys.executable, "-c", look], cwd=ROOT, capture_output=True, text=True, check=True)
     assert ended.stdout == "set()\n"
+
+
+@pytest.mark.parametrize(
+    ("config", "missing"),
+    [
+        ("", "ZEROHOUR_GEXBOT_KEY"),
+        ("trading_mode: live\n", "ZEROHOUR_LIVE_ARMED=yes"),
+        ("broker: {orders: tastytrade}\n", "ZEROHOUR_TASTYTRADE_SECRET"),
+    ],
+    ids=["the vendor's key", "arming", "the broker's login"],
+)
+def test_a_first_start_that_is_refused_makes_no_folder(
+    config: str, missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in [name for name in os.environ if name.startswith("ZEROHOUR_") and name != "ZEROHOUR_ENV_FILE"]:
+        monkeypatch.delenv(name)
+    if config:
+        monkeypatch.setenv("ZEROHOUR_GEXBOT_KEY", "gexbot_custom_0123")
+    file = tmp_path / "desk.yaml"
+    file.write_text(config, "utf-8")
+    arguments = parser().parse_args(
+        ["--config", str(file), "--data", str(tmp_path / "data"), "run", "--profile", "real"]
+    )
+    with pytest.raises(CommandError, match=missing):
+        run.act(arguments)
+    assert capsys.readouterr().out == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["desk.yaml"]
