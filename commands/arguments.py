@@ -10,6 +10,7 @@ from typing import Final, NoReturn, Protocol
 
 from commands.examples import EXAMPLES
 
+PORT_MAX: Final = 65_535
 # How argparse (3.11 to 3.13) says that a command is none.
 _UNKNOWN: Final = re.compile(r"argument COMMAND: invalid choice: '(?P<said>.*)' \(choose from (?P<choices>.*)\)")
 
@@ -28,10 +29,17 @@ class _Parser(argparse.ArgumentParser):
         """End the program with a sentence."""
         found = _UNKNOWN.match(message)
         if found is not None:
-            near = get_close_matches(found["said"], re.findall(r"[\w-]+", found["choices"]), 1)
+            near = _near(found["said"], re.findall(r"[\w-]+", found["choices"]))
             meant = f"did you mean {near[0]!r}?" if near else "`main.py --help` lists them."
             message = f"there is no command {found['said']!r}: {meant}"
         super().error(message)
+
+
+def _near(said: str, known: list[str]) -> list[str]:
+    """Return the command that a mistyped one is near to; far ones only where they begin alike."""
+    return get_close_matches(said, known, 1, 0.75) or get_close_matches(
+        said, [one for one in known if one[:1] == said[:1]], 1
+    )
 
 
 def build(version: str) -> argparse.ArgumentParser:
@@ -193,7 +201,7 @@ def _reporting(command: Adder) -> None:
 
     shown = command("dashboard", "show a finished session in the browser, read-only, without a supervisor")
     shown.add_argument("session", nargs="?", help="YYYY-MM-DD (default: the last one)")
-    shown.add_argument("--port", type=int, help="port to listen on (default: web.port, or the next free one)")
+    shown.add_argument("--port", type=_port, help="port to listen on (default: web.port, or the next free one)")
 
     readiness = command("readiness", "what paper trading has shown, against the minima for live")
     readiness.add_argument("--json", action="store_true", help="for machines")
@@ -225,7 +233,9 @@ def _simulating(command: Adder) -> None:
         help="clock publishes one for both in --clock FILE; stop ends those of an unfinished demo day",
     )  # fmt: skip
     sim.add_argument("--host", default="127.0.0.1", help="address to listen on")
-    sim.add_argument("--port", type=int, help="port to listen on (default: gateway 4002, tastytrade 4004, others any)")
+    sim.add_argument(
+        "--port", type=_port, help="port to listen on (default: gateway 4002, tastytrade 4004, others any)"
+    )
     sim.add_argument("--run-folder", type=Path, help=argparse.SUPPRESS)
     sim.add_argument("--seed", type=int, help="seed of the market")
     sim.add_argument("--rate", type=float, help="market seconds per real second (default 1)")
@@ -238,7 +248,7 @@ def _simulating(command: Adder) -> None:
     )
     sim.add_argument("--faults", type=Path, help="a fault script (YAML)")
     sim.add_argument(
-        "--control-port", type=int, metavar="PORT",
+        "--control-port", type=_port, metavar="PORT",
         help="set, see and end the gateway's faults while it runs, over HTTP on 127.0.0.1 (0: any free port)",
     )  # fmt: skip
 
@@ -443,6 +453,13 @@ def _factor(text: str) -> float:
     value = float(text)
     if not 0.0 <= value <= 3.0:
         raise argparse.ArgumentTypeError("must be from 0 to 3")
+    return value
+
+
+def _port(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= PORT_MAX:
+        raise argparse.ArgumentTypeError(f"there is no port {value}; give 1 to {PORT_MAX}")
     return value
 
 

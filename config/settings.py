@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
@@ -122,7 +123,7 @@ def load_settings(
     try:
         settings = Settings(**layers)
     except ValidationError as error:
-        raise _refusal(error, path) from None
+        raise _refusal(error, path, overrides or {}) from None
     if settings.profile != chosen:
         raise SettingsError(
             f"The call asks for profile {chosen}, ZEROHOUR_PROFILE in the environment for {settings.profile};"
@@ -360,9 +361,10 @@ _RENAMED = {
 }
 
 
-def _refusal(error: ValidationError, path: Path | None) -> SettingsError:
-    where = str(path) if path is not None else "the settings or the environment"
+def _refusal(error: ValidationError, path: Path | None, call: Mapping[str, Any] | None = None) -> SettingsError:
+    """Return what is refused of settings, and where it stands: in a user's file, the environment or the call itself."""
     parts: list[str] = []
+    places: dict[str, None] = {}
     findings: dict[str, str] = {}
     for item in error.errors()[:5]:
         refused = item.get("ctx", {}).get("error")
@@ -371,10 +373,12 @@ def _refusal(error: ValidationError, path: Path | None) -> SettingsError:
             continue
         if isinstance(refused, _RefusedError):
             parts += [str(found) for found in refused.found[:5]]
+            places |= {_place(found.path.split("."), path, call): None for found in refused.found[:5]}
             findings |= {found.path: found.what for found in refused.found}
             continue
         name = ".".join(str(part) for part in item["loc"])
         what = item["msg"].removeprefix("Value error, ")
+        places[_place([str(part) for part in item["loc"]], path, call)] = None
         if not name:
             parts.append(what)
         elif item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
@@ -385,8 +389,29 @@ def _refusal(error: ValidationError, path: Path | None) -> SettingsError:
                 what += f" (given: {str(given)[:40]!r})"
             findings[name] = what = what[0].lower() + what[1:]
             parts.append(f"{name}: {what}")
+    where = " and ".join(places or (_place((), path, call),))
     text = f"In {where}: {'; '.join(parts)}. See config/defaults.yaml for every setting and its unit."
     return SettingsError(text, findings)
+
+
+def _place(name: Sequence[str], path: Path | None, call: Mapping[str, Any] | None) -> str:
+    """Return where a setting was said: in the environment, in the call, or else in the file of the call.
+
+    `call` is what the call itself says; `None`: what was recorded of a run, which knows neither.
+    """
+    if call is not None and name:
+        environment = _environment()
+        if any(PREFIX + "__".join(name[: n + 1]).upper() in environment for n in range(len(name))):
+            return "the environment"
+        if _says(call, name):
+            return "the call"
+    return str(path) if path is not None else "the settings or the environment"
+
+
+def _says(tree: object, name: Sequence[str]) -> bool:
+    if not name or not isinstance(tree, Mapping):
+        return True
+    return name[0] in tree and _says(tree[name[0]], name[1:])
 
 
 def _remedy(unknown: str) -> str:
@@ -395,4 +420,9 @@ def _remedy(unknown: str) -> str:
     section, _, kind = unknown.partition(".")
     if section == "alert_rules" and "." not in kind:
         return f": no evaluator is known as {kind}; a kind of your own is a file that alert_files names ({_GUIDE})"
-    return ""
+    *above, last = unknown.split(".")
+    known: Any = _read_yaml(HERE / "defaults.yaml")
+    for part in above:
+        known = known.get(part) if isinstance(known, dict) else None
+    near = get_close_matches(last, known, 1) if isinstance(known, dict) else []
+    return f" (did you mean {'.'.join((*above, near[0]))}?)" if near else ""

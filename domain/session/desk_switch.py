@@ -102,9 +102,13 @@ def refusal_of(
         return Refusal(SwitchRefused.NOT_ALLOWED, f"{detail}; name that desk under {remedy} and start anew.")
     if to_desk in trades:
         return Refusal(SwitchRefused.THERE_ALREADY, f"Desk {to_desk} trades {strategy} already.")
-    if from_desk not in trades and (from_desk or trades):
-        now = ", ".join(trades) or "no desk"
-        return Refusal(SwitchRefused.NOT_THERE, f"{strategy} trades at {now}, not at {from_desk or 'no desk'}.")
+    if trades and not from_desk:
+        detail = f"{strategy} trades at {' and '.join(trades)}: name the one that {to_desk} takes the place of, as"
+        return Refusal(SwitchRefused.NOT_THERE, f"{detail} `--from {trades[0]}`.")
+    if from_desk and from_desk not in trades:
+        return Refusal(
+            SwitchRefused.NOT_THERE, f"{strategy} trades at {', '.join(trades) or 'no desk'}, not at {from_desk}."
+        )
     return None
 
 

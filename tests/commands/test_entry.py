@@ -89,7 +89,13 @@ def test_without_the_libraries_a_module_says_so_in_the_same_sentence(module: str
     assert ended.stderr.endswith(f"`.venv/bin/python -m {module}`.\n")
 
 
-@pytest.mark.parametrize(("said", "answer"), [("statuss", "did you mean 'status'?"), ("xyz", "`main.py --help` lists")])
+@pytest.mark.parametrize(
+    ("said", "answer"),
+    [
+        ("statuss", "did you mean 'status'?"), ("rnu", "did you mean 'run'?"), ("lgos", "did you mean 'logs'?"),
+        ("xyz", "`main.py --help` lists"), ("bogus", "`main.py --help` lists"),
+    ],
+)  # fmt: skip
 def test_a_command_that_is_none_is_told_in_a_line_with_the_nearest(
     said: str, answer: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -98,3 +104,19 @@ def test_a_command_that_is_none_is_told_in_a_line_with_the_nearest(
     told = capsys.readouterr().err.splitlines()
     assert answer in told[-1]
     assert "choose from" not in told[-1]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("sim", "gateway", "--port", "80000"),
+        ("sim", "gateway", "--control-port", "-1"),
+        ("dashboard", "--port", "65536"),
+    ],
+    ids=" ".join,
+)
+def test_a_port_that_there_is_not_is_told_as_such(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parser().parse_args(words)
+    assert ended.value.code == 2
+    assert f"argument {words[-2]}: there is no port {words[-1]}; give 1 to 65535" in capsys.readouterr().err

@@ -46,6 +46,15 @@ def test_a_switch_begins_only_where_it_can_end(
     assert refusal is None or ("\n" not in refusal.detail and refusal.detail.endswith("."))
 
 
+def test_of_several_desks_the_one_that_is_left_must_be_named() -> None:
+    refusal = refusal_of("gexwatch", "", "real", ("paper", "model"), ("paper", "model", "real"))
+    assert refusal is not None
+    assert refusal.code is SwitchRefused.NOT_THERE
+    assert refusal.detail == (
+        "gexwatch trades at paper and model: name the one that real takes the place of, as `--from paper`."
+    )
+
+
 def test_the_new_desk_takes_the_place_of_the_old_one() -> None:
     assert switched(("a", "c"), "a", "b") == ("b", "c")
     assert switched((), "", "b") == ("b",)
