@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import date
@@ -89,10 +90,10 @@ def _spread(nets: Nets, runs: Rows, market: str) -> Section:
         why = "; ".join(f"{why} ({n} of {len(runs)} runs)" for why, n in idle.most_common(_REASONS_MAX))
         says = f"{market} Nothing was entered in any run: {why}."
     counts, edges = np.histogram(totals / 100, bins=_BINS)
+    labels = tuple(f"{low:,.0f} to {high:,.0f}" for low, high in itertools.pairwise(edges))
     if totals.min() == totals.max():
-        counts, edges = np.array([len(totals)]), np.array([totals[0] / 100, 0])
-    labels = tuple(f"{edge:,.0f}" for edge in edges[:-1])
-    chart = Chart(Form.BARS, labels, (Series("combinations, by their net from here on", tuple(map(float, counts))),))
+        counts, labels = np.array([len(totals)]), (f"{totals[0] / 100:,.0f}",)
+    chart = Chart(Form.BARS, labels, (Series("combinations, by their net", tuple(map(float, counts))),))
     rows: list[tuple[Cell, ...]] = [
         (name, cents / 100, cents / 100 / nets.shape[1])
         for name, cents in zip(_NAMES, spread.cents, strict=True)

@@ -337,6 +337,22 @@ def test_quotes_in_leans_layout_become_quotes(tmp_path: Path, capsys: Said) -> N
     assert stored == [{"ticker": "SPX", "trading_class": "SPXW", "strike": 3700.0, "bid": 64.9, "ask": 67.9}]
 
 
+def test_gaps_are_not_judged_of_imported_days(tmp_path: Path, capsys: Said) -> None:
+    assert call(tmp_path, write(tmp_path / NAME, day())) == 0
+    bars = tmp_path / "SPX_minute.csv"
+    bars.write_text("timestamp,open,high,low,close,volume\n2026-01-07 09:30:00,600,601,599,600.5,100\n", "utf-8")
+    assert call(tmp_path, bars, "--ticker", "SPY") == 0
+    capsys.readouterr()
+    assert main(["--data", str(tmp_path / "data"), "gaps"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert said == (
+        "Not judged: 2026-01-06, 2026-01-07. No desk has recorded hubs there (imported days have what their files had),"
+        " so nothing was expected."
+    )
+    assert main(["--data", str(tmp_path / "data"), "gaps", "2026-01-08"]) == 1
+    assert capsys.readouterr().err == "Nothing is stored of 2026-01-08.\n"
+
+
 def test_an_incumbents_database_comes_in_by_a_map(tmp_path: Path, capsys: Said) -> None:
     file, names = tmp_path / "old.db", tmp_path / "map.yaml"
     with closing(sqlite3.connect(file)) as db:

@@ -117,6 +117,9 @@ def test_the_report_shows_how_all_came_out_and_what_the_chosen_ones_were_worth_a
     assert spread.says.startswith(
         "Seeds. Nothing is stored of 2026-11-19. 50 % of 2 (9-91) gained. Whether the best one could be luck is"
     )
+    assert spread.chart is not None
+    bars = dict(zip(spread.chart.labels, spread.chart.series[0].values, strict=True))
+    assert {label: n for label, n in bars.items() if n} == {"0 to 50": 1.0, "550 to 600": 1.0}  # the best among them
     assert forward.says.startswith("The chosen ones came to +0.00 on sessions that they were not chosen on")
     assert [row[1] for row in forward.table.rows] == ["#0", "#1"]
     assert all(len(line) <= 80 for line in text_of(report, 80))
