@@ -13,9 +13,9 @@ if __name__ == "__mp_main__":  # a process that a command has begun: the command
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 if __name__ == "__main__":
-    from commands import interrupted
+    from commands.interrupted import CTRL_C
 
-    interrupted.before_it_begins()
+    CTRL_C.before()
     from commands.cli import main
 
     sys.exit(main(sys.argv[1:]))

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 
-from commands import interrupted
 from commands.arguments import build
 from commands.emergency import SIGNALS
+from commands.interrupted import CODE, CTRL_C, line_of
 
 VERSION = "0.3.0"
 
@@ -72,7 +72,7 @@ def main(argv: Sequence[str]) -> int:
             import_module("supervision.trace").TraceError,
         )
     try:
-        interrupted.it_begins()
+        CTRL_C.during()
         take_env_file()
         code = act(arguments)
         sys.stdout.flush()  # whoever read it may be gone: that shows here, not at the end of the process
@@ -86,14 +86,14 @@ def main(argv: Sequence[str]) -> int:
         print(error, file=sys.stderr)
         return error.code if isinstance(error, CommandError) else 2
     except KeyboardInterrupt as error:
-        interrupted.it_ends()
-        print(interrupted.line_of(arguments.command, error), file=sys.stderr)
-        return interrupted.CODE
+        CTRL_C.after()
+        print(line_of(arguments.command, error), file=sys.stderr)
+        return CODE
     except BrokenPipeError:  # whoever read the output has enough of it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     finally:
-        interrupted.it_ends()
+        CTRL_C.after()
 
 
 _ROOMS = frozenset(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +24,7 @@ class Interrupted(KeyboardInterrupt):
 
 def _told(text: bytes) -> Callable[[int, FrameType | None], None]:
     def end(_number: int, _frame: FrameType | None) -> None:
-        os.write(sys.__stderr__.fileno() if sys.__stderr__ is not None else 2, text)
+        os.write(2, text)
         os._exit(CODE)  # an exception could be lost in what is being imported, or ended
 
     return end
@@ -35,29 +34,33 @@ _BEFORE: Final = _told(b"Interrupted before it began: nothing was done.\n")
 _AFTER: Final = _told(b"Interrupted at its end: what it had to do is done.\n")
 
 
-def before_it_begins() -> None:
-    """Answer Ctrl-C from now on, for a script whose command is still to be loaded (main thread only)."""
-    signal.signal(signal.SIGINT, _BEFORE)
+class CtrlC:
+    """Who answers Ctrl-C in a script; where a command is called by other code (a test), whoever did before."""
+
+    def __init__(self) -> None:
+        self._is_script = False
+
+    def before(self) -> None:
+        """Answer at once from now on: the command is still to be loaded (main thread only)."""
+        self._is_script = True
+        signal.signal(signal.SIGINT, _BEFORE)
+
+    def during(self) -> None:
+        """Have it raise `KeyboardInterrupt` from now on: the command begins."""
+        if self._is_script:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def after(self) -> None:
+        """Answer at once again, while the interpreter ends, unless the command has an answer of its own."""
+        if self._is_script and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, _AFTER)
 
 
-def it_begins() -> None:
-    """Have Ctrl-C raise `KeyboardInterrupt` again, where `before_it_begins` was called."""
-    if signal.getsignal(signal.SIGINT) is _BEFORE:
-        signal.signal(signal.SIGINT, _DURING)
-
-
-def it_ends() -> None:
-    """Answer Ctrl-C while the interpreter ends, after `it_begins`, where the command has no answer of its own."""
-    if signal.getsignal(signal.SIGINT) is _DURING:
-        signal.signal(signal.SIGINT, _AFTER)
-
-
-def _DURING(number: int, frame: FrameType | None) -> None:  # noqa: N802 - one of the three answers
-    signal.default_int_handler(number, frame)
+CTRL_C: Final = CtrlC()
 
 
 @contextmanager
-def kept(what: str | Callable[[], str]) -> Iterator[None]:
+def kept(what: str) -> Iterator[None]:
     """Say of a Ctrl-C in here what is kept of the work, and how it goes on.
 
     Raises:
@@ -65,10 +68,8 @@ def kept(what: str | Callable[[], str]) -> Iterator[None]:
     """
     try:
         yield
-    except Interrupted:
-        raise
     except KeyboardInterrupt:
-        raise Interrupted(what if isinstance(what, str) else what()) from None
+        raise Interrupted(what) from None
 
 
 def left_in(resume: Path | None) -> str:

@@ -74,7 +74,7 @@ def record(arguments: Namespace) -> int:
             if missing:
                 at_once = min(workers, len(missing))
                 shown.line(
-                    f"Recording {of} in {folder}, {at_once} at a time; each takes minutes, and a line when it ends."
+                    f"Recording {of} in {folder}, {at_once} at a time: each takes minutes, and is told when it is done."
                 )
             for n, ended in enumerate(_recorded(days, folder, workers), 1):
                 kept.write(msgspec.json.encode(ended) + b"\n")
