@@ -33,6 +33,7 @@ from commands.session_market import RECORDED_LIST
 from config.settings import Settings, from_json
 from domain.instants import NEW_YORK, at_exchange, to_datetime
 from domain.session import calendar
+from simulation.days.children import deaf_to_ctrl_c
 from simulation.recording import record_day
 
 CHAIN_EVERY_MS: Final = 5_000
@@ -132,7 +133,8 @@ def _recorded(days: Sequence[tuple[bytes, Done]], folder: Path, workers: int) ->
         while True:
             for raw, one in islice(left, workers - len(running)):
                 process = context.Process(target=_record, args=(raw, folder), daemon=True)
-                process.start()
+                with deaf_to_ctrl_c():
+                    process.start()
                 running[process.sentinel] = process, one
             if not running:
                 return

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from config.settings import Settings, from_json
+from simulation.days.children import deaf_to_ctrl_c
 from simulation.days.one_day import DayResult, Days
 from simulation.days.plan import market_seed_of
 from simulation.days.results import Results, SweepError
@@ -81,8 +82,9 @@ def sweep(
         tasks.put(chunk)
     arguments = (settings.to_json(), tasks, found, parity_every, None if traces is None else str(traces))
     processes = [context.Process(target=_work, args=arguments, daemon=True) for _ in range(count)]
-    for process in processes:
-        process.start()
+    with deaf_to_ctrl_c():
+        for process in processes:
+            process.start()
     try:
         _collect(processes, found, results, progress, len(wanted))
     finally:
