@@ -29,6 +29,7 @@ from domain.units import Cents
 from simulation.backtest.cluster import ClusterError, run_on_cluster
 from simulation.backtest.model import FillModel
 from simulation.backtest.run import Backtest, Day
+from simulation.days.children import deaf_to_ctrl_c
 from simulation.days.results import source_digest
 from simulation.days.sweep import quick_folder
 from storage.sqlite_file import LedgerRefusedError
@@ -164,8 +165,9 @@ def _run(tasks: list[Task], workers: int, act: Act, left: Callable[[int], None])
     context = multiprocessing.get_context("spawn")
     taken = context.Value("q", 0)
     processes = [context.Process(target=_work, args=(tasks, taken, act), daemon=True) for _ in range(workers)]
-    for process in processes:
-        process.start()
+    with deaf_to_ctrl_c():
+        for process in processes:
+            process.start()
     try:
         waiting = {process.sentinel: process for process in processes}
         while waiting:
