@@ -236,7 +236,7 @@ class Host(PostOffice):
                 self._carry_out_own(cell, effect, seq)
                 continue
             if observers and type(message) in observers:
-                observers[type(message)](message, to)
+                observers[type(message)](message, to, cell.name)
             raw, message_id = (b"", "") if raws is None else (raws[k], f"{cell.prefix}/{inbox_n}/{k}")
             for address in targets[k]:
                 mail, there = Mail(message, raw, cell.name, message_id, seq, at_utc), self.cells.get(address)

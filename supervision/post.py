@@ -23,7 +23,7 @@ SUPERVISOR = "supervisor"
 RUNTIME = "runtime"
 RECORD = "record"  # where an event stands in the trace that nobody hears
 
-Observer = Callable[[Any, str], None]
+Observer = Callable[[Any, str, str], None]
 
 
 class PostOffice(ABC):
@@ -32,7 +32,7 @@ class PostOffice(ABC):
     `cells` is replaced, never changed in place: whoever iterates over it sees one moment. `sinks` are the ports and
     edges: callables that take a message and must neither block nor raise (one that raises makes a dead letter).
     `observers` see messages of their class once, right before they are delivered, with the name they are told to (""
-    for events); they stand outside the trace, so nothing that an actor decides may depend on them.
+    for events) and the sender's; they stand outside the trace, so nothing that an actor decides may depend on them.
     """
 
     def __init__(self, tree: Tree, trace: Trace, clock: Clock, run_n: int, mailbox_soft_bound: int) -> None:
@@ -80,7 +80,7 @@ class PostOffice(ABC):
         """
         mail = self._outside_mail(message, sender)
         if type(message) in self.observers:
-            self.observers[type(message)](message, to)
+            self.observers[type(message)](message, to, sender)
         for address in self._addresses(sender, to):
             self._deliver(address, mail)
 
@@ -93,7 +93,7 @@ class PostOffice(ABC):
         mail = self._outside_mail(event, sender)
         addresses = self._subscriptions.addresses(sender, event, self.cells)
         if type(event) in self.observers:
-            self.observers[type(event)](event, "")
+            self.observers[type(event)](event, "", sender)
         for address in addresses:
             self._deliver(address, mail)
         if not addresses:

@@ -74,9 +74,9 @@ class PaceDriver:
         with self._lock:
             self._pacer.buckets.note_whole(hub, bucket_utc)
 
-    def _hear(self, message: Message, to: str) -> None:
+    def _hear(self, message: Message, to: str, sender: str) -> None:
         with self._lock:
-            self._pacer.hear(message, to, self._clock.now_utc())
+            self._pacer.hear(message, to or sender, self._clock.now_utc())
             if self._thread.is_alive():
                 self._lead(is_chain_idle=False)
 

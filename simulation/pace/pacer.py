@@ -23,7 +23,8 @@ from simulation.pace.stakes import Stake, Stakes
 from supervision.clock import FOREVER
 
 OBSERVED: Final = frozenset(OF_STAKES) | frozenset(OF_BUCKETS)
-# Market time past the newest quote, held positions' each: younger than any rule asks of it; than a line that is missed.
+# Market time past the newest quote, held positions' each, of the desk that lags most: younger than any rule asks of it;
+# than a line that is missed.
 QUOTES_AHEAD_NS: Final[dict[Stake, int]] = {Stake.HELD: 2 * SECOND, Stake.NOTHING: 12 * SECOND}
 QUOTES_PATIENCE_NS: Final = SECOND  # real: quotes that have not come by then are an outage
 DESK_PATIENCE_NS: Final = 10 * SECOND  # real: a desk that is busy for longer is not waited for
@@ -88,7 +89,7 @@ class Pacer:
         self._desk_idle_ns = 0  # that instant, real
 
     def hear(self, message: Message, to: str, now: Utc) -> None:
-        """Take note of what was told or published."""
+        """Take note of what was told (`to` a name) or published (`to` is who did)."""
         self.stakes.hear(message, to, now)
         self.buckets.hear(message)
 

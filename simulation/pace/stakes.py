@@ -14,10 +14,14 @@ from domain.instants import SECOND
 from domain.position.cycle import PositionState
 from domain.session.modes import ALLOWS_EXITS, Mode
 from domain.units import Utc
-from messages import broker, entries, market, operator, orders, positions, session, signals
+from messages import broker, desks, entries, market, operator, orders, positions, session, signals
 from messages.base import Message
 
 WAIT_NS: Final = 60 * SECOND
+ORDERS: Final = "ibkr:"  # the sessions of each desk
+QUOTES: Final = "quotes:"
+Line = tuple[str, int]  # a contract as a desk's own session quotes it: desk and contract id
+ONLY_DESK: Final = ("",)  # who decides where there are no routes
 
 
 class Stake(StrEnum):
@@ -39,20 +43,21 @@ class Stakes:
     """
 
     def __init__(self, hubs: Iterable[str]) -> None:
-        self.quoted_utc = Utc(0)  # the newest quote or price that an actor has passed on
+        self._quoted: dict[str, Utc] = {}  # the newest quote or price that each desk's session has passed on
+        self._routes: dict[str, tuple[str, ...]] = {}  # the desks that decide on a strategy, where there are several
         self._decisions: dict[str, Utc] = {}  # alerts and signals without an answer, until when at the latest
         self._entries: dict[str, Utc] = {}  # refs of entry orders that may work
         self._positions: dict[str, PositionState] = {}
-        self._held: dict[str, tuple[int, Utc]] = {}  # contracts of the positions, and since when each is known
-        self._quotes_utc: dict[int, Utc] = {}  # the newest quote of a contract
-        self._mode: Mode | None = None
+        self._held: dict[str, tuple[Line, Utc]] = {}  # what each position is in, and since when it is known
+        self._quotes_utc: dict[Line, Utc] = {}  # the newest quote of each
+        self._modes: dict[str, Mode] = {}  # by order session
         self._hubs = dict.fromkeys(hubs, False)
         self._quiet: set[tuple[str, int]] = set()  # sessions with hubs (by key) that are up and deliver nothing
         self._links: dict[str, bool] = {}  # sessions with the broker, by the actor that dials
         self._asked: dict[str, Utc] = {}  # questions to ports that have not been answered
 
     def hear(self, message: Message, to: str, now: Utc) -> None:
-        """Take note of what was told (`to` a name) or published (`to` is empty)."""
+        """Take note of what was told (`to` a name) or published (`to` is who did)."""
         known = HEARD.get(type(message))
         if known is not None:
             known(self, message, to, now)
@@ -67,7 +72,7 @@ class Stakes:
             return Stake.DECISION
         if self._entries or PositionState.PENDING_ENTRY in states or PositionState.PENDING_EXIT in states:
             return Stake.ORDER
-        if self._asked or self._mode not in ALLOWS_EXITS or not all((*self._hubs.values(), *self._links.values())):
+        if self._asked or not self._are_modes_fit or not all((*self._hubs.values(), *self._links.values())):
             return Stake.OUTAGE
         return Stake.HELD if PositionState.OPEN in states else Stake.NOTHING
 
@@ -76,12 +81,21 @@ class Stakes:
         quoted = self.quoted_utc
         for position_id, state in self._positions.items():
             if state is PositionState.OPEN:
-                con_id, since_utc = self._held[position_id]
-                if con_id in self._quotes_utc:
-                    quoted = min(quoted, self._quotes_utc[con_id])
+                key, since_utc = self._held[position_id]
+                if key in self._quotes_utc:
+                    quoted = min(quoted, self._quotes_utc[key])
                 elif now < since_utc + WAIT_NS:
                     return None
         return quoted
+
+    @property
+    def quoted_utc(self) -> Utc:
+        """Return the newest quote or price of the desk that lags most: none may be left behind."""
+        return min(self._quoted.values(), default=Utc(0))
+
+    @property
+    def _are_modes_fit(self) -> bool:
+        return bool(self._modes) and all(mode in ALLOWS_EXITS for mode in self._modes.values())
 
     @property
     def hubs(self) -> frozenset[str]:
@@ -103,17 +117,26 @@ class Stakes:
     def _on_record_alert(self, message: signals.RecordAlert, _to: str, now: Utc) -> None:
         self._decisions[message.alert.key.alert_id] = now + WAIT_NS
 
+    def _on_route(self, message: desks.RouteChanged, _to: str, _now: Utc) -> None:
+        self._routes[message.strategy] = message.desks
+
     def _on_signal(self, message: signals.SignalRaised, _to: str, now: Utc) -> None:
-        self._decisions[f"signal {message.intent.key.alert_id}"] = max(message.intent.expires_utc, now) + WAIT_NS
+        intent = message.intent
+        for desk in self._routes.get(intent.strategy, ONLY_DESK):
+            self._decisions[f"signal {intent.key.alert_id} {desk}"] = Utc(max(intent.expires_utc, now) + WAIT_NS)
+
+    def _end_decision(self, alert_id: str, to: str) -> None:
+        for desk in (*ONLY_DESK, _desk_of(to)):
+            self._decisions.pop(f"signal {alert_id} {desk}", None)
 
     def _on_alert(self, message: signals.AlertRaised, _to: str, _now: Utc) -> None:
         self._decisions.pop(message.alert.key.alert_id, None)
 
-    def _on_denied(self, message: entries.EntryDenied, _to: str, _now: Utc) -> None:
-        self._decisions.pop(f"signal {message.key.alert_id}", None)
+    def _on_denied(self, message: entries.EntryDenied, to: str, _now: Utc) -> None:
+        self._end_decision(message.key.alert_id, to)
 
-    def _on_handed_over(self, message: entries.EntryHandedOver, _to: str, now: Utc) -> None:
-        self._decisions.pop(f"signal {message.key.alert_id}", None)
+    def _on_handed_over(self, message: entries.EntryHandedOver, to: str, now: Utc) -> None:
+        self._end_decision(message.key.alert_id, to)
         self._entries[message.leg.order_ref] = now + WAIT_NS
 
     def _on_order_over(self, message: orders.OrderClosed | orders.OrderRejected, _to: str, _now: Utc) -> None:
@@ -123,13 +146,13 @@ class Stakes:
         self._entries.pop(message.order_ref, None)
         self._positions.pop(message.ref.position_id, None)
 
-    def _on_position(self, message: positions.PositionChanged, _to: str, now: Utc) -> None:
+    def _on_position(self, message: positions.PositionChanged, to: str, now: Utc) -> None:
         self._positions[message.ref.position_id] = message.state
-        self._held.setdefault(message.ref.position_id, (message.ref.contract.con_id, now))
+        self._held.setdefault(message.ref.position_id, ((_desk_of(to), message.ref.contract.con_id), now))
 
-    def _on_opened(self, message: positions.PositionOpened, _to: str, now: Utc) -> None:
+    def _on_opened(self, message: positions.PositionOpened, to: str, now: Utc) -> None:
         self._positions.setdefault(message.ref.position_id, PositionState.OPEN)
-        self._held.setdefault(message.ref.position_id, (message.ref.contract.con_id, now))
+        self._held.setdefault(message.ref.position_id, ((_desk_of(to), message.ref.contract.con_id), now))
 
     def _on_closed(self, message: positions.PositionClosed, _to: str, _now: Utc) -> None:
         self._positions.pop(message.ref.position_id, None)
@@ -144,8 +167,9 @@ class Stakes:
 
     # -- links ----------------------------------------------------------------------------------
 
-    def _on_mode(self, message: session.ModeChanged, _to: str, _now: Utc) -> None:
-        self._mode = message.mode
+    def _on_mode(self, message: session.ModeChanged, to: str, _now: Utc) -> None:
+        if to.startswith(ORDERS):  # else somebody asked, and is told what was published before
+            self._modes[to] = message.mode
 
     def _on_dial(self, _message: broker.Dial, to: str, _now: Utc) -> None:
         self._links[to.removeprefix("port:")] = False
@@ -155,6 +179,8 @@ class Stakes:
 
     def _on_link_up(self, _message: broker.LinkUp | broker.LinkRestored, to: str, _now: Utc) -> None:
         self._links[to] = True
+        if to.startswith(QUOTES):
+            self._quoted.setdefault(to, Utc(0))  # it is waited for from now on
 
     def _on_link_down(self, _message: broker.LinkLost | broker.LinkFailed, to: str, _now: Utc) -> None:
         self._links[to] = False
@@ -177,17 +203,17 @@ class Stakes:
 
     # -- questions to ports ---------------------------------------------------------------------
 
-    def _on_list(self, message: market.ListChain, _to: str, now: Utc) -> None:
-        self._asked[f"chain {message.ticker}"] = now + WAIT_NS
+    def _on_list(self, message: market.ListChain, to: str, now: Utc) -> None:
+        self._asked[f"chain {to.removeprefix('port:')} {message.ticker}"] = now + WAIT_NS
 
-    def _on_listed(self, message: market.ChainListed | market.ChainFailed, _to: str, _now: Utc) -> None:
-        self._asked.pop(f"chain {message.ticker}", None)
+    def _on_listed(self, message: market.ChainListed | market.ChainFailed, to: str, _now: Utc) -> None:
+        self._asked.pop(f"chain {to} {message.ticker}", None)
 
-    def _on_read(self, message: broker.ReadBack, _to: str, now: Utc) -> None:
-        self._asked[f"read {message.read_n}"] = now + WAIT_NS
+    def _on_read(self, message: broker.ReadBack, to: str, now: Utc) -> None:
+        self._asked[f"read {to.removeprefix('port:')} {message.read_n}"] = now + WAIT_NS
 
-    def _on_read_answer(self, message: broker.BrokerRead | broker.BrokerReadFailed, _to: str, _now: Utc) -> None:
-        self._asked.pop(f"read {message.read_n}", None)
+    def _on_read_answer(self, message: broker.BrokerRead | broker.BrokerReadFailed, to: str, _now: Utc) -> None:
+        self._asked.pop(f"read {to} {message.read_n}", None)
 
     def _on_negotiate(self, message: market.Negotiate, _to: str, now: Utc) -> None:
         self._asked[f"feed {message.feed_epoch}"] = now + WAIT_NS
@@ -197,13 +223,18 @@ class Stakes:
 
     # -- quotes ---------------------------------------------------------------------------------
 
-    def _on_quote(self, message: market.QuoteChanged, _to: str, _now: Utc) -> None:
-        quote = message.quote
-        self.quoted_utc = max(self.quoted_utc, quote.at_utc)
-        self._quotes_utc[quote.con_id] = max(self._quotes_utc.get(quote.con_id, Utc(0)), quote.at_utc)
+    def _on_quote(self, message: market.QuoteChanged, to: str, _now: Utc) -> None:
+        quote, key = message.quote, (_desk_of(to), message.quote.con_id)
+        self._quoted[to] = max(self._quoted.get(to, Utc(0)), quote.at_utc)
+        self._quotes_utc[key] = max(self._quotes_utc.get(key, Utc(0)), quote.at_utc)
 
-    def _on_spots(self, message: market.SpotsChanged, _to: str, _now: Utc) -> None:
-        self.quoted_utc = max((self.quoted_utc, *(spot.at_utc for spot in message.spots)))
+    def _on_spots(self, message: market.SpotsChanged, to: str, _now: Utc) -> None:
+        self._quoted[to] = max((self._quoted.get(to, Utc(0)), *(spot.at_utc for spot in message.spots)))
+
+
+def _desk_of(name: str) -> str:
+    """Return whose an actor is: the second part of its name; empty where nobody said who spoke."""
+    return name.partition(":")[2].partition(":")[0]
 
 
 Take = Callable[[Stakes, Any, str, Utc], None]
@@ -211,6 +242,7 @@ HEARD: Final[dict[type[Message], Take]] = {
     signals.RecordAlert: Stakes._on_record_alert,
     signals.AlertRaised: Stakes._on_alert,
     signals.SignalRaised: Stakes._on_signal,
+    desks.RouteChanged: Stakes._on_route,
     entries.EntryDenied: Stakes._on_denied,
     entries.EntryHandedOver: Stakes._on_handed_over,
     orders.OrderClosed: Stakes._on_order_over,

@@ -533,15 +533,15 @@ def test_observers_see_each_message_of_their_class_once_and_before_whom_it_is_to
     log: Log = []
     h = toy_tree(spec("a:1", lambda n: Toy(n, log)), spec("b:1", lambda n: Toy(n, log)), log=log)
     runtime = start(h)
-    seen: list[tuple[str, str, bool]] = []
+    seen: list[tuple[str, str, str, bool]] = []
 
-    def see(message: Message, to: str) -> None:
-        seen.append((text_of(message), to, ("b:1", text_of(message)) in log))
+    def see(message: Message, to: str, sender: str) -> None:
+        seen.append((text_of(message), to, sender, ("b:1", text_of(message)) in log))
 
     runtime.observers[operator.Announce] = see
     runtime.post("a:1", say("tell b:1 x;publish quiet"), "edge:t")
     assert eventually(lambda: ("b:1", "x") in log)
-    assert seen == [("tell b:1 x;publish quiet", "a:1", False), ("x", "b:1", False)]
+    assert seen == [("tell b:1 x;publish quiet", "a:1", "edge:t", False), ("x", "b:1", "a:1", False)]
 
 
 def test_actor_is_idle_only_with_nothing_in_hand_and_nothing_waiting(start: Start) -> None:

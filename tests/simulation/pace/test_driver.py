@@ -71,11 +71,11 @@ def test_clock_stands_until_it_is_led_and_follows_what_is_at_stake_at_once(tmp_p
         driver.start()
         assert eventually(lambda: clock.now_utc() > START)
         assert clock.rate == 2.0
-        runtime.post("a:1", mode(True), "edge:t")
+        runtime.publish(mode(True), "ibkr:paper")
         assert clock.rate == 100.0, "before the message is in its mailbox"
         followed = MarketClock.load(tmp_path / "clock")
         assert followed.rate == 100.0
-        runtime.post("a:1", mode(False), "edge:t")
+        runtime.publish(mode(False), "ibkr:paper")
         assert clock.rate == followed.rate == 2.0
 
 
@@ -103,7 +103,7 @@ def test_sums_of_the_day_are_kept_and_a_resumed_day_adds_to_them(tmp_path: Path)
     for _ in range(2):
         with led(tmp_path) as (runtime, driver, clock):
             driver.start()
-            runtime.post("a:1", mode(True), "edge:t")
+            runtime.publish(mode(True), "ibkr:paper")
             begun_utc = clock.now_utc()
             assert eventually(lambda c=clock, b=begun_utc: c.now_utc() > b + 5 * SECOND)  # type: ignore[misc]
     record = PaceRecord.load(tmp_path / "pace.json")

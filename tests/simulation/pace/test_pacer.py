@@ -12,11 +12,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from msgspec.structs import replace
 
 from domain.instants import BUCKET_NS, MS, SECOND, at_exchange
+from domain.instruments import DataType, Spot
 from domain.position.cycle import PositionState
 from domain.session.calendar import day
 from domain.session.modes import Mode
-from domain.units import Utc
-from messages import broker, entries, market, operator, orders, positions, session, signals
+from domain.units import Ticks, Utc
+from messages import broker, desks, entries, market, operator, orders, positions, session, signals
 from messages.base import Message
 from simulation.pace.buckets import (
     FRAMES_STOP_NS,
@@ -68,7 +69,7 @@ class Scene:
         self.pacer.begin_date(now)
         self.is_chain_idle = self.is_desk_idle = self.are_all_up = True
         if is_up:
-            self.hear(make(session.ModeChanged, mode=Mode.FULLY_LIVE))
+            self.hear(make(session.ModeChanged, mode=Mode.FULLY_LIVE), "ibkr:paper")
             for hub in HUBS:
                 self.hear(make(market.HubUp, hub=hub))
 
@@ -107,12 +108,16 @@ class Scene:
 
     def position(self, state: PositionState, position_id: str = "p1") -> None:
         ref = replace(one_of(positions.PositionChanged).ref, position_id=position_id)
-        self.hear(make(positions.PositionChanged, ref=ref, state=state))
+        self.hear(make(positions.PositionChanged, ref=ref, state=state), "position:paper:1")
 
-    def quoted(self, at_utc: Utc, con_id: int | None = None) -> None:
+    def quoted(self, at_utc: Utc, con_id: int | None = None, by: str = "quotes:paper") -> None:
         sample = one_of(market.QuoteChanged)
         held = one_of(positions.PositionChanged).ref.contract.con_id
-        self.hear(replace(sample, quote=replace_quote(sample.quote, at_utc, held if con_id is None else con_id)))
+        self.hear(replace(sample, quote=replace_quote(sample.quote, at_utc, held if con_id is None else con_id)), by)
+
+
+def spot(at_utc: Utc) -> Spot:
+    return Spot(ticker="SPX", price_ticks=Ticks(600_000), at_utc=at_utc, data_type=DataType.LIVE)
 
 
 def replace_quote(quote: Any, at_utc: Utc, con_id: int) -> Any:
@@ -141,8 +146,8 @@ SPANS: list[tuple[str, list[tuple[Message, str]], Stake, list[tuple[Message, str
      [(make(positions.PositionClosed, ref=REF), "")]),
     ("exit took a part", [(make(positions.PositionChanged, ref=REF, state=PositionState.PENDING_EXIT), "")],
      Stake.ORDER, [(make(positions.PositionChanged, ref=REF, state=PositionState.FLAT), "")]),
-    ("mode degraded", [(make(session.ModeChanged, mode=Mode.DEGRADED), "")], Stake.OUTAGE,
-     [(make(session.ModeChanged, mode=Mode.WARMUP), "")]),
+    ("mode degraded", [(make(session.ModeChanged, mode=Mode.DEGRADED), "ibkr:paper")], Stake.OUTAGE,
+     [(make(session.ModeChanged, mode=Mode.WARMUP), "ibkr:paper")]),
     ("hub down", [(make(market.HubDown, hub="classic"), "")], Stake.OUTAGE,
      [(make(market.HubUp, hub="classic"), "")]),
     ("quote session dialled", [(make(broker.Dial), "port:quotes:paper")], Stake.OUTAGE,
@@ -202,7 +207,7 @@ def test_exit_that_works_slows_the_clock_for_as_long_as_it_works() -> None:
 def test_nothing_runs_fast_before_every_link_is_up() -> None:
     scene = Scene(is_up=False)
     assert scene.pace().stake is Stake.OUTAGE
-    scene.hear(make(session.ModeChanged, mode=Mode.FULLY_LIVE))
+    scene.hear(make(session.ModeChanged, mode=Mode.FULLY_LIVE), "ibkr:paper")
     scene.hear(make(market.HubUp, hub="classic"))
     assert scene.pace().stake is Stake.OUTAGE
     scene.hear(make(market.HubUp, hub="orderflow"))
@@ -277,6 +282,49 @@ def test_quotes_that_do_not_come_are_an_outage_and_stop_nothing() -> None:
     assert pace.stake is Stake.OUTAGE and pace.rate <= 2 and pace.waits_for != "quotes"
     scene.quoted(scene.now)
     assert scene.pace().stake is Stake.HELD
+
+
+def test_of_several_desks_the_one_whose_quotes_lag_most_holds_the_market() -> None:
+    scene = Scene(Utc(OPEN + 6 * SECOND))
+    for desk in ("paper", "model"):
+        scene.hear(make(broker.LinkUp), f"quotes:{desk}")
+    scene.quoted(Utc(OPEN + 6 * SECOND), by="quotes:paper")
+    assert scene.pace(has_quotes=False).horizon_utc <= scene.now, "the other has none yet, and is waited for"
+    scene.quoted(Utc(OPEN + 4 * SECOND), by="quotes:model")
+    scene.quoted(Utc(OPEN + 14 * SECOND), by="quotes:paper")
+    assert scene.pace(has_quotes=False).horizon_utc == OPEN + 16 * SECOND
+    scene.hear(market.SpotsChanged(spots=(spot(Utc(OPEN + 9 * SECOND)),)), "quotes:model")
+    assert scene.pace(has_quotes=False).horizon_utc == OPEN + 21 * SECOND
+
+
+def test_of_several_desks_each_must_have_decided_before_the_market_runs_fast() -> None:
+    scene = Scene()
+    scene.hear(make(desks.RouteChanged, strategy=INTENT.strategy, desks=("paper", "model")), "router")
+    scene.hear(RAISED, "lane:gexwatch:SPX")
+    scene.hear(DENIED, "risk:model")
+    assert scene.pace().stake is Stake.DECISION
+    scene.hear(DENIED, "risk:paper")
+    assert scene.pace().stake is Stake.NOTHING
+    scene.hear(make(desks.RouteChanged, strategy=INTENT.strategy, desks=()), "router")
+    scene.hear(RAISED, "lane:gexwatch:SPX")
+    assert scene.pace().stake is Stake.NOTHING, "nobody decides on it"
+
+
+def test_of_several_desks_each_must_be_up_and_have_its_answers() -> None:
+    scene = Scene()
+    scene.hear(make(session.ModeChanged, mode=Mode.DEGRADED), "ibkr:model")
+    scene.hear(make(session.ModeChanged, mode=Mode.FULLY_LIVE), "ibkr:paper")
+    scene.hear(make(session.ModeChanged, mode=Mode.FULLY_LIVE), "risk:model")  # it asked, and was told what was
+    assert scene.pace().stake is Stake.OUTAGE
+    scene.hear(make(session.ModeChanged, mode=Mode.FULLY_LIVE), "ibkr:model")
+    assert scene.pace().stake is Stake.NOTHING
+    for desk in ("paper", "model"):
+        scene.hear(make(broker.ReadBack, read_n=4), f"port:ibkr:{desk}")
+        scene.hear(make(market.ListChain, ticker="SPX"), f"port:quotes:{desk}")
+    for desk, stake in (("paper", Stake.OUTAGE), ("model", Stake.NOTHING)):
+        scene.hear(make(broker.BrokerRead, read_n=4), f"ibkr:{desk}")
+        scene.hear(make(market.ChainListed, ticker="SPX"), f"quotes:{desk}")
+        assert scene.pace().stake is stake
 
 
 def test_market_stands_while_the_desk_has_something_in_hand_so_that_no_wait_within_it_ends() -> None:
